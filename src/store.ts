@@ -1,0 +1,399 @@
+/**
+ * The contract between the breaker and whatever keeps its state.
+ *
+ * A store knows no strategy and takes no decision. It keeps one record a circuit and changes it
+ * in four primitives, each atomic inside the store and each one round trip. What is due follows
+ * from the {@linkcode Snapshot} it answers with, in `machine.ts`, the same on every store.
+ *
+ * @module
+ */
+
+/** A value, or the promise of it: a store in this process may answer at once. */
+export type Awaitable<T> = T | Promise<T>;
+
+/** Milliseconds since the epoch. Inject one in tests. */
+export type Clock = () => number;
+
+/** The states of a circuit, spelled alike in the API, in Redis, in SQL and in events. */
+export type CircuitState = "CLOSED" | "OPEN" | "HALF_OPEN";
+
+/** What an operator may lay over the state: see `forceOpen`, `forceClose`, `disable`, `metricsOnly`. */
+export type Override = "forced_open" | "forced_closed" | "disabled" | "metrics_only";
+
+/** What a store is like. */
+export interface StoreTraits {
+  /** Outlives the process. */
+  readonly persistent: boolean;
+  /** Seen by other isolates. The core keeps a view of shared stores only. */
+  readonly shared: boolean;
+  /** Keeps a trail of transitions. */
+  readonly audited: boolean;
+}
+
+/** How a request wants its {@linkcode Snapshot} measured. */
+export interface Shape {
+  /** Length of the time window in ms. It is kept in ten segments. */
+  readonly windowMs: number;
+  /** Length of the count window in calls; 0 when no strategy asks for it. */
+  readonly windowSize: number;
+}
+
+/** An override as the store keeps it. */
+export interface OverrideRecord {
+  /** Which override. */
+  readonly kind: Override;
+  /** When it ends by itself, on the store's clock in ms; `null`: when released. */
+  readonly until: number | null;
+  /** Why, in the operator's words. */
+  readonly reason: string | null;
+  /** Who. */
+  readonly actor: string | null;
+}
+
+/**
+ * What a store knows of one circuit at one moment. All times are ms on the store's own clock.
+ *
+ * A store in this process may answer with its live record: copy what you keep.
+ */
+export interface Snapshot {
+  /** The state as recorded: OPEN stays OPEN until an `acquire` moves it. */
+  readonly state: CircuitState;
+  /** A random id of this life of the record; `""` when the store holds none. */
+  readonly epoch: string;
+  /** Counts transitions and operator actions of this life from 1; 0 when the store holds none. */
+  readonly generation: number;
+  /** Why the last transition happened: a strategy's name, `trial_failed`, `reset`, …; `""` before the first. */
+  readonly reason: string;
+  /** When it last opened. Stays after closing. */
+  readonly openedAt: number | null;
+  /** Until when an OPEN circuit lets nobody through. Fixed at the trip. */
+  readonly openUntil: number | null;
+  /** When it last closed. */
+  readonly closedAt: number | null;
+  /** How often it went HALF_OPEN → OPEN since it last closed. */
+  readonly reopenCount: number;
+  /** Failures since the last success. */
+  readonly consecutiveFailures: number;
+  /** Successes since the last failure. */
+  readonly consecutiveSuccesses: number;
+  /** Over the whole life of the record, late and uncounted calls included. */
+  readonly totals: {
+    readonly successes: number;
+    readonly failures: number;
+    readonly rejected: number;
+    readonly slow: number;
+  };
+  /** Over the last `shape.windowMs`. */
+  readonly window: {
+    readonly successes: number;
+    readonly failures: number;
+    readonly slow: number;
+  };
+  /** Since the circuit last closed, or was reset or overridden. */
+  readonly sinceClosed: { readonly successes: number; readonly failures: number };
+  /** Over the last `shape.windowSize` calls; `size` is how many of them there have been. */
+  readonly last: { readonly size: number; readonly failures: number };
+  /** Of this HALF_OPEN generation. `freeAt`: when the earliest lease ends. */
+  readonly halfOpen: {
+    readonly inFlight: number;
+    readonly successes: number;
+    readonly failures: number;
+    readonly freeAt: number | null;
+  };
+  /** When the last failure that counted ended. */
+  readonly lastFailureAt: number | null;
+  /** When the last success that counted ended. */
+  readonly lastSuccessAt: number | null;
+  /** What an operator laid over the state; `null` once its `until` has passed. */
+  readonly override: OverrideRecord | null;
+  /** Of the last tally BEFORE this request, so that a writer sees whom it follows; `""`: none yet. */
+  readonly policyHash: string;
+  /** The store's clock at the answer. */
+  readonly now: number;
+}
+
+/** What every request that changes something carries. */
+export interface StoreRequest {
+  /**
+   * Made by the caller. The same id sent again within {@linkcode ID_MEMORY_MS} changes nothing and is
+   * told again whether it won, moved or was current. `""`: will never be sent again (a store in
+   * this process). The id of the request that creates a record becomes its epoch.
+   */
+  readonly id: string;
+  /** The caller's clock, for a store that has none of its own. */
+  readonly at: number;
+  /** How to measure the Snapshot in the answer. */
+  readonly shape: Shape;
+}
+
+/**
+ * Outcomes of calls that were admitted under one epoch and generation: some successes, then at
+ * most one failure, so that the order inside is known.
+ */
+export interface Tally extends StoreRequest {
+  /** Under which life of the circuit the calls were admitted; `""`: the circuit was unknown then. */
+  readonly epoch: string;
+  /** Under which generation; {@linkcode TOTALS_ONLY}: counts towards lifetime totals and nothing else. */
+  readonly generation: number;
+  /** How many succeeded, before the failure. */
+  readonly successes: number;
+  /** Whether one failed after them. */
+  readonly failures: number;
+  /** How many calls were rejected. Towards lifetime totals only. */
+  readonly rejected: number;
+  /** How many of the successes and the failure were slow. */
+  readonly slow: number;
+  /** How long ago the last of them ended. They span at most one window segment. */
+  readonly ageMs: number;
+  /** Token of the half-open lease that ends with this; `null`: none. */
+  readonly lease: string | null;
+  /** Fingerprint of the caller's policy. */
+  readonly policyHash: string;
+}
+
+/** Asks to let one call through. */
+export interface AcquireRequest extends StoreRequest {
+  /** Names the half-open slot that this call would take. */
+  readonly token: string;
+  /** How many trials may be in flight at once, over all isolates. */
+  readonly max: number;
+  /** After how long a trial that never ends gives its slot back. */
+  readonly leaseMs: number;
+  /** An `openUntil` further off than this was written by a clock that has since gone back: it counts as passed. */
+  readonly maxCooldownMs: number;
+}
+
+/** Asks for a change of state, by compare-and-set. */
+export interface TransitionRequest extends StoreRequest {
+  /** The state to reach. `HALF_OPEN` is reached through `acquire` alone. */
+  readonly to: "CLOSED" | "OPEN";
+  /** What the trail calls it. */
+  readonly event: "opened" | "closed" | "reset";
+  /** How long it stays open; 0 to close. */
+  readonly cooldownMs: number;
+  /** Why: a strategy's name, `trial_failed`, an operator's words. */
+  readonly reason: string;
+  /** Who, for an operator's. */
+  readonly actor: string | null;
+  /** Under which epoch and generation this was decided; `null`: whatever stands (an operator's). */
+  readonly expected: { readonly epoch: string; readonly generation: number } | null;
+}
+
+/** Asks to lay an override over the state, or to take it away. */
+export interface OverrideRequest extends StoreRequest {
+  /** `null` releases. */
+  readonly kind: Override | null;
+  /** Ends by itself at this moment, on the caller's clock (`at`); the store translates. `null`: never. */
+  readonly until: number | null;
+  /** Why. */
+  readonly reason: string | null;
+  /** Who. */
+  readonly actor: string | null;
+}
+
+/** One tenth of the time window, keyed by its start in ms on the store's clock. */
+export interface Segment {
+  /** When it began. */
+  readonly start: number;
+  /** Successes that ended in it. */
+  readonly successes: number;
+  /** Failures that ended in it. */
+  readonly failures: number;
+  /** Slow calls that ended in it. */
+  readonly slow: number;
+}
+
+/** A whole record: what `list` hands out and `restore` takes. Leases are not part of it. */
+export interface CircuitRecord {
+  /** Which circuit: see `key.ts`. */
+  readonly key: string;
+  /** What is known of it. */
+  readonly snapshot: Snapshot;
+  /** Its time window, oldest first. */
+  readonly segments: readonly Segment[];
+  /** Its count window, oldest first: `S` and `F`. */
+  readonly outcomes: string;
+}
+
+/** Asks to put a record in place of what the store holds. */
+export interface RestoreRequest extends StoreRequest {
+  /** Its times are on the caller's clock (`at`); the store translates them to its own. */
+  readonly record: CircuitRecord;
+  /** What to do when the store holds one already. */
+  readonly existing: "replace" | "keep";
+  /** Why. */
+  readonly reason: string | null;
+  /** Who. */
+  readonly actor: string | null;
+}
+
+/** Asks for a page of records. */
+export interface ListRequest {
+  /** Where the page before ended; `null`: begin. */
+  readonly cursor: string | null;
+  /** How many records to aim for. A page may hold fewer or more, and none is not the end. */
+  readonly limit: number;
+  /** The caller's clock, for a store that has none of its own. */
+  readonly at: number;
+  /** How to measure the Snapshot of a circuit. */
+  readonly shape: (key: string) => Shape;
+}
+
+/** A page of records. */
+export interface ListPage {
+  /** In no particular order. */
+  readonly records: readonly CircuitRecord[];
+  /** Where to go on; `null`: that was all. */
+  readonly cursor: string | null;
+}
+
+/** What comes with every answer to a request that may write. */
+export interface Answer {
+  /** The circuit after the request. */
+  readonly snapshot: Snapshot;
+  /** The override that THIS request found past its `until` and released. */
+  readonly released?: OverrideRecord | null;
+  /** The trail's newest hash, where the store keeps one. */
+  readonly head?: string;
+  /** The circuit that had to go to make room for this one. */
+  readonly evicted?: string | null;
+}
+
+/** Answer to `record`. */
+export interface Recorded extends Answer {
+  /** Whether epoch and generation were current, so that more than totals counted. */
+  readonly current: boolean;
+}
+
+/** Answer to `acquire`. */
+export interface Acquired extends Answer {
+  /** Whether the call may run. */
+  readonly granted: boolean;
+  /** Whether THIS request moved the circuit OPEN → HALF_OPEN. */
+  readonly moved: boolean;
+}
+
+/** Answer to `transition`, `override` and `restore`. */
+export interface Changed extends Answer {
+  /** Whether THIS request made the change. */
+  readonly won: boolean;
+}
+
+/**
+ * What every driver implements. Four primitives (`read`, `record`, `acquire`, `transition`), each
+ * atomic and one round trip, and what operators need. Prove yours with `storeContract` of
+ * `@fuse/edge/testing`.
+ *
+ * Calls made in one turn of the event loop may be gathered into one trip.
+ */
+export interface Store {
+  /** The driver's name, for messages. */
+  readonly name: string;
+  /** What it is like. */
+  readonly traits: StoreTraits;
+  /**
+   * What is held in this process of a circuit, live and without I/O. Only a store whose every
+   * method answers synchronously offers it: the breaker then does without a view.
+   */
+  peek?(key: string): Snapshot | undefined;
+  /** The Snapshot, aged to the store's clock. Writes nothing, creates nothing. */
+  read(key: string, request: { readonly shape: Shape; readonly at: number }): Awaitable<Snapshot>;
+  /**
+   * Adds a tally to lifetime totals and, if its epoch and generation are current, to run, windows
+   * and half-open counts (booked at `now - ageMs`), and ends the lease it names. Epoch `""` is
+   * current in generation 1. Creates the record if there is none.
+   */
+  record(key: string, tally: Tally): Awaitable<Recorded>;
+  /**
+   * CLOSED, or overridden: grants (`forced_open` refuses) without lease or write. OPEN past
+   * `openUntil`: moves to HALF_OPEN, next generation. HALF_OPEN: drops expired leases and grants
+   * the token while fewer than `max` are out; a token still out is granted again, one that has
+   * ended is refused until its lease would have expired. Creates nothing.
+   */
+  acquire(key: string, request: AcquireRequest): Awaitable<Acquired>;
+  /**
+   * Compare-and-set on epoch and generation and, for `closed`, on no trial failure in this
+   * generation. Next generation; closing clears run, windows and half-open counts. Creates the
+   * record if there is none and nothing is expected.
+   */
+  transition(key: string, request: TransitionRequest): Awaitable<Changed>;
+  /**
+   * Lays an override over the state, or releases it. Next generation, evidence cleared, the state
+   * beneath stands. A release without override does nothing. Creates the record if need be.
+   */
+  override(key: string, request: OverrideRequest): Awaitable<Changed>;
+  /** Replaces the record, under a fresh epoch and a generation above 1. */
+  restore(key: string, request: RestoreRequest): Awaitable<Changed>;
+  /** A page of all circuits. Never on the call path. */
+  list(request: ListRequest): Awaitable<ListPage>;
+  /** Forgets a circuit. Answers whether there was one. */
+  remove(key: string): Awaitable<boolean>;
+}
+
+/** The generation of tallies that feed lifetime totals only: no record ever has it. */
+export const TOTALS_ONLY = -1;
+
+/** How long a store remembers the id of a request, in ms. */
+export const ID_MEMORY_MS = 60_000;
+
+/** What a store answers of a circuit that it does not hold: closed, never seen a call. */
+export function absentSnapshot(now: number): Snapshot {
+  return {
+    state: "CLOSED",
+    epoch: "",
+    generation: 0,
+    reason: "",
+    openedAt: null,
+    openUntil: null,
+    closedAt: null,
+    reopenCount: 0,
+    consecutiveFailures: 0,
+    consecutiveSuccesses: 0,
+    totals: { successes: 0, failures: 0, rejected: 0, slow: 0 },
+    window: { successes: 0, failures: 0, slow: 0 },
+    sinceClosed: { successes: 0, failures: 0 },
+    last: { size: 0, failures: 0 },
+    halfOpen: { inFlight: 0, successes: 0, failures: 0, freeAt: null },
+    lastFailureAt: null,
+    lastSuccessAt: null,
+    override: null,
+    policyHash: "",
+    now,
+  };
+}
+
+/** A Snapshot of its own, for whoever keeps it. */
+export function copySnapshot(s: Snapshot): Snapshot {
+  return {
+    ...s,
+    totals: { ...s.totals },
+    window: { ...s.window },
+    sinceClosed: { ...s.sinceClosed },
+    last: { ...s.last },
+    halfOpen: { ...s.halfOpen },
+  };
+}
+
+/**
+ * The Snapshot as it reads once an override's `until` has passed: what the next write will make
+ * true. Readers go by it, so that calls admitted from then on count.
+ */
+export function withoutExpiredOverride(s: Snapshot, now: number): Snapshot {
+  if (s.override === null || s.override.until === null || s.override.until > now) return s;
+  return {
+    ...copySnapshot(s),
+    generation: s.generation + 1,
+    override: null,
+    ...NO_EVIDENCE,
+    now,
+  };
+}
+
+const NO_EVIDENCE = {
+  consecutiveFailures: 0,
+  consecutiveSuccesses: 0,
+  window: { successes: 0, failures: 0, slow: 0 },
+  sinceClosed: { successes: 0, failures: 0 },
+  last: { size: 0, failures: 0 },
+  halfOpen: { inFlight: 0, successes: 0, failures: 0, freeAt: null },
+};
