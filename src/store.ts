@@ -90,7 +90,11 @@ export interface Snapshot {
     readonly slow: number;
   };
   /** Since the circuit last closed, or was reset or overridden. */
-  readonly sinceClosed: { readonly successes: number; readonly failures: number };
+  readonly sinceClosed: {
+    readonly successes: number;
+    readonly failures: number;
+    readonly slow: number;
+  };
   /** Over the last `shape.windowSize` calls; `size` is how many of them there have been. */
   readonly last: { readonly size: number; readonly failures: number };
   /** Of this HALF_OPEN generation. `freeAt`: when the earliest lease ends. */
@@ -351,7 +355,7 @@ export function absentSnapshot(now: number): Snapshot {
     consecutiveSuccesses: 0,
     totals: { successes: 0, failures: 0, rejected: 0, slow: 0 },
     window: { successes: 0, failures: 0, slow: 0 },
-    sinceClosed: { successes: 0, failures: 0 },
+    sinceClosed: { successes: 0, failures: 0, slow: 0 },
     last: { size: 0, failures: 0 },
     halfOpen: { inFlight: 0, successes: 0, failures: 0, freeAt: null },
     lastFailureAt: null,
@@ -393,7 +397,7 @@ const NO_EVIDENCE = {
   consecutiveFailures: 0,
   consecutiveSuccesses: 0,
   window: { successes: 0, failures: 0, slow: 0 },
-  sinceClosed: { successes: 0, failures: 0 },
+  sinceClosed: { successes: 0, failures: 0, slow: 0 },
   last: { size: 0, failures: 0 },
   halfOpen: { inFlight: 0, successes: 0, failures: 0, freeAt: null },
 };

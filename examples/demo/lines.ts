@@ -1,0 +1,9 @@
+/** The lines of a byte stream: how the demo and its upstream talk, one JSON value a line. */
+export async function* lines(stream: ReadableStream<Uint8Array<ArrayBuffer>>) {
+  let unfinished = "";
+  for await (const text of stream.pipeThrough(new TextDecoderStream())) {
+    const parts = (unfinished + text).split("\n");
+    unfinished = parts.pop() ?? "";
+    yield* parts;
+  }
+}

@@ -1,0 +1,38 @@
+import { parseArgs } from "node:util";
+import { PASS_SECONDS } from "./timetable.ts";
+
+/** What the command line asks for. */
+export interface DemoOptions {
+  /** How long each of the two passes takes. */
+  readonly seconds: number;
+  /** Stay up after the passes. */
+  readonly serve: boolean;
+  /** Only say how it is used. */
+  readonly help: boolean;
+}
+
+/** The answer to `--help`. */
+export const USAGE = `Usage: deno task demo [options]
+
+Puts the same load on a failing upstream twice, without a circuit breaker and with it.
+
+  --seconds N  Length of each pass, 4 to 600 (default: ${PASS_SECONDS})
+  --serve      Stay up afterwards, to be tried with curl; Ctrl-C ends it
+  -h, --help   Show this`;
+
+/** Reads the command line. Throws a TypeError that says what is wrong with it. */
+export function parseOptions(args: string[]): DemoOptions {
+  const { values } = parseArgs({
+    args,
+    options: {
+      seconds: { type: "string", default: String(PASS_SECONDS) },
+      serve: { type: "boolean", default: false },
+      help: { type: "boolean", short: "h", default: false },
+    },
+  });
+  const seconds = Number(values.seconds);
+  if (!(seconds >= 4 && seconds <= 600)) {
+    throw new TypeError(`"--seconds" must be a number from 4 to 600, received ${values.seconds}`);
+  }
+  return { seconds, serve: values.serve, help: values.help };
+}

@@ -1,0 +1,512 @@
+/**
+ * A circuit as its handles see it: admits calls and settles them. What its two kinds have in
+ * common stands here, {@linkcode Circuit}, and the one on a store of this process,
+ * {@linkcode LocalCircuit}; the one on a shared store is `view.ts`.
+ *
+ * @module
+ */
+
+import { CircuitBreakerOpenError, type StoreUnavailableError } from "./errors.ts";
+import type { Events } from "./events.ts";
+import type { CircuitIdentity } from "./key.ts";
+import { retryAfter, tripping, type Verdict, verdict } from "./machine.ts";
+import type { Kind } from "./outcome.ts";
+import { type CircuitPolicyData, differingOptions } from "./policy.ts";
+import { explain, overlay, toCircuitSnapshot } from "./snapshot.ts";
+import {
+  absentSnapshot,
+  type Answer,
+  type Awaitable,
+  type Changed,
+  type CircuitState,
+  type Clock,
+  copySnapshot,
+  type Override,
+  type OverrideRequest,
+  type Snapshot,
+  type Store,
+  type Tally,
+  TOTALS_ONLY,
+  type TransitionRequest,
+} from "./store.ts";
+
+/** A call may run. What its ending will be recorded under. */
+export interface Grant {
+  readonly epoch: string;
+  readonly generation: number;
+  /** The half-open slot it holds. */
+  readonly lease: string | null;
+  /** Under `disable`: no events. */
+  readonly silent: boolean;
+  /** Granted by this isolate's own breaker, or by nobody, while the store did not answer. */
+  readonly alone: Grant | null;
+}
+
+/** A call may not run, and why. */
+export interface Refusal {
+  readonly refused: CircuitBreakerOpenError | StoreUnavailableError;
+}
+
+/** How a call ended. */
+export interface Ending {
+  readonly kind: Kind;
+  readonly slow: boolean;
+  readonly durationMs: number;
+  readonly error: unknown;
+  /** What the upstream asked for. */
+  readonly retryAfterMs: number;
+  /** When, on the Fuse's clock. */
+  readonly at: number;
+}
+
+/** Where the work of one request goes that need not be waited for. */
+export interface Unit {
+  /** Answers with what must be waited for all the same: a Worker drops what nobody holds. */
+  background(work: Promise<unknown>): Promise<unknown> | undefined;
+}
+
+/** What is known of a circuit: a Snapshot, the store's clock now, and how old it is. */
+export interface Known {
+  readonly snapshot: Snapshot;
+  readonly now: number;
+  readonly ageMs: number;
+}
+
+/** What the circuits of one store have in common. */
+export interface Surroundings {
+  readonly clock: Clock;
+  readonly events: Events;
+}
+
+/** Admitted before anything was known of the circuit. */
+export const UNKNOWN: Grant = {
+  epoch: "",
+  generation: 0,
+  lease: null,
+  silent: false,
+  alone: null,
+};
+
+/** Its ending feeds lifetime totals only. */
+export const UNCOUNTED: Grant = { ...UNKNOWN, generation: TOTALS_ONLY };
+
+const SILENT: Grant = { ...UNCOUNTED, silent: true };
+
+/** The event of each override. */
+const RELEASED = "released";
+
+/** A circuit of this isolate. Handles come and go; it holds none of their functions. */
+export abstract class Circuit {
+  readonly identity: CircuitIdentity;
+  policy: CircuitPolicyData;
+  /** Whether somebody gave options for it, so that the policy stands. */
+  fixed = false;
+  protected readonly store: Store;
+  protected readonly around: Surroundings;
+  /** Announced by this isolate's own breaker, in place of a store that does not answer. */
+  protected readonly local: boolean;
+  #grant: Grant = UNKNOWN;
+  /** The override's generation in which `would_open` was announced. */
+  #warned = -1;
+  /** Foreign fingerprints that were reported. */
+  #reported: Set<string> | null = null;
+
+  constructor(
+    identity: CircuitIdentity,
+    policy: CircuitPolicyData,
+    store: Store,
+    around: Surroundings,
+    local = false,
+  ) {
+    this.identity = identity;
+    this.policy = policy;
+    this.store = store;
+    this.around = around;
+    this.local = local;
+  }
+
+  /** Whether a call may run. */
+  abstract admit(unit: Unit): Awaitable<Grant | Refusal>;
+  /** Records how an admitted call ended, and tells the listeners. Never throws. */
+  abstract settle(grant: Grant, ending: Ending, unit: Unit): Promise<void> | void;
+  /** Counts a call that was not let through. Costs no trip. */
+  abstract countRejected(): void;
+  /** What this isolate knows, without I/O. */
+  abstract peek(): Known;
+  /** What the store knows, with this isolate's pending counts laid over. */
+  abstract look(): Awaitable<Known>;
+  /** Sends what is pending. */
+  abstract flush(): Promise<void>;
+  /** Whether something is pending. */
+  abstract readonly pending: boolean;
+  /** Asks the store for an operator. */
+  protected abstract operate(ask: (store: Store) => Awaitable<Changed>): Awaitable<Changed>;
+
+  /** Lays an override over the state, or releases it (`null`). */
+  async override(
+    kind: Override | null,
+    request: Pick<OverrideRequest, "until" | "reason" | "actor">,
+  ): Promise<void> {
+    const answer = await this.operate((store) =>
+      store.override(this.identity.key, { ...this.request(newId()), kind, ...request })
+    );
+    if (!answer.won) return;
+    const type = kind ?? RELEASED;
+    this.#tellOperator(type, request, kind === null ? null : request.until, answer);
+  }
+
+  /** Closes and clears. */
+  async reset(reason: string | null, actor: string | null): Promise<void> {
+    const answer = await this.operate((store) =>
+      store.transition(this.identity.key, {
+        ...this.request(newId()),
+        to: "CLOSED",
+        event: "reset",
+        cooldownMs: 0,
+        reason: reason ?? "reset",
+        actor,
+        expected: null,
+      })
+    );
+    if (answer.won) this.#tellOperator("reset", { reason, actor }, null, answer);
+  }
+
+  /** What every request carries. */
+  protected request(id: string): { id: string; at: number; shape: CircuitPolicyData["shape"] } {
+    return { id, at: this.around.clock(), shape: this.policy.shape };
+  }
+
+  /** The grant for a circuit that lets everybody through: the same object as long as the generation lasts. */
+  protected open(s: Snapshot): Grant {
+    if (s.override?.kind === "disabled") return SILENT;
+    const grant = this.#grant;
+    if (grant.generation === s.generation && grant.epoch === s.epoch) return grant;
+    return this.#grant = { ...UNKNOWN, epoch: s.epoch, generation: s.generation };
+  }
+
+  /** Why a call is not let through. `now` is the store's clock. */
+  protected refuse(s: Snapshot, now: number): Refusal {
+    const { override } = s;
+    const state = override === null ? s.state : "OPEN";
+    return {
+      refused: new CircuitBreakerOpenError(
+        this.identity,
+        state,
+        override?.kind ?? null,
+        (override === null ? s.reason : override.reason) || null,
+        retryAfter(s, now, this.policy),
+        this.#why(s, now),
+      ),
+    };
+  }
+
+  #whyOf: Snapshot | null = null;
+  #said = "";
+
+  /** The sentence of a rejection, said once a generation: building it costs more than the rest. */
+  #why(s: Snapshot, now: number): string {
+    const held = this.#whyOf;
+    if (
+      held === null || held.generation !== s.generation || held.epoch !== s.epoch ||
+      held.state !== s.state
+    ) {
+      this.#whyOf = copySnapshot(s);
+      this.#said = explain(this.identity.name, s, now);
+    }
+    return this.#said;
+  }
+
+  /** Asks for the transition that is due. */
+  protected due(
+    due: Verdict,
+    s: Snapshot,
+    retryAfterMs: number,
+    id: string,
+  ): TransitionRequest {
+    return {
+      ...this.request(id),
+      to: due.to,
+      event: due.event,
+      reason: due.reason,
+      actor: null,
+      cooldownMs: due.to === "OPEN" ? this.#cooldown(s, retryAfterMs) : 0,
+      expected: { epoch: s.epoch, generation: s.generation },
+    };
+  }
+
+  #cooldown(s: Snapshot, retryAfterMs: number): number {
+    const { cooldownMs, maxCooldownMs } = this.policy;
+    let ms = cooldownMs;
+    if (typeof ms === "function") {
+      try {
+        ms = ms(s.state === "HALF_OPEN" ? s.reopenCount + 1 : 0);
+        if (!(Number.isFinite(ms) && ms > 0)) {
+          throw new RangeError(`"cooldownMs" must give a positive number, it gave ${String(ms)}`);
+        }
+      } catch (error) {
+        this.around.events.report("cooldownMs", error);
+        ms = 60_000;
+      }
+    }
+    return Math.min(maxCooldownMs, Math.max(Math.ceil(ms), retryAfterMs));
+  }
+
+  /** A call's counts: successes, failures, slow. A slow trial fails where slow calls open. */
+  protected count(grant: Grant, { kind, slow }: Ending): [number, number, number] {
+    const failed = kind === "failure" ||
+      (kind === "success" && slow && grant.lease !== null && this.policy.slowFails);
+    const counted = kind !== "neutral";
+    return [counted && !failed ? 1 : 0, failed ? 1 : 0, counted && slow ? 1 : 0];
+  }
+
+  /** Tells how a call ended. */
+  protected tellCall(grant: Grant, ending: Ending, late: boolean): void {
+    const { events } = this.around;
+    if (!events.hearsCalls || grant.silent) return;
+    const { kind, slow, durationMs, error } = ending;
+    const [, failures] = this.count(grant, ending);
+    const detail = {
+      ...this.identity,
+      durationMs,
+      ...(error === undefined ? null : { error }),
+      ...(late ? { late } : null),
+    };
+    events.emit(kind === "neutral" ? "ignored" : failures > 0 ? "failure" : "success", detail);
+    if (slow && kind !== "neutral") events.emit("slow", detail);
+  }
+
+  /** Tells of a transition that this isolate made. */
+  protected tellTransition(
+    type: "opened" | "closed" | "half_opened" | "would_open",
+    from: CircuitState,
+    to: CircuitState,
+    reason: string,
+    { snapshot: s, head }: Answer,
+  ): void {
+    const { events } = this.around;
+    if (!events.hears(type)) return;
+    events.emit(type, {
+      ...this.identity,
+      ...(head === undefined ? null : { head }),
+      from,
+      to,
+      generation: s.generation,
+      at: new Date(s.now),
+      reason,
+      snapshot: toCircuitSnapshot(this.identity, s, s.now, 0),
+      ...(this.local ? { local: true } : null),
+    });
+  }
+
+  #tellOperator(
+    type: Override | "released" | "reset",
+    by: { reason: string | null; actor: string | null },
+    until: number | null,
+    { snapshot }: Answer,
+  ): void {
+    this.around.events.emit(type, {
+      ...this.identity,
+      reason: by.reason,
+      actor: by.actor,
+      until: until === null ? null : new Date(until),
+      at: new Date(snapshot.now),
+    });
+  }
+
+  /** What an answer brings along: an override that ran out, a circuit that had to go, a foreign policy. */
+  protected note(answer: Answer): void {
+    const { released, evicted, snapshot } = answer;
+    if (released) {
+      const { actor } = released;
+      this.#tellOperator(RELEASED, { reason: "expired", actor }, released.until, answer);
+    }
+    if (evicted) this.around.events.emit("evicted", this.evictedIdentity(evicted));
+    const { policyHash } = snapshot;
+    if (policyHash !== this.policy.hash && policyHash !== "" && !this.local) {
+      this.#mismatch(policyHash);
+    }
+  }
+
+  /** Names a circuit of the same store by its key. */
+  protected evictedIdentity(key: string): CircuitIdentity {
+    return this.around.identify(this.identity.store, key);
+  }
+
+  #mismatch(hash: string): void {
+    if ((this.#reported ??= new Set()).has(hash)) return;
+    // Fingerprints without end would be a leak; so many are a fight already reported.
+    if (this.#reported.size < 16) this.#reported.add(hash);
+    const options = differingOptions(hash, this.policy.hash);
+    this.around.events.emit("config_mismatch", { ...this.identity, options });
+  }
+
+  /** Takes over the policy of the first handle that has one. */
+  fix(policy: CircuitPolicyData): void {
+    // What this isolate itself recorded under the defaults is no mismatch.
+    (this.#reported ??= new Set()).add(this.policy.hash);
+    this.policy = policy;
+    this.fixed = true;
+  }
+
+  /** Announces, once an override, that the circuit would have opened. */
+  protected warn(s: Snapshot): void {
+    if (s.override?.kind !== "metrics_only" || this.#warned === s.generation) return;
+    const reason = tripping(s, this.policy);
+    if (reason === null) return;
+    this.#warned = s.generation;
+    this.tellTransition("would_open", s.state, "OPEN", reason, { snapshot: s });
+  }
+}
+
+/** A circuit on a store of this process: synchronous, always strong, no view. */
+export class LocalCircuit extends Circuit {
+  #rejected = 0;
+  #tokens = 0;
+
+  override admit(): Grant | Refusal {
+    const seen = this.store.peek!(this.identity.key);
+    if (seen === undefined) return UNKNOWN;
+    if (seen.state === "CLOSED" && seen.override === null) return this.open(seen);
+    return this.#ask();
+  }
+
+  #ask(): Grant | Refusal {
+    const { halfOpenMaxConcurrent: max, halfOpenLeaseMs: leaseMs, maxCooldownMs } = this.policy;
+    for (;;) {
+      const token = String(++this.#tokens);
+      const request = { ...this.request(""), token, max, leaseMs, maxCooldownMs };
+      const answer = this.store.acquire(this.identity.key, request) as Acquired;
+      const s = answer.snapshot;
+      const due = answer.granted && s.state === "HALF_OPEN" ? verdict(s, this.policy) : null;
+      const changed = due && this.#move(due, s, 0);
+      this.note(answer);
+      if (answer.moved) {
+        this.tellTransition("half_opened", "OPEN", "HALF_OPEN", s.reason, answer);
+      }
+      if (changed !== null) {
+        this.#tellMoved(due!, "HALF_OPEN", changed);
+        continue;
+      }
+      if (!answer.granted) return this.refuse(s, s.now);
+      if (s.override !== null || s.state === "CLOSED") return this.open(s);
+      return { ...UNKNOWN, epoch: s.epoch, generation: s.generation, lease: token };
+    }
+  }
+
+  override settle(grant: Grant, ending: Ending): void {
+    const [successes, failures, slow] = this.count(grant, ending);
+    if (ending.kind === "neutral" && grant.lease === null) {
+      return this.tellCall(grant, ending, false);
+    }
+    this.#record(grant, successes, failures, slow, ending);
+  }
+
+  /** Counts calls of a tally that the store did not take; their outcome was told already. */
+  absorb(
+    grant: Grant,
+    { successes, failures, slow, at }: Pick<Tally, "successes" | "failures" | "slow" | "at">,
+  ): void {
+    this.#record(grant, successes, failures, slow, at);
+  }
+
+  #record(
+    grant: Grant,
+    successes: number,
+    failures: number,
+    slow: number,
+    ending: Ending | number,
+  ): void {
+    const told = typeof ending === "number" ? null : ending;
+    const { policy, identity, store } = this;
+    const tally: Tally = {
+      id: "",
+      at: told === null ? ending as number : told.at,
+      shape: policy.shape,
+      epoch: grant.epoch,
+      generation: grant.generation,
+      successes,
+      failures,
+      rejected: this.#rejected,
+      slow,
+      ageMs: 0,
+      lease: grant.lease,
+      policyHash: policy.hash,
+    };
+    this.#rejected = 0;
+    const answer = store.record(identity.key, tally) as Recorded;
+    const s = answer.snapshot;
+    const from = s.state;
+    const due = answer.current ? verdict(s, policy) : null;
+    // The state is settled before anybody is told.
+    const changed = due && this.#move(due, s, told?.retryAfterMs ?? 0);
+    this.note(answer);
+    if (told !== null) this.tellCall(grant, told, !answer.current && !grant.silent);
+    if (changed !== null) this.#tellMoved(due!, from, changed);
+    else if (s.override !== null) this.warn(s);
+  }
+
+  #move(due: Verdict, s: Snapshot, retryAfterMs: number): Changed {
+    return this.store.transition(
+      this.identity.key,
+      this.due(due, s, retryAfterMs, ""),
+    ) as Changed;
+  }
+
+  #tellMoved(due: Verdict, from: CircuitState, changed: Changed): void {
+    if (changed.won) this.tellTransition(due.event, from, due.to, due.reason, changed);
+  }
+
+  override countRejected(): void {
+    this.#rejected++;
+  }
+
+  override peek(): Known {
+    const at = this.around.clock();
+    const snapshot = this.store.read(this.identity.key, { at, shape: this.policy.shape });
+    return this.#known(snapshot as Snapshot);
+  }
+
+  override look(): Known {
+    return this.peek();
+  }
+
+  #known(snapshot: Snapshot): Known {
+    const rejected = this.#rejected;
+    return {
+      snapshot: overlay(snapshot, { successes: 0, failures: 0, rejected, slow: 0, current: false }),
+      now: snapshot.now,
+      ageMs: 0,
+    };
+  }
+
+  override get pending(): boolean {
+    return this.#rejected > 0;
+  }
+
+  override flush(): Promise<void> {
+    if (this.#rejected > 0) this.#record(UNCOUNTED, 0, 0, 0, this.around.clock());
+    return Promise.resolve();
+  }
+
+  protected override operate(ask: (store: Store) => Awaitable<Changed>): Awaitable<Changed> {
+    const answer = ask(this.store) as Changed;
+    this.note(answer);
+    return answer;
+  }
+}
+
+let isolate = "";
+let requests = 0;
+
+/** An id that no other request of any isolate has. */
+export function newId(): string {
+  // Drawn at the first request, never at import: Workers forbid randomness there.
+  if (isolate === "") {
+    isolate = Array.from(crypto.getRandomValues(new Uint32Array(2)), (n) => n.toString(36)).join(
+      "",
+    );
+  }
+  return `${isolate}-${(++requests).toString(36)}`;
+}
+
+export { absentSnapshot };

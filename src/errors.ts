@@ -1,0 +1,171 @@
+/**
+ * The few errors a caller catches.
+ *
+ * None of them captures a stack: constructing a native Error costs more than the rest of a rejection,
+ * and neither a rejection nor a timer has frames of the user's to show. They are `instanceof Error`
+ * through their prototype chain.
+ *
+ * @module
+ */
+
+import type { CircuitIdentity } from "./key.ts";
+import type { CircuitState, Override } from "./store.ts";
+
+/** What all errors of this package have in common. */
+export interface FuseError extends Error {
+  /** Name, message and the public fields, as `JSON.stringify` shows them. */
+  toJSON(): Record<string, unknown>;
+}
+
+/** Base of all errors of this package. `instanceof Error`, but without a captured stack. */
+// deno-lint-ignore no-unsafe-declaration-merging
+export class FuseError {
+  static {
+    Object.setPrototypeOf(this.prototype, Error.prototype);
+  }
+  /** The class's name. */
+  get name(): string {
+    return "FuseError";
+  }
+  /** What happened, in one sentence. */
+  get message(): string {
+    return "";
+  }
+  /** One line: name and message. */
+  get stack(): string {
+    return `${this.name}: ${this.message}`;
+  }
+  /** Name, message and the public fields, as `JSON.stringify` shows them. */
+  toJSON(): Record<string, unknown> {
+    return { ...(this as object), name: this.name, message: this.message };
+  }
+}
+
+/** A call was rejected: the circuit is open, half-open with no slot free, or forced open. */
+export class CircuitBreakerOpenError extends FuseError {
+  /** Which circuit. */
+  readonly circuit: CircuitIdentity;
+  /** `OPEN`, or `HALF_OPEN` when all trial slots are taken. */
+  readonly state: CircuitState;
+  /** `forced_open` if an operator rejects all calls. */
+  readonly override: Override | null;
+  /** Why: the strategy that opened it, `trial_failed`, or the operator's words. */
+  readonly reason: string | null;
+  /** How long to wait, in ms; at least 1. */
+  readonly retryAfterMs: number;
+  readonly #why: string;
+
+  /** Made by the breaker. `why` is the sentence of `explain()`. */
+  constructor(
+    circuit: CircuitIdentity,
+    state: CircuitState,
+    override: Override | null,
+    reason: string | null,
+    retryAfterMs: number,
+    why: string,
+  ) {
+    super();
+    this.circuit = circuit;
+    this.state = state;
+    this.override = override;
+    this.reason = reason;
+    this.retryAfterMs = retryAfterMs;
+    this.#why = why;
+  }
+
+  /** `CircuitBreakerOpenError`. */
+  override get name(): string {
+    return "CircuitBreakerOpenError";
+  }
+
+  /** The sentence of `explain()`. */
+  override get message(): string {
+    return `${this.#why}; retry in ${this.retryAfterMs} ms`;
+  }
+
+  /** 503 with `Retry-After` in whole seconds and an `application/problem+json` body (RFC 9457). */
+  getResponse(): Response {
+    const { state, retryAfterMs } = this;
+    return Response.json({
+      type: "about:blank",
+      title: "Service Unavailable",
+      status: 503,
+      detail: this.message,
+      circuit: this.circuit.name,
+      state,
+      retryAfterMs,
+    }, {
+      status: 503,
+      headers: {
+        "content-type": "application/problem+json",
+        "cache-control": "no-store",
+        "retry-after": String(Math.max(1, Math.ceil(retryAfterMs / 1000))),
+      },
+    });
+  }
+}
+
+/** A call took longer than its timeout. It counts as a failure. */
+export class CallTimeoutError extends FuseError {
+  /** Which circuit. */
+  readonly circuit: CircuitIdentity;
+  /** How long it was allowed to take, in ms. */
+  readonly timeoutMs: number;
+
+  /** Made by the breaker. */
+  constructor(circuit: CircuitIdentity, timeoutMs: number) {
+    super();
+    this.circuit = circuit;
+    this.timeoutMs = timeoutMs;
+  }
+
+  /** `CallTimeoutError`. */
+  override get name(): string {
+    return "CallTimeoutError";
+  }
+
+  /** Circuit and timeout. */
+  override get message(): string {
+    return `Call through circuit "${this.circuit.name}" took longer than ${this.timeoutMs} ms`;
+  }
+}
+
+/** The store did not answer, or is being left alone after it failed. */
+export class StoreUnavailableError extends FuseError {
+  /** The store's name in `createFuse({ stores })`. */
+  readonly store: string;
+  /** When it will be asked again, in ms; at least 1. */
+  readonly retryAfterMs: number;
+
+  /** Made by the breaker. */
+  constructor(store: string, retryAfterMs: number) {
+    super();
+    this.store = store;
+    this.retryAfterMs = retryAfterMs;
+  }
+
+  /** `StoreUnavailableError`. */
+  override get name(): string {
+    return "StoreUnavailableError";
+  }
+
+  /** Which store, and when it is asked again. */
+  override get message(): string {
+    return `Store "${this.store}" does not answer; it is asked again in ${this.retryAfterMs} ms`;
+  }
+}
+
+/** Whether a call was rejected by a circuit; true for those of another copy of this package too. */
+export function isCircuitBreakerOpenError(e: unknown): e is CircuitBreakerOpenError {
+  return e instanceof Error && e.name === "CircuitBreakerOpenError" && "retryAfterMs" in e;
+}
+
+/** Whether a call ran into its timeout. */
+export function isCallTimeoutError(e: unknown): e is CallTimeoutError {
+  return e instanceof Error && e.name === "CallTimeoutError" && "timeoutMs" in e;
+}
+
+/** Whether a call was refused because the store did not answer. */
+export function isStoreUnavailableError(e: unknown): e is StoreUnavailableError {
+  return e instanceof Error && e.name === "StoreUnavailableError" && "store" in e;
+}

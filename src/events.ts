@@ -1,0 +1,219 @@
+/**
+ * Typed events. A listener can neither delay a call nor change its result: what it throws is
+ * reported as `listener_error`.
+ *
+ * @module
+ */
+
+import type { CircuitIdentity } from "./key.ts";
+import type { CircuitSnapshot } from "./snapshot.ts";
+import type { CircuitState, Override } from "./store.ts";
+
+/** A change of state, announced by the isolate that made it. */
+export interface TransitionEvent extends CircuitIdentity {
+  /** The trail's newest hash, where the store keeps one. */
+  head?: string;
+  /** The state before. */
+  from: CircuitState;
+  /** The state after. */
+  to: CircuitState;
+  /** The generation that began with it. */
+  generation: number;
+  /** When, on the store's clock. */
+  at: Date;
+  /** A strategy's name, `trial_failed`, `trials_succeeded` or `cooldown_passed`. */
+  reason: string;
+  /** The circuit after the change. */
+  snapshot: CircuitSnapshot;
+  /** Decided by this isolate's own breaker while the store did not answer; not in any trail. */
+  local?: boolean;
+}
+
+/** What an operator did. */
+export interface OperatorEvent extends CircuitIdentity {
+  /** Why, in the operator's words; `expired` for an override whose `until` passed. */
+  reason: string | null;
+  /** Who. */
+  actor: string | null;
+  /** Until when, for an override with an end. */
+  until: Date | null;
+  /** When, on the store's clock. */
+  at: Date;
+}
+
+/** How a call ended. */
+export interface CallEvent extends CircuitIdentity {
+  /** How long it took, in ms. */
+  durationMs: number;
+  /** What it threw, if it did. */
+  error?: unknown;
+  /** It had been admitted in a generation that is over: it counted towards lifetime totals only. */
+  late?: boolean;
+}
+
+/** Tallies that no answer confirmed within 30 s. They may or may not have counted. */
+export interface UnconfirmedEvent extends CircuitIdentity {
+  /** How many tallies. */
+  tallies: number;
+  /** Successes in them. */
+  successes: number;
+  /** Failures in them. */
+  failures: number;
+  /** Rejections in them. */
+  rejected: number;
+}
+
+/** Every event and what comes with it. */
+export interface FuseEvents {
+  /** A circuit opened. */
+  opened: TransitionEvent;
+  /** It would have opened, were it not for `metricsOnly`. Once an override and isolate. */
+  would_open: TransitionEvent;
+  /** Its trials succeeded. */
+  closed: TransitionEvent;
+  /** Its cooldown passed and a trial began. */
+  half_opened: TransitionEvent;
+  /** A call succeeded. */
+  success: CallEvent;
+  /** A call failed. */
+  failure: CallEvent;
+  /** A call took `slowCallMs` or longer; comes with `success` or `failure`. */
+  slow: CallEvent;
+  /** A call ended in a way that counts neither as success nor as failure. */
+  ignored: CallEvent;
+  /** A call was not let through. */
+  rejected: CircuitIdentity & { retryAfterMs: number };
+  /** An operator rejects all calls. */
+  forced_open: OperatorEvent;
+  /** An operator admits all calls; they count, and never trip. */
+  forced_closed: OperatorEvent;
+  /** An operator admits all calls; only totals count. */
+  disabled: OperatorEvent;
+  /** An operator admits all calls; they count, and `would_open` is announced. */
+  metrics_only: OperatorEvent;
+  /** An override ended. */
+  released: OperatorEvent;
+  /** A circuit came in by `importState`. */
+  imported: OperatorEvent;
+  /** An operator closed and cleared it. */
+  reset: OperatorEvent;
+  /** The store had forgotten a circuit that this isolate knew. */
+  reborn: CircuitIdentity;
+  /** The store did not answer, or a tally stayed unconfirmed. */
+  store_error: { store: string; operation: string; error: unknown; retryAfterMs: number };
+  /** The store answers again. */
+  store_recovered: { store: string };
+  /** Tallies that no answer confirmed within 30 s. */
+  unconfirmed: UnconfirmedEvent;
+  /** The memory store was full and dropped a circuit. */
+  evicted: CircuitIdentity;
+  /** Two different policies for one circuit: which options differ. */
+  config_mismatch: CircuitIdentity & { options: string[] };
+  /** A listener, predicate, strategy or cooldown threw. `type`: which. */
+  listener_error: { type: string; error: unknown };
+}
+
+/** Any event, by its `type`. */
+export type FuseEvent = { [K in keyof FuseEvents]: { type: K } & FuseEvents[K] }[keyof FuseEvents];
+
+/** Which events a listener hears. */
+export interface EventFilter {
+  readonly store: string | null;
+  readonly context: string | null | undefined;
+  readonly boundary: string | null | undefined;
+}
+
+interface Registration {
+  readonly listener: (event: FuseEvent) => unknown;
+  readonly filter: EventFilter;
+}
+
+const CALL_EVENTS = ["success", "failure", "slow", "ignored", "*"];
+
+/** The listeners of one Fuse. */
+export class Events {
+  /** Whether anybody hears how calls end, so that their duration is worth measuring. */
+  hearsCalls = false;
+  readonly #listeners = new Map<string, Set<Registration>>();
+
+  /** Adds a listener; answers how to take it away. */
+  on(
+    type: string,
+    listener: (event: never) => unknown,
+    filter: EventFilter,
+    signal: AbortSignal | undefined,
+  ): () => void {
+    if (typeof listener !== "function") {
+      throw new TypeError(`Cannot listen to "${type}": the listener must be a function`);
+    }
+    if (signal?.aborted) return () => {};
+    const registration = { listener: listener as Registration["listener"], filter };
+    let set = this.#listeners.get(type);
+    if (set === undefined) this.#listeners.set(type, set = new Set());
+    set.add(registration);
+    const off = () => {
+      set.delete(registration);
+      if (set.size === 0 && this.#listeners.get(type) === set) this.#listeners.delete(type);
+      signal?.removeEventListener("abort", off);
+      this.#count();
+    };
+    signal?.addEventListener("abort", off, { once: true });
+    this.#count();
+    return off;
+  }
+
+  #count(): void {
+    this.hearsCalls = CALL_EVENTS.some((type) => this.#listeners.has(type));
+  }
+
+  /** Whether an event of this type would reach anybody. */
+  hears(type: keyof FuseEvents): boolean {
+    return this.#listeners.size > 0 && (this.#listeners.has(type) || this.#listeners.has("*"));
+  }
+
+  /** Tells everybody whom it concerns. Never throws. */
+  emit<K extends keyof FuseEvents>(type: K, detail: FuseEvents[K]): void {
+    if (!this.hears(type)) return;
+    const event = { type, ...detail } as unknown as FuseEvent;
+    for (const key of [type, "*"]) {
+      for (const { listener, filter } of [...this.#listeners.get(key) ?? []]) {
+        if (!concerns(filter, event)) continue;
+        try {
+          const result = listener(event);
+          if (result instanceof Promise) result.catch((error) => this.#failed(type, error));
+        } catch (error) {
+          this.#failed(type, error);
+        }
+      }
+    }
+  }
+
+  /** Reports what a user's function threw: `type` names the event or the option it came from. */
+  report = (type: string, error: unknown): void => {
+    if (this.hears("listener_error")) this.emit("listener_error", { type, error });
+    // `reportError` would end a Deno process.
+    else console.error(`Fuse: "${type}" threw`, error);
+  };
+
+  #failed(type: string, error: unknown): void {
+    // Who listens for errors and throws is not told about it.
+    if (type === "listener_error") console.error(`Fuse: "${type}" threw`, error);
+    else this.report(type, error);
+  }
+}
+
+function concerns(filter: EventFilter, event: FuseEvent): boolean {
+  const { store, context, boundary } = event as Partial<CircuitIdentity>;
+  if (filter.store !== null && store !== undefined && store !== filter.store) return false;
+  if (context === undefined) return true;
+  return inScope(filter, { context, boundary: boundary ?? null });
+}
+
+/** Whether a circuit lies in a view's scopes; `undefined`: any. */
+export function inScope(
+  filter: Pick<EventFilter, "context" | "boundary">,
+  circuit: { readonly context: string | null; readonly boundary: string | null },
+): boolean {
+  return (filter.context === undefined || filter.context === circuit.context) &&
+    (filter.boundary === undefined || filter.boundary === circuit.boundary);
+}

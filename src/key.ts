@@ -1,0 +1,98 @@
+/**
+ * Name and scopes as one key that no other circuit has, whatever characters they hold.
+ *
+ * @module
+ */
+
+import { received } from "./policy.ts";
+
+/** One value of a dimension, such as `{ type: "tenant", id: 42 }`. Ids are compared as text. */
+export type Scope = { readonly type: string; readonly id: string | number | bigint };
+
+/** Which circuit. The same five fields in snapshots, events, errors, audit rows and exports. */
+export interface CircuitIdentity {
+  /** Unique within its store. */
+  readonly key: string;
+  /** The store's name in `createFuse({ stores })`. */
+  readonly store: string;
+  /** As given to `make`. */
+  readonly name: string;
+  /** Scope of `for()`, as `type:id`; `null`: none. */
+  readonly context: string | null;
+  /** Scope of `boundary()`, as `type:id`; `null`: none. */
+  readonly boundary: string | null;
+}
+
+/** What a key is made of; scopes as {@linkcode scopeText} gives them. */
+export interface KeyParts {
+  readonly name: string;
+  readonly context: string | null;
+  readonly boundary: string | null;
+}
+
+// What separates parts or means something to Redis patterns and hash tags, what cannot be seen,
+// and halves of surrogate pairs, which UTF-8 would fold into one.
+// deno-lint-ignore no-control-regex
+const SPECIAL = /[%:*?[\]\\{}"'\x00-\x20\x7f]|[\ud800-\udfff]/gu;
+
+function escape(part: string): string {
+  return part.replace(SPECIAL, (c) => {
+    const hex = c.charCodeAt(0).toString(16).toUpperCase();
+    return hex.length > 2 ? `%u${hex}` : `%${hex.padStart(2, "0")}`;
+  });
+}
+
+function unescape(part: string): string {
+  return part.replace(
+    /%(?:u([0-9A-F]{4})|([0-9A-F]{2}))/g,
+    (_, wide, narrow) => String.fromCharCode(parseInt(wide ?? narrow, 16)),
+  );
+}
+
+/**
+ * `name`, `name:for:type:id`, `name:in:type:id` or `name:for:type:id:in:type:id`, each part
+ * escaped. Different parts never give the same key.
+ */
+export function toKey({ name, context, boundary }: KeyParts): string {
+  const key = escape(name);
+  return (context === null ? key : `${key}:for:${context}`) +
+    (boundary === null ? "" : `:in:${boundary}`);
+}
+
+/** The parts of a key; `null` if it is none of ours. */
+export function fromKey(key: string): KeyParts | null {
+  const match = /^([^:]+)(?::for:([^:]*:[^:]*))?(?::in:([^:]*:[^:]*))?$/.exec(key);
+  if (match === null) return null;
+  const parts = {
+    name: unescape(match[1]!),
+    context: match[2] ?? null,
+    boundary: match[3] ?? null,
+  };
+  return toKey(parts) === key ? parts : null;
+}
+
+/**
+ * A scope as text, `type:id`, escaped so that it can stand in a key; `null` stays `null`.
+ *
+ * @throws {TypeError} If it is no scope: `type` a string of 1–255 characters, `id` a string of
+ * as many, a finite number or a bigint.
+ */
+export function scopeText(scope: Scope | null, dimension: string): string | null {
+  if (scope === null) return null;
+  const { type, id } = Object(scope) as Partial<Scope>;
+  const text = typeof id === "bigint" || Number.isFinite(id) ? String(id) : id;
+  if (!isName(type) || !isName(text)) {
+    throw new TypeError(
+      `Cannot scope circuits: "${dimension}" must be null or { type, id } with a type of 1-255 ` +
+        `characters and an id that is such a text, a finite number or a bigint, received ${
+          received(scope)
+        }`,
+    );
+  }
+  return `${escape(type)}:${escape(text)}`;
+}
+
+/** Whether this can name a circuit: 1–255 characters. */
+export function isName(name: unknown): name is string {
+  return typeof name === "string" && name.length > 0 && name.length <= 255;
+}

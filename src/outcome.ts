@@ -1,0 +1,103 @@
+/**
+ * What the ending of a call counts as.
+ *
+ * @module
+ */
+
+import { isCircuitBreakerOpenError } from "./errors.ts";
+
+/** How a call ended, for `isFailure`. */
+export type Outcome =
+  | { readonly ok: true; readonly value: unknown; readonly durationMs: number }
+  | { readonly ok: false; readonly error: unknown; readonly durationMs: number };
+
+/** A class of errors, or a predicate. */
+export type ErrorMatcher =
+  | (abstract new (...args: never[]) => Error)
+  | ((error: unknown) => boolean);
+
+/** The functions of a handle that judge. */
+export interface Judgement {
+  /** Errors that count neither as success nor as failure. Wins over the others. */
+  ignore?: readonly ErrorMatcher[] | undefined;
+  /** The only errors that count as failures; others count as successes. */
+  record?: readonly ErrorMatcher[] | undefined;
+  /** Whether a result or an error is a failure; replaces the judgement of Responses. */
+  isFailure?: ((outcome: Outcome) => boolean) | undefined;
+}
+
+/** What an ending counts as. */
+export type Kind = "success" | "failure" | "neutral";
+
+/** 5xx and 429: the default judgement of a Response. */
+export function isFailedResponse(response: Response): boolean {
+  return response.status >= 500 || response.status === 429;
+}
+
+/** Judges a result. */
+export function judgeResult(
+  value: unknown,
+  durationMs: number,
+  { isFailure }: Judgement,
+  report: (type: string, error: unknown) => void,
+): Kind {
+  if (isFailure !== undefined) {
+    try {
+      return isFailure({ ok: true, value, durationMs }) ? "failure" : "success";
+    } catch (error) {
+      report("isFailure", error);
+    }
+  }
+  return value instanceof Response && isFailedResponse(value) ? "failure" : "success";
+}
+
+/** Judges what was thrown. Whether the caller gave up is decided before, by its signal. */
+export function judgeError(
+  error: unknown,
+  durationMs: number,
+  { ignore, record, isFailure }: Judgement,
+  report: (type: string, error: unknown) => void,
+): Kind {
+  if (isCircuitBreakerOpenError(error)) return "neutral";
+  try {
+    if (ignore !== undefined && matches(ignore, error)) return "neutral";
+    if (record !== undefined && !matches(record, error)) return "success";
+    return isFailure === undefined || isFailure({ ok: false, error, durationMs })
+      ? "failure"
+      : "success";
+  } catch (thrown) {
+    report("isFailure", thrown);
+    return "failure";
+  }
+}
+
+function matches(matchers: readonly ErrorMatcher[], error: unknown): boolean {
+  return matchers.some((matcher) =>
+    isErrorClass(matcher) ? error instanceof matcher : matcher(error) === true
+  );
+}
+
+function isErrorClass(matcher: ErrorMatcher): matcher is abstract new (...args: never[]) => Error {
+  return matcher === Error || matcher.prototype instanceof Error;
+}
+
+/**
+ * How long the upstream asks to be left alone, in ms: `Retry-After` in seconds or as an HTTP date
+ * (RFC 9110, section 10.2.3). 0 when it says nothing that can be read.
+ */
+export function retryAfterOf(result: unknown, now: number): number {
+  if (!(result instanceof Response)) return 0;
+  const header = result.headers.get("retry-after")?.trim() ?? "";
+  if (/^\d+$/.test(header)) return Number(header) * 1000;
+  // A date, not one of the many other texts that `Date.parse` makes sense of; always in GMT.
+  if (!/^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)/.test(header)) return 0;
+  const date = Date.parse(header.endsWith("GMT") ? header : `${header} GMT`);
+  return Number.isNaN(date) ? 0 : Math.max(0, date - now);
+}
+
+/** Lets go of a Response that nobody will read: an unread body holds a connection. */
+export function discard(value: unknown): void {
+  if (value instanceof Response && !value.bodyUsed && !value.body?.locked) {
+    value.body?.cancel().catch(() => {});
+  }
+}

@@ -1,0 +1,463 @@
+/**
+ * Options of a circuit, validated into a policy. Bad ones are refused here, by name, with what came
+ * and what is allowed.
+ *
+ * @module
+ */
+
+import {
+  BUILT_IN,
+  customRule,
+  type Rule,
+  type Strategy,
+  type StrategyName,
+  type StrategyOption,
+} from "./strategies.ts";
+import type { Shape } from "./store.ts";
+
+/** How long a circuit stays open, by how often it went HALF_OPEN → OPEN since it last closed. */
+export type Cooldown = (reopenCount: number) => number;
+
+/** What to do when the store does not answer. */
+export type OnStoreError = "local" | "allow" | "reject";
+
+/** Which price to pay for what other isolates know: see the README, "Consistency". */
+export type Consistency = "eventual" | "strong";
+
+/** The numbers that strategies go by. */
+export interface Policy {
+  /** Failures in a row that open. */
+  readonly failureThreshold: number;
+  /** Share that opens, in percent. */
+  readonly percentageThreshold: number;
+  /** Calls below which no share opens. */
+  readonly minimumThroughput: number;
+  /** Length of the time window, in ms. */
+  readonly windowMs: number;
+  /** Length of the count window, in calls. */
+  readonly windowSize: number;
+}
+
+/**
+ * Data: belongs to the circuit, is shared by every handle of it and should be the same on every
+ * isolate. Durations are milliseconds, percentages 1–100, comparisons `>=`.
+ */
+export interface CircuitPolicy {
+  /**
+   * Which of `createFuse({ stores })` keeps this circuit.
+   *
+   * @default {the view's store}
+   */
+  store?: string | undefined;
+  /**
+   * When the store does not answer: `local`, a breaker of this isolate's own takes over; `allow`,
+   * calls run; `reject`, calls are refused with a StoreUnavailableError.
+   *
+   * @default {"local"}
+   */
+  onStoreError?: OnStoreError | undefined;
+  /**
+   * When to open: a name, a function, or a list, any of which may open it.
+   *
+   * @default {"consecutive_failures"}
+   */
+  strategy?: StrategyOption | readonly StrategyOption[] | undefined;
+  /**
+   * Failures in a row that open (`consecutive_failures`). A positive integer.
+   *
+   * @default {5}
+   */
+  failureThreshold?: number | undefined;
+  /**
+   * Successful trials that close. A positive integer.
+   *
+   * @default {2}
+   */
+  successThreshold?: number | undefined;
+  /**
+   * How long it stays open, in ms, or a function of the number of reopenings such as
+   * `backoff()` makes. A number is a positive integer, at most `maxCooldownMs`.
+   *
+   * @default {60_000}
+   */
+  cooldownMs?: number | Cooldown | undefined;
+  /**
+   * No opening lasts longer, in ms, whatever a function or a `Retry-After` says. A positive integer.
+   *
+   * @default {600_000}
+   */
+  maxCooldownMs?: number | undefined;
+  /**
+   * Length of the time window, in ms (`rolling_window`, `slow_calls`). A positive integer.
+   *
+   * @default {120_000}
+   */
+  windowMs?: number | undefined;
+  /**
+   * Length of the count window, in calls (`count_window`). An integer from 1 to 10 000.
+   *
+   * @default {100}
+   */
+  windowSize?: number | undefined;
+  /**
+   * Calls below which no share opens. A positive integer.
+   *
+   * @default {10}
+   */
+  minimumThroughput?: number | undefined;
+  /**
+   * Share of failed (or slow) calls that opens, in percent. From 1 to 100.
+   *
+   * @default {50}
+   */
+  percentageThreshold?: number | undefined;
+  /** From how many ms on a call is slow. A positive integer; `slow_calls` needs it. */
+  slowCallMs?: number | undefined;
+  /**
+   * After how many ms a call is given up, its signal aborted, and a failure counted. A positive
+   * integer, at most `halfOpenLeaseMs`. Left out: never.
+   */
+  callTimeoutMs?: number | undefined;
+  /**
+   * Trials in flight at once, over all isolates. A positive integer.
+   *
+   * @default {1}
+   */
+  halfOpenMaxConcurrent?: number | undefined;
+  /**
+   * After how many ms a trial that never ends gives its slot back. A positive integer.
+   *
+   * @default {30_000}
+   */
+  halfOpenLeaseMs?: number | undefined;
+  /**
+   * `eventual` costs no blocking round trip while closed or open; `strong` asks the shared store
+   * before and after every call. A store of this process is always strong.
+   *
+   * @default {"eventual"}
+   */
+  consistency?: Consistency | undefined;
+  /**
+   * From which age on the view of a shared store is refreshed in the background, in ms. An integer, 0 or more.
+   *
+   * @default {1000}
+   */
+  revalidateMs?: number | undefined;
+  /**
+   * From which age on the view is not believed and a call waits for the store, in ms. An integer, 0 or more.
+   *
+   * @default {10_000}
+   */
+  maxStalenessMs?: number | undefined;
+  /**
+   * Successes gathered before they are sent. A positive integer.
+   *
+   * @default {50}
+   */
+  flushSize?: number | undefined;
+  /**
+   * How long successes may wait to be sent, in ms, while there is traffic. An integer, 0 or more.
+   *
+   * @default {1000}
+   */
+  flushIntervalMs?: number | undefined;
+}
+
+/** A validated policy: every option filled in. */
+export interface CircuitPolicyData extends Policy {
+  readonly successThreshold: number;
+  readonly maxCooldownMs: number;
+  readonly cooldownMs: number | Cooldown;
+  /** The first opening's length where it is a number, else what a forced opening suggests. */
+  readonly baseCooldownMs: number;
+  readonly slowCallMs: number | undefined;
+  readonly callTimeoutMs: number | undefined;
+  readonly halfOpenMaxConcurrent: number;
+  readonly halfOpenLeaseMs: number;
+  readonly consistency: Consistency;
+  readonly onStoreError: OnStoreError;
+  readonly revalidateMs: number;
+  readonly maxStalenessMs: number;
+  readonly flushSize: number;
+  readonly flushIntervalMs: number;
+  readonly rules: readonly Rule[];
+  /** Whether a slow trial counts as failed. */
+  readonly slowFails: boolean;
+  readonly shape: Shape;
+  /** Two characters for each of {@linkcode FINGERPRINTED}, so that a difference can be named. */
+  readonly hash: string;
+}
+
+/** Longest delay that a timer takes, in ms. */
+export const MAX_TIMER_MS = 2 ** 31 - 1;
+
+type NumberOption = Exclude<
+  keyof CircuitPolicy,
+  "store" | "onStoreError" | "strategy" | "cooldownMs" | "consistency"
+>;
+
+/** Default, least, greatest (unless the greatest safe integer). Percentages need not be whole. */
+const NUMBERS: Readonly<
+  Record<NumberOption, readonly [standard: number | undefined, min?: number, max?: number]>
+> = {
+  failureThreshold: [5],
+  successThreshold: [2],
+  maxCooldownMs: [600_000],
+  windowMs: [120_000],
+  windowSize: [100, 1, 10_000],
+  minimumThroughput: [10],
+  percentageThreshold: [50, 1, 100],
+  slowCallMs: [undefined],
+  callTimeoutMs: [undefined, 1, MAX_TIMER_MS],
+  halfOpenMaxConcurrent: [1],
+  halfOpenLeaseMs: [30_000],
+  revalidateMs: [1000, 0],
+  maxStalenessMs: [10_000, 0],
+  flushSize: [50],
+  flushIntervalMs: [1000, 0],
+};
+
+/** The option names that are data. */
+export const POLICY_OPTIONS: readonly string[] = [
+  "store",
+  "onStoreError",
+  "strategy",
+  "cooldownMs",
+  "consistency",
+  ...Object.keys(NUMBERS),
+];
+
+/** What decides when a circuit opens, closes and lets trials through: should agree across isolates. */
+const FINGERPRINTED = [
+  "strategy",
+  "cooldownMs",
+  "failureThreshold",
+  "successThreshold",
+  "maxCooldownMs",
+  "windowMs",
+  "windowSize",
+  "minimumThroughput",
+  "percentageThreshold",
+  "slowCallMs",
+  "callTimeoutMs",
+  "halfOpenMaxConcurrent",
+  "halfOpenLeaseMs",
+] as const;
+
+const SUBJECT = "circuit breaker";
+
+/**
+ * A number option, checked: an integer within bounds, or the default when it is left out.
+ *
+ * @throws {RangeError} Naming the option, what came and what is allowed.
+ */
+export function check<D extends number | undefined>(
+  subject: string,
+  option: string,
+  value: unknown,
+  standard: D,
+  min = 1,
+  max: number = Number.MAX_SAFE_INTEGER,
+): number | D {
+  if (value === undefined) return standard;
+  const whole = option !== "percentageThreshold";
+  if (
+    typeof value !== "number" || !(value >= min && value <= max) ||
+    (whole && !Number.isInteger(value))
+  ) {
+    const range = max < Number.MAX_SAFE_INTEGER
+      ? `${whole ? "an integer" : "a number"} from ${min} to ${max}`
+      : min === 1
+      ? "a positive integer"
+      : `an integer of at least ${min}`;
+    refuse(subject, option, range, value);
+  }
+  return value as number;
+}
+
+/** One of a few words, checked, or the default when it is left out. */
+export function oneOf<T extends string>(
+  subject: string,
+  option: string,
+  value: unknown,
+  words: readonly T[],
+): T {
+  if (value === undefined) return words[0]!;
+  if (!words.includes(value as T)) {
+    refuse(subject, option, `one of ${words.map((word) => `"${word}"`).join(", ")}`, value);
+  }
+  return value as T;
+}
+
+/** @throws {RangeError} Always; a TypeError when what came is of no type that could do. */
+export function refuse(subject: string, option: string, allowed: string, value: unknown): never {
+  const Refusal = typeof value === "number" || typeof value === "string" ? RangeError : TypeError;
+  throw new Refusal(
+    `Cannot create ${subject}: "${option}" must be ${allowed}, received ${received(value)}`,
+  );
+}
+
+/** What came, for an error: short, and never the contents of an object. */
+export function received(value: unknown): string {
+  if (typeof value === "string") {
+    return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
+  }
+  if (typeof value === "function") return "a function";
+  if (Array.isArray(value)) return "an array";
+  return typeof value === "object" && value !== null ? "an object" : String(value);
+}
+
+/**
+ * Fills in and validates.
+ *
+ * @throws {RangeError | TypeError} Naming the option, what came and what is allowed.
+ */
+export function createPolicy(
+  options: CircuitPolicy,
+  strategies: Readonly<Record<string, Strategy>>,
+  report: (type: string, error: unknown) => void,
+): CircuitPolicyData {
+  const numbers = {} as Record<NumberOption, number> & Pick<
+    CircuitPolicyData,
+    "slowCallMs" | "callTimeoutMs"
+  >;
+  for (const option in NUMBERS) {
+    const name = option as NumberOption;
+    const [standard, min, max] = NUMBERS[name];
+    numbers[name] = check(SUBJECT, name, options[name], standard, min, max) as number;
+  }
+  const { maxCooldownMs } = numbers;
+  const cooldownMs = typeof options.cooldownMs === "function"
+    ? options.cooldownMs
+    : check(SUBJECT, "cooldownMs", options.cooldownMs, Math.min(60_000, maxCooldownMs));
+  if (typeof cooldownMs === "number" && cooldownMs > maxCooldownMs) {
+    refuse(SUBJECT, "cooldownMs", `at most "maxCooldownMs", ${maxCooldownMs}`, cooldownMs);
+  }
+  if (numbers.callTimeoutMs > numbers.halfOpenLeaseMs) {
+    refuse(
+      SUBJECT,
+      "callTimeoutMs",
+      `at most "halfOpenLeaseMs", ${numbers.halfOpenLeaseMs}`,
+      numbers.callTimeoutMs,
+    );
+  }
+  const rules = resolve(options.strategy, strategies, report);
+  const names = rules.map((rule) => rule.name);
+  const countWindow = names.includes("count_window");
+  const slowFails = names.includes("slow_calls");
+  if (countWindow && numbers.minimumThroughput > numbers.windowSize) {
+    refuse(
+      SUBJECT,
+      "minimumThroughput",
+      `at most "windowSize", ${numbers.windowSize}, for count_window`,
+      numbers.minimumThroughput,
+    );
+  }
+  if (slowFails && numbers.slowCallMs === undefined) {
+    refuse(SUBJECT, "slowCallMs", `a positive integer for slow_calls`, undefined);
+  }
+  const data = { ...numbers, strategy: names.join(), cooldownMs };
+  return {
+    ...numbers,
+    cooldownMs,
+    baseCooldownMs: typeof cooldownMs === "number" ? cooldownMs : Math.min(60_000, maxCooldownMs),
+    consistency: oneOf(SUBJECT, "consistency", options.consistency, ["eventual", "strong"]),
+    onStoreError: oneOf(SUBJECT, "onStoreError", options.onStoreError, [
+      "local",
+      "allow",
+      "reject",
+    ]),
+    rules,
+    slowFails,
+    shape: { windowMs: numbers.windowMs, windowSize: countWindow ? numbers.windowSize : 0 },
+    hash: FINGERPRINTED.map((option) => fingerprint(data[option])).join(""),
+  };
+}
+
+function resolve(
+  option: CircuitPolicy["strategy"],
+  strategies: Readonly<Record<string, Strategy>>,
+  report: (type: string, error: unknown) => void,
+): Rule[] {
+  const list = Array.isArray(option) ? option : [option ?? "consecutive_failures"];
+  if (list.length === 0) refuse(SUBJECT, "strategy", "a strategy or a list of them", list);
+  return list.map((one: StrategyOption): Rule => {
+    if (typeof one === "function") return customRule(one.name || "custom", one, report);
+    if (Object.hasOwn(strategies, one)) return customRule(one, strategies[one]!, report);
+    if (Object.hasOwn(BUILT_IN, one)) return { name: one, opens: BUILT_IN[one as StrategyName] };
+    const known = [...Object.keys(BUILT_IN), ...Object.keys(strategies)].join(", ");
+    return refuse(SUBJECT, "strategy", `a function or one of ${known}`, one);
+  });
+}
+
+/** FNV-1a over the value as text, folded into two characters. Functions are not compared. */
+function fingerprint(value: unknown): string {
+  let hash = 0x811c9dc5;
+  for (const c of typeof value === "function" ? "f" : String(value)) {
+    hash = Math.imul(hash ^ c.codePointAt(0)!, 0x01000193) >>> 0;
+  }
+  return (hash % 1296).toString(36).padStart(2, "0");
+}
+
+/** The options in which two fingerprints differ. */
+export function differingOptions(a: string, b: string): string[] {
+  return FINGERPRINTED.filter((_, i) => a.slice(2 * i, 2 * i + 2) !== b.slice(2 * i, 2 * i + 2));
+}
+
+/** Options of {@linkcode backoff}. */
+export interface BackoffOptions {
+  /** Length of the first opening, in ms. */
+  baseMs: number;
+  /**
+   * By how much each reopening is longer than the one before. At least 1.
+   *
+   * @default {2}
+   */
+  factor?: number;
+  /**
+   * No opening is longer, in ms.
+   *
+   * @default {600_000}
+   */
+  maxMs?: number;
+  /**
+   * How much of an opening is left to chance, from 0 (none) to 1 (all): it lasts between
+   * `(1 - jitter)` and 1 times its length. Drawn once an opening.
+   *
+   * @default {0}
+   */
+  jitter?: number;
+}
+
+/**
+ * A cooldown that grows with every reopening: `baseMs × factor^reopenCount`, at most `maxMs`.
+ *
+ * @throws {RangeError} If an option is out of its bounds.
+ *
+ * @example
+ * ```ts
+ * import { backoff } from "@fuse/edge";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const cooldown = backoff({ baseMs: 1000, factor: 3, maxMs: 20_000 });
+ * assertEquals([0, 1, 2, 3].map(cooldown), [1000, 3000, 9000, 20_000]);
+ * ```
+ */
+export function backoff(options: BackoffOptions): Cooldown {
+  const { baseMs, factor = 2, maxMs = 600_000, jitter = 0 } = options;
+  const bounds: [string, number, number, number][] = [
+    ["baseMs", baseMs, 1, MAX_TIMER_MS],
+    ["factor", factor, 1, 1000],
+    ["maxMs", maxMs, 1, Number.MAX_SAFE_INTEGER],
+    ["jitter", jitter, 0, 1],
+  ];
+  for (const [option, value, min, max] of bounds) {
+    if (typeof value !== "number" || !(value >= min && value <= max)) {
+      refuse("backoff", option, `a number from ${min} to ${max}`, value);
+    }
+  }
+  return (reopenCount) => {
+    const ms = Math.min(maxMs, baseMs * factor ** reopenCount);
+    return Math.max(1, Math.round(ms * (1 - jitter * Math.random())));
+  };
+}

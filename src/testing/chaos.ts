@@ -1,0 +1,296 @@
+import type {
+  Acquired,
+  AcquireRequest,
+  Answer,
+  Awaitable,
+  Changed,
+  ListPage,
+  ListRequest,
+  OverrideRequest,
+  Recorded,
+  RestoreRequest,
+  Shape,
+  Snapshot,
+  Store,
+  StoreRequest,
+  StoreTraits,
+  Tally,
+  TransitionRequest,
+} from "../store.ts";
+import { plainAnswer, plainRecord, plainSnapshot } from "./plain.ts";
+
+/**
+ * What goes wrong between a breaker and its store. Rates are shares of the operations, 0 to 1, and
+ * each is drawn for each operation.
+ */
+export interface Faults {
+  /**
+   * How long an operation takes, in ms of real time: a number, or a function asked once for each.
+   * Half of it passes before the operation is applied and half before it is answered, so that
+   * requests and answers overtake one another. 0 is answered without a timer.
+   *
+   * @default {0}
+   */
+  latencyMs?: number | (() => number);
+  /**
+   * Share of operations that reject and are not applied.
+   *
+   * @default {0}
+   */
+  errorRate?: number;
+  /**
+   * Share of operations that are not applied and never answered.
+   *
+   * @default {0}
+   */
+  timeoutRate?: number;
+  /**
+   * Share of operations that ARE applied and then reject, as when the connection breaks before the
+   * answer arrives.
+   *
+   * @default {0}
+   */
+  lostAnswerRate?: number;
+  /**
+   * Share of operations that reach the store twice, under the same id; the second answer is the
+   * one heard, as after a retry by the transport. A request whose id is `""`, which its maker will
+   * never send again, reaches it once. `remove`, which has no id, answers whether either removed it.
+   *
+   * @default {0}
+   */
+  duplicateRate?: number;
+  /**
+   * Share of reads answered, as by a replica that lags, with a Snapshot of that circuit which an
+   * earlier operation was answered with (one of the last four; its `now` is as old as itself).
+   * A circuit not answered before is read as usual.
+   *
+   * @default {0}
+   */
+  staleReadRate?: number;
+  /**
+   * Seed of the generator that all rates draw from, an integer: the same seed, the same faults for
+   * the same sequence of operations.
+   *
+   * @default {1}
+   */
+  seed?: number;
+  /** Whether the store is unreachable now. While it answers true, every operation rejects and none is applied. */
+  down?: () => boolean;
+}
+
+/**
+ * Wraps a store as if it were remote, and its network bad: `traits.shared` is true, there is no
+ * `peek`, every answer is a promise of data of its own, and {@linkcode Faults} happen.
+ *
+ * @param store The store that is wrapped; several wrappers around one are several isolates.
+ * @param faults What goes wrong. `{}`: nothing.
+ * @returns The store to give to `createFuse`. Its operations reject with an Error whose message
+ * names the operation and the fault.
+ * @throws {RangeError} If a rate is not between 0 and 1, `latencyMs` not a finite number of at
+ * least 0, or `seed` not an integer.
+ *
+ * @example Two isolates on one store, one of them cut off
+ * ```ts
+ * import { memory } from "@fuse/edge";
+ * import { chaos } from "@fuse/edge/testing";
+ * import { assertEquals, assertRejects } from "@std/assert";
+ *
+ * let down = false;
+ * const shared = memory();
+ * const stores = [chaos(shared, {}), chaos(shared, { down: () => down })] as const;
+ * const request = { at: Date.now(), shape: { windowMs: 10_000, windowSize: 0 } };
+ *
+ * down = true;
+ * assertEquals((await stores[0].read("a", request)).state, "CLOSED");
+ * await assertRejects(async () => await stores[1].read("a", request), Error, "is down");
+ * ```
+ */
+export function chaos(store: Store, faults: Faults): Store {
+  return new ChaosStore(store, faults);
+}
+
+/** How many Snapshots of a circuit a lagging replica may choose from. */
+const REMEMBERED = 4;
+
+class ChaosStore implements Store {
+  readonly name: string;
+  readonly traits: StoreTraits;
+  readonly #inner: Store;
+  readonly #rates: Required<Omit<Faults, "latencyMs" | "seed" | "down">>;
+  readonly #latency: () => number;
+  readonly #down: () => boolean;
+  readonly #random: () => number;
+  /** What a lagging replica may answer, oldest first. Kept only where reads may be stale. */
+  readonly #heard = new Map<string, Snapshot[]>();
+
+  constructor(inner: Store, faults: Faults) {
+    this.name = `chaos(${inner.name})`;
+    this.traits = { ...inner.traits, shared: true };
+    this.#inner = inner;
+    this.#rates = {
+      errorRate: checkRate("errorRate", faults.errorRate),
+      timeoutRate: checkRate("timeoutRate", faults.timeoutRate),
+      lostAnswerRate: checkRate("lostAnswerRate", faults.lostAnswerRate),
+      duplicateRate: checkRate("duplicateRate", faults.duplicateRate),
+      staleReadRate: checkRate("staleReadRate", faults.staleReadRate),
+    };
+    const { latencyMs = 0, seed = 1, down = () => false } = faults;
+    this.#latency = typeof latencyMs === "function"
+      ? () => checkLatency(latencyMs())
+      : () => latencyMs;
+    if (typeof latencyMs === "number") checkLatency(latencyMs);
+    this.#down = down;
+    if (!Number.isSafeInteger(seed)) {
+      throw new RangeError(`Cannot wrap the store: "seed" must be an integer, received ${seed}`);
+    }
+    this.#random = mulberry32(seed);
+  }
+
+  read(key: string, request: { readonly shape: Shape; readonly at: number }): Promise<Snapshot> {
+    const sent = { ...request, shape: { ...request.shape } };
+    const lags = this.#draw(this.#rates.staleReadRate);
+    return this.#send("read", true, async () => {
+      const earlier = lags ? this.#earlier(key) : undefined;
+      if (earlier !== undefined) return plainSnapshot(earlier);
+      const said = this.#inner.read(key, sent);
+      // A live answer is copied in the same turn: the next operation may change it.
+      const snapshot = plainSnapshot(said instanceof Promise ? await said : said);
+      this.#remember(key, snapshot);
+      return snapshot;
+    });
+  }
+
+  record(key: string, tally: Tally): Promise<Recorded> {
+    return this.#change("record", key, copyRequest(tally), (sent) => this.#inner.record(key, sent));
+  }
+
+  acquire(key: string, request: AcquireRequest): Promise<Acquired> {
+    const sent = copyRequest(request);
+    return this.#change("acquire", key, sent, (sent) => this.#inner.acquire(key, sent));
+  }
+
+  transition(key: string, request: TransitionRequest): Promise<Changed> {
+    const sent = { ...copyRequest(request), expected: request.expected && { ...request.expected } };
+    return this.#change("transition", key, sent, (sent) => this.#inner.transition(key, sent));
+  }
+
+  override(key: string, request: OverrideRequest): Promise<Changed> {
+    const sent = copyRequest(request);
+    return this.#change("override", key, sent, (sent) => this.#inner.override(key, sent));
+  }
+
+  restore(key: string, request: RestoreRequest): Promise<Changed> {
+    const sent = { ...copyRequest(request), record: plainRecord(request.record) };
+    return this.#change("restore", key, sent, (sent) => this.#inner.restore(key, sent));
+  }
+
+  list(request: ListRequest): Promise<ListPage> {
+    const sent = { ...request };
+    return this.#send("list", true, async () => {
+      const page = await this.#inner.list(sent);
+      return { records: page.records.map(plainRecord), cursor: page.cursor };
+    });
+  }
+
+  remove(key: string): Promise<boolean> {
+    let removed = false;
+    return this.#send("remove", true, async () => {
+      removed = await this.#inner.remove(key) || removed;
+      return removed;
+    });
+  }
+
+  #change<R extends StoreRequest, A extends Answer>(
+    operation: string,
+    key: string,
+    sent: R,
+    apply: (sent: R) => Awaitable<A>,
+  ): Promise<A> {
+    return this.#send(operation, sent.id !== "", async () => {
+      const said = apply(sent);
+      const answer = said instanceof Promise ? plainAnswer(await said) : plainAnswer(said);
+      this.#remember(key, answer.snapshot);
+      return answer;
+    });
+  }
+
+  /** One operation through the network. Its faults are drawn before anything is awaited. */
+  async #send<T>(operation: string, repeatable: boolean, apply: () => Awaitable<T>): Promise<T> {
+    this.#refuseWhileDown(operation);
+    const { errorRate, timeoutRate, lostAnswerRate, duplicateRate } = this.#rates;
+    const fails = this.#draw(errorRate);
+    const hangs = this.#draw(timeoutRate);
+    const losesAnswer = this.#draw(lostAnswerRate);
+    const arrivesTwice = this.#draw(duplicateRate) && repeatable;
+    const latencyMs = this.#latency();
+    if (latencyMs > 0) {
+      await sleep(latencyMs / 2);
+      this.#refuseWhileDown(operation);
+    }
+    if (fails) throw this.#error(operation, "failed and was not applied");
+    if (hangs) return await new Promise<never>(() => {});
+    let answer = await apply();
+    if (arrivesTwice) answer = await apply();
+    if (latencyMs > 0) await sleep(latencyMs / 2);
+    if (losesAnswer) throw this.#error(operation, "was applied, but its answer was lost");
+    return answer;
+  }
+
+  #refuseWhileDown(operation: string): void {
+    if (this.#down()) throw this.#error(operation, "was not applied: the store is down");
+  }
+
+  #error(operation: string, fault: string): Error {
+    return new Error(`Injected fault: ${operation} on store "${this.#inner.name}" ${fault}`);
+  }
+
+  #draw(rate: number): boolean {
+    return rate > 0 && this.#random() < rate;
+  }
+
+  #remember(key: string, snapshot: Snapshot): void {
+    if (this.#rates.staleReadRate === 0) return;
+    const heard = this.#heard.get(key);
+    if (heard === undefined) this.#heard.set(key, [snapshot]);
+    else if (heard.push(snapshot) > REMEMBERED) heard.shift();
+  }
+
+  #earlier(key: string): Snapshot | undefined {
+    const heard = this.#heard.get(key);
+    return heard?.[Math.floor(this.#random() * heard.length)];
+  }
+}
+
+/** `restore` and `transition` carry more than one level: they copy the rest themselves. */
+function copyRequest<R extends StoreRequest>(request: R): R {
+  return { ...request, shape: { ...request.shape } };
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+function checkRate(name: string, rate: number = 0): number {
+  if (rate >= 0 && rate <= 1) return rate;
+  throw new RangeError(
+    `Cannot wrap the store: "${name}" must be a number from 0 to 1, received ${rate}`,
+  );
+}
+
+function checkLatency(ms: number): number {
+  if (Number.isFinite(ms) && ms >= 0) return ms;
+  throw new RangeError(
+    `Cannot wrap the store: "latencyMs" must be a finite number of at least 0, received ${ms}`,
+  );
+}
+
+/** A small generator of numbers from 0 to 1, by Tommy Ettinger: 2^32 states, ample for choosing faults. */
+function mulberry32(seed: number): () => number {
+  let state = seed | 0;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), state | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}

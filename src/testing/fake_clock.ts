@@ -1,0 +1,62 @@
+import type { Clock } from "../store.ts";
+
+/** 2025-01-01T00:00:00Z: the start of a second, a minute and a day, so that windows begin there too. */
+const DEFAULT_START_MS = 1_735_689_600_000;
+
+/**
+ * A clock that stands still until a test moves it.
+ *
+ * @example Usage
+ * ```ts
+ * import { FakeClock } from "@fuse/edge/testing";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const clock = new FakeClock(1_000);
+ * const { now } = clock; // bound: hand it to `createFuse({ clock: clock.now })`
+ * clock.advance(500);
+ * assertEquals(now(), 1_500);
+ * clock.set(0); // hosts' clocks do go back
+ * assertEquals(now(), 0);
+ * ```
+ */
+export class FakeClock {
+  #nowMs: number;
+
+  /** What the clock shows, in ms since the epoch. Bound: may be handed on without its object. */
+  readonly now: Clock = (): number => this.#nowMs;
+
+  /**
+   * @param startMs What it shows first, in ms since the epoch. Left out: the start of 2025, UTC.
+   * @throws {RangeError} If it is not a finite number of at least 0.
+   */
+  constructor(startMs: number = DEFAULT_START_MS) {
+    this.#nowMs = check("startMs", startMs);
+  }
+
+  /**
+   * Lets time pass.
+   *
+   * @param ms How much, in ms.
+   * @throws {RangeError} If it is not a finite number of at least 0: `set` goes back.
+   */
+  advance(ms: number): void {
+    this.#nowMs += check("ms", ms);
+  }
+
+  /**
+   * Sets the clock, forward or back.
+   *
+   * @param ms What it shows from now on, in ms since the epoch.
+   * @throws {RangeError} If it is not a finite number of at least 0.
+   */
+  set(ms: number): void {
+    this.#nowMs = check("ms", ms);
+  }
+}
+
+function check(name: string, value: number): number {
+  if (Number.isFinite(value) && value >= 0) return value;
+  throw new RangeError(
+    `Cannot set the fake clock: "${name}" must be a finite number of at least 0, received ${value}`,
+  );
+}

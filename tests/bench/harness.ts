@@ -1,0 +1,143 @@
+/**
+ * Times candidates against each other on a machine that others use too.
+ *
+ * Own code, because mitata 1.0 and tinybench 6 run one task to its end before they begin the next: a
+ * busy minute then falls on one candidate alone. Here a round runs each candidate once, for a few
+ * milliseconds, and ratios are taken within a round, so that what disturbs one disturbs the other.
+ *
+ * @module
+ */
+
+/** What is timed. */
+export interface Candidate {
+  /** How tables call it. */
+  readonly name: string;
+  /**
+   * Makes so many calls, one after the other. Write the loop out in each candidate: a shared one
+   * would see every breaker at one call site, and V8 would optimize it for none.
+   */
+  readonly run: (calls: number) => Promise<unknown>;
+}
+
+/** A median, and how far the rounds lay apart. */
+export interface Spread {
+  readonly median: number;
+  readonly min: number;
+  readonly max: number;
+}
+
+/** What a race found out about one candidate. */
+export interface Measured {
+  readonly name: string;
+  /** Nanoseconds a call, round by round. */
+  readonly rounds: readonly number[];
+  /** The same, over all rounds. */
+  readonly ns: Spread;
+}
+
+/** How long to race. */
+export interface Effort {
+  readonly rounds: number;
+  readonly batchMs: number;
+  readonly warmUpMs: number;
+}
+
+const FULL: Effort = { rounds: 41, batchMs: 12, warmUpMs: 250 };
+const QUICK: Effort = { rounds: 9, batchMs: 5, warmUpMs: 80 };
+
+/** The usual effort, or little of it. */
+export function effort(quick: boolean): Effort {
+  return quick ? QUICK : FULL;
+}
+
+/** Times all candidates, interleaved. */
+export async function race(
+  candidates: readonly Candidate[],
+  { rounds, batchMs, warmUpMs }: Effort,
+): Promise<Measured[]> {
+  const runners: Runner[] = [];
+  for (const candidate of candidates) {
+    const calls = await warmUp(candidate, batchMs, warmUpMs);
+    runners.push({ candidate, calls, rounds: [] });
+  }
+  for (let round = 0; round < rounds; round++) {
+    // Each round begins with another candidate, so that none always follows the same neighbor.
+    for (let i = 0; i < runners.length; i++) {
+      const runner = runners[(round + i) % runners.length]!;
+      await settle();
+      const ms = await time(runner.candidate, runner.calls);
+      runner.rounds.push((ms * 1e6) / runner.calls);
+    }
+  }
+  return runners.map(({ candidate, rounds }) => ({
+    name: candidate.name,
+    rounds,
+    ns: spread(rounds),
+  }));
+}
+
+/** `a` in terms of `b`, round by round. */
+export function ratio(a: Measured, b: Measured): Spread {
+  return spread(a.rounds.map((ns, round) => ns / b.rounds[round]!));
+}
+
+/** The one with the lowest median. */
+export function fastest(measured: readonly Measured[]): Measured {
+  return measured.reduce((best, one) => one.ns.median < best.ns.median ? one : best);
+}
+
+/** Median, least and greatest. */
+export function spread(values: readonly number[]): Spread {
+  const sorted = values.toSorted((a, b) => a - b);
+  return { median: sorted[sorted.length >> 1]!, min: sorted[0]!, max: sorted.at(-1)! };
+}
+
+/** A full collection and a turn for finalizers; twice, for what they let go. */
+export async function collect(): Promise<void> {
+  for (let i = 0; i < 2; i++) {
+    gc();
+    await turn();
+  }
+}
+
+/** One turn of the event loop, for timers and background work. */
+export function turn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0));
+}
+
+/** Collects garbage; `minor`: the young generation only. */
+export function gc(options?: { type: "minor" }): void {
+  const collector = (globalThis as { gc?: (options?: { type: "minor" }) => void }).gc;
+  if (collector === undefined) throw new Error("Run with --v8-flags=--expose-gc");
+  collector(options);
+}
+
+interface Runner {
+  readonly candidate: Candidate;
+  readonly calls: number;
+  readonly rounds: number[];
+}
+
+/** Runs for a while and answers how many calls make up a batch. */
+async function warmUp(candidate: Candidate, batchMs: number, warmUpMs: number): Promise<number> {
+  let calls = 64;
+  let ms = 0;
+  for (const end = performance.now() + warmUpMs; performance.now() < end;) {
+    ms = await time(candidate, calls);
+    if (ms < batchMs / 2) calls *= 2;
+    await turn();
+  }
+  return Math.max(1, Math.round((calls * batchMs) / Math.max(ms, 1e-3)));
+}
+
+async function time(candidate: Candidate, calls: number): Promise<number> {
+  const start = performance.now();
+  await candidate.run(calls);
+  return performance.now() - start;
+}
+
+/** Lets timers fire, and collects what the candidate before has left. */
+async function settle(): Promise<void> {
+  await turn();
+  gc({ type: "minor" });
+}

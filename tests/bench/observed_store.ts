@@ -1,0 +1,64 @@
+/**
+ * Looks at what the breaker asks of a store.
+ *
+ * @module
+ */
+import type { Awaitable, Store } from "@fuse/edge";
+import { setImmediate } from "node:timers";
+
+/** One request to the store. */
+export interface Operation {
+  readonly kind: "read" | "record" | "acquire" | "transition" | "other";
+  /** Whether the store's answer has been handed to the breaker. */
+  answered: boolean;
+}
+
+/** The store, and what it was asked so far: empty the list at will. */
+export interface Observed {
+  readonly store: Store;
+  readonly operations: Operation[];
+  /** Resolves once every request is answered, those too that answers gave rise to. */
+  quiet(): Promise<void>;
+}
+
+/**
+ * Counts, and answers no sooner than the next turn of the event loop, as a network would: what a
+ * call has not waited for is then still unanswered when it ends.
+ */
+export function observe(inner: Store): Observed {
+  const operations: Operation[] = [];
+  const watched = <A extends unknown[], T>(
+    kind: Operation["kind"],
+    ask: (...args: A) => Awaitable<T>,
+  ) =>
+  async (...args: A): Promise<T> => {
+    const operation = { kind, answered: false };
+    operations.push(operation);
+    try {
+      await nextTurn();
+      return await ask(...args);
+    } finally {
+      operation.answered = true;
+    }
+  };
+  const store: Store = {
+    name: inner.name,
+    traits: inner.traits,
+    read: watched("read", inner.read.bind(inner)),
+    record: watched("record", inner.record.bind(inner)),
+    acquire: watched("acquire", inner.acquire.bind(inner)),
+    transition: watched("transition", inner.transition.bind(inner)),
+    override: watched("other", inner.override.bind(inner)),
+    restore: watched("other", inner.restore.bind(inner)),
+    list: watched("other", inner.list.bind(inner)),
+    remove: watched("other", inner.remove.bind(inner)),
+  };
+  const quiet = async () => {
+    do await nextTurn(); while (operations.some(({ answered }) => !answered));
+  };
+  return { store, operations, quiet };
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(() => resolve()));
+}

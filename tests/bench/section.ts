@@ -1,0 +1,21 @@
+/**
+ * One part of the benchmark. A new one is a file with a `section`, and a line in `main.ts`.
+ *
+ * @module
+ */
+import type { Candidate } from "./harness.ts";
+import type { Table } from "./table.ts";
+
+/** What every section is told. */
+export interface SectionOptions {
+  /** Fewer rounds, smaller numbers: a look, not a result. */
+  readonly quick: boolean;
+}
+
+/** A part of the benchmark. It runs in a process of its own. */
+export interface Section {
+  /** Tables, each as soon as it is known. */
+  run(options: SectionOptions): AsyncIterable<Table>;
+  /** What it times, for `profile.ts`. */
+  candidates?(): Candidate[] | Promise<Candidate[]>;
+}

@@ -1,0 +1,89 @@
+import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
+import { kill } from "node:process";
+import { lines } from "../examples/demo/lines.ts";
+
+Deno.test("demo shows what the breaker changes, ends by itself and leaves nothing running", async () => {
+  const { code, stdout, stderr } = await demo("--seconds", "5").output();
+  const output = text(stdout);
+  assertEquals(text(stderr), "");
+  assertEquals(code, 0);
+
+  const [requests, answered, rejected, failed] = [
+    "requests",
+    "  answered",
+    "  rejected",
+    "  failed",
+  ]
+    .map((label) => row(output, label));
+  assert(requests && answered && rejected && failed);
+  for (const pass of [0, 1] as const) {
+    assertEquals(requests[pass], 250);
+    assertEquals(answered[pass] + rejected[pass] + failed[pass], 250);
+  }
+  assertEquals(rejected[0], 0);
+  assert(rejected[1] > 0);
+  const [sentWithout, sentWith] = row(output, "sent to the dead upstream");
+  assert(sentWith < sentWithout, `sent ${sentWith} with Fuse, ${sentWithout} without`);
+  assertMatch(output, /p50 latency +\d+ ms +\d+ ms\np99 latency +\d+ ms +\d+ ms\n/);
+
+  for (const phase of ["healthy", "slow", "unavailable", "refusing", "resetting", "recovered"]) {
+    assertEquals(output.match(RegExp(`s  upstream ${phase}$`, "gm"))?.length, 2, phase);
+  }
+  assertMatch(output, /circuit OPEN: .+; retry in \d+\.\d s/);
+  assertMatch(output, /circuit HALF_OPEN: /);
+  assertMatch(output, /circuit CLOSED: /);
+  assertGone(output);
+});
+
+Deno.test("demo --serve stays up until it is interrupted", async () => {
+  const process = demo("--serve", "--seconds", "4").spawn();
+  let output = "";
+  for await (const line of lines(process.stdout)) {
+    output += `${line}\n`;
+    const [, url] = line.match(/curl -i (\S+\/guarded)/) ?? [];
+    if (!url || !output.includes("p99 latency")) continue; // said at the start, too
+    const response = await fetch(url);
+    assertEquals(await response.text(), "Hello from the upstream\n");
+    process.kill("SIGINT");
+  }
+  assertEquals(text((await process.output()).stderr), "");
+  assertEquals((await process.status).code, 0);
+  assertGone(output);
+});
+
+Deno.test("demo refuses a command line that it does not understand", async () => {
+  for (const args of [["--sreve"], ["--seconds", "soon"], ["now"]]) {
+    const { code, stderr } = await demo(...args).output();
+    assertEquals(code, 2);
+    assertStringIncludes(text(stderr), args.at(-1)!);
+    assertStringIncludes(text(stderr), "Usage: deno task demo");
+  }
+});
+
+function demo(...args: string[]): Deno.Command {
+  const program = new URL("../examples/demo/main.ts", import.meta.url).href;
+  return new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--quiet", program, ...args],
+    env: { NO_COLOR: "1" },
+    stdout: "piped",
+    stderr: "piped",
+  });
+}
+
+function text(bytes: Uint8Array): string {
+  return new TextDecoder().decode(bytes);
+}
+
+/** A row of the table: without Fuse, with Fuse. */
+function row(output: string, label: string): [number, number] {
+  const found = output.match(RegExp(`^${label} +(\\d+) +(\\d+)$`, "m"));
+  assert(found, `no row "${label}" in\n${output}`);
+  return [Number(found[1]), Number(found[2])];
+}
+
+/** The upstream's process has ended with the demo. */
+function assertGone(output: string): void {
+  const pid = Number(output.match(/\(process (\d+)\)/)?.[1]);
+  assert(pid > 0);
+  assertThrows(() => kill(pid, 0), Error, "ESRCH");
+}

@@ -1,0 +1,129 @@
+/**
+ * The whole gate: `deno task ok`. Every step runs, also after one has failed; a step's output is shown
+ * when it fails. The last line counts the tests and the steps.
+ *
+ * CI runs the tests itself, by the README's command, and hands their exit code on:
+ * `gate.ts --tests-exited=0` takes their report from `.coverage/` and runs the rest.
+ *
+ * What an entry point may import is among the tests: `tests/boundary_test.ts`.
+ */
+import { deno, filesBelow, readConfig, root } from "./gate_project.ts";
+import { type Counted, countTests, coverageProblems } from "./gate_reports.ts";
+
+const REPORTS = ".coverage";
+const MINIMUM_COVERAGE = 95;
+const EXAMPLE_DEADLINE_MS = 60_000;
+
+interface Result {
+  readonly ok: boolean;
+  /** Shown when the step failed. */
+  readonly output?: string;
+  /** The tests it ran; a step that ran none counts as one itself. */
+  readonly counted?: Counted;
+}
+
+interface Step {
+  readonly name: string;
+  run(): Promise<Result>;
+}
+
+const entryPoints = Object.values(readConfig().exports);
+
+const steps: readonly Step[] = [
+  command("format", "fmt", "--check"),
+  command("lint", "lint"),
+  command("types", "check", "--frozen", "."),
+  command("doc lint", "doc", "--lint", ...entryPoints),
+  command("publish, dry run", "publish", "--dry-run", "--allow-dirty"),
+  { name: "tests", run: () => runTests(Deno.args) },
+  { name: "doc tests", run: runDocTests },
+  { name: `coverage ≥ ${MINIMUM_COVERAGE} %`, run: checkCoverage },
+  { name: "examples", run: runExamples },
+];
+
+Deno.exit(await runAll(steps) ? 0 : 1);
+
+async function runAll(steps: readonly Step[]): Promise<boolean> {
+  const summary: string[] = [];
+  const total = { passed: 0, failed: 0, skipped: 0 };
+  for (const { name, run } of steps) {
+    console.log(`\n· ${name}`);
+    const began = performance.now();
+    const { ok, output, counted } = await run().catch((error): Result => ({
+      ok: false,
+      output: Deno.inspect(error),
+    }));
+    if (!ok && output) console.log(output.trimEnd());
+    const seconds = ((performance.now() - began) / 1000).toFixed(1);
+    summary.push(`${ok ? "  ok    " : "  FAILED"}  ${name.padEnd(18)} ${seconds.padStart(6)} s`);
+
+    total.passed += counted?.passed ?? (ok ? 1 : 0);
+    total.skipped += counted?.skipped ?? 0;
+    total.failed += counted?.failed ?? 0;
+    // A step that failed without a failing test, a type error for one, counts itself.
+    if (!ok && !counted?.failed) total.failed += 1;
+  }
+  console.log(`\n${summary.join("\n")}\n`);
+  const skipped = total.skipped > 0 ? `, ${total.skipped} skipped` : "";
+  console.log(`${total.passed} passed, ${total.failed} failed${skipped}`);
+  return total.failed === 0;
+}
+
+function command(name: string, ...args: string[]): Step {
+  return {
+    name,
+    run: async () => {
+      const { ok, stdout, stderr } = await deno(args);
+      return { ok, output: stdout + stderr };
+    },
+  };
+}
+
+async function runTests(args: readonly string[]): Promise<Result> {
+  const report = `${REPORTS}/tests.xml`;
+  const exited = args.find((arg) => arg.startsWith("--tests-exited="))?.split("=")[1];
+  if (exited !== undefined) return { ok: exited === "0", counted: countTests(report) };
+
+  await Deno.remove(new URL(REPORTS, root), { recursive: true }).catch(() => {});
+  const { ok } = await deno(
+    // As `deno task test` runs them.
+    ["task", "test", `--coverage=${REPORTS}`, "--coverage-raw-data-only", `--junit-path=${report}`],
+    { show: true, deadlineMs: 480_000 },
+  );
+  return { ok, counted: countTests(report) };
+}
+
+async function runDocTests(): Promise<Result> {
+  const report = `${REPORTS}/doc_tests.xml`;
+  const documented = [
+    ...new Set([
+      ...entryPoints.map((path) => path.replace("./", "")),
+      ...filesBelow("src", ".ts"),
+      ...filesBelow("drivers", ".ts"),
+      ...["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"],
+    ]),
+  ];
+  const { ok, stdout, stderr } = await deno(
+    ["test", "-A", "--doc", `--junit-path=${report}`, ...documented],
+  );
+  return { ok, output: stdout + stderr, counted: countTests(report) };
+}
+
+async function checkCoverage(): Promise<Result> {
+  const { ok, stdout, stderr } = await deno(["coverage", "--lcov", REPORTS]);
+  if (!ok) return { ok, output: stderr };
+  const problems = coverageProblems(stdout, ["src", "drivers"], MINIMUM_COVERAGE);
+  return { ok: problems.length === 0, output: problems.join("\n") };
+}
+
+/** Every file right under `examples/` is a program that ends by itself. */
+async function runExamples(): Promise<Result> {
+  const failures: string[] = [];
+  for (const path of filesBelow("examples", ".ts").filter((path) => path.split("/").length === 2)) {
+    const { ok, stdout, stderr } = await deno(["run", "-A", path], {
+      deadlineMs: EXAMPLE_DEADLINE_MS,
+    });
+    if (!ok) failures.push(`${path}\n${stdout}${stderr}`);
+  }
+  return { ok: failures.length === 0, output: failures.join("\n") };
+}

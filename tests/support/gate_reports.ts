@@ -1,0 +1,80 @@
+/** Reads what `deno test` and `deno coverage` report. */
+import { filesBelow, root } from "./gate_project.ts";
+
+/** How many tests ended how. Steps of a test count as tests. */
+export interface Counted {
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: number;
+}
+
+/** Counts the tests of a JUnit file. None where the run did not get as far as writing it. */
+export function countTests(path: string): Counted {
+  const xml = readIfThere(path);
+  const suites = xml.split("<testcase ").slice(1);
+  const having = (tag: RegExp) => suites.filter((suite) => tag.test(suite)).length;
+  const failed = having(/<(failure|error)\b/);
+  const skipped = having(/<skipped\b/);
+  return { passed: suites.length - failed - skipped, failed, skipped };
+}
+
+/** What keeps the lines of each folder from being covered well enough, a sentence each. */
+export function coverageProblems(
+  lcov: string,
+  folders: readonly string[],
+  minimum: number,
+): string[] {
+  const files = new Map(parseLcov(lcov).map((file) => [file.path, file]));
+  return folders.flatMap((folder) => {
+    const all = filesBelow(folder, ".ts");
+    const unseen = all.filter((path) => !files.has(path) && hasCode(path));
+    const seen = all.flatMap((path) => files.get(path) ?? []);
+    const lines = seen.reduce((sum, file) => sum + file.lines, 0);
+    const hit = seen.reduce((sum, file) => sum + file.lines - file.missed.length, 0);
+    const share = lines === 0 ? 100 : (100 * hit) / lines;
+    const problems = unseen.map((path) => `${path} is loaded by no test`);
+    if (share >= minimum) return problems;
+    return [
+      ...problems,
+      `${folder}/: ${share.toFixed(1)} % of lines are covered, ${minimum} % must be. Not covered:`,
+      ...seen.filter((file) => file.missed.length > 0)
+        .sort((a, b) => b.missed.length - a.missed.length)
+        .map((file) => `  ${file.path}: ${file.missed.join(" ")}`),
+    ];
+  });
+}
+
+interface CoveredFile {
+  readonly path: string;
+  readonly lines: number;
+  /** The numbers of the lines that never ran. */
+  readonly missed: readonly number[];
+}
+
+function parseLcov(lcov: string): CoveredFile[] {
+  return lcov.split("end_of_record").flatMap((record) => {
+    const path = /^SF:(.*)$/m.exec(record)?.[1];
+    if (path === undefined || !path.startsWith(root.pathname)) return [];
+    const lines = [...record.matchAll(/^DA:(\d+),(\d+)/gm)];
+    return {
+      path: path.slice(root.pathname.length),
+      lines: lines.length,
+      missed: lines.filter(([, , hits]) => hits === "0").map(([, line]) => Number(line)),
+    };
+  });
+}
+
+/** A file of types alone is never loaded, and rightly so. */
+function hasCode(path: string): boolean {
+  const code = /^(export )?(default )?(async )?(function|class|abstract class|const|let|enum)\b/m;
+  return code.test(readIfThere(path));
+}
+
+function readIfThere(path: string): string {
+  try {
+    return Deno.readTextFileSync(new URL(path, root));
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return "";
+    throw error;
+  }
+}

@@ -1,0 +1,52 @@
+/**
+ * Stands in for the module scope of a Worker, where timers, randomness and I/O throw: takes them away,
+ * then loads the library and makes all that an application makes at its top level.
+ */
+type Forbidden = Record<string, (...args: never[]) => unknown>;
+
+for (
+  const [holder, names] of [
+    [globalThis, ["setTimeout", "setInterval", "fetch"]],
+    [Math, ["random"]],
+    [Date, ["now"]],
+    [crypto, ["getRandomValues", "randomUUID"]],
+    [AbortSignal, ["timeout", "any"]],
+  ] as [object, string[]][]
+) {
+  for (const name of names) (holder as Forbidden)[name] = () => forbidden(name);
+}
+globalThis.AbortController = class {
+  constructor() {
+    forbidden("AbortController");
+  }
+} as unknown as typeof AbortController;
+
+const { backoff, createFuse, memory } = await import(
+  import.meta.resolve("@fuse/edge")
+) as typeof import("@fuse/edge");
+
+createFuse();
+const fuse = createFuse({
+  stores: { array: memory(), small: memory({ maxCircuits: 10 }) },
+  default: "array",
+  defaults: { cooldownMs: backoff({ baseMs: 100, jitter: 0.5 }) },
+  circuits: { "payments-*": { strategy: ["rolling_window", "slow_calls"], slowCallMs: 500 } },
+  strategies: { never: () => false },
+  waitUntil: () => {},
+});
+fuse.on("opened", () => {});
+const breaker = fuse
+  .store("small")
+  .for({ type: "tenant", id: 7 })
+  .boundary({ type: "region", id: "eu" })
+  .with(null)
+  .make("payments-eu", { callTimeoutMs: 1000, ignore: [TypeError], fallback: () => null });
+breaker.wrap(() => 1);
+if (typeof fuse.fetch !== "function" || typeof breaker.fetch !== "function") {
+  throw new TypeError("Cannot find the guarded fetch");
+}
+console.log("constructed");
+
+function forbidden(name: string): never {
+  throw new Error(`Cannot use "${name}" at module scope`);
+}

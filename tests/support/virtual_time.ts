@@ -1,0 +1,101 @@
+/**
+ * A discrete-event scheduler: hours of a fleet's traffic in seconds, and no real sleeping.
+ *
+ * @module
+ */
+import { setImmediate } from "node:timers";
+
+/** A clock that jumps from event to event. */
+export class VirtualTime {
+  #now: number;
+  #sequence = 0;
+  readonly #heap: Due[] = [];
+
+  constructor(startMs = 1_700_000_000_000) {
+    this.#now = startMs;
+  }
+
+  /** Hand this to whatever takes a `clock`. */
+  readonly now = (): number => this.#now;
+
+  /** Runs a task so many ms from now. Tasks of one moment run in the order they were asked for. */
+  after(delayMs: number, task: () => void): void {
+    push(this.#heap, { at: this.#now + Math.max(0, delayMs), sequence: this.#sequence++, task });
+  }
+
+  /** A promise for after so many ms. */
+  sleep(delayMs: number): Promise<void> {
+    return new Promise((resolve) => this.after(delayMs, resolve));
+  }
+
+  /**
+   * Runs events until none is left. Between two of them everything that the first set going in
+   * promises is let come to rest, as it would between two packets of a real network.
+   */
+  async run(): Promise<void> {
+    for (let event = pop(this.#heap); event !== undefined; event = pop(this.#heap)) {
+      this.#now = event.at;
+      event.task();
+      await settled();
+    }
+  }
+}
+
+/** Once every promise job that is due has run. */
+export function settled(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
+}
+
+/** Numbers in [0, 1), the same for the same seed (mulberry32). */
+export function seeded(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+interface Due {
+  readonly at: number;
+  readonly sequence: number;
+  readonly task: () => void;
+}
+
+function before(a: Due, b: Due): boolean {
+  return a.at < b.at || (a.at === b.at && a.sequence < b.sequence);
+}
+
+function push(heap: Due[], event: Due): void {
+  let child = heap.length;
+  heap.push(event);
+  while (child > 0) {
+    const parent = (child - 1) >> 1;
+    const above = heap[parent] as Due;
+    if (!before(event, above)) break;
+    heap[child] = above;
+    child = parent;
+  }
+  heap[child] = event;
+}
+
+function pop(heap: Due[]): Due | undefined {
+  const first = heap[0];
+  const last = heap.pop();
+  if (first === undefined || last === undefined || heap.length === 0) return first;
+  let parent = 0;
+  while (true) {
+    let child = 2 * parent + 1;
+    if (child >= heap.length) break;
+    if (child + 1 < heap.length && before(heap[child + 1] as Due, heap[child] as Due)) child++;
+    const below = heap[child] as Due;
+    if (!before(below, last)) break;
+    heap[parent] = below;
+    parent = child;
+  }
+  heap[parent] = last;
+  return first;
+}
