@@ -8,30 +8,34 @@
 
 import { CircuitBreakerOpenError, type StoreUnavailableError } from "./errors.ts";
 import type { Events } from "./events.ts";
-import type { CircuitIdentity } from "./key.ts";
+import { type CircuitIdentity, identify } from "./key.ts";
 import { retryAfter, tripping, type Verdict, verdict } from "./machine.ts";
 import type { Kind } from "./outcome.ts";
 import { type CircuitPolicyData, differingOptions } from "./policy.ts";
 import { explain, overlay, toCircuitSnapshot } from "./snapshot.ts";
 import {
-  absentSnapshot,
+  type Acquired,
+  type AcquireRequest,
   type Answer,
   type Awaitable,
   type Changed,
+  type CircuitRecord,
   type CircuitState,
   type Clock,
   copySnapshot,
   type Override,
   type OverrideRequest,
+  type Recorded,
+  type RestoreRequest,
   type Snapshot,
   type Store,
-  type Tally,
   TOTALS_ONLY,
   type TransitionRequest,
 } from "./store.ts";
 
 /** A call may run. What its ending will be recorded under. */
 export interface Grant {
+  readonly refused: null;
   readonly epoch: string;
   readonly generation: number;
   /** The half-open slot it holds. */
@@ -80,6 +84,7 @@ export interface Surroundings {
 
 /** Admitted before anything was known of the circuit. */
 export const UNKNOWN: Grant = {
+  refused: null,
   epoch: "",
   generation: 0,
   lease: null,
@@ -92,8 +97,7 @@ export const UNCOUNTED: Grant = { ...UNKNOWN, generation: TOTALS_ONLY };
 
 const SILENT: Grant = { ...UNCOUNTED, silent: true };
 
-/** The event of each override. */
-const RELEASED = "released";
+const UNSAID = { epoch: "", generation: -1, state: "CLOSED" as CircuitState, text: "" };
 
 /** A circuit of this isolate. Handles come and go; it holds none of their functions. */
 export abstract class Circuit {
@@ -131,6 +135,8 @@ export abstract class Circuit {
   abstract settle(grant: Grant, ending: Ending, unit: Unit): Promise<void> | void;
   /** Counts a call that was not let through. Costs no trip. */
   abstract countRejected(): void;
+  /** The Snapshot with this isolate's pending counts laid over. */
+  abstract lay(snapshot: Snapshot): Snapshot;
   /** What this isolate knows, without I/O. */
   abstract peek(): Known;
   /** What the store knows, with this isolate's pending counts laid over. */
@@ -140,24 +146,28 @@ export abstract class Circuit {
   /** Whether something is pending. */
   abstract readonly pending: boolean;
   /** Asks the store for an operator. */
-  protected abstract operate(ask: (store: Store) => Awaitable<Changed>): Awaitable<Changed>;
+  protected abstract operate(
+    operation: string,
+    ask: (store: Store) => Awaitable<Changed>,
+  ): Awaitable<Changed>;
 
   /** Lays an override over the state, or releases it (`null`). */
   async override(
     kind: Override | null,
     request: Pick<OverrideRequest, "until" | "reason" | "actor">,
   ): Promise<void> {
-    const answer = await this.operate((store) =>
-      store.override(this.identity.key, { ...this.request(newId()), kind, ...request })
+    const answer = await this.operate(
+      "override",
+      (store) => store.override(this.identity.key, { ...this.request(newId()), kind, ...request }),
     );
     if (!answer.won) return;
-    const type = kind ?? RELEASED;
+    const type = kind ?? "released";
     this.#tellOperator(type, request, kind === null ? null : request.until, answer);
   }
 
   /** Closes and clears. */
   async reset(reason: string | null, actor: string | null): Promise<void> {
-    const answer = await this.operate((store) =>
+    const answer = await this.operate("transition", (store) =>
       store.transition(this.identity.key, {
         ...this.request(newId()),
         to: "CLOSED",
@@ -166,9 +176,24 @@ export abstract class Circuit {
         reason: reason ?? "reset",
         actor,
         expected: null,
-      })
-    );
+      }));
     if (answer.won) this.#tellOperator("reset", { reason, actor }, null, answer);
+  }
+
+  /** Puts a record in place of what the store holds. Answers whether it did. */
+  async restore(
+    record: CircuitRecord,
+    existing: RestoreRequest["existing"],
+    at: number,
+  ): Promise<boolean> {
+    const by = { reason: null, actor: null };
+    const answer = await this.operate(
+      "restore",
+      (store) =>
+        store.restore(record.key, { ...this.request(newId()), at, record, existing, ...by }),
+    );
+    if (answer.won) this.#tellOperator("imported", by, null, answer);
+    return answer.won;
   }
 
   /** What every request carries. */
@@ -195,29 +220,39 @@ export abstract class Circuit {
         override?.kind ?? null,
         (override === null ? s.reason : override.reason) || null,
         retryAfter(s, now, this.policy),
-        this.#why(s, now),
+        this.#explain(s, now),
       ),
     };
   }
 
-  #whyOf: Snapshot | null = null;
-  #said = "";
+  #why: typeof UNSAID = UNSAID;
 
   /** The sentence of a rejection, said once a generation: building it costs more than the rest. */
-  #why(s: Snapshot, now: number): string {
-    const held = this.#whyOf;
-    if (
-      held === null || held.generation !== s.generation || held.epoch !== s.epoch ||
-      held.state !== s.state
-    ) {
-      this.#whyOf = copySnapshot(s);
-      this.#said = explain(this.identity.name, s, now);
+  #explain(s: Snapshot, now: number): string {
+    const { epoch, generation, state } = s;
+    const said = this.#why;
+    if (said.generation === generation && said.epoch === epoch && said.state === state) {
+      return said.text;
     }
-    return this.#said;
+    const text = explain(this.identity.name, s, now);
+    this.#why = { epoch, generation, state, text };
+    return text;
+  }
+
+  /** The permission that an `acquire` gave: a trial holds its slot under the token. */
+  protected grant(s: Snapshot, token: string): Grant {
+    if (s.override !== null || s.state === "CLOSED") return this.open(s);
+    return { ...UNKNOWN, epoch: s.epoch, generation: s.generation, lease: token };
+  }
+
+  /** Asks to let a call through. */
+  protected acquiring(id: string, token: string): AcquireRequest {
+    const { halfOpenMaxConcurrent: max, halfOpenLeaseMs: leaseMs, maxCooldownMs } = this.policy;
+    return { ...this.request(id), token, max, leaseMs, maxCooldownMs };
   }
 
   /** Asks for the transition that is due. */
-  protected due(
+  protected transition(
     due: Verdict,
     s: Snapshot,
     retryAfterMs: number,
@@ -298,8 +333,13 @@ export abstract class Circuit {
     });
   }
 
+  /** Tells that this call's `acquire` ended the cooldown. */
+  protected tellHalfOpened(answer: Answer): void {
+    this.tellTransition("half_opened", "OPEN", "HALF_OPEN", "cooldown_passed", answer);
+  }
+
   #tellOperator(
-    type: Override | "released" | "reset",
+    type: Override | "released" | "reset" | "imported",
     by: { reason: string | null; actor: string | null },
     until: number | null,
     { snapshot }: Answer,
@@ -315,28 +355,25 @@ export abstract class Circuit {
 
   /** What an answer brings along: an override that ran out, a circuit that had to go, a foreign policy. */
   protected note(answer: Answer): void {
+    // What a stand-in finds, the store will find as well.
+    if (this.local) return;
     const { released, evicted, snapshot } = answer;
     if (released) {
       const { actor } = released;
-      this.#tellOperator(RELEASED, { reason: "expired", actor }, released.until, answer);
+      this.#tellOperator("released", { reason: "expired", actor }, released.until, answer);
     }
-    if (evicted) this.around.events.emit("evicted", this.evictedIdentity(evicted));
+    if (evicted) this.around.events.emit("evicted", identify(this.identity.store, evicted));
     const { policyHash } = snapshot;
-    if (policyHash !== this.policy.hash && policyHash !== "" && !this.local) {
-      this.#mismatch(policyHash);
+    if (policyHash !== this.policy.hash && policyHash !== "") {
+      this.mismatch(policyHash, differingOptions(policyHash, this.policy.hash));
     }
   }
 
-  /** Names a circuit of the same store by its key. */
-  protected evictedIdentity(key: string): CircuitIdentity {
-    return this.around.identify(this.identity.store, key);
-  }
-
-  #mismatch(hash: string): void {
-    if ((this.#reported ??= new Set()).has(hash)) return;
-    // Fingerprints without end would be a leak; so many are a fight already reported.
-    if (this.#reported.size < 16) this.#reported.add(hash);
-    const options = differingOptions(hash, this.policy.hash);
+  /** Reports another policy for this circuit, once for each. */
+  mismatch(id: string, options: string[]): void {
+    if ((this.#reported ??= new Set()).has(id)) return;
+    // Without a bound it would be a leak; so many are a fight already reported.
+    if (this.#reported.size < 16) this.#reported.add(id);
     this.around.events.emit("config_mismatch", { ...this.identity, options });
   }
 
@@ -361,7 +398,6 @@ export abstract class Circuit {
 /** A circuit on a store of this process: synchronous, always strong, no view. */
 export class LocalCircuit extends Circuit {
   #rejected = 0;
-  #tokens = 0;
 
   override admit(): Grant | Refusal {
     const seen = this.store.peek!(this.identity.key);
@@ -371,42 +407,35 @@ export class LocalCircuit extends Circuit {
   }
 
   #ask(): Grant | Refusal {
-    const { halfOpenMaxConcurrent: max, halfOpenLeaseMs: leaseMs, maxCooldownMs } = this.policy;
-    for (;;) {
-      const token = String(++this.#tokens);
-      const request = { ...this.request(""), token, max, leaseMs, maxCooldownMs };
-      const answer = this.store.acquire(this.identity.key, request) as Acquired;
-      const s = answer.snapshot;
-      const due = answer.granted && s.state === "HALF_OPEN" ? verdict(s, this.policy) : null;
-      const changed = due && this.#move(due, s, 0);
-      this.note(answer);
-      if (answer.moved) {
-        this.tellTransition("half_opened", "OPEN", "HALF_OPEN", s.reason, answer);
-      }
-      if (changed !== null) {
-        this.#tellMoved(due!, "HALF_OPEN", changed);
-        continue;
-      }
-      if (!answer.granted) return this.refuse(s, s.now);
-      if (s.override !== null || s.state === "CLOSED") return this.open(s);
-      return { ...UNKNOWN, epoch: s.epoch, generation: s.generation, lease: token };
+    const token = newId();
+    const answer = this.store.acquire(
+      this.identity.key,
+      this.acquiring(token, token),
+    ) as Acquired;
+    // A live record: what the listeners do must not change what was granted.
+    const s = copySnapshot(answer.snapshot);
+    const { granted, moved } = answer;
+    const due = granted && s.state === "HALF_OPEN" ? verdict(s, this.policy) : null;
+    const changed = due && this.#move(due, s, 0);
+    this.note(answer);
+    if (moved) this.tellHalfOpened(answer);
+    if (changed !== null) {
+      this.#tellMoved(due!, s.state, changed);
+      return this.admit();
     }
+    return granted ? this.grant(s, token) : this.refuse(s, s.now);
   }
 
   override settle(grant: Grant, ending: Ending): void {
+    const { kind, at, retryAfterMs } = ending;
+    if (kind === "neutral" && grant.lease === null) return this.tellCall(grant, ending, false);
     const [successes, failures, slow] = this.count(grant, ending);
-    if (ending.kind === "neutral" && grant.lease === null) {
-      return this.tellCall(grant, ending, false);
-    }
-    this.#record(grant, successes, failures, slow, ending);
+    this.#record(grant, successes, failures, slow, at, retryAfterMs, ending);
   }
 
-  /** Counts calls of a tally that the store did not take; their outcome was told already. */
-  absorb(
-    grant: Grant,
-    { successes, failures, slow, at }: Pick<Tally, "successes" | "failures" | "slow" | "at">,
-  ): void {
-    this.#record(grant, successes, failures, slow, at);
+  /** Counts calls that the shared store did not take; how they ended was told already. */
+  absorb(grant: Grant, successes: number, failures: number, slow: number, at: number): void {
+    this.#record(grant, successes, failures, slow, at, 0, null);
   }
 
   #record(
@@ -414,13 +443,14 @@ export class LocalCircuit extends Circuit {
     successes: number,
     failures: number,
     slow: number,
-    ending: Ending | number,
+    at: number,
+    retryAfterMs: number,
+    ending: Ending | null,
   ): void {
-    const told = typeof ending === "number" ? null : ending;
     const { policy, identity, store } = this;
-    const tally: Tally = {
+    const answer = store.record(identity.key, {
       id: "",
-      at: told === null ? ending as number : told.at,
+      at,
       shape: policy.shape,
       epoch: grant.epoch,
       generation: grant.generation,
@@ -431,25 +461,22 @@ export class LocalCircuit extends Circuit {
       ageMs: 0,
       lease: grant.lease,
       policyHash: policy.hash,
-    };
+    }) as Recorded;
     this.#rejected = 0;
-    const answer = store.record(identity.key, tally) as Recorded;
     const s = answer.snapshot;
     const from = s.state;
     const due = answer.current ? verdict(s, policy) : null;
     // The state is settled before anybody is told.
-    const changed = due && this.#move(due, s, told?.retryAfterMs ?? 0);
+    const changed = due && this.#move(due, s, retryAfterMs);
     this.note(answer);
-    if (told !== null) this.tellCall(grant, told, !answer.current && !grant.silent);
+    if (ending !== null) this.tellCall(grant, ending, !answer.current);
     if (changed !== null) this.#tellMoved(due!, from, changed);
     else if (s.override !== null) this.warn(s);
   }
 
   #move(due: Verdict, s: Snapshot, retryAfterMs: number): Changed {
-    return this.store.transition(
-      this.identity.key,
-      this.due(due, s, retryAfterMs, ""),
-    ) as Changed;
+    const request = this.transition(due, s, retryAfterMs, "");
+    return this.store.transition(this.identity.key, request) as Changed;
   }
 
   #tellMoved(due: Verdict, from: CircuitState, changed: Changed): void {
@@ -461,22 +488,19 @@ export class LocalCircuit extends Circuit {
   }
 
   override peek(): Known {
+    const { shape } = this.policy;
     const at = this.around.clock();
-    const snapshot = this.store.read(this.identity.key, { at, shape: this.policy.shape });
-    return this.#known(snapshot as Snapshot);
+    const s = this.store.read(this.identity.key, { at, shape }) as Snapshot;
+    return { snapshot: this.lay(s), now: s.now, ageMs: 0 };
+  }
+
+  override lay(snapshot: Snapshot): Snapshot {
+    const rejected = this.#rejected;
+    return overlay(snapshot, { successes: 0, failures: 0, slow: 0, rejected, current: false });
   }
 
   override look(): Known {
     return this.peek();
-  }
-
-  #known(snapshot: Snapshot): Known {
-    const rejected = this.#rejected;
-    return {
-      snapshot: overlay(snapshot, { successes: 0, failures: 0, rejected, slow: 0, current: false }),
-      now: snapshot.now,
-      ageMs: 0,
-    };
   }
 
   override get pending(): boolean {
@@ -484,11 +508,14 @@ export class LocalCircuit extends Circuit {
   }
 
   override flush(): Promise<void> {
-    if (this.#rejected > 0) this.#record(UNCOUNTED, 0, 0, 0, this.around.clock());
+    if (this.pending) this.absorb(UNCOUNTED, 0, 0, 0, this.around.clock());
     return Promise.resolve();
   }
 
-  protected override operate(ask: (store: Store) => Awaitable<Changed>): Awaitable<Changed> {
+  protected override operate(
+    _operation: string,
+    ask: (store: Store) => Awaitable<Changed>,
+  ): Changed {
     const answer = ask(this.store) as Changed;
     this.note(answer);
     return answer;
@@ -508,5 +535,3 @@ export function newId(): string {
   }
   return `${isolate}-${(++requests).toString(36)}`;
 }
-
-export { absentSnapshot };

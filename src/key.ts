@@ -71,6 +71,12 @@ export function fromKey(key: string): KeyParts | null {
   return toKey(parts) === key ? parts : null;
 }
 
+/** Which circuit a key of a store names. */
+export function identify(store: string, key: string): CircuitIdentity {
+  const { name, context, boundary } = fromKey(key) ?? { name: key, context: null, boundary: null };
+  return { key, store, name, context, boundary };
+}
+
 /**
  * A scope as text, `type:id`, escaped so that it can stand in a key; `null` stays `null`.
  *

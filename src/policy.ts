@@ -317,10 +317,12 @@ export function createPolicy(
   strategies: Readonly<Record<string, Strategy>>,
   report: (type: string, error: unknown) => void,
 ): CircuitPolicyData {
-  const numbers = {} as Record<NumberOption, number> & Pick<
-    CircuitPolicyData,
-    "slowCallMs" | "callTimeoutMs"
-  >;
+  const numbers = {} as
+    & Record<NumberOption, number>
+    & Pick<
+      CircuitPolicyData,
+      "slowCallMs" | "callTimeoutMs"
+    >;
   for (const option in NUMBERS) {
     const name = option as NumberOption;
     const [standard, min, max] = NUMBERS[name];
@@ -397,6 +399,19 @@ function fingerprint(value: unknown): string {
     hash = Math.imul(hash ^ c.codePointAt(0)!, 0x01000193) >>> 0;
   }
   return (hash % 1296).toString(36).padStart(2, "0");
+}
+
+/** The options in which two policies differ. Functions are not compared. */
+export function differences(a: CircuitPolicyData, b: CircuitPolicyData): string[] {
+  const names = (policy: CircuitPolicyData) => policy.rules.map((rule) => rule.name).join();
+  const differing: string[] = names(a) === names(b) ? [] : ["strategy"];
+  for (const option of POLICY_OPTIONS as (keyof CircuitPolicyData)[]) {
+    const [one, other] = [a[option], b[option]];
+    if (one !== other && !(typeof one === "function" && typeof other === "function")) {
+      differing.push(option);
+    }
+  }
+  return differing;
 }
 
 /** The options in which two fingerprints differ. */

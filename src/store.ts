@@ -8,6 +8,8 @@
  * @module
  */
 
+import type { EventQuery, StoredEvent } from "./history.ts";
+
 /** A value, or the promise of it: a store in this process may answer at once. */
 export type Awaitable<T> = T | Promise<T>;
 
@@ -330,6 +332,8 @@ export interface Store {
   restore(key: string, request: RestoreRequest): Awaitable<Changed>;
   /** A page of all circuits. Never on the call path. */
   list(request: ListRequest): Awaitable<ListPage>;
+  /** The trail, latest first. A store with `traits.audited` offers it. */
+  history?(query: EventQuery & { readonly key?: string }): AsyncIterable<StoredEvent>;
   /** Forgets a circuit. Answers whether there was one. */
   remove(key: string): Awaitable<boolean>;
 }

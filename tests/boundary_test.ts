@@ -82,7 +82,7 @@ async function specifiersReachedFrom(path: string): Promise<string[]> {
 /** `npm:/@libsql/client@0.18.0/web` is `@libsql/client`. */
 function packageName(specifier: string): string {
   const name = /^npm:\/?((?:@[^/]+\/)?[^@/]+)/.exec(specifier)?.[1];
-  assert(name !== undefined, specifier);
+  if (name === undefined) throw new Error(`No package in ${specifier}`);
   return name;
 }
 

@@ -8,22 +8,17 @@ Deno.test("demo shows what the breaker changes, ends by itself and leaves nothin
   assertEquals(text(stderr), "");
   assertEquals(code, 0);
 
-  const [requests, answered, rejected, failed] = [
-    "requests",
-    "  answered",
-    "  rejected",
-    "  failed",
-  ]
-    .map((label) => row(output, label));
-  assert(requests && answered && rejected && failed);
-  for (const pass of [0, 1] as const) {
-    assertEquals(requests[pass], 250);
-    assertEquals(answered[pass] + rejected[pass] + failed[pass], 250);
-  }
-  assertEquals(rejected[0], 0);
-  assert(rejected[1] > 0);
-  const [sentWithout, sentWith] = row(output, "sent to the dead upstream");
-  assert(sentWith < sentWithout, `sent ${sentWith} with Fuse, ${sentWithout} without`);
+  const requests = row(output, "requests");
+  const answered = row(output, "  answered");
+  const rejected = row(output, "  rejected");
+  const failed = row(output, "  failed");
+  assertEquals(requests, { without: 250, with: 250 });
+  assertEquals(answered.without + rejected.without + failed.without, 250);
+  assertEquals(answered.with + rejected.with + failed.with, 250);
+  assertEquals(rejected.without, 0);
+  assert(rejected.with > 0);
+  const sent = row(output, "sent to the dead upstream");
+  assert(sent.with < sent.without, `sent ${sent.with} with Fuse, ${sent.without} without`);
   assertMatch(output, /p50 latency +\d+ ms +\d+ ms\np99 latency +\d+ ms +\d+ ms\n/);
 
   for (const phase of ["healthy", "slow", "unavailable", "refusing", "resetting", "recovered"]) {
@@ -46,7 +41,7 @@ Deno.test("demo --serve stays up until it is interrupted", async () => {
     assertEquals(await response.text(), "Hello from the upstream\n");
     process.kill("SIGINT");
   }
-  assertEquals(text((await process.output()).stderr), "");
+  assertEquals(await new Response(process.stderr).text(), "");
   assertEquals((await process.status).code, 0);
   assertGone(output);
 });
@@ -74,11 +69,11 @@ function text(bytes: Uint8Array): string {
   return new TextDecoder().decode(bytes);
 }
 
-/** A row of the table: without Fuse, with Fuse. */
-function row(output: string, label: string): [number, number] {
+/** A row of the table. */
+function row(output: string, label: string): { without: number; with: number } {
   const found = output.match(RegExp(`^${label} +(\\d+) +(\\d+)$`, "m"));
   assert(found, `no row "${label}" in\n${output}`);
-  return [Number(found[1]), Number(found[2])];
+  return { without: Number(found?.[1]), with: Number(found?.[2]) };
 }
 
 /** The upstream's process has ended with the demo. */

@@ -22,7 +22,7 @@ export function createApp({ upstream, breaker, phases }: AppOptions): Hono {
 
   app.onError((error, c) => {
     if (isCircuitBreakerOpenError(error)) return error.getResponse(); // 503 with Retry-After
-    return c.text(`${error.message}\n`, 502);
+    return c.text(`${error.cause ?? error}\n`, 502); // fetch keeps the reason in the cause
   });
 
   // The rest is there to be tried by hand: `deno task demo --serve`.

@@ -60,10 +60,12 @@ async function demo({ seconds, serve }: DemoOptions, signal: AbortSignal): Promi
   screen.print(`app       ${url}`);
   if (serve) screen.print(invitation(url, phases));
 
-  screen.print(`\nWithout Fuse: GET ${url}/direct`);
-  const withoutFuse = await runPass({ url: `${url}/direct`, plan, upstream, screen, signal });
-  screen.print(`\nWith Fuse: GET ${url}/guarded`);
-  const withFuse = await runPass({ url: `${url}/guarded`, plan, upstream, screen, signal });
+  const pass = (title: string, path: string) => {
+    screen.print(`\n${title}: GET ${url}${path}`);
+    return runPass({ url: `${url}${path}`, plan, upstream, screen, signal });
+  };
+  const withoutFuse = await pass("Without Fuse", "/direct");
+  const withFuse = await pass("With Fuse", "/guarded");
   screen.print(`\n${report(withoutFuse, withFuse, phases)}`);
 
   if (serve && !signal.aborted) {
@@ -83,15 +85,15 @@ function announce(fuse: Fuse, screen: Screen): void {
 }
 
 function invitation(url: string, phases: readonly Phase[]): string {
-  const others = phases.map(({ name }) => name).filter((name) => name !== "unavailable").join(", ");
   return `
 Stays up until Ctrl-C. Try:
-  curl -i ${url}/guarded            # through Fuse
-  curl -i ${url}/direct             # past it
-  curl ${url}/state                 # the circuit's snapshot
-  curl ${url}/explain               # why it is as it is
-  curl -X POST ${url}/trip          # open it by hand for a minute …
-  curl -X POST ${url}/release       # … or until now
-  curl -X POST ${url}/upstream/unavailable   # or ${others}
+  curl -i ${url}/guarded    # through Fuse
+  curl -i ${url}/direct     # past it
+  curl ${url}/state         # the circuit's snapshot
+  curl ${url}/explain       # why it is as it is
+  curl -X POST ${url}/trip      # open it by hand for a minute ...
+  curl -X POST ${url}/release   # ... or until now
+  curl -X POST ${url}/upstream/refusing
+                            # or ${phases.map(({ name }) => name).join(", ")}
 `;
 }

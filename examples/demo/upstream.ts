@@ -48,8 +48,8 @@ Deno.addSignalListener("SIGINT", () => {});
 
 for await (const line of lines(Deno.stdin.readable)) {
   behavior = JSON.parse(line);
-  if (behavior.kind === "refuse") await close();
-  else if (!server.listening) await listen(port);
+  const listens = behavior.kind !== "refuse";
+  if (listens !== server.listening) await (listens ? listen(port) : close());
   report();
 }
 Deno.exit();

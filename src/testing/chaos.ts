@@ -1,3 +1,4 @@
+import type { EventQuery, StoredEvent } from "../history.ts";
 import type {
   Acquired,
   AcquireRequest,
@@ -115,6 +116,8 @@ const REMEMBERED = 4;
 class ChaosStore implements Store {
   readonly name: string;
   readonly traits: StoreTraits;
+  /** Where the inner store keeps a trail. One operation, however many rows it has. */
+  readonly history?: NonNullable<Store["history"]>;
   readonly #inner: Store;
   readonly #rates: Required<Omit<Faults, "latencyMs" | "seed" | "down">>;
   readonly #latency: () => number;
@@ -127,6 +130,7 @@ class ChaosStore implements Store {
     this.name = `chaos(${inner.name})`;
     this.traits = { ...inner.traits, shared: true };
     this.#inner = inner;
+    if (inner.history !== undefined) this.history = (query) => this.#history(query);
     this.#rates = {
       errorRate: checkRate("errorRate", faults.errorRate),
       timeoutRate: checkRate("timeoutRate", faults.timeoutRate),
@@ -197,6 +201,14 @@ class ChaosStore implements Store {
     return this.#send("remove", true, async () => {
       removed = await this.#inner.remove(key) || removed;
       return removed;
+    });
+  }
+
+  async *#history(query: EventQuery & { readonly key?: string }): AsyncIterable<StoredEvent> {
+    yield* await this.#send("history", true, async () => {
+      const rows: StoredEvent[] = [];
+      for await (const row of this.#inner.history!(query)) rows.push(row);
+      return rows;
     });
   }
 

@@ -1,5 +1,6 @@
 import type { Clock, Store } from "../store.ts";
 import { COUNTING } from "./contract_counting.ts";
+import { HISTORY } from "./contract_history.ts";
 import { IDENTITY } from "./contract_identity.ts";
 import { OVERRIDES } from "./contract_overrides.ts";
 import { RECORDS } from "./contract_records.ts";
@@ -67,6 +68,7 @@ const SCENARIOS: readonly Scenario[] = [
   ...TRANSITIONS,
   ...OVERRIDES,
   ...RECORDS,
+  ...HISTORY,
 ];
 
 async function runScenario(

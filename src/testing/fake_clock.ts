@@ -26,6 +26,8 @@ export class FakeClock {
   readonly now: Clock = (): number => this.#nowMs;
 
   /**
+   * Makes a clock that shows `startMs` and stands still.
+   *
    * @param startMs What it shows first, in ms since the epoch. Left out: the start of 2025, UTC.
    * @throws {RangeError} If it is not a finite number of at least 0.
    */

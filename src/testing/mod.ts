@@ -14,13 +14,13 @@
  * assertEquals(clock.now() - begun, 3_600_000);
  * ```
  *
- * @example A driver proves itself, on a network that delivers every request twice
+ * @example A driver proves itself, behind a network
  * ```ts
  * import { memory } from "@fuse/edge";
  * import { chaos, storeContract } from "@fuse/edge/testing";
  * import { assert } from "@std/assert";
  *
- * const cases = storeContract(({ clock }) => chaos(memory({ clock }), { latencyMs: 0 }));
+ * const cases = storeContract(({ clock }) => chaos(memory({ clock }), {}));
  * // In a test file: for (const { name, run } of cases) Deno.test(name, run);
  * for (const { run } of cases) await run();
  *
@@ -33,4 +33,30 @@
 export { chaos, type Faults } from "./chaos.ts";
 export { type ContractCase, type ContractNeed, storeContract } from "./contract.ts";
 export { FakeClock } from "./fake_clock.ts";
-export type * from "../store.ts";
+export type { AuditEventName, CircuitEvent, EventQuery, StoredEvent } from "../history.ts";
+export type { CircuitIdentity } from "../key.ts";
+export type {
+  Acquired,
+  AcquireRequest,
+  Answer,
+  Awaitable,
+  Changed,
+  CircuitRecord,
+  CircuitState,
+  Clock,
+  ListPage,
+  ListRequest,
+  Override,
+  OverrideRecord,
+  OverrideRequest,
+  Recorded,
+  RestoreRequest,
+  Segment,
+  Shape,
+  Snapshot,
+  Store,
+  StoreRequest,
+  StoreTraits,
+  Tally,
+  TransitionRequest,
+} from "../store.ts";

@@ -26,7 +26,11 @@ export function plainSnapshot(s: Snapshot): Snapshot {
       slow: totals.slow,
     },
     window: { successes: window.successes, failures: window.failures, slow: window.slow },
-    sinceClosed: { successes: sinceClosed.successes, failures: sinceClosed.failures },
+    sinceClosed: {
+      successes: sinceClosed.successes,
+      failures: sinceClosed.failures,
+      slow: sinceClosed.slow,
+    },
     last: { size: last.size, failures: last.failures },
     halfOpen: {
       inFlight: halfOpen.inFlight,

@@ -15,6 +15,8 @@ export type Ending =
   | "success"
   | "failure"
   | "ignored"
+  /** A permit disposed of without a word; for a call the same as `ignored`. */
+  | "dropped"
   | "slow_success"
   | "slow_failure"
   | "failed_response";
@@ -49,6 +51,8 @@ export interface Session {
   /** Which of {@linkcode CASES}. */
   readonly policy: keyof typeof CASES;
   readonly isolates: number;
+  /** Of the faults, where there are any. */
+  readonly faults: number;
   readonly commands: readonly Command[];
 }
 
@@ -62,6 +66,7 @@ const ending = fc.oneof(
     weight: 4,
     arbitrary: fc.constantFrom<Ending>(
       "ignored",
+      "dropped",
       "slow_success",
       "slow_failure",
       "failed_response",
@@ -96,7 +101,7 @@ const lasts = fc.oneof(
 );
 
 function command(step: fc.Arbitrary<Step>): fc.Arbitrary<Command> {
-  return fc.oneof<fc.MaybeWeightedArbitrary<fc.Arbitrary<Command>>[]>(
+  return fc.oneof<fc.MaybeWeightedArbitrary<Command>[]>(
     { weight: 8, arbitrary: fc.record({ do: fc.constant("call"), isolate, via, ending }) },
     {
       weight: 5,
@@ -138,6 +143,7 @@ export function sessions(options: {
   return fc.record({
     policy: fc.constantFrom(...Object.keys(CASES) as (keyof typeof CASES)[]),
     isolates: fc.integer({ min: 2, max: 4 }),
+    faults: fc.nat({ max: 0xffff }),
     commands: fc.array(command(options.clockGoesBack ? anyway : forward), {
       minLength: 1,
       maxLength: options.maxCommands,
@@ -149,7 +155,7 @@ export function sessions(options: {
 /** A session as one reads it: a line a command. */
 export function print(session: Session): string {
   return [
-    `policy "${session.policy}", ${session.isolates} isolates`,
+    `policy "${session.policy}", ${session.isolates} isolates, faults ${session.faults}`,
     ...session.commands.map((command) => `  ${JSON.stringify(command)}`),
   ].join("\n");
 }

@@ -44,7 +44,6 @@ const OPERATOR = {
   metricsOnly: "metrics_only",
 } as const satisfies Record<string, ModelOverride>;
 
-const TRANSITIONS = ["opened", "half_opened", "closed"];
 const OPERATED = ["forced_open", "forced_closed", "disabled", "metrics_only", "released", "reset"];
 const LEGAL = ["opened CLOSED>OPEN", "opened HALF_OPEN>OPEN", "half_opened OPEN>HALF_OPEN"]
   .concat("closed HALF_OPEN>CLOSED");
@@ -87,6 +86,7 @@ class World {
   readonly #model: Model;
   readonly #fuses: Fuse[] = [];
   readonly #retired: Fuse[] = [];
+  readonly #dead: Fuse[] = [];
   readonly #breakers: CircuitBreaker[] = [];
   #held: Held[] = [];
   readonly #settled: Held[] = [];
@@ -95,7 +95,8 @@ class World {
   /** What the whole session did: calls that counted, calls that were refused. */
   readonly #did = { ended: 0, rejected: 0, died: false };
   readonly #seen = { changes: 0, expired: 0, unconfirmed: 0, generations: new Set<number>() };
-  #wouldOpen = new Map<string, number>();
+  readonly #numbers = new Map<Fuse, number>();
+  readonly #wouldOpen = new Map<string, number>();
 
   constructor(session: Session, ground: Ground, clock: FakeClock) {
     this.#clock = clock;
@@ -211,7 +212,9 @@ class World {
 
   async dispose(): Promise<void> {
     for (const held of this.#held) await held.end("ignored").catch(() => {});
-    for (const fuse of [...this.#retired, ...this.#fuses]) await fuse[Symbol.asyncDispose]();
+    for (const fuse of [...this.#dead, ...this.#retired, ...this.#fuses]) {
+      await fuse[Symbol.asyncDispose]();
+    }
   }
 
   async #call(isolate: number, via: Via, ending: Ending): Promise<void> {
@@ -236,15 +239,14 @@ class World {
   }
 
   async #end(held: Held, ending: Ending): Promise<void> {
-    // A fuse that died takes its calls with it.
     if (ending === "slow_success" || ending === "slow_failure") this.#step(this.#slowMs());
     await held.end(ending);
     if (held.via === "admit") this.#settled.push(held);
     const outcome = outcomeOf(ending);
     if (outcome !== "neutral") this.#did.ended++;
     if (this.#ground.agreement !== "exact") return this.#compareEvents([]);
-    assert(held.permit !== null);
-    const retryAfterMs = ending === "failed_response" && held.via !== "admit" ? 1_700_000 : 0;
+    if (held.permit === null) throw new Error("A held call of an exact session has a permit");
+    const retryAfterMs = ending === "failed_response" && held.via !== "admit" ? RETRY_AFTER_MS : 0;
     const before = this.#model.read(this.#clock.now());
     const settled = this.#model.end(held.permit, { outcome, retryAfterMs }, this.#clock.now());
     const disabled = before.override === "disabled" || held.permit.override === "disabled";
@@ -292,6 +294,7 @@ class World {
       },
     });
     fuse.on("*", (event) => this.#hear(fuse, event));
+    this.#numbers.set(fuse, this.#numbers.size);
     this.#fuses[isolate] = fuse;
     this.#breakers[isolate] = fuse.make("model", {
       ...this.#case.options,
@@ -306,9 +309,11 @@ class World {
     if (old === undefined) return;
     if (this.#ground.agreement === "faulty") {
       this.#did.died = true;
+      this.#dead.push(old);
       this.#held = this.#held.filter((held) => held.isolate !== isolate);
+    } else {
+      this.#retired.push(old);
     }
-    this.#retired.push(old);
     this.#boot(isolate);
   }
 
@@ -330,7 +335,7 @@ class World {
       // A cooldown function that answers nonsense is reported through it.
       if (typeof this.#case.options.cooldownMs !== "function") this.#heard.push(type);
     } else if (type === "would_open") {
-      const key = `${[...this.#retired, ...this.#fuses].indexOf(fuse)} #${event.generation}`;
+      const key = `${this.#numbers.get(fuse)} #${event.generation}`;
       this.#wouldOpen.set(key, (this.#wouldOpen.get(key) ?? 0) + 1);
     } else if (type === "opened" || type === "half_opened" || type === "closed") {
       const edge = `${type} ${event.from}>${event.to}`;
@@ -381,8 +386,7 @@ class World {
   }
 
   #compareRejection(error: unknown, expected: Admission): void {
-    assert(error instanceof CircuitBreakerOpenError);
-    assert(!expected.granted);
+    if (!(error instanceof CircuitBreakerOpenError) || expected.granted) throw error;
     assertEquals(error.state, expected.state, `${this.where}: state of the rejection`);
     if (expected.retryAfterMs !== null) {
       assertEquals(error.retryAfterMs, expected.retryAfterMs, `${this.where}: retryAfterMs`);
@@ -494,8 +498,7 @@ async function admit(breaker: CircuitBreaker): Promise<Begun> {
         const outcome = outcomeOf(ending);
         if (outcome === "success") await permit.success();
         else if (outcome === "failure") await permit.failure(new Error("Broken"));
-        // Two ways to the same end.
-        else if (Math.random() < 0.5) await permit.ignore();
+        else if (ending === "ignored") await permit.ignore();
         else await permit[Symbol.asyncDispose]();
       },
     };
@@ -505,13 +508,13 @@ async function admit(breaker: CircuitBreaker): Promise<Begun> {
 }
 
 function outcomeOf(ending: Ending): "success" | "failure" | "neutral" {
-  if (ending === "ignored") return "neutral";
+  if (ending === "ignored" || ending === "dropped") return "neutral";
   return ending === "success" || ending === "slow_success" ? "success" : "failure";
 }
 
 /** What the called function gives. */
 function endingOf(ending: Ending): { readonly ok: boolean; readonly value: unknown } {
-  if (ending === "ignored") return { ok: false, value: new Ignored("Not now") };
+  if (outcomeOf(ending) === "neutral") return { ok: false, value: new Ignored("Not now") };
   if (ending === "failed_response") {
     return { ok: true, value: new Response(null, { status: 503, headers: RETRY_AFTER }) };
   }
@@ -520,4 +523,6 @@ function endingOf(ending: Ending): { readonly ok: boolean; readonly value: unkno
     : { ok: false, value: new Error("Broken") };
 }
 
-const RETRY_AFTER = { "Retry-After": "1700" };
+/** Longer than some of the cooldowns, and than some of their limits. */
+const RETRY_AFTER_MS = 5_000;
+const RETRY_AFTER = { "Retry-After": `${RETRY_AFTER_MS / 1_000}` };

@@ -33,6 +33,7 @@ export class VirtualTime {
    * promises is let come to rest, as it would between two packets of a real network.
    */
   async run(): Promise<void> {
+    await settled();
     for (let event = pop(this.#heap); event !== undefined; event = pop(this.#heap)) {
       this.#now = event.at;
       event.task();

@@ -1,0 +1,108 @@
+/**
+ * A circuit breaker for Deno, Deno Deploy and Cloudflare Workers whose state many isolates share.
+ *
+ * This entry point is the core: it reaches no npm package, does no I/O at import or construction,
+ * and keeps state in this process until it is given a shared store.
+ *
+ * @example A circuit opens after five failures in a row
+ * ```ts
+ * import { createFuse } from "@fuse/edge";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const fuse = createFuse();
+ * const breaker = fuse.make("external-api", { fallback: () => "cached" });
+ *
+ * for (let i = 0; i < 5; i++) {
+ *   await breaker.tryCall(() => Promise.reject(new Error("down")));
+ * }
+ * assertEquals(await breaker.isOpen(), true);
+ * assertEquals(await breaker.call(() => "fresh"), "cached");
+ * ```
+ *
+ * @module
+ */
+
+export type { RequestScope, WaitUntil } from "./src/background.ts";
+export type {
+  Actor,
+  CallContext,
+  CallOptions,
+  CallResult,
+  CircuitBreaker,
+  CircuitDefaults,
+  CircuitOptions,
+  Fallback,
+  FallbackContext,
+  FallbackOn,
+  OverrideOptions,
+  Permit,
+} from "./src/circuit_breaker.ts";
+export {
+  CallTimeoutError,
+  CircuitBreakerOpenError,
+  FuseError,
+  isCallTimeoutError,
+  isCircuitBreakerOpenError,
+  isStoreUnavailableError,
+  StoreUnavailableError,
+} from "./src/errors.ts";
+export type {
+  CallEvent,
+  FuseEvent,
+  FuseEvents,
+  OperatorEvent,
+  TransitionEvent,
+  UnconfirmedEvent,
+} from "./src/events.ts";
+export type { GuardedFetch } from "./src/fetch.ts";
+export { type CircuitFilter, createFuse, type Fuse, type FuseOptions } from "./src/fuse.ts";
+export type { AuditEventName, CircuitEvent, EventQuery, StoredEvent } from "./src/history.ts";
+export type { CircuitIdentity, Scope } from "./src/key.ts";
+export { type ErrorMatcher, isFailedResponse, type Outcome } from "./src/outcome.ts";
+export {
+  backoff,
+  type BackoffOptions,
+  type CircuitPolicy,
+  type Consistency,
+  type Cooldown,
+  type OnStoreError,
+  type Policy,
+} from "./src/policy.ts";
+export type { CircuitMetrics, CircuitSnapshot } from "./src/snapshot.ts";
+export {
+  absentSnapshot,
+  type Acquired,
+  type AcquireRequest,
+  type Answer,
+  type Awaitable,
+  type Changed,
+  type CircuitRecord,
+  type CircuitState,
+  type Clock,
+  ID_MEMORY_MS,
+  type ListPage,
+  type ListRequest,
+  type Override,
+  type OverrideRecord,
+  type OverrideRequest,
+  type Recorded,
+  type RestoreRequest,
+  type Segment,
+  type Shape,
+  type Snapshot,
+  type Store,
+  type StoreRequest,
+  type StoreTraits,
+  type Tally,
+  TOTALS_ONLY,
+  type TransitionRequest,
+} from "./src/store.ts";
+export type {
+  Counts,
+  Strategy,
+  StrategyMetrics,
+  StrategyName,
+  StrategyOption,
+} from "./src/strategies.ts";
+export type { FuseExport } from "./src/transfer.ts";
+export { memory, type MemoryOptions } from "./drivers/memory.ts";

@@ -1,0 +1,536 @@
+/**
+ * The handle that user code holds: runs calls through a circuit, judges how they end, falls back.
+ *
+ * @module
+ */
+
+import { CallScope, outrun } from "./call_scope.ts";
+import type { Circuit, Ending, Grant, Refusal, Unit } from "./circuit.ts";
+import { CallTimeoutError, type CircuitBreakerOpenError } from "./errors.ts";
+import type { StoreUnavailableError } from "./errors.ts";
+import type { Events } from "./events.ts";
+import { type GuardedFetch, guardedFetch } from "./fetch.ts";
+import { type CircuitEvent, type EventQuery, historyOf } from "./history.ts";
+import type { CircuitIdentity } from "./key.ts";
+import {
+  discard,
+  judgeError,
+  type Judgement,
+  judgeResult,
+  type Kind,
+  retryAfterOf,
+} from "./outcome.ts";
+import { check, type CircuitPolicy, MAX_TIMER_MS, received } from "./policy.ts";
+import {
+  type CircuitMetrics,
+  type CircuitSnapshot,
+  explain,
+  metState,
+  toCircuitSnapshot,
+  toMetrics,
+} from "./snapshot.ts";
+import type { CircuitState, Clock, Override, Store } from "./store.ts";
+
+/** What a fallback is told. */
+export interface FallbackContext {
+  /** Which circuit. */
+  readonly circuit: CircuitIdentity;
+  /** Why the call has no result of its own: the rejection, what it threw, or the failed result. */
+  readonly error: unknown;
+  /** What the circuit looked like to the call. */
+  readonly state: CircuitState;
+}
+
+/** Gives a value in place of the call's. Its value is returned to the caller. */
+export type Fallback<F> = (context: FallbackContext) => F | PromiseLike<F>;
+
+/** When a fallback runs: on rejection only, or on a failed call too. */
+export type FallbackOn = "rejection" | "failure";
+
+/** Options of a handle. Functions belong to it and never to the shared circuit. */
+export interface CircuitOptions<F = never> extends CircuitPolicy {
+  /** Errors that count neither as success nor as failure: classes or predicates. Wins over `record`. */
+  ignore?: Judgement["ignore"];
+  /** The only errors that count as failures, others count as successes: classes or predicates. */
+  record?: Judgement["record"];
+  /** Whether a result or an error is a failure. Replaces the judgement of Responses (5xx and 429). */
+  isFailure?: Judgement["isFailure"];
+  /** Gives a value in place of a rejected call's. A list is tried in order. */
+  fallback?: Fallback<F> | readonly Fallback<F>[] | undefined;
+  /**
+   * When the fallback runs.
+   *
+   * @default {"rejection"}
+   */
+  fallbackOn?: FallbackOn | undefined;
+}
+
+/** Options for all circuits of a Fuse, or for those of a name. */
+export type CircuitDefaults = Omit<CircuitOptions, "fallback">;
+
+/** Options of one call. */
+export interface CallOptions<F = never> {
+  /** The caller's. When it aborts, the call rejects with its reason and counts as neutral. */
+  signal?: AbortSignal | undefined;
+  /** In place of the circuit's `callTimeoutMs`, in ms. */
+  timeoutMs?: number | undefined;
+  /** In place of the handle's. */
+  fallback?: Fallback<F> | readonly Fallback<F>[] | undefined;
+  /** In place of the handle's. */
+  fallbackOn?: FallbackOn | undefined;
+}
+
+/** What the called function gets. */
+export interface CallContext {
+  /** Aborts when the caller gives up or the call runs into its timeout. Made when it is read. */
+  readonly signal: AbortSignal;
+}
+
+/** Result of `tryCall`. */
+export type CallResult<T, F = never> =
+  | { readonly ok: true; readonly source: "call"; readonly value: T }
+  | {
+    readonly ok: true;
+    readonly source: "fallback";
+    readonly value: F;
+    readonly error: unknown;
+  }
+  | { readonly ok: false; readonly rejected: false; readonly error: unknown }
+  | {
+    readonly ok: false;
+    readonly rejected: true;
+    readonly error: CircuitBreakerOpenError | StoreUnavailableError;
+    readonly retryAfterMs: number;
+  };
+
+/**
+ * Leave to do something and say later how it went. The first of its methods counts; disposing it
+ * unsettled ignores it. One that is never settled gives its half-open slot back after
+ * `halfOpenLeaseMs`.
+ */
+export interface Permit extends AsyncDisposable {
+  /** It went well. */
+  success(): Promise<void>;
+  /** It failed. An error is judged by `ignore` and `record`, as if it had been thrown. */
+  failure(error?: unknown): Promise<void>;
+  /** It says nothing about the upstream. */
+  ignore(): Promise<void>;
+}
+
+/** Why an operator acts, and who. Kept in the trail and told in events: put no secrets here. */
+export interface Actor {
+  /** Why. */
+  reason?: string | undefined;
+  /** Who. */
+  actor?: string | undefined;
+}
+
+/** How long an override lasts: until an instant, or for so long, or until it is released. */
+export interface OverrideOptions extends Actor {
+  /** An instant, in the future. */
+  until?: Date | undefined;
+  /** Or for so long, in ms. A positive integer. */
+  forMs?: number | undefined;
+}
+
+/** Guards calls to one dependency. Made by `fuse.make(name)`. */
+export interface CircuitBreaker<F = never> extends CircuitIdentity {
+  /**
+   * Runs `fn` if the circuit lets it.
+   *
+   * Cost on a shared store, eventual: no blocking round trip while closed or open, 1 + 1 for a
+   * trial (+ 1 at its verdict); strong: 1 + 1.
+   *
+   * @param fn What to guard: sync or async, throwing or not.
+   * @param options For this call only.
+   * @returns What `fn` returned, or what a fallback did.
+   * @throws What `fn` threw; {@linkcode CircuitBreakerOpenError} if it was rejected;
+   * {@linkcode CallTimeoutError} if it took too long; the signal's reason if the caller gave up;
+   * {@linkcode StoreUnavailableError} with `onStoreError: "reject"`.
+   */
+  call<T, G = never>(
+    fn: (context: CallContext) => T | PromiseLike<T>,
+    options?: CallOptions<G>,
+  ): Promise<T | F | G>;
+  /** Like `call`, but tells a rejection and an error as data, and does not reject. */
+  tryCall<T, G = never>(
+    fn: (context: CallContext) => T | PromiseLike<T>,
+    options?: CallOptions<G>,
+  ): Promise<CallResult<T, F | G>>;
+  /** `fn` with every call of it guarded; `this` and the arguments are handed on. */
+  wrap<A extends unknown[], T>(
+    fn: (...args: A) => T | PromiseLike<T>,
+  ): (...args: A) => Promise<T | F>;
+  /**
+   * The two-step form, for what ends long after it began, such as streams.
+   *
+   * @throws {CircuitBreakerOpenError} If the circuit does not let it.
+   */
+  admit(): Promise<Permit>;
+  /** This isolate's view as it stands: synchronous, no I/O. */
+  peek(): CircuitSnapshot;
+  /** Why it is as it is, in one sentence a pager can carry. One round trip. */
+  explain(): Promise<string>;
+  /**
+   * `fetch`, guarded. 5xx and 429 count as failures and are still returned; `Retry-After`
+   * lengthens the cooldown; the caller's abort is neutral. Bound: hand it on as it is.
+   */
+  readonly fetch: GuardedFetch<F>;
+  /** Whether a call would be rejected because the circuit is, or is forced, open. One round trip. */
+  isOpen(): Promise<boolean>;
+  /** What a call meets. Moves nothing: a cooldown that has passed reads `HALF_OPEN`. One round trip. */
+  getState(): Promise<CircuitState>;
+  /** Its counters, this isolate's pending ones laid over. One round trip. */
+  getMetrics(): Promise<CircuitMetrics>;
+  /** State, override and counters. One round trip. */
+  snapshot(): Promise<CircuitSnapshot>;
+  /** Rejects all calls until released. @throws {StoreUnavailableError} If the store does not answer. */
+  forceOpen(options?: OverrideOptions): Promise<void>;
+  /** Admits all calls until released; they count, and never trip. */
+  forceClose(options?: OverrideOptions): Promise<void>;
+  /** Admits all calls until released; only totals count, and no call events fire. */
+  disable(options?: OverrideOptions): Promise<void>;
+  /** Admits all calls until released; they count, and `would_open` is announced. */
+  metricsOnly(options?: OverrideOptions): Promise<void>;
+  /** Ends an override; the state beneath stands. Does nothing without one. */
+  release(options?: Actor): Promise<void>;
+  /** Closes and clears; lifetime totals and an override stay. */
+  reset(options?: Actor): Promise<void>;
+  /** What happened to it, latest first. @throws {TypeError} If its store keeps no trail. */
+  history(query?: EventQuery): AsyncIterableIterator<CircuitEvent>;
+}
+
+/** The functions of a handle. */
+export interface Handle<F> extends Judgement {
+  readonly fallback?: CircuitOptions<F>["fallback"];
+  readonly fallbackOn?: FallbackOn | undefined;
+}
+
+/** What a handle needs of its Fuse. */
+export interface Home {
+  readonly clock: Clock;
+  readonly events: Events;
+  readonly store: Store;
+}
+
+/** Implements {@linkcode CircuitBreaker}. */
+export class Breaker<F> implements CircuitBreaker<F> {
+  readonly #circuit: Circuit;
+  readonly #handle: Handle<F>;
+  readonly #home: Home;
+  readonly #unit: Unit;
+
+  constructor(circuit: Circuit, handle: Handle<F>, home: Home, unit: Unit) {
+    this.#circuit = circuit;
+    this.#handle = handle;
+    this.#home = home;
+    this.#unit = unit;
+  }
+
+  get key(): string {
+    return this.#circuit.identity.key;
+  }
+  get store(): string {
+    return this.#circuit.identity.store;
+  }
+  get name(): string {
+    return this.#circuit.identity.name;
+  }
+  get context(): string | null {
+    return this.#circuit.identity.context;
+  }
+  get boundary(): string | null {
+    return this.#circuit.identity.boundary;
+  }
+
+  call<T, G = never>(
+    fn: (context: CallContext) => T | PromiseLike<T>,
+    options?: CallOptions<G>,
+  ): Promise<T | F | G> {
+    return this.#run(fn, options, true) as Promise<T | F | G>;
+  }
+
+  tryCall<T, G = never>(
+    fn: (context: CallContext) => T | PromiseLike<T>,
+    options?: CallOptions<G>,
+  ): Promise<CallResult<T, F | G>> {
+    return this.#run(fn, options, false) as Promise<CallResult<T, F | G>>;
+  }
+
+  wrap<A extends unknown[], T>(
+    fn: (...args: A) => T | PromiseLike<T>,
+  ): (...args: A) => Promise<T | F> {
+    mustBeFunction("wrap", fn);
+    const call = this.call.bind(this) as typeof this.call;
+    return function (this: unknown, ...args: A): Promise<T | F> {
+      return call(() => fn.apply(this, args));
+    };
+  }
+
+  async admit(): Promise<Permit> {
+    const { clock } = this.#home;
+    const decision = await this.#circuit.admit(this.#unit);
+    if (decision.refused !== null) throw this.#rejected(decision);
+    const startedAt = clock();
+    let settled = false;
+    const settle = async (kind: Kind, error?: unknown) => {
+      if (settled) return;
+      settled = true;
+      await this.#settle(decision, kind, startedAt, error, error);
+    };
+    const { ignore, record } = this.#handle;
+    return {
+      success: () => settle("success"),
+      failure: (error) =>
+        settle(
+          error === undefined
+            ? "failure"
+            : judgeError(error, 0, { ignore, record }, this.#home.events.report),
+          error,
+        ),
+      ignore: () => settle("neutral"),
+      [Symbol.asyncDispose]: () => settle("neutral"),
+    };
+  }
+
+  get fetch(): GuardedFetch<F> {
+    return (input, init) => guardedFetch(this, input, init);
+  }
+
+  peek(): CircuitSnapshot {
+    const { snapshot, now, ageMs } = this.#circuit.peek();
+    return toCircuitSnapshot(this.#circuit.identity, snapshot, now, ageMs);
+  }
+
+  async explain(): Promise<string> {
+    const { snapshot, now } = await this.#circuit.look();
+    return explain(this.name, snapshot, now);
+  }
+
+  async isOpen(): Promise<boolean> {
+    return await this.getState() === "OPEN";
+  }
+
+  async getState(): Promise<CircuitState> {
+    const { snapshot, now } = await this.#circuit.look();
+    return metState(snapshot, now);
+  }
+
+  async getMetrics(): Promise<CircuitMetrics> {
+    return toMetrics((await this.#circuit.look()).snapshot);
+  }
+
+  async snapshot(): Promise<CircuitSnapshot> {
+    const { snapshot, now, ageMs } = await this.#circuit.look();
+    return toCircuitSnapshot(this.#circuit.identity, snapshot, now, ageMs);
+  }
+
+  forceOpen(options?: OverrideOptions): Promise<void> {
+    return this.#override("forced_open", options);
+  }
+
+  forceClose(options?: OverrideOptions): Promise<void> {
+    return this.#override("forced_closed", options);
+  }
+
+  disable(options?: OverrideOptions): Promise<void> {
+    return this.#override("disabled", options);
+  }
+
+  metricsOnly(options?: OverrideOptions): Promise<void> {
+    return this.#override("metrics_only", options);
+  }
+
+  async release(options?: Actor): Promise<void> {
+    await this.#circuit.override(null, { until: null, ...actorOf(options) });
+  }
+
+  async reset(options?: Actor): Promise<void> {
+    const { reason, actor } = actorOf(options);
+    await this.#circuit.reset(reason, actor);
+  }
+
+  history(query?: EventQuery): AsyncIterableIterator<CircuitEvent> {
+    return historyOf(this.#home.store, this.store, { ...query, key: this.key });
+  }
+
+  async #override(kind: Override, options: OverrideOptions = {}): Promise<void> {
+    const now = this.#home.clock();
+    const { until, forMs } = options;
+    const subject = "override";
+    if (until !== undefined && forMs !== undefined) {
+      throw new TypeError(`Cannot create ${subject}: "until" and "forMs" exclude each other`);
+    }
+    if (until !== undefined && !(until instanceof Date && until.getTime() > now)) {
+      throw new RangeError(
+        `Cannot create ${subject}: "until" must be a Date in the future, received ${
+          until instanceof Date ? String(until) : received(until)
+        }`,
+      );
+    }
+    const duration = check(subject, "forMs", forMs, undefined);
+    await this.#circuit.override(kind, {
+      until: until?.getTime() ?? (duration === undefined ? null : now + duration),
+      ...actorOf(options),
+    });
+  }
+
+  /** Both forms of a call: `raw` returns the value or throws, else a {@linkcode CallResult}. */
+  async #run<T>(
+    fn: (context: CallContext) => T | PromiseLike<T>,
+    options: CallOptions<unknown> | undefined,
+    raw: boolean,
+  ): Promise<unknown> {
+    if (typeof fn !== "function") mustBeFunction("call", fn);
+    const circuit = this.#circuit;
+    const { policy } = circuit;
+    let timeoutMs = policy.callTimeoutMs;
+    let signal: AbortSignal | undefined;
+    if (options !== undefined) {
+      timeoutMs = check("call", "timeoutMs", options.timeoutMs, timeoutMs, 1, MAX_TIMER_MS);
+      signal = options.signal;
+      if (signal?.aborted) return failed(signal.reason, raw);
+    }
+    const admitted = circuit.admit(this.#unit);
+    const decision = admitted instanceof Promise ? await admitted : admitted;
+    if (decision.refused !== null) return this.#reject(this.#rejected(decision), options, raw);
+    const { clock, events } = this.#home;
+    const handle = this.#handle;
+    const timed = policy.slowCallMs !== undefined || handle.isFailure !== undefined ||
+      events.hearsCalls;
+    const startedAt = timed ? clock() : 0;
+    let value: T;
+    try {
+      value = timeoutMs === undefined && signal === undefined
+        ? await fn(new CallScope())
+        : await outrun(fn, signal, timeoutMs, circuit.identity);
+    } catch (error) {
+      const gaveUp = signal?.aborted && !(error instanceof CallTimeoutError);
+      const kind = gaveUp
+        ? "neutral"
+        : judgeError(error, timed ? elapsed(startedAt, clock()) : 0, handle, events.report);
+      const settling = this.#settle(decision, kind, startedAt, error, undefined);
+      if (settling !== undefined) await settling;
+      if (kind === "failure" && this.#fallsBack(options)) {
+        return this.#fallBack(error, metState(circuit.peek().snapshot, clock()), options, raw);
+      }
+      return failed(error, raw);
+    }
+    let kind: Kind = "success";
+    if (handle.isFailure !== undefined || (typeof value === "object" && value !== null)) {
+      kind = judgeResult(value, timed ? elapsed(startedAt, clock()) : 0, handle, events.report);
+    }
+    const settling = this.#settle(decision, kind, startedAt, undefined, value);
+    if (settling !== undefined) await settling;
+    if (kind === "failure" && this.#fallsBack(options)) {
+      const state = metState(circuit.peek().snapshot, clock());
+      try {
+        return await this.#fallBack(value, state, options, raw);
+      } finally {
+        discard(value);
+      }
+    }
+    return raw ? value : { ok: true, source: "call", value };
+  }
+
+  #settle(
+    grant: Grant,
+    kind: Kind,
+    startedAt: number,
+    error: unknown,
+    result: unknown,
+  ): Promise<void> | void {
+    const at = this.#home.clock();
+    const { slowCallMs } = this.#circuit.policy;
+    const durationMs = elapsed(startedAt, at);
+    const ending: Ending = {
+      kind,
+      slow: slowCallMs !== undefined && durationMs >= slowCallMs,
+      durationMs,
+      error,
+      retryAfterMs: kind === "failure" ? retryAfterOf(result, at) : 0,
+      at,
+    };
+    return this.#circuit.settle(grant, ending, this.#unit);
+  }
+
+  #rejected({ refused }: Refusal): Refusal["refused"] {
+    this.#circuit.countRejected();
+    const { events } = this.#home;
+    if (events.hears("rejected")) {
+      const { retryAfterMs } = refused;
+      events.emit("rejected", { ...this.#circuit.identity, retryAfterMs });
+    }
+    return refused;
+  }
+
+  #reject(
+    error: Refusal["refused"],
+    options: CallOptions<unknown> | undefined,
+    raw: boolean,
+  ): unknown {
+    if ((options?.fallback ?? this.#handle.fallback) != null) {
+      const state = "state" in error
+        ? error.state
+        : metState(this.#circuit.peek().snapshot, this.#home.clock());
+      return this.#fallBack(error, state, options, raw);
+    }
+    if (raw) throw error;
+    return { ok: false, rejected: true, error, retryAfterMs: error.retryAfterMs };
+  }
+
+  #fallsBack(options: CallOptions<unknown> | undefined): boolean {
+    return (options?.fallbackOn ?? this.#handle.fallbackOn) === "failure" &&
+      (options?.fallback ?? this.#handle.fallback) != null;
+  }
+
+  /** The first fallback that gives a value; if none does, what the last one threw. */
+  async #fallBack(
+    error: unknown,
+    state: CircuitState,
+    options: CallOptions<unknown> | undefined,
+    raw: boolean,
+  ): Promise<unknown> {
+    const chain = [options?.fallback ?? this.#handle.fallback].flat() as Fallback<unknown>[];
+    const context = { circuit: this.#circuit.identity, error, state };
+    let thrown: unknown = error;
+    for (const fallback of chain) {
+      try {
+        const value = await fallback(context);
+        return raw ? value : { ok: true, source: "fallback", value, error };
+      } catch (next) {
+        thrown = next;
+      }
+    }
+    return failed(thrown, raw);
+  }
+}
+
+/** Time that went back counts as standing still. */
+function elapsed(from: number, to: number): number {
+  return Math.max(0, to - from);
+}
+
+function failed(error: unknown, raw: boolean): { ok: false; rejected: false; error: unknown } {
+  if (raw) throw error;
+  return { ok: false, rejected: false, error };
+}
+
+function actorOf(options: Actor = {}): { reason: string | null; actor: string | null } {
+  for (const option of ["reason", "actor"] as const) {
+    const value = options[option];
+    if (value !== undefined && (typeof value !== "string" || value.length > 1000)) {
+      throw new TypeError(
+        `Cannot act on a circuit: "${option}" must be a text of at most 1000 characters, ` +
+          `received ${received(value)}`,
+      );
+    }
+  }
+  return { reason: options.reason ?? null, actor: options.actor ?? null };
+}
+
+function mustBeFunction(method: string, fn: unknown): void {
+  if (typeof fn !== "function") {
+    throw new TypeError(`Cannot ${method}: "fn" must be a function, received ${received(fn)}`);
+  }
+}

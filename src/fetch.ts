@@ -1,0 +1,36 @@
+/**
+ * Guarded fetch: takes and gives what `fetch` does.
+ *
+ * @module
+ */
+
+import type { CallScope } from "./call_scope.ts";
+import type { CircuitBreaker } from "./circuit_breaker.ts";
+
+/** `fetch`, guarded by a circuit. */
+export type GuardedFetch<F = never> = (
+  input: RequestInfo | URL,
+  init?: RequestInit,
+) => Promise<Response | F>;
+
+/** Fetches through a breaker. The Response is returned whatever it counts as. */
+export function guardedFetch<F>(
+  breaker: Pick<CircuitBreaker<F>, "call">,
+  input: RequestInfo | URL,
+  init: RequestInit | undefined,
+): Promise<Response | F> {
+  // What `fetch` itself goes by: `init.signal`, where given, replaces the Request's.
+  const caller = init?.signal ?? (input instanceof Request ? input.signal : undefined);
+  return breaker.call((context) => {
+    const signal = (context as CallScope).limit;
+    if (signal === undefined) return fetch(input, init);
+    // A Request in place of `init` has nothing to spread.
+    if (init instanceof Request) return fetch(new Request(input, init), { signal });
+    return fetch(input, { ...init, signal });
+  }, { signal: caller });
+}
+
+/** The circuit that guards a URL: one for each host, port included. */
+export function hostOf(input: RequestInfo | URL): string {
+  return new URL(input instanceof Request ? input.url : input).host;
+}

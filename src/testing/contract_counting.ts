@@ -1,0 +1,239 @@
+/** What an outcome changes: runs, totals, counts since the circuit closed. */
+
+import {
+  equal,
+  halfOpened,
+  includes,
+  ok,
+  opened,
+  type Scenario,
+  unique,
+} from "./contract_subject.ts";
+
+export const COUNTING: readonly Scenario[] = [
+  {
+    name: "record() counts the successes of a tally before its failure",
+    async run(subject) {
+      await subject.record({ failures: 1 });
+      const { snapshot } = await subject.record({ successes: 3, failures: 1 });
+      includes(snapshot, { consecutiveFailures: 1, consecutiveSuccesses: 0 }, "the run");
+      equal(snapshot.totals, { successes: 3, failures: 2, rejected: 0, slow: 0 }, "totals");
+      equal(snapshot.window, { successes: 3, failures: 2, slow: 0 }, "the window");
+      equal(
+        snapshot.sinceClosed,
+        { successes: 3, failures: 2, slow: 0 },
+        "the counts since it closed",
+      );
+    },
+  },
+  {
+    name: "record() lengthens a run with each failure, and a success ends it",
+    async run(subject) {
+      await subject.record({ failures: 1 });
+      const two = (await subject.record({ failures: 1 })).snapshot;
+      includes(two, { consecutiveFailures: 2, consecutiveSuccesses: 0 }, "after two failures");
+      const three = (await subject.record({ successes: 3 })).snapshot;
+      includes(three, { consecutiveFailures: 0, consecutiveSuccesses: 3 }, "after three successes");
+      const five = (await subject.record({ successes: 2 })).snapshot;
+      includes(five, { consecutiveFailures: 0, consecutiveSuccesses: 5 }, "after five successes");
+      const one = (await subject.record({ failures: 1 })).snapshot;
+      includes(one, { consecutiveFailures: 1, consecutiveSuccesses: 0 }, "after one more failure");
+    },
+  },
+  {
+    name: "record() does not lengthen the run by a failure that ended before the last success",
+    async run(subject) {
+      await subject.record({ successes: 1 });
+      const late = (await subject.record({ failures: 1, ageMs: 1 })).snapshot;
+      equal(late.consecutiveFailures, 0, "the run after a failure 1 ms older than the success");
+      equal(late.window.failures, 1, "the window's failures, where it counts");
+      equal(late.sinceClosed.failures, 1, "the failures since it closed, where it counts");
+      equal(late.last, { size: 2, failures: 1 }, "the count window, where it counts");
+      const fresh = (await subject.record({ failures: 1, ageMs: 0 })).snapshot;
+      equal(fresh.consecutiveFailures, 1, "the run after a failure as old as the success");
+    },
+  },
+  {
+    name: "record() orders a tally by when it ended, not by when it arrived",
+    async run(subject) {
+      const endedAt = subject.clock.now() - 500;
+      const { snapshot } = await subject.record({ successes: 2, failures: 1, ageMs: 500 });
+      equal(snapshot.consecutiveFailures, 1, "the run after two successes and a failure");
+      includes(snapshot, { lastSuccessAt: endedAt, lastFailureAt: endedAt }, "their times");
+      subject.clock.advance(1_000);
+      // Ended 400 ms after that success, though it took 600 ms to get here.
+      const later = (await subject.record({ failures: 1, ageMs: 1_100 })).snapshot;
+      equal(later.consecutiveFailures, 2, "the run after another failure");
+    },
+  },
+  {
+    name: "record() lengthens the run again when its clock has gone back",
+    async run(subject) {
+      await subject.record({ successes: 1 });
+      subject.clock.set(subject.clock.now() - 3_600_000);
+      await subject.record({ failures: 1 });
+      const { snapshot } = await subject.record({ failures: 1 });
+      equal(
+        snapshot.consecutiveFailures,
+        2,
+        "the run after two failures an hour before the success",
+      );
+    },
+  },
+  {
+    name: "record() counts rejections towards totals and nothing else",
+    async run(subject) {
+      await subject.record({ successes: 2, failures: 1 });
+      const before = await subject.read();
+      subject.clock.advance(100);
+      const { current, snapshot } = await subject.record({ rejected: 7 });
+      equal(current, true, "whether the rejections were current");
+      const totals = { ...before.totals, rejected: 7 };
+      equal(snapshot, { ...before, totals, now: subject.clock.now() }, "after seven rejections");
+    },
+  },
+  {
+    name: "record() counts slow calls in totals and in the window",
+    async run(subject) {
+      const { snapshot } = await subject.record({ successes: 3, failures: 1, slow: 2 });
+      equal(snapshot.totals.slow, 2, "the lifetime slow calls");
+      equal(snapshot.window, { successes: 3, failures: 1, slow: 2 }, "the window");
+      equal((await subject.read()).window.slow, 2, "the window's slow calls as read");
+    },
+  },
+  {
+    name: "record() keeps the counts since the circuit closed however long ago that was",
+    async run(subject) {
+      await subject.record({ successes: 3, slow: 1 });
+      await subject.record({ failures: 1 });
+      subject.clock.advance(86_400_000);
+      const counts = { successes: 3, failures: 1, slow: 1 };
+      equal((await subject.read()).sinceClosed, counts, "the counts after a day, as read");
+      const { snapshot } = await subject.record({ successes: 1 });
+      equal(
+        snapshot.sinceClosed,
+        { successes: 4, failures: 1, slow: 1 },
+        "the counts after one more",
+      );
+    },
+  },
+  {
+    name: "record() counts nothing as half-open while the circuit is closed or open",
+    async run(subject) {
+      const none = { inFlight: 0, successes: 0, failures: 0, freeAt: null };
+      const closed = await subject.record({ successes: 2, failures: 1 });
+      equal(closed.snapshot.halfOpen, none, "the half-open counts of a closed circuit");
+      await subject.trip();
+      const open = await subject.record({ successes: 2, failures: 1 });
+      equal(open.snapshot.halfOpen, none, "the half-open counts of an open circuit");
+    },
+  },
+  {
+    name: "record() never changes openUntil while the circuit is open",
+    async run(subject) {
+      const { snapshot: trip } = await opened(subject);
+      const { openedAt, openUntil } = trip;
+      subject.clock.advance(30_000);
+      const current = (await subject.record({ failures: 1 })).snapshot;
+      includes(current, { state: "OPEN", openedAt, openUntil }, "after a failure that counted");
+      const late = (await subject.record({ generation: 1, failures: 1 })).snapshot;
+      includes(late, { state: "OPEN", openedAt, openUntil }, "after a late failure");
+      const rejected = (await subject.record({ rejected: 1 })).snapshot;
+      includes(rejected, { state: "OPEN", openedAt, openUntil }, "after a rejection");
+    },
+  },
+  {
+    name: "record() changes neither state nor generation, however many failures come",
+    async run(subject) {
+      for (let i = 0; i < 12; i++) await subject.record({ failures: 1 });
+      const { state, generation, consecutiveFailures } = await subject.read();
+      equal(state, "CLOSED", "the state after twelve failures");
+      equal(generation, 1, "the generation after twelve failures");
+      equal(consecutiveFailures, 12, "the run after twelve failures");
+    },
+  },
+  {
+    name: "record() answers with the policy hash of the tally before",
+    async run(subject) {
+      equal((await subject.record({ policyHash: "a" })).snapshot.policyHash, "", "with the first");
+      equal((await subject.record({ policyHash: "b" })).snapshot.policyHash, "a", "with the next");
+      equal((await subject.record({ policyHash: "c" })).snapshot.policyHash, "b", "with the third");
+      equal((await subject.read()).policyHash, "c", "with a read");
+    },
+  },
+  {
+    name: "the store goes by its own clock, whatever its callers' clocks show",
+    async run(subject) {
+      const now = subject.clock.now();
+      const wrong = { at: now - 7_200_000 };
+      const { snapshot } = await subject.record({ ...wrong, failures: 1 });
+      includes(snapshot, { now, lastFailureAt: now }, "the circuit after a failure");
+      equal(snapshot.window.failures, 1, "the window's failures");
+      const trip = (await subject.trip(wrong)).snapshot;
+      includes(trip, { now, openedAt: now, openUntil: now + 60_000 }, "the circuit after its trip");
+      const early = await subject.acquire({ at: now + 7_200_000 });
+      equal(early.granted, false, "whether a caller whose clock is fast gets through");
+      subject.clock.advance(60_000);
+      const token = unique();
+      const trial = await subject.acquire({ ...wrong, token });
+      includes(trial, { granted: true, moved: true }, "a caller whose clock is slow");
+      equal(trial.snapshot.halfOpen.freeAt, now + 90_000, "when its lease ends");
+    },
+  },
+  {
+    name: "every answer agrees with a read right after it",
+    async run(subject) {
+      const agrees = async (after: string, answered: typeof subject.seen) => {
+        equal<unknown>(await subject.read(), answered, `the read after ${after}`);
+      };
+      await agrees("record()", (await subject.record({ successes: 2, failures: 1 })).snapshot);
+      await agrees("transition() to OPEN", (await subject.trip()).snapshot);
+      await agrees("acquire() that was refused", (await subject.acquire()).snapshot);
+      subject.clock.advance(60_000);
+      await agrees("acquire() that moved it", (await subject.acquire()).snapshot);
+      await agrees("record() of a trial", (await subject.record({ successes: 1 })).snapshot);
+      await agrees("transition() to CLOSED", (await subject.close()).snapshot);
+      await agrees("acquire() when closed", (await subject.acquire()).snapshot);
+      await agrees("override()", (await subject.override("disabled")).snapshot);
+      await agrees("a release", (await subject.release()).snapshot);
+    },
+  },
+  {
+    name: "record() of 200 outcomes at once loses none and makes one circuit",
+    async run(subject) {
+      const ids = Array.from({ length: 200 }, () => unique());
+      const unknown = { epoch: "", generation: 0 };
+      const answers = await Promise.all(
+        ids.map((id, i) =>
+          subject.record({ ...unknown, id, successes: 2, failures: i % 2, rejected: 1, slow: 1 })
+        ),
+      );
+      equal(answers.filter((answer) => answer.current).length, 200, "how many were current");
+      equal(new Set(answers.map((a) => a.snapshot.epoch)).size, 1, "how many epochs were told");
+      const read = await subject.read();
+      ok(ids.includes(read.epoch), "the epoch is the id of one of the requests");
+      equal(read.generation, 1, "the generation");
+      equal(read.totals, { successes: 400, failures: 100, rejected: 200, slow: 200 }, "totals");
+      equal(read.window, { successes: 400, failures: 100, slow: 200 }, "the window");
+      equal(
+        read.sinceClosed,
+        { successes: 400, failures: 100, slow: 200 },
+        "the counts since it closed",
+      );
+      equal(read.last.size, 10, "the size of the count window");
+      equal((await subject.listed()).length, 1, "how many circuits are listed");
+    },
+  },
+  {
+    name: "record() of a neutral ending returns the slot and counts nothing",
+    async run(subject) {
+      const token = unique();
+      await halfOpened(subject, token);
+      const before = await subject.read();
+      const { current, snapshot } = await subject.record({ lease: token });
+      equal(current, true, "whether the ending was current");
+      const none = { inFlight: 0, successes: 0, failures: 0, freeAt: null };
+      equal(snapshot, { ...before, halfOpen: none }, "the circuit after a neutral ending");
+    },
+  },
+];

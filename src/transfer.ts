@@ -1,0 +1,200 @@
+/**
+ * State as JSON, out of one store and into another: a tripped circuit stays tripped for what is
+ * left of its time.
+ *
+ * @module
+ */
+
+import { type CircuitIdentity, fromKey, identify, toKey } from "./key.ts";
+import { received } from "./policy.ts";
+import { absentSnapshot, type CircuitRecord, type OverrideRecord, type Snapshot } from "./store.ts";
+
+/** What `exportState` gives: plain JSON. */
+export interface FuseExport {
+  /** Of this format. */
+  readonly version: 1;
+  /** When, in ISO 8601. */
+  readonly exportedAt: string;
+  /** One entry a circuit. */
+  readonly circuits: readonly unknown[];
+}
+
+/** An entry of an export: a record whose times are on the exporting Fuse's clock. */
+export interface Imported {
+  readonly identity: CircuitIdentity;
+  readonly record: CircuitRecord;
+}
+
+const TIMES = ["openedAt", "openUntil", "closedAt", "lastFailureAt", "lastSuccessAt"] as const;
+const COUNTS = [
+  "generation",
+  "reopenCount",
+  "consecutiveFailures",
+  "consecutiveSuccesses",
+] as const;
+const STATES = ["CLOSED", "OPEN", "HALF_OPEN"];
+const OVERRIDES = ["forced_open", "forced_closed", "disabled", "metrics_only"];
+const IDENTITY = ["store", "name", "context", "boundary"] as const;
+
+/** An entry for a record; `offset` is the store's clock less the Fuse's. */
+export function toEntry(
+  identity: CircuitIdentity,
+  { snapshot: s, segments, outcomes }: CircuitRecord,
+  offset: number,
+): Record<string, unknown> {
+  const entry: Record<string, unknown> = {};
+  for (const field of IDENTITY) entry[field] = identity[field];
+  for (const field of ["state", "reason", "policyHash", ...COUNTS] as const) {
+    entry[field] = s[field];
+  }
+  for (const field of TIMES) entry[field] = shift(s[field], -offset);
+  const { totals, sinceClosed, override } = s;
+  return {
+    ...entry,
+    totals: { ...totals },
+    sinceClosed: { ...sinceClosed },
+    override: override && { ...override, until: shift(override.until, -offset) },
+    segments: segments.map((segment) => ({ ...segment, start: segment.start - offset })),
+    outcomes,
+  };
+}
+
+function shift(at: number | null, by: number): number | null {
+  return at === null ? null : at + by;
+}
+
+/**
+ * Reads an export.
+ *
+ * @throws {TypeError} If anything in it is not as it should be: what, where, what came, what is allowed.
+ */
+export function readExport(data: unknown): Imported[] {
+  const { version, circuits } = object(data, "data");
+  if (version !== 1) refuse("version", "1", version);
+  if (!Array.isArray(circuits)) refuse("circuits", "an array", circuits);
+  const seen = new Set<string>();
+  return circuits.map((entry, i) => {
+    const path = `circuits[${i}]`;
+    const read = readEntry(object(entry, path), path);
+    const id = JSON.stringify([read.identity.store, read.identity.key]);
+    if (seen.has(id)) refuse(path, "another circuit than those before", read.identity.name);
+    seen.add(id);
+    return read;
+  });
+}
+
+function readEntry(entry: Record<string, unknown>, path: string): Imported {
+  const { store, name, context, boundary, segments, outcomes, override } = entry;
+  const text = (field: string, max: number) => {
+    const value = entry[field];
+    const fits = typeof value === "string" && value.length <= max;
+    return fits ? value : refuse(`${path}.${field}`, `a text of at most ${max} characters`, value);
+  };
+  const storeName = text("store", 255);
+  text("name", 255);
+  for (const dimension of ["context", "boundary"]) {
+    if (entry[dimension] !== null) text(dimension, 10_000);
+  }
+  const key = toKey({ name, context, boundary } as CircuitIdentity);
+  if (storeName === "" || fromKey(key) === null) {
+    refuse(path, "named as snapshots name circuits", name);
+  }
+  const snapshot: Record<string, unknown> = {
+    ...absentSnapshot(0),
+    state: word(entry.state, STATES, `${path}.state`),
+    reason: text("reason", 1000),
+    policyHash: text("policyHash", 64),
+    totals: counts(entry, "totals", ["successes", "failures", "rejected", "slow"], path),
+    sinceClosed: counts(entry, "sinceClosed", ["successes", "failures", "slow"], path),
+    override: override === null ? null : readOverride(object(override, `${path}.override`), path),
+  };
+  for (const field of TIMES) snapshot[field] = time(entry[field], `${path}.${field}`);
+  for (const field of COUNTS) snapshot[field] = count(entry[field], `${path}.${field}`);
+  if (snapshot.state === "OPEN" && snapshot.openUntil === null) {
+    refuse(`${path}.openUntil`, "a time while OPEN", null);
+  }
+  if (!Array.isArray(segments) || segments.length > 100) {
+    refuse(`${path}.segments`, "an array of at most 100", segments);
+  }
+  let after = -Infinity;
+  const window = segments.map((value, i) => {
+    const at = `${path}.segments[${i}]`;
+    const segment = object(value, at);
+    const start = time(segment.start, `${at}.start`);
+    if (start === null || start <= after) {
+      refuse(`${at}.start`, "later than the one before", segment.start);
+    }
+    after = start;
+    const fields = ["successes", "failures", "slow"];
+    return { start, ...counts({ segment }, "segment", fields, at) };
+  });
+  if (typeof outcomes !== "string" || !/^[SF]{0,10000}$/.test(outcomes)) {
+    refuse(`${path}.outcomes`, `a text of at most 10000 "S" and "F"`, outcomes);
+  }
+  return {
+    identity: identify(store as string, key),
+    record: {
+      key,
+      snapshot: snapshot as unknown as Snapshot,
+      segments: window as unknown as CircuitRecord["segments"],
+      outcomes,
+    },
+  };
+}
+
+function readOverride(override: Record<string, unknown>, path: string): OverrideRecord {
+  const at = `${path}.override`;
+  const words = (field: "reason" | "actor") => {
+    const value = override[field];
+    const fits = value === null || (typeof value === "string" && value.length <= 1000);
+    return fits
+      ? value
+      : refuse(`${at}.${field}`, "null or a text of at most 1000 characters", value);
+  };
+  return {
+    kind: word(override.kind, OVERRIDES, `${at}.kind`) as OverrideRecord["kind"],
+    until: time(override.until, `${at}.until`),
+    reason: words("reason"),
+    actor: words("actor"),
+  };
+}
+
+function counts(
+  entry: Record<string, unknown>,
+  field: string,
+  fields: readonly string[],
+  path: string,
+): Record<string, number> {
+  const value = object(entry[field], `${path}.${field}`);
+  return Object.fromEntries(fields.map((f) => [f, count(value[f], `${path}.${field}.${f}`)]));
+}
+
+function object(value: unknown, path: string): Record<string, unknown> {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    refuse(path, "an object", value);
+  }
+  return value as Record<string, unknown>;
+}
+
+function word(value: unknown, words: readonly string[], path: string): string {
+  return words.includes(value as string)
+    ? value as string
+    : refuse(path, `one of ${words.join(", ")}`, value);
+}
+
+function count(value: unknown, path: string): number {
+  return Number.isSafeInteger(value) && value as number >= 0
+    ? value as number
+    : refuse(path, "a count", value);
+}
+
+function time(value: unknown, path: string): number | null {
+  const fits = value === null || (Number.isFinite(value) && Math.abs(value as number) <= 8.64e15);
+  return fits ? value as number | null : refuse(path, "null or a time in ms", value);
+}
+
+function refuse(path: string, allowed: string, value: unknown): never {
+  throw new TypeError(
+    `Cannot import state: "${path}" must be ${allowed}, received ${received(value)}`,
+  );
+}

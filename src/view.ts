@@ -1,0 +1,607 @@
+/**
+ * This isolate's view of one circuit on a shared store: the last Snapshot, and the outcomes that
+ * the store has not heard of yet. Calls go by the view, and the store is told in the background.
+ *
+ * Plain data, and no promise is kept: on a Worker a promise of another request never settles.
+ * Where a marker says that something is under way, it is a moment, and lapses.
+ *
+ * @module
+ */
+
+import {
+  Circuit,
+  type Ending,
+  type Grant,
+  type Known,
+  LocalCircuit,
+  newId,
+  type Refusal,
+  type Surroundings,
+  UNCOUNTED,
+  type Unit,
+  UNKNOWN,
+} from "./circuit.ts";
+import type { CircuitIdentity } from "./key.ts";
+import { cooldownPassed, type Verdict, verdict } from "./machine.ts";
+import type { CircuitPolicyData } from "./policy.ts";
+import { overlay } from "./snapshot.ts";
+import {
+  absentSnapshot,
+  type Answer,
+  type Awaitable,
+  type Changed,
+  type Recorded,
+  type Snapshot,
+  type Store,
+  type Tally,
+  TOTALS_ONLY,
+  withoutExpiredOverride,
+} from "./store.ts";
+import type { StoreGuard } from "./store_guard.ts";
+
+/** After how many ms a tally without answer is given up: stores forget its id after twice as long. */
+const GIVE_UP_MS = 30_000;
+
+/** Outcomes on their way to the store. */
+interface Parcel {
+  readonly id: string;
+  epoch: string;
+  generation: number;
+  successes: number;
+  failures: number;
+  rejected: number;
+  slow: number;
+  lease: string | null;
+  /** What the upstream of its failure asked for. */
+  retryAfterMs: number;
+  /** When the first and the last of its outcomes ended. */
+  firstAt: number;
+  lastAt: number;
+  /** When it was first sent; `null`: not yet. */
+  sentAt: number | null;
+  /** An answer may come until then. */
+  busyUntil: number;
+}
+
+/** This isolate's own breaker, while the store does not answer. */
+interface Alone {
+  readonly circuit: LocalCircuit;
+  /** Under what it counts calls that the store had admitted. */
+  readonly base: Grant;
+}
+
+/** A circuit on a shared store. */
+export class View extends Circuit {
+  readonly #guard: StoreGuard;
+  #held: Snapshot | null = null;
+  /** Whether what is held may be gone by; not before the first answer, nor after an outage. */
+  #believed = false;
+  #learntAt = 0;
+  /** Requests and answers are numbered, so that an answer knows what was asked after it. */
+  #sequence = 0;
+  #learntAs = 0;
+  /** The store's clock less ours. */
+  #offset = 0;
+  #pending: Parcel | null = null;
+  #outbox: Parcel[] = [];
+  /** A half-open refusal holds until then. */
+  #refusedUntil = 0;
+  /** A background read may be under way until then. */
+  #refreshingUntil = 0;
+  /** A token that may be out although no answer said so: asked for again, lest its slot be lost. */
+  #lostToken: string | null = null;
+  #alone: Alone | null = null;
+
+  constructor(
+    identity: CircuitIdentity,
+    policy: CircuitPolicyData,
+    store: Store,
+    around: Surroundings,
+    guard: StoreGuard,
+  ) {
+    super(identity, policy, store, around);
+    this.#guard = guard;
+  }
+
+  override admit(unit: Unit): Awaitable<Grant | Refusal> {
+    const now = this.around.clock();
+    if (this.#alone !== null || this.#guard.down(now)) {
+      const decided = this.#admitAlone(now, unit);
+      if (decided !== null) return decided;
+    }
+    const s = this.#strong ? null : this.#fresh(now);
+    if (s === null) return this.#acquire();
+    const storeNow = now + this.#offset;
+    if (s.override !== null) {
+      return s.override.kind === "forced_open" ? this.#refuse(s, now, unit) : this.open(s);
+    }
+    if (s.state === "CLOSED") return this.open(s);
+    if (s.state === "OPEN" && !cooldownPassed(s, storeNow, this.policy.maxCooldownMs)) {
+      return this.#refuse(s, now, unit);
+    }
+    return isUnderWay(this.#refusedUntil, now, this.policy.revalidateMs)
+      ? this.refuse(s, storeNow)
+      : this.#acquire();
+  }
+
+  override settle(grant: Grant, ending: Ending, unit: Unit): Promise<void> | void {
+    const now = ending.at;
+    const [successes, failures, slow] = this.count(grant, ending);
+    const counts = successes + failures > 0;
+    const alone = grant.alone !== null && this.#alone !== null;
+    if (alone) this.#alone!.circuit.settle(grant.alone!, ending);
+    if (this.#guard.down(now) && grant.generation !== TOTALS_ONLY) {
+      this.tellCall(grant, ending, this.#isLate(grant, now));
+      this.#feed(grant, successes, failures, slow, now);
+      // The lease lapses; of what ends while the store is away it learns the totals.
+      if (counts) this.#gather(UNCOUNTED, successes, failures, slow, 0, now);
+      return;
+    }
+    if ((grant.lease !== null || (this.#strong && counts)) && grant.generation !== TOTALS_ONLY) {
+      const parcel = newParcel(grant, now);
+      add(parcel, successes, failures, slow, ending.retryAfterMs, now);
+      parcel.rejected = this.#takeRejected();
+      this.#outbox.push(parcel);
+      return this.#send(parcel, grant, ending);
+    }
+    if (!alone) this.tellCall(grant, ending, this.#isLate(grant, now));
+    if (!counts) return;
+    this.#gather(grant, successes, failures, slow, ending.retryAfterMs, now);
+    if (this.#guard.down(now) || !this.#wantsFlush(now)) return;
+    return unit.background(this.#sendAll(now)) as Promise<void> | undefined;
+  }
+
+  override countRejected(): void {
+    this.#pending ??= newParcel(UNCOUNTED, this.around.clock());
+    this.#pending.rejected++;
+  }
+
+  override peek(): Known {
+    if (this.#alone !== null) return this.#alone.circuit.peek();
+    const now = this.around.clock();
+    const held = this.#current(now);
+    const ageMs = held === null ? Infinity : Math.max(0, now - this.#learntAt);
+    return { snapshot: this.lay(held ?? absentSnapshot(now)), now: now + this.#offset, ageMs };
+  }
+
+  override lay(snapshot: Snapshot): Snapshot {
+    for (const parcel of [...this.#outbox, this.#pending]) {
+      if (parcel === null) continue;
+      snapshot = overlay(snapshot, { ...parcel, current: !isLate(parcel, snapshot) });
+    }
+    return snapshot;
+  }
+
+  override async look(): Promise<Known> {
+    await this.#read();
+    return this.peek();
+  }
+
+  override get pending(): boolean {
+    return this.#pending !== null || this.#outbox.length > 0;
+  }
+
+  override async flush(): Promise<void> {
+    const probing = this.#guard.failing;
+    await this.#sendAll(this.around.clock());
+    // While the store is being tried out, one request goes; if it is back, so does the rest.
+    if (probing && !this.#guard.failing) await this.#sendAll(this.around.clock());
+  }
+
+  protected override operate(
+    operation: string,
+    ask: (store: Store) => Awaitable<Changed>,
+  ): Promise<Changed> {
+    return this.#ask(operation, () => ask(this.store));
+  }
+
+  get #strong(): boolean {
+    return this.policy.consistency === "strong" || !this.store.traits.shared;
+  }
+
+  /** What is held, an override that has run out taken away. */
+  #current(now: number): Snapshot | null {
+    return this.#held && withoutExpiredOverride(this.#held, now + this.#offset);
+  }
+
+  /** What is held, if a call may go by it. */
+  #fresh(now: number): Snapshot | null {
+    const { maxStalenessMs, cooldownMs } = this.policy;
+    const age = now - this.#learntAt;
+    const limit = typeof cooldownMs === "number"
+      ? Math.min(maxStalenessMs, cooldownMs)
+      : maxStalenessMs;
+    return this.#believed && age >= 0 && age <= limit ? this.#current(now) : null;
+  }
+
+  /** Whether outcomes of this admission feed totals only, as far as is known here. */
+  #isLate(grant: Pick<Grant, "epoch" | "generation">, now: number): boolean {
+    return isLate(grant, this.#current(now) ?? absentSnapshot(now));
+  }
+
+  /** Refuses by the view, and has it refreshed in the background once it is old. */
+  #refuse(s: Snapshot, now: number, unit: Unit): Awaitable<Refusal> {
+    const refusal = this.refuse(s, now + this.#offset);
+    const wait = this.#refresh(now, this.policy.revalidateMs, unit);
+    return wait === undefined ? refusal : wait.then(() => refusal);
+  }
+
+  #refresh(now: number, olderThanMs: number, unit: Unit): Promise<unknown> | undefined {
+    const age = now - this.#learntAt;
+    if (age >= 0 && age < olderThanMs) return undefined;
+    if (isUnderWay(this.#refreshingUntil, now, this.#guard.timeoutMs)) return undefined;
+    this.#refreshingUntil = now + this.#guard.timeoutMs;
+    return unit.background(this.#read());
+  }
+
+  /** Asks, and learns from the answer. */
+  async #ask<T extends Answer>(operation: string, ask: () => Awaitable<T>): Promise<T> {
+    const sent = ++this.#sequence;
+    const answer = await this.#guard.run(operation, ask);
+    this.#learn(answer.snapshot, sent);
+    this.note(answer);
+    return answer;
+  }
+
+  /** Takes over a Snapshot, unless it was asked for before the held one was learnt and is no later generation. */
+  #learn(s: Snapshot, sent: number): void {
+    const held = this.#held;
+    if (
+      held !== null && sent < this.#learntAs &&
+      !(s.epoch === held.epoch && s.generation > held.generation)
+    ) return;
+    this.#held = s;
+    this.#believed = true;
+    this.#learntAt = this.around.clock();
+    this.#learntAs = ++this.#sequence;
+    this.#offset = s.now - this.#learntAt;
+    this.#refusedUntil = 0;
+    if (held !== null && held.epoch !== "" && held.epoch !== s.epoch) {
+      this.around.events.emit("reborn", this.identity);
+    }
+  }
+
+  /** Never rejects: who reads goes by what is held when the store does not answer. */
+  async #read(): Promise<void> {
+    const sent = ++this.#sequence;
+    const { clock } = this.around;
+    try {
+      const s = await this.#guard.run(
+        "read",
+        () => this.store.read(this.identity.key, { at: clock(), shape: this.policy.shape }),
+      );
+      this.#learn(s, sent);
+    } catch {
+      // The guard has told the listeners.
+    }
+    this.#refreshingUntil = 0;
+  }
+
+  /** Waits for the store's word. Also what a view that is too old is replaced by: it costs as much as a read. */
+  async #acquire(): Promise<Grant | Refusal> {
+    for (;;) {
+      const token = this.#lostToken ?? newId();
+      this.#lostToken = null;
+      let s: Snapshot;
+      let granted: boolean;
+      try {
+        const answer = await this.#ask(
+          "acquire",
+          () => this.store.acquire(this.identity.key, this.acquiring(token, token)),
+        );
+        if (answer.moved) this.tellHalfOpened(answer);
+        ({ snapshot: s, granted } = answer);
+      } catch {
+        this.#lostToken = token;
+        return this.#standIn(this.around.clock());
+      }
+      // A verdict that its isolate did not live to issue comes before the next trial.
+      const due = granted && s.state === "HALF_OPEN" ? verdict(s, this.policy) : null;
+      if (due !== null && await this.#move(due, s, 0)) continue;
+      if (granted && due === null) return this.grant(s, token);
+      const now = this.around.clock();
+      const { freeAt } = s.halfOpen;
+      if (!this.#strong) {
+        this.#refusedUntil = now +
+          Math.min(this.policy.revalidateMs, Math.max(1, (freeAt ?? Infinity) - s.now));
+      }
+      return this.refuse(s, s.now);
+    }
+  }
+
+  /** Makes the transition that is due, and announces it if it was this isolate's. */
+  async #move(due: Verdict, s: Snapshot, retryAfterMs: number): Promise<boolean> {
+    const request = this.transition(due, s, retryAfterMs, newId());
+    try {
+      const answer = await this.#ask(
+        "transition",
+        () => this.store.transition(this.identity.key, request),
+      );
+      if (answer.won) this.tellTransition(due.event, s.state, due.to, due.reason, answer);
+      return true;
+    } catch {
+      // Whoever records next finds it due again.
+      return false;
+    }
+  }
+
+  /** Gathers an outcome with those before it, as long as they belong together. */
+  #gather(
+    grant: Pick<Grant, "epoch" | "generation">,
+    successes: number,
+    failures: number,
+    slow: number,
+    retryAfterMs: number,
+    now: number,
+  ): void {
+    let parcel = this.#pending;
+    if (parcel === null) parcel = newParcel(grant, now);
+    else if (parcel.successes === 0 && parcel.failures === 0) {
+      // Rejections alone belong to any tally.
+      parcel.epoch = grant.epoch;
+      parcel.generation = grant.generation;
+      parcel.firstAt = now;
+    } else if (
+      parcel.epoch !== grant.epoch || parcel.generation !== grant.generation ||
+      (grant.generation !== TOTALS_ONLY &&
+        !(now - parcel.firstAt >= 0 && now - parcel.firstAt < segmentMs(this.policy)))
+    ) {
+      this.#outbox.push(parcel);
+      parcel = newParcel(grant, now);
+    }
+    this.#pending = parcel;
+    add(parcel, successes, failures, slow, retryAfterMs, now);
+    // A failure ends its tally, so that the order inside is known.
+    if (failures > 0 && grant.generation !== TOTALS_ONLY) this.#seal();
+  }
+
+  #seal(): void {
+    if (this.#pending !== null) this.#outbox.push(this.#pending);
+    this.#pending = null;
+  }
+
+  #takeRejected(): number {
+    const parcel = this.#pending;
+    if (parcel === null) return 0;
+    const { rejected } = parcel;
+    parcel.rejected = 0;
+    if (parcel.successes + parcel.failures === 0) this.#pending = null;
+    return rejected;
+  }
+
+  /** Whether the end of a call is the moment to tell the store. */
+  #wantsFlush(now: number): boolean {
+    let successesUnderWay = false;
+    for (const parcel of this.#outbox) {
+      if (!isUnderWay(parcel.busyUntil, now, this.#guard.timeoutMs)) return true;
+      successesUnderWay ||= parcel.successes > 0;
+    }
+    const parcel = this.#pending;
+    if (parcel === null || parcel.successes + parcel.failures === 0) return false;
+    const { flushSize, flushIntervalMs, revalidateMs } = this.policy;
+    const waited = now - parcel.firstAt;
+    if (
+      parcel.successes + parcel.failures >= flushSize || waited < 0 ||
+      waited >= Math.min(flushIntervalMs, segmentMs(this.policy))
+    ) return true;
+    const s = this.#current(now);
+    if (s === null) return true;
+    // One success on its way resets the run, and its answer is the revalidation.
+    if (successesUnderWay) return false;
+    const age = now - this.#learntAt;
+    return s.consecutiveFailures > 0 || age < 0 || age >= revalidateMs ||
+      verdict(overlay(s, { ...parcel, current: !this.#isLate(parcel, now) }), this.policy) !== null;
+  }
+
+  /** Sends all that is not under way, in this very turn. */
+  async #sendAll(now: number): Promise<void> {
+    this.#seal();
+    const sends: Promise<void>[] = [];
+    for (const parcel of this.#outbox) {
+      if (isUnderWay(parcel.busyUntil, now, this.#guard.timeoutMs)) continue;
+      const { sentAt } = parcel;
+      if (sentAt !== null && now - sentAt > GIVE_UP_MS) this.#giveUp(parcel);
+      else {
+        if (sentAt === null && now - parcel.lastAt > GIVE_UP_MS) toTotals(parcel);
+        sends.push(this.#send(parcel, null, null));
+      }
+    }
+    await Promise.all(sends);
+  }
+
+  /** Sends one parcel; the same id every time, so that a lost answer does not make it count twice. Never rejects. */
+  async #send(parcel: Parcel, grant: Grant | null, ending: Ending | null): Promise<void> {
+    const { clock } = this.around;
+    const { policy } = this;
+    parcel.busyUntil = clock() + this.#guard.timeoutMs;
+    let answer: Recorded;
+    try {
+      answer = await this.#ask("record", () => {
+        const at = clock();
+        parcel.sentAt ??= at;
+        const { id, epoch, generation, successes, failures, rejected, slow, lease } = parcel;
+        const tally: Tally = {
+          ...{ id, at, epoch, generation, successes, failures, rejected, slow, lease },
+          shape: policy.shape,
+          ageMs: Math.max(0, at - parcel.lastAt),
+          policyHash: policy.hash,
+        };
+        return this.store.record(this.identity.key, tally);
+      });
+    } catch {
+      parcel.busyUntil = 0;
+      if (ending !== null) this.tellCall(grant!, ending, false);
+      const { successes, failures, slow, lastAt } = parcel;
+      this.#feed(parcel, successes, failures, slow, lastAt);
+      return;
+    }
+    this.#outbox = this.#outbox.filter((held) => held !== parcel);
+    if (ending !== null) this.tellCall(grant!, ending, !answer.current);
+    if (!answer.current) return;
+    const s = answer.snapshot;
+    const due = verdict(s, policy);
+    if (due !== null) await this.#move(due, s, parcel.retryAfterMs);
+    else this.warn(s);
+  }
+
+  /** Nobody knows whether it counted, and the store will soon have forgotten its id. */
+  #giveUp(parcel: Parcel): void {
+    this.#outbox = this.#outbox.filter((held) => held !== parcel);
+    const { successes, failures, rejected } = parcel;
+    const { events, clock } = this.around;
+    const { store } = this.identity;
+    const counts = { successes, failures, rejected };
+    events.emit("unconfirmed", { ...this.identity, tallies: 1, ...counts });
+    events.emit("store_error", {
+      store,
+      operation: "record",
+      error: new Error(
+        `No answer within ${GIVE_UP_MS} ms to a tally of ${successes} successes, ${failures} ` +
+          `failures and ${rejected} rejections of circuit "${this.identity.name}"`,
+      ),
+      retryAfterMs: this.#guard.unavailable(clock()).retryAfterMs,
+    });
+  }
+
+  /**
+   * Decides while the store does not answer, or has only just come back; `null`: follow the store.
+   */
+  #admitAlone(now: number, unit: Unit): Awaitable<Grant | Refusal> | null {
+    const alone = this.#alone;
+    if (!this.#guard.failing) {
+      const own = alone!.circuit.peek().snapshot;
+      // What this isolate found out for itself stands as long as it said it would.
+      if (own.state === "OPEN" && !cooldownPassed(own, now, this.policy.maxCooldownMs)) {
+        return alone!.circuit.admit();
+      }
+      this.#alone = null;
+      return null;
+    }
+    if (this.#guard.down(now)) return this.#standIn(now);
+    if (this.#strong) return null;
+    // The interval is over: the store is tried out in the background.
+    const decided = this.#standIn(now);
+    const wait = this.#refresh(now, 0, unit);
+    return wait === undefined ? decided : wait.then(() => decided);
+  }
+
+  /** In place of the store. */
+  #standIn(now: number): Grant | Refusal {
+    switch (this.policy.onStoreError) {
+      case "reject":
+        return { refused: this.#guard.unavailable(now) };
+      case "allow": {
+        const s = this.#current(now);
+        const storeNow = now + this.#offset;
+        const forbids = s !== null &&
+          (s.override === null
+            ? s.state === "OPEN" && !cooldownPassed(s, storeNow, this.policy.maxCooldownMs)
+            : s.override.kind === "forced_open");
+        return forbids ? this.refuse(s, storeNow) : UNCOUNTED;
+      }
+      case "local": {
+        const decided = this.#takeOver().circuit.admit();
+        return decided.refused !== null
+          ? decided
+          : { ...UNCOUNTED, silent: decided.silent, alone: decided };
+      }
+    }
+  }
+
+  /** This isolate's own breaker, begun from the last known view. */
+  #takeOver(): Alone {
+    if (this.#alone !== null) return this.#alone;
+    const { local } = this.#guard;
+    const { key } = this.identity;
+    const at = this.around.clock();
+    const held = this.#current(at);
+    local.remove(key);
+    let base = UNKNOWN;
+    if (held !== null && held.epoch !== "") {
+      local.restore(key, {
+        ...this.request(""),
+        at: at + this.#offset,
+        record: { key, snapshot: held, segments: [], outcomes: "" },
+        existing: "replace",
+        reason: null,
+        actor: null,
+      });
+      const { epoch, generation } = local.peek!(key)!;
+      base = { ...UNKNOWN, epoch, generation };
+    }
+    this.#believed = false;
+    const circuit = new LocalCircuit(this.identity, this.policy, local, this.around, true);
+    return this.#alone = { circuit, base };
+  }
+
+  /** Lets this isolate's own breaker know what the store did not take. */
+  #feed(
+    grant: Pick<Grant, "epoch" | "generation">,
+    successes: number,
+    failures: number,
+    slow: number,
+    at: number,
+  ): void {
+    if (this.policy.onStoreError !== "local" || grant.generation === TOTALS_ONLY) return;
+    if (successes + failures === 0) return;
+    const late = this.#isLate(grant, at);
+    const { circuit, base } = this.#takeOver();
+    circuit.absorb(late ? UNCOUNTED : base, successes, failures, slow, at);
+  }
+}
+
+function newParcel({ epoch, generation, lease }: Partial<Grant>, now: number): Parcel {
+  return {
+    id: newId(),
+    epoch: epoch ?? "",
+    generation: generation ?? 0,
+    successes: 0,
+    failures: 0,
+    rejected: 0,
+    slow: 0,
+    lease: lease ?? null,
+    retryAfterMs: 0,
+    firstAt: now,
+    lastAt: now,
+    sentAt: null,
+    busyUntil: 0,
+  };
+}
+
+function add(
+  parcel: Parcel,
+  successes: number,
+  failures: number,
+  slow: number,
+  retryAfterMs: number,
+  now: number,
+): void {
+  parcel.successes += successes;
+  parcel.failures += failures;
+  parcel.slow += slow;
+  parcel.retryAfterMs = Math.max(parcel.retryAfterMs, retryAfterMs);
+  parcel.lastAt = now;
+}
+
+/** Whether outcomes admitted under this would not be current in the Snapshot. */
+function isLate({ epoch, generation }: Pick<Grant, "epoch" | "generation">, s: Snapshot): boolean {
+  if (generation === TOTALS_ONLY) return true;
+  if (epoch === "" || s.epoch === "") return generation !== 0 || s.generation > 1;
+  return epoch !== s.epoch || generation !== s.generation;
+}
+
+/** What no window remembers any more counts towards totals. */
+function toTotals(parcel: Parcel): void {
+  parcel.generation = TOTALS_ONLY;
+  parcel.lease = null;
+}
+
+/** How long outcomes may be apart and still be booked as one. */
+function segmentMs({ windowMs }: CircuitPolicyData): number {
+  return Math.ceil(windowMs / 10);
+}
+
+/** Whether a marker holds. One further off than it can be was set by a clock that has since gone back. */
+function isUnderWay(until: number, now: number, atMost: number): boolean {
+  return now < until && until - now <= atMost;
+}
