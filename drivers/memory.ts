@@ -10,6 +10,7 @@ import {
   type AcquireRequest,
   type Changed,
   type CircuitRecord,
+  type CircuitState,
   type Clock,
   copySnapshot,
   ID_MEMORY_MS,
@@ -28,6 +29,7 @@ import {
   type TransitionRequest,
   withoutExpiredOverride,
 } from "../src/store.ts";
+import { cooldownPassed } from "../src/machine.ts";
 import { check } from "../src/policy.ts";
 
 /** Options of {@linkcode memory}. */
@@ -43,42 +45,117 @@ export interface MemoryOptions {
   clock?: Clock | undefined;
 }
 
-type Mutable<T> = { -readonly [K in keyof T]: T[K] extends object ? Mutable<T[K]> : T[K] };
+/**
+ * A live record. What a Snapshot tells of time, of leases and of the windows is worked out when it
+ * is asked for, so that nothing needs a timer and a call pays only for what its strategy looks at.
+ */
+class Entry implements Snapshot {
+  state: CircuitState = "CLOSED";
+  epoch: string;
+  generation = 1;
+  reason = "";
+  openedAt: number | null = null;
+  openUntil: number | null = null;
+  closedAt: number | null = null;
+  reopenCount = 0;
+  consecutiveFailures = 0;
+  consecutiveSuccesses = 0;
+  totals = { successes: 0, failures: 0, rejected: 0, slow: 0 };
+  sinceClosed = { successes: 0, failures: 0, slow: 0 };
+  override: OverrideRecord | null = null;
+  policyHash = "";
+  now: number;
 
-/** A record. `seen` is what everyone may look at; the rest is how it is kept. */
-interface Entry {
   readonly key: string;
-  readonly seen: Mutable<Omit<Snapshot, "override">> & { override: OverrideRecord | null };
-  /** Of the last tally; `seen.policyHash` is that of the one before. */
-  policyHash: string;
-  windowMs: number;
-  /** Oldest first, at most eleven. Their sums stand in `seen.window`. */
-  segments: Mutable<Segment>[];
-  ring: Ring | null;
-  /** Tokens that are out, with the end of their lease. */
-  leases: Map<string, number> | null;
-  /** Tokens given back, until their lease would have ended. */
-  ended: Map<string, number> | null;
+  /** How the last request wants the windows measured. */
+  shape: Shape;
+  /** When the last success and failure ended. `NaN`: none yet; a number only, it changes with every call. */
+  succeededAt = NaN;
+  failedAt = NaN;
+  /** Fingerprint of the last tally; `policyHash` is that of the one before the request. */
+  writtenBy = "";
+  /** Oldest first, at most eleven. */
+  segments: Mutable<Segment>[] = [];
+  ring: Ring | null = null;
+  /** Outcomes of this HALF_OPEN generation. */
+  trials = NO_TRIALS;
+  /** Tokens by the end of their lease: those that are out, and those given back before it. */
+  leases: Map<string, { until: number; out: boolean }> | null = null;
   /** Requests already applied: when, and whether they won. */
-  applied: Map<string, { at: number; won: boolean }> | null;
-  newer: Entry | null;
-  older: Entry | null;
+  applied: Map<string, { at: number; won: boolean }> | null = null;
+  /** Neighbors in the list of use. */
+  newer: Entry | null = null;
+  older: Entry | null = null;
   /** Whether it may be evicted, that is, stands in the list of use. */
-  listed: boolean;
+  listed = false;
+
+  constructor(key: string, epoch: string, now: number, shape: Shape) {
+    this.key = key;
+    this.epoch = epoch;
+    this.now = now;
+    this.shape = shape;
+  }
+
+  get lastSuccessAt(): number | null {
+    return Number.isNaN(this.succeededAt) ? null : this.succeededAt;
+  }
+
+  get lastFailureAt(): number | null {
+    return Number.isNaN(this.failedAt) ? null : this.failedAt;
+  }
+
+  get window(): Snapshot["window"] {
+    const window = { successes: 0, failures: 0, slow: 0 };
+    const { segments, shape } = this;
+    // Time that went back counts as standing still.
+    const after = Math.max(this.now, segments.at(-1)?.start ?? 0) - shape.windowMs;
+    for (let i = segments.length - 1; i >= 0; i--) {
+      const segment = segments[i]!;
+      if (segment.start <= after) break;
+      window.successes += segment.successes;
+      window.failures += segment.failures;
+      window.slow += segment.slow;
+    }
+    return window;
+  }
+
+  get last(): Snapshot["last"] {
+    const { ring, shape } = this;
+    if (ring === null) return { size: 0, failures: 0 };
+    if (shape.windowSize >= ring.size) return { size: ring.size, failures: ring.failures };
+    const outcomes = outcomesOf(ring).slice(-shape.windowSize);
+    return { size: outcomes.length, failures: outcomes.split("F").length - 1 };
+  }
+
+  get halfOpen(): Snapshot["halfOpen"] {
+    let inFlight = 0;
+    let freeAt: number | null = null;
+    for (const { until, out } of this.leases?.values() ?? []) {
+      if (!out || until <= this.now) continue;
+      inFlight++;
+      freeAt = Math.min(until, freeAt ?? until);
+    }
+    return { inFlight, freeAt, ...this.trials };
+  }
 }
 
-/** The last `size` outcomes, 1 for a failure. */
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+/** The last outcomes, 1 for a failure. */
 interface Ring {
-  outcomes: Uint8Array;
+  readonly outcomes: Uint8Array;
   next: number;
+  size: number;
+  failures: number;
 }
 
-const NO_TRIALS = Object.freeze({ inFlight: 0, successes: 0, failures: 0, freeAt: null });
-const NO_CALLS = Object.freeze({ size: 0, failures: 0 });
+const DERIVED = ["window", "last", "halfOpen", "lastSuccessAt", "lastFailureAt"];
+
+const NO_TRIALS: { successes: number; failures: number } = { successes: 0, failures: 0 };
 
 /**
  * Keeps circuits in this process: nothing is shared with other isolates, nothing survives it.
- * Every answer is synchronous; cost: no round trip.
+ * Every answer is synchronous and live; cost: no round trip.
  *
  * @param options See {@linkcode MemoryOptions}.
  * @returns A store for `createFuse({ stores: { array: memory() } })`, which is also the default.
@@ -107,13 +184,14 @@ class MemoryStore implements Store {
   }
 
   peek(key: string): Snapshot | undefined {
-    return this.#entries.get(key)?.seen;
+    return this.#entries.get(key);
   }
 
   read(key: string, request: { shape: Shape; at: number }): Snapshot {
     const now = this.#now(request);
     const entry = this.#entries.get(key);
-    return entry === undefined ? absentSnapshot(now) : snapshotAt(entry, now, request.shape);
+    if (entry === undefined) return absentSnapshot(now);
+    return withoutExpiredOverride(copySnapshot(asked(entry, now, request.shape)), now);
   }
 
   record(key: string, tally: Tally): Recorded {
@@ -122,79 +200,80 @@ class MemoryStore implements Store {
     let evicted: string | null = null;
     let released: OverrideRecord | null = null;
     if (entry === undefined) {
-      entry = this.#create(key, tally);
+      entry = this.#create(key, tally, now);
       evicted = this.#evict(entry, now);
     } else {
       const before = recall(entry, tally.id, now);
       if (before !== undefined) {
-        return { current: before, snapshot: snapshotAt(entry, now, tally.shape) };
+        return { current: before, snapshot: asked(entry, now, tally.shape) };
       }
-      if (entry.seen.override !== null) released = this.#expire(entry, now);
-      if (entry.listed && entry !== this.#newest) this.#use(entry);
+      if (entry.override !== null) released = this.#expire(entry, now);
+      if (entry.listed && entry !== this.#newest) {
+        this.#unlist(entry);
+        this.#enlist(entry);
+      }
     }
-    const seen = entry.seen;
     const current = tally.epoch === ""
-      ? tally.generation === 0 && seen.generation === 1
-      : tally.generation === seen.generation && tally.epoch === seen.epoch;
-    seen.now = now;
-    seen.policyHash = entry.policyHash;
-    entry.policyHash = tally.policyHash;
-    const totals = seen.totals;
+      ? tally.generation === 0 && entry.generation === 1
+      : tally.generation === entry.generation && tally.epoch === entry.epoch;
+    asked(entry, now, tally.shape);
+    entry.writtenBy = tally.policyHash;
+    const { totals } = entry;
     totals.successes += tally.successes;
     totals.failures += tally.failures;
     totals.rejected += tally.rejected;
     totals.slow += tally.slow;
-    age(entry, now, tally.shape);
-    if (current) count(entry, tally, now);
-    if (tally.lease !== null) endLease(entry, tally.lease);
-    if (entry.leases !== null) dropLeases(entry, now, Infinity);
+    if (current && tally.successes + tally.failures > 0) count(entry, tally, now);
+    if (tally.lease !== null) {
+      const lease = entry.leases?.get(tally.lease);
+      if (lease !== undefined) lease.out = false;
+    }
     remember(entry, tally.id, now, current);
-    return { current, snapshot: seen, released, evicted };
+    return { current, snapshot: entry, released, evicted };
   }
 
   acquire(key: string, request: AcquireRequest): Acquired {
     const now = this.#now(request);
     const entry = this.#entries.get(key);
     if (entry === undefined) return { granted: true, moved: false, snapshot: absentSnapshot(now) };
-    const seen = entry.seen;
-    const released = seen.override === null ? null : this.#expire(entry, now);
+    const released = this.#expire(entry, now);
     let moved = recall(entry, request.id, now) ?? false;
     let granted = true;
-    if (seen.override !== null) {
-      granted = seen.override.kind !== "forced_open";
-    } else if (seen.state !== "CLOSED") {
-      if (seen.state === "OPEN" && hasPassed(seen.openUntil, now, request.maxCooldownMs)) {
-        this.#turn(entry, "HALF_OPEN", "cooldown_passed");
+    if (entry.override !== null) {
+      granted = entry.override.kind !== "forced_open";
+    } else if (entry.state !== "CLOSED") {
+      if (entry.state === "OPEN" && cooldownPassed(entry, now, request.maxCooldownMs)) {
+        entry.state = "HALF_OPEN";
+        entry.reason = "cooldown_passed";
+        this.#begin(entry);
         remember(entry, request.id, now, moved = true);
       }
-      granted = seen.state === "HALF_OPEN" && lease(entry, request, now);
+      granted = entry.state === "HALF_OPEN" && lease(entry, request, now);
     }
-    seen.now = now;
-    seen.policyHash = entry.policyHash;
-    age(entry, now, request.shape);
-    return { granted, moved, snapshot: seen, released };
+    return { granted, moved, snapshot: asked(entry, now, request.shape), released };
   }
 
   transition(key: string, request: TransitionRequest): Changed {
     return this.#change(key, request, request.expected === null, (entry, now) => {
       const { to, expected, event } = request;
-      const seen = entry.seen;
       if (
         expected !== null &&
-        (expected.epoch !== seen.epoch || expected.generation !== seen.generation)
+        (expected.epoch !== entry.epoch || expected.generation !== entry.generation)
       ) return false;
-      if (event === "closed" && seen.halfOpen.failures > 0) return false;
+      if (event === "closed" && entry.trials.failures > 0) return false;
       if (to === "OPEN") {
-        seen.reopenCount = seen.state === "HALF_OPEN" ? seen.reopenCount + 1 : 0;
-        seen.openedAt = now;
-        seen.openUntil = now + request.cooldownMs;
+        entry.reopenCount = entry.state === "HALF_OPEN" ? entry.reopenCount + 1 : 0;
+        entry.openedAt = now;
+        entry.openUntil = now + request.cooldownMs;
       } else {
-        if (seen.state !== "CLOSED") seen.closedAt = now;
-        seen.reopenCount = 0;
-        seen.openUntil = null;
+        if (entry.state !== "CLOSED") entry.closedAt = now;
+        entry.reopenCount = 0;
+        entry.openUntil = null;
         clearEvidence(entry);
       }
-      this.#turn(entry, to, request.reason);
+      entry.state = to;
+      entry.reason = request.reason;
+      this.#begin(entry);
       return true;
     });
   }
@@ -202,56 +281,52 @@ class MemoryStore implements Store {
   override(key: string, request: OverrideRequest): Changed {
     return this.#change(key, request, request.kind !== null, (entry, now) => {
       const { kind, until, reason, actor, at } = request;
-      if (kind === null && entry.seen.override === null) return false;
-      this.#lay(
-        entry,
-        kind && { kind, until: until === null ? null : until - at + now, reason, actor },
-      );
+      if (kind === null && entry.override === null) return false;
+      const ends = until === null ? null : until - at + now;
+      this.#lay(entry, kind && { kind, until: ends, reason, actor });
       return true;
     });
   }
 
   restore(key: string, request: RestoreRequest): Changed {
-    const held = this.#entries.get(key);
-    const keep = held !== undefined && request.existing === "keep";
+    const held = this.#entries.has(key);
     return this.#change(key, request, true, (entry, now) => {
-      if (keep) return false;
-      const { snapshot, segments, outcomes } = request.record;
-      const shift = <T extends number | null>(at: T) => (at === null ? at : at + now - request.at);
-      const until = snapshot.override?.until ?? null;
-      Object.assign(entry.seen, {
-        ...copySnapshot(snapshot),
-        epoch: request.id || `import-${++this.#births}`,
-        generation: Math.max(entry.seen.generation, snapshot.generation) + 1,
-        openedAt: shift(snapshot.openedAt),
-        openUntil: shift(snapshot.openUntil),
-        closedAt: shift(snapshot.closedAt),
-        lastFailureAt: shift(snapshot.lastFailureAt),
-        lastSuccessAt: shift(snapshot.lastSuccessAt),
-        override: snapshot.override && { ...snapshot.override, until: shift(until) },
-        halfOpen: { ...NO_TRIALS },
+      if (held && request.existing === "keep") return false;
+      const { snapshot: s, segments, outcomes } = request.record;
+      const shift = (at: number | null) => at === null ? null : at + now - request.at;
+      const generation = Math.max(entry.generation, s.generation) + 1;
+      const kept: Partial<Snapshot> = copySnapshot(s);
+      // What is worked out is not kept.
+      for (const field of DERIVED) delete (kept as Record<string, unknown>)[field];
+      Object.assign(entry, kept, {
+        epoch: request.id || this.#birth(),
+        generation,
+        openedAt: shift(s.openedAt),
+        openUntil: shift(s.openUntil),
+        closedAt: shift(s.closedAt),
+        failedAt: shift(s.lastFailureAt) ?? NaN,
+        succeededAt: shift(s.lastSuccessAt) ?? NaN,
+        override: s.override && { ...s.override, until: shift(s.override.until) },
+        writtenBy: s.policyHash,
+        segments: segments.map((one) => ({ ...one, start: shift(one.start)! })),
+        ring: null,
         now,
       });
-      entry.policyHash = snapshot.policyHash;
-      entry.segments = segments.map((s) => ({ ...s, start: shift(s.start) }));
-      entry.windowMs = 0;
-      entry.ring = null;
-      entry.seen.last = { ...NO_CALLS };
       for (const outcome of outcomes) push(entry, outcomes.length, outcome === "F");
-      entry.leases = entry.ended = null;
-      this.#rank(entry);
+      this.#begin(entry);
+      entry.generation = generation;
       return true;
     });
   }
 
   list(request: ListRequest): ListPage {
     const now = this.#now(request);
-    const records: CircuitRecord[] = [];
-    for (const [key, entry] of this.#entries) {
-      const snapshot = snapshotAt(entry, now, request.shape(key));
-      const segments = entry.segments.map((segment) => ({ ...segment }));
-      records.push({ key, snapshot, segments, outcomes: outcomesOf(entry) });
-    }
+    const records = [...this.#entries].map(([key, entry]): CircuitRecord => ({
+      key,
+      snapshot: this.read(key, { at: now, shape: request.shape(key) }),
+      segments: entry.segments.map((segment) => ({ ...segment })),
+      outcomes: entry.ring === null ? "" : outcomesOf(entry.ring),
+    }));
     return { records, cursor: null };
   }
 
@@ -277,74 +352,37 @@ class MemoryStore implements Store {
     let evicted: string | null = null;
     if (entry === undefined) {
       if (!create) return { won: false, snapshot: absentSnapshot(now) };
-      entry = this.#create(key, request);
+      entry = this.#create(key, request, now);
       evicted = this.#evict(entry, now);
     }
-    const before = recall(entry, request.id, now);
-    const released = before === undefined ? this.#expire(entry, now) : null;
-    const won = before ?? apply(entry, now);
-    if (before === undefined) remember(entry, request.id, now, won);
-    return { won, snapshot: snapshotAt(entry, now, request.shape), released, evicted };
+    let won = recall(entry, request.id, now);
+    let released: OverrideRecord | null = null;
+    if (won === undefined) {
+      released = this.#expire(entry, now);
+      won = apply(entry, now);
+      remember(entry, request.id, now, won);
+    }
+    return { won, snapshot: copySnapshot(asked(entry, now, request.shape)), released, evicted };
   }
 
-  #create(key: string, request: StoreRequest): Entry {
-    const seen = {
-      ...absentSnapshot(request.at),
-      epoch: request.id || `local-${++this.#births}`,
-      generation: 1,
-      halfOpen: NO_TRIALS,
-      last: NO_CALLS,
-    };
-    const entry: Entry = {
-      key,
-      seen,
-      policyHash: "",
-      windowMs: request.shape.windowMs,
-      segments: [],
-      ring: null,
-      leases: null,
-      ended: null,
-      applied: null,
-      newer: null,
-      older: null,
-      listed: false,
-    };
+  #create(key: string, request: StoreRequest, now: number): Entry {
+    const entry = new Entry(key, request.id || this.#birth(), now, request.shape);
     this.#entries.set(key, entry);
     this.#enlist(entry);
     return entry;
   }
 
-  /** The next generation, in a new state or the same. It owns no lease and no trial count. */
-  #turn(entry: Entry, state: Snapshot["state"], reason: string): void {
-    const seen = entry.seen;
-    seen.state = state;
-    seen.reason = reason;
-    this.#begin(entry);
+  #birth(): string {
+    return `local-${++this.#births}`;
   }
 
+  /** The next generation. It owns no lease and no trial count. */
   #begin(entry: Entry): void {
-    entry.seen.generation++;
-    entry.seen.halfOpen = entry.seen.state === "HALF_OPEN" ? { ...NO_TRIALS } : NO_TRIALS;
-    entry.leases = entry.ended = null;
-    this.#rank(entry);
-  }
-
-  #lay(entry: Entry, override: OverrideRecord | null): void {
-    entry.seen.override = override;
-    clearEvidence(entry);
-    this.#begin(entry);
-  }
-
-  #expire(entry: Entry, now: number): OverrideRecord | null {
-    const override = entry.seen.override;
-    if (override === null || override.until === null || override.until > now) return null;
-    this.#lay(entry, null);
-    return override;
-  }
-
-  /** Puts a record where its state belongs: in the list of use, or among those that stay. */
-  #rank(entry: Entry): void {
-    const evictable = entry.seen.state === "CLOSED" && entry.seen.override === null;
+    entry.generation++;
+    entry.trials = NO_TRIALS;
+    entry.leases = null;
+    // A record belongs in the list of use, or among those that stay.
+    const evictable = entry.state === "CLOSED" && entry.override === null;
     if (evictable === entry.listed) return;
     if (evictable) {
       this.#kept.delete(entry);
@@ -355,9 +393,17 @@ class MemoryStore implements Store {
     }
   }
 
-  #use(entry: Entry): void {
-    this.#unlist(entry);
-    this.#enlist(entry);
+  #lay(entry: Entry, override: OverrideRecord | null): void {
+    entry.override = override;
+    clearEvidence(entry);
+    this.#begin(entry);
+  }
+
+  #expire(entry: Entry, now: number): OverrideRecord | null {
+    const { override } = entry;
+    if (override === null || override.until === null || override.until > now) return null;
+    this.#lay(entry, null);
+    return override;
   }
 
   #enlist(entry: Entry): void {
@@ -383,13 +429,12 @@ class MemoryStore implements Store {
     if (this.#entries.size <= this.#max) return null;
     let victim = this.#oldest === fresh ? null : this.#oldest;
     if (victim === null) {
-      // Only open, half-open and overridden records are left: the one whose cooldown passed longest ago.
+      // Only what stays is left: of the open ones goes the one whose cooldown passed longest ago.
       for (const entry of this.#kept) {
-        const { override, openUntil } = entry.seen;
+        const { override, openUntil } = asked(entry, now, entry.shape);
         if (override !== null || openUntil === null || openUntil > now) continue;
-        dropLeases(entry, now, Infinity);
-        if (entry.seen.halfOpen.inFlight > 0) continue;
-        if (victim === null || openUntil < victim.seen.openUntil!) victim = entry;
+        if (entry.halfOpen.inFlight > 0) continue;
+        if (victim === null || openUntil < victim.openUntil!) victim = entry;
       }
       if (victim === null) return null;
     }
@@ -401,67 +446,72 @@ class MemoryStore implements Store {
     this.#entries.delete(entry.key);
     if (entry.listed) this.#unlist(entry);
     else this.#kept.delete(entry);
+    // Whoever holds the live record sees that it is gone.
+    entry.state = "CLOSED";
+    entry.override = null;
+    entry.epoch = "";
+    entry.generation = 0;
   }
+}
+
+/** The record as of this request. */
+function asked(entry: Entry, now: number, shape: Shape): Entry {
+  entry.now = now;
+  entry.shape = shape;
+  entry.policyHash = entry.writtenBy;
+  return entry;
 }
 
 /** Books the outcomes of a tally that is current. */
 function count(entry: Entry, tally: Tally, now: number): void {
-  const { successes, failures } = tally;
-  if (successes + failures === 0) return;
-  const seen = entry.seen;
+  const { successes, failures, slow } = tally;
   const ageMs = Math.max(0, tally.ageMs);
-  const endedAt = now - ageMs;
+  const { sinceClosed } = entry;
+  sinceClosed.successes += successes;
+  sinceClosed.failures += failures;
+  sinceClosed.slow += slow;
   if (successes > 0) {
-    seen.consecutiveSuccesses += successes;
-    seen.consecutiveFailures = 0;
-    seen.lastSuccessAt = latest(seen.lastSuccessAt, endedAt, now);
-    seen.sinceClosed.successes += successes;
+    entry.consecutiveSuccesses += successes;
+    entry.consecutiveFailures = 0;
+    entry.succeededAt = latest(entry.succeededAt, now - ageMs, now);
   }
   if (failures > 0) {
     // One that ended before the last success does not lengthen the run. A last success that lies
     // in the future was booked by a clock that has since gone back: measured from there.
-    const last = seen.lastSuccessAt;
-    if (last === null || Math.max(now, last) - ageMs >= last) {
-      seen.consecutiveFailures += failures;
-      seen.consecutiveSuccesses = 0;
+    const last = entry.succeededAt;
+    if (!(Math.max(now, last) - ageMs < last)) {
+      entry.consecutiveFailures += failures;
+      entry.consecutiveSuccesses = 0;
     }
-    seen.lastFailureAt = latest(seen.lastFailureAt, endedAt, now);
-    seen.sinceClosed.failures += failures;
+    entry.failedAt = latest(entry.failedAt, now - ageMs, now);
   }
-  seen.sinceClosed.slow += tally.slow;
-  if (seen.state === "HALF_OPEN") {
-    seen.halfOpen.successes += successes;
-    seen.halfOpen.failures += failures;
+  if (entry.state === "HALF_OPEN") {
+    const { trials } = entry;
+    entry.trials = {
+      successes: trials.successes + successes,
+      failures: trials.failures + failures,
+    };
   }
-  const segment = segmentAt(entry, now, ageMs, tally.shape.windowMs);
+  const segment = segmentAt(entry, now, ageMs);
   if (segment !== null) {
-    const window = seen.window;
     segment.successes += successes;
     segment.failures += failures;
-    segment.slow += tally.slow;
-    window.successes += successes;
-    window.failures += failures;
-    window.slow += tally.slow;
+    segment.slow += slow;
   }
   const size = tally.shape.windowSize;
-  if (size > 0) {
-    for (let i = 0; i < successes; i++) push(entry, size, false);
-    for (let i = 0; i < failures; i++) push(entry, size, true);
-  }
+  if (size === 0) return;
+  for (let i = 0; i < successes; i++) push(entry, size, false);
+  for (let i = 0; i < failures; i++) push(entry, size, true);
 }
 
-function latest(held: number | null, endedAt: number, now: number): number {
-  return held === null || held > now ? endedAt : Math.max(held, endedAt);
+/** The later of two moments, unless the held one was booked by a clock that has since gone back. */
+function latest(held: number, endedAt: number, now: number): number {
+  return held > endedAt && held <= now ? held : endedAt;
 }
 
 /** The segment that an outcome of this age belongs to; `null`: it has left the window. */
-function segmentAt(
-  entry: Entry,
-  now: number,
-  ageMs: number,
-  windowMs: number,
-): Mutable<Segment> | null {
-  const { segments } = entry;
+function segmentAt(entry: Entry, now: number, ageMs: number): Mutable<Segment> | null {
+  const { segments, shape: { windowMs } } = entry;
   const length = Math.ceil(windowMs / 10);
   let i = segments.length - 1;
   const newest = segments[i];
@@ -475,64 +525,26 @@ function segmentAt(
   if (segments[i]?.start === start) return segments[i]!;
   const segment = { start, successes: 0, failures: 0, slow: 0 };
   segments.splice(i + 1, 0, segment);
+  while (segments[0]!.start <= now - windowMs) segments.shift();
   return segment;
 }
 
-/** Drops what has left the window. Time that went back counts as standing still. */
-function age(entry: Entry, now: number, shape: Shape): void {
-  const { segments, seen } = entry;
-  if (entry.windowMs !== shape.windowMs) {
-    entry.windowMs = shape.windowMs;
-    seen.window = sum(segments, -Infinity);
-  }
-  let oldest = segments[0];
-  while (oldest !== undefined && oldest.start <= windowStart(segments, now, shape)) {
-    seen.window.successes -= oldest.successes;
-    seen.window.failures -= oldest.failures;
-    seen.window.slow -= oldest.slow;
-    segments.shift();
-    oldest = segments[0];
-  }
-}
-
-function windowStart(segments: readonly Segment[], now: number, shape: Shape): number {
-  return Math.max(now, segments[segments.length - 1]?.start ?? now) - shape.windowMs;
-}
-
-function sum(segments: readonly Segment[], after: number): Mutable<Snapshot["window"]> {
-  const window = { successes: 0, failures: 0, slow: 0 };
-  for (const { start, successes, failures, slow } of segments) {
-    if (start <= after) continue;
-    window.successes += successes;
-    window.failures += failures;
-    window.slow += slow;
-  }
-  return window;
-}
-
 function push(entry: Entry, size: number, failed: boolean): void {
-  if (entry.ring?.outcomes.length !== size) resize(entry, size);
-  const ring = entry.ring!;
-  const last = entry.seen.last;
-  if (last.size === size) last.failures -= ring.outcomes[ring.next]!;
-  else last.size++;
-  ring.outcomes[ring.next] = failed ? 1 : 0;
-  last.failures += failed ? 1 : 0;
-  ring.next = (ring.next + 1) % size;
+  let { ring } = entry;
+  if (ring?.outcomes.length !== size) {
+    // A window of another length: as many of the last outcomes as it holds go along.
+    const before = ring === null ? "" : outcomesOf(ring).slice(-size);
+    entry.ring = ring = { outcomes: new Uint8Array(size), next: 0, size: 0, failures: 0 };
+    for (const outcome of before) push(entry, size, outcome === "F");
+  }
+  const { outcomes, next } = ring;
+  if (ring.size === size) ring.failures -= outcomes[next]!;
+  else ring.size++;
+  ring.failures += outcomes[next] = failed ? 1 : 0;
+  ring.next = (next + 1) % size;
 }
 
-/** A count window of another length: as many of the last outcomes as it holds go along. */
-function resize(entry: Entry, size: number): void {
-  const before = outcomesOf(entry).slice(-size);
-  entry.ring = { outcomes: new Uint8Array(size), next: 0 };
-  entry.seen.last = { ...NO_CALLS };
-  for (const outcome of before) push(entry, size, outcome === "F");
-}
-
-function outcomesOf(entry: Entry): string {
-  if (entry.ring === null) return "";
-  const { outcomes, next } = entry.ring;
-  const size = entry.seen.last.size;
+function outcomesOf({ outcomes, next, size }: Ring): string {
   let text = "";
   for (let i = next - size; i < next; i++) text += outcomes.at(i) === 1 ? "F" : "S";
   return text;
@@ -540,56 +552,29 @@ function outcomesOf(entry: Entry): string {
 
 /** Takes a half-open slot for a token, if one is free and the token was not given back before. */
 function lease(entry: Entry, { token, max, leaseMs }: AcquireRequest, now: number): boolean {
-  dropLeases(entry, now, 2 * leaseMs);
   const leases = (entry.leases ??= new Map());
-  if (leases.has(token)) return true;
-  if (leases.size >= max || entry.ended?.has(token)) return false;
-  leases.set(token, now + leaseMs);
-  countLeases(entry);
+  let out = 0;
+  for (const [held, lease] of leases) {
+    // Further off than that, it was granted by a clock that has since gone back.
+    if (lease.until <= now || lease.until - now > 2 * leaseMs) leases.delete(held);
+    else if (lease.out) out++;
+  }
+  const held = leases.get(token);
+  if (held !== undefined) return held.out;
+  if (out >= max) return false;
+  leases.set(token, { until: now + leaseMs, out: true });
   return true;
 }
 
-function endLease(entry: Entry, token: string): void {
-  const until = entry.leases?.get(token);
-  if (until === undefined) return;
-  entry.leases!.delete(token);
-  (entry.ended ??= new Map()).set(token, until);
-  countLeases(entry);
-}
-
-/** Frees the slots of trials that never ended, and of those granted by a clock that has since gone back. */
-function dropLeases(entry: Entry, now: number, furthest: number): void {
-  for (const tokens of [entry.leases, entry.ended]) {
-    for (const [token, until] of tokens ?? []) {
-      if (until <= now || until - now > furthest) tokens!.delete(token);
-    }
-  }
-  if (entry.leases !== null) countLeases(entry);
-}
-
-function countLeases(entry: Entry): void {
-  const ends = [...entry.leases!.values()];
-  entry.seen.halfOpen.inFlight = ends.length;
-  entry.seen.halfOpen.freeAt = ends.length === 0 ? null : Math.min(...ends);
-}
-
-function hasPassed(openUntil: number | null, now: number, maxCooldownMs: number): boolean {
-  return openUntil === null || now >= openUntil || openUntil - now > maxCooldownMs;
-}
-
 function clearEvidence(entry: Entry): void {
-  const seen = entry.seen;
-  seen.consecutiveFailures = seen.consecutiveSuccesses = 0;
-  seen.sinceClosed = { successes: 0, failures: 0, slow: 0 };
-  seen.window = { successes: 0, failures: 0, slow: 0 };
-  seen.last = NO_CALLS;
+  entry.consecutiveFailures = entry.consecutiveSuccesses = 0;
+  entry.sinceClosed = { successes: 0, failures: 0, slow: 0 };
   entry.segments = [];
   entry.ring = null;
 }
 
-function recall(entry: Entry, id: string, now: number): boolean | undefined {
-  if (entry.applied === null || id === "") return undefined;
-  const before = entry.applied.get(id);
+function recall({ applied }: Entry, id: string, now: number): boolean | undefined {
+  const before = applied?.get(id);
   return before !== undefined && now - before.at < ID_MEMORY_MS ? before.won : undefined;
 }
 
@@ -601,21 +586,4 @@ function remember(entry: Entry, id: string, now: number, won: boolean): void {
     if (now - at < ID_MEMORY_MS) break;
     applied.delete(old);
   }
-}
-
-/** A Snapshot of its own, aged to `now` without touching the record. */
-function snapshotAt(entry: Entry, now: number, shape: Shape): Snapshot {
-  const { seen, segments, leases } = entry;
-  const ends = [...leases?.values() ?? []].filter((until) => until > now);
-  return withoutExpiredOverride({
-    ...copySnapshot(seen),
-    window: sum(segments, windowStart(segments, now, shape)),
-    halfOpen: {
-      ...seen.halfOpen,
-      inFlight: ends.length,
-      freeAt: ends.length === 0 ? null : Math.min(...ends),
-    },
-    policyHash: entry.policyHash,
-    now,
-  }, now);
 }

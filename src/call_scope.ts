@@ -10,37 +10,38 @@ import { discard } from "./outcome.ts";
 
 /** What the called function gets. Its signal is made when somebody reads it, for this call alone. */
 export class CallScope {
-  readonly #caller: AbortSignal | undefined;
-  readonly #limited: boolean;
-  #controller: AbortController | undefined;
-  #lost: CallTimeoutError | undefined;
+  // TypeScript's `private`: one of these is made for every call, and `#private` fields cost more.
+  private readonly caller: AbortSignal | undefined;
+  private readonly limited: boolean;
+  private controller: AbortController | undefined = undefined;
+  private lost: CallTimeoutError | undefined = undefined;
 
-  constructor(caller?: AbortSignal, limited = false) {
-    this.#caller = caller;
-    this.#limited = limited;
+  constructor(caller: AbortSignal | undefined, limited: boolean) {
+    this.caller = caller;
+    this.limited = limited;
   }
 
   get signal(): AbortSignal {
-    if (!this.#limited && this.#caller !== undefined) return this.#caller;
-    if (this.#controller === undefined) {
-      this.#controller = new AbortController();
-      if (this.#lost !== undefined) this.#controller.abort(this.#lost);
+    if (!this.limited && this.caller !== undefined) return this.caller;
+    if (this.controller === undefined) {
+      this.controller = new AbortController();
+      if (this.lost !== undefined) this.controller.abort(this.lost);
     }
-    const { signal } = this.#controller;
+    const { signal } = this.controller;
     // Not listeners of ours, which would have to go at the end of the call: a Response's body goes on
     // to depend on the caller's signal.
-    return this.#caller === undefined ? signal : AbortSignal.any([this.#caller, signal]);
+    return this.caller === undefined ? signal : AbortSignal.any([this.caller, signal]);
   }
 
   /** The signal, if there is anything that could abort it. */
   get limit(): AbortSignal | undefined {
-    return this.#limited || this.#caller !== undefined ? this.signal : undefined;
+    return this.limited || this.caller !== undefined ? this.signal : undefined;
   }
 
   /** The timeout has passed. */
   lose(error: CallTimeoutError): void {
-    this.#lost = error;
-    this.#controller?.abort(error);
+    this.lost = error;
+    this.controller?.abort(error);
   }
 }
 

@@ -247,8 +247,9 @@ export abstract class Circuit {
 
   /** Asks to let a call through. */
   protected acquiring(id: string, token: string): AcquireRequest {
-    const { halfOpenMaxConcurrent: max, halfOpenLeaseMs: leaseMs, maxCooldownMs } = this.policy;
-    return { ...this.request(id), token, max, leaseMs, maxCooldownMs };
+    const { halfOpenMaxConcurrent: max, halfOpenLeaseMs: leaseMs, maxCooldownMs, shape } =
+      this.policy;
+    return { id, at: this.around.clock(), shape, token, max, leaseMs, maxCooldownMs };
   }
 
   /** Asks for the transition that is due. */
@@ -286,12 +287,10 @@ export abstract class Circuit {
     return Math.min(maxCooldownMs, Math.max(Math.ceil(ms), retryAfterMs));
   }
 
-  /** A call's counts: successes, failures, slow. A slow trial fails where slow calls open. */
-  protected count(grant: Grant, { kind, slow }: Ending): [number, number, number] {
-    const failed = kind === "failure" ||
-      (kind === "success" && slow && grant.lease !== null && this.policy.slowFails);
-    const counted = kind !== "neutral";
-    return [counted && !failed ? 1 : 0, failed ? 1 : 0, counted && slow ? 1 : 0];
+  /** Whether an ending counts as a failure. A slow trial does where slow calls open. */
+  protected failed(grant: Grant, { kind, slow }: Ending): boolean {
+    return kind === "failure" ||
+      (slow && kind === "success" && grant.lease !== null && this.policy.slowFails);
   }
 
   /** Tells how a call ended. */
@@ -299,14 +298,18 @@ export abstract class Circuit {
     const { events } = this.around;
     if (!events.hearsCalls || grant.silent) return;
     const { kind, slow, durationMs, error } = ending;
-    const [, failures] = this.count(grant, ending);
     const detail = {
       ...this.identity,
       durationMs,
       ...(error === undefined ? null : { error }),
       ...(late ? { late } : null),
     };
-    events.emit(kind === "neutral" ? "ignored" : failures > 0 ? "failure" : "success", detail);
+    const type = kind === "neutral"
+      ? "ignored"
+      : this.failed(grant, ending)
+      ? "failure"
+      : "success";
+    events.emit(type, detail);
     if (slow && kind !== "neutral") events.emit("slow", detail);
   }
 
@@ -398,12 +401,16 @@ export abstract class Circuit {
 /** A circuit on a store of this process: synchronous, always strong, no view. */
 export class LocalCircuit extends Circuit {
   #rejected = 0;
+  /** The live record. One that was dropped reads as absent. */
+  #seen: Snapshot | undefined;
 
   override admit(): Grant | Refusal {
-    const seen = this.store.peek!(this.identity.key);
-    if (seen === undefined) return UNKNOWN;
-    if (seen.state === "CLOSED" && seen.override === null) return this.open(seen);
-    return this.#ask();
+    let seen = this.#seen;
+    if (seen === undefined || seen.generation === 0) {
+      this.#seen = seen = this.store.peek!(this.identity.key);
+      if (seen === undefined) return UNKNOWN;
+    }
+    return seen.state === "CLOSED" && seen.override === null ? this.open(seen) : this.#ask();
   }
 
   #ask(): Grant | Refusal {
@@ -412,30 +419,36 @@ export class LocalCircuit extends Circuit {
       this.identity.key,
       this.acquiring(token, token),
     ) as Acquired;
-    // A live record: what the listeners do must not change what was granted.
+    if (!answer.granted) {
+      this.note(answer);
+      return this.refuse(answer.snapshot, answer.snapshot.now);
+    }
+    // What the listeners do must not change what was granted.
     const s = copySnapshot(answer.snapshot);
-    const { granted, moved } = answer;
-    const due = granted && s.state === "HALF_OPEN" ? verdict(s, this.policy) : null;
+    const due = s.state === "HALF_OPEN" ? verdict(s, this.policy) : null;
     const changed = due && this.#move(due, s, 0);
     this.note(answer);
-    if (moved) this.tellHalfOpened(answer);
-    if (changed !== null) {
-      this.#tellMoved(due!, s.state, changed);
-      return this.admit();
-    }
-    return granted ? this.grant(s, token) : this.refuse(s, s.now);
+    if (answer.moved) this.tellHalfOpened(answer);
+    if (changed === null) return this.grant(s, token);
+    this.#tellMoved(due!, s.state, changed);
+    return this.admit();
   }
 
   override settle(grant: Grant, ending: Ending): void {
-    const { kind, at, retryAfterMs } = ending;
-    if (kind === "neutral" && grant.lease === null) return this.tellCall(grant, ending, false);
-    const [successes, failures, slow] = this.count(grant, ending);
-    this.#record(grant, successes, failures, slow, at, retryAfterMs, ending);
+    const { kind, slow, at } = ending;
+    if (kind === "neutral") {
+      if (grant.lease === null) this.tellCall(grant, ending, false);
+      else this.#record(grant, 0, 0, 0, at, ending);
+    } else if (this.failed(grant, ending)) {
+      this.#record(grant, 0, 1, slow ? 1 : 0, at, ending);
+    } else {
+      this.#record(grant, 1, 0, slow ? 1 : 0, at, ending);
+    }
   }
 
   /** Counts calls that the shared store did not take; how they ended was told already. */
   absorb(grant: Grant, successes: number, failures: number, slow: number, at: number): void {
-    this.#record(grant, successes, failures, slow, at, 0, null);
+    this.#record(grant, successes, failures, slow, at, null);
   }
 
   #record(
@@ -444,11 +457,10 @@ export class LocalCircuit extends Circuit {
     failures: number,
     slow: number,
     at: number,
-    retryAfterMs: number,
     ending: Ending | null,
   ): void {
-    const { policy, identity, store } = this;
-    const answer = store.record(identity.key, {
+    const { policy } = this;
+    const answer = this.store.record(this.identity.key, {
       id: "",
       at,
       shape: policy.shape,
@@ -463,13 +475,18 @@ export class LocalCircuit extends Circuit {
       policyHash: policy.hash,
     }) as Recorded;
     this.#rejected = 0;
-    const s = answer.snapshot;
-    const from = s.state;
+    const s = this.#seen = answer.snapshot;
     const due = answer.current ? verdict(s, policy) : null;
+    const from = s.state;
     // The state is settled before anybody is told.
-    const changed = due && this.#move(due, s, retryAfterMs);
-    this.note(answer);
-    if (ending !== null) this.tellCall(grant, ending, !answer.current);
+    const changed = due && this.#move(due, s, ending?.retryAfterMs ?? 0);
+    // Said here too, for this is the path of every call and mostly there is nothing to tell.
+    if (answer.released != null || answer.evicted != null || s.policyHash !== policy.hash) {
+      this.note(answer);
+    }
+    if (ending !== null && this.around.events.hearsCalls) {
+      this.tellCall(grant, ending, !answer.current);
+    }
     if (changed !== null) this.#tellMoved(due!, from, changed);
     else if (s.override !== null) this.warn(s);
   }

@@ -276,7 +276,7 @@ export class Breaker<F> implements CircuitBreaker<F> {
     const settle = async (kind: Kind, error?: unknown) => {
       if (settled) return;
       settled = true;
-      await this.#settle(decision, kind, startedAt, error, error);
+      await this.#settle(decision, kind, startedAt, clock(), error, error);
     };
     const { ignore, record } = this.#handle;
     return {
@@ -375,72 +375,120 @@ export class Breaker<F> implements CircuitBreaker<F> {
     });
   }
 
-  /** Both forms of a call: `raw` returns the value or throws, else a {@linkcode CallResult}. */
-  async #run<T>(
+  /**
+   * Both forms of a call: `raw` gives the value or rejects, else a {@linkcode CallResult}. In
+   * several steps, since what an async function holds across an `await` is saved at each of them.
+   */
+  #run<T>(
     fn: (context: CallContext) => T | PromiseLike<T>,
     options: CallOptions<unknown> | undefined,
     raw: boolean,
   ): Promise<unknown> {
-    if (typeof fn !== "function") mustBeFunction("call", fn);
-    const circuit = this.#circuit;
-    const { policy } = circuit;
-    let timeoutMs = policy.callTimeoutMs;
-    let signal: AbortSignal | undefined;
-    if (options !== undefined) {
-      timeoutMs = check("call", "timeoutMs", options.timeoutMs, timeoutMs, 1, MAX_TIMER_MS);
-      signal = options.signal;
-      if (signal?.aborted) return failed(signal.reason, raw);
+    let timeoutMs = this.#circuit.policy.callTimeoutMs;
+    try {
+      if (typeof fn !== "function") mustBeFunction("call", fn);
+      if (options !== undefined) {
+        timeoutMs = check("call", "timeoutMs", options.timeoutMs, timeoutMs, 1, MAX_TIMER_MS);
+        if (options.signal?.aborted) return ended(options.signal.reason, raw);
+      }
+    } catch (error) {
+      return Promise.reject(error);
     }
-    const admitted = circuit.admit(this.#unit);
-    const decision = admitted instanceof Promise ? await admitted : admitted;
+    const decision = this.#circuit.admit(this.#unit);
+    return decision instanceof Promise
+      ? decision.then((decided) => this.#go(decided, fn, options, timeoutMs, raw))
+      : this.#go(decision, fn, options, timeoutMs, raw);
+  }
+
+  #go<T>(
+    decision: Grant | Refusal,
+    fn: (context: CallContext) => T | PromiseLike<T>,
+    options: CallOptions<unknown> | undefined,
+    timeoutMs: number | undefined,
+    raw: boolean,
+  ): Promise<unknown> {
     if (decision.refused !== null) return this.#reject(this.#rejected(decision), options, raw);
-    const { clock, events } = this.#home;
-    const handle = this.#handle;
-    const timed = policy.slowCallMs !== undefined || handle.isFailure !== undefined ||
-      events.hearsCalls;
-    const startedAt = timed ? clock() : 0;
+    return this.#attempt(decision, fn, options, timeoutMs, raw);
+  }
+
+  async #attempt<T>(
+    grant: Grant,
+    fn: (context: CallContext) => T | PromiseLike<T>,
+    options: CallOptions<unknown> | undefined,
+    timeoutMs: number | undefined,
+    raw: boolean,
+  ): Promise<unknown> {
+    const startedAt = this.#timed ? this.#home.clock() : 0;
     let value: T;
     try {
-      value = timeoutMs === undefined && signal === undefined
-        ? await fn(new CallScope())
-        : await outrun(fn, signal, timeoutMs, circuit.identity);
+      value = timeoutMs === undefined && options?.signal === undefined
+        ? await fn(new CallScope(undefined, false))
+        : await outrun(fn, options?.signal, timeoutMs, this.#circuit.identity);
     } catch (error) {
-      const gaveUp = signal?.aborted && !(error instanceof CallTimeoutError);
-      const kind = gaveUp
-        ? "neutral"
-        : judgeError(error, timed ? elapsed(startedAt, clock()) : 0, handle, events.report);
-      const settling = this.#settle(decision, kind, startedAt, error, undefined);
-      if (settling !== undefined) await settling;
-      if (kind === "failure" && this.#fallsBack(options)) {
-        return this.#fallBack(error, metState(circuit.peek().snapshot, clock()), options, raw);
-      }
-      return failed(error, raw);
+      return this.#threw(grant, error, startedAt, options, raw);
     }
+    const more = this.#returned(grant, value, startedAt, options, raw);
+    if (more !== undefined) return more;
+    return raw ? value : { ok: true, source: "call", value };
+  }
+
+  /** Whether anybody wants to know how long calls take. */
+  get #timed(): boolean {
+    return this.#circuit.policy.slowCallMs !== undefined ||
+      this.#handle.isFailure !== undefined || this.#home.events.hearsCalls;
+  }
+
+  /** Judges and settles a result; `undefined`: it is to be returned, and nothing is left to wait for. */
+  #returned<T>(
+    grant: Grant,
+    value: T,
+    startedAt: number,
+    options: CallOptions<unknown> | undefined,
+    raw: boolean,
+  ): Promise<unknown> | undefined {
+    const at = this.#home.clock();
+    const handle = this.#handle;
     let kind: Kind = "success";
     if (handle.isFailure !== undefined || (typeof value === "object" && value !== null)) {
-      kind = judgeResult(value, timed ? elapsed(startedAt, clock()) : 0, handle, events.report);
+      kind = judgeResult(value, elapsed(startedAt, at), handle, this.#home.events.report);
     }
-    const settling = this.#settle(decision, kind, startedAt, undefined, value);
+    const settling = this.#settle(grant, kind, startedAt, at, undefined, value);
+    if (kind === "success" || !this.#fallsBack(options)) {
+      if (settling === undefined) return undefined;
+      return settling.then(() => raw ? value : { ok: true, source: "call", value });
+    }
+    return Promise.resolve(settling)
+      .then(() => this.#fallBack(value, this.#state, options, raw))
+      .finally(() => discard(value));
+  }
+
+  async #threw(
+    grant: Grant,
+    error: unknown,
+    startedAt: number,
+    options: CallOptions<unknown> | undefined,
+    raw: boolean,
+  ): Promise<unknown> {
+    const at = this.#home.clock();
+    // The caller gave up: told by its signal, whatever the error is called.
+    const kind = options?.signal?.aborted && !(error instanceof CallTimeoutError)
+      ? "neutral"
+      : judgeError(error, elapsed(startedAt, at), this.#handle, this.#home.events.report);
+    const settling = this.#settle(grant, kind, startedAt, at, error, undefined);
     if (settling !== undefined) await settling;
-    if (kind === "failure" && this.#fallsBack(options)) {
-      const state = metState(circuit.peek().snapshot, clock());
-      try {
-        return await this.#fallBack(value, state, options, raw);
-      } finally {
-        discard(value);
-      }
-    }
-    return raw ? value : { ok: true, source: "call", value };
+    return kind === "failure" && this.#fallsBack(options)
+      ? this.#fallBack(error, this.#state, options, raw)
+      : ended(error, raw);
   }
 
   #settle(
     grant: Grant,
     kind: Kind,
     startedAt: number,
+    at: number,
     error: unknown,
     result: unknown,
   ): Promise<void> | void {
-    const at = this.#home.clock();
     const { slowCallMs } = this.#circuit.policy;
     const durationMs = elapsed(startedAt, at);
     const ending: Ending = {
@@ -468,15 +516,19 @@ export class Breaker<F> implements CircuitBreaker<F> {
     error: Refusal["refused"],
     options: CallOptions<unknown> | undefined,
     raw: boolean,
-  ): unknown {
+  ): Promise<unknown> {
     if ((options?.fallback ?? this.#handle.fallback) != null) {
-      const state = "state" in error
-        ? error.state
-        : metState(this.#circuit.peek().snapshot, this.#home.clock());
-      return this.#fallBack(error, state, options, raw);
+      return this.#fallBack(error, "state" in error ? error.state : this.#state, options, raw);
     }
-    if (raw) throw error;
-    return { ok: false, rejected: true, error, retryAfterMs: error.retryAfterMs };
+    if (raw) return Promise.reject(error);
+    const { retryAfterMs } = error;
+    return Promise.resolve({ ok: false, rejected: true, error, retryAfterMs });
+  }
+
+  /** What a call meets, as far as is known here. */
+  get #state(): CircuitState {
+    const { snapshot, now } = this.#circuit.peek();
+    return metState(snapshot, now);
   }
 
   #fallsBack(options: CallOptions<unknown> | undefined): boolean {
@@ -502,7 +554,7 @@ export class Breaker<F> implements CircuitBreaker<F> {
         thrown = next;
       }
     }
-    return failed(thrown, raw);
+    return ended(thrown, raw);
   }
 }
 
@@ -511,9 +563,9 @@ function elapsed(from: number, to: number): number {
   return Math.max(0, to - from);
 }
 
-function failed(error: unknown, raw: boolean): { ok: false; rejected: false; error: unknown } {
-  if (raw) throw error;
-  return { ok: false, rejected: false, error };
+/** A call that ends with an error. */
+function ended(error: unknown, raw: boolean): Promise<unknown> {
+  return raw ? Promise.reject(error) : Promise.resolve({ ok: false, rejected: false, error });
 }
 
 function actorOf(options: Actor = {}): { reason: string | null; actor: string | null } {

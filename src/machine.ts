@@ -42,8 +42,9 @@ export function verdict(s: Snapshot, policy: CircuitPolicyData): Verdict | null 
 
 /** The first strategy that would open a CLOSED circuit with these counters, or `null`. */
 export function tripping(s: Snapshot, policy: CircuitPolicyData): string | null {
-  for (const rule of policy.rules) {
-    if (rule.opens(s, policy)) return rule.name;
+  const { rules } = policy;
+  for (let i = 0; i < rules.length; i++) {
+    if (rules[i]!.opens(s, policy)) return rules[i]!.name;
   }
   return null;
 }

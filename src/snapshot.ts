@@ -159,17 +159,16 @@ function date(ms: number | null): Date | null {
 export function explain(name: string, s: Snapshot, now: number): string {
   const { override } = s;
   const state = readState(s, now);
-  const since = state === "CLOSED" ? s.closedAt : s.openedAt;
   let why = `is ${state}`;
-  if (since !== null) {
-    why += state === "CLOSED" ? ` since ${iso(since)}` : ` after it opened at ${iso(since)}`;
-  }
+  if (state === "OPEN") why += ` since ${iso(s.openedAt)}`;
+  else if (state === "HALF_OPEN") why += `, opened at ${iso(s.openedAt)}`;
+  else if (s.closedAt !== null) why += ` since ${iso(s.closedAt)}`;
   if (s.reason !== "" && state !== "CLOSED") why += ` (${s.reason})`;
   const { successes, failures } = s.window;
   why += `, ${s.consecutiveFailures} failures in a row, ${failures} of ${
     successes + failures
   } calls failed in the window`;
-  if (state === "OPEN") why += `, the next trial at ${iso(s.openUntil!)}`;
+  if (state === "OPEN") why += `, the next trial at ${iso(s.openUntil)}`;
   if (state === "HALF_OPEN") {
     why += `, ${s.halfOpen.inFlight} trials in flight, ${s.halfOpen.successes} succeeded`;
   }
@@ -180,6 +179,6 @@ export function explain(name: string, s: Snapshot, now: number): string {
     (override.reason === null ? "" : `: ${override.reason}`) + `; beneath it ${why}`;
 }
 
-function iso(ms: number): string {
-  return new Date(ms).toISOString();
+function iso(ms: number | null): string {
+  return ms === null ? "an unknown time" : new Date(ms).toISOString();
 }

@@ -298,7 +298,8 @@ export interface Store {
   /** What it is like. */
   readonly traits: StoreTraits;
   /**
-   * What is held in this process of a circuit, live and without I/O. Only a store whose every
+   * What is held in this process of a circuit, live and without I/O: the same object as long as the
+   * record lives, reading as absent (generation 0) once it was dropped. Only a store whose every
    * method answers synchronously offers it: the breaker then does without a view.
    */
   peek?(key: string): Snapshot | undefined;
@@ -339,10 +340,10 @@ export interface Store {
 }
 
 /** The generation of tallies that feed lifetime totals only: no record ever has it. */
-export const TOTALS_ONLY = -1;
+export const TOTALS_ONLY: number = -1;
 
 /** How long a store remembers the id of a request, in ms. */
-export const ID_MEMORY_MS = 60_000;
+export const ID_MEMORY_MS: number = 60_000;
 
 /** What a store answers of a circuit that it does not hold: closed, never seen a call. */
 export function absentSnapshot(now: number): Snapshot {
@@ -370,15 +371,29 @@ export function absentSnapshot(now: number): Snapshot {
   };
 }
 
-/** A Snapshot of its own, for whoever keeps it. */
+/** A Snapshot of its own, for whoever keeps it. Field by field: a live record has more to it. */
 export function copySnapshot(s: Snapshot): Snapshot {
   return {
-    ...s,
+    state: s.state,
+    epoch: s.epoch,
+    generation: s.generation,
+    reason: s.reason,
+    openedAt: s.openedAt,
+    openUntil: s.openUntil,
+    closedAt: s.closedAt,
+    reopenCount: s.reopenCount,
+    consecutiveFailures: s.consecutiveFailures,
+    consecutiveSuccesses: s.consecutiveSuccesses,
     totals: { ...s.totals },
     window: { ...s.window },
     sinceClosed: { ...s.sinceClosed },
     last: { ...s.last },
     halfOpen: { ...s.halfOpen },
+    lastFailureAt: s.lastFailureAt,
+    lastSuccessAt: s.lastSuccessAt,
+    override: s.override,
+    policyHash: s.policyHash,
+    now: s.now,
   };
 }
 

@@ -126,8 +126,10 @@ export class View extends Circuit {
 
   override settle(grant: Grant, ending: Ending, unit: Unit): Promise<void> | void {
     const now = ending.at;
-    const [successes, failures, slow] = this.count(grant, ending);
-    const counts = successes + failures > 0;
+    const counts = ending.kind !== "neutral";
+    const failures = this.failed(grant, ending) ? 1 : 0;
+    const successes = counts ? 1 - failures : 0;
+    const slow = counts && ending.slow ? 1 : 0;
     const alone = grant.alone !== null && this.#alone !== null;
     if (alone) this.#alone!.circuit.settle(grant.alone!, ending);
     if (this.#guard.down(now) && grant.generation !== TOTALS_ONLY) {

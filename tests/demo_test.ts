@@ -31,14 +31,14 @@ Deno.test("demo shows what the breaker changes, ends by itself and leaves nothin
 });
 
 Deno.test("demo --serve stays up until it is interrupted", async () => {
-  const process = demo("--serve", "--seconds", "4").spawn();
+  await using process = demo("--serve", "--seconds", "4").spawn();
   let output = "";
   for await (const line of lines(process.stdout)) {
     output += `${line}\n`;
-    const [, url] = line.match(/curl -i (\S+\/guarded)/) ?? [];
+    const url = line.match(/curl (\S+\/state)/)?.[1];
     if (!url || !output.includes("p99 latency")) continue; // said at the start, too
-    const response = await fetch(url);
-    assertEquals(await response.text(), "Hello from the upstream\n");
+    const circuit = await (await fetch(url)).json();
+    assertEquals(circuit.name, "upstream");
     process.kill("SIGINT");
   }
   assertEquals(await new Response(process.stderr).text(), "");

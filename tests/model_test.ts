@@ -15,7 +15,7 @@ const RUNS = Number(Deno.env.get("MODEL_RUNS") ?? 150);
 const PATH = Deno.env.get("MODEL_PATH");
 
 Deno.test("CircuitBreaker() agrees with the model when isolates share a memory store", async () => {
-  await check({ maxCommands: 60, clockGoesBack: true }, (clock) => ({
+  await check({ alone: false, clockGoesBack: true }, (clock) => ({
     store: memory({ clock: clock.now }),
     options: {},
     agreement: "exact",
@@ -23,15 +23,24 @@ Deno.test("CircuitBreaker() agrees with the model when isolates share a memory s
 });
 
 Deno.test("CircuitBreaker() agrees with the model when strong over a remote store", async () => {
-  await check({ maxCommands: 60, clockGoesBack: true }, (clock) => ({
+  await check({ alone: false, clockGoesBack: true }, (clock) => ({
     store: chaos(watched(memory({ clock: clock.now })), {}),
     options: { consistency: "strong" },
     agreement: "exact",
   }));
 });
 
+Deno.test("CircuitBreaker() agrees with the model when eventual and alone on its store", async () => {
+  await check({ alone: true, clockGoesBack: false }, (clock) => ({
+    store: chaos(watched(memory({ clock: clock.now })), {}),
+    options: { consistency: "eventual", flushSize: 4 },
+    agreement: "exact",
+    settle: true,
+  }));
+});
+
 Deno.test("CircuitBreaker() accounts for every call when eventual over a remote store", async () => {
-  await check({ maxCommands: 60, clockGoesBack: false }, (clock) => ({
+  await check({ alone: false, clockGoesBack: false }, (clock) => ({
     store: chaos(watched(memory({ clock: clock.now })), {}),
     options: { consistency: "eventual", flushSize: 4 },
     agreement: "settled",
@@ -39,7 +48,7 @@ Deno.test("CircuitBreaker() accounts for every call when eventual over a remote 
 });
 
 Deno.test("CircuitBreaker() never does what it must not when the store fails", async () => {
-  await check({ maxCommands: 60, clockGoesBack: false }, (clock, { faults: seed }) => {
+  await check({ alone: false, clockGoesBack: false }, (clock, { faults: seed }) => {
     const record = watched(memory({ clock: clock.now }));
     const network = breakable(
       chaos(record, {
@@ -61,14 +70,15 @@ Deno.test("CircuitBreaker() never does what it must not when the store fails", a
 });
 
 function check(
-  shape: { maxCommands: number; clockGoesBack: boolean },
+  shape: { alone: boolean; clockGoesBack: boolean },
   ground: (clock: FakeClock, session: Session) => Ground,
 ): Promise<void> {
-  const property = fc.asyncProperty(sessions(shape), async (session) => {
+  const property = fc.asyncProperty(sessions({ maxCommands: 100, ...shape }), async (session) => {
     try {
       await play(session, ground);
     } catch (error) {
-      throw new Error(`Seed ${SEED}\n${print(session)}`, { cause: error });
+      const what = error instanceof Error ? error.message : String(error);
+      throw new Error(`${what}\n${print(session)}`, { cause: error });
     }
   });
   return fc.assert(property, {

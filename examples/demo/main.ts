@@ -95,5 +95,7 @@ Stays up until Ctrl-C. Try:
   curl -X POST ${url}/release   # ... or until now
   curl -X POST ${url}/upstream/refusing
                             # or ${phases.map(({ name }) => name).join(", ")}
+  for i in 1 2 3 4 5 6; do curl ${url}/guarded; echo; done
+                            # five failures in a row open it
 `;
 }

@@ -26,7 +26,7 @@ export async function runPass(options: PassOptions): Promise<PassResult> {
   const counts = { answered: 0, rejected: 0, failed: 0 };
   const showStatus = () =>
     screen.status(
-      `upstream ${upstream.phase.name}, ${samples.length} requests: ${counts.answered} answered, ` +
+      `${upstream.phase.name}: ${samples.length} requests, ${counts.answered} answered, ` +
         `${counts.rejected} rejected, ${counts.failed} failed`,
     );
 

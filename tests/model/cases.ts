@@ -15,6 +15,7 @@ export interface Case {
 const DEFAULTS: ModelPolicy = {
   strategies: [STRATEGIES.consecutive_failures],
   slowTrialsFail: false,
+  windowed: false,
   failureThreshold: 5,
   successThreshold: 2,
   cooldownMs: () => 60_000,
@@ -31,7 +32,9 @@ const DEFAULTS: ModelPolicy = {
 /** Numbers that mean the same on both sides, and what differs in form. */
 function both(
   numbers: Partial<
-    Omit<ModelPolicy, "strategies" | "slowTrialsFail" | "cooldownMs"> & { slowCallMs: number }
+    Omit<ModelPolicy, "strategies" | "slowTrialsFail" | "windowed" | "cooldownMs"> & {
+      slowCallMs: number;
+    }
   >,
   strategies: readonly (keyof typeof STRATEGIES)[] = ["consecutive_failures"],
   cooldownMs: CircuitPolicy["cooldownMs"] = 1_000,
@@ -44,6 +47,7 @@ function both(
       cooldownMs: typeof cooldownMs === "function" ? cooldownMs : () => cooldownMs ?? 60_000,
       strategies: strategies.map((name) => STRATEGIES[name]),
       slowTrialsFail: strategies.includes("slow_calls"),
+      windowed: strategies.includes("slow_calls") || strategies.includes("rolling_window"),
     },
   };
 }
@@ -105,7 +109,13 @@ export const CASES = {
       strategy: ({ window, sinceClosed }) =>
         (window.calls >= 5 && window.failures * 2 >= window.calls) || sinceClosed.failures >= 3,
     },
-    model: { ...DEFAULTS, cooldownMs: () => 1_000, windowMs: 1_000, strategies: [custom] },
+    model: {
+      ...DEFAULTS,
+      cooldownMs: () => 1_000,
+      windowMs: 1_000,
+      strategies: [custom],
+      windowed: true,
+    },
   },
   "a named strategy of the user's": {
     options: { cooldownMs: 400, windowMs: 500, strategy: "custom", failureThreshold: 2 },
@@ -114,6 +124,7 @@ export const CASES = {
       cooldownMs: () => 400,
       windowMs: 500,
       failureThreshold: 2,
+      windowed: true,
       strategies: [({ window }, policy) => window.failures >= policy.failureThreshold + 1],
     },
   },

@@ -28,6 +28,8 @@ export interface ModelPolicy {
   readonly strategies: readonly ModelStrategy[];
   /** Whether a slow trial fails: `slow_calls` is among the strategies. */
   readonly slowTrialsFail: boolean;
+  /** Whether a strategy looks at the time window. */
+  readonly windowed: boolean;
   readonly failureThreshold: number;
   readonly successThreshold: number;
   readonly cooldownMs: (reopenCount: number) => number;
@@ -102,6 +104,8 @@ export interface Reading {
 
 interface Entry {
   readonly at: number;
+  /** When the segment of the window began that it was booked in. */
+  readonly segment: number;
   readonly failed: boolean;
   readonly slow: boolean;
   /** Under which generation it counted; `null`: towards the totals alone. */
@@ -199,10 +203,12 @@ export class Model {
       (slow && permit.trial && this.#policy.slowTrialsFail);
     const counts = current && this.#override?.kind !== "disabled";
     if (counts) {
-      for (const entry of this.#entries) if (!this.#inWindow(entry, now)) entry.aged = true;
+      for (const entry of this.#outside(now)) entry.aged = true;
     }
+    const segmentMs = Math.ceil(this.#policy.windowMs / 10);
     this.#entries.push({
       at: now,
+      segment: Math.max(Math.floor(now / segmentMs) * segmentMs, this.#newestSegment()),
       failed,
       slow,
       countedIn: counts ? this.#generation : null,
@@ -247,7 +253,9 @@ export class Model {
     const lapsed = this.#override !== null && override === null;
     const seen = lapsed ? [] : this.#counted();
     const window = seen.filter((entry) => this.#inWindow(entry, now));
-    const state = this.#state === "OPEN" && this.#cooledDown(now) ? "HALF_OPEN" : this.#state;
+    const state = this.#state === "OPEN" && now >= (this.#openUntil ?? 0) /*KNOWN-A*/
+      ? "HALF_OPEN"
+      : this.#state;
     const all = this.#entries.filter((entry) => entry.countedIn !== null);
     return {
       state,
@@ -276,10 +284,15 @@ export class Model {
     };
   }
 
-  /** Whether the clock may be set to `now` without reviving an override that nobody released yet. */
-  mayGoBackTo(now: number, from: number): boolean {
+  /**
+   * Whether the rules say what stands once the clock goes back: not so if it would revive an
+   * override, a lease or what has left the window, and nothing was written in between.
+   */
+  mayGoBack(from: number, to: number): boolean {
     const until = this.#override?.until ?? null;
-    return until === null || until > from || until <= now;
+    const revives = until !== null && until <= from && until > to;
+    return !revives && this.#outside(from).length === 0 &&
+      this.#leases.every((lease) => lease.endsAt > from);
   }
 
   /** Answers whether it would have opened under `metricsOnly`. */
@@ -351,17 +364,32 @@ export class Model {
   }
 
   #out(now: number): { readonly permit: ModelPermit; readonly endsAt: number }[] {
-    return this.#leases.filter((lease) => lease.endsAt > now);
+    // One further off than any lease lasts was granted by a clock that has gone back since. That
+    // a clock may lag by one lease more is the stores' choice, on which the design is silent.
+    const furthest = now + 2 * this.#policy.halfOpenLeaseMs;
+    return this.#leases.filter(({ endsAt }) => endsAt > now && endsAt <= furthest);
   }
 
   #counted(): Entry[] {
     return this.#entries.slice(this.#evidenceFrom).filter((entry) => entry.countedIn !== null);
   }
 
+  /** Time that went back counts as standing still: the window never moves back. */
   #inWindow(entry: Entry, now: number): boolean {
-    const segmentMs = Math.ceil(this.#policy.windowMs / 10);
-    const start = Math.floor(entry.at / segmentMs) * segmentMs;
-    return !entry.aged && start > now - this.#policy.windowMs;
+    const windowNow = Math.max(now, this.#newestSegment());
+    return !entry.aged && entry.segment > windowNow - this.#policy.windowMs;
+  }
+
+  #newestSegment(): number {
+    return Math.max(
+      ...this.#counted().filter((entry) => !entry.aged).map((entry) => entry.segment),
+      -Infinity,
+    );
+  }
+
+  /** What has left the window, and not been seen to by a later outcome yet. */
+  #outside(now: number): Entry[] {
+    return this.#counted().filter((entry) => !entry.aged && !this.#inWindow(entry, now));
   }
 
   #evidence(now: number): Evidence {

@@ -39,7 +39,10 @@ export function watched(inner: Store): Store {
   function trials(answer: Acquired, token: string, max: number, leaseMs: number): void {
     const { state, override, now } = answer.snapshot;
     if (!answer.granted || state !== "HALF_OPEN" || override !== null) return;
-    for (const [other, endsAt] of leases) if (endsAt <= now) leases.delete(other);
+    for (const [other, endsAt] of leases) {
+      // Over, or granted by a clock that has gone back since.
+      if (endsAt <= now || endsAt > now + 2 * leaseMs) leases.delete(other);
+    }
     leases.set(token, now + leaseMs);
     assert(leases.size <= max, `${leases.size} trials out, at most ${max} allowed`);
   }

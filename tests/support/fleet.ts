@@ -141,7 +141,7 @@ function distant(
     name: "distant",
     traits: { ...inner.traits, shared: true },
     read: (key, request) => trip(() => copySnapshot(inner.read(key, request) as Snapshot)),
-    record: (key, tally) => trip(() => inner.record(key, tally)),
+    record: (key, tally) => trip(() => sent(inner.record(key, tally))),
     acquire: (key, request) => trip(() => sent(inner.acquire(key, request))),
     transition: (key, request) => trip(() => sent(inner.transition(key, request))),
     override: (key, request) => trip(() => sent(inner.override(key, request))),

@@ -49,7 +49,7 @@ export async function deno(
   const timer = setTimeout(() => deadline.abort(), deadlineMs);
   try {
     const output = show ? "inherit" : "piped";
-    const { success, ...out } = await new Deno.Command(Deno.execPath(), {
+    const ended = await new Deno.Command(Deno.execPath(), {
       args: [...args],
       cwd: root,
       stdin: "null",
@@ -58,13 +58,11 @@ export async function deno(
       signal: deadline.signal,
       ...(show ? {} : { env: { NO_COLOR: "1" } }),
     }).output();
+    const ok = ended.success;
     const late = deadline.signal.aborted ? `\nEnded: it took longer than ${deadlineMs} ms` : "";
-    if (show) {
-      if (late) console.error(late);
-      return { ok: success, stdout: "", stderr: late };
-    }
+    if (show) return { ok, stdout: "", stderr: late };
     const text = new TextDecoder();
-    return { ok: success, stdout: text.decode(out.stdout), stderr: text.decode(out.stderr) + late };
+    return { ok, stdout: text.decode(ended.stdout), stderr: text.decode(ended.stderr) + late };
   } finally {
     clearTimeout(timer);
   }

@@ -39,7 +39,7 @@ export function coverageProblems(
       `${folder}/: ${share.toFixed(1)} % of lines are covered, ${minimum} % must be. Not covered:`,
       ...seen.filter((file) => file.missed.length > 0)
         .sort((a, b) => b.missed.length - a.missed.length)
-        .map((file) => `  ${file.path}: ${file.missed.join(" ")}`),
+        .map((file) => `  ${file.path}: ${ranges(file.missed)}`),
     ];
   });
 }
@@ -62,6 +62,13 @@ function parseLcov(lcov: string): CoveredFile[] {
       missed: lines.filter(([, , hits]) => hits === "0").map(([, line]) => Number(line)),
     };
   });
+}
+
+/** `1-3 7`, of 1, 2, 3 and 7. */
+function ranges(lines: readonly number[]): string {
+  const firsts = lines.filter((line, i) => line - 1 !== lines[i - 1]);
+  const lasts = lines.filter((line, i) => line + 1 !== lines[i + 1]);
+  return firsts.map((first, i) => first === lasts[i] ? first : `${first}-${lasts[i]}`).join(" ");
 }
 
 /** A file of types alone is never loaded, and rightly so. */
