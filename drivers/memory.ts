@@ -30,7 +30,7 @@ import {
   withoutExpiredOverride,
 } from "../src/store.ts";
 import { cooldownPassed } from "../src/machine.ts";
-import { check } from "../src/policy.ts";
+import { check, refuse } from "../src/policy.ts";
 
 /** Options of {@linkcode memory}. */
 export interface MemoryOptions {
@@ -179,6 +179,7 @@ class MemoryStore implements Store {
   readonly #kept = new Set<Entry>();
 
   constructor(options: MemoryOptions) {
+    if (options === null) refuse("memory store", "options", "an object", options);
     this.#max = check("memory store", "maxCircuits", options.maxCircuits, 10_000);
     this.#clock = options.clock;
   }

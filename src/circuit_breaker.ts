@@ -14,10 +14,12 @@ import { type CircuitEvent, type EventQuery, historyOf } from "./history.ts";
 import type { CircuitIdentity } from "./key.ts";
 import {
   discard,
+  type ErrorMatcher,
   judgeError,
   type Judgement,
   judgeResult,
   type Kind,
+  type Outcome,
   retryAfterOf,
 } from "./outcome.ts";
 import { check, type CircuitPolicy, MAX_TIMER_MS, received } from "./policy.ts";
@@ -50,11 +52,11 @@ export type FallbackOn = "rejection" | "failure";
 /** Options of a handle. Functions belong to it and never to the shared circuit. */
 export interface CircuitOptions<F = never> extends CircuitPolicy {
   /** Errors that count neither as success nor as failure: classes or predicates. Wins over `record`. */
-  ignore?: Judgement["ignore"];
+  ignore?: readonly ErrorMatcher[] | undefined;
   /** The only errors that count as failures, others count as successes: classes or predicates. */
-  record?: Judgement["record"];
+  record?: readonly ErrorMatcher[] | undefined;
   /** Whether a result or an error is a failure. Replaces the judgement of Responses (5xx and 429). */
-  isFailure?: Judgement["isFailure"];
+  isFailure?: ((outcome: Outcome) => boolean) | undefined;
   /** Gives a value in place of a rejected call's. A list is tried in order. */
   fallback?: Fallback<F> | readonly Fallback<F>[] | undefined;
   /**
@@ -418,7 +420,7 @@ export class Breaker<F> implements CircuitBreaker<F> {
     timeoutMs: number | undefined,
     raw: boolean,
   ): Promise<unknown> {
-    const startedAt = this.#timed ? this.#home.clock() : 0;
+    const startedAt = this.#timed ? this.#home.clock() : NaN;
     let value: T;
     try {
       value = timeoutMs === undefined && options?.signal === undefined
@@ -558,9 +560,9 @@ export class Breaker<F> implements CircuitBreaker<F> {
   }
 }
 
-/** Time that went back counts as standing still. */
+/** Time that went back counts as standing still; from `NaN`, nobody wanted to know. */
 function elapsed(from: number, to: number): number {
-  return Math.max(0, to - from);
+  return to > from ? to - from : 0;
 }
 
 /** A call that ends with an error. */
@@ -568,7 +570,8 @@ function ended(error: unknown, raw: boolean): Promise<unknown> {
   return raw ? Promise.reject(error) : Promise.resolve({ ok: false, rejected: false, error });
 }
 
-function actorOf(options: Actor = {}): { reason: string | null; actor: string | null } {
+/** Why and who, checked. @throws {TypeError} If either is no short text. */
+export function actorOf(options: Actor = {}): { reason: string | null; actor: string | null } {
   for (const option of ["reason", "actor"] as const) {
     const value = options[option];
     if (value !== undefined && (typeof value !== "string" || value.length > 1000)) {

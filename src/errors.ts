@@ -18,7 +18,6 @@ export interface FuseError extends Error {
 }
 
 /** Base of all errors of this package. `instanceof Error`, but without a captured stack. */
-// deno-lint-ignore no-unsafe-declaration-merging
 export class FuseError {
   static {
     Object.setPrototypeOf(this.prototype, Error.prototype);

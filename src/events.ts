@@ -7,7 +7,7 @@
 
 import type { CircuitIdentity } from "./key.ts";
 import type { CircuitSnapshot } from "./snapshot.ts";
-import type { CircuitState, Override } from "./store.ts";
+import type { CircuitState } from "./store.ts";
 
 /** A change of state, announced by the isolate that made it. */
 export interface TransitionEvent extends CircuitIdentity {

@@ -9,6 +9,7 @@ import { Background, type RequestScope, type WaitUntil } from "./background.ts";
 import { type Circuit, LocalCircuit, type Surroundings, type Unit } from "./circuit.ts";
 import {
   type Actor,
+  actorOf,
   Breaker,
   type CircuitBreaker,
   type CircuitDefaults,
@@ -221,7 +222,9 @@ class Root {
 
   constructor(options: FuseOptions) {
     known(SUBJECT, options, FUSE_OPTIONS);
-    const { stores = { array: memory() }, circuits = {}, strategies = {} } = options;
+    const stores = record("stores", options.stores) ?? { array: memory() };
+    const circuits = record("circuits", options.circuits) ?? {};
+    const strategies = record("strategies", options.strategies) ?? {};
     this.clock = optional("clock", options.clock, "function") ?? Date.now;
     this.background = new Background(optional("waitUntil", options.waitUntil, "function"));
     this.#maxCircuits = check(SUBJECT, "maxCircuits", options.maxCircuits, 10_000);
@@ -424,11 +427,12 @@ class FuseView implements Fuse {
     return { imported, kept };
   }
 
-  async resetAll({ reason, actor }: Actor = {}): Promise<number> {
+  async resetAll(options?: Actor): Promise<number> {
+    const { reason, actor } = actorOf(options);
     let count = 0;
     for await (const { shelf, record } of this.#records({})) {
       const circuit = this.#root.circuit(shelf, record.key, null);
-      await circuit.reset(reason ?? null, actor ?? null);
+      await circuit.reset(reason, actor);
       count++;
     }
     return count;
@@ -533,9 +537,7 @@ function merge<T extends object>(...sources: (T | undefined)[]): T {
 
 /** Refuses options that nobody reads: most are misspelt. */
 function known(subject: string, options: object, allowed: readonly string[]): void {
-  if (typeof options !== "object" || options === null) {
-    refuse(subject, "options", "an object", options);
-  }
+  record("options", options);
   for (const option in options) {
     if (!allowed.includes(option)) {
       throw new TypeError(
@@ -550,6 +552,11 @@ function known(subject: string, options: object, allowed: readonly string[]): vo
 function optional<T>(option: string, value: T, type: string): T {
   if (value !== undefined && typeof value !== type) refuse(SUBJECT, option, `a ${type}`, value);
   return value;
+}
+
+function record<T>(option: string, value: T): T {
+  if (value === null) refuse(SUBJECT, option, "an object", value);
+  return optional(option, value, "object");
 }
 
 /** Whether options say anything about the circuit itself, other than where it is. */
