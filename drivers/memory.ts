@@ -195,6 +195,39 @@ class MemoryStore implements Store {
     return withoutExpiredOverride(copySnapshot(asked(entry, now, request.shape)), now);
   }
 
+  book(
+    live: Snapshot,
+    under: { readonly epoch: string; readonly generation: number },
+    failed: boolean,
+    slow: boolean,
+    at: number,
+    { shape, hash }: { readonly shape: Shape; readonly hash: string },
+  ): boolean {
+    const entry = live as Entry;
+    if (
+      under.generation !== entry.generation || under.epoch !== entry.epoch ||
+      entry.override !== null || entry.writtenBy !== hash
+    ) return false;
+    const now = this.#clock === undefined ? at : this.#clock();
+    if (entry !== this.#newest && entry.listed) this.#use(entry);
+    asked(entry, now, shape);
+    const { totals, sinceClosed } = entry;
+    if (failed || slow || entry.state !== "CLOSED" || shape.windowSize > 0) {
+      totals.successes += failed ? 0 : 1;
+      totals.failures += failed ? 1 : 0;
+      totals.slow += slow ? 1 : 0;
+      count(entry, failed ? 0 : 1, failed ? 1 : 0, slow ? 1 : 0, 0, now);
+      return true;
+    }
+    totals.successes++;
+    sinceClosed.successes++;
+    entry.consecutiveSuccesses++;
+    entry.consecutiveFailures = 0;
+    entry.succeededAt = now;
+    segmentAt(entry, now, 0)!.successes++;
+    return true;
+  }
+
   record(key: string, tally: Tally): Recorded {
     const now = this.#now(tally);
     let entry = this.#entries.get(key);
@@ -209,10 +242,7 @@ class MemoryStore implements Store {
         return { current: before, snapshot: asked(entry, now, tally.shape) };
       }
       if (entry.override !== null) released = this.#expire(entry, now);
-      if (entry.listed && entry !== this.#newest) {
-        this.#unlist(entry);
-        this.#enlist(entry);
-      }
+      if (entry !== this.#newest && entry.listed) this.#use(entry);
     }
     const current = tally.epoch === ""
       ? tally.generation === 0 && entry.generation === 1
@@ -224,7 +254,10 @@ class MemoryStore implements Store {
     totals.failures += tally.failures;
     totals.rejected += tally.rejected;
     totals.slow += tally.slow;
-    if (current && tally.successes + tally.failures > 0) count(entry, tally, now);
+    if (current && tally.successes + tally.failures > 0) {
+      const { successes, failures, slow, ageMs } = tally;
+      count(entry, successes, failures, slow, Math.max(0, ageMs), now);
+    }
     if (tally.lease !== null) {
       const lease = entry.leases?.get(tally.lease);
       if (lease !== undefined) lease.out = false;
@@ -407,6 +440,11 @@ class MemoryStore implements Store {
     return override;
   }
 
+  #use(entry: Entry): void {
+    this.#unlist(entry);
+    this.#enlist(entry);
+  }
+
   #enlist(entry: Entry): void {
     entry.listed = true;
     entry.older = this.#newest;
@@ -458,15 +496,21 @@ class MemoryStore implements Store {
 /** The record as of this request. */
 function asked(entry: Entry, now: number, shape: Shape): Entry {
   entry.now = now;
-  entry.shape = shape;
-  entry.policyHash = entry.writtenBy;
+  // Mostly they stand there already, and not writing costs less.
+  if (entry.shape !== shape) entry.shape = shape;
+  if (entry.policyHash !== entry.writtenBy) entry.policyHash = entry.writtenBy;
   return entry;
 }
 
-/** Books the outcomes of a tally that is current. */
-function count(entry: Entry, tally: Tally, now: number): void {
-  const { successes, failures, slow } = tally;
-  const ageMs = Math.max(0, tally.ageMs);
+/** Counts outcomes that are current. */
+function count(
+  entry: Entry,
+  successes: number,
+  failures: number,
+  slow: number,
+  ageMs: number,
+  now: number,
+): void {
   const { sinceClosed } = entry;
   sinceClosed.successes += successes;
   sinceClosed.failures += failures;
@@ -499,7 +543,7 @@ function count(entry: Entry, tally: Tally, now: number): void {
     segment.failures += failures;
     segment.slow += slow;
   }
-  const size = tally.shape.windowSize;
+  const size = entry.shape.windowSize;
   if (size === 0) return;
   for (let i = 0; i < successes; i++) push(entry, size, false);
   for (let i = 0; i < failures; i++) push(entry, size, true);

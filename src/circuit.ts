@@ -209,6 +209,14 @@ export abstract class Circuit {
     return this.#grant = { ...UNKNOWN, epoch: s.epoch, generation: s.generation };
   }
 
+  /**
+   * Settles a success of which nobody is told and that moves nothing, the way of nearly all calls.
+   * Answers `false`, having done nothing, when there may be more to it: `settle` it then.
+   */
+  pass(_grant: Grant, _at: number): boolean {
+    return false;
+  }
+
   /** Why a call is not let through. `now` is the store's clock. */
   protected refuse(s: Snapshot, now: number): Refusal {
     const { override } = s;
@@ -403,14 +411,35 @@ export class LocalCircuit extends Circuit {
   #rejected = 0;
   /** The live record. One that was dropped reads as absent. */
   #seen: Snapshot | undefined;
+  /** Given by the live record while CLOSED. Whatever changes that begins another generation. */
+  #closed: Grant = UNKNOWN;
 
   override admit(): Grant | Refusal {
     let seen = this.#seen;
     if (seen === undefined || seen.generation === 0) {
-      this.#seen = seen = this.store.peek!(this.identity.key);
+      seen = this.#see(this.store.peek!(this.identity.key));
       if (seen === undefined) return UNKNOWN;
-    }
-    return seen.state === "CLOSED" && seen.override === null ? this.open(seen) : this.#ask();
+    } else if (seen.generation === this.#closed.generation) return this.#closed;
+    if (seen.state !== "CLOSED" || seen.override !== null) return this.#ask();
+    return this.#closed = this.open(seen);
+  }
+
+  #see<S extends Snapshot | undefined>(live: S): S {
+    if (this.#seen !== live) this.#closed = UNKNOWN;
+    this.#seen = live;
+    return live;
+  }
+
+  override pass(grant: Grant, at: number): boolean {
+    const seen = this.#seen;
+    const { policy } = this;
+    if (
+      grant.lease !== null || seen === undefined || this.#rejected > 0 ||
+      !this.store.book!(seen, grant, false, false, at, policy)
+    ) return false;
+    // Successes too can complete what a strategy waits for.
+    if (tripping(seen, policy) !== null) this.#judge(seen, grant, true, null);
+    return true;
   }
 
   #ask(): Grant | Refusal {
@@ -436,14 +465,24 @@ export class LocalCircuit extends Circuit {
 
   override settle(grant: Grant, ending: Ending): void {
     const { kind, slow, at } = ending;
-    if (kind === "neutral") {
-      if (grant.lease === null) this.tellCall(grant, ending, false);
-      else this.#record(grant, 0, 0, 0, at, ending);
-    } else if (this.failed(grant, ending)) {
-      this.#record(grant, 0, 1, slow ? 1 : 0, at, ending);
-    } else {
-      this.#record(grant, 1, 0, slow ? 1 : 0, at, ending);
+    const counts = kind !== "neutral";
+    const failed = counts && this.failed(grant, ending);
+    if (grant.lease === null) {
+      if (!counts) return this.tellCall(grant, ending, false);
+      const seen = this.#seen;
+      if (
+        seen !== undefined && this.#rejected === 0 &&
+        this.store.book!(seen, grant, failed, slow, at, this.policy)
+      ) return this.#judge(seen, grant, true, ending);
     }
+    this.#record(
+      grant,
+      counts && !failed ? 1 : 0,
+      failed ? 1 : 0,
+      counts && slow ? 1 : 0,
+      at,
+      ending,
+    );
   }
 
   /** Counts calls that the shared store did not take; how they ended was told already. */
@@ -475,20 +514,27 @@ export class LocalCircuit extends Circuit {
       policyHash: policy.hash,
     }) as Recorded;
     this.#rejected = 0;
-    const s = this.#seen = answer.snapshot;
-    const due = answer.current ? verdict(s, policy) : null;
-    const from = s.state;
-    // The state is settled before anybody is told.
-    const changed = due && this.#move(due, s, ending?.retryAfterMs ?? 0);
-    // Said here too, for this is the path of every call and mostly there is nothing to tell.
-    if (answer.released != null || answer.evicted != null || s.policyHash !== policy.hash) {
+    const s = this.#see(answer.snapshot);
+    const { policyHash } = s;
+    if (answer.released != null || answer.evicted != null || policyHash !== policy.hash) {
       this.note(answer);
     }
-    if (ending !== null && this.around.events.hearsCalls) {
-      this.tellCall(grant, ending, !answer.current);
+    this.#judge(s, grant, answer.current, ending);
+  }
+
+  /** Issues the verdict that is due, then tells of the call and of what it led to. */
+  #judge(s: Snapshot, grant: Grant, current: boolean, ending: Ending | null): void {
+    const due = current ? verdict(s, this.policy) : null;
+    if (due === null) {
+      if (ending !== null && this.around.events.hearsCalls) this.tellCall(grant, ending, !current);
+      if (s.override !== null) this.warn(s);
+      return;
     }
-    if (changed !== null) this.#tellMoved(due!, from, changed);
-    else if (s.override !== null) this.warn(s);
+    const from = s.state;
+    // The state is settled before anybody is told.
+    const changed = this.#move(due, s, ending?.retryAfterMs ?? 0);
+    if (ending !== null) this.tellCall(grant, ending, false);
+    this.#tellMoved(due, from, changed);
   }
 
   #move(due: Verdict, s: Snapshot, retryAfterMs: number): Changed {

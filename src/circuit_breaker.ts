@@ -420,7 +420,7 @@ export class Breaker<F> implements CircuitBreaker<F> {
     timeoutMs: number | undefined,
     raw: boolean,
   ): Promise<unknown> {
-    const startedAt = this.#timed ? this.#home.clock() : NaN;
+    const startedAt = this.#timed ? this.#home.clock() : UNTIMED;
     let value: T;
     try {
       value = timeoutMs === undefined && options?.signal === undefined
@@ -449,9 +449,11 @@ export class Breaker<F> implements CircuitBreaker<F> {
     raw: boolean,
   ): Promise<unknown> | undefined {
     const at = this.#home.clock();
+    const plain = typeof value !== "object" || value === null;
+    if (startedAt === UNTIMED && plain && this.#circuit.pass(grant, at)) return undefined;
     const handle = this.#handle;
     let kind: Kind = "success";
-    if (handle.isFailure !== undefined || (typeof value === "object" && value !== null)) {
+    if (handle.isFailure !== undefined || !plain) {
       kind = judgeResult(value, elapsed(startedAt, at), handle, this.#home.events.report);
     }
     const settling = this.#settle(grant, kind, startedAt, at, undefined, value);
@@ -560,9 +562,12 @@ export class Breaker<F> implements CircuitBreaker<F> {
   }
 }
 
-/** Time that went back counts as standing still; from `NaN`, nobody wanted to know. */
+/** Nobody wants to know how long the call took. A small integer: it is held across the `await`. */
+const UNTIMED = -1;
+
+/** Time that went back counts as standing still. */
 function elapsed(from: number, to: number): number {
-  return to > from ? to - from : 0;
+  return from !== UNTIMED && to > from ? to - from : 0;
 }
 
 /** A call that ends with an error. */

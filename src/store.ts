@@ -303,6 +303,26 @@ export interface Store {
    * method answers synchronously offers it: the breaker then does without a view.
    */
   peek?(key: string): Snapshot | undefined;
+  /**
+   * What `record` does with one outcome that is current and ends no lease, on a live record that
+   * `peek` gave and without a tally. Does nothing and answers `false` when there is more to it
+   * than counting. Comes with `peek`.
+   *
+   * @param live The live record.
+   * @param under The epoch and generation that the call was admitted under.
+   * @param failed Whether it failed.
+   * @param slow Whether it was slow.
+   * @param at The caller's clock.
+   * @param policy The caller's policy.
+   */
+  book?(
+    live: Snapshot,
+    under: { readonly epoch: string; readonly generation: number },
+    failed: boolean,
+    slow: boolean,
+    at: number,
+    policy: { readonly shape: Shape; readonly hash: string },
+  ): boolean;
   /** The Snapshot, aged to the store's clock. Writes nothing, creates nothing. */
   read(key: string, request: { readonly shape: Shape; readonly at: number }): Awaitable<Snapshot>;
   /**
