@@ -210,7 +210,8 @@ class MemoryStore implements Store {
     ) return false;
     const now = this.#clock === undefined ? at : this.#clock();
     if (entry !== this.#newest && entry.listed) this.#use(entry);
-    asked(entry, now, shape);
+    entry.now = now;
+    if (entry.shape !== shape) entry.shape = shape;
     const { totals, sinceClosed } = entry;
     if (failed || slow || entry.state !== "CLOSED" || shape.windowSize > 0) {
       totals.successes += failed ? 0 : 1;

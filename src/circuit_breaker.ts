@@ -219,13 +219,17 @@ export interface Home {
 export class Breaker<F> implements CircuitBreaker<F> {
   readonly #circuit: Circuit;
   readonly #handle: Handle<F>;
-  readonly #home: Home;
+  readonly #clock: Clock;
+  readonly #events: Events;
+  readonly #store: Store;
   readonly #unit: Unit;
 
   constructor(circuit: Circuit, handle: Handle<F>, home: Home, unit: Unit) {
     this.#circuit = circuit;
     this.#handle = handle;
-    this.#home = home;
+    this.#clock = home.clock;
+    this.#events = home.events;
+    this.#store = home.store;
     this.#unit = unit;
   }
 
@@ -270,7 +274,7 @@ export class Breaker<F> implements CircuitBreaker<F> {
   }
 
   async admit(): Promise<Permit> {
-    const { clock } = this.#home;
+    const clock = this.#clock;
     const decision = await this.#circuit.admit(this.#unit);
     if (decision.refused !== null) throw this.#rejected(decision);
     const startedAt = clock();
@@ -287,7 +291,7 @@ export class Breaker<F> implements CircuitBreaker<F> {
         settle(
           error === undefined
             ? "failure"
-            : judgeError(error, 0, { ignore, record }, this.#home.events.report),
+            : judgeError(error, 0, { ignore, record }, this.#events.report),
           error,
         ),
       ignore: () => settle("neutral"),
@@ -353,11 +357,11 @@ export class Breaker<F> implements CircuitBreaker<F> {
   }
 
   history(query?: EventQuery): AsyncIterableIterator<CircuitEvent> {
-    return historyOf(this.#home.store, this.store, { ...query, key: this.key });
+    return historyOf(this.#store, this.store, { ...query, key: this.key });
   }
 
   async #override(kind: Override, options: OverrideOptions = {}): Promise<void> {
-    const now = this.#home.clock();
+    const now = this.#clock();
     const { until, forMs } = options;
     const subject = "override";
     if (until !== undefined && forMs !== undefined) {
@@ -410,7 +414,25 @@ export class Breaker<F> implements CircuitBreaker<F> {
     raw: boolean,
   ): Promise<unknown> {
     if (decision.refused !== null) return this.#reject(this.#rejected(decision), options, raw);
-    return this.#attempt(decision, fn, options, timeoutMs, raw);
+    return raw && options === undefined && timeoutMs === undefined && !this.#timed
+      ? this.#plain(decision, fn)
+      : this.#attempt(decision, fn, options, timeoutMs, raw);
+  }
+
+  /** {@linkcode Breaker.#attempt} of a call that nothing limits and nobody measures: most are like that. */
+  async #plain<T>(
+    grant: Grant,
+    fn: (context: CallContext) => T | PromiseLike<T>,
+  ): Promise<unknown> {
+    let value: T;
+    try {
+      value = await fn(new CallScope(undefined, false));
+    } catch (error) {
+      return this.#threw(grant, error, UNTIMED, undefined, true);
+    }
+    if (typeof value !== "object" && this.#circuit.pass(grant, this.#clock())) return value;
+    const more = this.#returned(grant, value, UNTIMED, undefined, true);
+    return more === undefined ? value : more;
   }
 
   async #attempt<T>(
@@ -420,7 +442,7 @@ export class Breaker<F> implements CircuitBreaker<F> {
     timeoutMs: number | undefined,
     raw: boolean,
   ): Promise<unknown> {
-    const startedAt = this.#timed ? this.#home.clock() : UNTIMED;
+    const startedAt = this.#timed ? this.#clock() : UNTIMED;
     let value: T;
     try {
       value = timeoutMs === undefined && options?.signal === undefined
@@ -437,7 +459,7 @@ export class Breaker<F> implements CircuitBreaker<F> {
   /** Whether anybody wants to know how long calls take. */
   get #timed(): boolean {
     return this.#circuit.policy.slowCallMs !== undefined ||
-      this.#handle.isFailure !== undefined || this.#home.events.hearsCalls;
+      this.#handle.isFailure !== undefined || this.#events.hearsCalls;
   }
 
   /** Judges and settles a result; `undefined`: it is to be returned, and nothing is left to wait for. */
@@ -448,13 +470,11 @@ export class Breaker<F> implements CircuitBreaker<F> {
     options: CallOptions<unknown> | undefined,
     raw: boolean,
   ): Promise<unknown> | undefined {
-    const at = this.#home.clock();
-    const plain = typeof value !== "object" || value === null;
-    if (startedAt === UNTIMED && plain && this.#circuit.pass(grant, at)) return undefined;
+    const at = this.#clock();
     const handle = this.#handle;
     let kind: Kind = "success";
-    if (handle.isFailure !== undefined || !plain) {
-      kind = judgeResult(value, elapsed(startedAt, at), handle, this.#home.events.report);
+    if (handle.isFailure !== undefined || (typeof value === "object" && value !== null)) {
+      kind = judgeResult(value, elapsed(startedAt, at), handle, this.#events.report);
     }
     const settling = this.#settle(grant, kind, startedAt, at, undefined, value);
     if (kind === "success" || !this.#fallsBack(options)) {
@@ -473,11 +493,11 @@ export class Breaker<F> implements CircuitBreaker<F> {
     options: CallOptions<unknown> | undefined,
     raw: boolean,
   ): Promise<unknown> {
-    const at = this.#home.clock();
+    const at = this.#clock();
     // The caller gave up: told by its signal, whatever the error is called.
     const kind = options?.signal?.aborted && !(error instanceof CallTimeoutError)
       ? "neutral"
-      : judgeError(error, elapsed(startedAt, at), this.#handle, this.#home.events.report);
+      : judgeError(error, elapsed(startedAt, at), this.#handle, this.#events.report);
     const settling = this.#settle(grant, kind, startedAt, at, error, undefined);
     if (settling !== undefined) await settling;
     return kind === "failure" && this.#fallsBack(options)
@@ -508,7 +528,7 @@ export class Breaker<F> implements CircuitBreaker<F> {
 
   #rejected({ refused }: Refusal): Refusal["refused"] {
     this.#circuit.countRejected();
-    const { events } = this.#home;
+    const events = this.#events;
     if (events.hears("rejected")) {
       const { retryAfterMs } = refused;
       events.emit("rejected", { ...this.#circuit.identity, retryAfterMs });

@@ -109,8 +109,8 @@ export interface FuseEvents {
   evicted: CircuitIdentity;
   /** Two different policies for one circuit: which options differ. */
   config_mismatch: CircuitIdentity & { options: string[] };
-  /** A listener, predicate, strategy or cooldown threw. `type`: which. */
-  listener_error: { type: string; error: unknown };
+  /** A listener, predicate, strategy or cooldown threw. `source`: which event's or option's. */
+  listener_error: { type: string; source: string; error: unknown };
 }
 
 /** Any event, by its `type`. */
@@ -174,7 +174,7 @@ export class Events {
   /** Tells everybody whom it concerns. Never throws. */
   emit<K extends keyof FuseEvents>(type: K, detail: FuseEvents[K]): void {
     if (!this.hears(type)) return;
-    const event = { type, ...detail } as unknown as FuseEvent;
+    const event = { ...detail, type } as unknown as FuseEvent;
     for (const key of [type, "*"]) {
       for (const { listener, filter } of [...this.#listeners.get(key) ?? []]) {
         if (!concerns(filter, event)) continue;
@@ -190,7 +190,7 @@ export class Events {
 
   /** Reports what a user's function threw: `type` names the event or the option it came from. */
   report = (type: string, error: unknown): void => {
-    if (this.hears("listener_error")) this.emit("listener_error", { type, error });
+    if (this.hears("listener_error")) this.emit("listener_error", { type, source: type, error });
     // `reportError` would end a Deno process.
     else console.error(`Fuse: "${type}" threw`, error);
   };
