@@ -29,7 +29,8 @@ export class Background implements Unit {
   background(work: Promise<unknown>, request?: RequestScope): Promise<unknown> | undefined {
     if (!this.#isWorker) {
       this.#underWay.add(work);
-      work.finally(() => this.#underWay.delete(work));
+      const done = () => this.#underWay.delete(work);
+      work.then(done, done);
     }
     try {
       // As a method: taken off its context, a Worker's `waitUntil` throws.

@@ -303,7 +303,10 @@ class Root {
   }
 
   #forget(circuits: Map<string, Circuit>): void {
+    let passedOver = 0;
     for (const [key, circuit] of circuits) {
+      // Rather one that has nothing to send, if there is one among the oldest.
+      if (circuit.pending && ++passedOver < 8) continue;
       circuits.delete(key);
       if (circuit.pending) this.background.background(circuit.flush());
       return;

@@ -44,7 +44,7 @@ export class StoreGuard {
 
   /** Where this isolate's own breakers live while the store does not answer. */
   get local(): Store {
-    return this.#local ??= memory();
+    return this.#local ??= memory({ clock: this.#clock });
   }
 
   /** What a call is told that needs the store. */

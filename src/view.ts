@@ -61,6 +61,8 @@ interface Parcel {
   sentAt: number | null;
   /** An answer may come until then. */
   busyUntil: number;
+  /** This isolate's own breaker has counted it. */
+  fed: boolean;
 }
 
 /** This isolate's own breaker, while the store does not answer. */
@@ -144,7 +146,10 @@ export class View extends Circuit {
       add(parcel, successes, failures, slow, ending.retryAfterMs, now);
       parcel.rejected = this.#takeRejected();
       this.#outbox.push(parcel);
-      return this.#send(parcel, grant, ending);
+      const sent = this.#send(parcel, grant, ending);
+      // What an outage left behind goes along.
+      const rest = this.#wantsFlush(now) ? unit.background(this.#sendAll(now)) : undefined;
+      return rest === undefined ? sent : Promise.all([sent, rest]).then(() => {});
     }
     if (!alone) this.tellCall(grant, ending, this.#isLate(grant, now));
     if (!counts) return;
@@ -301,6 +306,8 @@ export class View extends Circuit {
       const due = granted && s.state === "HALF_OPEN" ? verdict(s, this.policy) : null;
       if (due !== null && await this.#move(due, s, 0)) continue;
       if (granted && due === null) return this.grant(s, token);
+      // Granted, but the verdict before it could not be made: the slot is not to be lost.
+      if (granted) this.#lostToken = token;
       const now = this.around.clock();
       const { freeAt } = s.halfOpen;
       if (!this.#strong) {
@@ -433,8 +440,9 @@ export class View extends Circuit {
     } catch {
       parcel.busyUntil = 0;
       if (ending !== null) this.tellCall(grant!, ending, false);
-      const { successes, failures, slow, lastAt } = parcel;
-      this.#feed(parcel, successes, failures, slow, lastAt);
+      const { successes, failures, slow, lastAt, fed } = parcel;
+      if (!fed) this.#feed(parcel, successes, failures, slow, lastAt);
+      parcel.fed = true;
       return;
     }
     this.#outbox = this.#outbox.filter((held) => held !== parcel);
@@ -567,6 +575,7 @@ function newParcel({ epoch, generation, lease }: Partial<Grant>, now: number): P
     lastAt: now,
     sentAt: null,
     busyUntil: 0,
+    fed: false,
   };
 }
 
