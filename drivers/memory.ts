@@ -60,8 +60,6 @@ class Entry implements Snapshot {
   reopenCount = 0;
   consecutiveFailures = 0;
   consecutiveSuccesses = 0;
-  totals = { successes: 0, failures: 0, rejected: 0, slow: 0 };
-  sinceClosed = { successes: 0, failures: 0, slow: 0 };
   override: OverrideRecord | null = null;
   policyHash = "";
   now: number;
@@ -74,8 +72,16 @@ class Entry implements Snapshot {
   failedAt = NaN;
   /** Fingerprint of the last tally; `policyHash` is that of the one before the request. */
   writtenBy = "";
+  /** Over its whole life, and since it last closed. Flat, for they change with every call. */
+  successes = 0;
+  failures = 0;
+  rejected = 0;
+  slow = 0;
+  successesSince = 0;
+  failuresSince = 0;
+  slowSince = 0;
   /** Oldest first, at most eleven. */
-  segments: Mutable<Segment>[] = [];
+  segments: Mutable<Segment>[] = NO_SEGMENTS;
   ring: Ring | null = null;
   /** Outcomes of this HALF_OPEN generation. */
   trials = NO_TRIALS;
@@ -94,6 +100,16 @@ class Entry implements Snapshot {
     this.epoch = epoch;
     this.now = now;
     this.shape = shape;
+  }
+
+  get totals(): Snapshot["totals"] {
+    const { successes, failures, rejected, slow } = this;
+    return { successes, failures, rejected, slow };
+  }
+
+  get sinceClosed(): Snapshot["sinceClosed"] {
+    const { successesSince: successes, failuresSince: failures, slowSince: slow } = this;
+    return { successes, failures, slow };
   }
 
   get lastSuccessAt(): number | null {
@@ -149,7 +165,14 @@ interface Ring {
   failures: number;
 }
 
-const DERIVED = ["window", "last", "halfOpen", "lastSuccessAt", "lastFailureAt"];
+/** What an Entry works out, and a Snapshot has as a field. */
+const DERIVED = [
+  ...["totals", "window", "sinceClosed", "last", "halfOpen"],
+  ...["lastSuccessAt", "lastFailureAt"],
+];
+
+/** Of a record that nothing was counted in. Never written to. */
+const NO_SEGMENTS: Mutable<Segment>[] = [];
 
 const NO_TRIALS: { successes: number; failures: number } = { successes: 0, failures: 0 };
 
@@ -212,16 +235,15 @@ class MemoryStore implements Store {
     if (entry !== this.#newest && entry.listed) this.#use(entry);
     entry.now = now;
     if (entry.shape !== shape) entry.shape = shape;
-    const { totals, sinceClosed } = entry;
     if (failed || slow || entry.state !== "CLOSED" || shape.windowSize > 0) {
-      totals.successes += failed ? 0 : 1;
-      totals.failures += failed ? 1 : 0;
-      totals.slow += slow ? 1 : 0;
+      entry.successes += failed ? 0 : 1;
+      entry.failures += failed ? 1 : 0;
+      entry.slow += slow ? 1 : 0;
       count(entry, failed ? 0 : 1, failed ? 1 : 0, slow ? 1 : 0, 0, now);
       return true;
     }
-    totals.successes++;
-    sinceClosed.successes++;
+    entry.successes++;
+    entry.successesSince++;
     entry.consecutiveSuccesses++;
     entry.consecutiveFailures = 0;
     entry.succeededAt = now;
@@ -250,11 +272,10 @@ class MemoryStore implements Store {
       : tally.generation === entry.generation && tally.epoch === entry.epoch;
     asked(entry, now, tally.shape);
     entry.writtenBy = tally.policyHash;
-    const { totals } = entry;
-    totals.successes += tally.successes;
-    totals.failures += tally.failures;
-    totals.rejected += tally.rejected;
-    totals.slow += tally.slow;
+    entry.successes += tally.successes;
+    entry.failures += tally.failures;
+    entry.rejected += tally.rejected;
+    entry.slow += tally.slow;
     if (current && tally.successes + tally.failures > 0) {
       const { successes, failures, slow, ageMs } = tally;
       count(entry, successes, failures, slow, Math.max(0, ageMs), now);
@@ -333,7 +354,10 @@ class MemoryStore implements Store {
       const kept: Partial<Snapshot> = copySnapshot(s);
       // What is worked out is not kept.
       for (const field of DERIVED) delete (kept as Record<string, unknown>)[field];
-      Object.assign(entry, kept, {
+      Object.assign(entry, kept, s.totals, {
+        successesSince: s.sinceClosed.successes,
+        failuresSince: s.sinceClosed.failures,
+        slowSince: s.sinceClosed.slow,
         epoch: request.id || this.#birth(),
         generation,
         openedAt: shift(s.openedAt),
@@ -408,7 +432,7 @@ class MemoryStore implements Store {
   }
 
   #birth(): string {
-    return `local-${++this.#births}`;
+    return String(++this.#births);
   }
 
   /** The next generation. It owns no lease and no trial count. */
@@ -512,10 +536,9 @@ function count(
   ageMs: number,
   now: number,
 ): void {
-  const { sinceClosed } = entry;
-  sinceClosed.successes += successes;
-  sinceClosed.failures += failures;
-  sinceClosed.slow += slow;
+  entry.successesSince += successes;
+  entry.failuresSince += failures;
+  entry.slowSince += slow;
   if (successes > 0) {
     entry.consecutiveSuccesses += successes;
     entry.consecutiveFailures = 0;
@@ -570,8 +593,10 @@ function segmentAt(entry: Entry, now: number, ageMs: number): Mutable<Segment> |
   while (i >= 0 && segments[i]!.start > start) i--;
   if (segments[i]?.start === start) return segments[i]!;
   const segment = { start, successes: 0, failures: 0, slow: 0 };
-  segments.splice(i + 1, 0, segment);
-  while (segments[0]!.start <= now - windowMs) segments.shift();
+  // An array of one takes a fifth of the room that an empty one takes after a push.
+  if (segments.length === 0) entry.segments = [segment];
+  else segments.splice(i + 1, 0, segment);
+  while (entry.segments[0]!.start <= now - windowMs) segments.shift();
   return segment;
 }
 
@@ -614,8 +639,8 @@ function lease(entry: Entry, { token, max, leaseMs }: AcquireRequest, now: numbe
 
 function clearEvidence(entry: Entry): void {
   entry.consecutiveFailures = entry.consecutiveSuccesses = 0;
-  entry.sinceClosed = { successes: 0, failures: 0, slow: 0 };
-  entry.segments = [];
+  entry.successesSince = entry.failuresSince = entry.slowSince = 0;
+  entry.segments = NO_SEGMENTS;
   entry.ring = null;
 }
 

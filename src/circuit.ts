@@ -105,6 +105,8 @@ export abstract class Circuit {
   policy: CircuitPolicyData;
   /** Whether somebody gave options for it, so that the policy stands. */
   fixed = false;
+  /** Whether a handle was made of it since room was last looked for. */
+  used = false;
   protected readonly store: Store;
   protected readonly around: Surroundings;
   /** Announced by this isolate's own breaker, in place of a store that does not answer. */

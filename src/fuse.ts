@@ -32,6 +32,7 @@ import {
   POLICY_OPTIONS,
   received,
   refuse,
+  samePolicy,
 } from "./policy.ts";
 import { type CircuitSnapshot, toCircuitSnapshot } from "./snapshot.ts";
 import type { CircuitRecord, CircuitState, Clock, ListPage, Store } from "./store.ts";
@@ -77,7 +78,7 @@ export interface FuseOptions {
   storeTimeoutMs?: number | undefined;
   /**
    * How many circuits each store's side of this Fuse keeps in mind (policies and views, not
-   * state); past it the least recently made goes. A positive integer.
+   * state); past it one that was not made for long goes. A positive integer.
    *
    * @default {10_000}
    */
@@ -204,7 +205,7 @@ interface Shelf extends Surroundings {
   readonly name: string;
   readonly store: Store;
   readonly guard: StoreGuard;
-  /** Least recently made first. */
+  /** In the order of coming, but for those passed over when room was made. */
   readonly circuits: Map<string, Circuit>;
 }
 
@@ -219,6 +220,8 @@ class Root {
   readonly #configs: [pattern: string, Config][];
   readonly #common: Config;
   readonly #maxCircuits: number;
+  /** Those made last. */
+  readonly #policies: CircuitPolicyData[] = [];
 
   constructor(options: FuseOptions) {
     known(SUBJECT, options, FUSE_OPTIONS);
@@ -264,8 +267,14 @@ class Root {
     return { options, policy: this.policy(options), handle: handleOf(options) };
   }
 
+  /** A policy. Equal ones are one object: there may be as many circuits as tenants. */
   policy(options: CircuitPolicy): CircuitPolicyData {
-    return createPolicy(options, this.#strategies, this.events.report);
+    const policy = createPolicy(options, this.#strategies, this.events.report);
+    const equal = this.#policies.find((held) => samePolicy(held, policy));
+    if (equal !== undefined) return equal;
+    this.#policies.unshift(policy);
+    this.#policies.length = Math.min(this.#policies.length, 16);
+    return policy;
   }
 
   /** What is configured for a name. */
@@ -295,19 +304,21 @@ class Root {
         ? new View(identity, policy, store, shelf, shelf.guard)
         : new LocalCircuit(identity, policy, store, shelf);
       if (circuits.size >= this.#maxCircuits) this.#forget(circuits);
-    } else {
-      circuits.delete(key);
+      circuits.set(key, circuit);
     }
-    circuits.set(key, circuit);
+    circuit.used = true;
     return circuit;
   }
 
+  /** Drops one that was not made for long: each that was since the last time around is passed over. */
   #forget(circuits: Map<string, Circuit>): void {
-    let passedOver = 0;
     for (const [key, circuit] of circuits) {
-      // Rather one that has nothing to send, if there is one among the oldest.
-      if (circuit.pending && ++passedOver < 8) continue;
       circuits.delete(key);
+      if (circuit.used) {
+        circuit.used = false;
+        circuits.set(key, circuit);
+        continue;
+      }
       if (circuit.pending) this.background.background(circuit.flush());
       return;
     }
@@ -317,6 +328,7 @@ class Root {
 /** Gives a circuit the policy of a handle, or reports that it has another one. */
 function fix(circuit: Circuit, policy: CircuitPolicyData): void {
   if (!circuit.fixed) return circuit.fix(policy);
+  if (circuit.policy === policy) return;
   const differing = differences(circuit.policy, policy);
   if (differing.length > 0) circuit.mismatch(differing.join(), differing);
 }

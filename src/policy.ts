@@ -401,6 +401,12 @@ function fingerprint(value: unknown): string {
   return (hash % 1296).toString(36).padStart(2, "0");
 }
 
+/** Whether two policies decide alike, functions included. */
+export function samePolicy(a: CircuitPolicyData, b: CircuitPolicyData): boolean {
+  return a.cooldownMs === b.cooldownMs && differences(a, b).length === 0 &&
+    a.rules.every((rule, i) => rule.opens === b.rules[i]!.opens);
+}
+
 /** The options in which two policies differ. Functions are not compared. */
 export function differences(a: CircuitPolicyData, b: CircuitPolicyData): string[] {
   const names = (policy: CircuitPolicyData) => policy.rules.map((rule) => rule.name).join();
