@@ -12,7 +12,7 @@ import { type CircuitIdentity, identify } from "./key.ts";
 import { retryAfter, tripping, type Verdict, verdict } from "./machine.ts";
 import type { Kind } from "./outcome.ts";
 import { type CircuitPolicyData, differingOptions } from "./policy.ts";
-import { explain, overlay, toCircuitSnapshot } from "./snapshot.ts";
+import { explain, overlay, type Reading, toCircuitSnapshot } from "./snapshot.ts";
 import {
   type Acquired,
   type AcquireRequest,
@@ -111,7 +111,8 @@ export abstract class Circuit {
   protected readonly around: Surroundings;
   /** Announced by this isolate's own breaker, in place of a store that does not answer. */
   protected readonly local: boolean;
-  #grant: Grant = UNKNOWN;
+  /** For a circuit that lets everybody through: the same object as long as the generation lasts. */
+  protected opened: Grant = UNKNOWN;
   /** The override's generation in which `would_open` was announced. */
   #warned = -1;
   /** Foreign fingerprints that were reported. */
@@ -198,17 +199,22 @@ export abstract class Circuit {
     return answer.won;
   }
 
+  /** What a reader goes by at this moment of the store's clock. */
+  reading(now: number): Reading {
+    return { now, maxCooldownMs: this.policy.maxCooldownMs };
+  }
+
   /** What every request carries. */
   protected request(id: string): { id: string; at: number; shape: CircuitPolicyData["shape"] } {
     return { id, at: this.around.clock(), shape: this.policy.shape };
   }
 
-  /** The grant for a circuit that lets everybody through: the same object as long as the generation lasts. */
+  /** The grant for a circuit that lets everybody through. */
   protected open(s: Snapshot): Grant {
     if (s.override?.kind === "disabled") return SILENT;
-    const grant = this.#grant;
+    const grant = this.opened;
     if (grant.generation === s.generation && grant.epoch === s.epoch) return grant;
-    return this.#grant = { ...UNKNOWN, epoch: s.epoch, generation: s.generation };
+    return this.opened = { ...UNKNOWN, epoch: s.epoch, generation: s.generation };
   }
 
   /**
@@ -244,7 +250,7 @@ export abstract class Circuit {
     if (said.generation === generation && said.epoch === epoch && said.state === state) {
       return said.text;
     }
-    const text = explain(this.identity.name, s, now);
+    const text = explain(this.identity.name, s, this.reading(now));
     this.#why = { epoch, generation, state, text };
     return text;
   }
@@ -341,7 +347,7 @@ export abstract class Circuit {
       generation: s.generation,
       at: new Date(s.now),
       reason,
-      snapshot: toCircuitSnapshot(this.identity, s, s.now, 0),
+      snapshot: toCircuitSnapshot(this.identity, s, this.reading(s.now), 0),
       ...(this.local ? { local: true } : null),
     });
   }
@@ -413,23 +419,14 @@ export class LocalCircuit extends Circuit {
   #rejected = 0;
   /** The live record. One that was dropped reads as absent. */
   #seen: Snapshot | undefined;
-  /** Given by the live record while CLOSED. Whatever changes that begins another generation. */
-  #closed: Grant = UNKNOWN;
-
   override admit(): Grant | Refusal {
     let seen = this.#seen;
     if (seen === undefined || seen.generation === 0) {
-      seen = this.#see(this.store.peek!(this.identity.key));
+      this.#seen = seen = this.store.peek!(this.identity.key);
       if (seen === undefined) return UNKNOWN;
-    } else if (seen.generation === this.#closed.generation) return this.#closed;
+    }
     if (seen.state !== "CLOSED" || seen.override !== null) return this.#ask();
-    return this.#closed = this.open(seen);
-  }
-
-  #see<S extends Snapshot | undefined>(live: S): S {
-    if (this.#seen !== live) this.#closed = UNKNOWN;
-    this.#seen = live;
-    return live;
+    return this.open(seen);
   }
 
   override pass(grant: Grant, at: number): boolean {
@@ -516,7 +513,7 @@ export class LocalCircuit extends Circuit {
       policyHash: policy.hash,
     }) as Recorded;
     this.#rejected = 0;
-    const s = this.#see(answer.snapshot);
+    const s = this.#seen = answer.snapshot;
     const { policyHash } = s;
     if (answer.released != null || answer.evicted != null || policyHash !== policy.hash) {
       this.note(answer);

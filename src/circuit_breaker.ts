@@ -305,12 +305,12 @@ export class Breaker<F> implements CircuitBreaker<F> {
 
   peek(): CircuitSnapshot {
     const { snapshot, now, ageMs } = this.#circuit.peek();
-    return toCircuitSnapshot(this.#circuit.identity, snapshot, now, ageMs);
+    return toCircuitSnapshot(this.#circuit.identity, snapshot, this.#circuit.reading(now), ageMs);
   }
 
   async explain(): Promise<string> {
     const { snapshot, now } = await this.#circuit.look();
-    return explain(this.name, snapshot, now);
+    return explain(this.name, snapshot, this.#circuit.reading(now));
   }
 
   async isOpen(): Promise<boolean> {
@@ -319,7 +319,7 @@ export class Breaker<F> implements CircuitBreaker<F> {
 
   async getState(): Promise<CircuitState> {
     const { snapshot, now } = await this.#circuit.look();
-    return metState(snapshot, now);
+    return metState(snapshot, this.#circuit.reading(now));
   }
 
   async getMetrics(): Promise<CircuitMetrics> {
@@ -328,7 +328,7 @@ export class Breaker<F> implements CircuitBreaker<F> {
 
   async snapshot(): Promise<CircuitSnapshot> {
     const { snapshot, now, ageMs } = await this.#circuit.look();
-    return toCircuitSnapshot(this.#circuit.identity, snapshot, now, ageMs);
+    return toCircuitSnapshot(this.#circuit.identity, snapshot, this.#circuit.reading(now), ageMs);
   }
 
   forceOpen(options?: OverrideOptions): Promise<void> {
@@ -552,7 +552,7 @@ export class Breaker<F> implements CircuitBreaker<F> {
   /** What a call meets, as far as is known here. */
   get #state(): CircuitState {
     const { snapshot, now } = this.#circuit.peek();
-    return metState(snapshot, now);
+    return metState(snapshot, this.#circuit.reading(now));
   }
 
   #fallsBack(options: CallOptions<unknown> | undefined): boolean {

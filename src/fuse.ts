@@ -368,8 +368,10 @@ class FuseView implements Fuse {
     const identity = { key, store: shelf.name, name, context, boundary };
     // All is validated before anything is kept.
     const merged = options && merge(config.options, options);
-    const handle = merged === undefined ? config.handle : handleOf<F>(merged);
-    const policy = options !== undefined && fixesPolicy(options) ? root.policy(merged!) : null;
+    const handle = merged !== undefined && has(options!, HANDLE_OPTIONS)
+      ? handleOf<F>(merged)
+      : config.handle;
+    const policy = options !== undefined && has(options, FIXING) ? root.policy(merged!) : null;
     const circuit = root.circuit(shelf, key, identity);
     if (policy !== null) fix(circuit, policy);
     return new Breaker<F>(circuit, handle, shelf, this.#unit);
@@ -491,9 +493,9 @@ class FuseView implements Fuse {
     const scopes = { context: scope("context"), boundary: scope("boundary") };
     const root = this.#root;
     for (const shelf of this.#shelves()) {
-      const shape = (key: string) =>
-        (shelf.circuits.get(key)?.policy ?? root.config(identify(shelf.name, key).name).policy)
-          .shape;
+      const policy = (key: string) =>
+        shelf.circuits.get(key)?.policy ?? root.config(identify(shelf.name, key).name).policy;
+      const shape = (key: string) => policy(key).shape;
       let cursor: string | null = null;
       do {
         const request = { cursor, limit: 100, at: root.clock(), shape };
@@ -502,7 +504,12 @@ class FuseView implements Fuse {
           const identity = identify(shelf.name, record.key);
           const { snapshot: s } = record;
           const laid = shelf.circuits.get(record.key)?.lay(s) ?? s;
-          const snapshot = toCircuitSnapshot(identity, laid, s.now, 0);
+          const snapshot = toCircuitSnapshot(
+            identity,
+            laid,
+            { ...policy(record.key), now: s.now },
+            0,
+          );
           if (
             inScope(this.#to, identity) && inScope(scopes, identity) &&
             (name === undefined || nameMatches(name, identity.name)) &&
@@ -537,6 +544,8 @@ const FUSE_OPTIONS = [
   "waitUntil",
 ];
 const HANDLE_OPTIONS = ["ignore", "record", "isFailure", "fallback", "fallbackOn"] as const;
+/** What says something about the circuit itself, other than where it is. */
+const FIXING = POLICY_OPTIONS.filter((option) => option !== "store");
 const CIRCUIT_OPTIONS = [...POLICY_OPTIONS, ...HANDLE_OPTIONS];
 
 /** Options of several sources, later ones first; `undefined` means "not given". */
@@ -574,12 +583,9 @@ function record<T>(option: string, value: T): T {
   return optional(option, value, "object");
 }
 
-/** Whether options say anything about the circuit itself, other than where it is. */
-function fixesPolicy(options: CircuitPolicy): boolean {
-  for (const option of POLICY_OPTIONS) {
-    if (option !== "store" && options[option as keyof CircuitPolicy] !== undefined) return true;
-  }
-  return false;
+/** Whether any of these options is given. */
+function has(options: object, names: readonly string[]): boolean {
+  return names.some((name) => options[name as keyof typeof options] !== undefined);
 }
 
 /** The functions among the options, checked. */

@@ -5,6 +5,7 @@
  */
 
 import type { CircuitIdentity } from "./key.ts";
+import { cooldownPassed } from "./machine.ts";
 import { type Counts, counts } from "./strategies.ts";
 import type { CircuitState, Override, Snapshot } from "./store.ts";
 
@@ -100,28 +101,35 @@ export function overlay(s: Snapshot, o: Overlay): Snapshot {
   };
 }
 
+/** What a reader goes by: the store's clock now, and the policy. */
+export interface Reading {
+  readonly now: number;
+  /** See `cooldownPassed`. */
+  readonly maxCooldownMs: number;
+}
+
 /** The state as a reader sees it: time alone makes an OPEN circuit half-open, the next call moves it. */
-export function readState(s: Snapshot, now: number): CircuitState {
-  return s.state === "OPEN" && s.openUntil !== null && now >= s.openUntil ? "HALF_OPEN" : s.state;
+export function readState(s: Snapshot, { now, maxCooldownMs }: Reading): CircuitState {
+  return s.state === "OPEN" && cooldownPassed(s, now, maxCooldownMs) ? "HALF_OPEN" : s.state;
 }
 
 /** What a call meets: an override decides before the state does. */
-export function metState(s: Snapshot, now: number): CircuitState {
-  if (s.override === null) return readState(s, now);
+export function metState(s: Snapshot, reading: Reading): CircuitState {
+  if (s.override === null) return readState(s, reading);
   return s.override.kind === "forced_open" ? "OPEN" : "CLOSED";
 }
 
-/** A Snapshot as users see it. `now` is the store's clock. */
+/** A Snapshot as users see it. */
 export function toCircuitSnapshot(
   identity: CircuitIdentity,
   s: Snapshot,
-  now: number,
+  reading: Reading,
   ageMs: number,
 ): CircuitSnapshot {
   const { override } = s;
   return {
     ...identity,
-    state: readState(s, now),
+    state: readState(s, reading),
     override: override && { ...override, until: date(override.until) },
     reason: s.reason,
     openedAt: date(s.openedAt),
@@ -155,10 +163,10 @@ function date(ms: number | null): Date | null {
   return ms === null ? null : new Date(ms);
 }
 
-/** Why a circuit is as it is, in one sentence. `now` is the store's clock. */
-export function explain(name: string, s: Snapshot, now: number): string {
+/** Why a circuit is as it is, in one sentence. */
+export function explain(name: string, s: Snapshot, reading: Reading): string {
   const { override } = s;
-  const state = readState(s, now);
+  const state = readState(s, reading);
   let why = `is ${state}`;
   if (state === "OPEN") why += ` since ${iso(s.openedAt)}`;
   else if (state === "HALF_OPEN") why += `, opened at ${iso(s.openedAt)}`;

@@ -410,10 +410,7 @@ export class View extends Circuit {
       if (isUnderWay(parcel.busyUntil, now, this.#guard.timeoutMs)) continue;
       const { sentAt } = parcel;
       if (sentAt !== null && now - sentAt > GIVE_UP_MS) this.#giveUp(parcel);
-      else {
-        if (sentAt === null && now - parcel.lastAt > GIVE_UP_MS) toTotals(parcel);
-        sends.push(this.#send(parcel, null, null));
-      }
+      else sends.push(this.#send(parcel, null, null));
     }
     await Promise.all(sends);
   }
@@ -599,12 +596,6 @@ function isLate({ epoch, generation }: Pick<Grant, "epoch" | "generation">, s: S
   if (generation === TOTALS_ONLY) return true;
   if (epoch === "" || s.epoch === "") return generation !== 0 || s.generation > 1;
   return epoch !== s.epoch || generation !== s.generation;
-}
-
-/** What no window remembers any more counts towards totals. */
-function toTotals(parcel: Parcel): void {
-  parcel.generation = TOTALS_ONLY;
-  parcel.lease = null;
 }
 
 /** How long outcomes may be apart and still be booked as one. */
