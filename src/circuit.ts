@@ -80,6 +80,8 @@ export interface Known {
 export interface Surroundings {
   readonly clock: Clock;
   readonly events: Events;
+  /** Those that have something to send. It outlasts their being made: nothing pending is forgotten. */
+  readonly unsent: Set<Circuit>;
 }
 
 /** Admitted before anything was known of the circuit. */
@@ -146,8 +148,8 @@ export abstract class Circuit {
   abstract look(): Awaitable<Known>;
   /** Sends what is pending. */
   abstract flush(): Promise<void>;
-  /** Whether something is pending. */
-  abstract readonly pending: boolean;
+  /** Reports what is pending as unconfirmed, and lets it go. */
+  abstract abandon(): void;
   /** Asks the store for an operator. */
   protected abstract operate(
     operation: string,
@@ -512,6 +514,7 @@ export class LocalCircuit extends Circuit {
       lease: grant.lease,
       policyHash: policy.hash,
     }) as Recorded;
+    if (this.#rejected > 0) this.around.unsent.delete(this);
     this.#rejected = 0;
     const s = this.#seen = answer.snapshot;
     const { policyHash } = s;
@@ -546,7 +549,7 @@ export class LocalCircuit extends Circuit {
   }
 
   override countRejected(): void {
-    this.#rejected++;
+    if (this.#rejected++ === 0) this.around.unsent.add(this);
   }
 
   override peek(): Known {
@@ -565,13 +568,14 @@ export class LocalCircuit extends Circuit {
     return this.peek();
   }
 
-  override get pending(): boolean {
-    return this.#rejected > 0;
+  override flush(): Promise<void> {
+    if (this.#rejected > 0) this.absorb(UNCOUNTED, 0, 0, 0, this.around.clock());
+    return Promise.resolve();
   }
 
-  override flush(): Promise<void> {
-    if (this.pending) this.absorb(UNCOUNTED, 0, 0, 0, this.around.clock());
-    return Promise.resolve();
+  override abandon(): void {
+    // The store is in this process: it takes it.
+    this.flush();
   }
 
   protected override operate(

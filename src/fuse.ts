@@ -239,7 +239,8 @@ class Root {
       }
       const guard = new StoreGuard(name, timeoutMs, this.clock, this.events);
       const { clock, events } = this;
-      this.shelves.set(name, { name, store, guard, clock, events, circuits: new Map() });
+      const unsent = new Set<Circuit>();
+      this.shelves.set(name, { name, store, guard, clock, events, unsent, circuits: new Map() });
     }
     const names = [...this.shelves.keys()];
     if (names.length === 0) refuse(SUBJECT, "stores", "at least one store", stores);
@@ -303,7 +304,7 @@ class Root {
       circuit = store.peek === undefined
         ? new View(identity, policy, store, shelf, shelf.guard)
         : new LocalCircuit(identity, policy, store, shelf);
-      if (circuits.size >= this.#maxCircuits) this.#forget(circuits);
+      if (circuits.size >= this.#maxCircuits) this.#forget(shelf);
       circuits.set(key, circuit);
     }
     circuit.used = true;
@@ -311,7 +312,7 @@ class Root {
   }
 
   /** Drops one that was not made for long: each that was since the last time around is passed over. */
-  #forget(circuits: Map<string, Circuit>): void {
+  #forget({ circuits, unsent }: Shelf): void {
     for (const [key, circuit] of circuits) {
       circuits.delete(key);
       if (circuit.used) {
@@ -319,9 +320,11 @@ class Root {
         circuits.set(key, circuit);
         continue;
       }
-      if (circuit.pending) this.background.background(circuit.flush());
-      return;
+      if (unsent.has(circuit)) this.background.background(circuit.flush());
+      break;
     }
+    // What could not be sent is kept too, but not without end.
+    if (unsent.size > 2 * this.#maxCircuits) unsent.values().next().value?.abandon();
   }
 }
 
@@ -457,9 +460,9 @@ class FuseView implements Fuse {
 
   async flush(): Promise<void> {
     const sends: Promise<void>[] = [];
-    for (const { circuits } of this.#shelves()) {
-      for (const circuit of circuits.values()) {
-        if (circuit.pending && inScope(this.#to, circuit.identity)) sends.push(circuit.flush());
+    for (const { unsent } of this.#shelves()) {
+      for (const circuit of unsent) {
+        if (inScope(this.#to, circuit.identity)) sends.push(circuit.flush());
       }
     }
     await Promise.all(sends);

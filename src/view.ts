@@ -146,6 +146,7 @@ export class View extends Circuit {
       add(parcel, successes, failures, slow, ending.retryAfterMs, now);
       parcel.rejected = this.#takeRejected();
       this.#outbox.push(parcel);
+      this.around.unsent.add(this);
       const sent = this.#send(parcel, grant, ending);
       // What an outage left behind goes along.
       const rest = this.#wantsFlush(now) ? unit.background(this.#sendAll(now)) : undefined;
@@ -160,7 +161,7 @@ export class View extends Circuit {
 
   override countRejected(): void {
     this.#pending ??= newParcel(UNCOUNTED, this.around.clock());
-    this.#pending.rejected++;
+    if (this.#pending.rejected++ === 0) this.around.unsent.add(this);
   }
 
   override peek(): Known {
@@ -184,8 +185,9 @@ export class View extends Circuit {
     return this.peek();
   }
 
-  override get pending(): boolean {
-    return this.#pending !== null || this.#outbox.length > 0;
+  override abandon(): void {
+    this.#seal();
+    for (const parcel of this.#outbox) this.#giveUp(parcel);
   }
 
   override async flush(): Promise<void> {
@@ -305,15 +307,16 @@ export class View extends Circuit {
       // A verdict that its isolate did not live to issue comes before the next trial.
       const due = granted && s.state === "HALF_OPEN" ? verdict(s, this.policy) : null;
       if (due !== null && await this.#move(due, s, 0)) continue;
+      const { freeAt, inFlight } = s.halfOpen;
+      const full = !granted || inFlight >= this.policy.halfOpenMaxConcurrent;
+      if (full && s.state === "HALF_OPEN" && !this.#strong) {
+        // Nobody need ask before a slot can be free.
+        this.#refusedUntil = this.around.clock() +
+          Math.min(this.policy.revalidateMs, Math.max(1, (freeAt ?? Infinity) - s.now));
+      }
       if (granted && due === null) return this.grant(s, token);
       // Granted, but the verdict before it could not be made: the slot is not to be lost.
       if (granted) this.#lostToken = token;
-      const now = this.around.clock();
-      const { freeAt } = s.halfOpen;
-      if (!this.#strong) {
-        this.#refusedUntil = now +
-          Math.min(this.policy.revalidateMs, Math.max(1, (freeAt ?? Infinity) - s.now));
-      }
       return this.refuse(s, s.now);
     }
   }
@@ -359,6 +362,7 @@ export class View extends Circuit {
       parcel = newParcel(grant, now);
     }
     this.#pending = parcel;
+    this.around.unsent.add(this);
     add(parcel, successes, failures, slow, retryAfterMs, now);
     // A failure ends its tally, so that the order inside is known.
     if (failures > 0 && grant.generation !== TOTALS_ONLY) this.#seal();
@@ -442,7 +446,7 @@ export class View extends Circuit {
       parcel.fed = true;
       return;
     }
-    this.#outbox = this.#outbox.filter((held) => held !== parcel);
+    this.#sent(parcel);
     if (ending !== null) this.tellCall(grant!, ending, !answer.current);
     if (!answer.current) return;
     const s = answer.snapshot;
@@ -451,9 +455,14 @@ export class View extends Circuit {
     else this.warn(s);
   }
 
+  #sent(parcel: Parcel): void {
+    this.#outbox = this.#outbox.filter((held) => held !== parcel);
+    if (this.#outbox.length === 0 && this.#pending === null) this.around.unsent.delete(this);
+  }
+
   /** Nobody knows whether it counted, and the store will soon have forgotten its id. */
   #giveUp(parcel: Parcel): void {
-    this.#outbox = this.#outbox.filter((held) => held !== parcel);
+    this.#sent(parcel);
     const { successes, failures, rejected } = parcel;
     const { events, clock } = this.around;
     const { store } = this.identity;
