@@ -107,6 +107,8 @@ export abstract class Circuit {
   policy: CircuitPolicyData;
   /** Whether somebody gave options for it, so that the policy stands. */
   fixed = false;
+  /** Whether this isolate has recorded anything in it. */
+  protected wrote = false;
   /** Whether a handle was made of it since room was last looked for. */
   used = false;
   protected readonly store: Store;
@@ -401,7 +403,7 @@ export abstract class Circuit {
   /** Takes over the policy of the first handle that has one. */
   fix(policy: CircuitPolicyData): void {
     // What this isolate itself recorded under the defaults is no mismatch.
-    (this.#reported ??= new Set()).add(this.policy.hash);
+    if (this.wrote) (this.#reported ??= new Set()).add(this.policy.hash);
     this.policy = policy;
     this.fixed = true;
   }
@@ -514,6 +516,7 @@ export class LocalCircuit extends Circuit {
       lease: grant.lease,
       policyHash: policy.hash,
     }) as Recorded;
+    this.wrote = true;
     if (this.#rejected > 0) this.around.unsent.delete(this);
     this.#rejected = 0;
     const s = this.#seen = answer.snapshot;

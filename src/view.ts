@@ -429,6 +429,7 @@ export class View extends Circuit {
       answer = await this.#ask("record", () => {
         const at = clock();
         parcel.sentAt ??= at;
+        this.wrote = true;
         const { id, epoch, generation, successes, failures, rejected, slow, lease } = parcel;
         const tally: Tally = {
           ...{ id, at, epoch, generation, successes, failures, rejected, slow, lease },
