@@ -22,6 +22,7 @@
  * @module
  */
 
+export { backoff, type BackoffOptions } from "./src/backoff.ts";
 export type { RequestScope, WaitUntil } from "./src/background.ts";
 export type {
   Actor,
@@ -59,15 +60,7 @@ export { type CircuitFilter, createFuse, type Fuse, type FuseOptions } from "./s
 export type { AuditEventName, CircuitEvent, EventQuery, StoredEvent } from "./src/history.ts";
 export type { CircuitIdentity, Scope } from "./src/key.ts";
 export { type ErrorMatcher, isFailedResponse, type Outcome } from "./src/outcome.ts";
-export {
-  backoff,
-  type BackoffOptions,
-  type CircuitPolicy,
-  type Consistency,
-  type Cooldown,
-  type OnStoreError,
-  type Policy,
-} from "./src/policy.ts";
+export type { CircuitPolicy, Consistency, Cooldown, OnStoreError, Policy } from "./src/policy.ts";
 export type { CircuitMetrics, CircuitSnapshot } from "./src/snapshot.ts";
 export {
   absentSnapshot,

@@ -11,8 +11,8 @@ import { discard } from "./outcome.ts";
 /** What the called function gets. Its signal is made when somebody reads it, for this call alone. */
 export class CallScope {
   // TypeScript's `private`: one of these is made for every call, and `#private` fields cost more.
-  private readonly caller: AbortSignal | undefined;
-  private readonly limited: boolean;
+  private caller: AbortSignal | undefined;
+  private limited: boolean;
   private controller: AbortController | undefined = undefined;
   private lost: CallTimeoutError | undefined = undefined;
 
@@ -28,9 +28,11 @@ export class CallScope {
       if (this.lost !== undefined) this.controller.abort(this.lost);
     }
     const { signal } = this.controller;
+    if (this.caller === undefined) return signal;
     // Not listeners of ours, which would have to go at the end of the call: a Response's body goes on
-    // to depend on the caller's signal.
-    return this.caller === undefined ? signal : AbortSignal.any([this.caller, signal]);
+    // to depend on the caller's signal. From now on it is what `signal` gives, the same each time.
+    this.limited = false;
+    return this.caller = AbortSignal.any([this.caller, signal]);
   }
 
   /** The signal, if there is anything that could abort it. */
@@ -55,6 +57,8 @@ export function outrun<T>(
   timeoutMs: number | undefined,
   circuit: CircuitIdentity,
 ): Promise<T> {
+  // While the store was asked: its event has gone by.
+  if (caller?.aborted) return Promise.reject(caller.reason);
   return new Promise<T>((resolve, reject) => {
     const scope = new CallScope(caller, timeoutMs !== undefined);
     let over = false;

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { received } from "./policy.ts";
+import { received } from "./options.ts";
 
 /** One value of a dimension, such as `{ type: "tenant", id: 42 }`. Ids are compared as text. */
 export type Scope = { readonly type: string; readonly id: string | number | bigint };
@@ -101,4 +101,9 @@ export function scopeText(scope: Scope | null, dimension: string): string | null
 /** Whether this can name a circuit: 1–255 characters. */
 export function isName(name: unknown): name is string {
   return typeof name === "string" && name.length > 0 && name.length <= 255;
+}
+
+/** Whether a name is meant: exactly, or by the prefix before a trailing `*`. */
+export function nameMatches(pattern: string, name: string): boolean {
+  return pattern === name || (pattern.endsWith("*") && name.startsWith(pattern.slice(0, -1)));
 }

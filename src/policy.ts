@@ -13,6 +13,7 @@ import {
   type StrategyName,
   type StrategyOption,
 } from "./strategies.ts";
+import { check, MAX_TIMER_MS, oneOf, refuse } from "./options.ts";
 import type { Shape } from "./store.ts";
 
 /** How long a circuit stays open, by how often it went HALF_OPEN → OPEN since it last closed. */
@@ -188,9 +189,6 @@ export interface CircuitPolicyData extends Policy {
   readonly hash: string;
 }
 
-/** Longest delay that a timer takes, in ms. */
-export const MAX_TIMER_MS = 2 ** 31 - 1;
-
 type NumberOption = Exclude<
   keyof CircuitPolicy,
   "store" | "onStoreError" | "strategy" | "cooldownMs" | "consistency"
@@ -245,67 +243,6 @@ const FINGERPRINTED = [
 ] as const;
 
 const SUBJECT = "circuit breaker";
-
-/**
- * A number option, checked: an integer within bounds, or the default when it is left out.
- *
- * @throws {RangeError} Naming the option, what came and what is allowed.
- */
-export function check<D extends number | undefined>(
-  subject: string,
-  option: string,
-  value: unknown,
-  standard: D,
-  min = 1,
-  max: number = Number.MAX_SAFE_INTEGER,
-): number | D {
-  if (value === undefined) return standard;
-  const whole = option !== "percentageThreshold";
-  if (
-    typeof value !== "number" || !(value >= min && value <= max) ||
-    (whole && !Number.isInteger(value))
-  ) {
-    const range = max < Number.MAX_SAFE_INTEGER
-      ? `${whole ? "an integer" : "a number"} from ${min} to ${max}`
-      : min === 1
-      ? "a positive integer"
-      : `an integer of at least ${min}`;
-    refuse(subject, option, range, value);
-  }
-  return value as number;
-}
-
-/** One of a few words, checked, or the default when it is left out. */
-export function oneOf<T extends string>(
-  subject: string,
-  option: string,
-  value: unknown,
-  words: readonly T[],
-): T {
-  if (value === undefined) return words[0]!;
-  if (!words.includes(value as T)) {
-    refuse(subject, option, `one of ${words.map((word) => `"${word}"`).join(", ")}`, value);
-  }
-  return value as T;
-}
-
-/** @throws {RangeError} Always; a TypeError when what came is of no type that could do. */
-export function refuse(subject: string, option: string, allowed: string, value: unknown): never {
-  const Refusal = typeof value === "number" || typeof value === "string" ? RangeError : TypeError;
-  throw new Refusal(
-    `Cannot create ${subject}: "${option}" must be ${allowed}, received ${received(value)}`,
-  );
-}
-
-/** What came, for an error: short, and never the contents of an object. */
-export function received(value: unknown): string {
-  if (typeof value === "string") {
-    return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
-  }
-  if (typeof value === "function") return "a function";
-  if (Array.isArray(value)) return "an array";
-  return typeof value === "object" && value !== null ? "an object" : String(value);
-}
 
 /**
  * Fills in and validates.
@@ -423,62 +360,4 @@ export function differences(a: CircuitPolicyData, b: CircuitPolicyData): string[
 /** The options in which two fingerprints differ. */
 export function differingOptions(a: string, b: string): string[] {
   return FINGERPRINTED.filter((_, i) => a.slice(2 * i, 2 * i + 2) !== b.slice(2 * i, 2 * i + 2));
-}
-
-/** Options of {@linkcode backoff}. */
-export interface BackoffOptions {
-  /** Length of the first opening, in ms. */
-  baseMs: number;
-  /**
-   * By how much each reopening is longer than the one before. At least 1.
-   *
-   * @default {2}
-   */
-  factor?: number;
-  /**
-   * No opening is longer, in ms.
-   *
-   * @default {600_000}
-   */
-  maxMs?: number;
-  /**
-   * How much of an opening is left to chance, from 0 (none) to 1 (all): it lasts between
-   * `(1 - jitter)` and 1 times its length. Drawn once an opening.
-   *
-   * @default {0}
-   */
-  jitter?: number;
-}
-
-/**
- * A cooldown that grows with every reopening: `baseMs × factor^reopenCount`, at most `maxMs`.
- *
- * @throws {RangeError} If an option is out of its bounds.
- *
- * @example
- * ```ts
- * import { backoff } from "@fuse/edge";
- * import { assertEquals } from "@std/assert";
- *
- * const cooldown = backoff({ baseMs: 1000, factor: 3, maxMs: 20_000 });
- * assertEquals([0, 1, 2, 3].map(cooldown), [1000, 3000, 9000, 20_000]);
- * ```
- */
-export function backoff(options: BackoffOptions): Cooldown {
-  const { baseMs, factor = 2, maxMs = 600_000, jitter = 0 } = options;
-  const bounds: [string, number, number, number][] = [
-    ["baseMs", baseMs, 1, MAX_TIMER_MS],
-    ["factor", factor, 1, 1000],
-    ["maxMs", maxMs, 1, Number.MAX_SAFE_INTEGER],
-    ["jitter", jitter, 0, 1],
-  ];
-  for (const [option, value, min, max] of bounds) {
-    if (typeof value !== "number" || !(value >= min && value <= max)) {
-      refuse("backoff", option, `a number from ${min} to ${max}`, value);
-    }
-  }
-  return (reopenCount) => {
-    const ms = Math.min(maxMs, baseMs * factor ** reopenCount);
-    return Math.max(1, Math.round(ms * (1 - jitter * Math.random())));
-  };
 }

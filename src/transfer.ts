@@ -6,7 +6,7 @@
  */
 
 import { type CircuitIdentity, fromKey, identify, toKey } from "./key.ts";
-import { received } from "./policy.ts";
+import { received } from "./options.ts";
 import { absentSnapshot, type CircuitRecord, type OverrideRecord, type Snapshot } from "./store.ts";
 
 /** What `exportState` gives: plain JSON. */

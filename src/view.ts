@@ -13,7 +13,6 @@ import {
   type Ending,
   type Grant,
   type Known,
-  LocalCircuit,
   newId,
   type Refusal,
   type Surroundings,
@@ -22,6 +21,7 @@ import {
   UNKNOWN,
 } from "./circuit.ts";
 import type { CircuitIdentity } from "./key.ts";
+import { LocalCircuit } from "./local_circuit.ts";
 import { cooldownPassed, type Verdict, verdict } from "./machine.ts";
 import type { CircuitPolicyData } from "./policy.ts";
 import { overlay } from "./snapshot.ts";

@@ -1,0 +1,85 @@
+/**
+ * Checks of options. Every refusal names the option, what came and what is allowed.
+ *
+ * @module
+ */
+
+/** Longest delay that a timer takes, in ms. */
+export const MAX_TIMER_MS = 2 ** 31 - 1;
+
+/**
+ * A number option, checked: an integer within bounds, or the default when it is left out.
+ *
+ * @throws {RangeError} Naming the option, what came and what is allowed.
+ */
+export function check<D extends number | undefined>(
+  subject: string,
+  option: string,
+  value: unknown,
+  standard: D,
+  min = 1,
+  max: number = Number.MAX_SAFE_INTEGER,
+): number | D {
+  if (value === undefined) return standard;
+  const whole = option !== "percentageThreshold";
+  if (
+    typeof value !== "number" || !(value >= min && value <= max) ||
+    (whole && !Number.isInteger(value))
+  ) {
+    const range = max < Number.MAX_SAFE_INTEGER
+      ? `${whole ? "an integer" : "a number"} from ${min} to ${max}`
+      : min === 1
+      ? "a positive integer"
+      : `an integer of at least ${min}`;
+    refuse(subject, option, range, value);
+  }
+  return value as number;
+}
+
+/** One of a few words, checked, or the default when it is left out. */
+export function oneOf<T extends string>(
+  subject: string,
+  option: string,
+  value: unknown,
+  words: readonly T[],
+): T {
+  if (value === undefined) return words[0]!;
+  if (!words.includes(value as T)) {
+    refuse(subject, option, `one of ${words.map((word) => `"${word}"`).join(", ")}`, value);
+  }
+  return value as T;
+}
+
+/** @throws {RangeError} Always; a TypeError when what came is of no type that could do. */
+export function refuse(subject: string, option: string, allowed: string, value: unknown): never {
+  const Refusal = typeof value === "number" || typeof value === "string" ? RangeError : TypeError;
+  throw new Refusal(
+    `Cannot create ${subject}: "${option}" must be ${allowed}, received ${received(value)}`,
+  );
+}
+
+/** What came, for an error: short, and never the contents of an object. */
+export function received(value: unknown): string {
+  if (typeof value === "string") {
+    return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
+  }
+  if (typeof value === "function") return "a function";
+  if (Array.isArray(value)) return "an array";
+  return typeof value === "object" && value !== null ? "an object" : String(value);
+}
+
+/** Refuses options that nobody reads: most are misspelt. */
+export function known(subject: string, options: object, allowed: readonly string[]): void {
+  if (typeof options !== "object" || options === null) {
+    refuse(subject, "options", "an object", options);
+  }
+  for (const option in options) {
+    if (!allowed.includes(option)) {
+      throw new TypeError(
+        `Cannot create ${subject}: there is no option ${received(option)}, only ${
+          allowed.join(", ")
+        }`,
+      );
+    }
+  }
+}
