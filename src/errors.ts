@@ -79,7 +79,7 @@ export class CircuitBreakerOpenError extends FuseError {
 
   /** The sentence of `explain()`. */
   override get message(): string {
-    return `${this.#why}; retry in ${this.retryAfterMs} ms`;
+    return this.#why;
   }
 
   /** 503 with `Retry-After` in whole seconds and an `application/problem+json` body (RFC 9457). */

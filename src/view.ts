@@ -23,8 +23,16 @@ import {
 import type { CircuitIdentity } from "./key.ts";
 import { LocalCircuit } from "./local_circuit.ts";
 import { cooldownPassed, type Verdict, verdict } from "./machine.ts";
+import {
+  isLate,
+  isUnderWay,
+  Outbox,
+  type Outcomes,
+  type Parcel,
+  tallyOf,
+  type Under,
+} from "./outbox.ts";
 import type { CircuitPolicyData } from "./policy.ts";
-import { overlay } from "./snapshot.ts";
 import {
   absentSnapshot,
   type Answer,
@@ -33,7 +41,6 @@ import {
   type Recorded,
   type Snapshot,
   type Store,
-  type Tally,
   TOTALS_ONLY,
   withoutExpiredOverride,
 } from "./store.ts";
@@ -41,29 +48,6 @@ import type { StoreGuard } from "./store_guard.ts";
 
 /** After how many ms a tally without answer is given up: stores forget its id after twice as long. */
 const GIVE_UP_MS = 30_000;
-
-/** Outcomes on their way to the store. */
-interface Parcel {
-  readonly id: string;
-  epoch: string;
-  generation: number;
-  successes: number;
-  failures: number;
-  rejected: number;
-  slow: number;
-  lease: string | null;
-  /** What the upstream of its failure asked for. */
-  retryAfterMs: number;
-  /** When the first and the last of its outcomes ended. */
-  firstAt: number;
-  lastAt: number;
-  /** When it was first sent; `null`: not yet. */
-  sentAt: number | null;
-  /** An answer may come until then. */
-  busyUntil: number;
-  /** This isolate's own breaker has counted it. */
-  fed: boolean;
-}
 
 /** This isolate's own breaker, while the store does not answer. */
 interface Alone {
@@ -84,8 +68,7 @@ export class View extends Circuit {
   #learntAs = 0;
   /** The store's clock less ours. */
   #offset = 0;
-  #pending: Parcel | null = null;
-  #outbox: Parcel[] = [];
+  readonly #outbox = new Outbox(newId);
   /** A half-open refusal holds until then. */
   #refusedUntil = 0;
   /** A background read may be under way until then. */
@@ -127,25 +110,22 @@ export class View extends Circuit {
   }
 
   override settle(grant: Grant, ending: Ending, unit: Unit): Promise<void> | void {
-    const now = ending.at;
+    const { at: now, retryAfterMs } = ending;
     const counts = ending.kind !== "neutral";
     const failures = this.failed(grant, ending) ? 1 : 0;
     const successes = counts ? 1 - failures : 0;
-    const slow = counts && ending.slow ? 1 : 0;
+    const outcomes = { successes, failures, slow: counts && ending.slow ? 1 : 0 };
     const alone = grant.alone !== null && this.#alone !== null;
     if (alone) this.#alone!.circuit.settle(grant.alone!, ending);
     if (this.#guard.down(now) && grant.generation !== TOTALS_ONLY) {
       this.tellCall(grant, ending, this.#isLate(grant, now));
-      this.#feed(grant, successes, failures, slow, now);
+      this.#feed(grant, outcomes, now);
       // The lease lapses; of what ends while the store is away it learns the totals.
-      if (counts) this.#gather(UNCOUNTED, successes, failures, slow, 0, now);
+      if (counts) this.#gather(UNCOUNTED, outcomes, 0, now);
       return;
     }
     if ((grant.lease !== null || (this.#strong && counts)) && grant.generation !== TOTALS_ONLY) {
-      const parcel = newParcel(grant, now);
-      add(parcel, successes, failures, slow, ending.retryAfterMs, now);
-      parcel.rejected = this.#takeRejected();
-      this.#outbox.push(parcel);
+      const parcel = this.#outbox.alone(grant, outcomes, retryAfterMs, now);
       this.around.unsent.add(this);
       const sent = this.#send(parcel, grant, ending);
       // What an outage left behind goes along.
@@ -154,30 +134,30 @@ export class View extends Circuit {
     }
     if (!alone) this.tellCall(grant, ending, this.#isLate(grant, now));
     if (!counts) return;
-    this.#gather(grant, successes, failures, slow, ending.retryAfterMs, now);
+    this.#gather(grant, outcomes, retryAfterMs, now);
     if (this.#guard.down(now) || !this.#wantsFlush(now)) return;
     return unit.background(this.#sendAll(now)) as Promise<void> | undefined;
   }
 
   override countRejected(): void {
-    this.#pending ??= newParcel(UNCOUNTED, this.around.clock());
-    if (this.#pending.rejected++ === 0) this.around.unsent.add(this);
+    this.#outbox.reject(this.around.clock());
+    this.around.unsent.add(this);
   }
 
   override peek(): Known {
-    if (this.#alone !== null) return this.#alone.circuit.peek();
     const now = this.around.clock();
     const held = this.#current(now);
+    const laid = this.lay(held ?? absentSnapshot(now));
+    if (this.#alone !== null && this.#standsIn(this.#alone, now)) {
+      const { snapshot, ...known } = this.#alone.circuit.peek();
+      return { snapshot: { ...snapshot, totals: laid.totals }, ...known };
+    }
     const ageMs = held === null ? Infinity : Math.max(0, now - this.#learntAt);
-    return { snapshot: this.lay(held ?? absentSnapshot(now)), now: now + this.#offset, ageMs };
+    return { snapshot: laid, now: now + this.#offset, ageMs };
   }
 
   override lay(snapshot: Snapshot): Snapshot {
-    for (const parcel of [...this.#outbox, this.#pending]) {
-      if (parcel === null) continue;
-      snapshot = overlay(snapshot, { ...parcel, current: !isLate(parcel, snapshot) });
-    }
-    return snapshot;
+    return this.#outbox.lay(snapshot);
   }
 
   override async look(): Promise<Known> {
@@ -186,8 +166,7 @@ export class View extends Circuit {
   }
 
   override abandon(): void {
-    this.#seal();
-    for (const parcel of this.#outbox) this.#giveUp(parcel);
+    for (const parcel of this.#outbox.take(0, 0)) this.#giveUp(parcel);
   }
 
   override async flush(): Promise<void> {
@@ -224,8 +203,8 @@ export class View extends Circuit {
   }
 
   /** Whether outcomes of this admission feed totals only, as far as is known here. */
-  #isLate(grant: Pick<Grant, "epoch" | "generation">, now: number): boolean {
-    return isLate(grant, this.#current(now) ?? absentSnapshot(now));
+  #isLate(under: Under, now: number): boolean {
+    return isLate(under, this.#current(now) ?? absentSnapshot(now));
   }
 
   /** Refuses by the view, and has it refreshed in the background once it is old. */
@@ -337,59 +316,16 @@ export class View extends Circuit {
     }
   }
 
-  /** Gathers an outcome with those before it, as long as they belong together. */
-  #gather(
-    grant: Pick<Grant, "epoch" | "generation">,
-    successes: number,
-    failures: number,
-    slow: number,
-    retryAfterMs: number,
-    now: number,
-  ): void {
-    let parcel = this.#pending;
-    if (parcel === null) parcel = newParcel(grant, now);
-    else if (parcel.successes === 0 && parcel.failures === 0) {
-      // Rejections alone belong to any tally.
-      parcel.epoch = grant.epoch;
-      parcel.generation = grant.generation;
-      parcel.firstAt = now;
-    } else if (
-      parcel.epoch !== grant.epoch || parcel.generation !== grant.generation ||
-      (grant.generation !== TOTALS_ONLY &&
-        !(now - parcel.firstAt >= 0 && now - parcel.firstAt < segmentMs(this.policy)))
-    ) {
-      this.#outbox.push(parcel);
-      parcel = newParcel(grant, now);
-    }
-    this.#pending = parcel;
+  #gather(under: Under, outcomes: Outcomes, retryAfterMs: number, now: number): void {
+    this.#outbox.gather(under, outcomes, retryAfterMs, now, segmentMs(this.policy));
     this.around.unsent.add(this);
-    add(parcel, successes, failures, slow, retryAfterMs, now);
-    // A failure ends its tally, so that the order inside is known.
-    if (failures > 0 && grant.generation !== TOTALS_ONLY) this.#seal();
-  }
-
-  #seal(): void {
-    if (this.#pending !== null) this.#outbox.push(this.#pending);
-    this.#pending = null;
-  }
-
-  #takeRejected(): number {
-    const parcel = this.#pending;
-    if (parcel === null) return 0;
-    const { rejected } = parcel;
-    parcel.rejected = 0;
-    if (parcel.successes + parcel.failures === 0) this.#pending = null;
-    return rejected;
   }
 
   /** Whether the end of a call is the moment to tell the store. */
   #wantsFlush(now: number): boolean {
-    let successesUnderWay = false;
-    for (const parcel of this.#outbox) {
-      if (!isUnderWay(parcel.busyUntil, now, this.#guard.timeoutMs)) return true;
-      successesUnderWay ||= parcel.successes > 0;
-    }
-    const parcel = this.#pending;
+    const { waiting, successesUnderWay } = this.#outbox.look(now, this.#guard.timeoutMs);
+    if (waiting) return true;
+    const parcel = this.#outbox.pending;
     if (parcel === null || parcel.successes + parcel.failures === 0) return false;
     const { flushSize, flushIntervalMs, revalidateMs } = this.policy;
     const waited = now - parcel.firstAt;
@@ -403,15 +339,13 @@ export class View extends Circuit {
     if (successesUnderWay) return false;
     const age = now - this.#learntAt;
     return s.consecutiveFailures > 0 || age < 0 || age >= revalidateMs ||
-      verdict(overlay(s, { ...parcel, current: !this.#isLate(parcel, now) }), this.policy) !== null;
+      verdict(this.lay(s), this.policy) !== null;
   }
 
   /** Sends all that is not under way, in this very turn. */
   async #sendAll(now: number): Promise<void> {
-    this.#seal();
     const sends: Promise<void>[] = [];
-    for (const parcel of this.#outbox) {
-      if (isUnderWay(parcel.busyUntil, now, this.#guard.timeoutMs)) continue;
+    for (const parcel of this.#outbox.take(now, this.#guard.timeoutMs)) {
       const { sentAt } = parcel;
       if (sentAt !== null && now - sentAt > GIVE_UP_MS) this.#giveUp(parcel);
       else sends.push(this.#send(parcel, null, null));
@@ -430,20 +364,13 @@ export class View extends Circuit {
         const at = clock();
         parcel.sentAt ??= at;
         this.wrote = true;
-        const { id, epoch, generation, successes, failures, rejected, slow, lease } = parcel;
-        const tally: Tally = {
-          ...{ id, at, epoch, generation, successes, failures, rejected, slow, lease },
-          shape: policy.shape,
-          ageMs: Math.max(0, at - parcel.lastAt),
-          policyHash: policy.hash,
-        };
-        return this.store.record(this.identity.key, tally);
+        const { shape, hash: policyHash } = policy;
+        return this.store.record(this.identity.key, { ...tallyOf(parcel, at), shape, policyHash });
       });
     } catch {
       parcel.busyUntil = 0;
       if (ending !== null) this.tellCall(grant!, ending, false);
-      const { successes, failures, slow, lastAt, fed } = parcel;
-      if (!fed) this.#feed(parcel, successes, failures, slow, lastAt);
+      if (!parcel.fed) this.#feed(parcel, parcel, parcel.lastAt);
       parcel.fed = true;
       return;
     }
@@ -457,8 +384,8 @@ export class View extends Circuit {
   }
 
   #sent(parcel: Parcel): void {
-    this.#outbox = this.#outbox.filter((held) => held !== parcel);
-    if (this.#outbox.length === 0 && this.#pending === null) this.around.unsent.delete(this);
+    this.#outbox.remove(parcel);
+    if (this.#outbox.empty) this.around.unsent.delete(this);
   }
 
   /** Nobody knows whether it counted, and the store will soon have forgotten its id. */
@@ -484,13 +411,8 @@ export class View extends Circuit {
    * Decides while the store does not answer, or has only just come back; `null`: follow the store.
    */
   #admitAlone(now: number, unit: Unit): Awaitable<Grant | Refusal> | null {
-    const alone = this.#alone;
     if (!this.#guard.failing) {
-      const own = alone!.circuit.peek().snapshot;
-      // What this isolate found out for itself stands as long as it said it would.
-      if (own.state === "OPEN" && !cooldownPassed(own, now, this.policy.maxCooldownMs)) {
-        return alone!.circuit.admit();
-      }
+      if (this.#standsIn(this.#alone!, now)) return this.#alone!.circuit.admit();
       this.#alone = null;
       return null;
     }
@@ -500,6 +422,13 @@ export class View extends Circuit {
     const decided = this.#standIn(now);
     const wait = this.#refresh(now, 0, unit);
     return wait === undefined ? decided : wait.then(() => decided);
+  }
+
+  /** Whether this isolate's own breaker still decides. What it found out stands as long as it said it would. */
+  #standsIn({ circuit }: Alone, now: number): boolean {
+    if (this.#guard.failing) return true;
+    const own = circuit.peek().snapshot;
+    return own.state === "OPEN" && !cooldownPassed(own, now, this.policy.maxCooldownMs);
   }
 
   /** In place of the store. */
@@ -552,68 +481,16 @@ export class View extends Circuit {
   }
 
   /** Lets this isolate's own breaker know what the store did not take. */
-  #feed(
-    grant: Pick<Grant, "epoch" | "generation">,
-    successes: number,
-    failures: number,
-    slow: number,
-    at: number,
-  ): void {
-    if (this.policy.onStoreError !== "local" || grant.generation === TOTALS_ONLY) return;
+  #feed(under: Under, { successes, failures, slow }: Outcomes, at: number): void {
+    if (this.policy.onStoreError !== "local" || under.generation === TOTALS_ONLY) return;
     if (successes + failures === 0) return;
-    const late = this.#isLate(grant, at);
+    const late = this.#isLate(under, at);
     const { circuit, base } = this.#takeOver();
     circuit.absorb(late ? UNCOUNTED : base, successes, failures, slow, at);
   }
 }
 
-function newParcel({ epoch, generation, lease }: Partial<Grant>, now: number): Parcel {
-  return {
-    id: newId(),
-    epoch: epoch ?? "",
-    generation: generation ?? 0,
-    successes: 0,
-    failures: 0,
-    rejected: 0,
-    slow: 0,
-    lease: lease ?? null,
-    retryAfterMs: 0,
-    firstAt: now,
-    lastAt: now,
-    sentAt: null,
-    busyUntil: 0,
-    fed: false,
-  };
-}
-
-function add(
-  parcel: Parcel,
-  successes: number,
-  failures: number,
-  slow: number,
-  retryAfterMs: number,
-  now: number,
-): void {
-  parcel.successes += successes;
-  parcel.failures += failures;
-  parcel.slow += slow;
-  parcel.retryAfterMs = Math.max(parcel.retryAfterMs, retryAfterMs);
-  parcel.lastAt = now;
-}
-
-/** Whether outcomes admitted under this would not be current in the Snapshot. */
-function isLate({ epoch, generation }: Pick<Grant, "epoch" | "generation">, s: Snapshot): boolean {
-  if (generation === TOTALS_ONLY) return true;
-  if (epoch === "" || s.epoch === "") return generation !== 0 || s.generation > 1;
-  return epoch !== s.epoch || generation !== s.generation;
-}
-
 /** How long outcomes may be apart and still be booked as one. */
 function segmentMs({ windowMs }: CircuitPolicyData): number {
   return Math.ceil(windowMs / 10);
-}
-
-/** Whether a marker holds. One further off than it can be was set by a clock that has since gone back. */
-function isUnderWay(until: number, now: number, atMost: number): boolean {
-  return now < until && until - now <= atMost;
 }

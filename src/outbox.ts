@@ -1,0 +1,204 @@
+/**
+ * Outcomes on their way to a shared store: gathered, sealed into parcels, kept until an answer
+ * confirms them. Data only; `view.ts` sends them.
+ *
+ * @module
+ */
+
+import type { Grant } from "./circuit.ts";
+import { overlay } from "./snapshot.ts";
+import { type Snapshot, type Tally, TOTALS_ONLY } from "./store.ts";
+
+/** The admission that an outcome is recorded under. */
+export type Under = Pick<Grant, "epoch" | "generation">;
+
+/** What one or more calls came to. */
+export interface Outcomes {
+  readonly successes: number;
+  readonly failures: number;
+  readonly slow: number;
+}
+
+/** A tally that is being gathered, waits, or is under way. */
+export interface Parcel extends Outcomes {
+  readonly id: string;
+  epoch: string;
+  generation: number;
+  successes: number;
+  failures: number;
+  rejected: number;
+  slow: number;
+  readonly lease: string | null;
+  /** What the upstream of its failure asked for. */
+  retryAfterMs: number;
+  /** When the first and the last of its outcomes ended. */
+  firstAt: number;
+  lastAt: number;
+  /** When it was first sent; `null`: not yet. */
+  sentAt: number | null;
+  /** An answer may come until then. */
+  busyUntil: number;
+  /** This isolate's own breaker has counted it. */
+  fed: boolean;
+}
+
+/** What one view has to send. */
+export class Outbox {
+  /** How to name a parcel, so that it counts once however often it is sent. */
+  readonly #newId: () => string;
+  #pending: Parcel | null = null;
+  #sealed: Parcel[] = [];
+
+  constructor(newId: () => string) {
+    this.#newId = newId;
+  }
+
+  /** Whether nothing is left to send. */
+  get empty(): boolean {
+    return this.#pending === null && this.#sealed.length === 0;
+  }
+
+  /** What is gathered and not sealed yet. */
+  get pending(): Parcel | null {
+    return this.#pending;
+  }
+
+  /** Counts a rejected call. It goes along with the next tally. */
+  reject(now: number): void {
+    this.#pending ??= this.#parcel({ epoch: "", generation: TOTALS_ONLY }, null, now);
+    this.#pending.rejected++;
+  }
+
+  /** Gathers outcomes with those before them, as long as they belong together. */
+  gather(
+    under: Under,
+    outcomes: Outcomes,
+    retryAfterMs: number,
+    now: number,
+    segmentMs: number,
+  ): void {
+    let parcel = this.#pending;
+    if (parcel !== null && parcel.successes + parcel.failures === 0) {
+      // Rejections alone belong to any tally.
+      parcel.epoch = under.epoch;
+      parcel.generation = under.generation;
+      parcel.firstAt = now;
+    } else if (parcel !== null && !belongs(parcel, under, now, segmentMs)) {
+      this.#sealed.push(parcel);
+      parcel = null;
+    }
+    this.#pending = parcel ??= this.#parcel(under, null, now);
+    add(parcel, outcomes, retryAfterMs, now);
+    // A failure ends its tally, so that the order inside is known.
+    if (outcomes.failures > 0 && under.generation !== TOTALS_ONLY) this.#seal();
+  }
+
+  /** A parcel of its own, for an outcome that is sent by itself; the rejections go along. */
+  alone(
+    under: Under & { readonly lease: string | null },
+    outcomes: Outcomes,
+    retryAfterMs: number,
+    now: number,
+  ): Parcel {
+    const parcel = this.#parcel(under, under.lease, now);
+    add(parcel, outcomes, retryAfterMs, now);
+    const pending = this.#pending;
+    if (pending !== null) {
+      parcel.rejected = pending.rejected;
+      pending.rejected = 0;
+      if (pending.successes + pending.failures === 0) this.#pending = null;
+    }
+    this.#sealed.push(parcel);
+    return parcel;
+  }
+
+  /** Whether a sealed parcel waits, and whether successes are under way. */
+  look(now: number, timeoutMs: number): { waiting: boolean; successesUnderWay: boolean } {
+    let waiting = false;
+    let successesUnderWay = false;
+    for (const parcel of this.#sealed) {
+      const busy = isUnderWay(parcel.busyUntil, now, timeoutMs);
+      waiting ||= !busy;
+      successesUnderWay ||= busy && parcel.successes > 0;
+    }
+    return { waiting, successesUnderWay };
+  }
+
+  /** Seals what is gathered, and gives all that is not under way. */
+  take(now: number, timeoutMs: number): Parcel[] {
+    this.#seal();
+    return this.#sealed.filter((parcel) => !isUnderWay(parcel.busyUntil, now, timeoutMs));
+  }
+
+  /** Forgets a parcel: it was confirmed, or given up. */
+  remove(parcel: Parcel): void {
+    this.#sealed = this.#sealed.filter((held) => held !== parcel);
+  }
+
+  /** A Snapshot with everything in here laid over. */
+  lay(snapshot: Snapshot): Snapshot {
+    for (const parcel of [...this.#sealed, this.#pending]) {
+      if (parcel === null) continue;
+      snapshot = overlay(snapshot, { ...parcel, current: !isLate(parcel, snapshot) });
+    }
+    return snapshot;
+  }
+
+  #seal(): void {
+    if (this.#pending !== null) this.#sealed.push(this.#pending);
+    this.#pending = null;
+  }
+
+  #parcel({ epoch, generation }: Under, lease: string | null, now: number): Parcel {
+    return {
+      id: this.#newId(),
+      epoch,
+      generation,
+      successes: 0,
+      failures: 0,
+      rejected: 0,
+      slow: 0,
+      lease,
+      retryAfterMs: 0,
+      firstAt: now,
+      lastAt: now,
+      sentAt: null,
+      busyUntil: 0,
+      fed: false,
+    };
+  }
+}
+
+/** Whether an outcome may join a parcel: the same generation and the same segment of the window. */
+function belongs(parcel: Parcel, under: Under, now: number, segmentMs: number): boolean {
+  if (parcel.epoch !== under.epoch || parcel.generation !== under.generation) return false;
+  const span = now - parcel.firstAt;
+  return under.generation === TOTALS_ONLY || (span >= 0 && span < segmentMs);
+}
+
+function add(parcel: Parcel, outcomes: Outcomes, retryAfterMs: number, now: number): void {
+  parcel.successes += outcomes.successes;
+  parcel.failures += outcomes.failures;
+  parcel.slow += outcomes.slow;
+  parcel.retryAfterMs = Math.max(parcel.retryAfterMs, retryAfterMs);
+  parcel.lastAt = now;
+}
+
+/** What a parcel says to the store. */
+export function tallyOf(parcel: Parcel, at: number): Omit<Tally, "shape" | "policyHash"> {
+  const { id, epoch, generation, successes, failures, rejected, slow, lease, lastAt } = parcel;
+  const ageMs = Math.max(0, at - lastAt);
+  return { id, at, epoch, generation, successes, failures, rejected, slow, ageMs, lease };
+}
+
+/** Whether outcomes admitted under this would not be current in the Snapshot. */
+export function isLate({ epoch, generation }: Under, s: Snapshot): boolean {
+  if (generation === TOTALS_ONLY) return true;
+  if (epoch === "" || s.epoch === "") return generation !== 0 || s.generation > 1;
+  return epoch !== s.epoch || generation !== s.generation;
+}
+
+/** Whether a marker holds. One further off than it can be was set by a clock that has since gone back. */
+export function isUnderWay(until: number, now: number, atMost: number): boolean {
+  return now < until && until - now <= atMost;
+}
