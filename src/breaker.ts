@@ -56,7 +56,6 @@ export interface Home {
 
 /** What to do when a plain call ends. */
 interface Reactions {
-  readonly grant: Grant;
   readonly returned: (value: unknown) => unknown;
   readonly threw: (error: unknown) => Promise<unknown>;
 }
@@ -69,6 +68,9 @@ export class Breaker<F> implements CircuitBreaker<F> {
   readonly #events: Events;
   readonly #store: Store;
   readonly #unit: Unit;
+  /** Of the last plain call. */
+  #grant: Grant | null = null;
+  /** For the calls under that grant. */
   #reactions: Reactions | null = null;
 
   constructor(circuit: Circuit, handle: Handle<F>, home: Home, unit: Unit) {
@@ -261,14 +263,17 @@ export class Breaker<F> implements CircuitBreaker<F> {
     raw: boolean,
   ): Promise<unknown> {
     if (decision.refused !== null) return this.#reject(this.#rejected(decision), options, raw);
-    return raw && options === undefined && timeoutMs === undefined && !this.#timed
-      ? this.#plain(decision, fn)
-      : this.#attempt(decision, fn, options, timeoutMs, raw);
+    if (raw && options === undefined && timeoutMs === undefined && !this.#timed) {
+      if (this.#grant === decision) return this.#plain(decision, fn);
+      this.#grant = decision;
+      this.#reactions = null;
+    }
+    return this.#attempt(decision, fn, options, timeoutMs, raw);
   }
 
   /**
-   * A call that nothing limits and nobody measures: most are like that. `then` costs less than an
-   * async function, as long as its reactions need not be made anew: they serve all calls of a grant.
+   * A call that nothing limits and nobody measures, and not the first under its grant: most are like
+   * that. `then` costs less than an async function as long as its reactions need not be made anew.
    */
   #plain<T>(grant: Grant, fn: (context: CallContext) => T | PromiseLike<T>): Promise<unknown> {
     let work: T | PromiseLike<T>;
@@ -277,14 +282,12 @@ export class Breaker<F> implements CircuitBreaker<F> {
     } catch (error) {
       return this.#threw(grant, error, UNTIMED, undefined, true);
     }
-    if (this.#reactions?.grant !== grant) this.#reactions = this.#react(grant);
-    const { returned, threw } = this.#reactions;
+    const { returned, threw } = this.#reactions ??= this.#react(grant);
     return Promise.resolve(work).then(returned, threw);
   }
 
   #react(grant: Grant): Reactions {
     return {
-      grant,
       returned: (value) => {
         if (typeof value !== "object" && this.#circuit.pass(grant, this.#clock())) return value;
         const more = this.#returned(grant, value, UNTIMED, undefined, true);

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Grant } from "./circuit.ts";
+import { type Grant, newId } from "./circuit.ts";
 import { overlay } from "./snapshot.ts";
 import { type Snapshot, type Tally, TOTALS_ONLY } from "./store.ts";
 
@@ -42,16 +42,13 @@ export interface Parcel extends Outcomes {
   fed: boolean;
 }
 
+const NONE: readonly Parcel[] = [];
+
 /** What one view has to send. */
 export class Outbox {
-  /** How to name a parcel, so that it counts once however often it is sent. */
-  readonly #newId: () => string;
   #pending: Parcel | null = null;
-  #sealed: Parcel[] = [];
-
-  constructor(newId: () => string) {
-    this.#newId = newId;
-  }
+  /** Replaced, never changed: nearly all are empty, and those share one. */
+  #sealed: readonly Parcel[] = NONE;
 
   /** Whether nothing is left to send. */
   get empty(): boolean {
@@ -84,7 +81,7 @@ export class Outbox {
       parcel.generation = under.generation;
       parcel.firstAt = now;
     } else if (parcel !== null && !belongs(parcel, under, now, segmentMs)) {
-      this.#sealed.push(parcel);
+      this.#seal();
       parcel = null;
     }
     this.#pending = parcel ??= this.#parcel(under, null, now);
@@ -108,7 +105,7 @@ export class Outbox {
       pending.rejected = 0;
       if (pending.successes + pending.failures === 0) this.#pending = null;
     }
-    this.#sealed.push(parcel);
+    this.#sealed = [...this.#sealed, parcel];
     return parcel;
   }
 
@@ -132,7 +129,8 @@ export class Outbox {
 
   /** Forgets a parcel: it was confirmed, or given up. */
   remove(parcel: Parcel): void {
-    this.#sealed = this.#sealed.filter((held) => held !== parcel);
+    const left = this.#sealed.filter((held) => held !== parcel);
+    this.#sealed = left.length === 0 ? NONE : left;
   }
 
   /** A Snapshot with everything in here laid over. */
@@ -145,13 +143,14 @@ export class Outbox {
   }
 
   #seal(): void {
-    if (this.#pending !== null) this.#sealed.push(this.#pending);
+    if (this.#pending !== null) this.#sealed = [...this.#sealed, this.#pending];
     this.#pending = null;
   }
 
   #parcel({ epoch, generation }: Under, lease: string | null, now: number): Parcel {
     return {
-      id: this.#newId(),
+      // The same however often it is sent, so that it counts once.
+      id: newId(),
       epoch,
       generation,
       successes: 0,

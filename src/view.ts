@@ -68,7 +68,7 @@ export class View extends Circuit {
   #learntAs = 0;
   /** The store's clock less ours. */
   #offset = 0;
-  readonly #outbox = new Outbox(newId);
+  readonly #outbox = new Outbox();
   /** A half-open refusal holds until then. */
   #refusedUntil = 0;
   /** A background read may be under way until then. */

@@ -109,7 +109,9 @@ export function turn(): Promise<void> {
 export function gc(options?: { type: "minor" }): void {
   const collector = (globalThis as { gc?: (options?: { type: "minor" }) => void }).gc;
   if (collector === undefined) throw new Error("Run with --v8-flags=--expose-gc");
-  collector(options);
+  // V8 takes an `undefined` for options, and collects the young generation only.
+  if (options === undefined) collector();
+  else collector(options);
 }
 
 interface Runner {
