@@ -17,9 +17,9 @@ const FLEETS = new Map([
  * and the fewer calls it takes to see a breaker that opens for no reason.
  */
 const TRAFFIC = [
-  { errorRate: 0.001, calls: 3_000 },
+  { errorRate: 0.001, calls: 2_000 },
   { errorRate: 0.01, calls: 6_000 },
-  { errorRate: 0.03, calls: 12_000 },
+  { errorRate: 0.03, calls: 20_000 },
 ];
 
 // Five failures in a row is the default: exact order hardly ever meets them in a healthy fleet, so

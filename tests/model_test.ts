@@ -3,6 +3,7 @@ import { memory } from "@fuse/edge";
 import { chaos, type FakeClock } from "@fuse/edge/testing";
 import type { Store } from "../src/store.ts";
 import { print, type Session, sessions } from "./model/commands.ts";
+import { race } from "./model/race.ts";
 import { watched } from "./model/watched.ts";
 import { type Ground, play } from "./model/world.ts";
 
@@ -69,13 +70,27 @@ Deno.test("CircuitBreaker() never does what it must not when the store fails", a
   });
 });
 
+for (const consistency of ["eventual", "strong"] as const) {
+  Deno.test(`CircuitBreaker() adds up when everything overlaps and it is ${consistency}`, async () => {
+    const shape = { alone: false, clockGoesBack: false };
+    await verify(shape, (session) => race(session, consistency));
+  });
+}
+
 function check(
   shape: { alone: boolean; clockGoesBack: boolean },
   ground: (clock: FakeClock, session: Session) => Ground,
 ): Promise<void> {
+  return verify(shape, (session) => play(session, ground));
+}
+
+function verify(
+  shape: { alone: boolean; clockGoesBack: boolean },
+  run: (session: Session) => Promise<void>,
+): Promise<void> {
   const property = fc.asyncProperty(sessions({ maxCommands: 100, ...shape }), async (session) => {
     try {
-      await play(session, ground);
+      await run(session);
     } catch (error) {
       const what = error instanceof Error ? error.message : String(error);
       throw new Error(`${what}\n${print(session)}`, { cause: error });

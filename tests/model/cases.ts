@@ -4,8 +4,8 @@
  *
  * @module
  */
-import type { CircuitPolicy } from "@fuse/edge";
-import { type ModelPolicy, type ModelStrategy, STRATEGIES } from "./model.ts";
+import type { CircuitPolicy, Strategy } from "@fuse/edge";
+import { type ModelPolicy, type ModelStrategy, STRATEGIES } from "./strategies.ts";
 
 export interface Case {
   readonly options: CircuitPolicy;
@@ -55,6 +55,11 @@ function both(
 /** A strategy of the user's: half of five recent calls, or three failures since it last closed. */
 const custom: ModelStrategy = ({ window, sinceClosed }) =>
   (window.calls >= 5 && window.failures * 2 >= window.calls) || sinceClosed.failures >= 3;
+
+/** Known to the Fuse by a name. */
+export const STRATEGY_OF_THE_USER: Record<string, Strategy> = {
+  custom: ({ window }, policy) => window.failures > policy.failureThreshold,
+};
 
 export const CASES = {
   "defaults": { options: {}, model: DEFAULTS },

@@ -5,44 +5,7 @@
  *
  * @module
  */
-
-/** What a strategy of the model may look at. */
-export interface Evidence {
-  readonly run: number;
-  readonly sinceClosed: Share;
-  readonly window: Share & { readonly slow: number };
-  readonly last: Share;
-}
-
-/** How many calls, and how many of them failed. */
-export interface Share {
-  readonly calls: number;
-  readonly failures: number;
-}
-
-/** Whether the evidence opens the circuit. */
-export type ModelStrategy = (evidence: Evidence, policy: ModelPolicy) => boolean;
-
-/** The numbers of a circuit, all given. */
-export interface ModelPolicy {
-  readonly strategies: readonly ModelStrategy[];
-  /** Whether a slow trial fails: `slow_calls` is among the strategies. */
-  readonly slowTrialsFail: boolean;
-  /** Whether a strategy looks at the time window. */
-  readonly windowed: boolean;
-  readonly failureThreshold: number;
-  readonly successThreshold: number;
-  readonly cooldownMs: (reopenCount: number) => number;
-  readonly maxCooldownMs: number;
-  readonly windowMs: number;
-  readonly windowSize: number;
-  readonly minimumThroughput: number;
-  readonly percentageThreshold: number;
-  /** `Infinity`: no call is slow. */
-  readonly slowCallMs: number;
-  readonly halfOpenMaxConcurrent: number;
-  readonly halfOpenLeaseMs: number;
-}
+import type { Evidence, ModelPolicy, Share } from "./strategies.ts";
 
 export type ModelState = "CLOSED" | "OPEN" | "HALF_OPEN";
 export type ModelOverride = "forced_open" | "forced_closed" | "disabled" | "metrics_only";
@@ -194,14 +157,16 @@ export class Model {
       if (permit.trial) this.#lapse(now);
       return { outcome: "neutral", late: false, wouldOpen: false };
     }
-    this.#lapse(now);
+    // Feeds totals alone, which may wait for the next flush: nothing is written now.
+    const silent = permit.override === "disabled";
+    if (!silent) this.#lapse(now);
     if (this.#generation === 0) this.#generation = 1;
     const current = permit.generation === this.#generation ||
       (permit.generation === 0 && this.#generation === 1);
     const slow = Math.max(0, now - permit.begunAt) >= this.#policy.slowCallMs;
     const failed = ending.outcome === "failure" ||
       (slow && permit.trial && this.#policy.slowTrialsFail);
-    const counts = current && this.#override?.kind !== "disabled";
+    const counts = current && !silent;
     if (counts) {
       for (const entry of this.#outside(now)) entry.aged = true;
     }
@@ -253,9 +218,7 @@ export class Model {
     const lapsed = this.#override !== null && override === null;
     const seen = lapsed ? [] : this.#counted();
     const window = seen.filter((entry) => this.#inWindow(entry, now));
-    const state = this.#state === "OPEN" && now >= (this.#openUntil ?? 0) /*KNOWN-A*/
-      ? "HALF_OPEN"
-      : this.#state;
+    const state = this.#state === "OPEN" && this.#cooledDown(now) ? "HALF_OPEN" : this.#state;
     const all = this.#entries.filter((entry) => entry.countedIn !== null);
     return {
       state,
@@ -402,21 +365,6 @@ export class Model {
       last: share(seen.slice(-this.#policy.windowSize)),
     };
   }
-}
-
-/** The built-in strategies, by the names of rule 4. */
-export const STRATEGIES = {
-  consecutive_failures: (evidence, policy) => evidence.run >= policy.failureThreshold,
-  percentage_failures: (evidence, policy) => reaches(evidence.sinceClosed, policy),
-  rolling_window: (evidence, policy) => reaches(evidence.window, policy),
-  slow_calls: ({ window }, policy) =>
-    reaches({ calls: window.calls, failures: window.slow }, policy),
-  count_window: (evidence, policy) => reaches(evidence.last, policy),
-} as const satisfies Record<string, ModelStrategy>;
-
-function reaches(share: Share, policy: ModelPolicy): boolean {
-  return share.calls >= policy.minimumThroughput && share.calls > 0 &&
-    share.failures * 100 >= policy.percentageThreshold * share.calls;
 }
 
 function share(entries: readonly Entry[]): Share {

@@ -5,27 +5,21 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import {
-  type CallResult,
   type CircuitBreaker,
-  CircuitBreakerOpenError,
   type CircuitPolicy,
   createFuse,
   type Fuse,
-  type FuseEvent,
   isStoreUnavailableError,
 } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
 import type { Store } from "../../src/store.ts";
 import { settled } from "../support/virtual_time.ts";
-import { type Case, CASES } from "./cases.ts";
+import { begin, Ignored, isSlow, outcomeOf, RETRY_AFTER_MS } from "./calls.ts";
+import { type Case, CASES, STRATEGY_OF_THE_USER } from "./cases.ts";
+import { compareReading, compareRejection } from "./compare.ts";
 import type { Command, Ending, Session, Step, Via } from "./commands.ts";
-import {
-  type Admission,
-  Model,
-  type ModelOverride,
-  type ModelPermit,
-  type Reading,
-} from "./model.ts";
+import { Ear } from "./ear.ts";
+import { Model, type ModelOverride, type ModelPermit } from "./model.ts";
 
 /** What a session is played on. */
 export interface Ground {
@@ -56,10 +50,6 @@ const OPERATOR = {
   disable: "disabled",
   metricsOnly: "metrics_only",
 } as const satisfies Record<string, ModelOverride>;
-
-const OPERATED = ["forced_open", "forced_closed", "disabled", "metrics_only", "released", "reset"];
-const LEGAL = ["opened CLOSED>OPEN", "opened HALF_OPEN>OPEN", "half_opened OPEN>HALF_OPEN"]
-  .concat("closed HALF_OPEN>CLOSED");
 
 /** Plays a session to its end; throws at the first disagreement. */
 export async function play(
@@ -92,8 +82,6 @@ interface Held {
 /** What an operator does. */
 type OperatorCommand = Extract<Command, { do: keyof typeof OPERATOR | "release" | "reset" }>;
 
-class Ignored extends Error {}
-
 class World {
   where = "";
   readonly #clock: FakeClock;
@@ -106,26 +94,24 @@ class World {
   readonly #breakers: CircuitBreaker[] = [];
   #held: Held[] = [];
   readonly #settled: Held[] = [];
-  /** Events since the last look. */
-  #heard: string[] = [];
-  /** What no event may ever say. Kept, for a listener that throws only makes another event. */
-  readonly #wrong: string[] = [];
+  readonly #ear: Ear;
+  #booted = 0;
   /** What the whole session did: calls that counted, calls that were refused. */
   readonly #did = { ended: 0, rejected: 0, disabled: false, died: false };
-  readonly #seen = { changes: 0, expired: 0, unconfirmed: 0, generations: new Set<number>() };
-  readonly #numbers = new Map<Fuse, number>();
-  readonly #wouldOpen = new Map<string, number>();
 
   constructor(session: Session, ground: Ground, clock: FakeClock) {
     this.#clock = clock;
     this.#ground = ground;
     this.#case = CASES[session.policy];
     this.#model = new Model(this.#case.model);
+    this.#ear = new Ear({
+      faults: ground.agreement === "faulty",
+      nonsense: typeof this.#case.options.cooldownMs === "function",
+    });
     for (let isolate = 0; isolate < session.isolates; isolate++) this.#boot(isolate);
   }
 
   async play(command: Command): Promise<void> {
-    if (Deno.env.get("DBG")) console.log(JSON.stringify(command));
     switch (command.do) {
       case "call":
         await this.#call(command.isolate, command.via, command.ending);
@@ -169,10 +155,7 @@ class World {
         break;
     }
     this.#compareEvents([]);
-    if (this.#ground.agreement === "exact") {
-      for (const breaker of this.#breakers) await this.#compareReading(breaker);
-      this.#compareEvents([]);
-    }
+    if (this.#ground.agreement === "exact") await this.#compareReadings();
   }
 
   /** Everything ends; what was admitted and what was refused must then be accounted for. */
@@ -189,7 +172,7 @@ class World {
     // A fresh isolate knows nothing but what the store holds.
     this.#boot(this.#fuses.length);
     const last = this.#breaker(this.#fuses.length - 1);
-    if (this.#ground.agreement === "exact") await this.#compareReading(last, true);
+    if (this.#ground.agreement === "exact") await this.#compareReadings(true);
     // A write, so that an override past its `until` is released, for the model too.
     await last.reset();
     this.#model.reset(this.#clock.now());
@@ -199,19 +182,19 @@ class World {
     if (this.#ground.agreement === "faulty") {
       assert(counted <= this.#did.ended, `${counted} calls counted of ${this.#did.ended}`);
       assert(metrics.totalRejected <= this.#did.rejected, "More rejections counted than made");
-      if (this.#did.died || this.#seen.unconfirmed > 0) return;
+      if (this.#did.died || this.#ear.unconfirmed > 0) return;
       assertEquals(counted, this.#did.ended, "Calls that ended and are not in the totals");
       return;
     }
     assertEquals(counted, this.#did.ended, "Calls that ended and are not in the totals");
     assertEquals(metrics.totalRejected, this.#did.rejected, "Rejections not in the totals");
     assertEquals(
-      this.#seen.changes,
+      this.#ear.changes,
       Math.max(0, generation - 1),
       "Each generation after the first is announced exactly once",
     );
     if (this.#ground.agreement !== "exact") return;
-    assertEquals(this.#seen.expired, this.#model.expiries, "Overrides that expired");
+    assertEquals(this.#ear.expired, this.#model.expiries, "Overrides that expired");
   }
 
   async dispose(): Promise<void> {
@@ -229,13 +212,13 @@ class World {
   /** Asks to run a call, which then hangs until it is ended. `undefined`: it was refused. */
   async #begin(isolate: number, via: Via): Promise<Held | undefined> {
     const breaker = this.#breaker(isolate);
-    const begun = via === "admit" ? await admit(breaker) : await start(breaker, via);
+    const begun = await begin(breaker, via);
     await this.#rest();
     const expected = this.#model.admit(this.#clock.now());
     if (!begun.granted) this.#did.rejected++;
     if (this.#ground.agreement === "exact") {
       assertEquals(begun.granted, expected.granted, `${this.where}: admitted`);
-      if (!begun.granted) this.#compareRejection(begun.error, expected);
+      if (!begun.granted) compareRejection(begun.error, expected, this.where);
     }
     this.#compareEvents(begun.granted ? [] : ["rejected"], "after");
     if (!begun.granted) return undefined;
@@ -244,7 +227,7 @@ class World {
   }
 
   async #end(held: Held, ending: Ending): Promise<void> {
-    if (ending === "slow_success" || ending === "slow_failure") this.#step(this.#slowMs());
+    if (isSlow(ending)) this.#step(this.#slowMs());
     await held.end(ending);
     await this.#rest();
     if (held.via === "admit") this.#settled.push(held);
@@ -326,12 +309,10 @@ class World {
     const fuse = createFuse({
       stores: { main: this.#ground.store },
       clock: this.#clock.now,
-      strategies: {
-        custom: ({ window }, policy) => window.failures > policy.failureThreshold,
-      },
+      strategies: STRATEGY_OF_THE_USER,
     });
-    fuse.on("*", (event) => this.#hear(fuse, event));
-    this.#numbers.set(fuse, this.#numbers.size);
+    const number = this.#booted++;
+    fuse.on("*", (event) => this.#ear.hear(number, event));
     this.#fuses[isolate] = fuse;
     this.#breakers[isolate] = fuse.make("model", {
       ...this.#case.options,
@@ -363,54 +344,6 @@ class World {
     return this.#breakers[isolate % this.#breakers.length] as CircuitBreaker;
   }
 
-  #hear(fuse: Fuse, event: FuseEvent): void {
-    if (Deno.env.get("DBG")) {
-      console.log(
-        "   EVENT",
-        this.#numbers.get(fuse),
-        event.type,
-        (event as { generation?: number }).generation,
-        (event as { local?: boolean }).local ?? "",
-        (event as { error?: unknown }).error ?? "",
-      );
-    }
-    const { type } = event;
-    if (type === "store_error" || type === "store_recovered") {
-      if (this.#ground.agreement !== "faulty") this.#heard.push(`${type} (no fault was made)`);
-    } else if (type === "unconfirmed") {
-      this.#seen.unconfirmed++;
-    } else if (type === "listener_error") {
-      // A cooldown function that answers nonsense is reported through it.
-      if (typeof this.#case.options.cooldownMs !== "function") this.#heard.push(type);
-    } else if (type === "would_open") {
-      // Each outage begins with a breaker of its own, which knows of no earlier warning.
-      if (event.local === true) return;
-      const key = `${this.#numbers.get(fuse)} #${event.generation}`;
-      this.#wouldOpen.set(key, (this.#wouldOpen.get(key) ?? 0) + 1);
-    } else if (type === "opened" || type === "half_opened" || type === "closed") {
-      const edge = `${type} ${event.from}>${event.to}`;
-      if (!LEGAL.includes(edge)) this.#wrong.push(`${edge} is no legal edge`);
-      if (event.local === true) return;
-      if (type === "half_opened" && this.#ground.agreement === "faulty") return; // KNOWN-B
-      if (this.#seen.generations.has(event.generation)) {
-        this.#wrong.push(`Generation ${event.generation} was announced twice`);
-      }
-      this.#seen.generations.add(event.generation);
-      this.#seen.changes++;
-      this.#heard.push(`${edge} #${event.generation}`);
-    } else if (OPERATED.includes(type)) {
-      this.#seen.changes++;
-      if (type === "released" && event.reason === "expired") this.#seen.expired++;
-      else this.#heard.push(type);
-    } else if (type === "success" || type === "failure" || type === "ignored") {
-      // Whether a neutral ending came late changes nothing, and is not always known.
-      const late = event.late === true && type !== "ignored";
-      this.#heard.push(late ? `${type} late` : type);
-    } else if (type !== "slow" && (type as string) !== "cooldownMs") {
-      this.#heard.push(type);
-    }
-  }
-
   /**
    * What was heard since the last look is what the model announces, and what the call itself
    * lets expect, `"before"` or `"after"` it (rule 14). `null`: whatever the call lets hear.
@@ -420,18 +353,13 @@ class World {
     order: "before" | "after" = "before",
     wouldOpen = false,
   ): void {
-    assertEquals(this.#wrong, [], this.where);
     const announced = this.#model.takeAnnounced();
-    let heard = this.#heard;
-    this.#heard = [];
-    for (const [key, count] of this.#wouldOpen) {
-      assertEquals(count, 1, `${this.where}: would_open in one isolate and generation ${key}`);
-    }
+    let heard = this.#ear.take(this.where);
     if (this.#ground.agreement !== "exact") return;
-    if (wouldOpen) {
+    // The view does not flush successes early for the sake of a warning: it may come later.
+    if (wouldOpen && this.#ground.settle !== true) {
       const { generation } = this.#model.read(this.#clock.now());
-      const keys = [...this.#wouldOpen.keys()].filter((key) => key.endsWith(` #${generation}`));
-      assert(keys.length > 0, `${this.where}: no would_open`);
+      assert(this.#ear.hasWarned(generation), `${this.where}: no would_open`);
     }
     if (ofCall === null) {
       heard = heard.filter((event) => !/^(success|failure|ignored)/.test(event));
@@ -441,152 +369,14 @@ class World {
     assertEquals(heard, expected, `${this.where}: events`);
   }
 
-  #compareRejection(error: unknown, expected: Admission): void {
-    if (!(error instanceof CircuitBreakerOpenError) || expected.granted) throw error;
-    assertEquals(error.state, expected.state, `${this.where}: state of the rejection`);
-    if (expected.retryAfterMs !== null) {
-      assertEquals(error.retryAfterMs, expected.retryAfterMs, `${this.where}: retryAfterMs`);
+  async #compareReadings(flushed = false): Promise<void> {
+    const totals = flushed ? "all" : this.#did.disabled ? "none" : "counted";
+    const view = this.#ground.settle === true;
+    const expected = this.#model.read(this.#clock.now());
+    for (const breaker of this.#breakers) {
+      await compareReading(breaker, expected, { where: this.where, totals, view });
     }
-  }
-
-  async #compareReading(breaker: CircuitBreaker, flushed = false): Promise<void> {
-    const now = this.#clock.now();
-    const expected = this.#model.read(now);
-    const snapshot = await breaker.snapshot();
-    const metrics = await breaker.getMetrics();
-    // What a single isolate has not sent yet is neither booked nor, at first, the circuit's birth.
-    const settles = this.#ground.settle === true;
-    assertEquals(await breaker.isOpen(), expected.met === "OPEN", `${this.where}: isOpen`);
-    const { window, totals } = expected;
-    // Beneath an override nothing moves on, so that OPEN may read as either once it has cooled down.
-    const hidden = expected.override !== null && expected.state === "HALF_OPEN";
-    assertEquals(
-      {
-        met: await breaker.getState(),
-        state: hidden ? expected.state : snapshot.state,
-        override: snapshot.override?.kind ?? null,
-        until: snapshot.override?.until?.getTime() ?? null,
-        generation: settles ? Math.max(1, snapshot.generation) : snapshot.generation,
-        reopenCount: snapshot.reopenCount,
-        openedAt: snapshot.openedAt?.getTime() ?? null,
-        openUntil: expected.state === "OPEN" ? snapshot.openUntil?.getTime() : null,
-        consecutiveFailures: metrics.consecutiveFailures,
-        consecutiveSuccesses: metrics.consecutiveSuccesses,
-        window: settles ? null : metrics.window,
-        totals: this.#comparableTotals({
-          successes: metrics.totalSuccesses,
-          failures: metrics.totalFailures,
-          slow: metrics.totalSlow,
-          rejected: metrics.totalRejected,
-        }, flushed),
-        lastFailureAt: metrics.lastFailureAt?.getTime() ?? null,
-        lastSuccessAt: settles ? null : metrics.lastSuccessAt?.getTime() ?? null,
-      },
-      {
-        met: expected.met,
-        state: expected.state,
-        override: expected.override,
-        until: expected.until,
-        generation: settles ? Math.max(1, expected.generation) : expected.generation,
-        reopenCount: expected.reopenCount,
-        openedAt: expected.openedAt,
-        openUntil: expected.state === "OPEN" ? expected.openUntil : null,
-        consecutiveFailures: expected.consecutiveFailures,
-        consecutiveSuccesses: expected.consecutiveSuccesses,
-        window: settles ? null : { calls: window.successes + window.failures, ...window },
-        totals: this.#comparableTotals(totals, flushed),
-        lastFailureAt: expected.lastFailureAt,
-        lastSuccessAt: settles ? null : expected.lastSuccessAt,
-      },
-      `${this.where}: what breaker and model read`,
-    );
-  }
-
-  /** What feeds totals alone may wait for the next flush: rejections, and calls while disabled. */
-  #comparableTotals(totals: Reading["totals"], flushed: boolean): Partial<Reading["totals"]> {
-    if (flushed) return totals;
-    return this.#did.disabled ? {} : { ...totals, rejected: 0 };
+    // Reading moves nothing and tells nobody.
+    this.#compareEvents([]);
   }
 }
-
-type Begun =
-  | { readonly granted: true; readonly end: (ending: Ending) => Promise<void> }
-  | { readonly granted: false; readonly error: unknown };
-
-/** Runs a function that hangs until it is ended, and waits until it runs or is refused. */
-async function start(breaker: CircuitBreaker, via: "call" | "tryCall"): Promise<Begun> {
-  const started = Promise.withResolvers<"started">();
-  const gate = Promise.withResolvers<unknown>();
-  let runs = 0;
-  const fn = (): Promise<unknown> => {
-    runs++;
-    started.resolve("started");
-    return gate.promise;
-  };
-  const done = via === "tryCall" ? breaker.tryCall(fn) : called(breaker.call(fn));
-  const first = await Promise.race([started.promise, done]);
-  if (first !== "started") {
-    if (first.ok || !first.rejected) throw new Error("Neither run nor rejected");
-    return { granted: false, error: first.error };
-  }
-  return {
-    granted: true,
-    async end(ending) {
-      const { ok, value } = endingOf(ending);
-      if (ok) gate.resolve(value);
-      else gate.reject(value);
-      const result = await done;
-      assertEquals(runs, 1, "The function ran once");
-      assertEquals(result.ok, ok, "The caller gets what the function gave");
-      assert((result.ok ? result.value : result.error) === value, "The very value or error");
-    },
-  };
-}
-
-async function called(call: Promise<unknown>): Promise<CallResult<unknown>> {
-  try {
-    return { ok: true, source: "call", value: await call };
-  } catch (error) {
-    return error instanceof CircuitBreakerOpenError
-      ? { ok: false, rejected: true, error, retryAfterMs: error.retryAfterMs }
-      : { ok: false, rejected: false, error };
-  }
-}
-
-async function admit(breaker: CircuitBreaker): Promise<Begun> {
-  try {
-    const permit = await breaker.admit();
-    return {
-      granted: true,
-      async end(ending) {
-        const outcome = outcomeOf(ending);
-        if (outcome === "success") await permit.success();
-        else if (outcome === "failure") await permit.failure(new Error("Broken"));
-        else if (ending === "ignored") await permit.ignore();
-        else await permit[Symbol.asyncDispose]();
-      },
-    };
-  } catch (error) {
-    return { granted: false, error };
-  }
-}
-
-function outcomeOf(ending: Ending): "success" | "failure" | "neutral" {
-  if (ending === "ignored" || ending === "dropped") return "neutral";
-  return ending === "success" || ending === "slow_success" ? "success" : "failure";
-}
-
-/** What the called function gives. */
-function endingOf(ending: Ending): { readonly ok: boolean; readonly value: unknown } {
-  if (outcomeOf(ending) === "neutral") return { ok: false, value: new Ignored("Not now") };
-  if (ending === "failed_response") {
-    return { ok: true, value: new Response(null, { status: 503, headers: RETRY_AFTER }) };
-  }
-  return outcomeOf(ending) === "success"
-    ? { ok: true, value: Symbol("value") }
-    : { ok: false, value: new Error("Broken") };
-}
-
-/** Longer than some of the cooldowns, and than some of their limits. */
-const RETRY_AFTER_MS = 5_000;
-const RETRY_AFTER = { "Retry-After": `${RETRY_AFTER_MS / 1_000}` };

@@ -39,7 +39,7 @@ export interface FleetResult {
 }
 
 /** `setTimeout`'s limit, about 25 days of real time: the deadlines of operations never pass. */
-const NEVER_MS = 2_000_000_000;
+export const NEVER_MS = 2_000_000_000;
 
 /** Runs a fleet. */
 export async function simulate(options: FleetOptions): Promise<FleetResult> {
@@ -119,7 +119,7 @@ export async function simulate(options: FleetOptions): Promise<FleetResult> {
 const FAILURE = new Error("Bad luck");
 
 /** The store behind a network: 5 to 50 ms a trip, applied on arrival, packets may overtake. */
-function distant(
+export function distant(
   inner: Store,
   time: VirtualTime,
   random: () => number,
