@@ -19,8 +19,9 @@ export function guardedFetch<F>(
   input: RequestInfo | URL,
   init: RequestInit | undefined,
 ): Promise<Response | F> {
-  // What `fetch` itself goes by: `init.signal`, where given, replaces the Request's.
-  const caller = init?.signal ?? (input instanceof Request ? input.signal : undefined);
+  // What `fetch` itself goes by: `init.signal`, where given, `null` too, replaces the Request's.
+  const given = init?.signal === undefined && input instanceof Request ? input : init;
+  const caller = given?.signal ?? undefined;
   return breaker.call((context) => {
     const signal = (context as CallScope).limit;
     if (signal === undefined) return fetch(input, init);

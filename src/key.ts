@@ -68,7 +68,13 @@ export function fromKey(key: string): KeyParts | null {
     context: match[2] ?? null,
     boundary: match[3] ?? null,
   };
-  return toKey(parts) === key ? parts : null;
+  const ours = [parts.context, parts.boundary].every((scope) => scope === null || isScope(scope));
+  return ours && toKey(parts) === key ? parts : null;
+}
+
+/** Whether a scope is as {@linkcode scopeText} gives it. */
+function isScope(text: string): boolean {
+  return text.split(":").every((part) => part !== "" && escape(unescape(part)) === part);
 }
 
 /** Which circuit a key of a store names. */

@@ -32,6 +32,7 @@ export class LocalCircuit extends Circuit {
   #rejected = 0;
   /** The live record. One that was dropped reads as absent. */
   #seen: Snapshot | undefined;
+
   override admit(): Grant | Refusal {
     let seen = this.#seen;
     if (seen === undefined || seen.generation === 0) {

@@ -83,7 +83,8 @@ export interface CircuitPolicy {
    */
   cooldownMs?: number | Cooldown | undefined;
   /**
-   * No opening lasts longer, in ms, whatever a function or a `Retry-After` says. A positive integer.
+   * No opening lasts longer, in ms, whatever a function or a `Retry-After` says. An
+   * integer from 1 to 8.64e15.
    *
    * @default {600_000}
    */
@@ -200,7 +201,8 @@ const NUMBERS: Readonly<
 > = {
   failureThreshold: [5],
   successThreshold: [2],
-  maxCooldownMs: [600_000],
+  // Beyond what a Date reaches, times are not exact any more.
+  maxCooldownMs: [600_000, 1, 8.64e15],
   windowMs: [120_000],
   windowSize: [100, 1, 10_000],
   minimumThroughput: [10],
@@ -318,7 +320,9 @@ function resolve(
   strategies: Readonly<Record<string, Strategy>>,
   report: (type: string, error: unknown) => void,
 ): Rule[] {
-  const list = Array.isArray(option) ? option : [option ?? "consecutive_failures"];
+  const list = Array.isArray(option)
+    ? option
+    : [option === undefined ? "consecutive_failures" : option];
   if (list.length === 0) refuse(SUBJECT, "strategy", "a strategy or a list of them", list);
   return list.map((one: StrategyOption): Rule => {
     if (typeof one === "function") return customRule(one.name || "custom", one, report);

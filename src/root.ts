@@ -230,8 +230,9 @@ const CIRCUIT_OPTIONS = [...POLICY_OPTIONS, ...HANDLE_OPTIONS];
 function merge<T extends object>(...sources: (T | undefined)[]): T {
   const merged: Record<string, unknown> = {};
   for (const source of sources) {
-    for (const [option, value] of Object.entries(source ?? {})) {
-      if (value !== undefined) merged[option] = value;
+    // Inherited options too: they were checked like the others.
+    for (const option in source) {
+      if (source[option] !== undefined) merged[option] = source[option];
     }
   }
   return merged as T;

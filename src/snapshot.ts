@@ -160,8 +160,15 @@ export function toMetrics(s: Snapshot): CircuitMetrics {
 }
 
 function date(ms: number | null): Date | null {
-  return ms === null ? null : new Date(ms);
+  return ms === null ? null : dateOf(ms);
 }
+
+/** A Date that can be printed: one moment further off than a Date reaches stands for all beyond. */
+export function dateOf(ms: number): Date {
+  return new Date(Math.min(MAX_DATE_MS, Math.max(-MAX_DATE_MS, ms)));
+}
+
+const MAX_DATE_MS = 8.64e15;
 
 /** Why a circuit is as it is, in one sentence. */
 export function explain(name: string, s: Snapshot, reading: Reading): string {
@@ -188,5 +195,5 @@ export function explain(name: string, s: Snapshot, reading: Reading): string {
 }
 
 function iso(ms: number | null): string {
-  return ms === null ? "an unknown time" : new Date(ms).toISOString();
+  return ms === null ? "an unknown time" : dateOf(ms).toISOString();
 }
