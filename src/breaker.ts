@@ -18,7 +18,7 @@ import type {
   OverrideOptions,
   Permit,
 } from "./circuit_breaker.ts";
-import { CallTimeoutError } from "./errors.ts";
+import { CallTimeoutError, FuseError } from "./errors.ts";
 import type { Events } from "./events.ts";
 import { type GuardedFetch, guardedFetch } from "./fetch.ts";
 import { type CircuitEvent, type EventQuery, historyOf } from "./history.ts";
@@ -247,7 +247,7 @@ export class Breaker<F> implements CircuitBreaker<F> {
         if (options.signal?.aborted) return ended(options.signal.reason, raw);
       }
     } catch (error) {
-      return Promise.reject(error);
+      return ended(error, raw);
     }
     const decision = this.#circuit.admit(this.#unit);
     return decision instanceof Promise
@@ -406,9 +406,7 @@ export class Breaker<F> implements CircuitBreaker<F> {
     if ((options?.fallback ?? this.#handle.fallback) != null) {
       return this.#fallBack(error, "state" in error ? error.state : this.#state, options, raw);
     }
-    if (raw) return Promise.reject(error);
-    const { retryAfterMs } = error;
-    return Promise.resolve({ ok: false, rejected: true, error, retryAfterMs });
+    return rejected(error, raw);
   }
 
   /** What a call meets, as far as is known here. */
@@ -440,7 +438,10 @@ export class Breaker<F> implements CircuitBreaker<F> {
         thrown = next;
       }
     }
-    return ended(thrown, raw);
+    // One that hands the rejection on leaves it what it was.
+    return thrown === error && error instanceof FuseError && "retryAfterMs" in error
+      ? rejected(error as Refusal["refused"], raw)
+      : ended(thrown, raw);
   }
 }
 
@@ -450,6 +451,13 @@ const UNTIMED = -1;
 /** Time that went back counts as standing still. */
 function elapsed(from: number, to: number): number {
   return from !== UNTIMED && to > from ? to - from : 0;
+}
+
+/** A call that was not let through. */
+function rejected(error: Refusal["refused"], raw: boolean): Promise<unknown> {
+  if (raw) return Promise.reject(error);
+  const { retryAfterMs } = error;
+  return Promise.resolve({ ok: false, rejected: true, error, retryAfterMs });
 }
 
 /** A call that ends with an error. */

@@ -406,7 +406,8 @@ export abstract class Circuit {
 
   /** Announces, once an override, that the circuit would have opened. */
   protected warn(s: Snapshot): void {
-    if (s.override?.kind !== "metrics_only" || this.#warned === s.generation) return;
+    if (s.override?.kind !== "metrics_only" || s.state !== "CLOSED") return;
+    if (this.#warned === s.generation) return;
     const reason = tripping(s, this.policy);
     if (reason === null) return;
     this.#warned = s.generation;

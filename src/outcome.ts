@@ -4,7 +4,7 @@
  * @module
  */
 
-import { isCircuitBreakerOpenError } from "./errors.ts";
+import { isCallTimeoutError, isCircuitBreakerOpenError } from "./errors.ts";
 
 /** How a call ended, for `isFailure`. */
 export type Outcome =
@@ -61,6 +61,8 @@ export function judgeError(
   if (isCircuitBreakerOpenError(error)) return "neutral";
   try {
     if (ignore !== undefined && matches(ignore, error)) return "neutral";
+    // Who lists the errors of an upstream does not mean that its silence is a success.
+    if (isCallTimeoutError(error)) return "failure";
     if (record !== undefined && !matches(record, error)) return "success";
     return isFailure === undefined || isFailure({ ok: false, error, durationMs })
       ? "failure"
@@ -90,10 +92,14 @@ export function retryAfterOf(result: unknown, now: number): number {
   const header = result.headers.get("retry-after")?.trim() ?? "";
   if (/^\d+$/.test(header)) return Number(header) * 1000;
   // A date, not one of the many other texts that `Date.parse` makes sense of; always in GMT.
-  if (!/^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)/.test(header)) return 0;
+  if (!HTTP_DATE.test(header)) return 0;
   const date = Date.parse(header.endsWith("GMT") ? header : `${header} GMT`);
   return Number.isNaN(date) ? 0 : Math.max(0, date - now);
 }
+
+/** The three forms of RFC 9110, section 5.6.7, in the order it gives them. */
+const HTTP_DATE =
+  /^(\w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT|\w{6,9}, \d\d-\w{3}-\d\d [\d:]{8} GMT|\w{3} \w{3} [ \d]\d [\d:]{8} \d{4})$/;
 
 /** Lets go of a Response that nobody will read: an unread body holds a connection. */
 export function discard(value: unknown): void {

@@ -297,7 +297,7 @@ export function createPolicy(
   if (slowFails && numbers.slowCallMs === undefined) {
     refuse(SUBJECT, "slowCallMs", `a positive integer for slow_calls`, undefined);
   }
-  const data = { ...numbers, strategy: names.join(), cooldownMs };
+  const data = { ...numbers, strategy: rules.map((rule) => rule.id).join(), cooldownMs };
   return {
     ...numbers,
     cooldownMs,
@@ -325,9 +325,11 @@ function resolve(
     : [option === undefined ? "consecutive_failures" : option];
   if (list.length === 0) refuse(SUBJECT, "strategy", "a strategy or a list of them", list);
   return list.map((one: StrategyOption): Rule => {
-    if (typeof one === "function") return customRule(one.name || "custom", one, report);
-    if (Object.hasOwn(strategies, one)) return customRule(one, strategies[one]!, report);
-    if (Object.hasOwn(BUILT_IN, one)) return { name: one, opens: BUILT_IN[one as StrategyName] };
+    if (typeof one === "function") return customRule(one.name || "custom", "custom", one, report);
+    if (Object.hasOwn(strategies, one)) return customRule(one, one, strategies[one]!, report);
+    if (Object.hasOwn(BUILT_IN, one)) {
+      return { name: one, id: one, opens: BUILT_IN[one as StrategyName] };
+    }
     const known = [...Object.keys(BUILT_IN), ...Object.keys(strategies)].join(", ");
     return refuse(SUBJECT, "strategy", `a function or one of ${known}`, one);
   });
@@ -350,8 +352,8 @@ export function samePolicy(a: CircuitPolicyData, b: CircuitPolicyData): boolean 
 
 /** The options in which two policies differ. Functions are not compared. */
 export function differences(a: CircuitPolicyData, b: CircuitPolicyData): string[] {
-  const names = (policy: CircuitPolicyData) => policy.rules.map((rule) => rule.name).join();
-  const differing: string[] = names(a) === names(b) ? [] : ["strategy"];
+  const ids = (policy: CircuitPolicyData) => policy.rules.map((rule) => rule.id).join();
+  const differing: string[] = ids(a) === ids(b) ? [] : ["strategy"];
   for (const option of POLICY_OPTIONS as (keyof CircuitPolicyData)[]) {
     const [one, other] = [a[option], b[option]];
     if (one !== other && !(typeof one === "function" && typeof other === "function")) {

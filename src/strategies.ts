@@ -47,7 +47,10 @@ export type StrategyOption = StrategyName | (string & Record<never, never>) | St
 
 /** A strategy as the machine asks it. */
 export interface Rule {
+  /** What a trip by it is called. */
   readonly name: string;
+  /** What it is compared by; functions given inline all compare alike. */
+  readonly id: string;
   opens(snapshot: Snapshot, policy: Policy): boolean;
 }
 
@@ -71,11 +74,13 @@ export const BUILT_IN: Readonly<Record<StrategyName, Rule["opens"]>> = {
 /** A user's strategy as a rule; one that throws is reported and opens nothing. */
 export function customRule(
   name: string,
+  id: string,
   strategy: Strategy,
   report: (type: string, error: unknown) => void,
 ): Rule {
   return {
     name,
+    id,
     opens(snapshot, policy) {
       try {
         return strategy(strategyMetrics(snapshot), policy) === true;
