@@ -268,14 +268,17 @@ export class View extends Circuit {
   /** Waits for the store's word. Also what a view that is too old is replaced by: it costs as much as a read. */
   async #acquire(): Promise<Grant | Refusal> {
     for (;;) {
-      const token = this.#lostToken ?? newId();
+      // A slot asked for again is the same slot, and another request: what the first one moved may
+      // have moved on since, and is not announced late.
+      const id = newId();
+      const token = this.#lostToken ?? id;
       this.#lostToken = null;
       let s: Snapshot;
       let granted: boolean;
       try {
         const answer = await this.#ask(
           "acquire",
-          () => this.store.acquire(this.identity.key, this.acquiring(token, token)),
+          () => this.store.acquire(this.identity.key, this.acquiring(id, token)),
         );
         if (answer.moved) this.tellHalfOpened(answer);
         ({ snapshot: s, granted } = answer);

@@ -1,0 +1,511 @@
+/**
+ * Hono middleware: guards the routes behind it, gives handlers a Fuse bound to their request, and
+ * tells health and metrics. One code for Deno, Cloudflare Workers and Node.
+ *
+ * @example Five failures in a row, and the routes behind answer 503 at once
+ * ```ts
+ * import { createFuse } from "@fuse/edge";
+ * import { circuitBreaker, type FuseVariables, health, metrics } from "@fuse/edge/hono";
+ * import { assertEquals } from "@std/assert";
+ * import { Hono } from "hono";
+ *
+ * const fuse = createFuse();
+ * const app = new Hono<{ Variables: FuseVariables }>();
+ *
+ * app.get("/health", health({ fuse, critical: ["orders"] }));
+ * app.get("/metrics", metrics({ fuse }));
+ * app.use("/orders/*", circuitBreaker({ fuse, name: "orders" }));
+ * app.get("/orders/:id", (c) => c.var.fuse.fetch(`http://localhost:1/${c.req.param("id")}`));
+ * app.onError((_error, c) => c.text("Bad Gateway", 502));
+ *
+ * for (let i = 0; i < 5; i++) assertEquals((await app.request("/orders/7")).status, 502);
+ *
+ * const rejected = await app.request("/orders/7");
+ * assertEquals([rejected.status, rejected.headers.get("retry-after")], [503, "60"]);
+ * assertEquals((await app.request("/health")).status, 503);
+ * ```
+ *
+ * @module
+ */
+
+import type { Context, MiddlewareHandler } from "hono";
+import { HTTPException } from "hono/http-exception";
+import type { RequestScope } from "./background.ts";
+import {
+  type CallTimeoutError,
+  type CircuitBreakerOpenError,
+  isCallTimeoutError,
+  isCircuitBreakerOpenError,
+  type StoreUnavailableError,
+} from "./errors.ts";
+import type { Fuse } from "./fuse.ts";
+import type { CircuitIdentity, Scope } from "./key.ts";
+import { known, refuse } from "./options.ts";
+import { isFailedResponse } from "./outcome.ts";
+import type { CircuitPolicy } from "./policy.ts";
+import { prometheus, PROMETHEUS_CONTENT_TYPE } from "./prometheus.ts";
+
+/**
+ * What {@linkcode circuitBreaker} sets, for typing: `new Hono<{ Variables: FuseVariables }>()`.
+ */
+export type FuseVariables = {
+  /** The Fuse, in the scopes that the middleware was given, bound to the request's `waitUntil`. */
+  fuse: Fuse;
+};
+
+/** A value, or a function that gives it for a request. */
+export type FromContext<T> = T | ((c: HonoContext) => T);
+
+/**
+ * Hono's own `Context`.
+ *
+ * @internal
+ */
+export type HonoContext = Context;
+
+/**
+ * Hono's own type of what {@linkcode circuitBreaker} makes.
+ *
+ * @internal
+ */
+export type FuseMiddleware = MiddlewareHandler<{ Variables: FuseVariables }>;
+
+/**
+ * Hono's own type of what {@linkcode health} and {@linkcode metrics} make.
+ *
+ * @internal
+ */
+export type FuseHandler = MiddlewareHandler;
+
+/** Options of {@linkcode circuitBreaker}. */
+export interface CircuitBreakerMiddlewareOptions {
+  /**
+   * The Fuse. A function, for where bindings exist only per request, is called once per isolate and
+   * its answer kept, for all middleware that is given the same function.
+   */
+  fuse: FromContext<Fuse>;
+  /**
+   * Circuit that guards the routes behind. Left out, or `undefined` for a request: guards nothing,
+   * only sets `c.var.fuse`.
+   */
+  name?: FromContext<string | undefined> | undefined;
+  /** Options of the circuit. `callTimeoutMs` answers 504. */
+  options?: CircuitPolicy | undefined;
+  /**
+   * Whether the handler failed, from `c.error` and `c.res`. Left out: 5xx, 429 and thrown errors are
+   * failures; an `HTTPException` is the response that it becomes.
+   */
+  isFailure?: ((c: HonoContext) => boolean) | undefined;
+  /** Scope of the circuit and of `c.var.fuse`; `null`: none. */
+  context?: FromContext<Scope | null> | undefined;
+  /** Scope of the circuit and of `c.var.fuse`, in the other dimension; `null`: none. */
+  boundary?: FromContext<Scope | null> | undefined;
+  /** Answers in place of the 503 with `Retry-After` and problem+json. */
+  onOpen?:
+    | ((error: CircuitBreakerOpenError, c: HonoContext) => Response | Promise<Response>)
+    | undefined;
+}
+
+/** Options of {@linkcode health}. */
+export interface HealthOptions {
+  /** The Fuse, as for {@linkcode circuitBreaker}. */
+  fuse: FromContext<Fuse>;
+  /**
+   * Names of circuits without which this instance is of no use. Of no scope: what one tenant meets
+   * is not the instance's.
+   */
+  critical?: readonly string[] | undefined;
+}
+
+/** Options of {@linkcode metrics}. */
+export interface MetricsOptions {
+  /** The Fuse, as for {@linkcode circuitBreaker}. */
+  fuse: FromContext<Fuse>;
+  /**
+   * Whether each context and boundary has series of its own, labeled `context` and `boundary`.
+   * Without it, circuits of all scopes add up under their name.
+   *
+   * @default {false}
+   */
+  scopeLabels?: boolean | undefined;
+}
+
+/**
+ * Guards the routes behind it, and sets `c.var.fuse` for outgoing calls.
+ *
+ * The response is handed on untouched, and judged when its headers are there. A client that goes
+ * away, and a rejection by a circuit further in, count as nothing. Errors reach `app.onError` as
+ * they would without it, and so do two `HTTPException`s of its own, told apart by their `cause`: 504
+ * for a `CallTimeoutError`, 503 for a `StoreUnavailableError`.
+ *
+ * Cost: that of `breaker.call`.
+ *
+ * @throws {TypeError | RangeError} Naming the option: at once where `fuse` and `name` are values,
+ * else at the first request.
+ *
+ * @example A circuit for each tenant
+ * ```ts
+ * import { createFuse } from "@fuse/edge";
+ * import { circuitBreaker } from "@fuse/edge/hono";
+ * import { assertEquals } from "@std/assert";
+ * import { Hono } from "hono";
+ *
+ * const fuse = createFuse();
+ * const app = new Hono();
+ * app.use(circuitBreaker({
+ *   fuse,
+ *   name: "reports",
+ *   options: { failureThreshold: 1 },
+ *   context: (c) => ({ type: "tenant", id: c.req.header("x-tenant") ?? "none" }),
+ *   onOpen: (error, c) => c.text(`${error.circuit.context} has to wait`, 503),
+ * }));
+ * app.get("/", (c) => c.text("no report", c.req.header("x-tenant") === "acme" ? 500 : 200));
+ *
+ * const get = (tenant: string) => app.request("/", { headers: { "x-tenant": tenant } });
+ * await get("acme");
+ * assertEquals(await (await get("acme")).text(), "tenant:acme has to wait");
+ * assertEquals((await get("initech")).status, 200);
+ * ```
+ */
+export function circuitBreaker(options: CircuitBreakerMiddlewareOptions): FuseMiddleware {
+  known("circuitBreaker()", options, MIDDLEWARE_OPTIONS);
+  const { name, options: policy, isFailure, onOpen } = options;
+  const fuseOf = source("circuitBreaker()", options.fuse);
+  // Bad options are refused here, where everything is known.
+  if (typeof options.fuse !== "function" && typeof name === "string") {
+    options.fuse.make(name, policy);
+  }
+
+  return async function circuitBreaker(c, next) {
+    let fuse = fuseOf(c).with(requestScope(c));
+    const context = valueOf(options.context, c);
+    const boundary = valueOf(options.boundary, c);
+    if (context !== undefined) fuse = fuse.for(context);
+    if (boundary !== undefined) fuse = fuse.boundary(boundary);
+    c.set("fuse", fuse);
+
+    const circuit = valueOf(name, c);
+    if (circuit === undefined) return await next();
+    const breaker = fuse.make(
+      circuit,
+      isFailure === undefined ? policy : { ...policy, isFailure: () => isFailure(c) },
+    );
+
+    // Asked for now: some runtimes only notice the client going once there is a signal to abort.
+    const client = c.req.raw.signal;
+    // Aborted when the ending says nothing about the routes behind.
+    const moot = new AbortController();
+    let over = false;
+    let downstream: Promise<void> | undefined;
+    const result = await breaker.tryCall(async () => {
+      try {
+        await (downstream = next());
+      } finally {
+        if (client.aborted || turnedAway.has(c)) moot.abort();
+      }
+      // A call that is over lets go of what comes late: c.res may be another response by then.
+      return over || moot.signal.aborted ? undefined : answerOf(c);
+    }, { signal: moot.signal });
+    over = true;
+
+    if (result.ok) return;
+    if (moot.signal.aborted) return await downstream;
+    const { error } = result;
+    if (result.rejected) {
+      turnedAway.add(c);
+      if (!isCircuitBreakerOpenError(result.error)) throw unavailable(result.error);
+      if (onOpen !== undefined) return await onOpen(result.error, c);
+      const response = result.error.getResponse();
+      return c.newResponse(response.body, response);
+    }
+    // Hono has answered errors of the routes behind, but for what is no Error.
+    if (error === c.error) return;
+    throw isCallTimeoutError(error) ? timedOut(error) : error;
+  };
+}
+
+/**
+ * Tells what is open: 200 with `{ status: "ok" | "degraded", open: [names] }`, 503 only when a
+ * circuit named in `critical` is. A third party's failure must not drain healthy instances.
+ *
+ * Goes by what this isolate knows, without a round trip: the circuits that it opened, or met open, and
+ * those named in `critical`. An open circuit whose cooldown has passed is open no more, so that an
+ * instance out of rotation comes back.
+ *
+ * @example
+ * ```ts
+ * import { createFuse } from "@fuse/edge";
+ * import { health } from "@fuse/edge/hono";
+ * import { assertEquals } from "@std/assert";
+ * import { Hono } from "hono";
+ *
+ * const fuse = createFuse();
+ * const app = new Hono().get("/health", health({ fuse, critical: ["database"] }));
+ *
+ * await fuse.make("newsletter").forceOpen();
+ * const response = await app.request("/health");
+ * assertEquals(response.status, 200);
+ * assertEquals(await response.json(), { status: "degraded", open: ["newsletter"] });
+ *
+ * await fuse.make("database").forceOpen();
+ * assertEquals((await app.request("/health")).status, 503);
+ * ```
+ */
+export function health(options: HealthOptions): FuseHandler {
+  known("health()", options, ["fuse", "critical"]);
+  const { critical = [] } = options;
+  // Circuits that may be open: looked at when somebody asks, and forgotten if they are not.
+  const suspects = new Map<string, CircuitIdentity>();
+  const suspect = ({ key, store, name, context, boundary }: CircuitIdentity) => {
+    const id = `${key} ${store}`; // there is no space in a key
+    if (suspects.has(id)) return;
+    if (suspects.size >= MAX_SUSPECTS) suspects.delete(suspects.keys().next().value!);
+    suspects.set(id, { key, store, name, context, boundary });
+  };
+  const fuseOf = source("health()", options.fuse, (fuse) => {
+    for (const type of ["opened", "forced_open", "imported", "released", "rejected"] as const) {
+      fuse.on(type, suspect);
+    }
+  });
+
+  return function health(c) {
+    const fuse = fuseOf(c);
+    const open = new Set<string>();
+    let down = false;
+    for (const name of critical) suspect(fuse.make(name));
+    for (const [id, circuit] of suspects) {
+      if (isOpen(circuit, fuse)) {
+        open.add(circuit.name);
+        down ||= critical.includes(circuit.name) && isOfView(circuit, fuse);
+      } else {
+        suspects.delete(id);
+      }
+    }
+    const status = open.size === 0 ? "ok" : "degraded";
+    c.header("cache-control", "no-store");
+    return Promise.resolve(c.json({ status, open: [...open].sort() }, down ? 503 : 200));
+  };
+}
+
+/**
+ * Answers with Prometheus text: circuits by state and override, calls by outcome, slow and rejected
+ * ones (totals of the stores, over all isolates), transitions and store errors (of this isolate).
+ * A store that does not answer is told by `fuse_store_up` 0.
+ *
+ * Cost: one `list` of the stores, a round trip for each hundred circuits.
+ *
+ * @example
+ * ```ts
+ * import { createFuse } from "@fuse/edge";
+ * import { metrics } from "@fuse/edge/hono";
+ * import { assertStringIncludes } from "@std/assert";
+ * import { Hono } from "hono";
+ *
+ * const fuse = createFuse();
+ * const app = new Hono().get("/metrics", metrics({ fuse }));
+ * await fuse.make("payments").call(() => "paid");
+ *
+ * const text = await (await app.request("/metrics")).text();
+ * assertStringIncludes(text, 'fuse_circuits{store="array",circuit="payments",state="CLOSED"} 1\n');
+ * ```
+ */
+export function metrics(options: MetricsOptions): FuseHandler {
+  known("metrics()", options, ["fuse", "scopeLabels"]);
+  const { scopeLabels } = options;
+  let scrape: () => Promise<string>;
+  const fuseOf = source("metrics()", options.fuse, (fuse) => {
+    scrape = prometheus(fuse, { scopeLabels });
+  });
+
+  return async function metrics(c) {
+    fuseOf(c);
+    return c.body(await scrape(), 200, { "content-type": PROMETHEUS_CONTENT_TYPE });
+  };
+}
+
+const MIDDLEWARE_OPTIONS = [
+  "fuse",
+  "name",
+  "options",
+  "isFailure",
+  "context",
+  "boundary",
+  "onOpen",
+];
+
+/** Most circuits that `health` keeps an eye on. */
+const MAX_SUSPECTS = 1_000;
+
+/** How long an override that this isolate heard of is believed: out of rotation, it would never hear of its end. */
+const OVERRIDE_BELIEVED_MS = 60_000;
+
+/** Requests that a circuit did not let through, so that circuits further out do not count them. */
+const turnedAway = new WeakSet<Context>();
+
+/** What a function that makes a Fuse has made, and who waits for it. Values, never promises. */
+interface Made {
+  fuse: Fuse | null;
+  readonly waiting: ((fuse: Fuse) => void)[];
+}
+
+const madeBy = new WeakMap<(c: Context) => Fuse, Made>();
+
+/** Gives the Fuse; `whenKnown` gets it once, as soon as anybody does. */
+function source(
+  subject: string,
+  given: FromContext<Fuse>,
+  whenKnown: (fuse: Fuse) => void = () => {},
+): (c: Context) => Fuse {
+  if (typeof given !== "function") {
+    whenKnown(checked(subject, given));
+    return () => given;
+  }
+  let made = madeBy.get(given);
+  if (made === undefined) madeBy.set(given, made = { fuse: null, waiting: [] });
+  const { waiting } = made;
+  if (made.fuse === null) waiting.push(whenKnown);
+  else whenKnown(made.fuse);
+  return (c) => {
+    if (made.fuse === null) {
+      const fuse = made.fuse = checked(subject, given(c));
+      for (const tell of waiting.splice(0)) tell(fuse);
+    }
+    return made.fuse;
+  };
+}
+
+function checked(subject: string, fuse: Fuse): Fuse {
+  // A promise is refused with the rest: a Worker may not keep one of another request.
+  if (typeof fuse?.make !== "function") {
+    refuse(subject, "fuse", "a Fuse or a function that returns one", fuse);
+  }
+  return fuse;
+}
+
+function valueOf<T>(given: FromContext<T> | undefined, c: Context): T | undefined {
+  return typeof given === "function" ? (given as (c: Context) => T)(c) : given;
+}
+
+/** What has the request's `waitUntil`, where there is one: off Workers, asking for it throws. */
+function requestScope(c: Context): RequestScope | null {
+  try {
+    return typeof c.executionCtx.waitUntil === "function" ? c.executionCtx : null;
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * What the routes behind came to. `next()` does not throw: Hono keeps the error in `c.error`, and
+ * what it answered to that in `c.res`.
+ *
+ * @throws The error. An HTTPException is the response that it is, unless that hides a failure.
+ */
+function answerOf({ error, res }: Context): Response {
+  if (error === undefined) return res;
+  const { status } = error as Partial<HTTPException>;
+  const isAnswer = "getResponse" in error && typeof status === "number";
+  if (isAnswer && (isFailedResponse(res) || !isFailedResponse({ status } as Response))) return res;
+  throw error;
+}
+
+function timedOut(cause: CallTimeoutError): HTTPException {
+  return new HTTPException(504, { cause, res: problem(504, "Gateway Timeout", cause.message) });
+}
+
+function unavailable(cause: StoreUnavailableError): HTTPException {
+  const retryAfter = String(Math.max(1, Math.ceil(cause.retryAfterMs / 1000)));
+  return new HTTPException(503, {
+    cause,
+    res: problem(503, "Service Unavailable", cause.message, { "retry-after": retryAfter }),
+  });
+}
+
+/** RFC 9457, as `CircuitBreakerOpenError` answers. */
+function problem(status: number, title: string, detail: string, headers: HeadersInit = {}) {
+  return Response.json({ type: "about:blank", title, status, detail }, {
+    status,
+    headers: {
+      ...headers,
+      "content-type": "application/problem+json",
+      "cache-control": "no-store",
+    },
+  });
+}
+
+/** Whether calls are being rejected, as far as is known here. */
+function isOpen({ name, store, context, boundary }: CircuitIdentity, fuse: Fuse): boolean {
+  const view = fuse.for(scopeOf(context)).boundary(scopeOf(boundary));
+  const { state, override, ageMs } = view.make(name, { store }).peek();
+  if (override === null) return state === "OPEN";
+  return override.kind === "forced_open" && ageMs <= OVERRIDE_BELIEVED_MS;
+}
+
+/** Whether the view itself names this circuit, and not one of its scopes. */
+function isOfView({ name, context, boundary }: CircuitIdentity, fuse: Fuse): boolean {
+  const own = fuse.make(name);
+  return own.context === context && own.boundary === boundary;
+}
+
+/** The scope that an identity tells as text. */
+function scopeOf(text: string | null): Scope | null {
+  if (text === null) return null;
+  const [type = "", id = ""] = text.split(":").map((part) =>
+    part.replace(
+      /%(?:u([0-9A-F]{4})|([0-9A-F]{2}))/g,
+      (_, wide, narrow) => String.fromCharCode(parseInt(wide ?? narrow, 16)),
+    )
+  );
+  return { type, id };
+}
+
+// The types that a Fuse speaks in, all of them at home in the core.
+export type {
+  Actor,
+  AuditEventName,
+  CallContext,
+  CallEvent,
+  CallOptions,
+  CallResult,
+  CircuitBreaker,
+  CircuitBreakerOpenError,
+  CircuitEvent,
+  CircuitFilter,
+  CircuitIdentity,
+  CircuitMetrics,
+  CircuitOptions,
+  CircuitPolicy,
+  CircuitSnapshot,
+  CircuitState,
+  Consistency,
+  Cooldown,
+  Counts,
+  ErrorMatcher,
+  EventQuery,
+  Fallback,
+  FallbackContext,
+  FallbackOn,
+  Fuse,
+  FuseError,
+  FuseEvent,
+  FuseEvents,
+  FuseExport,
+  GuardedFetch,
+  OnStoreError,
+  OperatorEvent,
+  Outcome,
+  Override,
+  OverrideOptions,
+  Permit,
+  Policy,
+  RequestScope,
+  Scope,
+  StoreUnavailableError,
+  Strategy,
+  StrategyMetrics,
+  StrategyName,
+  StrategyOption,
+  TransitionEvent,
+  UnconfirmedEvent,
+  WaitUntil,
+} from "../mod.ts";

@@ -1,0 +1,236 @@
+/**
+ * Metrics of a Fuse as Prometheus text (exposition format 0.0.4).
+ *
+ * @module
+ */
+
+import { isStoreUnavailableError } from "./errors.ts";
+import type { Fuse } from "./fuse.ts";
+import type { CircuitIdentity } from "./key.ts";
+import type { CircuitSnapshot } from "./snapshot.ts";
+import type { CircuitState, Override } from "./store.ts";
+
+/** Options of {@linkcode prometheus}. */
+export interface PrometheusOptions {
+  /**
+   * Whether each context and boundary has series of its own. Without it, circuits of all scopes add
+   * up under their name: one series a tenant is more than a Prometheus can take.
+   *
+   * @default {false}
+   */
+  scopeLabels?: boolean | undefined;
+}
+
+/** The content type of the text. */
+export const PROMETHEUS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
+
+/**
+ * Collects metrics of a Fuse. Totals are the stores', over all isolates; transitions and store
+ * errors are counted from events, those of this isolate since the collector was made.
+ *
+ * @param fuse The Fuse, or a view of it.
+ * @returns A scrape: reads all circuits of the view, in pages, and gives the text. A store that does
+ * not answer is told by `fuse_store_up` 0 and has no circuits in that scrape.
+ *
+ * @example
+ * ```ts
+ * import { createFuse } from "@fuse/edge";
+ * import { prometheus } from "./prometheus.ts";
+ * import { assertStringIncludes } from "@std/assert";
+ *
+ * const fuse = createFuse();
+ * const scrape = prometheus(fuse);
+ * await fuse.make("payments").call(() => "paid");
+ *
+ * assertStringIncludes(
+ *   await scrape(),
+ *   'fuse_calls_total{store="array",circuit="payments",outcome="success"} 1\n',
+ * );
+ * ```
+ */
+export function prometheus(fuse: Fuse, options: PrometheusOptions = {}): () => Promise<string> {
+  const scoped = options.scopeLabels === true;
+  const stores = new Map<string, number>();
+  const moved = new Map<string, Group<Moves>>();
+
+  fuse.on("store_error", ({ store }) => {
+    stores.set(store, (stores.get(store) ?? 0) + 1);
+  });
+  for (const type of ["opened", "half_opened", "closed"] as const) {
+    fuse.on(type, (event) => {
+      if (!stores.has(event.store)) stores.set(event.store, 0);
+      groupOf(moved, event, scoped, noMoves).value[event.to]++;
+      if (moved.size > MAX_GROUPS) moved.delete(moved.keys().next().value!);
+    });
+  }
+
+  return async () => {
+    const { held, up } = await survey(fuse, [...stores.keys()], scoped);
+    for (const store of up.keys()) if (!stores.has(store)) stores.set(store, 0);
+    return render(held, moved, up, stores);
+  };
+}
+
+/** So many circuits' transitions are kept; past it, those counted first are forgotten. */
+const MAX_GROUPS = 10_000;
+
+/** Circuits that share their series: those of one name, or one circuit where scopes are labels. */
+interface Group<T> {
+  readonly labels: Labels;
+  readonly value: T;
+}
+
+type Labels = Readonly<Record<string, string>>;
+type Groups<T> = Map<string, Group<T>>;
+type Moves = Record<CircuitState, number>;
+
+/** What the stores hold of a group. */
+interface Held {
+  readonly states: Record<CircuitState, number>;
+  readonly overrides: Record<Override, number>;
+  successes: number;
+  failures: number;
+  slow: number;
+  rejected: number;
+}
+
+function groupOf<T>(
+  groups: Groups<T>,
+  of: CircuitIdentity,
+  scoped: boolean,
+  none: () => T,
+): Group<T> {
+  const { store, name: circuit, context, boundary } = of;
+  const labels = scoped
+    ? { store, circuit, context: context ?? "", boundary: boundary ?? "" }
+    : { store, circuit };
+  const key = JSON.stringify(Object.values(labels));
+  let group = groups.get(key);
+  if (group === undefined) groups.set(key, group = { labels, value: none() });
+  return group;
+}
+
+function noMoves(): Moves {
+  return { CLOSED: 0, OPEN: 0, HALF_OPEN: 0 };
+}
+
+function nothingHeld(): Held {
+  const overrides = { forced_open: 0, forced_closed: 0, disabled: 0, metrics_only: 0 };
+  return { states: noMoves(), overrides, successes: 0, failures: 0, slow: 0, rejected: 0 };
+}
+
+/** What the stores hold, and which of them answered. */
+interface Survey {
+  readonly held: Groups<Held>;
+  readonly up: ReadonlyMap<string, boolean>;
+}
+
+/** Reads all circuits. A store that fails ends the walk: those that are known are then walked one by one. */
+async function survey(fuse: Fuse, known: readonly string[], scoped: boolean): Promise<Survey> {
+  const held: Groups<Held> = new Map();
+  const up = new Map<string, boolean>();
+  if (await walk(fuse)) {
+    for (const store of known) up.set(store, true);
+  } else {
+    for (const store of known) {
+      if (!up.has(store) && await walk(fuse.store(store))) up.set(store, true);
+    }
+  }
+  return { held, up };
+
+  async function walk(view: Fuse): Promise<boolean> {
+    try {
+      for await (const circuit of view.list()) {
+        up.set(circuit.store, true);
+        add(groupOf(held, circuit, scoped, nothingHeld).value, circuit);
+      }
+      return true;
+    } catch (error) {
+      if (!isStoreUnavailableError(error)) throw error;
+      up.set(error.store, false);
+      // Half of its circuits would be told as if they were all.
+      for (const [key, { labels }] of held) if (labels.store === error.store) held.delete(key);
+      return false;
+    }
+  }
+}
+
+function add(held: Held, { state, override, metrics }: CircuitSnapshot): void {
+  held.states[state]++;
+  if (override !== null) held.overrides[override.kind]++;
+  held.successes += metrics.totalSuccesses;
+  held.failures += metrics.totalFailures;
+  held.slow += metrics.totalSlow;
+  held.rejected += metrics.totalRejected;
+}
+
+function render(
+  held: Groups<Held>,
+  moved: Groups<Moves>,
+  up: ReadonlyMap<string, boolean>,
+  errors: ReadonlyMap<string, number>,
+): string {
+  // A counter that is there before it first counts is one whose first step can be seen.
+  const moves: Groups<Moves> = new Map(moved);
+  for (const [key, { labels }] of held) {
+    if (!moves.has(key)) moves.set(key, { labels, value: noMoves() });
+  }
+  return [
+    "# HELP fuse_circuits Circuits that the store holds, by the state beneath any override.\n",
+    "# TYPE fuse_circuits gauge\n",
+    ...byLabel("fuse_circuits", held, "state", ({ states }) => states),
+    "# HELP fuse_circuits_overridden Circuits that an operator laid an override over, by its kind.\n",
+    "# TYPE fuse_circuits_overridden gauge\n",
+    ...byLabel("fuse_circuits_overridden", held, "override", ({ overrides }) => overrides),
+    "# HELP fuse_calls_total Calls that ended and counted, over all isolates.\n",
+    "# TYPE fuse_calls_total counter\n",
+    ...byLabel("fuse_calls_total", held, "outcome", ({ successes, failures }) => ({
+      success: successes,
+      failure: failures,
+    })),
+    "# HELP fuse_slow_calls_total Calls that took slowCallMs or longer, over all isolates.\n",
+    "# TYPE fuse_slow_calls_total counter\n",
+    ...each("fuse_slow_calls_total", held, ({ slow }) => slow),
+    "# HELP fuse_rejected_calls_total Calls that were not let through, over all isolates.\n",
+    "# TYPE fuse_rejected_calls_total counter\n",
+    ...each("fuse_rejected_calls_total", held, ({ rejected }) => rejected),
+    "# HELP fuse_transitions_total Changes of state that this isolate made, by the state after.\n",
+    "# TYPE fuse_transitions_total counter\n",
+    ...byLabel("fuse_transitions_total", moves, "to", (moves) => moves),
+    "# HELP fuse_store_up Whether the store answered this scrape.\n",
+    "# TYPE fuse_store_up gauge\n",
+    ...sorted(up).map(([store, up]) => sample("fuse_store_up", { store }, up ? 1 : 0)),
+    "# HELP fuse_store_errors_total Failures of the store that this isolate met.\n",
+    "# TYPE fuse_store_errors_total counter\n",
+    ...sorted(errors).map(([store, n]) => sample("fuse_store_errors_total", { store }, n)),
+  ].join("");
+}
+
+function each<T>(metric: string, groups: Groups<T>, count: (value: T) => number): string[] {
+  return sorted(groups).map(([, { labels, value }]) => sample(metric, labels, count(value)));
+}
+
+/** A sample for each value that one more label takes. */
+function byLabel<T>(
+  metric: string,
+  groups: Groups<T>,
+  label: string,
+  counts: (value: T) => Record<string, number>,
+): string[] {
+  return sorted(groups).flatMap(([, { labels, value }]) =>
+    Object.entries(counts(value)).map(([is, n]) => sample(metric, { ...labels, [label]: is }, n))
+  );
+}
+
+function sorted<T>(map: ReadonlyMap<string, T>): [string, T][] {
+  return [...map].sort(([a], [b]) => a < b ? -1 : 1);
+}
+
+function sample(metric: string, labels: Labels, value: number): string {
+  const texts = Object.entries(labels).map(([label, text]) => `${label}="${escape(text)}"`);
+  return `${metric}{${texts.join()}} ${value}\n`;
+}
+
+function escape(text: string): string {
+  return text.replace(/[\\"\n]/g, (c) => c === "\n" ? "\\n" : `\\${c}`);
+}
