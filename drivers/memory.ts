@@ -27,7 +27,7 @@ import {
   withoutExpiredOverride,
 } from "../src/store.ts";
 import { cooldownPassed } from "../src/machine.ts";
-import { check, refuse } from "../src/options.ts";
+import { check, known, refuse } from "../src/options.ts";
 import {
   asked,
   clearEvidence,
@@ -68,6 +68,13 @@ export function memory(options: MemoryOptions = {}): Store {
   return new MemoryStore(options);
 }
 
+const NOBODY: readonly string[] = [];
+const CLEARED: Pick<Entry, "segments" | "ring"> = { segments: [], ring: null };
+
+function isOverridden({ override }: Entry, now: number): boolean {
+  return override !== null && (override.until === null || override.until > now);
+}
+
 class MemoryStore implements Store {
   readonly name = "memory";
   readonly traits = { persistent: false, shared: false, audited: false } as const;
@@ -80,10 +87,16 @@ class MemoryStore implements Store {
   #oldest: Entry | null = null;
   /** What may not be evicted while anything else may. */
   readonly #kept = new Set<Entry>();
+  /** No override of those runs out before. */
+  #overrideEnds = Infinity;
 
   constructor(options: MemoryOptions) {
-    if (options === null) refuse("memory store", "options", "an object", options);
-    this.#max = check("memory store", "maxCircuits", options.maxCircuits, 10_000);
+    const subject = "memory store";
+    known(subject, options, ["maxCircuits", "clock"]);
+    this.#max = check(subject, "maxCircuits", options.maxCircuits, 10_000);
+    if (options.clock !== undefined && typeof options.clock !== "function") {
+      refuse(subject, "clock", "a function", options.clock);
+    }
     this.#clock = options.clock;
   }
 
@@ -134,7 +147,7 @@ class MemoryStore implements Store {
   record(key: string, tally: Tally): Recorded {
     const now = this.#now(tally);
     let entry = this.#entries.get(key);
-    let evicted: string | null = null;
+    let evicted: readonly string[] = NOBODY;
     let released: OverrideRecord | null = null;
     if (entry === undefined) {
       entry = this.#create(key, tally, now);
@@ -260,12 +273,17 @@ class MemoryStore implements Store {
 
   list(request: ListRequest): ListPage {
     const now = this.#now(request);
-    const records = [...this.#entries].map(([key, entry]): CircuitRecord => ({
-      key,
-      snapshot: this.read(key, { at: now, shape: request.shape(key) }),
-      segments: entry.segments.map((segment) => ({ ...segment })),
-      outcomes: entry.ring === null ? "" : outcomesOf(entry.ring),
-    }));
+    const records = [...this.#entries].map(([key, entry]): CircuitRecord => {
+      const snapshot = this.read(key, { at: now, shape: request.shape(key) });
+      // What an override that has run out had counted goes with it.
+      const { segments, ring } = snapshot.generation === entry.generation ? entry : CLEARED;
+      return {
+        key,
+        snapshot,
+        segments: segments.map((segment) => ({ ...segment })),
+        outcomes: ring === null ? "" : outcomesOf(ring),
+      };
+    });
     return { records, cursor: null };
   }
 
@@ -288,7 +306,7 @@ class MemoryStore implements Store {
   ): Changed {
     const now = this.#now(request);
     let entry = this.#entries.get(key);
-    let evicted: string | null = null;
+    let evicted: readonly string[] = NOBODY;
     if (entry === undefined) {
       if (!create) return { won: false, snapshot: absentSnapshot(now) };
       entry = this.#create(key, request, now);
@@ -322,7 +340,7 @@ class MemoryStore implements Store {
     entry.leases = null;
     // A record belongs in the list of use, or among those that stay.
     const evictable = entry.state === "CLOSED" && entry.override === null;
-    if (evictable === entry.listed) return;
+    if (evictable === entry.listed) return this.#expect(entry);
     if (evictable) {
       this.#kept.delete(entry);
       this.#enlist(entry);
@@ -330,6 +348,7 @@ class MemoryStore implements Store {
       this.#unlist(entry);
       this.#kept.add(entry);
     }
+    this.#expect(entry);
   }
 
   #lay(entry: Entry, override: OverrideRecord | null): void {
@@ -368,29 +387,53 @@ class MemoryStore implements Store {
     entry.listed = false;
   }
 
-  /** Makes room for a new record, if need be and if anything may go. */
-  #evict(fresh: Entry, now: number): string | null {
-    if (this.#entries.size <= this.#max) return null;
-    let victim = this.#oldest === fresh ? null : this.#oldest;
-    if (victim === null) {
-      // Only what stays is left: of the open ones goes the one whose cooldown passed longest ago.
-      for (const entry of this.#kept) {
-        const { override, openUntil } = asked(entry, now, entry.shape);
-        if (override !== null || openUntil === null || openUntil > now) continue;
-        if (entry.halfOpen.inFlight > 0) continue;
-        if (victim === null || openUntil < victim.openUntil!) victim = entry;
-      }
-      if (victim === null) return null;
+  /** Makes room for a new record, as far as anything may go. */
+  #evict(fresh: Entry, now: number): string[] {
+    const evicted: string[] = [];
+    if (this.#entries.size > this.#max) this.#relist(now);
+    while (this.#entries.size > this.#max) {
+      const victim = (this.#oldest === fresh ? null : this.#oldest) ?? this.#longestPassed(now);
+      if (victim === null) break;
+      this.#drop(victim);
+      evicted.push(victim.key);
     }
-    this.#drop(victim);
-    return victim.key;
+    return evicted;
+  }
+
+  /** Of the open ones, the one whose cooldown passed longest ago. */
+  #longestPassed(now: number): Entry | null {
+    let victim: Entry | null = null;
+    for (const entry of this.#kept) {
+      const { openUntil, halfOpen } = asked(entry, now, entry.shape);
+      if (openUntil === null || openUntil > now || halfOpen.inFlight > 0) continue;
+      if (isOverridden(entry, now)) continue;
+      if (victim === null || openUntil < victim.openUntil!) victim = entry;
+    }
+    return victim;
+  }
+
+  /** An override that has run out keeps no closed circuit, though nobody has written since. */
+  #relist(now: number): void {
+    if (now < this.#overrideEnds) return;
+    this.#overrideEnds = Infinity;
+    for (const entry of this.#kept) {
+      if (entry.state === "CLOSED" && !isOverridden(entry, now)) {
+        this.#kept.delete(entry);
+        this.#enlist(entry);
+      } else this.#expect(entry);
+    }
+  }
+
+  #expect({ override }: Entry): void {
+    this.#overrideEnds = Math.min(this.#overrideEnds, override?.until ?? Infinity);
   }
 
   #drop(entry: Entry): void {
     this.#entries.delete(entry.key);
     if (entry.listed) this.#unlist(entry);
     else this.#kept.delete(entry);
-    // Whoever holds the live record sees that it is gone.
+    // Whoever holds the live record sees that it is gone, and can book nothing on it.
+    entry.writtenBy = "";
     entry.state = "CLOSED";
     entry.override = null;
     entry.epoch = "";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { MAX_TIMER_MS, refuse } from "./options.ts";
+import { known, MAX_TIMER_MS, refuse } from "./options.ts";
 import type { Cooldown } from "./policy.ts";
 
 /** Options of {@linkcode backoff}. */
@@ -35,7 +35,7 @@ export interface BackoffOptions {
 /**
  * A cooldown that grows with every reopening: `baseMs × factor^reopenCount`, at most `maxMs`.
  *
- * @throws {RangeError} If an option is out of its bounds.
+ * @throws {RangeError | TypeError} Naming the option, what came and what is allowed.
  *
  * @example
  * ```ts
@@ -47,6 +47,7 @@ export interface BackoffOptions {
  * ```
  */
 export function backoff(options: BackoffOptions): Cooldown {
+  known("backoff", options, ["baseMs", "factor", "maxMs", "jitter"]);
   const { baseMs, factor = 2, maxMs = 600_000, jitter = 0 } = options;
   const bounds: [string, number, number, number][] = [
     ["baseMs", baseMs, 1, MAX_TIMER_MS],

@@ -344,8 +344,7 @@ export class Breaker<F> implements CircuitBreaker<F> {
       return settling.then(() => raw ? value : { ok: true, source: "call", value });
     }
     return Promise.resolve(settling)
-      .then(() => this.#fallBack(value, this.#state, options, raw))
-      .finally(() => discard(value));
+      .then(() => this.#fallBack(value, this.#state, options, raw));
   }
 
   async #threw(
@@ -433,11 +432,13 @@ export class Breaker<F> implements CircuitBreaker<F> {
     for (const fallback of chain) {
       try {
         const value = await fallback(context);
+        if (value !== error) discard(error);
         return raw ? value : { ok: true, source: "fallback", value, error };
       } catch (next) {
         thrown = next;
       }
     }
+    discard(error);
     // One that hands the rejection on leaves it what it was.
     return thrown === error && error instanceof FuseError && "retryAfterMs" in error
       ? rejected(error as Refusal["refused"], raw)

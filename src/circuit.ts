@@ -11,7 +11,7 @@ import { type CircuitIdentity, identify } from "./key.ts";
 import { retryAfter, tripping, type Verdict } from "./machine.ts";
 import type { Kind } from "./outcome.ts";
 import { type CircuitPolicyData, differingOptions } from "./policy.ts";
-import { explain, type Reading, toCircuitSnapshot } from "./snapshot.ts";
+import { dateOf, explain, type Reading, toCircuitSnapshot } from "./snapshot.ts";
 import {
   type AcquireRequest,
   type Answer,
@@ -345,7 +345,7 @@ export abstract class Circuit {
       from,
       to,
       generation: s.generation,
-      at: new Date(s.now),
+      at: dateOf(s.now),
       reason,
       snapshot: toCircuitSnapshot(this.identity, s, this.reading(s.now), 0),
       ...(this.local ? { local: true } : null),
@@ -367,8 +367,8 @@ export abstract class Circuit {
       ...this.identity,
       reason: by.reason,
       actor: by.actor,
-      until: until === null ? null : new Date(until),
-      at: new Date(snapshot.now),
+      until: until === null ? null : dateOf(until),
+      at: dateOf(snapshot.now),
     });
   }
 
@@ -381,7 +381,9 @@ export abstract class Circuit {
       const { actor } = released;
       this.#tellOperator("released", { reason: "expired", actor }, released.until, answer);
     }
-    if (evicted) this.around.events.emit("evicted", identify(this.identity.store, evicted));
+    for (const key of evicted ?? []) {
+      this.around.events.emit("evicted", identify(this.identity.store, key));
+    }
     const { policyHash } = snapshot;
     if (policyHash !== this.policy.hash && policyHash !== "") {
       this.mismatch(policyHash, differingOptions(policyHash, this.policy.hash));

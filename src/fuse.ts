@@ -190,11 +190,11 @@ class FuseView implements Fuse {
   }
 
   for(context: Scope | null): Fuse {
-    return this.#narrow({ context: scopeText(context, "context") ?? undefined });
+    return this.#narrow({ context: scopeText(context, "context") });
   }
 
   boundary(boundary: Scope | null): Fuse {
-    return this.#narrow({ boundary: scopeText(boundary, "boundary") ?? undefined });
+    return this.#narrow({ boundary: scopeText(boundary, "boundary") });
   }
 
   with(request: RequestScope | null | undefined): Fuse {

@@ -131,7 +131,7 @@ export class LocalCircuit extends Circuit {
     this.#rejected = 0;
     const s = this.#seen = answer.snapshot;
     const { policyHash } = s;
-    if (answer.released != null || answer.evicted != null || policyHash !== policy.hash) {
+    if (answer.released != null || answer.evicted?.length || policyHash !== policy.hash) {
       this.note(answer);
     }
     this.#judge(s, grant, answer.current, ending);

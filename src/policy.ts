@@ -326,9 +326,12 @@ function resolve(
   if (list.length === 0) refuse(SUBJECT, "strategy", "a strategy or a list of them", list);
   return list.map((one: StrategyOption): Rule => {
     if (typeof one === "function") return customRule(one.name || "custom", "custom", one, report);
-    if (Object.hasOwn(strategies, one)) return customRule(one, one, strategies[one]!, report);
-    if (Object.hasOwn(BUILT_IN, one)) {
-      return { name: one, id: one, opens: BUILT_IN[one as StrategyName] };
+    // Not anything that merely reads as a name, such as a list of one.
+    if (typeof one === "string") {
+      if (Object.hasOwn(strategies, one)) return customRule(one, one, strategies[one]!, report);
+      if (Object.hasOwn(BUILT_IN, one)) {
+        return { name: one, id: one, opens: BUILT_IN[one as StrategyName] };
+      }
     }
     const known = [...Object.keys(BUILT_IN), ...Object.keys(strategies)].join(", ");
     return refuse(SUBJECT, "strategy", `a function or one of ${known}`, one);

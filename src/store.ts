@@ -261,8 +261,8 @@ export interface Answer {
   readonly released?: OverrideRecord | null;
   /** The trail's newest hash, where the store keeps one. */
   readonly head?: string;
-  /** The circuit that had to go to make room for this one. */
-  readonly evicted?: string | null;
+  /** The circuits that had to go to make room for this one. */
+  readonly evicted?: readonly string[];
 }
 
 /** Answer to `record`. */

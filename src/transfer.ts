@@ -5,7 +5,7 @@
  * @module
  */
 
-import { type CircuitIdentity, fromKey, identify, toKey } from "./key.ts";
+import { type CircuitIdentity, fromKey, identify, isName, toKey } from "./key.ts";
 import { received } from "./options.ts";
 import { absentSnapshot, type CircuitRecord, type OverrideRecord, type Snapshot } from "./store.ts";
 
@@ -73,7 +73,8 @@ export function readExport(data: unknown): Imported[] {
   if (version !== 1) refuse("version", "1", version);
   if (!Array.isArray(circuits)) refuse("circuits", "an array", circuits);
   const seen = new Set<string>();
-  return circuits.map((entry, i) => {
+  // Not `map`, which passes holes over.
+  return Array.from(circuits, (entry, i) => {
     const path = `circuits[${i}]`;
     const read = readEntry(object(entry, path), path);
     const id = JSON.stringify([read.identity.store, read.identity.key]);
@@ -95,10 +96,14 @@ function readEntry(entry: Record<string, unknown>, path: string): Imported {
   for (const dimension of ["context", "boundary"]) {
     if (entry[dimension] !== null) text(dimension, 10_000);
   }
-  const key = toKey({ name, context, boundary } as CircuitIdentity);
-  if (storeName === "" || fromKey(key) === null) {
-    refuse(path, "named as snapshots name circuits", name);
+  if (storeName === "") refuse(`${path}.store`, "the name of a store", store);
+  if (name === "") refuse(`${path}.name`, "the name of a circuit", name);
+  for (const dimension of ["context", "boundary"] as const) {
+    if (!isScopeText(entry[dimension] as string | null)) {
+      refuse(`${path}.${dimension}`, "null or a scope as snapshots show it", entry[dimension]);
+    }
   }
+  const key = toKey({ name, context, boundary } as CircuitIdentity);
   const snapshot: Record<string, unknown> = {
     ...absentSnapshot(0),
     state: word(entry.state, STATES, `${path}.state`),
@@ -117,7 +122,7 @@ function readEntry(entry: Record<string, unknown>, path: string): Imported {
     refuse(`${path}.segments`, "an array of at most 100", segments);
   }
   let after = -Infinity;
-  const window = segments.map((value, i) => {
+  const window = Array.from(segments, (value, i) => {
     const at = `${path}.segments[${i}]`;
     const segment = object(value, at);
     const start = time(segment.start, `${at}.start`);
@@ -125,8 +130,9 @@ function readEntry(entry: Record<string, unknown>, path: string): Imported {
       refuse(`${at}.start`, "later than the one before", segment.start);
     }
     after = start;
-    const fields = ["successes", "failures", "slow"];
-    return { start, ...counts({ segment }, "segment", fields, at) };
+    const counted = ["successes", "failures", "slow"] as const;
+    const tally = counted.map((field) => [field, count(segment[field], `${at}.${field}`)]);
+    return { start, ...Object.fromEntries(tally) };
   });
   if (typeof outcomes !== "string" || !/^[SF]{0,10000}$/.test(outcomes)) {
     refuse(`${path}.outcomes`, `a text of at most 10000 "S" and "F"`, outcomes);
@@ -136,10 +142,17 @@ function readEntry(entry: Record<string, unknown>, path: string): Imported {
     record: {
       key,
       snapshot: snapshot as unknown as Snapshot,
-      segments: window as unknown as CircuitRecord["segments"],
+      segments: window as CircuitRecord["segments"],
       outcomes,
     },
   };
+}
+
+/** `type:id`, each part escaped: what `scopeText` gives, and no other text. */
+function isScopeText(text: string | null): boolean {
+  if (text === null) return true;
+  const parts = text.split(":");
+  return parts.length === 2 && parts.every((part) => isName(fromKey(part)?.name));
 }
 
 function readOverride(override: Record<string, unknown>, path: string): OverrideRecord {
@@ -182,10 +195,13 @@ function word(value: unknown, words: readonly string[], path: string): string {
     : refuse(path, `one of ${words.join(", ")}`, value);
 }
 
+/** Leaves room: what is imported goes on counting. */
+const MAX_COUNT = 1e15;
+
 function count(value: unknown, path: string): number {
-  return Number.isSafeInteger(value) && value as number >= 0
+  return Number.isSafeInteger(value) && value as number >= 0 && value as number <= MAX_COUNT
     ? value as number
-    : refuse(path, "a count", value);
+    : refuse(path, `a count of at most ${MAX_COUNT}`, value);
 }
 
 function time(value: unknown, path: string): number | null {

@@ -9,10 +9,11 @@ import { type Ground, play } from "./model/world.ts";
 
 /**
  * The same sessions each time, so that a red gate is red for all. `MODEL_SEED=random` (or a number)
- * and `MODEL_RUNS=5000` look further; a failure prints the seed and the path that replay it.
+ * and `MODEL_RUNS=5000` look further; a failure prints seed and path, which replay it when given as
+ * `MODEL_SEED` and `MODEL_PATH`.
  */
 const SEED = seedOf(Deno.env.get("MODEL_SEED"));
-const RUNS = Number(Deno.env.get("MODEL_RUNS") ?? 150);
+const RUNS = Number(Deno.env.get("MODEL_RUNS") ?? 300);
 const PATH = Deno.env.get("MODEL_PATH");
 
 Deno.test("CircuitBreaker() agrees with the model when isolates share a memory store", async () => {

@@ -99,6 +99,62 @@ onEverySetup("a closed isolate follows the store as soon as it is back", async (
   assertEquals(await admits(breaker), false);
 }, REMOTE);
 
+onEverySetup("one flush tells all that an outage left behind", async (world) => {
+  // Section 5: `flush` covers every circuit. The first request finds out that the store is back.
+  const { breaker, make, line, lose, fuse } = cutOff(world, { ...TRIP, failureThreshold: 99 });
+  const others = [make({ failureThreshold: 99 }, "b"), make({ failureThreshold: 99 }, "c")];
+  await lose();
+  for (const each of [breaker, ...others]) {
+    await fail(each, 2);
+    await succeed(each, 3);
+  }
+  line.down = false;
+  world.clock.advance(5_000);
+  await fuse.flush();
+  for (const key of ["a", "b", "c"]) {
+    const { successes, failures } = world.stored(key).totals;
+    assertEquals([key, successes, failures], [key, 3, 2]);
+  }
+}, REMOTE);
+
+onEverySetup("a view of before the outage is not gone by after it", async (world) => {
+  // Section 3: another circuit of the isolate found out that the store is back.
+  const { breaker, make, line, lose } = cutOff(world, TRIP);
+  const other = world.breaker(TRIP);
+  await succeed(breaker);
+  await world.sync();
+  await lose();
+  await succeed(breaker);
+  await fail(other, 2);
+  await world.isolates[1]!.fuse.flush();
+  line.down = false;
+  world.clock.advance(2_000);
+  await make({}, "b").getState();
+  assertEquals(world.told("store_recovered"), ["store_recovered"]);
+  assertEquals(await admits(breaker), false);
+}, REMOTE);
+
+onEverySetup(
+  "a late outcome does not count in this isolate's own breaker either",
+  async (world) => {
+    // Rule 5: while the store is away.
+    const { breaker, lose } = cutOff(world, { ...TRIP, failureThreshold: 1 });
+    await succeed(breaker);
+    const late = await begin(breaker);
+    await fail(breaker);
+    await world.sync();
+    world.clock.advance(10_000);
+    await succeed(breaker);
+    await world.sync();
+    assertEquals(world.stored().state, "CLOSED");
+    await lose();
+    await late.fail();
+    assertEquals(await admits(breaker), true);
+    assertEquals(world.heard("failure").at(-1)!.late, true);
+  },
+  REMOTE,
+);
+
 onEverySetup("readers follow the store as soon as it is back", async (world) => {
   // Rule 13: they read what a call would meet, though no call has come since.
   const { breaker, lose, regain } = cutOff(world, TRIP);

@@ -1,24 +1,32 @@
 /** The application: the same upstream twice, bare and guarded by Fuse. */
 
-import { type CircuitBreaker, isCircuitBreakerOpenError } from "@fuse/edge";
+import { type Fuse, isCircuitBreakerOpenError } from "@fuse/edge";
+import { circuitBreaker, type FuseVariables, health, metrics } from "@fuse/edge/hono";
 import { Hono } from "hono";
 import type { Phase } from "./timetable.ts";
 import type { UpstreamProcess } from "./upstream_process.ts";
 
+/** What its handlers find in `c.var`. */
+export type AppEnv = { Variables: FuseVariables };
+
 /** What the application works with. */
 export interface AppOptions {
   readonly upstream: UpstreamProcess;
-  readonly breaker: CircuitBreaker;
+  readonly fuse: Fuse;
   /** Phases that `POST /upstream/:phase` can call up. */
   readonly phases: readonly Phase[];
 }
 
 /** Makes the application. */
-export function createApp({ upstream, breaker, phases }: AppOptions): Hono {
-  const app = new Hono();
+export function createApp({ upstream, fuse, phases }: AppOptions): Hono<AppEnv> {
+  const app = new Hono<AppEnv>();
 
+  app.use(circuitBreaker({ fuse })); // sets c.var.fuse, bound to the request
   app.get("/direct", () => upstream.send());
-  app.get("/guarded", () => breaker.call(({ signal }) => upstream.send(signal)));
+  app.get("/guarded", (c) => {
+    const breaker = c.var.fuse.make("upstream");
+    return breaker.call(({ signal }) => upstream.send(signal));
+  });
 
   app.onError((error, c) => {
     if (isCircuitBreakerOpenError(error)) return error.getResponse(); // 503 with Retry-After
@@ -26,6 +34,9 @@ export function createApp({ upstream, breaker, phases }: AppOptions): Hono {
   });
 
   // The rest is there to be tried by hand: `deno task demo --serve`.
+  const breaker = fuse.make("upstream");
+  app.get("/health", health({ fuse, critical: ["upstream"] }));
+  app.get("/metrics", metrics({ fuse }));
   app.get("/state", async (c) => c.json(await breaker.snapshot()));
   app.get("/explain", async (c) => c.text(`${await breaker.explain()}\n`));
   app.post("/trip", async (c) => {

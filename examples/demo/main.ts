@@ -46,9 +46,8 @@ async function demo({ seconds, serve }: DemoOptions, signal: AbortSignal): Promi
 
   // Disposed in reverse, however this function ends: nothing is left running.
   await using upstream = await UpstreamProcess.start(phases[0]);
-  await using fuse = createFuse();
-  const breaker = fuse.make("upstream", policy);
-  const app = createApp({ upstream, breaker, phases });
+  await using fuse = createFuse({ circuits: { upstream: policy } });
+  const app = createApp({ upstream, fuse, phases });
   await using server = Deno.serve(
     { hostname: "127.0.0.1", port: 0, onListen() {} },
     app.fetch,
@@ -91,6 +90,8 @@ Stays up until Ctrl-C. Try:
   curl -i ${url}/direct     # past it
   curl ${url}/state         # the circuit's snapshot
   curl ${url}/explain       # why it is as it is
+  curl -i ${url}/health     # 503 while it is open
+  curl ${url}/metrics       # for Prometheus
   curl -X POST ${url}/trip      # open it by hand for a minute ...
   curl -X POST ${url}/release   # ... or until now
   curl -X POST ${url}/upstream/refusing

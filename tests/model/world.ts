@@ -13,7 +13,7 @@ import {
 } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
 import type { Store } from "../../src/store.ts";
-import { settled } from "../support/virtual_time.ts";
+import { seeded, settled } from "../support/virtual_time.ts";
 import { begin, Ignored, isSlow, outcomeOf, RETRY_AFTER_MS } from "./calls.ts";
 import { type Case, CASES, STRATEGY_OF_THE_USER } from "./cases.ts";
 import { compareReading, compareRejection } from "./compare.ts";
@@ -58,6 +58,9 @@ export async function play(
 ): Promise<void> {
   const clock = new FakeClock(START);
   const world = new World(session, ground(clock, session), clock);
+  // The jitter of back-offs comes from here: the same session must go the same way again.
+  const { random } = Math;
+  Math.random = seeded(session.faults);
   try {
     for (const [index, command] of session.commands.entries()) {
       world.where = `command ${index} ${JSON.stringify(command)}`;
@@ -67,6 +70,7 @@ export async function play(
     await world.finish();
   } finally {
     await world.dispose();
+    Math.random = random;
   }
 }
 

@@ -1,0 +1,176 @@
+import { assert, assertEquals, assertStrictEquals } from "@std/assert";
+import { createFuse, memory } from "@fuse/edge";
+import { chaos, FakeClock } from "@fuse/edge/testing";
+import { Background } from "../src/background.ts";
+import { turn } from "./support/setups.ts";
+
+/** As a Worker calls itself; the kind of runtime is looked at when a Background is made. */
+const WORKER = { userAgent: "Cloudflare-Workers" } as Navigator;
+
+async function onWorker(body: () => Promise<void>): Promise<void> {
+  const own = Object.getOwnPropertyDescriptor(globalThis, "navigator");
+  Object.defineProperty(globalThis, "navigator", { value: WORKER, configurable: true });
+  try {
+    await body();
+  } finally {
+    if (own === undefined) Reflect.deleteProperty(globalThis, "navigator");
+    else Object.defineProperty(globalThis, "navigator", own);
+  }
+}
+
+/** A request whose `waitUntil` works as a method only, as a Worker's does. */
+class Request {
+  readonly held: Promise<unknown>[] = [];
+  waitUntil(this: Request, work: Promise<unknown>): void {
+    if (!(this instanceof Request)) throw new TypeError("Illegal invocation");
+    this.held.push(work);
+  }
+}
+
+Deno.test("Background.background() holds work until it ends, and has nobody wait for it", async () => {
+  const background = new Background(undefined);
+  const work = Promise.withResolvers<void>();
+  assertEquals(background.background(work.promise), undefined);
+  let settled = false;
+  const done = background.settled().then(() => settled = true);
+  await turn();
+  assert(!settled);
+  work.resolve();
+  await done;
+});
+
+Deno.test("Background.settled() waits for work that began while it waited", async () => {
+  const background = new Background(undefined);
+  const [first, second] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  background.background(first.promise.then(() => void background.background(second.promise)));
+  let settled = false;
+  const done = background.settled().then(() => settled = true);
+  first.resolve();
+  await turn();
+  assert(!settled);
+  second.resolve();
+  await done;
+});
+
+Deno.test("Background.settled() is there at once when nothing is under way", async () => {
+  await new Background(undefined).settled();
+});
+
+Deno.test("Background.background() hands work to waitUntil, without a this", async () => {
+  const given: unknown[] = [];
+  let self: unknown = "not called";
+  const background = new Background(function (this: unknown, work) {
+    self = this;
+    given.push(work);
+  });
+  const work = Promise.resolve();
+  assertEquals(background.background(work), undefined);
+  assertEquals(given, [work]);
+  assertStrictEquals(self, undefined);
+  await background.settled();
+});
+
+Deno.test("Background.of() hands work to the request's waitUntil, as a method", async () => {
+  const background = new Background(() => {
+    throw new Error("not this one");
+  });
+  const request = new Request();
+  const work = Promise.resolve();
+  assertEquals(background.of(request).background(work), undefined);
+  assertEquals(request.held, [work]);
+  await background.settled();
+});
+
+Deno.test("Background.background() holds the work itself when waitUntil throws", async () => {
+  const background = new Background(() => {
+    throw new Error("outside of any request");
+  });
+  const work = Promise.withResolvers<void>();
+  assertEquals(background.background(work.promise), undefined);
+  const request = { waitUntil: undefined as never };
+  assertEquals(background.of(request).background(work.promise), undefined);
+  let settled = false;
+  const done = background.settled().then(() => settled = true);
+  await turn();
+  assert(!settled);
+  work.resolve();
+  await done;
+});
+
+Deno.test("Background.background() has a Worker without waitUntil wait, and holds nothing", () =>
+  onWorker(async () => {
+    const background = new Background(undefined);
+    const never = new Promise<void>(() => {});
+    assertStrictEquals(background.background(never), never);
+    // A promise of another request never settles there: this must not wait for it.
+    await background.settled();
+  }));
+
+Deno.test("Background.background() has a Worker wait when waitUntil throws", () =>
+  onWorker(async () => {
+    const background = new Background(() => {
+      throw new Error("outside of any request");
+    });
+    const work = Promise.resolve();
+    assertStrictEquals(background.background(work), work);
+    assertStrictEquals(background.of({ waitUntil: undefined as never }).background(work), work);
+    await background.settled();
+  }));
+
+Deno.test("Background.background() has nobody wait on a Worker with waitUntil, and holds nothing", () =>
+  onWorker(async () => {
+    const given: unknown[] = [];
+    const background = new Background((work) => void given.push(work));
+    const request = new Request();
+    const never = new Promise<void>(() => {});
+    assertEquals(background.background(never), undefined);
+    assertEquals(background.of(request).background(never), undefined);
+    assertEquals([given, request.held], [[never], [never]]);
+    await background.settled();
+  }));
+
+Deno.test("a call on a Worker without waitUntil waits for what it tells the store", () =>
+  onWorker(async () => {
+    const clock = new FakeClock();
+    const store = memory({ clock: clock.now });
+    const fuse = createFuse({ stores: { remote: chaos(store, {}) }, clock: clock.now });
+    const breaker = fuse.make("a");
+    await breaker.tryCall(() => Promise.reject(new Error("down")));
+    const shape = { windowMs: 120_000, windowSize: 0 };
+    const stored = await store.read("a", { at: clock.now(), shape });
+    assertEquals(stored.totals.failures, 1);
+  }));
+
+Deno.test("a call on a Worker with waitUntil waits for nothing", () =>
+  onWorker(async () => {
+    const clock = new FakeClock();
+    const gate = Promise.withResolvers<void>();
+    const inner = memory({ clock: clock.now });
+    const remote = chaos(inner, {});
+    const slow = new Proxy(remote, {
+      get(target, property) {
+        const value = Reflect.get(target, property, target);
+        if (property !== "record") return typeof value === "function" ? value.bind(target) : value;
+        return (...args: unknown[]) => gate.promise.then(() => Reflect.apply(value, target, args));
+      },
+    });
+    const fuse = createFuse({ stores: { remote: slow }, clock: clock.now });
+    const request = new Request();
+    const breaker = fuse.with(request).make("a");
+    // It would hang here if it waited: nothing is recorded before the gate opens.
+    await breaker.tryCall(() => Promise.reject(new Error("down")));
+    assertEquals(request.held.length, 1);
+    gate.resolve();
+    await Promise.all(request.held);
+    assertEquals((await breaker.getMetrics()).totalFailures, 1);
+  }));
+
+Deno.test("Background() does without a navigator", () => {
+  const own = Object.getOwnPropertyDescriptor(globalThis, "navigator");
+  Object.defineProperty(globalThis, "navigator", { value: undefined, configurable: true });
+  try {
+    assertEquals(new Background(undefined).background(Promise.resolve()), undefined);
+  } finally {
+    Object.defineProperty(globalThis, "navigator", own!);
+  }
+});
