@@ -133,7 +133,7 @@ Deno.test("memory() refuses bad options", () => {
     );
   }
   for (const clock of [5, null, "now"]) {
-    assertThrows(() => memory({ clock: clock as never }), TypeError, `"clock"`);
+    assertThrows(() => memory({ clock: clock as never }), Error, `"clock" must be a function`);
   }
   for (const options of [null, 5, "memory"]) {
     assertThrows(() => memory(options as never), Error, "Cannot create memory store");
