@@ -268,10 +268,14 @@ export abstract class Circuit {
     return { id, at: this.around.clock(), shape, token, max, leaseMs, maxCooldownMs };
   }
 
-  /** Asks for the transition that is due. */
+  /**
+   * Asks for the transition that is due. `expected` is taken before the verdict: a strategy or a
+   * cooldown that throws is told to listeners, and what they do makes it void.
+   */
   protected transition(
     due: Verdict,
     s: Snapshot,
+    expected: { readonly epoch: string; readonly generation: number },
     retryAfterMs: number,
     id: string,
   ): TransitionRequest {
@@ -282,7 +286,7 @@ export abstract class Circuit {
       reason: due.reason,
       actor: null,
       cooldownMs: due.to === "OPEN" ? this.#cooldown(s, retryAfterMs) : 0,
-      expected: { epoch: s.epoch, generation: s.generation },
+      expected,
     };
   }
 

@@ -6,7 +6,7 @@
 
 import type { RequestScope, WaitUntil } from "./background.ts";
 import { actorOf } from "./breaker.ts";
-import type { Unit } from "./circuit.ts";
+import type { Circuit, Unit } from "./circuit.ts";
 import type { Actor, CircuitBreaker, CircuitDefaults, CircuitOptions } from "./circuit_breaker.ts";
 import { type FuseEvent, type FuseEvents, inScope } from "./events.ts";
 import { type GuardedFetch, hostOf } from "./fetch.ts";
@@ -239,13 +239,23 @@ class FuseView implements Fuse {
   ): Promise<{ imported: number; kept: number }> {
     const existing = oneOf("import", "existing", options.existing, ["replace", "keep"]);
     const root = this.#root;
-    let imported = 0;
-    let kept = 0;
+    const circuits = new Map<Circuit, CircuitRecord>();
     for (const { identity, record } of readExport(data)) {
       if (!inScope(this.#to, identity)) continue;
       const name = this.#to.store ??
         (root.shelves.has(identity.store) ? identity.store : root.standard);
       const circuit = root.circuit(root.shelf(name), record.key, null);
+      if (circuits.has(circuit)) {
+        throw new TypeError(
+          `Cannot import state: "${identity.name}" stands in it twice, from several stores, and would ` +
+            `come into one; import into a view of one store what was exported from one`,
+        );
+      }
+      circuits.set(circuit, record);
+    }
+    let imported = 0;
+    let kept = 0;
+    for (const [circuit, record] of circuits) {
       if (await circuit.restore(record, existing, root.clock())) imported++;
       else kept++;
     }
@@ -279,9 +289,14 @@ class FuseView implements Fuse {
   }
 
   async *history(query: EventQuery = {}): AsyncGenerator<CircuitEvent, void, undefined> {
+    // The limit counts what the view shows, not what the store holds.
+    const { limit = Infinity, ...rest } = query;
+    let left = limit;
     for (const { store, name } of this.#shelves()) {
-      for await (const event of historyOf(store, name, query)) {
-        if (inScope(this.#to, event)) yield event;
+      for await (const event of historyOf(store, name, rest)) {
+        if (!inScope(this.#to, event)) continue;
+        if (left-- <= 0) return;
+        yield event;
       }
     }
   }

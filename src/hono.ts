@@ -201,7 +201,7 @@ export function circuitBreaker(options: CircuitBreakerMiddlewareOptions): FuseMi
       try {
         await (downstream = next());
       } finally {
-        if (client.aborted || turnedAway.has(c)) moot.abort();
+        if (isGone(client, c) || turnedAway.has(c)) moot.abort();
       }
       // A call that is over lets go of what comes late: c.res may be another response by then.
       return over || moot.signal.aborted ? undefined : answerOf(c);
@@ -393,6 +393,16 @@ function requestScope(c: Context): RequestScope | null {
   } catch {
     return null;
   }
+}
+
+/** Whether the client went away: it is told by its signal or, where that stays silent, by the error. */
+function isGone(client: AbortSignal, { error }: Context): boolean {
+  return client.aborted || [error, error?.cause].some((e) => e instanceof Error && isHalfRead(e));
+}
+
+/** Deno's words for a request that ended before its body did. It aborts no signal for that. */
+function isHalfRead({ message }: Error): boolean {
+  return /^Cannot read (request )?body as underlying resource unavailable$/.test(message);
 }
 
 /**

@@ -15,6 +15,7 @@ import {
   UNKNOWN,
 } from "./circuit.ts";
 import { tripping, type Verdict, verdict } from "./machine.ts";
+import { isLate } from "./outbox.ts";
 import { overlay } from "./snapshot.ts";
 import {
   type Acquired,
@@ -57,18 +58,16 @@ export class LocalCircuit extends Circuit {
 
   #ask(): Grant | Refusal {
     const token = newId();
-    const answer = this.store.acquire(
-      this.identity.key,
-      this.acquiring(token, token),
-    ) as Acquired;
+    const answer = this.store.acquire(this.identity.key, this.acquiring("", token)) as Acquired;
     if (!answer.granted) {
+      const refusal = this.refuse(answer.snapshot, answer.snapshot.now);
       this.note(answer);
-      return this.refuse(answer.snapshot, answer.snapshot.now);
+      return refusal;
     }
     // What the listeners do must not change what was granted.
     const s = copySnapshot(answer.snapshot);
     const due = s.state === "HALF_OPEN" ? verdict(s, this.policy) : null;
-    const changed = due && this.#move(due, s, 0);
+    const changed = due && this.#move(due, s, s, 0);
     this.note(answer);
     if (answer.moved) this.tellHalfOpened(answer);
     if (changed === null) return this.grant(s, token);
@@ -81,8 +80,8 @@ export class LocalCircuit extends Circuit {
     const counts = kind !== "neutral";
     const failed = counts && this.failed(grant, ending);
     if (grant.lease === null) {
-      if (!counts) return this.tellCall(grant, ending, false);
       const seen = this.#seen;
+      if (!counts) return this.tellCall(grant, ending, seen !== undefined && isLate(grant, seen));
       if (
         seen !== undefined && this.#rejected === 0 &&
         this.store.book!(seen, grant, failed, slow, at, this.policy)
@@ -139,6 +138,7 @@ export class LocalCircuit extends Circuit {
 
   /** Issues the verdict that is due, then tells of the call and of what it led to. */
   #judge(s: Snapshot, grant: Grant, current: boolean, ending: Ending | null): void {
+    const { epoch, generation } = s;
     const due = current ? verdict(s, this.policy) : null;
     if (due === null) {
       if (ending !== null && this.around.events.hearsCalls) this.tellCall(grant, ending, !current);
@@ -147,13 +147,19 @@ export class LocalCircuit extends Circuit {
     }
     const from = s.state;
     // The state is settled before anybody is told.
-    const changed = this.#move(due, s, ending?.retryAfterMs ?? 0);
+    const expected = { epoch, generation };
+    const changed = this.#move(due, s, expected, ending?.retryAfterMs ?? 0);
     if (ending !== null) this.tellCall(grant, ending, false);
     this.#tellMoved(due, from, changed);
   }
 
-  #move(due: Verdict, s: Snapshot, retryAfterMs: number): Changed {
-    const request = this.transition(due, s, retryAfterMs, "");
+  #move(
+    due: Verdict,
+    s: Snapshot,
+    expected: { readonly epoch: string; readonly generation: number },
+    retryAfterMs: number,
+  ): Changed {
+    const request = this.transition(due, s, expected, retryAfterMs, "");
     return this.store.transition(this.identity.key, request) as Changed;
   }
 

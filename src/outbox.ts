@@ -6,6 +6,7 @@
  */
 
 import { type Grant, newId } from "./circuit.ts";
+import { MAX_TIMER_MS } from "./options.ts";
 import { overlay } from "./snapshot.ts";
 import { type Snapshot, type Tally, TOTALS_ONLY } from "./store.ts";
 
@@ -44,15 +45,23 @@ export interface Parcel extends Outcomes {
 
 const NONE: readonly Parcel[] = [];
 
-/** What one view has to send. */
+/** No request is under way for longer: the greatest `storeTimeoutMs`. */
+const LONGEST_MS = MAX_TIMER_MS;
+
+/** What one view has to send. Every step costs the same however much there is. */
 export class Outbox {
   #pending: Parcel | null = null;
-  /** Replaced, never changed: nearly all are empty, and those share one. */
-  #sealed: readonly Parcel[] = NONE;
+  /** Sealed and not under way. Nearly all views have none, and those share one. */
+  #waiting: readonly Parcel[] = NONE;
+  /** Under way; made when there is a first. */
+  #busy: Set<Parcel> | null = null;
+  #successesBusy = 0;
+  /** Nothing under way lapses before. */
+  #lapseAt = Infinity;
 
   /** Whether nothing is left to send. */
   get empty(): boolean {
-    return this.#pending === null && this.#sealed.length === 0;
+    return this.#pending === null && this.#waiting.length === 0 && !this.#busy?.size;
   }
 
   /** What is gathered and not sealed yet. */
@@ -105,37 +114,49 @@ export class Outbox {
       pending.rejected = 0;
       if (pending.successes + pending.failures === 0) this.#pending = null;
     }
-    this.#sealed = [...this.#sealed, parcel];
     return parcel;
   }
 
-  /** Whether a sealed parcel waits, and whether successes are under way. */
-  look(now: number, timeoutMs: number): { waiting: boolean; successesUnderWay: boolean } {
-    let waiting = false;
-    let successesUnderWay = false;
-    for (const parcel of this.#sealed) {
-      const busy = isUnderWay(parcel.busyUntil, now, timeoutMs);
-      waiting ||= !busy;
-      successesUnderWay ||= busy && parcel.successes > 0;
-    }
-    return { waiting, successesUnderWay };
+  /** Whether something waits that could be sent, and whether successes are under way. */
+  look(now: number): { waiting: boolean; successesUnderWay: boolean } {
+    this.#lapse(now);
+    return { waiting: this.#waiting.length > 0, successesUnderWay: this.#successesBusy > 0 };
   }
 
-  /** Seals what is gathered, and gives all that is not under way. */
-  take(now: number, timeoutMs: number): Parcel[] {
+  /** Seals what is gathered, and hands over all that is not under way: send it, or put it back. */
+  take(now: number): readonly Parcel[] {
     this.#seal();
-    return this.#sealed.filter((parcel) => !isUnderWay(parcel.busyUntil, now, timeoutMs));
+    this.#lapse(now);
+    const parcels = this.#waiting;
+    this.#waiting = NONE;
+    return parcels;
   }
 
-  /** Forgets a parcel: it was confirmed, or given up. */
+  /** A parcel is under way. Who sends it may die: it lapses. */
+  sending(parcel: Parcel, until: number): void {
+    parcel.busyUntil = until;
+    this.#busy ??= new Set();
+    if (!this.#busy.has(parcel) && parcel.successes > 0) this.#successesBusy++;
+    this.#busy.add(parcel);
+    this.#lapseAt = Math.min(this.#lapseAt, until);
+  }
+
+  /** It was not confirmed: it waits. */
+  putBack(parcel: Parcel): void {
+    if (this.#land(parcel)) this.#wait(parcel);
+  }
+
+  /** It was confirmed, or given up. */
   remove(parcel: Parcel): void {
-    const left = this.#sealed.filter((held) => held !== parcel);
-    this.#sealed = left.length === 0 ? NONE : left;
+    // Sent again meanwhile, or waiting to be.
+    if (!this.#land(parcel) && this.#waiting.includes(parcel)) {
+      this.#waiting = this.#waiting.filter((held) => held !== parcel);
+    }
   }
 
   /** A Snapshot with everything in here laid over. */
   lay(snapshot: Snapshot): Snapshot {
-    for (const parcel of [...this.#sealed, this.#pending]) {
+    for (const parcel of [...this.#waiting, ...this.#busy ?? [], this.#pending]) {
       if (parcel === null) continue;
       snapshot = overlay(snapshot, { ...parcel, current: !isLate(parcel, snapshot) });
     }
@@ -143,8 +164,30 @@ export class Outbox {
   }
 
   #seal(): void {
-    if (this.#pending !== null) this.#sealed = [...this.#sealed, this.#pending];
+    if (this.#pending !== null) this.#wait(this.#pending);
     this.#pending = null;
+  }
+
+  #wait(parcel: Parcel): void {
+    if (this.#waiting === NONE) this.#waiting = [parcel];
+    else (this.#waiting as Parcel[]).push(parcel);
+  }
+
+  #land(parcel: Parcel): boolean {
+    if (!this.#busy?.delete(parcel)) return false;
+    if (parcel.successes > 0) this.#successesBusy--;
+    return true;
+  }
+
+  /** What is under way for too long waits again. A clock that went back ends all waiting too. */
+  #lapse(now: number): void {
+    if (now < this.#lapseAt && this.#lapseAt - now <= LONGEST_MS) return;
+    this.#lapseAt = Infinity;
+    for (const parcel of this.#busy ?? []) {
+      if (isUnderWay(parcel.busyUntil, now, LONGEST_MS)) {
+        this.#lapseAt = Math.min(this.#lapseAt, parcel.busyUntil);
+      } else this.putBack(parcel);
+    }
   }
 
   #parcel({ epoch, generation }: Under, lease: string | null, now: number): Parcel {

@@ -95,10 +95,12 @@ export class Root {
     }
     this.#strategies = { ...strategies };
     const { onStoreError } = options;
-    this.#common = this.#configure(merge({ onStoreError }, options.defaults));
+    this.#common = this.#configure(
+      merge({ onStoreError }, record("defaults", options.defaults)),
+    );
     this.#configs = Object.entries(circuits).map(([pattern, own]): [string, Config] => [
       pattern,
-      this.#configure(merge(this.#common.options, own)),
+      this.#configure(merge(this.#common.options, record(`circuits.${pattern}`, own))),
     ]);
     // An exact name before any prefix, a longer prefix before a shorter one.
     const rank = (pattern: string) => pattern.endsWith("*") ? pattern.length : Infinity;
@@ -138,7 +140,9 @@ export class Root {
     const { store, context = null, boundary = null } = to;
     const config = this.config(name);
     if (options !== undefined) known("circuit breaker", options, CIRCUIT_OPTIONS);
-    const shelf = this.shelf(options?.store ?? store ?? config.options.store ?? this.standard);
+    const shelf = this.shelf(
+      options?.store !== undefined ? options.store : store ?? config.options.store ?? this.standard,
+    );
     const key = toKey({ name, context, boundary });
     const identity = { key, store: shelf.name, name, context, boundary };
     const merged = options && merge(config.options, options);
@@ -238,14 +242,14 @@ function merge<T extends object>(...sources: (T | undefined)[]): T {
   return merged as T;
 }
 
-function optional<T>(option: string, value: T, type: string): T {
+function optional<T>(option: string, value: T, type: "function"): T {
   if (value !== undefined && typeof value !== type) refuse(SUBJECT, option, `a ${type}`, value);
   return value;
 }
 
 function record<T>(option: string, value: T): T {
-  if (value === null) refuse(SUBJECT, option, "an object", value);
-  return optional(option, value, "object");
+  const fits = value === undefined || (typeof value === "object" && value !== null);
+  return fits ? value : refuse(SUBJECT, option, "an object", value);
 }
 
 /** Whether any of these options is given. */

@@ -23,6 +23,7 @@ import {
 import type { CircuitIdentity } from "./key.ts";
 import { LocalCircuit } from "./local_circuit.ts";
 import { cooldownPassed, type Verdict, verdict } from "./machine.ts";
+import { overlay } from "./snapshot.ts";
 import {
   isLate,
   isUnderWay,
@@ -166,7 +167,7 @@ export class View extends Circuit {
   }
 
   override abandon(): void {
-    for (const parcel of this.#outbox.take(0, 0)) this.#giveUp(parcel);
+    for (const parcel of this.#outbox.take(Infinity)) this.#giveUp(parcel);
   }
 
   override async flush(): Promise<void> {
@@ -176,11 +177,13 @@ export class View extends Circuit {
     if (probing && !this.#guard.failing) await this.#sendAll(this.around.clock());
   }
 
-  protected override operate(
+  protected override async operate(
     operation: string,
     ask: (store: Store) => Awaitable<Changed>,
   ): Promise<Changed> {
-    return this.#ask(operation, () => ask(this.store));
+    const answer = await this.#ask(operation, () => ask(this.store));
+    if (answer.won) this.#alone = null;
+    return answer;
   }
 
   get #strong(): boolean {
@@ -305,7 +308,7 @@ export class View extends Circuit {
 
   /** Makes the transition that is due, and announces it if it was this isolate's. */
   async #move(due: Verdict, s: Snapshot, retryAfterMs: number): Promise<boolean> {
-    const request = this.transition(due, s, retryAfterMs, newId());
+    const request = this.transition(due, s, s, retryAfterMs, newId());
     try {
       const answer = await this.#ask(
         "transition",
@@ -326,7 +329,7 @@ export class View extends Circuit {
 
   /** Whether the end of a call is the moment to tell the store. */
   #wantsFlush(now: number): boolean {
-    const { waiting, successesUnderWay } = this.#outbox.look(now, this.#guard.timeoutMs);
+    const { waiting, successesUnderWay } = this.#outbox.look(now);
     if (waiting) return true;
     const parcel = this.#outbox.pending;
     if (parcel === null || parcel.successes + parcel.failures === 0) return false;
@@ -342,13 +345,13 @@ export class View extends Circuit {
     if (successesUnderWay) return false;
     const age = now - this.#learntAt;
     return s.consecutiveFailures > 0 || age < 0 || age >= revalidateMs ||
-      verdict(this.lay(s), this.policy) !== null;
+      verdict(overlay(s, { ...parcel, current: !isLate(parcel, s) }), this.policy) !== null;
   }
 
   /** Sends all that is not under way, in this very turn. */
   async #sendAll(now: number): Promise<void> {
     const sends: Promise<void>[] = [];
-    for (const parcel of this.#outbox.take(now, this.#guard.timeoutMs)) {
+    for (const parcel of this.#outbox.take(now)) {
       const { sentAt } = parcel;
       if (sentAt !== null && now - sentAt > GIVE_UP_MS) this.#giveUp(parcel);
       else sends.push(this.#send(parcel, null, null));
@@ -360,10 +363,11 @@ export class View extends Circuit {
   async #send(parcel: Parcel, grant: Grant | null, ending: Ending | null): Promise<void> {
     const { clock } = this.around;
     const { policy } = this;
-    parcel.busyUntil = clock() + this.#guard.timeoutMs;
+    const sent = ++this.#sequence;
+    this.#outbox.sending(parcel, clock() + this.#guard.timeoutMs);
     let answer: Recorded;
     try {
-      answer = await this.#ask("record", () => {
+      answer = await this.#guard.run("record", () => {
         const at = clock();
         parcel.sentAt ??= at;
         this.wrote = true;
@@ -371,13 +375,16 @@ export class View extends Circuit {
         return this.store.record(this.identity.key, { ...tallyOf(parcel, at), shape, policyHash });
       });
     } catch {
-      parcel.busyUntil = 0;
+      this.#outbox.putBack(parcel);
       if (ending !== null) this.tellCall(grant!, ending, false);
       if (!parcel.fed) this.#feed(parcel, parcel, parcel.lastAt);
       parcel.fed = true;
       return;
     }
+    // In one turn: counted by the store, and here no longer.
     this.#sent(parcel);
+    this.#learn(answer.snapshot, sent);
+    this.note(answer);
     if (ending !== null) this.tellCall(grant!, ending, !answer.current);
     if (!answer.current) return;
     const s = answer.snapshot;
@@ -415,9 +422,13 @@ export class View extends Circuit {
    */
   #admitAlone(now: number, unit: Unit): Awaitable<Grant | Refusal> | null {
     if (!this.#guard.failing) {
-      if (this.#standsIn(this.#alone!, now)) return this.#alone!.circuit.admit();
-      this.#alone = null;
-      return null;
+      if (!this.#standsIn(this.#alone!, now)) {
+        this.#alone = null;
+        return null;
+      }
+      const decided = this.#alone!.circuit.admit();
+      const wait = this.#refresh(now, this.policy.revalidateMs, unit);
+      return wait === undefined ? decided : wait.then(() => decided);
     }
     if (this.#guard.down(now)) return this.#standIn(now);
     if (this.#strong) return null;
@@ -430,6 +441,8 @@ export class View extends Circuit {
   /** Whether this isolate's own breaker still decides. What it found out stands as long as it said it would. */
   #standsIn({ circuit }: Alone, now: number): boolean {
     if (this.#guard.failing) return true;
+    // An operator's word goes before what this isolate found out.
+    if (this.#believed && this.#current(now)?.override) return false;
     const own = circuit.peek().snapshot;
     return own.state === "OPEN" && !cooldownPassed(own, now, this.policy.maxCooldownMs);
   }

@@ -1,16 +1,21 @@
 // What limits a call, over real HTTP: the caller's abort, the timeout, and what becomes of bodies.
 import { assertEquals, assertInstanceOf, assertRejects, assertStrictEquals } from "@std/assert";
-import { CallTimeoutError } from "@fuse/edge";
-import { replacing } from "./support/setups.ts";
+import { CallTimeoutError, memory } from "@fuse/edge";
+import { chaos } from "@fuse/edge/testing";
+import { intercept, replacing } from "./support/setups.ts";
 import {
   breakerOf,
   counted,
   echoStatus,
+  fuseOf,
   type Handler,
   LIMITS,
   MINUTE_MS,
   upstream,
 } from "./support/upstream.ts";
+
+// Deno leaves them off.
+Deno.test.sanitizer({ ops: true, resources: true });
 
 /** How a caller may hand over its signal. */
 const SIGNALS: [through: string, (url: string, signal: AbortSignal) => Parameters<typeof fetch>][] =
@@ -213,4 +218,24 @@ Deno.test("CircuitBreaker.call() lets go of a Response's body when the caller ga
     await left;
     assertEquals(await counted(breaker), [0, 0]);
   });
+});
+
+Deno.test("CircuitBreaker.fetch() leaves the body alone when a fallback returns the Response itself", async () => {
+  await upstream(echoStatus, async (url) => {
+    const breaker = breakerOf({
+      fallbackOn: "failure",
+      fallback: ({ error }) => error as Response,
+    });
+    assertEquals(await (await breaker.fetch(url + 500)).text(), "text");
+  });
+});
+
+Deno.test("CircuitBreaker.call() runs nothing when the caller gives up while the store is asked", async () => {
+  const caller = new AbortController();
+  const store = intercept(chaos(memory(), {}), () => caller.abort(new GaveUp()));
+  const fuse = fuseOf({ stores: { store }, defaults: { consistency: "strong" } });
+  let ran = false;
+  const call = () => fuse.make("a").call(() => ran = true, { signal: caller.signal });
+  await assertRejects(call, GaveUp);
+  assertEquals(ran, false);
 });

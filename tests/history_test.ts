@@ -12,6 +12,9 @@ import {
 import { chaos, FakeClock } from "@fuse/edge/testing";
 import { fail, succeed } from "./support/setups.ts";
 
+// Deno leaves them off.
+Deno.test.sanitizer({ ops: true, resources: true });
+
 /** What a store was asked for. */
 type Query = EventQuery & { readonly key?: string };
 

@@ -601,6 +601,43 @@ Deno.test("the middleware works over a real port", async () => {
   assert(text.includes('fuse_calls_total{store="array",circuit="front",outcome="success"} 1\n'));
 });
 
+for (
+  const [what, read] of [
+    ["reads", (c) => c.req.text()],
+    [
+      "hands on",
+      (c, upstream) => fetch(upstream, { method: "POST", body: c.req.raw.body }).then(() => ""),
+    ],
+  ] as [string, (c: Context, upstream: string) => Promise<string>][]
+) {
+  Deno.test(`circuitBreaker() counts nothing when the client leaves while a route ${what} its body`, async () => {
+    await using upstream = Deno.serve({ port: 0, onListen() {} }, async (request) => {
+      await request.text().catch(() => {});
+      return new Response();
+    });
+    const arrived = Promise.withResolvers<void>();
+    const left = Promise.withResolvers<void>();
+    const { app, fuse } = guarded({}, async (c) => {
+      arrived.resolve();
+      return c.text(await read(c, `http://localhost:${upstream.addr.port}`));
+    });
+    app.onError((_error, c) => {
+      left.resolve();
+      return c.text("", 500);
+    });
+    await using server = Deno.serve({ port: 0, onListen() {} }, app.fetch);
+    const client = await Deno.connect({ port: server.addr.port });
+    await client.write(utf8("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nhalf"));
+    await arrived.promise;
+    client.close();
+    await left.promise;
+    await server.shutdown();
+
+    const { totalSuccesses, totalFailures } = await fuse.make("api").getMetrics();
+    assertEquals([totalSuccesses, totalFailures], [0, 0]);
+  });
+}
+
 /** An application with one guarded route; the circuit is called "api" unless another is named. */
 function guarded(
   options: Partial<CircuitBreakerMiddlewareOptions>,

@@ -5,6 +5,9 @@ import { type CircuitDefaults, createFuse, type Fuse, type FuseExport, memory } 
 import { FakeClock } from "@fuse/edge/testing";
 import { fail, succeed } from "./support/setups.ts";
 
+// Deno leaves them off.
+Deno.test.sanitizer({ ops: true, resources: true });
+
 /** The same alterations each time; `TRANSFER_SEED` and `TRANSFER_RUNS` look further. */
 const SEED = Number(Deno.env.get("TRANSFER_SEED") ?? 20_251_123);
 const RUNS = Number(Deno.env.get("TRANSFER_RUNS") ?? 1_000);

@@ -12,6 +12,9 @@ import {
 import { chaos, FakeClock } from "@fuse/edge/testing";
 import { begin, fail, succeed } from "./support/setups.ts";
 
+// Deno leaves them off.
+Deno.test.sanitizer({ ops: true, resources: true });
+
 /** A store of this process, or one that plays a remote one. */
 type Kind = "memory" | "shared";
 const KINDS: readonly Kind[] = ["memory", "shared"];
