@@ -33,6 +33,7 @@ import {
   clearEvidence,
   count,
   DERIVED,
+  endLease,
   Entry,
   lease,
   NO_TRIALS,
@@ -75,6 +76,14 @@ function isOverridden({ override }: Entry, now: number): boolean {
   return override !== null && (override.until === null || override.until > now);
 }
 
+/** When a record that is not closed may go: its cooldown over, no trial out, no override. */
+function mayGoAt(entry: Entry, now: number): number {
+  if (isOverridden(entry, now)) return entry.override!.until ?? Infinity;
+  const passes = entry.openUntil ?? Infinity;
+  if (!entry.leases?.size) return passes;
+  return Math.max(passes, asked(entry, now, entry.shape).halfOpen.freeAt ?? passes);
+}
+
 class MemoryStore implements Store {
   readonly name = "memory";
   readonly traits = { persistent: false, shared: false, audited: false } as const;
@@ -87,6 +96,10 @@ class MemoryStore implements Store {
   #oldest: Entry | null = null;
   /** What may not be evicted while anything else may. */
   readonly #kept = new Set<Entry>();
+  /** Those of them whose cooldown has passed, as last looked for; the longest ago last. */
+  #passed: Entry[] = [];
+  /** No other one's passes before. */
+  #nextPassed = -Infinity;
   /** No override of those runs out before. */
   #overrideEnds = Infinity;
 
@@ -174,8 +187,8 @@ class MemoryStore implements Store {
       count(entry, successes, failures, slow, Math.max(0, ageMs), now);
     }
     if (tally.lease !== null) {
-      const lease = entry.leases?.get(tally.lease);
-      if (lease !== undefined) lease.out = false;
+      endLease(entry, tally.lease);
+      this.#nextPassed = -Infinity;
     }
     remember(entry, tally.id, now, current);
     return { current, snapshot: entry, released, evicted };
@@ -337,7 +350,7 @@ class MemoryStore implements Store {
   #begin(entry: Entry): void {
     entry.generation++;
     entry.trials = NO_TRIALS;
-    entry.leases = null;
+    entry.leases = entry.ended = null;
     // A record belongs in the list of use, or among those that stay.
     const evictable = entry.state === "CLOSED" && entry.override === null;
     if (evictable === entry.listed) return this.#expect(entry);
@@ -402,14 +415,21 @@ class MemoryStore implements Store {
 
   /** Of the open ones, the one whose cooldown passed longest ago. */
   #longestPassed(now: number): Entry | null {
-    let victim: Entry | null = null;
-    for (const entry of this.#kept) {
-      const { openUntil, halfOpen } = asked(entry, now, entry.shape);
-      if (openUntil === null || openUntil > now || halfOpen.inFlight > 0) continue;
-      if (isOverridden(entry, now)) continue;
-      if (victim === null || openUntil < victim.openUntil!) victim = entry;
+    if (this.#passed.length === 0 && now >= this.#nextPassed) {
+      // Looked for all at once: what passes later than these comes after them.
+      this.#nextPassed = Infinity;
+      for (const entry of this.#kept) {
+        const at = mayGoAt(entry, now);
+        if (at <= now) this.#passed.push(entry);
+        else this.#nextPassed = Math.min(this.#nextPassed, at);
+      }
+      this.#passed.sort((a, b) => b.openUntil! - a.openUntil!);
     }
-    return victim;
+    let entry = this.#passed.pop();
+    while (entry !== undefined && !(this.#kept.has(entry) && mayGoAt(entry, now) <= now)) {
+      entry = this.#passed.pop();
+    }
+    return entry ?? null;
   }
 
   /** An override that has run out keeps no closed circuit, though nobody has written since. */
@@ -424,8 +444,9 @@ class MemoryStore implements Store {
     }
   }
 
-  #expect({ override }: Entry): void {
+  #expect({ override, openUntil }: Entry): void {
     this.#overrideEnds = Math.min(this.#overrideEnds, override?.until ?? Infinity);
+    this.#nextPassed = Math.min(this.#nextPassed, openUntil ?? Infinity);
   }
 
   #drop(entry: Entry): void {

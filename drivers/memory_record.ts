@@ -54,8 +54,10 @@ export class Entry implements Snapshot {
   ring: Ring | null = null;
   /** Outcomes of this HALF_OPEN generation. */
   trials = NO_TRIALS;
-  /** Tokens by the end of their lease: those that are out, and those given back before it. */
-  leases: Map<string, { until: number; out: boolean }> | null = null;
+  /** The slots that are taken, by token. */
+  leases: Map<string, Lease> | null = null;
+  /** Tokens given back before their lease ended, with that moment; the earliest first. */
+  ended: Map<string, number> | null = null;
   /** Requests already applied: when, and whether they won. */
   applied: Map<string, { at: number; won: boolean }> | null = null;
   /** Neighbors in the list of use. */
@@ -115,8 +117,8 @@ export class Entry implements Snapshot {
   get halfOpen(): Snapshot["halfOpen"] {
     let inFlight = 0;
     let freeAt: number | null = null;
-    for (const { until, out } of this.leases?.values() ?? []) {
-      if (!out || until <= this.now) continue;
+    for (const { until } of this.leases?.values() ?? []) {
+      if (until <= this.now) continue;
       inFlight++;
       freeAt = Math.min(until, freeAt ?? until);
     }
@@ -125,6 +127,14 @@ export class Entry implements Snapshot {
 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+/** A half-open slot. */
+interface Lease {
+  readonly until: number;
+  readonly leaseMs: number;
+  /** Whether the request may be sent again. */
+  readonly resent: boolean;
+}
 
 /** The last outcomes, 1 for a failure. */
 interface Ring {
@@ -249,19 +259,33 @@ export function outcomesOf({ outcomes, next, size }: Ring): string {
 }
 
 /** Takes a half-open slot for a token, if one is free and the token was not given back before. */
-export function lease(entry: Entry, { token, max, leaseMs }: AcquireRequest, now: number): boolean {
+export function lease(entry: Entry, request: AcquireRequest, now: number): boolean {
+  const { id, token, max, leaseMs } = request;
   const leases = (entry.leases ??= new Map());
-  let out = 0;
-  for (const [held, lease] of leases) {
+  for (const [held, { until, leaseMs }] of leases) {
     // Further off than that, it was granted by a clock that has since gone back.
-    if (lease.until <= now || lease.until - now > 2 * leaseMs) leases.delete(held);
-    else if (lease.out) out++;
+    if (until <= now || until - now > 2 * leaseMs) leases.delete(held);
   }
-  const held = leases.get(token);
-  if (held !== undefined) return held.out;
-  if (out >= max) return false;
-  leases.set(token, { until: now + leaseMs, out: true });
+  if (leases.has(token)) return true;
+  if (leases.size >= max || isEnded(entry, token, now)) return false;
+  leases.set(token, { until: now + leaseMs, leaseMs, resent: id !== "" });
   return true;
+}
+
+/** Gives a slot back. A token that may be asked for again is remembered until its lease would have ended. */
+export function endLease(entry: Entry, token: string): void {
+  const lease = entry.leases?.get(token);
+  if (lease === undefined) return;
+  entry.leases!.delete(token);
+  if (lease.resent) (entry.ended ??= new Map()).set(token, lease.until);
+}
+
+function isEnded({ ended }: Entry, token: string, now: number): boolean {
+  for (const [old, until] of ended ?? []) {
+    if (until > now) break;
+    ended!.delete(old);
+  }
+  return (ended?.get(token) ?? -Infinity) > now;
 }
 
 export function clearEvidence(entry: Entry): void {

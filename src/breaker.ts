@@ -30,11 +30,12 @@ import {
   type Kind,
   retryAfterOf,
 } from "./outcome.ts";
-import { check, MAX_TIMER_MS, received } from "./options.ts";
+import { check, MAX_TIMER_MS, oneOf, received, refuse } from "./options.ts";
 import {
   type CircuitMetrics,
   type CircuitSnapshot,
   explain,
+  MAX_DATE_MS,
   metState,
   toCircuitSnapshot,
   toMetrics,
@@ -225,7 +226,8 @@ export class Breaker<F> implements CircuitBreaker<F> {
     }
     const duration = check(subject, "forMs", forMs, undefined);
     await this.#circuit.override(kind, {
-      until: until?.getTime() ?? (duration === undefined ? null : now + duration),
+      until: until?.getTime() ??
+        (duration === undefined ? null : Math.min(now + duration, MAX_DATE_MS)),
       ...actorOf(options),
     });
   }
@@ -244,7 +246,12 @@ export class Breaker<F> implements CircuitBreaker<F> {
       if (typeof fn !== "function") mustBeFunction("call", fn);
       if (options !== undefined) {
         timeoutMs = check("call", "timeoutMs", options.timeoutMs, timeoutMs, 1, MAX_TIMER_MS);
-        if (options.signal?.aborted) return ended(options.signal.reason, raw);
+        checkFallback("call", options);
+        const { signal } = options;
+        if (signal !== undefined && !(signal instanceof AbortSignal)) {
+          refuse("call", "signal", "an AbortSignal", signal);
+        }
+        if (signal?.aborted) return ended(signal.reason, raw);
       }
     } catch (error) {
       return ended(error, raw);
@@ -276,14 +283,13 @@ export class Breaker<F> implements CircuitBreaker<F> {
    * that. `then` costs less than an async function as long as its reactions need not be made anew.
    */
   #plain<T>(grant: Grant, fn: (context: CallContext) => T | PromiseLike<T>): Promise<unknown> {
-    let work: T | PromiseLike<T>;
+    // Taken before the call: it may call this very handle, under another grant.
+    const { returned, threw } = this.#reactions ??= this.#react(grant);
     try {
-      work = fn(new CallScope(undefined, false));
+      return Promise.resolve(fn(new CallScope(undefined, false))).then(returned, threw);
     } catch (error) {
       return this.#threw(grant, error, UNTIMED, undefined, true);
     }
-    const { returned, threw } = this.#reactions ??= this.#react(grant);
-    return Promise.resolve(work).then(returned, threw);
   }
 
   #react(grant: Grant): Reactions {
@@ -402,7 +408,7 @@ export class Breaker<F> implements CircuitBreaker<F> {
     options: CallOptions<unknown> | undefined,
     raw: boolean,
   ): Promise<unknown> {
-    if ((options?.fallback ?? this.#handle.fallback) != null) {
+    if (this.#chain(options).length > 0) {
       return this.#fallBack(error, "state" in error ? error.state : this.#state, options, raw);
     }
     return rejected(error, raw);
@@ -416,7 +422,13 @@ export class Breaker<F> implements CircuitBreaker<F> {
 
   #fallsBack(options: CallOptions<unknown> | undefined): boolean {
     return (options?.fallbackOn ?? this.#handle.fallbackOn) === "failure" &&
-      (options?.fallback ?? this.#handle.fallback) != null;
+      this.#chain(options).length > 0;
+  }
+
+  /** The call's fallbacks, else the handle's; none by default. */
+  #chain(options: CallOptions<unknown> | undefined): readonly Fallback<unknown>[] {
+    const fallback = options?.fallback ?? this.#handle.fallback;
+    return fallback == null ? NONE : [fallback].flat() as Fallback<unknown>[];
   }
 
   /** The first fallback that gives a value; if none does, what the last one threw. */
@@ -426,19 +438,19 @@ export class Breaker<F> implements CircuitBreaker<F> {
     options: CallOptions<unknown> | undefined,
     raw: boolean,
   ): Promise<unknown> {
-    const chain = [options?.fallback ?? this.#handle.fallback].flat() as Fallback<unknown>[];
     const context = { circuit: this.#circuit.identity, error, state };
     let thrown: unknown = error;
-    for (const fallback of chain) {
+    for (const fallback of this.#chain(options)) {
       try {
         const value = await fallback(context);
-        if (value !== error) discard(error);
+        // Only where nobody can have kept it: it was given to the fallback, and `tryCall` tells it.
+        if (raw && !holds(value, error)) discard(error);
         return raw ? value : { ok: true, source: "fallback", value, error };
       } catch (next) {
         thrown = next;
       }
     }
-    discard(error);
+    if (raw) discard(error);
     // One that hands the rejection on leaves it what it was.
     return thrown === error && error instanceof FuseError && "retryAfterMs" in error
       ? rejected(error as Refusal["refused"], raw)
@@ -453,6 +465,26 @@ const UNTIMED = -1;
 function elapsed(from: number, to: number): number {
   return from !== UNTIMED && to > from ? to - from : 0;
 }
+
+/** @throws {RangeError | TypeError} If `fallback` or `fallbackOn` is none. */
+export function checkFallback(
+  subject: string,
+  { fallback, fallbackOn }: Pick<CircuitOptions<unknown>, "fallback" | "fallbackOn">,
+): void {
+  if (fallback != null && ![fallback].flat().every((one) => typeof one === "function")) {
+    refuse(subject, "fallback", "a function or a list of functions", fallback);
+  }
+  oneOf(subject, "fallbackOn", fallbackOn, ["rejection", "failure"]);
+}
+
+/** Whether a fallback's value may still need the Response that it replaces. */
+function holds(value: unknown, response: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  return !(value instanceof Response && response instanceof Response) ||
+    value === response || value.body === response.body;
+}
+
+const NONE: readonly Fallback<unknown>[] = [];
 
 /** A call that was not let through. */
 function rejected(error: Refusal["refused"], raw: boolean): Promise<unknown> {

@@ -125,7 +125,8 @@ export abstract class Circuit {
     around: Surroundings,
     local = false,
   ) {
-    this.identity = identity;
+    // It is handed out with every error and event.
+    this.identity = Object.freeze(identity);
     this.policy = policy;
     this.store = store;
     this.around = around;

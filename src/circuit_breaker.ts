@@ -19,7 +19,7 @@ export interface FallbackContext {
   readonly circuit: CircuitIdentity;
   /** Why the call has no result of its own: the rejection, what it threw, or the failed result. */
   readonly error: unknown;
-  /** What the circuit looked like to the call. */
+  /** What a call meets now. */
   readonly state: CircuitState;
 }
 

@@ -21,18 +21,25 @@ export interface FuseError extends Error {
 export class FuseError {
   static {
     Object.setPrototypeOf(this.prototype, Error.prototype);
+    named(this, "FuseError");
   }
-  /** The class's name. */
-  get name(): string {
-    return "FuseError";
-  }
-  /** What happened, in one sentence. */
+  /** What happened, in one sentence. May be set, as with any Error. */
   get message(): string {
-    return "";
+    return this.describe();
   }
-  /** One line: name and message. */
+  set message(message: string) {
+    own(this, "message", message);
+  }
+  /** One line: name and message. May be set, as with any Error. */
   get stack(): string {
     return `${this.name}: ${this.message}`;
+  }
+  set stack(stack: string) {
+    own(this, "stack", stack);
+  }
+  /** The sentence of `message`. */
+  protected describe(): string {
+    return "";
   }
   /** Name, message and the public fields, as `JSON.stringify` shows them. */
   toJSON(): Record<string, unknown> {
@@ -40,8 +47,20 @@ export class FuseError {
   }
 }
 
+/** Names a class, for all of its instances and whatever a minifier calls it. */
+function named(of: { readonly prototype: object }, name: string): void {
+  own(of.prototype, "name", name);
+}
+
+function own(object: object, key: string, value: string): void {
+  Object.defineProperty(object, key, { value, configurable: true, writable: true });
+}
+
 /** A call was rejected: the circuit is open, half-open with no slot free, or forced open. */
 export class CircuitBreakerOpenError extends FuseError {
+  static {
+    named(this, "CircuitBreakerOpenError");
+  }
   /** Which circuit. */
   readonly circuit: CircuitIdentity;
   /** `OPEN`, or `HALF_OPEN` when all trial slots are taken. */
@@ -72,13 +91,8 @@ export class CircuitBreakerOpenError extends FuseError {
     this.#why = why;
   }
 
-  /** `CircuitBreakerOpenError`. */
-  override get name(): string {
-    return "CircuitBreakerOpenError";
-  }
-
   /** The sentence of `explain()`. */
-  override get message(): string {
+  protected override describe(): string {
     return this.#why;
   }
 
@@ -106,6 +120,9 @@ export class CircuitBreakerOpenError extends FuseError {
 
 /** A call took longer than its timeout. It counts as a failure. */
 export class CallTimeoutError extends FuseError {
+  static {
+    named(this, "CallTimeoutError");
+  }
   /** Which circuit. */
   readonly circuit: CircuitIdentity;
   /** How long it was allowed to take, in ms. */
@@ -118,19 +135,17 @@ export class CallTimeoutError extends FuseError {
     this.timeoutMs = timeoutMs;
   }
 
-  /** `CallTimeoutError`. */
-  override get name(): string {
-    return "CallTimeoutError";
-  }
-
   /** Circuit and timeout. */
-  override get message(): string {
+  protected override describe(): string {
     return `Call through circuit "${this.circuit.name}" took longer than ${this.timeoutMs} ms`;
   }
 }
 
 /** The store did not answer, or is being left alone after it failed. */
 export class StoreUnavailableError extends FuseError {
+  static {
+    named(this, "StoreUnavailableError");
+  }
   /** The store's name in `createFuse({ stores })`. */
   readonly store: string;
   /** When it will be asked again, in ms; at least 1. */
@@ -143,13 +158,8 @@ export class StoreUnavailableError extends FuseError {
     this.retryAfterMs = retryAfterMs;
   }
 
-  /** `StoreUnavailableError`. */
-  override get name(): string {
-    return "StoreUnavailableError";
-  }
-
   /** Which store, and when it is asked again. */
-  override get message(): string {
+  protected override describe(): string {
     return `Store "${this.store}" does not answer; it is asked again in ${this.retryAfterMs} ms`;
   }
 }

@@ -6,7 +6,6 @@
  */
 
 import { type Grant, newId } from "./circuit.ts";
-import { MAX_TIMER_MS } from "./options.ts";
 import { overlay } from "./snapshot.ts";
 import { type Snapshot, type Tally, TOTALS_ONLY } from "./store.ts";
 
@@ -45,9 +44,6 @@ export interface Parcel extends Outcomes {
 
 const NONE: readonly Parcel[] = [];
 
-/** No request is under way for longer: the greatest `storeTimeoutMs`. */
-const LONGEST_MS = MAX_TIMER_MS;
-
 /** What one view has to send. Every step costs the same however much there is. */
 export class Outbox {
   #pending: Parcel | null = null;
@@ -58,6 +54,8 @@ export class Outbox {
   #successesBusy = 0;
   /** Nothing under way lapses before. */
   #lapseAt = Infinity;
+  /** For how long they may be. */
+  #timeoutMs = 0;
 
   /** Whether nothing is left to send. */
   get empty(): boolean {
@@ -133,12 +131,13 @@ export class Outbox {
   }
 
   /** A parcel is under way. Who sends it may die: it lapses. */
-  sending(parcel: Parcel, until: number): void {
-    parcel.busyUntil = until;
+  sending(parcel: Parcel, now: number, timeoutMs: number): void {
+    parcel.busyUntil = now + timeoutMs;
+    this.#timeoutMs = timeoutMs;
     this.#busy ??= new Set();
     if (!this.#busy.has(parcel) && parcel.successes > 0) this.#successesBusy++;
     this.#busy.add(parcel);
-    this.#lapseAt = Math.min(this.#lapseAt, until);
+    this.#lapseAt = Math.min(this.#lapseAt, parcel.busyUntil);
   }
 
   /** It was not confirmed: it waits. */
@@ -181,10 +180,10 @@ export class Outbox {
 
   /** What is under way for too long waits again. A clock that went back ends all waiting too. */
   #lapse(now: number): void {
-    if (now < this.#lapseAt && this.#lapseAt - now <= LONGEST_MS) return;
+    if (this.#lapseAt === Infinity || isUnderWay(this.#lapseAt, now, this.#timeoutMs)) return;
     this.#lapseAt = Infinity;
     for (const parcel of this.#busy ?? []) {
-      if (isUnderWay(parcel.busyUntil, now, LONGEST_MS)) {
+      if (isUnderWay(parcel.busyUntil, now, this.#timeoutMs)) {
         this.#lapseAt = Math.min(this.#lapseAt, parcel.busyUntil);
       } else this.putBack(parcel);
     }

@@ -43,7 +43,7 @@ export function judgeResult(
 ): Kind {
   if (isFailure !== undefined) {
     try {
-      return isFailure({ ok: true, value, durationMs }) ? "failure" : "success";
+      return decides(isFailure, { ok: true, value, durationMs }) ? "failure" : "success";
     } catch (error) {
       report("isFailure", error);
     }
@@ -64,13 +64,21 @@ export function judgeError(
     // Who lists the errors of an upstream does not mean that its silence is a success.
     if (isCallTimeoutError(error)) return "failure";
     if (record !== undefined && !matches(record, error)) return "success";
-    return isFailure === undefined || isFailure({ ok: false, error, durationMs })
+    return isFailure === undefined || decides(isFailure, { ok: false, error, durationMs })
       ? "failure"
       : "success";
   } catch (thrown) {
     report("isFailure", thrown);
     return "failure";
   }
+}
+
+/** A promise is no answer, and would read as yes. */
+function decides(isFailure: (outcome: Outcome) => boolean, outcome: Outcome): boolean {
+  const answer: unknown = isFailure(outcome);
+  if (!(answer instanceof Promise)) return !!answer;
+  answer.catch(() => {});
+  throw new TypeError(`"isFailure" must answer at once, it gave a promise`);
 }
 
 function matches(matchers: readonly ErrorMatcher[], error: unknown): boolean {

@@ -330,7 +330,8 @@ function resolve(
     if (typeof one === "string") {
       if (Object.hasOwn(strategies, one)) return customRule(one, one, strategies[one]!, report);
       if (Object.hasOwn(BUILT_IN, one)) {
-        return { name: one, id: one, opens: BUILT_IN[one as StrategyName] };
+        const opens = BUILT_IN[one as StrategyName];
+        return { name: one, id: one, of: opens, opens };
       }
     }
     const known = [...Object.keys(BUILT_IN), ...Object.keys(strategies)].join(", ");
@@ -350,7 +351,7 @@ function fingerprint(value: unknown): string {
 /** Whether two policies decide alike, functions included. */
 export function samePolicy(a: CircuitPolicyData, b: CircuitPolicyData): boolean {
   return a.cooldownMs === b.cooldownMs && differences(a, b).length === 0 &&
-    a.rules.every((rule, i) => rule.opens === b.rules[i]!.opens);
+    a.rules.every((rule, i) => rule.of === b.rules[i]!.of);
 }
 
 /** The options in which two policies differ. Functions are not compared. */

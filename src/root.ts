@@ -6,7 +6,7 @@
 
 import { memory } from "../drivers/memory.ts";
 import { Background } from "./background.ts";
-import { Breaker, type Handle } from "./breaker.ts";
+import { Breaker, checkFallback, type Handle } from "./breaker.ts";
 import type { Circuit, Surroundings, Unit } from "./circuit.ts";
 import type { CircuitBreaker, CircuitDefaults, CircuitOptions } from "./circuit_breaker.ts";
 import { Events } from "./events.ts";
@@ -183,8 +183,7 @@ export class Root {
         : new LocalCircuit(identity, policy, store, shelf);
       if (circuits.size >= this.#maxCircuits) this.#forget(shelf);
       circuits.set(key, circuit);
-    }
-    circuit.used = true;
+    } else circuit.used = true;
     return circuit;
   }
 
@@ -269,10 +268,7 @@ function handleOf<F>(options: CircuitOptions<F>): Handle<F> {
   if (isFailure !== undefined && !isFunction(isFailure)) {
     refuse(subject, "isFailure", "a function", isFailure);
   }
-  if (fallback != null && ![fallback].flat().every(isFunction)) {
-    refuse(subject, "fallback", "a function or a list of functions", fallback);
-  }
-  oneOf(subject, "fallbackOn", fallbackOn, ["rejection", "failure"]);
+  checkFallback(subject, options);
   return { ignore, record, isFailure, fallback, fallbackOn };
 }
 

@@ -168,7 +168,7 @@ export function dateOf(ms: number): Date {
   return new Date(Math.min(MAX_DATE_MS, Math.max(-MAX_DATE_MS, ms)));
 }
 
-const MAX_DATE_MS = 8.64e15;
+export const MAX_DATE_MS = 8.64e15;
 
 /** Why a circuit is as it is, in one sentence. */
 export function explain(name: string, s: Snapshot, reading: Reading): string {

@@ -51,6 +51,8 @@ export interface Rule {
   readonly name: string;
   /** What it is compared by; functions given inline all compare alike. */
   readonly id: string;
+  /** The function behind it. */
+  readonly of: unknown;
   opens(snapshot: Snapshot, policy: Policy): boolean;
 }
 
@@ -81,6 +83,7 @@ export function customRule(
   return {
     name,
     id,
+    of: strategy,
     opens(snapshot, policy) {
       try {
         return strategy(strategyMetrics(snapshot), policy) === true;

@@ -181,8 +181,13 @@ export class View extends Circuit {
     operation: string,
     ask: (store: Store) => Awaitable<Changed>,
   ): Promise<Changed> {
-    const answer = await this.#ask(operation, () => ask(this.store));
+    const sent = ++this.#sequence;
+    const answer = await this.#guard.run(operation, () => ask(this.store));
     if (answer.won) this.#alone = null;
+    // What this isolate put there itself is not reborn.
+    if (answer.won && operation === "restore") this.#held = null;
+    this.#learn(answer.snapshot, sent);
+    this.note(answer);
     return answer;
   }
 
@@ -234,13 +239,10 @@ export class View extends Circuit {
     return answer;
   }
 
-  /** Takes over a Snapshot, unless it was asked for before the held one was learnt and is no later generation. */
+  /** Takes over a Snapshot that was asked for after the held one was learnt, or that knows more. */
   #learn(s: Snapshot, sent: number): void {
     const held = this.#held;
-    if (
-      held !== null && sent < this.#learntAs &&
-      !(s.epoch === held.epoch && s.generation > held.generation)
-    ) return;
+    if (held !== null && sent < this.#learntAs && !isLater(s, held)) return;
     this.#held = s;
     this.#believed = true;
     this.#learntAt = this.around.clock();
@@ -364,7 +366,7 @@ export class View extends Circuit {
     const { clock } = this.around;
     const { policy } = this;
     const sent = ++this.#sequence;
-    this.#outbox.sending(parcel, clock() + this.#guard.timeoutMs);
+    this.#outbox.sending(parcel, clock(), this.#guard.timeoutMs);
     let answer: Recorded;
     try {
       answer = await this.#guard.run("record", () => {
@@ -504,6 +506,14 @@ export class View extends Circuit {
     const { circuit, base } = this.#takeOver();
     circuit.absorb(late ? UNCOUNTED : base, successes, failures, slow, at);
   }
+}
+
+/** Whether a Snapshot is of a later moment of the same life: neither generation nor totals ever fall. */
+function isLater(s: Snapshot, held: Snapshot): boolean {
+  if (s.epoch !== held.epoch) return false;
+  const calls = ({ totals }: Snapshot) => totals.successes + totals.failures + totals.rejected;
+  return s.generation > held.generation ||
+    (s.generation === held.generation && calls(s) > calls(held));
 }
 
 /** How long outcomes may be apart and still be booked as one. */
