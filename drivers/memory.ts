@@ -91,9 +91,12 @@ class MemoryStore implements Store {
   readonly #max: number;
   readonly #clock: Clock | undefined;
   #births = 0;
-  /** The list of use, over what may be evicted. */
-  #newest: Entry | null = null;
-  #oldest: Entry | null = null;
+  /** Counts the writes; a record remembers its last. */
+  #uses = 0;
+  /** What may be evicted first. */
+  readonly #closed = new Set<Entry>();
+  /** Those of them that were least used when it was last looked, the least last. */
+  #unused: { readonly entry: Entry; readonly used: number }[] = [];
   /** What may not be evicted while anything else may. */
   readonly #kept = new Set<Entry>();
   /** Those of them whose cooldown has passed, as last looked for; the longest ago last. */
@@ -138,7 +141,7 @@ class MemoryStore implements Store {
       entry.override !== null || entry.writtenBy !== hash
     ) return false;
     const now = this.#clock === undefined ? at : this.#clock();
-    if (entry !== this.#newest && entry.listed) this.#use(entry);
+    entry.used = ++this.#uses;
     entry.now = now;
     if (entry.shape !== shape) entry.shape = shape;
     if (failed || slow || entry.state !== "CLOSED" || shape.windowSize > 0) {
@@ -171,11 +174,11 @@ class MemoryStore implements Store {
         return { current: before, snapshot: asked(entry, now, tally.shape) };
       }
       if (entry.override !== null) released = this.#expire(entry, now);
-      if (entry !== this.#newest && entry.listed) this.#use(entry);
     }
     const current = tally.epoch === ""
       ? tally.generation === 0 && entry.generation === 1
       : tally.generation === entry.generation && tally.epoch === entry.epoch;
+    entry.used = ++this.#uses;
     asked(entry, now, tally.shape);
     entry.writtenBy = tally.policyHash;
     entry.successes += tally.successes;
@@ -337,8 +340,9 @@ class MemoryStore implements Store {
 
   #create(key: string, request: StoreRequest, now: number): Entry {
     const entry = new Entry(key, request.id || this.#birth(), now, request.shape);
+    entry.used = ++this.#uses;
     this.#entries.set(key, entry);
-    this.#enlist(entry);
+    this.#closed.add(entry);
     return entry;
   }
 
@@ -351,17 +355,14 @@ class MemoryStore implements Store {
     entry.generation++;
     entry.trials = NO_TRIALS;
     entry.leases = entry.ended = null;
-    // A record belongs in the list of use, or among those that stay.
-    const evictable = entry.state === "CLOSED" && entry.override === null;
-    if (evictable === entry.listed) return this.#expect(entry);
-    if (evictable) {
-      this.#kept.delete(entry);
-      this.#enlist(entry);
-    } else {
-      this.#unlist(entry);
-      this.#kept.add(entry);
-    }
+    entry.used = ++this.#uses;
+    this.#rank(entry, entry.state === "CLOSED" && entry.override === null);
     this.#expect(entry);
+  }
+
+  #rank(entry: Entry, evictable: boolean): void {
+    (evictable ? this.#kept : this.#closed).delete(entry);
+    (evictable ? this.#closed : this.#kept).add(entry);
   }
 
   #lay(entry: Entry, override: OverrideRecord | null): void {
@@ -377,40 +378,36 @@ class MemoryStore implements Store {
     return override;
   }
 
-  #use(entry: Entry): void {
-    this.#unlist(entry);
-    this.#enlist(entry);
-  }
-
-  #enlist(entry: Entry): void {
-    entry.listed = true;
-    entry.older = this.#newest;
-    if (this.#newest !== null) this.#newest.newer = entry;
-    this.#newest = entry;
-    this.#oldest ??= entry;
-  }
-
-  #unlist(entry: Entry): void {
-    const { newer, older } = entry;
-    if (newer === null) this.#newest = older;
-    else newer.older = older;
-    if (older === null) this.#oldest = newer;
-    else older.newer = newer;
-    entry.newer = entry.older = null;
-    entry.listed = false;
-  }
-
   /** Makes room for a new record, as far as anything may go. */
   #evict(fresh: Entry, now: number): string[] {
     const evicted: string[] = [];
     if (this.#entries.size > this.#max) this.#relist(now);
     while (this.#entries.size > this.#max) {
-      const victim = (this.#oldest === fresh ? null : this.#oldest) ?? this.#longestPassed(now);
+      const victim = this.#leastUsed(fresh) ?? this.#longestPassed(now);
       if (victim === null) break;
       this.#drop(victim);
       evicted.push(victim.key);
     }
     return evicted;
+  }
+
+  /**
+   * Of the closed ones, the least recently used. Looked for all at once, so that a call need not
+   * keep them in order: what is used after that comes after these.
+   */
+  #leastUsed(fresh: Entry): Entry | null {
+    for (const again of [true, false]) {
+      let next = this.#unused.pop();
+      while (next !== undefined) {
+        const { entry, used } = next;
+        if (entry.used === used && entry !== fresh && this.#closed.has(entry)) return entry;
+        next = this.#unused.pop();
+      }
+      if (!again || this.#closed.size === 1) return null;
+      this.#unused = [...this.#closed].map((entry) => ({ entry, used: entry.used }));
+      this.#unused.sort((a, b) => b.used - a.used);
+    }
+    return null;
   }
 
   /** Of the open ones, the one whose cooldown passed longest ago. */
@@ -438,8 +435,7 @@ class MemoryStore implements Store {
     this.#overrideEnds = Infinity;
     for (const entry of this.#kept) {
       if (entry.state === "CLOSED" && !isOverridden(entry, now)) {
-        this.#kept.delete(entry);
-        this.#enlist(entry);
+        this.#rank(entry, true);
       } else this.#expect(entry);
     }
   }
@@ -451,8 +447,8 @@ class MemoryStore implements Store {
 
   #drop(entry: Entry): void {
     this.#entries.delete(entry.key);
-    if (entry.listed) this.#unlist(entry);
-    else this.#kept.delete(entry);
+    this.#closed.delete(entry);
+    this.#kept.delete(entry);
     // Whoever holds the live record sees that it is gone, and can book nothing on it.
     entry.writtenBy = "";
     entry.state = "CLOSED";

@@ -60,11 +60,8 @@ export class Entry implements Snapshot {
   ended: Map<string, number> | null = null;
   /** Requests already applied: when, and whether they won. */
   applied: Map<string, { at: number; won: boolean }> | null = null;
-  /** Neighbors in the list of use. */
-  newer: Entry | null = null;
-  older: Entry | null = null;
-  /** Whether it may be evicted, that is, stands in the list of use. */
-  listed = false;
+  /** When it was last written to, counted in writes to the store. */
+  used = 0;
 
   constructor(key: string, epoch: string, now: number, shape: Shape) {
     this.key = key;

@@ -49,17 +49,15 @@ export class Outbox {
   #pending: Parcel | null = null;
   /** Sealed and not under way. Nearly all views have none, and those share one. */
   #waiting: readonly Parcel[] = NONE;
-  /** Under way; made when there is a first. */
+  /** Under way; there while there are any. */
   #busy: Set<Parcel> | null = null;
   #successesBusy = 0;
   /** Nothing under way lapses before. */
   #lapseAt = Infinity;
-  /** For how long they may be. */
-  #timeoutMs = 0;
 
   /** Whether nothing is left to send. */
   get empty(): boolean {
-    return this.#pending === null && this.#waiting.length === 0 && !this.#busy?.size;
+    return this.#pending === null && this.#waiting.length === 0 && this.#busy === null;
   }
 
   /** What is gathered and not sealed yet. */
@@ -115,16 +113,19 @@ export class Outbox {
     return parcel;
   }
 
-  /** Whether something waits that could be sent, and whether successes are under way. */
-  look(now: number): { waiting: boolean; successesUnderWay: boolean } {
-    this.#lapse(now);
+  /**
+   * Whether something waits that could be sent, and whether successes are under way. Nothing is for
+   * longer than `timeoutMs`.
+   */
+  look(now: number, timeoutMs = Infinity): { waiting: boolean; successesUnderWay: boolean } {
+    this.#lapse(now, timeoutMs);
     return { waiting: this.#waiting.length > 0, successesUnderWay: this.#successesBusy > 0 };
   }
 
   /** Seals what is gathered, and hands over all that is not under way: send it, or put it back. */
-  take(now: number): readonly Parcel[] {
+  take(now: number, timeoutMs = Infinity): readonly Parcel[] {
     this.#seal();
-    this.#lapse(now);
+    this.#lapse(now, timeoutMs);
     const parcels = this.#waiting;
     this.#waiting = NONE;
     return parcels;
@@ -133,7 +134,6 @@ export class Outbox {
   /** A parcel is under way. Who sends it may die: it lapses. */
   sending(parcel: Parcel, now: number, timeoutMs: number): void {
     parcel.busyUntil = now + timeoutMs;
-    this.#timeoutMs = timeoutMs;
     this.#busy ??= new Set();
     if (!this.#busy.has(parcel) && parcel.successes > 0) this.#successesBusy++;
     this.#busy.add(parcel);
@@ -175,15 +175,16 @@ export class Outbox {
   #land(parcel: Parcel): boolean {
     if (!this.#busy?.delete(parcel)) return false;
     if (parcel.successes > 0) this.#successesBusy--;
+    if (this.#busy.size === 0) this.#busy = null;
     return true;
   }
 
   /** What is under way for too long waits again. A clock that went back ends all waiting too. */
-  #lapse(now: number): void {
-    if (this.#lapseAt === Infinity || isUnderWay(this.#lapseAt, now, this.#timeoutMs)) return;
+  #lapse(now: number, timeoutMs: number): void {
+    if (this.#lapseAt === Infinity || isUnderWay(this.#lapseAt, now, timeoutMs)) return;
     this.#lapseAt = Infinity;
     for (const parcel of this.#busy ?? []) {
-      if (isUnderWay(parcel.busyUntil, now, this.#timeoutMs)) {
+      if (isUnderWay(parcel.busyUntil, now, timeoutMs)) {
         this.#lapseAt = Math.min(this.#lapseAt, parcel.busyUntil);
       } else this.putBack(parcel);
     }

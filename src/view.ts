@@ -331,7 +331,7 @@ export class View extends Circuit {
 
   /** Whether the end of a call is the moment to tell the store. */
   #wantsFlush(now: number): boolean {
-    const { waiting, successesUnderWay } = this.#outbox.look(now);
+    const { waiting, successesUnderWay } = this.#outbox.look(now, this.#guard.timeoutMs);
     if (waiting) return true;
     const parcel = this.#outbox.pending;
     if (parcel === null || parcel.successes + parcel.failures === 0) return false;
@@ -353,7 +353,7 @@ export class View extends Circuit {
   /** Sends all that is not under way, in this very turn. */
   async #sendAll(now: number): Promise<void> {
     const sends: Promise<void>[] = [];
-    for (const parcel of this.#outbox.take(now)) {
+    for (const parcel of this.#outbox.take(now, this.#guard.timeoutMs)) {
       const { sentAt } = parcel;
       if (sentAt !== null && now - sentAt > GIVE_UP_MS) this.#giveUp(parcel);
       else sends.push(this.#send(parcel, null, null));

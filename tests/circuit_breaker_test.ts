@@ -233,6 +233,32 @@ for (const timeoutMs of [0, -1, 1.5, NaN, Infinity, 2 ** 31, "5", null]) {
   });
 }
 
+for (const signal of [null, {}, "abort", new AbortController()]) {
+  Deno.test(`call() refuses a signal that is ${Deno.inspect(signal)}, and runs nothing`, async () => {
+    const { breaker } = making();
+    let ran = false;
+    await assertRejects(
+      () => breaker.call(() => ran = true, { signal: signal as never }),
+      Error,
+      `"signal" must be an AbortSignal`,
+    );
+    assertEquals([ran, await totals(breaker)], [false, [0, 0, 0, 0]]);
+  });
+}
+
+Deno.test("call() opens on a plain success when that makes it due", async () => {
+  const { breaker } = making({
+    strategy: "percentage_failures",
+    percentageThreshold: 20,
+    minimumThroughput: 10,
+  });
+  for (let i = 0; i < 2; i++) await breaker.tryCall(down);
+  for (let i = 0; i < 7; i++) await breaker.call(() => "ok");
+  assertEquals(await breaker.getState(), "CLOSED");
+  assertEquals(await breaker.call(() => "the tenth"), "the tenth");
+  assertEquals(await breaker.getState(), "OPEN");
+});
+
 Deno.test("tryCall() tells a result, an error, a fallback and a rejection apart", async () => {
   const { breaker } = making({ failureThreshold: 1, cooldownMs: 5000 });
   assertEquals(await breaker.tryCall(() => "ok"), { ok: true, source: "call", value: "ok" });
@@ -285,6 +311,28 @@ Deno.test("tryCall() tells what the last fallback threw, if it is something else
     fallback: [() => Promise.reject(new Error("x")), () => Promise.reject(error)],
   });
   assertEquals(await breaker.tryCall(() => "never"), { ok: false, rejected: false, error });
+});
+
+Deno.test("a fallback may hand the failed Response on, whole or its body", async () => {
+  const handOn: CircuitOptions<Response>["fallback"][] = [
+    ({ error }) => error as Response,
+    ({ error }) => new Response((error as Response).body, { status: 502 }),
+  ];
+  for (const fallback of handOn) {
+    const { breaker } = making<Response>({ fallbackOn: "failure", fallback });
+    const response = await breaker.call(() => new Response("sorry", { status: 503 }));
+    assertEquals(await response.text(), "sorry");
+    const told = await breaker.tryCall(() => new Response("sorry", { status: 503 }));
+    assertEquals(told.ok && await told.value.text(), "sorry");
+  }
+});
+
+Deno.test("a fallback that tells nothing of the failed Response lets its body go", async () => {
+  const { breaker } = making({ fallbackOn: "failure", fallback: () => "cached" });
+  const canceled = Promise.withResolvers<void>();
+  const body = new ReadableStream({ cancel: () => canceled.resolve() });
+  assertEquals(await breaker.call(() => new Response(body, { status: 503 })), "cached");
+  await canceled.promise;
 });
 
 Deno.test("a fallback hears of circuit, error and state", async () => {

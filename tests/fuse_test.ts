@@ -529,6 +529,51 @@ Deno.test("an isolate that imports state is not told that the store forgot it", 
   assertEquals(told, ["imported"]);
 });
 
+Deno.test("importState() refuses what would put two circuits into one, and imports nothing", async () => {
+  const from = createFuse({ stores: { one: memory(), two: memory() } });
+  await from.store("one").make("a").tryCall(down);
+  await from.store("two").make("a").tryCall(down);
+  await from.make("b").tryCall(down);
+  const state = await from.exportState();
+  const fuse = createFuse();
+  await assertRejects(() => fuse.importState(state), TypeError, `"a" stands in it twice`);
+  assertEquals(await names(fuse), []);
+  assertEquals(await createFuse({ stores: { one: memory(), two: memory() } }).importState(state), {
+    imported: 3,
+    kept: 0,
+  });
+});
+
+Deno.test("maxCircuits bounds what waits for a store that is away, and tells of what it lets go", async () => {
+  const clock = new FakeClock();
+  const stores = { remote: chaos(memory(), { down: () => true }) };
+  const fuse = createFuse({ stores, clock: clock.now, maxCircuits: 5 });
+  const unconfirmed: string[] = [];
+  let failures = 0;
+  fuse.on("unconfirmed", (event) => {
+    unconfirmed.push(event.name);
+    failures += event.failures;
+  });
+  for (let i = 0; i < 40; i++) await fuse.make(`k${i}`).tryCall(down);
+  await turn();
+  assert(unconfirmed.length >= 25, `${unconfirmed.length} of 40 were let go`);
+  assertEquals(failures, unconfirmed.length);
+  assertEquals(new Set(unconfirmed).size, unconfirmed.length);
+});
+
+Deno.test("maxCircuits loses no rejection of a memory store's circuits", async () => {
+  const fuse = createFuse({ maxCircuits: 2, defaults: { failureThreshold: 1 } });
+  for (let i = 0; i < 20; i++) {
+    const breaker = fuse.make(`k${i}`);
+    await breaker.tryCall(down);
+    await breaker.tryCall(() => "rejected");
+  }
+  await fuse.flush();
+  for await (const { name, metrics } of fuse.list()) {
+    assertEquals([name, metrics.totalRejected], [name, 1]);
+  }
+});
+
 /** A store whose trail is these rows, with the queries that reached it. */
 function trail(keys: string[], queries: unknown[] = []): Store {
   const rows = keys.map((key, i): StoredEvent => ({

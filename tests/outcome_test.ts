@@ -133,6 +133,17 @@ for (const option of ["ignore", "record", "isFailure"] as const) {
   });
 }
 
+Deno.test("judgeResult() and judgeError() take no promise of isFailure's for an answer", () => {
+  // It would read as yes, and what it rejects with would end the process.
+  const isFailure = (() => Promise.reject(new Error("late"))) as never;
+  const reports: string[] = [];
+  const report = (type: string, error: unknown) => void reports.push(`${type} ${error}`);
+  assertEquals(judgeResult(1, 0, { isFailure }, report), "success");
+  assertEquals(judgeError(1, 0, { isFailure }, report), "failure");
+  const sentence = `TypeError: "isFailure" must answer at once, it gave a promise`;
+  assertEquals(reports, [`isFailure ${sentence}`, `isFailure ${sentence}`]);
+});
+
 Deno.test("judgeError() takes only true from a predicate", () => {
   const ignore = [(() => 1) as never];
   assertEquals(judgeError("x", 0, { ignore }, unexpected), "failure");

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { absentSnapshot, type CircuitPolicy, type Snapshot, type Store } from "@fuse/edge";
+import { absentSnapshot, type CircuitPolicy, type Snapshot } from "@fuse/edge";
 import { type CircuitPolicyData, createPolicy } from "../../src/policy.ts";
 
 /** A policy with defaults filled in; strategies that throw fail the test. */
@@ -20,41 +20,6 @@ export function unexpected(type: string, error: unknown): never {
 /** A Snapshot that differs from a fresh circuit's in a few fields. */
 export function snapshotOf(fields: Partial<Snapshot> = {}): Snapshot {
   return { ...absentSnapshot(0), epoch: "e", generation: 1, ...fields };
-}
-
-/** A Store with the operations that reached it, in order. */
-export interface Counted {
-  readonly store: Store;
-  /** Operations since the last `take`. */
-  take(): string[];
-  /** The arguments of the operations of a kind, since the beginning. */
-  readonly requests: { readonly operation: string; readonly request: unknown }[];
-}
-
-/** Counts the operations on a store. */
-export function counted(inner: Store): Counted {
-  let taken: string[] = [];
-  const requests: Counted["requests"] = [];
-  const store = new Proxy(inner, {
-    get(target, property) {
-      const value = Reflect.get(target, property, target);
-      if (typeof value !== "function") return value;
-      return (...args: unknown[]) => {
-        taken.push(String(property));
-        requests.push({ operation: String(property), request: args[1] });
-        return Reflect.apply(value, target, args);
-      };
-    },
-  });
-  return {
-    store,
-    requests,
-    take() {
-      const operations = taken;
-      taken = [];
-      return operations;
-    },
-  };
 }
 
 /** The seed of a property test: from `SEED`, else drawn. fast-check prints it with a counterexample. */
