@@ -109,8 +109,6 @@ export abstract class Circuit {
   used = false;
   protected readonly store: Store;
   protected readonly around: Surroundings;
-  /** Announced by this isolate's own breaker, in place of a store that does not answer. */
-  protected readonly local: boolean;
   /** For a circuit that lets everybody through: the same object as long as the generation lasts. */
   protected opened: Grant = UNKNOWN;
   /** The override's generation in which `would_open` was announced. */
@@ -123,14 +121,17 @@ export abstract class Circuit {
     policy: CircuitPolicyData,
     store: Store,
     around: Surroundings,
-    local = false,
   ) {
     // It is handed out with every error and event.
     this.identity = Object.freeze(identity);
     this.policy = policy;
     this.store = store;
     this.around = around;
-    this.local = local;
+  }
+
+  /** Whether this isolate's own breaker announces, in place of a store that does not answer. */
+  protected get local(): boolean {
+    return false;
   }
 
   /** Whether a call may run. */

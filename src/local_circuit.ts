@@ -11,11 +11,14 @@ import {
   type Known,
   newId,
   type Refusal,
+  type Surroundings,
   UNCOUNTED,
   UNKNOWN,
 } from "./circuit.ts";
+import type { CircuitIdentity } from "./key.ts";
 import { tripping, type Verdict, verdict } from "./machine.ts";
 import { isLate } from "./outbox.ts";
+import type { CircuitPolicyData } from "./policy.ts";
 import { overlay } from "./snapshot.ts";
 import {
   type Acquired,
@@ -30,9 +33,25 @@ import {
 
 /** A circuit on a store of this process: synchronous, always strong, no view. */
 export class LocalCircuit extends Circuit {
+  readonly #standIn: boolean;
   #rejected = 0;
   /** The live record. One that was dropped reads as absent. */
   #seen: Snapshot | undefined;
+
+  constructor(
+    identity: CircuitIdentity,
+    policy: CircuitPolicyData,
+    store: Store,
+    around: Surroundings,
+    standIn = false,
+  ) {
+    super(identity, policy, store, around);
+    this.#standIn = standIn;
+  }
+
+  protected override get local(): boolean {
+    return this.#standIn;
+  }
 
   override admit(): Grant | Refusal {
     let seen = this.#seen;
