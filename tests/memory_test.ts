@@ -347,6 +347,31 @@ Deno.test("memory() drops the open circuit whose cooldown passed longest ago whe
   assertEquals(subject.evicted, ["first", "second", "last"]);
 });
 
+Deno.test("memory() does not drop a circuit that has opened again since it might have gone", () => {
+  const subject = new Subject(3);
+  for (const [key, ms] of [["a", 1000], ["b", 2000], ["c", 3000]] as const) subject.open(key, ms);
+  subject.clock.advance(3000);
+  subject.open("d", 60_000);
+  subject.open("b", 60_000);
+  subject.open("e", 60_000);
+  assertEquals(subject.evicted, ["a", "c"]);
+});
+
+Deno.test("memory() makes all the room there is when an override runs out among others that stay", () => {
+  const subject = new Subject(2);
+  subject.override("a", "disabled", 1000);
+  subject.override("b", "forced_open");
+  subject.open("c", 500);
+  subject.override("later", "disabled", 5000);
+  assertEquals(subject.evicted, []);
+  subject.clock.advance(1000);
+  subject.record("d");
+  assertEquals([subject.evicted, subject.keys], [["a", "c"], ["b", "d", "later"]]);
+  subject.clock.advance(4000);
+  subject.record("e");
+  assertEquals(subject.keys, ["b", "e"]);
+});
+
 Deno.test("memory() drops an idle half-open circuit, and no busy one", () => {
   const subject = new Subject(1);
   subject.open("half", 1000);
