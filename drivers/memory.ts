@@ -41,7 +41,6 @@ import {
   push,
   recall,
   remember,
-  segmentAt,
 } from "./memory_record.ts";
 
 /** Options of {@linkcode memory}. */
@@ -140,24 +139,40 @@ class MemoryStore implements Store {
       under.generation !== entry.generation || under.epoch !== entry.epoch ||
       entry.override !== null || entry.writtenBy !== hash
     ) return false;
-    const now = this.#clock === undefined ? at : this.#clock();
-    entry.used = ++this.#uses;
-    entry.now = now;
-    if (entry.shape !== shape) entry.shape = shape;
-    if (failed || slow || entry.state !== "CLOSED" || shape.windowSize > 0) {
-      entry.successes += failed ? 0 : 1;
-      entry.failures += failed ? 1 : 0;
-      entry.slow += slow ? 1 : 0;
-      count(entry, failed ? 0 : 1, failed ? 1 : 0, slow ? 1 : 0, 0, now);
+    const newest = entry.segments[entry.segments.length - 1];
+    if (
+      failed || slow || entry.state !== "CLOSED" || shape.windowSize > 0 || entry.shape !== shape ||
+      newest === undefined || at >= newest.start + shape.windowMs / 10 || this.#clock !== undefined
+    ) {
+      this.#count(entry, failed ? 0 : 1, failed ? 1 : 0, slow ? 1 : 0, this.#now({ at }), shape);
       return true;
     }
+    // The way of nearly every call: one more success in the newest segment.
+    entry.used = ++this.#uses;
+    entry.now = at;
     entry.successes++;
     entry.successesSince++;
     entry.consecutiveSuccesses++;
     entry.consecutiveFailures = 0;
-    entry.succeededAt = now;
-    segmentAt(entry, now, 0)!.successes++;
+    entry.succeededAt = at;
+    newest.successes++;
     return true;
+  }
+
+  #count(
+    entry: Entry,
+    successes: number,
+    failures: number,
+    slow: number,
+    now: number,
+    shape: Shape,
+  ): void {
+    entry.used = ++this.#uses;
+    asked(entry, now, shape);
+    entry.successes += successes;
+    entry.failures += failures;
+    entry.slow += slow;
+    count(entry, successes, failures, slow, 0, now);
   }
 
   record(key: string, tally: Tally): Recorded {

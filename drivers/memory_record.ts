@@ -213,7 +213,7 @@ function latest(held: number, endedAt: number, now: number): number {
 }
 
 /** The segment that an outcome of this age belongs to; `null`: it has left the window. */
-export function segmentAt(entry: Entry, now: number, ageMs: number): Mutable<Segment> | null {
+function segmentAt(entry: Entry, now: number, ageMs: number): Mutable<Segment> | null {
   const { segments, shape: { windowMs } } = entry;
   const length = Math.ceil(windowMs / 10);
   let i = segments.length - 1;
