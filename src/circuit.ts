@@ -105,7 +105,7 @@ export abstract class Circuit {
   fixed = false;
   /** Whether this isolate has recorded anything in it. */
   protected wrote = false;
-  /** Whether a handle was made of it since room was last looked for. */
+  /** Whether a handle was made of it, or called, since room was last looked for. */
   used = false;
   protected readonly store: Store;
   protected readonly around: Surroundings;

@@ -57,7 +57,7 @@ export interface FuseOptions {
   storeTimeoutMs?: number | undefined;
   /**
    * How many circuits each store's side of this Fuse keeps in mind (policies and views, not
-   * state); past it one that was not made for long goes. A positive integer.
+   * state); past it one goes that was neither made nor called for long. A positive integer.
    *
    * @default {10_000}
    */

@@ -54,6 +54,7 @@ export class LocalCircuit extends Circuit {
   }
 
   override admit(): Grant | Refusal {
+    this.used = true;
     let seen = this.#seen;
     if (seen === undefined || seen.generation === 0) {
       this.#seen = seen = this.store.peek!(this.identity.key);

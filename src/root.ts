@@ -187,7 +187,7 @@ export class Root {
     return circuit;
   }
 
-  /** Drops one that was not made for long: each that was since the last time around is passed over. */
+  /** Drops one that was not in use for long: each that was since the last time around is passed over. */
   #forget({ circuits, unsent }: Shelf): void {
     for (const [key, circuit] of circuits) {
       circuits.delete(key);

@@ -90,6 +90,7 @@ export class View extends Circuit {
   }
 
   override admit(unit: Unit): Awaitable<Grant | Refusal> {
+    this.used = true;
     const now = this.around.clock();
     if (this.#alone !== null || this.#guard.down(now)) {
       const decided = this.#admitAlone(now, unit);

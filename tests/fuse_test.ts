@@ -638,3 +638,15 @@ Deno.test("history() is a TypeError where a store keeps no trail", async () => {
     `Cannot read history: store "array" keeps no trail`,
   );
 });
+
+Deno.test("createFuse({ maxCircuits }) keeps the policy of a circuit that is in use", async () => {
+  // A handle at module scope is made once, and called for as long as the isolate lives.
+  const fuse = createFuse({ maxCircuits: 2 });
+  const payments = fuse.make("payments", { failureThreshold: 1 });
+  for (let i = 0; i < 8; i++) {
+    fuse.make(`tenant-${i}`);
+    await payments.call(() => i);
+  }
+  await fuse.make("payments").tryCall(() => Promise.reject(new Error("down")));
+  assertEquals(await payments.getState(), "OPEN");
+});
