@@ -39,7 +39,7 @@ import {
   type StoreUnavailableError,
 } from "./errors.ts";
 import type { Fuse } from "./fuse.ts";
-import type { CircuitIdentity, Scope } from "./key.ts";
+import { type CircuitIdentity, type Scope, scopeOf } from "./key.ts";
 import { known, refuse } from "./options.ts";
 import { isFailedResponse } from "./outcome.ts";
 import type { CircuitPolicy } from "./policy.ts";
@@ -455,18 +455,6 @@ function isOpen({ name, store, context, boundary }: CircuitIdentity, fuse: Fuse)
 function isOfView({ name, context, boundary }: CircuitIdentity, fuse: Fuse): boolean {
   const own = fuse.make(name);
   return own.context === context && own.boundary === boundary;
-}
-
-/** The scope that an identity tells as text. */
-function scopeOf(text: string | null): Scope | null {
-  if (text === null) return null;
-  const [type = "", id = ""] = text.split(":").map((part) =>
-    part.replace(
-      /%(?:u([0-9A-F]{4})|([0-9A-F]{2}))/g,
-      (_, wide, narrow) => String.fromCharCode(parseInt(wide ?? narrow, 16)),
-    )
-  );
-  return { type, id };
 }
 
 // The types that a Fuse speaks in, all of them at home in the core.

@@ -104,6 +104,13 @@ export function scopeText(scope: Scope | null, dimension: string): string | null
   return `${escape(type)}:${escape(text)}`;
 }
 
+/** The scope that {@linkcode scopeText} gave as text; its id as text too. */
+export function scopeOf(text: string | null): Scope | null {
+  if (text === null) return null;
+  const [type = "", id = ""] = text.split(":").map(unescape);
+  return { type, id };
+}
+
 /** Whether this can name a circuit: 1–255 characters. */
 export function isName(name: unknown): name is string {
   return typeof name === "string" && name.length > 0 && name.length <= 255;

@@ -7,6 +7,7 @@ import {
   isName,
   type KeyParts,
   nameMatches,
+  scopeOf,
   scopeText,
   toKey,
 } from "../src/key.ts";
@@ -278,4 +279,11 @@ Deno.test("fromKey() gives parts whose key is that key, or none, for any text", 
     }),
     seeded(3000),
   );
+});
+
+Deno.test("scopeOf() gives the scope that scopeText() was given, its id as text", () => {
+  for (const scope of [{ type: "tenant", id: 42 }, { type: "a:b %", id: "\ud83d*{}" }]) {
+    assertEquals(scopeOf(scopeText(scope, "context")), { type: scope.type, id: String(scope.id) });
+  }
+  assertEquals(scopeOf(null), null);
 });
