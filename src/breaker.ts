@@ -257,6 +257,9 @@ export class Breaker<F> implements CircuitBreaker<F> {
       return ended(error, raw);
     }
     const decision = this.#circuit.admit(this.#unit);
+    const plain = raw && options === undefined && timeoutMs === undefined && !this.#timed;
+    // The grant of the last plain call stands: mostly it does.
+    if (plain && decision === this.#grant) return this.#plain(decision, fn);
     return decision instanceof Promise
       ? decision.then((decided) => this.#go(decided, fn, options, timeoutMs, raw))
       : this.#go(decision, fn, options, timeoutMs, raw);
@@ -270,8 +273,7 @@ export class Breaker<F> implements CircuitBreaker<F> {
     raw: boolean,
   ): Promise<unknown> {
     if (decision.refused !== null) return this.#reject(this.#rejected(decision), options, raw);
-    if (raw && options === undefined && timeoutMs === undefined && !this.#timed) {
-      if (this.#grant === decision) return this.#plain(decision, fn);
+    if (this.#grant !== decision) {
       this.#grant = decision;
       this.#reactions = null;
     }
