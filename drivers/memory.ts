@@ -42,6 +42,7 @@ import {
   recall,
   remember,
 } from "./memory_record.ts";
+import { Room } from "./memory_room.ts";
 
 /** Options of {@linkcode memory}. */
 export interface MemoryOptions {
@@ -71,18 +72,6 @@ export function memory(options: MemoryOptions = {}): Store {
 const NOBODY: readonly string[] = [];
 const CLEARED: Pick<Entry, "segments" | "ring"> = { segments: [], ring: null };
 
-function isOverridden({ override }: Entry, now: number): boolean {
-  return override !== null && (override.until === null || override.until > now);
-}
-
-/** When a record that is not closed may go: its cooldown over, no trial out, no override. */
-function mayGoAt(entry: Entry, now: number): number {
-  if (isOverridden(entry, now)) return entry.override!.until ?? Infinity;
-  const passes = entry.openUntil ?? Infinity;
-  if (!entry.leases?.size) return passes;
-  return Math.max(passes, asked(entry, now, entry.shape).halfOpen.freeAt ?? passes);
-}
-
 class MemoryStore implements Store {
   readonly name = "memory";
   readonly traits = { persistent: false, shared: false, audited: false } as const;
@@ -90,20 +79,7 @@ class MemoryStore implements Store {
   readonly #max: number;
   readonly #clock: Clock | undefined;
   #births = 0;
-  /** Counts the writes; a record remembers its last. */
-  #uses = 0;
-  /** What may be evicted first. */
-  readonly #closed = new Set<Entry>();
-  /** Those of them that were least used when it was last looked, the least last. */
-  #unused: { readonly entry: Entry; readonly used: number }[] = [];
-  /** What may not be evicted while anything else may. */
-  readonly #kept = new Set<Entry>();
-  /** Those of them whose cooldown has passed, as last looked for; the longest ago last. */
-  #passed: Entry[] = [];
-  /** No other one's passes before. */
-  #nextPassed = -Infinity;
-  /** No override of those runs out before. */
-  #overrideEnds = Infinity;
+  readonly #room = new Room();
 
   constructor(options: MemoryOptions) {
     const subject = "memory store";
@@ -148,7 +124,7 @@ class MemoryStore implements Store {
       return true;
     }
     // The way of nearly every call: one more success in the newest segment.
-    entry.used = ++this.#uses;
+    this.#room.use(entry);
     entry.now = at;
     entry.successes++;
     entry.successesSince++;
@@ -167,7 +143,7 @@ class MemoryStore implements Store {
     now: number,
     shape: Shape,
   ): void {
-    entry.used = ++this.#uses;
+    this.#room.use(entry);
     asked(entry, now, shape);
     entry.successes += successes;
     entry.failures += failures;
@@ -193,7 +169,7 @@ class MemoryStore implements Store {
     const current = tally.epoch === ""
       ? tally.generation === 0 && entry.generation === 1
       : tally.generation === entry.generation && tally.epoch === entry.epoch;
-    entry.used = ++this.#uses;
+    this.#room.use(entry);
     asked(entry, now, tally.shape);
     entry.writtenBy = tally.policyHash;
     entry.successes += tally.successes;
@@ -206,7 +182,7 @@ class MemoryStore implements Store {
     }
     if (tally.lease !== null) {
       endLease(entry, tally.lease);
-      this.#nextPassed = -Infinity;
+      this.#room.freed();
     }
     remember(entry, tally.id, now, current);
     return { current, snapshot: entry, released, evicted };
@@ -355,9 +331,8 @@ class MemoryStore implements Store {
 
   #create(key: string, request: StoreRequest, now: number): Entry {
     const entry = new Entry(key, request.id || this.#birth(), now, request.shape);
-    entry.used = ++this.#uses;
     this.#entries.set(key, entry);
-    this.#closed.add(entry);
+    this.#room.add(entry);
     return entry;
   }
 
@@ -370,14 +345,7 @@ class MemoryStore implements Store {
     entry.generation++;
     entry.trials = NO_TRIALS;
     entry.leases = entry.ended = null;
-    entry.used = ++this.#uses;
-    this.#rank(entry, entry.state === "CLOSED" && entry.override === null);
-    this.#expect(entry);
-  }
-
-  #rank(entry: Entry, evictable: boolean): void {
-    (evictable ? this.#kept : this.#closed).delete(entry);
-    (evictable ? this.#closed : this.#kept).add(entry);
+    this.#room.moved(entry);
   }
 
   #lay(entry: Entry, override: OverrideRecord | null): void {
@@ -396,9 +364,8 @@ class MemoryStore implements Store {
   /** Makes room for a new record, as far as anything may go. */
   #evict(fresh: Entry, now: number): string[] {
     const evicted: string[] = [];
-    if (this.#entries.size > this.#max) this.#relist(now);
     while (this.#entries.size > this.#max) {
-      const victim = this.#leastUsed(fresh) ?? this.#longestPassed(now);
+      const victim = this.#room.victim(fresh, now);
       if (victim === null) break;
       this.#drop(victim);
       evicted.push(victim.key);
@@ -406,64 +373,9 @@ class MemoryStore implements Store {
     return evicted;
   }
 
-  /**
-   * Of the closed ones, the least recently used. Looked for all at once, so that a call need not
-   * keep them in order: what is used after that comes after these.
-   */
-  #leastUsed(fresh: Entry): Entry | null {
-    for (const again of [true, false]) {
-      let next = this.#unused.pop();
-      while (next !== undefined) {
-        const { entry, used } = next;
-        if (entry.used === used && entry !== fresh && this.#closed.has(entry)) return entry;
-        next = this.#unused.pop();
-      }
-      if (!again || this.#closed.size === 1) return null;
-      this.#unused = [...this.#closed].map((entry) => ({ entry, used: entry.used }));
-      this.#unused.sort((a, b) => b.used - a.used);
-    }
-    return null;
-  }
-
-  /** Of the open ones, the one whose cooldown passed longest ago. */
-  #longestPassed(now: number): Entry | null {
-    if (this.#passed.length === 0 && now >= this.#nextPassed) {
-      // Looked for all at once: what passes later than these comes after them.
-      this.#nextPassed = Infinity;
-      for (const entry of this.#kept) {
-        const at = mayGoAt(entry, now);
-        if (at <= now) this.#passed.push(entry);
-        else this.#nextPassed = Math.min(this.#nextPassed, at);
-      }
-      this.#passed.sort((a, b) => b.openUntil! - a.openUntil!);
-    }
-    let entry = this.#passed.pop();
-    while (entry !== undefined && !(this.#kept.has(entry) && mayGoAt(entry, now) <= now)) {
-      entry = this.#passed.pop();
-    }
-    return entry ?? null;
-  }
-
-  /** An override that has run out keeps no closed circuit, though nobody has written since. */
-  #relist(now: number): void {
-    if (now < this.#overrideEnds) return;
-    this.#overrideEnds = Infinity;
-    for (const entry of this.#kept) {
-      if (entry.state === "CLOSED" && !isOverridden(entry, now)) {
-        this.#rank(entry, true);
-      } else this.#expect(entry);
-    }
-  }
-
-  #expect({ override, openUntil }: Entry): void {
-    this.#overrideEnds = Math.min(this.#overrideEnds, override?.until ?? Infinity);
-    this.#nextPassed = Math.min(this.#nextPassed, openUntil ?? Infinity);
-  }
-
   #drop(entry: Entry): void {
     this.#entries.delete(entry.key);
-    this.#closed.delete(entry);
-    this.#kept.delete(entry);
+    this.#room.delete(entry);
     // Whoever holds the live record sees that it is gone, and can book nothing on it.
     entry.writtenBy = "";
     entry.state = "CLOSED";
