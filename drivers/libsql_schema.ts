@@ -1,0 +1,484 @@
+/**
+ * The tables of the libSQL store, for Drizzle: the store's own statements are built on them, and so
+ * are your queries.
+ *
+ * `circuit_breakers` and `circuit_breaker_events` are for you to read. The three tables beside them
+ * are the store's own affair: the time window, trials in flight, and requests already applied.
+ *
+ * @module
+ */
+
+import {
+  type $Type,
+  type BuildColumns,
+  getTableColumns,
+  type HasDefault,
+  type IsPrimaryKey,
+  type Many,
+  type NotNull,
+  type One,
+  type Relations,
+  relations,
+  sql,
+} from "drizzle-orm";
+import {
+  type AnySQLiteTable,
+  check,
+  index,
+  integer,
+  primaryKey,
+  type SQLiteColumnBuilderBase,
+  type SQLiteIntegerBuilderInitial,
+  sqliteTable,
+  type SQLiteTableWithColumns,
+  type SQLiteTextBuilderInitial,
+  type SQLiteTextJsonBuilderInitial,
+  type SQLiteTimestampBuilderInitial,
+  text,
+  uniqueIndex,
+} from "drizzle-orm/sqlite-core";
+import type { AuditEventName } from "../src/history.ts";
+import { known, received, refuse } from "../src/options.ts";
+import type { CircuitState, Override } from "../src/store.ts";
+
+type Id = IsPrimaryKey<HasDefault<NotNull<SQLiteIntegerBuilderInitial<"id">>>>;
+type Int<N extends string> = NotNull<SQLiteIntegerBuilderInitial<N>>;
+type Count<N extends string> = HasDefault<Int<N>>;
+type Time<N extends string> = SQLiteTimestampBuilderInitial<N>;
+type Word<N extends string> = SQLiteTextBuilderInitial<
+  N,
+  [string, ...string[]],
+  number | undefined
+>;
+
+/**
+ * The columns of `circuit_breakers`: one row a circuit. Times are ms since the epoch, `Date` in
+ * JavaScript. What the seed of this library names is `id` to `updatedAt`; the rest is beside it.
+ */
+export type CircuitBreakerColumns = {
+  id: Id;
+  /** Name and scopes in one text, as in snapshots: what tells circuits apart. */
+  key: NotNull<Word<"key">>;
+  /** As given to `make`. Circuits of one name in several scopes share it. */
+  name: NotNull<Word<"name">>;
+  /** Scope of `for()`, as `type:id`. */
+  context: Word<"context">;
+  /** Scope of `boundary()`, as `type:id`. */
+  boundary: Word<"boundary">;
+  state: HasDefault<NotNull<$Type<Word<"state">, CircuitState>>>;
+  /** Failures since the circuit last closed, or was reset or overridden. */
+  failureCount: Count<"failure_count">;
+  /** Successes since the circuit last closed, or was reset or overridden. */
+  successCount: Count<"success_count">;
+  lastFailureAt: Time<"last_failure_at">;
+  /** When it last opened. Stays after closing. */
+  openedAt: Time<"opened_at">;
+  closedAt: Time<"closed_at">;
+  createdAt: HasDefault<NotNull<Time<"created_at">>>;
+  updatedAt: HasDefault<NotNull<Time<"updated_at">>>;
+  /** Until when an OPEN circuit lets nobody through. */
+  openUntil: Time<"open_until">;
+  lastSuccessAt: Time<"last_success_at">;
+  /** Slow calls since the circuit last closed, or was reset or overridden. */
+  slowCount: Count<"slow_count">;
+  /** Why it last changed: a strategy's name, an operator's words. */
+  reason: HasDefault<NotNull<Word<"reason">>>;
+  reopenCount: Count<"reopen_count">;
+  consecutiveFailures: Count<"consecutive_failures">;
+  consecutiveSuccesses: Count<"consecutive_successes">;
+  totalSuccesses: Count<"total_successes">;
+  totalFailures: Count<"total_failures">;
+  totalRejected: Count<"total_rejected">;
+  totalSlow: Count<"total_slow">;
+  /** Of the trials of this generation. */
+  halfOpenSuccesses: Count<"half_open_successes">;
+  halfOpenFailures: Count<"half_open_failures">;
+  override: $Type<Word<"override">, Override>;
+  overrideUntil: Time<"override_until">;
+  overrideReason: Word<"override_reason">;
+  overrideActor: Word<"override_actor">;
+  /** Fingerprint of the policy of the last tally, and of the one before. */
+  policyHash: HasDefault<NotNull<Word<"policy_hash">>>;
+  previousPolicyHash: HasDefault<NotNull<Word<"previous_policy_hash">>>;
+  /** A random id of this life of the circuit. */
+  epoch: HasDefault<NotNull<Word<"epoch">>>;
+  /** Counts transitions and operator actions from 1. */
+  generation: Count<"generation">;
+  /** Grows with every write of the store's. A write that leaves it alone is somebody else's. */
+  revision: Count<"revision">;
+  /** The generation in which the evidence was cleared last: what the window counts from. */
+  evidenceSince: Count<"evidence_since">;
+  /** The last outcomes, oldest first: `S` and `F`. */
+  outcomes: HasDefault<NotNull<Word<"outcomes">>>;
+  /** The override that last ended by itself, as JSON, and the id of the request that found it. */
+  released: Word<"released">;
+  releasedBy: Word<"released_by">;
+};
+
+/** The columns of `circuit_breaker_events`: one row a transition or operator action. */
+export type CircuitBreakerEventColumns = {
+  id: Id;
+  /** The circuit's row. Rows of the trail outlive it. */
+  circuitBreakerId: Int<"circuit_breaker_id">;
+  event: NotNull<$Type<Word<"event">, AuditEventName>>;
+  /** From, to, generation, reason, actor, … */
+  metadata: $Type<SQLiteTextJsonBuilderInitial<"metadata">, Record<string, unknown>>;
+  createdAt: NotNull<Time<"created_at">>;
+  /** The circuit's key, which stays when the circuit is removed. */
+  key: NotNull<Word<"key">>;
+};
+
+/** The columns of `circuit_breaker_windows`: the time windows, a row a segment. */
+export type CircuitBreakerWindowColumns = {
+  circuitBreakerId: Int<"circuit_breaker_id">;
+  /** When the segment began, in ms. */
+  start: Int<"start">;
+  /** `evidence_since` of the circuit when it was counted; another one's is void. */
+  since: Int<"since">;
+  successes: Int<"successes">;
+  failures: Int<"failures">;
+  slow: Int<"slow">;
+};
+
+/** The columns of `circuit_breaker_leases`: trials in flight, and those ended a while ago. */
+export type CircuitBreakerLeaseColumns = {
+  circuitBreakerId: Int<"circuit_breaker_id">;
+  token: NotNull<Word<"token">>;
+  /** A generation owns its leases: another one's are void. */
+  generation: Int<"generation">;
+  /** When it expires, in ms. */
+  until: Int<"until">;
+  leaseMs: Int<"lease_ms">;
+  /** 1 once the trial has ended. */
+  ended: Int<"ended">;
+};
+
+/** The columns of `circuit_breaker_requests`: what was applied within the last minute. */
+export type CircuitBreakerRequestColumns = {
+  circuitBreakerId: Int<"circuit_breaker_id">;
+  id: NotNull<Word<"id">>;
+  /** When, in ms on the database's clock. */
+  at: Int<"at">;
+  /** Whether it won, moved the circuit or was current. */
+  won: Int<"won">;
+  /** `revision` of the circuit once it is applied. */
+  revision: Int<"revision">;
+};
+
+/** A table whose columns are typed one by one. */
+export type FuseTable<N extends string, C extends Record<string, SQLiteColumnBuilderBase>> =
+  SQLiteTableWithColumns<{
+    name: N;
+    schema: undefined;
+    dialect: "sqlite";
+    columns: BuildColumns<N, C, "sqlite">;
+  }>;
+
+/** Type of {@linkcode circuitBreakers}. */
+export type CircuitBreakersTable = FuseTable<"circuit_breakers", CircuitBreakerColumns>;
+/** Type of {@linkcode circuitBreakerEvents}. */
+export type CircuitBreakerEventsTable = FuseTable<
+  "circuit_breaker_events",
+  CircuitBreakerEventColumns
+>;
+/** Type of {@linkcode circuitBreakerWindows}. */
+export type CircuitBreakerWindowsTable = FuseTable<
+  "circuit_breaker_windows",
+  CircuitBreakerWindowColumns
+>;
+/** Type of {@linkcode circuitBreakerLeases}. */
+export type CircuitBreakerLeasesTable = FuseTable<
+  "circuit_breaker_leases",
+  CircuitBreakerLeaseColumns
+>;
+/** Type of {@linkcode circuitBreakerRequests}. */
+export type CircuitBreakerRequestsTable = FuseTable<
+  "circuit_breaker_requests",
+  CircuitBreakerRequestColumns
+>;
+
+/** The tables that a store works on: what {@linkcode createSchema} gives. */
+export interface FuseSchema<
+  B extends AnySQLiteTable = CircuitBreakersTable,
+  E extends AnySQLiteTable = CircuitBreakerEventsTable,
+> {
+  /** One row a circuit. */
+  readonly circuitBreakers: B;
+  /** The trail. */
+  readonly circuitBreakerEvents: E;
+  /** Time windows. */
+  readonly circuitBreakerWindows: CircuitBreakerWindowsTable;
+  /** Trials in flight. */
+  readonly circuitBreakerLeases: CircuitBreakerLeasesTable;
+  /** Requests already applied. */
+  readonly circuitBreakerRequests: CircuitBreakerRequestsTable;
+}
+
+/** Options of {@linkcode createSchema}. */
+export interface SchemaOptions<
+  B extends AnySQLiteTable = CircuitBreakersTable,
+  E extends AnySQLiteTable = CircuitBreakerEventsTable,
+> {
+  /**
+   * Put before the name of every table that is not given. Migrate with the same:
+   * `migrate(client, { prefix })`.
+   *
+   * @default {""}
+   */
+  prefix?: string | undefined;
+  /** Tables of your own that stand in for ours: all of our columns, and any that you add. */
+  tables?: {
+    circuitBreakers?: B | undefined;
+    circuitBreakerEvents?: E | undefined;
+  } | undefined;
+}
+
+/** The database's clock, in whole ms since the epoch. */
+const NOW = sql`(cast(unixepoch('subsec') * 1000 as integer))`;
+
+const id = (): Id => integer("id").primaryKey({ autoIncrement: true });
+const int = <N extends string>(name: N): Int<N> => integer(name).notNull() as unknown as Int<N>;
+const count = <N extends string>(name: N, first = 0): Count<N> =>
+  integer(name).notNull().default(first) as unknown as Count<N>;
+const time = <N extends string>(name: N): Time<N> =>
+  integer(name, { mode: "timestamp_ms" }) as unknown as Time<N>;
+const word = <N extends string>(name: N): HasDefault<NotNull<Word<N>>> =>
+  text(name).notNull().default("") as unknown as HasDefault<NotNull<Word<N>>>;
+
+/**
+ * The columns of `circuit_breakers`, anew at each call: spread them into a table of your own, and
+ * add yours.
+ *
+ * @returns Column builders, to be given to `sqliteTable`.
+ *
+ * @example A table with a column of your own
+ * ```ts
+ * import { circuitBreakerColumns, createSchema } from "@fuse/edge/libsql";
+ * import { sqliteTable, text } from "drizzle-orm/sqlite-core";
+ *
+ * const circuitBreakers = sqliteTable("circuit_breakers", {
+ *   ...circuitBreakerColumns(),
+ *   team: text("team"),
+ * });
+ * export const schema = createSchema({ tables: { circuitBreakers } });
+ * ```
+ */
+export function circuitBreakerColumns(): CircuitBreakerColumns {
+  return {
+    id: id(),
+    key: text("key").notNull(),
+    name: text("name").notNull(),
+    context: text("context"),
+    boundary: text("boundary"),
+    state: text("state").$type<CircuitState>().notNull().default("CLOSED"),
+    failureCount: count("failure_count"),
+    successCount: count("success_count"),
+    lastFailureAt: time("last_failure_at"),
+    openedAt: time("opened_at"),
+    closedAt: time("closed_at"),
+    createdAt: time("created_at").notNull().default(NOW),
+    updatedAt: time("updated_at").notNull().default(NOW),
+    openUntil: time("open_until"),
+    lastSuccessAt: time("last_success_at"),
+    slowCount: count("slow_count"),
+    reason: word("reason"),
+    reopenCount: count("reopen_count"),
+    consecutiveFailures: count("consecutive_failures"),
+    consecutiveSuccesses: count("consecutive_successes"),
+    totalSuccesses: count("total_successes"),
+    totalFailures: count("total_failures"),
+    totalRejected: count("total_rejected"),
+    totalSlow: count("total_slow"),
+    halfOpenSuccesses: count("half_open_successes"),
+    halfOpenFailures: count("half_open_failures"),
+    override: text("override").$type<Override>(),
+    overrideUntil: time("override_until"),
+    overrideReason: text("override_reason"),
+    overrideActor: text("override_actor"),
+    policyHash: word("policy_hash"),
+    previousPolicyHash: word("previous_policy_hash"),
+    // A row that was put there by hand begins a life as well.
+    epoch: text("epoch").notNull().default(sql`(lower(hex(randomblob(16))))`),
+    generation: count("generation", 1),
+    revision: count("revision"),
+    evidenceSince: count("evidence_since", 1),
+    outcomes: word("outcomes"),
+    released: text("released"),
+    releasedBy: text("released_by"),
+  };
+}
+
+/**
+ * The columns of `circuit_breaker_events`, as {@linkcode circuitBreakerColumns}.
+ *
+ * @returns Column builders, to be given to `sqliteTable`.
+ */
+export function circuitBreakerEventColumns(): CircuitBreakerEventColumns {
+  return {
+    id: id(),
+    circuitBreakerId: int("circuit_breaker_id"),
+    event: text("event").$type<AuditEventName>().notNull(),
+    metadata: text("metadata", { mode: "json" }).$type<Record<string, unknown>>(),
+    createdAt: time("created_at").notNull(),
+    key: text("key").notNull(),
+  };
+}
+
+/**
+ * The tables of a store. No I/O.
+ *
+ * @param options See {@linkcode SchemaOptions}.
+ * @returns For `libsql({ schema })`, and for Drizzle.
+ * @throws {TypeError} If a table given lacks one of our columns, or has one of its own that is NOT
+ * NULL without a default of the database's: the store could not insert a row.
+ */
+export function createSchema<
+  B extends AnySQLiteTable = CircuitBreakersTable,
+  E extends AnySQLiteTable = CircuitBreakerEventsTable,
+>(options: SchemaOptions<B, E> = {}): FuseSchema<B, E> {
+  known("schema", options, ["prefix", "tables"]);
+  const { prefix = "", tables = {} } = options;
+  if (typeof prefix !== "string" || !/^\w*$/.test(prefix)) {
+    refuse("schema", "prefix", "letters, digits and underscores", prefix);
+  }
+  known("schema", tables, ["circuitBreakers", "circuitBreakerEvents"]);
+  const ours = makeTables(prefix);
+  for (const name of ["circuitBreakers", "circuitBreakerEvents"] as const) {
+    if (tables[name] !== undefined) checkTable(name, tables[name], ours[name]);
+  }
+  // Named one by one: what a caller left undefined must not hide ours.
+  return {
+    ...ours,
+    circuitBreakers: tables.circuitBreakers ?? ours.circuitBreakers,
+    circuitBreakerEvents: tables.circuitBreakerEvents ?? ours.circuitBreakerEvents,
+  } as unknown as FuseSchema<B, E>;
+}
+
+function makeTables(prefix: string): FuseSchema {
+  // A type knows the names without prefix: only Drizzle's relations look at it.
+  const name = <N extends string>(rest: N) => `${prefix}${rest}` as N;
+  const id = <C>(table: { circuitBreakerId: C }, other: C) =>
+    primaryKey({ columns: [table.circuitBreakerId, other] as never });
+  return {
+    circuitBreakers: sqliteTable(name("circuit_breakers"), circuitBreakerColumns(), (t) => [
+      uniqueIndex(name("circuit_breakers_key")).on(t.key),
+      index(name("circuit_breakers_name")).on(t.name),
+      index(name("circuit_breakers_state")).on(t.state),
+      index(name("circuit_breakers_created_at")).on(t.createdAt),
+      index(name("circuit_breakers_opened_at")).on(t.openedAt),
+      check(name("circuit_breakers_states"), sql`${t.state} in ('CLOSED', 'OPEN', 'HALF_OPEN')`),
+    ]),
+    circuitBreakerEvents: sqliteTable(
+      name("circuit_breaker_events"),
+      circuitBreakerEventColumns(),
+      (t) => [
+        index(name("circuit_breaker_events_circuit")).on(t.circuitBreakerId, t.createdAt),
+        index(name("circuit_breaker_events_key")).on(t.key),
+        index(name("circuit_breaker_events_event")).on(t.event, t.createdAt),
+        index(name("circuit_breaker_events_created_at")).on(t.createdAt),
+      ],
+    ),
+    circuitBreakerWindows: sqliteTable(name("circuit_breaker_windows"), {
+      circuitBreakerId: int("circuit_breaker_id"),
+      start: int("start"),
+      since: int("since"),
+      successes: int("successes"),
+      failures: int("failures"),
+      slow: int("slow"),
+    }, (t) => [id(t as never, t.start as never)]),
+    circuitBreakerLeases: sqliteTable(name("circuit_breaker_leases"), {
+      circuitBreakerId: int("circuit_breaker_id"),
+      token: text("token").notNull(),
+      generation: int("generation"),
+      until: int("until"),
+      leaseMs: int("lease_ms"),
+      ended: int("ended"),
+    }, (t) => [id(t as never, t.token as never)]),
+    circuitBreakerRequests: sqliteTable(name("circuit_breaker_requests"), {
+      circuitBreakerId: int("circuit_breaker_id"),
+      id: text("id").notNull(),
+      at: int("at"),
+      won: int("won"),
+      revision: int("revision"),
+    }, (t) => [
+      id(t as never, t.id as never),
+      index(name("circuit_breaker_requests_at")).on(t.circuitBreakerId, t.at),
+    ]),
+  } as unknown as FuseSchema;
+}
+
+/** Whether the store can read and write a table of the user's. */
+function checkTable(name: string, table: AnySQLiteTable, ours: AnySQLiteTable): void {
+  const columns = getTableColumns(table);
+  const needed = Object.keys(getTableColumns(ours));
+  for (const column of needed) {
+    if (columns[column] === undefined) {
+      throw new TypeError(
+        `Cannot create schema: table ${received(name)} must have a column "${column}"`,
+      );
+    }
+  }
+  for (const [column, { notNull, default: standard, generated }] of Object.entries(columns)) {
+    if (needed.includes(column) || !notNull) continue;
+    if (standard === undefined && generated === undefined) {
+      throw new TypeError(
+        `Cannot create schema: column "${column}" of table ${received(name)} must be nullable or ` +
+          `have a default in the database, for the store inserts rows without it`,
+      );
+    }
+  }
+}
+
+const standard: FuseSchema = createSchema();
+
+/** One row a circuit: what it is now. See {@linkcode CircuitBreakerColumns}. */
+export const circuitBreakers: CircuitBreakersTable = standard.circuitBreakers;
+/** The trail: one row a transition or operator action. See {@linkcode CircuitBreakerEventColumns}. */
+export const circuitBreakerEvents: CircuitBreakerEventsTable = standard.circuitBreakerEvents;
+/** Time windows, the store's own. */
+export const circuitBreakerWindows: CircuitBreakerWindowsTable = standard.circuitBreakerWindows;
+/** Trials in flight, the store's own. */
+export const circuitBreakerLeases: CircuitBreakerLeasesTable = standard.circuitBreakerLeases;
+/** Requests applied within the last minute, the store's own. */
+export const circuitBreakerRequests: CircuitBreakerRequestsTable = standard.circuitBreakerRequests;
+
+/** Of a circuit: its `events`. */
+export const circuitBreakersRelations: Relations<
+  "circuit_breakers",
+  { events: Many<"circuit_breaker_events"> }
+> = relations(circuitBreakers, ({ many }) => ({ events: many(circuitBreakerEvents) }));
+
+/** Of a row of the trail: its `circuitBreaker`, if that has not been removed. */
+export const circuitBreakerEventsRelations: Relations<
+  "circuit_breaker_events",
+  { circuitBreaker: One<"circuit_breakers", true> }
+> = relations(circuitBreakerEvents, ({ one }) => ({
+  circuitBreaker: one(circuitBreakers, {
+    fields: [circuitBreakerEvents.circuitBreakerId],
+    references: [circuitBreakers.id],
+  }) as One<"circuit_breakers", true>,
+}));
+
+/** A row of {@linkcode circuitBreakers}. */
+export type CircuitBreakerRow = CircuitBreakersTable["$inferSelect"];
+/** A row of {@linkcode circuitBreakerEvents}. */
+export type CircuitBreakerEventRow = CircuitBreakerEventsTable["$inferSelect"];
+
+/**
+ * Whether a circuit is well: CLOSED, with fewer than three failures since it last closed.
+ *
+ * @param row A row of {@linkcode circuitBreakers}, or of a table of your own.
+ * @returns Whether it is. An override is not looked at.
+ *
+ * @example Usage
+ * ```ts
+ * import { isHealthy } from "@fuse/edge/libsql";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(isHealthy({ state: "CLOSED", failureCount: 2 }), true);
+ * assertEquals(isHealthy({ state: "CLOSED", failureCount: 3 }), false);
+ * ```
+ */
+export function isHealthy(row: { readonly state: string; readonly failureCount: number }): boolean {
+  return row.state === "CLOSED" && row.failureCount < 3;
+}
