@@ -1,0 +1,133 @@
+/**
+ * The way to the database: which client, another try when somebody else holds the lock, and errors
+ * in words of our own.
+ *
+ * @module
+ */
+
+import { createClient } from "@libsql/client/web";
+import { received, refuse } from "../src/options.ts";
+import type { Bound } from "./libsql_statements.ts";
+
+/** A value that a statement is bound to. */
+export type SqlValue = null | string | number | bigint | ArrayBuffer;
+
+/** A statement with its values. */
+export interface SqlStatement {
+  /** With a `?` for each value. */
+  sql: string;
+  /** In order. */
+  args: SqlValue[];
+}
+
+/** What came of a statement. */
+export interface SqlResult {
+  /** By column name. */
+  rows: ArrayLike<Record<string, unknown>>;
+}
+
+/** What the store needs of a client: that of `@libsql/client` has it, and so has its `/web`. */
+export interface LibsqlClient {
+  /** Runs one statement. */
+  execute(statement: SqlStatement): Promise<SqlResult>;
+  /** Runs all, or none, in one transaction and, over HTTP, one request. */
+  batch(
+    statements: SqlStatement[],
+    mode?: "write" | "read" | "deferred",
+  ): Promise<SqlResult[]>;
+}
+
+/** Gives the client for one unit of work. */
+export type Connect = () => LibsqlClient;
+
+/** For how long somebody else's lock is waited for, in ms: within the default `storeTimeoutMs`. */
+const BUSY_MS = 450;
+
+/** A client, or what makes one, checked. */
+export function connector(option: string, client: unknown): Connect {
+  if (typeof client === "function") return client as Connect;
+  const { execute, batch } = Object(client) as Partial<LibsqlClient>;
+  if (typeof execute !== "function" || typeof batch !== "function") {
+    refuse(
+      "libsql store",
+      option,
+      "a client of @libsql/client or a function that gives one",
+      client,
+    );
+  }
+  return () => client as LibsqlClient;
+}
+
+/**
+ * A client of our own for a database that is reached over HTTP. On a Worker each unit of work has
+ * its own: the client queues, and would wake one request from another's ending.
+ */
+export function connectorTo(url: unknown, authToken: unknown): Connect {
+  // No more than the scheme of it is shown: there may be a password in the rest.
+  const scheme = typeof url === "string" ? /^[a-z]+:/i.exec(url)?.[0].toLowerCase() : undefined;
+  if (scheme !== "libsql:" && scheme !== "https:" && scheme !== "http:") {
+    throw new TypeError(
+      `Cannot create libsql store: "url" must begin with libsql:, https: or http:, received ${
+        typeof url === "string" ? received(scheme ?? "no scheme") : received(url)
+      }; for a database in a file or in memory give "client", of createClient() of @libsql/client`,
+    );
+  }
+  if (authToken !== undefined && typeof authToken !== "string") {
+    refuse("libsql store", "authToken", "a string", undefined);
+  }
+  const connect = () =>
+    createClient({ url: url as string, ...(authToken === undefined ? {} : { authToken }) });
+  if (globalThis.navigator?.userAgent === "Cloudflare-Workers") return connect;
+  let client: LibsqlClient | undefined;
+  return () => client ??= connect();
+}
+
+/**
+ * Runs a batch in one transaction, or a single statement.
+ *
+ * @throws {Error} If that failed, in words that hold nothing of the statement or the address.
+ */
+export async function send(connect: Connect, work: Bound[] | Bound): Promise<readonly SqlResult[]> {
+  const until = Date.now() + BUSY_MS;
+  for (let pauseMs = 2;; pauseMs *= 2) {
+    let client: LibsqlClient & { closed?: boolean; reconnect?: () => unknown } | undefined;
+    try {
+      client = connect();
+      return Array.isArray(work) ? await client.batch(work, "write") : [await client.execute(work)];
+    } catch (error) {
+      const code = codeOf(error);
+      const busy = /^SQLITE_(BUSY|LOCKED)/.test(code);
+      // A local client that met a lock keeps one itself, and would lose what it is given next.
+      if (busy) await client?.reconnect?.();
+      // Another one's reconnecting closed the connection under this one.
+      const cut = code === "CLIENT_CLOSED" && client?.closed === false;
+      const wait = Math.random() * Math.min(pauseMs, 50);
+      if (!(busy || cut) || Date.now() + wait > until) throw told(error, code);
+      await new Promise((resolve) => setTimeout(resolve, wait));
+    }
+  }
+}
+
+function codeOf(error: unknown): string {
+  const { code } = Object(error) as { code?: unknown };
+  return typeof code === "string" && /^\w+$/.test(code) ? code : "";
+}
+
+/** What went wrong, without anything that came from a caller, an address or a row. */
+function told(error: unknown, code: string): Error {
+  const { message = "", cause } = Object(error) as { message?: string; cause?: unknown };
+  const { status } = Object(cause) as { status?: unknown };
+  let what = "it did not answer";
+  if (/no such (table|column)|has no column/.test(message)) {
+    what = "its schema is missing or older than this version of @fuse/edge; run " +
+      "`deno task db:migrate`, or migrate(client) of @fuse/edge/migrations";
+  } else if (code.startsWith("SQLITE_BUSY")) what = "another writer holds its lock";
+  else if (code.startsWith("SQLITE_FULL")) what = "its disk is full";
+  else if (code === "CLIENT_CLOSED") what = "its client is closed";
+  else if (status === 401 || status === 403) what = "it does not accept the credentials";
+  else if (code.startsWith("SQLITE")) what = "it refused a statement";
+  const detail = [code, typeof status === "number" ? `HTTP ${status}` : ""].filter(Boolean);
+  return new Error(
+    `Cannot use the database: ${what}${detail.length > 0 ? ` (${detail.join(", ")})` : ""}`,
+  );
+}
