@@ -29,11 +29,11 @@ import type {
 import { type Connect, connector, connectorTo, type LibsqlClient, send } from "./libsql_client.ts";
 import { readTrail } from "./libsql_history.ts";
 import {
-  number,
   recordOf,
   releasedBy,
   restoredValues,
   type Row,
+  rowOf,
   snapshotOf,
 } from "./libsql_rows.ts";
 import * as standard from "./libsql_schema.ts";
@@ -192,7 +192,7 @@ class Database implements LibsqlStore {
     const { snapshot, ...rest } = this.#answer(row, tally);
     // Whom this tally follows.
     const policyHash = String(row.previousPolicyHash);
-    return { current: number(row.won) === 1, snapshot: { ...snapshot, policyHash }, ...rest };
+    return { current: row.won === 1, snapshot: { ...snapshot, policyHash }, ...rest };
   }
 
   async acquire(key: string, request: AcquireRequest): Promise<Acquired> {
@@ -207,9 +207,9 @@ class Database implements LibsqlStore {
     const { id, override, state } = row;
     const granted = id === null ||
       (override === null
-        ? state === "CLOSED" || (state === "HALF_OPEN" && number(row.leased) === 1)
+        ? state === "CLOSED" || (state === "HALF_OPEN" && row.leased === 1)
         : override !== "forced_open");
-    return { granted, moved: number(row.won) === 1, ...this.#answer(row, request) };
+    return { granted, moved: row.won === 1, ...this.#answer(row, request) };
   }
 
   transition(key: string, request: TransitionRequest): Promise<Changed> {
@@ -239,7 +239,7 @@ class Database implements LibsqlStore {
   async list({ cursor, limit, shape }: ListRequest): Promise<ListPage> {
     const values = { ...this.#now(), cursor: Number(cursor ?? 0), limit };
     const [page] = await send(this.#connect, this.#statements.list(values));
-    const rows = Array.from(page!.rows);
+    const rows = Array.from(page!.rows, rowOf);
     return {
       records: rows.map((row) => recordOf(row, shape)),
       cursor: rows.length < limit ? null : String(rows.at(-1)!.id),
@@ -265,7 +265,7 @@ class Database implements LibsqlStore {
 
   async #ask(statement: Statement, values: Values): Promise<Row> {
     const [result] = await send(this.#connect, statement({ ...values, ...this.#now() }));
-    return result!.rows[0]!;
+    return rowOf(result!.rows[0]);
   }
 
   /** Sends a batch, whose last statement reads the circuit. */
@@ -280,7 +280,7 @@ class Database implements LibsqlStore {
     const id = request.id || crypto.randomUUID();
     const all = { token: null, ...values, ...this.#now(), key, name, context, boundary, id };
     const results = await send(this.#connect, statements.map((statement) => statement(all)));
-    return results.at(-1)!.rows[0]!;
+    return rowOf(results.at(-1)!.rows[0]);
   }
 
   async #change(
@@ -297,7 +297,7 @@ class Database implements LibsqlStore {
       [...creates ? [create] : [], decide, ...expire, ...apply, answer],
       values,
     );
-    return { won: number(row.won) === 1, ...this.#answer(row, request) };
+    return { won: row.won === 1, ...this.#answer(row, request) };
   }
 
   #answer(row: Row, { id, shape }: StoreRequest): Answer {

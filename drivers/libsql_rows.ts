@@ -17,23 +17,28 @@ import {
 } from "../src/store.ts";
 import { KEPT, KEPT_TIMES, type Values } from "./libsql_statements.ts";
 
-/** A row of an answer. */
-export type Row = Readonly<Record<string, unknown>>;
-
-/** A number of a row, however the client gives integers. */
-export function number(value: unknown): number {
-  return Number(value);
+/** A circuit as a statement answers it. */
+export interface Row {
+  readonly at: number;
+  /** `null`: there is none. */
+  readonly id: number | null;
+  readonly segments: readonly (readonly [number, number, number, number])[];
+  readonly leases: readonly number[];
+  readonly [field: string]: unknown;
 }
 
-function moment(value: unknown): number | null {
-  return value === null || value === undefined ? null : Number(value);
+/** The only column that answers have. */
+export function rowOf(result: { readonly row?: unknown } | undefined): Row {
+  return JSON.parse(String(result?.row)) as Row;
 }
 
 /** A row of an answer as a Snapshot, as it reads at its moment. */
 export function snapshotOf(row: Row, { windowMs, windowSize }: Shape): Snapshot {
-  const now = number(row.at);
+  const now = row.at;
   if (row.id === null) return absentSnapshot(now);
-  const n = (field: string) => number(row[field]);
+  const n = (field: string) => row[field] as number;
+  const at = (field: string) => row[field] as number | null;
+  const text = (field: string) => row[field] as string;
   const segments = segmentsOf(row);
   const window = { successes: 0, failures: 0, slow: 0 };
   // Time that went back counts as standing still.
@@ -44,16 +49,16 @@ export function snapshotOf(row: Row, { windowMs, windowSize }: Shape): Snapshot 
     window.failures += failures;
     window.slow += slow;
   }
-  const last = String(row.outcomes).slice(-windowSize);
-  const leases = (JSON.parse(String(row.leases ?? "[]")) as number[]).filter((end) => end > now);
+  const last = text("outcomes").slice(-windowSize);
+  const leases = row.leases.filter((end) => end > now);
   return withoutExpiredOverride({
     state: row.state as CircuitState,
-    epoch: String(row.epoch),
+    epoch: text("epoch"),
     generation: n("generation"),
-    reason: String(row.reason),
-    openedAt: moment(row.openedAt),
-    openUntil: moment(row.openUntil),
-    closedAt: moment(row.closedAt),
+    reason: text("reason"),
+    openedAt: at("openedAt"),
+    openUntil: at("openUntil"),
+    closedAt: at("closedAt"),
     reopenCount: n("reopenCount"),
     consecutiveFailures: n("consecutiveFailures"),
     consecutiveSuccesses: n("consecutiveSuccesses"),
@@ -76,15 +81,15 @@ export function snapshotOf(row: Row, { windowMs, windowSize }: Shape): Snapshot 
       failures: n("halfOpenFailures"),
       freeAt: leases.length === 0 ? null : Math.min(...leases),
     },
-    lastFailureAt: moment(row.lastFailureAt),
-    lastSuccessAt: moment(row.lastSuccessAt),
+    lastFailureAt: at("lastFailureAt"),
+    lastSuccessAt: at("lastSuccessAt"),
     override: row.override === null ? null : {
       kind: row.override as OverrideRecord["kind"],
-      until: moment(row.overrideUntil),
+      until: at("overrideUntil"),
       reason: row.overrideReason as string | null,
       actor: row.overrideActor as string | null,
     },
-    policyHash: String(row.policyHash),
+    policyHash: text("policyHash"),
     now,
   }, now);
 }
@@ -94,7 +99,7 @@ export function recordOf(row: Row, shape: (key: string) => Shape): CircuitRecord
   const key = String(row.key);
   const snapshot = snapshotOf(row, shape(key));
   // What an override that has run out had counted goes with it.
-  const stands = snapshot.generation === number(row.generation);
+  const stands = snapshot.generation === row.generation;
   return {
     key,
     snapshot,
@@ -136,7 +141,7 @@ export function restoredValues({ record }: RestoreRequest): Values {
 
 /** Oldest first. */
 function segmentsOf(row: Row): Segment[] {
-  return (JSON.parse(String(row.segments)) as [number, number, number, number][])
+  return row.segments
     .map(([start, successes, failures, slow]) => ({ start, successes, failures, slow }))
     .sort((a, b) => a.start - b.start);
 }

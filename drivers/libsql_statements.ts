@@ -14,7 +14,7 @@
  */
 
 import { type Column, is, Placeholder, type SQL, sql } from "drizzle-orm";
-import { SQLiteSyncDialect, type SQLiteTable } from "drizzle-orm/sqlite-core";
+import { alias, SQLiteSyncDialect, type SQLiteTable } from "drizzle-orm/sqlite-core";
 import { ID_MEMORY_MS } from "../src/store.ts";
 import type { CircuitBreakerColumns, FuseSchema } from "./libsql_schema.ts";
 
@@ -74,6 +74,8 @@ type Expressions = Partial<Record<keyof CircuitBreakerColumns, SQL>>;
 const $ = (name: string) => sql.placeholder(name);
 const name = (column: Column) => sql.identifier(column.name);
 const list = (parts: SQL[]) => sql.join(parts, sql`, `);
+const pairs = (object: Record<string, SQL>) =>
+  list(Object.entries(object).map(([key, value]) => sql`${sql.raw(`'${key}'`)}, ${value}`));
 
 /** A statement that is built once. */
 export function prepare(query: SQL): Statement {
@@ -95,21 +97,24 @@ export function prepare(query: SQL): Statement {
  * @param clock Whether the time is bound, as `now`; else it is the database's.
  */
 export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
-  const {
-    circuitBreakers: b,
-    circuitBreakerEvents: e,
-    circuitBreakerWindows: w,
-    circuitBreakerLeases: l,
-    circuitBreakerRequests: r,
-  } = schema;
+  const { circuitBreakerEvents: e } = schema;
+  // Short names: the statements travel with every request.
+  const b = alias(schema.circuitBreakers, "b");
+  const w = alias(schema.circuitBreakerWindows, "w");
+  const l = alias(schema.circuitBreakerLeases, "l");
+  const r = alias(schema.circuitBreakerRequests, "r");
+  const B = sql`${schema.circuitBreakers} as ${b}`;
+  const W = sql`${schema.circuitBreakerWindows} as ${w}`;
+  const L = sql`${schema.circuitBreakerLeases} as ${l}`;
+  const R = sql`${schema.circuitBreakerRequests} as ${r}`;
   const now = clock ? sql`${$("now")}` : sql`cast(unixepoch('subsec') * 1000 as integer)`;
   const memory = sql.raw(String(ID_MEMORY_MS));
 
   /** The circuit, and its row's id. */
   const mine = sql`${b.key} = ${$("key")}`;
-  const mineId = sql`(select ${b.id} from ${b} where ${mine})`;
+  const mineId = sql`(select ${b.id} from ${B} where ${mine})`;
   /** The decision of this request, and whether it is not applied yet. */
-  const ours = sql`${b} join ${r} on ${r.circuitBreakerId} = ${b.id} and ${r.id} = ${$("id")}`;
+  const ours = sql`${B} join ${R}`;
   const fresh = sql`${mine} and ${r.circuitBreakerId} = ${b.id} and ${r.id} = ${$("id")}
     and ${r.revision} > ${b.revision}`;
   const winning = sql`${fresh} and ${r.won} = 1`;
@@ -126,15 +131,15 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
       ),
     );
   const update = (expressions: Expressions, where: SQL) =>
-    prepare(sql`update ${b} set ${set(expressions)} from ${r} where ${where}`);
-  const insert = (table: SQLiteTable, columns: Column[], rest: SQL) =>
+    prepare(sql`update ${B} set ${set(expressions)} from ${R} where ${where}`);
+  const insert = (table: SQLiteTable | SQL, columns: Column[], rest: SQL) =>
     prepare(sql`insert into ${table} (${list(columns.map((c) => sql`${name(c)}`))}) ${rest}`);
 
   const decide = (won: SQL, where = sql`true`) =>
     insert(
-      r,
+      R,
       [r.circuitBreakerId, r.id, r.at, r.won, r.revision],
-      sql`select ${b.id}, ${$("id")}, ${now}, ${won}, ${b.revision} + 2 from ${b}
+      sql`select ${b.id}, ${$("id")}, ${now}, ${won}, ${b.revision} + 2 from ${B}
         where ${mine} and ${where}
         on conflict (${name(r.circuitBreakerId)}, ${name(r.id)}) do update set
         ${name(r.at)} = excluded.${name(r.at)}, ${name(r.won)} = excluded.${name(r.won)},
@@ -142,17 +147,13 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
         where ${r.at} <= excluded.${name(r.at)} - ${memory}`,
     );
   /** A row of the trail. It goes before what it tells of, so that it sees what was. */
-  const tell = (event: SQL, metadata: Record<string, SQL>, where: SQL) => {
-    const object = list(
-      Object.entries(metadata).map(([key, value]) => sql`${sql.raw(`'${key}'`)}, ${value}`),
-    );
-    return insert(
+  const tell = (event: SQL, metadata: Record<string, SQL>, where: SQL) =>
+    insert(
       e,
       [e.circuitBreakerId, e.event, e.metadata, e.createdAt, e.key],
-      sql`select ${b.id}, ${event}, json_object(${object}), ${r.at}, ${b.key}
+      sql`select ${b.id}, ${event}, json_object(${pairs(metadata)}), ${r.at}, ${b.key}
         from ${ours} where ${where}`,
     );
-  };
 
   const NULL = sql`null`;
   const ZERO = sql`0`;
@@ -166,19 +167,24 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
   /** A moment on the caller's clock, on the database's. */
   const translated = (moment: string) => sql`${$(moment)} + ${r.at} - ${$("at")}`;
 
-  const newest = sql`(select max(${w.start}) from ${w}
+  const newest = sql`(select max(${w.start}) from ${W}
     where ${w.circuitBreakerId} = ${b.id} and ${w.since} = ${b.evidenceSince})`;
-  const fields = list([
-    sql`${name(r.at)}`,
-    ...FIELDS.map((field) => sql`${b[field]} as ${sql.identifier(field)}`),
-    sql`(select json_group_array(json_array(${w.start}, ${w.successes}, ${w.failures}, ${w.slow}))
-      from ${w}
-      where ${w.circuitBreakerId} = ${b.id} and ${w.since} = ${b.evidenceSince}) as "segments"`,
-    sql`case when ${b.state} = 'HALF_OPEN' then (select json_group_array(${l.until}) from ${l}
-      where ${l.circuitBreakerId} = ${b.id} and ${l.generation} = ${b.generation}
-      and ${l.ended} = 0) end as "leases"`,
-  ]);
-  const clocked = sql`(select ${now} as ${name(r.at)}) left join ${b} on`;
+  /** The circuit as one JSON text: to a local client, a column costs as much as a statement. */
+  const circuit = (more: Record<string, SQL> = {}) => {
+    const object: Record<string, SQL> = {
+      at: sql`${name(r.at)}`,
+      segments: sql`(select json_group_array(json_array(${w.start}, ${w.successes}, ${w.failures},
+        ${w.slow})) from ${W}
+        where ${w.circuitBreakerId} = ${b.id} and ${w.since} = ${b.evidenceSince})`,
+      leases: sql`(select json_group_array(${l.until}) from ${L}
+        where ${l.circuitBreakerId} = ${b.id} and ${l.generation} = ${b.generation}
+        and ${l.ended} = 0)`,
+      ...more,
+    };
+    for (const field of FIELDS) object[field] = sql`${b[field]}`;
+    return sql`json_object(${pairs(object)}) as "row"`;
+  };
+  const clocked = sql`(select ${now} as ${name(r.at)}) left join ${B} on`;
 
   const segmentColumns = [w.circuitBreakerId, w.start, w.since, w.successes, w.failures, w.slow];
   const openingFrom = (state: string) => sql`${b.state} = ${sql.raw(`'${state}'`)}`;
@@ -196,7 +202,7 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
 
   return {
     create: insert(
-      b,
+      B,
       [b.key, b.name, b.context, b.boundary, b.epoch, b.createdAt, b.updatedAt],
       sql`values (${$("key")}, ${$("name")}, ${$("context")}, ${$("boundary")}, ${$("id")},
         ${now}, ${now}) on conflict (${name(b.key)}) do nothing`,
@@ -221,15 +227,16 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
         revision: sql`${r.revision} - 1`,
       }, expiring),
     ],
-    read: prepare(sql`select ${fields} from ${clocked} ${mine}`),
-    answer: prepare(sql`select ${fields},
-      (select ${r.won} from ${r} where ${r.circuitBreakerId} = ${b.id} and ${r.id} = ${$("id")})
-        as "won",
-      exists (select 1 from ${l} where ${l.circuitBreakerId} = ${b.id}
-        and ${l.token} = ${$("token")} and ${l.generation} = ${b.generation} and ${l.ended} = 0)
-        as "leased"
-      from ${clocked} ${mine}`),
-    list: prepare(sql`select ${fields} from (select ${now} as ${name(r.at)}) join ${b}
+    read: prepare(sql`select ${circuit()} from ${clocked} ${mine}`),
+    answer: prepare(sql`select ${
+      circuit({
+        won: sql`(select ${r.won} from ${R}
+          where ${r.circuitBreakerId} = ${b.id} and ${r.id} = ${$("id")})`,
+        leased: sql`exists (select 1 from ${L} where ${l.circuitBreakerId} = ${b.id}
+          and ${l.token} = ${$("token")} and ${l.generation} = ${b.generation} and ${l.ended} = 0)`,
+      })
+    } from ${clocked} ${mine}`),
+    list: prepare(sql`select ${circuit()} from (select ${now} as ${name(r.at)}) join ${B}
       where ${b.id} > ${$("cursor")} order by ${b.id} limit ${$("limit")}`),
     record: {
       decide: decide(sql`case when ${$("epoch")} = ''
@@ -238,7 +245,7 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
       // Where the newest segment covers this moment, it takes the outcome, wherever it began. Time
       // that went back counts as standing still.
       window: insert(
-        w,
+        W,
         segmentColumns,
         sql`select "id", case when ${$("ageMs")} = 0 and "at" < "newest" + ${$("segmentMs")}
             then "newest" else ("upto" - ${$("ageMs")}) / ${$("segmentMs")} * ${$("segmentMs")} end
@@ -255,17 +262,17 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
           ))
         }, ${name(w.since)} = excluded.${name(w.since)}`,
       ),
-      endLease: prepare(sql`update ${l} set ${name(l.ended)} = 1 from ${ours}
+      endLease: prepare(sql`update ${L} set ${name(l.ended)} = 1 from ${ours}
         where ${fresh} and ${l.circuitBreakerId} = ${b.id} and ${l.token} = ${$("lease")}
         and ${l.generation} = ${b.generation}`),
-      apply: update({ ...counting(), ...applied }, fresh),
+      apply: counting(),
       purge: [
-        prepare(sql`delete from ${r} where ${r.circuitBreakerId} = ${mineId}
+        prepare(sql`delete from ${R} where ${r.circuitBreakerId} = ${mineId}
           and ${r.at} <= ${now} - ${memory}`),
-        prepare(sql`delete from ${w} where ${w.circuitBreakerId} = ${mineId}
+        prepare(sql`delete from ${W} where ${w.circuitBreakerId} = ${mineId}
           and (select ${w.since} <> ${b.evidenceSince} or
             ${w.start} <= max(${now}, coalesce(${newest}, 0)) - ${$("windowMs")}
-            from ${b} where ${mine})`),
+            from ${B} where ${mine})`),
       ],
     },
     acquire: {
@@ -283,17 +290,17 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
           ...applied,
         }, winning),
         // Further off than that, a lease was granted by a clock that has since gone back.
-        prepare(sql`delete from ${l} where ${l.circuitBreakerId} = ${mineId} and
+        prepare(sql`delete from ${L} where ${l.circuitBreakerId} = ${mineId} and
           (${l.until} <= ${now}
           or (${l.ended} = 0 and ${l.until} - ${now} > 2 * ${l.leaseMs})
-          or ${l.generation} <> (select ${b.generation} from ${b} where ${mine}))`),
+          or ${l.generation} <> (select ${b.generation} from ${B} where ${mine}))`),
         insert(
-          l,
+          L,
           [l.circuitBreakerId, l.token, l.generation, l.until, l.leaseMs, l.ended],
           sql`select ${b.id}, ${$("token")}, ${b.generation}, ${now} + ${$("leaseMs")},
-            ${$("leaseMs")}, 0 from ${b}
+            ${$("leaseMs")}, 0 from ${B}
             where ${mine} and ${openingFrom("HALF_OPEN")} and ${b.override} is null
-            and (select count(*) from ${l} where ${l.circuitBreakerId} = ${b.id}
+            and (select count(*) from ${L} where ${l.circuitBreakerId} = ${b.id}
               and ${l.ended} = 0) < ${$("max")}
             on conflict do nothing`,
         ),
@@ -349,53 +356,58 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
     ),
     restore: restoring(),
     remove: [
-      ...[w, l, r].map((table) =>
-        prepare(sql`delete from ${table} where ${table.circuitBreakerId} = ${mineId}`)
-      ),
-      prepare(sql`delete from ${b} where ${mine} returning ${name(b.id)}`),
+      prepare(sql`delete from ${W} where ${w.circuitBreakerId} = ${mineId}`),
+      prepare(sql`delete from ${L} where ${l.circuitBreakerId} = ${mineId}`),
+      prepare(sql`delete from ${R} where ${r.circuitBreakerId} = ${mineId}`),
+      prepare(sql`delete from ${B} where ${mine} returning ${name(b.id)}`),
     ],
   };
 
   /** A tally: totals in any case, the rest if it is current. */
-  function counting(): Expressions {
-    const add = (column: Column, count: string) => sql`${column} + ${$(count)}`;
-    const addWon = (column: Column, count: string) => sql`${column} + ${$(count)} * ${r.won}`;
-    const some = (count: string) => sql`${$(count)} * ${r.won} > 0`;
-    const ended = sql`(${r.at} - ${$("ageMs")})`;
+  function counting(): Statement {
+    const c = (field: string) => sql`"c".${sql.identifier(field)}`;
+    const add = (column: Column, count: string) => sql`${column} + ${c(count)}`;
     // The later of two moments, unless the held one was booked by a clock that has since gone back.
     const latest = (held: Column) =>
-      sql`case when ${held} > ${ended} and ${held} <= ${r.at} then ${held} else ${ended} end`;
-    const succeededAt = sql`case when ${some("successes")} then ${latest(b.lastSuccessAt)}
-      else ${b.lastSuccessAt} end`;
-    // One that ended before the last success does not lengthen the run.
-    const lengthens = sql`${some("failures")} and coalesce(
-      max(${r.at}, ${succeededAt}) - ${$("ageMs")} >= ${succeededAt}, 1)`;
+      sql`case when ${held} > "ended" and ${held} <= "at" then ${held} else "ended" end`;
     const trial = (column: Column, count: string) =>
-      sql`${column} + (${openingFrom("HALF_OPEN")}) * ${$(count)} * ${r.won}`;
-    return {
-      totalSuccesses: add(b.totalSuccesses, "successes"),
-      totalFailures: add(b.totalFailures, "failures"),
-      totalRejected: add(b.totalRejected, "rejected"),
-      totalSlow: add(b.totalSlow, "slow"),
+      sql`${column} + (${openingFrom("HALF_OPEN")}) * ${c(count)}`;
+    const sets: Expressions = {
+      totalSuccesses: sql`${b.totalSuccesses} + ${$("successes")}`,
+      totalFailures: sql`${b.totalFailures} + ${$("failures")}`,
+      totalRejected: sql`${b.totalRejected} + ${$("rejected")}`,
+      totalSlow: sql`${b.totalSlow} + ${$("slow")}`,
       previousPolicyHash: sql`${b.policyHash}`,
       policyHash: sql`${$("policyHash")}`,
-      successCount: addWon(b.successCount, "successes"),
-      failureCount: addWon(b.failureCount, "failures"),
-      slowCount: addWon(b.slowCount, "slow"),
-      consecutiveFailures: sql`case when ${some("successes")} then 0
-        else ${b.consecutiveFailures} end + case when ${lengthens} then ${
-        $("failures")
-      } else 0 end`,
-      consecutiveSuccesses: sql`case when ${lengthens} then 0
-        else ${addWon(b.consecutiveSuccesses, "successes")} end`,
-      lastSuccessAt: succeededAt,
-      lastFailureAt: sql`case when ${some("failures")} then ${latest(b.lastFailureAt)}
-        else ${b.lastFailureAt} end`,
+      successCount: add(b.successCount, "successes"),
+      failureCount: add(b.failureCount, "failures"),
+      slowCount: add(b.slowCount, "slow"),
+      consecutiveFailures: sql`case when ${c("successes")} > 0 then 0
+        else ${b.consecutiveFailures} end + ${c("lengthens")} * ${c("failures")}`,
+      consecutiveSuccesses: sql`case when ${c("lengthens")} then 0
+        else ${add(b.consecutiveSuccesses, "successes")} end`,
+      lastSuccessAt: c("succeeded"),
+      lastFailureAt: c("failed"),
       halfOpenSuccesses: trial(b.halfOpenSuccesses, "successes"),
       halfOpenFailures: trial(b.halfOpenFailures, "failures"),
-      outcomes: sql`case when ${r.won} and ${$("marks")} <> ''
+      outcomes: sql`case when ${c("won")} and ${$("marks")} <> ''
         then substr(${b.outcomes} || ${$("marks")}, -${$("windowSize")}) else ${b.outcomes} end`,
+      revision: c("revision"),
+      updatedAt: c("at"),
     };
+    // A failure that ended before the last success does not lengthen the run.
+    return prepare(sql`update ${B} set ${set(sets)} from (select *, "failures" > 0 and
+        coalesce(max("at", "succeeded") - ${$("ageMs")} >= "succeeded", 1) as "lengthens"
+      from (select *,
+          case when "successes" > 0 then ${latest(b.lastSuccessAt)} else ${b.lastSuccessAt} end
+            as "succeeded",
+          case when "failures" > 0 then ${latest(b.lastFailureAt)} else ${b.lastFailureAt} end
+            as "failed"
+        from (select ${r.circuitBreakerId} as "circuit", ${r.at}, ${r.won}, ${r.revision},
+          ${r.at} - ${$("ageMs")} as "ended", ${r.won} * ${$("successes")} as "successes",
+          ${r.won} * ${$("failures")} as "failures", ${r.won} * ${$("slow")} as "slow"
+          from ${ours} where ${fresh}) join ${B} on ${b.id} = "circuit")) as "c"
+      where ${b.id} = ${c("circuit")}`);
   }
 
   function restoring(): Change {
@@ -413,7 +425,7 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
         winning,
       ),
       insert(
-        w,
+        W,
         segmentColumns,
         sql`select ${b.id}, ${at(0)} + ${r.at} - ${$("at")}, ${generation}, ${at(1)}, ${at(2)},
           ${at(3)} from ${ours}, json_each(${$("segments")}) where ${winning}
