@@ -26,7 +26,8 @@ import type {
   Tally,
   TransitionRequest,
 } from "../src/store.ts";
-import { type Connect, connector, connectorTo, type LibsqlClient, send } from "./libsql_client.ts";
+import { type Connect, connector, type LibsqlClient, send } from "./libsql_client.ts";
+import { connectorTo } from "./libsql_url.ts";
 import { readTrail } from "./libsql_history.ts";
 import {
   recordOf,
@@ -148,9 +149,9 @@ class Database implements LibsqlStore {
     else {
       if (url !== undefined) refuse(SUBJECT, "url", 'left out beside "client"', {});
       if (authToken !== undefined) refuse(SUBJECT, "authToken", 'left out beside "client"', {});
-      this.#connect = connector("client", client);
+      this.#connect = connector(SUBJECT, "client", client);
     }
-    this.#replica = replica === undefined ? this.#connect : connector("replica", replica);
+    this.#replica = replica === undefined ? this.#connect : connector(SUBJECT, "replica", replica);
     if (TABLES.some((table) => Object(schema)[table] === undefined)) {
       refuse(SUBJECT, "schema", "what createSchema() gives", schema);
     }

@@ -5,8 +5,7 @@
  * @module
  */
 
-import { createClient } from "@libsql/client/web";
-import { received, refuse } from "../src/options.ts";
+import { refuse } from "../src/options.ts";
 import type { Bound } from "./libsql_statements.ts";
 
 /** A value that a statement is bound to. */
@@ -44,42 +43,18 @@ export type Connect = () => LibsqlClient;
 const BUSY_MS = 450;
 
 /** A client, or what makes one, checked. */
-export function connector(option: string, client: unknown): Connect {
+export function connector(subject: string, option: string, client: unknown): Connect {
   if (typeof client === "function") return client as Connect;
   const { execute, batch } = Object(client) as Partial<LibsqlClient>;
   if (typeof execute !== "function" || typeof batch !== "function") {
     refuse(
-      "libsql store",
+      subject,
       option,
       "a client of @libsql/client or a function that gives one",
       client,
     );
   }
   return () => client as LibsqlClient;
-}
-
-/**
- * A client of our own for a database that is reached over HTTP. On a Worker each unit of work has
- * its own: the client queues, and would wake one request from another's ending.
- */
-export function connectorTo(url: unknown, authToken: unknown): Connect {
-  // No more than the scheme of it is shown: there may be a password in the rest.
-  const scheme = typeof url === "string" ? /^[a-z]+:/i.exec(url)?.[0].toLowerCase() : undefined;
-  if (scheme !== "libsql:" && scheme !== "https:" && scheme !== "http:") {
-    throw new TypeError(
-      `Cannot create libsql store: "url" must begin with libsql:, https: or http:, received ${
-        typeof url === "string" ? received(scheme ?? "no scheme") : received(url)
-      }; for a database in a file or in memory give "client", of createClient() of @libsql/client`,
-    );
-  }
-  if (authToken !== undefined && typeof authToken !== "string") {
-    refuse("libsql store", "authToken", "a string", undefined);
-  }
-  const connect = () =>
-    createClient({ url: url as string, ...(authToken === undefined ? {} : { authToken }) });
-  if (globalThis.navigator?.userAgent === "Cloudflare-Workers") return connect;
-  let client: LibsqlClient | undefined;
-  return () => client ??= connect();
 }
 
 /**
