@@ -179,7 +179,7 @@ class Database implements LibsqlStore {
       ...expire,
       ...counts ? [record.window] : [],
       ...lease === null ? [] : [record.endLease],
-      record.apply,
+      ...record.apply,
       ...this.#records++ % PURGE_EVERY === 0 ? record.purge : [],
       answer,
     ], {
@@ -192,7 +192,7 @@ class Database implements LibsqlStore {
     });
     const { snapshot, ...rest } = this.#answer(row, tally);
     // Whom this tally follows.
-    const policyHash = String(row.previousPolicyHash);
+    const policyHash = String(row.previous_policy_hash);
     return { current: row.won === 1, snapshot: { ...snapshot, policyHash }, ...rest };
   }
 

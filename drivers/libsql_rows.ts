@@ -15,11 +15,11 @@ import {
   type Snapshot,
   withoutExpiredOverride,
 } from "../src/store.ts";
-import { KEPT, KEPT_TIMES, type Values } from "./libsql_statements.ts";
+import type { Values } from "./libsql_statements.ts";
 
 /** A circuit as a statement answers it. */
 export interface Row {
-  readonly at: number;
+  readonly now: number;
   /** `null`: there is none. */
   readonly id: number | null;
   readonly segments: readonly (readonly [number, number, number, number])[];
@@ -28,13 +28,13 @@ export interface Row {
 }
 
 /** The only column that answers have. */
-export function rowOf(result: { readonly row?: unknown } | undefined): Row {
-  return JSON.parse(String(result?.row)) as Row;
+export function rowOf(result: { readonly circuit?: unknown } | undefined): Row {
+  return JSON.parse(String(result?.circuit)) as Row;
 }
 
 /** A row of an answer as a Snapshot, as it reads at its moment. */
 export function snapshotOf(row: Row, { windowMs, windowSize }: Shape): Snapshot {
-  const now = row.at;
+  const { now } = row;
   if (row.id === null) return absentSnapshot(now);
   const n = (field: string) => row[field] as number;
   const at = (field: string) => row[field] as number | null;
@@ -56,40 +56,40 @@ export function snapshotOf(row: Row, { windowMs, windowSize }: Shape): Snapshot 
     epoch: text("epoch"),
     generation: n("generation"),
     reason: text("reason"),
-    openedAt: at("openedAt"),
-    openUntil: at("openUntil"),
-    closedAt: at("closedAt"),
-    reopenCount: n("reopenCount"),
-    consecutiveFailures: n("consecutiveFailures"),
-    consecutiveSuccesses: n("consecutiveSuccesses"),
+    openedAt: at("opened_at"),
+    openUntil: at("open_until"),
+    closedAt: at("closed_at"),
+    reopenCount: n("reopen_count"),
+    consecutiveFailures: n("consecutive_failures"),
+    consecutiveSuccesses: n("consecutive_successes"),
     totals: {
-      successes: n("totalSuccesses"),
-      failures: n("totalFailures"),
-      rejected: n("totalRejected"),
-      slow: n("totalSlow"),
+      successes: n("total_successes"),
+      failures: n("total_failures"),
+      rejected: n("total_rejected"),
+      slow: n("total_slow"),
     },
     window,
     sinceClosed: {
-      successes: n("successCount"),
-      failures: n("failureCount"),
-      slow: n("slowCount"),
+      successes: n("success_count"),
+      failures: n("failure_count"),
+      slow: n("slow_count"),
     },
     last: { size: last.length, failures: last.split("F").length - 1 },
     halfOpen: {
       inFlight: leases.length,
-      successes: n("halfOpenSuccesses"),
-      failures: n("halfOpenFailures"),
+      successes: n("half_open_successes"),
+      failures: n("half_open_failures"),
       freeAt: leases.length === 0 ? null : Math.min(...leases),
     },
-    lastFailureAt: at("lastFailureAt"),
-    lastSuccessAt: at("lastSuccessAt"),
+    lastFailureAt: at("last_failure_at"),
+    lastSuccessAt: at("last_success_at"),
     override: row.override === null ? null : {
       kind: row.override as OverrideRecord["kind"],
-      until: at("overrideUntil"),
-      reason: row.overrideReason as string | null,
-      actor: row.overrideActor as string | null,
+      until: at("override_until"),
+      reason: row.override_reason as string | null,
+      actor: row.override_actor as string | null,
     },
-    policyHash: text("policyHash"),
+    policyHash: text("policy_hash"),
     now,
   }, now);
 }
@@ -110,33 +110,42 @@ export function recordOf(row: Row, shape: (key: string) => Shape): CircuitRecord
 
 /** The override that the request of this id found past its end. */
 export function releasedBy(row: Row, id: string): OverrideRecord | null {
-  return row.releasedBy === id ? JSON.parse(String(row.released)) as OverrideRecord : null;
+  return row.released_by === id ? JSON.parse(String(row.released)) as OverrideRecord : null;
 }
 
 /** What a record brings along to be restored. */
 export function restoredValues({ record }: RestoreRequest): Values {
   const { snapshot: s, segments, outcomes } = record;
   const { totals, sinceClosed, override } = s;
-  const all: Record<string, unknown> = {
-    ...s,
-    ...{ failureCount: sinceClosed.failures, successCount: sinceClosed.successes },
-    ...{ slowCount: sinceClosed.slow, totalSuccesses: totals.successes },
-    ...{ totalFailures: totals.failures, totalRejected: totals.rejected, totalSlow: totals.slow },
-    ...{ override: override?.kind ?? null, overrideUntil: override?.until ?? null },
-    ...{ overrideReason: override?.reason ?? null, overrideActor: override?.actor ?? null },
-    outcomes,
-  };
-  const values: Record<string, string | number | null> = {
+  return {
+    state: s.state,
     generation: s.generation,
     because: s.reason,
+    opened_at: s.openedAt,
+    open_until: s.openUntil,
+    closed_at: s.closedAt,
+    reopen_count: s.reopenCount,
+    consecutive_failures: s.consecutiveFailures,
+    consecutive_successes: s.consecutiveSuccesses,
+    failure_count: sinceClosed.failures,
+    success_count: sinceClosed.successes,
+    slow_count: sinceClosed.slow,
+    total_successes: totals.successes,
+    total_failures: totals.failures,
+    total_rejected: totals.rejected,
+    total_slow: totals.slow,
+    last_failure_at: s.lastFailureAt,
+    last_success_at: s.lastSuccessAt,
+    override: override && override.kind,
+    override_until: override && override.until,
+    override_reason: override && override.reason,
+    override_actor: override && override.actor,
+    policy_hash: s.policyHash,
+    outcomes,
     segments: JSON.stringify(
       segments.map((one) => [one.start, one.successes, one.failures, one.slow].map(Math.round)),
     ),
   };
-  for (const field of [...KEPT, ...KEPT_TIMES]) {
-    values[field] = all[field] as string | number | null;
-  }
-  return values;
 }
 
 /** Oldest first. */

@@ -10,13 +10,16 @@
  * A request raises the revision by two: by one when it releases an override that has run out, and
  * to the full when it is applied.
  *
+ * In all of them `b` is the circuit, `e` a row of the trail, `w` a segment of the window, `l` a
+ * lease, and `r` what was decided.
+ *
  * @module
  */
 
-import { type Column, is, Placeholder, type SQL, sql } from "drizzle-orm";
-import { alias, SQLiteSyncDialect, type SQLiteTable } from "drizzle-orm/sqlite-core";
+import { is, Placeholder, type SQL, sql } from "drizzle-orm";
+import { SQLiteSyncDialect } from "drizzle-orm/sqlite-core";
 import { ID_MEMORY_MS } from "../src/store.ts";
-import type { CircuitBreakerColumns, FuseSchema } from "./libsql_schema.ts";
+import type { FuseSchema } from "./libsql_schema.ts";
 
 /** A statement and its values, as a client takes them. */
 export interface Bound {
@@ -30,6 +33,12 @@ export type Values = Readonly<Record<string, string | number | null>>;
 /** Binds a statement. */
 export type Statement = (values: Values) => Bound;
 
+/** A change of state: what decides whether it wins, and what then happens. */
+export interface Change {
+  readonly decide: Statement;
+  readonly apply: readonly Statement[];
+}
+
 /** All statements of a store. */
 export interface Statements {
   readonly create: Statement;
@@ -38,14 +47,12 @@ export interface Statements {
   readonly read: Statement;
   readonly answer: Statement;
   readonly list: Statement;
-  readonly record: {
-    readonly decide: Statement;
+  readonly record: Change & {
     readonly window: Statement;
     readonly endLease: Statement;
-    readonly apply: Statement;
     readonly purge: readonly Statement[];
   };
-  readonly acquire: { readonly decide: Statement; readonly apply: readonly Statement[] };
+  readonly acquire: Change;
   readonly open: Change;
   readonly close: Change;
   readonly override: Change;
@@ -53,35 +60,33 @@ export interface Statements {
   readonly remove: readonly Statement[];
 }
 
-/** A change of state: what decides whether it wins, and what then happens. */
-export interface Change {
-  readonly decide: Statement;
-  readonly apply: readonly Statement[];
-}
+/** What a restored record brings along, by column. */
+export const KEPT: readonly string[] = [
+  ...["state", "reopen_count", "consecutive_failures", "consecutive_successes", "failure_count"],
+  ...["success_count", "slow_count", "total_successes", "total_failures", "total_rejected"],
+  ...["total_slow", "override", "override_reason", "override_actor", "policy_hash", "outcomes"],
+];
 
-/** The fields of a circuit that an answer has. */
-const FIELDS = [
-  ...["key", "state", "epoch", "generation", "reason", "openedAt", "openUntil", "closedAt"],
-  ...["reopenCount", "consecutiveFailures", "consecutiveSuccesses", "failureCount"],
-  ...["successCount", "slowCount", "totalSuccesses", "totalFailures", "totalRejected"],
-  ...["totalSlow", "halfOpenSuccesses", "halfOpenFailures", "lastFailureAt", "lastSuccessAt"],
-  ...["override", "overrideUntil", "overrideReason", "overrideActor", "policyHash"],
-  ...["previousPolicyHash", "outcomes", "released", "releasedBy", "id"],
-] as (keyof CircuitBreakerColumns)[];
+/** Its times, which are on the caller's clock. */
+export const KEPT_TIMES: readonly string[] = [
+  ...["opened_at", "open_until", "closed_at", "last_failure_at", "last_success_at"],
+  "override_until",
+];
 
-type Expressions = Partial<Record<keyof CircuitBreakerColumns, SQL>>;
+/** The columns of a circuit that an answer has. */
+const ANSWERED = [
+  ...["id", "key", "epoch", "generation", "reason", "half_open_successes", "half_open_failures"],
+  ...["previous_policy_hash", "released", "released_by", ...KEPT, ...KEPT_TIMES],
+];
 
 const $ = (name: string) => sql.placeholder(name);
-const name = (column: Column) => sql.identifier(column.name);
-const list = (parts: SQL[]) => sql.join(parts, sql`, `);
-const pairs = (object: Record<string, SQL>) =>
-  list(Object.entries(object).map(([key, value]) => sql`${sql.raw(`'${key}'`)}, ${value}`));
 
 /** A statement that is built once. */
 export function prepare(query: SQL): Statement {
   const { sql: text, params } = new SQLiteSyncDialect().sqlToQuery(query);
+  const compact = text.replace(/\s+/g, " ");
   return (values) => ({
-    sql: text,
+    sql: compact,
     args: params.map((param) => {
       const value = is(param, Placeholder) ? values[param.name] : param;
       // A JavaScript number would arrive as a REAL.
@@ -97,182 +102,133 @@ export function prepare(query: SQL): Statement {
  * @param clock Whether the time is bound, as `now`; else it is the database's.
  */
 export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
-  const { circuitBreakerEvents: e } = schema;
-  // Short names: the statements travel with every request.
-  const b = alias(schema.circuitBreakers, "b");
-  const w = alias(schema.circuitBreakerWindows, "w");
-  const l = alias(schema.circuitBreakerLeases, "l");
-  const r = alias(schema.circuitBreakerRequests, "r");
-  const B = sql`${schema.circuitBreakers} as ${b}`;
-  const W = sql`${schema.circuitBreakerWindows} as ${w}`;
-  const L = sql`${schema.circuitBreakerLeases} as ${l}`;
-  const R = sql`${schema.circuitBreakerRequests} as ${r}`;
+  const {
+    circuitBreakers: B,
+    circuitBreakerEvents: E,
+    circuitBreakerWindows: W,
+    circuitBreakerLeases: L,
+    circuitBreakerRequests: R,
+  } = schema;
   const now = clock ? sql`${$("now")}` : sql`cast(unixepoch('subsec') * 1000 as integer)`;
-  const memory = sql.raw(String(ID_MEMORY_MS));
+  const [id, key] = [$("id"), $("key")];
 
-  /** The circuit, and its row's id. */
-  const mine = sql`${b.key} = ${$("key")}`;
-  const mineId = sql`(select ${b.id} from ${B} where ${mine})`;
-  /** The decision of this request, and whether it is not applied yet. */
-  const ours = sql`${B} join ${R}`;
-  const fresh = sql`${mine} and ${r.circuitBreakerId} = ${b.id} and ${r.id} = ${$("id")}
-    and ${r.revision} > ${b.revision}`;
-  const winning = sql`${fresh} and ${r.won} = 1`;
+  const mine = sql`b.key = ${key}`;
+  const mineId = sql`(select b.id from ${B} b where ${mine})`;
+  const decided = sql`r.circuit_breaker_id = b.id and r.id = ${id}`;
+  /** The decision of this request, while it is not applied yet. */
+  const fresh = sql`${mine} and ${decided} and r.revision > b.revision`;
+  const winning = sql`${fresh} and r.won`;
   /** Whether an override has run out: before the decision, and by it. */
-  const expired = sql`coalesce(${b.overrideUntil} <= ${now}, 0)`;
-  const expiring = sql`${fresh} and ${b.revision} = ${r.revision} - 2
-    and ${b.overrideUntil} <= ${r.at}`;
-  const next = sql`${b.generation} + 1`;
+  const expired = sql`coalesce(b.override_until <= ${now}, 0)`;
+  const expiring = sql`${fresh} and b.revision = r.revision - 2 and b.override_until <= r.at`;
 
-  const set = (expressions: Expressions) =>
-    list(
-      Object.entries(expressions).map(([key, value]) =>
-        sql`${name(b[key as keyof CircuitBreakerColumns])} = ${value}`
-      ),
-    );
-  const update = (expressions: Expressions, where: SQL) =>
-    prepare(sql`update ${B} set ${set(expressions)} from ${R} where ${where}`);
-  const insert = (table: SQLiteTable | SQL, columns: Column[], rest: SQL) =>
-    prepare(sql`insert into ${table} (${list(columns.map((c) => sql`${name(c)}`))}) ${rest}`);
+  const begun = sql`half_open_successes = 0, half_open_failures = 0, updated_at = r.at`;
+  const begin = sql`${begun}, revision = r.revision, generation = b.generation + 1`;
+  const clear = sql`consecutive_failures = 0, consecutive_successes = 0, failure_count = 0,
+    success_count = 0, slow_count = 0, outcomes = '', evidence_since = b.generation + 1`;
+  const update = (set: SQL, where = winning) =>
+    prepare(sql`update ${B} as b set ${set} from ${R} r where ${where}`);
 
-  const decide = (won: SQL, where = sql`true`) =>
-    insert(
-      R,
-      [r.circuitBreakerId, r.id, r.at, r.won, r.revision],
-      sql`select ${b.id}, ${$("id")}, ${now}, ${won}, ${b.revision} + 2 from ${B}
-        where ${mine} and ${where}
-        on conflict (${name(r.circuitBreakerId)}, ${name(r.id)}) do update set
-        ${name(r.at)} = excluded.${name(r.at)}, ${name(r.won)} = excluded.${name(r.won)},
-        ${name(r.revision)} = excluded.${name(r.revision)}
-        where ${r.at} <= excluded.${name(r.at)} - ${memory}`,
-    );
+  const decide = (won: SQL, where = sql`1`) =>
+    prepare(sql`insert into ${R} as r (circuit_breaker_id, id, at, won, revision)
+      select b.id, ${id}, ${now}, ${won}, b.revision + 2 from ${B} b where ${mine} and ${where}
+      on conflict (circuit_breaker_id, id) do update set
+      at = excluded.at, won = excluded.won, revision = excluded.revision
+      where r.at <= excluded.at - ${sql.raw(`${ID_MEMORY_MS}`)}`);
   /** A row of the trail. It goes before what it tells of, so that it sees what was. */
-  const tell = (event: SQL, metadata: Record<string, SQL>, where: SQL) =>
-    insert(
-      e,
-      [e.circuitBreakerId, e.event, e.metadata, e.createdAt, e.key],
-      sql`select ${b.id}, ${event}, json_object(${pairs(metadata)}), ${r.at}, ${b.key}
-        from ${ours} where ${where}`,
+  const tell = (
+    event: SQL,
+    to: SQL,
+    why: SQL,
+    where = winning,
+    generation = sql`b.generation + 1`,
+  ) =>
+    prepare(sql`insert into ${E} (circuit_breaker_id, event, metadata, created_at, key)
+      select b.id, ${event}, json_object('from', b.state, 'to', ${to},
+        'generation', ${generation}, ${why}), r.at, b.key
+      from ${B} b, ${R} r where ${where}`);
+  const asked = sql`'reason', ${$("reason")}, 'actor', ${$("actor")}`;
+  const change = (won: SQL, ...apply: Statement[]): Change => ({ decide: decide(won), apply });
+  /** A moment on the caller's clock, on the database's. */
+  const translated = (moment: string) => sql`${$(moment)} + r.at - ${$("at")}`;
+
+  const newest = sql`(select max(w.start) from ${W} w
+    where w.circuit_breaker_id = b.id and w.since = b.evidence_since)`;
+  /** The circuit as one JSON text: to a local client, a column costs as much as a statement. */
+  const circuit = (from: SQL, more = sql``) =>
+    prepare(
+      sql`select json_object('now', c.now, ${
+        sql.raw(ANSWERED.map((column) => `'${column}', b.${column}, `).join(""))
+      }${more} 'segments', (select json_group_array(json_array(w.start, w.successes, w.failures,
+        w.slow)) from ${W} w where w.circuit_breaker_id = b.id and w.since = b.evidence_since),
+      'leases', (select json_group_array(l.until) from ${L} l where l.circuit_breaker_id = b.id
+        and l.generation = b.generation and not l.ended)) as circuit
+      from (select ${now} as now) c ${from}`,
     );
 
-  const NULL = sql`null`;
-  const ZERO = sql`0`;
-  const begin: Expressions = { generation: next, halfOpenSuccesses: ZERO, halfOpenFailures: ZERO };
-  const clear: Expressions = {
-    ...{ consecutiveFailures: ZERO, consecutiveSuccesses: ZERO, failureCount: ZERO },
-    ...{ successCount: ZERO, slowCount: ZERO, outcomes: sql`''`, evidenceSince: next },
-  };
-  const applied: Expressions = { revision: sql`${r.revision}`, updatedAt: sql`${r.at}` };
-  const why = { reason: sql`${$("reason")}`, actor: sql`${$("actor")}` };
-  /** A moment on the caller's clock, on the database's. */
-  const translated = (moment: string) => sql`${$(moment)} + ${r.at} - ${$("at")}`;
-
-  const newest = sql`(select max(${w.start}) from ${W}
-    where ${w.circuitBreakerId} = ${b.id} and ${w.since} = ${b.evidenceSince})`;
-  /** The circuit as one JSON text: to a local client, a column costs as much as a statement. */
-  const circuit = (more: Record<string, SQL> = {}) => {
-    const object: Record<string, SQL> = {
-      at: sql`${name(r.at)}`,
-      segments: sql`(select json_group_array(json_array(${w.start}, ${w.successes}, ${w.failures},
-        ${w.slow})) from ${W}
-        where ${w.circuitBreakerId} = ${b.id} and ${w.since} = ${b.evidenceSince})`,
-      leases: sql`(select json_group_array(${l.until}) from ${L}
-        where ${l.circuitBreakerId} = ${b.id} and ${l.generation} = ${b.generation}
-        and ${l.ended} = 0)`,
-      ...more,
-    };
-    for (const field of FIELDS) object[field] = sql`${b[field]}`;
-    return sql`json_object(${pairs(object)}) as "row"`;
-  };
-  const clocked = sql`(select ${now} as ${name(r.at)}) left join ${B} on`;
-
-  const segmentColumns = [w.circuitBreakerId, w.start, w.since, w.successes, w.failures, w.slow];
-  const openingFrom = (state: string) => sql`${b.state} = ${sql.raw(`'${state}'`)}`;
-  const due = sql`(${openingFrom("OPEN")} and (${b.override} is null or ${expired})
-    and (${b.openUntil} is null or ${b.openUntil} <= ${now}
-    or ${b.openUntil} - ${now} > ${$("maxCooldownMs")}))`;
-  const expected = sql`(${$("expected")} = 0 or (${b.epoch} = ${$("epoch")}
-    and ${b.generation} + ${expired} = ${$("generation")}))`;
-  const moving = (to: SQL) => ({ from: sql`${b.state}`, to, generation: next, ...why });
-
-  const change = (won: SQL, told: Statement, ...apply: Statement[]): Change => ({
-    decide: decide(won),
-    apply: [told, ...apply],
-  });
+  const due = sql`(b.state = 'OPEN' and (b.override is null or ${expired})
+    and (b.open_until is null or b.open_until <= ${now}
+      or b.open_until - ${now} > ${$("maxCooldownMs")}))`;
+  const current = sql`b.epoch = ${$("epoch")} and b.generation + ${expired} = ${$("generation")}`;
+  const expected = sql`(not ${$("expected")} or ${current})`;
+  const imported = sql`max(b.generation, ${$("generation")}) + 1`;
+  const raw = sql.raw;
 
   return {
-    create: insert(
-      B,
-      [b.key, b.name, b.context, b.boundary, b.epoch, b.createdAt, b.updatedAt],
-      sql`values (${$("key")}, ${$("name")}, ${$("context")}, ${$("boundary")}, ${$("id")},
-        ${now}, ${now}) on conflict (${name(b.key)}) do nothing`,
-    ),
+    create: prepare(sql`insert into ${B} (key, name, context, boundary, epoch, created_at,
+      updated_at) values (${key}, ${$("name")}, ${$("context")}, ${$("boundary")}, ${id}, ${now},
+      ${now}) on conflict (key) do nothing`),
     expire: [
       tell(
         sql`'released'`,
-        {
-          ...moving(sql`${b.state}`),
-          ...{ reason: sql`'expired'`, actor: NULL, kind: sql`${b.override}` },
-        },
+        sql`b.state`,
+        sql`'reason', 'expired', 'actor', null, 'kind', b.override`,
         expiring,
       ),
-      update({
-        ...begin,
-        ...clear,
-        ...{ override: NULL, overrideUntil: NULL, overrideReason: NULL, overrideActor: NULL },
-        released: sql`json_object('kind', ${b.override}, 'until', ${b.overrideUntil},
-          'reason', ${b.overrideReason}, 'actor', ${b.overrideActor})`,
-        releasedBy: sql`${$("id")}`,
-        ...applied,
-        revision: sql`${r.revision} - 1`,
-      }, expiring),
+      update(
+        sql`${begun}, ${clear}, revision = r.revision - 1, generation = b.generation + 1, released_by = r.id,
+          released = json_object('kind', override, 'until', override_until,
+            'reason', override_reason, 'actor', override_actor),
+          override = null, override_until = null, override_reason = null, override_actor = null`,
+        expiring,
+      ),
     ],
-    read: prepare(sql`select ${circuit()} from ${clocked} ${mine}`),
-    answer: prepare(sql`select ${
-      circuit({
-        won: sql`(select ${r.won} from ${R}
-          where ${r.circuitBreakerId} = ${b.id} and ${r.id} = ${$("id")})`,
-        leased: sql`exists (select 1 from ${L} where ${l.circuitBreakerId} = ${b.id}
-          and ${l.token} = ${$("token")} and ${l.generation} = ${b.generation} and ${l.ended} = 0)`,
-      })
-    } from ${clocked} ${mine}`),
-    list: prepare(sql`select ${circuit()} from (select ${now} as ${name(r.at)}) join ${B}
-      where ${b.id} > ${$("cursor")} order by ${b.id} limit ${$("limit")}`),
+    read: circuit(sql`left join ${B} b on ${mine}`),
+    answer: circuit(
+      sql`left join ${B} b on ${mine} left join ${R} r on ${decided}`,
+      sql`'won', r.won, 'leased', exists (select 1 from ${L} l where l.circuit_breaker_id = b.id
+        and l.token = ${$("token")} and l.generation = b.generation and not l.ended),`,
+    ),
+    list: circuit(sql`join ${B} b where b.id > ${$("cursor")} order by b.id limit ${$("limit")}`),
     record: {
-      decide: decide(sql`case when ${$("epoch")} = ''
-        then ${$("generation")} = 0 and ${b.generation} + ${expired} = 1
-        else ${b.epoch} = ${$("epoch")} and ${b.generation} + ${expired} = ${$("generation")} end`),
+      decide: decide(sql`iif(${$("epoch")} = '',
+        ${$("generation")} = 0 and b.generation + ${expired} = 1, ${current})`),
       // Where the newest segment covers this moment, it takes the outcome, wherever it began. Time
       // that went back counts as standing still.
-      window: insert(
-        W,
-        segmentColumns,
-        sql`select "id", case when ${$("ageMs")} = 0 and "at" < "newest" + ${$("segmentMs")}
-            then "newest" else ("upto" - ${$("ageMs")}) / ${$("segmentMs")} * ${$("segmentMs")} end
-            as "begun", "since", ${$("successes")}, ${$("failures")}, ${$("slow")}
-          from (select *, max("at", coalesce("newest", "at")) as "upto"
-            from (select ${b.id} as "id", ${r.at} as "at", ${b.evidenceSince} as "since",
-              ${newest} as "newest" from ${ours} where ${winning}))
-          where "begun" > "upto" - ${$("windowMs")}
-          on conflict (${name(w.circuitBreakerId)}, ${name(w.start)}) do update set
-          ${
-          list([w.successes, w.failures, w.slow].map((c) =>
-            sql`${name(c)} = case when ${w.since} = excluded.${name(w.since)} then ${c} else 0 end
-              + excluded.${name(c)}`
-          ))
-        }, ${name(w.since)} = excluded.${name(w.since)}`,
-      ),
-      endLease: prepare(sql`update ${L} set ${name(l.ended)} = 1 from ${ours}
-        where ${fresh} and ${l.circuitBreakerId} = ${b.id} and ${l.token} = ${$("lease")}
-        and ${l.generation} = ${b.generation}`),
-      apply: counting(),
+      window: prepare(sql`insert into ${W} as w
+        (circuit_breaker_id, start, since, successes, failures, slow)
+        select id, iif(${$("ageMs")} = 0 and at < newest + ${$("segmentMs")}, newest,
+            (upto - ${$("ageMs")}) / ${$("segmentMs")} * ${$("segmentMs")}) as begun,
+          since, ${$("successes")}, ${$("failures")}, ${$("slow")}
+        from (select *, max(at, coalesce(newest, at)) as upto
+          from (select b.id, r.at, b.evidence_since as since, ${newest} as newest
+            from ${B} b, ${R} r where ${winning}))
+        where begun > upto - ${$("windowMs")}
+        on conflict (circuit_breaker_id, start) do update set since = excluded.since,
+        successes = (w.since = excluded.since) * successes + excluded.successes,
+        failures = (w.since = excluded.since) * failures + excluded.failures,
+        slow = (w.since = excluded.since) * slow + excluded.slow`),
+      endLease: prepare(sql`update ${L} as l set ended = 1 from ${B} b, ${R} r
+        where ${fresh} and l.circuit_breaker_id = b.id and l.token = ${$("lease")}
+        and l.generation = b.generation`),
+      apply: [counting()],
       purge: [
-        prepare(sql`delete from ${R} where ${r.circuitBreakerId} = ${mineId}
-          and ${r.at} <= ${now} - ${memory}`),
-        prepare(sql`delete from ${W} where ${w.circuitBreakerId} = ${mineId}
-          and (select ${w.since} <> ${b.evidenceSince} or
-            ${w.start} <= max(${now}, coalesce(${newest}, 0)) - ${$("windowMs")}
-            from ${B} where ${mine})`),
+        prepare(sql`delete from ${R} as r where r.circuit_breaker_id = ${mineId}
+          and r.at <= ${now} - ${raw(`${ID_MEMORY_MS}`)}`),
+        prepare(sql`delete from ${W} as w where w.circuit_breaker_id = ${mineId}
+          and (select w.since <> b.evidence_since
+            or w.start <= max(${now}, coalesce(${newest}, 0)) - ${$("windowMs")}
+            from ${B} b where ${mine})`),
       ],
     },
     acquire: {
@@ -281,178 +237,110 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
       apply: [
         tell(
           sql`'half_opened'`,
-          { ...moving(sql`'HALF_OPEN'`), reason: sql`'cooldown_passed'`, actor: NULL },
-          winning,
+          sql`'HALF_OPEN'`,
+          sql`'reason', 'cooldown_passed', 'actor', null`,
         ),
-        update({
-          ...begin,
-          ...{ state: sql`'HALF_OPEN'`, reason: sql`'cooldown_passed'` },
-          ...applied,
-        }, winning),
+        update(sql`${begin}, state = 'HALF_OPEN', reason = 'cooldown_passed'`),
         // Further off than that, a lease was granted by a clock that has since gone back.
-        prepare(sql`delete from ${L} where ${l.circuitBreakerId} = ${mineId} and
-          (${l.until} <= ${now}
-          or (${l.ended} = 0 and ${l.until} - ${now} > 2 * ${l.leaseMs})
-          or ${l.generation} <> (select ${b.generation} from ${B} where ${mine}))`),
-        insert(
-          L,
-          [l.circuitBreakerId, l.token, l.generation, l.until, l.leaseMs, l.ended],
-          sql`select ${b.id}, ${$("token")}, ${b.generation}, ${now} + ${$("leaseMs")},
-            ${$("leaseMs")}, 0 from ${B}
-            where ${mine} and ${openingFrom("HALF_OPEN")} and ${b.override} is null
-            and (select count(*) from ${L} where ${l.circuitBreakerId} = ${b.id}
-              and ${l.ended} = 0) < ${$("max")}
-            on conflict do nothing`,
-        ),
+        prepare(sql`delete from ${L} as l where l.circuit_breaker_id = ${mineId}
+          and (l.until <= ${now} or (not l.ended and l.until - ${now} > 2 * l.lease_ms)
+            or l.generation <> (select b.generation from ${B} b where ${mine}))`),
+        prepare(sql`insert into ${L} (circuit_breaker_id, token, generation, until, lease_ms, ended)
+          select b.id, ${$("token")}, b.generation, ${now} + ${$("leaseMs")}, ${$("leaseMs")}, 0
+          from ${B} b where ${mine} and b.state = 'HALF_OPEN' and b.override is null
+          and (select count(*) from ${L} l where l.circuit_breaker_id = b.id and not l.ended)
+            < ${$("max")}
+          on conflict do nothing`),
       ],
     },
     open: change(
       expected,
-      tell(sql`${$("event")}`, moving(sql`'OPEN'`), winning),
-      update({
-        ...begin,
-        state: sql`'OPEN'`,
-        reason: sql`${$("reason")}`,
-        reopenCount: sql`case when ${
-          openingFrom("HALF_OPEN")
-        } then ${b.reopenCount} + 1 else 0 end`,
-        openedAt: sql`${r.at}`,
-        openUntil: sql`${r.at} + ${$("cooldownMs")}`,
-        ...applied,
-      }, winning),
+      tell(sql`${$("event")}`, sql`'OPEN'`, asked),
+      update(sql`${begin}, state = 'OPEN', reason = ${$("reason")}, opened_at = r.at,
+        open_until = r.at + ${$("cooldownMs")},
+        reopen_count = iif(state = 'HALF_OPEN', reopen_count + 1, 0)`),
     ),
     close: change(
       // A trial that has failed leaves one way only.
-      sql`${expected} and (${$("event")} <> 'closed' or ${expired} or ${b.halfOpenFailures} = 0)`,
-      tell(sql`${$("event")}`, moving(sql`'CLOSED'`), winning),
-      update({
-        ...begin,
-        ...clear,
-        ...{ state: sql`'CLOSED'`, reason: sql`${$("reason")}`, reopenCount: ZERO },
-        closedAt: sql`case when ${openingFrom("CLOSED")} then ${b.closedAt} else ${r.at} end`,
-        openUntil: NULL,
-        ...applied,
-      }, winning),
+      sql`${expected} and (${$("event")} <> 'closed' or ${expired} or not b.half_open_failures)`,
+      tell(sql`${$("event")}`, sql`'CLOSED'`, asked),
+      update(sql`${begin}, ${clear}, state = 'CLOSED', reason = ${$("reason")}, reopen_count = 0,
+        closed_at = iif(state = 'CLOSED', closed_at, r.at), open_until = null`),
     ),
     override: change(
-      sql`${$("kind")} is not null or (${b.override} is not null and not ${expired})`,
+      sql`${$("kind")} is not null or (b.override is not null and not ${expired})`,
       tell(
         sql`coalesce(${$("kind")}, 'released')`,
-        {
-          ...moving(sql`${b.state}`),
-          ...{ until: translated("until"), kind: sql`coalesce(${$("kind")}, ${b.override})` },
-        },
-        winning,
+        sql`b.state`,
+        sql`${asked}, 'until', ${translated("until")}, 'kind', coalesce(${$("kind")}, b.override)`,
       ),
-      update({
-        ...begin,
-        ...clear,
-        override: sql`${$("kind")}`,
-        overrideUntil: translated("until"),
-        overrideReason: sql`${$("reason")}`,
-        overrideActor: sql`${$("actor")}`,
-        ...applied,
-      }, winning),
+      update(sql`${begin}, ${clear}, override = ${$("kind")},
+        override_until = ${translated("until")}, override_reason = ${$("reason")},
+        override_actor = ${$("actor")}`),
     ),
-    restore: restoring(),
+    restore: change(
+      // A record that this very request has made was not there before.
+      sql`${$("replace")} or b.epoch = ${id}`,
+      tell(sql`'imported'`, sql`${$("state")}`, asked, winning, imported),
+      prepare(sql`insert into ${W} (circuit_breaker_id, start, since, successes, failures, slow)
+        select b.id, s.value ->> 0 + r.at - ${$("at")}, ${imported}, s.value ->> 1, s.value ->> 2,
+          s.value ->> 3 from ${B} b, ${R} r, json_each(${$("segments")}) s where ${winning}
+        on conflict (circuit_breaker_id, start) do update set since = excluded.since,
+        successes = excluded.successes, failures = excluded.failures, slow = excluded.slow`),
+      update(
+        sql`${begin}, epoch = r.id, generation = ${imported}, evidence_since = ${imported},
+          reason = ${$("because")}, ${
+          sql.join([
+            ...KEPT.map((column) => sql`${raw(column)} = ${$(column)}`),
+            ...KEPT_TIMES.map((column) => sql`${raw(column)} = ${translated(column)}`),
+          ], raw(", "))
+        }`,
+      ),
+    ),
     remove: [
-      prepare(sql`delete from ${W} where ${w.circuitBreakerId} = ${mineId}`),
-      prepare(sql`delete from ${L} where ${l.circuitBreakerId} = ${mineId}`),
-      prepare(sql`delete from ${R} where ${r.circuitBreakerId} = ${mineId}`),
-      prepare(sql`delete from ${B} where ${mine} returning ${name(b.id)}`),
+      prepare(sql`delete from ${W} where circuit_breaker_id = ${mineId}`),
+      prepare(sql`delete from ${L} where circuit_breaker_id = ${mineId}`),
+      prepare(sql`delete from ${R} where circuit_breaker_id = ${mineId}`),
+      prepare(sql`delete from ${B} as b where ${mine} returning id`),
     ],
   };
 
   /** A tally: totals in any case, the rest if it is current. */
   function counting(): Statement {
-    const c = (field: string) => sql`"c".${sql.identifier(field)}`;
-    const add = (column: Column, count: string) => sql`${column} + ${c(count)}`;
     // The later of two moments, unless the held one was booked by a clock that has since gone back.
-    const latest = (held: Column) =>
-      sql`case when ${held} > "ended" and ${held} <= "at" then ${held} else "ended" end`;
-    const trial = (column: Column, count: string) =>
-      sql`${column} + (${openingFrom("HALF_OPEN")}) * ${c(count)}`;
-    const sets: Expressions = {
-      totalSuccesses: sql`${b.totalSuccesses} + ${$("successes")}`,
-      totalFailures: sql`${b.totalFailures} + ${$("failures")}`,
-      totalRejected: sql`${b.totalRejected} + ${$("rejected")}`,
-      totalSlow: sql`${b.totalSlow} + ${$("slow")}`,
-      previousPolicyHash: sql`${b.policyHash}`,
-      policyHash: sql`${$("policyHash")}`,
-      successCount: add(b.successCount, "successes"),
-      failureCount: add(b.failureCount, "failures"),
-      slowCount: add(b.slowCount, "slow"),
-      consecutiveFailures: sql`case when ${c("successes")} > 0 then 0
-        else ${b.consecutiveFailures} end + ${c("lengthens")} * ${c("failures")}`,
-      consecutiveSuccesses: sql`case when ${c("lengthens")} then 0
-        else ${add(b.consecutiveSuccesses, "successes")} end`,
-      lastSuccessAt: c("succeeded"),
-      lastFailureAt: c("failed"),
-      halfOpenSuccesses: trial(b.halfOpenSuccesses, "successes"),
-      halfOpenFailures: trial(b.halfOpenFailures, "failures"),
-      outcomes: sql`case when ${c("won")} and ${$("marks")} <> ''
-        then substr(${b.outcomes} || ${$("marks")}, -${$("windowSize")}) else ${b.outcomes} end`,
-      revision: c("revision"),
-      updatedAt: c("at"),
-    };
+    const latest = (held: string, count: string) =>
+      raw(`iif(c.${count} > 0,
+        iif(b.${held} > c.ended and b.${held} <= c.at, b.${held}, c.ended), b.${held})`);
     // A failure that ended before the last success does not lengthen the run.
-    return prepare(sql`update ${B} set ${set(sets)} from (select *, "failures" > 0 and
-        coalesce(max("at", "succeeded") - ${$("ageMs")} >= "succeeded", 1) as "lengthens"
-      from (select *,
-          case when "successes" > 0 then ${latest(b.lastSuccessAt)} else ${b.lastSuccessAt} end
-            as "succeeded",
-          case when "failures" > 0 then ${latest(b.lastFailureAt)} else ${b.lastFailureAt} end
-            as "failed"
-        from (select ${r.circuitBreakerId} as "circuit", ${r.at}, ${r.won}, ${r.revision},
-          ${r.at} - ${$("ageMs")} as "ended", ${r.won} * ${$("successes")} as "successes",
-          ${r.won} * ${$("failures")} as "failures", ${r.won} * ${$("slow")} as "slow"
-          from ${ours} where ${fresh}) join ${B} on ${b.id} = "circuit")) as "c"
-      where ${b.id} = ${c("circuit")}`);
-  }
-
-  function restoring(): Change {
-    const generation = sql`max(${b.generation}, ${$("generation")}) + 1`;
-    const at = (index: number) => sql`json_extract("value", ${sql.raw(`'$[${index}]'`)})`;
-    const same: Expressions = {};
-    for (const field of KEPT) same[field] = sql`${$(field)}`;
-    for (const field of KEPT_TIMES) same[field] = translated(field);
-    return change(
-      // A record that this very request has made was not there before.
-      sql`${$("replace")} or ${b.epoch} = ${$("id")}`,
-      tell(
-        sql`'imported'`,
-        { from: sql`${b.state}`, to: sql`${$("state")}`, generation, ...why },
-        winning,
-      ),
-      insert(
-        W,
-        segmentColumns,
-        sql`select ${b.id}, ${at(0)} + ${r.at} - ${$("at")}, ${generation}, ${at(1)}, ${at(2)},
-          ${at(3)} from ${ours}, json_each(${$("segments")}) where ${winning}
-          on conflict do update set
-          ${list(segmentColumns.slice(2).map((c) => sql`${name(c)} = excluded.${name(c)}`))}`,
-      ),
-      update({
-        ...begin,
-        ...same,
-        reason: sql`${$("because")}`,
-        epoch: sql`${$("id")}`,
-        generation,
-        evidenceSince: generation,
-        ...applied,
-      }, winning),
-    );
+    return prepare(sql`update ${B} as b set
+        total_successes = total_successes + ${$("successes")},
+        total_failures = total_failures + ${$("failures")},
+        total_rejected = total_rejected + ${$("rejected")},
+        total_slow = total_slow + ${$("slow")},
+        previous_policy_hash = policy_hash, policy_hash = ${$("policyHash")},
+        success_count = success_count + c.successes,
+        failure_count = failure_count + c.failures,
+        slow_count = slow_count + c.slow,
+        consecutive_failures = iif(c.successes > 0, 0, consecutive_failures)
+          + c.lengthens * c.failures,
+        consecutive_successes = iif(c.lengthens, 0, consecutive_successes + c.successes),
+        last_success_at = c.succeeded,
+        last_failure_at = c.failed,
+        half_open_successes = half_open_successes + (state = 'HALF_OPEN') * c.successes,
+        half_open_failures = half_open_failures + (state = 'HALF_OPEN') * c.failures,
+        outcomes = iif(c.won and ${$("marks")} <> '',
+          substr(outcomes || ${$("marks")}, -${$("windowSize")}), outcomes),
+        updated_at = c.at, revision = c.revision
+      from (select c.*, c.failures > 0 and coalesce(max(c.at, c.succeeded) - ${
+      $("ageMs")
+    } >= c.succeeded, 1)
+          as lengthens
+        from (select c.*, ${latest("last_success_at", "successes")} as succeeded,
+            ${latest("last_failure_at", "failures")} as failed
+          from (select b.id, r.at, r.won, r.revision, r.at - ${$("ageMs")} as ended,
+              r.won * ${$("successes")} as successes, r.won * ${$("failures")} as failures,
+              r.won * ${$("slow")} as slow
+            from ${B} b, ${R} r where ${fresh}) c join ${B} b on b.id = c.id) c) c
+      where b.id = c.id`);
   }
 }
-
-/** What a restored record brings along. */
-export const KEPT = [
-  ...["state", "reopenCount", "consecutiveFailures", "consecutiveSuccesses", "failureCount"],
-  ...["successCount", "slowCount", "totalSuccesses", "totalFailures", "totalRejected"],
-  ...["totalSlow", "override", "overrideReason", "overrideActor", "policyHash", "outcomes"],
-] as (keyof CircuitBreakerColumns)[];
-
-/** Its times, which are on the caller's clock. */
-export const KEPT_TIMES = [
-  ...["openedAt", "openUntil", "closedAt", "lastFailureAt", "lastSuccessAt", "overrideUntil"],
-] as (keyof CircuitBreakerColumns)[];
