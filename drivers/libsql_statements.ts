@@ -312,7 +312,15 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
       raw(`iif(c.${count} > 0,
         iif(b.${held} > c.ended and b.${held} <= c.at, b.${held}, c.ended), b.${held})`);
     // A failure that ended before the last success does not lengthen the run.
-    return prepare(sql`update ${B} as b set
+    return prepare(sql`with c as materialized (select c.*, c.failures > 0
+        and coalesce(max(c.at, c.succeeded) - ${$("ageMs")} >= c.succeeded, 1) as lengthens
+      from (select c.*, ${latest("last_success_at", "successes")} as succeeded,
+          ${latest("last_failure_at", "failures")} as failed
+        from (select b.id, r.at, r.won, r.revision, r.at - ${$("ageMs")} as ended,
+            r.won * ${$("successes")} as successes, r.won * ${$("failures")} as failures,
+            r.won * ${$("slow")} as slow
+          from ${B} b, ${R} r where ${fresh}) c join ${B} b on b.id = c.id) c)
+      update ${B} as b set
         total_successes = total_successes + ${$("successes")},
         total_failures = total_failures + ${$("failures")},
         total_rejected = total_rejected + ${$("rejected")},
@@ -331,16 +339,6 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
         outcomes = iif(c.won and ${$("marks")} <> '',
           substr(outcomes || ${$("marks")}, -${$("windowSize")}), outcomes),
         updated_at = c.at, revision = c.revision
-      from (select c.*, c.failures > 0 and coalesce(max(c.at, c.succeeded) - ${
-      $("ageMs")
-    } >= c.succeeded, 1)
-          as lengthens
-        from (select c.*, ${latest("last_success_at", "successes")} as succeeded,
-            ${latest("last_failure_at", "failures")} as failed
-          from (select b.id, r.at, r.won, r.revision, r.at - ${$("ageMs")} as ended,
-              r.won * ${$("successes")} as successes, r.won * ${$("failures")} as failures,
-              r.won * ${$("slow")} as slow
-            from ${B} b, ${R} r where ${fresh}) c join ${B} b on b.id = c.id) c) c
-      where b.id = c.id`);
+      from c where b.id = c.id`);
   }
 }
