@@ -47,7 +47,34 @@ import {
 } from "./libsql_statements.ts";
 
 export type { LibsqlClient, SqlResult, SqlStatement, SqlValue } from "./libsql_client.ts";
-export * from "./libsql_schema.ts";
+export {
+  type CircuitBreakerColumns,
+  circuitBreakerColumns,
+  type CircuitBreakerEventColumns,
+  circuitBreakerEventColumns,
+  type CircuitBreakerEventRow,
+  circuitBreakerEvents,
+  circuitBreakerEventsRelations,
+  type CircuitBreakerEventsTable,
+  type CircuitBreakerLeaseColumns,
+  circuitBreakerLeases,
+  type CircuitBreakerLeasesTable,
+  type CircuitBreakerRequestColumns,
+  circuitBreakerRequests,
+  type CircuitBreakerRequestsTable,
+  type CircuitBreakerRow,
+  circuitBreakers,
+  circuitBreakersRelations,
+  type CircuitBreakersTable,
+  type CircuitBreakerWindowColumns,
+  circuitBreakerWindows,
+  type CircuitBreakerWindowsTable,
+  createSchema,
+  type FuseSchema,
+  type FuseTable,
+  isHealthy,
+  type SchemaOptions,
+} from "./libsql_schema.ts";
 
 /** Where the database is. */
 export type LibsqlSource =
@@ -125,7 +152,6 @@ export function libsql(options: LibsqlOptions): LibsqlStore {
 
 const SUBJECT = "libsql store";
 const OPTIONS = ["client", "url", "authToken", "replica", "schema", "clock"];
-const TABLES = Object.keys(standard.createSchema()) as (keyof standard.FuseSchema)[];
 
 /** One record in so many also purges what has had its time. */
 const PURGE_EVERY = 16;
@@ -152,13 +178,11 @@ class Database implements LibsqlStore {
       this.#connect = connector(SUBJECT, "client", client);
     }
     this.#replica = replica === undefined ? this.#connect : connector(SUBJECT, "replica", replica);
-    if (TABLES.some((table) => Object(schema)[table] === undefined)) {
-      refuse(SUBJECT, "schema", "what createSchema() gives", schema);
-    }
+    standard.checkSchema(SUBJECT, schema);
     if (clock !== undefined && typeof clock !== "function") {
       refuse(SUBJECT, "clock", "a function", clock);
     }
-    this.#schema = schema as standard.FuseSchema;
+    this.#schema = schema;
     this.#clock = clock;
   }
 

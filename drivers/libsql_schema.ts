@@ -13,6 +13,7 @@ import {
   type BuildColumns,
   getTableColumns,
   type HasDefault,
+  is,
   type IsPrimaryKey,
   type Many,
   type NotNull,
@@ -29,6 +30,7 @@ import {
   primaryKey,
   type SQLiteColumnBuilderBase,
   type SQLiteIntegerBuilderInitial,
+  SQLiteTable,
   sqliteTable,
   type SQLiteTableWithColumns,
   type SQLiteTextBuilderInitial,
@@ -38,7 +40,7 @@ import {
   uniqueIndex,
 } from "drizzle-orm/sqlite-core";
 import type { AuditEventName } from "../src/history.ts";
-import { known, received, refuse } from "../src/options.ts";
+import { known, refuse } from "../src/options.ts";
 import type { CircuitState, Override } from "../src/store.ts";
 
 type Id = IsPrimaryKey<HasDefault<NotNull<SQLiteIntegerBuilderInitial<"id">>>>;
@@ -237,13 +239,13 @@ export interface SchemaOptions<
 const NOW = sql`(cast(unixepoch('subsec') * 1000 as integer))`;
 
 const id = (): Id => integer("id").primaryKey({ autoIncrement: true });
-const int = <N extends string>(name: N): Int<N> => integer(name).notNull() as unknown as Int<N>;
+const int = <N extends string>(name: N): Int<N> => integer<N, "number">(name).notNull();
 const count = <N extends string>(name: N, first = 0): Count<N> =>
-  integer(name).notNull().default(first) as unknown as Count<N>;
+  integer<N, "number">(name).notNull().default(first);
 const time = <N extends string>(name: N): Time<N> =>
-  integer(name, { mode: "timestamp_ms" }) as unknown as Time<N>;
+  integer<N, "timestamp_ms">(name, { mode: "timestamp_ms" });
 const word = <N extends string>(name: N): HasDefault<NotNull<Word<N>>> =>
-  text(name).notNull().default("") as unknown as HasDefault<NotNull<Word<N>>>;
+  text(name).notNull().default("");
 
 /**
  * The columns of `circuit_breakers`, anew at each call: spread them into a table of your own, and
@@ -343,23 +345,29 @@ export function createSchema<
   }
   known("schema", tables, ["circuitBreakers", "circuitBreakerEvents"]);
   const ours = makeTables(prefix);
-  for (const name of ["circuitBreakers", "circuitBreakerEvents"] as const) {
-    if (tables[name] !== undefined) checkTable(name, tables[name], ours[name]);
-  }
   // Named one by one: what a caller left undefined must not hide ours.
-  return {
+  const schema = {
     ...ours,
     circuitBreakers: tables.circuitBreakers ?? ours.circuitBreakers,
     circuitBreakerEvents: tables.circuitBreakerEvents ?? ours.circuitBreakerEvents,
-  } as unknown as FuseSchema<B, E>;
+  };
+  checkSchema("schema", schema);
+  return schema as unknown as FuseSchema<B, E>;
+}
+
+/** Whether a store can read and write these tables. No part of the entry point. */
+export function checkSchema(subject: string, schema: unknown): asserts schema is FuseSchema {
+  for (const [name, ours] of Object.entries(standard)) {
+    const table = Object(schema)[name];
+    if (!is(table, SQLiteTable)) refuse(subject, "schema", "what createSchema() gives", schema);
+    checkTable(subject, name, table, ours);
+  }
 }
 
 function makeTables(prefix: string): FuseSchema {
   // A type knows the names without prefix: only Drizzle's relations look at it.
   const name = <N extends string>(rest: N) => `${prefix}${rest}` as N;
-  const id = <C>(table: { circuitBreakerId: C }, other: C) =>
-    primaryKey({ columns: [table.circuitBreakerId, other] as never });
-  return {
+  const tables = {
     circuitBreakers: sqliteTable(name("circuit_breakers"), circuitBreakerColumns(), (t) => [
       uniqueIndex(name("circuit_breakers_key")).on(t.key),
       index(name("circuit_breakers_name")).on(t.name),
@@ -385,7 +393,7 @@ function makeTables(prefix: string): FuseSchema {
       successes: int("successes"),
       failures: int("failures"),
       slow: int("slow"),
-    }, (t) => [id(t as never, t.start as never)]),
+    }, (t) => [primaryKey({ columns: [t.circuitBreakerId, t.start] })]),
     circuitBreakerLeases: sqliteTable(name("circuit_breaker_leases"), {
       circuitBreakerId: int("circuit_breaker_id"),
       token: text("token").notNull(),
@@ -393,7 +401,7 @@ function makeTables(prefix: string): FuseSchema {
       until: int("until"),
       leaseMs: int("lease_ms"),
       ended: int("ended"),
-    }, (t) => [id(t as never, t.token as never)]),
+    }, (t) => [primaryKey({ columns: [t.circuitBreakerId, t.token] })]),
     circuitBreakerRequests: sqliteTable(name("circuit_breaker_requests"), {
       circuitBreakerId: int("circuit_breaker_id"),
       id: text("id").notNull(),
@@ -401,35 +409,36 @@ function makeTables(prefix: string): FuseSchema {
       won: int("won"),
       revision: int("revision"),
     }, (t) => [
-      id(t as never, t.id as never),
+      primaryKey({ columns: [t.circuitBreakerId, t.id] }),
       index(name("circuit_breaker_requests_at")).on(t.circuitBreakerId, t.at),
     ]),
-  } as unknown as FuseSchema;
+  };
+  return tables;
 }
 
-/** Whether the store can read and write a table of the user's. */
-function checkTable(name: string, table: AnySQLiteTable, ours: AnySQLiteTable): void {
+function checkTable(subject: string, name: string, table: SQLiteTable, ours: SQLiteTable): void {
   const columns = getTableColumns(table);
-  const needed = Object.keys(getTableColumns(ours));
-  for (const column of needed) {
-    if (columns[column] === undefined) {
+  const needed = getTableColumns(ours);
+  for (const [column, { name: sqlName }] of Object.entries(needed)) {
+    if (columns[column]?.name !== sqlName) {
       throw new TypeError(
-        `Cannot create schema: table ${received(name)} must have a column "${column}"`,
+        `Cannot create ${subject}: table "${name}" must have a column "${column}" that is named ` +
+          `"${sqlName}" in the database`,
       );
     }
   }
   for (const [column, { notNull, default: standard, generated }] of Object.entries(columns)) {
-    if (needed.includes(column) || !notNull) continue;
+    if (Object.hasOwn(needed, column) || !notNull) continue;
     if (standard === undefined && generated === undefined) {
       throw new TypeError(
-        `Cannot create schema: column "${column}" of table ${received(name)} must be nullable or ` +
-          `have a default in the database, for the store inserts rows without it`,
+        `Cannot create ${subject}: column "${column}" of table "${name}" must be nullable or have ` +
+          `a default in the database, for the store inserts rows without it`,
       );
     }
   }
 }
 
-const standard: FuseSchema = createSchema();
+const standard: FuseSchema = makeTables("");
 
 /** One row a circuit: what it is now. See {@linkcode CircuitBreakerColumns}. */
 export const circuitBreakers: CircuitBreakersTable = standard.circuitBreakers;
