@@ -7,7 +7,7 @@
 
 import type { EventQuery, StoredEvent } from "../src/history.ts";
 import { identify } from "../src/key.ts";
-import { known, refuse } from "../src/options.ts";
+import { check, known, refuse } from "../src/options.ts";
 import type {
   Acquired,
   AcquireRequest,
@@ -26,7 +26,7 @@ import type {
   Tally,
   TransitionRequest,
 } from "../src/store.ts";
-import { type Connect, connector, type LibsqlClient, send } from "./libsql_client.ts";
+import { connector, type LibsqlClient, type Line, send } from "./libsql_client.ts";
 import { connectorTo } from "./libsql_url.ts";
 import { readTrail } from "./libsql_history.ts";
 import {
@@ -103,6 +103,14 @@ export type LibsqlOptions = LibsqlSource & {
    * @default {createSchema()}
    */
   schema?: unknown;
+  /**
+   * For how long a lock that somebody else holds is waited for, in ms, with tries in between. Keep it
+   * below the `storeTimeoutMs` of the Fuse. A server has no such locks, a file has them when several
+   * processes write to it.
+   *
+   * @default {450}
+   */
+  busyTimeoutMs?: number | undefined;
   /** The store's clock, in ms, for tests. Left out, the clock of the database decides. */
   clock?: Clock | undefined;
 };
@@ -123,8 +131,8 @@ export interface LibsqlStore extends Store {
  * of every transition and operator action, written in the same transaction. Its schema comes from
  * `migrate()` of `@fuse/edge/migrations`, or from drizzle-kit.
  *
- * Each primitive is one batch, and one HTTP request: 1 statement to read, 9 to acquire, 8 to 11 to
- * record, 7 or 8 to change. A lock that somebody else holds is waited for, for at most 450 ms.
+ * Each primitive is one batch, and one HTTP request: 1 statement to read, 8 to acquire, 6 to 10 to
+ * record, 6 to 8 to change.
  *
  * @param options See {@linkcode LibsqlOptions}.
  * @returns A store for `createFuse({ stores: { database: libsql({ client }) } })`. Making it does
@@ -151,7 +159,7 @@ export function libsql(options: LibsqlOptions): LibsqlStore {
 }
 
 const SUBJECT = "libsql store";
-const OPTIONS = ["client", "url", "authToken", "replica", "schema", "clock"];
+const OPTIONS = ["client", "url", "authToken", "replica", "schema", "busyTimeoutMs", "clock"];
 
 /** One record in so many also purges what has had its time. */
 const PURGE_EVERY = 16;
@@ -159,8 +167,8 @@ const PURGE_EVERY = 16;
 class Database implements LibsqlStore {
   readonly name = "libsql";
   readonly traits = { persistent: true, shared: true, audited: true } as const;
-  readonly #connect: Connect;
-  readonly #replica: Connect;
+  readonly #line: Line;
+  readonly #replica: Line;
   readonly #clock: Clock | undefined;
   readonly #schema: standard.FuseSchema;
   #built: Statements | undefined;
@@ -171,13 +179,18 @@ class Database implements LibsqlStore {
     const { client, url, authToken, replica, schema = standard, clock } = options as
       & Record<"client" | "url" | "authToken" | "schema" | "replica", unknown>
       & { clock: Clock | undefined };
-    if (client === undefined) this.#connect = connectorTo(url, authToken);
-    else {
+    if (client !== undefined) {
       if (url !== undefined) refuse(SUBJECT, "url", 'left out beside "client"', {});
       if (authToken !== undefined) refuse(SUBJECT, "authToken", 'left out beside "client"', {});
-      this.#connect = connector(SUBJECT, "client", client);
     }
-    this.#replica = replica === undefined ? this.#connect : connector(SUBJECT, "replica", replica);
+    const connect = client === undefined
+      ? connectorTo(url, authToken)
+      : connector(SUBJECT, "client", client);
+    const busyTimeoutMs = check(SUBJECT, "busyTimeoutMs", options.busyTimeoutMs, 450, 0);
+    this.#line = { connect, busyTimeoutMs, heldUntil: 0 };
+    this.#replica = replica === undefined
+      ? this.#line
+      : { connect: connector(SUBJECT, "replica", replica), busyTimeoutMs, heldUntil: 0 };
     standard.checkSchema(SUBJECT, schema);
     if (clock !== undefined && typeof clock !== "function") {
       refuse(SUBJECT, "clock", "a function", clock);
@@ -263,7 +276,7 @@ class Database implements LibsqlStore {
 
   async list({ cursor, limit, shape }: ListRequest): Promise<ListPage> {
     const values = { ...this.#now(), cursor: Number(cursor ?? 0), limit };
-    const [page] = await send(this.#connect, this.#statements.list(values));
+    const [page] = await send(this.#line, this.#statements.list(values));
     const rows = Array.from(page!.rows, rowOf);
     return {
       records: rows.map((row) => recordOf(row, shape)),
@@ -272,7 +285,7 @@ class Database implements LibsqlStore {
   }
 
   async remove(key: string): Promise<boolean> {
-    const results = await send(this.#connect, this.#statements.remove.map((one) => one({ key })));
+    const results = await send(this.#line, this.#statements.remove.map((one) => one({ key })));
     return results.at(-1)!.rows.length > 0;
   }
 
@@ -289,7 +302,7 @@ class Database implements LibsqlStore {
   }
 
   async #ask(statement: Statement, values: Values): Promise<Row> {
-    const [result] = await send(this.#connect, statement({ ...values, ...this.#now() }));
+    const [result] = await send(this.#line, statement({ ...values, ...this.#now() }));
     return rowOf(result!.rows[0]);
   }
 
@@ -304,7 +317,7 @@ class Database implements LibsqlStore {
     // One that will not be sent again is told from all others all the same.
     const id = request.id || crypto.randomUUID();
     const all = { token: null, ...values, ...this.#now(), key, name, context, boundary, id };
-    const results = await send(this.#connect, statements.map((statement) => statement(all)));
+    const results = await send(this.#line, statements.map((statement) => statement(all)));
     return rowOf(results.at(-1)!.rows[0]);
   }
 

@@ -36,15 +36,22 @@ export interface LibsqlClient {
   ): Promise<SqlResult[]>;
 }
 
-/** Gives the client for one unit of work. */
-export type Connect = () => LibsqlClient;
+/** The way to a database. */
+export interface Line {
+  /** Gives the client for one unit of work. */
+  readonly connect: () => LibsqlClient;
+  /** For how long somebody else's lock is waited for, in ms. */
+  readonly busyTimeoutMs: number;
+  /** Nobody tries before that moment: somebody else's lock was met. */
+  heldUntil: number;
+}
 
-/** For how long somebody else's lock is waited for, in ms: within the default `storeTimeoutMs`. */
-const BUSY_MS = 450;
+/** Of the pauses between tries: others hold the lock for about a millisecond at a time. */
+const LONGEST_PAUSE_MS = 8;
 
 /** A client, or what makes one, checked. */
-export function connector(subject: string, option: string, client: unknown): Connect {
-  if (typeof client === "function") return client as Connect;
+export function connector(subject: string, option: string, client: unknown): Line["connect"] {
+  if (typeof client === "function") return client as Line["connect"];
   const { execute, batch } = Object(client) as Partial<LibsqlClient>;
   if (typeof execute !== "function" || typeof batch !== "function") {
     refuse(
@@ -62,12 +69,15 @@ export function connector(subject: string, option: string, client: unknown): Con
  *
  * @throws {Error} If that failed, in words that hold nothing of the statement or the address.
  */
-export async function send(connect: Connect, work: Bound[] | Bound): Promise<readonly SqlResult[]> {
-  const until = Date.now() + BUSY_MS;
-  for (let pauseMs = 2;; pauseMs *= 2) {
+export async function send(line: Line, work: Bound[] | Bound): Promise<readonly SqlResult[]> {
+  const until = Date.now() + line.busyTimeoutMs;
+  for (;;) {
+    // Whoever met the lock last has set the pace for all who wait for it here.
+    const hold = Math.min(line.heldUntil - Date.now(), LONGEST_PAUSE_MS);
+    if (hold > 0) await pause(hold);
     let client: LibsqlClient & { closed?: boolean; reconnect?: () => unknown } | undefined;
     try {
-      client = connect();
+      client = line.connect();
       return Array.isArray(work) ? await client.batch(work, "write") : [await client.execute(work)];
     } catch (error) {
       const code = codeOf(error);
@@ -76,11 +86,16 @@ export async function send(connect: Connect, work: Bound[] | Bound): Promise<rea
       if (busy) await client?.reconnect?.();
       // Another one's reconnecting closed the connection under this one.
       const cut = code === "CLIENT_CLOSED" && client?.closed === false;
-      const wait = Math.random() * Math.min(pauseMs, 50);
-      if (!(busy || cut) || Date.now() + wait > until) throw told(error, code);
-      await new Promise((resolve) => setTimeout(resolve, wait));
+      const now = Date.now();
+      if (!(busy || cut) || now >= until) throw told(error, code);
+      line.heldUntil = now + Math.ceil(Math.random() * LONGEST_PAUSE_MS);
     }
   }
+}
+
+/** Not all at once: of those that wake up together, all but one would meet the lock again. */
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms + Math.random() * ms));
 }
 
 function codeOf(error: unknown): string {

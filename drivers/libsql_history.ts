@@ -7,7 +7,7 @@
 import { and, desc, eq, gte, lt, sql } from "drizzle-orm";
 import type { AuditEventName, EventQuery, StoredEvent } from "../src/history.ts";
 import { check } from "../src/options.ts";
-import { type Connect, send } from "./libsql_client.ts";
+import { type Line, send } from "./libsql_client.ts";
 import type { CircuitBreakerEventsTable } from "./libsql_schema.ts";
 import { prepare } from "./libsql_statements.ts";
 
@@ -16,7 +16,7 @@ const PAGE = 100;
 
 /** The rows of a trail, latest first, a page at a time. */
 export async function* readTrail(
-  connect: Connect,
+  line: Line,
   e: CircuitBreakerEventsTable,
   { key, event, from, to, limit, cursor }: EventQuery & { readonly key?: string },
 ): AsyncGenerator<StoredEvent, void, undefined> {
@@ -25,7 +25,7 @@ export async function* readTrail(
   while (left > 0) {
     const size = Math.min(left, PAGE);
     const [page] = await send(
-      connect,
+      line,
       prepare(sql`select ${e.id}, ${e.key} as "key", ${e.event} as "event",
         ${e.metadata} as "metadata", ${e.createdAt} as "at" from ${e} where ${
         and(

@@ -6,13 +6,13 @@
 
 import { createClient } from "@libsql/client/web";
 import { received, refuse } from "../src/options.ts";
-import type { Connect, LibsqlClient } from "./libsql_client.ts";
+import type { LibsqlClient, Line } from "./libsql_client.ts";
 
 /**
  * Makes the client when it is needed first. On a Worker each unit of work has its own: the client
  * queues, and would wake one request from another's ending.
  */
-export function connectorTo(url: unknown, authToken: unknown): Connect {
+export function connectorTo(url: unknown, authToken: unknown): Line["connect"] {
   // No more than the scheme of it is shown: there may be a password in the rest.
   const scheme = typeof url === "string" ? /^[a-z]+:/i.exec(url)?.[0].toLowerCase() : undefined;
   if (scheme !== "libsql:" && scheme !== "https:" && scheme !== "http:") {

@@ -30,6 +30,8 @@ export interface MigrateOptions {
 }
 
 const SUBJECT = "schema";
+/** For how long another isolate's lock is waited for. */
+const BUSY_TIMEOUT_MS = 5_000;
 const BREAKPOINT = "--> statement-breakpoint";
 
 /**
@@ -65,12 +67,16 @@ export async function migrate(
   if (typeof prefix !== "string" || !/^\w*$/.test(prefix)) {
     refuse(SUBJECT, "prefix", "letters, digits and underscores", prefix);
   }
-  const connect = connector(SUBJECT, "client", client);
+  const line = {
+    connect: connector(SUBJECT, "client", client),
+    busyTimeoutMs: BUSY_TIMEOUT_MS,
+    heldUntil: 0,
+  };
   const ledger = `\`${prefix}__drizzle_migrations\``;
 
   /** What is not in the ledger yet. */
   const pending = async (): Promise<Migration[]> => {
-    const [, rows] = await send(connect, [
+    const [, rows] = await send(line, [
       statement(`create table if not exists ${ledger} (
         id SERIAL PRIMARY KEY, hash text NOT NULL, created_at numeric)`),
       statement(`select hash from ${ledger}`),
@@ -83,7 +89,7 @@ export async function migrate(
   if (steps.length === 0) return { applied: [] };
   try {
     await send(
-      connect,
+      line,
       steps.flatMap(({ hash, when, sql }) => [
         // First: it fails, and all the rest with it, if somebody else was faster.
         statement(

@@ -1,0 +1,18 @@
+/**
+ * The contract suite in a process of its own, on a file that others use too. Prints, as JSON, how
+ * many cases ran and what broke.
+ *
+ * @module
+ */
+import { createClient } from "@libsql/client";
+import { libsql } from "@fuse/edge/libsql";
+import { storeContract } from "@fuse/edge/testing";
+
+const client = createClient({ url: Deno.args[0]! });
+const broken: string[] = [];
+const cases = storeContract(({ clock }) => libsql({ client, clock, busyTimeoutMs: 20_000 }));
+for (const { name, run } of cases) {
+  await run().catch((error) => broken.push(`${name}: ${error.message}`));
+}
+client.close();
+console.log(JSON.stringify({ cases: cases.length, broken }));
