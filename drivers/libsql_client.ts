@@ -100,7 +100,7 @@ function pause(ms: number): Promise<void> {
 
 function codeOf(error: unknown): string {
   const { code } = Object(error) as { code?: unknown };
-  return typeof code === "string" && /^\w+$/.test(code) ? code : "";
+  return typeof code === "string" && /^[A-Z_]+$/.test(code) ? code : "";
 }
 
 /** What went wrong, without anything that came from a caller, an address or a row. */
