@@ -6,7 +6,7 @@
 
 import { and, desc, eq, gte, lt, sql } from "drizzle-orm";
 import type { AuditEventName, EventQuery, StoredEvent } from "../src/history.ts";
-import { check } from "../src/options.ts";
+import { received } from "../src/options.ts";
 import { type Line, send } from "./libsql_client.ts";
 import type { CircuitBreakerEventsTable } from "./libsql_schema.ts";
 import { prepare } from "./libsql_statements.ts";
@@ -20,8 +20,8 @@ export async function* readTrail(
   e: CircuitBreakerEventsTable,
   { key, event, from, to, limit, cursor }: EventQuery & { readonly key?: string },
 ): AsyncGenerator<StoredEvent, void, undefined> {
-  let left = check("query", "limit", limit, Infinity, 0);
-  let before = cursor === undefined ? Infinity : check("query", "cursor", Number(cursor), 0, 0);
+  let left = whole("limit", limit);
+  let before = whole("cursor", cursor);
   while (left > 0) {
     const size = Math.min(left, PAGE);
     const [page] = await send(
@@ -54,4 +54,17 @@ export async function* readTrail(
     left -= rows.length;
     if (rows.length < size) return;
   }
+}
+
+/** A limit or the id of a row; infinite when it is left out. */
+function whole(option: string, value: number | string | undefined): number {
+  if (value === undefined) return Infinity;
+  if (!/^\d{1,15}$/.test(String(value))) {
+    throw new RangeError(
+      `Cannot read history: "${option}" must be an integer of at least 0, received ${
+        received(value)
+      }`,
+    );
+  }
+  return Number(value);
 }
