@@ -262,7 +262,7 @@ class Database implements LibsqlStore {
   override(key: string, request: OverrideRequest): Promise<Changed> {
     const { kind, until, reason, actor, at } = request;
     return this.#change(key, request, this.#statements.override, kind !== null, {
-      ...{ kind, until, reason, actor, at },
+      ...{ kind, until: kind && until, reason, actor, at },
     });
   }
 

@@ -112,6 +112,7 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
   const now = clock ? sql`${$("now")}` : sql`cast(unixepoch('subsec') * 1000 as integer)`;
   const [id, key] = [$("id"), $("key")];
 
+  const memory = sql.raw(`${ID_MEMORY_MS}`);
   const mine = sql`b.key = ${key}`;
   const mineId = sql`(select b.id from ${B} b where ${mine})`;
   const decided = sql`r.circuit_breaker_id = b.id and r.id = ${id}`;
@@ -134,7 +135,7 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
       select b.id, ${id}, ${now}, ${won}, b.revision + 2 from ${B} b where ${mine} and ${where}
       on conflict (circuit_breaker_id, id) do update set
       at = excluded.at, won = excluded.won, revision = excluded.revision
-      where r.at <= excluded.at - ${sql.raw(`${ID_MEMORY_MS}`)}`);
+      where r.at <= excluded.at - ${memory}`);
   /** A row of the trail. It goes before what it tells of, so that it sees what was. */
   const tell = (
     event: SQL,
@@ -195,7 +196,7 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
     ],
     read: circuit(sql`left join ${B} b on ${mine}`),
     answer: circuit(
-      sql`left join ${B} b on ${mine} left join ${R} r on ${decided}`,
+      sql`left join ${B} b on ${mine} left join ${R} r on ${decided} and r.at > c.now - ${memory}`,
       sql`'won', r.won, 'leased', exists (select 1 from ${L} l where l.circuit_breaker_id = b.id
         and l.token = ${$("token")} and l.generation = b.generation and not l.ended),`,
     ),
@@ -224,7 +225,7 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
       apply: [counting()],
       purge: [
         prepare(sql`delete from ${R} as r where r.circuit_breaker_id = ${mineId}
-          and r.at <= ${now} - ${raw(`${ID_MEMORY_MS}`)}`),
+          and r.at <= ${now} - ${memory}`),
         prepare(sql`delete from ${W} as w where w.circuit_breaker_id = ${mineId}
           and (select w.since <> b.evidence_since
             or w.start <= max(${now}, coalesce(${newest}, 0)) - ${$("windowMs")}
@@ -275,8 +276,9 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
         sql`${asked}, 'until', ${translated("until")}, 'kind', coalesce(${$("kind")}, b.override)`,
       ),
       update(sql`${begin}, ${clear}, override = ${$("kind")},
-        override_until = ${translated("until")}, override_reason = ${$("reason")},
-        override_actor = ${$("actor")}`),
+        override_until = ${translated("until")},
+        override_reason = iif(${$("kind")} is null, null, ${$("reason")}),
+        override_actor = iif(${$("kind")} is null, null, ${$("actor")})`),
     ),
     restore: change(
       // A record that this very request has made was not there before.
