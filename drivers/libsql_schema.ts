@@ -2,8 +2,9 @@
  * The tables of the libSQL store, for Drizzle: the store's own statements are built on them, and so
  * are your queries.
  *
- * `circuit_breakers` and `circuit_breaker_events` are for you to read. The three tables beside them
- * are the store's own affair: the time window, trials in flight, and requests already applied.
+ * `circuit_breakers` and `circuit_breaker_events` are for you to read. The four tables beside them
+ * are the store's own affair: the time window, trials in flight, requests already applied, and where
+ * the hash chains of the trail stand.
  *
  * @module
  */
@@ -28,6 +29,7 @@ import {
   index,
   integer,
   primaryKey,
+  type SQLiteColumn,
   type SQLiteColumnBuilderBase,
   type SQLiteIntegerBuilderInitial,
   SQLiteTable,
@@ -117,7 +119,10 @@ export type CircuitBreakerColumns = {
   releasedBy: Word<"released_by">;
 };
 
-/** The columns of `circuit_breaker_events`: one row a transition or operator action. */
+/**
+ * The columns of `circuit_breaker_events`: one row a transition or operator action and, with
+ * `audit: "calls"`, one a call.
+ */
 export type CircuitBreakerEventColumns = {
   id: Id;
   /** The circuit's row. Rows of the trail outlive it. */
@@ -128,6 +133,30 @@ export type CircuitBreakerEventColumns = {
   createdAt: NotNull<Time<"created_at">>;
   /** The circuit's key, which stays when the circuit is removed. */
   key: NotNull<Word<"key">>;
+  /** Which life of the circuit, and its generation afterwards. Not of calls. */
+  epoch: Word<"epoch">;
+  generation: SQLiteIntegerBuilderInitial<"generation">;
+  /** The row's place in the hash chain of its key, from 1; `null`: in none, or not yet. */
+  sequence: SQLiteIntegerBuilderInitial<"sequence">;
+  /** SHA-256 or HMAC over the row and the hash before it, in hex. */
+  hash: Word<"hash">;
+};
+
+/** The columns of `circuit_breaker_trails`: a row a hash chain. It outlives the circuit. */
+export type CircuitBreakerTrailColumns = {
+  key: IsPrimaryKey<NotNull<Word<"key">>>;
+  /** Of the last row of the chain: its hash, its place, its id and its time in ms. */
+  head: HasDefault<NotNull<Word<"head">>>;
+  sequence: Count<"sequence">;
+  lastId: Count<"last_id">;
+  lastAt: Count<"last_at">;
+  /** Rows of edits by hand that are not in the chain yet. */
+  unsealed: Count<"unsealed">;
+  /** Of the last row that was pruned: its place, its id and its hash; and a hash over the three. */
+  anchorSequence: Count<"anchor_sequence">;
+  anchorId: Count<"anchor_id">;
+  anchorHash: HasDefault<NotNull<Word<"anchor_hash">>>;
+  anchorSeal: HasDefault<NotNull<Word<"anchor_seal">>>;
 };
 
 /** The columns of `circuit_breaker_windows`: the time windows, a row a segment. */
@@ -199,6 +228,12 @@ export type CircuitBreakerRequestsTable = FuseTable<
   CircuitBreakerRequestColumns
 >;
 
+/** Type of {@linkcode circuitBreakerTrails}. */
+export type CircuitBreakerTrailsTable = FuseTable<
+  "circuit_breaker_trails",
+  CircuitBreakerTrailColumns
+>;
+
 /** The tables that a store works on: what {@linkcode createSchema} gives. */
 export interface FuseSchema<
   B extends AnySQLiteTable = CircuitBreakersTable,
@@ -214,6 +249,8 @@ export interface FuseSchema<
   readonly circuitBreakerLeases: CircuitBreakerLeasesTable;
   /** Requests already applied. */
   readonly circuitBreakerRequests: CircuitBreakerRequestsTable;
+  /** Where the hash chains stand. */
+  readonly circuitBreakerTrails: CircuitBreakerTrailsTable;
 }
 
 /** Options of {@linkcode createSchema}. */
@@ -323,8 +360,15 @@ export function circuitBreakerEventColumns(): CircuitBreakerEventColumns {
     metadata: text("metadata", { mode: "json" }).$type<Record<string, unknown>>(),
     createdAt: time("created_at").notNull(),
     key: text("key").notNull(),
+    epoch: text("epoch"),
+    generation: integer("generation"),
+    sequence: integer("sequence"),
+    hash: text("hash"),
   };
 }
+
+/** Which rows of the trail are in a hash chain: as the partial indexes have it, to the letter. */
+export const CHAINED: string = "not in ('success', 'failure')";
 
 /**
  * The tables of a store. No I/O.
@@ -364,6 +408,8 @@ export function checkSchema(subject: string, schema: unknown): asserts schema is
   }
 }
 
+const chained = (event: SQLiteColumn) => sql`${event} ${sql.raw(CHAINED)}`;
+
 function makeTables(prefix: string): FuseSchema {
   // A type knows the names without prefix: only Drizzle's relations look at it.
   const name = <N extends string>(rest: N) => `${prefix}${rest}` as N;
@@ -381,9 +427,14 @@ function makeTables(prefix: string): FuseSchema {
       circuitBreakerEventColumns(),
       (t) => [
         index(name("circuit_breaker_events_circuit")).on(t.circuitBreakerId, t.createdAt),
-        index(name("circuit_breaker_events_key")).on(t.key),
+        index(name("circuit_breaker_events_key")).on(t.key, t.createdAt),
         index(name("circuit_breaker_events_event")).on(t.event, t.createdAt),
         index(name("circuit_breaker_events_created_at")).on(t.createdAt),
+        index(name("circuit_breaker_events_chain")).on(t.key, t.sequence).where(chained(t.event)),
+        index(name("circuit_breaker_events_changes")).on(t.key, t.event, t.createdAt)
+          .where(chained(t.event)),
+        index(name("circuit_breaker_events_generation")).on(t.key, t.epoch, t.generation)
+          .where(chained(t.event)),
       ],
     ),
     circuitBreakerWindows: sqliteTable(name("circuit_breaker_windows"), {
@@ -412,6 +463,18 @@ function makeTables(prefix: string): FuseSchema {
       primaryKey({ columns: [t.circuitBreakerId, t.id] }),
       index(name("circuit_breaker_requests_at")).on(t.circuitBreakerId, t.at),
     ]),
+    circuitBreakerTrails: sqliteTable(name("circuit_breaker_trails"), {
+      key: text("key").notNull().primaryKey(),
+      head: word("head"),
+      sequence: count("sequence"),
+      lastId: count("last_id"),
+      lastAt: count("last_at"),
+      unsealed: count("unsealed"),
+      anchorSequence: count("anchor_sequence"),
+      anchorId: count("anchor_id"),
+      anchorHash: word("anchor_hash"),
+      anchorSeal: word("anchor_seal"),
+    }),
   };
   return tables;
 }
@@ -440,6 +503,8 @@ function checkTable(subject: string, name: string, table: SQLiteTable, ours: SQL
 
 const standard: FuseSchema = makeTables("");
 
+/** Where the hash chains of the trail stand, the store's own. */
+export const circuitBreakerTrails: CircuitBreakerTrailsTable = standard.circuitBreakerTrails;
 /** One row a circuit: what it is now. See {@linkcode CircuitBreakerColumns}. */
 export const circuitBreakers: CircuitBreakersTable = standard.circuitBreakers;
 /** The trail: one row a transition or operator action. See {@linkcode CircuitBreakerEventColumns}. */
