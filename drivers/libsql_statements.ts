@@ -11,7 +11,7 @@
  * to the full when it is applied.
  *
  * In all of them `b` is the circuit, `e` a row of the trail, `w` a segment of the window, `l` a
- * lease, and `r` what was decided.
+ * lease, `r` what was decided, and `t` where a hash chain stands.
  *
  * @module
  */
@@ -19,7 +19,7 @@
 import { is, Placeholder, type SQL, sql } from "drizzle-orm";
 import { SQLiteSyncDialect } from "drizzle-orm/sqlite-core";
 import { ID_MEMORY_MS } from "../src/store.ts";
-import type { FuseSchema } from "./libsql_schema.ts";
+import { CHAINED, type FuseSchema } from "./libsql_schema.ts";
 
 /** A statement and its values, as a client takes them. */
 export interface Bound {
@@ -42,17 +42,23 @@ export interface Change {
 /** All statements of a store. */
 export interface Statements {
   readonly create: Statement;
-  /** What each request that changes something goes through before it is applied. */
+  /** Takes rows of edits by hand into the chain, with the rows that this request appends. */
+  readonly seal: Statement;
+  /** What a request goes through, before it is applied, that finds an override past its end. */
   readonly expire: readonly Statement[];
+  /** Takes down where the chain stands now. */
+  readonly mark: Statement;
   readonly read: Statement;
   readonly answer: Statement;
   readonly list: Statement;
   readonly record: Change & {
     readonly window: Statement;
     readonly endLease: Statement;
+    /** A row of the trail for each call. */
+    readonly calls: Statement;
     readonly purge: readonly Statement[];
   };
-  readonly acquire: Change;
+  readonly acquire: Change & { readonly lease: readonly Statement[] };
   readonly open: Change;
   readonly close: Change;
   readonly override: Change;
@@ -88,7 +94,7 @@ export function prepare(query: SQL): Statement {
   return (values) => ({
     sql: compact,
     args: params.map((param) => {
-      const value = is(param, Placeholder) ? values[param.name] : param;
+      const value = is(param, Placeholder) ? values[param.name] ?? null : param;
       // A JavaScript number would arrive as a REAL.
       return typeof value === "number" ? BigInt(Math.round(value)) : value as string | null;
     }),
@@ -108,6 +114,7 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
     circuitBreakerWindows: W,
     circuitBreakerLeases: L,
     circuitBreakerRequests: R,
+    circuitBreakerTrails: T,
   } = schema;
   const now = clock ? sql`${$("now")}` : sql`cast(unixepoch('subsec') * 1000 as integer)`;
   const [id, key] = [$("id"), $("key")];
@@ -130,25 +137,44 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
   const update = (set: SQL, where = winning) =>
     prepare(sql`update ${B} as b set ${set} from ${R} r where ${where}`);
 
-  const decide = (won: SQL, where = sql`1`) =>
+  /**
+   * Whether the rows of the trail that come with this request were hashed upon what stands. SQL has no
+   * SHA-256: they were hashed before, and another row in between would break the chain.
+   */
+  const sealed = sql`(${$("sealed")} and b.epoch = ${$("sealEpoch")}
+    and b.generation = ${$("sealGeneration")} and ${expired} = ${$("sealExpired")}
+    and abs(${now} - ${$("stamp")}) <= ${$("slackMs")}
+    and coalesce((select t.head || ' ' || t.unsealed from ${T} t where t.key = b.key), ' 0')
+      = ${$("sealTrail")})`;
+  /** Nothing is decided that would append a row, unless that row is there, hashed. */
+  const decide = (won: SQL, where = sql`(not (${won} or ${expired}) or ${sealed})`) =>
     prepare(sql`insert into ${R} as r (circuit_breaker_id, id, at, won, revision)
       select b.id, ${id}, ${now}, ${won}, b.revision + 2 from ${B} b where ${mine} and ${where}
       on conflict (circuit_breaker_id, id) do update set
       at = excluded.at, won = excluded.won, revision = excluded.revision
       where r.at <= excluded.at - ${memory}`);
-  /** A row of the trail. It goes before what it tells of, so that it sees what was. */
-  const tell = (
+  /** A row of the trail. It goes before what it tells of. */
+  const append = (
+    where: SQL,
     event: SQL,
-    to: SQL,
-    why: SQL,
-    where = winning,
-    generation = sql`b.generation + 1`,
+    metadata: string,
+    epoch: SQL,
+    generation: string,
+    sequence: string,
+    hash: string,
   ) =>
-    prepare(sql`insert into ${E} (circuit_breaker_id, event, metadata, created_at, key)
-      select b.id, ${event}, json_object('from', b.state, 'to', ${to},
-        'generation', ${generation}, ${why}), r.at, b.key
-      from ${B} b, ${R} r where ${where}`);
-  const asked = sql`'reason', ${$("reason")}, 'actor', ${$("actor")}`;
+    prepare(sql`insert into ${E} (circuit_breaker_id, event, metadata, created_at, key, epoch,
+        generation, sequence, hash)
+      select b.id, ${event}, ${$(metadata)}, ${$("stamp")}, b.key, ${epoch}, ${$(generation)},
+        ${$(sequence)}, ${$(hash)} from ${B} b, ${R} r where ${where}`);
+  const tell = append(
+    winning,
+    $("event") as unknown as SQL,
+    "told",
+    $("toldEpoch") as unknown as SQL,
+    ...["toldGeneration", "toldSequence", "toldHash"] as [string, string, string],
+  );
+  const chained = sql.raw(CHAINED);
   const change = (won: SQL, ...apply: Statement[]): Change => ({ decide: decide(won), apply });
   /** A moment on the caller's clock, on the database's. */
   const translated = (moment: string) => sql`${$(moment)} + r.at - ${$("at")}`;
@@ -167,6 +193,13 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
       from (select ${now} as now) c ${from}`,
     );
 
+  const trail = sql`left join ${T} t on t.key = ${key}`;
+  const trailed = sql`'head', t.head, 'sequence', t.sequence, 'last_id', t.last_id,
+    'last_at', t.last_at, 'unsealed', t.unsealed, 'edits', case when t.unsealed > 0 then (select json_group_array(json_array(
+      e.id, e.circuit_breaker_id, e.epoch, e.generation, e.event, e.created_at, e.metadata))
+      from ${E} e where e.event ${chained} and e.key = ${key} and e.sequence is null
+      and e.event = 'edited') end,`;
+
   const due = sql`(b.state = 'OPEN' and (b.override is null or ${expired})
     and (b.open_until is null or b.open_until <= ${now}
       or b.open_until - ${now} > ${$("maxCooldownMs")}))`;
@@ -180,11 +213,12 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
       updated_at) values (${key}, ${$("name")}, ${$("context")}, ${$("boundary")}, ${id}, ${now},
       ${now}) on conflict (key) do nothing`),
     expire: [
-      tell(
-        sql`'released'`,
-        sql`b.state`,
-        sql`'reason', 'expired', 'actor', null, 'kind', b.override`,
+      append(
         expiring,
+        sql`'released'`,
+        "released",
+        sql`b.epoch`,
+        ...["releasedGeneration", "releasedSequence", "releasedHash"] as [string, string, string],
       ),
       update(
         sql`${begun}, ${clear}, revision = r.revision - 1, generation = b.generation + 1, released_by = r.id,
@@ -194,16 +228,33 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
         expiring,
       ),
     ],
-    read: circuit(sql`left join ${B} b on ${mine}`),
+    seal: prepare(sql`update ${E} as e set sequence = s.value ->> 1, hash = s.value ->> 2
+      from json_each(${$("edits")}) s, ${B} b, ${R} r where ${fresh} and b.revision = r.revision - 2
+      and (r.won or coalesce(b.override_until <= r.at, 0))
+      and e.id = s.value ->> 0 and e.key = b.key and e.sequence is null`),
+    // To the last row that this request has appended.
+    mark: prepare(sql`insert into ${T} as t (key, head, sequence, last_id, last_at)
+      select e.key, e.hash, e.sequence, e.id, e.created_at from ${E} e
+      where e.event ${chained} and e.key = ${key} and e.sequence > ${$("sealSequence")}
+      and e.hash in (${$("toldHash")}, ${$("releasedHash")}) order by e.sequence desc limit 1
+      on conflict (key) do update set head = excluded.head, sequence = excluded.sequence,
+      last_id = excluded.last_id, last_at = excluded.last_at,
+      unsealed = t.unsealed - ${$("editCount")}
+      where t.sequence = ${$("sealSequence")}`),
+    read: circuit(sql`left join ${B} b on ${mine} ${trail}`, trailed),
     answer: circuit(
-      sql`left join ${B} b on ${mine} left join ${R} r on ${decided} and r.at > c.now - ${memory}`,
-      sql`'won', r.won, 'leased', exists (select 1 from ${L} l where l.circuit_breaker_id = b.id
+      sql`left join ${B} b on ${mine} left join ${R} r on ${decided} and r.at > c.now - ${memory}
+        ${trail}`,
+      sql`${trailed} 'won', r.won, 'leased', exists (select 1 from ${L} l where l.circuit_breaker_id = b.id
         and l.token = ${$("token")} and l.generation = b.generation and not l.ended),`,
     ),
     list: circuit(sql`join ${B} b where b.id > ${$("cursor")} order by b.id limit ${$("limit")}`),
     record: {
-      decide: decide(sql`iif(${$("epoch")} = '',
-        ${$("generation")} = 0 and b.generation + ${expired} = 1, ${current})`),
+      decide: decide(
+        sql`iif(${$("epoch")} = '',
+        ${$("generation")} = 0 and b.generation + ${expired} = 1, ${current})`,
+        sql`(not ${expired} or ${sealed})`,
+      ),
       // Where the newest segment covers this moment, it takes the outcome, wherever it began. Time
       // that went back counts as standing still.
       window: prepare(sql`insert into ${W} as w
@@ -222,6 +273,19 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
       endLease: prepare(sql`update ${L} as l set ended = 1 from ${B} b, ${R} r
         where ${fresh} and l.circuit_breaker_id = b.id and l.token = ${$("lease")}
         and l.generation = b.generation`),
+      calls: prepare(sql`insert into ${E} (circuit_breaker_id, event, metadata, created_at, key)
+        with recursive n (i) as
+          (select 0 union all select i + 1 from n where i + 1 < ${$("calls")})
+        select b.id, iif(n.i < ${$("successes")}, 'success', 'failure'),
+          case when r.won then '{"generation":' || b.generation
+            when ${$("generation")} < 0 then '{"uncounted":true'
+            else '{"generation":' || ${$("generation")} || ',"late":true' end
+          || iif(exists (select 1 from json_each(${$("slowCalls")}) s where s.value = n.i),
+            ',"slow":true', '')
+          || coalesce((select ',"error":' || json_quote(x.value) from json_each(${$("errors")}) x
+            where x.key = n.i - ${$("successes")} and x.value is not null), '') || '}',
+          r.at - ${$("ageMs")}, b.key
+        from n, ${B} b, ${R} r where ${fresh}`),
       apply: [counting()],
       purge: [
         prepare(sql`delete from ${R} as r where r.circuit_breaker_id = ${mineId}
@@ -234,14 +298,9 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
     },
     acquire: {
       // A request that finds nothing to do leaves no trace.
-      decide: decide(due, sql`(${due} or ${expired})`),
-      apply: [
-        tell(
-          sql`'half_opened'`,
-          sql`'HALF_OPEN'`,
-          sql`'reason', 'cooldown_passed', 'actor', null`,
-        ),
-        update(sql`${begin}, state = 'HALF_OPEN', reason = 'cooldown_passed'`),
+      decide: decide(due, sql`(${due} or ${expired}) and ${sealed}`),
+      apply: [tell, update(sql`${begin}, state = 'HALF_OPEN', reason = 'cooldown_passed'`)],
+      lease: [
         // Further off than that, a lease was granted by a clock that has since gone back.
         prepare(sql`delete from ${L} as l where l.circuit_breaker_id = ${mineId}
           and (l.until <= ${now} or (not l.ended and l.until - ${now} > 2 * l.lease_ms)
@@ -256,7 +315,7 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
     },
     open: change(
       expected,
-      tell(sql`${$("event")}`, sql`'OPEN'`, asked),
+      tell,
       update(sql`${begin}, state = 'OPEN', reason = ${$("reason")}, opened_at = r.at,
         open_until = r.at + ${$("cooldownMs")},
         reopen_count = iif(state = 'HALF_OPEN', reopen_count + 1, 0)`),
@@ -264,17 +323,13 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
     close: change(
       // A trial that has failed leaves one way only.
       sql`${expected} and (${$("event")} <> 'closed' or ${expired} or not b.half_open_failures)`,
-      tell(sql`${$("event")}`, sql`'CLOSED'`, asked),
+      tell,
       update(sql`${begin}, ${clear}, state = 'CLOSED', reason = ${$("reason")}, reopen_count = 0,
         closed_at = iif(state = 'CLOSED', closed_at, r.at), open_until = null`),
     ),
     override: change(
       sql`${$("kind")} is not null or (b.override is not null and not ${expired})`,
-      tell(
-        sql`coalesce(${$("kind")}, 'released')`,
-        sql`b.state`,
-        sql`${asked}, 'until', ${translated("until")}, 'kind', coalesce(${$("kind")}, b.override)`,
-      ),
+      tell,
       update(sql`${begin}, ${clear}, override = ${$("kind")},
         override_until = ${translated("until")},
         override_reason = iif(${$("kind")} is null, null, ${$("reason")}),
@@ -283,7 +338,7 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
     restore: change(
       // A record that this very request has made was not there before.
       sql`${$("replace")} or b.epoch = ${id}`,
-      tell(sql`'imported'`, sql`${$("state")}`, asked, winning, imported),
+      tell,
       prepare(sql`insert into ${W} (circuit_breaker_id, start, since, successes, failures, slow)
         select b.id, s.value ->> 0 + r.at - ${$("at")}, ${imported}, s.value ->> 1, s.value ->> 2,
           s.value ->> 3 from ${B} b, ${R} r, json_each(${$("segments")}) s where ${winning}
