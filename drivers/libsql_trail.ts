@@ -228,7 +228,7 @@ export function headOf(row: Row): Head {
 }
 
 /** Rows of edits by hand that are not in the chain yet, oldest first. */
-function editsOf({ edits }: Row): (Omit<Link, "key"> & { readonly id: number })[] {
+export function editsOf({ edits }: Row): (Omit<Link, "key"> & { readonly id: number })[] {
   const rows = edits as
     | [number, number, string, number, string, number, string | null][]
     | null
