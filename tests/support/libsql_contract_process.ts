@@ -8,7 +8,7 @@ import { createClient } from "@libsql/client";
 import { libsql } from "@fuse/edge/libsql";
 import { storeContract } from "@fuse/edge/testing";
 
-const client = createClient({ url: Deno.args[0]! });
+const client = createClient({ url: Deno.args[0]!, timeout: 200 });
 const broken: string[] = [];
 const cases = storeContract(({ clock }) => libsql({ client, clock, busyTimeoutMs: 20_000 }));
 for (const { name, run } of cases) {
