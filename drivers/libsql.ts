@@ -69,11 +69,16 @@ export {
   type CircuitBreakerWindowColumns,
   circuitBreakerWindows,
   type CircuitBreakerWindowsTable,
+  type CountBuilder,
   createSchema,
   type FuseSchema,
   type FuseTable,
+  type IdBuilder,
+  type IntBuilder,
   isHealthy,
   type SchemaOptions,
+  type TextBuilder,
+  type TimeBuilder,
 } from "./libsql_schema.ts";
 
 /** Where the database is. */

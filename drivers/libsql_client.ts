@@ -6,7 +6,6 @@
  */
 
 import { refuse } from "../src/options.ts";
-import type { Bound } from "./libsql_statements.ts";
 
 /** A value that a statement is bound to. */
 export type SqlValue = null | string | number | bigint | ArrayBuffer;
@@ -69,7 +68,10 @@ export function connector(subject: string, option: string, client: unknown): Lin
  *
  * @throws {Error} If that failed, in words that hold nothing of the statement or the address.
  */
-export async function send(line: Line, work: Bound[] | Bound): Promise<readonly SqlResult[]> {
+export async function send(
+  line: Line,
+  work: SqlStatement[] | SqlStatement,
+): Promise<readonly SqlResult[]> {
   const until = Date.now() + line.busyTimeoutMs;
   for (;;) {
     // Whoever met the lock last has set the pace for all who wait for it here.

@@ -19,19 +19,14 @@
 import { is, Placeholder, type SQL, sql } from "drizzle-orm";
 import { SQLiteSyncDialect } from "drizzle-orm/sqlite-core";
 import { ID_MEMORY_MS } from "../src/store.ts";
+import type { SqlStatement } from "./libsql_client.ts";
 import type { FuseSchema } from "./libsql_schema.ts";
-
-/** A statement and its values, as a client takes them. */
-export interface Bound {
-  readonly sql: string;
-  readonly args: (string | number | bigint | null)[];
-}
 
 /** What placeholders stand for. Numbers are whole. */
 export type Values = Readonly<Record<string, string | number | null>>;
 
 /** Binds a statement. */
-export type Statement = (values: Values) => Bound;
+export type Statement = (values: Values) => SqlStatement;
 
 /** A change of state: what decides whether it wins, and what then happens. */
 export interface Change {
