@@ -191,7 +191,7 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
     ],
     read: circuit(sql`left join ${B} b on ${mine}`),
     answer: circuit(
-      sql`left join ${B} b on ${mine} left join ${R} r on ${decided} and r.at > c.now - ${memory}`,
+      sql`left join ${B} b on ${mine} left join ${R} r on ${decided} and +r.at > c.now - ${memory}`,
       sql`'won', r.won, 'leased', exists (select 1 from ${L} l where l.circuit_breaker_id = b.id
         and l.token = ${$("token")} and l.generation = b.generation and not l.ended),`,
     ),
