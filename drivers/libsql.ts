@@ -136,7 +136,7 @@ export interface LibsqlStore extends Store {
  * of every transition and operator action, written in the same transaction. Its schema comes from
  * `migrate()` of `@fuse/edge/migrations`, or from drizzle-kit.
  *
- * Each primitive is one batch, and one HTTP request: 1 statement to read, 8 to acquire, 6 to 10 to
+ * Each primitive is one batch, and one HTTP request: 1 statement to read, 7 to acquire, 5 to 9 to
  * record, 6 to 8 to change.
  *
  * @param options See {@linkcode LibsqlOptions}.
@@ -212,13 +212,13 @@ class Database implements LibsqlStore {
   }
 
   async record(key: string, tally: Tally): Promise<Recorded> {
-    const { create, expire, record, answer } = this.#statements;
+    const { create, tellExpired, record, answer } = this.#statements;
     const { shape: { windowMs, windowSize }, successes, failures, lease } = tally;
     const counts = successes + failures > 0;
     const row = await this.#write(key, tally, [
       create,
       record.decide,
-      ...expire,
+      tellExpired,
       ...counts ? [record.window] : [],
       ...lease === null ? [] : [record.endLease],
       ...record.apply,
@@ -239,12 +239,12 @@ class Database implements LibsqlStore {
   }
 
   async acquire(key: string, request: AcquireRequest): Promise<Acquired> {
-    const { acquire, expire, answer } = this.#statements;
+    const { acquire, tellExpired, answer } = this.#statements;
     const { token, max, leaseMs, maxCooldownMs } = request;
     const row = await this.#write(
       key,
       request,
-      [acquire.decide, ...expire, ...acquire.apply, answer],
+      [acquire.decide, tellExpired, ...acquire.apply, answer],
       { token, max, leaseMs, maxCooldownMs },
     );
     const { id, override, state } = row;
@@ -333,11 +333,11 @@ class Database implements LibsqlStore {
     creates: boolean,
     values: Values,
   ): Promise<Changed> {
-    const { create, expire, answer } = this.#statements;
+    const { create, tellExpired, expire, answer } = this.#statements;
     const row = await this.#write(
       key,
       request,
-      [...creates ? [create] : [], decide, ...expire, ...apply, answer],
+      [...creates ? [create] : [], decide, tellExpired, expire, ...apply, answer],
       values,
     );
     return { won: row.won === 1, ...this.#answer(row, request) };

@@ -7,8 +7,8 @@
  * has that revision already. So a request that arrives twice changes nothing the second time, and
  * all statements of a batch share one moment, though the database's clock moves between them.
  *
- * A request raises the revision by two: by one when it releases an override that has run out, and
- * to the full when it is applied.
+ * A request raises the revision by two. A change of state does so in two steps, where it first
+ * releases an override that has run out.
  *
  * In all of them `b` is the circuit, `e` a row of the trail, `w` a segment of the window, `l` a
  * lease, and `r` what was decided.
@@ -37,8 +37,10 @@ export interface Change {
 /** All statements of a store. */
 export interface Statements {
   readonly create: Statement;
-  /** What each request that changes something goes through before it is applied. */
-  readonly expire: readonly Statement[];
+  /** Tells of an override that has run out, before whatever takes it away. */
+  readonly tellExpired: Statement;
+  /** Takes it away. `record` and `acquire` do so themselves. */
+  readonly expire: Statement;
   readonly read: Statement;
   readonly answer: Statement;
   readonly list: Statement;
@@ -116,7 +118,8 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
   const winning = sql`${fresh} and r.won`;
   /** Whether an override has run out: before the decision, and by it. */
   const expired = sql`coalesce(b.override_until <= ${now}, 0)`;
-  const expiring = sql`${fresh} and b.revision = r.revision - 2 and b.override_until <= r.at`;
+  const ending = sql`coalesce(b.override_until <= r.at, 0)`;
+  const expiring = sql`${fresh} and b.revision = r.revision - 2 and ${ending}`;
 
   const begun = sql`half_open_successes = 0, half_open_failures = 0, updated_at = r.at`;
   const begin = sql`${begun}, revision = r.revision, generation = b.generation + 1`;
@@ -143,6 +146,8 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
       select b.id, ${event}, json_object('from', b.state, 'to', ${to},
         'generation', ${generation}, ${why}), r.at, b.key
       from ${B} b, ${R} r where ${where}`);
+  const overridden = sql`json_object('kind', override, 'until', override_until,
+    'reason', override_reason, 'actor', override_actor)`;
   const asked = sql`'reason', ${$("reason")}, 'actor', ${$("actor")}`;
   const change = (won: SQL, ...apply: Statement[]): Change => ({ decide: decide(won), apply });
   /** A moment on the caller's clock, on the database's. */
@@ -162,6 +167,15 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
       from (select ${now} as now) c ${from}`,
     );
 
+  /** What else changes where an override may have run out; the others of a batch have told so. */
+  const released = sql`updated_at = c.at, revision = c.revision,
+    evidence_since = iif(c.kept, evidence_since, generation + 1),
+    released_by = iif(c.kept, released_by, ${id}),
+    released = iif(c.kept, released, ${overridden}),
+    override = iif(c.kept, override, null), override_until = iif(c.kept, override_until, null),
+    override_reason = iif(c.kept, override_reason, null),
+    override_actor = iif(c.kept, override_actor, null)`;
+
   const due = sql`(b.state = 'OPEN' and (b.override is null or ${expired})
     and (b.open_until is null or b.open_until <= ${now}
       or b.open_until - ${now} > ${$("maxCooldownMs")}))`;
@@ -174,21 +188,18 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
     create: prepare(sql`insert into ${B} (key, name, context, boundary, epoch, created_at,
       updated_at) values (${key}, ${$("name")}, ${$("context")}, ${$("boundary")}, ${id}, ${now},
       ${now}) on conflict (key) do nothing`),
-    expire: [
-      tell(
-        sql`'released'`,
-        sql`b.state`,
-        sql`'reason', 'expired', 'actor', null, 'kind', b.override`,
-        expiring,
-      ),
-      update(
-        sql`${begun}, ${clear}, revision = r.revision - 1, generation = b.generation + 1, released_by = r.id,
-          released = json_object('kind', override, 'until', override_until,
-            'reason', override_reason, 'actor', override_actor),
+    tellExpired: tell(
+      sql`'released'`,
+      sql`b.state`,
+      sql`'reason', 'expired', 'actor', null, 'kind', b.override`,
+      expiring,
+    ),
+    expire: update(
+      sql`${begun}, ${clear}, revision = r.revision - 1, generation = b.generation + 1, released_by = r.id,
+          released = ${overridden},
           override = null, override_until = null, override_reason = null, override_actor = null`,
-        expiring,
-      ),
-    ],
+      expiring,
+    ),
     read: circuit(sql`left join ${B} b on ${mine}`),
     answer: circuit(
       sql`left join ${B} b on ${mine} left join ${R} r on ${decided} and +r.at > c.now - ${memory}`,
@@ -207,8 +218,10 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
             (upto - ${$("ageMs")}) / ${$("segmentMs")} * ${$("segmentMs")}) as begun,
           since, ${$("successes")}, ${$("failures")}, ${$("slow")}
         from (select *, max(at, coalesce(newest, at)) as upto
-          from (select b.id, r.at, b.evidence_since as since, ${newest} as newest
-            from ${B} b, ${R} r where ${winning}))
+          from (select *, (select max(w.start) from ${W} w
+              where w.circuit_breaker_id = c.id and w.since = c.since) as newest
+            from (select b.id, r.at, iif(${ending}, b.generation + 1, b.evidence_since) as since
+              from ${B} b, ${R} r where ${winning}) c))
         where begun > upto - ${$("windowMs")}
         on conflict (circuit_breaker_id, start) do update set since = excluded.since,
         successes = (w.since = excluded.since) * successes + excluded.successes,
@@ -235,8 +248,20 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
           sql`'half_opened'`,
           sql`'HALF_OPEN'`,
           sql`'reason', 'cooldown_passed', 'actor', null`,
+          winning,
+          sql`b.generation + 1 + ${ending}`,
         ),
-        update(sql`${begin}, state = 'HALF_OPEN', reason = 'cooldown_passed'`),
+        prepare(sql`update ${B} as b set ${released},
+            generation = generation + 1 - c.kept + c.won,
+            state = iif(c.won, 'HALF_OPEN', state), reason = iif(c.won, 'cooldown_passed', reason),
+            half_open_successes = 0, half_open_failures = 0,
+            failure_count = failure_count * c.kept, success_count = success_count * c.kept,
+            slow_count = slow_count * c.kept,
+            consecutive_failures = consecutive_failures * c.kept,
+            consecutive_successes = consecutive_successes * c.kept,
+            outcomes = iif(c.kept, outcomes, '')
+          from (select b.id, r.at, r.won, r.revision, not ${ending} as kept
+            from ${B} b, ${R} r where ${fresh}) c where b.id = c.id`),
         // Further off than that, a lease was granted by a clock that has since gone back.
         prepare(sql`delete from ${L} as l where l.circuit_breaker_id = ${mineId}
           and (l.until <= ${now} or (not l.ended and l.until - ${now} > 2 * l.lease_ms)
@@ -313,7 +338,8 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
         and coalesce(max(c.at, c.succeeded) - ${$("ageMs")} >= c.succeeded, 1) as lengthens
       from (select c.*, ${latest("last_success_at", "successes")} as succeeded,
           ${latest("last_failure_at", "failures")} as failed
-        from (select b.id, r.at, r.won, r.revision, r.at - ${$("ageMs")} as ended,
+        from (select b.id, r.at, r.won, r.revision, not ${ending} as kept,
+            r.at - ${$("ageMs")} as ended,
             r.won * ${$("successes")} as successes, r.won * ${$("failures")} as failures,
             r.won * ${$("slow")} as slow
           from ${B} b, ${R} r where ${fresh}) c join ${B} b on b.id = c.id) c)
@@ -323,19 +349,20 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
         total_rejected = total_rejected + ${$("rejected")},
         total_slow = total_slow + ${$("slow")},
         previous_policy_hash = policy_hash, policy_hash = ${$("policyHash")},
-        success_count = success_count + c.successes,
-        failure_count = failure_count + c.failures,
-        slow_count = slow_count + c.slow,
-        consecutive_failures = iif(c.successes > 0, 0, consecutive_failures)
+        success_count = success_count * c.kept + c.successes,
+        failure_count = failure_count * c.kept + c.failures,
+        slow_count = slow_count * c.kept + c.slow,
+        consecutive_failures = iif(c.successes > 0, 0, consecutive_failures * c.kept)
           + c.lengthens * c.failures,
-        consecutive_successes = iif(c.lengthens, 0, consecutive_successes + c.successes),
+        consecutive_successes = iif(c.lengthens, 0, consecutive_successes * c.kept + c.successes),
         last_success_at = c.succeeded,
         last_failure_at = c.failed,
-        half_open_successes = half_open_successes + (state = 'HALF_OPEN') * c.successes,
-        half_open_failures = half_open_failures + (state = 'HALF_OPEN') * c.failures,
+        half_open_successes = half_open_successes * c.kept + (state = 'HALF_OPEN') * c.successes,
+        half_open_failures = half_open_failures * c.kept + (state = 'HALF_OPEN') * c.failures,
         outcomes = iif(c.won and ${$("marks")} <> '',
-          substr(outcomes || ${$("marks")}, -${$("windowSize")}), outcomes),
-        updated_at = c.at, revision = c.revision
+          substr(iif(c.kept, outcomes, '') || ${$("marks")}, -${$("windowSize")}),
+          iif(c.kept, outcomes, '')),
+        generation = generation + 1 - c.kept, ${released}
       from c where b.id = c.id`);
   }
 }
