@@ -40,11 +40,16 @@ export {
   type CircuitBreakerWindowColumns,
   circuitBreakerWindows,
   type CircuitBreakerWindowsTable,
+  type CountBuilder,
   createSchema,
   type FuseSchema,
   type FuseTable,
+  type IdBuilder,
+  type IntBuilder,
   isHealthy,
   type SchemaOptions,
+  type TextBuilder,
+  type TimeBuilder,
 } from "./libsql_schema.ts";
 
 /** Where the database is. */
@@ -146,8 +151,9 @@ export interface LibsqlStore extends Store {
  * of every transition and operator action, written in the same transaction. Its schema comes from
  * `migrate()` of `@fuse/edge/migrations`, or from drizzle-kit.
  *
- * Each primitive is one batch, and one HTTP request: 1 statement to read, 8 to acquire, 6 to 10 to
- * record, 6 to 8 to change.
+ * Each primitive is one batch, and one HTTP request: 1 statement to read, 3 to acquire, 3 to 8 to
+ * record, 5 or 6 to change; a change of a circuit that this isolate knows nothing of, or that
+ * somebody else has just changed, takes one request more.
  *
  * @param options See {@linkcode LibsqlOptions}.
  * @returns A store for `createFuse({ stores: { database: libsql({ client }) } })`. Making it does

@@ -9,7 +9,8 @@ import { sql } from "drizzle-orm";
 import type { AuditEventName } from "../src/history.ts";
 import type { Row } from "./libsql_rows.ts";
 import { CHAINED, type FuseSchema } from "./libsql_schema.ts";
-import { type Bound, prepare } from "./libsql_statements.ts";
+import type { SqlStatement } from "./libsql_client.ts";
+import { prepare } from "./libsql_statements.ts";
 import { type Digest, editsOf, headOf, linkHash } from "./libsql_trail.ts";
 
 /** A transition or operator action of a circuit that another store keeps. */
@@ -59,7 +60,7 @@ export interface AppendingStore {
   /** What is known of a circuit: as a request that learns it, if nothing is. */
   look(key: string, epoch: string): Promise<Row>;
   /** Sends a batch, and then reads the circuit. Answers with the result before. */
-  send(key: string, statements: Bound[]): Promise<readonly Record<string, unknown>[]>;
+  send(key: string, statements: SqlStatement[]): Promise<readonly Record<string, unknown>[]>;
 }
 
 const MAX_TRIES = 64;

@@ -6,7 +6,6 @@
  */
 
 import { refuse } from "../src/options.ts";
-import type { Bound } from "./libsql_statements.ts";
 
 /** A value that a statement is bound to. */
 export type SqlValue = null | string | number | bigint | ArrayBuffer;
@@ -69,21 +68,24 @@ export function connector(subject: string, option: string, client: unknown): Lin
  *
  * @throws {Error} If that failed, in words that hold nothing of the statement or the address.
  */
-export async function send(line: Line, work: Bound[] | Bound): Promise<readonly SqlResult[]> {
+export async function send(
+  line: Line,
+  work: SqlStatement[] | SqlStatement,
+): Promise<readonly SqlResult[]> {
   const until = Date.now() + line.busyTimeoutMs;
   for (;;) {
     // Whoever met the lock last has set the pace for all who wait for it here.
     const hold = Math.min(line.heldUntil - Date.now(), LONGEST_PAUSE_MS);
     if (hold > 0) await pause(hold);
-    let client: LibsqlClient & { closed?: boolean; reconnect?: () => unknown } | undefined;
+    let client: Local | undefined;
     try {
       client = line.connect();
       return Array.isArray(work) ? await client.batch(work, "write") : [await client.execute(work)];
     } catch (error) {
       const code = codeOf(error);
-      const busy = /^SQLITE_(BUSY|LOCKED)/.test(code);
+      const busy = /^SQLITE_(BUSY|LOCKED)/.test(code) || statusOf(error) === 429;
       // A local client that met a lock keeps one itself, and would lose what it is given next.
-      if (busy) await client?.reconnect?.();
+      if (busy && client?.protocol === "file") await client.reconnect?.();
       // Another one's reconnecting closed the connection under this one.
       const cut = code === "CLIENT_CLOSED" && client?.closed === false;
       const now = Date.now();
@@ -92,6 +94,9 @@ export async function send(line: Line, work: Bound[] | Bound): Promise<readonly 
     }
   }
 }
+
+/** What more a client of `@libsql/client` has. */
+type Local = LibsqlClient & { protocol?: string; closed?: boolean; reconnect?: () => unknown };
 
 /** Not all at once: of those that wake up together, all but one would meet the lock again. */
 function pause(ms: number): Promise<void> {
@@ -103,10 +108,16 @@ function codeOf(error: unknown): string {
   return typeof code === "string" && /^[A-Z_]+$/.test(code) ? code : "";
 }
 
+/** Of an answer over HTTP. */
+function statusOf(error: unknown): number | undefined {
+  const { status } = Object(Object(error).cause) as { status?: unknown };
+  return typeof status === "number" ? status : undefined;
+}
+
 /** What went wrong, without anything that came from a caller, an address or a row. */
 function told(error: unknown, code: string): Error {
-  const { message = "", cause } = Object(error) as { message?: string; cause?: unknown };
-  const { status } = Object(cause) as { status?: unknown };
+  const { message = "" } = Object(error) as { message?: string };
+  const status = statusOf(error);
   let what = "it did not answer";
   if (/no such (table|column)|has no column/.test(message)) {
     what = "its schema is missing or older than this version of @fuse/edge; run " +
@@ -116,7 +127,7 @@ function told(error: unknown, code: string): Error {
   else if (code === "CLIENT_CLOSED") what = "its client is closed";
   else if (status === 401 || status === 403) what = "it does not accept the credentials";
   else if (code.startsWith("SQLITE")) what = "it refused a statement";
-  const detail = [code, typeof status === "number" ? `HTTP ${status}` : ""].filter(Boolean);
+  const detail = [code, status === undefined ? "" : `HTTP ${status}`].filter(Boolean);
   return new Error(
     `Cannot use the database: ${what}${detail.length > 0 ? ` (${detail.join(", ")})` : ""}`,
   );

@@ -45,11 +45,16 @@ import type { AuditEventName } from "../src/history.ts";
 import { known, refuse } from "../src/options.ts";
 import type { CircuitState, Override } from "../src/store.ts";
 
-type Id = IsPrimaryKey<HasDefault<NotNull<SQLiteIntegerBuilderInitial<"id">>>>;
-type Int<N extends string> = NotNull<SQLiteIntegerBuilderInitial<N>>;
-type Count<N extends string> = HasDefault<Int<N>>;
-type Time<N extends string> = SQLiteTimestampBuilderInitial<N>;
-type Word<N extends string> = SQLiteTextBuilderInitial<
+/** Column builder of a table's `id`. */
+export type IdBuilder = IsPrimaryKey<HasDefault<NotNull<SQLiteIntegerBuilderInitial<"id">>>>;
+/** Column builder of a whole number. */
+export type IntBuilder<N extends string> = NotNull<SQLiteIntegerBuilderInitial<N>>;
+/** Column builder of a count, which begins somewhere by itself. */
+export type CountBuilder<N extends string> = HasDefault<IntBuilder<N>>;
+/** Column builder of a moment: a `Date`, stored in ms. */
+export type TimeBuilder<N extends string> = SQLiteTimestampBuilderInitial<N>;
+/** Column builder of a text. */
+export type TextBuilder<N extends string> = SQLiteTextBuilderInitial<
   N,
   [string, ...string[]],
   number | undefined
@@ -60,63 +65,63 @@ type Word<N extends string> = SQLiteTextBuilderInitial<
  * JavaScript. What the seed of this library names is `id` to `updatedAt`; the rest is beside it.
  */
 export type CircuitBreakerColumns = {
-  id: Id;
+  id: IdBuilder;
   /** Name and scopes in one text, as in snapshots: what tells circuits apart. */
-  key: NotNull<Word<"key">>;
+  key: NotNull<TextBuilder<"key">>;
   /** As given to `make`. Circuits of one name in several scopes share it. */
-  name: NotNull<Word<"name">>;
+  name: NotNull<TextBuilder<"name">>;
   /** Scope of `for()`, as `type:id`. */
-  context: Word<"context">;
+  context: TextBuilder<"context">;
   /** Scope of `boundary()`, as `type:id`. */
-  boundary: Word<"boundary">;
-  state: HasDefault<NotNull<$Type<Word<"state">, CircuitState>>>;
+  boundary: TextBuilder<"boundary">;
+  state: HasDefault<NotNull<$Type<TextBuilder<"state">, CircuitState>>>;
   /** Failures since the circuit last closed, or was reset or overridden. */
-  failureCount: Count<"failure_count">;
+  failureCount: CountBuilder<"failure_count">;
   /** Successes since the circuit last closed, or was reset or overridden. */
-  successCount: Count<"success_count">;
-  lastFailureAt: Time<"last_failure_at">;
+  successCount: CountBuilder<"success_count">;
+  lastFailureAt: TimeBuilder<"last_failure_at">;
   /** When it last opened. Stays after closing. */
-  openedAt: Time<"opened_at">;
-  closedAt: Time<"closed_at">;
-  createdAt: HasDefault<NotNull<Time<"created_at">>>;
-  updatedAt: HasDefault<NotNull<Time<"updated_at">>>;
+  openedAt: TimeBuilder<"opened_at">;
+  closedAt: TimeBuilder<"closed_at">;
+  createdAt: HasDefault<NotNull<TimeBuilder<"created_at">>>;
+  updatedAt: HasDefault<NotNull<TimeBuilder<"updated_at">>>;
   /** Until when an OPEN circuit lets nobody through. */
-  openUntil: Time<"open_until">;
-  lastSuccessAt: Time<"last_success_at">;
+  openUntil: TimeBuilder<"open_until">;
+  lastSuccessAt: TimeBuilder<"last_success_at">;
   /** Slow calls since the circuit last closed, or was reset or overridden. */
-  slowCount: Count<"slow_count">;
+  slowCount: CountBuilder<"slow_count">;
   /** Why it last changed: a strategy's name, an operator's words. */
-  reason: HasDefault<NotNull<Word<"reason">>>;
-  reopenCount: Count<"reopen_count">;
-  consecutiveFailures: Count<"consecutive_failures">;
-  consecutiveSuccesses: Count<"consecutive_successes">;
-  totalSuccesses: Count<"total_successes">;
-  totalFailures: Count<"total_failures">;
-  totalRejected: Count<"total_rejected">;
-  totalSlow: Count<"total_slow">;
+  reason: HasDefault<NotNull<TextBuilder<"reason">>>;
+  reopenCount: CountBuilder<"reopen_count">;
+  consecutiveFailures: CountBuilder<"consecutive_failures">;
+  consecutiveSuccesses: CountBuilder<"consecutive_successes">;
+  totalSuccesses: CountBuilder<"total_successes">;
+  totalFailures: CountBuilder<"total_failures">;
+  totalRejected: CountBuilder<"total_rejected">;
+  totalSlow: CountBuilder<"total_slow">;
   /** Of the trials of this generation. */
-  halfOpenSuccesses: Count<"half_open_successes">;
-  halfOpenFailures: Count<"half_open_failures">;
-  override: $Type<Word<"override">, Override>;
-  overrideUntil: Time<"override_until">;
-  overrideReason: Word<"override_reason">;
-  overrideActor: Word<"override_actor">;
+  halfOpenSuccesses: CountBuilder<"half_open_successes">;
+  halfOpenFailures: CountBuilder<"half_open_failures">;
+  override: $Type<TextBuilder<"override">, Override>;
+  overrideUntil: TimeBuilder<"override_until">;
+  overrideReason: TextBuilder<"override_reason">;
+  overrideActor: TextBuilder<"override_actor">;
   /** Fingerprint of the policy of the last tally, and of the one before. */
-  policyHash: HasDefault<NotNull<Word<"policy_hash">>>;
-  previousPolicyHash: HasDefault<NotNull<Word<"previous_policy_hash">>>;
+  policyHash: HasDefault<NotNull<TextBuilder<"policy_hash">>>;
+  previousPolicyHash: HasDefault<NotNull<TextBuilder<"previous_policy_hash">>>;
   /** A random id of this life of the circuit. */
-  epoch: HasDefault<NotNull<Word<"epoch">>>;
+  epoch: HasDefault<NotNull<TextBuilder<"epoch">>>;
   /** Counts transitions and operator actions from 1. */
-  generation: Count<"generation">;
+  generation: CountBuilder<"generation">;
   /** Grows with every write of the store's. A write that leaves it alone is somebody else's. */
-  revision: Count<"revision">;
+  revision: CountBuilder<"revision">;
   /** The generation in which the evidence was cleared last: what the window counts from. */
-  evidenceSince: Count<"evidence_since">;
+  evidenceSince: CountBuilder<"evidence_since">;
   /** The last outcomes, oldest first: `S` and `F`. */
-  outcomes: HasDefault<NotNull<Word<"outcomes">>>;
+  outcomes: HasDefault<NotNull<TextBuilder<"outcomes">>>;
   /** The override that last ended by itself, as JSON, and the id of the request that found it. */
-  released: Word<"released">;
-  releasedBy: Word<"released_by">;
+  released: TextBuilder<"released">;
+  releasedBy: TextBuilder<"released_by">;
 };
 
 /**
@@ -124,76 +129,76 @@ export type CircuitBreakerColumns = {
  * `audit: "calls"`, one a call.
  */
 export type CircuitBreakerEventColumns = {
-  id: Id;
+  id: IdBuilder;
   /** The circuit's row. Rows of the trail outlive it. */
-  circuitBreakerId: Int<"circuit_breaker_id">;
-  event: NotNull<$Type<Word<"event">, AuditEventName>>;
+  circuitBreakerId: IntBuilder<"circuit_breaker_id">;
+  event: NotNull<$Type<TextBuilder<"event">, AuditEventName>>;
   /** From, to, generation, reason, actor, … */
   metadata: $Type<SQLiteTextJsonBuilderInitial<"metadata">, Record<string, unknown>>;
-  createdAt: NotNull<Time<"created_at">>;
+  createdAt: NotNull<TimeBuilder<"created_at">>;
   /** The circuit's key, which stays when the circuit is removed. */
-  key: NotNull<Word<"key">>;
+  key: NotNull<TextBuilder<"key">>;
   /** Which life of the circuit, and its generation afterwards. Not of calls. */
-  epoch: Word<"epoch">;
+  epoch: TextBuilder<"epoch">;
   generation: SQLiteIntegerBuilderInitial<"generation">;
   /** The row's place in the hash chain of its key, from 1; `null`: in none, or not yet. */
   sequence: SQLiteIntegerBuilderInitial<"sequence">;
   /** SHA-256 or HMAC over the row and the hash before it, in hex. */
-  hash: Word<"hash">;
+  hash: TextBuilder<"hash">;
 };
 
 /** The columns of `circuit_breaker_trails`: a row a hash chain. It outlives the circuit. */
 export type CircuitBreakerTrailColumns = {
-  key: IsPrimaryKey<NotNull<Word<"key">>>;
+  key: IsPrimaryKey<NotNull<TextBuilder<"key">>>;
   /** Of the last row of the chain: its hash, its place, its id and its time in ms. */
-  head: HasDefault<NotNull<Word<"head">>>;
-  sequence: Count<"sequence">;
-  lastId: Count<"last_id">;
-  lastAt: Count<"last_at">;
+  head: HasDefault<NotNull<TextBuilder<"head">>>;
+  sequence: CountBuilder<"sequence">;
+  lastId: CountBuilder<"last_id">;
+  lastAt: CountBuilder<"last_at">;
   /** Rows of edits by hand that are not in the chain yet. */
-  unsealed: Count<"unsealed">;
+  unsealed: CountBuilder<"unsealed">;
   /** Of the last row that was pruned: its place, its id and its hash; and a hash over the three. */
-  anchorSequence: Count<"anchor_sequence">;
-  anchorId: Count<"anchor_id">;
-  anchorHash: HasDefault<NotNull<Word<"anchor_hash">>>;
-  anchorSeal: HasDefault<NotNull<Word<"anchor_seal">>>;
+  anchorSequence: CountBuilder<"anchor_sequence">;
+  anchorId: CountBuilder<"anchor_id">;
+  anchorHash: HasDefault<NotNull<TextBuilder<"anchor_hash">>>;
+  anchorSeal: HasDefault<NotNull<TextBuilder<"anchor_seal">>>;
 };
 
 /** The columns of `circuit_breaker_windows`: the time windows, a row a segment. */
 export type CircuitBreakerWindowColumns = {
-  circuitBreakerId: Int<"circuit_breaker_id">;
+  circuitBreakerId: IntBuilder<"circuit_breaker_id">;
   /** When the segment began, in ms. */
-  start: Int<"start">;
+  start: IntBuilder<"start">;
   /** `evidence_since` of the circuit when it was counted; another one's is void. */
-  since: Int<"since">;
-  successes: Int<"successes">;
-  failures: Int<"failures">;
-  slow: Int<"slow">;
+  since: IntBuilder<"since">;
+  successes: IntBuilder<"successes">;
+  failures: IntBuilder<"failures">;
+  slow: IntBuilder<"slow">;
 };
 
 /** The columns of `circuit_breaker_leases`: trials in flight, and those ended a while ago. */
 export type CircuitBreakerLeaseColumns = {
-  circuitBreakerId: Int<"circuit_breaker_id">;
-  token: NotNull<Word<"token">>;
+  circuitBreakerId: IntBuilder<"circuit_breaker_id">;
+  token: NotNull<TextBuilder<"token">>;
   /** A generation owns its leases: another one's are void. */
-  generation: Int<"generation">;
+  generation: IntBuilder<"generation">;
   /** When it expires, in ms. */
-  until: Int<"until">;
-  leaseMs: Int<"lease_ms">;
+  until: IntBuilder<"until">;
+  leaseMs: IntBuilder<"lease_ms">;
   /** 1 once the trial has ended. */
-  ended: Int<"ended">;
+  ended: IntBuilder<"ended">;
 };
 
 /** The columns of `circuit_breaker_requests`: what was applied within the last minute. */
 export type CircuitBreakerRequestColumns = {
-  circuitBreakerId: Int<"circuit_breaker_id">;
-  id: NotNull<Word<"id">>;
+  circuitBreakerId: IntBuilder<"circuit_breaker_id">;
+  id: NotNull<TextBuilder<"id">>;
   /** When, in ms on the database's clock. */
-  at: Int<"at">;
+  at: IntBuilder<"at">;
   /** Whether it won, moved the circuit or was current. */
-  won: Int<"won">;
+  won: IntBuilder<"won">;
   /** `revision` of the circuit once it is applied. */
-  revision: Int<"revision">;
+  revision: IntBuilder<"revision">;
 };
 
 /** A table whose columns are typed one by one. */
@@ -275,13 +280,13 @@ export interface SchemaOptions<
 /** The database's clock, in whole ms since the epoch. */
 const NOW = sql`(cast(unixepoch('subsec') * 1000 as integer))`;
 
-const id = (): Id => integer("id").primaryKey({ autoIncrement: true });
-const int = <N extends string>(name: N): Int<N> => integer<N, "number">(name).notNull();
-const count = <N extends string>(name: N, first = 0): Count<N> =>
+const id = (): IdBuilder => integer("id").primaryKey({ autoIncrement: true });
+const int = <N extends string>(name: N): IntBuilder<N> => integer<N, "number">(name).notNull();
+const count = <N extends string>(name: N, first = 0): CountBuilder<N> =>
   integer<N, "number">(name).notNull().default(first);
-const time = <N extends string>(name: N): Time<N> =>
+const time = <N extends string>(name: N): TimeBuilder<N> =>
   integer<N, "timestamp_ms">(name, { mode: "timestamp_ms" });
-const word = <N extends string>(name: N): HasDefault<NotNull<Word<N>>> =>
+const word = <N extends string>(name: N): HasDefault<NotNull<TextBuilder<N>>> =>
   text(name).notNull().default("");
 
 /**

@@ -19,19 +19,14 @@
 import { is, Placeholder, type SQL, sql } from "drizzle-orm";
 import { SQLiteSyncDialect } from "drizzle-orm/sqlite-core";
 import { ID_MEMORY_MS } from "../src/store.ts";
+import type { SqlStatement } from "./libsql_client.ts";
 import { CHAINED, type FuseSchema } from "./libsql_schema.ts";
-
-/** A statement and its values, as a client takes them. */
-export interface Bound {
-  readonly sql: string;
-  readonly args: (string | number | bigint | null)[];
-}
 
 /** What placeholders stand for. Numbers are whole. */
 export type Values = Readonly<Record<string, string | number | null>>;
 
 /** Binds a statement. */
-export type Statement = (values: Values) => Bound;
+export type Statement = (values: Values) => SqlStatement;
 
 /** A change of state: what decides whether it wins, and what then happens. */
 export interface Change {
@@ -243,7 +238,7 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
       where t.sequence = ${$("sealSequence")}`),
     read: circuit(sql`left join ${B} b on ${mine} ${trail}`, trailed),
     answer: circuit(
-      sql`left join ${B} b on ${mine} left join ${R} r on ${decided} and r.at > c.now - ${memory}
+      sql`left join ${B} b on ${mine} left join ${R} r on ${decided} and +r.at > c.now - ${memory}
         ${trail}`,
       sql`${trailed} 'won', r.won, 'leased', exists (select 1 from ${L} l where l.circuit_breaker_id = b.id
         and l.token = ${$("token")} and l.generation = b.generation and not l.ended),`,

@@ -5,6 +5,8 @@ import { deno, filesBelow, readConfig, root } from "./support/gate_project.ts";
 const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   ".": [],
   "./hono": ["hono"],
+  "./libsql": ["@libsql/client", "drizzle-orm"],
+  "./migrations": [],
   "./testing": [],
 };
 

@@ -24,10 +24,19 @@ globalThis.AbortController = class {
 const { backoff, createFuse, memory } = await import(
   import.meta.resolve("@fuse/edge")
 ) as typeof import("@fuse/edge");
+const { createSchema, libsql } = await import(
+  import.meta.resolve("@fuse/edge/libsql")
+) as typeof import("@fuse/edge/libsql");
+await import(import.meta.resolve("@fuse/edge/migrations"));
 
 createFuse();
+const database = libsql({
+  url: "libsql://example.turso.io",
+  authToken: "token",
+  schema: createSchema({ prefix: "app_" }),
+});
 const fuse = createFuse({
-  stores: { array: memory(), small: memory({ maxCircuits: 10 }) },
+  stores: { array: memory(), small: memory({ maxCircuits: 10 }), database },
   default: "array",
   defaults: { cooldownMs: backoff({ baseMs: 100, jitter: 0.5 }) },
   circuits: { "payments-*": { strategy: ["rolling_window", "slow_calls"], slowCallMs: 500 } },

