@@ -60,8 +60,8 @@ import {
   makeDigest,
   seal,
   type Sealed,
-  stampOf,
   type Telling,
+  timeOf,
 } from "./libsql_trail.ts";
 import { type TrailProof, type VerifyOptions, verifyTrail } from "./libsql_verify.ts";
 
@@ -158,7 +158,7 @@ export class Database implements LibsqlStore, TrailAppender {
     for (let tries = 0; tries < MAX_TRIES; tries++) {
       const known = this.#answers.get(key);
       // Rows are hashed for a record that is known to append some, and no other.
-      const lapses = known !== undefined && hasExpired(known.row, stampOf(known, this.#time()));
+      const lapses = known !== undefined && hasExpired(known.row, timeOf(known, this.#time()));
       const sealed = lapses ? await this.#seal(key, known, tally, null) : UNSEALED;
       const row = await this.#write(key, tally, [
         ...known?.row.id == null ? [create] : [],
@@ -188,7 +188,7 @@ export class Database implements LibsqlStore, TrailAppender {
       row.id !== null && (isDue(row, now, maxCooldownMs) || hasExpired(row, now));
     for (let tries = 0; tries < MAX_TRIES; tries++) {
       const known = this.#answers.get(key);
-      const moving = known !== undefined && moves(known.row, stampOf(known, this.#time()));
+      const moving = known !== undefined && moves(known.row, timeOf(known, this.#time()));
       const sealed = moving
         ? await this.#seal(key, known, request, {
           ...{ event: "half_opened", to: "HALF_OPEN", reason: "cooldown_passed", actor: null },

@@ -124,11 +124,9 @@ export interface Telling {
 /** How far a row's time may be off the database's clock, in ms. */
 const SLACK_MS = 10_000;
 
-/** The store's clock now, and never before the chain's last row, if that is not far. */
-export function stampOf({ row, heardAt }: Known, now: number | undefined): number {
-  const stamp = Math.round(now ?? row.now + Math.max(0, Date.now() - heardAt));
-  const lastAt = row.last_at as number | null ?? 0;
-  return lastAt > stamp && lastAt - stamp <= SLACK_MS / 2 ? lastAt : stamp;
+/** The store's clock now: the one that was given, or what the last answer said of it. */
+export function timeOf({ row, heardAt }: Known, now: number | undefined): number {
+  return Math.round(now ?? row.now + Math.max(0, Date.now() - heardAt));
 }
 
 /** Whether an override has run out. */
@@ -165,7 +163,10 @@ export async function seal(
   telling: Telling | null,
 ): Promise<Sealed> {
   const { row } = known;
-  const at = stampOf(known, now);
+  const time = timeOf(known, now);
+  // Not before the row that it follows, unless a clock has gone back by much.
+  const lastAt = row.last_at as number | null ?? 0;
+  const at = lastAt > time && lastAt - time <= SLACK_MS / 2 ? lastAt : time;
   const edits = editsOf(row).map((one) => ({ ...one, key }));
   let head = headOf(row);
   const [from, epoch] = [String(row.state), String(row.epoch)];
@@ -184,7 +185,7 @@ export async function seal(
   }
   values.edits = JSON.stringify(sealedEdits);
 
-  const expired = hasExpired(row, at);
+  const expired = hasExpired(row, time);
   values.sealExpired = expired ? 1 : 0;
   if (expired) {
     generation++;

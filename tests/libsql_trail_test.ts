@@ -37,7 +37,12 @@ async function withTrail(
 ): Promise<void> {
   const client = connect();
   const clock = new FakeClock();
-  const store = libsql({ client, clock: clock.now, audit: "calls", trailKey: trailKey ?? undefined });
+  const store = libsql({
+    client,
+    clock: clock.now,
+    audit: "calls",
+    trailKey: trailKey ?? undefined,
+  });
   const key = `trail-${crypto.randomUUID()}`;
   try {
     await live(store, `${key}-neighbor`, clock.advance.bind(clock));
