@@ -9,7 +9,7 @@ import { sql } from "drizzle-orm";
 import type { AuditEventName } from "../src/history.ts";
 import type { Row } from "./libsql_rows.ts";
 import { CHAINED, type FuseSchema } from "./libsql_schema.ts";
-import type { SqlStatement } from "./libsql_client.ts";
+import type { SqlResult, SqlStatement } from "./libsql_client.ts";
 import { prepare } from "./libsql_statements.ts";
 import { type Digest, editsOf, headOf, linkHash } from "./libsql_trail.ts";
 
@@ -59,8 +59,8 @@ export interface AppendingStore {
   readonly digest: Digest;
   /** What is known of a circuit: as a request that learns it, if nothing is. */
   look(key: string, epoch: string): Promise<Row>;
-  /** Sends a batch, and then reads the circuit. Answers with the result before. */
-  send(key: string, statements: SqlStatement[]): Promise<readonly Record<string, unknown>[]>;
+  /** Sends a batch, and then reads the circuit, too. */
+  send(key: string, statements: SqlStatement[]): Promise<readonly SqlResult[]>;
 }
 
 const MAX_TRIES = 64;
@@ -112,7 +112,7 @@ async function appendTo(
       head = { hash, sequence: head.sequence + 1, id: null };
       links.push([known.id, event, metadata, at, epoch, generation, head.sequence, hash]);
     }
-    const found = await store.send(
+    const [opened, ...others] = await store.send(
       key,
       makeStatements(store.schema).map((statement) =>
         statement({
@@ -123,11 +123,12 @@ async function appendTo(
         })
       ),
     );
+    const found = Array.from(others.at(-1)!.rows);
     const there = new Set(found.map(({ epoch, generation }) => `${generation} ${epoch}`));
     const after = headOf(await store.look(key, rows[0]!.epoch));
     const rest = rows.filter(({ epoch, generation }) => !there.has(`${generation} ${epoch}`));
     if (rest.length === 0) {
-      return { added: after.hash === head.hash ? missing.length : 0, head: after.hash };
+      return { added: opened!.rows.length > 0 ? missing.length : 0, head: after.hash };
     }
     missing = rest;
   }
@@ -161,7 +162,7 @@ function makeStatements({ circuitBreakerEvents: E, circuitBreakerTrails: T }: Fu
       and not exists (select 1 ${lives("links", "4", "5")})
       on conflict (key) do update set head = excluded.head, sequence = excluded.sequence,
       last_id = -1, last_at = excluded.last_at, unsealed = t.unsealed - ${$("editCount")}
-      where t.head = ${$("old")} and t.unsealed = ${$("unsealed")}`),
+      where t.head = ${$("old")} and t.unsealed = ${$("unsealed")} returning key`),
     prepare(sql`update ${E} as e set sequence = s.value ->> 1, hash = s.value ->> 2
       from json_each(${$("edits")}) s, ${T} t where ${open} and e.id = s.value ->> 0
       and e.key = ${$("key")} and e.sequence is null`),

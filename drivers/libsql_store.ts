@@ -297,7 +297,7 @@ export class Database implements LibsqlStore, TrailAppender {
         const answering = answer({ ...this.#now(), key, id: "" });
         const results = await send(this.#line, [...statements, answering]);
         this.#answers.learn(key, rowOf(results.at(-1)!.rows[0]));
-        return Array.from(results.at(-2)!.rows);
+        return results.slice(0, -1);
       },
     }, rows);
   }
