@@ -37,6 +37,8 @@ export interface Ground {
    * which goes by its view agrees as well.
    */
   readonly settle?: boolean;
+  /** Deadline of an operation, for a store that takes real time. */
+  readonly storeTimeoutMs?: number;
   /** Ends all faults. */
   heal?(): void;
 }
@@ -313,6 +315,7 @@ class World {
     const fuse = createFuse({
       stores: { main: this.#ground.store },
       clock: this.#clock.now,
+      storeTimeoutMs: this.#ground.storeTimeoutMs,
       strategies: STRATEGY_OF_THE_USER,
     });
     const number = this.#booted++;
