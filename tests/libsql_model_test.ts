@@ -2,6 +2,7 @@
  * The sessions of `model_test.ts` on real databases: fewer of them, for each request is one to a
  * file or a server. `MODEL_SEED`, `MODEL_RUNS` and `MODEL_PATH` as there.
  */
+import { assertEquals } from "@std/assert";
 import fc from "fast-check";
 import type { Client } from "@libsql/client";
 import { libsql } from "@fuse/edge/libsql";
@@ -66,6 +67,7 @@ function check(
       await libsql({ client }).remove("model");
       try {
         await play(restful(session), ground);
+        assertEquals((await libsql({ client }).verifyTrail({ circuit: "model" })).brokenAt, null);
       } catch (error) {
         const what = error instanceof Error ? error.message : String(error);
         throw new Error(`${what}\n${print(restful(session))}`, { cause: error });
