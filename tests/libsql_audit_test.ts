@@ -233,3 +233,16 @@ Deno.test("a call's row and its counter go together, or not at all", async () =>
     assertEquals({ ...rows[0] }, { told: 1, n: 1 });
   });
 });
+
+Deno.test("a trail key shows nowhere: not in the store, not in errors, not in a table", async () => {
+  const client = createClient({ url: ":memory:" });
+  await migrate(client);
+  const store = libsql({ client, trailKey: SECRET });
+  await store.transition("a", changing());
+  assert(!Deno.inspect(store, { depth: 9, showHidden: true }).includes(SECRET));
+  const { rows } = await client.execute(`select * from ${EVENTS}, circuit_breaker_trails`);
+  assert(!JSON.stringify(rows).includes(SECRET));
+  client.close();
+  const error = await store.verifyTrail().catch((error: unknown) => error);
+  assert(error instanceof Error && !Deno.inspect(error).includes(SECRET));
+});

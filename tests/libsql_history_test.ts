@@ -45,10 +45,12 @@ for (const { name, connect } of databases) {
         assertEquals(ids, expected, JSON.stringify(asked));
         // The same, three at a time, from cursor to cursor.
         const paged: string[] = [];
-        for (let cursor: string | undefined; paged.length < Math.min(20, expected.length);) {
+        let cursor: string | undefined;
+        while (paged.length < Math.min(20, expected.length)) {
           const page = await eventsOf(store, { ...asked, cursor, limit: 3 });
+          assert(page.length > 0);
           paged.push(...page.map(({ id }) => id));
-          cursor = page.at(-1)?.cursor;
+          cursor = page.at(-1)!.cursor;
         }
         assertEquals(paged, expected.slice(0, paged.length), JSON.stringify(asked));
       }

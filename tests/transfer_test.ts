@@ -1,6 +1,6 @@
 // Export and import: what is taken over, where it goes, and what it makes late.
 import { assertEquals } from "@std/assert";
-import { type CircuitBreaker, createFuse, type Fuse, memory, type Store } from "@fuse/edge";
+import { createFuse, type Fuse, memory, type Store } from "@fuse/edge";
 import { chaos, FakeClock } from "@fuse/edge/testing";
 import { exported, fuseOf, goesOn, SCENARIOS } from "./support/moves.ts";
 import { begin, fail, succeed } from "./support/setups.ts";
