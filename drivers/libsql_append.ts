@@ -116,7 +116,7 @@ async function appendTo(
       key,
       makeStatements(store.schema).map((statement) =>
         statement({
-          ...{ key, head: head.hash, sequence: head.sequence, old: before.hash },
+          ...{ key, circuit: known.id, head: head.hash, sequence: head.sequence, old: before.hash },
           ...{ links: JSON.stringify(links), edits: JSON.stringify(edits) },
           ...{ editCount: edits.length, unsealed: Number(known.unsealed ?? 0) },
           ...{ at: Number(links.at(-1)![3]), all: JSON.stringify(rows.map(lifeOf)) },
@@ -145,7 +145,9 @@ function lifeOf({ epoch, generation }: ForeignRow): [string, number] {
   return [epoch, generation];
 }
 
-function makeStatements({ circuitBreakerEvents: E, circuitBreakerTrails: T }: FuseSchema) {
+function makeStatements(
+  { circuitBreakers: B, circuitBreakerEvents: E, circuitBreakerTrails: T }: FuseSchema,
+) {
   const $ = (name: string) => sql.placeholder(name);
   const chained = sql`e.event ${sql.raw(CHAINED)} and e.key = ${$("key")}`;
   // While the batch runs, and for nobody else.
@@ -159,6 +161,7 @@ function makeStatements({ circuitBreakerEvents: E, circuitBreakerTrails: T }: Fu
     prepare(sql`insert into ${T} as t (key, head, sequence, last_id, last_at)
       select ${$("key")}, ${$("head")}, ${$("sequence")}, -1, ${$("at")}
       where (${$("old")} = '' or exists (select 1 from ${T} t where t.key = ${$("key")}))
+      and exists (select 1 from ${B} b where b.key = ${$("key")} and b.id = ${$("circuit")})
       and not exists (select 1 ${lives("links", "4", "5")})
       on conflict (key) do update set head = excluded.head, sequence = excluded.sequence,
       last_id = -1, last_at = excluded.last_at, unsealed = t.unsealed - ${$("editCount")}

@@ -55,11 +55,14 @@ import {
 import {
   Answers,
   hasExpired,
+  heard,
   isDue,
   type Known,
   makeDigest,
+  redacted,
   seal,
   type Sealed,
+  slowCallsOf,
   type Telling,
   timeOf,
 } from "./libsql_trail.ts";
@@ -155,11 +158,11 @@ export class Database implements LibsqlStore, TrailAppender {
         "F".repeat(Math.min(failures, windowSize)),
       policyHash: tally.policyHash,
     };
+    let known = this.#answers.get(key);
     for (let tries = 0; tries < MAX_TRIES; tries++) {
-      const known = this.#answers.get(key);
       // Rows are hashed for a record that is known to append some, and no other.
       const lapses = known !== undefined && hasExpired(known.row, timeOf(known, this.#time()));
-      const sealed = lapses ? await this.#seal(key, known, tally, null) : UNSEALED;
+      const sealed = lapses ? await this.#seal(key, known!, tally, null) : UNSEALED;
       const row = await this.#write(key, tally, [
         ...known?.row.id == null ? [create] : [],
         record.decide,
@@ -172,7 +175,10 @@ export class Database implements LibsqlStore, TrailAppender {
         ...purge,
         answer,
       ], { ...values, ...sealed.values });
-      if (row.won === null) continue;
+      if (row.won === null) {
+        known = heard(row);
+        continue;
+      }
       const { snapshot, ...rest } = this.#answer(row, tally);
       // Whom this tally follows.
       const policyHash = String(row.previous_policy_hash);
@@ -186,11 +192,11 @@ export class Database implements LibsqlStore, TrailAppender {
     const { token, max, leaseMs, maxCooldownMs } = request;
     const moves = (row: Row, now: number) =>
       row.id !== null && (isDue(row, now, maxCooldownMs) || hasExpired(row, now));
+    let known = this.#answers.get(key);
     for (let tries = 0; tries < MAX_TRIES; tries++) {
-      const known = this.#answers.get(key);
       const moving = known !== undefined && moves(known.row, timeOf(known, this.#time()));
       const sealed = moving
-        ? await this.#seal(key, known, request, {
+        ? await this.#seal(key, known!, request, {
           ...{ event: "half_opened", to: "HALF_OPEN", reason: "cooldown_passed", actor: null },
         })
         : UNSEALED;
@@ -199,7 +205,10 @@ export class Database implements LibsqlStore, TrailAppender {
         ...acquire.lease,
         answer,
       ], { token, max, leaseMs, maxCooldownMs, ...sealed.values });
-      if (row.won === null && moves(row, row.now)) continue;
+      if (row.won === null && moves(row, row.now)) {
+        known = heard(row);
+        continue;
+      }
       const { id, override, state } = row;
       const granted = id === null ||
         (override === null
@@ -342,19 +351,20 @@ export class Database implements LibsqlStore, TrailAppender {
     telling: Telling,
   ): Promise<Changed> {
     const { create, mark, answer } = this.#statements;
+    let known = this.#answers.get(key);
     for (let tries = 0; tries < MAX_TRIES; tries++) {
-      const known = this.#answers.get(key);
       const blind = known === undefined || known.row.id === null;
       let statements = [...creates ? [create] : [], answer];
       let sealed = UNSEALED;
       if (!blind) {
-        sealed = await this.#seal(key, known, request, telling);
+        sealed = await this.#seal(key, known!, request, telling);
         statements = [decide, ...this.#before(sealed), ...apply, mark, answer];
       }
       const row = await this.#write(key, request, statements, { ...values, ...sealed.values });
       if (row.won !== null || (blind && row.id === null)) {
         return { won: row.won === 1, ...this.#answer(row, request) };
       }
+      known = heard(row);
     }
     throw overtaken();
   }
@@ -382,25 +392,6 @@ export class Database implements LibsqlStore, TrailAppender {
       ...{ snapshot: snapshotOf(row, shape), released: releasedBy(row, id) },
       ...typeof head === "string" && head !== "" ? { head } : null,
     };
-  }
-}
-
-/** Which calls of a tally were slow, as JSON; of a caller that does not say, only if all were. */
-function slowCallsOf({ slowCalls, slow, successes, failures }: Tally): string {
-  const all = slow > 0 && slow === successes + failures;
-  return JSON.stringify(slowCalls ?? (all ? Array.from({ length: slow }, (_, i) => i) : []));
-}
-
-/** At most so many characters of it. */
-const MAX_TEXT = 1_000;
-
-function redacted(redact: LibsqlOptions["redact"], error: unknown): string | undefined {
-  try {
-    const text: unknown = redact?.(error);
-    return typeof text === "string" ? text.slice(0, MAX_TEXT) : undefined;
-  } catch {
-    // What it threw may hold what it was to keep back.
-    return undefined;
   }
 }
 

@@ -10,6 +10,7 @@
  */
 
 import type { AuditEventName } from "../src/history.ts";
+import type { Tally } from "../src/store.ts";
 import type { Row } from "./libsql_rows.ts";
 import type { Values } from "./libsql_statements.ts";
 
@@ -89,21 +90,21 @@ export class Answers {
     return this.#known.get(key);
   }
 
-  /** Takes an answer over, unless what is held is of a later generation of the same life. */
+  /** Takes an answer over: the last one counts, for a database may go back, to a backup. */
   learn(key: string, row: Row): void {
-    const held = this.#known.get(key);
-    if (
-      held !== undefined && held.row.epoch === row.epoch &&
-      Number(held.row.generation) > Number(row.generation)
-    ) return;
     this.#known.delete(key);
-    this.#known.set(key, { row, heardAt: Date.now() });
+    this.#known.set(key, heard(row));
     if (this.#known.size > REMEMBERED) this.forget(this.#known.keys().next().value!);
   }
 
   forget(key: string): void {
     this.#known.delete(key);
   }
+}
+
+/** An answer, as it comes in. */
+export function heard(row: Row): Known {
+  return { row, heardAt: Date.now() };
 }
 
 /** The row that tells of a change. */
@@ -258,4 +259,27 @@ function countersOf(row: Row): Record<string, unknown> {
     totalSlow: row.total_slow,
     ...trials,
   };
+}
+
+/** Which calls of a tally were slow, as JSON; of a caller that does not say, only if all were. */
+export function slowCallsOf({ slowCalls, slow, successes, failures }: Tally): string {
+  const all = slow > 0 && slow === successes + failures;
+  return JSON.stringify(slowCalls ?? (all ? Array.from({ length: slow }, (_, i) => i) : []));
+}
+
+/** Of the text of an error, in characters. */
+const MAX_TEXT = 1_000;
+
+/** What the row of a failed call says of its error. */
+export function redacted(
+  redact: ((error: unknown) => string | undefined) | undefined,
+  error: unknown,
+): string | undefined {
+  try {
+    const text: unknown = redact?.(error);
+    return typeof text === "string" ? text.slice(0, MAX_TEXT) : undefined;
+  } catch {
+    // What it threw may hold what it was to keep back.
+    return undefined;
+  }
 }

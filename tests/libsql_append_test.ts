@@ -120,3 +120,18 @@ Deno.test("a chain takes rows of its own store, of another one and of edits by h
     assertEquals(await fuse.make("a").getState(), "OPEN");
   });
 });
+
+Deno.test("rows of a circuit that was removed meanwhile go to the row that it gets anew", async () => {
+  await inMemory(async (client) => {
+    const store = storeOn(client);
+    await store[APPEND]([row(2)]);
+    await client.execute("delete from circuit_breakers");
+    assertEquals((await store[APPEND]([row(3)])).appended, 1);
+    const { rows } = await client.execute(
+      "select e.generation from circuit_breaker_events e " +
+        "join circuit_breakers b on b.id = e.circuit_breaker_id",
+    );
+    assertEquals(rows.map(({ generation }) => generation), [3]);
+    assertEquals((await store.verifyTrail()).checked, 2);
+  });
+});

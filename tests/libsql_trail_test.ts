@@ -373,6 +373,31 @@ Deno.test("a transition after the record that found it due is one request, for a
   });
 });
 
+Deno.test("a database that goes back to a backup costs a request more, once", async () => {
+  await inMemory(async (client) => {
+    const { count, counted } = counting(client);
+    const store = libsql({ client: counted });
+    await store.record("a", tally({ failures: 1 }));
+    await store.transition("a", changing());
+    const tables = ["circuit_breakers", EVENTS, "circuit_breaker_trails"];
+    for (const table of tables) {
+      await client.execute(`create table backup_${table} as select * from ${table}`);
+    }
+    for (let i = 0; i < 5; i++) await store.override("a", { ...laying(), kind: "disabled" });
+    for (const table of tables) {
+      await client.execute(`delete from ${table}`);
+      await client.execute(`insert into ${table} select * from backup_${table}`);
+    }
+    for (const requests of [2, 1]) {
+      count.requests = 0;
+      const { won } = await store.override("a", { ...laying(), kind: "disabled" });
+      assertEquals([won, count.requests], [true, requests]);
+    }
+    const { ok, checked } = await store.verifyTrail();
+    assertEquals([ok, checked], [true, 3]);
+  });
+});
+
 Deno.test("an override that has run out is released by one row, whoever comes first", async () => {
   for (const first of ["record", "acquire", "transition", "override"] as const) {
     for (const knows of [true, false]) {
