@@ -270,17 +270,17 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
         and l.generation = b.generation`),
       calls: prepare(sql`insert into ${E} (circuit_breaker_id, event, metadata, created_at, key)
         with recursive n (i) as
-          (select 0 union all select i + 1 from n where i + 1 < ${$("calls")})
+          (select 0 union all select i + 1 from n where i + 1 < ${$("calls")}),
+        x (i, text) as materialized
+          (select key + ${$("successes")}, value from json_each(${$("errors")}))
         select b.id, iif(n.i < ${$("successes")}, 'success', 'failure'),
           case when r.won then '{"generation":' || b.generation
             when ${$("generation")} < 0 then '{"uncounted":true'
             else '{"generation":' || ${$("generation")} || ',"late":true' end
-          || iif(exists (select 1 from json_each(${$("slowCalls")}) s where s.value = n.i),
-            ',"slow":true', '')
-          || coalesce((select ',"error":' || json_quote(x.value) from json_each(${$("errors")}) x
-            where x.key = n.i - ${$("successes")} and x.value is not null), '') || '}',
+          || iif(n.i in (select value from json_each(${$("slowCalls")})), ',"slow":true', '')
+          || iif(x.text is null, '', ',"error":' || json_quote(x.text)) || '}',
           r.at - ${$("ageMs")}, b.key
-        from n, ${B} b, ${R} r where ${fresh}`),
+        from ${B} b join ${R} r join n left join x on x.i = n.i where ${fresh}`),
       apply: [counting()],
       purge: [
         prepare(sql`delete from ${R} as r where r.circuit_breaker_id = ${mineId}

@@ -336,3 +336,45 @@ Deno.test("the chain is intact after sqld was killed and restarted under load", 
     await server.stop();
   }
 });
+
+Deno.test("no strong call's row is missing once sqld is back, whatever was lost while it was not", async () => {
+  const server = await Sqld.start();
+  try {
+    const client = createWebClient({ url: server.url });
+    await migrate(client);
+    let ahead = 0;
+    const fuse = createFuse({
+      stores: { database: libsql({ client, audit: "calls" }) },
+      clock: () => Date.now() + ahead,
+      defaults: { consistency: "strong", failureThreshold: 1_000 },
+    });
+    let unconfirmed = 0;
+    let failures = 0;
+    fuse.on("unconfirmed", () => unconfirmed++);
+    fuse.on("store_error", () => failures++);
+    const breaker = fuse.make("api");
+    const rows = async () =>
+      Number(
+        (await client.execute("select count(*) as n from circuit_breaker_events")).rows[0]!.n,
+      );
+    const call = async (times: number) => {
+      for (let i = 0; i < times; i++) assertEquals(await breaker.call(() => i), i);
+    };
+    await call(20);
+    assertEquals(await rows(), 20);
+    // In the midst of a call: it was admitted, and its record meets nobody.
+    await breaker.call(() => server.kill());
+    await call(20);
+    assert(failures > 0);
+    await server.restart();
+    ahead += 5_000;
+    await call(20);
+    await fuse.flush();
+    assertEquals([await rows(), unconfirmed], [61, 0]);
+    assertEquals((await breaker.getMetrics()).totalSuccesses, 61);
+    await fuse[Symbol.asyncDispose]();
+    client.close();
+  } finally {
+    await server.stop();
+  }
+});

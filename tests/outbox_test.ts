@@ -299,3 +299,44 @@ Deno.test("isUnderWay() holds until its moment, and not when a clock went back",
   assertEquals([499, 500, 501].map((now) => isUnderWay(500, now, 500)), [true, false, false]);
   assertEquals([isUnderWay(500, 0, 500), isUnderWay(501, 0, 500)], [true, false]);
 });
+
+Deno.test("tallyOf() says which calls were slow and what is told of failures, where that is asked for", () => {
+  const outbox = new Outbox();
+  const call = (failures: number, slow: number, text: string | null) => ({
+    ...{ successes: 1 - failures, failures, slow, text },
+  });
+  const gather = (under: typeof UNDER, ...calls: ReturnType<typeof call>[]) => {
+    for (const one of calls) outbox.gather(under, one, 0, 0, SEGMENT);
+    const [parcel] = outbox.take(0);
+    const { slowCalls, errors } = tallyOf(parcel!, 0);
+    return { slowCalls, errors };
+  };
+  assertEquals(
+    gather(UNDER, call(0, 1, null), call(0, 0, null), call(0, 1, null), call(1, 1, "why")),
+    { slowCalls: [0, 2, 3], errors: ["why"] },
+  );
+  // Where failures do not end a tally, successes still come first.
+  assertEquals(
+    gather({ epoch: "", generation: TOTALS_ONLY }, ...[
+      ...[call(1, 0, "a"), call(0, 1, null), call(1, 1, null), call(0, 0, null), call(1, 0, "b")],
+    ]),
+    { slowCalls: [0, 3], errors: ["a", null, "b"] },
+  );
+});
+
+Deno.test("tallyOf() says nothing of single calls where that is not asked for", () => {
+  const outbox = new Outbox();
+  outbox.gather(UNDER, { successes: 0, failures: 1, slow: 1 }, 0, 0, SEGMENT);
+  const tally = tallyOf(outbox.take(0)[0]!, 0);
+  assertEquals(["slowCalls" in tally, "errors" in tally], [false, false]);
+});
+
+Deno.test("Outbox keeps details of a thousand calls that wait, and counts all of them", () => {
+  const outbox = new Outbox();
+  const under = { epoch: "", generation: TOTALS_ONLY };
+  for (let i = 0; i < 1_500; i++) {
+    outbox.gather(under, { successes: 0, failures: 1, slow: 1, text: "why" }, 0, 0, SEGMENT);
+  }
+  const { failures, slowCalls, errors } = tallyOf(outbox.take(0)[0]!, 0);
+  assertEquals([failures, slowCalls?.length, errors?.length], [1_500, 1_000, 1_000]);
+});
