@@ -16,7 +16,14 @@ import { known, oneOf } from "./options.ts";
 import type { OnStoreError } from "./policy.ts";
 import { type Narrowing, Root, type Shelf } from "./root.ts";
 import { type CircuitSnapshot, toCircuitSnapshot } from "./snapshot.ts";
-import type { CircuitRecord, CircuitState, Clock, ListPage, Store } from "./store.ts";
+import {
+  type CircuitRecord,
+  type CircuitState,
+  type Clock,
+  type ListPage,
+  type Store,
+  together,
+} from "./store.ts";
 import type { Strategy } from "./strategies.ts";
 import { type FuseExport, readExport, toEntry } from "./transfer.ts";
 
@@ -274,12 +281,10 @@ class FuseView implements Fuse {
   }
 
   async flush(): Promise<void> {
-    const sends: Promise<void>[] = [];
-    for (const { unsent } of this.#shelves()) {
-      for (const circuit of unsent) {
-        if (inScope(this.#to, circuit.identity)) sends.push(circuit.flush());
-      }
-    }
+    const sends = this.#shelves().flatMap(({ store, unsent }) => {
+      const circuits = [...unsent].filter(({ identity }) => inScope(this.#to, identity));
+      return together(store, () => circuits.map((circuit) => circuit.flush()));
+    });
     await Promise.all(sends);
     await this.#root.background.settled();
   }
