@@ -127,6 +127,9 @@ const PARTS = ["state", "metrics", "failures", "successes"];
 /** How long a request may take that nobody waits for any more: what waits has its own deadline. */
 const REQUEST_TIMEOUT_MS = 10_000;
 
+/** How many operations go into one request: about 50 KB, and some ms of the server's time. */
+const MOST_AT_ONCE = 100;
+
 /** What the script is run with. */
 interface Run {
   readonly keys: string[];
@@ -183,7 +186,9 @@ class UpstashStore implements Store {
       return work();
     } finally {
       this.#gathered = outer;
-      this.#sendAll(gathered);
+      for (let i = 0; i < gathered.length; i += MOST_AT_ONCE) {
+        this.#sendAll(gathered.slice(i, i + MOST_AT_ONCE));
+      }
     }
   }
 

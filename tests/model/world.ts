@@ -37,6 +37,10 @@ export interface Ground {
    * which goes by its view agrees as well.
    */
   readonly settle?: boolean;
+  /** Resolves once nothing is under way to a real store: minutes must not pass meanwhile. */
+  quiet?(): Promise<void>;
+  /** How long isolates wait for the store, in real ms. */
+  readonly storeTimeoutMs?: number;
   /** Ends all faults. */
   heal?(): void;
 }
@@ -280,6 +284,7 @@ class World {
 
   async #rest(): Promise<void> {
     if (this.#ground.settle === true) await settled();
+    await this.#ground.quiet?.();
   }
 
   #step(ms: number): void {
@@ -314,6 +319,7 @@ class World {
       stores: { main: this.#ground.store },
       clock: this.#clock.now,
       strategies: STRATEGY_OF_THE_USER,
+      storeTimeoutMs: this.#ground.storeTimeoutMs,
     });
     const number = this.#booted++;
     fuse.on("*", (event) => this.#ear.hear(number, event));
