@@ -348,10 +348,10 @@ class UpstashStore implements Store {
    * or an address: names, reasons and credentials have no business in an event.
    */
   #failure(error: unknown): Error {
-    const { name, message } = Object(error) as Partial<Error>;
-    const said = name === "UpstashJSONParseError"
-      ? "the answer is not JSON"
-      : String(message ?? error).split(/,? (?:command was|with args)/)[0]!;
+    const { name, message = String(error) } = Object(error) as Partial<Error>;
+    const said = name === "UpstashJSONParseError" || message.endsWith("is not a function")
+      ? "the answer is not one of Redis"
+      : message.split(/,? (?:command was|with args)/)[0]!;
     const words = said.replaceAll(this.#token || "\n", "…").replace(/\/\/[^\s/]*@/g, "//…@");
     return new Error(`Redis over REST: ${words.slice(0, 200)}`);
   }
@@ -415,7 +415,7 @@ function quoted(text: string | null): string {
 function parse(reply: unknown): Reply {
   const [ok, moved, now, ...flat] = Array.isArray(reply) ? reply as unknown[] : [];
   if (typeof ok !== "number" || typeof now !== "number" || flat.length % 2 > 0) {
-    throw new Error("Redis over REST: the answer is not that of the script");
+    throw new Error("Redis over REST: the answer is not one of the script");
   }
   const fields: Record<string, string> = {};
   for (let i = 0; i < flat.length; i += 2) fields[String(flat[i])] = String(flat[i + 1]).slice(1);

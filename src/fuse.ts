@@ -324,11 +324,15 @@ class FuseView implements Fuse {
       const policy = (key: string) =>
         shelf.circuits.get(key)?.policy ?? root.config(identify(shelf.name, key).name).policy;
       const shape = (key: string) => policy(key).shape;
+      // A store that is written to meanwhile may list a circuit twice.
+      const seen = new Set<string>();
       let cursor: string | null = null;
       do {
         const request = { cursor, limit: 100, at: root.clock(), shape };
         const page: ListPage = await shelf.guard.run("list", () => shelf.store.list(request));
         for (const record of page.records) {
+          if (seen.has(record.key)) continue;
+          seen.add(record.key);
           const identity = identify(shelf.name, record.key);
           const { snapshot: s } = record;
           const laid = shelf.circuits.get(record.key)?.lay(s) ?? s;

@@ -247,7 +247,7 @@ export interface ListRequest {
 
 /** A page of records. */
 export interface ListPage {
-  /** In no particular order. */
+  /** In no particular order. One that is written to meanwhile may come again in a later page. */
   readonly records: readonly CircuitRecord[];
   /** Where to go on; `null`: that was all. */
   readonly cursor: string | null;
