@@ -180,12 +180,12 @@ class UpstashStore implements Store {
   }
 
   together<T>(work: () => T): T {
-    const outer = this.#gathered;
+    if (this.#gathered !== null) return work();
     const gathered: Gathered[] = this.#gathered = [];
     try {
       return work();
     } finally {
-      this.#gathered = outer;
+      this.#gathered = null;
       for (let i = 0; i < gathered.length; i += MOST_AT_ONCE) {
         this.#sendAll(gathered.slice(i, i + MOST_AT_ONCE));
       }

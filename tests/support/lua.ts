@@ -20,8 +20,7 @@ export async function generate(): Promise<string> {
 export const SCRIPT: string = \`${script}\`;
 
 /** Its SHA-1, by which Redis knows it. */
-export const SCRIPT_SHA1: string =
-  "${sha1}";
+export const SCRIPT_SHA1: string = "${sha1}";
 `;
 }
 
