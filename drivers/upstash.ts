@@ -3,11 +3,21 @@
  * `<prefix>:<key>:state`, `:metrics`, `:failures` and `:successes`; every operation on it is one run
  * of one script, and one request.
  *
- * ```ts ignore
+ * ```ts
  * import { createFuse } from "@fuse/edge";
  * import { upstash } from "@fuse/edge/upstash";
+ * import { assertEquals } from "@std/assert";
  *
- * const fuse = createFuse({ stores: { cache: upstash({ url, token }) } });
+ * const fuse = createFuse({
+ *   stores: {
+ *     cache: upstash({
+ *       url: Deno.env.get("UPSTASH_REDIS_REST_URL") ?? "",
+ *       token: Deno.env.get("UPSTASH_REDIS_REST_TOKEN") ?? "",
+ *     }),
+ *   },
+ * });
+ * assertEquals(await fuse.make("external-api").call(() => "fine"), "fine");
+ * await fuse.flush();
  * ```
  *
  * @module

@@ -24,10 +24,17 @@ globalThis.AbortController = class {
 const { backoff, createFuse, memory } = await import(
   import.meta.resolve("@fuse/edge")
 ) as typeof import("@fuse/edge");
+const { upstash } = await import(
+  import.meta.resolve("@fuse/edge/upstash")
+) as typeof import("@fuse/edge/upstash");
 
 createFuse();
 const fuse = createFuse({
-  stores: { array: memory(), small: memory({ maxCircuits: 10 }) },
+  stores: {
+    array: memory(),
+    small: memory({ maxCircuits: 10 }),
+    cache: upstash({ url: "https://eu1.upstash.io", token: "token" }),
+  },
   default: "array",
   defaults: { cooldownMs: backoff({ baseMs: 100, jitter: 0.5 }) },
   circuits: { "payments-*": { strategy: ["rolling_window", "slow_calls"], slowCallMs: 500 } },
@@ -42,6 +49,7 @@ const breaker = fuse
   .with(null)
   .make("payments-eu", { callTimeoutMs: 1000, ignore: [TypeError], fallback: () => null });
 breaker.wrap(() => 1);
+fuse.store("cache").make("payments-eu");
 if (typeof fuse.fetch !== "function" || typeof breaker.fetch !== "function") {
   throw new TypeError("Cannot find the guarded fetch");
 }
