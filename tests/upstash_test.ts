@@ -1,8 +1,10 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { createFuse, type Store } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
-import { upstash, type UpstashOptions } from "@fuse/edge/upstash";
+import { type RedisLike, upstash, type UpstashOptions } from "@fuse/edge/upstash";
 import { Redis } from "@upstash/redis";
+import { Redis as CloudflareRedis } from "@upstash/redis/cloudflare";
+import { Redis as FastlyRedis } from "@upstash/redis/fastly";
 import { SCRIPT, SCRIPT_SHA1 } from "../drivers/upstash_scripts.ts";
 import type { Tally } from "../src/store.ts";
 import { generate, shorten, TARGET } from "./support/lua.ts";
@@ -396,6 +398,22 @@ Deno.test("upstash() sees at once what another instance on the same server did",
   await here!.make("a").tryCall(() => Promise.reject(new Error("down")));
   await here!.flush();
   assertEquals(await there!.make("a").getState(), "OPEN");
+});
+
+Deno.test("upstash() takes a client of every platform", async () => {
+  const at = { url: face.url, token: face.token };
+  const clients: RedisLike[] = [
+    new Redis(at),
+    new CloudflareRedis(at),
+    new FastlyRedis({ ...at, backend: "upstash" }),
+  ];
+  for (const client of clients) {
+    const store = upstash({ redis: client, prefix: `test-${made++}` });
+    await Promise.all(store.together!(() => ["a", "b"].map((key) => record(store, key))));
+    const listed = await Array.fromAsync(createFuse({ stores: { cache: store } }).list());
+    assertEquals(listed.map(({ key }) => key).sort(), ["a", "b"]);
+    assertEquals(await store.remove("a"), true);
+  }
 });
 
 Deno.test("upstash() asks a function for a client for each request", async () => {

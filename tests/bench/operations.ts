@@ -46,6 +46,9 @@ export async function operationsTable(
       blocking: [0, 2],
       ...RARE,
     });
+    add("CLOSED, a failure among them", await failures(bench, quick ? 50 : 500), {
+      blocking: [0, 2],
+    });
     add("CLOSED, 1 call/s", await closed(bench, seconds, 0, 1), { blocking: [0, 2] });
     add("OPEN, 100 calls/s", await open(bench, seconds), { blocking: [0, 1], ...RARE });
     const cycles = await trips(bench, quick ? 20 : 200);
@@ -178,6 +181,22 @@ async function closed(
     // Spread evenly, never two in a row: the circuit must stay closed.
     const fails = failureRate > 0 && i % Math.round(1 / failureRate) === 0;
     await call(fails ? fail : succeed, tally);
+  }
+  await expectState(breaker, "CLOSED");
+  return tally;
+}
+
+/** A failure after every ten successes, by itself. */
+async function failures(bench: Bench, count: number): Promise<Tally> {
+  const { clock, breaker, call } = setUp(bench);
+  const tally = new Tally();
+  for (let i = 0; i < count; i++) {
+    for (let success = 0; success < 10; success++) {
+      clock.advance(10);
+      await call(succeed, new Tally());
+    }
+    clock.advance(10);
+    await call(fail, tally);
   }
   await expectState(breaker, "CLOSED");
   return tally;
