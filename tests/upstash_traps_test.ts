@@ -1,0 +1,162 @@
+// The traps of shared state, on a real Redis behind Upstash's REST API: ours, and somebody else's.
+import { assert, assertEquals } from "@std/assert";
+import { type CircuitOptions, createFuse } from "@fuse/edge";
+import { FakeClock } from "@fuse/edge/testing";
+import { upstash, type UpstashSettings } from "@fuse/edge/upstash";
+import { startForeignFace } from "./support/foreign_face.ts";
+import { sharedRedis } from "./support/redis_server.ts";
+import { sharedTraps } from "./support/shared_traps.ts";
+import { callers, type Consistency, SharedWorld, type Site } from "./support/shared_world.ts";
+import { startFace } from "./support/upstash_face.ts";
+import { wayThrough, wayTo } from "./support/ways.ts";
+
+const redis = await sharedRedis();
+const token = "token";
+const faces = [await startFace({ redis, token }), await startFace({ redis, token })] as const;
+const ways = [wayThrough(faces[0]), wayThrough(faces[1])] as const;
+const foreign = await startForeignFace({ redis, token });
+const foreignWays = [await wayTo(foreign.url), await wayTo(foreign.url)] as const;
+
+let sites = 0;
+
+/** A prefix that nobody has used, by two ways. */
+function site(
+  to: readonly [{ readonly url: string }, { readonly url: string }],
+  settings: UpstashSettings = {},
+): Site & { readonly prefix: string } {
+  const prefix = `site-${sites++}`;
+  return {
+    prefix,
+    store: ({ clock, way }) => upstash({ ...settings, url: to[way].url, token, clock, prefix }),
+    wipe: async () => void await redis.command("FLUSHALL"),
+  };
+}
+
+sharedTraps("Redis", { ways, begin: () => site(ways) });
+sharedTraps("Redis by a foreign face", { ways: foreignWays, begin: () => site(foreignWays) });
+
+const POLICY: CircuitOptions = { failureThreshold: 1, successThreshold: 1, cooldownMs: 60_000 };
+const PARTS = ["state", "metrics", "failures", "successes"];
+
+function open(settings: UpstashSettings = {}, consistency: Consistency = "eventual") {
+  const here = site(ways, settings);
+  return { prefix: here.prefix, world: new SharedWorld(here, ways, consistency) };
+}
+
+/** When each key of circuit `a` expires: -1, never; `null`, there is none. */
+async function expiries(prefix: string): Promise<(number | null)[]> {
+  const times = PARTS.map((part) => redis.command("PEXPIRETIME", `${prefix}:a:${part}`));
+  return (await Promise.all(times) as number[]).map((at) => at === -2 ? null : at);
+}
+
+Deno.test("forceOpen() has no TTL, and outlives everything that has one", async () => {
+  // Trap 23.
+  const { world, prefix } = open({ ttlMs: 60_000 });
+  const isolates = world.join(POLICY);
+  await world.acquaint();
+  await isolates[0]!.breaker.forceOpen();
+  await callers(isolates, 25, (breaker) => breaker.tryCall(() => 1));
+  await world.sync();
+  assertEquals((await expiries(prefix))[0], -1);
+  await callers(isolates, 25, (breaker) => breaker.tryCall(() => 1));
+  await isolates[3]!.breaker.reset();
+  await world.sync();
+  assertEquals((await expiries(prefix))[0], -1);
+  // As after a week without traffic.
+  await redis.command("DEL", ...PARTS.slice(1).map((part) => `${prefix}:a:${part}`));
+  const fresh = world.join(POLICY);
+  const calls = await callers(fresh, 25, (breaker) => breaker.tryCall(() => 1));
+  assertEquals(calls.filter(({ ok }) => ok).length, 0);
+  await fresh[0]!.breaker.release();
+  assert((await expiries(prefix))[0]! > Date.now());
+});
+
+Deno.test("upstash() calls neither KEYS nor SCAN in the life of a circuit", async () => {
+  // Trap 28: by Redis's own account.
+  const { world } = open();
+  const called = async (command: string) => {
+    const stats = await redis.command("INFO", "commandstats") as string;
+    return Number(new RegExp(`^cmdstat_${command}:calls=(\\d+)`, "m").exec(stats)?.[1] ?? 0);
+  };
+  await redis.command("CONFIG", "RESETSTAT");
+  const isolates = world.join(POLICY);
+  await callers(isolates, 25, (breaker) => breaker.tryCall(() => 1));
+  await world.trip(isolates[0]!);
+  await callers(isolates, 5, (breaker) => breaker.tryCall(() => 1));
+  world.clock.advance(60_000);
+  await callers(isolates, 5, (breaker) => breaker.tryCall(() => 1));
+  await isolates[1]!.breaker.forceOpen({ forMs: 1_000 });
+  await isolates[2]!.breaker.release();
+  await isolates[3]!.breaker.reset();
+  await isolates[4]!.breaker.explain();
+  await world.sync();
+  assert(await called("evalsha") > 100);
+  assertEquals([await called("keys"), await called("scan")], [0, 0]);
+  // Where somebody asks for all circuits, there is no other way.
+  assertEquals((await Array.fromAsync(isolates[0]!.fuse.list())).length, 1);
+  assertEquals([await called("keys"), await called("scan") > 0], [0, true]);
+});
+
+for (const consistency of ["strong", "eventual"] as const) {
+  Deno.test(`upstash() counts each outcome once while scripts are flushed (${consistency})`, async () => {
+    // Trap 29: single requests; an eventual isolate's of several circuits are one pipeline.
+    const { world } = open({}, consistency);
+    const isolates = world.join({ ...POLICY, failureThreshold: 10_000 });
+    const names = ["a", "b", "c", "d", "e"];
+    const circuits = isolates.map(({ fuse }) =>
+      names.map((name) => fuse.make(name, { ...POLICY, failureThreshold: 10_000 }))
+    );
+    const [face] = faces;
+    face.reset();
+    let going = true;
+    const flushing = (async () => {
+      for (let n = 0;; n++) {
+        await redis.command("SCRIPT", "FLUSH", "SYNC");
+        if (!going) return n;
+      }
+    })();
+    for (let round = 0; round < 4; round++) {
+      await Promise.all(
+        circuits.flat().flatMap((breaker) =>
+          Array.from(
+            { length: 5 },
+            (_, i) =>
+              breaker.tryCall(() => i > 0 ? Promise.resolve() : Promise.reject(new Error("down"))),
+          )
+        ),
+      );
+      await world.flush();
+    }
+    going = false;
+    assert(await flushing > 0);
+    for (const name of names) {
+      const { successes, failures } = (await world.stored(name)).totals;
+      assertEquals([name, successes, failures], [name, 8 * 4 * 4, 8 * 4]);
+    }
+    assertEquals(world.heard("store_error"), []);
+    assert(face.log.some(({ commands }) => commands[0]?.[0] === "eval"));
+  });
+}
+
+Deno.test("upstash() is left alone when Redis hangs, by 8 isolates with 400 callers", async () => {
+  // Trap 36: whoever asks first finds out, and the others pay nothing.
+  await using face = await startFace({ redis });
+  face.fault = () => "hang";
+  const clock = new FakeClock();
+  const fuses = Array.from({ length: 8 }, () =>
+    createFuse({
+      stores: { shared: upstash({ url: face.url, token: face.token, clock: clock.now }) },
+      clock: clock.now,
+      storeTimeoutMs: 20,
+    }));
+  const attempt = () =>
+    Promise.all(fuses.flatMap((fuse) => {
+      const breaker = fuse.make("a", POLICY);
+      return Array.from({ length: 50 }, (_, i) => breaker.call(() => i));
+    }));
+  await Promise.all(fuses.map((fuse) => fuse.make("a").getState()));
+  const { requests } = face;
+  const values = Array.from({ length: 8 }, () => Array.from({ length: 50 }, (_, i) => i)).flat();
+  assertEquals(await attempt(), values);
+  assertEquals(face.requests, requests);
+});
