@@ -135,8 +135,24 @@ for (const consistency of ["strong", "eventual"] as const) {
     }
     assertEquals(world.heard("store_error"), []);
     assert(face.log.some(({ commands }) => commands[0]?.[0] === "eval"));
+    if (consistency === "eventual") assert(face.routes.pipeline > 0);
   });
 }
+
+Deno.test("flush() sends in one request what an isolate has pending in 20 circuits", async () => {
+  // On Workers, requests are few: 50 for each that comes in.
+  const { world } = open();
+  const { fuse } = world.isolate(POLICY);
+  const circuits = Array.from({ length: 20 }, (_, i) => fuse.make(`circuit-${i}`, POLICY));
+  await Promise.all(circuits.map((breaker) => breaker.getState()));
+  await Promise.all(circuits.map((breaker) => breaker.call(() => 1)));
+  await fuse.flush();
+  await Promise.all(circuits.map((breaker) => breaker.call(() => 1)));
+  faces[0].reset();
+  await fuse.flush();
+  assertEquals([faces[0].requests, faces[0].routes.pipeline], [1, 1]);
+  for (const { key } of circuits) assertEquals((await world.stored(key)).totals.successes, 2);
+});
 
 Deno.test("upstash() is left alone when Redis hangs, by 8 isolates with 400 callers", async () => {
   // Trap 36: whoever asks first finds out, and the others pay nothing.
