@@ -124,8 +124,11 @@ local function advance(clears)
   begin(number('generation') + 1, clears)
 end
 local function create(generation)
+  local expires = number('expires')
   call('DEL', S, M, F, W)
   s, m, held = {}, {}, {}
+  -- Nor does a record that takes another's place shorten a TTL.
+  if expires then put('expires', expires) end
   put('epoch', id)
   put('state', 'CLOSED')
   put('prefix', ARGV[8])

@@ -98,8 +98,10 @@ local function advance(clears)
 begin(number('generation') + 1, clears)
 end
 local function create(generation)
+local expires = number('expires')
 call('DEL', S, M, F, W)
 s, m, held = {}, {}, {}
+if expires then put('expires', expires) end
 put('epoch', id)
 put('state', 'CLOSED')
 put('prefix', ARGV[8])
@@ -401,4 +403,4 @@ end
 return answer`;
 
 /** Its SHA-1, by which Redis knows it. */
-export const SCRIPT_SHA1: string = "7500e8dfa14525e8bac36168385c50213a68ff25";
+export const SCRIPT_SHA1: string = "bdb7b1b52ed0f3ddcf73a5ff38b18b948452bd29";

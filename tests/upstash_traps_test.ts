@@ -1,13 +1,16 @@
 // The traps of shared state, on a real Redis behind Upstash's REST API: ours, and somebody else's.
 import { assert, assertEquals } from "@std/assert";
-import { type CircuitOptions, createFuse } from "@fuse/edge";
+import { type CircuitOptions, createFuse, type Store } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
 import { upstash, type UpstashSettings } from "@fuse/edge/upstash";
+import { newId } from "../src/circuit.ts";
+import type { Answer } from "../src/store.ts";
 import { startForeignFace } from "./support/foreign_face.ts";
 import { sharedRedis } from "./support/redis_server.ts";
 import { sharedTraps } from "./support/shared_traps.ts";
 import { callers, type Consistency, SharedWorld, type Site } from "./support/shared_world.ts";
 import { startFace } from "./support/upstash_face.ts";
+import { newSeed, seeded } from "./support/virtual_time.ts";
 import { wayThrough, wayTo } from "./support/ways.ts";
 
 const redis = await sharedRedis();
@@ -37,6 +40,8 @@ sharedTraps("Redis by a foreign face", { ways: foreignWays, begin: () => site(fo
 
 const POLICY: CircuitOptions = { failureThreshold: 1, successThreshold: 1, cooldownMs: 60_000 };
 const PARTS = ["state", "metrics", "failures", "successes"];
+const SHAPE = { windowMs: 1_000, windowSize: 10 };
+const LEASE = { max: 3, leaseMs: 1_000, maxCooldownMs: 600_000 };
 
 function open(settings: UpstashSettings = {}, consistency: Consistency = "eventual") {
   const here = site(ways, settings);
@@ -48,6 +53,76 @@ async function expiries(prefix: string): Promise<(number | null)[]> {
   const times = PARTS.map((part) => redis.command("PEXPIRETIME", `${prefix}:a:${part}`));
   return (await Promise.all(times) as number[]).map((at) => at === -2 ? null : at);
 }
+
+Deno.test("upstash() shortens no TTL by any operation of an isolate with a smaller ttlMs", async () => {
+  // Trap 22. On the server's clock, so that no time need pass for a TTL to show.
+  const prefix = `site-${sites++}`;
+  const [long, short] = [30 * 86_400_000, 60_000].map((ttlMs) =>
+    upstash({ url: faces[0].url, token: faces[0].token, prefix, ttlMs })
+  ) as [Store, Store];
+  const seed = newSeed();
+  const random = seeded(seed);
+  const pick = <T>(of: readonly T[]) => of[Math.floor(random() * of.length)]!;
+  let seen: Answer | undefined;
+  seen = await record(long, 1);
+  let before = await expiries(prefix);
+  let compared = 0;
+  for (let i = 0; i < 250; i++) {
+    const store = random() < 0.8 ? short : long;
+    const [name, act] = pick(Object.entries({
+      success: () => record(store, 0),
+      failure: () => record(store, 1),
+      acquire: () => store.acquire("a", { ...request(), ...LEASE, token: newId() }),
+      trip: () => transition(store, "OPEN"),
+      close: () => transition(store, "CLOSED"),
+      forceOpen: () => override(store, "forced_open", null),
+      disable: () => override(store, "disabled", Date.now() + 5_000),
+      release: () => override(store, null, null),
+      replace: () => restore(store, "replace"),
+      keep: () => restore(store, "keep"),
+    }));
+    seen = await act();
+    const after = await expiries(prefix);
+    for (const [j, part] of PARTS.entries()) {
+      const [was, is] = [before[j]!, after[j]!];
+      // A lasting override takes the TTL away, and its end gives one back.
+      if (was === null || is === null || was === -1 || is === -1) continue;
+      compared++;
+      // By a ms or two they differ: Redis takes its time when a command begins.
+      assert(is >= was - 10, `seed ${seed}, step ${i}: ${name} shortens ${part} by ${was - is} ms`);
+    }
+    before = after;
+  }
+  assert(compared > 100);
+
+  function request() {
+    return { id: newId(), at: Date.now(), shape: SHAPE };
+  }
+  function record(store: Store, failures: number): Promise<Answer> {
+    const { epoch = "", generation = 0 } = seen?.snapshot ?? {};
+    const counts = { successes: 1 - failures, failures, rejected: 0, slow: 0, ageMs: 0 };
+    const tally = { ...request(), ...counts, epoch, generation, lease: null, policyHash: "" };
+    return Promise.resolve(store.record("a", tally));
+  }
+  function transition(store: Store, to: "OPEN" | "CLOSED"): Promise<Answer> {
+    const event = to === "OPEN" ? "opened" as const : "reset" as const;
+    const change = { to, event, cooldownMs: 1, reason: "", actor: null, expected: null };
+    return Promise.resolve(store.transition("a", { ...request(), ...change }));
+  }
+  function override(
+    store: Store,
+    kind: "forced_open" | "disabled" | null,
+    until: number | null,
+  ): Promise<Answer> {
+    const change = { kind, until, reason: null, actor: null };
+    return Promise.resolve(store.override("a", { ...request(), ...change }));
+  }
+  function restore(store: Store, existing: "replace" | "keep"): Promise<Answer> {
+    const record = { key: "a", snapshot: seen!.snapshot, segments: [], outcomes: "" };
+    const change = { record, existing, reason: null, actor: null };
+    return Promise.resolve(store.restore("a", { ...request(), ...change }));
+  }
+});
 
 Deno.test("forceOpen() has no TTL, and outlives everything that has one", async () => {
   // Trap 23.
