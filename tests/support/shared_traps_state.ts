@@ -151,7 +151,7 @@ export const STATE: readonly Trap[] = [
       world.clock.advance(5_001);
       let ran = 0;
       const attempt = () => callers(isolates, 25, (breaker) => breaker.tryCall(() => ran++));
-      for (let round = 0; round < 3; round++) {
+      for (let round = 0; round < 2; round++) {
         const results = await attempt();
         assert(results.every((result) => !result.ok && result.rejected));
         // Neither a cooldown nor traffic ends it.
@@ -165,7 +165,7 @@ export const STATE: readonly Trap[] = [
         "maintenance",
         "ops",
       ]);
-      assertEquals([state, totals.rejected], ["CLOSED", 600]);
+      assertEquals([state, totals.rejected], ["CLOSED", 400]);
       await isolates[3]!.breaker.release();
       world.clock.advance(5_001);
       await attempt();
