@@ -45,7 +45,13 @@ export const LATE: readonly Trap[] = [
     name: "CircuitBreaker() frees no slot of this half-open when a trial of the last one ends",
     async run(world) {
       // Trap 4: slots are tokens, not a counter.
-      const isolates = world.join({ ...TRIP, halfOpenMaxConcurrent: 2, successThreshold: 2 });
+      const isolates = world.join({
+        ...TRIP,
+        halfOpenMaxConcurrent: 2,
+        successThreshold: 2,
+        // The old trial's lease would last: it is its generation that is over.
+        halfOpenLeaseMs: 600_000,
+      });
       await world.trip(isolates[0]!);
       world.clock.advance(60_000);
       const [old, failing] = [await begin(isolates[1]!.breaker), await begin(isolates[2]!.breaker)];

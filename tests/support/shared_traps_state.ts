@@ -7,6 +7,7 @@ import { assert, assertEquals, assertNotEquals, assertRejects } from "@std/asser
 import { CircuitBreakerOpenError, type CircuitOptions } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
 import { begin, Boom, intercept, turn } from "./setups.ts";
+import { newSeed, seeded } from "./virtual_time.ts";
 import { callers, ISOLATES, type SharedWorld, type Trap, underWay } from "./shared_world.ts";
 
 const HOUR = 3_600_000;
@@ -113,6 +114,31 @@ export const STATE: readonly Trap[] = [
       const moves = ["opened", "half_opened", "closed", "opened", "half_opened", "opened"] as const;
       await world.assertMoves(...moves);
       assertEquals((await world.stored()).generation, 1 + moves.length);
+    },
+  },
+  {
+    name: "opened, half_opened and closed are told at most once each when answers are lost",
+    async run(world) {
+      // Section 2: a winner that never hears of it tells nobody, and the trail has it all the same.
+      const isolates = world.join({ ...TRIP, failureThreshold: 5, cooldownMs: 1_000 });
+      await world.acquaint();
+      const random = seeded(newSeed());
+      world.ways[0].fault = () => {
+        const drawn = random();
+        return drawn < 0.15 ? "lose" : drawn < 0.2 ? "refuse" : undefined;
+      };
+      for (let round = 0; round < 6; round++) {
+        const work = round % 3 === 0 ? boom : turn;
+        await callers(isolates, 10, (breaker) => breaker.tryCall(work));
+        await world.flush();
+        world.clock.advance(1_000);
+      }
+      world.ways[0].fault = undefined;
+      const told = world.told().map(({ generation }) => generation);
+      assertEquals(told, [...new Set(told)]);
+      const { generation } = await world.stored();
+      assert(generation > 1 && told.every((each) => each > 1 && each <= generation));
+      assertEquals((await world.trail() ?? { length: generation - 1 }).length, generation - 1);
     },
   },
   {

@@ -143,19 +143,32 @@ export class SharedWorld {
       .filter(({ type }) => type === kind) as Extract<FuseEvent, { type: K }>[];
   }
 
-  /** Each transition was made and announced once over all isolates, and is once in the trail, if there is one. */
-  async assertMoves(...expected: ("opened" | "half_opened" | "closed")[]): Promise<void> {
-    const told = this.isolates.flatMap(({ events }) => events)
+  /** The transitions announced so far, of all isolates, as the circuit made them; none of an isolate alone. */
+  told(): { readonly type: Move; readonly generation: number }[] {
+    return this.isolates.flatMap(({ events }) => events)
       .flatMap((event) => "from" in event && event.local === undefined ? [event] : [])
+      .map(({ type, generation }) => ({ type: type as Move, generation }))
       .toSorted((a, b) => a.generation - b.generation);
-    assertEquals(told.map(({ type }) => type), expected);
-    if (this.#observer.history === undefined) return;
-    const trail = [];
-    for await (const { event } of this.#observer.history({ key: "a" })) trail.unshift(event);
-    const moves: string[] = ["opened", "half_opened", "closed"];
-    assertEquals(trail.filter((event) => moves.includes(event)), expected);
+  }
+
+  /** The transitions in the trail, oldest first; `null`: the store keeps none. */
+  async trail(): Promise<Move[] | null> {
+    if (this.#observer.history === undefined) return null;
+    const rows = [];
+    for await (const { event } of this.#observer.history({ key: "a" })) rows.unshift(event);
+    const moves: string[] = ["opened", "half_opened", "closed"] satisfies Move[];
+    return rows.filter((event): event is Move => moves.includes(event));
+  }
+
+  /** Each transition was made and announced once over all isolates, and is once in the trail, if there is one. */
+  async assertMoves(...expected: Move[]): Promise<void> {
+    assertEquals(this.told().map(({ type }) => type), expected);
+    assertEquals(await this.trail() ?? expected, expected);
   }
 }
+
+/** A transition. */
+export type Move = "opened" | "half_opened" | "closed";
 
 /** Does something many times on each isolate, all of it at once. */
 export function callers<T>(
