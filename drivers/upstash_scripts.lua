@@ -123,10 +123,12 @@ end
 local function advance(clears)
   begin(number('generation') + 1, clears)
 end
+-- Whether the state may have lost its TTL, or has to lose it.
+local renewed = false
 local function create(generation)
   local expires = number('expires')
   call('DEL', S, M, F, W)
-  s, m, held = {}, {}, {}
+  s, m, held, renewed = {}, {}, {}, true
   -- Nor does a record that takes another's place shorten a TTL.
   if expires then put('expires', expires) end
   put('epoch', id)
@@ -134,13 +136,12 @@ local function create(generation)
   put('prefix', ARGV[8])
   begin(generation, true)
 end
-local laid = false
 local function lay(kind, ends, reason, actor)
   put('override', kind)
   put('override.until', ends)
   put('override.reason', reason)
   put('override.actor', actor)
-  laid = true
+  renewed = true
   advance(true)
 end
 
@@ -393,7 +394,7 @@ elseif operation == 'restore' then
       m.start, m['newest.successes'] = tonumber(shifted(ARGV[i])), tonumber(ARGV[i + 1])
       m['newest.failures'], m['newest.slow'] = tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
     end
-    policyHash, laid = m.policyHash, true
+    policyHash = m.policyHash
     return true
   end)
 end
@@ -435,14 +436,14 @@ if writes then
     local value = text(m[name])
     if value ~= (held[i] or '') then args[#args + 1], args[#args + 2] = name, value end
   end
-  born[S], born[M] = laid, not held[1]
+  born[S], born[M] = renewed, not held[1]
   if born[M] then call('DEL', M) end
   if #old > 0 then call('HDEL', M, unpack(old)) end
   if #args > 0 then call('HSET', M, unpack(args)) end
 
   for _, key in ipairs(KEYS) do
     if key == S and overridden() and not number('override.until') then
-      if laid then call('PERSIST', S) end
+      if renewed then call('PERSIST', S) end
     elseif extends or born[key] then
       call('PEXPIRE', key, text(number('expires') - now))
     end

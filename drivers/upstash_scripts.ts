@@ -97,23 +97,23 @@ end
 local function advance(clears)
 begin(number('generation') + 1, clears)
 end
+local renewed = false
 local function create(generation)
 local expires = number('expires')
 call('DEL', S, M, F, W)
-s, m, held = {}, {}, {}
+s, m, held, renewed = {}, {}, {}, true
 if expires then put('expires', expires) end
 put('epoch', id)
 put('state', 'CLOSED')
 put('prefix', ARGV[8])
 begin(generation, true)
 end
-local laid = false
 local function lay(kind, ends, reason, actor)
 put('override', kind)
 put('override.until', ends)
 put('override.reason', reason)
 put('override.actor', actor)
-laid = true
+renewed = true
 advance(true)
 end
 local released = {}
@@ -335,7 +335,7 @@ if m.start then gather(-1e15, m.start, counts('newest')) end
 m.start, m['newest.successes'] = tonumber(shifted(ARGV[i])), tonumber(ARGV[i + 1])
 m['newest.failures'], m['newest.slow'] = tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
 end
-policyHash, laid = m.policyHash, true
+policyHash = m.policyHash
 return true
 end)
 end
@@ -372,13 +372,13 @@ for i, name in ipairs(NAMES) do
 local value = text(m[name])
 if value ~= (held[i] or '') then args[#args + 1], args[#args + 2] = name, value end
 end
-born[S], born[M] = laid, not held[1]
+born[S], born[M] = renewed, not held[1]
 if born[M] then call('DEL', M) end
 if #old > 0 then call('HDEL', M, unpack(old)) end
 if #args > 0 then call('HSET', M, unpack(args)) end
 for _, key in ipairs(KEYS) do
 if key == S and overridden() and not number('override.until') then
-if laid then call('PERSIST', S) end
+if renewed then call('PERSIST', S) end
 elseif extends or born[key] then
 call('PEXPIRE', key, text(number('expires') - now))
 end
@@ -403,4 +403,4 @@ end
 return answer`;
 
 /** Its SHA-1, by which Redis knows it. */
-export const SCRIPT_SHA1: string = "bdb7b1b52ed0f3ddcf73a5ff38b18b948452bd29";
+export const SCRIPT_SHA1: string = "a28380f23d3b03b408a871ec8df81505c6b7b1e6";
