@@ -1,6 +1,6 @@
 // What can go wrong between an isolate and Redis, each over the wire, and what callers notice of it.
 import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
-import { createFuse, type Fuse, type FuseEvent, StoreUnavailableError } from "@fuse/edge";
+import { createFuse, type FuseEvent, StoreUnavailableError } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
 import { upstash } from "@fuse/edge/upstash";
 import { Redis } from "@upstash/redis";
