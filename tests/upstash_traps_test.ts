@@ -43,7 +43,11 @@ function site(
 }
 
 sharedTraps("Redis", { ways, begin: () => site(ways) });
-sharedTraps("Redis by a foreign face", { ways: foreignWays, begin: () => site(foreignWays) });
+sharedTraps(
+  "Redis by a foreign face",
+  { ways: foreignWays, begin: () => site(foreignWays) },
+  { inTurns: true },
+);
 
 const POLICY: CircuitOptions = { failureThreshold: 1, successThreshold: 1, cooldownMs: 60_000 };
 const PARTS = ["state", "metrics", "failures", "successes"];

@@ -17,16 +17,19 @@ import { type Ground, SharedWorld, type Trap } from "./shared_world.ts";
 
 const TRAPS: readonly Trap[] = [...LATE, ...TRIALS, ...COUNTING, ...STATE, ...OUTAGES];
 
-/** Registers a test for each trap and consistency. */
-export function sharedTraps(name: string, ground: Ground): void {
-  for (const trap of TRAPS) {
-    for (const consistency of ["strong", "eventual"] as const) {
-      if (trap.only !== undefined && trap.only !== consistency) continue;
-      Deno.test(`${trap.name} (${name}, ${consistency})`, async () => {
+/**
+ * Registers a test for each trap and consistency; `inTurns`: for each trap one, strong and eventual in
+ * turns, where the same store has had both by another way.
+ */
+export function sharedTraps(name: string, ground: Ground, { inTurns = false } = {}): void {
+  for (const [i, { name: promise, run }] of TRAPS.entries()) {
+    const both = ["strong", "eventual"] as const;
+    for (const consistency of inTurns ? [both[i % 2]!] : both) {
+      Deno.test(`${promise} (${name}, ${consistency})`, async () => {
         const site = await ground.begin();
         try {
           const world = new SharedWorld(site, ground.ways, consistency);
-          await trap.run(world);
+          await run(world);
           for (const way of ground.ways) way.fault = undefined;
           // What still goes on in the background is this test's.
           await world.flush();

@@ -197,7 +197,5 @@ export async function underWay(
 export interface Trap {
   /** As a test is named. */
   readonly name: string;
-  /** Left out: both. */
-  readonly only?: Consistency;
   readonly run: (world: SharedWorld) => Promise<void>;
 }
