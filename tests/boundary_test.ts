@@ -6,6 +6,8 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   ".": [],
   "./upstash": ["@upstash/redis"],
   "./hono": ["hono"],
+  "./libsql": ["@libsql/client", "drizzle-orm"],
+  "./migrations": [],
   "./testing": [],
 };
 

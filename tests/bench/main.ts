@@ -19,6 +19,7 @@ const SECTIONS: Record<string, () => Promise<{ section: Section }>> = {
   size: () => import("./size.ts"),
   remote: () => import("./remote.ts"),
   upstash: () => import("./upstash.ts"),
+  libsql: () => import("./libsql.ts"),
 };
 
 const { values, positionals } = parseArgs({

@@ -44,6 +44,24 @@ export function coverageProblems(
   });
 }
 
+/** Types of Drizzle's that its tables are made of: nobody can write these down without naming them. */
+const DRIZZLE_TYPES = [
+  ...["$Type", "AnySQLiteTable", "BuildColumns", "HasDefault", "IsPrimaryKey", "Many", "NotNull"],
+  ...["One", "Relations", "SQLiteColumnBuilderBase", "SQLiteIntegerBuilderInitial"],
+  ...["SQLiteTableWithColumns", "SQLiteTextBuilderInitial", "SQLiteTextJsonBuilderInitial"],
+  "SQLiteTimestampBuilderInitial",
+];
+
+/** What `deno doc --lint` finds wrong, but for the one exception: Drizzle's own types in the schema. */
+export function docProblems(printed: string): string[] {
+  const [before = "", ...problems] = printed.split(/^(?=error\[)/m);
+  if (problems.length === 0) return [before];
+  return problems.filter((problem) =>
+    !problem.includes("drivers/libsql_schema.ts") ||
+    !DRIZZLE_TYPES.some((type) => problem.includes(`references private type '${type}'`))
+  );
+}
+
 interface CoveredFile {
   readonly path: string;
   readonly lines: number;

