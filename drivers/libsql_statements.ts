@@ -167,7 +167,7 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
       from (select ${now} as now) c ${from}`,
     );
 
-  /** What else changes where an override may have run out; the others of a batch have told so. */
+  /** What else changes where an override may have run out, which `tellExpired` has told. */
   const released = sql`updated_at = c.at, revision = c.revision,
     evidence_since = iif(c.kept, evidence_since, generation + 1),
     released_by = iif(c.kept, released_by, ${id}),

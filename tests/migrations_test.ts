@@ -4,7 +4,7 @@ import { createSchema, libsql, type LibsqlClient } from "@fuse/edge/libsql";
 import { migrate, migrations } from "@fuse/edge/migrations";
 import { databasesForFile, inMemory } from "./support/databases.ts";
 import { embedded } from "./support/embed_migrations.ts";
-import { filesBelow, readConfig, root } from "./support/gate_project.ts";
+import { DRIZZLE_KIT, filesBelow, readConfig, root } from "./support/gate_project.ts";
 import { Sqld } from "./support/sqld.ts";
 
 const SHAPE = { windowMs: 120_000, windowSize: 0 };
@@ -15,7 +15,7 @@ const databases = await databasesForFile();
 /** Runs drizzle-kit on a database, as the tasks do. */
 async function drizzleKit(url: string, ...args: string[]): Promise<string> {
   const ended = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "npm:drizzle-kit", ...args],
+    args: ["run", "-A", DRIZZLE_KIT, ...args],
     cwd: root,
     env: { CB_DB_URL: url, NO_COLOR: "1" },
     stdin: "null",
@@ -69,9 +69,9 @@ Deno.test("drizzle-kit finds that the .sql files are what the schema asks for", 
 Deno.test("the tasks db:* run drizzle-kit", () => {
   const { tasks } = readConfig();
   for (const [task, command] of Object.entries({ generate: "generate", migrate: "migrate" })) {
-    assert(tasks[`db:${task}`]?.startsWith(`deno run -A npm:drizzle-kit ${command}`), task);
+    assert(tasks[`db:${task}`]?.startsWith(`deno run -A ${DRIZZLE_KIT} ${command}`), task);
   }
-  assertEquals(tasks["db:studio"], "deno run -A npm:drizzle-kit studio");
+  assertEquals(tasks["db:studio"], `deno run -A ${DRIZZLE_KIT} studio`);
 });
 
 Deno.test("migrate() applies all steps once", async () => {

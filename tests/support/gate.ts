@@ -7,7 +7,7 @@
  *
  * What an entry point may import is among the tests: `tests/boundary_test.ts`.
  */
-import { deno, filesBelow, readConfig, root } from "./gate_project.ts";
+import { deno, DRIZZLE_KIT, filesBelow, readConfig, root } from "./gate_project.ts";
 import { type Counted, countTests, coverageProblems, docProblems } from "./gate_reports.ts";
 import { startRedis } from "./redis_server.ts";
 import { startFace } from "./upstash_face.ts";
@@ -37,7 +37,7 @@ const steps: readonly Step[] = [
   command("types", "check", "--quiet", "--frozen", "."),
   { name: "doc lint", run: lintDocs },
   command("publish, dry run", "publish", "--dry-run", "--allow-dirty"),
-  command("migrations", "run", "-A", "npm:drizzle-kit", "check"),
+  command("migrations", "run", "-A", DRIZZLE_KIT, "check"),
   { name: "tests", run: () => runTests(Deno.args) },
   { name: "doc tests", run: runDocTests },
   { name: `coverage ≥ ${MINIMUM_COVERAGE} %`, run: checkCoverage },

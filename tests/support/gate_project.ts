@@ -15,6 +15,9 @@ export function readConfig(): Config {
   return JSON.parse(Deno.readTextFileSync(new URL("deno.json", root)));
 }
 
+/** drizzle-kit, in the version that `deno.json` names. */
+export const DRIZZLE_KIT: string = readConfig().imports["drizzle-kit"]!;
+
 /** Files below a folder of the project, as paths from its top. None where the folder does not exist. */
 export function filesBelow(folder: string, extension: string): string[] {
   const found: string[] = [];
