@@ -29,7 +29,7 @@ export interface Shape {
 /** Plays sessions on the real breaker, the model beside it. */
 export function check(
   shape: Shape,
-  ground: (clock: FakeClock, session: Session) => Ground,
+  ground: (clock: FakeClock, session: Session) => Ground | Promise<Ground>,
 ): Promise<void> {
   return verify(shape, (session) => play(session, ground));
 }

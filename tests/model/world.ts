@@ -58,10 +58,10 @@ const OPERATOR = {
 /** Plays a session to its end; throws at the first disagreement. */
 export async function play(
   session: Session,
-  ground: (clock: FakeClock, session: Session) => Ground,
+  ground: (clock: FakeClock, session: Session) => Ground | Promise<Ground>,
 ): Promise<void> {
   const clock = new FakeClock(START);
-  const world = new World(session, ground(clock, session), clock);
+  const world = new World(session, await ground(clock, session), clock);
   // The jitter of back-offs comes from here: the same session must go the same way again.
   const { random } = Math;
   Math.random = seeded(session.faults);

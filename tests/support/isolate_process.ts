@@ -32,6 +32,13 @@ const STORES: Record<string, (where: string) => Promise<Store>> = {
     const { upstash } = await import("@fuse/edge/upstash");
     return upstash(JSON.parse(where));
   },
+  /** The url of a database with the schema in it. */
+  async libsql(where) {
+    const { libsql } = await import("@fuse/edge/libsql");
+    const { createClient } = await import("@libsql/client");
+    // Hundreds of calls of four processes wait for one lock.
+    return libsql({ client: createClient({ url: where }), busyTimeoutMs: 25_000 });
+  },
 };
 
 /** A running one. */
