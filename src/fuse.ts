@@ -16,7 +16,14 @@ import { known, oneOf } from "./options.ts";
 import type { OnStoreError } from "./policy.ts";
 import { type Narrowing, Root, type Shelf } from "./root.ts";
 import { type CircuitSnapshot, toCircuitSnapshot } from "./snapshot.ts";
-import type { CircuitRecord, CircuitState, Clock, ListPage, Store } from "./store.ts";
+import {
+  type CircuitRecord,
+  type CircuitState,
+  type Clock,
+  type ListPage,
+  type Store,
+  together,
+} from "./store.ts";
 import type { Strategy } from "./strategies.ts";
 import { type FuseExport, readExport, toEntry } from "./transfer.ts";
 
@@ -274,12 +281,10 @@ class FuseView implements Fuse {
   }
 
   async flush(): Promise<void> {
-    const sends: Promise<void>[] = [];
-    for (const { unsent } of this.#shelves()) {
-      for (const circuit of unsent) {
-        if (inScope(this.#to, circuit.identity)) sends.push(circuit.flush());
-      }
-    }
+    const sends = this.#shelves().flatMap(({ store, unsent }) => {
+      const circuits = [...unsent].filter(({ identity }) => inScope(this.#to, identity));
+      return together(store, () => circuits.map((circuit) => circuit.flush()));
+    });
     await Promise.all(sends);
     await this.#root.background.settled();
   }
@@ -319,11 +324,15 @@ class FuseView implements Fuse {
       const policy = (key: string) =>
         shelf.circuits.get(key)?.policy ?? root.config(identify(shelf.name, key).name).policy;
       const shape = (key: string) => policy(key).shape;
+      // A store that is written to meanwhile may list a circuit twice.
+      const seen = new Set<string>();
       let cursor: string | null = null;
       do {
         const request = { cursor, limit: 100, at: root.clock(), shape };
         const page: ListPage = await shelf.guard.run("list", () => shelf.store.list(request));
         for (const record of page.records) {
+          if (seen.has(record.key)) continue;
+          seen.add(record.key);
           const identity = identify(shelf.name, record.key);
           const { snapshot: s } = record;
           const laid = shelf.circuits.get(record.key)?.lay(s) ?? s;

@@ -251,7 +251,7 @@ export interface ListRequest {
 
 /** A page of records. */
 export interface ListPage {
-  /** In no particular order. */
+  /** In no particular order. One that is written to meanwhile may come again in a later page. */
   readonly records: readonly CircuitRecord[];
   /** Where to go on; `null`: that was all. */
   readonly cursor: string | null;
@@ -293,8 +293,6 @@ export interface Changed extends Answer {
  * What every driver implements. Four primitives (`read`, `record`, `acquire`, `transition`), each
  * atomic and one round trip, and what operators need. Prove yours with `storeContract` of
  * `@fuse/edge/testing`.
- *
- * Calls made in one turn of the event loop may be gathered into one trip.
  */
 export interface Store {
   /** The driver's name, for messages. */
@@ -357,6 +355,12 @@ export interface Store {
   restore(key: string, request: RestoreRequest): Awaitable<Changed>;
   /** A page of all circuits. Never on the call path. */
   list(request: ListRequest): Awaitable<ListPage>;
+  /**
+   * Runs `work`, which awaits nothing, and may send what it asks of the store as one trip. Each
+   * request is answered, and may fail, for itself. Nothing is held back for what is asked later: on
+   * a Worker that may be another request's, which must not be waited for.
+   */
+  together?<T>(work: () => T): T;
   /** The trail, latest first. A store with `traits.audited` offers it. */
   history?(query: EventQuery & { readonly key?: string }): AsyncIterable<StoredEvent>;
   /**
@@ -373,6 +377,11 @@ export const TOTALS_ONLY: number = -1;
 
 /** How long a store remembers the id of a request, in ms. */
 export const ID_MEMORY_MS: number = 60_000;
+
+/** Asks a store for several things at once, in one trip where it can. */
+export function together<T>(store: Store, work: () => T): T {
+  return store.together === undefined ? work() : store.together(work);
+}
 
 /** What a store answers of a circuit that it does not hold: closed, never seen a call. */
 export function absentSnapshot(now: number): Snapshot {
@@ -399,6 +408,23 @@ export function absentSnapshot(now: number): Snapshot {
     now,
   };
 }
+
+/** The fields of a Snapshot that are times, in ms. */
+export const SNAPSHOT_TIMES: readonly [
+  "openedAt",
+  "openUntil",
+  "closedAt",
+  "lastFailureAt",
+  "lastSuccessAt",
+] = ["openedAt", "openUntil", "closedAt", "lastFailureAt", "lastSuccessAt"];
+
+/** The fields of a Snapshot that are counts. */
+export const SNAPSHOT_COUNTS: readonly [
+  "generation",
+  "reopenCount",
+  "consecutiveFailures",
+  "consecutiveSuccesses",
+] = ["generation", "reopenCount", "consecutiveFailures", "consecutiveSuccesses"];
 
 /** A Snapshot of its own, for whoever keeps it. Field by field: a live record has more to it. */
 export function copySnapshot(s: Snapshot): Snapshot {

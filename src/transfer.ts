@@ -7,7 +7,14 @@
 
 import { type CircuitIdentity, fromKey, identify, isName, toKey } from "./key.ts";
 import { received } from "./options.ts";
-import { absentSnapshot, type CircuitRecord, type OverrideRecord, type Snapshot } from "./store.ts";
+import {
+  absentSnapshot,
+  type CircuitRecord,
+  type OverrideRecord,
+  type Snapshot,
+  SNAPSHOT_COUNTS,
+  SNAPSHOT_TIMES,
+} from "./store.ts";
 
 /** What `exportState` gives: plain JSON. */
 export interface FuseExport {
@@ -25,13 +32,6 @@ export interface Imported {
   readonly record: CircuitRecord;
 }
 
-const TIMES = ["openedAt", "openUntil", "closedAt", "lastFailureAt", "lastSuccessAt"] as const;
-const COUNTS = [
-  "generation",
-  "reopenCount",
-  "consecutiveFailures",
-  "consecutiveSuccesses",
-] as const;
 const STATES = ["CLOSED", "OPEN", "HALF_OPEN"];
 const OVERRIDES = ["forced_open", "forced_closed", "disabled", "metrics_only"];
 const IDENTITY = ["store", "name", "context", "boundary"] as const;
@@ -44,10 +44,10 @@ export function toEntry(
 ): Record<string, unknown> {
   const entry: Record<string, unknown> = {};
   for (const field of IDENTITY) entry[field] = identity[field];
-  for (const field of ["state", "reason", "policyHash", ...COUNTS] as const) {
+  for (const field of ["state", "reason", "policyHash", ...SNAPSHOT_COUNTS] as const) {
     entry[field] = s[field];
   }
-  for (const field of TIMES) entry[field] = shift(s[field], -offset);
+  for (const field of SNAPSHOT_TIMES) entry[field] = shift(s[field], -offset);
   const { totals, sinceClosed, override } = s;
   return {
     ...entry,
@@ -113,8 +113,8 @@ function readEntry(entry: Record<string, unknown>, path: string): Imported {
     sinceClosed: counts(entry, "sinceClosed", ["successes", "failures", "slow"], path),
     override: override === null ? null : readOverride(object(override, `${path}.override`), path),
   };
-  for (const field of TIMES) snapshot[field] = time(entry[field], `${path}.${field}`);
-  for (const field of COUNTS) snapshot[field] = count(entry[field], `${path}.${field}`);
+  for (const field of SNAPSHOT_TIMES) snapshot[field] = time(entry[field], `${path}.${field}`);
+  for (const field of SNAPSHOT_COUNTS) snapshot[field] = count(entry[field], `${path}.${field}`);
   if (snapshot.state === "OPEN" && snapshot.openUntil === null) {
     refuse(`${path}.openUntil`, "a time while OPEN", null);
   }

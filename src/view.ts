@@ -42,6 +42,7 @@ import {
   type Recorded,
   type Snapshot,
   type Store,
+  together,
   TOTALS_ONLY,
   withoutExpiredOverride,
 } from "./store.ts";
@@ -364,13 +365,15 @@ export class View extends Circuit {
 
   /** Sends all that is not under way, in this very turn. */
   async #sendAll(now: number): Promise<void> {
-    const sends: Promise<void>[] = [];
-    for (const parcel of this.#outbox.take(now, this.#guard.timeoutMs)) {
+    const parcels = this.#outbox.take(now, this.#guard.timeoutMs).filter((parcel) => {
       const { sentAt } = parcel;
-      if (sentAt !== null && now - sentAt > GIVE_UP_MS) this.#giveUp(parcel);
-      else sends.push(this.#send(parcel, null, null));
-    }
-    await Promise.all(sends);
+      const keeps = sentAt === null || now - sentAt <= GIVE_UP_MS;
+      if (!keeps) this.#giveUp(parcel);
+      return keeps;
+    });
+    await Promise.all(
+      together(this.store, () => parcels.map((parcel) => this.#send(parcel, null, null))),
+    );
   }
 
   /** Sends one parcel; the same id every time, so that a lost answer does not make it count twice. Never rejects. */

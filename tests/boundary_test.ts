@@ -4,6 +4,7 @@ import { deno, filesBelow, readConfig, root } from "./support/gate_project.ts";
 /** What each entry point may bring with it from npm, whole packages by name. */
 const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   ".": [],
+  "./upstash": ["@upstash/redis"],
   "./hono": ["hono"],
   "./libsql": ["@libsql/client", "drizzle-orm"],
   "./migrations": [],

@@ -1,20 +1,9 @@
-import fc from "fast-check";
 import { memory } from "@fuse/edge";
-import { chaos, type FakeClock } from "@fuse/edge/testing";
+import { chaos } from "@fuse/edge/testing";
 import type { Store } from "../src/store.ts";
-import { print, type Session, sessions } from "./model/commands.ts";
 import { race } from "./model/race.ts";
+import { check, verify } from "./model/verify.ts";
 import { watched } from "./model/watched.ts";
-import { type Ground, play } from "./model/world.ts";
-
-/**
- * The same sessions each time, so that a red gate is red for all. `MODEL_SEED=random` (or a number)
- * and `MODEL_RUNS=5000` look further; a failure prints seed and path, which replay it when given as
- * `MODEL_SEED` and `MODEL_PATH`.
- */
-const SEED = seedOf(Deno.env.get("MODEL_SEED"));
-const RUNS = Number(Deno.env.get("MODEL_RUNS") ?? 300);
-const PATH = Deno.env.get("MODEL_PATH");
 
 Deno.test("CircuitBreaker() agrees with the model when isolates share a memory store", async () => {
   await check({ alone: false, clockGoesBack: true }, (clock) => ({
@@ -76,38 +65,6 @@ for (const consistency of ["eventual", "strong"] as const) {
     const shape = { alone: false, clockGoesBack: false };
     await verify(shape, (session) => race(session, consistency));
   });
-}
-
-function check(
-  shape: { alone: boolean; clockGoesBack: boolean },
-  ground: (clock: FakeClock, session: Session) => Ground,
-): Promise<void> {
-  return verify(shape, (session) => play(session, ground));
-}
-
-function verify(
-  shape: { alone: boolean; clockGoesBack: boolean },
-  run: (session: Session) => Promise<void>,
-): Promise<void> {
-  const property = fc.asyncProperty(sessions({ maxCommands: 100, ...shape }), async (session) => {
-    try {
-      await run(session);
-    } catch (error) {
-      const what = error instanceof Error ? error.message : String(error);
-      throw new Error(`${what}\n${print(session)}`, { cause: error });
-    }
-  });
-  return fc.assert(property, {
-    seed: SEED,
-    numRuns: RUNS,
-    includeErrorInReport: true,
-    ...(PATH === undefined ? {} : { path: PATH }),
-  });
-}
-
-function seedOf(given: string | undefined): number {
-  if (given === "random") return Math.floor(Math.random() * 2 ** 31);
-  return given === undefined ? 20_251_123 : Number(given);
 }
 
 /** One store that stands for another until it is healed. */

@@ -29,6 +29,7 @@ Deno.test("the README names every option, method, event and fault", async () => 
       "Permit",
     ]),
     ...await membersOf("src/testing/mod.ts", ["Faults", "FakeClock"]),
+    ...await membersOf("drivers/upstash.ts", ["UpstashSettings"]),
   ];
   const unnamed = members.filter(({ name }) => !new RegExp(`\\b${name}\\b`).test(readme));
   assertEquals(unnamed.map(({ of, name }) => `${of}.${name}`), []);

@@ -1,6 +1,6 @@
 /** Whole records: what is listed, and what is restored. */
 
-import type { CircuitRecord, Segment } from "../store.ts";
+import { type CircuitRecord, type Segment, together } from "../store.ts";
 import {
   COOLDOWN_MS,
   equal,
@@ -36,6 +36,39 @@ export const RECORDS: readonly Scenario[] = [
           );
         }
       }
+    },
+  },
+  {
+    name: "together() answers each request for itself, and holds back none that comes later",
+    async run(subject) {
+      const { store } = subject;
+      const circuits = Array.from({ length: 5 }, () => subject.another());
+      const all = <T>(work: () => T): T => together(store, work);
+      const answers = await Promise.all(
+        all(() => circuits.map((circuit, i) => circuit.record({ successes: i + 1 }))),
+      );
+      for (const [i, { current, snapshot }] of answers.entries()) {
+        equal(current, true, `whether outcome ${i} is current`);
+        equal(snapshot.totals.successes, i + 1, `the lifetime successes of circuit ${i}`);
+      }
+      const [, inner, alone] = await Promise.all([
+        all(() => circuits[0]!.record({ failures: 1 })),
+        all(() => all(() => circuits[0]!.record({ failures: 1 }))),
+        circuits[1]!.record({ failures: 1 }),
+      ]);
+      equal(inner.current, true, "whether one within another is answered");
+      equal(alone.snapshot.totals.failures, 1, "the failures of one asked beside them");
+      equal(all(() => 42), 42, "what work gave that asks nothing");
+      let thrown: unknown;
+      try {
+        all(() => {
+          throw new Error("work");
+        });
+      } catch (error) {
+        thrown = error;
+      }
+      ok(thrown instanceof Error && thrown.message === "work", "what work throws is thrown");
+      equal((await circuits[0]!.read()).totals.failures, 2, "the failures counted in the end");
     },
   },
   {

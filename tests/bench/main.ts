@@ -18,6 +18,7 @@ const SECTIONS: Record<string, () => Promise<{ section: Section }>> = {
   memory: () => import("./memory.ts"),
   size: () => import("./size.ts"),
   remote: () => import("./remote.ts"),
+  upstash: () => import("./upstash.ts"),
   libsql: () => import("./libsql.ts"),
   trail: () => import("./trail.ts"),
 };

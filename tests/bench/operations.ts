@@ -21,6 +21,9 @@ import { budget, integer, type Table } from "./table.ts";
 /** Makes a store that has seen nothing, on this clock. */
 export type MakeStore = (clock: Clock) => Store;
 
+/** Counts so far, where the store is a real server: what tables call them, and how many. */
+export type Meter = () => Promise<Readonly<Record<string, number>>>;
+
 /** Callers that meet one trial under way. */
 const REFUSED = 10;
 
@@ -29,17 +32,22 @@ export async function operationsTable(
   title: string,
   makeStore: MakeStore,
   quick: boolean,
+  meter: Meter = () => Promise.resolve({}),
 ): Promise<Table> {
   const seconds = quick ? 10 : 60;
   const rows: string[][] = [];
+  const counted = Object.keys(await meter());
   for (const consistency of ["eventual", "strong"] as const) {
-    const bench = { makeStore, consistency };
+    const bench = { makeStore, consistency, meter };
     const add = (name: string, tally: Tally, limits: Limits) =>
-      rows.push(toRow(consistency, name, tally, limits));
+      rows.push(toRow(consistency, name, tally, limits, counted));
     add("CLOSED, 100 calls/s", await closed(bench, seconds, 0), { blocking: [0, 2], ...RARE });
     add("CLOSED, 100 calls/s, 5 % fail", await closed(bench, seconds, 0.05), {
       blocking: [0, 2],
       ...RARE,
+    });
+    add("CLOSED, a failure among them", await failures(bench, quick ? 50 : 500), {
+      blocking: [0, 2],
     });
     add("CLOSED, 1 call/s", await closed(bench, seconds, 0, 1), { blocking: [0, 2] });
     add("OPEN, 100 calls/s", await open(bench, seconds), { blocking: [0, 1], ...RARE });
@@ -63,6 +71,7 @@ export async function operationsTable(
       "record",
       "acquire",
       "transition",
+      ...counted,
       "budget",
     ],
     rows,
@@ -83,10 +92,60 @@ type Consistency = "eventual" | "strong";
 interface Bench {
   readonly makeStore: MakeStore;
   readonly consistency: Consistency;
+  readonly meter: Meter;
 }
 
-function toRow(consistency: Consistency, name: string, tally: Tally, limits: Limits): string[] {
-  const perCall = (count: number) => (count / tally.calls).toFixed(2).replace(/\.00$/, "");
+/** Round trips, and what they cost the server, of an isolate that makes so many calls a second. */
+export async function ratesTable(
+  title: string,
+  makeStore: MakeStore,
+  quick: boolean,
+  meter: Meter,
+): Promise<Table> {
+  const counted = Object.keys(await meter());
+  const rows: string[][] = [];
+  for (const consistency of ["eventual", "strong"] as const) {
+    for (const callsPerSecond of [0.05, 1, 10, 100]) {
+      for (const failureRate of [0, 0.05]) {
+        const calls = (quick ? 200 : 1_000) * Math.max(1, callsPerSecond / 10);
+        const bench = { makeStore, consistency, meter };
+        const tally = await closed(bench, calls / callsPerSecond, failureRate, callsPerSecond);
+        rows.push([
+          `${callsPerSecond} calls/s`,
+          consistency,
+          `${failureRate * 100} %`,
+          integer(tally.calls),
+          perCall(tally, tally.blocking),
+          perCall(tally, tally.all - tally.blocking),
+          ...counted.map((name) => perCall(tally, tally.metered[name] ?? 0)),
+          ...counted.map((name) => ((tally.metered[name] ?? 0) / tally.kinds.record).toFixed(2)),
+        ]);
+      }
+    }
+  }
+  return {
+    title,
+    columns: [
+      ...["rate", "consistency", "failures", "calls", "blocking", "background"],
+      ...counted.map((name) => `${name}/call`),
+      ...counted.map((name) => `${name}/record`),
+    ],
+    rows,
+    notes: ["Of one isolate, by its own rate: CLOSED, virtual time, one call after the other."],
+  };
+}
+
+function perCall({ calls }: Tally, count: number): string {
+  return (count / calls).toFixed(2).replace(/\.00$/, "");
+}
+
+function toRow(
+  consistency: Consistency,
+  name: string,
+  tally: Tally,
+  limits: Limits,
+  counted: readonly string[],
+): string[] {
   const background = tally.all - tally.blocking;
   const allowed = limits.blocking[consistency === "eventual" ? 0 : 1];
   const verdicts = [`blocking ${budget(tally.blocking / tally.calls, allowed)}`];
@@ -97,9 +156,10 @@ function toRow(consistency: Consistency, name: string, tally: Tally, limits: Lim
     name,
     consistency,
     integer(tally.calls),
-    perCall(tally.blocking),
-    perCall(background),
-    ...KINDS.map((kind) => perCall(tally.kinds[kind])),
+    perCall(tally, tally.blocking),
+    perCall(tally, background),
+    ...KINDS.map((kind) => perCall(tally, tally.kinds[kind])),
+    ...counted.map((name) => perCall(tally, tally.metered[name] ?? 0)),
     verdicts.join(", "),
   ];
 }
@@ -121,6 +181,22 @@ async function closed(
     // Spread evenly, never two in a row: the circuit must stay closed.
     const fails = failureRate > 0 && i % Math.round(1 / failureRate) === 0;
     await call(fails ? fail : succeed, tally);
+  }
+  await expectState(breaker, "CLOSED");
+  return tally;
+}
+
+/** A failure after every ten successes, by itself. */
+async function failures(bench: Bench, count: number): Promise<Tally> {
+  const { clock, breaker, call } = setUp(bench);
+  const tally = new Tally();
+  for (let i = 0; i < count; i++) {
+    for (let success = 0; success < 10; success++) {
+      clock.advance(10);
+      await call(succeed, new Tally());
+    }
+    clock.advance(10);
+    await call(fail, tally);
   }
   await expectState(breaker, "CLOSED");
   return tally;
@@ -186,14 +262,18 @@ class Tally {
     transition: 0,
     other: 0,
   };
+  readonly metered: Record<string, number> = {};
 }
 
-function setUp({ makeStore, consistency }: Bench, policy: CircuitOptions = {}) {
+function setUp({ makeStore, consistency, meter }: Bench, policy: CircuitOptions = {}) {
   const clock = new FakeClock();
   const { store, operations, quiet } = observe(makeStore(clock.now));
   const fuse = createFuse({ stores: { remote: store }, clock: clock.now });
   const breaker = fuse.make("api", { ...consecutive, ...policy, consistency });
+  let before: Readonly<Record<string, number>> | null = null;
   const call = async (fn: Work, tally: Tally) => {
+    // What others have asked since is not this call's.
+    if (before === null || operations.length > 0) before = await meter();
     operations.length = 0;
     await breaker.tryCall(fn);
     tally.calls++;
@@ -201,6 +281,13 @@ function setUp({ makeStore, consistency }: Bench, policy: CircuitOptions = {}) {
     await quiet();
     tally.all += operations.length;
     for (const { kind } of operations) tally.kinds[kind]++;
+    if (operations.length === 0) return;
+    const after = await meter();
+    for (const [name, count] of Object.entries(after)) {
+      tally.metered[name] = (tally.metered[name] ?? 0) + count - before[name]!;
+    }
+    before = after;
+    operations.length = 0;
   };
   const besideTrial = async (during: () => Promise<void>) => {
     const begun = Promise.withResolvers<void>();

@@ -37,7 +37,9 @@ export interface Ground {
    * which goes by its view agrees as well.
    */
   readonly settle?: boolean;
-  /** Deadline of an operation, for a store that takes real time. */
+  /** Resolves once nothing is under way to a real store: minutes must not pass meanwhile. */
+  quiet?(): Promise<void>;
+  /** How long isolates wait for the store, in real ms. */
   readonly storeTimeoutMs?: number;
   /** Ends all faults. */
   heal?(): void;
@@ -56,10 +58,10 @@ const OPERATOR = {
 /** Plays a session to its end; throws at the first disagreement. */
 export async function play(
   session: Session,
-  ground: (clock: FakeClock, session: Session) => Ground,
+  ground: (clock: FakeClock, session: Session) => Ground | Promise<Ground>,
 ): Promise<void> {
   const clock = new FakeClock(START);
-  const world = new World(session, ground(clock, session), clock);
+  const world = new World(session, await ground(clock, session), clock);
   // The jitter of back-offs comes from here: the same session must go the same way again.
   const { random } = Math;
   Math.random = seeded(session.faults);
@@ -282,6 +284,7 @@ class World {
 
   async #rest(): Promise<void> {
     if (this.#ground.settle === true) await settled();
+    await this.#ground.quiet?.();
   }
 
   #step(ms: number): void {
@@ -315,8 +318,8 @@ class World {
     const fuse = createFuse({
       stores: { main: this.#ground.store },
       clock: this.#clock.now,
-      storeTimeoutMs: this.#ground.storeTimeoutMs,
       strategies: STRATEGY_OF_THE_USER,
+      storeTimeoutMs: this.#ground.storeTimeoutMs,
     });
     const number = this.#booted++;
     fuse.on("*", (event) => this.#ear.hear(number, event));

@@ -46,7 +46,11 @@ export interface Finished {
  */
 export async function deno(
   args: readonly string[],
-  { show = false, deadlineMs = 300_000 }: { show?: boolean; deadlineMs?: number } = {},
+  { show = false, deadlineMs = 300_000, env = {} }: {
+    show?: boolean;
+    deadlineMs?: number;
+    env?: Readonly<Record<string, string>>;
+  } = {},
 ): Promise<Finished> {
   const deadline = new AbortController();
   const timer = setTimeout(() => deadline.abort(), deadlineMs);
@@ -59,7 +63,7 @@ export async function deno(
       stdout: output,
       stderr: output,
       signal: deadline.signal,
-      ...(show ? {} : { env: { NO_COLOR: "1" } }),
+      env: show ? env : { NO_COLOR: "1", ...env },
     }).output();
     const ok = ended.success;
     const late = deadline.signal.aborted ? `\nEnded: it took longer than ${deadlineMs} ms` : "";

@@ -24,6 +24,9 @@ globalThis.AbortController = class {
 const { backoff, createFuse, memory } = await import(
   import.meta.resolve("@fuse/edge")
 ) as typeof import("@fuse/edge");
+const { upstash } = await import(
+  import.meta.resolve("@fuse/edge/upstash")
+) as typeof import("@fuse/edge/upstash");
 const { createSchema, libsql } = await import(
   import.meta.resolve("@fuse/edge/libsql")
 ) as typeof import("@fuse/edge/libsql");
@@ -36,7 +39,12 @@ const database = libsql({
   schema: createSchema({ prefix: "app_" }),
 });
 const fuse = createFuse({
-  stores: { array: memory(), small: memory({ maxCircuits: 10 }), database },
+  stores: {
+    array: memory(),
+    small: memory({ maxCircuits: 10 }),
+    cache: upstash({ url: "https://eu1.upstash.io", token: "token" }),
+    database,
+  },
   default: "array",
   defaults: { cooldownMs: backoff({ baseMs: 100, jitter: 0.5 }) },
   circuits: { "payments-*": { strategy: ["rolling_window", "slow_calls"], slowCallMs: 500 } },
@@ -51,6 +59,7 @@ const breaker = fuse
   .with(null)
   .make("payments-eu", { callTimeoutMs: 1000, ignore: [TypeError], fallback: () => null });
 breaker.wrap(() => 1);
+for (const store of ["cache", "database"]) fuse.store(store).make("payments-eu");
 if (typeof fuse.fetch !== "function" || typeof breaker.fetch !== "function") {
   throw new TypeError("Cannot find the guarded fetch");
 }

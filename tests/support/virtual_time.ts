@@ -49,6 +49,13 @@ export function settled(): Promise<void> {
   });
 }
 
+/** A seed for {@linkcode seeded}: from `SEED`, else drawn. Printed, so that a failure can be had again. */
+export function newSeed(): number {
+  const seed = Number(Deno.env.get("SEED") ?? crypto.getRandomValues(new Uint32Array(1))[0]!);
+  console.log(`seed ${seed}`);
+  return seed;
+}
+
 /** Numbers in [0, 1), the same for the same seed (mulberry32). */
 export function seeded(seed: number): () => number {
   let state = seed >>> 0;

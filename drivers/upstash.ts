@@ -1,0 +1,237 @@
+/**
+ * The cache role: circuits in Redis, over Upstash's REST interface. One circuit is four hashes,
+ * `<prefix>:<key>:state`, `:metrics`, `:failures` and `:successes`; every operation on it is one run
+ * of one script, and one request.
+ *
+ * ```ts
+ * import { createFuse } from "@fuse/edge";
+ * import { upstash } from "@fuse/edge/upstash";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const fuse = createFuse({
+ *   stores: {
+ *     cache: upstash({
+ *       url: Deno.env.get("UPSTASH_REDIS_REST_URL") ?? "",
+ *       token: Deno.env.get("UPSTASH_REDIS_REST_TOKEN") ?? "",
+ *     }),
+ *   },
+ * });
+ * assertEquals(await fuse.make("external-api").call(() => "fine"), "fine");
+ * await fuse.flush();
+ * ```
+ *
+ * @module
+ */
+
+import { newId } from "../src/circuit.ts";
+import { check, known, refuse } from "../src/options.ts";
+import type {
+  Acquired,
+  AcquireRequest,
+  Answer,
+  Changed,
+  CircuitRecord,
+  Clock,
+  ListPage,
+  ListRequest,
+  OverrideRequest,
+  Recorded,
+  RestoreRequest,
+  Shape,
+  Snapshot,
+  Store,
+  StoreRequest,
+  Tally,
+  TransitionRequest,
+} from "../src/store.ts";
+import { Scripts, type UpstashSource } from "./upstash_client.ts";
+import {
+  contentsOf,
+  overrideOf,
+  parseReply,
+  quoted,
+  recordOf,
+  type Reply,
+  snapshotOf,
+} from "./upstash_fields.ts";
+
+export type { RedisLike, RedisPipelineLike, UpstashSource } from "./upstash_client.ts";
+
+/** Options of {@linkcode upstash}: a client, or what one is made of, and settings of the store. */
+export type UpstashOptions = UpstashSource & UpstashSettings;
+
+/** Settings of an {@linkcode upstash} store. */
+export interface UpstashSettings {
+  /**
+   * What all keys begin with, before a colon. 1–200 characters. Stores with different prefixes
+   * share nothing, but no prefix may be another one followed by a colon and the name of a circuit.
+   *
+   * @default {"circuit_breaker"}
+   */
+  prefix?: string | undefined;
+  /**
+   * For how long a circuit without traffic is kept, in ms. A positive integer. An open circuit is
+   * kept so long past its cooldown, and one under an override past the override's end.
+   *
+   * @default {2_592_000_000}
+   */
+  ttlMs?: number | undefined;
+  /** The store's clock, in ms, for tests. Left out, it is the server's. */
+  clock?: Clock | undefined;
+}
+
+/**
+ * Keeps circuits in Redis, for all isolates that use the same database. One request an operation,
+ * and five commands of Redis in a usual one. Makes no request before the first operation.
+ *
+ * @param options See {@linkcode UpstashOptions}.
+ * @returns A store for `createFuse({ stores: { cache: upstash(…) } })`.
+ * @throws {RangeError | TypeError} Naming the option, what came and what is allowed.
+ */
+export function upstash(options: UpstashOptions): Store {
+  return new UpstashStore(options);
+}
+
+const SUBJECT = "upstash store";
+const PARTS = ["state", "metrics", "failures", "successes"];
+
+class UpstashStore implements Store {
+  readonly name = "upstash";
+  readonly traits = { persistent: true, shared: true, audited: false } as const;
+  readonly #scripts: Scripts;
+  readonly #prefix: string;
+  readonly #ttlMs: string;
+  readonly #clock: Clock | undefined;
+
+  constructor(options: UpstashOptions) {
+    known(SUBJECT, options, ["redis", "url", "token", "prefix", "ttlMs", "clock"]);
+    const { prefix = "circuit_breaker", clock } = options;
+    if (typeof prefix !== "string" || prefix === "" || prefix.length > 200) {
+      refuse(SUBJECT, "prefix", "a text of 1-200 characters", prefix);
+    }
+    if (clock !== undefined && typeof clock !== "function") {
+      refuse(SUBJECT, "clock", "a function", clock);
+    }
+    this.#prefix = prefix;
+    this.#ttlMs = String(check(SUBJECT, "ttlMs", options.ttlMs, 30 * 86_400_000));
+    this.#clock = clock;
+    this.#scripts = new Scripts(SUBJECT, options);
+  }
+
+  together<T>(work: () => T): T {
+    return this.#scripts.together(work);
+  }
+
+  async read(
+    key: string,
+    request: { readonly shape: Shape; readonly at: number },
+  ): Promise<Snapshot> {
+    const reply = await this.#run("read", key, { ...request, id: "-" }, []);
+    return snapshotOf(reply, request.shape);
+  }
+
+  async record(key: string, tally: Tally): Promise<Recorded> {
+    const { epoch, generation, successes, failures, rejected, slow, ageMs } = tally;
+    const { ok: current, ...answer } = await this.#change("record", key, tally, [
+      ...[epoch, generation, successes, failures, rejected, slow, ageMs],
+      ...[tally.lease ?? "", tally.policyHash],
+    ]);
+    return { current, ...answer };
+  }
+
+  async acquire(key: string, request: AcquireRequest): Promise<Acquired> {
+    const { token, max, leaseMs, maxCooldownMs } = request;
+    const args = [token, max, leaseMs, maxCooldownMs];
+    const { ok: granted, ...answer } = await this.#change("acquire", key, request, args);
+    return { granted, ...answer };
+  }
+
+  async transition(key: string, request: TransitionRequest): Promise<Changed> {
+    const { to, event, cooldownMs, reason, expected } = request;
+    const { ok: won, ...answer } = await this.#change("transition", key, request, [
+      ...[to, event, cooldownMs, reason],
+      ...(expected === null ? ["", ""] : [expected.epoch, expected.generation]),
+    ]);
+    return { won, ...answer };
+  }
+
+  async override(key: string, request: OverrideRequest): Promise<Changed> {
+    const { kind, until, reason, actor } = request;
+    const args = [kind ?? "", until ?? "", quoted(reason), quoted(actor)];
+    const { ok: won, ...answer } = await this.#change("override", key, request, args);
+    return { won, ...answer };
+  }
+
+  async restore(key: string, request: RestoreRequest): Promise<Changed> {
+    const { record, existing } = request;
+    const args = [existing, record.snapshot.generation, ...contentsOf(record)];
+    const { ok: won, ...answer } = await this.#change("restore", key, request, args);
+    return { won, ...answer };
+  }
+
+  async list({ cursor, limit, at, shape }: ListRequest): Promise<ListPage> {
+    const ends = [`${this.#prefix}:`, ":state"] as const;
+    const match = ends.map((end) => end.replace(/[*?[\]\\]/g, "\\$&")).join("*");
+    const [next, found] = await this.#scripts.ask((redis) =>
+      redis.scan(cursor ?? "0", { match, count: limit })
+    );
+    const keys = [...new Set(found)].map((key) => key.slice(ends[0].length, -ends[1].length));
+    const records = await this.together(() =>
+      Promise.all(keys.map((key) => this.#dump(key, at, shape(key))))
+    );
+    return {
+      records: records.filter((record) => record !== null),
+      cursor: String(next) === "0" ? null : String(next),
+    };
+  }
+
+  /** A whole record; `null` where the key turns out to be somebody else's. */
+  async #dump(key: string, at: number, shape: Shape): Promise<CircuitRecord | null> {
+    try {
+      const reply = await this.#run("dump", key, { at, id: "-", shape }, []);
+      // With a longer prefix it is another store's.
+      const ours = reply.fields?.prefix === String(this.#prefix.length);
+      return ours ? recordOf(key, reply, shape) : null;
+    } catch (error) {
+      if (String(error).includes("WRONGTYPE")) return null;
+      throw error;
+    }
+  }
+
+  async remove(key: string): Promise<boolean> {
+    return await this.#scripts.ask((redis) => redis.del(...this.#keys(key))) > 0;
+  }
+
+  async #change(
+    operation: string,
+    key: string,
+    request: StoreRequest,
+    args: readonly (string | number)[],
+  ): Promise<Answer & { readonly ok: boolean; readonly moved: boolean }> {
+    const reply = await this.#run(operation, key, request, args);
+    const { ok, moved, fields } = reply;
+    const released = fields === null ? null : overrideOf(fields, "released");
+    const snapshot = snapshotOf(reply, request.shape);
+    return { ok, moved, snapshot, released };
+  }
+
+  async #run(
+    operation: string,
+    key: string,
+    { id, at, shape }: StoreRequest,
+    args: readonly (string | number)[],
+  ): Promise<Reply> {
+    const run = {
+      keys: this.#keys(key),
+      args: [
+        ...[operation, at, this.#clock?.() ?? "", id || newId()],
+        ...[shape.windowMs, shape.windowSize, this.#ttlMs, this.#prefix.length, ...args],
+      ].map(String),
+    };
+    return parseReply(await this.#scripts.run(run));
+  }
+
+  #keys(key: string): string[] {
+    return PARTS.map((part) => `${this.#prefix}:${key}:${part}`);
+  }
+}

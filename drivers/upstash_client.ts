@@ -1,0 +1,204 @@
+/**
+ * The way to Redis: which client, how a script gets there, and errors in words of our own.
+ *
+ * @module
+ */
+
+import { Redis } from "@upstash/redis/cloudflare";
+import { received, refuse } from "../src/options.ts";
+import { SCRIPT, SCRIPT_SHA1 } from "./upstash_scripts.ts";
+
+/** What is needed of a Redis client. Every platform's class of `@upstash/redis` has it. */
+export interface RedisLike {
+  /** Runs a script that Redis knows by its hash. */
+  evalsha(sha: string, keys: string[], args: (string | number)[]): Promise<unknown>;
+  /** Runs a script. */
+  eval(script: string, keys: string[], args: (string | number)[]): Promise<unknown>;
+  /** Several commands in one request. */
+  pipeline(): RedisPipelineLike;
+  /** A page of keys. */
+  scan(
+    cursor: string | number,
+    options?: { match?: string; count?: number },
+  ): Promise<[string, string[]]>;
+  /** Deletes keys, and answers how many there were. */
+  del(...keys: string[]): Promise<number>;
+}
+
+/** What is needed of a pipeline. */
+export interface RedisPipelineLike {
+  /** Adds a script that Redis knows by its hash. */
+  evalsha(sha: string, keys: string[], args: (string | number)[]): unknown;
+  /** Sends what was added; with `keepErrors`, answers with `{ result, error }` for each. */
+  exec(options?: { keepErrors?: boolean }): Promise<unknown[]>;
+}
+
+/** Where Redis is. */
+export type UpstashSource =
+  | {
+    /**
+     * A client of yours, or a function that is asked for one at each request. Retries of its own
+     * count nothing twice, but outlast any deadline: `new Redis({ …, retry: { retries: 0 } })`.
+     */
+    redis: RedisLike | (() => RedisLike);
+  }
+  | {
+    /** The database's REST address, `https://…`. */
+    url: string;
+    /** Its token. It appears in no error and no event. */
+    token: string;
+  };
+
+/** How long a request may take that nobody waits for any more: what waits has its own deadline. */
+const REQUEST_TIMEOUT_MS = 10_000;
+
+/** How many runs go into one request: about 50 KB, and some ms of the server's time. */
+const MOST_AT_ONCE = 100;
+
+/** What the script is run with. */
+export interface Run {
+  readonly keys: string[];
+  readonly args: string[];
+}
+
+/** A run that waits to be sent with others. */
+interface Gathered extends Run {
+  resolve(answer: unknown): void;
+  reject(error: unknown): void;
+}
+
+/** Runs the script. */
+export class Scripts {
+  readonly #redis: () => RedisLike;
+  readonly #token: string | undefined;
+  /** There while `together` runs, which awaits nothing. */
+  #gathered: Gathered[] | null = null;
+
+  constructor(subject: string, source: UpstashSource) {
+    this.#redis = clientOf(subject, source);
+    if ("token" in source) this.#token = source.token;
+  }
+
+  /** Sends what is run meanwhile as few requests. */
+  together<T>(work: () => T): T {
+    if (this.#gathered !== null) return work();
+    const gathered: Gathered[] = this.#gathered = [];
+    try {
+      return work();
+    } finally {
+      this.#gathered = null;
+      for (let i = 0; i < gathered.length; i += MOST_AT_ONCE) {
+        this.#sendAll(gathered.slice(i, i + MOST_AT_ONCE));
+      }
+    }
+  }
+
+  /** One request; two where Redis does not know the script yet. */
+  run(run: Run): Promise<unknown> {
+    const gathered = this.#gathered;
+    if (gathered === null) return this.#send(run);
+    return new Promise((resolve, reject) => gathered.push({ ...run, resolve, reject }));
+  }
+
+  /** Asks the client, and says in few words what went wrong. */
+  async ask<T>(ask: (redis: RedisLike) => Promise<T>): Promise<T> {
+    try {
+      return await ask(this.#redis());
+    } catch (error) {
+      throw this.#failure(error);
+    }
+  }
+
+  #send({ keys, args }: Run): Promise<unknown> {
+    return this.ask(async (redis) => {
+      try {
+        return await redis.evalsha(SCRIPT_SHA1, keys, args);
+      } catch (error) {
+        if (!isUnknownScript(error)) throw error;
+        return await redis.eval(SCRIPT, keys, args);
+      }
+    });
+  }
+
+  /** Never rejects: each is told for itself. */
+  async #sendAll(gathered: readonly Gathered[]): Promise<void> {
+    const [first, ...others] = gathered;
+    if (first === undefined) return;
+    if (others.length === 0) return this.#send(first).then(first.resolve, first.reject);
+    try {
+      const answers = await this.ask((redis) => {
+        const pipeline = redis.pipeline();
+        for (const { keys, args } of gathered) pipeline.evalsha(SCRIPT_SHA1, keys, args);
+        return pipeline.exec({ keepErrors: true });
+      });
+      const unknown: Gathered[] = [];
+      for (const [i, run] of gathered.entries()) {
+        const { result, error } = Object(answers[i]) as { result: unknown; error?: string };
+        if (!error) run.resolve(result);
+        else if (isUnknownScript(error)) unknown.push(run);
+        else run.reject(this.#failure(error));
+      }
+      const [teacher, ...rest] = unknown;
+      if (teacher === undefined) return;
+      await this.#send(teacher).then(teacher.resolve, teacher.reject);
+      await this.#sendAll(rest);
+    } catch (error) {
+      for (const { reject } of gathered) reject(error);
+    }
+  }
+
+  /**
+   * A client's own message repeats the command, an unreadable body or an address: names, reasons
+   * and credentials have no business in an event.
+   */
+  #failure(error: unknown): Error {
+    const { name, message = String(error) } = Object(error) as Partial<Error>;
+    const said = name === "UpstashJSONParseError" || message.endsWith("is not a function")
+      ? "the answer is not one of Redis"
+      : message.split(/,? (?:command was|with args)/)[0]!;
+    const words = said.replaceAll(this.#token || "\n", "…").replace(/\/\/[^\s/]*@/g, "//…@");
+    return new Error(`Redis over REST: ${words.slice(0, 200)}`);
+  }
+}
+
+function isUnknownScript(error: unknown): boolean {
+  return String(error instanceof Error ? error.message : error).includes("NOSCRIPT");
+}
+
+function clientOf(subject: string, source: UpstashSource): () => RedisLike {
+  const { redis, url, token } = source as {
+    redis?: RedisLike | (() => RedisLike);
+    url?: unknown;
+    token?: unknown;
+  };
+  if (redis !== undefined) {
+    if (url !== undefined || token !== undefined) {
+      throw new TypeError(`Cannot create ${subject}: "redis" stands in place of "url" and "token"`);
+    }
+    if (typeof redis === "function") return redis;
+    if (typeof redis?.evalsha === "function") return () => redis;
+    const client = "a client of @upstash/redis, or a function that gives one";
+    return refuse(subject, "redis", client, redis);
+  }
+  // What came is not repeated where it may be a secret.
+  const text = (option: string, allowed: string, value: unknown, pattern: RegExp): string => {
+    if (typeof value === "string" && pattern.test(value)) return value;
+    const came = typeof value === "string" ? "another text" : received(value);
+    throw new TypeError(
+      `Cannot create ${subject}: "${option}" must be ${allowed}, received ${came}`,
+    );
+  };
+  const client = new Redis({
+    url: text("url", "an http or https address without credentials", url, /^https?:\/\/[^\s@]+$/),
+    token: text("token", "a text without spaces", token, /^\S+$/),
+    // `false` still sends twice.
+    retry: { retries: 0 },
+    signal: () => AbortSignal.timeout(REQUEST_TIMEOUT_MS),
+    automaticDeserialization: false,
+    responseEncoding: false,
+    // It hands one promise to all who ask in the same turn.
+    enableAutoPipelining: false,
+    enableTelemetry: false,
+  });
+  return () => client;
+}

@@ -1,0 +1,243 @@
+/**
+ * A Redis of a test's own: a real `redis-server` on a free port, which keeps nothing and never outlives
+ * the process that started it.
+ *
+ * Start it at a file's top level with `sharedRedis()`, or inside a test with
+ * `await using redis = await startRedis()`.
+ *
+ * @module
+ */
+import { createClient } from "@redis/client";
+import { findRedis } from "./redis_binary.ts";
+export { redisMissing } from "./redis_binary.ts";
+
+/** What kind of Redis. */
+export interface RedisOptions {
+  /** More configuration: `{ maxmemory: "2mb", "maxmemory-policy": "noeviction" }`. */
+  readonly config?: Readonly<Record<string, string>>;
+}
+
+/** A running Redis. */
+export interface RedisServer extends AsyncDisposable {
+  readonly port: number;
+  /** `redis://127.0.0.1:PORT` */
+  readonly url: string;
+  /** Of the process that runs now. */
+  readonly pid: number;
+  /**
+   * Sends a command over a connection of its own. The answer is raw: a string, a number, `null` or an
+   * array of those. Rejects with what Redis says, and where nobody listens.
+   */
+  command(...args: string[]): Promise<unknown>;
+  /**
+   * How many commands ran so far, those inside of scripts too: what Upstash bills. Those by which tests
+   * look at the server are left out: CLIENT, COMMAND, CONFIG, HELLO, INFO, PING, SCRIPT.
+   */
+  commandCalls(): Promise<number>;
+  /** Makes it hang: connections stand, and nothing is answered. */
+  pause(): void;
+  /** Lets it go on. */
+  resume(): void;
+  /** Ends it at once, as a crash would; `restart()` brings it back. */
+  kill(): Promise<void>;
+  /** Starts it again on the same port, empty. */
+  restart(): Promise<void>;
+  /** Ends it for good. */
+  stop(): Promise<void>;
+}
+
+/** What the tests of a file may do with a Redis that they share: not end it. */
+export type SharedRedis = Omit<RedisServer, "kill" | "restart" | "stop" | keyof AsyncDisposable>;
+
+/** A Redis for all tests of a file, to be called at its top level. Ends with the test process. */
+export function sharedRedis(options?: RedisOptions): Promise<SharedRedis> {
+  return startRedis(options);
+}
+
+/** Starts a Redis, and answers once it does. Throws where none can be had, with what to install. */
+export async function startRedis({ config = {} }: RedisOptions = {}): Promise<RedisServer> {
+  const { path } = await findRedis();
+  const folder = await Deno.makeTempDir({ prefix: "fuse-edge-redis-" });
+  // Its name tells the binary to be a server: see redis_binary.ts.
+  const program = `${folder}/redis-server`;
+  await Deno.symlink(path, program);
+
+  const start = (port: number) => launch(program, folder, port, config);
+  const [port, first] = await onFreePort(start).catch(async (error) => {
+    await Deno.remove(folder, { recursive: true });
+    throw error;
+  });
+
+  let current = first;
+  const abandon = () => {
+    current.signal("SIGKILL");
+    Deno.removeSync(folder, { recursive: true });
+  };
+  globalThis.addEventListener("unload", abandon);
+  let stopping: Promise<void> | undefined;
+  const stop = () =>
+    stopping ??= (async () => {
+      globalThis.removeEventListener("unload", abandon);
+      await current.end();
+      await Deno.remove(folder, { recursive: true });
+    })();
+  return {
+    port,
+    url: `redis://127.0.0.1:${port}`,
+    get pid() {
+      return current.pid;
+    },
+    command: (...args) => send(port, args),
+    commandCalls: async () => sumOfCalls(await send(port, ["INFO", "commandstats"]) as string),
+    pause: () => current.signal("SIGSTOP"),
+    resume: () => current.signal("SIGCONT"),
+    kill: () => current.end(),
+    async restart() {
+      await current.end();
+      current = await start(port);
+    },
+    stop,
+    [Symbol.asyncDispose]: stop,
+  };
+}
+
+/** A port that was free a moment ago may be another's by now: tries some. */
+async function onFreePort(
+  start: (port: number) => Promise<RedisProcess>,
+): Promise<[port: number, running: RedisProcess]> {
+  for (let left = 4;; left--) {
+    const port = freePort();
+    try {
+      return [port, await start(port)];
+    } catch (error) {
+      if (left === 0) throw error;
+    }
+  }
+}
+
+/** Starts Redis, and ends it again where it does not answer. */
+async function launch(...[program, folder, port, config]: Parameters<typeof spawn>) {
+  const running = spawn(program, folder, port, config);
+  if (await answers(running, port)) return running;
+  await running.end();
+  throw new Error(`Cannot start Redis on port ${port}: it does not answer`);
+}
+
+const START_DEADLINE_MS = 20_000;
+const RETRY_MS = 5;
+
+interface RedisProcess {
+  readonly pid: number;
+  readonly ended: boolean;
+  /** To the process, unless it has ended. */
+  signal(name: Deno.Signal): void;
+  /** Kills it, and waits until it is gone. Does nothing the second time. */
+  end(): Promise<void>;
+}
+
+function spawn(
+  program: string,
+  folder: string,
+  port: number,
+  config: Readonly<Record<string, string>>,
+): RedisProcess {
+  const settings = {
+    port: `${port}`,
+    bind: "127.0.0.1",
+    dir: folder,
+    save: "",
+    appendonly: "no",
+    ...config,
+  };
+  const child = new Deno.Command(program, {
+    args: Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]),
+    stdin: "null",
+    stdout: "null",
+    stderr: "null",
+  }).spawn();
+  // When this process is killed, as a runner past its deadline is, the pipe to the watchdog breaks, and it
+  // cleans up.
+  const watchdog = new Deno.Command("sh", {
+    args: ["-c", `read -r _; kill -9 ${child.pid}; rm -rf -- "$1"`, "watchdog", folder],
+    stdin: "piped",
+    stdout: "null",
+    stderr: "null",
+  }).spawn();
+  let ended = false;
+  const exit = child.status.then(() => {
+    ended = true;
+  });
+  // The number of a process that is gone may become another's: no signals once it is known to be.
+  const signal = (name: Deno.Signal) => {
+    try {
+      if (!ended) child.kill(name);
+    } catch (error) {
+      // Deno knew before us that it is gone.
+      if (!(error instanceof TypeError)) throw error;
+    }
+  };
+  let ending: Promise<void> | undefined;
+  return {
+    pid: child.pid,
+    get ended() {
+      return ended;
+    },
+    signal,
+    end: () =>
+      ending ??= (async () => {
+        watchdog.kill("SIGKILL");
+        await watchdog.status;
+        await watchdog.stdin.close().catch(() => {});
+        signal("SIGKILL");
+        await exit;
+      })(),
+  };
+}
+
+/** Whether this very process answers on the port, once that is known. */
+async function answers(running: RedisProcess, port: number): Promise<boolean> {
+  const deadline = Date.now() + START_DEADLINE_MS;
+  while (!running.ended) {
+    try {
+      const info = await send(port, ["INFO", "server"]) as string;
+      // Another Redis may have been faster to take the port.
+      return Number(/^process_id:(\d+)/m.exec(info)?.[1]) === running.pid;
+    } catch {
+      if (Date.now() > deadline) return false;
+    }
+    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+  }
+  return false;
+}
+
+/** A connection for each command: none is left open in a test, whatever becomes of the server. */
+async function send(port: number, args: string[]): Promise<unknown> {
+  const client = createClient({
+    RESP: 2,
+    socket: { host: "127.0.0.1", port, reconnectStrategy: false },
+  });
+  // What goes wrong rejects the call too; an event that nobody hears would throw.
+  client.on("error", () => {});
+  try {
+    await client.connect();
+    return await client.sendCommand(args);
+  } finally {
+    client.destroy();
+  }
+}
+
+const BOOKKEEPING = ["client", "command", "config", "hello", "info", "ping", "script"];
+
+/** Of lines like `cmdstat_config|get:calls=2,usec=…`. */
+function sumOfCalls(stats: string): number {
+  let sum = 0;
+  for (const [, name, calls] of stats.matchAll(/^cmdstat_([^|:]+)[^:]*:calls=(\d+)/gm)) {
+    if (!BOOKKEEPING.includes(name!)) sum += Number(calls);
+  }
+  return sum;
+}
+
+function freePort(): number {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  return listener.addr.port;
+}

@@ -1,0 +1,109 @@
+/**
+ * Traps 34 to 36 over isolates: the store is gone for some of them.
+ *
+ * @module
+ */
+import { assert, assertEquals, assertStrictEquals } from "@std/assert";
+import type { CircuitOptions } from "@fuse/edge";
+import { admits, Boom } from "./setups.ts";
+import { callers, ISOLATES, type SharedWorld, type Trap } from "./shared_world.ts";
+
+/** More in a row than those who see the store ever fail with together, whatever order it hears of them in. */
+const FAILURES = 50;
+const TRIP: CircuitOptions = {
+  failureThreshold: FAILURES,
+  successThreshold: 1,
+  cooldownMs: 60_000,
+};
+
+export const OUTAGES: readonly Trap[] = [
+  {
+    name: "CircuitBreaker() goes on alone when the store is gone, and merges when it is back",
+    async run(world) {
+      const isolates = world.join(TRIP, cutOff);
+      const [failing, ...others] = isolates;
+      await lose(world);
+      const [, far] = world.ways;
+      const asked = far.requests;
+
+      // Trap 35: protected by what it sees itself.
+      const refused = [];
+      for (let i = 0; i < 2 * FAILURES; i++) {
+        const result = await failing!.breaker.tryCall(() => Promise.reject(new Boom()));
+        if (!result.ok && result.rejected) refused.push(i);
+      }
+      assertEquals(refused, Array.from({ length: FAILURES }, (_, i) => i + FAILURES));
+      // Trap 34: whoever calls gets the very result, and the very error, of the call.
+      await callers(others, 25, async (breaker, i) => {
+        const value = i % 2 === 0 ? { i } : new Boom();
+        const work = async () => i % 2 === 0 ? await value : await Promise.reject(value);
+        const result = await breaker.tryCall(work);
+        assertEquals(result.ok, i % 2 === 0);
+        assertStrictEquals(result.ok ? result.value : result.error, value);
+      });
+      // Trap 36: for none of all those calls was the store asked.
+      assertEquals(far.requests, asked);
+      const local = failing!.events.flatMap((e) => "from" in e ? [[e.type, e.local]] : []);
+      assertEquals(local, [["opened", true]]);
+      await world.assertMoves();
+
+      await regain(world);
+      const { state, totals } = await world.stored();
+      // Of 25 calls 13 succeed, on 7 isolates; and one to begin with.
+      const counted = { successes: 1 + 7 * 13, failures: FAILURES + 7 * 12, rejected: FAILURES };
+      assertEquals(totals, { ...counted, slow: 0 });
+      assertEquals(state, "CLOSED");
+      // What it found out stands as long as it said it would; then it follows the store.
+      assertEquals(await admits(failing!.breaker), false);
+      world.clock.advance(60_000);
+      assertEquals(await admits(failing!.breaker), true);
+      await world.assertMoves();
+    },
+  },
+  {
+    name: "CircuitBreaker() opens for those who see the store when it is gone for others",
+    async run(world) {
+      const isolates = world.join(TRIP, cutOff);
+      await lose(world);
+      const [gone, well] = [isolates.slice(0, 4), isolates.slice(4)];
+      await callers(well, 25, (breaker) => breaker.tryCall(() => Promise.reject(new Boom())));
+      await world.flush();
+      assertEquals((await world.stored()).state, "OPEN");
+      assertEquals(
+        await Promise.all(well.map(({ breaker }) => admits(breaker))),
+        Array(4).fill(false),
+      );
+      // They cannot know, and their upstream serves them.
+      const calls = await callers(gone, 25, (breaker) => breaker.tryCall(() => "ran"));
+      assert(calls.every(({ ok }) => ok));
+      await regain(world);
+      // What ended meanwhile feeds totals and nothing else, and all follow the store.
+      const { state, totals, consecutiveFailures } = await world.stored();
+      assertEquals([state, totals.successes], ["OPEN", 1 + 100]);
+      assert(consecutiveFailures >= FAILURES);
+      const after = await Promise.all(isolates.map(({ breaker }) => admits(breaker)));
+      assertEquals(after, Array(ISOLATES).fill(false));
+      await world.assertMoves("opened");
+    },
+  },
+];
+
+/** The first four go by the way that fails. */
+function cutOff(i: number): { way: 0 | 1 } {
+  return { way: i < 4 ? 1 : 0 };
+}
+
+/** All know the circuit; then the store is gone for some, and they have noticed. */
+async function lose(world: SharedWorld): Promise<void> {
+  await world.acquaint();
+  world.ways[1].fault = () => "refuse";
+  await world.sync();
+}
+
+/** It is back, and the time for another try has come. */
+async function regain(world: SharedWorld): Promise<void> {
+  world.ways[1].fault = undefined;
+  // The first interval; nobody has tried since.
+  world.clock.advance(1_000);
+  await world.sync();
+}

@@ -1,0 +1,170 @@
+/**
+ * Upstash's REST API over any Redis, faithful to its documentation:
+ * https://upstash.com/docs/redis/features/restapi
+ *
+ * Left out are RESP2 answers and the streaming endpoints. A command that belongs to a connection, which
+ * a REST request does not have, is refused as Upstash refuses what it does not offer.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { type Context, Hono } from "hono";
+
+/** What runs the commands. Rejects with a `RedisError` where Redis itself says no. */
+export interface Backend {
+  run(command: Argument[]): Promise<Reply>;
+  /** All or none. Replies of commands that failed while it ran are `RedisError`s among the others. */
+  transact(commands: Argument[][]): Promise<Reply[]>;
+}
+
+export type Argument = string | Buffer;
+
+/** A status, a text or bytes, an integer, nothing, an error, or many of those. */
+export type Reply = string | Buffer | number | null | RedisError | Reply[];
+
+/** An error that is Redis's answer. */
+export class RedisError extends Error {}
+
+/** The app. Every route wants the token. */
+export function upstashApp({ token, backend }: { token: string; backend: Backend }): Hono {
+  const app = new Hono();
+  let syncToken = 0;
+
+  app.use(async function authenticate(c, next) {
+    const given = c.req.header("authorization")?.match(/^Bearer (.*)$/i)?.[1];
+    if ((given ?? c.req.query("_token")) !== token) {
+      c.res = c.json({ error: "Unauthorized" }, 401);
+    } else if (!["HEAD", "GET", "POST", "PUT"].includes(c.req.method)) {
+      c.res = c.json({ error: "Method Not Allowed" }, 405);
+    } else {
+      await next();
+      c.header("upstash-sync-token", `${++syncToken}`);
+    }
+  });
+
+  app.all("/pipeline", async (c) => {
+    const answers = [];
+    // One after the other, as a pipeline is not atomic: others' commands may come in between.
+    for (const command of await commandsOf(c)) {
+      try {
+        answers.push({ result: resultOf(await backend.run(sendable(command)), c) });
+      } catch (error) {
+        answers.push({ error: messageOf(error) });
+      }
+    }
+    return c.json(answers);
+  });
+
+  app.all("/multi-exec", async (c) => {
+    const replies = await backend.transact((await commandsOf(c)).map(sendable));
+    return c.json(
+      replies.map((reply) =>
+        reply instanceof RedisError ? { error: reply.message } : { result: resultOf(reply, c) }
+      ),
+    );
+  });
+
+  app.all("*", async (c) => {
+    const [command = []] = await commandsOf(c);
+    return c.json({ result: resultOf(await backend.run(sendable(command)), c) });
+  });
+
+  app.onError((error, c) =>
+    error instanceof RedisError
+      ? c.json({ error: error.message }, 400)
+      : c.json({ error: `ERR internal error: ${error.message}` }, 500)
+  );
+  return app;
+}
+
+/** Which of the API's forms a request has. */
+export type Route = "command" | "pipeline" | "multi-exec" | "path";
+
+/** By the path of a request. */
+export function routeOf(url: URL): Route {
+  if (url.pathname === "/") return "command";
+  if (url.pathname === "/pipeline") return "pipeline";
+  return url.pathname === "/multi-exec" ? "multi-exec" : "path";
+}
+
+/** The commands that a request brings, as it brings them. Throws a `RedisError` where they make no sense. */
+export function parseCommands(url: URL, body: Buffer): unknown[][] {
+  const route = routeOf(url);
+  if (route === "path") return [pathCommand(url, body)];
+  const parsed = parseJson(body);
+  const commands = route === "command" ? [parsed] : parsed;
+  if (!isArrayOf(commands, (command) => isArrayOf(command, () => true))) {
+    throw new RedisError(`ERR failed to parse ${route} request`);
+  }
+  return commands as unknown[][];
+}
+
+/** `/set/foo?EX=100` with body `bar` is `SET foo bar EX 100`. */
+function pathCommand(url: URL, body: Buffer): unknown[] {
+  const segments = url.pathname.slice(1).split("/").map((segment) => {
+    try {
+      return decodeURIComponent(segment);
+    } catch {
+      throw new RedisError("ERR failed to parse path request");
+    }
+  });
+  const parameters = [...url.searchParams].filter(([name]) => name !== "_token")
+    .flatMap(([name, value]) => value === "" ? [name] : [name, value]);
+  return [...segments, ...body.length > 0 ? [body] : [], ...parameters];
+}
+
+async function commandsOf(c: Context): Promise<unknown[][]> {
+  return parseCommands(new URL(c.req.url), Buffer.from(await c.req.arrayBuffer()));
+}
+
+/** Commands whose effect is on a connection, or which wait. */
+const NOT_OFFERED = new Set(
+  ("AUTH BLMOVE BLMPOP BLPOP BRPOP BRPOPLPUSH BZMPOP BZPOPMAX BZPOPMIN CLIENT DISCARD EXEC HELLO MONITOR " +
+    "MULTI PSUBSCRIBE QUIT RESET SELECT SHUTDOWN SSUBSCRIBE SUBSCRIBE UNWATCH WAIT WATCH").split(
+      " ",
+    ),
+);
+
+function sendable(command: unknown[]): Argument[] {
+  if (command.length === 0) throw new RedisError("ERR empty command");
+  const args = command.map((argument): Argument => {
+    if (typeof argument === "string" || Buffer.isBuffer(argument)) return argument;
+    if (typeof argument === "number" || typeof argument === "boolean") return String(argument);
+    if (argument === null) throw new RedisError("ERR null args are not supported");
+    throw new RedisError("ERR failed to parse command: an argument is an object");
+  });
+  const name = String(args[0]).toUpperCase();
+  if (NOT_OFFERED.has(name)) throw new RedisError(`ERR Command is not available: '${name}'`);
+  return args;
+}
+
+/** With `Upstash-Encoding: base64` all but the status "OK" is encoded, at every depth. */
+function resultOf(reply: Reply, c: Context): unknown {
+  const encoding = c.req.header("upstash-encoding") === "base64" ? "base64" : "utf8";
+  if (reply === "OK") return reply;
+  return encoded(reply);
+
+  function encoded(reply: Reply): unknown {
+    if (reply === null || typeof reply === "number") return reply;
+    if (Array.isArray(reply)) return reply.map(encoded);
+    const bytes = reply instanceof RedisError ? Buffer.from(reply.message) : Buffer.from(reply);
+    return bytes.toString(encoding);
+  }
+}
+
+function messageOf(error: unknown): string {
+  if (error instanceof RedisError) return error.message;
+  throw error;
+}
+
+function parseJson(body: Buffer): unknown {
+  try {
+    return JSON.parse(body.toString());
+  } catch {
+    throw new RedisError("ERR failed to parse request: invalid JSON");
+  }
+}
+
+function isArrayOf(value: unknown, is: (item: unknown) => boolean): value is unknown[] {
+  return Array.isArray(value) && value.every(is);
+}

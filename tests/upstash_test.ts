@@ -1,0 +1,446 @@
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { createFuse, type Store } from "@fuse/edge";
+import { FakeClock } from "@fuse/edge/testing";
+import { type RedisLike, upstash, type UpstashOptions } from "@fuse/edge/upstash";
+import { Redis } from "@upstash/redis";
+import { Redis as CloudflareRedis } from "@upstash/redis/cloudflare";
+import { Redis as FastlyRedis } from "@upstash/redis/fastly";
+import { SCRIPT, SCRIPT_SHA1 } from "../drivers/upstash_scripts.ts";
+import type { Tally } from "../src/store.ts";
+import { generate, shorten, TARGET } from "./support/lua.ts";
+import { sharedRedis, startRedis } from "./support/redis_server.ts";
+import { type FaceRequest, startFace } from "./support/upstash_face.ts";
+
+const redis = await sharedRedis();
+const face = await startFace({ redis });
+
+const SHAPE = { windowMs: 120_000, windowSize: 0 };
+const HOUR_MS = 3_600_000;
+let made = 0;
+
+/** A store with a prefix that no other test has. */
+function open(options: Partial<UpstashOptions> = {}) {
+  const prefix = `test-${made++}`;
+  const store = upstash({ url: face.url, token: face.token, prefix, ...options } as UpstashOptions);
+  return { store, prefix: options.prefix ?? prefix };
+}
+
+function record(store: Store, key: string, parts: Partial<Tally> = {}) {
+  return Promise.resolve(store.record(key, {
+    ...{ id: crypto.randomUUID(), at: Date.now(), shape: SHAPE, epoch: "", generation: 0 },
+    ...{ successes: 0, failures: 0, rejected: 0, slow: 0, ageMs: 0, lease: null, policyHash: "p" },
+    ...parts,
+  }));
+}
+
+function read(store: Store, key: string, at = Date.now()) {
+  return Promise.resolve(store.read(key, { at, shape: SHAPE }));
+}
+
+async function keys(pattern = "*"): Promise<string[]> {
+  return (await redis.command("KEYS", pattern) as string[]).sort();
+}
+
+/** How many commands Redis ran meanwhile. */
+async function commandsOf(work: () => Promise<unknown>): Promise<number> {
+  const before = await redis.commandCalls();
+  await work();
+  return await redis.commandCalls() - before;
+}
+
+/** The requests that came meanwhile. */
+async function requestsOf(work: () => Promise<unknown>): Promise<readonly FaceRequest[]> {
+  face.reset();
+  await work();
+  return [...face.log];
+}
+
+Deno.test("SCRIPT_SHA1 is the hash of SCRIPT, which is what `deno task lua` makes", async () => {
+  const digest = await crypto.subtle.digest("SHA-1", new TextEncoder().encode(SCRIPT));
+  assertEquals(
+    Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join(""),
+    SCRIPT_SHA1,
+  );
+  assertEquals(await Deno.readTextFile(TARGET), await generate());
+});
+
+Deno.test("shorten() drops comments, indentation and empty lines, and what does not fit", () => {
+  assertEquals(shorten("-- why\nlocal a = 1 -- one\n\n  return a\n"), "local a = 1\nreturn a");
+  assertThrows(() => shorten("return '`'"), Error, "template literal");
+});
+
+Deno.test("upstash() refuses options, naming the option, what came and what is allowed", () => {
+  const at = { url: "https://eu1.upstash.io", token: "secret-token" };
+  const refused: [unknown, string][] = [
+    [{ ...at, prefix: "" }, '"prefix" must be a text of 1-200 characters, received ""'],
+    [{ ...at, prefix: 7 }, '"prefix" must be a text of 1-200 characters, received 7'],
+    [{ ...at, ttlMs: 0 }, '"ttlMs" must be a positive integer, received 0'],
+    [{ ...at, ttlMs: NaN }, '"ttlMs" must be a positive integer, received NaN'],
+    [{ ...at, clock: 5 }, '"clock" must be a function, received 5'],
+    [{ ...at, ttl: 5 }, 'there is no option "ttl", only redis, url'],
+    [{ token: "t" }, '"url" must be an http or https address without credentials'],
+    [{ url: "ftp://x", token: "t" }, '"url" must be an http or https address'],
+    [{ url: "https://x" }, '"token" must be a text without spaces, received undefined'],
+    [{ url: "https://x", token: "" }, '"token" must be a text without spaces'],
+    [{ redis: {} }, '"redis" must be a client of @upstash/redis, or a function that gives one'],
+    [{ redis: null }, '"redis" must be a client'],
+    [{ ...at, redis: () => {} }, '"redis" stands in place of "url" and "token"'],
+    [undefined, '"options" must be an object, received undefined'],
+  ];
+  for (const [options, message] of refused) {
+    assertThrows(() => upstash(options as UpstashOptions), Error, message);
+  }
+});
+
+Deno.test("upstash() repeats no address with credentials and no token", () => {
+  for (
+    const options of [
+      { url: "https://user:hunter2@eu1.upstash.io", token: "t" },
+      { url: "https://eu1.upstash.io", token: "hunter2 " },
+      { url: "hunter2", token: "t" },
+    ]
+  ) {
+    const error = assertThrows(() => upstash(options));
+    assert(!Deno.inspect(error).includes("hunter2"), String(error));
+  }
+});
+
+Deno.test("upstash() makes no request before the first operation", async () => {
+  const asked = await requestsOf(async () => {
+    const fuse = createFuse({ stores: { cache: open().store } });
+    fuse.make("external-api");
+    await fuse.flush();
+  });
+  assertEquals(asked, []);
+});
+
+Deno.test("upstash() keeps a circuit in the seed's four keys, under the default prefix", async () => {
+  const clock = new FakeClock();
+  const store = upstash({ url: face.url, token: face.token, clock: clock.now });
+  await record(store, "external-api", { successes: 1 });
+  clock.advance(12_000);
+  await record(store, "external-api", { failures: 1 });
+  clock.advance(12_000);
+  await record(store, "external-api", { successes: 1 });
+  assertEquals(await keys("circuit_breaker:*"), [
+    "circuit_breaker:external-api:failures",
+    "circuit_breaker:external-api:metrics",
+    "circuit_breaker:external-api:state",
+    "circuit_breaker:external-api:successes",
+  ]);
+  for (const key of await keys("circuit_breaker:*")) {
+    assertEquals(await redis.command("TYPE", key), "hash");
+    assert(await redis.command("PTTL", key) as number > 29 * 24 * HOUR_MS, key);
+  }
+  assertEquals(await store.remove("external-api"), true);
+  assertEquals(await keys("circuit_breaker:*"), []);
+});
+
+Deno.test("upstash() gives scoped and hostile names keys of their own", async () => {
+  const { store, prefix } = open();
+  const fuse = createFuse({ stores: { cache: store } });
+  const tenant = { type: "tenant", id: "a:b*{}" };
+  await fuse.make("pay:ments").call(() => 1);
+  await fuse.for(tenant).make("pay").call(() => 1);
+  await fuse.boundary(tenant).make("pay").call(() => 1);
+  await fuse.flush();
+  assertEquals(await keys(`${prefix}:*:state`), [
+    `${prefix}:pay%3Aments:state`,
+    `${prefix}:pay:for:tenant:a%3Ab%2A%7B%7D:state`,
+    `${prefix}:pay:in:tenant:a%3Ab%2A%7B%7D:state`,
+  ]);
+});
+
+Deno.test("record() takes one request and five commands in a segment that has begun", async () => {
+  const { store } = open();
+  await record(store, "a", { successes: 1 });
+  // The server's clock may just pass into the next segment: of three, two fall into one.
+  const counts = [];
+  for (let i = 0; i < 3; i++) {
+    let requests: readonly FaceRequest[] = [];
+    counts.push(
+      await commandsOf(async () => {
+        requests = await requestsOf(() => record(store, "a", { successes: 3, failures: 1 }));
+      }),
+    );
+    assertEquals(requests.map(({ route }) => route), ["command"]);
+  }
+  assertEquals(Math.min(...counts), 5);
+});
+
+Deno.test("read() and acquire() of a closed circuit take one request and four commands, and write nothing", async () => {
+  const { store, prefix } = open();
+  const { snapshot } = await record(store, "a", { failures: 1 });
+  const dump = () =>
+    Promise.all(["state", "metrics"].map((p) => redis.command("HGETALL", `${prefix}:a:${p}`)));
+  const before = await dump();
+  const request = { id: "x", at: Date.now(), shape: SHAPE };
+  const trial = { token: "t", max: 1, leaseMs: 1_000, maxCooldownMs: 1_000 };
+  for (
+    const work of [
+      () => read(store, "a"),
+      () => Promise.resolve(store.acquire("a", { ...request, ...trial })),
+    ]
+  ) {
+    assertEquals((await requestsOf(work)).length, 1);
+    assertEquals(await commandsOf(work), 4);
+  }
+  assertEquals(await dump(), before);
+  assertEquals((await read(store, "a")).epoch, snapshot.epoch);
+});
+
+Deno.test("record() sends the script once to a server that does not know it", async () => {
+  const { store } = open();
+  await redis.command("SCRIPT", "FLUSH");
+  const [first, second, third] = await requestsOf(async () => {
+    await record(store, "a", { successes: 1 });
+    await record(store, "a", { successes: 1 });
+  });
+  assertEquals(first?.commands[0]?.[0], "evalsha");
+  assertEquals(second?.commands[0]?.slice(0, 2), ["eval", SCRIPT]);
+  assertEquals(third?.commands[0]?.slice(0, 2), ["evalsha", SCRIPT_SHA1]);
+  assertEquals((await read(store, "a")).totals.successes, 2);
+});
+
+Deno.test("upstash() goes by the server's clock, whatever its callers' clocks show", async () => {
+  const { store } = open();
+  const at = Date.now() - 5 * HOUR_MS;
+  const { snapshot } = await record(store, "a", { at, failures: 1 });
+  assert(Math.abs(snapshot.now - Date.now()) < HOUR_MS, `${snapshot.now}`);
+  assertEquals(snapshot.lastFailureAt, snapshot.now);
+});
+
+Deno.test("upstash() goes by the caller's clock where the server refuses TIME", async () => {
+  await using own = await startRedis();
+  await using ownFace = await startFace({ redis: own });
+  await own.command("ACL", "SETUSER", "default", "-time");
+  const { store } = open({ url: ownFace.url, token: ownFace.token });
+  const at = Date.now() - 5 * HOUR_MS;
+  const { snapshot } = await record(store, "a", { at, failures: 1 });
+  assertEquals([snapshot.now, snapshot.lastFailureAt], [at, at]);
+});
+
+Deno.test("upstash() remembers the ids of a minute, and lets older ones go", async () => {
+  const clock = new FakeClock();
+  const { store, prefix } = open({ clock: clock.now });
+  for (let minute = 0; minute < 6; minute++) {
+    const ids = Array.from({ length: 200 }, (_, i) => `${minute}-${i}`);
+    await Promise.all(ids.map((id) => record(store, "a", { id, successes: 1 })));
+    await Promise.all(ids.map((id) => record(store, "a", { id, successes: 1 })));
+    clock.advance(60_000);
+  }
+  assertEquals((await read(store, "a")).totals.successes, 1_200);
+  const held = await redis.command("HKEYS", `${prefix}:a:metrics`) as string[];
+  const ids = held.filter((field) => field.startsWith("id:"));
+  assert(ids.length >= 200 && ids.length < 600, `${ids.length} ids`);
+});
+
+Deno.test("upstash() keeps an open circuit open when its metrics are evicted", async () => {
+  const { store, prefix } = open();
+  const fuse = createFuse({ stores: { cache: store } });
+  const breaker = fuse.make("a", { failureThreshold: 1, consistency: "strong" });
+  await breaker.tryCall(() => Promise.reject(new Error("down")));
+  await redis.command("DEL", `${prefix}:a:metrics`);
+  assertEquals(await breaker.getState(), "OPEN");
+  assertEquals((await breaker.tryCall(() => 1)).ok, false);
+  await fuse.flush();
+  const { totals, epoch } = await read(store, "a");
+  assertEquals([totals.failures, totals.rejected], [0, 1]);
+  assertEquals(await redis.command("HGET", `${prefix}:a:metrics`, "epoch"), epoch);
+  assert(await redis.command("PTTL", `${prefix}:a:metrics`) as number > 0);
+});
+
+Deno.test("upstash() begins another life when the state is evicted, and drops what it had counted", async () => {
+  const { store, prefix } = open();
+  const { snapshot: before } = await record(store, "a", { failures: 1 });
+  await redis.command("DEL", `${prefix}:a:state`);
+  assertEquals((await read(store, "a")).generation, 0);
+  const { epoch, generation } = before;
+  const late = await record(store, "a", { epoch, generation, failures: 1 });
+  assertEquals(late.current, false);
+  assert(late.snapshot.epoch !== before.epoch);
+  assertEquals([late.snapshot.totals.failures, late.snapshot.consecutiveFailures], [1, 0]);
+});
+
+Deno.test("upstash() takes evicted or foreign segments as absent", async () => {
+  const clock = new FakeClock();
+  const { store, prefix } = open({ clock: clock.now });
+  for (let i = 0; i < 3; i++) {
+    await record(store, "a", { successes: 1, failures: 1 });
+    clock.advance(12_000);
+  }
+  const window = async () => (await record(store, "a", { rejected: 1 })).snapshot.window;
+  assertEquals(await window(), { successes: 3, failures: 3, slow: 0 });
+  await redis.command("DEL", `${prefix}:a:failures`);
+  await redis.command("HSET", `${prefix}:a:successes`, "of", "another:1");
+  // The sum that stands in the metrics is gone by until the next segment: of five, three are left.
+  await record(store, "a", { successes: 1, failures: 1 });
+  clock.advance(12_000);
+  const { snapshot } = await record(store, "a", { successes: 1, failures: 1 });
+  assertEquals(snapshot.window, { successes: 3, failures: 3, slow: 0 });
+  for (const part of ["failures", "successes"]) {
+    assert(await redis.command("PTTL", `${prefix}:a:${part}`) as number > 0, part);
+  }
+});
+
+Deno.test("flush() sends what several circuits have pending as one pipeline", async () => {
+  const { store } = open();
+  const fuse = createFuse({ stores: { cache: store } });
+  const names = ["a", "b", "c", "d", "e"];
+  for (const name of names) await fuse.make(name).call(() => 1);
+  // The first call of each made it known.
+  for (const name of names) await fuse.make(name).call(() => 1);
+  await fuse.flush();
+  for (const name of names) await fuse.make(name).call(() => 1);
+  const asked = await requestsOf(() => fuse.flush());
+  assertEquals(asked.map(({ route }) => route), ["pipeline"]);
+  assertEquals(asked[0]?.commands.map(([name]) => name), names.map(() => "evalsha"));
+  for (const name of names) assertEquals((await read(store, name)).totals.successes, 3, name);
+});
+
+Deno.test("together() sends at most a hundred operations in one request", async () => {
+  const { store } = open();
+  const circuits = Array.from({ length: 250 }, (_, i) => `c${i}`);
+  await record(store, "c0");
+  const asked = await requestsOf(() =>
+    store.together!(() => Promise.all(circuits.map((key) => record(store, key, { successes: 1 }))))
+  );
+  assertEquals(asked.map(({ commands }) => commands.length), [100, 100, 50]);
+  assertEquals((await read(store, "c249")).totals.successes, 1);
+});
+
+Deno.test("together() lets one operation fail without the others", async () => {
+  const { store, prefix } = open();
+  await redis.command("SET", `${prefix}:b:state`, "not ours");
+  const [a, b, c] = await store.together!(() =>
+    Promise.allSettled(["a", "b", "c"].map((key) => record(store, key, { successes: 1 })))
+  );
+  assertEquals([a!.status, b!.status, c!.status], ["fulfilled", "rejected", "fulfilled"]);
+  assert(String((b as PromiseRejectedResult).reason).includes("WRONGTYPE"));
+  assertEquals(await redis.command("GET", `${prefix}:b:state`), "not ours");
+});
+
+Deno.test("together() sends the script once to a server that does not know it", async () => {
+  const { store } = open();
+  await redis.command("SCRIPT", "FLUSH");
+  const asked = await requestsOf(() =>
+    store.together!(() =>
+      Promise.all(["a", "b", "c"].map((key) => record(store, key, { successes: 1 })))
+    )
+  );
+  assertEquals(
+    asked.map(({ commands }) => commands.map(([name]) => name)),
+    [["evalsha", "evalsha", "evalsha"], ["evalsha"], ["eval"], ["evalsha", "evalsha"]],
+  );
+  for (const key of ["a", "b", "c"]) assertEquals((await read(store, key)).totals.successes, 1);
+});
+
+Deno.test("list() goes through the circuits of its own prefix, whatever else is there", async () => {
+  const own = open({ prefix: "list[1]*" });
+  const longer = open({ prefix: "list[1]*:more" });
+  const other = open({ prefix: "list1" });
+  for (let i = 0; i < 30; i++) await record(own.store, `c${i}`, { successes: 1 });
+  for (const { store } of [longer, other]) await record(store, "c0", { successes: 1 });
+  await redis.command("SET", "list[1]*:string:state", "not ours");
+  await redis.command("HSET", "list[1]*:hash:state", "field", "not ours");
+  const names: string[] = [];
+  for await (const { name } of createFuse({ stores: { cache: own.store } }).list()) {
+    names.push(name);
+  }
+  assertEquals(names.length, 30);
+  assertEquals(new Set(names).size, 30);
+  assertEquals(await createFuse({ stores: { cache: own.store } }).resetAll(), 30);
+  assertEquals((await read(longer.store, "c0")).generation, 1);
+  assertEquals((await read(other.store, "c0")).generation, 1);
+});
+
+Deno.test("remove() touches nothing of another circuit or prefix", async () => {
+  const { store, prefix } = open();
+  const other = open();
+  for (const key of ["a", "a:b", "ab"]) await record(store, key, { successes: 1 });
+  await record(other.store, "a", { successes: 1 });
+  await redis.command("SET", `${prefix}:a`, "not ours");
+  assertEquals(await store.remove("a"), true);
+  assertEquals(await store.remove("a"), false);
+  assertEquals((await read(store, "a:b")).totals.successes, 1);
+  assertEquals((await read(store, "ab")).totals.successes, 1);
+  assertEquals((await read(other.store, "a")).totals.successes, 1);
+  assertEquals(await redis.command("GET", `${prefix}:a`), "not ours");
+});
+
+Deno.test("createFuse() takes several stores, each with its prefix and server, as in the seed", async () => {
+  await using critical = await startRedis();
+  await using criticalFace = await startFace({ redis: critical, token: "critical-token" });
+  const fuse = createFuse({
+    stores: {
+      redis: upstash({ url: face.url, token: face.token, prefix: "cb" }),
+      critical: upstash({
+        url: criticalFace.url,
+        token: criticalFace.token,
+        prefix: "critical_cb",
+      }),
+    },
+  });
+  await fuse.store("redis").make("user-api").call(() => 1);
+  await fuse.store("critical").make("payment-api").call(() => 1);
+  await fuse.flush();
+  assertEquals(await keys("cb:*:state"), ["cb:user-api:state"]);
+  assertEquals(await critical.command("KEYS", "*:state"), ["critical_cb:payment-api:state"]);
+  assertEquals(await keys("critical_cb:*"), []);
+});
+
+Deno.test("upstash() sees at once what another instance on the same server did", async () => {
+  const { prefix } = open();
+  const [here, there] = [open({ prefix }), open({ prefix })].map(({ store }) =>
+    createFuse({ stores: { cache: store }, defaults: { failureThreshold: 1 } })
+  );
+  await here!.make("a").tryCall(() => Promise.reject(new Error("down")));
+  await here!.flush();
+  assertEquals(await there!.make("a").getState(), "OPEN");
+});
+
+Deno.test("upstash() takes a client of every platform", async () => {
+  const at = { url: face.url, token: face.token };
+  const clients: RedisLike[] = [
+    new Redis(at),
+    new CloudflareRedis(at),
+    new FastlyRedis({ ...at, backend: "upstash" }),
+  ];
+  for (const client of clients) {
+    const store = upstash({ redis: client, prefix: `test-${made++}` });
+    await Promise.all(store.together!(() => ["a", "b"].map((key) => record(store, key))));
+    const listed = await Array.fromAsync(createFuse({ stores: { cache: store } }).list());
+    assertEquals(listed.map(({ key }) => key).sort(), ["a", "b"]);
+    assertEquals(await store.remove("a"), true);
+  }
+});
+
+Deno.test("upstash() asks a function for a client for each request", async () => {
+  let asked = 0;
+  const client = new Redis({ url: face.url, token: face.token });
+  const store = upstash({
+    prefix: `test-${made++}`,
+    redis() {
+      asked++;
+      return client;
+    },
+  });
+  assertEquals(asked, 0);
+  await record(store, "a");
+  await read(store, "a");
+  assertEquals(asked, 2);
+});
+
+Deno.test("upstash() refuses an answer that is not the script's", async () => {
+  const client = {
+    evalsha: () => Promise.resolve("nonsense"),
+    eval: () => Promise.resolve("nonsense"),
+    pipeline: () => ({ evalsha() {}, exec: () => Promise.resolve([]) }),
+    scan: () => Promise.resolve(["0", []] as [string, string[]]),
+    del: () => Promise.resolve(0),
+  };
+  const store = upstash({ redis: client });
+  await assertRejects(() => read(store, "a"), Error, "the answer is not one of the script");
+  const both = () => store.together!(() => Promise.all([read(store, "a"), read(store, "b")]));
+  await assertRejects(both, Error, "the answer is not one of the script");
+});
