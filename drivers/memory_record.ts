@@ -105,7 +105,8 @@ export class Entry implements Snapshot {
 
   get last(): Snapshot["last"] {
     const { ring, shape } = this;
-    if (ring === null) return { size: 0, failures: 0 };
+    // Nobody who asks for no window is shown one, whoever else had it kept.
+    if (ring === null || shape.windowSize === 0) return { size: 0, failures: 0 };
     if (shape.windowSize >= ring.size) return { size: ring.size, failures: ring.failures };
     const outcomes = outcomesOf(ring).slice(-shape.windowSize);
     return { size: outcomes.length, failures: outcomes.split("F").length - 1 };

@@ -64,7 +64,8 @@ export type UpstashOptions = UpstashSource & UpstashSettings;
 export interface UpstashSettings {
   /**
    * What all keys begin with, before a colon. 1–200 characters. Stores with different prefixes
-   * share nothing, but no prefix may be another one followed by a colon and the name of a circuit.
+   * share nothing. Where one prefix is another with more behind a colon, two circuits could mean the
+   * same key: the store that comes second is refused it.
    *
    * @default {"circuit_breaker"}
    */

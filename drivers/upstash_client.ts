@@ -155,14 +155,17 @@ export class Scripts {
     const { name, message = String(error) } = Object(error) as Partial<Error>;
     const said = name === "UpstashJSONParseError" || message.endsWith("is not a function")
       ? "the answer is not one of Redis"
-      : message.split(/,? (?:command was|with args)/)[0]!;
+      : message.split(/,? (?:command was|with args|script: )/)[0]!;
     const words = said.replaceAll(this.#token || "\n", "…").replace(/\/\/[^\s/]*@/g, "//…@");
     return new Error(`Redis over REST: ${words.slice(0, 200)}`);
   }
 }
 
 function isUnknownScript(error: unknown): boolean {
-  return String(error instanceof Error ? error.message : error).includes("NOSCRIPT");
+  // At its beginning: further on it may repeat a command, and with it whatever a caller wrote.
+  return /^(Command failed: )?NOSCRIPT/.test(
+    error instanceof Error ? error.message : String(error),
+  );
 }
 
 function clientOf(subject: string, source: UpstashSource): () => RedisLike {
@@ -176,7 +179,8 @@ function clientOf(subject: string, source: UpstashSource): () => RedisLike {
       throw new TypeError(`Cannot create ${subject}: "redis" stands in place of "url" and "token"`);
     }
     if (typeof redis === "function") return redis;
-    if (typeof redis?.evalsha === "function") return () => redis;
+    const methods = ["evalsha", "eval", "pipeline", "scan", "del"] as const;
+    if (methods.every((method) => typeof redis?.[method] === "function")) return () => redis;
     const client = "a client of @upstash/redis, or a function that gives one";
     return refuse(subject, "redis", client, redis);
   }

@@ -123,7 +123,8 @@ export interface StoreRequest {
   /**
    * Made by the caller. The same id sent again within {@linkcode ID_MEMORY_MS} changes nothing and is
    * told again whether it won, moved or was current. `""`: will never be sent again (a store in
-   * this process). The id of the request that creates a record becomes its epoch.
+   * this process). The id of the request that creates a record becomes its epoch, or the beginning
+   * of it: what was forgotten meanwhile and is created by the same request again is another life.
    */
   readonly id: string;
   /** The caller's clock, for a store that has none of its own. */

@@ -211,7 +211,7 @@ export const COUNTING: readonly Scenario[] = [
       equal(answers.filter((answer) => answer.current).length, 200, "how many were current");
       equal(new Set(answers.map((a) => a.snapshot.epoch)).size, 1, "how many epochs were told");
       const read = await subject.read();
-      ok(ids.includes(read.epoch), "the epoch is the id of one of the requests");
+      ok(ids.some((id) => read.epoch.startsWith(id)), "the epoch begins with one of their ids");
       equal(read.generation, 1, "the generation");
       equal(read.totals, { successes: 400, failures: 100, rejected: 200, slow: 200 }, "totals");
       equal(read.window, { successes: 400, failures: 100, slow: 200 }, "the window");

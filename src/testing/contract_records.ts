@@ -239,6 +239,53 @@ export const RECORDS: readonly Scenario[] = [
     },
   },
   {
+    name: "restore() forgets no request: what was applied before it is not applied again",
+    async run(subject) {
+      const outcome = { id: unique(), successes: 3 };
+      await subject.record(outcome);
+      const record = await only(subject);
+      const [first, second] = [unique(), unique()];
+      await subject.restore(record, { id: first });
+      await subject.restore(record, { id: second });
+      const { epoch } = subject.seen;
+      const again = await subject.restore(record, { id: first });
+      equal(again.won, true, "whether the first restore won, told again");
+      equal(again.snapshot.epoch, epoch, "the epoch, which is still the second one's");
+      await subject.record(outcome);
+      equal((await subject.read()).totals.successes, 3, "the lifetime successes");
+    },
+  },
+  {
+    name: "restore() and override() keep words as they are, whatever they look like",
+    async run(subject) {
+      const words = [
+        "@oncall",
+        "@5",
+        "=",
+        "",
+        "0x10",
+        "1e3",
+        "007",
+        "null",
+        "true",
+        "[1]",
+        "'; --",
+      ];
+      for (const word of words) {
+        const circuit = subject.another();
+        await circuit.record({ failures: 1, policyHash: word });
+        await circuit.override("metrics_only", { reason: word, actor: word });
+        await circuit.trip({ expected: null, reason: word });
+        const record = await only(circuit);
+        await circuit.remove();
+        const { snapshot } = await circuit.restore(record);
+        const { reason, policyHash, override } = snapshot;
+        const kept = [reason, policyHash, override?.reason, override?.actor];
+        equal(kept, [word, word, word, word], `what was kept of ${JSON.stringify(word)}`);
+      }
+    },
+  },
+  {
     name: "keeping what is there is told again, though it has gone since",
     async run(subject) {
       await subject.record({ failures: 1 });
