@@ -6,47 +6,15 @@
  */
 
 import type { EventQuery, StoredEvent } from "../src/history.ts";
-import { identify } from "../src/key.ts";
-import { check, known, refuse } from "../src/options.ts";
-import type {
-  Acquired,
-  AcquireRequest,
-  Answer,
-  Changed,
-  Clock,
-  ListPage,
-  ListRequest,
-  OverrideRequest,
-  Recorded,
-  RestoreRequest,
-  Shape,
-  Snapshot,
-  Store,
-  StoreRequest,
-  Tally,
-  TransitionRequest,
-} from "../src/store.ts";
-import { connector, type LibsqlClient, type Line, send } from "./libsql_client.ts";
-import { connectorTo } from "./libsql_url.ts";
-import { readTrail } from "./libsql_history.ts";
-import {
-  recordOf,
-  releasedBy,
-  restoredValues,
-  type Row,
-  rowOf,
-  snapshotOf,
-} from "./libsql_rows.ts";
-import * as standard from "./libsql_schema.ts";
-import {
-  type Change,
-  makeStatements,
-  type Statement,
-  type Statements,
-  type Values,
-} from "./libsql_statements.ts";
+import type { Clock, Store } from "../src/store.ts";
+import type { LibsqlClient } from "./libsql_client.ts";
+import type { PruneOptions, PruneResult } from "./libsql_history.ts";
+import { Database } from "./libsql_store.ts";
+import type { TrailProof, VerifyOptions } from "./libsql_verify.ts";
 
 export type { LibsqlClient, SqlResult, SqlStatement, SqlValue } from "./libsql_client.ts";
+export type { PruneOptions, PruneResult } from "./libsql_history.ts";
+export type { TrailBreak, TrailProof, VerifyOptions } from "./libsql_verify.ts";
 export {
   type CircuitBreakerColumns,
   circuitBreakerColumns,
@@ -66,6 +34,9 @@ export {
   circuitBreakers,
   circuitBreakersRelations,
   type CircuitBreakersTable,
+  type CircuitBreakerTrailColumns,
+  circuitBreakerTrails,
+  type CircuitBreakerTrailsTable,
   type CircuitBreakerWindowColumns,
   circuitBreakerWindows,
   type CircuitBreakerWindowsTable,
@@ -109,6 +80,24 @@ export type LibsqlOptions = LibsqlSource & {
    */
   schema?: unknown;
   /**
+   * What the trail holds: every transition and operator action, and with `"calls"` also a row
+   * `success` or `failure` for each call, written with its counters in one batch.
+   *
+   * @default {"transitions"}
+   */
+  audit?: "transitions" | "calls" | undefined;
+  /**
+   * Makes the hashes of the trail HMACs, which somebody who can write to the tables cannot forge.
+   * The same for all writers of one database, from the first row on. Without it, `verifyTrail()`
+   * finds what was changed by accident or in part.
+   */
+  trailKey?: string | undefined;
+  /**
+   * What the row of a failed call says of its error, with `audit: "calls"`. Left out, or giving
+   * `undefined`: nothing. One that throws costs the text and not the row.
+   */
+  redact?: ((error: unknown) => string | undefined) | undefined;
+  /**
    * For how long a lock that somebody else holds is waited for, in ms, with tries in between. Keep it
    * below the `storeTimeoutMs` of the Fuse. A server has no such locks, a file has them when several
    * processes write to it.
@@ -120,7 +109,7 @@ export type LibsqlOptions = LibsqlSource & {
   clock?: Clock | undefined;
 };
 
-/** A {@linkcode Store} whose trail can be read. */
+/** A {@linkcode Store} whose trail can be read, verified and pruned. */
 export interface LibsqlStore extends Store {
   /**
    * The trail, latest first, also of circuits that have been removed. One round trip per 100 rows.
@@ -129,6 +118,32 @@ export interface LibsqlStore extends Store {
    * @returns The rows, read as they are asked for.
    */
   history(query?: EventQuery & { readonly key?: string }): AsyncIterableIterator<StoredEvent>;
+  /**
+   * Deletes the oldest rows of the trail, so many at a time; what is left still verifies. Call it
+   * until there is no more. One to three round trips, none of which holds up writers for long.
+   *
+   * A row whose predecessor in its chain is too young to go stays as well, and so does an edit by
+   * hand until the circuit has changed again. Where a chain is broken, its rows stay.
+   *
+   * @param options See {@linkcode PruneOptions}.
+   * @returns How many rows went, and whether to call again.
+   */
+  prune(options: PruneOptions): Promise<PruneResult>;
+  /**
+   * Goes through the hash chains of the trail and finds any row of a transition or operator action
+   * that was changed, removed or inserted. Rows of calls are not in a chain.
+   *
+   * With a `trailKey` nobody can hide that who does not have it. Without, whoever can write to the
+   * tables can hash the rest of a chain anew: it then shows what happened by accident or in part.
+   * Either way an end that was cut off, together with what is taken down of it, leaves a shorter
+   * chain that is right in itself: give a `head` that was seen before, of an event or of `heads`.
+   *
+   * One round trip a circuit, and one more per 500 rows. It may run while the trail is written.
+   *
+   * @param options See {@linkcode VerifyOptions}.
+   * @returns Whether all is well; else what is wrong first, and where.
+   */
+  verifyTrail(options?: VerifyOptions): Promise<TrailProof>;
 }
 
 /**
@@ -136,8 +151,9 @@ export interface LibsqlStore extends Store {
  * of every transition and operator action, written in the same transaction. Its schema comes from
  * `migrate()` of `@fuse/edge/migrations`, or from drizzle-kit.
  *
- * Each primitive is one batch, and one HTTP request: 1 statement to read, 7 to acquire, 5 to 9 to
- * record, 6 to 8 to change.
+ * Each primitive is one batch, and one HTTP request: 1 statement to read, 3 to acquire, 3 to 8 to
+ * record, 5 or 6 to change; a change of a circuit that this isolate knows nothing of, or that
+ * somebody else has just changed, takes one request more.
  *
  * @param options See {@linkcode LibsqlOptions}.
  * @returns A store for `createFuse({ stores: { database: libsql({ client }) } })`. Making it does
@@ -161,189 +177,4 @@ export interface LibsqlStore extends Store {
  */
 export function libsql(options: LibsqlOptions): LibsqlStore {
   return new Database(options);
-}
-
-const SUBJECT = "libsql store";
-const OPTIONS = ["client", "url", "authToken", "replica", "schema", "busyTimeoutMs", "clock"];
-
-/** One record in so many also purges what has had its time. */
-const PURGE_EVERY = 16;
-
-class Database implements LibsqlStore {
-  readonly name = "libsql";
-  readonly traits = { persistent: true, shared: true, audited: true } as const;
-  readonly #line: Line;
-  readonly #replica: Line;
-  readonly #clock: Clock | undefined;
-  readonly #schema: standard.FuseSchema;
-  #built: Statements | undefined;
-  #records = 0;
-
-  constructor(options: LibsqlOptions) {
-    known(SUBJECT, options, OPTIONS);
-    const { client, url, authToken, replica, schema = standard, clock } = options as
-      & Record<"client" | "url" | "authToken" | "schema" | "replica", unknown>
-      & { clock: Clock | undefined };
-    if (client !== undefined) {
-      if (url !== undefined) refuse(SUBJECT, "url", 'left out beside "client"', {});
-      if (authToken !== undefined) refuse(SUBJECT, "authToken", 'left out beside "client"', {});
-    }
-    const connect = client === undefined
-      ? connectorTo(url, authToken)
-      : connector(SUBJECT, "client", client);
-    const busyTimeoutMs = check(SUBJECT, "busyTimeoutMs", options.busyTimeoutMs, 450, 0);
-    this.#line = { connect, busyTimeoutMs, heldUntil: 0 };
-    this.#replica = replica === undefined
-      ? this.#line
-      : { connect: connector(SUBJECT, "replica", replica), busyTimeoutMs, heldUntil: 0 };
-    standard.checkSchema(SUBJECT, schema);
-    if (clock !== undefined && typeof clock !== "function") {
-      refuse(SUBJECT, "clock", "a function", clock);
-    }
-    this.#schema = schema;
-    this.#clock = clock;
-  }
-
-  async read(
-    key: string,
-    { shape }: { readonly shape: Shape; readonly at: number },
-  ): Promise<Snapshot> {
-    return snapshotOf(await this.#ask(this.#statements.read, { key }), shape);
-  }
-
-  async record(key: string, tally: Tally): Promise<Recorded> {
-    const { create, tellExpired, record, answer } = this.#statements;
-    const { shape: { windowMs, windowSize }, successes, failures, lease } = tally;
-    const counts = successes + failures > 0;
-    const row = await this.#write(key, tally, [
-      create,
-      record.decide,
-      tellExpired,
-      ...counts ? [record.window] : [],
-      ...lease === null ? [] : [record.endLease],
-      ...record.apply,
-      ...this.#records++ % PURGE_EVERY === 0 ? record.purge : [],
-      answer,
-    ], {
-      ...{ epoch: tally.epoch, generation: tally.generation, successes, failures, lease },
-      ...{ rejected: tally.rejected, slow: tally.slow, ageMs: Math.max(0, tally.ageMs) },
-      ...{ windowMs, windowSize, segmentMs: Math.ceil(windowMs / 10) },
-      marks: "S".repeat(Math.min(successes, windowSize)) +
-        "F".repeat(Math.min(failures, windowSize)),
-      policyHash: tally.policyHash,
-    });
-    const { snapshot, ...rest } = this.#answer(row, tally);
-    // Whom this tally follows.
-    const policyHash = String(row.previous_policy_hash);
-    return { current: row.won === 1, snapshot: { ...snapshot, policyHash }, ...rest };
-  }
-
-  async acquire(key: string, request: AcquireRequest): Promise<Acquired> {
-    const { acquire, tellExpired, answer } = this.#statements;
-    const { token, max, leaseMs, maxCooldownMs } = request;
-    const row = await this.#write(
-      key,
-      request,
-      [acquire.decide, tellExpired, ...acquire.apply, answer],
-      { token, max, leaseMs, maxCooldownMs },
-    );
-    const { id, override, state } = row;
-    const granted = id === null ||
-      (override === null
-        ? state === "CLOSED" || (state === "HALF_OPEN" && row.leased === 1)
-        : override !== "forced_open");
-    return { granted, moved: row.won === 1, ...this.#answer(row, request) };
-  }
-
-  transition(key: string, request: TransitionRequest): Promise<Changed> {
-    const { to, event, cooldownMs, reason, actor, expected } = request;
-    const change = to === "OPEN" ? this.#statements.open : this.#statements.close;
-    return this.#change(key, request, change, expected === null, {
-      ...{ event, cooldownMs, reason, actor, expected: expected === null ? 0 : 1 },
-      ...{ epoch: expected?.epoch ?? "", generation: expected?.generation ?? 0 },
-    });
-  }
-
-  override(key: string, request: OverrideRequest): Promise<Changed> {
-    const { kind, until, reason, actor, at } = request;
-    return this.#change(key, request, this.#statements.override, kind !== null, {
-      ...{ kind, until: kind && until, reason, actor, at },
-    });
-  }
-
-  restore(key: string, request: RestoreRequest): Promise<Changed> {
-    const { existing, reason, actor, at } = request;
-    return this.#change(key, request, this.#statements.restore, true, {
-      ...{ replace: existing === "replace" ? 1 : 0, reason, actor, at },
-      ...restoredValues(request),
-    });
-  }
-
-  async list({ cursor, limit, shape }: ListRequest): Promise<ListPage> {
-    const values = { ...this.#now(), cursor: Number(cursor ?? 0), limit };
-    const [page] = await send(this.#line, this.#statements.list(values));
-    const rows = Array.from(page!.rows, rowOf);
-    return {
-      records: rows.map((row) => recordOf(row, shape)),
-      cursor: rows.length < limit ? null : String(rows.at(-1)!.id),
-    };
-  }
-
-  async remove(key: string): Promise<boolean> {
-    const results = await send(this.#line, this.#statements.remove.map((one) => one({ key })));
-    return results.at(-1)!.rows.length > 0;
-  }
-
-  history(query: EventQuery & { readonly key?: string } = {}): AsyncIterableIterator<StoredEvent> {
-    return readTrail(this.#replica, this.#schema.circuitBreakerEvents, query);
-  }
-
-  get #statements(): Statements {
-    return this.#built ??= makeStatements(this.#schema, this.#clock !== undefined);
-  }
-
-  #now(): Values {
-    return this.#clock === undefined ? {} : { now: this.#clock() };
-  }
-
-  async #ask(statement: Statement, values: Values): Promise<Row> {
-    const [result] = await send(this.#line, statement({ ...values, ...this.#now() }));
-    return rowOf(result!.rows[0]);
-  }
-
-  /** Sends a batch, whose last statement reads the circuit. */
-  async #write(
-    key: string,
-    request: StoreRequest,
-    statements: Statement[],
-    values: Values,
-  ): Promise<Row> {
-    const { name, context, boundary } = identify("", key);
-    // One that will not be sent again is told from all others all the same.
-    const id = request.id || crypto.randomUUID();
-    const all = { token: null, ...values, ...this.#now(), key, name, context, boundary, id };
-    const results = await send(this.#line, statements.map((statement) => statement(all)));
-    return rowOf(results.at(-1)!.rows[0]);
-  }
-
-  async #change(
-    key: string,
-    request: StoreRequest,
-    { decide, apply }: Change,
-    creates: boolean,
-    values: Values,
-  ): Promise<Changed> {
-    const { create, tellExpired, expire, answer } = this.#statements;
-    const row = await this.#write(
-      key,
-      request,
-      [...creates ? [create] : [], decide, tellExpired, expire, ...apply, answer],
-      values,
-    );
-    return { won: row.won === 1, ...this.#answer(row, request) };
-  }
-
-  #answer(row: Row, { id, shape }: StoreRequest): Answer {
-    return { snapshot: snapshotOf(row, shape), released: releasedBy(row, id) };
-  }
 }

@@ -7,11 +7,11 @@
  * has that revision already. So a request that arrives twice changes nothing the second time, and
  * all statements of a batch share one moment, though the database's clock moves between them.
  *
- * A request raises the revision by two. A change of state does so in two steps, where it first
- * releases an override that has run out.
+ * A request raises the revision by two: by one when it releases an override that has run out, and
+ * to the full when it is applied.
  *
  * In all of them `b` is the circuit, `e` a row of the trail, `w` a segment of the window, `l` a
- * lease, and `r` what was decided.
+ * lease, `r` what was decided, and `t` where a hash chain stands.
  *
  * @module
  */
@@ -20,7 +20,7 @@ import { is, Placeholder, type SQL, sql } from "drizzle-orm";
 import { SQLiteSyncDialect } from "drizzle-orm/sqlite-core";
 import { ID_MEMORY_MS } from "../src/store.ts";
 import type { SqlStatement } from "./libsql_client.ts";
-import type { FuseSchema } from "./libsql_schema.ts";
+import { CHAINED, type FuseSchema } from "./libsql_schema.ts";
 
 /** What placeholders stand for. Numbers are whole. */
 export type Values = Readonly<Record<string, string | number | null>>;
@@ -37,19 +37,23 @@ export interface Change {
 /** All statements of a store. */
 export interface Statements {
   readonly create: Statement;
-  /** Tells of an override that has run out, before whatever takes it away. */
-  readonly tellExpired: Statement;
-  /** Takes it away. `record` and `acquire` do so themselves. */
-  readonly expire: Statement;
+  /** Takes rows of edits by hand into the chain, with the rows that this request appends. */
+  readonly seal: Statement;
+  /** What a request goes through, before it is applied, that finds an override past its end. */
+  readonly expire: readonly Statement[];
+  /** Takes down where the chain stands now. */
+  readonly mark: Statement;
   readonly read: Statement;
   readonly answer: Statement;
   readonly list: Statement;
   readonly record: Change & {
     readonly window: Statement;
     readonly endLease: Statement;
+    /** A row of the trail for each call. */
+    readonly calls: Statement;
     readonly purge: readonly Statement[];
   };
-  readonly acquire: Change;
+  readonly acquire: Change & { readonly lease: readonly Statement[] };
   readonly open: Change;
   readonly close: Change;
   readonly override: Change;
@@ -85,7 +89,7 @@ export function prepare(query: SQL): Statement {
   return (values) => ({
     sql: compact,
     args: params.map((param) => {
-      const value = is(param, Placeholder) ? values[param.name] : param;
+      const value = is(param, Placeholder) ? values[param.name] ?? null : param;
       // A JavaScript number would arrive as a REAL.
       return typeof value === "number" ? BigInt(Math.round(value)) : value as string | null;
     }),
@@ -105,6 +109,7 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
     circuitBreakerWindows: W,
     circuitBreakerLeases: L,
     circuitBreakerRequests: R,
+    circuitBreakerTrails: T,
   } = schema;
   const now = clock ? sql`${$("now")}` : sql`cast(unixepoch('subsec') * 1000 as integer)`;
   const [id, key] = [$("id"), $("key")];
@@ -118,8 +123,7 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
   const winning = sql`${fresh} and r.won`;
   /** Whether an override has run out: before the decision, and by it. */
   const expired = sql`coalesce(b.override_until <= ${now}, 0)`;
-  const ending = sql`coalesce(b.override_until <= r.at, 0)`;
-  const expiring = sql`${fresh} and b.revision = r.revision - 2 and ${ending}`;
+  const expiring = sql`${fresh} and b.revision = r.revision - 2 and b.override_until <= r.at`;
 
   const begun = sql`half_open_successes = 0, half_open_failures = 0, updated_at = r.at`;
   const begin = sql`${begun}, revision = r.revision, generation = b.generation + 1`;
@@ -128,27 +132,44 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
   const update = (set: SQL, where = winning) =>
     prepare(sql`update ${B} as b set ${set} from ${R} r where ${where}`);
 
-  const decide = (won: SQL, where = sql`1`) =>
+  /**
+   * Whether the rows of the trail that come with this request were hashed upon what stands. SQL has no
+   * SHA-256: they were hashed before, and another row in between would break the chain.
+   */
+  const sealed = sql`(${$("sealed")} and b.epoch = ${$("sealEpoch")}
+    and b.generation = ${$("sealGeneration")} and ${expired} = ${$("sealExpired")}
+    and abs(${now} - ${$("stamp")}) <= ${$("slackMs")}
+    and coalesce((select t.head || ' ' || t.unsealed from ${T} t where t.key = b.key), ' 0')
+      = ${$("sealTrail")})`;
+  /** Nothing is decided that would append a row, unless that row is there, hashed. */
+  const decide = (won: SQL, where = sql`(not (${won} or ${expired}) or ${sealed})`) =>
     prepare(sql`insert into ${R} as r (circuit_breaker_id, id, at, won, revision)
       select b.id, ${id}, ${now}, ${won}, b.revision + 2 from ${B} b where ${mine} and ${where}
       on conflict (circuit_breaker_id, id) do update set
       at = excluded.at, won = excluded.won, revision = excluded.revision
       where r.at <= excluded.at - ${memory}`);
-  /** A row of the trail. It goes before what it tells of, so that it sees what was. */
-  const tell = (
+  /** A row of the trail. It goes before what it tells of. */
+  const append = (
+    where: SQL,
     event: SQL,
-    to: SQL,
-    why: SQL,
-    where = winning,
-    generation = sql`b.generation + 1`,
+    metadata: string,
+    epoch: SQL,
+    generation: string,
+    sequence: string,
+    hash: string,
   ) =>
-    prepare(sql`insert into ${E} (circuit_breaker_id, event, metadata, created_at, key)
-      select b.id, ${event}, json_object('from', b.state, 'to', ${to},
-        'generation', ${generation}, ${why}), r.at, b.key
-      from ${B} b, ${R} r where ${where}`);
-  const overridden = sql`json_object('kind', override, 'until', override_until,
-    'reason', override_reason, 'actor', override_actor)`;
-  const asked = sql`'reason', ${$("reason")}, 'actor', ${$("actor")}`;
+    prepare(sql`insert into ${E} (circuit_breaker_id, event, metadata, created_at, key, epoch,
+        generation, sequence, hash)
+      select b.id, ${event}, ${$(metadata)}, ${$("stamp")}, b.key, ${epoch}, ${$(generation)},
+        ${$(sequence)}, ${$(hash)} from ${B} b, ${R} r where ${where}`);
+  const tell = append(
+    winning,
+    $("event") as unknown as SQL,
+    "told",
+    $("toldEpoch") as unknown as SQL,
+    ...["toldGeneration", "toldSequence", "toldHash"] as [string, string, string],
+  );
+  const chained = sql.raw(CHAINED);
   const change = (won: SQL, ...apply: Statement[]): Change => ({ decide: decide(won), apply });
   /** A moment on the caller's clock, on the database's. */
   const translated = (moment: string) => sql`${$(moment)} + r.at - ${$("at")}`;
@@ -167,14 +188,12 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
       from (select ${now} as now) c ${from}`,
     );
 
-  /** What else changes where an override may have run out; the others of a batch have told so. */
-  const released = sql`updated_at = c.at, revision = c.revision,
-    evidence_since = iif(c.kept, evidence_since, generation + 1),
-    released_by = iif(c.kept, released_by, ${id}),
-    released = iif(c.kept, released, ${overridden}),
-    override = iif(c.kept, override, null), override_until = iif(c.kept, override_until, null),
-    override_reason = iif(c.kept, override_reason, null),
-    override_actor = iif(c.kept, override_actor, null)`;
+  const trail = sql`left join ${T} t on t.key = ${key}`;
+  const trailed = sql`'head', t.head, 'sequence', t.sequence, 'last_id', t.last_id,
+    'last_at', t.last_at, 'unsealed', t.unsealed, 'edits', case when t.unsealed > 0 then (select json_group_array(json_array(
+      e.id, e.circuit_breaker_id, e.epoch, e.generation, e.event, e.created_at, e.metadata))
+      from ${E} e where e.event ${chained} and e.key = ${key} and e.sequence is null
+      and e.event = 'edited') end,`;
 
   const due = sql`(b.state = 'OPEN' and (b.override is null or ${expired})
     and (b.open_until is null or b.open_until <= ${now}
@@ -188,28 +207,49 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
     create: prepare(sql`insert into ${B} (key, name, context, boundary, epoch, created_at,
       updated_at) values (${key}, ${$("name")}, ${$("context")}, ${$("boundary")}, ${id}, ${now},
       ${now}) on conflict (key) do nothing`),
-    tellExpired: tell(
-      sql`'released'`,
-      sql`b.state`,
-      sql`'reason', 'expired', 'actor', null, 'kind', b.override`,
-      expiring,
-    ),
-    expire: update(
-      sql`${begun}, ${clear}, revision = r.revision - 1, generation = b.generation + 1, released_by = r.id,
-          released = ${overridden},
+    expire: [
+      append(
+        expiring,
+        sql`'released'`,
+        "released",
+        sql`b.epoch`,
+        ...["releasedGeneration", "releasedSequence", "releasedHash"] as [string, string, string],
+      ),
+      update(
+        sql`${begun}, ${clear}, revision = r.revision - 1, generation = b.generation + 1, released_by = r.id,
+          released = json_object('kind', override, 'until', override_until,
+            'reason', override_reason, 'actor', override_actor),
           override = null, override_until = null, override_reason = null, override_actor = null`,
-      expiring,
-    ),
-    read: circuit(sql`left join ${B} b on ${mine}`),
+        expiring,
+      ),
+    ],
+    seal: prepare(sql`update ${E} as e set sequence = s.value ->> 1, hash = s.value ->> 2
+      from json_each(${$("edits")}) s, ${B} b, ${R} r where ${fresh} and b.revision = r.revision - 2
+      and (r.won or coalesce(b.override_until <= r.at, 0))
+      and e.id = s.value ->> 0 and e.key = b.key and e.sequence is null`),
+    // To the last row that this request has appended.
+    mark: prepare(sql`insert into ${T} as t (key, head, sequence, last_id, last_at)
+      select e.key, e.hash, e.sequence, e.id, e.created_at from ${E} e
+      where e.event ${chained} and e.key = ${key} and e.sequence > ${$("sealSequence")}
+      and e.hash in (${$("toldHash")}, ${$("releasedHash")}) order by e.sequence desc limit 1
+      on conflict (key) do update set head = excluded.head, sequence = excluded.sequence,
+      last_id = excluded.last_id, last_at = excluded.last_at,
+      unsealed = t.unsealed - ${$("editCount")}
+      where t.sequence = ${$("sealSequence")}`),
+    read: circuit(sql`left join ${B} b on ${mine} ${trail}`, trailed),
     answer: circuit(
-      sql`left join ${B} b on ${mine} left join ${R} r on ${decided} and +r.at > c.now - ${memory}`,
-      sql`'won', r.won, 'leased', exists (select 1 from ${L} l where l.circuit_breaker_id = b.id
+      sql`left join ${B} b on ${mine} left join ${R} r on ${decided} and +r.at > c.now - ${memory}
+        ${trail}`,
+      sql`${trailed} 'won', r.won, 'leased', exists (select 1 from ${L} l where l.circuit_breaker_id = b.id
         and l.token = ${$("token")} and l.generation = b.generation and not l.ended),`,
     ),
     list: circuit(sql`join ${B} b where b.id > ${$("cursor")} order by b.id limit ${$("limit")}`),
     record: {
-      decide: decide(sql`iif(${$("epoch")} = '',
-        ${$("generation")} = 0 and b.generation + ${expired} = 1, ${current})`),
+      decide: decide(
+        sql`iif(${$("epoch")} = '',
+        ${$("generation")} = 0 and b.generation + ${expired} = 1, ${current})`,
+        sql`(not ${expired} or ${sealed})`,
+      ),
       // Where the newest segment covers this moment, it takes the outcome, wherever it began. Time
       // that went back counts as standing still.
       window: prepare(sql`insert into ${W} as w
@@ -218,10 +258,8 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
             (upto - ${$("ageMs")}) / ${$("segmentMs")} * ${$("segmentMs")}) as begun,
           since, ${$("successes")}, ${$("failures")}, ${$("slow")}
         from (select *, max(at, coalesce(newest, at)) as upto
-          from (select *, (select max(w.start) from ${W} w
-              where w.circuit_breaker_id = c.id and w.since = c.since) as newest
-            from (select b.id, r.at, iif(${ending}, b.generation + 1, b.evidence_since) as since
-              from ${B} b, ${R} r where ${winning}) c))
+          from (select b.id, r.at, b.evidence_since as since, ${newest} as newest
+            from ${B} b, ${R} r where ${winning}))
         where begun > upto - ${$("windowMs")}
         on conflict (circuit_breaker_id, start) do update set since = excluded.since,
         successes = (w.since = excluded.since) * successes + excluded.successes,
@@ -230,6 +268,19 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
       endLease: prepare(sql`update ${L} as l set ended = 1 from ${B} b, ${R} r
         where ${fresh} and l.circuit_breaker_id = b.id and l.token = ${$("lease")}
         and l.generation = b.generation`),
+      calls: prepare(sql`insert into ${E} (circuit_breaker_id, event, metadata, created_at, key)
+        with recursive n (i) as
+          (select 0 union all select i + 1 from n where i + 1 < ${$("calls")})
+        select b.id, iif(n.i < ${$("successes")}, 'success', 'failure'),
+          case when r.won then '{"generation":' || b.generation
+            when ${$("generation")} < 0 then '{"uncounted":true'
+            else '{"generation":' || ${$("generation")} || ',"late":true' end
+          || iif(exists (select 1 from json_each(${$("slowCalls")}) s where s.value = n.i),
+            ',"slow":true', '')
+          || coalesce((select ',"error":' || json_quote(x.value) from json_each(${$("errors")}) x
+            where x.key = n.i - ${$("successes")} and x.value is not null), '') || '}',
+          r.at - ${$("ageMs")}, b.key
+        from n, ${B} b, ${R} r where ${fresh}`),
       apply: [counting()],
       purge: [
         prepare(sql`delete from ${R} as r where r.circuit_breaker_id = ${mineId}
@@ -242,26 +293,9 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
     },
     acquire: {
       // A request that finds nothing to do leaves no trace.
-      decide: decide(due, sql`(${due} or ${expired})`),
-      apply: [
-        tell(
-          sql`'half_opened'`,
-          sql`'HALF_OPEN'`,
-          sql`'reason', 'cooldown_passed', 'actor', null`,
-          winning,
-          sql`b.generation + 1 + ${ending}`,
-        ),
-        prepare(sql`update ${B} as b set ${released},
-            generation = generation + 1 - c.kept + c.won,
-            state = iif(c.won, 'HALF_OPEN', state), reason = iif(c.won, 'cooldown_passed', reason),
-            half_open_successes = 0, half_open_failures = 0,
-            failure_count = failure_count * c.kept, success_count = success_count * c.kept,
-            slow_count = slow_count * c.kept,
-            consecutive_failures = consecutive_failures * c.kept,
-            consecutive_successes = consecutive_successes * c.kept,
-            outcomes = iif(c.kept, outcomes, '')
-          from (select b.id, r.at, r.won, r.revision, not ${ending} as kept
-            from ${B} b, ${R} r where ${fresh}) c where b.id = c.id`),
+      decide: decide(due, sql`(${due} or ${expired}) and ${sealed}`),
+      apply: [tell, update(sql`${begin}, state = 'HALF_OPEN', reason = 'cooldown_passed'`)],
+      lease: [
         // Further off than that, a lease was granted by a clock that has since gone back.
         prepare(sql`delete from ${L} as l where l.circuit_breaker_id = ${mineId}
           and (l.until <= ${now} or (not l.ended and l.until - ${now} > 2 * l.lease_ms)
@@ -276,7 +310,7 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
     },
     open: change(
       expected,
-      tell(sql`${$("event")}`, sql`'OPEN'`, asked),
+      tell,
       update(sql`${begin}, state = 'OPEN', reason = ${$("reason")}, opened_at = r.at,
         open_until = r.at + ${$("cooldownMs")},
         reopen_count = iif(state = 'HALF_OPEN', reopen_count + 1, 0)`),
@@ -284,17 +318,13 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
     close: change(
       // A trial that has failed leaves one way only.
       sql`${expected} and (${$("event")} <> 'closed' or ${expired} or not b.half_open_failures)`,
-      tell(sql`${$("event")}`, sql`'CLOSED'`, asked),
+      tell,
       update(sql`${begin}, ${clear}, state = 'CLOSED', reason = ${$("reason")}, reopen_count = 0,
         closed_at = iif(state = 'CLOSED', closed_at, r.at), open_until = null`),
     ),
     override: change(
       sql`${$("kind")} is not null or (b.override is not null and not ${expired})`,
-      tell(
-        sql`coalesce(${$("kind")}, 'released')`,
-        sql`b.state`,
-        sql`${asked}, 'until', ${translated("until")}, 'kind', coalesce(${$("kind")}, b.override)`,
-      ),
+      tell,
       update(sql`${begin}, ${clear}, override = ${$("kind")},
         override_until = ${translated("until")},
         override_reason = iif(${$("kind")} is null, null, ${$("reason")}),
@@ -303,7 +333,7 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
     restore: change(
       // A record that this very request has made was not there before.
       sql`${$("replace")} or b.epoch = ${id}`,
-      tell(sql`'imported'`, sql`${$("state")}`, asked, winning, imported),
+      tell,
       prepare(sql`insert into ${W} (circuit_breaker_id, start, since, successes, failures, slow)
         select b.id, s.value ->> 0 + r.at - ${$("at")}, ${imported}, s.value ->> 1, s.value ->> 2,
           s.value ->> 3 from ${B} b, ${R} r, json_each(${$("segments")}) s where ${winning}
@@ -338,8 +368,7 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
         and coalesce(max(c.at, c.succeeded) - ${$("ageMs")} >= c.succeeded, 1) as lengthens
       from (select c.*, ${latest("last_success_at", "successes")} as succeeded,
           ${latest("last_failure_at", "failures")} as failed
-        from (select b.id, r.at, r.won, r.revision, not ${ending} as kept,
-            r.at - ${$("ageMs")} as ended,
+        from (select b.id, r.at, r.won, r.revision, r.at - ${$("ageMs")} as ended,
             r.won * ${$("successes")} as successes, r.won * ${$("failures")} as failures,
             r.won * ${$("slow")} as slow
           from ${B} b, ${R} r where ${fresh}) c join ${B} b on b.id = c.id) c)
@@ -349,20 +378,19 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
         total_rejected = total_rejected + ${$("rejected")},
         total_slow = total_slow + ${$("slow")},
         previous_policy_hash = policy_hash, policy_hash = ${$("policyHash")},
-        success_count = success_count * c.kept + c.successes,
-        failure_count = failure_count * c.kept + c.failures,
-        slow_count = slow_count * c.kept + c.slow,
-        consecutive_failures = iif(c.successes > 0, 0, consecutive_failures * c.kept)
+        success_count = success_count + c.successes,
+        failure_count = failure_count + c.failures,
+        slow_count = slow_count + c.slow,
+        consecutive_failures = iif(c.successes > 0, 0, consecutive_failures)
           + c.lengthens * c.failures,
-        consecutive_successes = iif(c.lengthens, 0, consecutive_successes * c.kept + c.successes),
+        consecutive_successes = iif(c.lengthens, 0, consecutive_successes + c.successes),
         last_success_at = c.succeeded,
         last_failure_at = c.failed,
-        half_open_successes = half_open_successes * c.kept + (state = 'HALF_OPEN') * c.successes,
-        half_open_failures = half_open_failures * c.kept + (state = 'HALF_OPEN') * c.failures,
+        half_open_successes = half_open_successes + (state = 'HALF_OPEN') * c.successes,
+        half_open_failures = half_open_failures + (state = 'HALF_OPEN') * c.failures,
         outcomes = iif(c.won and ${$("marks")} <> '',
-          substr(iif(c.kept, outcomes, '') || ${$("marks")}, -${$("windowSize")}),
-          iif(c.kept, outcomes, '')),
-        generation = generation + 1 - c.kept, ${released}
+          substr(outcomes || ${$("marks")}, -${$("windowSize")}), outcomes),
+        updated_at = c.at, revision = c.revision
       from c where b.id = c.id`);
   }
 }

@@ -17,6 +17,15 @@ export interface Outcomes {
   readonly successes: number;
   readonly failures: number;
   readonly slow: number;
+  /** Where calls are audited: what may be told of the failure's error. Left out elsewhere. */
+  readonly text?: string | null;
+}
+
+/** What is told of single calls, where they are audited: their places, and words on errors. */
+interface Details {
+  readonly slowSuccesses: number[];
+  readonly slowFailures: number[];
+  readonly errors: (string | null)[];
 }
 
 /** A tally that is being gathered, waits, or is under way. */
@@ -29,6 +38,7 @@ export interface Parcel extends Outcomes {
   rejected: number;
   slow: number;
   readonly lease: string | null;
+  details: Details | null;
   /** What the upstream of its failure asked for. */
   retryAfterMs: number;
   /** When the first and the last of its outcomes ended. */
@@ -201,6 +211,7 @@ export class Outbox {
       rejected: 0,
       slow: 0,
       lease,
+      details: null,
       retryAfterMs: 0,
       firstAt: now,
       lastAt: now,
@@ -218,7 +229,11 @@ function belongs(parcel: Parcel, under: Under, now: number, segmentMs: number): 
   return under.generation === TOTALS_ONLY || (span >= 0 && span < segmentMs);
 }
 
+/** An outage gathers calls without end; details of so many are kept. */
+const MAX_DETAILS = 1_000;
+
 function add(parcel: Parcel, outcomes: Outcomes, retryAfterMs: number, now: number): void {
+  if (outcomes.text !== undefined) detail(parcel, outcomes);
   parcel.successes += outcomes.successes;
   parcel.failures += outcomes.failures;
   parcel.slow += outcomes.slow;
@@ -226,11 +241,28 @@ function add(parcel: Parcel, outcomes: Outcomes, retryAfterMs: number, now: numb
   parcel.lastAt = now;
 }
 
+/** One call each, as they end. */
+function detail(parcel: Parcel, { failures, slow, text = null }: Outcomes): void {
+  const { slowSuccesses, slowFailures, errors } = parcel.details ??= {
+    slowSuccesses: [],
+    slowFailures: [],
+    errors: [],
+  };
+  const places = failures > 0 ? slowFailures : slowSuccesses;
+  const place = failures > 0 ? parcel.failures : parcel.successes;
+  if (slow > 0 && places.length < MAX_DETAILS) places.push(place);
+  if (failures > 0 && place === errors.length && place < MAX_DETAILS) errors.push(text);
+}
+
 /** What a parcel says to the store. */
 export function tallyOf(parcel: Parcel, at: number): Omit<Tally, "shape" | "policyHash"> {
   const { id, epoch, generation, successes, failures, rejected, slow, lease, lastAt } = parcel;
   const ageMs = Math.max(0, at - lastAt);
-  return { id, at, epoch, generation, successes, failures, rejected, slow, ageMs, lease };
+  const tally = { id, at, epoch, generation, successes, failures, rejected, slow, ageMs, lease };
+  if (parcel.details === null) return tally;
+  const { slowSuccesses, slowFailures, errors } = parcel.details;
+  const slowCalls = [...slowSuccesses, ...slowFailures.map((place) => successes + place)];
+  return { ...tally, slowCalls, errors };
 }
 
 /** Whether outcomes admitted under this would not be current in the Snapshot. */

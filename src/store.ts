@@ -155,6 +155,10 @@ export interface Tally extends StoreRequest {
   readonly lease: string | null;
   /** Fingerprint of the caller's policy. */
   readonly policyHash: string;
+  /** Which of the calls were slow, counting from 0, successes first; left out: not known. */
+  readonly slowCalls?: readonly number[];
+  /** What the store's `describe` gave for the errors of the failures, in order. */
+  readonly errors?: readonly (string | null)[];
 }
 
 /** Asks to let one call through. */
@@ -359,6 +363,11 @@ export interface Store {
   together?<T>(work: () => T): T;
   /** The trail, latest first. A store with `traits.audited` offers it. */
   history?(query: EventQuery & { readonly key?: string }): AsyncIterable<StoredEvent>;
+  /**
+   * What may be kept of a failed call's error: asked when the call ends, and the tally brings it.
+   * A store that audits calls offers it; to others no tally says which calls were slow. Never throws.
+   */
+  describe?(error: unknown): string | undefined;
   /** Forgets a circuit. Answers whether there was one. */
   remove(key: string): Awaitable<boolean>;
 }

@@ -117,7 +117,8 @@ export class View extends Circuit {
     const counts = ending.kind !== "neutral";
     const failures = this.failed(grant, ending) ? 1 : 0;
     const successes = counts ? 1 - failures : 0;
-    const outcomes = { successes, failures, slow: counts && ending.slow ? 1 : 0 };
+    const audited = this.store.describe === undefined ? null : { text: this.#describe(ending) };
+    const outcomes = { successes, failures, slow: counts && ending.slow ? 1 : 0, ...audited };
     const alone = grant.alone !== null && this.#alone !== null;
     if (alone) this.#alone!.circuit.settle(grant.alone!, ending);
     if (this.#guard.down(now) && grant.generation !== TOTALS_ONLY) {
@@ -323,6 +324,16 @@ export class View extends Circuit {
     } catch {
       // Whoever records next finds it due again.
       return false;
+    }
+  }
+
+  /** What may be kept of an error, where calls are audited. The error itself is not kept. */
+  #describe({ kind, error }: Ending): string | null {
+    if (kind !== "failure" || error === undefined) return null;
+    try {
+      return this.store.describe!(error) ?? null;
+    } catch {
+      return null;
     }
   }
 

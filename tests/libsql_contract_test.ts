@@ -24,6 +24,11 @@ for (const { name, connect } of databases) {
 }
 
 test(
+  "libsql with calls audited and a key",
+  storeContract(({ clock }) => libsql({ client: memory, clock, audit: "calls", trailKey: "key" })),
+);
+
+test(
   "libsql behind a network that delivers twice",
   storeContract(({ clock }) => chaos(libsql({ client: memory, clock }), { duplicateRate: 1 }))
     .filter(({ name }) => !TOLD_ONCE.includes(name)),

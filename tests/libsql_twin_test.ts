@@ -220,8 +220,8 @@ async function play(client: Client, steps: readonly Step[]): Promise<void> {
 }
 
 function answered<A extends Answer>(answer: A): unknown {
-  // What only a store in this process can say goes.
-  const { evicted: _, released, snapshot: s, ...rest } = plainAnswer(answer);
+  // What only one of the two can say goes.
+  const { evicted: _, head: __, released, snapshot: s, ...rest } = plainAnswer(answer);
   // An answer told again may show an override that a read no longer shows.
   return { ...rest, released: released ?? null, snapshot: withoutExpiredOverride(s, s.now) };
 }

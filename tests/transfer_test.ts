@@ -1,15 +1,8 @@
 // Export and import: what is taken over, where it goes, and what it makes late.
 import { assertEquals } from "@std/assert";
-import {
-  type CircuitBreaker,
-  type CircuitDefaults,
-  createFuse,
-  type Fuse,
-  type FuseExport,
-  memory,
-  type Store,
-} from "@fuse/edge";
+import { type CircuitBreaker, createFuse, type Fuse, memory, type Store } from "@fuse/edge";
 import { chaos, FakeClock } from "@fuse/edge/testing";
+import { exported, fuseOf, goesOn, SCENARIOS } from "./support/moves.ts";
 import { begin, fail, succeed } from "./support/setups.ts";
 
 // Deno leaves them off.
@@ -18,179 +11,20 @@ Deno.test.sanitizer({ ops: true, resources: true });
 /** A store of this process, or one that plays a remote one. */
 type Kind = "memory" | "shared";
 const KINDS: readonly Kind[] = ["memory", "shared"];
-/** Multiples of a window's segment, so that both stores cut their windows alike. */
-const SKEWS = [3_600_000, -86_400_000] as const;
-
 function storeOf(kind: Kind, clock: FakeClock, skewMs = 0): Store {
   const store = memory({ clock: () => clock.now() + skewMs });
   return kind === "memory" ? store : chaos(store, {});
 }
 
-function fuseOf(clock: FakeClock, store: Store, defaults: CircuitDefaults = {}): Fuse {
-  return createFuse({ clock: clock.now, stores: { main: store }, defaults });
-}
-
-/** As it comes out of a file. */
-async function exported(fuse: Fuse): Promise<FuseExport> {
-  return JSON.parse(JSON.stringify(await fuse.exportState()));
-}
-
-/** All that a Fuse shows of its circuits; times are relative to the store's clock. */
-async function shown(fuse: Fuse, storeNow: number): Promise<unknown[]> {
-  await fuse.flush();
-  const relative = (at: Date | null) => at && at.getTime() - storeNow;
-  const circuits = await Array.fromAsync(fuse.list());
-  return circuits
-    .map(({ override, openedAt, openUntil, closedAt, metrics, generation: _, ...rest }) => ({
-      ...rest,
-      override: override && { ...override, until: relative(override.until) },
-      openedAt: relative(openedAt),
-      openUntil: relative(openUntil),
-      closedAt: relative(closedAt),
-      metrics: {
-        ...metrics,
-        lastSuccessAt: relative(metrics.lastSuccessAt),
-        lastFailureAt: relative(metrics.lastFailureAt),
-      },
-    }))
-    .sort((a, b) => a.key < b.key ? -1 : 1);
-}
-
-interface Scenario {
-  readonly name: string;
-  readonly options?: CircuitDefaults;
-  prepare(breaker: CircuitBreaker, clock: FakeClock): Promise<unknown>;
-}
-
-const SCENARIOS: Scenario[] = [
-  {
-    name: "a run of failures and totals",
-    async prepare(breaker) {
-      await succeed(breaker, 3);
-      await fail(breaker, 4);
-    },
-  },
-  {
-    name: "a tripped circuit with rejections",
-    async prepare(breaker, clock) {
-      await fail(breaker, 5);
-      clock.advance(20_123);
-      for (let i = 0; i < 3; i++) await breaker.tryCall(() => 1);
-    },
-  },
-  {
-    name: "a circuit that reopened",
-    options: { cooldownMs: (reopenCount) => 10_000 * (reopenCount + 1) },
-    async prepare(breaker, clock) {
-      await fail(breaker, 5);
-      for (const ms of [10_000, 20_000]) {
-        clock.advance(ms);
-        await fail(breaker);
-      }
-      clock.advance(7);
-    },
-  },
-  {
-    name: "a half-open circuit",
-    async prepare(breaker, clock) {
-      await fail(breaker, 5);
-      clock.advance(60_000);
-      await (await breaker.admit()).ignore();
-    },
-  },
-  {
-    name: "a circuit that closed",
-    async prepare(breaker, clock) {
-      await fail(breaker, 5);
-      clock.advance(60_000);
-      await succeed(breaker, 2);
-      clock.advance(300);
-    },
-  },
-  {
-    name: "a time window",
-    options: { strategy: "rolling_window", minimumThroughput: 8 },
-    async prepare(breaker, clock) {
-      for (let i = 0; i < 4; i++) {
-        await succeed(breaker);
-        clock.advance(13_000);
-        await fail(breaker, 1);
-      }
-      await succeed(breaker, 3);
-    },
-  },
-  {
-    name: "a count window",
-    options: { strategy: "count_window", windowSize: 10, minimumThroughput: 8 },
-    async prepare(breaker) {
-      for (let i = 0; i < 4; i++) {
-        await succeed(breaker, 2);
-        await fail(breaker);
-      }
-    },
-  },
-  {
-    name: "a share since it closed",
-    options: { strategy: "percentage_failures", minimumThroughput: 8 },
-    async prepare(breaker) {
-      await succeed(breaker, 4);
-      await fail(breaker, 3);
-    },
-  },
-  {
-    name: "slow calls",
-    options: { strategy: "slow_calls", slowCallMs: 100, minimumThroughput: 4 },
-    async prepare(breaker, clock) {
-      for (const ms of [100, 5, 7]) await breaker.call(() => clock.advance(ms));
-    },
-  },
-  ...(["forceOpen", "forceClose", "disable", "metricsOnly"] as const).map((act): Scenario => ({
-    name: `an override by ${act}() that ends`,
-    async prepare(breaker, clock) {
-      await fail(breaker, 5);
-      await breaker[act]({ forMs: 50_000, reason: "a drill", actor: "ada" });
-      clock.advance(11_000);
-    },
-  })),
-  {
-    name: "an override that stays",
-    prepare: (breaker) => breaker.forceOpen(),
-  },
-];
-
 for (const from of KINDS) {
   for (const to of KINDS) {
-    for (const { name, options, prepare } of SCENARIOS) {
-      Deno.test(`Fuse.importState() goes on where exportState() stopped when there is ${name} (${from} to ${to})`, async () => {
-        const clock = new FakeClock();
-        const [ahead, behind] = SKEWS;
-        const one = fuseOf(clock, storeOf(from, clock, ahead), options);
-        await prepare(one.make("a"), clock);
-        await one.flush();
-        const other = fuseOf(clock, storeOf(to, clock, behind), options);
-        assertEquals(await other.importState(await exported(one)), { imported: 1, kept: 0 });
-        const same = async (when: string) =>
-          assertEquals(
-            await shown(other, clock.now() + behind),
-            await shown(one, clock.now() + ahead),
-            when,
-          );
-        await same("at once");
-        // From here on both live through the same.
-        for (const ms of [0, 1_000, 18_876, 20_000, 11_000, 60_000, 120_000]) {
-          clock.advance(ms);
-          await same(`${ms} ms later`);
-          const kinds: string[] = [];
-          for (const fuse of [one, other]) {
-            const breaker = fuse.make("a");
-            await breaker.snapshot();
-            const result = await breaker.tryCall(() => Promise.reject(new Error("down")));
-            kinds.push(!result.ok && result.rejected ? "rejected" : "ran");
-            await fuse.flush();
-          }
-          assertEquals(kinds[1], kinds[0], `the call ${ms} ms later`);
-          await same(`after the call ${ms} ms later`);
-        }
+    for (const scenario of SCENARIOS) {
+      Deno.test(`Fuse.importState() goes on where exportState() stopped when there is ${scenario.name} (${from} to ${to})`, async () => {
+        await goesOn(
+          scenario,
+          (clock, skewMs) => storeOf(from, clock, skewMs),
+          (clock, skewMs) => storeOf(to, clock, skewMs),
+        );
       });
     }
   }

@@ -118,6 +118,8 @@ class ChaosStore implements Store {
   readonly traits: StoreTraits;
   /** Where the inner store keeps a trail. One operation, however many rows it has. */
   readonly history?: NonNullable<Store["history"]>;
+  /** Where the inner store audits calls. It is asked nothing over the network. */
+  readonly describe?: NonNullable<Store["describe"]>;
   readonly #inner: Store;
   readonly #rates: Required<Omit<Faults, "latencyMs" | "seed" | "down">>;
   readonly #latency: () => number;
@@ -131,6 +133,7 @@ class ChaosStore implements Store {
     this.traits = { ...inner.traits, shared: true };
     this.#inner = inner;
     if (inner.history !== undefined) this.history = (query) => this.#history(query);
+    if (inner.describe !== undefined) this.describe = (error) => inner.describe!(error);
     this.#rates = {
       errorRate: checkRate("errorRate", faults.errorRate),
       timeoutRate: checkRate("timeoutRate", faults.timeoutRate),

@@ -20,6 +20,7 @@ const SECTIONS: Record<string, () => Promise<{ section: Section }>> = {
   remote: () => import("./remote.ts"),
   upstash: () => import("./upstash.ts"),
   libsql: () => import("./libsql.ts"),
+  trail: () => import("./trail.ts"),
 };
 
 const { values, positionals } = parseArgs({

@@ -57,7 +57,7 @@ export function docProblems(printed: string): string[] {
   const [before = "", ...problems] = printed.split(/^(?=error\[)/m);
   if (problems.length === 0) return [before];
   return problems.filter((problem) =>
-    !problem.includes("drivers/libsql_schema.ts") ||
+    !/drivers\/libsql_(columns|schema)\.ts/.test(problem) ||
     !DRIZZLE_TYPES.some((type) => problem.includes(`references private type '${type}'`))
   );
 }

@@ -1,0 +1,280 @@
+// Reading the trail, and pruning it.
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import type { Client, InStatement } from "@libsql/client";
+import { type AuditEventName, createFuse } from "@fuse/edge";
+import { circuitBreakerEvents, libsql, type LibsqlClient } from "@fuse/edge/libsql";
+import { FakeClock } from "@fuse/edge/testing";
+import { readTrail } from "../drivers/libsql_history.ts";
+import type { EventQuery } from "../src/history.ts";
+import { databasesForFile, inMemory } from "./support/databases.ts";
+import { changing, eventsOf, laying, live, tally } from "./support/trails.ts";
+
+const EVENTS = "circuit_breaker_events";
+const databases = await databasesForFile();
+
+for (const { name, connect } of databases) {
+  Deno.test(`history() filters and pages, per circuit and over all, on ${name}`, async () => {
+    const client = connect();
+    await client.execute(`delete from ${EVENTS}`);
+    const clock = new FakeClock();
+    const store = libsql({ client, clock: clock.now, audit: "calls" });
+    const begun = clock.now();
+    for (const key of ["a", "b"]) await live(store, key, clock.advance.bind(clock));
+    for (let i = 0; i < 250; i++) await store.record("b", tally({ successes: 2 }));
+    const all = await eventsOf(store);
+    assertEquals(all.length, 14 + 500);
+    const queries: EventQuery[] = [
+      ...(["opened", "success", "failure", "edited"] as AuditEventName[]).map((event) => ({
+        event,
+      })),
+      { from: new Date(begun + 1) },
+      { to: new Date(begun + 1) },
+      { from: new Date(begun), to: new Date(clock.now()) },
+      { event: "success", from: new Date(begun + 1), to: new Date(clock.now() + 1), limit: 130 },
+    ];
+    for (const key of [undefined, "a", "b"]) {
+      for (const query of [{}, ...queries]) {
+        const expected = all.filter(({ event, at, key: circuit }) =>
+          (key === undefined || circuit === key) &&
+          (query.event === undefined || event === query.event) &&
+          (query.from === undefined || at >= query.from) &&
+          (query.to === undefined || at < query.to)
+        ).slice(0, query.limit).map(({ id }) => id);
+        const asked = { ...query, ...key === undefined ? {} : { key } };
+        const ids = (await eventsOf(store, asked)).map(({ id }) => id);
+        assertEquals(ids, expected, JSON.stringify(asked));
+        // The same, three at a time, from cursor to cursor.
+        const paged: string[] = [];
+        for (let cursor: string | undefined; paged.length < Math.min(20, expected.length);) {
+          const page = await eventsOf(store, { ...asked, cursor, limit: 3 });
+          paged.push(...page.map(({ id }) => id));
+          cursor = page.at(-1)?.cursor;
+        }
+        assertEquals(paged, expected.slice(0, paged.length), JSON.stringify(asked));
+      }
+    }
+    const times = all.map(({ at }) => at.getTime());
+    assertEquals(times, times.toSorted((a, b) => b - a));
+    client.close();
+  });
+
+  Deno.test(`prune() goes in steps, and what is left verifies at each, on ${name}`, async () => {
+    const client = connect();
+    for (const table of [EVENTS, "circuit_breaker_trails", "circuit_breakers"]) {
+      await client.execute(`delete from ${table}`);
+    }
+    const clock = new FakeClock();
+    const store = libsql({ client, clock: clock.now, audit: "calls", trailKey: "a key" });
+    const keys = Array.from({ length: 3 }, (_, i) => `pruned-${i}`);
+    for (let round = 0; round < 5; round++) {
+      for (const key of keys) await live(store, key, clock.advance.bind(clock));
+      clock.advance(3_600_000);
+    }
+    const { heads } = await store.verifyTrail();
+    const rows = 3 * 5 * 7;
+    assertEquals((await eventsOf(store)).length, rows);
+    let deleted = 0;
+    let more = true;
+    for (let steps = 0; more; steps++) {
+      const step = await store.prune({ olderThanMs: 2 * 3_600_000, limit: 4 });
+      assert(step.deleted <= 4, `${step.deleted} deleted`);
+      ({ more } = step);
+      deleted += step.deleted;
+      const proof = await store.verifyTrail();
+      assertEquals([proof.ok, proof.brokenAt, proof.heads], [true, null, heads]);
+      // In the meantime the trail goes on.
+      if (steps % 5 === 0) {
+        await store.override(keys[0]!, { ...laying(), kind: "disabled" });
+        heads[keys[0]!] = (await store.verifyTrail()).heads[keys[0]!]!;
+      }
+      assert(steps < 200);
+    }
+    const left = await eventsOf(store);
+    assertEquals(left.filter(({ at }) => clock.now() - at.getTime() > 2 * 3_600_000), []);
+    assertEquals(deleted, 3 * 4 * 7);
+    assert(left.length > 3 * 7);
+    // Whoever deletes a beginning without saying where it ended, is found.
+    await client.execute({
+      sql: `delete from ${EVENTS} where id = (select min(id) from ${EVENTS}
+        where key = ? and sequence is not null)`,
+      args: [keys[1]!],
+    });
+    assertEquals((await store.verifyTrail()).brokenAt?.problem, "removed");
+    // As is who says so without the key.
+    await client.execute({
+      sql: "update circuit_breaker_trails set anchor_sequence = anchor_sequence + 1, " +
+        "anchor_hash = 'forged' where key = ?",
+      args: [keys[2]!],
+    });
+    const proof = await store.verifyTrail({ circuit: keys[2]! });
+    assertEquals(proof.brokenAt?.problem, "changed");
+    client.close();
+  });
+
+  Deno.test(`prune() of several at once under traffic leaves a chain that verifies on ${name}`, async () => {
+    const clients = Array.from({ length: 4 }, connect);
+    for (const table of [EVENTS, "circuit_breaker_trails", "circuit_breakers"]) {
+      await clients[0]!.execute(`delete from ${table}`);
+    }
+    const clock = new FakeClock();
+    const stores = clients.map((client) =>
+      libsql({ client, clock: clock.now, audit: "calls", busyTimeoutMs: 60_000 })
+    );
+    for (let i = 0; i < 20; i++) await live(stores[0]!, "busy", clock.advance.bind(clock));
+    clock.advance(1_001);
+    let deleted = 0;
+    await Promise.all([
+      ...stores.slice(2).map(async (store) => {
+        for (let i = 0; i < 10; i++) {
+          await store.override("busy", { ...laying(), kind: "disabled" });
+        }
+      }),
+      ...stores.slice(0, 3).map(async (store) => {
+        for (let more = true; more;) {
+          const step = await store.prune({ olderThanMs: 1_000, limit: 10 });
+          deleted += step.deleted;
+          more = step.more;
+          assertEquals((await store.verifyTrail()).brokenAt, null);
+        }
+      }),
+    ]);
+    while ((await stores[0]!.prune({ olderThanMs: 1_000, limit: 50 })).more);
+    assertEquals((await stores[1]!.verifyTrail()).ok, true);
+    assertEquals((await eventsOf(stores[1]!)).length, 20);
+    assert(deleted > 0);
+    for (const client of clients) client.close();
+  });
+}
+
+Deno.test("prune() keeps transitions if it is asked to, and what is not old", async () => {
+  await inMemory(async (client) => {
+    const clock = new FakeClock();
+    const store = libsql({ client, clock: clock.now, audit: "calls" });
+    await live(store, "a", clock.advance.bind(clock));
+    await store.record("a", tally({ successes: 50 }));
+    clock.advance(1_000);
+    await store.record("a", tally({ successes: 5 }));
+    const options = { olderThanMs: 500, keepTransitions: true, limit: 30 };
+    assertEquals(await store.prune(options), { deleted: 30, more: true });
+    assertEquals(await store.prune(options), { deleted: 21, more: false });
+    assertEquals(await store.prune(options), { deleted: 0, more: false });
+    const left = (await eventsOf(store)).map(({ event }) => event);
+    assertEquals(left.filter((event) => event === "success").length, 5);
+    assertEquals(left.length, 11);
+    assertEquals((await store.prune({ olderThanMs: 1_000 })).deleted, 1);
+    clock.advance(1);
+    assertEquals((await store.prune({ olderThanMs: 0 })).deleted, 10);
+    const proof = await store.verifyTrail();
+    assertEquals([proof.ok, proof.checked], [true, 0]);
+    await store.transition("a", changing());
+    assertEquals((await store.verifyTrail()).checked, 1);
+  });
+});
+
+Deno.test("prune() goes by the database's clock where none is given", async () => {
+  await inMemory(async (client) => {
+    const store = libsql({ client });
+    await store.override("a", { ...laying(), kind: "disabled" });
+    assertEquals((await store.prune({ olderThanMs: 60_000 })).deleted, 0);
+    await client.execute(`update ${EVENTS} set created_at = created_at - 120000`);
+    assertEquals((await store.prune({ olderThanMs: 60_000 })).deleted, 1);
+  });
+});
+
+Deno.test("prune() refuses options that are none", async () => {
+  await inMemory(async (client) => {
+    const store = libsql({ client });
+    for (
+      const [options, message] of [
+        [{}, '"olderThanMs" must be'],
+        [{ olderThanMs: -1 }, '"olderThanMs" must be an integer of at least 0'],
+        [{ olderThanMs: 1, limit: 0 }, '"limit" must be a positive integer'],
+        [{ olderThanMs: 1, keep: true }, 'no option "keep"'],
+        [undefined, '"options" must be an object'],
+      ] as const
+    ) await assertRejects(() => store.prune(options as never), Error, message);
+  });
+});
+
+Deno.test("history() of a Fuse reads from the replica", async () => {
+  await inMemory(async (replica) => {
+    await inMemory(async (client) => {
+      const store = libsql({ client, replica });
+      await libsql({ client: replica }).override("a", { ...laying(), kind: "forced_open" });
+      await using fuse = createFuse({ stores: { database: store } });
+      await fuse.make("a").disable();
+      const events = [];
+      for await (const { event } of fuse.make("a").history()) events.push(event);
+      assertEquals(events, ["forced_open"]);
+      assertEquals((await store.verifyTrail()).checked, 1);
+    });
+  });
+});
+
+/** What a query of `history()` is to go by. */
+const PLANS: [query: EventQuery & { key?: string }, index: string][] = [
+  [{}, "circuit_breaker_events_created_at"],
+  [{ cursor: "5.5" }, "circuit_breaker_events_created_at"],
+  [{ from: new Date(1), to: new Date(9) }, "circuit_breaker_events_created_at"],
+  [{ event: "opened" }, "circuit_breaker_events_event"],
+  [{ event: "success", from: new Date(1), cursor: "5.5" }, "circuit_breaker_events_event"],
+  [{ key: "a" }, "circuit_breaker_events_key"],
+  [{ key: "a", cursor: "5.5" }, "circuit_breaker_events_key"],
+  [{ key: "a", from: new Date(1) }, "circuit_breaker_events_key"],
+  [{ key: "a", event: "opened" }, "circuit_breaker_events_changes"],
+  [{ key: "a", event: "opened", cursor: "5.5" }, "circuit_breaker_events_changes"],
+];
+
+for (const [query, index] of PLANS) {
+  Deno.test(`history(${JSON.stringify(query)}) goes by an index and sorts nothing`, async () => {
+    await inMemory(async (client) => {
+      const [statement] = await spied(client, async (spy) => {
+        const line = { connect: () => spy, busyTimeoutMs: 0, heldUntil: 0 };
+        await readTrail(line, circuitBreakerEvents, query).next();
+      });
+      const { sql, args } = statement as { sql: string; args: [] };
+      const plan = await client.execute({ sql: `explain query plan ${sql}`, args });
+      const text = plan.rows.map(({ detail }) => detail).join("; ");
+      assert(text.includes(index), text);
+      assert(!/TEMP B-TREE|SCAN circuit_breaker_events$/.test(text), text);
+    });
+  });
+}
+
+Deno.test("prune() and verifyTrail() go by indexes", async () => {
+  await inMemory(async (client) => {
+    const statements = await spied(client, async (spy) => {
+      const store = libsql({ client: spy, audit: "calls" });
+      await live(store, "a", () => {});
+      await store.prune({ olderThanMs: 0 });
+      await store.verifyTrail();
+    });
+    const plans = await Promise.all(statements.map(async (statement) => {
+      const { sql, args } = statement as { sql: string; args: [] };
+      if (/^(insert|begin)/.test(sql)) return "";
+      const { rows } = await client.execute({ sql: `explain query plan ${sql}`, args });
+      return rows.map(({ detail }) => detail).join("; ");
+    }));
+    const scans = plans.filter((plan) => /SCAN (e|b|circuit_\w+)(;|$)/.test(plan));
+    assertEquals(scans, []);
+  });
+});
+
+/** What a client is asked. */
+async function spied(
+  client: Client,
+  body: (spy: LibsqlClient) => Promise<void>,
+): Promise<InStatement[]> {
+  const asked: InStatement[] = [];
+  await body({
+    execute(statement) {
+      asked.push(statement);
+      return client.execute(statement);
+    },
+    batch(statements, mode) {
+      asked.push(...statements);
+      return client.batch(statements, mode);
+    },
+  });
+  return asked;
+}
