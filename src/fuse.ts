@@ -6,7 +6,7 @@
 
 import type { RequestScope, WaitUntil } from "./background.ts";
 import { actorOf } from "./breaker.ts";
-import type { Circuit, Unit } from "./circuit.ts";
+import { type Circuit, tellTroubles, type Unit } from "./circuit.ts";
 import type { Actor, CircuitBreaker, CircuitDefaults, CircuitOptions } from "./circuit_breaker.ts";
 import { type FuseEvent, type FuseEvents, inScope } from "./events.ts";
 import { type GuardedFetch, hostOf } from "./fetch.ts";
@@ -287,6 +287,11 @@ class FuseView implements Fuse {
     });
     await Promise.all(sends);
     await this.#root.background.settled();
+    await Promise.all(
+      this.#shelves().map(async ({ store, name, events }) => {
+        tellTroubles(events, name, await store.flush?.({ at: this.#root.clock() }));
+      }),
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
