@@ -168,14 +168,18 @@ class Tiered implements LibsqlStore {
     );
   }
 
-  /** Delivers, by the way, what it finds to have been left behind. */
+  /** Finds, by the way, what was left behind: the `flush()` after it delivers it. */
   async list(request: ListRequest): Promise<ListPage> {
     if (!this.#hasOutbox) return await this.#state.list(request);
     const { records, cursor } = await this.#state.list(this.#asking(request));
-    const plain: CircuitRecord[] = [];
-    for (const record of records) {
-      plain.push({ ...record, ...await this.#tell(record.key, request.at, record, []) });
-    }
+    const plain = records.map((record): CircuitRecord => {
+      const { untold = [], ...snapshot } = record.snapshot;
+      const rows = this.#delivery.untold(record.key, untold, request.at);
+      if (isLeft(rows, snapshot.now)) this.#delivery.owe(record.key, []);
+      return { ...record, snapshot };
+    });
+    // Some now, the others with what comes next: a page is not to wait for them all.
+    if (this.#delivery.owes) await this.#delivery.deliver(null, [], request.at);
     return { records: plain, cursor };
   }
 
@@ -257,7 +261,7 @@ class Tiered implements LibsqlStore {
     const { untold, ...snapshot } = answer.snapshot;
     const changed = won || !!answer.released;
     const rows = this.#delivery.untold(key, untold ?? [], at);
-    const left = rows.some((row) => snapshot.now - row.at >= GRACE_MS || row.at > snapshot.now);
+    const left = isLeft(rows, snapshot.now);
     if (made.length > 0) this.#delivery.owe(key, made);
     let head: string | undefined;
     if (changed || left) head = await this.#delivery.deliver(key, rows, at);
@@ -270,6 +274,11 @@ class Tiered implements LibsqlStore {
     const troubles = this.#delivery.takeTroubles();
     return troubles.length > 0 ? { ...answer, troubles } : answer;
   }
+}
+
+/** Whether there are rows that nobody but who finds them is likely to deliver. */
+function isLeft(rows: readonly UntoldRow[], now: number): boolean {
+  return rows.some(({ at }) => now - at >= GRACE_MS || at > now);
 }
 
 /** A live answer is copied before anybody else has a turn. */

@@ -94,7 +94,7 @@ export class Delivery {
     fresh: readonly UntoldRow[],
     at: number,
   ): Promise<string | undefined> {
-    if (key !== null && !this.#owed.has(key)) this.owe(key, []);
+    if (key !== null) this.owe(key, []);
     if (this.down(at)) return undefined;
     for (const [busy, until] of this.#busy) {
       if (!isUnderWay(until, at, this.#timeoutMs)) this.#busy.delete(busy);
@@ -102,16 +102,17 @@ export class Delivery {
     const first = key ?? [...this.#owed.keys()].find((owed) => !this.#busy.has(owed));
     if (first === undefined || this.#busy.has(first)) return undefined;
     if (this.#busy.size >= MOST_AT_ONCE) return undefined;
+    const probing = this.#failures > 0;
     // One at a time finds out whether it is back.
-    if (this.#failures > 0) this.#leftAloneUntil = at + this.#timeoutMs;
-    const attempt: Attempt = { at, first, asking: false, late: false, head: undefined };
+    if (probing) this.#leftAloneUntil = at + this.#timeoutMs;
+    const attempt: Attempt = { at, first, probing, asking: false, late: false, head: undefined };
     let timer: ReturnType<typeof setTimeout> | undefined;
     const deadline = new Promise<void>((resolve) => timer = setTimeout(resolve, this.#timeoutMs));
     await Promise.race([this.#work(fresh, attempt), deadline]);
     clearTimeout(timer);
     attempt.late = true;
     if (attempt.asking) {
-      this.#failed(at, new Error(`The trail gave no answer within ${this.#timeoutMs} ms`));
+      this.#failed(attempt, new Error(`The trail gave no answer within ${this.#timeoutMs} ms`));
     }
     return attempt.head;
   }
@@ -150,17 +151,14 @@ export class Delivery {
     this.#busy.set(key, attempt.at + this.#timeoutMs);
     try {
       let held: readonly UntoldRow[] | null = fresh.length > 0 ? fresh : null;
-      // Whoever changes the circuit meanwhile leaves it to this one.
-      while (this.#owed.has(key)) {
-        const kept = this.#owed.get(key)!;
-        this.#owed.delete(key);
-        const told = await this.#tell(key, kept, held, attempt);
+      for (;;) {
+        const kept = this.#owed.get(key);
+        if (kept === undefined) return true;
+        if (!await this.#tell(key, kept, held, attempt)) return false;
+        // Whoever has changed the circuit meanwhile leaves that to this one.
+        if (this.#owed.get(key) === kept) this.#owed.delete(key);
         held = null;
-        if (told) continue;
-        this.owe(key, kept);
-        return false;
       }
-      return true;
     } finally {
       this.#busy.delete(key);
     }
@@ -190,7 +188,7 @@ export class Delivery {
       if (key === first) attempt.head = heads[key];
       if (appended > 0) this.#tellMissed(rows);
     } catch (error) {
-      if (!attempt.late) this.#failed(at, error as Error);
+      if (!attempt.late) this.#failed(attempt, error as Error);
       return false;
     } finally {
       attempt.asking = false;
@@ -226,9 +224,9 @@ export class Delivery {
     this.#report(null, 0);
   }
 
-  #failed(at: number, error: Error): void {
+  #failed({ at, probing }: Attempt, error: Error): void {
     // Those that were out together fail together.
-    if (this.#failures > 0 && this.#leftAloneUntil > at + this.#timeoutMs) return;
+    if (!probing && this.down(at)) return;
     const interval = Math.min(LONGEST_INTERVAL_MS, FIRST_INTERVAL_MS * 2 ** this.#failures++);
     const retryAfterMs = Math.ceil(interval * (1 + Math.random()) / 2);
     this.#leftAloneUntil = at + retryAfterMs;
@@ -275,6 +273,8 @@ interface Attempt {
   readonly at: number;
   /** Which circuit it is for. */
   readonly first: string;
+  /** Whether it is to find out if the trail is back. */
+  readonly probing: boolean;
   /** Whether the trail is being asked for that circuit. */
   asking: boolean;
   /** Nobody waits any more. */

@@ -192,7 +192,8 @@ local released = {}
 local function lapse()
   local ends = number('override.until')
   if overridden() and ends and ends <= now then
-    keep('released', nil, '{"reason":"expired","actor":null}', s.override, nil)
+    local why = '{"reason":"expired","actor":null,' .. (words:match('"isolate":.*') or '}')
+    keep('released', nil, why, s.override)
     for field, value in pairs(s) do
       if field:sub(1, 8) == 'override' then released['released' .. field:sub(9)] = value end
     end

@@ -154,7 +154,8 @@ local released = {}
 local function lapse()
 local ends = number('override.until')
 if overridden() and ends and ends <= now then
-keep('released', nil, '{"reason":"expired","actor":null}', s.override, nil)
+local why = '{"reason":"expired","actor":null,' .. (words:match('"isolate":.*') or '}')
+keep('released', nil, why, s.override)
 for field, value in pairs(s) do
 if field:sub(1, 8) == 'override' then released['released' .. field:sub(9)] = value end
 end
@@ -446,4 +447,4 @@ end
 return answer`;
 
 /** Its SHA-1, by which Redis knows it. */
-export const SCRIPT_SHA1: string = "7eb925eabe5776fc3101280279627df3cc34b95e";
+export const SCRIPT_SHA1: string = "6686158d9fa20cfe8b336edb5d8a3524a79ef35f";

@@ -206,22 +206,47 @@ Deno.test("tiered() leaves a failing database alone for growing intervals, and s
   ]);
 });
 
-Deno.test("tiered() makes no operation wait for a database that hangs longer than it may", async () => {
+for (const outbox of [true, false]) {
+  Deno.test(`tiered() makes no operation wait for a database that hangs longer than it may, ${outbox ? "with" : "without"} an outbox`, async () => {
+    const world = new Tiers(face, client);
+    const state = outbox ? world.state() : memory({ clock: world.clock.now });
+    const { fuse, line, heard } = world.isolate({ state, auditTimeoutMs: 300 });
+    const name = unique();
+    const breaker = fuse.make(name, { consistency: "strong" });
+    line.way = "hangs";
+    await breaker.forceOpen();
+    assertEquals(heard("forced_open").length, 1);
+    for (let i = 0; i < 10; i++) await breaker.release().then(() => breaker.forceOpen());
+    assertEquals(line.asked, 1, "It is left alone");
+    const [told, ...more] = heard("store_error");
+    assertEquals([String(told?.error), more], [
+      "Error: The trail gave no answer within 300 ms",
+      [],
+    ]);
+    // What waits in Redis, anybody delivers; what waits here, this isolate does.
+    const other = world.isolate(outbox ? {} : { state });
+    world.clock.advance(1_000);
+    line.way = "arrives";
+    await (outbox ? other : { fuse }).fuse.make(name).getState();
+    await fuse.flush();
+    assertEquals(generations(await world.trail(name)), upTo(22));
+  });
+}
+
+Deno.test("list() and flush() deliver all that was left behind, whoever changed what", async () => {
   const world = new Tiers(face, client);
-  const { fuse, line, heard } = world.isolate({ auditTimeoutMs: 5 });
-  const name = unique();
-  const breaker = fuse.make(name, { consistency: "strong" });
-  line.way = "hangs";
-  await breaker.forceOpen();
-  assertEquals(heard("forced_open").length, 1);
-  for (let i = 0; i < 10; i++) await breaker.release().then(() => breaker.forceOpen());
-  assertEquals(line.asked, 1, "It is left alone");
-  const [told, ...more] = heard("store_error");
-  assertEquals([String(told?.error), more], ["Error: The trail gave no answer within 5 ms", []]);
-  const other = world.isolate();
+  const names = Array.from({ length: 20 }, unique);
+  const dead = world.isolate();
+  dead.line.way = "is refused";
+  for (const name of names) await dead.fuse.make(name).forceOpen();
   world.clock.advance(1_000);
-  await other.fuse.make(name).getState();
-  assertEquals(generations(await world.trail(name)), upTo(22));
+  const { fuse } = world.isolate();
+  assertEquals((await Array.fromAsync(fuse.list())).length, 20);
+  await fuse.flush();
+  for (const name of names) {
+    assertEquals((await world.trail(name)).map(({ event }) => event), ["forced_open"]);
+    assertEquals(await world.waiting(name), 0);
+  }
 });
 
 Deno.test("tiered() lets the outbox grow no further than its bound, and the trail says what is missing", async () => {
