@@ -47,6 +47,15 @@ export function snapshotOf(reply: Reply, shape: Shape, hands: boolean): Snapshot
   return hands ? { ...snapshot, untold: untoldOf(reply.fields ?? {}) } : snapshot;
 }
 
+/** The caller's words; none if somebody has spoilt them: a circuit is not to fail because of a row. */
+function wordsOf(json: string): Record<string, unknown> {
+  try {
+    return Object(JSON.parse(json));
+  } catch {
+    return {};
+  }
+}
+
 const COUNTERS = [
   ...["consecutiveFailures", "consecutiveSuccesses", "failures", "successes", "slow"],
   ...["totalFailures", "totalSuccesses", "totalRejected", "totalSlow"],
@@ -67,7 +76,9 @@ function untoldOf(fields: Fields): UntoldRow[] {
     const [missed, event, from, to, at, kind, until, ...rest] = fields[field]!.split(" ");
     // Trials are counted in HALF_OPEN alone.
     const counted = COUNTERS.slice(0, from === "HALF_OPEN" ? undefined : -2);
-    const { reason, actor, isolate, ...more } = JSON.parse(rest.slice(COUNTERS.length).join(" "));
+    const { reason = null, actor = null, isolate, ...more } = wordsOf(
+      rest.slice(COUNTERS.length).join(" "),
+    );
     rows.push({
       epoch: epoch!,
       generation: Number(generation),

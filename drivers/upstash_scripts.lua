@@ -15,7 +15,8 @@
 local S, M, F, W = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local operation, id, call = ARGV[1], ARGV[4], redis.call
 local windowMs, windowSize, ttlMs = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-local hands, words = table.remove(ARGV) ~= '', table.remove(ARGV)
+local hands = table.remove(ARGV) ~= ''
+local words = table.remove(ARGV)
 
 -- The outbox: a field "row:<generation> <epoch>" of the state for each change that the trail has not
 -- confirmed yet.

@@ -4,7 +4,8 @@
 export const SCRIPT: string = `local S, M, F, W = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local operation, id, call = ARGV[1], ARGV[4], redis.call
 local windowMs, windowSize, ttlMs = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-local hands, words = table.remove(ARGV) ~= '', table.remove(ARGV)
+local hands = table.remove(ARGV) ~= ''
+local words = table.remove(ARGV)
 if operation == 'confirm' then
 call('HDEL', S, unpack(ARGV, 9))
 return { 1, 0, 0 }
@@ -447,4 +448,4 @@ end
 return answer`;
 
 /** Its SHA-1, by which Redis knows it. */
-export const SCRIPT_SHA1: string = "6686158d9fa20cfe8b336edb5d8a3524a79ef35f";
+export const SCRIPT_SHA1: string = "f0ff636033beaa949e764eca23e29f4662566355";
