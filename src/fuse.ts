@@ -148,7 +148,10 @@ export interface Fuse extends AsyncDisposable {
   ): Promise<{ imported: number; kept: number }>;
   /** Closes and clears all circuits of this view. Answers how many. */
   resetAll(options?: Actor): Promise<number>;
-  /** Sends what is pending, and waits for what is under way. Call it before the process ends. */
+  /**
+   * Sends what is pending, waits for what is under way, and has stores deliver what they keep for
+   * another, such as rows of a trail. Call it before the process ends.
+   */
   flush(): Promise<void>;
   /** What happened, over all circuits of this view. @throws {TypeError} If a store keeps no trail. */
   history(query?: EventQuery): AsyncIterableIterator<CircuitEvent>;
