@@ -75,6 +75,8 @@ export {
   ID_MEMORY_MS,
   type ListPage,
   type ListRequest,
+  OUTBOX_LENGTH,
+  type OutboxRequest,
   type Override,
   type OverrideRecord,
   type OverrideRequest,
@@ -89,6 +91,8 @@ export {
   type Tally,
   TOTALS_ONLY,
   type TransitionRequest,
+  type Trouble,
+  type UntoldRow,
 } from "./src/store.ts";
 export type {
   Counts,

@@ -15,6 +15,7 @@ import type { TrailProof, VerifyOptions } from "./libsql_verify.ts";
 export type { LibsqlClient, SqlResult, SqlStatement, SqlValue } from "./libsql_client.ts";
 export type { PruneOptions, PruneResult } from "./libsql_history.ts";
 export type { TrailBreak, TrailProof, VerifyOptions } from "./libsql_verify.ts";
+export { tiered, type TieredOptions } from "./tiered.ts";
 export {
   type CircuitBreakerColumns,
   circuitBreakerColumns,

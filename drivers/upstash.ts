@@ -34,6 +34,7 @@ import type {
   Clock,
   ListPage,
   ListRequest,
+  OutboxRequest,
   OverrideRequest,
   Recorded,
   RestoreRequest,
@@ -43,6 +44,7 @@ import type {
   StoreRequest,
   Tally,
   TransitionRequest,
+  UntoldRow,
 } from "../src/store.ts";
 import { Scripts, type UpstashSource } from "./upstash_client.ts";
 import {
@@ -52,6 +54,7 @@ import {
   quoted,
   recordOf,
   type Reply,
+  rowField,
   snapshotOf,
 } from "./upstash_fields.ts";
 
@@ -125,10 +128,10 @@ class UpstashStore implements Store {
 
   async read(
     key: string,
-    request: { readonly shape: Shape; readonly at: number },
+    request: OutboxRequest & { readonly shape: Shape; readonly at: number },
   ): Promise<Snapshot> {
     const reply = await this.#run("read", key, { ...request, id: "-" }, []);
-    return snapshotOf(reply, request.shape);
+    return snapshotOf(reply, request.shape, request.outbox === "hand");
   }
 
   async record(key: string, tally: Tally): Promise<Recorded> {
@@ -143,34 +146,37 @@ class UpstashStore implements Store {
   async acquire(key: string, request: AcquireRequest): Promise<Acquired> {
     const { token, max, leaseMs, maxCooldownMs } = request;
     const args = [token, max, leaseMs, maxCooldownMs];
-    const { ok: granted, ...answer } = await this.#change("acquire", key, request, args);
+    const why = { reason: "cooldown_passed", actor: null };
+    const { ok: granted, ...answer } = await this.#change("acquire", key, request, args, why);
     return { granted, ...answer };
   }
 
   async transition(key: string, request: TransitionRequest): Promise<Changed> {
-    const { to, event, cooldownMs, reason, expected } = request;
+    const { to, event, cooldownMs, reason, actor, expected } = request;
     const { ok: won, ...answer } = await this.#change("transition", key, request, [
       ...[to, event, cooldownMs, reason],
       ...(expected === null ? ["", ""] : [expected.epoch, expected.generation]),
-    ]);
+    ], { reason, actor, ...to === "OPEN" ? { cooldownMs: Math.round(cooldownMs) } : null });
     return { won, ...answer };
   }
 
   async override(key: string, request: OverrideRequest): Promise<Changed> {
     const { kind, until, reason, actor } = request;
     const args = [kind ?? "", until ?? "", quoted(reason), quoted(actor)];
-    const { ok: won, ...answer } = await this.#change("override", key, request, args);
+    const why = { reason, actor };
+    const { ok: won, ...answer } = await this.#change("override", key, request, args, why);
     return { won, ...answer };
   }
 
   async restore(key: string, request: RestoreRequest): Promise<Changed> {
-    const { record, existing } = request;
+    const { record, existing, reason, actor } = request;
     const args = [existing, record.snapshot.generation, ...contentsOf(record)];
-    const { ok: won, ...answer } = await this.#change("restore", key, request, args);
+    const why = { reason, actor };
+    const { ok: won, ...answer } = await this.#change("restore", key, request, args, why);
     return { won, ...answer };
   }
 
-  async list({ cursor, limit, at, shape }: ListRequest): Promise<ListPage> {
+  async list({ cursor, limit, at, shape, outbox }: ListRequest): Promise<ListPage> {
     const ends = [`${this.#prefix}:`, ":state"] as const;
     const match = ends.map((end) => end.replace(/[*?[\]\\]/g, "\\$&")).join("*");
     const [next, found] = await this.#scripts.ask((redis) =>
@@ -178,7 +184,7 @@ class UpstashStore implements Store {
     );
     const keys = [...new Set(found)].map((key) => key.slice(ends[0].length, -ends[1].length));
     const records = await this.together(() =>
-      Promise.all(keys.map((key) => this.#dump(key, at, shape(key))))
+      Promise.all(keys.map((key) => this.#dump(key, { at, id: "-", shape: shape(key), outbox })))
     );
     return {
       records: records.filter((record) => record !== null),
@@ -187,16 +193,26 @@ class UpstashStore implements Store {
   }
 
   /** A whole record; `null` where the key turns out to be somebody else's. */
-  async #dump(key: string, at: number, shape: Shape): Promise<CircuitRecord | null> {
+  async #dump(key: string, request: StoreRequest): Promise<CircuitRecord | null> {
     try {
-      const reply = await this.#run("dump", key, { at, id: "-", shape }, []);
+      const reply = await this.#run("dump", key, request, []);
       // With a longer prefix it is another store's.
       const ours = reply.fields?.prefix === String(this.#prefix.length);
-      return ours ? recordOf(key, reply, shape) : null;
+      return ours ? recordOf(key, reply, request.shape, request.outbox === "hand") : null;
     } catch (error) {
       if (String(error).includes("WRONGTYPE")) return null;
       throw error;
     }
+  }
+
+  /** One request, and two commands. */
+  async confirm(
+    key: string,
+    rows: readonly Pick<UntoldRow, "epoch" | "generation">[],
+  ): Promise<void> {
+    if (rows.length === 0) return;
+    const request = { at: 0, id: "-", shape: { windowMs: 1, windowSize: 0 } };
+    await this.#run("confirm", key, request, rows.map(rowField));
   }
 
   async remove(key: string): Promise<boolean> {
@@ -208,25 +224,32 @@ class UpstashStore implements Store {
     key: string,
     request: StoreRequest,
     args: readonly (string | number)[],
+    why: Record<string, unknown> = {},
   ): Promise<Answer & { readonly ok: boolean; readonly moved: boolean }> {
-    const reply = await this.#run(operation, key, request, args);
+    const reply = await this.#run(operation, key, request, args, why);
     const { ok, moved, fields } = reply;
     const released = fields === null ? null : overrideOf(fields, "released");
-    const snapshot = snapshotOf(reply, request.shape);
+    const snapshot = snapshotOf(reply, request.shape, request.outbox === "hand");
     return { ok, moved, snapshot, released };
   }
 
   async #run(
     operation: string,
     key: string,
-    { id, at, shape }: StoreRequest,
+    { id, at, shape, outbox }: StoreRequest,
     args: readonly (string | number)[],
+    why: Record<string, unknown> = {},
   ): Promise<Reply> {
+    // What the trail is to say in the caller's words, with the isolate it came from.
+    const words = outbox === undefined
+      ? ""
+      : JSON.stringify({ ...why, isolate: id.replace(/-[^-]*$/, "") });
     const run = {
       keys: this.#keys(key),
       args: [
         ...[operation, at, this.#clock?.() ?? "", id || newId()],
         ...[shape.windowMs, shape.windowSize, this.#ttlMs, this.#prefix.length, ...args],
+        ...[words, outbox === "hand" ? 1 : ""],
       ].map(String),
     };
     return parseReply(await this.#scripts.run(run));

@@ -15,6 +15,7 @@ import {
   type Snapshot,
   SNAPSHOT_COUNTS,
   SNAPSHOT_TIMES,
+  type UntoldRow,
   withoutExpiredOverride,
 } from "../src/store.ts";
 
@@ -41,8 +42,58 @@ export function parseReply(reply: unknown): Reply {
 }
 
 /** The circuit as it reads at its moment. */
-export function snapshotOf(reply: Reply, shape: Shape): Snapshot {
-  return withoutExpiredOverride(storedOf(reply, shape), reply.now);
+export function snapshotOf(reply: Reply, shape: Shape, hands: boolean): Snapshot {
+  const snapshot = withoutExpiredOverride(storedOf(reply, shape), reply.now);
+  return hands ? { ...snapshot, untold: untoldOf(reply.fields ?? {}) } : snapshot;
+}
+
+/** The caller's words; none if somebody has spoilt them: a circuit is not to fail because of a row. */
+function wordsOf(json: string): Record<string, unknown> {
+  try {
+    return Object(JSON.parse(json));
+  } catch {
+    return {};
+  }
+}
+
+const COUNTERS = [
+  ...["consecutiveFailures", "consecutiveSuccesses", "failures", "successes", "slow"],
+  ...["totalFailures", "totalSuccesses", "totalRejected", "totalSlow"],
+  ...["trialSuccesses", "trialFailures"],
+];
+
+/** What names a row in the outbox. */
+export function rowField({ epoch, generation }: Pick<UntoldRow, "epoch" | "generation">): string {
+  return `row:${generation} ${epoch}`;
+}
+
+/** What is in the outbox, oldest first. */
+function untoldOf(fields: Fields): UntoldRow[] {
+  const rows: UntoldRow[] = [];
+  for (const field in fields) {
+    const [, generation, epoch] = /^row:(\d+) (.*)$/s.exec(field) ?? [];
+    if (generation === undefined) continue;
+    const [missed, event, from, to, at, kind, until, ...rest] = fields[field]!.split(" ");
+    // Trials are counted in HALF_OPEN alone.
+    const counted = COUNTERS.slice(0, from === "HALF_OPEN" ? undefined : -2);
+    const { reason = null, actor = null, isolate, ...more } = wordsOf(
+      rest.slice(COUNTERS.length).join(" "),
+    );
+    rows.push({
+      epoch: epoch!,
+      generation: Number(generation),
+      event: event as UntoldRow["event"],
+      at: Number(at),
+      metadata: {
+        ...{ from, to, generation: Number(generation), reason, actor, ...more },
+        ...kind === "-" ? null : { until: until === "-" ? null : Number(until), kind },
+        counters: Object.fromEntries(counted.map((name, i) => [name, Number(rest[i])])),
+        isolate,
+        ...missed === "0" ? null : { missed: Number(missed) },
+      },
+    });
+  }
+  return rows.sort((a, b) => a.generation - b.generation);
 }
 
 function storedOf({ now, fields: f }: Reply, { windowSize }: Shape): Snapshot {
@@ -95,12 +146,18 @@ export function overrideOf(f: Fields, at: "override" | "released"): OverrideReco
 const OVERRIDE = ["until", "reason", "actor"] as const;
 
 /** A whole record, of what `dump` answered. */
-export function recordOf(key: string, reply: Reply, shape: Shape): CircuitRecord {
-  const held = storedOf(reply, shape);
-  const snapshot = withoutExpiredOverride(held, reply.now);
+export function recordOf(
+  key: string,
+  reply: Reply,
+  shape: Shape,
+  hands: boolean,
+): CircuitRecord {
+  const snapshot = snapshotOf(reply, shape, hands);
   const f = reply.fields;
   // What an override that has run out had counted goes with it.
-  if (f === null || snapshot !== held) return { key, snapshot, segments: [], outcomes: "" };
+  if (f === null || snapshot.generation !== Number(f.generation)) {
+    return { key, snapshot, segments: [], outcomes: "" };
+  }
   const segments = new Map<string, { -readonly [K in keyof Segment]: number }>();
   const put = (start: string, kind: "successes" | "failures" | "slow", n: string | undefined) => {
     const segment = segments.get(start) ??

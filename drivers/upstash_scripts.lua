@@ -3,7 +3,8 @@
 -- KEYS  state, metrics, failures, successes.
 -- ARGV  operation, caller's clock, a clock that decides in place of the server's if there is one,
 --       id of the request, windowMs, windowSize, ttlMs, length of the keys' prefix, then what the
---       operation takes.
+--       operation takes; last the caller's words for the outbox, if it is to keep what this changes,
+--       and whether it is to be handed out.
 --
 -- Fields have the names that a Snapshot has. A steady record is five billed commands: EVALSHA,
 -- TIME, HGETALL state, HMGET metrics, HSET metrics. For that the newest segment of the window stands
@@ -14,6 +15,15 @@
 local S, M, F, W = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local operation, id, call = ARGV[1], ARGV[4], redis.call
 local windowMs, windowSize, ttlMs = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local hands = table.remove(ARGV) ~= ''
+local words = table.remove(ARGV)
+
+-- The outbox: a field "row:<generation> <epoch>" of the state for each change that the trail has not
+-- confirmed yet.
+if operation == 'confirm' then
+  call('HDEL', S, unpack(ARGV, 9))
+  return { 1, 0, 0 }
+end
 
 -- Asked once: within a script TIME goes on. Where it is refused, the caller's clock has to do.
 local now = math.floor(ARGV[3] ~= '' and ARGV[3] or ARGV[2])
@@ -111,6 +121,35 @@ renew()
 local function remember(answer)
   answered, remembers, writes = answer, true, true
 end
+local COUNTED = {
+  'consecutiveFailures', 'consecutiveSuccesses',
+  'sinceClosed.failures', 'sinceClosed.successes', 'sinceClosed.slow',
+  'totals.failures', 'totals.successes', 'totals.rejected', 'totals.slow',
+  'halfOpen.successes', 'halfOpen.failures'
+}
+-- Puts a change that is about to be made into the outbox: what it is, what was before, and the
+-- caller's words. Where the outbox is full the oldest row goes, and the next one counts it.
+local function keep(event, to, said, kind, ends, generation, epoch)
+  if words == '' then return end
+  local rows = {}
+  for field in pairs(s) do
+    local of = tonumber(field:match('^row:(%d+)'))
+    if of then rows[#rows + 1] = { of, field } end
+  end
+  if #rows >= 64 then
+    table.sort(rows, function(a, b) return a[1] < b[1] end)
+    local gone, after = rows[1][2], rows[2][2]
+    local missed, rest = s[after]:match('^(%d+)(.*)$')
+    put(after, text(missed + 1 + s[gone]:match('^%d+')) .. rest)
+    drop(gone)
+  end
+  local row = { 0, event, s.state, to or s.state, text(now), kind or '-', text(ends or '-') }
+  for _, name in ipairs(COUNTED) do row[#row + 1] = text(of(name)) end
+  row[#row + 1] = said or words
+  generation = text(generation or number('generation') + 1)
+  put('row:' .. generation .. ' ' .. (epoch or s.epoch), table.concat(row, ' '))
+end
+
 -- The next generation owns no lease, and no evidence where that is cleared.
 local function begin(generation, clears)
   put('generation', generation)
@@ -126,9 +165,13 @@ end
 -- Whether the state may have lost its TTL, or has to lose it.
 local renewed = false
 local function create(generation)
-  local expires = number('expires')
+  local expires, before = number('expires'), s
   call('DEL', S, M, F, W)
   s, m, held, renewed = {}, {}, {}, true
+  -- Nor is an untold change forgotten with the record it was made in.
+  for field, value in pairs(before) do
+    if field:sub(1, 4) == 'row:' then put(field, value) end
+  end
   -- Nor does a record that takes another's place shorten a TTL.
   if expires then put('expires', expires) end
   put('epoch', id)
@@ -150,6 +193,8 @@ local released = {}
 local function lapse()
   local ends = number('override.until')
   if overridden() and ends and ends <= now then
+    local why = '{"reason":"expired","actor":null,' .. (words:match('"isolate":.*') or '}')
+    keep('released', nil, why, s.override)
     for field, value in pairs(s) do
       if field:sub(1, 8) == 'override' then released['released' .. field:sub(9)] = value end
     end
@@ -335,6 +380,7 @@ elseif operation == 'acquire' and s.epoch then
     local left = (number('openUntil') or now) - now
     -- Further off than any cooldown, it was fixed by a clock that has since gone back.
     if s.state == 'OPEN' and (left <= 0 or left > tonumber(ARGV[12])) then
+      keep('half_opened', 'HALF_OPEN')
       put('state', 'HALF_OPEN')
       put('reason', 'cooldown_passed')
       advance()
@@ -348,6 +394,7 @@ elseif operation == 'transition' then
   change(not expects, function()
     if expects and (ARGV[13] ~= s.epoch or tonumber(ARGV[14]) ~= number('generation')) then return false end
     if ARGV[10] == 'closed' and of('halfOpen.failures') > 0 then return false end
+    keep(ARGV[10], to)
     if to == 'OPEN' then
       put('reopenCount', s.state == 'HALF_OPEN' and (number('reopenCount') or 0) + 1 or 0)
       put('openedAt', now)
@@ -366,14 +413,19 @@ elseif operation == 'override' then
   local kind, ends = ARGV[9], tonumber(ARGV[10])
   change(kind ~= '', function()
     if kind == '' and not overridden() then return false end
-    lay(kind, ends and math.floor(ends - ARGV[2] + now), ARGV[11], ARGV[12])
+    ends = ends and math.floor(ends - ARGV[2] + now)
+    keep(kind == '' and 'released' or kind, nil, nil, kind == '' and s.override or kind, ends)
+    lay(kind, ends, ARGV[11], ARGV[12])
     return true
   end)
 elseif operation == 'restore' then
   local before = s.epoch
   change(true, function()
     if before and ARGV[9] == 'keep' then return false end
-    create(math.max(number('generation'), ARGV[10]) + 1)
+    local generation = math.max(number('generation'), ARGV[10]) + 1
+    -- The contents begin with the state.
+    keep('imported', ARGV[13], nil, nil, nil, generation, id)
+    create(generation)
     -- Times are the caller's.
     local function shifted(value)
       return value:sub(1, 1) == '@' and text(value:sub(2) - ARGV[2] + now) or value
@@ -454,7 +506,9 @@ end
 local answer = { ok and 1 or 0, moved and 1 or 0, now }
 local function tell(found, before)
   for field, value in pairs(found) do
-    answer[#answer + 1], answer[#answer + 2] = (before or '') .. field, '=' .. text(value)
+    if hands or field:sub(1, 4) ~= 'row:' then
+      answer[#answer + 1], answer[#answer + 2] = (before or '') .. field, '=' .. text(value)
+    end
   end
 end
 if s.epoch then

@@ -27,6 +27,7 @@ import {
   type Store,
   TOTALS_ONLY,
   type TransitionRequest,
+  type Trouble,
 } from "./store.ts";
 
 /** A call may run. What its ending will be recorded under. */
@@ -382,7 +383,7 @@ export abstract class Circuit {
   protected note(answer: Answer): void {
     // What a stand-in finds, the store will find as well.
     if (this.local) return;
-    const { released, evicted, snapshot } = answer;
+    const { released, evicted, troubles, snapshot } = answer;
     if (released) {
       const { actor } = released;
       this.#tellOperator("released", { reason: "expired", actor }, released.until, answer);
@@ -390,6 +391,7 @@ export abstract class Circuit {
     for (const key of evicted ?? []) {
       this.around.events.emit("evicted", identify(this.identity.store, key));
     }
+    tellTroubles(this.around.events, this.identity.store, troubles);
     const { policyHash } = snapshot;
     if (policyHash !== this.policy.hash && policyHash !== "") {
       this.mismatch(policyHash, differingOptions(policyHash, this.policy.hash));
@@ -420,6 +422,18 @@ export abstract class Circuit {
     if (reason === null) return;
     this.#warned = s.generation;
     this.tellTransition("would_open", s.state, "OPEN", reason, { snapshot: s });
+  }
+}
+
+/** Reports what went wrong beside an operation. */
+export function tellTroubles(
+  events: Events,
+  store: string,
+  troubles: readonly Trouble[] | undefined,
+): void {
+  for (const { operation, error, retryAfterMs } of troubles ?? []) {
+    if (error === null) events.emit("store_recovered", { store, operation });
+    else events.emit("store_error", { store, operation, error, retryAfterMs });
   }
 }
 

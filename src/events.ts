@@ -99,10 +99,10 @@ export interface FuseEvents {
   reset: OperatorEvent;
   /** The store had forgotten a circuit that this isolate knew. */
   reborn: CircuitIdentity;
-  /** The store did not answer, or a tally stayed unconfirmed. */
+  /** The store did not answer, a tally stayed unconfirmed, or (`audit`) the trail did not take rows. */
   store_error: { store: string; operation: string; error: unknown; retryAfterMs: number };
-  /** The store answers again. */
-  store_recovered: { store: string };
+  /** The store answers again, or (`audit`) its trail takes rows again. */
+  store_recovered: { store: string; operation?: string };
   /** Tallies that no answer confirmed within 30 s. */
   unconfirmed: UnconfirmedEvent;
   /** The memory store was full and dropped a circuit. */

@@ -6,7 +6,7 @@
 
 import type { RequestScope, WaitUntil } from "./background.ts";
 import { actorOf } from "./breaker.ts";
-import type { Circuit, Unit } from "./circuit.ts";
+import { type Circuit, tellTroubles, type Unit } from "./circuit.ts";
 import type { Actor, CircuitBreaker, CircuitDefaults, CircuitOptions } from "./circuit_breaker.ts";
 import { type FuseEvent, type FuseEvents, inScope } from "./events.ts";
 import { type GuardedFetch, hostOf } from "./fetch.ts";
@@ -148,7 +148,10 @@ export interface Fuse extends AsyncDisposable {
   ): Promise<{ imported: number; kept: number }>;
   /** Closes and clears all circuits of this view. Answers how many. */
   resetAll(options?: Actor): Promise<number>;
-  /** Sends what is pending, and waits for what is under way. Call it before the process ends. */
+  /**
+   * Sends what is pending, waits for what is under way, and has stores deliver what they keep for
+   * another, such as rows of a trail. Call it before the process ends.
+   */
   flush(): Promise<void>;
   /** What happened, over all circuits of this view. @throws {TypeError} If a store keeps no trail. */
   history(query?: EventQuery): AsyncIterableIterator<CircuitEvent>;
@@ -287,6 +290,11 @@ class FuseView implements Fuse {
     });
     await Promise.all(sends);
     await this.#root.background.settled();
+    await Promise.all(
+      this.#shelves().map(async ({ store, name, events }) => {
+        tellTroubles(events, name, await store.flush?.({ at: this.#root.clock() }));
+      }),
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -8,7 +8,7 @@
  * @module
  */
 
-import type { EventQuery, StoredEvent } from "./history.ts";
+import type { AuditEventName, EventQuery, StoredEvent } from "./history.ts";
 
 /** A value, or the promise of it: a store in this process may answer at once. */
 export type Awaitable<T> = T | Promise<T>;
@@ -116,10 +116,35 @@ export interface Snapshot {
   readonly policyHash: string;
   /** The store's clock at the answer. */
   readonly now: number;
+  /** What waits in the circuit's outbox, oldest first; there if the request asked for it. */
+  readonly untold?: readonly UntoldRow[];
+}
+
+/** A change that the trail, kept elsewhere, has not confirmed yet. */
+export interface UntoldRow {
+  /** The life of the circuit afterwards. */
+  readonly epoch: string;
+  /** The generation afterwards: no two rows of a circuit have both alike. */
+  readonly generation: number;
+  /** What happened. */
+  readonly event: Exclude<AuditEventName, "success" | "failure">;
+  /** When, on the store's clock, in ms. */
+  readonly at: number;
+  /** From, to, reason, actor, counters; `missed`: how many rows before it had to go. */
+  readonly metadata: Readonly<Record<string, unknown>>;
+}
+
+/** What a request wants of the outbox of its circuit: see `Store.confirm`. */
+export interface OutboxRequest {
+  /**
+   * `keep`: what this changes is put into the outbox, in the same atomic step. `hand`: and the
+   * answer has all that is in it. Left out: neither.
+   */
+  readonly outbox?: "keep" | "hand" | undefined;
 }
 
 /** What every request that changes something carries. */
-export interface StoreRequest {
+export interface StoreRequest extends OutboxRequest {
   /**
    * Made by the caller. The same id sent again within {@linkcode ID_MEMORY_MS} changes nothing and is
    * told again whether it won, moved or was current. `""`: will never be sent again (a store in
@@ -239,7 +264,7 @@ export interface RestoreRequest extends StoreRequest {
 }
 
 /** Asks for a page of records. */
-export interface ListRequest {
+export interface ListRequest extends OutboxRequest {
   /** Where the page before ended; `null`: begin. */
   readonly cursor: string | null;
   /** How many records to aim for. A page may hold fewer or more, and none is not the end. */
@@ -268,6 +293,18 @@ export interface Answer {
   readonly head?: string;
   /** The circuits that had to go to make room for this one. */
   readonly evicted?: readonly string[];
+  /** What else there is to report. */
+  readonly troubles?: readonly Trouble[];
+}
+
+/** Something beside an operation that did not work, or does again. It becomes an event. */
+export interface Trouble {
+  /** What it is about, such as `audit`. */
+  readonly operation: string;
+  /** What went wrong; `null`: it works again. */
+  readonly error: Error | null;
+  /** For how long it is left alone. */
+  readonly retryAfterMs: number;
 }
 
 /** Answer to `record`. */
@@ -327,7 +364,10 @@ export interface Store {
     policy: { readonly shape: Shape; readonly hash: string },
   ): boolean;
   /** The Snapshot, aged to the store's clock. Writes nothing, creates nothing. */
-  read(key: string, request: { readonly shape: Shape; readonly at: number }): Awaitable<Snapshot>;
+  read(
+    key: string,
+    request: OutboxRequest & { readonly shape: Shape; readonly at: number },
+  ): Awaitable<Snapshot>;
   /**
    * Adds a tally to lifetime totals and, if its epoch and generation are current, to run, windows
    * and half-open counts (booked at `now - ageMs`), and ends the lease it names. Epoch `""` is
@@ -369,12 +409,28 @@ export interface Store {
    * A store that audits calls offers it; to others no tally says which calls were slow. Never throws.
    */
   describe?(error: unknown): string | undefined;
+  /**
+   * Takes rows out of a circuit's outbox. A store that has it heeds `outbox` in requests: a row of
+   * each change waits in the circuit's own record, written in the same atomic step, until the trail
+   * of another store has confirmed it, so that no change goes untold when an isolate dies in between.
+   * At most the newest {@linkcode OUTBOX_LENGTH} rows of a circuit wait; the oldest that is left says
+   * in its `missed` how many had to go before it.
+   */
+  confirm?(
+    key: string,
+    rows: readonly { readonly epoch: string; readonly generation: number }[],
+  ): Awaitable<void>;
+  /** Delivers what is kept here for another store, as far as it can. `Fuse.flush()` asks for it. Never throws. */
+  flush?(request: { readonly at: number }): Awaitable<readonly Trouble[]>;
   /** Forgets a circuit. Answers whether there was one. */
   remove(key: string): Awaitable<boolean>;
 }
 
 /** The generation of tallies that feed lifetime totals only: no record ever has it. */
 export const TOTALS_ONLY: number = -1;
+
+/** How many rows wait in the outbox of a circuit at most. */
+export const OUTBOX_LENGTH: number = 64;
 
 /** How long a store remembers the id of a request, in ms. */
 export const ID_MEMORY_MS: number = 60_000;

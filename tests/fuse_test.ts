@@ -14,6 +14,7 @@ import {
   memory,
   type Store,
   type StoredEvent,
+  type Tally,
 } from "@fuse/edge";
 import { chaos, FakeClock } from "@fuse/edge/testing";
 import { turn } from "./support/setups.ts";
@@ -649,4 +650,35 @@ Deno.test("createFuse({ maxCircuits }) keeps the policy of a circuit that is in 
   }
   await fuse.make("payments").tryCall(() => Promise.reject(new Error("down")));
   assertEquals(await payments.getState(), "OPEN");
+});
+
+Deno.test("flush() has stores deliver what they keep for another, once all is sent, and tells of troubles", async () => {
+  const log: string[] = [];
+  const inner = chaos(memory(), {});
+  const records = inner.record.bind(inner);
+  const error = new Error("the trail is away");
+  const store: Store = Object.assign(inner, {
+    async record(key: string, tally: Tally) {
+      const answer = await records(key, tally);
+      log.push("recorded");
+      return { ...answer, troubles: [{ operation: "audit", error, retryAfterMs: 7 }] };
+    },
+    flush({ at }: { at: number }) {
+      log.push(`flushed at ${at}`);
+      return [{ operation: "audit", error: null, retryAfterMs: 0 }];
+    },
+  });
+  const fuse = createFuse({ stores: { one: store, two: memory() }, clock: () => 5 });
+  const told: unknown[] = [];
+  fuse.on("store_error", (event) => told.push(event));
+  fuse.on("store_recovered", (event) => told.push(event));
+  await fuse.make("a").call(() => 1);
+  await fuse.flush();
+  assertEquals(log, ["recorded", "flushed at 5"]);
+  assertEquals(told, [
+    { type: "store_error", store: "one", operation: "audit", error, retryAfterMs: 7 },
+    { type: "store_recovered", store: "one", operation: "audit" },
+  ]);
+  await fuse.store("two").flush();
+  assertEquals(log.length, 2);
 });

@@ -30,6 +30,7 @@ Deno.test("the README names every option, method, event and fault", async () => 
     ]),
     ...await membersOf("src/testing/mod.ts", ["Faults", "FakeClock"]),
     ...await membersOf("drivers/upstash.ts", ["UpstashSettings"]),
+    ...await membersOf("drivers/tiered.ts", ["TieredOptions"]),
   ];
   const unnamed = members.filter(({ name }) => !new RegExp(`\\b${name}\\b`).test(readme));
   assertEquals(unnamed.map(({ of, name }) => `${of}.${name}`), []);

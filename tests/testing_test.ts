@@ -248,6 +248,18 @@ Deno.test("chaos() passes a trail on, as one operation that may fail", async () 
   assertEquals(chaos(memory(), {}).history, undefined);
 });
 
+Deno.test("chaos() lets a store deliver what it keeps for another", async () => {
+  const flushed: unknown[] = [];
+  const keeping = Object.assign(memory(), {
+    flush(request: { at: number }) {
+      flushed.push(request);
+      return [];
+    },
+  });
+  assertEquals(await chaos(keeping, { errorRate: 1 }).flush!({ at: 5 }), []);
+  assertEquals([flushed, chaos(memory(), {}).flush], [[{ at: 5 }], undefined]);
+});
+
 Deno.test("chaos({ latencyMs }) lets answers overtake one another", async () => {
   const latencies = [5, 0];
   const { store } = wrap({ latencyMs: () => latencies.shift()! });

@@ -235,6 +235,31 @@ Deno.test("upstash() remembers the ids of a minute, and lets older ones go", asy
   assert(ids.length >= 200 && ids.length < 600, `${ids.length} ids`);
 });
 
+Deno.test("read() goes by a circuit although somebody has spoilt a row in its outbox", async () => {
+  const { store, prefix } = open();
+  await record(store, "a", { failures: 1 });
+  await redis.command("HSET", `${prefix}:a:state`, "row:7 x", "0 opened CLOSED OPEN 1 - - 1 {");
+  const request = { at: Date.now(), shape: SHAPE, outbox: "hand" } as const;
+  const { state, untold } = await store.read("a", request);
+  assertEquals([state, untold!.length, untold![0]!.metadata["reason"]], ["CLOSED", 1, null]);
+});
+
+Deno.test("an answer holds what waits in the outbox only where it is asked for", async () => {
+  const { store } = open();
+  const request = { id: "x", at: Date.now(), shape: SHAPE, outbox: "keep" } as const;
+  const forced = await store.override("a", {
+    ...request,
+    ...{ kind: "forced_open", until: null, reason: "an outage", actor: "ada" },
+  });
+  assertEquals("untold" in forced.snapshot, false);
+  const [asked] = await requestsOf(() => read(store, "a"));
+  assertEquals(asked?.commands[0]?.slice(-2), ["", ""]);
+  const { untold } = await store.read("a", { ...request, outbox: "hand" });
+  assertEquals(untold?.map(({ event, metadata }) => [event, metadata["actor"]]), [
+    ["forced_open", "ada"],
+  ]);
+});
+
 Deno.test("upstash() keeps an open circuit open when its metrics are evicted", async () => {
   const { store, prefix } = open();
   const fuse = createFuse({ stores: { cache: store } });

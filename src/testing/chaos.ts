@@ -120,6 +120,8 @@ class ChaosStore implements Store {
   readonly history?: NonNullable<Store["history"]>;
   /** Where the inner store audits calls. It is asked nothing over the network. */
   readonly describe?: NonNullable<Store["describe"]>;
+  /** Where the inner store keeps something for another one. It is not sent over this network. */
+  readonly flush?: NonNullable<Store["flush"]>;
   readonly #inner: Store;
   readonly #rates: Required<Omit<Faults, "latencyMs" | "seed" | "down">>;
   readonly #latency: () => number;
@@ -134,6 +136,7 @@ class ChaosStore implements Store {
     this.#inner = inner;
     if (inner.history !== undefined) this.history = (query) => this.#history(query);
     if (inner.describe !== undefined) this.describe = (error) => inner.describe!(error);
+    if (inner.flush !== undefined) this.flush = (request) => inner.flush!(request);
     this.#rates = {
       errorRate: checkRate("errorRate", faults.errorRate),
       timeoutRate: checkRate("timeoutRate", faults.timeoutRate),

@@ -2,6 +2,7 @@ import type { Clock, Store } from "../store.ts";
 import { COUNTING } from "./contract_counting.ts";
 import { HISTORY } from "./contract_history.ts";
 import { IDENTITY } from "./contract_identity.ts";
+import { OUTBOX } from "./contract_outbox.ts";
 import { OVERRIDES } from "./contract_overrides.ts";
 import { RECORDS } from "./contract_records.ts";
 import { type ContractNeed, type Scenario, Subject } from "./contract_subject.ts";
@@ -69,6 +70,7 @@ const SCENARIOS: readonly Scenario[] = [
   ...OVERRIDES,
   ...RECORDS,
   ...HISTORY,
+  ...OUTBOX,
 ];
 
 async function runScenario(

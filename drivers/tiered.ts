@@ -1,0 +1,287 @@
+/**
+ * Two stores as one: decisions in the first, the trail in the second.
+ *
+ * @module
+ */
+
+import type { EventQuery, StoredEvent } from "../src/history.ts";
+import { check, known, MAX_TIMER_MS, refuse } from "../src/options.ts";
+import type {
+  Acquired,
+  AcquireRequest,
+  Answer,
+  Awaitable,
+  Changed,
+  CircuitRecord,
+  ListPage,
+  ListRequest,
+  OutboxRequest,
+  OverrideRequest,
+  Recorded,
+  RestoreRequest,
+  Shape,
+  Snapshot,
+  Store,
+  StoreRequest,
+  StoreTraits,
+  Tally,
+  TransitionRequest,
+  Trouble,
+  UntoldRow,
+} from "../src/store.ts";
+import { copySnapshot, together } from "../src/store.ts";
+import type { LibsqlStore } from "./libsql.ts";
+import { APPEND, type TrailAppender } from "./libsql_append.ts";
+import type { PruneOptions, PruneResult } from "./libsql_history.ts";
+import type { TrailProof, VerifyOptions } from "./libsql_verify.ts";
+import { Delivery, GRACE_MS } from "./tiered_delivery.ts";
+import { changeRow, halfOpenRow, releaseRow } from "./tiered_rows.ts";
+
+/** Options of {@linkcode tiered}. */
+export interface TieredOptions {
+  /** Decides: `upstash(…)`. */
+  state: Store;
+  /** Keeps the trail: `libsql(…)`. Its `audit: "calls"` has no effect here: rows of calls are not written. */
+  audit: LibsqlStore;
+  /**
+   * For how long an operation that changed something waits for the trail, in ms. The operation
+   * succeeds all the same, and the row follows later. A positive integer, well below the
+   * `storeTimeoutMs` of the Fuse, which is for both together.
+   *
+   * @default {250}
+   */
+  auditTimeoutMs?: number | undefined;
+}
+
+/**
+ * Keeps circuits in one store and their trail in another: decisions as fast as Redis, and every
+ * transition and operator action in libSQL, at least once asked for and exactly one row there.
+ *
+ * A change waits in the circuit's own record in Redis, written in the same atomic step, until the
+ * trail has confirmed it: whichever isolate next touches the circuit delivers what a dead one could
+ * not. Of a circuit at most the newest 64 changes wait; the row after a gap says in its metadata
+ * how many are `missed`. A `state` that has no such outbox (any but `upstash()`) leaves this
+ * isolate to remember: what it has not delivered when it ends is lost.
+ *
+ * Calls do not fail when the database does. It is left alone for growing intervals, an event
+ * `store_error` with the operation `audit` tells so once, and one `store_recovered` that it is over.
+ *
+ * Cost: what `state` costs, the usual record no more. A change costs one request to the database
+ * (one more for a circuit that this isolate has not written of before) and one to Redis, two
+ * commands, to confirm.
+ *
+ * @param options See {@linkcode TieredOptions}.
+ * @returns A store for `createFuse({ stores: { cache: tiered({ state, audit }) } })`. Making it does
+ * no I/O.
+ * @throws {TypeError} If `audit` is none that `libsql()` made, or `state` no store.
+ */
+export function tiered(options: TieredOptions): LibsqlStore {
+  return new Tiered(options);
+}
+
+const SUBJECT = "tiered store";
+
+class Tiered implements LibsqlStore {
+  readonly name = "tiered";
+  readonly traits: StoreTraits;
+  readonly #state: Store;
+  readonly #audit: LibsqlStore;
+  readonly #delivery: Delivery;
+  /** Whether the store of state remembers what is untold. */
+  readonly #hasOutbox: boolean;
+
+  constructor(options: TieredOptions) {
+    known(SUBJECT, options, ["state", "audit", "auditTimeoutMs"]);
+    const { state, audit } = options;
+    if (typeof state?.record !== "function") {
+      refuse(SUBJECT, "state", "a store such as upstash() makes", state);
+    }
+    if (typeof (audit as Partial<TrailAppender> | undefined)?.[APPEND] !== "function") {
+      refuse(SUBJECT, "audit", "a store that libsql() made", audit);
+    }
+    const timeoutMs = check(
+      SUBJECT,
+      "auditTimeoutMs",
+      options.auditTimeoutMs,
+      250,
+      1,
+      MAX_TIMER_MS,
+    );
+    this.traits = { ...state.traits, audited: true };
+    this.#state = state;
+    this.#audit = audit;
+    this.#hasOutbox = state.confirm !== undefined;
+    this.#delivery = new Delivery(state, audit as LibsqlStore & TrailAppender, timeoutMs);
+  }
+
+  together<T>(work: () => T): T {
+    return together(this.#state, work);
+  }
+
+  async read(
+    key: string,
+    request: OutboxRequest & { readonly shape: Shape; readonly at: number },
+  ): Promise<Snapshot> {
+    const said = this.#state.read(key, this.#asking(request));
+    const snapshot = said instanceof Promise ? await said : copySnapshot(said);
+    return (await this.#tell(key, request.at, { snapshot }, [])).snapshot;
+  }
+
+  async record(key: string, tally: Tally): Promise<Recorded> {
+    const answer = await heard(this.#state.record(key, this.#asking(tally)));
+    const { epoch, generation, state } = answer.snapshot;
+    const rows = this.#lapsed(answer, tally, { epoch, generation, state });
+    return this.#reporting(await this.#tell(key, tally.at, answer, rows));
+  }
+
+  async acquire(key: string, request: AcquireRequest): Promise<Acquired> {
+    const answer = await heard(this.#state.acquire(key, this.#asking(request)));
+    const { moved, snapshot: { epoch, generation, state } } = answer;
+    const rows = this.#lapsed(answer, request, {
+      epoch,
+      ...moved ? { generation: generation - 1, state: "OPEN" } : { generation, state },
+    });
+    if (moved) rows.push(halfOpenRow(answer, request.id));
+    return this.#reporting(await this.#tell(key, request.at, answer, rows, moved));
+  }
+
+  transition(key: string, request: TransitionRequest): Promise<Changed> {
+    const { event, to, cooldownMs } = request;
+    const more = to === "OPEN" ? { cooldownMs: Math.round(cooldownMs) } : {};
+    return this.#change(key, request, (sent) => this.#state.transition(key, sent), event, more);
+  }
+
+  override(key: string, request: OverrideRequest): Promise<Changed> {
+    const { kind, until } = request;
+    const change = (sent: OverrideRequest) => this.#state.override(key, sent);
+    const more = { until: kind && until };
+    return this.#change(key, request, change, kind ?? "released", more);
+  }
+
+  restore(key: string, request: RestoreRequest): Promise<Changed> {
+    return this.#change(
+      key,
+      request,
+      (sent) => this.#state.restore(key, sent),
+      "imported",
+      {},
+    );
+  }
+
+  /** Finds, by the way, what was left behind: the `flush()` after it delivers it. */
+  async list(request: ListRequest): Promise<ListPage> {
+    if (!this.#hasOutbox) return await this.#state.list(request);
+    const { records, cursor } = await this.#state.list(this.#asking(request));
+    const plain = records.map((record): CircuitRecord => {
+      const { untold = [], ...snapshot } = record.snapshot;
+      const rows = this.#delivery.untold(record.key, untold, request.at);
+      if (isLeft(rows, snapshot.now)) this.#delivery.owe(record.key, []);
+      return { ...record, snapshot };
+    });
+    // Some now, the others with what comes next: a page is not to wait for them all.
+    if (this.#delivery.owes) await this.#delivery.deliver(null, [], request.at);
+    return { records: plain, cursor };
+  }
+
+  /** Delivers first what the circuit's outbox holds: that goes with the record. */
+  async remove(key: string): Promise<boolean> {
+    await this.#delivery.rescue(key);
+    return await this.#state.remove(key);
+  }
+
+  async flush({ at }: { readonly at: number }): Promise<readonly Trouble[]> {
+    await this.#delivery.deliverAll(at);
+    return this.#delivery.takeTroubles();
+  }
+
+  history(query?: EventQuery & { readonly key?: string }): AsyncIterableIterator<StoredEvent> {
+    return this.#audit.history(query);
+  }
+
+  prune(options: PruneOptions): Promise<PruneResult> {
+    return this.#audit.prune(options);
+  }
+
+  verifyTrail(options?: VerifyOptions): Promise<TrailProof> {
+    return this.#audit.verifyTrail(options);
+  }
+
+  /** While the trail is left alone, rows stay in the outbox. */
+  #asking<R extends OutboxRequest & { readonly at: number }>(request: R): R {
+    if (!this.#hasOutbox) return request;
+    return { ...request, outbox: this.#delivery.down(request.at) ? "keep" : "hand" };
+  }
+
+  /** What somebody asked for. Without an outbox nobody else says what stood before. */
+  async #change<R extends StoreRequest & Pick<OverrideRequest, "reason" | "actor">>(
+    key: string,
+    request: R,
+    change: (sent: R) => Awaitable<Changed>,
+    event: UntoldRow["event"],
+    more: Record<string, unknown>,
+  ): Promise<Changed> {
+    let before: Snapshot | null = null;
+    if (!this.#hasOutbox) {
+      const said = this.#state.read(key, request);
+      // In the same turn, where it is a store of this process.
+      before = copySnapshot(said instanceof Promise ? await said : said);
+    }
+    const answer = await heard(change(this.#asking(request)));
+    const rows: UntoldRow[] = [];
+    if (before !== null) {
+      rows.push(...this.#lapsed(answer, request, before));
+      if (answer.won) rows.push(changeRow(before, answer, request, event, more));
+    }
+    return this.#reporting(await this.#tell(key, request.at, answer, rows, answer.won));
+  }
+
+  /** Without an outbox: the row of an override that this request found to have run out. */
+  #lapsed(
+    answer: Answer,
+    { id }: StoreRequest,
+    before: Pick<Snapshot, "epoch" | "generation" | "state">,
+  ): UntoldRow[] {
+    const { released } = answer;
+    return released && !this.#hasOutbox ? [releaseRow(answer, released, id, before)] : [];
+  }
+
+  /**
+   * Delivers what an answer shows to be untold: at once what this request changed, and what others
+   * did once they have had the time to do it themselves.
+   *
+   * @returns The answer, as callers are to see it.
+   */
+  async #tell<A extends Answer>(
+    key: string,
+    at: number,
+    answer: A,
+    made: readonly UntoldRow[],
+    won = false,
+  ): Promise<A> {
+    const { untold, ...snapshot } = answer.snapshot;
+    const changed = won || !!answer.released;
+    const rows = this.#delivery.untold(key, untold ?? [], at);
+    const left = isLeft(rows, snapshot.now);
+    if (made.length > 0) this.#delivery.owe(key, made);
+    let head: string | undefined;
+    if (changed || left) head = await this.#delivery.deliver(key, rows, at);
+    else if (this.#delivery.owes) await this.#delivery.deliver(null, [], at);
+    return { ...answer, snapshot, ...changed && head !== undefined ? { head } : null };
+  }
+
+  /** With what there is to report: only answers have a place for it. */
+  #reporting<A extends Answer>(answer: A): A {
+    const troubles = this.#delivery.takeTroubles();
+    return troubles.length > 0 ? { ...answer, troubles } : answer;
+  }
+}
+
+/** Whether there are rows that nobody but who finds them is likely to deliver. */
+function isLeft(rows: readonly UntoldRow[], now: number): boolean {
+  return rows.some(({ at }) => now - at >= GRACE_MS || at > now);
+}
+
+/** A live answer is copied before anybody else has a turn. */
+function heard<A extends Answer>(said: Awaitable<A>): Awaitable<A> {
+  return said instanceof Promise ? said : { ...said, snapshot: copySnapshot(said.snapshot) };
+}

@@ -1,0 +1,121 @@
+/**
+ * Isolates that share a Redis for state and a libSQL database for the trail, each with a way to the
+ * database of its own that breaks at will.
+ *
+ * @module
+ */
+import type { Client } from "@libsql/client";
+import { createFuse, type Fuse, type FuseEvent, type FuseOptions, type Store } from "@fuse/edge";
+import { libsql, type LibsqlClient, type LibsqlStore, tiered } from "@fuse/edge/libsql";
+import { FakeClock } from "@fuse/edge/testing";
+import { upstash } from "@fuse/edge/upstash";
+import type { StoredEvent } from "../../src/history.ts";
+import { eventsOf } from "./trails.ts";
+
+/** What happens to a batch on its way. */
+export type Way = "arrives" | "is refused" | "hangs" | "loses the answer";
+
+/** One isolate. */
+export interface TieredIsolate {
+  readonly fuse: Fuse;
+  readonly store: LibsqlStore;
+  readonly events: FuseEvent[];
+  /** Its way to the database. `asked`: batches so far. */
+  readonly line: { way: Way; asked: number };
+  /** The events of a type so far. */
+  heard<K extends FuseEvent["type"]>(type: K): Extract<FuseEvent, { type: K }>[];
+}
+
+export interface TieredOptions extends Omit<FuseOptions, "stores"> {
+  /** In place of Redis. */
+  readonly state?: Store;
+  readonly auditTimeoutMs?: number;
+}
+
+let worlds = 0;
+
+/** One Redis, one database, one clock. */
+export class Tiers {
+  readonly clock = new FakeClock();
+  readonly prefix = `tiers-${worlds++}`;
+  readonly #face: { readonly url: string; readonly token: string };
+  readonly #client: Client;
+
+  constructor(face: { readonly url: string; readonly token: string }, client: Client) {
+    this.#face = face;
+    this.#client = client;
+  }
+
+  /** The store of state, as one isolate has it. */
+  state(): Store {
+    const { url, token } = this.#face;
+    return upstash({ url, token, prefix: this.prefix, clock: this.clock.now });
+  }
+
+  isolate(
+    { state = this.state(), auditTimeoutMs = 20_000, ...options }: TieredOptions = {},
+  ): TieredIsolate {
+    const line: TieredIsolate["line"] = { way: "arrives", asked: 0 };
+    const audit = libsql({ client: breaking(this.#client, line), clock: this.clock.now });
+    const store = tiered({ state, audit, auditTimeoutMs });
+    const fuse = createFuse({
+      clock: this.clock.now,
+      // A busy machine is no store that is away.
+      storeTimeoutMs: 30_000,
+      ...options,
+      stores: { cache: store },
+    });
+    const events: FuseEvent[] = [];
+    fuse.on("*", (event) => events.push(event));
+    const heard = <K extends FuseEvent["type"]>(type: K) =>
+      events.filter((event) => event.type === type) as Extract<FuseEvent, { type: K }>[];
+    return { fuse, store, events, line, heard };
+  }
+
+  /** The trail of a circuit, oldest first, behind everybody's back. */
+  async trail(key: string): Promise<StoredEvent[]> {
+    return (await eventsOf(libsql({ client: this.#client }), { key })).reverse();
+  }
+
+  /** How many rows wait in Redis. */
+  async waiting(key: string): Promise<number> {
+    const request = { at: this.clock.now(), shape: { windowMs: 1, windowSize: 0 } };
+    const { untold } = await this.state().read(key, { ...request, outbox: "hand" });
+    return untold!.length;
+  }
+
+  /** The generation that a circuit has come to. */
+  async generation(key: string): Promise<number> {
+    const request = { at: this.clock.now(), shape: { windowMs: 1, windowSize: 0 } };
+    return (await this.state().read(key, request)).generation;
+  }
+
+  /** Whether the chain of a circuit holds. */
+  async holds(key: string): Promise<boolean> {
+    return (await libsql({ client: this.#client }).verifyTrail({ circuit: key })).ok;
+  }
+}
+
+function breaking(client: Client, line: TieredIsolate["line"]): LibsqlClient {
+  return {
+    execute: (statement) => client.execute(statement as never) as never,
+    async batch(statements, mode) {
+      line.asked++;
+      if (line.way === "is refused") throw new Error("connection refused");
+      if (line.way === "hangs") return await new Promise<never>(() => {});
+      const results = await client.batch(statements as never, mode);
+      if (line.way === "loses the answer") throw new Error("connection reset");
+      return results as never;
+    },
+  };
+}
+
+/** Generations that rows tell of, in the order of the trail. */
+export function generations(trail: readonly StoredEvent[]): number[] {
+  return trail.map(({ metadata }) => Number(metadata?.["generation"]));
+}
+
+/** The generations that a circuit has been through since it was made. */
+export function upTo(generation: number): number[] {
+  return Array.from({ length: generation - 1 }, (_, i) => i + 2);
+}
