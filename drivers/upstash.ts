@@ -136,7 +136,7 @@ class UpstashStore implements Store {
 
   async record(key: string, tally: Tally): Promise<Recorded> {
     const { epoch, generation, successes, failures, rejected, slow, ageMs } = tally;
-    const { ok: current, ...answer } = await this.#change("record", key, tally, [
+    const { ok: current, moved: _, ...answer } = await this.#change("record", key, tally, [
       ...[epoch, generation, successes, failures, rejected, slow, ageMs],
       ...[tally.lease ?? "", tally.policyHash],
     ]);
@@ -153,7 +153,7 @@ class UpstashStore implements Store {
 
   async transition(key: string, request: TransitionRequest): Promise<Changed> {
     const { to, event, cooldownMs, reason, actor, expected } = request;
-    const { ok: won, ...answer } = await this.#change("transition", key, request, [
+    const { ok: won, moved: _, ...answer } = await this.#change("transition", key, request, [
       ...[to, event, cooldownMs, reason],
       ...(expected === null ? ["", ""] : [expected.epoch, expected.generation]),
     ], { reason, actor, ...to === "OPEN" ? { cooldownMs: Math.round(cooldownMs) } : null });
@@ -164,7 +164,13 @@ class UpstashStore implements Store {
     const { kind, until, reason, actor } = request;
     const args = [kind ?? "", until ?? "", quoted(reason), quoted(actor)];
     const why = { reason, actor };
-    const { ok: won, ...answer } = await this.#change("override", key, request, args, why);
+    const { ok: won, moved: _, ...answer } = await this.#change(
+      "override",
+      key,
+      request,
+      args,
+      why,
+    );
     return { won, ...answer };
   }
 
@@ -172,7 +178,7 @@ class UpstashStore implements Store {
     const { record, existing, reason, actor } = request;
     const args = [existing, record.snapshot.generation, ...contentsOf(record)];
     const why = { reason, actor };
-    const { ok: won, ...answer } = await this.#change("restore", key, request, args, why);
+    const { ok: won, moved: _, ...answer } = await this.#change("restore", key, request, args, why);
     return { won, ...answer };
   }
 
@@ -196,11 +202,9 @@ class UpstashStore implements Store {
   async #dump(key: string, request: StoreRequest): Promise<CircuitRecord | null> {
     try {
       const reply = await this.#run("dump", key, request, []);
-      // With a longer prefix it is another store's.
-      const ours = reply.fields?.prefix === String(this.#prefix.length);
-      return ours ? recordOf(key, reply, request.shape, request.outbox === "hand") : null;
+      return reply.fields && recordOf(key, reply, request.shape, request.outbox === "hand");
     } catch (error) {
-      if (String(error).includes("WRONGTYPE")) return null;
+      if (/WRONGTYPE|another prefix/.test(String(error))) return null;
       throw error;
     }
   }

@@ -178,24 +178,29 @@ export function recordOf(
   return { key, snapshot, segments: oldestFirst, outcomes: f.outcomes ?? "" };
 }
 
-/** What `restore` takes: how many fields, their names and values, and the segments. Times are behind "@". */
+/**
+ * What `restore` takes: how many fields, their names and values, and the segments. Texts are behind
+ * "=" and times behind "@", so that neither is taken for the other. The state comes first.
+ */
 export function contentsOf(
   { snapshot: s, segments, outcomes }: CircuitRecord,
 ): (string | number)[] {
   const time = (at: number | null) => at === null ? "" : `@${Math.round(at)}`;
+  const text = (words: string | undefined) => words ? `=${words}` : "";
   const { state, reason, policyHash, totals, sinceClosed, override } = s;
   const [, ...counted] = SNAPSHOT_COUNTS;
   const group = (name: string, counts: object) =>
     Object.entries(counts).map(([kind, n]) => [`${name}.${kind}`, n]);
   const contents = Object.entries({
-    ...{ state, reason, policyHash, outcomes },
+    ...{ state: text(state), reason: text(reason) },
+    ...{ policyHash: text(policyHash), outcomes: text(outcomes) },
     ...assemble(SNAPSHOT_TIMES, (field) => time(s[field])),
     ...assemble(counted, (field) => s[field]),
     ...Object.fromEntries([...group("totals", totals), ...group("sinceClosed", sinceClosed)]),
-    "override": override?.kind,
+    "override": text(override?.kind),
     "override.until": time(override?.until ?? null),
-    "override.reason": quoted(override?.reason ?? null),
-    "override.actor": quoted(override?.actor ?? null),
+    "override.reason": text(quoted(override?.reason ?? null)),
+    "override.actor": text(quoted(override?.actor ?? null)),
   }).filter(([, value]) => value) as [string, string | number][];
   const rows = segments.map(({ start, successes, failures, slow }) =>
     [time(start), successes, failures, slow] as const

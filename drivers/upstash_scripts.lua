@@ -37,6 +37,11 @@ local function text(value)
   return type(value) == 'number' and string.format('%.0f', value) or value or ''
 end
 
+-- Not all at once: unpack() takes some thousand values and no more.
+local function remove(key, list)
+  for i = 1, #list, 1000 do call('HDEL', key, unpack(list, i, math.min(i + 999, #list))) end
+end
+
 local function fields(key)
   local found, flat = {}, call('HGETALL', key)
   for i = 1, #flat, 2 do found[flat[i]] = flat[i + 1] end
@@ -59,6 +64,14 @@ end
 local function overridden()
   return (s.override or '') ~= ''
 end
+local function isLease(field)
+  return field:sub(1, 6) == 'lease:'
+end
+local absent = not s.epoch
+-- Prefix "a" with a scope and prefix "a:b" without can mean the same keys.
+if s.prefix and s.prefix ~= ARGV[8] then
+  return redis.error_reply('ERR the circuit belongs to a store with another prefix')
+end
 
 -- The metrics, as numbers but for the first three. The last ones, from `sinceClosed` on, and the
 -- outcomes are evidence: what a closing, a reset and an override clear.
@@ -71,20 +84,18 @@ local NAMES, EVIDENCE = {
   'start', 'newest.successes', 'newest.failures', 'newest.slow',
   'floor', 'after', 'from', 'older.successes', 'older.failures', 'older.slow'
 }, 16
-local m, held, answered, remembers = {}, {}, nil, false
-if s.epoch then
-  held = call('HMGET', M, 'id:' .. id, unpack(NAMES))
-  local known = tonumber(table.remove(held, 1))
-  -- Of another life of the circuit they count as absent.
-  if held[1] == s.epoch then
-    for i, name in ipairs(NAMES) do
-      if i > 3 then m[name] = tonumber(held[i]) else m[name] = held[i] or nil end
-    end
-    -- A request that was seen before: when, and in the last bit what it was told.
-    if known and now - math.floor(known / 2) < 60000 then answered = known % 2 == 1 end
-  else
-    held = {}
+local m, answered, remembers, stale = {}, nil, false, false
+local held = call('HMGET', M, 'id:' .. id, unpack(NAMES))
+local known = tonumber(table.remove(held, 1))
+if not absent and held[1] == s.epoch then
+  for i, name in ipairs(NAMES) do
+    if i > 3 then m[name] = tonumber(held[i]) else m[name] = held[i] or nil end
   end
+  -- A request that was seen before: when, and in the last bit what it was told.
+  if known and now - math.floor(known / 2) < 60000 then answered = known % 2 == 1 end
+else
+  -- Of another life of the circuit they count as absent.
+  held, stale = {}, held[1]
 end
 local policyHash = m.policyHash
 local function of(name)
@@ -155,7 +166,7 @@ local function begin(generation, clears)
   put('generation', generation)
   if clears then put('since', generation) end
   for field in pairs(s) do
-    if field:sub(1, 6) == 'lease:' then drop(field) end
+    if isLease(field) then drop(field) end
   end
   renew()
 end
@@ -164,17 +175,16 @@ local function advance(clears)
 end
 -- Whether the state may have lost its TTL, or has to lose it.
 local renewed = false
+-- A life has the id of the request that began it, and the moment: sent again after all was
+-- forgotten, the request begins another one.
+local birth = id .. '.' .. text(now)
 local function create(generation)
-  local expires, before = number('expires'), s
-  call('DEL', S, M, F, W)
-  s, m, held, renewed = {}, {}, {}, true
-  -- Nor is an untold change forgotten with the record it was made in.
-  for field, value in pairs(before) do
-    if field:sub(1, 4) == 'row:' then put(field, value) end
+  for field in pairs(s) do
+    -- An untold change is not forgotten with the record it was made in, and no TTL is shortened.
+    if field:sub(1, 4) ~= 'row:' and field ~= 'expires' then drop(field) end
   end
-  -- Nor does a record that takes another's place shorten a TTL.
-  if expires then put('expires', expires) end
-  put('epoch', id)
+  m, renewed = {}, true
+  put('epoch', birth)
   put('state', 'CLOSED')
   put('prefix', ARGV[8])
   begin(generation, true)
@@ -210,7 +220,7 @@ end
 -- Adds to the older segments in one hash, and sums up those that began after a moment. Slow calls
 -- stand beside failures, under the segment's start with an "s" before it.
 local born = {}
-local function sum(key, after, start, n, slow)
+local function sum(key, after, start, n, slow, purges)
   local found, any = fields(key)
   -- Of another evidence they count as absent.
   if found.of ~= tag() then
@@ -231,7 +241,7 @@ local function sum(key, after, start, n, slow)
   for field, count in pairs(found) do
     local mark, began = field:match('^(s?)(%-?%d+)$')
     began = tonumber(began)
-    if began and began > after then
+    if began and (began > after or began == start) then
       local i = #mark + 1
       totals[i] = totals[i] + count
       from = math.min(from or began, began)
@@ -241,17 +251,23 @@ local function sum(key, after, start, n, slow)
   end
   if #args > 0 then call('HSET', key, 'of', tag(), unpack(args)) end
   -- Seldom: each time is one more command.
-  if start and #old > 20 then call('HDEL', key, unpack(old)) end
+  if start and #old > (purges and 0 or 20) then remove(key, old) end
   return totals[1], totals[2], from
 end
 
 -- Sums up the older segments, one of them having grown. A hash that holds nothing is not asked.
 local function gather(after, start, successes, failures, slow)
   local good, bad, slowly = counts('older')
-  local all, _, from, from2 = m.after and m.after > after, nil, nil, nil
-  if all or good + successes > 0 then good, _, from = sum(W, after, start, successes, 0) end
+  -- One that began so long ago counts all the same, but those beside it do not any more.
+  local purges = start and start <= after
+  local all, _, from, from2 = purges or (m.after and m.after > after), nil, nil, nil
+  if all or good + successes > 0 then good, _, from = sum(W, after, start, successes, 0, purges) end
   if all or bad + slowly + failures + slow > 0 then
-    bad, slowly, from2 = sum(F, after, start, failures, slow)
+    bad, slowly, from2 = sum(F, after, start, failures, slow, purges)
+  end
+  if purges then
+    after = start - 1
+    m.floor = after
   end
   m['older.successes'], m['older.failures'], m['older.slow'] = good, bad, slowly
   m.after, m.from = after, from and from2 and math.min(from, from2) or from or from2
@@ -313,7 +329,8 @@ local function count(successes, failures, slow, age)
 end
 
 -- A lease: when it ends and how long it was, 0 once its trial has ended. So long the token is
--- remembered, lest a request that arrives late takes the slot again.
+-- remembered, lest a request that arrives late takes the slot again; and so many of them at most.
+local ENDED = 100
 local function leaseOf(field)
   local ends, length = (s[field] or ''):match('^(%S+) (%S+)$')
   return tonumber(ends), tonumber(length)
@@ -321,14 +338,14 @@ end
 local function lease(token, max, leaseMs)
   local out = 0
   for field in pairs(s) do
-    local ends, length = leaseOf(field)
-    if field:sub(1, 6) ~= 'lease:' then
-      -- Another field.
-    elseif ends <= now or (length > 0 and ends - now > 2 * length) then
-      -- Over, or granted by a clock that has since gone back.
-      drop(field)
-    elseif length > 0 then
-      out = out + 1
+    if isLease(field) then
+      local ends, length = leaseOf(field)
+      if ends <= now or (length > 0 and ends - now > 2 * length) then
+        -- Over, or granted by a clock that has since gone back.
+        drop(field)
+      elseif length > 0 then
+        out = out + 1
+      end
     end
   end
   local field = 'lease:' .. token
@@ -337,6 +354,23 @@ local function lease(token, max, leaseMs)
   if out >= max then return false end
   put(field, text(now + leaseMs) .. ' ' .. text(leaseMs))
   return true
+end
+
+local function endLease(token)
+  local ends, length = leaseOf('lease:' .. token)
+  if not ends or length == 0 then return end
+  put('lease:' .. token, text(ends) .. ' 0')
+  local count, first, firstEnds = 0, nil, nil
+  for field in pairs(s) do
+    if isLease(field) then
+      ends, length = leaseOf(field)
+      if length == 0 then
+        count = count + 1
+        if not first or ends < firstEnds then first, firstEnds = field, ends end
+      end
+    end
+  end
+  if count > ENDED then drop(first) end
 end
 
 local ok, moved = true, false
@@ -366,9 +400,7 @@ if operation == 'record' then
     if current and successes + failures > 0 then
       count(successes, failures, slow, math.max(0, math.floor(ARGV[15])))
     end
-    local field = 'lease:' .. ARGV[16]
-    local ends, length = leaseOf(field)
-    if ends and length > 0 then put(field, text(ends) .. ' 0') end
+    endLease(ARGV[16])
     return current
   end)
 elseif operation == 'acquire' and s.epoch then
@@ -424,11 +456,13 @@ elseif operation == 'restore' then
     if before and ARGV[9] == 'keep' then return false end
     local generation = math.max(number('generation'), ARGV[10]) + 1
     -- The contents begin with the state.
-    keep('imported', ARGV[13], nil, nil, nil, generation, id)
+    keep('imported', ARGV[13]:sub(2), nil, nil, nil, generation, birth)
     create(generation)
-    -- Times are the caller's.
+    -- Behind "=" is a text, and behind "@" a time on the caller's clock.
     local function shifted(value)
-      return value:sub(1, 1) == '@' and text(value:sub(2) - ARGV[2] + now) or value
+      local mark = value:sub(1, 1)
+      if mark == '=' then return value:sub(2) end
+      return mark == '@' and text(value:sub(2) - ARGV[2] + now) or value
     end
     local first, metric = 12 + 2 * ARGV[11], {}
     for _, name in ipairs(NAMES) do metric[name] = true end
@@ -467,7 +501,7 @@ if writes then
   -- A TTL is only ever extended, and by a little more than asked: each time is a command.
   local extends = target > (number('expires') or 0)
   if extends then put('expires', target + math.floor(ttlMs / 8)) end
-  if #dropped > 0 then call('HDEL', S, unpack(dropped)) end
+  remove(S, dropped)
   local args, old = {}, {}
   for field, value in pairs(set) do args[#args + 1], args[#args + 2] = field, value end
   if #args > 0 then call('HSET', S, unpack(args)) end
@@ -489,14 +523,14 @@ if writes then
     if value ~= (held[i] or '') then args[#args + 1], args[#args + 2] = name, value end
   end
   born[S], born[M] = renewed, not held[1]
-  if born[M] then call('DEL', M) end
-  if #old > 0 then call('HDEL', M, unpack(old)) end
+  if stale then call('DEL', M) end
+  remove(M, old)
   if #args > 0 then call('HSET', M, unpack(args)) end
 
   for _, key in ipairs(KEYS) do
     if key == S and overridden() and not number('override.until') then
       if renewed then call('PERSIST', S) end
-    elseif extends or born[key] then
+    elseif born[key] or (extends and not absent) then
       call('PEXPIRE', key, text(number('expires') - now))
     end
   end
@@ -506,7 +540,8 @@ end
 local answer = { ok and 1 or 0, moved and 1 or 0, now }
 local function tell(found, before)
   for field, value in pairs(found) do
-    if hands or field:sub(1, 4) ~= 'row:' then
+    local silent = field:sub(1, 4) == 'row:' and not hands
+    if not silent and not (isLease(field) and value:sub(-2) == ' 0') then
       answer[#answer + 1], answer[#answer + 2] = (before or '') .. field, '=' .. text(value)
     end
   end

@@ -18,6 +18,9 @@ end
 local function text(value)
 return type(value) == 'number' and string.format('%.0f', value) or value or ''
 end
+local function remove(key, list)
+for i = 1, #list, 1000 do call('HDEL', key, unpack(list, i, math.min(i + 999, #list))) end
+end
 local function fields(key)
 local found, flat = {}, call('HGETALL', key)
 for i = 1, #flat, 2 do found[flat[i]] = flat[i + 1] end
@@ -38,6 +41,13 @@ end
 local function overridden()
 return (s.override or '') ~= ''
 end
+local function isLease(field)
+return field:sub(1, 6) == 'lease:'
+end
+local absent = not s.epoch
+if s.prefix and s.prefix ~= ARGV[8] then
+return redis.error_reply('ERR the circuit belongs to a store with another prefix')
+end
 local NAMES, EVIDENCE = {
 'epoch', 'policyHash', 'outcomes', 'since', 'trial', 'halfOpen.successes', 'halfOpen.failures',
 'totals.successes', 'totals.failures', 'totals.rejected', 'totals.slow',
@@ -47,18 +57,16 @@ local NAMES, EVIDENCE = {
 'start', 'newest.successes', 'newest.failures', 'newest.slow',
 'floor', 'after', 'from', 'older.successes', 'older.failures', 'older.slow'
 }, 16
-local m, held, answered, remembers = {}, {}, nil, false
-if s.epoch then
-held = call('HMGET', M, 'id:' .. id, unpack(NAMES))
+local m, answered, remembers, stale = {}, nil, false, false
+local held = call('HMGET', M, 'id:' .. id, unpack(NAMES))
 local known = tonumber(table.remove(held, 1))
-if held[1] == s.epoch then
+if not absent and held[1] == s.epoch then
 for i, name in ipairs(NAMES) do
 if i > 3 then m[name] = tonumber(held[i]) else m[name] = held[i] or nil end
 end
 if known and now - math.floor(known / 2) < 60000 then answered = known % 2 == 1 end
 else
-held = {}
-end
+held, stale = {}, held[1]
 end
 local policyHash = m.policyHash
 local function of(name)
@@ -122,7 +130,7 @@ local function begin(generation, clears)
 put('generation', generation)
 if clears then put('since', generation) end
 for field in pairs(s) do
-if field:sub(1, 6) == 'lease:' then drop(field) end
+if isLease(field) then drop(field) end
 end
 renew()
 end
@@ -130,15 +138,13 @@ local function advance(clears)
 begin(number('generation') + 1, clears)
 end
 local renewed = false
+local birth = id .. '.' .. text(now)
 local function create(generation)
-local expires, before = number('expires'), s
-call('DEL', S, M, F, W)
-s, m, held, renewed = {}, {}, {}, true
-for field, value in pairs(before) do
-if field:sub(1, 4) == 'row:' then put(field, value) end
+for field in pairs(s) do
+if field:sub(1, 4) ~= 'row:' and field ~= 'expires' then drop(field) end
 end
-if expires then put('expires', expires) end
-put('epoch', id)
+m, renewed = {}, true
+put('epoch', birth)
 put('state', 'CLOSED')
 put('prefix', ARGV[8])
 begin(generation, true)
@@ -167,7 +173,7 @@ local function tag()
 return s.epoch .. ':' .. s.since
 end
 local born = {}
-local function sum(key, after, start, n, slow)
+local function sum(key, after, start, n, slow, purges)
 local found, any = fields(key)
 if found.of ~= tag() then
 if start and any then call('DEL', key) end
@@ -187,7 +193,7 @@ end
 for field, count in pairs(found) do
 local mark, began = field:match('^(s?)(%-?%d+)$')
 began = tonumber(began)
-if began and began > after then
+if began and (began > after or began == start) then
 local i = #mark + 1
 totals[i] = totals[i] + count
 from = math.min(from or began, began)
@@ -196,15 +202,20 @@ old[#old + 1] = field
 end
 end
 if #args > 0 then call('HSET', key, 'of', tag(), unpack(args)) end
-if start and #old > 20 then call('HDEL', key, unpack(old)) end
+if start and #old > (purges and 0 or 20) then remove(key, old) end
 return totals[1], totals[2], from
 end
 local function gather(after, start, successes, failures, slow)
 local good, bad, slowly = counts('older')
-local all, _, from, from2 = m.after and m.after > after, nil, nil, nil
-if all or good + successes > 0 then good, _, from = sum(W, after, start, successes, 0) end
+local purges = start and start <= after
+local all, _, from, from2 = purges or (m.after and m.after > after), nil, nil, nil
+if all or good + successes > 0 then good, _, from = sum(W, after, start, successes, 0, purges) end
 if all or bad + slowly + failures + slow > 0 then
-bad, slowly, from2 = sum(F, after, start, failures, slow)
+bad, slowly, from2 = sum(F, after, start, failures, slow, purges)
+end
+if purges then
+after = start - 1
+m.floor = after
 end
 m['older.successes'], m['older.failures'], m['older.slow'] = good, bad, slowly
 m.after, m.from = after, from and from2 and math.min(from, from2) or from or from2
@@ -256,6 +267,7 @@ local ended = ('S'):rep(math.min(successes, windowSize)) .. ('F'):rep(failures)
 m.outcomes = ((m.outcomes or '') .. ended):sub(-windowSize)
 end
 end
+local ENDED = 100
 local function leaseOf(field)
 local ends, length = (s[field] or ''):match('^(%S+) (%S+)$')
 return tonumber(ends), tonumber(length)
@@ -263,12 +275,13 @@ end
 local function lease(token, max, leaseMs)
 local out = 0
 for field in pairs(s) do
+if isLease(field) then
 local ends, length = leaseOf(field)
-if field:sub(1, 6) ~= 'lease:' then
-elseif ends <= now or (length > 0 and ends - now > 2 * length) then
+if ends <= now or (length > 0 and ends - now > 2 * length) then
 drop(field)
 elseif length > 0 then
 out = out + 1
+end
 end
 end
 local field = 'lease:' .. token
@@ -277,6 +290,22 @@ if ends then return length > 0 end
 if out >= max then return false end
 put(field, text(now + leaseMs) .. ' ' .. text(leaseMs))
 return true
+end
+local function endLease(token)
+local ends, length = leaseOf('lease:' .. token)
+if not ends or length == 0 then return end
+put('lease:' .. token, text(ends) .. ' 0')
+local count, first, firstEnds = 0, nil, nil
+for field in pairs(s) do
+if isLease(field) then
+ends, length = leaseOf(field)
+if length == 0 then
+count = count + 1
+if not first or ends < firstEnds then first, firstEnds = field, ends end
+end
+end
+end
+if count > ENDED then drop(first) end
 end
 local ok, moved = true, false
 local function change(creates, apply)
@@ -302,9 +331,7 @@ m.policyHash = ARGV[17]
 if current and successes + failures > 0 then
 count(successes, failures, slow, math.max(0, math.floor(ARGV[15])))
 end
-local field = 'lease:' .. ARGV[16]
-local ends, length = leaseOf(field)
-if ends and length > 0 then put(field, text(ends) .. ' 0') end
+endLease(ARGV[16])
 return current
 end)
 elseif operation == 'acquire' and s.epoch then
@@ -358,10 +385,12 @@ local before = s.epoch
 change(true, function()
 if before and ARGV[9] == 'keep' then return false end
 local generation = math.max(number('generation'), ARGV[10]) + 1
-keep('imported', ARGV[13], nil, nil, nil, generation, id)
+keep('imported', ARGV[13]:sub(2), nil, nil, nil, generation, birth)
 create(generation)
 local function shifted(value)
-return value:sub(1, 1) == '@' and text(value:sub(2) - ARGV[2] + now) or value
+local mark = value:sub(1, 1)
+if mark == '=' then return value:sub(2) end
+return mark == '@' and text(value:sub(2) - ARGV[2] + now) or value
 end
 local first, metric = 12 + 2 * ARGV[11], {}
 for _, name in ipairs(NAMES) do metric[name] = true end
@@ -395,7 +424,7 @@ m.epoch = s.epoch
 local target = math.max(now, number('openUntil') or 0, number('override.until') or 0) + ttlMs
 local extends = target > (number('expires') or 0)
 if extends then put('expires', target + math.floor(ttlMs / 8)) end
-if #dropped > 0 then call('HDEL', S, unpack(dropped)) end
+remove(S, dropped)
 local args, old = {}, {}
 for field, value in pairs(set) do args[#args + 1], args[#args + 2] = field, value end
 if #args > 0 then call('HSET', S, unpack(args)) end
@@ -416,13 +445,13 @@ local value = text(m[name])
 if value ~= (held[i] or '') then args[#args + 1], args[#args + 2] = name, value end
 end
 born[S], born[M] = renewed, not held[1]
-if born[M] then call('DEL', M) end
-if #old > 0 then call('HDEL', M, unpack(old)) end
+if stale then call('DEL', M) end
+remove(M, old)
 if #args > 0 then call('HSET', M, unpack(args)) end
 for _, key in ipairs(KEYS) do
 if key == S and overridden() and not number('override.until') then
 if renewed then call('PERSIST', S) end
-elseif extends or born[key] then
+elseif born[key] or (extends and not absent) then
 call('PEXPIRE', key, text(number('expires') - now))
 end
 end
@@ -430,7 +459,8 @@ end
 local answer = { ok and 1 or 0, moved and 1 or 0, now }
 local function tell(found, before)
 for field, value in pairs(found) do
-if hands or field:sub(1, 4) ~= 'row:' then
+local silent = field:sub(1, 4) == 'row:' and not hands
+if not silent and not (isLease(field) and value:sub(-2) == ' 0') then
 answer[#answer + 1], answer[#answer + 2] = (before or '') .. field, '=' .. text(value)
 end
 end
@@ -448,4 +478,4 @@ end
 return answer`;
 
 /** Its SHA-1, by which Redis knows it. */
-export const SCRIPT_SHA1: string = "f0ff636033beaa949e764eca23e29f4662566355";
+export const SCRIPT_SHA1: string = "4468d5d3649682a3e77a72a560903d1123bbaca0";

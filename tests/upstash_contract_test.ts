@@ -78,8 +78,11 @@ for (const [name, source] of Object.entries({ "its own client": at, ...SOURCES }
       shape,
     });
     assertEquals(
-      records.map(({ snapshot: { epoch, reason, override } }) => [epoch, reason, override?.actor])
-        .toSorted(),
+      records.map(({ snapshot: { epoch, reason, override } }) => [
+        // Behind the id is the moment of birth.
+        epoch.replace(/\.\d+$/, ""),
+        ...[reason, override?.actor],
+      ]).toSorted(),
       TEXTS.map((text) => [text, text, text]).toSorted(),
     );
   });
@@ -99,13 +102,14 @@ async function handsBack(
     ...{ lease: text, policyHash: text },
   };
   const first = await store.record(key, { ...request(text), ...tally });
-  assertEquals([first.current, first.snapshot.epoch, first.snapshot.policyHash], [true, text, ""]);
+  const born = `${text}.${clock.now()}`;
+  assertEquals([first.current, first.snapshot.epoch, first.snapshot.policyHash], [true, born, ""]);
   const again = await store.record(key, { ...request(text), ...tally });
   assertEquals([again.snapshot.totals.successes, again.snapshot.policyHash], [1, text]);
   const opened = await store.transition(key, {
     ...request("trip"),
     ...{ to: "OPEN", event: "opened", cooldownMs: 0, reason: text, actor: text },
-    expected: { epoch: text, generation: 1 },
+    expected: { epoch: born, generation: 1 },
   });
   assertEquals([opened.won, opened.snapshot.reason], [true, text]);
   const lease = { token: text, max: 1, leaseMs: 1_000, maxCooldownMs: 60_000 };
@@ -131,7 +135,7 @@ async function handsBack(
     ...{ kind: "disabled", until: null, reason: text, actor: text },
   });
   const { epoch, reason, override } = await store.read(key, request(""));
-  assertEquals([epoch, reason], [text, text]);
+  assertEquals([epoch, reason], [born, text]);
   assertEquals(override, { kind: "disabled", until: null, reason: text, actor: text });
 }
 

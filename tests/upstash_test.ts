@@ -14,6 +14,7 @@ import { type FaceRequest, startFace } from "./support/upstash_face.ts";
 const redis = await sharedRedis();
 const face = await startFace({ redis });
 
+const PARTS = ["state", "metrics", "failures", "successes"];
 const SHAPE = { windowMs: 120_000, windowSize: 0 };
 const HOUR_MS = 3_600_000;
 let made = 0;
@@ -468,4 +469,87 @@ Deno.test("upstash() refuses an answer that is not the script's", async () => {
   await assertRejects(() => read(store, "a"), Error, "the answer is not one of the script");
   const both = () => store.together!(() => Promise.all([read(store, "a"), read(store, "b")]));
   await assertRejects(both, Error, "the answer is not one of the script");
+});
+
+Deno.test("upstash() begins another life when a forgotten circuit is created by the same request again", async () => {
+  const clock = new FakeClock();
+  const { store, prefix } = open({ clock: clock.now });
+  const creator = { id: "creator", successes: 1 };
+  const { snapshot: before } = await record(store, "a", creator);
+  await redis.command("DEL", ...PARTS.map((part) => `${prefix}:a:${part}`));
+  clock.advance(1_000);
+  const { snapshot: after } = await record(store, "a", creator);
+  assert(after.epoch !== before.epoch);
+  const { epoch, generation } = before;
+  const old = await record(store, "a", { epoch, generation, failures: 1 });
+  assertEquals([old.current, old.snapshot.consecutiveFailures], [false, 0]);
+});
+
+Deno.test("upstash() bounds the trials that it remembers, and opens whatever there were", async () => {
+  const clock = new FakeClock();
+  const { store, prefix } = open({ clock: clock.now });
+  const request = (id: string) => ({ id, at: clock.now(), shape: SHAPE });
+  const opening = {
+    ...{ to: "OPEN", event: "opened", cooldownMs: 1_000, reason: "test", actor: null } as const,
+    expected: null,
+  };
+  await store.transition("a", { ...request("trip"), ...opening });
+  clock.advance(1_000);
+  const trial = { max: 1, leaseMs: HOUR_MS, maxCooldownMs: HOUR_MS };
+  for (let i = 0; i < 150; i++) {
+    const token = `token-${i}`;
+    const { granted, snapshot } = await store.acquire("a", {
+      ...request(`acquire-${i}`),
+      ...trial,
+      token,
+    });
+    assertEquals(granted, true);
+    // Neutral: nothing leads out of half-open.
+    const { epoch, generation } = snapshot;
+    await record(store, "a", { epoch, generation, lease: token });
+  }
+  const leases = async () =>
+    (await redis.command("HKEYS", `${prefix}:a:state`) as string[])
+      .filter((field) => field.startsWith("lease:"));
+  assertEquals((await leases()).length, 100);
+  // More than a script can unpack at once, as an earlier version may have left them.
+  for (let i = 0; i < 20; i++) {
+    const left = Array.from({ length: 500 }, (_, j) => [`lease:old-${i}-${j}`, "1 0"]).flat();
+    await redis.command("HSET", `${prefix}:a:state`, ...left);
+  }
+  assertEquals((await store.transition("a", { ...request("reopen"), ...opening })).won, true);
+  assertEquals(await leases(), []);
+});
+
+Deno.test("upstash() refuses a circuit of a prefix that means the same keys, and lists none", async () => {
+  const { store, prefix } = open();
+  const scoped = createFuse({ stores: { cache: store } }).for({ type: "tenant", id: 1 });
+  await scoped.make("pay").forceOpen();
+  const { store: other } = open({ prefix: `${prefix}:pay:for:tenant` });
+  await assertRejects(() => read(other, "1"), Error, "a store with another prefix");
+  await assertRejects(() => record(other, "1", { failures: 1 }), Error, "another prefix");
+  assertEquals(await Array.fromAsync(createFuse({ stores: { cache: other } }).list()), []);
+  assertEquals(await scoped.make("pay").getState(), "OPEN");
+});
+
+Deno.test("record() sends no script again because of what a circuit is called", async () => {
+  const { store, prefix } = open();
+  await redis.command("SET", `${prefix}:NOSCRIPT:state`, "not ours");
+  const client = new Redis({ url: face.url, token: face.token, enableAutoPipelining: false });
+  const named = upstash({ redis: client, prefix });
+  const asked = await requestsOf(() =>
+    assertRejects(() => record(named, "NOSCRIPT"), Error, "WRONGTYPE")
+  );
+  assertEquals(asked.map(({ commands }) => commands[0]?.[0]), ["evalsha"]);
+  await store.remove("NOSCRIPT");
+});
+
+Deno.test("upstash() creates no circuit in a Redis that has no memory left", async () => {
+  await using full = await startRedis({
+    config: { "maxmemory": "100kb", "maxmemory-policy": "noeviction" },
+  });
+  await using fullFace = await startFace({ redis: full });
+  const { store } = open({ url: fullFace.url, token: fullFace.token });
+  await assertRejects(() => record(store, "a", { successes: 1 }), Error, "OOM");
+  assertEquals(await full.command("DBSIZE"), 0);
 });

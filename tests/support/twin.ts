@@ -1,0 +1,242 @@
+/**
+ * A store and the memory store, asked the same: their answers must be the same, to the letter.
+ * `TWIN_SEED` (a number, or `random`) and `TWIN_RUNS` look further; a failure prints seed and path.
+ *
+ * @module
+ */
+import { assertEquals } from "@std/assert";
+import fc from "fast-check";
+import { type Clock, memory, type Store } from "@fuse/edge";
+import { FakeClock } from "@fuse/edge/testing";
+import { plainAnswer, plainRecord, plainSnapshot } from "../../src/testing/plain.ts";
+import {
+  type Answer,
+  type CircuitRecord,
+  ID_MEMORY_MS,
+  type Override,
+  type Shape,
+  type Snapshot,
+  withoutExpiredOverride,
+} from "../../src/store.ts";
+
+const given = Deno.env.get("TWIN_SEED");
+const SEED = given === "random" ? Math.floor(Math.random() * 2 ** 31) : Number(given ?? 20_251_125);
+const RUNS = Number(Deno.env.get("TWIN_RUNS") ?? 60);
+
+const SHAPES: readonly Shape[] = [
+  { windowMs: 10_000, windowSize: 0 },
+  { windowMs: 10_000, windowSize: 5 },
+];
+const KINDS: readonly Override[] = ["forced_open", "forced_closed", "disabled", "metrics_only"];
+
+/** Which life and generation a request names: what was heard last, nothing, or an older one. */
+const under = fc.constantFrom("heard", "heard", "heard", "unknown", "older", "other life");
+/** Requests are told apart by number; a low one has most likely been there before. */
+const id = fc.oneof({ weight: 6, arbitrary: fc.constant(-1) }, fc.nat({ max: 3 }));
+const shape = fc.constantFrom(0, 0, 0, 1);
+
+const step = fc.oneof(
+  {
+    weight: 8,
+    arbitrary: fc.record({
+      do: fc.constant("record" as const),
+      ...{ id, under, shape },
+      successes: fc.nat({ max: 7 }),
+      failures: fc.nat({ max: 1 }),
+      rejected: fc.nat({ max: 2 }),
+      ageMs: fc.constantFrom(0, 0, 0, 1, 400, 1_500, 12_000),
+      lease: fc.option(fc.nat({ max: 3 })),
+      policy: fc.constantFrom("p", "q"),
+    }),
+  },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constant("acquire" as const),
+      ...{ id, shape },
+      token: fc.nat({ max: 3 }),
+      max: fc.integer({ min: 1, max: 2 }),
+    }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      do: fc.constant("transition" as const),
+      ...{ id, under, shape },
+      event: fc.constantFrom("opened" as const, "opened" as const, "closed" as const),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("reset" as const), id, shape }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constant("override" as const),
+      ...{ id, shape },
+      kind: fc.constantFrom(...KINDS, null),
+      until: fc.constantFrom(null, 500, 2_000),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("list" as const), shape }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      do: fc.constant("restore" as const),
+      ...{ id, shape },
+      existing: fc.constantFrom("replace" as const, "keep" as const),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("remove" as const) }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant("read" as const), shape }) },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      do: fc.constant("clock" as const),
+      by: fc.constantFrom(1, 100, 499, 500, 1_000, 1_999, 5_000, 11_000, 60_000, -700, -3_600_000),
+    }),
+  },
+);
+type Step = typeof step extends fc.Arbitrary<infer S> ? S : never;
+
+/** Asks both the same, over and over. Each run begins with a circuit that the store does not hold. */
+export async function answersAsMemory(open: (clock: Clock) => Store): Promise<void> {
+  const property = fc.asyncProperty(
+    fc.array(step, { minLength: 1, maxLength: 80, size: "max" }),
+    (steps) => play(open, steps),
+  );
+  await fc.assert(property, { seed: SEED, numRuns: RUNS, includeErrorInReport: true });
+}
+
+async function play(open: (clock: Clock) => Store, steps: readonly Step[]): Promise<void> {
+  const clock = new FakeClock(1_700_000_000_123);
+  const twins: readonly Store[] = [memory({ clock: clock.now }), open(clock.now)];
+  await twins[1]!.remove("a");
+  /** By each, for epochs may be their own. */
+  const heard = twins.map((): Named => ({ epoch: "", generation: 0 }));
+  let listed: CircuitRecord | undefined;
+  const sent = new Map<string, number>();
+  let latest = clock.now();
+  let wentBack = false;
+  for (const [index, one] of steps.entries()) {
+    if (one.do === "clock") {
+      clock.set(clock.now() + one.by);
+      latest = Math.max(latest, clock.now());
+      wentBack ||= one.by < 0;
+      continue;
+    }
+    const answers: unknown[] = [];
+    let id = `${one.do}-${"id" in one && one.id >= 0 ? one.id : 100 + index}`;
+    // One that memory has let go, and that a clock gone back would have the other remember again.
+    if (wentBack && latest - (sent.get(id) ?? latest) >= ID_MEMORY_MS) id += `-${index}`;
+    for (const [i, twin] of twins.entries()) answers.push(await ask(twin, one, id, heard[i]!));
+    const [answer] = answers as [Answer | Snapshot | CircuitRecord[] | boolean];
+    if (Array.isArray(answer)) listed = answer[0] ?? listed;
+    else if (typeof answer === "object") {
+      for (const [i, said] of (answers as (Answer | Snapshot)[]).entries()) {
+        const { epoch, generation } = "snapshot" in said ? said.snapshot : said;
+        heard[i] = { epoch, generation };
+      }
+    }
+    answers.forEach(shorten);
+    // Told again, whom it followed and what it released may be told again as well, or not.
+    if (sent.has(id)) answers.forEach(forget);
+    sent.set(id, clock.now());
+    assertEquals(answers[1], answers[0], `step ${index}: ${JSON.stringify(one)}`);
+  }
+
+  async function ask(store: Store, one: Step, id: string, heard: Named): Promise<unknown> {
+    const at = clock.now() - 5_000;
+    const base = { id, at, shape: SHAPES["shape" in one ? one.shape : 0]! };
+    const operator = { ...base, reason: "twin", actor: "ada" };
+    switch (one.do) {
+      case "read":
+        return plainSnapshot(await store.read("a", base));
+      case "remove":
+        return await store.remove("a");
+      case "list": {
+        const page = await store.list({ cursor: null, limit: 10, at, shape: () => base.shape });
+        // Either may still keep segments that nobody counts.
+        return page.records.map(plainRecord).map((record) => {
+          const { segments } = record;
+          const upTo = Math.max(clock.now(), segments.at(-1)?.start ?? 0);
+          const live = segments.filter(({ start }) => start > upTo - base.shape.windowMs);
+          return { ...record, segments: live };
+        });
+      }
+      case "record":
+        return answered(
+          await store.record("a", {
+            ...base,
+            ...named(one.under, heard),
+            ...{ successes: one.successes, failures: one.failures, rejected: one.rejected },
+            ...{ slow: one.successes > 3 ? 1 : 0, ageMs: one.ageMs, policyHash: one.policy },
+            lease: one.lease === null ? null : `token-${one.lease}`,
+          }),
+        );
+      case "acquire":
+        return answered(
+          await store.acquire("a", {
+            ...base,
+            ...{ token: `token-${one.token}`, max: one.max, leaseMs: 1_500, maxCooldownMs: 9_000 },
+          }),
+        );
+      case "transition":
+        return answered(
+          await store.transition("a", {
+            ...operator,
+            to: one.event === "opened" ? "OPEN" : "CLOSED",
+            event: one.event,
+            cooldownMs: one.event === "opened" ? 1_000 : 0,
+            expected: named(one.under, heard),
+          }),
+        );
+      case "reset":
+        return answered(
+          await store.transition("a", {
+            ...operator,
+            ...{ to: "CLOSED", event: "reset", cooldownMs: 0, expected: null },
+          }),
+        );
+      case "override": {
+        const until = one.until === null ? null : at + one.until;
+        return answered(await store.override("a", { ...operator, kind: one.kind, until }));
+      }
+      case "restore": {
+        if (listed === undefined) return true;
+        const { existing } = one;
+        return answered(await store.restore("a", { ...operator, record: listed, existing }));
+      }
+    }
+    return undefined;
+  }
+}
+
+type Named = Pick<Snapshot, "epoch" | "generation">;
+
+function named(under: string, heard: Named): Named {
+  if (under === "unknown") return { epoch: "", generation: 0 };
+  if (under === "older") return { ...heard, generation: Math.max(1, heard.generation - 1) };
+  return under === "heard" ? heard : { ...heard, epoch: "another" };
+}
+
+/** An epoch may have more behind the id that began the life. */
+function shorten(answer: unknown): void {
+  const records = Array.isArray(answer) ? answer : [answer];
+  for (const record of records) {
+    const { snapshot = record } = Object(record) as { snapshot?: { epoch?: string } };
+    if (typeof snapshot?.epoch === "string") snapshot.epoch = snapshot.epoch.replace(/\.\d+$/, "");
+  }
+}
+
+function answered<A extends Answer>(answer: A): unknown {
+  // What only one of the two can say goes.
+  const { evicted: _, head: __, released, snapshot: s, ...rest } = plainAnswer(answer);
+  // An answer told again may show an override that a read no longer shows.
+  return { ...rest, released: released ?? null, snapshot: withoutExpiredOverride(s, s.now) };
+}
+
+function forget(answer: unknown): void {
+  const said = answer as { released?: unknown; snapshot?: Record<string, unknown> };
+  if (typeof said !== "object" || said.snapshot === undefined) return;
+  said.released = null;
+  said.snapshot["policyHash"] = "";
+}
