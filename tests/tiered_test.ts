@@ -7,6 +7,7 @@ import { migrate } from "@fuse/edge/migrations";
 import { upstash } from "@fuse/edge/upstash";
 import { APPEND } from "../drivers/libsql_append.ts";
 import { OUTBOX_LENGTH } from "../src/store.ts";
+import { startIsolate } from "./support/isolate_process.ts";
 import { sharedRedis } from "./support/redis_server.ts";
 import { fail, succeed } from "./support/setups.ts";
 import { Sqld, sqldForFile } from "./support/sqld.ts";
@@ -142,6 +143,26 @@ Deno.test("tiered() delivers what an isolate could not that died right after the
     assertEquals(opened?.at.getTime(), world.clock.now() - 1_000);
     assertEquals([await world.waiting(name), await world.holds(name)], [0, true]);
   }
+});
+
+Deno.test("tiered() delivers what a process could not that was killed between the change and its row", async () => {
+  // A database that takes connections and never answers.
+  using silent = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = silent.addr as Deno.NetAddr;
+  const name = unique();
+  const { url, token } = face;
+  const at = { url, token, prefix: name };
+  const where = JSON.stringify({ ...at, database: `http://127.0.0.1:${port}` });
+  await using doomed = startIsolate("tiered", where);
+  await doomed.ask("make", { name, options: { failureThreshold: 1 } });
+  await doomed.ask("call", { calls: 1, failures: 1 });
+  // It asks for the row to be written, so the change is made.
+  using _connection = await silent.accept();
+  await doomed.kill();
+  const state = upstash({ ...at, clock: () => Date.now() + 60_000 });
+  const other = tiered({ state, audit: libsql({ client }), auditTimeoutMs: 20_000 });
+  assertEquals((await other.read(name, { at: 0, shape: SHAPE })).state, "OPEN");
+  assertEquals((await eventsOf(other, { key: name })).map(({ event }) => event), ["opened"]);
 });
 
 Deno.test("tiered() has one row a change when answers of both stores are lost", async () => {

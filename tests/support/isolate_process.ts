@@ -39,12 +39,22 @@ const STORES: Record<string, (where: string) => Promise<Store>> = {
     // Hundreds of calls of four processes wait for one lock.
     return libsql({ client: createClient({ url: where }), busyTimeoutMs: 25_000 });
   },
+  /** JSON of a `url`, a `token`, a `prefix` and the url of a `database`. */
+  async tiered(where) {
+    const { upstash } = await import("@fuse/edge/upstash");
+    const { libsql, tiered } = await import("@fuse/edge/libsql");
+    const { database, ...cache } = JSON.parse(where);
+    const audit = libsql({ url: database });
+    return tiered({ state: upstash(cache), audit, auditTimeoutMs: 20_000 });
+  },
 };
 
 /** A running one. */
 export interface IsolateProcess extends AsyncDisposable {
   /** Asks it to do something. One thing at a time. */
   ask<K extends keyof Work>(what: K, how: Work[K][0]): Promise<Work[K][1]>;
+  /** Ends it at once, as a crash does. */
+  kill(): Promise<void>;
 }
 
 /** Starts one: `store` is a key of `STORES`, `where` its argument. */
@@ -65,6 +75,10 @@ export function startIsolate(store: string, where: string): IsolateProcess {
       const { value, done } = await answers.next();
       if (done) throw new Error(`The isolate has ended, asked to ${what}`);
       return JSON.parse(value);
+    },
+    async kill() {
+      child.kill("SIGKILL");
+      await child.status;
     },
     async [Symbol.asyncDispose]() {
       // A process that has ended on its own account closed it.
