@@ -10,7 +10,7 @@ const storeTimeoutMs = 30_000;
 for (const { name, connect } of await databasesForFile()) {
   const client = connect();
   addEventListener("unload", () => client.close());
-  const share = name === "file" ? 1 / 15 : 1 / 50;
+  const share = name === "file" ? 1 / 25 : 1 / 75;
   /** One circuit for all sessions, forgotten before each; its chain goes on. */
   const forget = async () => {
     const store = libsql({ client });

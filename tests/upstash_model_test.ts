@@ -10,7 +10,7 @@ const redis = await sharedRedis();
 const face = await startFace({ redis });
 
 /** A session has hundreds of requests, each a real one. */
-const SHARE = 1 / 20;
+const SHARE = 1 / 30;
 /** No real answer takes so long, however busy the machine. */
 const storeTimeoutMs = 30_000;
 

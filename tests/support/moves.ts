@@ -21,8 +21,14 @@ const SKEWS = [3_600_000, -86_400_000] as const;
 /** Makes a store whose clock is off by so much. */
 export type MakeStore = (clock: FakeClock, skewMs: number) => Store;
 
-export function fuseOf(clock: FakeClock, store: Store, defaults: CircuitDefaults = {}): Fuse {
-  return createFuse({ clock: clock.now, stores: { main: store }, defaults });
+/** Strong: what is under way to a real store must not find that the fake clock has jumped. */
+export function fuseOf(clock: FakeClock, store: Store, options: CircuitDefaults = {}): Fuse {
+  return createFuse({
+    clock: clock.now,
+    stores: { main: store },
+    defaults: { consistency: "strong", ...options },
+    storeTimeoutMs: 30_000,
+  });
 }
 
 /** As it comes out of a file. */
