@@ -108,7 +108,7 @@ Deno.test("upstash() repeats no address with credentials and no token", () => {
 
 Deno.test("upstash() makes no request before the first operation", async () => {
   const asked = await requestsOf(async () => {
-    const fuse = createFuse({ stores: { cache: open().store } });
+    const fuse = createFuse({ stores: { cache: open().store }, storeTimeoutMs: 30_000 });
     fuse.make("external-api");
     await fuse.flush();
   });
@@ -139,7 +139,7 @@ Deno.test("upstash() keeps a circuit in the seed's four keys, under the default 
 
 Deno.test("upstash() gives scoped and hostile names keys of their own", async () => {
   const { store, prefix } = open();
-  const fuse = createFuse({ stores: { cache: store } });
+  const fuse = createFuse({ stores: { cache: store }, storeTimeoutMs: 30_000 });
   const tenant = { type: "tenant", id: "a:b*{}" };
   await fuse.make("pay:ments").call(() => 1);
   await fuse.for(tenant).make("pay").call(() => 1);
@@ -263,7 +263,7 @@ Deno.test("an answer holds what waits in the outbox only where it is asked for",
 
 Deno.test("upstash() keeps an open circuit open when its metrics are evicted", async () => {
   const { store, prefix } = open();
-  const fuse = createFuse({ stores: { cache: store } });
+  const fuse = createFuse({ stores: { cache: store }, storeTimeoutMs: 30_000 });
   const breaker = fuse.make("a", { failureThreshold: 1, consistency: "strong" });
   await breaker.tryCall(() => Promise.reject(new Error("down")));
   await redis.command("DEL", `${prefix}:a:metrics`);
@@ -311,7 +311,7 @@ Deno.test("upstash() takes evicted or foreign segments as absent", async () => {
 
 Deno.test("flush() sends what several circuits have pending as one pipeline", async () => {
   const { store } = open();
-  const fuse = createFuse({ stores: { cache: store } });
+  const fuse = createFuse({ stores: { cache: store }, storeTimeoutMs: 30_000 });
   const names = ["a", "b", "c", "d", "e"];
   for (const name of names) await fuse.make(name).call(() => 1);
   // The first call of each made it known.
@@ -370,12 +370,17 @@ Deno.test("list() goes through the circuits of its own prefix, whatever else is 
   await redis.command("SET", "list[1]*:string:state", "not ours");
   await redis.command("HSET", "list[1]*:hash:state", "field", "not ours");
   const names: string[] = [];
-  for await (const { name } of createFuse({ stores: { cache: own.store } }).list()) {
+  for await (
+    const { name } of createFuse({ stores: { cache: own.store }, storeTimeoutMs: 30_000 }).list()
+  ) {
     names.push(name);
   }
   assertEquals(names.length, 30);
   assertEquals(new Set(names).size, 30);
-  assertEquals(await createFuse({ stores: { cache: own.store } }).resetAll(), 30);
+  assertEquals(
+    await createFuse({ stores: { cache: own.store }, storeTimeoutMs: 30_000 }).resetAll(),
+    30,
+  );
   assertEquals((await read(longer.store, "c0")).generation, 1);
   assertEquals((await read(other.store, "c0")).generation, 1);
 });
@@ -418,7 +423,11 @@ Deno.test("createFuse() takes several stores, each with its prefix and server, a
 Deno.test("upstash() sees at once what another instance on the same server did", async () => {
   const { prefix } = open();
   const [here, there] = [open({ prefix }), open({ prefix })].map(({ store }) =>
-    createFuse({ stores: { cache: store }, defaults: { failureThreshold: 1 } })
+    createFuse({
+      stores: { cache: store },
+      storeTimeoutMs: 30_000,
+      defaults: { failureThreshold: 1 },
+    })
   );
   await here!.make("a").tryCall(() => Promise.reject(new Error("down")));
   await here!.flush();
@@ -435,7 +444,9 @@ Deno.test("upstash() takes a client of every platform", async () => {
   for (const client of clients) {
     const store = upstash({ redis: client, prefix: `test-${made++}` });
     await Promise.all(store.together!(() => ["a", "b"].map((key) => record(store, key))));
-    const listed = await Array.fromAsync(createFuse({ stores: { cache: store } }).list());
+    const listed = await Array.fromAsync(
+      createFuse({ stores: { cache: store }, storeTimeoutMs: 30_000 }).list(),
+    );
     assertEquals(listed.map(({ key }) => key).sort(), ["a", "b"]);
     assertEquals(await store.remove("a"), true);
   }
@@ -523,12 +534,18 @@ Deno.test("upstash() bounds the trials that it remembers, and opens whatever the
 
 Deno.test("upstash() refuses a circuit of a prefix that means the same keys, and lists none", async () => {
   const { store, prefix } = open();
-  const scoped = createFuse({ stores: { cache: store } }).for({ type: "tenant", id: 1 });
+  const scoped = createFuse({ stores: { cache: store }, storeTimeoutMs: 30_000 }).for({
+    type: "tenant",
+    id: 1,
+  });
   await scoped.make("pay").forceOpen();
   const { store: other } = open({ prefix: `${prefix}:pay:for:tenant` });
   await assertRejects(() => read(other, "1"), Error, "a store with another prefix");
   await assertRejects(() => record(other, "1", { failures: 1 }), Error, "another prefix");
-  assertEquals(await Array.fromAsync(createFuse({ stores: { cache: other } }).list()), []);
+  assertEquals(
+    await Array.fromAsync(createFuse({ stores: { cache: other }, storeTimeoutMs: 30_000 }).list()),
+    [],
+  );
   assertEquals(await scoped.make("pay").getState(), "OPEN");
 });
 
