@@ -91,7 +91,9 @@ export function prepare(query: SQL): Statement {
     args: params.map((param) => {
       const value = is(param, Placeholder) ? values[param.name] ?? null : param;
       // A JavaScript number would arrive as a REAL.
-      return typeof value === "number" ? BigInt(Math.round(value)) : value as string | null;
+      if (typeof value === "number") return BigInt(Math.round(value));
+      // A server does not accept half a character.
+      return typeof value === "string" ? value.toWellFormed() : value as null;
     }),
   });
 }

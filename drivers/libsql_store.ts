@@ -57,6 +57,7 @@ import {
   hasExpired,
   heard,
   isDue,
+  jsonOf,
   type Known,
   makeDigest,
   redacted,
@@ -153,7 +154,7 @@ export class Database implements LibsqlStore, TrailAppender {
       ...{ epoch: tally.epoch, generation: tally.generation, successes, failures, lease },
       ...{ rejected: tally.rejected, slow: tally.slow, ageMs: Math.max(0, tally.ageMs) },
       ...{ windowMs, windowSize, segmentMs: Math.ceil(windowMs / 10), calls },
-      ...{ slowCalls: slowCallsOf(tally), errors: JSON.stringify(tally.errors ?? []) },
+      ...{ slowCalls: slowCallsOf(tally), errors: jsonOf(tally.errors ?? []) },
       marks: "S".repeat(Math.min(successes, windowSize)) +
         "F".repeat(Math.min(failures, windowSize)),
       policyHash: tally.policyHash,

@@ -190,7 +190,7 @@ export async function seal(
   values.sealExpired = expired ? 1 : 0;
   if (expired) {
     generation++;
-    const metadata = JSON.stringify({
+    const metadata = jsonOf({
       ...{ from, to: from, generation, reason: "expired", actor: null, kind: row.override },
       ...{ counters: countersOf(row), isolate },
     });
@@ -204,7 +204,7 @@ export async function seal(
   if (telling !== null) {
     const { event, to = from, reason, actor, more } = telling;
     generation = (telling.generation ?? ((next: number) => next))(generation + 1);
-    const metadata = JSON.stringify({
+    const metadata = jsonOf({
       ...{ from, to, generation, reason, actor, ...more?.(row, at) },
       ...{ counters: countersOf(row), isolate },
     });
@@ -267,6 +267,14 @@ export function slowCallsOf({ slowCalls, slow, successes, failures }: Tally): st
   return JSON.stringify(slowCalls ?? (all ? Array.from({ length: slow }, (_, i) => i) : []));
 }
 
+/**
+ * JSON without half characters. A lone surrogate would be stored as text that is no UTF-8, once SQL
+ * takes the JSON apart: a server cannot send that, and a local client cannot read it.
+ */
+export function jsonOf(value: unknown): string {
+  return JSON.stringify(value, (_, one) => typeof one === "string" ? one.toWellFormed() : one);
+}
+
 /** Of the text of an error, in characters. */
 const MAX_TEXT = 1_000;
 
@@ -277,7 +285,8 @@ export function redacted(
 ): string | undefined {
   try {
     const text: unknown = redact?.(error);
-    return typeof text === "string" ? text.slice(0, MAX_TEXT) : undefined;
+    // The cut may go through a character.
+    return typeof text === "string" ? text.slice(0, MAX_TEXT).toWellFormed() : undefined;
   } catch {
     // What it threw may hold what it was to keep back.
     return undefined;

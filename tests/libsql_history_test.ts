@@ -7,7 +7,7 @@ import { FakeClock } from "@fuse/edge/testing";
 import { readTrail } from "../drivers/libsql_history.ts";
 import type { EventQuery } from "../src/history.ts";
 import { databasesForFile, inMemory } from "./support/databases.ts";
-import { changing, eventsOf, laying, live, tally } from "./support/trails.ts";
+import { changing, eventsOf, laying, live, request, tally } from "./support/trails.ts";
 
 const EVENTS = "circuit_breaker_events";
 const databases = await databasesForFile();
@@ -57,6 +57,29 @@ for (const { name, connect } of databases) {
     }
     const times = all.map(({ at }) => at.getTime());
     assertEquals(times, times.toSorted((a, b) => b - a));
+    client.close();
+  });
+
+  Deno.test(`history() reads what half a character was told of on ${name}`, async () => {
+    const client = connect();
+    const store = libsql({
+      ...{ client, audit: "calls", trailKey: "a key" },
+      redact: (error) => String(error),
+    });
+    const key = `halves-${crypto.randomUUID()}`;
+    const whole = "x".repeat(999);
+    // Cut at 1000, and as a store is given them by somebody else.
+    const errors = [store.describe!(`${whole}😀`)!, "lone \ud83d", "\ude00"];
+    await store.record(key, tally({ failures: 3, errors }));
+    await store.override(key, { ...laying(), kind: "disabled", reason: "\ud83d", actor: "\ude00" });
+    await store.transition(key, changing({ reason: "why \ud83d" }));
+    const events = await eventsOf(store, { key });
+    const told = events.map(({ metadata }) => metadata?.error ?? metadata?.reason);
+    assertEquals(told.toSorted(), [
+      ...["lone \ufffd", "why \ufffd", `${whole}\ufffd`, "\ufffd", "\ufffd"],
+    ]);
+    assertEquals((await store.read(key, request())).override?.actor, "\ufffd");
+    assertEquals((await store.verifyTrail({ circuit: key })).ok, true);
     client.close();
   });
 
