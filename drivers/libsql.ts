@@ -120,11 +120,13 @@ export interface LibsqlStore extends Store {
    */
   history(query?: EventQuery & { readonly key?: string }): AsyncIterableIterator<StoredEvent>;
   /**
-   * Deletes the oldest rows of the trail, so many at a time; what is left still verifies. Call it
-   * until there is no more. One to three round trips, none of which holds up writers for long.
+   * Deletes old rows of the trail, so many at a time; what is left still verifies. Call it until
+   * there is no more. One to three round trips, and two more per 500 rows or 100 circuits, none of
+   * which holds up writers for long.
    *
    * A row whose predecessor in its chain is too young to go stays as well, and so does an edit by
-   * hand until the circuit has changed again. Where a chain is broken, its rows stay.
+   * hand until the circuit has changed again. Of a chain goes what verifies, under the `trailKey` of
+   * this store: where it is broken, its rows stay, for `verifyTrail()` to find. Others go on.
    *
    * @param options See {@linkcode PruneOptions}.
    * @returns How many rows went, and whether to call again.

@@ -193,7 +193,7 @@ async function walk(
 }
 
 /** Whether a row is what was hashed, and comes after the one before. */
-async function follows(
+export async function follows(
   digest: Digest,
   row: Record<string, unknown>,
   before: Head,
