@@ -168,23 +168,15 @@ export async function seal(
   // Not before the row that it follows, unless a clock has gone back by much.
   const lastAt = row.last_at as number | null ?? 0;
   const at = lastAt > time && lastAt - time <= SLACK_MS / 2 ? lastAt : time;
-  const edits = editsOf(row).map((one) => ({ ...one, key }));
-  let head = headOf(row);
+  const { head: sealedHead, values: edits } = await sealEdits(digest, key, row);
+  let head = sealedHead;
   const [from, epoch] = [String(row.state), String(row.epoch)];
   const link = { key, circuit: row.id!, at };
   let generation = row.generation as number;
   const values: Record<string, string | number | null> = {
     ...{ sealed: 1, sealEpoch: epoch, sealGeneration: generation, stamp: at, slackMs: SLACK_MS },
-    ...{ sealSequence: head.sequence, sealTrail: `${head.hash} ${row.unsealed ?? 0}` },
-    editCount: edits.length,
+    ...{ sealSequence: headOf(row).sequence, ...edits },
   };
-
-  const sealedEdits: [number, number, string][] = [];
-  for (const edit of edits) {
-    head = { ...await follow(edit, head), id: edit.id };
-    sealedEdits.push([edit.id, head.sequence, head.hash]);
-  }
-  values.edits = JSON.stringify(sealedEdits);
 
   const expired = hasExpired(row, time);
   values.sealExpired = expired ? 1 : 0;
@@ -215,12 +207,32 @@ export async function seal(
       ...{ toldSequence: head.sequence, toldHash: head.hash },
     });
   }
-  return { values, edits: edits.length > 0, expired };
+  return { values, edits: edits.editCount > 0, expired };
 
   async function follow(next: Link, before: Head): Promise<Head> {
     const hash = await linkHash(digest, next, before);
     return { hash, sequence: before.sequence + 1, id: null };
   }
+}
+
+/** Hashes rows of edits by hand: those that an answer has. */
+export async function sealEdits(digest: Digest, key: string, row: Row) {
+  const before = headOf(row);
+  let head = before;
+  let at = row.last_at as number | null ?? 0;
+  const edits: [number, number, string][] = [];
+  for (const edit of editsOf(row)) {
+    const hash = await linkHash(digest, { ...edit, key }, head);
+    head = { hash, sequence: head.sequence + 1, id: edit.id };
+    at = edit.at;
+    edits.push([edit.id, head.sequence, hash]);
+  }
+  const values = {
+    ...{ edits: JSON.stringify(edits), editCount: edits.length, editAt: at },
+    ...{ editHead: head.hash, editSequence: head.sequence, editId: head.id },
+    sealTrail: `${before.hash} ${row.unsealed ?? 0}`,
+  };
+  return { head, values };
 }
 
 /** Where the chain stands, by an answer. */

@@ -4,6 +4,7 @@ import type { Client, InValue } from "@libsql/client";
 import { createFuse } from "@fuse/edge";
 import { libsql, type LibsqlClient, type LibsqlStore, type TrailProof } from "@fuse/edge/libsql";
 import { FakeClock } from "@fuse/edge/testing";
+import { APPEND, type TrailAppender } from "../drivers/libsql_append.ts";
 import { linkHash, makeDigest } from "../drivers/libsql_trail.ts";
 import { databasesForFile, inMemory } from "./support/databases.ts";
 import {
@@ -397,6 +398,53 @@ Deno.test("a database that goes back to a backup costs a request more, once", as
     assertEquals([ok, checked], [true, 3]);
   });
 });
+
+for (const first of ["record", "transition", "override", "acquire", "append"] as const) {
+  Deno.test(`${first}() takes many edits by hand into the chain, and answers stay short`, async () => {
+    await inMemory(async (client) => {
+      let longest = 0;
+      const measured: LibsqlClient = {
+        execute: (statement) => client.execute(statement),
+        async batch(statements, mode) {
+          const results = await client.batch(statements, mode);
+          longest = Math.max(longest, JSON.stringify(results.at(-1)!.rows).length);
+          return results;
+        },
+      };
+      const clock = new FakeClock();
+      const store = libsql({ client: measured, clock: clock.now, trailKey: KEY });
+      await store.record("a", tally({ failures: 1 }));
+      await store.transition("a", changing());
+      const edits = "update circuit_breakers set failure_count = failure_count + 1";
+      for (let i = 0; i < 350; i++) await client.execute(edits);
+      clock.advance(COOLDOWN_MS);
+      const next = libsql({ client: measured, clock: clock.now, trailKey: KEY });
+      if (first === "record") {
+        for (let i = 0; i < 6; i++) await next.record("a", tally({ successes: 1 }));
+      }
+      if (first === "transition") await next.transition("a", changing({ to: "CLOSED" }));
+      if (first === "override") await next.override("a", { ...laying(), kind: "disabled" });
+      if (first === "acquire") await next.acquire("a", acquiring());
+      if (first === "append") {
+        const row = { key: "a", epoch: "e", generation: 1, at: clock.now(), metadata: null };
+        await (next as unknown as TrailAppender)[APPEND]([{ ...row, event: "opened" }]);
+      }
+      const { rows } = await client.execute(
+        "select unsealed, sequence from circuit_breaker_trails",
+      );
+      assertEquals({ ...rows[0] }, {
+        ...{ unsealed: 0, sequence: first === "record" ? 351 : 352 },
+      });
+      const proof = await next.verifyTrail();
+      assertEquals([proof.ok, proof.brokenAt, proof.checked], [
+        true,
+        null,
+        Number(rows[0]!.sequence),
+      ]);
+      assert(longest < 40_000, `${longest}`);
+    });
+  });
+}
 
 Deno.test("an override that has run out is released by one row, whoever comes first", async () => {
   for (const first of ["record", "acquire", "transition", "override"] as const) {
