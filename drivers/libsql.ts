@@ -141,6 +141,11 @@ export interface LibsqlStore extends Store {
    * Either way an end that was cut off, together with what is taken down of it, leaves a shorter
    * chain that is right in itself: give a `head` that was seen before, of an event or of `heads`.
    *
+   * A row `edited` vouches for one thing: that somebody who can write to the tables has changed the
+   * circuit. Such a row is hashed after the fact, and its state before and after, its time and even
+   * its being there are for that somebody to choose. One that names a reason or an actor, or says
+   * anything else that the trigger does not write, is found as inserted.
+   *
    * One round trip a circuit, and one more per 500 rows. It may run while the trail is written.
    *
    * @param options See {@linkcode VerifyOptions}.

@@ -9,9 +9,9 @@ import type { AuditEventName, EventQuery, StoredEvent } from "../src/history.ts"
 import { check, known, received } from "../src/options.ts";
 import { type Line, send } from "./libsql_client.ts";
 import { CHAINED, type CircuitBreakerEventsTable, type FuseSchema } from "./libsql_schema.ts";
-import { prepare } from "./libsql_statements.ts";
+import { prepare, TRIGGERED } from "./libsql_statements.ts";
 import { anchorSeal, type Digest, type Head } from "./libsql_trail.ts";
-import { follows } from "./libsql_verify.ts";
+import { follows, isTriggered } from "./libsql_verify.ts";
 
 /** Rows a request. */
 const PAGE = 100;
@@ -163,7 +163,8 @@ export async function pruneTrail(
   // Of circuits whose oldest row is old: others may have rows that are, and have to keep them.
   const chains = prepare(sql`select e.id, e.key as "key", e.circuit_breaker_id as circuit, e.epoch,
       e.generation, e.sequence, e.event as "event", e.created_at as at, e.metadata as metadata,
-      e.hash as hash, t.anchor_sequence, t.anchor_id, t.anchor_hash, t.anchor_seal
+      e.hash as hash, e.event <> 'edited' or ${TRIGGERED} as triggered,
+      t.anchor_sequence, t.anchor_id, t.anchor_hash, t.anchor_seal
     from (select * from ${T} t where t.key > ${placeholder("after")} and exists (
         select 1 from ${E} e where e.event ${chained} and e.key = t.key
         and e.sequence = t.anchor_sequence + 1 and ${old})
@@ -252,7 +253,7 @@ async function cutOf(
     const sequence = Number(row.sequence);
     // A row whose predecessor has to stay, stays; so do two that claim to be the same.
     if (sequence !== end.sequence + 1 || Number(rows[i + 1]?.sequence) === sequence) break;
-    if (!await follows(digest, row, end)) break;
+    if (!isTriggered(row) || !await follows(digest, row, end)) break;
     end = { hash: String(row.hash), sequence, id: Number(row.id) };
     ids.push(end.id!);
   }

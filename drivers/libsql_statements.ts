@@ -82,6 +82,16 @@ const ANSWERED = [
   ...["previous_policy_hash", "released", "released_by", ...KEPT, ...KEPT_TIMES],
 ];
 
+/**
+ * Whether the metadata of an edit by hand is what the trigger writes, which knows neither why nor by
+ * whom: anything else was put in by hand itself.
+ */
+export const TRIGGERED: SQL = sql.raw(`case when json_valid(e.metadata) then
+  e.metadata ->> '$.from' in ('CLOSED', 'OPEN', 'HALF_OPEN')
+  and e.metadata ->> '$.to' in ('CLOSED', 'OPEN', 'HALF_OPEN')
+  and e.metadata = json_object('from', e.metadata ->> '$.from', 'to', e.metadata ->> '$.to',
+    'generation', e.generation, 'reason', null, 'actor', null) else 0 end`);
+
 /** Rows of edits by hand that an answer has at most: the oldest. */
 export const EDITS = 100;
 
@@ -199,9 +209,9 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
   const trail = sql`left join ${T} t on t.key = ${key}`;
   const trailed = sql`'head', t.head, 'sequence', t.sequence, 'last_id', t.last_id,
     'last_at', t.last_at, 'unsealed', t.unsealed, 'edits', case when t.unsealed > 0 then (select json_group_array(json_array(
-      e.id, e.circuit_breaker_id, e.epoch, e.generation, e.event, e.created_at, e.metadata))
+      n.id, n.circuit_breaker_id, n.epoch, n.generation, n.event, n.created_at, n.metadata))
       from (select * from ${E} e where e.event ${chained} and e.key = ${key} and e.sequence is null
-        and +e.event = 'edited' order by e.id limit ${raw(String(EDITS))}) e) end,`;
+        and +e.event = 'edited' and ${TRIGGERED} order by e.id limit ${EDITS}) n) end,`;
 
   const due = sql`(b.state = 'OPEN' and (b.override is null or ${expired})
     and (b.open_until is null or b.open_until <= ${now}

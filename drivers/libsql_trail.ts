@@ -241,8 +241,8 @@ export function headOf(row: Row): Head {
   return { hash: row.head, sequence: row.sequence as number, id: row.last_id as number };
 }
 
-/** Rows of edits by hand that are not in the chain yet, oldest first. */
-export function editsOf({ edits }: Row): (Omit<Link, "key"> & { readonly id: number })[] {
+/** Rows of edits by hand that are not in the chain yet, oldest first; no more than were counted. */
+export function editsOf({ edits, unsealed }: Row): (Omit<Link, "key"> & { readonly id: number })[] {
   const rows = edits as
     | [number, number, string, number, string, number, string | null][]
     | null
@@ -251,7 +251,8 @@ export function editsOf({ edits }: Row): (Omit<Link, "key"> & { readonly id: num
     .map(([id, circuit, epoch, generation, event, at, metadata]) => (
       { id, circuit, epoch, generation, event, at, metadata }
     ))
-    .sort((a, b) => a.id - b.id);
+    .sort((a, b) => a.id - b.id)
+    .slice(0, Math.max(0, unsealed as number));
 }
 
 /** What was counted, as far as the isolate that decided had heard. */

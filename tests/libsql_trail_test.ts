@@ -252,6 +252,64 @@ for (const { name, connect } of databases) {
     });
   });
 
+  Deno.test(`verifyTrail() finds an edit that says more than the trigger does, sealed or not, on ${name}`, async () => {
+    const proper = { from: "CLOSED", to: "OPEN", generation: 9, reason: null, actor: null };
+    const forged = [
+      JSON.stringify({ ...proper, actor: "ada" }),
+      JSON.stringify({ ...proper, reason: "an outage" }),
+      JSON.stringify({ ...proper, more: 1 }),
+      JSON.stringify({ ...proper, generation: 8 }),
+      JSON.stringify({ ...proper, to: "ada was here" }),
+      ...["{", "null", "[]", null],
+    ];
+    for (const metadata of forged) {
+      await withTrail(connect, async ({ store, key, run }) => {
+        await run(
+          `insert into ${EVENTS} (circuit_breaker_id, event, metadata, created_at, key, epoch,
+            generation) select id, 'edited', ?, updated_at, key, epoch, 9 from circuit_breakers
+            where key = ?`,
+          metadata,
+          key,
+        );
+        await run("update circuit_breaker_trails set unsealed = 1 where key = ?", key);
+        const { rows } = await run(`select max(id) as id from ${EVENTS} where key = ?`, key) as {
+          rows: { id: number }[];
+        };
+        await assertBroken(store, key, [rows[0]!.id], "inserted");
+        // Nor does a change of the circuit make it a row of the chain.
+        const { won } = await store.override(key, { ...laying(), kind: "disabled" });
+        assertEquals(won, true);
+        await assertBroken(store, key, [rows[0]!.id], "inserted");
+      });
+    }
+  });
+
+  Deno.test(`verifyTrail() finds an edit that says too much where it was sealed on ${name}`, async () => {
+    await withTrail(connect, async ({ store, key, run }) => {
+      await run("update circuit_breakers set state = 'OPEN' where key = ?", key);
+      await store.override(key, { ...laying(), kind: "disabled" });
+      assertEquals((await store.verifyTrail({ circuit: key })).ok, true);
+      // As a store of an earlier version has hashed it.
+      const metadata = "json_set(metadata, '$.actor', 'ada')";
+      const { rows } = await run(
+        `update ${EVENTS} set metadata = ${metadata} where key = ? and event = 'edited' returning *`,
+        key,
+      ) as { rows: Record<string, InValue>[] };
+      const { rows: [before] } = await run(
+        `select * from ${EVENTS} where key = ? and sequence = 6`,
+        key,
+      ) as { rows: Record<string, InValue>[] };
+      const edited = rows[0]!;
+      const hash = await linkHash(await makeDigest(KEY), {
+        ...{ key, circuit: Number(edited.circuit_breaker_id), epoch: String(edited.epoch) },
+        ...{ generation: Number(edited.generation), event: String(edited.event) },
+        ...{ at: Number(edited.created_at), metadata: edited.metadata as string },
+      }, { hash: String(before!.hash), sequence: 6, id: Number(before!.id) });
+      await run(`update ${EVENTS} set hash = ? where id = ?`, hash, edited.id!);
+      await assertBroken(store, key, [Number(edited.id)], "inserted");
+    });
+  });
+
   Deno.test(`50 writers that race for transitions make one chain, a row a generation, on ${name}`, async () => {
     const clients = Array.from({ length: 50 }, connect);
     const key = `race-${crypto.randomUUID()}`;
