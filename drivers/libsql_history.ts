@@ -25,6 +25,11 @@ export async function* readTrail(
   e: CircuitBreakerEventsTable,
   { key, event, from, to, limit, cursor }: EventQuery & { readonly key?: string },
 ): AsyncGenerator<StoredEvent, void, undefined> {
+  for (const [option, value] of [["from", from], ["to", to]] as const) {
+    if (value !== undefined && !(value instanceof Date && Number.isFinite(value.getTime()))) {
+      refuse(option, "a valid Date", value);
+    }
+  }
   let left = limitOf(limit);
   let before = placeOf(cursor);
   const changes = event !== undefined && event !== "success" && event !== "failure";
@@ -57,11 +62,23 @@ export async function* readTrail(
         key: String(row.key),
         event: row.event as AuditEventName,
         at: new Date(at),
-        metadata: row.metadata === null ? null : JSON.parse(String(row.metadata)),
+        metadata: metadataOf(row.metadata),
       };
     }
     left -= rows.length;
     if (rows.length < size) return;
+  }
+}
+
+/** What is no object was put in by hand: `verifyTrail()` finds it, and the other rows can be read. */
+function metadataOf(text: unknown): Record<string, unknown> | null {
+  try {
+    const data: unknown = JSON.parse(String(text));
+    return typeof data === "object" && !Array.isArray(data)
+      ? data as StoredEvent["metadata"]
+      : null;
+  } catch {
+    return null;
   }
 }
 

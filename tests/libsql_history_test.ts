@@ -316,6 +316,39 @@ Deno.test("prune() refuses options that are none", async () => {
   });
 });
 
+Deno.test("history() has null for metadata that is no JSON object", async () => {
+  await inMemory(async (client) => {
+    const store = libsql({ client });
+    await store.override("a", { ...laying(), kind: "disabled" });
+    for (const metadata of ["a secret {", "", "[1]", '"text"', "1", "null", null]) {
+      await client.execute({ sql: `update ${EVENTS} set metadata = ?`, args: [metadata] });
+      assertEquals((await eventsOf(store)).map((event) => event.metadata), [null]);
+      assertEquals((await store.verifyTrail()).brokenAt?.problem, "changed");
+    }
+  });
+});
+
+Deno.test("history() refuses a time, a limit and a cursor that are none", async () => {
+  await inMemory(async (client) => {
+    const store = libsql({ client });
+    for (
+      const [query, message] of [
+        [{ from: new Date(NaN) }, '"from" must be a valid Date, received an object'],
+        [{ from: 5 }, '"from" must be a valid Date, received 5'],
+        [{ to: "2026-01-01" }, '"to" must be a valid Date, received "2026-01-01"'],
+        [{ to: null }, '"to" must be a valid Date, received null'],
+        [{ limit: -1 }, '"limit" must be an integer of at least 0, received -1'],
+        [{ limit: 1.5 }, '"limit" must be an integer of at least 0, received 1.5'],
+        [{ limit: "5" }, '"limit" must be an integer of at least 0, received "5"'],
+        [{ cursor: "5" }, '"cursor" must be the cursor of an event of this store, received "5"'],
+      ] as const
+    ) {
+      await assertRejects(() => eventsOf(store, query as never), RangeError, message);
+    }
+    assertEquals(await eventsOf(store, { limit: 0 }), []);
+  });
+});
+
 Deno.test("history() of a Fuse reads from the replica", async () => {
   await inMemory(async (replica) => {
     await inMemory(async (client) => {
