@@ -80,11 +80,11 @@ const OPTIONS = [
 /** A request that others overtake is sent again, with rows hashed anew, so often. */
 const MAX_TRIES = 64;
 
-/** Nothing to append to the trail. */
-const UNSEALED: Sealed = { values: {}, edits: false, expired: false };
-
 /** Of a circuit that nothing but records happens to, a record takes so many edits into the chain. */
 const MANY_EDITS = 20;
+
+/** Nothing to append to the trail. */
+const UNSEALED: Sealed = { values: {}, edits: false, expired: false };
 
 /** One record in so many also purges what has had its time. */
 const PURGE_EVERY = 16;
