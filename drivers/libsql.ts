@@ -120,11 +120,13 @@ export interface LibsqlStore extends Store {
    */
   history(query?: EventQuery & { readonly key?: string }): AsyncIterableIterator<StoredEvent>;
   /**
-   * Deletes the oldest rows of the trail, so many at a time; what is left still verifies. Call it
-   * until there is no more. One to three round trips, none of which holds up writers for long.
+   * Deletes old rows of the trail, so many at a time; what is left still verifies. Call it until
+   * there is no more. One to three round trips, and two more per 500 rows or 100 circuits, none of
+   * which holds up writers for long.
    *
    * A row whose predecessor in its chain is too young to go stays as well, and so does an edit by
-   * hand until the circuit has changed again. Where a chain is broken, its rows stay.
+   * hand until the circuit has changed again. Of a chain goes what verifies, under the `trailKey` of
+   * this store: where it is broken, its rows stay, for `verifyTrail()` to find. Others go on.
    *
    * @param options See {@linkcode PruneOptions}.
    * @returns How many rows went, and whether to call again.
@@ -138,6 +140,11 @@ export interface LibsqlStore extends Store {
    * tables can hash the rest of a chain anew: it then shows what happened by accident or in part.
    * Either way an end that was cut off, together with what is taken down of it, leaves a shorter
    * chain that is right in itself: give a `head` that was seen before, of an event or of `heads`.
+   *
+   * A row `edited` vouches for one thing: that somebody who can write to the tables has changed the
+   * circuit. Such a row is hashed after the fact, and its state before and after, its time and even
+   * its being there are for that somebody to choose. One that names a reason or an actor, or says
+   * anything else that the trigger does not write, is found as inserted.
    *
    * One round trip a circuit, and one more per 500 rows. It may run while the trail is written.
    *

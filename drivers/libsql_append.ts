@@ -11,7 +11,7 @@ import type { Row } from "./libsql_rows.ts";
 import { CHAINED, type FuseSchema } from "./libsql_schema.ts";
 import type { SqlResult, SqlStatement } from "./libsql_client.ts";
 import { prepare } from "./libsql_statements.ts";
-import { type Digest, editsOf, headOf, linkHash } from "./libsql_trail.ts";
+import { type Digest, editsOf, headOf, jsonOf, linkHash } from "./libsql_trail.ts";
 
 /** A transition or operator action of a circuit that another store keeps. */
 export interface ForeignRow {
@@ -106,7 +106,7 @@ async function appendTo(
     const links: (string | number | null)[][] = [];
     for (const { epoch, generation, event, at: moment, metadata: data } of missing) {
       const at = Math.round(moment);
-      const metadata = data && JSON.stringify(data);
+      const metadata = data && jsonOf(data);
       const link = { key, circuit: known.id!, epoch, generation, event, at, metadata };
       const hash = await linkHash(digest, link, head);
       head = { hash, sequence: head.sequence + 1, id: null };

@@ -9,8 +9,9 @@ import type { AuditEventName, EventQuery, StoredEvent } from "../src/history.ts"
 import { check, known, received } from "../src/options.ts";
 import { type Line, send } from "./libsql_client.ts";
 import { CHAINED, type CircuitBreakerEventsTable, type FuseSchema } from "./libsql_schema.ts";
-import { prepare } from "./libsql_statements.ts";
-import { anchorSeal, type Digest } from "./libsql_trail.ts";
+import { prepare, TRIGGERED } from "./libsql_statements.ts";
+import { anchorSeal, type Digest, type Head } from "./libsql_trail.ts";
+import { follows, isTriggered } from "./libsql_verify.ts";
 
 /** Rows a request. */
 const PAGE = 100;
@@ -24,6 +25,11 @@ export async function* readTrail(
   e: CircuitBreakerEventsTable,
   { key, event, from, to, limit, cursor }: EventQuery & { readonly key?: string },
 ): AsyncGenerator<StoredEvent, void, undefined> {
+  for (const [option, value] of [["from", from], ["to", to]] as const) {
+    if (value !== undefined && !(value instanceof Date && Number.isFinite(value.getTime()))) {
+      refuse(option, "a valid Date", value);
+    }
+  }
   let left = limitOf(limit);
   let before = placeOf(cursor);
   const changes = event !== undefined && event !== "success" && event !== "failure";
@@ -56,11 +62,23 @@ export async function* readTrail(
         key: String(row.key),
         event: row.event as AuditEventName,
         at: new Date(at),
-        metadata: row.metadata === null ? null : JSON.parse(String(row.metadata)),
+        metadata: metadataOf(row.metadata),
       };
     }
     left -= rows.length;
     if (rows.length < size) return;
+  }
+}
+
+/** What is no object was put in by hand: `verifyTrail()` finds it, and the other rows can be read. */
+function metadataOf(text: unknown): Record<string, unknown> | null {
+  try {
+    const data: unknown = JSON.parse(String(text));
+    return typeof data === "object" && !Array.isArray(data)
+      ? data as StoredEvent["metadata"]
+      : null;
+  } catch {
+    return null;
   }
 }
 
@@ -123,8 +141,9 @@ export interface PruneResult {
 const SUBJECT = "pruning";
 
 /**
- * Deletes the oldest rows. Calls go as they are; of a hash chain goes the beginning, and where it
- * ended is taken down, under a seal, in the same transaction: the rest is verified from there.
+ * Deletes old rows. Calls go as they are; of a hash chain goes the beginning, as far as it verifies,
+ * and where it ended is taken down, under a seal, in the same transaction: the rest is verified from
+ * there. Circuit by circuit, so that one whose chain is broken does not hold up the others.
  */
 export async function pruneTrail(
   line: Line,
@@ -157,51 +176,105 @@ export async function pruneTrail(
   const left = limit - deleted;
   if (left === 0 || options.keepTransitions) return { deleted, more: left === 0 };
 
-  const [page] = await send(
-    line,
-    prepare(sql`select e.id, e.key as "key", e.sequence, e.hash, t.anchor_sequence as anchored
-      from ${E} e join ${T} t on t.key = e.key
-      where e.event ${chained} and e.sequence is not null and ${old}
-      order by e.created_at, e.id limit ${left}`)(values),
-  );
-  const anchors = new Map<string, { from: number; sequence: number; id: number; hash: string }>();
-  for (const row of Array.from(page!.rows)) {
-    const [key, anchored, sequence] = [String(row.key), Number(row.anchored), Number(row.sequence)];
-    const end = anchors.get(key) ?? { from: anchored, sequence: anchored };
-    // A row whose predecessor has to stay, stays.
-    if (sequence !== end.sequence + 1) continue;
-    anchors.set(key, { from: end.from, sequence, id: Number(row.id), hash: String(row.hash) });
+  const placeholder = sql.placeholder;
+  // Of circuits whose oldest row is old: others may have rows that are, and have to keep them.
+  const chains = prepare(sql`select e.id, e.key as "key", e.circuit_breaker_id as circuit, e.epoch,
+      e.generation, e.sequence, e.event as "event", e.created_at as at, e.metadata as metadata,
+      e.hash as hash, e.event <> 'edited' or ${TRIGGERED} as triggered,
+      t.anchor_sequence, t.anchor_id, t.anchor_hash, t.anchor_seal
+    from (select * from ${T} t where t.key > ${placeholder("after")} and exists (
+        select 1 from ${E} e where e.event ${chained} and e.key = t.key
+        and e.sequence = t.anchor_sequence + 1 and ${old})
+      order by t.key limit ${CIRCUITS}) t
+    join ${E} e on e.event ${chained} and e.key = t.key and e.sequence > t.anchor_sequence
+      and e.sequence <= t.anchor_sequence + ${placeholder("size")} and ${old}
+    order by t.key, e.sequence, e.id limit ${placeholder("size")}`);
+  const each = sql`json_each(${placeholder("cuts")}) j`;
+  // Somebody else may have pruned meanwhile.
+  const move = prepare(sql`update ${T} as t set anchor_sequence = j.value ->> 1,
+    anchor_id = j.value ->> 2, anchor_hash = j.value ->> 3, anchor_seal = j.value ->> 4 from ${each}
+    where t.key = j.value ->> 0 and t.anchor_sequence = j.value ->> 5
+    and t.anchor_hash = j.value ->> 6`);
+  // What was verified, and nothing that was put in beside it.
+  const cut = prepare(sql`delete from ${E} where id in (select e.id from ${each}
+    join ${T} t on t.key = j.value ->> 0 and t.anchor_sequence = j.value ->> 1
+      and t.anchor_hash = j.value ->> 3
+    join json_each(j.value, '$[7]') i join ${E} e on e.id = i.value and e.key = t.key)`);
+  let after = "";
+  let gone = 0;
+  let seal: Digest | undefined;
+  for (;;) {
+    const size = Math.min(left - gone, PAGE_OF_CHAINS);
+    const [page] = await send(line, chains({ ...values, after, size }));
+    const rows = Array.from(page!.rows);
+    if (rows.length === 0) return { deleted: deleted + gone, more: false };
+    const byKey = Map.groupBy(rows, (row) => String(row.key));
+    seal ??= await digest();
+    const cuts: Cut[] = [];
+    for (const [key, its] of byKey) {
+      const one = await cutOf(seal, key, its);
+      if (one !== null) cuts.push(one);
+    }
+    let went = 0;
+    if (cuts.length > 0) {
+      const bound = { cuts: JSON.stringify(cuts) };
+      const results = await send(line, [move(bound), cut(bound), count({})]);
+      went = Number(results.at(-1)!.rows[0]!.n);
+    }
+    gone += went;
+    const planned = cuts.reduce((sum, one) => sum + one[7].length, 0);
+    // All that was asked for; or somebody else prunes, too, and what is left is for the next call.
+    if (gone >= left || went < planned) return { deleted: deleted + gone, more: true };
+    const keys = [...byKey.keys()];
+    if (rows.length < size && keys.length < CIRCUITS) {
+      return { deleted: deleted + gone, more: false };
+    }
+    // The page may have ended amid the last chain: on with it, unless that is stuck.
+    const last = keys.at(-1)!;
+    const goesOn = rows.length === size && cuts.at(-1)?.[0] === last &&
+      cuts.at(-1)![7].length === byKey.get(last)!.length;
+    after = goesOn ? keys.at(-2) ?? after : last;
   }
-  if (anchors.size === 0) return { deleted, more: false };
-  const seal = await digest();
-  const moved = await Promise.all(
-    Array.from(
-      anchors,
-      async (
-        [key, { from, ...anchor }],
-      ) => [
-        key,
-        anchor.sequence,
-        anchor.id,
-        anchor.hash,
-        await anchorSeal(seal, key, anchor),
-        from,
-      ],
-    ),
-  );
-  const bound = { moved: JSON.stringify(moved) };
-  const each = sql`json_each(${sql.placeholder("moved")}) j`;
-  const results = await send(line, [
-    // Somebody else may have pruned meanwhile.
-    prepare(sql`update ${T} as t set anchor_sequence = j.value ->> 1, anchor_id = j.value ->> 2,
-      anchor_hash = j.value ->> 3, anchor_seal = j.value ->> 4 from ${each}
-      where t.key = j.value ->> 0 and t.anchor_sequence = j.value ->> 5`)(bound),
-    prepare(sql`delete from ${E} where id in (select e.id from ${each}
-      join ${T} t on t.key = j.value ->> 0 and t.anchor_sequence = j.value ->> 1
-      join ${E} e on e.key = t.key and e.event ${chained}
-      and e.sequence > j.value ->> 5 and e.sequence <= j.value ->> 1)`)(bound),
-    count({}),
-  ]);
-  const cut = Number(results.at(-1)!.rows[0]!.n);
-  return { deleted: deleted + cut, more: cut > 0 && page!.rows.length === left };
+}
+
+/** Circuits, and rows of their chains, a request. */
+const CIRCUITS = 100;
+const PAGE_OF_CHAINS = 500;
+
+/** Key, the anchor afterwards, its seal, the anchor before, and the rows that go. */
+type Cut = readonly [
+  ...[key: string, sequence: number, id: number, hash: string, seal: string],
+  ...[fromSequence: number, fromHash: string, ids: readonly number[]],
+];
+
+/**
+ * How much of a chain's beginning may go: as far as it verifies. An anchor over a row that somebody
+ * has changed would make the rest of the chain right again.
+ */
+async function cutOf(
+  digest: Digest,
+  key: string,
+  rows: readonly Record<string, unknown>[],
+): Promise<Cut | null> {
+  const from: Head = {
+    hash: String(rows[0]!.anchor_hash),
+    sequence: Number(rows[0]!.anchor_sequence),
+    id: Number(rows[0]!.anchor_id),
+  };
+  if (from.sequence > 0 && await anchorSeal(digest, key, from) !== rows[0]!.anchor_seal) {
+    return null;
+  }
+  const ids: number[] = [];
+  let end = from;
+  for (const [i, row] of rows.entries()) {
+    const sequence = Number(row.sequence);
+    // A row whose predecessor has to stay, stays; so do two that claim to be the same.
+    if (sequence !== end.sequence + 1 || Number(rows[i + 1]?.sequence) === sequence) break;
+    if (!isTriggered(row) || !await follows(digest, row, end)) break;
+    end = { hash: String(row.hash), sequence, id: Number(row.id) };
+    ids.push(end.id!);
+  }
+  if (ids.length === 0) return null;
+  const seal = await anchorSeal(digest, key, end);
+  return [key, end.sequence, end.id!, end.hash, seal, from.sequence, from.hash, ids];
 }

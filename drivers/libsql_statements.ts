@@ -39,6 +39,8 @@ export interface Statements {
   readonly create: Statement;
   /** Takes rows of edits by hand into the chain, with the rows that this request appends. */
   readonly seal: Statement;
+  /** Takes only such rows into the chain. */
+  readonly sealEdits: readonly Statement[];
   /** What a request goes through, before it is applied, that finds an override past its end. */
   readonly expire: readonly Statement[];
   /** Takes down where the chain stands now. */
@@ -80,6 +82,19 @@ const ANSWERED = [
   ...["previous_policy_hash", "released", "released_by", ...KEPT, ...KEPT_TIMES],
 ];
 
+/**
+ * Whether the metadata of an edit by hand is what the trigger writes, which knows neither why nor by
+ * whom: anything else was put in by hand itself.
+ */
+export const TRIGGERED: SQL = sql.raw(`case when json_valid(e.metadata) then
+  e.metadata ->> '$.from' in ('CLOSED', 'OPEN', 'HALF_OPEN')
+  and e.metadata ->> '$.to' in ('CLOSED', 'OPEN', 'HALF_OPEN')
+  and e.metadata = json_object('from', e.metadata ->> '$.from', 'to', e.metadata ->> '$.to',
+    'generation', e.generation, 'reason', null, 'actor', null) else 0 end`);
+
+/** Rows of edits by hand that an answer has at most: the oldest. */
+export const EDITS = 100;
+
 const $ = (name: string) => sql.placeholder(name);
 
 /** A statement that is built once. */
@@ -91,7 +106,9 @@ export function prepare(query: SQL): Statement {
     args: params.map((param) => {
       const value = is(param, Placeholder) ? values[param.name] ?? null : param;
       // A JavaScript number would arrive as a REAL.
-      return typeof value === "number" ? BigInt(Math.round(value)) : value as string | null;
+      if (typeof value === "number") return BigInt(Math.round(value));
+      // A server does not accept half a character.
+      return typeof value === "string" ? value.toWellFormed() : value as null;
     }),
   });
 }
@@ -113,6 +130,7 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
   } = schema;
   const now = clock ? sql`${$("now")}` : sql`cast(unixepoch('subsec') * 1000 as integer)`;
   const [id, key] = [$("id"), $("key")];
+  const raw = sql.raw;
 
   const memory = sql.raw(`${ID_MEMORY_MS}`);
   const mine = sql`b.key = ${key}`;
@@ -191,9 +209,9 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
   const trail = sql`left join ${T} t on t.key = ${key}`;
   const trailed = sql`'head', t.head, 'sequence', t.sequence, 'last_id', t.last_id,
     'last_at', t.last_at, 'unsealed', t.unsealed, 'edits', case when t.unsealed > 0 then (select json_group_array(json_array(
-      e.id, e.circuit_breaker_id, e.epoch, e.generation, e.event, e.created_at, e.metadata))
-      from ${E} e where e.event ${chained} and e.key = ${key} and e.sequence is null
-      and e.event = 'edited') end,`;
+      n.id, n.circuit_breaker_id, n.epoch, n.generation, n.event, n.created_at, n.metadata))
+      from (select * from ${E} e where e.event ${chained} and e.key = ${key} and e.sequence is null
+        and +e.event = 'edited' and ${TRIGGERED} order by e.id limit ${EDITS}) n) end,`;
 
   const due = sql`(b.state = 'OPEN' and (b.override is null or ${expired})
     and (b.open_until is null or b.open_until <= ${now}
@@ -201,7 +219,6 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
   const current = sql`b.epoch = ${$("epoch")} and b.generation + ${expired} = ${$("generation")}`;
   const expected = sql`(not ${$("expected")} or ${current})`;
   const imported = sql`max(b.generation, ${$("generation")}) + 1`;
-  const raw = sql.raw;
 
   return {
     create: prepare(sql`insert into ${B} (key, name, context, boundary, epoch, created_at,
@@ -227,6 +244,16 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
       from json_each(${$("edits")}) s, ${B} b, ${R} r where ${fresh} and b.revision = r.revision - 2
       and (r.won or coalesce(b.override_until <= r.at, 0))
       and e.id = s.value ->> 0 and e.key = b.key and e.sequence is null`),
+    sealEdits: [
+      prepare(sql`update ${T} as t set head = ${$("editHead")}, sequence = ${$("editSequence")},
+        last_id = ${$("editId")}, last_at = ${$("editAt")}, unsealed = t.unsealed - ${
+        $("editCount")
+      }
+        where t.key = ${key} and t.head || ' ' || t.unsealed = ${$("sealTrail")}`),
+      prepare(sql`update ${E} as e set sequence = s.value ->> 1, hash = s.value ->> 2
+        from json_each(${$("edits")}) s, ${T} t where t.key = ${key} and t.head = ${$("editHead")}
+        and e.id = s.value ->> 0 and e.key = t.key and e.sequence is null`),
+    ],
     // To the last row that this request has appended.
     mark: prepare(sql`insert into ${T} as t (key, head, sequence, last_id, last_at)
       select e.key, e.hash, e.sequence, e.id, e.created_at from ${E} e

@@ -47,6 +47,7 @@ import {
 import * as standard from "./libsql_schema.ts";
 import {
   type Change,
+  EDITS,
   makeStatements,
   type Statement,
   type Statements,
@@ -54,14 +55,17 @@ import {
 } from "./libsql_statements.ts";
 import {
   Answers,
+  editsOf,
   hasExpired,
   heard,
   isDue,
+  jsonOf,
   type Known,
   makeDigest,
   redacted,
   seal,
   type Sealed,
+  sealEdits,
   slowCallsOf,
   type Telling,
   timeOf,
@@ -75,6 +79,9 @@ const OPTIONS = [
 ];
 /** A request that others overtake is sent again, with rows hashed anew, so often. */
 const MAX_TRIES = 64;
+
+/** Of a circuit that nothing but records happens to, a record takes so many edits into the chain. */
+const MANY_EDITS = 20;
 
 /** Nothing to append to the trail. */
 const UNSEALED: Sealed = { values: {}, edits: false, expired: false };
@@ -153,12 +160,13 @@ export class Database implements LibsqlStore, TrailAppender {
       ...{ epoch: tally.epoch, generation: tally.generation, successes, failures, lease },
       ...{ rejected: tally.rejected, slow: tally.slow, ageMs: Math.max(0, tally.ageMs) },
       ...{ windowMs, windowSize, segmentMs: Math.ceil(windowMs / 10), calls },
-      ...{ slowCalls: slowCallsOf(tally), errors: JSON.stringify(tally.errors ?? []) },
+      ...{ slowCalls: slowCallsOf(tally), errors: jsonOf(tally.errors ?? []) },
       marks: "S".repeat(Math.min(successes, windowSize)) +
         "F".repeat(Math.min(failures, windowSize)),
       policyHash: tally.policyHash,
     };
     let known = this.#answers.get(key);
+    if (known !== undefined) known = await this.#sealEdits(key, known, MANY_EDITS);
     for (let tries = 0; tries < MAX_TRIES; tries++) {
       // Rows are hashed for a record that is known to append some, and no other.
       const lapses = known !== undefined && hasExpired(known.row, timeOf(known, this.#time()));
@@ -298,9 +306,10 @@ export class Database implements LibsqlStore, TrailAppender {
       digest: await makeDigest(this.#trailKey),
       look: async (key, id) => {
         const row = this.#answers.get(key)?.row;
-        return row?.id == null
+        const learnt = row?.id == null
           ? await this.#write(key, { id, at: 0, shape }, [create, answer], {})
           : row;
+        return await this.#sealAllButAPage(key, learnt);
       },
       send: async (key, statements) => {
         const answering = answer({ ...this.#now(), key, id: "" });
@@ -377,7 +386,28 @@ export class Database implements LibsqlStore, TrailAppender {
     telling: Telling | null,
   ): Promise<Sealed> {
     const digest = await makeDigest(this.#trailKey);
+    const row = await this.#sealAllButAPage(key, known.row);
+    if (row !== known.row) known = heard(row);
     return await seal(digest, key, known, this.#time(), id.replace(/-[^-]*$/, ""), telling);
+  }
+
+  /** A row that tells of a change comes after all edits: those that an answer has no room for, too. */
+  async #sealAllButAPage(key: string, row: Row): Promise<Row> {
+    let known = { row, heardAt: 0 };
+    for (let tries = 0; editsOf(known.row).length >= EDITS; tries++) {
+      if (tries === MAX_TRIES) throw overtaken();
+      known = await this.#sealEdits(key, known, EDITS);
+    }
+    return known.row;
+  }
+
+  /** Takes the oldest edits by hand into the chain, if there are so many: one request. */
+  async #sealEdits(key: string, known: Known, many: number): Promise<Known> {
+    if (editsOf(known.row).length < many) return known;
+    const { sealEdits: apply, answer } = this.#statements;
+    const { values } = await sealEdits(await makeDigest(this.#trailKey), key, known.row);
+    const asking = { id: "", at: 0, shape: { windowMs: 1, windowSize: 0 } };
+    return heard(await this.#write(key, asking, [...apply, answer], values));
   }
 
   /** What comes between a decision and its being applied. */

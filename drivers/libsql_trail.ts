@@ -168,29 +168,21 @@ export async function seal(
   // Not before the row that it follows, unless a clock has gone back by much.
   const lastAt = row.last_at as number | null ?? 0;
   const at = lastAt > time && lastAt - time <= SLACK_MS / 2 ? lastAt : time;
-  const edits = editsOf(row).map((one) => ({ ...one, key }));
-  let head = headOf(row);
+  const { head: sealedHead, values: edits } = await sealEdits(digest, key, row);
+  let head = sealedHead;
   const [from, epoch] = [String(row.state), String(row.epoch)];
   const link = { key, circuit: row.id!, at };
   let generation = row.generation as number;
   const values: Record<string, string | number | null> = {
     ...{ sealed: 1, sealEpoch: epoch, sealGeneration: generation, stamp: at, slackMs: SLACK_MS },
-    ...{ sealSequence: head.sequence, sealTrail: `${head.hash} ${row.unsealed ?? 0}` },
-    editCount: edits.length,
+    ...{ sealSequence: headOf(row).sequence, ...edits },
   };
-
-  const sealedEdits: [number, number, string][] = [];
-  for (const edit of edits) {
-    head = { ...await follow(edit, head), id: edit.id };
-    sealedEdits.push([edit.id, head.sequence, head.hash]);
-  }
-  values.edits = JSON.stringify(sealedEdits);
 
   const expired = hasExpired(row, time);
   values.sealExpired = expired ? 1 : 0;
   if (expired) {
     generation++;
-    const metadata = JSON.stringify({
+    const metadata = jsonOf({
       ...{ from, to: from, generation, reason: "expired", actor: null, kind: row.override },
       ...{ counters: countersOf(row), isolate },
     });
@@ -204,7 +196,7 @@ export async function seal(
   if (telling !== null) {
     const { event, to = from, reason, actor, more } = telling;
     generation = (telling.generation ?? ((next: number) => next))(generation + 1);
-    const metadata = JSON.stringify({
+    const metadata = jsonOf({
       ...{ from, to, generation, reason, actor, ...more?.(row, at) },
       ...{ counters: countersOf(row), isolate },
     });
@@ -215,12 +207,32 @@ export async function seal(
       ...{ toldSequence: head.sequence, toldHash: head.hash },
     });
   }
-  return { values, edits: edits.length > 0, expired };
+  return { values, edits: edits.editCount > 0, expired };
 
   async function follow(next: Link, before: Head): Promise<Head> {
     const hash = await linkHash(digest, next, before);
     return { hash, sequence: before.sequence + 1, id: null };
   }
+}
+
+/** Hashes rows of edits by hand: those that an answer has. */
+export async function sealEdits(digest: Digest, key: string, row: Row) {
+  const before = headOf(row);
+  let head = before;
+  let at = row.last_at as number | null ?? 0;
+  const edits: [number, number, string][] = [];
+  for (const edit of editsOf(row)) {
+    const hash = await linkHash(digest, { ...edit, key }, head);
+    head = { hash, sequence: head.sequence + 1, id: edit.id };
+    at = edit.at;
+    edits.push([edit.id, head.sequence, hash]);
+  }
+  const values = {
+    ...{ edits: JSON.stringify(edits), editCount: edits.length, editAt: at },
+    ...{ editHead: head.hash, editSequence: head.sequence, editId: head.id },
+    sealTrail: `${before.hash} ${row.unsealed ?? 0}`,
+  };
+  return { head, values };
 }
 
 /** Where the chain stands, by an answer. */
@@ -229,8 +241,8 @@ export function headOf(row: Row): Head {
   return { hash: row.head, sequence: row.sequence as number, id: row.last_id as number };
 }
 
-/** Rows of edits by hand that are not in the chain yet, oldest first. */
-export function editsOf({ edits }: Row): (Omit<Link, "key"> & { readonly id: number })[] {
+/** Rows of edits by hand that are not in the chain yet, oldest first; no more than were counted. */
+export function editsOf({ edits, unsealed }: Row): (Omit<Link, "key"> & { readonly id: number })[] {
   const rows = edits as
     | [number, number, string, number, string, number, string | null][]
     | null
@@ -239,7 +251,8 @@ export function editsOf({ edits }: Row): (Omit<Link, "key"> & { readonly id: num
     .map(([id, circuit, epoch, generation, event, at, metadata]) => (
       { id, circuit, epoch, generation, event, at, metadata }
     ))
-    .sort((a, b) => a.id - b.id);
+    .sort((a, b) => a.id - b.id)
+    .slice(0, Math.max(0, unsealed as number));
 }
 
 /** What was counted, as far as the isolate that decided had heard. */
@@ -267,6 +280,14 @@ export function slowCallsOf({ slowCalls, slow, successes, failures }: Tally): st
   return JSON.stringify(slowCalls ?? (all ? Array.from({ length: slow }, (_, i) => i) : []));
 }
 
+/**
+ * JSON without half characters. A lone surrogate would be stored as text that is no UTF-8, once SQL
+ * takes the JSON apart: a server cannot send that, and a local client cannot read it.
+ */
+export function jsonOf(value: unknown): string {
+  return JSON.stringify(value, (_, one) => typeof one === "string" ? one.toWellFormed() : one);
+}
+
 /** Of the text of an error, in characters. */
 const MAX_TEXT = 1_000;
 
@@ -277,7 +298,8 @@ export function redacted(
 ): string | undefined {
   try {
     const text: unknown = redact?.(error);
-    return typeof text === "string" ? text.slice(0, MAX_TEXT) : undefined;
+    // The cut may go through a character.
+    return typeof text === "string" ? text.slice(0, MAX_TEXT).toWellFormed() : undefined;
   } catch {
     // What it threw may hold what it was to keep back.
     return undefined;

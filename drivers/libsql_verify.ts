@@ -8,7 +8,7 @@ import { sql } from "drizzle-orm";
 import { known } from "../src/options.ts";
 import { type Line, send } from "./libsql_client.ts";
 import { CHAINED, type FuseSchema } from "./libsql_schema.ts";
-import { prepare, type Statement } from "./libsql_statements.ts";
+import { prepare, type Statement, TRIGGERED } from "./libsql_statements.ts";
 import { anchorSeal, type Digest, type Head, linkHash } from "./libsql_trail.ts";
 
 /** Options of `verifyTrail()`. */
@@ -55,8 +55,8 @@ interface Chain {
   readonly anchor: Head;
   readonly anchorSeal: string;
   readonly unsealed: number;
-  /** Rows that are in no chain: id, event, epoch, generation. */
-  readonly loose: readonly (readonly [number, string, string | null, number | null])[];
+  /** Rows that are in no chain: id, whether the trigger wrote it, epoch, generation. */
+  readonly loose: readonly (readonly [number, 0 | 1, string | null, number | null])[];
   /** A row from before the anchor. */
   readonly stray: number | null;
   /** The circuit as it is. */
@@ -164,6 +164,8 @@ async function walk(
         const twin = next !== undefined && Number(next.sequence) === Number(row.sequence);
         return broken(id, twin && await follows(digest, next, before) ? "inserted" : "changed");
       }
+      // A store may have taken it into the chain: it cannot tell who has put it in.
+      if (!isTriggered(row)) return broken(id, "inserted");
       before = { hash: String(row.hash), sequence: before.sequence + 1, id };
       found.head = before.hash;
       if (before.hash === wanted) found.hasHead = true;
@@ -179,8 +181,8 @@ async function walk(
   if (head.sequence > before.sequence) return broken(before.id!, "removed");
   if (head.sequence < before.sequence) return broken(before.id!, "inserted");
   if (head.hash !== before.hash || head.id !== before.id) return broken(before.id!, "changed");
-  for (const [id, event, epoch, generation] of loose) {
-    if (event !== "edited" || id < before.id!) return broken(id, "inserted");
+  for (const [id, triggered, epoch, generation] of loose) {
+    if (!triggered || id < before.id!) return broken(id, "inserted");
     note(epoch, generation);
   }
   if (loose.length > unsealed) return broken(loose.at(-1)![0], "inserted");
@@ -192,8 +194,13 @@ async function walk(
   return found;
 }
 
+/** Whether a row says nothing of an edit by hand that the trigger does not say. */
+export function isTriggered({ triggered }: Record<string, unknown>): boolean {
+  return Number(triggered) === 1;
+}
+
 /** Whether a row is what was hashed, and comes after the one before. */
-async function follows(
+export async function follows(
   digest: Digest,
   row: Record<string, unknown>,
   before: Head,
@@ -227,7 +234,7 @@ function readingOf(line: Line, schema: FuseSchema): Reading {
     order by key limit ${PAGE}`);
   const rows = prepare(sql`select e.id, e.key as "key", e.circuit_breaker_id as circuit, e.epoch,
       e.generation, e.sequence, e.event as "event", e.created_at as at, e.metadata as metadata,
-      e.hash as hash from ${E} e
+      e.hash as hash, e.event <> 'edited' or ${TRIGGERED} as triggered from ${E} e
     where ${mine} and e.sequence >= ${$("sequence")}
     and (e.sequence > ${$("sequence")} or e.id > ${$("id")})
     order by e.sequence, e.id limit ${PAGE}`);
@@ -236,7 +243,8 @@ function readingOf(line: Line, schema: FuseSchema): Reading {
       'id', t.last_id, 'anchorHash', t.anchor_hash, 'anchorSequence', t.anchor_sequence,
       'anchorId', t.anchor_id, 'anchorSeal', t.anchor_seal, 'unsealed', t.unsealed,
       'epoch', b.epoch, 'generation', b.generation,
-      'loose', (select json_group_array(json_array(e.id, e.event, e.epoch, e.generation))
+      'loose', (select json_group_array(json_array(e.id,
+        e.event = 'edited' and ${TRIGGERED}, e.epoch, e.generation))
         from ${E} e where ${mine} and e.sequence is null),
       'stray', (select min(e.id) from ${E} e where ${mine}
         and e.sequence <= coalesce(t.anchor_sequence, 0))) as chain

@@ -4,6 +4,7 @@ import type { Client, InValue } from "@libsql/client";
 import { createFuse } from "@fuse/edge";
 import { libsql, type LibsqlClient, type LibsqlStore, type TrailProof } from "@fuse/edge/libsql";
 import { FakeClock } from "@fuse/edge/testing";
+import { APPEND, type TrailAppender } from "../drivers/libsql_append.ts";
 import { linkHash, makeDigest } from "../drivers/libsql_trail.ts";
 import { databasesForFile, inMemory } from "./support/databases.ts";
 import {
@@ -251,6 +252,64 @@ for (const { name, connect } of databases) {
     });
   });
 
+  Deno.test(`verifyTrail() finds an edit that says more than the trigger does, sealed or not, on ${name}`, async () => {
+    const proper = { from: "CLOSED", to: "OPEN", generation: 9, reason: null, actor: null };
+    const forged = [
+      JSON.stringify({ ...proper, actor: "ada" }),
+      JSON.stringify({ ...proper, reason: "an outage" }),
+      JSON.stringify({ ...proper, more: 1 }),
+      JSON.stringify({ ...proper, generation: 8 }),
+      JSON.stringify({ ...proper, to: "ada was here" }),
+      ...["{", "null", "[]", null],
+    ];
+    for (const metadata of forged) {
+      await withTrail(connect, async ({ store, key, run }) => {
+        await run(
+          `insert into ${EVENTS} (circuit_breaker_id, event, metadata, created_at, key, epoch,
+            generation) select id, 'edited', ?, updated_at, key, epoch, 9 from circuit_breakers
+            where key = ?`,
+          metadata,
+          key,
+        );
+        await run("update circuit_breaker_trails set unsealed = 1 where key = ?", key);
+        const { rows } = await run(`select max(id) as id from ${EVENTS} where key = ?`, key) as {
+          rows: { id: number }[];
+        };
+        await assertBroken(store, key, [rows[0]!.id], "inserted");
+        // Nor does a change of the circuit make it a row of the chain.
+        const { won } = await store.override(key, { ...laying(), kind: "disabled" });
+        assertEquals(won, true);
+        await assertBroken(store, key, [rows[0]!.id], "inserted");
+      });
+    }
+  });
+
+  Deno.test(`verifyTrail() finds an edit that says too much where it was sealed on ${name}`, async () => {
+    await withTrail(connect, async ({ store, key, run }) => {
+      await run("update circuit_breakers set state = 'OPEN' where key = ?", key);
+      await store.override(key, { ...laying(), kind: "disabled" });
+      assertEquals((await store.verifyTrail({ circuit: key })).ok, true);
+      // As a store of an earlier version has hashed it.
+      const metadata = "json_set(metadata, '$.actor', 'ada')";
+      const { rows } = await run(
+        `update ${EVENTS} set metadata = ${metadata} where key = ? and event = 'edited' returning *`,
+        key,
+      ) as { rows: Record<string, InValue>[] };
+      const { rows: [before] } = await run(
+        `select * from ${EVENTS} where key = ? and sequence = 6`,
+        key,
+      ) as { rows: Record<string, InValue>[] };
+      const edited = rows[0]!;
+      const hash = await linkHash(await makeDigest(KEY), {
+        ...{ key, circuit: Number(edited.circuit_breaker_id), epoch: String(edited.epoch) },
+        ...{ generation: Number(edited.generation), event: String(edited.event) },
+        ...{ at: Number(edited.created_at), metadata: edited.metadata as string },
+      }, { hash: String(before!.hash), sequence: 6, id: Number(before!.id) });
+      await run(`update ${EVENTS} set hash = ? where id = ?`, hash, edited.id!);
+      await assertBroken(store, key, [Number(edited.id)], "inserted");
+    });
+  });
+
   Deno.test(`50 writers that race for transitions make one chain, a row a generation, on ${name}`, async () => {
     const clients = Array.from({ length: 50 }, connect);
     const key = `race-${crypto.randomUUID()}`;
@@ -397,6 +456,53 @@ Deno.test("a database that goes back to a backup costs a request more, once", as
     assertEquals([ok, checked], [true, 3]);
   });
 });
+
+for (const first of ["record", "transition", "override", "acquire", "append"] as const) {
+  Deno.test(`${first}() takes many edits by hand into the chain, and answers stay short`, async () => {
+    await inMemory(async (client) => {
+      let longest = 0;
+      const measured: LibsqlClient = {
+        execute: (statement) => client.execute(statement),
+        async batch(statements, mode) {
+          const results = await client.batch(statements, mode);
+          longest = Math.max(longest, JSON.stringify(results.at(-1)!.rows).length);
+          return results;
+        },
+      };
+      const clock = new FakeClock();
+      const store = libsql({ client: measured, clock: clock.now, trailKey: KEY });
+      await store.record("a", tally({ failures: 1 }));
+      await store.transition("a", changing());
+      const edits = "update circuit_breakers set failure_count = failure_count + 1";
+      for (let i = 0; i < 350; i++) await client.execute(edits);
+      clock.advance(COOLDOWN_MS);
+      const next = libsql({ client: measured, clock: clock.now, trailKey: KEY });
+      if (first === "record") {
+        for (let i = 0; i < 6; i++) await next.record("a", tally({ successes: 1 }));
+      }
+      if (first === "transition") await next.transition("a", changing({ to: "CLOSED" }));
+      if (first === "override") await next.override("a", { ...laying(), kind: "disabled" });
+      if (first === "acquire") await next.acquire("a", acquiring());
+      if (first === "append") {
+        const row = { key: "a", epoch: "e", generation: 1, at: clock.now(), metadata: null };
+        await (next as unknown as TrailAppender)[APPEND]([{ ...row, event: "opened" }]);
+      }
+      const { rows } = await client.execute(
+        "select unsealed, sequence from circuit_breaker_trails",
+      );
+      assertEquals({ ...rows[0] }, {
+        ...{ unsealed: 0, sequence: first === "record" ? 351 : 352 },
+      });
+      const proof = await next.verifyTrail();
+      assertEquals([proof.ok, proof.brokenAt, proof.checked], [
+        true,
+        null,
+        Number(rows[0]!.sequence),
+      ]);
+      assert(longest < 40_000, `${longest}`);
+    });
+  });
+}
 
 Deno.test("an override that has run out is released by one row, whoever comes first", async () => {
   for (const first of ["record", "acquire", "transition", "override"] as const) {
