@@ -79,9 +79,6 @@ const MAX_TRIES = 64;
 /** Nothing to append to the trail. */
 const UNSEALED: Sealed = { values: {}, edits: false, expired: false };
 
-/** One record in so many also purges what has had its time. */
-const PURGE_EVERY = 16;
-
 /** See `libsql()`. */
 export class Database implements LibsqlStore, TrailAppender {
   readonly name = "libsql";
@@ -96,7 +93,6 @@ export class Database implements LibsqlStore, TrailAppender {
   /** What may be told of a failed call's error. There if calls are audited. */
   readonly describe?: NonNullable<Store["describe"]>;
   #built: Statements | undefined;
-  #records = 0;
 
   constructor(options: LibsqlOptions) {
     known(SUBJECT, options, OPTIONS);
@@ -148,7 +144,7 @@ export class Database implements LibsqlStore, TrailAppender {
     const { create, record, mark, answer } = this.#statements;
     const { shape: { windowMs, windowSize }, successes, failures, lease } = tally;
     const calls = successes + failures;
-    const purge = this.#records++ % PURGE_EVERY === 0 ? record.purge : [];
+    const purge = this.#answers.purges(key) ? record.purge : [];
     const values = {
       ...{ epoch: tally.epoch, generation: tally.generation, successes, failures, lease },
       ...{ rejected: tally.rejected, slow: tally.slow, ageMs: Math.max(0, tally.ageMs) },

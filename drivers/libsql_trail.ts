@@ -82,9 +82,14 @@ export interface Known {
 /** Of so many circuits the last answer is kept. */
 const REMEMBERED = 500;
 
+/** One record in so many also purges what its circuit has had its time of. */
+const PURGE_EVERY = 16;
+
 /** The last answers, those heard last at the end. Values only. */
 export class Answers {
   readonly #known = new Map<string, Known>();
+  /** Records since a purge. */
+  readonly #records = new Map<string, number>();
 
   get(key: string): Known | undefined {
     return this.#known.get(key);
@@ -99,6 +104,19 @@ export class Answers {
 
   forget(key: string): void {
     this.#known.delete(key);
+  }
+
+  /**
+   * Counts a record, and answers whether it is to purge: the first of a circuit, for an isolate may
+   * not live to see another, and then one in so many. Counted for each circuit, as each is purged by itself: with a
+   * common count, of circuits that take turns some would never be.
+   */
+  purges(key: string): boolean {
+    const records = this.#records.get(key) ?? 0;
+    this.#records.delete(key);
+    this.#records.set(key, (records + 1) % PURGE_EVERY);
+    if (this.#records.size > REMEMBERED) this.#records.delete(this.#records.keys().next().value!);
+    return records === 0;
   }
 }
 

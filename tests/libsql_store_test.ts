@@ -2,6 +2,7 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { type Client, createClient } from "@libsql/client";
 import { createClient as createWebClient } from "@libsql/client/web";
+import { createFuse } from "@fuse/edge";
 import { libsql, type LibsqlClient, type LibsqlOptions, type LibsqlStore } from "@fuse/edge/libsql";
 import { migrate } from "@fuse/edge/migrations";
 import { FakeClock } from "@fuse/edge/testing";
@@ -281,6 +282,48 @@ Deno.test("ids and segments are purged once they have had their time", async () 
     // A minute's worth, ten segments, and what came since the last purge.
     assert(Number(rows[0]!.requests) <= 60 + 16, `${rows[0]!.requests} requests`);
     assert(Number(rows[0]!.segments) <= 10 + 16, `${rows[0]!.segments} segments`);
+  });
+});
+
+/** Of the circuit that has most: rows that say which requests came, and segments of its window. */
+async function mostRows(client: Client): Promise<{ requests: number; segments: number }> {
+  const most = (table: string) =>
+    `(select max(n) from (select count(*) as n from ${table} group by circuit_breaker_id))`;
+  const { rows } = await client.execute(
+    `select ${most("circuit_breaker_requests")} as requests,
+      ${most("circuit_breaker_windows")} as segments`,
+  );
+  return { requests: Number(rows[0]!.requests), segments: Number(rows[0]!.segments) };
+}
+
+for (const circuits of [2, 4, 16]) {
+  Deno.test(`record() purges each circuit when ${circuits} take turns`, async () => {
+    await withStore(async ({ client, store, clock }) => {
+      for (let i = 0; i < 120; i++) {
+        for (let n = 0; n < circuits; n++) await store.record(`c${n}`, tally({ successes: 1 }));
+        clock.advance(1_000);
+      }
+      const { requests, segments } = await mostRows(client);
+      assert(requests <= 60 + 16, `${requests} requests`);
+      assert(segments <= 10 + 16, `${segments} segments`);
+    });
+  });
+}
+
+Deno.test("record() purges each circuit when two of a Fuse take turns in strong mode", async () => {
+  await withStore(async ({ client, store, clock }) => {
+    await using fuse = createFuse({
+      ...{ stores: { database: store }, clock: clock.now, storeTimeoutMs: 30_000 },
+      defaults: { consistency: "strong", windowMs: 10_000 },
+    });
+    const breakers = [fuse.make("a"), fuse.make("b")];
+    for (let i = 0; i < 120; i++) {
+      for (const breaker of breakers) await breaker.call(() => 1);
+      clock.advance(1_000);
+    }
+    const { requests, segments } = await mostRows(client);
+    assert(requests <= 60 + 16, `${requests} requests`);
+    assert(segments <= 10 + 16, `${segments} segments`);
   });
 });
 
