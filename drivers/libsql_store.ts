@@ -292,10 +292,10 @@ export class Database implements LibsqlStore, TrailAppender {
     return await appendRows({
       schema: this.#schema,
       digest: await makeDigest(this.#trailKey),
-      look: async (key, id) => {
+      look: async (key) => {
         const row = this.#answers.get(key)?.row;
         return row?.id == null
-          ? await this.#write(key, { id, at: 0, shape }, [create, answer], {})
+          ? await this.#write(key, { id: "", at: 0, shape }, [create, answer], {})
           : row;
       },
       send: async (key, statements) => {
