@@ -5,7 +5,7 @@
  */
 
 import type { EventQuery, StoredEvent } from "../src/history.ts";
-import { check, known, MAX_TIMER_MS, refuse } from "../src/options.ts";
+import { check, known, MAX_TIMER_MS, refuseUnseen } from "../src/options.ts";
 import type {
   Acquired,
   AcquireRequest,
@@ -94,10 +94,10 @@ class Tiered implements LibsqlStore {
     known(SUBJECT, options, ["state", "audit", "auditTimeoutMs"]);
     const { state, audit } = options;
     if (typeof state?.record !== "function") {
-      refuse(SUBJECT, "state", "a store such as upstash() makes", state);
+      refuseUnseen(SUBJECT, "state", "a store such as upstash() makes", state);
     }
     if (typeof (audit as Partial<TrailAppender> | undefined)?.[APPEND] !== "function") {
-      refuse(SUBJECT, "audit", "a store that libsql() made", audit);
+      refuseUnseen(SUBJECT, "audit", "a store that libsql() made", audit);
     }
     const timeoutMs = check(
       SUBJECT,

@@ -656,12 +656,13 @@ Deno.test("history() misses nothing and gives nothing twice when it is paged ove
     const all = await ids(fuse.history());
     for (const limit of [1, 2, 3, 100]) {
       const seen: string[] = [];
-      for (let cursor: string | undefined;;) {
-        const page = await Array.fromAsync(fuse.history({ limit, cursor }));
-        if (page.length === 0) break;
-        cursor = page.at(-1)!.cursor;
+      let page: CircuitEvent[];
+      let cursor: string | undefined;
+      do {
+        page = await Array.fromAsync(fuse.history({ limit, cursor }));
+        cursor = page.at(-1)?.cursor;
         seen.push(...page.map(({ store, key, id }) => `${store}/${key}/${id}`));
-      }
+      } while (page.length > 0);
       assertEquals(seen, all);
     }
   }

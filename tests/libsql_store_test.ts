@@ -1,10 +1,17 @@
 // What is true of the libSQL store alone.
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { type Client, createClient } from "@libsql/client";
 import { createClient as createWebClient } from "@libsql/client/web";
-import { createFuse } from "@fuse/edge";
-import { libsql, type LibsqlClient, type LibsqlOptions, type LibsqlStore } from "@fuse/edge/libsql";
+import { createFuse, memory } from "@fuse/edge";
+import {
+  libsql,
+  type LibsqlClient,
+  type LibsqlOptions,
+  type LibsqlStore,
+  tiered,
+} from "@fuse/edge/libsql";
 import { migrate } from "@fuse/edge/migrations";
+import { upstash } from "@fuse/edge/upstash";
 import { FakeClock } from "@fuse/edge/testing";
 import type { AcquireRequest, Tally, TransitionRequest } from "../src/store.ts";
 import { databasesForFile, inMemory } from "./support/databases.ts";
@@ -111,6 +118,39 @@ for (const [what, [options, message]] of Object.entries(REFUSED)) {
     assert(!error.message.includes("hunter2"), error.message);
   });
 }
+
+const SECRET = "libsql://a.turso.io?authToken=hunter2";
+const MISPLACED: Record<string, () => unknown> = {
+  "libsql(url)": () => libsql(SECRET as never),
+  "libsql({ client })": () => libsql({ client: SECRET as never }),
+  "libsql({ replica })": () => libsql({ client: () => null as never, replica: SECRET as never }),
+  "libsql({ schema })": () => libsql({ client: () => null as never, schema: SECRET as never }),
+  "migrate(url)": () => migrate(SECRET as never),
+  "tiered(url)": () => tiered(SECRET as never),
+  "tiered({ state })": () => tiered({ state: SECRET as never, audit: null as never }),
+  "tiered({ audit })": () => tiered({ state: memory(), audit: SECRET as never }),
+  "upstash(url)": () => upstash(SECRET as never),
+  "upstash({ redis })": () => upstash({ redis: SECRET as never }),
+  "createFuse({ stores })": () => createFuse({ stores: SECRET as never }),
+  "createFuse({ stores: { a } })": () => createFuse({ stores: { a: SECRET as never } }),
+};
+
+for (const [what, make] of Object.entries(MISPLACED)) {
+  Deno.test(`${what} does not show a string when an object belongs there`, async () => {
+    const { message } = await assertRejects(async () => await make(), TypeError);
+    assertMatch(message, /^Cannot create .*, received a string$/);
+  });
+}
+
+Deno.test("libsql() says what came when a token is no string", () => {
+  for (const [token, came] of [[5, "5"], [null, "null"], [{ hunter2: 1 }, "an object"]] as const) {
+    assertThrows(
+      () => libsql({ url: "http://a", authToken: token as never }),
+      TypeError,
+      `"authToken" must be a string, received ${came}`,
+    );
+  }
+});
 
 Deno.test("each primitive is one statement or one write batch", async () => {
   await inMemory(async (client) => {
