@@ -244,11 +244,13 @@ export class Database implements LibsqlStore, TrailAppender {
   }
 
   restore(key: string, asked: RestoreRequest): Promise<Changed> {
-    // It becomes the epoch.
+    // The epoch begins with it.
     const request = { ...asked, id: asked.id || crypto.randomUUID() };
     const { existing, reason, actor, at, record: { snapshot } } = request;
     const telling: Telling = {
-      ...{ event: "imported", to: snapshot.state, reason, actor, epoch: request.id },
+      ...{ event: "imported", to: snapshot.state, reason, actor },
+      // With the moment: after a removal the request begins another life, as it does in `create`.
+      epoch: (stamp) => `${request.id}.${stamp}`,
       generation: (next) => Math.max(next - 1, snapshot.generation) + 1,
     };
     return this.#change(key, request, this.#statements.restore, true, {

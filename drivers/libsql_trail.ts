@@ -131,7 +131,7 @@ export interface Telling {
   /** The state afterwards; left out: the same as before. */
   readonly to?: string;
   /** The life afterwards; left out: the same as before. */
-  readonly epoch?: string;
+  readonly epoch?: (at: number) => string;
   /** The generation afterwards; left out: the next one. */
   readonly generation?: (next: number) => number;
   readonly reason: string | null;
@@ -226,7 +226,7 @@ export async function seal(
       ...{ from, to, generation, reason, actor, ...more?.(row, at) },
       ...{ counters: countersOf(row), isolate },
     });
-    const told = { ...link, epoch: telling.epoch ?? epoch, generation, event, metadata };
+    const told = { ...link, epoch: telling.epoch?.(at) ?? epoch, generation, event, metadata };
     head = await follow(told, head);
     Object.assign(values, {
       ...{ event, told: metadata, toldEpoch: told.epoch, toldGeneration: generation },

@@ -325,6 +325,47 @@ Deno.test("ids and segments are purged once they have had their time", async () 
   });
 });
 
+Deno.test("record() begins another life when it is sent again after a removal", async () => {
+  await withStore(async ({ store, clock }) => {
+    const sent = tally({ successes: 1 });
+    const { snapshot: { epoch, generation } } = await store.record("a", sent);
+    assert(epoch.startsWith(sent.id), epoch);
+    assertEquals((await store.record("a", sent)).snapshot.epoch, epoch);
+    clock.advance(1);
+    await store.remove("a");
+    const again = await store.record("a", sent);
+    assert(again.snapshot.epoch.startsWith(sent.id) && again.snapshot.epoch !== epoch);
+    // A permit of the life before.
+    const late = await store.record("a", tally({ failures: 1, epoch, generation }));
+    assertEquals([late.current, late.snapshot.consecutiveFailures], [false, 0]);
+  });
+});
+
+Deno.test("restore() begins another life when it is sent again after a removal", async () => {
+  await withStore(async ({ store, clock }) => {
+    await store.override("b", { ...laying(), kind: "disabled" });
+    const { records: [record] } = await store.list({
+      ...{ cursor: null, limit: 1, at: clock.now(), shape: () => SHAPE },
+    });
+    for (const existing of ["keep", "replace"] as const) {
+      const sent = { ...laying(), record: record!, existing };
+      const key = `a-${existing}`;
+      const { won, snapshot: { epoch, generation } } = await store.restore(key, sent);
+      assert(won && epoch.startsWith(sent.id), epoch);
+      const twice = await store.restore(key, sent);
+      assertEquals([twice.won, twice.snapshot.epoch], [true, epoch]);
+      assertEquals((await store.restore(key, { ...sent, id: "k", existing: "keep" })).won, false);
+      clock.advance(1);
+      await store.remove(key);
+      const again = await store.restore(key, sent);
+      assertEquals([again.won, again.snapshot.generation], [true, generation]);
+      assert(again.snapshot.epoch.startsWith(sent.id) && again.snapshot.epoch !== epoch);
+    }
+    const { ok, checked } = await store.verifyTrail();
+    assertEquals([ok, checked], [true, 5]);
+  });
+});
+
 /** Of the circuit that has most: rows that say which requests came, and segments of its window. */
 async function mostRows(client: Client): Promise<{ requests: number; segments: number }> {
   const most = (table: string) =>
