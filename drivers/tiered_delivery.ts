@@ -6,7 +6,7 @@
  */
 
 import { isUnderWay } from "../src/outbox.ts";
-import { OUTBOX_LENGTH, type Store, type Trouble, type UntoldRow } from "../src/store.ts";
+import { inOrder, OUTBOX_LENGTH, type Store, type Trouble, type UntoldRow } from "../src/store.ts";
 import { APPEND, type TrailAppender } from "./libsql_append.ts";
 
 /** So long a change is left to the isolate that made it, in ms. */
@@ -294,5 +294,5 @@ function missedBefore({ metadata }: UntoldRow): number {
 function merged(some: readonly UntoldRow[], others: readonly UntoldRow[]): UntoldRow[] {
   if (others.length === 0) return [...some];
   const rows = new Map([...some, ...others].map((row) => [idOf("", row), row]));
-  return [...rows.values()].sort((a, b) => a.generation - b.generation);
+  return inOrder(rows.values());
 }

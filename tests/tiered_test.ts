@@ -476,6 +476,29 @@ Deno.test("tiered() over a store without outbox keeps rows in the isolate, and d
   assertEquals(await world.holds(name), true);
 });
 
+Deno.test("tiered() keeps lives apart when a circuit is removed while the database is away", async () => {
+  const world = new Tiers(face, client);
+  const { fuse, line, store } = world.isolate({ state: memory({ clock: world.clock.now }) });
+  const lived = async (name: string, changes: number) => {
+    for (let i = 0; i < changes; i++) await fuse.make(name).forceOpen();
+    world.clock.advance(1);
+  };
+  const [name, full] = [unique(), unique()];
+  line.way = "is refused";
+  for (const [circuit, changes] of [[name, 2], [full, OUTBOX_LENGTH - 1]] as const) {
+    await lived(circuit, 3);
+    await store.remove(circuit);
+    await lived(circuit, changes);
+  }
+  line.way = "arrives";
+  world.clock.advance(31_000);
+  await fuse.flush();
+  assertEquals(generations(await world.trail(name)), [2, 3, 4, 2, 3]);
+  const trail = await world.trail(full);
+  assertEquals(generations(trail), [4, ...upTo(OUTBOX_LENGTH)]);
+  assertEquals(trail[0]?.metadata?.["missed"], 2);
+});
+
 Deno.test("tiered() refuses options, naming the option, what came and what is allowed", () => {
   const state = memory();
   const audit = libsql({ client });
