@@ -6,7 +6,7 @@ import { libsql, tiered } from "@fuse/edge/libsql";
 import { migrate } from "@fuse/edge/migrations";
 import { upstash } from "@fuse/edge/upstash";
 import { APPEND } from "../drivers/libsql_append.ts";
-import { OUTBOX_LENGTH } from "../src/store.ts";
+import { OUTBOX_LENGTH, type OverrideRequest } from "../src/store.ts";
 import { startIsolate } from "./support/isolate_process.ts";
 import { sharedRedis } from "./support/redis_server.ts";
 import { fail, succeed } from "./support/setups.ts";
@@ -253,6 +253,43 @@ for (const outbox of [true, false]) {
     assertEquals(generations(await world.trail(name)), upTo(22));
   });
 }
+
+/** A store of state that is slow to answer, by the clock on the wall. */
+function slow(state: Store, ms: number): Store {
+  return Object.assign(Object.create(state) as Store, {
+    async override(key: string, request: OverrideRequest) {
+      const answer = await state.override(key, request);
+      for (const began = performance.now(); performance.now() - began < ms;);
+      return answer;
+    },
+    ...{ read: state.read.bind(state), flush: undefined, confirm: undefined },
+  });
+}
+
+Deno.test("tiered() makes no operation fail when state and trail together take longer than a store may", async () => {
+  const world = new Tiers(face, client);
+  const state = memory({ clock: world.clock.now });
+  const { fuse, line, heard } = world.isolate({
+    ...{ state: slow(state, 400), auditTimeoutMs: 600, storeTimeoutMs: 900 },
+  });
+  line.way = "hangs";
+  const name = unique();
+  await fuse.make(name, { onStoreError: "reject" }).forceOpen();
+  // What little time was left says nothing of the database.
+  assertEquals([line.asked, heard("store_error"), heard("forced_open").length], [1, [], 1]);
+});
+
+Deno.test("tiered() leaves a row for later when the state has taken all the time there is for the trail", async () => {
+  const world = new Tiers(face, client);
+  const state = memory({ clock: world.clock.now });
+  const { fuse, line, heard } = world.isolate({ state: slow(state, 100), auditTimeoutMs: 100 });
+  const name = unique();
+  await fuse.make(name).forceOpen();
+  assertEquals([line.asked, heard("store_error"), heard("forced_open").length], [0, [], 1]);
+  // With nothing to wait for but the trail.
+  await fuse.flush();
+  assert(line.asked > 0);
+});
 
 Deno.test("list() and flush() deliver all that was left behind, whoever changed what", async () => {
   const world = new Tiers(face, client);
