@@ -57,8 +57,12 @@ export const APPEND: unique symbol = Symbol("append to the trail");
 export interface AppendingStore {
   readonly schema: FuseSchema;
   readonly digest: Digest;
-  /** What is known of a circuit: as a request that learns it, if nothing is. */
-  look(key: string, epoch: string): Promise<Row>;
+  /**
+   * What is known of a circuit: as a request that learns it, if nothing is. It gets a row where it has
+   * none, of a life of its own: that row is not the circuit, and edits of it by hand are told with
+   * its epoch and a generation that counts from 1, as those of the other store do.
+   */
+  look(key: string): Promise<Row>;
   /** Sends a batch, and then reads the circuit, too. */
   send(key: string, statements: SqlStatement[]): Promise<readonly SqlResult[]>;
 }
@@ -94,7 +98,7 @@ async function appendTo(
   const { digest } = store;
   let missing = rows;
   for (let tries = 0; tries < MAX_TRIES; tries++) {
-    const known = await store.look(key, rows[0]!.epoch);
+    const known = await store.look(key);
     const edits: [number, number, string][] = [];
     let head = headOf(known);
     const before = head;
@@ -125,7 +129,7 @@ async function appendTo(
     );
     const found = Array.from(others.at(-1)!.rows);
     const there = new Set(found.map(({ epoch, generation }) => `${generation} ${epoch}`));
-    const after = headOf(await store.look(key, rows[0]!.epoch));
+    const after = headOf(await store.look(key));
     const rest = rows.filter(({ epoch, generation }) => !there.has(`${generation} ${epoch}`));
     if (rest.length === 0) {
       return { added: opened!.rows.length > 0 ? missing.length : 0, head: after.hash };
@@ -152,8 +156,10 @@ function makeStatements(
   const chained = sql`e.event ${sql.raw(CHAINED)} and e.key = ${$("key")}`;
   // While the batch runs, and for nobody else.
   const open = sql`t.key = ${$("key")} and t.last_id = -1`;
+  // An edit by hand is of this database's own row: it is none of the rows that were handed in,
+  // whatever epoch that row has.
   const lives = (rows: string, epoch: string, generation: string) =>
-    sql`from json_each(${$(rows)}) j join ${E} e on ${chained}
+    sql`from json_each(${$(rows)}) j join ${E} e on ${chained} and e.event <> 'edited'
       and e.epoch = j.value ->> ${sql.raw(epoch)} and e.generation = j.value ->> ${
       sql.raw(generation)
     }`;

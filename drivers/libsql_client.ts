@@ -5,7 +5,7 @@
  * @module
  */
 
-import { refuse } from "../src/options.ts";
+import { refuseUnseen } from "../src/options.ts";
 
 /** A value that a statement is bound to. */
 export type SqlValue = null | string | number | bigint | ArrayBuffer;
@@ -53,7 +53,7 @@ export function connector(subject: string, option: string, client: unknown): Lin
   if (typeof client === "function") return client as Line["connect"];
   const { execute, batch } = Object(client) as Partial<LibsqlClient>;
   if (typeof execute !== "function" || typeof batch !== "function") {
-    refuse(
+    refuseUnseen(
       subject,
       option,
       "a client of @libsql/client or a function that gives one",

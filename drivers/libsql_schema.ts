@@ -32,7 +32,7 @@ import {
   text,
   uniqueIndex,
 } from "drizzle-orm/sqlite-core";
-import { known, refuse } from "../src/options.ts";
+import { known, refuse, refuseUnseen } from "../src/options.ts";
 import {
   type CircuitBreakerColumns,
   circuitBreakerColumns,
@@ -175,7 +175,9 @@ export function createSchema<
 export function checkSchema(subject: string, schema: unknown): asserts schema is FuseSchema {
   for (const [name, ours] of Object.entries(standard)) {
     const table = Object(schema)[name];
-    if (!is(table, SQLiteTable)) refuse(subject, "schema", "what createSchema() gives", schema);
+    if (!is(table, SQLiteTable)) {
+      refuseUnseen(subject, "schema", "what createSchema() gives", schema);
+    }
     checkTable(subject, name, table, ours);
   }
 }

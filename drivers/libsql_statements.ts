@@ -221,9 +221,12 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
   const imported = sql`max(b.generation, ${$("generation")}) + 1`;
 
   return {
+    // A life has the id of the request that began it, and the moment: sent again after a removal, the
+    // request begins another one.
     create: prepare(sql`insert into ${B} (key, name, context, boundary, epoch, created_at,
-      updated_at) values (${key}, ${$("name")}, ${$("context")}, ${$("boundary")}, ${id}, ${now},
-      ${now}) on conflict (key) do nothing`),
+      updated_at) select ${key}, ${$("name")}, ${$("context")}, ${$("boundary")},
+      ${id} || '.' || c.now, c.now, c.now from (select ${now} as now) c
+      where true on conflict (key) do nothing`),
     expire: [
       append(
         expiring,
@@ -359,7 +362,8 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
     ),
     restore: change(
       // A record that this very request has made was not there before.
-      sql`${$("replace")} or b.epoch = ${id}`,
+      sql`${$("replace")} or (b.generation = 1
+        and substr(b.epoch, 1, length(${id}) + 1) = ${id} || '.')`,
       tell,
       prepare(sql`insert into ${W} (circuit_breaker_id, start, since, successes, failures, slow)
         select b.id, s.value ->> 0 + r.at - ${$("at")}, ${imported}, s.value ->> 1, s.value ->> 2,
@@ -367,7 +371,9 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
         on conflict (circuit_breaker_id, start) do update set since = excluded.since,
         successes = excluded.successes, failures = excluded.failures, slow = excluded.slow`),
       update(
-        sql`${begin}, epoch = r.id, generation = ${imported}, evidence_since = ${imported},
+        sql`${begin}, epoch = ${
+          $("toldEpoch")
+        }, generation = ${imported}, evidence_since = ${imported},
           reason = ${$("because")}, ${
           sql.join([
             ...KEPT.map((column) => sql`${raw(column)} = ${$(column)}`),

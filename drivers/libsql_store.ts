@@ -86,9 +86,6 @@ const MANY_EDITS = 20;
 /** Nothing to append to the trail. */
 const UNSEALED: Sealed = { values: {}, edits: false, expired: false };
 
-/** One record in so many also purges what has had its time. */
-const PURGE_EVERY = 16;
-
 /** See `libsql()`. */
 export class Database implements LibsqlStore, TrailAppender {
   readonly name = "libsql";
@@ -103,7 +100,6 @@ export class Database implements LibsqlStore, TrailAppender {
   /** What may be told of a failed call's error. There if calls are audited. */
   readonly describe?: NonNullable<Store["describe"]>;
   #built: Statements | undefined;
-  #records = 0;
 
   constructor(options: LibsqlOptions) {
     known(SUBJECT, options, OPTIONS);
@@ -155,7 +151,7 @@ export class Database implements LibsqlStore, TrailAppender {
     const { create, record, mark, answer } = this.#statements;
     const { shape: { windowMs, windowSize }, successes, failures, lease } = tally;
     const calls = successes + failures;
-    const purge = this.#records++ % PURGE_EVERY === 0 ? record.purge : [];
+    const purge = this.#answers.purges(key) ? record.purge : [];
     const values = {
       ...{ epoch: tally.epoch, generation: tally.generation, successes, failures, lease },
       ...{ rejected: tally.rejected, slow: tally.slow, ageMs: Math.max(0, tally.ageMs) },
@@ -256,11 +252,13 @@ export class Database implements LibsqlStore, TrailAppender {
   }
 
   restore(key: string, asked: RestoreRequest): Promise<Changed> {
-    // It becomes the epoch.
+    // The epoch begins with it.
     const request = { ...asked, id: asked.id || crypto.randomUUID() };
     const { existing, reason, actor, at, record: { snapshot } } = request;
     const telling: Telling = {
-      ...{ event: "imported", to: snapshot.state, reason, actor, epoch: request.id },
+      ...{ event: "imported", to: snapshot.state, reason, actor },
+      // With the moment: after a removal the request begins another life, as it does in `create`.
+      epoch: (stamp) => `${request.id}.${stamp}`,
       generation: (next) => Math.max(next - 1, snapshot.generation) + 1,
     };
     return this.#change(key, request, this.#statements.restore, true, {
@@ -304,10 +302,10 @@ export class Database implements LibsqlStore, TrailAppender {
     return await appendRows({
       schema: this.#schema,
       digest: await makeDigest(this.#trailKey),
-      look: async (key, id) => {
+      look: async (key) => {
         const row = this.#answers.get(key)?.row;
         const learnt = row?.id == null
-          ? await this.#write(key, { id, at: 0, shape }, [create, answer], {})
+          ? await this.#write(key, { id: "", at: 0, shape }, [create, answer], {})
           : row;
         return await this.#sealAllButAPage(key, learnt);
       },

@@ -82,9 +82,14 @@ export interface Known {
 /** Of so many circuits the last answer is kept. */
 const REMEMBERED = 500;
 
+/** One record in so many also purges what its circuit has had its time of. */
+const PURGE_EVERY = 16;
+
 /** The last answers, those heard last at the end. Values only. */
 export class Answers {
   readonly #known = new Map<string, Known>();
+  /** Records since a purge. */
+  readonly #records = new Map<string, number>();
 
   get(key: string): Known | undefined {
     return this.#known.get(key);
@@ -100,6 +105,19 @@ export class Answers {
   forget(key: string): void {
     this.#known.delete(key);
   }
+
+  /**
+   * Counts a record, and answers whether it is to purge: the first of a circuit, for an isolate may
+   * not live to see another, and then one in so many. Counted for each circuit, as each is purged by itself: with a
+   * common count, of circuits that take turns some would never be.
+   */
+  purges(key: string): boolean {
+    const records = this.#records.get(key) ?? 0;
+    this.#records.delete(key);
+    this.#records.set(key, (records + 1) % PURGE_EVERY);
+    if (this.#records.size > REMEMBERED) this.#records.delete(this.#records.keys().next().value!);
+    return records === 0;
+  }
 }
 
 /** An answer, as it comes in. */
@@ -113,7 +131,7 @@ export interface Telling {
   /** The state afterwards; left out: the same as before. */
   readonly to?: string;
   /** The life afterwards; left out: the same as before. */
-  readonly epoch?: string;
+  readonly epoch?: (at: number) => string;
   /** The generation afterwards; left out: the next one. */
   readonly generation?: (next: number) => number;
   readonly reason: string | null;
@@ -200,7 +218,7 @@ export async function seal(
       ...{ from, to, generation, reason, actor, ...more?.(row, at) },
       ...{ counters: countersOf(row), isolate },
     });
-    const told = { ...link, epoch: telling.epoch ?? epoch, generation, event, metadata };
+    const told = { ...link, epoch: telling.epoch?.(at) ?? epoch, generation, event, metadata };
     head = await follow(told, head);
     Object.assign(values, {
       ...{ event, told: metadata, toldEpoch: told.epoch, toldGeneration: generation },

@@ -5,7 +5,7 @@
  */
 
 import { createClient } from "@libsql/client/web";
-import { received, refuse } from "../src/options.ts";
+import { received, refuseUnseen } from "../src/options.ts";
 import type { LibsqlClient, Line } from "./libsql_client.ts";
 
 /**
@@ -23,7 +23,7 @@ export function connectorTo(url: unknown, authToken: unknown): Line["connect"] {
     );
   }
   if (authToken !== undefined && typeof authToken !== "string") {
-    refuse("libsql store", "authToken", "a string", undefined);
+    refuseUnseen("libsql store", "authToken", "a string", authToken);
   }
   const connect = () =>
     createClient({ url: url as string, ...(authToken === undefined ? {} : { authToken }) });

@@ -5,7 +5,7 @@
  */
 
 import type { EventQuery, StoredEvent } from "../src/history.ts";
-import { check, known, MAX_TIMER_MS, refuse } from "../src/options.ts";
+import { check, known, MAX_TIMER_MS, refuseUnseen } from "../src/options.ts";
 import type {
   Acquired,
   AcquireRequest,
@@ -44,9 +44,11 @@ export interface TieredOptions {
   /** Keeps the trail: `libsql(…)`. Its `audit: "calls"` has no effect here: rows of calls are not written. */
   audit: LibsqlStore;
   /**
-   * For how long an operation that changed something waits for the trail, in ms. The operation
-   * succeeds all the same, and the row follows later. A positive integer, well below the
-   * `storeTimeoutMs` of the Fuse, which is for both together.
+   * From its beginning, for how long an operation that changed something waits for the trail, in ms:
+   * it waits for what `state` has left of that, and not at all where that took longer. The operation
+   * succeeds all the same, and the row follows later. A positive integer, below the `storeTimeoutMs`
+   * of the Fuse: that is for both together, so what lies between the two is all that `state` may take
+   * beyond this without failing.
    *
    * @default {250}
    */
@@ -94,10 +96,10 @@ class Tiered implements LibsqlStore {
     known(SUBJECT, options, ["state", "audit", "auditTimeoutMs"]);
     const { state, audit } = options;
     if (typeof state?.record !== "function") {
-      refuse(SUBJECT, "state", "a store such as upstash() makes", state);
+      refuseUnseen(SUBJECT, "state", "a store such as upstash() makes", state);
     }
     if (typeof (audit as Partial<TrailAppender> | undefined)?.[APPEND] !== "function") {
-      refuse(SUBJECT, "audit", "a store that libsql() made", audit);
+      refuseUnseen(SUBJECT, "audit", "a store that libsql() made", audit);
     }
     const timeoutMs = check(
       SUBJECT,
@@ -122,19 +124,22 @@ class Tiered implements LibsqlStore {
     key: string,
     request: OutboxRequest & { readonly shape: Shape; readonly at: number },
   ): Promise<Snapshot> {
+    const began = performance.now();
     const said = this.#state.read(key, this.#asking(request));
     const snapshot = said instanceof Promise ? await said : copySnapshot(said);
-    return (await this.#tell(key, request.at, { snapshot }, [])).snapshot;
+    return (await this.#tell(key, request.at, began, { snapshot }, [])).snapshot;
   }
 
   async record(key: string, tally: Tally): Promise<Recorded> {
+    const began = performance.now();
     const answer = await heard(this.#state.record(key, this.#asking(tally)));
     const { epoch, generation, state } = answer.snapshot;
     const rows = this.#lapsed(answer, tally, { epoch, generation, state });
-    return this.#reporting(await this.#tell(key, tally.at, answer, rows));
+    return this.#reporting(await this.#tell(key, tally.at, began, answer, rows));
   }
 
   async acquire(key: string, request: AcquireRequest): Promise<Acquired> {
+    const began = performance.now();
     const answer = await heard(this.#state.acquire(key, this.#asking(request)));
     const { moved, snapshot: { epoch, generation, state } } = answer;
     const rows = this.#lapsed(answer, request, {
@@ -142,7 +147,7 @@ class Tiered implements LibsqlStore {
       ...moved ? { generation: generation - 1, state: "OPEN" } : { generation, state },
     });
     if (moved) rows.push(halfOpenRow(answer, request.id));
-    return this.#reporting(await this.#tell(key, request.at, answer, rows, moved));
+    return this.#reporting(await this.#tell(key, request.at, began, answer, rows, moved));
   }
 
   transition(key: string, request: TransitionRequest): Promise<Changed> {
@@ -171,6 +176,7 @@ class Tiered implements LibsqlStore {
   /** Finds, by the way, what was left behind: the `flush()` after it delivers it. */
   async list(request: ListRequest): Promise<ListPage> {
     if (!this.#hasOutbox) return await this.#state.list(request);
+    const began = performance.now();
     const { records, cursor } = await this.#state.list(this.#asking(request));
     const plain = records.map((record): CircuitRecord => {
       const { untold = [], ...snapshot } = record.snapshot;
@@ -179,7 +185,7 @@ class Tiered implements LibsqlStore {
       return { ...record, snapshot };
     });
     // Some now, the others with what comes next: a page is not to wait for them all.
-    if (this.#delivery.owes) await this.#delivery.deliver(null, [], request.at);
+    if (this.#delivery.owes) await this.#delivery.deliver(null, [], request.at, began);
     return { records: plain, cursor };
   }
 
@@ -220,6 +226,7 @@ class Tiered implements LibsqlStore {
     event: UntoldRow["event"],
     more: Record<string, unknown>,
   ): Promise<Changed> {
+    const began = performance.now();
     let before: Snapshot | null = null;
     if (!this.#hasOutbox) {
       const said = this.#state.read(key, request);
@@ -232,7 +239,7 @@ class Tiered implements LibsqlStore {
       rows.push(...this.#lapsed(answer, request, before));
       if (answer.won) rows.push(changeRow(before, answer, request, event, more));
     }
-    return this.#reporting(await this.#tell(key, request.at, answer, rows, answer.won));
+    return this.#reporting(await this.#tell(key, request.at, began, answer, rows, answer.won));
   }
 
   /** Without an outbox: the row of an override that this request found to have run out. */
@@ -254,6 +261,7 @@ class Tiered implements LibsqlStore {
   async #tell<A extends Answer>(
     key: string,
     at: number,
+    began: number,
     answer: A,
     made: readonly UntoldRow[],
     won = false,
@@ -264,8 +272,8 @@ class Tiered implements LibsqlStore {
     const left = isLeft(rows, snapshot.now);
     if (made.length > 0) this.#delivery.owe(key, made);
     let head: string | undefined;
-    if (changed || left) head = await this.#delivery.deliver(key, rows, at);
-    else if (this.#delivery.owes) await this.#delivery.deliver(null, [], at);
+    if (changed || left) head = await this.#delivery.deliver(key, rows, at, began);
+    else if (this.#delivery.owes) await this.#delivery.deliver(null, [], at, began);
     return { ...answer, snapshot, ...changed && head !== undefined ? { head } : null };
   }
 

@@ -6,7 +6,7 @@
  */
 
 import { isUnderWay } from "../src/outbox.ts";
-import { OUTBOX_LENGTH, type Store, type Trouble, type UntoldRow } from "../src/store.ts";
+import { inOrder, OUTBOX_LENGTH, type Store, type Trouble, type UntoldRow } from "../src/store.ts";
 import { APPEND, type TrailAppender } from "./libsql_append.ts";
 
 /** So long a change is left to the isolate that made it, in ms. */
@@ -84,18 +84,22 @@ export class Delivery {
 
   /**
    * Delivers what is owed of a circuit, `fresh` being what its outbox was just said to hold, and of
-   * a few others. Waits for as long as the trail may take, and never rejects.
+   * a few others. Waits for as long as the trail may take, and never rejects. Where the operation has
+   * taken that long by itself, the rows wait: it is not to fail because of them.
    *
    * @param key Which circuit first; `null`: any.
+   * @param began When the operation began, by `performance.now()`.
    * @returns The newest hash of that circuit, if the trail answered in time.
    */
   async deliver(
     key: string | null,
     fresh: readonly UntoldRow[],
     at: number,
+    began: number = performance.now(),
   ): Promise<string | undefined> {
     if (key !== null) this.owe(key, []);
-    if (this.down(at)) return undefined;
+    const patienceMs = this.#timeoutMs - (performance.now() - began);
+    if (this.down(at) || patienceMs <= 0) return undefined;
     for (const [busy, until] of this.#busy) {
       if (!isUnderWay(until, at, this.#timeoutMs)) this.#busy.delete(busy);
     }
@@ -107,11 +111,12 @@ export class Delivery {
     if (probing) this.#leftAloneUntil = at + this.#timeoutMs;
     const attempt: Attempt = { at, first, probing, asking: false, late: false, head: undefined };
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const deadline = new Promise<void>((resolve) => timer = setTimeout(resolve, this.#timeoutMs));
+    const deadline = new Promise<void>((resolve) => timer = setTimeout(resolve, patienceMs));
     await Promise.race([this.#work(fresh, attempt), deadline]);
     clearTimeout(timer);
     attempt.late = true;
-    if (attempt.asking) {
+    // One that had little time left says nothing of the trail.
+    if (attempt.asking && patienceMs >= this.#timeoutMs / 2) {
       this.#failed(attempt, new Error(`The trail gave no answer within ${this.#timeoutMs} ms`));
     }
     return attempt.head;
@@ -126,11 +131,12 @@ export class Delivery {
 
   /** Delivers what the outbox of a circuit holds that is about to be removed; else it is kept here. */
   async rescue(key: string): Promise<void> {
+    const began = performance.now();
     if (this.#state.confirm !== undefined) {
       const rows = this.untold(key, await this.#outboxOf(key, this.#at), this.#at);
       if (rows.length > 0) this.owe(key, rows);
     }
-    if (this.#owed.has(key)) await this.deliver(key, [], this.#at);
+    if (this.#owed.has(key)) await this.deliver(key, [], this.#at, began);
   }
 
   /** Never rejects. */
@@ -294,5 +300,5 @@ function missedBefore({ metadata }: UntoldRow): number {
 function merged(some: readonly UntoldRow[], others: readonly UntoldRow[]): UntoldRow[] {
   if (others.length === 0) return [...some];
   const rows = new Map([...some, ...others].map((row) => [idOf("", row), row]));
-  return [...rows.values()].sort((a, b) => a.generation - b.generation);
+  return inOrder(rows.values());
 }

@@ -5,7 +5,7 @@
  */
 
 import { Redis } from "@upstash/redis/cloudflare";
-import { received, refuse } from "../src/options.ts";
+import { received, refuseUnseen } from "../src/options.ts";
 import { SCRIPT, SCRIPT_SHA1 } from "./upstash_scripts.ts";
 
 /** What is needed of a Redis client. Every platform's class of `@upstash/redis` has it. */
@@ -182,7 +182,7 @@ function clientOf(subject: string, source: UpstashSource): () => RedisLike {
     const methods = ["evalsha", "eval", "pipeline", "scan", "del"] as const;
     if (methods.every((method) => typeof redis?.[method] === "function")) return () => redis;
     const client = "a client of @upstash/redis, or a function that gives one";
-    return refuse(subject, "redis", client, redis);
+    return refuseUnseen(subject, "redis", client, redis);
   }
   // What came is not repeated where it may be a secret.
   const text = (option: string, allowed: string, value: unknown, pattern: RegExp): string => {

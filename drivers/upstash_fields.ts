@@ -8,6 +8,7 @@ import {
   absentSnapshot,
   type CircuitRecord,
   type CircuitState,
+  inOrder,
   type Override,
   type OverrideRecord,
   type Segment,
@@ -93,7 +94,7 @@ function untoldOf(fields: Fields): UntoldRow[] {
       },
     });
   }
-  return rows.sort((a, b) => a.generation - b.generation);
+  return inOrder(rows);
 }
 
 function storedOf({ now, fields: f }: Reply, { windowSize }: Shape): Snapshot {

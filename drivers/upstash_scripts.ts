@@ -108,14 +108,25 @@ local COUNTED = {
 }
 local function keep(event, to, said, kind, ends, generation, epoch)
 if words == '' then return end
-local rows = {}
-for field in pairs(s) do
-local of = tonumber(field:match('^row:(%d+)'))
-if of then rows[#rows + 1] = { of, field } end
+local rows, began = {}, {}
+for field, value in pairs(s) do
+local of, life = field:match('^row:(%d+) (.*)$')
+if of then
+local at = tonumber(value:match('^%S+ %S+ %S+ %S+ (%S+)')) or 0
+local row, first = { at, tonumber(of), life, field }, began[life]
+rows[#rows + 1] = row
+if not first or at < first[1] or at == first[1] and row[2] < first[2] then began[life] = row end
+end
 end
 if #rows >= 64 then
-table.sort(rows, function(a, b) return a[1] < b[1] end)
-local gone, after = rows[1][2], rows[2][2]
+table.sort(rows, function(a, b)
+local x, y = began[a[3]], began[b[3]]
+if x == y then return a[2] < b[2] end
+if x[1] ~= y[1] then return x[1] < y[1] end
+if x[2] ~= y[2] then return x[2] < y[2] end
+return a[3] < b[3]
+end)
+local gone, after = rows[1][4], rows[2][4]
 local missed, rest = s[after]:match('^(%d+)(.*)$')
 put(after, text(missed + 1 + s[gone]:match('^%d+')) .. rest)
 drop(gone)
@@ -478,4 +489,4 @@ end
 return answer`;
 
 /** Its SHA-1, by which Redis knows it. */
-export const SCRIPT_SHA1: string = "4468d5d3649682a3e77a72a560903d1123bbaca0";
+export const SCRIPT_SHA1: string = "b9abb7ed846ab3b2025c3565a3fa501f5f782fef";

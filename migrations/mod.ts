@@ -39,6 +39,11 @@ const BREAKPOINT = "--> statement-breakpoint";
  * are, and once, however many isolates ask at the same time. It keeps drizzle's own ledger
  * (`__drizzle_migrations`), so that `drizzle-kit migrate` on the same files may run before or after.
  *
+ * An application with drizzle migrations of its own, in the same database, must not share that
+ * ledger: drizzle applies only what is newer than the newest entry, and would silently skip the
+ * application's older migrations. Give it a ledger of its own (`migrationsTable` of drizzle's
+ * `migrate()`, `migrations.table` of drizzle-kit), or this package one, with a `prefix`.
+ *
  * Cost: one round trip if there is nothing to do, else two.
  *
  * @param client A client of `@libsql/client` or `@libsql/client/web`, or a function that gives one.

@@ -10,7 +10,14 @@ import { type Circuit, tellTroubles, type Unit } from "./circuit.ts";
 import type { Actor, CircuitBreaker, CircuitDefaults, CircuitOptions } from "./circuit_breaker.ts";
 import { type FuseEvent, type FuseEvents, inScope } from "./events.ts";
 import { type GuardedFetch, hostOf } from "./fetch.ts";
-import { type CircuitEvent, type EventQuery, historyOf } from "./history.ts";
+import {
+  type CircuitEvent,
+  cursorOf,
+  type EventQuery,
+  historyOf,
+  limitOf,
+  placeOf,
+} from "./history.ts";
 import { identify, nameMatches, type Scope, scopeText } from "./key.ts";
 import { known, oneOf } from "./options.ts";
 import type { OnStoreError } from "./policy.ts";
@@ -153,7 +160,13 @@ export interface Fuse extends AsyncDisposable {
    * another, such as rows of a trail. Call it before the process ends.
    */
   flush(): Promise<void>;
-  /** What happened, over all circuits of this view. @throws {TypeError} If a store keeps no trail. */
+  /**
+   * What happened, over all circuits of this view: store by store, latest first in each. Its cursors
+   * say of which store they are; a view of one store takes that store's own as well.
+   *
+   * @throws {TypeError} If a store keeps no trail, or the cursor is of none of this view's stores.
+   * @throws {RangeError} If the limit is no integer of at least 0.
+   */
   history(query?: EventQuery): AsyncIterableIterator<CircuitEvent>;
 }
 
@@ -303,13 +316,19 @@ class FuseView implements Fuse {
 
   async *history(query: EventQuery = {}): AsyncGenerator<CircuitEvent, void, undefined> {
     // The limit counts what the view shows, not what the store holds.
-    const { limit = Infinity, ...rest } = query;
-    let left = limit;
-    for (const { store, name } of this.#shelves()) {
-      for await (const event of historyOf(store, name, rest)) {
+    const { limit: _, cursor, ...rest } = query;
+    let left = limitOf(query);
+    const shelves = this.#shelves();
+    // It is of one store: those before have been read, and those after are read from the start.
+    const [from, own] = cursor === undefined
+      ? [0, undefined]
+      : placeOf(query, shelves.map(({ name }) => name));
+    for (const { store, name } of left > 0 ? shelves.slice(from) : []) {
+      const first = own !== undefined && name === shelves[from]!.name;
+      for await (const event of historyOf(store, name, first ? { ...rest, cursor: own } : rest)) {
         if (!inScope(this.#to, event)) continue;
-        if (left-- <= 0) return;
-        yield event;
+        yield { ...event, cursor: cursorOf(name, event.cursor) };
+        if (--left === 0) return;
       }
     }
   }

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { type CircuitIdentity, identify } from "./key.ts";
+import { type CircuitIdentity, identify, toKey } from "./key.ts";
+import { received } from "./options.ts";
 import type { Override, Store } from "./store.ts";
 
 /** What is in the trail. */
@@ -29,9 +30,9 @@ export interface EventQuery {
   from?: Date | undefined;
   /** Before. */
   to?: Date | undefined;
-  /** How many at most. */
+  /** How many at most. An integer of at least 0. */
   limit?: number | undefined;
-  /** After this one: `cursor` of the last event seen. */
+  /** After this one: `cursor` of the last event seen. One of a Fuse goes on in the store it is of. */
   cursor?: string | undefined;
 }
 
@@ -52,7 +53,12 @@ export interface CircuitEvent extends CircuitIdentity {
 /** A row as the store has it, which knows keys and not what a Fuse calls it. */
 export type StoredEvent = Omit<CircuitEvent, keyof CircuitIdentity> & { readonly key: string };
 
-/** Reads the trail of a store, latest first. */
+/**
+ * Reads the trail of a store, latest first.
+ *
+ * @throws {TypeError} If it keeps none, or the cursor is one of a Fuse's other stores.
+ * @throws {RangeError} If the limit is none.
+ */
 export async function* historyOf(
   store: Store,
   name: string,
@@ -63,7 +69,50 @@ export async function* historyOf(
       `Cannot read history: store "${name}" keeps no trail; a store with "audited" in its traits does`,
     );
   }
-  for await (const { key, ...event } of store.history(query)) {
+  limitOf(query);
+  const own = query.cursor === undefined ? query : { ...query, cursor: placeOf(query, [name])[1] };
+  for await (const { key, ...event } of store.history(own)) {
     yield { ...event, ...identify(name, key) };
   }
+}
+
+/** How many events a query asks for, checked. */
+export function limitOf({ limit }: EventQuery): number {
+  if (limit === undefined) return Infinity;
+  if (!Number.isSafeInteger(limit) || limit < 0) {
+    throw new RangeError(
+      `Cannot read history: "limit" must be an integer of at least 0, received ${received(limit)}`,
+    );
+  }
+  return limit;
+}
+
+// Stores make their own cursors, and a Fuse has several stores: it says whose one is.
+const OF_FUSE = /^fuse:([^:]*):(.*)$/s;
+
+/** The cursor of a store's event, as a Fuse hands it out. */
+export function cursorOf(store: string, cursor: string): string {
+  return `fuse:${toKey({ name: store, context: null, boundary: null })}:${cursor}`;
+}
+
+/**
+ * Where a query is to go on: in which of the stores, by index, and that store's own cursor. Of a
+ * single store its own will do.
+ *
+ * @throws {TypeError} If it is of none of them, or does not say of which.
+ */
+export function placeOf({ cursor }: EventQuery, stores: readonly string[]): [number, string] {
+  const refuse = (allowed: string): never => {
+    throw new TypeError(
+      `Cannot read history: "cursor" must be ${allowed}, received ${received(cursor)}`,
+    );
+  };
+  if (typeof cursor !== "string") return refuse("the cursor of an event");
+  const [, , own] = OF_FUSE.exec(cursor) ?? [];
+  if (own === undefined) {
+    return stores.length === 1 ? [0, cursor] : refuse("the cursor of an event of this Fuse's");
+  }
+  const index = stores.findIndex((name) => cursor === cursorOf(name, own));
+  const names = stores.map((name) => `"${name}"`).join(", ");
+  return index < 0 ? refuse(`the cursor of an event of ${names}`) : [index, own];
 }

@@ -58,6 +58,21 @@ export function refuse(subject: string, option: string, allowed: string, value: 
   );
 }
 
+/**
+ * As {@linkcode refuse}, where a string may be an address or a credential: it is not shown.
+ *
+ * @throws {TypeError} Always.
+ */
+export function refuseUnseen(
+  subject: string,
+  option: string,
+  allowed: string,
+  value: unknown,
+): never {
+  const came = typeof value === "string" ? "a string" : received(value);
+  throw new TypeError(`Cannot create ${subject}: "${option}" must be ${allowed}, received ${came}`);
+}
+
 /** What came, for an error: short, and never the contents of an object. */
 export function received(value: unknown): string {
   if (typeof value === "string") {
@@ -71,7 +86,8 @@ export function received(value: unknown): string {
 /** Refuses options that nobody reads: most are misspelt. */
 export function known(subject: string, options: object, allowed: readonly string[]): void {
   if (typeof options !== "object" || options === null) {
-    refuse(subject, "options", "an object", options);
+    // Where there is one option that matters, people give that alone: an address, a token.
+    refuseUnseen(subject, "options", "an object", options);
   }
   for (const option in options) {
     if (!allowed.includes(option)) {

@@ -13,7 +13,7 @@ import { Events } from "./events.ts";
 import type { FuseOptions } from "./fuse.ts";
 import { type CircuitIdentity, identify, isName, nameMatches, toKey } from "./key.ts";
 import { LocalCircuit } from "./local_circuit.ts";
-import { check, known, MAX_TIMER_MS, oneOf, received, refuse } from "./options.ts";
+import { check, known, MAX_TIMER_MS, oneOf, received, refuse, refuseUnseen } from "./options.ts";
 import {
   type CircuitPolicy,
   type CircuitPolicyData,
@@ -78,7 +78,7 @@ export class Root {
     const timeoutMs = check(SUBJECT, "storeTimeoutMs", storeTimeoutMs, 500, 1, MAX_TIMER_MS);
     for (const [name, store] of Object.entries(stores)) {
       if (!isName(name) || typeof store?.record !== "function") {
-        refuse(SUBJECT, `stores.${name}`, "a store such as memory() makes", store);
+        refuseUnseen(SUBJECT, `stores.${name}`, "a store such as memory() makes", store);
       }
       const guard = new StoreGuard(name, timeoutMs, this.clock, this.events);
       const { clock, events } = this;
@@ -248,7 +248,7 @@ function optional<T>(option: string, value: T, type: "function"): T {
 
 function record<T>(option: string, value: T): T {
   const fits = value === undefined || (typeof value === "object" && value !== null);
-  return fits ? value : refuse(SUBJECT, option, "an object", value);
+  return fits ? value : refuseUnseen(SUBJECT, option, "an object", value);
 }
 
 /** Whether any of these options is given. */

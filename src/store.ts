@@ -134,6 +134,26 @@ export interface UntoldRow {
   readonly metadata: Readonly<Record<string, unknown>>;
 }
 
+/**
+ * Rows in the order in which they came about: life by life, as each began, and by generation within
+ * one. After a removal generations start again, and are no order over lives; within a life they are,
+ * whatever the clock did.
+ */
+export function inOrder(rows: Iterable<UntoldRow>): UntoldRow[] {
+  const all = [...rows];
+  const began = new Map<string, UntoldRow>();
+  const before = (a: UntoldRow, b: UntoldRow) => a.at - b.at || a.generation - b.generation;
+  for (const row of all) {
+    const first = began.get(row.epoch);
+    if (first === undefined || before(row, first) < 0) began.set(row.epoch, row);
+  }
+  return all.sort((a, b) =>
+    a.epoch === b.epoch
+      ? a.generation - b.generation
+      : before(began.get(a.epoch)!, began.get(b.epoch)!) || (a.epoch < b.epoch ? -1 : 1)
+  );
+}
+
 /** What a request wants of the outbox of its circuit: see `Store.confirm`. */
 export interface OutboxRequest {
   /**

@@ -631,6 +631,86 @@ Deno.test("history() hands the query on, and a handle asks for its own circuit",
   assertEquals(queries, [{ ...query, key: "b" }]);
 });
 
+/** A store whose trail is these rows, and whose cursors mean as much to any other one. */
+function paged(keys: string[]): Store {
+  const rows = keys.map((key, i): StoredEvent => ({
+    ...{ id: String(i), key, event: "opened", at: new Date(i), metadata: null, cursor: `${i}:x` },
+  }));
+  return Object.assign(memory(), {
+    async *history({ cursor }: EventQuery) {
+      await Promise.resolve();
+      yield* rows.slice(cursor === undefined ? 0 : parseInt(cursor) + 1);
+    },
+  });
+}
+
+Deno.test("history() misses nothing and gives nothing twice when it is paged over several stores", async () => {
+  const stores = {
+    one: paged(["a", "b", "a:for:tenant:1"]),
+    "two: %": paged(["c", "d:for:tenant:1", "e", "f"]),
+    three: paged([]),
+    four: paged(["g"]),
+  };
+  const root = createFuse({ stores });
+  for (const fuse of [root, root.for(T1), root.store("two: %"), root.for(T1).store("one")]) {
+    const all = await ids(fuse.history());
+    for (const limit of [1, 2, 3, 100]) {
+      const seen: string[] = [];
+      let page: CircuitEvent[];
+      let cursor: string | undefined;
+      do {
+        page = await Array.fromAsync(fuse.history({ limit, cursor }));
+        cursor = page.at(-1)?.cursor;
+        seen.push(...page.map(({ store, key, id }) => `${store}/${key}/${id}`));
+      } while (page.length > 0);
+      assertEquals(seen, all);
+    }
+  }
+});
+
+Deno.test("history() of one store takes that store's own cursor and the Fuse's when either is given", async () => {
+  const root = createFuse({ stores: { one: paged(["a", "a", "a"]), two: paged(["a", "a"]) } });
+  const [, , , { cursor } = { cursor: "" }] = await Array.fromAsync(root.history());
+  for (const view of [root.store("two"), root.store("two").make("a")]) {
+    for (const one of ["0:x", cursor]) {
+      const left = await Array.fromAsync(view.history({ cursor: one }));
+      assertEquals(left.map(({ store, id }) => [store, id]), [["two", "1"]], one);
+    }
+  }
+  // A single store needs no telling apart.
+  const fuse = createFuse({ stores: { only: paged(["a", "a"]) } });
+  assertEquals(await ids(fuse.history({ cursor: "0:x" })), ["only/a/1"]);
+});
+
+Deno.test("history() refuses a limit and a cursor when they are none", async () => {
+  const root = createFuse({ stores: { one: paged(["a"]), two: paged(["b"]) } });
+  const [{ cursor } = { cursor: "" }] = await Array.fromAsync(root.history());
+  for (const view of [root, root.store("one"), root.make("a")]) {
+    for (const limit of [-1, 1.5, NaN, Infinity, "3"]) {
+      await assertRejects(
+        () => ids(view.history({ limit: limit as number })),
+        RangeError,
+        '"limit" must be an integer of at least 0, received ',
+      );
+    }
+    await assertRejects(
+      () => ids(view.history({ cursor: 5 as never })),
+      TypeError,
+      '"cursor" must be the cursor of an event, received 5',
+    );
+  }
+  assertEquals(await ids(root.history({ limit: 0 })), []);
+  const refused: [{ history: typeof root.history }, string, string][] = [
+    [root, "0:x", 'the cursor of an event of this Fuse\'s, received "0:x"'],
+    [root, "fuse:three:0:x", 'the cursor of an event of "one", "two", received "fuse:three:0:x"'],
+    [root.store("two"), cursor, `the cursor of an event of "two", received "fuse:one:0:x"`],
+    [root.make("a", { store: "two" }), cursor, `the cursor of an event of "two"`],
+  ];
+  for (const [view, wrong, message] of refused) {
+    await assertRejects(() => ids(view.history({ cursor: wrong })), TypeError, message);
+  }
+});
+
 Deno.test("history() is a TypeError where a store keeps no trail", async () => {
   const fuse = createFuse({ stores: { one: trail([]), array: memory() } });
   await assertRejects(

@@ -135,3 +135,26 @@ Deno.test("rows of a circuit that was removed meanwhile go to the row that it ge
     assertEquals((await store.verifyTrail()).checked, 2);
   });
 });
+
+Deno.test("[APPEND]() takes no edit by hand for a row that it was given when both have one generation", async () => {
+  await inMemory(async (client) => {
+    const store = storeOn(client);
+    await store[APPEND]([row(2)]);
+    const { rows: [circuit] } = await client.execute("select epoch from circuit_breakers");
+    assert(circuit!.epoch !== "life-1", "The row is of a life of its own");
+    // As rows are that an earlier version made.
+    await client.execute("update circuit_breakers set epoch = 'life-1'");
+    for (const state of ["OPEN", "CLOSED", "OPEN", "CLOSED", "OPEN"]) {
+      await client.execute({ sql: "update circuit_breakers set state = ?", args: [state] });
+    }
+    const given = [3, 4, 5, 6].map((generation) => row(generation));
+    for (const one of given) assertEquals((await store[APPEND]([one])).appended, 1);
+    assertEquals((await storeOn(client)[APPEND](given)).appended, 0);
+    const events = (await eventsOf(store)).filter(({ event }) => event !== "edited");
+    assertEquals(
+      events.map(({ metadata }) => metadata?.["generation"]).sort(),
+      [2, 3, 4, 5, 6],
+    );
+    assertEquals((await store.verifyTrail()).ok, true);
+  });
+});

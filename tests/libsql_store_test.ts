@@ -1,9 +1,17 @@
 // What is true of the libSQL store alone.
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { type Client, createClient } from "@libsql/client";
 import { createClient as createWebClient } from "@libsql/client/web";
-import { libsql, type LibsqlClient, type LibsqlOptions, type LibsqlStore } from "@fuse/edge/libsql";
+import { createFuse, memory } from "@fuse/edge";
+import {
+  libsql,
+  type LibsqlClient,
+  type LibsqlOptions,
+  type LibsqlStore,
+  tiered,
+} from "@fuse/edge/libsql";
 import { migrate } from "@fuse/edge/migrations";
+import { upstash } from "@fuse/edge/upstash";
 import { FakeClock } from "@fuse/edge/testing";
 import type { AcquireRequest, Tally, TransitionRequest } from "../src/store.ts";
 import { databasesForFile, inMemory } from "./support/databases.ts";
@@ -110,6 +118,39 @@ for (const [what, [options, message]] of Object.entries(REFUSED)) {
     assert(!error.message.includes("hunter2"), error.message);
   });
 }
+
+const SECRET = "libsql://a.turso.io?authToken=hunter2";
+const MISPLACED: Record<string, () => unknown> = {
+  "libsql(url)": () => libsql(SECRET as never),
+  "libsql({ client })": () => libsql({ client: SECRET as never }),
+  "libsql({ replica })": () => libsql({ client: () => null as never, replica: SECRET as never }),
+  "libsql({ schema })": () => libsql({ client: () => null as never, schema: SECRET as never }),
+  "migrate(url)": () => migrate(SECRET as never),
+  "tiered(url)": () => tiered(SECRET as never),
+  "tiered({ state })": () => tiered({ state: SECRET as never, audit: null as never }),
+  "tiered({ audit })": () => tiered({ state: memory(), audit: SECRET as never }),
+  "upstash(url)": () => upstash(SECRET as never),
+  "upstash({ redis })": () => upstash({ redis: SECRET as never }),
+  "createFuse({ stores })": () => createFuse({ stores: SECRET as never }),
+  "createFuse({ stores: { a } })": () => createFuse({ stores: { a: SECRET as never } }),
+};
+
+for (const [what, make] of Object.entries(MISPLACED)) {
+  Deno.test(`${what} does not show a string when an object belongs there`, async () => {
+    const { message } = await assertRejects(async () => await make(), TypeError);
+    assertMatch(message, /^Cannot create .*, received a string$/);
+  });
+}
+
+Deno.test("libsql() says what came when a token is no string", () => {
+  for (const [token, came] of [[5, "5"], [null, "null"], [{ hunter2: 1 }, "an object"]] as const) {
+    assertThrows(
+      () => libsql({ url: "http://a", authToken: token as never }),
+      TypeError,
+      `"authToken" must be a string, received ${came}`,
+    );
+  }
+});
 
 Deno.test("each primitive is one statement or one write batch", async () => {
   await inMemory(async (client) => {
@@ -281,6 +322,89 @@ Deno.test("ids and segments are purged once they have had their time", async () 
     // A minute's worth, ten segments, and what came since the last purge.
     assert(Number(rows[0]!.requests) <= 60 + 16, `${rows[0]!.requests} requests`);
     assert(Number(rows[0]!.segments) <= 10 + 16, `${rows[0]!.segments} segments`);
+  });
+});
+
+Deno.test("record() begins another life when it is sent again after a removal", async () => {
+  await withStore(async ({ store, clock }) => {
+    const sent = tally({ successes: 1 });
+    const { snapshot: { epoch, generation } } = await store.record("a", sent);
+    assert(epoch.startsWith(sent.id), epoch);
+    assertEquals((await store.record("a", sent)).snapshot.epoch, epoch);
+    clock.advance(1);
+    await store.remove("a");
+    const again = await store.record("a", sent);
+    assert(again.snapshot.epoch.startsWith(sent.id) && again.snapshot.epoch !== epoch);
+    // A permit of the life before.
+    const late = await store.record("a", tally({ failures: 1, epoch, generation }));
+    assertEquals([late.current, late.snapshot.consecutiveFailures], [false, 0]);
+  });
+});
+
+Deno.test("restore() begins another life when it is sent again after a removal", async () => {
+  await withStore(async ({ store, clock }) => {
+    await store.override("b", { ...laying(), kind: "disabled" });
+    const { records: [record] } = await store.list({
+      ...{ cursor: null, limit: 1, at: clock.now(), shape: () => SHAPE },
+    });
+    for (const existing of ["keep", "replace"] as const) {
+      const sent = { ...laying(), record: record!, existing };
+      const key = `a-${existing}`;
+      const { won, snapshot: { epoch, generation } } = await store.restore(key, sent);
+      assert(won && epoch.startsWith(sent.id), epoch);
+      const twice = await store.restore(key, sent);
+      assertEquals([twice.won, twice.snapshot.epoch], [true, epoch]);
+      assertEquals((await store.restore(key, { ...sent, id: "k", existing: "keep" })).won, false);
+      clock.advance(1);
+      await store.remove(key);
+      const again = await store.restore(key, sent);
+      assertEquals([again.won, again.snapshot.generation], [true, generation]);
+      assert(again.snapshot.epoch.startsWith(sent.id) && again.snapshot.epoch !== epoch);
+    }
+    const { ok, checked } = await store.verifyTrail();
+    assertEquals([ok, checked], [true, 5]);
+  });
+});
+
+/** Of the circuit that has most: rows that say which requests came, and segments of its window. */
+async function mostRows(client: Client): Promise<{ requests: number; segments: number }> {
+  const most = (table: string) =>
+    `(select max(n) from (select count(*) as n from ${table} group by circuit_breaker_id))`;
+  const { rows } = await client.execute(
+    `select ${most("circuit_breaker_requests")} as requests,
+      ${most("circuit_breaker_windows")} as segments`,
+  );
+  return { requests: Number(rows[0]!.requests), segments: Number(rows[0]!.segments) };
+}
+
+for (const circuits of [2, 4, 16]) {
+  Deno.test(`record() purges each circuit when ${circuits} take turns`, async () => {
+    await withStore(async ({ client, store, clock }) => {
+      for (let i = 0; i < 120; i++) {
+        for (let n = 0; n < circuits; n++) await store.record(`c${n}`, tally({ successes: 1 }));
+        clock.advance(1_000);
+      }
+      const { requests, segments } = await mostRows(client);
+      assert(requests <= 60 + 16, `${requests} requests`);
+      assert(segments <= 10 + 16, `${segments} segments`);
+    });
+  });
+}
+
+Deno.test("record() purges each circuit when two of a Fuse take turns in strong mode", async () => {
+  await withStore(async ({ client, store, clock }) => {
+    await using fuse = createFuse({
+      ...{ stores: { database: store }, clock: clock.now, storeTimeoutMs: 30_000 },
+      defaults: { consistency: "strong", windowMs: 10_000 },
+    });
+    const breakers = [fuse.make("a"), fuse.make("b")];
+    for (let i = 0; i < 120; i++) {
+      for (const breaker of breakers) await breaker.call(() => 1);
+      clock.advance(1_000);
+    }
+    const { requests, segments } = await mostRows(client);
+    assert(requests <= 60 + 16, `${requests} requests`);
+    assert(segments <= 10 + 16, `${segments} segments`);
   });
 });
 

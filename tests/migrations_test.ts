@@ -1,5 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { createClient } from "@libsql/client";
+import { drizzle } from "drizzle-orm/libsql";
+import { migrate as migrateByDrizzle } from "drizzle-orm/libsql/migrator";
 import { createSchema, libsql, type LibsqlClient } from "@fuse/edge/libsql";
 import { migrate, migrations } from "@fuse/edge/migrations";
 import { databasesForFile, inMemory } from "./support/databases.ts";
@@ -190,4 +192,36 @@ Deno.test("a store says which command to run when its schema is missing or older
     message,
   );
   client.close();
+});
+
+Deno.test("migrate() leaves an application's older migrations to drizzle when it has a ledger of its own", async () => {
+  const folder = await Deno.makeTempDir();
+  await Deno.mkdir(`${folder}/meta`);
+  const entry = { idx: 0, version: "6", when: 1, tag: "0000_app", breakpoints: true };
+  const journal = { version: "7", dialect: "sqlite", entries: [entry] };
+  await Deno.writeTextFile(`${folder}/meta/_journal.json`, JSON.stringify(journal));
+  await Deno.writeTextFile(`${folder}/0000_app.sql`, "create table app (id integer)");
+  const ways = [
+    { what: "one ledger for both, which README warns of", prefix: "", tables: 0 },
+    {
+      what: "a ledger of the application's",
+      prefix: "",
+      migrationsTable: "app_migrations",
+      tables: 1,
+    },
+    { what: "a prefix", prefix: "fuse_", tables: 1 },
+  ];
+  for (const { what, prefix, tables, migrationsTable } of ways) {
+    const client = createClient({ url: ":memory:" });
+    await migrate(client, { prefix });
+    await migrateByDrizzle(drizzle(client), {
+      migrationsFolder: folder,
+      ...migrationsTable === undefined ? null : { migrationsTable },
+    });
+    const { rows } = await client.execute("select name from sqlite_schema where name = 'app'");
+    assertEquals(rows.length, tables, what);
+    assertEquals((await migrate(client, { prefix })).applied, [], what);
+    client.close();
+  }
+  await Deno.remove(folder, { recursive: true });
 });

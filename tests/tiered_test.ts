@@ -6,7 +6,7 @@ import { libsql, tiered } from "@fuse/edge/libsql";
 import { migrate } from "@fuse/edge/migrations";
 import { upstash } from "@fuse/edge/upstash";
 import { APPEND } from "../drivers/libsql_append.ts";
-import { OUTBOX_LENGTH } from "../src/store.ts";
+import { OUTBOX_LENGTH, type OverrideRequest } from "../src/store.ts";
 import { startIsolate } from "./support/isolate_process.ts";
 import { sharedRedis } from "./support/redis_server.ts";
 import { fail, succeed } from "./support/setups.ts";
@@ -254,6 +254,43 @@ for (const outbox of [true, false]) {
   });
 }
 
+/** A store of state that is slow to answer, by the clock on the wall. */
+function slow(state: Store, ms: number): Store {
+  return Object.assign(Object.create(state) as Store, {
+    async override(key: string, request: OverrideRequest) {
+      const answer = await state.override(key, request);
+      for (const began = performance.now(); performance.now() - began < ms;);
+      return answer;
+    },
+    ...{ read: state.read.bind(state), flush: undefined, confirm: undefined },
+  });
+}
+
+Deno.test("tiered() makes no operation fail when state and trail together take longer than a store may", async () => {
+  const world = new Tiers(face, client);
+  const state = memory({ clock: world.clock.now });
+  const { fuse, line, heard } = world.isolate({
+    ...{ state: slow(state, 400), auditTimeoutMs: 600, storeTimeoutMs: 900 },
+  });
+  line.way = "hangs";
+  const name = unique();
+  await fuse.make(name, { onStoreError: "reject" }).forceOpen();
+  // What little time was left says nothing of the database.
+  assertEquals([line.asked, heard("store_error"), heard("forced_open").length], [1, [], 1]);
+});
+
+Deno.test("tiered() leaves a row for later when the state has taken all the time there is for the trail", async () => {
+  const world = new Tiers(face, client);
+  const state = memory({ clock: world.clock.now });
+  const { fuse, line, heard } = world.isolate({ state: slow(state, 100), auditTimeoutMs: 100 });
+  const name = unique();
+  await fuse.make(name).forceOpen();
+  assertEquals([line.asked, heard("store_error"), heard("forced_open").length], [0, [], 1]);
+  // With nothing to wait for but the trail.
+  await fuse.flush();
+  assert(line.asked > 0);
+});
+
 Deno.test("list() and flush() deliver all that was left behind, whoever changed what", async () => {
   const world = new Tiers(face, client);
   const names = Array.from({ length: 20 }, unique);
@@ -474,6 +511,29 @@ Deno.test("tiered() over a store without outbox keeps rows in the isolate, and d
     "The trail lacks 2 chang",
   ]);
   assertEquals(await world.holds(name), true);
+});
+
+Deno.test("tiered() keeps lives apart when a circuit is removed while the database is away", async () => {
+  const world = new Tiers(face, client);
+  const { fuse, line, store } = world.isolate({ state: memory({ clock: world.clock.now }) });
+  const lived = async (name: string, changes: number) => {
+    for (let i = 0; i < changes; i++) await fuse.make(name).forceOpen();
+    world.clock.advance(1);
+  };
+  const [name, full] = [unique(), unique()];
+  line.way = "is refused";
+  for (const [circuit, changes] of [[name, 2], [full, OUTBOX_LENGTH - 1]] as const) {
+    await lived(circuit, 3);
+    await store.remove(circuit);
+    await lived(circuit, changes);
+  }
+  line.way = "arrives";
+  world.clock.advance(31_000);
+  await fuse.flush();
+  assertEquals(generations(await world.trail(name)), [2, 3, 4, 2, 3]);
+  const trail = await world.trail(full);
+  assertEquals(generations(trail), [4, ...upTo(OUTBOX_LENGTH)]);
+  assertEquals(trail[0]?.metadata?.["missed"], 2);
 });
 
 Deno.test("tiered() refuses options, naming the option, what came and what is allowed", () => {

@@ -245,6 +245,31 @@ Deno.test("read() goes by a circuit although somebody has spoilt a row in its ou
   assertEquals([state, untold!.length, untold![0]!.metadata["reason"]], ["CLOSED", 1, null]);
 });
 
+Deno.test("the outbox drops rows of the older life first when it is full", async () => {
+  const { store, prefix } = open();
+  const request = { at: Date.now(), shape: SHAPE, outbox: "keep" } as const;
+  const override = (i: number) =>
+    store.override("a", {
+      ...{ ...request, id: `request-${i}`, kind: "forced_open" },
+      ...{ until: null, reason: null, actor: null },
+    });
+  await override(0);
+  // A removal had generations start again, while the life before was in the hundreds.
+  for (const generation of [100, 101]) {
+    const field = `row:${generation} dead`;
+    const value = `0 forced_open CLOSED CLOSED ${generation} - - ${"0 ".repeat(11)}{}`;
+    await redis.command("HSET", `${prefix}:a:state`, field, value);
+  }
+  const waiting = async () => {
+    const { untold } = await store.read("a", { ...request, outbox: "hand" });
+    return untold!.map(({ generation, metadata }) => [generation, metadata["missed"] ?? 0]);
+  };
+  assertEquals(await waiting(), [[100, 0], [101, 0], [2, 0]]);
+  for (let i = 1; i < 64; i++) await override(i);
+  const rows = await waiting();
+  assertEquals([rows.length, ...rows.slice(0, 2), rows.at(-1)], [64, [2, 2], [3, 0], [65, 0]]);
+});
+
 Deno.test("an answer holds what waits in the outbox only where it is asked for", async () => {
   const { store } = open();
   const request = { id: "x", at: Date.now(), shape: SHAPE, outbox: "keep" } as const;
