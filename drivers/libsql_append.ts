@@ -58,9 +58,9 @@ export interface AppendingStore {
   readonly schema: FuseSchema;
   readonly digest: Digest;
   /**
-   * What is known of a circuit: as a request that learns it, if nothing is. It gets a row where it has
-   * none, of a life of its own: that row is not the circuit, and edits of it by hand are told with
-   * its epoch and a generation that counts from 1, as those of the other store do.
+   * What is known of a circuit: as a request that learns it, if nothing is. Where it has no row, it
+   * gets one, under an epoch that no other store knows: edits of that row by hand are told with it,
+   * and with generations that count from 2, as those of the rows that are handed in do.
    */
   look(key: string): Promise<Row>;
   /** Sends a batch, and then reads the circuit, too. */
