@@ -110,7 +110,16 @@ async function runDocTests(): Promise<Result> {
   await using redis = await startRedis();
   await using face = await startFace({ redis });
   const { ok, stdout, stderr } = await deno(
-    ["test", "-A", "--doc", "--quiet", "--reporter=dot", `--junit-path=${report}`, ...documented],
+    [
+      "test",
+      "-A",
+      "--parallel",
+      "--doc",
+      "--quiet",
+      "--reporter=dot",
+      `--junit-path=${report}`,
+      ...documented,
+    ],
     { env: { UPSTASH_REDIS_REST_URL: face.url, UPSTASH_REDIS_REST_TOKEN: face.token } },
   );
   return { ok, output: stdout + stderr, counted: countTests(report) };
