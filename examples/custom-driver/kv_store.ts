@@ -73,7 +73,7 @@ interface Step {
   readonly now: number;
 }
 
-const MAX_ATTEMPTS = 1_000;
+const MAX_ATTEMPTS = 100;
 
 class KvStore implements Store {
   readonly name = "deno-kv";
@@ -214,6 +214,9 @@ class KvStore implements Store {
         write.set(toldKey, { born: circuit.born, at: now, won }, { expireIn: ID_MEMORY_MS });
       }
       if ((await write.commit()).ok) return { won, circuit, released, now };
+      // For a while that chance draws, so that writers do not meet again.
+      const upToMs = Math.min(2 ** attempt, 64);
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * upToMs));
     }
     throw new Error(`Cannot write circuit "${key}": others wrote it first ${MAX_ATTEMPTS} times`);
   }
