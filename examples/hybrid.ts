@@ -21,6 +21,7 @@ await using fuse = createFuse({
     "payment-*": { store: "database", failureThreshold: 2 },
     "user-service": { store: "cache", failureThreshold: 3 },
   },
+  storeTimeoutMs: 10_000, // a script can wait; a server had better not
 });
 
 // Who calls need not know where a circuit lives: its name decides.

@@ -52,7 +52,8 @@ export interface KvStoreOptions {
 
 /**
  * Keeps circuits in Deno KV. A `read` costs one trip; what changes something costs two, one to look
- * and one to write, and two more for each other writer that got in between.
+ * and one to write, and two more for each other writer that got in between. A value of Deno KV holds
+ * 64 KiB, so keep `windowSize` below 50 000.
  */
 export function kvStore(options: KvStoreOptions): Store {
   return new KvStore(options);
@@ -153,6 +154,7 @@ class KvStore implements Store {
     for await (const { key: path, value } of circuits) {
       const key = String(path.at(-1));
       const snapshot = this.#shown(value, shape(key), now);
+      // After the Snapshot: what an override that has run out had counted went with it.
       records.push({ key, snapshot, segments: value.segments, outcomes: value.outcomes });
     }
     return { records, cursor: records.length < limit ? null : circuits.cursor };
@@ -161,7 +163,7 @@ class KvStore implements Store {
   async remove(key: string): Promise<boolean> {
     const held = await this.#kv.get(this.#circuitKey(key));
     if (held.value === null) return false;
-    const { ok } = await this.#kv.atomic().check(held).delete(held.key).commit();
+    const ok = await committed(this.#kv.atomic().check(held).delete(held.key));
     return ok || await this.remove(key); // written to in between
   }
 
@@ -213,7 +215,7 @@ class KvStore implements Store {
       if (told === undefined) {
         write.set(toldKey, { born: circuit.born, at: now, won }, { expireIn: ID_MEMORY_MS });
       }
-      if ((await write.commit()).ok) return { won, circuit, released, now };
+      if (await committed(write)) return { won, circuit, released, now };
       // For a while that chance draws, so that writers do not meet again.
       const upToMs = Math.min(2 ** attempt, 64);
       await new Promise((resolve) => setTimeout(resolve, Math.random() * upToMs));
@@ -234,4 +236,15 @@ class KvStore implements Store {
 
 function wasTold(heard: Told | null, { born }: StoredCircuit, now: number): boolean | undefined {
   return heard?.born === born && now - heard.at < ID_MEMORY_MS ? heard.won : undefined;
+}
+
+/** Whether it was written; not, if somebody else wrote in between. */
+async function committed(write: Deno.AtomicOperation): Promise<boolean> {
+  try {
+    return (await write.commit()).ok;
+  } catch (error) {
+    // A KV in a file, while another process writes to it. Nothing was done.
+    if (error instanceof TypeError && error.message.includes("database is locked")) return false;
+    throw error;
+  }
 }

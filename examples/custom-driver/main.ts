@@ -4,15 +4,15 @@
  *     deno run -A --unstable-kv examples/custom-driver/main.ts
  */
 
-import { createFuse } from "@fuse/edge";
+import { createFuse, type Fuse } from "@fuse/edge";
 import { kvStore } from "./kv_store.ts";
 
 // In an application: `Deno.openKv()`, on Deno Deploy the KV of the project.
 using kv = await Deno.openKv(":memory:");
 
 // Two Fuses with a view of their own each, as two isolates have.
-await using one = createFuse({ stores: { kv: kvStore({ kv }) } });
-await using other = createFuse({ stores: { kv: kvStore({ kv }) } });
+await using one = isolate();
+await using other = isolate();
 
 for (let i = 0; i < 5; i++) {
   await one.make("payments").tryCall(() => Promise.reject(new Error("connection refused")));
@@ -26,3 +26,8 @@ console.log(`it is ${state} after ${metrics.consecutiveFailures} failures in a r
 
 await other.make("payments").reset({ reason: "they are back", actor: "ada" });
 console.log(`and now it is told: ${await other.make("payments").call(() => "paid")}`);
+
+function isolate(): Fuse {
+  // A script can wait for its store; a server had better not.
+  return createFuse({ stores: { kv: kvStore({ kv }) }, storeTimeoutMs: 10_000 });
+}
