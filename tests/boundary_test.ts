@@ -5,6 +5,7 @@ import { deno, filesBelow, readConfig, root } from "./support/gate_project.ts";
 const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   ".": [],
   "./upstash": ["@upstash/redis"],
+  "./env": ["@libsql/client", "@upstash/redis", "drizzle-orm"],
   "./hono": ["hono"],
   "./libsql": ["@libsql/client", "drizzle-orm"],
   "./migrations": [],
