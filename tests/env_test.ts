@@ -256,7 +256,7 @@ Deno.test("fuseFromEnv() refuses options that would contradict the variables", (
 
 // Notes
 
-Deno.test("fuseFromEnv() warns once when it keeps circuits in memory on Workers or Deno Deploy", async () => {
+Deno.test("S9-S10 fuseFromEnv() warns once when it keeps circuits in memory on Workers or Deno Deploy", async () => {
   const workers = await warnings(() => {
     for (const env of [{}, { FUSE_STORE: "array" }, { ...UPSTASH, FUSE_STORE: "array" }]) {
       fuseFromEnv(env);
