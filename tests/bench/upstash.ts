@@ -12,9 +12,10 @@ import { upstash, type UpstashOptions } from "@fuse/edge/upstash";
 import { setImmediate } from "node:timers";
 import { type RedisServer, startRedis } from "../support/redis_server.ts";
 import { type Face, startFace } from "../support/upstash_face.ts";
-import { type Candidate, type Effort, effort, race, ratio } from "./harness.ts";
+import { callAtOnce, type Candidate, type Effort, effort, race, ratio } from "./harness.ts";
 import { operationsTable, ratesTable } from "./operations.ts";
 import type { Section } from "./section.ts";
+import { seedCache } from "./seed_pattern.ts";
 import { integer, type Table, times } from "./table.ts";
 
 /** Section `upstash`. */
@@ -47,6 +48,10 @@ function fresh({ url, token }: Face): { url: string; token: string; prefix: stri
   return { url, token, prefix: `bench-${prefixes++}` };
 }
 
+function connect({ url, token }: Face): Redis {
+  return new Redis({ url, token, enableAutoPipelining: false });
+}
+
 /** Something that guards calls. */
 interface Contender extends Candidate {
   /** How many calls Redis has counted; `null`: it counts none. */
@@ -61,7 +66,7 @@ async function speeds(
   const eventual = { consistency: "eventual" } as const;
   const strong = { consistency: "strong" } as const;
   const contenders = [
-    seed(face, callers),
+    seedCache(connect(face), `seed-${prefixes++}`, callers),
     limiter(face, callers),
     await ours(face, "CLOSED, eventual", eventual, 0, callers),
     await ours(face, "CLOSED, eventual, 5 % fail", eventual, 0.05, callers),
@@ -124,37 +129,9 @@ function pace(quick: boolean): Effort {
   return { rounds: quick ? 5 : 15, batchMs: quick ? 40 : 120, warmUpMs };
 }
 
-/** Makes calls, so many of them at a time. */
-async function callAtOnce(calls: number, callers: number, call: () => unknown): Promise<void> {
-  let left = calls;
-  await Promise.all(Array.from({ length: Math.min(callers, calls) }, async () => {
-    while (left-- > 0) await call();
-  }));
-}
-
-/** The seed's driver, as its document describes its keys: read, call, count, write back. */
-function seed({ url, token }: Face, callers: number): Contender {
-  const redis = new Redis({ url, token, enableAutoPipelining: false });
-  const key = `seed-${prefixes++}`;
-  const call = async () => {
-    const state = await redis.get<string>(`${key}:state`);
-    const metrics = await redis.get<{ calls: number }>(`${key}:metrics`);
-    if (state === "OPEN") return;
-    await succeed();
-    await redis.incr(`${key}:successes`);
-    await redis.set(`${key}:metrics`, { calls: (metrics?.calls ?? 0) + 1 });
-  };
-  return {
-    name: "seed's pattern",
-    run: (calls) => callAtOnce(calls, callers, call),
-    // Its metrics, which it decides on: read, changed here and written back.
-    counted: async () => (await redis.get<{ calls: number }>(`${key}:metrics`))?.calls ?? 0,
-  };
-}
-
-function limiter({ url, token }: Face, callers: number): Contender {
+function limiter(face: Face, callers: number): Contender {
   const ratelimit = new Ratelimit({
-    redis: new Redis({ url, token, enableAutoPipelining: false }),
+    redis: connect(face),
     limiter: Ratelimit.slidingWindow(1_000_000_000, "10 s"),
     prefix: `ratelimit-${prefixes++}`,
     ephemeralCache: false,
