@@ -12,7 +12,7 @@ import { migrate } from "@fuse/edge/migrations";
 import { Sqld } from "../support/sqld.ts";
 import { type Candidate, type Measured, race, ratio } from "./harness.ts";
 import { operationsTable } from "./operations.ts";
-import { consecutive } from "./peers.ts";
+import { consecutive } from "./policies.ts";
 import type { Section } from "./section.ts";
 import { seedDatabase } from "./seed_pattern.ts";
 import { integer, type Table, times } from "./table.ts";
@@ -45,7 +45,7 @@ async function requests(quick: boolean): Promise<Table> {
     await migrate(client);
     return client;
   }));
-  const table = await operationsTable("libSQL: requests a call", (clock) => {
+  const table = await operationsTable("libsql-calls", "libSQL: requests a call", (clock) => {
     const client = empty.pop();
     if (client === undefined) throw new Error("Too few databases");
     return libsql({ client, clock });
@@ -104,6 +104,7 @@ async function statements(): Promise<Table> {
   rows.push(["the seed's pattern, a call and its row", "7", "–"]);
   client.close();
   return {
+    name: "libsql-statements",
     title: "libSQL: statements a request, each request one statement or one batch",
     columns: ["request", "statements", "bytes of SQL"],
     rows,
@@ -146,6 +147,7 @@ async function throughput(ground: string, client: Client, quick: boolean): Promi
   for (const { fuse } of [strong, eventual, open]) await fuse[Symbol.asyncDispose]();
   client.close();
   return {
+    name: `libsql-speed-${ground}`,
     title: `libSQL on ${ground}: one call after the other`,
     columns: ["call", "ms/call", "calls/s", "× the seed's", "min–max", "budget"],
     rows,

@@ -15,7 +15,7 @@ import {
 } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
 import { observe, type Operation } from "./observed_store.ts";
-import { consecutive } from "./peers.ts";
+import { consecutive } from "./policies.ts";
 import { budget, integer, type Table } from "./table.ts";
 
 /** Makes a store that has seen nothing, on this clock. */
@@ -29,6 +29,7 @@ const REFUSED = 10;
 
 /** Counts blocking and background requests in every situation of design section 3. */
 export async function operationsTable(
+  name: string,
   title: string,
   makeStore: MakeStore,
   quick: boolean,
@@ -60,6 +61,7 @@ export async function operationsTable(
     add("refused beside a trial", cycles.refused, { blocking: [1 / REFUSED, 1] });
   }
   return {
+    name,
     title,
     columns: [
       "call",
@@ -76,6 +78,7 @@ export async function operationsTable(
     ],
     rows,
     notes: ["Per call. Blocking: answered before the call ended. Each is one round trip."],
+    readme: ["call", "consistency", "blocking", "background", ...counted],
   };
 }
 
@@ -97,6 +100,7 @@ interface Bench {
 
 /** Round trips, and what they cost the server, of an isolate that makes so many calls a second. */
 export async function ratesTable(
+  name: string,
   title: string,
   makeStore: MakeStore,
   quick: boolean,
@@ -124,6 +128,7 @@ export async function ratesTable(
     }
   }
   return {
+    name,
     title,
     columns: [
       ...["rate", "consistency", "failures", "calls", "blocking", "background"],
@@ -132,6 +137,7 @@ export async function ratesTable(
     ],
     rows,
     notes: ["Of one isolate, by its own rate: CLOSED, virtual time, one call after the other."],
+    readme: ["rate", "consistency", "failures", ...counted.map((name) => `${name}/call`)],
   };
 }
 

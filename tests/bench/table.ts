@@ -7,44 +7,61 @@ import type { Spread } from "./harness.ts";
 
 /** Rows under headings, and what a reader must know to read them. */
 export interface Table {
+  /** By which the README places it: the same in every run, and listed in `sections.ts`. */
+  readonly name: string;
   readonly title: string;
   readonly columns: readonly string[];
   readonly rows: readonly (readonly string[])[];
   readonly notes?: readonly string[];
+  /** The headings the README shows. All but budgets by default. */
+  readonly readme?: readonly string[];
 }
 
-/** The table as text: the first column to the left, figures to the right. */
-export function render(table: Table, format: "plain" | "markdown"): string {
-  const lines = [table.columns, ...table.rows];
-  const widths = table.columns.map((_, column) =>
+const SPREAD = "min–max";
+
+/** The table as text for a terminal: the first column to the left, figures to the right. */
+export function render({ title, columns, rows, notes = [] }: Table): string {
+  const [header, ...body] = aligned([columns, ...rows]);
+  const ruler = header!.map((cell) => "-".repeat(cell.length));
+  return [
+    title,
+    ...[header!, ruler, ...body].map((cells) => `  ${cells.join("  ")}`),
+    ...notes.map((note) => `  ${note}`),
+    "",
+  ].join("\n");
+}
+
+/** The same in Markdown and in few columns: a spread goes into the cell it belongs to. */
+export function renderForReadme({ name, columns, rows, readme }: Table): string {
+  const shown = readme ??
+    columns.filter((column) => column !== SPREAD && !/^budget\b/.test(column));
+  const cellsOf = shown.map((column) => {
+    const at = columns.indexOf(column);
+    if (at === -1) throw new Error(`Table "${name}" has no column "${column}"`);
+    const spread = columns[at + 1] === SPREAD ? at + 1 : NaN;
+    return (row: readonly string[]) => {
+      const [cell = "", range = ""] = [row[at], row[spread]];
+      return range === "" ? cell : `${cell} (${range})`;
+    };
+  });
+  const body = rows.map((row) => cellsOf.map((cell) => cell(row)));
+  const [header, ...lines] = aligned([shown, ...body]);
+  const ruler = header!.map(({ length }, column) =>
+    column === 0 ? "-".repeat(length) : `${"-".repeat(length - 1)}:`
+  );
+  return [header!, ruler, ...lines].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
+}
+
+function aligned(lines: readonly (readonly string[])[]): string[][] {
+  const widths = lines[0]!.map((_, column) =>
     Math.max(3, ...lines.map((cells) => cells[column]?.length ?? 0))
   );
-  const line = (cells: readonly string[]) =>
+  return lines.map((cells) =>
     widths.map((width, column) => {
       const cell = cells[column] ?? "";
       return column === 0 ? cell.padEnd(width) : cell.padStart(width);
-    });
-  const [header, ...body] = lines.map(line);
-  const notes = table.notes ?? [];
-  if (format === "plain") {
-    const ruler = widths.map((width) => "-".repeat(width));
-    return [
-      table.title,
-      ...[header!, ruler, ...body].map((cells) => `  ${cells.join("  ")}`),
-      ...notes.map((note) => `  ${note}`),
-      "",
-    ].join("\n");
-  }
-  const ruler = widths.map((width, column) =>
-    column === 0 ? "-".repeat(width) : `${"-".repeat(width - 1)}:`
+    })
   );
-  return [
-    `### ${table.title}`,
-    "",
-    ...[header!, ruler, ...body].map((cells) => `| ${cells.join(" | ")} |`),
-    "",
-    ...notes.flatMap((note) => [note, ""]),
-  ].join("\n");
 }
 
 /** Nanoseconds a call. */

@@ -20,7 +20,7 @@ import { drizzle } from "drizzle-orm/libsql";
 import { APPEND, type TrailAppender } from "../../drivers/libsql_append.ts";
 import { Sqld } from "../support/sqld.ts";
 import { type Candidate, type Measured, race, ratio, type Spread, spread } from "./harness.ts";
-import { consecutive } from "./peers.ts";
+import { consecutive } from "./policies.ts";
 import type { Section } from "./section.ts";
 import { seedDatabase } from "./seed_pattern.ts";
 import { integer, type Table, times } from "./table.ts";
@@ -70,6 +70,7 @@ async function throughput(ground: string, client: Client, quick: boolean): Promi
   const gained = (one: Measured) => base.ns.median / one.ns.median;
   client.close();
   return {
+    name: `trail-speed-${ground}`,
     title: `Trail on ${ground}: one call after the other`,
     columns: ["call", "ms/call", "calls/s", "× the seed's", "min–max", "budget"],
     rows: measured.map((one, i) => [
@@ -165,6 +166,7 @@ async function* large(client: Client, size: number): AsyncGenerator<Table> {
     from n join circuit_breakers b on b.id = 1 + n.i % ${circuits}`);
   const after = await bytes(client);
   yield {
+    name: "trail-bytes",
     title: `Trail of ${integer(size)} rows: bytes a row, indexes included`,
     columns: ["row", "rows", "bytes/row"],
     rows: [
@@ -225,6 +227,7 @@ async function* large(client: Client, size: number): AsyncGenerator<Table> {
   ]);
   client.close();
   yield {
+    name: "trail-queries",
     title: `Trail of ${integer(size)} rows on a file`,
     columns: ["request", "ms", "min–max"],
     rows,

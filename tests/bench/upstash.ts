@@ -30,8 +30,14 @@ export const section: Section = {
       commands: await redis.commandCalls() + face.requests,
     });
     const onClock = (clock: () => number) => upstash({ ...fresh(face), clock });
-    yield await operationsTable("Redis: what a call asks for", onClock, quick, meter);
-    yield await ratesTable("Redis: by the rate of calls", onClock, quick, meter);
+    yield await operationsTable(
+      "upstash-calls",
+      "Redis: what a call asks for",
+      onClock,
+      quick,
+      meter,
+    );
+    yield await ratesTable("upstash-rates", "Redis: by the rate of calls", onClock, quick, meter);
     for (const callers of [1, 64]) yield await speeds(servers, callers, quick);
     yield await growth(servers, [1, 100, 10_000]);
   },
@@ -107,6 +113,7 @@ async function speeds(
   }
   const how = callers === 1 ? "one after the other" : `by ${callers} callers at once`;
   return {
+    name: `upstash-speed-${callers}`,
     title: `Redis: calls per second, ${how}`,
     columns: [
       ...["call", "calls/s", "× seed", "min–max", "requests/call", "commands/call"],
@@ -120,6 +127,7 @@ async function speeds(
       // Later versions want a flag of Upstash's own that Redis 7 does not know.
       "@upstash/ratelimit 2.0: one sliding-window decision, without its cache of denials.",
     ],
+    readme: ["call", "calls/s", "× seed", "requests/call", "calls made", "counted in Redis"],
   };
 }
 
@@ -231,6 +239,7 @@ async function growth({ redis, face }: Servers, sizes: readonly number[]): Promi
     ]);
   }
   return {
+    name: "upstash-circuits",
     title: "Redis: many circuits",
     columns: [
       ...["circuits", "requests of one flush", "commands/record"],
