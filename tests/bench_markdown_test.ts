@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { TABLES } from "./bench/sections.ts";
-import { renderForReadme } from "./bench/table.ts";
+import { renderForReadme, sideBySide } from "./bench/table.ts";
 import { root } from "./support/gate_project.ts";
 import { blockNames, writeBlocks } from "./support/readme_blocks.ts";
 
@@ -80,22 +80,36 @@ Deno.test("renderForReadme() shows the wanted columns, and spreads in their cell
     name: "a",
     title: "",
     columns: ["call", "ns", "min–max", "budget (aim 0.8)"],
-    rows: [["one", "10", "9–11", "met"], ["two", "7"]],
+    rows: [["one", "10", "9–11", "met"], ["two", "7", "7–7"], ["three", "8"]],
   };
   assertEquals(
     renderForReadme(table),
-    ["| call |        ns |", "| ---- | --------: |", "| one  | 10 (9–11) |", "| two  |         7 |"]
-      .join("\n"),
+    [
+      "| call  |        ns |",
+      "| ----- | --------: |",
+      "| one   | 10 (9–11) |",
+      "| two   |         7 |",
+      "| three |         8 |",
+    ].join("\n"),
   );
   assertEquals(
     renderForReadme({ ...table, readme: ["call", "budget (aim 0.8)"] }).split("\n")[2],
-    "| one  |              met |",
+    "| one   |              met |",
   );
   assertThrows(
     () => renderForReadme({ ...table, readme: ["calls"] }),
     Error,
     'Table "a" has no column "calls"',
   );
+});
+
+Deno.test("sideBySide() shows what differs in one column in one row, and no column of zeros", () => {
+  const columns = ["call", "way", "a", "b"];
+  const rows = [["x", "fast", "1", "0"], ["y", "fast", "2", "0"], ["y", "safe", "3", "4"]];
+  assertEquals(sideBySide({ columns, rows }, "way", ["call"], ["a", "b"]), {
+    columns: ["call", "fast, a", "safe, a", "safe, b"],
+    rows: [["x", "1", "", ""], ["y", "2", "3", "4"]],
+  });
 });
 
 Deno.test("no two tables of the benchmark have one name", () => {

@@ -79,15 +79,11 @@ async function write(tables: readonly Table[]): Promise<void> {
     args: ["fmt", "--quiet", README.pathname],
   }).output();
   if (!success) throw new Error("Cannot format README.md");
-  const blocks = new Set(blockNames(readme));
-  const [written, left] = [
-    [...rendered.keys()].filter((name) => blocks.has(name)),
-    [
-      ...rendered.keys(),
-    ].filter((name) => !blocks.has(name)),
-  ];
-  console.log(`Written to README.md: ${written.join(", ") || "nothing"}`);
-  if (left.length > 0) console.log(`No block for: ${left.join(", ")}`);
+  const blocks = blockNames(readme);
+  const placed = (wanted: boolean) =>
+    tables.map(({ name }) => name).filter((name) => blocks.includes(name) === wanted);
+  console.log(`Written to README.md: ${placed(true).join(", ") || "nothing"}`);
+  if (placed(false).length > 0) console.log(`No block for: ${placed(false).join(", ")}`);
 }
 
 /** When and on what; nothing that names the machine. */

@@ -13,9 +13,12 @@ export interface Table {
   readonly columns: readonly string[];
   readonly rows: readonly (readonly string[])[];
   readonly notes?: readonly string[];
-  /** The headings the README shows. All but budgets by default. */
-  readonly readme?: readonly string[];
+  /** What the README shows: some columns, or other ones. All but budgets by default. */
+  readonly readme?: readonly string[] | Cells;
 }
+
+/** Rows under headings. */
+export type Cells = Pick<Table, "columns" | "rows">;
 
 const SPREAD = "min–max";
 
@@ -32,7 +35,17 @@ export function render({ title, columns, rows, notes = [] }: Table): string {
 }
 
 /** The same in Markdown and in few columns: a spread goes into the cell it belongs to. */
-export function renderForReadme({ name, columns, rows, readme }: Table): string {
+export function renderForReadme(table: Table): string {
+  const { columns, rows } = forReadme(table);
+  const [header, ...lines] = aligned([columns, ...rows]);
+  const ruler = header!.map(({ length }, column) =>
+    column === 0 ? "-".repeat(length) : `${"-".repeat(length - 1)}:`
+  );
+  return [header!, ruler, ...lines].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
+}
+
+function forReadme({ name, columns, rows, readme }: Table): Cells {
+  if (readme !== undefined && "rows" in readme) return readme;
   const shown = readme ??
     columns.filter((column) => column !== SPREAD && !/^budget\b/.test(column));
   const cellsOf = shown.map((column) => {
@@ -41,15 +54,41 @@ export function renderForReadme({ name, columns, rows, readme }: Table): string 
     const spread = columns[at + 1] === SPREAD ? at + 1 : NaN;
     return (row: readonly string[]) => {
       const [cell = "", range = ""] = [row[at], row[spread]];
-      return range === "" ? cell : `${cell} (${range})`;
+      const [least, most = least] = range.split("–");
+      return least === most ? cell : `${cell} (${range})`;
     };
   });
-  const body = rows.map((row) => cellsOf.map((cell) => cell(row)));
-  const [header, ...lines] = aligned([shown, ...body]);
-  const ruler = header!.map(({ length }, column) =>
-    column === 0 ? "-".repeat(length) : `${"-".repeat(length - 1)}:`
-  );
-  return [header!, ruler, ...lines].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
+  return { columns: shown, rows: rows.map((row) => cellsOf.map((cell) => cell(row))) };
+}
+
+/**
+ * Rows that differ in one column alone, side by side: `values` of each of its cells, those left out
+ * that are 0 everywhere.
+ */
+export function sideBySide(
+  { columns, rows }: Cells,
+  by: string,
+  keys: readonly string[],
+  values: readonly string[],
+): Cells {
+  const cell = (row: readonly string[], column: string) => row[columns.indexOf(column)] ?? "";
+  const idOf = (row: readonly string[]) => keys.map((key) => cell(row, key));
+  const ids = new Map(rows.map((row) => [idOf(row).join("\n"), idOf(row)]));
+  const pairs = [...new Set(rows.map((row) => cell(row, by)))].flatMap((group) =>
+    values.map((value) => ({
+      heading: `${group}, ${value}`,
+      cells: new Map(
+        rows.filter((row) => cell(row, by) === group)
+          .map((row) => [idOf(row).join("\n"), cell(row, value)]),
+      ),
+    }))
+  ).filter(({ cells }) => [...cells.values()].some((shown) => shown !== "0"));
+  return {
+    columns: [...keys, ...pairs.map(({ heading }) => heading)],
+    rows: [...ids].map((
+      [id, shown],
+    ) => [...shown, ...pairs.map(({ cells }) => cells.get(id) ?? "")]),
+  };
 }
 
 function aligned(lines: readonly (readonly string[])[]): string[][] {
@@ -69,9 +108,11 @@ export function nanoseconds(ns: Spread): string[] {
   return [ns.median.toFixed(0), `${ns.min.toFixed(0)}–${ns.max.toFixed(0)}`];
 }
 
-/** A ratio with its spread. */
-export function times(ratio: Spread): string[] {
-  return [ratio.median.toFixed(2), `${ratio.min.toFixed(2)}–${ratio.max.toFixed(2)}`];
+/** A ratio with its spread, to three digits. */
+export function times({ median, min, max }: Spread): string[] {
+  const shown = (value: number) =>
+    value < 99.95 ? value.toFixed(value < 9.995 ? 2 : 1) : integer(value);
+  return [shown(median), `${shown(min)}–${shown(max)}`];
 }
 
 /** A budget, and whether it is kept. */
