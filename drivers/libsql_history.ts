@@ -114,7 +114,7 @@ function refuse(option: string, allowed: string, value: unknown): never {
 
 /** Options of `prune()`. */
 export interface PruneOptions {
-  /** Rows older than this go, by the store's clock. */
+  /** Rows older than this go, in ms by the store's clock. */
   olderThanMs: number;
   /**
    * Only rows of calls go; transitions and operator actions stay.

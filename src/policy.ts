@@ -22,7 +22,7 @@ export type Cooldown = (reopenCount: number) => number;
 /** What to do when the store does not answer. */
 export type OnStoreError = "local" | "allow" | "reject";
 
-/** Which price to pay for what other isolates know: see the README, "Consistency". */
+/** Which price to pay for what other isolates know: see the README, "Shared stores". */
 export type Consistency = "eventual" | "strong";
 
 /** The numbers that strategies go by. */
@@ -113,7 +113,10 @@ export interface CircuitPolicy {
    * @default {50}
    */
   percentageThreshold?: number | undefined;
-  /** From how many ms on a call is slow. A positive integer; `slow_calls` needs it. */
+  /**
+   * From how many ms on a call is slow. A positive integer. Left out: no call is, and `slow_calls` is
+   * refused.
+   */
   slowCallMs?: number | undefined;
   /**
    * After how many ms a call is given up, its signal aborted, and a failure counted. A positive
