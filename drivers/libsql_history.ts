@@ -114,7 +114,7 @@ function refuse(option: string, allowed: string, value: unknown): never {
 
 /** Options of `prune()`. */
 export interface PruneOptions {
-  /** Rows older than this go, in ms by the store's clock. */
+  /** Rows older than this go, in ms by the store's clock. An integer of at least 0. */
   olderThanMs: number;
   /**
    * Only rows of calls go; transitions and operator actions stay.
@@ -123,7 +123,7 @@ export interface PruneOptions {
    */
   keepTransitions?: boolean | undefined;
   /**
-   * How many rows go at most.
+   * How many rows go at most. A positive integer.
    *
    * @default {1000}
    */

@@ -23,7 +23,10 @@ export interface FallbackContext {
   readonly state: CircuitState;
 }
 
-/** Gives a value in place of the call's. Its value is returned to the caller. */
+/**
+ * Gives a value in place of the call's, which is returned to the caller. One that throws leaves it to the
+ * next; what the last one throws reaches the caller.
+ */
 export type Fallback<F> = (context: FallbackContext) => F | PromiseLike<F>;
 
 /** When a fallback runs: on rejection only, or on a failed call too. */
