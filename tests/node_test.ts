@@ -45,6 +45,13 @@ Deno.test("a Node project installs, compiles and runs it", async (t) => {
     assertEquals(await project.tsc("--noEmit", "--skipLibCheck", ...bundler), []);
   });
 
+  await t.step("CommonJS may require it", async () => {
+    const program = 'const { createFuse } = require("@fuse/edge"); console.log(typeof createFuse);';
+    await project.write("main.cjs", program);
+    const { stdout, stderr } = await project.node(["main.cjs"]);
+    assertEquals(stdout.trim(), "function", stderr);
+  });
+
   await t.step("the program runs", async () => {
     await using redis = await startRedis();
     await using face = await startFace({ redis });
@@ -55,7 +62,7 @@ Deno.test("a Node project installs, compiles and runs it", async (t) => {
       UPSTASH_REDIS_REST_TOKEN: face.token,
     });
     assert(ok, stdout + stderr);
-    const parts = ["core", "fetch", "upstash", "libsql", "hono", "testing"];
+    const parts = ["core", "fetch", "upstash", "libsql", "env", "hono", "testing"];
     assertEquals(stdout.trimEnd().split("\n"), parts.map((part) => `${part} works`));
     assert(face.requests > 0);
   });

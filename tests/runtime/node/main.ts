@@ -8,6 +8,7 @@ import type { AddressInfo } from "node:net";
 import { env } from "node:process";
 import { serve } from "@hono/node-server";
 import { createFuse, isCallTimeoutError, isCircuitBreakerOpenError } from "@fuse/edge";
+import { fuseFromEnv } from "@fuse/edge/env";
 import { circuitBreaker, type FuseVariables, health } from "@fuse/edge/hono";
 import { circuitBreakers, isHealthy, libsql } from "@fuse/edge/libsql";
 import { migrate } from "@fuse/edge/migrations";
@@ -91,6 +92,13 @@ const parts: Readonly<Record<string, () => Promise<void>>> = {
     } finally {
       client.close();
     }
+  },
+
+  async env() {
+    await using fuse = fuseFromEnv(env, { storeTimeoutMs });
+    assert.equal(await fuse.make("from-env").call(() => "fine"), "fine");
+    await fuse.flush();
+    assert.equal((await fuse.make("from-env").snapshot()).store, "cache");
   },
 
   async hono() {
