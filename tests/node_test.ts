@@ -56,8 +56,8 @@ Deno.test("a Node project installs, compiles and runs it", async (t) => {
     await using redis = await startRedis();
     await using face = await startFace({ redis });
     const { ok, stdout, stderr } = await project.node(["out/main.js"], {
-      FUSE_DATABASE: `${project.folder}/fuse.db`,
-      FUSE_ENTRY_POINTS: JSON.stringify(Object.keys(exports)),
+      SHOP_DATABASE: `${project.folder}/fuse.db`,
+      SHOP_ENTRY_POINTS: JSON.stringify(Object.keys(exports)),
       UPSTASH_REDIS_REST_URL: face.url,
       UPSTASH_REDIS_REST_TOKEN: face.token,
     });

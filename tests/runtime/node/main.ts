@@ -65,7 +65,7 @@ const parts: Readonly<Record<string, () => Promise<void>>> = {
   },
 
   async libsql() {
-    const client = createClient({ url: `file:${env.FUSE_DATABASE}` });
+    const client = createClient({ url: `file:${env.SHOP_DATABASE}` });
     try {
       // What drizzle-kit reads is in the package as well, and both agree about what is done.
       await drizzleMigrate(drizzle(client), {
@@ -143,7 +143,7 @@ const parts: Readonly<Record<string, () => Promise<void>>> = {
 };
 
 /** All of `exports`: also one that has no part of its own here must load. */
-const entryPoints = JSON.parse(env.FUSE_ENTRY_POINTS ?? "[]") as string[];
+const entryPoints = JSON.parse(env.SHOP_ENTRY_POINTS ?? "[]") as string[];
 
 /** A busy machine must not look like a store that does not answer. */
 const storeTimeoutMs = 30_000;
