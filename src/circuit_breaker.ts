@@ -174,7 +174,8 @@ export interface CircuitBreaker<F = never> extends CircuitIdentity {
    * @returns What `fn` returned, or what a fallback did.
    * @throws What `fn` threw; {@linkcode CircuitBreakerOpenError} if it was rejected;
    * {@linkcode CallTimeoutError} if it took too long; the signal's reason if the caller gave up;
-   * {@linkcode StoreUnavailableError} with `onStoreError: "reject"`.
+   * {@linkcode StoreUnavailableError} with `onStoreError: "reject"`; a RangeError or TypeError that names
+   * the option, for bad ones.
    */
   call<T, G = never>(
     fn: (context: CallContext) => T | PromiseLike<T>,
