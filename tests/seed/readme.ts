@@ -1,0 +1,51 @@
+// What the seed gives as advice has its place in the README.
+import { assert, assertEquals } from "@std/assert";
+import { root } from "../support/gate_project.ts";
+import { GROUPS } from "./rows.ts";
+
+const readme = await Deno.readTextFile(new URL("README.md", root));
+
+/** A section: from its heading to the next of its level or above. */
+export interface Section {
+  readonly title: string;
+  readonly text: string;
+}
+
+/** The sections of a page; what looks like a heading in a block of code is none. */
+export function sectionsOf(page: string): Section[] {
+  const lines = page.split("\n");
+  let fenced = false;
+  const headings = lines.flatMap((line, at) => {
+    if (/^\s*```/.test(line)) fenced = !fenced;
+    const [, marks, title] = fenced ? [] : /^(#+) (.+?)\s*$/.exec(line) ?? [];
+    return marks === undefined ? [] : [{ at, level: marks.length, title: title! }];
+  });
+  return headings.map(({ at, level, title }, i) => {
+    const end = headings.slice(i + 1).find((next) => next.level <= level)?.at;
+    return { title, text: lines.slice(at + 1, end).join("\n") };
+  });
+}
+
+Deno.test("sectionsOf() gives headings with what is below them, and no comments in code", () => {
+  const page = "# A\na\n## B\nb\n```sh\n# no heading\n```\n### C\nc\n## D\n";
+  assertEquals(sectionsOf(page).map(({ title }) => title), ["A", "B", "C", "D"]);
+  assertEquals(sectionsOf(page)[1]?.text, "b\n```sh\n# no heading\n```\n### C\nc");
+  assertEquals(sectionsOf(page)[3]?.text, "");
+});
+
+for (const { rows, title, readme: wanted = [] } of GROUPS) {
+  for (const heading of wanted) {
+    Deno.test(`${rows} the README has "${heading}" (${title})`, () => {
+      const section = sectionsOf(readme).find(({ title }) => title === heading);
+      assert(section !== undefined, `README.md has no section "${heading}"`);
+      assert(section.text.trim().length > 200, `Section "${heading}" says next to nothing`);
+    });
+  }
+}
+
+Deno.test("S83–S86 each of these sections of the README has a block that CI executes", () => {
+  for (const heading of ["Strategies", "Options", "A store of your own", "Testing"]) {
+    const { text } = sectionsOf(readme).find(({ title }) => title === heading)!;
+    assert(/^```ts$/m.test(text), heading);
+  }
+});
