@@ -4,6 +4,7 @@ import { assert, assertEquals } from "@std/assert";
 import "./seed/array.ts";
 import "./seed/cache.ts";
 import "./seed/database.ts";
+import "./seed/env.ts";
 import "./seed/moving.ts";
 import "./seed/queries.ts";
 import "./seed/readme.ts";

@@ -2,7 +2,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { createFuse, memory, type Store } from "@fuse/edge";
 import { circuitBreakers, libsql } from "@fuse/edge/libsql";
-import { migrate } from "@fuse/edge/migrations";
 import { chaos, FakeClock, storeContract } from "@fuse/edge/testing";
 import { drizzle } from "drizzle-orm/libsql";
 import { inMemory } from "../support/databases.ts";
@@ -278,14 +277,4 @@ seed("S86", "testing: a clock that moves by hand, and a store that fails when it
   down = true;
   assertEquals(await fuse.make("another-api").call(callable), "an answer");
   assertEquals(errors, ["shared"]);
-});
-
-seed("S86", "testing: a migrated database in memory is a driver as any other", async () => {
-  await inMemory(async (client) => {
-    assertEquals((await migrate(client)).applied, []);
-    const fuse = createFuse({ stores: { database: libsql({ client }) }, storeTimeoutMs });
-    const breaker = fuse.make("test-service", { consistency: "strong" });
-    await fail(breaker, 5);
-    assert(await breaker.isOpen());
-  });
 });

@@ -25,7 +25,7 @@ export async function applies(path: string): Promise<string | null> {
 
 /** Applies a patch to a copy of the tree. */
 export async function apply(path: string, copy: string): Promise<string | null> {
-  return await git("-C", copy, "apply", path);
+  return await git("-C", copy, "apply", fileURLToPath(new URL(path, root)));
 }
 
 /** What went wrong, if anything did. */
