@@ -43,5 +43,9 @@ Deno.test("every group of rows has a patch that takes its behavior away, and eac
   const stale = await Promise.all(
     patches.map(async (path) => ({ path, problem: await applies(path) })),
   );
-  assertEquals(stale.filter(({ problem }) => problem !== null), [], "Make them anew: CONTRIBUTING.md");
+  assertEquals(
+    stale.filter(({ problem }) => problem !== null),
+    [],
+    "Make them anew: CONTRIBUTING.md",
+  );
 });

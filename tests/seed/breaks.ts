@@ -38,7 +38,9 @@ async function main(args: readonly string[]): Promise<boolean> {
   const wanted = args.length === 0
     ? GROUPS
     : GROUPS.filter(({ rows }) =>
-      args.flatMap(numbersOf).some((row) => numbersOf(rows).includes(row))
+      args.flatMap((rows) => numbersOf(rows.replace("-", "–"))).some((row) =>
+        numbersOf(rows).includes(row)
+      )
     );
   console.log("As they are, the tests pass?");
   const testsOf = new Map<string, string[]>();
@@ -64,8 +66,10 @@ async function main(args: readonly string[]): Promise<boolean> {
       breaks.push(one);
     }
   }));
-  breaks.sort((a, b) => jobs.findIndex(({ path }) => path === a.path) -
-    jobs.findIndex(({ path }) => path === b.path));
+  breaks.sort((a, b) =>
+    jobs.findIndex(({ path }) => path === a.path) -
+    jobs.findIndex(({ path }) => path === b.path)
+  );
   return report(wanted, breaks, [...testsOf.values()].flat());
 }
 
@@ -79,7 +83,9 @@ async function tryBreak(group: Group, path: string, files: readonly string[]): P
     for (const file of files) {
       const { results } = await run(copy, file, group);
       // A patch that keeps the tests from running shows nothing about them.
-      if (results.size === 0) return { group, path, failed, ran, problem: `${file}.ts does not run` };
+      if (results.size === 0) {
+        return { group, path, failed, ran, problem: `${file}.ts does not run` };
+      }
       ran += results.size;
       failed.push(...[...results].filter(([, r]) => r === "failed").map(([name]) => name));
     }

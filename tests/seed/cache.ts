@@ -30,22 +30,26 @@ function isolate(prefix: string, options: { ttlMs?: number; cooldownMs?: number 
   });
 }
 
-seed("S16", "a client of @upstash/redis, one made of url and token, or one a function gives", async () => {
-  const prefix = ownPrefix();
-  const { url, token } = face;
-  const client = new Redis({ url, token, retry: { retries: 0 } });
-  const stores = [
-    upstash({ redis: client, prefix }),
-    upstash({ url, token, prefix }),
-    upstash({ redis: () => client, prefix }),
-  ];
-  const breakers = stores.map((cache) =>
-    createFuse({ stores: { cache }, storeTimeoutMs, defaults: { consistency: "strong" } })
-      .make("external-api")
-  );
-  for (const breaker of breakers) await breaker.call(callable);
-  for (const breaker of breakers) assertEquals((await breaker.getMetrics()).totalSuccesses, 3);
-});
+seed(
+  "S16",
+  "a client of @upstash/redis, one made of url and token, or one a function gives",
+  async () => {
+    const prefix = ownPrefix();
+    const { url, token } = face;
+    const client = new Redis({ url, token, retry: { retries: 0 } });
+    const stores = [
+      upstash({ redis: client, prefix }),
+      upstash({ url, token, prefix }),
+      upstash({ redis: () => client, prefix }),
+    ];
+    const breakers = stores.map((cache) =>
+      createFuse({ stores: { cache }, storeTimeoutMs, defaults: { consistency: "strong" } })
+        .make("external-api")
+    );
+    for (const breaker of breakers) await breaker.call(callable);
+    for (const breaker of breakers) assertEquals((await breaker.getMetrics()).totalSuccesses, 3);
+  },
+);
 
 seed("S21", "the prefix is circuit_breaker unless another is given", async () => {
   for (const [prefix, expected] of [[undefined, "circuit_breaker"], ["cb", "cb"]] as const) {
@@ -210,27 +214,31 @@ seed("S33–S34", "state survives a deployment", async () => {
   assertEquals((await after.make("external-api").getMetrics()).totalFailures, 5);
 });
 
-seed("S33–S34", "a circuit that was flushed is reborn closed, in another life, with an event", async () => {
-  const prefix = ownPrefix();
-  const stores = { cache: cacheAt(faceCritical, { prefix }) };
-  await using fuse = createFuse({ stores, storeTimeoutMs });
-  const reborn: string[] = [];
-  fuse.on("reborn", ({ name }) => reborn.push(name));
-  const breaker = fuse.make("external-api");
-  const epoch = () => redisCritical.command("HGET", `${prefix}:external-api:state`, "epoch");
-  await fail(breaker, 5);
-  await fuse.flush();
-  assertEquals(await breaker.getState(), "OPEN");
-  const first = await epoch();
+seed(
+  "S33–S34",
+  "a circuit that was flushed is reborn closed, in another life, with an event",
+  async () => {
+    const prefix = ownPrefix();
+    const stores = { cache: cacheAt(faceCritical, { prefix }) };
+    await using fuse = createFuse({ stores, storeTimeoutMs });
+    const reborn: string[] = [];
+    fuse.on("reborn", ({ name }) => reborn.push(name));
+    const breaker = fuse.make("external-api");
+    const epoch = () => redisCritical.command("HGET", `${prefix}:external-api:state`, "epoch");
+    await fail(breaker, 5);
+    await fuse.flush();
+    assertEquals(await breaker.getState(), "OPEN");
+    const first = await epoch();
 
-  await redisCritical.command("FLUSHALL");
-  assertEquals(await breaker.getState(), "CLOSED");
-  await succeed(breaker);
-  await fuse.flush();
-  assertNotEquals(await epoch(), first);
-  assertEquals((await breaker.snapshot()).generation, 1);
-  assertEquals(reborn, ["external-api"]);
-});
+    await redisCritical.command("FLUSHALL");
+    assertEquals(await breaker.getState(), "CLOSED");
+    await succeed(breaker);
+    await fuse.flush();
+    assertNotEquals(await epoch(), first);
+    assertEquals((await breaker.snapshot()).generation, 1);
+    assertEquals(reborn, ["external-api"]);
+  },
+);
 
 seed("S33–S34", "every key has a TTL, which nothing shortens", async () => {
   const prefix = ownPrefix();

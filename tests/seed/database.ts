@@ -81,20 +81,24 @@ seed("S35", "a row that cannot be written takes the transition back with it", as
   });
 });
 
-seed("S36", "migrations, reads and writes use the connection that was given, and no other", async () => {
-  await withClients(2, async (application, breakers) => {
-    const { fuse } = fuseOn(application);
-    await assertRejects(() => fuse.make("external-api").forceOpen());
-    await migrate(breakers);
-    const { fuse: own, database } = fuseOn(breakers);
-    await fail(own.store("database").make("external-api"), 5);
-    assertEquals((await eventsOf(database)).map(({ event }) => event), ["opened"]);
-    const { rows } = await application.execute("select name from sqlite_schema");
-    assertEquals(rows.length, 0);
-    const db = drizzle(breakers);
-    assertEquals((await db.select().from(circuitBreakers)).map(({ state }) => state), ["OPEN"]);
-  });
-});
+seed(
+  "S36",
+  "migrations, reads and writes use the connection that was given, and no other",
+  async () => {
+    await withClients(2, async (application, breakers) => {
+      const { fuse } = fuseOn(application);
+      await assertRejects(() => fuse.make("external-api").forceOpen());
+      await migrate(breakers);
+      const { fuse: own, database } = fuseOn(breakers);
+      await fail(own.store("database").make("external-api"), 5);
+      assertEquals((await eventsOf(database)).map(({ event }) => event), ["opened"]);
+      const { rows } = await application.execute("select name from sqlite_schema");
+      assertEquals(rows.length, 0);
+      const db = drizzle(breakers);
+      assertEquals((await db.select().from(circuitBreakers)).map(({ state }) => state), ["OPEN"]);
+    });
+  },
+);
 
 /** Runs drizzle-kit as the tasks do. */
 async function drizzleKit(url: string, ...args: string[]): Promise<string> {
@@ -160,25 +164,29 @@ seed("S37", "drizzle-kit generate finds the schema in migrations/, whole", async
   }
 });
 
-seed("S38–S40", "circuit_breakers and circuit_breaker_events have every column of the seed", async () => {
-  await inMemory(async (client) => {
-    const columnsOf = async (table: string) => {
-      const { rows } = await client.execute(`select name from pragma_table_info('${table}')`);
-      return rows.map(({ name }) => name);
-    };
-    const promised = {
-      circuit_breakers: [
-        ...["id", "name", "state", "failure_count", "success_count", "last_failure_at"],
-        ...["opened_at", "closed_at", "created_at", "updated_at"],
-      ],
-      circuit_breaker_events: ["id", "circuit_breaker_id", "event", "metadata", "created_at"],
-    };
-    for (const [table, names] of Object.entries(promised)) {
-      const columns = await columnsOf(table);
-      assertEquals(names.filter((name) => !columns.includes(name)), [], table);
-    }
-  });
-});
+seed(
+  "S38–S40",
+  "circuit_breakers and circuit_breaker_events have every column of the seed",
+  async () => {
+    await inMemory(async (client) => {
+      const columnsOf = async (table: string) => {
+        const { rows } = await client.execute(`select name from pragma_table_info('${table}')`);
+        return rows.map(({ name }) => name);
+      };
+      const promised = {
+        circuit_breakers: [
+          ...["id", "name", "state", "failure_count", "success_count", "last_failure_at"],
+          ...["opened_at", "closed_at", "created_at", "updated_at"],
+        ],
+        circuit_breaker_events: ["id", "circuit_breaker_id", "event", "metadata", "created_at"],
+      };
+      for (const [table, names] of Object.entries(promised)) {
+        const columns = await columnsOf(table);
+        assertEquals(names.filter((name) => !columns.includes(name)), [], table);
+      }
+    });
+  },
+);
 
 seed("S38–S40", "the columns say what the circuit went through", async () => {
   await inMemory(async (client) => {
@@ -274,39 +282,43 @@ seed("S47–S49", "isHealthy() is CLOSED and fewer than three failures, by the r
   });
 });
 
-seed("S47–S49", "a table of one's own, with columns and relations, stands in for ours", async () => {
-  // Extend the model, and register it
-  const mine = sqliteTable("my_circuit_breakers", {
-    ...circuitBreakerColumns(),
-    team: text("team").notNull().default("nobody"),
-  });
-  const alerts = sqliteTable("alerts", {
-    id: integer("id").primaryKey(),
-    circuitBreakerId: integer("circuit_breaker_id").notNull(),
-    text: text("text").notNull(),
-  });
-  // Add relationships
-  const mineRelations = relations(mine, ({ many }) => ({ alerts: many(alerts) }));
-  const alertsRelations = relations(alerts, ({ one }) => ({
-    circuit: one(mine, { fields: [alerts.circuitBreakerId], references: [mine.id] }),
-  }));
-  await inMemory(async (client) => {
-    await migrate(client, { prefix: "my_" });
-    await client.batch([
-      "alter table my_circuit_breakers add column team text not null default 'nobody'",
-      "create table alerts (id integer primary key, circuit_breaker_id integer, text text)",
-    ], "write");
-    const schema = createSchema({ prefix: "my_", tables: { circuitBreakers: mine } });
-    await using fuse = createFuse({
-      stores: { database: libsql({ client, schema }) },
-      storeTimeoutMs,
+seed(
+  "S47–S49",
+  "a table of one's own, with columns and relations, stands in for ours",
+  async () => {
+    // Extend the model, and register it
+    const mine = sqliteTable("my_circuit_breakers", {
+      ...circuitBreakerColumns(),
+      team: text("team").notNull().default("nobody"),
     });
-    await fail(fuse.make("external-api", { consistency: "strong" }), 5);
-    const db = drizzle(client, { schema: { mine, alerts, mineRelations, alertsRelations } });
-    await db.insert(alerts).values({ circuitBreakerId: 1, text: "called ada" });
-    const row = await db.query.mine.findFirst({ with: { alerts: true } });
-    assertEquals([row?.state, row?.team, isHealthy(row!)], ["OPEN", "nobody", false]);
-    assertEquals(row?.alerts.map(({ text }) => text), ["called ada"]);
-    assertEquals(schema.circuitBreakers, mine);
-  });
-});
+    const alerts = sqliteTable("alerts", {
+      id: integer("id").primaryKey(),
+      circuitBreakerId: integer("circuit_breaker_id").notNull(),
+      text: text("text").notNull(),
+    });
+    // Add relationships
+    const mineRelations = relations(mine, ({ many }) => ({ alerts: many(alerts) }));
+    const alertsRelations = relations(alerts, ({ one }) => ({
+      circuit: one(mine, { fields: [alerts.circuitBreakerId], references: [mine.id] }),
+    }));
+    await inMemory(async (client) => {
+      await migrate(client, { prefix: "my_" });
+      await client.batch([
+        "alter table my_circuit_breakers add column team text not null default 'nobody'",
+        "create table alerts (id integer primary key, circuit_breaker_id integer, text text)",
+      ], "write");
+      const schema = createSchema({ prefix: "my_", tables: { circuitBreakers: mine } });
+      await using fuse = createFuse({
+        stores: { database: libsql({ client, schema }) },
+        storeTimeoutMs,
+      });
+      await fail(fuse.make("external-api", { consistency: "strong" }), 5);
+      const db = drizzle(client, { schema: { mine, alerts, mineRelations, alertsRelations } });
+      await db.insert(alerts).values({ circuitBreakerId: 1, text: "called ada" });
+      const row = await db.query.mine.findFirst({ with: { alerts: true } });
+      assertEquals([row?.state, row?.team, isHealthy(row!)], ["OPEN", "nobody", false]);
+      assertEquals(row?.alerts.map(({ text }) => text), ["called ada"]);
+      assertEquals(schema.circuitBreakers, mine);
+    });
+  },
+);

@@ -76,48 +76,63 @@ seed("S9–S10", "array where many isolates run is warned of, once", () => {
   assertEquals(warnings(() => void fuseFromEnv({ FUSE_STORE: "array" })), []);
 });
 
-seed("S17, S19", "FUSE_STORE names the driver; unset, it is the best that is configured", async () => {
-  for (const store of ["array", "cache", "database"]) {
-    assertEquals((await tripped({ ...ALL, FUSE_STORE: store })).store, store);
-  }
-  assertEquals((await tripped(ALL)).store, "cache");
-  assertEquals((await tripped(TURSO)).store, "database");
-  assertEquals((await tripped({})).store, "array");
-  assertThrows(() => fuseFromEnv({ FUSE_STORE: "redis" }), RangeError, '"FUSE_STORE" must be');
-});
+seed(
+  "S17, S19",
+  "FUSE_STORE names the driver; unset, it is the best that is configured",
+  async () => {
+    for (const store of ["array", "cache", "database"]) {
+      assertEquals((await tripped({ ...ALL, FUSE_STORE: store })).store, store);
+    }
+    assertEquals((await tripped(ALL)).store, "cache");
+    assertEquals((await tripped(TURSO)).store, "database");
+    assertEquals((await tripped({})).store, "array");
+    assertThrows(() => fuseFromEnv({ FUSE_STORE: "redis" }), RangeError, '"FUSE_STORE" must be');
+  },
+);
 
-seed("S18, S20, S21", "FUSE_CACHE_STORE names a Redis, FUSE_CACHE_PREFIX what its keys begin with", async () => {
-  const cases = [
-    { env: {}, on: redis, prefix: "circuit_breaker" },
-    { env: dotenv("FUSE_CACHE_STORE=redis\nFUSE_CACHE_PREFIX=cb"), on: redis, prefix: "cb" },
-    {
-      env: dotenv("FUSE_CACHE_STORE=redis-critical\nFUSE_CACHE_PREFIX=critical_cb"),
-      on: redisCritical,
-      prefix: "critical_cb",
-    },
-  ];
-  for (const { env, on, prefix } of cases) {
-    const name = ownPrefix();
-    assertEquals(await isolate({ ...ALL, FUSE_STORE: "cache", ...env }).make(name).call(callable), "an answer");
-    const found = await Promise.all(
-      [redis, redisCritical].map((server) => server.command("KEYS", `*${name}:state`)),
-    );
-    const expected = [redis, redisCritical].map((server) =>
-      server === on ? [`${prefix}:${name}:state`] : []
-    );
-    assertEquals(found, expected, prefix);
-  }
-});
+seed(
+  "S18, S20, S21",
+  "FUSE_CACHE_STORE names a Redis, FUSE_CACHE_PREFIX what its keys begin with",
+  async () => {
+    const cases = [
+      { env: {}, on: redis, prefix: "circuit_breaker" },
+      { env: dotenv("FUSE_CACHE_STORE=redis\nFUSE_CACHE_PREFIX=cb"), on: redis, prefix: "cb" },
+      {
+        env: dotenv("FUSE_CACHE_STORE=redis-critical\nFUSE_CACHE_PREFIX=critical_cb"),
+        on: redisCritical,
+        prefix: "critical_cb",
+      },
+    ];
+    for (const { env, on, prefix } of cases) {
+      const name = ownPrefix();
+      assertEquals(
+        await isolate({ ...ALL, FUSE_STORE: "cache", ...env }).make(name).call(callable),
+        "an answer",
+      );
+      const found = await Promise.all(
+        [redis, redisCritical].map((server) => server.command("KEYS", `*${name}:state`)),
+      );
+      const expected = [redis, redisCritical].map((server) =>
+        server === on ? [`${prefix}:${name}:state`] : []
+      );
+      assertEquals(found, expected, prefix);
+    }
+  },
+);
 
-seed("S36, S46", "CB_DB_URL is a database of its own for circuits, and wins over the application's", async () => {
-  // Nobody listens there.
-  const application = { TURSO_DATABASE_URL: "http://127.0.0.1:1", TURSO_AUTH_TOKEN: "token" };
-  const own = { CB_DB_URL: server.url, CB_DB_AUTH_TOKEN: "own" };
-  const env = { ...application, ...own, FUSE_STORE: "database" };
-  assertEquals(await tripped(env), { store: "database", shared: true });
-  const misled = isolate({ ...application, FUSE_STORE: "database" }).make("external-api");
-  assertEquals((await misled.tryCall(callable)).ok, false);
-});
+seed(
+  "S36, S46",
+  "CB_DB_URL is a database of its own for circuits, and wins over the application's",
+  async () => {
+    // Nobody listens there.
+    const application = { TURSO_DATABASE_URL: "http://127.0.0.1:1", TURSO_AUTH_TOKEN: "token" };
+    const own = { CB_DB_URL: server.url, CB_DB_AUTH_TOKEN: "own" };
+    const env = { ...application, ...own, FUSE_STORE: "database" };
+    assertEquals(await tripped(env), { store: "database", shared: true });
+    const misled = isolate({ ...application, FUSE_STORE: "database" }).make("external-api");
+    assertEquals((await misled.tryCall(callable)).ok, false);
+  },
+);
 
 seed("S36, S46", "the seed's own variables are met with the names of ours", () => {
   for (const name of ["CB_DB_HOST", "CB_DB_DATABASE"]) {
@@ -149,16 +164,20 @@ for (const [environment, { env, ...expected }] of Object.entries(BLOCKS)) {
   });
 }
 
-seed("S57–S62", "the decision tree: a trail is in database, shared state in cache, neither in array", async () => {
-  const leaves = [
-    { store: "database", trail: true, shared: true },
-    { store: "cache", trail: false, shared: true },
-    { store: "array", trail: false, shared: false },
-  ];
-  for (const { store, trail, shared } of leaves) {
-    const env = { ...ALL, FUSE_STORE: store };
-    assertEquals(await tripped(env), { store, shared });
-    const read = Array.fromAsync(isolate(env).make(ownPrefix()).history());
-    assertEquals(await read.then(() => true, () => false), trail, store);
-  }
-});
+seed(
+  "S57–S62",
+  "the decision tree: a trail is in database, shared state in cache, neither in array",
+  async () => {
+    const leaves = [
+      { store: "database", trail: true, shared: true },
+      { store: "cache", trail: false, shared: true },
+      { store: "array", trail: false, shared: false },
+    ];
+    for (const { store, trail, shared } of leaves) {
+      const env = { ...ALL, FUSE_STORE: store };
+      assertEquals(await tripped(env), { store, shared });
+      const read = Array.fromAsync(isolate(env).make(ownPrefix()).history());
+      assertEquals(await read.then(() => true, () => false), trail, store);
+    }
+  },
+);

@@ -17,7 +17,10 @@ const COOLDOWN_MS = 60_000;
 
 /** The three drivers, each empty, and a Fuse on all of them. */
 async function withAll(
-  body: (on: (standard: string) => ReturnType<typeof createFuse>, clock: FakeClock) => Promise<void>,
+  body: (
+    on: (standard: string) => ReturnType<typeof createFuse>,
+    clock: FakeClock,
+  ) => Promise<void>,
 ): Promise<void> {
   await inMemory(async (client) => {
     const clock = new FakeClock();
@@ -214,17 +217,21 @@ function renamed(inner: Store, parts: Partial<Store> = {}): Store {
   };
 }
 
-seed("S85", "drivers of one's own: storeContract passes one that is right, and works with it", async () => {
-  const cases = storeContract(({ clock }) => renamed(memory({ clock })));
-  assert(cases.length > 50, `${cases.length} cases`);
-  for (const { run } of cases) await run();
-  await using fuse = createFuse({
-    stores: { mine: renamed(memory()) },
-    defaults: { consistency: "strong" },
-  });
-  await fail(fuse.make("external-api"), 5);
-  assertEquals(await fuse.make("external-api").getState(), "OPEN");
-});
+seed(
+  "S85",
+  "drivers of one's own: storeContract passes one that is right, and works with it",
+  async () => {
+    const cases = storeContract(({ clock }) => renamed(memory({ clock })));
+    assert(cases.length > 50, `${cases.length} cases`);
+    for (const { run } of cases) await run();
+    await using fuse = createFuse({
+      stores: { mine: renamed(memory()) },
+      defaults: { consistency: "strong" },
+    });
+    await fail(fuse.make("external-api"), 5);
+    assertEquals(await fuse.make("external-api").getState(), "OPEN");
+  },
+);
 
 seed("S85", "drivers of one's own: storeContract finds one that is wrong", async () => {
   const wrongs: Partial<Record<keyof Store, (inner: Store) => Partial<Store>>> = {
@@ -258,23 +265,27 @@ seed("S85", "drivers of one's own: storeContract finds one that is wrong", async
   }
 });
 
-seed("S86", "testing: a clock that moves by hand, and a store that fails when it is told to", async () => {
-  const clock = new FakeClock();
-  let down = false;
-  const fuse = createFuse({
-    stores: { shared: chaos(memory({ clock: clock.now }), { down: () => down }) },
-    clock: clock.now,
-    defaults: { consistency: "strong", cooldownMs: COOLDOWN_MS },
-  });
-  const errors: string[] = [];
-  fuse.on("store_error", ({ store }) => errors.push(store));
-  const breaker = fuse.make("external-api");
-  await fail(breaker, 5);
-  clock.advance(COOLDOWN_MS - 1);
-  assertEquals(await breaker.getState(), "OPEN");
-  clock.advance(1);
-  assertEquals(await breaker.getState(), "HALF_OPEN");
-  down = true;
-  assertEquals(await fuse.make("another-api").call(callable), "an answer");
-  assertEquals(errors, ["shared"]);
-});
+seed(
+  "S86",
+  "testing: a clock that moves by hand, and a store that fails when it is told to",
+  async () => {
+    const clock = new FakeClock();
+    let down = false;
+    const fuse = createFuse({
+      stores: { shared: chaos(memory({ clock: clock.now }), { down: () => down }) },
+      clock: clock.now,
+      defaults: { consistency: "strong", cooldownMs: COOLDOWN_MS },
+    });
+    const errors: string[] = [];
+    fuse.on("store_error", ({ store }) => errors.push(store));
+    const breaker = fuse.make("external-api");
+    await fail(breaker, 5);
+    clock.advance(COOLDOWN_MS - 1);
+    assertEquals(await breaker.getState(), "OPEN");
+    clock.advance(1);
+    assertEquals(await breaker.getState(), "HALF_OPEN");
+    down = true;
+    assertEquals(await fuse.make("another-api").call(callable), "an answer");
+    assertEquals(errors, ["shared"]);
+  },
+);

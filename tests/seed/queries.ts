@@ -129,29 +129,33 @@ seed("S53–S54", "transitions counted today", async () => {
   });
 });
 
-seed("S55–S56", "what a database holds is there after a restart, and needs its migrations", async () => {
-  const { url } = file;
-  const client = createClient({ url });
-  const before = createFuse({ stores: { database: libsql({ client }) }, storeTimeoutMs });
-  await fail(before.make("external-api"), 5);
-  await before[Symbol.asyncDispose]();
-  client.close();
+seed(
+  "S55–S56",
+  "what a database holds is there after a restart, and needs its migrations",
+  async () => {
+    const { url } = file;
+    const client = createClient({ url });
+    const before = createFuse({ stores: { database: libsql({ client }) }, storeTimeoutMs });
+    await fail(before.make("external-api"), 5);
+    await before[Symbol.asyncDispose]();
+    client.close();
 
-  const again = createClient({ url });
-  await using after = createFuse({ stores: { database: libsql({ client: again }) } });
-  assertEquals(await after.make("external-api").getState(), "OPEN");
-  assertEquals((await Array.fromAsync(after.history())).length, 1);
-  again.close();
+    const again = createClient({ url });
+    await using after = createFuse({ stores: { database: libsql({ client: again }) } });
+    assertEquals(await after.make("external-api").getState(), "OPEN");
+    assertEquals((await Array.fromAsync(after.history())).length, 1);
+    again.close();
 
-  await withClients(1, async (empty) => {
-    const store = libsql({ client: empty });
-    const request = { at: 0, shape: { windowMs: 1_000, windowSize: 0 } };
-    const read = async () => await store.read("external-api", request);
-    await assertRejects(read, Error, "run `deno task db:migrate`");
-    await migrate(empty);
-    assertEquals((await read()).state, "CLOSED");
-  });
-});
+    await withClients(1, async (empty) => {
+      const store = libsql({ client: empty });
+      const request = { at: 0, shape: { windowMs: 1_000, windowSize: 0 } };
+      const read = async () => await store.read("external-api", request);
+      await assertRejects(read, Error, "run `deno task db:migrate`");
+      await migrate(empty);
+      assertEquals((await read()).state, "CLOSED");
+    });
+  },
+);
 
 seed("S73", "the indexes of the schema are in the database", async () => {
   await inMemory(async (client) => {

@@ -50,7 +50,9 @@ seed("S63", "the seed's three services, each on its driver, by hand and by name"
     }
     const { rows } = await client.execute("select name from circuit_breakers");
     assertEquals(rows.map(({ name }) => name), ["payment-processing"]);
-    assertEquals(await redis.command("KEYS", `${prefix}:*:state`), [`${prefix}:user-service:state`]);
+    assertEquals(await redis.command("KEYS", `${prefix}:*:state`), [
+      `${prefix}:user-service:state`,
+    ]);
     // By hand wins over by name.
     assertEquals(fuse.store("array").make("payment-processing").store, "array");
   });
