@@ -38,7 +38,7 @@ for (const { rows, title, readme: wanted = [] } of GROUPS) {
     Deno.test(`${rows} the README has "${heading}" (${title})`, () => {
       const section = sectionsOf(readme).find(({ title }) => title === heading);
       assert(section !== undefined, `README.md has no section "${heading}"`);
-      assert(section.text.trim().length > 200, `Section "${heading}" says next to nothing`);
+      assert(section!.text.trim().length > 200, `Section "${heading}" says next to nothing`);
     });
   }
 }
