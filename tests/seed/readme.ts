@@ -43,6 +43,26 @@ for (const { rows, title, readme: wanted = [] } of GROUPS) {
   }
 }
 
+/** What the seed shows as code, as the README's blocks have it: CI executes them. */
+const EXAMPLES: Record<string, RegExp> = {
+  "S13": /\.store\("array"\)\.make\("test-service"\)[^`]+assert\(await breaker\.isOpen\(\)\)/,
+  "S50": /eq\(circuitBreakers\.state, "OPEN"\)/,
+  "S51": /gt\(circuitBreakers\.failureCount, 10\)/,
+  "S52": /gte\(circuitBreakers\.openedAt, /,
+  "S53": /desc\(circuitBreakerEvents\.createdAt\)[^`]+\.limit\(50\)/,
+  "S54": /eq\(circuitBreakerEvents\.event, "opened"\)/,
+  "S63": /"payment-\*": \{ store: "database"/,
+  "S77": /Deno\.cron\([^`]+scheduled/,
+  "S80": /\.importState\(/,
+  "S81": /\.resetAll\(/,
+};
+for (const [rows, example] of Object.entries(EXAMPLES)) {
+  Deno.test(`${rows} the README shows it in a block that CI executes`, () => {
+    const blocks = [...readme.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code]) => code!);
+    assert(blocks.some((code) => example.test(code)), String(example));
+  });
+}
+
 Deno.test("S83–S86 each of these sections of the README has a block that CI executes", () => {
   for (const heading of ["Strategies", "Options", "A store of your own", "Testing"]) {
     const { text } = sectionsOf(readme).find(({ title }) => title === heading)!;
