@@ -1,5 +1,8 @@
 // What the seed gives as advice has its place in the README.
 import { assert, assertEquals } from "@std/assert";
+import { memory } from "@fuse/edge";
+import { libsql } from "@fuse/edge/libsql";
+import { upstash } from "@fuse/edge/upstash";
 import { root } from "../support/gate_project.ts";
 import { GROUPS } from "./rows.ts";
 
@@ -62,6 +65,34 @@ for (const [rows, example] of Object.entries(EXAMPLES)) {
     assert(blocks.some((code) => example.test(code)), String(example));
   });
 }
+
+/** What stands in an example that has a file, or a folder, of its own; tests/examples_test.ts runs it. */
+const FILES: readonly [rows: string, path: string, what: RegExp][] = [
+  ["S63", "examples/hybrid.ts", /store: "database"/],
+  ["S77", "examples/deno-deploy.ts", /\.prune\(\{ olderThanMs[^]+Deno\.cron\(/],
+  ["S85", "examples/custom-driver/contract.ts", /storeContract\(/],
+];
+for (const [rows, path, what] of FILES) {
+  Deno.test(`${rows} ${path} shows it`, async () => {
+    assert(what.test(await Deno.readTextFile(new URL(path, root))), String(what));
+  });
+}
+
+Deno.test("S2 the README's table of the stores says what their traits say", () => {
+  const { text } = sectionsOf(readme).find(({ title }) => title === "Choosing a store")!;
+  const rows = text.split("\n").map((line) => line.split("|").map((cell) => cell.trim()));
+  const column = (name: string) => rows[rows.findIndex((row) => row[1] === "Store")]!.indexOf(name);
+  const stores = {
+    "`memory()`": memory(),
+    "`upstash()`": upstash({ url: "https://example.com", token: "token" }),
+    "`libsql()`": libsql({ url: "https://example.com" }),
+  };
+  for (const [name, { traits }] of Object.entries(stores)) {
+    const row = rows.find((row) => row[1] === name)!;
+    const said = ["Persistent", "Shared", "Trail"].map((title) => row[column(title)] !== "no");
+    assertEquals(said, [traits.persistent, traits.shared, traits.audited], name);
+  }
+});
 
 Deno.test("S83–S86 each of these sections of the README has a block that CI executes", () => {
   for (const heading of ["Strategies", "Options", "A store of your own", "Testing"]) {
