@@ -146,6 +146,7 @@ seed("S75", "a client per unit of work, where a function gives it", async () => 
     };
     await using fuse = createFuse({
       stores,
+      clock: new FakeClock().now,
       defaults: { consistency: "strong" },
       storeTimeoutMs,
     });
