@@ -157,7 +157,8 @@ export interface Fuse extends AsyncDisposable {
   resetAll(options?: Actor): Promise<number>;
   /**
    * Sends what is pending, waits for what is under way, and has stores deliver what they keep for
-   * another, such as rows of a trail. Call it before the process ends.
+   * another, such as rows of a trail. Call it before the process ends, and once calls have: for
+   * those that go on meanwhile it does not wait.
    */
   flush(): Promise<void>;
   /**

@@ -52,6 +52,24 @@ Deno.test("Background.settled() waits for work that began while it waited", asyn
   await done;
 });
 
+Deno.test("Background.settled() comes to an end while work goes on and on", async () => {
+  const background = new Background(undefined);
+  let going = true;
+  // Each begins the next before it ends, as under traffic: something is always under way.
+  const work = async () => {
+    await turn();
+    if (going) background.background(work());
+    await turn();
+  };
+  background.background(work());
+  await background.settled();
+  assert(going);
+  going = false;
+  await background.settled();
+  await turn();
+  await background.settled();
+});
+
 Deno.test("Background.settled() is there at once when nothing is under way", async () => {
   await new Background(undefined).settled();
 });
