@@ -65,6 +65,7 @@ Deno.test("Background.settled() comes to an end while work goes on and on", asyn
   await background.settled();
   assert(left > 0);
   while (left >= 0) await turn();
+  await background.settled();
 });
 
 Deno.test("Background.settled() is there at once when nothing is under way", async () => {
