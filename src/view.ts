@@ -365,15 +365,15 @@ export class View extends Circuit {
 
   /** Sends all that is not under way, in this very turn. */
   async #sendAll(now: number): Promise<void> {
-    const parcels = this.#outbox.take(now, this.#guard.timeoutMs).filter((parcel) => {
-      const { sentAt } = parcel;
-      const keeps = sentAt === null || now - sentAt <= GIVE_UP_MS;
-      if (!keeps) this.#giveUp(parcel);
-      return keeps;
-    });
-    await Promise.all(
-      together(this.store, () => parcels.map((parcel) => this.#send(parcel, null, null))),
+    const keeps = ({ sentAt }: Parcel) => sentAt === null || now - sentAt <= GIVE_UP_MS;
+    const parcels = this.#outbox.take(now, this.#guard.timeoutMs);
+    const sends = together(
+      this.store,
+      () => parcels.filter(keeps).map((parcel) => this.#send(parcel, null, null)),
     );
+    // Only now: while nothing is under way, the last one given up would end this view's flushes.
+    for (const parcel of parcels) if (!keeps(parcel)) this.#giveUp(parcel);
+    await Promise.all(sends);
   }
 
   /** Sends one parcel; the same id every time, so that a lost answer does not make it count twice. Never rejects. */
