@@ -34,7 +34,8 @@ function run(driver: string, callsAPhase: number, more: Partial<SoakOptions> = {
     callers: 6,
     // A busy machine is no store that is away, and nothing hangs here.
     storeTimeoutMs: 30_000,
-    hangs: false,
+    slow: false,
+    attempts: 60,
     phases: PHASES,
     going: (phase, calls) => calls < callsAPhase * (phase + 1),
     ...more,
@@ -47,7 +48,13 @@ function sum(result: SoakResult, of: "storeErrors" | "trips" | "unconfirmed" | "
 
 for (const driver of Object.keys(GROUNDS)) {
   Deno.test(`soak() of ${driver} finds nothing lost and nothing doubled`, async () => {
-    const result = await run(driver, 250);
+    const result = await run(driver, 150);
+    console.log(
+      result.phases.map((p) =>
+        [p.weather, p.calls, Math.round(p.ms), p.trips, p.storeErrors, p.unconfirmed].join(" ")
+      ).join("\n"),
+      result.evictions,
+    );
     assertEquals(result.balance.differences, []);
     assertEquals(result.problems, []);
     // It was no idle run.
@@ -61,6 +68,7 @@ for (const [how, which] of [["drops", "lost"], ["doubles", "doubled"]] as const)
   Deno.test(`soak() notices a store that ${how} one tally`, async () => {
     const { balance } = await run("upstash", 100, {
       phases: ["calm"],
+      attempts: 3,
       spoil: (store) => wrong(store, how),
     });
     assert(balance[which] > 0);

@@ -5,8 +5,10 @@
  */
 import { type Client, createClient } from "@libsql/client";
 import { createClient as createWebClient } from "@libsql/client/web";
+import type { Store } from "@fuse/edge";
 import { libsql, tiered } from "@fuse/edge/libsql";
 import { migrate } from "@fuse/edge/migrations";
+import type { ListPage } from "../../src/store.ts";
 import { Sqld } from "../support/sqld.ts";
 import { eventsOf } from "../support/trails.ts";
 import { type HttpWay, wayTo } from "../support/ways.ts";
@@ -19,13 +21,13 @@ interface Base extends AsyncDisposable {
   connect(): Client;
   /** Past it. */
   readonly direct: Client;
-  /** Ends it as a power cut would, and answers how to bring it back. */
-  cut(): Promise<() => Promise<void>>;
-  /** Begins trouble of its own kind. */
-  trouble(random: () => number): () => Promise<void>;
+  /** Makes it unusable, and answers how to bring it back. Left out: requests are to be refused. */
+  cut?(): Promise<() => Promise<void>>;
+  /** Begins trouble of its own kind, and answers how to end it. */
+  trouble(): () => Promise<void>;
 }
 
-async function fileBase(): Promise<Base> {
+async function fileBase({ slow }: GroundOptions): Promise<Base> {
   const folder = await Deno.makeTempDir({ prefix: "fuse-soak-" });
   const clients: Client[] = [];
   const connect = () => {
@@ -48,9 +50,9 @@ async function fileBase(): Promise<Base> {
     connect,
     direct,
     // Somebody else has the lock, all the time.
-    cut: hold,
+    ...slow && { cut: hold },
     trouble: () => {
-      let going = true;
+      let going = slow;
       const running = (async () => {
         while (going) {
           await pause(100);
@@ -72,7 +74,7 @@ async function fileBase(): Promise<Base> {
   };
 }
 
-async function serverBase(): Promise<Base> {
+async function serverBase({ random }: GroundOptions): Promise<Base> {
   const server = await Sqld.start();
   const way: HttpWay = await wayTo(server.url);
   return {
@@ -82,7 +84,7 @@ async function serverBase(): Promise<Base> {
       await server.kill();
       return () => server.restart();
     },
-    trouble: (random) => {
+    trouble() {
       way.fault = () => {
         const at = random();
         return at < 0.02 ? "refuse" : at < 0.04 ? "lose" : undefined;
@@ -100,20 +102,21 @@ async function serverBase(): Promise<Base> {
 }
 
 /** How a request fares in bad weather. */
-function drawn(random: () => number, hangs: boolean): Passage {
+function drawn(random: () => number, slow: boolean): Passage {
   const at = random();
   if (at < 0.01) return "is refused";
   if (at < 0.03) return "loses the answer";
   if (at < 0.1) return "arrives twice";
-  return hangs && at > 0.999 ? "hangs" : "arrives";
+  return slow && at > 0.999 ? "hangs" : "arrives";
 }
 
 /** libSQL, a row for each call. */
 export async function libsqlGround(
   kind: "file" | "sqld",
-  { clock, random, hangs }: GroundOptions,
+  options: GroundOptions,
 ): Promise<Ground> {
-  const base = await (kind === "file" ? fileBase() : serverBase());
+  const { clock, random, slow } = options;
+  const base = await (kind === "file" ? fileBase(options) : serverBase(options));
   await migrate(base.direct);
   const timed = { ...clock && { clock } };
   let passage = (): Passage => "arrives";
@@ -122,9 +125,9 @@ export async function libsqlGround(
       libsql({ client: failing(base.connect(), () => passage()), audit: "calls", ...timed }),
     observer: libsql({ client: base.direct, ...timed }),
     async weather(kind) {
-      if (kind === "dead") return await base.cut();
-      passage = () => drawn(random, hangs);
-      const end = base.trouble(random);
+      if (kind === "dead" && base.cut) return await base.cut();
+      passage = kind === "dead" ? () => "is refused" : () => drawn(random, slow);
+      const end = kind === "dead" ? async () => {} : base.trouble();
       return async () => {
         passage = () => "arrives";
         await end();
@@ -149,10 +152,10 @@ export async function libsqlGround(
 
 /** Redis decides, a file keeps the trail. */
 export async function tieredGround(options: GroundOptions): Promise<Ground> {
-  const { clock, random, hangs } = options;
+  const { clock, random, slow } = options;
   const timed = { ...clock && { clock } };
   const redis = await redisGround(options);
-  const base = await fileBase();
+  const base = await fileBase(options);
   await migrate(base.direct);
   let passage = (): Passage => "arrives";
   const isolate = () => {
@@ -165,47 +168,62 @@ export async function tieredGround(options: GroundOptions): Promise<Ground> {
     observer,
     async weather(kind) {
       const ends = [await redis.weather(kind)];
-      if (kind === "dead") ends.push(await base.cut());
-      else ends.push(base.trouble(random));
-      if (kind === "wire") passage = () => drawn(random, hangs);
+      if (kind === "dead" && base.cut) ends.push(await base.cut());
+      else passage = kind === "dead" ? () => "is refused" : () => drawn(random, slow);
+      if (kind === "wire") ends.push(base.trouble());
       return async () => {
         passage = () => "arrives";
         for (const end of ends) await end();
       };
     },
     size: async () => ({ bytes: await redis.used(), of: "Redis" }),
-    async check() {
-      const problems = await chainOf(base.direct);
-      const keys = new Map<string, number>();
-      for (let cursor: string | null = null;;) {
-        const shape = () => ({ windowMs: 1_000, windowSize: 0 });
-        const page = await observer.list({ cursor, limit: 100, at: Date.now(), shape });
-        for (const { key, snapshot } of page.records) keys.set(key, snapshot.generation);
-        if ((cursor = page.cursor) === null) break;
+    async check(now, wait) {
+      // A row that nobody was told of waits in Redis until somebody comes by its circuit.
+      for (let left = 20;; left--) {
+        const differing = await differingTrails(observer, base.direct, now());
+        if (differing.size === 0 || left === 0) {
+          return [...differing.values(), ...await chainOf(base.direct)];
+        }
+        await wait();
+        for (const key of differing.keys()) await observer.read(key, { at: now(), shape: SHAPE });
+        await observer.flush?.({ at: now() });
       }
-      const told = new Map<string, { rows: number; missed: number; seen: Set<number> }>();
-      for (const { key, metadata } of await eventsOf(libsql({ client: base.direct }))) {
-        const of = told.get(key) ?? { rows: 0, missed: 0, seen: new Set() };
-        told.set(key, of);
-        of.rows++;
-        of.missed += Number(metadata?.["missed"] ?? 0);
-        of.seen.add(Number(metadata?.["generation"]));
-      }
-      for (const [key, generation] of keys) {
-        const { rows, missed, seen } = told.get(key) ?? { rows: 0, missed: 0, seen: new Set() };
-        if (rows === seen.size && rows + missed === generation - 1) continue;
-        problems.push(
-          `${key} is in generation ${generation}, its trail has ${rows} rows of ${seen.size} ` +
-            `changes and says that ${missed} are missing`,
-        );
-      }
-      return problems;
     },
     async [Symbol.asyncDispose]() {
       await redis[Symbol.asyncDispose]();
       await base[Symbol.asyncDispose]();
     },
   };
+}
+
+const SHAPE = { windowMs: 1_000, windowSize: 0 };
+
+/** Circuits whose trail is not one row for each generation after the first, and what it is. */
+async function differingTrails(state: Store, client: Client, at: number) {
+  const told = new Map<string, { rows: number; missed: number; seen: Set<number> }>();
+  for (const { key, metadata } of await eventsOf(libsql({ client }))) {
+    const of = told.get(key) ?? { rows: 0, missed: 0, seen: new Set() };
+    told.set(key, of);
+    of.rows++;
+    of.missed += Number(metadata?.["missed"] ?? 0);
+    of.seen.add(Number(metadata?.["generation"]));
+  }
+  const differing = new Map<string, string>();
+  let cursor: string | null = null;
+  do {
+    const page: ListPage = await state.list({ cursor, limit: 100, at, shape: () => SHAPE });
+    for (const { key, snapshot: { generation } } of page.records) {
+      const { rows, missed, seen } = told.get(key) ?? { rows: 0, missed: 0, seen: new Set() };
+      if (rows === seen.size && rows + missed === generation - 1) continue;
+      differing.set(
+        key,
+        `${key} is in generation ${generation}, its trail has ${rows} rows of ${seen.size} ` +
+          `changes and says that ${missed} are missing`,
+      );
+    }
+    cursor = page.cursor;
+  } while (cursor !== null);
+  return differing;
 }
 
 async function sizeOf(client: Client): Promise<number> {

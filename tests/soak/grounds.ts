@@ -20,8 +20,8 @@ export interface GroundOptions {
   readonly clock: Clock | undefined;
   /** 0 to 1. */
   readonly random: () => number;
-  /** Whether requests may stay without an answer, which costs the deadline in real time. */
-  readonly hangs: boolean;
+  /** Whether things go wrong that take real time, too: requests without an answer, locks. */
+  readonly slow: boolean;
   /** Hears of circuits that a full store let go. */
   readonly evicted: (key: string) => void;
 }
@@ -37,7 +37,7 @@ export interface Ground extends AsyncDisposable {
   /** What the store itself takes, in bytes, and where; `null`: it is in this process. */
   size(): Promise<{ readonly bytes: number; readonly of: string } | null>;
   /** What is wrong in the store beside its totals, in words. */
-  check(): Promise<string[]>;
+  check(now: Clock, wait: () => Promise<unknown>): Promise<string[]>;
 }
 
 /** By the names that `--driver` takes; a shorter one means all that begin with it. */
@@ -53,13 +53,13 @@ export const GROUNDS: Readonly<Record<string, (options: GroundOptions) => Promis
 const MAX_CIRCUITS = 250;
 
 /** The first isolate has the store in its process; to the others it is remote. */
-async function memoryGround({ clock, random, evicted, hangs }: GroundOptions): Promise<Ground> {
+async function memoryGround({ clock, random, evicted, slow }: GroundOptions): Promise<Ground> {
   const store = telling(memory({ maxCircuits: MAX_CIRCUITS, ...clock && { clock } }), evicted);
   let kind: Weather = "calm";
   const seed = () => Math.floor(random() * 2 ** 31);
   const remote = () => {
     const calm = chaos(store, {});
-    const wire = chaos(store, { ...roughly(random, hangs), seed: seed() });
+    const wire = chaos(store, { ...roughly(random, slow), seed: seed() });
     const dead = chaos(store, { down: () => true });
     return switching(() => kind === "wire" ? wire : kind === "dead" ? dead : calm);
   };
@@ -80,14 +80,14 @@ async function memoryGround({ clock, random, evicted, hangs }: GroundOptions): P
 }
 
 /** Faults between an isolate and its store, for `chaos`. */
-export function roughly(random: () => number, hangs: boolean) {
+export function roughly(random: () => number, slow: boolean) {
   return {
     latencyMs: () => random() < 0.5 ? 0 : random() * 12,
     errorRate: 0.01,
     lostAnswerRate: 0.02,
     duplicateRate: 0.1,
     staleReadRate: 0.05,
-    ...hangs && { timeoutRate: 0.002 },
+    ...slow && { timeoutRate: 0.002 },
   };
 }
 
@@ -95,10 +95,10 @@ const FAULTS: readonly Fault[] = ["refuse", "lose", "lose", 429, 500, 502, "garb
 const HANGING: readonly Fault[] = ["hang", "hang_after"];
 
 /** A Redis with a face; also the half of {@linkcode tieredGround} that decides. */
-export async function redisGround({ clock, random, hangs }: GroundOptions) {
+export async function redisGround({ clock, random, slow }: GroundOptions) {
   const redis = await startRedis();
   const face = await startFace({ redis });
-  const faults = hangs ? [...FAULTS, ...HANGING] : FAULTS;
+  const faults = slow ? [...FAULTS, ...HANGING] : FAULTS;
   let amiss = false;
   const weather = async (kind: "wire" | "dead") => {
     if (kind === "dead") {
@@ -106,7 +106,7 @@ export async function redisGround({ clock, random, hangs }: GroundOptions) {
       // Requests that are out already hang, and are answered late.
       redis.pause();
     } else {
-      face.delayMs = () => random() < 0.5 ? 0 : random() * (hangs && random() < 0.002 ? 800 : 10);
+      face.delayMs = () => random() < 0.5 ? 0 : random() * (slow && random() < 0.002 ? 800 : 10);
       face.fault = () => {
         // Whoever comes next finds no script.
         if (random() < 0.01) redis.command("SCRIPT", "FLUSH").catch(() => amiss = true);

@@ -43,16 +43,16 @@ export interface LoadOptions {
 
 /** Each has its own way to open; all but `slow` tell their callers what they count. */
 const HOT: Record<string, CircuitDefaults> = {
-  consecutive: { failureThreshold: 5 },
-  rolling: { strategy: "rolling_window", windowMs: 5_000, minimumThroughput: 20 },
-  count: { strategy: "count_window", windowSize: 40, minimumThroughput: 20 },
-  percentage: { strategy: "percentage_failures", minimumThroughput: 20 },
+  consecutive: { failureThreshold: 4 },
+  rolling: { strategy: "rolling_window", windowMs: 5_000, minimumThroughput: 8 },
+  count: { strategy: "count_window", windowSize: 40, minimumThroughput: 8 },
+  percentage: { strategy: "percentage_failures", minimumThroughput: 8 },
   several: { strategy: ["consecutive_failures", "rolling_window"], flushSize: 10 },
-  slow: { strategy: "slow_calls", slowCallMs: 4, windowMs: 5_000, minimumThroughput: 20 },
-  strong: { consistency: "strong" },
+  slow: { strategy: "slow_calls", slowCallMs: 4, windowMs: 5_000, minimumThroughput: 8 },
+  strong: { consistency: "strong", failureThreshold: 3 },
   "strong-rolling": { consistency: "strong", strategy: "rolling_window", windowMs: 5_000 },
-  allow: { onStoreError: "allow" },
-  reject: { onStoreError: "reject" },
+  allow: { onStoreError: "allow", failureThreshold: 3 },
+  reject: { onStoreError: "reject", failureThreshold: 3 },
   patient: { failureThreshold: 10_000, flushSize: 200 },
 };
 const NAMES = Object.keys(HOT);
@@ -84,7 +84,9 @@ export class Load {
   async run(going: () => boolean): Promise<void> {
     const { callers } = this.#options;
     await Promise.all([
-      ...this.fuses.flatMap((fuse) => Array.from({ length: callers }, () => this.#call(fuse, going))),
+      ...this.fuses.flatMap((fuse) =>
+        Array.from({ length: callers }, () => this.#call(fuse, going))
+      ),
       this.#operate(going),
     ]);
   }
@@ -139,7 +141,7 @@ export class Load {
   #fails({ name }: CircuitBreaker): boolean {
     const { clock, random } = this.#options;
     const turn = Math.floor(clock() / 4_000) + name.length * 7 + name.charCodeAt(0);
-    return random() < (turn % 4 === 0 ? 0.9 : 0.02);
+    return random() < (turn % 3 === 0 ? 0.9 : 0.02);
   }
 
   async #through(breaker: CircuitBreaker): Promise<Ended | null> {
@@ -206,6 +208,7 @@ export class Load {
         () => breaker.reset({ actor: "ada" }),
         () => breaker.getMetrics(),
         () => fuse.list({ name: breaker.name }).next(),
+        () => fuse.flush(),
       ];
       try {
         await actions[Math.floor(random() * actions.length)]!();

@@ -30,10 +30,12 @@ export interface SoakOptions {
   readonly isolates: number;
   readonly callers: number;
   readonly storeTimeoutMs: number;
-  readonly hangs: boolean;
+  readonly slow: boolean;
   readonly phases: readonly Weather[];
   /** Whether a phase goes on, asked before each call. */
   readonly going: (phase: number, calls: number) => boolean;
+  /** How often what is left is sent again before it counts as lost. */
+  readonly attempts: number;
   /** Laid around the store of the first isolate, to see that it would be noticed. */
   readonly spoil?: (store: Store) => Store;
   /** Beside the load. Answers how to stop. */
@@ -66,27 +68,26 @@ export interface SoakResult {
   readonly problems: readonly string[];
 }
 
-/** How often what is left is sent again before it counts as lost. */
-const ATTEMPTS = 400;
-
 /** Runs it. */
 export async function soak(options: SoakOptions): Promise<SoakResult> {
-  const { driver, seed, time, isolates, callers, storeTimeoutMs, hangs } = options;
+  const { driver, seed, time, isolates, callers, storeTimeoutMs, slow } = options;
   const random = seeded(seed);
   const ledger = new Ledger(judgesTrials);
-  await using ground = await GROUNDS[driver]!({
-    clock: time.injected ? time.clock : undefined,
-    random,
-    hangs,
-    evicted: (key) => ledger.evicted(key),
-  } satisfies GroundOptions);
+  await using ground = await GROUNDS[driver]!(
+    {
+      clock: time.injected ? time.clock : undefined,
+      random,
+      slow,
+      evicted: (key) => ledger.evicted(key),
+    } satisfies GroundOptions,
+  );
 
   let weather: Weather = "calm";
   const stores = Array.from({ length: isolates }, (_, i) => {
     const store = i === 0 && options.spoil ? options.spoil(ground.isolate(0)) : ground.isolate(i);
     // A store of this process has no network before it.
     if (!store.traits.shared) return store;
-    const rough = chaos(store, { ...roughly(random, hangs), seed: Math.floor(random() * 2 ** 31) });
+    const rough = chaos(store, { ...roughly(random, slow), seed: Math.floor(random() * 2 ** 31) });
     return switching(() => weather === "chaos" ? rough : store);
   });
   const load = new Load({
@@ -110,8 +111,8 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
 
   const before = { ...load.counters };
   const began = performance.now();
-  const balance = await quiet(load, ledger, ground, time);
-  const problems = await ground.check();
+  const balance = await quiet(load, ledger, ground, options);
+  const problems = await ground.check(time.clock, () => time.wait());
   phases.push(await phase("quiet", began, before, load.counters, ground));
   if (load.counters.reborn > 0 && ledger.evictions === 0) problems.push("A circuit was forgotten");
   if (load.counters.listenerErrors > 0) problems.push("A listener or a strategy threw");
@@ -119,8 +120,13 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
 }
 
 /** Delivers what is left, for as long as it takes, and makes up the books. */
-async function quiet(load: Load, ledger: Ledger, ground: Ground, time: Time): Promise<Balance> {
-  for (let left = ATTEMPTS;; left--) {
+async function quiet(
+  load: Load,
+  ledger: Ledger,
+  ground: Ground,
+  { time, attempts }: SoakOptions,
+): Promise<Balance> {
+  for (let left = attempts;; left--) {
     await Promise.all(load.fuses.map((fuse) => fuse.flush()));
     const observer = createFuse({
       stores: { soak: ground.observer },
