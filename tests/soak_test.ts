@@ -15,7 +15,7 @@ function moved(): Time {
     clock: clock.now,
     injected: true,
     rest() {
-      clock.advance(60);
+      clock.advance(150);
       return new Promise((resolve) => setTimeout(resolve, 0));
     },
     wait() {
@@ -48,17 +48,11 @@ function sum(result: SoakResult, of: "storeErrors" | "trips" | "unconfirmed" | "
 
 for (const driver of Object.keys(GROUNDS)) {
   Deno.test(`soak() of ${driver} finds nothing lost and nothing doubled`, async () => {
-    const result = await run(driver, 150);
-    console.log(
-      result.phases.map((p) =>
-        [p.weather, p.calls, Math.round(p.ms), p.trips, p.storeErrors, p.unconfirmed].join(" ")
-      ).join("\n"),
-      result.evictions,
-    );
+    const result = await run(driver, 80);
     assertEquals(result.balance.differences, []);
     assertEquals(result.problems, []);
     // It was no idle run.
-    assert(result.balance.circuits > 50);
+    assert(result.balance.circuits > 30);
     assert(sum(result, "storeErrors") > 0 && sum(result, "trips") > 0);
     assert(sum(result, "operations") > 0);
   });
@@ -66,7 +60,7 @@ for (const driver of Object.keys(GROUNDS)) {
 
 for (const [how, which] of [["drops", "lost"], ["doubles", "doubled"]] as const) {
   Deno.test(`soak() notices a store that ${how} one tally`, async () => {
-    const { balance } = await run("upstash", 100, {
+    const { balance } = await run("memory", 100, {
       phases: ["calm"],
       attempts: 3,
       spoil: (store) => wrong(store, how),

@@ -141,7 +141,7 @@ export class Load {
   #fails({ name }: CircuitBreaker): boolean {
     const { clock, random } = this.#options;
     const turn = Math.floor(clock() / 4_000) + name.length * 7 + name.charCodeAt(0);
-    return random() < (turn % 3 === 0 ? 0.9 : 0.02);
+    return random() < (turn % 2 === 0 ? 0.9 : 0.02);
   }
 
   async #through(breaker: CircuitBreaker): Promise<Ended | null> {

@@ -14,7 +14,7 @@ import { GROUNDS, type Weather } from "./grounds.ts";
 import { phasesTable, stands, trendOf, verdictTable } from "./report.ts";
 import { memory, soak, type Time } from "./soak.ts";
 
-const WEEK: readonly Weather[] = ["calm", "wire", "calm", "dead", "calm", "chaos", "wire", "calm"];
+const WEEK: readonly Weather[] = ["calm", "chaos", "wire", "dead", "calm", "wire", "chaos", "calm"];
 const LONGEST_PHASE_S = 15;
 /** Of memory, over a run. */
 const SAMPLES = 48;
@@ -49,7 +49,7 @@ async function here(driver: string): Promise<number> {
   const samples: number[] = [];
   const result = await soak({
     ...{ driver, seed, phases, time: fast(), isolates: 4, callers: 12, storeTimeoutMs: 500 },
-    ...{ slow: true, attempts: 400 },
+    ...{ slow: true, attempts: 150 },
     going: (phase) => performance.now() - began < (phase + 1) * seconds * 1000 / phases.length,
     watch: () => sampling(samples),
   });
