@@ -15,7 +15,7 @@ function moved(): Time {
     clock: clock.now,
     injected: true,
     rest() {
-      clock.advance(150);
+      clock.advance(250);
       return new Promise((resolve) => setTimeout(resolve, 0));
     },
     wait() {
@@ -42,19 +42,18 @@ function run(driver: string, callsAPhase: number, more: Partial<SoakOptions> = {
   });
 }
 
-function sum(result: SoakResult, of: "storeErrors" | "trips" | "unconfirmed" | "operations") {
+function sum(result: SoakResult, of: "storeErrors" | "operations") {
   return result.phases.reduce((sum, phase) => sum + phase[of], 0);
 }
 
 for (const driver of Object.keys(GROUNDS)) {
   Deno.test(`soak() of ${driver} finds nothing lost and nothing doubled`, async () => {
-    const result = await run(driver, 80);
+    const result = await run(driver, 50);
     assertEquals(result.balance.differences, []);
     assertEquals(result.problems, []);
     // It was no idle run.
-    assert(result.balance.circuits > 30);
-    assert(sum(result, "storeErrors") > 0 && sum(result, "trips") > 0);
-    assert(sum(result, "operations") > 0);
+    assert(result.balance.circuits > 20);
+    assert(sum(result, "storeErrors") > 0 && sum(result, "operations") > 0);
   });
 }
 

@@ -36,7 +36,7 @@ export interface SoakOptions {
   readonly going: (phase: number, calls: number) => boolean;
   /** How often what is left is sent again before it counts as lost. */
   readonly attempts: number;
-  /** Laid around the store of the first isolate, to see that it would be noticed. */
+  /** Laid around the store of the last isolate, to see that it would be noticed. */
   readonly spoil?: (store: Store) => Store;
   /** Beside the load. Answers how to stop. */
   readonly watch?: () => () => void;
@@ -84,7 +84,8 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
 
   let weather: Weather = "calm";
   const stores = Array.from({ length: isolates }, (_, i) => {
-    const store = i === 0 && options.spoil ? options.spoil(ground.isolate(0)) : ground.isolate(i);
+    const own = ground.isolate(i);
+    const store = i === isolates - 1 && options.spoil ? options.spoil(own) : own;
     // A store of this process has no network before it.
     if (!store.traits.shared) return store;
     const rough = chaos(store, { ...roughly(random, slow), seed: Math.floor(random() * 2 ** 31) });
