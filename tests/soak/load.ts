@@ -58,7 +58,7 @@ const HOT: Record<string, CircuitDefaults> = {
 const NAMES = Object.keys(HOT);
 /** Called now and then: more than an isolate, or the memory store, keeps in mind. */
 const CHURN = 400;
-const MAX_CIRCUITS = 48;
+const MAX_CIRCUITS = 150;
 const CALL_TIMEOUT_MS = 40;
 
 /** Whether a circuit counts slow trials as failed. */

@@ -48,7 +48,7 @@ async function here(driver: string): Promise<number> {
   const began = performance.now();
   const samples: number[] = [];
   const result = await soak({
-    ...{ driver, seed, phases, time: fast(), isolates: 4, callers: 12, storeTimeoutMs: 500 },
+    ...{ driver, seed, phases, time: fast(), isolates: 4, callers: 10, storeTimeoutMs: 1_500 },
     ...{ slow: true, attempts: 150 },
     going: (phase) => performance.now() - began < (phase + 1) * seconds * 1000 / phases.length,
     watch: () => sampling(samples),
@@ -85,7 +85,7 @@ function fast(): Time {
   return {
     clock: pace === 1 ? Date.now : () => Math.floor(origin + (Date.now() - origin) * pace),
     injected: pace !== 1,
-    rest: (random) => pause(random() * 8),
+    rest: (random) => pause(random() * 30),
     wait: () => pause(150),
   };
 }

@@ -6,9 +6,12 @@
 import { integer, type Table } from "../bench/table.ts";
 import type { SoakResult } from "./soak.ts";
 
-/** How much what is held may grow over the last half of a run, as a share of it, and at least. */
-export const MAX_GROWTH = 0.15;
-export const LEAST_GROWTH_BYTES = 3e6;
+/**
+ * How much what is held may grow over the last half of a run: a share of it, or so many bytes, which
+ * a slow driver needs because its maps are still filling.
+ */
+export const MAX_GROWTH = 0.2;
+export const LEAST_GROWTH_BYTES = 5e6;
 
 /** A line through samples. */
 export interface Trend {
@@ -91,7 +94,7 @@ export function verdictTable(
     notes: [
       "Lost, doubled: calls by circuit and ending, outside of acknowledged <= store <= acknowledged + unconfirmed.",
       `Growth: of heapUsed + external after a collection, by a line through the last half of the samples; allowed are ` +
-      `${MAX_GROWTH * 100} % of their mean, and ${mb(LEAST_GROWTH_BYTES)} MB.`,
+      `${MAX_GROWTH * 100} % of their mean, or ${mb(LEAST_GROWTH_BYTES)} MB if that is more.`,
       ...balance.differences.slice(0, 20).map((d) =>
         `WRONG: ${d.key}: ${d.ended} ${d.stored}, from ${d.least} to ${d.most} expected`
       ),
