@@ -10,7 +10,7 @@ import { libsql, tiered } from "@fuse/edge/libsql";
 import { migrate } from "@fuse/edge/migrations";
 import type { ListPage } from "../../src/store.ts";
 import { Sqld } from "../support/sqld.ts";
-import { eventsOf } from "../support/trails.ts";
+import { eventsOf, request, SHAPE } from "../support/trails.ts";
 import { type HttpWay, wayTo } from "../support/ways.ts";
 import { type Ground, type GroundOptions, redisGround } from "./grounds.ts";
 import { failing, type Passage } from "./stores.ts";
@@ -178,14 +178,17 @@ export async function tieredGround(options: GroundOptions): Promise<Ground> {
     },
     size: async () => ({ bytes: await redis.used(), of: "Redis" }),
     async check(now, wait) {
-      // A row that nobody was told of waits in Redis until somebody comes by its circuit.
+      // A row that nobody was told of waits in Redis until somebody comes by its circuit; and an override
+      // that has run out reads as ended, which is written, with its row, by whoever writes next.
       for (let left = 20;; left--) {
         const differing = await differingTrails(observer, base.direct, now());
         if (differing.size === 0 || left === 0) {
           return [...differing.values(), ...await chainOf(base.direct)];
         }
         await wait();
-        for (const key of differing.keys()) await observer.read(key, { at: now(), shape: SHAPE });
+        for (const key of differing.keys()) {
+          await observer.override(key, { ...request(), at: now(), ...RELEASE });
+        }
         await observer.flush?.({ at: now() });
       }
     },
@@ -196,7 +199,7 @@ export async function tieredGround(options: GroundOptions): Promise<Ground> {
   };
 }
 
-const SHAPE = { windowMs: 1_000, windowSize: 0 };
+const RELEASE = { kind: null, until: null, reason: null, actor: null };
 
 /** Circuits whose trail is not one row for each generation after the first, and what it is. */
 async function differingTrails(state: Store, client: Client, at: number) {
