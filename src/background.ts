@@ -49,8 +49,8 @@ export class Background implements Unit {
     return { background: (work) => this.background(work, request) };
   }
 
-  /** Waits for what is under way. */
+  /** Waits for what is under way, then for what that led to, and no longer: traffic has no end. */
   async settled(): Promise<void> {
-    while (this.#underWay.size > 0) await Promise.all(this.#underWay);
+    for (let round = 0; round < 2; round++) await Promise.all(this.#underWay);
   }
 }

@@ -189,9 +189,10 @@ export interface Fuse extends AsyncDisposable {
   resetAll(options?: Actor): Promise<number>;
   /**
    * Sends what is pending, waits for what is under way, and has stores deliver what they keep for
-   * another, such as rows of a trail. Call it before the process ends. One round trip a circuit that has
-   * something pending, fewer where a store takes several at once; none if nothing has. A store that does
-   * not answer is told by `store_error`, and not thrown.
+   * another, such as rows of a trail. Call it before the process ends, and once calls have: for those
+   * that go on meanwhile it does not wait. One round trip a circuit that has something pending, fewer
+   * where a store takes several at once; none if nothing has. A store that does not answer is told by
+   * `store_error`, and not thrown.
    */
   flush(): Promise<void>;
   /**

@@ -130,7 +130,6 @@ export class View extends Circuit {
     }
     if ((grant.lease !== null || (this.#strong && counts)) && grant.generation !== TOTALS_ONLY) {
       const parcel = this.#outbox.alone(grant, outcomes, retryAfterMs, now);
-      this.around.unsent.add(this);
       const sent = this.#send(parcel, grant, ending, now);
       // What an outage left behind goes along.
       const rest = this.#wantsFlush(now) ? unit.background(this.#sendAll(now)) : undefined;
@@ -391,6 +390,8 @@ export class View extends Circuit {
     const { policy } = this;
     const sent = ++this.#sequence;
     this.#outbox.sending(parcel, now, this.#guard.timeoutMs);
+    // One before it may have been the last that was held, and have been given up.
+    this.around.unsent.add(this);
     let answer: Recorded;
     try {
       answer = await this.#guard.run("record", () => {

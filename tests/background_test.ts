@@ -52,6 +52,22 @@ Deno.test("Background.settled() waits for work that began while it waited", asyn
   await done;
 });
 
+Deno.test("Background.settled() comes to an end while work goes on and on", async () => {
+  const background = new Background(undefined);
+  let left = 100;
+  // Each begins the next before it ends, as under traffic: something is always under way.
+  const work = async () => {
+    await turn();
+    if (left-- > 0) background.background(work());
+    await turn();
+  };
+  background.background(work());
+  await background.settled();
+  assert(left > 0);
+  while (left >= 0) await turn();
+  await background.settled();
+});
+
 Deno.test("Background.settled() is there at once when nothing is under way", async () => {
   await new Background(undefined).settled();
 });

@@ -567,6 +567,26 @@ for (const [ms, again] of [[30_000, true], [30_001, false]] as const) {
   });
 }
 
+Deno.test("an outcome is sent again by flush() after one before it was given up in the same turn", async () => {
+  const world = new World();
+  const isolate = await world.isolate().warm();
+  isolate.answering = (operation) => {
+    if (operation === "record") throw new Error("connection reset");
+  };
+  await isolate.fail();
+  await isolate.sent();
+  await isolate.succeed();
+  isolate.clock.advance(30_001);
+  await isolate.fuse.flush();
+  assertEquals(isolate.told("unconfirmed").length, 1);
+  const { id } = isolate.tallies.at(-1)!;
+  isolate.answering = () => {};
+  isolate.clock.advance(10_000);
+  isolate.tallies.length = 0;
+  await isolate.fuse.flush();
+  assertEquals(isolate.tallies.map((tally) => tally.id), [id]);
+});
+
 Deno.test("a trial whose grant was not heard does not cost the slot", async () => {
   const world = new World();
   const isolate = await world.isolate({
