@@ -30,7 +30,7 @@ import {
   type Kind,
   retryAfterOf,
 } from "./outcome.ts";
-import { check, MAX_TIMER_MS, oneOf, received, refuse } from "./options.ts";
+import { check, MAX_TIMER_MS, mustBeObject, oneOf, received, refuse } from "./options.ts";
 import {
   type CircuitMetrics,
   type CircuitSnapshot,
@@ -212,6 +212,7 @@ export class Breaker<F> implements CircuitBreaker<F> {
 
   async #override(kind: Override, options: OverrideOptions = {}): Promise<void> {
     const now = this.#clock();
+    mustBeObject("override", options);
     const { until, forMs } = options;
     const subject = "override";
     if (until !== undefined && forMs !== undefined) {
@@ -245,6 +246,7 @@ export class Breaker<F> implements CircuitBreaker<F> {
     try {
       if (typeof fn !== "function") mustBeFunction("call", fn);
       if (options !== undefined) {
+        mustBeObject("call", options);
         timeoutMs = check("call", "timeoutMs", options.timeoutMs, timeoutMs, 1, MAX_TIMER_MS);
         checkFallback("call", options);
         const { signal } = options;
@@ -502,6 +504,7 @@ function ended(error: unknown, raw: boolean): Promise<unknown> {
 
 /** Why and who, checked. @throws {TypeError} If either is no short text. */
 export function actorOf(options: Actor = {}): { reason: string | null; actor: string | null } {
+  mustBeObject("action", options);
   for (const option of ["reason", "actor"] as const) {
     const value = options[option];
     if (value !== undefined && (typeof value !== "string" || value.length > 1000)) {
@@ -511,7 +514,11 @@ export function actorOf(options: Actor = {}): { reason: string | null; actor: st
       );
     }
   }
-  return { reason: options.reason ?? null, actor: options.actor ?? null };
+  // No store keeps halves of characters, such as a text that was cut has at its end.
+  const [reason = null, actor = null] = [options.reason, options.actor].map((words) =>
+    words?.toWellFormed()
+  );
+  return { reason, actor };
 }
 
 function mustBeFunction(method: string, fn: unknown): void {

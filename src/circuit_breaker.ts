@@ -101,9 +101,9 @@ export interface Permit extends AsyncDisposable {
 
 /** Why an operator acts, and who. Kept in the trail and told in events: put no secrets here. */
 export interface Actor {
-  /** Why. */
+  /** Why. At most 1000 characters; half of a surrogate pair becomes U+FFFD, as in all stores. */
   reason?: string | undefined;
-  /** Who. */
+  /** Who. As `reason`. */
   actor?: string | undefined;
 }
 
