@@ -9,6 +9,7 @@
  */
 
 import type { CircuitIdentity } from "./key.ts";
+import { quote } from "./options.ts";
 import type { CircuitState, Override } from "./store.ts";
 
 /** What all errors of this package have in common. */
@@ -137,7 +138,7 @@ export class CallTimeoutError extends FuseError {
 
   /** Circuit and timeout. */
   protected override describe(): string {
-    return `Call through circuit "${this.circuit.name}" took longer than ${this.timeoutMs} ms`;
+    return `Call through circuit ${quote(this.circuit.name)} took longer than ${this.timeoutMs} ms`;
   }
 }
 
@@ -160,7 +161,9 @@ export class StoreUnavailableError extends FuseError {
 
   /** Which store, and when it is asked again. */
   protected override describe(): string {
-    return `Store "${this.store}" does not answer; it is asked again in ${this.retryAfterMs} ms`;
+    return `Store ${
+      quote(this.store)
+    } does not answer; it is asked again in ${this.retryAfterMs} ms`;
   }
 }
 

@@ -19,7 +19,7 @@ import {
   placeOf,
 } from "./history.ts";
 import { identify, nameMatches, type Scope, scopeText } from "./key.ts";
-import { known, oneOf } from "./options.ts";
+import { known, oneOf, quote, refuse } from "./options.ts";
 import type { OnStoreError } from "./policy.ts";
 import { type Narrowing, Root, type Shelf } from "./root.ts";
 import { type CircuitSnapshot, toCircuitSnapshot } from "./snapshot.ts";
@@ -260,6 +260,7 @@ class FuseView implements Fuse {
     data: unknown,
     options: { existing?: "replace" | "keep" } = {},
   ): Promise<{ imported: number; kept: number }> {
+    known("import", options, ["existing"]);
     const existing = oneOf("import", "existing", options.existing, ["replace", "keep"]);
     const root = this.#root;
     const circuits = new Map<Circuit, CircuitRecord>();
@@ -270,7 +271,9 @@ class FuseView implements Fuse {
       const circuit = root.circuit(root.shelf(name), record.key, null);
       if (circuits.has(circuit)) {
         throw new TypeError(
-          `Cannot import state: "${identity.name}" stands in it twice, from several stores, and would ` +
+          `Cannot import state: ${
+            quote(identity.name)
+          } stands in it twice, from several stores, and would ` +
             `come into one; import into a view of one store what was exported from one`,
         );
       }
@@ -341,6 +344,13 @@ class FuseView implements Fuse {
   async *#records(filter: CircuitFilter): AsyncGenerator<Listed, void, undefined> {
     known("filter", filter, ["state", "name", "context", "boundary", "overridden"]);
     const { state, name, overridden } = filter;
+    if (state !== undefined) oneOf("filter", "state", state, ["CLOSED", "OPEN", "HALF_OPEN"]);
+    if (name !== undefined && typeof name !== "string") {
+      refuse("filter", "name", "a text", name);
+    }
+    if (overridden !== undefined && typeof overridden !== "boolean") {
+      refuse("filter", "overridden", "true or false", overridden);
+    }
     const scope = (dimension: "context" | "boundary") => {
       const wanted = filter[dimension];
       return wanted === undefined ? undefined : scopeText(wanted, dimension);

@@ -5,7 +5,7 @@
  */
 
 import { type CircuitIdentity, identify, toKey } from "./key.ts";
-import { received } from "./options.ts";
+import { quote, received } from "./options.ts";
 import type { Override, Store } from "./store.ts";
 
 /** What is in the trail. */
@@ -66,7 +66,9 @@ export async function* historyOf(
 ): AsyncGenerator<CircuitEvent, void, undefined> {
   if (store.history === undefined) {
     throw new TypeError(
-      `Cannot read history: store "${name}" keeps no trail; a store with "audited" in its traits does`,
+      `Cannot read history: store ${
+        quote(name)
+      } keeps no trail; a store with "audited" in its traits does`,
     );
   }
   limitOf(query);
@@ -113,6 +115,6 @@ export function placeOf({ cursor }: EventQuery, stores: readonly string[]): [num
     return stores.length === 1 ? [0, cursor] : refuse("the cursor of an event of this Fuse's");
   }
   const index = stores.findIndex((name) => cursor === cursorOf(name, own));
-  const names = stores.map((name) => `"${name}"`).join(", ");
+  const names = stores.map(quote).join(", ");
   return index < 0 ? refuse(`the cursor of an event of ${names}`) : [index, own];
 }
