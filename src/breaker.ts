@@ -18,7 +18,7 @@ import type {
   OverrideOptions,
   Permit,
 } from "./circuit_breaker.ts";
-import { CallTimeoutError, FuseError } from "./errors.ts";
+import { CallTimeoutError, FuseError, isA, isCallTimeoutError } from "./errors.ts";
 import type { Events } from "./events.ts";
 import { type GuardedFetch, guardedFetch } from "./fetch.ts";
 import { type CircuitEvent, type EventQuery, historyOf } from "./history.ts";
@@ -366,7 +366,7 @@ export class Breaker<F> implements CircuitBreaker<F> {
   ): Promise<unknown> {
     const at = this.#clock();
     // The caller gave up: told by its signal, whatever the error is called.
-    const kind = options?.signal?.aborted && !(error instanceof CallTimeoutError)
+    const kind = options?.signal?.aborted && !isCallTimeoutError(error)
       ? "neutral"
       : judgeError(error, elapsed(startedAt, at), this.#handle, this.#events.report);
     const settling = this.#settle(grant, kind, startedAt, at, error, undefined);
@@ -456,7 +456,7 @@ export class Breaker<F> implements CircuitBreaker<F> {
     }
     if (raw) discard(error);
     // One that hands the rejection on leaves it what it was.
-    return thrown === error && error instanceof FuseError && "retryAfterMs" in error
+    return thrown === error && isA(error, FuseError) && "retryAfterMs" in error
       ? rejected(error as Refusal["refused"], raw)
       : ended(thrown, raw);
   }
@@ -484,7 +484,7 @@ export function checkFallback(
 /** Whether a fallback's value may still need the Response that it replaces. */
 function holds(value: unknown, response: unknown): boolean {
   if (typeof value !== "object" || value === null) return false;
-  return !(value instanceof Response && response instanceof Response) ||
+  return !(isA(value, Response) && isA(response, Response)) ||
     value === response || value.body === response.body;
 }
 

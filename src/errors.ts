@@ -169,15 +169,33 @@ export class StoreUnavailableError extends FuseError {
 
 /** Whether a call was rejected by a circuit; true for those of another copy of this package too. */
 export function isCircuitBreakerOpenError(e: unknown): e is CircuitBreakerOpenError {
-  return e instanceof Error && e.name === "CircuitBreakerOpenError" && "retryAfterMs" in e;
+  return isNamed(e, "CircuitBreakerOpenError", "retryAfterMs");
 }
 
 /** Whether a call ran into its timeout. */
 export function isCallTimeoutError(e: unknown): e is CallTimeoutError {
-  return e instanceof Error && e.name === "CallTimeoutError" && "timeoutMs" in e;
+  return isNamed(e, "CallTimeoutError", "timeoutMs");
 }
 
 /** Whether a call was refused because the store did not answer. */
 export function isStoreUnavailableError(e: unknown): e is StoreUnavailableError {
-  return e instanceof Error && e.name === "StoreUnavailableError" && "store" in e;
+  return isNamed(e, "StoreUnavailableError", "store");
+}
+
+/** What a user's code threw may throw in its turn when it is looked at: it is none of ours then. */
+function isNamed(e: unknown, name: string, field: string): boolean {
+  try {
+    return e instanceof Error && e.name === name && field in e;
+  } catch {
+    return false;
+  }
+}
+
+/** `instanceof`, for what came out of a user's code. */
+export function isA<T>(value: unknown, type: abstract new (...args: never[]) => T): value is T {
+  try {
+    return value instanceof type;
+  } catch {
+    return false;
+  }
 }

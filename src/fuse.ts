@@ -165,7 +165,7 @@ export interface Fuse extends AsyncDisposable {
    * say of which store they are; a view of one store takes that store's own as well.
    *
    * @throws {TypeError} If a store keeps no trail, or the cursor is of none of this view's stores.
-   * @throws {RangeError} If the limit is no integer of at least 0.
+   * @throws {RangeError} If the limit is no integer of at least 0, or a date or the kind of event none.
    */
   history(query?: EventQuery): AsyncIterableIterator<CircuitEvent>;
 }
@@ -319,8 +319,8 @@ class FuseView implements Fuse {
 
   async *history(query: EventQuery = {}): AsyncGenerator<CircuitEvent, void, undefined> {
     // The limit counts what the view shows, not what the store holds.
-    const { limit: _, cursor, ...rest } = query;
     let left = limitOf(query);
+    const { limit: _, cursor, ...rest } = query;
     const shelves = this.#shelves();
     // It is of one store: those before have been read, and those after are read from the start.
     const [from, own] = cursor === undefined
