@@ -109,7 +109,8 @@ async function outcome(driver: Driver, store: Store, data: unknown): Promise<str
     const { imported } = await fuse.importState(data);
     assertEquals(told, Array(imported).fill("imported"));
   } catch (error) {
-    assert(error instanceof TypeError && isFit(error.message), `${driver.name}: ${error}`);
+    if (!(error instanceof TypeError)) throw error;
+    assert(isFit(error.message), `${driver.name}: ${error}`);
     assert(error.message.startsWith("Cannot import state: "), error.message);
     assertEquals([await exported(fuse), told], [before, []]);
     return error.message;
