@@ -7,7 +7,7 @@
 import { and, eq, gte, lt, lte, or, type SQL, sql } from "drizzle-orm";
 import { type AuditEventName, type EventQuery, limitOf, type StoredEvent } from "../src/history.ts";
 import { check, known, received, refuse } from "../src/options.ts";
-import { type Line, send } from "./libsql_client.ts";
+import { type Line, send, spoilt } from "./libsql_client.ts";
 import { CHAINED, type CircuitBreakerEventsTable, type FuseSchema } from "./libsql_schema.ts";
 import { prepare, TRIGGERED } from "./libsql_statements.ts";
 import { anchorSeal, type Digest, type Head } from "./libsql_trail.ts";
@@ -49,11 +49,14 @@ export async function* readTrail(
     );
     const rows = Array.from(page!.rows);
     for (const row of rows) {
-      const id = String(row.id);
-      const at = Number(row.at);
-      before = { at, id: Number(id) };
+      const [id, at] = [row.id, row.at].map((value) =>
+        typeof value === "number" || typeof value === "bigint" ? Number(value) : NaN
+      ) as [number, number];
+      const texts = [row.key, row.event].every((text) => typeof text === "string");
+      if (!Number.isSafeInteger(id) || !Number.isFinite(at) || !texts) throw spoilt();
+      before = { at, id };
       yield {
-        id,
+        id: String(id),
         cursor: `${at}.${id}`,
         key: String(row.key),
         event: row.event as AuditEventName,

@@ -107,7 +107,9 @@ async function outcome(driver: Driver, store: Store, data: unknown): Promise<str
   const before = await exported(fuse);
   try {
     const { imported } = await fuse.importState(data);
-    assertEquals(told, Array(imported).fill("imported"));
+    // That a hash of another policy is met is told as well.
+    const others = told.filter((type) => type !== "config_mismatch");
+    assertEquals(others, Array(imported).fill("imported"));
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
     assert(isFit(error.message), `${driver.name}: ${error}`);
@@ -164,7 +166,7 @@ for (const driver of DRIVERS.slice(1)) {
         else taken++;
       },
     );
-    await fc.assert(property, runs(150, driver.share));
+    await fc.assert(property, runs(60, driver.share));
     assert(refused > 0 && taken > 0, `${refused} refused, ${taken} taken over`);
   });
 }
