@@ -161,7 +161,7 @@ export class Scripts {
       words = words.replaceAll(this.#token, "…");
     } else if (name !== "UpstashError" && !SERVER_SAYS.test(words)) {
       // Of a client that is not ours, we do not know what its secrets are.
-      const kind = [name, code].filter((text) => /^[A-Za-z]\w{1,39}$/.test(text)).join(", ");
+      const kind = [name, code].filter((text) => KIND.test(text)).join(", ");
       words = `its client failed${kind && ` (${kind})`}`;
     }
     // No address: there may be credentials anywhere in it.
@@ -172,6 +172,9 @@ export class Scripts {
 
 /** An error of Redis itself begins with a code. */
 const SERVER_SAYS = /^(Command failed: )?[A-Z]{2,20} /;
+
+/** What a class of errors or a code of a system is called: `TypeError`, `ECONNREFUSED`. */
+const KIND = /^([A-Z][A-Za-z]*(Error|Exception)|E[A-Z]{3,20}|[A-Z]+(_[A-Z]+)+)$/;
 
 /** The texts of an error, whatever it is. */
 function textsOf(error: unknown): { name: string; message: string; code: string } {
