@@ -2,6 +2,27 @@
  * The database store: circuits and their trail in libSQL, embedded (`file:`, `:memory:`), on a
  * `sqld` server, or at Turso.
  *
+ * @example State that survives, and who did what
+ * ```ts
+ * import { createFuse } from "@fuse/edge";
+ * import { libsql } from "@fuse/edge/libsql";
+ * import { migrate } from "@fuse/edge/migrations";
+ * import { createClient } from "@libsql/client";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const client = createClient({ url: ":memory:" });
+ * await migrate(client);
+ * await using fuse = createFuse({ stores: { database: libsql({ client }) } });
+ *
+ * const api = fuse.make("external-api");
+ * await api.forceOpen({ reason: "maintenance", actor: "ada" });
+ * assertEquals(await api.getState(), "OPEN");
+ *
+ * for await (const { event, metadata } of api.history()) {
+ *   assertEquals([event, metadata?.actor], ["forced_open", "ada"]);
+ * }
+ * ```
+ *
  * @module
  */
 
@@ -66,13 +87,13 @@ export type LibsqlSource =
   | {
     /** `libsql:`, `https:` or `http:`, through `@libsql/client/web`. */
     url: string;
-    /** Of Turso, or of a server that asks for one. Never in an error. */
+    /** Of Turso, or of a server that asks for one. Never in an error. Left out: none is sent. */
     authToken?: string | undefined;
   };
 
 /** Options of {@linkcode libsql}. */
 export type LibsqlOptions = LibsqlSource & {
-  /** Where `history()` reads, if not there. Decisions never do. */
+  /** Where `history()` reads; decisions never do. Left out: where all else happens. */
   replica?: LibsqlClient | (() => LibsqlClient) | undefined;
   /**
    * Tables under other names or with columns of your own: what `createSchema` gave.
@@ -117,6 +138,7 @@ export interface LibsqlStore extends Store {
    *
    * @param query Which rows; `key` for one circuit.
    * @returns The rows, read as they are asked for.
+   * @throws {RangeError | TypeError} Naming what is wrong in the query.
    */
   history(query?: EventQuery & { readonly key?: string }): AsyncIterableIterator<StoredEvent>;
   /**

@@ -36,6 +36,7 @@ export type TextBuilder<N extends string> = SQLiteTextBuilderInitial<
  * JavaScript. What the seed of this library names is `id` to `updatedAt`; the rest is beside it.
  */
 export type CircuitBreakerColumns = {
+  /** Counts up. */
   id: IdBuilder;
   /** Name and scopes in one text, as in snapshots: what tells circuits apart. */
   key: NotNull<TextBuilder<"key">>;
@@ -45,40 +46,59 @@ export type CircuitBreakerColumns = {
   context: TextBuilder<"context">;
   /** Scope of `boundary()`, as `type:id`. */
   boundary: TextBuilder<"boundary">;
+  /** As recorded: OPEN stays OPEN until a call is let through. */
   state: HasDefault<NotNull<$Type<TextBuilder<"state">, CircuitState>>>;
   /** Failures since the circuit last closed, or was reset or overridden. */
   failureCount: CountBuilder<"failure_count">;
   /** Successes since the circuit last closed, or was reset or overridden. */
   successCount: CountBuilder<"success_count">;
+  /** When the last failure that counted ended. */
   lastFailureAt: TimeBuilder<"last_failure_at">;
   /** When it last opened. Stays after closing. */
   openedAt: TimeBuilder<"opened_at">;
+  /** When it last closed. */
   closedAt: TimeBuilder<"closed_at">;
+  /** When the row was made. */
   createdAt: HasDefault<NotNull<TimeBuilder<"created_at">>>;
+  /** When the store last wrote it. */
   updatedAt: HasDefault<NotNull<TimeBuilder<"updated_at">>>;
   /** Until when an OPEN circuit lets nobody through. */
   openUntil: TimeBuilder<"open_until">;
+  /** When the last success that counted ended. */
   lastSuccessAt: TimeBuilder<"last_success_at">;
   /** Slow calls since the circuit last closed, or was reset or overridden. */
   slowCount: CountBuilder<"slow_count">;
   /** Why it last changed: a strategy's name, an operator's words. */
   reason: HasDefault<NotNull<TextBuilder<"reason">>>;
+  /** How often it went HALF_OPEN → OPEN since it last closed. */
   reopenCount: CountBuilder<"reopen_count">;
+  /** Failures since the last success. */
   consecutiveFailures: CountBuilder<"consecutive_failures">;
+  /** Successes since the last failure. */
   consecutiveSuccesses: CountBuilder<"consecutive_successes">;
+  /** Successes of this life, late ones included. */
   totalSuccesses: CountBuilder<"total_successes">;
+  /** Failures of this life, late ones included. */
   totalFailures: CountBuilder<"total_failures">;
+  /** Rejected calls of this life. */
   totalRejected: CountBuilder<"total_rejected">;
+  /** Slow calls of this life. */
   totalSlow: CountBuilder<"total_slow">;
-  /** Of the trials of this generation. */
+  /** Trials of this generation that succeeded. */
   halfOpenSuccesses: CountBuilder<"half_open_successes">;
+  /** Trials of this generation that failed. */
   halfOpenFailures: CountBuilder<"half_open_failures">;
+  /** What an operator laid over the state. */
   override: $Type<TextBuilder<"override">, Override>;
+  /** When that ends by itself; `null`: when released. */
   overrideUntil: TimeBuilder<"override_until">;
+  /** Why, in the operator's words. */
   overrideReason: TextBuilder<"override_reason">;
+  /** Who. */
   overrideActor: TextBuilder<"override_actor">;
-  /** Fingerprint of the policy of the last tally, and of the one before. */
+  /** Fingerprint of the policy of the last tally. */
   policyHash: HasDefault<NotNull<TextBuilder<"policy_hash">>>;
+  /** That of the tally before. */
   previousPolicyHash: HasDefault<NotNull<TextBuilder<"previous_policy_hash">>>;
   /** A random id of this life of the circuit. */
   epoch: HasDefault<NotNull<TextBuilder<"epoch">>>;
@@ -90,8 +110,9 @@ export type CircuitBreakerColumns = {
   evidenceSince: CountBuilder<"evidence_since">;
   /** The last outcomes, oldest first: `S` and `F`. */
   outcomes: HasDefault<NotNull<TextBuilder<"outcomes">>>;
-  /** The override that last ended by itself, as JSON, and the id of the request that found it. */
+  /** The override that last ended by itself, as JSON. */
   released: TextBuilder<"released">;
+  /** Id of the request that found it ended. */
   releasedBy: TextBuilder<"released_by">;
 };
 
@@ -100,17 +121,21 @@ export type CircuitBreakerColumns = {
  * `audit: "calls"`, one a call.
  */
 export type CircuitBreakerEventColumns = {
+  /** Counts up. */
   id: IdBuilder;
   /** The circuit's row. Rows of the trail outlive it. */
   circuitBreakerId: IntBuilder<"circuit_breaker_id">;
+  /** What happened. */
   event: NotNull<$Type<TextBuilder<"event">, AuditEventName>>;
   /** From, to, generation, reason, actor, … */
   metadata: $Type<SQLiteTextJsonBuilderInitial<"metadata">, Record<string, unknown>>;
+  /** When, on the store's clock. */
   createdAt: NotNull<TimeBuilder<"created_at">>;
   /** The circuit's key, which stays when the circuit is removed. */
   key: NotNull<TextBuilder<"key">>;
-  /** Which life of the circuit, and its generation afterwards. Not of calls. */
+  /** Which life of the circuit. Not of calls. */
   epoch: TextBuilder<"epoch">;
+  /** The generation afterwards. Not of calls. */
   generation: SQLiteIntegerBuilderInitial<"generation">;
   /** The row's place in the hash chain of its key, from 1; `null`: in none, or not yet. */
   sequence: SQLiteIntegerBuilderInitial<"sequence">;
@@ -120,41 +145,55 @@ export type CircuitBreakerEventColumns = {
 
 /** The columns of `circuit_breaker_trails`: a row a hash chain. It outlives the circuit. */
 export type CircuitBreakerTrailColumns = {
+  /** Key of the circuit. */
   key: IsPrimaryKey<NotNull<TextBuilder<"key">>>;
-  /** Of the last row of the chain: its hash, its place, its id and its time in ms. */
+  /** Hash of the last row of the chain. */
   head: HasDefault<NotNull<TextBuilder<"head">>>;
+  /** Its place, from 1. */
   sequence: CountBuilder<"sequence">;
+  /** Its id. */
   lastId: CountBuilder<"last_id">;
+  /** Its time, in ms. */
   lastAt: CountBuilder<"last_at">;
   /** Rows of edits by hand that are not in the chain yet. */
   unsealed: CountBuilder<"unsealed">;
-  /** Of the last row that was pruned: its place, its id and its hash; and a hash over the three. */
+  /** Place of the last row that was pruned. */
   anchorSequence: CountBuilder<"anchor_sequence">;
+  /** Its id. */
   anchorId: CountBuilder<"anchor_id">;
+  /** Its hash. */
   anchorHash: HasDefault<NotNull<TextBuilder<"anchor_hash">>>;
+  /** A hash over the three. */
   anchorSeal: HasDefault<NotNull<TextBuilder<"anchor_seal">>>;
 };
 
 /** The columns of `circuit_breaker_windows`: the time windows, a row a segment. */
 export type CircuitBreakerWindowColumns = {
+  /** The circuit's row. */
   circuitBreakerId: IntBuilder<"circuit_breaker_id">;
   /** When the segment began, in ms. */
   start: IntBuilder<"start">;
   /** `evidence_since` of the circuit when it was counted; another one's is void. */
   since: IntBuilder<"since">;
+  /** Successes that ended in it. */
   successes: IntBuilder<"successes">;
+  /** Failures that ended in it. */
   failures: IntBuilder<"failures">;
+  /** Slow calls that ended in it. */
   slow: IntBuilder<"slow">;
 };
 
 /** The columns of `circuit_breaker_leases`: trials in flight, and those ended a while ago. */
 export type CircuitBreakerLeaseColumns = {
+  /** The circuit's row. */
   circuitBreakerId: IntBuilder<"circuit_breaker_id">;
+  /** Names the slot. */
   token: NotNull<TextBuilder<"token">>;
   /** A generation owns its leases: another one's are void. */
   generation: IntBuilder<"generation">;
   /** When it expires, in ms. */
   until: IntBuilder<"until">;
+  /** For how long it was let, in ms. */
   leaseMs: IntBuilder<"lease_ms">;
   /** 1 once the trial has ended. */
   ended: IntBuilder<"ended">;
@@ -162,7 +201,9 @@ export type CircuitBreakerLeaseColumns = {
 
 /** The columns of `circuit_breaker_requests`: what was applied within the last minute. */
 export type CircuitBreakerRequestColumns = {
+  /** The circuit's row. */
   circuitBreakerId: IntBuilder<"circuit_breaker_id">;
+  /** Id of the request. */
   id: NotNull<TextBuilder<"id">>;
   /** When, in ms on the database's clock. */
   at: IntBuilder<"at">;

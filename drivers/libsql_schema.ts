@@ -66,9 +66,13 @@ export {
 /** A table whose columns are typed one by one. */
 export type FuseTable<N extends string, C extends Record<string, SQLiteColumnBuilderBase>> =
   SQLiteTableWithColumns<{
+    /** As in the database, without a prefix. */
     name: N;
+    /** SQLite has none. */
     schema: undefined;
+    /** Of Drizzle's. */
     dialect: "sqlite";
+    /** By their names in JavaScript. */
     columns: BuildColumns<N, C, "sqlite">;
   }>;
 
@@ -132,9 +136,11 @@ export interface SchemaOptions<
    * @default {""}
    */
   prefix?: string | undefined;
-  /** Tables of your own that stand in for ours: all of our columns, and any that you add. */
+  /** Tables of your own that stand in for ours: all of our columns, and any that you add. Left out: ours. */
   tables?: {
+    /** In place of {@linkcode circuitBreakers}. Left out: that one. */
     circuitBreakers?: B | undefined;
+    /** In place of {@linkcode circuitBreakerEvents}. Left out: that one. */
     circuitBreakerEvents?: E | undefined;
   } | undefined;
 }

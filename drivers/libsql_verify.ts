@@ -13,11 +13,12 @@ import { anchorSeal, type Digest, type Head, linkHash } from "./libsql_trail.ts"
 
 /** Options of `verifyTrail()`. */
 export interface VerifyOptions {
-  /** Key of the only circuit to look at. */
+  /** Key of the only circuit to look at. Left out: all. */
   circuit?: string | undefined;
   /**
    * A hash that was in the trail, of an event of a circuit: it has to be there still. Finds an end
-   * that was cut off, which leaves a shorter trail that is right in itself.
+   * that was cut off, which leaves a shorter trail that is right in itself. Left out: such an end is
+   * not found.
    */
   head?: string | undefined;
 }

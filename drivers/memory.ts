@@ -47,7 +47,7 @@ import { Room } from "./memory_room.ts";
 /** Options of {@linkcode memory}. */
 export interface MemoryOptions {
   /**
-   * How many circuits to keep. Past it the least recently used one goes, with an `evicted` event;
+   * How many circuits to keep. A positive integer. Past it the least recently used one goes, with an `evicted` event;
    * open, half-open and overridden circuits stay.
    *
    * @default {10_000}

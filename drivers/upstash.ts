@@ -3,6 +3,7 @@
  * `<prefix>:<key>:state`, `:metrics`, `:failures` and `:successes`; every operation on it is one run
  * of one script, and one request.
  *
+ * @example Isolates with the same database share their circuits
  * ```ts
  * import { createFuse } from "@fuse/edge";
  * import { upstash } from "@fuse/edge/upstash";
@@ -80,7 +81,7 @@ export interface UpstashSettings {
    * @default {2_592_000_000}
    */
   ttlMs?: number | undefined;
-  /** The store's clock, in ms, for tests. Left out, it is the server's. */
+  /** The store's clock, in ms, for tests. Left out: the server's decides. */
   clock?: Clock | undefined;
 }
 

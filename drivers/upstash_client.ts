@@ -16,7 +16,7 @@ export interface RedisLike {
   eval(script: string, keys: string[], args: (string | number)[]): Promise<unknown>;
   /** Several commands in one request. */
   pipeline(): RedisPipelineLike;
-  /** A page of keys. */
+  /** A page of keys: those that `match`, about `count` of them. */
   scan(
     cursor: string | number,
     options?: { match?: string; count?: number },

@@ -2,6 +2,17 @@
  * The schema of the libSQL store, for where there are no files and no drizzle-kit: the SQL of
  * `migrations/` as strings, and `migrate()`, which applies it.
  *
+ * @example Before the first call, at every start
+ * ```ts
+ * import { migrate, migrations } from "@fuse/edge/migrations";
+ * import { createClient } from "@libsql/client";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const client = createClient({ url: ":memory:" });
+ * const { applied } = await migrate(client);
+ * assertEquals(applied, migrations.map(({ tag }) => tag));
+ * ```
+ *
  * @module
  */
 

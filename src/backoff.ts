@@ -9,16 +9,16 @@ import type { Cooldown } from "./policy.ts";
 
 /** Options of {@linkcode backoff}. */
 export interface BackoffOptions {
-  /** Length of the first opening, in ms. */
+  /** Length of the first opening, in ms. From 1 to 2 147 483 647. */
   baseMs: number;
   /**
-   * By how much each reopening is longer than the one before. At least 1.
+   * How many times as long each reopening is as the one before. From 1 to 1000.
    *
    * @default {2}
    */
   factor?: number;
   /**
-   * No opening is longer, in ms.
+   * No opening is longer, in ms. At least 1. The circuit's own `maxCooldownMs` holds as well.
    *
    * @default {600_000}
    */
@@ -35,6 +35,8 @@ export interface BackoffOptions {
 /**
  * A cooldown that grows with every reopening: `baseMs × factor^reopenCount`, at most `maxMs`.
  *
+ * @param options See {@linkcode BackoffOptions}.
+ * @returns For `cooldownMs`.
  * @throws {RangeError | TypeError} Naming the option, what came and what is allowed.
  *
  * @example

@@ -23,7 +23,10 @@ export interface FallbackContext {
   readonly state: CircuitState;
 }
 
-/** Gives a value in place of the call's. Its value is returned to the caller. */
+/**
+ * Gives a value in place of the call's, which is returned to the caller. One that throws leaves it to the
+ * next; what the last one throws reaches the caller.
+ */
 export type Fallback<F> = (context: FallbackContext) => F | PromiseLike<F>;
 
 /** When a fallback runs: on rejection only, or on a failed call too. */
@@ -31,13 +34,25 @@ export type FallbackOn = "rejection" | "failure";
 
 /** Options of a handle. Functions belong to it and never to the shared circuit. */
 export interface CircuitOptions<F = never> extends CircuitPolicy {
-  /** Errors that count neither as success nor as failure: classes or predicates. Wins over `record`. */
+  /**
+   * Errors that count neither as success nor as failure: classes or predicates. Wins over `record`.
+   * Left out: none.
+   */
   ignore?: readonly ErrorMatcher[] | undefined;
-  /** The only errors that count as failures, others count as successes: classes or predicates. */
+  /**
+   * The only errors that count as failures, others count as successes: classes or predicates. Left
+   * out: every error is a failure. A call that ran into its timeout is one either way.
+   */
   record?: readonly ErrorMatcher[] | undefined;
-  /** Whether a result or an error is a failure. Replaces the judgement of Responses (5xx and 429). */
+  /**
+   * Whether a result or an error is a failure. Left out: thrown errors are, and Responses of 5xx and
+   * 429. What it throws is told by `listener_error`; the call then counts as without it.
+   */
   isFailure?: ((outcome: Outcome) => boolean) | undefined;
-  /** Gives a value in place of a rejected call's. A list is tried in order. */
+  /**
+   * Gives a value in place of a rejected call's. A list is tried in order. Left out: a rejected call
+   * throws.
+   */
   fallback?: Fallback<F> | readonly Fallback<F>[] | undefined;
   /**
    * When the fallback runs.
@@ -52,13 +67,16 @@ export type CircuitDefaults = Omit<CircuitOptions, "fallback">;
 
 /** Options of one call. */
 export interface CallOptions<F = never> {
-  /** The caller's. When it aborts, the call rejects with its reason and counts as neutral. */
+  /**
+   * The caller's. When it aborts, the call rejects with its reason and counts as neutral. Left out:
+   * only the timeout ends a call early.
+   */
   signal?: AbortSignal | undefined;
-  /** In place of the circuit's `callTimeoutMs`, in ms. */
+  /** In place of `callTimeoutMs`, in ms. A positive integer. Left out: the circuit's. */
   timeoutMs?: number | undefined;
-  /** In place of the handle's. */
+  /** In place of the handle's `fallback`. Left out: that one. */
   fallback?: Fallback<F> | readonly Fallback<F>[] | undefined;
-  /** In place of the handle's. */
+  /** In place of the handle's `fallbackOn`. Left out: that one. */
   fallbackOn?: FallbackOn | undefined;
 }
 
@@ -68,54 +86,82 @@ export interface CallContext {
   readonly signal: AbortSignal;
 }
 
-/** Result of `tryCall`. */
+/** Result of `tryCall`: told apart by `ok`, then by `source` or `rejected`. */
 export type CallResult<T, F = never> =
-  | { readonly ok: true; readonly source: "call"; readonly value: T }
   | {
+    /** There is a value. */
     readonly ok: true;
+    /** It is the function's own. */
+    readonly source: "call";
+    /** What the function returned. */
+    readonly value: T;
+  }
+  | {
+    /** There is a value. */
+    readonly ok: true;
+    /** It is a fallback's. */
     readonly source: "fallback";
+    /** What the fallback gave. */
     readonly value: F;
+    /** Why the fallback ran: the rejection, what the function threw, or its failed result. */
     readonly error: unknown;
   }
-  | { readonly ok: false; readonly rejected: false; readonly error: unknown }
   | {
+    /** There is none. */
     readonly ok: false;
+    /** The function ran. */
+    readonly rejected: false;
+    /** What it threw, a `CallTimeoutError`, the caller's reason to abort, or what a fallback threw. */
+    readonly error: unknown;
+  }
+  | {
+    /** There is none. */
+    readonly ok: false;
+    /** The function did not run. */
     readonly rejected: true;
+    /** Who refused: the circuit, or the store where `onStoreError` is `reject`. */
     readonly error: CircuitBreakerOpenError | StoreUnavailableError;
+    /** How long to wait, in ms; at least 1. */
     readonly retryAfterMs: number;
   };
 
 /**
  * Leave to do something and say later how it went. The first of its methods counts; disposing it
  * unsettled ignores it. One that is never settled gives its half-open slot back after
- * `halfOpenLeaseMs`.
+ * `halfOpenLeaseMs`. None of them throws.
  */
 export interface Permit extends AsyncDisposable {
-  /** It went well. */
+  /** It went well. Costs what a call's end does: with `eventual`, no blocking round trip while closed. */
   success(): Promise<void>;
-  /** It failed. An error is judged by `ignore` and `record`, as if it had been thrown. */
+  /**
+   * It failed. An error is judged by `ignore` and `record`, as if it had been thrown. Costs what
+   * `success()` does.
+   */
   failure(error?: unknown): Promise<void>;
-  /** It says nothing about the upstream. */
+  /** It says nothing about the upstream. No round trip, but for a trial: one, to free its slot. */
   ignore(): Promise<void>;
 }
 
 /** Why an operator acts, and who. Kept in the trail and told in events: put no secrets here. */
 export interface Actor {
-  /** Why. At most 1000 characters; half of a surrogate pair becomes U+FFFD, as in all stores. */
+  /** Why. At most 1 000 characters; half a surrogate pair becomes U+FFFD. Left out: not told. */
   reason?: string | undefined;
-  /** Who. As `reason`. */
+  /** Who. At most 1 000 characters, as with `reason`. Left out: not told. */
   actor?: string | undefined;
 }
 
 /** How long an override lasts: until an instant, or for so long, or until it is released. */
 export interface OverrideOptions extends Actor {
-  /** An instant, in the future. */
+  /** An instant, in the future. Left out, and `forMs` too: until it is released. */
   until?: Date | undefined;
-  /** Or for so long, in ms. A positive integer. */
+  /** Or for so long, in ms. A positive integer. Left out: see `until`; both together are refused. */
   forMs?: number | undefined;
 }
 
-/** Guards calls to one dependency. Made by `fuse.make(name)`. */
+/**
+ * Guards calls to one dependency. Made by `fuse.make(name)`. What is read while the store does not
+ * answer (`isOpen`, `getState`, `getMetrics`, `snapshot`, `explain`) is what this isolate knows.
+ */
 export interface CircuitBreaker<F = never> extends CircuitIdentity {
   /**
    * Runs `fn` if the circuit lets it.
@@ -128,25 +174,39 @@ export interface CircuitBreaker<F = never> extends CircuitIdentity {
    * @returns What `fn` returned, or what a fallback did.
    * @throws What `fn` threw; {@linkcode CircuitBreakerOpenError} if it was rejected;
    * {@linkcode CallTimeoutError} if it took too long; the signal's reason if the caller gave up;
-   * {@linkcode StoreUnavailableError} with `onStoreError: "reject"`.
+   * {@linkcode StoreUnavailableError} with `onStoreError: "reject"`; a RangeError or TypeError that names
+   * the option, for bad ones.
    */
   call<T, G = never>(
     fn: (context: CallContext) => T | PromiseLike<T>,
     options?: CallOptions<G>,
   ): Promise<T | F | G>;
-  /** Like `call`, but tells a rejection and an error as data, and does not reject. */
+  /**
+   * Like `call`, but tells a rejection and an error as data, and does not reject. Costs what `call`
+   * does, and less than half of it when rejected: no error is thrown.
+   *
+   * @param fn What to guard: sync or async, throwing or not.
+   * @param options For this call only.
+   * @returns How it went.
+   */
   tryCall<T, G = never>(
     fn: (context: CallContext) => T | PromiseLike<T>,
     options?: CallOptions<G>,
   ): Promise<CallResult<T, F | G>>;
-  /** `fn` with every call of it guarded; `this` and the arguments are handed on. */
+  /**
+   * `fn` with every call of it guarded; `this` and the arguments are handed on.
+   *
+   * @throws {TypeError} If it is no function.
+   */
   wrap<A extends unknown[], T>(
     fn: (...args: A) => T | PromiseLike<T>,
   ): (...args: A) => Promise<T | F>;
   /**
-   * The two-step form, for what ends long after it began, such as streams.
+   * The two-step form, for what ends long after it began, such as streams. Costs what the beginning of
+   * a call does: with `eventual`, no blocking round trip while closed, one for a trial.
    *
    * @throws {CircuitBreakerOpenError} If the circuit does not let it.
+   * @throws {StoreUnavailableError} If the store does not answer, with `onStoreError: "reject"`.
    */
   admit(): Promise<Permit>;
   /** This isolate's view as it stands: synchronous, no I/O. */
@@ -166,18 +226,37 @@ export interface CircuitBreaker<F = never> extends CircuitIdentity {
   getMetrics(): Promise<CircuitMetrics>;
   /** State, override and counters. One round trip. */
   snapshot(): Promise<CircuitSnapshot>;
-  /** Rejects all calls until released. @throws {StoreUnavailableError} If the store does not answer. */
+  /**
+   * Rejects all calls until released. One round trip.
+   *
+   * @throws {StoreUnavailableError} If the store does not answer.
+   * @throws {RangeError | TypeError} Naming the option, what came and what is allowed.
+   */
   forceOpen(options?: OverrideOptions): Promise<void>;
-  /** Admits all calls until released; they count, and never trip. */
+  /** Admits all calls until released; they count, and never trip. One round trip; throws as `forceOpen`. */
   forceClose(options?: OverrideOptions): Promise<void>;
-  /** Admits all calls until released; only totals count, and no call events fire. */
+  /**
+   * Admits all calls until released; only totals count, and no call events fire. One round trip;
+   * throws as `forceOpen`.
+   */
   disable(options?: OverrideOptions): Promise<void>;
-  /** Admits all calls until released; they count, and `would_open` is announced. */
+  /**
+   * Admits all calls until released; they count, and `would_open` is announced. One round trip; throws
+   * as `forceOpen`.
+   */
   metricsOnly(options?: OverrideOptions): Promise<void>;
-  /** Ends an override; the state beneath stands. Does nothing without one. */
+  /**
+   * Ends an override; the state beneath stands. Does nothing without one. One round trip; throws as
+   * `forceOpen`.
+   */
   release(options?: Actor): Promise<void>;
-  /** Closes and clears; lifetime totals and an override stay. */
+  /** Closes and clears; lifetime totals and an override stay. One round trip; throws as `forceOpen`. */
   reset(options?: Actor): Promise<void>;
-  /** What happened to it, latest first. @throws {TypeError} If its store keeps no trail. */
+  /**
+   * What happened to it, latest first, read as it is asked for: one round trip for each hundred rows.
+   *
+   * @throws {TypeError} If its store keeps no trail, or the cursor is not of it.
+   * @throws {RangeError} If the limit is no integer of at least 0.
+   */
   history(query?: EventQuery): AsyncIterableIterator<CircuitEvent>;
 }

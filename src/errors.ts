@@ -167,17 +167,20 @@ export class StoreUnavailableError extends FuseError {
   }
 }
 
-/** Whether a call was rejected by a circuit; true for those of another copy of this package too. */
+/** Whether a call was rejected by a circuit; true for errors of another copy of this package too. */
 export function isCircuitBreakerOpenError(e: unknown): e is CircuitBreakerOpenError {
   return isNamed(e, "CircuitBreakerOpenError", "retryAfterMs");
 }
 
-/** Whether a call ran into its timeout. */
+/** Whether a call ran into its timeout; true for errors of another copy of this package too. */
 export function isCallTimeoutError(e: unknown): e is CallTimeoutError {
   return isNamed(e, "CallTimeoutError", "timeoutMs");
 }
 
-/** Whether a call was refused because the store did not answer. */
+/**
+ * Whether a call was refused because the store did not answer; true for errors of another copy of this
+ * package too.
+ */
 export function isStoreUnavailableError(e: unknown): e is StoreUnavailableError {
   return isNamed(e, "StoreUnavailableError", "store");
 }

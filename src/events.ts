@@ -82,7 +82,7 @@ export interface FuseEvents {
   slow: CallEvent;
   /** A call ended in a way that counts neither as success nor as failure. */
   ignored: CallEvent;
-  /** A call was not let through. */
+  /** A call was not let through. `retryAfterMs`: how long to wait, in ms; at least 1. */
   rejected: CircuitIdentity & { retryAfterMs: number };
   /** An operator rejects all calls. */
   forced_open: OperatorEvent;
@@ -100,7 +100,10 @@ export interface FuseEvents {
   reset: OperatorEvent;
   /** The store had forgotten a circuit that this isolate knew. */
   reborn: CircuitIdentity;
-  /** The store did not answer, a tally stayed unconfirmed, or (`audit`) the trail did not take rows. */
+  /**
+   * The store did not answer, a tally stayed unconfirmed, or (`audit`) the trail did not take rows.
+   * `retryAfterMs`: for how long it is left alone, in ms.
+   */
   store_error: { store: string; operation: string; error: unknown; retryAfterMs: number };
   /** The store answers again, or (`audit`) its trail takes rows again. */
   store_recovered: { store: string; operation?: string };
@@ -115,7 +118,12 @@ export interface FuseEvents {
 }
 
 /** Any event, by its `type`. */
-export type FuseEvent = { [K in keyof FuseEvents]: { type: K } & FuseEvents[K] }[keyof FuseEvents];
+export type FuseEvent = {
+  [K in keyof FuseEvents]: {
+    /** Which event. */
+    type: K;
+  } & FuseEvents[K];
+}[keyof FuseEvents];
 
 /** Which events a listener hears. */
 export interface EventFilter {

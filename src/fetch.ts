@@ -9,14 +9,15 @@ import type { CircuitBreaker } from "./circuit_breaker.ts";
 
 /** `fetch`, guarded by a circuit. */
 export type GuardedFetch<F = never> = (
-  input: RequestInfo | URL,
+  // Not `RequestInfo`, which is the same and which Node 20's types do not have.
+  input: string | URL | Request,
   init?: RequestInit,
 ) => Promise<Response | F>;
 
 /** Fetches through a breaker. The Response is returned whatever it counts as. */
 export function guardedFetch<F>(
   breaker: Pick<CircuitBreaker<F>, "call">,
-  input: RequestInfo | URL,
+  input: string | URL | Request,
   init: RequestInit | undefined,
 ): Promise<Response | F> {
   // What `fetch` itself goes by: `init.signal`, where given, `null` too, replaces the Request's.
@@ -32,6 +33,6 @@ export function guardedFetch<F>(
 }
 
 /** The circuit that guards a URL: one for each host, port included. */
-export function hostOf(input: RequestInfo | URL): string {
+export function hostOf(input: string | URL | Request): string {
   return new URL(input instanceof Request ? input.url : input).host;
 }

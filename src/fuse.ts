@@ -48,14 +48,14 @@ export interface FuseOptions {
    * @default {the first of `stores`}
    */
   default?: string | undefined;
-  /** Options for all circuits. */
+  /** Options for all circuits. Left out: those of `CircuitPolicy` and `CircuitOptions`. */
   defaults?: CircuitDefaults | undefined;
   /**
    * Options for circuits by name, on top of `defaults`; a trailing `*` matches by prefix. The
-   * exact name wins, then the longest prefix.
+   * exact name wins, then the longest prefix. Left out: `defaults` alone.
    */
   circuits?: Record<string, CircuitDefaults> | undefined;
-  /** Custom strategies by name. */
+  /** Custom strategies by name, for `strategy`. Left out: none but the built-in ones. */
   strategies?: Record<string, Strategy> | undefined;
   /**
    * What to do when a store does not answer, where a circuit says nothing.
@@ -82,21 +82,24 @@ export interface FuseOptions {
    * @default {Date.now}
    */
   clock?: Clock | undefined;
-  /** Hands background work to the runtime, for all requests: `waitUntil` of "cloudflare:workers". */
+  /**
+   * Hands background work to the runtime, for all requests: `waitUntil` of "cloudflare:workers". Left
+   * out: the process holds it; on a Worker, calls wait for it.
+   */
   waitUntil?: WaitUntil | undefined;
 }
 
-/** Which circuits to list. */
+/** Which circuits to list: those to which all of it applies. */
 export interface CircuitFilter {
-  /** In this state, as a snapshot shows it. */
+  /** In this state, as a snapshot shows it. Left out: in any. */
   state?: CircuitState | undefined;
-  /** Of this name; a trailing `*` matches by prefix. */
+  /** Of this name; a trailing `*` matches by prefix. Left out: of any. */
   name?: string | undefined;
-  /** In this scope; `null`: in none. */
+  /** In this scope; `null`: in none. Left out: whichever. */
   context?: Scope | null | undefined;
-  /** In this scope; `null`: in none. */
+  /** In this scope, of the other dimension; `null`: in none. Left out: whichever. */
   boundary?: Scope | null | undefined;
-  /** With an override, or without. */
+  /** With an override, or without. Left out: both. */
   overridden?: boolean | undefined;
 }
 
@@ -115,18 +118,29 @@ export interface Fuse extends AsyncDisposable {
   make<F = never>(name: string, options?: CircuitOptions<F>): CircuitBreaker<F>;
   /** This Fuse on another of its stores. @throws {RangeError} If it has none of that name. */
   store(name: string): Fuse;
-  /** Circuits of a context, such as a tenant; `null`: of none. */
+  /**
+   * Circuits of a context, such as a tenant; `null`: of none.
+   *
+   * @throws {TypeError} If it is no scope.
+   */
   for(context: Scope | null): Fuse;
-  /** Circuits within a boundary, another dimension than the context; `null`: of none. */
+  /**
+   * Circuits within a boundary, another dimension than the context; `null`: of none.
+   *
+   * @throws {TypeError} If it is no scope.
+   */
   boundary(boundary: Scope | null): Fuse;
   /** Background work goes to this request's `waitUntil`, called as a method. */
   with(request: RequestScope | null | undefined): Fuse;
   /** `fetch`, guarded by a circuit for each host. Bound: hand it on as it is. */
   readonly fetch: GuardedFetch;
   /**
-   * Listens. On a scoped view, to circuits of that view only.
+   * Listens. On a scoped view, to circuits of that view only. What a listener throws is told by
+   * `listener_error`, and changes nothing.
    *
+   * @param options `signal`: stops when it aborts.
    * @returns How to stop.
+   * @throws {TypeError} If the listener is no function.
    */
   on<K extends keyof FuseEvents>(
     type: K,
@@ -139,30 +153,51 @@ export interface Fuse extends AsyncDisposable {
     listener: (event: FuseEvent) => void,
     options?: { signal?: AbortSignal },
   ): () => void;
-  /** All circuits that the stores hold, of this view. In pages; never on the call path. */
+  /**
+   * All circuits that the stores hold, of this view, read as they are asked for: one round trip for each
+   * hundred. Never on the call path.
+   *
+   * @throws {StoreUnavailableError} If a store does not answer.
+   */
   list(filter?: CircuitFilter): AsyncIterableIterator<CircuitSnapshot>;
-  /** State as JSON, to move it to another store or keep it. */
+  /**
+   * State as JSON, to move it to another store or keep it. Costs a `flush()` and a `list()`, and throws
+   * as that does.
+   */
   exportState(filter?: CircuitFilter): Promise<FuseExport>;
   /**
    * Takes over an export: into this view's store or, from the root, into the store of the same name,
-   * else the default. What lies outside the view's scopes is left out.
+   * else the default. What lies outside the view's scopes is left out. One round trip a circuit.
    *
+   * @param data What `exportState` gave.
+   * @param options `existing`: what becomes of a circuit that the store holds already; by default it is
+   * replaced.
+   * @returns How many circuits came in, and how many stayed as they were.
    * @throws {TypeError} If anything in it is wrong; nothing is imported then.
+   * @throws {StoreUnavailableError} If a store does not answer; what came in before stays.
    */
   importState(
     data: unknown,
     options?: { existing?: "replace" | "keep" },
   ): Promise<{ imported: number; kept: number }>;
-  /** Closes and clears all circuits of this view. Answers how many. */
+  /**
+   * Closes and clears all circuits of this view. Answers how many. Costs a `list()`, and one round trip
+   * a circuit.
+   *
+   * @throws {StoreUnavailableError} If a store does not answer; what was reset before stays so.
+   */
   resetAll(options?: Actor): Promise<number>;
   /**
    * Sends what is pending, waits for what is under way, and has stores deliver what they keep for
-   * another, such as rows of a trail. Call it before the process ends.
+   * another, such as rows of a trail. Call it before the process ends. One round trip a circuit that has
+   * something pending, fewer where a store takes several at once; none if nothing has. A store that does
+   * not answer is told by `store_error`, and not thrown.
    */
   flush(): Promise<void>;
   /**
    * What happened, over all circuits of this view: store by store, latest first in each. Its cursors
-   * say of which store they are; a view of one store takes that store's own as well.
+   * say of which store they are; a view of one store takes that store's own as well. One round trip for
+   * each hundred rows, read as they are asked for.
    *
    * @throws {TypeError} If a store keeps no trail, or the cursor is of none of this view's stores.
    * @throws {RangeError} If the limit is no integer of at least 0, or a date or the kind of event none.

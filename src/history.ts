@@ -22,17 +22,20 @@ export type AuditEventName =
   | "success"
   | "failure";
 
-/** Which events of the trail. */
+/** Which events of the trail: those to which all of it applies. */
 export interface EventQuery {
-  /** Of this kind only. */
+  /** Of this kind only. Left out: of any. */
   event?: AuditEventName | undefined;
-  /** Not before. */
+  /** Not before, by the store's clock. Left out: from the first on. */
   from?: Date | undefined;
-  /** Before. */
+  /** Before, by the store's clock. Left out: up to the latest. */
   to?: Date | undefined;
-  /** How many at most. An integer of at least 0. */
+  /** How many at most. An integer of at least 0. Left out: all. */
   limit?: number | undefined;
-  /** After this one: `cursor` of the last event seen. One of a Fuse goes on in the store it is of. */
+  /**
+   * After this one: `cursor` of the last event seen. One of a Fuse goes on in the store it is of. Left
+   * out: from the latest on.
+   */
   cursor?: string | undefined;
 }
 
@@ -46,12 +49,15 @@ export interface CircuitEvent extends CircuitIdentity {
   at: Date;
   /** From, to, generation, reason, actor, counters, … */
   metadata: Record<string, unknown> | null;
-  /** Where to go on from here. */
+  /** Where to go on from here: for `cursor` of a query. */
   cursor: string;
 }
 
 /** A row as the store has it, which knows keys and not what a Fuse calls it. */
-export type StoredEvent = Omit<CircuitEvent, keyof CircuitIdentity> & { readonly key: string };
+export type StoredEvent = Omit<CircuitEvent, keyof CircuitIdentity> & {
+  /** Of which circuit: unique within the store. */
+  readonly key: string;
+};
 
 /**
  * Reads the trail of a store, latest first.

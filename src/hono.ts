@@ -68,7 +68,10 @@ export type HonoContext = Context;
  *
  * @internal
  */
-export type FuseMiddleware = MiddlewareHandler<{ Variables: FuseVariables }>;
+export type FuseMiddleware = MiddlewareHandler<{
+  /** What it sets. */
+  Variables: FuseVariables;
+}>;
 
 /**
  * Hono's own type of what {@linkcode health} and {@linkcode metrics} make.
@@ -89,18 +92,18 @@ export interface CircuitBreakerMiddlewareOptions {
    * only sets `c.var.fuse`.
    */
   name?: FromContext<string | undefined> | undefined;
-  /** Options of the circuit. `callTimeoutMs` answers 504. */
+  /** Options of the circuit. `callTimeoutMs` answers 504. Left out: those of the Fuse for that name. */
   options?: CircuitPolicy | undefined;
   /**
    * Whether the handler failed, from `c.error` and `c.res`. Left out: 5xx, 429 and thrown errors are
    * failures; an `HTTPException` is the response that it becomes.
    */
   isFailure?: ((c: HonoContext) => boolean) | undefined;
-  /** Scope of the circuit and of `c.var.fuse`; `null`: none. */
+  /** Scope of the circuit and of `c.var.fuse`; `null`: none. Left out: that of `fuse`. */
   context?: FromContext<Scope | null> | undefined;
-  /** Scope of the circuit and of `c.var.fuse`, in the other dimension; `null`: none. */
+  /** Scope of both in the other dimension; `null`: none. Left out: that of `fuse`. */
   boundary?: FromContext<Scope | null> | undefined;
-  /** Answers in place of the 503 with `Retry-After` and problem+json. */
+  /** Answers a rejected request. Left out: 503 with `Retry-After` and problem+json. */
   onOpen?:
     | ((error: CircuitBreakerOpenError, c: HonoContext) => Response | Promise<Response>)
     | undefined;
@@ -112,7 +115,7 @@ export interface HealthOptions {
   fuse: FromContext<Fuse>;
   /**
    * Names of circuits without which this instance is of no use. Of no scope: what one tenant meets
-   * is not the instance's.
+   * is not the instance's. Left out: none, and the answer is 200 always.
    */
   critical?: readonly string[] | undefined;
 }
@@ -138,7 +141,7 @@ export interface MetricsOptions {
  * they would without it, and so do two `HTTPException`s of its own, told apart by their `cause`: 504
  * for a `CallTimeoutError`, 503 for a `StoreUnavailableError`.
  *
- * Cost: that of `breaker.call`.
+ * Cost: that of `breaker.call`: with a shared store no blocking round trip while closed or open.
  *
  * @throws {TypeError | RangeError} Naming the option: at once where `fuse` and `name` are values,
  * else at the first request.
@@ -237,6 +240,8 @@ export function circuitBreaker(options: CircuitBreakerMiddlewareOptions): FuseMi
  * those named in `critical`. An open circuit whose cooldown has passed is open no more, so that an
  * instance out of rotation comes back.
  *
+ * @throws {TypeError} Naming the option.
+ *
  * @example
  * ```ts
  * import { createFuse } from "@fuse/edge";
@@ -301,6 +306,8 @@ export function health(options: HealthOptions): FuseHandler {
  * A store that does not answer is told by `fuse_store_up` 0.
  *
  * Cost: one `list` of the stores, a round trip for each hundred circuits.
+ *
+ * @throws {TypeError} Naming the option.
  *
  * @example
  * ```ts

@@ -7,7 +7,12 @@
 import { received } from "./options.ts";
 
 /** One value of a dimension, such as `{ type: "tenant", id: 42 }`. Ids are compared as text. */
-export type Scope = { readonly type: string; readonly id: string | number | bigint };
+export type Scope = {
+  /** The dimension's name, such as `tenant`. */
+  readonly type: string;
+  /** Which one of these. A number and its text are the same. */
+  readonly id: string | number | bigint;
+};
 
 /** Which circuit. The same five fields in snapshots, events, errors, audit rows and exports. */
 export interface CircuitIdentity {

@@ -8,8 +8,22 @@ import { isA, isCallTimeoutError, isCircuitBreakerOpenError } from "./errors.ts"
 
 /** How a call ended, for `isFailure`. */
 export type Outcome =
-  | { readonly ok: true; readonly value: unknown; readonly durationMs: number }
-  | { readonly ok: false; readonly error: unknown; readonly durationMs: number };
+  | {
+    /** It gave a result. */
+    readonly ok: true;
+    /** The result. */
+    readonly value: unknown;
+    /** How long it took, in ms. */
+    readonly durationMs: number;
+  }
+  | {
+    /** It threw. */
+    readonly ok: false;
+    /** What it threw. */
+    readonly error: unknown;
+    /** How long it took, in ms. */
+    readonly durationMs: number;
+  };
 
 /** A class of errors, or a predicate. */
 export type ErrorMatcher =

@@ -16,13 +16,24 @@ import {
 import { check, MAX_TIMER_MS, oneOf, refuse } from "./options.ts";
 import type { Shape } from "./store.ts";
 
-/** How long a circuit stays open, by how often it went HALF_OPEN → OPEN since it last closed. */
+/**
+ * How long a circuit stays open, in ms, by how often it went HALF_OPEN → OPEN since it last closed (0
+ * at the first trip). One that throws, or answers with no positive number: 60 000, and a
+ * `listener_error`.
+ */
 export type Cooldown = (reopenCount: number) => number;
 
-/** What to do when the store does not answer. */
+/**
+ * What to do when the store does not answer: `local`, a breaker of this isolate's own takes over;
+ * `allow`, calls run; `reject`, calls are refused with a StoreUnavailableError.
+ */
 export type OnStoreError = "local" | "allow" | "reject";
 
-/** Which price to pay for what other isolates know: see the README, "Consistency". */
+/**
+ * Which price to pay for what other isolates know: see the README, "Shared stores". `eventual`: no
+ * blocking round trip while closed or open, and isolates learn of each other's openings with the
+ * next answer of the store. `strong`: one before and one after every call.
+ */
 export type Consistency = "eventual" | "strong";
 
 /** The numbers that strategies go by. */
@@ -58,7 +69,8 @@ export interface CircuitPolicy {
    */
   onStoreError?: OnStoreError | undefined;
   /**
-   * When to open: a name, a function, or a list, any of which may open it.
+   * When to open: a name, a function, or a list, any of which may open it. See
+   * {@linkcode StrategyName}.
    *
    * @default {"consecutive_failures"}
    */
@@ -77,7 +89,8 @@ export interface CircuitPolicy {
   successThreshold?: number | undefined;
   /**
    * How long it stays open, in ms, or a function of the number of reopenings such as
-   * `backoff()` makes. A number is a positive integer, at most `maxCooldownMs`.
+   * `backoff()` makes. A number is a positive integer, at most `maxCooldownMs`. Left out: 60 000, or
+   * `maxCooldownMs` if that is less.
    *
    * @default {60_000}
    */
@@ -102,7 +115,7 @@ export interface CircuitPolicy {
    */
   windowSize?: number | undefined;
   /**
-   * Calls below which no share opens. A positive integer.
+   * Calls below which no share opens. A positive integer, for `count_window` at most `windowSize`.
    *
    * @default {10}
    */
@@ -113,7 +126,10 @@ export interface CircuitPolicy {
    * @default {50}
    */
   percentageThreshold?: number | undefined;
-  /** From how many ms on a call is slow. A positive integer; `slow_calls` needs it. */
+  /**
+   * From how many ms on a call is slow. A positive integer. Left out: no call is, and `slow_calls` is
+   * refused.
+   */
   slowCallMs?: number | undefined;
   /**
    * After how many ms a call is given up, its signal aborted, and a failure counted. A positive

@@ -172,7 +172,7 @@ export interface StoreRequest extends OutboxRequest {
    * of it: what was forgotten meanwhile and is created by the same request again is another life.
    */
   readonly id: string;
-  /** The caller's clock, for a store that has none of its own. */
+  /** The caller's clock, in ms, for a store that has none of its own. */
   readonly at: number;
   /** How to measure the Snapshot in the answer. */
   readonly shape: Shape;
@@ -195,7 +195,7 @@ export interface Tally extends StoreRequest {
   readonly rejected: number;
   /** How many of the successes and the failure were slow. */
   readonly slow: number;
-  /** How long ago the last of them ended. They span at most one window segment. */
+  /** How long ago the last of them ended, in ms. They span at most one window segment. */
   readonly ageMs: number;
   /** Token of the half-open lease that ends with this; `null`: none. */
   readonly lease: string | null;
@@ -213,9 +213,9 @@ export interface AcquireRequest extends StoreRequest {
   readonly token: string;
   /** How many trials may be in flight at once, over all isolates. */
   readonly max: number;
-  /** After how long a trial that never ends gives its slot back. */
+  /** After how many ms a trial that never ends gives its slot back. */
   readonly leaseMs: number;
-  /** An `openUntil` further off than this was written by a clock that has since gone back: it counts as passed. */
+  /** An `openUntil` further off than this, in ms, was written by a clock that has since gone back: it counts as passed. */
   readonly maxCooldownMs: number;
 }
 
@@ -225,7 +225,7 @@ export interface TransitionRequest extends StoreRequest {
   readonly to: "CLOSED" | "OPEN";
   /** What the trail calls it. */
   readonly event: "opened" | "closed" | "reset";
-  /** How long it stays open; 0 to close. */
+  /** How long it stays open, in ms; 0 to close. */
   readonly cooldownMs: number;
   /** Why: a strategy's name, `trial_failed`, an operator's words. */
   readonly reason: string;
@@ -235,11 +235,11 @@ export interface TransitionRequest extends StoreRequest {
   readonly expected: { readonly epoch: string; readonly generation: number } | null;
 }
 
-/** Asks to lay an override over the state, or to take it away. */
+/** Asks to lay an override over the state, or to take it away. One round trip. */
 export interface OverrideRequest extends StoreRequest {
   /** `null` releases. */
   readonly kind: Override | null;
-  /** Ends by itself at this moment, on the caller's clock (`at`); the store translates. `null`: never. */
+  /** Ends by itself at this moment, in ms on the caller's clock (`at`); the store translates. `null`: never. */
   readonly until: number | null;
   /** Why. */
   readonly reason: string | null;
@@ -249,7 +249,7 @@ export interface OverrideRequest extends StoreRequest {
 
 /** One tenth of the time window, keyed by its start in ms on the store's clock. */
 export interface Segment {
-  /** When it began. */
+  /** When it began, in ms. */
   readonly start: number;
   /** Successes that ended in it. */
   readonly successes: number;
@@ -289,7 +289,7 @@ export interface ListRequest extends OutboxRequest {
   readonly cursor: string | null;
   /** How many records to aim for. A page may hold fewer or more, and none is not the end. */
   readonly limit: number;
-  /** The caller's clock, for a store that has none of its own. */
+  /** The caller's clock, in ms, for a store that has none of its own. */
   readonly at: number;
   /** How to measure the Snapshot of a circuit. */
   readonly shape: (key: string) => Shape;
@@ -323,7 +323,7 @@ export interface Trouble {
   readonly operation: string;
   /** What went wrong; `null`: it works again. */
   readonly error: Error | null;
-  /** For how long it is left alone. */
+  /** For how long it is left alone, in ms. */
   readonly retryAfterMs: number;
 }
 
@@ -349,7 +349,8 @@ export interface Changed extends Answer {
 
 /**
  * What every driver implements. Four primitives (`read`, `record`, `acquire`, `transition`), each
- * atomic and one round trip, and what operators need. Prove yours with `storeContract` of
+ * atomic and one round trip, and what operators need. A method that cannot do it throws, or rejects,
+ * with an Error of the driver's own; the breaker tells it by `store_error`. Prove yours with `storeContract` of
  * `@fuse/edge/testing`.
  */
 export interface Store {

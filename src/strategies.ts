@@ -31,7 +31,17 @@ export interface StrategyMetrics {
   readonly sinceClosed: Counts;
 }
 
-/** The names of the built-in strategies. */
+/**
+ * The names of the built-in strategies. A share is of so many percent, `percentageThreshold`, and opens
+ * from `minimumThroughput` calls on.
+ *
+ * - `consecutive_failures`: `failureThreshold` calls failed in a row.
+ * - `percentage_failures`: share of failures among all calls since the circuit last closed.
+ * - `rolling_window`: share of failures among the calls of the last `windowMs`.
+ * - `count_window`: share of failures among the last `windowSize` calls.
+ * - `slow_calls`: share of calls within `windowMs` that took `slowCallMs` or longer; a slow trial counts
+ *   as failed.
+ */
 export type StrategyName =
   | "consecutive_failures"
   | "percentage_failures"
@@ -39,7 +49,10 @@ export type StrategyName =
   | "slow_calls"
   | "count_window";
 
-/** Whether a CLOSED circuit should open. Asked after every recorded outcome; must be pure. */
+/**
+ * Whether a CLOSED circuit should open. Asked after every recorded outcome; must be pure. One that
+ * throws opens nothing, and is told by `listener_error`.
+ */
 export type Strategy = (metrics: StrategyMetrics, policy: Policy) => boolean;
 
 /** A built-in strategy, a name registered in `createFuse({ strategies })`, or a function. */

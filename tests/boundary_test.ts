@@ -5,6 +5,7 @@ import { deno, filesBelow, readConfig, root } from "./support/gate_project.ts";
 const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   ".": [],
   "./upstash": ["@upstash/redis"],
+  "./env": ["@libsql/client", "@upstash/redis", "drizzle-orm"],
   "./hono": ["hono"],
   "./libsql": ["@libsql/client", "drizzle-orm"],
   "./migrations": [],
@@ -34,16 +35,24 @@ for (const [entry, path] of Object.entries(config.exports)) {
   });
 }
 
-Deno.test("the published files are those that the entry points need, and no tests", async () => {
+/** What is published although no entry point imports it. */
+const EXTRA = /^(deno\.json|[A-Z]+(\.md)?|migrations\/(\d+_\w+\.sql|meta\/\w+\.json))$/;
+
+Deno.test("the published files are what the entry points import, migrations and pages", async () => {
   const { ok, stderr } = await deno(["publish", "--dry-run", "--allow-dirty", "--no-check"]);
   assert(ok, stderr);
   const published = pathsWithin(stderr.match(/file:\S+/g) ?? []);
   const needed = pathsWithin(
     (await Promise.all(Object.values(config.exports).map(specifiersReachedFrom))).flat(),
   );
-  assertEquals(needed.filter((path) => !published.includes(path)), []);
-  assertEquals(published.filter((path) => /^(tests|examples)\/|_test\.ts$/.test(path)), []);
-  for (const path of ["README.md", "CHANGELOG.md", "LICENSE"]) assert(published.includes(path));
+  assertEquals(published.filter((path) => !EXTRA.test(path)).sort(), [...new Set(needed)].sort());
+  assertEquals(
+    published.filter((path) => EXTRA.test(path)).sort(),
+    [
+      ...["CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md", "deno.json"],
+      ...filesBelow("migrations", "").filter((path) => !path.endsWith(".ts")),
+    ].sort(),
+  );
 });
 
 Deno.test("the npm packages of deno.json are the imported ones", () => {

@@ -75,7 +75,10 @@ export interface Faults {
    * @default {1}
    */
   seed?: number;
-  /** Whether the store is unreachable now. While it answers true, every operation rejects and none is applied. */
+  /**
+   * Whether the store is unreachable now. While it answers true, every operation rejects and none is
+   * applied. Left out: it never is.
+   */
   down?: () => boolean;
 }
 

@@ -5,7 +5,9 @@
  */
 import { createFuse } from "@fuse/edge";
 import { type Candidate, effort, fastest, type Measured, race, ratio } from "./harness.ts";
-import { cockatielConsecutive, cockatielSampling, consecutive, opossum, rolling } from "./peers.ts";
+import { cockatielConsecutive, cockatielSampling } from "./peer_cockatiel.ts";
+import { opossum } from "./peer_opossum.ts";
+import { consecutive, rolling } from "./policies.ts";
 import type { Section } from "./section.ts";
 import { budget, nanoseconds, type Table, times } from "./table.ts";
 
@@ -31,6 +33,7 @@ export const section: Section = {
 
 function table(measured: readonly Measured[], peers: Record<string, Measured>): Table {
   return {
+    name: "closed",
     title: "CLOSED: one call that succeeds",
     columns: ["candidate", "ns/call", "min–max", "ratio", "min–max", "to", "budget (aim 0.8)"],
     rows: measured.map((one) => {

@@ -13,8 +13,8 @@ const ORDERS = ["in order", "at random"] as const;
 
 /** Each of our forms, and what the machine alone takes to go about it. */
 const FORMS = [
-  { ours: "handle.call(fn)", machine: "array" },
-  { ours: "fuse.for(scope).make(name).call(fn)", machine: "Map by key" },
+  { name: "handles", ours: "handle.call(fn)", machine: "array" },
+  { name: "names", ours: "fuse.for(scope).make(name).call(fn)", machine: "Map by key" },
 ];
 
 /** Section `growth`. */
@@ -22,17 +22,22 @@ export const section: Section = {
   candidates,
   async *run({ quick }) {
     const measured = await race(await candidates(), effort(quick));
-    for (const { ours, machine } of FORMS) {
-      for (const order of ORDERS) yield table(ours, machine, order, measured);
+    for (const form of FORMS) {
+      for (const order of ORDERS) yield table(form, order, measured);
     }
   },
 };
 
-function table(ours: string, machine: string, order: Order, measured: readonly Measured[]): Table {
+function table(
+  { name, ours, machine }: (typeof FORMS)[number],
+  order: Order,
+  measured: readonly Measured[],
+): Table {
   const of = (form: string) =>
     SIZES.map((size) => measured.find(({ name }) => name === nameOf(form, order, size))!);
   const [us, plain] = [of(ours), of(machine)];
   return {
+    name: `growth-${name}-${order.replace(" ", "-")}`,
     title: `Growth: ${ours}, ${order}`,
     columns: [
       "circuits",
@@ -60,6 +65,7 @@ function table(ours: string, machine: string, order: Order, measured: readonly M
         budget(to.median, 2),
       ];
     }),
+    readme: ["circuits", "ns/call", "× one", "plain × one"],
     notes: [
       `Plain: await fn() and write to three of five plain objects (0.6 KB) out of a store (${machine}),`,
       "visited in the same order: what the machine's caches cost by themselves. Less plain: without that growth.",

@@ -76,6 +76,18 @@ export async function race(
   }));
 }
 
+/** Makes calls, so many of them at a time. */
+export async function callAtOnce(
+  calls: number,
+  callers: number,
+  call: () => unknown,
+): Promise<void> {
+  let left = calls;
+  await Promise.all(Array.from({ length: Math.min(callers, calls) }, async () => {
+    while (left-- > 0) await call();
+  }));
+}
+
 /** `a` in terms of `b`, round by round. */
 export function ratio(a: Measured, b: Measured): Spread {
   return spread(a.rounds.map((ns, round) => ns / b.rounds[round]!));

@@ -6,7 +6,9 @@
 import { absentSnapshot, createFuse, memory, type Snapshot, type Store } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
 import { collect } from "./harness.ts";
-import { cockatielConsecutive, cockatielSampling, consecutive, opossum, rolling } from "./peers.ts";
+import { cockatielConsecutive, cockatielSampling } from "./peer_cockatiel.ts";
+import { opossum } from "./peer_opossum.ts";
+import { consecutive, rolling } from "./policies.ts";
 import type { Section } from "./section.ts";
 import { budget, integer } from "./table.ts";
 
@@ -22,6 +24,7 @@ export const section: Section = {
       rows.push([name, integer(bytes), limit === undefined ? "" : budget(bytes, limit, " B")]);
     }
     yield {
+      name: "memory",
       title: `Memory: bytes per idle circuit, ${integer(circuits)} circuits, each called once`,
       columns: ["circuit", "bytes", "budget"],
       rows,

@@ -15,8 +15,8 @@ import {
 } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
 import { observe, type Operation } from "./observed_store.ts";
-import { consecutive } from "./peers.ts";
-import { budget, integer, type Table } from "./table.ts";
+import { consecutive } from "./policies.ts";
+import { budget, integer, sideBySide, type Table } from "./table.ts";
 
 /** Makes a store that has seen nothing, on this clock. */
 export type MakeStore = (clock: Clock) => Store;
@@ -29,6 +29,7 @@ const REFUSED = 10;
 
 /** Counts blocking and background requests in every situation of design section 3. */
 export async function operationsTable(
+  name: string,
   title: string,
   makeStore: MakeStore,
   quick: boolean,
@@ -59,23 +60,23 @@ export async function operationsTable(
     // The first may have to ask; its refusal holds for the others.
     add("refused beside a trial", cycles.refused, { blocking: [1 / REFUSED, 1] });
   }
+  const columns = [
+    ...["call", "consistency", "calls", "blocking", "background"],
+    ...KINDS,
+    ...counted,
+    "budget",
+  ];
   return {
+    name,
     title,
-    columns: [
-      "call",
-      "consistency",
-      "calls",
-      "blocking",
-      "background",
-      "read",
-      "record",
-      "acquire",
-      "transition",
-      ...counted,
-      "budget",
-    ],
+    columns,
     rows,
     notes: ["Per call. Blocking: answered before the call ended. Each is one round trip."],
+    readme: sideBySide({ columns, rows }, "consistency", ["call"], [
+      ...["blocking", "background"],
+      // Where each round trip is a request, they are told already.
+      ...counted.filter((name) => name !== "requests"),
+    ]),
   };
 }
 
@@ -97,6 +98,7 @@ interface Bench {
 
 /** Round trips, and what they cost the server, of an isolate that makes so many calls a second. */
 export async function ratesTable(
+  name: string,
   title: string,
   makeStore: MakeStore,
   quick: boolean,
@@ -123,15 +125,19 @@ export async function ratesTable(
       }
     }
   }
+  const perCalls = counted.map((name) => `${name}/call`);
+  const columns = [
+    ...["rate", "consistency", "failures", "calls", "blocking", "background"],
+    ...perCalls,
+    ...counted.map((name) => `${name}/record`),
+  ];
   return {
+    name,
     title,
-    columns: [
-      ...["rate", "consistency", "failures", "calls", "blocking", "background"],
-      ...counted.map((name) => `${name}/call`),
-      ...counted.map((name) => `${name}/record`),
-    ],
+    columns,
     rows,
     notes: ["Of one isolate, by its own rate: CLOSED, virtual time, one call after the other."],
+    readme: sideBySide({ columns, rows }, "consistency", ["rate", "failures"], perCalls),
   };
 }
 

@@ -60,6 +60,7 @@ async function profile(candidate: Candidate): Promise<void> {
   const { profile } = await session.post("Profiler.stop") as { profile: Profile };
   const shares = selfTime(profile).slice(0, 25);
   console.log(render({
+    name: "profile",
     title: `${candidate.name}: ${ns.toFixed(0)} ns/call under the profiler`,
     columns: ["function", "self %", "ns/call"],
     rows: shares.map(({ where, share }) => [
@@ -67,7 +68,7 @@ async function profile(candidate: Candidate): Promise<void> {
       (100 * share).toFixed(1),
       (ns * share).toFixed(0),
     ]),
-  }, "plain"));
+  }));
 }
 
 function selfTime({ nodes, samples, timeDeltas }: Profile): { where: string; share: number }[] {

@@ -6,7 +6,9 @@
 import { createFuse, isCircuitBreakerOpenError } from "@fuse/edge";
 import { BrokenCircuitError, CircuitState } from "cockatiel";
 import { type Candidate, effort, fastest, race, ratio } from "./harness.ts";
-import { cockatielConsecutive, consecutive, opossum } from "./peers.ts";
+import { cockatielConsecutive } from "./peer_cockatiel.ts";
+import { opossum } from "./peer_opossum.ts";
+import { consecutive } from "./policies.ts";
 import type { Section } from "./section.ts";
 import { budget, nanoseconds, times } from "./table.ts";
 
@@ -21,6 +23,7 @@ export const section: Section = {
     const named = (name: string) => measured.find((one) => one.name === name)!;
     const peer = fastest(PEERS.map(named));
     yield {
+      name: "rejection",
       title: "OPEN: one call that is rejected",
       columns: ["candidate", "ns/call", "min–max", "ratio", "min–max", "budget"],
       rows: measured.map((one) => {

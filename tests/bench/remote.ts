@@ -7,7 +7,7 @@ import { type CircuitBreaker, type CircuitPolicy, createFuse, memory } from "@fu
 import { chaos } from "@fuse/edge/testing";
 import { type Candidate, effort, race, ratio } from "./harness.ts";
 import { operationsTable } from "./operations.ts";
-import { consecutive } from "./peers.ts";
+import { consecutive } from "./policies.ts";
 import type { Section } from "./section.ts";
 import { integer, nanoseconds, times } from "./table.ts";
 
@@ -16,10 +16,16 @@ export const section: Section = {
   candidates,
   async *run({ quick }) {
     const makeStore = () => chaos(memory(), {});
-    yield await operationsTable("Remote: what the store is asked", makeStore, quick);
+    yield await operationsTable(
+      "remote-calls",
+      "Remote: what the store is asked",
+      makeStore,
+      quick,
+    );
     const measured = await race(await candidates(), effort(quick));
     const base = measured[0]!;
     yield {
+      name: "remote-share",
       title: "Remote: our own share of the time, the store answering at once",
       columns: ["call", "ns/call", "min–max", "calls/s", "× memory", "min–max"],
       rows: measured.map((one) => [

@@ -1,5 +1,5 @@
 /**
- * One part of the benchmark. A new one is a file with a `section`, and a line in `main.ts`.
+ * One part of the benchmark. A new one is a file with a `section`, and an entry in `sections.ts`.
  *
  * @module
  */

@@ -47,11 +47,14 @@ export const section: Section = {
         await bundle(`export { default } from "${await installed("opossum")}";`),
       ));
       yield {
+        name: "size",
         title: "Size: bundled by esbuild as ESM, in bytes",
         columns: ["bundle", "source", "minified", "gzip", "budget"],
         rows,
+        readme: ["bundle", "minified", "gzip"],
       };
       yield {
+        name: "size-files",
         title: "Size: where the core's bytes are",
         columns: ["file", "source", "minified", "% of minified"],
         rows: core.files.map(({ path, source, minified }) => [

@@ -20,8 +20,9 @@ import { drizzle } from "drizzle-orm/libsql";
 import { APPEND, type TrailAppender } from "../../drivers/libsql_append.ts";
 import { Sqld } from "../support/sqld.ts";
 import { type Candidate, type Measured, race, ratio, type Spread, spread } from "./harness.ts";
-import { consecutive } from "./peers.ts";
+import { consecutive } from "./policies.ts";
 import type { Section } from "./section.ts";
+import { seedDatabase } from "./seed_pattern.ts";
 import { integer, type Table, times } from "./table.ts";
 
 /** Section `trail`. */
@@ -49,7 +50,7 @@ export const section: Section = {
 async function throughput(ground: string, client: Client, quick: boolean): Promise<Table> {
   if (ground === "file") await client.execute("pragma journal_mode = wal");
   await migrate(client);
-  const seed = await theSeed(client);
+  const seed = await seedDatabase(client, { audited: true });
   const all = [
     ours(client, "transitions", "eventual"),
     ours(client, "calls", "eventual"),
@@ -57,15 +58,19 @@ async function throughput(ground: string, client: Client, quick: boolean): Promi
     ours(client, "calls", "strong"),
   ];
   const measured = await race(
-    [seed.candidate, ...all.map(({ candidate }) => candidate)],
+    [seed, ...all.map(({ candidate }) => candidate)],
     quick ? { rounds: 3, batchMs: 150, warmUpMs: 150 } : { rounds: 9, batchMs: 400, warmUpMs: 400 },
   );
   const base = measured[0]!;
-  await seed.check();
+  const [counted, rows] = [await seed.counted(), await seed.audited()];
+  if (counted !== seed.made() || rows !== seed.made()) {
+    throw new Error(`The seed's: ${rows} rows and ${counted} counted of ${seed.made()} calls`);
+  }
   for (const one of all) await one.check();
   const gained = (one: Measured) => base.ns.median / one.ns.median;
   client.close();
   return {
+    name: `trail-speed-${ground}`,
     title: `Trail on ${ground}: one call after the other`,
     columns: ["call", "ms/call", "calls/s", "× the seed's", "min–max", "budget"],
     rows: measured.map((one, i) => [
@@ -120,51 +125,6 @@ function ours(
   };
 }
 
-/** As the seed goes about a call, and writes down that there was one. */
-async function theSeed(client: Client): Promise<Audited> {
-  await client.batch([
-    `create table seed_circuit_breakers (id integer primary key, name text unique not null,
-      state text not null, failure_count integer not null default 0,
-      success_count integer not null default 0, last_failure_at integer, opened_at integer,
-      closed_at integer, created_at integer, updated_at integer)`,
-    `create table seed_circuit_breaker_events (id integer primary key,
-      circuit_breaker_id integer not null, event text not null, metadata text, created_at integer)`,
-    "insert into seed_circuit_breakers (name, state) values ('a', 'CLOSED')",
-  ], "write");
-  const select = "select * from seed_circuit_breakers where name = 'a'";
-  let made = 0;
-  return {
-    candidate: {
-      name: "the seed's pattern, a row a call",
-      run: async (calls) => {
-        made += calls;
-        for (let i = 0; i < calls; i++) {
-          await client.execute(select);
-          await succeed();
-          const transaction = await client.transaction("write");
-          await transaction.execute(select);
-          await transaction.execute(
-            "update seed_circuit_breakers set success_count = success_count + 1, updated_at = 1 " +
-              "where name = 'a'",
-          );
-          await transaction.execute(
-            "insert into seed_circuit_breaker_events (circuit_breaker_id, event, metadata, " +
-              "created_at) values (1, 'success', '{}', 1)",
-          );
-          await transaction.commit();
-          await client.execute(select);
-        }
-      },
-    },
-    async check() {
-      const { rows } = await client.execute(
-        "select count(*) as n from seed_circuit_breaker_events",
-      );
-      if (Number(rows[0]!.n) !== made) throw new Error(`the seed's: ${rows[0]!.n} of ${made} rows`);
-    },
-  };
-}
-
 const CIRCUITS = 100;
 const DAY_MS = 86_400_000;
 
@@ -206,6 +166,7 @@ async function* large(client: Client, size: number): AsyncGenerator<Table> {
     from n join circuit_breakers b on b.id = 1 + n.i % ${circuits}`);
   const after = await bytes(client);
   yield {
+    name: "trail-bytes",
     title: `Trail of ${integer(size)} rows: bytes a row, indexes included`,
     columns: ["row", "rows", "bytes/row"],
     rows: [
@@ -266,8 +227,9 @@ async function* large(client: Client, size: number): AsyncGenerator<Table> {
   ]);
   client.close();
   yield {
+    name: "trail-queries",
     title: `Trail of ${integer(size)} rows on a file`,
-    columns: ["request", "ms", "min–max"],
+    columns: [`on ${integer(size)} rows`, "ms", "min–max"],
     rows,
   };
 }

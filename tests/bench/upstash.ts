@@ -12,9 +12,10 @@ import { upstash, type UpstashOptions } from "@fuse/edge/upstash";
 import { setImmediate } from "node:timers";
 import { type RedisServer, startRedis } from "../support/redis_server.ts";
 import { type Face, startFace } from "../support/upstash_face.ts";
-import { type Candidate, type Effort, effort, race, ratio } from "./harness.ts";
+import { callAtOnce, type Candidate, type Effort, effort, race, ratio } from "./harness.ts";
 import { operationsTable, ratesTable } from "./operations.ts";
 import type { Section } from "./section.ts";
+import { seedCache } from "./seed_pattern.ts";
 import { integer, type Table, times } from "./table.ts";
 
 /** Section `upstash`. */
@@ -29,8 +30,14 @@ export const section: Section = {
       commands: await redis.commandCalls() + face.requests,
     });
     const onClock = (clock: () => number) => upstash({ ...fresh(face), clock });
-    yield await operationsTable("Redis: what a call asks for", onClock, quick, meter);
-    yield await ratesTable("Redis: by the rate of calls", onClock, quick, meter);
+    yield await operationsTable(
+      "upstash-calls",
+      "Redis: what a call asks for",
+      onClock,
+      quick,
+      meter,
+    );
+    yield await ratesTable("upstash-rates", "Redis: by the rate of calls", onClock, quick, meter);
     for (const callers of [1, 64]) yield await speeds(servers, callers, quick);
     yield await growth(servers, [1, 100, 10_000]);
   },
@@ -47,6 +54,10 @@ function fresh({ url, token }: Face): { url: string; token: string; prefix: stri
   return { url, token, prefix: `bench-${prefixes++}` };
 }
 
+function connect({ url, token }: Face): Redis {
+  return new Redis({ url, token, enableAutoPipelining: false });
+}
+
 /** Something that guards calls. */
 interface Contender extends Candidate {
   /** How many calls Redis has counted; `null`: it counts none. */
@@ -61,7 +72,7 @@ async function speeds(
   const eventual = { consistency: "eventual" } as const;
   const strong = { consistency: "strong" } as const;
   const contenders = [
-    seed(face, callers),
+    seedCache(connect(face), `seed-${prefixes++}`, callers),
     limiter(face, callers),
     await ours(face, "CLOSED, eventual", eventual, 0, callers),
     await ours(face, "CLOSED, eventual, 5 % fail", eventual, 0.05, callers),
@@ -102,6 +113,7 @@ async function speeds(
   }
   const how = callers === 1 ? "one after the other" : `by ${callers} callers at once`;
   return {
+    name: `upstash-speed-${callers}`,
     title: `Redis: calls per second, ${how}`,
     columns: [
       ...["call", "calls/s", "× seed", "min–max", "requests/call", "commands/call"],
@@ -115,6 +127,7 @@ async function speeds(
       // Later versions want a flag of Upstash's own that Redis 7 does not know.
       "@upstash/ratelimit 2.0: one sliding-window decision, without its cache of denials.",
     ],
+    readme: ["call", "calls/s", "× seed", "requests/call", "calls made", "counted in Redis"],
   };
 }
 
@@ -124,37 +137,9 @@ function pace(quick: boolean): Effort {
   return { rounds: quick ? 5 : 15, batchMs: quick ? 40 : 120, warmUpMs };
 }
 
-/** Makes calls, so many of them at a time. */
-async function callAtOnce(calls: number, callers: number, call: () => unknown): Promise<void> {
-  let left = calls;
-  await Promise.all(Array.from({ length: Math.min(callers, calls) }, async () => {
-    while (left-- > 0) await call();
-  }));
-}
-
-/** The seed's driver, as its document describes its keys: read, call, count, write back. */
-function seed({ url, token }: Face, callers: number): Contender {
-  const redis = new Redis({ url, token, enableAutoPipelining: false });
-  const key = `seed-${prefixes++}`;
-  const call = async () => {
-    const state = await redis.get<string>(`${key}:state`);
-    const metrics = await redis.get<{ calls: number }>(`${key}:metrics`);
-    if (state === "OPEN") return;
-    await succeed();
-    await redis.incr(`${key}:successes`);
-    await redis.set(`${key}:metrics`, { calls: (metrics?.calls ?? 0) + 1 });
-  };
-  return {
-    name: "seed's pattern",
-    run: (calls) => callAtOnce(calls, callers, call),
-    // Its metrics, which it decides on: read, changed here and written back.
-    counted: async () => (await redis.get<{ calls: number }>(`${key}:metrics`))?.calls ?? 0,
-  };
-}
-
-function limiter({ url, token }: Face, callers: number): Contender {
+function limiter(face: Face, callers: number): Contender {
   const ratelimit = new Ratelimit({
-    redis: new Redis({ url, token, enableAutoPipelining: false }),
+    redis: connect(face),
     limiter: Ratelimit.slidingWindow(1_000_000_000, "10 s"),
     prefix: `ratelimit-${prefixes++}`,
     ephemeralCache: false,
@@ -254,6 +239,7 @@ async function growth({ redis, face }: Servers, sizes: readonly number[]): Promi
     ]);
   }
   return {
+    name: "upstash-circuits",
     title: "Redis: many circuits",
     columns: [
       ...["circuits", "requests of one flush", "commands/record"],

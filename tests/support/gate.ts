@@ -7,14 +7,13 @@
  *
  * What an entry point may import is among the tests: `tests/boundary_test.ts`.
  */
-import { deno, DRIZZLE_KIT, filesBelow, readConfig, root } from "./gate_project.ts";
+import { deno, DRIZZLE_KIT, readConfig, root } from "./gate_project.ts";
 import { type Counted, countTests, coverageProblems, docProblems } from "./gate_reports.ts";
 import { startRedis } from "./redis_server.ts";
 import { startFace } from "./upstash_face.ts";
 
 const REPORTS = ".coverage";
 const MINIMUM_COVERAGE = 95;
-const EXAMPLE_DEADLINE_MS = 60_000;
 
 interface Result {
   readonly ok: boolean;
@@ -41,7 +40,6 @@ const steps: readonly Step[] = [
   { name: "tests", run: () => runTests(Deno.args) },
   { name: "doc tests", run: runDocTests },
   { name: `coverage ≥ ${MINIMUM_COVERAGE} %`, run: checkCoverage },
-  { name: "examples", run: runExamples },
 ];
 
 Deno.exit(await runAll(steps) ? 0 : 1);
@@ -130,16 +128,4 @@ async function checkCoverage(): Promise<Result> {
   if (!ok) return { ok, output: stderr };
   const problems = coverageProblems(stdout, ["src", "drivers", "migrations"], MINIMUM_COVERAGE);
   return { ok: problems.length === 0, output: problems.join("\n") };
-}
-
-/** Every file right under `examples/` is a program that ends by itself. */
-async function runExamples(): Promise<Result> {
-  const failures: string[] = [];
-  for (const path of filesBelow("examples", ".ts").filter((path) => path.split("/").length === 2)) {
-    const { ok, stdout, stderr } = await deno(["run", "-A", path], {
-      deadlineMs: EXAMPLE_DEADLINE_MS,
-    });
-    if (!ok) failures.push(`${path}\n${stdout}${stderr}`);
-  }
-  return { ok: failures.length === 0, output: failures.join("\n") };
 }

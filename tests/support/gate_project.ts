@@ -8,6 +8,7 @@ export interface Config {
   readonly exports: Readonly<Record<string, string>>;
   readonly imports: Readonly<Record<string, string>>;
   readonly tasks: Readonly<Record<string, string>>;
+  readonly compilerOptions: Readonly<Record<string, unknown>>;
 }
 
 /** Reads `deno.json`. */

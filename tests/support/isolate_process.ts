@@ -7,6 +7,7 @@
  */
 import { type CircuitBreaker, type CircuitOptions, createFuse, type Store } from "@fuse/edge";
 import { root } from "./gate_project.ts";
+import { lines } from "./lines.ts";
 import { begin, Boom, type Held } from "./setups.ts";
 
 /** What an isolate can be asked to do: what it takes, and what it answers. */
@@ -87,15 +88,6 @@ export function startIsolate(store: string, where: string): IsolateProcess {
       await child.status;
     },
   };
-}
-
-async function* lines(bytes: ReadableStream<Uint8Array<ArrayBuffer>>): AsyncGenerator<string> {
-  let rest = "";
-  for await (const text of bytes.pipeThrough(new TextDecoderStream())) {
-    const [...whole] = (rest + text).split("\n");
-    rest = whole.pop()!;
-    yield* whole;
-  }
 }
 
 type Worker = { [K in keyof Work]: (how: Work[K][0]) => Promise<Work[K][1]> };

@@ -31,6 +31,9 @@ const { createSchema, libsql } = await import(
   import.meta.resolve("@fuse/edge/libsql")
 ) as typeof import("@fuse/edge/libsql");
 await import(import.meta.resolve("@fuse/edge/migrations"));
+const { fuseFromEnv } = await import(
+  import.meta.resolve("@fuse/edge/env")
+) as typeof import("@fuse/edge/env");
 
 createFuse();
 const database = libsql({
@@ -63,6 +66,13 @@ for (const store of ["cache", "database"]) fuse.store(store).make("payments-eu")
 if (typeof fuse.fetch !== "function" || typeof breaker.fetch !== "function") {
   throw new TypeError("Cannot find the guarded fetch");
 }
+const fromEnv = fuseFromEnv({
+  UPSTASH_REDIS_REST_URL: "https://eu1.upstash.io",
+  UPSTASH_REDIS_REST_TOKEN: "token",
+  TURSO_DATABASE_URL: "libsql://example.turso.io",
+  TURSO_AUTH_TOKEN: "token",
+});
+for (const store of ["array", "cache", "database"]) fromEnv.store(store).make("payments-eu");
 console.log("constructed");
 
 function forbidden(name: string): never {

@@ -1,0 +1,250 @@
+/**
+ * A driver for Deno KV: circuits that survive the process, shared by all who open the same KV.
+ *
+ * Each circuit is one value, changed by compare-and-set on its versionstamp. Its rules are in
+ * `record.ts`; here is only how Deno KV reads, writes and tries again.
+ */
+
+import {
+  absentSnapshot,
+  type Acquired,
+  type AcquireRequest,
+  type Changed,
+  type Clock,
+  ID_MEMORY_MS,
+  type ListPage,
+  type ListRequest,
+  type OverrideRecord,
+  type OverrideRequest,
+  type Recorded,
+  type RestoreRequest,
+  type Shape,
+  type Snapshot,
+  type Store,
+  type StoreRequest,
+  type Tally,
+  type TransitionRequest,
+} from "@fuse/edge";
+import {
+  admit,
+  change,
+  count,
+  expire,
+  lay,
+  newCircuit,
+  restore,
+  snapshotOf,
+  type StoredCircuit,
+} from "./record.ts";
+
+/** Options of {@linkcode kvStore}. */
+export interface KvStoreOptions {
+  /** Where to keep circuits. Not owned: close it yourself. */
+  kv: Deno.Kv;
+  /** First part of every key. @default {"circuit_breaker"} */
+  prefix?: string;
+  /**
+   * Deno KV tells no time, so each isolate goes by its own clock: keep them closer together than
+   * your shortest cooldown. @default {Date.now}
+   */
+  clock?: Clock;
+}
+
+/**
+ * Keeps circuits in Deno KV. A `read` costs one trip; what changes something costs two, one to look
+ * and one to write, and two more for each other writer that got in between. A value of Deno KV holds
+ * 64 KiB, so keep `windowSize` below 50 000.
+ */
+export function kvStore(options: KvStoreOptions): Store {
+  return new KvStore(options);
+}
+
+/** What became of a request, in case it is sent again. `born`: of which circuit. */
+interface Told {
+  readonly born: string;
+  readonly at: number;
+  readonly won: boolean;
+}
+
+interface Step {
+  readonly won: boolean;
+  /** `null`: there is none, and this request makes none. */
+  readonly circuit: StoredCircuit | null;
+  readonly released: OverrideRecord | null;
+  readonly now: number;
+}
+
+const MAX_ATTEMPTS = 100;
+
+class KvStore implements Store {
+  readonly name = "deno-kv";
+  readonly traits = { persistent: true, shared: true, audited: false } as const;
+  readonly #kv: Deno.Kv;
+  readonly #prefix: string;
+  readonly #clock: Clock;
+
+  constructor({ kv, prefix = "circuit_breaker", clock = Date.now }: KvStoreOptions) {
+    this.#kv = kv;
+    this.#prefix = prefix;
+    this.#clock = clock;
+  }
+
+  async read(key: string, { shape }: { shape: Shape }): Promise<Snapshot> {
+    const { value } = await this.#kv.get<StoredCircuit>(this.#circuitKey(key));
+    return this.#shown(value, shape, this.#clock());
+  }
+
+  async record(key: string, tally: Tally): Promise<Recorded> {
+    let before = "";
+    const step = await this.#step(key, tally, true, (circuit, now, told) => {
+      before = circuit.policyHash;
+      const won = told ?? count(circuit, tally, now);
+      return { won, changed: told === undefined };
+    });
+    const snapshot = { ...this.#shown(step.circuit, tally.shape, step.now), policyHash: before };
+    return { current: step.won, snapshot, released: step.released };
+  }
+
+  async acquire(key: string, request: AcquireRequest): Promise<Acquired> {
+    let granted = true;
+    const step = await this.#step(key, request, false, (circuit, now, told) => {
+      // Sent again, it is told again that it moved the circuit; whether it is granted is judged anew.
+      const admitted = admit(circuit, request, now);
+      granted = admitted.granted;
+      return { won: told ?? admitted.moved, changed: admitted.changed };
+    });
+    const snapshot = this.#shown(step.circuit, request.shape, step.now);
+    return { granted, moved: step.won, snapshot, released: step.released };
+  }
+
+  transition(key: string, request: TransitionRequest): Promise<Changed> {
+    return this.#change(
+      key,
+      request,
+      request.expected === null,
+      (circuit, now) => change(circuit, request, now),
+    );
+  }
+
+  override(key: string, request: OverrideRequest): Promise<Changed> {
+    const { kind, until, reason, actor, at } = request;
+    return this.#change(key, request, kind !== null, (circuit, now) => {
+      if (kind === null && circuit.override === null) return false;
+      const ends = until === null ? null : until - at + now;
+      lay(circuit, kind && { kind, until: ends, reason, actor });
+      return true;
+    });
+  }
+
+  restore(key: string, request: RestoreRequest): Promise<Changed> {
+    return this.#change(key, request, true, (circuit, now, isNew) => {
+      if (!isNew && request.existing === "keep") return false;
+      restore(circuit, request, now);
+      return true;
+    });
+  }
+
+  async list({ cursor, limit, shape }: ListRequest): Promise<ListPage> {
+    const circuits = this.#kv.list<StoredCircuit>(
+      { prefix: this.#circuitKey() },
+      { limit, ...cursor === null ? {} : { cursor } },
+    );
+    const now = this.#clock();
+    const records = [];
+    for await (const { key: path, value } of circuits) {
+      const key = String(path.at(-1));
+      const snapshot = this.#shown(value, shape(key), now);
+      // After the Snapshot: what an override that has run out had counted went with it.
+      records.push({ key, snapshot, segments: value.segments, outcomes: value.outcomes });
+    }
+    return { records, cursor: records.length < limit ? null : circuits.cursor };
+  }
+
+  async remove(key: string): Promise<boolean> {
+    const held = await this.#kv.get(this.#circuitKey(key));
+    if (held.value === null) return false;
+    const ok = await committed(this.#kv.atomic().check(held).delete(held.key));
+    return ok || await this.remove(key); // written to in between
+  }
+
+  async #change(
+    key: string,
+    request: StoreRequest,
+    creates: boolean,
+    apply: (circuit: StoredCircuit, now: number, isNew: boolean) => boolean,
+  ): Promise<Changed> {
+    const step = await this.#step(key, request, creates, (circuit, now, told, isNew) => {
+      return { won: told ?? apply(circuit, now, isNew), changed: told === undefined };
+    });
+    const { won, released } = step;
+    return { won, released, snapshot: this.#shown(step.circuit, request.shape, step.now) };
+  }
+
+  /**
+   * One atomic step on one circuit: looks, lets `apply` change what was found, and writes it if
+   * nobody else has written in between; if somebody has, all over again.
+   */
+  async #step(
+    key: string,
+    { id }: StoreRequest,
+    creates: boolean,
+    apply: (
+      circuit: StoredCircuit,
+      now: number,
+      told: boolean | undefined,
+      isNew: boolean,
+    ) => { won: boolean; changed: boolean },
+  ): Promise<Step> {
+    const toldKey = [this.#prefix, "told", key, id];
+    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+      const [held, heard] = await this.#kv.getMany<[StoredCircuit, Told]>([
+        this.#circuitKey(key),
+        toldKey,
+      ]);
+      const now = this.#clock();
+      const isNew = held.value === null;
+      if (isNew && !creates) return { won: false, circuit: null, released: null, now };
+      // A life begins under the request's id, and is another one if that request begins it twice.
+      const circuit = held.value ?? newCircuit(`${id}.${crypto.randomUUID()}`);
+      const told = wasTold(heard.value, circuit, now);
+      const released = expire(circuit, now);
+      const { won, changed } = apply(circuit, now, told, isNew);
+      if (!changed && released === null) return { won, circuit, released, now };
+
+      const write = this.#kv.atomic().check(held).set(this.#circuitKey(key), circuit);
+      if (told === undefined) {
+        write.set(toldKey, { born: circuit.born, at: now, won }, { expireIn: ID_MEMORY_MS });
+      }
+      if (await committed(write)) return { won, circuit, released, now };
+      // For a while that chance draws, so that writers do not meet again.
+      const upToMs = Math.min(2 ** attempt, 64);
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * upToMs));
+    }
+    throw new Error(`Cannot write circuit "${key}": others wrote it first ${MAX_ATTEMPTS} times`);
+  }
+
+  #shown(circuit: StoredCircuit | null, shape: Shape, now: number): Snapshot {
+    if (circuit === null) return absentSnapshot(now);
+    expire(circuit, now);
+    return snapshotOf(circuit, shape, now);
+  }
+
+  #circuitKey(...key: string[]): Deno.KvKey {
+    return [this.#prefix, "circuit", ...key];
+  }
+}
+
+function wasTold(heard: Told | null, { born }: StoredCircuit, now: number): boolean | undefined {
+  return heard?.born === born && now - heard.at < ID_MEMORY_MS ? heard.won : undefined;
+}
+
+/** Whether it was written; not, if somebody else wrote in between. */
+async function committed(write: Deno.AtomicOperation): Promise<boolean> {
+  try {
+    return (await write.commit()).ok;
+  } catch (error) {
+    // A KV in a file, while another process writes to it. Nothing was done.
+    if (error instanceof TypeError && error.message.includes("database is locked")) return false;
+    throw error;
+  }
+}

@@ -1,0 +1,285 @@
+/**
+ * What a store does to one circuit, as functions of plain data: nothing here knows where the record
+ * is kept. Copy this file for any database that can write a value on condition that nobody else has
+ * written it since (Deno KV, DynamoDB, etcd, FoundationDB, a Durable Object), and write only the
+ * part that `kv_store.ts` is.
+ *
+ * A function that takes a record changes it: give it a copy of your own. No decision is taken here.
+ * When to open and when to close is the library's business, the same on every store.
+ */
+
+import type {
+  AcquireRequest,
+  CircuitState,
+  OverrideRecord,
+  RestoreRequest,
+  Segment,
+  Shape,
+  Snapshot,
+  Tally,
+  TransitionRequest,
+} from "@fuse/edge";
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+type Counters = { successes: number; failures: number; slow: number };
+
+/** A circuit as it is stored. It survives `structuredClone` and JSON. All times are in ms. */
+export interface StoredCircuit {
+  /** From creation to removal, over all that happens in between. */
+  readonly born: string;
+  epoch: string;
+  generation: number;
+  state: CircuitState;
+  reason: string;
+  openedAt: number | null;
+  openUntil: number | null;
+  closedAt: number | null;
+  reopenCount: number;
+  consecutiveFailures: number;
+  consecutiveSuccesses: number;
+  lastFailureAt: number | null;
+  lastSuccessAt: number | null;
+  totals: Mutable<Snapshot["totals"]>;
+  sinceClosed: Counters;
+  /** The time window, oldest first: at most eleven segments of a tenth of it. */
+  segments: Mutable<Segment>[];
+  /** The count window, oldest first: `S` and `F`. */
+  outcomes: string;
+  /** What ended in this HALF_OPEN generation. */
+  trials: { successes: number; failures: number };
+  /** Half-open slots that are taken, by token. */
+  leases: Record<string, { until: number; leaseMs: number }>;
+  /** Tokens given back early, and when their lease would have ended. */
+  ended: Record<string, number>;
+  override: OverrideRecord | null;
+  policyHash: string;
+}
+
+/** A circuit that nobody has seen yet. */
+export function newCircuit(epoch: string): StoredCircuit {
+  return {
+    ...{ born: epoch, epoch, generation: 1, state: "CLOSED", reason: "", policyHash: "" },
+    ...{ openedAt: null, openUntil: null, closedAt: null, reopenCount: 0, override: null },
+    ...{ lastFailureAt: null, lastSuccessAt: null },
+    ...noEvidence(),
+    ...noTrials(),
+    totals: { successes: 0, failures: 0, rejected: 0, slow: 0 },
+  };
+}
+
+/** What the library is told, measured as `shape` says. */
+export function snapshotOf(circuit: StoredCircuit, shape: Shape, now: number): Snapshot {
+  const { born: _born, segments, outcomes, trials, leases, ended: _ended, ...told } = circuit;
+  const outstanding = Object.values(leases).map(({ until }) => until).filter((at) => at > now);
+  const last = shape.windowSize === 0 ? "" : outcomes.slice(-shape.windowSize);
+  return {
+    ...told,
+    window: sumOf(segments, shape.windowMs, now),
+    last: { size: last.length, failures: last.split("F").length - 1 },
+    halfOpen: {
+      ...trials,
+      inFlight: outstanding.length,
+      freeAt: outstanding.length === 0 ? null : Math.min(...outstanding),
+    },
+    now,
+  };
+}
+
+/** Ends an override whose time has come, and says which. Do it before anything else. */
+export function expire(circuit: StoredCircuit, now: number): OverrideRecord | null {
+  const { override } = circuit;
+  if (override === null || override.until === null || override.until > now) return null;
+  lay(circuit, null);
+  return override;
+}
+
+/** Lays an override over the state, or takes it away. */
+export function lay(circuit: StoredCircuit, override: OverrideRecord | null): void {
+  Object.assign(circuit, noEvidence(), { override });
+  beginGeneration(circuit);
+}
+
+/** Adds the outcomes of calls. Answers whether they were current. */
+export function count(circuit: StoredCircuit, tally: Tally, now: number): boolean {
+  const { totals } = circuit;
+  totals.successes += tally.successes;
+  totals.failures += tally.failures;
+  totals.rejected += tally.rejected;
+  totals.slow += tally.slow;
+  circuit.policyHash = tally.policyHash;
+  const lease = tally.lease === null ? undefined : circuit.leases[tally.lease];
+  if (lease !== undefined) {
+    delete circuit.leases[tally.lease!];
+    circuit.ended[tally.lease!] = lease.until;
+  }
+  // Whoever did not know the circuit counts in its first generation, and in no later one.
+  const current = tally.epoch === ""
+    ? tally.generation === 0 && circuit.generation === 1
+    : tally.generation === circuit.generation && tally.epoch === circuit.epoch;
+  if (current && tally.successes + tally.failures > 0) countCurrent(circuit, tally, now);
+  return current;
+}
+
+function countCurrent(circuit: StoredCircuit, tally: Tally, now: number): void {
+  const { successes, failures, shape } = tally;
+  const ageMs = Math.max(0, tally.ageMs);
+  if (successes > 0) {
+    circuit.consecutiveSuccesses += successes;
+    circuit.consecutiveFailures = 0;
+    circuit.lastSuccessAt = later(circuit.lastSuccessAt, now - ageMs, now);
+  }
+  if (failures > 0) {
+    // One that ended before the last success does not lengthen the run.
+    const lastSuccess = circuit.lastSuccessAt ?? -Infinity;
+    if (Math.max(now, lastSuccess) - ageMs >= lastSuccess) {
+      circuit.consecutiveFailures += failures;
+      circuit.consecutiveSuccesses = 0;
+    }
+    circuit.lastFailureAt = later(circuit.lastFailureAt, now - ageMs, now);
+  }
+  if (circuit.state === "HALF_OPEN") {
+    circuit.trials.successes += successes;
+    circuit.trials.failures += failures;
+  }
+  add(circuit.sinceClosed, tally);
+  const segment = segmentAt(circuit.segments, shape.windowMs, ageMs, now);
+  if (segment !== null) add(segment, tally);
+  if (shape.windowSize > 0) {
+    const ended = "S".repeat(successes) + "F".repeat(failures);
+    circuit.outcomes = (circuit.outcomes + ended).slice(-shape.windowSize);
+  }
+}
+
+/** Lets a call through, or not. Says whether the record has changed, too. */
+export function admit(
+  circuit: StoredCircuit,
+  request: AcquireRequest,
+  now: number,
+): { granted: boolean; moved: boolean; changed: boolean } {
+  if (circuit.override !== null) {
+    return { granted: circuit.override.kind !== "forced_open", moved: false, changed: false };
+  }
+  if (circuit.state === "CLOSED") return { granted: true, moved: false, changed: false };
+  const left = (circuit.openUntil ?? now) - now;
+  // Further off than any cooldown, it was written by a clock that has since gone back.
+  const moved = circuit.state === "OPEN" && (left <= 0 || left > request.maxCooldownMs);
+  if (moved) {
+    circuit.state = "HALF_OPEN";
+    circuit.reason = "cooldown_passed";
+    beginGeneration(circuit);
+  }
+  if (circuit.state === "OPEN") return { granted: false, moved, changed: false };
+
+  const { leases, ended } = circuit;
+  const { token, max, leaseMs } = request;
+  for (const [held, lease] of Object.entries(leases)) {
+    if (lease.until <= now || lease.until - now > 2 * lease.leaseMs) delete leases[held];
+  }
+  for (const [old, until] of Object.entries(ended)) if (until <= now) delete ended[old];
+  if (token in leases) return { granted: true, moved, changed: moved };
+  const granted = Object.keys(leases).length < max && !(token in ended);
+  if (granted) leases[token] = { until: now + leaseMs, leaseMs };
+  return { granted, moved, changed: moved || granted };
+}
+
+/** Opens or closes it, if it stands as the request expects. Answers whether it did. */
+export function change(circuit: StoredCircuit, request: TransitionRequest, now: number): boolean {
+  const { to, event, expected, reason, cooldownMs } = request;
+  if (
+    expected !== null &&
+    (expected.epoch !== circuit.epoch || expected.generation !== circuit.generation)
+  ) return false;
+  if (event === "closed" && circuit.trials.failures > 0) return false;
+  if (to === "OPEN") {
+    circuit.reopenCount = circuit.state === "HALF_OPEN" ? circuit.reopenCount + 1 : 0;
+    circuit.openedAt = now;
+    circuit.openUntil = now + cooldownMs;
+  } else {
+    if (circuit.state !== "CLOSED") circuit.closedAt = now;
+    Object.assign(circuit, noEvidence(), { reopenCount: 0, openUntil: null });
+  }
+  circuit.state = to;
+  circuit.reason = reason;
+  beginGeneration(circuit);
+  return true;
+}
+
+/** Puts what was exported in its place, under another epoch. */
+export function restore(circuit: StoredCircuit, request: RestoreRequest, now: number): void {
+  const { snapshot, segments, outcomes } = request.record;
+  const { window: _w, last: _l, halfOpen: _h, now: _n, untold: _u, ...kept } = snapshot;
+  const shifted = (at: number | null) => at === null ? null : at - request.at + now;
+  const { override } = kept;
+  Object.assign(circuit, structuredClone(kept), {
+    epoch: request.id,
+    generation: Math.max(circuit.generation, kept.generation),
+    openedAt: shifted(kept.openedAt),
+    openUntil: shifted(kept.openUntil),
+    closedAt: shifted(kept.closedAt),
+    lastFailureAt: shifted(kept.lastFailureAt),
+    lastSuccessAt: shifted(kept.lastSuccessAt),
+    override: override && { ...override, until: shifted(override.until) },
+    segments: segments.map((segment) => ({ ...segment, start: shifted(segment.start) })),
+    outcomes,
+  });
+  beginGeneration(circuit);
+}
+
+/** Every change begins a generation, which owns no lease and no trial of the one before. */
+function beginGeneration(circuit: StoredCircuit): void {
+  circuit.generation++;
+  Object.assign(circuit, noTrials());
+}
+
+function noTrials(): Pick<StoredCircuit, "trials" | "leases" | "ended"> {
+  return { trials: { successes: 0, failures: 0 }, leases: {}, ended: {} };
+}
+
+function noEvidence() {
+  return {
+    consecutiveFailures: 0,
+    consecutiveSuccesses: 0,
+    sinceClosed: { successes: 0, failures: 0, slow: 0 },
+    segments: [],
+    outcomes: "",
+  };
+}
+
+function add(to: Counters, { successes, failures, slow }: Counters): void {
+  to.successes += successes;
+  to.failures += failures;
+  to.slow += slow;
+}
+
+/** The later of two moments, unless the first was written by a clock that has since gone back. */
+function later(held: number | null, endedAt: number, now: number): number {
+  return held !== null && held > endedAt && held <= now ? held : endedAt;
+}
+
+function sumOf(segments: readonly Segment[], windowMs: number, now: number): Counters {
+  const sum = { successes: 0, failures: 0, slow: 0 };
+  // Time that went back counts as standing still.
+  const begins = Math.max(now, segments.at(-1)?.start ?? 0) - windowMs;
+  for (const segment of segments) if (segment.start > begins) add(sum, segment);
+  return sum;
+}
+
+/** The segment of an outcome this old; `null`: it has left the window. */
+function segmentAt(
+  segments: Mutable<Segment>[],
+  windowMs: number,
+  ageMs: number,
+  now: number,
+): Mutable<Segment> | null {
+  const length = Math.ceil(windowMs / 10);
+  const latest = Math.max(now, segments.at(-1)?.start ?? 0);
+  const start = Math.floor((latest - ageMs) / length) * length;
+  if (start <= latest - windowMs) return null;
+  const gone = segments.findIndex((segment) => segment.start > latest - windowMs);
+  segments.splice(0, gone === -1 ? segments.length : gone);
+  const at = segments.findIndex((segment) => segment.start >= start);
+  if (segments[at]?.start === start) return segments[at];
+  const segment = { start, successes: 0, failures: 0, slow: 0 };
+  segments.splice(at === -1 ? segments.length : at, 0, segment);
+  return segment;
+}

@@ -1,0 +1,126 @@
+/**
+ * A Fuse from environment variables: of `Deno.env.toObject()`, `process.env`, or a Worker's `env`.
+ *
+ * | variable                                                 | what it says                                                     |
+ * | -------------------------------------------------------- | ---------------------------------------------------------------- |
+ * | `FUSE_STORE`                                             | the default store: `array`, `cache` or `database`                |
+ * | `FUSE_CACHE_STORE`                                       | which Redis, by a name such as `redis-critical`; `redis`         |
+ * | `FUSE_CACHE_PREFIX`                                      | what keys in Redis begin with; `circuit_breaker`                 |
+ * | `UPSTASH_REDIS_REST_URL`, `UPSTASH_REDIS_REST_TOKEN`     | where the Redis named `redis` is, and its token                  |
+ * | `UPSTASH_<NAME>_REST_URL`, `UPSTASH_<NAME>_REST_TOKEN`   | the same of another one, `<NAME>` as in `FUSE_CACHE_STORE`       |
+ * | `TURSO_DATABASE_URL`, `TURSO_AUTH_TOKEN`                 | where the libSQL database is, and its token                      |
+ * | `CB_DB_URL`, `CB_DB_AUTH_TOKEN`                          | a database for circuits alone: this pair wins over the one above |
+ *
+ * @example The recommended store in production
+ * ```ts
+ * import { fuseFromEnv } from "@fuse/edge/env";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const fuse = fuseFromEnv({
+ *   FUSE_STORE: "cache",
+ *   FUSE_CACHE_STORE: "redis",
+ *   UPSTASH_REDIS_REST_URL: "https://eu1-tidy-owl-12345.upstash.io",
+ *   UPSTASH_REDIS_REST_TOKEN: "AX9sASQg",
+ * });
+ * assertEquals(fuse.make("external-api").store, "cache");
+ * ```
+ *
+ * @module
+ */
+
+import { libsql } from "../drivers/libsql.ts";
+import { memory } from "../drivers/memory.ts";
+import { upstash } from "../drivers/upstash.ts";
+import { settingsOf } from "./env_settings.ts";
+import { createFuse, type Fuse, type FuseOptions } from "./fuse.ts";
+import { received } from "./options.ts";
+import type { Store } from "./store.ts";
+
+/** What this isolate has been told. There are only so many of them. */
+const told = new Set<string>();
+
+/**
+ * Makes a Fuse of what environment variables say. There is a store `array` always (the memory of
+ * this isolate), `cache` where the variables say where Redis is, and `database` where they say where
+ * libSQL is; `fuse.store(…)` and the option `store` of a circuit know each of them.
+ *
+ * `FUSE_STORE` names the default one. Without it, it is `cache` if any variable of Redis is set, else
+ * `database` if any of libSQL is, else `array`.
+ *
+ * An empty text counts as not set. What the default store needs and lacks is refused. Trouble with
+ * `UPSTASH_…` and `TURSO_…` variables of a store that is not the default, which others may read too,
+ * leaves that store out; `console.warn` tells of it, unless `FUSE_STORE` is `array`. It also tells
+ * when `array` is the default on Deno Deploy or Cloudflare Workers, where many isolates run, and
+ * that `CACHE_DRIVER` or `DB_CONNECTION` is not read. Each is told once an isolate.
+ *
+ * Does no I/O, starts no timer, draws no random number: at home at module scope, where views outlive
+ * a request, and also right once a request. The database wants its tables: `migrate()` of
+ * `@fuse/edge/migrations`.
+ *
+ * @param env Variables by name. Only those in the table above are read, and those with which people
+ * mistake them (`FUSE_…`, `CACHE_DRIVER`, `DB_CONNECTION`, `CB_DB_HOST`, `CB_DB_DATABASE`); whatever
+ * else is in it may be of any kind.
+ * @param options Options of `createFuse`, other than `stores` and `default`.
+ * @returns A Fuse.
+ * @throws {RangeError | TypeError} Naming the variable and what to do, if a value is not allowed, an
+ * address or a token is missing or malformed, a name that begins with `FUSE_` is unknown, or
+ * `CB_DB_HOST` or `CB_DB_DATABASE` is set. Never with an address or a token in it. Also what
+ * `createFuse` throws.
+ *
+ * @example Payments in the database, all else in the cache
+ * ```ts
+ * import { fuseFromEnv } from "@fuse/edge/env";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const env = {
+ *   UPSTASH_REDIS_REST_URL: "https://eu1-tidy-owl-12345.upstash.io",
+ *   UPSTASH_REDIS_REST_TOKEN: "AX9sASQg",
+ *   TURSO_DATABASE_URL: "libsql://app-example.turso.io",
+ *   TURSO_AUTH_TOKEN: "eyJhbGciOi",
+ * };
+ * const fuse = fuseFromEnv(env, { circuits: { "payment-*": { store: "database" } } });
+ *
+ * assertEquals(fuse.make("user-service").store, "cache");
+ * assertEquals(fuse.make("payment-processing").store, "database");
+ * assertEquals(fuse.store("array").make("internal-tool").store, "array");
+ * ```
+ */
+export function fuseFromEnv(
+  env: object,
+  options: Omit<FuseOptions, "stores" | "default"> = {},
+): Fuse {
+  const { store, cache, database, notes } = settingsOf(env);
+  const stores: Record<string, Store> = { array: memory() };
+  if (cache !== null) stores["cache"] = upstash(cache);
+  if (database !== null) stores["database"] = libsql(database);
+  const fuse = createFuse({ ...checked(options), stores, default: store });
+  for (const note of notes) {
+    if (told.has(note)) continue;
+    told.add(note);
+    console.warn(`Fuse: ${note}`);
+  }
+  return fuse;
+}
+
+/** A copy, inherited options too, as `createFuse` reads them. */
+function checked(options: FuseOptions): FuseOptions {
+  if (typeof options !== "object" || options === null) {
+    throw new TypeError(
+      `Cannot create fuse from environment: "options" must be an object, received ${
+        received(options)
+      }`,
+    );
+  }
+  const copy: Record<string, unknown> = {};
+  for (const name in options) {
+    const value = options[name as keyof FuseOptions];
+    if ((name === "stores" || name === "default") && value !== undefined) {
+      throw new TypeError(
+        `Cannot create fuse from environment: "${name}" comes from the variables; use createFuse() ` +
+          `to choose it yourself`,
+      );
+    }
+    copy[name] = value;
+  }
+  return copy;
+}

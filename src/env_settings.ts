@@ -1,0 +1,334 @@
+/**
+ * What environment variables say: which stores there are, and which is the default.
+ *
+ * @module
+ */
+
+import { received } from "./options.ts";
+
+/** What every refusal begins with. */
+const CANNOT = "Cannot create fuse from environment";
+
+/** The seed's three stores. */
+const STORES = ["array", "cache", "database"] as const;
+type StoreName = typeof STORES[number];
+
+/** Variables that are ours alone: one with another name that begins like these is misspelled. */
+const OURS = ["FUSE_STORE", "FUSE_CACHE_STORE", "FUSE_CACHE_PREFIX"];
+
+/** Of an address or a token: more than a header may be is nobody's. */
+const LONGEST = 8_000;
+
+/** What a Fuse is made of. */
+export interface Settings {
+  /** The default store. */
+  readonly store: StoreName;
+  /** What `upstash()` takes; `null`: there is no such store. */
+  readonly cache: { readonly url: string; readonly token: string; readonly prefix: string } | null;
+  /** What `libsql()` takes; `null`: there is no such store. */
+  readonly database: { readonly url: string; readonly authToken: string | undefined } | null;
+  /** What is not wrong, and yet should be known. Nothing secret is in them. */
+  readonly notes: readonly string[];
+}
+
+/** A variable that holds something. */
+interface Variable {
+  readonly name: string;
+  readonly value: unknown;
+}
+
+/** Reads a variable; `null` where it is not set. */
+type Read = (name: string) => Variable | null;
+
+/**
+ * Reads the variables that it knows by name, and nothing else of `env`.
+ *
+ * @throws {RangeError | TypeError} Naming the variable, and what to do.
+ */
+export function settingsOf(env: object): Settings {
+  checkEnv(env);
+  const read: Read = (name) => variableOf(env, name);
+  refuseMisspelled(env);
+  refuseHosts(read);
+
+  const said = storeSaid(read);
+  const cacheVariables = cacheVariablesOf(read);
+  const prefix = prefixOf(read);
+  const databaseVariables = databaseVariablesOf(read);
+
+  // Whoever sets one of a store's variables means that store. Half a set-up is then told, instead of
+  // counting where nobody looks.
+  const means = {
+    cache: [cacheVariables.url, cacheVariables.token, ...OURS.slice(1)].some(read),
+    database: [databaseVariables.url, databaseVariables.token].some(read),
+  };
+  const store = said ?? (means.cache ? "cache" : means.database ? "database" : "array");
+  const notes = notesOnStrangers(read, store, said);
+
+  function make<T>(name: "cache" | "database", isOurs: boolean, one: () => T): T | null {
+    if (store !== name && !means[name]) return null;
+    try {
+      return one();
+    } catch (error) {
+      // Variables that others read too may be meant for those alone.
+      if (store === name || isOurs || !(error instanceof Fault)) throw error;
+      if (said !== "array" && !error.isOthers) {
+        notes.push(`there is no store "${name}": ${error.message.slice(CANNOT.length + 2)}`);
+      }
+      return null;
+    }
+  }
+  const cache = make("cache", false, () => ({ ...cacheOf(read, cacheVariables), prefix }));
+  const { isOurs } = databaseVariables;
+  const database = make("database", isOurs, () => databaseOf(read, databaseVariables));
+
+  const platform = store === "array" ? platformOf(read) : null;
+  if (platform !== null) {
+    notes.push(
+      `circuits are kept in the memory of one isolate, and ${platform} runs many that will not ` +
+        `learn of each other's failures; set FUSE_STORE=cache, UPSTASH_REDIS_REST_URL and ` +
+        `UPSTASH_REDIS_REST_TOKEN`,
+    );
+  }
+  return { store, cache, database, notes };
+}
+
+/** Something wrong with the variables of one store. */
+class Fault extends TypeError {
+  override readonly name = "TypeError";
+  /** Whether it is plain that somebody else is meant. */
+  readonly isOthers: boolean;
+
+  constructor(text: string, isOthers = false) {
+    super(`${CANNOT}: ${text}`);
+    this.isOthers = isOthers;
+  }
+}
+
+function checkEnv(env: unknown): void {
+  const allowed = "an object of variables, such as Deno.env.toObject() or a Worker's env";
+  const isDenoEnv = env !== undefined &&
+    env === (globalThis as { Deno?: { env?: unknown } }).Deno?.env;
+  if (typeof env !== "object" || env === null || Array.isArray(env) || isDenoEnv) {
+    const came = isDenoEnv ? "Deno.env" : typeof env === "string" ? "a string" : received(env);
+    throw new TypeError(`${CANNOT}: "env" must be ${allowed}, received ${came}`);
+  }
+}
+
+/** What stands for a value whose getter throws. */
+const UNREADABLE = Symbol("a value that cannot be read");
+
+/** An empty text is not set: that is what `FUSE_STORE=` in a file means. */
+function variableOf(env: object, name: string): Variable | null {
+  let value: unknown;
+  try {
+    value = env[name as keyof typeof env];
+  } catch {
+    value = UNREADABLE;
+  }
+  return value === undefined || value === null || value === "" ? null : { name, value };
+}
+
+/** Bindings of a Worker may be called as they like: only what holds data is a variable. */
+function refuseMisspelled(env: object): void {
+  let names: string[] = [];
+  try {
+    names = Object.keys(env);
+  } catch {
+    // One that cannot be listed can still be read.
+  }
+  for (const name of names) {
+    if (!name.startsWith("FUSE_") || OURS.includes(name)) continue;
+    const type = typeof variableOf(env, name)?.value;
+    if (type === "string" || type === "number" || type === "boolean") {
+      throw new TypeError(
+        `${CANNOT}: there is no variable ${received(name)}, only ${OURS.join(", ")}`,
+      );
+    }
+  }
+}
+
+/** The parts of another kind of address: whoever sets them thinks that circuits go there. */
+function refuseHosts(read: Read): void {
+  for (const name of ["CB_DB_HOST", "CB_DB_DATABASE"]) {
+    if (typeof read(name)?.value === "string") {
+      throw new TypeError(
+        `${CANNOT}: "${name}" is not read, as the database is reached by one address; set ` +
+          `CB_DB_URL (libsql:, https: or http:) and CB_DB_AUTH_TOKEN`,
+      );
+    }
+  }
+}
+
+/** Variables that others own, where it may be thought that they say something here. */
+function notesOnStrangers(read: Read, store: StoreName, said: StoreName | null): string[] {
+  const isSet = (name: string) => typeof read(name)?.value === "string";
+  const isOpen = said === null && store === "array";
+  const notes: string[] = [];
+  if ((store === "cache" || isOpen) && isSet("CACHE_DRIVER")) {
+    notes.push(
+      `"CACHE_DRIVER" is not read; FUSE_STORE and FUSE_CACHE_STORE say where circuits are kept`,
+    );
+  }
+  if ((store === "database" || isOpen) && isSet("DB_CONNECTION")) {
+    notes.push(
+      `"DB_CONNECTION" is not read; FUSE_STORE=database with CB_DB_URL, or TURSO_DATABASE_URL, ` +
+        `says where circuits are kept`,
+    );
+  }
+  return notes;
+}
+
+function storeSaid(read: Read): StoreName | null {
+  const said = read("FUSE_STORE");
+  if (said === null) return null;
+  const store = STORES.find((name) => name === said.value);
+  return store ?? refuse(said, `one of ${STORES.map((name) => `"${name}"`).join(", ")}`);
+}
+
+interface Names {
+  readonly url: string;
+  readonly token: string;
+}
+
+/** `redis-critical` is in `UPSTASH_REDIS_CRITICAL_REST_URL` and `UPSTASH_REDIS_CRITICAL_REST_TOKEN`. */
+function cacheVariablesOf(read: Read): Names {
+  const said = read("FUSE_CACHE_STORE");
+  const name = said === null ? "redis" : said.value;
+  if (
+    typeof name !== "string" || name.length > 50 || !/^[a-z][a-z\d]*([_-][a-z\d]+)*$/i.test(name)
+  ) {
+    return refuse(
+      said!,
+      `a name such as "redis" or "redis-critical": letters and digits with single hyphens or ` +
+        `underscores in between, at most 50 characters`,
+    );
+  }
+  const middle = name.replaceAll("-", "_").toUpperCase();
+  return { url: `UPSTASH_${middle}_REST_URL`, token: `UPSTASH_${middle}_REST_TOKEN` };
+}
+
+function prefixOf(read: Read): string {
+  const said = read("FUSE_CACHE_PREFIX");
+  if (said === null) return "circuit_breaker";
+  const { value } = said;
+  if (typeof value !== "string" || value.length > 200 || /[\s\p{Cc}\p{Cs}]/u.test(value)) {
+    return refuse(said, "a text of 1-200 characters without spaces");
+  }
+  return value;
+}
+
+function cacheOf(read: Read, names: Names): { url: string; token: string } {
+  const [url, token] = [read(names.url), read(names.token)];
+  const missing = [names.url, names.token].filter((name) => read(name) === null);
+  if (url === null || token === null) {
+    throw new Fault(
+      `${missing.map((name) => `"${name}"`).join(" and ")} must be set for the store "cache"`,
+    );
+  }
+  return { url: addressOf(url, ["https:", "http:"]), token: tokenOf(token) };
+}
+
+/** A database for circuits alone wins as a pair: no other's token is ever sent there. */
+function databaseVariablesOf(read: Read): Names & { readonly isOurs: boolean } {
+  const ours = { url: "CB_DB_URL", token: "CB_DB_AUTH_TOKEN", isOurs: true };
+  if (read(ours.url) !== null || read(ours.token) !== null) return ours;
+  return { url: "TURSO_DATABASE_URL", token: "TURSO_AUTH_TOKEN", isOurs: false };
+}
+
+function databaseOf(
+  read: Read,
+  names: Names & { isOurs: boolean },
+): { url: string; authToken: string | undefined } {
+  const [said, token] = [read(names.url), read(names.token)];
+  if (said === null) {
+    const or = names.isOurs ? "" : `, or "CB_DB_URL",`;
+    throw new Fault(`"${names.url}"${or} must be set for the store "database"`);
+  }
+  const url = addressOf(said, ["libsql:", "https:", "http:"]);
+  if (token === null && hostOf(url)?.endsWith(".turso.io")) {
+    throw new Fault(`"${names.token}" must be set for a database at Turso`);
+  }
+  return { url, authToken: token === null ? undefined : tokenOf(token) };
+}
+
+/** Nothing of what came is repeated: there may be a password anywhere in it. */
+function addressOf(said: Variable, schemes: readonly string[]): string {
+  const { name, value } = said;
+  const url = textOf(said);
+  const allowed = `must be an address that begins with ${
+    schemes.map((scheme) => `${scheme}//`).join(" or ")
+  }`;
+  const scheme = /^(\w+|):/.exec(url)?.[1]?.toLowerCase();
+  // What follows tells people of the usual mix-ups.
+  if (scheme === "file" || scheme === "") {
+    throw new Fault(
+      `"${name}" ${allowed}, received a database in a file or in memory; for that make the store ` +
+        `yourself, with createFuse() and libsql({ client }) of @fuse/edge/libsql`,
+      true,
+    );
+  }
+  if (scheme === "redis" || scheme === "rediss") {
+    throw new Fault(
+      `"${name}" ${allowed}, received one of Redis's own protocol; take the REST address`,
+    );
+  }
+  const host = schemes.includes(`${scheme}:`) ? hostOf(url) : null;
+  if (host === null || !/^\w+:\/\/[^@?#"'\\\s\p{Cc}\p{Cs}]+$/u.test(url)) {
+    throw new Fault(
+      `"${name}" ${allowed}, without credentials, query, fragment, spaces or quotes, received ` +
+        `another text of ${String(value).length} characters`,
+    );
+  }
+  return url;
+}
+
+/** `null` where there is none, or the address is none. */
+function hostOf(url: string): string | null {
+  try {
+    // Only of schemes that the Web knows are hosts checked.
+    return new URL(url.replace(/^libsql:/i, "https:")).hostname;
+  } catch {
+    return null;
+  }
+}
+
+/** It goes into a header. */
+function tokenOf(said: Variable): string {
+  const token = textOf(said);
+  if (/^[!#-&(-~]+$/.test(token)) return token;
+  throw new Fault(
+    `"${said.name}" must be a token of ASCII characters without spaces or quotes, received another ` +
+      `text of ${token.length} characters`,
+  );
+}
+
+function textOf({ name, value }: Variable): string {
+  if (typeof value === "string" && value.length <= LONGEST) return value;
+  const came = typeof value === "string"
+    ? `one of ${value.length}`
+    : value === UNREADABLE
+    ? UNREADABLE.description
+    : received(value);
+  throw new Fault(`"${name}" must be a text of at most ${LONGEST} characters, received ${came}`);
+}
+
+/** Words are shown, and what could be a secret in the wrong place is not. */
+function refuse({ name, value }: Variable, allowed: string): never {
+  const came = typeof value !== "string"
+    ? value === UNREADABLE ? UNREADABLE.description : received(value)
+    : value.length <= 30 && !/[:/@=]/.test(value)
+    ? received(value)
+    : `another text of ${value.length} characters`;
+  const Refusal = typeof value === "string" ? RangeError : TypeError;
+  throw new Refusal(`${CANNOT}: "${name}" must be ${allowed}, received ${came}`);
+}
+
+/** Where many isolates run one program; `null` elsewhere. Deno Deploy says it in variables. */
+function platformOf(read: Read): string | null {
+  if (globalThis.navigator?.userAgent === "Cloudflare-Workers") return "Cloudflare Workers";
+  const isDeploy = ["DENO_DEPLOY", "DENO_DEPLOYMENT_ID"].some((name) =>
+    typeof read(name)?.value === "string"
+  );
+  return isDeploy ? "Deno Deploy" : null;
+}

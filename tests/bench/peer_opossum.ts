@@ -1,0 +1,34 @@
+/**
+ * Opossum, set up as ours is.
+ *
+ * @module
+ */
+import Opossum from "opossum";
+import { HOUR_MS, WINDOW_MS } from "./policies.ts";
+
+/** What is used of opossum, which ships no types. */
+export interface OpossumBreaker {
+  fire(): Promise<unknown>;
+  open(): void;
+  shutdown(): void;
+  readonly opened: boolean;
+}
+
+/**
+ * Opossum, half of the last ten seconds. It has no other strategy. `lean` switches off what ours
+ * does not do either: latency percentiles, and a snapshot a second.
+ */
+export function opossum(
+  action: () => Promise<unknown>,
+  statistics: "default" | "lean",
+): OpossumBreaker {
+  return new Opossum(action, {
+    timeout: false,
+    resetTimeout: HOUR_MS,
+    errorThresholdPercentage: 50,
+    volumeThreshold: 10,
+    rollingCountTimeout: WINDOW_MS,
+    rollingCountBuckets: 10,
+    ...(statistics === "lean" ? { rollingPercentilesEnabled: false, enableSnapshots: false } : {}),
+  });
+}

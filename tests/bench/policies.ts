@@ -1,0 +1,30 @@
+/**
+ * The policies that are compared, like for like: no call timeout, half of at least ten calls opens,
+ * over ten seconds in ten buckets, or five failures in a row; open for an hour. A file by themselves,
+ * so that what a breaker weighs can be told without its peers.
+ *
+ * @module
+ */
+
+/** The window of {@linkcode rolling}. */
+export const WINDOW_MS = 10_000;
+/** How long all stay open. */
+export const HOUR_MS = 3_600_000;
+
+/** Ours, five in a row. */
+export const consecutive = {
+  strategy: "consecutive_failures",
+  failureThreshold: 5,
+  cooldownMs: HOUR_MS,
+  maxCooldownMs: HOUR_MS,
+} as const;
+
+/** Ours, half of the last ten seconds. */
+export const rolling = {
+  strategy: "rolling_window",
+  percentageThreshold: 50,
+  minimumThroughput: 10,
+  windowMs: WINDOW_MS,
+  cooldownMs: HOUR_MS,
+  maxCooldownMs: HOUR_MS,
+} as const;

@@ -1,0 +1,66 @@
+/**
+ * The sections of the benchmark, and the tables of each. To add one: a file with a `section`, and an
+ * entry here.
+ *
+ * @module
+ */
+import type { Section } from "./section.ts";
+import type { Table } from "./table.ts";
+
+interface Entry {
+  /** The `name` of each table it may yield: the README has blocks by these. */
+  readonly tables: readonly string[];
+  load(): Promise<{ section: Section }>;
+}
+
+/** By name, in the order they run. */
+export const SECTIONS: Readonly<Record<string, Entry>> = {
+  seed: { tables: ["seed"], load: () => import("./seed.ts") },
+  closed: { tables: ["closed"], load: () => import("./closed.ts") },
+  rejection: { tables: ["rejection"], load: () => import("./rejection.ts") },
+  growth: {
+    tables: [
+      "growth-handles-in-order",
+      "growth-handles-at-random",
+      "growth-names-in-order",
+      "growth-names-at-random",
+    ],
+    load: () => import("./growth.ts"),
+  },
+  memory: { tables: ["memory"], load: () => import("./memory.ts") },
+  size: { tables: ["size", "size-files"], load: () => import("./size.ts") },
+  remote: { tables: ["remote-calls", "remote-share"], load: () => import("./remote.ts") },
+  upstash: {
+    tables: [
+      "upstash-calls",
+      "upstash-rates",
+      "upstash-speed-1",
+      "upstash-speed-64",
+      "upstash-circuits",
+    ],
+    load: () => import("./upstash.ts"),
+  },
+  libsql: {
+    tables: ["libsql-calls", "libsql-statements", "libsql-speed-file", "libsql-speed-sqld"],
+    load: () => import("./libsql.ts"),
+  },
+  trail: {
+    tables: ["trail-speed-file", "trail-speed-sqld", "trail-bytes", "trail-queries"],
+    load: () => import("./trail.ts"),
+  },
+};
+
+/** Every table's name. */
+export const TABLES: readonly string[] = Object.values(SECTIONS).flatMap(({ tables }) => tables);
+
+/** A section's tables, each as soon as it is known. */
+export async function* runSection(name: string, quick: boolean): AsyncGenerator<Table> {
+  const { tables, load } = SECTIONS[name]!;
+  const { section } = await load();
+  for await (const table of section.run({ quick })) {
+    if (!tables.includes(table.name)) {
+      throw new Error(`Section "${name}" does not list its table "${table.name}" in sections.ts`);
+    }
+    yield table;
+  }
+}

@@ -1,0 +1,25 @@
+/**
+ * Imports `examples/deno-deploy.ts`, and tells as JSON whether its cron job is registered and what
+ * `prune()` deletes. Run by `tests/runtime/deno_deploy_test.ts`.
+ */
+import app, { prune } from "../../examples/deno-deploy.ts";
+
+const deleted = await prune();
+console.log(JSON.stringify({
+  serves: typeof app.fetch,
+  cron: typeof Deno.cron,
+  registered: isTaken("prune the trail"),
+  deleted,
+}));
+Deno.exit(0); // a cron job would keep it alive
+
+/** Deno has one cron job of a name, and refuses a second. */
+function isTaken(name: string): boolean {
+  try {
+    Deno.cron?.(name, "0 4 * * *", () => {});
+    return false;
+  } catch (error) {
+    if (error instanceof TypeError && /already exists/.test(error.message)) return true;
+    throw error;
+  }
+}

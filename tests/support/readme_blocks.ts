@@ -1,0 +1,85 @@
+/**
+ * Tables in a README that a program writes: what stands between `<!-- bench:NAME -->` and
+ * `<!-- /bench:NAME -->` is replaced, and nothing else.
+ *
+ * @module
+ */
+
+/** Which blocks. */
+export interface BlockOptions {
+  /** What stands before the colon. Blocks of another kind are left alone. @default {"bench"} */
+  readonly kind?: string;
+  /**
+   * The names there are: a block by any other is refused. By default none is; a block that has no
+   * table is left alone.
+   */
+  readonly known?: Iterable<string>;
+}
+
+/** One that was found: where its content begins and ends. */
+interface Block {
+  readonly name: string;
+  readonly start: number;
+  readonly end: number;
+}
+
+/**
+ * The README with each table in its blocks. A table that has no block in it is left out.
+ *
+ * @param tables Markdown by the block's name.
+ * @throws {Error} If a block has no end, an end no beginning, or a block's name is not known.
+ */
+export function writeBlocks(
+  readme: string,
+  tables: ReadonlyMap<string, string>,
+  options: BlockOptions = {},
+): string {
+  let written = "";
+  let at = 0;
+  for (const { name, start, end } of find(readme, options)) {
+    const table = tables.get(name);
+    if (table === undefined) continue;
+    written += `${readme.slice(at, start)}\n\n${table.trim()}\n\n`;
+    at = end;
+  }
+  return written + readme.slice(at);
+}
+
+/** The names of a README's blocks, in order. Throws as {@linkcode writeBlocks} does. */
+export function blockNames(readme: string, options: BlockOptions = {}): string[] {
+  return find(readme, options).map(({ name }) => name);
+}
+
+function find(readme: string, { kind = "bench", known }: BlockOptions): Block[] {
+  const names = known && new Set(known);
+  const blocks: Block[] = [];
+  let open: { name: string; start: number } | undefined;
+  for (const match of readme.matchAll(new RegExp(`<!--\\s*(/?)${kind}:(.*?)\\s*-->`, "g"))) {
+    const [marker, slash, name = ""] = match;
+    if (slash === "") {
+      if (open) throw noEnd(kind, open.name);
+      if (names && !names.has(name)) {
+        throw new Error(
+          `Cannot write tables: there is no table "${kind}:${name}", only ${[...names].join(", ")}`,
+        );
+      }
+      open = { name, start: match.index + marker.length };
+    } else {
+      if (open?.name !== name) {
+        throw open ? noEnd(kind, open.name) : new Error(
+          `Cannot write tables: block "${kind}:${name}" ends, and has not begun`,
+        );
+      }
+      blocks.push({ ...open, end: match.index });
+      open = undefined;
+    }
+  }
+  if (open) throw noEnd(kind, open.name);
+  return blocks;
+}
+
+function noEnd(kind: string, name: string): Error {
+  return new Error(
+    `Cannot write tables: block "${kind}:${name}" has no end, "<!-- /${kind}:${name} -->"`,
+  );
+}
