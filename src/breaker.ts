@@ -18,7 +18,7 @@ import type {
   OverrideOptions,
   Permit,
 } from "./circuit_breaker.ts";
-import { CallTimeoutError, FuseError, isA, isCallTimeoutError } from "./errors.ts";
+import { FuseError, isA, isCallTimeoutError } from "./errors.ts";
 import type { Events } from "./events.ts";
 import { type GuardedFetch, guardedFetch } from "./fetch.ts";
 import { type CircuitEvent, type EventQuery, historyOf } from "./history.ts";
@@ -207,7 +207,9 @@ export class Breaker<F> implements CircuitBreaker<F> {
   }
 
   history(query?: EventQuery): AsyncIterableIterator<CircuitEvent> {
-    return historyOf(this.#store, this.store, { ...query, key: this.key });
+    // What is no query is refused, as it came, when the history is read.
+    const own = Object(query) === query || query === undefined;
+    return historyOf(this.#store, this.store, own ? { ...query, key: this.key } : query);
   }
 
   async #override(kind: Override, options: OverrideOptions = {}): Promise<void> {

@@ -64,6 +64,7 @@ async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
 }
 
 /** Nothing that Redis, or who reads its log, takes for more than a text. */
+// deno-lint-ignore no-control-regex
 const SAFE_KEY = /^[^*?[\]\\{}"'\x00-\x20]+$/;
 
 for (const driver of DRIVERS) {
@@ -144,9 +145,9 @@ Deno.test("Fuse.make() refuses in one short line when a name is none", () => {
       const id = Object(bad).id;
       // A number, within bounds, is an id as well.
       if (bad === null || Number.isFinite(id) || (typeof id === "bigint" && id < 10n)) continue;
-      for (const  of of["for", "boundary"] as const) {
+      for (const dimension of ["for", "boundary"] as const) {
         const error = assertThrows(
-          () => fuse[of](bad as Scope),
+          () => fuse[dimension](bad as Scope),
           TypeError,
           "Cannot scope circuits",
         );

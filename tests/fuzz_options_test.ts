@@ -33,6 +33,11 @@ const QUERY = ["event", "from", "to", "limit", "cursor"];
 // deno-lint-ignore no-explicit-any
 type Anything = any;
 
+/** Options with what has to be there; what is none stays what it is. */
+function beside(required: Anything, options: Anything): Anything {
+  return Object(options) === options ? { ...required, ...options } : options;
+}
+
 /** Everything that takes options, and the names of those. */
 const TAKERS: Record<string, [readonly string[], (options: Anything, world: World) => unknown]> = {
   "make()": [CIRCUIT_OPTIONS, (o, { fuse }) => fuse.make("new", o)],
@@ -71,10 +76,10 @@ const TAKERS: Record<string, [readonly string[], (options: Anything, world: Worl
   "tiered()": [["state", "audit", "auditTimeoutMs"], (o) => tiered(o)],
   "circuitBreaker()": [
     ["fuse", "name", "options", "isFailure", "context", "boundary", "onOpen"],
-    (o, { fuse }) => circuitBreaker({ fuse, name: "new", ...o }),
+    (o, { fuse }) => circuitBreaker(beside({ fuse, name: "new" }, o)),
   ],
-  "health()": [["fuse", "critical"], (o, { fuse }) => health({ fuse, ...o })],
-  "metrics()": [["fuse", "scopeLabels"], (o, { fuse }) => metrics({ fuse, ...o })],
+  "health()": [["fuse", "critical"], (o, { fuse }) => health(beside({ fuse }, o))],
+  "metrics()": [["fuse", "scopeLabels"], (o, { fuse }) => metrics(beside({ fuse }, o))],
 };
 
 const address = { url: "https://localhost:1", token: "t" };
