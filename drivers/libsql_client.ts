@@ -103,7 +103,8 @@ export async function send(
 /** Whether these are rows of so many statements. */
 function areResults(results: unknown, count: number): boolean {
   return Array.isArray(results) && results.length === count &&
-    results.every((result) => {
+    // Not `every` alone, which passes holes over.
+    Array.from(results).every((result) => {
       const { rows } = Object(result) as Partial<SqlResult>;
       return Number.isSafeInteger(Object(rows).length) &&
         Array.from(rows!).every((row) => typeof row === "object" && row !== null);

@@ -33,10 +33,12 @@ export interface Row {
 export function rowOf(result: { readonly circuit?: unknown } | undefined): Row {
   const row = parse(result?.circuit);
   const { now, id, leases, segments, outcomes, edits } = row;
-  const fits = Number.isFinite(now) && (id === null || (Number.isSafeInteger(id) &&
-    Array.isArray(leases) && leases.every(Number.isFinite) && Array.isArray(segments) &&
-    segments.every((segment) => Array.isArray(segment) && segment.every(Number.isFinite)) &&
-    typeof outcomes === "string" && (edits == null || isTable(edits))));
+  const isCircuit = () =>
+    Number.isSafeInteger(id) && typeof outcomes === "string" && isTable(segments) &&
+    segments.every((segment) => segment.every(Number.isFinite)) &&
+    Array.isArray(leases) && leases.every(Number.isFinite);
+  const fits = Number.isFinite(now) && (id === null || isCircuit()) &&
+    (edits == null || isTable(edits));
   if (!fits) throw spoilt();
   return row;
 }

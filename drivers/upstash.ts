@@ -267,7 +267,7 @@ class UpstashStore implements Store {
 function pageOf(page: unknown): [next: string | null, keys: string[]] {
   const [next, found] = Array.isArray(page) ? page as unknown[] : [];
   const fits = /^\d+$/.test(typeof next === "number" ? String(next) : next as string ?? "") &&
-    Array.isArray(found) && found.every((key) => typeof key === "string");
+    Array.isArray(found) && Array.from(found).every((key) => typeof key === "string");
   if (!fits) throw new Error("Redis over REST: the answer is not one of SCAN");
   return [String(next) === "0" ? null : String(next), found];
 }
