@@ -32,7 +32,7 @@ const MEANINGLESS: readonly string[] = [
   ...["", "-1", "-0", "+5", "1.5", "1e3", "1e999", "0x10", "NaN", "Infinity", "5s", "5,6", "5, 6"],
   ...["null", "undefined", "[5]", "{}", "true", "1_000", "1 000", "٣", "５", "later", "5;", '"5"'],
   ...["2025-11-26T12:00:09Z", "Wed, 26 Nov 2025 12:00:09", "Wed, 26 Nov 2025 12:00:09 CET"],
-  ...["Wed, 99 Nov 2025 12:00:09 GMT", "Wed, 26 Foo 2025 12:00:09 GMT", "26 Nov 2025", "Nov"],
+  ...["Wed, 99 Nov 2025 12:00:09 GMT", "Wed, 26 Foo 2025 12:00:09 GMT", "27 Nov 2025", "Nov"],
   ...[
     "Wed, 26 Nov 2025 99:99:99 GMT",
     "Wed, 26 Nov 2025 ::::::: GMT",
@@ -101,6 +101,18 @@ for (const driver of DRIVERS) {
     await fc.assert(property, runs(40, driver.share));
   });
 }
+
+Deno.test("CircuitBreaker() goes by a Retry-After that says something, and by no other", async () => {
+  const clock = new FakeClock(NOW);
+  const { store } = await DRIVERS[0]!.open({ clock: clock.now });
+  for (const [text, means] of [...MEANT, ...MEANINGLESS.map((text) => [text, 0] as const)]) {
+    if (!fitsHeader(text)) continue;
+    await clear(store);
+    const response = new Response(null, { status: 503, headers: { "retry-after": text } });
+    const expected = Math.min(MAX_COOLDOWN_MS, Math.max(COOLDOWN_MS, means));
+    assertEquals(await openedFor(store, clock, response), expected, text.slice(0, 100));
+  }
+});
 
 Deno.test("CircuitBreaker() takes several Retry-After for none", async () => {
   const clock = new FakeClock(NOW);

@@ -219,7 +219,9 @@ function errorsOf(): unknown[] {
     `no such table: ${PASSWORD}`,
     PASSWORD,
   ];
-  return plain.flatMap((message) => [
+  // A server's own words are told, and yet no address.
+  const said = URLS.slice(0, 6).map((url) => new Error(`ERR upstream ${url} is away`));
+  return plain.flatMap((message): unknown[] => [
     new Error(message),
     new TypeError(message, { cause: new Error(PASSWORD, { cause: url }) }),
     Object.assign(new Error(message), { code: PASSWORD, name: PASSWORD, url, token: TOKEN }),
@@ -228,7 +230,7 @@ function errorsOf(): unknown[] {
     message,
     { message },
     { [PASSWORD]: message },
-  ]);
+  ]).concat(said, said);
 }
 
 Deno.test("upstash(), libsql() and tiered() show no secret of what a client throws", async () => {
@@ -252,7 +254,8 @@ Deno.test("upstash(), libsql() and tiered() show no secret of what a client thro
       const audit = libsql({ client: database, trailKey: TRAIL_KEY, busyTimeoutMs: 0 });
       await assertKeepsSecrets(tiered({ state, audit }), true);
     });
-    await fc.assert(property, runs(24));
+    const examples = errorsOf().slice(-6).map((error) => [error] as [unknown]);
+    await fc.assert(property, { ...runs(24), examples });
   } finally {
     inner.close();
   }
