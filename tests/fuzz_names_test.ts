@@ -107,7 +107,7 @@ for (const driver of DRIVERS) {
           for (const key of stored as string[]) assert(SAFE_KEY.test(key.replace("*", "")), key);
         }
       }),
-      runs(40, driver.share),
+      runs(25, driver.share),
     );
   });
 
@@ -129,7 +129,7 @@ for (const driver of DRIVERS) {
         for (const one of circuits) assert(await made(back, one).isOpen());
         assertEquals((await all(back.list())).length, circuits.length);
       }),
-      runs(20, driver.share),
+      runs(12, driver.share),
     );
   });
 }

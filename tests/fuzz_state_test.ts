@@ -166,7 +166,7 @@ for (const driver of DRIVERS.slice(1)) {
         else taken++;
       },
     );
-    await fc.assert(property, runs(40, driver.share));
+    await fc.assert(property, runs(25, driver.share));
     if (refused + taken < 10) return;
     assert(refused > 0 && taken > 0, `${refused} refused, ${taken} taken over`);
   });

@@ -72,7 +72,7 @@ for (const driver of DRIVERS) {
         assertEquals((await world.trail.verifyTrail({ circuit: breaker.key })).ok, true);
       },
     );
-    await fc.assert(property, runs(30, driver.share));
+    await fc.assert(property, runs(20, driver.share));
   });
 }
 
