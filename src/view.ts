@@ -132,7 +132,7 @@ export class View extends Circuit {
     if ((grant.lease !== null || (this.#strong && counts)) && grant.generation !== TOTALS_ONLY) {
       const parcel = this.#outbox.alone(grant, outcomes, retryAfterMs, now);
       this.around.unsent.add(this);
-      const sent = this.#send(parcel, grant, ending);
+      const sent = this.#send(parcel, grant, ending, now);
       // What an outage left behind goes along.
       const rest = this.#wantsFlush(now) ? unit.background(this.#sendAll(now)) : undefined;
       return rest === undefined ? sent : Promise.all([sent, rest]).then(() => {});
@@ -373,16 +373,25 @@ export class View extends Circuit {
       return keeps;
     });
     await Promise.all(
-      together(this.store, () => parcels.map((parcel) => this.#send(parcel, null, null))),
+      together(this.store, () => parcels.map((parcel) => this.#send(parcel, null, null, now))),
     );
   }
 
-  /** Sends one parcel; the same id every time, so that a lost answer does not make it count twice. Never rejects. */
-  async #send(parcel: Parcel, grant: Grant | null, ending: Ending | null): Promise<void> {
+  /**
+   * Sends one parcel; the same id every time, so that a lost answer does not make it count twice. Never
+   * rejects. `now` is what the caller goes by in this turn: beside a later reading of the clock it
+   * looks as if time had gone back, and the parcel would go once more.
+   */
+  async #send(
+    parcel: Parcel,
+    grant: Grant | null,
+    ending: Ending | null,
+    now: number,
+  ): Promise<void> {
     const { clock } = this.around;
     const { policy } = this;
     const sent = ++this.#sequence;
-    this.#outbox.sending(parcel, clock(), this.#guard.timeoutMs);
+    this.#outbox.sending(parcel, now, this.#guard.timeoutMs);
     let answer: Recorded;
     try {
       answer = await this.#guard.run("record", () => {

@@ -11,7 +11,7 @@ import {
   type Tally,
 } from "@fuse/edge";
 import { chaos, FakeClock } from "@fuse/edge/testing";
-import { fail, succeed, turn } from "./support/setups.ts";
+import { fail, intercept, succeed, turn } from "./support/setups.ts";
 
 interface Asked {
   readonly operation: string;
@@ -388,4 +388,15 @@ Deno.test("View() corrects for the store's clock when it is ahead", async () => 
   assertEquals(await rejected(), null);
   await fuse.flush();
   assert(line.stored().halfOpen.successes === 1);
+});
+
+Deno.test("a record of its own goes once when the clock moves on while it is sent", async () => {
+  let ms = 0;
+  const asked: string[] = [];
+  const remote = intercept(chaos(memory({ clock: () => ms }), {}), (operation) => {
+    if (operation === "acquire" || operation === "record") asked.push(operation);
+  });
+  const fuse = createFuse({ clock: () => ms++, stores: { remote } });
+  await succeed(fuse.make("a", { consistency: "strong" }), 3);
+  assertEquals(asked, Array(3).fill(["acquire", "record"]).flat());
 });

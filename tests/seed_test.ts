@@ -1,0 +1,51 @@
+// The seed's promises, S1 to S86: the tests are in tests/seed/, a file for each part of the seed, and
+// named by their rows. That each fails where its behavior is taken away shows `deno task seed:breaks`.
+import { assert, assertEquals } from "@std/assert";
+import "./seed/array.ts";
+import "./seed/cache.ts";
+import "./seed/database.ts";
+import "./seed/env.ts";
+import "./seed/moving.ts";
+import "./seed/queries.ts";
+import "./seed/readme.ts";
+import "./seed/tuning.ts";
+import { applies, patchesOf } from "./seed/patches.ts";
+import { GROUPS, LAST_ROW, numbersOf } from "./seed/rows.ts";
+import { tested } from "./seed/support.ts";
+import { filesBelow } from "./support/gate_project.ts";
+
+const ALL = Array.from({ length: LAST_ROW }, (_, i) => i + 1);
+
+Deno.test("the groups are the rows S1 to S86, each once and in order", () => {
+  assertEquals(GROUPS.flatMap(({ rows }) => numbersOf(rows)).sort((a, b) => a - b), ALL);
+  const firsts = GROUPS.map(({ rows }) => numbersOf(rows)[0]!);
+  assertEquals(firsts, firsts.toSorted((a, b) => a - b));
+});
+
+Deno.test("every row of the seed is named by a test", () => {
+  const named = new Set(tested.flatMap(numbersOf));
+  assertEquals(ALL.filter((row) => !named.has(row)), []);
+});
+
+Deno.test("every file of tests/seed/ that has tests is imported here", async () => {
+  const own = await Deno.readTextFile(new URL(import.meta.url));
+  for (const path of filesBelow("tests/seed", ".ts")) {
+    const text = await Deno.readTextFile(new URL(`../${path}`, import.meta.url));
+    if (!/^(seed|Deno\.test)\(/m.test(text)) continue;
+    assert(own.includes(`import "./${path.slice("tests/".length)}";`), path);
+  }
+});
+
+Deno.test("every group of rows has a patch that takes its behavior away, and each applies", async () => {
+  const patches = GROUPS.flatMap(patchesOf);
+  assertEquals(GROUPS.filter((group) => patchesOf(group).length === 0).map((g) => g.rows), []);
+  assertEquals(filesBelow("tests/seed/patches", ".patch").length, patches.length);
+  const stale = await Promise.all(
+    patches.map(async (path) => ({ path, problem: await applies(path) })),
+  );
+  assertEquals(
+    stale.filter(({ problem }) => problem !== null),
+    [],
+    "Make them anew: CONTRIBUTING.md",
+  );
+});
