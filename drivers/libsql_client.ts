@@ -80,7 +80,10 @@ export async function send(
     let client: Local | undefined;
     try {
       client = line.connect();
-      return Array.isArray(work) ? await client.batch(work, "write") : [await client.execute(work)];
+      const results = Array.isArray(work)
+        ? await client.batch(work, "write")
+        : [await client.execute(work)];
+      if (areResults(results, Array.isArray(work) ? work.length : 1)) return results;
     } catch (error) {
       const code = codeOf(error);
       const busy = /^SQLITE_(BUSY|LOCKED)/.test(code) || statusOf(error) === 429;
@@ -91,8 +94,26 @@ export async function send(
       const now = Date.now();
       if (!(busy || cut) || now >= until) throw told(error, code);
       line.heldUntil = now + Math.ceil(Math.random() * LONGEST_PAUSE_MS);
+      continue;
     }
+    throw spoilt();
   }
+}
+
+/** Whether these are rows of so many statements. */
+function areResults(results: unknown, count: number): boolean {
+  return Array.isArray(results) && results.length === count &&
+    // Not `every` alone, which passes holes over.
+    Array.from(results).every((result) => {
+      const { rows } = Object(result) as Partial<SqlResult>;
+      return Number.isSafeInteger(Object(rows).length) &&
+        Array.from(rows!).every((row) => typeof row === "object" && row !== null);
+    });
+}
+
+/** Of a proxy that answers in the database's place, or tables that somebody has written over. */
+export function spoilt(): Error {
+  return new Error("Cannot use the database: its answer makes no sense");
 }
 
 /** What more a client of `@libsql/client` has. */
@@ -104,19 +125,29 @@ function pause(ms: number): Promise<void> {
 }
 
 function codeOf(error: unknown): string {
-  const { code } = Object(error) as { code?: unknown };
+  const code = fieldOf(error, "code");
   return typeof code === "string" && /^[A-Z_]+$/.test(code) ? code : "";
+}
+
+/** Errors of a client may throw when they are looked at. */
+function fieldOf(error: unknown, field: string): unknown {
+  try {
+    return Object(error)[field];
+  } catch {
+    return undefined;
+  }
 }
 
 /** Of an answer over HTTP. */
 function statusOf(error: unknown): number | undefined {
-  const { status } = Object(Object(error).cause) as { status?: unknown };
+  const status = fieldOf(fieldOf(error, "cause"), "status");
   return typeof status === "number" ? status : undefined;
 }
 
 /** What went wrong, without anything that came from a caller, an address or a row. */
 function told(error: unknown, code: string): Error {
-  const { message = "" } = Object(error) as { message?: string };
+  const said = fieldOf(error, "message");
+  const message = typeof said === "string" ? said : "";
   const status = statusOf(error);
   let what = "it did not answer";
   if (/no such (table|column)|has no column/.test(message)) {

@@ -5,9 +5,9 @@
  */
 
 import { and, eq, gte, lt, lte, or, type SQL, sql } from "drizzle-orm";
-import type { AuditEventName, EventQuery, StoredEvent } from "../src/history.ts";
-import { check, known, received } from "../src/options.ts";
-import { type Line, send } from "./libsql_client.ts";
+import { type AuditEventName, type EventQuery, limitOf, type StoredEvent } from "../src/history.ts";
+import { check, known, received, refuse } from "../src/options.ts";
+import { type Line, send, spoilt } from "./libsql_client.ts";
 import { CHAINED, type CircuitBreakerEventsTable, type FuseSchema } from "./libsql_schema.ts";
 import { prepare, TRIGGERED } from "./libsql_statements.ts";
 import { anchorSeal, type Digest, type Head } from "./libsql_trail.ts";
@@ -23,14 +23,10 @@ const PAGE = 100;
 export async function* readTrail(
   line: Line,
   e: CircuitBreakerEventsTable,
-  { key, event, from, to, limit, cursor }: EventQuery & { readonly key?: string },
+  query: EventQuery & { readonly key?: string },
 ): AsyncGenerator<StoredEvent, void, undefined> {
-  for (const [option, value] of [["from", from], ["to", to]] as const) {
-    if (value !== undefined && !(value instanceof Date && Number.isFinite(value.getTime()))) {
-      refuse(option, "a valid Date", value);
-    }
-  }
-  let left = limitOf(limit);
+  let left = limitOf(query);
+  const { key, event, from, to, cursor } = query;
   let before = placeOf(cursor);
   const changes = event !== undefined && event !== "success" && event !== "failure";
   while (left > 0) {
@@ -53,11 +49,14 @@ export async function* readTrail(
     );
     const rows = Array.from(page!.rows);
     for (const row of rows) {
-      const id = String(row.id);
-      const at = Number(row.at);
-      before = { at, id: Number(id) };
+      const [id, at] = [row.id, row.at].map((value) =>
+        typeof value === "number" || typeof value === "bigint" ? Number(value) : NaN
+      ) as [number, number];
+      const texts = [row.key, row.event].every((text) => typeof text === "string");
+      if (!Number.isSafeInteger(id) || !Number.isFinite(at) || !texts) throw spoilt();
+      before = { at, id };
       yield {
-        id,
+        id: String(id),
         cursor: `${at}.${id}`,
         key: String(row.key),
         event: row.event as AuditEventName,
@@ -93,23 +92,18 @@ function after(e: CircuitBreakerEventsTable, { at, id }: Place): (SQL | undefine
   return [lte(e.createdAt, time), or(lt(e.createdAt, time), lt(e.id, id))];
 }
 
-function limitOf(limit: number | undefined): number {
-  if (limit === undefined) return Infinity;
-  if (!Number.isSafeInteger(limit) || limit < 0) refuse("limit", "an integer of at least 0", limit);
-  return limit;
-}
-
 function placeOf(cursor: string | undefined): Place | null {
   if (cursor === undefined) return null;
-  const [, at, id] = /^(-?\d{1,15})\.(\d{1,15})$/.exec(String(cursor)) ?? [];
-  if (at === undefined) refuse("cursor", "the cursor of an event of this store", cursor);
+  const [, at, id] = /^(-?\d{1,15})\.(\d{1,15})$/.exec(typeof cursor === "string" ? cursor : "") ??
+    [];
+  if (at === undefined) {
+    throw new RangeError(
+      `Cannot read history: "cursor" must be the cursor of an event of this store, received ${
+        received(cursor)
+      }`,
+    );
+  }
   return { at: Number(at), id: Number(id) };
-}
-
-function refuse(option: string, allowed: string, value: unknown): never {
-  throw new RangeError(
-    `Cannot read history: "${option}" must be ${allowed}, received ${received(value)}`,
-  );
 }
 
 /** Options of `prune()`. */
@@ -155,6 +149,10 @@ export async function pruneTrail(
   known(SUBJECT, options, ["olderThanMs", "keepTransitions", "limit"]);
   const olderThanMs = check(SUBJECT, "olderThanMs", options.olderThanMs ?? NaN, 0, 0);
   const limit = check(SUBJECT, "limit", options.limit, 1_000);
+  const { keepTransitions = false } = options;
+  if (typeof keepTransitions !== "boolean") {
+    refuse(SUBJECT, "keepTransitions", "true or false", keepTransitions);
+  }
   const chained = sql.raw(CHAINED);
   const clock = now === undefined
     ? sql`cast(unixepoch('subsec') * 1000 as integer)`
@@ -174,7 +172,7 @@ export async function pruneTrail(
   ]);
   const deleted = Number(went!.rows[0]!.n);
   const left = limit - deleted;
-  if (left === 0 || options.keepTransitions) return { deleted, more: left === 0 };
+  if (left === 0 || keepTransitions) return { deleted, more: left === 0 };
 
   const placeholder = sql.placeholder;
   // Of circuits whose oldest row is old: others may have rows that are, and have to keep them.

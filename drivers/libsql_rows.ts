@@ -15,6 +15,8 @@ import {
   type Snapshot,
   withoutExpiredOverride,
 } from "../src/store.ts";
+import { isSound, isSoundOverride } from "../src/sound.ts";
+import { spoilt } from "./libsql_client.ts";
 import type { Values } from "./libsql_statements.ts";
 
 /** A circuit as a statement answers it. */
@@ -29,7 +31,28 @@ export interface Row {
 
 /** The only column that answers have. */
 export function rowOf(result: { readonly circuit?: unknown } | undefined): Row {
-  return JSON.parse(String(result?.circuit)) as Row;
+  const row = parse(result?.circuit);
+  const { now, id, leases, segments, outcomes, edits } = row;
+  const isCircuit = () =>
+    Number.isSafeInteger(id) && typeof outcomes === "string" && isTable(segments) &&
+    segments.every((segment) => segment.every(Number.isFinite)) &&
+    Array.isArray(leases) && leases.every(Number.isFinite);
+  const fits = Number.isFinite(now) && (id === null || isCircuit()) &&
+    (edits == null || isTable(edits));
+  if (!fits) throw spoilt();
+  return row;
+}
+
+function parse(text: unknown): Row {
+  try {
+    return Object(JSON.parse(text as string)) as Row;
+  } catch {
+    throw spoilt();
+  }
+}
+
+function isTable(rows: unknown): boolean {
+  return Array.isArray(rows) && rows.every(Array.isArray);
 }
 
 /** A row of an answer as a Snapshot, as it reads at its moment. */
@@ -52,7 +75,7 @@ export function snapshotOf(row: Row, { windowMs, windowSize }: Shape): Snapshot 
   // Nobody who asks for no window is shown one, whoever else had it kept.
   const last = windowSize === 0 ? "" : text("outcomes").slice(-windowSize);
   const leases = row.leases.filter((end) => end > now);
-  return withoutExpiredOverride({
+  const stored: Snapshot = {
     state: row.state as CircuitState,
     epoch: text("epoch"),
     generation: n("generation"),
@@ -92,7 +115,9 @@ export function snapshotOf(row: Row, { windowMs, windowSize }: Shape): Snapshot 
     },
     policyHash: text("policy_hash"),
     now,
-  }, now);
+  };
+  if (!isSound(stored)) throw spoilt();
+  return withoutExpiredOverride(stored, now);
 }
 
 /** A row as a whole record. */
@@ -111,7 +136,13 @@ export function recordOf(row: Row, shape: (key: string) => Shape): CircuitRecord
 
 /** The override that the request of this id found past its end. */
 export function releasedBy(row: Row, id: string): OverrideRecord | null {
-  return row.released_by === id ? JSON.parse(String(row.released)) as OverrideRecord : null;
+  if (row.released_by !== id) return null;
+  const { kind = "" as never, until = null, reason = null, actor = null } = parse(row.released) as
+    & object
+    & Partial<OverrideRecord>;
+  const override = { kind, until, reason, actor };
+  if (!isSoundOverride(override)) throw spoilt();
+  return override;
 }
 
 /** What a record brings along to be restored. */

@@ -5,7 +5,7 @@
  */
 
 import { sql } from "drizzle-orm";
-import { known } from "../src/options.ts";
+import { known, refuse } from "../src/options.ts";
 import { type Line, send } from "./libsql_client.ts";
 import { CHAINED, type FuseSchema } from "./libsql_schema.ts";
 import { prepare, type Statement, TRIGGERED } from "./libsql_statements.ts";
@@ -87,6 +87,11 @@ export async function verifyTrail(
 ): Promise<TrailProof> {
   known("verification", options, ["circuit", "head"]);
   const { circuit, head } = options;
+  for (const [option, value] of [["circuit", circuit], ["head", head]] as const) {
+    if (value !== undefined && typeof value !== "string") {
+      refuse("verification", option, "a text", value);
+    }
+  }
   const reading = readingOf(line, schema);
   const proof: TrailProof = { ok: true, checked: 0, brokenAt: null, heads: {} };
   let hasHead = head === undefined;

@@ -186,17 +186,15 @@ class UpstashStore implements Store {
   async list({ cursor, limit, at, shape, outbox }: ListRequest): Promise<ListPage> {
     const ends = [`${this.#prefix}:`, ":state"] as const;
     const match = ends.map((end) => end.replace(/[*?[\]\\]/g, "\\$&")).join("*");
-    const [next, found] = await this.#scripts.ask((redis) =>
+    const page: unknown = await this.#scripts.ask((redis) =>
       redis.scan(cursor ?? "0", { match, count: limit })
     );
+    const [next, found] = pageOf(page);
     const keys = [...new Set(found)].map((key) => key.slice(ends[0].length, -ends[1].length));
     const records = await this.together(() =>
       Promise.all(keys.map((key) => this.#dump(key, { at, id: "-", shape: shape(key), outbox })))
     );
-    return {
-      records: records.filter((record) => record !== null),
-      cursor: String(next) === "0" ? null : String(next),
-    };
+    return { records: records.filter((record) => record !== null), cursor: next };
   }
 
   /** A whole record; `null` where the key turns out to be somebody else's. */
@@ -263,4 +261,13 @@ class UpstashStore implements Store {
   #keys(key: string): string[] {
     return PARTS.map((part) => `${this.#prefix}:${key}:${part}`);
   }
+}
+
+/** What SCAN answered: where to go on, and keys. */
+function pageOf(page: unknown): [next: string | null, keys: string[]] {
+  const [next, found] = Array.isArray(page) ? page as unknown[] : [];
+  const fits = /^\d+$/.test(typeof next === "number" ? String(next) : next as string ?? "") &&
+    Array.isArray(found) && Array.from(found).every((key) => typeof key === "string");
+  if (!fits) throw new Error("Redis over REST: the answer is not one of SCAN");
+  return [String(next) === "0" ? null : String(next), found];
 }

@@ -5,7 +5,7 @@
  */
 
 import { Redis } from "@upstash/redis/cloudflare";
-import { received, refuseUnseen } from "../src/options.ts";
+import { inLine, received, refuseUnseen } from "../src/options.ts";
 import { SCRIPT, SCRIPT_SHA1 } from "./upstash_scripts.ts";
 
 /** What is needed of a Redis client. Every platform's class of `@upstash/redis` has it. */
@@ -131,6 +131,7 @@ export class Scripts {
         for (const { keys, args } of gathered) pipeline.evalsha(SCRIPT_SHA1, keys, args);
         return pipeline.exec({ keepErrors: true });
       });
+      if (!Array.isArray(answers)) throw this.#failure(new TypeError("exec is not a function"));
       const unknown: Gathered[] = [];
       for (const [i, run] of gathered.entries()) {
         const { result, error } = Object(answers[i]) as { result: unknown; error?: string };
@@ -152,20 +153,46 @@ export class Scripts {
    * and credentials have no business in an event.
    */
   #failure(error: unknown): Error {
-    const { name, message = String(error) } = Object(error) as Partial<Error>;
-    const said = name === "UpstashJSONParseError" || message.endsWith("is not a function")
-      ? "the answer is not one of Redis"
-      : message.split(/,? (?:command was|with args|script: )/)[0]!;
-    const words = said.replaceAll(this.#token || "\n", "…").replace(/\/\/[^\s/]*@/g, "//…@");
-    return new Error(`Redis over REST: ${words.slice(0, 200)}`);
+    const { name, message, code } = textsOf(error);
+    let words = message.split(/,? (?:command was|with args|script: )/)[0]!;
+    if (name === "UpstashJSONParseError" || message.endsWith("is not a function")) {
+      words = "the answer is not one of Redis";
+    } else if (this.#token !== undefined) {
+      words = words.replaceAll(this.#token, "…");
+    } else if (name !== "UpstashError" && !SERVER_SAYS.test(words)) {
+      // Of a client that is not ours, we do not know what its secrets are.
+      const kind = [name, code].filter((text) => KIND.test(text)).join(", ");
+      words = `its client failed${kind && ` (${kind})`}`;
+    }
+    // No address: there may be credentials anywhere in it.
+    words = words.replace(/\b[a-z][a-z0-9+.-]*:\/\/[^\s)]*/gi, "…");
+    return new Error(`Redis over REST: ${inLine(words.slice(0, 200))}`);
   }
+}
+
+/** An error of Redis itself begins with a code. */
+const SERVER_SAYS = /^(Command failed: )?[A-Z]{2,20} /;
+
+/** What a class of errors or a code of a system is called: `TypeError`, `ECONNREFUSED`. */
+const KIND = /^([A-Z][A-Za-z]*(Error|Exception)|E[A-Z]{3,20}|[A-Z]+(_[A-Z]+)+)$/;
+
+/** The texts of an error, whatever it is. */
+function textsOf(error: unknown): { name: string; message: string; code: string } {
+  const texts = { name: "", message: typeof error === "string" ? error : "", code: "" };
+  for (const field of ["name", "message", "code"] as const) {
+    try {
+      const value = (error as Record<string, unknown>)[field];
+      if (typeof value === "string") texts[field] = value;
+    } catch {
+      // One that throws when it is looked at says nothing.
+    }
+  }
+  return texts;
 }
 
 function isUnknownScript(error: unknown): boolean {
   // At its beginning: further on it may repeat a command, and with it whatever a caller wrote.
-  return /^(Command failed: )?NOSCRIPT/.test(
-    error instanceof Error ? error.message : String(error),
-  );
+  return /^(Command failed: )?NOSCRIPT/.test(textsOf(error).message);
 }
 
 function clientOf(subject: string, source: UpstashSource): () => RedisLike {

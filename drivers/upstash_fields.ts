@@ -19,6 +19,7 @@ import {
   type UntoldRow,
   withoutExpiredOverride,
 } from "../src/store.ts";
+import { areCounts, isSound, isSoundOverride } from "../src/sound.ts";
 
 /** What the script answered: whether it did as asked, the moment, and a circuit if there is one. */
 export interface Reply {
@@ -34,18 +35,30 @@ export type Fields = Readonly<Record<string, string | undefined>>;
 /** @throws {Error} If that is no answer of the script. */
 export function parseReply(reply: unknown): Reply {
   const [ok, moved, now, ...flat] = Array.isArray(reply) ? reply as unknown[] : [];
-  if (typeof ok !== "number" || typeof now !== "number" || flat.length % 2 > 0) {
-    throw new Error("Redis over REST: the answer is not one of the script");
-  }
+  const fits = typeof ok === "number" && Number.isFinite(now) && flat.length % 2 === 0 &&
+    flat.every((one) => typeof one === "string" || typeof one === "number");
+  if (!fits) throw new Error("Redis over REST: the answer is not one of the script");
   const fields: Record<string, string> = {};
   for (let i = 0; i < flat.length; i += 2) fields[String(flat[i])] = String(flat[i + 1]).slice(1);
-  return { ok: ok === 1, moved: moved === 1, now, fields: flat.length > 0 ? fields : null };
+  return {
+    ok: ok === 1,
+    moved: moved === 1,
+    now: now as number,
+    fields: flat.length > 0 ? fields : null,
+  };
 }
 
 /** The circuit as it reads at its moment. */
 export function snapshotOf(reply: Reply, shape: Shape, hands: boolean): Snapshot {
-  const snapshot = withoutExpiredOverride(storedOf(reply, shape), reply.now);
+  const stored = storedOf(reply, shape);
+  if (!isSound(stored)) throw spoilt();
+  const snapshot = withoutExpiredOverride(stored, reply.now);
   return hands ? { ...snapshot, untold: untoldOf(reply.fields ?? {}) } : snapshot;
+}
+
+/** Of keys that somebody has written over, or a proxy that answers in Redis's place. */
+function spoilt(): Error {
+  return new Error("Redis over REST: what it holds is no circuit");
 }
 
 /** The caller's words; none if somebody has spoilt them: a circuit is not to fail because of a row. */
@@ -141,7 +154,14 @@ export function overrideOf(f: Fields, at: "override" | "released"): OverrideReco
   if (!kind) return null;
   // Words begin with "=".
   const words = (text: string | null | undefined) => text?.slice(1) ?? null;
-  return { kind, until: until ? Number(until) : null, reason: words(reason), actor: words(actor) };
+  const override = {
+    kind,
+    until: until ? Number(until) : null,
+    reason: words(reason),
+    actor: words(actor),
+  };
+  if (!isSoundOverride(override)) throw spoilt();
+  return override;
 }
 
 const OVERRIDE = ["until", "reason", "actor"] as const;
@@ -176,6 +196,9 @@ export function recordOf(
     if (f.start) put(f.start, kind, f[`newest.${kind}`]);
   }
   const oldestFirst = [...segments.values()].sort((a, b) => a.start - b.start);
+  if (!oldestFirst.every(({ start, ...counts }) => Number.isFinite(start) && areCounts(counts))) {
+    throw spoilt();
+  }
   return { key, snapshot, segments: oldestFirst, outcomes: f.outcomes ?? "" };
 }
 

@@ -18,7 +18,7 @@ import type {
   OverrideOptions,
   Permit,
 } from "./circuit_breaker.ts";
-import { CallTimeoutError, FuseError } from "./errors.ts";
+import { FuseError, isA, isCallTimeoutError } from "./errors.ts";
 import type { Events } from "./events.ts";
 import { type GuardedFetch, guardedFetch } from "./fetch.ts";
 import { type CircuitEvent, type EventQuery, historyOf } from "./history.ts";
@@ -30,7 +30,7 @@ import {
   type Kind,
   retryAfterOf,
 } from "./outcome.ts";
-import { check, MAX_TIMER_MS, oneOf, received, refuse } from "./options.ts";
+import { check, MAX_TIMER_MS, mustBeObject, oneOf, received, refuse } from "./options.ts";
 import {
   type CircuitMetrics,
   type CircuitSnapshot,
@@ -207,11 +207,14 @@ export class Breaker<F> implements CircuitBreaker<F> {
   }
 
   history(query?: EventQuery): AsyncIterableIterator<CircuitEvent> {
-    return historyOf(this.#store, this.store, { ...query, key: this.key });
+    // What is no query is refused, as it came, when the history is read.
+    const own = Object(query) === query || query === undefined;
+    return historyOf(this.#store, this.store, own ? { ...query, key: this.key } : query);
   }
 
   async #override(kind: Override, options: OverrideOptions = {}): Promise<void> {
     const now = this.#clock();
+    mustBeObject("override", options);
     const { until, forMs } = options;
     const subject = "override";
     if (until !== undefined && forMs !== undefined) {
@@ -245,6 +248,7 @@ export class Breaker<F> implements CircuitBreaker<F> {
     try {
       if (typeof fn !== "function") mustBeFunction("call", fn);
       if (options !== undefined) {
+        mustBeObject("call", options);
         timeoutMs = check("call", "timeoutMs", options.timeoutMs, timeoutMs, 1, MAX_TIMER_MS);
         checkFallback("call", options);
         const { signal } = options;
@@ -364,7 +368,7 @@ export class Breaker<F> implements CircuitBreaker<F> {
   ): Promise<unknown> {
     const at = this.#clock();
     // The caller gave up: told by its signal, whatever the error is called.
-    const kind = options?.signal?.aborted && !(error instanceof CallTimeoutError)
+    const kind = options?.signal?.aborted && !isCallTimeoutError(error)
       ? "neutral"
       : judgeError(error, elapsed(startedAt, at), this.#handle, this.#events.report);
     const settling = this.#settle(grant, kind, startedAt, at, error, undefined);
@@ -454,7 +458,7 @@ export class Breaker<F> implements CircuitBreaker<F> {
     }
     if (raw) discard(error);
     // One that hands the rejection on leaves it what it was.
-    return thrown === error && error instanceof FuseError && "retryAfterMs" in error
+    return thrown === error && isA(error, FuseError) && "retryAfterMs" in error
       ? rejected(error as Refusal["refused"], raw)
       : ended(thrown, raw);
   }
@@ -482,7 +486,7 @@ export function checkFallback(
 /** Whether a fallback's value may still need the Response that it replaces. */
 function holds(value: unknown, response: unknown): boolean {
   if (typeof value !== "object" || value === null) return false;
-  return !(value instanceof Response && response instanceof Response) ||
+  return !(isA(value, Response) && isA(response, Response)) ||
     value === response || value.body === response.body;
 }
 
@@ -502,6 +506,7 @@ function ended(error: unknown, raw: boolean): Promise<unknown> {
 
 /** Why and who, checked. @throws {TypeError} If either is no short text. */
 export function actorOf(options: Actor = {}): { reason: string | null; actor: string | null } {
+  mustBeObject("action", options);
   for (const option of ["reason", "actor"] as const) {
     const value = options[option];
     if (value !== undefined && (typeof value !== "string" || value.length > 1000)) {
@@ -511,7 +516,11 @@ export function actorOf(options: Actor = {}): { reason: string | null; actor: st
       );
     }
   }
-  return { reason: options.reason ?? null, actor: options.actor ?? null };
+  // No store keeps halves of characters, such as a text that was cut has at its end.
+  const [reason = null, actor = null] = [options.reason, options.actor].map((words) =>
+    words?.toWellFormed()
+  );
+  return { reason, actor };
 }
 
 function mustBeFunction(method: string, fn: unknown): void {

@@ -10,6 +10,7 @@ import type { Events } from "./events.ts";
 import { type CircuitIdentity, identify } from "./key.ts";
 import { retryAfter, tripping, type Verdict } from "./machine.ts";
 import type { Kind } from "./outcome.ts";
+import { received } from "./options.ts";
 import { type CircuitPolicyData, differingOptions } from "./policy.ts";
 import { dateOf, explain, type Reading, toCircuitSnapshot } from "./snapshot.ts";
 import {
@@ -300,7 +301,7 @@ export abstract class Circuit {
       try {
         ms = ms(s.state === "HALF_OPEN" ? s.reopenCount + 1 : 0);
         if (!(Number.isFinite(ms) && ms > 0)) {
-          throw new RangeError(`"cooldownMs" must give a positive number, it gave ${String(ms)}`);
+          throw new RangeError(`"cooldownMs" must give a positive number, it gave ${received(ms)}`);
         }
       } catch (error) {
         this.around.events.report("cooldownMs", error);

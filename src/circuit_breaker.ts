@@ -144,9 +144,9 @@ export interface Permit extends AsyncDisposable {
 
 /** Why an operator acts, and who. Kept in the trail and told in events: put no secrets here. */
 export interface Actor {
-  /** Why. At most 1 000 characters. Left out: not told. */
+  /** Why. At most 1 000 characters; half a surrogate pair becomes U+FFFD. Left out: not told. */
   reason?: string | undefined;
-  /** Who. At most 1 000 characters. Left out: not told. */
+  /** Who. At most 1 000 characters, as with `reason`. Left out: not told. */
   actor?: string | undefined;
 }
 

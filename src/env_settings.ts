@@ -317,7 +317,7 @@ function textOf({ name, value }: Variable): string {
 function refuse({ name, value }: Variable, allowed: string): never {
   const came = typeof value !== "string"
     ? value === UNREADABLE ? UNREADABLE.description : received(value)
-    : value.length <= 30 && !/[:/@=]/.test(value)
+    : value.length <= 30 && !/[:/@=\d]/.test(value)
     ? received(value)
     : `another text of ${value.length} characters`;
   const Refusal = typeof value === "string" ? RangeError : TypeError;

@@ -9,6 +9,7 @@
  */
 
 import type { CircuitIdentity } from "./key.ts";
+import { quote } from "./options.ts";
 import type { CircuitState, Override } from "./store.ts";
 
 /** What all errors of this package have in common. */
@@ -137,7 +138,7 @@ export class CallTimeoutError extends FuseError {
 
   /** Circuit and timeout. */
   protected override describe(): string {
-    return `Call through circuit "${this.circuit.name}" took longer than ${this.timeoutMs} ms`;
+    return `Call through circuit ${quote(this.circuit.name)} took longer than ${this.timeoutMs} ms`;
   }
 }
 
@@ -160,18 +161,20 @@ export class StoreUnavailableError extends FuseError {
 
   /** Which store, and when it is asked again. */
   protected override describe(): string {
-    return `Store "${this.store}" does not answer; it is asked again in ${this.retryAfterMs} ms`;
+    return `Store ${
+      quote(this.store)
+    } does not answer; it is asked again in ${this.retryAfterMs} ms`;
   }
 }
 
 /** Whether a call was rejected by a circuit; true for errors of another copy of this package too. */
 export function isCircuitBreakerOpenError(e: unknown): e is CircuitBreakerOpenError {
-  return e instanceof Error && e.name === "CircuitBreakerOpenError" && "retryAfterMs" in e;
+  return isNamed(e, "CircuitBreakerOpenError", "retryAfterMs");
 }
 
 /** Whether a call ran into its timeout; true for errors of another copy of this package too. */
 export function isCallTimeoutError(e: unknown): e is CallTimeoutError {
-  return e instanceof Error && e.name === "CallTimeoutError" && "timeoutMs" in e;
+  return isNamed(e, "CallTimeoutError", "timeoutMs");
 }
 
 /**
@@ -179,5 +182,23 @@ export function isCallTimeoutError(e: unknown): e is CallTimeoutError {
  * package too.
  */
 export function isStoreUnavailableError(e: unknown): e is StoreUnavailableError {
-  return e instanceof Error && e.name === "StoreUnavailableError" && "store" in e;
+  return isNamed(e, "StoreUnavailableError", "store");
+}
+
+/** What a user's code threw may throw in its turn when it is looked at: it is none of ours then. */
+function isNamed(e: unknown, name: string, field: string): boolean {
+  try {
+    return e instanceof Error && e.name === name && field in e;
+  } catch {
+    return false;
+  }
+}
+
+/** `instanceof`, for what came out of a user's code. */
+export function isA<T>(value: unknown, type: abstract new (...args: never[]) => T): value is T {
+  try {
+    return value instanceof type;
+  } catch {
+    return false;
+  }
 }

@@ -6,6 +6,7 @@
  */
 
 import type { CircuitIdentity } from "./key.ts";
+import { received } from "./options.ts";
 import type { CircuitSnapshot } from "./snapshot.ts";
 import type { CircuitState } from "./store.ts";
 
@@ -152,7 +153,18 @@ export class Events {
     signal: AbortSignal | undefined,
   ): () => void {
     if (typeof listener !== "function") {
-      throw new TypeError(`Cannot listen to "${type}": the listener must be a function`);
+      throw new TypeError(
+        `Cannot listen to ${received(type)}: the listener must be a function, received ${
+          received(listener)
+        }`,
+      );
+    }
+    if (signal !== undefined && !(signal instanceof AbortSignal)) {
+      throw new TypeError(
+        `Cannot listen to ${received(type)}: "signal" must be an AbortSignal, received ${
+          received(signal)
+        }`,
+      );
     }
     if (signal?.aborted) return () => {};
     const registration = { listener: listener as Registration["listener"], filter };

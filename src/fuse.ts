@@ -19,7 +19,7 @@ import {
   placeOf,
 } from "./history.ts";
 import { identify, nameMatches, type Scope, scopeText } from "./key.ts";
-import { known, oneOf } from "./options.ts";
+import { known, oneOf, quote, refuse } from "./options.ts";
 import type { OnStoreError } from "./policy.ts";
 import { type Narrowing, Root, type Shelf } from "./root.ts";
 import { type CircuitSnapshot, toCircuitSnapshot } from "./snapshot.ts";
@@ -201,7 +201,7 @@ export interface Fuse extends AsyncDisposable {
    * each hundred rows, read as they are asked for.
    *
    * @throws {TypeError} If a store keeps no trail, or the cursor is of none of this view's stores.
-   * @throws {RangeError} If the limit is no integer of at least 0.
+   * @throws {RangeError} If the limit is no integer of at least 0, or a date or the kind of event none.
    */
   history(query?: EventQuery): AsyncIterableIterator<CircuitEvent>;
 }
@@ -296,6 +296,7 @@ class FuseView implements Fuse {
     data: unknown,
     options: { existing?: "replace" | "keep" } = {},
   ): Promise<{ imported: number; kept: number }> {
+    known("import", options, ["existing"]);
     const existing = oneOf("import", "existing", options.existing, ["replace", "keep"]);
     const root = this.#root;
     const circuits = new Map<Circuit, CircuitRecord>();
@@ -306,7 +307,9 @@ class FuseView implements Fuse {
       const circuit = root.circuit(root.shelf(name), record.key, null);
       if (circuits.has(circuit)) {
         throw new TypeError(
-          `Cannot import state: "${identity.name}" stands in it twice, from several stores, and would ` +
+          `Cannot import state: ${
+            quote(identity.name)
+          } stands in it twice, from several stores, and would ` +
             `come into one; import into a view of one store what was exported from one`,
         );
       }
@@ -352,8 +355,8 @@ class FuseView implements Fuse {
 
   async *history(query: EventQuery = {}): AsyncGenerator<CircuitEvent, void, undefined> {
     // The limit counts what the view shows, not what the store holds.
-    const { limit: _, cursor, ...rest } = query;
     let left = limitOf(query);
+    const { limit: _, cursor, ...rest } = query;
     const shelves = this.#shelves();
     // It is of one store: those before have been read, and those after are read from the start.
     const [from, own] = cursor === undefined
@@ -377,6 +380,13 @@ class FuseView implements Fuse {
   async *#records(filter: CircuitFilter): AsyncGenerator<Listed, void, undefined> {
     known("filter", filter, ["state", "name", "context", "boundary", "overridden"]);
     const { state, name, overridden } = filter;
+    if (state !== undefined) oneOf("filter", "state", state, ["CLOSED", "OPEN", "HALF_OPEN"]);
+    if (name !== undefined && typeof name !== "string") {
+      refuse("filter", "name", "a text", name);
+    }
+    if (overridden !== undefined && typeof overridden !== "boolean") {
+      refuse("filter", "overridden", "true or false", overridden);
+    }
     const scope = (dimension: "context" | "boundary") => {
       const wanted = filter[dimension];
       return wanted === undefined ? undefined : scopeText(wanted, dimension);

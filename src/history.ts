@@ -5,7 +5,7 @@
  */
 
 import { type CircuitIdentity, identify, toKey } from "./key.ts";
-import { received } from "./options.ts";
+import { known, quote, received } from "./options.ts";
 import type { Override, Store } from "./store.ts";
 
 /** What is in the trail. */
@@ -63,7 +63,7 @@ export type StoredEvent = Omit<CircuitEvent, keyof CircuitIdentity> & {
  * Reads the trail of a store, latest first.
  *
  * @throws {TypeError} If it keeps none, or the cursor is one of a Fuse's other stores.
- * @throws {RangeError} If the limit is none.
+ * @throws {RangeError} If the limit, a date or the kind of event is none.
  */
 export async function* historyOf(
   store: Store,
@@ -72,7 +72,9 @@ export async function* historyOf(
 ): AsyncGenerator<CircuitEvent, void, undefined> {
   if (store.history === undefined) {
     throw new TypeError(
-      `Cannot read history: store "${name}" keeps no trail; a store with "audited" in its traits does`,
+      `Cannot read history: store ${
+        quote(name)
+      } keeps no trail; a store with "audited" in its traits does`,
     );
   }
   limitOf(query);
@@ -82,14 +84,36 @@ export async function* historyOf(
   }
 }
 
-/** How many events a query asks for, checked. */
-export function limitOf({ limit }: EventQuery): number {
-  if (limit === undefined) return Infinity;
-  if (!Number.isSafeInteger(limit) || limit < 0) {
+const EVENTS: readonly AuditEventName[] = [
+  ...["opened", "closed", "half_opened", "reset", "forced_open", "forced_closed"] as const,
+  ...["disabled", "metrics_only", "released", "reborn", "imported", "edited"] as const,
+  ...["success", "failure"] as const,
+];
+
+/**
+ * Checks a query, and answers how many events it asks for.
+ *
+ * @throws {RangeError | TypeError} Naming the option, what came and what is allowed.
+ */
+export function limitOf(query: EventQuery & { readonly key?: string }): number {
+  known("history query", query, ["event", "from", "to", "limit", "cursor", "key"]);
+  const { event, from, to, limit, key } = query;
+  const refuse = (option: string, allowed: string, value: unknown): never => {
     throw new RangeError(
-      `Cannot read history: "limit" must be an integer of at least 0, received ${received(limit)}`,
+      `Cannot read history: "${option}" must be ${allowed}, received ${received(value)}`,
     );
+  };
+  if (event !== undefined && !EVENTS.includes(event)) {
+    refuse("event", `one of ${EVENTS.join(", ")}`, event);
   }
+  for (const [option, value] of [["from", from], ["to", to]] as const) {
+    if (value !== undefined && !(value instanceof Date && Number.isFinite(value.getTime()))) {
+      refuse(option, "a valid Date", value);
+    }
+  }
+  if (key !== undefined && typeof key !== "string") refuse("key", "the key of a circuit", key);
+  if (limit === undefined) return Infinity;
+  if (!Number.isSafeInteger(limit) || limit < 0) refuse("limit", "an integer of at least 0", limit);
   return limit;
 }
 
@@ -119,6 +143,6 @@ export function placeOf({ cursor }: EventQuery, stores: readonly string[]): [num
     return stores.length === 1 ? [0, cursor] : refuse("the cursor of an event of this Fuse's");
   }
   const index = stores.findIndex((name) => cursor === cursorOf(name, own));
-  const names = stores.map((name) => `"${name}"`).join(", ");
+  const names = stores.map(quote).join(", ");
   return index < 0 ? refuse(`the cursor of an event of ${names}`) : [index, own];
 }

@@ -39,7 +39,7 @@ import {
   type StoreUnavailableError,
 } from "./errors.ts";
 import type { Fuse } from "./fuse.ts";
-import { type CircuitIdentity, type Scope, scopeOf } from "./key.ts";
+import { type CircuitIdentity, isName, type Scope, scopeOf } from "./key.ts";
 import { known, refuse } from "./options.ts";
 import { isFailedResponse } from "./outcome.ts";
 import type { CircuitPolicy } from "./policy.ts";
@@ -173,6 +173,11 @@ export interface MetricsOptions {
 export function circuitBreaker(options: CircuitBreakerMiddlewareOptions): FuseMiddleware {
   known("circuitBreaker()", options, MIDDLEWARE_OPTIONS);
   const { name, options: policy, isFailure, onOpen } = options;
+  for (const [option, value] of Object.entries({ isFailure, onOpen })) {
+    if (value !== undefined && typeof value !== "function") {
+      refuse("circuitBreaker()", option, "a function", value);
+    }
+  }
   const fuseOf = source("circuitBreaker()", options.fuse);
   // Bad options are refused here, where everything is known.
   if (typeof options.fuse !== "function" && typeof name === "string") {
@@ -259,6 +264,9 @@ export function circuitBreaker(options: CircuitBreakerMiddlewareOptions): FuseMi
 export function health(options: HealthOptions): FuseHandler {
   known("health()", options, ["fuse", "critical"]);
   const { critical = [] } = options;
+  if (!Array.isArray(critical) || !critical.every(isName)) {
+    refuse("health()", "critical", "a list of names of circuits", critical);
+  }
   // Circuits that may be open: looked at when somebody asks, and forgotten if they are not.
   const suspects = new Map<string, CircuitIdentity>();
   const suspect = ({ key, store, name, context, boundary }: CircuitIdentity) => {

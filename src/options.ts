@@ -45,7 +45,7 @@ export function oneOf<T extends string>(
 ): T {
   if (value === undefined) return words[0]!;
   if (!words.includes(value as T)) {
-    refuse(subject, option, `one of ${words.map((word) => `"${word}"`).join(", ")}`, value);
+    refuse(subject, option, `one of ${words.map(quote).join(", ")}`, value);
   }
   return value as T;
 }
@@ -54,7 +54,9 @@ export function oneOf<T extends string>(
 export function refuse(subject: string, option: string, allowed: string, value: unknown): never {
   const Refusal = typeof value === "number" || typeof value === "string" ? RangeError : TypeError;
   throw new Refusal(
-    `Cannot create ${subject}: "${option}" must be ${allowed}, received ${received(value)}`,
+    `Cannot create ${subject}: ${received(option)} must be ${inLine(allowed)}, received ${
+      received(value)
+    }`,
   );
 }
 
@@ -70,25 +72,47 @@ export function refuseUnseen(
   value: unknown,
 ): never {
   const came = typeof value === "string" ? "a string" : received(value);
-  throw new TypeError(`Cannot create ${subject}: "${option}" must be ${allowed}, received ${came}`);
+  throw new TypeError(
+    `Cannot create ${subject}: ${received(option)} must be ${allowed}, received ${came}`,
+  );
 }
 
 /** What came, for an error: short, and never the contents of an object. */
 export function received(value: unknown): string {
-  if (typeof value === "string") {
-    return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
-  }
+  if (typeof value === "string") return quote(short(value));
   if (typeof value === "function") return "a function";
   if (Array.isArray(value)) return "an array";
-  return typeof value === "object" && value !== null ? "an object" : String(value);
+  return typeof value === "object" && value !== null ? "an object" : inLine(short(String(value)));
 }
 
-/** Refuses options that nobody reads: most are misspelt. */
-export function known(subject: string, options: object, allowed: readonly string[]): void {
+function short(text: string): string {
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
+}
+
+/** A text in quotes, on one line: it cannot pretend to be a line of a log, or what comes after it. */
+export function quote(text: string): string {
+  return inLine(JSON.stringify(text));
+}
+
+// Controls, line separators, what turns the direction of writing, and halves of surrogate pairs.
+const UNFIT = /[\p{Cc}\p{Zl}\p{Zp}\u200e\u200f\u202a-\u202e\u2066-\u2069]|[\ud800-\udfff]/gu;
+
+/** A text on one line, with nothing in it that acts on a terminal or a log. */
+export function inLine(text: string): string {
+  return text.replace(UNFIT, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
+
+/** @throws {TypeError} If these are no options. */
+export function mustBeObject(subject: string, options: unknown): void {
   if (typeof options !== "object" || options === null) {
     // Where there is one option that matters, people give that alone: an address, a token.
     refuseUnseen(subject, "options", "an object", options);
   }
+}
+
+/** Refuses options that nobody reads: most are misspelt. */
+export function known(subject: string, options: object, allowed: readonly string[]): void {
+  mustBeObject(subject, options);
   for (const option in options) {
     if (!allowed.includes(option)) {
       throw new TypeError(

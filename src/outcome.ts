@@ -4,7 +4,7 @@
  * @module
  */
 
-import { isCallTimeoutError, isCircuitBreakerOpenError } from "./errors.ts";
+import { isA, isCallTimeoutError, isCircuitBreakerOpenError } from "./errors.ts";
 
 /** How a call ended, for `isFailure`. */
 export type Outcome =
@@ -62,7 +62,7 @@ export function judgeResult(
       report("isFailure", error);
     }
   }
-  return value instanceof Response && isFailedResponse(value) ? "failure" : "success";
+  return isA(value, Response) && isFailedResponse(value) ? "failure" : "success";
 }
 
 /** Judges what was thrown. Whether the caller gave up is decided before, by its signal. */
@@ -110,7 +110,7 @@ function isErrorClass(matcher: ErrorMatcher): matcher is abstract new (...args: 
  * (RFC 9110, section 10.2.3). 0 when it says nothing that can be read.
  */
 export function retryAfterOf(result: unknown, now: number): number {
-  if (!(result instanceof Response)) return 0;
+  if (!isA(result, Response)) return 0;
   const header = result.headers.get("retry-after")?.trim() ?? "";
   if (/^\d+$/.test(header)) return Number(header) * 1000;
   // A date, not one of the many other texts that `Date.parse` makes sense of; always in GMT.
@@ -125,7 +125,7 @@ const HTTP_DATE =
 
 /** Lets go of a Response that nobody will read: an unread body holds a connection. */
 export function discard(value: unknown): void {
-  if (value instanceof Response && !value.bodyUsed && !value.body?.locked) {
+  if (isA(value, Response) && !value.bodyUsed && !value.body?.locked) {
     value.body?.cancel().catch(() => {});
   }
 }

@@ -341,7 +341,7 @@ function resolve(
     : [option === undefined ? "consecutive_failures" : option];
   if (list.length === 0) refuse(SUBJECT, "strategy", "a strategy or a list of them", list);
   return list.map((one: StrategyOption): Rule => {
-    if (typeof one === "function") return customRule(one.name || "custom", "custom", one, report);
+    if (typeof one === "function") return customRule(nameOf(one), "custom", one, report);
     // Not anything that merely reads as a name, such as a list of one.
     if (typeof one === "string") {
       if (Object.hasOwn(strategies, one)) return customRule(one, one, strategies[one]!, report);
@@ -353,6 +353,11 @@ function resolve(
     const known = [...Object.keys(BUILT_IN), ...Object.keys(strategies)].join(", ");
     return refuse(SUBJECT, "strategy", `a function or one of ${known}`, one);
   });
+}
+
+/** What a function is called, where that is a text: code may have given it anything for a name. */
+function nameOf({ name }: Strategy): string {
+  return typeof name === "string" && name !== "" ? name.slice(0, 255) : "custom";
 }
 
 /** FNV-1a over the value as text, folded into two characters. Functions are not compared. */

@@ -100,7 +100,9 @@ function groupOf<T>(
   scoped: boolean,
   none: () => T,
 ): Group<T> {
-  const { store, name: circuit, context, boundary } = of;
+  // As it will be sent: text that UTF-8 cannot tell apart is one series, not two of the same labels.
+  const [store, circuit] = [of.store.toWellFormed(), of.name.toWellFormed()];
+  const { context, boundary } = of;
   const labels = scoped
     ? { store, circuit, context: context ?? "", boundary: boundary ?? "" }
     : { store, circuit };

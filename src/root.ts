@@ -13,7 +13,16 @@ import { Events } from "./events.ts";
 import type { FuseOptions } from "./fuse.ts";
 import { type CircuitIdentity, identify, isName, nameMatches, toKey } from "./key.ts";
 import { LocalCircuit } from "./local_circuit.ts";
-import { check, known, MAX_TIMER_MS, oneOf, received, refuse, refuseUnseen } from "./options.ts";
+import {
+  check,
+  inLine,
+  known,
+  MAX_TIMER_MS,
+  oneOf,
+  received,
+  refuse,
+  refuseUnseen,
+} from "./options.ts";
 import {
   type CircuitPolicy,
   type CircuitPolicyData,
@@ -89,8 +98,9 @@ export class Root {
     if (names.length === 0) refuse(SUBJECT, "stores", "at least one store", stores);
     this.standard = oneOf(SUBJECT, "default", options.default, names);
     for (const [name, strategy] of Object.entries(strategies)) {
-      if (typeof strategy !== "function" || Object.hasOwn(BUILT_IN, name)) {
-        refuse(SUBJECT, `strategies.${name}`, "a function under a name of its own", strategy);
+      if (typeof strategy !== "function" || Object.hasOwn(BUILT_IN, name) || !isName(name)) {
+        const allowed = "a function under a name of its own, of 1-255 characters";
+        refuse(SUBJECT, `strategies.${name}`, allowed, strategy);
       }
     }
     this.#strategies = { ...strategies };
@@ -164,7 +174,9 @@ export class Root {
     const shelf = this.shelves.get(name);
     if (shelf === undefined) {
       throw new RangeError(
-        `Cannot use store: "store" must be one of ${[...this.shelves.keys()].join(", ")}, ` +
+        `Cannot use store: "store" must be one of ${
+          inLine([...this.shelves.keys()].join(", "))
+        }, ` +
           `received ${received(name)}`,
       );
     }

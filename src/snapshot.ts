@@ -6,6 +6,7 @@
 
 import type { CircuitIdentity } from "./key.ts";
 import { cooldownPassed } from "./machine.ts";
+import { inLine, quote } from "./options.ts";
 import { type Counts, counts } from "./strategies.ts";
 import type { CircuitState, Override, Snapshot } from "./store.ts";
 
@@ -170,7 +171,7 @@ export function dateOf(ms: number): Date {
 
 export const MAX_DATE_MS = 8.64e15;
 
-/** Why a circuit is as it is, in one sentence. */
+/** Why a circuit is as it is, in one sentence, on one line. */
 export function explain(name: string, s: Snapshot, reading: Reading): string {
   const { override } = s;
   const state = readState(s, reading);
@@ -178,7 +179,7 @@ export function explain(name: string, s: Snapshot, reading: Reading): string {
   if (state === "OPEN") why += ` since ${iso(s.openedAt)}`;
   else if (state === "HALF_OPEN") why += `, opened at ${iso(s.openedAt)}`;
   else if (s.closedAt !== null) why += ` since ${iso(s.closedAt)}`;
-  if (s.reason !== "" && state !== "CLOSED") why += ` (${s.reason})`;
+  if (s.reason !== "" && state !== "CLOSED") why += ` (${inLine(s.reason)})`;
   const { successes, failures } = s.window;
   why += `, ${s.consecutiveFailures} failures in a row, ${failures} of ${
     successes + failures
@@ -187,11 +188,11 @@ export function explain(name: string, s: Snapshot, reading: Reading): string {
   if (state === "HALF_OPEN") {
     why += `, ${s.halfOpen.inFlight} trials in flight, ${s.halfOpen.successes} succeeded`;
   }
-  if (override === null) return `Circuit "${name}" ${why}`;
+  if (override === null) return `Circuit ${quote(name)} ${why}`;
   const until = override.until === null ? "until it is released" : `until ${iso(override.until)}`;
-  return `Circuit "${name}" is ${override.kind} ${until}` +
-    (override.actor === null ? "" : ` by ${override.actor}`) +
-    (override.reason === null ? "" : `: ${override.reason}`) + `; beneath it ${why}`;
+  return `Circuit ${quote(name)} is ${override.kind} ${until}` +
+    (override.actor === null ? "" : ` by ${inLine(override.actor)}`) +
+    (override.reason === null ? "" : `: ${inLine(override.reason)}`) + `; beneath it ${why}`;
 }
 
 function iso(ms: number | null): string {

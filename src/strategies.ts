@@ -94,7 +94,8 @@ export function customRule(
   report: (type: string, error: unknown) => void,
 ): Rule {
   return {
-    name,
+    // It is kept as a reason: stores keep no halves of characters.
+    name: name.toWellFormed(),
     id,
     of: strategy,
     opens(snapshot, policy) {

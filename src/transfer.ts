@@ -89,7 +89,9 @@ function readEntry(entry: Record<string, unknown>, path: string): Imported {
   const text = (field: string, max: number) => {
     const value = entry[field];
     const fits = typeof value === "string" && value.length <= max;
-    return fits ? value : refuse(`${path}.${field}`, `a text of at most ${max} characters`, value);
+    return fits
+      ? value.toWellFormed()
+      : refuse(`${path}.${field}`, `a text of at most ${max} characters`, value);
   };
   const storeName = text("store", 255);
   text("name", 255);
@@ -161,7 +163,7 @@ function readOverride(override: Record<string, unknown>, path: string): Override
     const value = override[field];
     const fits = value === null || (typeof value === "string" && value.length <= 1000);
     return fits
-      ? value
+      ? value && value.toWellFormed()
       : refuse(`${at}.${field}`, "null or a text of at most 1000 characters", value);
   };
   return {
@@ -206,7 +208,9 @@ function count(value: unknown, path: string): number {
 
 function time(value: unknown, path: string): number | null {
   const fits = value === null || (Number.isFinite(value) && Math.abs(value as number) <= 8.64e15);
-  return fits ? value as number | null : refuse(path, "null or a time in ms", value);
+  // Whole, as Redis and SQL keep them.
+  if (!fits) refuse(path, "null or a time in ms", value);
+  return value === null ? null : Math.round(value as number);
 }
 
 function refuse(path: string, allowed: string, value: unknown): never {

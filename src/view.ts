@@ -23,6 +23,7 @@ import {
 import type { CircuitIdentity } from "./key.ts";
 import { LocalCircuit } from "./local_circuit.ts";
 import { cooldownPassed, type Verdict, verdict } from "./machine.ts";
+import { quote } from "./options.ts";
 import { overlay } from "./snapshot.ts";
 import {
   isLate,
@@ -438,7 +439,7 @@ export class View extends Circuit {
       operation: "record",
       error: new Error(
         `No answer within ${GIVE_UP_MS} ms to a tally of ${successes} successes, ${failures} ` +
-          `failures and ${rejected} rejections of circuit "${this.identity.name}"`,
+          `failures and ${rejected} rejections of circuit ${quote(this.identity.name)}`,
       ),
       retryAfterMs: this.#guard.unavailable(clock()).retryAfterMs,
     });

@@ -1,5 +1,5 @@
 // What fuse_test.ts leaves open: empty pages, whose request gets the work, what room is made from.
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { createFuse, memory, type Scope, type Store } from "@fuse/edge";
 import { chaos, FakeClock } from "@fuse/edge/testing";
 import { Boom, fail, succeed } from "./support/setups.ts";
@@ -82,4 +82,17 @@ Deno.test("createFuse({ maxCircuits }) gives what was made again a second chance
   make("a", "b", "c", "d", "b", "e");
   for (const name of ["b", "d", "e", "c"]) fuse.make(name, { failureThreshold: 8 });
   assertEquals(remembered, ["b", "d", "e"]);
+});
+
+Deno.test("Fuse.list() and Fuse.importState() refuse options that are none", async () => {
+  const fuse = createFuse();
+  await succeed(fuse.make("a"));
+  for (const filter of [{ name: 5 }, { state: "open" }, { overridden: "yes" }, null]) {
+    const [option = "options"] = Object.keys(filter ?? {});
+    const error = await assertRejects(() => fuse.exportState(filter as never), Error);
+    assertStringIncludes(error.message, `Cannot create filter: "${option}" must be `);
+  }
+  const none = { version: 1, circuits: [] };
+  await assertRejects(() => fuse.importState(none, null as never), TypeError, `"options"`);
+  await assertRejects(() => fuse.importState(none, { exists: 1 } as never), TypeError, "exists");
 });

@@ -1,4 +1,4 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { check, known, oneOf, received, refuse } from "../src/options.ts";
 
 Deno.test("check() gives the default when nothing came", () => {
@@ -87,4 +87,18 @@ Deno.test("known() refuses what is no object", () => {
   for (const value of [null, "a", 1, () => 1]) {
     assertThrows(() => known("x", value as never, ["a"]), Error, `"options" must be an object`);
   }
+});
+
+Deno.test("received() is one short line when what came is long or has lines of its own", () => {
+  assertEquals(received("a\r\nb\u2028\u202e\x9b"), String.raw`"a\r\nb\u2028\u202e\u009b"`);
+  for (const value of ["x".repeat(1e6), 10n ** 500n, Symbol("x".repeat(1e6))]) {
+    assert(received(value).length < 70, typeof value);
+  }
+  assertEquals(received(Symbol("a\nb")), String.raw`Symbol(a\u000ab)`);
+});
+
+Deno.test("refuse() shows an option's name as shortly as what came", () => {
+  const name = `stores.${"x\n".repeat(1e5)}`;
+  const error = assertThrows(() => refuse("x", name, "a store", null), TypeError);
+  assert(error.message.length < 200 && !error.message.includes("\n"), error.message);
 });

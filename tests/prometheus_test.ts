@@ -281,3 +281,11 @@ function samples(text: string, metric: string): string[] {
     .filter((line) => line.startsWith(`${metric}{`))
     .map((line) => line.slice(metric.length));
 }
+
+Deno.test("prometheus() adds up what UTF-8 cannot tell apart", async () => {
+  const fuse = createFuse();
+  const scrape = prometheus(fuse);
+  for (const name of ["\ud800", "\udfff", "\ufffd"]) await fuse.make(name).call(() => "fine");
+  const samples = (await scrape()).split("\n").filter((line) => line.includes('"success"'));
+  assertEquals(samples, ['fuse_calls_total{store="array",circuit="\ufffd",outcome="success"} 3']);
+});

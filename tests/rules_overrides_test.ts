@@ -339,3 +339,20 @@ const EVERYTHING = {
   at: 0,
   shape: () => ({ windowMs: 120_000, windowSize: 0 }),
 };
+
+onEverySetup(
+  "CircuitBreaker() keeps an operator's words without halves of characters",
+  async (world) => {
+    const breaker = world.breaker();
+    await breaker.forceOpen({ reason: "cut off \ud83d", actor: "\udc00ada" });
+    const { override } = await breaker.snapshot();
+    assertEquals([override?.reason, override?.actor], ["cut off \ufffd", "\ufffdada"]);
+    for (const act of ["forceOpen", "release", "reset"] as const) {
+      await assertRejects(
+        () => breaker[act](null as never),
+        TypeError,
+        `"options" must be an object`,
+      );
+    }
+  },
+);

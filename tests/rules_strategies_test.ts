@@ -339,3 +339,17 @@ const SLOW: CircuitOptions = { strategy: "slow_calls", slowCallMs: 100, cooldown
 function reasons(world: World): string[] {
   return world.heard("opened").map(({ reason }) => reason);
 }
+
+Deno.test("a custom strategy is named in a reason that can be exported and imported, whatever it is called", async () => {
+  const named = (name: unknown) => Object.defineProperty(() => true, "name", { value: name });
+  for (const name of ["x".repeat(2_000), 5, null, "\ud800", ""]) {
+    const fuse = createFuse({ defaults: { strategy: named(name) } });
+    await fuse.make("a").tryCall(() => Promise.reject(new Error("down")));
+    const state = JSON.parse(JSON.stringify(await fuse.exportState()));
+    assertEquals(state.circuits[0].state, "OPEN");
+    assertEquals((await createFuse().importState(state)).imported, 1);
+  }
+  for (const name of ["", "x".repeat(256)]) {
+    assertThrows(() => createFuse({ strategies: { [name]: () => true } }), TypeError, "1-255");
+  }
+});

@@ -212,3 +212,16 @@ Deno.test("explain() and toCircuitSnapshot() take times further off than a Date 
     JSON.stringify(toCircuitSnapshot(A, s, at(T, Infinity), 0).openUntil!.toISOString());
   }
 });
+
+Deno.test("explain() is one line when a name, a reason or an actor has several", () => {
+  const override = under("forced_open", { reason: "a\nb", actor: "c\u2028d" });
+  const text = explain(
+    'x"\r\ny: z',
+    snapshotOf({ state: "OPEN", reason: "e\nf", override }),
+    at(T),
+  );
+  assertMatch(
+    text,
+    /^Circuit "x\\"\\r\\ny: z" is forced_open .* by c\\u2028d: a\\u000ab; .*e\\u000af.*$/,
+  );
+});

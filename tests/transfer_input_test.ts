@@ -177,6 +177,17 @@ Deno.test("Fuse.importState() takes no field from a prototype of the input's own
   assertEquals("polluted" in {}, false);
 });
 
+Deno.test("Fuse.importState() takes texts and times as every store can keep them", async () => {
+  let state: unknown = await rich();
+  state = altered(state, "circuits[1].openedAt", 1_700_000_000_000.4);
+  state = altered(state, "circuits[1].reason", "cut off \ud83d");
+  const { fuse } = await target();
+  await fuse.importState(state);
+  const { circuits } = await fuse.exportState({ name: "a:b%*" });
+  const { openedAt, reason } = circuits[0] as Record<string, unknown>;
+  assertEquals([openedAt, reason], [1_700_000_000_000, "cut off \ufffd"]);
+});
+
 /** All paths into JSON: fields and places. */
 function pathsOf(value: unknown): string[][] {
   if (typeof value !== "object" || value === null) return [];
