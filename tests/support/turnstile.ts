@@ -1,0 +1,103 @@
+/**
+ * Stands before a store's HTTP server: writes down what comes through, and holds answers back for as
+ * long as a test wants.
+ *
+ * @module
+ */
+
+/** A request on its way. */
+export interface Passage {
+  readonly body: string;
+  /** Whether the caller can have heard the answer. */
+  answered: boolean;
+  /** Lets the answer go. */
+  release(): void;
+}
+
+/** A turnstile that listens. */
+export interface Turnstile extends AsyncDisposable {
+  /** `http://127.0.0.1:PORT` */
+  readonly url: string;
+  /** In the order in which they came. */
+  readonly log: Passage[];
+  /** From now on, answers are held until they are released one by one, or by `open`. */
+  hold(): void;
+  /** Lets all go, those to come too. */
+  open(): void;
+  /** The next request that is held and that nobody was told of yet. */
+  next(): Promise<Passage>;
+  /** Waits until there have been so many requests that were answered. */
+  answers(count: number): Promise<void>;
+}
+
+/** Starts one before a server. */
+export function startTurnstile(target: string): Turnstile {
+  const stop = new AbortController();
+  const log: Passage[] = [];
+  const untold: Passage[] = [];
+  const wakers = new Set<() => void>();
+  let holding = false;
+  const wake = () => {
+    for (const waker of [...wakers]) waker();
+  };
+  async function until<T>(find: () => T | undefined): Promise<T> {
+    for (;;) {
+      const found = find();
+      if (found !== undefined) return found;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      wakers.add(resolve);
+      await promise;
+      wakers.delete(resolve);
+    }
+  }
+
+  const server = Deno.serve(
+    { port: 0, hostname: "127.0.0.1", onListen() {}, signal: stop.signal },
+    async (request) => {
+      const body = await request.text();
+      const released = Promise.withResolvers<void>();
+      const passage: Passage = { body, answered: false, release: released.resolve };
+      log.push(passage);
+      const { pathname, search } = new URL(request.url);
+      const response = await fetch(new URL(pathname + search, target), {
+        method: request.method,
+        headers: request.headers,
+        body: request.method === "GET" || request.method === "HEAD" ? null : body,
+      });
+      const answer = await response.arrayBuffer();
+      if (holding) {
+        untold.push(passage);
+        wake();
+        await released.promise;
+      }
+      passage.answered = true;
+      wake();
+      const { status, headers } = response;
+      return new Response(status === 204 ? null : answer, { status, headers });
+    },
+  );
+
+  const open = () => {
+    holding = false;
+    untold.length = 0;
+    for (const { release } of log) release();
+  };
+  return {
+    url: `http://127.0.0.1:${server.addr.port}`,
+    log,
+    hold() {
+      holding = true;
+    },
+    open,
+    next: () => until(() => untold.shift()),
+    answers: (count) =>
+      until(() => log.filter(({ answered }) => answered).length >= count ? true : undefined)
+        .then(() => {}),
+    async [Symbol.asyncDispose]() {
+      open();
+      // Not `shutdown`: it waits for answers that nobody is left to hear.
+      stop.abort();
+      await server.finished;
+    },
+  };
+}

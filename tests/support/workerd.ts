@@ -1,0 +1,146 @@
+/**
+ * Real workerd: bundles a Worker as wrangler does, and runs it in as many isolates as a test wants.
+ *
+ * @module
+ */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { parse } from "@std/jsonc";
+import * as esbuild from "esbuild";
+import { root } from "./gate_project.ts";
+import { copy, type NpmProject, npmProject } from "./npm_project.ts";
+
+/** `examples/cloudflare-worker/` */
+export const EXAMPLE = new URL("examples/cloudflare-worker/", root);
+
+/** What is read of a wrangler.jsonc. */
+export interface WranglerConfig {
+  readonly name: string;
+  readonly main: string;
+  readonly compatibility_date: string;
+  readonly compatibility_flags: string[];
+  readonly vars: Record<string, string>;
+  readonly triggers: { readonly crons: string[] };
+}
+
+/** Reads that of the example. */
+export async function readWrangler(): Promise<WranglerConfig> {
+  return parse(await Deno.readTextFile(new URL("wrangler.jsonc", EXAMPLE))) as WranglerConfig;
+}
+
+/** Packages that the example and the library import. */
+const PACKAGES = ["@libsql/client", "@upstash/redis", "drizzle-orm", "hono"];
+
+/** The example as an npm user has it, with fixtures of tests beside its own sources. */
+export async function workerProject(fixtures?: URL): Promise<NpmProject> {
+  const project = await npmProject(PACKAGES);
+  await copy(fileURLToPath(new URL("src", EXAMPLE)), join(project.folder, "src"));
+  if (fixtures !== undefined) {
+    await copy(fileURLToPath(fixtures), join(project.folder, "fixtures"));
+  }
+  return project;
+}
+
+/** A bundle, with what it still imports. */
+export interface WorkerBundle {
+  readonly code: string;
+  readonly imports: readonly string[];
+}
+
+/** Bundles a Worker, with the settings of `wrangler deploy`; without `nodejs_compat`, so no module of Node. */
+export async function bundleWorker(
+  { folder }: NpmProject,
+  main: string,
+  minify = false,
+): Promise<WorkerBundle> {
+  const { outputFiles, metafile } = await esbuild.build({
+    entryPoints: [main],
+    absWorkingDir: folder,
+    bundle: true,
+    format: "esm",
+    target: "es2024",
+    conditions: ["workerd", "worker", "browser"],
+    external: ["cloudflare:*"],
+    minify,
+    metafile: true,
+    write: false,
+    outdir: "out",
+    logLevel: "error",
+  });
+  const { imports } = Object.values(metafile.outputs)[0]!;
+  return { code: outputFiles[0]!.text, imports: [...new Set(imports.map(({ path }) => path))] };
+}
+
+/** What an isolate runs. */
+export interface IsolateOptions {
+  readonly code: string;
+  readonly bindings: Record<string, string>;
+}
+
+/** An isolate: a Worker of its own in workerd. */
+export interface Isolate {
+  /** `http://127.0.0.1:PORT/` */
+  readonly url: string;
+  /** Asks it, over a socket of its own. The body is to be read or canceled. */
+  fetch(path: string, init?: RequestInit): Promise<Response>;
+  /** Fires a cron trigger, and waits until its work is done. Answers `ok`, or what else came of it. */
+  cron(pattern: string): Promise<string>;
+}
+
+/** A workerd that is running. */
+export interface Workerd extends AsyncDisposable {
+  readonly isolates: readonly Isolate[];
+  /** How long it took from nothing to isolates that listen, in ms. */
+  readonly startMs: number;
+}
+
+const PROCESS = fileURLToPath(new URL("workerd_process.ts", import.meta.url));
+
+/** Starts one isolate for each. Rejects, with what workerd says, where a Worker does not start. */
+export async function startWorkerd(workers: readonly IsolateOptions[]): Promise<Workerd> {
+  const { compatibility_date, compatibility_flags } = await readWrangler();
+  const child = spawn(
+    Deno.execPath(),
+    ["run", "-A", "--no-check", "--quiet", PROCESS],
+    { stdio: ["pipe", "pipe", "inherit"] },
+  );
+  const output = createInterface({ input: child.stdout });
+  const lines = output[Symbol.asyncIterator]();
+  const ask = async <T>(question: unknown): Promise<T> => {
+    child.stdin.write(`${JSON.stringify(question)}\n`);
+    const { value } = await lines.next();
+    const { ok, error } = JSON.parse(value ?? `{ "error": "it ended" }`) as {
+      ok: T;
+      error: string;
+    };
+    if (error !== undefined) throw new Error(`Cannot use workerd: ${error}`);
+    return ok;
+  };
+  const stop = async () => {
+    const ended = once(child, "exit");
+    child.stdin.end();
+    await ended;
+    output.close();
+  };
+  try {
+    const began = performance.now();
+    const urls = await ask<string[]>({
+      workers,
+      compatibilityDate: compatibility_date,
+      compatibilityFlags: compatibility_flags,
+    });
+    const startMs = performance.now() - began;
+    const isolates = urls.map((url, isolate): Isolate => ({
+      url,
+      fetch: (path, init) => fetch(new URL(path, url), init),
+      cron: (cron) => ask({ isolate, cron }),
+    }));
+    return { isolates, startMs, [Symbol.asyncDispose]: stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
