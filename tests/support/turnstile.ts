@@ -20,15 +20,18 @@ export interface Turnstile extends AsyncDisposable {
   readonly url: string;
   /** In the order in which they came. */
   readonly log: Passage[];
-  /** From now on, answers are held until they are released one by one, or by `open`. */
-  hold(): void;
+  /** From now on, answers are held until they are released one by one, or by `open`; `each` is told at once. */
+  hold(each?: (passage: Passage) => void): void;
   /** Lets all go, those to come too. */
   open(): void;
   /** The next request that is held and that nobody was told of yet. */
   next(): Promise<Passage>;
-  /** Waits until there have been so many requests that were answered. */
-  answers(count: number): Promise<void>;
+  /** Waits until a request whose body says this was answered. */
+  answered(saying: string): Promise<void>;
 }
+
+/** After which a test fails that waits for what does not come. */
+const DEADLINE_MS = 30_000;
 
 /** Starts one before a server. */
 export function startTurnstile(target: string): Turnstile {
@@ -36,18 +39,26 @@ export function startTurnstile(target: string): Turnstile {
   const log: Passage[] = [];
   const untold: Passage[] = [];
   const wakers = new Set<() => void>();
-  let holding = false;
+  let holding: ((passage: Passage) => void) | null = null;
   const wake = () => {
     for (const waker of [...wakers]) waker();
   };
   async function until<T>(find: () => T | undefined): Promise<T> {
-    for (;;) {
-      const found = find();
-      if (found !== undefined) return found;
-      const { promise, resolve } = Promise.withResolvers<void>();
-      wakers.add(resolve);
-      await promise;
-      wakers.delete(resolve);
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const deadline = new Promise<never>((_, reject) =>
+      timer = setTimeout(reject, DEADLINE_MS, new Error("Nothing of the kind came through"))
+    );
+    try {
+      for (;;) {
+        const found = find();
+        if (found !== undefined) return found;
+        const { promise, resolve } = Promise.withResolvers<void>();
+        wakers.add(resolve);
+        await Promise.race([promise, deadline]);
+        wakers.delete(resolve);
+      }
+    } finally {
+      clearTimeout(timer);
     }
   }
 
@@ -65,34 +76,38 @@ export function startTurnstile(target: string): Turnstile {
         body: request.method === "GET" || request.method === "HEAD" ? null : body,
       });
       const answer = await response.arrayBuffer();
-      if (holding) {
+      if (holding !== null) {
         untold.push(passage);
+        holding(passage);
         wake();
         await released.promise;
       }
       passage.answered = true;
       wake();
-      const { status, headers } = response;
-      return new Response(status === 204 ? null : answer, { status, headers });
+      const headers = new Headers(response.headers);
+      // It has been unpacked on its way.
+      headers.delete("content-encoding");
+      headers.delete("content-length");
+      return new Response(answer, { status: response.status, headers });
     },
   );
 
   const open = () => {
-    holding = false;
+    holding = null;
     untold.length = 0;
     for (const { release } of log) release();
   };
   return {
     url: `http://127.0.0.1:${server.addr.port}`,
     log,
-    hold() {
-      holding = true;
+    hold(each = () => {}) {
+      holding = each;
     },
     open,
     next: () => until(() => untold.shift()),
-    answers: (count) =>
-      until(() => log.filter(({ answered }) => answered).length >= count ? true : undefined)
-        .then(() => {}),
+    async answered(saying) {
+      await until(() => log.find(({ answered, body }) => answered && body.includes(saying)));
+    },
     async [Symbol.asyncDispose]() {
       open();
       // Not `shutdown`: it waits for answers that nobody is left to hear.

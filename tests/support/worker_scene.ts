@@ -48,6 +48,8 @@ export interface Scene extends AsyncDisposable {
   readonly redis: Fuse;
   /** What sqld holds, past the turnstile. */
   readonly database: LibsqlStore;
+  /** Of sqld itself. */
+  readonly sqldUrl: string;
 }
 
 /** Starts scenes for a test file. */
@@ -128,7 +130,7 @@ async function startScene(
     storeTimeoutMs: 30_000,
   });
   // Redis knows the script from now on, as one does that is in use.
-  await redis.list().next();
+  await redis.make("unknown").getState();
   const client = createClient({ url: sqld.url });
   stack.defer(() => client.close());
   const database = libsql({ client });
@@ -160,6 +162,7 @@ async function startScene(
     origin,
     redis,
     database,
+    sqldUrl: sqld.url,
     [Symbol.asyncDispose]: () => rest.disposeAsync(),
   };
 }
