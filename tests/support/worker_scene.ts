@@ -18,9 +18,10 @@ import {
   EXAMPLE,
   type Isolate,
   readWrangler,
-  startWorkerd,
   type WorkerBundle,
   type Workerd,
+  type WorkerdHost,
+  workerdHost,
   workerProject,
 } from "./workerd.ts";
 
@@ -57,6 +58,7 @@ export interface Stage {
   /** One isolate for each of these Workers, with bindings on top of those of wrangler.jsonc. */
   scene(mains: readonly string[], bindings?: Record<string, string>): Promise<Scene>;
   readonly bundles: Readonly<Record<string, WorkerBundle>>;
+  readonly host: WorkerdHost;
 }
 
 /** Where the fixtures are. In a project they are in `fixtures/`. */
@@ -64,6 +66,8 @@ const FIXTURES = new URL("../runtime/workers/", import.meta.url);
 
 /** For a whole test file, at its top level: bundles these Workers, starts Redis and sqld. */
 export async function stageForFile(mains: readonly string[]): Promise<Stage> {
+  const host = workerdHost();
+  addEventListener("unload", () => host.abandon());
   const [redis, sqld, bundles] = await Promise.all([
     sharedRedis(),
     migratedSqld(),
@@ -71,8 +75,9 @@ export async function stageForFile(mains: readonly string[]): Promise<Stage> {
   ]);
   return {
     bundles,
+    host,
     scene: (mains, bindings = {}) =>
-      startScene(redis, sqld, mains.map((main) => bundles[main]!.code), bindings),
+      startScene(host, redis, sqld, mains.map((main) => bundles[main]!.code), bindings),
   };
 }
 
@@ -100,6 +105,7 @@ async function migratedSqld(): Promise<Sqld> {
 }
 
 async function startScene(
+  host: WorkerdHost,
   shared: SharedRedis,
   sqld: Sqld,
   codes: readonly string[],
@@ -137,7 +143,7 @@ async function startScene(
 
   const { vars } = await readWrangler();
   const workerd = stack.use(
-    await startWorkerd(codes.map((code) => ({
+    await host.start(codes.map((code) => ({
       code,
       bindings: {
         ...vars,

@@ -93,15 +93,36 @@ export interface Isolate {
 /** A workerd that is running. */
 export interface Workerd extends AsyncDisposable {
   readonly isolates: readonly Isolate[];
-  /** How long it took from nothing to isolates that listen, in ms. */
+  /** How long it took until its isolates listened, in ms. */
   readonly startMs: number;
+}
+
+/** What the process is asked that runs workerd. */
+export type WorkerdRequest =
+  | {
+    readonly start: {
+      readonly workers: readonly IsolateOptions[];
+      readonly compatibilityDate: string;
+      readonly compatibilityFlags: string[];
+    };
+  }
+  | { readonly id: number; readonly isolate: number; readonly cron: string }
+  | { readonly id: number; readonly stop: true };
+
+/** Runs workerds, one after the other or at once. */
+export interface WorkerdHost {
+  /** Starts one isolate for each. Rejects, with what workerd says, where a Worker does not start. */
+  start(workers: readonly IsolateOptions[]): Promise<Workerd>;
+  /** Ends all, with the process that runs them. */
+  end(): Promise<void>;
+  /** The same at once, for `unload`. */
+  abandon(): void;
 }
 
 const PROCESS = fileURLToPath(new URL("workerd_process.ts", import.meta.url));
 
-/** Starts one isolate for each. Rejects, with what workerd says, where a Worker does not start. */
-export async function startWorkerd(workers: readonly IsolateOptions[]): Promise<Workerd> {
-  const { compatibility_date, compatibility_flags } = await readWrangler();
+/** Starts a host. It ends with this process. */
+export function workerdHost(): WorkerdHost {
   const child = spawn(
     Deno.execPath(),
     ["run", "-A", "--no-check", "--quiet", PROCESS],
@@ -109,38 +130,40 @@ export async function startWorkerd(workers: readonly IsolateOptions[]): Promise<
   );
   const output = createInterface({ input: child.stdout });
   const lines = output[Symbol.asyncIterator]();
-  const ask = async <T>(question: unknown): Promise<T> => {
-    child.stdin.write(`${JSON.stringify(question)}\n`);
+
+  async function ask<T>(request: WorkerdRequest): Promise<T> {
+    child.stdin.write(`${JSON.stringify(request)}\n`);
     const { value } = await lines.next();
-    const { ok, error } = JSON.parse(value ?? `{ "error": "it ended" }`) as {
-      ok: T;
-      error: string;
-    };
-    if (error !== undefined) throw new Error(`Cannot use workerd: ${error}`);
-    return ok;
-  };
-  const stop = async () => {
-    const ended = once(child, "exit");
-    child.stdin.end();
-    await ended;
-    output.close();
-  };
-  try {
-    const began = performance.now();
-    const urls = await ask<string[]>({
-      workers,
-      compatibilityDate: compatibility_date,
-      compatibilityFlags: compatibility_flags,
-    });
-    const startMs = performance.now() - began;
-    const isolates = urls.map((url, isolate): Isolate => ({
-      url,
-      fetch: (path, init) => fetch(new URL(path, url), init),
-      cron: (cron) => ask({ isolate, cron }),
-    }));
-    return { isolates, startMs, [Symbol.asyncDispose]: stop };
-  } catch (error) {
-    await stop();
-    throw error;
+    const answer = JSON.parse(value ?? `{ "error": "its process has ended" }`);
+    if ("error" in answer) throw new Error(`Cannot use workerd: ${answer.error}`);
+    return answer.ok;
   }
+
+  return {
+    async start(workers) {
+      const { compatibility_date, compatibility_flags } = await readWrangler();
+      const began = performance.now();
+      const { id, urls } = await ask<{ id: number; urls: string[] }>({
+        start: {
+          workers,
+          compatibilityDate: compatibility_date,
+          compatibilityFlags: compatibility_flags,
+        },
+      });
+      const startMs = performance.now() - began;
+      const isolates = urls.map((url, isolate): Isolate => ({
+        url,
+        fetch: (path, init) => fetch(new URL(path, url), init),
+        cron: (cron) => ask({ id, isolate, cron }),
+      }));
+      return { isolates, startMs, [Symbol.asyncDispose]: () => ask({ id, stop: true }) };
+    },
+    async end() {
+      const ended = once(child, "exit");
+      child.stdin.end();
+      await ended;
+      output.close();
+    },
+    abandon: () => child.kill("SIGKILL"),
+  };
 }
