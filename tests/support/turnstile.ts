@@ -65,7 +65,9 @@ export function startTurnstile(target: string): Turnstile {
   const server = Deno.serve(
     { port: 0, hostname: "127.0.0.1", onListen() {}, signal: stop.signal },
     async (request) => {
-      const body = await request.text();
+      const body = await request.text().catch(() => null);
+      // Whoever asked has died: nobody is left to be told.
+      if (body === null) return new Response(null, { status: 400 });
       const released = Promise.withResolvers<void>();
       const passage: Passage = { body, answered: false, release: released.resolve };
       log.push(passage);

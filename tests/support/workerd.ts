@@ -5,6 +5,8 @@
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+// Deno's own connections end in good order only, which workerd takes for no more than the end of a request.
+import { connect } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -86,8 +88,16 @@ export interface Isolate {
   readonly url: string;
   /** Asks it, over a socket of its own. The body is to be read or canceled. */
   fetch(path: string, init?: RequestInit): Promise<Response>;
+  /** Asks it, and is a client that may go away. Answers once the request is sent. */
+  client(path: string): Promise<Client>;
   /** Fires a cron trigger, and waits until its work is done. Answers `ok`, or what else came of it. */
   cron(pattern: string): Promise<string>;
+}
+
+/** A client that does not wait for its answer. */
+export interface Client {
+  /** Resets the connection: workerd notices, as it does when Cloudflare's edge loses a client. */
+  leave(): Promise<void>;
 }
 
 /** A workerd that is running. */
@@ -154,6 +164,7 @@ export function workerdHost(): WorkerdHost {
       const isolates = urls.map((url, isolate): Isolate => ({
         url,
         fetch: (path, init) => fetch(new URL(path, url), init),
+        client: (path) => clientOf(new URL(path, url)),
         cron: (cron) => ask({ id, isolate, cron }),
       }));
       return { isolates, startMs, [Symbol.asyncDispose]: () => ask({ id, stop: true }) };
@@ -165,5 +176,20 @@ export function workerdHost(): WorkerdHost {
       output.close();
     },
     abandon: () => child.kill("SIGKILL"),
+  };
+}
+
+async function clientOf({ hostname, port, pathname, search }: URL): Promise<Client> {
+  const socket = connect(Number(port), hostname);
+  await once(socket, "connect");
+  await new Promise((resolve) =>
+    socket.write(`GET ${pathname}${search} HTTP/1.1\r\nhost: ${hostname}\r\n\r\n`, resolve)
+  );
+  return {
+    async leave() {
+      const closed = once(socket, "close");
+      socket.resetAndDestroy();
+      await closed;
+    },
   };
 }

@@ -32,7 +32,8 @@ export function createApp(fuse: FromContext<Fuse>): Hono<App> {
   // Guards the routes behind it, whatever they do.
   app.use("/reports/*", circuitBreaker({ fuse, name: "reports" }));
   app.get("/reports/:id", async (c) => {
-    const response = await fetch(new URL(`reports/${c.req.param("id")}`, c.env.ORIGIN));
+    const report = new URL(`reports/${c.req.param("id")}`, c.env.ORIGIN);
+    const response = await fetch(report, { signal: c.req.raw.signal });
     if (response.ok) return c.json({ report: await response.text() });
     await response.body?.cancel();
     throw new Error(`The origin answers ${response.status}`);
