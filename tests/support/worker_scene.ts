@@ -6,7 +6,7 @@
 import { createFuse, type Fuse } from "@fuse/edge";
 import { upstash } from "@fuse/edge/upstash";
 import { libsql, type LibsqlStore } from "@fuse/edge/libsql";
-import { createClient } from "@libsql/client/web";
+import { type Client, createClient } from "@libsql/client/web";
 import * as esbuild from "esbuild";
 import { deno } from "./gate_project.ts";
 import { type SharedRedis, sharedRedis } from "./redis_server.ts";
@@ -139,6 +139,7 @@ async function startScene(
   await redis.make("unknown").getState();
   const client = createClient({ url: sqld.url });
   stack.defer(() => client.close());
+  await empty(client);
   const database = libsql({ client });
 
   const { vars } = await readWrangler();
@@ -171,6 +172,14 @@ async function startScene(
     sqldUrl: sqld.url,
     [Symbol.asyncDispose]: () => rest.disposeAsync(),
   };
+}
+
+/** Deletes all rows, those of the ledger of migrations apart. */
+async function empty(client: Client): Promise<void> {
+  const tables = await client.execute(
+    "select name from sqlite_master where type = 'table' and name like 'circuit_breaker%'",
+  );
+  await client.batch(tables.rows.map(({ name }) => `delete from ${name}`), "write");
 }
 
 const byPath: Answer = (request) => {
