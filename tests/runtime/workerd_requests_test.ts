@@ -6,9 +6,10 @@ import { type Scene, stageForFile } from "../support/worker_scene.ts";
 import type { Client, Isolate } from "../support/workerd.ts";
 
 const EXAMPLE = "src/index.ts";
+const CLIENT_PER_REQUEST = "src/client_per_request.ts";
 const SHORT_TEMPERED = "fixtures/short_tempered.ts";
 
-const stage = await stageForFile([EXAMPLE, SHORT_TEMPERED]);
+const stage = await stageForFile([EXAMPLE, CLIENT_PER_REQUEST, SHORT_TEMPERED]);
 
 for (
   const [circuit, path] of [["origin", "/origin/reports/7"], ["reports", "/reports/7"]] as const
@@ -102,6 +103,17 @@ Deno.test("1 000 requests at once over four isolates are answered, and counted t
   await totals(scene, "origin", { totalSuccesses: 1_000, totalFailures: 4 });
 });
 
+Deno.test("a client for each unit of work: requests at once do not wait for one another's", async () => {
+  await using scene = await stage.scene([CLIENT_PER_REQUEST]);
+  const [isolate] = scene.isolates as [Isolate];
+  // More than a client has under way at once. The isolate is cold: each asks the store first.
+  const statuses = await Promise.all(
+    Array.from({ length: 60 }, (_, i) => statusOf(isolate.fetch(`/origin/${i}`))),
+  );
+  assertEquals(statuses, Array(60).fill(200));
+  assertEquals(await storeErrors(isolate), 0);
+});
+
 /** From now on, calls of the origin wait. */
 function hang({ origin }: Scene) {
   const { answer } = origin;
@@ -149,6 +161,13 @@ async function eventually(isSo: () => boolean | Promise<boolean>): Promise<void>
 
 /** After which a test fails that waits for what does not come. */
 const DEADLINE_MS = 30_000;
+
+/** How often the store failed this isolate: its own breaker may have stood in unseen. */
+async function storeErrors(isolate: Isolate): Promise<number> {
+  const metrics = await (await isolate.fetch("/metrics")).text();
+  const [, count] = /^fuse_store_errors_total\{.*\} (\d+)$/m.exec(metrics) ?? [];
+  return Number(count);
+}
 
 async function statusOf(response: Promise<Response>): Promise<number> {
   const { status, body } = await response;
