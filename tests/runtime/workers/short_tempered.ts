@@ -7,7 +7,8 @@ const fuse = createFuse({
   stores: {
     cache: upstash({ url: env.UPSTASH_REDIS_REST_URL, token: env.UPSTASH_REDIS_REST_TOKEN }),
   },
-  defaults: { failureThreshold: 1, cooldownMs: 1 },
+  // A slot that is not given back stays taken for longer than any test takes.
+  defaults: { failureThreshold: 1, cooldownMs: 1, halfOpenLeaseMs: 600_000 },
   storeTimeoutMs: Number(env.STORE_TIMEOUT_MS),
   waitUntil,
 });
