@@ -21,6 +21,7 @@ const SECTIONS: Record<string, () => Promise<{ section: Section }>> = {
   upstash: () => import("./upstash.ts"),
   libsql: () => import("./libsql.ts"),
   trail: () => import("./trail.ts"),
+  workerd: () => import("./workerd.ts"),
 };
 
 const { values, positionals } = parseArgs({
