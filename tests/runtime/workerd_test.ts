@@ -7,7 +7,7 @@ import { libsql } from "@fuse/edge/libsql";
 import { createClient } from "@libsql/client/web";
 import type { Turnstile } from "../support/turnstile.ts";
 import { type Scene, stageForFile } from "../support/worker_scene.ts";
-import { type Isolate, readWrangler } from "../support/workerd.ts";
+import { EXAMPLE, type Isolate, readWrangler } from "../support/workerd.ts";
 
 /** The set-ups of the example's README, and the store that each decides by. */
 const SETUPS: readonly [main: string, store: (scene: Scene) => Turnstile][] = [
@@ -28,6 +28,15 @@ Deno.test("a Worker needs no module of Node, and nothing that is forbidden at mo
   for (const isolate of scene.isolates) {
     assertEquals(await json(isolate.fetch("/health")), [200, { status: "ok", open: [] }]);
   }
+});
+
+Deno.test("the example's README shows each set-up as it is tested", async () => {
+  const readme = await Deno.readTextFile(new URL("README.md", EXAMPLE));
+  const blocks = [...readme.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code]) => code);
+  const files = await Promise.all(
+    SETUPS.map(([main]) => Deno.readTextFile(new URL(main, EXAMPLE))),
+  );
+  assertEquals(blocks, files);
 });
 
 Deno.test("a Worker that sets a timer at module scope does not start", async () => {

@@ -39,7 +39,7 @@ async function serve(request: WorkerdRequest): Promise<unknown> {
     return (await worker.scheduled({ cron: request.cron })).outcome;
   }
   running.delete(request.id);
-  await miniflare.dispose();
+  return await miniflare.dispose();
 }
 
 async function start(

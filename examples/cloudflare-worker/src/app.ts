@@ -7,9 +7,12 @@ import {
   metrics,
 } from "@fuse/edge/hono";
 import type { LibsqlStore } from "@fuse/edge/libsql";
-import type { Env } from "cloudflare:workers";
+import type { env } from "cloudflare:workers";
 import { Hono } from "hono";
 import { proxy } from "hono/proxy";
+
+/** The bindings of wrangler.jsonc. */
+export type Env = typeof env;
 
 /** Bindings and variables, for Hono. */
 export type App = { Bindings: Env; Variables: FuseVariables };

@@ -5,8 +5,8 @@
  * @module
  */
 
-/** The bindings of wrangler.jsonc, and two secrets. */
-export interface Env {
+/** The bindings of wrangler.jsonc, and two secrets. They can be read at module scope. */
+export const env: {
   /** What the Worker stands in front of. */
   ORIGIN: string;
   UPSTASH_REDIS_REST_URL: string;
@@ -21,10 +21,7 @@ export interface Env {
   AUDIT_TIMEOUT_MS: string;
   /** For how long the trail is kept. */
   KEEP_DAYS: string;
-}
-
-/** The bindings. They can be read at module scope. */
-export const env: Env;
+};
 
 /** Keeps the runtime alive for this work; inside of a request only. */
 export function waitUntil(work: Promise<unknown>): void;

@@ -1,9 +1,8 @@
 import { createFuse, type Fuse } from "@fuse/edge";
 import { libsql, type LibsqlStore, tiered } from "@fuse/edge/libsql";
 import { upstash } from "@fuse/edge/upstash";
-import type { Env } from "cloudflare:workers";
 import type { Context } from "hono";
-import { type App, createApp, prune } from "./app.ts";
+import { type App, createApp, type Env, prune } from "./app.ts";
 
 const trailOf = (env: Env): LibsqlStore =>
   libsql({ url: env.TURSO_DATABASE_URL, authToken: env.TURSO_AUTH_TOKEN });
