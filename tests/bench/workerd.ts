@@ -32,7 +32,7 @@ const EXAMPLES: Readonly<Record<string, string>> = {
 };
 
 /** So many isolates start at once: what is measured is one of them. */
-const ISOLATES = 20;
+const ISOLATES = 10;
 
 /** Section `workerd`. */
 export const section: Section = {
@@ -41,7 +41,7 @@ export const section: Section = {
     try {
       const bundles = await bundleAll();
       const rounds: Record<string, number>[] = [];
-      for (let round = quick ? 2 : 6; round > 0; round--) {
+      for (let round = quick ? 3 : 8; round > 0; round--) {
         const ms: Record<string, number> = {};
         for (const [name, { code }] of bundles) ms[name] = await startMs(host, code);
         rounds.push(ms);

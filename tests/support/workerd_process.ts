@@ -54,8 +54,8 @@ async function start(
     },
     workers: workers.map(({ code, bindings }, i) => ({
       name: nameOf(i),
-      modules: true,
-      script: code,
+      // Told which modules there are, miniflare need not parse them to find out.
+      modules: [{ type: "ESModule", path: "worker.mjs", contents: code }],
       bindings,
       ...compatibility,
       unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
