@@ -132,6 +132,8 @@ export class View extends Circuit {
     if ((grant.lease !== null || (this.#strong && counts)) && grant.generation !== TOTALS_ONLY) {
       const parcel = this.#outbox.alone(grant, outcomes, retryAfterMs, now);
       const sent = this.#send(parcel, grant, ending, now);
+      // The call waits for it, and a request that dies before takes no slot with it.
+      unit.background(sent);
       // What an outage left behind goes along.
       const rest = this.#wantsFlush(now) ? unit.background(this.#sendAll(now)) : undefined;
       return rest === undefined ? sent : Promise.all([sent, rest]).then(() => {});

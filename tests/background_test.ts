@@ -181,6 +181,29 @@ Deno.test("a call on a Worker with waitUntil waits for nothing", () =>
     assertEquals((await breaker.getMetrics()).totalFailures, 1);
   }));
 
+Deno.test("a call that ends a trial on a Worker hands that to waitUntil", () =>
+  onWorker(async () => {
+    const clock = new FakeClock();
+    const remote = chaos(memory({ clock: clock.now }), {});
+    const fuse = createFuse({ stores: { remote }, clock: clock.now });
+    const request = new Request();
+    const options = { failureThreshold: 1, cooldownMs: 1_000 };
+    const breaker = fuse.with(request).make("a", options);
+    await breaker.tryCall(() => Promise.reject(new Error("down")));
+    await Promise.all(request.held.splice(0));
+    clock.advance(1_000);
+
+    // A client that goes away takes its request along: only waitUntil keeps what gives the slot back.
+    const client = new AbortController();
+    await breaker.tryCall(() => {
+      client.abort();
+      return new Promise(() => {});
+    }, { signal: client.signal });
+    assertEquals(request.held.length, 1);
+    await Promise.all(request.held);
+    assertEquals((await breaker.tryCall(() => "trial")).ok, true);
+  }));
+
 Deno.test("Background() does without a navigator", () => {
   const own = Object.getOwnPropertyDescriptor(globalThis, "navigator");
   Object.defineProperty(globalThis, "navigator", { value: undefined, configurable: true });

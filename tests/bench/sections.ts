@@ -48,6 +48,7 @@ export const SECTIONS: Readonly<Record<string, Entry>> = {
     tables: ["trail-speed-file", "trail-speed-sqld", "trail-bytes", "trail-queries"],
     load: () => import("./trail.ts"),
   },
+  workerd: { tables: ["workerd"], load: () => import("./workerd.ts") },
 };
 
 /** Every table's name. */

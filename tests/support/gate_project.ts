@@ -42,14 +42,15 @@ export interface Finished {
 }
 
 /**
- * Runs Deno, this very one, at the top of the project. `show` lets it write straight to the terminal. One
+ * Runs Deno, this very one, at the top of the project or in `cwd`. `show` lets it write straight to the terminal. One
  * that takes longer than `deadlineMs` is ended and has failed.
  */
 export async function deno(
   args: readonly string[],
-  { show = false, deadlineMs = 300_000, env = {} }: {
+  { show = false, deadlineMs = 300_000, env = {}, cwd = root }: {
     show?: boolean;
     deadlineMs?: number;
+    cwd?: string | URL;
     env?: Readonly<Record<string, string>>;
   } = {},
 ): Promise<Finished> {
@@ -59,7 +60,7 @@ export async function deno(
     const output = show ? "inherit" : "piped";
     const ended = await new Deno.Command(Deno.execPath(), {
       args: [...args],
-      cwd: root,
+      cwd,
       stdin: "null",
       stdout: output,
       stderr: output,

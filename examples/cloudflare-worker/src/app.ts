@@ -1,0 +1,57 @@
+import type { Fuse } from "@fuse/edge";
+import {
+  circuitBreaker,
+  type FromContext,
+  type FuseVariables,
+  health,
+  metrics,
+} from "@fuse/edge/hono";
+import type { LibsqlStore } from "@fuse/edge/libsql";
+import type { env } from "cloudflare:workers";
+import { Hono } from "hono";
+import { proxy } from "hono/proxy";
+
+/** The bindings of wrangler.jsonc. */
+export type Env = typeof env;
+
+/** Bindings and variables, for Hono. */
+export type App = { Bindings: Env; Variables: FuseVariables };
+
+/** The routes: the same however the Fuse is made. */
+export function createApp(fuse: FromContext<Fuse>): Hono<App> {
+  const app = new Hono<App>();
+  app.get("/health", health({ fuse }));
+  // Of all tenants: put your own guard in front of it.
+  app.get("/metrics", metrics({ fuse }));
+
+  // Guards an outgoing call. `c.var.fuse` is bound to the request's waitUntil.
+  app.use("/origin/*", circuitBreaker({ fuse }));
+  app.all("/origin/:path{.+}", (c) =>
+    proxy(new URL(c.req.param("path"), c.env.ORIGIN), {
+      raw: c.req.raw,
+      customFetch: (request) => c.var.fuse.make("origin").fetch(request),
+    }));
+
+  // Guards the routes behind it, whatever they do.
+  app.use("/reports/*", circuitBreaker({ fuse, name: "reports" }));
+  app.get("/reports/:id", async (c) => {
+    const report = new URL(`reports/${c.req.param("id")}`, c.env.ORIGIN);
+    const response = await fetch(report, { signal: c.req.raw.signal });
+    if (response.ok) return c.json({ report: await response.text() });
+    await response.body?.cancel();
+    throw new Error(`The origin answers ${response.status}`);
+  });
+  app.onError((error, c) =>
+    "getResponse" in error ? error.getResponse() : c.text("Bad Gateway", 502)
+  );
+  return app;
+}
+
+/** Deletes what is too old, for a cron trigger: piece by piece, and what is left the next time. */
+export async function prune(trail: LibsqlStore, { KEEP_DAYS }: Env): Promise<void> {
+  const olderThanMs = Number(KEEP_DAYS) * 86_400_000;
+  for (let piece = 0; piece < 10; piece++) {
+    const { more } = await trail.prune({ olderThanMs });
+    if (!more) break;
+  }
+}

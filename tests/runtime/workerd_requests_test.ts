@@ -1,0 +1,176 @@
+/**
+ * Requests to real workerd that die early, and many at once.
+ */
+import { assert, assertEquals } from "@std/assert";
+import { type Scene, stageForFile } from "../support/worker_scene.ts";
+import type { Client, Isolate } from "../support/workerd.ts";
+
+const EXAMPLE = "src/index.ts";
+const CLIENT_PER_REQUEST = "src/client_per_request.ts";
+const SHORT_TEMPERED = "fixtures/short_tempered.ts";
+
+const stage = await stageForFile([EXAMPLE, CLIENT_PER_REQUEST, SHORT_TEMPERED]);
+
+for (
+  const [circuit, path] of [["origin", "/origin/reports/7"], ["reports", "/reports/7"]] as const
+) {
+  Deno.test(`circuit "${circuit}": a client that goes away counts as nothing, and holds up nobody`, async () => {
+    await using scene = await stage.scene([EXAMPLE]);
+    const [isolate] = scene.isolates as [Isolate];
+    const { origin } = scene;
+    await using hung = hang(scene);
+    const clients = await Promise.all(Array.from({ length: 6 }, () => isolate.client(path)));
+    await hung.calls(6);
+    for (const client of clients) await client.leave();
+
+    origin.answer = () => new Response("fine");
+    for (let i = 0; i < 10; i++) assertEquals(await statusOf(isolate.fetch(path)), 200);
+    // A failure takes along all that is pending.
+    origin.answer = () => new Response("down", { status: 500 });
+    await statusOf(isolate.fetch(path));
+    await totals(scene, circuit, { totalSuccesses: 10, totalFailures: 1 });
+  });
+}
+
+Deno.test("a request that dies while it waits for the store holds up nobody", async () => {
+  await using scene = await stage.scene([EXAMPLE]);
+  const [isolate] = scene.isolates as [Isolate];
+  const { cache } = scene;
+  cache.hold();
+  const clients = await Promise.all([1, 2, 3].map((i) => isolate.client(`/origin/${i}`)));
+  for (const _ of clients) await cache.next();
+  for (const client of clients) await client.leave();
+
+  // Their answers stay held; later ones go through.
+  cache.hold((passage) => passage.release());
+  for (let i = 0; i < 5; i++) assertEquals(await statusOf(isolate.fetch("/origin/later")), 200);
+  assertEquals(scene.origin.calls, Array(5).fill("/later"));
+});
+
+Deno.test("a handler that throws while its call is under way holds up nobody", async () => {
+  await using scene = await stage.scene([SHORT_TEMPERED]);
+  const [isolate] = scene.isolates as [Isolate];
+  for (let i = 0; i < 3; i++) assertEquals(await statusOf(isolate.fetch("/dies?throw")), 500);
+  for (let i = 0; i < 5; i++) assertEquals(await statusOf(isolate.fetch("/later")), 200);
+});
+
+Deno.test("a trial whose client goes away holds up nobody, and gives its slot back", async () => {
+  await using scene = await stage.scene([SHORT_TEMPERED]);
+  const [isolate] = scene.isolates as [Isolate];
+  const acquired = () => scene.cache.log.filter(({ body }) => body.includes('"acquire"')).length;
+  // The first is that of a cold isolate, the second a trial: it fails, and the circuit is open again.
+  await eventually(async () => {
+    await statusOf(isolate.fetch("/status/500"));
+    return acquired() >= 2;
+  });
+  await using hung = hang(scene);
+  const clients: Client[] = [];
+  // Those before the cooldown has passed are rejected.
+  await eventually(async () => {
+    clients.push(await isolate.client("/trial"));
+    return hung.came() > 0;
+  });
+  for (let i = 0; i < 5; i++) assertEquals(await statusOf(isolate.fetch("/meanwhile")), 503);
+  for (const client of clients) await client.leave();
+
+  scene.origin.answer = () => new Response("fine");
+  await eventually(async () => {
+    const status = await statusOf(isolate.fetch("/later"));
+    assert(status === 200 || status === 503, `${status}`);
+    return status === 200;
+  });
+});
+
+Deno.test("1 000 requests at once over four isolates are answered, and counted to a one", async () => {
+  await using scene = await stage.scene(Array(4).fill(EXAMPLE));
+  const { origin, isolates } = scene;
+  // Nobody is answered before all have come.
+  await using hung = hang(scene);
+  const responses = Promise.all(
+    Array.from({ length: 1_000 }, async (_, i) => {
+      const response = await isolates[i % 4]!.fetch(`/origin/${i}`);
+      return `${response.status} ${await response.text()}`;
+    }),
+  );
+  await hung.calls(1_000);
+  origin.answer = hung.answer;
+  hung.release();
+  assertEquals(await responses, Array.from({ length: 1_000 }, (_, i) => `200 /${i}`));
+
+  for (const isolate of isolates) {
+    assertEquals(await statusOf(isolate.fetch("/origin/status/500")), 500);
+  }
+  await totals(scene, "origin", { totalSuccesses: 1_000, totalFailures: 4 });
+});
+
+Deno.test("a client for each unit of work: requests at once do not wait for one another's", async () => {
+  await using scene = await stage.scene([CLIENT_PER_REQUEST]);
+  const [isolate] = scene.isolates as [Isolate];
+  // More than a client has under way at once. The isolate is cold: each asks the store first.
+  const statuses = await Promise.all(
+    Array.from({ length: 60 }, (_, i) => statusOf(isolate.fetch(`/origin/${i}`))),
+  );
+  assertEquals(statuses, Array(60).fill(200));
+  assertEquals(await storeErrors(isolate), 0);
+});
+
+/** From now on, calls of the origin wait. */
+function hang({ origin }: Scene) {
+  const { answer } = origin;
+  const before = origin.calls.length;
+  const came = () => origin.calls.length - before;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  origin.answer = async (request) => {
+    await promise;
+    return answer(request);
+  };
+  return {
+    answer,
+    release: resolve,
+    /** How many have come. */
+    came,
+    /** Waits until so many have. */
+    calls: (count: number) => eventually(() => came() >= count),
+    [Symbol.asyncDispose]: () => Promise.resolve(resolve()),
+  };
+}
+
+/** Waits until Redis has as many outcomes as these, and compares. */
+async function totals(
+  { redis }: Scene,
+  circuit: string,
+  expected: { totalSuccesses: number; totalFailures: number },
+): Promise<void> {
+  const read = async () => {
+    const { totalSuccesses, totalFailures } = await redis.make(circuit).getMetrics();
+    return { totalSuccesses, totalFailures };
+  };
+  const sum = (of: typeof expected) => of.totalSuccesses + of.totalFailures;
+  await eventually(async () => sum(await read()) >= sum(expected));
+  assertEquals(await read(), expected);
+}
+
+/** Asks until it is so. */
+async function eventually(isSo: () => boolean | Promise<boolean>): Promise<void> {
+  const until = performance.now() + DEADLINE_MS;
+  while (!await isSo()) {
+    assert(performance.now() < until, "It never came about");
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+/** After which a test fails that waits for what does not come. */
+const DEADLINE_MS = 30_000;
+
+/** How often the store failed this isolate: its own breaker may have stood in unseen. */
+async function storeErrors(isolate: Isolate): Promise<number> {
+  const metrics = await (await isolate.fetch("/metrics")).text();
+  const [, count] = /^fuse_store_errors_total\{.*\} (\d+)$/m.exec(metrics) ?? [];
+  return Number(count);
+}
+
+async function statusOf(response: Promise<Response>): Promise<number> {
+  const { status, body } = await response;
+  await body?.cancel();
+  return status;
+}

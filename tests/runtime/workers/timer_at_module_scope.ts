@@ -1,0 +1,7 @@
+/** A Worker that does at module scope what Workers forbid there. */
+import { createFuse } from "@fuse/edge";
+
+const fuse = createFuse();
+setTimeout(() => fuse.flush(), 1000);
+
+export default { fetch: () => new Response("never") };

@@ -1,0 +1,189 @@
+/**
+ * What a Worker meets in a test: a real Redis and a real sqld, each behind a turnstile, and an origin.
+ *
+ * @module
+ */
+import { createFuse, type Fuse } from "@fuse/edge";
+import { upstash } from "@fuse/edge/upstash";
+import { libsql, type LibsqlStore } from "@fuse/edge/libsql";
+import { type Client, createClient } from "@libsql/client/web";
+import * as esbuild from "esbuild";
+import { deno } from "./gate_project.ts";
+import { type SharedRedis, sharedRedis } from "./redis_server.ts";
+import { type Sqld, sqldForFile } from "./sqld.ts";
+import { startTurnstile, type Turnstile } from "./turnstile.ts";
+import { startFace } from "./upstash_face.ts";
+import {
+  bundleWorker,
+  EXAMPLE,
+  type Isolate,
+  readWrangler,
+  type WorkerBundle,
+  type Workerd,
+  type WorkerdHost,
+  workerdHost,
+  workerProject,
+} from "./workerd.ts";
+
+/** Answers the Worker's outgoing calls. */
+type Answer = (request: Request) => Response | Promise<Response>;
+
+/** What the Worker stands in front of. */
+export interface Origin {
+  /** Paths that were asked for. */
+  readonly calls: string[];
+  /** 200 and the path by default; a path such as `/status/500` is answered by that status. */
+  answer: Answer;
+}
+
+/** A scene. All in it is a test's own, but for Redis and sqld, which are those of the file. */
+export interface Scene extends AsyncDisposable {
+  readonly workerd: Workerd;
+  readonly isolates: readonly Isolate[];
+  /** Before Redis. */
+  readonly cache: Turnstile;
+  /** Before sqld. */
+  readonly trail: Turnstile;
+  readonly origin: Origin;
+  /** What Redis holds, past the turnstile. */
+  readonly redis: Fuse;
+  /** What sqld holds, past the turnstile. */
+  readonly database: LibsqlStore;
+  /** Of sqld itself. */
+  readonly sqldUrl: string;
+}
+
+/** Starts scenes for a test file. */
+export interface Stage {
+  /** One isolate for each of these Workers, with bindings on top of those of wrangler.jsonc. */
+  scene(mains: readonly string[], bindings?: Record<string, string>): Promise<Scene>;
+  readonly bundles: Readonly<Record<string, WorkerBundle>>;
+  readonly host: WorkerdHost;
+}
+
+/** Where the fixtures are. In a project they are in `fixtures/`. */
+const FIXTURES = new URL("../runtime/workers/", import.meta.url);
+
+/** For a whole test file, at its top level: bundles these Workers, starts Redis and sqld. */
+export async function stageForFile(mains: readonly string[]): Promise<Stage> {
+  const host = workerdHost();
+  addEventListener("unload", () => host.abandon());
+  const [redis, sqld, bundles] = await Promise.all([
+    sharedRedis(),
+    migratedSqld(),
+    bundleAll(mains),
+  ]);
+  return {
+    bundles,
+    host,
+    scene: (mains, bindings = {}) =>
+      startScene(host, redis, sqld, mains.map((main) => bundles[main]!.code), bindings),
+  };
+}
+
+async function bundleAll(mains: readonly string[]): Promise<Record<string, WorkerBundle>> {
+  await using project = await workerProject(FIXTURES);
+  try {
+    return Object.fromEntries(
+      await Promise.all(
+        mains.map(async (main) => [main, await bundleWorker(project, main)] as const),
+      ),
+    );
+  } finally {
+    await esbuild.stop();
+  }
+}
+
+/** As the README of the example has it. */
+async function migratedSqld(): Promise<Sqld> {
+  const sqld = await sqldForFile();
+  const { ok, stderr } = await deno(["run", "-A", new URL("migrate.ts", EXAMPLE).href], {
+    env: { TURSO_DATABASE_URL: sqld.url },
+  });
+  if (!ok) throw new Error(`Cannot migrate: ${stderr}`);
+  return sqld;
+}
+
+async function startScene(
+  host: WorkerdHost,
+  shared: SharedRedis,
+  sqld: Sqld,
+  codes: readonly string[],
+  bindings: Record<string, string>,
+): Promise<Scene> {
+  await using stack = new AsyncDisposableStack();
+  await shared.command("FLUSHALL");
+  const face = stack.use(await startFace({ redis: shared }));
+  const cache = stack.use(startTurnstile(face.url));
+  const trail = stack.use(startTurnstile(sqld.url));
+
+  const origin: Origin = { calls: [], answer: byPath };
+  const stop = new AbortController();
+  const server = Deno.serve(
+    { port: 0, hostname: "127.0.0.1", onListen() {}, signal: stop.signal },
+    (request) => {
+      origin.calls.push(new URL(request.url).pathname);
+      return origin.answer(request);
+    },
+  );
+  stack.defer(async () => {
+    stop.abort();
+    await server.finished;
+  });
+
+  const redis = createFuse({
+    stores: { cache: upstash({ url: face.url, token: face.token }) },
+    storeTimeoutMs: 30_000,
+  });
+  // Redis knows the script from now on, as one does that is in use.
+  await redis.make("unknown").getState();
+  const client = createClient({ url: sqld.url });
+  stack.defer(() => client.close());
+  await empty(client);
+  const database = libsql({ client });
+
+  const { vars } = await readWrangler();
+  const workerd = stack.use(
+    await host.start(codes.map((code) => ({
+      code,
+      bindings: {
+        ...vars,
+        ORIGIN: `http://127.0.0.1:${server.addr.port}`,
+        UPSTASH_REDIS_REST_URL: cache.url,
+        UPSTASH_REDIS_REST_TOKEN: face.token,
+        TURSO_DATABASE_URL: trail.url,
+        TURSO_AUTH_TOKEN: "token",
+        // A busy machine is not to be taken for a store that is away.
+        STORE_TIMEOUT_MS: "60000",
+        AUDIT_TIMEOUT_MS: "30000",
+        ...bindings,
+      },
+    }))),
+  );
+  const rest = stack.move();
+  return {
+    workerd,
+    isolates: workerd.isolates,
+    cache,
+    trail,
+    origin,
+    redis,
+    database,
+    sqldUrl: sqld.url,
+    [Symbol.asyncDispose]: () => rest.disposeAsync(),
+  };
+}
+
+/** Deletes all rows, those of the ledger of migrations apart. */
+async function empty(client: Client): Promise<void> {
+  const tables = await client.execute(
+    "select name from sqlite_master where type = 'table' and name like 'circuit_breaker%'",
+  );
+  await client.batch(tables.rows.map(({ name }) => `delete from ${name}`), "write");
+}
+
+const byPath: Answer = (request) => {
+  const { pathname } = new URL(request.url);
+  const status = /^\/status\/(\d+)$/.exec(pathname)?.[1];
+  return new Response(pathname, { status: Number(status ?? 200) });
+};

@@ -1,0 +1,195 @@
+/**
+ * Real workerd: bundles a Worker as wrangler does, and runs it in as many isolates as a test wants.
+ *
+ * @module
+ */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+// Deno's own connections end in good order only, which workerd takes for no more than the end of a request.
+import { connect } from "node:net";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { parse } from "@std/jsonc";
+import * as esbuild from "esbuild";
+import { root } from "./gate_project.ts";
+import { type CachedProject, cachedProject, copy } from "./cached_project.ts";
+
+/** `examples/cloudflare-worker/` */
+export const EXAMPLE = new URL("examples/cloudflare-worker/", root);
+
+/** What is read of a wrangler.jsonc. */
+export interface WranglerConfig {
+  readonly name: string;
+  readonly main: string;
+  readonly compatibility_date: string;
+  readonly compatibility_flags: string[];
+  readonly vars: Record<string, string>;
+  readonly triggers: { readonly crons: string[] };
+}
+
+/** Reads that of the example. */
+export async function readWrangler(): Promise<WranglerConfig> {
+  return parse(await Deno.readTextFile(new URL("wrangler.jsonc", EXAMPLE))) as WranglerConfig;
+}
+
+/** Packages that the example and the library import. */
+const PACKAGES = ["@libsql/client", "@upstash/redis", "drizzle-orm", "hono"];
+
+/** The example as an npm user has it, with fixtures of tests beside its own sources. */
+export async function workerProject(fixtures?: URL): Promise<CachedProject> {
+  const project = await cachedProject(PACKAGES);
+  await copy(fileURLToPath(new URL("src", EXAMPLE)), join(project.folder, "src"));
+  if (fixtures !== undefined) {
+    await copy(fileURLToPath(fixtures), join(project.folder, "fixtures"));
+  }
+  return project;
+}
+
+/** A bundle, with what it still imports. */
+export interface WorkerBundle {
+  readonly code: string;
+  readonly imports: readonly string[];
+}
+
+/** Bundles a Worker, with the settings of `wrangler deploy`; without `nodejs_compat`, so no module of Node. */
+export async function bundleWorker(
+  { folder }: CachedProject,
+  main: string,
+  minify = false,
+): Promise<WorkerBundle> {
+  const { outputFiles, metafile } = await esbuild.build({
+    entryPoints: [main],
+    absWorkingDir: folder,
+    bundle: true,
+    format: "esm",
+    target: "es2024",
+    conditions: ["workerd", "worker", "browser"],
+    external: ["cloudflare:*"],
+    minify,
+    metafile: true,
+    write: false,
+    outdir: "out",
+    logLevel: "error",
+  });
+  const { imports } = Object.values(metafile.outputs)[0]!;
+  return { code: outputFiles[0]!.text, imports: [...new Set(imports.map(({ path }) => path))] };
+}
+
+/** What an isolate runs. */
+export interface IsolateOptions {
+  readonly code: string;
+  readonly bindings: Record<string, string>;
+}
+
+/** An isolate: a Worker of its own in workerd. */
+export interface Isolate {
+  /** `http://127.0.0.1:PORT/` */
+  readonly url: string;
+  /** Asks it, over a socket of its own. The body is to be read or canceled. */
+  fetch(path: string, init?: RequestInit): Promise<Response>;
+  /** Asks it, and is a client that may go away. Answers once the request is sent. */
+  client(path: string): Promise<Client>;
+  /** Fires a cron trigger, and waits until its work is done. Answers `ok`, or what else came of it. */
+  cron(pattern: string): Promise<string>;
+}
+
+/** A client that does not wait for its answer. */
+export interface Client {
+  /** Resets the connection: workerd notices, as it does when Cloudflare's edge loses a client. */
+  leave(): Promise<void>;
+}
+
+/** A workerd that is running. */
+export interface Workerd extends AsyncDisposable {
+  readonly isolates: readonly Isolate[];
+  /** How long it took until its isolates listened, in ms. */
+  readonly startMs: number;
+}
+
+/** What the process is asked that runs workerd. */
+export type WorkerdRequest =
+  | {
+    readonly start: {
+      readonly workers: readonly IsolateOptions[];
+      readonly compatibilityDate: string;
+      readonly compatibilityFlags: string[];
+    };
+  }
+  | { readonly id: number; readonly isolate: number; readonly cron: string }
+  | { readonly id: number; readonly stop: true };
+
+/** Runs workerds, one after the other or at once. */
+export interface WorkerdHost {
+  /** Starts one isolate for each. Rejects, with what workerd says, where a Worker does not start. */
+  start(workers: readonly IsolateOptions[]): Promise<Workerd>;
+  /** Ends all, with the process that runs them. */
+  end(): Promise<void>;
+  /** The same at once, for `unload`. */
+  abandon(): void;
+}
+
+const PROCESS = fileURLToPath(new URL("workerd_process.ts", import.meta.url));
+
+/** Starts a host. It ends with this process. */
+export function workerdHost(): WorkerdHost {
+  const child = spawn(
+    Deno.execPath(),
+    ["run", "-A", "--no-check", "--quiet", PROCESS],
+    { stdio: ["pipe", "pipe", "inherit"] },
+  );
+  const output = createInterface({ input: child.stdout });
+  const lines = output[Symbol.asyncIterator]();
+
+  async function ask<T>(request: WorkerdRequest): Promise<T> {
+    child.stdin.write(`${JSON.stringify(request)}\n`);
+    const { value } = await lines.next();
+    const answer = JSON.parse(value ?? `{ "error": "its process has ended" }`);
+    if ("error" in answer) throw new Error(`Cannot use workerd: ${answer.error}`);
+    return answer.ok;
+  }
+
+  return {
+    async start(workers) {
+      const { compatibility_date, compatibility_flags } = await readWrangler();
+      const began = performance.now();
+      const { id, urls } = await ask<{ id: number; urls: string[] }>({
+        start: {
+          workers,
+          compatibilityDate: compatibility_date,
+          compatibilityFlags: compatibility_flags,
+        },
+      });
+      const startMs = performance.now() - began;
+      const isolates = urls.map((url, isolate): Isolate => ({
+        url,
+        fetch: (path, init) => fetch(new URL(path, url), init),
+        client: (path) => clientOf(new URL(path, url)),
+        cron: (cron) => ask({ id, isolate, cron }),
+      }));
+      return { isolates, startMs, [Symbol.asyncDispose]: () => ask({ id, stop: true }) };
+    },
+    async end() {
+      const ended = once(child, "exit");
+      child.stdin.end();
+      await ended;
+      output.close();
+    },
+    abandon: () => child.kill("SIGKILL"),
+  };
+}
+
+async function clientOf({ hostname, port, pathname, search }: URL): Promise<Client> {
+  const socket = connect(Number(port), hostname);
+  await once(socket, "connect");
+  await new Promise((resolve) =>
+    socket.write(`GET ${pathname}${search} HTTP/1.1\r\nhost: ${hostname}\r\n\r\n`, resolve)
+  );
+  return {
+    async leave() {
+      const closed = once(socket, "close");
+      socket.resetAndDestroy();
+      await closed;
+    },
+  };
+}
