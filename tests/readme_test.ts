@@ -55,6 +55,12 @@ Deno.test("every link of the README to one of its sections leads somewhere", () 
   assertEquals(links.filter((link) => !anchors.includes(link)), []);
 });
 
+Deno.test("every block that the README does not run in Deno is a Worker", () => {
+  const ignored = [...readme.matchAll(/^```ts ignore\n(.*?)^```$/gms)].map(([, code = ""]) => code);
+  // tests/runtime/workerd_test.ts runs those.
+  assertEquals(ignored.filter((code) => !code.includes('from "cloudflare:workers"')), []);
+});
+
 interface Member {
   readonly of: string;
   readonly name: string;

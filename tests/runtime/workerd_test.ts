@@ -5,6 +5,7 @@ import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/
 import { createFuse } from "@fuse/edge";
 import { libsql } from "@fuse/edge/libsql";
 import { createClient } from "@libsql/client/web";
+import { root } from "../support/gate_project.ts";
 import type { Turnstile } from "../support/turnstile.ts";
 import { type Scene, stageForFile } from "../support/worker_scene.ts";
 import { EXAMPLE, type Isolate, readWrangler } from "../support/workerd.ts";
@@ -18,7 +19,20 @@ const SETUPS: readonly [main: string, store: (scene: Scene) => Turnstile][] = [
 const NO_WAIT_UNTIL = "fixtures/no_wait_until.ts";
 const BAD = "fixtures/timer_at_module_scope.ts";
 
-const stage = await stageForFile([...SETUPS.map(([main]) => main), NO_WAIT_UNTIL, BAD]);
+/** What the README has for Workers: Deno's doc tests cannot run it. */
+const README: Readonly<Record<string, string>> = Object.fromEntries(
+  [...(await Deno.readTextFile(new URL("README.md", root))).matchAll(
+    /^```ts ignore\n(.*?)^```$/gms,
+  )]
+    .map(([, code = ""]) => code)
+    .filter((code) => code.includes('"cloudflare:workers"'))
+    .map((code, i) => [`readme_${i}.ts`, code]),
+);
+
+const stage = await stageForFile(
+  [...SETUPS.map(([main]) => main), NO_WAIT_UNTIL, BAD, ...Object.keys(README)],
+  README,
+);
 
 Deno.test("a Worker needs no module of Node, and nothing that is forbidden at module scope", async () => {
   for (const [main] of SETUPS) {
@@ -37,6 +51,28 @@ Deno.test("the example's README shows each set-up as it is tested", async () => 
     SETUPS.map(([main]) => Deno.readTextFile(new URL(main, EXAMPLE))),
   );
   assertEquals(blocks, files);
+});
+
+Deno.test("the README's Workers guard what is behind them", async () => {
+  const mains = Object.keys(README);
+  assertEquals(mains.length, 3);
+  await using scene = await stage.scene(mains);
+  for (const isolate of scene.isolates) {
+    assertEquals(await text(isolate.fetch("/orders/7")), [200, "/orders/7"]);
+    scene.origin.answer = () => new Response("out of order", { status: 500 });
+    // Eventual: the trip is told in the background, and a call or two may come before it.
+    let called: number;
+    let status: number;
+    do {
+      called = scene.origin.calls.length;
+      [status] = await text(isolate.fetch("/orders/7"));
+    } while (scene.origin.calls.length > called && called < 100);
+    assert(called >= 5 && called < 100);
+    // Nothing catches the error of those without Hono.
+    assert(status === 503 || status === 500);
+    scene.origin.answer = (request) => new Response(new URL(request.url).pathname);
+    scene.origin.calls.length = 0;
+  }
 });
 
 Deno.test("a Worker that sets a timer at module scope does not start", async () => {

@@ -64,14 +64,20 @@ export interface Stage {
 /** Where the fixtures are. In a project they are in `fixtures/`. */
 const FIXTURES = new URL("../runtime/workers/", import.meta.url);
 
-/** For a whole test file, at its top level: bundles these Workers, starts Redis and sqld. */
-export async function stageForFile(mains: readonly string[]): Promise<Stage> {
+/**
+ * For a whole test file, at its top level: bundles these Workers, starts Redis and sqld. `written` are
+ * further files of the project, by path.
+ */
+export async function stageForFile(
+  mains: readonly string[],
+  written: Readonly<Record<string, string>> = {},
+): Promise<Stage> {
   const host = workerdHost();
   addEventListener("unload", () => host.abandon());
   const [redis, sqld, bundles] = await Promise.all([
     sharedRedis(),
     migratedSqld(),
-    bundleAll(mains),
+    bundleAll(mains, written),
   ]);
   return {
     bundles,
@@ -81,9 +87,15 @@ export async function stageForFile(mains: readonly string[]): Promise<Stage> {
   };
 }
 
-async function bundleAll(mains: readonly string[]): Promise<Record<string, WorkerBundle>> {
+async function bundleAll(
+  mains: readonly string[],
+  written: Readonly<Record<string, string>>,
+): Promise<Record<string, WorkerBundle>> {
   await using project = await workerProject(FIXTURES);
   try {
+    for (const [path, code] of Object.entries(written)) {
+      await Deno.writeTextFile(`${project.folder}/${path}`, code);
+    }
     return Object.fromEntries(
       await Promise.all(
         mains.map(async (main) => [main, await bundleWorker(project, main)] as const),
