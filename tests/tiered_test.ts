@@ -282,7 +282,7 @@ Deno.test("tiered() makes no operation fail when state and trail together take l
 Deno.test("tiered() leaves a row for later when the state has taken all the time there is for the trail", async () => {
   const world = new Tiers(face, client);
   const state = memory({ clock: world.clock.now });
-  const { fuse, line, heard } = world.isolate({ state: slow(state, 100), auditTimeoutMs: 100 });
+  const { fuse, line, heard } = world.isolate({ state: slow(state, 1_000), auditTimeoutMs: 1_000 });
   const name = unique();
   await fuse.make(name).forceOpen();
   assertEquals([line.asked, heard("store_error"), heard("forced_open").length], [0, [], 1]);
