@@ -1,0 +1,154 @@
+/**
+ * Lua, mutated by us: nobody keeps a tool for it. The parser tells the places, and each mutant runs in a
+ * copy of the tree of its own.
+ *
+ * @module
+ */
+import fc from "fast-check";
+import { parse } from "luaparse";
+import { root } from "../support/gate_project.ts";
+import { type Mutant, oneLine } from "./mutant.ts";
+import type { Survey } from "./stryker.ts";
+import { type Target, testArgs } from "./targets.ts";
+
+/** A mutant, and the whole file with it. */
+interface Variant extends Mutant {
+  readonly source: string;
+}
+
+/** What is used of a node of luaparse's tree. */
+interface Node {
+  readonly type: string;
+  readonly range: readonly [number, number];
+  readonly loc: { readonly start: { readonly line: number } };
+  readonly operator?: string;
+  readonly left?: Node;
+  readonly right?: Node;
+  readonly argument?: Node;
+  readonly condition?: Node | null;
+  readonly value?: unknown;
+}
+
+/** A test that runs for so long is one that a mutant hangs. */
+const DEADLINE_MS = 300_000;
+
+/** As Stryker's `survey`, for the script; of all mutants, `sample` at random. */
+export async function surveyLua(
+  { file, stages }: Target,
+  { jobs, lines, sample, seed }: {
+    jobs: number;
+    lines?: string | undefined;
+    sample: number;
+    seed: number;
+  },
+): Promise<Survey> {
+  const [first = 1, last = Infinity] = lines?.split("-").map(Number) ?? [];
+  const all = mutate(file, await Deno.readTextFile(new URL(file, root)))
+    .filter(({ line }) => line >= first && line <= last);
+  const some = fc.shuffledSubarray(all, {
+    minLength: Math.min(sample, all.length),
+    maxLength: Math.min(sample, all.length),
+  });
+  const variants = fc.sample(some, { seed, numRuns: 1 })[0]!;
+  const survivors: Mutant[] = [];
+  let next = 0;
+  const work = async () => {
+    const folder = await copyTree();
+    try {
+      for (let at = next++; at < variants.length; at = next++) {
+        const { source, ...mutant } = variants[at]!;
+        await Deno.writeTextFile(`${folder}/${file}`, source);
+        const dead = await isDead(folder, stages);
+        if (!dead) survivors.push(mutant);
+        console.log(
+          `${at + 1}/${variants.length} ${dead ? "killed  " : "SURVIVED"} ${mutant.line}: ` +
+            `${mutant.original} → ${mutant.replacement || "(nothing)"}`,
+        );
+      }
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  };
+  await Promise.all(Array.from({ length: jobs }, work));
+  survivors.sort((a, b) => a.line - b.line);
+  return { total: variants.length, survivors };
+}
+
+/** One change a place: a comparison turned or shifted, a clause dropped, a number off by one, a statement left out. */
+export function mutate(file: string, lua: string): Variant[] {
+  const variants: Variant[] = [];
+  const change = ({ range: [from, to], loc }: Node, replacement: string) => {
+    const source = lua.slice(0, from) + replacement + lua.slice(to);
+    const original = oneLine(lua.slice(from, to));
+    variants.push({ file, line: loc.start.line, original, replacement, source });
+  };
+  const text = ({ range: [from, to] }: Node) => lua.slice(from, to);
+  parse(lua, {
+    luaVersion: "5.1",
+    ranges: true,
+    locations: true,
+    onCreateNode(created: unknown) {
+      const node = created as Node;
+      const { type, operator, left, right, argument } = node;
+      if (type === "BinaryExpression" || type === "LogicalExpression") {
+        const other = OPERATORS[operator!];
+        if (other !== undefined) change(node, `(${text(left!)} ${other} ${text(right!)})`);
+        if (type === "LogicalExpression") {
+          for (const one of [left!, right!]) change(node, text(one));
+        }
+      } else if (type === "UnaryExpression" && operator === "not") {
+        change(node, `(${text(argument!)})`);
+      } else if (type === "NumericLiteral") {
+        change(node, String(Number(node.value) + 1));
+      } else if (type === "BooleanLiteral") {
+        change(node, String(!node.value));
+      } else if (type === "CallStatement" || type === "AssignmentStatement") {
+        change(node, "");
+      } else if (type === "IfClause" || type === "ElseifClause") {
+        for (const other of ["true", "false"]) change(node.condition!, other);
+      }
+    },
+  });
+  return variants;
+}
+
+const OPERATORS: Readonly<Record<string, string>> = {
+  "==": "~=",
+  "~=": "==",
+  "<": "<=",
+  "<=": "<",
+  ">": ">=",
+  ">=": ">",
+  "+": "-",
+  "-": "+",
+  "*": "/",
+  "/": "*",
+  "and": "or",
+  "or": "and",
+};
+
+async function isDead(folder: string, stages: Target["stages"]): Promise<boolean> {
+  const steps = [["run", "-A", "--no-check", "tests/support/lua.ts"], ...stages.map(testArgs)];
+  for (const args of steps) {
+    const { success } = await new Deno.Command(Deno.execPath(), {
+      args,
+      cwd: folder,
+      stdout: "null",
+      stderr: "null",
+      signal: AbortSignal.timeout(DEADLINE_MS),
+    }).output();
+    if (!success) return true;
+  }
+  return false;
+}
+
+/** What git knows of, as it stands here. */
+async function copyTree(): Promise<string> {
+  const folder = await Deno.makeTempDir();
+  const { stdout } = await new Deno.Command("git", { args: ["ls-files"], cwd: root }).output();
+  for (const path of new TextDecoder().decode(stdout).trim().split("\n")) {
+    await Deno.mkdir(`${folder}/${path}`.replace(/\/[^/]*$/, ""), { recursive: true });
+    await Deno.copyFile(new URL(path, root), `${folder}/${path}`);
+  }
+  return folder;
+}

@@ -1,0 +1,62 @@
+/**
+ * `deno task mutate [machine] [strategies] [view] [lua] [--jobs 2] [--lines 10-40] [--sample 100]
+ * [--seed 1]`: changes the code in small ways, and reports what no test noticed. It takes from minutes
+ * (machine) to hours (lua), of which a sample may do.
+ *
+ * @module
+ */
+import { parseArgs } from "node:util";
+import { surveyLua } from "./lua.ts";
+import { explanation } from "./mutant.ts";
+import { survey } from "./stryker.ts";
+import { TARGETS } from "./targets.ts";
+
+const { values, positionals } = parseArgs({
+  args: Deno.args,
+  allowPositionals: true,
+  options: {
+    jobs: { type: "string", default: "2" },
+    lines: { type: "string" },
+    sample: { type: "string", default: "100000" },
+    seed: { type: "string", default: "1" },
+  },
+});
+const names = positionals.length > 0 ? positionals : Object.keys(TARGETS);
+const unknown = names.find((name) => !Object.hasOwn(TARGETS, name));
+const [jobs, sample, seed] = [values.jobs, values.sample, values.seed].map(Number) as [
+  number,
+  number,
+  number,
+];
+if (unknown !== undefined) {
+  fail(`Unknown target "${unknown}". There are: ${Object.keys(TARGETS).join(", ")}`);
+}
+for (const option of ["jobs", "sample", "seed"] as const) {
+  if (!/^[1-9]\d*$/.test(values[option])) {
+    fail(`"--${option}" must be a positive integer, received ${values[option]}`);
+  }
+}
+if (values.lines !== undefined && !/^\d+-\d+$/.test(values.lines)) {
+  fail(`"--lines" must be two line numbers such as 10-40, received ${values.lines}`);
+}
+
+let unexplained = 0;
+for (const name of names) {
+  const target = TARGETS[name]!;
+  const run = target.file.endsWith(".lua") ? surveyLua : survey;
+  const { total, survivors } = await run(target, { jobs, lines: values.lines, sample, seed });
+  console.log(`\n${target.file}: ${total} mutants, ${total - survivors.length} killed`);
+  for (const mutant of survivors) {
+    const why = explanation(mutant);
+    if (why === undefined) unexplained += 1;
+    console.log(`  ${mutant.line}: ${mutant.original} → ${mutant.replacement || "(nothing)"}`);
+    console.log(`    ${why ?? "NOT EXPLAINED"}`);
+  }
+}
+console.log(`\n${unexplained} survivors without an explanation`);
+Deno.exit(unexplained === 0 ? 0 : 1);
+
+function fail(message: string): never {
+  console.error(message);
+  Deno.exit(2);
+}

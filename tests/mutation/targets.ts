@@ -1,0 +1,55 @@
+/**
+ * What is mutated, and the tests that are to notice: cheap ones first, and what they let pass goes on to
+ * the dear ones.
+ *
+ * @module
+ */
+
+/** A file to mutate. */
+export interface Target {
+  readonly file: string;
+  /** A mutant that fails one stage is dead. */
+  readonly stages: readonly Stage[];
+}
+
+/** Files of tests, without "tests/" and "_test.ts"; options of `deno test` begin with "--". */
+export type Stage = readonly string[];
+
+const MODEL = ["model", "traps_late", "traps_trials", "traps_counting", "traps_shared"];
+
+/** By what the command line calls them. */
+export const TARGETS: Readonly<Record<string, Target>> = {
+  machine: {
+    file: "src/machine.ts",
+    stages: [["machine", "strategies"], ["rules_transitions", "rules_clock", ...MODEL]],
+  },
+  strategies: {
+    file: "src/strategies.ts",
+    stages: [["strategies", "machine"], ["rules_strategies", "policy", ...MODEL]],
+  },
+  view: {
+    file: "src/view.ts",
+    stages: [
+      ["view", "view_costs"],
+      ["rules_view", "rules_store", "rules_outage", "rules_reading", "rules_clock"],
+      ["store_guard", "shared_traps", "outbox", "fuse_views", "transfer", ...MODEL],
+    ],
+  },
+  lua: {
+    file: "drivers/upstash_scripts.lua",
+    stages: [
+      ["upstash_twin"],
+      ["upstash", "outbox", "tiered"],
+      // One client of nine: the others differ in what they do to an answer.
+      ["upstash_contract", "--filter=storeContract(upstash)"],
+      ["tiered_contract"],
+      ["upstash_model"],
+    ],
+  },
+};
+
+/** The command line that runs a stage, after Deno's own name. */
+export function testArgs(stage: Stage): string[] {
+  const rest = stage.map((name) => name.startsWith("--") ? name : `tests/${name}_test.ts`);
+  return ["test", "-A", "--no-check", "--fail-fast", "--quiet", ...rest];
+}
