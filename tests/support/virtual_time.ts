@@ -18,9 +18,17 @@ export class VirtualTime {
   /** Hand this to whatever takes a `clock`. */
   readonly now = (): number => this.#now;
 
-  /** Runs a task so many ms from now. Tasks of one moment run in the order they were asked for. */
-  after(delayMs: number, task: () => void): void {
-    push(this.#heap, { at: this.#now + Math.max(0, delayMs), sequence: this.#sequence++, task });
+  /**
+   * Runs a task so many ms from now. Tasks of one moment run in the order they were asked for.
+   * Answers how to call it off.
+   */
+  after(delayMs: number, task: () => void): () => void {
+    const at = this.#now + Math.max(0, delayMs);
+    const due: Due = { at, sequence: this.#sequence++, task };
+    push(this.#heap, due);
+    return () => {
+      due.task = null;
+    };
   }
 
   /** A promise for after so many ms. */
@@ -31,10 +39,16 @@ export class VirtualTime {
   /**
    * Runs events until none is left. Between two of them everything that the first set going in
    * promises is let come to rest, as it would between two packets of a real network.
+   *
+   * @param over Asked after each event: whether to stop there.
    */
-  async run(): Promise<void> {
+  async run(over: () => boolean = () => false): Promise<void> {
     await settled();
-    for (let event = pop(this.#heap); event !== undefined; event = pop(this.#heap)) {
+    while (!over()) {
+      const event = pop(this.#heap);
+      if (event === undefined) return;
+      // Nobody waits for what was called off, and no time passes for it.
+      if (event.task === null) continue;
       this.#now = event.at;
       event.task();
       await settled();
@@ -70,7 +84,8 @@ export function seeded(seed: number): () => number {
 interface Due {
   readonly at: number;
   readonly sequence: number;
-  readonly task: () => void;
+  /** `null`: called off. */
+  task: (() => void) | null;
 }
 
 function before(a: Due, b: Due): boolean {

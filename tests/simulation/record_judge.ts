@@ -1,0 +1,372 @@
+/**
+ * Watches the one record that all isolates share, request by request. It keeps books of its own and
+ * believes no answer: what counts, what is current, which slots are out and which moves are due it
+ * works out for itself.
+ *
+ * @module
+ */
+import { type FuseEvent, ID_MEMORY_MS, type Snapshot, TOTALS_ONLY } from "@fuse/edge";
+import type { CircuitPolicyData } from "../../src/policy.ts";
+import type { AcquireRequest, Tally, TransitionRequest } from "../../src/store.ts";
+import type { Deed, Request, Said } from "./server.ts";
+import type { Verdicts } from "./violation.ts";
+
+/** A change in the trail. */
+export interface Row {
+  readonly event: string;
+  readonly from: string;
+  readonly to: string;
+  readonly generation: number;
+  readonly life: number;
+  /** On the store's clock. */
+  readonly at: number;
+}
+
+/** What an answer says that is being delivered. */
+export interface Delivery {
+  readonly request: Request;
+  readonly said: Said;
+  readonly life: number;
+}
+
+/** One generation's books. */
+interface Generation {
+  readonly number: number;
+  readonly counts: { successes: number; failures: number; slow: number };
+  /** Slots by token, with the end of their lease. */
+  readonly leases: Map<string, number>;
+  /** Tokens given back, with the end their lease would have had. */
+  readonly ended: Map<string, number>;
+}
+
+/** One life's books: from one amnesia to the next. */
+interface Life {
+  generation: Generation;
+  readonly totals: { successes: number; failures: number; rejected: number };
+  /** Requests that counted: when, and what was answered. */
+  readonly applied: Map<string, { readonly at: number; readonly told: boolean; readonly of: string }>;
+}
+
+/** Where each move leads, by its name in the trail. */
+const EDGES: Readonly<Record<string, readonly string[]>> = {
+  opened: ["CLOSED>OPEN", "HALF_OPEN>OPEN"],
+  half_opened: ["OPEN>HALF_OPEN"],
+  closed: ["HALF_OPEN>CLOSED"],
+  reset: ["CLOSED>CLOSED", "OPEN>CLOSED", "HALF_OPEN>CLOSED"],
+};
+
+/** The judge of a record. */
+export class RecordJudge {
+  readonly #verdicts: Verdicts;
+  readonly #policy: CircuitPolicyData;
+  readonly #lives = new Map<number, Life>();
+  readonly #audited = new Set<string>();
+  readonly #announced = new Set<string>();
+  /** Oldest first. */
+  readonly trail: Row[] = [];
+  /** By isolate: what its tallies came to, each once, however often and in how many lives it counted. */
+  readonly recorded = new Map<number, { calls: number; failures: number; rejected: number }>();
+  readonly #tallies = new Set<string>();
+
+  constructor(policy: CircuitPolicyData, verdicts: Verdicts) {
+    this.#policy = policy;
+    this.#verdicts = verdicts;
+  }
+
+  /** A request has been applied. */
+  witness(deed: Deed, by: number): void {
+    const { request, after } = deed;
+    const life = this.#life(deed);
+    const again = this.#again(deed, life);
+    this.#audit(deed, again !== undefined);
+    if (request.do === "record") {
+      this.#record(deed, request.body, life, again !== undefined, by);
+    } else if (again !== undefined && request.do !== "acquire") {
+      this.#check(same(deed.before, after, true), "audit", () => `${request.do} sent again changes the record`);
+    }
+    if (request.do === "acquire") this.#acquire(deed, request.body, life);
+    if (request.do === "transition" && again === undefined) {
+      this.#transition(deed, request.body, life.generation);
+    }
+    if (request.do === "read" || request.do === "override" || request.do === "record") {
+      this.#check(
+        after === null || (deed.before?.state ?? "CLOSED") === after.state,
+        "edges",
+        () => `${request.do} moves the circuit from ${deed.before?.state} to ${after?.state}`,
+      );
+    }
+    this.#turn(deed, life);
+  }
+
+  /** An isolate tells its listeners. */
+  hear(event: FuseEvent, delivery: Delivery | null): void {
+    if (!("from" in event) || event.type === "would_open") return;
+    const { type, from, to, generation } = event;
+    const what = `${type} from ${from} to ${to} in generation ${generation}`;
+    this.#check(
+      EDGES[type]!.includes(`${from}>${to}`),
+      "edges",
+      () => `An isolate announces ${what}`,
+    );
+    if (event.local) return;
+    if (delivery === null) {
+      return this.#check(false, "announcements", () => `${what} is announced out of the blue`);
+    }
+    const { life, said: { snapshot: { epoch } } } = delivery;
+    const row = this.trail.findLast((row) => row.life === life && row.generation === generation);
+    this.#check(
+      row?.event === type && row.from === from && row.to === to,
+      "announcements",
+      () => `${what} is announced, the trail has ${JSON.stringify(row)}`,
+    );
+    const move = `${life} ${epoch} ${generation}`;
+    this.#check(!this.#announced.has(move), "announcements", () => `${what} is announced twice`);
+    this.#announced.add(move);
+  }
+
+  #check: Verdicts["check"] = (...what) => this.#verdicts.check(...what);
+
+  #life({ life, before }: Deed): Life {
+    let books = this.#lives.get(life);
+    if (books === undefined) {
+      this.#lives.set(
+        life,
+        books = {
+          generation: openBooks(before?.generation ?? 1),
+          totals: { successes: 0, failures: 0, rejected: 0 },
+          applied: new Map(),
+        },
+      );
+    }
+    // An override ran out: who writes next finds another generation.
+    if (before !== null && before.generation > books.generation.number) {
+      books.generation = openBooks(before.generation);
+    }
+    return books;
+  }
+
+  /** What was answered before to a request that has counted already. */
+  #again({ request, now, said }: Deed, { applied }: Life): boolean | undefined {
+    if (request.do === "read") return undefined;
+    const { id } = request.body;
+    const before = applied.get(id);
+    const told = said.won ?? said.current ?? said.moved!;
+    const of = request.do === "record" ? JSON.stringify({ ...request.body, at: 0, ageMs: 0 }) : "";
+    if (before === undefined || now - before.at >= ID_MEMORY_MS) {
+      // What did not move anything leaves no trace.
+      if (request.do !== "acquire" || told) applied.set(id, { at: now, told, of });
+      return undefined;
+    }
+    this.#check(
+      told === before.told,
+      "audit",
+      () => `${request.do} ${id} is told ${told} when sent again, ${before.told} at first`,
+    );
+    if (request.do === "record") {
+      this.#check(of === before.of, "tallies", () => `Tally ${id} is ${of} when sent again, was ${before.of}`);
+    }
+    return before.told;
+  }
+
+  /** One answer claims each generation that begins. */
+  #audit(deed: Deed, again: boolean): void {
+    const { request, said, risen, before, after } = deed;
+    const made = !again && (said.won === true || said.moved === true);
+    const claims = (said.released ? 1 : 0) + (made ? 1 : 0);
+    this.#check(
+      risen === claims,
+      "audit",
+      () => `${request.do} begins ${risen} generations, and its answer claims ${claims}`,
+    );
+    if (said.released) this.#enter("released", before!, before!, before!.generation, deed);
+    if (!made || after === null) return;
+    const event = request.do === "acquire"
+      ? "half_opened"
+      : request.do === "transition"
+      ? request.body.event
+      : "override";
+    this.#enter(event, before, after, after.generation, deed);
+  }
+
+  #enter(
+    event: string,
+    before: Snapshot | null,
+    after: Snapshot,
+    generation: number,
+    { life, now }: Deed,
+  ): void {
+    const change = `${life} ${after.epoch} ${generation}`;
+    this.#check(!this.#audited.has(change), "audit", () => `${event} in generation ${generation} is audited twice`);
+    this.#audited.add(change);
+    const from = before?.state ?? "CLOSED";
+    this.trail.push({ event, from, to: after.state, generation, life, at: now });
+    const edge = `${from}>${after.state}`;
+    const legal = EDGES[event] ?? [`${from}>${from}`];
+    this.#check(legal.includes(edge), "edges", () => `${event} takes the circuit along ${edge}`);
+  }
+
+  #record(
+    { before, after, said }: Deed,
+    tally: Tally,
+    { generation, totals, applied }: Life,
+    again: boolean,
+    by: number,
+  ): void {
+    const now = before?.generation ?? 1;
+    const current = tally.epoch === ""
+      ? tally.generation === 0 && now === 1
+      : tally.generation === now && tally.epoch === (before ?? after)?.epoch;
+    if (again) {
+      return this.#check(
+        same(before, after, true),
+        "tallies",
+        () => `Tally ${tally.id} counts again when it is sent again: ${differences(before, after)}`,
+      );
+    }
+    const { successes, failures, rejected } = tally;
+    totals.successes += successes;
+    totals.failures += failures;
+    totals.rejected += rejected;
+    const held = after?.totals;
+    this.#check(
+      held?.successes === totals.successes && held.failures === totals.failures &&
+        held.rejected === totals.rejected,
+      "tallies",
+      () => `After ${applied.size} requests totals are ${JSON.stringify(held)}, not ${JSON.stringify(totals)}`,
+    );
+    if (!this.#tallies.has(tally.id)) {
+      this.#tallies.add(tally.id);
+      const sums = this.recorded.get(by) ?? { calls: 0, failures: 0, rejected: 0 };
+      sums.calls += successes + failures;
+      sums.failures += failures;
+      sums.rejected += rejected;
+      this.recorded.set(by, sums);
+    }
+    if (tally.lease !== null) {
+      const until = generation.leases.get(tally.lease);
+      if (generation.leases.delete(tally.lease)) generation.ended.set(tally.lease, until!);
+    }
+    if (current) {
+      generation.counts.successes += successes;
+      generation.counts.failures += failures;
+      generation.counts.slow += tally.slow;
+    } else if (before !== null) {
+      const which = tally.generation === TOTALS_ONLY ? "of no" : `of generation ${tally.generation} in`;
+      this.#check(
+        same(before, after, false),
+        "late",
+        () => `A tally ${which} generation ${now} changes the record: ${differences(before, after)}`,
+      );
+    }
+    this.#check(
+      said.current === current,
+      "late",
+      () => `A tally of generation ${tally.generation} is told ${said.current} in generation ${now}`,
+    );
+  }
+
+  #acquire({ before, after, said, now }: Deed, request: AcquireRequest, life: Life): void {
+    if (before?.state === "OPEN" && after?.state === "HALF_OPEN") {
+      const wait = (before.openUntil ?? 0) - now;
+      this.#check(
+        wait <= 0 || wait > request.maxCooldownMs,
+        "edges",
+        () => `The circuit goes half-open ${wait} ms before its cooldown is over`,
+      );
+    }
+    if (after === null || !said.granted) return;
+    const refuses = after.override?.kind === "forced_open" ||
+      (after.override === null && after.state === "OPEN");
+    this.#check(!refuses, "edges", () => `A call is let through while the circuit is ${after.state}`);
+    if (after.state !== "HALF_OPEN" || after.override !== null) return;
+    const books = after.generation > life.generation.number
+      ? life.generation = openBooks(after.generation)
+      : life.generation;
+    const { leases, ended } = books;
+    for (const [token, until] of leases) if (until <= now) leases.delete(token);
+    const { token, leaseMs } = request;
+    this.#check(
+      !((ended.get(token) ?? -Infinity) > now),
+      "trials",
+      () => `The slot of ${token} was given back and is granted again`,
+    );
+    if (!leases.has(token)) leases.set(token, now + leaseMs);
+    const max = this.#policy.halfOpenMaxConcurrent;
+    this.#check(
+      leases.size <= max,
+      "trials",
+      () => `${leases.size} trials are out in generation ${after.generation}, ${max} allowed`,
+    );
+  }
+
+  #transition({ before, said }: Deed, request: TransitionRequest, { counts }: Generation): void {
+    const { event, expected } = request;
+    if (!said.won || event === "reset") return;
+    this.#check(before?.override === null, "edges", () => `${event} under an override`);
+    this.#check(
+      expected?.epoch === before?.epoch && expected?.generation === before?.generation,
+      "edges",
+      () =>
+        `${event} was decided in generation ${expected?.generation} and made in ${before?.generation}`,
+    );
+    const { successes, failures } = counts;
+    const enough = event === "closed"
+      ? failures === 0 && successes >= this.#policy.successThreshold
+      : before?.state === "HALF_OPEN"
+      ? failures > 0
+      : this.#mayTrip(counts);
+    this.#check(
+      enough,
+      "edges",
+      () => `${event} after ${successes} successes and ${failures} failures in its generation`,
+    );
+  }
+
+  /** What any strategy needs at least; the order of calls and the window may ask for more. */
+  #mayTrip({ failures, slow }: Generation["counts"]): boolean {
+    const { rules, failureThreshold, minimumThroughput, percentageThreshold } = this.#policy;
+    if (rules[0]!.name === "consecutive_failures") return failures >= failureThreshold;
+    const needed = minimumThroughput * percentageThreshold / 100;
+    return (rules[0]!.name === "slow_calls" ? slow : failures) >= needed;
+  }
+
+  #turn({ after, request }: Deed, books: Life): void {
+    if (after === null) return;
+    const { generation } = books;
+    this.#check(
+      after.generation >= generation.number,
+      "edges",
+      () => `${request.do} takes the record back from generation ${generation.number} to ${after.generation}`,
+    );
+    if (after.generation > generation.number) books.generation = openBooks(after.generation);
+  }
+}
+
+function openBooks(number: number): Generation {
+  return {
+    number,
+    counts: { successes: 0, failures: 0, slow: 0 },
+    leases: new Map(),
+    ended: new Map(),
+  };
+}
+
+/** What may not change by itself. The moment, and who wrote last, are no part of it. */
+function essence(s: Snapshot | null, totals: boolean): Record<string, unknown> {
+  if (s === null) return {};
+  const { now: _, policyHash: __, halfOpen, ...rest } = s;
+  const { successes, failures } = halfOpen;
+  return { ...rest, halfOpen: { successes, failures }, totals: totals ? s.totals : null };
+}
+
+function same(a: Snapshot | null, b: Snapshot | null, totals: boolean): boolean {
+  return JSON.stringify(essence(a, totals)) === JSON.stringify(essence(b, totals));
+}
+
+function differences(a: Snapshot | null, b: Snapshot | null): string {
+  const [before, after] = [essence(a, true), essence(b, true)];
+  return Object.keys(after)
+    .filter((field) => JSON.stringify(before[field]) !== JSON.stringify(after[field]))
+    .map((field) => `${field} ${JSON.stringify(before[field])} > ${JSON.stringify(after[field])}`)
+    .join(", ");
+}

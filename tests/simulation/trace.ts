@@ -1,0 +1,32 @@
+/**
+ * What happened, line by line, the same for the same scenario in whichever process.
+ *
+ * @module
+ */
+
+/** Ids are numbered as they come up: a process goes on counting where the last world ended. */
+const ID = /\b[0-9a-z]{8,14}-[0-9a-z]+/g;
+
+/** The diary of one world. */
+export class Trace {
+  readonly lines: string[] = [];
+  readonly #written: boolean;
+  readonly #now: () => number;
+  readonly #ids = new Map<string, string>();
+
+  constructor(written: boolean, now: () => number) {
+    this.#written = written;
+    this.#now = now;
+  }
+
+  /** A line; the work of making it is done only where it is wanted. */
+  readonly note = (line: () => string): void => {
+    if (!this.#written) return;
+    const text = line().replaceAll(ID, (id) => {
+      const known = this.#ids.get(id) ?? `#${this.#ids.size + 1}`;
+      this.#ids.set(id, known);
+      return known;
+    });
+    this.lines.push(`${this.#now().toFixed(1).padStart(9)} ${text}`);
+  };
+}
