@@ -146,37 +146,43 @@ export class CallerJudge {
     sums.rejected += event.rejected;
   }
 
+  /** Whether every call of those who live is recorded. */
+  isCounted(recorded: Recorded): boolean {
+    return this.#miscounted(recorded) === null;
+  }
+
   /** All that lives has sent all that it had. */
-  finish(living: readonly Sender[], recorded: Recorded): void {
-    const alive = new Set(living);
-    const open = this.calls.find((call) => !call.settled && alive.has(call.by));
+  finish(recorded: Recorded): void {
+    const open = this.calls.find((call) => !call.settled && call.by.alive);
     this.#check(
       open === undefined,
       "callers",
       () => `A call of isolate ${open?.by.number} at ${open?.at} is never answered`,
     );
-    for (const { number, alive } of [...new Set(this.calls.map(({ by }) => by))]) {
+    const wrong = this.#miscounted(recorded);
+    this.#check(wrong === null, "tallies", () => wrong!);
+  }
+
+  #miscounted(recorded: Recorded): string | null {
+    // A slow trial may count as failed; the sum is the same.
+    const fields = this.#policy.slowFails
+      ? ["calls", "rejected"] as const
+      : ["calls", "failures", "rejected"] as const;
+    for (const { number, alive } of new Set(this.calls.map(({ by }) => by))) {
       const ended = this.#sums(this.#ended, number);
       const counted = recorded.get(number) ?? { calls: 0, failures: 0, rejected: 0 };
       const unsure = this.#sums(this.#unconfirmed, number);
-      // A slow trial may count as failed; the sum is the same.
-      const fields = this.#policy.slowFails
-        ? ["calls", "rejected"] as const
-        : ["calls", "failures", "rejected"] as const;
       for (const field of fields) {
         // Who dies takes along what was not sent yet, and who called is not told of what was.
         const [least, most] = alive
           ? [ended[field] - unsure[field], ended[field]]
           : [0, this.calls.filter(({ by }) => by.number === number).length];
-        this.#check(
-          least <= counted[field] && counted[field] <= most,
-          "tallies",
-          () =>
-            `Of isolate ${number}, ${counted[field]} ${field} are recorded, ` +
-            `${least === most ? least : `${least} to ${most}`} there were`,
-        );
+        if (least <= counted[field] && counted[field] <= most) continue;
+        return `Of isolate ${number}, ${counted[field]} ${field} are recorded, ` +
+          `${least === most ? least : `${least} to ${most}`} there were`;
       }
     }
+    return null;
   }
 
   #check: Verdicts["check"] = (...what) => this.#verdicts.check(...what);

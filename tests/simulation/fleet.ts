@@ -141,8 +141,7 @@ class World {
     });
     if (this.#verdicts.first === null) {
       this.#verdicts.check(finished, "callers", () => "Something waits for ever");
-      const living = this.#isolates.filter(({ alive }) => alive);
-      this.#callers.finish(living, this.#records.recorded);
+      this.#callers.finish(this.#records.recorded);
       judgeBounds(this.#scenario, this.#policy, this.#began, {
         calls: this.#callers.calls,
         trail: this.#records.trail,
@@ -300,10 +299,12 @@ class World {
       if (this.#verdicts.first !== null) return;
       this.#verdicts.check(this.#time.now() < until, "returns", () => this.#stuck());
     }
-    for (let i = 0; i < 3; i++) {
+    // Some may leave the store alone for a while yet.
+    const sentBy = this.#time.now() + RETURN_MS;
+    do {
       await this.#time.sleep(2 * STORE_TIMEOUT_MS);
       await Promise.all(this.#living().map(({ fuse }) => fuse.flush()));
-    }
+    } while (!this.#callers.isCounted(this.#records.recorded) && this.#time.now() < sentBy);
   }
 
   /** Whether everybody's next call runs, on a closed circuit. */

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { VirtualTime } from "../support/virtual_time.ts";
+import { seeded, type VirtualTime } from "../support/virtual_time.ts";
 
 /**
  * Does work in a world whose timers, `Date.now`, `Math.random` and `crypto.getRandomValues` belong to
@@ -18,6 +18,8 @@ export async function inVirtualTime<T>(
   const { setTimeout, clearTimeout } = globalThis;
   const { random: mathRandom } = Math;
   const { now } = Date;
+  // Drawn once in a process, for the ids of all worlds: no number of theirs is spent on it.
+  const ids = seeded(1);
   const cancels = new Map<number, () => void>();
   let timers = 0;
   const globals = globalThis as unknown as Record<string, unknown>;
@@ -38,7 +40,7 @@ export async function inVirtualTime<T>(
   Date.now = time.now;
   Object.defineProperty(crypto, "getRandomValues", {
     configurable: true,
-    value: (array: Uint32Array) => array.map(() => random() * 2 ** 32),
+    value: (array: Uint32Array) => array.map(() => ids() * 2 ** 32),
   });
   try {
     return await work();
