@@ -233,6 +233,8 @@ class World {
     note(() => `call ${number}, by isolate ${isolate.number}`);
     const caller = ending === "abort" ? new AbortController() : null;
     const run = (_: CallContext): Promise<string> => {
+      // Deadlines pass in the dead as well; whatever they would do then does not happen.
+      if (!isolate.alive) return new Promise(() => {});
       const { fails, lastsMs, dead } = this.#upstream.meet(isolate.slot, step, this.#time.now());
       call.dead = dead;
       const own = this.#delivery?.to === isolate ? this.#delivery : null;

@@ -147,7 +147,7 @@ class Draw {
       case "cut":
         this.#outage(kind, gapMs!);
     }
-    if (kind !== "storm" && this.#chance(0.5)) {
+    if ((kind === "forced" || kind === "healthy") && this.#chance(0.5)) {
       this.#weather("duplicate", null, 0, 60_000);
     }
     const least = this.#integer(1, 10);
@@ -258,6 +258,8 @@ class Draw {
         forMs: deadMs + 1_000,
       });
     }
+    // Not while it comes back: an `acquire` that arrives again may take a slot that nobody uses.
+    if (this.#chance(0.5)) this.#weather("duplicate", null, 0, WELL_MS + deadMs - 1_000);
     if (this.#chance(0.3)) {
       const at = WELL_MS + this.#integer(0, deadMs);
       this.#steps.push({ at, do: "die", isolate: (isolate + 1) % this.#isolates });
