@@ -78,7 +78,7 @@ class Bounds {
     const rounds = (1 + failureThreshold) * this.#scenario.gapMs!;
     const by = from + rounds + 2 * LONGEST_CALL_MS + 3 * this.#tripMs;
     this.#check(
-      by > to || (opened !== undefined && opened.at <= by),
+      by > Math.min(to, this.#until) || (opened !== undefined && opened.at <= by),
       "stops",
       () => `The circuit opens ${this.#rel(opened?.at)}, the upstream is dead since ${this.#rel(from)}`,
     );
@@ -192,7 +192,7 @@ class Bounds {
       if (step.at - (last.get(step.isolate) ?? 0) > gapMs! + 1) return false;
       last.set(step.isolate, step.at);
     }
-    return [...last.values()].every((at) => end - at <= gapMs! + 1);
+    return last.size > 0 && [...last.values()].every((at) => end - at <= gapMs! + 1);
   }
 
   #check: Verdicts["check"] = (...what) => this.#log.verdicts.check(...what);

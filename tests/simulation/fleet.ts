@@ -8,6 +8,7 @@ import {
   type CallContext,
   type CallResult,
   type CircuitBreaker,
+  type CircuitPolicy,
   createFuse,
   type Fuse,
   isStoreUnavailableError,
@@ -22,7 +23,7 @@ import { describe, Network, type Sender } from "./network.ts";
 import { type Delivery, RecordJudge, type Row } from "./record_judge.ts";
 import type { Scenario, Step } from "./scenario.ts";
 import { Server } from "./server.ts";
-import { Trace } from "./trace.ts";
+import { numbered, Trace } from "./trace.ts";
 import { Upstream } from "./upstream.ts";
 import { Verdicts, type Violation } from "./violation.ts";
 import { inVirtualTime } from "./virtual_globals.ts";
@@ -33,6 +34,8 @@ export interface PlayOptions {
   readonly store?: (store: Store) => Store;
   /** Laid over the store as an isolate sees it. */
   readonly wire?: (store: Store, isolate: number) => Store;
+  /** Laid over the options of every handle; judged is what the scenario says. */
+  readonly policy?: CircuitPolicy;
   /** Laid over an isolate's handle. */
   readonly breaker?: (breaker: CircuitBreaker) => CircuitBreaker;
   /** Write down what happens. */
@@ -141,16 +144,17 @@ class World {
     });
     if (this.#verdicts.first === null) {
       this.#verdicts.check(finished, "callers", () => "Something waits for ever");
-      this.#callers.finish(this.#records.recorded);
       judgeBounds(this.#scenario, this.#policy, this.#began, {
         calls: this.#callers.calls,
         trail: this.#records.trail,
         verdicts: this.#verdicts,
       });
+      this.#callers.finish(this.#records.recorded);
     }
     const { trail } = this.#records;
+    const { first } = this.#verdicts;
     return {
-      violation: this.#verdicts.first,
+      violation: first && { ...first, message: numbered(first.message) },
       trace: this.#trace.lines,
       calls: this.#callers.calls,
       trail,
@@ -187,7 +191,7 @@ class World {
       const mistake = event.type === "listener_error" || event.type === "config_mismatch";
       this.#verdicts.check(!mistake, "callers", () => `${event.type}: ${error}`);
     });
-    const breaker = fuse.make(KEY, this.#scenario.policy);
+    const breaker = fuse.make(KEY, { ...this.#scenario.policy, ...this.#options.policy });
     Object.assign(isolate, { fuse, breaker: this.#options.breaker?.(breaker) ?? breaker });
     this.#isolates[slot] = isolate as Isolate;
   }

@@ -126,7 +126,7 @@ class Draw {
     ]);
     const policy = this.#policy(kind);
     const gapMs = kind === "dead" || kind === "cut" || kind === "forced"
-      ? this.#integer(400, 1_200)
+      ? this.#integer(500, 1_500)
       : null;
     this.#odd = gapMs === null;
     switch (kind) {
@@ -134,7 +134,7 @@ class Draw {
         this.#storm();
         break;
       case "healthy":
-        this.#traffic(this.#integer(50, 300), this.#integer(2_000, 40_000));
+        this.#traffic(this.#integer(100, 300), this.#integer(1_000, 20_000));
         break;
       case "forced":
         this.#regular(gapMs!, 9_000);
@@ -160,7 +160,7 @@ class Draw {
         drift: this.#chance(0.5) ? this.#integer(-50, 50) / 10_000 : 0,
       })),
       latencyMs: [least, least + this.#integer(0, 60)],
-      errorRate: kind === "healthy" ? this.#one([0.05, 0.1, 0.15]) : kind === "storm" ? 0.02 : 0,
+      errorRate: kind === "healthy" ? this.#one([0.03, 0.05, 0.1]) : kind === "storm" ? 0.02 : 0,
       gapMs,
       steps: this.#steps.toSorted((a, b) => a.at - b.at),
     };
@@ -183,7 +183,7 @@ class Draw {
       strategy,
       consistency: this.#chance(0.65) ? "eventual" : "strong",
       onStoreError: plain || this.#chance(0.6) ? "local" : this.#one(["allow", "reject"]),
-      failureThreshold: kind === "healthy" ? 3 : this.#integer(2, 5),
+      failureThreshold: kind === "healthy" ? this.#one([3, 5]) : this.#integer(2, 5),
       successThreshold: this.#integer(1, 3),
       cooldownMs: kind === "healthy" ? 1_000 : this.#integer(1_000, 5_000),
       // As far as a clock that goes back can put a cooldown off.
@@ -249,7 +249,7 @@ class Draw {
   }
 
   #outage(kind: "dead" | "cut", gapMs: number): void {
-    const deadMs = this.#integer(6_000, 12_000);
+    const deadMs = this.#integer(5_000, 10_000);
     this.#steps.push({ at: WELL_MS, do: "upstream", is: "dead", isolate: null, forMs: deadMs });
     const isolate = this.#isolate();
     if (kind === "cut") {
@@ -279,7 +279,7 @@ class Draw {
   /** Each isolate calls again and again. */
   #regular(gapMs: number, untilMs: number): void {
     // In a large fleet few isolates do: it is big enough for all else.
-    const callers = Math.min(this.#isolates, 12);
+    const callers = Math.min(this.#isolates, 8);
     for (let isolate = 0; isolate < callers; isolate++) {
       for (let at = this.#random() * gapMs; at < untilMs; at += (0.5 + this.#random() / 2) * gapMs) {
         this.#call(at, isolate, this.#integer(2, 60));

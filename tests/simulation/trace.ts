@@ -22,11 +22,15 @@ export class Trace {
   /** A line; the work of making it is done only where it is wanted. */
   readonly note = (line: () => string): void => {
     if (!this.#written) return;
-    const text = line().replaceAll(ID, (id) => {
-      const known = this.#ids.get(id) ?? `#${this.#ids.size + 1}`;
-      this.#ids.set(id, known);
-      return known;
-    });
-    this.lines.push(`${this.#now().toFixed(1).padStart(9)} ${text}`);
+    this.lines.push(`${this.#now().toFixed(1).padStart(9)} ${numbered(line(), this.#ids)}`);
   };
+}
+
+/** A text with its ids numbered. */
+export function numbered(text: string, ids = new Map<string, string>()): string {
+  return text.replaceAll(ID, (id) => {
+    const known = ids.get(id) ?? `#${ids.size + 1}`;
+    ids.set(id, known);
+    return known;
+  });
 }
