@@ -80,7 +80,8 @@ class Bounds {
     this.#check(
       by > Math.min(to, this.#until) || (opened !== undefined && opened.at <= by),
       "stops",
-      () => `The circuit opens ${this.#rel(opened?.at)}, the upstream is dead since ${this.#rel(from)}`,
+      () =>
+        `The circuit opens ${this.#rel(opened?.at)}, the upstream is dead since ${this.#rel(from)}`,
     );
   }
 
@@ -103,7 +104,9 @@ class Bounds {
         ranAt <= until,
         "stops",
         () =>
-          `Isolate ${by.number} sends a call to a dead upstream ${this.#rel(ranAt)}; the circuit is ` +
+          `Isolate ${by.number} sends a call to a dead upstream ${
+            this.#rel(ranAt)
+          }; the circuit is ` +
           `open since ${this.#rel(opened)}, and it must have known ${this.#rel(until)}`,
       );
     }
@@ -158,7 +161,9 @@ class Bounds {
         ranAt !== null,
         "returns",
         () =>
-          `A call of isolate ${by.number} ${this.#rel(at)} does not run; the upstream is well since ` +
+          `A call of isolate ${by.number} ${
+            this.#rel(at)
+          } does not run; the upstream is well since ` +
           `${this.#rel(from)}, and traffic must be back ${this.#rel(by_)}`,
       );
     }
@@ -177,7 +182,9 @@ class Bounds {
         ranAt <= until,
         "forced",
         () =>
-          `A call of isolate ${by.number} runs ${this.#rel(ranAt)}; the circuit is forced open since ` +
+          `A call of isolate ${by.number} runs ${
+            this.#rel(ranAt)
+          }; the circuit is forced open since ` +
           `${this.#rel(forced.at)}, and everybody must obey ${this.#rel(until)}`,
       );
     }

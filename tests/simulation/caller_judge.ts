@@ -132,7 +132,9 @@ export class CallerJudge {
       outcome !== null,
       "callers",
       () =>
-        `A call ${call.runs === 0 ? "that did not run" : `that gave ${show(call.own?.value)}`} is ` +
+        `A call ${
+          call.runs === 0 ? "that did not run" : `that gave ${show(call.own?.value)}`
+        } is ` +
         `answered with ${show(result.ok ? result.value : result.error)}`,
     );
   }

@@ -49,6 +49,8 @@ export interface Played {
   readonly trace: readonly string[];
   readonly calls: readonly Call[];
   readonly trail: readonly Row[];
+  /** What came up, for whoever wants to know what was proven. */
+  readonly met: ReadonlySet<string>;
   /** Openings from CLOSED, and how many somebody would have made who saw each outcome at once. */
   readonly opened: number;
   readonly exact: number;
@@ -158,6 +160,7 @@ class World {
       trace: this.#trace.lines,
       calls: this.#callers.calls,
       trail,
+      met: this.#records.met,
       opened: trail.filter(({ event, from }) => event === "opened" && from === "CLOSED").length,
       exact: this.#exact,
       requests: this.#network.requests,
@@ -187,6 +190,9 @@ class World {
       const own = this.#delivery?.to === isolate ? this.#delivery : null;
       this.#records.hear(event, own);
       this.#callers.hear(isolate as Isolate, event);
+      if (event.type === "unconfirmed" || event.type === "reborn") {
+        this.#records.met.add(event.type);
+      }
       const { error } = event as { error?: unknown };
       const mistake = event.type === "listener_error" || event.type === "config_mismatch";
       this.#verdicts.check(!mistake, "callers", () => `${event.type}: ${error}`);
@@ -198,7 +204,9 @@ class World {
 
   #step(step: Step): void {
     if (step.do !== "call") this.#trace.note(() => `STEP ${JSON.stringify(step)}`);
-    const isolate = "isolate" in step && step.isolate !== null ? this.#isolates[step.isolate] : null;
+    const isolate = "isolate" in step && step.isolate !== null
+      ? this.#isolates[step.isolate]
+      : null;
     switch (step.do) {
       case "call":
         return this.#call(isolate!, step);
@@ -225,7 +233,11 @@ class World {
   #operate({ breaker }: Isolate, { act, forMs }: Extract<Step, { do: "operator" }>): void {
     const lasts = forMs === undefined || act === "release" || act === "reset" ? {} : { forMs };
     breaker[act](lasts).catch((error) =>
-      this.#verdicts.check(isStoreUnavailableError(error), "callers", () => `${act} throws ${error}`)
+      this.#verdicts.check(
+        isStoreUnavailableError(error),
+        "callers",
+        () => `${act} throws ${error}`,
+      )
     );
   }
 
@@ -259,11 +271,10 @@ class World {
       return new Promise((resolve, reject) => {
         this.#time.after(lastsMs, () => {
           if (!isolate.alive) return;
-          const value = `what call ${number} gives`;
-          const error = new Error(`call ${number} fails`);
-          this.#ended(call, number, !fails, fails ? error : value);
-          if (fails) reject(error);
-          else resolve(value);
+          const value = fails ? new Error(`call ${number} fails`) : `what call ${number} gives`;
+          this.#ended(call, number, !fails, value);
+          if (fails) reject(value);
+          else resolve(value as string);
         });
       });
     };

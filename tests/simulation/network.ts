@@ -84,7 +84,8 @@ export class Network {
       read: async (key, body) => (await this.#send(of, { do: "read", key, body })).snapshot,
       record: (key, body) => this.#send(of, { do: "record", key, body }) as Awaitable<never>,
       acquire: (key, body) => this.#send(of, { do: "acquire", key, body }) as Awaitable<never>,
-      transition: (key, body) => this.#send(of, { do: "transition", key, body }) as Awaitable<never>,
+      transition: (key, body) =>
+        this.#send(of, { do: "transition", key, body }) as Awaitable<never>,
       override: (key, body) => this.#send(of, { do: "override", key, body }) as Awaitable<never>,
       restore: no("restore"),
       list: no("list"),
@@ -174,7 +175,9 @@ export function describe(request: Request): string {
       return `acquire ${request.body.id} for ${request.body.token}`;
     case "transition": {
       const { id, to, event, expected } = request.body;
-      return `transition ${id} to ${to} (${event}, from generation ${expected?.generation ?? "any"})`;
+      return `transition ${id} to ${to} (${event}, from generation ${
+        expected?.generation ?? "any"
+      })`;
     }
     case "override":
       return `override ${request.body.id} by ${request.body.kind}`;

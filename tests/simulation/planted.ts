@@ -41,7 +41,8 @@ export const PLANTED: readonly Planted[] = [
       // One token for all, as where the owner of a lease is a process.
       wire: (store, isolate) =>
         but(store, {
-          acquire: (key, request) => store.acquire(key, { ...request, token: `isolate ${isolate}` }),
+          acquire: (key, request) =>
+            store.acquire(key, { ...request, token: `isolate ${isolate}` }),
         }),
     },
   },
@@ -172,8 +173,11 @@ export const PLANTED: readonly Planted[] = [
     options: {
       breaker: (breaker) => {
         let flight: Promise<unknown> | null = null;
-        const call = ((fn, options) =>
-          flight ??= breaker.call(fn, options).finally(() => flight = null)) as typeof breaker.call;
+        const call =
+          ((fn, options) =>
+            flight ??= breaker.call(fn, options).finally(() =>
+              flight = null
+            )) as typeof breaker.call;
         return { ...breaker, tryCall: breaker.tryCall.bind(breaker), ...operators(breaker), call };
       },
     },
@@ -283,15 +287,13 @@ export const OVERTAKING: PlayOptions = {
   wire: (store) =>
     but(store, {
       record: async (key, tally) => {
-        if (tally.failures === 0) {
-          await new Promise((resolve) => setTimeout(resolve, 400));
-          return store.record(key, tally);
-        }
         if (tally.successes > 0) {
           const successes = { ...tally, id: `${tally.id}+`, failures: 0, lease: null };
           setTimeout(() => store.record(key, successes), 3_000);
         }
-        return store.record(key, { ...tally, successes: 0 });
+        return tally.failures > 0
+          ? await store.record(key, { ...tally, successes: 0 })
+          : { current: true, snapshot: await store.read(key, tally) };
       },
     }),
 };

@@ -44,7 +44,10 @@ interface Life {
   generation: Generation;
   readonly totals: { successes: number; failures: number; rejected: number };
   /** Requests that counted: when, and what was answered. */
-  readonly applied: Map<string, { readonly at: number; readonly told: boolean; readonly of: string }>;
+  readonly applied: Map<
+    string,
+    { readonly at: number; readonly told: boolean; readonly of: string }
+  >;
 }
 
 /** Where each move leads, by its name in the trail. */
@@ -62,6 +65,8 @@ export class RecordJudge {
   readonly #lives = new Map<number, Life>();
   readonly #audited = new Set<string>();
   readonly #announced = new Set<string>();
+  /** Situations that came up. */
+  readonly met = new Set<string>();
   /** Oldest first. */
   readonly trail: Row[] = [];
   /** By isolate: what its tallies came to, each once, however often and in how many lives it counted. */
@@ -82,7 +87,11 @@ export class RecordJudge {
     if (request.do === "record") {
       this.#record(deed, request.body, life, again !== undefined, by);
     } else if (again !== undefined && request.do !== "acquire") {
-      this.#check(same(deed.before, after, true), "audit", () => `${request.do} sent again changes the record`);
+      this.#check(
+        same(deed.before, after, true),
+        "audit",
+        () => `${request.do} sent again changes the record`,
+      );
     }
     if (request.do === "acquire") this.#acquire(deed, request.body, life);
     if (request.do === "transition" && again === undefined) {
@@ -108,7 +117,10 @@ export class RecordJudge {
       "edges",
       () => `An isolate announces ${what}`,
     );
-    if (event.local) return;
+    if (event.local) {
+      this.met.add(`${type} alone`);
+      return;
+    }
     if (delivery === null) {
       return this.#check(false, "announcements", () => `${what} is announced out of the blue`);
     }
@@ -151,19 +163,24 @@ export class RecordJudge {
     const { id } = request.body;
     const before = applied.get(id);
     const told = said.won ?? said.current ?? said.moved!;
-    const of = request.do === "record" ? JSON.stringify({ ...request.body, at: 0, ageMs: 0 }) : "";
+    const of = request.do === "record" ? contentOf(request.body) : "";
     if (before === undefined || now - before.at >= ID_MEMORY_MS) {
       // What did not move anything leaves no trace.
       if (request.do !== "acquire" || told) applied.set(id, { at: now, told, of });
       return undefined;
     }
+    this.met.add("request applied again");
     this.#check(
       told === before.told,
       "audit",
       () => `${request.do} ${id} is told ${told} when sent again, ${before.told} at first`,
     );
     if (request.do === "record") {
-      this.#check(of === before.of, "tallies", () => `Tally ${id} is ${of} when sent again, was ${before.of}`);
+      this.#check(
+        of === before.of,
+        "tallies",
+        () => `Tally ${id} is ${of} when sent again, was ${before.of}`,
+      );
     }
     return before.told;
   }
@@ -196,7 +213,11 @@ export class RecordJudge {
     { life, now }: Deed,
   ): void {
     const change = `${life} ${after.epoch} ${generation}`;
-    this.#check(!this.#audited.has(change), "audit", () => `${event} in generation ${generation} is audited twice`);
+    this.#check(
+      !this.#audited.has(change),
+      "audit",
+      () => `${event} in generation ${generation} is audited twice`,
+    );
     this.#audited.add(change);
     const from = before?.state ?? "CLOSED";
     this.trail.push({ event, from, to: after.state, generation, life, at: now });
@@ -232,7 +253,10 @@ export class RecordJudge {
       held?.successes === totals.successes && held.failures === totals.failures &&
         held.rejected === totals.rejected,
       "tallies",
-      () => `After ${applied.size} requests totals are ${JSON.stringify(held)}, not ${JSON.stringify(totals)}`,
+      () =>
+        `After ${applied.size} requests totals are ${JSON.stringify(held)}, not ${
+          JSON.stringify(totals)
+        }`,
     );
     if (!this.#tallies.has(tally.id)) {
       this.#tallies.add(tally.id);
@@ -251,17 +275,22 @@ export class RecordJudge {
       generation.counts.failures += failures;
       generation.counts.slow += tally.slow;
     } else if (before !== null) {
-      const which = tally.generation === TOTALS_ONLY ? "of no" : `of generation ${tally.generation} in`;
+      if (tally.generation !== TOTALS_ONLY) this.met.add("late tally");
+      const which = tally.generation === TOTALS_ONLY
+        ? "of no"
+        : `of generation ${tally.generation} in`;
       this.#check(
         same(before, after, false),
         "late",
-        () => `A tally ${which} generation ${now} changes the record: ${differences(before, after)}`,
+        () =>
+          `A tally ${which} generation ${now} changes the record: ${differences(before, after)}`,
       );
     }
     this.#check(
       said.current === current,
       "late",
-      () => `A tally of generation ${tally.generation} is told ${said.current} in generation ${now}`,
+      () =>
+        `A tally of generation ${tally.generation} is told ${said.current} in generation ${now}`,
     );
   }
 
@@ -277,13 +306,21 @@ export class RecordJudge {
     if (after === null || !said.granted) return;
     const refuses = after.override?.kind === "forced_open" ||
       (after.override === null && after.state === "OPEN");
-    this.#check(!refuses, "edges", () => `A call is let through while the circuit is ${after.state}`);
+    this.#check(
+      !refuses,
+      "edges",
+      () => `A call is let through while the circuit is ${after.state}`,
+    );
     if (after.state !== "HALF_OPEN" || after.override !== null) return;
     const books = after.generation > life.generation.number
       ? life.generation = openBooks(after.generation)
       : life.generation;
     const { leases, ended } = books;
-    for (const [token, until] of leases) if (until <= now) leases.delete(token);
+    for (const [token, until] of leases) {
+      if (until > now) continue;
+      leases.delete(token);
+      this.met.add("lease ran out");
+    }
     const { token, leaseMs } = request;
     this.#check(
       !((ended.get(token) ?? -Infinity) > now),
@@ -336,10 +373,18 @@ export class RecordJudge {
     this.#check(
       after.generation >= generation.number,
       "edges",
-      () => `${request.do} takes the record back from generation ${generation.number} to ${after.generation}`,
+      () =>
+        `${request.do} takes the record back from generation ${generation.number} to ${after.generation}`,
     );
     if (after.generation > generation.number) books.generation = openBooks(after.generation);
   }
+}
+
+/** What must be the same however often a tally is sent. */
+function contentOf(
+  { epoch, generation, successes, failures, rejected, slow, lease }: Tally,
+): string {
+  return `generation ${generation} of "${epoch}": ${successes} ${failures} ${rejected} ${slow} ${lease}`;
 }
 
 function openBooks(number: number): Generation {

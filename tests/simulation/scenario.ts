@@ -53,7 +53,12 @@ export type Step =
     | { readonly do: "die"; readonly isolate: number }
     /** An isolate's clock is set. */
     | { readonly do: "clock"; readonly isolate: number; readonly byMs: number }
-    | { readonly do: "operator"; readonly isolate: number; readonly act: Act; readonly forMs?: number }
+    | {
+      readonly do: "operator";
+      readonly isolate: number;
+      readonly act: Act;
+      readonly forMs?: number;
+    }
     | { readonly do: "flush"; readonly isolate: number }
   );
 
@@ -204,7 +209,7 @@ class Draw {
   }
 
   #storm(): void {
-    this.#traffic(this.#integer(50, 250), STORM_MS);
+    this.#traffic(this.#integer(50, 180), STORM_MS);
     for (let left = this.#integer(1, 4); left > 0; left--) {
       this.#steps.push({
         at: this.#integer(0, STORM_MS),
@@ -227,7 +232,7 @@ class Draw {
       this.#steps.push({
         ...{ at: this.#integer(0, STORM_MS), do: "network", will: "lose", share: 1 },
         isolate: this.#isolate(),
-        forMs: this.#integer(500, this.#chance(0.1) ? 90_000 : 10_000),
+        forMs: this.#integer(500, this.#chance(0.2) ? 90_000 : 10_000),
       });
     }
     this.#some(2, 0.4, (at) => ({ at, do: "restart" }));
@@ -281,7 +286,11 @@ class Draw {
     // In a large fleet few isolates do: it is big enough for all else.
     const callers = Math.min(this.#isolates, 8);
     for (let isolate = 0; isolate < callers; isolate++) {
-      for (let at = this.#random() * gapMs; at < untilMs; at += (0.5 + this.#random() / 2) * gapMs) {
+      for (
+        let at = this.#random() * gapMs;
+        at < untilMs;
+        at += (0.5 + this.#random() / 2) * gapMs
+      ) {
         this.#call(at, isolate, this.#integer(2, 60));
       }
     }

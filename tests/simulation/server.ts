@@ -32,7 +32,11 @@ interface ReadRequest {
 }
 
 /** What a request is answered with; a read has the Snapshot only. */
-export type Said = Answer & Partial<Pick<Recorded, "current">> & Partial<Acquired> & Partial<Changed>;
+export type Said =
+  & Answer
+  & Partial<Pick<Recorded, "current">>
+  & Partial<Acquired>
+  & Partial<Changed>;
 
 /** What a request did: the record before it and after it, at the same moment. */
 export interface Deed {

@@ -98,7 +98,9 @@ class Search {
 
   async #try(change: Partial<Scenario>): Promise<boolean> {
     const scenario = { ...this.best.scenario, ...change };
-    if (scenario.steps.length === this.best.scenario.steps.length && "steps" in change) return false;
+    if (scenario.steps.length === this.best.scenario.steps.length && "steps" in change) {
+      return false;
+    }
     if (this.#plays++ >= MOST_PLAYS) return false;
     const { violation }: Played = await play(scenario, this.#options);
     // Another invariant is another failure.
