@@ -4,7 +4,7 @@ import { play, type Played } from "./simulation/fleet.ts";
 import { OVERTAKING, PLANTED } from "./simulation/planted.ts";
 import { type Kind, type Scenario, scenarioOf } from "./simulation/scenario.ts";
 import { type Failure, read, report, shrink, write } from "./simulation/shrink.ts";
-import { type Healthy, judgeHealthy } from "./simulation/healthy.ts";
+import { healthOf, type Healthy, judgeHealthy } from "./simulation/healthy.ts";
 
 /** The same worlds each time, so that a red gate is red for all; `deno task simulate` looks further. */
 const FIRST = Number(Deno.env.get("SIMULATION_SEED") ?? 0);
@@ -19,7 +19,7 @@ Deno.test(`play() finds nothing wrong when it is given ${SEEDS} seeds from ${FIR
     const { violation } = played;
     if (violation !== null) throw new Error(await report({ scenario, violation }));
     for (const what of happened(scenario, played)) met[what] = (met[what] ?? 0) + 1;
-    if (scenario.kind === "healthy") healthy.push({ scenario, played });
+    if (scenario.kind === "healthy") healthy.push(healthOf(scenario, played));
   }
   console.log(met);
   if (SEEDS < 500) return;
@@ -76,7 +76,7 @@ Deno.test("judgeHealthy() sees the openings when failures overtake pending succe
     const scenario = scenarioOf(seed, 12);
     if (scenario.kind !== "healthy") continue;
     // Found out by how often it trips, whatever else is wrong with it.
-    healthy.push({ scenario, played: await play(scenario, OVERTAKING) });
+    healthy.push(healthOf(scenario, await play(scenario, OVERTAKING)));
   }
   assert(judgeHealthy(healthy)?.includes("opened"));
 });

@@ -8,8 +8,26 @@ import type { Scenario } from "./scenario.ts";
 
 /** A world in which nothing was wrong but bad luck. */
 export interface Healthy {
-  readonly scenario: Scenario;
-  readonly played: Played;
+  readonly policy: string;
+  readonly opened: number;
+  readonly exact: number;
+  /** How often exact order opens in the mean, over many such worlds. */
+  readonly expected: number;
+}
+
+/** What counts of it. */
+export function healthOf(
+  { policy, errorRate }: Scenario,
+  { calls, opened, exact }: Played,
+): Healthy {
+  const { consistency, failureThreshold = 5 } = policy;
+  const ran = calls.filter(({ ranAt }) => ranAt !== null).length;
+  return {
+    policy: `${consistency}, ${failureThreshold} in a row`,
+    opened,
+    exact,
+    expected: ran * (1 - errorRate) * errorRate ** failureThreshold,
+  };
 }
 
 /**
@@ -18,23 +36,14 @@ export interface Healthy {
  * order HAPPENED to meet by three such deviations, and by one where hardly any opening is expected.
  */
 export function judgeHealthy(worlds: readonly Healthy[]): string | null {
-  const groups = Map.groupBy(
-    worlds,
-    ({ scenario: { policy } }) => `${policy.consistency}, ${policy.failureThreshold} in a row`,
-  );
-  for (const [name, group] of groups) {
-    let opened = 0;
-    let exact = 0;
-    let expected = 0;
-    for (const { scenario: { errorRate, policy }, played } of group) {
-      const ran = played.calls.filter(({ ranAt }) => ranAt !== null).length;
-      opened += played.opened;
-      exact += played.exact;
-      expected += ran * (1 - errorRate) * errorRate ** policy.failureThreshold!;
-    }
-    const allowed = 10 * exact + Math.floor(1 + 3 * Math.sqrt(10 * expected));
+  for (const [policy, group] of Map.groupBy(worlds, ({ policy }) => policy)) {
+    const sum = (field: "opened" | "exact" | "expected") =>
+      group.reduce((total, world) => total + world[field], 0);
+    const opened = sum("opened");
+    const exact = sum("exact");
+    const allowed = 10 * exact + Math.floor(1 + 3 * Math.sqrt(10 * sum("expected")));
     if (opened > allowed) {
-      return `${name}: opened ${opened} times, exact order ${exact} times; at most ${allowed} allowed`;
+      return `${policy}: opened ${opened} times, exact order ${exact} times; at most ${allowed} allowed`;
     }
   }
   return null;
