@@ -47,8 +47,8 @@ export function outage({ isolates, consistency, rate }: Fleet, seed: number): Sc
   const random = seeded(seed);
   const gapMs = 1_000 / rate;
   // Long enough for an isolate alone to see five failures, and two successes afterwards.
-  const deadMs = 20_000 + 8 * gapMs;
-  const untilMs = WELL_MS + deadMs + COOLDOWN_MS + 5_000 + 5 * gapMs;
+  const deadMs = 20_000 + 20 * gapMs;
+  const untilMs = WELL_MS + deadMs + COOLDOWN_MS + 5_000 + 15 * gapMs;
   const steps: Step[] = [
     { at: WELL_MS, do: "upstream", is: "dead", isolate: null, forMs: deadMs },
   ];

@@ -35,27 +35,31 @@ export function outageTable(outages: readonly Outage[]): Table {
   };
 }
 
-/** What consistency costs: for the README. */
+/** What either consistency costs: for the README. */
 export function costTable(outages: readonly Outage[]): Table {
+  const fleets = Map.groupBy(outages, ({ isolates, rate }) => `${isolates} ${rate}`);
   return {
-    title: "Trips, commands and late calls",
+    title: "Trips, commands and late calls: eventual / strong",
     columns: [
-      ...["isolates", "consistency", "calls/s each", "trips", "commands a call"],
-      ...["late calls an isolate", "at most"],
+      ...["isolates", "calls/s each", "trips", "commands a call"],
+      ...["late calls an isolate", "of the worst isolate"],
     ],
-    rows: outages.map((outage) => [
-      integer(outage.isolates),
-      outage.consistency,
-      String(outage.rate),
-      outage.trips.toFixed(1),
-      outage.commands.toFixed(2),
-      outage.late.toFixed(2),
-      integer(outage.mostLate),
-    ]),
+    rows: [...fleets.values()].map((fleet) => {
+      const both = (show: (outage: Outage) => string) => fleet.map(show).join(" / ");
+      const { isolates, rate } = fleet[0]!;
+      return [
+        integer(isolates),
+        String(rate),
+        both(({ trips }) => trips.toFixed(1)),
+        both(({ commands }) => commands.toFixed(2)),
+        both(({ late }) => late.toFixed(2)),
+        both(({ mostLate }) => integer(mostLate)),
+      ];
+    }),
     notes: [
-      "The same outages. Late calls are those that an isolate sends to the dead upstream after another " +
-      "one has opened the circuit, trials apart: in the mean over the isolates, and of the one with " +
-      "the most.",
+      "The same outages, from before the upstream's death until after its recovery. Late calls are " +
+      "those that an isolate sends to the dead upstream after the circuit has opened, trials apart: in " +
+      "the mean over the isolates, and of the isolate with the most.",
     ],
   };
 }
