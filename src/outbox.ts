@@ -44,7 +44,7 @@ export interface Parcel extends Outcomes {
   /** When the first and the last of its outcomes ended. */
   firstAt: number;
   lastAt: number;
-  /** When it was first sent; `null`: not yet. */
+  /** When it was first sent; `null`: not yet; `-Infinity`: nobody knows any more. */
   sentAt: number | null;
   /** An answer may come until then. */
   busyUntil: number;
@@ -64,6 +64,8 @@ export class Outbox {
   #successesBusy = 0;
   /** Nothing under way lapses before. */
   #lapseAt = Infinity;
+  /** The clock when it was last looked at. */
+  #seenAt = -Infinity;
 
   /** Whether nothing is left to send. */
   get empty(): boolean {
@@ -77,6 +79,7 @@ export class Outbox {
 
   /** Counts a rejected call. It goes along with the next tally. */
   reject(now: number): void {
+    this.#see(now);
     this.#pending ??= this.#parcel({ epoch: "", generation: TOTALS_ONLY }, null, now);
     this.#pending.rejected++;
   }
@@ -89,6 +92,7 @@ export class Outbox {
     now: number,
     segmentMs: number,
   ): void {
+    this.#see(now);
     let parcel = this.#pending;
     if (parcel !== null && parcel.successes + parcel.failures === 0) {
       // Rejections alone belong to any tally.
@@ -112,6 +116,7 @@ export class Outbox {
     retryAfterMs: number,
     now: number,
   ): Parcel {
+    this.#see(now);
     const parcel = this.#parcel(under, under.lease, now);
     add(parcel, outcomes, retryAfterMs, now);
     const pending = this.#pending;
@@ -128,12 +133,14 @@ export class Outbox {
    * longer than `timeoutMs`.
    */
   look(now: number, timeoutMs = Infinity): { waiting: boolean; successesUnderWay: boolean } {
+    this.#see(now);
     this.#lapse(now, timeoutMs);
     return { waiting: this.#waiting.length > 0, successesUnderWay: this.#successesBusy > 0 };
   }
 
   /** Seals what is gathered, and hands over all that is not under way: send it, or put it back. */
   take(now: number, timeoutMs = Infinity): readonly Parcel[] {
+    this.#see(now);
     this.#seal();
     this.#lapse(now, timeoutMs);
     const parcels = this.#waiting;
@@ -170,6 +177,19 @@ export class Outbox {
       snapshot = overlay(snapshot, { ...parcel, current: !isLate(parcel, snapshot) });
     }
     return snapshot;
+  }
+
+  /**
+   * A clock that went back does not tell for how long a tally has waited for its answer. The store may
+   * have forgotten its id: it counts as having waited too long.
+   */
+  #see(now: number): void {
+    if (now < this.#seenAt) {
+      for (const parcel of [...this.#waiting, ...this.#busy ?? []]) {
+        if (parcel.sentAt !== null) parcel.sentAt = -Infinity;
+      }
+    }
+    this.#seenAt = now;
   }
 
   #seal(): void {

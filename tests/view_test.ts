@@ -567,6 +567,27 @@ for (const [ms, again] of [[30_000, true], [30_001, false]] as const) {
   });
 }
 
+Deno.test("an outcome without an answer is not sent again when the clock has gone back meanwhile", async () => {
+  const world = new World();
+  const isolate = await world.isolate().warm();
+  isolate.answering = (operation) => {
+    if (operation === "record") throw new Error("connection reset");
+  };
+  await isolate.fail();
+  await isolate.sent();
+  isolate.answering = () => {};
+  const { id } = isolate.tallies.at(-1)!;
+  isolate.tallies.length = 0;
+  // A minute passes, and the clock shows as much as before: the store has forgotten the id.
+  isolate.clock.set(isolate.clock.now() - 50_000);
+  await isolate.succeed();
+  isolate.clock.advance(60_000);
+  await isolate.fuse.flush();
+  assert(!isolate.tallies.some((tally) => tally.id === id));
+  assertEquals(isolate.told("unconfirmed").length, 1);
+  assertEquals(world.stored().totals.failures, 1);
+});
+
 Deno.test("an outcome is sent again by flush() after one before it was given up in the same turn", async () => {
   const world = new World();
   const isolate = await world.isolate().warm();
