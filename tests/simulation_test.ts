@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertGreater } from "@std/assert";
 import { play, type Played } from "./simulation/fleet.ts";
 import { OVERTAKING, PLANTED } from "./simulation/planted.ts";
-import { type Kind, type Scenario, scenarioOf } from "./simulation/scenario.ts";
+import { type Kind, type Scenario, scenarioOf, type Step } from "./simulation/scenario.ts";
 import { type Failure, read, report, shrink, write } from "./simulation/shrink.ts";
 import { healthOf, type Healthy, judgeHealthy } from "./simulation/healthy.ts";
 
@@ -37,6 +37,25 @@ Deno.test("play() goes the same way when a scenario is played again", async () =
     assertGreater(first.trace.length, 100);
     assertEquals(again.trace, first.trace);
   }
+});
+
+Deno.test("play() finds nothing wrong when a clock goes back while an answer is missing", async () => {
+  const calls = [0, 1_150, ...Array.from({ length: 19 }, (_, i) => 3_500 + 4_000 * i)];
+  const { violation, met } = await play({
+    ...seedOf(["storm"], 0),
+    policy: { maxCooldownMs: 6_000, cooldownMs: 2_000 },
+    clocks: [{ offsetMs: 0, drift: 0 }],
+    steps: [
+      { at: 1_000, do: "network", will: "lose_answer", isolate: null, forMs: 500, share: 1 },
+      { at: 1_100, do: "upstream", is: "dead", isolate: null, forMs: 100 },
+      // For longer than stores remember ids, and on this clock for less than a tally is kept.
+      { at: 1_500, do: "network", will: "lose", isolate: 0, forMs: 70_000, share: 1 },
+      { at: 3_000, do: "clock", isolate: 0, byMs: -60_000 },
+      ...calls.map((at): Step => ({ at, do: "call", isolate: 0, lastsMs: 10, luck: 0.5 })),
+    ].toSorted((a, b) => a.at - b.at) as Step[],
+  });
+  assertEquals(violation, null);
+  assert(met.has("unconfirmed"));
 });
 
 for (const { mistake, invariant, kinds, options } of PLANTED) {

@@ -165,6 +165,11 @@ export class RecordJudge {
     const told = said.won ?? said.current ?? said.moved!;
     const of = request.do === "record" ? contentOf(request.body) : "";
     if (before === undefined || now - before.at >= ID_MEMORY_MS) {
+      this.#check(
+        before === undefined || request.do !== "record",
+        "tallies",
+        () => `Tally ${id} arrives again after ${now - before!.at} ms, when it is forgotten`,
+      );
       // What did not move anything leaves no trace.
       if (request.do !== "acquire" || told) applied.set(id, { at: now, told, of });
       return undefined;
