@@ -198,7 +198,8 @@ class MemoryStore implements Store {
     if (entry.override !== null) {
       granted = entry.override.kind !== "forced_open";
     } else if (entry.state !== "CLOSED") {
-      if (entry.state === "OPEN" && cooldownPassed(entry, now, request.maxCooldownMs)) {
+      // What moved it once does not move it again.
+      if (!moved && entry.state === "OPEN" && cooldownPassed(entry, now, request.maxCooldownMs)) {
         entry.state = "HALF_OPEN";
         entry.reason = "cooldown_passed";
         this.#begin(entry);

@@ -422,8 +422,9 @@ elseif operation == 'acquire' and s.epoch then
     ok = s.override ~= 'forced_open'
   elseif s.state ~= 'CLOSED' then
     local left = (number('openUntil') or now) - now
-    -- Further off than any cooldown, it was fixed by a clock that has since gone back.
-    if s.state == 'OPEN' and (left <= 0 or left > tonumber(ARGV[12])) then
+    -- Further off than any cooldown, it was fixed by a clock that has since gone back. What moved it
+    -- once does not move it again.
+    if not moved and s.state == 'OPEN' and (left <= 0 or left > tonumber(ARGV[12])) then
       keep('half_opened', 'HALF_OPEN')
       put('state', 'HALF_OPEN')
       put('reason', 'cooldown_passed')

@@ -352,7 +352,7 @@ if overridden() then
 ok = s.override ~= 'forced_open'
 elseif s.state ~= 'CLOSED' then
 local left = (number('openUntil') or now) - now
-if s.state == 'OPEN' and (left <= 0 or left > tonumber(ARGV[12])) then
+if not moved and s.state == 'OPEN' and (left <= 0 or left > tonumber(ARGV[12])) then
 keep('half_opened', 'HALF_OPEN')
 put('state', 'HALF_OPEN')
 put('reason', 'cooldown_passed')
@@ -489,4 +489,4 @@ end
 return answer`;
 
 /** Its SHA-1, by which Redis knows it. */
-export const SCRIPT_SHA1: string = "b9abb7ed846ab3b2025c3565a3fa501f5f782fef";
+export const SCRIPT_SHA1: string = "aebdab85e433b9ebf1f65cae1a2861c481f30b46";

@@ -208,6 +208,21 @@ export const IDENTITY: readonly Scenario[] = [
     },
   },
   {
+    name: "acquire() does not move the circuit a second time when its id arrives twice",
+    async run(subject) {
+      await opened(subject);
+      subject.clock.advance(60_000);
+      const once = { id: unique(), token: unique() };
+      includes(await subject.acquire(once), { granted: true, moved: true }, "the first");
+      await subject.trip({ cooldownMs: 1_000 });
+      subject.clock.advance(1_000);
+      const again = await subject.acquire(once);
+      includes(again, { granted: false, moved: true }, "the second, after the next cooldown");
+      includes(again.snapshot, { state: "OPEN", generation: 4 }, "the circuit after the second");
+      includes(await subject.acquire(), { granted: true, moved: true }, "another one");
+    },
+  },
+  {
     name: "override() tells again that an id won, and changes nothing",
     async run(subject) {
       await subject.record({ failures: 1 });
