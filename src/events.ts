@@ -52,7 +52,7 @@ export interface CallEvent extends CircuitIdentity {
   late?: boolean;
 }
 
-/** Tallies that no answer confirmed within 30 s. They may or may not have counted. */
+/** Tallies that no answer confirmed within 30 s, or before the clock went back. They may or may not have counted. */
 export interface UnconfirmedEvent extends CircuitIdentity {
   /** How many tallies. */
   tallies: number;
@@ -107,7 +107,7 @@ export interface FuseEvents {
   store_error: { store: string; operation: string; error: unknown; retryAfterMs: number };
   /** The store answers again, or (`audit`) its trail takes rows again. */
   store_recovered: { store: string; operation?: string };
-  /** Tallies that no answer confirmed within 30 s. */
+  /** Tallies that no answer confirmed within 30 s, or before the clock went back. */
   unconfirmed: UnconfirmedEvent;
   /** The memory store was full and dropped a circuit. */
   evicted: CircuitIdentity;

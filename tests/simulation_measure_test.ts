@@ -45,12 +45,12 @@ Deno.test("outageTable() and costTable() have a row for each fleet", () => {
   assert(render(costTable(outages), "markdown").includes("| 10 "));
 });
 
-Deno.test("draw() draws a line for each consistency and rate", () => {
+Deno.test("draw() draws a line for each consistency and rate", async () => {
   const outages = [1, 10].flatMap((isolates) => [
     outageOf({ isolates, consistency: "eventual" }),
     outageOf({ isolates, consistency: "strong" }),
   ]);
-  const plots = draw(outages);
+  const plots = await draw(outages);
   assertEquals(new Set(plots.map(({ file }) => file)).size, plots.length);
   for (const { svg } of plots) {
     assert(svg.startsWith("<svg") && svg.trimEnd().endsWith("</svg>"));

@@ -59,7 +59,7 @@ async function simulate(): Promise<number> {
     console.log(render(table, values.markdown ? "markdown" : "plain"));
   }
   await Deno.mkdir(values.out, { recursive: true });
-  for (const { file, svg } of draw(outages)) {
+  for (const { file, svg } of await draw(outages)) {
     await Deno.writeTextFile(`${values.out}/${file}`, svg);
     console.error(`Written: ${values.out}/${file}`);
   }
@@ -107,7 +107,8 @@ async function playUntil(end: number, first: number, isolates?: number): Promise
   }
   const problem = judgeHealthy(healthy);
   console.log(
-    problem ?? `${seed - first} worlds from seed ${first}, ${calls} calls: nothing is wrong`,
+    problem ??
+      `Worlds played: ${seed - first}, from seed ${first}, with ${calls} calls. Nothing is wrong`,
   );
   return problem === null ? 0 : 1;
 }

@@ -57,9 +57,13 @@ export function costTable(outages: readonly Outage[]): Table {
       ];
     }),
     notes: [
-      "The same outages, from before the upstream's death until after its recovery. Late calls are " +
-      "those that an isolate sends to the dead upstream after the circuit has opened, trials apart: in " +
-      "the mean over the isolates, and of the isolate with the most.",
+      `An outage of 20 s and of twenty calls of each isolate, with a cooldown of ` +
+      `${
+        COOLDOWN_MS / 1_000
+      } s; all counted from before it until after the recovery. Commands are ` +
+      "requests to the store, for each call that was made, run or not. Late calls are those that an " +
+      "isolate sends to the dead upstream after the circuit has opened, trials apart: in the mean " +
+      "over the isolates, and of the isolate with the most.",
     ],
   };
 }
