@@ -6,7 +6,7 @@
  */
 import type { CircuitPolicyData } from "../../src/policy.ts";
 import type { Call } from "./caller_judge.ts";
-import type { Row } from "./record_judge.ts";
+import type { Row } from "./trail_judge.ts";
 import type { Scenario, Step } from "./scenario.ts";
 import type { Verdicts } from "./violation.ts";
 

@@ -12,7 +12,7 @@ import {
 } from "@fuse/edge";
 import type { CircuitPolicyData } from "../../src/policy.ts";
 import type { Sender } from "./network.ts";
-import type { Delivery } from "./record_judge.ts";
+import type { Delivery } from "./trail_judge.ts";
 import type { Verdicts } from "./violation.ts";
 
 /** One call, from the caller's side. */
@@ -88,6 +88,7 @@ export class CallerJudge {
     this.#check(call.runs === 1, "callers", () => `A function runs ${call.runs} times`);
     if (delivery?.request.do !== "acquire") return;
     const { request: { body }, said: { granted, snapshot: s }, life } = delivery;
+    this.#check(granted!, "trials", () => "A call runs whose admission the store has refused");
     if (!granted || s.state !== "HALF_OPEN" || s.override !== null) return;
     const { token, leaseMs, max } = body;
     call.trial = token;

@@ -20,10 +20,11 @@ import { seeded, VirtualTime } from "../support/virtual_time.ts";
 import { judgeBounds } from "./bounds.ts";
 import { type Call, CallerJudge } from "./caller_judge.ts";
 import { describe, Network, type Sender } from "./network.ts";
-import { type Delivery, RecordJudge, type Row } from "./record_judge.ts";
+import { RecordJudge } from "./record_judge.ts";
 import type { Scenario, Step } from "./scenario.ts";
 import { Server } from "./server.ts";
 import { numbered, Trace } from "./trace.ts";
+import { type Delivery, type Row, TrailJudge } from "./trail_judge.ts";
 import { Upstream } from "./upstream.ts";
 import { Verdicts, type Violation } from "./violation.ts";
 import { inVirtualTime } from "./virtual_globals.ts";
@@ -90,6 +91,8 @@ class World {
   readonly #began: number;
   readonly #verdicts = new Verdicts();
   readonly #trace: Trace;
+  readonly #met = new Set<string>();
+  readonly #trail: TrailJudge;
   readonly #records: RecordJudge;
   readonly #callers: CallerJudge;
   readonly #server: Server;
@@ -108,7 +111,8 @@ class World {
     this.#began = time.now();
     this.#policy = policyOf(scenario.policy);
     this.#trace = new Trace(options.trace === true, () => time.now() - this.#began);
-    this.#records = new RecordJudge(this.#policy, this.#verdicts);
+    this.#trail = new TrailJudge(this.#verdicts, this.#met);
+    this.#records = new RecordJudge(this.#policy, this.#verdicts, this.#trail, this.#met);
     this.#callers = new CallerJudge(this.#policy, this.#verdicts, time.now, time.now);
     this.#server = new Server(time.now, (deed, by) => {
       this.#trace.note(() => {
@@ -148,19 +152,19 @@ class World {
       this.#verdicts.check(finished, "callers", () => "Something waits for ever");
       judgeBounds(this.#scenario, this.#policy, this.#began, {
         calls: this.#callers.calls,
-        trail: this.#records.trail,
+        trail: this.#trail.trail,
         verdicts: this.#verdicts,
       });
       this.#callers.finish(this.#records.recorded);
     }
-    const { trail } = this.#records;
+    const { trail } = this.#trail;
     const { first } = this.#verdicts;
     return {
       violation: first && { ...first, message: numbered(first.message) },
       trace: this.#trace.lines,
       calls: this.#callers.calls,
       trail,
-      met: this.#records.met,
+      met: this.#met,
       opened: trail.filter(({ event, from }) => event === "opened" && from === "CLOSED").length,
       exact: this.#exact,
       requests: this.#network.requests,
@@ -188,10 +192,10 @@ class World {
       if (!isolate.alive) return;
       this.#trace.note(() => `isolate ${number} tells ${event.type}`);
       const own = this.#delivery?.to === isolate ? this.#delivery : null;
-      this.#records.hear(event, own);
+      this.#trail.hear(event, own);
       this.#callers.hear(isolate as Isolate, event);
       if (event.type === "unconfirmed" || event.type === "reborn") {
-        this.#records.met.add(event.type);
+        this.#met.add(event.type);
       }
       const { error } = event as { error?: unknown };
       const mistake = event.type === "listener_error" || event.type === "config_mismatch";

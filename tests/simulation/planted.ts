@@ -47,6 +47,20 @@ export const PLANTED: readonly Planted[] = [
     },
   },
   {
+    mistake: "isolates run trials that were refused",
+    invariant: "trials",
+    kinds: ["storm", "dead"],
+    options: {
+      wire: (store) =>
+        but(store, {
+          acquire: async (key, request) => {
+            const answer = await store.acquire(key, request);
+            return { ...answer, granted: answer.granted || answer.snapshot.state === "HALF_OPEN" };
+          },
+        }),
+    },
+  },
+  {
     mistake: "the store changes state without a precondition",
     invariant: "edges",
     kinds: ["storm", "dead"],

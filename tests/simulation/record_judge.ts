@@ -5,29 +5,12 @@
  *
  * @module
  */
-import { type FuseEvent, ID_MEMORY_MS, type Snapshot, TOTALS_ONLY } from "@fuse/edge";
+import { ID_MEMORY_MS, type Snapshot, TOTALS_ONLY } from "@fuse/edge";
 import type { CircuitPolicyData } from "../../src/policy.ts";
 import type { AcquireRequest, Tally, TransitionRequest } from "../../src/store.ts";
-import type { Deed, Request, Said } from "./server.ts";
+import type { Deed } from "./server.ts";
+import type { TrailJudge } from "./trail_judge.ts";
 import type { Verdicts } from "./violation.ts";
-
-/** A change in the trail. */
-export interface Row {
-  readonly event: string;
-  readonly from: string;
-  readonly to: string;
-  readonly generation: number;
-  readonly life: number;
-  /** On the store's clock. */
-  readonly at: number;
-}
-
-/** What an answer says that is being delivered. */
-export interface Delivery {
-  readonly request: Request;
-  readonly said: Said;
-  readonly life: number;
-}
 
 /** One generation's books. */
 interface Generation {
@@ -50,32 +33,28 @@ interface Life {
   >;
 }
 
-/** Where each move leads, by its name in the trail. */
-const EDGES: Readonly<Record<string, readonly string[]>> = {
-  opened: ["CLOSED>OPEN", "HALF_OPEN>OPEN"],
-  half_opened: ["OPEN>HALF_OPEN"],
-  closed: ["HALF_OPEN>CLOSED"],
-  reset: ["CLOSED>CLOSED", "OPEN>CLOSED", "HALF_OPEN>CLOSED"],
-};
-
 /** The judge of a record. */
 export class RecordJudge {
   readonly #verdicts: Verdicts;
   readonly #policy: CircuitPolicyData;
   readonly #lives = new Map<number, Life>();
-  readonly #audited = new Set<string>();
-  readonly #announced = new Set<string>();
+  readonly #trail: TrailJudge;
   /** Situations that came up. */
-  readonly met = new Set<string>();
-  /** Oldest first. */
-  readonly trail: Row[] = [];
+  readonly #met: Set<string>;
   /** By isolate: what its tallies came to, each once, however often and in how many lives it counted. */
   readonly recorded = new Map<number, { calls: number; failures: number; rejected: number }>();
   readonly #tallies = new Set<string>();
 
-  constructor(policy: CircuitPolicyData, verdicts: Verdicts) {
+  constructor(
+    policy: CircuitPolicyData,
+    verdicts: Verdicts,
+    trail: TrailJudge,
+    met: Set<string>,
+  ) {
     this.#policy = policy;
     this.#verdicts = verdicts;
+    this.#trail = trail;
+    this.#met = met;
   }
 
   /** A request has been applied. */
@@ -83,7 +62,7 @@ export class RecordJudge {
     const { request, after } = deed;
     const life = this.#life(deed);
     const again = this.#again(deed, life);
-    this.#audit(deed, again !== undefined);
+    this.#trail.witness(deed, again !== undefined);
     if (request.do === "record") {
       this.#record(deed, request.body, life, again !== undefined, by);
     } else if (again !== undefined && request.do !== "acquire") {
@@ -105,35 +84,6 @@ export class RecordJudge {
       );
     }
     this.#turn(deed, life);
-  }
-
-  /** An isolate tells its listeners. */
-  hear(event: FuseEvent, delivery: Delivery | null): void {
-    if (!("from" in event) || event.type === "would_open") return;
-    const { type, from, to, generation } = event;
-    const what = `${type} from ${from} to ${to} in generation ${generation}`;
-    this.#check(
-      EDGES[type]!.includes(`${from}>${to}`),
-      "edges",
-      () => `An isolate announces ${what}`,
-    );
-    if (event.local) {
-      this.met.add(`${type} alone`);
-      return;
-    }
-    if (delivery === null) {
-      return this.#check(false, "announcements", () => `${what} is announced out of the blue`);
-    }
-    const { life, said: { snapshot: { epoch } } } = delivery;
-    const row = this.trail.findLast((row) => row.life === life && row.generation === generation);
-    this.#check(
-      row?.event === type && row.from === from && row.to === to,
-      "announcements",
-      () => `${what} is announced, the trail has ${JSON.stringify(row)}`,
-    );
-    const move = `${life} ${epoch} ${generation}`;
-    this.#check(!this.#announced.has(move), "announcements", () => `${what} is announced twice`);
-    this.#announced.add(move);
   }
 
   #check: Verdicts["check"] = (...what) => this.#verdicts.check(...what);
@@ -174,7 +124,7 @@ export class RecordJudge {
       if (request.do !== "acquire" || told) applied.set(id, { at: now, told, of });
       return undefined;
     }
-    this.met.add("request applied again");
+    this.#met.add("request applied again");
     this.#check(
       told === before.told,
       "audit",
@@ -188,47 +138,6 @@ export class RecordJudge {
       );
     }
     return before.told;
-  }
-
-  /** One answer claims each generation that begins. */
-  #audit(deed: Deed, again: boolean): void {
-    const { request, said, risen, before, after } = deed;
-    const made = !again && (said.won === true || said.moved === true);
-    const claims = (said.released ? 1 : 0) + (made ? 1 : 0);
-    this.#check(
-      risen === claims,
-      "audit",
-      () => `${request.do} begins ${risen} generations, and its answer claims ${claims}`,
-    );
-    if (said.released) this.#enter("released", before!, before!, before!.generation, deed);
-    if (!made || after === null) return;
-    const event = request.do === "acquire"
-      ? "half_opened"
-      : request.do === "transition"
-      ? request.body.event
-      : "override";
-    this.#enter(event, before, after, after.generation, deed);
-  }
-
-  #enter(
-    event: string,
-    before: Snapshot | null,
-    after: Snapshot,
-    generation: number,
-    { life, now }: Deed,
-  ): void {
-    const change = `${life} ${after.epoch} ${generation}`;
-    this.#check(
-      !this.#audited.has(change),
-      "audit",
-      () => `${event} in generation ${generation} is audited twice`,
-    );
-    this.#audited.add(change);
-    const from = before?.state ?? "CLOSED";
-    this.trail.push({ event, from, to: after.state, generation, life, at: now });
-    const edge = `${from}>${after.state}`;
-    const legal = EDGES[event] ?? [`${from}>${from}`];
-    this.#check(legal.includes(edge), "edges", () => `${event} takes the circuit along ${edge}`);
   }
 
   #record(
@@ -280,7 +189,7 @@ export class RecordJudge {
       generation.counts.failures += failures;
       generation.counts.slow += tally.slow;
     } else if (before !== null) {
-      if (tally.generation !== TOTALS_ONLY) this.met.add("late tally");
+      if (tally.generation !== TOTALS_ONLY) this.#met.add("late tally");
       const which = tally.generation === TOTALS_ONLY
         ? "of no"
         : `of generation ${tally.generation} in`;
@@ -324,7 +233,7 @@ export class RecordJudge {
     for (const [token, until] of leases) {
       if (until > now) continue;
       leases.delete(token);
-      this.met.add("lease ran out");
+      this.#met.add("lease ran out");
     }
     const { token, leaseMs } = request;
     this.#check(
