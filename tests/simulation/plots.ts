@@ -69,7 +69,8 @@ function drawAll(outages: readonly Outage[]): Plot[] {
       animation: false,
       backgroundColor: "#ffffff",
       title: { text: title, left: "center" },
-      legend: { bottom: 0 },
+      // Without a browser the widths of texts are guessed.
+      legend: { bottom: 0, itemGap: 36 },
       grid: { left: 70, right: 30, top: 50, bottom: 90 },
       xAxis: { type: "log", name: "isolates", nameLocation: "middle", nameGap: 28 },
       // A logarithm has no place for nothing: what is 0 is left out.
