@@ -54,6 +54,12 @@ export interface Parcel extends Outcomes {
 
 const NONE: readonly Parcel[] = [];
 
+/**
+ * Moments of one turn may come in the wrong order, by as long as a listener takes. No harm is in that:
+ * stores remember ids for twice as long as tallies wait.
+ */
+const UNORDERED_MS = 1_000;
+
 /** What one view has to send. Every step costs the same however much there is. */
 export class Outbox {
   #pending: Parcel | null = null;
@@ -184,7 +190,7 @@ export class Outbox {
    * have forgotten its id: it counts as having waited too long.
    */
   #see(now: number): void {
-    if (now < this.#seenAt) {
+    if (now < this.#seenAt - UNORDERED_MS) {
       for (const parcel of [...this.#waiting, ...this.#busy ?? []]) {
         if (parcel.sentAt !== null) parcel.sentAt = -Infinity;
       }

@@ -6,7 +6,9 @@
  * @module
  */
 import { parseArgs } from "node:util";
-import { render } from "../bench/table.ts";
+import { render, renderForReadme } from "../bench/table.ts";
+import { root } from "../support/gate_project.ts";
+import { writeBlocks } from "../support/readme_blocks.ts";
 import { newSeed } from "../support/virtual_time.ts";
 import { play } from "./fleet.ts";
 import { healthOf, type Healthy, judgeHealthy } from "./healthy.ts";
@@ -14,8 +16,9 @@ import { type Fleet, mean, measure, type Outage } from "./measure.ts";
 import { draw } from "./plots.ts";
 import { scenarioOf } from "./scenario.ts";
 import { read, report } from "./shrink.ts";
-import { costTable, outageTable } from "./tables.ts";
+import { BLOCKS, costTable, outageTable, stamp } from "./tables.ts";
 
+const README = new URL("README.md", root);
 const ISOLATES = [1, 10, 100, 1_000];
 const RATES = [0.1, 1, 10];
 
@@ -27,7 +30,7 @@ Measures outages over simulated fleets, then plays random worlds until the time 
   --seed N       Where the random worlds begin (default: drawn, and printed)
   --isolates N   Only fleets of this size (default: 1, 10, 100 and 1 000; worlds of any)
   --out DIR      Where plots go, as SVG (default: simulation)
-  --markdown     Print the tables for a README
+  --markdown     Write the README's tables
   --replay TEXT  Only play this scenario, as a failure prints it, and print its trace
   -h, --help     Show this`;
 
@@ -56,14 +59,29 @@ async function simulate(): Promise<number> {
 
   const outages = await measureAll(isolates === undefined ? ISOLATES : [isolates], seed, seconds);
   for (const table of [outageTable(outages), costTable(outages)]) {
-    console.log(render(table, values.markdown ? "markdown" : "plain"));
+    console.log(render(table));
   }
+  if (values.markdown) await writeReadme(outages);
   await Deno.mkdir(values.out, { recursive: true });
   for (const { file, svg } of await draw(outages)) {
     await Deno.writeTextFile(`${values.out}/${file}`, svg);
     console.error(`Written: ${values.out}/${file}`);
   }
   return await playUntil(end, seed, isolates);
+}
+
+/** Into its blocks, which are named as the tables are. */
+async function writeReadme(outages: readonly Outage[]): Promise<void> {
+  const readme = await Deno.readTextFile(README);
+  const tables = [outageTable(outages), costTable(outages)].map((table) =>
+    [table.name, `${renderForReadme(table)}\n\n_${stamp(outages)}_`] as const
+  );
+  await Deno.writeTextFile(README, writeBlocks(readme, new Map(tables), BLOCKS));
+  const { success } = await new Deno.Command(Deno.execPath(), {
+    args: ["fmt", "--quiet", README.pathname],
+  }).output();
+  if (!success) throw new Error("Cannot format README.md");
+  console.error("Written: README.md");
 }
 
 /** Each fleet at least once, and again while half of the time lasts: its share of it. */

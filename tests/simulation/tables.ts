@@ -6,9 +6,13 @@
 import { integer, type Table } from "../bench/table.ts";
 import { COOLDOWN_MS, type Outage } from "./measure.ts";
 
+/** The README's blocks that these tables stand in: `<!-- simulate:late -->`. */
+export const BLOCKS = { kind: "simulate", known: ["outage", "late"] } as const;
+
 /** What a fleet sends to a dead upstream, and how soon it opens and closes. */
 export function outageTable(outages: readonly Outage[]): Table {
   return {
+    name: "outage",
     title: "An outage of the upstream, over a fleet",
     columns: [
       ...["isolates", "consistency", "calls/s each", "sent to the dead upstream"],
@@ -30,7 +34,7 @@ export function outageTable(outages: readonly Outage[]): Table {
       } ms; 5 to 25 ms to the store, one way; calls ` +
       `of 5 to 100 ms. "Opens" and "all stop" count from the upstream's death, "closes" and "all send" ` +
       `from its recovery. Trials are among what is sent, and do not count for "all stop".`,
-      `Means of ${runsOf(outages)} outages each, in virtual time.`,
+      stamp(outages),
     ],
   };
 }
@@ -39,6 +43,7 @@ export function outageTable(outages: readonly Outage[]): Table {
 export function costTable(outages: readonly Outage[]): Table {
   const fleets = Map.groupBy(outages, ({ isolates, rate }) => `${isolates} ${rate}`);
   return {
+    name: "late",
     title: "Trips, commands and late calls: eventual / strong",
     columns: [
       ...["isolates", "calls/s each", "trips", "commands a call"],
@@ -68,10 +73,12 @@ export function costTable(outages: readonly Outage[]): Table {
   };
 }
 
-function runsOf(outages: readonly Outage[]): string {
+/** What the figures are means of. */
+export function stamp(outages: readonly Outage[]): string {
   const runs = outages.map(({ runs }) => runs);
   const [least, most] = [Math.min(...runs), Math.max(...runs)];
-  return least === most ? String(least) : `${least} to ${most}`;
+  const many = least === most ? `${least}` : `${least} to ${most}`;
+  return `Means of ${many} outages of each fleet, in virtual time.`;
 }
 
 function figure(value: number): string {
