@@ -16,10 +16,10 @@ Deno.test("measure() finds when a fleet opens, stops, closes and sends again", a
     assertGreater(outage.openMs, 0);
     assertGreater(outage.stopMs, 0);
     assertGreater(outage.closeMs, 0);
-    assertGreater(outage.trips, 1);
+    assertGreater(outage.openings, 1);
     assert(outage.late <= outage.mostLate && outage.mostLate <= outage.sent - 5);
     // `strong` asks before and after each call that runs, `eventual` mostly neither.
-    assert(outage.consistency === "strong" ? outage.commands > 1 : outage.commands < 1);
+    assert(outage.consistency === "strong" ? outage.requests > 1 : outage.requests < 1);
     assertEquals(await measure(fleet, 1), outage);
   }
 });
@@ -71,7 +71,7 @@ function outageOf(fields: Partial<Outage>): Outage {
       openMs: 100,
       stopMs: 200,
     },
-    ...{ closeMs: 300, returnMs: 400, trips: 2, commands: 0.5, late: 0.5, mostLate: 1 },
+    ...{ closeMs: 300, returnMs: 400, openings: 2, requests: 0.5, late: 0.5, mostLate: 1 },
     ...fields,
   };
 }

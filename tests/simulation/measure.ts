@@ -30,9 +30,9 @@ export interface Outage extends Fleet {
   readonly closeMs: number;
   readonly returnMs: number;
   /** Openings, those out of HALF_OPEN included. */
-  readonly trips: number;
+  readonly openings: number;
   /** Requests to the store, for each call. */
-  readonly commands: number;
+  readonly requests: number;
   /** Calls that began after the opening and were no trials, by isolate. */
   readonly late: number;
   readonly mostLate: number;
@@ -87,7 +87,7 @@ export function mean(runs: readonly Outage[]): Outage {
   const of = (field: keyof Outage) =>
     runs.reduce((sum, run) => sum + (run[field] as number), 0) / runs.length;
   const fields = [
-    ...["sent", "openMs", "stopMs", "closeMs", "returnMs", "trips", "commands", "late"] as const,
+    ...["sent", "openMs", "stopMs", "closeMs", "returnMs", "openings", "requests", "late"] as const,
   ];
   return {
     ...first,
@@ -117,8 +117,8 @@ function figures(
     stopMs: last(plain, "ranAt") - from,
     closeMs: closed - to,
     returnMs: Math.max(0, last(refused, "at") - to),
-    trips: trail.filter(({ event }) => event === "opened").length,
-    commands: requests / calls.length,
+    openings: trail.filter(({ event }) => event === "opened").length,
+    requests: requests / calls.length,
     late: late.length / clocks.length,
     mostLate: Math.max(0, ...[...byIsolate.values()].map((calls) => calls.length)),
   };

@@ -44,9 +44,9 @@ export function costTable(outages: readonly Outage[]): Table {
   const fleets = Map.groupBy(outages, ({ isolates, rate }) => `${isolates} ${rate}`);
   return {
     name: "late",
-    title: "Trips, commands and late calls: eventual / strong",
+    title: "Openings, requests and late calls: eventual / strong",
     columns: [
-      ...["isolates", "calls/s each", "trips", "commands a call"],
+      ...["isolates", "calls/s each", "openings", "requests a call"],
       ...["late calls an isolate", "of the worst isolate"],
     ],
     rows: [...fleets.values()].map((fleet) => {
@@ -55,8 +55,8 @@ export function costTable(outages: readonly Outage[]): Table {
       return [
         integer(isolates),
         String(rate),
-        both(({ trips }) => trips.toFixed(1)),
-        both(({ commands }) => commands.toFixed(2)),
+        both(({ openings }) => openings.toFixed(1)),
+        both(({ requests }) => requests.toFixed(2)),
         both(({ late }) => late.toFixed(2)),
         both(({ mostLate }) => integer(mostLate)),
       ];
@@ -65,8 +65,8 @@ export function costTable(outages: readonly Outage[]): Table {
       `An outage of 20 s and of twenty calls of each isolate, with a cooldown of ` +
       `${
         COOLDOWN_MS / 1_000
-      } s; all counted from before it until after the recovery. Commands are ` +
-      "requests to the store, for each call that was made, run or not. Late calls are those that an " +
+      } s; all counted from before it until after the recovery. Requests are ` +
+      "those to the store, for each call that was made, run or not. Late calls are those that an " +
       "isolate sends to the dead upstream after the circuit has opened, trials apart: in the mean " +
       "over the isolates, and of the isolate with the most.",
     ],
