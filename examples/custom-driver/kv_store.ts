@@ -109,7 +109,7 @@ class KvStore implements Store {
     let granted = true;
     const step = await this.#step(key, request, false, (circuit, now, told) => {
       // Sent again, it is told again that it moved the circuit; whether it is granted is judged anew.
-      const admitted = admit(circuit, request, now);
+      const admitted = admit(circuit, request, now, told !== true);
       granted = admitted.granted;
       return { won: told ?? admitted.moved, changed: admitted.changed };
     });

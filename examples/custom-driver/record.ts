@@ -150,11 +150,15 @@ function countCurrent(circuit: StoredCircuit, tally: Tally, now: number): void {
   }
 }
 
-/** Lets a call through, or not. Says whether the record has changed, too. */
+/**
+ * Lets a call through, or not. Says whether the record has changed, too. A request that has moved the
+ * circuit, and comes again, `mayMove` it no more.
+ */
 export function admit(
   circuit: StoredCircuit,
   request: AcquireRequest,
   now: number,
+  mayMove: boolean,
 ): { granted: boolean; moved: boolean; changed: boolean } {
   if (circuit.override !== null) {
     return { granted: circuit.override.kind !== "forced_open", moved: false, changed: false };
@@ -162,7 +166,8 @@ export function admit(
   if (circuit.state === "CLOSED") return { granted: true, moved: false, changed: false };
   const left = (circuit.openUntil ?? now) - now;
   // Further off than any cooldown, it was written by a clock that has since gone back.
-  const moved = circuit.state === "OPEN" && (left <= 0 || left > request.maxCooldownMs);
+  const moved = mayMove && circuit.state === "OPEN" &&
+    (left <= 0 || left > request.maxCooldownMs);
   if (moved) {
     circuit.state = "HALF_OPEN";
     circuit.reason = "cooldown_passed";

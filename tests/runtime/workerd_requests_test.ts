@@ -32,6 +32,32 @@ for (
   });
 }
 
+Deno.test("a path cannot lead away from the origin", async () => {
+  await using scene = await stage.scene([EXAMPLE]);
+  const [isolate] = scene.isolates as [Isolate];
+  const urls: string[] = [];
+  scene.origin.answer = ({ url }) => {
+    urls.push(url.slice(new URL(url).origin.length));
+    return new Response("here");
+  };
+  for (
+    const path of [
+      "/origin/http://127.0.0.1:1/a",
+      "/origin/%2F%2F127.0.0.1:1/b",
+      "/origin//127.0.0.1:1/c",
+      "/origin/a?b=1",
+      "/reports/%2e%2e%2fadmin",
+    ]
+  ) assertEquals(await statusOf(isolate.fetch(path)), 200, path);
+  assertEquals(urls, [
+    "/http://127.0.0.1:1/a",
+    "/%2F%2F127.0.0.1:1/b",
+    "//127.0.0.1:1/c",
+    "/a?b=1",
+    "/reports/..%2Fadmin",
+  ]);
+});
+
 Deno.test("a request that dies while it waits for the store holds up nobody", async () => {
   await using scene = await stage.scene([EXAMPLE]);
   const [isolate] = scene.isolates as [Isolate];

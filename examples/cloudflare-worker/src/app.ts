@@ -26,8 +26,8 @@ export function createApp(fuse: FromContext<Fuse>): Hono<App> {
 
   // Guards an outgoing call. `c.var.fuse` is bound to the request's waitUntil.
   app.use("/origin/*", circuitBreaker({ fuse }));
-  app.all("/origin/:path{.+}", (c) =>
-    proxy(new URL(c.req.param("path"), c.env.ORIGIN), {
+  app.all("/origin/*", (c) =>
+    proxy(behind(c.env.ORIGIN, c.req.url), {
       raw: c.req.raw,
       customFetch: (request) => c.var.fuse.make("origin").fetch(request),
     }));
@@ -35,7 +35,7 @@ export function createApp(fuse: FromContext<Fuse>): Hono<App> {
   // Guards the routes behind it, whatever they do.
   app.use("/reports/*", circuitBreaker({ fuse, name: "reports" }));
   app.get("/reports/:id", async (c) => {
-    const report = new URL(`reports/${c.req.param("id")}`, c.env.ORIGIN);
+    const report = `${c.env.ORIGIN}/reports/${encodeURIComponent(c.req.param("id"))}`;
     const response = await fetch(report, { signal: c.req.raw.signal });
     if (response.ok) return c.json({ report: await response.text() });
     await response.body?.cancel();
@@ -45,6 +45,12 @@ export function createApp(fuse: FromContext<Fuse>): Hono<App> {
     "getResponse" in error ? error.getResponse() : c.text("Bad Gateway", 502)
   );
   return app;
+}
+
+/** What follows `/origin`, put behind the origin as text: resolved, a path could name another host. */
+function behind(origin: string, url: string): string {
+  const { pathname, search } = new URL(url);
+  return origin + pathname.slice("/origin".length) + search;
 }
 
 /** Deletes what is too old, for a cron trigger: piece by piece, and what is left the next time. */
