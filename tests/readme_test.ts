@@ -31,9 +31,24 @@ Deno.test("the README names every option, method, event and fault", async () => 
     ...await membersOf("src/testing/mod.ts", ["Faults", "FakeClock"]),
     ...await membersOf("drivers/upstash.ts", ["UpstashSettings"]),
     ...await membersOf("drivers/tiered.ts", ["TieredOptions"]),
+    ...await membersOf("drivers/libsql.ts", ["LibsqlStore", "PruneOptions", "VerifyOptions"]),
+    ...await membersOf("drivers/libsql_schema.ts", ["SchemaOptions"]),
+    ...await membersOf("migrations/mod.ts", ["MigrateOptions"]),
+    ...await membersOf("src/hono.ts", [
+      "CircuitBreakerMiddlewareOptions",
+      "HealthOptions",
+      "MetricsOptions",
+    ]),
   ];
   const unnamed = members.filter(({ name }) => !new RegExp(`\\b${name}\\b`).test(readme));
   assertEquals(unnamed.map(({ of, name }) => `${of}.${name}`), []);
+});
+
+Deno.test("the README names every environment variable that is read", async () => {
+  const source = await Deno.readTextFile(new URL("src/env_settings.ts", root));
+  const read = new Set(source.match(/\b(?:FUSE|CB_DB|TURSO|UPSTASH)_[A-Z_]+[A-Z]\b/g));
+  assert(read.size >= 8);
+  assertEquals([...read].filter((name) => !readme.includes(name)), []);
 });
 
 Deno.test("the README's tables give the defaults of the docstrings", async () => {
