@@ -336,17 +336,26 @@ class FuseView implements Fuse {
   }
 
   async flush(): Promise<void> {
-    const sends = this.#shelves().flatMap(({ store, unsent }) => {
-      const circuits = [...unsent].filter(({ identity }) => inScope(this.#to, identity));
-      return together(store, () => circuits.map((circuit) => circuit.flush()));
-    });
-    await Promise.all(sends);
-    await this.#root.background.settled();
+    const failing = this.#shelves().filter(({ guard }) => guard.failing);
+    await this.#send(this.#shelves());
+    // While a store is being tried out, one request goes; if it is back, so does the rest.
+    const back = failing.filter(({ guard }) => !guard.failing);
+    if (back.length > 0) await this.#send(back);
     await Promise.all(
       this.#shelves().map(async ({ store, name, events }) => {
         tellTroubles(events, name, await store.flush?.({ at: this.#root.clock() }));
       }),
     );
+  }
+
+  /** Sends what is pending for these stores, and waits for what is under way. */
+  async #send(shelves: readonly Shelf[]): Promise<void> {
+    const sends = shelves.flatMap(({ store, unsent }) => {
+      const circuits = [...unsent].filter(({ identity }) => inScope(this.#to, identity));
+      return together(store, () => circuits.map((circuit) => circuit.flush()));
+    });
+    await Promise.all(sends);
+    await this.#root.background.settled();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -175,11 +175,8 @@ export class View extends Circuit {
     for (const parcel of this.#outbox.take(Infinity)) this.#giveUp(parcel);
   }
 
-  override async flush(): Promise<void> {
-    const probing = this.#guard.failing;
-    await this.#sendAll(this.around.clock());
-    // While the store is being tried out, one request goes; if it is back, so does the rest.
-    if (probing && !this.#guard.failing) await this.#sendAll(this.around.clock());
+  override flush(): Promise<void> {
+    return this.#sendAll(this.around.clock());
   }
 
   protected override async operate(

@@ -1,6 +1,7 @@
 // The end of an outage (sections 2 and 3): what is told to the store, and whom calls follow.
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { CircuitBreakerOpenError, type CircuitOptions } from "@fuse/edge";
+import { CircuitBreakerOpenError, type CircuitOptions, createFuse, memory } from "@fuse/edge";
+import { chaos, FakeClock } from "@fuse/edge/testing";
 import {
   admits,
   begin,
@@ -116,6 +117,36 @@ onEverySetup("one flush tells all that an outage left behind", async (world) => 
     assertEquals([key, successes, failures], [key, 3, 2]);
   }
 }, REMOTE);
+
+for (const asked of ["by flush()", "by another call"]) {
+  Deno.test(`flush() tells all that an outage left behind when the first answer takes its time, ${asked}`, async () => {
+    const clock = new FakeClock();
+    let down = false;
+    const stores = {
+      remote: chaos(memory({ clock: clock.now }), { latencyMs: 1, down: () => down }),
+    };
+    await using fuse = createFuse({ stores, clock: clock.now, storeTimeoutMs: 30_000 });
+    const [a, b, c] = ["a", "b", "c"].map((name) => fuse.make(name));
+    for (const each of [a!, b!, c!]) await succeed(each);
+    await fuse.flush();
+
+    down = true;
+    clock.advance(2_000);
+    for (const each of [a!, b!, c!]) await succeed(each, 3);
+    await fuse.flush();
+    down = false;
+    clock.advance(20_000);
+    if (asked === "by another call") await succeed(a!);
+    await fuse.flush();
+    for (const [each, made] of [[a!, asked === "by flush()" ? 4 : 5], [b!, 4], [c!, 4]] as const) {
+      assertEquals((await each.getMetrics()).totalSuccesses, made, each.name);
+    }
+    // Told, and not only laid over what the store says.
+    const others = createFuse({ stores, clock: clock.now, storeTimeoutMs: 30_000 });
+    assertEquals((await others.make("b").getMetrics()).totalSuccesses, 4);
+    assertEquals((await others.make("c").getMetrics()).totalSuccesses, 4);
+  });
+}
 
 onEverySetup("a view of before the outage is not gone by after it", async (world) => {
   // Section 3: another circuit of the isolate found out that the store is back.
