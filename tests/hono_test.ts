@@ -520,13 +520,62 @@ Deno.test("health() stops believing an override that nobody here heard of for a 
   assertEquals((await ask(app)).code, 200);
 });
 
-Deno.test("health() keeps an eye on a bounded number of circuits", async () => {
+Deno.test("health() knows what opened before it was made", async () => {
   const fuse = createFuse({ defaults: TRIP });
+  await fuse.make("mail").tryCall(() => boom());
+  assertEquals(await healthOf(fuse, []), { code: 200, status: "degraded", open: ["mail"] });
+  assertEquals((await healthOf(fuse, ["mail"])).code, 503);
+});
+
+Deno.test("health() knows what opened by way of another function that gives the same Fuse", async () => {
+  const fuse = createFuse({ defaults: TRIP });
+  const app = new Hono();
+  app.get("/", health({ fuse: () => fuse }));
+  app.get("/shop", circuitBreaker({ fuse: () => fuse, name: "shop" }), (c) => c.text("", 500));
+  await app.request("/shop");
+  assertEquals(await ask(app), { code: 200, status: "degraded", open: ["shop"] });
+});
+
+Deno.test("health() knows what this isolate has read and never called", async () => {
+  const { fuse, store, asked, clock } = shared();
+  const other = createFuse({ clock: clock.now, stores: { shared: store }, defaults: TRIP });
+  await other.make("api").tryCall(() => boom());
+  assertEquals(await fuse.make("api").getState(), "OPEN");
+  const before = asked();
+  assertEquals(await healthOf(fuse, []), { code: 200, status: "degraded", open: ["api"] });
+  assertEquals(asked(), before);
+});
+
+Deno.test("health() keeps to the view that it was given", async () => {
+  const fuse = createFuse({ stores: { one: memory(), two: memory() }, defaults: TRIP });
+  const acme = fuse.for({ type: "tenant", id: "acme" });
+  await fuse.make("plain").tryCall(() => boom());
+  await acme.make("mail").tryCall(() => boom());
+  await acme.store("two").make("other").tryCall(() => boom());
+  assertEquals(await healthOf(acme, ["mail"]), {
+    code: 503,
+    status: "degraded",
+    open: ["mail", "other"],
+  });
+  assertEquals((await healthOf(acme.store("one"), [])).open, ["mail"]);
+  assertEquals((await healthOf(fuse.for(null), [])).open, ["plain"]);
+});
+
+Deno.test("health() forgets what the Fuse forgets, but not what is critical", async () => {
+  const fuse = createFuse({ defaults: TRIP, maxCircuits: 100 });
   const app = new Hono().get("/", health({ fuse, critical: ["first"] }));
   await fuse.make("first").tryCall(() => boom());
-  for (let i = 0; i < 1_500; i++) await fuse.make(`host ${i}`).tryCall(() => boom());
+  for (let i = 0; i < 150; i++) await fuse.make(`host ${i}`).tryCall(() => boom());
   const { code, open } = await ask(app);
-  assertEquals([code, open.length], [503, 1_000]);
+  assertEquals([code, open.length, open[0]], [503, 100, "first"]);
+});
+
+Deno.test("health() goes by the critical circuits of what is no Fuse of this package", async () => {
+  const fuse = createFuse({ defaults: TRIP });
+  const own = { make: (name: string) => fuse.make(name) } as unknown as Fuse;
+  await fuse.make("mail").tryCall(() => boom());
+  assertEquals(await healthOf(own, []), { code: 200, status: "ok", open: [] });
+  assertEquals((await healthOf(own, ["mail"])).code, 503);
 });
 
 Deno.test("health() is not to be cached", async () => {
