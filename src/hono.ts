@@ -292,8 +292,9 @@ export function health(options: HealthOptions): FuseHandler {
 
 /**
  * Answers with Prometheus text: circuits by state and override, calls by outcome, slow and rejected
- * ones (totals of the stores, over all isolates), transitions and store errors (of this isolate).
- * A store that does not answer is told by `fuse_store_up` 0.
+ * ones (totals of the stores, over all isolates), transitions and store errors (of this isolate, since
+ * `metrics` was given the Fuse or, where `fuse` is a function, since that gave one). A store that does
+ * not answer is told by `fuse_store_up` 0.
  *
  * Cost: one `list` of the stores, a round trip for each hundred circuits.
  *
