@@ -36,6 +36,7 @@ import {
   type CircuitBreakerOpenError,
   isCallTimeoutError,
   isCircuitBreakerOpenError,
+  isRejection,
   type StoreUnavailableError,
 } from "./errors.ts";
 import { type Fuse, knownCircuits } from "./fuse.ts";
@@ -138,7 +139,10 @@ export interface MetricsOptions {
  * Guards the routes behind it, and sets `c.var.fuse` for outgoing calls.
  *
  * The response is handed on untouched, and judged when its headers are there. A client that goes
- * away, and a rejection by a circuit further in, count as nothing. Errors reach `app.onError` as
+ * away, and a rejection by a circuit further in, count as nothing: the `CircuitBreakerOpenError`, whatever
+ * `app.onError` makes of it, or its `getResponse()`. To add headers, Hono may build that anew (where
+ * `c.res` was touched before, as `cors()` does, or by `c.header()` after `next()`): it then is a 503 like
+ * any other, so rather let the error through. Errors reach `app.onError` as
  * they would without it, and so do two `HTTPException`s of its own, told apart by their `cause`: 504
  * for a `CallTimeoutError`, 503 for a `StoreUnavailableError`.
  *
@@ -416,7 +420,9 @@ function isHalfRead({ message }: Error): boolean {
  */
 function answerOf({ error, res }: Context): Response {
   if (error === undefined) return res;
-  const { status } = error as Partial<HTTPException>;
+  const { status, res: own } = error as Partial<HTTPException>;
+  // Hono has built it anew.
+  if (own !== undefined && isRejection(own)) return own;
   const isAnswer = "getResponse" in error && typeof status === "number";
   if (isAnswer && (isFailedResponse(res) || !isFailedResponse({ status } as Response))) return res;
   throw error;

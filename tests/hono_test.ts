@@ -1,10 +1,12 @@
 import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import {
+  type CircuitBreakerOpenError,
   type CircuitOptions,
   createFuse,
   type Fuse,
   type FuseOptions,
   isCallTimeoutError,
+  isCircuitBreakerOpenError,
   isStoreUnavailableError,
   memory,
 } from "@fuse/edge";
@@ -17,6 +19,7 @@ import {
 } from "@fuse/edge/hono";
 import { chaos, FakeClock } from "@fuse/edge/testing";
 import { type Context, Hono } from "hono";
+import { cors } from "hono/cors";
 import { HTTPException } from "hono/http-exception";
 
 const TRIP: CircuitOptions = { failureThreshold: 1, successThreshold: 1, cooldownMs: 5_000 };
@@ -249,6 +252,58 @@ Deno.test("circuitBreaker() does not count what a circuit further in rejected", 
     assertEquals((await app.request("/call")).status, 503);
     assertEquals((await fuse.make("outer").getMetrics()).totalFailures, 0);
   }
+});
+
+for (
+  const [what, answer] of [
+    ["a handler returns", (error) => error.getResponse()],
+    ["a handler throws", (error) => {
+      throw new HTTPException(503, { res: error.getResponse() });
+    }],
+    ["onError makes of it", (error) => {
+      throw error;
+    }],
+  ] as [string, (error: CircuitBreakerOpenError) => Response][]
+) {
+  Deno.test(`circuitBreaker() does not count the response to a rejection that ${what}`, async () => {
+    for (const isFailure of [undefined, () => true]) {
+      const fuse = createFuse({ defaults: TRIP });
+      const app = new Hono().use(circuitBreaker({ fuse, name: "api", isFailure }));
+      app.use(async (c, next) => {
+        await next();
+        c.res.headers.set("x-request-id", "7");
+      });
+      app.get("/", async () => {
+        try {
+          return new Response(await fuse.make("inner").call(() => "unreachable"));
+        } catch (error) {
+          return answer(error as CircuitBreakerOpenError);
+        }
+      });
+      app.onError((error, c) =>
+        isCircuitBreakerOpenError(error) ? error.getResponse() : answerErrors(error, c)
+      );
+      await fuse.make("inner").forceOpen();
+      const response = await app.request("/");
+      assertEquals([response.status, response.headers.get("x-request-id")], [503, "7"]);
+      assertEquals((await response.json()).circuit, "inner");
+      const { totalSuccesses, totalFailures } = await fuse.make("api").getMetrics();
+      assertEquals([totalSuccesses, totalFailures], [0, 0]);
+    }
+  });
+}
+
+Deno.test("circuitBreaker() knows a rejection that is thrown behind cors(), which has Hono build it anew", async () => {
+  const fuse = createFuse({ defaults: TRIP });
+  await fuse.make("inner").forceOpen();
+  const app = new Hono().use(cors()).use(circuitBreaker({ fuse, name: "outer" }));
+  app.get("/", async (c) => c.text(await fuse.make("inner").call(() => "unreachable")));
+  app.onError((error, c) =>
+    isCircuitBreakerOpenError(error) ? error.getResponse() : answerErrors(error, c)
+  );
+  const { status, headers } = await app.request("/");
+  assertEquals([status, headers.get("access-control-allow-origin")], [503, "*"]);
+  assertEquals((await fuse.make("outer").getMetrics()).totalFailures, 0);
 });
 
 Deno.test("circuitBreaker() answers 504 after callTimeoutMs, and lets go of what comes late", async () => {
