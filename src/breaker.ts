@@ -351,7 +351,7 @@ export class Breaker<F> implements CircuitBreaker<F> {
       kind = judgeResult(value, elapsed(startedAt, at), handle, this.#events.report);
     }
     const settling = this.#settle(grant, kind, startedAt, at, undefined, value);
-    if (kind === "success" || !this.#fallsBack(options)) {
+    if (kind !== "failure" || !this.#fallsBack(options)) {
       if (settling === undefined) return undefined;
       return settling.then(() => raw ? value : { ok: true, source: "call", value });
     }

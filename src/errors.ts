@@ -57,6 +57,14 @@ function own(object: object, key: string, value: string): void {
   Object.defineProperty(object, key, { value, configurable: true, writable: true });
 }
 
+/** What `getResponse()` gave: a rejection in another form. */
+const rejections = new WeakSet<Response>();
+
+/** Whether this very Response is the rejection of a breaker. */
+export function isRejection(value: unknown): boolean {
+  return rejections.has(value as Response);
+}
+
 /** A call was rejected: the circuit is open, half-open with no slot free, or forced open. */
 export class CircuitBreakerOpenError extends FuseError {
   static {
@@ -97,10 +105,14 @@ export class CircuitBreakerOpenError extends FuseError {
     return this.#why;
   }
 
-  /** 503 with `Retry-After` in whole seconds and an `application/problem+json` body (RFC 9457). */
+  /**
+   * 503 with `Retry-After` in whole seconds and an `application/problem+json` body (RFC 9457). A breaker
+   * further out whose call returns it counts nothing, as if this error were thrown. A copy (`clone()`,
+   * `new Response(response.body, response)`) is a 503 like any other.
+   */
   getResponse(): Response {
     const { state, retryAfterMs } = this;
-    return Response.json({
+    const response = Response.json({
       type: "about:blank",
       title: "Service Unavailable",
       status: 503,
@@ -116,6 +128,8 @@ export class CircuitBreakerOpenError extends FuseError {
         "retry-after": String(Math.max(1, Math.ceil(retryAfterMs / 1000))),
       },
     });
+    rejections.add(response);
+    return response;
   }
 }
 

@@ -102,9 +102,16 @@ export interface FuseEvents {
   reborn: CircuitIdentity;
   /**
    * The store did not answer, a tally stayed unconfirmed, or (`audit`) the trail did not take rows.
-   * `retryAfterMs`: for how long it is left alone, in ms.
+   * `retryAfterMs`: for how long it is left alone, in ms. `circuit`: whose request found out, where it
+   * was of one and that lies in the listener's scopes.
    */
-  store_error: { store: string; operation: string; error: unknown; retryAfterMs: number };
+  store_error: {
+    store: string;
+    operation: string;
+    error: unknown;
+    retryAfterMs: number;
+    circuit?: CircuitIdentity;
+  };
   /** The store answers again, or (`audit`) its trail takes rows again. */
   store_recovered: { store: string; operation?: string };
   /** Tallies that no answer confirmed within 30 s, or before the clock went back. */
@@ -199,7 +206,7 @@ export class Events {
       for (const { listener, filter } of [...this.#listeners.get(key) ?? []]) {
         if (!concerns(filter, event)) continue;
         try {
-          const result = listener(event);
+          const result = listener(seenFrom(filter, event));
           if (result instanceof Promise) result.catch((error) => this.#failed(type, error));
         } catch (error) {
           this.#failed(type, error);
@@ -227,6 +234,14 @@ function concerns(filter: EventFilter, event: FuseEvent): boolean {
   if (filter.store !== null && store !== undefined && store !== filter.store) return false;
   if (context === undefined) return true;
   return inScope(filter, { context, boundary: boundary ?? null });
+}
+
+/** A store's failure concerns every view of it; which circuit met it, those that have the circuit. */
+function seenFrom(filter: EventFilter, event: FuseEvent): FuseEvent {
+  if (event.type !== "store_error" || event.circuit === undefined) return event;
+  if (inScope(filter, event.circuit)) return event;
+  const { circuit: _, ...rest } = event;
+  return rest;
 }
 
 /** Whether a circuit lies in a view's scopes; `undefined`: any. */

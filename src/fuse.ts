@@ -229,6 +229,16 @@ export function createFuse(options: FuseOptions = {}): Fuse {
   return new FuseView(new Root(options), { store: null, context: undefined, boundary: undefined });
 }
 
+/**
+ * What this isolate knows of the circuits of a view, without asking a store: those that it made,
+ * called or imported and has not forgotten (`maxCircuits`). None if it is no Fuse of this package.
+ *
+ * @internal
+ */
+export function knownCircuits(fuse: Fuse): Iterable<CircuitSnapshot> {
+  return FuseView.known(fuse);
+}
+
 class FuseView implements Fuse {
   readonly #root: Root;
   readonly #to: Narrowing;
@@ -377,6 +387,18 @@ class FuseView implements Fuse {
         if (!inScope(this.#to, event)) continue;
         yield { ...event, cursor: cursorOf(name, event.cursor) };
         if (--left === 0) return;
+      }
+    }
+  }
+
+  static *known(fuse: Fuse): Generator<CircuitSnapshot, void, undefined> {
+    if (!(#root in fuse)) return;
+    for (const { circuits } of fuse.#shelves()) {
+      for (const circuit of circuits.values()) {
+        const { identity } = circuit;
+        if (!inScope(fuse.#to, identity)) continue;
+        const { snapshot, now, ageMs } = circuit.peek();
+        yield toCircuitSnapshot(identity, snapshot, circuit.reading(now), ageMs);
       }
     }
   }

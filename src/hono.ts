@@ -36,14 +36,16 @@ import {
   type CircuitBreakerOpenError,
   isCallTimeoutError,
   isCircuitBreakerOpenError,
+  isRejection,
   type StoreUnavailableError,
 } from "./errors.ts";
-import type { Fuse } from "./fuse.ts";
-import { type CircuitIdentity, isName, type Scope, scopeOf } from "./key.ts";
+import { type Fuse, knownCircuits } from "./fuse.ts";
+import { type CircuitIdentity, isName, type Scope } from "./key.ts";
 import { known, refuse } from "./options.ts";
 import { isFailedResponse } from "./outcome.ts";
 import type { CircuitPolicy } from "./policy.ts";
 import { prometheus, PROMETHEUS_CONTENT_TYPE } from "./prometheus.ts";
+import type { CircuitSnapshot } from "./snapshot.ts";
 
 /**
  * What {@linkcode circuitBreaker} sets, for typing: `new Hono<{ Variables: FuseVariables }>()`.
@@ -137,7 +139,10 @@ export interface MetricsOptions {
  * Guards the routes behind it, and sets `c.var.fuse` for outgoing calls.
  *
  * The response is handed on untouched, and judged when its headers are there. A client that goes
- * away, and a rejection by a circuit further in, count as nothing. Errors reach `app.onError` as
+ * away, and a rejection by a circuit further in, count as nothing: the `CircuitBreakerOpenError`, whatever
+ * `app.onError` makes of it, or its `getResponse()`. To add headers, Hono may build that anew (where
+ * `c.res` was touched before, as `cors()` does, or by `c.header()` after `next()`): it then is a 503 like
+ * any other, so rather let the error through. Errors reach `app.onError` as
  * they would without it, and so do two `HTTPException`s of its own, told apart by their `cause`: 504
  * for a `CallTimeoutError`, 503 for a `StoreUnavailableError`.
  *
@@ -236,9 +241,12 @@ export function circuitBreaker(options: CircuitBreakerMiddlewareOptions): FuseMi
  * Tells what is open: 200 with `{ status: "ok" | "degraded", open: [names] }`, 503 only when a
  * circuit named in `critical` is. A third party's failure must not drain healthy instances.
  *
- * Goes by what this isolate knows, without a round trip: the circuits that it opened, or met open, and
- * those named in `critical`. An open circuit whose cooldown has passed is open no more, so that an
- * instance out of rotation comes back.
+ * Goes by what this isolate knows, without a round trip: the circuits of the view that it made, called or
+ * read, as `peek()` tells them, and those named in `critical`. What it forgot (`maxCircuits`) it cannot
+ * tell, and of a Fuse that is not this package's own only those in `critical`. An open circuit whose
+ * cooldown has passed is open no more, so that an instance out of rotation comes back.
+ *
+ * Cost: a `peek()` of each of these circuits; of 10 000, some 10 ms.
  *
  * @throws {TypeError} Naming the option.
  *
@@ -267,32 +275,18 @@ export function health(options: HealthOptions): FuseHandler {
   if (!Array.isArray(critical) || !critical.every(isName)) {
     refuse("health()", "critical", "a list of names of circuits", critical);
   }
-  // Circuits that may be open: looked at when somebody asks, and forgotten if they are not.
-  const suspects = new Map<string, CircuitIdentity>();
-  const suspect = ({ key, store, name, context, boundary }: CircuitIdentity) => {
-    const id = `${key} ${store}`; // there is no space in a key
-    if (suspects.has(id)) return;
-    if (suspects.size >= MAX_SUSPECTS) suspects.delete(suspects.keys().next().value!);
-    suspects.set(id, { key, store, name, context, boundary });
-  };
-  const fuseOf = source("health()", options.fuse, (fuse) => {
-    for (const type of ["opened", "forced_open", "imported", "released", "rejected"] as const) {
-      fuse.on(type, suspect);
-    }
-  });
+  const fuseOf = source("health()", options.fuse);
 
   return function health(c) {
     const fuse = fuseOf(c);
     const open = new Set<string>();
     let down = false;
-    for (const name of critical) suspect(fuse.make(name));
-    for (const [id, circuit] of suspects) {
-      if (isOpen(circuit, fuse)) {
-        open.add(circuit.name);
-        down ||= critical.includes(circuit.name) && isOfView(circuit, fuse);
-      } else {
-        suspects.delete(id);
-      }
+    // Made, so that it stays known.
+    const named = critical.map((name) => fuse.make(name).peek());
+    for (const circuit of [...named, ...knownCircuits(fuse)]) {
+      if (!isOpen(circuit)) continue;
+      open.add(circuit.name);
+      down ||= critical.includes(circuit.name) && isOfView(circuit, fuse);
     }
     const status = open.size === 0 ? "ok" : "degraded";
     c.header("cache-control", "no-store");
@@ -302,8 +296,9 @@ export function health(options: HealthOptions): FuseHandler {
 
 /**
  * Answers with Prometheus text: circuits by state and override, calls by outcome, slow and rejected
- * ones (totals of the stores, over all isolates), transitions and store errors (of this isolate).
- * A store that does not answer is told by `fuse_store_up` 0.
+ * ones (totals of the stores, over all isolates), transitions and store errors (of this isolate, since
+ * `metrics` was given the Fuse or, where `fuse` is a function, since that gave one). A store that does
+ * not answer is told by `fuse_store_up` 0.
  *
  * Cost: one `list` of the stores, a round trip for each hundred circuits.
  *
@@ -347,9 +342,6 @@ const MIDDLEWARE_OPTIONS = [
   "boundary",
   "onOpen",
 ];
-
-/** Most circuits that `health` keeps an eye on. */
-const MAX_SUSPECTS = 1_000;
 
 /** How long an override that this isolate heard of is believed: out of rotation, it would never hear of its end. */
 const OVERRIDE_BELIEVED_MS = 60_000;
@@ -428,7 +420,9 @@ function isHalfRead({ message }: Error): boolean {
  */
 function answerOf({ error, res }: Context): Response {
   if (error === undefined) return res;
-  const { status } = error as Partial<HTTPException>;
+  const { status, res: own } = error as Partial<HTTPException>;
+  // Hono has built it anew.
+  if (own !== undefined && isRejection(own)) return own;
   const isAnswer = "getResponse" in error && typeof status === "number";
   if (isAnswer && (isFailedResponse(res) || !isFailedResponse({ status } as Response))) return res;
   throw error;
@@ -459,9 +453,7 @@ function problem(status: number, title: string, detail: string, headers: Headers
 }
 
 /** Whether calls are being rejected, as far as is known here. */
-function isOpen({ name, store, context, boundary }: CircuitIdentity, fuse: Fuse): boolean {
-  const view = fuse.for(scopeOf(context)).boundary(scopeOf(boundary));
-  const { state, override, ageMs } = view.make(name, { store }).peek();
+function isOpen({ state, override, ageMs }: CircuitSnapshot): boolean {
   if (override === null) return state === "OPEN";
   return override.kind === "forced_open" && ageMs <= OVERRIDE_BELIEVED_MS;
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { isA, isCallTimeoutError, isCircuitBreakerOpenError } from "./errors.ts";
+import { isA, isCallTimeoutError, isCircuitBreakerOpenError, isRejection } from "./errors.ts";
 
 /** How a call ended, for `isFailure`. */
 export type Outcome =
@@ -56,13 +56,16 @@ export function judgeResult(
   report: (type: string, error: unknown) => void,
 ): Kind {
   if (isFailure !== undefined) {
+    // Not asked, as it is not about the error that such a Response was made of.
+    if (isRejection(value)) return "neutral";
     try {
       return decides(isFailure, { ok: true, value, durationMs }) ? "failure" : "success";
     } catch (error) {
       report("isFailure", error);
     }
   }
-  return isA(value, Response) && isFailedResponse(value) ? "failure" : "success";
+  if (!isA(value, Response) || !isFailedResponse(value)) return "success";
+  return isRejection(value) ? "neutral" : "failure";
 }
 
 /** Judges what was thrown. Whether the caller gave up is decided before, by its signal. */

@@ -26,7 +26,8 @@ export const PROMETHEUS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8
 
 /**
  * Collects metrics of a Fuse. Totals are the stores', over all isolates; transitions and store
- * errors are counted from events, those of this isolate since the collector was made.
+ * errors are counted from events, those of this isolate since the collector was made. A store error
+ * that no one circuit met (in a list, of the trail) has no label `circuit`.
  *
  * @param fuse The Fuse, or a view of it.
  * @returns A scrape: reads all circuits of the view, in pages, and gives the text. A store that does
@@ -50,29 +51,46 @@ export const PROMETHEUS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8
  */
 export function prometheus(fuse: Fuse, options: PrometheusOptions = {}): () => Promise<string> {
   const scoped = options.scopeLabels === true;
-  const stores = new Map<string, number>();
-  const moved = new Map<string, Group<Moves>>();
+  const stores = new Set<string>();
+  const moved: Groups<Moves> = new Map();
+  const failed: Groups<Failures> = new Map();
 
-  fuse.on("store_error", ({ store }) => {
-    stores.set(store, (stores.get(store) ?? 0) + 1);
+  fuse.on("store_error", ({ store, circuit }) => {
+    stores.add(store);
+    groupOf(failed, circuit ?? { store }, scoped, noFailures).value.count++;
+    bound(failed);
   });
   for (const type of ["opened", "half_opened", "closed"] as const) {
     fuse.on(type, (event) => {
-      if (!stores.has(event.store)) stores.set(event.store, 0);
+      stores.add(event.store);
       groupOf(moved, event, scoped, noMoves).value[event.to]++;
-      if (moved.size > MAX_GROUPS) moved.delete(moved.keys().next().value!);
+      bound(moved);
     });
   }
 
   return async () => {
-    const { held, up } = await survey(fuse, [...stores.keys()], scoped);
-    for (const store of up.keys()) if (!stores.has(store)) stores.set(store, 0);
-    return render(held, moved, up, stores);
+    const { held, up } = await survey(fuse, [...stores], scoped);
+    for (const store of up.keys()) stores.add(store);
+    // A counter that is there before it first counts is one whose first step can be seen.
+    const failures = begun(failed, held, noFailures);
+    for (const store of stores) groupOf(failures, { store }, scoped, noFailures);
+    return render(held, begun(moved, held, noMoves), up, failures);
   };
 }
 
-/** So many circuits' transitions are kept; past it, those counted first are forgotten. */
+/** So many circuits' transitions and store errors are kept; past it, those counted first are forgotten. */
 const MAX_GROUPS = 10_000;
+
+function bound(groups: Groups<unknown>): void {
+  if (groups.size > MAX_GROUPS) groups.delete(groups.keys().next().value!);
+}
+
+/** The groups, with one for each circuit that is held. */
+function begun<T>(groups: Groups<T>, held: Groups<Held>, none: () => T): Groups<T> {
+  const all: Groups<T> = new Map(groups);
+  for (const [key, { labels }] of held) if (!all.has(key)) all.set(key, { labels, value: none() });
+  return all;
+}
 
 /** Circuits that share their series: those of one name, or one circuit where scopes are labels. */
 interface Group<T> {
@@ -83,6 +101,7 @@ interface Group<T> {
 type Labels = Readonly<Record<string, string>>;
 type Groups<T> = Map<string, Group<T>>;
 type Moves = Record<CircuitState, number>;
+type Failures = { count: number };
 
 /** What the stores hold of a group. */
 interface Held {
@@ -96,20 +115,30 @@ interface Held {
 
 function groupOf<T>(
   groups: Groups<T>,
-  of: CircuitIdentity,
+  of: CircuitIdentity | { readonly store: string },
   scoped: boolean,
   none: () => T,
 ): Group<T> {
-  // As it will be sent: text that UTF-8 cannot tell apart is one series, not two of the same labels.
-  const [store, circuit] = [of.store.toWellFormed(), of.name.toWellFormed()];
-  const { context, boundary } = of;
-  const labels = scoped
-    ? { store, circuit, context: context ?? "", boundary: boundary ?? "" }
-    : { store, circuit };
+  const labels = labelsOf(of, scoped);
   const key = JSON.stringify(Object.values(labels));
   let group = groups.get(key);
   if (group === undefined) groups.set(key, group = { labels, value: none() });
   return group;
+}
+
+function labelsOf(of: CircuitIdentity | { readonly store: string }, scoped: boolean): Labels {
+  // As it will be sent: text that UTF-8 cannot tell apart is one series, not two of the same labels.
+  const store = of.store.toWellFormed();
+  if (!("name" in of)) return { store };
+  const circuit = of.name.toWellFormed();
+  const { context, boundary } = of;
+  return scoped
+    ? { store, circuit, context: context ?? "", boundary: boundary ?? "" }
+    : { store, circuit };
+}
+
+function noFailures(): Failures {
+  return { count: 0 };
 }
 
 function noMoves(): Moves {
@@ -168,15 +197,10 @@ function add(held: Held, { state, override, metrics }: CircuitSnapshot): void {
 
 function render(
   held: Groups<Held>,
-  moved: Groups<Moves>,
+  moves: Groups<Moves>,
   up: ReadonlyMap<string, boolean>,
-  errors: ReadonlyMap<string, number>,
+  failures: Groups<Failures>,
 ): string {
-  // A counter that is there before it first counts is one whose first step can be seen.
-  const moves: Groups<Moves> = new Map(moved);
-  for (const [key, { labels }] of held) {
-    if (!moves.has(key)) moves.set(key, { labels, value: noMoves() });
-  }
   return [
     "# HELP fuse_circuits Circuits that the store holds, by the state beneath any override.\n",
     "# TYPE fuse_circuits gauge\n",
@@ -202,9 +226,9 @@ function render(
     "# HELP fuse_store_up Whether the store answered this scrape.\n",
     "# TYPE fuse_store_up gauge\n",
     ...sorted(up).map(([store, up]) => sample("fuse_store_up", { store }, up ? 1 : 0)),
-    "# HELP fuse_store_errors_total Failures of the store that this isolate met.\n",
+    "# HELP fuse_store_errors_total Failures of the store that this isolate met, by the circuit that did.\n",
     "# TYPE fuse_store_errors_total counter\n",
-    ...sorted(errors).map(([store, n]) => sample("fuse_store_errors_total", { store }, n)),
+    ...each("fuse_store_errors_total", failures, ({ count }) => count),
   ].join("");
 }
 

@@ -8,6 +8,7 @@
 import { memory } from "../drivers/memory.ts";
 import { StoreUnavailableError } from "./errors.ts";
 import type { Events } from "./events.ts";
+import type { CircuitIdentity } from "./key.ts";
 import type { Awaitable, Clock, Store } from "./store.ts";
 
 /** First interval after a failure, in ms, doubled with each further one. */
@@ -58,9 +59,14 @@ export class StoreGuard {
   /**
    * Asks the store, at once and in this turn, and waits for at most `timeoutMs`.
    *
+   * @param circuit Whose request it is; none of a request for many.
    * @throws {StoreUnavailableError} If it failed, did not answer in time, or is being left alone.
    */
-  async run<T>(operation: string, ask: () => Awaitable<T>): Promise<T> {
+  async run<T>(
+    operation: string,
+    ask: () => Awaitable<T>,
+    circuit?: CircuitIdentity,
+  ): Promise<T> {
     const now = this.#clock();
     if (this.down(now)) throw this.unavailable(now);
     const probing = this.#failures > 0;
@@ -78,7 +84,7 @@ export class StoreGuard {
       });
       return this.#answered(await Promise.race([answer, deadline]));
     } catch (error) {
-      throw this.#failed(operation, error, probing);
+      throw this.#failed(operation, error, probing, circuit);
     } finally {
       clearTimeout(timer);
     }
@@ -92,14 +98,20 @@ export class StoreGuard {
     return answer;
   }
 
-  #failed(operation: string, error: unknown, probing: boolean): StoreUnavailableError {
+  #failed(
+    operation: string,
+    error: unknown,
+    probing: boolean,
+    circuit: CircuitIdentity | undefined,
+  ): StoreUnavailableError {
     const now = this.#clock();
     // Requests that were out together fail together: that is one failure.
     if (probing || !this.down(now)) {
       const interval = Math.min(LONGEST_INTERVAL_MS, FIRST_INTERVAL_MS * 2 ** this.#failures++);
       this.#leftAloneUntil = now + Math.ceil(interval * (1 + Math.random()) / 2);
       const { retryAfterMs } = this.unavailable(now);
-      this.#events.emit("store_error", { store: this.#name, operation, error, retryAfterMs });
+      const detail = { store: this.#name, operation, error, retryAfterMs };
+      this.#events.emit("store_error", circuit ? { ...detail, circuit: { ...circuit } } : detail);
     }
     return this.unavailable(now);
   }

@@ -184,7 +184,7 @@ export class View extends Circuit {
     ask: (store: Store) => Awaitable<Changed>,
   ): Promise<Changed> {
     const sent = ++this.#sequence;
-    const answer = await this.#guard.run(operation, () => ask(this.store));
+    const answer = await this.#guard.run(operation, () => ask(this.store), this.identity);
     if (answer.won) this.#alone = null;
     // What this isolate put there itself is not reborn.
     if (answer.won && operation === "restore") this.#held = null;
@@ -235,7 +235,7 @@ export class View extends Circuit {
   /** Asks, and learns from the answer. */
   async #ask<T extends Answer>(operation: string, ask: () => Awaitable<T>): Promise<T> {
     const sent = ++this.#sequence;
-    const answer = await this.#guard.run(operation, ask);
+    const answer = await this.#guard.run(operation, ask, this.identity);
     this.#learn(answer.snapshot, sent);
     this.note(answer);
     return answer;
@@ -264,6 +264,7 @@ export class View extends Circuit {
       const s = await this.#guard.run(
         "read",
         () => this.store.read(this.identity.key, { at: clock(), shape: this.policy.shape }),
+        this.identity,
       );
       this.#learn(s, sent);
     } catch {
@@ -400,7 +401,7 @@ export class View extends Circuit {
         this.wrote = true;
         const { shape, hash: policyHash } = policy;
         return this.store.record(this.identity.key, { ...tallyOf(parcel, at), shape, policyHash });
-      });
+      }, this.identity);
     } catch {
       this.#outbox.putBack(parcel);
       if (ending !== null) this.tellCall(grant!, ending, false);
@@ -435,6 +436,7 @@ export class View extends Circuit {
     events.emit("unconfirmed", { ...this.identity, tallies: 1, ...counts });
     events.emit("store_error", {
       store,
+      circuit: { ...this.identity },
       operation: "record",
       error: new Error(
         `No answer within ${GIVE_UP_MS} ms to a tally of ${successes} successes, ${failures} ` +

@@ -256,3 +256,19 @@ Deno.test("inScope() takes undefined for any and null for none", () => {
   assert(!inScope({ context: "t:2", boundary: undefined }, circuit));
   assert(!inScope({ context: undefined, boundary: "t:1" }, circuit));
 });
+
+Deno.test("Events.emit() tells every view of a store's error, and the circuit those that have it", () => {
+  const events = new Events();
+  const error = { store: "s", operation: "read", error: null, retryAfterMs: 1 };
+  const heardBy = (context: string | null | undefined) => {
+    const heard: FuseEvent[] = [];
+    const filter = { ...ROOT, context };
+    events.on("store_error", (event: FuseEvent) => void heard.push(event), filter, undefined);
+    return heard;
+  };
+  const [root, own, other] = [heardBy(undefined), heardBy(null), heardBy("tenant:acme")];
+  events.emit("store_error", { ...error, circuit: A });
+  assertEquals(root, [{ ...error, type: "store_error", circuit: A }]);
+  assertEquals(own, root);
+  assertEquals(other, [{ ...error, type: "store_error" }]);
+});

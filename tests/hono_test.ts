@@ -1,10 +1,12 @@
 import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import {
+  type CircuitBreakerOpenError,
   type CircuitOptions,
   createFuse,
   type Fuse,
   type FuseOptions,
   isCallTimeoutError,
+  isCircuitBreakerOpenError,
   isStoreUnavailableError,
   memory,
 } from "@fuse/edge";
@@ -17,6 +19,7 @@ import {
 } from "@fuse/edge/hono";
 import { chaos, FakeClock } from "@fuse/edge/testing";
 import { type Context, Hono } from "hono";
+import { cors } from "hono/cors";
 import { HTTPException } from "hono/http-exception";
 
 const TRIP: CircuitOptions = { failureThreshold: 1, successThreshold: 1, cooldownMs: 5_000 };
@@ -249,6 +252,58 @@ Deno.test("circuitBreaker() does not count what a circuit further in rejected", 
     assertEquals((await app.request("/call")).status, 503);
     assertEquals((await fuse.make("outer").getMetrics()).totalFailures, 0);
   }
+});
+
+for (
+  const [what, answer] of [
+    ["a handler returns", (error) => error.getResponse()],
+    ["a handler throws", (error) => {
+      throw new HTTPException(503, { res: error.getResponse() });
+    }],
+    ["onError makes of it", (error) => {
+      throw error;
+    }],
+  ] as [string, (error: CircuitBreakerOpenError) => Response][]
+) {
+  Deno.test(`circuitBreaker() does not count the response to a rejection that ${what}`, async () => {
+    for (const isFailure of [undefined, () => true]) {
+      const fuse = createFuse({ defaults: TRIP });
+      const app = new Hono().use(circuitBreaker({ fuse, name: "api", isFailure }));
+      app.use(async (c, next) => {
+        await next();
+        c.res.headers.set("x-request-id", "7");
+      });
+      app.get("/", async () => {
+        try {
+          return new Response(await fuse.make("inner").call(() => "unreachable"));
+        } catch (error) {
+          return answer(error as CircuitBreakerOpenError);
+        }
+      });
+      app.onError((error, c) =>
+        isCircuitBreakerOpenError(error) ? error.getResponse() : answerErrors(error, c)
+      );
+      await fuse.make("inner").forceOpen();
+      const response = await app.request("/");
+      assertEquals([response.status, response.headers.get("x-request-id")], [503, "7"]);
+      assertEquals((await response.json()).circuit, "inner");
+      const { totalSuccesses, totalFailures } = await fuse.make("api").getMetrics();
+      assertEquals([totalSuccesses, totalFailures], [0, 0]);
+    }
+  });
+}
+
+Deno.test("circuitBreaker() knows a rejection that is thrown behind cors(), which has Hono build it anew", async () => {
+  const fuse = createFuse({ defaults: TRIP });
+  await fuse.make("inner").forceOpen();
+  const app = new Hono().use(cors()).use(circuitBreaker({ fuse, name: "outer" }));
+  app.get("/", async (c) => c.text(await fuse.make("inner").call(() => "unreachable")));
+  app.onError((error, c) =>
+    isCircuitBreakerOpenError(error) ? error.getResponse() : answerErrors(error, c)
+  );
+  const { status, headers } = await app.request("/");
+  assertEquals([status, headers.get("access-control-allow-origin")], [503, "*"]);
+  assertEquals((await fuse.make("outer").getMetrics()).totalFailures, 0);
 });
 
 Deno.test("circuitBreaker() answers 504 after callTimeoutMs, and lets go of what comes late", async () => {
@@ -520,13 +575,62 @@ Deno.test("health() stops believing an override that nobody here heard of for a 
   assertEquals((await ask(app)).code, 200);
 });
 
-Deno.test("health() keeps an eye on a bounded number of circuits", async () => {
+Deno.test("health() knows what opened before it was made", async () => {
   const fuse = createFuse({ defaults: TRIP });
+  await fuse.make("mail").tryCall(() => boom());
+  assertEquals(await healthOf(fuse, []), { code: 200, status: "degraded", open: ["mail"] });
+  assertEquals((await healthOf(fuse, ["mail"])).code, 503);
+});
+
+Deno.test("health() knows what opened by way of another function that gives the same Fuse", async () => {
+  const fuse = createFuse({ defaults: TRIP });
+  const app = new Hono();
+  app.get("/", health({ fuse: () => fuse }));
+  app.get("/shop", circuitBreaker({ fuse: () => fuse, name: "shop" }), (c) => c.text("", 500));
+  await app.request("/shop");
+  assertEquals(await ask(app), { code: 200, status: "degraded", open: ["shop"] });
+});
+
+Deno.test("health() knows what this isolate has read and never called", async () => {
+  const { fuse, store, asked, clock } = shared();
+  const other = createFuse({ clock: clock.now, stores: { shared: store }, defaults: TRIP });
+  await other.make("api").tryCall(() => boom());
+  assertEquals(await fuse.make("api").getState(), "OPEN");
+  const before = asked();
+  assertEquals(await healthOf(fuse, []), { code: 200, status: "degraded", open: ["api"] });
+  assertEquals(asked(), before);
+});
+
+Deno.test("health() keeps to the view that it was given", async () => {
+  const fuse = createFuse({ stores: { one: memory(), two: memory() }, defaults: TRIP });
+  const acme = fuse.for({ type: "tenant", id: "acme" });
+  await fuse.make("plain").tryCall(() => boom());
+  await acme.make("mail").tryCall(() => boom());
+  await acme.store("two").make("other").tryCall(() => boom());
+  assertEquals(await healthOf(acme, ["mail"]), {
+    code: 503,
+    status: "degraded",
+    open: ["mail", "other"],
+  });
+  assertEquals((await healthOf(acme.store("one"), [])).open, ["mail"]);
+  assertEquals((await healthOf(fuse.for(null), [])).open, ["plain"]);
+});
+
+Deno.test("health() forgets what the Fuse forgets, but not what is critical", async () => {
+  const fuse = createFuse({ defaults: TRIP, maxCircuits: 100 });
   const app = new Hono().get("/", health({ fuse, critical: ["first"] }));
   await fuse.make("first").tryCall(() => boom());
-  for (let i = 0; i < 1_500; i++) await fuse.make(`host ${i}`).tryCall(() => boom());
+  for (let i = 0; i < 150; i++) await fuse.make(`host ${i}`).tryCall(() => boom());
   const { code, open } = await ask(app);
-  assertEquals([code, open.length], [503, 1_000]);
+  assertEquals([code, open.length, open[0]], [503, 100, "first"]);
+});
+
+Deno.test("health() goes by the critical circuits of what is no Fuse of this package", async () => {
+  const fuse = createFuse({ defaults: TRIP });
+  const own = { make: (name: string) => fuse.make(name) } as unknown as Fuse;
+  await fuse.make("mail").tryCall(() => boom());
+  assertEquals(await healthOf(own, []), { code: 200, status: "ok", open: [] });
+  assertEquals((await healthOf(own, ["mail"])).code, 503);
 });
 
 Deno.test("health() is not to be cached", async () => {

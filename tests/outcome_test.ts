@@ -54,6 +54,16 @@ Deno.test("judgeResult() reports an isFailure that throws, and judges as if ther
   assertEquals(reports, ["isFailure Error: boom", "isFailure Error: boom"]);
 });
 
+Deno.test("judgeResult() takes the response of a breaker further in as neutral, whatever is asked", () => {
+  for (const answer of [true, false]) {
+    const isFailure = () => answer;
+    assertEquals(judgeResult(rejected.getResponse(), 0, { isFailure }, unexpected), "neutral");
+  }
+  const response = rejected.getResponse();
+  assertEquals(judgeResult(response, 0, {}, unexpected), "neutral");
+  assertEquals(judgeResult(new Response(response.body, response), 0, {}, unexpected), "failure");
+});
+
 Deno.test("judgeError() takes whatever was thrown as a failure", () => {
   for (
     const error of [new Error("x"), "text", undefined, null, 0, new CallTimeoutError(CIRCUIT, 1)]

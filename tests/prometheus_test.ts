@@ -69,8 +69,10 @@ fuse_transitions_total{store="array",circuit="payments",to="HALF_OPEN"} 0
 # HELP fuse_store_up Whether the store answered this scrape.
 # TYPE fuse_store_up gauge
 fuse_store_up{store="array"} 1
-# HELP fuse_store_errors_total Failures of the store that this isolate met.
+# HELP fuse_store_errors_total Failures of the store that this isolate met, by the circuit that did.
 # TYPE fuse_store_errors_total counter
+fuse_store_errors_total{store="array",circuit="mail"} 0
+fuse_store_errors_total{store="array",circuit="payments"} 0
 fuse_store_errors_total{store="array"} 0
 `,
   );
@@ -188,7 +190,9 @@ Deno.test("prometheus() goes on without a store that does not answer, and says s
     '{store="remote"} 0',
   ]);
   assertEquals(samples(text, "fuse_store_errors_total"), [
+    '{store="first",circuit="local"} 0',
     '{store="first"} 0',
+    '{store="last",circuit="late"} 0',
     '{store="last"} 0',
     '{store="remote"} 1',
   ]);
@@ -202,6 +206,45 @@ Deno.test("prometheus() goes on without a store that does not answer, and says s
   const again = await scrape();
   assertStringIncludes(again, 'fuse_store_up{store="remote"} 1\n');
   assertStringIncludes(again, 'fuse_store_errors_total{store="remote"} 1\n');
+});
+
+for (
+  const [scopeLabels, labels] of [
+    [false, 'circuit="far"'],
+    [true, 'circuit="far",context="tenant:acme",boundary=""'],
+  ] as const
+) {
+  Deno.test(`prometheus({ scopeLabels: ${scopeLabels} }) says which circuit met an error of the store`, async () => {
+    const { fuse } = threeStores({ down: () => true });
+    const scrape = prometheus(fuse, { scopeLabels });
+    await fuse.for({ type: "tenant", id: "acme" }).store("remote").make("far").call(() => 1);
+    // The list that fails too is not told of: the store is being left alone.
+    assertEquals(
+      samples(await scrape(), "fuse_store_errors_total").filter((line) => line.includes("remote")),
+      [`{store="remote",${labels}} 1`, '{store="remote"} 0'],
+    );
+  });
+}
+
+Deno.test("prometheus() of a view counts a store's error, and tells no circuit of another", async () => {
+  const { fuse } = threeStores({ down: () => true });
+  const scrape = prometheus(fuse.for({ type: "tenant", id: "acme" }).store("remote"));
+  await fuse.store("remote").make("far").call(() => 1);
+  assertEquals(samples(await scrape(), "fuse_store_errors_total"), ['{store="remote"} 1']);
+});
+
+Deno.test("prometheus() keeps the store errors of a bounded number of circuits", async () => {
+  const store = chaos(memory(), { down: () => true });
+  const clock = new FakeClock();
+  const fuse = createFuse({ clock: clock.now, stores: { store } });
+  const scrape = prometheus(fuse);
+  for (let i = 0; i <= 10_000; i++) {
+    clock.advance(60_000); // it is asked again
+    await fuse.make(`host ${i}`).getState();
+  }
+  const counts = samples(await scrape(), "fuse_store_errors_total");
+  assertEquals(counts.length, 10_001);
+  assertEquals(counts.filter((line) => line.includes('"host 0"')), []);
 });
 
 Deno.test("prometheus() tells nothing of a store that fails halfway", async () => {

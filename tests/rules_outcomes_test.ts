@@ -3,6 +3,7 @@ import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/as
 import {
   type CallOptions,
   CallTimeoutError,
+  type CircuitBreakerOpenError,
   type CircuitOptions,
   isFailedResponse,
   type Outcome,
@@ -118,6 +119,16 @@ const ENDINGS: Ending[] = [
       await inner.call(() => 1);
     },
   },
+  {
+    name: "returns the response of a breaker further in that is open",
+    counts: "neutral",
+    run: async (world) => {
+      const inner = world.isolate().make({}, "inner");
+      await inner.forceOpen();
+      const result = await inner.tryCall(() => 1) as { error: CircuitBreakerOpenError };
+      return result.error.getResponse();
+    },
+  },
   // Success.
   { name: "returns a value", counts: "success", run: () => "fine" },
   { name: "returns undefined", counts: "success", run: () => undefined },
@@ -162,6 +173,22 @@ for (const { name, counts, options = {}, call, run } of ENDINGS) {
     ]);
   });
 }
+
+onEverySetup(
+  "CircuitBreaker.call() gives the response of a breaker further in, and no fallback for it",
+  async (
+    world,
+  ) => {
+    const inner = world.isolate().make({}, "inner");
+    await inner.forceOpen();
+    const breaker = world.breaker({ fallback: () => "stale", fallbackOn: "failure" });
+    const response = await breaker.call(async () => {
+      const result = await inner.tryCall(() => 1) as { error: CircuitBreakerOpenError };
+      return result.error.getResponse();
+    });
+    assertEquals((await (response as Response).json()).circuit, "inner");
+  },
+);
 
 for (const error of [new Boom(), new DOMException("aborted", "AbortError"), NOT_FOUND]) {
   onEverySetup(

@@ -190,6 +190,7 @@ onEverySetup("store_error and store_recovered are told once an outage", async (w
   assertEquals(told.map(({ type }) => type), ["store_error", "store_recovered"]);
   const [error] = world.heard("store_error");
   assertEquals([error!.store, error!.operation], ["shared", "read"]);
+  assertEquals(error!.circuit?.key, breaker.key);
   assert(error!.error instanceof Error && error!.error.message.includes("is down"));
 }, REMOTE);
 

@@ -78,6 +78,18 @@ for (
   });
 }
 
+Deno.test("StoreGuard.run() tells whose request failed, and of a request for many nobody's", async () => {
+  const circuit = { key: "a", store: "redis", name: "a", context: null, boundary: null };
+  for (const whose of [circuit, undefined]) {
+    const { guard, heard, boom } = guarding();
+    await guard.run("read", () => Promise.reject(boom), whose).catch(() => {});
+    const [event] = heard;
+    if (event?.type !== "store_error") throw new Error("No store_error was told");
+    assertEquals(event.circuit, whose);
+    assertEquals("circuit" in event, whose !== undefined);
+  }
+});
+
 Deno.test("StoreGuard.run() gives up a store that does not answer within timeoutMs", async () => {
   const { guard, heard } = guarding(1);
   await assertRejects(

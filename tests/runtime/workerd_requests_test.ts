@@ -191,8 +191,11 @@ const DEADLINE_MS = 30_000;
 /** How often the store failed this isolate: its own breaker may have stood in unseen. */
 async function storeErrors(isolate: Isolate): Promise<number> {
   const metrics = await (await isolate.fetch("/metrics")).text();
-  const [, count] = /^fuse_store_errors_total\{.*\} (\d+)$/m.exec(metrics) ?? [];
-  return Number(count);
+  let sum = 0;
+  for (const [, count] of metrics.matchAll(/^fuse_store_errors_total\{.*\} (\d+)$/gm)) {
+    sum += Number(count);
+  }
+  return sum;
 }
 
 async function statusOf(response: Promise<Response>): Promise<number> {
