@@ -18,7 +18,7 @@ import type {
   OverrideOptions,
   Permit,
 } from "./circuit_breaker.ts";
-import { FuseError, isA, isCallTimeoutError } from "./errors.ts";
+import { FuseError, isA, isCallTimeoutError, isResponse } from "./errors.ts";
 import type { Events } from "./events.ts";
 import { type GuardedFetch, guardedFetch } from "./fetch.ts";
 import { type CircuitEvent, type EventQuery, historyOf } from "./history.ts";
@@ -486,7 +486,7 @@ export function checkFallback(
 /** Whether a fallback's value may still need the Response that it replaces. */
 function holds(value: unknown, response: unknown): boolean {
   if (typeof value !== "object" || value === null) return false;
-  return !(isA(value, Response) && isA(response, Response)) ||
+  return !(isResponse(value) && isResponse(response)) ||
     value === response || value.body === response.body;
 }
 

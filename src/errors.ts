@@ -208,6 +208,15 @@ function isNamed(e: unknown, name: string, field: string): boolean {
   }
 }
 
+/** Whether it is a Response that can be looked at: its prototype alone is no proof. */
+export function isResponse(value: unknown): value is Response {
+  try {
+    return value instanceof Response && value.status >= 0;
+  } catch {
+    return false;
+  }
+}
+
 /** `instanceof`, for what came out of a user's code. */
 export function isA<T>(value: unknown, type: abstract new (...args: never[]) => T): value is T {
   try {

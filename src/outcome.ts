@@ -4,7 +4,12 @@
  * @module
  */
 
-import { isA, isCallTimeoutError, isCircuitBreakerOpenError, isRejection } from "./errors.ts";
+import {
+  isCallTimeoutError,
+  isCircuitBreakerOpenError,
+  isRejection,
+  isResponse,
+} from "./errors.ts";
 
 /** How a call ended, for `isFailure`. */
 export type Outcome =
@@ -64,7 +69,7 @@ export function judgeResult(
       report("isFailure", error);
     }
   }
-  if (!isA(value, Response) || !isFailedResponse(value)) return "success";
+  if (!isResponse(value) || !isFailedResponse(value)) return "success";
   return isRejection(value) ? "neutral" : "failure";
 }
 
@@ -113,7 +118,7 @@ function isErrorClass(matcher: ErrorMatcher): matcher is abstract new (...args: 
  * (RFC 9110, section 10.2.3). 0 when it says nothing that can be read.
  */
 export function retryAfterOf(result: unknown, now: number): number {
-  if (!isA(result, Response)) return 0;
+  if (!isResponse(result)) return 0;
   const header = result.headers.get("retry-after")?.trim() ?? "";
   if (/^\d+$/.test(header)) return Number(header) * 1000;
   // A date, not one of the many other texts that `Date.parse` makes sense of; always in GMT.
@@ -128,7 +133,7 @@ const HTTP_DATE =
 
 /** Lets go of a Response that nobody will read: an unread body holds a connection. */
 export function discard(value: unknown): void {
-  if (isA(value, Response) && !value.bodyUsed && !value.body?.locked) {
+  if (isResponse(value) && !value.bodyUsed && !value.body?.locked) {
     value.body?.cancel().catch(() => {});
   }
 }

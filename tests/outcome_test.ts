@@ -2,10 +2,12 @@ import { assert, assertEquals } from "@std/assert";
 import {
   CallTimeoutError,
   CircuitBreakerOpenError,
+  createFuse,
   isCallTimeoutError,
   isFailedResponse,
   type Outcome,
 } from "@fuse/edge";
+import { FakeClock } from "@fuse/edge/testing";
 import { discard, judgeError, type Judgement, judgeResult, retryAfterOf } from "../src/outcome.ts";
 import { unexpected } from "./support/units.ts";
 
@@ -238,4 +240,24 @@ Deno.test("discard() leaves alone what somebody reads, and what is no Response",
   for (const value of [undefined, null, "text", { body: { cancel: unexpected } }, new Response()]) {
     discard(value);
   }
+});
+
+Deno.test("CircuitBreaker() hands on what only looks like a Response, and a trial that gives it ends", async () => {
+  const clock = new FakeClock();
+  const breaker = createFuse({ clock: clock.now }).make("a", {
+    failureThreshold: 1,
+    successThreshold: 2,
+    cooldownMs: 1_000,
+  });
+  await breaker.tryCall(() => Promise.reject(new Error("down")));
+  clock.advance(1_000);
+  const lookalike = Object.create(Response.prototype);
+  for (const _ of [1, 2]) assert(await breaker.call(() => lookalike) === lookalike);
+  assertEquals(await breaker.getState(), "CLOSED");
+
+  const thrown = await breaker.tryCall(() => Promise.reject(lookalike), {
+    fallback: () => "instead",
+    fallbackOn: "failure",
+  });
+  assert(thrown.ok && thrown.value === "instead");
 });
