@@ -209,3 +209,38 @@ export interface LibsqlStore extends Store {
 export function libsql(options: LibsqlOptions): LibsqlStore {
   return new Database(options);
 }
+
+// The types that a store speaks in, all of them at home in the core.
+export type {
+  Acquired,
+  AcquireRequest,
+  Answer,
+  AuditEventName,
+  Awaitable,
+  Changed,
+  CircuitEvent,
+  CircuitIdentity,
+  CircuitRecord,
+  CircuitState,
+  Clock,
+  EventQuery,
+  ListPage,
+  ListRequest,
+  OutboxRequest,
+  Override,
+  OverrideRecord,
+  OverrideRequest,
+  Recorded,
+  RestoreRequest,
+  Segment,
+  Shape,
+  Snapshot,
+  Store,
+  StoredEvent,
+  StoreRequest,
+  StoreTraits,
+  Tally,
+  TransitionRequest,
+  Trouble,
+  UntoldRow,
+} from "../mod.ts";
