@@ -4,6 +4,7 @@
  * @module
  */
 
+import { makeClient, OF_HOST } from "../drivers/upstash_client.ts";
 import { received } from "./options.ts";
 
 /** What every refusal begins with. */
@@ -226,7 +227,14 @@ function cacheOf(read: Read, names: Names): { url: string; token: string } {
       `${missing.map((name) => `"${name}"`).join(" and ")} must be set for the store "cache"`,
     );
   }
-  return { url: addressOf(url, ["https:", "http:"]), token: tokenOf(token) };
+  const address = addressOf(url, ["https:", "http:"]);
+  if (makeClient(address, "none") === null) {
+    throw new Fault(
+      `"${names.url}" must be an address that begins with https:// or http://, in lower case, ` +
+        `${OF_HOST}, received another text of ${address.length} characters`,
+    );
+  }
+  return { url: address, token: tokenOf(token) };
 }
 
 /** A database for circuits alone wins as a pair: no other's token is ever sent there. */

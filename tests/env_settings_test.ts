@@ -168,6 +168,10 @@ for (
     [`https://x y/${SECRET}`, "another text of"],
     [`https://x:99999/${SECRET}`, "another text of"],
     ["https://", "another text of 8 characters"],
+    // What the client itself refuses, and repeats.
+    ["https://b", "of a host of at least 2 characters, received another text of 9 characters"],
+    [`https://$${SECRET}`, "of a host of at least 2 characters, received another text of"],
+    [`HTTPS://${SECRET}.upstash.io`, "in lower case"],
     [`${SECRET}.upstash.io`, "another text of"],
     [`javascript:${SECRET}`, "another text of"],
     [`libsql://${SECRET}.turso.io`, "begins with https:// or http://"],
