@@ -114,6 +114,21 @@ function checkEnv(env: unknown): void {
     const came = isDenoEnv ? "Deno.env" : typeof env === "string" ? "a string" : received(env);
     throw new TypeError(`${CANNOT}: "env" must be ${allowed}, received ${came}`);
   }
+  if (isListed(env)) {
+    throw new TypeError(
+      `${CANNOT}: "env" must be ${allowed}, received entries, as a Map has; give ` +
+        `Object.fromEntries(map)`,
+    );
+  }
+}
+
+/** A Map, Headers, URLSearchParams or FormData: none has its entries as properties. */
+function isListed(env: object): boolean {
+  try {
+    return Symbol.iterator in env;
+  } catch {
+    return false;
+  }
 }
 
 /** What stands for a value whose getter throws. */

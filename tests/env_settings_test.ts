@@ -320,6 +320,19 @@ for (const env of [undefined, null, SECRET, 1, [], () => ({}), Deno.env]) {
   });
 }
 
+for (const Entries of [Map, Headers, URLSearchParams]) {
+  Deno.test(`fuseFromEnv() refuses a ${Entries.name}, whose entries are no properties`, () => {
+    const entries = new Entries(Object.entries({ ...UPSTASH, FUSE_STORE: "cache" }));
+    assertRefused(
+      entries,
+      '"env" must be an object of variables',
+      "received entries, as a Map has; give Object.fromEntries(map)",
+    );
+    const variables = Object.fromEntries(entries);
+    if (entries instanceof Map) assertEquals(storesOf(variables), ["cache", "array"]);
+  });
+}
+
 Deno.test("fuseFromEnv() takes what Deno.env and a Node process have", async () => {
   assertEquals(typeof settingsOf(Deno.env.toObject()).store, "string");
   const { default: process } = await import("node:process");
