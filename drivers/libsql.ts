@@ -26,7 +26,7 @@
  * @module
  */
 
-import type { EventQuery, StoredEvent } from "../src/history.ts";
+import type { CircuitEvent, EventQuery } from "../src/history.ts";
 import type { Clock, Store } from "../src/store.ts";
 import type { LibsqlClient } from "./libsql_client.ts";
 import type { PruneOptions, PruneResult } from "./libsql_history.ts";
@@ -137,10 +137,11 @@ export interface LibsqlStore extends Store {
    * The trail, latest first, also of circuits that have been removed. One round trip per 100 rows.
    *
    * @param query Which rows; `key` for one circuit.
-   * @returns The rows, read as they are asked for.
+   * @returns The rows, read as they are asked for. `store` in them is the `name` of this store, which
+   * knows nothing of what a Fuse calls it: that is in the events of `fuse.history()`.
    * @throws {RangeError | TypeError} Naming what is wrong in the query.
    */
-  history(query?: EventQuery & { readonly key?: string }): AsyncIterableIterator<StoredEvent>;
+  history(query?: EventQuery & { readonly key?: string }): AsyncIterableIterator<CircuitEvent>;
   /**
    * Deletes old rows of the trail, so many at a time; what is left still verifies. Call it until
    * there is no more. One to three round trips, and two more per 500 rows or 100 circuits, none of
@@ -208,3 +209,38 @@ export interface LibsqlStore extends Store {
 export function libsql(options: LibsqlOptions): LibsqlStore {
   return new Database(options);
 }
+
+// The types that a store speaks in, all of them at home in the core.
+export type {
+  Acquired,
+  AcquireRequest,
+  Answer,
+  AuditEventName,
+  Awaitable,
+  Changed,
+  CircuitEvent,
+  CircuitIdentity,
+  CircuitRecord,
+  CircuitState,
+  Clock,
+  EventQuery,
+  ListPage,
+  ListRequest,
+  OutboxRequest,
+  Override,
+  OverrideRecord,
+  OverrideRequest,
+  Recorded,
+  RestoreRequest,
+  Segment,
+  Shape,
+  Snapshot,
+  Store,
+  StoredEvent,
+  StoreRequest,
+  StoreTraits,
+  Tally,
+  TransitionRequest,
+  Trouble,
+  UntoldRow,
+} from "../mod.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { EventQuery, StoredEvent } from "../src/history.ts";
+import { type CircuitEvent, type EventQuery, eventsOf } from "../src/history.ts";
 import { identify } from "../src/key.ts";
 import { check, known, oneOf, refuse } from "../src/options.ts";
 import type {
@@ -283,8 +283,9 @@ export class Database implements LibsqlStore, TrailAppender {
     return results.at(-1)!.rows.length > 0;
   }
 
-  history(query: EventQuery & { readonly key?: string } = {}): AsyncIterableIterator<StoredEvent> {
-    return readTrail(this.#replica, this.#schema.circuitBreakerEvents, query);
+  history(query: EventQuery & { readonly key?: string } = {}): AsyncIterableIterator<CircuitEvent> {
+    const rows = readTrail(this.#replica, this.#schema.circuitBreakerEvents, query);
+    return eventsOf(this.name, rows);
   }
 
   async prune(options: PruneOptions): Promise<PruneResult> {

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { EventQuery, StoredEvent } from "../src/history.ts";
+import { type CircuitEvent, type EventQuery, eventsOf } from "../src/history.ts";
 import { check, known, MAX_TIMER_MS, refuseUnseen } from "../src/options.ts";
 import type {
   Acquired,
@@ -200,8 +200,8 @@ class Tiered implements LibsqlStore {
     return this.#delivery.takeTroubles();
   }
 
-  history(query?: EventQuery & { readonly key?: string }): AsyncIterableIterator<StoredEvent> {
-    return this.#audit.history(query);
+  history(query?: EventQuery & { readonly key?: string }): AsyncIterableIterator<CircuitEvent> {
+    return eventsOf(this.name, this.#audit.history(query));
   }
 
   prune(options: PruneOptions): Promise<PruneResult> {

@@ -271,3 +271,38 @@ function pageOf(page: unknown): [next: string | null, keys: string[]] {
   if (!fits) throw new Error("Redis over REST: the answer is not one of SCAN");
   return [String(next) === "0" ? null : String(next), found];
 }
+
+// The types that a store speaks in, all of them at home in the core.
+export type {
+  Acquired,
+  AcquireRequest,
+  Answer,
+  AuditEventName,
+  Awaitable,
+  Changed,
+  CircuitEvent,
+  CircuitIdentity,
+  CircuitRecord,
+  CircuitState,
+  Clock,
+  EventQuery,
+  ListPage,
+  ListRequest,
+  OutboxRequest,
+  Override,
+  OverrideRecord,
+  OverrideRequest,
+  Recorded,
+  RestoreRequest,
+  Segment,
+  Shape,
+  Snapshot,
+  Store,
+  StoredEvent,
+  StoreRequest,
+  StoreTraits,
+  Tally,
+  TransitionRequest,
+  Trouble,
+  UntoldRow,
+} from "../mod.ts";

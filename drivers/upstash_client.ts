@@ -212,24 +212,40 @@ function clientOf(subject: string, source: UpstashSource): () => RedisLike {
     return refuseUnseen(subject, "redis", client, redis);
   }
   // What came is not repeated where it may be a secret.
-  const text = (option: string, allowed: string, value: unknown, pattern: RegExp): string => {
-    if (typeof value === "string" && pattern.test(value)) return value;
+  const refuse = (option: string, allowed: string, value: unknown): never => {
     const came = typeof value === "string" ? "another text" : received(value);
     throw new TypeError(
       `Cannot create ${subject}: "${option}" must be ${allowed}, received ${came}`,
     );
   };
-  const client = new Redis({
-    url: text("url", "an http or https address without credentials", url, /^https?:\/\/[^\s@]+$/),
-    token: text("token", "a text without spaces", token, /^\S+$/),
-    // `false` still sends twice.
-    retry: { retries: 0 },
-    signal: () => AbortSignal.timeout(REQUEST_TIMEOUT_MS),
-    automaticDeserialization: false,
-    responseEncoding: false,
-    // It hands one promise to all who ask in the same turn.
-    enableAutoPipelining: false,
-    enableTelemetry: false,
-  });
+  const text = (option: string, allowed: string, value: unknown, pattern: RegExp): string =>
+    typeof value === "string" && pattern.test(value) ? value : refuse(option, allowed, value);
+  const address = "an http or https address without credentials";
+  const client = makeClient(
+    text("url", address, url, /^https?:\/\/[^\s@]+$/),
+    text("token", "a text without spaces", token, /^\S+$/),
+  ) ?? refuse("url", `${address}, ${OF_HOST}`, url);
   return () => client;
+}
+
+/** What the client asks of an address beyond that. */
+export const OF_HOST = "of a host of at least 2 characters";
+
+/** Makes a client; `null` where it does not take the address, which it would repeat. */
+export function makeClient(url: string, token: string): Redis | null {
+  try {
+    return new Redis({
+      ...{ url, token },
+      // `false` still sends twice.
+      retry: { retries: 0 },
+      signal: () => AbortSignal.timeout(REQUEST_TIMEOUT_MS),
+      automaticDeserialization: false,
+      responseEncoding: false,
+      // It hands one promise to all who ask in the same turn.
+      enableAutoPipelining: false,
+      enableTelemetry: false,
+    });
+  } catch {
+    return null;
+  }
 }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { makeClient, OF_HOST } from "../drivers/upstash_client.ts";
 import { received } from "./options.ts";
 
 /** What every refusal begins with. */
@@ -112,6 +113,21 @@ function checkEnv(env: unknown): void {
   if (typeof env !== "object" || env === null || Array.isArray(env) || isDenoEnv) {
     const came = isDenoEnv ? "Deno.env" : typeof env === "string" ? "a string" : received(env);
     throw new TypeError(`${CANNOT}: "env" must be ${allowed}, received ${came}`);
+  }
+  if (isListed(env)) {
+    throw new TypeError(
+      `${CANNOT}: "env" must be ${allowed}, received entries, as a Map has; give ` +
+        `Object.fromEntries(map)`,
+    );
+  }
+}
+
+/** A Map, Headers, URLSearchParams or FormData: none has its entries as properties. */
+function isListed(env: object): boolean {
+  try {
+    return Symbol.iterator in env;
+  } catch {
+    return false;
   }
 }
 
@@ -226,7 +242,14 @@ function cacheOf(read: Read, names: Names): { url: string; token: string } {
       `${missing.map((name) => `"${name}"`).join(" and ")} must be set for the store "cache"`,
     );
   }
-  return { url: addressOf(url, ["https:", "http:"]), token: tokenOf(token) };
+  const address = addressOf(url, ["https:", "http:"]);
+  if (makeClient(address, "none") === null) {
+    throw new Fault(
+      `"${names.url}" must be an address that begins with https:// or http://, in lower case, ` +
+        `${OF_HOST}, received another text of ${address.length} characters`,
+    );
+  }
+  return { url: address, token: tokenOf(token) };
 }
 
 /** A database for circuits alone wins as a pair: no other's token is ever sent there. */

@@ -79,9 +79,15 @@ export async function* historyOf(
   }
   limitOf(query);
   const own = query.cursor === undefined ? query : { ...query, cursor: placeOf(query, [name])[1] };
-  for await (const { key, ...event } of store.history(own)) {
-    yield { ...event, ...identify(name, key) };
-  }
+  yield* eventsOf(name, store.history(own));
+}
+
+/** Rows of a store, with the circuits they are of: `name` is what the store is called there. */
+export async function* eventsOf(
+  name: string,
+  rows: AsyncIterable<StoredEvent>,
+): AsyncGenerator<CircuitEvent, void, undefined> {
+  for await (const { key, ...row } of rows) yield { ...row, ...identify(name, key) };
 }
 
 const EVENTS: readonly AuditEventName[] = [

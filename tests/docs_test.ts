@@ -1,6 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { documentation, type EntryDoc, hasTag, type SymbolDoc, textOf } from "./support/docs.ts";
 import { deno, root } from "./support/gate_project.ts";
+import { docProblems } from "./support/gate_reports.ts";
 
 const entries = await documentation();
 const symbols = entries.flatMap((entry) => entry.symbols);
@@ -81,6 +82,24 @@ Deno.test("JSR's score is full, as far as it is about the code", async () => {
     noSlowTypes: 5,
   });
   console.log(`JSR: 14 of 14 points, ${(100 * documented).toFixed(0)} % of symbols documented`);
+});
+
+Deno.test("docProblems() lets Drizzle's types pass where tables are made of them, and nothing else", () => {
+  const problem = (type: string, path: string, rule = "private-type-ref") =>
+    `error[${rule}]: public type 'T' references private type '${type}'\n` +
+    `  --> ${root.pathname}${path}:20:1\n   |\n`;
+  const refused = [
+    problem("Override", "drivers/libsql_columns.ts"),
+    problem("NotNull", "drivers/libsql_schema.ts"),
+    problem("NotNull", "drivers/libsql.ts"),
+    problem("NotNull", "drivers/libsql_columns.ts", "missing-jsdoc"),
+  ];
+  const passed = [
+    problem("NotNull", "drivers/libsql_columns.ts"),
+    problem("Relations", "drivers/libsql_schema.ts"),
+  ];
+  assertEquals(docProblems([...passed, ...refused].join("")), refused);
+  assertEquals(docProblems("no such file"), ["no such file"]);
 });
 
 function hasAssertingExample({ moduleDoc }: EntryDoc): boolean {

@@ -168,6 +168,10 @@ for (
     [`https://x y/${SECRET}`, "another text of"],
     [`https://x:99999/${SECRET}`, "another text of"],
     ["https://", "another text of 8 characters"],
+    // What the client itself refuses, and repeats.
+    ["https://b", "of a host of at least 2 characters, received another text of 9 characters"],
+    [`https://$${SECRET}`, "of a host of at least 2 characters, received another text of"],
+    [`HTTPS://${SECRET}.upstash.io`, "in lower case"],
     [`${SECRET}.upstash.io`, "another text of"],
     [`javascript:${SECRET}`, "another text of"],
     [`libsql://${SECRET}.turso.io`, "begins with https:// or http://"],
@@ -313,6 +317,19 @@ Deno.test("fuseFromEnv() says which variable it cannot read", () => {
 for (const env of [undefined, null, SECRET, 1, [], () => ({}), Deno.env]) {
   Deno.test(`fuseFromEnv() refuses ${Deno.inspect(env).slice(0, 20)} as env`, () => {
     assertRefused(env as object, '"env" must be an object of variables, such as Deno.env.toObject');
+  });
+}
+
+for (const Entries of [Map, Headers, URLSearchParams]) {
+  Deno.test(`fuseFromEnv() refuses a ${Entries.name}, whose entries are no properties`, () => {
+    const entries = new Entries(Object.entries({ ...UPSTASH, FUSE_STORE: "cache" }));
+    assertRefused(
+      entries,
+      '"env" must be an object of variables',
+      "received entries, as a Map has; give Object.fromEntries(map)",
+    );
+    const variables = Object.fromEntries(entries);
+    if (entries instanceof Map) assertEquals(storesOf(variables), ["cache", "array"]);
   });
 }
 

@@ -130,7 +130,7 @@ Deno.test("fuseFromEnv() takes nothing from names that mean something to an obje
 
 Deno.test("fuseFromEnv() refuses what is no environment, or stands it", () => {
   for (const env of HOSTILE_VALUES) {
-    if (typeof env === "object" && env !== null && !Array.isArray(env)) {
+    if (typeof env === "object" && env !== null && !(Symbol.iterator in env)) {
       assertEquals(fuseFromEnv(env).make("a").store, "array");
     } else assertEquals(outcome(env as never, ["env"]), null);
   }

@@ -1,7 +1,12 @@
 // Reading the trail, and pruning it.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { Client, InStatement } from "@libsql/client";
-import { type AuditEventName, createFuse } from "@fuse/edge";
+import {
+  type AuditEventName,
+  type CircuitEvent,
+  type CircuitIdentity,
+  createFuse,
+} from "@fuse/edge";
 import { circuitBreakerEvents, libsql, type LibsqlClient } from "@fuse/edge/libsql";
 import { FakeClock } from "@fuse/edge/testing";
 import { readTrail } from "../drivers/libsql_history.ts";
@@ -313,6 +318,48 @@ Deno.test("prune() refuses options that are none", async () => {
         [undefined, '"options" must be an object'],
       ] as const
     ) await assertRejects(() => store.prune(options as never), Error, message);
+  });
+});
+
+Deno.test("history() says of which circuit, under the store's own name or what a Fuse calls it", async () => {
+  await inMemory(async (client) => {
+    const database = libsql({ client });
+    await using fuse = createFuse({ stores: { ledger: database } });
+    const view = fuse.for({ type: "tenant", id: "a:b" }).boundary({ type: "region", id: "eu" });
+    await view.make("pay%ments").forceOpen();
+    await fuse.make("mail").disable();
+    const circuits = [
+      { key: "mail", name: "mail", context: null, boundary: null },
+      {
+        ...{ key: "pay%25ments:for:tenant:a%3Ab:in:region:eu", name: "pay%ments" },
+        ...{ context: "tenant:a%3Ab", boundary: "region:eu" },
+      },
+    ];
+    const read = async (rows: AsyncIterable<CircuitEvent>) => {
+      const identities: CircuitIdentity[] = [];
+      const cursors: string[] = [];
+      for await (const { key, store, name, context, boundary, cursor } of rows) {
+        identities.push({ key, store, name, context, boundary });
+        cursors.push(cursor);
+      }
+      return { identities, cursors };
+    };
+    const own = await read(database.history());
+    const told = await read(fuse.history());
+    assertEquals(own.identities, circuits.map((circuit) => ({ ...circuit, store: "libsql" })));
+    assertEquals(told.identities, circuits.map((circuit) => ({ ...circuit, store: "ledger" })));
+    assertEquals(told.cursors, own.cursors.map((cursor) => `fuse:ledger:${cursor}`));
+    // Each goes on from its own, and a Fuse of one store from the store's too.
+    const left = [
+      await read(database.history({ cursor: own.cursors[0] })),
+      await read(fuse.history({ cursor: told.cursors[0] })),
+      await read(fuse.history({ cursor: own.cursors[0] })),
+    ];
+    assertEquals(left.map(({ identities }) => identities), [
+      own.identities.slice(1),
+      ...[told.identities.slice(1), told.identities.slice(1)],
+    ]);
+    await assertRejects(() => read(database.history({ cursor: told.cursors[0] })), RangeError);
   });
 });
 

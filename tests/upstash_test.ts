@@ -99,10 +99,25 @@ Deno.test("upstash() repeats no address with credentials and no token", () => {
       { url: "https://user:hunter2@eu1.upstash.io", token: "t" },
       { url: "https://eu1.upstash.io", token: "hunter2 " },
       { url: "hunter2", token: "t" },
+      // The client itself refuses these, and repeats them.
+      { url: "https://$hunter2", token: "t" },
+      { url: "https://?hunter2", token: "t" },
+      { url: "https:///hunter2", token: "t" },
     ]
   ) {
-    const error = assertThrows(() => upstash(options));
+    const error = assertThrows(() => upstash(options), TypeError, "Cannot create upstash store");
     assert(!Deno.inspect(error).includes("hunter2"), String(error));
+  }
+});
+
+Deno.test("upstash() refuses in its own words a host that the client does not take", () => {
+  for (const url of ["https://b", "http://b/", "https://é", "https://[", "http://."]) {
+    const { message } = assertThrows(() => upstash({ url, token: "t" }), TypeError);
+    assertEquals(
+      message,
+      'Cannot create upstash store: "url" must be an http or https address without credentials, ' +
+        "of a host of at least 2 characters, received another text",
+    );
   }
 });
 

@@ -46,6 +46,7 @@ export type {
   Clock,
   ListPage,
   ListRequest,
+  OutboxRequest,
   Override,
   OverrideRecord,
   OverrideRequest,
@@ -59,4 +60,6 @@ export type {
   StoreTraits,
   Tally,
   TransitionRequest,
+  Trouble,
+  UntoldRow,
 } from "../store.ts";

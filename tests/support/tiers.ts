@@ -9,7 +9,7 @@ import { createFuse, type Fuse, type FuseEvent, type FuseOptions, type Store } f
 import { libsql, type LibsqlClient, type LibsqlStore, tiered } from "@fuse/edge/libsql";
 import { FakeClock } from "@fuse/edge/testing";
 import { upstash } from "@fuse/edge/upstash";
-import type { StoredEvent } from "../../src/history.ts";
+import type { CircuitEvent } from "../../src/history.ts";
 import { eventsOf } from "./trails.ts";
 
 /** What happens to a batch on its way. */
@@ -73,7 +73,7 @@ export class Tiers {
   }
 
   /** The trail of a circuit, oldest first, behind everybody's back. */
-  async trail(key: string): Promise<StoredEvent[]> {
+  async trail(key: string): Promise<CircuitEvent[]> {
     return (await eventsOf(libsql({ client: this.#client }), { key })).reverse();
   }
 
@@ -111,7 +111,7 @@ function breaking(client: Client, line: TieredIsolate["line"]): LibsqlClient {
 }
 
 /** Generations that rows tell of, in the order of the trail. */
-export function generations(trail: readonly StoredEvent[]): number[] {
+export function generations(trail: readonly CircuitEvent[]): number[] {
   return trail.map(({ metadata }) => Number(metadata?.["generation"]));
 }
 

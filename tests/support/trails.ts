@@ -5,7 +5,7 @@
  */
 import type { LibsqlStore } from "@fuse/edge/libsql";
 import type { AcquireRequest, Tally, TransitionRequest } from "../../src/store.ts";
-import type { EventQuery, StoredEvent } from "../../src/history.ts";
+import type { CircuitEvent, EventQuery } from "../../src/history.ts";
 
 export const SHAPE = { windowMs: 120_000, windowSize: 10 };
 export const COOLDOWN_MS = 60_000;
@@ -59,8 +59,8 @@ export async function live(
 export async function eventsOf(
   store: LibsqlStore,
   query: EventQuery & { readonly key?: string } = {},
-): Promise<StoredEvent[]> {
-  const events: StoredEvent[] = [];
+): Promise<CircuitEvent[]> {
+  const events: CircuitEvent[] = [];
   for await (const event of store.history(query)) events.push(event);
   return events;
 }
