@@ -17,9 +17,10 @@ import {
 import type { CircuitPolicyData } from "../../src/policy.ts";
 import { policyOf } from "../support/units.ts";
 import { seeded, VirtualTime } from "../support/virtual_time.ts";
+import { AdmissionJudge } from "./admission_judge.ts";
 import { judgeBounds } from "./bounds.ts";
 import { type Call, CallerJudge } from "./caller_judge.ts";
-import { describe, Network, type Sender } from "./network.ts";
+import { describe, Network, type Sender, STORE_TIMEOUT_MS } from "./network.ts";
 import { RecordJudge } from "./record_judge.ts";
 import type { Scenario, Step } from "./scenario.ts";
 import { Server } from "./server.ts";
@@ -63,8 +64,6 @@ export interface Played {
 
 /** The circuit that everybody calls. */
 export const KEY = "upstream";
-/** Milliseconds after which an isolate gives up on the store: the default. */
-export const STORE_TIMEOUT_MS = 500;
 /** How long a fleet may take to get over a storm: a guard's longest interval, delayed packets, leases. */
 const RETURN_MS = 90_000;
 
@@ -94,6 +93,7 @@ class World {
   readonly #met = new Set<string>();
   readonly #trail: TrailJudge;
   readonly #records: RecordJudge;
+  readonly #admissions: AdmissionJudge;
   readonly #callers: CallerJudge;
   readonly #server: Server;
   readonly #network: Network;
@@ -113,7 +113,10 @@ class World {
     this.#trace = new Trace(options.trace === true, () => time.now() - this.#began);
     this.#trail = new TrailJudge(this.#verdicts, this.#met);
     this.#records = new RecordJudge(this.#policy, this.#verdicts, this.#trail, this.#met);
-    this.#callers = new CallerJudge(this.#policy, this.#verdicts, time.now, time.now);
+    this.#admissions = new AdmissionJudge(this.#verdicts);
+    this.#callers = new CallerJudge(
+      ...[this.#policy, this.#verdicts, this.#admissions, time.now, time.now] as const,
+    );
     this.#server = new Server(time.now, (deed, by) => {
       this.#trace.note(() => {
         const { won, moved, granted, current, snapshot } = deed.said;
@@ -124,9 +127,11 @@ class World {
       this.#records.witness(deed, by);
     }, options.store);
     this.#network = new Network(time, this.#server, {
-      delivering: (to, request, said, life) => {
+      sending: (by, request) => this.#admissions.sends(by, request),
+      delivering: (to, request, said, { life, sentAt, awaited }) => {
         this.#trace.note(() => `isolate ${to.number} is answered ${describe(request)}`);
         this.#delivery = { to, request, said, life };
+        this.#admissions.hears(to, said, sentAt, time.now(), awaited);
       },
       note: this.#trace.note,
     }, scenario);

@@ -4,8 +4,8 @@
  *
  * @module
  */
-import type { CircuitBreaker, Store } from "@fuse/edge";
-import type { Answer, Recorded, Snapshot } from "../../src/store.ts";
+import { type CircuitBreaker, type Store, TOTALS_ONLY } from "@fuse/edge";
+import type { Answer, Recorded, Snapshot, Tally } from "../../src/store.ts";
 import type { PlayOptions } from "./fleet.ts";
 import type { Kind } from "./scenario.ts";
 import type { Invariant } from "./violation.ts";
@@ -122,6 +122,36 @@ export const PLANTED: readonly Planted[] = [
             return store.record(key, { ...tally, epoch, generation });
           },
         }),
+    },
+  },
+  {
+    mistake: "isolates record late results as current",
+    invariant: "late",
+    kinds: ["storm", "dead"],
+    options: {
+      // Under what they last heard, as where an outcome is booked when it ends.
+      wire: (store) => {
+        let held: Snapshot | null = null;
+        const labels = new Map<string, Pick<Tally, "epoch" | "generation">>();
+        const heard = <T extends Answer>(answer: T): T => {
+          held = answer.snapshot;
+          return answer;
+        };
+        return but(store, {
+          record: async (key, tally) => {
+            const { id, epoch, generation } = tally;
+            const known = held === null || generation === TOTALS_ONLY
+              ? { epoch, generation }
+              : held;
+            const label = labels.get(id) ?? { epoch: known.epoch, generation: known.generation };
+            labels.set(id, label);
+            return heard(await store.record(key, { ...tally, ...label }));
+          },
+          read: async (key, request) => held = await store.read(key, request),
+          acquire: async (key, request) => heard(await store.acquire(key, request)),
+          transition: async (key, request) => heard(await store.transition(key, request)),
+        });
+      },
     },
   },
   {
