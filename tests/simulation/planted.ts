@@ -83,6 +83,22 @@ export const PLANTED: readonly Planted[] = [
     },
   },
   {
+    mistake: "isolates open one failure late",
+    invariant: "edges",
+    kinds: ["storm", "dead"],
+    options: {
+      policy: (policy) => ({ ...policy, failureThreshold: policy.failureThreshold! + 1 }),
+    },
+  },
+  {
+    mistake: "isolates close one success late",
+    invariant: "edges",
+    kinds: ["storm", "dead"],
+    options: {
+      policy: (policy) => ({ ...policy, successThreshold: policy.successThreshold! + 1 }),
+    },
+  },
+  {
     mistake: "the store tells everybody who asks for a transition that it was theirs",
     invariant: "audit",
     kinds: ["storm", "dead"],
@@ -258,7 +274,7 @@ export const PLANTED: readonly Planted[] = [
     mistake: "nobody who is cut off protects itself",
     invariant: "stops",
     kinds: ["cut"],
-    options: { policy: { onStoreError: "allow" } },
+    options: { policy: (policy) => ({ ...policy, onStoreError: "allow" }) },
   },
   {
     mistake: "slots are never given back",
