@@ -47,6 +47,21 @@ export const PLANTED: readonly Planted[] = [
     },
   },
   {
+    mistake: "a neutral trial keeps its slot",
+    invariant: "trials",
+    kinds: ["storm"],
+    options: {
+      // Until its lease runs out.
+      wire: (store) =>
+        but(store, {
+          record: (key, tally) => {
+            const lease = tally.successes + tally.failures > 0 ? tally.lease : null;
+            return store.record(key, { ...tally, lease });
+          },
+        }),
+    },
+  },
+  {
     mistake: "isolates run trials that were refused",
     invariant: "trials",
     kinds: ["storm", "dead"],
@@ -136,6 +151,23 @@ export const PLANTED: readonly Planted[] = [
           record: (key, tally) => {
             const { epoch, generation } = store.peek!(key) ?? tally;
             return store.record(key, { ...tally, epoch, generation });
+          },
+        }),
+    },
+  },
+  {
+    mistake: "the store counts late results in a record that they create",
+    invariant: "late",
+    kinds: ["storm"],
+    options: {
+      store: (store) =>
+        but(store, {
+          record: (key, tally) => {
+            if (tally.epoch === "" || store.peek!(key) !== undefined) {
+              return store.record(key, tally);
+            }
+            const created = { ...tally, epoch: "", generation: 0 };
+            return { ...store.record(key, created) as Recorded, current: false };
           },
         }),
     },

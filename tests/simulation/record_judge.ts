@@ -7,7 +7,12 @@
  */
 import { ID_MEMORY_MS, type Snapshot, TOTALS_ONLY } from "@fuse/edge";
 import type { CircuitPolicyData } from "../../src/policy.ts";
-import type { AcquireRequest, Tally, TransitionRequest } from "../../src/store.ts";
+import {
+  absentSnapshot,
+  type AcquireRequest,
+  type Tally,
+  type TransitionRequest,
+} from "../../src/store.ts";
 import type { DutyJudge } from "./duty_judge.ts";
 import type { Deed } from "./server.ts";
 import type { TrailJudge } from "./trail_judge.ts";
@@ -206,16 +211,21 @@ export class RecordJudge {
       }
       // One that ended before the last success does not lengthen the run.
       if (endedAt >= life.succeededAt) generation.run += failures;
-    } else if (before !== null) {
+    } else if (after !== null) {
       if (tally.generation !== TOTALS_ONLY) this.#met.add("late tally");
+      // After amnesia it may be the one that creates the record.
+      const { epoch, now: moment } = after;
+      const none = { ...absentSnapshot(moment), epoch, generation: 1 };
       const which = tally.generation === TOTALS_ONLY
         ? "of no"
         : `of generation ${tally.generation} in`;
       this.#check(
-        same(before, after, false),
+        same(before ?? none, after, false),
         "late",
         () =>
-          `A tally ${which} generation ${now} changes the record: ${differences(before, after)}`,
+          `A tally ${which} generation ${now} changes the record: ${
+            differences(before ?? none, after)
+          }`,
       );
     }
     this.#check(
