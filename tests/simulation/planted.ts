@@ -34,6 +34,15 @@ export const PLANTED: readonly Planted[] = [
     },
   },
   {
+    mistake: "the store gives no slot back",
+    invariant: "trials",
+    kinds: ["storm", "dead"],
+    options: {
+      store: (store) =>
+        but(store, { record: (key, tally) => store.record(key, { ...tally, lease: null }) }),
+    },
+  },
+  {
     mistake: "a trial runs for each caller of an isolate",
     invariant: "trials",
     kinds: ["storm"],
@@ -309,14 +318,16 @@ export const PLANTED: readonly Planted[] = [
     options: { policy: (policy) => ({ ...policy, onStoreError: "allow" }) },
   },
   {
-    mistake: "slots are never given back",
+    mistake: "the store never ends a cooldown",
     invariant: "returns",
     kinds: ["storm", "dead"],
     options: {
       store: (store) =>
         but(store, {
-          acquire: (key, request) => store.acquire(key, { ...request, leaseMs: 3_600_000 }),
-          record: (key, tally) => store.record(key, { ...tally, lease: null }),
+          acquire: (key, request) =>
+            store.peek!(key)?.state === "OPEN"
+              ? { granted: false, moved: false, snapshot: store.read(key, request) as Snapshot }
+              : store.acquire(key, request),
         }),
     },
   },

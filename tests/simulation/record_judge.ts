@@ -98,6 +98,7 @@ export class RecordJudge {
     }
     this.#turn(deed, life);
     this.#owe(deed, life.generation);
+    this.#count(deed, life.generation);
   }
 
   #check: Verdicts["check"] = (...what) => this.#verdicts.check(...what);
@@ -323,6 +324,20 @@ export class RecordJudge {
       const inARow = rules.length === 1 && rules[0]!.name === "consecutive_failures";
       if (inARow && run >= failureThreshold) this.#duties.makesDue(said, "opened");
     }
+  }
+
+  /** Slots that were given back are free, and no others. */
+  #count({ request, after, now }: Deed, { leases }: Generation): void {
+    if (after?.state !== "HALF_OPEN" || after.override !== null) return;
+    let out = 0;
+    for (const until of leases.values()) if (until > now) out++;
+    const { inFlight } = after.halfOpen;
+    this.#check(
+      inFlight === out,
+      "trials",
+      () =>
+        `After ${request.do} ${inFlight} slots are taken in generation ${after.generation}, ${out} trials are out`,
+    );
   }
 
   #turn({ after, request }: Deed, books: Life): void {
