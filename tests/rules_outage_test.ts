@@ -186,6 +186,21 @@ onEverySetup(
   REMOTE,
 );
 
+onEverySetup("failures before and after the outage is noticed are one run", async (world) => {
+  // Section 3: the record that finds out counts in this isolate's own breaker.
+  const { breaker, line, fuse } = cutOff(world, TRIP);
+  await succeed(breaker);
+  await world.sync();
+  const call = await begin(breaker);
+  line.down = true;
+  await call.fail();
+  await fuse.flush();
+  assertEquals(world.told("store_error"), ["store_error"]);
+  await fail(breaker);
+  assertEquals(world.heard("opened").map(({ local }) => local), [true]);
+  assertEquals(await admits(breaker), false);
+}, REMOTE);
+
 onEverySetup("readers follow the store as soon as it is back", async (world) => {
   // Rule 13: they read what a call would meet, though no call has come since.
   const { breaker, lose, regain } = cutOff(world, TRIP);

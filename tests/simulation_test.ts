@@ -26,6 +26,9 @@ Deno.test(`play() finds nothing wrong when it is given ${SEEDS} seeds from ${FIR
   const problem = judgeHealthy(healthy);
   assert(problem === null, problem ?? "");
   // Worlds in which nothing happens would prove nothing.
+  for (const [policy, worlds] of Map.groupBy(healthy, ({ policy }) => policy)) {
+    assertGreater(worlds.reduce((sum, { exact }) => sum + exact, 0), SEEDS / 500, policy);
+  }
   for (const what of SITUATIONS) assertGreater(met[what] ?? 0, SEEDS / 200, what);
 });
 
@@ -98,6 +101,14 @@ Deno.test("judgeHealthy() sees the openings when failures overtake pending succe
     healthy.push(healthOf(scenario, await play(scenario, OVERTAKING)));
   }
   assert(judgeHealthy(healthy)?.includes("opened"));
+});
+
+Deno.test("judgeHealthy() tells what was promised from what was never seen", () => {
+  const of = (opened: number) =>
+    judgeHealthy([{ policy: "strong, 3 in a row", opened, exact: 8, expected: 4.9 }]);
+  assertEquals(of(26), null);
+  assert(of(27)?.includes("before"));
+  assert(of(103)?.includes("stated"));
 });
 
 /** What must have come up, many times. */

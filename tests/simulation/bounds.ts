@@ -145,11 +145,11 @@ class Bounds {
   #returns(from: number, cutOff: number | null): void {
     if (!this.#isRegular()) return;
     const gapMs = this.#scenario.gapMs!;
-    const { baseCooldownMs, halfOpenLeaseMs, successThreshold, revalidateMs } = this.#policy;
+    const { baseCooldownMs, successThreshold, revalidateMs } = this.#policy;
     const trip = this.#tripMs;
     const trialMs = revalidateMs + gapMs + LONGEST_CALL_MS + 3 * trip;
-    // A last trial fails, the cooldown passes, a dead isolate's slot comes free, trials succeed.
-    const closed = from + LONGEST_CALL_MS + 2 * trip + baseCooldownMs + halfOpenLeaseMs +
+    // A last trial fails, the cooldown passes, a lost slot comes free, trials succeed.
+    const closed = from + LONGEST_CALL_MS + 2 * trip + baseCooldownMs + this.#lostSlotMs() +
       successThreshold * trialMs;
     const heard = closed + revalidateMs + gapMs + 2 * trip;
     // Who was cut off leaves the store alone for a while longer, and its own opening has to pass.
@@ -167,6 +167,13 @@ class Bounds {
           `${this.#rel(from)}, and traffic must be back ${this.#rel(by_)}`,
       );
     }
+  }
+
+  /** For how long a slot may be out that nobody uses: none is, where all live and every request counts once. */
+  #lostSlotMs(): number {
+    const { steps } = this.#scenario;
+    const loses = steps.some((step) => step.do === "die" || step.do === "network");
+    return loses ? this.#policy.halfOpenLeaseMs : 0;
   }
 
   /** An operator forced the circuit open. */

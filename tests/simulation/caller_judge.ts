@@ -11,6 +11,7 @@ import {
   isStoreUnavailableError,
 } from "@fuse/edge";
 import type { CircuitPolicyData } from "../../src/policy.ts";
+import type { AdmissionJudge } from "./admission_judge.ts";
 import type { Sender } from "./network.ts";
 import type { Delivery } from "./trail_judge.ts";
 import type { Verdicts } from "./violation.ts";
@@ -48,6 +49,7 @@ export type Recorded = ReadonlyMap<number, Sums>;
 export class CallerJudge {
   readonly #verdicts: Verdicts;
   readonly #policy: CircuitPolicyData;
+  readonly #admissions: AdmissionJudge;
   readonly #now: () => number;
   /** The store's clock. */
   readonly #storeNow: () => number;
@@ -62,11 +64,13 @@ export class CallerJudge {
   constructor(
     policy: CircuitPolicyData,
     verdicts: Verdicts,
+    admissions: AdmissionJudge,
     now: () => number,
     storeNow: () => number,
   ) {
     this.#policy = policy;
     this.#verdicts = verdicts;
+    this.#admissions = admissions;
     this.#now = now;
     this.#storeNow = storeNow;
   }
@@ -85,6 +89,7 @@ export class CallerJudge {
   runs(call: Call, delivery: Delivery | null): void {
     call.ranAt = this.#now();
     call.runs++;
+    this.#admissions.runs(call);
     this.#check(call.runs === 1, "callers", () => `A function runs ${call.runs} times`);
     if (delivery?.request.do !== "acquire") return;
     const { request: { body }, said: { granted, snapshot: s }, life } = delivery;
@@ -126,6 +131,7 @@ export class CallerJudge {
     if (call.trial !== null) this.#running.delete(call.trial);
     const outcome = this.#outcome(call, result);
     const sums = this.#sums(this.#ended, call.by.number);
+    if (outcome === "neutral") this.#admissions.ignores(call);
     if (outcome === "rejected") sums.rejected++;
     if (outcome === "success" || outcome === "failure") sums.calls++;
     if (outcome === "failure") sums.failures++;
@@ -164,6 +170,7 @@ export class CallerJudge {
     );
     const wrong = this.#miscounted(recorded);
     this.#check(wrong === null, "tallies", () => wrong!);
+    this.#admissions.finish(new Set(this.calls.map(({ by }) => by)));
   }
 
   #miscounted(recorded: Recorded): string | null {

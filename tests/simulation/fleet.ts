@@ -17,9 +17,11 @@ import {
 import type { CircuitPolicyData } from "../../src/policy.ts";
 import { policyOf } from "../support/units.ts";
 import { seeded, VirtualTime } from "../support/virtual_time.ts";
+import { AdmissionJudge } from "./admission_judge.ts";
 import { judgeBounds } from "./bounds.ts";
 import { type Call, CallerJudge } from "./caller_judge.ts";
-import { describe, Network, type Sender } from "./network.ts";
+import { DutyJudge } from "./duty_judge.ts";
+import { describe, Network, type Sender, STORE_TIMEOUT_MS } from "./network.ts";
 import { RecordJudge } from "./record_judge.ts";
 import type { Scenario, Step } from "./scenario.ts";
 import { Server } from "./server.ts";
@@ -35,8 +37,8 @@ export interface PlayOptions {
   readonly store?: (store: Store) => Store;
   /** Laid over the store as an isolate sees it. */
   readonly wire?: (store: Store, isolate: number) => Store;
-  /** Laid over the options of every handle; judged is what the scenario says. */
-  readonly policy?: CircuitPolicy;
+  /** What every handle is made with; judged is what the scenario says. */
+  readonly policy?: (policy: CircuitPolicy) => CircuitPolicy;
   /** Laid over an isolate's handle. */
   readonly breaker?: (breaker: CircuitBreaker) => CircuitBreaker;
   /** Write down what happens. */
@@ -63,8 +65,6 @@ export interface Played {
 
 /** The circuit that everybody calls. */
 export const KEY = "upstream";
-/** Milliseconds after which an isolate gives up on the store: the default. */
-export const STORE_TIMEOUT_MS = 500;
 /** How long a fleet may take to get over a storm: a guard's longest interval, delayed packets, leases. */
 const RETURN_MS = 90_000;
 
@@ -94,6 +94,8 @@ class World {
   readonly #met = new Set<string>();
   readonly #trail: TrailJudge;
   readonly #records: RecordJudge;
+  readonly #admissions: AdmissionJudge;
+  readonly #duties: DutyJudge;
   readonly #callers: CallerJudge;
   readonly #server: Server;
   readonly #network: Network;
@@ -112,8 +114,14 @@ class World {
     this.#policy = policyOf(scenario.policy);
     this.#trace = new Trace(options.trace === true, () => time.now() - this.#began);
     this.#trail = new TrailJudge(this.#verdicts, this.#met);
-    this.#records = new RecordJudge(this.#policy, this.#verdicts, this.#trail, this.#met);
-    this.#callers = new CallerJudge(this.#policy, this.#verdicts, time.now, time.now);
+    this.#duties = new DutyJudge(this.#verdicts);
+    this.#records = new RecordJudge(
+      ...[this.#policy, this.#verdicts, this.#trail, this.#duties, this.#met] as const,
+    );
+    this.#admissions = new AdmissionJudge(this.#verdicts);
+    this.#callers = new CallerJudge(
+      ...[this.#policy, this.#verdicts, this.#admissions, time.now, time.now] as const,
+    );
     this.#server = new Server(time.now, (deed, by) => {
       this.#trace.note(() => {
         const { won, moved, granted, current, snapshot } = deed.said;
@@ -124,9 +132,15 @@ class World {
       this.#records.witness(deed, by);
     }, options.store);
     this.#network = new Network(time, this.#server, {
-      delivering: (to, request, said, life) => {
+      sending: (by, request) => {
+        this.#admissions.sends(by, request);
+        this.#duties.sends(by, request);
+      },
+      delivering: (to, request, said, { life, sentAt, awaited }) => {
         this.#trace.note(() => `isolate ${to.number} is answered ${describe(request)}`);
         this.#delivery = { to, request, said, life };
+        if (awaited) this.#duties.hears(to, said);
+        this.#admissions.hears(to, said, sentAt, time.now(), awaited);
       },
       note: this.#trace.note,
     }, scenario);
@@ -146,6 +160,7 @@ class World {
     });
     await this.#time.run(() => {
       this.#delivery = null;
+      this.#duties.rests();
       return this.#verdicts.first !== null;
     });
     if (this.#verdicts.first === null) {
@@ -194,6 +209,7 @@ class World {
       const own = this.#delivery?.to === isolate ? this.#delivery : null;
       this.#trail.hear(event, own);
       this.#callers.hear(isolate as Isolate, event);
+      this.#duties.listens(isolate as Isolate, event);
       if (event.type === "unconfirmed" || event.type === "reborn") {
         this.#met.add(event.type);
       }
@@ -201,7 +217,8 @@ class World {
       const mistake = event.type === "listener_error" || event.type === "config_mismatch";
       this.#verdicts.check(!mistake, "callers", () => `${event.type}: ${error}`);
     });
-    const breaker = fuse.make(KEY, { ...this.#scenario.policy, ...this.#options.policy });
+    const { policy } = this.#scenario;
+    const breaker = fuse.make(KEY, { ...this.#options.policy?.(policy) ?? policy });
     Object.assign(isolate, { fuse, breaker: this.#options.breaker?.(breaker) ?? breaker });
     this.#isolates[slot] = isolate as Isolate;
   }
@@ -294,6 +311,7 @@ class World {
       if (!isolate.alive) return;
       note(() => `call ${number} is answered ${result.ok ? result.value : result.error}`);
       this.#callers.settles(call, result);
+      this.#duties.settles(call);
     });
   }
 

@@ -30,10 +30,13 @@ export function healthOf(
   };
 }
 
+/** How many times as often as exact order somebody may open, and where that comes from. */
+const BOUNDS = [{ times: 10, is: "stated" }, { times: 2, is: "what there was before" }] as const;
+
 /**
  * What is wrong with these worlds; `null`: nothing. Openings scatter like Poisson's, by about their
- * root: a breaker that opens exactly ten times as often as exact order may exceed ten times what exact
- * order HAPPENED to meet by three such deviations, and by one where hardly any opening is expected.
+ * root: a breaker that opens exactly so many times as often as exact order may exceed so many times what
+ * exact order HAPPENED to meet by three such deviations, and by one where hardly any opening is expected.
  */
 export function judgeHealthy(worlds: readonly Healthy[]): string | null {
   for (const [policy, group] of Map.groupBy(worlds, ({ policy }) => policy)) {
@@ -41,9 +44,12 @@ export function judgeHealthy(worlds: readonly Healthy[]): string | null {
       group.reduce((total, world) => total + world[field], 0);
     const opened = sum("opened");
     const exact = sum("exact");
-    const allowed = 10 * exact + Math.floor(1 + 3 * Math.sqrt(10 * sum("expected")));
-    if (opened > allowed) {
-      return `${policy}: opened ${opened} times, exact order ${exact} times; at most ${allowed} allowed`;
+    for (const { times, is } of BOUNDS) {
+      const allowed = times * exact + Math.floor(1 + 3 * Math.sqrt(times * sum("expected")));
+      if (opened > allowed) {
+        return `${policy}: opened ${opened} times, exact order ${exact} times; at most ${allowed} ` +
+          `allowed, ${times} times as often is ${is}`;
+      }
     }
   }
   return null;

@@ -21,9 +21,21 @@ export interface Sender {
 
 /** What the judge is told, and what is written down. */
 export interface Observer {
+  /** An isolate sends a request. */
+  sending(by: Sender, request: Request): void;
   /** An answer reaches its isolate; what follows in this step follows from it. */
-  delivering(to: Sender, request: Request, said: Said, life: number): void;
+  delivering(to: Sender, request: Request, said: Said, arrival: Arrival): void;
   note(line: () => string): void;
+}
+
+/** How an answer arrives. */
+export interface Arrival {
+  /** In which life of the store it was given. */
+  readonly life: number;
+  /** When it was asked for. */
+  readonly sentAt: number;
+  /** Whether it is waited for: it is the first one, and in time. */
+  readonly awaited: boolean;
 }
 
 /** Bad weather while it lasts. */
@@ -34,6 +46,8 @@ interface Spell {
   readonly until: number;
 }
 
+/** Milliseconds after which an isolate gives up on the store: the default. */
+export const STORE_TIMEOUT_MS = 500;
 /** How long a request may be on its way at most. Stores remember ids for longer. */
 const LONGEST_DELAY_MS = 20_000;
 
@@ -97,6 +111,14 @@ export class Network {
     return new Promise((resolve, reject) => {
       if (!by.alive) return;
       this.requests++;
+      const sentAt = this.#time.now();
+      let waits = true;
+      const fails = (message: string) => {
+        if (!by.alive) return;
+        waits = false;
+        reject(new Error(message));
+      };
+      this.#observer.sending(by, request);
       const dice = this.#dice(by);
       const { note } = this.#observer;
       note(() => `isolate ${by.number} sends ${describe(request)}`);
@@ -109,7 +131,7 @@ export class Network {
           return note(() => `lost on its way there: ${describe(request)} of ${by.number}`);
         }
         if (!again && this.#strikes("refuse", by, dice)) {
-          this.#time.after(wayMs(), () => by.alive && reject(new Error("Connection refused")));
+          this.#time.after(wayMs(), () => fails("Connection refused"));
           return;
         }
         const said = this.#server.apply(request, by.number);
@@ -120,9 +142,11 @@ export class Network {
         if (answered && dice() < 0.5) return;
         this.#time.after(wayMs(), () => {
           if (!by.alive) return;
-          if (answered) return reject(new Error("Connection reset"));
+          if (answered) return fails("Connection reset");
           if (this.#strikes("lose", by, dice)) return;
-          this.#observer.delivering(by, request, said, life);
+          const awaited = waits && this.#time.now() - sentAt < STORE_TIMEOUT_MS;
+          this.#observer.delivering(by, request, said, { life, sentAt, awaited });
+          waits = false;
           resolve(said);
         });
       };

@@ -4,8 +4,8 @@
  *
  * @module
  */
-import type { CircuitBreaker, Store } from "@fuse/edge";
-import type { Answer, Recorded, Snapshot } from "../../src/store.ts";
+import { type CircuitBreaker, type Store, TOTALS_ONLY } from "@fuse/edge";
+import type { Answer, Recorded, Snapshot, Tally } from "../../src/store.ts";
 import type { PlayOptions } from "./fleet.ts";
 import type { Kind } from "./scenario.ts";
 import type { Invariant } from "./violation.ts";
@@ -34,6 +34,15 @@ export const PLANTED: readonly Planted[] = [
     },
   },
   {
+    mistake: "the store gives no slot back",
+    invariant: "trials",
+    kinds: ["storm", "dead"],
+    options: {
+      store: (store) =>
+        but(store, { record: (key, tally) => store.record(key, { ...tally, lease: null }) }),
+    },
+  },
+  {
     mistake: "a trial runs for each caller of an isolate",
     invariant: "trials",
     kinds: ["storm"],
@@ -43,6 +52,21 @@ export const PLANTED: readonly Planted[] = [
         but(store, {
           acquire: (key, request) =>
             store.acquire(key, { ...request, token: `isolate ${isolate}` }),
+        }),
+    },
+  },
+  {
+    mistake: "a neutral trial keeps its slot",
+    invariant: "trials",
+    kinds: ["storm"],
+    options: {
+      // Until its lease runs out.
+      wire: (store) =>
+        but(store, {
+          record: (key, tally) => {
+            const lease = tally.successes + tally.failures > 0 ? tally.lease : null;
+            return store.record(key, { ...tally, lease });
+          },
         }),
     },
   },
@@ -80,6 +104,22 @@ export const PLANTED: readonly Planted[] = [
         but(store, {
           acquire: (key, request) => store.acquire(key, { ...request, maxCooldownMs: 1 }),
         }),
+    },
+  },
+  {
+    mistake: "isolates open one failure late",
+    invariant: "edges",
+    kinds: ["storm", "dead"],
+    options: {
+      policy: (policy) => ({ ...policy, failureThreshold: policy.failureThreshold! + 1 }),
+    },
+  },
+  {
+    mistake: "isolates close one success late",
+    invariant: "edges",
+    kinds: ["storm", "dead"],
+    options: {
+      policy: (policy) => ({ ...policy, successThreshold: policy.successThreshold! + 1 }),
     },
   },
   {
@@ -122,6 +162,53 @@ export const PLANTED: readonly Planted[] = [
             return store.record(key, { ...tally, epoch, generation });
           },
         }),
+    },
+  },
+  {
+    mistake: "the store counts late results in a record that they create",
+    invariant: "late",
+    kinds: ["storm"],
+    options: {
+      store: (store) =>
+        but(store, {
+          record: (key, tally) => {
+            if (tally.epoch === "" || store.peek!(key) !== undefined) {
+              return store.record(key, tally);
+            }
+            const created = { ...tally, epoch: "", generation: 0 };
+            return { ...store.record(key, created) as Recorded, current: false };
+          },
+        }),
+    },
+  },
+  {
+    mistake: "isolates record late results as current",
+    invariant: "late",
+    kinds: ["storm", "dead"],
+    options: {
+      // Under what they last heard, as where an outcome is booked when it ends.
+      wire: (store) => {
+        let held: Snapshot | null = null;
+        const labels = new Map<string, Pick<Tally, "epoch" | "generation">>();
+        const heard = <T extends Answer>(answer: T): T => {
+          held = answer.snapshot;
+          return answer;
+        };
+        return but(store, {
+          record: async (key, tally) => {
+            const { id, epoch, generation } = tally;
+            const known = held === null || generation === TOTALS_ONLY
+              ? { epoch, generation }
+              : held;
+            const label = labels.get(id) ?? { epoch: known.epoch, generation: known.generation };
+            labels.set(id, label);
+            return heard(await store.record(key, { ...tally, ...label }));
+          },
+          read: async (key, request) => held = await store.read(key, request),
+          acquire: async (key, request) => heard(await store.acquire(key, request)),
+          transition: async (key, request) => heard(await store.transition(key, request)),
+        });
+      },
     },
   },
   {
@@ -228,17 +315,19 @@ export const PLANTED: readonly Planted[] = [
     mistake: "nobody who is cut off protects itself",
     invariant: "stops",
     kinds: ["cut"],
-    options: { policy: { onStoreError: "allow" } },
+    options: { policy: (policy) => ({ ...policy, onStoreError: "allow" }) },
   },
   {
-    mistake: "slots are never given back",
+    mistake: "the store never ends a cooldown",
     invariant: "returns",
     kinds: ["storm", "dead"],
     options: {
       store: (store) =>
         but(store, {
-          acquire: (key, request) => store.acquire(key, { ...request, leaseMs: 3_600_000 }),
-          record: (key, tally) => store.record(key, { ...tally, lease: null }),
+          acquire: (key, request) =>
+            store.peek!(key)?.state === "OPEN"
+              ? { granted: false, moved: false, snapshot: store.read(key, request) as Snapshot }
+              : store.acquire(key, request),
         }),
     },
   },

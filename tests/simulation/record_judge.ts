@@ -7,7 +7,13 @@
  */
 import { ID_MEMORY_MS, type Snapshot, TOTALS_ONLY } from "@fuse/edge";
 import type { CircuitPolicyData } from "../../src/policy.ts";
-import type { AcquireRequest, Tally, TransitionRequest } from "../../src/store.ts";
+import {
+  absentSnapshot,
+  type AcquireRequest,
+  type Tally,
+  type TransitionRequest,
+} from "../../src/store.ts";
+import type { DutyJudge } from "./duty_judge.ts";
 import type { Deed } from "./server.ts";
 import type { TrailJudge } from "./trail_judge.ts";
 import type { Verdicts } from "./violation.ts";
@@ -16,6 +22,8 @@ import type { Verdicts } from "./violation.ts";
 interface Generation {
   readonly number: number;
   readonly counts: { successes: number; failures: number; slow: number };
+  /** Failures in a row. */
+  run: number;
   /** Slots by token, with the end of their lease. */
   readonly leases: Map<string, number>;
   /** Tokens given back, with the end their lease would have had. */
@@ -26,6 +34,8 @@ interface Generation {
 interface Life {
   generation: Generation;
   readonly totals: { successes: number; failures: number; rejected: number };
+  /** When the last success ended that counted. */
+  succeededAt: number;
   /** Requests that counted: when, and what was answered. */
   readonly applied: Map<
     string,
@@ -39,6 +49,7 @@ export class RecordJudge {
   readonly #policy: CircuitPolicyData;
   readonly #lives = new Map<number, Life>();
   readonly #trail: TrailJudge;
+  readonly #duties: DutyJudge;
   /** Situations that came up. */
   readonly #met: Set<string>;
   /** By isolate: what its tallies came to, each once, however often and in how many lives it counted. */
@@ -49,11 +60,13 @@ export class RecordJudge {
     policy: CircuitPolicyData,
     verdicts: Verdicts,
     trail: TrailJudge,
+    duties: DutyJudge,
     met: Set<string>,
   ) {
     this.#policy = policy;
     this.#verdicts = verdicts;
     this.#trail = trail;
+    this.#duties = duties;
     this.#met = met;
   }
 
@@ -84,6 +97,8 @@ export class RecordJudge {
       );
     }
     this.#turn(deed, life);
+    this.#owe(deed, life.generation);
+    this.#count(deed, life.generation);
   }
 
   #check: Verdicts["check"] = (...what) => this.#verdicts.check(...what);
@@ -96,6 +111,7 @@ export class RecordJudge {
         books = {
           generation: openBooks(before?.generation ?? 1),
           totals: { successes: 0, failures: 0, rejected: 0 },
+          succeededAt: -Infinity,
           applied: new Map(),
         },
       );
@@ -141,12 +157,13 @@ export class RecordJudge {
   }
 
   #record(
-    { before, after, said }: Deed,
+    { before, after, said, now: at }: Deed,
     tally: Tally,
-    { generation, totals, applied }: Life,
+    life: Life,
     again: boolean,
     by: number,
   ): void {
+    const { generation, totals, applied } = life;
     const now = before?.generation ?? 1;
     const current = tally.epoch === ""
       ? tally.generation === 0 && now === 1
@@ -188,16 +205,28 @@ export class RecordJudge {
       generation.counts.successes += successes;
       generation.counts.failures += failures;
       generation.counts.slow += tally.slow;
-    } else if (before !== null) {
+      const endedAt = at - tally.ageMs;
+      if (successes > 0) {
+        generation.run = 0;
+        life.succeededAt = Math.max(life.succeededAt, endedAt);
+      }
+      // One that ended before the last success does not lengthen the run.
+      if (endedAt >= life.succeededAt) generation.run += failures;
+    } else if (after !== null) {
       if (tally.generation !== TOTALS_ONLY) this.#met.add("late tally");
+      // After amnesia it may be the one that creates the record.
+      const { epoch, now: moment } = after;
+      const none = { ...absentSnapshot(moment), epoch, generation: 1 };
       const which = tally.generation === TOTALS_ONLY
         ? "of no"
         : `of generation ${tally.generation} in`;
       this.#check(
-        same(before, after, false),
+        same(before ?? none, after, false),
         "late",
         () =>
-          `A tally ${which} generation ${now} changes the record: ${differences(before, after)}`,
+          `A tally ${which} generation ${now} changes the record: ${
+            differences(before ?? none, after)
+          }`,
       );
     }
     this.#check(
@@ -281,6 +310,36 @@ export class RecordJudge {
     return (rules[0]!.name === "slow_calls" ? slow : failures) >= needed;
   }
 
+  /** Notes what whoever gets this answer has to do. Only what is known without looking at a window. */
+  #owe({ request, said, after }: Deed, { counts, run }: Generation): void {
+    const { rules, failureThreshold, successThreshold } = this.#policy;
+    if (after === null || after.override !== null) return;
+    if (request.do === "acquire" ? !said.granted : !(request.do === "record" && said.current)) {
+      return;
+    }
+    if (after.state === "HALF_OPEN") {
+      if (counts.failures > 0) this.#duties.makesDue(said, "opened");
+      else if (counts.successes >= successThreshold) this.#duties.makesDue(said, "closed");
+    } else if (after.state === "CLOSED" && request.do === "record") {
+      const inARow = rules.length === 1 && rules[0]!.name === "consecutive_failures";
+      if (inARow && run >= failureThreshold) this.#duties.makesDue(said, "opened");
+    }
+  }
+
+  /** Slots that were given back are free, and no others. */
+  #count({ request, after, now }: Deed, { leases }: Generation): void {
+    if (after?.state !== "HALF_OPEN" || after.override !== null) return;
+    let out = 0;
+    for (const until of leases.values()) if (until > now) out++;
+    const { inFlight } = after.halfOpen;
+    this.#check(
+      inFlight === out,
+      "trials",
+      () =>
+        `After ${request.do} ${inFlight} slots are taken in generation ${after.generation}, ${out} trials are out`,
+    );
+  }
+
   #turn({ after, request }: Deed, books: Life): void {
     if (after === null) return;
     const { generation } = books;
@@ -305,6 +364,7 @@ function openBooks(number: number): Generation {
   return {
     number,
     counts: { successes: 0, failures: 0, slow: 0 },
+    run: 0,
     leases: new Map(),
     ended: new Map(),
   };

@@ -165,10 +165,15 @@ class Draw {
         drift: this.#chance(0.5) ? this.#integer(-50, 50) / 10_000 : 0,
       })),
       latencyMs: [least, least + this.#integer(0, 60)],
-      errorRate: kind === "healthy" ? this.#one([0.03, 0.05, 0.1]) : kind === "storm" ? 0.02 : 0,
+      errorRate: kind === "healthy" ? this.#badLuck(policy) : kind === "storm" ? 0.02 : 0,
       gapMs,
       steps: this.#steps.toSorted((a, b) => a.at - b.at),
     };
+  }
+
+  /** So much that exact order opens, too: where nothing ever does, no excess of it shows. */
+  #badLuck({ failureThreshold = 5 }: CircuitPolicy): number {
+    return this.#one(failureThreshold < 5 ? [0.03, 0.05, 0.1] : [0.1, 0.2, 0.3]);
   }
 
   #policy(kind: Kind): CircuitPolicy {

@@ -6,15 +6,15 @@
 
 /** Everything that the simulation holds the breaker to. */
 export type Invariant =
-  /** Never more trials out than permitted in a generation. */
+  /** Never more trials out than permitted in a generation, and none that has ended. */
   | "trials"
-  /** Transitions only along legal edges, on evidence. */
+  /** Transitions only along legal edges, on evidence, and at once where there is evidence. */
   | "edges"
   /** Each change is audited once: one answer claims it, and one alone. */
   | "audit"
   /** Each transition is announced at most once, and none that was not made. */
   | "announcements"
-  /** Late results change nothing but totals. */
+  /** Late results change nothing but totals, and go under the generation that admitted their calls. */
   | "late"
   /** What is sent again counts once, and what is acknowledged counts. */
   | "tallies"
