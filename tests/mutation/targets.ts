@@ -39,7 +39,7 @@ export const TARGETS: Readonly<Record<string, Target>> = {
     file: "drivers/upstash_scripts.lua",
     stages: [
       ["upstash_twin"],
-      ["upstash", "outbox", "tiered"],
+      ["upstash_keys", "upstash", "outbox", "tiered"],
       // One client of nine: the others differ in what they do to an answer.
       ["upstash_contract", "--filter=storeContract(upstash)"],
       ["tiered_contract"],
