@@ -77,6 +77,7 @@ end
 local function isLease(field)
   return field:sub(1, 6) == 'lease:'
 end
+if s.epoch == '' then s.epoch = nil end
 local absent = not s.epoch
 -- Prefix "a" with a scope and prefix "a:b" without can mean the same keys.
 if s.prefix and s.prefix ~= ARGV[8] then

@@ -51,6 +51,7 @@ end
 local function isLease(field)
 return field:sub(1, 6) == 'lease:'
 end
+if s.epoch == '' then s.epoch = nil end
 local absent = not s.epoch
 if s.prefix and s.prefix ~= ARGV[8] then
 return redis.error_reply('ERR the circuit belongs to a store with another prefix')
@@ -519,4 +520,4 @@ end
 return answer`;
 
 /** Its SHA-1, by which Redis knows it. */
-export const SCRIPT_SHA1: string = "c7875989921467845b322b3c1ff89033d1fe8f7a";
+export const SCRIPT_SHA1: string = "f47572a6d558bcc2a9375e96dccc0110e684a7a2";
