@@ -49,9 +49,7 @@ export async function* readTrail(
     );
     const rows = Array.from(page!.rows);
     for (const row of rows) {
-      const [id, at] = [row.id, row.at].map((value) =>
-        typeof value === "number" || typeof value === "bigint" ? Number(value) : NaN
-      ) as [number, number];
+      const [id, at] = [row.id, row.at].map(integerOf) as [number, number];
       const texts = [row.key, row.event].every((text) => typeof text === "string");
       if (!Number.isSafeInteger(id) || !Number.isFinite(at) || !texts) throw spoilt();
       before = { at, id };
@@ -67,6 +65,12 @@ export async function* readTrail(
     left -= rows.length;
     if (rows.length < size) return;
   }
+}
+
+/** As a client's `intMode` has it: a number, a bigint or a text. NaN if it is none. */
+function integerOf(value: unknown): number {
+  const whole = typeof value === "string" ? /^-?\d+$/.test(value) : typeof value === "bigint";
+  return whole || typeof value === "number" ? Number(value) : NaN;
 }
 
 /** What is no object was put in by hand: `verifyTrail()` finds it, and the other rows can be read. */

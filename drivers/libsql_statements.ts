@@ -92,6 +92,9 @@ export const TRIGGERED: SQL = sql.raw(`case when json_valid(e.metadata) then
   and e.metadata = json_object('from', e.metadata ->> '$.from', 'to', e.metadata ->> '$.to',
     'generation', e.generation, 'reason', null, 'actor', null) else 0 end`);
 
+/** Kinds of an override, as in `Override`. */
+const OVERRIDES = "'forced_open', 'forced_closed', 'disabled', 'metrics_only'";
+
 /** Rows of edits by hand that an answer has at most: the oldest. */
 export const EDITS = 100;
 
@@ -132,21 +135,30 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
   const [id, key] = [$("id"), $("key")];
   const raw = sql.raw;
 
+  // What somebody has spoilt reads as src/sound.ts has it: as the row does that decides with these.
+  const whole = (column: string) =>
+    raw(`iif(typeof(${column}) = 'integer' and ${column} between 0 and ${Number.MAX_SAFE_INTEGER},
+      ${column}, 0)`);
+  const [generation, revision] = [whole("b.generation"), whole("b.revision")];
+  const time = (column: string) => `iif(${column} between -1.7e308 and 1.7e308, ${column}, null)`;
+  const laid = raw(`coalesce(b.override in (${OVERRIDES}), 0)`);
   const memory = sql.raw(`${ID_MEMORY_MS}`);
   const mine = sql`b.key = ${key}`;
   const mineId = sql`(select b.id from ${B} b where ${mine})`;
   const decided = sql`r.circuit_breaker_id = b.id and r.id = ${id}`;
   /** The decision of this request, while it is not applied yet. */
-  const fresh = sql`${mine} and ${decided} and r.revision > b.revision`;
+  const fresh = sql`${mine} and ${decided} and r.revision > ${revision}`;
   const winning = sql`${fresh} and r.won`;
   /** Whether an override has run out: before the decision, and by it. */
-  const expired = sql`coalesce(b.override_until <= ${now}, 0)`;
-  const expiring = sql`${fresh} and b.revision = r.revision - 2 and b.override_until <= r.at`;
+  const lapsed = (at: SQL) =>
+    sql`(${laid} and coalesce(${raw(time("b.override_until"))} <= ${at}, 0))`;
+  const expired = lapsed(now);
+  const expiring = sql`${fresh} and ${revision} = r.revision - 2 and ${lapsed(raw("r.at"))}`;
 
   const begun = sql`half_open_successes = 0, half_open_failures = 0, updated_at = r.at`;
-  const begin = sql`${begun}, revision = r.revision, generation = b.generation + 1`;
+  const begin = sql`${begun}, revision = r.revision, generation = ${generation} + 1`;
   const clear = sql`consecutive_failures = 0, consecutive_successes = 0, failure_count = 0,
-    success_count = 0, slow_count = 0, outcomes = '', evidence_since = b.generation + 1`;
+    success_count = 0, slow_count = 0, outcomes = '', evidence_since = ${generation} + 1`;
   const update = (set: SQL, where = winning) =>
     prepare(sql`update ${B} as b set ${set} from ${R} r where ${where}`);
 
@@ -155,14 +167,14 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
    * SHA-256: they were hashed before, and another row in between would break the chain.
    */
   const sealed = sql`(${$("sealed")} and b.epoch = ${$("sealEpoch")}
-    and b.generation = ${$("sealGeneration")} and ${expired} = ${$("sealExpired")}
+    and ${generation} = ${$("sealGeneration")} and ${expired} = ${$("sealExpired")}
     and abs(${now} - ${$("stamp")}) <= ${$("slackMs")}
     and coalesce((select t.head || ' ' || t.unsealed from ${T} t where t.key = b.key), ' 0')
       = ${$("sealTrail")})`;
   /** Nothing is decided that would append a row, unless that row is there, hashed. */
   const decide = (won: SQL, where = sql`(not (${won} or ${expired}) or ${sealed})`) =>
     prepare(sql`insert into ${R} as r (circuit_breaker_id, id, at, won, revision)
-      select b.id, ${id}, ${now}, ${won}, b.revision + 2 from ${B} b where ${mine} and ${where}
+      select b.id, ${id}, ${now}, ${won}, ${revision} + 2 from ${B} b where ${mine} and ${where}
       on conflict (circuit_breaker_id, id) do update set
       at = excluded.at, won = excluded.won, revision = excluded.revision
       where r.at <= excluded.at - ${memory}`);
@@ -213,12 +225,12 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
       from (select * from ${E} e where e.event ${chained} and e.key = ${key} and e.sequence is null
         and +e.event = 'edited' and ${TRIGGERED} order by e.id limit ${EDITS}) n) end,`;
 
-  const due = sql`(b.state = 'OPEN' and (b.override is null or ${expired})
-    and (b.open_until is null or b.open_until <= ${now}
-      or b.open_until - ${now} > ${$("maxCooldownMs")}))`;
-  const current = sql`b.epoch = ${$("epoch")} and b.generation + ${expired} = ${$("generation")}`;
+  const due = sql`(b.state = 'OPEN' and (not ${laid} or ${expired})
+    and not coalesce(${raw(time("b.open_until"))} > ${now}
+      and b.open_until - ${now} <= ${$("maxCooldownMs")}, 0))`;
+  const current = sql`b.epoch = ${$("epoch")} and ${generation} + ${expired} = ${$("generation")}`;
   const expected = sql`(not ${$("expected")} or ${current})`;
-  const imported = sql`max(b.generation, ${$("generation")}) + 1`;
+  const imported = sql`max(${generation}, ${$("generation")}) + 1`;
 
   return {
     // A life has the id of the request that began it, and the moment: sent again after a removal, the
@@ -236,7 +248,7 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
         ...["releasedGeneration", "releasedSequence", "releasedHash"] as [string, string, string],
       ),
       update(
-        sql`${begun}, ${clear}, revision = r.revision - 1, generation = b.generation + 1, released_by = r.id,
+        sql`${begun}, ${clear}, revision = r.revision - 1, generation = ${generation} + 1, released_by = r.id,
           released = json_object('kind', override, 'until', override_until,
             'reason', override_reason, 'actor', override_actor),
           override = null, override_until = null, override_reason = null, override_actor = null`,
@@ -244,8 +256,10 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
       ),
     ],
     seal: prepare(sql`update ${E} as e set sequence = s.value ->> 1, hash = s.value ->> 2
-      from json_each(${$("edits")}) s, ${B} b, ${R} r where ${fresh} and b.revision = r.revision - 2
-      and (r.won or coalesce(b.override_until <= r.at, 0))
+      from json_each(${
+      $("edits")
+    }) s, ${B} b, ${R} r where ${fresh} and ${revision} = r.revision - 2
+      and (r.won or ${lapsed(raw("r.at"))})
       and e.id = s.value ->> 0 and e.key = b.key and e.sequence is null`),
     sealEdits: [
       prepare(sql`update ${T} as t set head = ${$("editHead")}, sequence = ${$("editSequence")},
@@ -277,7 +291,7 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
     record: {
       decide: decide(
         sql`iif(${$("epoch")} = '',
-        ${$("generation")} = 0 and b.generation + ${expired} = 1, ${current})`,
+        ${$("generation")} = 0 and ${generation} + ${expired} = 1, ${current})`,
         sql`(not ${expired} or ${sealed})`,
       ),
       // Where the newest segment covers this moment, it takes the outcome, wherever it began. Time
@@ -304,7 +318,7 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
         x (i, text) as materialized
           (select key + ${$("successes")}, value from json_each(${$("errors")}))
         select b.id, iif(n.i < ${$("successes")}, 'success', 'failure'),
-          case when r.won then '{"generation":' || b.generation
+          case when r.won then '{"generation":' || ${generation}
             when ${$("generation")} < 0 then '{"uncounted":true'
             else '{"generation":' || ${$("generation")} || ',"late":true' end
           || iif(n.i in (select value from json_each(${$("slowCalls")})), ',"slow":true', '')
@@ -328,11 +342,13 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
       lease: [
         // Further off than that, a lease was granted by a clock that has since gone back.
         prepare(sql`delete from ${L} as l where l.circuit_breaker_id = ${mineId}
-          and (l.until <= ${now} or (not l.ended and l.until - ${now} > 2 * l.lease_ms)
+          and (coalesce(${
+          raw(time("l.until"))
+        }, 0) <= ${now} or (not l.ended and l.until - ${now} > 2 * l.lease_ms)
             or l.generation <> (select b.generation from ${B} b where ${mine}))`),
         prepare(sql`insert into ${L} (circuit_breaker_id, token, generation, until, lease_ms, ended)
           select b.id, ${$("token")}, b.generation, ${now} + ${$("leaseMs")}, ${$("leaseMs")}, 0
-          from ${B} b where ${mine} and b.state = 'HALF_OPEN' and b.override is null
+          from ${B} b where ${mine} and b.state = 'HALF_OPEN' and not ${laid}
           and (select count(*) from ${L} l where l.circuit_breaker_id = b.id and not l.ended)
             < ${$("max")}
           on conflict do nothing`),
@@ -343,17 +359,20 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
       tell,
       update(sql`${begin}, state = 'OPEN', reason = ${$("reason")}, opened_at = r.at,
         open_until = r.at + ${$("cooldownMs")},
-        reopen_count = iif(state = 'HALF_OPEN', reopen_count + 1, 0)`),
+        reopen_count = iif(state = 'HALF_OPEN', max(reopen_count, 0) + 1, 0)`),
     ),
     close: change(
       // A trial that has failed leaves one way only.
-      sql`${expected} and (${$("event")} <> 'closed' or ${expired} or not b.half_open_failures)`,
+      sql`${expected} and (${
+        $("event")
+      } <> 'closed' or ${expired} or not max(b.half_open_failures, 0))`,
       tell,
       update(sql`${begin}, ${clear}, state = 'CLOSED', reason = ${$("reason")}, reopen_count = 0,
+        override = iif(${laid}, override, null),
         closed_at = iif(state = 'CLOSED', closed_at, r.at), open_until = null`),
     ),
     override: change(
-      sql`${$("kind")} is not null or (b.override is not null and not ${expired})`,
+      sql`${$("kind")} is not null or (${laid} and not ${expired})`,
       tell,
       update(sql`${begin}, ${clear}, override = ${$("kind")},
         override_until = ${translated("until")},
@@ -395,7 +414,7 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
     // The later of two moments, unless the held one was booked by a clock that has since gone back.
     const latest = (held: string, count: string) =>
       raw(`iif(c.${count} > 0,
-        iif(b.${held} > c.ended and b.${held} <= c.at, b.${held}, c.ended), b.${held})`);
+        iif(b.${held} > c.ended and b.${held} <= c.at, b.${held}, c.ended), ${time(`b.${held}`)})`);
     // A failure that ended before the last success does not lengthen the run.
     return prepare(sql`with c as materialized (select c.*, c.failures > 0
         and coalesce(max(c.at, c.succeeded) - ${$("ageMs")} >= c.succeeded, 1) as lengthens
@@ -406,21 +425,21 @@ export function makeStatements(schema: FuseSchema, clock: boolean): Statements {
             r.won * ${$("slow")} as slow
           from ${B} b, ${R} r where ${fresh}) c join ${B} b on b.id = c.id) c)
       update ${B} as b set
-        total_successes = total_successes + ${$("successes")},
-        total_failures = total_failures + ${$("failures")},
-        total_rejected = total_rejected + ${$("rejected")},
-        total_slow = total_slow + ${$("slow")},
+        total_successes = max(total_successes, 0) + ${$("successes")},
+        total_failures = max(total_failures, 0) + ${$("failures")},
+        total_rejected = max(total_rejected, 0) + ${$("rejected")},
+        total_slow = max(total_slow, 0) + ${$("slow")},
         previous_policy_hash = policy_hash, policy_hash = ${$("policyHash")},
-        success_count = success_count + c.successes,
-        failure_count = failure_count + c.failures,
-        slow_count = slow_count + c.slow,
-        consecutive_failures = iif(c.successes > 0, 0, consecutive_failures)
+        success_count = max(success_count, 0) + c.successes,
+        failure_count = max(failure_count, 0) + c.failures,
+        slow_count = max(slow_count, 0) + c.slow,
+        consecutive_failures = iif(c.successes > 0, 0, max(consecutive_failures, 0))
           + c.lengthens * c.failures,
-        consecutive_successes = iif(c.lengthens, 0, consecutive_successes + c.successes),
+        consecutive_successes = iif(c.lengthens, 0, max(consecutive_successes, 0) + c.successes),
         last_success_at = c.succeeded,
         last_failure_at = c.failed,
-        half_open_successes = half_open_successes + (state = 'HALF_OPEN') * c.successes,
-        half_open_failures = half_open_failures + (state = 'HALF_OPEN') * c.failures,
+        half_open_successes = max(half_open_successes, 0) + (state = 'HALF_OPEN') * c.successes,
+        half_open_failures = max(half_open_failures, 0) + (state = 'HALF_OPEN') * c.failures,
         outcomes = iif(c.won and ${$("marks")} <> '',
           substr(outcomes || ${$("marks")}, -${$("windowSize")}), outcomes),
         updated_at = c.at, revision = c.revision

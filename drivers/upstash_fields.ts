@@ -7,9 +7,7 @@
 import {
   absentSnapshot,
   type CircuitRecord,
-  type CircuitState,
   inOrder,
-  type Override,
   type OverrideRecord,
   type Segment,
   type Shape,
@@ -19,7 +17,7 @@ import {
   type UntoldRow,
   withoutExpiredOverride,
 } from "../src/store.ts";
-import { areCounts, isSound, isSoundOverride } from "../src/sound.ts";
+import { countOf, overrideOf as soundOverride, stateOf, textOf, timeOf } from "../src/sound.ts";
 
 /** What the script answered: whether it did as asked, the moment, and a circuit if there is one. */
 export interface Reply {
@@ -32,7 +30,7 @@ export interface Reply {
 /** A circuit, field by field. */
 export type Fields = Readonly<Record<string, string | undefined>>;
 
-/** @throws {Error} If that is no answer of the script. */
+/** @throws {Error} If that is no answer of the script: a circuit has a life, whatever else is spoilt. */
 export function parseReply(reply: unknown): Reply {
   const [ok, moved, now, ...flat] = Array.isArray(reply) ? reply as unknown[] : [];
   const fits = typeof ok === "number" && Number.isFinite(now) && flat.length % 2 === 0 &&
@@ -40,6 +38,9 @@ export function parseReply(reply: unknown): Reply {
   if (!fits) throw new Error("Redis over REST: the answer is not one of the script");
   const fields: Record<string, string> = {};
   for (let i = 0; i < flat.length; i += 2) fields[String(flat[i])] = String(flat[i + 1]).slice(1);
+  if (flat.length > 0 && !fields.epoch) {
+    throw new Error("Redis over REST: what it holds is no circuit");
+  }
   return {
     ok: ok === 1,
     moved: moved === 1,
@@ -50,15 +51,8 @@ export function parseReply(reply: unknown): Reply {
 
 /** The circuit as it reads at its moment. */
 export function snapshotOf(reply: Reply, shape: Shape, hands: boolean): Snapshot {
-  const stored = storedOf(reply, shape);
-  if (!isSound(stored)) throw spoilt();
-  const snapshot = withoutExpiredOverride(stored, reply.now);
+  const snapshot = withoutExpiredOverride(storedOf(reply, shape), reply.now);
   return hands ? { ...snapshot, untold: untoldOf(reply.fields ?? {}) } : snapshot;
-}
-
-/** Of keys that somebody has written over, or a proxy that answers in Redis's place. */
-function spoilt(): Error {
-  return new Error("Redis over REST: what it holds is no circuit");
 }
 
 /** The caller's words; none if somebody has spoilt them: a circuit is not to fail because of a row. */
@@ -86,8 +80,9 @@ function untoldOf(fields: Fields): UntoldRow[] {
   const rows: UntoldRow[] = [];
   for (const field in fields) {
     const [, generation, epoch] = /^row:(\d+) (.*)$/s.exec(field) ?? [];
-    if (generation === undefined) continue;
     const [missed, event, from, to, at, kind, until, ...rest] = fields[field]!.split(" ");
+    // A row that tells nothing is not to keep the others from the trail.
+    if (generation === undefined || !event || !at || timeOf(Number(at)) === null) continue;
     // Trials are counted in HALF_OPEN alone.
     const counted = COUNTERS.slice(0, from === "HALF_OPEN" ? undefined : -2);
     const { reason = null, actor = null, isolate, ...more } = wordsOf(
@@ -113,7 +108,7 @@ function untoldOf(fields: Fields): UntoldRow[] {
 function storedOf({ now, fields: f }: Reply, { windowSize }: Shape): Snapshot {
   const absent = absentSnapshot(now);
   if (f === null) return absent;
-  const count = (field: string) => Number(f[field] || 0);
+  const count = (field: string) => countOf(Number(f[field] || 0));
   const counts = <T extends object>(like: T, group: string) =>
     assemble(Object.keys(like), (name) => count(`${group}.${name}`)) as T;
   const outcomes = windowSize > 0 ? (f.outcomes ?? "").slice(-windowSize) : "";
@@ -123,12 +118,12 @@ function storedOf({ now, fields: f }: Reply, { windowSize }: Shape): Snapshot {
     .filter(([ends, length]) => ends > now && length > 0);
   return {
     ...absent,
-    ...assemble(SNAPSHOT_TIMES, (field) => f[field] ? Number(f[field]) : null),
+    ...assemble(SNAPSHOT_TIMES, (field) => f[field] ? timeOf(Number(f[field])) : null),
     ...assemble(SNAPSHOT_COUNTS, count),
-    state: f.state as CircuitState,
+    state: stateOf(f.state),
     epoch: f.epoch!,
-    reason: f.reason ?? "",
-    policyHash: f["answer.policyHash"]!,
+    reason: textOf(f.reason),
+    policyHash: textOf(f["answer.policyHash"]),
     totals: counts(absent.totals, "totals"),
     window: counts(absent.window, "answer"),
     sinceClosed: counts(absent.sinceClosed, "sinceClosed"),
@@ -136,7 +131,7 @@ function storedOf({ now, fields: f }: Reply, { windowSize }: Shape): Snapshot {
     halfOpen: {
       ...counts(absent.halfOpen, "halfOpen"),
       inFlight: leases.length,
-      freeAt: leases.length > 0 ? Math.min(...leases.map(([ends]) => ends)) : null,
+      freeAt: leases.length > 0 ? timeOf(Math.min(...leases.map(([ends]) => ends))) : null,
     },
     override: overrideOf(f, "override"),
   };
@@ -149,19 +144,15 @@ function assemble<K extends string, V>(names: readonly K[], of: (name: K) => V):
 
 /** An override that stands, or one that was found past its end. */
 export function overrideOf(f: Fields, at: "override" | "released"): OverrideRecord | null {
-  const kind = f[at] as Override | "" | undefined;
   const [until, reason, actor] = OVERRIDE.map((field) => f[`${at}.${field}`] || null);
-  if (!kind) return null;
   // Words begin with "=".
   const words = (text: string | null | undefined) => text?.slice(1) ?? null;
-  const override = {
-    kind,
+  return soundOverride({
+    kind: f[at],
     until: until ? Number(until) : null,
     reason: words(reason),
     actor: words(actor),
-  };
-  if (!isSoundOverride(override)) throw spoilt();
-  return override;
+  });
 }
 
 const OVERRIDE = ["until", "reason", "actor"] as const;
@@ -176,7 +167,7 @@ export function recordOf(
   const snapshot = snapshotOf(reply, shape, hands);
   const f = reply.fields;
   // What an override that has run out had counted goes with it.
-  if (f === null || snapshot.generation !== Number(f.generation)) {
+  if (f === null || snapshot.generation !== countOf(Number(f.generation))) {
     return { key, snapshot, segments: [], outcomes: "" };
   }
   const segments = new Map<string, { -readonly [K in keyof Segment]: number }>();
@@ -184,7 +175,7 @@ export function recordOf(
     const segment = segments.get(start) ??
       { start: Number(start), successes: 0, failures: 0, slow: 0 };
     segments.set(start, segment);
-    segment[kind] = Number(n || 0);
+    segment[kind] = countOf(Number(n || 0));
   };
   for (const field in f) {
     const [, kind, slow, start] = /^(successes|failures):(s?)(-?\d+)$/.exec(field) ?? [];
@@ -193,12 +184,9 @@ export function recordOf(
     put(start, slow ? "slow" : kind as "successes" | "failures", f[field]);
   }
   for (const kind of ["successes", "failures", "slow"] as const) {
-    if (f.start) put(f.start, kind, f[`newest.${kind}`]);
+    if (f.start && timeOf(Number(f.start)) !== null) put(f.start, kind, f[`newest.${kind}`]);
   }
   const oldestFirst = [...segments.values()].sort((a, b) => a.start - b.start);
-  if (!oldestFirst.every(({ start, ...counts }) => Number.isFinite(start) && areCounts(counts))) {
-    throw spoilt();
-  }
   return { key, snapshot, segments: oldestFirst, outcomes: f.outcomes ?? "" };
 }
 

@@ -37,6 +37,16 @@ local function text(value)
   return type(value) == 'number' and string.format('%.0f', value) or value or ''
 end
 
+-- Somebody may have written over anything. What is no whole number reads as nothing, and a count that
+-- is none as 0, as in `src/sound.ts`; else one spoilt circuit would look like a Redis that fails.
+local function finite(value)
+  local n = tonumber(value)
+  return n and n % 1 == 0 and math.abs(n) <= 9007199254740991 and n or nil
+end
+local function whole(value)
+  return math.max(0, finite(value) or 0)
+end
+
 -- Not all at once: unpack() takes some thousand values and no more.
 local function remove(key, list)
   for i = 1, #list, 1000 do call('HDEL', key, unpack(list, i, math.min(i + 999, #list))) end
@@ -59,7 +69,7 @@ local function drop(field)
   dropped[#dropped + 1] = field
 end
 local function number(field)
-  return tonumber(s[field])
+  return finite(s[field])
 end
 local function overridden()
   return (s.override or '') ~= ''
@@ -67,10 +77,29 @@ end
 local function isLease(field)
   return field:sub(1, 6) == 'lease:'
 end
+if s.epoch == '' then s.epoch = nil end
 local absent = not s.epoch
 -- Prefix "a" with a scope and prefix "a:b" without can mean the same keys.
 if s.prefix and s.prefix ~= ARGV[8] then
   return redis.error_reply('ERR the circuit belongs to a store with another prefix')
+end
+
+-- What is spoilt in the state is mended by the next write that there is.
+local function mend(field, value)
+  s[field], set[field] = value, value
+end
+if not absent then
+  if not ({ CLOSED = 1, OPEN = 1, HALF_OPEN = 1 })[s.state] then mend('state', 'CLOSED') end
+  if whole(s.generation) ~= number('generation') then mend('generation', '0') end
+  if whole(s.since) ~= number('since') then mend('since', s.generation) end
+  for _, field in ipairs({ 'reopenCount', 'openedAt', 'openUntil', 'closedAt', 'override.until' }) do
+    if s[field] and s[field] ~= '' and not number(field) then mend(field, '') end
+  end
+  if (number('reopenCount') or 0) < 0 then mend('reopenCount', '0') end
+  local KINDS = { forced_open = 1, forced_closed = 1, disabled = 1, metrics_only = 1 }
+  if overridden() and not KINDS[s.override] then
+    for _, field in ipairs({ '', '.until', '.reason', '.actor' }) do mend('override' .. field, '') end
+  end
 end
 
 -- The metrics, as numbers but for the first three. The last ones, from `sinceClosed` on, and the
@@ -84,12 +113,20 @@ local NAMES, EVIDENCE = {
   'start', 'newest.successes', 'newest.failures', 'newest.slow',
   'floor', 'after', 'from', 'older.successes', 'older.failures', 'older.slow'
 }, 16
+-- Put into the state, they would hide those that count.
+for _, name in ipairs(NAMES) do
+  if s[name] and name ~= 'epoch' and name ~= 'since' then
+    s[name], dropped[#dropped + 1] = nil, name
+  end
+end
 local m, answered, remembers, stale = {}, nil, false, false
 local held = call('HMGET', M, 'id:' .. id, unpack(NAMES))
-local known = tonumber(table.remove(held, 1))
+local known = finite(table.remove(held, 1))
 if not absent and held[1] == s.epoch then
   for i, name in ipairs(NAMES) do
-    if i > 3 then m[name] = tonumber(held[i]) else m[name] = held[i] or nil end
+    if i > 3 then m[name] = finite(held[i]) else m[name] = held[i] or nil end
+    -- Times alone may be negative.
+    if i > 3 and (m[name] or 0) < 0 and (name:find('^[ic]') or name:find('.', 1, true)) then m[name] = nil end
   end
   -- A request that was seen before: when, and in the last bit what it was told.
   if known and now - math.floor(known / 2) < 60000 then answered = known % 2 == 1 end
@@ -163,7 +200,7 @@ local function keep(event, to, said, kind, ends, generation, epoch)
     end)
     local gone, after = rows[1][4], rows[2][4]
     local missed, rest = s[after]:match('^(%d+)(.*)$')
-    put(after, text(missed + 1 + s[gone]:match('^%d+')) .. rest)
+    put(after, text(whole(missed) + 1 + whole(s[gone]:match('^%d+'))) .. (rest or ''))
     drop(gone)
   end
   local row = { 0, event, s.state, to or s.state, text(now), kind or '-', text(ends or '-') }
@@ -243,7 +280,7 @@ local function sum(key, after, start, n, slow, purges)
   local args, totals, from, old = {}, { 0, 0 }, nil, {}
   local function grow(field, by)
     if by == 0 then return end
-    found[field] = text((found[field] or 0) + by)
+    found[field] = text(whole(found[field]) + by)
     args[#args + 1], args[#args + 2] = field, found[field]
   end
   if start then
@@ -255,7 +292,7 @@ local function sum(key, after, start, n, slow, purges)
     began = tonumber(began)
     if began and (began > after or began == start) then
       local i = #mark + 1
-      totals[i] = totals[i] + count
+      totals[i] = totals[i] + whole(count)
       from = math.min(from or began, began)
     elseif began then
       old[#old + 1] = field
@@ -345,14 +382,15 @@ end
 local ENDED = 100
 local function leaseOf(field)
   local ends, length = (s[field] or ''):match('^(%S+) (%S+)$')
-  return tonumber(ends), tonumber(length)
+  ends, length = finite(ends), finite(length)
+  if ends and length then return ends, length end
 end
 local function lease(token, max, leaseMs)
   local out = 0
   for field in pairs(s) do
     if isLease(field) then
       local ends, length = leaseOf(field)
-      if ends <= now or (length > 0 and ends - now > 2 * length) then
+      if not ends or ends <= now or (length > 0 and ends - now > 2 * length) then
         -- Over, or granted by a clock that has since gone back.
         drop(field)
       elseif length > 0 then
@@ -526,7 +564,7 @@ if writes then
       local page = call('HSCAN', M, m.cursor or 0, 'MATCH', 'id:*', 'COUNT', 64)
       m.cursor = tonumber(page[1])
       for i = 1, #page[2], 2 do
-        if now - math.floor(page[2][i + 1] / 2) >= 60000 then old[#old + 1] = page[2][i] end
+        if now - math.floor(whole(page[2][i + 1]) / 2) >= 60000 then old[#old + 1] = page[2][i] end
       end
     end
     args = { 'id:' .. id, text(now * 2 + (answered and 1 or 0)) }

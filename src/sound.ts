@@ -1,48 +1,56 @@
 /**
- * Whether what a database answered can be a circuit: somebody may have written over it, and between
- * an isolate and its store stand proxies that answer for it.
+ * What the fields of a stored circuit read as. Somebody may have written over any of them: each is
+ * read by itself, and one that makes no sense reads as nothing, so that a spoilt circuit costs
+ * neither the others of its store nor an operator's way to mend it. The next change writes it anew.
+ *
+ * | field               | reads as, if it is none |
+ * |---------------------|-------------------------|
+ * | a state             | CLOSED                  |
+ * | a count, generation | 0                       |
+ * | a time              | null                    |
+ * | a text              | "", or null             |
+ * | an override's kind  | no override             |
+ *
+ * The Lua script and the SQL statements have the same of what they add to and compare.
  *
  * @module
  */
 
-import { type OverrideRecord, type Snapshot, SNAPSHOT_COUNTS, SNAPSHOT_TIMES } from "./store.ts";
+import type { CircuitState, Override, OverrideRecord } from "./store.ts";
 
 const STATES: readonly unknown[] = ["CLOSED", "OPEN", "HALF_OPEN"];
 const KINDS: readonly unknown[] = ["forced_open", "forced_closed", "disabled", "metrics_only"];
 
-/** Whether a Snapshot is one, field by field. */
-export function isSound(s: Snapshot): boolean {
-  const { totals, window, sinceClosed, last, override } = s;
-  const { freeAt, ...trials } = s.halfOpen;
-  return STATES.includes(s.state) && [s.epoch, s.reason, s.policyHash].every(isText) &&
-    SNAPSHOT_COUNTS.every((field) => isCount(s[field])) &&
-    SNAPSHOT_TIMES.every((field) => isTime(s[field])) &&
-    [totals, window, sinceClosed, last, trials].every(areCounts) &&
-    isTime(freeAt) && Number.isFinite(s.now) && (s.state !== "OPEN" || s.openUntil !== null) &&
-    isSoundOverride(override);
+/** A state; CLOSED if it is none. */
+export function stateOf(value: unknown): CircuitState {
+  return STATES.includes(value) ? value as CircuitState : "CLOSED";
 }
 
-/** Whether an override is one, or none. */
-export function isSoundOverride(override: OverrideRecord | null): boolean {
-  if (override === null) return true;
-  const { kind, until, reason, actor } = Object(override) as OverrideRecord;
-  return KINDS.includes(kind) && isTime(until) &&
-    [reason, actor].every((words) => words === null || isText(words));
+/** A count, which is whole and not negative; 0 if it is none. */
+export function countOf(value: unknown): number {
+  return Number.isSafeInteger(value) && value as number >= 0 ? value as number : 0;
 }
 
-/** Whether all fields of an object are counts. */
-export function areCounts(counts: object): boolean {
-  return Object.values(counts).every(isCount);
+/** A time in ms; `null` if it is none. */
+export function timeOf(value: unknown): number | null {
+  return Number.isFinite(value) ? value as number : null;
 }
 
-function isCount(value: unknown): boolean {
-  return Number.isFinite(value) && value as number >= 0;
+/** A text; `""` if it is none. */
+export function textOf(value: unknown): string {
+  return typeof value === "string" ? value : "";
 }
 
-function isTime(value: unknown): boolean {
-  return value === null || Number.isFinite(value);
-}
-
-function isText(value: unknown): boolean {
-  return typeof value === "string";
+/** An override; `null`, whatever else it says, if it is of no known kind. */
+export function overrideOf(o: { readonly [F in keyof OverrideRecord]?: unknown }):
+  | OverrideRecord
+  | null {
+  const words = (value: unknown) => typeof value === "string" ? value : null;
+  if (!KINDS.includes(o.kind)) return null;
+  return {
+    kind: o.kind as Override,
+    until: timeOf(o.until),
+    reason: words(o.reason),
+    actor: words(o.actor),
+  };
 }

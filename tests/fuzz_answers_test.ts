@@ -8,11 +8,14 @@ import { createFuse, type FuseEvent, isStoreUnavailableError, type Store } from 
 import { libsql, type LibsqlClient, type LibsqlStore } from "@fuse/edge/libsql";
 import { migrate } from "@fuse/edge/migrations";
 import { type RedisLike, upstash } from "@fuse/edge/upstash";
-import { face } from "./support/fuzz_drivers.ts";
+import { face, redis } from "./support/fuzz_drivers.ts";
 import { hostileText, hostileValue, isFit, runs } from "./support/hostile.ts";
 
 // Deno leaves them off.
 Deno.test.sanitizer({ ops: true, resources: true });
+
+/** Of the circuit "a:b". */
+const KEY = "a%3Ab";
 
 /** How an answer is spoilt. */
 type Spoil = <T>(answer: T) => T;
@@ -20,10 +23,17 @@ type Spoil = <T>(answer: T) => T;
 const OURS = /^(Redis over REST: |Cannot use the database: |No answer within )/;
 
 /**
- * Uses a circuit in every way. `sound`: whether an answer may look like a circuit, so that nothing is
- * known of what it is taken for.
+ * Uses a circuit in every way, beside a well one. `sound`: whether an answer may look like a circuit,
+ * so that nothing is known of what it is taken for. `spoil`: what spoils the stored circuit, and
+ * nothing else, so that the store is not to fail, and the well one to be shared all the while.
  */
-async function use(store: Store, sound: boolean, trail = false): Promise<void> {
+async function use(
+  store: Store,
+  sound: boolean,
+  trail = false,
+  spoil?: () => Promise<unknown>,
+): Promise<void> {
+  let calls = 0;
   for (const consistency of ["strong", "eventual"] as const) {
     const fuse = createFuse({
       ...{ stores: { s: store }, storeTimeoutMs: 30_000 },
@@ -32,6 +42,7 @@ async function use(store: Store, sound: boolean, trail = false): Promise<void> {
     const told: FuseEvent[] = [];
     fuse.on("*", (event) => told.push(event));
     const breaker = fuse.make("a:b");
+    const well = fuse.make("well");
     const boom = new Error("boom");
     const results = [];
     for (let i = 0; i < 4; i++) {
@@ -40,7 +51,10 @@ async function use(store: Store, sound: boolean, trail = false): Promise<void> {
       });
       assert(result.ok || result.rejected || result.error === boom, String(Object(result).error));
       results.push(!result.ok && result.rejected);
+      const other = await well.tryCall(() => ++calls);
+      if (!sound || spoil !== undefined) assert(other.ok, String(Object(other).error));
       await fuse.flush();
+      await spoil?.();
     }
     if (!sound) assertEquals(results, [false, false, true, true]);
     breaker.peek();
@@ -64,6 +78,7 @@ async function use(store: Store, sound: boolean, trail = false): Promise<void> {
         await read();
       } catch (error) {
         const { message } = error as Error;
+        assert(spoil === undefined, `${read}: ${message}`);
         assert(isStoreUnavailableError(error) || OURS.test(message), `${read}: ${message}`);
         assert(isFit(message), message);
       }
@@ -75,6 +90,15 @@ async function use(store: Store, sound: boolean, trail = false): Promise<void> {
       assert(OURS.test(message) && isFit(message), `${event.operation}: ${message}`);
     }
     if (!sound) assert(told.some(({ type }) => type === "store_error"));
+    if (spoil === undefined) continue;
+    const failed = told.flatMap((event) =>
+      event.type === "store_error" ? [String(event.error)] : []
+    );
+    assertEquals(failed, []);
+    const other = createFuse({ stores: { s: store }, storeTimeoutMs: 30_000 });
+    assertEquals((await other.make("well").getMetrics()).totalSuccesses, calls);
+    const keys = (await Array.fromAsync(other.list())).map(({ key }) => key).sort();
+    assertEquals(keys, [KEY, "well"]);
   }
 }
 
@@ -223,4 +247,100 @@ Deno.test("libsql() says in words of ours whatever a client throws or gives for 
     }
   });
   await fc.assert(property, runs(40));
+});
+
+const fieldText = fc.oneof(
+  hostileText,
+  fc.double().map(String),
+  fc.integer().map(String),
+  fc.constantFrom("", "-1", "1e300", "inf", "nan", "0x10", "1 0", "9007199254740993"),
+);
+const FIELDS = {
+  state: [
+    ...[
+      "state",
+      "epoch",
+      "generation",
+      "since",
+      "reopenCount",
+      "openedAt",
+      "openUntil",
+      "closedAt",
+    ],
+    ...["reason", "override", "override.until", "override.reason", "override.actor", "expires"],
+    ...["lease:x", "row:1 x", "consecutiveFailures", "totals.failures", "answer.successes"],
+  ],
+  metrics: [
+    ...["epoch", "policyHash", "outcomes", "since", "trial", "halfOpen.successes"],
+    ...["halfOpen.failures", "totals.successes", "totals.failures", "totals.rejected"],
+    ...["lastFailureAt", "lastSuccessAt", "ids", "cursor", "sinceClosed.failures"],
+    ...["consecutiveSuccesses", "consecutiveFailures", "start", "newest.successes"],
+    ...["newest.failures", "floor", "after", "from", "older.successes", "older.failures", "id:x"],
+  ],
+  failures: ["of", "0", "s0", "x"],
+  successes: ["of", "0", "x"],
+};
+const place = fc.oneof(
+  ...Object.entries(FIELDS).map(([part, fields]) =>
+    fc.tuple(fc.constant(part), fc.constantFrom(...fields))
+  ),
+);
+
+Deno.test("upstash() keeps to its other circuits whatever a field of one holds", async () => {
+  const { url, token } = face;
+  let n = 0;
+  const property = fc.asyncProperty(place, fieldText, async ([part, field], value) => {
+    const prefix = `field-${n++}`;
+    const spoil = () => redis.command("HSET", `${prefix}:${KEY}:${part}`, field, value);
+    await use(upstash({ url, token, prefix }), true, false, spoil);
+  });
+  await fc.assert(property, runs(40, 0.5));
+});
+
+const COLUMNS = [
+  ...["state", "epoch", "generation", "reason", "half_open_successes", "half_open_failures"],
+  ...["previous_policy_hash", "released", "released_by", "reopen_count", "consecutive_failures"],
+  ...["consecutive_successes", "failure_count", "success_count", "slow_count", "total_successes"],
+  ...["total_failures", "total_rejected", "total_slow", "override", "override_reason"],
+  ...["override_actor", "policy_hash", "outcomes", "opened_at", "open_until", "closed_at"],
+  ...["last_failure_at", "last_success_at", "override_until", "revision", "evidence_since"],
+  ...["created_at", "updated_at", "name", "context"],
+];
+const target = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc.constantFrom(...COLUMNS).map((column) =>
+      `update circuit_breakers set ${column} = ? where key = '${KEY}'`
+    ),
+  },
+  fc.constantFrom("start", "since", "successes", "failures", "slow").map((column) =>
+    `update circuit_breaker_windows set ${column} = ?
+      where circuit_breaker_id = (select id from circuit_breakers where key = '${KEY}')`
+  ),
+);
+
+Deno.test("libsql() keeps to its other circuits whatever a field of one holds", async () => {
+  const client = createClient({ url: ":memory:" });
+  try {
+    await migrate(client);
+    const value = fc.oneof(
+      fieldText.map((text) => text.toWellFormed()),
+      fc.double({ noNaN: true }),
+      fc.integer(),
+      fc.constant(null),
+    );
+    const property = fc.asyncProperty(target, value, async (sql, value) => {
+      await client.batch(
+        ["breakers", "breaker_events", "breaker_trails", "breaker_requests"].map((table) =>
+          `delete from circuit_${table}`
+        ),
+      );
+      // A column may refuse it.
+      const spoil = () => client.execute({ sql, args: [value] }).catch(() => {});
+      await use(libsql({ client }), true, true, spoil);
+    });
+    await fc.assert(property, runs(40, 0.5));
+  } finally {
+    client.close();
+  }
 });

@@ -15,6 +15,7 @@ import { upstash } from "@fuse/edge/upstash";
 import { FakeClock } from "@fuse/edge/testing";
 import type { AcquireRequest, Tally, TransitionRequest } from "../src/store.ts";
 import { databasesForFile, inMemory } from "./support/databases.ts";
+import { live } from "./support/trails.ts";
 
 const SHAPE = { windowMs: 10_000, windowSize: 10 };
 const databases = await databasesForFile();
@@ -296,18 +297,46 @@ for (const { name, connect } of databases) {
   });
 }
 
-Deno.test("a client that gives integers as bigint serves as well", async () => {
-  const client = createClient({ url: ":memory:", intMode: "bigint" });
-  await migrate(client);
-  const store = libsql({ client });
-  await store.record("a", tally({ successes: 3 }));
-  await store.override("a", { ...laying(), kind: "disabled" });
-  assertEquals((await store.read("a", request())).totals.successes, 3);
-  const [event] = await eventsOf(store);
-  assertEquals([event?.id, event?.metadata?.["generation"]], ["1", 2]);
-  assert(event!.at instanceof Date && event!.at.getTime() > 0);
-  client.close();
-});
+for (const intMode of ["number", "bigint", "string"] as const) {
+  Deno.test(`a client with intMode "${intMode}" serves as well`, async () => {
+    const client = createClient({ url: ":memory:", intMode });
+    await migrate(client);
+    // The trigger goes by the database's clock.
+    const clock = new FakeClock(Date.now() - 3_600_000);
+    const store = libsql({ client, clock: clock.now, audit: "calls" });
+    await store.record("a", tally({ successes: 3 }));
+    await live(store, "a", clock.advance.bind(clock));
+    await client.execute("update circuit_breakers set failure_count = 7");
+    clock.advance(3_600_000);
+    const { totals, sinceClosed, generation } = await store.read("a", request());
+    assertEquals([totals.successes, totals.failures, sinceClosed.failures], [3, 1, 7]);
+    await store.override("a", { ...laying(), kind: "disabled" });
+    const { records } = await store.list({
+      ...{ cursor: null, limit: 1, at: clock.now(), shape: () => SHAPE },
+    });
+    assertEquals(records.map(({ key, snapshot }) => [key, snapshot.override?.kind]), [
+      ["a", "disabled"],
+    ]);
+
+    const events = await eventsOf(store);
+    assertEquals(events.map(({ id }) => id), Array.from(events, (_, i) => `${events.length - i}`));
+    const [last] = await Array.fromAsync(store.history({ limit: 1 }));
+    assertEquals([last?.event, last?.metadata?.["generation"]], ["disabled", generation + 1]);
+    assertEquals(last!.at, new Date(clock.now()));
+    const [before] = await Array.fromAsync(store.history({ limit: 1, cursor: last!.cursor }));
+    assertEquals([before?.event, before?.id], ["edited", events[1]!.id]);
+
+    const proof = await store.verifyTrail();
+    assertEquals([proof.ok, proof.checked], [true, 8]);
+    clock.advance(1_000);
+    const pruned = await store.prune({ olderThanMs: 500, limit: 6 });
+    assertEquals(pruned, { deleted: 6, more: true });
+    assertEquals((await store.verifyTrail()).ok, true);
+    assertEquals((await eventsOf(store)).length, events.length - 6);
+    assertEquals([await store.remove("a"), await store.remove("a")], [true, false]);
+    client.close();
+  });
+}
 
 Deno.test("ids and segments are purged once they have had their time", async () => {
   await withStore(async ({ client, store, clock }) => {
