@@ -68,10 +68,10 @@ export class Outbox {
   /** Under way; there while there are any. */
   #busy: Set<Parcel> | null = null;
   #successesBusy = 0;
-  /** Nothing under way lapses before. */
-  #lapseAt = Infinity;
-  /** The clock when it was last looked at. */
-  #seenAt = -Infinity;
+  /** Nothing under way lapses before. `null`: nothing is; an idle view keeps no number. */
+  #lapseAt: number | null = null;
+  /** The clock when it was last looked at; `null`: nothing that was sent is left. */
+  #seenAt: number | null = null;
 
   /** Whether nothing is left to send. */
   get empty(): boolean {
@@ -160,7 +160,9 @@ export class Outbox {
     this.#busy ??= new Set();
     if (!this.#busy.has(parcel) && parcel.successes > 0) this.#successesBusy++;
     this.#busy.add(parcel);
-    this.#lapseAt = Math.min(this.#lapseAt, parcel.busyUntil);
+    this.#lapseAt = Math.min(this.#lapseAt ?? Infinity, parcel.busyUntil);
+    this.#see(now);
+    this.#seenAt = now;
   }
 
   /** It was not confirmed: it waits. */
@@ -174,6 +176,7 @@ export class Outbox {
     if (!this.#land(parcel) && this.#waiting.includes(parcel)) {
       this.#waiting = this.#waiting.filter((held) => held !== parcel);
     }
+    if (this.#busy === null && this.#waiting.length === 0) this.#seenAt = null;
   }
 
   /** A Snapshot with everything in here laid over. */
@@ -190,6 +193,7 @@ export class Outbox {
    * have forgotten its id: it counts as having waited too long.
    */
   #see(now: number): void {
+    if (this.#seenAt === null) return;
     if (now < this.#seenAt - UNORDERED_MS) {
       for (const parcel of [...this.#waiting, ...this.#busy ?? []]) {
         if (parcel.sentAt !== null) parcel.sentAt = -Infinity;
@@ -211,19 +215,19 @@ export class Outbox {
   #land(parcel: Parcel): boolean {
     if (!this.#busy?.delete(parcel)) return false;
     if (parcel.successes > 0) this.#successesBusy--;
-    if (this.#busy.size === 0) this.#busy = null;
+    if (this.#busy.size === 0) this.#busy = this.#lapseAt = null;
     return true;
   }
 
   /** What is under way for too long waits again. A clock that went back ends all waiting too. */
   #lapse(now: number, timeoutMs: number): void {
-    if (this.#lapseAt === Infinity || isUnderWay(this.#lapseAt, now, timeoutMs)) return;
-    this.#lapseAt = Infinity;
+    if (this.#lapseAt === null || isUnderWay(this.#lapseAt, now, timeoutMs)) return;
+    let next = Infinity;
     for (const parcel of this.#busy ?? []) {
-      if (isUnderWay(parcel.busyUntil, now, timeoutMs)) {
-        this.#lapseAt = Math.min(this.#lapseAt, parcel.busyUntil);
-      } else this.putBack(parcel);
+      if (isUnderWay(parcel.busyUntil, now, timeoutMs)) next = Math.min(next, parcel.busyUntil);
+      else this.putBack(parcel);
     }
+    this.#lapseAt = this.#busy === null ? null : next;
   }
 
   #parcel({ epoch, generation }: Under, lease: string | null, now: number): Parcel {
