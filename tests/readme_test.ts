@@ -70,6 +70,17 @@ Deno.test("every link of the README to one of its sections leads somewhere", () 
   assertEquals(links.filter((link) => !anchors.includes(link)), []);
 });
 
+Deno.test("every block of measurements in the README holds a table", () => {
+  const blocks = [
+    ...readme.matchAll(/^<!-- ((?:bench|simulate):\S+) -->\n(.*?)^<!-- \/\1 -->$/gms),
+  ];
+  assert(blocks.length > 10);
+  assertEquals(
+    blocks.filter(([, , inside = ""]) => !/^\| .+\|\n\| --/m.test(inside)).map(([, name]) => name),
+    [],
+  );
+});
+
 Deno.test("every block that the README does not run in Deno is a Worker", () => {
   const ignored = [...readme.matchAll(/^```ts ignore\n(.*?)^```$/gms)].map(([, code = ""]) => code);
   // tests/runtime/workerd_test.ts runs those.
