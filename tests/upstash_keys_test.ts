@@ -74,6 +74,25 @@ Deno.test("upstash() keeps an override that has an end until that has come, and 
   assert(await ttl(other.prefix, "state") > 5 * TTL_MS);
 });
 
+Deno.test("upstash() forgets each segment when it has left the window, also where nothing is written", async () => {
+  const clock = new FakeClock();
+  const { store } = open(clock);
+  const began = Math.ceil(clock.now() / SEGMENT_MS) * SEGMENT_MS;
+  for (let i = 0; i < 9; i++) {
+    clock.set(began + i * SEGMENT_MS);
+    await record(store, { successes: 1, slow: 1 });
+    await record(store, { failures: 1 });
+  }
+  for (let gone = 0; gone < 9; gone++) {
+    clock.set(began + gone * SEGMENT_MS + SHAPE.windowMs - 1);
+    const left = { successes: 9 - gone, failures: 9 - gone, slow: 9 - gone };
+    assertEquals((await store.read("a", request())).window, left, `${gone} have left`);
+    clock.advance(1);
+    const { successes } = (await store.read("a", request())).window;
+    assertEquals(successes, 8 - gone, `${gone + 1} have left`);
+  }
+});
+
 Deno.test("upstash() lets segments go that have left the window", async () => {
   const clock = new FakeClock();
   const { store, prefix } = open(clock);
