@@ -201,6 +201,22 @@ onEverySetup("failures before and after the outage is noticed are one run", asyn
   assertEquals(await admits(breaker), false);
 }, REMOTE);
 
+onEverySetup(
+  "calls that were under way when the store was lost count in this isolate's own breaker",
+  async (world) => {
+    // Section 3: they were admitted by the store, and end while it is left alone.
+    const { breaker, lose } = cutOff(world, TRIP);
+    await succeed(breaker);
+    await world.sync();
+    const calls = [await begin(breaker), await begin(breaker)];
+    await lose();
+    for (const call of calls) await call.fail();
+    assertEquals(world.heard("opened").map(({ local }) => local), [true]);
+    assertEquals(await admits(breaker), false);
+  },
+  REMOTE,
+);
+
 onEverySetup("readers follow the store as soon as it is back", async (world) => {
   // Rule 13: they read what a call would meet, though no call has come since.
   const { breaker, lose, regain } = cutOff(world, TRIP);

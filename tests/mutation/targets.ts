@@ -32,7 +32,15 @@ export const TARGETS: Readonly<Record<string, Target>> = {
     stages: [
       ["view", "view_costs"],
       ["rules_view", "rules_store", "rules_outage", "rules_reading", "rules_clock"],
-      ["store_guard", "shared_traps", "outbox", "fuse_views", "transfer", ...MODEL],
+      [
+        "store_guard",
+        "background",
+        "libsql_audit",
+        "shared_traps",
+        "outbox",
+        "fuse_views",
+        ...MODEL,
+      ],
     ],
   },
   lua: {
