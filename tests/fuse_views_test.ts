@@ -84,6 +84,22 @@ Deno.test("createFuse({ maxCircuits }) gives what was made again a second chance
   assertEquals(remembered, ["b", "d", "e"]);
 });
 
+for (const [name, store] of [["memory", memory()], ["remote", chaos(memory(), {})]] as const) {
+  Deno.test(`createFuse({ maxCircuits }) gives what was called a second chance when room is needed (${name})`, async () => {
+    const fuse = createFuse({ maxCircuits: 3, stores: { [name]: store } });
+    const remembered: string[] = [];
+    fuse.on("config_mismatch", ({ name }) => void remembered.push(name));
+    const make = (name: string) => fuse.make(name, { failureThreshold: 7 });
+    const [, b] = ["a", "b", "c"].map(make);
+    make("d");
+    await succeed(b!);
+    // "a" went for "d", and "b", the next, is in use: "c" goes.
+    make("e");
+    for (const name of ["b", "d", "e", "c"]) fuse.make(name, { failureThreshold: 8 });
+    assertEquals(remembered, ["b", "d", "e"]);
+  });
+}
+
 Deno.test("Fuse.list() and Fuse.importState() refuse options that are none", async () => {
   const fuse = createFuse();
   await succeed(fuse.make("a"));

@@ -217,6 +217,39 @@ onEverySetup(
   REMOTE,
 );
 
+onEverySetup("a call that this isolate's own breaker let through is told once", async (world) => {
+  // Section 6: whenever it ends, before the store is back or after.
+  const { breaker, lose, regain, fuse } = cutOff(world, TRIP);
+  await succeed(breaker);
+  await world.sync();
+  await lose();
+  const late = await begin(breaker);
+  await succeed(breaker);
+  await fail(breaker);
+  assertEquals(world.told("success", "failure"), ["success", "success", "failure"]);
+  await regain();
+  await late.succeed();
+  await fuse.flush();
+  const told = world.told("success", "failure");
+  assertEquals(told, ["success", "success", "failure", "success"]);
+  assertEquals(world.stored().totals.successes, 3);
+}, REMOTE);
+
+onEverySetup("a call that counts as nothing leaves an outage nothing to tell", async (world) => {
+  const { breaker, line, lose, regain } = cutOff(world, {
+    ...TRIP,
+    ignore: [(error) => error === "nothing"],
+  });
+  await succeed(breaker);
+  await world.sync();
+  const call = await begin(breaker);
+  await lose();
+  await call.fail("nothing");
+  await regain();
+  // The read that found the store back.
+  assertEquals(line.asked, 1);
+}, REMOTE);
+
 onEverySetup("readers follow the store as soon as it is back", async (world) => {
   // Rule 13: they read what a call would meet, though no call has come since.
   const { breaker, lose, regain } = cutOff(world, TRIP);

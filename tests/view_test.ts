@@ -376,6 +376,24 @@ Deno.test("eventual, HALF_OPEN: a refusal holds until a newer Snapshot", async (
   assertEquals(await other.costs(other.succeed), blocking("acquire", "record"));
 });
 
+Deno.test("eventual, HALF_OPEN: a trial is asked for though the store's clock went back", async () => {
+  // What ended the cooldown is past, and its end is to come once more.
+  const [clock, storeClock] = [new FakeClock(), new FakeClock()];
+  const fuse = createFuse({
+    stores: { remote: chaos(memory({ clock: storeClock.now }), {}) },
+    clock: clock.now,
+  });
+  const breaker = fuse.make("a", { failureThreshold: 1, successThreshold: 2, cooldownMs: 5000 });
+  await breaker.tryCall(() => Promise.reject(new Error("down")));
+  await fuse.flush();
+  for (const each of [clock, storeClock]) each.advance(5000);
+  assertEquals((await breaker.tryCall(() => "ok")).ok, true);
+  storeClock.set(storeClock.now() - 3000);
+  assertEquals(await breaker.getState(), "HALF_OPEN");
+  assertEquals((await breaker.tryCall(() => "ok")).ok, true);
+  assertEquals(breaker.peek().state, "CLOSED");
+});
+
 /** A circuit that asks before and after each call. */
 const strong = (options: CircuitOptions = {}) => warm({ consistency: "strong", ...options });
 
