@@ -55,6 +55,7 @@ export async function surveyLua(
   const work = async () => {
     const folder = await copyTree();
     try {
+      if (await isDead(folder, stages)) throw new Error("The tests fail without a mutant");
       for (let at = next++; at < variants.length; at = next++) {
         const { source, ...mutant } = variants[at]!;
         await Deno.writeTextFile(`${folder}/${file}`, source);

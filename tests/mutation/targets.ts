@@ -52,8 +52,10 @@ export const TARGETS: Readonly<Record<string, Target>> = {
   },
 };
 
+const PRELOAD = "--preload=tests/mutation/first_failure.ts";
+
 /** The command line that runs a stage, after Deno's own name. */
 export function testArgs(stage: Stage): string[] {
   const rest = stage.map((name) => name.startsWith("--") ? name : `tests/${name}_test.ts`);
-  return ["test", "-A", "--no-check", "--fail-fast", "--quiet", ...rest];
+  return ["test", "-A", "--no-check", "--fail-fast", "--quiet", PRELOAD, ...rest];
 }
