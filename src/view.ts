@@ -305,8 +305,9 @@ export class View extends Circuit {
           Math.min(this.policy.revalidateMs, Math.max(1, (freeAt ?? Infinity) - s.now));
       }
       if (granted && due === null) return this.grant(s, token);
-      // Granted, but the verdict before it could not be made: the slot is not to be lost.
-      if (granted) this.#lostToken = token;
+      // Granted, but the verdict before it could not be made; or refused, by a request that takes a slot
+      // for nobody should it be delivered once more.
+      this.#lostToken = token;
       return this.refuse(s, s.now);
     }
   }

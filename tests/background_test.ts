@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
-import { createFuse, memory } from "@fuse/edge";
+import { type CallResult, createFuse, memory, type Store } from "@fuse/edge";
 import { chaos, FakeClock } from "@fuse/edge/testing";
 import { Background } from "../src/background.ts";
 import { turn } from "./support/setups.ts";
@@ -155,6 +155,85 @@ Deno.test("a call on a Worker without waitUntil waits for what it tells the stor
     const shape = { windowMs: 120_000, windowSize: 0 };
     const stored = await store.read("a", { at: clock.now(), shape });
     assertEquals(stored.totals.failures, 1);
+  }));
+
+/** Whether a call comes to its end by itself, while an operation is held up. */
+async function waits(call: () => Promise<unknown>, hold: Hold): Promise<boolean> {
+  const gate = Promise.withResolvers<void>();
+  hold.gate = gate.promise;
+  let ended = false;
+  const done = call().then(() => ended = true);
+  await turn();
+  const waited = !ended;
+  gate.resolve();
+  await done;
+  return waited;
+}
+
+/** A gate before one operation of a store, where its request is meant. */
+interface Hold {
+  gate: Promise<void> | null;
+}
+
+function holding<K extends "read" | "record">(
+  store: Store,
+  operation: K,
+  meant: (request: Parameters<Store[K]>[1]) => boolean,
+): [Store, Hold] {
+  const hold: Hold = { gate: null };
+  const held = new Proxy(store, {
+    get(target, property) {
+      const value = Reflect.get(target, property, target);
+      if (typeof value !== "function") return value;
+      if (property !== operation) return value.bind(target);
+      return async (key: string, request: Parameters<Store[K]>[1]) => {
+        if (meant(request)) await hold.gate;
+        return await Reflect.apply(value, target, [key, request]);
+      };
+    },
+  });
+  return [held, hold];
+}
+
+Deno.test("a rejection on a Worker without waitUntil waits for the read that it led to", () =>
+  onWorker(async () => {
+    const clock = new FakeClock();
+    const [remote, hold] = holding(chaos(memory({ clock: clock.now }), {}), "read", () => true);
+    const fuse = createFuse({ stores: { remote }, clock: clock.now });
+    const breaker = fuse.make("a", { failureThreshold: 1, revalidateMs: 500 });
+    await breaker.tryCall(() => Promise.reject(new Error("down")));
+    clock.advance(500);
+    const results: CallResult<string>[] = [];
+    const call = async () => void results.push(await breaker.tryCall(() => "ok"));
+    assertEquals(await waits(call, hold), true);
+    assertEquals(await waits(call, hold), false);
+    assertEquals(results.map((result) => !result.ok && result.rejected), [true, true]);
+  }));
+
+Deno.test("a call that ends a trial on a Worker without waitUntil waits for what an outage left", () =>
+  onWorker(async () => {
+    const clock = new FakeClock();
+    let down = false;
+    const [remote, hold] = holding(
+      chaos(memory({ clock: clock.now }), { down: () => down }),
+      "record",
+      ({ lease }) => lease === null,
+    );
+    const fuse = createFuse({ stores: { remote }, clock: clock.now });
+    const options = { failureThreshold: 1, successThreshold: 2, cooldownMs: 2_000 };
+    const breaker = fuse.make("a", options);
+    const late = Promise.withResolvers<void>();
+    const call = breaker.tryCall(() => late.promise);
+    await turn();
+    await breaker.tryCall(() => Promise.reject(new Error("down")));
+    down = true;
+    late.resolve();
+    await call;
+    down = false;
+    clock.advance(2_000);
+    await breaker.getState();
+    assertEquals(await waits(() => breaker.tryCall(() => "trial"), hold), true);
+    assertEquals((await breaker.getMetrics()).totalSuccesses, 2);
   }));
 
 Deno.test("a call on a Worker with waitUntil waits for nothing", () =>

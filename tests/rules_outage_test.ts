@@ -88,6 +88,30 @@ onEverySetup("this isolate's own openUntil is obeyed after recovery, then the st
   assertEquals(world.told("half_opened", "closed"), []);
 }, REMOTE);
 
+onEverySetup(
+  "an operator goes before what this isolate found out, having changed something",
+  async (
+    world,
+  ) => {
+    // Section 3.
+    const { breaker, line, lose } = cutOff(world, TRIP);
+    await succeed(breaker);
+    await world.sync();
+    await lose();
+    await fail(breaker, 2);
+    line.down = false;
+    world.clock.advance(2_000);
+    await breaker.getState();
+    assertEquals(world.told("store_recovered"), ["store_recovered"]);
+    // There is nothing to release.
+    await breaker.release();
+    assertEquals(await admits(breaker), false);
+    await breaker.reset();
+    assertEquals(await admits(breaker), true);
+  },
+  REMOTE,
+);
+
 onEverySetup("a closed isolate follows the store as soon as it is back", async (world) => {
   const { breaker, lose, regain } = cutOff(world, TRIP);
   const other = world.breaker({ ...TRIP, cooldownMs: 600_000 });

@@ -287,6 +287,35 @@ for (const [orphan, verdict] of [["success", "closed"], ["failure", "opened"]] a
   );
 }
 
+onEverySetup(
+  "CircuitBreaker() keeps the slot when the verdict before its trial could not be issued",
+  async (world) => {
+    // Section 2: the trial does not run, and its slot is asked for again by its token.
+    let away = false;
+    const isolate = world.isolate({
+      wrap: (store) =>
+        intercept(store, (operation) => {
+          if (away && operation === "transition") throw new Error("connection reset");
+        }),
+    });
+    const breaker = isolate.make(TRIP);
+    await fail(breaker);
+    await world.sync();
+    world.clock.advance(1_000);
+    trialOfADeadIsolate(world, "success");
+    away = true;
+    assertEquals(await admits(breaker), false);
+    assertEquals([world.stored().state, world.stored().halfOpen.inFlight], ["HALF_OPEN", 1]);
+    away = false;
+    world.clock.advance(1_000);
+    await breaker.getState();
+    assertEquals(await admits(breaker), true);
+    await world.sync();
+    assertEquals(world.moves(), ["opened", "closed"]);
+  },
+  REMOTE,
+);
+
 onEverySetup("CircuitBreaker() clears runs and windows on closing and keeps totals", async (
   world,
 ) => {

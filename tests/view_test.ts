@@ -1,6 +1,7 @@
 // The view of a shared store: what each path costs in operations, and which of them a call waits for.
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import {
+  type AcquireRequest,
   type CallResult,
   type CircuitBreaker,
   type CircuitMetrics,
@@ -13,7 +14,7 @@ import {
   type Tally,
 } from "@fuse/edge";
 import { chaos, FakeClock } from "@fuse/edge/testing";
-import { turn } from "./support/setups.ts";
+import { interceptAnswers, turn } from "./support/setups.ts";
 
 const SHAPE = { windowMs: 120_000, windowSize: 0 };
 
@@ -38,6 +39,7 @@ class Isolate {
   readonly clock: FakeClock;
   readonly events: FuseEvent[] = [];
   readonly tallies: Tally[] = [];
+  readonly acquired: AcquireRequest[] = [];
   #sent: string[] = [];
   #gate: Promise<void> | null = null;
   /** What becomes of an answer; throws to lose it. */
@@ -61,6 +63,7 @@ class Isolate {
           const operation = String(property);
           this.#sent.push(operation);
           if (operation === "record") this.tallies.push(args[1] as Tally);
+          if (operation === "acquire") this.acquired.push(args[1] as AcquireRequest);
           await this.#gate;
           const answer = await Reflect.apply(value, target, args);
           this.answering(operation);
@@ -208,6 +211,14 @@ Deno.test("eventual, CLOSED: a failure is sent at once with the successes before
   assertEquals([successes, failures], [3, 1]);
 });
 
+Deno.test("a tally says nothing of single calls when the store asks for no words on errors", async () => {
+  const isolate = await warm();
+  await isolate.fail();
+  await isolate.sent();
+  const { slowCalls, errors } = isolate.tallies.at(-1)!;
+  assertEquals([slowCalls, errors], [undefined, undefined]);
+});
+
 Deno.test("eventual, CLOSED: the failure that trips costs two operations, in the background", async () => {
   const isolate = await warm({ failureThreshold: 2 });
   await isolate.fail();
@@ -349,6 +360,12 @@ Deno.test("eventual, HALF_OPEN: a refusal costs one acquire, and holds without a
   const { other, cost, permit } = await refused();
   assertEquals(cost, blocking("acquire"));
   assertEquals(await other.costs(() => other.times(20, other.succeed)), NOTHING);
+  await permit.ignore();
+});
+
+Deno.test("eventual, HALF_OPEN: who took the last slot need not ask for another", async () => {
+  const { isolate, permit } = await refused();
+  assertEquals(await isolate.costs(() => isolate.times(20, isolate.succeed)), NOTHING);
   await permit.ignore();
 });
 
@@ -649,6 +666,16 @@ Deno.test("a trial whose grant was not heard does not cost the slot", async () =
   assertEquals(isolate.told("closed").length, 1);
 });
 
+Deno.test("a refused request that is delivered once more does not cost the slot", async () => {
+  const { world, other, permit } = await refused({ revalidateMs: 300 });
+  await permit.ignore();
+  await world.store.acquire("a", other.acquired.at(-1)!);
+  assertEquals(world.stored().halfOpen.inFlight, 1);
+  world.clock.advance(300);
+  assertEquals((await other.succeed()).ok, true);
+  assertEquals(world.stored().halfOpen.inFlight, 0);
+});
+
 Deno.test("reborn is told once when the store has forgotten the circuit, and not by a new one", async () => {
   const world = new World();
   const isolate = await world.isolate().warm();
@@ -669,6 +696,50 @@ Deno.test("reborn is told once when the store has forgotten the circuit, and not
   await isolate.breaker.getState();
   assertEquals(isolate.told("reborn").length, 2);
 });
+
+Deno.test("reborn is told when the first to meet the new life is an operator", async () => {
+  const world = new World();
+  const isolate = await world.isolate().warm();
+  world.store.remove("a");
+  await isolate.breaker.forceOpen();
+  assertEquals(isolate.told("reborn").length, 1);
+});
+
+Deno.test("importState() is heard when what was asked for after it is answered before", async () => {
+  const clock = new FakeClock();
+  const answer = Promise.withResolvers<void>();
+  const remote = interceptAnswers(
+    chaos(memory({ clock: clock.now }), {}),
+    (operation) => operation === "restore" ? answer.promise : undefined,
+  );
+  const fuse = createFuse({ stores: { remote }, clock: clock.now });
+  const breaker = fuse.make("a");
+  await breaker.tryCall(() => "ok");
+  await fuse.flush();
+  const state = await fuse.exportState();
+  const imported = fuse.importState(state, { existing: "replace" });
+  await turn();
+  await breaker.getState();
+  answer.resolve();
+  assertEquals(await imported, { imported: 1, kept: 0 });
+  assertEquals(breaker.peek().metrics.totalSuccesses, 1);
+});
+
+for (const operation of ["read", "acquire", "record", "transition"]) {
+  Deno.test(`store_error names the operation when it is ${operation}`, async () => {
+    const isolate = await new World().isolate({ consistency: "strong", failureThreshold: 1 })
+      .warm();
+    isolate.answering = (asked) => {
+      if (asked === operation) throw new Error("connection reset");
+    };
+    await isolate.breaker.getState();
+    await isolate.fail();
+    const told = isolate.told("store_error").map((event) =>
+      "operation" in event && event.operation
+    );
+    assertEquals(told, [operation]);
+  });
+}
 
 Deno.test("outcomes of a forgotten life feed totals of the next, and its calls go on", async () => {
   const world = new World();
