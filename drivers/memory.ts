@@ -259,7 +259,7 @@ class MemoryStore implements Store {
         successesSince: s.sinceClosed.successes,
         failuresSince: s.sinceClosed.failures,
         slowSince: s.sinceClosed.slow,
-        epoch: request.id || this.#birth(),
+        epoch: this.#birth(request.id, now),
         generation,
         openedAt: shift(s.openedAt),
         openUntil: shift(s.openUntil),
@@ -331,14 +331,15 @@ class MemoryStore implements Store {
   }
 
   #create(key: string, request: StoreRequest, now: number): Entry {
-    const entry = new Entry(key, request.id || this.#birth(), now, request.shape);
+    const entry = new Entry(key, this.#birth(request.id, now), now, request.shape);
     this.#entries.set(key, entry);
     this.#room.add(entry);
     return entry;
   }
 
-  #birth(): string {
-    return String(++this.#births);
+  /** With the moment: sent again after a removal, the same request begins another life. */
+  #birth(id: string, now: number): string {
+    return id === "" ? String(++this.#births) : `${id}.${now}`;
   }
 
   /** The next generation. It owns no lease and no trial count. */
