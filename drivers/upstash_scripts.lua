@@ -283,9 +283,13 @@ local function sum(key, after, start, n, slow, purges)
     found[field] = text(whole(found[field]) + by)
     args[#args + 1], args[#args + 2] = field, found[field]
   end
-  if start then
-    grow(text(start), n)
-    grow('s' .. text(start), slow)
+  local fresh = start and { [text(start)] = n, ['s' .. text(start)] = slow } or {}
+  for field, by in pairs(fresh) do
+    -- What was let go does not count again with what is added.
+    if purges and found[field] then
+      found[field], old[#old + 1] = nil, field
+    end
+    grow(field, by)
   end
   for field, count in pairs(found) do
     local mark, began = field:match('^(s?)(%-?%d+)$')
@@ -298,9 +302,9 @@ local function sum(key, after, start, n, slow, purges)
       old[#old + 1] = field
     end
   end
-  if #args > 0 then call('HSET', key, 'of', tag(), unpack(args)) end
   -- Seldom: each time is one more command.
   if start and #old > (purges and 0 or 20) then remove(key, old) end
+  if #args > 0 then call('HSET', key, 'of', tag(), unpack(args)) end
   return totals[1], totals[2], from
 end
 

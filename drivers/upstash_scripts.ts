@@ -227,9 +227,12 @@ if by == 0 then return end
 found[field] = text(whole(found[field]) + by)
 args[#args + 1], args[#args + 2] = field, found[field]
 end
-if start then
-grow(text(start), n)
-grow('s' .. text(start), slow)
+local fresh = start and { [text(start)] = n, ['s' .. text(start)] = slow } or {}
+for field, by in pairs(fresh) do
+if purges and found[field] then
+found[field], old[#old + 1] = nil, field
+end
+grow(field, by)
 end
 for field, count in pairs(found) do
 local mark, began = field:match('^(s?)(%-?%d+)$')
@@ -242,8 +245,8 @@ elseif began then
 old[#old + 1] = field
 end
 end
-if #args > 0 then call('HSET', key, 'of', tag(), unpack(args)) end
 if start and #old > (purges and 0 or 20) then remove(key, old) end
+if #args > 0 then call('HSET', key, 'of', tag(), unpack(args)) end
 return totals[1], totals[2], from
 end
 local function gather(after, start, successes, failures, slow)
@@ -520,4 +523,4 @@ end
 return answer`;
 
 /** Its SHA-1, by which Redis knows it. */
-export const SCRIPT_SHA1: string = "f47572a6d558bcc2a9375e96dccc0110e684a7a2";
+export const SCRIPT_SHA1: string = "ef056ba0c61a844479f564b0e7d9d23389b6344e";

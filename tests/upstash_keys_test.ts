@@ -1,6 +1,6 @@
 // How long what is kept in Redis stays, and how much it becomes.
 import { assert, assertEquals } from "@std/assert";
-import type { Store } from "@fuse/edge";
+import type { CircuitRecord, Store } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
 import { upstash } from "@fuse/edge/upstash";
 import type { Tally } from "../src/store.ts";
@@ -14,10 +14,14 @@ const SEGMENT_MS = 12_000;
 const TTL_MS = 3_600_000;
 let made = 0;
 
-function open(clock?: FakeClock): { store: Store; prefix: string } {
+function open(clock?: FakeClock, ttlMs = TTL_MS): { store: Store; prefix: string } {
   const prefix = `keys-${made++}`;
+  return { store: again(prefix, clock, ttlMs), prefix };
+}
+
+function again(prefix: string, clock: FakeClock | undefined, ttlMs: number): Store {
   const { url, token } = face;
-  return { store: upstash({ url, token, prefix, ttlMs: TTL_MS, clock: clock?.now }), prefix };
+  return upstash({ url, token, prefix, ttlMs, clock: clock?.now });
 }
 
 const request = () => ({ id: crypto.randomUUID(), at: Date.now(), shape: SHAPE });
@@ -30,6 +34,32 @@ function record(store: Store, parts: Partial<Tally>) {
   }));
 }
 
+function acquire(store: Store, clock: FakeClock, token: string, max: number, leaseMs = 1_000) {
+  const limits = { max, leaseMs, maxCooldownMs: 600_000 };
+  return Promise.resolve(store.acquire("a", { ...request(), at: clock.now(), token, ...limits }));
+}
+
+/** A circuit whose cooldown is over. */
+async function tripped(store: Store, clock: FakeClock): Promise<void> {
+  const operator = { reason: "test", actor: null, expected: null };
+  await store.transition("a", {
+    ...{ ...request(), ...operator, to: "OPEN", event: "opened", cooldownMs: 1_000 },
+  });
+  clock.advance(1_000);
+}
+
+/** The record of the one circuit. A page may be empty, and be followed by another. */
+async function held(store: Store): Promise<CircuitRecord> {
+  for (let cursor: string | null = null;;) {
+    const page = await store.list({ cursor, limit: 100, at: Date.now(), shape: () => SHAPE });
+    if (page.records.length > 0) return page.records[0]!;
+    cursor = page.cursor;
+    assert(cursor !== null, "There is no record");
+  }
+}
+
+const fields = async (prefix: string, part: string) =>
+  (await redis.command("HKEYS", `${prefix}:a:${part}`) as string[]).toSorted();
 const ttl = (prefix: string, part: string) =>
   redis.command("PTTL", `${prefix}:a:${part}`) as Promise<number>;
 const size = (prefix: string, part: string) =>
@@ -140,4 +170,125 @@ Deno.test("upstash() goes by the server's clock, to the millisecond", async () =
     const { snapshot: { now } } = await record(store, { successes: 1 });
     assert(before <= now && now <= await time());
   }
+});
+
+const PARTS = ["state", "metrics", "failures", "successes"];
+
+Deno.test("upstash() extends the TTL of every key as long as there is traffic, and by a little more than asked", async () => {
+  const clock = new FakeClock();
+  const { store, prefix } = open(clock);
+  for (let i = 0; i < 4; i++) {
+    await record(store, { successes: 1, failures: 1 });
+    clock.advance(SEGMENT_MS);
+  }
+  clock.advance(TTL_MS / 2);
+  await record(store, { rejected: 1 });
+  for (const part of PARTS) {
+    const left = await ttl(prefix, part);
+    assert(left > TTL_MS && left <= TTL_MS * 9 / 8, `${part}: ${left}`);
+  }
+  // Enough is left: no command is spent on it.
+  await redis.command("PEXPIRE", `${prefix}:a:state`, "5000");
+  clock.advance(TTL_MS / 16);
+  await record(store, { rejected: 1 });
+  assert(await ttl(prefix, "state") <= 5_000);
+});
+
+Deno.test("upstash() shortens no TTL, whoever writes, though the record is replaced", async () => {
+  const clock = new FakeClock();
+  const { store, prefix } = open(clock);
+  await record(store, { successes: 1 });
+  const briefly = again(prefix, clock, 10_000);
+  clock.advance(1_000);
+  await record(briefly, { successes: 1 });
+  await briefly.restore("a", {
+    ...{ ...request(), record: await held(store), existing: "replace", reason: null, actor: null },
+  });
+  clock.advance(1_000);
+  await record(briefly, { successes: 1 });
+  for (const part of ["state", "metrics"]) {
+    assert(await ttl(prefix, part) > TTL_MS / 2, `${part}: ${await ttl(prefix, part)}`);
+  }
+});
+
+Deno.test("upstash() keeps no field for what is not there", async () => {
+  const clock = new FakeClock();
+  const { store, prefix } = open(clock);
+  const sent = crypto.randomUUID();
+  await record(store, { id: sent, successes: 1 });
+  assertEquals(await fields(prefix, "state"), [
+    "epoch",
+    "expires",
+    "generation",
+    "prefix",
+    "since",
+    "state",
+  ]);
+  assertEquals(await fields(prefix, "metrics"), [
+    "consecutiveSuccesses",
+    "epoch",
+    "floor",
+    `id:${sent}`,
+    "ids",
+    "lastSuccessAt",
+    "newest.successes",
+    "since",
+    "sinceClosed.successes",
+    "start",
+    "totals.successes",
+    "trial",
+  ]);
+});
+
+Deno.test("upstash() lets a lease go that is over, and one that is spoilt", async () => {
+  const clock = new FakeClock();
+  const { store, prefix } = open(clock);
+  await tripped(store, clock);
+  assertEquals((await acquire(store, clock, "first", 2)).granted, true);
+  clock.advance(500);
+  assertEquals((await acquire(store, clock, "second", 2)).granted, true);
+  clock.advance(500);
+  const far = String(clock.now() + 1_000);
+  for (const lease of ["oops", "oops 0", "oops 5", `${far} oops`, far]) {
+    await redis.command("HSET", `${prefix}:a:state`, "lease:spoilt", lease);
+    assertEquals((await acquire(store, clock, "third", 1)).granted, false);
+    const leases = (await fields(prefix, "state")).filter((field) => field.startsWith("lease:"));
+    assertEquals(leases, ["lease:second"], lease);
+  }
+  for (const lease of ["oops", "oops 0", "oops 5", `${far} oops`, far]) {
+    await redis.command("HSET", `${prefix}:a:state`, "lease:spoilt", lease);
+    const { snapshot } = await acquire(store, clock, "second", 1);
+    const { epoch, generation } = snapshot;
+    await record(store, { epoch, generation, successes: 1, lease: "spoilt" });
+    await record(store, { epoch, generation, successes: 1, lease: "second" });
+    assertEquals((await acquire(store, clock, `after ${lease}`, 1)).granted, true, lease);
+    await record(store, { epoch, generation, lease: `after ${lease}` });
+    await redis.command("HSET", `${prefix}:a:state`, "lease:second", `${far} 1000`);
+  }
+});
+
+Deno.test("upstash() leaves what was counted to be looked at after a trip, though the metrics had been lost", async () => {
+  const clock = new FakeClock();
+  const { store, prefix } = open(clock);
+  const { epoch, generation } = (await record(store, { successes: 1 })).snapshot;
+  await redis.command("DEL", `${prefix}:a:metrics`);
+  await record(store, { epoch, generation, failures: 1 });
+  await tripped(store, clock);
+  const { window, consecutiveFailures } = await store.read("a", request());
+  assertEquals([window.failures, consecutiveFailures], [1, 1]);
+});
+
+Deno.test("upstash() counts an outcome that a narrower window has left behind, and nothing beside it", async () => {
+  const clock = new FakeClock(1_700_000_000_123);
+  const { store, prefix } = open(clock);
+  const wide = { windowMs: 10_000, windowSize: 0 };
+  const narrow = { windowMs: 4_005, windowSize: 0 };
+  await record(store, { shape: wide, failures: 1, slow: 1, ageMs: 6_000 });
+  await record(store, { shape: wide, successes: 1, slow: 1, ageMs: 5_000 });
+  await record(store, { shape: wide, successes: 1 });
+  await record(store, { shape: narrow, successes: 1, ageMs: 1 });
+  const { snapshot } = await record(store, { shape: wide, successes: 1, ageMs: 6_000 });
+  assertEquals(snapshot.window, { successes: 3, failures: 0, slow: 0 });
+  assertEquals((await store.read("a", { ...request(), shape: wide })).window, snapshot.window);
+  assertEquals(await fields(prefix, "failures"), ["of"]);
 });
