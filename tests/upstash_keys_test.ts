@@ -130,6 +130,23 @@ Deno.test("upstash() forgets each segment when it has left the window, also wher
   }
 });
 
+Deno.test("upstash() forgets failures in their time when no success is as old, and the other way around", async () => {
+  const clock = new FakeClock();
+  const { store } = open(clock);
+  const kinds = ["failures", "successes"] as const;
+  for (const [one, other] of [kinds, kinds.toReversed() as [typeof kinds[1], typeof kinds[0]]]) {
+    clock.set(clock.now() + 2 * SHAPE.windowMs);
+    const start = Math.ceil(clock.now() / SEGMENT_MS) * SEGMENT_MS;
+    for (const [i, kind] of [one, other, other].entries()) {
+      clock.set(start + i * SEGMENT_MS);
+      await record(store, { [kind]: 1 });
+    }
+    clock.set(start + SHAPE.windowMs);
+    const { window } = await store.read("a", request());
+    assertEquals([window[one], window[other]], [0, 2], `${one} first`);
+  }
+});
+
 Deno.test("upstash() lets segments go that have left the window", async () => {
   const clock = new FakeClock();
   const { store, prefix } = open(clock);
@@ -245,8 +262,11 @@ Deno.test("upstash() lets a lease go that is over, and one that is spoilt", asyn
   const { store, prefix } = open(clock);
   await tripped(store, clock);
   assertEquals((await acquire(store, clock, "first", 2)).granted, true);
+  const remembered = await fields(prefix, "metrics");
   clock.advance(500);
   assertEquals((await acquire(store, clock, "second", 2)).granted, true);
+  // What moved nothing may be asked again.
+  assertEquals(await fields(prefix, "metrics"), remembered);
   clock.advance(500);
   const far = String(clock.now() + 1_000);
   for (const lease of ["oops", "oops 0", "oops 5", `${far} oops`, far]) {
@@ -256,9 +276,8 @@ Deno.test("upstash() lets a lease go that is over, and one that is spoilt", asyn
     assertEquals(leases, ["lease:second"], lease);
   }
   for (const lease of ["oops", "oops 0", "oops 5", `${far} oops`, far]) {
+    const { snapshot: { epoch, generation } } = await acquire(store, clock, "second", 1);
     await redis.command("HSET", `${prefix}:a:state`, "lease:spoilt", lease);
-    const { snapshot } = await acquire(store, clock, "second", 1);
-    const { epoch, generation } = snapshot;
     await record(store, { epoch, generation, successes: 1, lease: "spoilt" });
     await record(store, { epoch, generation, successes: 1, lease: "second" });
     assertEquals((await acquire(store, clock, `after ${lease}`, 1)).granted, true, lease);
@@ -291,4 +310,56 @@ Deno.test("upstash() counts an outcome that a narrower window has left behind, a
   assertEquals(snapshot.window, { successes: 3, failures: 0, slow: 0 });
   assertEquals((await store.read("a", { ...request(), shape: wide })).window, snapshot.window);
   assertEquals(await fields(prefix, "failures"), ["of"]);
+});
+
+Deno.test("record() costs what it says in commands, whatever the window holds", async () => {
+  const clock = new FakeClock(Math.ceil(Date.now() / SEGMENT_MS) * SEGMENT_MS);
+  const { store } = open(clock);
+  const { store: failing } = open(clock);
+  // Redis knows the script from then on.
+  await record(open(clock).store, {});
+  const costs: Record<string, number> = {};
+  const cost = async (of: string, act: () => unknown) => {
+    const before = await redis.commandCalls();
+    await act();
+    costs[of] = await redis.commandCalls() - before;
+  };
+  const success = () => record(store, { successes: 1 });
+  await cost("first", success);
+  await cost("another", success);
+  clock.advance(SEGMENT_MS);
+  await cost("first success of a segment", success);
+  await cost("success beside older successes", success);
+  await cost("failure beside older successes", () => record(store, { failures: 1 }));
+  clock.advance(SEGMENT_MS);
+  await cost("first success of a segment after a failure", success);
+  await cost("success beside older failures", success);
+  await cost("read", () => store.read("a", request()));
+  clock.advance(9 * SEGMENT_MS);
+  await cost("read when a segment has left", () => store.read("a", request()));
+  await cost("rejection", () => record(store, { rejected: 1 }));
+  clock.advance(SEGMENT_MS);
+  await cost("success when all have left", success);
+  for (let i = 0; i < 3; i++) {
+    await cost(`failure in segment ${i}`, () => record(failing, { failures: 1 }));
+    clock.advance(SEGMENT_MS);
+  }
+  // EVALSHA, HGETALL state, HMGET metrics, and here no TIME. Whoever writes: HSET metrics. When a segment
+  // is over: HGETALL, HSET and PEXPIRE, the last once, of each of the two that has something to hold.
+  assertEquals(costs, {
+    first: 3 + 2 + 2,
+    another: 4,
+    "first success of a segment": 4 + 3,
+    "success beside older successes": 4,
+    "failure beside older successes": 4,
+    "first success of a segment after a failure": 4 + 2 + 3,
+    "success beside older failures": 4,
+    read: 3,
+    "read when a segment has left": 3 + 2,
+    rejection: 4 + 2,
+    "success when all have left": 4,
+    "failure in segment 0": 3 + 2 + 2,
+    "failure in segment 1": 4 + 3,
+    "failure in segment 2": 4 + 2,
+  });
 });

@@ -325,7 +325,9 @@ Deno.test("upstash() begins another life when the state is evicted, and drops wh
   const late = await record(store, "a", { epoch, generation, failures: 1 });
   assertEquals(late.current, false);
   assert(late.snapshot.epoch !== before.epoch);
-  assertEquals([late.snapshot.totals.failures, late.snapshot.consecutiveFailures], [1, 0]);
+  for (const s of [late.snapshot, await read(store, "a")]) {
+    assertEquals([s.totals.failures, s.consecutiveFailures, s.lastFailureAt], [1, 0, null]);
+  }
 });
 
 Deno.test("upstash() takes evicted or foreign segments as absent", async () => {
