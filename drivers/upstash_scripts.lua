@@ -84,7 +84,7 @@ if s.prefix and s.prefix ~= ARGV[8] then
   return redis.error_reply('ERR the circuit belongs to a store with another prefix')
 end
 
--- What is spoilt in the state is mended by the next write that there is.
+-- What would mislead the script is mended by the next write that there is; the rest reads as nothing.
 local function mend(field, value)
   s[field], set[field] = value, value
 end
@@ -92,10 +92,6 @@ if not absent then
   if not ({ CLOSED = 1, OPEN = 1, HALF_OPEN = 1 })[s.state] then mend('state', 'CLOSED') end
   if whole(s.generation) ~= number('generation') then mend('generation', '0') end
   if whole(s.since) ~= number('since') then mend('since', s.generation) end
-  for _, field in ipairs({ 'reopenCount', 'openedAt', 'openUntil', 'closedAt', 'override.until' }) do
-    if s[field] and s[field] ~= '' and not number(field) then mend(field, '') end
-  end
-  if (number('reopenCount') or 0) < 0 then mend('reopenCount', '0') end
   local KINDS = { forced_open = 1, forced_closed = 1, disabled = 1, metrics_only = 1 }
   if overridden() and not KINDS[s.override] then
     for _, field in ipairs({ '', '.until', '.reason', '.actor' }) do mend('override' .. field, '') end
@@ -483,7 +479,7 @@ elseif operation == 'transition' then
     if ARGV[10] == 'closed' and of('halfOpen.failures') > 0 then return false end
     keep(ARGV[10], to)
     if to == 'OPEN' then
-      put('reopenCount', s.state == 'HALF_OPEN' and (number('reopenCount') or 0) + 1 or 0)
+      put('reopenCount', s.state == 'HALF_OPEN' and whole(s.reopenCount) + 1 or 0)
       put('openedAt', now)
       put('openUntil', now + ARGV[11])
     else

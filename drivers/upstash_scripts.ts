@@ -63,10 +63,6 @@ if not absent then
 if not ({ CLOSED = 1, OPEN = 1, HALF_OPEN = 1 })[s.state] then mend('state', 'CLOSED') end
 if whole(s.generation) ~= number('generation') then mend('generation', '0') end
 if whole(s.since) ~= number('since') then mend('since', s.generation) end
-for _, field in ipairs({ 'reopenCount', 'openedAt', 'openUntil', 'closedAt', 'override.until' }) do
-if s[field] and s[field] ~= '' and not number(field) then mend(field, '') end
-end
-if (number('reopenCount') or 0) < 0 then mend('reopenCount', '0') end
 local KINDS = { forced_open = 1, forced_closed = 1, disabled = 1, metrics_only = 1 }
 if overridden() and not KINDS[s.override] then
 for _, field in ipairs({ '', '.until', '.reason', '.actor' }) do mend('override' .. field, '') end
@@ -403,7 +399,7 @@ if expects and (ARGV[13] ~= s.epoch or tonumber(ARGV[14]) ~= number('generation'
 if ARGV[10] == 'closed' and of('halfOpen.failures') > 0 then return false end
 keep(ARGV[10], to)
 if to == 'OPEN' then
-put('reopenCount', s.state == 'HALF_OPEN' and (number('reopenCount') or 0) + 1 or 0)
+put('reopenCount', s.state == 'HALF_OPEN' and whole(s.reopenCount) + 1 or 0)
 put('openedAt', now)
 put('openUntil', now + ARGV[11])
 else
@@ -523,4 +519,4 @@ end
 return answer`;
 
 /** Its SHA-1, by which Redis knows it. */
-export const SCRIPT_SHA1: string = "ef056ba0c61a844479f564b0e7d9d23389b6344e";
+export const SCRIPT_SHA1: string = "620b6fe42b5077207eff026c15998f91126bf518";

@@ -363,3 +363,53 @@ Deno.test("record() costs what it says in commands, whatever the window holds", 
     "failure in segment 2": 4 + 2,
   });
 });
+
+Deno.test("upstash() protects as before under an override that is none", async () => {
+  const clock = new FakeClock();
+  const { store, prefix } = open(clock);
+  await tripped(store, clock);
+  clock.advance(-1);
+  await redis.command(
+    "HSET",
+    `${prefix}:a:state`,
+    "override",
+    "forced-open",
+    "override.until",
+    "5",
+  );
+  assertEquals((await acquire(store, clock, "trial", 1)).granted, false);
+  await record(store, { rejected: 1 });
+  const state = await redis.command("HGETALL", `${prefix}:a:state`) as string[];
+  const kept = state.filter((_, i) => String(state[i - i % 2]).startsWith("override"));
+  assertEquals(kept.filter((_, i) => i % 2 === 1).join(""), "");
+});
+
+Deno.test("upstash() keeps what ended before the clock's zero", async () => {
+  const { store } = open(new FakeClock(1_000));
+  await record(store, { failures: 1, ageMs: 6_000 });
+  const { snapshot } = await record(store, { successes: 1 });
+  assertEquals([snapshot.lastFailureAt, snapshot.lastSuccessAt], [-5_000, 1_000]);
+  assertEquals(snapshot.window, { successes: 1, failures: 1, slow: 0 });
+});
+
+Deno.test("upstash() counts a request of an earlier life in the totals of the next", async () => {
+  const { store, prefix } = open();
+  const id = crypto.randomUUID();
+  const { epoch, generation } = (await record(store, { id, failures: 1 })).snapshot;
+  await redis.command("DEL", `${prefix}:a:state`);
+  await record(store, { failures: 1 });
+  const again = await record(store, { id, epoch, generation, failures: 1 });
+  assertEquals([again.current, again.snapshot.totals.failures], [false, 2]);
+  assert(await ttl(prefix, "metrics") > 0);
+});
+
+Deno.test("upstash() counts what ended within the window, by whole segments", async () => {
+  const clock = new FakeClock(1_700_000_000_000);
+  const { store } = open(clock);
+  const shape = { windowMs: 10_000, windowSize: 0 };
+  await record(store, { shape, successes: 1 });
+  for (const [ageMs, counts] of [[10_000, 0], [9_001, 0], [9_000, 1]] as const) {
+    const { snapshot } = await record(store, { shape, failures: 1, ageMs });
+    assertEquals([ageMs, snapshot.window.failures], [ageMs, counts]);
+  }
+});

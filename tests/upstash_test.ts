@@ -6,7 +6,7 @@ import { Redis } from "@upstash/redis";
 import { Redis as CloudflareRedis } from "@upstash/redis/cloudflare";
 import { Redis as FastlyRedis } from "@upstash/redis/fastly";
 import { SCRIPT, SCRIPT_SHA1 } from "../drivers/upstash_scripts.ts";
-import type { Tally } from "../src/store.ts";
+import { inOrder, type Tally, type UntoldRow } from "../src/store.ts";
 import { generate, shorten, TARGET } from "./support/lua.ts";
 import { sharedRedis, startRedis } from "./support/redis_server.ts";
 import { type FaceRequest, startFace } from "./support/upstash_face.ts";
@@ -295,10 +295,64 @@ Deno.test("an answer holds what waits in the outbox only where it is asked for",
   assertEquals("untold" in forced.snapshot, false);
   const [asked] = await requestsOf(() => read(store, "a"));
   assertEquals(asked?.commands[0]?.slice(-2), ["", ""]);
+  const answer = await redis.command(...asked!.commands[0]!.map(String)) as unknown[];
+  assertEquals(answer.filter((field) => String(field).startsWith("row:")), []);
   const { untold } = await store.read("a", { ...request, outbox: "hand" });
   assertEquals(untold?.map(({ event, metadata }) => [event, metadata["actor"]]), [
     ["forced_open", "ada"],
   ]);
+});
+
+Deno.test("an answer holds the trials that are out, and not those that have ended", async () => {
+  const { store } = open();
+  const request = (id: string) => ({ id, at: Date.now(), shape: SHAPE });
+  await store.transition("a", {
+    ...{ ...request("trip"), to: "OPEN", event: "opened", cooldownMs: 0, reason: "test" },
+    ...{ actor: null, expected: null },
+  });
+  const trial = { max: 2, leaseMs: HOUR_MS, maxCooldownMs: HOUR_MS };
+  for (const token of ["ended", "out"]) {
+    await store.acquire("a", { ...request(token), ...trial, token });
+  }
+  const { epoch, generation } = await read(store, "a");
+  await record(store, "a", { epoch, generation, lease: "ended" });
+  const [asked] = await requestsOf(() => read(store, "a"));
+  const answer = await redis.command(...asked!.commands[0]!.map(String)) as unknown[];
+  assertEquals(answer.filter((field) => String(field).startsWith("lease:")), ["lease:out"]);
+});
+
+Deno.test("the outbox lets rows go in the order in which they came about, life by life", async () => {
+  const { store, prefix } = open();
+  const request = { at: Date.now(), shape: SHAPE, outbox: "keep" } as const;
+  const override = (i: number) =>
+    store.override("a", {
+      ...{ ...request, id: `request-${i}`, kind: "forced_open" },
+      ...{ until: null, reason: null, actor: null },
+    });
+  await override(0);
+  await redis.command("HDEL", `${prefix}:a:state`, `row:2 ${(await read(store, "a")).epoch}`);
+  // Lives that began in the same moment, or with the same generation, and clocks that went back.
+  let left: readonly UntoldRow[] = Array.from({ length: 64 }, (_, i) => ({
+    epoch: `life-${i % 8}`,
+    generation: 10 - (i % 3) + 7 * Math.floor(i / 8),
+    event: "forced_open",
+    at: 100 + (i * 37) % 4 + (i % 5 === 0 ? 0 : 20),
+    metadata: {},
+  }));
+  for (const { epoch, generation, at } of left) {
+    const value = `0 forced_open CLOSED CLOSED ${at} - - ${"0 ".repeat(11)}{}`;
+    await redis.command("HSET", `${prefix}:a:state`, `row:${generation} ${epoch}`, value);
+  }
+  const kept = async () =>
+    (await redis.command("HKEYS", `${prefix}:a:state`) as string[])
+      .filter((field) => field.includes(" life-"));
+  const named = ({ epoch, generation }: UntoldRow) => `row:${generation} ${epoch}`;
+  for (let i = 1; i <= 64; i++) {
+    await override(i);
+    // Of those that are left, the first: each life begins with what is left of it.
+    left = inOrder(left).slice(1);
+    assertEquals((await kept()).toSorted(), left.map(named).toSorted());
+  }
 });
 
 Deno.test("upstash() keeps an open circuit open when its metrics are evicted", async () => {
@@ -560,11 +614,13 @@ Deno.test("upstash() bounds the trials that it remembers, and opens whatever the
     // Neutral: nothing leads out of half-open.
     const { epoch, generation } = snapshot;
     await record(store, "a", { epoch, generation, lease: token });
+    clock.advance(1);
   }
   const leases = async () =>
     (await redis.command("HKEYS", `${prefix}:a:state`) as string[])
       .filter((field) => field.startsWith("lease:"));
-  assertEquals((await leases()).length, 100);
+  const last = Array.from({ length: 100 }, (_, i) => `lease:token-${i + 50}`);
+  assertEquals((await leases()).toSorted(), last.toSorted());
   // More than a script can unpack at once, as an earlier version may have left them.
   for (let i = 0; i < 20; i++) {
     const left = Array.from({ length: 500 }, (_, j) => [`lease:old-${i}-${j}`, "1 0"]).flat();
