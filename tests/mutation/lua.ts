@@ -7,7 +7,7 @@
 import fc from "fast-check";
 import { parse } from "luaparse";
 import { root } from "../support/gate_project.ts";
-import { type Mutant, oneLine } from "./mutant.ts";
+import { explanation, type Mutant, oneLine } from "./mutant.ts";
 import type { Survey } from "./stryker.ts";
 import { type Target, testArgs } from "./targets.ts";
 
@@ -29,28 +29,34 @@ interface Node {
   readonly value?: unknown;
 }
 
+/** So much of a line is shown on either side of a literal. */
+const BESIDE = 14;
+
 /** A test that runs for so long is one that a mutant hangs. */
 const DEADLINE_MS = 300_000;
 
-/** As Stryker's `survey`, for the script; of all mutants, `sample` at random. */
+/**
+ * As Stryker's `survey`, for the script; of all mutants, `sample` at random. Those that are explained are
+ * run where `all` says so: each costs the time of all tests.
+ */
 export async function surveyLua(
   { file, stages }: Target,
-  { jobs, lines, sample, seed }: {
+  { jobs, lines, all, sample, seed }: {
     jobs: number;
+    all: boolean;
     lines?: string | undefined;
     sample: number;
     seed: number;
   },
 ): Promise<Survey> {
   const [first = 1, last = Infinity] = lines?.split("-").map(Number) ?? [];
-  const all = mutate(file, await Deno.readTextFile(new URL(file, root)))
+  const made = mutate(file, await Deno.readTextFile(new URL(file, root)))
     .filter(({ line }) => line >= first && line <= last);
-  const some = fc.shuffledSubarray(all, {
-    minLength: Math.min(sample, all.length),
-    maxLength: Math.min(sample, all.length),
-  });
+  const survivors: Mutant[] = made.filter((mutant) => !all && explanation(mutant) !== undefined);
+  const open = made.filter((mutant) => !survivors.includes(mutant));
+  const size = Math.min(sample, open.length);
+  const some = fc.shuffledSubarray(open, { minLength: size, maxLength: size });
   const variants = fc.sample(some, { seed, numRuns: 1 })[0]!;
-  const survivors: Mutant[] = [];
   let next = 0;
   const work = async () => {
     const folder = await copyTree();
@@ -72,16 +78,21 @@ export async function surveyLua(
   };
   await Promise.all(Array.from({ length: jobs }, work));
   survivors.sort((a, b) => a.line - b.line);
-  return { total: variants.length, survivors };
+  return { total: size + made.length - open.length, survivors };
 }
 
 /** One change a place: a comparison turned or shifted, a clause dropped, a number off by one, a statement left out. */
 export function mutate(file: string, lua: string): Variant[] {
   const variants: Variant[] = [];
-  const change = ({ range: [from, to], loc }: Node, replacement: string) => {
+  const change = ({ range: [from, to], loc, type }: Node, replacement: string) => {
     const source = lua.slice(0, from) + replacement + lua.slice(to);
-    const original = oneLine(lua.slice(from, to));
-    variants.push({ file, line: loc.start.line, original, replacement, source });
+    // A number alone says nothing: what stands beside it is shown, too.
+    const beside = type.endsWith("Literal") ? BESIDE : 0;
+    const before = lua.slice(from - beside, from).replace(/^.*\n/s, "");
+    const after = lua.slice(to, to + beside).replace(/\n.*$/s, "");
+    const shown = (code: string) => oneLine(before + code + after);
+    const [original, changed] = [shown(lua.slice(from, to)), shown(replacement)];
+    variants.push({ file, line: loc.start.line, original, replacement: changed, source });
   };
   const text = ({ range: [from, to] }: Node) => lua.slice(from, to);
   parse(lua, {

@@ -1,7 +1,8 @@
 /**
  * `deno task mutate [machine] [strategies] [view] [lua] [--jobs 2] [--lines 10-40] [--sample 100]
- * [--seed 1]`: changes the code in small ways, and reports what no test noticed. It takes from minutes
- * (machine) to hours (lua), of which a sample may do.
+ * [--seed 1] [--all]`: changes the code in small ways, and reports what no test noticed. It takes from
+ * minutes (machine) to two hours (lua), of which a sample may do. What is explained in the Lua is not run
+ * again without `--all`.
  *
  * @module
  */
@@ -17,6 +18,7 @@ const { values, positionals } = parseArgs({
   options: {
     jobs: { type: "string", default: "2" },
     lines: { type: "string" },
+    all: { type: "boolean", default: false },
     sample: { type: "string", default: "100000" },
     seed: { type: "string", default: "1" },
   },
@@ -44,7 +46,13 @@ let unexplained = 0;
 for (const name of names) {
   const target = TARGETS[name]!;
   const run = target.file.endsWith(".lua") ? surveyLua : survey;
-  const { total, survivors } = await run(target, { jobs, lines: values.lines, sample, seed });
+  const { total, survivors } = await run(target, {
+    jobs,
+    lines: values.lines,
+    all: values.all,
+    sample,
+    seed,
+  });
   console.log(`\n${target.file}: ${total} mutants, ${total - survivors.length} killed`);
   for (const mutant of survivors) {
     const why = explanation(mutant);

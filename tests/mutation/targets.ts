@@ -42,10 +42,11 @@ export const TARGETS: Readonly<Record<string, Target>> = {
     file: "drivers/upstash_scripts.lua",
     stages: [
       ["upstash_twin"],
-      // One client of nine: the others differ in what they do to an answer.
-      ["upstash_contract", "--filter=storeContract(upstash)"],
       ["upstash_keys"],
       ["upstash", "outbox"],
+      // One client of nine: the others differ in what they do to an answer.
+      ["upstash_contract", "--filter=storeContract(upstash)"],
+      ["spoilt", "--filter=upstash()"],
       ["tiered_contract"],
       ["tiered"],
       ["upstash_model"],
