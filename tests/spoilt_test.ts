@@ -90,6 +90,7 @@ const FIELDS: readonly (readonly [part: "state" | "metrics", ...fields: string[]
   ["state", "generation", "oops"],
   ["state", "generation", "-5"],
   ["state", "generation", "1e300"],
+  ["state", "generation", "1.5"],
   ["state", "since", "oops"],
   ["state", "reopenCount", "-5"],
   ["state", "reopenCount", "oops"],
@@ -113,6 +114,8 @@ const FIELDS: readonly (readonly [part: "state" | "metrics", ...fields: string[]
   ["metrics", "consecutiveFailures", "oops"],
   ["metrics", "consecutiveFailures", "-5"],
   ["metrics", "totals.successes", "-5"],
+  ["metrics", "totals.successes", "1.5"],
+  ["metrics", "totals.successes", "1e300"],
   ["metrics", "cursor", "-5"],
 ];
 

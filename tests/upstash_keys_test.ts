@@ -340,8 +340,9 @@ Deno.test("record() costs what it says in commands, whatever the window holds", 
   await cost("rejection", () => record(store, { rejected: 1 }));
   clock.advance(SEGMENT_MS);
   await cost("success when all have left", success);
-  for (let i = 0; i < 3; i++) {
-    await cost(`failure in segment ${i}`, () => record(failing, { failures: 1 }));
+  for (let i = 0; i < 14; i++) {
+    const of = ["failure in segment 0", "failure in segment 1"][i] ?? `failure in a later segment`;
+    await cost(of, () => record(failing, { failures: 1 }));
     clock.advance(SEGMENT_MS);
   }
   // EVALSHA, HGETALL state, HMGET metrics, and here no TIME. Whoever writes: HSET metrics. When a segment
@@ -360,9 +361,32 @@ Deno.test("record() costs what it says in commands, whatever the window holds", 
     "success when all have left": 4,
     "failure in segment 0": 3 + 2 + 2,
     "failure in segment 1": 4 + 3,
-    "failure in segment 2": 4 + 2,
+    // Also when some have left: they are removed seldom.
+    "failure in a later segment": 4 + 2,
   });
 });
+
+const SPOILT = ["generation 1.5", "generation oops", "since oops", "since 0.5", "state oops"];
+for (const spoilt of [...SPOILT, "generation", "since", "state"]) {
+  Deno.test(`upstash() goes on counting and opening though its state ${spoilt.includes(" ") ? "has" : "lacks"} ${spoilt}`, async () => {
+    const clock = new FakeClock();
+    const { store, prefix } = open(clock);
+    await record(store, { failures: 1 });
+    const [command, parts] = [spoilt.includes(" ") ? "HSET" : "HDEL", spoilt.split(" ")];
+    await redis.command(command, `${prefix}:a:state`, ...parts);
+    let { epoch, generation } = (await record(store, { rejected: 1 })).snapshot;
+    await record(store, { epoch, generation, failures: 1 });
+    clock.advance(SEGMENT_MS);
+    const { snapshot } = await record(store, { epoch, generation, failures: 1 });
+    assert(snapshot.consecutiveFailures >= 2, String(snapshot.consecutiveFailures));
+    ({ epoch, generation } = snapshot);
+    const { won } = await store.transition("a", {
+      ...{ ...request(), to: "OPEN", event: "opened", cooldownMs: 1_000, reason: "test" },
+      ...{ actor: null, expected: { epoch, generation } },
+    });
+    assertEquals(won, true);
+  });
+}
 
 for (const until of ["", "5"]) {
   Deno.test(`upstash() protects as before under an override that is none, until ${JSON.stringify(until)}`, async () => {
