@@ -150,9 +150,15 @@ Deno.test("upstash() forgets failures in their time when no success is as old, a
 Deno.test("upstash() lets segments go that have left the window", async () => {
   const clock = new FakeClock();
   const { store, prefix } = open(clock);
+  const sizes = () => Promise.all(["successes", "failures"].map((part) => size(prefix, part)));
   for (let i = 0; i < 60; i++) {
     await record(store, { successes: 1, failures: 1, slow: 1 });
-    clock.advance(SEGMENT_MS);
+    // Who reads lets nothing go, however much has left.
+    const [began, before] = [clock.now(), await sizes()];
+    clock.set(Math.floor(began / SEGMENT_MS) * SEGMENT_MS + SHAPE.windowMs - 1);
+    assertEquals((await store.read("a", request())).window.failures, 1);
+    assertEquals(await sizes(), before);
+    clock.set(began + SEGMENT_MS);
   }
   // Ten of each kind, an owner, and at most twenty that wait to be removed.
   for (const part of ["successes", "failures"]) {
@@ -297,20 +303,24 @@ Deno.test("upstash() leaves what was counted to be looked at after a trip, thoug
   assertEquals([window.failures, consecutiveFailures], [1, 1]);
 });
 
-Deno.test("upstash() counts an outcome that a narrower window has left behind, and nothing beside it", async () => {
-  const clock = new FakeClock(1_700_000_000_123);
-  const { store, prefix } = open(clock);
-  const wide = { windowMs: 10_000, windowSize: 0 };
-  const narrow = { windowMs: 4_005, windowSize: 0 };
-  await record(store, { shape: wide, failures: 1, slow: 1, ageMs: 6_000 });
-  await record(store, { shape: wide, successes: 1, slow: 1, ageMs: 5_000 });
-  await record(store, { shape: wide, successes: 1 });
-  await record(store, { shape: narrow, successes: 1, ageMs: 1 });
-  const { snapshot } = await record(store, { shape: wide, successes: 1, ageMs: 6_000 });
-  assertEquals(snapshot.window, { successes: 3, failures: 0, slow: 0 });
-  assertEquals((await store.read("a", { ...request(), shape: wide })).window, snapshot.window);
-  assertEquals(await fields(prefix, "failures"), ["of"]);
-});
+for (const narrowMs of [4_000, 4_005]) {
+  Deno.test(`upstash() counts an outcome that a window of ${narrowMs} ms has left behind, and nothing beside it`, async () => {
+    const clock = new FakeClock(1_700_000_000_000);
+    const { store, prefix } = open(clock);
+    const wide = { windowMs: 10_000, windowSize: 0 };
+    const narrow = { windowMs: narrowMs, windowSize: 0 };
+    const read = async () => (await store.read("a", { ...request(), shape: wide })).window;
+    await record(store, { shape: wide, failures: 1, slow: 1, ageMs: narrowMs });
+    await record(store, { shape: wide, successes: 1, slow: 1, ageMs: narrowMs });
+    await record(store, { shape: wide, successes: 1 });
+    await record(store, { shape: narrow, successes: 1, ageMs: 1 });
+    assertEquals(await read(), { successes: 2, failures: 0, slow: 0 });
+    const { snapshot } = await record(store, { shape: wide, successes: 1, ageMs: narrowMs });
+    assertEquals(snapshot.window, { successes: 3, failures: 0, slow: 0 });
+    assertEquals(await read(), snapshot.window);
+    assertEquals(await fields(prefix, "failures"), ["of"]);
+  });
+}
 
 Deno.test("record() costs what it says in commands, whatever the window holds", async () => {
   const clock = new FakeClock(Math.ceil(Date.now() / SEGMENT_MS) * SEGMENT_MS);
@@ -345,6 +355,7 @@ Deno.test("record() costs what it says in commands, whatever the window holds", 
     await cost(of, () => record(failing, { failures: 1 }));
     clock.advance(SEGMENT_MS);
   }
+  await cost("read when a failure has left", () => failing.read("a", request()));
   // EVALSHA, HGETALL state, HMGET metrics, and here no TIME. Whoever writes: HSET metrics. When a segment
   // is over: HGETALL, HSET and PEXPIRE, the last once, of each of the two that has something to hold.
   assertEquals(costs, {
@@ -361,6 +372,7 @@ Deno.test("record() costs what it says in commands, whatever the window holds", 
     "success when all have left": 4,
     "failure in segment 0": 3 + 2 + 2,
     "failure in segment 1": 4 + 3,
+    "read when a failure has left": 3 + 1,
     // Also when some have left: they are removed seldom.
     "failure in a later segment": 4 + 2,
   });
@@ -379,6 +391,7 @@ for (const spoilt of [...SPOILT, "generation", "since", "state"]) {
     clock.advance(SEGMENT_MS);
     const { snapshot } = await record(store, { epoch, generation, failures: 1 });
     assert(snapshot.consecutiveFailures >= 2, String(snapshot.consecutiveFailures));
+    assertEquals((await acquire(store, clock, "call", 1)).granted, true);
     ({ epoch, generation } = snapshot);
     const { won } = await store.transition("a", {
       ...{ ...request(), to: "OPEN", event: "opened", cooldownMs: 1_000, reason: "test" },
@@ -432,4 +445,21 @@ Deno.test("upstash() counts what ended within the window, by whole segments", as
     const { snapshot } = await record(store, { shape, failures: 1, ageMs });
     assertEquals([ageMs, snapshot.window.failures], [ageMs, counts]);
   }
+});
+
+Deno.test("upstash() goes by the metrics, whatever stands in the state in their place", async () => {
+  const { store, prefix } = open();
+  await record(store, { failures: 1 });
+  await redis.command("HSET", `${prefix}:a:state`, "consecutiveFailures", "7");
+  const { snapshot } = await record(store, { failures: 1 });
+  assertEquals(snapshot.consecutiveFailures, 2);
+  assert(!(await fields(prefix, "state")).includes("consecutiveFailures"));
+});
+
+Deno.test("upstash() takes metrics of another life as absent", async () => {
+  const { store, prefix } = open();
+  await record(store, { failures: 1 });
+  await redis.command("HSET", `${prefix}:a:metrics`, "epoch", "another");
+  const { snapshot } = await record(store, { failures: 1 });
+  assertEquals([snapshot.totals.failures, snapshot.consecutiveFailures], [1, 1]);
 });
