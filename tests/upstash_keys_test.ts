@@ -147,6 +147,19 @@ Deno.test("upstash() forgets failures in their time when no success is as old, a
   }
 });
 
+Deno.test("upstash() has a window reach back again when the clock has gone back", async () => {
+  const clock = new FakeClock();
+  const { store } = open(clock);
+  await record(store, { failures: 1 });
+  clock.advance(SEGMENT_MS);
+  await record(store, { successes: 1 });
+  const began = Math.floor((clock.now() - SEGMENT_MS) / SEGMENT_MS) * SEGMENT_MS;
+  clock.set(began + SHAPE.windowMs);
+  assertEquals((await record(store, { rejected: 1 })).snapshot.window.failures, 0);
+  clock.set(clock.now() - 1);
+  assertEquals((await store.read("a", request())).window.failures, 1);
+});
+
 Deno.test("upstash() lets segments go that have left the window", async () => {
   const clock = new FakeClock();
   const { store, prefix } = open(clock);
@@ -205,6 +218,10 @@ Deno.test("upstash() extends the TTL of every key as long as there is traffic, a
     clock.advance(SEGMENT_MS);
   }
   clock.advance(TTL_MS / 2);
+  // As Redis has it by then.
+  for (const part of PARTS) {
+    await redis.command("PEXPIRE", `${prefix}:a:${part}`, String(TTL_MS / 2));
+  }
   await record(store, { rejected: 1 });
   for (const part of PARTS) {
     const left = await ttl(prefix, part);
