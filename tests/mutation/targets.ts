@@ -42,7 +42,7 @@ export const TARGETS: Readonly<Record<string, Target>> = {
     file: "drivers/upstash_scripts.lua",
     stages: [
       ["upstash_twin"],
-      ["upstash_keys"],
+      ["upstash_keys", "upstash_window", "upstash_spoilt"],
       ["upstash", "outbox"],
       // One client of nine: the others differ in what they do to an answer.
       ["upstash_contract", "--filter=storeContract(upstash)"],
