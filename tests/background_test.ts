@@ -210,6 +210,48 @@ Deno.test("a rejection on a Worker without waitUntil waits for the read that it 
     assertEquals(results.map((result) => !result.ok && result.rejected), [true, true]);
   }));
 
+Deno.test("a call on a Worker without waitUntil waits for the read that finds the store back, whoever decides", () =>
+  onWorker(async () => {
+    const clock = new FakeClock();
+    let down = false;
+    const faults = { down: () => down };
+    const [remote, hold] = holding(chaos(memory({ clock: clock.now }), faults), "read", () => true);
+    const fuse = createFuse({ stores: { remote }, clock: clock.now });
+    const breaker = fuse.make("a", { failureThreshold: 2, cooldownMs: 60_000, revalidateMs: 500 });
+    await breaker.tryCall(() => "ok");
+    down = true;
+    await breaker.getState();
+    await breaker.tryCall(() => Promise.reject(new Error("down")));
+    down = false;
+    clock.advance(1_000);
+    // The interval is over: this isolate's own breaker decides, and the store is tried out.
+    const results: boolean[] = [];
+    const call = async () =>
+      void results.push((await breaker.tryCall(() => Promise.reject(new Error("down")))).ok);
+    assertEquals(await waits(call, hold), true);
+    // It is back, and what this isolate found out still stands.
+    clock.advance(500);
+    const refused = async () => {
+      const result = await breaker.tryCall(() => "ok");
+      results.push(!result.ok && result.rejected);
+    };
+    assertEquals(await waits(refused, hold), true);
+    assertEquals(results, [false, true]);
+  }));
+
+Deno.test("a call on a Worker hands nothing to waitUntil while the store is left alone", () =>
+  onWorker(async () => {
+    const clock = new FakeClock();
+    const remote = chaos(memory({ clock: clock.now }), { down: () => true });
+    const fuse = createFuse({ stores: { remote }, clock: clock.now });
+    const request = new Request();
+    const breaker = fuse.with(request).make("a");
+    await breaker.tryCall(() => "ok");
+    request.held.length = 0;
+    await breaker.tryCall(() => "ok");
+    assertEquals(request.held.length, 0);
+  }));
+
 Deno.test("a call that ends a trial on a Worker without waitUntil waits for what an outage left", () =>
   onWorker(async () => {
     const clock = new FakeClock();

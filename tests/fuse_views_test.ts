@@ -100,6 +100,21 @@ for (const [name, store] of [["memory", memory()], ["remote", chaos(memory(), {}
   });
 }
 
+for (const [name, store] of [["memory", memory()], ["remote", chaos(memory(), {})]] as const) {
+  Deno.test(`make() reports no mismatch with what this isolate recorded before it had options (${name})`, async () => {
+    const fuse = createFuse({ stores: { [name]: store } });
+    const told: string[] = [];
+    fuse.on("config_mismatch", ({ name }) => void told.push(name));
+    await succeed(fuse.make("a"));
+    await fuse.flush();
+    const breaker = fuse.make("a", { failureThreshold: 7 });
+    await breaker.getState();
+    await succeed(breaker);
+    await fuse.flush();
+    assertEquals(told, []);
+  });
+}
+
 Deno.test("Fuse.list() and Fuse.importState() refuse options that are none", async () => {
   const fuse = createFuse();
   await succeed(fuse.make("a"));

@@ -14,7 +14,7 @@ import {
   type Tally,
 } from "@fuse/edge";
 import { chaos, FakeClock } from "@fuse/edge/testing";
-import { interceptAnswers, turn } from "./support/setups.ts";
+import { intercept, interceptAnswers, turn } from "./support/setups.ts";
 
 const SHAPE = { windowMs: 120_000, windowSize: 0 };
 
@@ -209,6 +209,65 @@ Deno.test("eventual, CLOSED: a failure is sent at once with the successes before
   assertEquals(await isolate.costs(isolate.fail), background("record"));
   const { successes, failures } = isolate.tallies.at(-1)!;
   assertEquals([successes, failures], [3, 1]);
+});
+
+Deno.test("eventual, CLOSED: a success is sent at once when the clock goes back during the call", async () => {
+  const isolate = await warm({ flushIntervalMs: 600 });
+  const call = () => isolate.breaker.tryCall(() => isolate.clock.set(isolate.clock.now() - 60_000));
+  assertEquals(await isolate.costs(call), background("record"));
+});
+
+/** What is asked about errors, and what the tally says of them, where calls are audited. */
+async function described(
+  answer: (error: unknown) => string | undefined,
+  ...calls: (() => unknown)[]
+): Promise<{ asked: unknown[]; errors: unknown[] }> {
+  const asked: unknown[] = [];
+  const tallies: Tally[] = [];
+  const inner = memory();
+  const store: Store = Object.assign(
+    intercept(chaos(inner, {}), () => {}),
+    {
+      describe(error: unknown) {
+        asked.push(error);
+        return answer(error);
+      },
+      record(key: string, tally: Tally) {
+        tallies.push(tally);
+        return Promise.resolve(inner.record(key, tally));
+      },
+    },
+  );
+  const fuse = createFuse({ stores: { store } });
+  const breaker = fuse.make<unknown>("a", {
+    failureThreshold: 99,
+    ignore: [(error) => error === "ignored"],
+    isFailure: (outcome) => !outcome.ok || outcome.value === "bad",
+  });
+  for (const call of calls) await breaker.tryCall(call);
+  await fuse.flush();
+  return { asked, errors: tallies.flatMap(({ errors }) => errors ?? []) };
+}
+
+const throwing = (error: unknown) => () => {
+  throw error;
+};
+
+Deno.test("what may be told of an error is asked for failures that have one", async () => {
+  const { asked, errors } = await described(
+    String,
+    () => "good",
+    () => "bad",
+    throwing("ignored"),
+    throwing("broken"),
+  );
+  assertEquals([asked, errors], [["broken"], [null, "broken"]]);
+});
+
+Deno.test("nothing is told of an error when what is asked throws, or has nothing to say", async () => {
+  const { errors } = await described(throwing("no words"), throwing("broken"));
+  assertEquals(errors, [null]);
+  assertEquals((await described(() => undefined, throwing("broken"))).errors, [null]);
 });
 
 Deno.test("a tally says nothing of single calls when the store asks for no words on errors", async () => {
@@ -597,6 +656,11 @@ for (const [ms, again] of [[30_000, true], [30_001, false]] as const) {
       [event.tallies, event.successes, event.failures, event.rejected]
     );
     assertEquals(told, again ? [] : [[1, 1, 1, 0]]);
+    const errors = isolate.told("store_error").map((event) =>
+      event.type === "store_error" && [event.operation, event.circuit?.name]
+    );
+    // The first is that of the answer that was lost.
+    assertEquals(errors, Array.from({ length: again ? 1 : 2 }, () => ["record", "a"]));
     // It was applied, only its answer was lost: once either way.
     assertEquals(world.stored().totals.failures, 1);
   });
