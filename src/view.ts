@@ -348,7 +348,7 @@ export class View extends Circuit {
     const { waiting, successesUnderWay } = this.#outbox.look(now, this.#guard.timeoutMs);
     if (waiting) return true;
     const parcel = this.#outbox.pending;
-    if (parcel === null || parcel.successes + parcel.failures === 0) return false;
+    if (parcel === null) return false;
     const { flushSize, flushIntervalMs, revalidateMs } = this.policy;
     const waited = now - parcel.firstAt;
     if (

@@ -84,6 +84,7 @@ export async function surveyLua(
 /** One change a place: a comparison turned or shifted, a clause dropped, a number off by one, a statement left out. */
 export function mutate(file: string, lua: string): Variant[] {
   const variants: Variant[] = [];
+  const lines = lua.split("\n");
   const change = ({ range: [from, to], loc, type }: Node, replacement: string) => {
     const source = lua.slice(0, from) + replacement + lua.slice(to);
     // A number alone says nothing: what stands beside it is shown, too.
@@ -92,7 +93,9 @@ export function mutate(file: string, lua: string): Variant[] {
     const after = lua.slice(to, to + beside).replace(/\n.*$/s, "");
     const shown = (code: string) => oneLine(before + code + after);
     const [original, changed] = [shown(lua.slice(from, to)), shown(replacement)];
-    variants.push({ file, line: loc.start.line, original, replacement: changed, source });
+    const { line } = loc.start;
+    const code = lines[line - 1]!.trim();
+    variants.push({ file, line, code, original, replacement: changed, source });
   };
   const text = ({ range: [from, to] }: Node) => lua.slice(from, to);
   parse(lua, {

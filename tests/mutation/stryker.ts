@@ -75,6 +75,7 @@ function read({ files }: Report): Survey {
       survivors.push({
         file,
         line: location.start.line,
+        code: source.split("\n")[location.start.line - 1]!.trim(),
         original: oneLine(cut(source, location)),
         replacement: oneLine(replacement),
       });
