@@ -193,6 +193,14 @@ Deno.test("record() costs what it says in commands, whatever the window holds", 
     clock.advance(SEGMENT_MS);
   }
   await cost("read when a failure has left", () => failing.read("a", request()));
+  const { store: pausing } = open(clock);
+  for (const when of ["in a segment", "before a pause", "after a pause"]) {
+    await cost(`success ${when}`, () => record(pausing, { successes: 1 }));
+    clock.advance(when === "in a segment" ? SEGMENT_MS : 11 * SEGMENT_MS);
+  }
+  const operator = { until: null, reason: null, actor: null } as const;
+  await pausing.override("a", { ...request(), ...operator, kind: "forced_open" });
+  await cost("rejection under an endless override", () => record(pausing, { rejected: 1 }));
   // EVALSHA, HGETALL state, HMGET metrics, and here no TIME. Whoever writes: HSET metrics. When a segment
   // is over: HGETALL, HSET and PEXPIRE, the last once, of each of the two that has something to hold.
   assertEquals(costs, {
@@ -207,6 +215,10 @@ Deno.test("record() costs what it says in commands, whatever the window holds", 
     "read when a segment has left": 3 + 2,
     rejection: 4 + 2,
     "success when all have left": 4,
+    "success in a segment": 3 + 2 + 2,
+    "success before a pause": 4 + 3,
+    "success after a pause": 4,
+    "rejection under an endless override": 4,
     "failure in segment 0": 3 + 2 + 2,
     "failure in segment 1": 4 + 3,
     "read when a failure has left": 3 + 1,

@@ -120,3 +120,57 @@ Deno.test("upstash() takes metrics of another life as absent", async () => {
   const { snapshot } = await record(store, { failures: 1 });
   assertEquals([snapshot.totals.failures, snapshot.consecutiveFailures], [1, 1]);
 });
+
+Deno.test("upstash() takes a record without an epoch as absent", async () => {
+  const { store, prefix } = open();
+  await record(store, { failures: 1 });
+  await redis.command("HSET", `${prefix}:a:state`, "epoch", "");
+  assertEquals((await store.read("a", request())).generation, 0);
+  const { snapshot } = await record(store, { failures: 1 });
+  assertEquals([snapshot.generation, snapshot.totals.failures], [1, 1]);
+  assert(snapshot.epoch !== "");
+});
+
+Deno.test("upstash() writes nothing when it reads segments of another life", async () => {
+  const { store, prefix } = open();
+  await record(store, { successes: 1 });
+  const key = `${prefix}:a:successes`;
+  await redis.command("HSET", key, "of", "another:1", "0", "7");
+  const metrics = `${prefix}:a:metrics`;
+  await redis.command("HSET", metrics, "older.successes", "7", "from", "0");
+  assertEquals((await store.read("a", request())).window.successes, 1);
+  assertEquals(await redis.command("HGET", key, "0"), "7");
+});
+
+Deno.test("upstash() lets rows go from a full outbox though all of them are spoilt", async () => {
+  const { store, prefix } = open();
+  await record(store, { failures: 1 });
+  const rows = Array.from({ length: 64 }, (_, i) => [`row:${i + 1} life`, "oops"]).flat();
+  await redis.command("HSET", `${prefix}:a:state`, ...rows);
+  const { won } = await store.override("a", {
+    ...{
+      ...request(),
+      outbox: "keep",
+      kind: "forced_open",
+      until: null,
+      reason: null,
+      actor: null,
+    },
+  });
+  assertEquals(won, true);
+  const left = (await fields(prefix, "state")).filter((field) => field.startsWith("row:"));
+  assertEquals(left.length, 64);
+  assert(!left.includes("row:1 life"));
+});
+
+Deno.test("upstash() lets a lease go that ends further off than twice its length", async () => {
+  // It was granted by a clock that has since gone back.
+  const clock = new FakeClock(1_000_000);
+  const { store } = open(clock);
+  await tripped(store, clock);
+  assertEquals((await acquire(store, clock, "first", 1, 2_000)).granted, true);
+  clock.set(clock.now() - 2_000);
+  assertEquals((await acquire(store, clock, "second", 1, 2_000)).granted, false);
+  clock.set(clock.now() - 1);
+  assertEquals((await acquire(store, clock, "third", 1, 2_000)).granted, true);
+});

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { createFuse, type Store } from "@fuse/edge";
+import { type CircuitRecord, createFuse, type Store } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
 import { type RedisLike, upstash, type UpstashOptions } from "@fuse/edge/upstash";
 import { Redis } from "@upstash/redis";
@@ -40,6 +40,17 @@ function read(store: Store, key: string, at = Date.now()) {
 
 async function keys(pattern = "*"): Promise<string[]> {
   return (await redis.command("KEYS", pattern) as string[]).sort();
+}
+
+/** All records of a store. */
+async function listed(store: Store): Promise<{ records: CircuitRecord[] }> {
+  const records: CircuitRecord[] = [];
+  for (let cursor: string | null = null;;) {
+    const page = await store.list({ cursor, limit: 100, at: Date.now(), shape: () => SHAPE });
+    records.push(...page.records);
+    cursor = page.cursor;
+    if (cursor === null) return { records };
+  }
 }
 
 /** How many commands Redis ran meanwhile. */
@@ -301,6 +312,23 @@ Deno.test("an answer holds what waits in the outbox only where it is asked for",
   assertEquals(untold?.map(({ event, metadata }) => [event, metadata["actor"]]), [
     ["forced_open", "ada"],
   ]);
+});
+
+Deno.test("the outbox names an imported record's row by the generation that it begins", async () => {
+  const [one, other] = [open(), open()];
+  const request = { at: Date.now(), shape: SHAPE, reason: "test", actor: null } as const;
+  for (let i = 0; i < 5; i++) {
+    const event = { to: "CLOSED", event: "reset", cooldownMs: 0, expected: null } as const;
+    await one.store.transition("a", { ...request, id: `reset-${i}`, ...event });
+  }
+  const { records } = await listed(one.store);
+  const imported = { ...request, id: "import", record: records[0]!, existing: "replace" } as const;
+  const { snapshot } = await other.store.restore("a", { ...imported, outbox: "keep" });
+  const { untold } = await other.store.read("a", { ...request, outbox: "hand" });
+  assertEquals(untold!.map(({ event, generation }) => [event, generation]), [
+    ["imported", snapshot.generation],
+  ]);
+  assert(snapshot.generation > 5);
 });
 
 Deno.test("an answer holds the trials that are out, and not those that have ended", async () => {
