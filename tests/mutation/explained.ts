@@ -1,63 +1,59 @@
 /**
- * Mutants that no test can notice, or that none should, and why.
+ * Mutants that may live, and why.
  *
  * @module
  */
+import { LUA } from "./explained_lua.ts";
+import { because, type Explained, type Mutant } from "./mutant.ts";
 
-/** Part of the line (lines move), what stands there, what is put in its place, and why that may live. */
-type Explained = readonly [code: string, original: string, replacement: string, why: string];
+const MACHINE = because("null compares as 0: now >= null holds", [
+  ["", "s.openUntil === null", "false"],
+]);
 
-const NO_COOLDOWN =
-  "in any other state there is no cooldown or it has passed, unless a clock goes back during a trial";
+const VIEW = [
+  ...because("waiting for nothing besides is the same wait", [
+    ["", "rest === undefined", "false"],
+  ]),
+  ...because("no two are alike: one sequence numbers requests and answers", [
+    ["", "sent < this.#learntAs", "sent <= this.#learntAs"],
+  ]),
+  ...because("undefined is as false as false", [
+    ["catch", "{ // Whoever records next finds it due again. return false; }", "{}"],
+  ]),
+  ...because("what is believed is held", [
+    ["", "this.#current(now)?.override", "this.#current(now).override"],
+  ]),
+  ...because("elsewhere no cooldown is left, unless a clock goes back during a trial", [
+    ["return own.state", 'own.state === "OPEN"', "true"],
+    ["? s.state", 's.state === "OPEN"', "true"],
+  ]),
+  ...because("a stand-in that begins from nothing is one that begins anew", [
+    ["", 'held.epoch !== ""', "true"],
+    ["held.epoch", '""', '"Stryker was here!"'],
+  ]),
+  ...because("the stand-in's store has just been emptied: no id is known, nothing can be kept", [
+    ["this.request", '""', '"Stryker was here!"'],
+    ["existing:", '"replace"', '""'],
+  ]),
+  ...because("the stand-in would get totals, or nothing: nobody is shown its totals", [
+    ["", "under.generation === TOTALS_ONLY", "false"],
+    ["", "successes + failures === 0", "false"],
+  ]),
+  ...because("within a life an earlier generation never knows more calls", [
+    ["", "s.generation === held.generation", "true"],
+  ]),
+];
 
-/** By file. */
-export const EXPLAINED: Readonly<Record<string, readonly Explained[]>> = {
-  "src/machine.ts": [
-    ["", "s.openUntil === null", "false", "null compares as 0: now >= null holds"],
-  ],
-  "src/view.ts": [
-    ["", "rest === undefined", "false", "waiting for nothing besides is the same wait"],
-    [
-      "",
-      "sent < this.#learntAs",
-      "sent <= this.#learntAs",
-      "no two are alike: one sequence numbers all",
-    ],
-    [
-      "catch",
-      "{ // Whoever records next finds it due again. return false; }",
-      "{}",
-      "undefined is as false as false",
-    ],
-    ["", "this.#current(now)?.override", "this.#current(now).override", "what is believed is held"],
-    ["return own.state", 'own.state === "OPEN"', "true", NO_COOLDOWN],
-    ["? s.state", 's.state === "OPEN"', "true", NO_COOLDOWN],
-    [
-      "",
-      'held.epoch !== ""',
-      "true",
-      "a stand-in that begins from nothing is one that begins anew",
-    ],
-    ["held.epoch", '""', '"Stryker was here!"', "as above"],
-    [
-      "this.request",
-      '""',
-      '"Stryker was here!"',
-      "the store has just been emptied of it: no id is known",
-    ],
-    ["existing:", '"replace"', '""', "nothing is there to be kept: it was removed"],
-    [
-      "",
-      "under.generation === TOTALS_ONLY",
-      "false",
-      "the stand-in gets totals that nobody is shown",
-    ],
-    ["", "successes + failures === 0", "false", "as above, and totals of nothing"],
-    [
-      "",
-      "s.generation === held.generation",
-      "true",
-      "within a life an earlier generation never knows more calls",
-    ],
-  ],
+const EXPLAINED: Readonly<Record<string, readonly Explained[]>> = {
+  "src/machine.ts": MACHINE,
+  "src/view.ts": VIEW,
+  "drivers/upstash_scripts.lua": LUA,
 };
+
+/** Why this mutant may live, where that is known. */
+export function explanation(mutant: Mutant): string | undefined {
+  return EXPLAINED[mutant.file]?.find(({ code, original, replacement }) =>
+    mutant.code.includes(code) && original === mutant.original &&
+    replacement === mutant.replacement
+  )?.why;
+}

@@ -7,7 +7,8 @@
 import fc from "fast-check";
 import { parse } from "luaparse";
 import { root } from "../support/gate_project.ts";
-import { explanation, type Mutant, oneLine } from "./mutant.ts";
+import { explanation } from "./explained.ts";
+import { type Mutant, oneLine } from "./mutant.ts";
 import type { Survey } from "./stryker.ts";
 import { type Target, testArgs } from "./targets.ts";
 

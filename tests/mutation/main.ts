@@ -7,8 +7,8 @@
  * @module
  */
 import { parseArgs } from "node:util";
+import { explanation } from "./explained.ts";
 import { surveyLua } from "./lua.ts";
-import { explanation } from "./mutant.ts";
 import { survey } from "./stryker.ts";
 import { TARGETS } from "./targets.ts";
 

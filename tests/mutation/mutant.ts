@@ -1,10 +1,8 @@
 /**
- * A change that tests should notice, and those of which we know why none can.
+ * A change that tests should notice, and how one is told that they cannot.
  *
  * @module
  */
-
-import { EXPLAINED } from "./explained.ts";
 
 /** A change of one place in a file. */
 export interface Mutant {
@@ -19,12 +17,17 @@ export interface Mutant {
   readonly replacement: string;
 }
 
-/** Why this mutant may live, where that is known. Told by its text: lines move. */
-export function explanation(mutant: Mutant): string | undefined {
-  return EXPLAINED[mutant.file]?.find(([code, original, replacement]) =>
-    mutant.code.includes(code) && original === mutant.original &&
-    replacement === mutant.replacement
-  )?.[3];
+/** A mutant that no test can notice, or that none should. Told by its text: lines move. */
+export interface Explained extends Pick<Mutant, "code" | "original" | "replacement"> {
+  readonly why: string;
+}
+
+/** Explains some alike: part of the line, where the text alone is found elsewhere; the text; the other. */
+export function because(
+  why: string,
+  mutants: readonly (readonly [code: string, original: string, replacement: string])[],
+): Explained[] {
+  return mutants.map(([code, original, replacement]) => ({ code, original, replacement, why }));
 }
 
 /** Code on one line. */
