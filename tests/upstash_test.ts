@@ -325,10 +325,29 @@ Deno.test("the outbox names an imported record's row by the generation that it b
   const imported = { ...request, id: "import", record: records[0]!, existing: "replace" } as const;
   const { snapshot } = await other.store.restore("a", { ...imported, outbox: "keep" });
   const { untold } = await other.store.read("a", { ...request, outbox: "hand" });
-  assertEquals(untold!.map(({ event, generation }) => [event, generation]), [
-    ["imported", snapshot.generation],
-  ]);
+  assertEquals(
+    untold!.map(({ event, generation, metadata }) => [event, generation, metadata["to"]]),
+    [
+      ["imported", snapshot.generation, "CLOSED"],
+    ],
+  );
   assert(snapshot.generation > 5);
+});
+
+Deno.test("the outbox tells which override was laid, and which was released", async () => {
+  const { store } = open();
+  const request = { at: Date.now(), shape: SHAPE, outbox: "keep" } as const;
+  for (const kind of ["forced_open", "disabled", null] as const) {
+    await store.override("a", {
+      ...{ ...request, id: `request-${kind}`, kind, until: null, reason: null, actor: null },
+    });
+  }
+  const { untold } = await store.read("a", { ...request, outbox: "hand" });
+  assertEquals(untold!.map(({ event, metadata }) => [event, metadata["kind"], metadata["until"]]), [
+    ["forced_open", "forced_open", null],
+    ["disabled", "disabled", null],
+    ["released", "disabled", null],
+  ]);
 });
 
 Deno.test("an answer holds the trials that are out, and not those that have ended", async () => {
@@ -359,14 +378,17 @@ Deno.test("the outbox lets rows go in the order in which they came about, life b
     });
   await override(0);
   await redis.command("HDEL", `${prefix}:a:state`, `row:2 ${(await read(store, "a")).epoch}`);
-  // Lives that began in the same moment, or with the same generation, and clocks that went back.
-  let left: readonly UntoldRow[] = Array.from({ length: 64 }, (_, i) => ({
-    epoch: `life-${i % 8}`,
-    generation: 10 - (i % 3) + 7 * Math.floor(i / 8),
-    event: "forced_open",
-    at: 100 + (i * 37) % 4 + (i % 5 === 0 ? 0 : 20),
-    metadata: {},
-  }));
+  // Lives that began in the same moment, with the same generation or both, and clocks that went back.
+  let left: readonly UntoldRow[] = Array.from({ length: 64 }, (_, i) => {
+    const [pair, nth] = [Math.floor(i % 8 / 2), Math.floor(i / 8)];
+    return {
+      epoch: `life-${i % 8}`,
+      generation: 10 + 7 * nth - pair % 3,
+      event: "forced_open",
+      at: 100 + pair * 37 % 4 + nth * 29 % 40,
+      metadata: {},
+    };
+  });
   for (const { epoch, generation, at } of left) {
     const value = `0 forced_open CLOSED CLOSED ${at} - - ${"0 ".repeat(11)}{}`;
     await redis.command("HSET", `${prefix}:a:state`, `row:${generation} ${epoch}`, value);

@@ -13,6 +13,7 @@ export const LUA: readonly Explained[] = [
     ["", "eturn { 1, 0, 0 }", "eturn { 1, 0, 1 }"],
   ]),
   ...because("a list of fields and values has an even length", [
+    ["'HSET', key", "if #args > 0 then call('HS", "if #args > 1 then call('HS"],
     ["", "ound, #flat > 0", "ound, #flat > 1"],
     [
       "if #args > 0 then call('HSET', S, unpack",
@@ -56,6 +57,7 @@ export const LUA: readonly Explained[] = [
     ["", "name] or 0) < 0 and (name:fin", "name] or 0) < 1 and (name:fin"],
   ]),
   ...because("no two are alike by then", [
+    ["", "a[2] < b[2]", "(a[2] <= b[2])"],
     ["", "row[2] < first[2]", "(row[2] <= first[2])"],
     ["", "x[1] < y[1]", "(x[1] <= y[1])"],
     ["", "x[2] < y[2]", "(x[2] <= y[2])"],
@@ -88,6 +90,7 @@ export const LUA: readonly Explained[] = [
     ["", "es, failures, 0) end", "es, failures, 1) end"],
   ]),
   ...because("a lease of 1 ms is over", [
+    ["", "turn length > 0 end", "turn length > 1 end"],
     ["", "or (length > 0 and ends - no", "or (length > 1 and ends - no"],
     ["", "seif length > 0 then", "seif length > 1 then"],
     ["", "or length == 0 then return e", "or length == 1 then return e"],
@@ -144,5 +147,34 @@ export const LUA: readonly Explained[] = [
   ]),
   ...because("what is not told reads as the empty text", [
     ["", "policyHash or ''", "policyHash"],
+  ]),
+  ...because("the last pair begins two before the contents", [
+    ["", "= 12, first - 1, 2 do", "= 12, first - 2, 2 do"],
+  ]),
+  ...because("as far back as before: sums up the same again", [
+    ["", "m.after > after", "(m.after >= after)"],
+  ]),
+  ...because("a millisecond later", [
+    ["", "(known / 2) < 60000 then answered", "(known / 2) < 60001 then answered"],
+    ["", "now - math.floor(known / 2) < 60000", "(now - math.floor(known / 2) <= 60000)"],
+  ]),
+  ...because("where the first look begins is a matter of cost", [
+    ["", ", m.cursor or 0, 'MATCH', 'id", ", m.cursor or 1, 'MATCH', 'id"],
+  ]),
+  ...because("one of them twice is no harm", [
+    ["", "math.min(i + 999, #list))) end", "math.min(i + 1000, #list))) end"],
+  ]),
+  ...because("no name begins with a dot", [
+    ["", "ame:find('.', 1, true)) then", "ame:find('.', 2, true)) then"],
+  ]),
+  ...because("ending twice is ending once", [
+    ["", "not ends or length == 0", "not ends"],
+  ]),
+  ...because("false reads as nothing does", [
+    [
+      "",
+      "n and n % 1 == 0 and math.abs(n) <= 9007199254740991 and n or nil",
+      "n and n % 1 == 0 and math.abs(n) <= 9007199254740991 and n",
+    ],
   ]),
 ];
