@@ -118,3 +118,13 @@ Deno.test("upstash() counts what ended within the window, by whole segments", as
     assertEquals([ageMs, snapshot.window.failures], [ageMs, counts]);
   }
 });
+
+Deno.test("upstash() keeps the last outcomes, were it one", async () => {
+  const { store } = open();
+  for (const windowSize of [1, 2]) {
+    const shape = { ...SHAPE, windowSize };
+    await record(store, { shape, successes: 2 });
+    const { snapshot } = await record(store, { shape, failures: 1 });
+    assertEquals(snapshot.last, { size: windowSize, failures: 1 });
+  }
+});

@@ -177,4 +177,14 @@ export const LUA: readonly Explained[] = [
       "n and n % 1 == 0 and math.abs(n) <= 9007199254740991 and n",
     ],
   ]),
+  ...because("who only reads adds 0, and that is left out", [
+    [
+      "",
+      "start and { [text(start)] = n, ['s' .. text(start)] = slow }",
+      "{ [text(start)] = n, ['s' .. text(start)] = slow }",
+    ],
+  ]),
+  ...because("to remove what is not there is no harm, and seldom a command more", [
+    ["", "purges and found[field]", "purges"],
+  ]),
 ];

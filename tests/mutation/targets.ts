@@ -30,7 +30,7 @@ export const TARGETS: Readonly<Record<string, Target>> = {
   view: {
     file: "src/view.ts",
     stages: [
-      ["view", "view_costs"],
+      ["view", "view_costs", "view_order", "view_outage"],
       ["rules_view", "rules_store", "rules_outage", "rules_reading", "rules_clock"],
       ["rules_transitions", "rules_overrides", "rules_outcomes", "rules_rejection", ...TRAPS],
       ["store_guard", "background", "outbox", "fuse", "fuse_views", "transfer", "shared_traps"],
