@@ -314,13 +314,14 @@ Deno.test("an answer holds what waits in the outbox only where it is asked for",
   ]);
 });
 
-Deno.test("the outbox names an imported record's row by the generation that it begins", async () => {
+Deno.test("the outbox names an imported record's row by the life and the generation that it begins", async () => {
   const [one, other] = [open(), open()];
   const request = { at: Date.now(), shape: SHAPE, reason: "test", actor: null } as const;
   for (let i = 0; i < 5; i++) {
     const event = { to: "CLOSED", event: "reset", cooldownMs: 0, expected: null } as const;
     await one.store.transition("a", { ...request, id: `reset-${i}`, ...event });
   }
+  await record(other.store, "a", { failures: 1 });
   const { records } = await listed(one.store);
   const imported = { ...request, id: "import", record: records[0]!, existing: "replace" } as const;
   const { snapshot } = await other.store.restore("a", { ...imported, outbox: "keep" });
@@ -331,6 +332,7 @@ Deno.test("the outbox names an imported record's row by the generation that it b
       ["imported", snapshot.generation, "CLOSED"],
     ],
   );
+  assertEquals(untold![0]!.epoch, snapshot.epoch);
   assert(snapshot.generation > 5);
 });
 
