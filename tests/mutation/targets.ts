@@ -32,7 +32,8 @@ export const TARGETS: Readonly<Record<string, Target>> = {
     stages: [
       ["view", "view_costs", "view_order", "view_outage"],
       ["rules_view", "rules_store", "rules_outage", "rules_reading", "rules_clock"],
-      ["rules_transitions", "rules_overrides", "rules_outcomes", "rules_rejection", ...TRAPS],
+      ["rules_transitions", "rules_overrides", "rules_outcomes", "rules_rejection"],
+      ["rules_strategies", ...TRAPS],
       ["store_guard", "background", "outbox", "fuse", "fuse_views", "transfer", "shared_traps"],
       ["libsql_audit"],
       ["model"],
