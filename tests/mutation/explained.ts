@@ -21,6 +21,7 @@ const VIEW = [
     ["catch", "{ // Whoever records next finds it due again. return false; }", "{}"],
   ]),
   ...because("what is believed is held", [
+    ["#believed = false;", "false", "true"],
     ["", "this.#current(now)?.override", "this.#current(now).override"],
   ]),
   ...because("elsewhere no cooldown is left, unless a clock goes back during a trial", [
