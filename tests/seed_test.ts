@@ -1,5 +1,5 @@
-// The seed's promises, S1 to S86: the tests are in tests/seed/, a file for each part of the seed, and
-// named by their rows. That each fails where its behavior is taken away shows `deno task seed:breaks`.
+// The seed's promises, S1 to S86. Each part of the seed has a file here, and each test is named by the
+// rows that it proves.
 import { assert, assertEquals } from "@std/assert";
 import "./seed/array.ts";
 import "./seed/cache.ts";
@@ -9,7 +9,6 @@ import "./seed/moving.ts";
 import "./seed/queries.ts";
 import "./seed/readme.ts";
 import "./seed/tuning.ts";
-import { applies, patchesOf } from "./seed/patches.ts";
 import { GROUPS, LAST_ROW, numbersOf } from "./seed/rows.ts";
 import { tested } from "./seed/support.ts";
 import { filesBelow } from "./support/gate_project.ts";
@@ -34,18 +33,4 @@ Deno.test("every file of tests/seed/ that has tests is imported here", async () 
     if (!/^(seed|Deno\.test)\(/m.test(text)) continue;
     assert(own.includes(`import "./${path.slice("tests/".length)}";`), path);
   }
-});
-
-Deno.test("every group of rows has a patch that takes its behavior away, and each applies", async () => {
-  const patches = GROUPS.flatMap(patchesOf);
-  assertEquals(GROUPS.filter((group) => patchesOf(group).length === 0).map((g) => g.rows), []);
-  assertEquals(filesBelow("tests/seed/patches", ".patch").length, patches.length);
-  const stale = await Promise.all(
-    patches.map(async (path) => ({ path, problem: await applies(path) })),
-  );
-  assertEquals(
-    stale.filter(({ problem }) => problem !== null),
-    [],
-    "Make them anew: CONTRIBUTING.md",
-  );
 });

@@ -90,11 +90,6 @@ export function numbersOf(rows: string): number[] {
   });
 }
 
-/** The rows at the beginning of a test's name; none if it has none there. */
-export function rowsIn(name: string): string | null {
-  return /^S\d+(?:–S\d+)?(?:, S\d+(?:–S\d+)?)*(?= )/.exec(name)?.[0] ?? null;
-}
-
 /** The group that some rows are of. */
 export function groupOf(rows: string): Group {
   const wanted = numbersOf(rows);
@@ -104,9 +99,4 @@ export function groupOf(rows: string): Group {
   });
   if (group === undefined) throw new TypeError(`"${rows}" are not of one group`);
   return group;
-}
-
-/** The rows of a group as a patch's name begins. */
-export function slugOf({ rows }: Group): string {
-  return rows.replaceAll("–", "-").replaceAll(", ", "_");
 }
