@@ -5,7 +5,7 @@ const authToken = Deno.env.get("TURSO_AUTH_TOKEN") ?? Deno.env.get("CB_DB_AUTH_T
 
 export default defineConfig({
   dialect: "turso",
-  schema: "./drivers/libsql_schema.ts",
+  schema: "./drivers/libsql/schema.ts",
   out: "./migrations",
   dbCredentials: {
     url: Deno.env.get("CB_DB_URL") ?? Deno.env.get("TURSO_DATABASE_URL") ?? "file:fuse.db",

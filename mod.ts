@@ -22,7 +22,7 @@
  * @module
  */
 
-export { backoff, type BackoffOptions } from "./src/backoff.ts";
+export { backoff, type BackoffOptions } from "./src/rules/backoff.ts";
 export type { RequestScope, WaitUntil } from "./src/background.ts";
 export type {
   Actor,
@@ -59,9 +59,15 @@ export type { GuardedFetch } from "./src/fetch.ts";
 export { type CircuitFilter, createFuse, type Fuse, type FuseOptions } from "./src/fuse.ts";
 export type { AuditEventName, CircuitEvent, EventQuery, StoredEvent } from "./src/history.ts";
 export type { CircuitIdentity, Scope } from "./src/key.ts";
-export { type ErrorMatcher, isFailedResponse, type Outcome } from "./src/outcome.ts";
-export type { CircuitPolicy, Consistency, Cooldown, OnStoreError, Policy } from "./src/policy.ts";
-export type { CircuitMetrics, CircuitSnapshot } from "./src/snapshot.ts";
+export { type ErrorMatcher, isFailedResponse, type Outcome } from "./src/rules/outcome.ts";
+export type {
+  CircuitPolicy,
+  Consistency,
+  Cooldown,
+  OnStoreError,
+  Policy,
+} from "./src/rules/policy.ts";
+export type { CircuitMetrics, CircuitSnapshot } from "./src/rules/snapshot.ts";
 export {
   absentSnapshot,
   type Acquired,
@@ -93,13 +99,13 @@ export {
   type TransitionRequest,
   type Trouble,
   type UntoldRow,
-} from "./src/store.ts";
+} from "./src/contract.ts";
 export type {
   Counts,
   Strategy,
   StrategyMetrics,
   StrategyName,
   StrategyOption,
-} from "./src/strategies.ts";
+} from "./src/rules/strategies.ts";
 export type { FuseExport } from "./src/transfer.ts";
 export { memory, type MemoryOptions } from "./drivers/memory.ts";

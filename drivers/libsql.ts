@@ -27,15 +27,15 @@
  */
 
 import type { CircuitEvent, EventQuery } from "../src/history.ts";
-import type { Clock, Store } from "../src/store.ts";
-import type { LibsqlClient } from "./libsql_client.ts";
-import type { PruneOptions, PruneResult } from "./libsql_history.ts";
-import { Database } from "./libsql_store.ts";
-import type { TrailProof, VerifyOptions } from "./libsql_verify.ts";
+import type { Clock, Store } from "../src/contract.ts";
+import type { LibsqlClient } from "./libsql/client.ts";
+import type { PruneOptions, PruneResult } from "./libsql/history.ts";
+import { Database } from "./libsql/store.ts";
+import type { TrailProof, VerifyOptions } from "./libsql/verify.ts";
 
-export type { LibsqlClient, SqlResult, SqlStatement, SqlValue } from "./libsql_client.ts";
-export type { PruneOptions, PruneResult } from "./libsql_history.ts";
-export type { TrailBreak, TrailProof, VerifyOptions } from "./libsql_verify.ts";
+export type { LibsqlClient, SqlResult, SqlStatement, SqlValue } from "./libsql/client.ts";
+export type { PruneOptions, PruneResult } from "./libsql/history.ts";
+export type { TrailBreak, TrailProof, VerifyOptions } from "./libsql/verify.ts";
 export { tiered, type TieredOptions } from "./tiered.ts";
 export {
   type CircuitBreakerColumns,
@@ -72,7 +72,7 @@ export {
   type SchemaOptions,
   type TextBuilder,
   type TimeBuilder,
-} from "./libsql_schema.ts";
+} from "./libsql/schema.ts";
 
 /** Where the database is. */
 export type LibsqlSource =

@@ -25,9 +25,9 @@ import {
   type Tally,
   type TransitionRequest,
   withoutExpiredOverride,
-} from "../src/store.ts";
-import { cooldownPassed } from "../src/machine.ts";
-import { check, known, refuse } from "../src/options.ts";
+} from "../src/contract.ts";
+import { cooldownPassed } from "../src/rules/machine.ts";
+import { check, known, refuse } from "../src/checks.ts";
 import {
   asked,
   clearEvidence,
@@ -41,8 +41,8 @@ import {
   push,
   recall,
   remember,
-} from "./memory_record.ts";
-import { Room } from "./memory_room.ts";
+} from "./memory/record.ts";
+import { Room } from "./memory/eviction.ts";
 
 /** Options of {@linkcode memory}. */
 export interface MemoryOptions {

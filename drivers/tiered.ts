@@ -5,7 +5,7 @@
  */
 
 import { type CircuitEvent, type EventQuery, eventsOf } from "../src/history.ts";
-import { check, known, MAX_TIMER_MS, refuseUnseen } from "../src/options.ts";
+import { check, known, MAX_TIMER_MS, refuseUnseen } from "../src/checks.ts";
 import type {
   Acquired,
   AcquireRequest,
@@ -28,14 +28,14 @@ import type {
   TransitionRequest,
   Trouble,
   UntoldRow,
-} from "../src/store.ts";
-import { copySnapshot, together } from "../src/store.ts";
+} from "../src/contract.ts";
+import { copySnapshot, together } from "../src/contract.ts";
 import type { LibsqlStore } from "./libsql.ts";
-import { APPEND, type TrailAppender } from "./libsql_append.ts";
-import type { PruneOptions, PruneResult } from "./libsql_history.ts";
-import type { TrailProof, VerifyOptions } from "./libsql_verify.ts";
-import { Delivery, GRACE_MS } from "./tiered_delivery.ts";
-import { changeRow, halfOpenRow, releaseRow } from "./tiered_rows.ts";
+import { APPEND, type TrailAppender } from "./libsql/append.ts";
+import type { PruneOptions, PruneResult } from "./libsql/history.ts";
+import type { TrailProof, VerifyOptions } from "./libsql/verify.ts";
+import { Delivery, GRACE_MS } from "./tiered/delivery.ts";
+import { changeRow, halfOpenRow, releaseRow } from "./tiered/rows.ts";
 
 /** Options of {@linkcode tiered}. */
 export interface TieredOptions {

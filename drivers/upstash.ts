@@ -25,7 +25,7 @@
  */
 
 import { newId } from "../src/circuit.ts";
-import { check, known, refuse } from "../src/options.ts";
+import { check, known, refuse } from "../src/checks.ts";
 import type {
   Acquired,
   AcquireRequest,
@@ -46,8 +46,8 @@ import type {
   Tally,
   TransitionRequest,
   UntoldRow,
-} from "../src/store.ts";
-import { Scripts, type UpstashSource } from "./upstash_client.ts";
+} from "../src/contract.ts";
+import { Scripts, type UpstashSource } from "./upstash/client.ts";
 import {
   contentsOf,
   overrideOf,
@@ -57,9 +57,9 @@ import {
   type Reply,
   rowField,
   snapshotOf,
-} from "./upstash_fields.ts";
+} from "./upstash/fields.ts";
 
-export type { RedisLike, RedisPipelineLike, UpstashSource } from "./upstash_client.ts";
+export type { RedisLike, RedisPipelineLike, UpstashSource } from "./upstash/client.ts";
 
 /** Options of {@linkcode upstash}: a client, or what one is made of, and settings of the store. */
 export type UpstashOptions = UpstashSource & UpstashSettings;

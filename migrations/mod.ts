@@ -23,8 +23,8 @@ import {
   type SqlResult,
   type SqlStatement,
   type SqlValue,
-} from "../drivers/libsql_client.ts";
-import { known, refuse } from "../src/options.ts";
+} from "../drivers/libsql/client.ts";
+import { known, refuse } from "../src/checks.ts";
 import { type Migration, migrations } from "./files.ts";
 
 export { type Migration, migrations };

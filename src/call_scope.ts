@@ -6,7 +6,7 @@
 
 import { CallTimeoutError } from "./errors.ts";
 import type { CircuitIdentity } from "./key.ts";
-import { discard } from "./outcome.ts";
+import { discard } from "./rules/outcome.ts";
 
 /** What the called function gets. Its signal is made when somebody reads it, for this call alone. */
 export class CallScope {

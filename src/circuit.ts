@@ -8,11 +8,11 @@
 import { CircuitBreakerOpenError, type StoreUnavailableError } from "./errors.ts";
 import type { Events } from "./events.ts";
 import { type CircuitIdentity, identify } from "./key.ts";
-import { retryAfter, tripping, type Verdict } from "./machine.ts";
-import type { Kind } from "./outcome.ts";
-import { received } from "./options.ts";
-import { type CircuitPolicyData, differingOptions } from "./policy.ts";
-import { dateOf, explain, type Reading, toCircuitSnapshot } from "./snapshot.ts";
+import { retryAfter, tripping, type Verdict } from "./rules/machine.ts";
+import type { Kind } from "./rules/outcome.ts";
+import { received } from "./checks.ts";
+import { type CircuitPolicyData, differingOptions } from "./rules/policy.ts";
+import { dateOf, explain, type Reading, toCircuitSnapshot } from "./rules/snapshot.ts";
 import {
   type AcquireRequest,
   type Answer,
@@ -29,7 +29,7 @@ import {
   TOTALS_ONLY,
   type TransitionRequest,
   type Trouble,
-} from "./store.ts";
+} from "./contract.ts";
 
 /** A call may run. What its ending will be recorded under. */
 export interface Grant {

@@ -8,10 +8,10 @@ import type { CircuitBreakerOpenError, StoreUnavailableError } from "./errors.ts
 import type { GuardedFetch } from "./fetch.ts";
 import type { CircuitEvent, EventQuery } from "./history.ts";
 import type { CircuitIdentity } from "./key.ts";
-import type { ErrorMatcher, Outcome } from "./outcome.ts";
-import type { CircuitPolicy } from "./policy.ts";
-import type { CircuitMetrics, CircuitSnapshot } from "./snapshot.ts";
-import type { CircuitState } from "./store.ts";
+import type { ErrorMatcher, Outcome } from "./rules/outcome.ts";
+import type { CircuitPolicy } from "./rules/policy.ts";
+import type { CircuitMetrics, CircuitSnapshot } from "./rules/snapshot.ts";
+import type { CircuitState } from "./contract.ts";
 
 /** What a fallback is told. */
 export interface FallbackContext {

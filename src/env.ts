@@ -33,8 +33,8 @@ import { memory } from "../drivers/memory.ts";
 import { upstash } from "../drivers/upstash.ts";
 import { settingsOf } from "./env_settings.ts";
 import { createFuse, type Fuse, type FuseOptions } from "./fuse.ts";
-import { received } from "./options.ts";
-import type { Store } from "./store.ts";
+import { received } from "./checks.ts";
+import type { Store } from "./contract.ts";
 
 /** What this isolate has been told. There are only so many of them. */
 const told = new Set<string>();

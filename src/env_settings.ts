@@ -4,8 +4,8 @@
  * @module
  */
 
-import { makeClient, OF_HOST } from "../drivers/upstash_client.ts";
-import { received } from "./options.ts";
+import { makeClient, OF_HOST } from "../drivers/upstash/client.ts";
+import { received } from "./checks.ts";
 
 /** What every refusal begins with. */
 const CANNOT = "Cannot create fuse from environment";

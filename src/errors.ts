@@ -9,8 +9,8 @@
  */
 
 import type { CircuitIdentity } from "./key.ts";
-import { quote } from "./options.ts";
-import type { CircuitState, Override } from "./store.ts";
+import { quote } from "./checks.ts";
+import type { CircuitState, Override } from "./contract.ts";
 
 /** What all errors of this package have in common. */
 export interface FuseError extends Error {

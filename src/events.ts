@@ -6,9 +6,9 @@
  */
 
 import type { CircuitIdentity } from "./key.ts";
-import { received } from "./options.ts";
-import type { CircuitSnapshot } from "./snapshot.ts";
-import type { CircuitState } from "./store.ts";
+import { received } from "./checks.ts";
+import type { CircuitSnapshot } from "./rules/snapshot.ts";
+import type { CircuitState } from "./contract.ts";
 
 /** A change of state, announced by the isolate that made it. */
 export interface TransitionEvent extends CircuitIdentity {

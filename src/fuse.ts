@@ -5,7 +5,7 @@
  */
 
 import type { RequestScope, WaitUntil } from "./background.ts";
-import { actorOf } from "./breaker.ts";
+import { actorOf } from "./handle.ts";
 import { type Circuit, tellTroubles, type Unit } from "./circuit.ts";
 import type { Actor, CircuitBreaker, CircuitDefaults, CircuitOptions } from "./circuit_breaker.ts";
 import { type FuseEvent, type FuseEvents, inScope } from "./events.ts";
@@ -19,10 +19,10 @@ import {
   placeOf,
 } from "./history.ts";
 import { identify, nameMatches, type Scope, scopeText } from "./key.ts";
-import { known, oneOf, quote, refuse } from "./options.ts";
-import type { OnStoreError } from "./policy.ts";
-import { type Narrowing, Root, type Shelf } from "./root.ts";
-import { type CircuitSnapshot, toCircuitSnapshot } from "./snapshot.ts";
+import { known, oneOf, quote, refuse } from "./checks.ts";
+import type { OnStoreError } from "./rules/policy.ts";
+import { type Narrowing, Root, type Shelf } from "./registry.ts";
+import { type CircuitSnapshot, toCircuitSnapshot } from "./rules/snapshot.ts";
 import {
   type CircuitRecord,
   type CircuitState,
@@ -30,8 +30,8 @@ import {
   type ListPage,
   type Store,
   together,
-} from "./store.ts";
-import type { Strategy } from "./strategies.ts";
+} from "./contract.ts";
+import type { Strategy } from "./rules/strategies.ts";
 import { type FuseExport, readExport, toEntry } from "./transfer.ts";
 
 /** Options of {@linkcode createFuse}. */

@@ -5,8 +5,8 @@
  */
 
 import { type CircuitIdentity, identify, toKey } from "./key.ts";
-import { known, quote, received } from "./options.ts";
-import type { Override, Store } from "./store.ts";
+import { known, quote, received } from "./checks.ts";
+import type { Override, Store } from "./contract.ts";
 
 /** What is in the trail. */
 export type AuditEventName =

@@ -41,11 +41,11 @@ import {
 } from "./errors.ts";
 import { type Fuse, knownCircuits } from "./fuse.ts";
 import { type CircuitIdentity, isName, type Scope } from "./key.ts";
-import { known, refuse } from "./options.ts";
-import { isFailedResponse } from "./outcome.ts";
-import type { CircuitPolicy } from "./policy.ts";
+import { known, refuse } from "./checks.ts";
+import { isFailedResponse } from "./rules/outcome.ts";
+import type { CircuitPolicy } from "./rules/policy.ts";
 import { prometheus, PROMETHEUS_CONTENT_TYPE } from "./prometheus.ts";
-import type { CircuitSnapshot } from "./snapshot.ts";
+import type { CircuitSnapshot } from "./rules/snapshot.ts";
 
 /**
  * What {@linkcode circuitBreaker} sets, for typing: `new Hono<{ Variables: FuseVariables }>()`.

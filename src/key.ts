@@ -4,7 +4,7 @@
  * @module
  */
 
-import { received } from "./options.ts";
+import { received } from "./checks.ts";
 
 /** One value of a dimension, such as `{ type: "tenant", id: 42 }`. Ids are compared as text. */
 export type Scope = {

@@ -16,10 +16,10 @@ import {
   UNKNOWN,
 } from "./circuit.ts";
 import type { CircuitIdentity } from "./key.ts";
-import { tripping, type Verdict, verdict } from "./machine.ts";
-import { isLate } from "./outbox.ts";
-import type { CircuitPolicyData } from "./policy.ts";
-import { overlay } from "./snapshot.ts";
+import { tripping, type Verdict, verdict } from "./rules/machine.ts";
+import { isLate } from "./shared/pending.ts";
+import type { CircuitPolicyData } from "./rules/policy.ts";
+import { overlay } from "./rules/snapshot.ts";
 import {
   type Acquired,
   type Awaitable,
@@ -29,7 +29,7 @@ import {
   type Recorded,
   type Snapshot,
   type Store,
-} from "./store.ts";
+} from "./contract.ts";
 
 /** A circuit on a store of this process: synchronous, always strong, no view. */
 export class LocalCircuit extends Circuit {

@@ -7,8 +7,8 @@
 import { isStoreUnavailableError } from "./errors.ts";
 import type { Fuse } from "./fuse.ts";
 import type { CircuitIdentity } from "./key.ts";
-import type { CircuitSnapshot } from "./snapshot.ts";
-import type { CircuitState, Override } from "./store.ts";
+import type { CircuitSnapshot } from "./rules/snapshot.ts";
+import type { CircuitState, Override } from "./contract.ts";
 
 /** Options of {@linkcode prometheus}. */
 export interface PrometheusOptions {

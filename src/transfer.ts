@@ -6,7 +6,7 @@
  */
 
 import { type CircuitIdentity, fromKey, identify, isName, toKey } from "./key.ts";
-import { received } from "./options.ts";
+import { received } from "./checks.ts";
 import {
   absentSnapshot,
   type CircuitRecord,
@@ -14,7 +14,7 @@ import {
   type Snapshot,
   SNAPSHOT_COUNTS,
   SNAPSHOT_TIMES,
-} from "./store.ts";
+} from "./contract.ts";
 
 /** What `exportState` gives: plain JSON. */
 export interface FuseExport {

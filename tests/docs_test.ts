@@ -89,14 +89,14 @@ Deno.test("docProblems() lets Drizzle's types pass where tables are made of them
     `error[${rule}]: public type 'T' references private type '${type}'\n` +
     `  --> ${root.pathname}${path}:20:1\n   |\n`;
   const refused = [
-    problem("Override", "drivers/libsql_columns.ts"),
-    problem("NotNull", "drivers/libsql_schema.ts"),
+    problem("Override", "drivers/libsql/columns.ts"),
+    problem("NotNull", "drivers/libsql/schema.ts"),
     problem("NotNull", "drivers/libsql.ts"),
-    problem("NotNull", "drivers/libsql_columns.ts", "missing-jsdoc"),
+    problem("NotNull", "drivers/libsql/columns.ts", "missing-jsdoc"),
   ];
   const passed = [
-    problem("NotNull", "drivers/libsql_columns.ts"),
-    problem("Relations", "drivers/libsql_schema.ts"),
+    problem("NotNull", "drivers/libsql/columns.ts"),
+    problem("Relations", "drivers/libsql/schema.ts"),
   ];
   assertEquals(docProblems([...passed, ...refused].join("")), refused);
   assertEquals(docProblems("no such file"), ["no such file"]);

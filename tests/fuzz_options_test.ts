@@ -10,7 +10,7 @@ import { FakeClock } from "@fuse/edge/testing";
 import { migrate } from "@fuse/edge/migrations";
 import { upstash } from "@fuse/edge/upstash";
 import { HOSTILE_TEXTS, HOSTILE_VALUES, hostileValue, isFit, runs } from "./support/hostile.ts";
-import { POLICY_OPTIONS } from "../src/policy.ts";
+import { POLICY_OPTIONS } from "../src/rules/policy.ts";
 
 // Deno leaves them off.
 Deno.test.sanitizer({ ops: true, resources: true });

@@ -2,7 +2,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { createFuse } from "@fuse/edge";
 import { libsql, type LibsqlClient, type LibsqlStore } from "@fuse/edge/libsql";
-import { APPEND, type ForeignRow, type TrailAppender } from "../drivers/libsql_append.ts";
+import { APPEND, type ForeignRow, type TrailAppender } from "../drivers/libsql/append.ts";
 import { databasesForFile, inMemory } from "./support/databases.ts";
 import { eventsOf, laying } from "./support/trails.ts";
 

@@ -5,7 +5,7 @@ import { createClient as createWebClient } from "@libsql/client/web";
 import { createFuse, type FuseEvent } from "@fuse/edge";
 import { libsql, type LibsqlClient, type LibsqlStore } from "@fuse/edge/libsql";
 import { migrate } from "@fuse/edge/migrations";
-import type { Recorded } from "../src/store.ts";
+import type { Recorded } from "../src/contract.ts";
 import { databasesForFile, fileForFile } from "./support/databases.ts";
 import { deno } from "./support/gate_project.ts";
 import { Sqld } from "./support/sqld.ts";

@@ -9,7 +9,7 @@ import {
 } from "@fuse/edge";
 import { circuitBreakerEvents, libsql, type LibsqlClient } from "@fuse/edge/libsql";
 import { FakeClock } from "@fuse/edge/testing";
-import { readTrail } from "../drivers/libsql_history.ts";
+import { readTrail } from "../drivers/libsql/history.ts";
 import type { EventQuery } from "../src/history.ts";
 import { databasesForFile, inMemory } from "./support/databases.ts";
 import { changing, eventsOf, laying, live, request, tally } from "./support/trails.ts";

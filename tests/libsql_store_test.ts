@@ -13,7 +13,7 @@ import {
 import { migrate } from "@fuse/edge/migrations";
 import { upstash } from "@fuse/edge/upstash";
 import { FakeClock } from "@fuse/edge/testing";
-import type { AcquireRequest, Tally, TransitionRequest } from "../src/store.ts";
+import type { AcquireRequest, Tally, TransitionRequest } from "../src/contract.ts";
 import { databasesForFile, inMemory } from "./support/databases.ts";
 import { live } from "./support/trails.ts";
 

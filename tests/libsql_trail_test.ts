@@ -4,8 +4,8 @@ import type { Client, InValue } from "@libsql/client";
 import { createFuse } from "@fuse/edge";
 import { libsql, type LibsqlClient, type LibsqlStore, type TrailProof } from "@fuse/edge/libsql";
 import { FakeClock } from "@fuse/edge/testing";
-import { APPEND, type TrailAppender } from "../drivers/libsql_append.ts";
-import { linkHash, makeDigest } from "../drivers/libsql_trail.ts";
+import { APPEND, type TrailAppender } from "../drivers/libsql/append.ts";
+import { linkHash, makeDigest } from "../drivers/libsql/chain.ts";
 import { databasesForFile, inMemory } from "./support/databases.ts";
 import {
   acquiring,

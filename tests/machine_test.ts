@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
 import type { CircuitState, OverrideRecord, Snapshot } from "@fuse/edge";
-import { cooldownPassed, retryAfter, tripping, verdict } from "../src/machine.ts";
+import { cooldownPassed, retryAfter, tripping, verdict } from "../src/rules/machine.ts";
 import { policyOf, seeded, snapshotOf } from "./support/units.ts";
 
 const trials = (successes: number, failures: number, freeAt: number | null = null) => ({

@@ -1,6 +1,6 @@
 import { memory } from "@fuse/edge";
 import { chaos } from "@fuse/edge/testing";
-import type { Store } from "../src/store.ts";
+import type { Store } from "../src/contract.ts";
 import { race } from "./model/race.ts";
 import { check, verify } from "./model/verify.ts";
 import { watched } from "./model/watched.ts";

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { check, known, oneOf, received, refuse } from "../src/options.ts";
+import { check, known, oneOf, received, refuse } from "../src/checks.ts";
 
 Deno.test("check() gives the default when nothing came", () => {
   assertEquals(check("x", "n", undefined, 7), 7);

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertNotEquals, assertStrictEquals } from "@std/assert";
 import fc from "fast-check";
 import { TOTALS_ONLY } from "@fuse/edge";
-import { isLate, isUnderWay, Outbox, type Parcel, tallyOf } from "../src/outbox.ts";
+import { isLate, isUnderWay, Outbox, type Parcel, tallyOf } from "../src/shared/pending.ts";
 import { seeded, snapshotOf } from "./support/units.ts";
 
 const SEGMENT = 1000;

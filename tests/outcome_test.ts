@@ -8,7 +8,13 @@ import {
   type Outcome,
 } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
-import { discard, judgeError, type Judgement, judgeResult, retryAfterOf } from "../src/outcome.ts";
+import {
+  discard,
+  judgeError,
+  type Judgement,
+  judgeResult,
+  retryAfterOf,
+} from "../src/rules/outcome.ts";
 import { unexpected } from "./support/units.ts";
 
 const CIRCUIT = { key: "a", store: "array", name: "a", context: null, boundary: null };

@@ -14,7 +14,7 @@ import {
   differingOptions,
   POLICY_OPTIONS,
   samePolicy,
-} from "../src/policy.ts";
+} from "../src/rules/policy.ts";
 import { fail } from "./support/setups.ts";
 import { policyOf } from "./support/units.ts";
 

@@ -32,7 +32,7 @@ Deno.test("the README names every option, method, event and fault", async () => 
     ...await membersOf("drivers/upstash.ts", ["UpstashSettings"]),
     ...await membersOf("drivers/tiered.ts", ["TieredOptions"]),
     ...await membersOf("drivers/libsql.ts", ["LibsqlStore", "PruneOptions", "VerifyOptions"]),
-    ...await membersOf("drivers/libsql_schema.ts", ["SchemaOptions"]),
+    ...await membersOf("drivers/libsql/schema.ts", ["SchemaOptions"]),
     ...await membersOf("migrations/mod.ts", ["MigrateOptions"]),
     ...await membersOf("src/hono.ts", [
       "CircuitBreakerMiddlewareOptions",

@@ -8,7 +8,7 @@ import {
   readState,
   toCircuitSnapshot,
   toMetrics,
-} from "../src/snapshot.ts";
+} from "../src/rules/snapshot.ts";
 import { seeded, snapshotOf } from "./support/units.ts";
 
 const A = { key: "a", store: "s", name: "a", context: null, boundary: null };

@@ -7,7 +7,7 @@ import {
 } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
 import { Events } from "../src/events.ts";
-import { StoreGuard } from "../src/store_guard.ts";
+import { StoreGuard } from "../src/shared/guard.ts";
 import { replacing } from "./support/setups.ts";
 
 const ROOT = { store: null, context: undefined, boundary: undefined };

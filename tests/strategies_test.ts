@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import type { Policy, Snapshot, StrategyMetrics } from "@fuse/edge";
-import { BUILT_IN, counts, customRule, strategyMetrics } from "../src/strategies.ts";
+import { BUILT_IN, counts, customRule, strategyMetrics } from "../src/rules/strategies.ts";
 import { policyOf, snapshotOf, unexpected } from "./support/units.ts";
 
 const window = (successes: number, failures: number, slow = 0) => ({ successes, failures, slow });

@@ -5,7 +5,7 @@ import { libsql, tiered } from "@fuse/edge/libsql";
 import { migrate } from "@fuse/edge/migrations";
 import { chaos, storeContract } from "@fuse/edge/testing";
 import { upstash } from "@fuse/edge/upstash";
-import type { Clock } from "../src/store.ts";
+import type { Clock } from "../src/contract.ts";
 import { sharedRedis } from "./support/redis_server.ts";
 import { startFace } from "./support/upstash_face.ts";
 

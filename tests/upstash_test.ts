@@ -5,8 +5,8 @@ import { type RedisLike, upstash, type UpstashOptions } from "@fuse/edge/upstash
 import { Redis } from "@upstash/redis";
 import { Redis as CloudflareRedis } from "@upstash/redis/cloudflare";
 import { Redis as FastlyRedis } from "@upstash/redis/fastly";
-import { SCRIPT, SCRIPT_SHA1 } from "../drivers/upstash_scripts.ts";
-import { inOrder, type Tally, type UntoldRow } from "../src/store.ts";
+import { SCRIPT, SCRIPT_SHA1 } from "../drivers/upstash/script.ts";
+import { inOrder, type Tally, type UntoldRow } from "../src/contract.ts";
 import { generate, shorten, TARGET } from "./support/lua.ts";
 import { sharedRedis, startRedis } from "./support/redis_server.ts";
 import { type FaceRequest, startFace } from "./support/upstash_face.ts";

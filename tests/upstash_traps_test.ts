@@ -4,7 +4,7 @@ import { type CircuitOptions, createFuse, type Store } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
 import { upstash, type UpstashSettings } from "@fuse/edge/upstash";
 import { newId } from "../src/circuit.ts";
-import type { Answer } from "../src/store.ts";
+import type { Answer } from "../src/contract.ts";
 import { startForeignFace } from "./support/foreign_face.ts";
 import { sharedRedis, startRedis } from "./support/redis_server.ts";
 import { turn } from "./support/setups.ts";

@@ -17,7 +17,7 @@ import type {
   StoreTraits,
   Tally,
   TransitionRequest,
-} from "../store.ts";
+} from "../contract.ts";
 import { plainAnswer, plainRecord, plainSnapshot } from "./plain.ts";
 
 /**

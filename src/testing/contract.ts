@@ -1,4 +1,4 @@
-import type { Clock, Store } from "../store.ts";
+import type { Clock, Store } from "../contract.ts";
 import { COUNTING } from "./contract_counting.ts";
 import { HISTORY } from "./contract_history.ts";
 import { IDENTITY } from "./contract_identity.ts";

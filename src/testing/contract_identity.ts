@@ -1,6 +1,6 @@
 /** Who a circuit is: lives, generations, and requests that arrive twice. */
 
-import { ID_MEMORY_MS, type Snapshot, TOTALS_ONLY } from "../store.ts";
+import { ID_MEMORY_MS, type Snapshot, TOTALS_ONLY } from "../contract.ts";
 import {
   equal,
   halfOpened,

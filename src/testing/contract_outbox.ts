@@ -1,6 +1,6 @@
 /** The outbox of a store that has one: each change waits in it until it is confirmed. */
 
-import { OUTBOX_LENGTH, type UntoldRow } from "../store.ts";
+import { OUTBOX_LENGTH, type UntoldRow } from "../contract.ts";
 import {
   COOLDOWN_MS,
   equal,

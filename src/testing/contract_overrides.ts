@@ -1,6 +1,6 @@
 /** What operators lay over the state, and how it ends. */
 
-import type { Answer, Override } from "../store.ts";
+import type { Answer, Override } from "../contract.ts";
 import {
   COOLDOWN_MS,
   equal,

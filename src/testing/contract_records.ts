@@ -1,6 +1,6 @@
 /** Whole records: what is listed, and what is restored. */
 
-import { type CircuitRecord, type Segment, together } from "../store.ts";
+import { type CircuitRecord, type Segment, together } from "../contract.ts";
 import {
   COOLDOWN_MS,
   equal,

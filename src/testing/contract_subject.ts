@@ -15,7 +15,7 @@ import type {
   StoreRequest,
   Tally,
   TransitionRequest,
-} from "../store.ts";
+} from "../contract.ts";
 import type { FakeClock } from "./fake_clock.ts";
 import { plainAnswer, plainRecord, plainSnapshot } from "./plain.ts";
 

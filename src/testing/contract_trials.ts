@@ -1,6 +1,6 @@
 /** What `acquire` lets through: the end of a cooldown, slots, leases. */
 
-import type { Snapshot } from "../store.ts";
+import type { Snapshot } from "../contract.ts";
 import {
   COOLDOWN_MS,
   equal,

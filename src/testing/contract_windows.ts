@@ -1,6 +1,6 @@
 /** The time window, in ten segments, and the count window. */
 
-import type { Shape } from "../store.ts";
+import type { Shape } from "../contract.ts";
 import { equal, type Scenario, type Subject } from "./contract_subject.ts";
 
 const SEGMENT_MS = 1_000;

@@ -1,4 +1,4 @@
-import type { Clock } from "../store.ts";
+import type { Clock } from "../contract.ts";
 
 /** 2025-01-01T00:00:00Z: the start of a second, a minute and a day, so that windows begin there too. */
 const DEFAULT_START_MS = 1_735_689_600_000;

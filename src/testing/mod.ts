@@ -62,4 +62,4 @@ export type {
   TransitionRequest,
   Trouble,
   UntoldRow,
-} from "../store.ts";
+} from "../contract.ts";

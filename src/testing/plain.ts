@@ -9,7 +9,7 @@ import {
   copySnapshot,
   type OverrideRecord,
   type Snapshot,
-} from "../store.ts";
+} from "../contract.ts";
 
 /** Exactly the fields of the contract: nothing else gets through. */
 export function plainSnapshot(s: Snapshot): Snapshot {

@@ -17,7 +17,7 @@ import {
 import { migrate } from "@fuse/edge/migrations";
 import { and, count, desc, eq, gte } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/libsql";
-import { APPEND, type TrailAppender } from "../../drivers/libsql_append.ts";
+import { APPEND, type TrailAppender } from "../../drivers/libsql/append.ts";
 import { Sqld } from "../support/sqld.ts";
 import { type Candidate, type Measured, race, ratio, type Spread, spread } from "./harness.ts";
 import { consecutive } from "./policies.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 import { assert } from "@std/assert";
-import type { Acquired, Awaitable, Shape, Snapshot, Store } from "../../src/store.ts";
+import type { Acquired, Awaitable, Shape, Snapshot, Store } from "../../src/contract.ts";
 
 const LEGAL: Record<string, readonly string[]> = {
   acquire: ["OPEN>HALF_OPEN"],

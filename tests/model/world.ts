@@ -12,7 +12,7 @@ import {
   isStoreUnavailableError,
 } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
-import type { Store } from "../../src/store.ts";
+import type { Store } from "../../src/contract.ts";
 import { seeded, settled } from "../support/virtual_time.ts";
 import { begin, Ignored, isSlow, outcomeOf, RETRY_AFTER_MS } from "./calls.ts";
 import { type Case, CASES, STRATEGY_OF_THE_USER } from "./cases.ts";

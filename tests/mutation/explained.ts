@@ -46,9 +46,9 @@ const VIEW = [
 ];
 
 const EXPLAINED: Readonly<Record<string, readonly Explained[]>> = {
-  "src/machine.ts": MACHINE,
-  "src/view.ts": VIEW,
-  "drivers/upstash_scripts.lua": LUA,
+  "src/rules/machine.ts": MACHINE,
+  "src/shared/circuit.ts": VIEW,
+  "drivers/upstash/script.lua": LUA,
 };
 
 /** Why this mutant may live, where that is known. */

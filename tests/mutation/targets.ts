@@ -20,15 +20,15 @@ const TRAPS = ["traps_late", "traps_trials", "traps_counting", "traps_shared"];
 /** By what the command line calls them. */
 export const TARGETS: Readonly<Record<string, Target>> = {
   machine: {
-    file: "src/machine.ts",
+    file: "src/rules/machine.ts",
     stages: [["machine", "strategies"], ["rules_transitions", "rules_clock", "model", ...TRAPS]],
   },
   strategies: {
-    file: "src/strategies.ts",
+    file: "src/rules/strategies.ts",
     stages: [["strategies", "machine"], ["rules_strategies", "policy", "model", ...TRAPS]],
   },
   view: {
-    file: "src/view.ts",
+    file: "src/shared/circuit.ts",
     stages: [
       ["view", "view_costs", "view_order", "view_outage"],
       ["rules_view", "rules_store", "rules_outage", "rules_reading", "rules_clock"],
@@ -40,7 +40,7 @@ export const TARGETS: Readonly<Record<string, Target>> = {
     ],
   },
   lua: {
-    file: "drivers/upstash_scripts.lua",
+    file: "drivers/upstash/script.lua",
     stages: [
       ["upstash_twin"],
       ["upstash_keys", "upstash_window", "upstash_spoilt"],

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { CircuitPolicyData } from "../../src/policy.ts";
+import type { CircuitPolicyData } from "../../src/rules/policy.ts";
 import type { Call } from "./caller_judge.ts";
 import type { Row } from "./trail_judge.ts";
 import type { Scenario, Step } from "./scenario.ts";

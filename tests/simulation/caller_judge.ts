@@ -10,7 +10,7 @@ import {
   isCircuitBreakerOpenError,
   isStoreUnavailableError,
 } from "@fuse/edge";
-import type { CircuitPolicyData } from "../../src/policy.ts";
+import type { CircuitPolicyData } from "../../src/rules/policy.ts";
 import type { AdmissionJudge } from "./admission_judge.ts";
 import type { Sender } from "./network.ts";
 import type { Delivery } from "./trail_judge.ts";

@@ -14,7 +14,7 @@ import {
   isStoreUnavailableError,
   type Store,
 } from "@fuse/edge";
-import type { CircuitPolicyData } from "../../src/policy.ts";
+import type { CircuitPolicyData } from "../../src/rules/policy.ts";
 import { policyOf } from "../support/units.ts";
 import { seeded, VirtualTime } from "../support/virtual_time.ts";
 import { AdmissionJudge } from "./admission_judge.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Store } from "@fuse/edge";
-import type { Awaitable } from "../../src/store.ts";
+import type { Awaitable } from "../../src/contract.ts";
 import type { VirtualTime } from "../support/virtual_time.ts";
 import type { Weather } from "./scenario.ts";
 import type { Request, Said, Server } from "./server.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 import { type CircuitBreaker, type Store, TOTALS_ONLY } from "@fuse/edge";
-import type { Answer, Recorded, Snapshot, Tally } from "../../src/store.ts";
+import type { Answer, Recorded, Snapshot, Tally } from "../../src/contract.ts";
 import type { PlayOptions } from "./fleet.ts";
 import type { Kind } from "./scenario.ts";
 import type { Invariant } from "./violation.ts";

@@ -6,13 +6,13 @@
  * @module
  */
 import { ID_MEMORY_MS, type Snapshot, TOTALS_ONLY } from "@fuse/edge";
-import type { CircuitPolicyData } from "../../src/policy.ts";
+import type { CircuitPolicyData } from "../../src/rules/policy.ts";
 import {
   absentSnapshot,
   type AcquireRequest,
   type Tally,
   type TransitionRequest,
-} from "../../src/store.ts";
+} from "../../src/contract.ts";
 import type { DutyJudge } from "./duty_judge.ts";
 import type { Deed } from "./server.ts";
 import type { TrailJudge } from "./trail_judge.ts";

@@ -16,7 +16,7 @@ import {
   type Shape,
   type Tally,
   type TransitionRequest,
-} from "../../src/store.ts";
+} from "../../src/contract.ts";
 
 /** A request on its way. */
 export type Request =

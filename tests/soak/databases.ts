@@ -8,7 +8,7 @@ import { createClient as createWebClient } from "@libsql/client/web";
 import type { Store } from "@fuse/edge";
 import { libsql, tiered } from "@fuse/edge/libsql";
 import { migrate } from "@fuse/edge/migrations";
-import type { ListPage } from "../../src/store.ts";
+import type { ListPage } from "../../src/contract.ts";
 import { Sqld } from "../support/sqld.ts";
 import { eventsOf, request, SHAPE } from "../support/trails.ts";
 import { type HttpWay, wayTo } from "../support/ways.ts";

@@ -6,7 +6,7 @@
 import type { Client } from "@libsql/client";
 import type { Store } from "@fuse/edge";
 import type { LibsqlClient } from "@fuse/edge/libsql";
-import type { Answer, Tally } from "../../src/store.ts";
+import type { Answer, Tally } from "../../src/contract.ts";
 
 /** One store in front of several, between which it changes at any moment. */
 export function switching(which: () => Store): Store {

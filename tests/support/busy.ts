@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Store } from "../../src/store.ts";
+import type { Store } from "../../src/contract.ts";
 import { settled } from "./virtual_time.ts";
 
 /** The same store, and a promise of the moment when all that was asked of it is answered. */

@@ -5,8 +5,8 @@
  * @module
  */
 import { createFuse, memory } from "@fuse/edge";
-import { type Answer, type Awaitable, copySnapshot, type Snapshot } from "../../src/store.ts";
-import type { Store, Tally } from "../../src/store.ts";
+import { type Answer, type Awaitable, copySnapshot, type Snapshot } from "../../src/contract.ts";
+import type { Store, Tally } from "../../src/contract.ts";
 import { seeded, VirtualTime } from "./virtual_time.ts";
 
 /** What fleet, under what traffic. */

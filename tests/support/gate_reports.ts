@@ -49,12 +49,12 @@ export function coverageProblems(
  * down without.
  */
 const DRIZZLE_TYPES: Readonly<Record<string, readonly string[]>> = {
-  "drivers/libsql_columns.ts": [
+  "drivers/libsql/columns.ts": [
     ...["$Type", "HasDefault", "IsPrimaryKey", "NotNull", "SQLiteIntegerBuilderInitial"],
     ...["SQLiteTextBuilderInitial", "SQLiteTextJsonBuilderInitial"],
     "SQLiteTimestampBuilderInitial",
   ],
-  "drivers/libsql_schema.ts": [
+  "drivers/libsql/schema.ts": [
     ...["AnySQLiteTable", "BuildColumns", "Many", "One", "Relations", "SQLiteColumnBuilderBase"],
     "SQLiteTableWithColumns",
   ],

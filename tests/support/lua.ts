@@ -1,5 +1,5 @@
 /**
- * `deno task lua`: makes `drivers/upstash_scripts.ts` of `drivers/upstash_scripts.lua`, without
+ * `deno task lua`: makes `drivers/upstash/script.ts` of `drivers/upstash/script.lua`, without
  * comments and indentation, and with its hash. A string, because a registry ships no other files.
  *
  * @module
@@ -7,8 +7,8 @@
 import { createHash } from "node:crypto";
 import { root } from "./gate_project.ts";
 
-const SOURCE = new URL("drivers/upstash_scripts.lua", root);
-export const TARGET = new URL("drivers/upstash_scripts.ts", root);
+const SOURCE = new URL("drivers/upstash/script.lua", root);
+export const TARGET = new URL("drivers/upstash/script.ts", root);
 
 /** The module, as it must stand in the tree. */
 export async function generate(): Promise<string> {

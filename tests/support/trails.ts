@@ -4,7 +4,7 @@
  * @module
  */
 import type { LibsqlStore } from "@fuse/edge/libsql";
-import type { AcquireRequest, Tally, TransitionRequest } from "../../src/store.ts";
+import type { AcquireRequest, Tally, TransitionRequest } from "../../src/contract.ts";
 import type { CircuitEvent, EventQuery } from "../../src/history.ts";
 
 export const SHAPE = { windowMs: 120_000, windowSize: 10 };

@@ -17,7 +17,7 @@ import {
   type Shape,
   type Snapshot,
   withoutExpiredOverride,
-} from "../../src/store.ts";
+} from "../../src/contract.ts";
 
 const given = Deno.env.get("TWIN_SEED");
 const SEED = given === "random" ? Math.floor(Math.random() * 2 ** 31) : Number(given ?? 20_251_125);

@@ -5,7 +5,7 @@
  */
 
 import { absentSnapshot, type CircuitPolicy, type Snapshot } from "@fuse/edge";
-import { type CircuitPolicyData, createPolicy } from "../../src/policy.ts";
+import { type CircuitPolicyData, createPolicy } from "../../src/rules/policy.ts";
 
 /** A policy with defaults filled in; strategies that throw fail the test. */
 export function policyOf(options: CircuitPolicy = {}): CircuitPolicyData {

@@ -7,7 +7,7 @@ import { assert } from "@std/assert";
 import type { CircuitRecord, Store } from "@fuse/edge";
 import type { FakeClock } from "@fuse/edge/testing";
 import { upstash } from "@fuse/edge/upstash";
-import type { Tally } from "../../src/store.ts";
+import type { Tally } from "../../src/contract.ts";
 import { sharedRedis } from "./redis_server.ts";
 import { startFace } from "./upstash_face.ts";
 

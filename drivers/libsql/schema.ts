@@ -1,0 +1,338 @@
+/**
+ * The tables of the libSQL store, for Drizzle: the store's own statements are built on them, and so
+ * are your queries.
+ *
+ * `circuit_breakers` and `circuit_breaker_events` are for you to read. The four tables beside them
+ * are the store's own affair: the time window, trials in flight, requests already applied, and where
+ * the hash chains of the trail stand.
+ *
+ * @module
+ */
+
+import {
+  type BuildColumns,
+  getTableColumns,
+  is,
+  type Many,
+  type One,
+  type Relations,
+  relations,
+  sql,
+} from "drizzle-orm";
+import {
+  type AnySQLiteTable,
+  check,
+  index,
+  primaryKey,
+  type SQLiteColumn,
+  type SQLiteColumnBuilderBase,
+  SQLiteTable,
+  sqliteTable,
+  type SQLiteTableWithColumns,
+  text,
+  uniqueIndex,
+} from "drizzle-orm/sqlite-core";
+import { known, refuse, refuseUnseen } from "../../src/checks.ts";
+import {
+  type CircuitBreakerColumns,
+  circuitBreakerColumns,
+  type CircuitBreakerEventColumns,
+  circuitBreakerEventColumns,
+  type CircuitBreakerLeaseColumns,
+  type CircuitBreakerRequestColumns,
+  type CircuitBreakerTrailColumns,
+  type CircuitBreakerWindowColumns,
+  count,
+  int,
+  word,
+} from "./columns.ts";
+
+export {
+  type CircuitBreakerColumns,
+  circuitBreakerColumns,
+  type CircuitBreakerEventColumns,
+  circuitBreakerEventColumns,
+  type CircuitBreakerLeaseColumns,
+  type CircuitBreakerRequestColumns,
+  type CircuitBreakerTrailColumns,
+  type CircuitBreakerWindowColumns,
+  type CountBuilder,
+  type IdBuilder,
+  type IntBuilder,
+  type TextBuilder,
+  type TimeBuilder,
+} from "./columns.ts";
+
+/** A table whose columns are typed one by one. */
+export type FuseTable<N extends string, C extends Record<string, SQLiteColumnBuilderBase>> =
+  SQLiteTableWithColumns<{
+    /** As in the database, without a prefix. */
+    name: N;
+    /** SQLite has none. */
+    schema: undefined;
+    /** Of Drizzle's. */
+    dialect: "sqlite";
+    /** By their names in JavaScript. */
+    columns: BuildColumns<N, C, "sqlite">;
+  }>;
+
+/** Type of {@linkcode circuitBreakers}. */
+export type CircuitBreakersTable = FuseTable<"circuit_breakers", CircuitBreakerColumns>;
+/** Type of {@linkcode circuitBreakerEvents}. */
+export type CircuitBreakerEventsTable = FuseTable<
+  "circuit_breaker_events",
+  CircuitBreakerEventColumns
+>;
+/** Type of {@linkcode circuitBreakerWindows}. */
+export type CircuitBreakerWindowsTable = FuseTable<
+  "circuit_breaker_windows",
+  CircuitBreakerWindowColumns
+>;
+/** Type of {@linkcode circuitBreakerLeases}. */
+export type CircuitBreakerLeasesTable = FuseTable<
+  "circuit_breaker_leases",
+  CircuitBreakerLeaseColumns
+>;
+/** Type of {@linkcode circuitBreakerRequests}. */
+export type CircuitBreakerRequestsTable = FuseTable<
+  "circuit_breaker_requests",
+  CircuitBreakerRequestColumns
+>;
+
+/** Type of {@linkcode circuitBreakerTrails}. */
+export type CircuitBreakerTrailsTable = FuseTable<
+  "circuit_breaker_trails",
+  CircuitBreakerTrailColumns
+>;
+
+/** The tables that a store works on: what {@linkcode createSchema} gives. */
+export interface FuseSchema<
+  B extends AnySQLiteTable = CircuitBreakersTable,
+  E extends AnySQLiteTable = CircuitBreakerEventsTable,
+> {
+  /** One row a circuit. */
+  readonly circuitBreakers: B;
+  /** The trail. */
+  readonly circuitBreakerEvents: E;
+  /** Time windows. */
+  readonly circuitBreakerWindows: CircuitBreakerWindowsTable;
+  /** Trials in flight. */
+  readonly circuitBreakerLeases: CircuitBreakerLeasesTable;
+  /** Requests already applied. */
+  readonly circuitBreakerRequests: CircuitBreakerRequestsTable;
+  /** Where the hash chains stand. */
+  readonly circuitBreakerTrails: CircuitBreakerTrailsTable;
+}
+
+/** Options of {@linkcode createSchema}. */
+export interface SchemaOptions<
+  B extends AnySQLiteTable = CircuitBreakersTable,
+  E extends AnySQLiteTable = CircuitBreakerEventsTable,
+> {
+  /**
+   * Put before the name of every table that is not given. Migrate with the same:
+   * `migrate(client, { prefix })`.
+   *
+   * @default {""}
+   */
+  prefix?: string | undefined;
+  /** Tables of your own that stand in for ours: all of our columns, and any that you add. Left out: ours. */
+  tables?: {
+    /** In place of {@linkcode circuitBreakers}. Left out: that one. */
+    circuitBreakers?: B | undefined;
+    /** In place of {@linkcode circuitBreakerEvents}. Left out: that one. */
+    circuitBreakerEvents?: E | undefined;
+  } | undefined;
+}
+
+/** Which rows of the trail are in a hash chain: as the partial indexes have it, to the letter. */
+export const CHAINED: string = "not in ('success', 'failure')";
+
+/**
+ * The tables of a store. No I/O.
+ *
+ * @param options See {@linkcode SchemaOptions}.
+ * @returns For `libsql({ schema })`, and for Drizzle.
+ * @throws {TypeError} If a table given lacks one of our columns, or has one of its own that is NOT
+ * NULL without a default of the database's: the store could not insert a row.
+ */
+export function createSchema<
+  B extends AnySQLiteTable = CircuitBreakersTable,
+  E extends AnySQLiteTable = CircuitBreakerEventsTable,
+>(options: SchemaOptions<B, E> = {}): FuseSchema<B, E> {
+  known("schema", options, ["prefix", "tables"]);
+  const { prefix = "", tables = {} } = options;
+  if (typeof prefix !== "string" || !/^\w*$/.test(prefix)) {
+    refuse("schema", "prefix", "letters, digits and underscores", prefix);
+  }
+  known("schema", tables, ["circuitBreakers", "circuitBreakerEvents"]);
+  const ours = makeTables(prefix);
+  // Named one by one: what a caller left undefined must not hide ours.
+  const schema = {
+    ...ours,
+    circuitBreakers: tables.circuitBreakers ?? ours.circuitBreakers,
+    circuitBreakerEvents: tables.circuitBreakerEvents ?? ours.circuitBreakerEvents,
+  };
+  checkSchema("schema", schema);
+  return schema as unknown as FuseSchema<B, E>;
+}
+
+/** Whether a store can read and write these tables. No part of the entry point. */
+export function checkSchema(subject: string, schema: unknown): asserts schema is FuseSchema {
+  for (const [name, ours] of Object.entries(standard)) {
+    const table = Object(schema)[name];
+    if (!is(table, SQLiteTable)) {
+      refuseUnseen(subject, "schema", "what createSchema() gives", schema);
+    }
+    checkTable(subject, name, table, ours);
+  }
+}
+
+const chained = (event: SQLiteColumn) => sql`${event} ${sql.raw(CHAINED)}`;
+
+function makeTables(prefix: string): FuseSchema {
+  // A type knows the names without prefix: only Drizzle's relations look at it.
+  const name = <N extends string>(rest: N) => `${prefix}${rest}` as N;
+  const tables = {
+    circuitBreakers: sqliteTable(name("circuit_breakers"), circuitBreakerColumns(), (t) => [
+      uniqueIndex(name("circuit_breakers_key")).on(t.key),
+      index(name("circuit_breakers_name")).on(t.name),
+      index(name("circuit_breakers_state")).on(t.state),
+      index(name("circuit_breakers_created_at")).on(t.createdAt),
+      index(name("circuit_breakers_opened_at")).on(t.openedAt),
+      check(name("circuit_breakers_states"), sql`${t.state} in ('CLOSED', 'OPEN', 'HALF_OPEN')`),
+    ]),
+    circuitBreakerEvents: sqliteTable(
+      name("circuit_breaker_events"),
+      circuitBreakerEventColumns(),
+      (t) => [
+        index(name("circuit_breaker_events_circuit")).on(t.circuitBreakerId, t.createdAt),
+        index(name("circuit_breaker_events_key")).on(t.key, t.createdAt),
+        index(name("circuit_breaker_events_event")).on(t.event, t.createdAt),
+        index(name("circuit_breaker_events_created_at")).on(t.createdAt),
+        index(name("circuit_breaker_events_chain")).on(t.key, t.sequence).where(chained(t.event)),
+        index(name("circuit_breaker_events_changes")).on(t.key, t.event, t.createdAt)
+          .where(chained(t.event)),
+        index(name("circuit_breaker_events_generation")).on(t.key, t.epoch, t.generation)
+          .where(chained(t.event)),
+      ],
+    ),
+    circuitBreakerWindows: sqliteTable(name("circuit_breaker_windows"), {
+      circuitBreakerId: int("circuit_breaker_id"),
+      start: int("start"),
+      since: int("since"),
+      successes: int("successes"),
+      failures: int("failures"),
+      slow: int("slow"),
+    }, (t) => [primaryKey({ columns: [t.circuitBreakerId, t.start] })]),
+    circuitBreakerLeases: sqliteTable(name("circuit_breaker_leases"), {
+      circuitBreakerId: int("circuit_breaker_id"),
+      token: text("token").notNull(),
+      generation: int("generation"),
+      until: int("until"),
+      leaseMs: int("lease_ms"),
+      ended: int("ended"),
+    }, (t) => [primaryKey({ columns: [t.circuitBreakerId, t.token] })]),
+    circuitBreakerRequests: sqliteTable(name("circuit_breaker_requests"), {
+      circuitBreakerId: int("circuit_breaker_id"),
+      id: text("id").notNull(),
+      at: int("at"),
+      won: int("won"),
+      revision: int("revision"),
+    }, (t) => [
+      primaryKey({ columns: [t.circuitBreakerId, t.id] }),
+      index(name("circuit_breaker_requests_at")).on(t.circuitBreakerId, t.at),
+    ]),
+    circuitBreakerTrails: sqliteTable(name("circuit_breaker_trails"), {
+      key: text("key").notNull().primaryKey(),
+      head: word("head"),
+      sequence: count("sequence"),
+      lastId: count("last_id"),
+      lastAt: count("last_at"),
+      unsealed: count("unsealed"),
+      anchorSequence: count("anchor_sequence"),
+      anchorId: count("anchor_id"),
+      anchorHash: word("anchor_hash"),
+      anchorSeal: word("anchor_seal"),
+    }),
+  };
+  return tables;
+}
+
+function checkTable(subject: string, name: string, table: SQLiteTable, ours: SQLiteTable): void {
+  const columns = getTableColumns(table);
+  const needed = getTableColumns(ours);
+  for (const [column, { name: sqlName }] of Object.entries(needed)) {
+    if (columns[column]?.name !== sqlName) {
+      throw new TypeError(
+        `Cannot create ${subject}: table "${name}" must have a column "${column}" that is named ` +
+          `"${sqlName}" in the database`,
+      );
+    }
+  }
+  for (const [column, { notNull, default: standard, generated }] of Object.entries(columns)) {
+    if (Object.hasOwn(needed, column) || !notNull) continue;
+    if (standard === undefined && generated === undefined) {
+      throw new TypeError(
+        `Cannot create ${subject}: column "${column}" of table "${name}" must be nullable or have ` +
+          `a default in the database, for the store inserts rows without it`,
+      );
+    }
+  }
+}
+
+const standard: FuseSchema = makeTables("");
+
+/** Where the hash chains of the trail stand, the store's own. */
+export const circuitBreakerTrails: CircuitBreakerTrailsTable = standard.circuitBreakerTrails;
+/** One row a circuit: what it is now. See {@linkcode CircuitBreakerColumns}. */
+export const circuitBreakers: CircuitBreakersTable = standard.circuitBreakers;
+/** The trail: one row a transition or operator action. See {@linkcode CircuitBreakerEventColumns}. */
+export const circuitBreakerEvents: CircuitBreakerEventsTable = standard.circuitBreakerEvents;
+/** Time windows, the store's own. */
+export const circuitBreakerWindows: CircuitBreakerWindowsTable = standard.circuitBreakerWindows;
+/** Trials in flight, the store's own. */
+export const circuitBreakerLeases: CircuitBreakerLeasesTable = standard.circuitBreakerLeases;
+/** Requests applied within the last minute, the store's own. */
+export const circuitBreakerRequests: CircuitBreakerRequestsTable = standard.circuitBreakerRequests;
+
+/** Of a circuit: its `events`. */
+export const circuitBreakersRelations: Relations<
+  "circuit_breakers",
+  { events: Many<"circuit_breaker_events"> }
+> = relations(circuitBreakers, ({ many }) => ({ events: many(circuitBreakerEvents) }));
+
+/** Of a row of the trail: its `circuitBreaker`, if that has not been removed. */
+export const circuitBreakerEventsRelations: Relations<
+  "circuit_breaker_events",
+  { circuitBreaker: One<"circuit_breakers", true> }
+> = relations(circuitBreakerEvents, ({ one }) => ({
+  circuitBreaker: one(circuitBreakers, {
+    fields: [circuitBreakerEvents.circuitBreakerId],
+    references: [circuitBreakers.id],
+  }) as One<"circuit_breakers", true>,
+}));
+
+/** A row of {@linkcode circuitBreakers}. */
+export type CircuitBreakerRow = CircuitBreakersTable["$inferSelect"];
+/** A row of {@linkcode circuitBreakerEvents}. */
+export type CircuitBreakerEventRow = CircuitBreakerEventsTable["$inferSelect"];
+
+/**
+ * Whether a circuit is well: CLOSED, with fewer than three failures since it last closed.
+ *
+ * @param row A row of {@linkcode circuitBreakers}, or of a table of your own.
+ * @returns Whether it is. An override is not looked at.
+ *
+ * @example Usage
+ * ```ts
+ * import { isHealthy } from "@fuse/edge/libsql";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(isHealthy({ state: "CLOSED", failureCount: 2 }), true);
+ * assertEquals(isHealthy({ state: "CLOSED", failureCount: 3 }), false);
+ * ```
+ */
+export function isHealthy(row: { readonly state: string; readonly failureCount: number }): boolean {
+  return row.state === "CLOSED" && row.failureCount < 3;
+}

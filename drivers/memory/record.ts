@@ -1,0 +1,309 @@
+/**
+ * One record of the memory store, and what is done to it.
+ *
+ * @module
+ */
+
+import {
+  type AcquireRequest,
+  type CircuitState,
+  ID_MEMORY_MS,
+  type OverrideRecord,
+  type Segment,
+  type Shape,
+  type Snapshot,
+} from "../../src/contract.ts";
+
+/**
+ * A live record. What a Snapshot tells of time, of leases and of the windows is worked out when it
+ * is asked for, so that nothing needs a timer and a call pays only for what its strategy looks at.
+ */
+export class Entry implements Snapshot {
+  state: CircuitState = "CLOSED";
+  epoch: string;
+  generation = 1;
+  reason = "";
+  openedAt: number | null = null;
+  openUntil: number | null = null;
+  closedAt: number | null = null;
+  reopenCount = 0;
+  consecutiveFailures = 0;
+  consecutiveSuccesses = 0;
+  override: OverrideRecord | null = null;
+  policyHash = "";
+  now: number;
+
+  readonly key: string;
+  /** How the last request wants the windows measured. */
+  shape: Shape;
+  /** When the last success and failure ended. `NaN`: none yet; a number only, it changes with every call. */
+  succeededAt = NaN;
+  failedAt = NaN;
+  /** Fingerprint of the last tally; `policyHash` is that of the one before the request. */
+  writtenBy = "";
+  /** Over its whole life, and since it last closed. Flat, for they change with every call. */
+  successes = 0;
+  failures = 0;
+  rejected = 0;
+  slow = 0;
+  successesSince = 0;
+  failuresSince = 0;
+  slowSince = 0;
+  /** Oldest first, at most eleven. */
+  segments: Mutable<Segment>[] = NO_SEGMENTS;
+  ring: Ring | null = null;
+  /** Outcomes of this HALF_OPEN generation. */
+  trials = NO_TRIALS;
+  /** The slots that are taken, by token. */
+  leases: Map<string, Lease> | null = null;
+  /** Tokens given back before their lease ended, with that moment; the earliest first. */
+  ended: Map<string, number> | null = null;
+  /** Requests already applied: when, and whether they won. */
+  applied: Map<string, { at: number; won: boolean }> | null = null;
+  /** When it was last written to, counted in writes to the store. */
+  used = 0;
+
+  constructor(key: string, epoch: string, now: number, shape: Shape) {
+    this.key = key;
+    this.epoch = epoch;
+    this.now = now;
+    this.shape = shape;
+  }
+
+  get totals(): Snapshot["totals"] {
+    const { successes, failures, rejected, slow } = this;
+    return { successes, failures, rejected, slow };
+  }
+
+  get sinceClosed(): Snapshot["sinceClosed"] {
+    const { successesSince: successes, failuresSince: failures, slowSince: slow } = this;
+    return { successes, failures, slow };
+  }
+
+  get lastSuccessAt(): number | null {
+    return Number.isNaN(this.succeededAt) ? null : this.succeededAt;
+  }
+
+  get lastFailureAt(): number | null {
+    return Number.isNaN(this.failedAt) ? null : this.failedAt;
+  }
+
+  get window(): Snapshot["window"] {
+    const window = { successes: 0, failures: 0, slow: 0 };
+    const { segments, shape } = this;
+    // Time that went back counts as standing still.
+    const after = Math.max(this.now, segments.at(-1)?.start ?? 0) - shape.windowMs;
+    for (let i = segments.length - 1; i >= 0; i--) {
+      const segment = segments[i]!;
+      if (segment.start <= after) break;
+      window.successes += segment.successes;
+      window.failures += segment.failures;
+      window.slow += segment.slow;
+    }
+    return window;
+  }
+
+  get last(): Snapshot["last"] {
+    const { ring, shape } = this;
+    // Nobody who asks for no window is shown one, whoever else had it kept.
+    if (ring === null || shape.windowSize === 0) return { size: 0, failures: 0 };
+    if (shape.windowSize >= ring.size) return { size: ring.size, failures: ring.failures };
+    const outcomes = outcomesOf(ring).slice(-shape.windowSize);
+    return { size: outcomes.length, failures: outcomes.split("F").length - 1 };
+  }
+
+  get halfOpen(): Snapshot["halfOpen"] {
+    let inFlight = 0;
+    let freeAt: number | null = null;
+    for (const { until } of this.leases?.values() ?? []) {
+      if (until <= this.now) continue;
+      inFlight++;
+      freeAt = Math.min(until, freeAt ?? until);
+    }
+    return { inFlight, freeAt, ...this.trials };
+  }
+}
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+/** A half-open slot. */
+interface Lease {
+  readonly until: number;
+  readonly leaseMs: number;
+  /** Whether the request may be sent again. */
+  readonly resent: boolean;
+}
+
+/** The last outcomes, 1 for a failure. */
+interface Ring {
+  readonly outcomes: Uint8Array;
+  next: number;
+  size: number;
+  failures: number;
+}
+
+/** What an Entry works out, and a Snapshot has as a field. */
+export const DERIVED = [
+  ...["totals", "window", "sinceClosed", "last", "halfOpen"],
+  ...["lastSuccessAt", "lastFailureAt"],
+];
+
+/** Of a record that nothing was counted in. Never written to. */
+export const NO_SEGMENTS: Mutable<Segment>[] = [];
+
+export const NO_TRIALS: { successes: number; failures: number } = { successes: 0, failures: 0 };
+
+/** The record as of this request. */
+export function asked(entry: Entry, now: number, shape: Shape): Entry {
+  entry.now = now;
+  // Mostly they stand there already, and not writing costs less.
+  if (entry.shape !== shape) entry.shape = shape;
+  if (entry.policyHash !== entry.writtenBy) entry.policyHash = entry.writtenBy;
+  return entry;
+}
+
+/** Counts outcomes that are current. */
+export function count(
+  entry: Entry,
+  successes: number,
+  failures: number,
+  slow: number,
+  ageMs: number,
+  now: number,
+): void {
+  entry.successesSince += successes;
+  entry.failuresSince += failures;
+  entry.slowSince += slow;
+  if (successes > 0) {
+    entry.consecutiveSuccesses += successes;
+    entry.consecutiveFailures = 0;
+    entry.succeededAt = latest(entry.succeededAt, now - ageMs, now);
+  }
+  if (failures > 0) {
+    // One that ended before the last success does not lengthen the run. A last success that lies
+    // in the future was booked by a clock that has since gone back: measured from there.
+    const last = entry.succeededAt;
+    if (!(Math.max(now, last) - ageMs < last)) {
+      entry.consecutiveFailures += failures;
+      entry.consecutiveSuccesses = 0;
+    }
+    entry.failedAt = latest(entry.failedAt, now - ageMs, now);
+  }
+  if (entry.state === "HALF_OPEN") {
+    const { trials } = entry;
+    entry.trials = {
+      successes: trials.successes + successes,
+      failures: trials.failures + failures,
+    };
+  }
+  const segment = segmentAt(entry, now, ageMs);
+  if (segment !== null) {
+    segment.successes += successes;
+    segment.failures += failures;
+    segment.slow += slow;
+  }
+  const size = entry.shape.windowSize;
+  if (size === 0) return;
+  for (let i = 0; i < successes; i++) push(entry, size, false);
+  for (let i = 0; i < failures; i++) push(entry, size, true);
+}
+
+/** The later of two moments, unless the held one was booked by a clock that has since gone back. */
+function latest(held: number, endedAt: number, now: number): number {
+  return held > endedAt && held <= now ? held : endedAt;
+}
+
+/** The segment that an outcome of this age belongs to; `null`: it has left the window. */
+function segmentAt(entry: Entry, now: number, ageMs: number): Mutable<Segment> | null {
+  const { segments, shape: { windowMs } } = entry;
+  const length = Math.ceil(windowMs / 10);
+  let i = segments.length - 1;
+  const newest = segments[i];
+  if (newest !== undefined) {
+    if (ageMs === 0 && now < newest.start + length) return newest;
+    now = Math.max(now, newest.start);
+  }
+  const start = Math.floor((now - ageMs) / length) * length;
+  if (start <= now - windowMs) return null;
+  while (i >= 0 && segments[i]!.start > start) i--;
+  if (segments[i]?.start === start) return segments[i]!;
+  const segment = { start, successes: 0, failures: 0, slow: 0 };
+  // An array of one takes a fifth of the room that an empty one takes after a push.
+  if (segments.length === 0) entry.segments = [segment];
+  else segments.splice(i + 1, 0, segment);
+  while (entry.segments[0]!.start <= now - windowMs) segments.shift();
+  return segment;
+}
+
+export function push(entry: Entry, size: number, failed: boolean): void {
+  let { ring } = entry;
+  if (ring?.outcomes.length !== size) {
+    // A window of another length: as many of the last outcomes as it holds go along.
+    const before = ring === null ? "" : outcomesOf(ring).slice(-size);
+    entry.ring = ring = { outcomes: new Uint8Array(size), next: 0, size: 0, failures: 0 };
+    for (const outcome of before) push(entry, size, outcome === "F");
+  }
+  const { outcomes, next } = ring;
+  if (ring.size === size) ring.failures -= outcomes[next]!;
+  else ring.size++;
+  ring.failures += outcomes[next] = failed ? 1 : 0;
+  ring.next = (next + 1) % size;
+}
+
+export function outcomesOf({ outcomes, next, size }: Ring): string {
+  let text = "";
+  for (let i = next - size; i < next; i++) text += outcomes.at(i) === 1 ? "F" : "S";
+  return text;
+}
+
+/** Takes a half-open slot for a token, if one is free and the token was not given back before. */
+export function lease(entry: Entry, request: AcquireRequest, now: number): boolean {
+  const { id, token, max, leaseMs } = request;
+  const leases = (entry.leases ??= new Map());
+  for (const [held, { until, leaseMs }] of leases) {
+    // Further off than that, it was granted by a clock that has since gone back.
+    if (until <= now || until - now > 2 * leaseMs) leases.delete(held);
+  }
+  if (leases.has(token)) return true;
+  if (leases.size >= max || isEnded(entry, token, now)) return false;
+  leases.set(token, { until: now + leaseMs, leaseMs, resent: id !== "" });
+  return true;
+}
+
+/** Gives a slot back. A token that may be asked for again is remembered until its lease would have ended. */
+export function endLease(entry: Entry, token: string): void {
+  const lease = entry.leases?.get(token);
+  if (lease === undefined) return;
+  entry.leases!.delete(token);
+  if (lease.resent) (entry.ended ??= new Map()).set(token, lease.until);
+}
+
+function isEnded({ ended }: Entry, token: string, now: number): boolean {
+  for (const [old, until] of ended ?? []) {
+    if (until > now) break;
+    ended!.delete(old);
+  }
+  return (ended?.get(token) ?? -Infinity) > now;
+}
+
+export function clearEvidence(entry: Entry): void {
+  entry.consecutiveFailures = entry.consecutiveSuccesses = 0;
+  entry.successesSince = entry.failuresSince = entry.slowSince = 0;
+  entry.segments = NO_SEGMENTS;
+  entry.ring = null;
+}
+
+export function recall({ applied }: Entry, id: string, now: number): boolean | undefined {
+  const before = applied?.get(id);
+  return before !== undefined && now - before.at < ID_MEMORY_MS ? before.won : undefined;
+}
+
+export function remember(entry: Entry, id: string, now: number, won: boolean): void {
+  if (id === "") return;
+  const applied = (entry.applied ??= new Map());
+  applied.set(id, { at: now, won });
+  for (const [old, { at }] of applied) {
+    if (now - at < ID_MEMORY_MS) break;
+    applied.delete(old);
+  }
+}

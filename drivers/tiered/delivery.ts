@@ -1,0 +1,310 @@
+/**
+ * Delivering rows to a trail that may be away: what is still owed, when to try again, and what to
+ * report. Values only; what is under way is marked by a moment, which lapses.
+ *
+ * @module
+ */
+
+import { isUnderWay } from "../../src/shared/pending.ts";
+import {
+  inOrder,
+  OUTBOX_LENGTH,
+  type Store,
+  type Trouble,
+  type UntoldRow,
+} from "../../src/contract.ts";
+import { APPEND, type TrailAppender } from "../libsql/append.ts";
+
+/** So long a change is left to the isolate that made it, in ms. */
+export const GRACE_MS = 1_000;
+
+/** As those of the store guard: after a failure, doubled with each further one. */
+const FIRST_INTERVAL_MS = 1_000;
+const LONGEST_INTERVAL_MS = 30_000;
+/** Circuits whose rows are under way at once, and those that one operation takes along. */
+const MOST_AT_ONCE = 8;
+const MOST_IN_TURN = 4;
+/** Circuits to be remembered. */
+const MOST_OWED = 500;
+const MOST_TOLD = 1_000;
+
+/** One for each tiered store. */
+export class Delivery {
+  readonly #state: Store;
+  readonly #audit: TrailAppender;
+  readonly #timeoutMs: number;
+  /** Circuits with something untold, and the rows that nobody but this isolate remembers. */
+  readonly #owed = new Map<string, readonly UntoldRow[]>();
+  /** Circuits whose rows are under way, and until when. */
+  readonly #busy = new Map<string, number>();
+  /** Rows that the trail has taken of late, and when: an answer from before may still show them. */
+  readonly #told = new Map<string, number>();
+  #troubles: Trouble[] = [];
+  #failures = 0;
+  #leftAloneUntil = 0;
+  #losing = false;
+  /** The caller's clock, as last heard. */
+  #at = 0;
+
+  constructor(state: Store, audit: TrailAppender, timeoutMs: number) {
+    this.#state = state;
+    this.#audit = audit;
+    this.#timeoutMs = timeoutMs;
+  }
+
+  /** Whether the trail is being left alone. */
+  down(at: number): boolean {
+    this.#at = at;
+    return this.#failures > 0 &&
+      isUnderWay(this.#leftAloneUntil, at, LONGEST_INTERVAL_MS + this.#timeoutMs);
+  }
+
+  /** Whether something waits to be delivered. */
+  get owes(): boolean {
+    return this.#owed.size > 0;
+  }
+
+  /** What there is to report since it was last asked. */
+  takeTroubles(): readonly Trouble[] {
+    const troubles = this.#troubles;
+    if (troubles.length > 0) this.#troubles = [];
+    return troubles;
+  }
+
+  /** Those of the rows that the trail has not just taken. */
+  untold(key: string, rows: readonly UntoldRow[], at: number): readonly UntoldRow[] {
+    return rows.filter((row) => {
+      const told = this.#told.get(idOf(key, row));
+      return told === undefined || !(at >= told && at - told < GRACE_MS);
+    });
+  }
+
+  /** Remembers a circuit, and rows that nobody else does. */
+  owe(key: string, rows: readonly UntoldRow[]): void {
+    this.#owed.set(key, this.#bounded(this.#owed.get(key) ?? [], rows));
+    if (this.#owed.size <= MOST_OWED) return;
+    const [[oldest, lost]] = this.#owed as unknown as [[string, readonly UntoldRow[]]];
+    this.#owed.delete(oldest);
+    if (lost.length > 0) this.#lose();
+  }
+
+  /**
+   * Delivers what is owed of a circuit, `fresh` being what its outbox was just said to hold, and of
+   * a few others. Waits for as long as the trail may take, and never rejects. Where the operation has
+   * taken that long by itself, the rows wait: it is not to fail because of them.
+   *
+   * @param key Which circuit first; `null`: any.
+   * @param began When the operation began, by `performance.now()`.
+   * @returns The newest hash of that circuit, if the trail answered in time.
+   */
+  async deliver(
+    key: string | null,
+    fresh: readonly UntoldRow[],
+    at: number,
+    began: number = performance.now(),
+  ): Promise<string | undefined> {
+    if (key !== null) this.owe(key, []);
+    const patienceMs = this.#timeoutMs - (performance.now() - began);
+    if (this.down(at) || patienceMs <= 0) return undefined;
+    for (const [busy, until] of this.#busy) {
+      if (!isUnderWay(until, at, this.#timeoutMs)) this.#busy.delete(busy);
+    }
+    const first = key ?? [...this.#owed.keys()].find((owed) => !this.#busy.has(owed));
+    if (first === undefined || this.#busy.has(first)) return undefined;
+    if (this.#busy.size >= MOST_AT_ONCE) return undefined;
+    const probing = this.#failures > 0;
+    // One at a time finds out whether it is back.
+    if (probing) this.#leftAloneUntil = at + this.#timeoutMs;
+    const attempt: Attempt = { at, first, probing, asking: false, late: false, head: undefined };
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const deadline = new Promise<void>((resolve) => timer = setTimeout(resolve, patienceMs));
+    await Promise.race([this.#work(fresh, attempt), deadline]);
+    clearTimeout(timer);
+    attempt.late = true;
+    // One that had little time left says nothing of the trail.
+    if (attempt.asking && patienceMs >= this.#timeoutMs / 2) {
+      this.#failed(attempt, new Error(`The trail gave no answer within ${this.#timeoutMs} ms`));
+    }
+    return attempt.head;
+  }
+
+  /** Delivers all that is owed, circuit by circuit, until the trail fails. */
+  async deliverAll(at: number): Promise<void> {
+    for (const key of [...this.#owed.keys()]) {
+      if (this.#owed.has(key)) await this.deliver(key, [], at);
+    }
+  }
+
+  /** Delivers what the outbox of a circuit holds that is about to be removed; else it is kept here. */
+  async rescue(key: string): Promise<void> {
+    const began = performance.now();
+    if (this.#state.confirm !== undefined) {
+      const rows = this.untold(key, await this.#outboxOf(key, this.#at), this.#at);
+      if (rows.length > 0) this.owe(key, rows);
+    }
+    if (this.#owed.has(key)) await this.deliver(key, [], this.#at, began);
+  }
+
+  /** Never rejects. */
+  async #work(fresh: readonly UntoldRow[], attempt: Attempt): Promise<void> {
+    let goesOn = await this.#deliverOne(attempt.first, fresh, attempt);
+    for (const key of [...this.#owed.keys()].slice(0, MOST_IN_TURN)) {
+      if (!goesOn || attempt.late) return;
+      if (!this.#busy.has(key)) goesOn = await this.#deliverOne(key, [], attempt);
+    }
+  }
+
+  /** Answers whether to go on with others. */
+  async #deliverOne(
+    key: string,
+    fresh: readonly UntoldRow[],
+    attempt: Attempt,
+  ): Promise<boolean> {
+    this.#busy.set(key, attempt.at + this.#timeoutMs);
+    try {
+      let held: readonly UntoldRow[] | null = fresh.length > 0 ? fresh : null;
+      for (;;) {
+        const kept = this.#owed.get(key);
+        if (kept === undefined) return true;
+        if (!await this.#tell(key, kept, held, attempt)) return false;
+        // Whoever has changed the circuit meanwhile leaves that to this one.
+        if (this.#owed.get(key) === kept) this.#owed.delete(key);
+        held = null;
+      }
+    } finally {
+      this.#busy.delete(key);
+    }
+  }
+
+  /** Tells the trail of rows that are kept here and of those in the outbox: asks for these if need be. */
+  async #tell(
+    key: string,
+    kept: readonly UntoldRow[],
+    held: readonly UntoldRow[] | null,
+    attempt: Attempt,
+  ): Promise<boolean> {
+    const { at, first } = attempt;
+    let rows: readonly UntoldRow[];
+    try {
+      rows = this.untold(key, merged(held ?? await this.#outboxOf(key, at), kept), at);
+    } catch {
+      // Its own guard has to do with that.
+      return false;
+    }
+    if (rows.length === 0) return true;
+    try {
+      attempt.asking = key === first;
+      const { appended, heads } = await this.#audit[APPEND](
+        rows.map((row) => ({ ...row, key, metadata: { ...row.metadata } })),
+      );
+      if (key === first) attempt.head = heads[key];
+      if (appended > 0) this.#tellMissed(rows);
+    } catch (error) {
+      if (!attempt.late) this.#failed(attempt, error as Error);
+      return false;
+    } finally {
+      attempt.asking = false;
+    }
+    this.#remember(key, rows, at);
+    if (!attempt.late) this.#answered();
+    try {
+      await this.#state.confirm?.(key, rows);
+    } catch {
+      // They are delivered once more, and found to be there.
+    }
+    return true;
+  }
+
+  async #outboxOf(key: string, at: number): Promise<readonly UntoldRow[]> {
+    if (this.#state.confirm === undefined) return [];
+    const shape = { windowMs: 1, windowSize: 0 };
+    return (await this.#state.read(key, { at, shape, outbox: "hand" })).untold ?? [];
+  }
+
+  #remember(key: string, rows: readonly UntoldRow[], at: number): void {
+    for (const row of rows) this.#told.set(idOf(key, row), at);
+    for (const id of this.#told.keys()) {
+      if (this.#told.size <= MOST_TOLD) break;
+      this.#told.delete(id);
+    }
+  }
+
+  #answered(): void {
+    if (this.#failures === 0) return;
+    this.#failures = 0;
+    this.#losing = false;
+    this.#report(null, 0);
+  }
+
+  #failed({ at, probing }: Attempt, error: Error): void {
+    // Those that were out together fail together.
+    if (!probing && this.down(at)) return;
+    const interval = Math.min(LONGEST_INTERVAL_MS, FIRST_INTERVAL_MS * 2 ** this.#failures++);
+    const retryAfterMs = Math.ceil(interval * (1 + Math.random()) / 2);
+    this.#leftAloneUntil = at + retryAfterMs;
+    // Once an outage: what follows says the same.
+    if (this.#failures === 1) this.#report(error, retryAfterMs);
+  }
+
+  /** Rows are together, and those too many are gone, oldest first. */
+  #bounded(held: readonly UntoldRow[], rows: readonly UntoldRow[]): readonly UntoldRow[] {
+    const all = merged(held, rows);
+    while (all.length > OUTBOX_LENGTH) {
+      const [gone, next] = all.splice(0, 2) as [UntoldRow, UntoldRow];
+      const missed = missedBefore(gone) + missedBefore(next) + 1;
+      all.unshift({ ...next, metadata: { ...next.metadata, missed } });
+      this.#lose();
+    }
+    return all;
+  }
+
+  /** Tells once an outage that rows are lost for good. */
+  #lose(): void {
+    if (this.#losing) return;
+    this.#losing = true;
+    const lost = "The trail is away for too long: changes are dropped, oldest first";
+    this.#report(new Error(lost), Math.max(0, this.#leftAloneUntil - this.#at));
+  }
+
+  #tellMissed(rows: readonly UntoldRow[]): void {
+    const missed = rows.reduce((sum, row) => sum + missedBefore(row), 0);
+    if (missed === 0) return;
+    this.#report(new Error(`The trail lacks ${missed} changes: the outbox was full`), 0);
+  }
+
+  #report(error: Error | null, retryAfterMs: number): void {
+    this.#troubles.push({ operation: "audit", error, retryAfterMs });
+    // Nobody has asked for long: the last ones say how it is.
+    if (this.#troubles.length > 16) this.#troubles.shift();
+  }
+}
+
+/** A delivery, while somebody waits for it. */
+interface Attempt {
+  /** When it began, on the caller's clock. */
+  readonly at: number;
+  /** Which circuit it is for. */
+  readonly first: string;
+  /** Whether it is to find out if the trail is back. */
+  readonly probing: boolean;
+  /** Whether the trail is being asked for that circuit. */
+  asking: boolean;
+  /** Nobody waits any more. */
+  late: boolean;
+  head: string | undefined;
+}
+
+function idOf(key: string, { epoch, generation }: UntoldRow): string {
+  return `${generation} ${key} ${epoch}`;
+}
+
+function missedBefore({ metadata }: UntoldRow): number {
+  return Number(metadata.missed ?? 0);
+}
+
+/** All rows, each once, in the order in which they came about. */
+function merged(some: readonly UntoldRow[], others: readonly UntoldRow[]): UntoldRow[] {
+  if (others.length === 0) return [...some];
+  const rows = new Map([...some, ...others].map((row) => [idOf("", row), row]));
+  return inOrder(rows.values());
+}

@@ -1,0 +1,251 @@
+/**
+ * The way to Redis: which client, how a script gets there, and errors in words of our own.
+ *
+ * @module
+ */
+
+import { Redis } from "@upstash/redis/cloudflare";
+import { inLine, received, refuseUnseen } from "../../src/checks.ts";
+import { SCRIPT, SCRIPT_SHA1 } from "./script.ts";
+
+/** What is needed of a Redis client. Every platform's class of `@upstash/redis` has it. */
+export interface RedisLike {
+  /** Runs a script that Redis knows by its hash. */
+  evalsha(sha: string, keys: string[], args: (string | number)[]): Promise<unknown>;
+  /** Runs a script. */
+  eval(script: string, keys: string[], args: (string | number)[]): Promise<unknown>;
+  /** Several commands in one request. */
+  pipeline(): RedisPipelineLike;
+  /** A page of keys: those that `match`, about `count` of them. */
+  scan(
+    cursor: string | number,
+    options?: { match?: string; count?: number },
+  ): Promise<[string, string[]]>;
+  /** Deletes keys, and answers how many there were. */
+  del(...keys: string[]): Promise<number>;
+}
+
+/** What is needed of a pipeline. */
+export interface RedisPipelineLike {
+  /** Adds a script that Redis knows by its hash. */
+  evalsha(sha: string, keys: string[], args: (string | number)[]): unknown;
+  /** Sends what was added; with `keepErrors`, answers with `{ result, error }` for each. */
+  exec(options?: { keepErrors?: boolean }): Promise<unknown[]>;
+}
+
+/** Where Redis is. */
+export type UpstashSource =
+  | {
+    /**
+     * A client of yours, or a function that is asked for one at each request. Retries of its own
+     * count nothing twice, but outlast any deadline: `new Redis({ …, retry: { retries: 0 } })`.
+     */
+    redis: RedisLike | (() => RedisLike);
+  }
+  | {
+    /** The database's REST address, `https://…`. */
+    url: string;
+    /** Its token. It appears in no error and no event. */
+    token: string;
+  };
+
+/** How long a request may take that nobody waits for any more: what waits has its own deadline. */
+const REQUEST_TIMEOUT_MS = 10_000;
+
+/** How many runs go into one request: about 50 KB, and some ms of the server's time. */
+const MOST_AT_ONCE = 100;
+
+/** What the script is run with. */
+export interface Run {
+  readonly keys: string[];
+  readonly args: string[];
+}
+
+/** A run that waits to be sent with others. */
+interface Gathered extends Run {
+  resolve(answer: unknown): void;
+  reject(error: unknown): void;
+}
+
+/** Runs the script. */
+export class Scripts {
+  readonly #redis: () => RedisLike;
+  readonly #token: string | undefined;
+  /** There while `together` runs, which awaits nothing. */
+  #gathered: Gathered[] | null = null;
+
+  constructor(subject: string, source: UpstashSource) {
+    this.#redis = clientOf(subject, source);
+    if ("token" in source) this.#token = source.token;
+  }
+
+  /** Sends what is run meanwhile as few requests. */
+  together<T>(work: () => T): T {
+    if (this.#gathered !== null) return work();
+    const gathered: Gathered[] = this.#gathered = [];
+    try {
+      return work();
+    } finally {
+      this.#gathered = null;
+      for (let i = 0; i < gathered.length; i += MOST_AT_ONCE) {
+        this.#sendAll(gathered.slice(i, i + MOST_AT_ONCE));
+      }
+    }
+  }
+
+  /** One request; two where Redis does not know the script yet. */
+  run(run: Run): Promise<unknown> {
+    const gathered = this.#gathered;
+    if (gathered === null) return this.#send(run);
+    return new Promise((resolve, reject) => gathered.push({ ...run, resolve, reject }));
+  }
+
+  /** Asks the client, and says in few words what went wrong. */
+  async ask<T>(ask: (redis: RedisLike) => Promise<T>): Promise<T> {
+    try {
+      return await ask(this.#redis());
+    } catch (error) {
+      throw this.#failure(error);
+    }
+  }
+
+  #send({ keys, args }: Run): Promise<unknown> {
+    return this.ask(async (redis) => {
+      try {
+        return await redis.evalsha(SCRIPT_SHA1, keys, args);
+      } catch (error) {
+        if (!isUnknownScript(error)) throw error;
+        return await redis.eval(SCRIPT, keys, args);
+      }
+    });
+  }
+
+  /** Never rejects: each is told for itself. */
+  async #sendAll(gathered: readonly Gathered[]): Promise<void> {
+    const [first, ...others] = gathered;
+    if (first === undefined) return;
+    if (others.length === 0) return this.#send(first).then(first.resolve, first.reject);
+    try {
+      const answers = await this.ask((redis) => {
+        const pipeline = redis.pipeline();
+        for (const { keys, args } of gathered) pipeline.evalsha(SCRIPT_SHA1, keys, args);
+        return pipeline.exec({ keepErrors: true });
+      });
+      if (!Array.isArray(answers)) throw this.#failure(new TypeError("exec is not a function"));
+      const unknown: Gathered[] = [];
+      for (const [i, run] of gathered.entries()) {
+        const { result, error } = Object(answers[i]) as { result: unknown; error?: string };
+        if (!error) run.resolve(result);
+        else if (isUnknownScript(error)) unknown.push(run);
+        else run.reject(this.#failure(error));
+      }
+      const [teacher, ...rest] = unknown;
+      if (teacher === undefined) return;
+      await this.#send(teacher).then(teacher.resolve, teacher.reject);
+      await this.#sendAll(rest);
+    } catch (error) {
+      for (const { reject } of gathered) reject(error);
+    }
+  }
+
+  /**
+   * A client's own message repeats the command, an unreadable body or an address: names, reasons
+   * and credentials have no business in an event.
+   */
+  #failure(error: unknown): Error {
+    const { name, message, code } = textsOf(error);
+    let words = message.split(/,? (?:command was|with args|script: )/)[0]!;
+    if (name === "UpstashJSONParseError" || message.endsWith("is not a function")) {
+      words = "the answer is not one of Redis";
+    } else if (this.#token !== undefined) {
+      words = words.replaceAll(this.#token, "…");
+    } else if (name !== "UpstashError" && !SERVER_SAYS.test(words)) {
+      // Of a client that is not ours, we do not know what its secrets are.
+      const kind = [name, code].filter((text) => KIND.test(text)).join(", ");
+      words = `its client failed${kind && ` (${kind})`}`;
+    }
+    // No address: there may be credentials anywhere in it.
+    words = words.replace(/\b[a-z][a-z0-9+.-]*:\/\/[^\s)]*/gi, "…");
+    return new Error(`Redis over REST: ${inLine(words.slice(0, 200))}`);
+  }
+}
+
+/** An error of Redis itself begins with a code. */
+const SERVER_SAYS = /^(Command failed: )?[A-Z]{2,20} /;
+
+/** What a class of errors or a code of a system is called: `TypeError`, `ECONNREFUSED`. */
+const KIND = /^([A-Z][A-Za-z]*(Error|Exception)|E[A-Z]{3,20}|[A-Z]+(_[A-Z]+)+)$/;
+
+/** The texts of an error, whatever it is. */
+function textsOf(error: unknown): { name: string; message: string; code: string } {
+  const texts = { name: "", message: typeof error === "string" ? error : "", code: "" };
+  for (const field of ["name", "message", "code"] as const) {
+    try {
+      const value = (error as Record<string, unknown>)[field];
+      if (typeof value === "string") texts[field] = value;
+    } catch {
+      // One that throws when it is looked at says nothing.
+    }
+  }
+  return texts;
+}
+
+function isUnknownScript(error: unknown): boolean {
+  // At its beginning: further on it may repeat a command, and with it whatever a caller wrote.
+  return /^(Command failed: )?NOSCRIPT/.test(textsOf(error).message);
+}
+
+function clientOf(subject: string, source: UpstashSource): () => RedisLike {
+  const { redis, url, token } = source as {
+    redis?: RedisLike | (() => RedisLike);
+    url?: unknown;
+    token?: unknown;
+  };
+  if (redis !== undefined) {
+    if (url !== undefined || token !== undefined) {
+      throw new TypeError(`Cannot create ${subject}: "redis" stands in place of "url" and "token"`);
+    }
+    if (typeof redis === "function") return redis;
+    const methods = ["evalsha", "eval", "pipeline", "scan", "del"] as const;
+    if (methods.every((method) => typeof redis?.[method] === "function")) return () => redis;
+    const client = "a client of @upstash/redis, or a function that gives one";
+    return refuseUnseen(subject, "redis", client, redis);
+  }
+  // What came is not repeated where it may be a secret.
+  const refuse = (option: string, allowed: string, value: unknown): never => {
+    const came = typeof value === "string" ? "another text" : received(value);
+    throw new TypeError(
+      `Cannot create ${subject}: "${option}" must be ${allowed}, received ${came}`,
+    );
+  };
+  const text = (option: string, allowed: string, value: unknown, pattern: RegExp): string =>
+    typeof value === "string" && pattern.test(value) ? value : refuse(option, allowed, value);
+  const address = "an http or https address without credentials";
+  const client = makeClient(
+    text("url", address, url, /^https?:\/\/[^\s@]+$/),
+    text("token", "a text without spaces", token, /^\S+$/),
+  ) ?? refuse("url", `${address}, ${OF_HOST}`, url);
+  return () => client;
+}
+
+/** What the client asks of an address beyond that. */
+export const OF_HOST = "of a host of at least 2 characters";
+
+/** Makes a client; `null` where it does not take the address, which it would repeat. */
+export function makeClient(url: string, token: string): Redis | null {
+  try {
+    return new Redis({
+      ...{ url, token },
+      // `false` still sends twice.
+      retry: { retries: 0 },
+      signal: () => AbortSignal.timeout(REQUEST_TIMEOUT_MS),
+      automaticDeserialization: false,
+      responseEncoding: false,
+      // It hands one promise to all who ask in the same turn.
+      enableAutoPipelining: false,
+      enableTelemetry: false,
+    });
+  } catch {
+    return null;
+  }
+}

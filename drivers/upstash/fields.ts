@@ -1,0 +1,232 @@
+/**
+ * What the script takes and answers, as the contract's data and the other way round.
+ *
+ * @module
+ */
+
+import {
+  absentSnapshot,
+  type CircuitRecord,
+  inOrder,
+  type OverrideRecord,
+  type Segment,
+  type Shape,
+  type Snapshot,
+  SNAPSHOT_COUNTS,
+  SNAPSHOT_TIMES,
+  type UntoldRow,
+  withoutExpiredOverride,
+} from "../../src/contract.ts";
+import {
+  countOf,
+  overrideOf as soundOverride,
+  stateOf,
+  textOf,
+  timeOf,
+} from "../../src/rules/stored_fields.ts";
+
+/** What the script answered: whether it did as asked, the moment, and a circuit if there is one. */
+export interface Reply {
+  readonly ok: boolean;
+  readonly moved: boolean;
+  readonly now: number;
+  readonly fields: Fields | null;
+}
+
+/** A circuit, field by field. */
+export type Fields = Readonly<Record<string, string | undefined>>;
+
+/** @throws {Error} If that is no answer of the script: a circuit has a life, whatever else is spoilt. */
+export function parseReply(reply: unknown): Reply {
+  const [ok, moved, now, ...flat] = Array.isArray(reply) ? reply as unknown[] : [];
+  const fits = typeof ok === "number" && Number.isFinite(now) && flat.length % 2 === 0 &&
+    flat.every((one) => typeof one === "string" || typeof one === "number");
+  if (!fits) throw new Error("Redis over REST: the answer is not one of the script");
+  const fields: Record<string, string> = {};
+  for (let i = 0; i < flat.length; i += 2) fields[String(flat[i])] = String(flat[i + 1]).slice(1);
+  if (flat.length > 0 && !fields.epoch) {
+    throw new Error("Redis over REST: what it holds is no circuit");
+  }
+  return {
+    ok: ok === 1,
+    moved: moved === 1,
+    now: now as number,
+    fields: flat.length > 0 ? fields : null,
+  };
+}
+
+/** The circuit as it reads at its moment. */
+export function snapshotOf(reply: Reply, shape: Shape, hands: boolean): Snapshot {
+  const snapshot = withoutExpiredOverride(storedOf(reply, shape), reply.now);
+  return hands ? { ...snapshot, untold: untoldOf(reply.fields ?? {}) } : snapshot;
+}
+
+/** The caller's words; none if somebody has spoilt them: a circuit is not to fail because of a row. */
+function wordsOf(json: string): Record<string, unknown> {
+  try {
+    return Object(JSON.parse(json));
+  } catch {
+    return {};
+  }
+}
+
+const COUNTERS = [
+  ...["consecutiveFailures", "consecutiveSuccesses", "failures", "successes", "slow"],
+  ...["totalFailures", "totalSuccesses", "totalRejected", "totalSlow"],
+  ...["trialSuccesses", "trialFailures"],
+];
+
+/** What names a row in the outbox. */
+export function rowField({ epoch, generation }: Pick<UntoldRow, "epoch" | "generation">): string {
+  return `row:${generation} ${epoch}`;
+}
+
+/** What is in the outbox, oldest first. */
+function untoldOf(fields: Fields): UntoldRow[] {
+  const rows: UntoldRow[] = [];
+  for (const field in fields) {
+    const [, generation, epoch] = /^row:(\d+) (.*)$/s.exec(field) ?? [];
+    const [missed, event, from, to, at, kind, until, ...rest] = fields[field]!.split(" ");
+    // A row that tells nothing is not to keep the others from the trail.
+    if (generation === undefined || !event || !at || timeOf(Number(at)) === null) continue;
+    // Trials are counted in HALF_OPEN alone.
+    const counted = COUNTERS.slice(0, from === "HALF_OPEN" ? undefined : -2);
+    const { reason = null, actor = null, isolate, ...more } = wordsOf(
+      rest.slice(COUNTERS.length).join(" "),
+    );
+    rows.push({
+      epoch: epoch!,
+      generation: Number(generation),
+      event: event as UntoldRow["event"],
+      at: Number(at),
+      metadata: {
+        ...{ from, to, generation: Number(generation), reason, actor, ...more },
+        ...kind === "-" ? null : { until: until === "-" ? null : Number(until), kind },
+        counters: Object.fromEntries(counted.map((name, i) => [name, Number(rest[i])])),
+        isolate,
+        ...missed === "0" ? null : { missed: Number(missed) },
+      },
+    });
+  }
+  return inOrder(rows);
+}
+
+function storedOf({ now, fields: f }: Reply, { windowSize }: Shape): Snapshot {
+  const absent = absentSnapshot(now);
+  if (f === null) return absent;
+  const count = (field: string) => countOf(Number(f[field] || 0));
+  const counts = <T extends object>(like: T, group: string) =>
+    assemble(Object.keys(like), (name) => count(`${group}.${name}`)) as T;
+  const outcomes = windowSize > 0 ? (f.outcomes ?? "").slice(-windowSize) : "";
+  const leases = Object.keys(f).filter((field) => field.startsWith("lease:"))
+    .map((field) => f[field]!.split(" ").map(Number) as [ends: number, length: number])
+    // The length of a lease whose trial has ended is 0.
+    .filter(([ends, length]) => ends > now && length > 0);
+  return {
+    ...absent,
+    ...assemble(SNAPSHOT_TIMES, (field) => f[field] ? timeOf(Number(f[field])) : null),
+    ...assemble(SNAPSHOT_COUNTS, count),
+    state: stateOf(f.state),
+    epoch: f.epoch!,
+    reason: textOf(f.reason),
+    policyHash: textOf(f["answer.policyHash"]),
+    totals: counts(absent.totals, "totals"),
+    window: counts(absent.window, "answer"),
+    sinceClosed: counts(absent.sinceClosed, "sinceClosed"),
+    last: { size: outcomes.length, failures: outcomes.split("F").length - 1 },
+    halfOpen: {
+      ...counts(absent.halfOpen, "halfOpen"),
+      inFlight: leases.length,
+      freeAt: leases.length > 0 ? timeOf(Math.min(...leases.map(([ends]) => ends))) : null,
+    },
+    override: overrideOf(f, "override"),
+  };
+}
+
+/** An object of some fields. */
+function assemble<K extends string, V>(names: readonly K[], of: (name: K) => V): Record<K, V> {
+  return Object.fromEntries(names.map((name) => [name, of(name)])) as Record<K, V>;
+}
+
+/** An override that stands, or one that was found past its end. */
+export function overrideOf(f: Fields, at: "override" | "released"): OverrideRecord | null {
+  const [until, reason, actor] = OVERRIDE.map((field) => f[`${at}.${field}`] || null);
+  // Words begin with "=".
+  const words = (text: string | null | undefined) => text?.slice(1) ?? null;
+  return soundOverride({
+    kind: f[at],
+    until: until ? Number(until) : null,
+    reason: words(reason),
+    actor: words(actor),
+  });
+}
+
+const OVERRIDE = ["until", "reason", "actor"] as const;
+
+/** A whole record, of what `dump` answered. */
+export function recordOf(
+  key: string,
+  reply: Reply,
+  shape: Shape,
+  hands: boolean,
+): CircuitRecord {
+  const snapshot = snapshotOf(reply, shape, hands);
+  const f = reply.fields;
+  // What an override that has run out had counted goes with it.
+  if (f === null || snapshot.generation !== countOf(Number(f.generation))) {
+    return { key, snapshot, segments: [], outcomes: "" };
+  }
+  const segments = new Map<string, { -readonly [K in keyof Segment]: number }>();
+  const put = (start: string, kind: "successes" | "failures" | "slow", n: string | undefined) => {
+    const segment = segments.get(start) ??
+      { start: Number(start), successes: 0, failures: 0, slow: 0 };
+    segments.set(start, segment);
+    segment[kind] = countOf(Number(n || 0));
+  };
+  for (const field in f) {
+    const [, kind, slow, start] = /^(successes|failures):(s?)(-?\d+)$/.exec(field) ?? [];
+    if (start === undefined || f[`${kind}:of`] !== `${f.epoch}:${f.since}`) continue;
+    if (f.floor && Number(start) <= Number(f.floor)) continue;
+    put(start, slow ? "slow" : kind as "successes" | "failures", f[field]);
+  }
+  for (const kind of ["successes", "failures", "slow"] as const) {
+    if (f.start && timeOf(Number(f.start)) !== null) put(f.start, kind, f[`newest.${kind}`]);
+  }
+  const oldestFirst = [...segments.values()].sort((a, b) => a.start - b.start);
+  return { key, snapshot, segments: oldestFirst, outcomes: f.outcomes ?? "" };
+}
+
+/**
+ * What `restore` takes: how many fields, their names and values, and the segments. Texts are behind
+ * "=" and times behind "@", so that neither is taken for the other. The state comes first.
+ */
+export function contentsOf(
+  { snapshot: s, segments, outcomes }: CircuitRecord,
+): (string | number)[] {
+  const time = (at: number | null) => at === null ? "" : `@${Math.round(at)}`;
+  const text = (words: string | undefined) => words ? `=${words}` : "";
+  const { state, reason, policyHash, totals, sinceClosed, override } = s;
+  const [, ...counted] = SNAPSHOT_COUNTS;
+  const group = (name: string, counts: object) =>
+    Object.entries(counts).map(([kind, n]) => [`${name}.${kind}`, n]);
+  const contents = Object.entries({
+    ...{ state: text(state), reason: text(reason) },
+    ...{ policyHash: text(policyHash), outcomes: text(outcomes) },
+    ...assemble(SNAPSHOT_TIMES, (field) => time(s[field])),
+    ...assemble(counted, (field) => s[field]),
+    ...Object.fromEntries([...group("totals", totals), ...group("sinceClosed", sinceClosed)]),
+    "override": text(override?.kind),
+    "override.until": time(override?.until ?? null),
+    "override.reason": text(quoted(override?.reason ?? null)),
+    "override.actor": text(quoted(override?.actor ?? null)),
+  }).filter(([, value]) => value) as [string, string | number][];
+  const rows = segments.map(({ start, successes, failures, slow }) =>
+    [time(start), successes, failures, slow] as const
+  );
+  return [contents.length, ...contents.flat(), ...rows.flat()];
+}
+
+/** Words that may be none: nothing is the empty string, and the empty string is not nothing. */
+export function quoted(text: string | null): string {
+  return text === null ? "" : `=${text}`;
+}

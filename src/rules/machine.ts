@@ -1,0 +1,68 @@
+/**
+ * The state machine: what is due, as a pure function of a Snapshot and a policy. Stores apply it,
+ * by compare-and-set; nobody else decides.
+ *
+ * @module
+ */
+
+import type { CircuitPolicyData } from "./policy.ts";
+import type { Snapshot } from "../contract.ts";
+
+/** A transition that is due. */
+export interface Verdict {
+  readonly to: "CLOSED" | "OPEN";
+  readonly event: "closed" | "opened";
+  /** A strategy's name, `trial_failed` or `trials_succeeded`. */
+  readonly reason: string;
+}
+
+const REOPEN: Verdict = { to: "OPEN", event: "opened", reason: "trial_failed" };
+const CLOSE: Verdict = { to: "CLOSED", event: "closed", reason: "trials_succeeded" };
+
+/**
+ * The transition that is due, or `null`. Ask after a `record` that was current and, in HALF_OPEN,
+ * after an `acquire`; never after a `read`, for ageing alone trips nothing.
+ */
+export function verdict(s: Snapshot, policy: CircuitPolicyData): Verdict | null {
+  if (s.override !== null) return null;
+  switch (s.state) {
+    case "CLOSED": {
+      const reason = tripping(s, policy);
+      return reason === null ? null : { to: "OPEN", event: "opened", reason };
+    }
+    case "HALF_OPEN":
+      // Only what this generation's trials did counts: the strategies judge CLOSED.
+      if (s.halfOpen.failures > 0) return REOPEN;
+      return s.halfOpen.successes >= policy.successThreshold ? CLOSE : null;
+    case "OPEN":
+      // Time leads out of it, through `acquire`.
+      return null;
+  }
+}
+
+/** The first strategy that would open a CLOSED circuit with these counters, or `null`. */
+export function tripping(s: Snapshot, policy: CircuitPolicyData): string | null {
+  const { rules } = policy;
+  for (let i = 0; i < rules.length; i++) {
+    if (rules[i]!.opens(s, policy)) return rules[i]!.name;
+  }
+  return null;
+}
+
+/** Whether an OPEN circuit's cooldown is over. One further off than `maxCooldownMs` was written by a clock that went back. */
+export function cooldownPassed(s: Snapshot, now: number, maxCooldownMs: number): boolean {
+  return s.openUntil === null || now >= s.openUntil || s.openUntil - now > maxCooldownMs;
+}
+
+/**
+ * How long a rejected call should wait, in ms: OPEN, what is left of the cooldown; HALF_OPEN, until
+ * a slot may free; forced open, until the override ends, else `cooldownMs`. At least 1.
+ */
+export function retryAfter(s: Snapshot, now: number, policy: CircuitPolicyData): number {
+  const { override } = s;
+  let until: number;
+  if (override !== null) until = override.until ?? now + policy.baseCooldownMs;
+  else if (s.state === "OPEN") until = s.openUntil ?? now;
+  else until = s.halfOpen.freeAt ?? now;
+  return Math.max(1, Math.ceil(until - now));
+}

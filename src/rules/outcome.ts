@@ -1,0 +1,139 @@
+/**
+ * What the ending of a call counts as.
+ *
+ * @module
+ */
+
+import {
+  isCallTimeoutError,
+  isCircuitBreakerOpenError,
+  isRejection,
+  isResponse,
+} from "../errors.ts";
+
+/** How a call ended, for `isFailure`. */
+export type Outcome =
+  | {
+    /** It gave a result. */
+    readonly ok: true;
+    /** The result. */
+    readonly value: unknown;
+    /** How long it took, in ms. */
+    readonly durationMs: number;
+  }
+  | {
+    /** It threw. */
+    readonly ok: false;
+    /** What it threw. */
+    readonly error: unknown;
+    /** How long it took, in ms. */
+    readonly durationMs: number;
+  };
+
+/** A class of errors, or a predicate. */
+export type ErrorMatcher =
+  | (abstract new (...args: never[]) => Error)
+  | ((error: unknown) => boolean);
+
+/** The functions of a handle that judge. */
+export interface Judgement {
+  /** Errors that count neither as success nor as failure. Wins over the others. */
+  ignore?: readonly ErrorMatcher[] | undefined;
+  /** The only errors that count as failures; others count as successes. */
+  record?: readonly ErrorMatcher[] | undefined;
+  /** Whether a result or an error is a failure; replaces the judgement of Responses. */
+  isFailure?: ((outcome: Outcome) => boolean) | undefined;
+}
+
+/** What an ending counts as. */
+export type Kind = "success" | "failure" | "neutral";
+
+/** 5xx and 429: the default judgement of a Response. */
+export function isFailedResponse(response: Response): boolean {
+  return response.status >= 500 || response.status === 429;
+}
+
+/** Judges a result. */
+export function judgeResult(
+  value: unknown,
+  durationMs: number,
+  { isFailure }: Judgement,
+  report: (type: string, error: unknown) => void,
+): Kind {
+  if (isFailure !== undefined) {
+    // Not asked, as it is not about the error that such a Response was made of.
+    if (isRejection(value)) return "neutral";
+    try {
+      return decides(isFailure, { ok: true, value, durationMs }) ? "failure" : "success";
+    } catch (error) {
+      report("isFailure", error);
+    }
+  }
+  if (!isResponse(value) || !isFailedResponse(value)) return "success";
+  return isRejection(value) ? "neutral" : "failure";
+}
+
+/** Judges what was thrown. Whether the caller gave up is decided before, by its signal. */
+export function judgeError(
+  error: unknown,
+  durationMs: number,
+  { ignore, record, isFailure }: Judgement,
+  report: (type: string, error: unknown) => void,
+): Kind {
+  if (isCircuitBreakerOpenError(error)) return "neutral";
+  try {
+    if (ignore !== undefined && matches(ignore, error)) return "neutral";
+    // Who lists the errors of an upstream does not mean that its silence is a success.
+    if (isCallTimeoutError(error)) return "failure";
+    if (record !== undefined && !matches(record, error)) return "success";
+    return isFailure === undefined || decides(isFailure, { ok: false, error, durationMs })
+      ? "failure"
+      : "success";
+  } catch (thrown) {
+    report("isFailure", thrown);
+    return "failure";
+  }
+}
+
+/** A promise is no answer, and would read as yes. */
+function decides(isFailure: (outcome: Outcome) => boolean, outcome: Outcome): boolean {
+  const answer: unknown = isFailure(outcome);
+  if (!(answer instanceof Promise)) return !!answer;
+  answer.catch(() => {});
+  throw new TypeError(`"isFailure" must answer at once, it gave a promise`);
+}
+
+function matches(matchers: readonly ErrorMatcher[], error: unknown): boolean {
+  return matchers.some((matcher) =>
+    isErrorClass(matcher) ? error instanceof matcher : matcher(error) === true
+  );
+}
+
+function isErrorClass(matcher: ErrorMatcher): matcher is abstract new (...args: never[]) => Error {
+  return matcher === Error || matcher.prototype instanceof Error;
+}
+
+/**
+ * How long the upstream asks to be left alone, in ms: `Retry-After` in seconds or as an HTTP date
+ * (RFC 9110, section 10.2.3). 0 when it says nothing that can be read.
+ */
+export function retryAfterOf(result: unknown, now: number): number {
+  if (!isResponse(result)) return 0;
+  const header = result.headers.get("retry-after")?.trim() ?? "";
+  if (/^\d+$/.test(header)) return Number(header) * 1000;
+  // A date, not one of the many other texts that `Date.parse` makes sense of; always in GMT.
+  if (!HTTP_DATE.test(header)) return 0;
+  const date = Date.parse(header.endsWith("GMT") ? header : `${header} GMT`);
+  return Number.isNaN(date) ? 0 : Math.max(0, date - now);
+}
+
+/** The three forms of RFC 9110, section 5.6.7, in the order it gives them. */
+const HTTP_DATE =
+  /^(\w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT|\w{6,9}, \d\d-\w{3}-\d\d [\d:]{8} GMT|\w{3} \w{3} [ \d]\d [\d:]{8} \d{4})$/;
+
+/** Lets go of a Response that nobody will read: an unread body holds a connection. */
+export function discard(value: unknown): void {
+  if (isResponse(value) && !value.bodyUsed && !value.body?.locked) {
+    value.body?.cancel().catch(() => {});
+  }
+}

@@ -1,0 +1,200 @@
+/**
+ * What users see of a circuit: snapshots, metrics, and the sentence that explains them.
+ *
+ * @module
+ */
+
+import type { CircuitIdentity } from "../key.ts";
+import { cooldownPassed } from "./machine.ts";
+import { inLine, quote } from "../checks.ts";
+import { type Counts, counts } from "./strategies.ts";
+import type { CircuitState, Override, Snapshot } from "../contract.ts";
+
+/** Counters of a circuit. */
+export interface CircuitMetrics {
+  /** Successes since the last failure. */
+  consecutiveSuccesses: number;
+  /** Failures since the last success. */
+  consecutiveFailures: number;
+  /** Successes since the circuit came to be. */
+  totalSuccesses: number;
+  /** Failures since the circuit came to be. */
+  totalFailures: number;
+  /** Rejected calls since the circuit came to be. */
+  totalRejected: number;
+  /** Slow calls since the circuit came to be. */
+  totalSlow: number;
+  /** Failures in the time window, in percent of its calls; 0 without calls. */
+  failureRate: number;
+  /** When the last success that counted ended. */
+  lastSuccessAt: Date | null;
+  /** When the last failure that counted ended. */
+  lastFailureAt: Date | null;
+  /** Over the last `windowMs`. */
+  window: Counts;
+}
+
+/** A circuit at one moment. Times are the store's. */
+export interface CircuitSnapshot extends CircuitIdentity {
+  /** The state beneath any override. An OPEN circuit whose cooldown has passed reads `HALF_OPEN`. */
+  state: CircuitState;
+  /** What an operator laid over it. */
+  override: {
+    kind: Override;
+    until: Date | null;
+    reason: string | null;
+    actor: string | null;
+  } | null;
+  /** Why the last transition happened; `""` before the first. */
+  reason: string;
+  /** When it last opened. Stays after closing. */
+  openedAt: Date | null;
+  /** Until when it lets nobody through. */
+  openUntil: Date | null;
+  /** When it last closed. */
+  closedAt: Date | null;
+  /** Counts transitions and operator actions. */
+  generation: number;
+  /** How often it went HALF_OPEN → OPEN since it last closed. */
+  reopenCount: number;
+  /** Its counters. */
+  metrics: CircuitMetrics;
+  /** How old this knowledge is, in ms. 0: just read from the store; `Infinity`: nothing is known. */
+  ageMs: number;
+}
+
+/** Counts of this isolate that the store has not confirmed yet. */
+export interface Overlay {
+  readonly successes: number;
+  readonly failures: number;
+  readonly rejected: number;
+  readonly slow: number;
+  /** Whether they are of the Snapshot's generation; else they feed totals only. */
+  readonly current: boolean;
+}
+
+/** The Snapshot with counts laid over: successes first, then failures, as a tally has them. */
+export function overlay(s: Snapshot, o: Overlay): Snapshot {
+  const { successes, failures, rejected, slow } = o;
+  const totals = {
+    successes: s.totals.successes + successes,
+    failures: s.totals.failures + failures,
+    rejected: s.totals.rejected + rejected,
+    slow: s.totals.slow + slow,
+  };
+  if (!o.current) return { ...s, totals };
+  return {
+    ...s,
+    totals,
+    consecutiveFailures: (successes > 0 ? 0 : s.consecutiveFailures) + failures,
+    consecutiveSuccesses: failures > 0 ? 0 : s.consecutiveSuccesses + successes,
+    window: {
+      successes: s.window.successes + successes,
+      failures: s.window.failures + failures,
+      slow: s.window.slow + slow,
+    },
+    sinceClosed: {
+      successes: s.sinceClosed.successes + successes,
+      failures: s.sinceClosed.failures + failures,
+      slow: s.sinceClosed.slow + slow,
+    },
+    last: { size: s.last.size + successes + failures, failures: s.last.failures + failures },
+  };
+}
+
+/** What a reader goes by: the store's clock now, and the policy. */
+export interface Reading {
+  readonly now: number;
+  /** See `cooldownPassed`. */
+  readonly maxCooldownMs: number;
+}
+
+/** The state as a reader sees it: time alone makes an OPEN circuit half-open, the next call moves it. */
+export function readState(s: Snapshot, { now, maxCooldownMs }: Reading): CircuitState {
+  return s.state === "OPEN" && cooldownPassed(s, now, maxCooldownMs) ? "HALF_OPEN" : s.state;
+}
+
+/** What a call meets: an override decides before the state does. */
+export function metState(s: Snapshot, reading: Reading): CircuitState {
+  if (s.override === null) return readState(s, reading);
+  return s.override.kind === "forced_open" ? "OPEN" : "CLOSED";
+}
+
+/** A Snapshot as users see it. */
+export function toCircuitSnapshot(
+  identity: CircuitIdentity,
+  s: Snapshot,
+  reading: Reading,
+  ageMs: number,
+): CircuitSnapshot {
+  const { override } = s;
+  return {
+    ...identity,
+    state: readState(s, reading),
+    override: override && { ...override, until: date(override.until) },
+    reason: s.reason,
+    openedAt: date(s.openedAt),
+    openUntil: date(s.openUntil),
+    closedAt: date(s.closedAt),
+    generation: s.generation,
+    reopenCount: s.reopenCount,
+    metrics: toMetrics(s),
+    ageMs,
+  };
+}
+
+/** Counters as users see them. */
+export function toMetrics(s: Snapshot): CircuitMetrics {
+  const window = counts(s.window);
+  return {
+    consecutiveSuccesses: s.consecutiveSuccesses,
+    consecutiveFailures: s.consecutiveFailures,
+    totalSuccesses: s.totals.successes,
+    totalFailures: s.totals.failures,
+    totalRejected: s.totals.rejected,
+    totalSlow: s.totals.slow,
+    failureRate: window.calls === 0 ? 0 : (100 * window.failures) / window.calls,
+    lastSuccessAt: date(s.lastSuccessAt),
+    lastFailureAt: date(s.lastFailureAt),
+    window,
+  };
+}
+
+function date(ms: number | null): Date | null {
+  return ms === null ? null : dateOf(ms);
+}
+
+/** A Date that can be printed: one moment further off than a Date reaches stands for all beyond. */
+export function dateOf(ms: number): Date {
+  return new Date(Math.min(MAX_DATE_MS, Math.max(-MAX_DATE_MS, ms)));
+}
+
+export const MAX_DATE_MS = 8.64e15;
+
+/** Why a circuit is as it is, in one sentence, on one line. */
+export function explain(name: string, s: Snapshot, reading: Reading): string {
+  const { override } = s;
+  const state = readState(s, reading);
+  let why = `is ${state}`;
+  if (state === "OPEN") why += ` since ${iso(s.openedAt)}`;
+  else if (state === "HALF_OPEN") why += `, opened at ${iso(s.openedAt)}`;
+  else if (s.closedAt !== null) why += ` since ${iso(s.closedAt)}`;
+  if (s.reason !== "" && state !== "CLOSED") why += ` (${inLine(s.reason)})`;
+  const { successes, failures } = s.window;
+  why += `, ${s.consecutiveFailures} failures in a row, ${failures} of ${
+    successes + failures
+  } calls failed in the window`;
+  if (state === "OPEN") why += `, the next trial at ${iso(s.openUntil)}`;
+  if (state === "HALF_OPEN") {
+    why += `, ${s.halfOpen.inFlight} trials in flight, ${s.halfOpen.successes} succeeded`;
+  }
+  if (override === null) return `Circuit ${quote(name)} ${why}`;
+  const until = override.until === null ? "until it is released" : `until ${iso(override.until)}`;
+  return `Circuit ${quote(name)} is ${override.kind} ${until}` +
+    (override.actor === null ? "" : ` by ${inLine(override.actor)}`) +
+    (override.reason === null ? "" : `: ${inLine(override.reason)}`) + `; beneath it ${why}`;
+}
+
+function iso(ms: number | null): string {
+  return ms === null ? "an unknown time" : dateOf(ms).toISOString();
+}

@@ -1,0 +1,127 @@
+/**
+ * When to open: pure functions of counters. Sliding-window variants follow resilience4j's names.
+ *
+ * @module
+ */
+
+import type { Policy } from "./policy.ts";
+import type { Snapshot } from "../contract.ts";
+
+/** Calls and how they ended. */
+export interface Counts {
+  /** How many ended, `successes + failures`. */
+  readonly calls: number;
+  /** How many succeeded. */
+  readonly successes: number;
+  /** How many failed. */
+  readonly failures: number;
+  /** How many of them took `slowCallMs` or longer. */
+  readonly slow: number;
+}
+
+/** What a strategy decides on. */
+export interface StrategyMetrics {
+  /** Failures since the last success. */
+  readonly consecutiveFailures: number;
+  /** Successes since the last failure. */
+  readonly consecutiveSuccesses: number;
+  /** Over the last `windowMs`. */
+  readonly window: Counts;
+  /** Since the circuit last closed, or was reset or overridden. */
+  readonly sinceClosed: Counts;
+}
+
+/**
+ * The names of the built-in strategies. A share is of so many percent, `percentageThreshold`, and opens
+ * from `minimumThroughput` calls on.
+ *
+ * - `consecutive_failures`: `failureThreshold` calls failed in a row.
+ * - `percentage_failures`: share of failures among all calls since the circuit last closed.
+ * - `rolling_window`: share of failures among the calls of the last `windowMs`.
+ * - `count_window`: share of failures among the last `windowSize` calls.
+ * - `slow_calls`: share of calls within `windowMs` that took `slowCallMs` or longer; a slow trial counts
+ *   as failed.
+ */
+export type StrategyName =
+  | "consecutive_failures"
+  | "percentage_failures"
+  | "rolling_window"
+  | "slow_calls"
+  | "count_window";
+
+/**
+ * Whether a CLOSED circuit should open. Asked after every recorded outcome; must be pure. One that
+ * throws opens nothing, and is told by `listener_error`.
+ */
+export type Strategy = (metrics: StrategyMetrics, policy: Policy) => boolean;
+
+/** A built-in strategy, a name registered in `createFuse({ strategies })`, or a function. */
+export type StrategyOption = StrategyName | (string & Record<never, never>) | Strategy;
+
+/** A strategy as the machine asks it. */
+export interface Rule {
+  /** What a trip by it is called. */
+  readonly name: string;
+  /** What it is compared by; functions given inline all compare alike. */
+  readonly id: string;
+  /** The function behind it. */
+  readonly of: unknown;
+  opens(snapshot: Snapshot, policy: Policy): boolean;
+}
+
+/** The share is compared without dividing: `failures / calls >= threshold / 100`. */
+function reaches(part: number, calls: number, policy: Policy): boolean {
+  return calls >= policy.minimumThroughput && part * 100 >= policy.percentageThreshold * calls;
+}
+
+/** The built-in strategies by name. */
+export const BUILT_IN: Readonly<Record<StrategyName, Rule["opens"]>> = {
+  consecutive_failures: (s, policy) => s.consecutiveFailures >= policy.failureThreshold,
+  percentage_failures: ({ sinceClosed: { successes, failures } }, policy) =>
+    reaches(failures, successes + failures, policy),
+  rolling_window: ({ window: { successes, failures } }, policy) =>
+    reaches(failures, successes + failures, policy),
+  slow_calls: ({ window: { successes, failures, slow } }, policy) =>
+    reaches(slow, successes + failures, policy),
+  count_window: ({ last: { size, failures } }, policy) => reaches(failures, size, policy),
+};
+
+/** A user's strategy as a rule; one that throws is reported and opens nothing. */
+export function customRule(
+  name: string,
+  id: string,
+  strategy: Strategy,
+  report: (type: string, error: unknown) => void,
+): Rule {
+  return {
+    // It is kept as a reason: stores keep no halves of characters.
+    name: name.toWellFormed(),
+    id,
+    of: strategy,
+    opens(snapshot, policy) {
+      try {
+        return strategy(strategyMetrics(snapshot), policy) === true;
+      } catch (error) {
+        report("strategy", error);
+        return false;
+      }
+    },
+  };
+}
+
+/** A Snapshot as a custom strategy sees it. */
+export function strategyMetrics(s: Snapshot): StrategyMetrics {
+  return {
+    consecutiveFailures: s.consecutiveFailures,
+    consecutiveSuccesses: s.consecutiveSuccesses,
+    window: counts(s.window),
+    sinceClosed: counts(s.sinceClosed),
+  };
+}
+
+/** Adds up the calls. */
+export function counts(
+  { successes, failures, slow }: { successes: number; failures: number; slow: number },
+): Counts {
+  return { calls: successes + failures, successes, failures, slow };
+}
