@@ -1,4 +1,4 @@
-// Made of upstash_scripts.lua by `deno task lua`: change that, and run it.
+// Made of script.lua by `deno task lua`: change that, and run it.
 
 /** What a store runs in Redis, for any operation. */
 export const SCRIPT: string = `local S, M, F, W = KEYS[1], KEYS[2], KEYS[3], KEYS[4]

@@ -3,7 +3,7 @@ import { assert, assertEquals } from "@std/assert";
 import { createFuse, memory } from "@fuse/edge";
 import { libsql } from "@fuse/edge/libsql";
 import { inMemory } from "../support/databases.ts";
-import { deno, readConfig } from "../support/gate_project.ts";
+import { deno, readConfig } from "../tools/gate/project.ts";
 import { sharedRedis } from "../support/redis_server.ts";
 import { fail } from "../support/setups.ts";
 import { startFace } from "../support/upstash_face.ts";

@@ -19,7 +19,7 @@ import { drizzle } from "drizzle-orm/libsql";
 import { migrate as migrateByDrizzle } from "drizzle-orm/libsql/migrator";
 import { integer, sqliteTable, text } from "drizzle-orm/sqlite-core";
 import { inMemory } from "../support/databases.ts";
-import { DRIZZLE_KIT, filesBelow, root } from "../support/gate_project.ts";
+import { DRIZZLE_KIT, filesBelow, root } from "../tools/gate/project.ts";
 import { fail, succeed } from "../support/setups.ts";
 import { eventsOf } from "../support/trails.ts";
 import { callable, seed, storeTimeoutMs, withClients } from "./support.ts";

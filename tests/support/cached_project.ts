@@ -5,7 +5,7 @@
  */
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { deno, readConfig, root } from "./gate_project.ts";
+import { deno, readConfig, root } from "../tools/gate/project.ts";
 
 /** A folder on disk, to be removed. */
 export interface CachedProject extends AsyncDisposable {

@@ -5,7 +5,7 @@
  * @module
  */
 import { lines } from "../../examples/demo/lines.ts";
-import { root } from "./gate_project.ts";
+import { root } from "../tools/gate/project.ts";
 
 const ENVIRONMENT = [
   "UPSTASH_REDIS_REST_URL",

@@ -1,6 +1,6 @@
 /**
  * Imports `examples/deno-deploy.ts`, and tells as JSON whether its cron job is registered and what
- * `prune()` deletes. Run by `tests/runtime/deno_deploy_test.ts`.
+ * `prune()` deletes. Run by `tests/system/deno_deploy_test.ts`.
  */
 import app, { prune } from "../../examples/deno-deploy.ts";
 

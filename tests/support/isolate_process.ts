@@ -6,7 +6,7 @@
  * @module
  */
 import { type CircuitBreaker, type CircuitOptions, createFuse, type Store } from "@fuse/edge";
-import { root } from "./gate_project.ts";
+import { root } from "../tools/gate/project.ts";
 import { lines } from "./lines.ts";
 import { begin, Boom, type Held } from "./setups.ts";
 

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { deno, readConfig, root } from "./gate_project.ts";
+import { deno, readConfig, root } from "../tools/gate/project.ts";
 
 /** A project with its dependencies installed. */
 export interface NpmProject extends AsyncDisposable {

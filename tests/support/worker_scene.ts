@@ -8,7 +8,7 @@ import { upstash } from "@fuse/edge/upstash";
 import { libsql, type LibsqlStore } from "@fuse/edge/libsql";
 import { type Client, createClient } from "@libsql/client/web";
 import * as esbuild from "esbuild";
-import { deno } from "./gate_project.ts";
+import { deno } from "../tools/gate/project.ts";
 import { type SharedRedis, sharedRedis } from "./redis_server.ts";
 import { type Sqld, sqldForFile } from "./sqld.ts";
 import { startTurnstile, type Turnstile } from "./turnstile.ts";
@@ -62,7 +62,7 @@ export interface Stage {
 }
 
 /** Where the fixtures are. In a project they are in `fixtures/`. */
-const FIXTURES = new URL("../runtime/workers/", import.meta.url);
+const FIXTURES = new URL("../system/workers/", import.meta.url);
 
 /**
  * For a whole test file, at its top level: bundles these Workers, starts Redis and sqld. `written` are

@@ -12,7 +12,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { parse } from "@std/jsonc";
 import * as esbuild from "esbuild";
-import { root } from "./gate_project.ts";
+import { root } from "../tools/gate/project.ts";
 import { type CachedProject, cachedProject, copy } from "./cached_project.ts";
 
 /** `examples/cloudflare-worker/` */

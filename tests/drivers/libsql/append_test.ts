@@ -1,0 +1,160 @@
+// Rows of circuits that another store keeps.
+import { assert, assertEquals } from "@std/assert";
+import { createFuse } from "@fuse/edge";
+import { libsql, type LibsqlClient, type LibsqlStore } from "@fuse/edge/libsql";
+import { APPEND, type ForeignRow, type TrailAppender } from "../../../drivers/libsql/append.ts";
+import { databasesForFile, inMemory } from "../../support/databases.ts";
+import { eventsOf, laying } from "../../support/trails.ts";
+
+type Appending = LibsqlStore & TrailAppender;
+const databases = await databasesForFile();
+
+function storeOn(client: LibsqlClient): Appending {
+  return libsql({ client, trailKey: "a key", busyTimeoutMs: 60_000 }) as Appending;
+}
+
+function row(generation: number, parts: Partial<ForeignRow> = {}): ForeignRow {
+  return {
+    ...{ key: "a", epoch: "life-1", generation, event: generation % 2 ? "closed" : "opened" },
+    ...{ at: 1_000 * generation, metadata: { generation, reason: "test" }, ...parts },
+  };
+}
+
+Deno.test("appended rows are in the trail and in the chain, in the order given", async () => {
+  await inMemory(async (client) => {
+    const store = storeOn(client);
+    const { appended, heads } = await store[APPEND]([row(2), row(3), row(4, { key: "b" })]);
+    assertEquals(appended, 3);
+    const events = await eventsOf(store, { key: "a" });
+    assertEquals(
+      events.map(({ event, at, metadata }) => [event, at.getTime(), metadata]),
+      [
+        ["closed", 3_000, { generation: 3, reason: "test" }],
+        ["opened", 2_000, { generation: 2, reason: "test" }],
+      ],
+    );
+    const proof = await store.verifyTrail();
+    assertEquals([proof.ok, proof.checked, proof.heads], [true, 3, heads]);
+    // Found by name, as the seed's queries look for them.
+    const { rows } = await client.execute(
+      "select b.name, b.state, count(*) as n from circuit_breaker_events e " +
+        "join circuit_breakers b on b.id = e.circuit_breaker_id group by 1 order by 1",
+    );
+    assertEquals(rows.map((one) => ({ ...one })), [
+      { name: "a", state: "CLOSED", n: 2 },
+      { name: "b", state: "CLOSED", n: 1 },
+    ]);
+  });
+});
+
+Deno.test("rows that are there already are passed over, alone or among others", async () => {
+  await inMemory(async (client) => {
+    const store = storeOn(client);
+    assertEquals((await store[APPEND]([row(2), row(2)])).appended, 1);
+    const { heads } = await store[APPEND]([row(3)]);
+    const again = await store[APPEND]([row(2), row(3)]);
+    assertEquals([again.appended, again.heads], [0, heads]);
+    const stranger = storeOn(client);
+    assertEquals((await stranger[APPEND]([row(2), row(4), row(3), row(5)])).appended, 2);
+    assertEquals((await store[APPEND]([row(5), row(6)])).appended, 1);
+    assertEquals((await store[APPEND]([row(2, { epoch: "life-2" })])).appended, 1);
+    const { ok, checked } = await store.verifyTrail();
+    assertEquals([ok, checked], [true, 6]);
+  });
+});
+
+Deno.test("a request whose answer was lost appends its rows once", async () => {
+  await inMemory(async (client) => {
+    let lose = false;
+    const lossy: LibsqlClient = {
+      execute: (statement) => client.execute(statement),
+      async batch(statements, mode) {
+        const results = await client.batch(statements, mode);
+        if (lose) throw new Error("lost");
+        return results;
+      },
+    };
+    const store = storeOn(lossy);
+    await store[APPEND]([row(2)]);
+    lose = true;
+    await store[APPEND]([row(3), row(4)]).then(() => assert(false), () => {});
+    lose = false;
+    assertEquals((await store[APPEND]([row(3), row(4)])).appended, 0);
+    const { ok, checked } = await store.verifyTrail();
+    assertEquals([ok, checked], [true, 3]);
+  });
+});
+
+for (const { name, connect } of databases) {
+  Deno.test(`writers that append the same rows at once append each once on ${name}`, async () => {
+    const clients = Array.from({ length: 8 }, connect);
+    const key = `appended-${name}`;
+    const counts = await Promise.all(clients.map(async (client, i) => {
+      const store = storeOn(client);
+      let appended = 0;
+      for (let generation = 2; generation < 10; generation++) {
+        const rows = [row(generation, { key }), row(100 + (generation + i) % 4, { key })];
+        appended += (await store[APPEND](rows)).appended;
+      }
+      return appended;
+    }));
+    const store = storeOn(clients[0]!);
+    const { ok, checked, brokenAt } = await store.verifyTrail({ circuit: key });
+    assertEquals([ok, checked, brokenAt], [true, 12, null]);
+    assertEquals(counts.reduce((a, b) => a + b), 12);
+    for (const client of clients) client.close();
+  });
+}
+
+Deno.test("a chain takes rows of its own store, of another one and of edits by hand", async () => {
+  await inMemory(async (client) => {
+    const store = storeOn(client);
+    await store.override("a", { ...laying(), kind: "disabled" });
+    await client.execute("update circuit_breakers set state = 'OPEN'");
+    assertEquals((await store[APPEND]([row(2), row(3)])).appended, 2);
+    assertEquals((await store.verifyTrail()).checked, 4);
+    await store.override("a", { ...laying(), kind: null });
+    const proof = await store.verifyTrail();
+    assertEquals([proof.ok, proof.checked, proof.brokenAt], [true, 5, null]);
+    await using fuse = createFuse({ stores: { database: store } });
+    assertEquals(await fuse.make("a").getState(), "OPEN");
+  });
+});
+
+Deno.test("rows of a circuit that was removed meanwhile go to the row that it gets anew", async () => {
+  await inMemory(async (client) => {
+    const store = storeOn(client);
+    await store[APPEND]([row(2)]);
+    await client.execute("delete from circuit_breakers");
+    assertEquals((await store[APPEND]([row(3)])).appended, 1);
+    const { rows } = await client.execute(
+      "select e.generation from circuit_breaker_events e " +
+        "join circuit_breakers b on b.id = e.circuit_breaker_id",
+    );
+    assertEquals(rows.map(({ generation }) => generation), [3]);
+    assertEquals((await store.verifyTrail()).checked, 2);
+  });
+});
+
+Deno.test("[APPEND]() takes no edit by hand for a row that it was given when both have one generation", async () => {
+  await inMemory(async (client) => {
+    const store = storeOn(client);
+    await store[APPEND]([row(2)]);
+    const { rows: [circuit] } = await client.execute("select epoch from circuit_breakers");
+    assert(circuit!.epoch !== "life-1", "The row is of a life of its own");
+    // As rows are that an earlier version made.
+    await client.execute("update circuit_breakers set epoch = 'life-1'");
+    for (const state of ["OPEN", "CLOSED", "OPEN", "CLOSED", "OPEN"]) {
+      await client.execute({ sql: "update circuit_breakers set state = ?", args: [state] });
+    }
+    const given = [3, 4, 5, 6].map((generation) => row(generation));
+    for (const one of given) assertEquals((await store[APPEND]([one])).appended, 1);
+    assertEquals((await storeOn(client)[APPEND](given)).appended, 0);
+    const events = (await eventsOf(store)).filter(({ event }) => event !== "edited");
+    assertEquals(
+      events.map(({ metadata }) => metadata?.["generation"]).sort(),
+      [2, 3, 4, 5, 6],
+    );
+    assertEquals((await store.verifyTrail()).ok, true);
+  });
+});

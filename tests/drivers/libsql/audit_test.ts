@@ -1,0 +1,248 @@
+// Rows of calls: as many as there were calls, and nothing in them that nobody let through.
+import { assert, assertEquals } from "@std/assert";
+import { createClient } from "@libsql/client";
+import { type CircuitOptions, createFuse } from "@fuse/edge";
+import { libsql, type LibsqlOptions } from "@fuse/edge/libsql";
+import { chaos, FakeClock } from "@fuse/edge/testing";
+import { migrate } from "@fuse/edge/migrations";
+import { TOTALS_ONLY } from "../../../src/contract.ts";
+import { databasesForFile, inMemory } from "../../support/databases.ts";
+import { changing, eventsOf, tally } from "../../support/trails.ts";
+
+const EVENTS = "circuit_breaker_events";
+const databases = await databasesForFile();
+
+for (const { name, connect } of databases) {
+  for (const consistency of ["eventual", "strong"] as const) {
+    Deno.test(`audit "calls" writes a row for each call, ${consistency}, on ${name}`, async () => {
+      const clients = Array.from({ length: 4 }, connect);
+      const circuit = `calls-${consistency}`;
+      const fuses = clients.map((client) => {
+        const store = libsql({ client, audit: "calls", busyTimeoutMs: 60_000 });
+        return createFuse({ stores: { database: store }, storeTimeoutMs: 60_000 });
+      });
+      const options: CircuitOptions = { consistency, failureThreshold: 1_000, flushSize: 7 };
+      await Promise.all(fuses.map(async (fuse, i) => {
+        const breaker = fuse.make(circuit, options);
+        for (let call = 0; call < 60; call++) {
+          await breaker.tryCall(() =>
+            call % 10 === i ? Promise.reject(new Error("down")) : Promise.resolve(1)
+          );
+        }
+        await fuse.flush();
+      }));
+      const { rows } = await clients[0]!.execute({
+        sql: `select sum(e.event = 'success') as successes, sum(e.event = 'failure') as failures,
+          b.total_successes, b.total_failures from ${EVENTS} e join circuit_breakers b
+          on b.id = e.circuit_breaker_id where b.key = ?`,
+        args: [circuit],
+      });
+      assertEquals({ ...rows[0] }, {
+        ...{ successes: 216, failures: 24, total_successes: 216, total_failures: 24 },
+      });
+      for (const fuse of fuses) await fuse[Symbol.asyncDispose]();
+      for (const client of clients) client.close();
+    });
+  }
+}
+
+Deno.test("audit calls: rows equal the calls when answers are lost and requests arrive twice", async () => {
+  await inMemory(async (client) => {
+    const clock = new FakeClock();
+    const store = libsql({ client, clock: clock.now, audit: "calls", redact: () => "why" });
+    const faults = { lostAnswerRate: 0.3, errorRate: 0.2, duplicateRate: 0.3, seed: 5 };
+    const fuse = createFuse({
+      stores: { database: chaos(store, faults) },
+      clock: clock.now,
+      defaults: { failureThreshold: 1_000, flushSize: 5, onStoreError: "allow" },
+    });
+    let unconfirmed = 0;
+    fuse.on("unconfirmed", ({ successes, failures }) => {
+      unconfirmed += successes + failures;
+    });
+    const breaker = fuse.make("api");
+    for (let call = 0; call < 300; call++) {
+      await breaker.tryCall(() =>
+        call % 7 === 0 ? Promise.reject(new Error("down")) : Promise.resolve(1)
+      );
+      clock.advance(100);
+      if (call % 20 === 0) clock.advance(2_000);
+    }
+    for (let i = 0; i < 50; i++) {
+      clock.advance(1_000);
+      await fuse.flush();
+    }
+    const { rows } = await client.execute(
+      `select total_failures as failures, total_successes as successes,
+        (select count(*) from ${EVENTS} where event = 'failure') as failed,
+        (select count(*) from ${EVENTS} where event = 'success') as succeeded
+        from circuit_breakers`,
+    );
+    const { failures, successes, failed, succeeded } = rows[0]!;
+    assertEquals([failed, succeeded], [failures, successes]);
+    // Of what was given up nobody knows whether it was counted.
+    const told = Number(failed) + Number(succeeded);
+    assert(told <= 300 && told + unconfirmed >= 300, `${told} and ${unconfirmed}`);
+    assert(told > 200);
+    await fuse[Symbol.asyncDispose]();
+  });
+});
+
+Deno.test("with transitions alone, calls leave no row", async () => {
+  await inMemory(async (client) => {
+    const store = libsql({ client });
+    await store.record("a", tally({ successes: 3, failures: 1 }));
+    assertEquals(await eventsOf(store), []);
+    assertEquals(store.describe, undefined);
+  });
+});
+
+Deno.test("rows of calls say under which generation, whether late, whether slow", async () => {
+  await inMemory(async (client) => {
+    const clock = new FakeClock();
+    const store = libsql({ client, clock: clock.now, audit: "calls" });
+    const now = clock.now();
+    await store.record("a", tally({ successes: 2, failures: 1, slow: 2, slowCalls: [1, 2] }));
+    await store.transition("a", changing());
+    await store.record("a", tally({ successes: 1, generation: 1, epoch: "old", ageMs: 40 }));
+    await store.record("a", tally({ failures: 1, generation: TOTALS_ONLY }));
+    const rows = (await eventsOf(store)).filter(({ event }) => event !== "opened");
+    assertEquals(
+      rows.map(({ event, metadata, at }) => [event, metadata, now - at.getTime()]),
+      [
+        ["failure", { uncounted: true }, 0],
+        ["failure", { generation: 1, slow: true }, 0],
+        ["success", { generation: 1, slow: true }, 0],
+        ["success", { generation: 1 }, 0],
+        ["success", { generation: 1, late: true }, 40],
+      ],
+    );
+  });
+});
+
+/** Runs calls through a Fuse that audits them, and answers with the texts of failures. */
+async function textsOf(
+  redact: LibsqlOptions["redact"],
+  calls: (fuse: ReturnType<typeof createFuse>) => Promise<void>,
+): Promise<{ texts: unknown[]; dump: string }> {
+  const client = createClient({ url: ":memory:" });
+  await migrate(client);
+  const store = libsql({ client, audit: "calls", ...redact === undefined ? {} : { redact } });
+  const fuse = createFuse({ stores: { database: store } });
+  await calls(fuse);
+  await fuse[Symbol.asyncDispose]();
+  const texts = (await eventsOf(store, { event: "failure" })).map(({ metadata }) =>
+    metadata!["error"] ?? null
+  );
+  const tables = await client.execute("select name from sqlite_master where type = 'table'");
+  const dump = await Promise.all(
+    tables.rows.map(async ({ name }) => (await client.execute(`select * from "${name}"`)).rows),
+  );
+  client.close();
+  return { texts: texts.reverse(), dump: JSON.stringify(dump) };
+}
+
+const SECRET = "hunter2";
+
+async function secretCalls(fuse: ReturnType<typeof createFuse>): Promise<void> {
+  const breaker = fuse.make("api", {
+    failureThreshold: 2,
+    slowCallMs: 1,
+    isFailure: (outcome) => !outcome.ok || outcome.value === SECRET,
+  });
+  const error = Object.assign(new Error(`no entry for ${SECRET}`), { cause: SECRET });
+  await breaker.tryCall(() => Promise.reject(error));
+  await breaker.tryCall(() => Promise.resolve(SECRET));
+  await breaker.tryCall(() => Promise.resolve(1));
+  await breaker.reset();
+  await breaker.tryCall(() => Promise.reject(SECRET));
+}
+
+Deno.test("no payload, error message or secret is in any table unless it was let through", async () => {
+  const { texts, dump } = await textsOf(undefined, secretCalls);
+  assertEquals(texts.filter((text) => text !== null), []);
+  assert(texts.length >= 3);
+  assert(!dump.includes(SECRET));
+});
+
+Deno.test("redact() gives what a failure's row says of its error", async () => {
+  const { texts } = await textsOf((error) => {
+    return (error as Error).name;
+  }, async (fuse) => {
+    const breaker = fuse.make("api", { failureThreshold: 100 });
+    await breaker.tryCall(() => Promise.reject(new RangeError(SECRET)));
+    for (let i = 0; i < 3; i++) await breaker.tryCall(() => 1);
+    await breaker.tryCall(() => Promise.reject(new TypeError('a "quoted" \u0000 text')));
+  });
+  assertEquals(texts, ["RangeError", "TypeError"]);
+});
+
+Deno.test("a redact() that throws, or gives no text, costs the text and not the row", async () => {
+  for (
+    const redact of [
+      () => {
+        throw new Error(SECRET);
+      },
+      () => ({ SECRET }) as never,
+      () => undefined,
+    ]
+  ) {
+    const { texts, dump } = await textsOf(redact, secretCalls);
+    assertEquals(texts.filter((text) => text !== null), []);
+    assert(texts.length >= 3);
+    assert(!dump.includes(SECRET));
+  }
+});
+
+Deno.test("a text of redact() is cut, and quoted as JSON", async () => {
+  const { texts } = await textsOf(() => `"\\\n${"x".repeat(5_000)}`, async (fuse) => {
+    await fuse.make("api").tryCall(() => Promise.reject(new Error("down")));
+  });
+  assertEquals(String(texts[0]).length, 1_000);
+  assert(String(texts[0]).startsWith('"\\\nxx'));
+});
+
+Deno.test("with strong consistency, an acknowledged call's row is there", async () => {
+  await inMemory(async (client) => {
+    const store = libsql({ client, audit: "calls" });
+    await using fuse = createFuse({ stores: { database: store } });
+    const breaker = fuse.make("api", { consistency: "strong" });
+    for (let call = 1; call <= 20; call++) {
+      await breaker.call(() => call);
+      const { rows } = await client.execute(`select count(*) as n from ${EVENTS}`);
+      assertEquals(rows[0]!.n, call);
+    }
+  });
+});
+
+Deno.test("a call's row and its counter go together, or not at all", async () => {
+  await inMemory(async (client) => {
+    const store = libsql({ client, audit: "calls" });
+    await store.record("a", tally({ successes: 1 }));
+    await client.execute(
+      `create trigger full before insert on ${EVENTS} when new.event = 'failure' ` +
+        "begin select raise(abort, 'no'); end",
+    );
+    await Promise.resolve(store.record("a", tally({ successes: 2, failures: 1 }))).then(
+      () => assert(false),
+      () => {},
+    );
+    const { rows } = await client.execute(
+      `select total_successes as told, (select count(*) from ${EVENTS}) as n from circuit_breakers`,
+    );
+    assertEquals({ ...rows[0] }, { told: 1, n: 1 });
+  });
+});
+
+Deno.test("a trail key shows nowhere: not in the store, not in errors, not in a table", async () => {
+  const client = createClient({ url: ":memory:" });
+  await migrate(client);
+  const store = libsql({ client, trailKey: SECRET });
+  await store.transition("a", changing());
+  assert(!Deno.inspect(store, { depth: 9, showHidden: true }).includes(SECRET));
+  const { rows } = await client.execute(`select * from ${EVENTS}, circuit_breaker_trails`);
+  assert(!JSON.stringify(rows).includes(SECRET));
+  client.close();
+  const error = await store.verifyTrail().catch((error: unknown) => error);
+  assert(error instanceof Error && !Deno.inspect(error).includes(SECRET));
+});

@@ -1,0 +1,39 @@
+import { createClient } from "@libsql/client";
+import { migrate } from "@fuse/edge/migrations";
+import { libsql } from "@fuse/edge/libsql";
+import { chaos, type ContractCase, storeContract } from "@fuse/edge/testing";
+import { databasesForFile } from "../../support/databases.ts";
+
+/** What the second answer to a request that arrives twice cannot say: see `contract_test.ts`. */
+const TOLD_ONCE: readonly string[] = [
+  "record() answers with the policy hash of the tally before",
+];
+
+const databases = await databasesForFile();
+
+const memory = createClient({ url: ":memory:" });
+await migrate(memory);
+addEventListener("unload", () => memory.close());
+
+test("libsql in memory", storeContract(({ clock }) => libsql({ client: memory, clock })));
+
+for (const { name, connect } of databases) {
+  const client = connect();
+  addEventListener("unload", () => client.close());
+  test(`libsql on ${name}`, storeContract(({ clock }) => libsql({ client, clock })));
+}
+
+test(
+  "libsql with calls audited and a key",
+  storeContract(({ clock }) => libsql({ client: memory, clock, audit: "calls", trailKey: "key" })),
+);
+
+test(
+  "libsql behind a network that delivers twice",
+  storeContract(({ clock }) => chaos(libsql({ client: memory, clock }), { duplicateRate: 1 }))
+    .filter(({ name }) => !TOLD_ONCE.includes(name)),
+);
+
+function test(store: string, cases: readonly ContractCase[]): void {
+  for (const { name, run } of cases) Deno.test(`storeContract(${store}) ${name}`, run);
+}

@@ -1,0 +1,44 @@
+/** The sessions of `fleet/model/model_test.ts` on real databases: fewer of them, for each request is a real one. */
+import { assertEquals } from "@std/assert";
+import { libsql } from "@fuse/edge/libsql";
+import { check } from "../../fleet/model/verify.ts";
+import { busy } from "../../support/busy.ts";
+import { databasesForFile } from "../../support/databases.ts";
+
+const storeTimeoutMs = 30_000;
+
+for (const { name, connect } of await databasesForFile()) {
+  const client = connect();
+  addEventListener("unload", () => client.close());
+  const share = name === "file" ? 1 / 25 : 1 / 75;
+  /** One circuit for all sessions, forgotten before each; its chain goes on. */
+  const forget = async () => {
+    const store = libsql({ client });
+    assertEquals((await store.verifyTrail()).brokenAt, null);
+    await store.remove("model");
+  };
+
+  Deno.test(`CircuitBreaker() agrees with the model when strong over libsql on ${name}`, async () => {
+    await check({ alone: false, clockGoesBack: true, share }, async (clock) => {
+      await forget();
+      return {
+        store: libsql({ client, clock: clock.now }),
+        options: { consistency: "strong" },
+        agreement: "exact",
+        storeTimeoutMs,
+      };
+    });
+  });
+
+  Deno.test(`CircuitBreaker() accounts for every call when eventual over libsql on ${name}`, async () => {
+    await check({ alone: false, clockGoesBack: false, share }, async (clock) => {
+      await forget();
+      return {
+        ...busy(libsql({ client, clock: clock.now })),
+        options: { consistency: "eventual", flushSize: 4 },
+        agreement: "settled",
+        storeTimeoutMs,
+      };
+    });
+  });
+}

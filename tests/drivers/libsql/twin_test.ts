@@ -1,0 +1,14 @@
+import { createClient } from "@libsql/client";
+import { libsql } from "@fuse/edge/libsql";
+import { migrate } from "@fuse/edge/migrations";
+import { answersAsMemory } from "../../support/twin.ts";
+
+Deno.test("libsql() answers as memory() does, whatever is asked", async () => {
+  const client = createClient({ url: ":memory:" });
+  await migrate(client);
+  try {
+    await answersAsMemory((clock) => libsql({ client, clock }), { forgets: false });
+  } finally {
+    client.close();
+  }
+});

@@ -1,0 +1,330 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { Redis, type RedisConfigNodejs } from "@upstash/redis";
+import { startForeignFace } from "../../support/foreign_face.ts";
+import { sharedRedis, startRedis } from "../../support/redis_server.ts";
+import { type Face, type Fault, startFace } from "../../support/upstash_face.ts";
+
+const redis = await sharedRedis();
+const shared = await startFace({ redis });
+
+/** A client that sends each request once: `retry: false` would send it twice. */
+function clientOf(face: { url: string; token: string }, options?: Partial<RedisConfigNodejs>) {
+  return new Redis({
+    url: face.url,
+    token: face.token,
+    enableAutoPipelining: false,
+    retry: { retries: 0 },
+    ...options,
+  });
+}
+
+/** A request as any HTTP client would make it. */
+async function ask(
+  path: string,
+  { method = "POST", body, headers = { authorization: `Bearer ${shared.token}` } }: {
+    method?: string;
+    body?: BodyInit;
+    headers?: Record<string, string>;
+  } = {},
+): Promise<[status: number, body: unknown]> {
+  const answer = await fetch(shared.url + path, { method, headers, body: body ?? null });
+  const text = await answer.text();
+  return [answer.status, text === "" ? null : JSON.parse(text)];
+}
+
+for (const responseEncoding of ["base64", false] as const) {
+  for (const automaticDeserialization of [true, false]) {
+    const how = `${responseEncoding || "plain"}, ${automaticDeserialization ? "" : "not "}parsed`;
+    const client = clientOf(shared, { responseEncoding, automaticDeserialization });
+
+    Deno.test(`Face serves strings and hashes when asked by the client (${how})`, async () => {
+      assertEquals(await client.set("text", "=ä OK"), "OK");
+      assertEquals(await client.get("text"), "=ä OK");
+      assertEquals(await client.get("none"), null);
+      assertEquals(await client.set("ok", "OK") && await client.get("ok"), "OK");
+      await client.del("hash");
+      assertEquals(await client.hset("hash", { a: 1, b: "=x" }), 2);
+      assertEquals(await client.hget("hash", "a"), automaticDeserialization ? 1 : "1");
+      assertEquals(await client.ping(), "PONG");
+    });
+
+    Deno.test(`Face serves nested arrays when a script returns them (${how})`, async () => {
+      const script = "return {1, 'OK', {2, 'b', {'OK', false, '=c'}}, redis.status_reply('OK')}";
+      assertEquals(await client.eval(script, [], []), [
+        1,
+        "OK",
+        [2, "b", ["OK", null, "=c"]],
+        "OK",
+      ]);
+    });
+
+    Deno.test(`Face serves pipelines with errors when they are kept (${how})`, async () => {
+      await client.set("word", "w");
+      const answers = await client.pipeline().incr("word").get("word").exec({ keepErrors: true });
+      assertEquals(answers.map(({ error }) => error), [
+        "ERR value is not an integer or out of range",
+        undefined,
+      ]);
+      assertEquals(answers[1].result, "w");
+    });
+
+    Deno.test(`Face serves transactions when they are complete (${how})`, async () => {
+      const answers = await client.multi().set("n", 1).incr("n").exec();
+      assertEquals(answers, ["OK", 2]);
+    });
+
+    Deno.test(`Face serves SCAN when asked by the client (${how})`, async () => {
+      await client.set("scan:1", "x");
+      assertEquals(await client.scan("0", { match: "scan:*", count: 10_000 }), ["0", ["scan:1"]]);
+    });
+  }
+}
+
+Deno.test("Face answers NOSCRIPT when a script is unknown", async () => {
+  const hash = "0".repeat(40);
+  await assertRejects(() => clientOf(shared).evalsha(hash, [], []), Error, "NOSCRIPT");
+  const [{ error }] = await clientOf(shared).pipeline().evalsha(hash, [], [])
+    .exec<[unknown]>({ keepErrors: true });
+  assert(error?.startsWith("NOSCRIPT"), error);
+});
+
+Deno.test("Face runs a script by its hash when that is loaded", async () => {
+  const client = clientOf(shared);
+  const hash = await client.scriptLoad("return ARGV[1] .. KEYS[1]");
+  assertEquals(await client.evalsha(hash, ["k"], ["a"]), "ak");
+});
+
+for (const path of ["/", "/pipeline", "/multi-exec", "/get/k"]) {
+  Deno.test(`Face refuses ${path} when the token is not its own`, async () => {
+    const body = path === "/" ? '["PING"]' : '[["PING"]]';
+    for (const headers of [{}, { authorization: "Bearer other" }] as Record<string, string>[]) {
+      assertEquals(await ask(path, { headers, body }), [401, { error: "Unauthorized" }]);
+    }
+    const [status] = await ask(`${path}?_token=other`, { headers: {}, body });
+    assertEquals(status, 401);
+  });
+
+  Deno.test(`Face takes the token from the query of ${path} when there is no header`, async () => {
+    const body = path === "/" ? '["PING"]' : path === "/get/k" ? "" : '[["PING"]]';
+    assertEquals((await ask(`${path}?_token=${shared.token}`, { headers: {}, body }))[0], 200);
+  });
+}
+
+Deno.test("Face takes a command from the path when it is not in the body", async () => {
+  assertEquals(await ask("/SET/path%2F1/b%C3%A4r/EX/100", { method: "GET" }), [200, {
+    result: "OK",
+  }]);
+  assertEquals(await redis.command("GET", "path/1"), "bär");
+  assertEquals(await ask("/set/path2?EX=100", { body: "a/b" }), [200, { result: "OK" }]);
+  assertEquals(await redis.command("GET", "path2"), "a/b");
+  assertEquals(await redis.command("TTL", "path2"), 100);
+  assertEquals(await ask("/get/path2", { method: "PUT" }), [200, { result: "a/b" }]);
+});
+
+Deno.test("Face encodes all but the status OK when base64 is asked for", async () => {
+  const bytes = new Uint8Array([0xff, 0x00, 0xfe]);
+  await ask("/set/bytes", { body: bytes });
+  const headers = { authorization: `Bearer ${shared.token}`, "upstash-encoding": "base64" };
+  assertEquals(await ask("/get/bytes", { headers }), [200, { result: "/wD+" }]);
+  assertEquals(await ask("/get/bytes"), [200, { result: "\ufffd\0\ufffd" }]);
+  assertEquals(await ask("/set/bytes/OK", { headers }), [200, { result: "OK" }]);
+  assertEquals(await ask("/get/bytes", { headers }), [200, { result: btoa("OK") }]);
+});
+
+Deno.test("Face makes strings of arguments when they are numbers or booleans", async () => {
+  assertEquals(await ask("/", { body: '["RPUSH", "args", 1, 2.5, true, "x"]' }), [200, {
+    result: 4,
+  }]);
+  assertEquals(await redis.command("LRANGE", "args", "0", "-1"), ["1", "2.5", "true", "x"]);
+});
+
+for (
+  const [what, path, body] of [
+    ["a body is no JSON", "/", "nonsense"],
+    ["a body is no array", "/", '{"command": "PING"}'],
+    ["a command is empty", "/", "[]"],
+    ["an argument is null", "/", '["SET", "k", null]'],
+    ["a pipeline is one command", "/pipeline", '["PING"]'],
+    ["a transaction is one command", "/multi-exec", '["PING"]'],
+    ["Redis refuses", "/", '["INCR"]'],
+    ["there is no such command", "/nonsense", ""],
+    ["a command needs a connection", "/", '["SUBSCRIBE", "c"]'],
+  ] as const
+) {
+  Deno.test(`Face answers 400 with an error when ${what}`, async () => {
+    const [status, answer] = await ask(path, { body });
+    assertEquals([status, Object.keys(answer as object)], [400, ["error"]]);
+  });
+}
+
+Deno.test("Face answers 405 when the method is none of the API", async () => {
+  assertEquals((await ask("/", { method: "DELETE" }))[0], 405);
+});
+
+Deno.test("Face does nothing of a transaction when a part is refused", async () => {
+  await redis.command("SET", "whole", "before");
+  const body = '[["SET", "whole", "after"], ["INCR"]]';
+  const [status] = await ask("/multi-exec", { body });
+  assertEquals([status, await redis.command("GET", "whole")], [400, "before"]);
+});
+
+Deno.test("Face does the rest of a transaction when a part fails while it runs", async () => {
+  const [status, answer] = await ask("/multi-exec", {
+    body: '[["SET", "part", "w"], ["INCR", "part"], ["APPEND", "part", "x"]]',
+  });
+  assertEquals(status, 200);
+  assertEquals(answer, [
+    { result: "OK" },
+    { error: "ERR value is not an integer or out of range" },
+    { result: 2 },
+  ]);
+});
+
+Deno.test("Face counts requests by form when they come", async () => {
+  await using face = await startFace({ redis });
+  const client = clientOf(face);
+  await client.ping();
+  await client.pipeline().ping().get("k").exec();
+  await client.multi().ping().exec();
+  await (await fetch(`${face.url}/ping?_token=${face.token}`)).body?.cancel();
+  assertEquals(face.requests, 4);
+  assertEquals(face.routes, { command: 1, pipeline: 1, "multi-exec": 1, path: 1 });
+  assertEquals(face.log[1]?.commands, [["ping"], ["get", "k"]]);
+  face.reset();
+  assertEquals([face.requests, face.routes.path, face.log.length], [0, 0, 0]);
+});
+
+Deno.test("Face tells a later sync token when it has answered again", async () => {
+  const tokenOf = async () => {
+    const answer = await fetch(`${shared.url}/ping?_token=${shared.token}`);
+    await answer.body?.cancel();
+    return Number(answer.headers.get("upstash-sync-token"));
+  };
+  assert(await tokenOf() < await tokenOf());
+});
+
+/** What the client sees of each fault, and whether its command was done. */
+const FAULTS: [fault: Fault, name: string, message: RegExp, done: boolean][] = [
+  ["refuse", "TypeError", /^fetch failed$/, false],
+  ["lose", "TypeError", /^fetch failed$/, true],
+  [401, "UpstashError", /^Unauthorized, command was: \["incr","n"\]$/, false],
+  [429, "UpstashError", /^ERR max daily request limit exceeded\..*command was: /, false],
+  [500, "UpstashError", /^ERR internal error, command was: /, false],
+  [502, "UpstashJSONParseError", /^Unable to parse response body: <html>/, false],
+  ["garbage", "UpstashJSONParseError", /^Unable to parse response body: <nothing/, true],
+  ["truncated", "UpstashJSONParseError", /^Unable to parse response body: \{"res/, true],
+];
+
+for (const [fault, name, message, done] of FAULTS) {
+  Deno.test(`Face makes a ${name} when its fault is ${fault}`, async () => {
+    await using face = await startFace({ redis, fault: () => fault });
+    await redis.command("SET", "n", "0");
+    const error = await assertRejects(() => clientOf(face).incr("n")) as Error;
+    assertEquals(error.name, name);
+    assert(message.test(error.message), error.message);
+    assertEquals(await redis.command("GET", "n"), done ? "1" : "0");
+    assertEquals(face.requests, 1);
+  });
+}
+
+for (const responseEncoding of ["base64", false] as const) {
+  Deno.test(`Face answers nonsense when its fault is wrong_shape (${responseEncoding || "plain"})`, async () => {
+    await using face = await startFace({ redis, fault: () => "wrong_shape" });
+    await redis.command("SET", "n", "0");
+    assertEquals(await clientOf(face, { responseEncoding }).incr("n") as unknown, "nonsense");
+    assertEquals(await redis.command("GET", "n"), "1");
+  });
+}
+
+for (const [fault, done] of [["hang", "0"], ["hang_after", "1"]] as const) {
+  Deno.test(`Face answers only when it stops, if its fault is ${fault}`, async () => {
+    const face = await startFace({ redis, fault: () => fault });
+    await redis.command("SET", "n", "0");
+    let answered = false;
+    const answer = clientOf(face).incr("n").finally(() => answered = true);
+    const rejected = assertRejects(() => answer, TypeError, "fetch failed");
+    await untilRequested(face, 1);
+    if (done === "1") { while (await redis.command("GET", "n") !== "1"); }
+    for (let i = 0; i < 10; i++) await redis.command("PING");
+    assertEquals([answered, await redis.command("GET", "n")], [false, done]);
+    await face.stop();
+    await rejected;
+  });
+}
+
+Deno.test("Face decides on each request when it has a fault function", async () => {
+  await using face = await startFace({ redis });
+  face.fault = ({ commands, route }) =>
+    commands[0]?.[0] === "get" ? 500 : route === "pipeline" ? 429 : undefined;
+  const client = clientOf(face);
+  assertEquals(await client.set("k", "v"), "OK");
+  await assertRejects(() => client.get("k"), Error, "internal error");
+  await assertRejects(() => client.pipeline().ping().exec(), Error, "max daily request limit");
+  face.fault = undefined;
+  assertEquals(await client.get("k"), "v");
+});
+
+Deno.test("Face does nothing before its delay is over when it has one", async () => {
+  const face = await startFace({ redis, delayMs: 60_000 });
+  await redis.command("SET", "n", "0");
+  const rejected = assertRejects(() => clientOf(face).incr("n"), TypeError);
+  await untilRequested(face, 1);
+  face.delayMs = ({ commands }) => commands[0]?.[0] === "get" ? 1 : 0;
+  assertEquals(await clientOf(face).get("n"), 0);
+  await face.stop();
+  await rejected;
+});
+
+Deno.test("Face cannot be reached when it has stopped listening", async () => {
+  await using face = await startFace({ redis });
+  await clientOf(face).ping();
+  await face.stopListening();
+  await assertRejects(() => clientOf(face).ping(), TypeError, "fetch failed");
+  assertEquals(face.requests, 1);
+});
+
+Deno.test("Face answers 500 when its Redis is gone, and goes on when that is back", async () => {
+  await using own = await startRedis();
+  await using face = await startFace({ redis: own });
+  await own.kill();
+  await assertRejects(() => clientOf(face).ping(), Error, "ERR internal error");
+  await own.restart();
+  assertEquals(await clientOf(face).ping(), "PONG");
+});
+
+Deno.test("Face lets others in between when a pipeline runs", async () => {
+  const client = clientOf(shared);
+  await client.set("between", 0);
+  const long = client.pipeline();
+  for (let i = 0; i < 1_000; i++) long.incr("between");
+  let running = true;
+  const answers = long.exec<number[]>().finally(() => running = false);
+  while (running) await client.incr("between");
+  const steps = (await answers).map((n, i, all) => n - (all[i - 1] ?? n - 1));
+  assert(steps.some((step) => step > 1), "the pipeline ran as if it were a transaction");
+});
+
+for (const start of [startFace, startForeignFace]) {
+  Deno.test(`${start.name}() leaves no connection to Redis when it has stopped`, async () => {
+    await using own = await startRedis();
+    const connections = async () =>
+      `${await own.command("CLIENT", "LIST")}`.trim().split("\n").length;
+    const face = await start({ redis: own });
+    assertEquals(await connections(), 2);
+    await face.stop();
+    assertEquals(await connections(), 1);
+  });
+}
+
+Deno.test("ForeignFace serves the client when that wants no base64", async () => {
+  await using face = await startForeignFace({ redis });
+  const client = clientOf(face, { responseEncoding: false });
+  assertEquals(await client.set("foreign", "f"), "OK");
+  assertEquals(await client.get("foreign"), "f");
+  assertEquals(await client.pipeline().get("foreign").exec(), ["f"]);
+  await assertRejects(() => client.evalsha("0".repeat(40), [], []), Error, "NOSCRIPT");
+});
+
+async function untilRequested(face: Face, requests: number): Promise<void> {
+  while (face.requests < requests) await redis.command("PING");
+}

@@ -1,0 +1,235 @@
+// How long what is kept in Redis stays, how much it becomes, and what it costs.
+import { assert, assertEquals } from "@std/assert";
+import { FakeClock } from "@fuse/edge/testing";
+import {
+  again,
+  fields,
+  held,
+  open,
+  PARTS,
+  record,
+  redis,
+  request,
+  SEGMENT_MS,
+  size,
+  ttl,
+  TTL_MS,
+} from "../../support/upstash_circuit.ts";
+
+Deno.test("upstash() keeps an endless override without a TTL, however much traffic there is, and gives one again when it is released", async () => {
+  // Trap 23: a lock that lives under the TTL of traffic silently vanishes after a week.
+  const clock = new FakeClock();
+  const { store, prefix } = open(clock);
+  const operator = { until: null, reason: "maintenance", actor: null };
+  await record(store, { successes: 1 });
+  assert(await ttl(prefix, "state") > 0);
+
+  await store.override("a", { ...request(), ...operator, kind: "forced_open" });
+  assertEquals(await ttl(prefix, "state"), -1);
+  // Long enough for the TTL of what traffic writes to be extended.
+  for (let i = 0; i < 3; i++) {
+    clock.advance(TTL_MS / 2);
+    await record(store, { rejected: 1 });
+    assertEquals(await ttl(prefix, "state"), -1);
+  }
+  assert(await ttl(prefix, "metrics") > 0);
+
+  await store.override("a", { ...request(), ...operator, kind: null });
+  assert(await ttl(prefix, "state") > 0);
+
+  const other = open(clock);
+  await other.store.override("a", { ...request(), ...operator, kind: "forced_open" });
+  assertEquals([await ttl(other.prefix, "state"), await ttl(other.prefix, "metrics") > 0], [
+    -1,
+    true,
+  ]);
+});
+
+Deno.test("upstash() keeps an override that has an end until that has come, and a circuit that is open until its cooldown has passed", async () => {
+  const clock = new FakeClock();
+  const { store, prefix } = open(clock);
+  const until = clock.now() + 10 * TTL_MS;
+  await store.override("a", {
+    ...{ ...request(), at: clock.now(), kind: "forced_open", until, reason: null, actor: null },
+  });
+  assert(await ttl(prefix, "state") > 10 * TTL_MS);
+
+  const other = open(clock);
+  await other.store.transition("a", {
+    ...{ ...request(), to: "OPEN", event: "opened", cooldownMs: 5 * TTL_MS },
+    ...{ reason: "test", actor: null, expected: null },
+  });
+  assert(await ttl(other.prefix, "state") > 5 * TTL_MS);
+});
+
+Deno.test("upstash() lets requests go that it remembered for a minute", async () => {
+  const clock = new FakeClock();
+  const { store, prefix } = open(clock);
+  // Not a list, which HSCAN gives whole: a table, as it becomes with more traffic.
+  await redis.command("CONFIG", "SET", "hash-max-listpack-entries", "16");
+  for (let i = 0; i < 1_200; i++) {
+    await record(store, { successes: 1 });
+    clock.advance(500);
+  }
+  // 120 are younger than a minute. Every 16th request looks at some 64, so as many again may wait.
+  const held = await size(prefix, "metrics");
+  assert(held > 120 && held < 250, String(held));
+});
+
+Deno.test("upstash() goes by the server's clock, to the millisecond", async () => {
+  const { store } = open();
+  const time = async () => {
+    const [seconds, micros] = await redis.command("TIME") as [string, string];
+    return Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000);
+  };
+  for (let i = 0; i < 5; i++) {
+    const before = await time();
+    const { snapshot: { now } } = await record(store, { successes: 1 });
+    assert(before <= now && now <= await time());
+  }
+});
+
+Deno.test("upstash() extends the TTL of every key as long as there is traffic, and by a little more than asked", async () => {
+  const clock = new FakeClock();
+  const { store, prefix } = open(clock);
+  for (let i = 0; i < 4; i++) {
+    await record(store, { successes: 1, failures: 1 });
+    clock.advance(SEGMENT_MS);
+  }
+  clock.advance(TTL_MS / 2);
+  // As Redis has it by then.
+  for (const part of PARTS) {
+    await redis.command("PEXPIRE", `${prefix}:a:${part}`, String(TTL_MS / 2));
+  }
+  await record(store, { rejected: 1 });
+  for (const part of PARTS) {
+    const left = await ttl(prefix, part);
+    assert(left > TTL_MS && left <= TTL_MS * 9 / 8, `${part}: ${left}`);
+  }
+  // Enough is left: no command is spent on it.
+  await redis.command("PEXPIRE", `${prefix}:a:state`, "5000");
+  clock.advance(TTL_MS / 16);
+  await record(store, { rejected: 1 });
+  assert(await ttl(prefix, "state") <= 5_000);
+});
+
+Deno.test("upstash() shortens no TTL, whoever writes, though the record is replaced", async () => {
+  const clock = new FakeClock();
+  const { store, prefix } = open(clock);
+  await record(store, { successes: 1 });
+  const briefly = again(prefix, clock, 10_000);
+  clock.advance(1_000);
+  await record(briefly, { successes: 1 });
+  await briefly.restore("a", {
+    ...{ ...request(), record: await held(store), existing: "replace", reason: null, actor: null },
+  });
+  clock.advance(1_000);
+  await record(briefly, { successes: 1 });
+  for (const part of ["state", "metrics"]) {
+    assert(await ttl(prefix, part) > TTL_MS / 2, `${part}: ${await ttl(prefix, part)}`);
+  }
+});
+
+Deno.test("upstash() keeps no field for what is not there", async () => {
+  const clock = new FakeClock();
+  const { store, prefix } = open(clock);
+  const sent = crypto.randomUUID();
+  await record(store, { id: sent, successes: 1 });
+  assertEquals(await fields(prefix, "state"), [
+    "epoch",
+    "expires",
+    "generation",
+    "prefix",
+    "since",
+    "state",
+  ]);
+  assertEquals(await fields(prefix, "metrics"), [
+    "consecutiveSuccesses",
+    "epoch",
+    "floor",
+    `id:${sent}`,
+    "ids",
+    "lastSuccessAt",
+    "newest.successes",
+    "since",
+    "sinceClosed.successes",
+    "start",
+    "totals.successes",
+    "trial",
+  ]);
+});
+
+Deno.test("record() costs what it says in commands, whatever the window holds", async () => {
+  const clock = new FakeClock(Math.ceil(Date.now() / SEGMENT_MS) * SEGMENT_MS);
+  const { store } = open(clock);
+  const { store: failing } = open(clock);
+  // Redis knows the script from then on.
+  await record(open(clock).store, {});
+  const costs: Record<string, number> = {};
+  const cost = async (of: string, act: () => unknown) => {
+    const before = await redis.commandCalls();
+    await act();
+    costs[of] = await redis.commandCalls() - before;
+  };
+  const success = () => record(store, { successes: 1 });
+  await cost("first", success);
+  await cost("another", success);
+  clock.advance(SEGMENT_MS);
+  await cost("first success of a segment", success);
+  await cost("success beside older successes", success);
+  await cost("failure beside older successes", () => record(store, { failures: 1 }));
+  clock.advance(SEGMENT_MS);
+  await cost("first success of a segment after a failure", success);
+  await cost("success beside older failures", success);
+  await cost("read", () => store.read("a", request()));
+  clock.advance(9 * SEGMENT_MS);
+  await cost("read when a segment has left", () => store.read("a", request()));
+  await cost("rejection", () => record(store, { rejected: 1 }));
+  clock.advance(SEGMENT_MS);
+  await cost("success when all have left", success);
+  for (let i = 0; i < 14; i++) {
+    const of = ["failure in segment 0", "failure in segment 1"][i] ?? `failure in a later segment`;
+    await cost(of, () => record(failing, { failures: 1 }));
+    clock.advance(SEGMENT_MS);
+  }
+  await cost("read when a failure has left", () => failing.read("a", request()));
+  const { store: succeeding } = open(clock);
+  await record(succeeding, { successes: 1 });
+  clock.advance(SEGMENT_MS);
+  await record(succeeding, { successes: 1 });
+  clock.advance(9 * SEGMENT_MS);
+  await cost("read when a success has left", () => succeeding.read("a", request()));
+  const { store: pausing } = open(clock);
+  for (const when of ["in a segment", "before a pause", "after a pause"]) {
+    await cost(`success ${when}`, () => record(pausing, { successes: 1 }));
+    clock.advance(when === "in a segment" ? SEGMENT_MS : 11 * SEGMENT_MS);
+  }
+  const operator = { until: null, reason: null, actor: null } as const;
+  await pausing.override("a", { ...request(), ...operator, kind: "forced_open" });
+  await cost("rejection under an endless override", () => record(pausing, { rejected: 1 }));
+  // EVALSHA, HGETALL state, HMGET metrics, and here no TIME. Whoever writes: HSET metrics. When a segment
+  // is over: HGETALL, HSET and PEXPIRE, the last once, of each of the two that has something to hold.
+  assertEquals(costs, {
+    first: 3 + 2 + 2,
+    another: 4,
+    "first success of a segment": 4 + 3,
+    "success beside older successes": 4,
+    "failure beside older successes": 4,
+    "first success of a segment after a failure": 4 + 2 + 3,
+    "success beside older failures": 4,
+    read: 3,
+    "read when a segment has left": 3 + 2,
+    rejection: 4 + 2,
+    "success when all have left": 4,
+    "success in a segment": 3 + 2 + 2,
+    "success before a pause": 4 + 3,
+    "success after a pause": 4,
+    "rejection under an endless override": 4,
+    "failure in segment 0": 3 + 2 + 2,
+    "failure in segment 1": 4 + 3,
+    "read when a failure has left": 3 + 1,
+    "read when a success has left": 3 + 1,
+    // Also when some have left: they are removed seldom.
+    "failure in a later segment": 4 + 2,
+  });
+});

@@ -1,0 +1,11 @@
+import { upstash } from "@fuse/edge/upstash";
+import { sharedRedis } from "../../support/redis_server.ts";
+import { answersAsMemory } from "../../support/twin.ts";
+import { startFace } from "../../support/upstash_face.ts";
+
+const redis = await sharedRedis();
+const { url, token } = await startFace({ redis });
+
+Deno.test("upstash() answers as memory() does, whatever is asked", async () => {
+  await answersAsMemory((clock) => upstash({ url, token, clock }));
+});

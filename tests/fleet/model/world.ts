@@ -1,0 +1,392 @@
+/**
+ * Plays a session on the real breaker, and on the model beside it where the two must agree.
+ *
+ * @module
+ */
+import { assert, assertEquals } from "@std/assert";
+import {
+  type CircuitBreaker,
+  type CircuitPolicy,
+  createFuse,
+  type Fuse,
+  isStoreUnavailableError,
+} from "@fuse/edge";
+import { FakeClock } from "@fuse/edge/testing";
+import type { Store } from "../../../src/contract.ts";
+import { seeded, settled } from "../../support/virtual_time.ts";
+import { begin, Ignored, isSlow, outcomeOf, RETRY_AFTER_MS } from "./calls.ts";
+import { type Case, CASES, STRATEGY_OF_THE_USER } from "./cases.ts";
+import { compareReading, compareRejection } from "./compare.ts";
+import type { Command, Ending, Session, Step, Via } from "./commands.ts";
+import { Ear } from "./ear.ts";
+import { Model, type ModelOverride, type ModelPermit } from "./model.ts";
+
+/** What a session is played on. */
+export interface Ground {
+  /** The isolates' store. */
+  readonly store: Store;
+  /** Laid over the policy of the session: `consistency`, say. */
+  readonly options: CircuitPolicy;
+  /**
+   * `"exact"`: the breaker agrees with the model after each command. `"settled"`: no fault occurs,
+   * so that everything is accounted for at the end. `"faulty"`: it only never does what it must not.
+   */
+  readonly agreement: "exact" | "settled" | "faulty";
+  /**
+   * Let what goes on in the background come to rest after each call, so that a single isolate
+   * which goes by its view agrees as well.
+   */
+  readonly settle?: boolean;
+  /** Resolves once nothing is under way to a real store: minutes must not pass meanwhile. */
+  quiet?(): Promise<void>;
+  /** How long isolates wait for the store, in real ms. */
+  readonly storeTimeoutMs?: number;
+  /** Ends all faults. */
+  heal?(): void;
+}
+
+/** When sessions begin: not on a segment's edge. */
+const START = 1_700_000_000_123;
+
+const OPERATOR = {
+  forceOpen: "forced_open",
+  forceClose: "forced_closed",
+  disable: "disabled",
+  metricsOnly: "metrics_only",
+} as const satisfies Record<string, ModelOverride>;
+
+/** Plays a session to its end; throws at the first disagreement. */
+export async function play(
+  session: Session,
+  ground: (clock: FakeClock, session: Session) => Ground | Promise<Ground>,
+): Promise<void> {
+  const clock = new FakeClock(START);
+  const world = new World(session, await ground(clock, session), clock);
+  // The jitter of back-offs comes from here: the same session must go the same way again.
+  const { random } = Math;
+  Math.random = seeded(session.faults);
+  try {
+    for (const [index, command] of session.commands.entries()) {
+      world.where = `command ${index} ${JSON.stringify(command)}`;
+      await world.play(command);
+    }
+    world.where = "the end";
+    await world.finish();
+  } finally {
+    await world.dispose();
+    Math.random = random;
+  }
+}
+
+/** A call or a permit that has begun. */
+interface Held {
+  readonly via: Via;
+  /** Lets it end; resolves once the breaker has told the caller. */
+  end(ending: Ending): Promise<void>;
+  readonly permit: ModelPermit | null;
+  readonly isolate: number;
+}
+
+/** What an operator does. */
+type OperatorCommand = Extract<Command, { do: keyof typeof OPERATOR | "release" | "reset" }>;
+
+class World {
+  where = "";
+  readonly #clock: FakeClock;
+  readonly #ground: Ground;
+  readonly #case: Case;
+  readonly #model: Model;
+  readonly #fuses: Fuse[] = [];
+  readonly #retired: Fuse[] = [];
+  readonly #dead: Fuse[] = [];
+  readonly #breakers: CircuitBreaker[] = [];
+  #held: Held[] = [];
+  readonly #settled: Held[] = [];
+  readonly #ear: Ear;
+  #booted = 0;
+  /** What the whole session did: calls that counted, calls that were refused. */
+  readonly #did = { ended: 0, rejected: 0, disabled: false, died: false };
+
+  constructor(session: Session, ground: Ground, clock: FakeClock) {
+    this.#clock = clock;
+    this.#ground = ground;
+    this.#case = CASES[session.policy];
+    this.#model = new Model(this.#case.model);
+    this.#ear = new Ear({
+      faults: ground.agreement === "faulty",
+      nonsense: typeof this.#case.options.cooldownMs === "function",
+    });
+    for (let isolate = 0; isolate < session.isolates; isolate++) this.#boot(isolate);
+  }
+
+  async play(command: Command): Promise<void> {
+    switch (command.do) {
+      case "call":
+        await this.#call(command.isolate, command.via, command.ending);
+        break;
+      case "burst":
+        for (let i = 0; i < command.n; i++) {
+          await this.#call(command.isolate + i, "tryCall", command.ending);
+        }
+        break;
+      case "begin": {
+        const held = await this.#begin(command.isolate, command.via);
+        if (held !== undefined) this.#held.push(held);
+        break;
+      }
+      case "end": {
+        const [held] = this.#held.splice(command.pick % Math.max(1, this.#held.length), 1);
+        if (held !== undefined) await this.#end(held, command.ending);
+        break;
+      }
+      case "settle_again": {
+        const held = this.#settled[command.pick % Math.max(1, this.#settled.length)];
+        if (held !== undefined) await held.end(command.ending);
+        break;
+      }
+      case "clock":
+        this.#step(this.#length(command.step));
+        break;
+      case "forceOpen":
+      case "forceClose":
+      case "disable":
+      case "metricsOnly":
+      case "release":
+      case "reset":
+        await this.#operate(command);
+        break;
+      case "flush":
+        await this.#fuse(command.isolate).flush();
+        break;
+      case "restart":
+        this.#restart(command.isolate % this.#fuses.length);
+        break;
+    }
+    this.#compareEvents([]);
+    if (this.#ground.agreement === "exact") await this.#compareReadings();
+  }
+
+  /** Everything ends; what was admitted and what was refused must then be accounted for. */
+  async finish(): Promise<void> {
+    for (const held of this.#held.splice(0)) await this.#end(held, "success");
+    this.#ground.heal?.();
+    for (let round = 0; round < 12; round++) {
+      for (const fuse of [...this.#retired, ...this.#fuses]) await fuse.flush();
+      if (this.#ground.agreement === "exact") break;
+      // Past any back-off, within the time that undelivered tallies are kept.
+      this.#clock.advance(2_000);
+    }
+    this.#compareEvents([]);
+    // A fresh isolate knows nothing but what the store holds.
+    this.#boot(this.#fuses.length);
+    const last = this.#breaker(this.#fuses.length - 1);
+    if (this.#ground.agreement === "exact") await this.#compareReadings(true);
+    // A write, so that an override past its `until` is released, for the model too.
+    await last.reset();
+    this.#model.reset(this.#clock.now());
+    this.#compareEvents([]);
+    const { generation, metrics } = await last.snapshot();
+    const counted = metrics.totalSuccesses + metrics.totalFailures;
+    if (this.#ground.agreement === "faulty") {
+      assert(counted <= this.#did.ended, `${counted} calls counted of ${this.#did.ended}`);
+      assert(metrics.totalRejected <= this.#did.rejected, "More rejections counted than made");
+      if (this.#did.died || this.#ear.unconfirmed > 0) return;
+      assertEquals(counted, this.#did.ended, "Calls that ended and are not in the totals");
+      return;
+    }
+    assertEquals(counted, this.#did.ended, "Calls that ended and are not in the totals");
+    assertEquals(metrics.totalRejected, this.#did.rejected, "Rejections not in the totals");
+    assertEquals(
+      this.#ear.changes,
+      Math.max(0, generation - 1),
+      "Each generation after the first is announced exactly once",
+    );
+    if (this.#ground.agreement !== "exact") return;
+    assertEquals(this.#ear.expired, this.#model.expiries, "Overrides that expired");
+  }
+
+  async dispose(): Promise<void> {
+    for (const held of this.#held) await held.end("ignored").catch(() => {});
+    for (const fuse of [...this.#dead, ...this.#retired, ...this.#fuses]) {
+      await fuse[Symbol.asyncDispose]();
+    }
+  }
+
+  async #call(isolate: number, via: Via, ending: Ending): Promise<void> {
+    const held = await this.#begin(isolate, via);
+    if (held !== undefined) await this.#end(held, ending);
+  }
+
+  /** Asks to run a call, which then hangs until it is ended. `undefined`: it was refused. */
+  async #begin(isolate: number, via: Via): Promise<Held | undefined> {
+    const breaker = this.#breaker(isolate);
+    const begun = await begin(breaker, via);
+    await this.#rest();
+    const expected = this.#model.admit(this.#clock.now());
+    if (!begun.granted) this.#did.rejected++;
+    if (this.#ground.agreement === "exact") {
+      assertEquals(begun.granted, expected.granted, `${this.where}: admitted`);
+      if (!begun.granted) compareRejection(begun.error, expected, this.where);
+    }
+    this.#compareEvents(begun.granted ? [] : ["rejected"], "after");
+    if (!begun.granted) return undefined;
+    const permit = expected.granted ? expected.permit : null;
+    return { via, end: begun.end, permit, isolate: isolate % this.#fuses.length };
+  }
+
+  async #end(held: Held, ending: Ending): Promise<void> {
+    if (isSlow(ending)) this.#step(this.#slowMs());
+    await held.end(ending);
+    await this.#rest();
+    if (held.via === "admit") this.#settled.push(held);
+    const outcome = outcomeOf(ending);
+    if (outcome !== "neutral") this.#did.ended++;
+    if (this.#ground.agreement !== "exact") return this.#compareEvents([]);
+    if (held.permit === null) throw new Error("A held call of an exact session has a permit");
+    const retryAfterMs = ending === "failed_response" && held.via !== "admit" ? RETRY_AFTER_MS : 0;
+    const before = this.#model.read(this.#clock.now());
+    const settled = this.#model.end(held.permit, { outcome, retryAfterMs }, this.#clock.now());
+    const disabled = before.override === "disabled" || held.permit.override === "disabled";
+    if (disabled) this.#did.disabled = true;
+    const name = settled.outcome === "neutral" ? "ignored" : settled.outcome;
+    this.#compareEvents(
+      disabled ? null : [settled.late ? `${name} late` : name],
+      "before",
+      settled.wouldOpen,
+    );
+  }
+
+  async #operate(command: OperatorCommand): Promise<void> {
+    const breaker = this.#breaker(command.isolate);
+    const now = this.#clock.now();
+    try {
+      if ("lasts" in command) {
+        const { until, forMs } = command.lasts;
+        await breaker[command.do]({
+          actor: "model",
+          ...(until === undefined ? {} : { until: new Date(now + until) }),
+          ...(forMs === undefined ? {} : { forMs }),
+        });
+        const lasts = until ?? forMs;
+        this.#model.override(OPERATOR[command.do], lasts === undefined ? null : now + lasts, now);
+      } else if (command.do === "release") {
+        await breaker.release({ actor: "model", reason: "over" });
+        this.#model.release(now);
+      } else {
+        await breaker.reset({ actor: "model" });
+        this.#model.reset(now);
+      }
+    } catch (error) {
+      // An operator, unlike a caller, is told that the store did not answer.
+      if (this.#ground.agreement !== "faulty" || !isStoreUnavailableError(error)) throw error;
+    }
+  }
+
+  async #rest(): Promise<void> {
+    if (this.#ground.settle === true) await settled();
+    await this.#ground.quiet?.();
+  }
+
+  #step(ms: number): void {
+    const now = this.#clock.now();
+    if (ms < 0 && !this.#model.mayGoBack(now, now + ms)) return;
+    this.#clock.set(now + ms);
+  }
+
+  #length(step: Step): number {
+    const { windowMs, halfOpenLeaseMs, cooldownMs } = this.#case.model;
+    const now = this.#clock.now();
+    const { openUntil, met, until } = this.#model.read(now);
+    if (typeof step === "number") return step;
+    if (step === "until") return until === null ? 1 : until - now;
+    if (step === "segment") return Math.ceil(windowMs / 10);
+    if (step === "window") return windowMs;
+    if (step === "lease") return halfOpenLeaseMs;
+    if (step === "almost_lease") return halfOpenLeaseMs - 1;
+    const left = met === "OPEN" && openUntil !== null && openUntil > now
+      ? openUntil - now
+      : cooldownMs(0);
+    return step === "cooldown" ? left : Math.max(0, left - 1);
+  }
+
+  #slowMs(): number {
+    const { slowCallMs } = this.#case.model;
+    return Number.isFinite(slowCallMs) ? slowCallMs : 75;
+  }
+
+  #boot(isolate: number): void {
+    const fuse = createFuse({
+      stores: { main: this.#ground.store },
+      clock: this.#clock.now,
+      strategies: STRATEGY_OF_THE_USER,
+      storeTimeoutMs: this.#ground.storeTimeoutMs,
+    });
+    const number = this.#booted++;
+    fuse.on("*", (event) => this.#ear.hear(number, event));
+    this.#fuses[isolate] = fuse;
+    this.#breakers[isolate] = fuse.make("model", {
+      ...this.#case.options,
+      ...this.#ground.options,
+      ignore: [Ignored],
+    });
+  }
+
+  /** An isolate goes and another comes in its place. Where faults are allowed, it dies. */
+  #restart(isolate: number): void {
+    const old = this.#fuses[isolate];
+    // What an isolate has not flushed yet, the one that comes in its place cannot know.
+    if (old === undefined || this.#ground.settle === true) return;
+    if (this.#ground.agreement === "faulty") {
+      this.#did.died = true;
+      this.#dead.push(old);
+      this.#held = this.#held.filter((held) => held.isolate !== isolate);
+    } else {
+      this.#retired.push(old);
+    }
+    this.#boot(isolate);
+  }
+
+  #fuse(isolate: number): Fuse {
+    return this.#fuses[isolate % this.#fuses.length] as Fuse;
+  }
+
+  #breaker(isolate: number): CircuitBreaker {
+    return this.#breakers[isolate % this.#breakers.length] as CircuitBreaker;
+  }
+
+  /**
+   * What was heard since the last look is what the model announces, and what the call itself
+   * lets expect, `"before"` or `"after"` it (rule 14). `null`: whatever the call lets hear.
+   */
+  #compareEvents(
+    ofCall: readonly string[] | null,
+    order: "before" | "after" = "before",
+    wouldOpen = false,
+  ): void {
+    const announced = this.#model.takeAnnounced();
+    let heard = this.#ear.take(this.where);
+    if (this.#ground.agreement !== "exact") return;
+    // The view does not flush successes early for the sake of a warning: it may come later.
+    if (wouldOpen && this.#ground.settle !== true) {
+      const { generation } = this.#model.read(this.#clock.now());
+      assert(this.#ear.hasWarned(generation), `${this.where}: no would_open`);
+    }
+    if (ofCall === null) {
+      heard = heard.filter((event) => !/^(success|failure|ignored)/.test(event));
+    }
+    const calls = ofCall ?? [];
+    const expected = order === "before" ? [...calls, ...announced] : [...announced, ...calls];
+    assertEquals(heard, expected, `${this.where}: events`);
+  }
+
+  async #compareReadings(flushed = false): Promise<void> {
+    const totals = flushed ? "all" : this.#did.disabled ? "none" : "counted";
+    const view = this.#ground.settle === true;
+    const expected = this.#model.read(this.#clock.now());
+    for (const breaker of this.#breakers) {
+      await compareReading(breaker, expected, { where: this.where, totals, view });
+    }
+    // Reading moves nothing and tells nobody.
+    this.#compareEvents([]);
+  }
+}

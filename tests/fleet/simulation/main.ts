@@ -1,0 +1,148 @@
+/**
+ * `deno task simulate [--seconds N] [--seed N] [--isolates N] [--out DIR] [--markdown]`: measures
+ * outages over fleets, then plays random worlds for as long as it is told.
+ * `deno task simulate --replay SCENARIO` plays one again, a failing test's for one.
+ *
+ * @module
+ */
+import { parseArgs } from "node:util";
+import { render, renderForReadme } from "../../tools/bench/table.ts";
+import { root } from "../../tools/gate/project.ts";
+import { writeBlocks } from "../../tools/pages/blocks.ts";
+import { newSeed } from "../../support/virtual_time.ts";
+import { play } from "./fleet.ts";
+import { healthOf, type Healthy, judgeHealthy } from "./healthy.ts";
+import { type Fleet, mean, measure, type Outage } from "./measure.ts";
+import { draw } from "./plots.ts";
+import { scenarioOf } from "./scenario.ts";
+import { read, report } from "./shrink.ts";
+import { BLOCKS, costTable, outageTable, stamp } from "./tables.ts";
+
+const README = new URL("README.md", root);
+const ISOLATES = [1, 10, 100, 1_000];
+const RATES = [0.1, 1, 10];
+
+const USAGE = `Usage: deno task simulate [options]
+
+Measures outages over simulated fleets, then plays random worlds until the time is up.
+
+  --seconds N    For how long: half of it to measure, but every fleet once (default: 60)
+  --seed N       Where the random worlds begin (default: drawn, and printed)
+  --isolates N   Only fleets of this size (default: 1, 10, 100 and 1 000; worlds of any)
+  --out DIR      Where plots go, as SVG (default: simulation)
+  --markdown     Write the README's tables
+  --replay TEXT  Only play this scenario, as a failure prints it, and print its trace
+  -h, --help     Show this`;
+
+const { values } = parseArgs({
+  options: {
+    seconds: { type: "string", default: "60" },
+    seed: { type: "string" },
+    isolates: { type: "string" },
+    out: { type: "string", default: "simulation" },
+    markdown: { type: "boolean", default: false },
+    replay: { type: "string" },
+    help: { type: "boolean", short: "h", default: false },
+  },
+});
+
+if (values.help) console.log(USAGE);
+else Deno.exit(values.replay === undefined ? await simulate() : await replay(values.replay));
+
+async function simulate(): Promise<number> {
+  const seconds = number("seconds", values.seconds, 0);
+  const isolates = values.isolates === undefined
+    ? undefined
+    : number("isolates", values.isolates, 1);
+  const seed = values.seed === undefined ? newSeed() : number("seed", values.seed, 0);
+  const end = performance.now() + seconds * 1_000;
+
+  const outages = await measureAll(isolates === undefined ? ISOLATES : [isolates], seed, seconds);
+  for (const table of [outageTable(outages), costTable(outages)]) {
+    console.log(render(table));
+  }
+  if (values.markdown) await writeReadme(outages);
+  await Deno.mkdir(values.out, { recursive: true });
+  for (const { file, svg } of await draw(outages)) {
+    await Deno.writeTextFile(`${values.out}/${file}`, svg);
+    console.error(`Written: ${values.out}/${file}`);
+  }
+  return await playUntil(end, seed, isolates);
+}
+
+/** Into its blocks, which are named as the tables are. */
+async function writeReadme(outages: readonly Outage[]): Promise<void> {
+  const readme = await Deno.readTextFile(README);
+  const tables = [outageTable(outages), costTable(outages)].map((table) =>
+    [table.name, `${renderForReadme(table)}\n\n_${stamp(outages)}_`] as const
+  );
+  await Deno.writeTextFile(README, writeBlocks(readme, new Map(tables), BLOCKS));
+  const { success } = await new Deno.Command(Deno.execPath(), {
+    args: ["fmt", "--quiet", README.pathname],
+  }).output();
+  if (!success) throw new Error("Cannot format README.md");
+  console.error("Written: README.md");
+}
+
+/** Each fleet at least once, and again while half of the time lasts: its share of it. */
+async function measureAll(
+  sizes: readonly number[],
+  seed: number,
+  seconds: number,
+): Promise<Outage[]> {
+  const fleets = sizes.flatMap((isolates) =>
+    (["eventual", "strong"] as const).flatMap((consistency) =>
+      RATES.map((rate): Fleet => ({ isolates, consistency, rate }))
+    )
+  );
+  const outages: Outage[] = [];
+  for (const fleet of fleets) {
+    const end = performance.now() + seconds * 500 / fleets.length;
+    const runs: Outage[] = [];
+    do runs.push(await measure(fleet, seed + runs.length)); while (performance.now() < end);
+    outages.push(mean(runs));
+    const { isolates, consistency, rate } = fleet;
+    console.error(`Measured: ${isolates} isolates, ${consistency}, ${rate} calls/s each`);
+  }
+  return outages;
+}
+
+async function playUntil(end: number, first: number, isolates?: number): Promise<number> {
+  const healthy: Healthy[] = [];
+  let calls = 0;
+  let seed = first;
+  // One in any case: whoever has no time left is told so by the count.
+  for (; seed === first || performance.now() < end; seed++) {
+    const scenario = scenarioOf(seed, isolates);
+    const played = await play(scenario);
+    const { violation } = played;
+    if (violation !== null) {
+      console.log(await report({ scenario, violation }));
+      return 1;
+    }
+    calls += played.calls.length;
+    if (scenario.kind === "healthy") healthy.push(healthOf(scenario, played));
+  }
+  const problem = judgeHealthy(healthy);
+  console.log(
+    problem ??
+      `Worlds played: ${seed - first}, from seed ${first}, with ${calls} calls. Nothing is wrong`,
+  );
+  return problem === null ? 0 : 1;
+}
+
+async function replay(text: string): Promise<number> {
+  const { trace, violation } = await play(read(text), { trace: true });
+  console.log(trace.join("\n"));
+  console.log(
+    violation === null ? "Nothing is wrong" : `${violation.invariant}: ${violation.message}`,
+  );
+  return violation === null ? 0 : 1;
+}
+
+function number(option: string, text: string, least: number): number {
+  const value = Number(text);
+  if (Number.isSafeInteger(value) && value >= least && text !== "") return value;
+  console.error(`"--${option}" must be an integer of at least ${least}, received ${text}`);
+  Deno.exit(2);
+}

@@ -1,0 +1,402 @@
+/**
+ * Mistakes, planted one at a time: each breaks one invariant, and the simulation must find it. They are
+ * the mistakes that other breakers make, and what a store or a view of ours could get wrong.
+ *
+ * @module
+ */
+import { type CircuitBreaker, type Store, TOTALS_ONLY } from "@fuse/edge";
+import type { Answer, Recorded, Snapshot, Tally } from "../../../src/contract.ts";
+import type { PlayOptions } from "./fleet.ts";
+import type { Kind } from "./scenario.ts";
+import type { Invariant } from "./violation.ts";
+
+/** A mistake, and what it must be found out by. */
+export interface Planted {
+  /** As a test is named: "… when `mistake`". */
+  readonly mistake: string;
+  readonly invariant: Invariant;
+  /** Scenarios in which it may show. */
+  readonly kinds: readonly Kind[];
+  readonly options: PlayOptions;
+}
+
+/** The mistakes. */
+export const PLANTED: readonly Planted[] = [
+  {
+    mistake: "the store grants one lease too many",
+    invariant: "trials",
+    kinds: ["storm", "dead"],
+    options: {
+      store: (store) =>
+        but(store, {
+          acquire: (key, request) => store.acquire(key, { ...request, max: request.max + 1 }),
+        }),
+    },
+  },
+  {
+    mistake: "the store gives no slot back",
+    invariant: "trials",
+    kinds: ["storm", "dead"],
+    options: {
+      store: (store) =>
+        but(store, { record: (key, tally) => store.record(key, { ...tally, lease: null }) }),
+    },
+  },
+  {
+    mistake: "a trial runs for each caller of an isolate",
+    invariant: "trials",
+    kinds: ["storm"],
+    options: {
+      // One token for all, as where the owner of a lease is a process.
+      wire: (store, isolate) =>
+        but(store, {
+          acquire: (key, request) =>
+            store.acquire(key, { ...request, token: `isolate ${isolate}` }),
+        }),
+    },
+  },
+  {
+    mistake: "a neutral trial keeps its slot",
+    invariant: "trials",
+    kinds: ["storm"],
+    options: {
+      // Until its lease runs out.
+      wire: (store) =>
+        but(store, {
+          record: (key, tally) => {
+            const lease = tally.successes + tally.failures > 0 ? tally.lease : null;
+            return store.record(key, { ...tally, lease });
+          },
+        }),
+    },
+  },
+  {
+    mistake: "isolates run trials that were refused",
+    invariant: "trials",
+    kinds: ["storm", "dead"],
+    options: {
+      wire: (store) =>
+        but(store, {
+          acquire: async (key, request) => {
+            const answer = await store.acquire(key, request);
+            return { ...answer, granted: answer.granted || answer.snapshot.state === "HALF_OPEN" };
+          },
+        }),
+    },
+  },
+  {
+    mistake: "the store changes state without a precondition",
+    invariant: "edges",
+    kinds: ["storm", "dead"],
+    options: {
+      store: (store) =>
+        but(store, {
+          transition: (key, request) => store.transition(key, { ...request, expected: null }),
+        }),
+    },
+  },
+  {
+    mistake: "the store ends a cooldown early",
+    invariant: "edges",
+    kinds: ["storm", "dead"],
+    options: {
+      store: (store) =>
+        but(store, {
+          acquire: (key, request) => store.acquire(key, { ...request, maxCooldownMs: 1 }),
+        }),
+    },
+  },
+  {
+    mistake: "isolates open one failure late",
+    invariant: "edges",
+    kinds: ["storm", "dead"],
+    options: {
+      policy: (policy) => ({ ...policy, failureThreshold: policy.failureThreshold! + 1 }),
+    },
+  },
+  {
+    mistake: "isolates close one success late",
+    invariant: "edges",
+    kinds: ["storm", "dead"],
+    options: {
+      policy: (policy) => ({ ...policy, successThreshold: policy.successThreshold! + 1 }),
+    },
+  },
+  {
+    mistake: "the store tells everybody who asks for a transition that it was theirs",
+    invariant: "audit",
+    kinds: ["storm", "dead"],
+    options: {
+      store: (store) =>
+        but(store, {
+          transition: (key, request) => ({
+            ...store.transition(key, request) as Answer,
+            won: true,
+          }),
+        }),
+    },
+  },
+  {
+    mistake: "isolates announce transitions that others made",
+    invariant: "announcements",
+    kinds: ["storm", "dead"],
+    options: {
+      wire: (store) =>
+        but(store, {
+          transition: async (key, request) => ({
+            ...await store.transition(key, request),
+            won: true,
+          }),
+        }),
+    },
+  },
+  {
+    mistake: "the store counts late results",
+    invariant: "late",
+    kinds: ["storm", "dead"],
+    options: {
+      store: (store) =>
+        but(store, {
+          record: (key, tally) => {
+            const { epoch, generation } = store.peek!(key) ?? tally;
+            return store.record(key, { ...tally, epoch, generation });
+          },
+        }),
+    },
+  },
+  {
+    mistake: "the store counts late results in a record that they create",
+    invariant: "late",
+    kinds: ["storm"],
+    options: {
+      store: (store) =>
+        but(store, {
+          record: (key, tally) => {
+            if (tally.epoch === "" || store.peek!(key) !== undefined) {
+              return store.record(key, tally);
+            }
+            const created = { ...tally, epoch: "", generation: 0 };
+            return { ...store.record(key, created) as Recorded, current: false };
+          },
+        }),
+    },
+  },
+  {
+    mistake: "isolates record late results as current",
+    invariant: "late",
+    kinds: ["storm", "dead"],
+    options: {
+      // Under what they last heard, as where an outcome is booked when it ends.
+      wire: (store) => {
+        let held: Snapshot | null = null;
+        const labels = new Map<string, Pick<Tally, "epoch" | "generation">>();
+        const heard = <T extends Answer>(answer: T): T => {
+          held = answer.snapshot;
+          return answer;
+        };
+        return but(store, {
+          record: async (key, tally) => {
+            const { id, epoch, generation } = tally;
+            const known = held === null || generation === TOTALS_ONLY
+              ? { epoch, generation }
+              : held;
+            const label = labels.get(id) ?? { epoch: known.epoch, generation: known.generation };
+            labels.set(id, label);
+            return heard(await store.record(key, { ...tally, ...label }));
+          },
+          read: async (key, request) => held = await store.read(key, request),
+          acquire: async (key, request) => heard(await store.acquire(key, request)),
+          transition: async (key, request) => heard(await store.transition(key, request)),
+        });
+      },
+    },
+  },
+  {
+    mistake: "the store counts what is sent again",
+    invariant: "tallies",
+    kinds: ["storm"],
+    options: {
+      store: (store) => {
+        let times = 0;
+        return but(store, {
+          record: (key, tally) => store.record(key, { ...tally, id: `${tally.id}+${times++}` }),
+        });
+      },
+    },
+  },
+  {
+    mistake: "the store acknowledges what it does not count",
+    invariant: "tallies",
+    kinds: ["storm"],
+    options: {
+      store: (store) =>
+        but(store, {
+          record: (key, tally) =>
+            store.record(key, { ...tally, successes: Math.min(1, tally.successes) }),
+        }),
+    },
+  },
+  {
+    mistake: "an isolate forgets what the store did not take",
+    invariant: "tallies",
+    kinds: ["storm"],
+    options: {
+      wire: (store) =>
+        but(store, {
+          // A failed request looks like an answer, so that nothing is sent again.
+          record: (key, tally) =>
+            Promise.resolve(store.record(key, tally)).catch(async (): Promise<Recorded> => ({
+              current: false,
+              snapshot: await store.read(key, tally),
+            })),
+        }),
+    },
+  },
+  {
+    mistake: "a store's error replaces the caller's result",
+    invariant: "callers",
+    kinds: ["storm"],
+    options: {
+      breaker: (breaker) => {
+        const call: CircuitBreaker["call"] = async (fn, options) => {
+          const result = await breaker.call(fn, options);
+          if (breaker.peek().metrics.totalFailures % 7 === 6) throw new Error("Store unavailable");
+          return result;
+        };
+        return { ...breaker, tryCall: breaker.tryCall.bind(breaker), ...operators(breaker), call };
+      },
+    },
+  },
+  {
+    mistake: "callers at the same time share one result",
+    invariant: "callers",
+    kinds: ["storm"],
+    options: {
+      breaker: (breaker) => {
+        let flight: Promise<unknown> | null = null;
+        const call =
+          ((fn, options) =>
+            flight ??= breaker.call(fn, options).finally(() =>
+              flight = null
+            )) as typeof breaker.call;
+        return { ...breaker, tryCall: breaker.tryCall.bind(breaker), ...operators(breaker), call };
+      },
+    },
+  },
+  {
+    mistake: "isolates do not hear that the circuit is open",
+    invariant: "stops",
+    kinds: ["dead"],
+    options: {
+      // As from a replica that lags for ever.
+      wire: (store) => {
+        let held: Snapshot | null = null;
+        const old = (snapshot: Snapshot): Snapshot => {
+          if (snapshot.state === "CLOSED") held = snapshot;
+          return snapshot.state === "OPEN" ? held ?? closed(snapshot) : snapshot;
+        };
+        return but(store, {
+          record: async (key, tally) => {
+            const answer = await store.record(key, tally);
+            const snapshot = old(answer.snapshot);
+            return { current: answer.current && snapshot === answer.snapshot, snapshot };
+          },
+          read: async (key, request) => old(await store.read(key, request)),
+          acquire: async (key, request) => {
+            const answer = await store.acquire(key, request);
+            const snapshot = old(answer.snapshot);
+            return { ...answer, granted: answer.granted || snapshot !== answer.snapshot, snapshot };
+          },
+        });
+      },
+    },
+  },
+  {
+    mistake: "nobody who is cut off protects itself",
+    invariant: "stops",
+    kinds: ["cut"],
+    options: { policy: (policy) => ({ ...policy, onStoreError: "allow" }) },
+  },
+  {
+    mistake: "the store never ends a cooldown",
+    invariant: "returns",
+    kinds: ["storm", "dead"],
+    options: {
+      store: (store) =>
+        but(store, {
+          acquire: (key, request) =>
+            store.peek!(key)?.state === "OPEN"
+              ? { granted: false, moved: false, snapshot: store.read(key, request) as Snapshot }
+              : store.acquire(key, request),
+        }),
+    },
+  },
+  {
+    mistake: "views do not see a forced opening",
+    invariant: "forced",
+    kinds: ["forced"],
+    options: {
+      wire: (store) =>
+        but(store, {
+          record: async (key, tally) => {
+            const answer = await store.record(key, tally);
+            return { ...answer, snapshot: { ...answer.snapshot, override: null } };
+          },
+          read: async (key, request) => ({ ...await store.read(key, request), override: null }),
+          acquire: async (key, request) => {
+            const answer = await store.acquire(key, request);
+            return { ...answer, granted: true, snapshot: { ...answer.snapshot, override: null } };
+          },
+        }),
+    },
+  },
+];
+
+/** The same store, but for some methods. */
+export function but(store: Store, methods: Partial<Store>): Store {
+  return {
+    name: store.name,
+    traits: store.traits,
+    ...(store.peek === undefined ? null : { peek: (key: string) => store.peek!(key) }),
+    read: (key, request) => store.read(key, request),
+    record: (key, tally) => store.record(key, tally),
+    acquire: (key, request) => store.acquire(key, request),
+    transition: (key, request) => store.transition(key, request),
+    override: (key, request) => store.override(key, request),
+    restore: (key, request) => store.restore(key, request),
+    list: (request) => store.list(request),
+    remove: (key) => store.remove(key),
+    ...methods,
+  };
+}
+
+function operators(breaker: CircuitBreaker): Partial<CircuitBreaker> {
+  const { forceOpen, forceClose, disable, metricsOnly, release, reset } = breaker;
+  const methods = { forceOpen, forceClose, disable, metricsOnly, release, reset };
+  return Object.fromEntries(
+    Object.entries(methods).map(([name, method]) => [name, method.bind(breaker as never)]),
+  );
+}
+
+function closed(snapshot: Snapshot): Snapshot {
+  return { ...snapshot, state: "CLOSED", openUntil: null };
+}
+
+/**
+ * The mistake that shows in the mean only: failures go out at once and without the successes that
+ * ended before them, successes follow seconds later.
+ */
+export const OVERTAKING: PlayOptions = {
+  wire: (store) =>
+    but(store, {
+      record: async (key, tally) => {
+        if (tally.successes > 0) {
+          const successes = { ...tally, id: `${tally.id}+`, failures: 0, lease: null };
+          setTimeout(() => store.record(key, successes), 3_000);
+        }
+        return tally.failures > 0
+          ? await store.record(key, { ...tally, successes: 0 })
+          : { current: true, snapshot: await store.read(key, tally) };
+      },
+    }),
+};

@@ -1,0 +1,147 @@
+/**
+ * The shared store at the far end of the simulated network: the real memory store, seen by all, which
+ * may be restarted with nothing in it. Every request that reaches it is shown to the judge.
+ *
+ * @module
+ */
+import { memory, type Snapshot, type Store } from "@fuse/edge";
+import {
+  type Acquired,
+  type AcquireRequest,
+  type Answer,
+  type Changed,
+  copySnapshot,
+  type OverrideRequest,
+  type Recorded,
+  type Shape,
+  type Tally,
+  type TransitionRequest,
+} from "../../../src/contract.ts";
+
+/** A request on its way. */
+export type Request =
+  | { readonly do: "read"; readonly key: string; readonly body: ReadRequest }
+  | { readonly do: "record"; readonly key: string; readonly body: Tally }
+  | { readonly do: "acquire"; readonly key: string; readonly body: AcquireRequest }
+  | { readonly do: "transition"; readonly key: string; readonly body: TransitionRequest }
+  | { readonly do: "override"; readonly key: string; readonly body: OverrideRequest };
+
+interface ReadRequest {
+  readonly shape: Shape;
+  readonly at: number;
+}
+
+/** What a request is answered with; a read has the Snapshot only. */
+export type Said =
+  & Answer
+  & Partial<Pick<Recorded, "current">>
+  & Partial<Acquired>
+  & Partial<Changed>;
+
+/** What a request did: the record before it and after it, at the same moment. */
+export interface Deed {
+  readonly request: Request;
+  readonly said: Said;
+  /** `null`: there was none. An override that has run out is gone in it. */
+  readonly before: Snapshot | null;
+  readonly after: Snapshot | null;
+  /** By how much the record's generation rose, that of a fresh record being 1. */
+  readonly risen: number;
+  /** How many lives the store has had before this one. */
+  readonly life: number;
+  /** The store's clock. */
+  readonly now: number;
+}
+
+/** The store, and how to make it forget. */
+export class Server {
+  readonly #clock: () => number;
+  readonly #make: (store: Store) => Store;
+  readonly #witness: (deed: Deed, by: number) => void;
+  #store: Store;
+  #life = 0;
+
+  /** @param make Laid over the memory store: for stores with a mistake in them. */
+  constructor(
+    clock: () => number,
+    witness: (deed: Deed, by: number) => void,
+    make: (store: Store) => Store = (store) => store,
+  ) {
+    this.#clock = clock;
+    this.#witness = witness;
+    this.#make = make;
+    this.#store = make(memory({ clock }));
+  }
+
+  /** How often it was restarted. */
+  get life(): number {
+    return this.#life;
+  }
+
+  /** Nothing is left of what it knew. */
+  restart(): void {
+    this.#life++;
+    this.#store = this.#make(memory({ clock: this.#clock }));
+  }
+
+  /** The record as it is now. */
+  look(key: string, shape: Shape): Snapshot {
+    return this.#out(this.#store.read(key, { at: this.#clock(), shape }) as Snapshot);
+  }
+
+  /** A request arrives. The answer is what the store knew at this moment, whatever happens next. */
+  apply(request: Request, by: number): Said {
+    const { key, body: { shape } } = request;
+    const generation = this.#generation(key);
+    const before = this.#seen(key, shape);
+    const said = this.#ask(request);
+    const answer = { ...said, snapshot: this.#out(copySnapshot(said.snapshot)) };
+    const after = this.#seen(key, shape);
+    const risen = this.#generation(key) - (generation === 0 && after !== null ? 1 : generation);
+    this.#witness(
+      { request, said: answer, before, after, risen, life: this.#life, now: this.#clock() },
+      by,
+    );
+    return answer;
+  }
+
+  #ask({ do: operation, key, body }: Request): Said {
+    switch (operation) {
+      case "read":
+        return { snapshot: this.#store.read(key, body) as Snapshot };
+      case "record":
+        return this.#store.record(key, { ...body, epoch: this.#in(body.epoch) }) as Recorded;
+      case "acquire":
+        return this.#store.acquire(key, body) as Acquired;
+      case "transition": {
+        const { expected } = body;
+        const here = expected && { ...expected, epoch: this.#in(expected.epoch) };
+        return this.#store.transition(key, { ...body, expected: here }) as Changed;
+      }
+      case "override":
+        return this.#store.override(key, body) as Changed;
+    }
+  }
+
+  #seen(key: string, shape: Shape): Snapshot | null {
+    const seen = this.look(key, shape);
+    return seen.epoch === "" ? null : seen;
+  }
+
+  /** As it is written down, an override that has run out included. */
+  #generation(key: string): number {
+    return this.#store.peek!(key)?.generation ?? 0;
+  }
+
+  // A shared store makes another life of what it has forgotten, even where the same request begins it.
+
+  #out(snapshot: Snapshot): Snapshot {
+    const { epoch } = snapshot;
+    return epoch === "" ? snapshot : { ...snapshot, epoch: `${epoch}~${this.#life}` };
+  }
+
+  #in(epoch: string): string {
+    const life = `~${this.#life}`;
+    return epoch.endsWith(life) ? epoch.slice(0, -life.length) : epoch;
+  }
+}

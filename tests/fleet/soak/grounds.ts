@@ -1,0 +1,149 @@
+/**
+ * What each driver is driven on: real servers, a store for each isolate, and faults on the wire.
+ *
+ * @module
+ */
+import { type Clock, memory, type Store } from "@fuse/edge";
+import { chaos } from "@fuse/edge/testing";
+import { upstash } from "@fuse/edge/upstash";
+import { startRedis } from "../../support/redis_server.ts";
+import { type Fault, startFace } from "../../support/upstash_face.ts";
+import { libsqlGround, tieredGround } from "./databases.ts";
+import { switching, telling } from "./stores.ts";
+
+/** What is wrong with the way to the store. `calm`: nothing. */
+export type Weather = "calm" | "wire" | "dead" | "chaos";
+
+/** How a ground is to be laid out. */
+export interface GroundOptions {
+  /** For the stores; left out, each goes by its server's own. */
+  readonly clock: Clock | undefined;
+  /** 0 to 1. */
+  readonly random: () => number;
+  /** Whether things go wrong that take real time, too: requests without an answer, locks. */
+  readonly slow: boolean;
+  /** Hears of circuits that a full store let go. */
+  readonly evicted: (key: string) => void;
+}
+
+/** Where a driver runs. */
+export interface Ground extends AsyncDisposable {
+  /** The store as one isolate has it; the first isolate's may be another kind. */
+  isolate(index: number): Store;
+  /** As somebody sees it who has no part in any of it, and whom no fault meets. */
+  readonly observer: Store;
+  /** Begins it, and answers how to end it. */
+  weather(kind: "wire" | "dead"): Promise<() => Promise<void>>;
+  /** What the store itself takes, in bytes, and where; `null`: it is in this process. */
+  size(): Promise<{ readonly bytes: number; readonly of: string } | null>;
+  /** What is wrong in the store beside its totals, in words. */
+  check(now: Clock, wait: () => Promise<unknown>): Promise<string[]>;
+}
+
+/** By the names that `--driver` takes; a shorter one means all that begin with it. */
+export const GROUNDS: Readonly<Record<string, (options: GroundOptions) => Promise<Ground>>> = {
+  memory: memoryGround,
+  upstash: upstashGround,
+  "libsql-file": (options) => libsqlGround("file", options),
+  "libsql-sqld": (options) => libsqlGround("sqld", options),
+  tiered: tieredGround,
+};
+
+/** Fewer than there are circuits, so that some have to go. */
+const MAX_CIRCUITS = 250;
+
+/** The first isolate has the store in its process; to the others it is remote. */
+async function memoryGround({ clock, random, evicted, slow }: GroundOptions): Promise<Ground> {
+  const store = telling(memory({ maxCircuits: MAX_CIRCUITS, ...clock && { clock } }), evicted);
+  let kind: Weather = "calm";
+  const seed = () => Math.floor(random() * 2 ** 31);
+  const remote = () => {
+    const calm = chaos(store, {});
+    const wire = chaos(store, { ...roughly(random, slow), seed: seed() });
+    const dead = chaos(store, { down: () => true });
+    return switching(() => kind === "wire" ? wire : kind === "dead" ? dead : calm);
+  };
+  return await Promise.resolve({
+    isolate: (index) => index === 0 ? store : remote(),
+    observer: store,
+    weather(begun) {
+      kind = begun;
+      return Promise.resolve(() => {
+        kind = "calm";
+        return Promise.resolve();
+      });
+    },
+    size: () => Promise.resolve(null),
+    check: () => Promise.resolve([]),
+    async [Symbol.asyncDispose]() {},
+  });
+}
+
+/** Faults between an isolate and its store, for `chaos`. */
+export function roughly(random: () => number, slow: boolean) {
+  return {
+    latencyMs: () => random() < 0.5 ? 0 : random() * 12,
+    errorRate: 0.01,
+    lostAnswerRate: 0.02,
+    duplicateRate: 0.1,
+    staleReadRate: 0.05,
+    ...slow && { timeoutRate: 0.002 },
+  };
+}
+
+const FAULTS: readonly Fault[] = ["refuse", "lose", "lose", 429, 500, 502, "garbage", "truncated"];
+const HANGING: readonly Fault[] = ["hang", "hang_after"];
+
+/** A Redis with a face; also the half of {@linkcode tieredGround} that decides. */
+export async function redisGround({ clock, random, slow }: GroundOptions) {
+  const redis = await startRedis();
+  const face = await startFace({ redis });
+  const faults = slow ? [...FAULTS, ...HANGING] : FAULTS;
+  let amiss = false;
+  const weather = async (kind: "wire" | "dead") => {
+    if (kind === "dead") {
+      face.fault = () => "refuse";
+      // Requests that are out already hang, and are answered late.
+      redis.pause();
+    } else {
+      face.delayMs = () => random() < 0.5 ? 0 : random() * (slow && random() < 0.002 ? 800 : 10);
+      face.fault = () => {
+        // Whoever comes next finds no script.
+        if (random() < 0.01) redis.command("SCRIPT", "FLUSH").catch(() => amiss = true);
+        return random() < 0.04 ? faults[Math.floor(random() * faults.length)] : undefined;
+      };
+    }
+    return await Promise.resolve(async () => {
+      redis.resume();
+      face.fault = () => undefined;
+      face.delayMs = 0;
+      await redis.command("PING");
+      if (amiss) throw new Error("Redis did not flush its scripts");
+    });
+  };
+  return {
+    store: (): Store => upstash({ url: face.url, token: face.token, ...clock && { clock } }),
+    weather,
+    async used(): Promise<number> {
+      const info = await redis.command("INFO", "memory") as string;
+      return Number(/^used_memory:(\d+)/m.exec(info)![1]);
+    },
+    async [Symbol.asyncDispose]() {
+      redis.resume();
+      await face.stop();
+      await redis.stop();
+    },
+  };
+}
+
+async function upstashGround(options: GroundOptions): Promise<Ground> {
+  const ground = await redisGround(options);
+  return {
+    isolate: ground.store,
+    observer: ground.store(),
+    weather: ground.weather,
+    size: async () => ({ bytes: await ground.used(), of: "Redis" }),
+    check: () => Promise.resolve([]),
+    [Symbol.asyncDispose]: () => ground[Symbol.asyncDispose](),
+  };
+}

@@ -1,0 +1,99 @@
+/**
+ * Stores and clients whose faults come and go while isolates use them.
+ *
+ * @module
+ */
+import type { Client } from "@libsql/client";
+import type { Store } from "@fuse/edge";
+import type { LibsqlClient } from "@fuse/edge/libsql";
+import type { Answer, Tally } from "../../../src/contract.ts";
+
+/** One store in front of several, between which it changes at any moment. */
+export function switching(which: () => Store): Store {
+  return new Proxy(which(), {
+    get(first, property) {
+      // There or not as in the first one: nobody asks again.
+      if (typeof Reflect.get(first, property, first) !== "function") {
+        return Reflect.get(first, property, first);
+      }
+      return (...args: unknown[]) => {
+        const store = which();
+        const method = Reflect.get(store, property, store);
+        if (method !== undefined) return Reflect.apply(method, store, args);
+        // Sends one by one what the other sends together; has nothing to confirm or to flush.
+        return property === "together" ? (args[0] as () => unknown)() : undefined;
+      };
+    },
+  });
+}
+
+/** Tells of circuits that the store had to let go, even where nobody hears its answer. */
+export function telling(store: Store, evicted: (key: string) => void): Store {
+  return answering(store, (answer) => {
+    for (const key of (answer as Answer | undefined)?.evicted ?? []) evicted(key);
+  });
+}
+
+function answering(store: Store, hear: (answer: unknown) => void): Store {
+  const CHANGES = ["record", "transition", "override", "restore"];
+  return new Proxy(store, {
+    get(target, property) {
+      const value = Reflect.get(target, property, target);
+      if (typeof value !== "function") return value;
+      const method = value.bind(target);
+      if (!CHANGES.includes(String(property))) return method;
+      return (...args: unknown[]) => {
+        const answer = method(...args);
+        hear(answer);
+        return answer;
+      };
+    },
+  });
+}
+
+/** A store that is wrong: of one tally with successes it loses all, or counts it twice. */
+export function wrong(store: Store, how: "drops" | "doubles"): Store {
+  let left = 1;
+  const record = async (key: string, tally: Tally) => {
+    if (tally.successes === 0 || left-- <= 0) return await store.record(key, tally);
+    if (how === "doubles") {
+      await store.record(key, { ...tally, id: `${tally.id}-again`, lease: null });
+      return await store.record(key, tally);
+    }
+    return { current: false, snapshot: await store.read(key, tally) };
+  };
+  return new Proxy(store, {
+    get(target, property) {
+      if (property === "record") return record;
+      const value = Reflect.get(target, property, target);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+}
+
+/** What happens to a request on its way to a database. */
+export type Passage = "arrives" | "is refused" | "hangs" | "loses the answer" | "arrives twice";
+
+/** A client whose requests fare as they are told to. */
+export function failing(client: Client, passage: () => Passage): LibsqlClient {
+  const go = async <T>(send: () => Promise<T>): Promise<T> => {
+    const how = passage();
+    if (how === "is refused") throw new Error("connection refused");
+    if (how === "hangs") return await new Promise<never>(() => {});
+    const answer = await send();
+    if (how === "loses the answer") throw new Error("connection reset");
+    return how === "arrives twice" ? await send() : answer;
+  };
+  return new Proxy(client, {
+    get(target, property) {
+      if (property === "execute") {
+        return (statement: never) => go(() => target.execute(statement));
+      }
+      if (property === "batch") {
+        return (statements: never, mode: never) => go(() => target.batch(statements, mode));
+      }
+      const value = Reflect.get(target, property, target);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  }) as unknown as LibsqlClient;
+}

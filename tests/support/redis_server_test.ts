@@ -1,0 +1,146 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { redisMissing, type RedisServer, sharedRedis, startRedis } from "./redis_server.ts";
+
+const shared = await sharedRedis();
+
+Deno.test("redisMissing() is null when there is a Redis", async () => {
+  assertEquals(await redisMissing(), null);
+});
+
+Deno.test("redisMissing() says what to install when there is none", async () => {
+  const said = await redisMissing("");
+  assert(said?.includes("apt-get install redis-server"), said ?? "null");
+  assert(said?.includes("brew install redis"), said ?? "null");
+});
+
+Deno.test("command() answers as Redis does when it is asked", async () => {
+  assertEquals(await shared.command("SET", "text", "ä"), "OK");
+  assertEquals(await shared.command("GET", "text"), "ä");
+  assertEquals(await shared.command("GET", "none"), null);
+  assertEquals(await shared.command("EVAL", "return {1, 'a', {2}}", "0"), [1, "a", [2]]);
+});
+
+Deno.test("command() rejects when Redis refuses", async () => {
+  await assertRejects(() => shared.command("INCR"), Error, "wrong number of arguments");
+});
+
+Deno.test("commandCalls() counts what a script calls when it runs", async () => {
+  const before = await shared.commandCalls();
+  await shared.command("EVAL", "redis.call('SET', 'n', 1); return redis.call('INCR', 'n')", "0");
+  assertEquals(await shared.commandCalls() - before, 3);
+});
+
+Deno.test("commandCalls() stands still when only bookkeeping goes on", async () => {
+  const before = await shared.commandCalls();
+  await shared.command("PING");
+  await shared.command("CONFIG", "GET", "save");
+  await shared.command("SCRIPT", "LOAD", "return 1");
+  assertEquals(await shared.commandCalls(), before);
+});
+
+Deno.test("startRedis() gives each a port and data of its own when several run", async () => {
+  await using one = await startRedis();
+  await using two = await startRedis();
+  await one.command("SET", "mine", "1");
+  assertEquals(await two.command("GET", "mine"), null);
+  assertEquals(new Set([one.port, two.port, shared.port]).size, 3);
+});
+
+Deno.test("startRedis() keeps nothing when it is told nothing else", async () => {
+  assertEquals(await shared.command("CONFIG", "GET", "save"), ["save", ""]);
+  assertEquals(await shared.command("CONFIG", "GET", "appendonly"), ["appendonly", "no"]);
+});
+
+Deno.test("startRedis() takes more configuration when given", async () => {
+  await using redis = await startRedis({ config: { maxmemory: "1" } });
+  await assertRejects(() => redis.command("SET", "k", "v"), Error, "OOM");
+});
+
+Deno.test("startRedis() rejects when Redis does not take the configuration", async () => {
+  await assertRejects(() => startRedis({ config: { nonsense: "1" } }), Error, "Cannot start Redis");
+});
+
+Deno.test("stop() leaves nothing when it ran, however often it is called", async () => {
+  const redis = await startRedis();
+  const folder = await folderOf(redis);
+  await redis.stop();
+  await redis.stop();
+  await assertRejects(() => redis.command("PING"), Error, "ECONNREFUSED");
+  await assertRejects(() => Deno.stat(folder), Deno.errors.NotFound);
+});
+
+Deno.test("restart() brings it back empty, on its port, when it was killed", async () => {
+  await using redis = await startRedis();
+  await redis.command("SET", "k", "v");
+  const { pid, url } = redis;
+  await redis.kill();
+  await assertRejects(() => redis.command("PING"), Error, "ECONNREFUSED");
+  await redis.restart();
+  assertEquals(await redis.command("GET", "k"), null);
+  assertEquals(redis.url, url);
+  assert(redis.pid !== pid);
+});
+
+Deno.test("pause() holds answers back when Redis is asked, until resume()", async () => {
+  await using redis = await startRedis();
+  redis.pause();
+  let answered = false;
+  const answer = redis.command("PING").then((text) => {
+    answered = true;
+    return text;
+  });
+  // As long as some other round trips take: this one would have answered long ago.
+  for (let i = 0; i < 10; i++) await shared.command("PING");
+  assertEquals(answered, false);
+  redis.resume();
+  assertEquals(await answer, "PONG");
+});
+
+Deno.test("stop() ends it when it is paused", async () => {
+  const redis = await startRedis();
+  redis.pause();
+  await redis.stop();
+  await assertRejects(() => redis.command("PING"), Error, "ECONNREFUSED");
+});
+
+for (const shape of ["startRedis", "sharedRedis"]) {
+  Deno.test(`${shape}() leaves no process when its own is killed`, async () => {
+    const support = new URL("./redis_server.ts", import.meta.url).href;
+    const code = `const { ${shape}: start } = await import(${JSON.stringify(support)});
+      const { port } = await start();
+      console.log(port);
+      await new Promise((never) => setTimeout(never, 1e9));`;
+    const child = new Deno.Command(Deno.execPath(), {
+      args: ["eval", code],
+      cwd: new URL("../..", import.meta.url),
+      stdout: "piped",
+      stderr: "inherit",
+    }).spawn();
+    const reader = child.stdout.getReader();
+    const { value } = await reader.read();
+    const port = Number(new TextDecoder().decode(value));
+    await (await Deno.connect({ port })).close();
+    child.kill("SIGKILL");
+    await child.status;
+    await reader.cancel();
+    await untilRefused(port);
+  });
+}
+
+/** Ends when nobody listens any more; a test that waits for ever is ended by its runner. */
+async function untilRefused(port: number): Promise<void> {
+  while (true) {
+    try {
+      (await Deno.connect({ port })).close();
+    } catch (error) {
+      if (error instanceof Deno.errors.ConnectionRefused) return;
+      // It ends just now.
+      if (!(error instanceof Deno.errors.ConnectionReset)) throw error;
+    }
+  }
+}
+
+async function folderOf(redis: RedisServer): Promise<string> {
+  const [, folder] = await redis.command("CONFIG", "GET", "dir") as [string, string];
+  return folder;
+}

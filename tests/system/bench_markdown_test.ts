@@ -1,0 +1,131 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { TABLES } from "../tools/bench/sections.ts";
+import { renderForReadme, sideBySide } from "../tools/bench/table.ts";
+import { root } from "../tools/gate/project.ts";
+import { BLOCKS } from "../fleet/simulation/tables.ts";
+import { blockNames, writeBlocks } from "../tools/pages/blocks.ts";
+
+const two = [
+  "# Title",
+  "<!-- bench:closed -->",
+  "| typed | by hand |",
+  "<!-- /bench:closed -->",
+  "between",
+  "<!-- bench:size --><!-- /bench:size -->",
+  "<!-- simulate:fleet --> theirs <!-- /simulate:fleet -->",
+  "the end",
+].join("\n");
+
+Deno.test("writeBlocks() replaces what is in the named block, and nothing else", () => {
+  const written = writeBlocks(two, new Map([["closed", "| $& | $1 |"], ["elsewhere", "no"]]));
+  assertEquals(
+    written,
+    two.replace("\n| typed | by hand |\n", () => "\n\n| $& | $1 |\n\n"),
+  );
+});
+
+Deno.test("writeBlocks() writes the same README the second time", () => {
+  const tables = new Map([["closed", "| a |"], ["size", "| b |"]]);
+  const once = writeBlocks(two, tables);
+  assertEquals(writeBlocks(once, tables), once);
+  assert(once.includes("<!-- bench:size -->\n\n| b |\n\n<!-- /bench:size -->"), once);
+});
+
+Deno.test("writeBlocks() fills every block of a name", () => {
+  const block = "<!-- bench:size -->\n<!-- /bench:size -->\n";
+  const written = writeBlocks(block + block, new Map([["size", "| b |"]]));
+  assertEquals(written.split("| b |").length, 3);
+});
+
+Deno.test("writeBlocks() writes blocks of another kind when told to", () => {
+  const written = writeBlocks(two, new Map([["fleet", "ours"], ["closed", "no"]]), {
+    kind: "simulate",
+    known: ["fleet"],
+  });
+  assertEquals(written, two.replace(" theirs ", "\n\nours\n\n"));
+});
+
+for (
+  const [what, readme, message] of [
+    ["without an end", "<!-- bench:size --> |", 'block "bench:size" has no end'],
+    [
+      "that meets another",
+      "<!-- bench:size --> <!-- bench:closed --> <!-- /bench:closed -->",
+      'block "bench:size" has no end',
+    ],
+    [
+      "closed by another's end",
+      "<!-- bench:size --> <!-- /bench:closed -->",
+      'block "bench:size" has no end',
+    ],
+    ["that only ends", "<!-- /bench:size -->", 'block "bench:size" ends, and has not begun'],
+    [
+      "of no table",
+      "<!-- bench:sise --> <!-- /bench:sise -->",
+      'there is no table "bench:sise", only closed, size',
+    ],
+  ] as const
+) {
+  Deno.test(`writeBlocks() refuses a block ${what}`, () => {
+    const known = ["closed", "size"];
+    assertThrows(
+      () => writeBlocks(readme, new Map([["size", "| b |"]]), { known }),
+      Error,
+      `Cannot write tables: ${message}`,
+    );
+  });
+}
+
+Deno.test("renderForReadme() shows the wanted columns, and spreads in their cells", () => {
+  const table = {
+    name: "a",
+    title: "",
+    columns: ["call", "ns", "min–max", "budget (aim 0.8)"],
+    rows: [["one", "10", "9–11", "met"], ["two", "7", "7–7"], ["three", "8"]],
+  };
+  assertEquals(
+    renderForReadme(table),
+    [
+      "| call  |        ns |",
+      "| ----- | --------: |",
+      "| one   | 10 (9–11) |",
+      "| two   |         7 |",
+      "| three |         8 |",
+    ].join("\n"),
+  );
+  assertEquals(
+    renderForReadme({ ...table, readme: ["call", "budget (aim 0.8)"] }).split("\n")[2],
+    "| one   |              met |",
+  );
+  assertThrows(
+    () => renderForReadme({ ...table, readme: ["calls"] }),
+    Error,
+    'Table "a" has no column "calls"',
+  );
+});
+
+Deno.test("sideBySide() shows what differs in one column in one row, and no column of zeros", () => {
+  const columns = ["call", "way", "a", "b"];
+  const rows = [["x", "fast", "1", "0"], ["y", "fast", "2", "0"], ["y", "safe", "3", "4"]];
+  assertEquals(sideBySide({ columns, rows }, "way", ["call"], ["a", "b"]), {
+    columns: ["call", "fast, a", "safe, a", "safe, b"],
+    rows: [["x", "1", "", ""], ["y", "2", "3", "4"]],
+  });
+});
+
+Deno.test("no two tables of the benchmark have one name", () => {
+  assertEquals([...new Set(TABLES)], [...TABLES]);
+});
+
+Deno.test("the README has blocks of tables that exist, and no other table of measurements", () => {
+  const readme = Deno.readTextFileSync(new URL("README.md", root));
+  assert(blockNames(readme, { known: TABLES }).length > 0);
+  const section = /^## Benchmarks\n.*?(?=^## )/ms.exec(readme)?.[0] ?? "";
+  const empty = new Map(TABLES.map((name) => [name, ""]));
+  assert(section.includes("<!-- bench:"));
+  assertEquals(writeBlocks(section, empty).match(/^\|.*/gm), null);
+  // Elsewhere, none whose heading tells of something measured. The simulation has blocks of its own.
+  const simulated = new Map(BLOCKS.known.map((name) => [name, ""]));
+  const rest = writeBlocks(writeBlocks(readme, empty), simulated, BLOCKS);
+  assertEquals(rest.match(/^\|.*\b(n|m)s\/call|^\|.*calls\/s\b.*/gm), null);
+});

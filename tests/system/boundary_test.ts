@@ -1,0 +1,111 @@
+import { assert, assertEquals } from "@std/assert";
+import { deno, filesBelow, readConfig, root } from "../tools/gate/project.ts";
+
+/** What each entry point may bring with it from npm, whole packages by name. */
+const ALLOWED: Readonly<Record<string, readonly string[]>> = {
+  ".": [],
+  "./upstash": ["@upstash/redis"],
+  "./env": ["@libsql/client", "@upstash/redis", "drizzle-orm"],
+  "./hono": ["hono"],
+  "./libsql": ["@libsql/client", "drizzle-orm"],
+  "./migrations": [],
+  "./testing": [],
+};
+
+const config = readConfig();
+const sources = ["", "src", "drivers", "migrations", "tests", "examples"].flatMap((folder) =>
+  filesBelow(folder, ".ts").filter((path) => folder !== "" || !path.includes("/"))
+);
+
+Deno.test("every entry point states its npm packages", () => {
+  assertEquals(Object.keys(config.exports), Object.keys(ALLOWED));
+});
+
+for (const [entry, path] of Object.entries(config.exports)) {
+  Deno.test(`entry point ${entry} reaches its own npm packages and nothing of Node`, async () => {
+    const reached = await specifiersReachedFrom(path);
+    assertEquals(
+      {
+        npm: [...new Set(reached.filter((s) => s.startsWith("npm:")).map(packageName))].sort(),
+        node: reached.filter((s) => s.startsWith("node:")),
+        remote: reached.filter((s) => /^(https?|jsr):/.test(s)),
+      },
+      { npm: [...ALLOWED[entry] ?? []].sort(), node: [], remote: [] },
+    );
+  });
+}
+
+/** What is published although no entry point imports it. */
+const EXTRA = /^(deno\.json|[A-Z]+(\.md)?|migrations\/(\d+_\w+\.sql|meta\/\w+\.json))$/;
+
+Deno.test("the published files are what the entry points import, migrations and pages", async () => {
+  const { ok, stderr } = await deno(["publish", "--dry-run", "--allow-dirty", "--no-check"]);
+  assert(ok, stderr);
+  const published = pathsWithin(stderr.match(/file:\S+/g) ?? []);
+  const needed = pathsWithin(
+    (await Promise.all(Object.values(config.exports).map(specifiersReachedFrom))).flat(),
+  );
+  assertEquals(published.filter((path) => !EXTRA.test(path)).sort(), [...new Set(needed)].sort());
+  assertEquals(
+    published.filter((path) => EXTRA.test(path)).sort(),
+    [
+      ...["CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md", "deno.json"],
+      ...filesBelow("migrations", "").filter((path) => !path.endsWith(".ts")),
+    ].sort(),
+  );
+});
+
+Deno.test("the npm packages of deno.json are the imported ones", () => {
+  const imported = new Set(sources.flatMap(importsOf));
+  const declared = Object.entries(config.imports)
+    .filter(([, target]) => target.startsWith("npm:")).map(([name]) => name);
+  const unused = declared.filter((name) =>
+    ![...imported].some((specifier) => specifier === name || specifier.startsWith(`${name}/`))
+  );
+  assertEquals(unused, [], "declared and never imported");
+  assertEquals(
+    [...imported].filter((specifier) => specifier.startsWith("npm:")),
+    [],
+    "imported past deno.json",
+  );
+});
+
+Deno.test("nothing is imported from JSR", () => {
+  const all = [...sources.flatMap(importsOf), ...Object.values(config.imports)];
+  assertEquals(all.filter((specifier) => specifier.startsWith("jsr:")), []);
+});
+
+/** Everything that ends up in the module graph: files, packages, built-in modules. */
+async function specifiersReachedFrom(path: string): Promise<string[]> {
+  const { ok, stdout, stderr } = await deno(["info", "--json", path]);
+  assert(ok, stderr);
+  const { modules } = JSON.parse(stdout) as {
+    modules: { specifier: string; error?: string; dependencies?: { specifier: string }[] }[];
+  };
+  return modules.flatMap(({ specifier, error, dependencies = [] }) => {
+    assertEquals(error, undefined, specifier);
+    // A type-only import of a built-in module shows among the dependencies alone.
+    return [
+      specifier,
+      ...dependencies.map((d) => d.specifier).filter((s) => s.startsWith("node:")),
+    ];
+  });
+}
+
+/** `npm:/@libsql/client@0.18.0/web` is `@libsql/client`. */
+function packageName(specifier: string): string {
+  const name = /^npm:\/?((?:@[^/]+\/)?[^@/]+)/.exec(specifier)?.[1];
+  if (name === undefined) throw new Error(`No package in ${specifier}`);
+  return name;
+}
+
+function pathsWithin(specifiers: readonly string[]): string[] {
+  return specifiers.filter((s) => s.startsWith(root.href)).map((s) => s.slice(root.href.length));
+}
+
+/** The specifiers of a file's import and re-export statements and of its `import()`s. */
+function importsOf(path: string): string[] {
+  const text = Deno.readTextFileSync(new URL(path, root));
+  const statements = text.matchAll(/(?:\bfrom|\bimport|\bimport\()\s*["']([^"'\n]+)["']/g);
+  return [...statements].flatMap(([, specifier]) => specifier ?? []);
+}

@@ -1,0 +1,139 @@
+// What users of the entry points beside the core were promised. Of the core: surface_test.ts.
+import { assertEquals } from "@std/assert";
+import { createClient } from "@libsql/client";
+import type { Redis } from "@upstash/redis";
+import { type Context, Hono, type MiddlewareHandler } from "hono";
+import type * as M from "@fuse/edge";
+import { createFuse, memory } from "@fuse/edge";
+import { fuseFromEnv } from "@fuse/edge/env";
+import * as H from "@fuse/edge/hono";
+import * as L from "@fuse/edge/libsql";
+import * as G from "@fuse/edge/migrations";
+import * as T from "@fuse/edge/testing";
+import * as U from "@fuse/edge/upstash";
+import { gives, is, type Maybe, same, takes } from "../support/promised.ts";
+
+Deno.test("@fuse/edge/env gives what was promised", () => {
+  is<(env: object, options?: Omit<M.FuseOptions, "stores" | "default">) => M.Fuse>(fuseFromEnv);
+});
+
+Deno.test("@fuse/edge/upstash gives what was promised", () => {
+  is<(options: U.UpstashOptions) => M.Store>(U.upstash);
+  type Sends<T> = (sha: string, keys: string[], args: (string | number)[]) => T;
+  type Pipeline = {
+    evalsha: Sends<unknown>;
+    exec: (options?: { keepErrors?: boolean }) => Promise<unknown[]>;
+  };
+  type Scan = (
+    cursor: string | number,
+    options?: { match?: string; count?: number },
+  ) => Promise<[string, string[]]>;
+  type Client = {
+    evalsha: Sends<Promise<unknown>>;
+    eval: Sends<Promise<unknown>>;
+    pipeline: () => Pipeline;
+    scan: Scan;
+    del: (...keys: string[]) => Promise<number>;
+  };
+  same<U.RedisLike, Client>();
+  type Settings = Maybe<{ prefix: string; ttlMs: number; clock: M.Clock }>;
+  takes<U.UpstashOptions, { redis: Client | Redis | (() => Client | Redis) } & Settings>();
+  takes<U.UpstashOptions, { url: string; token: string } & Settings>();
+});
+
+Deno.test("@fuse/edge/libsql gives what was promised", () => {
+  is<(options: L.LibsqlOptions) => L.LibsqlStore>(L.libsql);
+  is<(options: { state: M.Store; audit: L.LibsqlStore }) => L.LibsqlStore>(L.tiered);
+  is<(row: { state: string; failureCount: number }) => boolean>(L.isHealthy);
+  is<(options?: L.SchemaOptions) => object>(L.createSchema);
+  same<L.SqlValue, null | string | number | bigint | ArrayBuffer>();
+  takes<L.SqlStatement, { sql: string; args: L.SqlValue[] }>();
+  gives<{ sql: string; args: L.SqlValue[] }, L.SqlStatement>();
+  takes<L.SqlResult, { rows: ArrayLike<Record<string, unknown>> }>();
+  type Batch = (
+    statements: L.SqlStatement[],
+    mode?: "write" | "read" | "deferred",
+  ) => Promise<L.SqlResult[]>;
+  type Client = { execute: (statement: L.SqlStatement) => Promise<L.SqlResult>; batch: Batch };
+  type Real = ReturnType<typeof createClient>;
+  takes<L.LibsqlClient, Client | Real>();
+  type Settings = Maybe<
+    & { replica: Client | Real | (() => Client | Real); schema: unknown; clock: M.Clock }
+    & { audit: "transitions" | "calls"; trailKey: string }
+    & { redact: (error: unknown) => string | undefined }
+  >;
+  takes<L.LibsqlOptions, { client: Client | Real | (() => Client | Real) } & Settings>();
+  takes<L.LibsqlOptions, { url: string } & Maybe<{ authToken: string }> & Settings>();
+
+  type History = (query?: M.EventQuery) => AsyncIterableIterator<M.CircuitEvent>;
+  type Pruning = { olderThanMs: number; keepTransitions?: boolean; limit?: number };
+  type Verifying = Maybe<{ circuit: string; head: string }>;
+  gives<M.Store & { history: History }, L.LibsqlStore>();
+  gives<{ prune: (options: Pruning) => Promise<L.PruneResult> }, L.LibsqlStore>();
+  gives<{ verifyTrail: (options?: Verifying) => Promise<L.TrailProof> }, L.LibsqlStore>();
+  gives<{ deleted: number; more: boolean }, L.PruneResult>();
+  type Problem = { id: string; circuit: string; problem: "changed" | "removed" | "inserted" };
+  gives<
+    { ok: boolean; checked: number; brokenAt: Problem | null; heads: Record<string, string> },
+    L.TrailProof
+  >();
+  type Circuit = typeof L.circuitBreakers.$inferSelect;
+  type Event = typeof L.circuitBreakerEvents.$inferSelect;
+  gives<{ key: string; state: M.CircuitState; failureCount: number; createdAt: Date }, Circuit>();
+  gives<{ openedAt: Date | null; override: M.Override | null }, Circuit>();
+  gives<{ id: number; event: M.AuditEventName; createdAt: Date }, Event>();
+  const relations = [L.circuitBreakersRelations, L.circuitBreakerEventsRelations];
+  assertEquals(relations.map((one) => typeof one), ["object", "object"]);
+});
+
+Deno.test("@fuse/edge/migrations gives what was promised", async () => {
+  const client = createClient({ url: ":memory:" });
+  const { applied }: { applied: string[] } = await G.migrate(client);
+  gives<readonly { tag: string; sql: string }[], typeof G.migrations>();
+  assertEquals(applied, G.migrations.map(({ tag }) => tag));
+  client.close();
+});
+
+Deno.test("@fuse/edge/testing gives what was promised", () => {
+  const clock: { now: M.Clock; advance: (ms: number) => void; set: (ms: number) => void } = new T
+    .FakeClock(5);
+  assertEquals([clock.now(), new T.FakeClock().now() >= 0], [5, true]);
+  type Rates = "errorRate" | "timeoutRate" | "lostAnswerRate" | "duplicateRate" | "staleReadRate";
+  type Faults = { [_ in Rates | "seed"]?: number } & { latencyMs?: number | (() => number) };
+  takes<T.Faults, Faults & { down?: () => boolean }>();
+  is<(store: M.Store, faults: T.Faults) => M.Store>(T.chaos);
+  type Make = (options: { clock: M.Clock }) => M.Store | Promise<M.Store>;
+  is<(make: Make) => T.ContractCase[]>(T.storeContract);
+  gives<{ name: string; run: () => Promise<void> }, T.ContractCase>();
+  gives<{ needs?: "shared" | "audited" | "persistent" }, T.ContractCase>();
+});
+
+Deno.test("@fuse/edge/hono gives what was promised", async () => {
+  type Of<T> = T | ((c: Context) => T);
+  same<H.FuseVariables, { fuse: M.Fuse }>();
+  takes<
+    H.CircuitBreakerMiddlewareOptions,
+    & { fuse: Of<M.Fuse> }
+    & Maybe<
+      & { name: Of<string | undefined>; options: M.CircuitPolicy }
+      & { isFailure: (c: Context) => boolean }
+      & { context: Of<M.Scope | null>; boundary: Of<M.Scope | null> }
+      & { onOpen: (error: M.CircuitBreakerOpenError, c: Context) => Response | Promise<Response> }
+    >
+  >();
+  type Guard = MiddlewareHandler<{ Variables: H.FuseVariables }>;
+  is<(options: H.CircuitBreakerMiddlewareOptions) => Guard>(H.circuitBreaker);
+  type Asked = { fuse: Of<M.Fuse> };
+  is<(options: Asked & Maybe<{ critical: readonly string[] }>) => MiddlewareHandler>(H.health);
+  is<(options: Asked & Maybe<{ scopeLabels: boolean }>) => MiddlewareHandler>(H.metrics);
+
+  const fuse = createFuse({ stores: { array: memory() } });
+  const app = new Hono<{ Bindings: { REGION: string }; Variables: H.FuseVariables }>();
+  app.use(H.circuitBreaker({ fuse: () => fuse, name: (c) => c.req.path, context: () => null }));
+  app.get("/a", (c) => c.text(c.var.fuse.make("in the handler").name));
+  // The variable is there without being declared, too.
+  const bare = new Hono().use(H.circuitBreaker({ fuse }))
+    .get("/a", (c) => c.text(c.var.fuse.make("in the handler").name));
+  const texts = [await app.request("/a"), await bare.request("/a")].map((got) => got.text());
+  assertEquals(await Promise.all(texts), ["in the handler", "in the handler"]);
+});

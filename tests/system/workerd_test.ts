@@ -1,0 +1,227 @@
+/**
+ * The example in real workerd, against a real Redis and a real sqld: one isolate for each Worker.
+ */
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { createFuse } from "@fuse/edge";
+import { libsql } from "@fuse/edge/libsql";
+import { createClient } from "@libsql/client/web";
+import { root } from "../tools/gate/project.ts";
+import type { Turnstile } from "../support/turnstile.ts";
+import { type Scene, stageForFile } from "../support/worker_scene.ts";
+import { EXAMPLE, type Isolate, readWrangler } from "../support/workerd.ts";
+
+/** The set-ups of the example's README, and the store that each decides by. */
+const SETUPS: readonly [main: string, store: (scene: Scene) => Turnstile][] = [
+  ["src/index.ts", ({ cache }) => cache],
+  ["src/fuse_from_context.ts", ({ cache }) => cache],
+  ["src/client_per_request.ts", ({ trail }) => trail],
+];
+const NO_WAIT_UNTIL = "fixtures/no_wait_until.ts";
+const BAD = "fixtures/timer_at_module_scope.ts";
+
+/** What the README has for Workers: Deno's doc tests cannot run it. */
+const README: Readonly<Record<string, string>> = Object.fromEntries(
+  [...(await Deno.readTextFile(new URL("README.md", root))).matchAll(
+    /^```ts ignore\n(.*?)^```$/gms,
+  )]
+    .map(([, code = ""]) => code)
+    .filter((code) => code.includes('"cloudflare:workers"'))
+    .map((code, i) => [`readme_${i}.ts`, code]),
+);
+
+const stage = await stageForFile(
+  [...SETUPS.map(([main]) => main), NO_WAIT_UNTIL, BAD, ...Object.keys(README)],
+  README,
+);
+
+Deno.test("a Worker needs no module of Node, and nothing that is forbidden at module scope", async () => {
+  for (const [main] of SETUPS) {
+    assertEquals(stage.bundles[main]!.imports.filter((path) => path !== "cloudflare:workers"), []);
+  }
+  await using scene = await stage.scene(SETUPS.map(([main]) => main));
+  for (const isolate of scene.isolates) {
+    assertEquals(await json(isolate.fetch("/health")), [200, { status: "ok", open: [] }]);
+  }
+});
+
+Deno.test("the example's README shows each set-up as it is tested", async () => {
+  const readme = await Deno.readTextFile(new URL("README.md", EXAMPLE));
+  const blocks = [...readme.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code]) => code);
+  const files = await Promise.all(
+    SETUPS.map(([main]) => Deno.readTextFile(new URL(main, EXAMPLE))),
+  );
+  assertEquals(blocks, files);
+});
+
+Deno.test("the README's Workers guard what is behind them", async () => {
+  const mains = Object.keys(README);
+  assertEquals(mains.length, 3);
+  await using scene = await stage.scene(mains);
+  for (const isolate of scene.isolates) {
+    assertEquals(await text(isolate.fetch("/orders/7")), [200, "/orders/7"]);
+    scene.origin.answer = () => new Response("out of order", { status: 500 });
+    // Eventual: the trip is told in the background, and a call or two may come before it.
+    let called: number;
+    let status: number;
+    do {
+      called = scene.origin.calls.length;
+      [status] = await text(isolate.fetch("/orders/7"));
+    } while (scene.origin.calls.length > called && called < 100);
+    assert(called >= 5 && called < 100);
+    // Nothing catches the error of those without Hono.
+    assert(status === 503 || status === 500);
+    scene.origin.answer = (request) => new Response(new URL(request.url).pathname);
+    scene.origin.calls.length = 0;
+  }
+});
+
+Deno.test("a Worker that sets a timer at module scope does not start", async () => {
+  const { code } = stage.bundles[BAD]!;
+  await assertRejects(
+    () => stage.host.start([{ code, bindings: {} }]),
+    Error,
+    "Disallowed operation called within global scope",
+  );
+});
+
+Deno.test("two Workers share a circuit: one trips it, the other rejects", async () => {
+  await using scene = await stage.scene(["src/index.ts", "src/fuse_from_context.ts"]);
+  const [one, other] = scene.isolates as [Isolate, Isolate];
+  for (let i = 0; i < 5; i++) assertEquals((await text(one.fetch("/origin/status/500")))[0], 500);
+  await scene.cache.answered('"transition"');
+  const calls = scene.origin.calls.length;
+
+  const rejected = await other.fetch("/origin/anything");
+  const retryAfter = Number(rejected.headers.get("retry-after"));
+  assert(retryAfter > 0 && retryAfter <= 60);
+  assertEquals(rejected.headers.get("content-type"), "application/problem+json");
+  const problem = await rejected.json();
+  assertEquals([rejected.status, problem.status, problem.circuit], [503, 503, "origin"]);
+  assertEquals(scene.origin.calls.length, calls);
+  assertEquals(await json(other.fetch("/health")), [200, { status: "degraded", open: ["origin"] }]);
+  const [, metrics] = await text(other.fetch("/metrics"));
+  assertStringIncludes(metrics, 'fuse_circuits{store="cache",circuit="origin",state="OPEN"} 1\n');
+  assertStringIncludes(
+    metrics,
+    'fuse_calls_total{store="cache",circuit="origin",outcome="failure"} 5\n',
+  );
+
+  // The trail has it, told after the response.
+  await scene.cache.answered('"confirm"');
+  const rows = await Array.fromAsync(scene.database.history());
+  assertEquals(rows.map(({ event }) => event), ["opened"]);
+});
+
+for (const [main, storeOf] of SETUPS) {
+  Deno.test(`${main}: what is told in the background arrives through waitUntil`, async () => {
+    await using scene = await stage.scene([main]);
+    const [isolate] = scene.isolates as [Isolate];
+    const store = storeOf(scene);
+    await text(isolate.fetch("/origin/first"));
+
+    store.hold();
+    // Each failure is told at once. Its answer is held, and the response does not wait for it.
+    for (let i = 0; i < 5; i++) {
+      assertEquals(await text(isolate.fetch("/origin/status/500")), [500, "/status/500"]);
+      assertEquals((await store.next()).answered, false);
+    }
+    // What the answers lead to has no request any more that would keep it alive.
+    store.open();
+    await store.answered('"opened"');
+  });
+
+  Deno.test(`${main}: 200 requests at CLOSED cost one blocking store request`, async () => {
+    await using scene = await stage.scene([main]);
+    const [isolate] = scene.isolates as [Isolate];
+    assertEquals(await blockingRequests(scene, storeOf(scene), isolate, 200), 1);
+    assertEquals(scene.origin.calls.length, 200);
+    const [, metrics] = await text(isolate.fetch("/metrics"));
+    assertStringIncludes(metrics, "fuse_store_errors_total");
+    for (const [, errors] of metrics.matchAll(/^fuse_store_errors_total\{.*\} (\d+)$/gm)) {
+      assertEquals(errors, "0", metrics);
+    }
+  });
+}
+
+Deno.test("without waitUntil, what is told in the background is waited for", async () => {
+  await using scene = await stage.scene([NO_WAIT_UNTIL, "src/index.ts"]);
+  const [isolate, other] = scene.isolates as [Isolate, Isolate];
+  await text(isolate.fetch("/first"));
+
+  scene.cache.hold();
+  let responded = false;
+  const response = text(isolate.fetch("/status/500")).finally(() => responded = true);
+  const told = await scene.cache.next();
+  assertStringIncludes(told.body, '"record"');
+  for (let i = 0; i < 5; i++) await text(other.fetch("/health"));
+  assertEquals(responded, false);
+  scene.cache.open();
+  assertEquals(await response, [500, "/status/500"]);
+  assertEquals((await scene.redis.make("origin").getMetrics()).totalFailures, 1);
+});
+
+Deno.test("a cron trigger prunes the trail", async () => {
+  const { triggers: { crons: [cron] }, vars } = await readWrangler();
+  await using scene = await stage.scene(SETUPS.map(([main]) => main));
+  const { database } = scene;
+  const client = createClient({ url: scene.sqldUrl });
+  const longAgo = () => Date.now() - (Number(vars.KEEP_DAYS) + 1) * 86_400_000;
+  const old = createFuse({ stores: { old: libsql({ client, clock: longAgo }) }, clock: longAgo });
+  const today = createFuse({ stores: { database } });
+  await today.make("young").forceOpen();
+
+  for (const [i, [main]] of SETUPS.entries()) {
+    await old.make(main).forceOpen();
+    assertEquals(await scene.isolates[i]!.cron(cron!), "ok");
+    const names = (await Array.fromAsync(today.history())).map(({ name }) => name);
+    assertEquals([names.includes(main), names.includes("young")], [false, true]);
+  }
+  assertEquals((await database.verifyTrail()).ok, true);
+  client.close();
+});
+
+/** Status and body. */
+async function text(response: Promise<Response>): Promise<[number, string]> {
+  const { status, body } = await response.then(async (r) => ({
+    status: r.status,
+    body: await r.text(),
+  }));
+  return [status, body];
+}
+
+async function json(response: Promise<Response>): Promise<[number, unknown]> {
+  const [status, body] = await text(response);
+  return [status, JSON.parse(body)];
+}
+
+/**
+ * How many store requests calls had to wait for, that came one after the other. All answers are held:
+ * the first call's are let go that it asks for before the origin is called, and count. What else is
+ * held goes on once the response is there, or counts as well, where it does not come without.
+ */
+async function blockingRequests(
+  { origin }: Scene,
+  store: Turnstile,
+  isolate: Isolate,
+  times: number,
+): Promise<number> {
+  let blocking = 0;
+  for (let i = 0; i < times; i++) {
+    store.hold((passage) => {
+      if (origin.calls.length > 0) return;
+      blocking++;
+      passage.release();
+    });
+    const timer = setTimeout(() => {
+      blocking++;
+      store.open();
+    }, STUCK_MS);
+    assertEquals(await text(isolate.fetch(`/origin/${i}`)), [200, `/${i}`]);
+    clearTimeout(timer);
+    store.open();
+  }
+  return blocking;
+}
+
+/** Without an answer for so long, a response waits for what is held. The store's deadline is later. */
+const STUCK_MS = 20_000;

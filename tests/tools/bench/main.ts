@@ -1,0 +1,101 @@
+/**
+ * `deno task bench [section …] [--quick] [--markdown]`: how fast, how small, how many round trips.
+ *
+ * Figures belong to the machine; read the ratios. Each section runs in a process of its own, so
+ * that what V8 has learnt and kept in one does not weigh on the next. `--markdown` also writes the
+ * tables into the README, where it has blocks for them.
+ *
+ * @module
+ */
+import { cpus } from "node:os";
+import { parseArgs } from "node:util";
+import { lines } from "../../support/lines.ts";
+import { blockNames, writeBlocks } from "../pages/blocks.ts";
+import { runSection, SECTIONS, TABLES } from "./sections.ts";
+import { render, renderForReadme, type Table } from "./table.ts";
+
+const README = new URL("../../../README.md", import.meta.url);
+
+const { values, positionals } = parseArgs({
+  args: Deno.args,
+  allowPositionals: true,
+  options: {
+    quick: { type: "boolean", default: false },
+    markdown: { type: "boolean", default: false },
+    // Between this program and itself: tables as lines of JSON.
+    json: { type: "boolean", default: false },
+  },
+});
+const names = positionals.length > 0 ? positionals : Object.keys(SECTIONS);
+const unknown = names.find((name) => !Object.hasOwn(SECTIONS, name));
+if (unknown !== undefined) {
+  console.error(`Unknown section "${unknown}". There are: ${Object.keys(SECTIONS).join(", ")}`);
+  Deno.exit(2);
+}
+Deno.exit(values.json ? await here(names[0]!) : await apart(names));
+
+async function here(name: string): Promise<number> {
+  for await (const table of runSection(name, values.quick)) console.log(JSON.stringify(table));
+  return 0;
+}
+
+/** A section that fails does not keep the others from running. */
+async function apart(names: readonly string[]): Promise<number> {
+  // Refused now rather than after minutes of measuring.
+  if (values.markdown) blockNames(await Deno.readTextFile(README), { known: TABLES });
+  const tables: Table[] = [];
+  let worst = 0;
+  for (const name of names) {
+    const child = new Deno.Command(Deno.execPath(), {
+      args: [
+        ...["run", "-A", "--v8-flags=--expose-gc", import.meta.filename!, name, "--json"],
+        ...(values.quick ? ["--quick"] : []),
+      ],
+      stdout: "piped",
+    }).spawn();
+    for await (const line of lines(child.stdout)) {
+      if (!line.startsWith("{")) {
+        console.log(line);
+        continue;
+      }
+      const table = JSON.parse(line) as Table;
+      tables.push(table);
+      console.log(render(table));
+    }
+    worst = Math.max(worst, (await child.status).code);
+  }
+  if (values.markdown) await write(tables);
+  return worst;
+}
+
+/** Tables of a section that has failed since are as good as any. */
+async function write(tables: readonly Table[]): Promise<void> {
+  const readme = await Deno.readTextFile(README);
+  const rendered = new Map(
+    tables.map((table) => [table.name, `${renderForReadme(table)}\n\n${stamp()}`]),
+  );
+  await Deno.writeTextFile(README, writeBlocks(readme, rendered, { known: TABLES }));
+  const { success } = await new Deno.Command(Deno.execPath(), {
+    args: ["fmt", "--quiet", README.pathname],
+  }).output();
+  if (!success) throw new Error("Cannot format README.md");
+  const blocks = blockNames(readme);
+  const placed = (wanted: boolean) =>
+    tables.map(({ name }) => name).filter((name) => blocks.includes(name) === wanted);
+  console.log(`Written to README.md: ${placed(true).join(", ") || "nothing"}`);
+  if (placed(false).length > 0) console.log(`No block for: ${placed(false).join(", ")}`);
+}
+
+/** When and on what; nothing that names the machine. */
+function stamp(): string {
+  const { length, 0: cpu } = cpus();
+  const model = (cpu?.model ?? "").replace(/\((R|TM)\)/g, "").replace(/\s+/g, " ").trim();
+  return `_${
+    [
+      new Date().toISOString().slice(0, 10),
+      `Deno ${Deno.version.deno}`,
+      `${Deno.build.os}, ${length} cores${model === "" ? "" : ` (${model})`}`,
+      ...(values.quick ? ["a quick run"] : []),
+    ].join(" · ")
+  }_`;
+}

@@ -1,0 +1,134 @@
+/**
+ * The whole gate: `deno task ok`. Every step runs, also after one has failed; a step's output is shown
+ * when it fails. The last line counts the tests and the steps.
+ *
+ * CI runs the tests itself, by the README's command, and hands their exit code on:
+ * `gate.ts --tests-exited=0` takes their report from `.coverage/` and runs the rest.
+ *
+ * What an entry point may import is among the tests: `tests/system/boundary_test.ts`.
+ */
+import { deno, DRIZZLE_KIT, readConfig, root } from "./project.ts";
+import { type Counted, countTests, coverageProblems, docProblems } from "./reports.ts";
+import { startRedis } from "../../support/redis_server.ts";
+import { startFace } from "../../support/upstash_face.ts";
+
+const REPORTS = ".coverage";
+const MINIMUM_COVERAGE = 95;
+
+interface Result {
+  readonly ok: boolean;
+  /** Shown when the step failed. */
+  readonly output?: string;
+  /** The tests it ran; a step that ran none counts as one itself. */
+  readonly counted?: Counted;
+}
+
+interface Step {
+  readonly name: string;
+  run(): Promise<Result>;
+}
+
+const entryPoints = Object.values(readConfig().exports);
+
+const steps: readonly Step[] = [
+  command("format", "fmt", "--check"),
+  command("lint", "lint"),
+  command("types", "check", "--quiet", "--frozen", "."),
+  { name: "doc lint", run: lintDocs },
+  command("publish, dry run", "publish", "--dry-run", "--allow-dirty"),
+  command("migrations", "run", "-A", DRIZZLE_KIT, "check"),
+  { name: "tests", run: () => runTests(Deno.args) },
+  { name: "doc tests", run: runDocTests },
+  { name: `coverage ≥ ${MINIMUM_COVERAGE} %`, run: checkCoverage },
+];
+
+Deno.exit(await runAll(steps) ? 0 : 1);
+
+async function runAll(steps: readonly Step[]): Promise<boolean> {
+  const summary: string[] = [];
+  const total = { passed: 0, failed: 0, skipped: 0 };
+  for (const { name, run } of steps) {
+    console.log(`\n· ${name}`);
+    const began = performance.now();
+    const { ok, output, counted } = await run().catch((error): Result => ({
+      ok: false,
+      output: Deno.inspect(error),
+    }));
+    if (!ok && output) console.log(output.trimEnd());
+    const seconds = ((performance.now() - began) / 1000).toFixed(1);
+    summary.push(`${ok ? "  ok    " : "  FAILED"}  ${name.padEnd(18)} ${seconds.padStart(6)} s`);
+
+    total.passed += counted?.passed ?? (ok ? 1 : 0);
+    total.skipped += counted?.skipped ?? 0;
+    total.failed += counted?.failed ?? 0;
+    // A step that failed without a failing test, a type error for one, counts itself.
+    if (!ok && !counted?.failed) total.failed += 1;
+  }
+  console.log(`\n${summary.join("\n")}\n`);
+  const skipped = total.skipped > 0 ? `, ${total.skipped} skipped` : "";
+  console.log(`${total.passed} passed, ${total.failed} failed${skipped}`);
+  return total.failed === 0;
+}
+
+function command(name: string, ...args: string[]): Step {
+  return {
+    name,
+    run: async () => {
+      const { ok, stdout, stderr } = await deno(args);
+      return { ok, output: stdout + stderr };
+    },
+  };
+}
+
+/** Each by itself: what one entry point exports would else do for another that uses it. */
+async function lintDocs(): Promise<Result> {
+  const problems = await Promise.all(entryPoints.map(async (path) => {
+    const { ok, stdout, stderr } = await deno(["doc", "--lint", path]);
+    return ok ? [] : docProblems(stdout + stderr).map((problem) => `${path}: ${problem}`);
+  }));
+  return { ok: problems.flat().length === 0, output: problems.flat().join("\n") };
+}
+
+async function runTests(args: readonly string[]): Promise<Result> {
+  const report = `${REPORTS}/tests.xml`;
+  const exited = args.find((arg) => arg.startsWith("--tests-exited="))?.split("=")[1];
+  if (exited !== undefined) return { ok: exited === "0", counted: countTests(report) };
+
+  await Deno.remove(new URL(REPORTS, root), { recursive: true }).catch(() => {});
+  const { ok, stderr } = await deno(
+    // As `deno task test` runs them.
+    ["task", "test", `--coverage=${REPORTS}`, "--coverage-raw-data-only", `--junit-path=${report}`],
+    { show: true, deadlineMs: 900_000 },
+  );
+  return { ok, output: stderr, counted: countTests(report) };
+}
+
+async function runDocTests(): Promise<Result> {
+  const report = `${REPORTS}/doc_tests.xml`;
+  const pages = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"];
+  const documented = [...entryPoints, "src", "drivers", "migrations", ...pages];
+  // What a reader has from Upstash, the blocks find here.
+  await using redis = await startRedis();
+  await using face = await startFace({ redis });
+  const { ok, stdout, stderr } = await deno(
+    [
+      "test",
+      "-A",
+      "--parallel",
+      "--doc",
+      "--quiet",
+      "--reporter=dot",
+      `--junit-path=${report}`,
+      ...documented,
+    ],
+    { env: { UPSTASH_REDIS_REST_URL: face.url, UPSTASH_REDIS_REST_TOKEN: face.token } },
+  );
+  return { ok, output: stdout + stderr, counted: countTests(report) };
+}
+
+async function checkCoverage(): Promise<Result> {
+  const { ok, stdout, stderr } = await deno(["coverage", "--lcov", REPORTS]);
+  if (!ok) return { ok, output: stderr };
+  const problems = coverageProblems(stdout, ["src", "drivers", "migrations"], MINIMUM_COVERAGE);
+  return { ok: problems.length === 0, output: problems.join("\n") };
+}

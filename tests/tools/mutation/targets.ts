@@ -1,0 +1,82 @@
+/**
+ * What is mutated, and the tests that are to notice: cheap ones first, and what they let pass goes on to
+ * the dear ones.
+ *
+ * @module
+ */
+
+/** A file to mutate. */
+export interface Target {
+  readonly file: string;
+  /** A mutant that fails one stage is dead. */
+  readonly stages: readonly Stage[];
+}
+
+/** Files of tests, without "tests/" and "_test.ts"; options of `deno test` begin with "--". */
+export type Stage = readonly string[];
+
+const TRAPS = ["traps/late", "traps/trials", "traps/counting", "traps/shared"];
+
+/** By what the command line calls them. */
+export const TARGETS: Readonly<Record<string, Target>> = {
+  machine: {
+    file: "src/rules/machine.ts",
+    stages: [["unit/machine", "unit/strategies"], [
+      "rules/transitions",
+      "rules/clock",
+      "fleet/model/model",
+      ...TRAPS,
+    ]],
+  },
+  strategies: {
+    file: "src/rules/strategies.ts",
+    stages: [["unit/strategies", "unit/machine"], [
+      "rules/strategies",
+      "unit/policy",
+      "fleet/model/model",
+      ...TRAPS,
+    ]],
+  },
+  view: {
+    file: "src/shared/circuit.ts",
+    stages: [
+      ["unit/shared/circuit", "unit/shared/costs", "unit/shared/order", "unit/shared/outage"],
+      ["rules/sharing", "rules/store", "rules/outage", "rules/reading", "rules/clock"],
+      ["rules/transitions", "rules/overrides", "rules/outcomes", "rules/rejection"],
+      ["rules/strategies", ...TRAPS],
+      [
+        "unit/shared/guard",
+        "unit/background",
+        "unit/shared/pending",
+        "unit/fuse",
+        "unit/fuse_views",
+        "unit/transfer",
+        "traps/isolates",
+      ],
+      ["drivers/libsql/audit"],
+      ["fleet/model/model"],
+    ],
+  },
+  lua: {
+    file: "drivers/upstash/script.lua",
+    stages: [
+      ["drivers/upstash/twin"],
+      ["drivers/upstash/keys", "drivers/upstash/window", "drivers/upstash/spoilt"],
+      ["drivers/upstash/upstash", "unit/shared/pending"],
+      // One client of nine: the others differ in what they do to an answer.
+      ["drivers/upstash/contract", "--filter=storeContract(upstash)"],
+      ["drivers/spoilt", "--filter=upstash()"],
+      ["drivers/tiered/contract"],
+      ["drivers/tiered/tiered"],
+      ["drivers/upstash/model"],
+    ],
+  },
+};
+
+const PRELOAD = "--preload=tests/tools/mutation/first_failure.ts";
+
+/** The command line that runs a stage, after Deno's own name. */
+export function testArgs(stage: Stage): string[] {
+  const rest = stage.map((name) => name.startsWith("--") ? name : `tests/${name}_test.ts`);
+  return ["test", "-A", "--no-check", "--fail-fast", "--quiet", PRELOAD, ...rest];
+}

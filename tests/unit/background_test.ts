@@ -1,0 +1,336 @@
+import { assert, assertEquals, assertStrictEquals } from "@std/assert";
+import { type CallResult, createFuse, memory, type Store } from "@fuse/edge";
+import { chaos, FakeClock } from "@fuse/edge/testing";
+import { Background } from "../../src/background.ts";
+import { turn } from "../support/setups.ts";
+
+/** As a Worker calls itself; the kind of runtime is looked at when a Background is made. */
+const WORKER = { userAgent: "Cloudflare-Workers" } as Navigator;
+
+async function onWorker(body: () => Promise<void>): Promise<void> {
+  const own = Object.getOwnPropertyDescriptor(globalThis, "navigator");
+  Object.defineProperty(globalThis, "navigator", { value: WORKER, configurable: true });
+  try {
+    await body();
+  } finally {
+    if (own === undefined) Reflect.deleteProperty(globalThis, "navigator");
+    else Object.defineProperty(globalThis, "navigator", own);
+  }
+}
+
+/** A request whose `waitUntil` works as a method only, as a Worker's does. */
+class Request {
+  readonly held: Promise<unknown>[] = [];
+  waitUntil(this: Request, work: Promise<unknown>): void {
+    if (!(this instanceof Request)) throw new TypeError("Illegal invocation");
+    this.held.push(work);
+  }
+}
+
+Deno.test("Background.background() holds work until it ends, and has nobody wait for it", async () => {
+  const background = new Background(undefined);
+  const work = Promise.withResolvers<void>();
+  assertEquals(background.background(work.promise), undefined);
+  let settled = false;
+  const done = background.settled().then(() => settled = true);
+  await turn();
+  assert(!settled);
+  work.resolve();
+  await done;
+});
+
+Deno.test("Background.settled() waits for work that began while it waited", async () => {
+  const background = new Background(undefined);
+  const [first, second] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  background.background(first.promise.then(() => void background.background(second.promise)));
+  let settled = false;
+  const done = background.settled().then(() => settled = true);
+  first.resolve();
+  await turn();
+  assert(!settled);
+  second.resolve();
+  await done;
+});
+
+Deno.test("Background.settled() comes to an end while work goes on and on", async () => {
+  const background = new Background(undefined);
+  let left = 100;
+  // Each begins the next before it ends, as under traffic: something is always under way.
+  const work = async () => {
+    await turn();
+    if (left-- > 0) background.background(work());
+    await turn();
+  };
+  background.background(work());
+  await background.settled();
+  assert(left > 0);
+  while (left >= 0) await turn();
+  await background.settled();
+});
+
+Deno.test("Background.settled() is there at once when nothing is under way", async () => {
+  await new Background(undefined).settled();
+});
+
+Deno.test("Background.background() hands work to waitUntil, without a this", async () => {
+  const given: unknown[] = [];
+  let self: unknown = "not called";
+  const background = new Background(function (this: unknown, work) {
+    self = this;
+    given.push(work);
+  });
+  const work = Promise.resolve();
+  assertEquals(background.background(work), undefined);
+  assertEquals(given, [work]);
+  assertStrictEquals(self, undefined);
+  await background.settled();
+});
+
+Deno.test("Background.of() hands work to the request's waitUntil, as a method", async () => {
+  const background = new Background(() => {
+    throw new Error("not this one");
+  });
+  const request = new Request();
+  const work = Promise.resolve();
+  assertEquals(background.of(request).background(work), undefined);
+  assertEquals(request.held, [work]);
+  await background.settled();
+});
+
+Deno.test("Background.background() holds the work itself when waitUntil throws", async () => {
+  const background = new Background(() => {
+    throw new Error("outside of any request");
+  });
+  const work = Promise.withResolvers<void>();
+  assertEquals(background.background(work.promise), undefined);
+  const request = { waitUntil: undefined as never };
+  assertEquals(background.of(request).background(work.promise), undefined);
+  let settled = false;
+  const done = background.settled().then(() => settled = true);
+  await turn();
+  assert(!settled);
+  work.resolve();
+  await done;
+});
+
+Deno.test("Background.background() has a Worker without waitUntil wait, and holds nothing", () =>
+  onWorker(async () => {
+    const background = new Background(undefined);
+    const never = new Promise<void>(() => {});
+    assertStrictEquals(background.background(never), never);
+    // A promise of another request never settles there: this must not wait for it.
+    await background.settled();
+  }));
+
+Deno.test("Background.background() has a Worker wait when waitUntil throws", () =>
+  onWorker(async () => {
+    const background = new Background(() => {
+      throw new Error("outside of any request");
+    });
+    const work = Promise.resolve();
+    assertStrictEquals(background.background(work), work);
+    assertStrictEquals(background.of({ waitUntil: undefined as never }).background(work), work);
+    await background.settled();
+  }));
+
+Deno.test("Background.background() has nobody wait on a Worker with waitUntil, and holds nothing", () =>
+  onWorker(async () => {
+    const given: unknown[] = [];
+    const background = new Background((work) => void given.push(work));
+    const request = new Request();
+    const never = new Promise<void>(() => {});
+    assertEquals(background.background(never), undefined);
+    assertEquals(background.of(request).background(never), undefined);
+    assertEquals([given, request.held], [[never], [never]]);
+    await background.settled();
+  }));
+
+Deno.test("a call on a Worker without waitUntil waits for what it tells the store", () =>
+  onWorker(async () => {
+    const clock = new FakeClock();
+    const store = memory({ clock: clock.now });
+    const fuse = createFuse({ stores: { remote: chaos(store, {}) }, clock: clock.now });
+    const breaker = fuse.make("a");
+    await breaker.tryCall(() => Promise.reject(new Error("down")));
+    const shape = { windowMs: 120_000, windowSize: 0 };
+    const stored = await store.read("a", { at: clock.now(), shape });
+    assertEquals(stored.totals.failures, 1);
+  }));
+
+/** Whether a call comes to its end by itself, while an operation is held up. */
+async function waits(call: () => Promise<unknown>, hold: Hold): Promise<boolean> {
+  const gate = Promise.withResolvers<void>();
+  hold.gate = gate.promise;
+  let ended = false;
+  const done = call().then(() => ended = true);
+  await turn();
+  const waited = !ended;
+  gate.resolve();
+  await done;
+  return waited;
+}
+
+/** A gate before one operation of a store, where its request is meant. */
+interface Hold {
+  gate: Promise<void> | null;
+}
+
+function holding<K extends "read" | "record">(
+  store: Store,
+  operation: K,
+  meant: (request: Parameters<Store[K]>[1]) => boolean,
+): [Store, Hold] {
+  const hold: Hold = { gate: null };
+  const held = new Proxy(store, {
+    get(target, property) {
+      const value = Reflect.get(target, property, target);
+      if (typeof value !== "function") return value;
+      if (property !== operation) return value.bind(target);
+      return async (key: string, request: Parameters<Store[K]>[1]) => {
+        if (meant(request)) await hold.gate;
+        return await Reflect.apply(value, target, [key, request]);
+      };
+    },
+  });
+  return [held, hold];
+}
+
+Deno.test("a rejection on a Worker without waitUntil waits for the read that it led to", () =>
+  onWorker(async () => {
+    const clock = new FakeClock();
+    const [remote, hold] = holding(chaos(memory({ clock: clock.now }), {}), "read", () => true);
+    const fuse = createFuse({ stores: { remote }, clock: clock.now });
+    const breaker = fuse.make("a", { failureThreshold: 1, revalidateMs: 500 });
+    await breaker.tryCall(() => Promise.reject(new Error("down")));
+    clock.advance(500);
+    const results: CallResult<string>[] = [];
+    const call = async () => void results.push(await breaker.tryCall(() => "ok"));
+    assertEquals(await waits(call, hold), true);
+    assertEquals(await waits(call, hold), false);
+    assertEquals(results.map((result) => !result.ok && result.rejected), [true, true]);
+  }));
+
+Deno.test("a call on a Worker without waitUntil waits for the read that finds the store back, whoever decides", () =>
+  onWorker(async () => {
+    const clock = new FakeClock();
+    let down = false;
+    const faults = { down: () => down };
+    const [remote, hold] = holding(chaos(memory({ clock: clock.now }), faults), "read", () => true);
+    const fuse = createFuse({ stores: { remote }, clock: clock.now });
+    const breaker = fuse.make("a", { failureThreshold: 2, cooldownMs: 60_000, revalidateMs: 500 });
+    await breaker.tryCall(() => "ok");
+    down = true;
+    await breaker.getState();
+    await breaker.tryCall(() => Promise.reject(new Error("down")));
+    down = false;
+    clock.advance(1_000);
+    // The interval is over: this isolate's own breaker decides, and the store is tried out.
+    const results: boolean[] = [];
+    const call = async () =>
+      void results.push((await breaker.tryCall(() => Promise.reject(new Error("down")))).ok);
+    assertEquals(await waits(call, hold), true);
+    // It is back, and what this isolate found out still stands.
+    clock.advance(500);
+    const refused = async () => {
+      const result = await breaker.tryCall(() => "ok");
+      results.push(!result.ok && result.rejected);
+    };
+    assertEquals(await waits(refused, hold), true);
+    assertEquals(results, [false, true]);
+  }));
+
+Deno.test("a call on a Worker hands nothing to waitUntil while the store is left alone", () =>
+  onWorker(async () => {
+    const clock = new FakeClock();
+    const remote = chaos(memory({ clock: clock.now }), { down: () => true });
+    const fuse = createFuse({ stores: { remote }, clock: clock.now });
+    const request = new Request();
+    const breaker = fuse.with(request).make("a");
+    await breaker.tryCall(() => "ok");
+    request.held.length = 0;
+    await breaker.tryCall(() => "ok");
+    assertEquals(request.held.length, 0);
+  }));
+
+Deno.test("a call that ends a trial on a Worker without waitUntil waits for what an outage left", () =>
+  onWorker(async () => {
+    const clock = new FakeClock();
+    let down = false;
+    const [remote, hold] = holding(
+      chaos(memory({ clock: clock.now }), { down: () => down }),
+      "record",
+      ({ lease }) => lease === null,
+    );
+    const fuse = createFuse({ stores: { remote }, clock: clock.now });
+    const options = { failureThreshold: 1, successThreshold: 2, cooldownMs: 2_000 };
+    const breaker = fuse.make("a", options);
+    const late = Promise.withResolvers<void>();
+    const call = breaker.tryCall(() => late.promise);
+    await turn();
+    await breaker.tryCall(() => Promise.reject(new Error("down")));
+    down = true;
+    late.resolve();
+    await call;
+    down = false;
+    clock.advance(2_000);
+    await breaker.getState();
+    assertEquals(await waits(() => breaker.tryCall(() => "trial"), hold), true);
+    assertEquals((await breaker.getMetrics()).totalSuccesses, 2);
+  }));
+
+Deno.test("a call on a Worker with waitUntil waits for nothing", () =>
+  onWorker(async () => {
+    const clock = new FakeClock();
+    const gate = Promise.withResolvers<void>();
+    const inner = memory({ clock: clock.now });
+    const remote = chaos(inner, {});
+    const slow = new Proxy(remote, {
+      get(target, property) {
+        const value = Reflect.get(target, property, target);
+        if (property !== "record") return typeof value === "function" ? value.bind(target) : value;
+        return (...args: unknown[]) => gate.promise.then(() => Reflect.apply(value, target, args));
+      },
+    });
+    const fuse = createFuse({ stores: { remote: slow }, clock: clock.now });
+    const request = new Request();
+    const breaker = fuse.with(request).make("a");
+    // It would hang here if it waited: nothing is recorded before the gate opens.
+    await breaker.tryCall(() => Promise.reject(new Error("down")));
+    assertEquals(request.held.length, 1);
+    gate.resolve();
+    await Promise.all(request.held);
+    assertEquals((await breaker.getMetrics()).totalFailures, 1);
+  }));
+
+Deno.test("a call that ends a trial on a Worker hands that to waitUntil", () =>
+  onWorker(async () => {
+    const clock = new FakeClock();
+    const remote = chaos(memory({ clock: clock.now }), {});
+    const fuse = createFuse({ stores: { remote }, clock: clock.now });
+    const request = new Request();
+    const options = { failureThreshold: 1, cooldownMs: 1_000 };
+    const breaker = fuse.with(request).make("a", options);
+    await breaker.tryCall(() => Promise.reject(new Error("down")));
+    await Promise.all(request.held.splice(0));
+    clock.advance(1_000);
+
+    // A client that goes away takes its request along: only waitUntil keeps what gives the slot back.
+    const client = new AbortController();
+    await breaker.tryCall(() => {
+      client.abort();
+      return new Promise(() => {});
+    }, { signal: client.signal });
+    assertEquals(request.held.length, 1);
+    await Promise.all(request.held);
+    assertEquals((await breaker.tryCall(() => "trial")).ok, true);
+  }));
+
+Deno.test("Background() does without a navigator", () => {
+  const own = Object.getOwnPropertyDescriptor(globalThis, "navigator");
+  Object.defineProperty(globalThis, "navigator", { value: undefined, configurable: true });
+  try {
+    assertEquals(new Background(undefined).background(Promise.resolve()), undefined);
+  } finally {
+    Object.defineProperty(globalThis, "navigator", own!);
+  }
+});

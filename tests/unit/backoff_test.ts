@@ -1,0 +1,106 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import fc from "fast-check";
+import { backoff } from "@fuse/edge";
+import { seeded } from "../support/units.ts";
+
+Deno.test("backoff() multiplies with every reopening, up to maxMs", () => {
+  const cooldown = backoff({ baseMs: 100, factor: 3, maxMs: 1000 });
+  assertEquals([0, 1, 2, 3, 4].map(cooldown), [100, 300, 900, 1000, 1000]);
+});
+
+Deno.test("backoff() doubles up to ten minutes when only baseMs is given", () => {
+  const cooldown = backoff({ baseMs: 1000 });
+  assertEquals([0, 1, 9, 10].map(cooldown), [1000, 2000, 512_000, 600_000]);
+});
+
+Deno.test("backoff() stays within maxMs after any number of reopenings", () => {
+  assertEquals(backoff({ baseMs: 1, factor: 1000, maxMs: 5000 })(1_000_000), 5000);
+  assertEquals(backoff({ baseMs: 1000, factor: 1 })(1_000_000), 1000);
+});
+
+Deno.test("backoff() gives whole milliseconds from (1 - jitter) to 1 of the length", () => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 1, max: 100_000 }),
+      fc.double({ min: 1, max: 10, noNaN: true }),
+      fc.double({ min: 0, max: 1, noNaN: true }),
+      fc.nat(50),
+      (baseMs, factor, jitter, reopenCount) => {
+        const whole = backoff({ baseMs, factor })(reopenCount);
+        const drawn = backoff({ baseMs, factor, jitter })(reopenCount);
+        assert(Number.isInteger(drawn));
+        assert(drawn >= Math.max(1, Math.floor(whole * (1 - jitter)) - 1) && drawn <= whole);
+      },
+    ),
+    seeded(300),
+  );
+});
+
+const BAD: [string, unknown[]][] = [
+  ["baseMs", [undefined, 0, -1, NaN, Infinity, 2 ** 31, "1000", null]],
+  ["factor", [0, 0.99, NaN, Infinity, 1001, "2", null]],
+  ["maxMs", [0, -1, NaN, Infinity, "1", null]],
+  ["jitter", [-0.1, 1.1, NaN, "0.5", null]],
+];
+for (const [option, values] of BAD) {
+  Deno.test(`backoff() refuses a bad ${option}`, () => {
+    for (const value of values) {
+      const options = { baseMs: 1000, [option]: value };
+      const error = assertThrows(() => backoff(options), Error, `"${option}" must be a number`);
+      assert(error instanceof RangeError || error instanceof TypeError);
+    }
+  });
+}
+
+Deno.test("backoff() lasts its whole length when the draw is lowest, and (1 - jitter) when highest", () => {
+  const original = Math.random;
+  try {
+    for (const [drawn, ms] of [[0, 1000], [0.5, 875], [1, 750]] as const) {
+      Math.random = () => drawn;
+      assertEquals(backoff({ baseMs: 1000, jitter: 0.25 })(0), ms);
+    }
+    // Even if all is left to chance, an opening is one.
+    Math.random = () => 1;
+    assertEquals(backoff({ baseMs: 1000, jitter: 1 })(3), 1);
+  } finally {
+    Math.random = original;
+  }
+});
+
+Deno.test("backoff() draws nothing until an opening asks", () => {
+  // Section 3: no randomness at construction.
+  const original = Math.random;
+  let drawn = 0;
+  try {
+    Math.random = () => (drawn++, 0);
+    const cooldown = backoff({ baseMs: 1000, jitter: 1 });
+    assertEquals(drawn, 0);
+    cooldown(0);
+    assertEquals(drawn, 1);
+  } finally {
+    Math.random = original;
+  }
+});
+
+Deno.test("backoff() takes undefined for not given", () => {
+  const options = { baseMs: 1000, factor: undefined, maxMs: undefined, jitter: undefined };
+  assertEquals([0, 1, 10].map(backoff(options as never)), [1000, 2000, 600_000]);
+});
+
+Deno.test("backoff() says what is missing when it gets no options", () => {
+  for (const options of [undefined, null, 1000, {}]) {
+    const error = assertThrows(() => backoff(options as never), Error);
+    assert(error.message.startsWith("Cannot create backoff: "), error.message);
+  }
+});
+
+Deno.test("backoff() refuses options that nobody reads", () => {
+  // Those of the design's first draft, and of other libraries.
+  for (const option of ["base", "max", "jitterMs"]) {
+    assertThrows(
+      () => backoff({ baseMs: 1000, [option]: 1 }),
+      TypeError,
+      `Cannot create backoff: there is no option "${option}"`,
+    );
+  }
+});

@@ -1,0 +1,210 @@
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import {
+  CallTimeoutError,
+  CircuitBreakerOpenError,
+  FuseError,
+  isCallTimeoutError,
+  isCircuitBreakerOpenError,
+  isStoreUnavailableError,
+  StoreUnavailableError,
+} from "@fuse/edge";
+
+const CIRCUIT = { key: "pay", store: "array", name: "pay", context: null, boundary: null };
+const WHY = `Circuit "pay" is OPEN`;
+const open = (retryAfterMs = 1500) =>
+  new CircuitBreakerOpenError(CIRCUIT, "OPEN", null, "consecutive_failures", retryAfterMs, WHY);
+const timeout = new CallTimeoutError(CIRCUIT, 250);
+const unavailable = new StoreUnavailableError("redis", 900);
+
+const ALL: [Error, string, string][] = [
+  [open(), "CircuitBreakerOpenError", WHY],
+  [timeout, "CallTimeoutError", `Call through circuit "pay" took longer than 250 ms`],
+  [
+    unavailable,
+    "StoreUnavailableError",
+    `Store "redis" does not answer; it is asked again in 900 ms`,
+  ],
+];
+
+for (const [error, name, message] of ALL) {
+  Deno.test(`${name} is an Error like others to look at`, () => {
+    assert(error instanceof Error && error instanceof FuseError);
+    assertEquals([error.name, error.message], [name, message]);
+    assertEquals(String(error), `${name}: ${message}`);
+    assertEquals(error.stack, `${name}: ${message}`);
+    assertEquals(Object.prototype.toString.call(error), "[object Object]");
+  });
+  Deno.test(`${name} prints name and message in Deno`, () => {
+    assertMatch(Deno.inspect(error), new RegExp(`${name}: ${message}`));
+    assertMatch(Deno.inspect({ nested: [error] }), new RegExp(name));
+  });
+  Deno.test(`${name} may be decorated, as any Error`, () => {
+    // As frameworks and source-map tools do.
+    const said = error.message;
+    for (const field of ["message", "stack", "name"] as const) {
+      error[field] = `other ${field}`;
+      assertEquals(error[field], `other ${field}`);
+      Reflect.deleteProperty(error, field);
+    }
+    assertEquals([error.name, error.message], [name, said]);
+  });
+}
+
+Deno.test("FuseError is the base, with a name and an empty message", () => {
+  const error = new FuseError();
+  assertEquals([error.name, error.message, error.stack], ["FuseError", "", "FuseError: "]);
+  assert(error instanceof Error);
+});
+
+Deno.test("toJSON() shows name, message and the public fields", () => {
+  assertEquals(JSON.parse(JSON.stringify(ALL.map(([error]) => error))), [
+    {
+      circuit: CIRCUIT,
+      state: "OPEN",
+      override: null,
+      reason: "consecutive_failures",
+      retryAfterMs: 1500,
+      name: "CircuitBreakerOpenError",
+      message: WHY,
+    },
+    { circuit: CIRCUIT, timeoutMs: 250, name: "CallTimeoutError", message: timeout.message },
+    {
+      store: "redis",
+      retryAfterMs: 900,
+      name: "StoreUnavailableError",
+      message: unavailable.message,
+    },
+  ]);
+});
+
+Deno.test("getResponse() is a 503 that no cache keeps, in problem+json", async () => {
+  const response = open().getResponse();
+  assertEquals(response.status, 503);
+  assertEquals(Object.fromEntries(response.headers), {
+    "cache-control": "no-store",
+    "content-type": "application/problem+json",
+    "retry-after": "2",
+  });
+  assertEquals(await response.json(), {
+    type: "about:blank",
+    title: "Service Unavailable",
+    status: 503,
+    detail: WHY,
+    circuit: "pay",
+    state: "OPEN",
+    retryAfterMs: 1500,
+  });
+});
+
+Deno.test("getResponse() tells whole seconds, at least 1, rounded up", () => {
+  const cases: [number, string][] = [[1, "1"], [999, "1"], [1000, "1"], [1001, "2"], [
+    60_000,
+    "60",
+  ]];
+  for (const [ms, seconds] of cases) {
+    assertEquals(open(ms).getResponse().headers.get("retry-after"), seconds);
+  }
+});
+
+Deno.test("getResponse() makes a new Response each time", async () => {
+  const error = open();
+  await error.getResponse().text();
+  assertEquals((await error.getResponse().json()).status, 503);
+});
+
+Deno.test("guards tell the errors apart", () => {
+  const guards = [isCircuitBreakerOpenError, isCallTimeoutError, isStoreUnavailableError];
+  assertEquals(ALL.map(([error]) => guards.map((guard) => guard(error))), [
+    [true, false, false],
+    [false, true, false],
+    [false, false, true],
+  ]);
+});
+
+Deno.test("guards answer false to everything else", () => {
+  const others = [
+    undefined,
+    null,
+    0,
+    "CircuitBreakerOpenError",
+    {},
+    new Error("x"),
+    new FuseError(),
+    { name: "CircuitBreakerOpenError", retryAfterMs: 1 },
+    { name: "CallTimeoutError", timeoutMs: 1 },
+    { name: "StoreUnavailableError", store: "s" },
+    Object.assign(new Error("x"), { name: "CircuitBreakerOpenError" }),
+    Object.assign(new Error("x"), { name: "CallTimeoutError" }),
+    Object.assign(new Error("x"), { name: "StoreUnavailableError" }),
+  ];
+  for (const guard of [isCircuitBreakerOpenError, isCallTimeoutError, isStoreUnavailableError]) {
+    for (const other of others) assertEquals(guard(other), false);
+  }
+});
+
+Deno.test("guards know errors of another copy of this package", async () => {
+  const copy: typeof import("../../src/errors.ts") = await import(
+    new URL("../../src/errors.ts?copy", import.meta.url).href
+  );
+  const errors = [
+    new copy.CircuitBreakerOpenError(CIRCUIT, "OPEN", null, null, 1, WHY),
+    new copy.CallTimeoutError(CIRCUIT, 1),
+    new copy.StoreUnavailableError("s", 1),
+  ];
+  assert(!(errors[0] instanceof CircuitBreakerOpenError));
+  const guards = [isCircuitBreakerOpenError, isCallTimeoutError, isStoreUnavailableError];
+  assertEquals(guards.map((guard, i) => guard(errors[i])), [true, true, true]);
+});
+
+Deno.test("errors print, serialize and throw in Node as they do in Deno", async () => {
+  const esbuild = await import("esbuild");
+  const dir = await Deno.makeTempDir();
+  const outfile = `${dir}/errors.mjs`;
+  try {
+    const script = `
+      import { createFuse, CircuitBreakerOpenError, isCircuitBreakerOpenError } from "./mod.ts";
+      import { inspect } from "node:util";
+      const breaker = createFuse().make("pay", { failureThreshold: 1 });
+      await breaker.tryCall(() => { throw new Error("down"); });
+      try {
+        await breaker.call(() => "never");
+      } catch (error) {
+        console.log(JSON.stringify({
+          isError: error instanceof Error,
+          isOurs: error instanceof CircuitBreakerOpenError && isCircuitBreakerOpenError(error),
+          inspected: inspect(error),
+          text: String(error),
+          json: JSON.parse(JSON.stringify(error)).name,
+          status: error.getResponse().status,
+        }));
+        throw error;
+      }
+    `;
+    await esbuild.build({
+      stdin: { contents: script, resolveDir: new URL("../..", import.meta.url).pathname },
+      bundle: true,
+      format: "esm",
+      platform: "neutral",
+      external: ["node:util"],
+      outfile,
+      logLevel: "silent",
+    });
+    const { code, stdout, stderr } = await new Deno.Command("node", { args: [outfile] }).output();
+    const sentence = /CircuitBreakerOpenError: Circuit "pay" is OPEN since/;
+    const told = JSON.parse(new TextDecoder().decode(stdout));
+    assertMatch(told.inspected, sentence);
+    assertMatch(told.text, sentence);
+    assertEquals([told.isError, told.isOurs, told.json, told.status], [
+      true,
+      true,
+      "CircuitBreakerOpenError",
+      503,
+    ]);
+    assertEquals(code, 1);
+    // Uncaught, it ends the process with its own words.
+    assertMatch(new TextDecoder().decode(stderr), sentence);
+  } finally {
+    await esbuild.stop();
+    await Deno.remove(dir, { recursive: true });
+  }
+});

@@ -1,0 +1,217 @@
+import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
+import {
+  type FuseEvent,
+  isStoreUnavailableError,
+  type Snapshot,
+  StoreUnavailableError,
+} from "@fuse/edge";
+import { FakeClock } from "@fuse/edge/testing";
+import { Events } from "../../../src/events.ts";
+import { StoreGuard } from "../../../src/shared/guard.ts";
+import { replacing } from "../../support/setups.ts";
+
+const ROOT = { store: null, context: undefined, boundary: undefined };
+
+function guarding(timeoutMs = 60_000) {
+  const clock = new FakeClock(1_000_000);
+  const events = new Events();
+  const heard: FuseEvent[] = [];
+  events.on("*", (event: FuseEvent) => void heard.push(event), ROOT, undefined);
+  const guard = new StoreGuard("redis", timeoutMs, clock.now, events);
+  const boom = new Error("connection refused");
+  const fail = () => guard.run("read", () => Promise.reject(boom)).catch((error) => error);
+  const told = () => heard.map(({ type }) => type);
+  /** How long the store is left alone from now on. */
+  const left = () => guard.unavailable(clock.now()).retryAfterMs;
+  return { clock, guard, heard, boom, fail, told, left };
+}
+
+/** Runs with `Math.random` answering the same always: the shortest and the longest interval. */
+async function drawing(value: number, body: () => Promise<void>): Promise<void> {
+  const fake = Object.create(Math, { random: { value: () => value } });
+  await replacing("Math" as never, fake as never, body);
+}
+
+Deno.test("StoreGuard.run() gives the answer, sync or async, and tells nobody", async () => {
+  const { guard, heard, clock } = guarding();
+  assertEquals(await guard.run("read", () => 1), 1);
+  assertEquals(await guard.run("read", () => Promise.resolve(2)), 2);
+  assertEquals([guard.failing, guard.down(clock.now()), heard.length], [false, false, 0]);
+});
+
+Deno.test("StoreGuard.run() asks in this very turn", () => {
+  const { guard } = guarding();
+  let asked = false;
+  guard.run("read", () => asked = true);
+  assert(asked);
+});
+
+Deno.test("StoreGuard.run() leaves no timer behind", async () => {
+  // The sanitizers would find it.
+  const { guard, fail } = guarding(60_000);
+  await guard.run("read", () => Promise.resolve());
+  await fail();
+});
+
+for (
+  const [how, ask] of [
+    ["rejects", () => Promise.reject(new Error("down"))],
+    ["throws", () => {
+      throw new Error("down");
+    }],
+  ] as [string, () => Promise<never>][]
+) {
+  Deno.test(`StoreGuard.run() throws StoreUnavailableError when the store ${how}`, async () => {
+    const { guard, heard, clock } = guarding();
+    const error = await assertRejects(() => guard.run("record", ask), StoreUnavailableError);
+    assertEquals(error.store, "redis");
+    assert(guard.failing && guard.down(clock.now()));
+    assertEquals(heard.length, 1);
+    const [event] = heard;
+    if (event?.type !== "store_error") throw new Error("No store_error was told");
+    assertEquals([event.store, event.operation, String(event.error)], [
+      "redis",
+      "record",
+      "Error: down",
+    ]);
+    assertEquals(event.retryAfterMs, error.retryAfterMs);
+  });
+}
+
+Deno.test("StoreGuard.run() tells whose request failed, and of a request for many nobody's", async () => {
+  const circuit = { key: "a", store: "redis", name: "a", context: null, boundary: null };
+  for (const whose of [circuit, undefined]) {
+    const { guard, heard, boom } = guarding();
+    await guard.run("read", () => Promise.reject(boom), whose).catch(() => {});
+    const [event] = heard;
+    if (event?.type !== "store_error") throw new Error("No store_error was told");
+    assertEquals(event.circuit, whose);
+    assertEquals("circuit" in event, whose !== undefined);
+  }
+});
+
+Deno.test("StoreGuard.run() gives up a store that does not answer within timeoutMs", async () => {
+  const { guard, heard } = guarding(1);
+  await assertRejects(
+    () => guard.run("read", () => new Promise<never>(() => {})),
+    StoreUnavailableError,
+  );
+  const [event] = heard;
+  if (event?.type !== "store_error") throw new Error("No store_error was told");
+  assertEquals(String(event.error), "Error: No answer within 1 ms");
+});
+
+Deno.test("StoreGuard.run() lets a store that rejects after its deadline do so in silence", async () => {
+  const { guard } = guarding(1);
+  const late = Promise.withResolvers<never>();
+  await guard.run("read", () => late.promise).catch(() => {});
+  late.reject(new Error("late"));
+  // An unhandled rejection would fail this test.
+  await new Promise((resolve) => setTimeout(resolve, 0));
+});
+
+Deno.test("StoreGuard.run() asks nothing while the store is left alone", async () => {
+  const { guard, fail, told } = guarding();
+  await fail();
+  let asked = false;
+  const error = await guard.run("read", () => asked = true).catch((error) => error);
+  assert(isStoreUnavailableError(error));
+  assertEquals([asked, told()], [false, ["store_error"]]);
+});
+
+Deno.test("StoreGuard.run() asks again when the interval is over, and is well when it is answered", async () => {
+  const { guard, clock, fail, told, left } = guarding();
+  await fail();
+  clock.advance(left() - 1);
+  assert(guard.down(clock.now()));
+  clock.advance(1);
+  assert(!guard.down(clock.now()) && guard.failing);
+  assertEquals(await guard.run("read", () => Promise.resolve("back")), "back");
+  assertEquals([guard.failing, guard.down(clock.now())], [false, false]);
+  assertEquals(told(), ["store_error", "store_recovered"]);
+});
+
+for (const [draw, share] of [[0, 0.5], [1, 1]] as const) {
+  Deno.test(`StoreGuard.run() leaves the store alone longer each time, ${share} of it by the draw ${draw}`, () =>
+    drawing(draw, async () => {
+      const { clock, fail, left } = guarding();
+      const intervals: number[] = [];
+      for (let i = 0; i < 8; i++) {
+        await fail();
+        intervals.push(left());
+        clock.advance(left());
+      }
+      const whole = [1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000];
+      assertEquals(intervals, whole.map((ms) => ms * share));
+    }));
+}
+
+Deno.test("StoreGuard.run() begins with the short interval again after a recovery", () =>
+  drawing(1, async () => {
+    const { guard, clock, fail, left } = guarding();
+    for (let i = 0; i < 3; i++) {
+      await fail();
+      clock.advance(left());
+    }
+    await guard.run("read", () => 1);
+    await fail();
+    assertEquals(left(), 1000);
+  }));
+
+Deno.test("StoreGuard.run() takes requests that were out together as one failure", () =>
+  drawing(1, async () => {
+    const { guard, fail, told, left } = guarding();
+    const errors = await Promise.all([fail(), fail(), fail()]);
+    assert(errors.every(isStoreUnavailableError));
+    assertEquals([told(), left(), guard.failing], [["store_error"], 1000, true]);
+  }));
+
+Deno.test("StoreGuard.run() sends one at a time to find out whether the store is back", async () => {
+  const { guard, clock, fail, left, told } = guarding();
+  await fail();
+  clock.advance(left());
+  const probe = Promise.withResolvers<string>();
+  const first = guard.run("read", () => probe.promise);
+  let asked = false;
+  await assertRejects(() => guard.run("read", () => asked = true), StoreUnavailableError);
+  assertEquals(asked, false);
+  probe.resolve("back");
+  assertEquals(await first, "back");
+  assertEquals(await guard.run("read", () => "next"), "next");
+  assertEquals(told(), ["store_error", "store_recovered"]);
+});
+
+Deno.test("StoreGuard.run() lets the next one find out when the first is never heard of again", async () => {
+  // As on a Worker whose request is over: the marker lapses, no lock stays.
+  const { guard, clock, fail, left } = guarding(500);
+  await fail();
+  clock.advance(left());
+  const lost = guard.run("read", () => new Promise<never>(() => {})).catch(() => {});
+  assert(guard.down(clock.now()));
+  clock.advance(500);
+  assertEquals(await guard.run("read", () => "back"), "back");
+  await lost;
+});
+
+Deno.test("StoreGuard.down() does not believe an interval set by a clock that went back", async () => {
+  const { guard, clock, fail } = guarding(500);
+  await fail();
+  clock.set(clock.now() - 3_600_000 / 4);
+  assert(!guard.down(clock.now()));
+  assertEquals(await guard.run("read", () => "asked"), "asked");
+});
+
+Deno.test("StoreGuard.unavailable() tells when the store is asked again, at least 1 ms", () => {
+  const { guard, clock } = guarding();
+  const error = guard.unavailable(clock.now());
+  assertEquals([error.store, error.retryAfterMs], ["redis", 1]);
+});
+
+Deno.test("StoreGuard.local is one store, made when it is needed, on the Fuse's clock", () => {
+  const { guard, clock } = guarding();
+  const { local } = guard;
+  assertStrictEquals(guard.local, local);
+  assertEquals(local.traits.shared, false);
+  const request = { at: 5, shape: { windowMs: 1000, windowSize: 0 } };
+  assertEquals((local.read("a", request) as Snapshot).now, clock.now());
+});
