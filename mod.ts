@@ -57,7 +57,38 @@ export type {
 } from "./src/events.ts";
 export type { GuardedFetch } from "./src/fetch.ts";
 export { type CircuitFilter, createFuse, type Fuse, type FuseOptions } from "./src/fuse.ts";
-export type { AuditEventName, CircuitEvent, EventQuery, StoredEvent } from "./src/history.ts";
+export type {
+  Acquired,
+  AcquireRequest,
+  Answer,
+  AuditEventName,
+  Awaitable,
+  Changed,
+  CircuitEvent,
+  CircuitRecord,
+  CircuitState,
+  Clock,
+  EventQuery,
+  ListPage,
+  ListRequest,
+  OutboxRequest,
+  Override,
+  OverrideRecord,
+  OverrideRequest,
+  Recorded,
+  RestoreRequest,
+  Segment,
+  Shape,
+  Snapshot,
+  Store,
+  StoredEvent,
+  StoreRequest,
+  StoreTraits,
+  Tally,
+  TransitionRequest,
+  Trouble,
+  UntoldRow,
+} from "./src/contract.ts";
 export type { CircuitIdentity, Scope } from "./src/key.ts";
 export { type ErrorMatcher, isFailedResponse, type Outcome } from "./src/rules/outcome.ts";
 export type {
@@ -68,38 +99,7 @@ export type {
   Policy,
 } from "./src/rules/policy.ts";
 export type { CircuitMetrics, CircuitSnapshot } from "./src/rules/snapshot.ts";
-export {
-  absentSnapshot,
-  type Acquired,
-  type AcquireRequest,
-  type Answer,
-  type Awaitable,
-  type Changed,
-  type CircuitRecord,
-  type CircuitState,
-  type Clock,
-  ID_MEMORY_MS,
-  type ListPage,
-  type ListRequest,
-  OUTBOX_LENGTH,
-  type OutboxRequest,
-  type Override,
-  type OverrideRecord,
-  type OverrideRequest,
-  type Recorded,
-  type RestoreRequest,
-  type Segment,
-  type Shape,
-  type Snapshot,
-  type Store,
-  type StoreRequest,
-  type StoreTraits,
-  type Tally,
-  TOTALS_ONLY,
-  type TransitionRequest,
-  type Trouble,
-  type UntoldRow,
-} from "./src/contract.ts";
+export { absentSnapshot, ID_MEMORY_MS, OUTBOX_LENGTH, TOTALS_ONLY } from "./src/records.ts";
 export type {
   Counts,
   Strategy,

@@ -26,8 +26,7 @@
  * @module
  */
 
-import type { CircuitEvent, EventQuery } from "../src/history.ts";
-import type { Clock, Store } from "../src/contract.ts";
+import type { CircuitEvent, Clock, EventQuery, Store } from "../src/contract.ts";
 import type { LibsqlClient } from "./libsql/client.ts";
 import type { PruneOptions, PruneResult } from "./libsql/history.ts";
 import { Database } from "./libsql/store.ts";

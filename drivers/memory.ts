@@ -4,28 +4,26 @@
  * @module
  */
 
-import {
-  absentSnapshot,
-  type Acquired,
-  type AcquireRequest,
-  type Changed,
-  type CircuitRecord,
-  type Clock,
-  copySnapshot,
-  type ListPage,
-  type ListRequest,
-  type OverrideRecord,
-  type OverrideRequest,
-  type Recorded,
-  type RestoreRequest,
-  type Shape,
-  type Snapshot,
-  type Store,
-  type StoreRequest,
-  type Tally,
-  type TransitionRequest,
-  withoutExpiredOverride,
+import type {
+  Acquired,
+  AcquireRequest,
+  Changed,
+  CircuitRecord,
+  Clock,
+  ListPage,
+  ListRequest,
+  OverrideRecord,
+  OverrideRequest,
+  Recorded,
+  RestoreRequest,
+  Shape,
+  Snapshot,
+  Store,
+  StoreRequest,
+  Tally,
+  TransitionRequest,
 } from "../src/contract.ts";
+import { absentSnapshot, copySnapshot, withoutExpiredOverride } from "../src/records.ts";
 import { cooldownPassed } from "../src/rules/machine.ts";
 import { check, known, refuse } from "../src/checks.ts";
 import {

@@ -4,15 +4,15 @@
  * @module
  */
 
-import { type CircuitEvent, type EventQuery, eventsOf } from "../src/history.ts";
-import { check, known, MAX_TIMER_MS, refuseUnseen } from "../src/checks.ts";
 import type {
   Acquired,
   AcquireRequest,
   Answer,
   Awaitable,
   Changed,
+  CircuitEvent,
   CircuitRecord,
+  EventQuery,
   ListPage,
   ListRequest,
   OutboxRequest,
@@ -29,7 +29,9 @@ import type {
   Trouble,
   UntoldRow,
 } from "../src/contract.ts";
-import { copySnapshot, together } from "../src/contract.ts";
+import { eventsOf } from "../src/history.ts";
+import { check, known, MAX_TIMER_MS, refuseUnseen } from "../src/checks.ts";
+import { copySnapshot, together } from "../src/records.ts";
 import type { LibsqlStore } from "./libsql.ts";
 import { APPEND, type TrailAppender } from "./libsql/append.ts";
 import type { PruneOptions, PruneResult } from "./libsql/history.ts";

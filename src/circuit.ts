@@ -13,23 +13,23 @@ import type { Kind } from "./rules/outcome.ts";
 import { received } from "./checks.ts";
 import { type CircuitPolicyData, differingOptions } from "./rules/policy.ts";
 import { dateOf, explain, type Reading, toCircuitSnapshot } from "./rules/snapshot.ts";
-import {
-  type AcquireRequest,
-  type Answer,
-  type Awaitable,
-  type Changed,
-  type CircuitRecord,
-  type CircuitState,
-  type Clock,
-  type Override,
-  type OverrideRequest,
-  type RestoreRequest,
-  type Snapshot,
-  type Store,
-  TOTALS_ONLY,
-  type TransitionRequest,
-  type Trouble,
+import type {
+  AcquireRequest,
+  Answer,
+  Awaitable,
+  Changed,
+  CircuitRecord,
+  CircuitState,
+  Clock,
+  Override,
+  OverrideRequest,
+  RestoreRequest,
+  Snapshot,
+  Store,
+  TransitionRequest,
+  Trouble,
 } from "./contract.ts";
+import { TOTALS_ONLY } from "./records.ts";
 
 /** A call may run. What its ending will be recorded under. */
 export interface Grant {

@@ -6,12 +6,11 @@
 
 import type { CircuitBreakerOpenError, StoreUnavailableError } from "./errors.ts";
 import type { GuardedFetch } from "./fetch.ts";
-import type { CircuitEvent, EventQuery } from "./history.ts";
+import type { CircuitEvent, CircuitState, EventQuery } from "./contract.ts";
 import type { CircuitIdentity } from "./key.ts";
 import type { ErrorMatcher, Outcome } from "./rules/outcome.ts";
 import type { CircuitPolicy } from "./rules/policy.ts";
 import type { CircuitMetrics, CircuitSnapshot } from "./rules/snapshot.ts";
-import type { CircuitState } from "./contract.ts";
 
 /** What a fallback is told. */
 export interface FallbackContext {

@@ -8,7 +8,7 @@
  * @module
  */
 
-import type { AuditEventName, EventQuery, StoredEvent } from "./history.ts";
+import type { CircuitIdentity } from "./key.ts";
 
 /** A value, or the promise of it: a store in this process may answer at once. */
 export type Awaitable<T> = T | Promise<T>;
@@ -132,26 +132,6 @@ export interface UntoldRow {
   readonly at: number;
   /** From, to, reason, actor, counters; `missed`: how many rows before it had to go. */
   readonly metadata: Readonly<Record<string, unknown>>;
-}
-
-/**
- * Rows in the order in which they came about: life by life, as each began, and by generation within
- * one. After a removal generations start again, and are no order over lives; within a life they are,
- * whatever the clock did.
- */
-export function inOrder(rows: Iterable<UntoldRow>): UntoldRow[] {
-  const all = [...rows];
-  const began = new Map<string, UntoldRow>();
-  const before = (a: UntoldRow, b: UntoldRow) => a.at - b.at || a.generation - b.generation;
-  for (const row of all) {
-    const first = began.get(row.epoch);
-    if (first === undefined || before(row, first) < 0) began.set(row.epoch, row);
-  }
-  return all.sort((a, b) =>
-    a.epoch === b.epoch
-      ? a.generation - b.generation
-      : before(began.get(a.epoch)!, began.get(b.epoch)!) || (a.epoch < b.epoch ? -1 : 1)
-  );
 }
 
 /** What a request wants of the outbox of its circuit: see `Store.confirm`. */
@@ -347,6 +327,57 @@ export interface Changed extends Answer {
   readonly won: boolean;
 }
 
+/** What is in the trail. */
+export type AuditEventName =
+  | "opened"
+  | "closed"
+  | "half_opened"
+  | "reset"
+  | Override
+  | "released"
+  | "reborn"
+  | "imported"
+  | "edited"
+  | "success"
+  | "failure";
+
+/** Which events of the trail: those to which all of it applies. */
+export interface EventQuery {
+  /** Of this kind only. Left out: of any. */
+  event?: AuditEventName | undefined;
+  /** Not before, by the store's clock. Left out: from the first on. */
+  from?: Date | undefined;
+  /** Before, by the store's clock. Left out: up to the latest. */
+  to?: Date | undefined;
+  /** How many at most. An integer of at least 0. Left out: all. */
+  limit?: number | undefined;
+  /**
+   * After this one: `cursor` of the last event seen. One of a Fuse goes on in the store it is of. Left
+   * out: from the latest on.
+   */
+  cursor?: string | undefined;
+}
+
+/** One row of the trail. */
+export interface CircuitEvent extends CircuitIdentity {
+  /** Unique in its store. */
+  id: string;
+  /** What happened. */
+  event: AuditEventName;
+  /** When, on the store's clock. */
+  at: Date;
+  /** From, to, generation, reason, actor, counters, … */
+  metadata: Record<string, unknown> | null;
+  /** Where to go on from here: for `cursor` of a query. */
+  cursor: string;
+}
+
+/** A row as the store has it, which knows keys and not what a Fuse calls it. */
+export type StoredEvent = Omit<CircuitEvent, keyof CircuitIdentity> & {
+  /** Of which circuit: unique within the store. */
+  readonly key: string;
+};
+
 /**
  * What every driver implements. Four primitives (`read`, `record`, `acquire`, `transition`), each
  * atomic and one round trip, and what operators need. A method that cannot do it throws, or rejects,
@@ -446,110 +477,3 @@ export interface Store {
   /** Forgets a circuit. Answers whether there was one. */
   remove(key: string): Awaitable<boolean>;
 }
-
-/** The generation of tallies that feed lifetime totals only: no record ever has it. */
-export const TOTALS_ONLY: number = -1;
-
-/** How many rows wait in the outbox of a circuit at most. */
-export const OUTBOX_LENGTH: number = 64;
-
-/** How long a store remembers the id of a request, in ms. */
-export const ID_MEMORY_MS: number = 60_000;
-
-/** Asks a store for several things at once, in one trip where it can. */
-export function together<T>(store: Store, work: () => T): T {
-  return store.together === undefined ? work() : store.together(work);
-}
-
-/** What a store answers of a circuit that it does not hold: closed, never seen a call. */
-export function absentSnapshot(now: number): Snapshot {
-  return {
-    state: "CLOSED",
-    epoch: "",
-    generation: 0,
-    reason: "",
-    openedAt: null,
-    openUntil: null,
-    closedAt: null,
-    reopenCount: 0,
-    consecutiveFailures: 0,
-    consecutiveSuccesses: 0,
-    totals: { successes: 0, failures: 0, rejected: 0, slow: 0 },
-    window: { successes: 0, failures: 0, slow: 0 },
-    sinceClosed: { successes: 0, failures: 0, slow: 0 },
-    last: { size: 0, failures: 0 },
-    halfOpen: { inFlight: 0, successes: 0, failures: 0, freeAt: null },
-    lastFailureAt: null,
-    lastSuccessAt: null,
-    override: null,
-    policyHash: "",
-    now,
-  };
-}
-
-/** The fields of a Snapshot that are times, in ms. */
-export const SNAPSHOT_TIMES: readonly [
-  "openedAt",
-  "openUntil",
-  "closedAt",
-  "lastFailureAt",
-  "lastSuccessAt",
-] = ["openedAt", "openUntil", "closedAt", "lastFailureAt", "lastSuccessAt"];
-
-/** The fields of a Snapshot that are counts. */
-export const SNAPSHOT_COUNTS: readonly [
-  "generation",
-  "reopenCount",
-  "consecutiveFailures",
-  "consecutiveSuccesses",
-] = ["generation", "reopenCount", "consecutiveFailures", "consecutiveSuccesses"];
-
-/** A Snapshot of its own, for whoever keeps it. Field by field: a live record has more to it. */
-export function copySnapshot(s: Snapshot): Snapshot {
-  return {
-    state: s.state,
-    epoch: s.epoch,
-    generation: s.generation,
-    reason: s.reason,
-    openedAt: s.openedAt,
-    openUntil: s.openUntil,
-    closedAt: s.closedAt,
-    reopenCount: s.reopenCount,
-    consecutiveFailures: s.consecutiveFailures,
-    consecutiveSuccesses: s.consecutiveSuccesses,
-    totals: { ...s.totals },
-    window: { ...s.window },
-    sinceClosed: { ...s.sinceClosed },
-    last: { ...s.last },
-    halfOpen: { ...s.halfOpen },
-    lastFailureAt: s.lastFailureAt,
-    lastSuccessAt: s.lastSuccessAt,
-    override: s.override,
-    policyHash: s.policyHash,
-    now: s.now,
-  };
-}
-
-/**
- * The Snapshot as it reads once an override's `until` has passed: what the next write will make
- * true. Readers go by it, so that calls admitted from then on count.
- */
-export function withoutExpiredOverride(s: Snapshot, now: number): Snapshot {
-  if (s.override === null || s.override.until === null || s.override.until > now) return s;
-  return {
-    ...copySnapshot(s),
-    generation: s.generation + 1,
-    override: null,
-    ...NO_EVIDENCE,
-    now,
-  };
-}
-
-const NO_EVIDENCE = {
-  consecutiveFailures: 0,
-  consecutiveSuccesses: 0,
-  window: { successes: 0, failures: 0, slow: 0 },
-  sinceClosed: { successes: 0, failures: 0, slow: 0 },
-  last: { size: 0, failures: 0 },
-  halfOpen: { inFlight: 0, successes: 0, failures: 0, freeAt: null },
-};

@@ -10,27 +10,22 @@ import { type Circuit, tellTroubles, type Unit } from "./circuit.ts";
 import type { Actor, CircuitBreaker, CircuitDefaults, CircuitOptions } from "./circuit_breaker.ts";
 import { type FuseEvent, type FuseEvents, inScope } from "./events.ts";
 import { type GuardedFetch, hostOf } from "./fetch.ts";
-import {
-  type CircuitEvent,
-  cursorOf,
-  type EventQuery,
-  historyOf,
-  limitOf,
-  placeOf,
-} from "./history.ts";
+import type {
+  CircuitEvent,
+  CircuitRecord,
+  CircuitState,
+  Clock,
+  EventQuery,
+  ListPage,
+  Store,
+} from "./contract.ts";
+import { cursorOf, historyOf, limitOf, placeOf } from "./history.ts";
 import { identify, nameMatches, type Scope, scopeText } from "./key.ts";
 import { known, oneOf, quote, refuse } from "./checks.ts";
 import type { OnStoreError } from "./rules/policy.ts";
 import { type Narrowing, Root, type Shelf } from "./registry.ts";
 import { type CircuitSnapshot, toCircuitSnapshot } from "./rules/snapshot.ts";
-import {
-  type CircuitRecord,
-  type CircuitState,
-  type Clock,
-  type ListPage,
-  type Store,
-  together,
-} from "./contract.ts";
+import { together } from "./records.ts";
 import type { Strategy } from "./rules/strategies.ts";
 import { type FuseExport, readExport, toEntry } from "./transfer.ts";
 

@@ -21,7 +21,8 @@ import type {
 import { FuseError, isA, isCallTimeoutError, isResponse } from "./errors.ts";
 import type { Events } from "./events.ts";
 import { type GuardedFetch, guardedFetch } from "./fetch.ts";
-import { type CircuitEvent, type EventQuery, historyOf } from "./history.ts";
+import type { CircuitEvent, CircuitState, Clock, EventQuery, Override, Store } from "./contract.ts";
+import { historyOf } from "./history.ts";
 import {
   discard,
   judgeError,
@@ -40,7 +41,6 @@ import {
   toCircuitSnapshot,
   toMetrics,
 } from "./rules/snapshot.ts";
-import type { CircuitState, Clock, Override, Store } from "./contract.ts";
 
 /** The functions of a handle. */
 export interface Handle<F> extends Judgement {

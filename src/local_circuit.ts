@@ -20,16 +20,16 @@ import { tripping, type Verdict, verdict } from "./rules/machine.ts";
 import { isLate } from "./shared/pending.ts";
 import type { CircuitPolicyData } from "./rules/policy.ts";
 import { overlay } from "./rules/snapshot.ts";
-import {
-  type Acquired,
-  type Awaitable,
-  type Changed,
-  type CircuitState,
-  copySnapshot,
-  type Recorded,
-  type Snapshot,
-  type Store,
+import type {
+  Acquired,
+  Awaitable,
+  Changed,
+  CircuitState,
+  Recorded,
+  Snapshot,
+  Store,
 } from "./contract.ts";
+import { copySnapshot } from "./records.ts";
 
 /** A circuit on a store of this process: synchronous, always strong, no view. */
 export class LocalCircuit extends Circuit {

@@ -7,14 +7,8 @@
 
 import { type CircuitIdentity, fromKey, identify, isName, toKey } from "./key.ts";
 import { received } from "./checks.ts";
-import {
-  absentSnapshot,
-  type CircuitRecord,
-  type OverrideRecord,
-  type Snapshot,
-  SNAPSHOT_COUNTS,
-  SNAPSHOT_TIMES,
-} from "./contract.ts";
+import type { CircuitRecord, OverrideRecord, Snapshot } from "./contract.ts";
+import { absentSnapshot, SNAPSHOT_COUNTS, SNAPSHOT_TIMES } from "./records.ts";
 
 /** What `exportState` gives: plain JSON. */
 export interface FuseExport {

@@ -6,7 +6,7 @@
  */
 
 import { sql } from "drizzle-orm";
-import type { AuditEventName } from "../../src/history.ts";
+import type { AuditEventName } from "../../src/contract.ts";
 import type { Row } from "./rows.ts";
 import { CHAINED, type FuseSchema } from "./schema.ts";
 import type { SqlResult, SqlStatement } from "./client.ts";

@@ -9,8 +9,7 @@
  * @module
  */
 
-import type { AuditEventName } from "../../src/history.ts";
-import type { Tally } from "../../src/contract.ts";
+import type { AuditEventName, Tally } from "../../src/contract.ts";
 import type { Row } from "./rows.ts";
 import type { Values } from "./statements.ts";
 

@@ -13,8 +13,7 @@ import {
   type SQLiteTimestampBuilderInitial,
   text,
 } from "drizzle-orm/sqlite-core";
-import type { AuditEventName } from "../../src/history.ts";
-import type { CircuitState, Override } from "../../src/contract.ts";
+import type { AuditEventName, CircuitState, Override } from "../../src/contract.ts";
 
 /** Column builder of a table's `id`. */
 export type IdBuilder = IsPrimaryKey<HasDefault<NotNull<SQLiteIntegerBuilderInitial<"id">>>>;

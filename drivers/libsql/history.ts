@@ -5,12 +5,8 @@
  */
 
 import { and, eq, gte, lt, lte, or, type SQL, sql } from "drizzle-orm";
-import {
-  type AuditEventName,
-  type EventQuery,
-  limitOf,
-  type StoredEvent,
-} from "../../src/history.ts";
+import type { AuditEventName, EventQuery, StoredEvent } from "../../src/contract.ts";
+import { limitOf } from "../../src/history.ts";
 import { check, known, received, refuse } from "../../src/checks.ts";
 import { type Line, send, spoilt } from "./client.ts";
 import { CHAINED, type CircuitBreakerEventsTable, type FuseSchema } from "./schema.ts";

@@ -4,17 +4,16 @@
  * @module
  */
 
-import {
-  absentSnapshot,
-  type CircuitRecord,
-  type CircuitState,
-  type OverrideRecord,
-  type RestoreRequest,
-  type Segment,
-  type Shape,
-  type Snapshot,
-  withoutExpiredOverride,
+import type {
+  CircuitRecord,
+  CircuitState,
+  OverrideRecord,
+  RestoreRequest,
+  Segment,
+  Shape,
+  Snapshot,
 } from "../../src/contract.ts";
+import { absentSnapshot, withoutExpiredOverride } from "../../src/records.ts";
 import { countOf, overrideOf, stateOf, textOf, timeOf } from "../../src/rules/stored_fields.ts";
 import { spoilt } from "./client.ts";
 import type { Values } from "./statements.ts";

@@ -18,7 +18,7 @@
 
 import { is, Placeholder, type SQL, sql } from "drizzle-orm";
 import { SQLiteSyncDialect } from "drizzle-orm/sqlite-core";
-import { ID_MEMORY_MS } from "../../src/contract.ts";
+import { ID_MEMORY_MS } from "../../src/records.ts";
 import type { SqlStatement } from "./client.ts";
 import { CHAINED, type FuseSchema } from "./schema.ts";
 

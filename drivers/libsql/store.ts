@@ -4,15 +4,14 @@
  * @module
  */
 
-import { type CircuitEvent, type EventQuery, eventsOf } from "../../src/history.ts";
-import { identify } from "../../src/key.ts";
-import { check, known, oneOf, refuse } from "../../src/checks.ts";
 import type {
   Acquired,
   AcquireRequest,
   Answer,
   Changed,
+  CircuitEvent,
   Clock,
+  EventQuery,
   ListPage,
   ListRequest,
   OverrideRequest,
@@ -25,6 +24,9 @@ import type {
   Tally,
   TransitionRequest,
 } from "../../src/contract.ts";
+import { eventsOf } from "../../src/history.ts";
+import { identify } from "../../src/key.ts";
+import { check, known, oneOf, refuse } from "../../src/checks.ts";
 import type { LibsqlOptions, LibsqlStore } from "../libsql.ts";
 import {
   APPEND,

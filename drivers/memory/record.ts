@@ -4,15 +4,15 @@
  * @module
  */
 
-import {
-  type AcquireRequest,
-  type CircuitState,
-  ID_MEMORY_MS,
-  type OverrideRecord,
-  type Segment,
-  type Shape,
-  type Snapshot,
+import type {
+  AcquireRequest,
+  CircuitState,
+  OverrideRecord,
+  Segment,
+  Shape,
+  Snapshot,
 } from "../../src/contract.ts";
+import { ID_MEMORY_MS } from "../../src/records.ts";
 
 /**
  * A live record. What a Snapshot tells of time, of leases and of the windows is worked out when it

@@ -6,13 +6,8 @@
  */
 
 import { isUnderWay } from "../../src/shared/pending.ts";
-import {
-  inOrder,
-  OUTBOX_LENGTH,
-  type Store,
-  type Trouble,
-  type UntoldRow,
-} from "../../src/contract.ts";
+import type { Store, Trouble, UntoldRow } from "../../src/contract.ts";
+import { inOrder, OUTBOX_LENGTH } from "../../src/records.ts";
 import { APPEND, type TrailAppender } from "../libsql/append.ts";
 
 /** So long a change is left to the isolate that made it, in ms. */

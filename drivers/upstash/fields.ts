@@ -4,19 +4,21 @@
  * @module
  */
 
+import type {
+  CircuitRecord,
+  OverrideRecord,
+  Segment,
+  Shape,
+  Snapshot,
+  UntoldRow,
+} from "../../src/contract.ts";
 import {
   absentSnapshot,
-  type CircuitRecord,
   inOrder,
-  type OverrideRecord,
-  type Segment,
-  type Shape,
-  type Snapshot,
   SNAPSHOT_COUNTS,
   SNAPSHOT_TIMES,
-  type UntoldRow,
   withoutExpiredOverride,
-} from "../../src/contract.ts";
+} from "../../src/records.ts";
 import {
   countOf,
   overrideOf as soundOverride,

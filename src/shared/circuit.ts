@@ -35,18 +35,8 @@ import {
   type Under,
 } from "./pending.ts";
 import type { CircuitPolicyData } from "../rules/policy.ts";
-import {
-  absentSnapshot,
-  type Answer,
-  type Awaitable,
-  type Changed,
-  type Recorded,
-  type Snapshot,
-  type Store,
-  together,
-  TOTALS_ONLY,
-  withoutExpiredOverride,
-} from "../contract.ts";
+import type { Answer, Awaitable, Changed, Recorded, Snapshot, Store } from "../contract.ts";
+import { absentSnapshot, together, TOTALS_ONLY, withoutExpiredOverride } from "../records.ts";
 import type { StoreGuard } from "./guard.ts";
 
 /** After how many ms a tally without answer is given up: stores forget its id after twice as long. */

@@ -7,7 +7,8 @@
 
 import { type Grant, newId } from "../circuit.ts";
 import { overlay } from "../rules/snapshot.ts";
-import { type Snapshot, type Tally, TOTALS_ONLY } from "../contract.ts";
+import type { Snapshot, Tally } from "../contract.ts";
+import { TOTALS_ONLY } from "../records.ts";
 
 /** The admission that an outcome is recorded under. */
 export type Under = Pick<Grant, "epoch" | "generation">;

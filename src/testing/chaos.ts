@@ -1,10 +1,10 @@
-import type { EventQuery, StoredEvent } from "../history.ts";
 import type {
   Acquired,
   AcquireRequest,
   Answer,
   Awaitable,
   Changed,
+  EventQuery,
   ListPage,
   ListRequest,
   OverrideRequest,
@@ -13,6 +13,7 @@ import type {
   Shape,
   Snapshot,
   Store,
+  StoredEvent,
   StoreRequest,
   StoreTraits,
   Tally,

@@ -1,6 +1,6 @@
 /** The trail of a store that keeps one: a row for each change, none for what changed nothing. */
 
-import type { AuditEventName, EventQuery, StoredEvent } from "../history.ts";
+import type { AuditEventName, EventQuery, StoredEvent } from "../contract.ts";
 import {
   COOLDOWN_MS,
   equal,

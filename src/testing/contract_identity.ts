@@ -1,6 +1,7 @@
 /** Who a circuit is: lives, generations, and requests that arrive twice. */
 
-import { ID_MEMORY_MS, type Snapshot, TOTALS_ONLY } from "../contract.ts";
+import type { Snapshot } from "../contract.ts";
+import { ID_MEMORY_MS, TOTALS_ONLY } from "../records.ts";
 import {
   equal,
   halfOpened,

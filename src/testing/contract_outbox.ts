@@ -1,6 +1,7 @@
 /** The outbox of a store that has one: each change waits in it until it is confirmed. */
 
-import { OUTBOX_LENGTH, type UntoldRow } from "../contract.ts";
+import type { UntoldRow } from "../contract.ts";
+import { OUTBOX_LENGTH } from "../records.ts";
 import {
   COOLDOWN_MS,
   equal,

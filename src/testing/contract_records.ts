@@ -1,6 +1,7 @@
 /** Whole records: what is listed, and what is restored. */
 
-import { type CircuitRecord, type Segment, together } from "../contract.ts";
+import type { CircuitRecord, Segment } from "../contract.ts";
+import { together } from "../records.ts";
 import {
   COOLDOWN_MS,
   equal,

@@ -33,17 +33,18 @@
 export { chaos, type Faults } from "./chaos.ts";
 export { type ContractCase, type ContractNeed, storeContract } from "./contract.ts";
 export { FakeClock } from "./fake_clock.ts";
-export type { AuditEventName, CircuitEvent, EventQuery, StoredEvent } from "../history.ts";
-export type { CircuitIdentity } from "../key.ts";
 export type {
   Acquired,
   AcquireRequest,
   Answer,
+  AuditEventName,
   Awaitable,
   Changed,
+  CircuitEvent,
   CircuitRecord,
   CircuitState,
   Clock,
+  EventQuery,
   ListPage,
   ListRequest,
   OutboxRequest,
@@ -56,6 +57,7 @@ export type {
   Shape,
   Snapshot,
   Store,
+  StoredEvent,
   StoreRequest,
   StoreTraits,
   Tally,
@@ -63,3 +65,4 @@ export type {
   Trouble,
   UntoldRow,
 } from "../contract.ts";
+export type { CircuitIdentity } from "../key.ts";

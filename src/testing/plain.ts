@@ -3,13 +3,8 @@
  * this process answers with live records, which go on changing and may carry more than the contract.
  */
 
-import {
-  type Answer,
-  type CircuitRecord,
-  copySnapshot,
-  type OverrideRecord,
-  type Snapshot,
-} from "../contract.ts";
+import type { Answer, CircuitRecord, OverrideRecord, Snapshot } from "../contract.ts";
+import { copySnapshot } from "../records.ts";
 
 /** Exactly the fields of the contract: nothing else gets through. */
 export function plainSnapshot(s: Snapshot): Snapshot {

@@ -5,7 +5,8 @@
  * @module
  */
 import { createFuse, memory } from "@fuse/edge";
-import { type Answer, type Awaitable, copySnapshot, type Snapshot } from "../../src/contract.ts";
+import type { Answer, Awaitable, Snapshot } from "../../src/contract.ts";
+import { copySnapshot } from "../../src/records.ts";
 import type { Store, Tally } from "../../src/contract.ts";
 import { seeded, VirtualTime } from "./virtual_time.ts";
 

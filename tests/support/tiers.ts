@@ -9,7 +9,7 @@ import { createFuse, type Fuse, type FuseEvent, type FuseOptions, type Store } f
 import { libsql, type LibsqlClient, type LibsqlStore, tiered } from "@fuse/edge/libsql";
 import { FakeClock } from "@fuse/edge/testing";
 import { upstash } from "@fuse/edge/upstash";
-import type { CircuitEvent } from "../../src/history.ts";
+import type { CircuitEvent } from "../../src/contract.ts";
 import { eventsOf } from "./trails.ts";
 
 /** What happens to a batch on its way. */

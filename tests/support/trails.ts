@@ -4,8 +4,13 @@
  * @module
  */
 import type { LibsqlStore } from "@fuse/edge/libsql";
-import type { AcquireRequest, Tally, TransitionRequest } from "../../src/contract.ts";
-import type { CircuitEvent, EventQuery } from "../../src/history.ts";
+import type {
+  AcquireRequest,
+  CircuitEvent,
+  EventQuery,
+  Tally,
+  TransitionRequest,
+} from "../../src/contract.ts";
 
 export const SHAPE = { windowMs: 120_000, windowSize: 10 };
 export const COOLDOWN_MS = 60_000;

@@ -9,15 +9,8 @@ import fc from "fast-check";
 import { type Clock, memory, type Store } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
 import { plainAnswer, plainRecord, plainSnapshot } from "../../src/testing/plain.ts";
-import {
-  type Answer,
-  type CircuitRecord,
-  ID_MEMORY_MS,
-  type Override,
-  type Shape,
-  type Snapshot,
-  withoutExpiredOverride,
-} from "../../src/contract.ts";
+import type { Answer, CircuitRecord, Override, Shape, Snapshot } from "../../src/contract.ts";
+import { ID_MEMORY_MS, withoutExpiredOverride } from "../../src/records.ts";
 
 const given = Deno.env.get("TWIN_SEED");
 const SEED = given === "random" ? Math.floor(Math.random() * 2 ** 31) : Number(given ?? 20_251_125);

@@ -5,7 +5,7 @@ import { type CircuitOptions, createFuse } from "@fuse/edge";
 import { libsql, type LibsqlOptions } from "@fuse/edge/libsql";
 import { chaos, FakeClock } from "@fuse/edge/testing";
 import { migrate } from "@fuse/edge/migrations";
-import { TOTALS_ONLY } from "../../../src/contract.ts";
+import { TOTALS_ONLY } from "../../../src/records.ts";
 import { databasesForFile, inMemory } from "../../support/databases.ts";
 import { changing, eventsOf, tally } from "../../support/trails.ts";
 

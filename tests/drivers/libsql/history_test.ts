@@ -10,7 +10,7 @@ import {
 import { circuitBreakerEvents, libsql, type LibsqlClient } from "@fuse/edge/libsql";
 import { FakeClock } from "@fuse/edge/testing";
 import { readTrail } from "../../../drivers/libsql/history.ts";
-import type { EventQuery } from "../../../src/history.ts";
+import type { EventQuery } from "../../../src/contract.ts";
 import { databasesForFile, inMemory } from "../../support/databases.ts";
 import { changing, eventsOf, laying, live, request, tally } from "../../support/trails.ts";
 

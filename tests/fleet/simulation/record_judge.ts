@@ -7,12 +7,8 @@
  */
 import { ID_MEMORY_MS, type Snapshot, TOTALS_ONLY } from "@fuse/edge";
 import type { CircuitPolicyData } from "../../../src/rules/policy.ts";
-import {
-  absentSnapshot,
-  type AcquireRequest,
-  type Tally,
-  type TransitionRequest,
-} from "../../../src/contract.ts";
+import type { AcquireRequest, Tally, TransitionRequest } from "../../../src/contract.ts";
+import { absentSnapshot } from "../../../src/records.ts";
 import type { DutyJudge } from "./duty_judge.ts";
 import type { Deed } from "./server.ts";
 import type { TrailJudge } from "./trail_judge.ts";

@@ -5,18 +5,18 @@
  * @module
  */
 import { memory, type Snapshot, type Store } from "@fuse/edge";
-import {
-  type Acquired,
-  type AcquireRequest,
-  type Answer,
-  type Changed,
-  copySnapshot,
-  type OverrideRequest,
-  type Recorded,
-  type Shape,
-  type Tally,
-  type TransitionRequest,
+import type {
+  Acquired,
+  AcquireRequest,
+  Answer,
+  Changed,
+  OverrideRequest,
+  Recorded,
+  Shape,
+  Tally,
+  TransitionRequest,
 } from "../../../src/contract.ts";
+import { copySnapshot } from "../../../src/records.ts";
 
 /** A request on its way. */
 export type Request =

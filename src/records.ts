@@ -1,0 +1,134 @@
+/**
+ * What is the same for every record: the constants of the contract, copies, and the order of records.
+ *
+ * @module
+ */
+
+import type { Snapshot, Store, UntoldRow } from "./contract.ts";
+
+/** The generation of tallies that feed lifetime totals only: no record ever has it. */
+export const TOTALS_ONLY: number = -1;
+
+/** How many rows wait in the outbox of a circuit at most. */
+export const OUTBOX_LENGTH: number = 64;
+
+/** How long a store remembers the id of a request, in ms. */
+export const ID_MEMORY_MS: number = 60_000;
+
+/** Asks a store for several things at once, in one trip where it can. */
+export function together<T>(store: Store, work: () => T): T {
+  return store.together === undefined ? work() : store.together(work);
+}
+
+/** What a store answers of a circuit that it does not hold: closed, never seen a call. */
+export function absentSnapshot(now: number): Snapshot {
+  return {
+    state: "CLOSED",
+    epoch: "",
+    generation: 0,
+    reason: "",
+    openedAt: null,
+    openUntil: null,
+    closedAt: null,
+    reopenCount: 0,
+    consecutiveFailures: 0,
+    consecutiveSuccesses: 0,
+    totals: { successes: 0, failures: 0, rejected: 0, slow: 0 },
+    window: { successes: 0, failures: 0, slow: 0 },
+    sinceClosed: { successes: 0, failures: 0, slow: 0 },
+    last: { size: 0, failures: 0 },
+    halfOpen: { inFlight: 0, successes: 0, failures: 0, freeAt: null },
+    lastFailureAt: null,
+    lastSuccessAt: null,
+    override: null,
+    policyHash: "",
+    now,
+  };
+}
+
+/** The fields of a Snapshot that are times, in ms. */
+export const SNAPSHOT_TIMES: readonly [
+  "openedAt",
+  "openUntil",
+  "closedAt",
+  "lastFailureAt",
+  "lastSuccessAt",
+] = ["openedAt", "openUntil", "closedAt", "lastFailureAt", "lastSuccessAt"];
+
+/** The fields of a Snapshot that are counts. */
+export const SNAPSHOT_COUNTS: readonly [
+  "generation",
+  "reopenCount",
+  "consecutiveFailures",
+  "consecutiveSuccesses",
+] = ["generation", "reopenCount", "consecutiveFailures", "consecutiveSuccesses"];
+
+/** A Snapshot of its own, for whoever keeps it. Field by field: a live record has more to it. */
+export function copySnapshot(s: Snapshot): Snapshot {
+  return {
+    state: s.state,
+    epoch: s.epoch,
+    generation: s.generation,
+    reason: s.reason,
+    openedAt: s.openedAt,
+    openUntil: s.openUntil,
+    closedAt: s.closedAt,
+    reopenCount: s.reopenCount,
+    consecutiveFailures: s.consecutiveFailures,
+    consecutiveSuccesses: s.consecutiveSuccesses,
+    totals: { ...s.totals },
+    window: { ...s.window },
+    sinceClosed: { ...s.sinceClosed },
+    last: { ...s.last },
+    halfOpen: { ...s.halfOpen },
+    lastFailureAt: s.lastFailureAt,
+    lastSuccessAt: s.lastSuccessAt,
+    override: s.override,
+    policyHash: s.policyHash,
+    now: s.now,
+  };
+}
+
+/**
+ * The Snapshot as it reads once an override's `until` has passed: what the next write will make
+ * true. Readers go by it, so that calls admitted from then on count.
+ */
+export function withoutExpiredOverride(s: Snapshot, now: number): Snapshot {
+  if (s.override === null || s.override.until === null || s.override.until > now) return s;
+  return {
+    ...copySnapshot(s),
+    generation: s.generation + 1,
+    override: null,
+    ...NO_EVIDENCE,
+    now,
+  };
+}
+
+const NO_EVIDENCE = {
+  consecutiveFailures: 0,
+  consecutiveSuccesses: 0,
+  window: { successes: 0, failures: 0, slow: 0 },
+  sinceClosed: { successes: 0, failures: 0, slow: 0 },
+  last: { size: 0, failures: 0 },
+  halfOpen: { inFlight: 0, successes: 0, failures: 0, freeAt: null },
+};
+
+/**
+ * Rows in the order in which they came about: life by life, as each began, and by generation within
+ * one. After a removal generations start again, and are no order over lives; within a life they are,
+ * whatever the clock did.
+ */
+export function inOrder(rows: Iterable<UntoldRow>): UntoldRow[] {
+  const all = [...rows];
+  const began = new Map<string, UntoldRow>();
+  const before = (a: UntoldRow, b: UntoldRow) => a.at - b.at || a.generation - b.generation;
+  for (const row of all) {
+    const first = began.get(row.epoch);
+    if (first === undefined || before(row, first) < 0) began.set(row.epoch, row);
+  }
+  return all.sort((a, b) =>
+    a.epoch === b.epoch
+      ? a.generation - b.generation
+      : before(began.get(a.epoch)!, began.get(b.epoch)!) || (a.epoch < b.epoch ? -1 : 1)
+  );
+}
