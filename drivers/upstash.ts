@@ -272,37 +272,5 @@ function pageOf(page: unknown): [next: string | null, keys: string[]] {
   return [String(next) === "0" ? null : String(next), found];
 }
 
-// The types that a store speaks in, all of them at home in the core.
-export type {
-  Acquired,
-  AcquireRequest,
-  Answer,
-  AuditEventName,
-  Awaitable,
-  Changed,
-  CircuitEvent,
-  CircuitIdentity,
-  CircuitRecord,
-  CircuitState,
-  Clock,
-  EventQuery,
-  ListPage,
-  ListRequest,
-  OutboxRequest,
-  Override,
-  OverrideRecord,
-  OverrideRequest,
-  Recorded,
-  RestoreRequest,
-  Segment,
-  Shape,
-  Snapshot,
-  Store,
-  StoredEvent,
-  StoreRequest,
-  StoreTraits,
-  Tally,
-  TransitionRequest,
-  Trouble,
-  UntoldRow,
-} from "../mod.ts";
+export type * from "../src/contract.ts";
+export type { CircuitIdentity } from "../src/key.ts";

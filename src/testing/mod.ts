@@ -33,36 +33,5 @@
 export { chaos, type Faults } from "./chaos.ts";
 export { type ContractCase, type ContractNeed, storeContract } from "./contract.ts";
 export { FakeClock } from "./fake_clock.ts";
-export type {
-  Acquired,
-  AcquireRequest,
-  Answer,
-  AuditEventName,
-  Awaitable,
-  Changed,
-  CircuitEvent,
-  CircuitRecord,
-  CircuitState,
-  Clock,
-  EventQuery,
-  ListPage,
-  ListRequest,
-  OutboxRequest,
-  Override,
-  OverrideRecord,
-  OverrideRequest,
-  Recorded,
-  RestoreRequest,
-  Segment,
-  Shape,
-  Snapshot,
-  Store,
-  StoredEvent,
-  StoreRequest,
-  StoreTraits,
-  Tally,
-  TransitionRequest,
-  Trouble,
-  UntoldRow,
-} from "../contract.ts";
+export type * from "../contract.ts";
 export type { CircuitIdentity } from "../key.ts";
