@@ -22,7 +22,6 @@
  * @module
  */
 
-export { backoff, type BackoffOptions } from "./src/rules/backoff.ts";
 export type { RequestScope, WaitUntil } from "./src/background.ts";
 export type {
   Actor,
@@ -35,9 +34,20 @@ export type {
   Fallback,
   FallbackContext,
   FallbackOn,
+  GuardedFetch,
   OverrideOptions,
   Permit,
 } from "./src/circuit_breaker.ts";
+export type {
+  AuditEventName,
+  CircuitEvent,
+  CircuitState,
+  Clock,
+  EventQuery,
+  Override,
+  Store,
+  StoreTraits,
+} from "./src/contract.ts";
 export {
   CallTimeoutError,
   CircuitBreakerOpenError,
@@ -55,53 +65,17 @@ export type {
   TransitionEvent,
   UnconfirmedEvent,
 } from "./src/events.ts";
-export type { GuardedFetch } from "./src/fetch.ts";
-export { type CircuitFilter, createFuse, type Fuse, type FuseOptions } from "./src/fuse.ts";
-export type {
-  Acquired,
-  AcquireRequest,
-  Answer,
-  AuditEventName,
-  Awaitable,
-  Changed,
-  CircuitEvent,
-  CircuitRecord,
-  CircuitState,
-  Clock,
-  EventQuery,
-  ListPage,
-  ListRequest,
-  OutboxRequest,
-  Override,
-  OverrideRecord,
-  OverrideRequest,
-  Recorded,
-  RestoreRequest,
-  Segment,
-  Shape,
-  Snapshot,
-  Store,
-  StoredEvent,
-  StoreRequest,
-  StoreTraits,
-  Tally,
-  TransitionRequest,
-  Trouble,
-  UntoldRow,
-} from "./src/contract.ts";
+export { createFuse, type Fuse } from "./src/fuse.ts";
+export type { CircuitFilter } from "./src/inventory.ts";
 export type { CircuitIdentity, Scope } from "./src/key.ts";
+export type { FuseOptions } from "./src/registry.ts";
+export { backoff, type BackoffOptions } from "./src/rules/backoff.ts";
 export { type ErrorMatcher, isFailedResponse, type Outcome } from "./src/rules/outcome.ts";
-export type {
-  CircuitPolicy,
-  Consistency,
-  Cooldown,
-  OnStoreError,
-  Policy,
-} from "./src/rules/policy.ts";
+export type { CircuitPolicy, Consistency, Cooldown, OnStoreError } from "./src/rules/policy.ts";
 export type { CircuitMetrics, CircuitSnapshot } from "./src/rules/snapshot.ts";
-export { absentSnapshot, ID_MEMORY_MS, OUTBOX_LENGTH, TOTALS_ONLY } from "./src/records.ts";
 export type {
   Counts,
+  Policy,
   Strategy,
   StrategyMetrics,
   StrategyName,

@@ -23,7 +23,19 @@ import type {
   Tally,
   TransitionRequest,
 } from "../src/contract.ts";
-import { absentSnapshot, copySnapshot, withoutExpiredOverride } from "../src/records.ts";
+import {
+  absentSnapshot,
+  type Admission,
+  copySnapshot,
+  withoutExpiredOverride,
+} from "../src/records.ts";
+import { CIRCUITS, type OpeningStore } from "../src/circuit.ts";
+import {
+  type BookedOutcome,
+  type BookingPolicy,
+  LOCAL,
+  type LocalDriver,
+} from "../src/local_circuit.ts";
 import { cooldownPassed } from "../src/rules/machine.ts";
 import { check, known, refuse } from "../src/checks.ts";
 import {
@@ -40,7 +52,7 @@ import {
   recall,
   remember,
 } from "./memory/record.ts";
-import { Room } from "./memory/eviction.ts";
+import { Eviction } from "./memory/eviction.ts";
 
 /** Options of {@linkcode memory}. */
 export interface MemoryOptions {
@@ -70,14 +82,15 @@ export function memory(options: MemoryOptions = {}): Store {
 const NOBODY: readonly string[] = [];
 const CLEARED: Pick<Entry, "segments" | "ring"> = { segments: [], ring: null };
 
-class MemoryStore implements Store {
+class MemoryStore implements LocalDriver, OpeningStore {
+  readonly [CIRCUITS] = LOCAL;
   readonly name = "memory";
   readonly traits = { persistent: false, shared: false, audited: false } as const;
   readonly #entries = new Map<string, Entry>();
   readonly #max: number;
   readonly #clock: Clock | undefined;
   #births = 0;
-  readonly #room = new Room();
+  readonly #eviction = new Eviction();
 
   constructor(options: MemoryOptions) {
     const subject = "memory store";
@@ -102,27 +115,29 @@ class MemoryStore implements Store {
 
   book(
     live: Snapshot,
-    under: { readonly epoch: string; readonly generation: number },
-    failed: boolean,
-    slow: boolean,
-    at: number,
-    { shape, hash }: { readonly shape: Shape; readonly hash: string },
+    { under, failed, slow, at }: BookedOutcome,
+    policy: BookingPolicy,
   ): boolean {
     const entry = live as Entry;
-    if (
-      under.generation !== entry.generation || under.epoch !== entry.epoch ||
-      entry.override !== null || entry.writtenBy !== hash
-    ) return false;
+    if (!isBookable(entry, under, policy)) return false;
+    this.#count(entry, failed ? 0 : 1, failed ? 1 : 0, slow ? 1 : 0, at, policy.shape);
+    return true;
+  }
+
+  bookSuccess(live: Snapshot, under: Admission, at: number, policy: BookingPolicy): boolean {
+    const entry = live as Entry;
+    if (!isBookable(entry, under, policy)) return false;
+    const { shape } = policy;
     const newest = entry.segments[entry.segments.length - 1];
     if (
-      failed || slow || entry.state !== "CLOSED" || shape.windowSize > 0 || entry.shape !== shape ||
+      entry.state !== "CLOSED" || shape.windowSize > 0 || entry.shape !== shape ||
       newest === undefined || at >= newest.start + shape.windowMs / 10 || this.#clock !== undefined
     ) {
-      this.#count(entry, failed ? 0 : 1, failed ? 1 : 0, slow ? 1 : 0, this.#now({ at }), shape);
+      this.#count(entry, 1, 0, 0, at, shape);
       return true;
     }
-    // The way of nearly every call: one more success in the newest segment.
-    this.#room.use(entry);
+    // Nearly every call: one more success in the newest segment.
+    this.#eviction.use(entry);
     entry.now = at;
     entry.successes++;
     entry.successesSince++;
@@ -133,15 +148,17 @@ class MemoryStore implements Store {
     return true;
   }
 
+  /** @param at The caller's clock, in ms. */
   #count(
     entry: Entry,
     successes: number,
     failures: number,
     slow: number,
-    now: number,
+    at: number,
     shape: Shape,
   ): void {
-    this.#room.use(entry);
+    const now = this.#now({ at });
+    this.#eviction.use(entry);
     asked(entry, now, shape);
     entry.successes += successes;
     entry.failures += failures;
@@ -167,7 +184,7 @@ class MemoryStore implements Store {
     const current = tally.epoch === ""
       ? tally.generation === 0 && entry.generation === 1
       : tally.generation === entry.generation && tally.epoch === entry.epoch;
-    this.#room.use(entry);
+    this.#eviction.use(entry);
     asked(entry, now, tally.shape);
     entry.writtenBy = tally.policyHash;
     entry.successes += tally.successes;
@@ -180,7 +197,7 @@ class MemoryStore implements Store {
     }
     if (tally.lease !== null) {
       endLease(entry, tally.lease);
-      this.#room.freed();
+      this.#eviction.freed();
     }
     remember(entry, tally.id, now, current);
     return { current, snapshot: entry, released, evicted };
@@ -331,7 +348,7 @@ class MemoryStore implements Store {
   #create(key: string, request: StoreRequest, now: number): Entry {
     const entry = new Entry(key, this.#birth(request.id, now), now, request.shape);
     this.#entries.set(key, entry);
-    this.#room.add(entry);
+    this.#eviction.add(entry);
     return entry;
   }
 
@@ -345,7 +362,7 @@ class MemoryStore implements Store {
     entry.generation++;
     entry.trials = NO_TRIALS;
     entry.leases = entry.ended = null;
-    this.#room.moved(entry);
+    this.#eviction.moved(entry);
   }
 
   #lay(entry: Entry, override: OverrideRecord | null): void {
@@ -365,7 +382,7 @@ class MemoryStore implements Store {
   #evict(fresh: Entry, now: number): string[] {
     const evicted: string[] = [];
     while (this.#entries.size > this.#max) {
-      const victim = this.#room.victim(fresh, now);
+      const victim = this.#eviction.victim(fresh, now);
       if (victim === null) break;
       this.#drop(victim);
       evicted.push(victim.key);
@@ -375,7 +392,7 @@ class MemoryStore implements Store {
 
   #drop(entry: Entry): void {
     this.#entries.delete(entry.key);
-    this.#room.delete(entry);
+    this.#eviction.delete(entry);
     // Whoever holds the live record sees that it is gone, and can book nothing on it.
     entry.writtenBy = "";
     entry.state = "CLOSED";
@@ -383,4 +400,10 @@ class MemoryStore implements Store {
     entry.epoch = "";
     entry.generation = 0;
   }
+}
+
+/** Returns `true` if an outcome can be counted on a live record without a tally. */
+function isBookable(entry: Entry, under: Admission, { hash }: BookingPolicy): boolean {
+  return under.generation === entry.generation && under.epoch === entry.epoch &&
+    entry.override === null && entry.writtenBy === hash;
 }

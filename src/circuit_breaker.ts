@@ -5,12 +5,18 @@
  */
 
 import type { CircuitBreakerOpenError, StoreUnavailableError } from "./errors.ts";
-import type { GuardedFetch } from "./fetch.ts";
 import type { CircuitEvent, CircuitState, EventQuery } from "./contract.ts";
 import type { CircuitIdentity } from "./key.ts";
 import type { ErrorMatcher, Outcome } from "./rules/outcome.ts";
 import type { CircuitPolicy } from "./rules/policy.ts";
 import type { CircuitMetrics, CircuitSnapshot } from "./rules/snapshot.ts";
+
+/** `fetch`, guarded by a circuit. */
+export type GuardedFetch<F = never> = (
+  // Not `RequestInfo`, which is the same and which Node 20's types do not have.
+  input: string | URL | Request,
+  init?: RequestInit,
+) => Promise<Response | F>;
 
 /** What a fallback is told. */
 export interface FallbackContext {

@@ -134,7 +134,7 @@ export interface UntoldRow {
   readonly metadata: Readonly<Record<string, unknown>>;
 }
 
-/** What a request wants of the outbox of its circuit: see `Store.confirm`. */
+/** What a request wants of the outbox of its circuit: see `Driver.confirm`. */
 export interface OutboxRequest {
   /**
    * `keep`: what this changes is put into the outbox, in the same atomic step. `hand`: and the
@@ -379,42 +379,29 @@ export type StoredEvent = Omit<CircuitEvent, keyof CircuitIdentity> & {
 };
 
 /**
- * What every driver implements. Four primitives (`read`, `record`, `acquire`, `transition`), each
- * atomic and one round trip, and what operators need. A method that cannot do it throws, or rejects,
- * with an Error of the driver's own; the breaker tells it by `store_error`. Prove yours with `storeContract` of
- * `@fuse/edge/testing`.
+ * A store of circuits, as `memory()`, `upstash()`, `libsql()`, `tiered()` and `shared()` make it: for
+ * `createFuse({ stores })`.
  */
 export interface Store {
   /** The driver's name, for messages. */
   readonly name: string;
-  /** What it is like. */
+  /** What the store is like. */
   readonly traits: StoreTraits;
-  /**
-   * What is held in this process of a circuit, live and without I/O: the same object as long as the
-   * record lives, reading as absent (generation 0) once it was dropped. Only a store whose every
-   * method answers synchronously offers it: the breaker then does without a view.
-   */
-  peek?(key: string): Snapshot | undefined;
-  /**
-   * What `record` does with one outcome that is current and ends no lease, on a live record that
-   * `peek` gave and without a tally. Does nothing and answers `false` when there is more to it
-   * than counting. Comes with `peek`.
-   *
-   * @param live The live record.
-   * @param under The epoch and generation that the call was admitted under.
-   * @param failed Whether it failed.
-   * @param slow Whether it was slow.
-   * @param at The caller's clock.
-   * @param policy The caller's policy.
-   */
-  book?(
-    live: Snapshot,
-    under: { readonly epoch: string; readonly generation: number },
-    failed: boolean,
-    slow: boolean,
-    at: number,
-    policy: { readonly shape: Shape; readonly hash: string },
-  ): boolean;
+}
+
+/**
+ * What every driver implements: four primitives (`read`, `record`, `acquire`, `transition`), each
+ * atomic and one round trip, and what operators need. A method that fails throws, or rejects with, an
+ * Error of the driver's own, and listeners receive it with `store_error`.
+ *
+ * `shared(driver)` of `@fuse/edge/store` makes a {@linkcode Store} of it. Prove yours with
+ * `storeContract` of `@fuse/edge/testing`.
+ */
+export interface Driver {
+  /** The driver's name, for messages. */
+  readonly name: string;
+  /** What the store is like. */
+  readonly traits: StoreTraits;
   /** The Snapshot, aged to the store's clock. Writes nothing, creates nothing. */
   read(
     key: string,

@@ -32,7 +32,8 @@ import { libsql } from "../drivers/libsql.ts";
 import { memory } from "../drivers/memory.ts";
 import { upstash } from "../drivers/upstash.ts";
 import { settingsOf } from "./env_settings.ts";
-import { createFuse, type Fuse, type FuseOptions } from "./fuse.ts";
+import { createFuse, type Fuse } from "./fuse.ts";
+import type { FuseOptions } from "./registry.ts";
 import { received } from "./checks.ts";
 import type { Store } from "./contract.ts";
 

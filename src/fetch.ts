@@ -7,13 +7,6 @@
 import type { CallScope } from "./call_scope.ts";
 import type { CircuitBreaker } from "./circuit_breaker.ts";
 
-/** `fetch`, guarded by a circuit. */
-export type GuardedFetch<F = never> = (
-  // Not `RequestInfo`, which is the same and which Node 20's types do not have.
-  input: string | URL | Request,
-  init?: RequestInit,
-) => Promise<Response | F>;
-
 /** Fetches through a breaker. The Response is returned whatever it counts as. */
 export function guardedFetch<F>(
   breaker: Pick<CircuitBreaker<F>, "call">,

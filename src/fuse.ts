@@ -1,102 +1,23 @@
 /**
- * A Fuse: named stores, defaults, and scoped views that make circuit breakers.
+ * A Fuse: named stores, defaults, and scopes, from which circuit breakers are made.
  *
  * @module
  */
 
-import type { RequestScope, WaitUntil } from "./background.ts";
-import { actorOf } from "./handle.ts";
-import { type Circuit, tellTroubles, type Unit } from "./circuit.ts";
-import type { Actor, CircuitBreaker, CircuitDefaults, CircuitOptions } from "./circuit_breaker.ts";
+import { announceTroubles } from "./announce.ts";
+import type { RequestScope } from "./background.ts";
+import type { Unit } from "./circuit.ts";
+import type { Actor, CircuitBreaker, CircuitOptions, GuardedFetch } from "./circuit_breaker.ts";
+import type { CircuitEvent, EventQuery } from "./contract.ts";
 import { type FuseEvent, type FuseEvents, inScope } from "./events.ts";
-import { type GuardedFetch, hostOf } from "./fetch.ts";
-import type {
-  CircuitEvent,
-  CircuitRecord,
-  CircuitState,
-  Clock,
-  EventQuery,
-  ListPage,
-  Store,
-} from "./contract.ts";
-import { cursorOf, historyOf, limitOf, placeOf } from "./history.ts";
-import { identify, nameMatches, type Scope, scopeText } from "./key.ts";
-import { known, oneOf, quote, refuse } from "./checks.ts";
-import type { OnStoreError } from "./rules/policy.ts";
-import { type Narrowing, Root, type Shelf } from "./registry.ts";
-import { type CircuitSnapshot, toCircuitSnapshot } from "./rules/snapshot.ts";
+import { hostOf } from "./fetch.ts";
+import { actorOf } from "./handle_options.ts";
+import { type CircuitFilter, Inventory } from "./inventory.ts";
+import { type Scope, scopeText } from "./key.ts";
 import { together } from "./records.ts";
-import type { Strategy } from "./rules/strategies.ts";
-import { type FuseExport, readExport, toEntry } from "./transfer.ts";
-
-/** Options of {@linkcode createFuse}. */
-export interface FuseOptions {
-  /**
-   * Stores by name.
-   *
-   * @default {{ array: memory() }}
-   */
-  stores?: Record<string, Store> | undefined;
-  /**
-   * The store of circuits that name none.
-   *
-   * @default {the first of `stores`}
-   */
-  default?: string | undefined;
-  /** Options for all circuits. Left out: those of `CircuitPolicy` and `CircuitOptions`. */
-  defaults?: CircuitDefaults | undefined;
-  /**
-   * Options for circuits by name, on top of `defaults`; a trailing `*` matches by prefix. The
-   * exact name wins, then the longest prefix. Left out: `defaults` alone.
-   */
-  circuits?: Record<string, CircuitDefaults> | undefined;
-  /** Custom strategies by name, for `strategy`. Left out: none but the built-in ones. */
-  strategies?: Record<string, Strategy> | undefined;
-  /**
-   * What to do when a store does not answer, where a circuit says nothing.
-   *
-   * @default {"local"}
-   */
-  onStoreError?: OnStoreError | undefined;
-  /**
-   * How long to wait for a store, in ms. A positive integer.
-   *
-   * @default {500}
-   */
-  storeTimeoutMs?: number | undefined;
-  /**
-   * How many circuits each store's side of this Fuse keeps in mind (policies and views, not
-   * state); past it one goes that was neither made nor called for long. A positive integer.
-   *
-   * @default {10_000}
-   */
-  maxCircuits?: number | undefined;
-  /**
-   * The clock, in ms.
-   *
-   * @default {Date.now}
-   */
-  clock?: Clock | undefined;
-  /**
-   * Hands background work to the runtime, for all requests: `waitUntil` of "cloudflare:workers". Left
-   * out: the process holds it; on a Worker, calls wait for it.
-   */
-  waitUntil?: WaitUntil | undefined;
-}
-
-/** Which circuits to list: those to which all of it applies. */
-export interface CircuitFilter {
-  /** In this state, as a snapshot shows it. Left out: in any. */
-  state?: CircuitState | undefined;
-  /** Of this name; a trailing `*` matches by prefix. Left out: of any. */
-  name?: string | undefined;
-  /** In this scope; `null`: in none. Left out: whichever. */
-  context?: Scope | null | undefined;
-  /** In this scope, of the other dimension; `null`: in none. Left out: whichever. */
-  boundary?: Scope | null | undefined;
-  /** With an override, or without. Left out: both. */
-  overridden?: boolean | undefined;
-}
+import { type FuseOptions, type Narrowing, type RegisteredStore, Registry } from "./registry.ts";
+import type { CircuitSnapshot } from "./rules/snapshot.ts";
+import type { FuseExport } from "./transfer.ts";
 
 /**
  * Makes circuit breakers. `store`, `for`, `boundary` and `with` return new views of the same Fuse
@@ -221,36 +142,37 @@ export interface Fuse extends AsyncDisposable {
  * ```
  */
 export function createFuse(options: FuseOptions = {}): Fuse {
-  return new FuseView(new Root(options), { store: null, context: undefined, boundary: undefined });
+  const everything = { store: null, context: undefined, boundary: undefined };
+  return new ScopedFuse(new Registry(options), everything);
 }
 
 /**
- * What this isolate knows of the circuits of a view, without asking a store: those that it made,
- * called or imported and has not forgotten (`maxCircuits`). None if it is no Fuse of this package.
+ * Returns the circuits of a Fuse that this isolate knows, without asking a store: those that it made,
+ * called or imported and has not forgotten (`maxCircuits`). Nothing if it is no Fuse of this package.
  *
  * @internal
  */
 export function knownCircuits(fuse: Fuse): Iterable<CircuitSnapshot> {
-  return FuseView.known(fuse);
+  return ScopedFuse.known(fuse);
 }
 
-class FuseView implements Fuse {
-  readonly #root: Root;
+class ScopedFuse implements Fuse {
+  readonly #registry: Registry;
   readonly #to: Narrowing;
   readonly #unit: Unit;
 
-  constructor(root: Root, to: Narrowing, unit: Unit = root.background) {
-    this.#root = root;
+  constructor(registry: Registry, to: Narrowing, unit: Unit = registry.background) {
+    this.#registry = registry;
     this.#to = to;
     this.#unit = unit;
   }
 
   make<F = never>(name: string, options?: CircuitOptions<F>): CircuitBreaker<F> {
-    return this.#root.make(name, options, this.#to, this.#unit);
+    return this.#registry.make(name, options, this.#to, this.#unit);
   }
 
   store(name: string): Fuse {
-    return this.#narrow({ store: this.#root.shelf(name).name });
+    return this.#narrow({ store: this.#registry.store(name).name });
   }
 
   for(context: Scope | null): Fuse {
@@ -264,11 +186,7 @@ class FuseView implements Fuse {
   with(request: RequestScope | null | undefined): Fuse {
     return request == null
       ? this
-      : new FuseView(this.#root, this.#to, this.#root.background.of(request));
-  }
-
-  #narrow(to: Partial<Narrowing>): Fuse {
-    return new FuseView(this.#root, { ...this.#to, ...to }, this.#unit);
+      : new ScopedFuse(this.#registry, this.#to, this.#registry.background.of(request));
   }
 
   get fetch(): GuardedFetch {
@@ -280,184 +198,71 @@ class FuseView implements Fuse {
     listener: (event: never) => void,
     options?: { signal?: AbortSignal },
   ): () => void {
-    return this.#root.events.on(type, listener, this.#to, options?.signal);
+    return this.#registry.events.on(type, listener, this.#to, options?.signal);
   }
 
   async *list(filter: CircuitFilter = {}): AsyncGenerator<CircuitSnapshot, void, undefined> {
-    for await (const { snapshot } of this.#records(filter)) yield snapshot;
+    for await (const { snapshot } of this.#inventory.list(filter)) yield snapshot;
   }
 
   async exportState(filter: CircuitFilter = {}): Promise<FuseExport> {
     await this.flush();
-    const circuits: unknown[] = [];
-    for await (const { snapshot, record, offset } of this.#records(filter)) {
-      circuits.push(toEntry(snapshot, record, offset));
-    }
-    const exportedAt = new Date(this.#root.clock()).toISOString();
-    return { version: 1, exportedAt, circuits };
+    return await this.#inventory.export(filter);
   }
 
-  async importState(
+  importState(
     data: unknown,
     options: { existing?: "replace" | "keep" } = {},
   ): Promise<{ imported: number; kept: number }> {
-    known("import", options, ["existing"]);
-    const existing = oneOf("import", "existing", options.existing, ["replace", "keep"]);
-    const root = this.#root;
-    const circuits = new Map<Circuit, CircuitRecord>();
-    for (const { identity, record } of readExport(data)) {
-      if (!inScope(this.#to, identity)) continue;
-      const name = this.#to.store ??
-        (root.shelves.has(identity.store) ? identity.store : root.standard);
-      const circuit = root.circuit(root.shelf(name), record.key, null);
-      if (circuits.has(circuit)) {
-        throw new TypeError(
-          `Cannot import state: ${
-            quote(identity.name)
-          } stands in it twice, from several stores, and would ` +
-            `come into one; import into a view of one store what was exported from one`,
-        );
-      }
-      circuits.set(circuit, record);
-    }
-    let imported = 0;
-    let kept = 0;
-    for (const [circuit, record] of circuits) {
-      if (await circuit.restore(record, existing, root.clock())) imported++;
-      else kept++;
-    }
-    return { imported, kept };
+    return this.#inventory.import(data, options);
   }
 
   async resetAll(options?: Actor): Promise<number> {
     const { reason, actor } = actorOf(options);
-    let count = 0;
-    for await (const { shelf, record } of this.#records({})) {
-      const circuit = this.#root.circuit(shelf, record.key, null);
-      await circuit.reset(reason, actor);
-      count++;
-    }
-    return count;
+    return await this.#inventory.resetAll(reason, actor);
   }
 
   async flush(): Promise<void> {
-    const failing = this.#shelves().filter(({ guard }) => guard.failing);
-    await this.#send(this.#shelves());
-    // While a store is being tried out, one request goes; if it is back, so does the rest.
-    const back = failing.filter(({ guard }) => !guard.failing);
+    const stores = this.#inventory.stores();
+    const failing = stores.filter(({ opener }) => opener.failing);
+    await this.#send(stores);
+    // While a store is being tried out, one request is sent; if the store is back, so is the rest.
+    const back = failing.filter(({ opener }) => !opener.failing);
     if (back.length > 0) await this.#send(back);
     await Promise.all(
-      this.#shelves().map(async ({ store, name, events }) => {
-        tellTroubles(events, name, await store.flush?.({ at: this.#root.clock() }));
+      stores.map(async ({ driver, name, events, clock }) => {
+        announceTroubles(events, name, await driver.flush?.({ at: clock() }));
       }),
     );
-  }
-
-  /** Sends what is pending for these stores, and waits for what is under way. */
-  async #send(shelves: readonly Shelf[]): Promise<void> {
-    const sends = shelves.flatMap(({ store, unsent }) => {
-      const circuits = [...unsent].filter(({ identity }) => inScope(this.#to, identity));
-      return together(store, () => circuits.map((circuit) => circuit.flush()));
-    });
-    await Promise.all(sends);
-    await this.#root.background.settled();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.flush();
   }
 
-  async *history(query: EventQuery = {}): AsyncGenerator<CircuitEvent, void, undefined> {
-    // The limit counts what the view shows, not what the store holds.
-    let left = limitOf(query);
-    const { limit: _, cursor, ...rest } = query;
-    const shelves = this.#shelves();
-    // It is of one store: those before have been read, and those after are read from the start.
-    const [from, own] = cursor === undefined
-      ? [0, undefined]
-      : placeOf(query, shelves.map(({ name }) => name));
-    for (const { store, name } of left > 0 ? shelves.slice(from) : []) {
-      const first = own !== undefined && name === shelves[from]!.name;
-      for await (const event of historyOf(store, name, first ? { ...rest, cursor: own } : rest)) {
-        if (!inScope(this.#to, event)) continue;
-        yield { ...event, cursor: cursorOf(name, event.cursor) };
-        if (--left === 0) return;
-      }
-    }
+  history(query?: EventQuery): AsyncIterableIterator<CircuitEvent> {
+    return this.#inventory.history(query);
   }
 
-  static *known(fuse: Fuse): Generator<CircuitSnapshot, void, undefined> {
-    if (!(#root in fuse)) return;
-    for (const { circuits } of fuse.#shelves()) {
-      for (const circuit of circuits.values()) {
-        const { identity } = circuit;
-        if (!inScope(fuse.#to, identity)) continue;
-        const { snapshot, now, ageMs } = circuit.peek();
-        yield toCircuitSnapshot(identity, snapshot, circuit.reading(now), ageMs);
-      }
-    }
+  static known(fuse: Fuse): Iterable<CircuitSnapshot> {
+    return #registry in fuse ? fuse.#inventory.known() : [];
   }
 
-  #shelves(): Shelf[] {
-    const { store } = this.#to;
-    return store === null ? [...this.#root.shelves.values()] : [this.#root.shelf(store)];
+  get #inventory(): Inventory {
+    return new Inventory(this.#registry, this.#to);
   }
 
-  async *#records(filter: CircuitFilter): AsyncGenerator<Listed, void, undefined> {
-    known("filter", filter, ["state", "name", "context", "boundary", "overridden"]);
-    const { state, name, overridden } = filter;
-    if (state !== undefined) oneOf("filter", "state", state, ["CLOSED", "OPEN", "HALF_OPEN"]);
-    if (name !== undefined && typeof name !== "string") {
-      refuse("filter", "name", "a text", name);
-    }
-    if (overridden !== undefined && typeof overridden !== "boolean") {
-      refuse("filter", "overridden", "true or false", overridden);
-    }
-    const scope = (dimension: "context" | "boundary") => {
-      const wanted = filter[dimension];
-      return wanted === undefined ? undefined : scopeText(wanted, dimension);
-    };
-    const scopes = { context: scope("context"), boundary: scope("boundary") };
-    const root = this.#root;
-    for (const shelf of this.#shelves()) {
-      const policy = (key: string) =>
-        shelf.circuits.get(key)?.policy ?? root.config(identify(shelf.name, key).name).policy;
-      const shape = (key: string) => policy(key).shape;
-      // A store that is written to meanwhile may list a circuit twice.
-      const seen = new Set<string>();
-      let cursor: string | null = null;
-      do {
-        const request = { cursor, limit: 100, at: root.clock(), shape };
-        const page: ListPage = await shelf.guard.run("list", () => shelf.store.list(request));
-        for (const record of page.records) {
-          if (seen.has(record.key)) continue;
-          seen.add(record.key);
-          const identity = identify(shelf.name, record.key);
-          const { snapshot: s } = record;
-          const laid = shelf.circuits.get(record.key)?.lay(s) ?? s;
-          const snapshot = toCircuitSnapshot(
-            identity,
-            laid,
-            { ...policy(record.key), now: s.now },
-            0,
-          );
-          if (
-            inScope(this.#to, identity) && inScope(scopes, identity) &&
-            (name === undefined || nameMatches(name, identity.name)) &&
-            (state === undefined || state === snapshot.state) &&
-            (overridden === undefined || overridden === (snapshot.override !== null))
-          ) yield { shelf, snapshot, record, offset: s.now - root.clock() };
-        }
-        cursor = page.cursor;
-      } while (cursor !== null);
-    }
+  #narrow(to: Partial<Narrowing>): Fuse {
+    return new ScopedFuse(this.#registry, { ...this.#to, ...to }, this.#unit);
   }
-}
 
-interface Listed {
-  readonly shelf: Shelf;
-  readonly snapshot: CircuitSnapshot;
-  readonly record: CircuitRecord;
-  /** The store's clock less ours. */
-  readonly offset: number;
+  /** Sends what is pending for these stores, and waits for what is under way. */
+  async #send(stores: readonly RegisteredStore[]): Promise<void> {
+    const sends = stores.flatMap(({ driver, unsent }) => {
+      const circuits = [...unsent].filter(({ identity }) => inScope(this.#to, identity));
+      return together(driver, () => circuits.map((circuit) => circuit.flush()));
+    });
+    await Promise.all(sends);
+    await this.#registry.background.settled();
+  }
 }

@@ -1,9 +1,10 @@
 /**
- * Runs calls through a circuit, judges how they end, falls back.
+ * The handle of a circuit: runs calls through it, judges how they end, falls back.
  *
  * @module
  */
 
+import { type CallForm, TELLING, THROWING } from "./call_form.ts";
 import { CallScope, outrun } from "./call_scope.ts";
 import type { Circuit, Ending, Grant, Refusal, Unit } from "./circuit.ts";
 import type {
@@ -12,75 +13,76 @@ import type {
   CallOptions,
   CallResult,
   CircuitBreaker,
-  CircuitOptions,
   Fallback,
-  FallbackOn,
+  GuardedFetch,
   OverrideOptions,
   Permit,
 } from "./circuit_breaker.ts";
-import { FuseError, isA, isCallTimeoutError, isResponse } from "./errors.ts";
+import type { CircuitEvent, CircuitState, Clock, EventQuery, Override } from "./contract.ts";
+import { FuseError, isA, isCallTimeoutError } from "./errors.ts";
 import type { Events } from "./events.ts";
-import { type GuardedFetch, guardedFetch } from "./fetch.ts";
-import type { CircuitEvent, CircuitState, Clock, EventQuery, Override, Store } from "./contract.ts";
-import { historyOf } from "./history.ts";
+import { guardedFetch } from "./fetch.ts";
 import {
-  discard,
-  judgeError,
-  type Judgement,
-  judgeResult,
-  type Kind,
-  retryAfterOf,
-} from "./rules/outcome.ts";
-import { check, MAX_TIMER_MS, mustBeObject, oneOf, received, refuse } from "./checks.ts";
+  actorOf,
+  endOf,
+  type HandleFunctions,
+  mustBeFunction,
+  timeoutOf,
+} from "./handle_options.ts";
+import { historyOf } from "./history.ts";
+import { judgeError, judgeResult, type Kind, retryAfterOf } from "./rules/outcome.ts";
 import {
   type CircuitMetrics,
   type CircuitSnapshot,
   explain,
-  MAX_DATE_MS,
   metState,
   toCircuitSnapshot,
   toMetrics,
 } from "./rules/snapshot.ts";
 
-/** The functions of a handle. */
-export interface Handle<F> extends Judgement {
-  readonly fallback?: CircuitOptions<F>["fallback"];
-  readonly fallbackOn?: FallbackOn | undefined;
+/** A call that has begun: what is needed when it ends. */
+interface Call {
+  readonly options: CallOptions<unknown> | undefined;
+  readonly form: CallForm;
 }
 
-/** What a handle needs of its Fuse. */
-export interface Home {
-  readonly clock: Clock;
-  readonly events: Events;
-  readonly store: Store;
+/** A call that is to be made. */
+interface Planned extends Call {
+  readonly fn: (context: CallContext) => unknown;
+  /** In ms; `undefined` for no timeout. */
+  readonly timeoutMs: number | undefined;
 }
 
-/** What to do when a plain call ends. */
+/** What to do when a plain call under one grant ends. */
 interface Reactions {
+  readonly form: CallForm;
   readonly returned: (value: unknown) => unknown;
   readonly threw: (error: unknown) => Promise<unknown>;
 }
 
+/** `startedAt` of a call whose duration nobody needs. A small integer: it is held across an `await`. */
+const UNTIMED = -1;
+
+const NO_FALLBACKS: readonly Fallback<unknown>[] = [];
+
 /** Implements {@linkcode CircuitBreaker}. */
-export class Breaker<F> implements CircuitBreaker<F> {
+export class Handle<F> implements CircuitBreaker<F> {
   readonly #circuit: Circuit;
-  readonly #handle: Handle<F>;
+  readonly #functions: HandleFunctions<F>;
+  readonly #unit: Unit;
   readonly #clock: Clock;
   readonly #events: Events;
-  readonly #store: Store;
-  readonly #unit: Unit;
-  /** Of the last plain call. */
+  /** The grant of the last call. */
   #grant: Grant | null = null;
-  /** For the calls under that grant. */
+  /** What to do when plain calls under that grant end. */
   #reactions: Reactions | null = null;
 
-  constructor(circuit: Circuit, handle: Handle<F>, home: Home, unit: Unit) {
+  constructor(circuit: Circuit, functions: HandleFunctions<F>, unit: Unit) {
     this.#circuit = circuit;
-    this.#handle = handle;
-    this.#clock = home.clock;
-    this.#events = home.events;
-    this.#store = home.store;
+    this.#functions = functions;
     this.#unit = unit;
+    this.#clock = circuit.store.clock;
+    this.#events = circuit.store.events;
   }
 
   get key(): string {
@@ -103,14 +105,14 @@ export class Breaker<F> implements CircuitBreaker<F> {
     fn: (context: CallContext) => T | PromiseLike<T>,
     options?: CallOptions<G>,
   ): Promise<T | F | G> {
-    return this.#run(fn, options, true) as Promise<T | F | G>;
+    return this.#run(fn, options, THROWING) as Promise<T | F | G>;
   }
 
   tryCall<T, G = never>(
     fn: (context: CallContext) => T | PromiseLike<T>,
     options?: CallOptions<G>,
   ): Promise<CallResult<T, F | G>> {
-    return this.#run(fn, options, false) as Promise<CallResult<T, F | G>>;
+    return this.#run(fn, options, TELLING) as Promise<CallResult<T, F | G>>;
   }
 
   wrap<A extends unknown[], T>(
@@ -124,24 +126,22 @@ export class Breaker<F> implements CircuitBreaker<F> {
   }
 
   async admit(): Promise<Permit> {
-    const clock = this.#clock;
     const decision = await this.#circuit.admit(this.#unit);
     if (decision.refused !== null) throw this.#rejected(decision);
-    const startedAt = clock();
+    const startedAt = this.#clock();
+    const { ignore, record } = this.#functions;
+    const { report } = this.#events;
     let settled = false;
     const settle = async (kind: Kind, error?: unknown) => {
       if (settled) return;
       settled = true;
-      await this.#settle(decision, kind, startedAt, clock(), error, error);
+      await this.#settle(decision, { kind, startedAt, at: this.#clock(), error, result: error });
     };
-    const { ignore, record } = this.#handle;
     return {
       success: () => settle("success"),
       failure: (error) =>
         settle(
-          error === undefined
-            ? "failure"
-            : judgeError(error, 0, { ignore, record }, this.#events.report),
+          error === undefined ? "failure" : judgeError(error, 0, { ignore, record }, report),
           error,
         ),
       ignore: () => settle("neutral"),
@@ -207,184 +207,148 @@ export class Breaker<F> implements CircuitBreaker<F> {
   }
 
   history(query?: EventQuery): AsyncIterableIterator<CircuitEvent> {
+    const { driver, name } = this.#circuit.store;
     // What is no query is refused, as it came, when the history is read.
     const own = Object(query) === query || query === undefined;
-    return historyOf(this.#store, this.store, own ? { ...query, key: this.key } : query);
+    return historyOf(driver, name, own ? { ...query, key: this.key } : query);
   }
 
   async #override(kind: Override, options: OverrideOptions = {}): Promise<void> {
-    const now = this.#clock();
-    mustBeObject("override", options);
-    const { until, forMs } = options;
-    const subject = "override";
-    if (until !== undefined && forMs !== undefined) {
-      throw new TypeError(`Cannot create ${subject}: "until" and "forMs" exclude each other`);
-    }
-    if (until !== undefined && !(until instanceof Date && until.getTime() > now)) {
-      throw new RangeError(
-        `Cannot create ${subject}: "until" must be a Date in the future, received ${
-          until instanceof Date ? String(until) : received(until)
-        }`,
-      );
-    }
-    const duration = check(subject, "forMs", forMs, undefined);
-    await this.#circuit.override(kind, {
-      until: until?.getTime() ??
-        (duration === undefined ? null : Math.min(now + duration, MAX_DATE_MS)),
-      ...actorOf(options),
-    });
+    const until = endOf(options, this.#clock());
+    await this.#circuit.override(kind, { until, ...actorOf(options) });
   }
 
-  /**
-   * Both forms of a call: `raw` gives the value or rejects, else a {@linkcode CallResult}. In
-   * several steps, since what an async function holds across an `await` is saved at each of them.
-   */
-  #run<T>(
-    fn: (context: CallContext) => T | PromiseLike<T>,
+  // Running a call. In several steps, because what an async function holds across an `await` is saved
+  // at each of them.
+
+  #run(
+    fn: (context: CallContext) => unknown,
     options: CallOptions<unknown> | undefined,
-    raw: boolean,
+    form: CallForm,
   ): Promise<unknown> {
     let timeoutMs = this.#circuit.policy.callTimeoutMs;
     try {
       if (typeof fn !== "function") mustBeFunction("call", fn);
-      if (options !== undefined) {
-        mustBeObject("call", options);
-        timeoutMs = check("call", "timeoutMs", options.timeoutMs, timeoutMs, 1, MAX_TIMER_MS);
-        checkFallback("call", options);
-        const { signal } = options;
-        if (signal !== undefined && !(signal instanceof AbortSignal)) {
-          refuse("call", "signal", "an AbortSignal", signal);
-        }
-        if (signal?.aborted) return ended(signal.reason, raw);
-      }
+      if (options !== undefined) timeoutMs = timeoutOf(options, timeoutMs);
     } catch (error) {
-      return ended(error, raw);
+      return form.error(error);
     }
+    const signal = options?.signal;
+    if (signal?.aborted) return form.error(signal.reason);
     const decision = this.#circuit.admit(this.#unit);
-    const plain = raw && options === undefined && timeoutMs === undefined && !this.#timed;
-    // The grant of the last plain call stands: mostly it does.
-    if (plain && decision === this.#grant) return this.#plain(decision, fn);
+    if (
+      decision === this.#grant && options === undefined && timeoutMs === undefined && !this.#isTimed
+    ) return this.#runPlain(decision, fn, form);
+    const call = { fn, options, timeoutMs, form };
     return decision instanceof Promise
-      ? decision.then((decided) => this.#go(decided, fn, options, timeoutMs, raw))
-      : this.#go(decision, fn, options, timeoutMs, raw);
+      ? decision.then((decided) => this.#decided(decided, call))
+      : this.#decided(decision, call);
   }
 
-  #go<T>(
-    decision: Grant | Refusal,
-    fn: (context: CallContext) => T | PromiseLike<T>,
-    options: CallOptions<unknown> | undefined,
-    timeoutMs: number | undefined,
-    raw: boolean,
-  ): Promise<unknown> {
-    if (decision.refused !== null) return this.#reject(this.#rejected(decision), options, raw);
+  /** `true` if somebody needs to know how long calls take. */
+  get #isTimed(): boolean {
+    return this.#circuit.policy.slowCallMs !== undefined ||
+      this.#functions.isFailure !== undefined || this.#events.hearsCalls;
+  }
+
+  /**
+   * Runs a call that nothing limits and nobody measures, and that is not the first under its grant, as
+   * most calls are. `then` costs less than an async function, because its reactions are kept.
+   */
+  #runPlain(grant: Grant, fn: Planned["fn"], form: CallForm): Promise<unknown> {
+    let reactions = this.#reactions;
+    if (reactions?.form !== form) this.#reactions = reactions = this.#react(grant, form);
+    // Taken before the call, which may call this very handle, under another grant.
+    const { returned, threw } = reactions;
+    try {
+      return Promise.resolve(fn(new CallScope(undefined, false))).then(returned, threw);
+    } catch (error) {
+      return threw(error);
+    }
+  }
+
+  #react(grant: Grant, form: CallForm): Reactions {
+    const call = { options: undefined, form };
+    return {
+      form,
+      returned: (value) => {
+        if (typeof value !== "object" && this.#circuit.pass(grant, this.#clock())) {
+          return form.value(value);
+        }
+        const rest = this.#returned(grant, value, UNTIMED, call);
+        return rest === undefined ? form.value(value) : rest;
+      },
+      threw: (error) => this.#threw(grant, error, UNTIMED, call),
+    };
+  }
+
+  #decided(decision: Grant | Refusal, call: Planned): Promise<unknown> {
+    if (decision.refused !== null) return this.#reject(this.#rejected(decision), call);
     if (this.#grant !== decision) {
       this.#grant = decision;
       this.#reactions = null;
     }
-    return this.#attempt(decision, fn, options, timeoutMs, raw);
+    return this.#attempt(decision, call);
   }
 
-  /**
-   * A call that nothing limits and nobody measures, and not the first under its grant: most are like
-   * that. `then` costs less than an async function as long as its reactions need not be made anew.
-   */
-  #plain<T>(grant: Grant, fn: (context: CallContext) => T | PromiseLike<T>): Promise<unknown> {
-    // Taken before the call: it may call this very handle, under another grant.
-    const { returned, threw } = this.#reactions ??= this.#react(grant);
-    try {
-      return Promise.resolve(fn(new CallScope(undefined, false))).then(returned, threw);
-    } catch (error) {
-      return this.#threw(grant, error, UNTIMED, undefined, true);
-    }
-  }
-
-  #react(grant: Grant): Reactions {
-    return {
-      returned: (value) => {
-        if (typeof value !== "object" && this.#circuit.pass(grant, this.#clock())) return value;
-        const more = this.#returned(grant, value, UNTIMED, undefined, true);
-        return more === undefined ? value : more;
-      },
-      threw: (error) => this.#threw(grant, error, UNTIMED, undefined, true),
-    };
-  }
-
-  async #attempt<T>(
-    grant: Grant,
-    fn: (context: CallContext) => T | PromiseLike<T>,
-    options: CallOptions<unknown> | undefined,
-    timeoutMs: number | undefined,
-    raw: boolean,
-  ): Promise<unknown> {
-    const startedAt = this.#timed ? this.#clock() : UNTIMED;
-    let value: T;
+  async #attempt(grant: Grant, call: Planned): Promise<unknown> {
+    const { fn, options, timeoutMs, form } = call;
+    const startedAt = this.#isTimed ? this.#clock() : UNTIMED;
+    let value: unknown;
     try {
       value = timeoutMs === undefined && options?.signal === undefined
         ? await fn(new CallScope(undefined, false))
         : await outrun(fn, options?.signal, timeoutMs, this.#circuit.identity);
     } catch (error) {
-      return this.#threw(grant, error, startedAt, options, raw);
+      return this.#threw(grant, error, startedAt, call);
     }
-    const more = this.#returned(grant, value, startedAt, options, raw);
-    if (more !== undefined) return more;
-    return raw ? value : { ok: true, source: "call", value };
+    const rest = this.#returned(grant, value, startedAt, call);
+    return rest === undefined ? form.value(value) : rest;
   }
 
-  /** Whether anybody wants to know how long calls take. */
-  get #timed(): boolean {
-    return this.#circuit.policy.slowCallMs !== undefined ||
-      this.#handle.isFailure !== undefined || this.#events.hearsCalls;
-  }
-
-  /** Judges and settles a result; `undefined`: it is to be returned, and nothing is left to wait for. */
-  #returned<T>(
+  /** Judges and settles a result. Returns `undefined` if the result is to be given as it is, at once. */
+  #returned(
     grant: Grant,
-    value: T,
+    value: unknown,
     startedAt: number,
-    options: CallOptions<unknown> | undefined,
-    raw: boolean,
+    call: Call,
   ): Promise<unknown> | undefined {
     const at = this.#clock();
-    const handle = this.#handle;
+    const functions = this.#functions;
     let kind: Kind = "success";
-    if (handle.isFailure !== undefined || (typeof value === "object" && value !== null)) {
-      kind = judgeResult(value, elapsed(startedAt, at), handle, this.#events.report);
+    if (functions.isFailure !== undefined || (typeof value === "object" && value !== null)) {
+      kind = judgeResult(value, elapsed(startedAt, at), functions, this.#events.report);
     }
-    const settling = this.#settle(grant, kind, startedAt, at, undefined, value);
-    if (kind !== "failure" || !this.#fallsBack(options)) {
-      if (settling === undefined) return undefined;
-      return settling.then(() => raw ? value : { ok: true, source: "call", value });
+    const settling = this.#settle(grant, { kind, startedAt, at, error: undefined, result: value });
+    if (kind !== "failure" || !this.#fallsBack(call)) {
+      return settling?.then(() => call.form.value(value));
     }
-    return Promise.resolve(settling)
-      .then(() => this.#fallBack(value, this.#state, options, raw));
+    return Promise.resolve(settling).then(() => this.#fallBack(value, this.#state, call));
   }
 
-  async #threw(
-    grant: Grant,
-    error: unknown,
-    startedAt: number,
-    options: CallOptions<unknown> | undefined,
-    raw: boolean,
-  ): Promise<unknown> {
+  /** Judges and settles what was thrown. */
+  async #threw(grant: Grant, error: unknown, startedAt: number, call: Call): Promise<unknown> {
     const at = this.#clock();
-    // The caller gave up: told by its signal, whatever the error is called.
-    const kind = options?.signal?.aborted && !isCallTimeoutError(error)
+    // The caller gave up: its signal tells, whatever the error is called.
+    const kind = call.options?.signal?.aborted && !isCallTimeoutError(error)
       ? "neutral"
-      : judgeError(error, elapsed(startedAt, at), this.#handle, this.#events.report);
-    const settling = this.#settle(grant, kind, startedAt, at, error, undefined);
+      : judgeError(error, elapsed(startedAt, at), this.#functions, this.#events.report);
+    const settling = this.#settle(grant, { kind, startedAt, at, error, result: undefined });
     if (settling !== undefined) await settling;
-    return kind === "failure" && this.#fallsBack(options)
-      ? this.#fallBack(error, this.#state, options, raw)
-      : ended(error, raw);
+    return kind === "failure" && this.#fallsBack(call)
+      ? this.#fallBack(error, this.#state, call)
+      : call.form.error(error);
   }
 
   #settle(
     grant: Grant,
-    kind: Kind,
-    startedAt: number,
-    at: number,
-    error: unknown,
-    result: unknown,
+    { kind, startedAt, at, error, result }: {
+      kind: Kind;
+      startedAt: number;
+      at: number;
+      error: unknown;
+      result: unknown;
+    },
   ): Promise<void> | void {
     const { slowCallMs } = this.#circuit.policy;
     const durationMs = elapsed(startedAt, at);
@@ -399,132 +363,60 @@ export class Breaker<F> implements CircuitBreaker<F> {
     return this.#circuit.settle(grant, ending, this.#unit);
   }
 
+  // Rejecting and falling back
+
   #rejected({ refused }: Refusal): Refusal["refused"] {
     this.#circuit.countRejected();
-    const events = this.#events;
-    if (events.hears("rejected")) {
+    if (this.#events.hears("rejected")) {
       const { retryAfterMs } = refused;
-      events.emit("rejected", { ...this.#circuit.identity, retryAfterMs });
+      this.#events.emit("rejected", { ...this.#circuit.identity, retryAfterMs });
     }
     return refused;
   }
 
-  #reject(
-    error: Refusal["refused"],
-    options: CallOptions<unknown> | undefined,
-    raw: boolean,
-  ): Promise<unknown> {
-    if (this.#chain(options).length > 0) {
-      return this.#fallBack(error, "state" in error ? error.state : this.#state, options, raw);
-    }
-    return rejected(error, raw);
+  #reject(error: Refusal["refused"], call: Call): Promise<unknown> {
+    if (this.#fallbacks(call).length === 0) return call.form.rejected(error);
+    return this.#fallBack(error, "state" in error ? error.state : this.#state, call);
   }
 
-  /** What a call meets, as far as is known here. */
+  /** What a call meets, as far as this isolate knows. */
   get #state(): CircuitState {
     const { snapshot, now } = this.#circuit.peek();
     return metState(snapshot, this.#circuit.reading(now));
   }
 
-  #fallsBack(options: CallOptions<unknown> | undefined): boolean {
-    return (options?.fallbackOn ?? this.#handle.fallbackOn) === "failure" &&
-      this.#chain(options).length > 0;
+  #fallsBack(call: Call): boolean {
+    return (call.options?.fallbackOn ?? this.#functions.fallbackOn) === "failure" &&
+      this.#fallbacks(call).length > 0;
   }
 
-  /** The call's fallbacks, else the handle's; none by default. */
-  #chain(options: CallOptions<unknown> | undefined): readonly Fallback<unknown>[] {
-    const fallback = options?.fallback ?? this.#handle.fallback;
-    return fallback == null ? NONE : [fallback].flat() as Fallback<unknown>[];
+  /** Returns the call's fallbacks, else the handle's. */
+  #fallbacks({ options }: Call): readonly Fallback<unknown>[] {
+    const fallback = options?.fallback ?? this.#functions.fallback;
+    return fallback == null ? NO_FALLBACKS : [fallback].flat() as Fallback<unknown>[];
   }
 
-  /** The first fallback that gives a value; if none does, what the last one threw. */
-  async #fallBack(
-    error: unknown,
-    state: CircuitState,
-    options: CallOptions<unknown> | undefined,
-    raw: boolean,
-  ): Promise<unknown> {
+  /** Gives the value of the first fallback that has one; if none has, what the last one threw. */
+  async #fallBack(error: unknown, state: CircuitState, call: Call): Promise<unknown> {
+    const { form } = call;
     const context = { circuit: this.#circuit.identity, error, state };
     let thrown: unknown = error;
-    for (const fallback of this.#chain(options)) {
+    for (const fallback of this.#fallbacks(call)) {
       try {
-        const value = await fallback(context);
-        // Only where nobody can have kept it: it was given to the fallback, and `tryCall` tells it.
-        if (raw && !holds(value, error)) discard(error);
-        return raw ? value : { ok: true, source: "fallback", value, error };
+        return form.fallback(await fallback(context), error);
       } catch (next) {
         thrown = next;
       }
     }
-    if (raw) discard(error);
-    // One that hands the rejection on leaves it what it was.
+    form.exhausted(error);
+    // A fallback that throws the rejection again leaves it a rejection.
     return thrown === error && isA(error, FuseError) && "retryAfterMs" in error
-      ? rejected(error as Refusal["refused"], raw)
-      : ended(thrown, raw);
+      ? form.rejected(error as Refusal["refused"])
+      : form.error(thrown);
   }
 }
 
-/** Nobody wants to know how long the call took. A small integer: it is held across the `await`. */
-const UNTIMED = -1;
-
-/** Time that went back counts as standing still. */
+/** Returns a duration in ms. Time that went back counts as standing still. */
 function elapsed(from: number, to: number): number {
   return from !== UNTIMED && to > from ? to - from : 0;
-}
-
-/** @throws {RangeError | TypeError} If `fallback` or `fallbackOn` is none. */
-export function checkFallback(
-  subject: string,
-  { fallback, fallbackOn }: Pick<CircuitOptions<unknown>, "fallback" | "fallbackOn">,
-): void {
-  if (fallback != null && ![fallback].flat().every((one) => typeof one === "function")) {
-    refuse(subject, "fallback", "a function or a list of functions", fallback);
-  }
-  oneOf(subject, "fallbackOn", fallbackOn, ["rejection", "failure"]);
-}
-
-/** Whether a fallback's value may still need the Response that it replaces. */
-function holds(value: unknown, response: unknown): boolean {
-  if (typeof value !== "object" || value === null) return false;
-  return !(isResponse(value) && isResponse(response)) ||
-    value === response || value.body === response.body;
-}
-
-const NONE: readonly Fallback<unknown>[] = [];
-
-/** A call that was not let through. */
-function rejected(error: Refusal["refused"], raw: boolean): Promise<unknown> {
-  if (raw) return Promise.reject(error);
-  const { retryAfterMs } = error;
-  return Promise.resolve({ ok: false, rejected: true, error, retryAfterMs });
-}
-
-/** A call that ends with an error. */
-function ended(error: unknown, raw: boolean): Promise<unknown> {
-  return raw ? Promise.reject(error) : Promise.resolve({ ok: false, rejected: false, error });
-}
-
-/** Why and who, checked. @throws {TypeError} If either is no short text. */
-export function actorOf(options: Actor = {}): { reason: string | null; actor: string | null } {
-  mustBeObject("action", options);
-  for (const option of ["reason", "actor"] as const) {
-    const value = options[option];
-    if (value !== undefined && (typeof value !== "string" || value.length > 1000)) {
-      throw new TypeError(
-        `Cannot act on a circuit: "${option}" must be a text of at most 1000 characters, ` +
-          `received ${received(value)}`,
-      );
-    }
-  }
-  // No store keeps halves of characters, such as a text that was cut has at its end.
-  const [reason = null, actor = null] = [options.reason, options.actor].map((words) =>
-    words?.toWellFormed()
-  );
-  return { reason, actor };
-}
-
-function mustBeFunction(method: string, fn: unknown): void {
-  if (typeof fn !== "function") {
-    throw new TypeError(`Cannot ${method}: "fn" must be a function, received ${received(fn)}`);
-  }
 }

@@ -5,7 +5,7 @@
  */
 
 import { known, quote, received } from "./checks.ts";
-import type { AuditEventName, CircuitEvent, EventQuery, Store, StoredEvent } from "./contract.ts";
+import type { AuditEventName, CircuitEvent, Driver, EventQuery, StoredEvent } from "./contract.ts";
 import { identify, toKey } from "./key.ts";
 
 /**
@@ -15,11 +15,11 @@ import { identify, toKey } from "./key.ts";
  * @throws {RangeError} If the limit, a date or the kind of event is none.
  */
 export async function* historyOf(
-  store: Store,
+  driver: Driver,
   name: string,
   query: EventQuery & { readonly key?: string },
 ): AsyncGenerator<CircuitEvent, void, undefined> {
-  if (store.history === undefined) {
+  if (driver.history === undefined) {
     throw new TypeError(
       `Cannot read history: store ${
         quote(name)
@@ -28,7 +28,7 @@ export async function* historyOf(
   }
   limitOf(query);
   const own = query.cursor === undefined ? query : { ...query, cursor: placeOf(query, [name])[1] };
-  yield* eventsOf(name, store.history(own));
+  yield* eventsOf(name, driver.history(own));
 }
 
 /** Rows of a store, with the circuits they are of: `name` is what the store is called there. */

@@ -4,63 +4,115 @@
  * @module
  */
 
+import { announceHalfOpened, announceTransition } from "./announce.ts";
 import {
   Circuit,
+  type CircuitKind,
   type Ending,
   type Grant,
   type Known,
-  newId,
+  type NamedStore,
   type Refusal,
-  type Surroundings,
   UNCOUNTED,
   UNKNOWN,
 } from "./circuit.ts";
-import type { CircuitIdentity } from "./key.ts";
-import { tripping, type Verdict, verdict } from "./rules/machine.ts";
-import { isLate } from "./shared/pending.ts";
-import type { CircuitPolicyData } from "./rules/policy.ts";
-import { overlay } from "./rules/snapshot.ts";
 import type {
   Acquired,
   Awaitable,
   Changed,
   CircuitState,
+  Driver,
   Recorded,
+  Shape,
   Snapshot,
-  Store,
 } from "./contract.ts";
-import { copySnapshot } from "./records.ts";
+import type { CircuitIdentity } from "./key.ts";
+import { type Admission, copySnapshot, isLate, newId } from "./records.ts";
+import { tripping, type Verdict, verdict } from "./rules/machine.ts";
+import type { CircuitPolicyData } from "./rules/policy.ts";
+import { overlay } from "./rules/snapshot.ts";
 
-/** A circuit on a store of this process: synchronous, always strong, no view. */
+/** A driver whose every method answers synchronously, with records that stay live. */
+export interface LocalDriver extends Driver {
+  /**
+   * Returns the live record of a circuit: the same object as long as the record lives. A record that
+   * was dropped reads as absent (generation 0). Performs no I/O.
+   */
+  peek(key: string): Snapshot | undefined;
+  /**
+   * Does what `record` does with one outcome that is current and ends no lease, on a live record from
+   * `peek` and without a tally. Returns `false`, having done nothing, where more than counting is due.
+   */
+  book(live: Snapshot, outcome: BookedOutcome, policy: BookingPolicy): boolean;
+  /** As `book`, for one success that was not slow: nearly every call. */
+  bookSuccess(live: Snapshot, under: Admission, at: number, policy: BookingPolicy): boolean;
+}
+
+/** One outcome for {@linkcode LocalDriver.book}. */
+export interface BookedOutcome {
+  readonly under: Admission;
+  readonly failed: boolean;
+  readonly slow: boolean;
+  /** When the call ended, on the caller's clock, in ms. */
+  readonly at: number;
+}
+
+/** The caller's policy, as far as {@linkcode LocalDriver.book} needs it. */
+export interface BookingPolicy {
+  readonly shape: Shape;
+  readonly hash: string;
+}
+
+/** Opens circuits on a store of this process, which always answers. */
+export const LOCAL: CircuitKind = {
+  openerFor: (store) => ({
+    failing: false,
+    open: (identity, policy) => new LocalCircuit(identity, policy, store),
+    // deno-lint-ignore require-await
+    run: async (_, ask) => ask(),
+  }),
+};
+
+/** What a run of calls came to. */
+interface Outcomes {
+  readonly successes: number;
+  readonly failures: number;
+  readonly slow: number;
+}
+
+const NO_OUTCOMES: Outcomes = { successes: 0, failures: 0, slow: 0 };
+
+/** A circuit on a store of this process: synchronous, always strong, nothing cached. */
 export class LocalCircuit extends Circuit {
-  readonly #standIn: boolean;
+  declare protected readonly driver: LocalDriver;
+  readonly #local: boolean;
   #rejected = 0;
-  /** The live record. One that was dropped reads as absent. */
+  /** The live record. A record that was dropped reads as absent. */
   #seen: Snapshot | undefined;
 
+  /** @param local `true` for a stand-in, which decides in place of a store that does not answer. */
   constructor(
     identity: CircuitIdentity,
     policy: CircuitPolicyData,
-    store: Store,
-    around: Surroundings,
-    standIn = false,
+    store: NamedStore,
+    local = false,
   ) {
-    super(identity, policy, store, around);
-    this.#standIn = standIn;
+    super(identity, policy, store);
+    this.#local = local;
   }
 
-  protected override get local(): boolean {
-    return this.#standIn;
+  override get local(): boolean {
+    return this.#local;
   }
 
   override admit(): Grant | Refusal {
     this.used = true;
     let seen = this.#seen;
     if (seen === undefined || seen.generation === 0) {
-      this.#seen = seen = this.store.peek!(this.identity.key);
+      this.#seen = seen = this.driver.peek(this.identity.key);
       if (seen === undefined) return UNKNOWN;
     }
-    if (seen.state !== "CLOSED" || seen.override !== null) return this.#ask();
+    if (seen.state !== "CLOSED" || seen.override !== null) return this.#acquire();
     return this.open(seen);
   }
 
@@ -69,16 +121,80 @@ export class LocalCircuit extends Circuit {
     const { policy } = this;
     if (
       grant.lease !== null || seen === undefined || this.#rejected > 0 ||
-      !this.store.book!(seen, grant, false, false, at, policy)
+      !this.driver.bookSuccess(seen, grant, at, policy)
     ) return false;
-    // Successes too can complete what a strategy waits for.
-    if (tripping(seen, policy) !== null) this.#judge(seen, grant, true, null);
+    if (policy.judgesSuccesses && tripping(seen, policy) !== null) {
+      this.#judge(seen, grant, true, null);
+    }
     return true;
   }
 
-  #ask(): Grant | Refusal {
+  override settle(grant: Grant, ending: Ending): void {
+    const { kind, slow, at } = ending;
+    const counts = kind !== "neutral";
+    const failed = counts && this.failed(grant, ending);
+    if (grant.lease === null) {
+      const seen = this.#seen;
+      if (!counts) {
+        return this.#tell(grant, ending, seen !== undefined && isLate(grant, seen));
+      }
+      if (
+        seen !== undefined && this.#rejected === 0 &&
+        this.driver.book(seen, { under: grant, failed, slow, at }, this.policy)
+      ) return this.#judge(seen, grant, true, ending);
+    }
+    const outcomes = counts
+      ? { successes: failed ? 0 : 1, failures: failed ? 1 : 0, slow: slow ? 1 : 0 }
+      : NO_OUTCOMES;
+    this.#record(grant, outcomes, at, ending);
+  }
+
+  /** Counts calls that the shared store did not take. Their ends were announced already. */
+  absorb(grant: Grant, outcomes: Outcomes, at: number): void {
+    this.#record(grant, outcomes, at, null);
+  }
+
+  override countRejected(): void {
+    if (this.#rejected++ === 0) this.store.unsent.add(this);
+  }
+
+  override peek(): Known {
+    const { shape } = this.policy;
+    const at = this.store.clock();
+    const s = this.driver.read(this.identity.key, { at, shape }) as Snapshot;
+    return { snapshot: this.lay(s), now: s.now, ageMs: 0 };
+  }
+
+  override lay(snapshot: Snapshot): Snapshot {
+    return overlay(snapshot, { ...NO_OUTCOMES, rejected: this.#rejected, current: false });
+  }
+
+  override look(): Known {
+    return this.peek();
+  }
+
+  override flush(): Promise<void> {
+    if (this.#rejected > 0) this.absorb(UNCOUNTED, NO_OUTCOMES, this.store.clock());
+    return Promise.resolve();
+  }
+
+  override abandon(): void {
+    // The store is in this process: it takes what is pending.
+    this.flush();
+  }
+
+  protected override operate(
+    _operation: string,
+    ask: (driver: Driver) => Awaitable<Changed>,
+  ): Changed {
+    const answer = ask(this.driver) as Changed;
+    this.note(answer);
+    return answer;
+  }
+
+  #acquire(): Grant | Refusal {
     const token = newId();
-    const answer = this.store.acquire(this.identity.key, this.acquiring("", token)) as Acquired;
+    const answer = this.driver.acquire(this.identity.key, this.acquiring("", token)) as Acquired;
     if (!answer.granted) {
       const refusal = this.refuse(answer.snapshot, answer.snapshot.now);
       this.note(answer);
@@ -89,140 +205,64 @@ export class LocalCircuit extends Circuit {
     const due = s.state === "HALF_OPEN" ? verdict(s, this.policy) : null;
     const changed = due && this.#move(due, s, s, 0);
     this.note(answer);
-    if (answer.moved) this.tellHalfOpened(answer);
+    if (answer.moved) announceHalfOpened(this, answer);
     if (changed === null) return this.grant(s, token);
     this.#tellMoved(due!, s.state, changed);
     return this.admit();
   }
 
-  override settle(grant: Grant, ending: Ending): void {
-    const { kind, slow, at } = ending;
-    const counts = kind !== "neutral";
-    const failed = counts && this.failed(grant, ending);
-    if (grant.lease === null) {
-      const seen = this.#seen;
-      if (!counts) return this.tellCall(grant, ending, seen !== undefined && isLate(grant, seen));
-      if (
-        seen !== undefined && this.#rejected === 0 &&
-        this.store.book!(seen, grant, failed, slow, at, this.policy)
-      ) return this.#judge(seen, grant, true, ending);
-    }
-    this.#record(
-      grant,
-      counts && !failed ? 1 : 0,
-      failed ? 1 : 0,
-      counts && slow ? 1 : 0,
-      at,
-      ending,
-    );
-  }
-
-  /** Counts calls that the shared store did not take; how they ended was told already. */
-  absorb(grant: Grant, successes: number, failures: number, slow: number, at: number): void {
-    this.#record(grant, successes, failures, slow, at, null);
-  }
-
-  #record(
-    grant: Grant,
-    successes: number,
-    failures: number,
-    slow: number,
-    at: number,
-    ending: Ending | null,
-  ): void {
+  #record(grant: Grant, outcomes: Outcomes, at: number, ending: Ending | null): void {
     const { policy } = this;
-    const answer = this.store.record(this.identity.key, {
+    const answer = this.driver.record(this.identity.key, {
       id: "",
       at,
       shape: policy.shape,
       epoch: grant.epoch,
       generation: grant.generation,
-      successes,
-      failures,
+      successes: outcomes.successes,
+      failures: outcomes.failures,
       rejected: this.#rejected,
-      slow,
+      slow: outcomes.slow,
       ageMs: 0,
       lease: grant.lease,
       policyHash: policy.hash,
     }) as Recorded;
     this.wrote = true;
-    if (this.#rejected > 0) this.around.unsent.delete(this);
+    if (this.#rejected > 0) this.store.unsent.delete(this);
     this.#rejected = 0;
     const s = this.#seen = answer.snapshot;
-    const { policyHash } = s;
-    if (answer.released != null || answer.evicted?.length || policyHash !== policy.hash) {
+    if (answer.released != null || answer.evicted?.length || s.policyHash !== policy.hash) {
       this.note(answer);
     }
     this.#judge(s, grant, answer.current, ending);
   }
 
-  /** Issues the verdict that is due, then tells of the call and of what it led to. */
+  /** Issues the verdict that is due, then announces the call and what it led to. */
   #judge(s: Snapshot, grant: Grant, current: boolean, ending: Ending | null): void {
     const { epoch, generation } = s;
     const due = current ? verdict(s, this.policy) : null;
     if (due === null) {
-      if (ending !== null && this.around.events.hearsCalls) this.tellCall(grant, ending, !current);
+      if (ending !== null) this.#tell(grant, ending, !current);
       if (s.override !== null) this.warn(s);
       return;
     }
     const from = s.state;
     // The state is settled before anybody is told.
-    const expected = { epoch, generation };
-    const changed = this.#move(due, s, expected, ending?.retryAfterMs ?? 0);
-    if (ending !== null) this.tellCall(grant, ending, false);
+    const changed = this.#move(due, s, { epoch, generation }, ending?.retryAfterMs ?? 0);
+    if (ending !== null) this.#tell(grant, ending, false);
     this.#tellMoved(due, from, changed);
   }
 
-  #move(
-    due: Verdict,
-    s: Snapshot,
-    expected: { readonly epoch: string; readonly generation: number },
-    retryAfterMs: number,
-  ): Changed {
+  #move(due: Verdict, s: Snapshot, expected: Admission, retryAfterMs: number): Changed {
     const request = this.transition(due, s, expected, retryAfterMs, "");
-    return this.store.transition(this.identity.key, request) as Changed;
+    return this.driver.transition(this.identity.key, request) as Changed;
+  }
+
+  #tell(grant: Grant, ending: Ending, late: boolean): void {
+    if (this.store.events.hearsCalls) this.tellCall(grant, ending, late);
   }
 
   #tellMoved(due: Verdict, from: CircuitState, changed: Changed): void {
-    if (changed.won) this.tellTransition(due.event, from, due.to, due.reason, changed);
-  }
-
-  override countRejected(): void {
-    if (this.#rejected++ === 0) this.around.unsent.add(this);
-  }
-
-  override peek(): Known {
-    const { shape } = this.policy;
-    const at = this.around.clock();
-    const s = this.store.read(this.identity.key, { at, shape }) as Snapshot;
-    return { snapshot: this.lay(s), now: s.now, ageMs: 0 };
-  }
-
-  override lay(snapshot: Snapshot): Snapshot {
-    const rejected = this.#rejected;
-    return overlay(snapshot, { successes: 0, failures: 0, slow: 0, rejected, current: false });
-  }
-
-  override look(): Known {
-    return this.peek();
-  }
-
-  override flush(): Promise<void> {
-    if (this.#rejected > 0) this.absorb(UNCOUNTED, 0, 0, 0, this.around.clock());
-    return Promise.resolve();
-  }
-
-  override abandon(): void {
-    // The store is in this process: it takes it.
-    this.flush();
-  }
-
-  protected override operate(
-    _operation: string,
-    ask: (store: Store) => Awaitable<Changed>,
-  ): Changed {
-    const answer = ask(this.store) as Changed;
-    this.note(answer);
-    return answer;
+    if (changed.won) announceTransition(this, due.event, from, due.to, due.reason, changed);
   }
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Snapshot, Store, UntoldRow } from "./contract.ts";
+import type { Driver, Snapshot, UntoldRow } from "./contract.ts";
 
 /** The generation of tallies that feed lifetime totals only: no record ever has it. */
 export const TOTALS_ONLY: number = -1;
@@ -15,9 +15,9 @@ export const OUTBOX_LENGTH: number = 64;
 /** How long a store remembers the id of a request, in ms. */
 export const ID_MEMORY_MS: number = 60_000;
 
-/** Asks a store for several things at once, in one trip where it can. */
-export function together<T>(store: Store, work: () => T): T {
-  return store.together === undefined ? work() : store.together(work);
+/** Asks a driver for several things at once, in one trip where the driver can. */
+export function together<T>(driver: Driver, work: () => T): T {
+  return driver.together === undefined ? work() : driver.together(work);
 }
 
 /** What a store answers of a circuit that it does not hold: closed, never seen a call. */
@@ -131,4 +131,33 @@ export function inOrder(rows: Iterable<UntoldRow>): UntoldRow[] {
       ? a.generation - b.generation
       : before(began.get(a.epoch)!, began.get(b.epoch)!) || (a.epoch < b.epoch ? -1 : 1)
   );
+}
+
+/** The generation under which a call was admitted, and its outcome is recorded. */
+export interface Admission {
+  /** The life of the circuit; `""` if the circuit was unknown. */
+  readonly epoch: string;
+  /** The generation; {@linkcode TOTALS_ONLY} for an outcome that feeds lifetime totals only. */
+  readonly generation: number;
+}
+
+/** Returns `true` if outcomes admitted under this generation are not current in the Snapshot. */
+export function isLate({ epoch, generation }: Admission, s: Snapshot): boolean {
+  if (generation === TOTALS_ONLY) return true;
+  if (epoch === "" || s.epoch === "") return generation !== 0 || s.generation > 1;
+  return epoch !== s.epoch || generation !== s.generation;
+}
+
+let isolate = "";
+let requests = 0;
+
+/** Returns an id that no other request of any isolate has. */
+export function newId(): string {
+  // Drawn at the first request, never at import: Workers forbid randomness there.
+  if (isolate === "") {
+    isolate = Array.from(crypto.getRandomValues(new Uint32Array(2)), (n) => n.toString(36)).join(
+      "",
+    );
+  }
+  return `${isolate}-${(++requests).toString(36)}`;
 }

@@ -1,18 +1,11 @@
 /**
- * What all views of a Fuse share: stores, configuration, the circuits this isolate knows.
+ * The registry of a Fuse: its stores, its configuration, and the circuits that this isolate knows.
  *
  * @module
  */
 
 import { memory } from "../drivers/memory.ts";
-import { Background } from "./background.ts";
-import { Breaker, checkFallback, type Handle } from "./handle.ts";
-import type { Circuit, Surroundings, Unit } from "./circuit.ts";
-import type { CircuitBreaker, CircuitDefaults, CircuitOptions } from "./circuit_breaker.ts";
-import { Events } from "./events.ts";
-import type { FuseOptions } from "./fuse.ts";
-import { type CircuitIdentity, identify, isName, nameMatches, toKey } from "./key.ts";
-import { LocalCircuit } from "./local_circuit.ts";
+import { Background, type WaitUntil } from "./background.ts";
 import {
   check,
   inLine,
@@ -24,55 +17,123 @@ import {
   refuseUnseen,
 } from "./checks.ts";
 import {
+  type Circuit,
+  CIRCUITS,
+  isDriver,
+  type NamedStore,
+  type Opener,
+  type OpeningStore,
+  openingStore,
+  type Unit,
+} from "./circuit.ts";
+import type { CircuitBreaker, CircuitDefaults, CircuitOptions } from "./circuit_breaker.ts";
+import type { Clock, Store } from "./contract.ts";
+import { Events } from "./events.ts";
+import { Handle } from "./handle.ts";
+import { functionsOf, HANDLE_OPTIONS, type HandleFunctions } from "./handle_options.ts";
+import { type CircuitIdentity, identify, isName, nameMatches, toKey } from "./key.ts";
+import {
   type CircuitPolicy,
   type CircuitPolicyData,
   createPolicy,
   differences,
+  type OnStoreError,
   POLICY_OPTIONS,
   samePolicy,
 } from "./rules/policy.ts";
-import type { Clock, Store } from "./contract.ts";
-import { StoreGuard } from "./shared/guard.ts";
 import { BUILT_IN, type Strategy } from "./rules/strategies.ts";
-import { View } from "./shared/circuit.ts";
 
 const SUBJECT = "fuse";
 
-/** What circuits of one name get: policy, functions, store. */
+/** Options of {@linkcode createFuse}. */
+export interface FuseOptions {
+  /**
+   * Stores by name.
+   *
+   * @default {{ array: memory() }}
+   */
+  stores?: Record<string, Store> | undefined;
+  /**
+   * The store of circuits that name none.
+   *
+   * @default {the first of `stores`}
+   */
+  default?: string | undefined;
+  /** Options for all circuits. Left out: those of `CircuitPolicy` and `CircuitOptions`. */
+  defaults?: CircuitDefaults | undefined;
+  /**
+   * Options for circuits by name, on top of `defaults`; a trailing `*` matches by prefix. The
+   * exact name wins, then the longest prefix. Left out: `defaults` alone.
+   */
+  circuits?: Record<string, CircuitDefaults> | undefined;
+  /** Custom strategies by name, for `strategy`. Left out: none but the built-in ones. */
+  strategies?: Record<string, Strategy> | undefined;
+  /**
+   * What to do when a store does not answer, where a circuit says nothing.
+   *
+   * @default {"local"}
+   */
+  onStoreError?: OnStoreError | undefined;
+  /**
+   * How long to wait for a store, in ms. A positive integer.
+   *
+   * @default {500}
+   */
+  storeTimeoutMs?: number | undefined;
+  /**
+   * How many circuits each store's side of this Fuse keeps in mind (policies and views, not
+   * state); past it one goes that was neither made nor called for long. A positive integer.
+   *
+   * @default {10_000}
+   */
+  maxCircuits?: number | undefined;
+  /**
+   * The clock, in ms.
+   *
+   * @default {Date.now}
+   */
+  clock?: Clock | undefined;
+  /**
+   * Hands background work to the runtime, for all requests: `waitUntil` of "cloudflare:workers". Left
+   * out: the process holds it; on a Worker, calls wait for it.
+   */
+  waitUntil?: WaitUntil | undefined;
+}
+
+/** The configuration of circuits by their name. */
 interface Config {
   readonly options: CircuitDefaults;
   readonly policy: CircuitPolicyData;
-  readonly handle: Handle<never>;
+  readonly functions: HandleFunctions<never>;
 }
 
-/** A named store with the circuits that this isolate knows of it. */
-export interface Shelf extends Surroundings {
-  readonly name: string;
-  readonly store: Store;
-  readonly guard: StoreGuard;
-  /** In the order of coming, but for those passed over when room was made. */
+/** A store of a Fuse, with the circuits that this isolate knows of it. */
+export interface RegisteredStore extends NamedStore {
+  readonly opener: Opener;
+  /** Oldest first, but for those that were passed over when room was made. */
   readonly circuits: Map<string, Circuit>;
 }
 
-/** What a view is narrowed to; `undefined` scopes: any. */
+/** The store and the scopes that a Fuse is narrowed to; `undefined` for a scope means any. */
 export interface Narrowing {
   readonly store: string | null;
   readonly context: string | null | undefined;
   readonly boundary: string | null | undefined;
 }
 
-/** What all views of a Fuse share. */
-export class Root {
+/** What a Fuse and all that is narrowed from it share. */
+export class Registry {
   readonly clock: Clock;
   readonly events = new Events();
   readonly background: Background;
-  readonly shelves = new Map<string, Shelf>();
+  readonly stores = new Map<string, RegisteredStore>();
+  /** The name of the default store. */
   readonly standard: string;
   readonly #strategies: Record<string, Strategy>;
   readonly #configs: [pattern: string, Config][];
   readonly #common: Config;
   readonly #maxCircuits: number;
-  /** Those made last. */
+  /** The policies made last. */
   readonly #policies: CircuitPolicyData[] = [];
 
   constructor(options: FuseOptions) {
@@ -86,15 +147,9 @@ export class Root {
     const { storeTimeoutMs } = options;
     const timeoutMs = check(SUBJECT, "storeTimeoutMs", storeTimeoutMs, 500, 1, MAX_TIMER_MS);
     for (const [name, store] of Object.entries(stores)) {
-      if (!isName(name) || typeof store?.record !== "function") {
-        refuseUnseen(SUBJECT, `stores.${name}`, "a store such as memory() makes", store);
-      }
-      const guard = new StoreGuard(name, timeoutMs, this.clock, this.events);
-      const { clock, events } = this;
-      const unsent = new Set<Circuit>();
-      this.shelves.set(name, { name, store, guard, clock, events, unsent, circuits: new Map() });
+      this.stores.set(name, this.#register(name, checkedStore(name, store), timeoutMs));
     }
-    const names = [...this.shelves.keys()];
+    const names = [...this.stores.keys()];
     if (names.length === 0) refuse(SUBJECT, "stores", "at least one store", stores);
     this.standard = oneOf(SUBJECT, "default", options.default, names);
     for (const [name, strategy] of Object.entries(strategies)) {
@@ -117,13 +172,19 @@ export class Root {
     this.#configs.sort(([a], [b]) => rank(b) === rank(a) ? 0 : rank(b) - rank(a));
   }
 
-  #configure(options: CircuitDefaults): Config {
-    known("circuit breaker", options, CIRCUIT_OPTIONS);
-    if (options.store !== undefined) this.shelf(options.store);
-    return { options, policy: this.policy(options), handle: handleOf(options) };
+  #register(name: string, driver: OpeningStore, timeoutMs: number): RegisteredStore {
+    const { clock, events } = this;
+    const named = { name, driver, clock, events, timeoutMs, unsent: new Set<Circuit>() };
+    return { ...named, opener: driver[CIRCUITS].openerFor(named), circuits: new Map() };
   }
 
-  /** A policy. Equal ones are one object: there may be as many circuits as tenants. */
+  #configure(options: CircuitDefaults): Config {
+    known("circuit breaker", options, CIRCUIT_OPTIONS);
+    if (options.store !== undefined) this.store(options.store);
+    return { options, policy: this.policy(options), functions: functionsOf(options) };
+  }
+
+  /** Returns a policy. Equal policies are one object: there may be as many circuits as tenants. */
   policy(options: CircuitPolicy): CircuitPolicyData {
     const policy = createPolicy(options, this.#strategies, this.events.report);
     const equal = this.#policies.find((held) => samePolicy(held, policy));
@@ -133,7 +194,7 @@ export class Root {
     return policy;
   }
 
-  /** A handle. All is validated before anything is kept. */
+  /** Makes a handle. Everything is validated before anything is kept. */
   make<F>(
     name: string,
     options: CircuitOptions<F> | undefined,
@@ -150,57 +211,51 @@ export class Root {
     const { store, context = null, boundary = null } = to;
     const config = this.config(name);
     if (options !== undefined) known("circuit breaker", options, CIRCUIT_OPTIONS);
-    const shelf = this.shelf(
+    const named = this.store(
       options?.store !== undefined ? options.store : store ?? config.options.store ?? this.standard,
     );
     const key = toKey({ name, context, boundary });
-    const identity = { key, store: shelf.name, name, context, boundary };
+    const identity = { key, store: named.name, name, context, boundary };
     const merged = options && merge(config.options, options);
-    const handle = merged !== undefined && has(options!, HANDLE_OPTIONS)
-      ? handleOf<F>(merged)
-      : config.handle;
+    const functions = merged !== undefined && has(options!, HANDLE_OPTIONS)
+      ? functionsOf<F>(merged)
+      : config.functions;
     const policy = options !== undefined && has(options, FIXING) ? this.policy(merged!) : null;
-    const circuit = this.circuit(shelf, key, identity);
+    const circuit = this.circuit(named, key, identity);
     if (policy !== null) fix(circuit, policy);
-    return new Breaker<F>(circuit, handle, shelf, unit);
+    return new Handle<F>(circuit, functions, unit);
   }
 
-  /** What is configured for a name. */
+  /** Returns the configuration for a name. */
   config(name: string): Config {
     return this.#configs.find(([pattern]) => nameMatches(pattern, name))?.[1] ?? this.#common;
   }
 
-  shelf(name: string): Shelf {
-    const shelf = this.shelves.get(name);
-    if (shelf === undefined) {
-      throw new RangeError(
-        `Cannot use store: "store" must be one of ${
-          inLine([...this.shelves.keys()].join(", "))
-        }, ` +
-          `received ${received(name)}`,
-      );
-    }
-    return shelf;
+  /** @throws {RangeError} If there is no store of that name. */
+  store(name: string): RegisteredStore {
+    const named = this.stores.get(name);
+    if (named !== undefined) return named;
+    const names = inLine([...this.stores.keys()].join(", "));
+    throw new RangeError(
+      `Cannot use store: "store" must be one of ${names}, received ${received(name)}`,
+    );
   }
 
-  /** The circuit of a key, as this isolate knows it. */
-  circuit(shelf: Shelf, key: string, identity: CircuitIdentity | null): Circuit {
-    const { circuits, store } = shelf;
+  /** Returns the circuit of a key as this isolate knows it, opened if it is not known. */
+  circuit(named: RegisteredStore, key: string, identity: CircuitIdentity | null): Circuit {
+    const { circuits } = named;
     let circuit = circuits.get(key);
     if (circuit === undefined) {
-      identity ??= identify(shelf.name, key);
-      const { policy } = this.config(identity.name);
-      circuit = store.peek === undefined
-        ? new View(identity, policy, store, shelf, shelf.guard)
-        : new LocalCircuit(identity, policy, store, shelf);
-      if (circuits.size >= this.#maxCircuits) this.#forget(shelf);
+      identity ??= identify(named.name, key);
+      circuit = named.opener.open(identity, this.config(identity.name).policy);
+      if (circuits.size >= this.#maxCircuits) this.#forget(named);
       circuits.set(key, circuit);
     } else circuit.used = true;
     return circuit;
   }
 
-  /** Drops one that was not in use for long: each that was since the last time around is passed over. */
-  #forget({ circuits, unsent }: Shelf): void {
+  /** Drops a circuit that was not used for long. Those used since the last round are passed over. */
+  #forget({ circuits, unsent }: RegisteredStore): void {
     for (const [key, circuit] of circuits) {
       circuits.delete(key);
       if (circuit.used) {
@@ -211,17 +266,32 @@ export class Root {
       if (unsent.has(circuit)) this.background.background(circuit.flush());
       break;
     }
-    // What could not be sent is kept too, but not without end.
+    // What could not be sent is kept, too, but not without bounds.
     if (unsent.size > 2 * this.#maxCircuits) unsent.values().next().value?.abandon();
   }
 }
 
-/** Gives a circuit the policy of a handle, or reports that it has another one. */
+/** @throws {TypeError} If it is no store under a proper name. */
+function checkedStore(name: string, store: unknown): OpeningStore {
+  const opening = isName(name) ? openingStore(store) : null;
+  if (opening !== null) return opening;
+  if (isName(name) && isDriver(store)) {
+    throw new TypeError(
+      `Cannot create ${SUBJECT}: ${
+        received(`stores.${name}`)
+      } must be a store, received a driver; ` +
+        `make a store of it with shared(driver) of "@fuse/edge/store"`,
+    );
+  }
+  return refuseUnseen(SUBJECT, `stores.${name}`, "a store such as memory() makes", store);
+}
+
+/** Gives a circuit the policy of a handle, or reports that the circuit has another policy. */
 function fix(circuit: Circuit, policy: CircuitPolicyData): void {
-  if (!circuit.fixed) return circuit.fix(policy);
+  if (!circuit.configured) return circuit.configure(policy);
   if (circuit.policy === policy) return;
   const differing = differences(circuit.policy, policy);
-  if (differing.length > 0) circuit.mismatch(differing.join(), differing);
+  if (differing.length > 0) circuit.reportMismatch(differing.join(), differing);
 }
 
 const FUSE_OPTIONS = [
@@ -236,12 +306,11 @@ const FUSE_OPTIONS = [
   "clock",
   "waitUntil",
 ];
-const HANDLE_OPTIONS = ["ignore", "record", "isFailure", "fallback", "fallbackOn"] as const;
-/** What says something about the circuit itself, other than where it is. */
+/** The options that are about the circuit itself, rather than where it is kept. */
 const FIXING = POLICY_OPTIONS.filter((option) => option !== "store");
 const CIRCUIT_OPTIONS = [...POLICY_OPTIONS, ...HANDLE_OPTIONS];
 
-/** Options of several sources, later ones first; `undefined` means "not given". */
+/** Merges options; later sources win, and `undefined` means "not given". */
 function merge<T extends object>(...sources: (T | undefined)[]): T {
   const merged: Record<string, unknown> = {};
   for (const source of sources) {
@@ -263,27 +332,7 @@ function record<T>(option: string, value: T): T {
   return fits ? value : refuseUnseen(SUBJECT, option, "an object", value);
 }
 
-/** Whether any of these options is given. */
+/** Returns `true` if any of these options is given. */
 function has(options: object, names: readonly string[]): boolean {
   return names.some((name) => options[name as keyof typeof options] !== undefined);
-}
-
-/** The functions among the options, checked. */
-function handleOf<F>(options: CircuitOptions<F>): Handle<F> {
-  const { ignore, record, isFailure, fallback, fallbackOn } = options;
-  const subject = "circuit breaker";
-  for (const [option, list] of Object.entries({ ignore, record })) {
-    if (list !== undefined && !(Array.isArray(list) && list.every(isFunction))) {
-      refuse(subject, option, "a list of error classes and predicates", list);
-    }
-  }
-  if (isFailure !== undefined && !isFunction(isFailure)) {
-    refuse(subject, "isFailure", "a function", isFailure);
-  }
-  checkFallback(subject, options);
-  return { ignore, record, isFailure, fallback, fallbackOn };
-}
-
-function isFunction(value: unknown): boolean {
-  return typeof value === "function";
 }

@@ -10,7 +10,7 @@ import { asked, type Entry } from "./record.ts";
  * Knows in which order records may go: of the closed ones without override the least recently used;
  * where none is left, of the others the one whose cooldown passed longest ago.
  */
-export class Room {
+export class Eviction {
   /** Counts the writes; a record remembers its last. */
   #uses = 0;
   /** What may be evicted first. */

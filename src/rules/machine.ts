@@ -54,6 +54,12 @@ export function cooldownPassed(s: Snapshot, now: number, maxCooldownMs: number):
   return s.openUntil === null || now >= s.openUntil || s.openUntil - now > maxCooldownMs;
 }
 
+/** Returns `true` if a circuit lets nobody through: forced open, or OPEN and its cooldown lasts. */
+export function isShut(s: Snapshot, now: number, maxCooldownMs: number): boolean {
+  if (s.override !== null) return s.override.kind === "forced_open";
+  return s.state === "OPEN" && !cooldownPassed(s, now, maxCooldownMs);
+}
+
 /**
  * How long a rejected call should wait, in ms: OPEN, what is left of the cooldown; HALF_OPEN, until
  * a slot may free; forced open, until the override ends, else `cooldownMs`. At least 1.

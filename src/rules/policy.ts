@@ -8,6 +8,7 @@
 import {
   BUILT_IN,
   customRule,
+  type Policy,
   type Rule,
   type Strategy,
   type StrategyName,
@@ -35,20 +36,6 @@ export type OnStoreError = "local" | "allow" | "reject";
  * next answer of the store. `strong`: one before and one after every call.
  */
 export type Consistency = "eventual" | "strong";
-
-/** The numbers that strategies go by. */
-export interface Policy {
-  /** Failures in a row that open. */
-  readonly failureThreshold: number;
-  /** Share that opens, in percent. */
-  readonly percentageThreshold: number;
-  /** Calls below which no share opens. */
-  readonly minimumThroughput: number;
-  /** Length of the time window, in ms. */
-  readonly windowMs: number;
-  /** Length of the count window, in calls. */
-  readonly windowSize: number;
-}
 
 /**
  * Data: belongs to the circuit, is shared by every handle of it and should be the same on every
@@ -199,7 +186,9 @@ export interface CircuitPolicyData extends Policy {
   readonly flushSize: number;
   readonly flushIntervalMs: number;
   readonly rules: readonly Rule[];
-  /** Whether a slow trial counts as failed. */
+  /** `true` if a success can complete what a rule waits for. */
+  readonly judgesSuccesses: boolean;
+  /** `true` if a slow trial counts as failed. */
   readonly slowFails: boolean;
   readonly shape: Shape;
   /** Two characters for each of {@linkcode FINGERPRINTED}, so that a difference can be named. */
@@ -325,6 +314,8 @@ export function createPolicy(
       "reject",
     ]),
     rules,
+    // A success ends every run of failures.
+    judgesSuccesses: rules.some(({ of }) => of !== BUILT_IN.consecutive_failures),
     slowFails,
     shape: { windowMs: numbers.windowMs, windowSize: countWindow ? numbers.windowSize : 0 },
     hash: FINGERPRINTED.map((option) => fingerprint(data[option])).join(""),

@@ -4,7 +4,6 @@
  * @module
  */
 
-import type { Policy } from "./policy.ts";
 import type { Snapshot } from "../contract.ts";
 
 /** Calls and how they ended. */
@@ -29,6 +28,20 @@ export interface StrategyMetrics {
   readonly window: Counts;
   /** Since the circuit last closed, or was reset or overridden. */
   readonly sinceClosed: Counts;
+}
+
+/** The numbers of a policy that strategies decide by. */
+export interface Policy {
+  /** Failures in a row that open. */
+  readonly failureThreshold: number;
+  /** Share that opens, in percent. */
+  readonly percentageThreshold: number;
+  /** Calls below which no share opens. */
+  readonly minimumThroughput: number;
+  /** Length of the time window, in ms. */
+  readonly windowMs: number;
+  /** Length of the count window, in calls. */
+  readonly windowSize: number;
 }
 
 /**

@@ -1,28 +1,25 @@
 /**
- * Outcomes on their way to a shared store: gathered, sealed into parcels, kept until an answer
- * confirms them. Data only; `view.ts` sends them.
+ * Outcomes on their way to a shared store: gathered, sealed into tallies, kept until an answer
+ * confirms them. Data only; `circuit.ts` sends them.
  *
  * @module
  */
 
-import { type Grant, newId } from "../circuit.ts";
 import { overlay } from "../rules/snapshot.ts";
-import type { Snapshot, Tally } from "../contract.ts";
-import { TOTALS_ONLY } from "../records.ts";
+import type { Ending } from "../circuit.ts";
+import type { Driver, Snapshot, Tally } from "../contract.ts";
+import { type Admission, isLate, newId, TOTALS_ONLY } from "../records.ts";
 
-/** The admission that an outcome is recorded under. */
-export type Under = Pick<Grant, "epoch" | "generation">;
-
-/** What one or more calls came to. */
+/** How one or more calls ended. */
 export interface Outcomes {
   readonly successes: number;
   readonly failures: number;
   readonly slow: number;
-  /** Where calls are audited: what may be told of the failure's error. Left out elsewhere. */
+  /** Where calls are audited, the text that may be kept of the failure's error. Left out elsewhere. */
   readonly text?: string | null;
 }
 
-/** What is told of single calls, where they are audited: their places, and words on errors. */
+/** Where calls are audited: the places of slow calls in the tally, and the texts of errors. */
 interface Details {
   readonly slowSuccesses: number[];
   readonly slowFailures: number[];
@@ -30,7 +27,7 @@ interface Details {
 }
 
 /** A tally that is being gathered, waits, or is under way. */
-export interface Parcel extends Outcomes {
+export interface PendingTally extends Outcomes {
   readonly id: string;
   epoch: string;
   generation: number;
@@ -40,198 +37,220 @@ export interface Parcel extends Outcomes {
   slow: number;
   readonly lease: string | null;
   details: Details | null;
-  /** What the upstream of its failure asked for. */
+  /** The longest `Retry-After` of its failures, in ms; 0 without one. */
   retryAfterMs: number;
-  /** When the first and the last of its outcomes ended. */
+  /** When the first and the last of its outcomes ended, in ms. */
   firstAt: number;
   lastAt: number;
-  /** When it was first sent; `null`: not yet; `-Infinity`: nobody knows any more. */
+  /** When it was first sent, in ms; `null` before that; `-Infinity` if the clock has gone back since. */
   sentAt: number | null;
-  /** An answer may come until then. */
+  /** Until when an answer may come, in ms. */
   busyUntil: number;
-  /** This isolate's own breaker has counted it. */
-  fed: boolean;
+  /** `true` once this isolate's stand-in has counted it. */
+  absorbed: boolean;
 }
 
-const NONE: readonly Parcel[] = [];
+const NONE: readonly PendingTally[] = [];
 
 /**
- * Moments of one turn may come in the wrong order, by as long as a listener takes. No harm is in that:
- * stores remember ids for twice as long as tallies wait.
+ * How far apart, in ms, the readings of the clock within one turn may be out of order: by as long as a
+ * listener takes. That does no harm, because stores remember ids for twice as long as tallies wait.
  */
 const UNORDERED_MS = 1_000;
 
-/** What one view has to send. Every step costs the same however much there is. */
-export class Outbox {
-  #pending: Parcel | null = null;
-  /** Sealed and not under way. Nearly all views have none, and those share one. */
-  #waiting: readonly Parcel[] = NONE;
-  /** Under way; there while there are any. */
-  #busy: Set<Parcel> | null = null;
+/** The tallies of one circuit that the store has not confirmed. Every step takes constant time. */
+export class PendingTallies {
+  #gathering: PendingTally | null = null;
+  /** Sealed and not under way. Nearly all circuits have none, and share one empty list. */
+  #waiting: readonly PendingTally[] = NONE;
+  /** Under way; `null` while there is none. */
+  #busy: Set<PendingTally> | null = null;
   #successesBusy = 0;
-  /** Nothing under way lapses before. `null`: nothing is; an idle view keeps no number. */
+  /** The earliest moment at which something under way lapses; `null` while nothing is under way. */
   #lapseAt: number | null = null;
-  /** The clock when it was last looked at; `null`: nothing that was sent is left. */
+  /** The clock when it was last read; `null` while nothing that was sent is left. */
   #seenAt: number | null = null;
 
-  /** Whether nothing is left to send. */
+  /** `true` if nothing is left to send. */
   get empty(): boolean {
-    return this.#pending === null && this.#waiting.length === 0 && this.#busy === null;
+    return this.#gathering === null && this.#waiting.length === 0 && this.#busy === null;
   }
 
-  /** What is gathered and not sealed yet. */
-  get pending(): Parcel | null {
-    return this.#pending;
+  /** The tally that is being gathered. */
+  get gathering(): PendingTally | null {
+    return this.#gathering;
   }
 
-  /** Counts a rejected call. It goes along with the next tally. */
+  /** Counts a rejected call, which is sent with the next tally. */
   reject(now: number): void {
     this.#see(now);
-    this.#pending ??= this.#parcel({ epoch: "", generation: TOTALS_ONLY }, null, now);
-    this.#pending.rejected++;
+    this.#gathering ??= this.#tally({ epoch: "", generation: TOTALS_ONLY }, null, now);
+    this.#gathering.rejected++;
   }
 
   /** Gathers outcomes with those before them, as long as they belong together. */
   gather(
-    under: Under,
+    under: Admission,
     outcomes: Outcomes,
     retryAfterMs: number,
     now: number,
     segmentMs: number,
   ): void {
     this.#see(now);
-    let parcel = this.#pending;
-    if (parcel !== null && parcel.successes + parcel.failures === 0) {
+    let tally = this.#gathering;
+    if (tally !== null && tally.successes + tally.failures === 0) {
       // Rejections alone belong to any tally.
-      parcel.epoch = under.epoch;
-      parcel.generation = under.generation;
-      parcel.firstAt = now;
-    } else if (parcel !== null && !belongs(parcel, under, now, segmentMs)) {
+      tally.epoch = under.epoch;
+      tally.generation = under.generation;
+      tally.firstAt = now;
+    } else if (tally !== null && !belongs(tally, under, now, segmentMs)) {
       this.#seal();
-      parcel = null;
+      tally = null;
     }
-    this.#pending = parcel ??= this.#parcel(under, null, now);
-    add(parcel, outcomes, retryAfterMs, now);
+    this.#gathering = tally ??= this.#tally(under, null, now);
+    add(tally, outcomes, retryAfterMs, now);
     // A failure ends its tally, so that the order inside is known.
     if (outcomes.failures > 0 && under.generation !== TOTALS_ONLY) this.#seal();
   }
 
-  /** A parcel of its own, for an outcome that is sent by itself; the rejections go along. */
-  alone(
-    under: Under & { readonly lease: string | null },
+  /** Returns a tally of one outcome, which is sent by itself, with the rejections so far. */
+  single(
+    under: Admission & { readonly lease: string | null },
     outcomes: Outcomes,
     retryAfterMs: number,
     now: number,
-  ): Parcel {
+  ): PendingTally {
     this.#see(now);
-    const parcel = this.#parcel(under, under.lease, now);
-    add(parcel, outcomes, retryAfterMs, now);
-    const pending = this.#pending;
+    const tally = this.#tally(under, under.lease, now);
+    add(tally, outcomes, retryAfterMs, now);
+    const pending = this.#gathering;
     if (pending !== null) {
-      parcel.rejected = pending.rejected;
+      tally.rejected = pending.rejected;
       pending.rejected = 0;
-      if (pending.successes + pending.failures === 0) this.#pending = null;
+      if (pending.successes + pending.failures === 0) this.#gathering = null;
     }
-    return parcel;
+    return tally;
   }
 
   /**
-   * Whether something waits that could be sent, and whether successes are under way. Nothing is for
-   * longer than `timeoutMs`.
+   * Returns the tally that one more success may simply be added to: nothing waits and nothing lapses,
+   * so that there is nothing to send. Returns `null` otherwise.
    */
-  look(now: number, timeoutMs = Infinity): { waiting: boolean; successesUnderWay: boolean } {
-    this.#see(now);
-    this.#lapse(now, timeoutMs);
-    return { waiting: this.#waiting.length > 0, successesUnderWay: this.#successesBusy > 0 };
+  joinable(
+    under: Admission,
+    now: number,
+    segmentMs: number,
+    timeoutMs: number,
+  ): PendingTally | null {
+    const tally = this.#gathering;
+    if (tally === null || tally.details !== null || this.#waiting.length > 0) return null;
+    if (this.#seenAt !== null) {
+      if (now < this.#seenAt) return null;
+      this.#seenAt = now;
+    }
+    if (this.#lapseAt !== null && !isUnderWay(this.#lapseAt, now, timeoutMs)) return null;
+    return belongs(tally, under, now, segmentMs) ? tally : null;
   }
 
-  /** Seals what is gathered, and hands over all that is not under way: send it, or put it back. */
-  take(now: number, timeoutMs = Infinity): readonly Parcel[] {
+  /** Returns `true` if something waits that could be sent. Nothing is under way beyond `timeoutMs`. */
+  hasWaiting(now: number, timeoutMs = Infinity): boolean {
+    this.#see(now);
+    this.#lapse(now, timeoutMs);
+    return this.#waiting.length > 0;
+  }
+
+  /** `true` while successes are under way, as far as `hasWaiting` has looked. */
+  get successesUnderWay(): boolean {
+    return this.#successesBusy > 0;
+  }
+
+  /** Seals the gathered tally and hands over all that is not under way: send it, or put it back. */
+  take(now: number, timeoutMs = Infinity): readonly PendingTally[] {
     this.#see(now);
     this.#seal();
     this.#lapse(now, timeoutMs);
-    const parcels = this.#waiting;
+    const tallys = this.#waiting;
     this.#waiting = NONE;
-    return parcels;
+    return tallys;
   }
 
-  /** A parcel is under way. Who sends it may die: it lapses. */
-  sending(parcel: Parcel, now: number, timeoutMs: number): void {
-    parcel.busyUntil = now + timeoutMs;
+  /** Marks a tally as under way. The mark lapses, because its sender may die. */
+  sending(tally: PendingTally, now: number, timeoutMs: number): void {
+    tally.busyUntil = now + timeoutMs;
     this.#busy ??= new Set();
-    if (!this.#busy.has(parcel) && parcel.successes > 0) this.#successesBusy++;
-    this.#busy.add(parcel);
-    this.#lapseAt = Math.min(this.#lapseAt ?? Infinity, parcel.busyUntil);
+    if (!this.#busy.has(tally) && tally.successes > 0) this.#successesBusy++;
+    this.#busy.add(tally);
+    this.#lapseAt = Math.min(this.#lapseAt ?? Infinity, tally.busyUntil);
     this.#see(now);
     this.#seenAt = now;
   }
 
-  /** It was not confirmed: it waits. */
-  putBack(parcel: Parcel): void {
-    if (this.#land(parcel)) this.#wait(parcel);
+  /** Lets a tally wait that was not confirmed. */
+  putBack(tally: PendingTally): void {
+    if (this.#land(tally)) this.#wait(tally);
   }
 
-  /** It was confirmed, or given up. */
-  remove(parcel: Parcel): void {
+  /** Drops a tally that was confirmed, or given up. */
+  remove(tally: PendingTally): void {
     // Sent again meanwhile, or waiting to be.
-    if (!this.#land(parcel) && this.#waiting.includes(parcel)) {
-      this.#waiting = this.#waiting.filter((held) => held !== parcel);
+    if (!this.#land(tally) && this.#waiting.includes(tally)) {
+      this.#waiting = this.#waiting.filter((held) => held !== tally);
     }
     if (this.#busy === null && this.#waiting.length === 0) this.#seenAt = null;
   }
 
-  /** A Snapshot with everything in here laid over. */
+  /** Returns the Snapshot with all pending tallies added. */
   lay(snapshot: Snapshot): Snapshot {
-    for (const parcel of [...this.#waiting, ...this.#busy ?? [], this.#pending]) {
-      if (parcel === null) continue;
-      snapshot = overlay(snapshot, { ...parcel, current: !isLate(parcel, snapshot) });
+    for (const tally of [...this.#waiting, ...this.#busy ?? [], this.#gathering]) {
+      if (tally === null) continue;
+      snapshot = overlay(snapshot, { ...tally, current: !isLate(tally, snapshot) });
     }
     return snapshot;
   }
 
   /**
-   * A clock that went back does not tell for how long a tally has waited for its answer. The store may
-   * have forgotten its id: it counts as having waited too long.
+   * Notes the clock. A clock that went back does not tell how long a tally has waited for its answer,
+   * and the store may have forgotten its id: such a tally counts as having waited too long.
    */
   #see(now: number): void {
     if (this.#seenAt === null) return;
     if (now < this.#seenAt - UNORDERED_MS) {
-      for (const parcel of [...this.#waiting, ...this.#busy ?? []]) {
-        if (parcel.sentAt !== null) parcel.sentAt = -Infinity;
+      for (const tally of [...this.#waiting, ...this.#busy ?? []]) {
+        if (tally.sentAt !== null) tally.sentAt = -Infinity;
       }
     }
     this.#seenAt = now;
   }
 
   #seal(): void {
-    if (this.#pending !== null) this.#wait(this.#pending);
-    this.#pending = null;
+    if (this.#gathering !== null) this.#wait(this.#gathering);
+    this.#gathering = null;
   }
 
-  #wait(parcel: Parcel): void {
-    if (this.#waiting === NONE) this.#waiting = [parcel];
-    else (this.#waiting as Parcel[]).push(parcel);
+  #wait(tally: PendingTally): void {
+    if (this.#waiting === NONE) this.#waiting = [tally];
+    else (this.#waiting as PendingTally[]).push(tally);
   }
 
-  #land(parcel: Parcel): boolean {
-    if (!this.#busy?.delete(parcel)) return false;
-    if (parcel.successes > 0) this.#successesBusy--;
+  #land(tally: PendingTally): boolean {
+    if (!this.#busy?.delete(tally)) return false;
+    if (tally.successes > 0) this.#successesBusy--;
     if (this.#busy.size === 0) this.#busy = this.#lapseAt = null;
     return true;
   }
 
-  /** What is under way for too long waits again. A clock that went back ends all waiting too. */
+  /** Lets tallies wait again that are under way for too long, or since before the clock went back. */
   #lapse(now: number, timeoutMs: number): void {
     if (this.#lapseAt === null || isUnderWay(this.#lapseAt, now, timeoutMs)) return;
     let next = Infinity;
-    for (const parcel of this.#busy ?? []) {
-      if (isUnderWay(parcel.busyUntil, now, timeoutMs)) next = Math.min(next, parcel.busyUntil);
-      else this.putBack(parcel);
+    for (const tally of this.#busy ?? []) {
+      if (isUnderWay(tally.busyUntil, now, timeoutMs)) next = Math.min(next, tally.busyUntil);
+      else this.putBack(tally);
     }
     this.#lapseAt = this.#busy === null ? null : next;
   }
 
-  #parcel({ epoch, generation }: Under, lease: string | null, now: number): Parcel {
+  #tally({ epoch, generation }: Admission, lease: string | null, now: number): PendingTally {
     return {
       // The same however often it is sent, so that it counts once.
       id: newId(),
@@ -248,62 +267,89 @@ export class Outbox {
       lastAt: now,
       sentAt: null,
       busyUntil: 0,
-      fed: false,
+      absorbed: false,
     };
   }
 }
 
-/** Whether an outcome may join a parcel: the same generation and the same segment of the window. */
-function belongs(parcel: Parcel, under: Under, now: number, segmentMs: number): boolean {
-  if (parcel.epoch !== under.epoch || parcel.generation !== under.generation) return false;
-  const span = now - parcel.firstAt;
+/** Returns `true` if an outcome may join a tally: same generation, same segment of the window. */
+function belongs(tally: PendingTally, under: Admission, now: number, segmentMs: number): boolean {
+  if (tally.epoch !== under.epoch || tally.generation !== under.generation) return false;
+  const span = now - tally.firstAt;
   return under.generation === TOTALS_ONLY || (span >= 0 && span < segmentMs);
 }
 
-/** An outage gathers calls without end; details of so many are kept. */
+/** An outage gathers calls without end; the details of this many are kept. */
 const MAX_DETAILS = 1_000;
 
-function add(parcel: Parcel, outcomes: Outcomes, retryAfterMs: number, now: number): void {
-  if (outcomes.text !== undefined) detail(parcel, outcomes);
-  parcel.successes += outcomes.successes;
-  parcel.failures += outcomes.failures;
-  parcel.slow += outcomes.slow;
-  parcel.retryAfterMs = Math.max(parcel.retryAfterMs, retryAfterMs);
-  parcel.lastAt = now;
+function add(tally: PendingTally, outcomes: Outcomes, retryAfterMs: number, now: number): void {
+  if (outcomes.text !== undefined) detail(tally, outcomes);
+  tally.successes += outcomes.successes;
+  tally.failures += outcomes.failures;
+  tally.slow += outcomes.slow;
+  tally.retryAfterMs = Math.max(tally.retryAfterMs, retryAfterMs);
+  tally.lastAt = now;
 }
 
-/** One call each, as they end. */
-function detail(parcel: Parcel, { failures, slow, text = null }: Outcomes): void {
-  const { slowSuccesses, slowFailures, errors } = parcel.details ??= {
+/** Adds the details of one call. */
+function detail(tally: PendingTally, { failures, slow, text = null }: Outcomes): void {
+  const { slowSuccesses, slowFailures, errors } = tally.details ??= {
     slowSuccesses: [],
     slowFailures: [],
     errors: [],
   };
   const places = failures > 0 ? slowFailures : slowSuccesses;
-  const place = failures > 0 ? parcel.failures : parcel.successes;
+  const place = failures > 0 ? tally.failures : tally.successes;
   if (slow > 0 && places.length < MAX_DETAILS) places.push(place);
   if (failures > 0 && place === errors.length && place < MAX_DETAILS) errors.push(text);
 }
 
-/** What a parcel says to the store. */
-export function tallyOf(parcel: Parcel, at: number): Omit<Tally, "shape" | "policyHash"> {
-  const { id, epoch, generation, successes, failures, rejected, slow, lease, lastAt } = parcel;
+/**
+ * Returns how one call ended, as tallies count it.
+ *
+ * @param describe Where calls are audited: returns the text that may be kept of an error.
+ */
+export function outcomeOf(
+  { kind, slow, error }: Pick<Ending, "kind" | "slow" | "error">,
+  failed: boolean,
+  describe: Driver["describe"],
+): Outcomes {
+  const counts = kind !== "neutral";
+  const outcome = {
+    successes: counts && !failed ? 1 : 0,
+    failures: failed ? 1 : 0,
+    slow: counts && slow ? 1 : 0,
+  };
+  if (describe === undefined) return outcome;
+  return {
+    ...outcome,
+    text: kind === "failure" && error !== undefined ? textOf(describe, error) : null,
+  };
+}
+
+function textOf(describe: NonNullable<Driver["describe"]>, error: unknown): string | null {
+  try {
+    return describe(error) ?? null;
+  } catch {
+    return null;
+  }
+}
+
+/** Returns a pending tally as it is sent. */
+export function tallyOf(pending: PendingTally, at: number): Omit<Tally, "shape" | "policyHash"> {
+  const { id, epoch, generation, successes, failures, rejected, slow, lease, lastAt } = pending;
   const ageMs = Math.max(0, at - lastAt);
   const tally = { id, at, epoch, generation, successes, failures, rejected, slow, ageMs, lease };
-  if (parcel.details === null) return tally;
-  const { slowSuccesses, slowFailures, errors } = parcel.details;
+  if (pending.details === null) return tally;
+  const { slowSuccesses, slowFailures, errors } = pending.details;
   const slowCalls = [...slowSuccesses, ...slowFailures.map((place) => successes + place)];
   return { ...tally, slowCalls, errors };
 }
 
-/** Whether outcomes admitted under this would not be current in the Snapshot. */
-export function isLate({ epoch, generation }: Under, s: Snapshot): boolean {
-  if (generation === TOTALS_ONLY) return true;
-  if (epoch === "" || s.epoch === "") return generation !== 0 || s.generation > 1;
-  return epoch !== s.epoch || generation !== s.generation;
-}
-
-/** Whether a marker holds. One further off than it can be was set by a clock that has since gone back. */
+/**
+ * Returns `true` while a marker holds: a moment in ms, at most `atMost` ahead. A marker further ahead
+ * was set by a clock that has since gone back.
+ */
 export function isUnderWay(until: number, now: number, atMost: number): boolean {
   return now < until && until - now <= atMost;
 }

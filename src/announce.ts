@@ -1,0 +1,144 @@
+/**
+ * Announces what happened to a circuit: which events follow from the end of a call, from a
+ * transition, from an operator's action, and from what an answer of the store brings along.
+ *
+ * @module
+ */
+
+import { quote } from "./checks.ts";
+import type { Answer, CircuitState, Override, Trouble } from "./contract.ts";
+import type { Events } from "./events.ts";
+import { type CircuitIdentity, identify } from "./key.ts";
+import type { CircuitPolicyData } from "./rules/policy.ts";
+import { dateOf, toCircuitSnapshot } from "./rules/snapshot.ts";
+
+/** What an announcement needs to know of its circuit. */
+export interface Announcing {
+  readonly identity: CircuitIdentity;
+  readonly policy: CircuitPolicyData;
+  readonly store: { readonly events: Events };
+  /** `true` for this isolate's own breaker, which decides in place of a store that does not answer. */
+  readonly local: boolean;
+}
+
+/** The end of a call, as its events carry it. */
+export interface EndedCall {
+  readonly slow: boolean;
+  readonly durationMs: number;
+  readonly error: unknown;
+}
+
+/** Why an operator acted, and who. */
+export interface Signature {
+  readonly reason: string | null;
+  readonly actor: string | null;
+}
+
+/** Emits `success`, `failure` or `ignored`, and `slow` besides. */
+export function announceCall(
+  { identity, store: { events } }: Announcing,
+  type: "success" | "failure" | "ignored",
+  { slow, durationMs, error }: EndedCall,
+  late: boolean,
+): void {
+  const detail = {
+    ...identity,
+    durationMs,
+    ...(error === undefined ? null : { error }),
+    ...(late ? { late } : null),
+  };
+  events.emit(type, detail);
+  if (slow && type !== "ignored") events.emit("slow", detail);
+}
+
+/** Emits a transition that this isolate made, or that an override keeps it from making. */
+export function announceTransition(
+  { identity, policy, local, store: { events } }: Announcing,
+  type: "opened" | "closed" | "half_opened" | "would_open",
+  from: CircuitState,
+  to: CircuitState,
+  reason: string,
+  { snapshot: s, head }: Answer,
+): void {
+  if (!events.hears(type)) return;
+  const { now } = s;
+  const reading = { now, maxCooldownMs: policy.maxCooldownMs };
+  events.emit(type, {
+    ...identity,
+    ...(head === undefined ? null : { head }),
+    from,
+    to,
+    generation: s.generation,
+    at: dateOf(now),
+    reason,
+    snapshot: toCircuitSnapshot(identity, s, reading, 0),
+    ...(local ? { local: true } : null),
+  });
+}
+
+/** Emits that the `acquire` of this call ended the cooldown. */
+export function announceHalfOpened(circuit: Announcing, answer: Answer): void {
+  announceTransition(circuit, "half_opened", "OPEN", "HALF_OPEN", "cooldown_passed", answer);
+}
+
+/** Emits an operator's action, or the end of an override. */
+export function announceAction(
+  { identity, store: { events } }: Announcing,
+  type: Override | "released" | "reset" | "imported",
+  { reason, actor }: Signature,
+  until: number | null,
+  { snapshot }: Answer,
+): void {
+  events.emit(type, {
+    ...identity,
+    reason,
+    actor,
+    until: until === null ? null : dateOf(until),
+    at: dateOf(snapshot.now),
+  });
+}
+
+/** Emits what an answer brings along: an override that ran out, evicted circuits, troubles. */
+export function announceAnswer(circuit: Announcing, answer: Answer): void {
+  const { identity: { store }, store: { events } } = circuit;
+  const { released, evicted, troubles } = answer;
+  if (released) {
+    const by = { reason: "expired", actor: released.actor };
+    announceAction(circuit, "released", by, released.until, answer);
+  }
+  for (const key of evicted ?? []) events.emit("evicted", identify(store, key));
+  announceTroubles(events, store, troubles);
+}
+
+/** Emits what went wrong beside an operation, or works again. */
+export function announceTroubles(
+  events: Events,
+  store: string,
+  troubles: readonly Trouble[] | undefined,
+): void {
+  for (const { operation, error, retryAfterMs } of troubles ?? []) {
+    if (error === null) events.emit("store_recovered", { store, operation });
+    else events.emit("store_error", { store, operation, error, retryAfterMs });
+  }
+}
+
+/** Emits that outcomes are given up, because no answer said in time that they counted. */
+export function announceUnconfirmed(
+  { identity, store: { events } }: Announcing,
+  tally: { readonly successes: number; readonly failures: number; readonly rejected: number },
+  waitedMs: number,
+  retryAfterMs: number,
+): void {
+  const { successes, failures, rejected } = tally;
+  events.emit("unconfirmed", { ...identity, tallies: 1, successes, failures, rejected });
+  events.emit("store_error", {
+    store: identity.store,
+    circuit: { ...identity },
+    operation: "record",
+    error: new Error(
+      `No answer within ${waitedMs} ms to a tally of ${successes} successes, ${failures} ` +
+        `failures and ${rejected} rejections of circuit ${quote(identity.name)}`,
+    ),
+    retryAfterMs,
+  });
+}

@@ -1,0 +1,55 @@
+/**
+ * The two forms in which a handle gives the result of a call.
+ *
+ * @module
+ */
+
+import { isResponse } from "./errors.ts";
+import type { Refusal } from "./circuit.ts";
+import { discard } from "./rules/outcome.ts";
+
+/** Gives a result to the caller. */
+export interface CallForm {
+  /** Gives what the function returned. */
+  value(value: unknown): unknown;
+  /** Gives what a fallback returned in place of a call that ended with `cause`. */
+  fallback(value: unknown, cause: unknown): unknown;
+  /** Gives an error of the call. */
+  error(error: unknown): Promise<unknown>;
+  /** Gives the rejection of a call that did not run. */
+  rejected(error: Refusal["refused"]): Promise<unknown>;
+  /** Lets go of the `cause` once every fallback has failed, too. */
+  exhausted(cause: unknown): void;
+}
+
+/** The form of `call`: the value itself, or a promise that rejects. */
+export const THROWING: CallForm = {
+  value: (value) => value,
+  fallback(value, cause) {
+    // Only where nobody can have kept it: the fallback was given it.
+    if (!holds(value, cause)) discard(cause);
+    return value;
+  },
+  error: (error) => Promise.reject(error),
+  rejected: (error) => Promise.reject(error),
+  exhausted: discard,
+};
+
+/** The form of `tryCall`: a `CallResult`, which has the cause in it, and a promise that never rejects. */
+export const TELLING: CallForm = {
+  value: (value) => ({ ok: true, source: "call", value }),
+  fallback: (value, error) => ({ ok: true, source: "fallback", value, error }),
+  error: (error) => Promise.resolve({ ok: false, rejected: false, error }),
+  rejected(error) {
+    const { retryAfterMs } = error;
+    return Promise.resolve({ ok: false, rejected: true, error, retryAfterMs });
+  },
+  exhausted() {},
+};
+
+/** Returns `true` if a fallback's value may still need the Response that it replaces. */
+function holds(value: unknown, response: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  return !(isResponse(value) && isResponse(response)) ||
+    value === response || value.body === response.body;
+}

@@ -1,0 +1,126 @@
+/**
+ * Checks the options of handles, of single calls and of operators' actions.
+ *
+ * @module
+ */
+
+import { check, MAX_TIMER_MS, mustBeObject, oneOf, received, refuse } from "./checks.ts";
+import type { Actor, CallOptions, CircuitOptions, OverrideOptions } from "./circuit_breaker.ts";
+import type { Judgement } from "./rules/outcome.ts";
+import { MAX_DATE_MS } from "./rules/snapshot.ts";
+
+/** The functions of a handle. */
+export interface HandleFunctions<F> extends Judgement {
+  readonly fallback?: CircuitOptions<F>["fallback"];
+  readonly fallbackOn?: CircuitOptions<F>["fallbackOn"];
+}
+
+/** The names of the options that are functions, or belong to one. */
+export const HANDLE_OPTIONS = ["ignore", "record", "isFailure", "fallback", "fallbackOn"] as const;
+
+/**
+ * Returns the functions among the options of a handle.
+ *
+ * @throws {RangeError | TypeError} Naming the option, what came and what is allowed.
+ */
+export function functionsOf<F>(options: CircuitOptions<F>): HandleFunctions<F> {
+  const { ignore, record, isFailure, fallback, fallbackOn } = options;
+  const subject = "circuit breaker";
+  for (const [option, list] of Object.entries({ ignore, record })) {
+    if (list !== undefined && !(Array.isArray(list) && list.every(isFunction))) {
+      refuse(subject, option, "a list of error classes and predicates", list);
+    }
+  }
+  if (isFailure !== undefined && !isFunction(isFailure)) {
+    refuse(subject, "isFailure", "a function", isFailure);
+  }
+  checkFallback(subject, options);
+  return { ignore, record, isFailure, fallback, fallbackOn };
+}
+
+/**
+ * Returns the timeout of a call in ms: the call's own, else the circuit's.
+ *
+ * @throws {RangeError | TypeError} Naming the option, what came and what is allowed.
+ */
+export function timeoutOf(
+  options: CallOptions<unknown>,
+  standard: number | undefined,
+): number | undefined {
+  mustBeObject("call", options);
+  const timeoutMs = check("call", "timeoutMs", options.timeoutMs, standard, 1, MAX_TIMER_MS);
+  checkFallback("call", options);
+  const { signal } = options;
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    refuse("call", "signal", "an AbortSignal", signal);
+  }
+  return timeoutMs;
+}
+
+/**
+ * Returns when an override ends by itself, in ms on the caller's clock; `null` for never.
+ *
+ * @throws {RangeError | TypeError} Naming the option, what came and what is allowed.
+ */
+export function endOf(options: OverrideOptions, now: number): number | null {
+  const subject = "override";
+  mustBeObject(subject, options);
+  const { until, forMs } = options;
+  if (until !== undefined && forMs !== undefined) {
+    throw new TypeError(`Cannot create ${subject}: "until" and "forMs" exclude each other`);
+  }
+  if (until !== undefined && !(until instanceof Date && until.getTime() > now)) {
+    throw new RangeError(
+      `Cannot create ${subject}: "until" must be a Date in the future, received ${
+        until instanceof Date ? String(until) : received(until)
+      }`,
+    );
+  }
+  if (until !== undefined) return until.getTime();
+  const duration = check(subject, "forMs", forMs, undefined);
+  return duration === undefined ? null : Math.min(now + duration, MAX_DATE_MS);
+}
+
+/**
+ * Returns why an operator acts, and who.
+ *
+ * @throws {TypeError} If either is no text of at most 1000 characters.
+ */
+export function actorOf(options: Actor = {}): { reason: string | null; actor: string | null } {
+  mustBeObject("action", options);
+  for (const option of ["reason", "actor"] as const) {
+    const value = options[option];
+    if (value !== undefined && (typeof value !== "string" || value.length > 1000)) {
+      throw new TypeError(
+        `Cannot act on a circuit: "${option}" must be a text of at most 1000 characters, ` +
+          `received ${received(value)}`,
+      );
+    }
+  }
+  // No store keeps halves of characters, such as a text that was cut has at its end.
+  const [reason = null, actor = null] = [options.reason, options.actor].map((words) =>
+    words?.toWellFormed()
+  );
+  return { reason, actor };
+}
+
+/** @throws {TypeError} If the value is no function. */
+export function mustBeFunction(method: string, fn: unknown): void {
+  if (!isFunction(fn)) {
+    throw new TypeError(`Cannot ${method}: "fn" must be a function, received ${received(fn)}`);
+  }
+}
+
+function checkFallback(
+  subject: string,
+  { fallback, fallbackOn }: Pick<CircuitOptions<unknown>, "fallback" | "fallbackOn">,
+): void {
+  if (fallback != null && ![fallback].flat().every(isFunction)) {
+    refuse(subject, "fallback", "a function or a list of functions", fallback);
+  }
+  oneOf(subject, "fallbackOn", fallbackOn, ["rejection", "failure"]);
+}
+
+function isFunction(value: unknown): boolean {
+  return typeof value === "function";
+}

@@ -1,0 +1,84 @@
+/**
+ * When gathered outcomes are sent to the store: at the end of a call, if that is the moment.
+ *
+ * @module
+ */
+
+import type { Snapshot } from "../contract.ts";
+import { type Admission, isLate } from "../records.ts";
+import { verdict } from "../rules/machine.ts";
+import type { CircuitPolicyData } from "../rules/policy.ts";
+import { overlay } from "../rules/snapshot.ts";
+import type { PendingTallies, PendingTally } from "./pending.ts";
+import type { View } from "./view.ts";
+
+/** What the decision depends on. */
+export interface Sending {
+  readonly pending: PendingTallies;
+  readonly view: View;
+  readonly policy: CircuitPolicyData;
+  /** How long a request may be under way, in ms. */
+  readonly timeoutMs: number;
+}
+
+/** Returns `true` if the end of a call is the moment to send. */
+export function wantsSending({ pending, view, policy, timeoutMs }: Sending, now: number): boolean {
+  if (pending.hasWaiting(now, timeoutMs)) return true;
+  const tally = pending.gathering;
+  if (tally === null) return false;
+  const { successes, failures, firstAt } = tally;
+  if (isDue(successes + failures, now - firstAt, policy)) return true;
+  const s = view.current(now);
+  if (s === null) return true;
+  // A success under way resets the run of failures, and its answer renews the view.
+  if (pending.successesUnderWay) return false;
+  return isWorthAsking(s, view, policy, now) || completesVerdict(tally, s, policy);
+}
+
+/**
+ * Adds a success to the gathered tally where that is all there is to do, as after nearly every call.
+ * Returns `false`, having done nothing, where `wantsSending` may be `true` afterwards.
+ */
+export function joinSuccess(
+  { pending, view, policy, timeoutMs }: Sending,
+  under: Admission,
+  now: number,
+): boolean {
+  if (policy.judgesSuccesses) return false;
+  const tally = pending.joinable(under, now, segmentMs(policy), timeoutMs);
+  const s = view.current(now);
+  if (tally === null || s === null) return false;
+  if (isDue(tally.successes + 1, now - tally.firstAt, policy)) return false;
+  if (!pending.successesUnderWay && isWorthAsking(s, view, policy, now)) return false;
+  tally.successes++;
+  tally.lastAt = now;
+  return true;
+}
+
+/** Returns how far apart, in ms, outcomes may end that are booked as one. */
+export function segmentMs({ windowMs }: CircuitPolicyData): number {
+  return Math.ceil(windowMs / 10);
+}
+
+/** Returns `true` if a tally is large or old enough to be sent. */
+function isDue(outcomes: number, waitedMs: number, policy: CircuitPolicyData): boolean {
+  const { flushSize, flushIntervalMs } = policy;
+  return outcomes >= flushSize || waitedMs < 0 ||
+    waitedMs >= Math.min(flushIntervalMs, segmentMs(policy));
+}
+
+/** Returns `true` if the answer is wanted: it ends a run of failures, or renews the view. */
+function isWorthAsking(
+  s: Snapshot,
+  view: View,
+  { revalidateMs }: CircuitPolicyData,
+  now: number,
+): boolean {
+  return s.consecutiveFailures > 0 || view.isOlderThan(revalidateMs, now);
+}
+
+/** Returns `true` if the gathered outcomes, all of them successes, make a verdict due. */
+function completesVerdict(tally: PendingTally, s: Snapshot, policy: CircuitPolicyData): boolean {
+  return policy.judgesSuccesses && !isLate(tally, s) &&
+    verdict(overlay(s, { ...tally, current: true }), policy) !== null;
+}

@@ -1,0 +1,174 @@
+/**
+ * The stand-in: this isolate's own breaker for one circuit, while the store cannot be used.
+ *
+ * @module
+ */
+
+import { memory } from "../../drivers/memory.ts";
+import {
+  type Ending,
+  type Grant,
+  type Known,
+  type NamedStore,
+  type OpeningStore,
+  type Refusal,
+  UNCOUNTED,
+  UNKNOWN,
+} from "../circuit.ts";
+import type { Snapshot } from "../contract.ts";
+import type { CircuitIdentity } from "../key.ts";
+import { LocalCircuit, type LocalDriver } from "../local_circuit.ts";
+import { type Admission, TOTALS_ONLY } from "../records.ts";
+import { cooldownPassed, isShut } from "../rules/machine.ts";
+import type { CircuitPolicyData } from "../rules/policy.ts";
+import type { StoreGuard } from "./guard.ts";
+import type { Outcomes } from "./pending.ts";
+import type { View } from "./view.ts";
+
+/** What a stand-in needs of the circuit that it stands in for. */
+export interface Principal {
+  readonly identity: CircuitIdentity;
+  readonly policy: CircuitPolicyData;
+  readonly store: NamedStore;
+  refuse(s: Snapshot, now: number): Refusal;
+}
+
+/** Decides for one circuit while the store cannot be used, as `onStoreError` has it. */
+export class StandIn {
+  readonly #principal: Principal;
+  readonly #view: View;
+  readonly #guard: StoreGuard;
+  readonly #states: LocalStates;
+  /** This isolate's own breaker; `null` while the store decides. */
+  #circuit: LocalCircuit | null = null;
+  /** The grant under which it counts calls that the store had admitted. */
+  #base: Grant = UNKNOWN;
+
+  constructor(principal: Principal, view: View, guard: StoreGuard, states: LocalStates) {
+    this.#principal = principal;
+    this.#view = view;
+    this.#guard = guard;
+    this.#states = states;
+  }
+
+  /** `true` once it has begun, until `end()`. */
+  get begun(): boolean {
+    return this.#circuit !== null;
+  }
+
+  /** Ends it: the store decides again. */
+  end(): void {
+    this.#circuit = null;
+  }
+
+  /** Returns `true` while it decides. What it found out holds as long as it said it would. */
+  decides(now: number): boolean {
+    if (this.#circuit === null) return false;
+    if (this.#guard.failing) return true;
+    // An operator's word goes before what this isolate found out.
+    if (this.#view.believed && this.#view.current(now)?.override) return false;
+    const own = this.#circuit.peek().snapshot;
+    return own.state === "OPEN" &&
+      !cooldownPassed(own, now, this.#principal.policy.maxCooldownMs);
+  }
+
+  /** Admits or refuses a call in place of the store. */
+  admit(now: number): Grant | Refusal {
+    switch (this.#principal.policy.onStoreError) {
+      case "reject":
+        return { refused: this.#guard.unavailable(now) };
+      case "allow":
+        return this.#forbidden(now) ?? UNCOUNTED;
+      case "local": {
+        const decided = this.#begin().admit();
+        return decided.refused !== null
+          ? decided
+          : { ...UNCOUNTED, silent: decided.silent, alone: decided };
+      }
+    }
+  }
+
+  /**
+   * Records and announces how a call ended that it admitted. Returns `false`, having done nothing, for
+   * other calls, and once it has ended.
+   */
+  settle({ alone }: Grant, ending: Ending): boolean {
+    if (alone === null || this.#circuit === null) return false;
+    this.#circuit.settle(alone, ending);
+    return true;
+  }
+
+  /** Counts outcomes that the store did not take, of calls that the store had admitted. */
+  absorb(under: Admission, outcomes: Outcomes, at: number): void {
+    if (this.#principal.policy.onStoreError !== "local" || under.generation === TOTALS_ONLY) return;
+    if (outcomes.successes + outcomes.failures === 0) return;
+    const late = this.#view.isLate(under, at);
+    const circuit = this.#begin();
+    circuit.absorb(late ? UNCOUNTED : this.#base, outcomes, at);
+  }
+
+  /** Returns what it knows. Only while it has begun. */
+  peek(): Known {
+    return this.#circuit!.peek();
+  }
+
+  /** Returns a refusal if the cached Snapshot still forbids calls. */
+  #forbidden(now: number): Refusal | null {
+    const s = this.#view.current(now);
+    const storeNow = this.#view.storeNow(now);
+    return s !== null && isShut(s, storeNow, this.#principal.policy.maxCooldownMs)
+      ? this.#principal.refuse(s, storeNow)
+      : null;
+  }
+
+  /** Begins from the cached Snapshot, unless it has begun. */
+  #begin(): LocalCircuit {
+    if (this.#circuit !== null) return this.#circuit;
+    const { identity, policy } = this.#principal;
+    const now = this.#principal.store.clock();
+    const last = this.#view.current(now);
+    const local = this.#states.of(this.#principal.store);
+    this.#base = beginAnew(local.driver, identity.key, policy, last, this.#view.storeNow(now));
+    this.#view.distrust();
+    return this.#circuit = new LocalCircuit(identity, policy, local, true);
+  }
+}
+
+/** Keeps the state of the stand-ins of one store, in a memory store that is made when it is needed. */
+export class LocalStates {
+  #local: LocalStore | null = null;
+
+  /** Returns the local counterpart of a shared store. */
+  of(store: NamedStore): LocalStore {
+    return this.#local ??= {
+      ...store,
+      driver: memory({ clock: store.clock }) as OpeningStore & LocalDriver,
+    };
+  }
+}
+
+/** A store of this process. */
+interface LocalStore extends NamedStore {
+  readonly driver: LocalDriver;
+}
+
+/**
+ * Puts the last Snapshot of the store in place of what is kept locally. Returns the grant of a call
+ * that the store had admitted.
+ */
+function beginAnew(
+  driver: LocalDriver,
+  key: string,
+  { shape }: CircuitPolicyData,
+  last: Snapshot | null,
+  at: number,
+): Grant {
+  driver.remove(key);
+  if (last === null || last.epoch === "") return UNKNOWN;
+  const record = { key, snapshot: last, segments: [], outcomes: "" };
+  driver.restore(key, {
+    ...{ id: "", at, shape, record, existing: "replace", reason: null, actor: null },
+  });
+  const { epoch, generation } = driver.peek(key)!;
+  return { ...UNKNOWN, epoch, generation };
+}
