@@ -3,7 +3,7 @@ import { TABLES } from "../tools/bench/sections.ts";
 import { renderForReadme, sideBySide } from "../tools/bench/table.ts";
 import { BLOCKS } from "../fleet/simulation/tables.ts";
 import { blockNames, writeBlocks } from "../tools/pages/blocks.ts";
-import { checkTables, readPages } from "../tools/pages/pages.ts";
+import { checkTables, placeTables, readPages } from "../tools/pages/pages.ts";
 
 const two = [
   "# Title",
@@ -43,6 +43,32 @@ Deno.test("writeBlocks() writes blocks of another kind when told to", () => {
     known: ["fleet"],
   });
   assertEquals(written, two.replace(" theirs ", "\n\nours\n\n"));
+});
+
+Deno.test("placeTables() writes each table on the pages that have its block", () => {
+  const page = (path: string, name: string) => ({
+    path,
+    text: `<!-- bench:${name} --><!-- /bench:${name} -->`,
+  });
+  const pages = [page("a.md", "closed"), page("b/README.md", "size"), page("c.md", "memory")];
+  const tables = new Map([["closed", "| a |"], ["size", "| b |"], ["elsewhere", "| c |"]]);
+  assertEquals(placeTables(pages, tables, {}), [
+    {
+      path: "a.md",
+      text: "<!-- bench:closed -->\n\n| a |\n\n<!-- /bench:closed -->",
+      names: ["closed"],
+    },
+    {
+      path: "b/README.md",
+      text: "<!-- bench:size -->\n\n| b |\n\n<!-- /bench:size -->",
+      names: ["size"],
+    },
+  ]);
+  assertThrows(
+    () => placeTables(pages, tables, { known: ["closed", "size"] }),
+    Error,
+    'c.md: Cannot write tables: there is no table "bench:memory"',
+  );
 });
 
 for (

@@ -102,43 +102,51 @@ export function linksOf(page: string): string[] {
  * @throws {Error} As {@linkcode writeBlocks} does, with the page's path.
  */
 export function checkTables(options: BlockOptions): void {
-  for (const page of readPages()) namesOn(page, options);
+  placeTables(readPages(), new Map(), options);
 }
 
 /**
- * Writes each table into its blocks, on whichever page they stand, and formats the pages that it
- * changed.
+ * Returns the pages that have a block for one of the tables, with the tables in their blocks and the
+ * names of these.
  *
  * @param tables Markdown by the block's name.
+ * @throws {Error} As {@linkcode writeBlocks} does, with the page's path.
+ */
+export function placeTables(
+  pages: readonly Page[],
+  tables: ReadonlyMap<string, string>,
+  options: BlockOptions,
+): (Page & { readonly names: readonly string[] })[] {
+  return pages.flatMap(({ path, text }) => {
+    try {
+      const blocks = new Set(blockNames(text, options));
+      const names = [...tables.keys()].filter((name) => blocks.has(name));
+      return names.length === 0 ? [] : [{ path, text: writeBlocks(text, tables, options), names }];
+    } catch (cause) {
+      throw new Error(`${path}: ${(cause as Error).message}`, { cause });
+    }
+  });
+}
+
+/**
+ * Writes each table into its blocks, on whichever page they stand, and formats these pages.
+ *
  * @returns The names of the tables written, by the path of the page. A table without a block is left
  * out.
- * @throws {Error} As {@linkcode writeBlocks} does; no page has been written then.
+ * @throws {Error} As {@linkcode placeTables} does; no page has been written then.
  */
 export async function writeTables(
   tables: ReadonlyMap<string, string>,
   options: BlockOptions,
-): Promise<Map<string, string[]>> {
-  const written = new Map<string, string[]>();
-  const pages = readPages().map((page) => ({ ...page, names: namesOn(page, options) }));
-  for (const { path, text, names } of pages) {
-    const placed = [...tables.keys()].filter((name) => names.includes(name));
-    if (placed.length === 0) continue;
-    await Deno.writeTextFile(new URL(path, root), writeBlocks(text, tables, options));
-    written.set(path, placed);
+): Promise<Map<string, readonly string[]>> {
+  const changed = placeTables(readPages(), tables, options);
+  for (const { path, text } of changed) await Deno.writeTextFile(new URL(path, root), text);
+  const paths = changed.map(({ path }) => path);
+  if (paths.length > 0) {
+    const { ok, stderr } = await deno(["fmt", "--quiet", ...paths]);
+    if (!ok) throw new Error(`Cannot format ${paths.join(", ")}\n${stderr}`);
   }
-  if (written.size > 0) {
-    const { ok, stderr } = await deno(["fmt", "--quiet", ...written.keys()]);
-    if (!ok) throw new Error(`Cannot format ${[...written.keys()].join(", ")}\n${stderr}`);
-  }
-  return written;
-}
-
-function namesOn({ path, text }: Page, options: BlockOptions): string[] {
-  try {
-    return blockNames(text, options);
-  } catch (cause) {
-    throw new Error(`${path}: ${(cause as Error).message}`, { cause });
-  }
+  return new Map(changed.map(({ path, names }) => [path, names]));
 }
 
 /** For each line, `true` if it belongs to a block of code, its fences included. */
