@@ -31,7 +31,7 @@ export type Cooldown = (reopenCount: number) => number;
 export type OnStoreError = "local" | "allow" | "reject";
 
 /**
- * Which price to pay for what other isolates know: see the README, "Shared stores". `eventual`: no
+ * Which price to pay for what other isolates know: see `src/shared/README.md`. `eventual`: no
  * blocking round trip while closed or open, and isolates learn of each other's openings with the
  * next answer of the store. `strong`: one before and one after every call.
  */

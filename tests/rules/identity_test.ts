@@ -1,4 +1,4 @@
-// Rules 16 to 18 of the design: which circuit, whose policy, bad input.
+// Rules 16 to 18 of src/rules/README.md: which circuit, whose policy, bad input.
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import {
   type CircuitOptions,

@@ -1,4 +1,4 @@
-// Rules 9 and 15 of the design: what an ending counts as, and what a call may be.
+// Rules 9 and 15 of src/rules/README.md: what an ending counts as, and what a call may be.
 import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import {
   type CallOptions,

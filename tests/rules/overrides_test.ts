@@ -1,4 +1,4 @@
-// Rule 12 of the design: what operators do.
+// Rule 12 of src/rules/README.md: what operators do.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import {
   type CircuitBreaker,

@@ -1,4 +1,4 @@
-// Rules 13 and 14 of the design: readers and listeners.
+// Rules 13 and 14 of src/rules/README.md: readers and listeners.
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import { type CircuitOptions, createFuse, type FuseEvent } from "@fuse/edge";
 import {

@@ -1,4 +1,4 @@
-// Rules 10 and 11 of the design: rejections and fallbacks.
+// Rules 10 and 11 of src/rules/README.md: rejections and fallbacks.
 import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import {
   type CircuitBreaker,

@@ -1,4 +1,4 @@
-// Rules 1 to 4 of the design: states, comparisons, when a verdict is asked for, strategies.
+// Rules 1 to 4 of src/rules/README.md: states, comparisons, when a verdict is asked for, strategies.
 import { assertEquals, assertThrows } from "@std/assert";
 import {
   type CircuitOptions,

@@ -1,4 +1,4 @@
-// Rules 6 to 8 of the design: the trip, the trials, the closing. Rule 5 is traps 1 to 6.
+// Rules 6 to 8 of src/rules/README.md: the trip, the trials, the closing. Rule 5 is traps 1 to 6.
 import { assert, assertEquals } from "@std/assert";
 import { backoff, type CircuitOptions, createFuse } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";

@@ -1,52 +1,24 @@
-// What the seed gives as advice has its place in the README.
+// What the seed gives as advice has its place on a page.
 import { assert, assertEquals } from "@std/assert";
 import { memory } from "@fuse/edge";
 import { libsql } from "@fuse/edge/libsql";
 import { upstash } from "@fuse/edge/upstash";
 import { root } from "../tools/gate/project.ts";
+import { codeOf, readGuide, sectionOf } from "../tools/pages/pages.ts";
 import { GROUPS } from "./rows.ts";
 
-const readme = await Deno.readTextFile(new URL("README.md", root));
+const guide = readGuide();
 
-/** A section: from its heading to the next of its level or above. */
-export interface Section {
-  readonly title: string;
-  readonly text: string;
-}
-
-/** The sections of a page; what looks like a heading in a block of code is none. */
-export function sectionsOf(page: string): Section[] {
-  const lines = page.split("\n");
-  let fenced = false;
-  const headings = lines.flatMap((line, at) => {
-    if (/^\s*```/.test(line)) fenced = !fenced;
-    const [, marks, title] = fenced ? [] : /^(#+) (.+?)\s*$/.exec(line) ?? [];
-    return marks === undefined ? [] : [{ at, level: marks.length, title: title! }];
-  });
-  return headings.map(({ at, level, title }, i) => {
-    const end = headings.slice(i + 1).find((next) => next.level <= level)?.at;
-    return { title, text: lines.slice(at + 1, end).join("\n") };
-  });
-}
-
-Deno.test("sectionsOf() gives headings with what is below them, and no comments in code", () => {
-  const page = "# A\na\n## B\nb\n```sh\n# no heading\n```\n### C\nc\n## D\n";
-  assertEquals(sectionsOf(page).map(({ title }) => title), ["A", "B", "C", "D"]);
-  assertEquals(sectionsOf(page)[1]?.text, "b\n```sh\n# no heading\n```\n### C\nc");
-  assertEquals(sectionsOf(page)[3]?.text, "");
-});
-
-for (const { rows, title, readme: wanted = [] } of GROUPS) {
-  for (const heading of wanted) {
-    Deno.test(`${rows} the README has "${heading}" (${title})`, () => {
-      const section = sectionsOf(readme).find(({ title }) => title === heading);
-      assert(section !== undefined, `README.md has no section "${heading}"`);
-      assert(section!.text.trim().length > 200, `Section "${heading}" says next to nothing`);
+for (const { rows, title, sections = [] } of GROUPS) {
+  for (const heading of sections) {
+    Deno.test(`${rows} a page has "${heading}" (${title})`, () => {
+      const { text } = sectionOf(guide, heading);
+      assert(text.trim().length > 200, `Section "${heading}" says next to nothing`);
     });
   }
 }
 
-/** What the seed shows as code, as the README's blocks have it: CI executes them. */
+/** The seed's code, as blocks of the pages have it: CI executes them. */
 const EXAMPLES: Record<string, RegExp> = {
   "S13": /\.store\("array"\)\.make\("test-service"\)[^`]+assert\(await breaker\.isOpen\(\)\)/,
   "S50": /eq\(circuitBreakers\.state, "OPEN"\)/,
@@ -60,8 +32,8 @@ const EXAMPLES: Record<string, RegExp> = {
   "S81": /\.resetAll\(/,
 };
 for (const [rows, example] of Object.entries(EXAMPLES)) {
-  Deno.test(`${rows} the README shows it in a block that CI executes`, () => {
-    const blocks = [...readme.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code]) => code!);
+  Deno.test(`${rows} a page shows it in a block that CI executes`, () => {
+    const blocks = guide.flatMap(({ text }) => codeOf(text, "ts"));
     assert(blocks.some((code) => example.test(code)), String(example));
   });
 }
@@ -78,8 +50,8 @@ for (const [rows, path, what] of FILES) {
   });
 }
 
-Deno.test("S2 the README's table of the stores says what their traits say", () => {
-  const { text } = sectionsOf(readme).find(({ title }) => title === "Choosing a store")!;
+Deno.test("S2 the table of the stores says what their traits say", () => {
+  const { text } = sectionOf(guide, "Choosing a store");
   const rows = text.split("\n").map((line) => line.split("|").map((cell) => cell.trim()));
   const column = (name: string) => rows[rows.findIndex((row) => row[1] === "Store")]!.indexOf(name);
   const stores = {
@@ -94,9 +66,9 @@ Deno.test("S2 the README's table of the stores says what their traits say", () =
   }
 });
 
-Deno.test("S83–S86 each of these sections of the README has a block that CI executes", () => {
+Deno.test("S83–S86 each of these sections has a block that CI executes", () => {
   for (const heading of ["Strategies", "Options", "A store of your own", "Testing"]) {
-    const { text } = sectionsOf(readme).find(({ title }) => title === heading)!;
+    const { text } = sectionOf(guide, heading);
     assert(/^```ts$/m.test(text), heading);
   }
 });

@@ -1,9 +1,9 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { TABLES } from "../tools/bench/sections.ts";
 import { renderForReadme, sideBySide } from "../tools/bench/table.ts";
-import { root } from "../tools/gate/project.ts";
 import { BLOCKS } from "../fleet/simulation/tables.ts";
 import { blockNames, writeBlocks } from "../tools/pages/blocks.ts";
+import { checkTables, placeTables, readPages } from "../tools/pages/pages.ts";
 
 const two = [
   "# Title",
@@ -24,7 +24,7 @@ Deno.test("writeBlocks() replaces what is in the named block, and nothing else",
   );
 });
 
-Deno.test("writeBlocks() writes the same README the second time", () => {
+Deno.test("writeBlocks() writes the same page the second time", () => {
   const tables = new Map([["closed", "| a |"], ["size", "| b |"]]);
   const once = writeBlocks(two, tables);
   assertEquals(writeBlocks(once, tables), once);
@@ -45,8 +45,34 @@ Deno.test("writeBlocks() writes blocks of another kind when told to", () => {
   assertEquals(written, two.replace(" theirs ", "\n\nours\n\n"));
 });
 
+Deno.test("placeTables() writes each table on the pages that have its block", () => {
+  const page = (path: string, name: string) => ({
+    path,
+    text: `<!-- bench:${name} --><!-- /bench:${name} -->`,
+  });
+  const pages = [page("a.md", "closed"), page("b/README.md", "size"), page("c.md", "memory")];
+  const tables = new Map([["closed", "| a |"], ["size", "| b |"], ["elsewhere", "| c |"]]);
+  assertEquals(placeTables(pages, tables, {}), [
+    {
+      path: "a.md",
+      text: "<!-- bench:closed -->\n\n| a |\n\n<!-- /bench:closed -->",
+      names: ["closed"],
+    },
+    {
+      path: "b/README.md",
+      text: "<!-- bench:size -->\n\n| b |\n\n<!-- /bench:size -->",
+      names: ["size"],
+    },
+  ]);
+  assertThrows(
+    () => placeTables(pages, tables, { known: ["closed", "size"] }),
+    Error,
+    'c.md: Cannot write tables: there is no table "bench:memory"',
+  );
+});
+
 for (
-  const [what, readme, message] of [
+  const [what, page, message] of [
     ["without an end", "<!-- bench:size --> |", 'block "bench:size" has no end'],
     [
       "that meets another",
@@ -69,7 +95,7 @@ for (
   Deno.test(`writeBlocks() refuses a block ${what}`, () => {
     const known = ["closed", "size"];
     assertThrows(
-      () => writeBlocks(readme, new Map([["size", "| b |"]]), { known }),
+      () => writeBlocks(page, new Map([["size", "| b |"]]), { known }),
       Error,
       `Cannot write tables: ${message}`,
     );
@@ -117,15 +143,21 @@ Deno.test("no two tables of the benchmark have one name", () => {
   assertEquals([...new Set(TABLES)], [...TABLES]);
 });
 
-Deno.test("the README has blocks of tables that exist, and no other table of measurements", () => {
-  const readme = Deno.readTextFileSync(new URL("README.md", root));
-  assert(blockNames(readme, { known: TABLES }).length > 0);
-  const section = /^## Benchmarks\n.*?(?=^## )/ms.exec(readme)?.[0] ?? "";
+Deno.test("the pages have blocks of tables that exist", () => {
+  checkTables({ known: TABLES });
+  checkTables(BLOCKS);
+  const names = readPages().flatMap(({ text }) => blockNames(text));
+  assert(names.length > 0);
+});
+
+Deno.test("no page has a table of measurements outside of a block", () => {
   const empty = new Map(TABLES.map((name) => [name, ""]));
-  assert(section.includes("<!-- bench:"));
-  assertEquals(writeBlocks(section, empty).match(/^\|.*/gm), null);
-  // Elsewhere, none whose heading tells of something measured. The simulation has blocks of its own.
   const simulated = new Map(BLOCKS.known.map((name) => [name, ""]));
-  const rest = writeBlocks(writeBlocks(readme, empty), simulated, BLOCKS);
-  assertEquals(rest.match(/^\|.*\b(n|m)s\/call|^\|.*calls\/s\b.*/gm), null);
+  for (const { path, text } of readPages()) {
+    const rest = writeBlocks(writeBlocks(text, empty), simulated, BLOCKS);
+    // A heading that tells of something measured.
+    assertEquals(rest.match(/^\|.*\b(n|m)s\/call|^\|.*calls\/s\b.*/gm), null, path);
+    const benchmarks = /^## Benchmarks\n.*?(?=^## |$(?![^]))/ms.exec(rest)?.[0] ?? "";
+    assertEquals(benchmarks.match(/^\|.*/gm), null, path);
+  }
 });

@@ -36,7 +36,8 @@ for (const [entry, path] of Object.entries(config.exports)) {
 }
 
 /** What is published although no entry point imports it. */
-const EXTRA = /^(deno\.json|[A-Z]+(\.md)?|migrations\/(\d+_\w+\.sql|meta\/\w+\.json))$/;
+const EXTRA =
+  /^(deno\.json|[A-Z]+(\.md)?|[a-z/]+\/README\.md|migrations\/(\d+_\w+\.sql|meta\/\w+\.json))$/;
 
 Deno.test("the published files are what the entry points import, migrations and pages", async () => {
   const { ok, stderr } = await deno(["publish", "--dry-run", "--allow-dirty", "--no-check"]);
@@ -50,6 +51,7 @@ Deno.test("the published files are what the entry points import, migrations and 
     published.filter((path) => EXTRA.test(path)).sort(),
     [
       ...["CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md", "deno.json"],
+      ...["src", "drivers"].flatMap((folder) => filesBelow(folder, ".md")),
       ...filesBelow("migrations", "").filter((path) => !path.endsWith(".ts")),
     ].sort(),
   );

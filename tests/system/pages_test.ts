@@ -1,7 +1,20 @@
-import { assert, assertEquals } from "@std/assert";
-import { deno, readConfig, root } from "../tools/gate/project.ts";
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { deno, filesBelow, readConfig, root } from "../tools/gate/project.ts";
+import {
+  anchorsOf,
+  codeOf,
+  docTestedPages,
+  linksOf,
+  readGuide,
+  readPages,
+  sectionOf,
+  sectionsOf,
+} from "../tools/pages/pages.ts";
 
-const readme = Deno.readTextFileSync(new URL("README.md", root));
+const pages = readPages();
+const guide = readGuide();
+const readme = guide.find(({ path }) => path === "README.md")!.text;
+const words = guide.map(({ text }) => text).join("\n");
 
 Deno.test("the README opens with the two commands, and CI runs the tests by its command", () => {
   const opening = readme.slice(0, readme.indexOf("\n```\n"));
@@ -14,7 +27,7 @@ Deno.test("the README opens with the two commands, and CI runs the tests by its 
   assert(/^deno task test /m.test(script));
 });
 
-Deno.test("the README names every option, method, event and fault", async () => {
+Deno.test("the pages name every option, method, event and fault", async () => {
   const members = [
     ...await membersOf("mod.ts", [
       "CircuitPolicy",
@@ -40,40 +53,55 @@ Deno.test("the README names every option, method, event and fault", async () => 
       "MetricsOptions",
     ]),
   ];
-  const unnamed = members.filter(({ name }) => !new RegExp(`\\b${name}\\b`).test(readme));
+  const unnamed = members.filter(({ name }) => !new RegExp(`\\b${name}\\b`).test(words));
   assertEquals(unnamed.map(({ of, name }) => `${of}.${name}`), []);
 });
 
-Deno.test("the README names every environment variable that is read", async () => {
+Deno.test("the pages name every environment variable that is read", async () => {
   const source = await Deno.readTextFile(new URL("src/env_settings.ts", root));
   const read = new Set(source.match(/\b(?:FUSE|CB_DB|TURSO|UPSTASH)_[A-Z_]+[A-Z]\b/g));
   assert(read.size >= 8);
-  assertEquals([...read].filter((name) => !readme.includes(name)), []);
+  assertEquals([...read].filter((name) => !words.includes(name)), []);
 });
 
-Deno.test("the README's tables give the defaults of the docstrings", async () => {
+Deno.test("the page of the options gives the defaults of the docstrings", async () => {
+  const { text } = guide.find(({ path }) => path === "src/rules/README.md")!;
   const options = (await membersOf("mod.ts", ["CircuitPolicy", "FuseOptions", "BackoffOptions"]))
     .filter(({ standard }) => /^[\d_]+$/.test(standard));
   const wrong = options.filter(({ name, standard }) => {
-    const cell = new RegExp(`^\\| \`${name}\` +\\| ([\\d ]+)`, "m").exec(readme)?.[1];
+    const cell = new RegExp(`^\\| \`${name}\` +\\| ([\\d ]+)`, "m").exec(text)?.[1];
     return cell?.replaceAll(" ", "") !== standard.replaceAll("_", "");
   });
   assert(options.length > 10);
   assertEquals(wrong, []);
 });
 
-Deno.test("every link of the README to one of its sections leads somewhere", () => {
-  const anchors = [...readme.matchAll(/^#+ (.+)$/gm)].map(([, title = ""]) =>
-    title.toLowerCase().replace(/[^\w\- ]/g, "").replaceAll(" ", "-")
+Deno.test("every link from a page into the project leads somewhere", () => {
+  const broken = pages.flatMap(({ path, text }) =>
+    linksOf(text).filter((link) => !leadsSomewhere(path, link)).map((link) => `${path}: ${link}`)
   );
-  const links = [...readme.matchAll(/\]\(#([^)]+)\)/g)].map(([, anchor = ""]) => anchor);
-  assertEquals(links.filter((link) => !anchors.includes(link)), []);
+  assert(pages.flatMap(({ text }) => linksOf(text)).length > 50);
+  assertEquals(broken, []);
 });
 
-Deno.test("every block of measurements in the README holds a table", () => {
-  const blocks = [
-    ...readme.matchAll(/^<!-- ((?:bench|simulate):\S+) -->\n(.*?)^<!-- \/\1 -->$/gms),
-  ];
+Deno.test("every page of the guide is linked from the README", () => {
+  const linked = new Set(linksOf(readme).map((link) => new URL(link, root).pathname));
+  const lost = guide.filter(({ path }) => path !== "README.md")
+    .filter(({ path }) => !linked.has(new URL(path, root).pathname));
+  assertEquals(lost.map(({ path }) => path), []);
+});
+
+Deno.test("every page begins with its title, its only heading of the first level", () => {
+  for (const { path, text } of pages) {
+    const prose = text.replace(/^```.*?^```$/gms, "");
+    assertEquals(prose.match(/^# .+$/gm), [text.split("\n")[0]], path);
+  }
+});
+
+Deno.test("every block of measurements in a page holds a table", () => {
+  const blocks = pages.flatMap(({ text }) => [
+    ...text.matchAll(/^<!-- ((?:bench|simulate):\S+) -->\n(.*?)^<!-- \/\1 -->$/gms),
+  ]);
   assert(blocks.length > 10);
   assertEquals(
     blocks.filter(([, , inside = ""]) => !/^\| .+\|\n\| --/m.test(inside)).map(([, name]) => name),
@@ -81,11 +109,79 @@ Deno.test("every block of measurements in the README holds a table", () => {
   );
 });
 
-Deno.test("every block that the README does not run in Deno is a Worker", () => {
-  const ignored = [...readme.matchAll(/^```ts ignore\n(.*?)^```$/gms)].map(([, code = ""]) => code);
-  // tests/system/workerd_test.ts runs those.
-  assertEquals(ignored.filter((code) => !code.includes('from "cloudflare:workers"')), []);
+Deno.test("every block of TypeScript in a page is run, by doc tests or as a Worker", () => {
+  const docTested = docTestedPages();
+  for (const { path, text } of pages) {
+    const infos = [...text.matchAll(/^\s*```(\w.*)$/gm)].map(([, info = ""]) => info)
+      .filter((info) => /^([cm]?[jt]sx?|javascript|typescript)\b/.test(info));
+    const blocks = { ts: codeOf(text, "ts"), ignored: codeOf(text, "ts ignore") };
+    assertEquals(infos.length, blocks.ts.length + blocks.ignored.length, path);
+    // tests/system/workerd_test.ts runs these.
+    const workers = docTested.includes(path) ? blocks.ignored : [...blocks.ts, ...blocks.ignored];
+    for (const code of workers) assert(/"(cloudflare:workers|hono)"/.test(code), path);
+  }
 });
+
+Deno.test("the rules are numbered from 1 on, and the code cites only rules that there are", () => {
+  const { text } = sectionOf(guide, "The rules");
+  const numbers = [...text.matchAll(/^(\d+)\. /gm)].map(([, number]) => Number(number));
+  assert(numbers.length >= 18);
+  assertEquals(numbers, numbers.map((_, i) => i + 1));
+  const unknown = ["src", "drivers", "tests"].flatMap((folder) =>
+    filesBelow(folder, ".ts").filter((path) =>
+      citedIn(Deno.readTextFileSync(new URL(path, root))).some((rule) => !numbers.includes(rule))
+    )
+  );
+  assertEquals(unknown, []);
+});
+
+Deno.test("sectionsOf() gives headings with what is below them, and no comments in code", () => {
+  const page = "# A\na\n## B\nb\n```sh\n# no heading\n```\n### C\nc\n## D\n";
+  assertEquals(sectionsOf(page).map(({ title }) => title), ["A", "B", "C", "D"]);
+  assertEquals(sectionsOf(page)[1]?.text, "b\n```sh\n# no heading\n```\n### C\nc");
+  assertEquals(sectionsOf(page)[3]?.text, "");
+});
+
+Deno.test("sectionOf() throws when no page has the section, and when two have it", () => {
+  const page = (path: string) => ({ path, text: "# A\n\na\n" });
+  assertEquals(sectionOf([page("a.md")], "A"), { title: "A", text: "\na\n", path: "a.md" });
+  assertThrows(() => sectionOf([page("a.md")], "B"), Error, "found it on no page");
+  assertThrows(() => sectionOf([page("a.md"), page("b.md")], "A"), Error, "a.md, b.md");
+});
+
+Deno.test("linksOf() gives links into the project, and neither addresses nor code", () => {
+  const page = "[a](b.md#c) [d](#e) [f](https://example.com) `[g](h)`\n```ts\n[i](j)\n```\n";
+  assertEquals(linksOf(page), ["b.md#c", "#e"]);
+});
+
+Deno.test("anchorsOf() makes an anchor of each heading, and numbers those that repeat", () => {
+  assertEquals(anchorsOf("# Has it been touched?\n## A\n## A\n"), [
+    "has-it-been-touched",
+    "a",
+    "a-1",
+  ]);
+});
+
+/** Returns `true` if the file or folder exists and, on a page, the anchor does. */
+function leadsSomewhere(from: string, link: string): boolean {
+  const target = new URL(link, new URL(from, root));
+  const anchor = target.hash.slice(1);
+  target.hash = "";
+  if (!target.href.startsWith(root.href)) return false;
+  try {
+    const { isFile } = Deno.statSync(target);
+    if (anchor === "") return true;
+    return isFile && anchorsOf(Deno.readTextFileSync(target)).includes(anchor);
+  } catch {
+    return false;
+  }
+}
+
+/** The numbers in `rule 7`, `Rules 6, 7 and 12` and `rules 16 to 18`. */
+function citedIn(source: string): number[] {
+  return [...source.matchAll(/\brules? (\d+(?:(?:, | and | to )\d+)*)/gi)]
+    .flatMap(([, numbers = ""]) => numbers.match(/\d+/g)!.map(Number));
+}
 
 interface Member {
   readonly of: string;

@@ -5,7 +5,7 @@ import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/
 import { createFuse } from "@fuse/edge";
 import { libsql } from "@fuse/edge/libsql";
 import { createClient } from "@libsql/client/web";
-import { root } from "../tools/gate/project.ts";
+import { codeOf, readPages } from "../tools/pages/pages.ts";
 import type { Turnstile } from "../support/turnstile.ts";
 import { type Scene, stageForFile } from "../support/worker_scene.ts";
 import { EXAMPLE, type Isolate, readWrangler } from "../support/workerd.ts";
@@ -19,19 +19,15 @@ const SETUPS: readonly [main: string, store: (scene: Scene) => Turnstile][] = [
 const NO_WAIT_UNTIL = "fixtures/no_wait_until.ts";
 const BAD = "fixtures/timer_at_module_scope.ts";
 
-/** What the README has for Workers: Deno's doc tests cannot run it. */
-const README: Readonly<Record<string, string>> = Object.fromEntries(
-  [...(await Deno.readTextFile(new URL("README.md", root))).matchAll(
-    /^```ts ignore\n(.*?)^```$/gms,
-  )]
-    .map(([, code = ""]) => code)
-    .filter((code) => code.includes('"cloudflare:workers"'))
-    .map((code, i) => [`readme_${i}.ts`, code]),
+/** The blocks of the pages that are Workers: Deno's doc tests cannot run them. */
+const WORKERS: Readonly<Record<string, string>> = Object.fromEntries(
+  readPages().flatMap(({ text }) => codeOf(text, "ts ignore"))
+    .map((code, i) => [`page_${i}.ts`, code]),
 );
 
 const stage = await stageForFile(
-  [...SETUPS.map(([main]) => main), NO_WAIT_UNTIL, BAD, ...Object.keys(README)],
-  README,
+  [...SETUPS.map(([main]) => main), NO_WAIT_UNTIL, BAD, ...Object.keys(WORKERS)],
+  WORKERS,
 );
 
 Deno.test("a Worker needs no module of Node, and nothing that is forbidden at module scope", async () => {
@@ -46,15 +42,15 @@ Deno.test("a Worker needs no module of Node, and nothing that is forbidden at mo
 
 Deno.test("the example's README shows each set-up as it is tested", async () => {
   const readme = await Deno.readTextFile(new URL("README.md", EXAMPLE));
-  const blocks = [...readme.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code]) => code);
+  const blocks = codeOf(readme, "ts");
   const files = await Promise.all(
     SETUPS.map(([main]) => Deno.readTextFile(new URL(main, EXAMPLE))),
   );
   assertEquals(blocks, files);
 });
 
-Deno.test("the README's Workers guard what is behind them", async () => {
-  const mains = Object.keys(README);
+Deno.test("the Workers of the pages guard what is behind them", async () => {
+  const mains = Object.keys(WORKERS);
   assertEquals(mains.length, 3);
   await using scene = await stage.scene(mains);
   for (const isolate of scene.isolates) {

@@ -202,7 +202,7 @@ Deno.test("migrate() leaves an application's older migrations to drizzle when it
   await Deno.writeTextFile(`${folder}/meta/_journal.json`, JSON.stringify(journal));
   await Deno.writeTextFile(`${folder}/0000_app.sql`, "create table app (id integer)");
   const ways = [
-    { what: "one ledger for both, which README warns of", prefix: "", tables: 0 },
+    { what: "one ledger for both, which migrations/README.md warns of", prefix: "", tables: 0 },
     {
       what: "a ledger of the application's",
       prefix: "",

@@ -7,8 +7,7 @@
  */
 import { parseArgs } from "node:util";
 import { render, renderForReadme } from "../../tools/bench/table.ts";
-import { root } from "../../tools/gate/project.ts";
-import { writeBlocks } from "../../tools/pages/blocks.ts";
+import { writeTables } from "../../tools/pages/pages.ts";
 import { newSeed } from "../../support/virtual_time.ts";
 import { play } from "./fleet.ts";
 import { healthOf, type Healthy, judgeHealthy } from "./healthy.ts";
@@ -18,7 +17,6 @@ import { scenarioOf } from "./scenario.ts";
 import { read, report } from "./shrink.ts";
 import { BLOCKS, costTable, outageTable, stamp } from "./tables.ts";
 
-const README = new URL("README.md", root);
 const ISOLATES = [1, 10, 100, 1_000];
 const RATES = [0.1, 1, 10];
 
@@ -30,7 +28,7 @@ Measures outages over simulated fleets, then plays random worlds until the time 
   --seed N       Where the random worlds begin (default: drawn, and printed)
   --isolates N   Only fleets of this size (default: 1, 10, 100 and 1 000; worlds of any)
   --out DIR      Where plots go, as SVG (default: simulation)
-  --markdown     Write the README's tables
+  --markdown     Write the tables of the pages
   --replay TEXT  Only play this scenario, as a failure prints it, and print its trace
   -h, --help     Show this`;
 
@@ -61,7 +59,7 @@ async function simulate(): Promise<number> {
   for (const table of [outageTable(outages), costTable(outages)]) {
     console.log(render(table));
   }
-  if (values.markdown) await writeReadme(outages);
+  if (values.markdown) await writePages(outages);
   await Deno.mkdir(values.out, { recursive: true });
   for (const { file, svg } of await draw(outages)) {
     await Deno.writeTextFile(`${values.out}/${file}`, svg);
@@ -71,17 +69,12 @@ async function simulate(): Promise<number> {
 }
 
 /** Into its blocks, which are named as the tables are. */
-async function writeReadme(outages: readonly Outage[]): Promise<void> {
-  const readme = await Deno.readTextFile(README);
+async function writePages(outages: readonly Outage[]): Promise<void> {
   const tables = [outageTable(outages), costTable(outages)].map((table) =>
     [table.name, `${renderForReadme(table)}\n\n_${stamp(outages)}_`] as const
   );
-  await Deno.writeTextFile(README, writeBlocks(readme, new Map(tables), BLOCKS));
-  const { success } = await new Deno.Command(Deno.execPath(), {
-    args: ["fmt", "--quiet", README.pathname],
-  }).output();
-  if (!success) throw new Error("Cannot format README.md");
-  console.error("Written: README.md");
+  const written = await writeTables(new Map(tables), BLOCKS);
+  for (const path of written.keys()) console.error(`Written: ${path}`);
 }
 
 /** Each fleet at least once, and again while half of the time lasts: its share of it. */

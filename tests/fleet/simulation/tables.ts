@@ -6,7 +6,7 @@
 import { integer, type Table } from "../../tools/bench/table.ts";
 import { COOLDOWN_MS, type Outage } from "./measure.ts";
 
-/** The README's blocks that these tables stand in: `<!-- simulate:late -->`. */
+/** The blocks of pages that these tables stand in: `<!-- simulate:late -->`. */
 export const BLOCKS = { kind: "simulate", known: ["outage", "late"] } as const;
 
 /** What a fleet sends to a dead upstream, and how soon it opens and closes. */
@@ -39,7 +39,7 @@ export function outageTable(outages: readonly Outage[]): Table {
   };
 }
 
-/** What either consistency costs: for the README. */
+/** What either consistency costs: for a page. */
 export function costTable(outages: readonly Outage[]): Table {
   const fleets = Map.groupBy(outages, ({ isolates, rate }) => `${isolates} ${rate}`);
   return {

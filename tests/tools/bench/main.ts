@@ -3,18 +3,16 @@
  *
  * Figures belong to the machine; read the ratios. Each section runs in a process of its own, so
  * that what V8 has learnt and kept in one does not weigh on the next. `--markdown` also writes the
- * tables into the README, where it has blocks for them.
+ * tables into the pages that have blocks for them.
  *
  * @module
  */
 import { cpus } from "node:os";
 import { parseArgs } from "node:util";
 import { lines } from "../../support/lines.ts";
-import { blockNames, writeBlocks } from "../pages/blocks.ts";
+import { checkTables, writeTables } from "../pages/pages.ts";
 import { runSection, SECTIONS, TABLES } from "./sections.ts";
 import { render, renderForReadme, type Table } from "./table.ts";
-
-const README = new URL("../../../README.md", import.meta.url);
 
 const { values, positionals } = parseArgs({
   args: Deno.args,
@@ -42,7 +40,7 @@ async function here(name: string): Promise<number> {
 /** A section that fails does not keep the others from running. */
 async function apart(names: readonly string[]): Promise<number> {
   // Refused now rather than after minutes of measuring.
-  if (values.markdown) blockNames(await Deno.readTextFile(README), { known: TABLES });
+  if (values.markdown) checkTables({ known: TABLES });
   const tables: Table[] = [];
   let worst = 0;
   for (const name of names) {
@@ -70,20 +68,14 @@ async function apart(names: readonly string[]): Promise<number> {
 
 /** Tables of a section that has failed since are as good as any. */
 async function write(tables: readonly Table[]): Promise<void> {
-  const readme = await Deno.readTextFile(README);
   const rendered = new Map(
     tables.map((table) => [table.name, `${renderForReadme(table)}\n\n${stamp()}`]),
   );
-  await Deno.writeTextFile(README, writeBlocks(readme, rendered, { known: TABLES }));
-  const { success } = await new Deno.Command(Deno.execPath(), {
-    args: ["fmt", "--quiet", README.pathname],
-  }).output();
-  if (!success) throw new Error("Cannot format README.md");
-  const blocks = blockNames(readme);
-  const placed = (wanted: boolean) =>
-    tables.map(({ name }) => name).filter((name) => blocks.includes(name) === wanted);
-  console.log(`Written to README.md: ${placed(true).join(", ") || "nothing"}`);
-  if (placed(false).length > 0) console.log(`No block for: ${placed(false).join(", ")}`);
+  const written = await writeTables(rendered, { known: TABLES });
+  for (const [path, names] of written) console.log(`Written to ${path}: ${names.join(", ")}`);
+  const placed = new Set([...written.values()].flat());
+  const unplaced = [...rendered.keys()].filter((name) => !placed.has(name));
+  if (unplaced.length > 0) console.log(`No block for: ${unplaced.join(", ")}`);
 }
 
 /** When and on what; nothing that names the machine. */

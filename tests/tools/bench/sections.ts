@@ -8,7 +8,7 @@ import type { Section } from "./section.ts";
 import type { Table } from "./table.ts";
 
 interface Entry {
-  /** The `name` of each table it may yield: the README has blocks by these. */
+  /** The `name` of each table it may yield: pages have blocks by these. */
   readonly tables: readonly string[];
   load(): Promise<{ section: Section }>;
 }

@@ -1,5 +1,5 @@
 /**
- * Tables for a terminal or for a README.
+ * Tables for a terminal or for a page.
  *
  * @module
  */
@@ -7,13 +7,13 @@ import type { Spread } from "./harness.ts";
 
 /** Rows under headings, and what a reader must know to read them. */
 export interface Table {
-  /** By which the README places it: the same in every run, and listed in `sections.ts`. */
+  /** By which a page places it: the same in every run, and listed in `sections.ts`. */
   readonly name: string;
   readonly title: string;
   readonly columns: readonly string[];
   readonly rows: readonly (readonly string[])[];
   readonly notes?: readonly string[];
-  /** What the README shows: some columns, or other ones. All but budgets by default. */
+  /** What a page shows: some columns, or other ones. All but budgets by default. */
   readonly readme?: readonly string[] | Cells;
 }
 

@@ -1,5 +1,5 @@
 /**
- * Tables in a README that a program writes: what stands between `<!-- bench:NAME -->` and
+ * Tables in a page that a program writes: what stands between `<!-- bench:NAME -->` and
  * `<!-- /bench:NAME -->` is replaced, and nothing else.
  *
  * @module
@@ -24,37 +24,37 @@ interface Block {
 }
 
 /**
- * The README with each table in its blocks. A table that has no block in it is left out.
+ * Returns the page with each table in its blocks. A table that has no block in it is left out.
  *
  * @param tables Markdown by the block's name.
  * @throws {Error} If a block has no end, an end no beginning, or a block's name is not known.
  */
 export function writeBlocks(
-  readme: string,
+  page: string,
   tables: ReadonlyMap<string, string>,
   options: BlockOptions = {},
 ): string {
   let written = "";
   let at = 0;
-  for (const { name, start, end } of find(readme, options)) {
+  for (const { name, start, end } of find(page, options)) {
     const table = tables.get(name);
     if (table === undefined) continue;
-    written += `${readme.slice(at, start)}\n\n${table.trim()}\n\n`;
+    written += `${page.slice(at, start)}\n\n${table.trim()}\n\n`;
     at = end;
   }
-  return written + readme.slice(at);
+  return written + page.slice(at);
 }
 
-/** The names of a README's blocks, in order. Throws as {@linkcode writeBlocks} does. */
-export function blockNames(readme: string, options: BlockOptions = {}): string[] {
-  return find(readme, options).map(({ name }) => name);
+/** The names of a page's blocks, in order. Throws as {@linkcode writeBlocks} does. */
+export function blockNames(page: string, options: BlockOptions = {}): string[] {
+  return find(page, options).map(({ name }) => name);
 }
 
-function find(readme: string, { kind = "bench", known }: BlockOptions): Block[] {
+function find(page: string, { kind = "bench", known }: BlockOptions): Block[] {
   const names = known && new Set(known);
   const blocks: Block[] = [];
   let open: { name: string; start: number } | undefined;
-  for (const match of readme.matchAll(new RegExp(`<!--\\s*(/?)${kind}:(.*?)\\s*-->`, "g"))) {
+  for (const match of page.matchAll(new RegExp(`<!--\\s*(/?)${kind}:(.*?)\\s*-->`, "g"))) {
     const [marker, slash, name = ""] = match;
     if (slash === "") {
       if (open) throw noEnd(kind, open.name);
