@@ -16,6 +16,9 @@ export interface Target {
 export type Stage = readonly string[];
 
 const TRAPS = ["traps/late", "traps/trials", "traps/counting", "traps/shared"];
+const FUSE = ["options", "views", "shared_views", "listing", "work", "history"].map((name) =>
+  `unit/fuse/${name}`
+);
 
 /** By what the command line calls them. */
 export const TARGETS: Readonly<Record<string, Target>> = {
@@ -40,7 +43,9 @@ export const TARGETS: Readonly<Record<string, Target>> = {
   view: {
     file: "src/shared/circuit.ts",
     stages: [
-      ["unit/shared/circuit", "unit/shared/costs", "unit/shared/order", "unit/shared/outage"],
+      ["closed", "recovery", "circuit", "resending", "lives", "costs", "order", "outage"].map((
+        name,
+      ) => `unit/shared/${name}`),
       ["rules/sharing", "rules/store", "rules/outage", "rules/reading", "rules/clock"],
       ["rules/transitions", "rules/overrides", "rules/outcomes", "rules/rejection"],
       ["rules/strategies", ...TRAPS],
@@ -48,8 +53,7 @@ export const TARGETS: Readonly<Record<string, Target>> = {
         "unit/shared/guard",
         "unit/background",
         "unit/shared/pending",
-        "unit/fuse",
-        "unit/fuse_views",
+        ...FUSE,
         "unit/transfer",
         "traps/isolates",
       ],
@@ -62,12 +66,13 @@ export const TARGETS: Readonly<Record<string, Target>> = {
     stages: [
       ["drivers/upstash/twin"],
       ["drivers/upstash/keys", "drivers/upstash/window", "drivers/upstash/spoilt"],
-      ["drivers/upstash/upstash", "unit/shared/pending"],
+      ["drivers/upstash/upstash", "drivers/upstash/outbox", "drivers/upstash/eviction"],
+      ["drivers/upstash/requests", "drivers/upstash/options", "unit/shared/pending"],
       // One client of nine: the others differ in what they do to an answer.
       ["drivers/upstash/contract", "--filter=storeContract(upstash)"],
       ["drivers/spoilt", "--filter=upstash()"],
       ["drivers/tiered/contract"],
-      ["drivers/tiered/tiered"],
+      ["drivers/tiered/delivery", "drivers/tiered/tiered"],
       ["drivers/upstash/model"],
     ],
   },
