@@ -4,10 +4,11 @@
  *
  * @module
  */
+import { PARTS } from "../generate/lua.ts";
 
-/** A file to mutate. */
+/** What to mutate: one file of TypeScript, or the parts of the Lua. */
 export interface Target {
-  readonly file: string;
+  readonly files: readonly string[];
   /** A mutant that fails one stage is dead. */
   readonly stages: readonly Stage[];
 }
@@ -23,7 +24,7 @@ const FUSE = ["options", "views", "shared_views", "listing", "work", "history"].
 /** By what the command line calls them. */
 export const TARGETS: Readonly<Record<string, Target>> = {
   machine: {
-    file: "src/rules/machine.ts",
+    files: ["src/rules/machine.ts"],
     stages: [["unit/machine", "unit/strategies"], [
       "rules/transitions",
       "rules/clock",
@@ -32,7 +33,7 @@ export const TARGETS: Readonly<Record<string, Target>> = {
     ]],
   },
   strategies: {
-    file: "src/rules/strategies.ts",
+    files: ["src/rules/strategies.ts"],
     stages: [["unit/strategies", "unit/machine"], [
       "rules/strategies",
       "unit/policy",
@@ -41,7 +42,7 @@ export const TARGETS: Readonly<Record<string, Target>> = {
     ]],
   },
   view: {
-    file: "src/shared/circuit.ts",
+    files: ["src/shared/circuit.ts"],
     stages: [
       ["closed", "recovery", "circuit", "resending", "lives", "costs", "order", "outage"].map((
         name,
@@ -62,7 +63,7 @@ export const TARGETS: Readonly<Record<string, Target>> = {
     ],
   },
   lua: {
-    file: "drivers/upstash/script.lua",
+    files: PARTS,
     stages: [
       ["drivers/upstash/twin"],
       ["drivers/upstash/keys", "drivers/upstash/window", "drivers/upstash/spoilt"],
