@@ -12,6 +12,11 @@ import type {
   TransitionRequest,
 } from "../../src/contract.ts";
 
+/** The table of the trail. */
+export const EVENTS = "circuit_breaker_events";
+/** Of the hash chain. */
+export const TRAIL_KEY = "a key of forty characters, and then some";
+
 export const SHAPE = { windowMs: 120_000, windowSize: 10 };
 export const COOLDOWN_MS = 60_000;
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { PARTS } from "../generate/lua.ts";
 import { LUA } from "./explained_lua.ts";
 import { because, type Explained, type Mutant } from "./mutant.ts";
 
@@ -48,7 +49,7 @@ const VIEW = [
 const EXPLAINED: Readonly<Record<string, readonly Explained[]>> = {
   "src/rules/machine.ts": MACHINE,
   "src/shared/circuit.ts": VIEW,
-  "drivers/upstash/script.lua": LUA,
+  ...Object.fromEntries(PARTS.map((path) => [path, LUA])),
 };
 
 /** Why this mutant may live, where that is known. */

@@ -5,7 +5,7 @@
  */
 import { because, type Explained } from "./mutant.ts";
 
-/** Those of `drivers/upstash/script.lua`. */
+/** Those of the Lua in `drivers/upstash/script/`. */
 export const LUA: readonly Explained[] = [
   ...because("nobody reads what confirm() answers", [
     ["", "return { 1, 0, 0 }", "return { 2, 0, 0 }"],

@@ -8,7 +8,7 @@ import fc from "fast-check";
 import { parse } from "luaparse";
 import { root } from "../gate/project.ts";
 import { explanation } from "./explained.ts";
-import { type Mutant, oneLine } from "./mutant.ts";
+import { type Mutant, oneLine, placeOf } from "./mutant.ts";
 import type { Survey } from "./stryker.ts";
 import { type Target, testArgs } from "./targets.ts";
 
@@ -41,7 +41,7 @@ const DEADLINE_MS = 300_000;
  * run where `all` says so: each costs the time of all tests.
  */
 export async function surveyLua(
-  { file, stages }: Target,
+  { files, stages }: Target,
   { jobs, lines, all, sample, seed }: {
     jobs: number;
     all: boolean;
@@ -51,7 +51,8 @@ export async function surveyLua(
   },
 ): Promise<Survey> {
   const [first = 1, last = Infinity] = lines?.split("-").map(Number) ?? [];
-  const made = mutate(file, await Deno.readTextFile(new URL(file, root)))
+  const sources = await Promise.all(files.map((file) => Deno.readTextFile(new URL(file, root))));
+  const made = files.flatMap((file, i) => mutate(file, sources[i]!))
     .filter(({ line }) => line >= first && line <= last);
   const survivors: Mutant[] = made.filter((mutant) => !all && explanation(mutant) !== undefined);
   const open = made.filter((mutant) => !survivors.includes(mutant));
@@ -65,11 +66,13 @@ export async function surveyLua(
       if (await isDead(folder, stages)) throw new Error("The tests fail without a mutant");
       for (let at = next++; at < variants.length; at = next++) {
         const { source, ...mutant } = variants[at]!;
-        await Deno.writeTextFile(`${folder}/${file}`, source);
+        const path = `${folder}/${mutant.file}`;
+        await Deno.writeTextFile(path, source);
         const dead = await isDead(folder, stages);
+        await Deno.copyFile(new URL(mutant.file, root), path);
         if (!dead) survivors.push(mutant);
         console.log(
-          `${at + 1}/${variants.length} ${dead ? "killed  " : "SURVIVED"} ${mutant.line}: ` +
+          `${at + 1}/${variants.length} ${dead ? "killed  " : "SURVIVED"} ${placeOf(mutant)}: ` +
             `${mutant.original} → ${mutant.replacement || "(nothing)"}`,
         );
       }
@@ -78,7 +81,8 @@ export async function surveyLua(
     }
   };
   await Promise.all(Array.from({ length: jobs }, work));
-  survivors.sort((a, b) => a.line - b.line);
+  const order = (mutant: Mutant) => files.indexOf(mutant.file);
+  survivors.sort((a, b) => order(a) - order(b) || a.line - b.line);
   return { total: size + made.length - open.length, survivors };
 }
 

@@ -1,7 +1,7 @@
 /**
- * `deno task mutate [machine] [strategies] [view] [lua] [--jobs 2] [--lines 10-40] [--sample 100]
+ * `deno task mutate [machine] [strategies] [view] [lua] [--jobs 2] [--file window] [--lines 10-40] [--sample 100]
  * [--seed 1] [--all]`: changes the code in small ways, and reports what no test noticed. It takes from
- * minutes (machine) to two hours (lua), of which a sample may do. What is explained in the Lua is not run
+ * minutes (machine) to two hours (lua), of which a sample may do, or a file: `--file` takes part of a name. What is explained in the Lua is not run
  * again without `--all`.
  *
  * @module
@@ -10,6 +10,7 @@ import { parseArgs } from "node:util";
 import { explanation } from "./explained.ts";
 import { surveyLua } from "./lua.ts";
 import { survey } from "./stryker.ts";
+import { placeOf } from "./mutant.ts";
 import { TARGETS } from "./targets.ts";
 
 const { values, positionals } = parseArgs({
@@ -17,6 +18,7 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     jobs: { type: "string", default: "2" },
+    file: { type: "string", default: "" },
     lines: { type: "string" },
     all: { type: "boolean", default: false },
     sample: { type: "string", default: "100000" },
@@ -44,20 +46,22 @@ if (values.lines !== undefined && !/^\d+-\d+$/.test(values.lines)) {
 
 let unexplained = 0;
 for (const name of names) {
-  const target = TARGETS[name]!;
-  const run = target.file.endsWith(".lua") ? surveyLua : survey;
-  const { total, survivors } = await run(target, {
+  const { files, stages } = TARGETS[name]!;
+  const chosen = files.filter((file) => file.includes(values.file));
+  if (chosen.length === 0) fail(`"--file" must be part of a file's name, received ${values.file}`);
+  const run = name === "lua" ? surveyLua : survey;
+  const { total, survivors } = await run({ files: chosen, stages }, {
     jobs,
     lines: values.lines,
     all: values.all,
     sample,
     seed,
   });
-  console.log(`\n${target.file}: ${total} mutants, ${total - survivors.length} killed`);
+  console.log(`\n${name}: ${total} mutants, ${total - survivors.length} killed`);
   for (const mutant of survivors) {
     const why = explanation(mutant);
     if (why === undefined) unexplained += 1;
-    console.log(`  ${mutant.line}: ${mutant.original} → ${mutant.replacement || "(nothing)"}`);
+    console.log(`  ${placeOf(mutant)}: ${mutant.original} → ${mutant.replacement || "(nothing)"}`);
     console.log(`    ${why ?? "NOT EXPLAINED"}`);
   }
 }

@@ -30,6 +30,11 @@ export function because(
   return mutants.map(([code, original, replacement]) => ({ code, original, replacement, why }));
 }
 
+/** Where it is: the file's name and the line. */
+export function placeOf({ file, line }: Mutant): string {
+  return `${file.slice(file.lastIndexOf("/") + 1)}:${line}`;
+}
+
 /** Code on one line. */
 export function oneLine(code: string): string {
   return code.replace(/\s+/g, " ").trim();

@@ -30,9 +30,9 @@ interface Position {
   readonly column: number;
 }
 
-/** Mutates one file in a copy of the tree, and runs the target's tests against each mutant. */
+/** Mutates files in a copy of the tree, and runs the target's tests against each mutant. */
 export async function survey(
-  { file, stages }: Target,
+  { files, stages }: Target,
   { jobs, lines }: { jobs: number; lines?: string | undefined },
 ): Promise<Survey> {
   const folder = await Deno.makeTempDir();
@@ -42,7 +42,7 @@ export async function survey(
     testRunner: "command",
     commandRunner: { command: command.join(" && ") },
     plugins: [],
-    mutate: [lines === undefined ? file : `${file}:${lines}`],
+    mutate: files.map((file) => lines === undefined ? file : `${file}:${lines}`),
     concurrency: jobs,
     // A mutant that hangs is dead, but a slow machine is no mutant.
     timeoutMS: 60_000,

@@ -4,10 +4,11 @@
  *
  * @module
  */
+import { PARTS } from "../generate/lua.ts";
 
-/** A file to mutate. */
+/** What to mutate: one file of TypeScript, or the parts of the Lua. */
 export interface Target {
-  readonly file: string;
+  readonly files: readonly string[];
   /** A mutant that fails one stage is dead. */
   readonly stages: readonly Stage[];
 }
@@ -16,11 +17,14 @@ export interface Target {
 export type Stage = readonly string[];
 
 const TRAPS = ["traps/late", "traps/trials", "traps/counting", "traps/shared"];
+const FUSE = ["options", "views", "shared_views", "listing", "work", "history"].map((name) =>
+  `unit/fuse/${name}`
+);
 
 /** By what the command line calls them. */
 export const TARGETS: Readonly<Record<string, Target>> = {
   machine: {
-    file: "src/rules/machine.ts",
+    files: ["src/rules/machine.ts"],
     stages: [["unit/machine", "unit/strategies"], [
       "rules/transitions",
       "rules/clock",
@@ -29,7 +33,7 @@ export const TARGETS: Readonly<Record<string, Target>> = {
     ]],
   },
   strategies: {
-    file: "src/rules/strategies.ts",
+    files: ["src/rules/strategies.ts"],
     stages: [["unit/strategies", "unit/machine"], [
       "rules/strategies",
       "unit/policy",
@@ -38,9 +42,11 @@ export const TARGETS: Readonly<Record<string, Target>> = {
     ]],
   },
   view: {
-    file: "src/shared/circuit.ts",
+    files: ["src/shared/circuit.ts"],
     stages: [
-      ["unit/shared/circuit", "unit/shared/costs", "unit/shared/order", "unit/shared/outage"],
+      ["closed", "recovery", "circuit", "resending", "lives", "costs", "order", "outage"].map((
+        name,
+      ) => `unit/shared/${name}`),
       ["rules/sharing", "rules/store", "rules/outage", "rules/reading", "rules/clock"],
       ["rules/transitions", "rules/overrides", "rules/outcomes", "rules/rejection"],
       ["rules/strategies", ...TRAPS],
@@ -48,8 +54,7 @@ export const TARGETS: Readonly<Record<string, Target>> = {
         "unit/shared/guard",
         "unit/background",
         "unit/shared/pending",
-        "unit/fuse",
-        "unit/fuse_views",
+        ...FUSE,
         "unit/transfer",
         "traps/isolates",
       ],
@@ -58,16 +63,17 @@ export const TARGETS: Readonly<Record<string, Target>> = {
     ],
   },
   lua: {
-    file: "drivers/upstash/script.lua",
+    files: PARTS,
     stages: [
       ["drivers/upstash/twin"],
       ["drivers/upstash/keys", "drivers/upstash/window", "drivers/upstash/spoilt"],
-      ["drivers/upstash/upstash", "unit/shared/pending"],
+      ["drivers/upstash/upstash", "drivers/upstash/outbox", "drivers/upstash/eviction"],
+      ["drivers/upstash/requests", "drivers/upstash/options", "unit/shared/pending"],
       // One client of nine: the others differ in what they do to an answer.
       ["drivers/upstash/contract", "--filter=storeContract(upstash)"],
       ["drivers/spoilt", "--filter=upstash()"],
       ["drivers/tiered/contract"],
-      ["drivers/tiered/tiered"],
+      ["drivers/tiered/delivery", "drivers/tiered/tiered"],
       ["drivers/upstash/model"],
     ],
   },

@@ -1,8 +1,8 @@
-// What fuse_test.ts leaves open: empty pages, whose request gets the work, what room is made from.
+// Views and lists on a store that others share: empty pages, whose request gets the work, what room is made from.
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { createFuse, memory, type Scope, type Store } from "@fuse/edge";
 import { chaos, FakeClock } from "@fuse/edge/testing";
-import { Boom, fail, succeed } from "../support/setups.ts";
+import { Boom, fail, succeed } from "../../support/setups.ts";
 
 const tenant = (id: Scope["id"]): Scope => ({ type: "tenant", id });
 

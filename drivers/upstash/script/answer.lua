@@ -1,0 +1,74 @@
+-- Writes what has changed, and answers with the circuit.
+
+-- The window: the newest segment, and the sum of the older ones unless time has passed since.
+local good, bad, slow = 0, 0, 0
+local after = math.max(now, m.start or now) - windowMs
+after = math.max(after, m.floor or after)
+if m.start and m.start > after then
+  if (m.after or after) > after or (m.from or now) <= after then gather(after, nil, 0, 0, 0) end
+  good, bad, slow = counts('newest')
+  good, bad, slow = good + of('older.successes'), bad + of('older.failures'), slow + of('older.slow')
+end
+
+if writes then
+  m.epoch = s.epoch
+  local target = math.max(now, number('openUntil') or 0, number('override.until') or 0) + ttlMs
+  -- A TTL is only ever extended, and by a little more than asked: each time is a command.
+  local extends = target > (number('expires') or 0)
+  if extends then put('expires', target + math.floor(ttlMs / 8)) end
+  remove(S, dropped)
+  local args, old = {}, {}
+  for field, value in pairs(set) do args[#args + 1], args[#args + 2] = field, value end
+  if #args > 0 then call('HSET', S, unpack(args)) end
+
+  args = {}
+  if remembers then
+    m.ids = of('ids') + 1
+    if m.ids % 16 == 0 then
+      local page = call('HSCAN', M, m.cursor or 0, 'MATCH', 'id:*', 'COUNT', 64)
+      m.cursor = tonumber(page[1])
+      for i = 1, #page[2], 2 do
+        if now - math.floor(whole(page[2][i + 1]) / 2) >= 60000 then old[#old + 1] = page[2][i] end
+      end
+    end
+    args = { 'id:' .. id, text(now * 2 + (answered and 1 or 0)) }
+  end
+  for i, name in ipairs(NAMES) do
+    local value = text(m[name])
+    if value ~= (held[i] or '') then args[#args + 1], args[#args + 2] = name, value end
+  end
+  born[S], born[M] = renewed, not held[1]
+  if stale then call('DEL', M) end
+  remove(M, old)
+  if #args > 0 then call('HSET', M, unpack(args)) end
+
+  for _, key in ipairs(KEYS) do
+    if key == S and overridden() and not number('override.until') then
+      if renewed then call('PERSIST', S) end
+    elseif born[key] or (extends and not absent) then
+      call('PEXPIRE', key, text(number('expires') - now))
+    end
+  end
+end
+
+-- Fields and values, behind "=", so that no client takes "123" for a number or "" for nothing.
+local answer = { ok and 1 or 0, moved and 1 or 0, now }
+local function tell(found, before)
+  for field, value in pairs(found) do
+    local silent = field:sub(1, 4) == 'row:' and not hands
+    if not silent and not (isLease(field) and value:sub(-2) == ' 0') then
+      answer[#answer + 1], answer[#answer + 2] = (before or '') .. field, '=' .. text(value)
+    end
+  end
+end
+if s.epoch then
+  tell(m)
+  tell(s)
+  tell(released)
+  tell({ policyHash = policyHash or '', successes = good, failures = bad, slow = slow }, 'answer.')
+  if operation == 'dump' then
+    tell(fields(F), 'failures:')
+    tell(fields(W), 'successes:')
+  end
+end
+return answer

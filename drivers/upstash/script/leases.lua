@@ -1,0 +1,47 @@
+-- Leases of trials.
+
+-- A lease: when it ends and how long it was, 0 once its trial has ended. So long the token is
+-- remembered, lest a request that arrives late takes the slot again; and so many of them at most.
+local ENDED = 100
+local function leaseOf(field)
+  local ends, length = (s[field] or ''):match('^(%S+) (%S+)$')
+  ends, length = finite(ends), finite(length)
+  if ends and length then return ends, length end
+end
+local function lease(token, max, leaseMs)
+  local out = 0
+  for field in pairs(s) do
+    if isLease(field) then
+      local ends, length = leaseOf(field)
+      if not ends or ends <= now or (length > 0 and ends - now > 2 * length) then
+        -- Over, or granted by a clock that has since gone back.
+        drop(field)
+      elseif length > 0 then
+        out = out + 1
+      end
+    end
+  end
+  local field = 'lease:' .. token
+  local ends, length = leaseOf(field)
+  if ends then return length > 0 end
+  if out >= max then return false end
+  put(field, text(now + leaseMs) .. ' ' .. text(leaseMs))
+  return true
+end
+
+local function endLease(token)
+  local ends, length = leaseOf('lease:' .. token)
+  if not ends or length == 0 then return end
+  put('lease:' .. token, text(ends) .. ' 0')
+  local count, first, firstEnds = 0, nil, nil
+  for field in pairs(s) do
+    if isLease(field) then
+      ends, length = leaseOf(field)
+      if length == 0 then
+        count = count + 1
+        if not first or ends < firstEnds then first, firstEnds = field, ends end
+      end
+    end
+  end
+  if count > ENDED then drop(first) end
+end

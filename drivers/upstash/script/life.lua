@@ -1,0 +1,52 @@
+-- Generations and lives of the circuit, and the override.
+
+-- The next generation owns no lease, and no evidence where that is cleared.
+local function begin(generation, clears)
+  put('generation', generation)
+  if clears then put('since', generation) end
+  for field in pairs(s) do
+    if isLease(field) then drop(field) end
+  end
+  renew()
+end
+local function advance(clears)
+  begin(number('generation') + 1, clears)
+end
+-- Whether the state may have lost its TTL, or has to lose it.
+local renewed = false
+-- A life has the id of the request that began it, and the moment: sent again after all was
+-- forgotten, the request begins another one.
+local birth = id .. '.' .. text(now)
+local function create(generation)
+  for field in pairs(s) do
+    -- An untold change is not forgotten with the record it was made in, and no TTL is shortened.
+    if field:sub(1, 4) ~= 'row:' and field ~= 'expires' then drop(field) end
+  end
+  m, renewed = {}, true
+  put('epoch', birth)
+  put('state', 'CLOSED')
+  put('prefix', ARGV[8])
+  begin(generation, true)
+end
+local function lay(kind, ends, reason, actor)
+  put('override', kind)
+  put('override.until', ends)
+  put('override.reason', reason)
+  put('override.actor', actor)
+  renewed = true
+  advance(true)
+end
+
+-- An override past its end is released by the first operation that writes.
+local released = {}
+local function lapse()
+  local ends = number('override.until')
+  if overridden() and ends and ends <= now then
+    local why = '{"reason":"expired","actor":null,' .. (words:match('"isolate":.*') or '}')
+    keep('released', nil, why, s.override)
+    for field, value in pairs(s) do
+      if field:sub(1, 8) == 'override' then released['released' .. field:sub(9)] = value end
+    end
+    lay()
+  end
+end

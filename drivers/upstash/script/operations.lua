@@ -1,0 +1,114 @@
+-- The operations. Each runs at most once for an id.
+
+local ok, moved = true, false
+-- What changes have in common: none is made twice, and an override that has run out goes first.
+local function change(creates, apply)
+  ok = s.epoch or creates
+  if not ok then return end
+  if not s.epoch then create(1) end
+  if answered == nil then
+    lapse()
+    remember(apply())
+  end
+  ok = answered
+end
+
+if operation == 'record' then
+  local epoch, generation = ARGV[9], tonumber(ARGV[10])
+  local successes, failures, slow = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[14])
+  change(true, function()
+    local mine = number('generation')
+    local current = epoch == s.epoch and generation == mine
+    -- Admitted before anything was known of the circuit.
+    if epoch == '' then current = generation == 0 and mine == 1 end
+    addTo('totals', successes, failures, slow)
+    add('totals.rejected', tonumber(ARGV[13]))
+    m.policyHash = ARGV[17]
+    if current and successes + failures > 0 then
+      count(successes, failures, slow, math.max(0, math.floor(ARGV[15])))
+    end
+    endLease(ARGV[16])
+    return current
+  end)
+elseif operation == 'acquire' and s.epoch then
+  lapse()
+  moved = answered or false
+  if overridden() then
+    ok = s.override ~= 'forced_open'
+  elseif s.state ~= 'CLOSED' then
+    local left = (number('openUntil') or now) - now
+    -- Further off than any cooldown, it was fixed by a clock that has since gone back. What moved it
+    -- once does not move it again.
+    if not moved and s.state == 'OPEN' and (left <= 0 or left > tonumber(ARGV[12])) then
+      keep('half_opened', 'HALF_OPEN')
+      put('state', 'HALF_OPEN')
+      put('reason', 'cooldown_passed')
+      advance()
+      moved = true
+      remember(true)
+    end
+    ok = s.state == 'HALF_OPEN' and lease(ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11]))
+  end
+elseif operation == 'transition' then
+  local to, expects = ARGV[9], ARGV[14] ~= ''
+  change(not expects, function()
+    if expects and (ARGV[13] ~= s.epoch or tonumber(ARGV[14]) ~= number('generation')) then return false end
+    if ARGV[10] == 'closed' and of('halfOpen.failures') > 0 then return false end
+    keep(ARGV[10], to)
+    if to == 'OPEN' then
+      put('reopenCount', s.state == 'HALF_OPEN' and whole(s.reopenCount) + 1 or 0)
+      put('openedAt', now)
+      put('openUntil', now + ARGV[11])
+    else
+      if s.state ~= 'CLOSED' then put('closedAt', now) end
+      put('reopenCount', 0)
+      put('openUntil')
+    end
+    put('state', to)
+    put('reason', ARGV[12])
+    advance(to == 'CLOSED')
+    return true
+  end)
+elseif operation == 'override' then
+  local kind, ends = ARGV[9], tonumber(ARGV[10])
+  change(kind ~= '', function()
+    if kind == '' and not overridden() then return false end
+    ends = ends and math.floor(ends - ARGV[2] + now)
+    keep(kind == '' and 'released' or kind, nil, nil, kind == '' and s.override or kind, ends)
+    lay(kind, ends, ARGV[11], ARGV[12])
+    return true
+  end)
+elseif operation == 'restore' then
+  local before = s.epoch
+  change(true, function()
+    if before and ARGV[9] == 'keep' then return false end
+    local generation = math.max(number('generation'), ARGV[10]) + 1
+    -- The contents begin with the state.
+    keep('imported', ARGV[13]:sub(2), nil, nil, nil, generation, birth)
+    create(generation)
+    -- Behind "=" is a text, and behind "@" a time on the caller's clock.
+    local function shifted(value)
+      local mark = value:sub(1, 1)
+      if mark == '=' then return value:sub(2) end
+      return mark == '@' and text(value:sub(2) - ARGV[2] + now) or value
+    end
+    local first, metric = 12 + 2 * ARGV[11], {}
+    for _, name in ipairs(NAMES) do metric[name] = true end
+    for i = 12, first - 1, 2 do
+      local field, value = ARGV[i], shifted(ARGV[i + 1])
+      if metric[field] then
+        m[field] = field ~= 'policyHash' and tonumber(value) or value
+      else
+        put(field, value)
+      end
+    end
+    -- Oldest first: each in turn is the newest.
+    for i = first, #ARGV, 4 do
+      if m.start then gather(-1e15, m.start, counts('newest')) end
+      m.start, m['newest.successes'] = tonumber(shifted(ARGV[i])), tonumber(ARGV[i + 1])
+      m['newest.failures'], m['newest.slow'] = tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
+    end
+    policyHash = m.policyHash
+    return true
+  end)
+end

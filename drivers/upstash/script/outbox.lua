@@ -1,0 +1,42 @@
+-- The outbox: changes that wait in the state until the trail has them.
+
+local COUNTED = {
+  'consecutiveFailures', 'consecutiveSuccesses',
+  'sinceClosed.failures', 'sinceClosed.successes', 'sinceClosed.slow',
+  'totals.failures', 'totals.successes', 'totals.rejected', 'totals.slow',
+  'halfOpen.successes', 'halfOpen.failures'
+}
+-- Puts a change that is about to be made into the outbox: what it is, what was before, and the
+-- caller's words. Where the outbox is full the oldest row goes, and the next one counts it.
+local function keep(event, to, said, kind, ends, generation, epoch)
+  if words == '' then return end
+  local rows, began = {}, {}
+  for field, value in pairs(s) do
+    local of, life = field:match('^row:(%d+) (.*)$')
+    if of then
+      local at = tonumber(value:match('^%S+ %S+ %S+ %S+ (%S+)')) or 0
+      local row, first = { at, tonumber(of), life, field }, began[life]
+      rows[#rows + 1] = row
+      if not first or at < first[1] or at == first[1] and row[2] < first[2] then began[life] = row end
+    end
+  end
+  if #rows >= 64 then
+    -- Life by life, as each began: after a removal generations start again.
+    table.sort(rows, function(a, b)
+      local x, y = began[a[3]], began[b[3]]
+      if x == y then return a[2] < b[2] end
+      if x[1] ~= y[1] then return x[1] < y[1] end
+      if x[2] ~= y[2] then return x[2] < y[2] end
+      return a[3] < b[3]
+    end)
+    local gone, after = rows[1][4], rows[2][4]
+    local missed, rest = s[after]:match('^(%d+)(.*)$')
+    put(after, text(whole(missed) + 1 + whole(s[gone]:match('^%d+'))) .. (rest or ''))
+    drop(gone)
+  end
+  local row = { 0, event, s.state, to or s.state, text(now), kind or '-', text(ends or '-') }
+  for _, name in ipairs(COUNTED) do row[#row + 1] = text(of(name)) end
+  row[#row + 1] = said or words
+  generation = text(generation or number('generation') + 1)
+  put('row:' .. generation .. ' ' .. (epoch or s.epoch), table.concat(row, ' '))
+end

@@ -1,0 +1,100 @@
+import {
+  type AcquireRequest,
+  type Answer,
+  type CircuitRecord,
+  type ListPage,
+  memory,
+  type Override,
+  type Recorded,
+  type Shape,
+  type Snapshot,
+  type Store,
+  type Tally,
+  type TransitionRequest,
+} from "@fuse/edge";
+import { FakeClock } from "@fuse/edge/testing";
+
+export const SHAPE: Shape = { windowMs: 10_000, windowSize: 0 };
+export const AT = { at: 0, shape: SHAPE };
+
+/** A memory store with short names for what is done to it. */
+export class Subject {
+  readonly clock = new FakeClock(1_000_000);
+  readonly store: Store;
+  readonly evicted: string[] = [];
+
+  constructor(maxCircuits?: number) {
+    this.store = memory({ maxCircuits, clock: this.clock.now });
+  }
+
+  tally(fields: Partial<Tally> = {}): Tally {
+    return {
+      id: "",
+      ...AT,
+      epoch: "",
+      generation: 0,
+      successes: 1,
+      failures: 0,
+      rejected: 0,
+      slow: 0,
+      ageMs: 0,
+      lease: null,
+      policyHash: "",
+      ...fields,
+    };
+  }
+
+  record(key: string, fields: Partial<Tally> = {}): Recorded {
+    const answer = this.store.record(key, this.tally(fields)) as Recorded;
+    this.evicted.push(...answer.evicted ?? []);
+    return answer;
+  }
+
+  read(key: string): Snapshot {
+    return this.store.read(key, AT) as Snapshot;
+  }
+
+  peek(key: string): Snapshot | undefined {
+    return this.store.peek!(key);
+  }
+
+  open(key: string, cooldownMs = 1000): void {
+    this.#evicting(this.store.transition(key, this.transition({ cooldownMs })));
+  }
+
+  close(key: string): void {
+    this.#evicting(this.store.transition(key, this.transition({ to: "CLOSED", event: "reset" })));
+  }
+
+  transition(fields: Partial<TransitionRequest> = {}): TransitionRequest {
+    const why = { reason: "test", actor: null, expected: null };
+    return { id: "", ...AT, to: "OPEN", event: "opened", cooldownMs: 0, ...why, ...fields };
+  }
+
+  override(key: string, kind: Override | null, forMs: number | null = null): void {
+    const until = forMs === null ? null : AT.at + forMs;
+    const request = { id: "", ...AT, kind, until, reason: null, actor: null };
+    this.#evicting(this.store.override(key, request));
+  }
+
+  acquire(key: string, fields: Partial<AcquireRequest> = {}) {
+    const limits = { max: 1, leaseMs: 30_000, maxCooldownMs: 600_000 };
+    return this.store.acquire(key, { id: "", ...AT, token: "t", ...limits, ...fields }) as {
+      granted: boolean;
+      moved: boolean;
+    };
+  }
+
+  #evicting(answer: unknown): void {
+    this.evicted.push(...(answer as Answer).evicted ?? []);
+  }
+
+  get records(): readonly CircuitRecord[] {
+    const request = { cursor: null, limit: 1, at: 0, shape: () => SHAPE };
+    return (this.store.list(request) as ListPage).records;
+  }
+
+  get keys(): string[] {
+    return this.records.map(({ key }) => key).sort();
+  }
+}

@@ -1,0 +1,130 @@
+// What operations cost in requests and commands.
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { createFuse } from "@fuse/edge";
+import { upstash } from "@fuse/edge/upstash";
+import { Redis } from "@upstash/redis";
+import { SCRIPT, SCRIPT_SHA1 } from "../../../drivers/upstash/script.ts";
+import type { FaceRequest } from "../../support/upstash_face.ts";
+import { face, open, read, record, redis, requestsOf, SHAPE } from "./store.ts";
+
+/** How many commands Redis ran meanwhile. */
+async function commandsOf(work: () => Promise<unknown>): Promise<number> {
+  const before = await redis.commandCalls();
+  await work();
+  return await redis.commandCalls() - before;
+}
+
+Deno.test("record() takes one request and five commands in a segment that has begun", async () => {
+  const { store } = open();
+  await record(store, "a", { successes: 1 });
+  // The server's clock may just pass into the next segment: of three, two fall into one.
+  const counts = [];
+  for (let i = 0; i < 3; i++) {
+    let requests: readonly FaceRequest[] = [];
+    counts.push(
+      await commandsOf(async () => {
+        requests = await requestsOf(() => record(store, "a", { successes: 3, failures: 1 }));
+      }),
+    );
+    assertEquals(requests.map(({ route }) => route), ["command"]);
+  }
+  assertEquals(Math.min(...counts), 5);
+});
+
+Deno.test("read() and acquire() of a closed circuit take one request and four commands, and write nothing", async () => {
+  const { store, prefix } = open();
+  const { snapshot } = await record(store, "a", { failures: 1 });
+  const dump = () =>
+    Promise.all(["state", "metrics"].map((p) => redis.command("HGETALL", `${prefix}:a:${p}`)));
+  const before = await dump();
+  const request = { id: "x", at: Date.now(), shape: SHAPE };
+  const trial = { token: "t", max: 1, leaseMs: 1_000, maxCooldownMs: 1_000 };
+  for (
+    const work of [
+      () => read(store, "a"),
+      () => Promise.resolve(store.acquire("a", { ...request, ...trial })),
+    ]
+  ) {
+    assertEquals((await requestsOf(work)).length, 1);
+    assertEquals(await commandsOf(work), 4);
+  }
+  assertEquals(await dump(), before);
+  assertEquals((await read(store, "a")).epoch, snapshot.epoch);
+});
+
+Deno.test("record() sends the script once to a server that does not know it", async () => {
+  const { store } = open();
+  await redis.command("SCRIPT", "FLUSH");
+  const [first, second, third] = await requestsOf(async () => {
+    await record(store, "a", { successes: 1 });
+    await record(store, "a", { successes: 1 });
+  });
+  assertEquals(first?.commands[0]?.[0], "evalsha");
+  assertEquals(second?.commands[0]?.slice(0, 2), ["eval", SCRIPT]);
+  assertEquals(third?.commands[0]?.slice(0, 2), ["evalsha", SCRIPT_SHA1]);
+  assertEquals((await read(store, "a")).totals.successes, 2);
+});
+
+Deno.test("flush() sends what several circuits have pending as one pipeline", async () => {
+  const { store } = open();
+  const fuse = createFuse({ stores: { cache: store }, storeTimeoutMs: 30_000 });
+  const names = ["a", "b", "c", "d", "e"];
+  for (const name of names) await fuse.make(name).call(() => 1);
+  // The first call of each made it known.
+  for (const name of names) await fuse.make(name).call(() => 1);
+  await fuse.flush();
+  for (const name of names) await fuse.make(name).call(() => 1);
+  const asked = await requestsOf(() => fuse.flush());
+  assertEquals(asked.map(({ route }) => route), ["pipeline"]);
+  assertEquals(asked[0]?.commands.map(([name]) => name), names.map(() => "evalsha"));
+  for (const name of names) assertEquals((await read(store, name)).totals.successes, 3, name);
+});
+
+Deno.test("together() sends at most a hundred operations in one request", async () => {
+  const { store } = open();
+  const circuits = Array.from({ length: 250 }, (_, i) => `c${i}`);
+  await record(store, "c0");
+  const asked = await requestsOf(() =>
+    store.together!(() => Promise.all(circuits.map((key) => record(store, key, { successes: 1 }))))
+  );
+  assertEquals(asked.map(({ commands }) => commands.length), [100, 100, 50]);
+  assertEquals((await read(store, "c249")).totals.successes, 1);
+});
+
+Deno.test("together() lets one operation fail without the others", async () => {
+  const { store, prefix } = open();
+  await redis.command("SET", `${prefix}:b:state`, "not ours");
+  const [a, b, c] = await store.together!(() =>
+    Promise.allSettled(["a", "b", "c"].map((key) => record(store, key, { successes: 1 })))
+  );
+  assertEquals([a!.status, b!.status, c!.status], ["fulfilled", "rejected", "fulfilled"]);
+  assert(String((b as PromiseRejectedResult).reason).includes("WRONGTYPE"));
+  assertEquals(await redis.command("GET", `${prefix}:b:state`), "not ours");
+});
+
+Deno.test("together() sends the script once to a server that does not know it", async () => {
+  const { store } = open();
+  await redis.command("SCRIPT", "FLUSH");
+  const asked = await requestsOf(() =>
+    store.together!(() =>
+      Promise.all(["a", "b", "c"].map((key) => record(store, key, { successes: 1 })))
+    )
+  );
+  assertEquals(
+    asked.map(({ commands }) => commands.map(([name]) => name)),
+    [["evalsha", "evalsha", "evalsha"], ["evalsha"], ["eval"], ["evalsha", "evalsha"]],
+  );
+  for (const key of ["a", "b", "c"]) assertEquals((await read(store, key)).totals.successes, 1);
+});
+
+Deno.test("record() sends no script again because of what a circuit is called", async () => {
+  const { store, prefix } = open();
+  await redis.command("SET", `${prefix}:NOSCRIPT:state`, "not ours");
+  const client = new Redis({ url: face.url, token: face.token, enableAutoPipelining: false });
+  const named = upstash({ redis: client, prefix });
+  const asked = await requestsOf(() =>
+    assertRejects(() => record(named, "NOSCRIPT"), Error, "WRONGTYPE")
+  );
+  assertEquals(asked.map(({ commands }) => commands[0]?.[0]), ["evalsha"]);
+  await store.remove("NOSCRIPT");
+});

@@ -1,0 +1,182 @@
+// health() and metrics().
+import { assert, assertEquals } from "@std/assert";
+import { createFuse, type Fuse, memory } from "@fuse/edge";
+import { circuitBreaker, health, metrics } from "@fuse/edge/hono";
+import { FakeClock } from "@fuse/edge/testing";
+import { Hono } from "hono";
+import { boom, shared, TRIP } from "./app.ts";
+
+Deno.test("health() is ok while nothing is open", async () => {
+  const fuse = createFuse();
+  await fuse.make("api").call(() => 1);
+  assertEquals(await healthOf(fuse, ["api", "never called"]), {
+    code: 200,
+    status: "ok",
+    open: [],
+  });
+});
+
+Deno.test("health() is degraded while a circuit is open, and down only for a critical one", async () => {
+  const clock = new FakeClock();
+  const fuse = createFuse({ clock: clock.now, defaults: TRIP });
+  const app = new Hono().get("/", health({ fuse, critical: ["database"] }));
+  await fuse.make("newsletter").tryCall(() => boom());
+  await fuse.make("ads").tryCall(() => boom());
+  assertEquals(await ask(app), { code: 200, status: "degraded", open: ["ads", "newsletter"] });
+
+  await fuse.make("database").tryCall(() => boom());
+  const open = ["ads", "database", "newsletter"];
+  assertEquals(await ask(app), { code: 503, status: "degraded", open });
+
+  // An instance that gets no traffic would never see a trial succeed.
+  clock.advance(5_000);
+  assertEquals(await ask(app), { code: 200, status: "ok", open: [] });
+
+  await fuse.make("database").tryCall(() => boom());
+  assertEquals((await ask(app)).code, 503);
+  await fuse.make("database").reset();
+  assertEquals((await ask(app)).code, 200);
+});
+
+Deno.test("health() goes by what an override makes of a circuit", async () => {
+  const fuse = createFuse({ defaults: TRIP });
+  const app = new Hono().get("/", health({ fuse, critical: ["api"] }));
+  const api = fuse.make("api");
+  await api.forceOpen();
+  assertEquals((await ask(app)).code, 503);
+  await api.tryCall(() => boom());
+  await api.release();
+  await api.tryCall(() => boom());
+  await api.forceClose();
+  assertEquals(await ask(app), { code: 200, status: "ok", open: [] });
+  await api.release();
+  assertEquals((await ask(app)).code, 503);
+});
+
+Deno.test("health() does not drain an instance for a tenant's circuit, and tells no tenant", async () => {
+  const fuse = createFuse({ defaults: TRIP });
+  const app = new Hono().get("/", health({ fuse, critical: ["mail"] }));
+  const tenant = fuse.for({ type: "tenant", id: "acme: 50 % of 日本" });
+  await tenant.make("mail").tryCall(() => boom());
+  assertEquals(await ask(app), { code: 200, status: "degraded", open: ["mail"] });
+});
+
+Deno.test("health() knows a critical circuit of another store", async () => {
+  const fuse = createFuse({ stores: { one: memory(), two: memory() } });
+  const app = new Hono().get("/", health({ fuse, critical: ["api"] }));
+  await fuse.make("api", { ...TRIP, store: "two" }).tryCall(() => boom());
+  assertEquals((await ask(app)).code, 503);
+});
+
+Deno.test("health() learns from rejections what another isolate opened, and asks no store", async () => {
+  const { fuse, store, asked, clock } = shared();
+  const other = createFuse({ clock: clock.now, stores: { shared: store }, defaults: TRIP });
+  const app = new Hono().get("/", health({ fuse, critical: ["api"] }));
+  await other.make("api").tryCall(() => boom());
+  assertEquals((await ask(app)).code, 200); // not known here
+
+  await fuse.make("api").tryCall(() => 1);
+  const before = asked();
+  assertEquals((await ask(app)).code, 503);
+  assertEquals((await ask(app)).code, 503);
+  assertEquals(asked(), before);
+});
+
+Deno.test("health() stops believing an override that nobody here heard of for a minute", async () => {
+  const { fuse, store, clock } = shared();
+  const other = createFuse({ clock: clock.now, stores: { shared: store } });
+  const app = new Hono().get("/", health({ fuse, critical: ["api"] }));
+  await fuse.make("api").forceOpen();
+  await other.make("api").release(); // while this instance is out of rotation
+  clock.advance(60_000);
+  assertEquals((await ask(app)).code, 503);
+  clock.advance(1);
+  assertEquals((await ask(app)).code, 200);
+});
+
+Deno.test("health() knows what opened before it was made", async () => {
+  const fuse = createFuse({ defaults: TRIP });
+  await fuse.make("mail").tryCall(() => boom());
+  assertEquals(await healthOf(fuse, []), { code: 200, status: "degraded", open: ["mail"] });
+  assertEquals((await healthOf(fuse, ["mail"])).code, 503);
+});
+
+Deno.test("health() knows what opened by way of another function that gives the same Fuse", async () => {
+  const fuse = createFuse({ defaults: TRIP });
+  const app = new Hono();
+  app.get("/", health({ fuse: () => fuse }));
+  app.get("/shop", circuitBreaker({ fuse: () => fuse, name: "shop" }), (c) => c.text("", 500));
+  await app.request("/shop");
+  assertEquals(await ask(app), { code: 200, status: "degraded", open: ["shop"] });
+});
+
+Deno.test("health() knows what this isolate has read and never called", async () => {
+  const { fuse, store, asked, clock } = shared();
+  const other = createFuse({ clock: clock.now, stores: { shared: store }, defaults: TRIP });
+  await other.make("api").tryCall(() => boom());
+  assertEquals(await fuse.make("api").getState(), "OPEN");
+  const before = asked();
+  assertEquals(await healthOf(fuse, []), { code: 200, status: "degraded", open: ["api"] });
+  assertEquals(asked(), before);
+});
+
+Deno.test("health() keeps to the view that it was given", async () => {
+  const fuse = createFuse({ stores: { one: memory(), two: memory() }, defaults: TRIP });
+  const acme = fuse.for({ type: "tenant", id: "acme" });
+  await fuse.make("plain").tryCall(() => boom());
+  await acme.make("mail").tryCall(() => boom());
+  await acme.store("two").make("other").tryCall(() => boom());
+  assertEquals(await healthOf(acme, ["mail"]), {
+    code: 503,
+    status: "degraded",
+    open: ["mail", "other"],
+  });
+  assertEquals((await healthOf(acme.store("one"), [])).open, ["mail"]);
+  assertEquals((await healthOf(fuse.for(null), [])).open, ["plain"]);
+});
+
+Deno.test("health() forgets what the Fuse forgets, but not what is critical", async () => {
+  const fuse = createFuse({ defaults: TRIP, maxCircuits: 100 });
+  const app = new Hono().get("/", health({ fuse, critical: ["first"] }));
+  await fuse.make("first").tryCall(() => boom());
+  for (let i = 0; i < 150; i++) await fuse.make(`host ${i}`).tryCall(() => boom());
+  const { code, open } = await ask(app);
+  assertEquals([code, open.length, open[0]], [503, 100, "first"]);
+});
+
+Deno.test("health() goes by the critical circuits of what is no Fuse of this package", async () => {
+  const fuse = createFuse({ defaults: TRIP });
+  const own = { make: (name: string) => fuse.make(name) } as unknown as Fuse;
+  await fuse.make("mail").tryCall(() => boom());
+  assertEquals(await healthOf(own, []), { code: 200, status: "ok", open: [] });
+  assertEquals((await healthOf(own, ["mail"])).code, 503);
+});
+
+Deno.test("health() is not to be cached", async () => {
+  const app = new Hono().get("/", health({ fuse: createFuse() }));
+  const response = await app.request("/");
+  assertEquals(response.headers.get("cache-control"), "no-store");
+  await response.body?.cancel();
+});
+
+Deno.test("metrics() answers with Prometheus text", async () => {
+  const fuse = createFuse();
+  const app = new Hono()
+    .get("/metrics", metrics({ fuse }))
+    .get("/tenants", metrics({ fuse, scopeLabels: true }));
+  await fuse.for({ type: "tenant", id: 7 }).make("mail").call(() => 1);
+
+  const response = await app.request("/metrics");
+  assertEquals(response.headers.get("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+  assert((await response.text()).includes('{store="array",circuit="mail",outcome="success"} 1\n'));
+  assert((await (await app.request("/tenants")).text()).includes('context="tenant:7"'));
+});
+
+function healthOf(fuse: Fuse, critical: readonly string[]) {
+  return ask(new Hono().get("/", health({ fuse, critical })));
+}
+
+async function ask(app: Hono): Promise<{ code: number; status: string; open: string[] }> {
+  const response = await app.request("/");
+  return { code: response.status, ...await response.json() };
+}

@@ -1,0 +1,165 @@
+// What a call of a closed circuit costs in operations, and which of them it waits for.
+import { assertEquals } from "@std/assert";
+import { createFuse, memory, type Store, type Tally } from "@fuse/edge";
+import { chaos } from "@fuse/edge/testing";
+import { intercept } from "../../support/setups.ts";
+import { background, blocking, NOTHING, warm, World } from "./isolate.ts";
+
+Deno.test("a call of a circuit that was never asked for waits for one answer", async () => {
+  const isolate = new World().isolate();
+  assertEquals(await isolate.costs(isolate.succeed), blocking("acquire"));
+  assertEquals(await isolate.costs(isolate.succeed), NOTHING);
+});
+
+Deno.test("eventual, CLOSED: a success costs nothing", async () => {
+  const isolate = await warm();
+  assertEquals(await isolate.costs(isolate.succeed), NOTHING);
+});
+
+Deno.test("eventual, CLOSED: the success that makes flushSize is sent with those before, in the background", async () => {
+  const isolate = await warm({ flushSize: 7 });
+  await isolate.times(6, isolate.succeed);
+  assertEquals(await isolate.sent(), []);
+  assertEquals(await isolate.costs(isolate.succeed), background("record"));
+  assertEquals(isolate.tallies.at(-1)!.successes, 7);
+  assertEquals(await isolate.costs(isolate.succeed), NOTHING);
+});
+
+Deno.test("eventual, CLOSED: successes are sent when a call ends flushIntervalMs after the first", async () => {
+  const isolate = await warm({ flushIntervalMs: 600 });
+  await isolate.succeed();
+  isolate.clock.advance(599);
+  assertEquals(await isolate.costs(isolate.succeed), NOTHING);
+  isolate.clock.advance(1);
+  assertEquals(await isolate.costs(isolate.succeed), background("record"));
+  assertEquals(isolate.tallies.at(-1)!.successes, 3);
+});
+
+for (const option of ["flushSize", "flushIntervalMs"] as const) {
+  Deno.test(`eventual, CLOSED: every success is sent at once with the least ${option}`, async () => {
+    const isolate = await warm({ [option]: option === "flushSize" ? 1 : 0 });
+    assertEquals(await isolate.costs(isolate.succeed), background("record"));
+  });
+}
+
+Deno.test("eventual, CLOSED: a success is sent at once while the view shows failures in a row", async () => {
+  const isolate = await warm();
+  await isolate.fail();
+  await isolate.sent();
+  assertEquals(await isolate.costs(isolate.succeed), background("record"));
+  assertEquals(isolate.breaker.peek().metrics.consecutiveFailures, 0);
+  assertEquals(await isolate.costs(isolate.succeed), NOTHING);
+});
+
+Deno.test("eventual, CLOSED: one success on its way is enough to end a run", async () => {
+  const isolate = await warm();
+  await isolate.fail();
+  await isolate.sent();
+  const cost = await isolate.costs(() => isolate.times(5, isolate.succeed));
+  assertEquals(cost, background("record"));
+});
+
+Deno.test("eventual, CLOSED: successes are sent at once when they make a verdict due", async () => {
+  const isolate = await warm({
+    strategy: "percentage_failures",
+    percentageThreshold: 40,
+    minimumThroughput: 10,
+  });
+  // With the one that warmed it up: 4 failures of 9, and the run ended.
+  await isolate.times(4, isolate.fail);
+  await isolate.succeed();
+  await isolate.sent();
+  await isolate.times(3, isolate.succeed);
+  assertEquals(await isolate.sent(), []);
+  assertEquals(await isolate.costs(isolate.succeed), background("record", "transition"));
+  assertEquals(isolate.breaker.peek().state, "OPEN");
+});
+
+Deno.test("eventual, CLOSED: a failure is sent at once with the successes before it", async () => {
+  const isolate = await warm();
+  await isolate.times(3, isolate.succeed);
+  assertEquals(await isolate.costs(isolate.fail), background("record"));
+  const { successes, failures } = isolate.tallies.at(-1)!;
+  assertEquals([successes, failures], [3, 1]);
+});
+
+Deno.test("eventual, CLOSED: a success is sent at once when the clock goes back during the call", async () => {
+  const isolate = await warm({ flushIntervalMs: 600 });
+  const call = () => isolate.breaker.tryCall(() => isolate.clock.set(isolate.clock.now() - 60_000));
+  assertEquals(await isolate.costs(call), background("record"));
+});
+
+/** What is asked about errors, and what the tally says of them, where calls are audited. */
+async function described(
+  answer: (error: unknown) => string | undefined,
+  ...calls: (() => unknown)[]
+): Promise<{ asked: unknown[]; errors: unknown[] }> {
+  const asked: unknown[] = [];
+  const tallies: Tally[] = [];
+  const inner = memory();
+  const store: Store = Object.assign(
+    intercept(chaos(inner, {}), () => {}),
+    {
+      describe(error: unknown) {
+        asked.push(error);
+        return answer(error);
+      },
+      record(key: string, tally: Tally) {
+        tallies.push(tally);
+        return Promise.resolve(inner.record(key, tally));
+      },
+    },
+  );
+  const fuse = createFuse({ stores: { store } });
+  const breaker = fuse.make<unknown>("a", {
+    failureThreshold: 99,
+    ignore: [(error) => error === "ignored"],
+    isFailure: (outcome) => !outcome.ok || outcome.value === "bad",
+  });
+  for (const call of calls) await breaker.tryCall(call);
+  await fuse.flush();
+  return { asked, errors: tallies.flatMap(({ errors }) => errors ?? []) };
+}
+
+const throwing = (error: unknown) => () => {
+  throw error;
+};
+
+Deno.test("what may be told of an error is asked for failures that have one", async () => {
+  const { asked, errors } = await described(
+    String,
+    () => "good",
+    () => "bad",
+    throwing("ignored"),
+    throwing("broken"),
+  );
+  assertEquals([asked, errors], [["broken"], [null, "broken"]]);
+});
+
+Deno.test("nothing is told of an error when what is asked throws, or has nothing to say", async () => {
+  const { errors } = await described(throwing("no words"), throwing("broken"));
+  assertEquals(errors, [null]);
+  assertEquals((await described(() => undefined, throwing("broken"))).errors, [null]);
+});
+
+Deno.test("a tally says nothing of single calls when the store asks for no words on errors", async () => {
+  const isolate = await warm();
+  await isolate.fail();
+  await isolate.sent();
+  const { slowCalls, errors } = isolate.tallies.at(-1)!;
+  assertEquals([slowCalls, errors], [undefined, undefined]);
+});
+
+Deno.test("eventual, CLOSED: the failure that trips costs two operations, in the background", async () => {
+  const isolate = await warm({ failureThreshold: 2 });
+  await isolate.fail();
+  assertEquals(await isolate.costs(isolate.fail), background("record", "transition"));
+  assertEquals(isolate.told("opened").length, 1);
+});
+
+Deno.test("eventual: a call that counts as nothing costs nothing", async () => {
+  const isolate = await warm({ ignore: [() => true] });
+  assertEquals(await isolate.costs(isolate.ignore), NOTHING);
+  isolate.clock.advance(1000);
+  assertEquals(await isolate.costs(isolate.ignore), NOTHING);
+});

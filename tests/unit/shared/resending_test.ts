@@ -1,0 +1,129 @@
+// Answers that were lost: what is sent again, and that it counts once.
+import { assert, assertEquals, assertNotEquals } from "@std/assert";
+import type { Tally } from "@fuse/edge";
+import { refused, World } from "./isolate.ts";
+
+Deno.test("an outcome whose answer was lost is sent again under its id, and counts once", async () => {
+  const world = new World();
+  const isolate = await world.isolate().warm();
+  isolate.answering = (operation) => {
+    if (operation === "record") throw new Error("connection reset");
+  };
+  await isolate.fail();
+  await isolate.sent();
+  isolate.answering = () => {};
+  isolate.clock.advance(1000);
+  await isolate.fuse.flush();
+  const [first, second] = isolate.tallies.slice(-2) as [Tally, Tally];
+  assertEquals([first.id, first.failures], [second.id, second.failures]);
+  assertEquals(second.ageMs, 1000);
+  assertEquals(world.stored().totals.failures, 1);
+  await isolate.succeed();
+  await isolate.fuse.flush();
+  assertNotEquals(isolate.tallies.at(-1)!.id, first.id);
+});
+
+for (const [ms, again] of [[30_000, true], [30_001, false]] as const) {
+  Deno.test(`an outcome without an answer ${again ? "is" : "is not"} sent again ${ms} ms after it was first sent`, async () => {
+    const world = new World();
+    const isolate = await world.isolate().warm();
+    isolate.answering = (operation) => {
+      if (operation === "record") throw new Error("connection reset");
+    };
+    await isolate.succeed();
+    await isolate.fail();
+    await isolate.sent();
+    isolate.answering = () => {};
+    isolate.clock.advance(ms);
+    const { id } = isolate.tallies.at(-1)!;
+    isolate.tallies.length = 0;
+    await isolate.fuse.flush();
+    assertEquals(isolate.tallies.map((tally) => tally.id), again ? [id] : []);
+    const told = isolate.told("unconfirmed").map((event) =>
+      event.type === "unconfirmed" &&
+      [event.tallies, event.successes, event.failures, event.rejected]
+    );
+    assertEquals(told, again ? [] : [[1, 1, 1, 0]]);
+    const errors = isolate.told("store_error").map((event) =>
+      event.type === "store_error" && [event.operation, event.circuit?.name]
+    );
+    // The first is that of the answer that was lost.
+    assertEquals(errors, Array.from({ length: again ? 1 : 2 }, () => ["record", "a"]));
+    // It was applied, only its answer was lost: once either way.
+    assertEquals(world.stored().totals.failures, 1);
+  });
+}
+
+Deno.test("an outcome without an answer is not sent again when the clock has gone back meanwhile", async () => {
+  const world = new World();
+  const isolate = await world.isolate().warm();
+  isolate.answering = (operation) => {
+    if (operation === "record") throw new Error("connection reset");
+  };
+  await isolate.fail();
+  await isolate.sent();
+  isolate.answering = () => {};
+  const { id } = isolate.tallies.at(-1)!;
+  isolate.tallies.length = 0;
+  // A minute passes, and the clock shows as much as before: the store has forgotten the id.
+  isolate.clock.set(isolate.clock.now() - 50_000);
+  await isolate.succeed();
+  isolate.clock.advance(60_000);
+  await isolate.fuse.flush();
+  assert(!isolate.tallies.some((tally) => tally.id === id));
+  assertEquals(isolate.told("unconfirmed").length, 1);
+  assertEquals(world.stored().totals.failures, 1);
+});
+
+Deno.test("an outcome is sent again by flush() after one before it was given up in the same turn", async () => {
+  const world = new World();
+  const isolate = await world.isolate().warm();
+  isolate.answering = (operation) => {
+    if (operation === "record") throw new Error("connection reset");
+  };
+  await isolate.fail();
+  await isolate.sent();
+  await isolate.succeed();
+  isolate.clock.advance(30_001);
+  await isolate.fuse.flush();
+  assertEquals(isolate.told("unconfirmed").length, 1);
+  const { id } = isolate.tallies.at(-1)!;
+  isolate.answering = () => {};
+  isolate.clock.advance(10_000);
+  isolate.tallies.length = 0;
+  await isolate.fuse.flush();
+  assertEquals(isolate.tallies.map((tally) => tally.id), [id]);
+});
+
+Deno.test("a trial whose grant was not heard does not cost the slot", async () => {
+  const world = new World();
+  const isolate = await world.isolate({
+    failureThreshold: 1,
+    cooldownMs: 5000,
+    onStoreError: "allow",
+  }).warm();
+  await isolate.fail();
+  await isolate.sent();
+  isolate.clock.advance(5000);
+  isolate.answering = (operation) => {
+    if (operation === "acquire") throw new Error("connection reset");
+  };
+  await isolate.succeed();
+  assertEquals(world.stored().halfOpen.inFlight, 1);
+  isolate.answering = () => {};
+  isolate.clock.advance(1000);
+  await isolate.breaker.getState();
+  await isolate.times(2, isolate.succeed);
+  assertEquals(await isolate.breaker.getState(), "CLOSED");
+  assertEquals(isolate.told("closed").length, 1);
+});
+
+Deno.test("a refused request that is delivered once more does not cost the slot", async () => {
+  const { world, other, permit } = await refused({ revalidateMs: 300 });
+  await permit.ignore();
+  await world.store.acquire("a", other.acquired.at(-1)!);
+  assertEquals(world.stored().halfOpen.inFlight, 1);
+  world.clock.advance(300);
+  assertEquals((await other.succeed()).ok, true);
+  assertEquals(world.stored().halfOpen.inFlight, 0);
+});
