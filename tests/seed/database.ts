@@ -160,7 +160,7 @@ seed("S37", "drizzle-kit generate finds the schema in migrations/, whole", async
     }
     const printed = await drizzleKit(
       "file:unused",
-      ...["generate", "--dialect=turso", "--schema=./drivers/libsql_schema.ts"],
+      ...["generate", "--dialect=turso", "--schema=./drivers/libsql/schema.ts"],
       `--out=tests/${folder.slice(folder.lastIndexOf("/") + 1)}`,
     );
     assert(printed.includes("No schema changes"), printed);

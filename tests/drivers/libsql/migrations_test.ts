@@ -59,7 +59,7 @@ Deno.test("drizzle-kit finds that the .sql files are what the schema asks for", 
     }
     const printed = await drizzleKit(
       "file:unused",
-      ...["generate", "--dialect=turso", "--schema=./drivers/libsql_schema.ts"],
+      ...["generate", "--dialect=turso", "--schema=./drivers/libsql/schema.ts"],
       `--out=tests/${folder.slice(folder.lastIndexOf("/") + 1)}`,
     );
     assert(printed.includes("No schema changes"), `Run \`deno task db:generate\`\n${printed}`);
