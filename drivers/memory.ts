@@ -25,6 +25,7 @@ import type {
 } from "../src/contract.ts";
 import { absentSnapshot, copySnapshot, withoutExpiredOverride } from "../src/records.ts";
 import { cooldownPassed } from "../src/rules/machine.ts";
+import { segmentMs } from "../src/rules/window.ts";
 import { check, known, refuse } from "../src/checks.ts";
 import {
   asked,
@@ -116,7 +117,8 @@ class MemoryStore implements Store {
     const newest = entry.segments[entry.segments.length - 1];
     if (
       failed || slow || entry.state !== "CLOSED" || shape.windowSize > 0 || entry.shape !== shape ||
-      newest === undefined || at >= newest.start + shape.windowMs / 10 || this.#clock !== undefined
+      newest === undefined || at >= newest.start + segmentMs(shape.windowMs) ||
+      this.#clock !== undefined
     ) {
       this.#count(entry, failed ? 0 : 1, failed ? 1 : 0, slow ? 1 : 0, this.#now({ at }), shape);
       return true;

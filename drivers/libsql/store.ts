@@ -26,6 +26,7 @@ import type {
 } from "../../src/contract.ts";
 import { eventsOf } from "../../src/history.ts";
 import { identify } from "../../src/key.ts";
+import { segmentMs } from "../../src/rules/window.ts";
 import { check, known, oneOf, refuse } from "../../src/checks.ts";
 import type { LibsqlOptions, LibsqlStore } from "../libsql.ts";
 import {
@@ -150,7 +151,7 @@ export class Database implements LibsqlStore, TrailAppender {
     const values = {
       ...{ epoch: tally.epoch, generation: tally.generation, successes, failures, lease },
       ...{ rejected: tally.rejected, slow: tally.slow, ageMs: Math.max(0, tally.ageMs) },
-      ...{ windowMs, windowSize, segmentMs: Math.ceil(windowMs / 10), calls },
+      ...{ windowMs, windowSize, segmentMs: segmentMs(windowMs), calls },
       ...{ slowCalls: slowCallsOf(tally), errors: jsonOf(tally.errors ?? []) },
       marks: "S".repeat(Math.min(successes, windowSize)) +
         "F".repeat(Math.min(failures, windowSize)),

@@ -25,6 +25,7 @@ import { LocalCircuit } from "../local_circuit.ts";
 import { cooldownPassed, type Verdict, verdict } from "../rules/machine.ts";
 import { quote } from "../checks.ts";
 import { overlay } from "../rules/snapshot.ts";
+import { segmentMs } from "../rules/window.ts";
 import {
   isLate,
   isUnderWay,
@@ -329,7 +330,7 @@ export class View extends Circuit {
   }
 
   #gather(under: Under, outcomes: Outcomes, retryAfterMs: number, now: number): void {
-    this.#outbox.gather(under, outcomes, retryAfterMs, now, segmentMs(this.policy));
+    this.#outbox.gather(under, outcomes, retryAfterMs, now, segmentMs(this.policy.windowMs));
     this.around.unsent.add(this);
   }
 
@@ -343,7 +344,7 @@ export class View extends Circuit {
     const waited = now - parcel.firstAt;
     if (
       parcel.successes + parcel.failures >= flushSize || waited < 0 ||
-      waited >= Math.min(flushIntervalMs, segmentMs(this.policy))
+      waited >= Math.min(flushIntervalMs, segmentMs(this.policy.windowMs))
     ) return true;
     const s = this.#current(now);
     if (s === null) return true;
@@ -532,9 +533,4 @@ function isLater(s: Snapshot, held: Snapshot): boolean {
   const calls = ({ totals }: Snapshot) => totals.successes + totals.failures + totals.rejected;
   return s.generation > held.generation ||
     (s.generation === held.generation && calls(s) > calls(held));
-}
-
-/** How long outcomes may be apart and still be booked as one. */
-function segmentMs({ windowMs }: CircuitPolicyData): number {
-  return Math.ceil(windowMs / 10);
 }
