@@ -36,6 +36,7 @@ export type { LibsqlClient, SqlResult, SqlStatement, SqlValue } from "./libsql/c
 export type { PruneOptions, PruneResult } from "./libsql/history.ts";
 export type { TrailBreak, TrailProof, VerifyOptions } from "./libsql/verify.ts";
 export { tiered, type TieredOptions } from "./tiered.ts";
+export { circuitBreakerEventsRelations, circuitBreakersRelations } from "./libsql/relations.ts";
 export {
   type CircuitBreakerColumns,
   circuitBreakerColumns,
@@ -43,7 +44,6 @@ export {
   circuitBreakerEventColumns,
   type CircuitBreakerEventRow,
   circuitBreakerEvents,
-  circuitBreakerEventsRelations,
   type CircuitBreakerEventsTable,
   type CircuitBreakerLeaseColumns,
   circuitBreakerLeases,
@@ -53,7 +53,6 @@ export {
   type CircuitBreakerRequestsTable,
   type CircuitBreakerRow,
   circuitBreakers,
-  circuitBreakersRelations,
   type CircuitBreakersTable,
   type CircuitBreakerTrailColumns,
   circuitBreakerTrails,

@@ -37,6 +37,7 @@ import {
   type LocalDriver,
 } from "../src/local_circuit.ts";
 import { cooldownPassed } from "../src/rules/machine.ts";
+import { segmentMs } from "../src/rules/window.ts";
 import { check, known, refuse } from "../src/checks.ts";
 import {
   asked,
@@ -131,7 +132,8 @@ class MemoryStore implements LocalDriver, OpeningStore {
     const newest = entry.segments[entry.segments.length - 1];
     if (
       entry.state !== "CLOSED" || shape.windowSize > 0 || entry.shape !== shape ||
-      newest === undefined || at >= newest.start + shape.windowMs / 10 || this.#clock !== undefined
+      newest === undefined || at >= newest.start + segmentMs(shape.windowMs) ||
+      this.#clock !== undefined
     ) {
       this.#count(entry, 1, 0, 0, at, shape);
       return true;

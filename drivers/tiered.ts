@@ -12,6 +12,7 @@ import type {
   Changed,
   CircuitEvent,
   CircuitRecord,
+  Driver,
   EventQuery,
   ListPage,
   ListRequest,
@@ -31,7 +32,9 @@ import type {
 } from "../src/contract.ts";
 import { eventsOf } from "../src/history.ts";
 import { check, known, MAX_TIMER_MS, refuseUnseen } from "../src/checks.ts";
+import { CIRCUITS, type OpeningStore, openingStore } from "../src/circuit.ts";
 import { copySnapshot, together } from "../src/records.ts";
+import { SHARED } from "../src/shared/mod.ts";
 import type { LibsqlStore } from "./libsql.ts";
 import { APPEND, type TrailAppender } from "./libsql/append.ts";
 import type { PruneOptions, PruneResult } from "./libsql/history.ts";
@@ -85,10 +88,11 @@ export function tiered(options: TieredOptions): LibsqlStore {
 
 const SUBJECT = "tiered store";
 
-class Tiered implements LibsqlStore {
+class Tiered implements LibsqlStore, OpeningStore {
+  readonly [CIRCUITS] = SHARED;
   readonly name = "tiered";
   readonly traits: StoreTraits;
-  readonly #state: Store;
+  readonly #state: Driver;
   readonly #audit: LibsqlStore;
   readonly #delivery: Delivery;
   /** Whether the store of state remembers what is untold. */
@@ -97,9 +101,8 @@ class Tiered implements LibsqlStore {
   constructor(options: TieredOptions) {
     known(SUBJECT, options, ["state", "audit", "auditTimeoutMs"]);
     const { state, audit } = options;
-    if (typeof state?.record !== "function") {
+    const driver = openingStore(state) ??
       refuseUnseen(SUBJECT, "state", "a store such as upstash() makes", state);
-    }
     if (typeof (audit as Partial<TrailAppender> | undefined)?.[APPEND] !== "function") {
       refuseUnseen(SUBJECT, "audit", "a store that libsql() made", audit);
     }
@@ -112,10 +115,10 @@ class Tiered implements LibsqlStore {
       MAX_TIMER_MS,
     );
     this.traits = { ...state.traits, audited: true };
-    this.#state = state;
+    this.#state = driver;
     this.#audit = audit;
-    this.#hasOutbox = state.confirm !== undefined;
-    this.#delivery = new Delivery(state, audit as LibsqlStore & TrailAppender, timeoutMs);
+    this.#hasOutbox = driver.confirm !== undefined;
+    this.#delivery = new Delivery(driver, audit as LibsqlStore & TrailAppender, timeoutMs);
   }
 
   together<T>(work: () => T): T {

@@ -24,7 +24,9 @@
  * @module
  */
 
-import { newId } from "../src/circuit.ts";
+import { CIRCUITS, type OpeningStore } from "../src/circuit.ts";
+import { newId } from "../src/records.ts";
+import { SHARED } from "../src/shared/mod.ts";
 import { check, known, refuse } from "../src/checks.ts";
 import type {
   Acquired,
@@ -100,7 +102,8 @@ export function upstash(options: UpstashOptions): Store {
 const SUBJECT = "upstash store";
 const PARTS = ["state", "metrics", "failures", "successes"];
 
-class UpstashStore implements Store {
+class UpstashStore implements OpeningStore {
+  readonly [CIRCUITS] = SHARED;
   readonly name = "upstash";
   readonly traits = { persistent: true, shared: true, audited: false } as const;
   readonly #scripts: Scripts;

@@ -7,6 +7,7 @@
 import { known, quote, received } from "./checks.ts";
 import type { AuditEventName, CircuitEvent, Driver, EventQuery, StoredEvent } from "./contract.ts";
 import { identify, toKey } from "./key.ts";
+import { OVERRIDES } from "./records.ts";
 
 /**
  * Reads the trail of a store, latest first.
@@ -40,9 +41,9 @@ export async function* eventsOf(
 }
 
 const EVENTS: readonly AuditEventName[] = [
-  ...["opened", "closed", "half_opened", "reset", "forced_open", "forced_closed"] as const,
-  ...["disabled", "metrics_only", "released", "reborn", "imported", "edited"] as const,
-  ...["success", "failure"] as const,
+  ...["opened", "closed", "half_opened", "reset"] as const,
+  ...OVERRIDES,
+  ...["released", "reborn", "imported", "edited", "success", "failure"] as const,
 ];
 
 /**

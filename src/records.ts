@@ -4,7 +4,15 @@
  * @module
  */
 
-import type { Driver, Snapshot, UntoldRow } from "./contract.ts";
+import type { CircuitState, Driver, Override, Snapshot, UntoldRow } from "./contract.ts";
+
+/** The states of a circuit. */
+export const CIRCUIT_STATES: readonly CircuitState[] = ["CLOSED", "OPEN", "HALF_OPEN"];
+
+/** The overrides that an operator can lay over a state. */
+export const OVERRIDES: readonly Override[] = [
+  ...["forced_open", "forced_closed", "disabled", "metrics_only"] as const,
+];
 
 /** The generation of tallies that feed lifetime totals only: no record ever has it. */
 export const TOTALS_ONLY: number = -1;

@@ -8,7 +8,13 @@
 import { type CircuitIdentity, fromKey, identify, isName, toKey } from "./key.ts";
 import { received } from "./checks.ts";
 import type { CircuitRecord, OverrideRecord, Snapshot } from "./contract.ts";
-import { absentSnapshot, SNAPSHOT_COUNTS, SNAPSHOT_TIMES } from "./records.ts";
+import {
+  absentSnapshot,
+  CIRCUIT_STATES,
+  OVERRIDES,
+  SNAPSHOT_COUNTS,
+  SNAPSHOT_TIMES,
+} from "./records.ts";
 
 /** What `exportState` gives: plain JSON. */
 export interface FuseExport {
@@ -26,8 +32,6 @@ export interface Imported {
   readonly record: CircuitRecord;
 }
 
-const STATES = ["CLOSED", "OPEN", "HALF_OPEN"];
-const OVERRIDES = ["forced_open", "forced_closed", "disabled", "metrics_only"];
 const IDENTITY = ["store", "name", "context", "boundary"] as const;
 
 /** An entry for a record; `offset` is the store's clock less the Fuse's. */
@@ -102,7 +106,7 @@ function readEntry(entry: Record<string, unknown>, path: string): Imported {
   const key = toKey({ name, context, boundary } as CircuitIdentity);
   const snapshot: Record<string, unknown> = {
     ...absentSnapshot(0),
-    state: word(entry.state, STATES, `${path}.state`),
+    state: word(entry.state, CIRCUIT_STATES, `${path}.state`),
     reason: text("reason", 1000),
     policyHash: text("policyHash", 64),
     totals: counts(entry, "totals", ["successes", "failures", "rejected", "slow"], path),

@@ -9,16 +9,7 @@
  * @module
  */
 
-import {
-  type BuildColumns,
-  getTableColumns,
-  is,
-  type Many,
-  type One,
-  type Relations,
-  relations,
-  sql,
-} from "drizzle-orm";
+import { type BuildColumns, getTableColumns, is, sql } from "drizzle-orm";
 import {
   type AnySQLiteTable,
   check,
@@ -295,23 +286,6 @@ export const circuitBreakerWindows: CircuitBreakerWindowsTable = standard.circui
 export const circuitBreakerLeases: CircuitBreakerLeasesTable = standard.circuitBreakerLeases;
 /** Requests applied within the last minute, the store's own. */
 export const circuitBreakerRequests: CircuitBreakerRequestsTable = standard.circuitBreakerRequests;
-
-/** Of a circuit: its `events`. */
-export const circuitBreakersRelations: Relations<
-  "circuit_breakers",
-  { events: Many<"circuit_breaker_events"> }
-> = relations(circuitBreakers, ({ many }) => ({ events: many(circuitBreakerEvents) }));
-
-/** Of a row of the trail: its `circuitBreaker`, if that has not been removed. */
-export const circuitBreakerEventsRelations: Relations<
-  "circuit_breaker_events",
-  { circuitBreaker: One<"circuit_breakers", true> }
-> = relations(circuitBreakerEvents, ({ one }) => ({
-  circuitBreaker: one(circuitBreakers, {
-    fields: [circuitBreakerEvents.circuitBreakerId],
-    references: [circuitBreakers.id],
-  }) as One<"circuit_breakers", true>,
-}));
 
 /** A row of {@linkcode circuitBreakers}. */
 export type CircuitBreakerRow = CircuitBreakersTable["$inferSelect"];

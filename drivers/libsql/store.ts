@@ -11,6 +11,7 @@ import type {
   Changed,
   CircuitEvent,
   Clock,
+  Driver,
   EventQuery,
   ListPage,
   ListRequest,
@@ -19,13 +20,15 @@ import type {
   RestoreRequest,
   Shape,
   Snapshot,
-  Store,
   StoreRequest,
   Tally,
   TransitionRequest,
 } from "../../src/contract.ts";
+import { CIRCUITS, type OpeningStore } from "../../src/circuit.ts";
+import { SHARED } from "../../src/shared/mod.ts";
 import { eventsOf } from "../../src/history.ts";
 import { identify } from "../../src/key.ts";
+import { segmentMs } from "../../src/rules/window.ts";
 import { check, known, oneOf, refuse } from "../../src/checks.ts";
 import type { LibsqlOptions, LibsqlStore } from "../libsql.ts";
 import {
@@ -82,7 +85,8 @@ const MANY_EDITS = 20;
 const UNSEALED: Sealed = { values: {}, edits: false, expired: false };
 
 /** See `libsql()`. */
-export class Database implements LibsqlStore, TrailAppender {
+export class Database implements LibsqlStore, OpeningStore, TrailAppender {
+  readonly [CIRCUITS] = SHARED;
   readonly name = "libsql";
   readonly traits = { persistent: true, shared: true, audited: true } as const;
   readonly #line: Line;
@@ -93,7 +97,7 @@ export class Database implements LibsqlStore, TrailAppender {
   readonly #trailKey: string | undefined;
   readonly #answers = new Answers();
   /** What may be told of a failed call's error. There if calls are audited. */
-  readonly describe?: NonNullable<Store["describe"]>;
+  readonly describe?: NonNullable<Driver["describe"]>;
   #built: Statements | undefined;
 
   constructor(options: LibsqlOptions) {
@@ -150,7 +154,7 @@ export class Database implements LibsqlStore, TrailAppender {
     const values = {
       ...{ epoch: tally.epoch, generation: tally.generation, successes, failures, lease },
       ...{ rejected: tally.rejected, slow: tally.slow, ageMs: Math.max(0, tally.ageMs) },
-      ...{ windowMs, windowSize, segmentMs: Math.ceil(windowMs / 10), calls },
+      ...{ windowMs, windowSize, segmentMs: segmentMs(windowMs), calls },
       ...{ slowCalls: slowCallsOf(tally), errors: jsonOf(tally.errors ?? []) },
       marks: "S".repeat(Math.min(successes, windowSize)) +
         "F".repeat(Math.min(failures, windowSize)),

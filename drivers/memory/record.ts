@@ -13,6 +13,7 @@ import type {
   Snapshot,
 } from "../../src/contract.ts";
 import { ID_MEMORY_MS } from "../../src/records.ts";
+import { segmentMs } from "../../src/rules/window.ts";
 
 /**
  * A live record. What a Snapshot tells of time, of leases and of the windows is worked out when it
@@ -216,7 +217,7 @@ function latest(held: number, endedAt: number, now: number): number {
 /** The segment that an outcome of this age belongs to; `null`: it has left the window. */
 function segmentAt(entry: Entry, now: number, ageMs: number): Mutable<Segment> | null {
   const { segments, shape: { windowMs } } = entry;
-  const length = Math.ceil(windowMs / 10);
+  const length = segmentMs(windowMs);
   let i = segments.length - 1;
   const newest = segments[i];
   if (newest !== undefined) {

@@ -5,17 +5,15 @@
  * @module
  */
 
+import { Backoff } from "../../src/shared/backoff.ts";
 import { isUnderWay } from "../../src/shared/pending.ts";
-import type { Store, Trouble, UntoldRow } from "../../src/contract.ts";
+import type { Driver, Trouble, UntoldRow } from "../../src/contract.ts";
 import { inOrder, OUTBOX_LENGTH } from "../../src/records.ts";
 import { APPEND, type TrailAppender } from "../libsql/append.ts";
 
 /** So long a change is left to the isolate that made it, in ms. */
 export const GRACE_MS = 1_000;
 
-/** As those of the store guard: after a failure, doubled with each further one. */
-const FIRST_INTERVAL_MS = 1_000;
-const LONGEST_INTERVAL_MS = 30_000;
 /** Circuits whose rows are under way at once, and those that one operation takes along. */
 const MOST_AT_ONCE = 8;
 const MOST_IN_TURN = 4;
@@ -25,7 +23,7 @@ const MOST_TOLD = 1_000;
 
 /** One for each tiered store. */
 export class Delivery {
-  readonly #state: Store;
+  readonly #state: Driver;
   readonly #audit: TrailAppender;
   readonly #timeoutMs: number;
   /** Circuits with something untold, and the rows that nobody but this isolate remembers. */
@@ -35,23 +33,22 @@ export class Delivery {
   /** Rows that the trail has taken of late, and when: an answer from before may still show them. */
   readonly #told = new Map<string, number>();
   #troubles: Trouble[] = [];
-  #failures = 0;
-  #leftAloneUntil = 0;
+  readonly #backoff: Backoff;
   #losing = false;
   /** The caller's clock, as last heard. */
   #at = 0;
 
-  constructor(state: Store, audit: TrailAppender, timeoutMs: number) {
+  constructor(state: Driver, audit: TrailAppender, timeoutMs: number) {
     this.#state = state;
     this.#audit = audit;
     this.#timeoutMs = timeoutMs;
+    this.#backoff = new Backoff(timeoutMs);
   }
 
   /** Whether the trail is being left alone. */
   down(at: number): boolean {
     this.#at = at;
-    return this.#failures > 0 &&
-      isUnderWay(this.#leftAloneUntil, at, LONGEST_INTERVAL_MS + this.#timeoutMs);
+    return this.#backoff.down(at);
   }
 
   /** Whether something waits to be delivered. */
@@ -107,9 +104,7 @@ export class Delivery {
     const first = key ?? [...this.#owed.keys()].find((owed) => !this.#busy.has(owed));
     if (first === undefined || this.#busy.has(first)) return undefined;
     if (this.#busy.size >= MOST_AT_ONCE) return undefined;
-    const probing = this.#failures > 0;
-    // One at a time finds out whether it is back.
-    if (probing) this.#leftAloneUntil = at + this.#timeoutMs;
+    const probing = this.#backoff.probe(at);
     const attempt: Attempt = { at, first, probing, asking: false, late: false, head: undefined };
     let timer: ReturnType<typeof setTimeout> | undefined;
     const deadline = new Promise<void>((resolve) => timer = setTimeout(resolve, patienceMs));
@@ -225,20 +220,16 @@ export class Delivery {
   }
 
   #answered(): void {
-    if (this.#failures === 0) return;
-    this.#failures = 0;
+    if (!this.#backoff.answered()) return;
     this.#losing = false;
     this.#report(null, 0);
   }
 
   #failed({ at, probing }: Attempt, error: Error): void {
-    // Those that were out together fail together.
-    if (!probing && this.down(at)) return;
-    const interval = Math.min(LONGEST_INTERVAL_MS, FIRST_INTERVAL_MS * 2 ** this.#failures++);
-    const retryAfterMs = Math.ceil(interval * (1 + Math.random()) / 2);
-    this.#leftAloneUntil = at + retryAfterMs;
-    // Once an outage: what follows says the same.
-    if (this.#failures === 1) this.#report(error, retryAfterMs);
+    const begins = !this.#backoff.failing;
+    this.#backoff.failed(at, { probing });
+    // Once an outage: the failures that follow say the same.
+    if (begins) this.#report(error, Math.ceil(this.#backoff.leftMs(at)));
   }
 
   /** Rows are together, and those too many are gone, oldest first. */
@@ -258,7 +249,7 @@ export class Delivery {
     if (this.#losing) return;
     this.#losing = true;
     const lost = "The trail is away for too long: changes are dropped, oldest first";
-    this.#report(new Error(lost), Math.max(0, this.#leftAloneUntil - this.#at));
+    this.#report(new Error(lost), Math.max(0, this.#backoff.leftMs(this.#at)));
   }
 
   #tellMissed(rows: readonly UntoldRow[]): void {

@@ -17,13 +17,11 @@
  */
 
 import type { CircuitState, Override, OverrideRecord } from "../contract.ts";
-
-const STATES: readonly unknown[] = ["CLOSED", "OPEN", "HALF_OPEN"];
-const KINDS: readonly unknown[] = ["forced_open", "forced_closed", "disabled", "metrics_only"];
+import { CIRCUIT_STATES, OVERRIDES } from "../records.ts";
 
 /** A state; CLOSED if it is none. */
 export function stateOf(value: unknown): CircuitState {
-  return STATES.includes(value) ? value as CircuitState : "CLOSED";
+  return CIRCUIT_STATES.includes(value as CircuitState) ? value as CircuitState : "CLOSED";
 }
 
 /** A count, which is whole and not negative; 0 if it is none. */
@@ -46,7 +44,7 @@ export function overrideOf(o: { readonly [F in keyof OverrideRecord]?: unknown }
   | OverrideRecord
   | null {
   const words = (value: unknown) => typeof value === "string" ? value : null;
-  if (!KINDS.includes(o.kind)) return null;
+  if (!OVERRIDES.includes(o.kind as Override)) return null;
   return {
     kind: o.kind as Override,
     until: timeOf(o.until),

@@ -24,6 +24,7 @@ import type { CircuitIdentity } from "../key.ts";
 import { absentSnapshot, type Admission, newId, together, TOTALS_ONLY } from "../records.ts";
 import { isShut, type Verdict, verdict } from "../rules/machine.ts";
 import type { CircuitPolicyData } from "../rules/policy.ts";
+import { segmentMs } from "../rules/window.ts";
 import type { StoreGuard } from "./guard.ts";
 import {
   isUnderWay,
@@ -33,7 +34,7 @@ import {
   type PendingTally,
   tallyOf,
 } from "./pending.ts";
-import { joinSuccess, segmentMs, type Sending, wantsSending } from "./sending.ts";
+import { joinSuccess, type Sending, wantsSending } from "./sending.ts";
 import { type LocalStates, StandIn } from "./stand_in.ts";
 import { View } from "./view.ts";
 
@@ -186,7 +187,7 @@ export class SharedCircuit extends Circuit {
   }
 
   #gather(under: Admission, outcomes: Outcomes, { at, retryAfterMs }: Ending): void {
-    this.#pending.gather(under, outcomes, retryAfterMs, at, segmentMs(this.policy));
+    this.#pending.gather(under, outcomes, retryAfterMs, at, segmentMs(this.policy.windowMs));
     this.store.unsent.add(this);
   }
 

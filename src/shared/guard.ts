@@ -1,19 +1,15 @@
 /**
- * Keeps a store that does not answer from hurting: every request has a deadline, and after a
- * failure the store is left alone for a growing interval. Values only, no promise is kept.
+ * Protects callers from a store that does not answer: every request has a deadline, and after a
+ * failure the store is left alone for a growing interval. Holds values only, never a promise.
  *
  * @module
  */
 
-import { memory } from "../../drivers/memory.ts";
 import { StoreUnavailableError } from "../errors.ts";
 import type { Events } from "../events.ts";
 import type { CircuitIdentity } from "../key.ts";
-import type { Awaitable, Clock, Store } from "../contract.ts";
-
-/** First interval after a failure, in ms, doubled with each further one. */
-const FIRST_INTERVAL_MS = 1000;
-const LONGEST_INTERVAL_MS = 30_000;
+import type { Awaitable, Clock } from "../contract.ts";
+import { Backoff } from "./backoff.ts";
 
 /** One for each named store of a Fuse. */
 export class StoreGuard {
@@ -21,38 +17,31 @@ export class StoreGuard {
   readonly #name: string;
   readonly #clock: Clock;
   readonly #events: Events;
-  #failures = 0;
-  #leftAloneUntil = 0;
-  #local: Store | null = null;
+  readonly #backoff: Backoff;
 
   constructor(name: string, timeoutMs: number, clock: Clock, events: Events) {
     this.#name = name;
     this.timeoutMs = timeoutMs;
     this.#clock = clock;
     this.#events = events;
+    this.#backoff = new Backoff(timeoutMs);
   }
 
-  /** Whether the last that was heard of the store is a failure. */
+  /** Whether the last answer of the store was a failure. */
   get failing(): boolean {
-    return this.#failures > 0;
+    return this.#backoff.failing;
   }
 
-  /** Whether the store is being left alone. A moment too far off was set by a clock that went back. */
+  /** Whether the store is being left alone. */
   down(now: number): boolean {
-    const left = this.#leftAloneUntil - now;
-    return this.#failures > 0 && left > 0 && left <= LONGEST_INTERVAL_MS + this.timeoutMs;
+    return this.#backoff.down(now);
   }
 
-  /** Where this isolate's own breakers live while the store does not answer. */
-  get local(): Store {
-    return this.#local ??= memory({ clock: this.#clock });
-  }
-
-  /** What a call is told that needs the store. */
+  /** Returns the error for a call that needs the store while the store is left alone. */
   unavailable(now: number): StoreUnavailableError {
     return new StoreUnavailableError(
       this.#name,
-      Math.max(1, Math.ceil(this.#leftAloneUntil - now)),
+      Math.max(1, Math.ceil(this.#backoff.leftMs(now))),
     );
   }
 
@@ -69,9 +58,7 @@ export class StoreGuard {
   ): Promise<T> {
     const now = this.#clock();
     if (this.down(now)) throw this.unavailable(now);
-    const probing = this.#failures > 0;
-    // One at a time finds out whether it is back. A timestamp lapses where a lock would not.
-    if (probing) this.#leftAloneUntil = now + this.timeoutMs;
+    const probing = this.#backoff.probe(now);
     let timer: ReturnType<typeof setTimeout> | undefined;
     try {
       const answer = ask();
@@ -91,10 +78,7 @@ export class StoreGuard {
   }
 
   #answered<T>(answer: T): T {
-    if (this.#failures > 0) {
-      this.#failures = 0;
-      this.#events.emit("store_recovered", { store: this.#name });
-    }
+    if (this.#backoff.answered()) this.#events.emit("store_recovered", { store: this.#name });
     return answer;
   }
 
@@ -105,10 +89,7 @@ export class StoreGuard {
     circuit: CircuitIdentity | undefined,
   ): StoreUnavailableError {
     const now = this.#clock();
-    // Requests that were out together fail together: that is one failure.
-    if (probing || !this.down(now)) {
-      const interval = Math.min(LONGEST_INTERVAL_MS, FIRST_INTERVAL_MS * 2 ** this.#failures++);
-      this.#leftAloneUntil = now + Math.ceil(interval * (1 + Math.random()) / 2);
+    if (this.#backoff.failed(now, { probing })) {
       const { retryAfterMs } = this.unavailable(now);
       const detail = { store: this.#name, operation, error, retryAfterMs };
       this.#events.emit("store_error", circuit ? { ...detail, circuit: { ...circuit } } : detail);

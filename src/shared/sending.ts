@@ -9,6 +9,7 @@ import { type Admission, isLate } from "../records.ts";
 import { verdict } from "../rules/machine.ts";
 import type { CircuitPolicyData } from "../rules/policy.ts";
 import { overlay } from "../rules/snapshot.ts";
+import { segmentMs } from "../rules/window.ts";
 import type { PendingTallies, PendingTally } from "./pending.ts";
 import type { View } from "./view.ts";
 
@@ -45,7 +46,7 @@ export function joinSuccess(
   now: number,
 ): boolean {
   if (policy.judgesSuccesses) return false;
-  const tally = pending.joinable(under, now, segmentMs(policy), timeoutMs);
+  const tally = pending.joinable(under, now, segmentMs(policy.windowMs), timeoutMs);
   const s = view.current(now);
   if (tally === null || s === null) return false;
   if (isDue(tally.successes + 1, now - tally.firstAt, policy)) return false;
@@ -55,16 +56,11 @@ export function joinSuccess(
   return true;
 }
 
-/** Returns how far apart, in ms, outcomes may end that are booked as one. */
-export function segmentMs({ windowMs }: CircuitPolicyData): number {
-  return Math.ceil(windowMs / 10);
-}
-
 /** Returns `true` if a tally is large or old enough to be sent. */
 function isDue(outcomes: number, waitedMs: number, policy: CircuitPolicyData): boolean {
   const { flushSize, flushIntervalMs } = policy;
   return outcomes >= flushSize || waitedMs < 0 ||
-    waitedMs >= Math.min(flushIntervalMs, segmentMs(policy));
+    waitedMs >= Math.min(flushIntervalMs, segmentMs(policy.windowMs));
 }
 
 /** Returns `true` if the answer is wanted: it ends a run of failures, or renews the view. */

@@ -4,6 +4,7 @@ import type {
   Answer,
   Awaitable,
   Changed,
+  Driver,
   EventQuery,
   ListPage,
   ListRequest,
@@ -19,6 +20,9 @@ import type {
   Tally,
   TransitionRequest,
 } from "../contract.ts";
+import { received } from "../checks.ts";
+import { CIRCUITS, type OpeningStore, openingStore } from "../circuit.ts";
+import { SHARED } from "../shared/mod.ts";
 import { plainAnswer, plainRecord, plainSnapshot } from "./plain.ts";
 
 /**
@@ -84,49 +88,61 @@ export interface Faults {
 }
 
 /**
- * Wraps a store as if it were remote, and its network bad: `traits.shared` is true, there is no
- * `peek`, every answer is a promise of data of its own, and {@linkcode Faults} happen.
+ * Wraps a store as if it were remote, and its network bad: `traits.shared` is true, every answer is a
+ * promise of data of its own, and {@linkcode Faults} happen.
  *
  * @param store The store that is wrapped; several wrappers around one are several isolates.
  * @param faults What goes wrong. `{}`: nothing.
  * @returns The store to give to `createFuse`. Its operations reject with an Error whose message
  * names the operation and the fault.
+ * @throws {TypeError} If `store` is no store.
  * @throws {RangeError} If a rate is not between 0 and 1, `latencyMs` not a finite number of at
  * least 0, or `seed` not an integer.
  *
  * @example Two isolates on one store, one of them cut off
  * ```ts
- * import { memory } from "@fuse/edge";
+ * import { createFuse, memory } from "@fuse/edge";
  * import { chaos } from "@fuse/edge/testing";
  * import { assertEquals, assertRejects } from "@std/assert";
  *
  * let down = false;
- * const shared = memory();
- * const stores = [chaos(shared, {}), chaos(shared, { down: () => down })] as const;
- * const request = { at: Date.now(), shape: { windowMs: 10_000, windowSize: 0 } };
+ * const store = memory();
+ * const [here, there] = [chaos(store, {}), chaos(store, { down: () => down })].map((store) =>
+ *   createFuse({ stores: { store } }).make("payments")
+ * );
  *
  * down = true;
- * assertEquals((await stores[0].read("a", request)).state, "CLOSED");
- * await assertRejects(async () => await stores[1].read("a", request), Error, "is down");
+ * await here!.forceOpen();
+ * assertEquals(await here!.isOpen(), true);
+ * await assertRejects(() => there!.forceOpen(), Error, "does not answer");
  * ```
  */
 export function chaos(store: Store, faults: Faults): Store {
-  return new ChaosStore(store, faults);
+  const inner = openingStore(store);
+  if (inner === null) {
+    throw new TypeError(
+      `Cannot wrap the store: it must be a store such as memory() makes, received ${
+        received(store)
+      }`,
+    );
+  }
+  return new ChaosStore(inner, faults);
 }
 
 /** How many Snapshots of a circuit a lagging replica may choose from. */
 const REMEMBERED = 4;
 
-class ChaosStore implements Store {
+class ChaosStore implements OpeningStore {
+  readonly [CIRCUITS] = SHARED;
   readonly name: string;
   readonly traits: StoreTraits;
   /** Where the inner store keeps a trail. One operation, however many rows it has. */
-  readonly history?: NonNullable<Store["history"]>;
+  readonly history?: NonNullable<Driver["history"]>;
   /** Where the inner store audits calls. It is asked nothing over the network. */
-  readonly describe?: NonNullable<Store["describe"]>;
+  readonly describe?: NonNullable<Driver["describe"]>;
   /** Where the inner store keeps something for another one. It is not sent over this network. */
-  readonly flush?: NonNullable<Store["flush"]>;
-  readonly #inner: Store;
+  readonly flush?: NonNullable<Driver["flush"]>;
+  readonly #inner: Driver;
   readonly #rates: Required<Omit<Faults, "latencyMs" | "seed" | "down">>;
   readonly #latency: () => number;
   readonly #down: () => boolean;
@@ -134,7 +150,7 @@ class ChaosStore implements Store {
   /** What a lagging replica may answer, oldest first. Kept only where reads may be stale. */
   readonly #heard = new Map<string, Snapshot[]>();
 
-  constructor(inner: Store, faults: Faults) {
+  constructor(inner: Driver, faults: Faults) {
     this.name = `chaos(${inner.name})`;
     this.traits = { ...inner.traits, shared: true };
     this.#inner = inner;

@@ -1,4 +1,6 @@
-import type { Clock, Store } from "../contract.ts";
+import type { Clock, Driver, Store } from "../contract.ts";
+import { received } from "../checks.ts";
+import { isDriver } from "../circuit.ts";
 import { COUNTING } from "./contract_counting.ts";
 import { HISTORY } from "./contract_history.ts";
 import { IDENTITY } from "./contract_identity.ts";
@@ -29,11 +31,11 @@ export interface ContractCase {
 }
 
 /**
- * The suite that every driver must pass: what `Store` promises, case by case, in no framework's
+ * The suite that every driver must pass: what `Driver` promises, case by case, in no framework's
  * terms. Cases are independent of one another and may run side by side on one server; they sleep
  * nowhere, time passes on the clock that `make` is given.
  *
- * @param make Makes the store under test, which must take its time from `clock` alone. Called once
+ * @param make Makes the store under test, or the driver, which must take its time from `clock` alone. Called once
  * for each case; it may answer with stores on one server, or with the same store if it can be given
  * another clock.
  * @returns The cases, in order of reading.
@@ -52,7 +54,7 @@ export interface ContractCase {
  * ```
  */
 export function storeContract(
-  make: (options: { clock: Clock }) => Store | Promise<Store>,
+  make: (options: { clock: Clock }) => Store | Driver | Promise<Store | Driver>,
 ): ContractCase[] {
   return SCENARIOS.map((scenario) => {
     const { name, needs } = scenario;
@@ -75,10 +77,16 @@ const SCENARIOS: readonly Scenario[] = [
 
 async function runScenario(
   { needs, run }: Scenario,
-  make: (options: { clock: Clock }) => Store | Promise<Store>,
+  make: (options: { clock: Clock }) => Store | Driver | Promise<Store | Driver>,
 ): Promise<void> {
   const clock = new FakeClock();
-  const store = await make({ clock: clock.now });
+  const made = await make({ clock: clock.now });
+  if (!isDriver(made)) {
+    throw new TypeError(
+      `Cannot run the contract: "make" must give a store or a driver, it gave ${received(made)}`,
+    );
+  }
+  const store: Driver = made;
   if (needs !== undefined && !store.traits[needs]) return;
   const subject = new Subject(store, clock);
   try {

@@ -5,13 +5,13 @@ import type {
   Awaitable,
   Changed,
   CircuitRecord,
+  Driver,
   Override,
   OverrideRequest,
   Recorded,
   RestoreRequest,
   Shape,
   Snapshot,
-  Store,
   StoreRequest,
   Tally,
   TransitionRequest,
@@ -40,7 +40,7 @@ export const LEASE_MS = 30_000;
  * out (outcomes and transitions name the epoch and generation heard last), and copies every answer.
  */
 export class Subject {
-  readonly store: Store;
+  readonly store: Driver;
   readonly clock: FakeClock;
   /** Named by nobody else, so that drivers may share one server. */
   readonly key: string;
@@ -48,7 +48,7 @@ export class Subject {
   seen: Pick<Snapshot, "epoch" | "generation"> = { epoch: "", generation: 0 };
   readonly #touched: Set<string>;
 
-  constructor(store: Store, clock: FakeClock, key = unique(), touched = new Set<string>()) {
+  constructor(store: Driver, clock: FakeClock, key = unique(), touched = new Set<string>()) {
     this.store = store;
     this.clock = clock;
     this.key = key;
@@ -140,7 +140,7 @@ export class Subject {
     const records: CircuitRecord[] = [];
     let cursor: string | null = null;
     for (let pages = 0; pages < 10_000; pages++) {
-      const said: Awaitable<Awaited<ReturnType<Store["list"]>>> = this.store.list({
+      const said: Awaitable<Awaited<ReturnType<Driver["list"]>>> = this.store.list({
         cursor,
         limit,
         at: this.clock.now(),

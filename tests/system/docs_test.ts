@@ -102,7 +102,7 @@ Deno.test("docProblems() lets Drizzle's types pass where tables are made of them
   ];
   const passed = [
     problem("NotNull", "drivers/libsql/columns.ts"),
-    problem("Relations", "drivers/libsql/schema.ts"),
+    problem("Relations", "drivers/libsql/relations.ts"),
   ];
   assertEquals(docProblems([...passed, ...refused].join("")), refused);
   assertEquals(docProblems("no such file"), ["no such file"]);

@@ -142,7 +142,7 @@ Deno.test("[APPEND]() takes no edit by hand for a row that it was given when bot
     await store[APPEND]([row(2)]);
     const { rows: [circuit] } = await client.execute("select epoch from circuit_breakers");
     assert(circuit!.epoch !== "life-1", "The row is of a life of its own");
-    // As rows are that an earlier version made.
+    // Somebody gives it the epoch of the rows, by hand.
     await client.execute("update circuit_breakers set epoch = 'life-1'");
     for (const state of ["OPEN", "CLOSED", "OPEN", "CLOSED", "OPEN"]) {
       await client.execute({ sql: "update circuit_breakers set state = ?", args: [state] });

@@ -286,7 +286,7 @@ for (const { name, connect } of databases) {
       await run("update circuit_breakers set state = 'OPEN' where key = ?", key);
       await store.override(key, { ...laying(), kind: "disabled" });
       assertEquals((await store.verifyTrail({ circuit: key })).ok, true);
-      // As a store of an earlier version has hashed it.
+      // As somebody who knows the trail key can hash it.
       const metadata = "json_set(metadata, '$.actor', 'ada')";
       const { rows } = await run(
         `update ${EVENTS} set metadata = ${metadata} where key = ? and event = 'edited' returning *`,

@@ -160,7 +160,7 @@ Deno.test("upstash() bounds the trials that it remembers, and opens whatever the
       .filter((field) => field.startsWith("lease:"));
   const last = Array.from({ length: 100 }, (_, i) => `lease:token-${i + 50}`);
   assertEquals((await leases()).toSorted(), last.toSorted());
-  // More than a script can unpack at once, as an earlier version may have left them.
+  // More than a script can unpack at once, written by hand.
   for (let i = 0; i < 20; i++) {
     const left = Array.from({ length: 500 }, (_, j) => [`lease:old-${i}-${j}`, "1 0"]).flat();
     await redis.command("HSET", `${prefix}:a:state`, ...left);

@@ -54,9 +54,9 @@ const DRIZZLE_TYPES: Readonly<Record<string, readonly string[]>> = {
     ...["SQLiteTextBuilderInitial", "SQLiteTextJsonBuilderInitial"],
     "SQLiteTimestampBuilderInitial",
   ],
+  "drivers/libsql/relations.ts": ["Many", "One", "Relations"],
   "drivers/libsql/schema.ts": [
-    ...["AnySQLiteTable", "BuildColumns", "Many", "One", "Relations", "SQLiteColumnBuilderBase"],
-    "SQLiteTableWithColumns",
+    ...["AnySQLiteTable", "BuildColumns", "SQLiteColumnBuilderBase", "SQLiteTableWithColumns"],
   ],
 };
 
