@@ -5,12 +5,13 @@
  * `record.ts`; here is only how Deno KV reads, writes and tries again.
  */
 
+import type { Clock, Store } from "@fuse/edge";
 import {
   absentSnapshot,
   type Acquired,
   type AcquireRequest,
   type Changed,
-  type Clock,
+  type Driver,
   ID_MEMORY_MS,
   type ListPage,
   type ListRequest,
@@ -19,12 +20,12 @@ import {
   type Recorded,
   type RestoreRequest,
   type Shape,
+  shared,
   type Snapshot,
-  type Store,
   type StoreRequest,
   type Tally,
   type TransitionRequest,
-} from "@fuse/edge";
+} from "@fuse/edge/store";
 import {
   admit,
   change,
@@ -56,7 +57,7 @@ export interface KvStoreOptions {
  * 64 KiB, so keep `windowSize` below 50 000.
  */
 export function kvStore(options: KvStoreOptions): Store {
-  return new KvStore(options);
+  return shared(new KvDriver(options));
 }
 
 /** What became of a request, in case it is sent again. `born`: of which circuit. */
@@ -76,7 +77,7 @@ interface Step {
 
 const MAX_ATTEMPTS = 100;
 
-class KvStore implements Store {
+class KvDriver implements Driver {
   readonly name = "deno-kv";
   readonly traits = { persistent: true, shared: true, audited: false } as const;
   readonly #kv: Deno.Kv;

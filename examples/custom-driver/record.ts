@@ -8,9 +8,9 @@
  * When to open and when to close is the library's business, the same on every store.
  */
 
+import type { CircuitState } from "@fuse/edge";
 import type {
   AcquireRequest,
-  CircuitState,
   OverrideRecord,
   RestoreRequest,
   Segment,
@@ -18,7 +18,7 @@ import type {
   Snapshot,
   Tally,
   TransitionRequest,
-} from "@fuse/edge";
+} from "@fuse/edge/store";
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 type Counters = { successes: number; failures: number; slow: number };

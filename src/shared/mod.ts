@@ -41,7 +41,7 @@ export const SHARED: CircuitKind = {
   openerFor(store: NamedStore): Opener {
     const { name, timeoutMs, clock, events } = store;
     const guard = new StoreGuard(name, timeoutMs, clock, events);
-    const states = new LocalStates(store);
+    const states = new LocalStates();
     return {
       get failing() {
         return guard.failing;

@@ -2,18 +2,19 @@
 // as the same circuits on every driver.
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { createFuse, type Fuse, type Store } from "@fuse/edge";
+import { createFuse, type Fuse } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
 import { clear, type Driver, DRIVERS } from "../support/fuzz_drivers.ts";
 import { HOSTILE_TEXTS, hostileText, hostileValue, isFit, runs } from "../support/hostile.ts";
 import { fail, succeed } from "../support/setups.ts";
+import type { OpeningStore } from "../support/drivers.ts";
 
 // Deno leaves them off.
 Deno.test.sanitizer({ ops: true, resources: true });
 
 const NOW = 1_700_000_000_000;
 
-function fuseOf(store: Store, clock: FakeClock): Fuse {
+function fuseOf(store: OpeningStore, clock: FakeClock): Fuse {
   return createFuse({
     ...{ clock: clock.now, stores: { s: store }, storeTimeoutMs: 30_000 },
     defaults: { consistency: "strong", strategy: ["consecutive_failures", "count_window"] },
@@ -97,7 +98,7 @@ function altered(changes: readonly (readonly [string[], string | null, unknown])
 }
 
 /** What an import comes to: the refusal, or all circuits as they then are. */
-async function outcome(driver: Driver, store: Store, data: unknown): Promise<string> {
+async function outcome(driver: Driver, store: OpeningStore, data: unknown): Promise<string> {
   await clear(store);
   const clock = new FakeClock(NOW + 120_000);
   const fuse = fuseOf(store, clock);

@@ -1,7 +1,7 @@
 // The end of an outage (sections 2 and 3): what is told to the store, and whom calls follow.
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { CircuitBreakerOpenError, type CircuitOptions, createFuse, memory } from "@fuse/edge";
-import { chaos, FakeClock } from "@fuse/edge/testing";
+import { CircuitBreakerOpenError, type CircuitOptions, createFuse } from "@fuse/edge";
+import { FakeClock } from "@fuse/edge/testing";
 import {
   admits,
   begin,
@@ -12,6 +12,7 @@ import {
   REMOTE,
   succeed,
 } from "../support/setups.ts";
+import { chaos, memory } from "../support/drivers.ts";
 
 const TRIP: CircuitOptions = { failureThreshold: 2, successThreshold: 1, cooldownMs: 10_000 };
 

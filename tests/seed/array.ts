@@ -1,13 +1,13 @@
 // S1–S15: the three drivers, and the array driver.
 import { assert, assertEquals } from "@std/assert";
-import { createFuse, memory } from "@fuse/edge";
-import { libsql } from "@fuse/edge/libsql";
+import { createFuse } from "@fuse/edge";
 import { inMemory } from "../support/databases.ts";
 import { deno, readConfig } from "../tools/gate/project.ts";
 import { sharedRedis } from "../support/redis_server.ts";
 import { fail } from "../support/setups.ts";
 import { startFace } from "../support/upstash_face.ts";
 import { cacheAt, callable, ownPrefix, seed, storeTimeoutMs } from "./support.ts";
+import { libsql, memory } from "../support/drivers.ts";
 
 const redis = await sharedRedis();
 const face = await startFace({ redis });

@@ -1,8 +1,8 @@
 // S78–S86: from one driver to another, strategies, configuration, drivers of one's own, testing.
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { createFuse, memory, type Store } from "@fuse/edge";
-import { circuitBreakers, libsql } from "@fuse/edge/libsql";
-import { chaos, FakeClock, storeContract } from "@fuse/edge/testing";
+import { createFuse } from "@fuse/edge";
+import { circuitBreakers } from "@fuse/edge/libsql";
+import { FakeClock, storeContract } from "@fuse/edge/testing";
 import { drizzle } from "drizzle-orm/libsql";
 import { inMemory } from "../support/databases.ts";
 import { sharedRedis } from "../support/redis_server.ts";
@@ -10,6 +10,7 @@ import { fail, succeed } from "../support/setups.ts";
 import { eventsOf } from "../support/trails.ts";
 import { startFace } from "../support/upstash_face.ts";
 import { cacheAt, callable, ownPrefix, seed, storeTimeoutMs } from "./support.ts";
+import { chaos, CIRCUITS, libsql, memory, type OpeningStore } from "../support/drivers.ts";
 
 const redis = await sharedRedis();
 const face = await startFace({ redis });
@@ -191,9 +192,10 @@ seed("S84", "configuration: of all circuits, of some names, of one", async () =>
 });
 
 /** A driver of a user's: circuits of another store, under names of its own. */
-function renamed(inner: Store, parts: Partial<Store> = {}): Store {
+function renamed(inner: OpeningStore, parts: Partial<OpeningStore> = {}): OpeningStore {
   const name = (key: string) => `mine-${key}`;
   return {
+    [CIRCUITS]: inner[CIRCUITS],
     name: "renamed",
     traits: inner.traits,
     read: (key, request) => inner.read(name(key), request),
@@ -234,7 +236,9 @@ seed(
 );
 
 seed("S85", "drivers of one's own: storeContract finds one that is wrong", async () => {
-  const wrongs: Partial<Record<keyof Store, (inner: Store) => Partial<Store>>> = {
+  const wrongs: Partial<
+    Record<keyof OpeningStore, (inner: OpeningStore) => Partial<OpeningStore>>
+  > = {
     // Whoever comes second wins as well.
     transition: (inner) => ({
       transition: async (key, request) => ({

@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { type Client, createClient, type InValue } from "@libsql/client";
 import { createFuse } from "@fuse/edge";
-import { circuitBreakerEvents, circuitBreakers, createSchema, libsql } from "@fuse/edge/libsql";
+import { circuitBreakerEvents, circuitBreakers, createSchema } from "@fuse/edge/libsql";
 import { migrate } from "@fuse/edge/migrations";
 import { FakeClock } from "@fuse/edge/testing";
 import { and, count, desc, eq, gt, gte, inArray, isNotNull } from "drizzle-orm";
@@ -12,6 +12,7 @@ import { fileForFile, inMemory } from "../support/databases.ts";
 import { fail, succeed } from "../support/setups.ts";
 import { eventsOf } from "../support/trails.ts";
 import { seed, storeTimeoutMs, watched, withClients } from "./support.ts";
+import { libsql } from "../support/drivers.ts";
 
 const file = await fileForFile();
 const HOUR_MS = 3_600_000;

@@ -3,11 +3,11 @@
  *
  * @module
  */
-import type { Store } from "../../src/contract.ts";
 import { settled } from "./virtual_time.ts";
+import type { OpeningStore } from "./drivers.ts";
 
 /** The same store, and a promise of the moment when all that was asked of it is answered. */
-export function busy(inner: Store): { store: Store; quiet(): Promise<void> } {
+export function busy(inner: OpeningStore): { store: OpeningStore; quiet(): Promise<void> } {
   let underWay = 0;
   const store = new Proxy(inner, {
     get(target, property) {

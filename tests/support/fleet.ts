@@ -4,11 +4,12 @@
  *
  * @module
  */
-import { createFuse, memory } from "@fuse/edge";
+import { createFuse } from "@fuse/edge";
 import type { Answer, Awaitable, Snapshot } from "../../src/contract.ts";
 import { copySnapshot } from "../../src/records.ts";
-import type { Store, Tally } from "../../src/contract.ts";
+import type { Tally } from "../../src/contract.ts";
 import { seeded, VirtualTime } from "./virtual_time.ts";
+import { CIRCUITS, memory, type OpeningStore, SHARED } from "./drivers.ts";
 
 /** What fleet, under what traffic. */
 export interface FleetOptions {
@@ -23,7 +24,7 @@ export interface FleetOptions {
   readonly calls: number;
   readonly seed: number;
   /** Laid over the store as each isolate sees it: for trials of the trial. */
-  readonly spoil?: (store: Store, time: VirtualTime) => Store;
+  readonly spoil?: (store: OpeningStore, time: VirtualTime) => OpeningStore;
 }
 
 /** What became of it. */
@@ -121,11 +122,11 @@ const FAILURE = new Error("Bad luck");
 
 /** The store behind a network: 5 to 50 ms a trip, applied on arrival, packets may overtake. */
 export function distant(
-  inner: Store,
+  inner: OpeningStore,
   time: VirtualTime,
   random: () => number,
   onRequest: () => void,
-): Store {
+): OpeningStore {
   const trip = async <T>(apply: () => Awaitable<T>): Promise<T> => {
     onRequest();
     await time.sleep(2.5 + random() * 22.5);
@@ -139,6 +140,7 @@ export function distant(
     return { ...here, snapshot: copySnapshot(here.snapshot) };
   };
   return {
+    [CIRCUITS]: SHARED,
     name: "distant",
     traits: { ...inner.traits, shared: true },
     read: (key, request) => trip(() => copySnapshot(inner.read(key, request) as Snapshot)),
@@ -156,7 +158,7 @@ export function distant(
  * The mistake that the view must not make: failures go out at once and without the successes that
  * ended before them, successes follow seconds later.
  */
-export function overtaking(store: Store, time: VirtualTime): Store {
+export function overtaking(store: OpeningStore, time: VirtualTime): OpeningStore {
   const record = async (key: string, tally: Tally) => {
     if (tally.failures === 0) {
       await time.sleep(3_000);

@@ -4,17 +4,17 @@
  * @module
  */
 import { type Client, createClient } from "@libsql/client";
-import { type Clock, memory, type Store } from "@fuse/edge";
-import { libsql, type LibsqlStore, tiered } from "@fuse/edge/libsql";
+import type { Clock } from "@fuse/edge";
+import type { LibsqlStore } from "@fuse/edge/libsql";
 import { migrate } from "@fuse/edge/migrations";
-import { upstash } from "@fuse/edge/upstash";
 import { sharedRedis } from "./redis_server.ts";
 import { Sqld } from "./sqld.ts";
 import { startFace } from "./upstash_face.ts";
+import { libsql, memory, type OpeningStore, tiered, upstash } from "./drivers.ts";
 
 /** A store of a kind, with none else's circuits in it. */
 export interface Opened extends AsyncDisposable {
-  readonly store: Store;
+  readonly store: OpeningStore;
   /** Reads the trail, where there is one. */
   readonly trail: LibsqlStore | null;
   /** What the keys in Redis begin with. */
@@ -38,7 +38,7 @@ addEventListener("unload", () => void face.stop());
 let opened = 0;
 const nothing = { trail: null, prefix: null, client: null, async [Symbol.asyncDispose]() {} };
 
-function redisStore(clock: Clock | undefined): { store: Store; prefix: string } {
+function redisStore(clock: Clock | undefined): { store: OpeningStore; prefix: string } {
   const prefix = `fuzz*-${opened++}`;
   const { url, token } = face;
   return { prefix, store: upstash({ url, token, prefix, ...clock && { clock } }) };
@@ -107,7 +107,7 @@ function closing(client: Client): () => Promise<void> {
 }
 
 /** Takes all circuits out of a store, so that the next run begins with none. */
-export async function clear(store: Store): Promise<void> {
+export async function clear(store: OpeningStore): Promise<void> {
   const shape = () => ({ windowMs: 1, windowSize: 0 });
   let cursor: string | null = null;
   do {

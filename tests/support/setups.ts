@@ -13,11 +13,10 @@ import {
   type Fuse,
   type FuseEvent,
   type FuseOptions,
-  memory,
-  type Snapshot,
-  type Store,
 } from "@fuse/edge";
-import { chaos, FakeClock, type Faults } from "@fuse/edge/testing";
+import { FakeClock, type Faults } from "@fuse/edge/testing";
+import type { Driver, Snapshot } from "@fuse/edge/store";
+import { chaos, memory, type OpeningStore } from "./drivers.ts";
 
 /** `memory`: one store in this process; the others play a remote one. */
 export type Setup = "memory" | "strong" | "eventual";
@@ -41,7 +40,7 @@ export interface IsolateOptions extends Omit<FuseOptions, "stores"> {
   /** Of its way to the store. */
   faults?: Faults;
   /** Stands between it and the store. */
-  wrap?: (store: Store) => Store;
+  wrap?: (store: OpeningStore) => OpeningStore;
 }
 
 /** One Fuse, with all that it told. */
@@ -56,7 +55,7 @@ export interface Isolate {
 export class World {
   readonly setup: Setup;
   readonly clock = new FakeClock();
-  readonly store: Store = memory({ clock: this.clock.now });
+  readonly store: OpeningStore = memory({ clock: this.clock.now });
   readonly isolates: Isolate[] = [];
   /** What all isolates told, in order. */
   readonly events: FuseEvent[] = [];
@@ -183,9 +182,9 @@ export async function begin(
 
 /** Asks before each operation on a store; a promise holds the operation up. */
 export function intercept(
-  store: Store,
-  before: (operation: keyof Store) => Promise<void> | void,
-): Store {
+  store: OpeningStore,
+  before: (operation: keyof Driver) => Promise<void> | void,
+): OpeningStore {
   return around(store, (operation, run) => {
     const wait = before(operation);
     return wait === undefined ? run() : wait.then(run);
@@ -194,9 +193,9 @@ export function intercept(
 
 /** Applies each operation at once; a promise holds its answer up, or loses it. */
 export function interceptAnswers(
-  store: Store,
-  after: (operation: keyof Store) => Promise<void> | void,
-): Store {
+  store: OpeningStore,
+  after: (operation: keyof Driver) => Promise<void> | void,
+): OpeningStore {
   return around(store, async (operation, run) => {
     const answer = await run();
     await after(operation);
@@ -205,15 +204,15 @@ export function interceptAnswers(
 }
 
 function around(
-  store: Store,
-  operate: (operation: keyof Store, run: () => unknown) => unknown,
-): Store {
+  store: OpeningStore,
+  operate: (operation: keyof Driver, run: () => unknown) => unknown,
+): OpeningStore {
   return new Proxy(store, {
     get(target, property) {
       const value = Reflect.get(target, property, target);
       if (typeof value !== "function") return value;
       return (...args: unknown[]) =>
-        operate(property as keyof Store, () => Reflect.apply(value, target, args));
+        operate(property as keyof Driver, () => Reflect.apply(value, target, args));
     },
   });
 }
@@ -257,10 +256,10 @@ export function cutOff(world: World, options: CircuitOptions): CutOff {
 
 /** Some operations are applied, and their answers lost. */
 export function losingAnswers(
-  store: Store,
-  operation: keyof Store,
+  store: OpeningStore,
+  operation: keyof Driver,
   loses: () => boolean,
-): Store {
+): OpeningStore {
   return interceptAnswers(store, (asked) => {
     if (asked === operation && loses()) throw new Error("connection reset");
   });

@@ -11,12 +11,12 @@ import {
   createFuse,
   type Fuse,
   type FuseEvent,
-  type Snapshot,
-  type Store,
 } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
 import { begin, Boom, type Held } from "./setups.ts";
 import type { Way } from "./ways.ts";
+import type { Snapshot } from "@fuse/edge/store";
+import type { OpeningStore } from "./drivers.ts";
 
 export type Consistency = "strong" | "eventual";
 
@@ -34,7 +34,7 @@ export interface Ground {
 /** A place for one test. */
 export interface Site {
   /** A store for one isolate, with a client of its own, by one of the ways. Called often. */
-  store(options: { readonly clock: Clock; readonly way: 0 | 1 }): Store;
+  store(options: { readonly clock: Clock; readonly way: 0 | 1 }): OpeningStore;
   /** Forgets all circuits behind everybody's back, as a flush of the server does. */
   wipe(): Promise<void>;
   /** Lets go of the clients. */
@@ -48,7 +48,7 @@ export interface IsolateOptions {
   /** @default {the clock of all} */
   readonly clock?: FakeClock;
   /** Stands between it and its store. */
-  readonly wrap?: (store: Store) => Store;
+  readonly wrap?: (store: OpeningStore) => OpeningStore;
 }
 
 /** One Fuse with a store of its own, and all that it told. */
@@ -66,7 +66,7 @@ export class SharedWorld {
   readonly ways: Ground["ways"];
   readonly isolates: SharedIsolate[] = [];
   readonly #site: Site;
-  readonly #observer: Store;
+  readonly #observer: OpeningStore;
 
   constructor(site: Site, ways: Ground["ways"], consistency: Consistency) {
     this.#site = site;

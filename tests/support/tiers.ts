@@ -5,12 +5,12 @@
  * @module
  */
 import type { Client } from "@libsql/client";
-import { createFuse, type Fuse, type FuseEvent, type FuseOptions, type Store } from "@fuse/edge";
-import { libsql, type LibsqlClient, type LibsqlStore, tiered } from "@fuse/edge/libsql";
+import { createFuse, type Fuse, type FuseEvent, type FuseOptions } from "@fuse/edge";
+import type { LibsqlClient } from "@fuse/edge/libsql";
 import { FakeClock } from "@fuse/edge/testing";
-import { upstash } from "@fuse/edge/upstash";
 import type { CircuitEvent } from "../../src/contract.ts";
 import { eventsOf } from "./trails.ts";
+import { type DatabaseStore, libsql, type OpeningStore, tiered, upstash } from "./drivers.ts";
 
 /** What happens to a batch on its way. */
 export type Way = "arrives" | "is refused" | "hangs" | "loses the answer";
@@ -18,7 +18,7 @@ export type Way = "arrives" | "is refused" | "hangs" | "loses the answer";
 /** One isolate. */
 export interface TieredIsolate {
   readonly fuse: Fuse;
-  readonly store: LibsqlStore;
+  readonly store: DatabaseStore;
   readonly events: FuseEvent[];
   /** Its way to the database. `asked`: batches so far. */
   readonly line: { way: Way; asked: number };
@@ -28,7 +28,7 @@ export interface TieredIsolate {
 
 export interface TieredOptions extends Omit<FuseOptions, "stores"> {
   /** In place of Redis. */
-  readonly state?: Store;
+  readonly state?: OpeningStore;
   readonly auditTimeoutMs?: number;
 }
 
@@ -47,7 +47,7 @@ export class Tiers {
   }
 
   /** The store of state, as one isolate has it. */
-  state(): Store {
+  state(): OpeningStore {
     const { url, token } = this.#face;
     return upstash({ url, token, prefix: this.prefix, clock: this.clock.now });
   }

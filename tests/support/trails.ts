@@ -3,7 +3,6 @@
  *
  * @module
  */
-import type { LibsqlStore } from "@fuse/edge/libsql";
 import type {
   AcquireRequest,
   CircuitEvent,
@@ -11,6 +10,8 @@ import type {
   Tally,
   TransitionRequest,
 } from "../../src/contract.ts";
+import type { LibsqlStore } from "@fuse/edge/libsql";
+import type { DatabaseStore } from "./drivers.ts";
 
 /** The table of the trail. */
 export const EVENTS = "circuit_breaker_events";
@@ -51,7 +52,7 @@ export function laying() {
 
 /** Opens a circuit, has it recover, and lays an override over it: six rows of the chain. */
 export async function live(
-  store: LibsqlStore,
+  store: DatabaseStore,
   key: string,
   advance: (ms: number) => void,
 ): Promise<void> {

@@ -6,11 +6,12 @@
  */
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { type Clock, memory, type Store } from "@fuse/edge";
+import type { Clock } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
 import { plainAnswer, plainRecord, plainSnapshot } from "../../src/testing/plain.ts";
 import type { Answer, CircuitRecord, Override, Shape, Snapshot } from "../../src/contract.ts";
 import { ID_MEMORY_MS, withoutExpiredOverride } from "../../src/records.ts";
+import { memory, type OpeningStore } from "./drivers.ts";
 
 const given = Deno.env.get("TWIN_SEED");
 const SEED = given === "random" ? Math.floor(Math.random() * 2 ** 31) : Number(given ?? 20_251_125);
@@ -97,7 +98,7 @@ type Step = typeof step extends fc.Arbitrary<infer S> ? S : never;
  * wider one may find it again elsewhere. That is no promise either way.
  */
 export async function answersAsMemory(
-  open: (clock: Clock) => Store,
+  open: (clock: Clock) => OpeningStore,
   { forgets = true }: { forgets?: boolean } = {},
 ): Promise<void> {
   const shapes = forgets ? SHAPES : SHAPES.map((shape) => ({ ...shape, windowMs: 10_000 }));
@@ -109,12 +110,12 @@ export async function answersAsMemory(
 }
 
 async function play(
-  open: (clock: Clock) => Store,
+  open: (clock: Clock) => OpeningStore,
   shapes: readonly Shape[],
   steps: readonly Step[],
 ): Promise<void> {
   const clock = new FakeClock(1_700_000_000_123);
-  const twins: readonly Store[] = [memory({ clock: clock.now }), open(clock.now)];
+  const twins: readonly OpeningStore[] = [memory({ clock: clock.now }), open(clock.now)];
   await twins[1]!.remove("a");
   /** By each, for epochs may be their own. */
   const heard = twins.map((): Named => ({ epoch: "", generation: 0 }));
@@ -149,7 +150,7 @@ async function play(
     assertEquals(answers[1], answers[0], `step ${index}: ${JSON.stringify(one)}`);
   }
 
-  async function ask(store: Store, one: Step, id: string, heard: Named): Promise<unknown> {
+  async function ask(store: OpeningStore, one: Step, id: string, heard: Named): Promise<unknown> {
     const at = clock.now() - 5_000;
     const base = { id, at, shape: shapes["shape" in one ? one.shape : 0]! };
     const operator = { ...base, reason: "twin", actor: "ada" };

@@ -4,8 +4,9 @@
  * @module
  */
 
-import { absentSnapshot, type CircuitPolicy, type Snapshot } from "@fuse/edge";
+import type { CircuitPolicy } from "@fuse/edge";
 import { type CircuitPolicyData, createPolicy } from "../../src/rules/policy.ts";
+import { absentSnapshot, type Snapshot } from "@fuse/edge/store";
 
 /** A policy with defaults filled in; strategies that throw fail the test. */
 export function policyOf(options: CircuitPolicy = {}): CircuitPolicyData {

@@ -92,11 +92,11 @@ export async function wayTo(target: string): Promise<HttpWay> {
 const OPERATIONS = ["read", "record", "acquire", "transition", "override", "restore", "list"];
 
 /** A way of function calls, for stores that no network leads to. */
-export function localWay(): Way & { readonly to: (store: Store) => Store } {
+export function localWay(): Way & { readonly to: <S extends Store>(store: S) => S } {
   const way = {
     fault: undefined as Way["fault"],
     requests: 0,
-    to: (store: Store) =>
+    to: <S extends Store>(store: S): S =>
       new Proxy(store, {
         get(target, property) {
           const value = Reflect.get(target, property, target);

@@ -1,15 +1,14 @@
 // `examples/deno-deploy.ts` in processes of its own, against a real Redis and a real sqld.
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { createClient } from "@libsql/client/web";
-import { createFuse, type Store } from "@fuse/edge";
-import { libsql } from "@fuse/edge/libsql";
+import { createFuse } from "@fuse/edge";
 import { migrate } from "@fuse/edge/migrations";
 import { FakeClock } from "@fuse/edge/testing";
-import { upstash } from "@fuse/edge/upstash";
 import { exampleCommand, startIsolate } from "../support/deno_deploy.ts";
 import { sharedRedis } from "../support/redis_server.ts";
 import { sqldForFile } from "../support/sqld.ts";
 import { startFace } from "../support/upstash_face.ts";
+import { libsql, type OpeningStore, upstash } from "../support/drivers.ts";
 
 // Deno leaves them off.
 Deno.test.sanitizer({ ops: true, resources: true });
@@ -144,7 +143,7 @@ function get(url: string): Promise<Response> {
  * Sends requests that succeed, until the isolate has some that Redis does not know of. It tells them
  * once a second: on a busy machine that may fall between the last of them and the look at Redis.
  */
-async function holdBack(url: string, state: Store, before: number): Promise<number> {
+async function holdBack(url: string, state: OpeningStore, before: number): Promise<number> {
   let sent = before;
   for (let round = 0; round < 50; round++) {
     for (let i = 0; i < 5; i++, sent++) {
@@ -157,7 +156,7 @@ async function holdBack(url: string, state: Store, before: number): Promise<numb
   throw new Error(`All ${sent} successes are in Redis at once: nothing is held back`);
 }
 
-async function successes(state: Store): Promise<number> {
+async function successes(state: OpeningStore): Promise<number> {
   const shape = { windowMs: 120_000, windowSize: 0 };
   return (await state.read("api", { shape, at: Date.now() })).totals.successes;
 }

@@ -1,8 +1,8 @@
 // The traps themselves, on the store that has no network: what they ask for can be kept.
-import { memory } from "@fuse/edge";
-import { chaos, FakeClock } from "@fuse/edge/testing";
+import { FakeClock } from "@fuse/edge/testing";
 import { sharedTraps } from "../support/shared_traps.ts";
 import { localWay } from "../support/ways.ts";
+import { chaos, memory } from "../support/drivers.ts";
 
 const ways = [localWay(), localWay()] as const;
 

@@ -1,8 +1,9 @@
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
-import { type CallResult, createFuse, memory, type Store } from "@fuse/edge";
-import { chaos, FakeClock } from "@fuse/edge/testing";
+import { type CallResult, createFuse } from "@fuse/edge";
+import { FakeClock } from "@fuse/edge/testing";
 import { Background } from "../../src/background.ts";
 import { turn } from "../support/setups.ts";
+import { chaos, memory, type OpeningStore } from "../support/drivers.ts";
 
 /** As a Worker calls itself; the kind of runtime is looked at when a Background is made. */
 const WORKER = { userAgent: "Cloudflare-Workers" } as Navigator;
@@ -176,17 +177,17 @@ interface Hold {
 }
 
 function holding<K extends "read" | "record">(
-  store: Store,
+  store: OpeningStore,
   operation: K,
-  meant: (request: Parameters<Store[K]>[1]) => boolean,
-): [Store, Hold] {
+  meant: (request: Parameters<OpeningStore[K]>[1]) => boolean,
+): [OpeningStore, Hold] {
   const hold: Hold = { gate: null };
   const held = new Proxy(store, {
     get(target, property) {
       const value = Reflect.get(target, property, target);
       if (typeof value !== "function") return value;
       if (property !== operation) return value.bind(target);
-      return async (key: string, request: Parameters<Store[K]>[1]) => {
+      return async (key: string, request: Parameters<OpeningStore[K]>[1]) => {
         if (meant(request)) await hold.gate;
         return await Reflect.apply(value, target, [key, request]);
       };

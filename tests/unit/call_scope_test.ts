@@ -1,7 +1,6 @@
 // What limits a call, over real HTTP: the caller's abort, the timeout, and what becomes of bodies.
 import { assertEquals, assertInstanceOf, assertRejects, assertStrictEquals } from "@std/assert";
-import { CallTimeoutError, memory } from "@fuse/edge";
-import { chaos } from "@fuse/edge/testing";
+import { CallTimeoutError } from "@fuse/edge";
 import { intercept, replacing } from "../support/setups.ts";
 import {
   breakerOf,
@@ -13,6 +12,7 @@ import {
   MINUTE_MS,
   upstream,
 } from "../support/upstream.ts";
+import { chaos, memory } from "../support/drivers.ts";
 
 // Deno leaves them off.
 Deno.test.sanitizer({ ops: true, resources: true });

@@ -1,6 +1,8 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import { type EventQuery, memory, type Store, type StoredEvent } from "@fuse/edge";
+import type { EventQuery } from "@fuse/edge";
 import { historyOf } from "../../src/history.ts";
+import type { StoredEvent } from "@fuse/edge/store";
+import { memory, type OpeningStore } from "../support/drivers.ts";
 
 const ROW: StoredEvent = {
   id: "7",
@@ -15,7 +17,7 @@ const ROW: StoredEvent = {
 function audited(rows: readonly StoredEvent[]) {
   const read: string[] = [];
   const queries: EventQuery[] = [];
-  const store: Store = Object.assign(memory(), {
+  const store: OpeningStore = Object.assign(memory(), {
     async *history(query: EventQuery) {
       queries.push(query);
       for (const row of rows) {

@@ -1,8 +1,9 @@
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
-import type { CircuitState, OverrideRecord, Snapshot } from "@fuse/edge";
+import type { CircuitState } from "@fuse/edge";
 import { cooldownPassed, retryAfter, tripping, verdict } from "../../src/rules/machine.ts";
 import { policyOf, seeded, snapshotOf } from "../support/units.ts";
+import type { OverrideRecord, Snapshot } from "@fuse/edge/store";
 
 const trials = (successes: number, failures: number, freeAt: number | null = null) => ({
   halfOpen: { inFlight: 0, successes, failures, freeAt },

@@ -1,14 +1,9 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import {
-  createFuse,
-  type Fuse,
-  type ListPage,
-  type ListRequest,
-  memory,
-  type Store,
-} from "@fuse/edge";
-import { chaos, FakeClock } from "@fuse/edge/testing";
+import { createFuse, type Fuse } from "@fuse/edge";
+import { FakeClock } from "@fuse/edge/testing";
 import { prometheus } from "../../src/prometheus.ts";
+import type { ListPage, ListRequest } from "@fuse/edge/store";
+import { chaos, memory, type OpeningStore } from "../support/drivers.ts";
 
 Deno.test("prometheus() tells circuits, calls, transitions and stores, in one order", async () => {
   const clock = new FakeClock();
@@ -257,7 +252,7 @@ Deno.test("prometheus() tells nothing of a store that fails halfway", async () =
     return { records: [records[at]!], cursor: at + 1 < records.length ? `${at + 1}` : null };
   };
   const half = new Proxy(inner, {
-    get(store, member: keyof Store) {
+    get(store, member: keyof OpeningStore) {
       const value = store[member];
       if (member === "list") return list;
       return typeof value === "function" ? value.bind(store) : value;

@@ -1,6 +1,6 @@
 import { assertEquals, assertMatch, assertNotStrictEquals } from "@std/assert";
 import fc from "fast-check";
-import type { CircuitState, Override, OverrideRecord, Snapshot } from "@fuse/edge";
+import type { CircuitState, Override } from "@fuse/edge";
 import {
   explain,
   metState,
@@ -10,6 +10,7 @@ import {
   toMetrics,
 } from "../../src/rules/snapshot.ts";
 import { seeded, snapshotOf } from "../support/units.ts";
+import type { OverrideRecord, Snapshot } from "@fuse/edge/store";
 
 const A = { key: "a", store: "s", name: "a", context: null, boundary: null };
 const at = (now: number, maxCooldownMs = 600_000) => ({ now, maxCooldownMs });

@@ -1,7 +1,8 @@
 import { assertEquals } from "@std/assert";
-import type { Policy, Snapshot, StrategyMetrics } from "@fuse/edge";
+import type { Policy, StrategyMetrics } from "@fuse/edge";
 import { BUILT_IN, counts, customRule, strategyMetrics } from "../../src/rules/strategies.ts";
 import { policyOf, snapshotOf, unexpected } from "../support/units.ts";
+import type { Snapshot } from "@fuse/edge/store";
 
 const window = (successes: number, failures: number, slow = 0) => ({ successes, failures, slow });
 

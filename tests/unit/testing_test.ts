@@ -6,16 +6,14 @@ import {
   assertRejects,
   assertThrows,
 } from "@std/assert";
-import { memory } from "../../drivers/memory.ts";
 import {
-  chaos,
   FakeClock,
   type Faults,
   type Shape,
-  type Store,
   storeContract,
   type Tally,
 } from "../../src/testing/mod.ts";
+import { chaos, memory, type MemoryStore, type OpeningStore } from "../support/drivers.ts";
 
 const SHAPE: Shape = { windowMs: 10_000, windowSize: 10 };
 
@@ -60,12 +58,12 @@ Deno.test("FakeClock() refuses what is not a time, and stays where it is", () =>
   }
 });
 
-Deno.test("chaos() plays a remote store: shared, asynchronous, without peek", () => {
+Deno.test("chaos() plays a remote store: shared, asynchronous, never live", () => {
   const inner = memory();
   const store = chaos(inner, {});
   assertEquals(store.traits, { ...inner.traits, shared: true });
   assertEquals(store.name, "chaos(memory)");
-  assertEquals(store.peek, undefined);
+  assert(!("peek" in store));
   assert(store.read("a", { shape: SHAPE, at: 0 }) instanceof Promise);
 });
 
@@ -100,8 +98,8 @@ Deno.test("chaos() without faults passes every operation on", async () => {
   assertEquals((await store.restore("b", { ...request, id: "i", ...restore })).won, true);
   assertEquals(await store.remove("a"), true);
   assertEquals(await store.remove("a"), false);
-  assertEquals(inner.peek?.("a"), undefined);
-  assertEquals(inner.peek?.("b")?.override?.actor, "ada");
+  assertEquals(inner.peek("a"), undefined);
+  assertEquals(inner.peek("b")?.override?.actor, "ada");
 });
 
 Deno.test("chaos() answers with data of its own, and nothing but the contract's", async () => {
@@ -110,7 +108,7 @@ Deno.test("chaos() answers with data of its own, and nothing but the contract's"
   const read = await store.read("a", { shape: SHAPE, at: 0 });
   await store.record("a", tally());
   assertEquals([first.snapshot.totals.failures, read.totals.failures], [1, 1]);
-  const live = inner.peek!("a")!;
+  const live = inner.peek("a")!;
   const { snapshot } = await store.record("a", tally());
   assertNotStrictEquals(snapshot, live);
   for (const part of ["totals", "window", "sinceClosed", "last", "halfOpen"] as const) {
@@ -154,7 +152,7 @@ Deno.test("chaos({ duplicateRate }) sends an id twice, which counts once", async
   const { store, inner, requests } = wrap({ duplicateRate: 1 });
   const { current, snapshot } = await store.record("a", tally());
   assertEquals([current, snapshot.totals.failures], [true, 1]);
-  assertEquals(inner.peek?.("a")?.totals.failures, 1);
+  assertEquals(inner.peek("a")?.totals.failures, 1);
   assertEquals(requests(), ["record", "record"]);
 });
 
@@ -350,7 +348,7 @@ Deno.test("storeContract() leaves out what needs a trait that the store lacks", 
 });
 
 Deno.test("storeContract() says what was expected and what came", async () => {
-  const forgetful = ({ clock }: { clock: () => number }): Store => {
+  const forgetful = ({ clock }: { clock: () => number }): OpeningStore => {
     const inner = memory({ clock });
     return Object.assign(Object.create(inner), {
       name: inner.name,
@@ -379,14 +377,14 @@ function tally(parts: Partial<Tally> = {}): Tally {
 }
 
 /** Always a promise, so that a test may chain. */
-async function record(store: Store): Promise<unknown> {
+async function record(store: OpeningStore): Promise<unknown> {
   return await store.record("a", tally());
 }
 
 /** A memory store behind faults, and what reached it. */
 function wrap(faults: Faults): {
-  store: Store;
-  inner: Store;
+  store: OpeningStore;
+  inner: MemoryStore;
   failures: () => number;
   requests: () => string[];
 } {
@@ -405,7 +403,7 @@ function wrap(faults: Faults): {
   return {
     store: chaos(spied, faults),
     inner,
-    failures: () => inner.peek?.("a")?.totals.failures ?? 0,
+    failures: () => inner.peek("a")?.totals.failures ?? 0,
     requests: () => reached,
   };
 }

@@ -1,12 +1,13 @@
 // Rows of circuits that another store keeps.
 import { assert, assertEquals } from "@std/assert";
 import { createFuse } from "@fuse/edge";
-import { libsql, type LibsqlClient, type LibsqlStore } from "@fuse/edge/libsql";
+import type { LibsqlClient } from "@fuse/edge/libsql";
 import { APPEND, type ForeignRow, type TrailAppender } from "../../../drivers/libsql/append.ts";
 import { databasesForFile, inMemory } from "../../support/databases.ts";
 import { eventsOf, laying } from "../../support/trails.ts";
+import { type DatabaseStore, libsql } from "../../support/drivers.ts";
 
-type Appending = LibsqlStore & TrailAppender;
+type Appending = DatabaseStore & TrailAppender;
 const databases = await databasesForFile();
 
 function storeOn(client: LibsqlClient): Appending {

@@ -2,12 +2,13 @@
 import { assert, assertEquals } from "@std/assert";
 import { createClient } from "@libsql/client";
 import { type CircuitOptions, createFuse } from "@fuse/edge";
-import { libsql, type LibsqlOptions } from "@fuse/edge/libsql";
-import { chaos, FakeClock } from "@fuse/edge/testing";
+import type { LibsqlOptions } from "@fuse/edge/libsql";
+import { FakeClock } from "@fuse/edge/testing";
 import { migrate } from "@fuse/edge/migrations";
 import { TOTALS_ONLY } from "../../../src/records.ts";
 import { databasesForFile, inMemory } from "../../support/databases.ts";
 import { changing, eventsOf, tally } from "../../support/trails.ts";
+import { chaos, libsql } from "../../support/drivers.ts";
 
 const EVENTS = "circuit_breaker_events";
 const databases = await databasesForFile();

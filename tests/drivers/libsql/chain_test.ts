@@ -1,7 +1,7 @@
 // The hash chain: what it holds, and what it costs.
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { createFuse } from "@fuse/edge";
-import { libsql, type LibsqlClient } from "@fuse/edge/libsql";
+import type { LibsqlClient } from "@fuse/edge/libsql";
 import { FakeClock } from "@fuse/edge/testing";
 import { APPEND, type TrailAppender } from "../../../drivers/libsql/append.ts";
 import { inMemory } from "../../support/databases.ts";
@@ -16,6 +16,7 @@ import {
   tally,
   TRAIL_KEY,
 } from "../../support/trails.ts";
+import { libsql } from "../../support/drivers.ts";
 
 Deno.test("a transition event carries the head, which verifyTrail() then finds", async () => {
   await inMemory(async (client) => {

@@ -1,10 +1,9 @@
 // Options of the libSQL store, and what it asks of its client.
 import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { createClient as createWebClient } from "@libsql/client/web";
-import { createFuse, memory } from "@fuse/edge";
-import { libsql, type LibsqlClient, type LibsqlOptions, tiered } from "@fuse/edge/libsql";
+import { createFuse } from "@fuse/edge";
+import type { LibsqlClient, LibsqlOptions } from "@fuse/edge/libsql";
 import { migrate } from "@fuse/edge/migrations";
-import { upstash } from "@fuse/edge/upstash";
 import { inMemory } from "../../support/databases.ts";
 import {
   acquiring,
@@ -17,6 +16,7 @@ import {
   tally,
   withStore,
 } from "./store.ts";
+import { libsql, memory, tiered, upstash } from "../../support/drivers.ts";
 
 /** What a client was asked. */
 function spying(client: LibsqlClient) {

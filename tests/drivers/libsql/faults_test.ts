@@ -3,25 +3,26 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { type Client, createClient } from "@libsql/client";
 import { createClient as createWebClient } from "@libsql/client/web";
 import { createFuse, type FuseEvent } from "@fuse/edge";
-import { libsql, type LibsqlClient, type LibsqlStore } from "@fuse/edge/libsql";
+import type { LibsqlClient } from "@fuse/edge/libsql";
 import { migrate } from "@fuse/edge/migrations";
 import type { Recorded } from "../../../src/contract.ts";
 import { databasesForFile, fileForFile } from "../../support/databases.ts";
 import { deno } from "../../tools/gate/project.ts";
 import { Sqld } from "../../support/sqld.ts";
+import { type DatabaseStore, libsql } from "../../support/drivers.ts";
 
 const SHAPE = { windowMs: 120_000, windowSize: 0 };
 const databases = await databasesForFile();
 const file = databases[0]!;
 
-function record(store: LibsqlStore, key: string, id: string = crypto.randomUUID()) {
+function record(store: DatabaseStore, key: string, id: string = crypto.randomUUID()) {
   return Promise.resolve(store.record(key, {
     ...{ id, at: Date.now(), shape: SHAPE, epoch: "", generation: 0 },
     ...{ successes: 1, failures: 0, rejected: 0, slow: 0, ageMs: 0, lease: null, policyHash: "" },
   }));
 }
 
-async function totals(store: LibsqlStore, key: string) {
+async function totals(store: DatabaseStore, key: string) {
   return (await store.read(key, { at: 0, shape: SHAPE })).totals;
 }
 

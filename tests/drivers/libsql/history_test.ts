@@ -7,12 +7,13 @@ import {
   type CircuitIdentity,
   createFuse,
 } from "@fuse/edge";
-import { circuitBreakerEvents, libsql, type LibsqlClient } from "@fuse/edge/libsql";
+import { circuitBreakerEvents, type LibsqlClient } from "@fuse/edge/libsql";
 import { FakeClock } from "@fuse/edge/testing";
 import { readTrail } from "../../../drivers/libsql/history.ts";
 import type { EventQuery } from "../../../src/contract.ts";
 import { databasesForFile, inMemory } from "../../support/databases.ts";
 import { changing, EVENTS, eventsOf, laying, live, request, tally } from "../../support/trails.ts";
+import { libsql } from "../../support/drivers.ts";
 
 const databases = await databasesForFile();
 

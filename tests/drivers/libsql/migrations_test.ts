@@ -2,12 +2,13 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { createClient } from "@libsql/client";
 import { drizzle } from "drizzle-orm/libsql";
 import { migrate as migrateByDrizzle } from "drizzle-orm/libsql/migrator";
-import { createSchema, libsql, type LibsqlClient } from "@fuse/edge/libsql";
+import { createSchema, type LibsqlClient } from "@fuse/edge/libsql";
 import { migrate, migrations } from "@fuse/edge/migrations";
 import { databasesForFile, inMemory } from "../../support/databases.ts";
 import { embedded } from "../../tools/generate/migrations.ts";
 import { DRIZZLE_KIT, filesBelow, readConfig, root } from "../../tools/gate/project.ts";
 import { Sqld } from "../../support/sqld.ts";
+import { libsql } from "../../support/drivers.ts";
 
 const SHAPE = { windowMs: 120_000, windowSize: 0 };
 const TAGS = migrations.map(({ tag }) => tag);

@@ -1,9 +1,9 @@
 /** The sessions of `fleet/model/model_test.ts` on real databases: fewer of them, for each request is a real one. */
 import { assertEquals } from "@std/assert";
-import { libsql } from "@fuse/edge/libsql";
 import { check } from "../../fleet/model/verify.ts";
 import { busy } from "../../support/busy.ts";
 import { databasesForFile } from "../../support/databases.ts";
+import { libsql } from "../../support/drivers.ts";
 
 const storeTimeoutMs = 30_000;
 

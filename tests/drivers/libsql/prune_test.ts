@@ -1,9 +1,9 @@
 // Pruning the trail.
 import { assertEquals, assertRejects } from "@std/assert";
-import { libsql } from "@fuse/edge/libsql";
 import { FakeClock } from "@fuse/edge/testing";
 import { inMemory } from "../../support/databases.ts";
 import { changing, EVENTS, eventsOf, laying, live, tally } from "../../support/trails.ts";
+import { libsql } from "../../support/drivers.ts";
 
 Deno.test("prune() keeps transitions if it is asked to, and what is not old", async () => {
   await inMemory(async (client) => {

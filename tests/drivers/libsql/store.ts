@@ -1,8 +1,9 @@
 import type { Client } from "@libsql/client";
-import { libsql, type LibsqlOptions, type LibsqlStore } from "@fuse/edge/libsql";
+import type { LibsqlOptions } from "@fuse/edge/libsql";
 import { FakeClock } from "@fuse/edge/testing";
 import type { AcquireRequest, Tally, TransitionRequest } from "../../../src/contract.ts";
 import { databasesForFile, inMemory } from "../../support/databases.ts";
+import { type DatabaseStore, libsql } from "../../support/drivers.ts";
 
 export const SHAPE = { windowMs: 10_000, windowSize: 10 };
 export const databases = await databasesForFile();
@@ -36,7 +37,7 @@ export const laying = () => ({ ...request(), until: null, reason: "a drill", act
 
 /** Runs `body` with a store in memory. */
 export async function withStore(
-  body: (parts: { client: Client; store: LibsqlStore; clock: FakeClock }) => Promise<void>,
+  body: (parts: { client: Client; store: DatabaseStore; clock: FakeClock }) => Promise<void>,
   options: Partial<LibsqlOptions> = {},
 ): Promise<void> {
   await inMemory(async (client) => {
@@ -45,7 +46,7 @@ export async function withStore(
   });
 }
 
-export async function eventsOf(store: LibsqlStore, key?: string) {
+export async function eventsOf(store: DatabaseStore, key?: string) {
   const events = [];
   for await (const event of store.history(key === undefined ? {} : { key })) events.push(event);
   return events;

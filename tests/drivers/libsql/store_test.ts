@@ -2,7 +2,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { type Client, createClient } from "@libsql/client";
 import { createFuse } from "@fuse/edge";
-import { libsql } from "@fuse/edge/libsql";
 import { migrate } from "@fuse/edge/migrations";
 import { FakeClock } from "@fuse/edge/testing";
 import { live } from "../../support/trails.ts";
@@ -17,6 +16,7 @@ import {
   tally,
   withStore,
 } from "./store.ts";
+import { libsql } from "../../support/drivers.ts";
 
 for (const { name, connect } of databases) {
   Deno.test(`the clock of the database decides on ${name}`, async () => {

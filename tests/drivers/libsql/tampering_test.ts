@@ -1,7 +1,7 @@
 // The hash chain: what it finds.
 import { assert, assertEquals } from "@std/assert";
 import type { Client, InValue } from "@libsql/client";
-import { libsql, type LibsqlStore, type TrailProof } from "@fuse/edge/libsql";
+import type { TrailProof } from "@fuse/edge/libsql";
 import { FakeClock } from "@fuse/edge/testing";
 import { linkHash, makeDigest } from "../../../drivers/libsql/chain.ts";
 import { databasesForFile } from "../../support/databases.ts";
@@ -17,6 +17,7 @@ import {
   tally,
   TRAIL_KEY,
 } from "../../support/trails.ts";
+import { type DatabaseStore, libsql } from "../../support/drivers.ts";
 
 const databases = await databasesForFile();
 
@@ -25,7 +26,7 @@ async function withTrail(
   connect: () => Client,
   body: (parts: {
     client: Client;
-    store: LibsqlStore;
+    store: DatabaseStore;
     key: string;
     ids: number[];
     heads: Record<string, string>;
@@ -65,7 +66,7 @@ async function withTrail(
 
 /** Fails unless the trail is found to be broken at one of these rows. */
 async function assertBroken(
-  store: LibsqlStore,
+  store: DatabaseStore,
   circuit: string,
   at: number[],
   ...problems: NonNullable<TrailProof["brokenAt"]>["problem"][]

@@ -1,14 +1,14 @@
 // Moving between the memory store and libSQL. Pairs with other stores are theirs to add.
 import { assert, assertEquals } from "@std/assert";
 import { type Client, createClient } from "@libsql/client";
-import { createFuse, memory } from "@fuse/edge";
-import { libsql } from "@fuse/edge/libsql";
+import { createFuse } from "@fuse/edge";
 import { migrate } from "@fuse/edge/migrations";
 import { FakeClock } from "@fuse/edge/testing";
 import { databasesForFile, inMemory } from "../../support/databases.ts";
 import { exported, fuseOf, goesOn, type MakeStore, SCENARIOS } from "../../support/moves.ts";
 import { fail, succeed } from "../../support/setups.ts";
 import { eventsOf } from "../../support/trails.ts";
+import { libsql, memory } from "../../support/drivers.ts";
 
 const inProcess: MakeStore = (clock, skewMs) => memory({ clock: () => clock.now() + skewMs });
 const inProcessClient = () => createClient({ url: ":memory:" });

@@ -1,12 +1,13 @@
 // The traps of shared state on real databases.
 import { assertEquals } from "@std/assert";
 import { createFuse, type Fuse } from "@fuse/edge";
-import { libsql, type LibsqlClient } from "@fuse/edge/libsql";
+import type { LibsqlClient } from "@fuse/edge/libsql";
 import { createClient } from "@libsql/client/web";
 import { databasesForFile, type TestDatabase } from "../../support/databases.ts";
 import { sharedTraps } from "../../support/shared_traps.ts";
 import type { Site } from "../../support/shared_world.ts";
 import { localWay, wayTo } from "../../support/ways.ts";
+import { libsql } from "../../support/drivers.ts";
 
 const TABLES = ["circuit_breakers", "circuit_breaker_events", "circuit_breaker_leases"].concat(
   ["circuit_breaker_requests", "circuit_breaker_windows"],

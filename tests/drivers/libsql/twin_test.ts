@@ -1,7 +1,7 @@
 import { createClient } from "@libsql/client";
-import { libsql } from "@fuse/edge/libsql";
 import { migrate } from "@fuse/edge/migrations";
 import { answersAsMemory } from "../../support/twin.ts";
+import { libsql } from "../../support/drivers.ts";
 
 Deno.test("libsql() answers as memory() does, whatever is asked", async () => {
   const client = createClient({ url: ":memory:" });

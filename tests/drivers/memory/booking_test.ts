@@ -1,10 +1,12 @@
 // The live record of the memory store, and what may be booked on it.
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import fc from "fast-check";
-import { createFuse, memory, type Tally } from "@fuse/edge";
+import { createFuse } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
 import { seeded } from "../../support/units.ts";
 import { SHAPE, Subject } from "./subject.ts";
+import type { Tally } from "@fuse/edge/store";
+import { memory } from "../../support/drivers.ts";
 
 Deno.test("peek() gives the live record, the same as long as it lives", () => {
   const subject = new Subject(1);
@@ -44,7 +46,7 @@ function booking(fields: Partial<Tally> = {}) {
   const book = (
     { under = { epoch, generation }, failed = false, slow = false, hash = "hash", shape = SHAPE } =
       {},
-  ) => subject.store.book!(live, under, failed, slow, subject.clock.now(), { shape, hash });
+  ) => subject.book(live, under, { failed, slow, at: subject.clock.now() }, { shape, hash });
   return { subject, live, book, under: { epoch, generation } };
 }
 
@@ -72,7 +74,7 @@ Deno.test("book() counts as record() does", () => {
             }
             const { epoch, generation } = live;
             const policy = { shape: { ...shape, windowSize }, hash: "" };
-            assert(subject.store.book!(live, { epoch, generation }, failed, slow, 0, policy));
+            assert(subject.book(live, { epoch, generation }, { failed, slow }, policy));
           }
         }
         const read = (subject: Subject) =>
@@ -91,7 +93,7 @@ Deno.test("book() counts on a half-open record too", () => {
   subject.acquire("a");
   const { epoch, generation } = live;
   const policy = { shape: SHAPE, hash: "hash" };
-  assert(subject.store.book!(live, { epoch, generation }, true, false, 0, policy));
+  assert(subject.book(live, { epoch, generation }, { failed: true }, policy));
   assertEquals(live.halfOpen.failures, 1);
 });
 

@@ -1,14 +1,19 @@
-import { memory } from "../../../drivers/memory.ts";
 import {
   type Answer,
   type AuditEventName,
-  chaos,
   type ContractCase,
   type Snapshot,
-  type Store,
   storeContract,
   type StoredEvent,
 } from "../../../src/testing/mod.ts";
+import {
+  chaos,
+  CIRCUITS,
+  memory,
+  type MemoryStore,
+  type OpeningStore,
+  SHARED,
+} from "../../support/drivers.ts";
 
 /**
  * What the second answer to a request that arrives twice cannot say: the first took it along.
@@ -45,7 +50,7 @@ function test(store: string, cases: readonly ContractCase[]): void {
 }
 
 /** The least that a store with a trail does, so that the cases about trails are run. */
-function withTrail(inner: Store): Store {
+function withTrail(inner: MemoryStore): OpeningStore {
   const trail: StoredEvent[] = [];
   const told = new Set<string>();
   const append = (key: string, event: AuditEventName, s: Snapshot, metadata: object) => {
@@ -66,6 +71,7 @@ function withTrail(inner: Store): Store {
     return answer;
   };
   return {
+    [CIRCUITS]: SHARED,
     name: "trail",
     traits: { ...inner.traits, audited: true },
     read: (key, request) => inner.read(key, request),
@@ -80,7 +86,7 @@ function withTrail(inner: Store): Store {
         ({ moved }) => moved ? ["half_opened", {}] : null,
       ),
     transition(key, request) {
-      const from = inner.peek!(key)?.state ?? "CLOSED";
+      const from = inner.peek(key)?.state ?? "CLOSED";
       return write(key, request, inner.transition(key, request), ({ won, snapshot }) => {
         const { state: to, generation } = snapshot;
         const { reason, actor } = request;

@@ -1,9 +1,9 @@
 // The bounds of the memory store: which circuits it lets go.
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import type { Snapshot } from "@fuse/edge";
 import { seeded } from "../../support/units.ts";
 import { SHAPE, Subject } from "./subject.ts";
+import type { Snapshot } from "@fuse/edge/store";
 
 Deno.test("memory() keeps 10 000 circuits when nothing else is said", () => {
   const subject = new Subject();
@@ -47,7 +47,7 @@ Deno.test("memory() drops the least recently used of its closed circuits, exactl
           } else if (what === "book" && live !== undefined) {
             const { epoch, generation } = live;
             const policy = { shape: SHAPE, hash: "" };
-            assert(subject.store.book!(live, { epoch, generation }, false, false, 0, policy));
+            assert(subject.book(live, { epoch, generation }, {}, policy));
             use(key);
           } else if (what === "read") subject.read(key);
           else if (what === "acquire") subject.acquire(key);

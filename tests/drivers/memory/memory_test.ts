@@ -1,8 +1,10 @@
 // The memory store beyond the contract that every driver keeps: options, lists, lives and segments.
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { createFuse, memory, type Snapshot } from "@fuse/edge";
+import { createFuse } from "@fuse/edge";
 import { policyOf } from "../../support/units.ts";
 import { AT, SHAPE, Subject } from "./subject.ts";
+import type { Snapshot } from "@fuse/edge/store";
+import { memory } from "../../support/drivers.ts";
 
 Deno.test("memory() answers every operation at once", () => {
   const subject = new Subject();

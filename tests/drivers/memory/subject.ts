@@ -1,18 +1,19 @@
-import {
-  type AcquireRequest,
-  type Answer,
-  type CircuitRecord,
-  type ListPage,
-  memory,
-  type Override,
-  type Recorded,
-  type Shape,
-  type Snapshot,
-  type Store,
-  type Tally,
-  type TransitionRequest,
-} from "@fuse/edge";
+import type { Override } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
+import type {
+  AcquireRequest,
+  Answer,
+  CircuitRecord,
+  ListPage,
+  Recorded,
+  Shape,
+  Snapshot,
+  Tally,
+  TransitionRequest,
+} from "@fuse/edge/store";
+import type { BookingPolicy } from "../../../src/local_circuit.ts";
+import type { Admission } from "../../../src/records.ts";
+import { memory, type MemoryStore } from "../../support/drivers.ts";
 
 export const SHAPE: Shape = { windowMs: 10_000, windowSize: 0 };
 export const AT = { at: 0, shape: SHAPE };
@@ -20,7 +21,7 @@ export const AT = { at: 0, shape: SHAPE };
 /** A memory store with short names for what is done to it. */
 export class Subject {
   readonly clock = new FakeClock(1_000_000);
-  readonly store: Store;
+  readonly store: MemoryStore;
   readonly evicted: string[] = [];
 
   constructor(maxCircuits?: number) {
@@ -55,7 +56,19 @@ export class Subject {
   }
 
   peek(key: string): Snapshot | undefined {
-    return this.store.peek!(key);
+    return this.store.peek(key);
+  }
+
+  /** Books one outcome as a circuit does: a success that was not slow has a method of its own. */
+  book(
+    live: Snapshot,
+    under: Admission,
+    { failed = false, slow = false, at = 0 }: { failed?: boolean; slow?: boolean; at?: number },
+    policy: BookingPolicy,
+  ): boolean {
+    return failed || slow
+      ? this.store.book(live, { under, failed, slow, at }, policy)
+      : this.store.bookSuccess(live, under, at, policy);
   }
 
   open(key: string, cooldownMs = 1000): void {

@@ -1,10 +1,7 @@
 // Decisions in a real Redis, the trail on a real sqld: one row a change, whatever dies or is away.
 import { assert, assertEquals } from "@std/assert";
 import { createClient } from "@libsql/client/web";
-import { memory, type Store } from "@fuse/edge";
-import { libsql, tiered } from "@fuse/edge/libsql";
 import { migrate } from "@fuse/edge/migrations";
-import { upstash } from "@fuse/edge/upstash";
 import type { OverrideRequest } from "../../../src/contract.ts";
 import { OUTBOX_LENGTH } from "../../../src/records.ts";
 import { startIsolate } from "../../support/isolate_process.ts";
@@ -14,6 +11,7 @@ import { generations, Tiers, upTo } from "../../support/tiers.ts";
 import { eventsOf, SHAPE } from "../../support/trails.ts";
 import { startFace } from "../../support/upstash_face.ts";
 import { client, face, redis, unique } from "./servers.ts";
+import { libsql, memory, type OpeningStore, tiered, upstash } from "../../support/drivers.ts";
 
 // Deno leaves them off.
 Deno.test.sanitizer({ ops: true, resources: true });
@@ -244,8 +242,8 @@ for (const outbox of [true, false]) {
 }
 
 /** A store of state that is slow to answer, by the clock on the wall. */
-function slow(state: Store, ms: number): Store {
-  return Object.assign(Object.create(state) as Store, {
+function slow(state: OpeningStore, ms: number): OpeningStore {
+  return Object.assign(Object.create(state) as OpeningStore, {
     async override(key: string, request: OverrideRequest) {
       const answer = await state.override(key, request);
       for (const began = performance.now(); performance.now() - began < ms;);

@@ -1,13 +1,11 @@
 // What the trail of tiered() says, what it costs, and what it refuses.
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { memory, type Store } from "@fuse/edge";
-import { libsql, tiered } from "@fuse/edge/libsql";
-import { upstash } from "@fuse/edge/upstash";
 import { APPEND } from "../../../drivers/libsql/append.ts";
 import { fail, succeed } from "../../support/setups.ts";
 import { Tiers } from "../../support/tiers.ts";
 import { changing, eventsOf, request, SHAPE, tally } from "../../support/trails.ts";
 import { client, face, redis, unique } from "./servers.ts";
+import { libsql, memory, type OpeningStore, tiered, upstash } from "../../support/drivers.ts";
 
 // Deno leaves them off.
 Deno.test.sanitizer({ ops: true, resources: true });
@@ -128,7 +126,7 @@ Deno.test("remove() delivers first what the record holds, and keeps it where the
 });
 
 Deno.test("tiered() costs a steady record nothing, and a change a confirmation of two commands", async () => {
-  const commands = async (store: Store) => {
+  const commands = async (store: OpeningStore) => {
     const key = unique();
     const of = async (work: () => unknown) => {
       const before = await redis.commandCalls();

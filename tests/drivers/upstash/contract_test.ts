@@ -2,12 +2,12 @@
 import { assertEquals } from "@std/assert";
 import { Redis } from "@upstash/redis";
 import { Redis as CloudflareRedis } from "@upstash/redis/cloudflare";
-import type { Store } from "@fuse/edge";
 import { FakeClock, storeContract } from "@fuse/edge/testing";
-import { type RedisLike, upstash, type UpstashSource } from "@fuse/edge/upstash";
+import type { RedisLike, UpstashSource } from "@fuse/edge/upstash";
 import { startForeignFace } from "../../support/foreign_face.ts";
 import { sharedRedis } from "../../support/redis_server.ts";
 import { startFace } from "../../support/upstash_face.ts";
+import { type OpeningStore, upstash } from "../../support/drivers.ts";
 
 const redis = await sharedRedis();
 const face = await startFace({ redis });
@@ -91,7 +91,7 @@ for (const [name, source] of Object.entries({ "its own client": at, ...SOURCES }
 const SHAPE = { windowMs: 10_000, windowSize: 10 };
 
 async function handsBack(
-  store: Store,
+  store: OpeningStore,
   clock: FakeClock,
   key: string,
   text: string,

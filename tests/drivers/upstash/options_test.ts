@@ -1,13 +1,14 @@
 // Options of upstash(), its clients and its servers.
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { createFuse } from "@fuse/edge";
-import { type RedisLike, upstash, type UpstashOptions } from "@fuse/edge/upstash";
+import type { RedisLike, UpstashOptions } from "@fuse/edge/upstash";
 import { Redis } from "@upstash/redis";
 import { Redis as CloudflareRedis } from "@upstash/redis/cloudflare";
 import { Redis as FastlyRedis } from "@upstash/redis/fastly";
 import { startRedis } from "../../support/redis_server.ts";
 import { startFace } from "../../support/upstash_face.ts";
 import { face, freshPrefix, keys, open, read, record, requestsOf } from "./store.ts";
+import { upstash } from "../../support/drivers.ts";
 
 Deno.test("upstash() refuses options, naming the option, what came and what is allowed", () => {
   const at = { url: "https://eu1.upstash.io", token: "secret-token" };

@@ -1,11 +1,11 @@
 // What operations cost in requests and commands.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { createFuse } from "@fuse/edge";
-import { upstash } from "@fuse/edge/upstash";
 import { Redis } from "@upstash/redis";
 import { SCRIPT, SCRIPT_SHA1 } from "../../../drivers/upstash/script.ts";
 import type { FaceRequest } from "../../support/upstash_face.ts";
 import { face, open, read, record, redis, requestsOf, SHAPE } from "./store.ts";
+import { upstash } from "../../support/drivers.ts";
 
 /** How many commands Redis ran meanwhile. */
 async function commandsOf(work: () => Promise<unknown>): Promise<number> {

@@ -1,9 +1,10 @@
 // Stores on a Redis that the tests of a file share.
-import type { CircuitRecord, Store } from "@fuse/edge";
-import { upstash, type UpstashOptions } from "@fuse/edge/upstash";
+import type { UpstashOptions } from "@fuse/edge/upstash";
 import type { Tally } from "../../../src/contract.ts";
 import { sharedRedis } from "../../support/redis_server.ts";
 import { type FaceRequest, startFace } from "../../support/upstash_face.ts";
+import type { CircuitRecord } from "@fuse/edge/store";
+import { type OpeningStore, upstash } from "../../support/drivers.ts";
 
 export const redis = await sharedRedis();
 export const face = await startFace({ redis });
@@ -23,7 +24,7 @@ export function open(options: Partial<UpstashOptions> = {}) {
   return { store, prefix: options.prefix ?? prefix };
 }
 
-export function record(store: Store, key: string, parts: Partial<Tally> = {}) {
+export function record(store: OpeningStore, key: string, parts: Partial<Tally> = {}) {
   return Promise.resolve(store.record(key, {
     ...{ id: crypto.randomUUID(), at: Date.now(), shape: SHAPE, epoch: "", generation: 0 },
     ...{ successes: 0, failures: 0, rejected: 0, slow: 0, ageMs: 0, lease: null, policyHash: "p" },
@@ -31,7 +32,7 @@ export function record(store: Store, key: string, parts: Partial<Tally> = {}) {
   }));
 }
 
-export function read(store: Store, key: string, at = Date.now()) {
+export function read(store: OpeningStore, key: string, at = Date.now()) {
   return Promise.resolve(store.read(key, { at, shape: SHAPE }));
 }
 
@@ -40,7 +41,7 @@ export async function keys(pattern = "*"): Promise<string[]> {
 }
 
 /** All records of a store. */
-export async function listed(store: Store): Promise<{ records: CircuitRecord[] }> {
+export async function listed(store: OpeningStore): Promise<{ records: CircuitRecord[] }> {
   const records: CircuitRecord[] = [];
   for (let cursor: string | null = null;;) {
     const page = await store.list({ cursor, limit: 100, at: Date.now(), shape: () => SHAPE });

@@ -1,9 +1,9 @@
 // The traps of shared state, on a real Redis behind Upstash's REST API: ours, and somebody else's.
 import { assert, assertEquals } from "@std/assert";
-import { type CircuitOptions, createFuse, type Store } from "@fuse/edge";
+import { type CircuitOptions, createFuse } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
-import { upstash, type UpstashSettings } from "@fuse/edge/upstash";
-import { newId } from "../../../src/circuit.ts";
+import type { UpstashSettings } from "@fuse/edge/upstash";
+import { newId } from "../../../src/records.ts";
 import type { Answer } from "../../../src/contract.ts";
 import { startForeignFace } from "../../support/foreign_face.ts";
 import { sharedRedis, startRedis } from "../../support/redis_server.ts";
@@ -19,6 +19,7 @@ import {
 import { startFace } from "../../support/upstash_face.ts";
 import { newSeed, seeded } from "../../support/virtual_time.ts";
 import { wayThrough, wayTo } from "../../support/ways.ts";
+import { type OpeningStore, upstash } from "../../support/drivers.ts";
 
 const redis = await sharedRedis();
 const token = "token";
@@ -70,7 +71,7 @@ Deno.test("upstash() shortens no TTL by any operation of an isolate with a small
   const prefix = `site-${sites++}`;
   const [long, short] = [30 * 86_400_000, 60_000].map((ttlMs) =>
     upstash({ url: faces[0].url, token: faces[0].token, prefix, ttlMs })
-  ) as [Store, Store];
+  ) as [OpeningStore, OpeningStore];
   const seed = newSeed();
   const random = seeded(seed);
   const pick = <T>(of: readonly T[]) => of[Math.floor(random() * of.length)]!;
@@ -109,26 +110,26 @@ Deno.test("upstash() shortens no TTL by any operation of an isolate with a small
   function request() {
     return { id: newId(), at: Date.now(), shape: SHAPE };
   }
-  function record(store: Store, failures: number): Promise<Answer> {
+  function record(store: OpeningStore, failures: number): Promise<Answer> {
     const { epoch = "", generation = 0 } = seen?.snapshot ?? {};
     const counts = { successes: 1 - failures, failures, rejected: 0, slow: 0, ageMs: 0 };
     const tally = { ...request(), ...counts, epoch, generation, lease: null, policyHash: "" };
     return Promise.resolve(store.record("a", tally));
   }
-  function transition(store: Store, to: "OPEN" | "CLOSED"): Promise<Answer> {
+  function transition(store: OpeningStore, to: "OPEN" | "CLOSED"): Promise<Answer> {
     const event = to === "OPEN" ? "opened" as const : "reset" as const;
     const change = { to, event, cooldownMs: 1, reason: "", actor: null, expected: null };
     return Promise.resolve(store.transition("a", { ...request(), ...change }));
   }
   function override(
-    store: Store,
+    store: OpeningStore,
     kind: "forced_open" | "disabled" | null,
     until: number | null,
   ): Promise<Answer> {
     const change = { kind, until, reason: null, actor: null };
     return Promise.resolve(store.override("a", { ...request(), ...change }));
   }
-  function restore(store: Store, existing: "replace" | "keep"): Promise<Answer> {
+  function restore(store: OpeningStore, existing: "replace" | "keep"): Promise<Answer> {
     const record = { key: "a", snapshot: seen!.snapshot, segments: [], outcomes: "" };
     const change = { record, existing, reason: null, actor: null };
     return Promise.resolve(store.restore("a", { ...request(), ...change }));

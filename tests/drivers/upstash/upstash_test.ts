@@ -2,10 +2,10 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { createFuse } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
-import { upstash } from "@fuse/edge/upstash";
 import { startRedis } from "../../support/redis_server.ts";
 import { startFace } from "../../support/upstash_face.ts";
 import { face, HOUR_MS, keys, open, read, record, redis, SHAPE } from "./store.ts";
+import { upstash } from "../../support/drivers.ts";
 
 const PARTS = ["state", "metrics", "failures", "successes"];
 

@@ -1,9 +1,7 @@
-import { memory } from "@fuse/edge";
-import { chaos } from "@fuse/edge/testing";
-import type { Store } from "../../../src/contract.ts";
 import { race } from "./race.ts";
 import { check, verify } from "./verify.ts";
 import { watched } from "./watched.ts";
+import { chaos, CIRCUITS, memory, type OpeningStore, SHARED } from "../../support/drivers.ts";
 
 Deno.test("CircuitBreaker() agrees with the model when isolates share a memory store", async () => {
   await check({ alone: false, clockGoesBack: true }, (clock) => ({
@@ -68,13 +66,17 @@ for (const consistency of ["eventual", "strong"] as const) {
 }
 
 /** One store that stands for another until it is healed. */
-function breakable(broken: Store, whole: Store): { store: Store; heal: () => void } {
+function breakable(
+  broken: OpeningStore,
+  whole: OpeningStore,
+): { store: OpeningStore; heal: () => void } {
   let at = broken;
   return {
     heal: () => {
       at = whole;
     },
     store: {
+      [CIRCUITS]: SHARED,
       name: broken.name,
       traits: broken.traits,
       read: (key, request) => at.read(key, request),

@@ -6,7 +6,7 @@
  * @module
  */
 import { assertEquals } from "@std/assert";
-import { type CircuitBreaker, createFuse, type Fuse, memory } from "@fuse/edge";
+import { type CircuitBreaker, createFuse, type Fuse } from "@fuse/edge";
 import { distant, NEVER_MS } from "../../support/fleet.ts";
 import { seeded, VirtualTime } from "../../support/virtual_time.ts";
 import { begin, Ignored, isSlow, outcomeOf } from "./calls.ts";
@@ -14,6 +14,7 @@ import { type Case, CASES, STRATEGY_OF_THE_USER } from "./cases.ts";
 import type { Command, Ending, Session, Step, Via } from "./commands.ts";
 import { Ear } from "./ear.ts";
 import { watched } from "./watched.ts";
+import { memory } from "../../support/drivers.ts";
 
 /** Plays a session to its end; throws if it does not add up. */
 export async function race(

@@ -5,7 +5,8 @@
  * @module
  */
 import { assert } from "@std/assert";
-import type { Acquired, Awaitable, Shape, Snapshot, Store } from "../../../src/contract.ts";
+import type { Acquired, Awaitable, Shape, Snapshot } from "../../../src/contract.ts";
+import { CIRCUITS, type OpeningStore, SHARED } from "../../support/drivers.ts";
 
 const LEGAL: Record<string, readonly string[]> = {
   acquire: ["OPEN>HALF_OPEN"],
@@ -15,7 +16,7 @@ const LEGAL: Record<string, readonly string[]> = {
 };
 
 /** The same store; throws where a record takes an illegal edge or lets too many trials out. */
-export function watched(inner: Store): Store {
+export function watched(inner: OpeningStore): OpeningStore {
   const leases = new Map<string, number>();
   let generation = 0;
 
@@ -48,6 +49,7 @@ export function watched(inner: Store): Store {
   }
 
   return {
+    [CIRCUITS]: SHARED,
     name: inner.name,
     traits: { ...inner.traits, shared: true },
     read: (key, request) => inner.read(key, request),

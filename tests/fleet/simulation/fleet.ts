@@ -12,7 +12,6 @@ import {
   createFuse,
   type Fuse,
   isStoreUnavailableError,
-  type Store,
 } from "@fuse/edge";
 import type { CircuitPolicyData } from "../../../src/rules/policy.ts";
 import { policyOf } from "../../support/units.ts";
@@ -30,13 +29,14 @@ import { type Delivery, type Row, TrailJudge } from "./trail_judge.ts";
 import { Upstream } from "./upstream.ts";
 import { Verdicts, type Violation } from "./violation.ts";
 import { inVirtualTime } from "./virtual_globals.ts";
+import type { OpeningStore } from "../../support/drivers.ts";
 
 /** Mistakes, for trials of the trial; and what is written down. */
 export interface PlayOptions {
   /** Laid over the memory store. */
-  readonly store?: (store: Store) => Store;
+  readonly store?: (store: OpeningStore) => OpeningStore;
   /** Laid over the store as an isolate sees it. */
-  readonly wire?: (store: Store, isolate: number) => Store;
+  readonly wire?: (store: OpeningStore, isolate: number) => OpeningStore;
   /** What every handle is made with; judged is what the scenario says. */
   readonly policy?: (policy: CircuitPolicy) => CircuitPolicy;
   /** Laid over an isolate's handle. */

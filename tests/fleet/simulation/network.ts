@@ -3,12 +3,12 @@
  *
  * @module
  */
-import type { Store } from "@fuse/edge";
 import type { Awaitable } from "../../../src/contract.ts";
 import type { VirtualTime } from "../../support/virtual_time.ts";
 import type { Weather } from "./scenario.ts";
 import type { Request, Said, Server } from "./server.ts";
 import { chance } from "./virtual_globals.ts";
+import { CIRCUITS, type OpeningStore, SHARED } from "../../support/drivers.ts";
 
 /** Whoever sends. */
 export interface Sender {
@@ -88,11 +88,12 @@ export class Network {
   }
 
   /** The store as an isolate sees it. */
-  wire(of: Sender): Store {
+  wire(of: Sender): OpeningStore {
     const no = (what: string) => (): never => {
       throw new Error(`Nobody asks the simulated store to ${what}`);
     };
     return {
+      [CIRCUITS]: SHARED,
       name: "simulated",
       traits: { persistent: true, shared: true, audited: false },
       read: async (key, body) => (await this.#send(of, { do: "read", key, body })).snapshot,

@@ -4,11 +4,14 @@
  *
  * @module
  */
-import { type CircuitBreaker, type Store, TOTALS_ONLY } from "@fuse/edge";
-import type { Answer, Recorded, Snapshot, Tally } from "../../../src/contract.ts";
+import type { CircuitBreaker } from "@fuse/edge";
+import type { LocalDriver } from "../../../src/local_circuit.ts";
+import type { Answer, Driver, Recorded, Snapshot, Tally } from "../../../src/contract.ts";
 import type { PlayOptions } from "./fleet.ts";
 import type { Kind } from "./scenario.ts";
 import type { Invariant } from "./violation.ts";
+import { TOTALS_ONLY } from "@fuse/edge/store";
+import { CIRCUITS, type MemoryStore, type OpeningStore } from "../../support/drivers.ts";
 
 /** A mistake, and what it must be found out by. */
 export interface Planted {
@@ -158,7 +161,7 @@ export const PLANTED: readonly Planted[] = [
       store: (store) =>
         but(store, {
           record: (key, tally) => {
-            const { epoch, generation } = store.peek!(key) ?? tally;
+            const { epoch, generation } = held(store, key) ?? tally;
             return store.record(key, { ...tally, epoch, generation });
           },
         }),
@@ -172,7 +175,7 @@ export const PLANTED: readonly Planted[] = [
       store: (store) =>
         but(store, {
           record: (key, tally) => {
-            if (tally.epoch === "" || store.peek!(key) !== undefined) {
+            if (tally.epoch === "" || held(store, key) !== undefined) {
               return store.record(key, tally);
             }
             const created = { ...tally, epoch: "", generation: 0 };
@@ -325,7 +328,7 @@ export const PLANTED: readonly Planted[] = [
       store: (store) =>
         but(store, {
           acquire: (key, request) =>
-            store.peek!(key)?.state === "OPEN"
+            held(store, key)?.state === "OPEN"
               ? { granted: false, moved: false, snapshot: store.read(key, request) as Snapshot }
               : store.acquire(key, request),
         }),
@@ -353,11 +356,10 @@ export const PLANTED: readonly Planted[] = [
 ];
 
 /** The same store, but for some methods. */
-export function but(store: Store, methods: Partial<Store>): Store {
-  return {
+export function but<S extends OpeningStore>(store: S, methods: Partial<Driver>): S {
+  const driver: Driver = {
     name: store.name,
     traits: store.traits,
-    ...(store.peek === undefined ? null : { peek: (key: string) => store.peek!(key) }),
     read: (key, request) => store.read(key, request),
     record: (key, tally) => store.record(key, tally),
     acquire: (key, request) => store.acquire(key, request),
@@ -368,6 +370,14 @@ export function but(store: Store, methods: Partial<Store>): Store {
     remove: (key) => store.remove(key),
     ...methods,
   };
+  const { peek } = store as Partial<LocalDriver>;
+  const live = peek && { peek: peek.bind(store) };
+  return { [CIRCUITS]: store[CIRCUITS], ...driver, ...live } as unknown as S;
+}
+
+/** The live record that the simulated server holds. */
+function held(store: OpeningStore, key: string): Snapshot | undefined {
+  return (store as MemoryStore).peek(key);
 }
 
 function operators(breaker: CircuitBreaker): Partial<CircuitBreaker> {

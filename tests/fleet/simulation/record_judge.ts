@@ -5,7 +5,6 @@
  *
  * @module
  */
-import { ID_MEMORY_MS, type Snapshot, TOTALS_ONLY } from "@fuse/edge";
 import type { CircuitPolicyData } from "../../../src/rules/policy.ts";
 import type { AcquireRequest, Tally, TransitionRequest } from "../../../src/contract.ts";
 import { absentSnapshot } from "../../../src/records.ts";
@@ -13,6 +12,7 @@ import type { DutyJudge } from "./duty_judge.ts";
 import type { Deed } from "./server.ts";
 import type { TrailJudge } from "./trail_judge.ts";
 import type { Verdicts } from "./violation.ts";
+import { ID_MEMORY_MS, type Snapshot, TOTALS_ONLY } from "@fuse/edge/store";
 
 /** One generation's books. */
 interface Generation {

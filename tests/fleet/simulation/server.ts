@@ -4,7 +4,6 @@
  *
  * @module
  */
-import { memory, type Snapshot, type Store } from "@fuse/edge";
 import type {
   Acquired,
   AcquireRequest,
@@ -17,6 +16,8 @@ import type {
   TransitionRequest,
 } from "../../../src/contract.ts";
 import { copySnapshot } from "../../../src/records.ts";
+import type { Snapshot } from "@fuse/edge/store";
+import { memory, type MemoryStore, type OpeningStore } from "../../support/drivers.ts";
 
 /** A request on its way. */
 export type Request =
@@ -56,16 +57,16 @@ export interface Deed {
 /** The store, and how to make it forget. */
 export class Server {
   readonly #clock: () => number;
-  readonly #make: (store: Store) => Store;
+  readonly #make: (store: OpeningStore) => OpeningStore;
   readonly #witness: (deed: Deed, by: number) => void;
-  #store: Store;
+  #store: OpeningStore;
   #life = 0;
 
   /** @param make Laid over the memory store: for stores with a mistake in them. */
   constructor(
     clock: () => number,
     witness: (deed: Deed, by: number) => void,
-    make: (store: Store) => Store = (store) => store,
+    make: (store: OpeningStore) => OpeningStore = (store) => store,
   ) {
     this.#clock = clock;
     this.#witness = witness;
@@ -130,7 +131,7 @@ export class Server {
 
   /** As it is written down, an override that has run out included. */
   #generation(key: string): number {
-    return this.#store.peek!(key)?.generation ?? 0;
+    return (this.#store as MemoryStore).peek(key)?.generation ?? 0;
   }
 
   // A shared store makes another life of what it has forgotten, even where the same request begins it.

@@ -5,8 +5,6 @@
  */
 import { type Client, createClient } from "@libsql/client";
 import { createClient as createWebClient } from "@libsql/client/web";
-import type { Store } from "@fuse/edge";
-import { libsql, tiered } from "@fuse/edge/libsql";
 import { migrate } from "@fuse/edge/migrations";
 import type { ListPage } from "../../../src/contract.ts";
 import { Sqld } from "../../support/sqld.ts";
@@ -14,6 +12,7 @@ import { eventsOf, request, SHAPE } from "../../support/trails.ts";
 import { type HttpWay, wayTo } from "../../support/ways.ts";
 import { type Ground, type GroundOptions, redisGround } from "./grounds.ts";
 import { failing, type Passage } from "./stores.ts";
+import { libsql, type OpeningStore, tiered } from "../../support/drivers.ts";
 
 /** A database and what goes wrong on the way to it. */
 interface Base extends AsyncDisposable {
@@ -202,7 +201,7 @@ export async function tieredGround(options: GroundOptions): Promise<Ground> {
 const RELEASE = { kind: null, until: null, reason: null, actor: null };
 
 /** Circuits whose trail is not one row for each generation after the first, and what it is. */
-async function differingTrails(state: Store, client: Client, at: number) {
+async function differingTrails(state: OpeningStore, client: Client, at: number) {
   const told = new Map<string, { rows: number; missed: number; seen: Set<number> }>();
   for (const { key, metadata } of await eventsOf(libsql({ client }))) {
     const of = told.get(key) ?? { rows: 0, missed: 0, seen: new Set() };

@@ -3,13 +3,12 @@
  *
  * @module
  */
-import { type Clock, memory, type Store } from "@fuse/edge";
-import { chaos } from "@fuse/edge/testing";
-import { upstash } from "@fuse/edge/upstash";
+import type { Clock } from "@fuse/edge";
 import { startRedis } from "../../support/redis_server.ts";
 import { type Fault, startFace } from "../../support/upstash_face.ts";
 import { libsqlGround, tieredGround } from "./databases.ts";
 import { switching, telling } from "./stores.ts";
+import { chaos, memory, type OpeningStore, upstash } from "../../support/drivers.ts";
 
 /** What is wrong with the way to the store. `calm`: nothing. */
 export type Weather = "calm" | "wire" | "dead" | "chaos";
@@ -29,9 +28,9 @@ export interface GroundOptions {
 /** Where a driver runs. */
 export interface Ground extends AsyncDisposable {
   /** The store as one isolate has it; the first isolate's may be another kind. */
-  isolate(index: number): Store;
+  isolate(index: number): OpeningStore;
   /** As somebody sees it who has no part in any of it, and whom no fault meets. */
-  readonly observer: Store;
+  readonly observer: OpeningStore;
   /** Begins it, and answers how to end it. */
   weather(kind: "wire" | "dead"): Promise<() => Promise<void>>;
   /** What the store itself takes, in bytes, and where; `null`: it is in this process. */
@@ -122,7 +121,7 @@ export async function redisGround({ clock, random, slow }: GroundOptions) {
     });
   };
   return {
-    store: (): Store => upstash({ url: face.url, token: face.token, ...clock && { clock } }),
+    store: (): OpeningStore => upstash({ url: face.url, token: face.token, ...clock && { clock } }),
     weather,
     async used(): Promise<number> {
       const info = await redis.command("INFO", "memory") as string;

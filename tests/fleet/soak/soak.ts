@@ -3,13 +3,13 @@
  *
  * @module
  */
-import { type Clock, createFuse, type Store } from "@fuse/edge";
-import { chaos } from "@fuse/edge/testing";
+import { type Clock, createFuse } from "@fuse/edge";
 import { seeded } from "../../support/virtual_time.ts";
 import { type Ground, type GroundOptions, GROUNDS, roughly, type Weather } from "./grounds.ts";
 import { type Balance, Ledger } from "./ledger.ts";
 import { type Counters, judgesTrials, Load } from "./load.ts";
 import { switching } from "./stores.ts";
+import { chaos, type OpeningStore } from "../../support/drivers.ts";
 
 /** The time of a run: real and perhaps faster, or one that a test moves. */
 export interface Time {
@@ -37,7 +37,7 @@ export interface SoakOptions {
   /** How often what is left is sent again before it counts as lost. */
   readonly attempts: number;
   /** Laid around the store of the last isolate, to see that it would be noticed. */
-  readonly spoil?: (store: Store) => Store;
+  readonly spoil?: (store: OpeningStore) => OpeningStore;
   /** Beside the load. Answers how to stop. */
   readonly watch?: () => () => void;
 }

@@ -4,12 +4,12 @@
  * @module
  */
 import type { Client } from "@libsql/client";
-import type { Store } from "@fuse/edge";
 import type { LibsqlClient } from "@fuse/edge/libsql";
 import type { Answer, Tally } from "../../../src/contract.ts";
+import type { OpeningStore } from "../../support/drivers.ts";
 
 /** One store in front of several, between which it changes at any moment. */
-export function switching(which: () => Store): Store {
+export function switching(which: () => OpeningStore): OpeningStore {
   return new Proxy(which(), {
     get(first, property) {
       // There or not as in the first one: nobody asks again.
@@ -28,13 +28,13 @@ export function switching(which: () => Store): Store {
 }
 
 /** Tells of circuits that the store had to let go, even where nobody hears its answer. */
-export function telling(store: Store, evicted: (key: string) => void): Store {
+export function telling(store: OpeningStore, evicted: (key: string) => void): OpeningStore {
   return answering(store, (answer) => {
     for (const key of (answer as Answer | undefined)?.evicted ?? []) evicted(key);
   });
 }
 
-function answering(store: Store, hear: (answer: unknown) => void): Store {
+function answering(store: OpeningStore, hear: (answer: unknown) => void): OpeningStore {
   const CHANGES = ["record", "transition", "override", "restore"];
   return new Proxy(store, {
     get(target, property) {
@@ -52,7 +52,7 @@ function answering(store: Store, hear: (answer: unknown) => void): Store {
 }
 
 /** A store that is wrong: of one tally with successes it loses all, or counts it twice. */
-export function wrong(store: Store, how: "drops" | "doubles"): Store {
+export function wrong(store: OpeningStore, how: "drops" | "doubles"): OpeningStore {
   let left = 1;
   const record = async (key: string, tally: Tally) => {
     if (tally.successes === 0 || left-- <= 0) return await store.record(key, tally);

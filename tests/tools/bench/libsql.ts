@@ -7,7 +7,7 @@
 import { type Client, createClient } from "@libsql/client";
 import { createClient as createWebClient } from "@libsql/client/web";
 import { type CircuitBreaker, createFuse, type Fuse } from "@fuse/edge";
-import { libsql, type LibsqlClient } from "@fuse/edge/libsql";
+import type { LibsqlClient } from "@fuse/edge/libsql";
 import { migrate } from "@fuse/edge/migrations";
 import { Sqld } from "../../support/sqld.ts";
 import { type Candidate, type Measured, race, ratio } from "./harness.ts";
@@ -16,6 +16,7 @@ import { consecutive } from "./policies.ts";
 import type { Section } from "./section.ts";
 import { seedDatabase } from "./seed_pattern.ts";
 import { integer, type Table, times } from "./table.ts";
+import { libsql } from "../../support/drivers.ts";
 
 const SHAPE = { windowMs: 120_000, windowSize: 0 };
 

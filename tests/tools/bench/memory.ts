@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { absentSnapshot, createFuse, memory, type Snapshot, type Store } from "@fuse/edge";
+import { createFuse } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
 import { collect } from "./harness.ts";
 import { cockatielConsecutive, cockatielSampling } from "./peer_cockatiel.ts";
@@ -11,6 +11,8 @@ import { opossum } from "./peer_opossum.ts";
 import { consecutive, rolling } from "./policies.ts";
 import type { Section } from "./section.ts";
 import { budget, integer } from "./table.ts";
+import { absentSnapshot, type Snapshot } from "@fuse/edge/store";
+import { CIRCUITS, memory, type OpeningStore, SHARED } from "../../support/drivers.ts";
 
 const LIMIT = 1024;
 
@@ -105,7 +107,7 @@ const viewed: Fill = async (circuits) => {
 };
 
 /** A shared store that keeps nothing: it finds each circuit closed, in its first generation. */
-function forgetful(): Store {
+function forgetful(): OpeningStore {
   const known = (at: number): Snapshot => ({
     ...absentSnapshot(at),
     epoch: "first",
@@ -113,6 +115,7 @@ function forgetful(): Store {
   });
   const answer = (at: number) => Promise.resolve({ snapshot: known(at), won: false });
   return {
+    [CIRCUITS]: SHARED,
     name: "forgetful",
     traits: { persistent: false, shared: true, audited: false },
     read: (_key, { at }) => Promise.resolve(known(at)),

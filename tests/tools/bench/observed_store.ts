@@ -3,8 +3,9 @@
  *
  * @module
  */
-import type { Awaitable, Store } from "@fuse/edge";
 import { setImmediate } from "node:timers";
+import type { Awaitable } from "@fuse/edge/store";
+import { CIRCUITS, type OpeningStore, SHARED } from "../../support/drivers.ts";
 
 /** One request to the store. */
 export interface Operation {
@@ -15,7 +16,7 @@ export interface Operation {
 
 /** The store, and what it was asked so far: empty the list at will. */
 export interface Observed {
-  readonly store: Store;
+  readonly store: OpeningStore;
   readonly operations: Operation[];
   /** Resolves once every request is answered, those too that answers gave rise to. */
   quiet(): Promise<void>;
@@ -25,7 +26,7 @@ export interface Observed {
  * Counts, and answers no sooner than the next turn of the event loop, as a network would: what a
  * call has not waited for is then still unanswered when it ends.
  */
-export function observe(inner: Store): Observed {
+export function observe(inner: OpeningStore): Observed {
   const operations: Operation[] = [];
   const watched = <A extends unknown[], T>(
     kind: Operation["kind"],
@@ -41,7 +42,8 @@ export function observe(inner: Store): Observed {
       operation.answered = true;
     }
   };
-  const store: Store = {
+  const store: OpeningStore = {
+    [CIRCUITS]: SHARED,
     name: inner.name,
     traits: inner.traits,
     read: watched("read", inner.read.bind(inner)),

@@ -11,15 +11,15 @@ import {
   type CircuitState,
   type Clock,
   createFuse,
-  type Store,
 } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
 import { observe, type Operation } from "./observed_store.ts";
 import { consecutive } from "./policies.ts";
 import { budget, integer, sideBySide, type Table } from "./table.ts";
+import type { OpeningStore } from "../../support/drivers.ts";
 
 /** Makes a store that has seen nothing, on this clock. */
-export type MakeStore = (clock: Clock) => Store;
+export type MakeStore = (clock: Clock) => OpeningStore;
 
 /** Counts so far, where the store is a real server: what tables call them, and how many. */
 export type Meter = () => Promise<Readonly<Record<string, number>>>;

@@ -3,13 +3,13 @@
  *
  * @module
  */
-import { type CircuitBreaker, type CircuitPolicy, createFuse, memory } from "@fuse/edge";
-import { chaos } from "@fuse/edge/testing";
+import { type CircuitBreaker, type CircuitPolicy, createFuse } from "@fuse/edge";
 import { type Candidate, effort, race, ratio } from "./harness.ts";
 import { operationsTable } from "./operations.ts";
 import { consecutive } from "./policies.ts";
 import type { Section } from "./section.ts";
 import { integer, nanoseconds, times } from "./table.ts";
+import { chaos, memory } from "../../support/drivers.ts";
 
 /** Section `remote`. */
 export const section: Section = {

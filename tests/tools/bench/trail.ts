@@ -7,13 +7,7 @@
 import { type Client, createClient } from "@libsql/client";
 import { createClient as createWebClient } from "@libsql/client/web";
 import { createFuse } from "@fuse/edge";
-import {
-  circuitBreakerEvents,
-  circuitBreakers,
-  libsql,
-  type LibsqlClient,
-  type LibsqlStore,
-} from "@fuse/edge/libsql";
+import { circuitBreakerEvents, circuitBreakers, type LibsqlClient } from "@fuse/edge/libsql";
 import { migrate } from "@fuse/edge/migrations";
 import { and, count, desc, eq, gte } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/libsql";
@@ -24,6 +18,7 @@ import { consecutive } from "./policies.ts";
 import type { Section } from "./section.ts";
 import { seedDatabase } from "./seed_pattern.ts";
 import { integer, type Table, times } from "./table.ts";
+import { type DatabaseStore, libsql } from "../../support/drivers.ts";
 
 /** Section `trail`. */
 export const section: Section = {
@@ -132,7 +127,7 @@ const DAY_MS = 86_400_000;
 async function* large(client: Client, size: number): AsyncGenerator<Table> {
   await client.execute("pragma journal_mode = wal");
   await migrate(client);
-  const store = libsql({ client, audit: "calls" }) as LibsqlStore & TrailAppender;
+  const store = libsql({ client, audit: "calls" }) as DatabaseStore & TrailAppender;
   const now = Date.now();
   const step = 30 * DAY_MS / size;
   const before = await bytes(client);
@@ -177,7 +172,7 @@ async function* large(client: Client, size: number): AsyncGenerator<Table> {
 
   const db = drizzle(client);
   const today = new Date(now - DAY_MS);
-  const first = async (query: Parameters<LibsqlStore["history"]>[0]) => {
+  const first = async (query: Parameters<DatabaseStore["history"]>[0]) => {
     await store.history(query).next();
   };
   const queries: Record<string, () => PromiseLike<unknown>> = {

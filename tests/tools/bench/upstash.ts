@@ -8,7 +8,7 @@ import { Ratelimit } from "@upstash/ratelimit";
 import { Redis } from "@upstash/redis";
 import { type CircuitPolicy, createFuse } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
-import { upstash, type UpstashOptions } from "@fuse/edge/upstash";
+import type { UpstashOptions } from "@fuse/edge/upstash";
 import { setImmediate } from "node:timers";
 import { type RedisServer, startRedis } from "../../support/redis_server.ts";
 import { type Face, startFace } from "../../support/upstash_face.ts";
@@ -17,6 +17,7 @@ import { operationsTable, ratesTable } from "./operations.ts";
 import type { Section } from "./section.ts";
 import { seedCache } from "./seed_pattern.ts";
 import { integer, type Table, times } from "./table.ts";
+import { upstash } from "../../support/drivers.ts";
 
 /** Section `upstash`. */
 export const section: Section = {

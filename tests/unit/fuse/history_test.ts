@@ -1,18 +1,12 @@
 // history() of a Fuse, over one store and several.
 import { assertEquals, assertRejects } from "@std/assert";
-import {
-  type CircuitEvent,
-  createFuse,
-  type EventQuery,
-  memory,
-  type Store,
-  type StoredEvent,
-} from "@fuse/edge";
-import { chaos } from "@fuse/edge/testing";
+import { type CircuitEvent, createFuse, type EventQuery } from "@fuse/edge";
 import { T1 } from "./scopes.ts";
+import type { StoredEvent } from "@fuse/edge/store";
+import { chaos, memory, type OpeningStore } from "../../support/drivers.ts";
 
 /** A store whose trail is these rows, with the queries that reached it. */
-function trail(keys: string[], queries: unknown[] = []): Store {
+function trail(keys: string[], queries: unknown[] = []): OpeningStore {
   const rows = keys.map((key, i): StoredEvent => ({
     id: String(i),
     key,
@@ -68,7 +62,7 @@ Deno.test("history() hands the query on, and a handle asks for its own circuit",
 });
 
 /** A store whose trail is these rows, and whose cursors mean as much to any other one. */
-function paged(keys: string[]): Store {
+function paged(keys: string[]): OpeningStore {
   const rows = keys.map((key, i): StoredEvent => ({
     ...{ id: String(i), key, event: "opened", at: new Date(i), metadata: null, cursor: `${i}:x` },
   }));

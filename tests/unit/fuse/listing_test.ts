@@ -1,16 +1,10 @@
 // What covers many circuits: lists, and resets.
 import { assertEquals, assertRejects } from "@std/assert";
-import {
-  type CircuitFilter,
-  type CircuitSnapshot,
-  createFuse,
-  type ListPage,
-  type ListRequest,
-  memory,
-  type Store,
-} from "@fuse/edge";
-import { chaos, FakeClock } from "@fuse/edge/testing";
+import { type CircuitFilter, type CircuitSnapshot, createFuse } from "@fuse/edge";
+import { FakeClock } from "@fuse/edge/testing";
 import { down, EU, names, T1, T2 } from "./scopes.ts";
+import type { ListPage, ListRequest } from "@fuse/edge/store";
+import { chaos, memory, type OpeningStore } from "../../support/drivers.ts";
 
 /** Circuits of every kind: scopes, states, overrides, two stores. */
 async function populated() {
@@ -101,7 +95,7 @@ Deno.test("list() gives snapshots as the handle does", async () => {
 Deno.test("list() pages through a store that gives a few at a time", async () => {
   const cursors: (string | null)[] = [];
   const whole = memory();
-  const paged: Store = Object.assign(chaos(whole, {}), {
+  const paged: OpeningStore = Object.assign(chaos(whole, {}), {
     async list(request: ListRequest): Promise<ListPage> {
       cursors.push(request.cursor);
       const { records } = await whole.list(request);

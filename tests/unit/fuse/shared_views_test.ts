@@ -1,19 +1,20 @@
 // Views and lists on a store that others share: empty pages, whose request gets the work, what room is made from.
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { createFuse, memory, type Scope, type Store } from "@fuse/edge";
-import { chaos, FakeClock } from "@fuse/edge/testing";
+import { createFuse, type Scope } from "@fuse/edge";
+import { FakeClock } from "@fuse/edge/testing";
 import { Boom, fail, succeed } from "../../support/setups.ts";
+import { chaos, memory, type OpeningStore } from "../../support/drivers.ts";
 
 const tenant = (id: Scope["id"]): Scope => ({ type: "tenant", id });
 
 Deno.test("Fuse.list() follows the pages of a store to their end, empty ones too", async () => {
   const inner = memory();
   const cursors: (string | null)[] = [];
-  const paged: Store = new Proxy(chaos(inner, {}), {
+  const paged: OpeningStore = new Proxy(chaos(inner, {}), {
     get(target, property) {
       const value = Reflect.get(target, property, target);
       if (property !== "list") return typeof value === "function" ? value.bind(target) : value;
-      return async (request: Parameters<Store["list"]>[0]) => {
+      return async (request: Parameters<OpeningStore["list"]>[0]) => {
         cursors.push(request.cursor);
         const { records } = await inner.list(request);
         const at = Number(request.cursor ?? 0);

@@ -1,9 +1,11 @@
 // Listeners of a Fuse, what it has under way, and how many circuits it keeps.
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { createFuse, type Fuse, memory, type Store, type Tally } from "@fuse/edge";
-import { chaos, FakeClock } from "@fuse/edge/testing";
+import { createFuse, type Fuse } from "@fuse/edge";
+import { FakeClock } from "@fuse/edge/testing";
 import { turn } from "../../support/setups.ts";
 import { down, EU, names, T1 } from "./scopes.ts";
+import type { Tally } from "@fuse/edge/store";
+import { chaos, memory, type OpeningStore } from "../../support/drivers.ts";
 
 Deno.test("on() of a view hears its circuits only, and stops as told", async () => {
   const fuse = createFuse();
@@ -48,7 +50,7 @@ Deno.test("on() hears what handles do that were made before it", async () => {
 Deno.test("flush() covers the view's store and scopes", async () => {
   const records: string[] = [];
   const store = chaos(memory(), {});
-  const spy: Store = new Proxy(store, {
+  const spy: OpeningStore = new Proxy(store, {
     get(target, property) {
       const value = Reflect.get(target, property, target);
       if (typeof value !== "function") return value;
@@ -83,7 +85,7 @@ Deno.test("a Fuse sends what is pending when it is disposed", async () => {
 Deno.test("flush() waits for what is under way", async () => {
   const gate = Promise.withResolvers<void>();
   const store = chaos(memory(), {});
-  const slow: Store = new Proxy(store, {
+  const slow: OpeningStore = new Proxy(store, {
     get(target, property) {
       const value = Reflect.get(target, property, target);
       if (typeof value !== "function") return value;
@@ -175,7 +177,7 @@ Deno.test("flush() has stores deliver what they keep for another, once all is se
   const inner = chaos(memory(), {});
   const records = inner.record.bind(inner);
   const error = new Error("the trail is away");
-  const store: Store = Object.assign(inner, {
+  const store: OpeningStore = Object.assign(inner, {
     async record(key: string, tally: Tally) {
       const answer = await records(key, tally);
       log.push("recorded");

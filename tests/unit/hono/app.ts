@@ -1,13 +1,14 @@
 // Applications with a guarded route.
-import { type CircuitOptions, createFuse, type FuseOptions, memory } from "@fuse/edge";
+import { type CircuitOptions, createFuse, type FuseOptions } from "@fuse/edge";
 import {
   circuitBreaker,
   type CircuitBreakerMiddlewareOptions,
   type FuseVariables,
 } from "@fuse/edge/hono";
-import { chaos, FakeClock } from "@fuse/edge/testing";
+import { FakeClock } from "@fuse/edge/testing";
 import { type Context, Hono } from "hono";
 import { HTTPException } from "hono/http-exception";
+import { chaos, memory } from "../../support/drivers.ts";
 
 export const TRIP: CircuitOptions = { failureThreshold: 1, successThreshold: 1, cooldownMs: 5_000 };
 

@@ -1,7 +1,8 @@
 // What strong consistency, readers and operators cost, and what an isolate sends in one tally.
 import { assertEquals } from "@std/assert";
-import type { CircuitMetrics, CircuitOptions, Tally } from "@fuse/edge";
+import type { CircuitMetrics, CircuitOptions } from "@fuse/edge";
 import { background, blocking, NOTHING, opened, warm, World } from "./isolate.ts";
+import type { Tally } from "@fuse/edge/store";
 
 /** A circuit that asks before and after each call. */
 const strong = (options: CircuitOptions = {}) => warm({ consistency: "strong", ...options });

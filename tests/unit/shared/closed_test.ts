@@ -1,9 +1,10 @@
 // What a call of a closed circuit costs in operations, and which of them it waits for.
 import { assertEquals } from "@std/assert";
-import { createFuse, memory, type Store, type Tally } from "@fuse/edge";
-import { chaos } from "@fuse/edge/testing";
+import { createFuse } from "@fuse/edge";
 import { intercept } from "../../support/setups.ts";
 import { background, blocking, NOTHING, warm, World } from "./isolate.ts";
+import type { Tally } from "@fuse/edge/store";
+import { chaos, memory, type OpeningStore } from "../../support/drivers.ts";
 
 Deno.test("a call of a circuit that was never asked for waits for one answer", async () => {
   const isolate = new World().isolate();
@@ -97,7 +98,7 @@ async function described(
   const asked: unknown[] = [];
   const tallies: Tally[] = [];
   const inner = memory();
-  const store: Store = Object.assign(
+  const store: OpeningStore = Object.assign(
     intercept(chaos(inner, {}), () => {}),
     {
       describe(error: unknown) {

@@ -1,17 +1,10 @@
 // What a view costs, by operations and by who waits for them: the table of section 3 of the design.
 import { assert, assertEquals } from "@std/assert";
-import {
-  type CircuitBreaker,
-  type CircuitOptions,
-  createFuse,
-  type FuseEvent,
-  memory,
-  type Snapshot,
-  type Store,
-  type Tally,
-} from "@fuse/edge";
-import { chaos, FakeClock } from "@fuse/edge/testing";
+import { type CircuitBreaker, type CircuitOptions, createFuse, type FuseEvent } from "@fuse/edge";
+import { FakeClock } from "@fuse/edge/testing";
 import { fail, intercept, succeed, turn } from "../../support/setups.ts";
+import type { Snapshot, Tally } from "@fuse/edge/store";
+import { chaos, memory, type OpeningStore } from "../../support/drivers.ts";
 
 interface Asked {
   readonly operation: string;
@@ -86,7 +79,7 @@ class Line {
     return { blocking, background };
   }
 
-  #watch(store: Store): Store {
+  #watch(store: OpeningStore): OpeningStore {
     return new Proxy(store, {
       get: (target, property) => {
         const value = Reflect.get(target, property, target);

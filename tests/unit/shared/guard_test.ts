@@ -1,10 +1,5 @@
-import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
-import {
-  type FuseEvent,
-  isStoreUnavailableError,
-  type Snapshot,
-  StoreUnavailableError,
-} from "@fuse/edge";
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { type FuseEvent, isStoreUnavailableError, StoreUnavailableError } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
 import { Events } from "../../../src/events.ts";
 import { StoreGuard } from "../../../src/shared/guard.ts";
@@ -205,13 +200,4 @@ Deno.test("StoreGuard.unavailable() tells when the store is asked again, at leas
   const { guard, clock } = guarding();
   const error = guard.unavailable(clock.now());
   assertEquals([error.store, error.retryAfterMs], ["redis", 1]);
-});
-
-Deno.test("StoreGuard.local is one store, made when it is needed, on the Fuse's clock", () => {
-  const { guard, clock } = guarding();
-  const { local } = guard;
-  assertStrictEquals(guard.local, local);
-  assertEquals(local.traits.shared, false);
-  const request = { at: 5, shape: { windowMs: 1000, windowSize: 0 } };
-  assertEquals((local.read("a", request) as Snapshot).now, clock.now());
 });

@@ -1,18 +1,15 @@
 // An isolate on a store that it shares with others, and what it sends there.
 import {
-  type AcquireRequest,
   type CallResult,
   type CircuitBreaker,
   type CircuitOptions,
   createFuse,
   type FuseEvent,
-  memory,
-  type Snapshot,
-  type Store,
-  type Tally,
 } from "@fuse/edge";
-import { chaos, FakeClock } from "@fuse/edge/testing";
+import { FakeClock } from "@fuse/edge/testing";
 import { turn } from "../../support/setups.ts";
+import type { AcquireRequest, Snapshot, Tally } from "@fuse/edge/store";
+import { chaos, memory, type OpeningStore } from "../../support/drivers.ts";
 
 const SHAPE = { windowMs: 120_000, windowSize: 0 };
 
@@ -52,7 +49,7 @@ class Isolate {
     this.breaker = this.fuse.make(name, options);
   }
 
-  #line(store: Store): Store {
+  #line(store: OpeningStore): OpeningStore {
     return new Proxy(store, {
       get: (target, property) => {
         const value = Reflect.get(target, property, target);

@@ -1,9 +1,10 @@
 // Circuits that the store forgot, failures of the store, and isolates that share it.
 import { assert, assertEquals } from "@std/assert";
-import { createFuse, memory } from "@fuse/edge";
-import { chaos, FakeClock } from "@fuse/edge/testing";
+import { createFuse } from "@fuse/edge";
+import { FakeClock } from "@fuse/edge/testing";
 import { interceptAnswers, turn } from "../../support/setups.ts";
 import { World } from "./isolate.ts";
+import { chaos, memory } from "../../support/drivers.ts";
 
 Deno.test("reborn is told once when the store has forgotten the circuit, and not by a new one", async () => {
   const world = new World();

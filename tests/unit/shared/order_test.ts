@@ -1,8 +1,9 @@
 // Answers that come in another order than they were asked for, and what a late one may not do.
 import { assertEquals } from "@std/assert";
-import { type CircuitBreaker, createFuse, memory, type Store } from "@fuse/edge";
-import { chaos, FakeClock } from "@fuse/edge/testing";
+import { type CircuitBreaker, createFuse } from "@fuse/edge";
+import { FakeClock } from "@fuse/edge/testing";
 import { fail, intercept, interceptAnswers, succeed, turn } from "../../support/setups.ts";
+import { chaos, memory, type OpeningStore } from "../../support/drivers.ts";
 
 const SHAPE = { windowMs: 120_000, windowSize: 0 };
 const OPTIONS = { failureThreshold: 2, flushSize: 1, cooldownMs: 10_000 } as const;
@@ -26,7 +27,7 @@ async function scene() {
       return hold("there", operation);
     },
   );
-  const make = (remote: Store): [CircuitBreaker, () => Promise<void>] => {
+  const make = (remote: OpeningStore): [CircuitBreaker, () => Promise<void>] => {
     const fuse = createFuse({ stores: { remote }, clock: clock.now });
     return [fuse.make("a", OPTIONS), () => fuse.flush()];
   };

@@ -1,8 +1,8 @@
 // This isolate's own breaker beside the store (section 3): what it begins from, what it is fed, and who
 // decides when both have a word to say.
 import { assertEquals } from "@std/assert";
-import { type CircuitOptions, createFuse, memory } from "@fuse/edge";
-import { chaos, FakeClock } from "@fuse/edge/testing";
+import { type CircuitOptions, createFuse } from "@fuse/edge";
+import { FakeClock } from "@fuse/edge/testing";
 import {
   admits,
   begin,
@@ -13,6 +13,7 @@ import {
   succeed,
   turn,
 } from "../../support/setups.ts";
+import { chaos, memory } from "../../support/drivers.ts";
 
 const TRIP: CircuitOptions = { failureThreshold: 2, successThreshold: 1, cooldownMs: 10_000 };
 

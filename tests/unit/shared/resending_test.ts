@@ -1,7 +1,7 @@
 // Answers that were lost: what is sent again, and that it counts once.
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
-import type { Tally } from "@fuse/edge";
 import { refused, World } from "./isolate.ts";
+import type { Tally } from "@fuse/edge/store";
 
 Deno.test("an outcome whose answer was lost is sent again under its id, and counts once", async () => {
   const world = new World();

@@ -1,0 +1,47 @@
+/**
+ * The stores of this package, typed as what they are inside: drivers, too. For tests that ask a driver
+ * itself; whoever only gives a store to `createFuse` imports it as users do.
+ *
+ * @module
+ */
+import * as core from "@fuse/edge";
+import * as database from "@fuse/edge/libsql";
+import * as testing from "@fuse/edge/testing";
+import * as redis from "@fuse/edge/upstash";
+import { CIRCUITS, type OpeningStore } from "../../src/circuit.ts";
+import type { LocalDriver } from "../../src/local_circuit.ts";
+import { SHARED } from "../../src/shared/mod.ts";
+
+export { CIRCUITS, SHARED };
+export type { OpeningStore };
+
+/** A memory store, whose every method is synchronous. */
+export type MemoryStore = OpeningStore & LocalDriver;
+
+/** A store with a trail. Its `history` gives what users see. */
+export type DatabaseStore = database.LibsqlStore & OpeningStore;
+
+/** `memory()`. */
+export function memory(options?: core.MemoryOptions): MemoryStore {
+  return core.memory(options) as MemoryStore;
+}
+
+/** `upstash()`. */
+export function upstash(options: redis.UpstashOptions): OpeningStore {
+  return redis.upstash(options) as OpeningStore;
+}
+
+/** `libsql()`. */
+export function libsql(options: database.LibsqlOptions): DatabaseStore {
+  return database.libsql(options) as DatabaseStore;
+}
+
+/** `tiered()`. */
+export function tiered(options: database.TieredOptions): DatabaseStore {
+  return database.tiered(options) as DatabaseStore;
+}
+
+/** `chaos()`. */
+export function chaos(store: core.Store, faults: testing.Faults): OpeningStore {
+  return testing.chaos(store, faults) as OpeningStore;
+}
