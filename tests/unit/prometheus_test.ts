@@ -243,7 +243,7 @@ Deno.test("prometheus() keeps the store errors of a bounded number of circuits",
 });
 
 Deno.test("prometheus() tells nothing of a store that fails halfway", async () => {
-  const inner = memory();
+  const inner = chaos(memory(), {});
   let answers = Infinity;
   const list = async ({ cursor, ...request }: ListRequest): Promise<ListPage> => {
     if (answers-- <= 0) throw new Error("gone");
@@ -260,6 +260,7 @@ Deno.test("prometheus() tells nothing of a store that fails halfway", async () =
   });
   const fuse = createFuse({ stores: { half } });
   for (const name of ["a", "b", "c"]) await fuse.make(name).call(() => 1);
+  await fuse.flush();
   const scrape = prometheus(fuse);
   assertEquals(samples(await scrape(), "fuse_rejected_calls_total").length, 3);
 

@@ -1,4 +1,4 @@
-import { upstash } from "@fuse/edge/upstash";
+import { upstash } from "../../support/drivers.ts";
 import type { Clock } from "@fuse/edge";
 import { check } from "../../fleet/model/verify.ts";
 import { busy } from "../../support/busy.ts";
