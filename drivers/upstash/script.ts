@@ -1,250 +1,133 @@
 // Made of script/*.lua by `deno task lua`: change those, and run it.
 
 /** What a store runs in Redis, for any operation. */
-export const SCRIPT: string = [
-  `local S, M, F, W = KEYS[1], KEYS[2], KEYS[3], KEYS[4]`,
-  `local operation, id, call = ARGV[1], ARGV[4], redis.call`,
-  `local windowMs, windowSize, ttlMs = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])`,
-  `local hands = table.remove(ARGV) ~= ''\nlocal words = table.remove(ARGV)`,
-  `if operation == 'confirm' then\ncall('HDEL', S, unpack(ARGV, 9))\nreturn { 1, 0, 0 }\nend`,
-  `local now = math.floor(ARGV[3] ~= '' and ARGV[3] or ARGV[2])\nif ARGV[3] == '' then`,
-  `local known, time = pcall(call, 'TIME')`,
-  `if known then now = time[1] * 1000 + math.floor(time[2] / 1000) end\nend`,
-  `local function text(value)`,
-  `return type(value) == 'number' and string.format('%.0f', value) or value or ''\nend`,
-  `local function finite(value)\nlocal n = tonumber(value)`,
-  `return n and n % 1 == 0 and math.abs(n) <= 9007199254740991 and n or nil\nend`,
-  `local function whole(value)\nreturn math.max(0, finite(value) or 0)\nend`,
-  `local function remove(key, list)`,
-  `for i = 1, #list, 1000 do call('HDEL', key, unpack(list, i, math.min(i + 999, #list))) end\nend`,
-  `local function fields(key)\nlocal found, flat = {}, call('HGETALL', key)`,
-  `for i = 1, #flat, 2 do found[flat[i]] = flat[i + 1] end\nreturn found, #flat > 0\nend`,
-  `local s, set, dropped, writes = fields(S), {}, {}, false\nlocal function put(field, value)`,
-  `s[field] = text(value)\nset[field], writes = s[field], true\nend\nlocal function drop(field)`,
-  `s[field], set[field], writes = nil, nil, true\ndropped[#dropped + 1] = field\nend`,
-  `local function number(field)\nreturn finite(s[field])\nend\nlocal function overridden()`,
-  `return (s.override or '') ~= ''\nend\nlocal function isLease(field)`,
-  `return field:sub(1, 6) == 'lease:'\nend\nif s.epoch == '' then s.epoch = nil end`,
-  `local absent = not s.epoch\nif s.prefix and s.prefix ~= ARGV[8] then`,
-  `return redis.error_reply('ERR the circuit belongs to a store with another prefix')\nend`,
-  `local function mend(field, value)\ns[field], set[field] = value, value\nend\nif not absent then`,
-  `if not ({ CLOSED = 1, OPEN = 1, HALF_OPEN = 1 })[s.state] then mend('state', 'CLOSED') end`,
-  `if whole(s.generation) ~= number('generation') then mend('generation', '0') end`,
-  `if whole(s.since) ~= number('since') then mend('since', s.generation) end`,
-  `local KINDS = { forced_open = 1, forced_closed = 1, disabled = 1, metrics_only = 1 }`,
-  `if overridden() and not KINDS[s.override] then`,
-  `for _, field in ipairs({ '', '.until', '.reason', '.actor' }) do mend('override' .. field, '') end`,
-  `end\nend\nlocal NAMES, EVIDENCE = {`,
-  `'epoch', 'policyHash', 'outcomes', 'since', 'trial', 'halfOpen.successes', 'halfOpen.failures',`,
-  `'totals.successes', 'totals.failures', 'totals.rejected', 'totals.slow',`,
-  `'lastFailureAt', 'lastSuccessAt', 'ids', 'cursor',`,
-  `'sinceClosed.successes', 'sinceClosed.failures', 'sinceClosed.slow',`,
-  `'consecutiveSuccesses', 'consecutiveFailures',`,
-  `'start', 'newest.successes', 'newest.failures', 'newest.slow',`,
-  `'floor', 'after', 'from', 'older.successes', 'older.failures', 'older.slow'\n}, 16`,
-  `for _, name in ipairs(NAMES) do\nif s[name] and name ~= 'epoch' and name ~= 'since' then`,
-  `s[name], dropped[#dropped + 1] = nil, name\nend\nend`,
-  `local m, answered, remembers, stale = {}, nil, false, false`,
-  `local held = call('HMGET', M, 'id:' .. id, unpack(NAMES))`,
-  `local known = finite(table.remove(held, 1))\nif not absent and held[1] == s.epoch then`,
-  `for i, name in ipairs(NAMES) do`,
-  `if i > 3 then m[name] = finite(held[i]) else m[name] = held[i] or nil end`,
-  `if i > 3 and (m[name] or 0) < 0 and (name:find('^[ic]') or name:find('.', 1, true)) then m[name] = nil end`,
-  `end\nif known and now - math.floor(known / 2) < 60000 then answered = known % 2 == 1 end\nelse`,
-  `held, stale = {}, held[1]\nend\nlocal policyHash = m.policyHash\nlocal function of(name)`,
-  `return m[name] or 0\nend\nlocal function add(name, n)`,
-  `if n ~= 0 then m[name] = of(name) + n end\nend`,
-  `local function addTo(group, successes, failures, slow)\nadd(group .. '.successes', successes)`,
-  `add(group .. '.failures', failures)\nadd(group .. '.slow', slow)\nend`,
-  `local function counts(group)`,
-  `return of(group .. '.successes'), of(group .. '.failures'), of(group .. '.slow')\nend`,
-  `local function clear(...)\nfor _, name in ipairs({ ... }) do m[name] = nil end\nend`,
-  `local function renew()\nif m.since ~= number('since') then`,
-  `clear('outcomes', unpack(NAMES, EVIDENCE))\nm.since = number('since')\nend`,
-  `if m.trial ~= number('generation') then\nclear('halfOpen.successes', 'halfOpen.failures')`,
-  `m.trial = number('generation')\nend\nend\nrenew()\nlocal function remember(answer)`,
-  `answered, remembers, writes = answer, true, true\nend\nlocal COUNTED = {`,
-  `'consecutiveFailures', 'consecutiveSuccesses',`,
-  `'sinceClosed.failures', 'sinceClosed.successes', 'sinceClosed.slow',`,
-  `'totals.failures', 'totals.successes', 'totals.rejected', 'totals.slow',`,
-  `'halfOpen.successes', 'halfOpen.failures'\n}`,
-  `local function keep(event, to, said, kind, ends, generation, epoch)`,
-  `if words == '' then return end\nlocal rows, began = {}, {}\nfor field, value in pairs(s) do`,
-  `local of, life = field:match('^row:(%d+) (.*)$')\nif of then`,
-  `local at = tonumber(value:match('^%S+ %S+ %S+ %S+ (%S+)')) or 0`,
-  `local row, first = { at, tonumber(of), life, field }, began[life]\nrows[#rows + 1] = row`,
-  `if not first or at < first[1] or at == first[1] and row[2] < first[2] then began[life] = row end`,
-  `end\nend\nif #rows >= 64 then\ntable.sort(rows, function(a, b)`,
-  `local x, y = began[a[3]], began[b[3]]\nif x == y then return a[2] < b[2] end`,
-  `if x[1] ~= y[1] then return x[1] < y[1] end\nif x[2] ~= y[2] then return x[2] < y[2] end`,
-  `return a[3] < b[3]\nend)\nlocal gone, after = rows[1][4], rows[2][4]`,
-  `local missed, rest = s[after]:match('^(%d+)(.*)$')`,
-  `put(after, text(whole(missed) + 1 + whole(s[gone]:match('^%d+'))) .. (rest or ''))\ndrop(gone)`,
-  `end`,
-  `local row = { 0, event, s.state, to or s.state, text(now), kind or '-', text(ends or '-') }`,
-  `for _, name in ipairs(COUNTED) do row[#row + 1] = text(of(name)) end`,
-  `row[#row + 1] = said or words\ngeneration = text(generation or number('generation') + 1)`,
-  `put('row:' .. generation .. ' ' .. (epoch or s.epoch), table.concat(row, ' '))\nend`,
-  `local function begin(generation, clears)\nput('generation', generation)`,
-  `if clears then put('since', generation) end\nfor field in pairs(s) do`,
-  `if isLease(field) then drop(field) end\nend\nrenew()\nend\nlocal function advance(clears)`,
-  `begin(number('generation') + 1, clears)\nend\nlocal renewed = false`,
-  `local birth = id .. '.' .. text(now)\nlocal function create(generation)`,
-  `for field in pairs(s) do`,
-  `if field:sub(1, 4) ~= 'row:' and field ~= 'expires' then drop(field) end\nend`,
-  `m, renewed = {}, true\nput('epoch', birth)\nput('state', 'CLOSED')\nput('prefix', ARGV[8])`,
-  `begin(generation, true)\nend\nlocal function lay(kind, ends, reason, actor)`,
-  `put('override', kind)\nput('override.until', ends)\nput('override.reason', reason)`,
-  `put('override.actor', actor)\nrenewed = true\nadvance(true)\nend\nlocal released = {}`,
-  `local function lapse()\nlocal ends = number('override.until')`,
-  `if overridden() and ends and ends <= now then`,
-  `local why = '{"reason":"expired","actor":null,' .. (words:match('"isolate":.*') or '}')`,
-  `keep('released', nil, why, s.override)\nfor field, value in pairs(s) do`,
-  `if field:sub(1, 8) == 'override' then released['released' .. field:sub(9)] = value end\nend`,
-  `lay()\nend\nend\nlocal function tag()\nreturn s.epoch .. ':' .. s.since\nend\nlocal born = {}`,
-  `local function sum(key, after, start, n, slow, purges)\nlocal found, any = fields(key)`,
-  `if found.of ~= tag() then\nif start and any then call('DEL', key) end\nfound = {}`,
-  `born[key] = start\nend\nlocal args, totals, from, old = {}, { 0, 0 }, nil, {}`,
-  `local function grow(field, by)\nif by == 0 then return end`,
-  `found[field] = text(whole(found[field]) + by)`,
-  `args[#args + 1], args[#args + 2] = field, found[field]\nend`,
-  `local fresh = start and { [text(start)] = n, ['s' .. text(start)] = slow } or {}`,
-  `for field, by in pairs(fresh) do\nif purges and found[field] then`,
-  `found[field], old[#old + 1] = nil, field\nend\ngrow(field, by)\nend`,
-  `for field, count in pairs(found) do\nlocal mark, began = field:match('^(s?)(%-?%d+)$')`,
-  `began = tonumber(began)\nif began and (began > after or began == start) then`,
-  `local i = #mark + 1\ntotals[i] = totals[i] + whole(count)`,
-  `from = math.min(from or began, began)\nelseif began then\nold[#old + 1] = field\nend\nend`,
-  `if start and #old > (purges and 0 or 20) then remove(key, old) end`,
-  `if #args > 0 then call('HSET', key, 'of', tag(), unpack(args)) end`,
-  `return totals[1], totals[2], from\nend`,
-  `local function gather(after, start, successes, failures, slow)`,
-  `local good, bad, slowly = counts('older')\nlocal purges = start and start <= after`,
-  `local all, _, from, from2 = purges or (m.after and m.after > after), nil, nil, nil`,
-  `if all or good + successes > 0 then good, _, from = sum(W, after, start, successes, 0, purges) end`,
-  `if all or bad + slowly + failures + slow > 0 then`,
-  `bad, slowly, from2 = sum(F, after, start, failures, slow, purges)\nend\nif purges then`,
-  `after = start - 1\nm.floor = after\nend`,
-  `m['older.successes'], m['older.failures'], m['older.slow'] = good, bad, slowly`,
-  `m.after, m.from = after, from and from2 and math.min(from, from2) or from or from2\nend`,
-  `local function book(successes, failures, slow, age)`,
-  `local length, moment, start = math.ceil(windowMs / 10), now, m.start`,
-  `if not start or age > 0 or now >= start + length then\nmoment = math.max(now, start or now)`,
-  `start = math.floor((moment - age) / length) * length`,
-  `if start <= moment - windowMs then return end\nend\nif start ~= m.start then`,
-  `local floor = math.max(m.floor or moment - windowMs, moment - windowMs)\nm.floor = floor`,
-  `if m.start and start < m.start then return gather(floor, start, successes, failures, slow) end`,
-  `if m.start and m.start > floor then\ngather(floor, m.start, counts('newest'))\nelse`,
-  `clear('after', 'from', 'older.successes', 'older.failures', 'older.slow')\nend`,
-  `clear('newest.successes', 'newest.failures', 'newest.slow')\nm.start = start\nend`,
-  `addTo('newest', successes, failures, slow)\nend\nlocal function latest(name, ended)`,
-  `local before = m[name]`,
-  `if not (before and before > ended and before <= now) then m[name] = ended end\nend`,
-  `local function count(successes, failures, slow, age)`,
-  `addTo('sinceClosed', successes, failures, slow)\nif successes > 0 then`,
-  `add('consecutiveSuccesses', successes)\nclear('consecutiveFailures')`,
-  `latest('lastSuccessAt', now - age)\nend\nif failures > 0 then\nlocal last = m.lastSuccessAt`,
-  `if not last or math.max(now, last) - age >= last then\nadd('consecutiveFailures', failures)`,
-  `clear('consecutiveSuccesses')\nend\nlatest('lastFailureAt', now - age)\nend`,
-  `if s.state == 'HALF_OPEN' then addTo('halfOpen', successes, failures, 0) end`,
-  `book(successes, failures, slow, age)\nif windowSize > 0 then`,
-  `local ended = ('S'):rep(math.min(successes, windowSize)) .. ('F'):rep(failures)`,
-  `m.outcomes = ((m.outcomes or '') .. ended):sub(-windowSize)\nend\nend\nlocal ENDED = 100`,
-  `local function leaseOf(field)\nlocal ends, length = (s[field] or ''):match('^(%S+) (%S+)$')`,
-  `ends, length = finite(ends), finite(length)\nif ends and length then return ends, length end`,
-  `end\nlocal function lease(token, max, leaseMs)\nlocal out = 0\nfor field in pairs(s) do`,
-  `if isLease(field) then\nlocal ends, length = leaseOf(field)`,
-  `if not ends or ends <= now or (length > 0 and ends - now > 2 * length) then\ndrop(field)`,
-  `elseif length > 0 then\nout = out + 1\nend\nend\nend\nlocal field = 'lease:' .. token`,
-  `local ends, length = leaseOf(field)\nif ends then return length > 0 end`,
-  `if out >= max then return false end\nput(field, text(now + leaseMs) .. ' ' .. text(leaseMs))`,
-  `return true\nend\nlocal function endLease(token)`,
-  `local ends, length = leaseOf('lease:' .. token)\nif not ends or length == 0 then return end`,
-  `put('lease:' .. token, text(ends) .. ' 0')\nlocal count, first, firstEnds = 0, nil, nil`,
-  `for field in pairs(s) do\nif isLease(field) then\nends, length = leaseOf(field)`,
-  `if length == 0 then\ncount = count + 1`,
-  `if not first or ends < firstEnds then first, firstEnds = field, ends end\nend\nend\nend`,
-  `if count > ENDED then drop(first) end\nend\nlocal ok, moved = true, false`,
-  `local function change(creates, apply)\nok = s.epoch or creates\nif not ok then return end`,
-  `if not s.epoch then create(1) end\nif answered == nil then\nlapse()\nremember(apply())\nend`,
-  `ok = answered\nend\nif operation == 'record' then`,
-  `local epoch, generation = ARGV[9], tonumber(ARGV[10])`,
-  `local successes, failures, slow = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[14])`,
-  `change(true, function()\nlocal mine = number('generation')`,
-  `local current = epoch == s.epoch and generation == mine`,
-  `if epoch == '' then current = generation == 0 and mine == 1 end`,
-  `addTo('totals', successes, failures, slow)\nadd('totals.rejected', tonumber(ARGV[13]))`,
-  `m.policyHash = ARGV[17]\nif current and successes + failures > 0 then`,
-  `count(successes, failures, slow, math.max(0, math.floor(ARGV[15])))\nend\nendLease(ARGV[16])`,
-  `return current\nend)\nelseif operation == 'acquire' and s.epoch then\nlapse()`,
-  `moved = answered or false\nif overridden() then\nok = s.override ~= 'forced_open'`,
-  `elseif s.state ~= 'CLOSED' then\nlocal left = (number('openUntil') or now) - now`,
-  `if not moved and s.state == 'OPEN' and (left <= 0 or left > tonumber(ARGV[12])) then`,
-  `keep('half_opened', 'HALF_OPEN')\nput('state', 'HALF_OPEN')\nput('reason', 'cooldown_passed')`,
-  `advance()\nmoved = true\nremember(true)\nend`,
-  `ok = s.state == 'HALF_OPEN' and lease(ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11]))\nend`,
-  `elseif operation == 'transition' then\nlocal to, expects = ARGV[9], ARGV[14] ~= ''`,
-  `change(not expects, function()`,
-  `if expects and (ARGV[13] ~= s.epoch or tonumber(ARGV[14]) ~= number('generation')) then return false end`,
-  `if ARGV[10] == 'closed' and of('halfOpen.failures') > 0 then return false end`,
-  `keep(ARGV[10], to)\nif to == 'OPEN' then`,
-  `put('reopenCount', s.state == 'HALF_OPEN' and whole(s.reopenCount) + 1 or 0)`,
-  `put('openedAt', now)\nput('openUntil', now + ARGV[11])\nelse`,
-  `if s.state ~= 'CLOSED' then put('closedAt', now) end\nput('reopenCount', 0)\nput('openUntil')`,
-  `end\nput('state', to)\nput('reason', ARGV[12])\nadvance(to == 'CLOSED')\nreturn true\nend)`,
-  `elseif operation == 'override' then\nlocal kind, ends = ARGV[9], tonumber(ARGV[10])`,
-  `change(kind ~= '', function()\nif kind == '' and not overridden() then return false end`,
-  `ends = ends and math.floor(ends - ARGV[2] + now)`,
-  `keep(kind == '' and 'released' or kind, nil, nil, kind == '' and s.override or kind, ends)`,
-  `lay(kind, ends, ARGV[11], ARGV[12])\nreturn true\nend)\nelseif operation == 'restore' then`,
-  `local before = s.epoch\nchange(true, function()`,
-  `if before and ARGV[9] == 'keep' then return false end`,
-  `local generation = math.max(number('generation'), ARGV[10]) + 1`,
-  `keep('imported', ARGV[13]:sub(2), nil, nil, nil, generation, birth)\ncreate(generation)`,
-  `local function shifted(value)\nlocal mark = value:sub(1, 1)`,
-  `if mark == '=' then return value:sub(2) end`,
-  `return mark == '@' and text(value:sub(2) - ARGV[2] + now) or value\nend`,
-  `local first, metric = 12 + 2 * ARGV[11], {}`,
-  `for _, name in ipairs(NAMES) do metric[name] = true end\nfor i = 12, first - 1, 2 do`,
-  `local field, value = ARGV[i], shifted(ARGV[i + 1])\nif metric[field] then`,
-  `m[field] = field ~= 'policyHash' and tonumber(value) or value\nelse\nput(field, value)\nend`,
-  `end\nfor i = first, #ARGV, 4 do\nif m.start then gather(-1e15, m.start, counts('newest')) end`,
-  `m.start, m['newest.successes'] = tonumber(shifted(ARGV[i])), tonumber(ARGV[i + 1])`,
-  `m['newest.failures'], m['newest.slow'] = tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])\nend`,
-  `policyHash = m.policyHash\nreturn true\nend)\nend\nlocal good, bad, slow = 0, 0, 0`,
-  `local after = math.max(now, m.start or now) - windowMs`,
-  `after = math.max(after, m.floor or after)\nif m.start and m.start > after then`,
-  `if (m.after or after) > after or (m.from or now) <= after then gather(after, nil, 0, 0, 0) end`,
-  `good, bad, slow = counts('newest')`,
-  `good, bad, slow = good + of('older.successes'), bad + of('older.failures'), slow + of('older.slow')`,
-  `end\nif writes then\nm.epoch = s.epoch`,
-  `local target = math.max(now, number('openUntil') or 0, number('override.until') or 0) + ttlMs`,
-  `local extends = target > (number('expires') or 0)`,
-  `if extends then put('expires', target + math.floor(ttlMs / 8)) end\nremove(S, dropped)`,
-  `local args, old = {}, {}`,
-  `for field, value in pairs(set) do args[#args + 1], args[#args + 2] = field, value end`,
-  `if #args > 0 then call('HSET', S, unpack(args)) end\nargs = {}\nif remembers then`,
-  `m.ids = of('ids') + 1\nif m.ids % 16 == 0 then`,
-  `local page = call('HSCAN', M, m.cursor or 0, 'MATCH', 'id:*', 'COUNT', 64)`,
-  `m.cursor = tonumber(page[1])\nfor i = 1, #page[2], 2 do`,
-  `if now - math.floor(whole(page[2][i + 1]) / 2) >= 60000 then old[#old + 1] = page[2][i] end`,
-  `end\nend\nargs = { 'id:' .. id, text(now * 2 + (answered and 1 or 0)) }\nend`,
-  `for i, name in ipairs(NAMES) do\nlocal value = text(m[name])`,
-  `if value ~= (held[i] or '') then args[#args + 1], args[#args + 2] = name, value end\nend`,
-  `born[S], born[M] = renewed, not held[1]\nif stale then call('DEL', M) end\nremove(M, old)`,
-  `if #args > 0 then call('HSET', M, unpack(args)) end\nfor _, key in ipairs(KEYS) do`,
-  `if key == S and overridden() and not number('override.until') then`,
-  `if renewed then call('PERSIST', S) end\nelseif born[key] or (extends and not absent) then`,
-  `call('PEXPIRE', key, text(number('expires') - now))\nend\nend\nend`,
-  `local answer = { ok and 1 or 0, moved and 1 or 0, now }\nlocal function tell(found, before)`,
-  `for field, value in pairs(found) do\nlocal silent = field:sub(1, 4) == 'row:' and not hands`,
-  `if not silent and not (isLease(field) and value:sub(-2) == ' 0') then`,
-  `answer[#answer + 1], answer[#answer + 2] = (before or '') .. field, '=' .. text(value)\nend`,
-  `end\nend\nif s.epoch then\ntell(m)\ntell(s)\ntell(released)`,
-  `tell({ policyHash = policyHash or '', successes = good, failures = bad, slow = slow }, 'answer.')`,
-  `if operation == 'dump' then\ntell(fields(F), 'failures:')\ntell(fields(W), 'successes:')\nend`,
-  `end\nreturn answer`,
-].join("\n");
+export const SCRIPT: string =
+  `local a,b,c,d=KEYS[1],KEYS[2],KEYS[3],KEYS[4]local e,f,g=ARGV[1],ARGV[4],redis.call;local h,i,j=
+tonumber(ARGV[5]),tonumber(ARGV[6]),tonumber(ARGV[7])local k=table.remove(ARGV)~=''local l=table.
+remove(ARGV)if e=='confirm'then g('HDEL',a,unpack(ARGV,9))return{1,0,0}end;local m=math.floor(ARGV[3
+]~=''and ARGV[3]or ARGV[2])if ARGV[3]==''then local n,o=pcall(g,'TIME')if n then m=o[1]*1000+math.
+floor(o[2]/1000)end end;local function p(q)return type(q)=='number'and string.format('%.0f',q)or q
+or''end;local function r(q)local s=tonumber(q)return s and s%1==0 and math.abs(s)<=9007199254740991
+and s or nil end;local function t(q)return math.max(0,r(q)or 0)end;local function u(v,w)for x=1,#w,
+1000 do g('HDEL',v,unpack(w,x,math.min(x+999,#w)))end end;local function y(v)local z,A={},g(
+'HGETALL',v)for x=1,#A,2 do z[A[x]]=A[x+1]end;return z,#A>0 end;local B,C,D,E=y(a),{},{},false;local
+function F(G,q)B[G]=p(q)C[G],E=B[G],true end;local function H(G)B[G],C[G],E=nil,nil,true;D[#D+1]=G
+end;local function I(G)return r(B[G])end;local function J()return(B.override or'')~=''end;local
+function K(G)return G:sub(1,6)=='lease:'end;if B.epoch==''then B.epoch=nil end;local L=not B.epoch;
+if B.prefix and B.prefix~=ARGV[8]then return redis.error_reply(
+'ERR the circuit belongs to a store with another prefix')end;local function M(G,q)B[G],C[G]=q,q end;
+if not L then if not({CLOSED=1,OPEN=1,HALF_OPEN=1})[B.state]then M('state','CLOSED')end;if t(B.
+generation)~=I('generation')then M('generation','0')end;if t(B.since)~=I('since')then M('since',B.
+generation)end;local N={forced_open=1,forced_closed=1,disabled=1,metrics_only=1}if J()and not N[B.
+override]then for O,G in ipairs({'','.until','.reason','.actor'})do M('override'..G,'')end end end;
+local P,Q={'epoch','policyHash','outcomes','since','trial','halfOpen.successes','halfOpen.failures',
+'totals.successes','totals.failures','totals.rejected','totals.slow','lastFailureAt','lastSuccessAt'
+,'ids','cursor','sinceClosed.successes','sinceClosed.failures','sinceClosed.slow',
+'consecutiveSuccesses','consecutiveFailures','start','newest.successes','newest.failures',
+'newest.slow','floor','after','from','older.successes','older.failures','older.slow'},16;for O,R in
+ipairs(P)do if B[R]and R~='epoch'and R~='since'then B[R],D[#D+1]=nil,R end end;local S,T,U,V={},nil,
+false,false;local W=g('HMGET',b,'id:'..f,unpack(P))local n=r(table.remove(W,1))if not L and W[1]==B.
+epoch then for x,R in ipairs(P)do if x>3 then S[R]=r(W[x])else S[R]=W[x]or nil end;if x>3 and(S[R]or
+0)<0 and(R:find('^[ic]')or R:find('.',1,true))then S[R]=nil end end;if n and m-math.floor(n/2)<60000
+then T=n%2==1 end else W,V={},W[1]end;local X=S.policyHash;local function Y(R)return S[R]or 0 end;
+local function Z(R,s)if s~=0 then S[R]=Y(R)+s end end;local function _(a0,a1,a2,a3)Z(a0 ..
+'.successes',a1)Z(a0 ..'.failures',a2)Z(a0 ..'.slow',a3)end;local function a4(a0)return Y(a0 ..
+'.successes'),Y(a0 ..'.failures'),Y(a0 ..'.slow')end;local function a5(...)for O,R in ipairs({...})
+do S[R]=nil end end;local function a6()if S.since~=I('since')then a5('outcomes',unpack(P,Q))S.since=
+I('since')end;if S.trial~=I('generation')then a5('halfOpen.successes','halfOpen.failures')S.trial=I(
+'generation')end end;a6()local function a7(a8)T,U,E=a8,true,true end;local a9={'consecutiveFailures'
+,'consecutiveSuccesses','sinceClosed.failures','sinceClosed.successes','sinceClosed.slow',
+'totals.failures','totals.successes','totals.rejected','totals.slow','halfOpen.successes',
+'halfOpen.failures'}local function aa(ab,ac,ad,ae,af,ag,ah)if l==''then return end;local ai,aj={},{}
+for G,q in pairs(B)do local Y,ak=G:match('^row:(%d+) (.*)$')if Y then local al=tonumber(q:match(
+'^%S+ %S+ %S+ %S+ (%S+)'))or 0;local am,an={al,tonumber(Y),ak,G},aj[ak]ai[#ai+1]=am;if not an or al<
+an[1]or al==an[1]and am[2]<an[2]then aj[ak]=am end end end;if#ai>=64 then table.sort(ai,function(ao,
+ap)local aq,ar=aj[ao[3]],aj[ap[3]]if aq==ar then return ao[2]<ap[2]end;if aq[1]~=ar[1]then return aq
+[1]<ar[1]end;if aq[2]~=ar[2]then return aq[2]<ar[2]end;return ao[3]<ap[3]end)local as,at=ai[1][4],ai
+[2][4]local au,av=B[at]:match('^(%d+)(.*)$')F(at,p(t(au)+1+t(B[as]:match('^%d+')))..(av or''))H(as)
+end;local am={0,ab,B.state,ac or B.state,p(m),ae or'-',p(af or'-')}for O,R in ipairs(a9)do am[#am+1]
+=p(Y(R))end;am[#am+1]=ad or l;ag=p(ag or I('generation')+1)F('row:'..ag..' '..(ah or B.epoch),table.
+concat(am,' '))end;local function aw(ag,ax)F('generation',ag)if ax then F('since',ag)end;for G in
+pairs(B)do if K(G)then H(G)end end;a6()end;local function ay(ax)aw(I('generation')+1,ax)end;local az
+=false;local aA=f..'.'..p(m)local function aB(ag)for G in pairs(B)do if G:sub(1,4)~='row:'and G~=
+'expires'then H(G)end end;S,az={},true;F('epoch',aA)F('state','CLOSED')F('prefix',ARGV[8])aw(ag,true
+)end;local function aC(ae,af,aD,aE)F('override',ae)F('override.until',af)F('override.reason',aD)F(
+'override.actor',aE)az=true;ay(true)end;local aF={}local function aG()local af=I('override.until')if
+J()and af and af<=m then local aH='{"reason":"expired","actor":null,'..(l:match('"isolate":.*')or'}'
+)aa('released',nil,aH,B.override)for G,q in pairs(B)do if G:sub(1,8)=='override'then aF['released'..
+G:sub(9)]=q end end;aC()end end;local function aI()return B.epoch..':'..B.since end;local aJ={}local
+function aK(v,at,aL,s,a3,aM)local z,aN=y(v)if z.of~=aI()then if aL and aN then g('DEL',v)end;z={}aJ[
+v]=aL end;local aO,aP,aQ,aR={},{0,0},nil,{}local function aS(G,aT)if aT==0 then return end;z[G]=p(t(
+z[G])+aT)aO[#aO+1],aO[#aO+2]=G,z[G]end;local aU=aL and{[p(aL)]=s,['s'..p(aL)]=a3}or{}for G,aT in
+pairs(aU)do if aM and z[G]then z[G],aR[#aR+1]=nil,G end;aS(G,aT)end;for G,aV in pairs(z)do local aW,
+aj=G:match('^(s?)(%-?%d+)$')aj=tonumber(aj)if aj and(aj>at or aj==aL)then local x=#aW+1;aP[x]=aP[x]+
+t(aV)aQ=math.min(aQ or aj,aj)elseif aj then aR[#aR+1]=G end end;if aL and#aR>(aM and 0 or 20)then u(
+v,aR)end;if#aO>0 then g('HSET',v,'of',aI(),unpack(aO))end;return aP[1],aP[2],aQ end;local function
+aX(at,aL,a1,a2,a3)local aY,aZ,a_=a4('older')local aM=aL and aL<=at;local b0,O,aQ,b1=aM or S.after
+and S.after>at,nil,nil,nil;if b0 or aY+a1>0 then aY,O,aQ=aK(d,at,aL,a1,0,aM)end;if b0 or aZ+a_+a2+a3
+>0 then aZ,a_,b1=aK(c,at,aL,a2,a3,aM)end;if aM then at=aL-1;S.floor=at end;S['older.successes'],S[
+'older.failures'],S['older.slow']=aY,aZ,a_;S.after,S.from=at,aQ and b1 and math.min(aQ,b1)or aQ or
+b1 end;local function b2(a1,a2,a3,b3)local b4,b5,aL=math.ceil(h/10),m,S.start;if not aL or b3>0 or m
+>=aL+b4 then b5=math.max(m,aL or m)aL=math.floor((b5-b3)/b4)*b4;if aL<=b5-h then return end end;if
+aL~=S.start then local b6=math.max(S.floor or b5-h,b5-h)S.floor=b6;if S.start and aL<S.start then
+return aX(b6,aL,a1,a2,a3)end;if S.start and S.start>b6 then aX(b6,S.start,a4('newest'))else a5(
+'after','from','older.successes','older.failures','older.slow')end;a5('newest.successes',
+'newest.failures','newest.slow')S.start=aL end;_('newest',a1,a2,a3)end;local function b7(R,b8)local
+b9=S[R]if not(b9 and b9>b8 and b9<=m)then S[R]=b8 end end;local function aV(a1,a2,a3,b3)_(
+'sinceClosed',a1,a2,a3)if a1>0 then Z('consecutiveSuccesses',a1)a5('consecutiveFailures')b7(
+'lastSuccessAt',m-b3)end;if a2>0 then local ba=S.lastSuccessAt;if not ba or math.max(m,ba)-b3>=ba
+then Z('consecutiveFailures',a2)a5('consecutiveSuccesses')end;b7('lastFailureAt',m-b3)end;if B.state
+=='HALF_OPEN'then _('halfOpen',a1,a2,0)end;b2(a1,a2,a3,b3)if i>0 then local b8=('S'):rep(math.min(a1
+,i))..('F'):rep(a2)S.outcomes=((S.outcomes or'')..b8):sub(-i)end end;local bb=100;local function bc(
+G)local af,b4=(B[G]or''):match('^(%S+) (%S+)$')af,b4=r(af),r(b4)if af and b4 then return af,b4 end
+end;local function bd(be,bf,bg)local bh=0;for G in pairs(B)do if K(G)then local af,b4=bc(G)if not af
+or af<=m or b4>0 and af-m>2*b4 then H(G)elseif b4>0 then bh=bh+1 end end end;local G='lease:'..be;
+local af,b4=bc(G)if af then return b4>0 end;if bh>=bf then return false end;F(G,p(m+bg)..' '..p(bg))
+return true end;local function bi(be)local af,b4=bc('lease:'..be)if not af or b4==0 then return end;
+F('lease:'..be,p(af)..' 0')local aV,an,bj=0,nil,nil;for G in pairs(B)do if K(G)then af,b4=bc(G)if b4
+==0 then aV=aV+1;if not an or af<bj then an,bj=G,af end end end end;if aV>bb then H(an)end end;local
+bk,bl=true,false;local function bm(bn,bo)bk=B.epoch or bn;if not bk then return end;if not B.epoch
+then aB(1)end;if T==nil then aG()a7(bo())end;bk=T end;if e=='record'then local ah,ag=ARGV[9],
+tonumber(ARGV[10])local a1,a2,a3=tonumber(ARGV[11]),tonumber(ARGV[12]),tonumber(ARGV[14])bm(true,
+function()local bp=I('generation')local bq=ah==B.epoch and ag==bp;if ah==''then bq=ag==0 and bp==1
+end;_('totals',a1,a2,a3)Z('totals.rejected',tonumber(ARGV[13]))S.policyHash=ARGV[17]if bq and a1+a2>
+0 then aV(a1,a2,a3,math.max(0,math.floor(ARGV[15])))end;bi(ARGV[16])return bq end)elseif e==
+'acquire'and B.epoch then aG()bl=T or false;if J()then bk=B.override~='forced_open'elseif B.state~=
+'CLOSED'then local br=(I('openUntil')or m)-m;if not bl and B.state=='OPEN'and(br<=0 or br>tonumber(
+ARGV[12]))then aa('half_opened','HALF_OPEN')F('state','HALF_OPEN')F('reason','cooldown_passed')ay()
+bl=true;a7(true)end;bk=B.state=='HALF_OPEN'and bd(ARGV[9],tonumber(ARGV[10]),tonumber(ARGV[11]))end
+elseif e=='transition'then local ac,bs=ARGV[9],ARGV[14]~=''bm(not bs,function()if bs and(ARGV[13]~=B
+.epoch or tonumber(ARGV[14])~=I('generation'))then return false end;if ARGV[10]=='closed'and Y(
+'halfOpen.failures')>0 then return false end;aa(ARGV[10],ac)if ac=='OPEN'then F('reopenCount',B.
+state=='HALF_OPEN'and t(B.reopenCount)+1 or 0)F('openedAt',m)F('openUntil',m+ARGV[11])else if B.
+state~='CLOSED'then F('closedAt',m)end;F('reopenCount',0)F('openUntil')end;F('state',ac)F('reason',
+ARGV[12])ay(ac=='CLOSED')return true end)elseif e=='override'then local ae,af=ARGV[9],tonumber(ARGV[
+10])bm(ae~='',function()if ae==''and not J()then return false end;af=af and math.floor(af-ARGV[2]+m)
+aa(ae==''and'released'or ae,nil,nil,ae==''and B.override or ae,af)aC(ae,af,ARGV[11],ARGV[12])return
+true end)elseif e=='restore'then local b9=B.epoch;bm(true,function()if b9 and ARGV[9]=='keep'then
+return false end;local ag=math.max(I('generation'),ARGV[10])+1;aa('imported',ARGV[13]:sub(2),nil,nil
+,nil,ag,aA)aB(ag)local function bt(q)local aW=q:sub(1,1)if aW=='='then return q:sub(2)end;return aW
+=='@'and p(q:sub(2)-ARGV[2]+m)or q end;local an,bu=12+2*ARGV[11],{}for O,R in ipairs(P)do bu[R]=true
+end;for x=12,an-1,2 do local G,q=ARGV[x],bt(ARGV[x+1])if bu[G]then S[G]=G~='policyHash'and tonumber(
+q)or q else F(G,q)end end;for x=an,#ARGV,4 do if S.start then aX(-1e15,S.start,a4('newest'))end;S.
+start,S['newest.successes']=tonumber(bt(ARGV[x])),tonumber(ARGV[x+1])S['newest.failures'],S[
+'newest.slow']=tonumber(ARGV[x+2]),tonumber(ARGV[x+3])end;X=S.policyHash;return true end)end;local
+aY,aZ,a3=0,0,0;local at=math.max(m,S.start or m)-h;at=math.max(at,S.floor or at)if S.start and S.
+start>at then if(S.after or at)>at or(S.from or m)<=at then aX(at,nil,0,0,0)end;aY,aZ,a3=a4('newest'
+)aY,aZ,a3=aY+Y('older.successes'),aZ+Y('older.failures'),a3+Y('older.slow')end;if E then S.epoch=B.
+epoch;local bv=math.max(m,I('openUntil')or 0,I('override.until')or 0)+j;local bw=bv>(I('expires')or
+0)if bw then F('expires',bv+math.floor(j/8))end;u(a,D)local aO,aR={},{}for G,q in pairs(C)do aO[#aO+
+1],aO[#aO+2]=G,q end;if#aO>0 then g('HSET',a,unpack(aO))end;aO={}if U then S.ids=Y('ids')+1;if S.ids
+%16==0 then local bx=g('HSCAN',b,S.cursor or 0,'MATCH','id:*','COUNT',64)S.cursor=tonumber(bx[1])for
+x=1,#bx[2],2 do if m-math.floor(t(bx[2][x+1])/2)>=60000 then aR[#aR+1]=bx[2][x]end end end;aO={'id:'
+..f,p(m*2+(T and 1 or 0))}end;for x,R in ipairs(P)do local q=p(S[R])if q~=(W[x]or'')then aO[#aO+1],
+aO[#aO+2]=R,q end end;aJ[a],aJ[b]=az,not W[1]if V then g('DEL',b)end;u(b,aR)if#aO>0 then g('HSET',b,
+unpack(aO))end;for O,v in ipairs(KEYS)do if v==a and J()and not I('override.until')then if az then g(
+'PERSIST',a)end elseif aJ[v]or bw and not L then g('PEXPIRE',v,p(I('expires')-m))end end end;local
+a8={bk and 1 or 0,bl and 1 or 0,m}local function by(z,b9)for G,q in pairs(z)do local bz=G:sub(1,4)==
+'row:'and not k;if not bz and not(K(G)and q:sub(-2)==' 0')then a8[#a8+1],a8[#a8+2]=(b9 or'')..G,'='
+..p(q)end end end;if B.epoch then by(S)by(B)by(aF)by({policyHash=X or'',successes=aY,failures=aZ,
+slow=a3},'answer.')if e=='dump'then by(y(c),'failures:')by(y(d),'successes:')end end;return a8`;
 
 /** Its SHA-1, by which Redis knows it. */
-export const SCRIPT_SHA1: string = "620b6fe42b5077207eff026c15998f91126bf518";
+export const SCRIPT_SHA1: string = "692aeca012962617a987dd41eebc7f1ccc0077fc";

@@ -9,6 +9,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   "./hono": ["hono"],
   "./libsql": ["@libsql/client", "drizzle-orm"],
   "./migrations": [],
+  "./store": [],
   "./testing": [],
 };
 

@@ -1,5 +1,5 @@
 // The script, and how it is made.
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { SCRIPT, SCRIPT_SHA1 } from "../../../drivers/upstash/script.ts";
 import { generate, shorten, TARGET } from "../../tools/generate/lua.ts";
 
@@ -12,7 +12,17 @@ Deno.test("SCRIPT_SHA1 is the hash of SCRIPT, which is what `deno task lua` make
   assertEquals(await Deno.readTextFile(TARGET), await generate());
 });
 
-Deno.test("shorten() drops comments, indentation and empty lines, and what does not fit", () => {
-  assertEquals(shorten("-- why\nlocal a = 1 -- one\n\n  return a\n"), "local a = 1\nreturn a");
+Deno.test("shorten() drops comments, white space and the names of locals, and refuses what does not fit", () => {
+  const lua = "-- why\nlocal sum = 1 - -2 -- one\n\n  return sum\n";
+  assertEquals(shorten(lua), "local a=1- -2;return a");
   assertThrows(() => shorten("return '`'"), Error, "template literal");
+});
+
+Deno.test("shorten() breaks lines between tokens, and never before a parenthesis", () => {
+  const calls = Array.from({ length: 60 }, (_, i) => `call('${"x".repeat(i)}', (KEYS[${i}]))`);
+  const lines = shorten(calls.join("\n")).split("\n");
+  assert(lines.length > 10);
+  assertEquals(lines.filter((line) => line.startsWith("(")), []);
+  // No text was cut: each quote that opens on a line closes on it.
+  assertEquals(lines.filter((line) => line.split("'").length % 2 === 0), []);
 });

@@ -1,10 +1,12 @@
 /**
- * `deno task lua`: makes `drivers/upstash/script.ts` of the Lua in `drivers/upstash/script/`, without
- * comments and indentation, and with its hash. A string, because a registry ships no other files.
+ * `deno task lua`: makes `drivers/upstash/script.ts` of the Lua in `drivers/upstash/script/`, minified,
+ * with its hash. A string, because a registry ships no other files.
  *
  * @module
  */
 import { createHash } from "node:crypto";
+import luamin from "luamin";
+import * as luaparse from "luaparse";
 import { root } from "../gate/project.ts";
 
 /** The script's parts, in the order in which Redis reads them: each uses what stands in those before. */
@@ -20,7 +22,7 @@ export const PARTS: readonly string[] = [
 ].map((name) => `drivers/upstash/script/${name}.lua`);
 export const TARGET = new URL("drivers/upstash/script.ts", root);
 
-/** No line of the module is longer, unless one of the script is. */
+/** No line is longer, unless one token of the script is. */
 const WIDTH = 100;
 
 /** The module, as it must stand in the tree. */
@@ -31,32 +33,44 @@ export async function generate(): Promise<string> {
   return `// Made of script/*.lua by \`deno task lua\`: change those, and run it.
 
 /** What a store runs in Redis, for any operation. */
-export const SCRIPT: string = [
-${pack(script.split("\n")).map((line) => `  \`${line}\`,\n`).join("")}].join("\\n");
+export const SCRIPT: string =
+  \`${script}\`;
 
 /** Its SHA-1, by which Redis knows it. */
 export const SCRIPT_SHA1: string = "${sha1}";
 `;
 }
 
-/** Lua without what only readers need. */
+/** Returns Lua without comments and white space, with short names for its locals, in lines. */
 export function shorten(lua: string): string {
-  const lines = lua.split("\n").map((line) => line.replace(/--.*/, "").trim());
-  const script = lines.filter((line) => line !== "").join("\n");
+  const lines = [""];
+  for (const token of tokensOf(luamin.minify(lua))) {
+    const line = lines.at(-1)!;
+    const together = line + (MERGE.test(`${line.at(-1)}${token[0]}`) ? " " : "") + token;
+    // Lua 5.1 takes a line that begins with a parenthesis for an ambiguous call.
+    const breaks = line !== "" && together.length > WIDTH && token !== "(";
+    if (breaks) lines.push(token);
+    else lines[lines.length - 1] = together;
+  }
+  const script = lines.join("\n");
   if (/`|\\|\$\{/.test(script)) throw new Error("The script does not fit a template literal");
   return script;
 }
 
-/** As many lines of the script on one of the module as fit, with the escape for a line's end between them. */
-function pack(lines: readonly string[]): string[] {
-  const packed: string[] = [];
-  for (const line of lines) {
-    const together = `${packed.at(-1)}\\n${line}`;
-    if (packed.length > 0 && together.length + "  ``,".length <= WIDTH) {
-      packed[packed.length - 1] = together;
-    } else packed.push(line);
+/** The end of a token and the beginning of another that would become one, or a comment. */
+const MERGE = /^(\w\w|\d\.|\.\d|\.\.|--|\[\[|==)$/;
+
+/** The tokens of a script, as they stand in it. */
+function* tokensOf(lua: string): Generator<string> {
+  const parser = luaparse.parse(lua, { wait: true, ranges: true, comments: false });
+  for (;;) {
+    const { type, range } = parser.lex() as unknown as { type: number; range: [number, number] };
+    if (type === END_OF_FILE) return;
+    yield lua.slice(...range);
   }
-  return packed;
 }
+
+/** As luaparse has it. */
+const END_OF_FILE = 1;
 
 if (import.meta.main) await Deno.writeTextFile(TARGET, await generate());

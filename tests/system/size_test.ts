@@ -1,0 +1,23 @@
+// Bytes do not depend on the machine: what is sent to the edge stays within its budget.
+import { assert, assertEquals } from "@std/assert";
+import * as esbuild from "esbuild";
+import { bundle, CORE_PROGRAM, LIMITS } from "../tools/size/bundle.ts";
+
+const core = await bundle(CORE_PROGRAM);
+const upstash = await bundle(`${CORE_PROGRAM} export { upstash } from "./drivers/upstash.ts";`);
+await esbuild.stop();
+
+Deno.test("a program that imports createFuse alone is within the budget", () => {
+  assert(core.gzip <= LIMITS.core, `${core.gzip} bytes, at most ${LIMITS.core} are allowed`);
+});
+
+Deno.test("a program that imports createFuse alone has none of the machinery of shared stores", () => {
+  const paths = core.files.map(({ path }) => path);
+  assert(paths.includes("src/registry.ts"));
+  assertEquals(paths.filter((path) => /^src\/shared\/|^drivers\/(?!memory)/.test(path)), []);
+});
+
+Deno.test("./upstash adds no more than its budget to the core", () => {
+  const added = upstash.gzip - core.gzip;
+  assert(added <= LIMITS.upstash, `${added} bytes, at most ${LIMITS.upstash} are allowed`);
+});

@@ -1,0 +1,76 @@
+/**
+ * Bundles what is sent to the edge, and measures it.
+ *
+ * @module
+ */
+import { gzipSync } from "node:zlib";
+import * as esbuild from "esbuild";
+import { root } from "../gate/project.ts";
+
+/** A bundled program, in bytes. */
+export interface Bundle {
+  readonly source: number;
+  readonly minified: number;
+  readonly gzip: number;
+  /** The files in it, heaviest first. */
+  readonly files: readonly { path: string; source: number; minified: number }[];
+}
+
+/** Limits of our own code, minified and gzipped, in bytes. */
+export const LIMITS = {
+  /** A program that imports `createFuse` alone. */
+  core: 19_968,
+  /** What `./upstash` adds to the core. */
+  upstash: 13_824,
+} as const;
+
+/** The program that the limit of the core is for. */
+export const CORE_PROGRAM = `export { createFuse } from "./mod.ts";`;
+
+/** Bundles a program of our own code alone: npm packages and the database's tables stay outside. */
+export async function bundle(contents: string): Promise<Bundle> {
+  const { outputFiles, metafile } = await esbuild.build({
+    stdin: { contents, resolveDir: root.pathname, loader: "ts" },
+    bundle: true,
+    minify: true,
+    format: "esm",
+    target: "es2022",
+    // Node's own modules stay outside: only opossum asks for one.
+    platform: "node",
+    plugins: [OWN_CODE_ONLY],
+    write: false,
+    metafile: true,
+    logLevel: "error",
+  });
+  const code = outputFiles[0]!.contents;
+  const shares = Object.values(metafile.outputs)[0]!.inputs;
+  const files = Object.entries(shares)
+    .map(([path, { bytesInOutput }]) => ({
+      path: path.slice(path.lastIndexOf(root.pathname.slice(1)) + 1).replace(/^(\.\.\/)+/, ""),
+      source: metafile.inputs[path]!.bytes,
+      minified: bytesInOutput,
+    }))
+    .filter(({ minified }) => minified > 0)
+    .toSorted((a, b) => b.minified - a.minified);
+  return {
+    source: files.reduce((sum, { source }) => sum + source, 0),
+    minified: code.byteLength,
+    gzip: gzipSync(code, { level: 9 }).byteLength,
+    files,
+  };
+}
+
+const OWN_CODE_ONLY: esbuild.Plugin = {
+  name: "own-code-only",
+  setup(build) {
+    build.onResolve(
+      { filter: /^(npm:|[^./])/ },
+      ({ path, kind }) => kind === "entry-point" ? undefined : { path, external: true },
+    );
+    // Tables are data.
+    build.onResolve(
+      { filter: /\/(schema|columns|relations)\.ts$/ },
+      ({ path }) => ({ path, external: true }),
+    );
+  },
+};
