@@ -29,20 +29,16 @@
  */
 
 import type { Context, MiddlewareHandler } from "hono";
-import { HTTPException } from "hono/http-exception";
 import type { RequestScope } from "./background.ts";
+import { answerOf, timedOut, unavailable } from "./hono/answers.ts";
 import {
-  type CallTimeoutError,
   type CircuitBreakerOpenError,
   isCallTimeoutError,
   isCircuitBreakerOpenError,
-  isRejection,
-  type StoreUnavailableError,
 } from "./errors.ts";
 import { type Fuse, knownCircuits } from "./fuse.ts";
 import { type CircuitIdentity, isName, type Scope } from "./key.ts";
 import { known, refuse } from "./checks.ts";
-import { isFailedResponse } from "./rules/outcome.ts";
 import type { CircuitPolicy } from "./rules/policy.ts";
 import { prometheus, PROMETHEUS_CONTENT_TYPE } from "./prometheus.ts";
 import type { CircuitSnapshot } from "./rules/snapshot.ts";
@@ -410,46 +406,6 @@ function isGone(client: AbortSignal, { error }: Context): boolean {
 /** Deno's words for a request that ended before its body did. It aborts no signal for that. */
 function isHalfRead({ message }: Error): boolean {
   return /^Cannot read (request )?body as underlying resource unavailable$/.test(message);
-}
-
-/**
- * What the routes behind came to. `next()` does not throw: Hono keeps the error in `c.error`, and
- * what it answered to that in `c.res`.
- *
- * @throws The error. An HTTPException is the response that it is, unless that hides a failure.
- */
-function answerOf({ error, res }: Context): Response {
-  if (error === undefined) return res;
-  const { status, res: own } = error as Partial<HTTPException>;
-  // Hono has built it anew.
-  if (own !== undefined && isRejection(own)) return own;
-  const isAnswer = "getResponse" in error && typeof status === "number";
-  if (isAnswer && (isFailedResponse(res) || !isFailedResponse({ status } as Response))) return res;
-  throw error;
-}
-
-function timedOut(cause: CallTimeoutError): HTTPException {
-  return new HTTPException(504, { cause, res: problem(504, "Gateway Timeout", cause.message) });
-}
-
-function unavailable(cause: StoreUnavailableError): HTTPException {
-  const retryAfter = String(Math.max(1, Math.ceil(cause.retryAfterMs / 1000)));
-  return new HTTPException(503, {
-    cause,
-    res: problem(503, "Service Unavailable", cause.message, { "retry-after": retryAfter }),
-  });
-}
-
-/** RFC 9457, as `CircuitBreakerOpenError` answers. */
-function problem(status: number, title: string, detail: string, headers: HeadersInit = {}) {
-  return Response.json({ type: "about:blank", title, status, detail }, {
-    status,
-    headers: {
-      ...headers,
-      "content-type": "application/problem+json",
-      "cache-control": "no-store",
-    },
-  });
 }
 
 /** Whether calls are being rejected, as far as is known here. */

@@ -13,7 +13,10 @@ export interface Floor {
 
 /** From the ground up. */
 export const FLOORS: readonly Floor[] = [
-  { name: "ground", files: /^(src\/(contract|records|checks|key|errors)|migrations\/files)\.ts$/ },
+  {
+    name: "ground",
+    files: /^(src\/(contract|trail|records|checks|key|errors)|migrations\/files)\.ts$/,
+  },
   { name: "rules", files: /^src\/(rules\/\w+|history|transfer)\.ts$/ },
   {
     name: "circuit",
@@ -26,7 +29,8 @@ export const FLOORS: readonly Floor[] = [
   { name: "core", files: /^(mod|src\/(fuse|registry|inventory))\.ts$/ },
   {
     name: "entry points",
-    files: /^(src\/(hono|prometheus|env|env_settings)\.ts|src\/testing\/|migrations\/mod\.ts)/,
+    files:
+      /^(src\/(hono(\/\w+)?|prometheus|env|env_settings)\.ts|src\/testing\/|migrations\/mod\.ts)/,
   },
 ];
 
@@ -35,7 +39,7 @@ export const APART: readonly RegExp[] = [
   /^drivers\/upstash/,
   /^drivers\/(libsql|tiered)/,
   /^src\/testing\//,
-  /^src\/(hono|prometheus)\.ts$/,
+  /^src\/(hono|hono\/\w+|prometheus)\.ts$/,
   /^src\/(env|env_settings)\.ts$/,
   /^migrations\/mod\.ts$/,
 ];

@@ -1,0 +1,52 @@
+/**
+ * What the middleware answers, and what it makes of the answers of the routes behind.
+ *
+ * @module
+ */
+
+import type { Context } from "hono";
+import { HTTPException } from "hono/http-exception";
+import { type CallTimeoutError, isRejection, type StoreUnavailableError } from "../errors.ts";
+import { isFailedResponse } from "../rules/outcome.ts";
+
+/**
+ * Returns the response of the routes behind. `next()` does not throw: Hono keeps the error in
+ * `c.error`, and its answer to the error in `c.res`.
+ *
+ * @throws The error. An HTTPException is the response that it is, unless that hides a failure.
+ */
+export function answerOf({ error, res }: Context): Response {
+  if (error === undefined) return res;
+  const { status, res: own } = error as Partial<HTTPException>;
+  // Hono has built it anew.
+  if (own !== undefined && isRejection(own)) return own;
+  const isAnswer = "getResponse" in error && typeof status === "number";
+  if (isAnswer && (isFailedResponse(res) || !isFailedResponse({ status } as Response))) return res;
+  throw error;
+}
+
+/** Returns the error that Hono answers with 504. */
+export function timedOut(cause: CallTimeoutError): HTTPException {
+  return new HTTPException(504, { cause, res: problem(504, "Gateway Timeout", cause.message) });
+}
+
+/** Returns the error that Hono answers with 503, and with when to retry. */
+export function unavailable(cause: StoreUnavailableError): HTTPException {
+  const retryAfter = String(Math.max(1, Math.ceil(cause.retryAfterMs / 1000)));
+  return new HTTPException(503, {
+    cause,
+    res: problem(503, "Service Unavailable", cause.message, { "retry-after": retryAfter }),
+  });
+}
+
+/** Returns problem details (RFC 9457), as `CircuitBreakerOpenError` answers. */
+function problem(status: number, title: string, detail: string, headers: HeadersInit = {}) {
+  return Response.json({ type: "about:blank", title, status, detail }, {
+    status,
+    headers: {
+      ...headers,
+      "content-type": "application/problem+json",
+      "cache-control": "no-store",
+    },
+  });
+}
