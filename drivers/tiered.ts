@@ -32,9 +32,9 @@ import type {
 import { eventsOf } from "../src/history.ts";
 import { check, known, MAX_TIMER_MS, refuseUnseen } from "../src/checks.ts";
 import { copySnapshot, together } from "../src/records.ts";
-import type { LibsqlStore } from "./libsql.ts";
 import { APPEND, type TrailAppender } from "./libsql/append.ts";
-import type { PruneOptions, PruneResult } from "./libsql/history.ts";
+import type { LibsqlStore } from "./libsql/options.ts";
+import type { PruneOptions, PruneResult } from "./libsql/prune.ts";
 import type { TrailProof, VerifyOptions } from "./libsql/verify.ts";
 import { Delivery, GRACE_MS } from "./tiered/delivery.ts";
 import { changeRow, halfOpenRow, releaseRow } from "./tiered/rows.ts";

@@ -17,6 +17,7 @@
  */
 
 import {
+  connectionOf,
   connector,
   type LibsqlClient,
   send,
@@ -83,16 +84,12 @@ export async function migrate(
   if (typeof prefix !== "string" || !/^\w*$/.test(prefix)) {
     refuse(SUBJECT, "prefix", "letters, digits and underscores", prefix);
   }
-  const line = {
-    connect: connector(SUBJECT, "client", client),
-    busyTimeoutMs: BUSY_TIMEOUT_MS,
-    heldUntil: 0,
-  };
+  const connection = connectionOf(connector(SUBJECT, "client", client), BUSY_TIMEOUT_MS);
   const ledger = `\`${prefix}__drizzle_migrations\``;
 
   /** What is not in the ledger yet. */
   const pending = async (): Promise<Migration[]> => {
-    const [, rows] = await send(line, [
+    const [, rows] = await send(connection, [
       statement(`create table if not exists ${ledger} (
         id SERIAL PRIMARY KEY, hash text NOT NULL, created_at numeric)`),
       statement(`select hash from ${ledger}`),
@@ -105,7 +102,7 @@ export async function migrate(
   if (steps.length === 0) return { applied: [] };
   try {
     await send(
-      line,
+      connection,
       steps.flatMap(({ hash, when, sql }) => [
         // First: it fails, and all the rest with it, if somebody else was faster.
         statement(

@@ -4,7 +4,14 @@
  * @module
  */
 
-import { type $Type, type HasDefault, type IsPrimaryKey, type NotNull, sql } from "drizzle-orm";
+import {
+  type $Type,
+  type HasDefault,
+  type IsPrimaryKey,
+  type NotNull,
+  type SQL,
+  sql,
+} from "drizzle-orm";
 import {
   integer,
   type SQLiteIntegerBuilderInitial,
@@ -212,8 +219,9 @@ export type CircuitBreakerRequestColumns = {
   revision: IntBuilder<"revision">;
 };
 
-/** The database's clock, in whole ms since the epoch. */
-const NOW = sql`(cast(unixepoch('subsec') * 1000 as integer))`;
+/** The time on the database's clock, in whole ms since the epoch. It is constant within a statement. */
+export const DATABASE_NOW: SQL = sql.raw("cast(unixepoch('subsec') * 1000 as integer)");
+const NOW = sql`(${DATABASE_NOW})`;
 
 const id = (): IdBuilder => integer("id").primaryKey({ autoIncrement: true });
 export const int = <N extends string>(name: N): IntBuilder<N> =>

@@ -9,7 +9,7 @@
  * @module
  */
 
-import { type BuildColumns, getTableColumns, is, sql } from "drizzle-orm";
+import { type BuildColumns, getTableColumns, is, type SQL, sql } from "drizzle-orm";
 import {
   type AnySQLiteTable,
   check,
@@ -24,6 +24,7 @@ import {
   uniqueIndex,
 } from "drizzle-orm/sqlite-core";
 import { known, refuse, refuseUnseen } from "../../src/checks.ts";
+import { CIRCUIT_STATES } from "../../src/records.ts";
 import {
   type CircuitBreakerColumns,
   circuitBreakerColumns,
@@ -136,8 +137,13 @@ export interface SchemaOptions<
   } | undefined;
 }
 
-/** Which rows of the trail are in a hash chain: as the partial indexes have it, to the letter. */
-export const CHAINED: string = "not in ('success', 'failure')";
+/**
+ * Whether a row of the trail is in a hash chain, by its event. SQLite uses the partial indexes only for
+ * queries that say so in the same words.
+ */
+export function chained(event: SQL | SQLiteColumn): SQL {
+  return sql`${event} not in ('success', 'failure')`;
+}
 
 /**
  * The tables of a store. No I/O.
@@ -179,7 +185,7 @@ export function checkSchema(subject: string, schema: unknown): asserts schema is
   }
 }
 
-const chained = (event: SQLiteColumn) => sql`${event} ${sql.raw(CHAINED)}`;
+const STATES = sql.raw(CIRCUIT_STATES.map((state) => `'${state}'`).join(", "));
 
 function makeTables(prefix: string): FuseSchema {
   // A type knows the names without prefix: only Drizzle's relations look at it.
@@ -191,7 +197,7 @@ function makeTables(prefix: string): FuseSchema {
       index(name("circuit_breakers_state")).on(t.state),
       index(name("circuit_breakers_created_at")).on(t.createdAt),
       index(name("circuit_breakers_opened_at")).on(t.openedAt),
-      check(name("circuit_breakers_states"), sql`${t.state} in ('CLOSED', 'OPEN', 'HALF_OPEN')`),
+      check(name("circuit_breakers_states"), sql`${t.state} in (${STATES})`),
     ]),
     circuitBreakerEvents: sqliteTable(
       name("circuit_breaker_events"),

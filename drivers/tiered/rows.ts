@@ -15,6 +15,7 @@ import type {
   StoreRequest,
   UntoldRow,
 } from "../../src/contract.ts";
+import { countersOf, isolateOf } from "../libsql/metadata.ts";
 
 /** A change that was asked for and won; `before` is what stood then. */
 export function changeRow(
@@ -64,25 +65,4 @@ function row(
 ): UntoldRow {
   const to = event === "released" ? from : state;
   return { epoch, generation, event, at: now, metadata: { from, to, generation, ...rest } };
-}
-
-function countersOf(s: Snapshot): Record<string, number> {
-  const trials = s.state === "HALF_OPEN"
-    ? { trialSuccesses: s.halfOpen.successes, trialFailures: s.halfOpen.failures }
-    : {};
-  return {
-    consecutiveFailures: s.consecutiveFailures,
-    consecutiveSuccesses: s.consecutiveSuccesses,
-    ...s.sinceClosed,
-    totalFailures: s.totals.failures,
-    totalSuccesses: s.totals.successes,
-    totalRejected: s.totals.rejected,
-    totalSlow: s.totals.slow,
-    ...trials,
-  };
-}
-
-/** The isolate that a request came from, by its id. */
-function isolateOf(id: string): string {
-  return id.replace(/-[^-]*$/, "");
 }
