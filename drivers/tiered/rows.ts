@@ -1,6 +1,6 @@
 /**
- * Rows of the trail for a state store without an outbox: made of its answers, by the isolate that
- * heard them.
+ * Rows of the trail for a state store without an outbox: the isolate makes them from the store's
+ * answers.
  *
  * @module
  */
@@ -17,7 +17,7 @@ import type {
 } from "../../src/contract.ts";
 import { countersOf, isolateOf } from "../libsql/metadata.ts";
 
-/** A change that was asked for and won; `before` is what stood then. */
+/** Returns the row of a change that won. `before` is the circuit before the change. */
 export function changeRow(
   before: Snapshot,
   { snapshot }: Changed,
@@ -33,7 +33,7 @@ export function changeRow(
   });
 }
 
-/** The end of a cooldown, which takes no evidence away. */
+/** Returns the row for the end of a cooldown, which clears no counters. */
 export function halfOpenRow({ snapshot }: Acquired, id: string): UntoldRow {
   return row(snapshot, "half_opened", "OPEN", snapshot.generation, {
     ...{ reason: "cooldown_passed", actor: null },
@@ -41,7 +41,7 @@ export function halfOpenRow({ snapshot }: Acquired, id: string): UntoldRow {
   });
 }
 
-/** The end of an override that ran out, before what else the request changed. */
+/** Returns the row for the end of an override that ran out, before the request's own change. */
 export function releaseRow(
   { snapshot }: Answer,
   { kind }: OverrideRecord,
