@@ -35,25 +35,25 @@ import { check, known, MAX_TIMER_MS, refuseUnseen } from "../src/checks.ts";
 import { CIRCUITS, type OpeningStore, openingStore } from "../src/circuit.ts";
 import { copySnapshot, together } from "../src/records.ts";
 import { SHARED } from "../src/shared/mod.ts";
-import type { LibsqlStore } from "./libsql.ts";
 import { APPEND, type TrailAppender } from "./libsql/append.ts";
-import type { PruneOptions, PruneResult } from "./libsql/history.ts";
+import type { LibsqlStore } from "./libsql/options.ts";
+import type { PruneOptions, PruneResult } from "./libsql/prune.ts";
 import type { TrailProof, VerifyOptions } from "./libsql/verify.ts";
 import { Delivery, GRACE_MS } from "./tiered/delivery.ts";
 import { changeRow, halfOpenRow, releaseRow } from "./tiered/rows.ts";
 
 /** Options of {@linkcode tiered}. */
 export interface TieredOptions {
-  /** Decides: `upstash(…)`. */
+  /** The store that decides: `upstash(…)`. */
   state: Store;
-  /** Keeps the trail: `libsql(…)`. Its `audit: "calls"` has no effect here: rows of calls are not written. */
+  /** The store that keeps the trail: `libsql(…)`. Its `audit: "calls"` has no effect here. */
   audit: LibsqlStore;
   /**
-   * From its beginning, for how long an operation that changed something waits for the trail, in ms:
-   * it waits for what `state` has left of that, and not at all where that took longer. The operation
-   * succeeds all the same, and the row follows later. A positive integer, below the `storeTimeoutMs`
-   * of the Fuse: that is for both together, so what lies between the two is all that `state` may take
-   * beyond this without failing.
+   * How long after its beginning an operation that changed something stops waiting for the trail, in
+   * ms. An operation for which `state` took longer does not wait at all. The operation succeeds
+   * either way, and the row follows later. A positive integer below the `storeTimeoutMs` of the Fuse,
+   * which is for both stores together: the difference is what `state` may take beyond this without
+   * failing.
    *
    * @default {250}
    */
@@ -65,22 +65,22 @@ export interface TieredOptions {
  * transition and operator action in libSQL, at least once asked for and exactly one row there.
  *
  * A change waits in the circuit's own record in Redis, written in the same atomic step, until the
- * trail has confirmed it: whichever isolate next touches the circuit delivers what a dead one could
- * not. Of a circuit at most the newest 64 changes wait; the row after a gap says in its metadata
- * how many are `missed`. A `state` that has no such outbox (any but `upstash()`) leaves this
- * isolate to remember: what it has not delivered when it ends is lost.
+ * trail has confirmed it. If an isolate dies, the next isolate that touches the circuit delivers its
+ * changes. At most the newest 64 changes of a circuit wait; the row after a gap says in its metadata
+ * how many are `missed`. With a `state` that has no such outbox (any but `upstash()`), this isolate
+ * remembers the changes, and those that are not delivered when it ends are lost.
  *
- * Calls do not fail when the database does. It is left alone for growing intervals, an event
- * `store_error` with the operation `audit` tells so once, and one `store_recovered` that it is over.
+ * If the database fails, calls still run. The database is left alone for growing intervals. One event
+ * `store_error` with the operation `audit` reports the outage, and one `store_recovered` its end.
  *
- * Cost: what `state` costs, the usual record no more. A change costs one request to the database
- * (one more for a circuit that this isolate has not written of before) and one to Redis, two
- * commands, to confirm.
+ * Cost: that of `state`; a usual record costs nothing more. A change costs one request to the
+ * database (one more for a circuit that this isolate has not written about before) and one to Redis,
+ * of two commands, to confirm.
  *
  * @param options See {@linkcode TieredOptions}.
- * @returns A store for `createFuse({ stores: { cache: tiered({ state, audit }) } })`. Making it does
+ * @returns A store for `createFuse({ stores: { cache: tiered({ state, audit }) } })`. Making it performs
  * no I/O.
- * @throws {TypeError} If `audit` is none that `libsql()` made, or `state` no store.
+ * @throws {TypeError} If `audit` was not made by `libsql()`, or `state` is not a store.
  */
 export function tiered(options: TieredOptions): LibsqlStore {
   return new Tiered(options);
@@ -95,7 +95,7 @@ class Tiered implements LibsqlStore, OpeningStore {
   readonly #state: Driver;
   readonly #audit: LibsqlStore;
   readonly #delivery: Delivery;
-  /** Whether the store of state remembers what is untold. */
+  /** Whether the state store remembers undelivered changes. */
   readonly #hasOutbox: boolean;
 
   constructor(options: TieredOptions) {
@@ -178,7 +178,7 @@ class Tiered implements LibsqlStore, OpeningStore {
     );
   }
 
-  /** Finds, by the way, what was left behind: the `flush()` after it delivers it. */
+  /** Finds undelivered changes by the way. A `flush()` after it delivers them. */
   async list(request: ListRequest): Promise<ListPage> {
     if (!this.#hasOutbox) return await this.#state.list(request);
     const began = performance.now();
@@ -189,12 +189,12 @@ class Tiered implements LibsqlStore, OpeningStore {
       if (isLeft(rows, snapshot.now)) this.#delivery.owe(record.key, []);
       return { ...record, snapshot };
     });
-    // Some now, the others with what comes next: a page is not to wait for them all.
+    // Some now, the others with later operations: a page must not wait for all of them.
     if (this.#delivery.owes) await this.#delivery.deliver(null, [], request.at, began);
     return { records: plain, cursor };
   }
 
-  /** Delivers first what the circuit's outbox holds: that goes with the record. */
+  /** Delivers the circuit's outbox first, which is removed with the record. */
   async remove(key: string): Promise<boolean> {
     await this.#delivery.rescue(key);
     return await this.#state.remove(key);
@@ -217,13 +217,13 @@ class Tiered implements LibsqlStore, OpeningStore {
     return this.#audit.verifyTrail(options);
   }
 
-  /** While the trail is left alone, rows stay in the outbox. */
+  /** Adds what the state store is to do with the outbox: while the trail is left alone, rows stay there. */
   #asking<R extends OutboxRequest & { readonly at: number }>(request: R): R {
     if (!this.#hasOutbox) return request;
     return { ...request, outbox: this.#delivery.down(request.at) ? "keep" : "hand" };
   }
 
-  /** What somebody asked for. Without an outbox nobody else says what stood before. */
+  /** Makes a change. Without an outbox, the circuit before the change is read first. */
   async #change<R extends StoreRequest & Pick<OverrideRequest, "reason" | "actor">>(
     key: string,
     request: R,
@@ -235,7 +235,7 @@ class Tiered implements LibsqlStore, OpeningStore {
     let before: Snapshot | null = null;
     if (!this.#hasOutbox) {
       const said = this.#state.read(key, request);
-      // In the same turn, where it is a store of this process.
+      // A store of this process answers in the same turn.
       before = copySnapshot(said instanceof Promise ? await said : said);
     }
     const answer = await heard(change(this.#asking(request)));
@@ -247,7 +247,7 @@ class Tiered implements LibsqlStore, OpeningStore {
     return this.#reporting(await this.#tell(key, request.at, began, answer, rows, answer.won));
   }
 
-  /** Without an outbox: the row of an override that this request found to have run out. */
+  /** Without an outbox, returns the row of an override that this request found to have run out. */
   #lapsed(
     answer: Answer,
     { id }: StoreRequest,
@@ -258,10 +258,10 @@ class Tiered implements LibsqlStore, OpeningStore {
   }
 
   /**
-   * Delivers what an answer shows to be untold: at once what this request changed, and what others
-   * did once they have had the time to do it themselves.
+   * Delivers the undelivered changes that an answer shows: the request's own at once, and those of
+   * others once they have had the time to deliver them.
    *
-   * @returns The answer, as callers are to see it.
+   * @returns The answer for the caller.
    */
   async #tell<A extends Answer>(
     key: string,
@@ -282,19 +282,19 @@ class Tiered implements LibsqlStore, OpeningStore {
     return { ...answer, snapshot, ...changed && head !== undefined ? { head } : null };
   }
 
-  /** With what there is to report: only answers have a place for it. */
+  /** Adds what there is to report to an answer. */
   #reporting<A extends Answer>(answer: A): A {
     const troubles = this.#delivery.takeTroubles();
     return troubles.length > 0 ? { ...answer, troubles } : answer;
   }
 }
 
-/** Whether there are rows that nobody but who finds them is likely to deliver. */
+/** Whether there are rows that their own isolate has left undelivered. */
 function isLeft(rows: readonly UntoldRow[], now: number): boolean {
   return rows.some(({ at }) => now - at >= GRACE_MS || at > now);
 }
 
-/** A live answer is copied before anybody else has a turn. */
+/** Copies the answer of a store of this process, before anybody else has a turn. */
 function heard<A extends Answer>(said: Awaitable<A>): Awaitable<A> {
   return said instanceof Promise ? said : { ...said, snapshot: copySnapshot(said.snapshot) };
 }

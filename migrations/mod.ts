@@ -17,6 +17,8 @@
  */
 
 import {
+  type Connection,
+  connectionOf,
   connector,
   type LibsqlClient,
   send,
@@ -33,7 +35,7 @@ export type { LibsqlClient, SqlResult, SqlStatement, SqlValue };
 /** Options of {@linkcode migrate}. */
 export interface MigrateOptions {
   /**
-   * Put before the name of every table, as in `createSchema({ prefix })`. The ledger has it as well.
+   * A prefix for the name of every table, as in `createSchema({ prefix })`, and for the ledger.
    *
    * @default {""}
    */
@@ -41,26 +43,26 @@ export interface MigrateOptions {
 }
 
 const SUBJECT = "schema";
-/** For how long another isolate's lock is waited for. */
+/** How long to wait for the lock of another isolate, in ms. */
 const BUSY_TIMEOUT_MS = 5_000;
 const BREAKPOINT = "--> statement-breakpoint";
 
 /**
- * Brings the schema of the libSQL store up to date: in one transaction, however many steps there
- * are, and once, however many isolates ask at the same time. It keeps drizzle's own ledger
- * (`__drizzle_migrations`), so that `drizzle-kit migrate` on the same files may run before or after.
+ * Brings the schema of the libSQL store up to date: in one transaction, and once, however many isolates
+ * ask at the same time. It keeps drizzle's own ledger (`__drizzle_migrations`), so that
+ * `drizzle-kit migrate` on the same files may run before or after.
  *
  * An application with drizzle migrations of its own, in the same database, must not share that
  * ledger: drizzle applies only what is newer than the newest entry, and would silently skip the
- * application's older migrations. Give it a ledger of its own (`migrationsTable` of drizzle's
+ * application's older migrations. Give the application a ledger of its own (`migrationsTable` of drizzle's
  * `migrate()`, `migrations.table` of drizzle-kit), or this package one, with a `prefix`.
  *
  * Cost: one round trip if there is nothing to do, else two.
  *
  * @param client A client of `@libsql/client` or `@libsql/client/web`, or a function that gives one.
  * @param options See {@linkcode MigrateOptions}.
- * @returns The tags of the steps that this call has applied; none if the schema was up to date.
- * @throws {TypeError} If that is no client.
+ * @returns The tags of the migrations that this call has applied: none if the schema was up to date.
+ * @throws {TypeError} If `client` is neither a client nor a function.
  * @throws {Error} If the database failed, or has tables of these names that are not in the ledger.
  *
  * @example Usage
@@ -83,56 +85,54 @@ export async function migrate(
   if (typeof prefix !== "string" || !/^\w*$/.test(prefix)) {
     refuse(SUBJECT, "prefix", "letters, digits and underscores", prefix);
   }
-  const line = {
-    connect: connector(SUBJECT, "client", client),
-    busyTimeoutMs: BUSY_TIMEOUT_MS,
-    heldUntil: 0,
-  };
+  const connection = connectionOf(connector(SUBJECT, "client", client), BUSY_TIMEOUT_MS);
   const ledger = `\`${prefix}__drizzle_migrations\``;
-
-  /** What is not in the ledger yet. */
-  const pending = async (): Promise<Migration[]> => {
-    const [, rows] = await send(line, [
-      statement(`create table if not exists ${ledger} (
-        id SERIAL PRIMARY KEY, hash text NOT NULL, created_at numeric)`),
-      statement(`select hash from ${ledger}`),
-    ]);
-    const applied = new Set(Array.from(rows!.rows, (row) => row.hash));
-    return migrations.filter(({ hash }) => !applied.has(hash));
-  };
-
-  const steps = await pending();
+  const steps = await pending(connection, ledger);
   if (steps.length === 0) return { applied: [] };
   try {
-    await send(
-      line,
-      steps.flatMap(({ hash, when, sql }) => [
-        // First: it fails, and all the rest with it, if somebody else was faster.
-        statement(
-          `insert into ${ledger} (hash, created_at)
-          select case when exists (select 1 from ${ledger} where hash = ?1) then null else ?1 end,
-          cast(?2 as integer)`,
-          hash,
-          when,
-        ),
-        ...prefixed(sql, prefix).split(BREAKPOINT).map((text) => statement(text)),
-      ]),
-    );
+    await send(connection, steps.flatMap((step) => statementsOf(step, ledger, prefix)));
   } catch (error) {
-    if ((await pending()).length === 0) return { applied: [] };
+    // Another isolate may have been faster.
+    if ((await pending(connection, ledger)).length === 0) return { applied: [] };
     throw error;
   }
   return { applied: steps.map(({ tag }) => tag) };
 }
 
-function statement(
-  sql: string,
-  ...args: (string | number)[]
-): { sql: string; args: (string | number)[] } {
+/** Returns the migrations that are not in the ledger yet. */
+async function pending(connection: Connection, ledger: string): Promise<Migration[]> {
+  const [, rows] = await send(connection, [
+    statement(`create table if not exists ${ledger} (
+      id SERIAL PRIMARY KEY, hash text NOT NULL, created_at numeric)`),
+    statement(`select hash from ${ledger}`),
+  ]);
+  const applied = new Set(Array.from(rows!.rows, (row) => row.hash));
+  return migrations.filter(({ hash }) => !applied.has(hash));
+}
+
+/**
+ * Returns the statements of a migration. The first one enters it into the ledger, and fails, and with it
+ * the whole batch, if another isolate has done so.
+ */
+function statementsOf(
+  { hash, when, sql }: Migration,
+  ledger: string,
+  prefix: string,
+): SqlStatement[] {
+  const enter = `insert into ${ledger} (hash, created_at)
+    select case when exists (select 1 from ${ledger} where hash = ?1) then null else ?1 end,
+      cast(?2 as integer)`;
+  return [
+    statement(enter, hash, when),
+    ...prefixed(sql, prefix).split(BREAKPOINT).map((text) => statement(text)),
+  ];
+}
+
+function statement(sql: string, ...args: (string | number)[]): SqlStatement {
   return { sql, args };
 }
 
-/** The same for tables whose names begin with a prefix; columns keep their names. */
+/** Puts a prefix before the names of tables, indexes and triggers. Columns keep their names. */
 function prefixed(sql: string, prefix: string): string {
   return sql.replace(/([`"])(circuit_breakers?(_(?!id\b)\w+)?)\1/g, `$1${prefix}$2$1`);
 }

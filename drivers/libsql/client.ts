@@ -1,56 +1,67 @@
 /**
- * The way to the database: which client, another try when somebody else holds the lock, and errors
- * in words of our own.
+ * Sending statements to the database: which client sends them, when they are sent again, and which
+ * error tells that they failed.
  *
  * @module
  */
 
 import { refuseUnseen } from "../../src/checks.ts";
 
-/** A value that a statement is bound to. */
+/** A value of a statement. */
 export type SqlValue = null | string | number | bigint | ArrayBuffer;
 
 /** A statement with its values. */
 export interface SqlStatement {
-  /** With a `?` for each value. */
+  /** The text, with a `?` for each value. */
   sql: string;
-  /** In order. */
+  /** The values, in order. */
   args: SqlValue[];
 }
 
-/** What came of a statement. */
+/** The result of a statement. */
 export interface SqlResult {
-  /** By column name. */
+  /** The rows, with their values by column name. */
   rows: ArrayLike<Record<string, unknown>>;
 }
 
-/** What the store needs of a client: that of `@libsql/client` has it, and so has its `/web`. */
+/** A client, as far as the store uses it: that of `@libsql/client` or `@libsql/client/web`. */
 export interface LibsqlClient {
   /** Runs one statement. */
   execute(statement: SqlStatement): Promise<SqlResult>;
-  /** Runs all, or none, in one transaction and, over HTTP, one request. */
+  /** Runs all statements or none, in one transaction and, over HTTP, in one request. */
   batch(
     statements: SqlStatement[],
     mode?: "write" | "read" | "deferred",
   ): Promise<SqlResult[]>;
 }
 
-/** The way to a database. */
-export interface Line {
-  /** Gives the client for one unit of work. */
-  readonly connect: () => LibsqlClient;
-  /** For how long somebody else's lock is waited for, in ms. */
+/** Returns the client for one unit of work. */
+export type Connect = () => LibsqlClient;
+
+/** A connection to a database. */
+export interface Connection {
+  readonly connect: Connect;
+  /** How long to wait for a lock that another writer holds, in ms. */
   readonly busyTimeoutMs: number;
-  /** Nobody tries before that moment: somebody else's lock was met. */
+  /** When to try again after a lock was met. Everybody who shares the connection waits until then. */
   heldUntil: number;
 }
 
-/** Of the pauses between tries: others hold the lock for about a millisecond at a time. */
+/** The longest pause between tries: other writers hold the lock for about a millisecond at a time. */
 const LONGEST_PAUSE_MS = 8;
 
-/** A client, or what makes one, checked. */
-export function connector(subject: string, option: string, client: unknown): Line["connect"] {
-  if (typeof client === "function") return client as Line["connect"];
+/** Returns a connection. Performs no I/O. */
+export function connectionOf(connect: Connect, busyTimeoutMs: number): Connection {
+  return { connect, busyTimeoutMs, heldUntil: 0 };
+}
+
+/**
+ * Checks an option that is a client, or a function that returns one.
+ *
+ * @throws {TypeError} If the option is neither.
+ */
+export function connector(subject: string, option: string, client: unknown): Connect {
+  if (typeof client === "function") return client as Connect;
   const { execute, batch } = Object(client) as Partial<LibsqlClient>;
   if (typeof execute !== "function" || typeof batch !== "function") {
     refuseUnseen(
@@ -66,20 +77,19 @@ export function connector(subject: string, option: string, client: unknown): Lin
 /**
  * Runs a batch in one transaction, or a single statement.
  *
- * @throws {Error} If that failed, in words that hold nothing of the statement or the address.
+ * @throws {Error} If that failed. The message shows nothing of the statement or the address.
  */
 export async function send(
-  line: Line,
+  connection: Connection,
   work: SqlStatement[] | SqlStatement,
 ): Promise<readonly SqlResult[]> {
-  const until = Date.now() + line.busyTimeoutMs;
+  const until = Date.now() + connection.busyTimeoutMs;
   for (;;) {
-    // Whoever met the lock last has set the pace for all who wait for it here.
-    const hold = Math.min(line.heldUntil - Date.now(), LONGEST_PAUSE_MS);
+    const hold = Math.min(connection.heldUntil - Date.now(), LONGEST_PAUSE_MS);
     if (hold > 0) await pause(hold);
-    let client: Local | undefined;
+    let client: LocalClient | undefined;
     try {
-      client = line.connect();
+      client = connection.connect();
       const results = Array.isArray(work)
         ? await client.batch(work, "write")
         : [await client.execute(work)];
@@ -87,23 +97,42 @@ export async function send(
     } catch (error) {
       const code = codeOf(error);
       const busy = /^SQLITE_(BUSY|LOCKED)/.test(code) || statusOf(error) === 429;
-      // A local client that met a lock keeps one itself, and would lose what it is given next.
+      // A local client that met a lock holds one itself, and would lose its next statements.
       if (busy && client?.protocol === "file") await client.reconnect?.();
-      // Another one's reconnecting closed the connection under this one.
+      // Another request has reconnected the client, and so closed the connection of this one.
       const cut = code === "CLIENT_CLOSED" && client?.closed === false;
       const now = Date.now();
-      if (!(busy || cut) || now >= until) throw told(error, code);
-      line.heldUntil = now + Math.ceil(Math.random() * LONGEST_PAUSE_MS);
+      if (!(busy || cut) || now >= until) throw failure(error, code);
+      connection.heldUntil = now + Math.ceil(Math.random() * LONGEST_PAUSE_MS);
       continue;
     }
-    throw spoilt();
+    throw unreadable();
   }
 }
 
-/** Whether these are rows of so many statements. */
+/**
+ * Repeats a request until it is applied. A request that others overtake changes nothing, and is sent
+ * again with rows that are hashed anew.
+ *
+ * @param attempt Returns `undefined` if others have overtaken the request.
+ * @throws {Error} If others have overtaken it 64 times in a row.
+ */
+export async function untilApplied<T>(attempt: () => Promise<T | undefined>): Promise<T> {
+  for (let tries = 0; tries < MAX_TRIES; tries++) {
+    const answer = await attempt();
+    if (answer !== undefined) return answer;
+  }
+  throw new Error(
+    `Cannot use the database: other writers changed the circuit first, ${MAX_TRIES} times in a row`,
+  );
+}
+
+const MAX_TRIES = 64;
+
+/** Whether a client has answered with the rows of so many statements. */
 function areResults(results: unknown, count: number): boolean {
   return Array.isArray(results) && results.length === count &&
-    // Not `every` alone, which passes holes over.
+    // `every` alone would skip holes.
     Array.from(results).every((result) => {
       const { rows } = Object(result) as Partial<SqlResult>;
       return Number.isSafeInteger(Object(rows).length) &&
@@ -111,15 +140,19 @@ function areResults(results: unknown, count: number): boolean {
     });
 }
 
-/** Of a proxy that answers in the database's place, or tables that somebody has written over. */
-export function spoilt(): Error {
+/** The error for an answer of a proxy in place of the database, or of tables that were overwritten. */
+export function unreadable(): Error {
   return new Error("Cannot use the database: its answer makes no sense");
 }
 
-/** What more a client of `@libsql/client` has. */
-type Local = LibsqlClient & { protocol?: string; closed?: boolean; reconnect?: () => unknown };
+/** A client of `@libsql/client` for files. */
+type LocalClient = LibsqlClient & {
+  protocol?: string;
+  closed?: boolean;
+  reconnect?: () => unknown;
+};
 
-/** Not all at once: of those that wake up together, all but one would meet the lock again. */
+/** Waits, for a random time: of requests that wake up together, all but one would meet the lock. */
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms + Math.random() * ms));
 }
@@ -129,7 +162,7 @@ function codeOf(error: unknown): string {
   return typeof code === "string" && /^[A-Z_]+$/.test(code) ? code : "";
 }
 
-/** Errors of a client may throw when they are looked at. */
+/** Reads a field of an error. The getters of a client's error may throw. */
 function fieldOf(error: unknown, field: string): unknown {
   try {
     return Object(error)[field];
@@ -138,28 +171,32 @@ function fieldOf(error: unknown, field: string): unknown {
   }
 }
 
-/** Of an answer over HTTP. */
+/** Returns the HTTP status of an error, if any. */
 function statusOf(error: unknown): number | undefined {
   const status = fieldOf(fieldOf(error, "cause"), "status");
   return typeof status === "number" ? status : undefined;
 }
 
-/** What went wrong, without anything that came from a caller, an address or a row. */
-function told(error: unknown, code: string): Error {
-  const said = fieldOf(error, "message");
-  const message = typeof said === "string" ? said : "";
+/** The error for a failed request. It shows nothing of a caller's values, an address or a row. */
+function failure(error: unknown, code: string): Error {
   const status = statusOf(error);
-  let what = "it did not answer";
-  if (/no such (table|column)|has no column/.test(message)) {
-    what = "its schema is missing or older than this version of @fuse/edge; run " +
-      "`deno task db:migrate`, or migrate(client) of @fuse/edge/migrations";
-  } else if (code.startsWith("SQLITE_BUSY")) what = "another writer holds its lock";
-  else if (code.startsWith("SQLITE_FULL")) what = "its disk is full";
-  else if (code === "CLIENT_CLOSED") what = "its client is closed";
-  else if (status === 401 || status === 403) what = "it does not accept the credentials";
-  else if (code.startsWith("SQLITE")) what = "it refused a statement";
   const detail = [code, status === undefined ? "" : `HTTP ${status}`].filter(Boolean);
   return new Error(
-    `Cannot use the database: ${what}${detail.length > 0 ? ` (${detail.join(", ")})` : ""}`,
+    `Cannot use the database: ${reasonOf(fieldOf(error, "message"), code, status)}${
+      detail.length > 0 ? ` (${detail.join(", ")})` : ""
+    }`,
   );
+}
+
+function reasonOf(message: unknown, code: string, status: number | undefined): string {
+  if (typeof message === "string" && /no such (table|column)|has no column/.test(message)) {
+    return "its schema is missing or older than this version of @fuse/edge; run " +
+      "`deno task db:migrate`, or migrate(client) of @fuse/edge/migrations";
+  }
+  if (code.startsWith("SQLITE_BUSY")) return "another writer holds its lock";
+  if (code.startsWith("SQLITE_FULL")) return "its disk is full";
+  if (code === "CLIENT_CLOSED") return "its client is closed";
+  if (status === 401 || status === 403) return "it does not accept the credentials";
+  if (code.startsWith("SQLITE")) return "it refused a statement";
+  return "it did not answer";
 }

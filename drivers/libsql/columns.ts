@@ -4,7 +4,14 @@
  * @module
  */
 
-import { type $Type, type HasDefault, type IsPrimaryKey, type NotNull, sql } from "drizzle-orm";
+import {
+  type $Type,
+  type HasDefault,
+  type IsPrimaryKey,
+  type NotNull,
+  type SQL,
+  sql,
+} from "drizzle-orm";
 import {
   integer,
   type SQLiteIntegerBuilderInitial,
@@ -19,7 +26,7 @@ import type { AuditEventName, CircuitState, Override } from "../../src/contract.
 export type IdBuilder = IsPrimaryKey<HasDefault<NotNull<SQLiteIntegerBuilderInitial<"id">>>>;
 /** Column builder of a whole number. */
 export type IntBuilder<N extends string> = NotNull<SQLiteIntegerBuilderInitial<N>>;
-/** Column builder of a count, which begins somewhere by itself. */
+/** Column builder of a count, which has a default. */
 export type CountBuilder<N extends string> = HasDefault<IntBuilder<N>>;
 /** Column builder of a moment: a `Date`, stored in ms. */
 export type TimeBuilder<N extends string> = SQLiteTimestampBuilderInitial<N>;
@@ -31,21 +38,21 @@ export type TextBuilder<N extends string> = SQLiteTextBuilderInitial<
 >;
 
 /**
- * The columns of `circuit_breakers`: one row a circuit. Times are ms since the epoch, `Date` in
- * JavaScript. What the seed of this library names is `id` to `updatedAt`; the rest is beside it.
+ * The columns of `circuit_breakers`: one row for each circuit. Times are ms since the epoch, and `Date`
+ * in JavaScript.
  */
 export type CircuitBreakerColumns = {
-  /** Counts up. */
+  /** The id of the row. Ids count up. */
   id: IdBuilder;
-  /** Name and scopes in one text, as in snapshots: what tells circuits apart. */
+  /** Name and scopes in one text, as in snapshots. It identifies the circuit. */
   key: NotNull<TextBuilder<"key">>;
-  /** As given to `make`. Circuits of one name in several scopes share it. */
+  /** The name given to `make`. Circuits in several scopes may share it. */
   name: NotNull<TextBuilder<"name">>;
-  /** Scope of `for()`, as `type:id`. */
+  /** The scope of `for()`, as `type:id`. */
   context: TextBuilder<"context">;
-  /** Scope of `boundary()`, as `type:id`. */
+  /** The scope of `boundary()`, as `type:id`. */
   boundary: TextBuilder<"boundary">;
-  /** As recorded: OPEN stays OPEN until a call is let through. */
+  /** The recorded state: OPEN stays OPEN until a call is let through. */
   state: HasDefault<NotNull<$Type<TextBuilder<"state">, CircuitState>>>;
   /** Failures since the circuit last closed, or was reset or overridden. */
   failureCount: CountBuilder<"failure_count">;
@@ -53,13 +60,13 @@ export type CircuitBreakerColumns = {
   successCount: CountBuilder<"success_count">;
   /** When the last failure that counted ended. */
   lastFailureAt: TimeBuilder<"last_failure_at">;
-  /** When it last opened. Stays after closing. */
+  /** When the circuit last opened. Stays after closing. */
   openedAt: TimeBuilder<"opened_at">;
-  /** When it last closed. */
+  /** When the circuit last closed. */
   closedAt: TimeBuilder<"closed_at">;
-  /** When the row was made. */
+  /** When the row was created. */
   createdAt: HasDefault<NotNull<TimeBuilder<"created_at">>>;
-  /** When the store last wrote it. */
+  /** When the store last wrote the row. */
   updatedAt: HasDefault<NotNull<TimeBuilder<"updated_at">>>;
   /** Until when an OPEN circuit lets nobody through. */
   openUntil: TimeBuilder<"open_until">;
@@ -67,9 +74,9 @@ export type CircuitBreakerColumns = {
   lastSuccessAt: TimeBuilder<"last_success_at">;
   /** Slow calls since the circuit last closed, or was reset or overridden. */
   slowCount: CountBuilder<"slow_count">;
-  /** Why it last changed: a strategy's name, an operator's words. */
+  /** Why the circuit last changed: the name of a strategy, or the words of an operator. */
   reason: HasDefault<NotNull<TextBuilder<"reason">>>;
-  /** How often it went HALF_OPEN → OPEN since it last closed. */
+  /** How often the circuit went HALF_OPEN → OPEN since it last closed. */
   reopenCount: CountBuilder<"reopen_count">;
   /** Failures since the last success. */
   consecutiveFailures: CountBuilder<"consecutive_failures">;
@@ -87,133 +94,134 @@ export type CircuitBreakerColumns = {
   halfOpenSuccesses: CountBuilder<"half_open_successes">;
   /** Trials of this generation that failed. */
   halfOpenFailures: CountBuilder<"half_open_failures">;
-  /** What an operator laid over the state. */
+  /** The override that an operator laid over the state. */
   override: $Type<TextBuilder<"override">, Override>;
-  /** When that ends by itself; `null`: when released. */
+  /** When the override ends by itself, or `null` if it lasts until released. */
   overrideUntil: TimeBuilder<"override_until">;
-  /** Why, in the operator's words. */
+  /** The reason, in the operator's words. */
   overrideReason: TextBuilder<"override_reason">;
-  /** Who. */
+  /** Who laid the override. */
   overrideActor: TextBuilder<"override_actor">;
-  /** Fingerprint of the policy of the last tally. */
+  /** The policy hash of the last tally. */
   policyHash: HasDefault<NotNull<TextBuilder<"policy_hash">>>;
-  /** That of the tally before. */
+  /** The policy hash of the tally before. */
   previousPolicyHash: HasDefault<NotNull<TextBuilder<"previous_policy_hash">>>;
   /** A random id of this life of the circuit. */
   epoch: HasDefault<NotNull<TextBuilder<"epoch">>>;
   /** Counts transitions and operator actions from 1. */
   generation: CountBuilder<"generation">;
-  /** Grows with every write of the store's. A write that leaves it alone is somebody else's. */
+  /** Grows with every write by the store. A write that leaves it alone is somebody else's. */
   revision: CountBuilder<"revision">;
-  /** The generation in which the evidence was cleared last: what the window counts from. */
+  /** The generation in which the evidence was cleared last. The window counts from there. */
   evidenceSince: CountBuilder<"evidence_since">;
   /** The last outcomes, oldest first: `S` and `F`. */
   outcomes: HasDefault<NotNull<TextBuilder<"outcomes">>>;
   /** The override that last ended by itself, as JSON. */
   released: TextBuilder<"released">;
-  /** Id of the request that found it ended. */
+  /** The id of the request that found the override ended. */
   releasedBy: TextBuilder<"released_by">;
 };
 
 /**
- * The columns of `circuit_breaker_events`: one row a transition or operator action and, with
- * `audit: "calls"`, one a call.
+ * The columns of `circuit_breaker_events`: one row for each transition or operator action and, with
+ * `audit: "calls"`, one for each call.
  */
 export type CircuitBreakerEventColumns = {
-  /** Counts up. */
+  /** The id of the row. Ids count up. */
   id: IdBuilder;
-  /** The circuit's row. Rows of the trail outlive it. */
+  /** The id of the circuit's row. Rows of the trail outlive it. */
   circuitBreakerId: IntBuilder<"circuit_breaker_id">;
   /** What happened. */
   event: NotNull<$Type<TextBuilder<"event">, AuditEventName>>;
-  /** From, to, generation, reason, actor, … */
+  /** From, to, generation, reason, actor, and more. */
   metadata: $Type<SQLiteTextJsonBuilderInitial<"metadata">, Record<string, unknown>>;
-  /** When, on the store's clock. */
+  /** When it happened, on the store's clock. */
   createdAt: NotNull<TimeBuilder<"created_at">>;
   /** The circuit's key, which stays when the circuit is removed. */
   key: NotNull<TextBuilder<"key">>;
-  /** Which life of the circuit. Not of calls. */
+  /** The id of the circuit's life. Rows of calls have none. */
   epoch: TextBuilder<"epoch">;
-  /** The generation afterwards. Not of calls. */
+  /** The generation afterwards. Rows of calls have none. */
   generation: SQLiteIntegerBuilderInitial<"generation">;
-  /** The row's place in the hash chain of its key, from 1; `null`: in none, or not yet. */
+  /** The row's place in the hash chain of its key, from 1, or `null` if it is not in a chain. */
   sequence: SQLiteIntegerBuilderInitial<"sequence">;
   /** SHA-256 or HMAC over the row and the hash before it, in hex. */
   hash: TextBuilder<"hash">;
 };
 
-/** The columns of `circuit_breaker_trails`: a row a hash chain. It outlives the circuit. */
+/** The columns of `circuit_breaker_trails`: one row for each hash chain. It outlives the circuit. */
 export type CircuitBreakerTrailColumns = {
-  /** Key of the circuit. */
+  /** The key of the circuit. */
   key: IsPrimaryKey<NotNull<TextBuilder<"key">>>;
-  /** Hash of the last row of the chain. */
+  /** The hash of the last row of the chain. */
   head: HasDefault<NotNull<TextBuilder<"head">>>;
-  /** Its place, from 1. */
+  /** The place of that row, from 1. */
   sequence: CountBuilder<"sequence">;
-  /** Its id. */
+  /** The id of that row. */
   lastId: CountBuilder<"last_id">;
-  /** Its time, in ms. */
+  /** The time of that row, in ms. */
   lastAt: CountBuilder<"last_at">;
-  /** Rows of edits by hand that are not in the chain yet. */
+  /** How many edits by hand are not in the chain yet. */
   unsealed: CountBuilder<"unsealed">;
-  /** Place of the last row that was pruned. */
+  /** The place of the last row that was pruned. */
   anchorSequence: CountBuilder<"anchor_sequence">;
-  /** Its id. */
+  /** The id of that row. */
   anchorId: CountBuilder<"anchor_id">;
-  /** Its hash. */
+  /** The hash of that row. */
   anchorHash: HasDefault<NotNull<TextBuilder<"anchor_hash">>>;
-  /** A hash over the three. */
+  /** A hash over place, id and hash, which authenticates them. */
   anchorSeal: HasDefault<NotNull<TextBuilder<"anchor_seal">>>;
 };
 
-/** The columns of `circuit_breaker_windows`: the time windows, a row a segment. */
+/** The columns of `circuit_breaker_windows`: the time windows, one row for each segment. */
 export type CircuitBreakerWindowColumns = {
-  /** The circuit's row. */
+  /** The id of the circuit's row. */
   circuitBreakerId: IntBuilder<"circuit_breaker_id">;
   /** When the segment began, in ms. */
   start: IntBuilder<"start">;
-  /** `evidence_since` of the circuit when it was counted; another one's is void. */
+  /** `evidence_since` of the circuit when the segment was counted. With another value it is void. */
   since: IntBuilder<"since">;
-  /** Successes that ended in it. */
+  /** Successes that ended in the segment. */
   successes: IntBuilder<"successes">;
-  /** Failures that ended in it. */
+  /** Failures that ended in the segment. */
   failures: IntBuilder<"failures">;
-  /** Slow calls that ended in it. */
+  /** Slow calls that ended in the segment. */
   slow: IntBuilder<"slow">;
 };
 
 /** The columns of `circuit_breaker_leases`: trials in flight, and those ended a while ago. */
 export type CircuitBreakerLeaseColumns = {
-  /** The circuit's row. */
+  /** The id of the circuit's row. */
   circuitBreakerId: IntBuilder<"circuit_breaker_id">;
-  /** Names the slot. */
+  /** The token of the trial. */
   token: NotNull<TextBuilder<"token">>;
-  /** A generation owns its leases: another one's are void. */
+  /** The generation that granted the lease. In another one, the lease is void. */
   generation: IntBuilder<"generation">;
-  /** When it expires, in ms. */
+  /** When the lease expires, in ms. */
   until: IntBuilder<"until">;
-  /** For how long it was let, in ms. */
+  /** The length of the lease, in ms. */
   leaseMs: IntBuilder<"lease_ms">;
   /** 1 once the trial has ended. */
   ended: IntBuilder<"ended">;
 };
 
-/** The columns of `circuit_breaker_requests`: what was applied within the last minute. */
+/** The columns of `circuit_breaker_requests`: the requests of the last minute. */
 export type CircuitBreakerRequestColumns = {
-  /** The circuit's row. */
+  /** The id of the circuit's row. */
   circuitBreakerId: IntBuilder<"circuit_breaker_id">;
-  /** Id of the request. */
+  /** The id of the request. */
   id: NotNull<TextBuilder<"id">>;
-  /** When, in ms on the database's clock. */
+  /** When the request came, in ms on the database's clock. */
   at: IntBuilder<"at">;
-  /** Whether it won, moved the circuit or was current. */
+  /** Whether the request won, moved the circuit or was current. */
   won: IntBuilder<"won">;
-  /** `revision` of the circuit once it is applied. */
+  /** The circuit's `revision` once the request is applied. */
   revision: IntBuilder<"revision">;
 };
 
-/** The database's clock, in whole ms since the epoch. */
-const NOW = sql`(cast(unixepoch('subsec') * 1000 as integer))`;
+/** The time on the database's clock, in whole ms since the epoch. It is constant within a statement. */
+export const DATABASE_NOW: SQL = sql.raw("cast(unixepoch('subsec') * 1000 as integer)");
+const NOW = sql`(${DATABASE_NOW})`;
 
 const id = (): IdBuilder => integer("id").primaryKey({ autoIncrement: true });
 export const int = <N extends string>(name: N): IntBuilder<N> =>

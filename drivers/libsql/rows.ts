@@ -1,5 +1,5 @@
 /**
- * Rows of the libSQL store as the contract's data, and the other way round.
+ * Rows of the libSQL store as data of the contract, and the other way round.
  *
  * @module
  */
@@ -15,13 +15,13 @@ import type {
 } from "../../src/contract.ts";
 import { absentSnapshot, withoutExpiredOverride } from "../../src/records.ts";
 import { countOf, overrideOf, stateOf, textOf, timeOf } from "../../src/rules/stored_fields.ts";
-import { spoilt } from "./client.ts";
-import type { Values } from "./statements.ts";
+import { unreadable } from "./client.ts";
+import type { Values } from "./statements/prepare.ts";
 
-/** A circuit as a statement answers it. */
+/** A circuit, as a statement answers it. */
 export interface Row {
   readonly now: number;
-  /** `null`: there is none. */
+  /** `null` if there is no such circuit. */
   readonly id: number | null;
   readonly segments: readonly (readonly [number, number, number, number])[];
   readonly leases: readonly number[];
@@ -29,10 +29,10 @@ export interface Row {
 }
 
 /**
- * The only column that answers have, with spoilt fields read as `src/rules/stored_fields.ts` has it: rows are there
- * to be edited by hand.
+ * Returns the circuit of an answer. Users may edit rows by hand: spoilt fields are read as
+ * `src/rules/stored_fields.ts` reads them.
  *
- * @throws {Error} If that is no answer of a statement of ours.
+ * @throws {Error} If the answer is not that of a statement of this store.
  */
 export function rowOf(result: { readonly circuit?: unknown } | undefined): Row {
   const row = parse(result?.circuit);
@@ -42,8 +42,8 @@ export function rowOf(result: { readonly circuit?: unknown } | undefined): Row {
     Array.isArray(leases);
   const fits = Number.isFinite(now) && (id === null || isCircuit()) &&
     (edits == null || isTable(edits));
-  if (!fits) throw spoilt();
-  return id === null ? row : sound(row);
+  if (!fits) throw unreadable();
+  return id === null ? row : readFields(row);
 }
 
 const COUNTS = [
@@ -54,7 +54,7 @@ const COUNTS = [
 const TIMES = ["opened_at", "open_until", "closed_at", "last_failure_at", "last_success_at"];
 const TEXTS = ["reason", "policy_hash", "previous_policy_hash", "outcomes"];
 
-function sound(row: Row): Row {
+function readFields(row: Row): Row {
   const { kind = null, until = null, reason = null, actor = null } = overrideOf({
     ...{ kind: row.override, until: row.override_until },
     ...{ reason: row.override_reason, actor: row.override_actor },
@@ -80,7 +80,7 @@ function parse(text: unknown): Row {
   try {
     return Object(JSON.parse(text as string)) as Row;
   } catch {
-    throw spoilt();
+    throw unreadable();
   }
 }
 
@@ -88,27 +88,19 @@ function isTable(rows: unknown): boolean {
   return Array.isArray(rows) && rows.every(Array.isArray);
 }
 
-/** A row as a Snapshot, as it reads at its moment. */
-export function snapshotOf(row: Row, { windowMs, windowSize }: Shape): Snapshot {
+/** Returns the Snapshot of a row at its moment: an override that has run out is gone. */
+export function snapshotOf(row: Row, shape: Shape): Snapshot {
+  if (row.id === null) return absentSnapshot(row.now);
+  return withoutExpiredOverride(storedSnapshot(row, shape), row.now);
+}
+
+/** Returns the Snapshot of a row as it is stored: an override that has run out is still there. */
+export function storedSnapshot(row: Row, shape: Shape): Snapshot {
   const { now } = row;
-  if (row.id === null) return absentSnapshot(now);
   const n = (field: string) => row[field] as number;
   const at = (field: string) => row[field] as number | null;
   const text = (field: string) => row[field] as string;
-  const segments = segmentsOf(row);
-  const window = { successes: 0, failures: 0, slow: 0 };
-  // Time that went back counts as standing still.
-  const after = Math.max(now, segments.at(-1)?.start ?? 0) - windowMs;
-  for (const { start, successes, failures, slow } of segments) {
-    if (start <= after) continue;
-    window.successes += successes;
-    window.failures += failures;
-    window.slow += slow;
-  }
-  // Nobody who asks for no window is shown one, whoever else had it kept.
-  const last = windowSize === 0 ? "" : text("outcomes").slice(-windowSize);
-  const leases = row.leases.filter((end) => end > now);
-  const stored: Snapshot = {
+  return {
     state: row.state as CircuitState,
     epoch: text("epoch"),
     generation: n("generation"),
@@ -125,19 +117,14 @@ export function snapshotOf(row: Row, { windowMs, windowSize }: Shape): Snapshot 
       rejected: n("total_rejected"),
       slow: n("total_slow"),
     },
-    window,
+    window: windowOf(row, shape),
     sinceClosed: {
       successes: n("success_count"),
       failures: n("failure_count"),
       slow: n("slow_count"),
     },
-    last: { size: last.length, failures: last.split("F").length - 1 },
-    halfOpen: {
-      inFlight: leases.length,
-      successes: n("half_open_successes"),
-      failures: n("half_open_failures"),
-      freeAt: leases.length === 0 ? null : Math.min(...leases),
-    },
+    last: lastOf(row, shape),
+    halfOpen: halfOpenOf(row),
     lastFailureAt: at("last_failure_at"),
     lastSuccessAt: at("last_success_at"),
     override: row.override === null ? null : {
@@ -149,14 +136,43 @@ export function snapshotOf(row: Row, { windowMs, windowSize }: Shape): Snapshot 
     policyHash: text("policy_hash"),
     now,
   };
-  return withoutExpiredOverride(stored, now);
 }
 
-/** A row as a whole record. */
+/** Returns the counts of the time window. A clock that goes back counts as standing still. */
+function windowOf(row: Row, { windowMs }: Shape): Snapshot["window"] {
+  const segments = segmentsOf(row);
+  const window = { successes: 0, failures: 0, slow: 0 };
+  const after = Math.max(row.now, segments.at(-1)?.start ?? 0) - windowMs;
+  for (const { start, successes, failures, slow } of segments) {
+    if (start <= after) continue;
+    window.successes += successes;
+    window.failures += failures;
+    window.slow += slow;
+  }
+  return window;
+}
+
+/** Returns the counts of the last outcomes: none for a caller without a count window. */
+function lastOf(row: Row, { windowSize }: Shape): Snapshot["last"] {
+  const last = windowSize === 0 ? "" : String(row.outcomes).slice(-windowSize);
+  return { size: last.length, failures: last.split("F").length - 1 };
+}
+
+function halfOpenOf(row: Row): Snapshot["halfOpen"] {
+  const leases = row.leases.filter((end) => end > row.now);
+  return {
+    inFlight: leases.length,
+    successes: row.half_open_successes as number,
+    failures: row.half_open_failures as number,
+    freeAt: leases.length === 0 ? null : Math.min(...leases),
+  };
+}
+
+/** Returns the record of a row. */
 export function recordOf(row: Row, shape: (key: string) => Shape): CircuitRecord {
   const key = String(row.key);
   const snapshot = snapshotOf(row, shape(key));
-  // What an override that has run out had counted goes with it.
+  // What was counted under an override ends with the override.
   const stands = snapshot.generation === row.generation;
   return {
     key,
@@ -166,7 +182,7 @@ export function recordOf(row: Row, shape: (key: string) => Shape): CircuitRecord
   };
 }
 
-/** The override that the request of this id found past its end. */
+/** Returns the override that the request of this id found to have run out, if any. */
 export function releasedBy(row: Row, id: string): OverrideRecord | null {
   if (row.released_by !== id) return null;
   try {
@@ -176,14 +192,14 @@ export function releasedBy(row: Row, id: string): OverrideRecord | null {
   }
 }
 
-/** What a record brings along to be restored. */
+/** Returns the values of a record to restore. */
 export function restoredValues({ record }: RestoreRequest): Values {
   const { snapshot: s, segments, outcomes } = record;
   const { totals, sinceClosed, override } = s;
   return {
     state: s.state,
     generation: s.generation,
-    because: s.reason,
+    restoredReason: s.reason,
     opened_at: s.openedAt,
     open_until: s.openUntil,
     closed_at: s.closedAt,
@@ -211,7 +227,7 @@ export function restoredValues({ record }: RestoreRequest): Values {
   };
 }
 
-/** Oldest first. */
+/** Returns the segments of the time window, oldest first. */
 function segmentsOf(row: Row): Segment[] {
   return row.segments
     .map(([start, successes, failures, slow]) => ({ start, successes, failures, slow }))

@@ -2,14 +2,14 @@
  * The tables of the libSQL store, for Drizzle: the store's own statements are built on them, and so
  * are your queries.
  *
- * `circuit_breakers` and `circuit_breaker_events` are for you to read. The four tables beside them
- * are the store's own affair: the time window, trials in flight, requests already applied, and where
- * the hash chains of the trail stand.
+ * `circuit_breakers` and `circuit_breaker_events` are for you to read. The four other tables are
+ * internal: the time windows, the trials in flight, the requests already applied, and the ends of
+ * the hash chains of the trail.
  *
  * @module
  */
 
-import { type BuildColumns, getTableColumns, is, sql } from "drizzle-orm";
+import { type BuildColumns, getTableColumns, is, type SQL, sql } from "drizzle-orm";
 import {
   type AnySQLiteTable,
   check,
@@ -24,6 +24,7 @@ import {
   uniqueIndex,
 } from "drizzle-orm/sqlite-core";
 import { known, refuse, refuseUnseen } from "../../src/checks.ts";
+import { CIRCUIT_STATES } from "../../src/records.ts";
 import {
   type CircuitBreakerColumns,
   circuitBreakerColumns,
@@ -57,13 +58,13 @@ export {
 /** A table whose columns are typed one by one. */
 export type FuseTable<N extends string, C extends Record<string, SQLiteColumnBuilderBase>> =
   SQLiteTableWithColumns<{
-    /** As in the database, without a prefix. */
+    /** The name in the database, without a prefix. */
     name: N;
-    /** SQLite has none. */
+    /** SQLite has no schemas. */
     schema: undefined;
-    /** Of Drizzle's. */
+    /** Drizzle's name for the dialect. */
     dialect: "sqlite";
-    /** By their names in JavaScript. */
+    /** The columns, by their names in JavaScript. */
     columns: BuildColumns<N, C, "sqlite">;
   }>;
 
@@ -96,12 +97,12 @@ export type CircuitBreakerTrailsTable = FuseTable<
   CircuitBreakerTrailColumns
 >;
 
-/** The tables that a store works on: what {@linkcode createSchema} gives. */
+/** The tables of a store, as {@linkcode createSchema} returns them. */
 export interface FuseSchema<
   B extends AnySQLiteTable = CircuitBreakersTable,
   E extends AnySQLiteTable = CircuitBreakerEventsTable,
 > {
-  /** One row a circuit. */
+  /** The circuits, one row each. */
   readonly circuitBreakers: B;
   /** The trail. */
   readonly circuitBreakerEvents: E;
@@ -111,7 +112,7 @@ export interface FuseSchema<
   readonly circuitBreakerLeases: CircuitBreakerLeasesTable;
   /** Requests already applied. */
   readonly circuitBreakerRequests: CircuitBreakerRequestsTable;
-  /** Where the hash chains stand. */
+  /** The ends of the hash chains. */
   readonly circuitBreakerTrails: CircuitBreakerTrailsTable;
 }
 
@@ -121,31 +122,39 @@ export interface SchemaOptions<
   E extends AnySQLiteTable = CircuitBreakerEventsTable,
 > {
   /**
-   * Put before the name of every table that is not given. Migrate with the same:
+   * A prefix for the name of every table that is not given. Migrate with the same one:
    * `migrate(client, { prefix })`.
    *
    * @default {""}
    */
   prefix?: string | undefined;
-  /** Tables of your own that stand in for ours: all of our columns, and any that you add. Left out: ours. */
+  /**
+   * Tables of your own in place of ours: with all of our columns, and any that you add. By default, the
+   * tables are ours.
+   */
   tables?: {
-    /** In place of {@linkcode circuitBreakers}. Left out: that one. */
+    /** A table in place of {@linkcode circuitBreakers}. By default, that one. */
     circuitBreakers?: B | undefined;
-    /** In place of {@linkcode circuitBreakerEvents}. Left out: that one. */
+    /** A table in place of {@linkcode circuitBreakerEvents}. By default, that one. */
     circuitBreakerEvents?: E | undefined;
   } | undefined;
 }
 
-/** Which rows of the trail are in a hash chain: as the partial indexes have it, to the letter. */
-export const CHAINED: string = "not in ('success', 'failure')";
+/**
+ * Whether a row of the trail is in a hash chain, by its event. SQLite uses the partial indexes only for
+ * queries that say so in the same words.
+ */
+export function chained(event: SQL | SQLiteColumn): SQL {
+  return sql`${event} not in ('success', 'failure')`;
+}
 
 /**
- * The tables of a store. No I/O.
+ * Makes the tables of a store. Performs no I/O.
  *
  * @param options See {@linkcode SchemaOptions}.
- * @returns For `libsql({ schema })`, and for Drizzle.
- * @throws {TypeError} If a table given lacks one of our columns, or has one of its own that is NOT
- * NULL without a default of the database's: the store could not insert a row.
+ * @returns The tables, for `libsql({ schema })` and for Drizzle.
+ * @throws {TypeError} If a given table lacks one of our columns, or has a column of its own that is NOT
+ * NULL without a default in the database: the store could not insert a row.
  */
 export function createSchema<
   B extends AnySQLiteTable = CircuitBreakersTable,
@@ -158,7 +167,7 @@ export function createSchema<
   }
   known("schema", tables, ["circuitBreakers", "circuitBreakerEvents"]);
   const ours = makeTables(prefix);
-  // Named one by one: what a caller left undefined must not hide ours.
+  // One by one: a table that the caller left undefined must not hide ours.
   const schema = {
     ...ours,
     circuitBreakers: tables.circuitBreakers ?? ours.circuitBreakers,
@@ -168,7 +177,11 @@ export function createSchema<
   return schema as unknown as FuseSchema<B, E>;
 }
 
-/** Whether a store can read and write these tables. No part of the entry point. */
+/**
+ * Checks that a store can read and write these tables. Not part of the entry point.
+ *
+ * @throws {TypeError} Naming what is wrong.
+ */
 export function checkSchema(subject: string, schema: unknown): asserts schema is FuseSchema {
   for (const [name, ours] of Object.entries(standard)) {
     const table = Object(schema)[name];
@@ -179,75 +192,97 @@ export function checkSchema(subject: string, schema: unknown): asserts schema is
   }
 }
 
-const chained = (event: SQLiteColumn) => sql`${event} ${sql.raw(CHAINED)}`;
+const STATES = sql.raw(CIRCUIT_STATES.map((state) => `'${state}'`).join(", "));
 
 function makeTables(prefix: string): FuseSchema {
-  // A type knows the names without prefix: only Drizzle's relations look at it.
+  // The types know the names without a prefix: only Drizzle's relations use them.
   const name = <N extends string>(rest: N) => `${prefix}${rest}` as N;
-  const tables = {
-    circuitBreakers: sqliteTable(name("circuit_breakers"), circuitBreakerColumns(), (t) => [
-      uniqueIndex(name("circuit_breakers_key")).on(t.key),
-      index(name("circuit_breakers_name")).on(t.name),
-      index(name("circuit_breakers_state")).on(t.state),
-      index(name("circuit_breakers_created_at")).on(t.createdAt),
-      index(name("circuit_breakers_opened_at")).on(t.openedAt),
-      check(name("circuit_breakers_states"), sql`${t.state} in ('CLOSED', 'OPEN', 'HALF_OPEN')`),
-    ]),
-    circuitBreakerEvents: sqliteTable(
-      name("circuit_breaker_events"),
-      circuitBreakerEventColumns(),
-      (t) => [
-        index(name("circuit_breaker_events_circuit")).on(t.circuitBreakerId, t.createdAt),
-        index(name("circuit_breaker_events_key")).on(t.key, t.createdAt),
-        index(name("circuit_breaker_events_event")).on(t.event, t.createdAt),
-        index(name("circuit_breaker_events_created_at")).on(t.createdAt),
-        index(name("circuit_breaker_events_chain")).on(t.key, t.sequence).where(chained(t.event)),
-        index(name("circuit_breaker_events_changes")).on(t.key, t.event, t.createdAt)
-          .where(chained(t.event)),
-        index(name("circuit_breaker_events_generation")).on(t.key, t.epoch, t.generation)
-          .where(chained(t.event)),
-      ],
-    ),
-    circuitBreakerWindows: sqliteTable(name("circuit_breaker_windows"), {
-      circuitBreakerId: int("circuit_breaker_id"),
-      start: int("start"),
-      since: int("since"),
-      successes: int("successes"),
-      failures: int("failures"),
-      slow: int("slow"),
-    }, (t) => [primaryKey({ columns: [t.circuitBreakerId, t.start] })]),
-    circuitBreakerLeases: sqliteTable(name("circuit_breaker_leases"), {
-      circuitBreakerId: int("circuit_breaker_id"),
-      token: text("token").notNull(),
-      generation: int("generation"),
-      until: int("until"),
-      leaseMs: int("lease_ms"),
-      ended: int("ended"),
-    }, (t) => [primaryKey({ columns: [t.circuitBreakerId, t.token] })]),
-    circuitBreakerRequests: sqliteTable(name("circuit_breaker_requests"), {
-      circuitBreakerId: int("circuit_breaker_id"),
-      id: text("id").notNull(),
-      at: int("at"),
-      won: int("won"),
-      revision: int("revision"),
-    }, (t) => [
-      primaryKey({ columns: [t.circuitBreakerId, t.id] }),
-      index(name("circuit_breaker_requests_at")).on(t.circuitBreakerId, t.at),
-    ]),
-    circuitBreakerTrails: sqliteTable(name("circuit_breaker_trails"), {
-      key: text("key").notNull().primaryKey(),
-      head: word("head"),
-      sequence: count("sequence"),
-      lastId: count("last_id"),
-      lastAt: count("last_at"),
-      unsealed: count("unsealed"),
-      anchorSequence: count("anchor_sequence"),
-      anchorId: count("anchor_id"),
-      anchorHash: word("anchor_hash"),
-      anchorSeal: word("anchor_seal"),
-    }),
+  return {
+    circuitBreakers: circuitsTable(name),
+    circuitBreakerEvents: eventsTable(name),
+    circuitBreakerTrails: trailsTable(name),
+    circuitBreakerWindows: windowsTable(name),
+    circuitBreakerLeases: leasesTable(name),
+    circuitBreakerRequests: requestsTable(name),
   };
-  return tables;
+}
+
+/** Puts a prefix before the name of a table, an index or a check. */
+type Prefixed = <N extends string>(rest: N) => N;
+
+function circuitsTable(name: Prefixed): CircuitBreakersTable {
+  return sqliteTable(name("circuit_breakers"), circuitBreakerColumns(), (t) => [
+    uniqueIndex(name("circuit_breakers_key")).on(t.key),
+    index(name("circuit_breakers_name")).on(t.name),
+    index(name("circuit_breakers_state")).on(t.state),
+    index(name("circuit_breakers_created_at")).on(t.createdAt),
+    index(name("circuit_breakers_opened_at")).on(t.openedAt),
+    check(name("circuit_breakers_states"), sql`${t.state} in (${STATES})`),
+  ]);
+}
+
+function eventsTable(name: Prefixed): CircuitBreakerEventsTable {
+  return sqliteTable(name("circuit_breaker_events"), circuitBreakerEventColumns(), (t) => [
+    index(name("circuit_breaker_events_circuit")).on(t.circuitBreakerId, t.createdAt),
+    index(name("circuit_breaker_events_key")).on(t.key, t.createdAt),
+    index(name("circuit_breaker_events_event")).on(t.event, t.createdAt),
+    index(name("circuit_breaker_events_created_at")).on(t.createdAt),
+    index(name("circuit_breaker_events_chain")).on(t.key, t.sequence).where(chained(t.event)),
+    index(name("circuit_breaker_events_changes")).on(t.key, t.event, t.createdAt)
+      .where(chained(t.event)),
+    index(name("circuit_breaker_events_generation")).on(t.key, t.epoch, t.generation)
+      .where(chained(t.event)),
+  ]);
+}
+
+function trailsTable(name: Prefixed): CircuitBreakerTrailsTable {
+  return sqliteTable(name("circuit_breaker_trails"), {
+    key: text("key").notNull().primaryKey(),
+    head: word("head"),
+    sequence: count("sequence"),
+    lastId: count("last_id"),
+    lastAt: count("last_at"),
+    unsealed: count("unsealed"),
+    anchorSequence: count("anchor_sequence"),
+    anchorId: count("anchor_id"),
+    anchorHash: word("anchor_hash"),
+    anchorSeal: word("anchor_seal"),
+  });
+}
+
+function windowsTable(name: Prefixed): CircuitBreakerWindowsTable {
+  return sqliteTable(name("circuit_breaker_windows"), {
+    circuitBreakerId: int("circuit_breaker_id"),
+    start: int("start"),
+    since: int("since"),
+    successes: int("successes"),
+    failures: int("failures"),
+    slow: int("slow"),
+  }, (t) => [primaryKey({ columns: [t.circuitBreakerId, t.start] })]);
+}
+
+function leasesTable(name: Prefixed): CircuitBreakerLeasesTable {
+  return sqliteTable(name("circuit_breaker_leases"), {
+    circuitBreakerId: int("circuit_breaker_id"),
+    token: text("token").notNull(),
+    generation: int("generation"),
+    until: int("until"),
+    leaseMs: int("lease_ms"),
+    ended: int("ended"),
+  }, (t) => [primaryKey({ columns: [t.circuitBreakerId, t.token] })]);
+}
+
+function requestsTable(name: Prefixed): CircuitBreakerRequestsTable {
+  return sqliteTable(name("circuit_breaker_requests"), {
+    circuitBreakerId: int("circuit_breaker_id"),
+    id: text("id").notNull(),
+    at: int("at"),
+    won: int("won"),
+    revision: int("revision"),
+  }, (t) => [
+    primaryKey({ columns: [t.circuitBreakerId, t.id] }),
+    index(name("circuit_breaker_requests_at")).on(t.circuitBreakerId, t.at),
+  ]);
 }
 
 function checkTable(subject: string, name: string, table: SQLiteTable, ours: SQLiteTable): void {
@@ -274,17 +309,17 @@ function checkTable(subject: string, name: string, table: SQLiteTable, ours: SQL
 
 const standard: FuseSchema = makeTables("");
 
-/** Where the hash chains of the trail stand, the store's own. */
+/** The ends of the hash chains of the trail. Internal. */
 export const circuitBreakerTrails: CircuitBreakerTrailsTable = standard.circuitBreakerTrails;
-/** One row a circuit: what it is now. See {@linkcode CircuitBreakerColumns}. */
+/** The circuits as they are now, one row each. See {@linkcode CircuitBreakerColumns}. */
 export const circuitBreakers: CircuitBreakersTable = standard.circuitBreakers;
-/** The trail: one row a transition or operator action. See {@linkcode CircuitBreakerEventColumns}. */
+/** The trail, one row for each transition or operator action. See {@linkcode CircuitBreakerEventColumns}. */
 export const circuitBreakerEvents: CircuitBreakerEventsTable = standard.circuitBreakerEvents;
-/** Time windows, the store's own. */
+/** The time windows. Internal. */
 export const circuitBreakerWindows: CircuitBreakerWindowsTable = standard.circuitBreakerWindows;
-/** Trials in flight, the store's own. */
+/** The trials in flight. Internal. */
 export const circuitBreakerLeases: CircuitBreakerLeasesTable = standard.circuitBreakerLeases;
-/** Requests applied within the last minute, the store's own. */
+/** The requests applied within the last minute. Internal. */
 export const circuitBreakerRequests: CircuitBreakerRequestsTable = standard.circuitBreakerRequests;
 
 /** A row of {@linkcode circuitBreakers}. */
@@ -293,10 +328,10 @@ export type CircuitBreakerRow = CircuitBreakersTable["$inferSelect"];
 export type CircuitBreakerEventRow = CircuitBreakerEventsTable["$inferSelect"];
 
 /**
- * Whether a circuit is well: CLOSED, with fewer than three failures since it last closed.
+ * Returns whether a circuit is healthy: CLOSED, with fewer than three failures since it last closed.
  *
  * @param row A row of {@linkcode circuitBreakers}, or of a table of your own.
- * @returns Whether it is. An override is not looked at.
+ * @returns Whether the circuit is healthy. An override is ignored.
  *
  * @example Usage
  * ```ts

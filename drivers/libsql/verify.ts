@@ -6,81 +6,67 @@
 
 import { sql } from "drizzle-orm";
 import { known, refuse } from "../../src/checks.ts";
-import { type Line, send } from "./client.ts";
-import { CHAINED, type FuseSchema } from "./schema.ts";
-import { prepare, type Statement, TRIGGERED } from "./statements.ts";
-import { anchorSeal, type Digest, type Head, linkHash } from "./chain.ts";
+import {
+  anchorSeal,
+  type Digest,
+  follows,
+  type Head,
+  isTriggered,
+  LINK_COLUMNS,
+  type LinkRow,
+} from "./chain.ts";
+import { type Connection, send } from "./client.ts";
+import type { FuseSchema } from "./schema.ts";
+import { CHAINED, type Tables, tablesOf, TRIGGERED } from "./statements/dialect.ts";
+import { $, prepare, type Statement, type Values } from "./statements/prepare.ts";
 
 /** Options of `verifyTrail()`. */
 export interface VerifyOptions {
-  /** Key of the only circuit to look at. Left out: all. */
+  /** Key of the only circuit to verify. By default, all circuits are verified. */
   circuit?: string | undefined;
   /**
-   * A hash that was in the trail, of an event of a circuit: it has to be there still. Finds an end
-   * that was cut off, which leaves a shorter trail that is right in itself. Left out: such an end is
-   * not found.
+   * The hash of a row that was in the trail, taken from an event of a circuit: the row must still be
+   * there. Finds an end that was cut off, which leaves a shorter trail that is valid in itself. By
+   * default, such an end is not found.
    */
   head?: string | undefined;
 }
 
-/** What `verifyTrail()` found. */
+/** The result of `verifyTrail()`. */
 export interface TrailProof {
   /** Whether nothing is wrong. */
   ok: boolean;
-  /** How many rows were looked at. */
+  /** How many rows were verified. */
   checked: number;
-  /** Where the first thing is wrong: a row, or the last one before what is missing. */
+  /** Where the trail is broken first: at a row, or at the last row before missing ones. */
   brokenAt: TrailBreak | null;
-  /** The newest hash of each circuit, by its key. Keep it elsewhere, to verify against. */
+  /** The newest hash of each circuit, by its key. Keep it elsewhere, to verify against later. */
   heads: Record<string, string>;
 }
 
-/** Where a trail is broken. */
+/** A place where a trail is broken. */
 export interface TrailBreak {
-  /** Id of the row; `""` if none is left. */
+  /** Id of the row; `""` if there is no row left. */
   id: string;
   /** Key of the circuit. */
   circuit: string;
-  /** What has become of the row, or of one before it. */
+  /** What happened to the row, or to one before it. */
   problem: "changed" | "removed" | "inserted";
 }
 
-/** Rows, and circuits, a request. */
+/** Rows, or circuits, of a request. */
 const PAGE = 500;
-/** The trail goes on while it is verified: a chain that moved is looked at again, so often. */
-const TRIES = 5;
 
-/** What is taken down of a chain. */
-interface Chain {
-  readonly head: Head;
-  readonly anchor: Head;
-  readonly anchorSeal: string;
-  readonly unsealed: number;
-  /** Rows that are in no chain: id, whether the trigger wrote it, epoch, generation. */
-  readonly loose: readonly (readonly [number, 0 | 1, string | null, number | null])[];
-  /** A row from before the anchor. */
-  readonly stray: number | null;
-  /** The circuit as it is. */
-  readonly epoch: string | null;
-  readonly generation: number;
-}
+/** How often a chain is verified that is written, sealed or pruned meanwhile. */
+const MAX_TRIES = 5;
 
-interface Found {
-  checked: number;
-  head: string;
-  problem: Pick<TrailBreak, "id" | "problem"> | null;
-  hasHead: boolean;
-}
-
-interface Reading {
-  keys(after: string): Promise<string[]>;
-  chain(key: string): Promise<Chain>;
-  rows(key: string, after: Head): Promise<readonly Record<string, unknown>[]>;
-}
-
-/** Goes through all chains, or one, in the order of their rows, a page at a time. */
+/**
+ * Verifies all chains, or one, in the order of their rows, a page at a time.
+ *
+ * @throws {TypeError} If an option is not a string.
+ */
 export async function verifyTrail(
-  line: Line,
+  connection: Connection,
   schema: FuseSchema,
   digest: Digest,
   options: VerifyOptions = {},
@@ -92,190 +78,266 @@ export async function verifyTrail(
       refuse("verification", option, "a text", value);
     }
   }
-  const reading = readingOf(line, schema);
+  const reader = new Reader(connection, schema);
   const proof: TrailProof = { ok: true, checked: 0, brokenAt: null, heads: {} };
   let hasHead = head === undefined;
-  let last = "";
-  for (;;) {
-    const keys = circuit === undefined ? await reading.keys(last) : [circuit];
-    for (const key of keys) {
-      const found = await verifyChain(reading, digest, key, head);
-      proof.checked += found.checked;
-      if (found.head !== "") proof.heads[key] = found.head;
-      if (found.problem !== null) proof.brokenAt ??= { ...found.problem, circuit: key };
-      hasHead ||= found.hasHead;
-      last = key;
-    }
-    if (circuit !== undefined || keys.length < PAGE) break;
+  for await (const key of circuit === undefined ? reader.allKeys() : [circuit]) {
+    const found = await verifyChain(reader, digest, key, head);
+    proof.checked += found.checked;
+    if (found.head !== "") proof.heads[key] = found.head;
+    if (found.problem !== null) proof.brokenAt ??= { ...found.problem, circuit: key };
+    hasHead ||= found.hasHead;
   }
-  if (!hasHead) {
-    proof.brokenAt ??= { id: "", circuit: circuit ?? "", problem: "removed" };
-  }
+  if (!hasHead) proof.brokenAt ??= { id: "", circuit: circuit ?? "", problem: "removed" };
   proof.ok = proof.brokenAt === null;
   return proof;
 }
 
+/** What verifying a chain has found. */
+interface Found {
+  readonly checked: number;
+  /** The newest hash. */
+  readonly head: string;
+  /** Whether the hash that the caller knows is in the chain. */
+  readonly hasHead: boolean;
+  readonly problem: Problem | null;
+}
+
+type Problem = Pick<TrailBreak, "id" | "problem">;
+
+/** Verifies a chain. What is written, sealed or pruned meanwhile may look like a break: verifies again. */
 async function verifyChain(
-  reading: Reading,
+  reader: Reader,
   digest: Digest,
   key: string,
   wanted: string | undefined,
 ): Promise<Found> {
   for (let tries = 1;; tries++) {
-    const start = await reading.chain(key);
-    const found = await walk(reading, digest, key, start, wanted);
-    if (found.problem === null || tries === TRIES) return found;
-    // What was written, sealed or pruned in between may look like a break.
-    const { stray: _, ...now } = await reading.chain(key);
-    const { stray: __, ...before } = start;
-    if (JSON.stringify(now) === JSON.stringify(before)) return found;
+    const start = await reader.chain(key);
+    const walk = new Walk(digest, start.anchor, wanted);
+    const problem = await isAnchored(digest, key, start)
+      ? await walkChain(reader, key, walk)
+      : broken(start.anchor.id, "changed");
+    const { checked, before: { hash: head }, hasHead } = walk;
+    const found = { checked, head, hasHead, problem };
+    if (problem === null || tries === MAX_TRIES) return found;
+    const { beforeAnchor: _, ...now } = await reader.chain(key);
+    const { beforeAnchor: __, ...then } = start;
+    if (JSON.stringify(now) === JSON.stringify(then)) return found;
   }
 }
 
-async function walk(
-  reading: Reading,
-  digest: Digest,
-  key: string,
-  start: Chain,
-  wanted: string | undefined,
-): Promise<Found> {
-  const { anchor } = start;
-  const found: Found = {
-    ...{ checked: 0, head: anchor.hash, problem: null },
-    hasHead: anchor.hash !== "" && anchor.hash === wanted,
-  };
-  const broken = (id: number | string, problem: TrailBreak["problem"]): Found => {
-    found.problem = { id: String(id || ""), problem };
-    return found;
-  };
-  if (anchor.sequence > 0 && await anchorSeal(digest, key, anchor) !== start.anchorSeal) {
-    return broken(anchor.id!, "changed");
-  }
-  let before = anchor;
-  const newest = new Map<string, number>();
-  const note = (epoch: string | null, generation: number | null) => {
-    const held = newest.get(String(epoch)) ?? 0;
-    newest.set(String(epoch), Math.max(held, Number(generation)));
-  };
-  let end: Chain;
+/** Whether the place up to which a chain was pruned is authentic. */
+async function isAnchored(digest: Digest, key: string, chain: Chain): Promise<boolean> {
+  const { anchor } = chain;
+  return anchor.sequence === 0 || await anchorSeal(digest, key, anchor) === chain.anchorSeal;
+}
+
+async function walkChain(reader: Reader, key: string, walk: Walk): Promise<Problem | null> {
   for (;;) {
-    const page = await reading.rows(key, before);
+    const page = await reader.rows(key, walk.before);
     for (const [i, row] of page.entries()) {
-      found.checked++;
-      const id = Number(row.id);
-      if (Number(row.sequence) <= before.sequence) return broken(id, "inserted");
-      if (Number(row.sequence) > before.sequence + 1) return broken(id, "removed");
-      if (!await follows(digest, row, before)) {
-        const next = page[i + 1];
-        const twin = next !== undefined && Number(next.sequence) === Number(row.sequence);
-        return broken(id, twin && await follows(digest, next, before) ? "inserted" : "changed");
-      }
-      // A store may have taken it into the chain: it cannot tell who has put it in.
-      if (!isTriggered(row)) return broken(id, "inserted");
-      before = { hash: String(row.hash), sequence: before.sequence + 1, id };
-      found.head = before.hash;
-      if (before.hash === wanted) found.hasHead = true;
-      note(row.epoch as string | null, Number(row.generation));
+      const problem = await walk.step(row, page[i + 1]);
+      if (problem !== null) return problem;
     }
     if (page.length === PAGE) continue;
-    end = await reading.chain(key);
-    // Appended since the page was read.
-    if (page.length === 0 || end.head.sequence <= before.sequence) break;
+    const end = await reader.chain(key);
+    // Else rows were appended since the page was read.
+    if (page.length === 0 || end.head.sequence <= walk.before.sequence) return walk.end(end);
   }
-  const { head, loose, unsealed, stray, epoch, generation } = end;
-  if (stray !== null) return broken(stray, "inserted");
-  if (head.sequence > before.sequence) return broken(before.id!, "removed");
-  if (head.sequence < before.sequence) return broken(before.id!, "inserted");
-  if (head.hash !== before.hash || head.id !== before.id) return broken(before.id!, "changed");
-  for (const [id, triggered, epoch, generation] of loose) {
-    if (!triggered || id < before.id!) return broken(id, "inserted");
-    note(epoch, generation);
-  }
-  if (loose.length > unsealed) return broken(loose.at(-1)![0], "inserted");
-  if (loose.length < unsealed) return broken(before.id!, "removed");
-  // Each generation has its row: the circuit itself knows of the last.
-  if (epoch !== null && newest.has(epoch) && generation > newest.get(epoch)!) {
-    return broken(before.id!, "removed");
-  }
-  return found;
 }
 
-/** Whether a row says nothing of an edit by hand that the trigger does not say. */
-export function isTriggered({ triggered }: Record<string, unknown>): boolean {
-  return Number(triggered) === 1;
+/** Goes through the rows of a chain, from its anchor to its end. */
+class Walk {
+  readonly #digest: Digest;
+  readonly #wanted: string | undefined;
+  /** The newest generation of each life that has a row, by epoch. */
+  readonly #newest = new Map<string, number>();
+  checked = 0;
+  hasHead: boolean;
+  /** The last row that is valid. */
+  before: Head;
+
+  constructor(digest: Digest, anchor: Head, wanted: string | undefined) {
+    this.#digest = digest;
+    this.#wanted = wanted;
+    this.before = anchor;
+    this.hasHead = anchor.hash !== "" && anchor.hash === wanted;
+  }
+
+  /** Verifies the next row; `next` is the row after it. */
+  async step(row: LinkRow, next: LinkRow | undefined): Promise<Problem | null> {
+    this.checked++;
+    const id = Number(row.id);
+    const sequence = Number(row.sequence);
+    if (sequence <= this.before.sequence) return broken(id, "inserted");
+    if (sequence > this.before.sequence + 1) return broken(id, "removed");
+    if (!await this.#follows(row)) {
+      const isTwin = next !== undefined && Number(next.sequence) === sequence;
+      return broken(id, isTwin && await this.#follows(next) ? "inserted" : "changed");
+    }
+    // Whoever can hash a row can also take an edit into the chain that the trigger did not write.
+    if (!isTriggered(row)) return broken(id, "inserted");
+    this.before = { hash: String(row.hash), sequence, id };
+    this.hasHead ||= this.before.hash === this.#wanted;
+    this.#note(row.epoch as string | null, Number(row.generation));
+    return null;
+  }
+
+  /** Verifies the recorded end of the chain, and the rows that are not in it yet. */
+  end({ head, unchained, unsealed, beforeAnchor, epoch, generation }: Chain): Problem | null {
+    const { hash, id, sequence } = this.before;
+    if (beforeAnchor !== null) return broken(beforeAnchor, "inserted");
+    if (head.sequence > sequence) return broken(id, "removed");
+    if (head.sequence < sequence) return broken(id, "inserted");
+    if (head.hash !== hash || head.id !== id) return broken(id, "changed");
+    for (const [edit, triggered, epoch, generation] of unchained) {
+      if (!triggered || edit < id!) return broken(edit, "inserted");
+      this.#note(epoch, generation);
+    }
+    if (unchained.length > unsealed) return broken(unchained.at(-1)![0], "inserted");
+    if (unchained.length < unsealed) return broken(id, "removed");
+    // Each generation has a row, so the circuit is not further than its last row.
+    const newest = epoch === null ? undefined : this.#newest.get(epoch);
+    return newest !== undefined && generation > newest ? broken(id, "removed") : null;
+  }
+
+  #follows(row: LinkRow): Promise<boolean> {
+    return follows(this.#digest, row, this.before);
+  }
+
+  #note(epoch: string | null, generation: number | null): void {
+    const newest = this.#newest.get(String(epoch)) ?? 0;
+    this.#newest.set(String(epoch), Math.max(newest, Number(generation)));
+  }
 }
 
-/** Whether a row is what was hashed, and comes after the one before. */
-export async function follows(
-  digest: Digest,
-  row: Record<string, unknown>,
-  before: Head,
-): Promise<boolean> {
-  const id = Number(row.id);
-  const link = {
-    key: String(row.key),
-    circuit: Number(row.circuit),
-    epoch: String(row.epoch),
-    generation: Number(row.generation),
-    event: String(row.event),
-    at: Number(row.at),
-    metadata: row.metadata as string | null,
-  };
-  if (id <= before.id!) return false;
-  if (await linkHash(digest, link, before) === row.hash) return true;
-  // Both were appended in one batch, when the first had no id yet: they lie side by side.
-  return id === before.id! + 1 &&
-    await linkHash(digest, link, { ...before, id: null }) === row.hash;
+function broken(id: number | null, problem: TrailBreak["problem"]): Problem {
+  return { id: String(id || ""), problem };
 }
 
-function readingOf(line: Line, schema: FuseSchema): Reading {
-  const { circuitBreakers: B, circuitBreakerEvents: E, circuitBreakerTrails: T } = schema;
-  const $ = (name: string) => sql.placeholder(name);
-  const chained = sql`e.event ${sql.raw(CHAINED)}`;
-  const mine = sql`${chained} and e.key = ${$("key")}`;
-  const keys = prepare(sql`select key from (select t.key from ${T} t where t.key > ${$("after")}
-      order by t.key limit ${PAGE})
-    union select key from (select distinct e.key from ${E} e where ${chained}
-      and e.key > ${$("after")} order by e.key limit ${PAGE})
+/** What is recorded of a chain, and the rows that are not in it. */
+interface Chain {
+  readonly head: Head;
+  readonly anchor: Head;
+  readonly anchorSeal: string;
+  /** How many edits by hand the trigger has counted that are not in the chain yet. */
+  readonly unsealed: number;
+  /** The rows that are not in the chain. */
+  readonly unchained: readonly (readonly [
+    id: number,
+    triggered: 0 | 1,
+    epoch: string | null,
+    generation: number | null,
+  ])[];
+  /** A row that should have been pruned, if there is one. */
+  readonly beforeAnchor: number | null;
+  /** The epoch of the circuit, or `null` if it was removed. */
+  readonly epoch: string | null;
+  readonly generation: number;
+}
+
+/** Reads chains, a page at a time. */
+class Reader {
+  readonly #connection: Connection;
+  readonly #keys: Statement;
+  readonly #rows: Statement;
+  readonly #chain: Statement;
+
+  constructor(connection: Connection, schema: FuseSchema) {
+    const tables = tablesOf(schema);
+    this.#connection = connection;
+    this.#keys = selectKeys(tables);
+    this.#rows = selectRows(tables);
+    this.#chain = selectChain(tables);
+  }
+
+  /** Reads the keys that have a chain, in order. */
+  async *allKeys(): AsyncGenerator<string, void, undefined> {
+    for (let after = "";;) {
+      const page = await this.#ask(this.#keys, { after });
+      for (const { key } of page) yield after = String(key);
+      if (page.length < PAGE) return;
+    }
+  }
+
+  /** Reads the rows that follow one. */
+  rows(key: string, { sequence, id }: Head): Promise<LinkRow[]> {
+    return this.#ask(this.#rows, { key, sequence, id });
+  }
+
+  /** Reads what is recorded of a chain. */
+  async chain(key: string): Promise<Chain> {
+    const [row] = await this.#ask(this.#chain, { key });
+    const { head, anchor, ...rest } = JSON.parse(String(row!.chain));
+    return {
+      head: headOf(head),
+      anchor: headOf(anchor),
+      anchorSeal: rest.anchorSeal ?? "",
+      unsealed: rest.unsealed ?? 0,
+      unchained: rest.unchained.sort((a: number[], b: number[]) => a[0]! - b[0]!),
+      ...{ beforeAnchor: rest.beforeAnchor, epoch: rest.epoch, generation: rest.generation },
+    };
+  }
+
+  async #ask(statement: Statement, values: Values): Promise<LinkRow[]> {
+    const [result] = await send(this.#connection, statement(values));
+    return Array.from(result!.rows);
+  }
+}
+
+/** A chain that nothing is recorded of is empty. */
+function headOf({ hash, sequence, id }: { [F in keyof Head]: Head[F] | null }): Head {
+  return { hash: hash ?? "", sequence: sequence ?? 0, id: id ?? 0 };
+}
+
+/** Chains of which something is recorded, and chains that have rows. */
+function selectKeys({ events, trails }: Tables): Statement {
+  return prepare(sql`
+    select key from (
+      select t.key from ${trails} t where t.key > ${$("after")} order by t.key limit ${PAGE}
+    )
+    union
+    select key from (
+      select distinct e.key from ${events} e
+      where ${CHAINED} and e.key > ${$("after")} order by e.key limit ${PAGE}
+    )
     order by key limit ${PAGE}`);
-  const rows = prepare(sql`select e.id, e.key as "key", e.circuit_breaker_id as circuit, e.epoch,
-      e.generation, e.sequence, e.event as "event", e.created_at as at, e.metadata as metadata,
-      e.hash as hash, e.event <> 'edited' or ${TRIGGERED} as triggered from ${E} e
-    where ${mine} and e.sequence >= ${$("sequence")}
-    and (e.sequence > ${$("sequence")} or e.id > ${$("id")})
+}
+
+function selectRows({ events }: Tables): Statement {
+  return prepare(sql`
+    select ${LINK_COLUMNS} from ${events} e
+    where ${CHAINED} and e.key = ${$("key")} and e.sequence >= ${$("sequence")}
+      and (e.sequence > ${$("sequence")} or e.id > ${$("id")})
     order by e.sequence, e.id limit ${PAGE}`);
-  // One statement: it sees one moment.
-  const chain = prepare(sql`select json_object('head', t.head, 'sequence', t.sequence,
-      'id', t.last_id, 'anchorHash', t.anchor_hash, 'anchorSequence', t.anchor_sequence,
-      'anchorId', t.anchor_id, 'anchorSeal', t.anchor_seal, 'unsealed', t.unsealed,
-      'epoch', b.epoch, 'generation', b.generation,
-      'loose', (select json_group_array(json_array(e.id,
-        e.event = 'edited' and ${TRIGGERED}, e.epoch, e.generation))
-        from ${E} e where ${mine} and e.sequence is null),
-      'stray', (select min(e.id) from ${E} e where ${mine}
-        and e.sequence <= coalesce(t.anchor_sequence, 0))) as chain
-    from (select 1) left join ${T} t on t.key = ${$("key")} left join ${B} b on b.key = ${
-    $("key")
-  }`);
-  const ask = async (statement: Statement, values: Record<string, string | number | null>) =>
-    Array.from((await send(line, statement(values)))[0]!.rows);
-  return {
-    keys: async (after) => (await ask(keys, { after })).map(({ key }) => String(key)),
-    rows: (key, { sequence, id }) => ask(rows, { key, sequence, id }),
-    async chain(key) {
-      const row = JSON.parse(String((await ask(chain, { key }))[0]!.chain));
-      return {
-        head: { hash: row.head ?? "", sequence: row.sequence ?? 0, id: row.id ?? 0 },
-        anchor: {
-          hash: row.anchorHash ?? "",
-          sequence: row.anchorSequence ?? 0,
-          id: row.anchorId ?? 0,
-        },
-        anchorSeal: row.anchorSeal ?? "",
-        unsealed: row.unsealed ?? 0,
-        loose: row.loose.sort((a: number[], b: number[]) => a[0]! - b[0]!),
-        ...{ stray: row.stray, epoch: row.epoch, generation: row.generation },
-      };
-    },
-  };
+}
+
+/** One statement, which sees one moment. */
+function selectChain({ circuits, events, trails }: Tables): Statement {
+  const mine = sql`${CHAINED} and e.key = ${$("key")}`;
+  return prepare(sql`
+    select json_object(
+      'head', json_object('hash', t.head, 'sequence', t.sequence, 'id', t.last_id),
+      'anchor', json_object(
+        'hash', t.anchor_hash, 'sequence', t.anchor_sequence, 'id', t.anchor_id
+      ),
+      'anchorSeal', t.anchor_seal,
+      'unsealed', t.unsealed,
+      'epoch', b.epoch,
+      'generation', b.generation,
+      'unchained', (
+        select json_group_array(json_array(
+          e.id, e.event = 'edited' and ${TRIGGERED}, e.epoch, e.generation
+        ))
+        from ${events} e where ${mine} and e.sequence is null
+      ),
+      'beforeAnchor', (
+        select min(e.id) from ${events} e
+        where ${mine} and e.sequence <= coalesce(t.anchor_sequence, 0)
+      )
+    ) as chain
+    from (select 1)
+    left join ${trails} t on t.key = ${$("key")}
+    left join ${circuits} b on b.key = ${$("key")}`);
 }

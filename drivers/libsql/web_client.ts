@@ -1,19 +1,22 @@
 /**
- * A client of the store's own, for a database that is reached over HTTP.
+ * The store's own client, for a database that is reached over HTTP.
  *
  * @module
  */
 
 import { createClient } from "@libsql/client/web";
 import { received, refuseUnseen } from "../../src/checks.ts";
-import type { LibsqlClient, Line } from "./client.ts";
+import type { Connect, LibsqlClient } from "./client.ts";
 
 /**
- * Makes the client when it is needed first. On a Worker each unit of work has its own: the client
- * queues, and would wake one request from another's ending.
+ * Checks the address of a database, and returns a function that makes the client when it is first
+ * needed. On a Worker each unit of work has a client of its own: a client queues requests, and would
+ * start one from the end of another.
+ *
+ * @throws {TypeError} If the address or the token is not one.
  */
-export function connectorTo(url: unknown, authToken: unknown): Line["connect"] {
-  // No more than the scheme of it is shown: there may be a password in the rest.
+export function connectorTo(url: unknown, authToken: unknown): Connect {
+  // Only the scheme is shown: the rest may contain a password.
   const scheme = typeof url === "string" ? /^[a-z]+:/i.exec(url)?.[0].toLowerCase() : undefined;
   if (scheme !== "libsql:" && scheme !== "https:" && scheme !== "http:") {
     throw new TypeError(

@@ -1,6 +1,6 @@
 /**
- * Delivering rows to a trail that may be away: what is still owed, when to try again, and what to
- * report. Values only; what is under way is marked by a moment, which lapses.
+ * Delivering rows to a trail that may be unreachable: which rows are still owed, when to try again, and
+ * what to report. Holds values only. A delivery under way is marked by a moment, which lapses.
  *
  * @module
  */
@@ -11,31 +11,33 @@ import type { Driver, Trouble, UntoldRow } from "../../src/contract.ts";
 import { inOrder, OUTBOX_LENGTH } from "../../src/records.ts";
 import { APPEND, type TrailAppender } from "../libsql/append.ts";
 
-/** So long a change is left to the isolate that made it, in ms. */
+/** How long a change is left to the isolate that made it, in ms. */
 export const GRACE_MS = 1_000;
 
-/** Circuits whose rows are under way at once, and those that one operation takes along. */
+/** How many circuits may have rows under way at once, and how many others one operation delivers. */
 const MOST_AT_ONCE = 8;
 const MOST_IN_TURN = 4;
-/** Circuits to be remembered. */
+/** How many circuits are remembered that are owed rows. */
 const MOST_OWED = 500;
+
+/** How many delivered rows are remembered. */
 const MOST_TOLD = 1_000;
 
-/** One for each tiered store. */
+/** The deliveries of one tiered store. */
 export class Delivery {
   readonly #state: Driver;
   readonly #audit: TrailAppender;
   readonly #timeoutMs: number;
-  /** Circuits with something untold, and the rows that nobody but this isolate remembers. */
+  /** The circuits with undelivered rows, and those rows that only this isolate remembers. */
   readonly #owed = new Map<string, readonly UntoldRow[]>();
-  /** Circuits whose rows are under way, and until when. */
+  /** The circuits whose rows are under way, and until when. */
   readonly #busy = new Map<string, number>();
-  /** Rows that the trail has taken of late, and when: an answer from before may still show them. */
+  /** The rows delivered lately, and when. An answer from before may still show them. */
   readonly #told = new Map<string, number>();
   #troubles: Trouble[] = [];
   readonly #backoff: Backoff;
   #losing = false;
-  /** The caller's clock, as last heard. */
+  /** The latest time of the caller's clock. */
   #at = 0;
 
   constructor(state: Driver, audit: TrailAppender, timeoutMs: number) {
@@ -51,19 +53,19 @@ export class Delivery {
     return this.#backoff.down(at);
   }
 
-  /** Whether something waits to be delivered. */
+  /** Whether rows wait to be delivered. */
   get owes(): boolean {
     return this.#owed.size > 0;
   }
 
-  /** What there is to report since it was last asked. */
+  /** Returns what there is to report since the last call. */
   takeTroubles(): readonly Trouble[] {
     const troubles = this.#troubles;
     if (troubles.length > 0) this.#troubles = [];
     return troubles;
   }
 
-  /** Those of the rows that the trail has not just taken. */
+  /** Returns those of the rows that were not delivered just now. */
   untold(key: string, rows: readonly UntoldRow[], at: number): readonly UntoldRow[] {
     return rows.filter((row) => {
       const told = this.#told.get(idOf(key, row));
@@ -71,7 +73,7 @@ export class Delivery {
     });
   }
 
-  /** Remembers a circuit, and rows that nobody else does. */
+  /** Remembers a circuit, and rows that nobody else remembers. */
   owe(key: string, rows: readonly UntoldRow[]): void {
     this.#owed.set(key, this.#bounded(this.#owed.get(key) ?? [], rows));
     if (this.#owed.size <= MOST_OWED) return;
@@ -81,11 +83,12 @@ export class Delivery {
   }
 
   /**
-   * Delivers what is owed of a circuit, `fresh` being what its outbox was just said to hold, and of
-   * a few others. Waits for as long as the trail may take, and never rejects. Where the operation has
-   * taken that long by itself, the rows wait: it is not to fail because of them.
+   * Delivers the rows of a circuit, and of a few others. Waits for as long as the trail may take, and
+   * never rejects. If the operation has taken that long by itself, the rows wait: the operation must
+   * not fail because of them.
    *
-   * @param key Which circuit first; `null`: any.
+   * @param key The circuit to begin with, or `null` for any.
+   * @param fresh The content of the circuit's outbox, as an answer has just shown it.
    * @param began When the operation began, by `performance.now()`.
    * @returns The newest hash of that circuit, if the trail answered in time.
    */
@@ -111,21 +114,21 @@ export class Delivery {
     await Promise.race([this.#work(fresh, attempt), deadline]);
     clearTimeout(timer);
     attempt.late = true;
-    // One that had little time left says nothing of the trail.
+    // A delivery that had little time left says nothing about the trail.
     if (attempt.asking && patienceMs >= this.#timeoutMs / 2) {
       this.#failed(attempt, new Error(`The trail gave no answer within ${this.#timeoutMs} ms`));
     }
     return attempt.head;
   }
 
-  /** Delivers all that is owed, circuit by circuit, until the trail fails. */
+  /** Delivers all rows, circuit by circuit, until the trail fails. */
   async deliverAll(at: number): Promise<void> {
     for (const key of [...this.#owed.keys()]) {
       if (this.#owed.has(key)) await this.deliver(key, [], at);
     }
   }
 
-  /** Delivers what the outbox of a circuit holds that is about to be removed; else it is kept here. */
+  /** Delivers the outbox of a circuit that is about to be removed, or else keeps its rows here. */
   async rescue(key: string): Promise<void> {
     const began = performance.now();
     if (this.#state.confirm !== undefined) {
@@ -135,7 +138,7 @@ export class Delivery {
     if (this.#owed.has(key)) await this.deliver(key, [], this.#at, began);
   }
 
-  /** Never rejects. */
+  /** Delivers the rows of the first circuit, and of a few others. Never rejects. */
   async #work(fresh: readonly UntoldRow[], attempt: Attempt): Promise<void> {
     let goesOn = await this.#deliverOne(attempt.first, fresh, attempt);
     for (const key of [...this.#owed.keys()].slice(0, MOST_IN_TURN)) {
@@ -144,7 +147,7 @@ export class Delivery {
     }
   }
 
-  /** Answers whether to go on with others. */
+  /** Delivers the rows of one circuit. Returns whether to go on with others. */
   async #deliverOne(
     key: string,
     fresh: readonly UntoldRow[],
@@ -157,7 +160,7 @@ export class Delivery {
         const kept = this.#owed.get(key);
         if (kept === undefined) return true;
         if (!await this.#tell(key, kept, held, attempt)) return false;
-        // Whoever has changed the circuit meanwhile leaves that to this one.
+        // If the circuit has changed meanwhile, its new rows are left to this delivery.
         if (this.#owed.get(key) === kept) this.#owed.delete(key);
         held = null;
       }
@@ -166,7 +169,7 @@ export class Delivery {
     }
   }
 
-  /** Tells the trail of rows that are kept here and of those in the outbox: asks for these if need be. */
+  /** Appends the rows that are kept here and those of the outbox to the trail. Reads the outbox if needed. */
   async #tell(
     key: string,
     kept: readonly UntoldRow[],
@@ -178,7 +181,7 @@ export class Delivery {
     try {
       rows = this.untold(key, merged(held ?? await this.#outboxOf(key, at), kept), at);
     } catch {
-      // Its own guard has to do with that.
+      // The guard of the state store reports that.
       return false;
     }
     if (rows.length === 0) return true;
@@ -200,7 +203,7 @@ export class Delivery {
     try {
       await this.#state.confirm?.(key, rows);
     } catch {
-      // They are delivered once more, and found to be there.
+      // The rows are delivered once more, and skipped then.
     }
     return true;
   }
@@ -232,7 +235,7 @@ export class Delivery {
     if (begins) this.#report(error, Math.ceil(this.#backoff.leftMs(at)));
   }
 
-  /** Rows are together, and those too many are gone, oldest first. */
+  /** Joins rows, and drops the oldest beyond the length of an outbox. */
   #bounded(held: readonly UntoldRow[], rows: readonly UntoldRow[]): readonly UntoldRow[] {
     const all = merged(held, rows);
     while (all.length > OUTBOX_LENGTH) {
@@ -244,7 +247,7 @@ export class Delivery {
     return all;
   }
 
-  /** Tells once an outage that rows are lost for good. */
+  /** Reports once an outage that rows are lost for good. */
   #lose(): void {
     if (this.#losing) return;
     this.#losing = true;
@@ -260,22 +263,22 @@ export class Delivery {
 
   #report(error: Error | null, retryAfterMs: number): void {
     this.#troubles.push({ operation: "audit", error, retryAfterMs });
-    // Nobody has asked for long: the last ones say how it is.
+    // If nobody has taken the reports for long, the last ones matter.
     if (this.#troubles.length > 16) this.#troubles.shift();
   }
 }
 
-/** A delivery, while somebody waits for it. */
+/** A delivery that somebody waits for. */
 interface Attempt {
-  /** When it began, on the caller's clock. */
+  /** When the delivery began, on the caller's clock. */
   readonly at: number;
-  /** Which circuit it is for. */
+  /** The circuit to begin with. */
   readonly first: string;
-  /** Whether it is to find out if the trail is back. */
+  /** Whether the delivery probes if the trail is back. */
   readonly probing: boolean;
-  /** Whether the trail is being asked for that circuit. */
+  /** Whether a request to the trail is under way for that circuit. */
   asking: boolean;
-  /** Nobody waits any more. */
+  /** Whether the time is up, and nobody waits any longer. */
   late: boolean;
   head: string | undefined;
 }
@@ -288,7 +291,7 @@ function missedBefore({ metadata }: UntoldRow): number {
   return Number(metadata.missed ?? 0);
 }
 
-/** All rows, each once, in the order in which they came about. */
+/** Returns all rows, each once, in the order of the changes. */
 function merged(some: readonly UntoldRow[], others: readonly UntoldRow[]): UntoldRow[] {
   if (others.length === 0) return [...some];
   const rows = new Map([...some, ...others].map((row) => [idOf("", row), row]));

@@ -1,6 +1,6 @@
 /**
- * Rows of the trail for a state store without an outbox: made of its answers, by the isolate that
- * heard them.
+ * Rows of the trail for a state store without an outbox: the isolate makes them from the store's
+ * answers.
  *
  * @module
  */
@@ -15,8 +15,9 @@ import type {
   StoreRequest,
   UntoldRow,
 } from "../../src/contract.ts";
+import { countersOf, isolateOf } from "../libsql/metadata.ts";
 
-/** A change that was asked for and won; `before` is what stood then. */
+/** Returns the row of a change that won. `before` is the circuit before the change. */
 export function changeRow(
   before: Snapshot,
   { snapshot }: Changed,
@@ -32,7 +33,7 @@ export function changeRow(
   });
 }
 
-/** The end of a cooldown, which takes no evidence away. */
+/** Returns the row for the end of a cooldown, which clears no counters. */
 export function halfOpenRow({ snapshot }: Acquired, id: string): UntoldRow {
   return row(snapshot, "half_opened", "OPEN", snapshot.generation, {
     ...{ reason: "cooldown_passed", actor: null },
@@ -40,7 +41,7 @@ export function halfOpenRow({ snapshot }: Acquired, id: string): UntoldRow {
   });
 }
 
-/** The end of an override that ran out, before what else the request changed. */
+/** Returns the row for the end of an override that ran out, before the request's own change. */
 export function releaseRow(
   { snapshot }: Answer,
   { kind }: OverrideRecord,
@@ -64,25 +65,4 @@ function row(
 ): UntoldRow {
   const to = event === "released" ? from : state;
   return { epoch, generation, event, at: now, metadata: { from, to, generation, ...rest } };
-}
-
-function countersOf(s: Snapshot): Record<string, number> {
-  const trials = s.state === "HALF_OPEN"
-    ? { trialSuccesses: s.halfOpen.successes, trialFailures: s.halfOpen.failures }
-    : {};
-  return {
-    consecutiveFailures: s.consecutiveFailures,
-    consecutiveSuccesses: s.consecutiveSuccesses,
-    ...s.sinceClosed,
-    totalFailures: s.totals.failures,
-    totalSuccesses: s.totals.successes,
-    totalRejected: s.totals.rejected,
-    totalSlow: s.totals.slow,
-    ...trials,
-  };
-}
-
-/** The isolate that a request came from, by its id. */
-function isolateOf(id: string): string {
-  return id.replace(/-[^-]*$/, "");
 }

@@ -1,0 +1,78 @@
+/**
+ * What this isolate knows of circuits: the last answer about each. Values only.
+ *
+ * @module
+ */
+
+import type { Row } from "./rows.ts";
+
+/** An answer, and when it came in on this isolate's clock. */
+export interface Known {
+  readonly row: Row;
+  readonly heardAt: number;
+}
+
+/** The last answer is kept of so many circuits. */
+const REMEMBERED = 500;
+
+/** One record in so many also purges. */
+const PURGE_EVERY = 16;
+
+/** The last answer about each circuit, the latest at the end. */
+export class Answers {
+  readonly #known = new Map<string, Known>();
+  /** Records since the last purge, by circuit. */
+  readonly #records = new Map<string, number>();
+
+  /** Returns the last answer about a circuit. */
+  get(key: string): Known | undefined {
+    return this.#known.get(key);
+  }
+
+  /** Keeps an answer. The last one counts: a database may go back, to a backup. */
+  learn(key: string, row: Row): void {
+    this.#known.delete(key);
+    this.#known.set(key, heard(row));
+    if (this.#known.size > REMEMBERED) this.forget(this.#known.keys().next().value!);
+  }
+
+  /** Drops the last answer about a circuit. */
+  forget(key: string): void {
+    this.#known.delete(key);
+  }
+
+  /**
+   * Counts a record of a circuit, and returns whether it is to purge: the first record, since an
+   * isolate may not live to see another, and then one in 16. Each circuit has its own count. With a
+   * common one, some of several circuits that take turns would never be purged.
+   */
+  purges(key: string): boolean {
+    const records = this.#records.get(key) ?? 0;
+    this.#records.delete(key);
+    this.#records.set(key, (records + 1) % PURGE_EVERY);
+    if (this.#records.size > REMEMBERED) this.#records.delete(this.#records.keys().next().value!);
+    return records === 0;
+  }
+}
+
+/** Returns an answer that has just come in. */
+export function heard(row: Row): Known {
+  return { row, heardAt: Date.now() };
+}
+
+/** Returns the time on the store's clock: `now` if it is given, else estimated from an answer. */
+export function timeOf({ row, heardAt }: Known, now: number | undefined): number {
+  return Math.round(now ?? row.now + Math.max(0, Date.now() - heardAt));
+}
+
+/** Whether an override has run out. */
+export function hasExpired({ override_until: until }: Row, now: number): boolean {
+  return until !== null && until !== undefined && until as number <= now;
+}
+
+/** Whether an OPEN circuit is to go half-open. */
+export function isDue(row: Row, now: number, maxCooldownMs: number): boolean {
+  const until = row.open_until as number | null;
+  return row.state === "OPEN" && (row.override === null || hasExpired(row, now)) &&
+    (until === null || until <= now || until - now > maxCooldownMs);
+}

@@ -1,0 +1,66 @@
+/**
+ * What the rows of the trail say, as JSON.
+ *
+ * @module
+ */
+
+import type { Snapshot, Tally } from "../../src/contract.ts";
+
+/**
+ * Returns a value as JSON without lone surrogates. SQL that takes the JSON apart would store one as
+ * text that is not UTF-8, which a server cannot send and the local client cannot read.
+ */
+export function jsonOf(value: unknown): string {
+  return JSON.stringify(value, (_, part) => typeof part === "string" ? part.toWellFormed() : part);
+}
+
+/** Returns the counters of a circuit before a change, as the row of the change shows them. */
+export function countersOf(s: Snapshot): Record<string, number> {
+  const { sinceClosed, totals } = s;
+  return {
+    consecutiveFailures: s.consecutiveFailures,
+    consecutiveSuccesses: s.consecutiveSuccesses,
+    failures: sinceClosed.failures,
+    successes: sinceClosed.successes,
+    slow: sinceClosed.slow,
+    totalFailures: totals.failures,
+    totalSuccesses: totals.successes,
+    totalRejected: totals.rejected,
+    totalSlow: totals.slow,
+    ...s.state === "HALF_OPEN"
+      ? { trialSuccesses: s.halfOpen.successes, trialFailures: s.halfOpen.failures }
+      : null,
+  };
+}
+
+/** Returns the isolate that sent a request: the id of the request, without its number. */
+export function isolateOf(id: string): string {
+  return id.replace(/-[^-]*$/, "");
+}
+
+/**
+ * Returns which calls of a tally were slow, as a JSON array of their places. A caller that does not
+ * say which tells them only if all calls were slow.
+ */
+export function slowCallsOf({ slowCalls, slow, successes, failures }: Tally): string {
+  const all = slow > 0 && slow === successes + failures;
+  return JSON.stringify(slowCalls ?? (all ? Array.from({ length: slow }, (_, i) => i) : []));
+}
+
+/** The longest text of an error, in characters. */
+const MAX_TEXT = 1_000;
+
+/** Returns the text that the row of a failed call shows of its error, if any. */
+export function redacted(
+  redact: ((error: unknown) => string | undefined) | undefined,
+  error: unknown,
+): string | undefined {
+  try {
+    const text: unknown = redact?.(error);
+    // The cut may go through a character.
+    return typeof text === "string" ? text.slice(0, MAX_TEXT).toWellFormed() : undefined;
+  } catch {
+    // The thrown error may contain what `redact` was to hide.
+    return undefined;
+  }
+}

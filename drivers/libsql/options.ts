@@ -1,0 +1,185 @@
+/**
+ * What a user of the libSQL store gives to it, and gets.
+ *
+ * @module
+ */
+
+import { check, known, oneOf, refuse } from "../../src/checks.ts";
+import type { CircuitEvent, Clock, EventQuery, Store } from "../../src/contract.ts";
+import { type Connection, connectionOf, connector, type LibsqlClient } from "./client.ts";
+import { redacted } from "./metadata.ts";
+import type { PruneOptions, PruneResult } from "./prune.ts";
+import * as standard from "./schema.ts";
+import type { TrailProof, VerifyOptions } from "./verify.ts";
+import { connectorTo } from "./web_client.ts";
+
+/** How to reach the database. */
+export type LibsqlSource =
+  | {
+    /**
+     * A client of `@libsql/client` (a file, memory, or any server) or of `@libsql/client/web`
+     * (HTTP). A function is called for each unit of work: for runtimes where a client must not
+     * outlive a request.
+     */
+    client: LibsqlClient | (() => LibsqlClient);
+  }
+  | {
+    /** A `libsql:`, `https:` or `http:` address, for `@libsql/client/web`. */
+    url: string;
+    /**
+     * The token for Turso, or for a server that asks for one. It is never shown in an error. By
+     * default, no token is sent.
+     */
+    authToken?: string | undefined;
+  };
+
+/** Options of {@linkcode libsql}. */
+export type LibsqlOptions = LibsqlSource & {
+  /**
+   * A client for `history()` to read from. Decisions never use it. By default, `history()` reads where
+   * all else happens.
+   */
+  replica?: LibsqlClient | (() => LibsqlClient) | undefined;
+  /**
+   * Tables with other names or with columns of your own: what `createSchema` returned.
+   *
+   * @default {createSchema()}
+   */
+  schema?: unknown;
+  /**
+   * What the trail holds: every transition and operator action, and with `"calls"` also a row
+   * `success` or `failure` for each call, written with its counters in one batch.
+   *
+   * @default {"transitions"}
+   */
+  audit?: "transitions" | "calls" | undefined;
+  /**
+   * A secret that makes the hashes of the trail HMACs: somebody who can write to the tables cannot
+   * forge them. All writers of a database need the same one, from the first row on. Without it,
+   * `verifyTrail()` finds what was changed by accident or in part.
+   */
+  trailKey?: string | undefined;
+  /**
+   * Returns the text that the row of a failed call shows of its error, with `audit: "calls"`. By
+   * default, or for `undefined`, the row shows nothing. If the function throws, the row has no text.
+   */
+  redact?: ((error: unknown) => string | undefined) | undefined;
+  /**
+   * How long to wait for a lock that another writer holds, in ms, with tries in between. Keep it below
+   * the `storeTimeoutMs` of the Fuse. A file has such locks when several processes write to it; a
+   * server has none.
+   *
+   * @default {450}
+   */
+  busyTimeoutMs?: number | undefined;
+  /** The store's clock, in ms, for tests. By default, the clock of the database decides. */
+  clock?: Clock | undefined;
+};
+
+/** A {@linkcode Store} whose trail can be read, verified and pruned. */
+export interface LibsqlStore extends Store {
+  /**
+   * Reads the trail, latest first, also that of circuits that have been removed. One round trip per
+   * 100 rows.
+   *
+   * @param query Which rows; `key` for one circuit.
+   * @returns The rows, read as they are asked for. Their `store` is the `name` of this store, which
+   * does not know what a Fuse calls it: the events of `fuse.history()` have that name.
+   * @throws {RangeError | TypeError} Naming what is wrong in the query.
+   */
+  history(query?: EventQuery & { readonly key?: string }): AsyncIterableIterator<CircuitEvent>;
+  /**
+   * Deletes old rows of the trail, up to a limit; the rest still verifies. Call it until there is no
+   * more. One to three round trips, and two more per 500 rows or 100 circuits, none of which holds
+   * up writers for long.
+   *
+   * A row stays if the row before it in its chain is too young, and so does an edit by hand until the
+   * circuit has changed again. Of a chain, rows are deleted that verify under the `trailKey` of this
+   * store: where it is broken, its rows stay for `verifyTrail()` to find. Other chains are pruned.
+   *
+   * @param options See {@linkcode PruneOptions}.
+   * @returns How many rows were deleted, and whether to call again.
+   */
+  prune(options: PruneOptions): Promise<PruneResult>;
+  /**
+   * Verifies the hash chains of the trail: finds any row of a transition or operator action that was
+   * changed, removed or inserted. Rows of calls are not in a chain.
+   *
+   * With a `trailKey` nobody can hide that without the key. Without one, whoever can write to the
+   * tables can hash the rest of a chain anew: the chain then shows what happened by accident or in
+   * part. Either way, somebody can cut off the end of a chain together with what is recorded of it,
+   * and leave a shorter chain that is valid in itself: give a `head` that was seen before, of an
+   * event or of `heads`.
+   *
+   * A row `edited` proves one thing: that somebody who can write to the tables has changed the
+   * circuit. Such a row is hashed after the fact, and its state before and after, its time and even
+   * its existence are up to that somebody. An `edited` row with a reason or an actor, or with anything
+   * else that the trigger does not write, is reported as inserted.
+   *
+   * One round trip a circuit, and one more per 500 rows. It may run while the trail is written.
+   *
+   * @param options See {@linkcode VerifyOptions}.
+   * @returns Whether the trail is intact; if not, what is wrong first, and where.
+   */
+  verifyTrail(options?: VerifyOptions): Promise<TrailProof>;
+}
+
+const SUBJECT = "libsql store";
+const OPTIONS = [
+  ...["client", "url", "authToken", "replica", "schema", "audit", "trailKey", "redact"],
+  ...["busyTimeoutMs", "clock"],
+];
+
+/** Checked options. */
+export interface Configuration {
+  readonly connection: Connection;
+  /** Where `history()` reads. */
+  readonly replica: Connection;
+  readonly schema: standard.FuseSchema;
+  readonly clock: Clock | undefined;
+  readonly trailKey: string | undefined;
+  /** Returns what the row of a failed call shows of its error. Given if calls are audited. */
+  readonly describe: ((error: unknown) => string | undefined) | undefined;
+}
+
+/**
+ * Checks options. Performs no I/O.
+ *
+ * @throws {TypeError | RangeError} Naming the option, what came and what is allowed.
+ */
+export function configure(options: LibsqlOptions): Configuration {
+  known(SUBJECT, options, OPTIONS);
+  const connect = connectTo(options);
+  const busyTimeoutMs = check(SUBJECT, "busyTimeoutMs", options.busyTimeoutMs, 450, 0);
+  const connection = connectionOf(connect, busyTimeoutMs);
+  const replica = options.replica === undefined
+    ? connection
+    : connectionOf(connector(SUBJECT, "replica", options.replica), busyTimeoutMs);
+  const { schema = standard, clock, audit, trailKey, redact } = options;
+  standard.checkSchema(SUBJECT, schema);
+  checkFunction("clock", clock);
+  const audits = oneOf(SUBJECT, "audit", audit, ["transitions", "calls"]) === "calls";
+  if (trailKey !== undefined && (typeof trailKey !== "string" || trailKey === "")) {
+    // A key is not shown, whatever it is.
+    refuse(SUBJECT, "trailKey", "a text that is not empty", trailKey === "" ? "" : undefined);
+  }
+  checkFunction("redact", redact);
+  const describe = audits ? (error: unknown) => redacted(redact, error) : undefined;
+  return { connection, replica, schema, clock, trailKey, describe };
+}
+
+function connectTo(options: LibsqlOptions): Connection["connect"] {
+  const { client, url, authToken } = options as Record<"client" | "url" | "authToken", unknown>;
+  if (client === undefined) return connectorTo(url, authToken);
+  for (const [option, value] of Object.entries({ url, authToken })) {
+    // An address or a token is not shown.
+    if (value !== undefined) refuse(SUBJECT, option, 'left out beside "client"', {});
+  }
+  return connector(SUBJECT, "client", client);
+}
+
+function checkFunction(option: string, value: unknown): void {
+  if (value !== undefined && typeof value !== "function") {
+    refuse(SUBJECT, option, "a function", value);
+  }
+}

@@ -1,0 +1,155 @@
+/**
+ * Sending the requests of a store: batches whose last statement reads the circuit, and the rows of the
+ * trail that they append.
+ *
+ * @module
+ */
+
+import type { Answer, StoreRequest } from "../../src/contract.ts";
+import { identify } from "../../src/key.ts";
+import { Answers, heard, type Known } from "./answers.ts";
+import { type Digest, makeDigest } from "./chain.ts";
+import { send, type SqlResult, type SqlStatement, untilApplied } from "./client.ts";
+import { isolateOf } from "./metadata.ts";
+import type { Configuration } from "./options.ts";
+import { releasedBy, type Row, rowOf, snapshotOf } from "./rows.ts";
+import { type ChangeRow, editsOf, seal, type Sealed, sealEdits } from "./seal.ts";
+import { makeStatements, type Statements } from "./statements.ts";
+import type { Statement, Values } from "./statements/prepare.ts";
+import { EDITS } from "./statements/read.ts";
+
+/** The least that a request says of itself. */
+const ANONYMOUS: StoreRequest = { id: "", at: 0, shape: { windowMs: 1, windowSize: 0 } };
+
+/** The requests of one store. */
+export class Requests {
+  /** The last answers. */
+  readonly answers: Answers = new Answers();
+  readonly #configuration: Configuration;
+  #statements: Statements | undefined;
+
+  constructor(configuration: Configuration) {
+    this.#configuration = configuration;
+  }
+
+  /** All statements, built when they are first needed. */
+  get statements(): Statements {
+    const { schema, clock } = this.#configuration;
+    return this.#statements ??= makeStatements(schema, clock !== undefined);
+  }
+
+  /** The time on the store's clock, if the store was given one. */
+  time(): number | undefined {
+    return this.#configuration.clock?.();
+  }
+
+  /** Makes the digest of the store's trail. */
+  digest(): Promise<Digest> {
+    return makeDigest(this.#configuration.trailKey);
+  }
+
+  /** Sends statements that are bound already. */
+  send(work: SqlStatement[] | SqlStatement): Promise<readonly SqlResult[]> {
+    return send(this.#configuration.connection, work);
+  }
+
+  /** Sends one statement that only reads. */
+  async ask(statement: Statement, values: Values): Promise<SqlResult> {
+    const [result] = await this.send(statement({ ...values, ...this.#now() }));
+    return result!;
+  }
+
+  /** Sends a batch whose last statement reads the circuit. */
+  async write(
+    key: string,
+    request: StoreRequest,
+    statements: readonly Statement[],
+    values: Values,
+  ): Promise<Row> {
+    const { name, context, boundary } = identify("", key);
+    // A request without an id is never sent again, but must differ from all others.
+    const id = request.id || crypto.randomUUID();
+    const all = { sealed: 0, ...values, ...this.#now(), key, name, context, boundary, id };
+    const results = await this.send(statements.map((statement) => statement(all)));
+    return this.#learn(key, results);
+  }
+
+  /** Sends a batch that is bound already, and reads the circuit after it. */
+  async sendFor(key: string, statements: readonly SqlStatement[]): Promise<readonly SqlResult[]> {
+    const answer = this.statements.answer({ ...this.#now(), key, id: "" });
+    const results = await this.send([...statements, answer]);
+    this.#learn(key, results);
+    return results.slice(0, -1);
+  }
+
+  #learn(key: string, results: readonly SqlResult[]): Row {
+    const row = rowOf(results.at(-1)!.rows[0]);
+    this.answers.learn(key, row);
+    return row;
+  }
+
+  #now(): Values {
+    const now = this.time();
+    return now === undefined ? {} : { now };
+  }
+
+  /** Hashes the rows that a request appends to the trail, from the last answer about the circuit. */
+  async seal(
+    key: string,
+    known: Known,
+    { id }: StoreRequest,
+    change: ChangeRow | null,
+  ): Promise<Sealed> {
+    const digest = await this.digest();
+    const row = await this.sealAllButAPage(key, known.row);
+    const latest = row === known.row ? known : heard(row);
+    const isolate = isolateOf(id);
+    return await seal({ digest, key, known: latest, now: this.time(), isolate }, change);
+  }
+
+  /** Returns the last answer about a circuit. Creates the circuit, if none is known. */
+  async look(key: string): Promise<Row> {
+    const row = this.answers.get(key)?.row;
+    const { create, answer } = this.statements;
+    return await this.sealAllButAPage(
+      key,
+      row?.id == null ? await this.write(key, ANONYMOUS, [create, answer], {}) : row,
+    );
+  }
+
+  /**
+   * Takes edits by hand into the chain until the rest fits into an answer: a row that records a change
+   * comes after all edits.
+   */
+  async sealAllButAPage(key: string, row: Row): Promise<Row> {
+    if (editsOf(row).length < EDITS) return row;
+    let known: Known = { row, heardAt: 0 };
+    return await untilApplied(async () => {
+      known = await this.sealEdits(key, known, EDITS);
+      return editsOf(known.row).length < EDITS ? known.row : undefined;
+    });
+  }
+
+  /** Takes the oldest edits by hand into the chain, if there are at least so many. One request. */
+  async sealEdits(key: string, known: Known, many: number): Promise<Known> {
+    if (editsOf(known.row).length < many) return known;
+    const { sealEdits: apply, answer } = this.statements;
+    const { values } = await sealEdits(await this.digest(), key, known.row);
+    return heard(await this.write(key, ANONYMOUS, [...apply, answer], values));
+  }
+
+  /** Returns the statements that go between a decision and what applies it. */
+  before({ edits, expired }: Sealed): readonly Statement[] {
+    const { seal, expire } = this.statements;
+    return [...edits ? [seal] : [], ...expired ? expire : []];
+  }
+}
+
+/** Returns the answer to a request. */
+export function answerOf(row: Row, { id, shape }: StoreRequest): Answer {
+  const { head } = row;
+  return {
+    ...{ snapshot: snapshotOf(row, shape), released: releasedBy(row, id) },
+    ...typeof head === "string" && head !== "" ? { head } : null,
+  };
+}

@@ -1,0 +1,76 @@
+/**
+ * The statements that ask for admission.
+ *
+ * @module
+ */
+
+import { type SQL, sql } from "drizzle-orm";
+import {
+  BEGIN_GENERATION,
+  type Change,
+  decide,
+  type Dialect,
+  OVERRIDDEN,
+  OWN,
+  time,
+  update,
+} from "./dialect.ts";
+import { $, prepare, type Statement } from "./prepare.ts";
+import { appendChange } from "./trail.ts";
+
+/** The statements of `acquire`. A request "wins" if it moves the circuit to HALF_OPEN. */
+export interface AcquireStatements extends Change {
+  /** Drops leases that have expired, and grants one if there are fewer than `max`. */
+  readonly lease: readonly Statement[];
+}
+
+/** Builds the statements of `acquire`. */
+export function acquireStatements(dialect: Dialect): AcquireStatements {
+  const { expired, sealed } = dialect;
+  const due = cooldownPassed(dialect);
+  return {
+    // A request that finds nothing to do leaves no trace.
+    decide: decide(dialect, due, sql`(${due} or ${expired}) and ${sealed}`),
+    apply: [
+      appendChange(dialect),
+      update(
+        dialect,
+        sql`${BEGIN_GENERATION}, state = 'HALF_OPEN', reason = 'cooldown_passed'`,
+      ),
+    ],
+    lease: [dropExpired(dialect), grant(dialect)],
+  };
+}
+
+/** Whether an OPEN circuit is to go half-open. An end too far off was set by a clock that went back. */
+function cooldownPassed({ expired, now }: Dialect): SQL {
+  return sql`(
+    b.state = 'OPEN' and (not ${OVERRIDDEN} or ${expired})
+    and not coalesce(
+      ${time("b.open_until")} > ${now} and b.open_until - ${now} <= ${$("maxCooldownMs")}, 0
+    )
+  )`;
+}
+
+/** A lease that ends later than it could was granted by a clock that has since gone back. */
+function dropExpired({ circuits, leases, now, ownId }: Dialect): Statement {
+  return prepare(sql`
+    delete from ${leases} as l
+    where l.circuit_breaker_id = ${ownId} and (
+      coalesce(${time("l.until")}, 0) <= ${now}
+      or (not l.ended and l.until - ${now} > 2 * l.lease_ms)
+      or l.generation <> (select b.generation from ${circuits} b where ${OWN})
+    )`);
+}
+
+function grant({ circuits, leases, now }: Dialect): Statement {
+  return prepare(sql`
+    insert into ${leases} (circuit_breaker_id, token, generation, until, lease_ms, ended)
+    select b.id, ${$("token")}, b.generation, ${now} + ${$("leaseMs")}, ${$("leaseMs")}, 0
+    from ${circuits} b
+    where ${OWN} and b.state = 'HALF_OPEN' and not ${OVERRIDDEN}
+      and (
+        select count(*) from ${leases} l where l.circuit_breaker_id = b.id and not l.ended
+      ) < ${$("max")}
+    on conflict do nothing`);
+}

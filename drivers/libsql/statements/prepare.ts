@@ -1,0 +1,36 @@
+/**
+ * Building a statement once, and binding it for each request.
+ *
+ * @module
+ */
+
+import { is, Placeholder, type SQL, sql } from "drizzle-orm";
+import { SQLiteSyncDialect } from "drizzle-orm/sqlite-core";
+import type { SqlStatement } from "../client.ts";
+
+/** The values of a statement's placeholders, by name. Numbers are rounded to whole ones. */
+export type Values = Readonly<Record<string, string | number | null>>;
+
+/** Binds a statement to values. A placeholder without a value is bound to null. */
+export type Statement = (values: Values) => SqlStatement;
+
+/** Returns a placeholder for a value that is bound later. */
+export function $(name: string): Placeholder {
+  return sql.placeholder(name);
+}
+
+/** Builds a statement: the SQL text is made once, however often it is bound. */
+export function prepare(query: SQL): Statement {
+  const { sql: text, params } = new SQLiteSyncDialect().sqlToQuery(query);
+  const compact = text.replace(/\s+/g, " ");
+  return (values) => ({
+    sql: compact,
+    args: params.map((param) => {
+      const value = is(param, Placeholder) ? values[param.name] ?? null : param;
+      // The local client binds a JavaScript number as REAL.
+      if (typeof value === "number") return BigInt(Math.round(value));
+      // A server does not accept a lone surrogate.
+      return typeof value === "string" ? value.toWellFormed() : value as null;
+    }),
+  });
+}

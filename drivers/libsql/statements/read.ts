@@ -1,0 +1,103 @@
+/**
+ * The statements that answer what a circuit is.
+ *
+ * @module
+ */
+
+import { type SQL, sql } from "drizzle-orm";
+import { CHAINED, DECIDED, type Dialect, MEMORY_MS, OWN, TRIGGERED } from "./dialect.ts";
+import { $, prepare, type Statement } from "./prepare.ts";
+
+/** The columns that an exported record has, and a restored one takes over. */
+export const KEPT: readonly string[] = [
+  ...["state", "reopen_count", "consecutive_failures", "consecutive_successes", "failure_count"],
+  ...["success_count", "slow_count", "total_successes", "total_failures", "total_rejected"],
+  ...["total_slow", "override", "override_reason", "override_actor", "policy_hash", "outcomes"],
+];
+
+/** The times among them. A restored record has them on the caller's clock. */
+export const KEPT_TIMES: readonly string[] = [
+  ...["opened_at", "open_until", "closed_at", "last_failure_at", "last_success_at"],
+  "override_until",
+];
+
+/** The columns of a circuit that an answer has. */
+const ANSWERED = [
+  ...["id", "key", "epoch", "generation", "reason", "half_open_successes", "half_open_failures"],
+  ...["previous_policy_hash", "released", "released_by", ...KEPT, ...KEPT_TIMES],
+];
+
+/** How many edits by hand an answer has at most, oldest first. */
+export const EDITS = 100;
+
+/** The statements that answer. */
+export interface ReadStatements {
+  /** The circuit of a key, and where its trail stands. */
+  readonly read: Statement;
+  /** The same, and what came of this request. The last statement of every batch. */
+  readonly answer: Statement;
+  /** A page of circuits. */
+  readonly list: Statement;
+}
+
+/** Builds the statements that answer. */
+export function readStatements(dialect: Dialect): ReadStatements {
+  const { circuits, leases, requests, trails } = dialect;
+  const trail = sql`left join ${trails} t on t.key = ${$("key")}`;
+  const leased = sql`exists (
+    select 1 from ${leases} l
+    where l.circuit_breaker_id = b.id and l.token = ${$("token")}
+      and l.generation = b.generation and not l.ended
+  )`;
+  return {
+    read: circuit(dialect, sql`left join ${circuits} b on ${OWN} ${trail}`, trailOf(dialect)),
+    answer: circuit(
+      dialect,
+      // The plus keeps SQLite from the index on the time: the request is found by its id.
+      sql`left join ${circuits} b on ${OWN}
+        left join ${requests} r on ${DECIDED} and +r.at > c.now - ${MEMORY_MS}
+        ${trail}`,
+      sql`${trailOf(dialect)} 'won', r.won, 'leased', ${leased},`,
+    ),
+    list: circuit(
+      dialect,
+      sql`join ${circuits} b where b.id > ${$("cursor")} order by b.id limit ${$("limit")}`,
+    ),
+  };
+}
+
+/** A circuit as one JSON text: to the local client, a column costs as much as a statement. */
+function circuit({ leases, now, windows }: Dialect, from: SQL, more: SQL = sql``): Statement {
+  const columns = sql.raw(ANSWERED.map((column) => `'${column}', b.${column}, `).join(""));
+  return prepare(sql`
+    select json_object('now', c.now, ${columns}${more}
+      'segments', (
+        select json_group_array(json_array(w.start, w.successes, w.failures, w.slow))
+        from ${windows} w
+        where w.circuit_breaker_id = b.id and w.since = b.evidence_since
+      ),
+      'leases', (
+        select json_group_array(l.until) from ${leases} l
+        where l.circuit_breaker_id = b.id and l.generation = b.generation and not l.ended
+      )
+    ) as circuit
+    from (select ${now} as now) c ${from}`);
+}
+
+/** The end of the circuit's chain, and the edits by hand that are not in the chain yet. */
+function trailOf({ events }: Dialect): SQL {
+  return sql`
+    'head', t.head, 'sequence', t.sequence, 'last_id', t.last_id, 'last_at', t.last_at,
+    'unsealed', t.unsealed,
+    'edits', case when t.unsealed > 0 then (
+      select json_group_array(json_array(
+        n.id, n.circuit_breaker_id, n.epoch, n.generation, n.event, n.created_at, n.metadata
+      ))
+      from (
+        select * from ${events} e
+        where ${CHAINED} and e.key = ${$("key")} and e.sequence is null
+          and +e.event = 'edited' and ${TRIGGERED}
+        order by e.id limit ${EDITS}
+      ) n
+    ) end,`;
+}

@@ -1,0 +1,169 @@
+/**
+ * The statements that count a tally.
+ *
+ * @module
+ */
+
+import { type SQL, sql } from "drizzle-orm";
+import {
+  type Change,
+  decide,
+  type Dialect,
+  FRESH,
+  GENERATION,
+  MEMORY_MS,
+  OWN,
+  type Tables,
+  time,
+  WINNING,
+} from "./dialect.ts";
+import { $, prepare, type Statement } from "./prepare.ts";
+import { appendCalls } from "./trail.ts";
+
+/** The statements of `record`. A tally "wins" if it is of the current generation. */
+export interface RecordStatements extends Change {
+  /** Adds to the time window. */
+  readonly window: Statement;
+  /** Ends the lease of a trial. */
+  readonly endLease: Statement;
+  /** Appends a row to the trail for each call. */
+  readonly calls: Statement;
+  /** Deletes segments and requests that are too old to matter. */
+  readonly purge: readonly Statement[];
+}
+
+/** Builds the statements of `record`. */
+export function recordStatements(dialect: Dialect): RecordStatements {
+  const { circuits, current, expired, leases, requests, sealed } = dialect;
+  return {
+    // A call admitted when nothing was known counts if the circuit is in its first generation.
+    decide: decide(
+      dialect,
+      sql`iif(
+        ${$("epoch")} = '',
+        ${$("generation")} = 0 and ${GENERATION} + ${expired} = 1,
+        ${current}
+      )`,
+      sql`(not ${expired} or ${sealed})`,
+    ),
+    window: addToWindow(dialect),
+    endLease: prepare(sql`
+      update ${leases} as l set ended = 1
+      from ${circuits} b, ${requests} r
+      where ${FRESH} and l.circuit_breaker_id = b.id
+        and l.token = ${$("lease")} and l.generation = b.generation`),
+    calls: appendCalls(dialect),
+    apply: [count(dialect)],
+    purge: purge(dialect),
+  };
+}
+
+/**
+ * Where the newest segment covers this moment, it takes the outcomes, wherever it began. A clock that
+ * goes back counts as standing still.
+ */
+function addToWindow({ circuits, newestSegment, requests, windows }: Dialect): Statement {
+  return prepare(sql`
+    insert into ${windows} as w (circuit_breaker_id, start, since, successes, failures, slow)
+    select id,
+      iif(
+        ${$("ageMs")} = 0 and at < newest + ${$("segmentMs")},
+        newest,
+        (upto - ${$("ageMs")}) / ${$("segmentMs")} * ${$("segmentMs")}
+      ) as begun,
+      since, ${$("successes")}, ${$("failures")}, ${$("slow")}
+    from (
+      select *, max(at, coalesce(newest, at)) as upto
+      from (
+        select b.id, r.at, b.evidence_since as since, ${newestSegment} as newest
+        from ${circuits} b, ${requests} r where ${WINNING}
+      )
+    )
+    where begun > upto - ${$("windowMs")}
+    on conflict (circuit_breaker_id, start) do update set
+      since = excluded.since,
+      successes = (w.since = excluded.since) * successes + excluded.successes,
+      failures = (w.since = excluded.since) * failures + excluded.failures,
+      slow = (w.since = excluded.since) * slow + excluded.slow`);
+}
+
+/** Counts the tally: in the totals in any case, in all else if it is of the current generation. */
+function count(tables: Tables): Statement {
+  return prepare(sql`
+    with c as materialized (${effect(tables)})
+    update ${tables.circuits} as b set
+      total_successes = max(total_successes, 0) + ${$("successes")},
+      total_failures = max(total_failures, 0) + ${$("failures")},
+      total_rejected = max(total_rejected, 0) + ${$("rejected")},
+      total_slow = max(total_slow, 0) + ${$("slow")},
+      previous_policy_hash = policy_hash,
+      policy_hash = ${$("policyHash")},
+      success_count = max(success_count, 0) + c.successes,
+      failure_count = max(failure_count, 0) + c.failures,
+      slow_count = max(slow_count, 0) + c.slow,
+      consecutive_failures =
+        iif(c.successes > 0, 0, max(consecutive_failures, 0)) + c.lengthens * c.failures,
+      consecutive_successes =
+        iif(c.lengthens, 0, max(consecutive_successes, 0) + c.successes),
+      last_success_at = c.succeeded,
+      last_failure_at = c.failed,
+      half_open_successes = max(half_open_successes, 0) + (state = 'HALF_OPEN') * c.successes,
+      half_open_failures = max(half_open_failures, 0) + (state = 'HALF_OPEN') * c.failures,
+      outcomes = iif(
+        c.won and ${$("marks")} <> '',
+        substr(outcomes || ${$("marks")}, -${$("windowSize")}),
+        outcomes
+      ),
+      updated_at = c.at,
+      revision = c.revision
+    from c where b.id = c.id`);
+}
+
+/**
+ * The effect of the tally: its counts, or zeros if it is late; the times of the last success and the
+ * last failure; and whether its failures lengthen the run.
+ */
+function effect({ circuits, requests }: Tables): SQL {
+  const counts = sql`
+    select b.id, r.at, r.won, r.revision, r.at - ${$("ageMs")} as ended,
+      r.won * ${$("successes")} as successes,
+      r.won * ${$("failures")} as failures,
+      r.won * ${$("slow")} as slow
+    from ${circuits} b, ${requests} r where ${FRESH}`;
+  // A failure that ended before the last success does not lengthen the run.
+  return sql`
+    select c.*,
+      c.failures > 0
+        and coalesce(max(c.at, c.succeeded) - ${$("ageMs")} >= c.succeeded, 1) as lengthens
+    from (
+      select c.*,
+        ${latest("last_success_at", "successes")} as succeeded,
+        ${latest("last_failure_at", "failures")} as failed
+      from (${counts}) c join ${circuits} b on b.id = c.id
+    ) c`;
+}
+
+/** The later of the recorded time and the tally's, unless a clock that went back recorded it. */
+function latest(recorded: string, counted: string): SQL {
+  const [held, count] = [sql.raw(`b.${recorded}`), sql.raw(`c.${counted}`)];
+  return sql`iif(
+    ${count} > 0,
+    iif(${held} > c.ended and ${held} <= c.at, ${held}, c.ended),
+    ${time(`b.${recorded}`)}
+  )`;
+}
+
+function purge({ circuits, newestSegment, now, ownId, requests, windows }: Dialect): Statement[] {
+  return [
+    prepare(sql`
+      delete from ${requests} as r
+      where r.circuit_breaker_id = ${ownId} and r.at <= ${now} - ${MEMORY_MS}`),
+    prepare(sql`
+      delete from ${windows} as w
+      where w.circuit_breaker_id = ${ownId} and (
+        select w.since <> b.evidence_since
+          or w.start <= max(${now}, coalesce(${newestSegment}, 0)) - ${$("windowMs")}
+        from ${circuits} b where ${OWN}
+      )`),
+  ];
+}

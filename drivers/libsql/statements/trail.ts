@@ -1,0 +1,147 @@
+/**
+ * The statements that append to the trail and keep its hash chain.
+ *
+ * @module
+ */
+
+import { type SQL, sql, type SQLChunk } from "drizzle-orm";
+import {
+  CHAINED,
+  CLEAR_EVIDENCE,
+  type Dialect,
+  END_TRIALS,
+  FRESH,
+  GENERATION,
+  ranOut,
+  type Tables,
+  UNTOUCHED,
+  update,
+  WINNING,
+} from "./dialect.ts";
+import { $, prepare, type Statement } from "./prepare.ts";
+
+/** The statements of the trail that are no part of one operation. */
+export interface TrailStatements {
+  /** Takes edits by hand into the chain, before the rows that this request appends. */
+  readonly seal: Statement;
+  /** Takes edits by hand into the chain, and appends nothing. */
+  readonly sealEdits: readonly Statement[];
+  /** Releases an override that has run out, before the request is applied. */
+  readonly expire: readonly Statement[];
+  /** Moves the end of the chain to the last row that this request has appended. */
+  readonly mark: Statement;
+}
+
+/** Builds the statements of the trail. */
+export function trailStatements(dialect: Dialect): TrailStatements {
+  return {
+    seal: seal(dialect),
+    sealEdits: sealEdits(dialect),
+    expire: expire(dialect),
+    mark: mark(dialect),
+  };
+}
+
+/** Appends the row that records a change. It goes before the change itself, which ends its premises. */
+export function appendChange(tables: Tables): Statement {
+  return append(tables, "change", $("event"), $("changeEpoch"), WINNING);
+}
+
+/** Appends a row. Its metadata, generation, place and hash are bound under names with a prefix. */
+function append(
+  { circuits, events, requests }: Tables,
+  prefix: string,
+  event: SQLChunk,
+  epoch: SQLChunk,
+  where: SQL,
+): Statement {
+  return prepare(sql`
+    insert into ${events} (
+      circuit_breaker_id, event, metadata, created_at, key, epoch, generation, sequence, hash
+    )
+    select b.id, ${event}, ${$(`${prefix}Metadata`)}, ${$("stamp")}, b.key, ${epoch},
+      ${$(`${prefix}Generation`)}, ${$(`${prefix}Sequence`)}, ${$(`${prefix}Hash`)}
+    from ${circuits} b, ${requests} r where ${where}`);
+}
+
+/** Whether the request finds an override that has run out, which it releases first. */
+const EXPIRING = sql`${UNTOUCHED} and ${ranOut(sql.raw("r.at"))}`;
+
+function expire(tables: Tables): Statement[] {
+  return [
+    append(tables, "release", sql`'released'`, sql`b.epoch`, EXPIRING),
+    update(
+      tables,
+      sql`${END_TRIALS}, ${CLEAR_EVIDENCE},
+        revision = r.revision - 1, generation = ${GENERATION} + 1, released_by = r.id,
+        released = json_object(
+          'kind', override, 'until', override_until,
+          'reason', override_reason, 'actor', override_actor
+        ),
+        override = null, override_until = null, override_reason = null, override_actor = null`,
+      EXPIRING,
+    ),
+  ];
+}
+
+function seal({ circuits, events, requests }: Tables): Statement {
+  return prepare(sql`
+    update ${events} as e set sequence = s.value ->> 1, hash = s.value ->> 2
+    from json_each(${$("edits")}) s, ${circuits} b, ${requests} r
+    where ${UNTOUCHED} and (r.won or ${ranOut(sql.raw("r.at"))})
+      and e.id = s.value ->> 0 and e.key = b.key and e.sequence is null`);
+}
+
+function sealEdits({ events, trails }: Tables): Statement[] {
+  return [
+    prepare(sql`
+      update ${trails} as t set
+        head = ${$("editHead")}, sequence = ${$("editSequence")},
+        last_id = ${$("editId")}, last_at = ${$("editAt")},
+        unsealed = t.unsealed - ${$("editCount")}
+      where t.key = ${$("key")} and t.head || ' ' || t.unsealed = ${$("sealTrail")}`),
+    // Only if the first statement has moved the end of the chain.
+    prepare(sql`
+      update ${events} as e set sequence = s.value ->> 1, hash = s.value ->> 2
+      from json_each(${$("edits")}) s, ${trails} t
+      where t.key = ${$("key")} and t.head = ${$("editHead")}
+        and e.id = s.value ->> 0 and e.key = t.key and e.sequence is null`),
+  ];
+}
+
+function mark({ events, trails }: Dialect): Statement {
+  return prepare(sql`
+    insert into ${trails} as t (key, head, sequence, last_id, last_at)
+    select e.key, e.hash, e.sequence, e.id, e.created_at from ${events} e
+    where ${CHAINED} and e.key = ${$("key")} and e.sequence > ${$("sealSequence")}
+      and e.hash in (${$("changeHash")}, ${$("releaseHash")})
+    order by e.sequence desc limit 1
+    on conflict (key) do update set
+      head = excluded.head, sequence = excluded.sequence,
+      last_id = excluded.last_id, last_at = excluded.last_at,
+      unsealed = t.unsealed - ${$("editCount")}
+    where t.sequence = ${$("sealSequence")}`);
+}
+
+/** A row of the trail for each call of a tally. Such rows are in no chain. */
+export function appendCalls({ circuits, events, requests }: Tables): Statement {
+  return prepare(sql`
+    insert into ${events} (circuit_breaker_id, event, metadata, created_at, key)
+    with recursive n (i) as (
+      select 0 union all select i + 1 from n where i + 1 < ${$("calls")}
+    ),
+    x (i, text) as materialized (
+      select key + ${$("successes")}, value from json_each(${$("errors")})
+    )
+    select b.id,
+      iif(n.i < ${$("successes")}, 'success', 'failure'),
+      case
+        when r.won then '{"generation":' || ${GENERATION}
+        when ${$("generation")} < 0 then '{"uncounted":true'
+        else '{"generation":' || ${$("generation")} || ',"late":true' end
+        || iif(n.i in (select value from json_each(${$("slowCalls")})), ',"slow":true', '')
+        || iif(x.text is null, '', ',"error":' || json_quote(x.text)) || '}',
+      r.at - ${$("ageMs")},
+      b.key
+    from ${circuits} b join ${requests} r join n left join x on x.i = n.i where ${FRESH}`);
+}
