@@ -127,12 +127,17 @@ for (const driver of DRIVERS) {
     await withStores([driver], async ([make]) => {
       const clock = new FakeClock();
       const stores: Record<string, Store> = { old: memory(), new: make!(clock, 0) };
-      const before = createFuse({ stores, clock: clock.now });
+      const before = createFuse({ storeTimeoutMs: 30_000, stores, clock: clock.now });
       await fail(before.make("api"), 5);
       assertEquals(await before.make("api").getState(), "OPEN");
       await before.flush();
       // Changing the default is all.
-      const after = createFuse({ stores, clock: clock.now, default: "new" });
+      const after = createFuse({
+        storeTimeoutMs: 30_000,
+        stores,
+        clock: clock.now,
+        default: "new",
+      });
       const { state, metrics, generation } = await after.make("api").snapshot();
       assertEquals([state, metrics.totalFailures, generation], ["CLOSED", 0, 0]);
       assertEquals(await after.make("api").call(() => "an answer"), "an answer");

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { kill } from "node:process";
+import { IN_FULL } from "../support/scale.ts";
 import { lines } from "../../examples/demo/lines.ts";
 
 Deno.test("demo shows what the breaker changes, ends by itself and leaves nothing running", async () => {
@@ -30,7 +31,8 @@ Deno.test("demo shows what the breaker changes, ends by itself and leaves nothin
   assertGone(output);
 });
 
-Deno.test("demo --serve stays up until it is interrupted", async () => {
+// Another two passes, in real time.
+Deno.test({ name: "demo --serve stays up until it is interrupted", ...IN_FULL }, async () => {
   await using process = demo("--serve", "--seconds", "4").spawn();
   let output = "";
   for await (const line of lines(process.stdout)) {

@@ -120,6 +120,7 @@ Deno.test("a call keeps its result while the file is locked, and is counted late
   const release = await locking(file.url);
   let now = Date.now();
   const fuse = createFuse({
+    storeTimeoutMs: 30_000,
     stores: { database: libsql({ client, busyTimeoutMs: 0 }) },
     clock: () => now,
   });
@@ -348,6 +349,7 @@ Deno.test("no strong call's row is missing once sqld is back, whatever was lost 
     await migrate(client);
     let ahead = 0;
     const fuse = createFuse({
+      storeTimeoutMs: 30_000,
       stores: { database: libsql({ client, audit: "calls" }) },
       clock: () => Date.now() + ahead,
       defaults: { consistency: "strong", failureThreshold: 1_000 },
