@@ -9,6 +9,7 @@ import { FakeClock } from "@fuse/edge/testing";
 import { upstash } from "@fuse/edge/upstash";
 import { exported, fuseOf, goesOn, type MakeStore, SCENARIOS } from "../support/moves.ts";
 import { sharedRedis } from "../support/redis_server.ts";
+import { IN_FULL } from "../support/scale.ts";
 import { fail, succeed } from "../support/setups.ts";
 import { eventsOf } from "../support/trails.ts";
 import { startFace } from "../support/upstash_face.ts";
@@ -63,9 +64,12 @@ const PAIRS: readonly (readonly [Driver, Driver])[] = [
   ["libsql", "upstash"],
 ];
 
-for (const pair of PAIRS) {
-  for (const scenario of SCENARIOS) {
-    Deno.test(`Fuse.importState() goes on where exportState() stopped when there is ${scenario.name} (${pair.join(" to ")})`, async () => {
+for (const [nth, pair] of PAIRS.entries()) {
+  for (const [i, scenario] of SCENARIOS.entries()) {
+    const name = `Fuse.importState() goes on where exportState() stopped when there is ` +
+      `${scenario.name} (${pair.join(" to ")})`;
+    // In quick runs each scenario has one pair, and each pair some scenarios.
+    Deno.test({ name, ...i % PAIRS.length === nth ? {} : IN_FULL }, async () => {
       await withStores(pair, ([from, to]) => goesOn(scenario, from!, to!));
     });
   }
