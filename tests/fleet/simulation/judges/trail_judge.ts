@@ -4,8 +4,8 @@
  * @module
  */
 import type { FuseEvent, Snapshot } from "@fuse/edge";
-import type { Deed, Request, Said } from "./server.ts";
-import type { Verdicts } from "./violation.ts";
+import type { Deed, Request, Said } from "../server.ts";
+import type { Verdicts } from "../violation.ts";
 
 /** A change in the trail. */
 export interface Row {

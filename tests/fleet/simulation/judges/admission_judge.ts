@@ -6,9 +6,9 @@
  */
 import { TOTALS_ONLY } from "@fuse/edge";
 import type { Call } from "./caller_judge.ts";
-import type { Sender } from "./network.ts";
-import type { Request, Said } from "./server.ts";
-import type { Verdicts } from "./violation.ts";
+import type { Sender } from "../network.ts";
+import type { Request, Said } from "../server.ts";
+import type { Verdicts } from "../violation.ts";
 
 /** By epoch, the latest generation that was heard of. Replaced and never changed: calls keep it. */
 type Heard = ReadonlyMap<string, number>;
