@@ -9,6 +9,7 @@ import { FakeClock } from "@fuse/edge/testing";
 import { upstash } from "@fuse/edge/upstash";
 import { exported, fuseOf, goesOn, type MakeStore, SCENARIOS } from "../support/moves.ts";
 import { sharedRedis } from "../support/redis_server.ts";
+import { IN_FULL } from "../support/scale.ts";
 import { fail, succeed } from "../support/setups.ts";
 import { eventsOf } from "../support/trails.ts";
 import { startFace } from "../support/upstash_face.ts";
@@ -63,9 +64,12 @@ const PAIRS: readonly (readonly [Driver, Driver])[] = [
   ["libsql", "upstash"],
 ];
 
-for (const pair of PAIRS) {
-  for (const scenario of SCENARIOS) {
-    Deno.test(`Fuse.importState() goes on where exportState() stopped when there is ${scenario.name} (${pair.join(" to ")})`, async () => {
+for (const [nth, pair] of PAIRS.entries()) {
+  for (const [i, scenario] of SCENARIOS.entries()) {
+    const name = `Fuse.importState() goes on where exportState() stopped when there is ` +
+      `${scenario.name} (${pair.join(" to ")})`;
+    // In quick runs each scenario has one pair, and each pair some scenarios.
+    Deno.test({ name, ...i % PAIRS.length === nth ? {} : IN_FULL }, async () => {
       await withStores(pair, ([from, to]) => goesOn(scenario, from!, to!));
     });
   }
@@ -127,12 +131,17 @@ for (const driver of DRIVERS) {
     await withStores([driver], async ([make]) => {
       const clock = new FakeClock();
       const stores: Record<string, Store> = { old: memory(), new: make!(clock, 0) };
-      const before = createFuse({ stores, clock: clock.now });
+      const before = createFuse({ storeTimeoutMs: 30_000, stores, clock: clock.now });
       await fail(before.make("api"), 5);
       assertEquals(await before.make("api").getState(), "OPEN");
       await before.flush();
       // Changing the default is all.
-      const after = createFuse({ stores, clock: clock.now, default: "new" });
+      const after = createFuse({
+        storeTimeoutMs: 30_000,
+        stores,
+        clock: clock.now,
+        default: "new",
+      });
       const { state, metrics, generation } = await after.make("api").snapshot();
       assertEquals([state, metrics.totalFailures, generation], ["CLOSED", 0, 0]);
       assertEquals(await after.make("api").call(() => "an answer"), "an answer");

@@ -1,9 +1,10 @@
 import { assert, assertThrows } from "@std/assert";
 import { type FleetOptions, type FleetResult, overtaking, simulate } from "../support/fleet.ts";
+import { scaled } from "../support/scale.ts";
 
 /** `FLEET_SEED=7 FLEET_SCALE=10` simulates other and longer traffic. */
 const SEED = Number(Deno.env.get("FLEET_SEED") ?? 20_251_123);
-const SCALE = Number(Deno.env.get("FLEET_SCALE") ?? 1);
+const SCALE = Number(Deno.env.get("FLEET_SCALE") ?? scaled(0.25, 1));
 
 /** Calls per second of the fleet, by its isolates. */
 const FLEETS = {

@@ -142,7 +142,10 @@ seed(
     client.close();
 
     const again = createClient({ url });
-    await using after = createFuse({ stores: { database: libsql({ client: again }) } });
+    await using after = createFuse({
+      storeTimeoutMs,
+      stores: { database: libsql({ client: again }) },
+    });
     assertEquals(await after.make("external-api").getState(), "OPEN");
     assertEquals((await Array.fromAsync(after.history())).length, 1);
     again.close();

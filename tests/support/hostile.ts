@@ -5,6 +5,7 @@
  * @module
  */
 import fc from "fast-check";
+import { scaled } from "./scale.ts";
 
 const given = Deno.env.get("FUZZ_SEED");
 export const SEED = given === "random" ? Math.floor(Math.random() * 2 ** 31) : Number(
@@ -12,9 +13,12 @@ export const SEED = given === "random" ? Math.floor(Math.random() * 2 ** 31) : N
 );
 const RUNS = Deno.env.get("FUZZ_RUNS");
 
-/** So many runs, unless `FUZZ_RUNS` says another number; `share` is for what costs more than others. */
-export function runs(standard: number, share = 1) {
-  const numRuns = Math.max(1, Math.ceil((RUNS === undefined ? standard : Number(RUNS)) * share));
+/**
+ * So many runs in full, unless `FUZZ_RUNS` says another number; `share` is for what costs more than others.
+ */
+export function runs(full: number, share = 1) {
+  const all = RUNS === undefined ? full * scaled(0.3, 1) : Number(RUNS);
+  const numRuns = Math.max(1, Math.ceil(all * share));
   return { seed: SEED, numRuns, includeErrorInReport: true };
 }
 

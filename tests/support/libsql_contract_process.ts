@@ -1,6 +1,7 @@
 /**
  * The contract suite in a process of its own, on a file that others use too. Prints, as JSON, how
- * many cases ran and what broke.
+ * many cases ran and what broke. The arguments: the file, `bursts` to run those too, and n to run every
+ * nth case.
  *
  * @module
  */
@@ -8,12 +9,14 @@ import { createClient } from "@libsql/client";
 import { libsql } from "@fuse/edge/libsql";
 import { storeContract } from "@fuse/edge/testing";
 
-const client = createClient({ url: Deno.args[0]!, timeout: 200 });
+const [url, which, every] = Deno.args as [string, string, string];
+const client = createClient({ url, timeout: 200 });
 const broken: string[] = [];
 // Hundreds of requests at once are one process's turn: the others would wait for it, no more.
 const bursts = /200 outcomes at once|ids of a busy circuit/;
 const cases = storeContract(({ clock }) => libsql({ client, clock, busyTimeoutMs: 20_000 }))
-  .filter(({ name }) => Deno.args[1] === "bursts" || !bursts.test(name));
+  .filter(({ name }) => which === "bursts" || !bursts.test(name))
+  .filter((_, i) => i % Number(every) === 0);
 for (const { name, run } of cases) {
   await run().catch((error) => broken.push(`${name}: ${error.message}`));
 }

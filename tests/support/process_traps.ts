@@ -7,10 +7,11 @@ import { assertEquals } from "@std/assert";
 import { type CircuitOptions, createFuse, type Store } from "@fuse/edge";
 import { type IsolateProcess, startIsolate, type Work } from "./isolate_process.ts";
 import type { Consistency } from "./shared_world.ts";
+import { scaled } from "./scale.ts";
 import { turn } from "./setups.ts";
 
 const PROCESSES = 4;
-const CALLS = 100;
+const CALLS = scaled(20, 100);
 
 /** Where the store is: for the processes, and for the test itself. */
 export interface ProcessGround {
@@ -55,7 +56,10 @@ async function oneLife(
   };
   const all = <K extends keyof Work>(what: K, how: Work[K][0]) =>
     Promise.all(isolates.map((isolate) => isolate.ask(what, how)));
-  const breaker = createFuse({ stores: { shared: store } }).make(name, options);
+  const breaker = createFuse({ stores: { shared: store }, storeTimeoutMs: 30_000 }).make(
+    name,
+    options,
+  );
   const stored = async () => (await breaker.snapshot()).metrics;
   const moves = async () => (await all("moves", {})).flat().toSorted();
   await all("make", { name, options });
@@ -65,8 +69,8 @@ async function oneLife(
   assertEquals(ended, Array(PROCESSES).fill({ ran: CALLS, rejected: 0 }));
   await all("flush", {});
   const { totalSuccesses, totalFailures, window } = await stored();
-  assertEquals([totalSuccesses, totalFailures], [300, 100]);
-  assertEquals([window.successes, window.failures], [300, 100]);
+  assertEquals([totalSuccesses, totalFailures], [3 * CALLS, CALLS]);
+  assertEquals([window.successes, window.failures], [3 * CALLS, CALLS]);
 
   // All trip it: calls that were let through while it was closed, so that none of them is a trial.
   const running = await all("begin", { calls: CALLS });
@@ -75,7 +79,7 @@ async function oneLife(
   await all("flush", {});
   assertEquals(await moves(), ["opened"]);
   const tripped = await stored();
-  assertEquals([tripped.totalSuccesses, tripped.totalFailures], [300, 500]);
+  assertEquals([tripped.totalSuccesses, tripped.totalFailures], [3 * CALLS, 5 * CALLS]);
 
   // Its cooldown passes on the store's clock. Reading moves nothing.
   while (await breaker.getState() !== "HALF_OPEN") await turn();
@@ -94,9 +98,9 @@ async function oneLife(
   assertEquals(await moves(), ["closed", "half_opened", "opened"]);
   const closed = await stored();
   assertEquals([closed.totalSuccesses, closed.totalFailures, closed.totalRejected], [
-    303,
-    500,
-    397,
+    3 * CALLS + 3,
+    5 * CALLS,
+    tried - 3,
   ]);
   assertEquals(await breaker.getState(), "CLOSED");
 }

@@ -119,25 +119,43 @@ for (const shape of ["startRedis", "sharedRedis"]) {
     const reader = child.stdout.getReader();
     const { value } = await reader.read();
     const port = Number(new TextDecoder().decode(value));
-    await (await Deno.connect({ port })).close();
+    const id = await runIdOf(port);
+    assert(id !== null);
     child.kill("SIGKILL");
     await child.status;
     await reader.cancel();
-    await untilRefused(port);
+    await untilGone(port, id!);
   });
 }
 
-/** Ends when nobody listens any more; a test that waits for ever is ended by its runner. */
-async function untilRefused(port: number): Promise<void> {
-  while (true) {
-    try {
-      (await Deno.connect({ port })).close();
-    } catch (error) {
-      if (error instanceof Deno.errors.ConnectionRefused) return;
-      // It ends just now.
-      if (!(error instanceof Deno.errors.ConnectionReset)) throw error;
-    }
+/**
+ * Ends when this Redis no longer answers on the port; a test that waits for ever is ended by its runner. A
+ * server that is going down resets connections, refuses them, or drops them before they are established, and
+ * another server may take the port meanwhile.
+ */
+async function untilGone(port: number, id: string): Promise<void> {
+  let told: string | null = id;
+  while (told === id) told = await runIdOf(port).catch(isRefused);
+
+  /** Whether nobody listens; any other error may be one of a server that is going down. */
+  function isRefused(error: unknown): string | null {
+    return error instanceof Deno.errors.ConnectionRefused ? null : id;
   }
+}
+
+/** What the Redis on a port calls this run of it, or `null` if what answers is no Redis. */
+async function runIdOf(port: number): Promise<string | null> {
+  using connection = await Deno.connect({ port });
+  await connection.write(new TextEncoder().encode("INFO server\r\n"));
+  const decoder = new TextDecoder();
+  let text = "";
+  for await (const bytes of connection.readable) {
+    text += decoder.decode(bytes, { stream: true });
+    const id = /^run_id:(\w+)\r/m.exec(text);
+    if (id) return id[1]!;
+    if (!text.startsWith("$")) return null;
+  }
+  throw new Deno.errors.ConnectionReset("The server closed the connection");
 }
 
 async function folderOf(redis: RedisServer): Promise<string> {

@@ -13,19 +13,42 @@ import { LATE } from "./shared_traps_late.ts";
 import { OUTAGES } from "./shared_traps_outages.ts";
 import { STATE } from "./shared_traps_state.ts";
 import { TRIALS } from "./shared_traps_trials.ts";
+import { scaled } from "./scale.ts";
 import { type Ground, SharedWorld, type Trap } from "./shared_world.ts";
 
 const TRAPS: readonly Trap[] = [...LATE, ...TRIALS, ...COUNTING, ...STATE, ...OUTAGES];
 
-/**
- * Registers a test for each trap and consistency; `inTurns`: for each trap one, strong and eventual in
- * turns, where the same store has had both by another way.
- */
-export function sharedTraps(name: string, ground: Ground, { inTurns = false } = {}): void {
+const BOTH = ["strong", "eventual"] as const;
+
+/** Which traps a store has. */
+export interface TrapOptions {
+  /**
+   * Whether each trap is set once, for strong and eventual circuits in turns, because the same store has
+   * both by another way.
+   *
+   * @default {false}
+   */
+  readonly inTurns?: boolean;
+  /**
+   * Which traps run when the scale is quick, where the same driver has the others elsewhere: the `nth`
+   * pair of every `of` pairs. By default each, for strong and eventual circuits in turns.
+   */
+  readonly quick?: { readonly nth: number; readonly of: number };
+}
+
+/** Registers a test for each trap and consistency. */
+export function sharedTraps(
+  name: string,
+  ground: Ground,
+  { inTurns = false, quick = { nth: 0, of: 1 } }: TrapOptions = {},
+): void {
   for (const [i, { name: promise, run }] of TRAPS.entries()) {
-    const both = ["strong", "eventual"] as const;
-    for (const consistency of inTurns ? [both[i % 2]!] : both) {
-      Deno.test(`${promise} (${name}, ${consistency})`, async () => {
+    const turn = BOTH[i % 2]!;
+    for (const consistency of inTurns ? [turn] : BOTH) {
+      const isQuick = consistency === turn && (i >> 1) % quick.of === quick.nth;
+      const ignore = scaled(!isQuick, false);
+      const title = `${promise} (${name}, ${consistency})`;
+      Deno.test({ name: title, ignore }, async () => {
         const site = await ground.begin();
         try {
           const world = new SharedWorld(site, ground.ways, consistency);

@@ -12,10 +12,11 @@ import { plainAnswer, plainRecord, plainSnapshot } from "../../src/testing/plain
 import type { Answer, CircuitRecord, Override, Shape, Snapshot } from "../../src/contract.ts";
 import { ID_MEMORY_MS, withoutExpiredOverride } from "../../src/records.ts";
 import { memory, type OpeningStore } from "./drivers.ts";
+import { scaled } from "./scale.ts";
 
 const given = Deno.env.get("TWIN_SEED");
 const SEED = given === "random" ? Math.floor(Math.random() * 2 ** 31) : Number(given ?? 20_251_125);
-const RUNS = Number(Deno.env.get("TWIN_RUNS") ?? 100);
+const RUNS = Number(Deno.env.get("TWIN_RUNS") ?? scaled(25, 100));
 
 const SHAPES: readonly Shape[] = [
   { windowMs: 10_000, windowSize: 0 },

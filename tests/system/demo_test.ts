@@ -1,9 +1,13 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { kill } from "node:process";
+import { IN_FULL, scaled } from "../support/scale.ts";
 import { lines } from "../../examples/demo/lines.ts";
 
+/** For each of two passes, in real time; 4 is the least. */
+const SECONDS = scaled(4, 5);
+
 Deno.test("demo shows what the breaker changes, ends by itself and leaves nothing running", async () => {
-  const { code, stdout, stderr } = await demo("--seconds", "5").output();
+  const { code, stdout, stderr } = await demo("--seconds", `${SECONDS}`).output();
   const output = text(stdout);
   assertEquals(text(stderr), "");
   assertEquals(code, 0);
@@ -12,9 +16,9 @@ Deno.test("demo shows what the breaker changes, ends by itself and leaves nothin
   const answered = row(output, "  answered");
   const rejected = row(output, "  rejected");
   const failed = row(output, "  failed");
-  assertEquals(requests, { without: 250, with: 250 });
-  assertEquals(answered.without + rejected.without + failed.without, 250);
-  assertEquals(answered.with + rejected.with + failed.with, 250);
+  assertEquals(requests, { without: 50 * SECONDS, with: 50 * SECONDS });
+  assertEquals(answered.without + rejected.without + failed.without, 50 * SECONDS);
+  assertEquals(answered.with + rejected.with + failed.with, 50 * SECONDS);
   assertEquals(rejected.without, 0);
   assert(rejected.with > 0);
   const sent = row(output, "sent to the dead upstream");
@@ -30,7 +34,8 @@ Deno.test("demo shows what the breaker changes, ends by itself and leaves nothin
   assertGone(output);
 });
 
-Deno.test("demo --serve stays up until it is interrupted", async () => {
+// Another two passes, in real time.
+Deno.test({ name: "demo --serve stays up until it is interrupted", ...IN_FULL }, async () => {
   await using process = demo("--serve", "--seconds", "4").spawn();
   let output = "";
   for await (const line of lines(process.stdout)) {

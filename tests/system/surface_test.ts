@@ -179,7 +179,10 @@ Deno.test("a Fuse, its breakers and its stores with a trail do what was promised
   const client = createClient({ url: ":memory:" });
   await migrate(client);
   const database = L.libsql({ client });
-  await using fuse: AsyncDisposable & M.Fuse = M.createFuse({ stores: { database } });
+  await using fuse: AsyncDisposable & M.Fuse = M.createFuse({
+    storeTimeoutMs: 30_000,
+    stores: { database },
+  });
   const view: M.Fuse = fuse.store("database").for({ type: "tenant", id: 7n }).boundary(null)
     .with({ waitUntil() {} }).with(null).with(undefined);
   const off: () => void = view.on("opened", ({ type, head }) => void [type, head], {

@@ -162,8 +162,12 @@ Deno.test("a cron trigger prunes the trail", async () => {
   const { database } = scene;
   const client = createClient({ url: scene.sqldUrl });
   const longAgo = () => Date.now() - (Number(vars.KEEP_DAYS) + 1) * 86_400_000;
-  const old = createFuse({ stores: { old: libsql({ client, clock: longAgo }) }, clock: longAgo });
-  const today = createFuse({ stores: { database } });
+  const old = createFuse({
+    storeTimeoutMs: 30_000,
+    stores: { old: libsql({ client, clock: longAgo }) },
+    clock: longAgo,
+  });
+  const today = createFuse({ storeTimeoutMs: 30_000, stores: { database } });
   await today.make("young").forceOpen();
 
   for (const [i, [main]] of SETUPS.entries()) {

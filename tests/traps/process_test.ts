@@ -59,7 +59,7 @@ for (const setup of ["memory", "strong", "eventual"] as const) {
       }
       const first = await handleRequest();
       await fuse.flush();
-      for (let i = 0; i < 20 && collected.length < 4; i++) {
+      for (let i = 0; i < 1_000 && collected.length < 4; i++) {
         await new Promise((resolve) => setTimeout(resolve, 1));
         globalThis.gc();
       }

@@ -4,13 +4,14 @@ import fc from "fast-check";
 import { type CircuitDefaults, createFuse, type Fuse, type FuseExport, memory } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
 import { fail, succeed } from "../support/setups.ts";
+import { scaled } from "../support/scale.ts";
 
 // Deno leaves them off.
 Deno.test.sanitizer({ ops: true, resources: true });
 
 /** The same alterations each time; `TRANSFER_SEED` and `TRANSFER_RUNS` look further. */
 const SEED = Number(Deno.env.get("TRANSFER_SEED") ?? 20_251_123);
-const RUNS = Number(Deno.env.get("TRANSFER_RUNS") ?? 1_000);
+const RUNS = Number(Deno.env.get("TRANSFER_RUNS") ?? scaled(300, 1_000));
 
 function fuseOf(clock: FakeClock, defaults: CircuitDefaults = {}): Fuse {
   return createFuse({ clock: clock.now, stores: { main: memory() }, defaults });

@@ -117,7 +117,7 @@ Deno.test("a chain takes rows of its own store, of another one and of edits by h
     await store.override("a", { ...laying(), kind: null });
     const proof = await store.verifyTrail();
     assertEquals([proof.ok, proof.checked, proof.brokenAt], [true, 5, null]);
-    await using fuse = createFuse({ stores: { database: store } });
+    await using fuse = createFuse({ storeTimeoutMs: 30_000, stores: { database: store } });
     assertEquals(await fuse.make("a").getState(), "OPEN");
   });
 });

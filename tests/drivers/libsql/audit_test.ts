@@ -53,6 +53,7 @@ Deno.test("audit calls: rows equal the calls when answers are lost and requests 
     const store = libsql({ client, clock: clock.now, audit: "calls", redact: () => "why" });
     const faults = { lostAnswerRate: 0.3, errorRate: 0.2, duplicateRate: 0.3, seed: 5 };
     const fuse = createFuse({
+      storeTimeoutMs: 30_000,
       stores: { database: chaos(store, faults) },
       clock: clock.now,
       defaults: { failureThreshold: 1_000, flushSize: 5, onStoreError: "allow" },
@@ -129,7 +130,7 @@ async function textsOf(
   const client = createClient({ url: ":memory:" });
   await migrate(client);
   const store = libsql({ client, audit: "calls", ...redact === undefined ? {} : { redact } });
-  const fuse = createFuse({ stores: { database: store } });
+  const fuse = createFuse({ storeTimeoutMs: 30_000, stores: { database: store } });
   await calls(fuse);
   await fuse[Symbol.asyncDispose]();
   const texts = (await eventsOf(store, { event: "failure" })).map(({ metadata }) =>
@@ -206,7 +207,7 @@ Deno.test("a text of redact() is cut, and quoted as JSON", async () => {
 Deno.test("with strong consistency, an acknowledged call's row is there", async () => {
   await inMemory(async (client) => {
     const store = libsql({ client, audit: "calls" });
-    await using fuse = createFuse({ stores: { database: store } });
+    await using fuse = createFuse({ storeTimeoutMs: 30_000, stores: { database: store } });
     const breaker = fuse.make("api", { consistency: "strong" });
     for (let call = 1; call <= 20; call++) {
       await breaker.call(() => call);

@@ -21,7 +21,7 @@ import { libsql } from "../../support/drivers.ts";
 Deno.test("a transition event carries the head, which verifyTrail() then finds", async () => {
   await inMemory(async (client) => {
     const store = libsql({ client, trailKey: TRAIL_KEY });
-    await using fuse = createFuse({ stores: { database: store } });
+    await using fuse = createFuse({ storeTimeoutMs: 30_000, stores: { database: store } });
     let head: string | undefined;
     fuse.on("opened", (event) => head = event.head);
     const breaker = fuse.make("api", { failureThreshold: 1, consistency: "strong" });
@@ -170,7 +170,7 @@ Deno.test("an override that has run out is released by one row, whoever comes fi
 Deno.test("metadata says what was counted, for how long, and which isolate decided", async () => {
   await inMemory(async (client) => {
     const store = libsql({ client });
-    await using fuse = createFuse({ stores: { database: store } });
+    await using fuse = createFuse({ storeTimeoutMs: 30_000, stores: { database: store } });
     const breaker = fuse.make("api", { failureThreshold: 2, cooldownMs: 5_000 });
     for (let i = 0; i < 2; i++) await breaker.tryCall(() => Promise.reject(new Error("down")));
     await fuse.flush();

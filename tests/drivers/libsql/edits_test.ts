@@ -32,7 +32,7 @@ async function withBreaker(
 ): Promise<void> {
   await inMemory(async (client) => {
     const store = libsql({ client });
-    await using fuse = createFuse({ stores: { database: store } });
+    await using fuse = createFuse({ storeTimeoutMs: 30_000, stores: { database: store } });
     const events: FuseEvent[] = [];
     fuse.on("*", (event) => events.push(event));
     await body({ client, store, fuse, breaker: fuse.make("api", STRONG), events });
@@ -135,7 +135,7 @@ Deno.test("a circuit put in and taken out by hand is a circuit like any other", 
 
 Deno.test("history() of a Fuse tells the circuits of its scope apart", async () => {
   await withBreaker(async ({ store }) => {
-    const fuse = createFuse({ stores: { database: store } });
+    const fuse = createFuse({ storeTimeoutMs: 30_000, stores: { database: store } });
     await fuse.make("a").forceOpen({ reason: "an outage", actor: "ada" });
     await fuse.for({ type: "tenant", id: 1 }).make("a").disable();
     const events = [];

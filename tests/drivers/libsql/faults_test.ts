@@ -10,6 +10,7 @@ import { databasesForFile, fileForFile } from "../../support/databases.ts";
 import { deno } from "../../tools/gate/project.ts";
 import { Sqld } from "../../support/sqld.ts";
 import { type DatabaseStore, libsql } from "../../support/drivers.ts";
+import { scaled } from "../../support/scale.ts";
 
 const SHAPE = { windowMs: 120_000, windowSize: 0 };
 const databases = await databasesForFile();
@@ -56,18 +57,21 @@ for (const { name, connect } of databases) {
   });
 }
 
+/** In quick runs each process has a quarter of the contract. */
+const EVERY = scaled(4, 1);
+
 Deno.test("four processes on one file keep the contract, all at once", async () => {
   const { url, connect } = await fileForFile();
   const ended = await Promise.all(
     ["bursts", "", "", ""].map((bursts) => {
       const script = "tests/support/libsql_contract_process.ts";
-      return deno(["run", "-A", "--no-check", script, url, bursts]);
+      return deno(["run", "-A", "--no-check", script, url, bursts, String(EVERY)]);
     }),
   );
   for (const { ok, stdout, stderr } of ended) {
     assert(ok, stderr);
     const { cases, broken } = JSON.parse(stdout.trim().split("\n").at(-1)!);
-    assert(cases > 100);
+    assert(cases > 100 / EVERY);
     assertEquals(broken, []);
   }
   const client = connect();
@@ -117,6 +121,7 @@ Deno.test("a call keeps its result while the file is locked, and is counted late
   const release = await locking(file.url);
   let now = Date.now();
   const fuse = createFuse({
+    storeTimeoutMs: 30_000,
     stores: { database: libsql({ client, busyTimeoutMs: 0 }) },
     clock: () => now,
   });
@@ -345,6 +350,7 @@ Deno.test("no strong call's row is missing once sqld is back, whatever was lost 
     await migrate(client);
     let ahead = 0;
     const fuse = createFuse({
+      storeTimeoutMs: 30_000,
       stores: { database: libsql({ client, audit: "calls" }) },
       clock: () => Date.now() + ahead,
       defaults: { consistency: "strong", failureThreshold: 1_000 },

@@ -179,7 +179,7 @@ for (const { name, connect } of databases) {
 Deno.test("history() says of which circuit, under the store's own name or what a Fuse calls it", async () => {
   await inMemory(async (client) => {
     const database = libsql({ client });
-    await using fuse = createFuse({ stores: { ledger: database } });
+    await using fuse = createFuse({ storeTimeoutMs: 30_000, stores: { ledger: database } });
     const view = fuse.for({ type: "tenant", id: "a:b" }).boundary({ type: "region", id: "eu" });
     await view.make("pay%ments").forceOpen();
     await fuse.make("mail").disable();
@@ -256,7 +256,7 @@ Deno.test("history() of a Fuse reads from the replica", async () => {
     await inMemory(async (client) => {
       const store = libsql({ client, replica });
       await libsql({ client: replica }).override("a", { ...laying(), kind: "forced_open" });
-      await using fuse = createFuse({ stores: { database: store } });
+      await using fuse = createFuse({ storeTimeoutMs: 30_000, stores: { database: store } });
       await fuse.make("a").disable();
       const events = [];
       for await (const { event } of fuse.make("a").history()) events.push(event);

@@ -47,6 +47,7 @@ async function withPast(
   await inMemory(async (client) => {
     const clock = new FakeClock(Date.now());
     const fuse = createFuse({
+      storeTimeoutMs: 30_000,
       stores: { database: libsql({ client, clock: clock.now }) },
       clock: clock.now,
       defaults: { failureThreshold: 2, successThreshold: 1, cooldownMs: 1_000 },
@@ -242,7 +243,10 @@ Deno.test("createSchema() lets a table of the user's stand in, with columns and 
       "alter table circuit_breakers add column severity integer not null default 3",
       "create table alerts (id integer primary key, circuit_breaker_id integer, text text)",
     ], "write");
-    await using fuse = createFuse({ stores: { database: libsql({ client, schema }) } });
+    await using fuse = createFuse({
+      storeTimeoutMs: 30_000,
+      stores: { database: libsql({ client, schema }) },
+    });
     const breaker = fuse.make("payments", { failureThreshold: 1, consistency: "strong" });
     await breaker.tryCall(() => Promise.reject(new Error("down")));
     const db = drizzle(client, { schema: { mine, alerts, mineRelations, alertsRelations } });

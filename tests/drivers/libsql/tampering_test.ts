@@ -5,6 +5,7 @@ import type { TrailProof } from "@fuse/edge/libsql";
 import { FakeClock } from "@fuse/edge/testing";
 import { linkHash, makeDigest } from "../../../drivers/libsql/chain.ts";
 import { databasesForFile } from "../../support/databases.ts";
+import { IN_FULL } from "../../support/scale.ts";
 import {
   acquiring,
   changing,
@@ -94,8 +95,12 @@ const CHANGES: Record<string, string> = {
 };
 
 for (const { name, connect } of databases) {
+  // Proofs are made in this process, wherever the rows are.
+  const scale = name === "sqld" ? IN_FULL : {};
+
   for (const [column, value] of Object.entries(CHANGES)) {
-    Deno.test(`verifyTrail() finds that "${column}" of any row was changed on ${name}`, async () => {
+    const title = `verifyTrail() finds that "${column}" of any row was changed on ${name}`;
+    Deno.test({ name: title, ...scale }, async () => {
       await withTrail(connect, async ({ store, key, ids, run }) => {
         for (const [i, id] of ids.entries()) {
           const where = `where key = ? and sequence = ${i + 1}`;
@@ -126,7 +131,10 @@ for (const { name, connect } of databases) {
     });
   }
 
-  Deno.test(`verifyTrail() finds the first, a middle and the last row removed on ${name}`, async () => {
+  Deno.test({
+    name: `verifyTrail() finds the first, a middle and the last row removed on ${name}`,
+    ...scale,
+  }, async () => {
     for (const place of [0, 2, 5]) {
       await withTrail(connect, async ({ store, key, ids, run }) => {
         await run(`delete from ${EVENTS} where id = ?`, ids[place]!);
@@ -135,7 +143,10 @@ for (const { name, connect } of databases) {
     }
   });
 
-  Deno.test(`verifyTrail() finds an inserted row, wherever it claims to be, on ${name}`, async () => {
+  Deno.test({
+    name: `verifyTrail() finds an inserted row, wherever it claims to be, on ${name}`,
+    ...scale,
+  }, async () => {
     for (const sequence of ["null", "0", "3", "6", "7"]) {
       await withTrail(connect, async ({ store, key, ids, run }) => {
         await run(
@@ -154,26 +165,32 @@ for (const { name, connect } of databases) {
     }
   });
 
-  Deno.test(`verifyTrail() finds two rows that were swapped on ${name}`, async () => {
-    for (const columns of ["sequence", "sequence, hash"]) {
-      await withTrail(connect, async ({ client, store, key, ids }) => {
-        const [a, b] = [ids[1]!, ids[2]!];
-        const names = columns.split(", ");
-        const { rows } = await client.execute(
-          `select id, ${columns} from ${EVENTS} where id in (${a}, ${b}) order by id`,
-        );
-        for (const [id, row] of [[a, rows[1]!], [b, rows[0]!]] as const) {
-          await client.execute({
-            sql: `update ${EVENTS} set ${names.map((n) => `${n} = ?`).join(", ")} where id = ?`,
-            args: [...names.map((n) => row[n]!), id],
-          });
-        }
-        await assertBroken(store, key, [a, b], "changed", "removed", "inserted");
-      });
-    }
-  });
+  Deno.test(
+    { name: `verifyTrail() finds two rows that were swapped on ${name}`, ...scale },
+    async () => {
+      for (const columns of ["sequence", "sequence, hash"]) {
+        await withTrail(connect, async ({ client, store, key, ids }) => {
+          const [a, b] = [ids[1]!, ids[2]!];
+          const names = columns.split(", ");
+          const { rows } = await client.execute(
+            `select id, ${columns} from ${EVENTS} where id in (${a}, ${b}) order by id`,
+          );
+          for (const [id, row] of [[a, rows[1]!], [b, rows[0]!]] as const) {
+            await client.execute({
+              sql: `update ${EVENTS} set ${names.map((n) => `${n} = ?`).join(", ")} where id = ?`,
+              args: [...names.map((n) => row[n]!), id],
+            });
+          }
+          await assertBroken(store, key, [a, b], "changed", "removed", "inserted");
+        });
+      }
+    },
+  );
 
-  Deno.test(`a row hashed anew, and all after it, is found with a key and not without on ${name}`, async () => {
+  Deno.test({
+    name: `a row hashed anew, and all after it, is found with a key and not without on ${name}`,
+    ...scale,
+  }, async () => {
     for (const trailKey of [TRAIL_KEY, null]) {
       await withTrail(connect, async ({ store, key, ids, run }) => {
         await run(`update ${EVENTS} set event = 'metrics_only' where id = ?`, ids[3]!);
@@ -185,7 +202,10 @@ for (const { name, connect } of databases) {
     }
   });
 
-  Deno.test(`an end cut off whole is found by its head, and only by it, on ${name}`, async () => {
+  Deno.test({
+    name: `an end cut off whole is found by its head, and only by it, on ${name}`,
+    ...scale,
+  }, async () => {
     await withTrail(connect, async ({ store, key, ids, heads, run }) => {
       const before = await run(
         `select hash from ${EVENTS} where id = ?`,
@@ -215,7 +235,10 @@ for (const { name, connect } of databases) {
     });
   });
 
-  Deno.test(`a chain goes on over a circuit's lives and edits by hand on ${name}`, async () => {
+  Deno.test({
+    name: `a chain goes on over a circuit's lives and edits by hand on ${name}`,
+    ...scale,
+  }, async () => {
     await withTrail(connect, async ({ store, key, run }) => {
       await run("update circuit_breakers set state = 'OPEN' where key = ?", key);
       // Nobody has hashed that yet.
@@ -233,7 +256,10 @@ for (const { name, connect } of databases) {
     });
   });
 
-  Deno.test(`an edit by hand that was taken out again is found, sealed or not, on ${name}`, async () => {
+  Deno.test({
+    name: `an edit by hand that was taken out again is found, sealed or not, on ${name}`,
+    ...scale,
+  }, async () => {
     await withTrail(connect, async ({ store, key, run }) => {
       for (const state of ["OPEN", "CLOSED"]) {
         await run("update circuit_breakers set state = ? where key = ?", state, key);
@@ -250,7 +276,11 @@ for (const { name, connect } of databases) {
     });
   });
 
-  Deno.test(`verifyTrail() finds an edit that says more than the trigger does, sealed or not, on ${name}`, async () => {
+  Deno.test({
+    name:
+      `verifyTrail() finds an edit that says more than the trigger does, sealed or not, on ${name}`,
+    ...scale,
+  }, async () => {
     const proper = { from: "CLOSED", to: "OPEN", generation: 9, reason: null, actor: null };
     const forged = [
       JSON.stringify({ ...proper, actor: "ada" }),
@@ -282,7 +312,10 @@ for (const { name, connect } of databases) {
     }
   });
 
-  Deno.test(`verifyTrail() finds an edit that says too much where it was sealed on ${name}`, async () => {
+  Deno.test({
+    name: `verifyTrail() finds an edit that says too much where it was sealed on ${name}`,
+    ...scale,
+  }, async () => {
     await withTrail(connect, async ({ store, key, run }) => {
       await run("update circuit_breakers set state = 'OPEN' where key = ?", key);
       await store.override(key, { ...laying(), kind: "disabled" });
@@ -308,7 +341,10 @@ for (const { name, connect } of databases) {
     });
   });
 
-  Deno.test(`50 writers that race for transitions make one chain, a row a generation, on ${name}`, async () => {
+  Deno.test({
+    name: `50 writers that race for transitions make one chain, a row a generation, on ${name}`,
+    ...scale,
+  }, async () => {
     const clients = Array.from({ length: 50 }, connect);
     const key = `race-${crypto.randomUUID()}`;
     const clock = new FakeClock();
@@ -339,7 +375,10 @@ for (const { name, connect } of databases) {
     for (const client of clients) client.close();
   });
 
-  Deno.test(`operators that act at once all win, one after the other, on ${name}`, async () => {
+  Deno.test({
+    name: `operators that act at once all win, one after the other, on ${name}`,
+    ...scale,
+  }, async () => {
     const clients = Array.from({ length: 8 }, connect);
     const key = `operators-${crypto.randomUUID()}`;
     const stores = clients.map((client) =>

@@ -36,7 +36,7 @@ sharedTraps("libSQL on a file", {
       ({ clock, way }) => localWays[way].to(libsql({ client, clock, busyTimeoutMs: 25_000 })),
     );
   },
-}, { inTurns: true });
+}, { inTurns: true, quick: { nth: 0, of: 4 } });
 
 const ways = [await wayTo(sqld.url), await wayTo(sqld.url)] as const;
 sharedTraps("libSQL on sqld", {
@@ -46,7 +46,7 @@ sharedTraps("libSQL on sqld", {
       const client = createClient({ url: ways[way].url });
       return libsql({ client, clock, busyTimeoutMs: 25_000 });
     }),
-}, { inTurns: true });
+}, { inTurns: true, quick: { nth: 1, of: 4 } });
 
 for (const { name, connect } of [file, sqld]) {
   Deno.test(`circuits of one name are one row each, scope by scope (libSQL on ${name})`, async () => {

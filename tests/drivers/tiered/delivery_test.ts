@@ -218,7 +218,7 @@ for (const outbox of [true, false]) {
   Deno.test(`tiered() makes no operation wait for a database that hangs longer than it may, ${outbox ? "with" : "without"} an outbox`, async () => {
     const world = new Tiers(face, client);
     const state = outbox ? world.state() : memory({ clock: world.clock.now });
-    const { fuse, line, heard } = world.isolate({ state, auditTimeoutMs: 300 });
+    const { fuse, line, heard } = world.isolate({ state, auditTimeoutMs: 1_000 });
     const name = unique();
     const breaker = fuse.make(name, { consistency: "strong" });
     line.way = "hangs";
@@ -228,7 +228,7 @@ for (const outbox of [true, false]) {
     assertEquals(line.asked, 1, "It is left alone");
     const [told, ...more] = heard("store_error");
     assertEquals([String(told?.error), more], [
-      "Error: The trail gave no answer within 300 ms",
+      "Error: The trail gave no answer within 1000 ms",
       [],
     ]);
     // What waits in Redis, anybody delivers; what waits here, this isolate does.

@@ -29,7 +29,8 @@ function isolate(face: Face, storeTimeoutMs: number) {
   const told = (type: FuseEvent["type"]) => events.filter((event) => event.type === type);
   /** As an isolate sees it that has taken part in nothing. */
   const stored = () =>
-    createFuse({ stores: { cache: open() }, clock: clock.now }).make("a").snapshot();
+    createFuse({ storeTimeoutMs: 30_000, stores: { cache: open() }, clock: clock.now }).make("a")
+      .snapshot();
   return { clock, fuse, events, told, stored };
 }
 
@@ -177,6 +178,7 @@ Deno.test("forceOpen() is told that Redis fails, and no reason, actor or token i
     await using face = await startFace({ redis, token: TOKEN });
     const client = new Redis({ url: face.url, token: TOKEN, retry: { retries: 0 } });
     const fuse = createFuse({
+      storeTimeoutMs: 30_000,
       stores: {
         cache: source === "client"
           ? upstash({ redis: client })

@@ -74,6 +74,7 @@ Deno.test("createFuse() takes several stores, each with its prefix and server, a
   await using critical = await startRedis();
   await using criticalFace = await startFace({ redis: critical, token: "critical-token" });
   const fuse = createFuse({
+    storeTimeoutMs: 30_000,
     stores: {
       redis: upstash({ url: face.url, token: face.token, prefix: "cb" }),
       critical: upstash({

@@ -47,7 +47,7 @@ sharedTraps("Redis", { ways, begin: () => site(ways) });
 sharedTraps(
   "Redis by a foreign face",
   { ways: foreignWays, begin: () => site(foreignWays) },
-  { inTurns: true },
+  { inTurns: true, quick: { nth: 0, of: 4 } },
 );
 
 const POLICY: CircuitOptions = { failureThreshold: 1, successThreshold: 1, cooldownMs: 60_000 };

@@ -6,6 +6,7 @@
 import fc from "fast-check";
 import type { FakeClock } from "@fuse/edge/testing";
 import { print, type Session, sessions } from "./commands.ts";
+import { scaled } from "../../support/scale.ts";
 import { type Ground, play } from "./world.ts";
 
 /**
@@ -14,7 +15,7 @@ import { type Ground, play } from "./world.ts";
  * `MODEL_SEED` and `MODEL_PATH`.
  */
 const SEED = seedOf(Deno.env.get("MODEL_SEED"));
-const RUNS = Number(Deno.env.get("MODEL_RUNS") ?? 300);
+const RUNS = Number(Deno.env.get("MODEL_RUNS") ?? scaled(60, 300));
 const PATH = Deno.env.get("MODEL_PATH");
 
 /** Which sessions. */

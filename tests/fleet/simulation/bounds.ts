@@ -5,8 +5,8 @@
  * @module
  */
 import type { CircuitPolicyData } from "../../../src/rules/policy.ts";
-import type { Call } from "./caller_judge.ts";
-import type { Row } from "./trail_judge.ts";
+import type { Call } from "./judges/caller_judge.ts";
+import type { Row } from "./judges/trail_judge.ts";
 import type { Scenario, Step } from "./scenario.ts";
 import type { Verdicts } from "./violation.ts";
 

@@ -5,7 +5,7 @@
  */
 import type { Consistency } from "@fuse/edge";
 import { seeded } from "../../support/virtual_time.ts";
-import type { Call } from "./caller_judge.ts";
+import type { Call } from "./judges/caller_judge.ts";
 import { play, type Played } from "./fleet.ts";
 import type { Scenario, Step } from "./scenario.ts";
 import { report } from "./shrink.ts";

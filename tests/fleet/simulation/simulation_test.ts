@@ -5,10 +5,11 @@ import { OVERTAKING, PLANTED } from "./planted.ts";
 import { type Kind, type Scenario, scenarioOf, type Step } from "./scenario.ts";
 import { type Failure, read, report, shrink, write } from "./shrink.ts";
 import { healthOf, type Healthy, judgeHealthy } from "./healthy.ts";
+import { scaled } from "../../support/scale.ts";
 
 /** The same worlds each time, so that a red gate is red for all; `deno task simulate` looks further. */
 const FIRST = Number(Deno.env.get("SIMULATION_SEED") ?? 0);
-const SEEDS = Number(Deno.env.get("SIMULATION_SEEDS") ?? 2_000);
+const SEEDS = Number(Deno.env.get("SIMULATION_SEEDS") ?? scaled(200, 2_000));
 
 Deno.test(`play() finds nothing wrong when it is given ${SEEDS} seeds from ${FIRST}`, async () => {
   const met: Record<string, number> = {};

@@ -4,6 +4,7 @@ import { FakeClock } from "@fuse/edge/testing";
 import { GROUNDS, type Weather } from "./grounds.ts";
 import { soak, type SoakOptions, type SoakResult, type Time } from "./soak.ts";
 import { wrong } from "./stores.ts";
+import { scaled } from "../../support/scale.ts";
 import { newSeed } from "../../support/virtual_time.ts";
 
 /** The same runs each time, so that a red gate is red for all; `SOAK_SEED` (a number, or `random`) looks further. */
@@ -52,7 +53,7 @@ function sum(result: SoakResult, of: "storeErrors" | "operations") {
 
 for (const driver of Object.keys(GROUNDS)) {
   Deno.test(`soak() of ${driver} finds nothing lost and nothing doubled`, async () => {
-    const result = await run(driver, 50);
+    const result = await run(driver, scaled(20, 50));
     assertEquals(result.balance.differences, []);
     assertEquals(result.problems, []);
     // It was no idle run.

@@ -99,7 +99,8 @@ async function runTests(args: readonly string[]): Promise<Result> {
   const { ok, stderr } = await deno(
     // As `deno task test` runs them.
     ["task", "test", `--coverage=${REPORTS}`, "--coverage-raw-data-only", `--junit-path=${report}`],
-    { show: true, deadlineMs: 900_000 },
+    // In full, as CI runs them.
+    { show: true, deadlineMs: 900_000, env: { FUSE_TEST_SCALE: "full" } },
   );
   return { ok, output: stderr, counted: countTests(report) };
 }

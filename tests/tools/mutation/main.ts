@@ -44,6 +44,9 @@ if (values.lines !== undefined && !/^\d+-\d+$/.test(values.lines)) {
   fail(`"--lines" must be two line numbers such as 10-40, received ${values.lines}`);
 }
 
+// A mutant is not to live because tests do little.
+Deno.env.set("FUSE_TEST_SCALE", "full");
+
 let unexplained = 0;
 for (const name of names) {
   const { files, stages } = TARGETS[name]!;

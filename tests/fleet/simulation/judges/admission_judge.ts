@@ -5,9 +5,9 @@
  * @module
  */
 import type { Call } from "./caller_judge.ts";
-import type { Sender } from "./network.ts";
-import type { Request, Said } from "./server.ts";
-import type { Verdicts } from "./violation.ts";
+import type { Sender } from "../network.ts";
+import type { Request, Said } from "../server.ts";
+import type { Verdicts } from "../violation.ts";
 import { TOTALS_ONLY } from "@fuse/edge/store";
 
 /** By epoch, the latest generation that was heard of. Replaced and never changed: calls keep it. */

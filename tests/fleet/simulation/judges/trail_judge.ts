@@ -4,8 +4,8 @@
  * @module
  */
 import type { FuseEvent } from "@fuse/edge";
-import type { Deed, Request, Said } from "./server.ts";
-import type { Verdicts } from "./violation.ts";
+import type { Deed, Request, Said } from "../server.ts";
+import type { Verdicts } from "../violation.ts";
 import type { Snapshot } from "@fuse/edge/store";
 
 /** A change in the trail. */

@@ -10,11 +10,11 @@ import {
   isCircuitBreakerOpenError,
   isStoreUnavailableError,
 } from "@fuse/edge";
-import type { CircuitPolicyData } from "../../../src/rules/policy.ts";
+import type { CircuitPolicyData } from "../../../../src/rules/policy.ts";
 import type { AdmissionJudge } from "./admission_judge.ts";
-import type { Sender } from "./network.ts";
+import type { Sender } from "../network.ts";
 import type { Delivery } from "./trail_judge.ts";
-import type { Verdicts } from "./violation.ts";
+import type { Verdicts } from "../violation.ts";
 
 /** One call, from the caller's side. */
 export interface Call {

@@ -5,13 +5,13 @@
  *
  * @module
  */
-import type { CircuitPolicyData } from "../../../src/rules/policy.ts";
-import type { AcquireRequest, Tally, TransitionRequest } from "../../../src/contract.ts";
-import { absentSnapshot } from "../../../src/records.ts";
+import type { CircuitPolicyData } from "../../../../src/rules/policy.ts";
+import type { AcquireRequest, Tally, TransitionRequest } from "../../../../src/contract.ts";
+import { absentSnapshot } from "../../../../src/records.ts";
 import type { DutyJudge } from "./duty_judge.ts";
-import type { Deed } from "./server.ts";
+import type { Deed } from "../server.ts";
 import type { TrailJudge } from "./trail_judge.ts";
-import type { Verdicts } from "./violation.ts";
+import type { Verdicts } from "../violation.ts";
 import { ID_MEMORY_MS, type Snapshot, TOTALS_ONLY } from "@fuse/edge/store";
 
 /** One generation's books. */

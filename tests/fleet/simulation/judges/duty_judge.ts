@@ -6,9 +6,9 @@
  */
 import type { FuseEvent } from "@fuse/edge";
 import type { Call } from "./caller_judge.ts";
-import type { Sender } from "./network.ts";
-import type { Request, Said } from "./server.ts";
-import type { Verdicts } from "./violation.ts";
+import type { Sender } from "../network.ts";
+import type { Request, Said } from "../server.ts";
+import type { Verdicts } from "../violation.ts";
 
 /** A transition that an answer makes due. */
 export type Due = "opened" | "closed";

@@ -1,0 +1,16 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { scaleOf } from "./scale.ts";
+
+Deno.test("scaleOf() is quick when nothing else is given", () => {
+  assertEquals([undefined, "", "quick", "full"].map(scaleOf), ["quick", "quick", "quick", "full"]);
+});
+
+Deno.test("scaleOf() refuses what is no scale", () => {
+  for (const given of ["FULL", "1", "slow", " full", "true"]) {
+    assertThrows(
+      () => scaleOf(given),
+      Error,
+      `"FUSE_TEST_SCALE" must be "quick" or "full", received ${JSON.stringify(given)}`,
+    );
+  }
+});
