@@ -23,6 +23,11 @@ export const OUTBOX_LENGTH: number = 64;
 /** How long a store remembers the id of a request, in ms. */
 export const ID_MEMORY_MS: number = 60_000;
 
+/** Returns the isolate that sent a request: the id of the request, without its number. */
+export function isolateOf(id: string): string {
+  return id.replace(/-[^-]*$/, "");
+}
+
 /** Asks a store for several things at once, in one trip where it can. */
 export function together<T>(store: Store, work: () => T): T {
   return store.together === undefined ? work() : store.together(work);
