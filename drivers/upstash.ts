@@ -49,6 +49,7 @@ import type {
   TransitionRequest,
   UntoldRow,
 } from "../src/contract.ts";
+import { isolateOf } from "../src/records.ts";
 import { Scripts, type UpstashSource } from "./upstash/client.ts";
 import {
   contentsOf,
@@ -247,9 +248,7 @@ class UpstashStore implements OpeningStore {
     why: Record<string, unknown> = {},
   ): Promise<Reply> {
     // What the trail is to say in the caller's words, with the isolate it came from.
-    const words = outbox === undefined
-      ? ""
-      : JSON.stringify({ ...why, isolate: id.replace(/-[^-]*$/, "") });
+    const words = outbox === undefined ? "" : JSON.stringify({ ...why, isolate: isolateOf(id) });
     const run = {
       keys: this.#keys(key),
       args: [

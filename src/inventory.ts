@@ -16,6 +16,7 @@ import type {
 import { inScope } from "./events.ts";
 import { cursorOf, historyOf, limitOf, placeOf } from "./history.ts";
 import { identify, nameMatches, type Scope, scopeText } from "./key.ts";
+import { CIRCUIT_STATES } from "./records.ts";
 import type { Narrowing, RegisteredStore, Registry } from "./registry.ts";
 import { type CircuitSnapshot, toCircuitSnapshot } from "./rules/snapshot.ts";
 import { type FuseExport, readExport, toEntry } from "./transfer.ts";
@@ -196,7 +197,7 @@ export class Inventory {
 function matcherOf(filter: CircuitFilter): (snapshot: CircuitSnapshot) => boolean {
   known("filter", filter, ["state", "name", "context", "boundary", "overridden"]);
   const { state, name, overridden } = filter;
-  if (state !== undefined) oneOf("filter", "state", state, ["CLOSED", "OPEN", "HALF_OPEN"]);
+  if (state !== undefined) oneOf("filter", "state", state, CIRCUIT_STATES);
   if (name !== undefined && typeof name !== "string") refuse("filter", "name", "a text", name);
   if (overridden !== undefined && typeof overridden !== "boolean") {
     refuse("filter", "overridden", "true or false", overridden);

@@ -169,3 +169,8 @@ export function newId(): string {
   }
   return `${isolate}-${(++requests).toString(36)}`;
 }
+
+/** Returns the isolate that sent a request: the id of the request, without its number. */
+export function isolateOf(id: string): string {
+  return id.replace(/-[^-]*$/, "");
+}

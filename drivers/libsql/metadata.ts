@@ -33,11 +33,6 @@ export function countersOf(s: Snapshot): Record<string, number> {
   };
 }
 
-/** Returns the isolate that sent a request: the id of the request, without its number. */
-export function isolateOf(id: string): string {
-  return id.replace(/-[^-]*$/, "");
-}
-
 /**
  * Returns which calls of a tally were slow, as a JSON array of their places. A caller that does not
  * say which tells them only if all calls were slow.

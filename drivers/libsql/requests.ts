@@ -7,10 +7,10 @@
 
 import type { Answer, StoreRequest } from "../../src/contract.ts";
 import { identify } from "../../src/key.ts";
+import { isolateOf } from "../../src/records.ts";
 import { Answers, heard, type Known } from "./answers.ts";
 import { type Digest, makeDigest } from "./chain.ts";
 import { send, type SqlResult, type SqlStatement, untilApplied } from "./client.ts";
-import { isolateOf } from "./metadata.ts";
 import type { Configuration } from "./options.ts";
 import { releasedBy, type Row, rowOf, snapshotOf } from "./rows.ts";
 import { type ChangeRow, editsOf, seal, type Sealed, sealEdits } from "./seal.ts";

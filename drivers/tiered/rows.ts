@@ -15,7 +15,8 @@ import type {
   StoreRequest,
   UntoldRow,
 } from "../../src/contract.ts";
-import { countersOf, isolateOf } from "../libsql/metadata.ts";
+import { isolateOf } from "../../src/records.ts";
+import { countersOf } from "../libsql/metadata.ts";
 
 /** Returns the row of a change that won. `before` is the circuit before the change. */
 export function changeRow(

@@ -10,7 +10,8 @@ import { fail, succeed } from "../support/setups.ts";
 import { eventsOf } from "../support/trails.ts";
 import { startFace } from "../support/upstash_face.ts";
 import { cacheAt, callable, ownPrefix, seed, storeTimeoutMs } from "./support.ts";
-import { chaos, CIRCUITS, libsql, memory, type OpeningStore } from "../support/drivers.ts";
+import { type Driver, shared } from "@fuse/edge/store";
+import { chaos, libsql, memory } from "../support/drivers.ts";
 
 const redis = await sharedRedis();
 const face = await startFace({ redis });
@@ -192,10 +193,9 @@ seed("S84", "configuration: of all circuits, of some names, of one", async () =>
 });
 
 /** A driver of a user's: circuits of another store, under names of its own. */
-function renamed(inner: OpeningStore, parts: Partial<OpeningStore> = {}): OpeningStore {
+function renamed(inner: Driver, parts: Partial<Driver> = {}): Driver {
   const name = (key: string) => `mine-${key}`;
   return {
-    [CIRCUITS]: inner[CIRCUITS],
     name: "renamed",
     traits: inner.traits,
     read: (key, request) => inner.read(name(key), request),
@@ -227,7 +227,7 @@ seed(
     assert(cases.length > 50, `${cases.length} cases`);
     for (const { run } of cases) await run();
     await using fuse = createFuse({
-      stores: { mine: renamed(memory()) },
+      stores: { mine: shared(renamed(memory())) },
       defaults: { consistency: "strong" },
     });
     await fail(fuse.make("external-api"), 5);
@@ -237,7 +237,7 @@ seed(
 
 seed("S85", "drivers of one's own: storeContract finds one that is wrong", async () => {
   const wrongs: Partial<
-    Record<keyof OpeningStore, (inner: OpeningStore) => Partial<OpeningStore>>
+    Record<keyof Driver, (inner: Driver) => Partial<Driver>>
   > = {
     // Whoever comes second wins as well.
     transition: (inner) => ({
