@@ -31,6 +31,7 @@ import { check, known, refuse } from "../src/checks.ts";
 import type {
   Acquired,
   AcquireRequest,
+  Admission,
   Answer,
   Changed,
   CircuitRecord,
@@ -47,7 +48,6 @@ import type {
   StoreRequest,
   Tally,
   TransitionRequest,
-  UntoldRow,
 } from "../src/contract.ts";
 import { isolateOf } from "../src/records.ts";
 import { Scripts, type UpstashSource } from "./upstash/client.ts";
@@ -140,9 +140,9 @@ class UpstashStore implements OpeningStore {
   }
 
   async record(key: string, tally: Tally): Promise<Recorded> {
-    const { epoch, generation, successes, failures, rejected, slow, ageMs } = tally;
+    const { epoch, generation, began, successes, failures, rejected, slow, ageMs } = tally;
     const { ok: current, moved: _, ...answer } = await this.#change("record", key, tally, [
-      ...[epoch, generation, successes, failures, rejected, slow, ageMs],
+      ...[epoch, generation, began, successes, failures, rejected, slow, ageMs],
       ...[tally.lease ?? "", tally.policyHash],
     ]);
     return { current, ...answer };
@@ -160,7 +160,7 @@ class UpstashStore implements OpeningStore {
     const { to, event, cooldownMs, reason, actor, expected } = request;
     const { ok: won, moved: _, ...answer } = await this.#change("transition", key, request, [
       ...[to, event, cooldownMs, reason],
-      ...(expected === null ? ["", ""] : [expected.epoch, expected.generation]),
+      ...(expected === null ? ["", "", ""] : [expected.epoch, expected.generation, expected.began]),
     ], { reason, actor, ...to === "OPEN" ? { cooldownMs: Math.round(cooldownMs) } : null });
     return { won, ...answer };
   }
@@ -215,7 +215,7 @@ class UpstashStore implements OpeningStore {
   /** One request, and two commands. */
   async confirm(
     key: string,
-    rows: readonly Pick<UntoldRow, "epoch" | "generation">[],
+    rows: readonly Admission[],
   ): Promise<void> {
     if (rows.length === 0) return;
     const request = { at: 0, id: "-", shape: { windowMs: 1, windowSize: 0 } };

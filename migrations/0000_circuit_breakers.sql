@@ -7,6 +7,7 @@ CREATE TABLE `circuit_breaker_events` (
 	`key` text NOT NULL,
 	`epoch` text,
 	`generation` integer,
+	`began` integer,
 	`sequence` integer,
 	`hash` text
 );
@@ -22,6 +23,7 @@ CREATE TABLE `circuit_breaker_leases` (
 	`circuit_breaker_id` integer NOT NULL,
 	`token` text NOT NULL,
 	`generation` integer NOT NULL,
+	`began` integer NOT NULL,
 	`until` integer NOT NULL,
 	`lease_ms` integer NOT NULL,
 	`ended` integer NOT NULL,
@@ -96,6 +98,7 @@ CREATE TABLE `circuit_breakers` (
 	`previous_policy_hash` text DEFAULT '' NOT NULL,
 	`epoch` text DEFAULT (lower(hex(randomblob(16)))) NOT NULL,
 	`generation` integer DEFAULT 1 NOT NULL,
+	`began` integer DEFAULT (cast(unixepoch('subsec') * 1000 as integer)) NOT NULL,
 	`revision` integer DEFAULT 0 NOT NULL,
 	`evidence_since` integer DEFAULT 1 NOT NULL,
 	`outcomes` text DEFAULT '' NOT NULL,
@@ -117,7 +120,8 @@ CREATE TRIGGER `circuit_breakers_edited`
 AFTER UPDATE OF
 	`state`, `failure_count`, `success_count`, `slow_count`, `opened_at`, `closed_at`, `open_until`,
 	`reopen_count`, `consecutive_failures`, `consecutive_successes`, `half_open_successes`,
-	`half_open_failures`, `override`, `override_until`, `epoch`, `generation`, `evidence_since`, `outcomes`
+	`half_open_failures`, `override`, `override_until`, `epoch`, `generation`, `began`,
+	`evidence_since`, `outcomes`
 ON `circuit_breakers`
 WHEN NEW.`revision` = OLD.`revision` AND (
 	NEW.`state` IS NOT OLD.`state`
@@ -136,6 +140,7 @@ WHEN NEW.`revision` = OLD.`revision` AND (
 	OR NEW.`override_until` IS NOT OLD.`override_until`
 	OR NEW.`epoch` IS NOT OLD.`epoch`
 	OR NEW.`generation` IS NOT OLD.`generation`
+	OR NEW.`began` IS NOT OLD.`began`
 	OR NEW.`evidence_since` IS NOT OLD.`evidence_since`
 	OR NEW.`outcomes` IS NOT OLD.`outcomes`
 )
@@ -143,6 +148,7 @@ BEGIN
 	UPDATE `circuit_breakers` SET
 		`revision` = OLD.`revision` + 1,
 		`generation` = max(NEW.`generation`, OLD.`generation`) + 1,
+		`began` = cast(unixepoch('subsec') * 1000 as integer),
 		`evidence_since` = max(NEW.`generation`, OLD.`generation`) + 1,
 		`reason` = 'edited',
 		`slow_count` = min(`slow_count`, `failure_count` + `success_count`),
@@ -166,23 +172,16 @@ BEGIN
 		`updated_at` = cast(unixepoch('subsec') * 1000 as integer)
 	WHERE `id` = NEW.`id`;
 	INSERT INTO `circuit_breaker_events` (
-		`circuit_breaker_id`, `event`, `metadata`, `created_at`, `key`, `epoch`, `generation`
+		`circuit_breaker_id`, `event`, `metadata`, `created_at`, `key`, `epoch`, `generation`, `began`
 	)
-	VALUES (
-		NEW.`id`,
+	SELECT
+		`id`,
 		'edited',
 		json_object(
-			'from', OLD.`state`,
-			'to', NEW.`state`,
-			'generation', max(NEW.`generation`, OLD.`generation`) + 1,
-			'reason', NULL,
-			'actor', NULL
+			'from', OLD.`state`, 'to', `state`, 'generation', `generation`, 'reason', NULL, 'actor', NULL
 		),
-		cast(unixepoch('subsec') * 1000 as integer),
-		NEW.`key`,
-		NEW.`epoch`,
-		max(NEW.`generation`, OLD.`generation`) + 1
-	);
+		`began`, `key`, `epoch`, `generation`, `began`
+	FROM `circuit_breakers` WHERE `id` = NEW.`id`;
 	-- SQL has no SHA-256: the store takes this row into the chain with the next row that it appends.
 	INSERT INTO `circuit_breaker_trails` (`key`, `unsealed`) VALUES (NEW.`key`, 1)
 	ON CONFLICT (`key`) DO UPDATE SET `unsealed` = `unsealed` + 1;

@@ -27,7 +27,7 @@ import type {
 import { CircuitBreakerOpenError, type StoreUnavailableError } from "./errors.ts";
 import type { Events } from "./events.ts";
 import type { CircuitIdentity } from "./key.ts";
-import { type Admission, newId, TOTALS_ONLY } from "./records.ts";
+import { type Admission, admissionOf, isSame, newId, TOTALS_ONLY } from "./records.ts";
 import { retryAfter, tripping, type Verdict } from "./rules/machine.ts";
 import type { Kind } from "./rules/outcome.ts";
 import { type CircuitPolicyData, differingOptions } from "./rules/policy.ts";
@@ -134,6 +134,7 @@ export const UNKNOWN: Grant = {
   refused: null,
   epoch: "",
   generation: 0,
+  began: 0,
   lease: null,
   silent: false,
   alone: null,
@@ -318,14 +319,13 @@ export abstract class Circuit {
   protected open(s: Snapshot): Grant {
     if (s.override?.kind === "disabled") return SILENT;
     const grant = this.opened;
-    if (grant.generation === s.generation && grant.epoch === s.epoch) return grant;
-    return this.opened = { ...UNKNOWN, epoch: s.epoch, generation: s.generation };
+    return isSame(grant, s) ? grant : this.opened = { ...UNKNOWN, ...admissionOf(s) };
   }
 
   /** Returns the grant of an `acquire`: a trial holds its slot under the token. */
   protected grant(s: Snapshot, token: string): Grant {
     if (s.override !== null || s.state === "CLOSED") return this.open(s);
-    return { ...UNKNOWN, epoch: s.epoch, generation: s.generation, lease: token };
+    return { ...UNKNOWN, ...admissionOf(s), lease: token };
   }
 
   /** Returns the refusal of a call. `now` is the store's clock, in ms. */

@@ -63,6 +63,12 @@ export interface Snapshot {
   readonly epoch: string;
   /** Counts transitions and operator actions of this life from 1; 0 when the store holds none. */
   readonly generation: number;
+  /**
+   * When this generation began; 0 when the store holds none. Together with epoch and generation it
+   * identifies the generation: numbers repeat when a store is put back to an earlier state, moments do
+   * not. A generation that an override's end begins has that end as its moment.
+   */
+  readonly began: number;
   /** Why the last transition happened: a strategy's name, `trial_failed`, `reset`, …; `""` before the first. */
   readonly reason: string;
   /** When it last opened. Stays after closing. */
@@ -123,8 +129,10 @@ export interface Snapshot {
 export interface UntoldRow {
   /** The life of the circuit afterwards. */
   readonly epoch: string;
-  /** The generation afterwards: no two rows of a circuit have both alike. */
+  /** The generation afterwards. */
   readonly generation: number;
+  /** When that generation began, in ms. No two rows of a circuit share epoch, generation and this. */
+  readonly began: number;
   /** What happened. */
   readonly event: Exclude<AuditEventName, "success" | "failure">;
   /** When, on the store's clock, in ms. */
@@ -158,7 +166,7 @@ export interface StoreRequest extends OutboxRequest {
 }
 
 /**
- * Outcomes of calls that were admitted under one epoch and generation: some successes, then at
+ * Outcomes of calls that were admitted under one generation: some successes, then at
  * most one failure, so that the order inside is known.
  */
 export interface Tally extends StoreRequest {
@@ -166,6 +174,8 @@ export interface Tally extends StoreRequest {
   readonly epoch: string;
   /** Under which generation; {@linkcode TOTALS_ONLY}: counts towards lifetime totals and nothing else. */
   readonly generation: number;
+  /** When that generation began, on the store's clock in ms; 0 where the circuit was unknown. */
+  readonly began: number;
   /** How many succeeded, before the failure. */
   readonly successes: number;
   /** Whether one failed after them. */
@@ -210,8 +220,8 @@ export interface TransitionRequest extends StoreRequest {
   readonly reason: string;
   /** Who, for an operator's. */
   readonly actor: string | null;
-  /** Under which epoch and generation this was decided; `null`: whatever stands (an operator's). */
-  readonly expected: { readonly epoch: string; readonly generation: number } | null;
+  /** The generation in which this was decided; `null`: whatever stands (an operator's). */
+  readonly expected: Admission | null;
 }
 
 /** Asks to lay an override over the state, or to take it away. One round trip. */
@@ -282,6 +292,16 @@ export interface ListPage {
   readonly cursor: string | null;
 }
 
+/** The generation under which a call was admitted, and its outcome is recorded. */
+export interface Admission {
+  /** The life of the circuit; `""` if the circuit was unknown. */
+  readonly epoch: string;
+  /** The generation; {@linkcode TOTALS_ONLY} for an outcome that feeds lifetime totals only. */
+  readonly generation: number;
+  /** When the generation began, on the store's clock in ms; 0 if the circuit was unknown. */
+  readonly began: number;
+}
+
 /** What comes with every answer to a request that may write. */
 export interface Answer {
   /** The circuit after the request. */
@@ -308,7 +328,7 @@ export interface Trouble {
 
 /** Answer to `record`. */
 export interface Recorded extends Answer {
-  /** Whether epoch and generation were current, so that more than totals counted. */
+  /** Whether the generation was current, so that more than totals counted. */
   readonly current: boolean;
 }
 
@@ -356,9 +376,10 @@ export interface Driver {
     request: OutboxRequest & { readonly shape: Shape; readonly at: number },
   ): Awaitable<Snapshot>;
   /**
-   * Adds a tally to lifetime totals and, if its epoch and generation are current, to run, windows
-   * and half-open counts (booked at `now - ageMs`), and ends the lease it names. Epoch `""` is
-   * current in generation 1. Creates the record if there is none.
+   * Adds a tally to lifetime totals and, if its generation is current, to run, windows
+   * and half-open counts (booked at `now - ageMs`), and ends the lease it names. A generation is
+   * current if epoch, number and `began` are the record's. Epoch `""` is current in generation 1.
+   * Creates the record if there is none.
    */
   record(key: string, tally: Tally): Awaitable<Recorded>;
   /**
@@ -369,7 +390,7 @@ export interface Driver {
    */
   acquire(key: string, request: AcquireRequest): Awaitable<Acquired>;
   /**
-   * Compare-and-set on epoch and generation and, for `closed`, on no trial failure in this
+   * Compare-and-set on epoch, generation and `began` and, for `closed`, on no trial failure in this
    * generation. Next generation; closing clears run, windows and half-open counts. Creates the
    * record if there is none and nothing is expected.
    */
@@ -405,7 +426,7 @@ export interface Driver {
    */
   confirm?(
     key: string,
-    rows: readonly { readonly epoch: string; readonly generation: number }[],
+    rows: readonly Admission[],
   ): Awaitable<void>;
   /** Delivers what is kept here for another store, as far as it can. `Fuse.flush()` asks for it. Never throws. */
   flush?(request: { readonly at: number }): Awaitable<readonly Trouble[]>;

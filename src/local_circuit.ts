@@ -27,7 +27,7 @@ import type {
   Snapshot,
 } from "./contract.ts";
 import type { CircuitIdentity } from "./key.ts";
-import { type Admission, copySnapshot, isLate, newId } from "./records.ts";
+import { type Admission, admissionOf, copySnapshot, isLate, newId } from "./records.ts";
 import { tripping, type Verdict, verdict } from "./rules/machine.ts";
 import type { CircuitPolicyData } from "./rules/policy.ts";
 import { overlay } from "./rules/snapshot.ts";
@@ -219,6 +219,7 @@ export class LocalCircuit extends Circuit {
       shape: policy.shape,
       epoch: grant.epoch,
       generation: grant.generation,
+      began: grant.began,
       successes: outcomes.successes,
       failures: outcomes.failures,
       rejected: this.#rejected,
@@ -239,7 +240,7 @@ export class LocalCircuit extends Circuit {
 
   /** Issues the verdict that is due, then announces the call and what it led to. */
   #judge(s: Snapshot, grant: Grant, current: boolean, ending: Ending | null): void {
-    const { epoch, generation } = s;
+    const expected = admissionOf(s);
     const due = current ? verdict(s, this.policy) : null;
     if (due === null) {
       if (ending !== null) this.#tell(grant, ending, !current);
@@ -248,7 +249,7 @@ export class LocalCircuit extends Circuit {
     }
     const from = s.state;
     // The state is settled before anybody is told.
-    const changed = this.#move(due, s, { epoch, generation }, ending?.retryAfterMs ?? 0);
+    const changed = this.#move(due, s, expected, ending?.retryAfterMs ?? 0);
     if (ending !== null) this.#tell(grant, ending, false);
     this.#tellMoved(due, from, changed);
   }

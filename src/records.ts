@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { CircuitState, Driver, Override, Snapshot, UntoldRow } from "./contract.ts";
+import type { Admission, CircuitState, Driver, Override, Snapshot, UntoldRow } from "./contract.ts";
 
 /** The states of a circuit. */
 export const CIRCUIT_STATES: readonly CircuitState[] = ["CLOSED", "OPEN", "HALF_OPEN"];
@@ -34,6 +34,7 @@ export function absentSnapshot(now: number): Snapshot {
     state: "CLOSED",
     epoch: "",
     generation: 0,
+    began: 0,
     reason: "",
     openedAt: null,
     openUntil: null,
@@ -77,6 +78,7 @@ export function copySnapshot(s: Snapshot): Snapshot {
     state: s.state,
     epoch: s.epoch,
     generation: s.generation,
+    began: s.began,
     reason: s.reason,
     openedAt: s.openedAt,
     openUntil: s.openUntil,
@@ -106,6 +108,7 @@ export function withoutExpiredOverride(s: Snapshot, now: number): Snapshot {
   return {
     ...copySnapshot(s),
     generation: s.generation + 1,
+    began: s.override.until,
     override: null,
     ...NO_EVIDENCE,
     now,
@@ -136,24 +139,29 @@ export function inOrder(rows: Iterable<UntoldRow>): UntoldRow[] {
   }
   return all.sort((a, b) =>
     a.epoch === b.epoch
-      ? a.generation - b.generation
+      ? a.generation - b.generation || a.began - b.began
       : before(began.get(a.epoch)!, began.get(b.epoch)!) || (a.epoch < b.epoch ? -1 : 1)
   );
 }
 
-/** The generation under which a call was admitted, and its outcome is recorded. */
-export interface Admission {
-  /** The life of the circuit; `""` if the circuit was unknown. */
-  readonly epoch: string;
-  /** The generation; {@linkcode TOTALS_ONLY} for an outcome that feeds lifetime totals only. */
-  readonly generation: number;
+export type { Admission } from "./contract.ts";
+
+/** Returns `true` if two generations are the same one: by epoch, number and the moment of its beginning. */
+export function isSame(a: Admission, b: Admission): boolean {
+  return a.generation === b.generation && a.began === b.began && a.epoch === b.epoch;
+}
+
+/** Returns the generation of a Snapshot, as calls are admitted under it. */
+export function admissionOf({ epoch, generation, began }: Admission): Admission {
+  return { epoch, generation, began };
 }
 
 /** Returns `true` if outcomes admitted under this generation are not current in the Snapshot. */
-export function isLate({ epoch, generation }: Admission, s: Snapshot): boolean {
+export function isLate(under: Admission, s: Snapshot): boolean {
+  const { epoch, generation } = under;
   if (generation === TOTALS_ONLY) return true;
   if (epoch === "" || s.epoch === "") return generation !== 0 || s.generation > 1;
-  return epoch !== s.epoch || generation !== s.generation;
+  return !isSame(under, s);
 }
 
 let isolate = "";

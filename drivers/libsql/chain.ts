@@ -18,6 +18,8 @@ export interface Link {
   readonly circuit: number;
   readonly epoch: string;
   readonly generation: number;
+  /** When the generation began, on the store's clock, in ms. */
+  readonly began: number;
   readonly event: string;
   /** On the store's clock, in ms. */
   readonly at: number;
@@ -57,10 +59,10 @@ function hex(buffer: ArrayBuffer): string {
 
 /** Returns the hash of a row that follows `before`. */
 export function linkHash(digest: Digest, link: Link, before: Head): Promise<string> {
-  const { key, circuit, epoch, generation, event, at, metadata } = link;
+  const { key, circuit, epoch, generation, began, event, at, metadata } = link;
   return digest(JSON.stringify([
     ...["fuse trail 1", before.hash, before.id, before.sequence + 1],
-    ...[key, circuit, epoch, generation, event, at, metadata],
+    ...[key, circuit, epoch, generation, began, event, at, metadata],
   ]));
 }
 
@@ -81,7 +83,7 @@ export type LinkRow = Readonly<Record<string, unknown>>;
 
 /** The columns of a row `e` that verifying needs. */
 export const LINK_COLUMNS: SQL = sql`
-  e.id, e.key as "key", e.circuit_breaker_id as circuit, e.epoch, e.generation, e.sequence,
+  e.id, e.key as "key", e.circuit_breaker_id as circuit, e.epoch, e.generation, e.began, e.sequence,
   e.event as "event", e.created_at as at, e.metadata as metadata, e.hash as hash,
   e.event <> 'edited' or ${TRIGGERED} as triggered`;
 
@@ -99,6 +101,7 @@ export async function follows(digest: Digest, row: LinkRow, before: Head): Promi
     circuit: Number(row.circuit),
     epoch: String(row.epoch),
     generation: Number(row.generation),
+    began: Number(row.began),
     event: String(row.event),
     at: Number(row.at),
     metadata: row.metadata as string | null,

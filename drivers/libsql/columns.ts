@@ -110,6 +110,8 @@ export type CircuitBreakerColumns = {
   epoch: HasDefault<NotNull<TextBuilder<"epoch">>>;
   /** Counts transitions and operator actions from 1. */
   generation: CountBuilder<"generation">;
+  /** When this generation began. */
+  began: HasDefault<NotNull<TimeBuilder<"began">>>;
   /** Grows with every write by the store. A write that leaves it alone is somebody else's. */
   revision: CountBuilder<"revision">;
   /** The generation in which the evidence was cleared last. The window counts from there. */
@@ -143,6 +145,8 @@ export type CircuitBreakerEventColumns = {
   epoch: TextBuilder<"epoch">;
   /** The generation afterwards. Rows of calls have none. */
   generation: SQLiteIntegerBuilderInitial<"generation">;
+  /** When that generation began. Rows of calls have none. */
+  began: TimeBuilder<"began">;
   /** The row's place in the hash chain of its key, from 1, or `null` if it is not in a chain. */
   sequence: SQLiteIntegerBuilderInitial<"sequence">;
   /** SHA-256 or HMAC over the row and the hash before it, in hex. */
@@ -197,6 +201,8 @@ export type CircuitBreakerLeaseColumns = {
   token: NotNull<TextBuilder<"token">>;
   /** The generation that granted the lease. In another one, the lease is void. */
   generation: IntBuilder<"generation">;
+  /** When that generation began, in ms. */
+  began: IntBuilder<"began">;
   /** When the lease expires, in ms. */
   until: IntBuilder<"until">;
   /** The length of the lease, in ms. */
@@ -288,6 +294,7 @@ export function circuitBreakerColumns(): CircuitBreakerColumns {
     // A row that was put there by hand begins a life as well.
     epoch: text("epoch").notNull().default(sql`(lower(hex(randomblob(16))))`),
     generation: count("generation", 1),
+    began: time("began").notNull().default(NOW),
     revision: count("revision"),
     evidenceSince: count("evidence_since", 1),
     outcomes: word("outcomes"),
@@ -311,6 +318,7 @@ export function circuitBreakerEventColumns(): CircuitBreakerEventColumns {
     key: text("key").notNull(),
     epoch: text("epoch"),
     generation: integer("generation"),
+    began: time("began"),
     sequence: integer("sequence"),
     hash: text("hash"),
   };

@@ -51,7 +51,9 @@ const COUNTS = [
   ...["failure_count", "success_count", "slow_count", "half_open_successes", "half_open_failures"],
   ...["total_successes", "total_failures", "total_rejected", "total_slow"],
 ];
-const TIMES = ["opened_at", "open_until", "closed_at", "last_failure_at", "last_success_at"];
+const TIMES = [
+  ...["began", "opened_at", "open_until", "closed_at", "last_failure_at", "last_success_at"],
+];
 const TEXTS = ["reason", "policy_hash", "previous_policy_hash", "outcomes"];
 
 function readFields(row: Row): Row {
@@ -104,6 +106,7 @@ export function storedSnapshot(row: Row, shape: Shape): Snapshot {
     state: row.state as CircuitState,
     epoch: text("epoch"),
     generation: n("generation"),
+    began: at("began") ?? 0,
     reason: text("reason"),
     openedAt: at("opened_at"),
     openUntil: at("open_until"),

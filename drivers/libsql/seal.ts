@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { AuditEventName } from "../../src/contract.ts";
+import type { Admission, AuditEventName } from "../../src/contract.ts";
 import { hasExpired, type Known, timeOf } from "./answers.ts";
 import { append, type Digest, GENESIS, type Head, type Link, linkHash } from "./chain.ts";
 import { countersOf, jsonOf } from "./metadata.ts";
@@ -66,8 +66,9 @@ export async function seal(sealing: Sealing, change: ChangeRow | null): Promise<
   const edits = await sealEdits(digest, key, row);
   const values: Record<string, string | number | null> = {
     ...edits.values,
-    ...{ sealed: 1, stamp: at, slackMs: SLACK_MS, sealSequence: headOf(row).sequence },
+    ...{ sealed: 1, stamp: at, moment: time, slackMs: SLACK_MS },
     ...{ sealEpoch: String(row.epoch), sealGeneration: row.generation as number },
+    ...{ sealBegan: row.began as number, sealSequence: headOf(row).sequence },
     sealExpired: expired ? 1 : 0,
   };
   let head = edits.head;
@@ -82,7 +83,7 @@ export async function seal(sealing: Sealing, change: ChangeRow | null): Promise<
     });
   }
   if (change !== null) {
-    const link = changeOf(sealing, at, generation + 1, change);
+    const link = changeOf(sealing, at, generation + 1, time, change);
     head = await append(digest, link, head);
     Object.assign(values, {
       ...{ event: link.event, changeMetadata: link.metadata, changeEpoch: link.epoch },
@@ -103,32 +104,38 @@ function stampOf({ last_at }: Row, time: number): number {
 function releaseOf(sealing: Sealing, at: number): Link {
   const { row } = sealing.known;
   const generation = row.generation as number + 1;
-  return linkOf(sealing, at, "released", String(row.epoch), generation, {
+  const life = { epoch: String(row.epoch), generation, began: row.override_until as number };
+  return linkOf(sealing, at, "released", life, {
     ...{ to: row.state, reason: "expired", actor: null, kind: row.override },
   });
 }
 
 /** The change itself. */
-function changeOf(sealing: Sealing, at: number, next: number, change: ChangeRow): Link {
+function changeOf(
+  sealing: Sealing,
+  at: number,
+  next: number,
+  began: number,
+  change: ChangeRow,
+): Link {
   const { row } = sealing.known;
   const { event, to = row.state, reason, actor } = change;
   const epoch = change.epoch?.(at) ?? String(row.epoch);
   const generation = change.generation?.(next) ?? next;
   const metadata = { to, reason, actor, ...change.more?.(row, at) };
-  return linkOf(sealing, at, event, epoch, generation, metadata);
+  return linkOf(sealing, at, event, { epoch, generation, began }, metadata);
 }
 
 function linkOf(
   { key, known: { row }, isolate }: Sealing,
   at: number,
   event: string,
-  epoch: string,
-  generation: number,
+  { epoch, generation, began }: Admission,
   { to, ...more }: Record<string, unknown>,
 ): Link {
   const counters = countersOf(storedSnapshot(row, { windowMs: 1, windowSize: 0 }));
   const metadata = jsonOf({ from: row.state, to, generation, ...more, counters, isolate });
-  return { key, circuit: row.id!, epoch, generation, event, at, metadata };
+  return { key, circuit: row.id!, epoch, generation, began, event, at, metadata };
 }
 
 /** Hashes the edits by hand that an answer shows. Returns the end of the chain after them, too. */
@@ -163,12 +170,12 @@ type Edit = Omit<Link, "key"> & { readonly id: number };
 /** Returns the edits by hand that are not in the chain yet, oldest first. */
 export function editsOf({ edits, unsealed }: Row): Edit[] {
   const rows = edits as
-    | [number, number, string, number, string, number, string | null][]
+    | [number, number, string, number, number, string, number, string | null][]
     | null
     | undefined;
   return (rows ?? [])
-    .map(([id, circuit, epoch, generation, event, at, metadata]) => (
-      { id, circuit, epoch, generation, event, at, metadata }
+    .map(([id, circuit, epoch, generation, began, event, at, metadata]) => (
+      { id, circuit, epoch, generation, began, event, at, metadata }
     ))
     .sort((a, b) => a.id - b.id)
     // No more than the trigger has counted: others were inserted by hand.

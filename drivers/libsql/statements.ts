@@ -59,9 +59,9 @@ export function makeStatements(schema: FuseSchema, bindsNow: boolean): Statement
  */
 function create({ circuits, now }: Dialect): Statement {
   return prepare(sql`
-    insert into ${circuits} (key, name, context, boundary, epoch, created_at, updated_at)
+    insert into ${circuits} (key, name, context, boundary, epoch, began, created_at, updated_at)
     select ${$("key")}, ${$("name")}, ${$("context")}, ${$("boundary")},
-      ${$("id")} || '.' || c.now, c.now, c.now
+      ${$("id")} || '.' || c.now, c.now, c.now, c.now
     from (select ${now} as now) c
     where true on conflict (key) do nothing`);
 }

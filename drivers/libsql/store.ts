@@ -25,6 +25,7 @@ import type {
 import { CIRCUITS, type OpeningStore } from "../../src/circuit.ts";
 import { SHARED } from "../../src/shared/mod.ts";
 import { eventsOf } from "../../src/history.ts";
+import { absentSnapshot, admissionOf } from "../../src/records.ts";
 import { segmentMs } from "../../src/rules/window.ts";
 import { hasExpired, heard, isDue, type Known, timeOf } from "./answers.ts";
 import {
@@ -150,8 +151,8 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
       change: to === "OPEN" ? open : close,
       creates: expected === null,
       values: {
-        ...{ event, cooldownMs, reason, actor, expected: expected === null ? 0 : 1 },
-        ...{ epoch: expected?.epoch ?? "", generation: expected?.generation ?? 0 },
+        ...{ event, cooldownMs, reason, actor, expects: expected === null ? 0 : 1 },
+        ...admissionOf(expected ?? absentSnapshot(0)),
       },
       row: {
         ...{ event, to, reason, actor },
@@ -281,8 +282,8 @@ interface ChangePlan {
 function tallyValues(tally: Tally): Values {
   const { successes, failures, shape: { windowMs, windowSize } } = tally;
   return {
-    ...{ epoch: tally.epoch, generation: tally.generation, lease: tally.lease },
-    ...{ successes, failures, calls: successes + failures },
+    ...{ epoch: tally.epoch, generation: tally.generation, began: tally.began },
+    ...{ successes, failures, calls: successes + failures, lease: tally.lease },
     ...{ rejected: tally.rejected, slow: tally.slow, ageMs: Math.max(0, tally.ageMs) },
     ...{ windowMs, windowSize, segmentMs: segmentMs(windowMs) },
     ...{ slowCalls: slowCallsOf(tally), errors: jsonOf(tally.errors ?? []) },

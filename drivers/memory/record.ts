@@ -23,6 +23,7 @@ export class Entry implements Snapshot {
   state: CircuitState = "CLOSED";
   epoch: string;
   generation = 1;
+  began: number;
   reason = "";
   openedAt: number | null = null;
   openUntil: number | null = null;
@@ -67,7 +68,7 @@ export class Entry implements Snapshot {
   constructor(key: string, epoch: string, now: number, shape: Shape) {
     this.key = key;
     this.epoch = epoch;
-    this.now = now;
+    this.began = this.now = now;
     this.shape = shape;
   }
 

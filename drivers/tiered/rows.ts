@@ -45,7 +45,7 @@ export function halfOpenRow({ snapshot }: Acquired, id: string): UntoldRow {
 /** Returns the row for the end of an override that ran out, before the request's own change. */
 export function releaseRow(
   { snapshot }: Answer,
-  { kind }: OverrideRecord,
+  { kind, until }: OverrideRecord,
   id: string,
   before: Pick<Snapshot, "epoch" | "generation" | "state">,
 ): UntoldRow {
@@ -54,16 +54,18 @@ export function releaseRow(
       ...{ reason: "expired", actor: null, until: null, kind, isolate: isolateOf(id) },
     }),
     epoch: before.epoch,
+    // It ran out, so it had an end.
+    began: until!,
   };
 }
 
 function row(
-  { epoch, now, state }: Snapshot,
+  { epoch, began, now, state }: Snapshot,
   event: UntoldRow["event"],
   from: string,
   generation: number,
   rest: Record<string, unknown>,
 ): UntoldRow {
   const to = event === "released" ? from : state;
-  return { epoch, generation, event, at: now, metadata: { from, to, generation, ...rest } };
+  return { epoch, generation, began, event, at: now, metadata: { from, to, generation, ...rest } };
 }

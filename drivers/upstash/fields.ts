@@ -5,6 +5,7 @@
  */
 
 import type {
+  Admission,
   CircuitRecord,
   OverrideRecord,
   Segment,
@@ -79,15 +80,15 @@ const COUNTERS = [
 ];
 
 /** What names a row in the outbox. */
-export function rowField({ epoch, generation }: Pick<UntoldRow, "epoch" | "generation">): string {
-  return `row:${generation} ${epoch}`;
+export function rowField({ epoch, generation, began }: Admission): string {
+  return `row:${generation} ${began} ${epoch}`;
 }
 
 /** What is in the outbox, oldest first. */
 function untoldOf(fields: Fields): UntoldRow[] {
   const rows: UntoldRow[] = [];
   for (const field in fields) {
-    const [, generation, epoch] = /^row:(\d+) (.*)$/s.exec(field) ?? [];
+    const [, generation, began, epoch] = /^row:(\d+) (-?\d+) (.*)$/s.exec(field) ?? [];
     const [missed, event, from, to, at, kind, until, ...rest] = fields[field]!.split(" ");
     // A row that tells nothing is not to keep the others from the trail.
     if (generation === undefined || !event || !at || timeOf(Number(at)) === null) continue;
@@ -99,6 +100,7 @@ function untoldOf(fields: Fields): UntoldRow[] {
     rows.push({
       epoch: epoch!,
       generation: Number(generation),
+      began: Number(began),
       event: event as UntoldRow["event"],
       at: Number(at),
       metadata: {
@@ -130,6 +132,7 @@ function storedOf({ now, fields: f }: Reply, { windowSize }: Shape): Snapshot {
     ...assemble(SNAPSHOT_COUNTS, count),
     state: stateOf(f.state),
     epoch: f.epoch!,
+    began: timeOf(Number(f.began || 0)) ?? 0,
     reason: textOf(f.reason),
     policyHash: textOf(f["answer.policyHash"]),
     totals: counts(absent.totals, "totals"),

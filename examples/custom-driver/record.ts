@@ -11,6 +11,7 @@
 import type { CircuitState } from "@fuse/edge";
 import type {
   AcquireRequest,
+  Admission,
   OverrideRecord,
   RestoreRequest,
   Segment,
@@ -29,6 +30,8 @@ export interface StoredCircuit {
   readonly born: string;
   epoch: string;
   generation: number;
+  /** When this generation began. */
+  began: number;
   state: CircuitState;
   reason: string;
   openedAt: number | null;
@@ -56,9 +59,17 @@ export interface StoredCircuit {
 }
 
 /** A circuit that nobody has seen yet. */
-export function newCircuit(epoch: string): StoredCircuit {
+export function newCircuit(epoch: string, now: number): StoredCircuit {
   return {
-    ...{ born: epoch, epoch, generation: 1, state: "CLOSED", reason: "", policyHash: "" },
+    ...{
+      born: epoch,
+      epoch,
+      generation: 1,
+      began: now,
+      state: "CLOSED",
+      reason: "",
+      policyHash: "",
+    },
     ...{ openedAt: null, openUntil: null, closedAt: null, reopenCount: 0, override: null },
     ...{ lastFailureAt: null, lastSuccessAt: null },
     ...noEvidence(),
@@ -89,14 +100,14 @@ export function snapshotOf(circuit: StoredCircuit, shape: Shape, now: number): S
 export function expire(circuit: StoredCircuit, now: number): OverrideRecord | null {
   const { override } = circuit;
   if (override === null || override.until === null || override.until > now) return null;
-  lay(circuit, null);
+  lay(circuit, null, override.until);
   return override;
 }
 
 /** Lays an override over the state, or takes it away. */
-export function lay(circuit: StoredCircuit, override: OverrideRecord | null): void {
+export function lay(circuit: StoredCircuit, override: OverrideRecord | null, at: number): void {
   Object.assign(circuit, noEvidence(), { override });
-  beginGeneration(circuit);
+  beginGeneration(circuit, at);
 }
 
 /** Adds the outcomes of calls. Answers whether they were current. */
@@ -115,7 +126,7 @@ export function count(circuit: StoredCircuit, tally: Tally, now: number): boolea
   // Whoever did not know the circuit counts in its first generation, and in no later one.
   const current = tally.epoch === ""
     ? tally.generation === 0 && circuit.generation === 1
-    : tally.generation === circuit.generation && tally.epoch === circuit.epoch;
+    : isSame(tally, circuit);
   if (current && tally.successes + tally.failures > 0) countCurrent(circuit, tally, now);
   return current;
 }
@@ -171,7 +182,7 @@ export function admit(
   if (moved) {
     circuit.state = "HALF_OPEN";
     circuit.reason = "cooldown_passed";
-    beginGeneration(circuit);
+    beginGeneration(circuit, now);
   }
   if (circuit.state === "OPEN") return { granted: false, moved, changed: false };
 
@@ -190,10 +201,7 @@ export function admit(
 /** Opens or closes it, if it stands as the request expects. Answers whether it did. */
 export function change(circuit: StoredCircuit, request: TransitionRequest, now: number): boolean {
   const { to, event, expected, reason, cooldownMs } = request;
-  if (
-    expected !== null &&
-    (expected.epoch !== circuit.epoch || expected.generation !== circuit.generation)
-  ) return false;
+  if (expected !== null && !isSame(expected, circuit)) return false;
   if (event === "closed" && circuit.trials.failures > 0) return false;
   if (to === "OPEN") {
     circuit.reopenCount = circuit.state === "HALF_OPEN" ? circuit.reopenCount + 1 : 0;
@@ -205,7 +213,7 @@ export function change(circuit: StoredCircuit, request: TransitionRequest, now: 
   }
   circuit.state = to;
   circuit.reason = reason;
-  beginGeneration(circuit);
+  beginGeneration(circuit, now);
   return true;
 }
 
@@ -227,13 +235,19 @@ export function restore(circuit: StoredCircuit, request: RestoreRequest, now: nu
     segments: segments.map((segment) => ({ ...segment, start: shifted(segment.start) })),
     outcomes,
   });
-  beginGeneration(circuit);
+  beginGeneration(circuit, now);
 }
 
 /** Every change begins a generation, which owns no lease and no trial of the one before. */
-function beginGeneration(circuit: StoredCircuit): void {
+function beginGeneration(circuit: StoredCircuit, at: number): void {
   circuit.generation++;
+  circuit.began = at;
   Object.assign(circuit, noTrials());
+}
+
+/** The same generation: numbers repeat when a store is put back, the moments do not. */
+function isSame(a: Admission, b: Admission): boolean {
+  return a.epoch === b.epoch && a.generation === b.generation && a.began === b.began;
 }
 
 function noTrials(): Pick<StoredCircuit, "trials" | "leases" | "ended"> {

@@ -8,7 +8,7 @@
 import { overlay } from "../rules/snapshot.ts";
 import type { Ending } from "../circuit.ts";
 import type { Driver, Snapshot, Tally } from "../contract.ts";
-import { type Admission, isLate, newId, TOTALS_ONLY } from "../records.ts";
+import { type Admission, isLate, isSame, newId, TOTALS_ONLY } from "../records.ts";
 
 /** How one or more calls ended. */
 export interface Outcomes {
@@ -31,6 +31,7 @@ export interface PendingTally extends Outcomes {
   readonly id: string;
   epoch: string;
   generation: number;
+  began: number;
   successes: number;
   failures: number;
   rejected: number;
@@ -84,7 +85,7 @@ export class PendingTallies {
   /** Counts a rejected call, which is sent with the next tally. */
   reject(now: number): void {
     this.#see(now);
-    this.#gathering ??= this.#tally({ epoch: "", generation: TOTALS_ONLY }, null, now);
+    this.#gathering ??= this.#tally({ epoch: "", generation: TOTALS_ONLY, began: 0 }, null, now);
     this.#gathering.rejected++;
   }
 
@@ -102,6 +103,7 @@ export class PendingTallies {
       // Rejections alone belong to any tally.
       tally.epoch = under.epoch;
       tally.generation = under.generation;
+      tally.began = under.began;
       tally.firstAt = now;
     } else if (tally !== null && !belongs(tally, under, now, segmentMs)) {
       this.#seal();
@@ -250,12 +252,13 @@ export class PendingTallies {
     this.#lapseAt = this.#busy === null ? null : next;
   }
 
-  #tally({ epoch, generation }: Admission, lease: string | null, now: number): PendingTally {
+  #tally({ epoch, generation, began }: Admission, lease: string | null, now: number): PendingTally {
     return {
       // The same however often it is sent, so that it counts once.
       id: newId(),
       epoch,
       generation,
+      began,
       successes: 0,
       failures: 0,
       rejected: 0,
@@ -274,7 +277,7 @@ export class PendingTallies {
 
 /** Returns `true` if an outcome may join a tally: same generation, same segment of the window. */
 function belongs(tally: PendingTally, under: Admission, now: number, segmentMs: number): boolean {
-  if (tally.epoch !== under.epoch || tally.generation !== under.generation) return false;
+  if (!isSame(tally, under)) return false;
   const span = now - tally.firstAt;
   return under.generation === TOTALS_ONLY || (span >= 0 && span < segmentMs);
 }
@@ -337,9 +340,11 @@ function textOf(describe: NonNullable<Driver["describe"]>, error: unknown): stri
 
 /** Returns a pending tally as it is sent. */
 export function tallyOf(pending: PendingTally, at: number): Omit<Tally, "shape" | "policyHash"> {
-  const { id, epoch, generation, successes, failures, rejected, slow, lease, lastAt } = pending;
+  const { id, epoch, generation, began, lastAt } = pending;
+  const { successes, failures, rejected, slow, lease } = pending;
   const ageMs = Math.max(0, at - lastAt);
-  const tally = { id, at, epoch, generation, successes, failures, rejected, slow, ageMs, lease };
+  const counts = { successes, failures, rejected, slow, ageMs, lease };
+  const tally = { id, at, epoch, generation, began, ...counts };
   if (pending.details === null) return tally;
   const { slowSuccesses, slowFailures, errors } = pending.details;
   const slowCalls = [...slowSuccesses, ...slowFailures.map((place) => successes + place)];

@@ -18,7 +18,7 @@ import {
 import type { Snapshot } from "../contract.ts";
 import type { CircuitIdentity } from "../key.ts";
 import { LocalCircuit, type LocalDriver } from "../local_circuit.ts";
-import { type Admission, TOTALS_ONLY } from "../records.ts";
+import { type Admission, admissionOf, TOTALS_ONLY } from "../records.ts";
 import { cooldownPassed, isShut } from "../rules/machine.ts";
 import type { CircuitPolicyData } from "../rules/policy.ts";
 import type { StoreGuard } from "./guard.ts";
@@ -169,6 +169,5 @@ function beginAnew(
   driver.restore(key, {
     ...{ id: "", at, shape, record, existing: "replace", reason: null, actor: null },
   });
-  const { epoch, generation } = driver.peek(key)!;
-  return { ...UNKNOWN, epoch, generation };
+  return { ...UNKNOWN, ...admissionOf(driver.peek(key)!) };
 }

@@ -64,8 +64,8 @@ export const HISTORY: readonly Scenario[] = [
     needs: "audited",
     async run(subject) {
       await subject.record({ failures: 1 });
-      const { epoch, generation } = subject.seen;
-      const expected = { epoch, generation };
+      const { epoch, generation, began } = subject.seen;
+      const expected = { epoch, generation, began };
       await Promise.all(Array.from({ length: 10 }, () => subject.trip({ expected })));
       subject.clock.advance(COOLDOWN_MS);
       await Promise.all(Array.from({ length: 10 }, () => subject.acquire()));
@@ -79,7 +79,7 @@ export const HISTORY: readonly Scenario[] = [
     needs: "audited",
     async run(subject) {
       await opened(subject);
-      await subject.close({ expected: { epoch: unique(), generation: 2 } });
+      await subject.close({ expected: { epoch: unique(), generation: 2, began: 0 } });
       await subject.acquire();
       await subject.read();
       await subject.release();

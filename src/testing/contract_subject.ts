@@ -45,7 +45,7 @@ export class Subject {
   /** Named by nobody else, so that drivers may share one server. */
   readonly key: string;
   /** The Snapshot heard last. */
-  seen: Pick<Snapshot, "epoch" | "generation"> = { epoch: "", generation: 0 };
+  seen: Pick<Snapshot, "epoch" | "generation" | "began"> = { epoch: "", generation: 0, began: 0 };
   readonly #touched: Set<string>;
 
   constructor(store: Driver, clock: FakeClock, key = unique(), touched = new Set<string>()) {
@@ -68,11 +68,12 @@ export class Subject {
   }
 
   record(parts: Partial<Tally> = {}): Promise<Recorded> {
-    const { epoch, generation } = this.seen;
+    const { epoch, generation, began } = this.seen;
     return this.#hear(this.store.record(this.key, {
       ...this.#request(),
       epoch,
       generation,
+      began,
       successes: 0,
       failures: 0,
       rejected: 0,
@@ -170,12 +171,12 @@ export class Subject {
   #transition(
     parts: Pick<TransitionRequest, "to" | "event" | "cooldownMs"> & Partial<TransitionRequest>,
   ): Promise<Changed> {
-    const { epoch, generation } = this.seen;
+    const { epoch, generation, began } = this.seen;
     return this.#hear(this.store.transition(this.key, {
       ...this.#request(),
       reason: "contract",
       actor: null,
-      expected: { epoch, generation },
+      expected: { epoch, generation, began },
       ...parts,
     }));
   }

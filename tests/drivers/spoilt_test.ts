@@ -101,7 +101,7 @@ const FIELDS: readonly (readonly [part: "state" | "metrics", ...fields: string[]
   ["state", "expires", "oops"],
   ["state", "consecutiveFailures", "oops"],
   ["state", "lease:t", "oops"],
-  ["state", "row:1 oops", "oops"],
+  ["state", "row:1 5 oops", "oops"],
   ["state", "override", "forced-open"],
   ["state", "override", "forced-open", "override.until", "5"],
   ["state", "override", "forced_open", "override.until", "oops"],
@@ -153,7 +153,7 @@ const EDITS: readonly string[] = [
 const PARTS: readonly string[] = [
   "update circuit_breaker_windows set failures = 'oops', successes = -5 where circuit_breaker_id = $",
   "update circuit_breaker_windows set start = 'oops' where circuit_breaker_id = $",
-  "insert into circuit_breaker_leases select $, 't', 1, 'oops', 'oops', 0",
+  "insert into circuit_breaker_leases select $, 't', 1, 'oops', 'oops', 'oops', 0",
 ];
 
 for (

@@ -385,12 +385,13 @@ function trialOfADeadIsolate(world: World, outcome: "success" | "failure"): void
   };
   const limits = { max: 2, leaseMs: 30_000, maxCooldownMs: 600_000 };
   world.store.acquire("a", { ...request, ...limits, token: "dead" });
-  const { epoch, generation, policyHash } = world.stored();
+  const { epoch, generation, began, policyHash } = world.stored();
   world.store.record("a", {
     ...request,
     id: "dead-record",
     epoch,
     generation,
+    began,
     successes: outcome === "success" ? 1 : 0,
     failures: outcome === "failure" ? 1 : 0,
     rejected: 0,

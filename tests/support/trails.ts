@@ -28,7 +28,7 @@ export function request() {
 export function tally(parts: Partial<Tally> = {}): Tally {
   return {
     ...request(),
-    ...{ epoch: "", generation: 0, successes: 0, failures: 0, rejected: 0, slow: 0 },
+    ...{ epoch: "", generation: 0, began: 0, successes: 0, failures: 0, rejected: 0, slow: 0 },
     ...{ ageMs: 0, lease: null, policyHash: "", ...parts },
   };
 }

@@ -31,7 +31,7 @@ export const request = () => ({ id: crypto.randomUUID(), at: Date.now(), shape: 
 
 export function record(store: OpeningStore, parts: Partial<Tally>) {
   return Promise.resolve(store.record("a", {
-    ...{ ...request(), epoch: "", generation: 0, lease: null, policyHash: "", ageMs: 0 },
+    ...{ ...request(), epoch: "", generation: 0, began: 0, lease: null, policyHash: "", ageMs: 0 },
     ...{ successes: 0, failures: 0, rejected: 0, slow: 0 },
     ...parts,
   }));

@@ -71,12 +71,12 @@ Deno.test("chaos() without faults passes every operation on", async () => {
   const { store, inner } = wrap({});
   const request = { id: "t", at: 0, shape: SHAPE };
   const { snapshot } = await store.record("a", tally({ id: "r" }));
-  const { epoch, generation, totals } = snapshot;
+  const { epoch, generation, began, totals } = snapshot;
   assertEquals([epoch.startsWith("r"), totals.failures], [true, 1]);
   const changed = await store.transition("a", {
     ...request,
     ...{ to: "OPEN", event: "opened", cooldownMs: 1_000, reason: "test", actor: null },
-    expected: { epoch, generation },
+    expected: { epoch, generation, began },
   });
   assertEquals([changed.won, changed.snapshot.state], [true, "OPEN"]);
   const acquired = await store.acquire("a", {
@@ -370,7 +370,7 @@ let ids = 0;
 
 function tally(parts: Partial<Tally> = {}): Tally {
   return {
-    ...{ id: `tally-${++ids}`, at: 0, shape: SHAPE, epoch: "", generation: 0 },
+    ...{ id: `tally-${++ids}`, at: 0, shape: SHAPE, epoch: "", generation: 0, began: 0 },
     ...{ successes: 0, failures: 1, rejected: 0, slow: 0, ageMs: 0, lease: null, policyHash: "" },
     ...parts,
   };

@@ -15,19 +15,18 @@ end
 
 if operation == 'record' then
   local epoch, generation = ARGV[9], tonumber(ARGV[10])
-  local successes, failures, slow = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[14])
+  local successes, failures, slow = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[15])
   change(true, function()
-    local mine = number('generation')
-    local current = epoch == s.epoch and generation == mine
+    local current = isCurrent(epoch, generation, ARGV[11])
     -- Admitted before anything was known of the circuit.
-    if epoch == '' then current = generation == 0 and mine == 1 end
+    if epoch == '' then current = generation == 0 and number('generation') == 1 end
     addTo('totals', successes, failures, slow)
-    add('totals.rejected', tonumber(ARGV[13]))
-    m.policyHash = ARGV[17]
+    add('totals.rejected', tonumber(ARGV[14]))
+    m.policyHash = ARGV[18]
     if current and successes + failures > 0 then
-      count(successes, failures, slow, math.max(0, math.floor(ARGV[15])))
+      count(successes, failures, slow, math.max(0, math.floor(ARGV[16])))
     end
-    endLease(ARGV[16])
+    endLease(ARGV[17])
     return current
   end)
 elseif operation == 'acquire' and s.epoch then
@@ -43,7 +42,7 @@ elseif operation == 'acquire' and s.epoch then
       keep('half_opened', 'HALF_OPEN')
       put('state', 'HALF_OPEN')
       put('reason', 'cooldown_passed')
-      advance()
+      advance(now)
       moved = true
       remember(true)
     end
@@ -52,7 +51,7 @@ elseif operation == 'acquire' and s.epoch then
 elseif operation == 'transition' then
   local to, expects = ARGV[9], ARGV[14] ~= ''
   change(not expects, function()
-    if expects and (ARGV[13] ~= s.epoch or tonumber(ARGV[14]) ~= number('generation')) then return false end
+    if expects and not isCurrent(ARGV[13], ARGV[14], ARGV[15]) then return false end
     if ARGV[10] == 'closed' and of('halfOpen.failures') > 0 then return false end
     keep(ARGV[10], to)
     if to == 'OPEN' then
@@ -66,7 +65,7 @@ elseif operation == 'transition' then
     end
     put('state', to)
     put('reason', ARGV[12])
-    advance(to == 'CLOSED')
+    advance(now, to == 'CLOSED')
     return true
   end)
 elseif operation == 'override' then
@@ -74,8 +73,8 @@ elseif operation == 'override' then
   change(kind ~= '', function()
     if kind == '' and not overridden() then return false end
     ends = ends and math.floor(ends - ARGV[2] + now)
-    keep(kind == '' and 'released' or kind, nil, nil, kind == '' and s.override or kind, ends)
-    lay(kind, ends, ARGV[11], ARGV[12])
+    keep(kind == '' and 'released' or kind, nil, nil, nil, kind == '' and s.override or kind, ends)
+    lay(now, kind, ends, ARGV[11], ARGV[12])
     return true
   end)
 elseif operation == 'restore' then
@@ -84,7 +83,7 @@ elseif operation == 'restore' then
     if before and ARGV[9] == 'keep' then return false end
     local generation = math.max(number('generation'), ARGV[10]) + 1
     -- The contents begin with the state.
-    keep('imported', ARGV[13]:sub(2), nil, nil, nil, generation, birth)
+    keep('imported', ARGV[13]:sub(2), nil, nil, nil, nil, generation, birth)
     create(generation)
     -- Behind "=" is a text, and behind "@" a time on the caller's clock.
     local function shifted(value)

@@ -17,7 +17,12 @@ function storeOn(client: LibsqlClient): Appending {
 function row(generation: number, parts: Partial<ForeignRow> = {}): ForeignRow {
   return {
     ...{ key: "a", epoch: "life-1", generation, event: generation % 2 ? "closed" : "opened" },
-    ...{ at: 1_000 * generation, metadata: { generation, reason: "test" }, ...parts },
+    ...{
+      began: 1_000 * generation,
+      at: 1_000 * generation,
+      metadata: { generation, reason: "test" },
+      ...parts,
+    },
   };
 }
 

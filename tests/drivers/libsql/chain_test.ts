@@ -122,7 +122,14 @@ for (const first of ["record", "transition", "override", "acquire", "append"] as
       if (first === "override") await next.override("a", { ...laying(), kind: "disabled" });
       if (first === "acquire") await next.acquire("a", acquiring());
       if (first === "append") {
-        const row = { key: "a", epoch: "e", generation: 1, at: clock.now(), metadata: null };
+        const row = {
+          key: "a",
+          epoch: "e",
+          generation: 1,
+          began: 1,
+          at: clock.now(),
+          metadata: null,
+        };
         await (next as unknown as TrailAppender)[APPEND]([{ ...row, event: "opened" }]);
       }
       const { rows } = await client.execute(

@@ -130,7 +130,11 @@ Deno.test("each primitive is one statement or one write batch", async () => {
     await cost("close", () =>
       store.transition(
         "a",
-        changing({ to: "CLOSED", event: "closed", expected: { epoch: "", generation: 0 } }),
+        changing({
+          to: "CLOSED",
+          event: "closed",
+          expected: { epoch: "", generation: 0, began: 0 },
+        }),
       ));
     await cost("override", () => store.override("a", { ...laying(), kind: "disabled" }));
     await cost("release", () => store.override("a", { ...laying(), kind: null }));

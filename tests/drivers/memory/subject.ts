@@ -34,6 +34,7 @@ export class Subject {
       ...AT,
       epoch: "",
       generation: 0,
+      began: 0,
       successes: 1,
       failures: 0,
       rejected: 0,

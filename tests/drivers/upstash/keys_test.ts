@@ -136,6 +136,7 @@ Deno.test("upstash() keeps no field for what is not there", async () => {
   const sent = crypto.randomUUID();
   await record(store, { id: sent, successes: 1 });
   assertEquals(await fields(prefix, "state"), [
+    "began",
     "epoch",
     "expires",
     "generation",

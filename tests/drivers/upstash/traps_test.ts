@@ -111,9 +111,17 @@ Deno.test("upstash() shortens no TTL by any operation of an isolate with a small
     return { id: newId(), at: Date.now(), shape: SHAPE };
   }
   function record(store: OpeningStore, failures: number): Promise<Answer> {
-    const { epoch = "", generation = 0 } = seen?.snapshot ?? {};
+    const { epoch = "", generation = 0, began = 0 } = seen?.snapshot ?? {};
     const counts = { successes: 1 - failures, failures, rejected: 0, slow: 0, ageMs: 0 };
-    const tally = { ...request(), ...counts, epoch, generation, lease: null, policyHash: "" };
+    const tally = {
+      ...request(),
+      ...counts,
+      epoch,
+      generation,
+      began,
+      lease: null,
+      policyHash: "",
+    };
     return Promise.resolve(store.record("a", tally));
   }
   function transition(store: OpeningStore, to: "OPEN" | "CLOSED"): Promise<Answer> {

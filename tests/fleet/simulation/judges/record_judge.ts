@@ -212,7 +212,7 @@ export class RecordJudge {
       if (tally.generation !== TOTALS_ONLY) this.#met.add("late tally");
       // After amnesia it may be the one that creates the record.
       const { epoch, now: moment } = after;
-      const none = { ...absentSnapshot(moment), epoch, generation: 1 };
+      const none = { ...absentSnapshot(moment), epoch, generation: 1, began: moment };
       const which = tally.generation === TOTALS_ONLY
         ? "of no"
         : `of generation ${tally.generation} in`;
