@@ -217,7 +217,7 @@ class MemoryStore implements LocalDriver, OpeningStore {
       granted = entry.override.kind !== "forced_open";
     } else if (entry.state !== "CLOSED") {
       // What moved it once does not move it again.
-      if (!moved && entry.state === "OPEN" && cooldownPassed(entry, now, request.maxCooldownMs)) {
+      if (!moved && entry.state === "OPEN" && cooldownPassed(entry, now)) {
         entry.state = "HALF_OPEN";
         entry.reason = "cooldown_passed";
         this.#begin(entry, now);
@@ -237,10 +237,12 @@ class MemoryStore implements LocalDriver, OpeningStore {
         entry.reopenCount = entry.state === "HALF_OPEN" ? entry.reopenCount + 1 : 0;
         entry.openedAt = now;
         entry.openUntil = now + request.cooldownMs;
+        entry.cooldownMs = request.cooldownMs;
+        entry.lastFailure = request.lastFailure ?? null;
       } else {
         if (entry.state !== "CLOSED") entry.closedAt = now;
         entry.reopenCount = 0;
-        entry.openUntil = null;
+        entry.openUntil = entry.cooldownMs = null;
         clearEvidence(entry);
       }
       entry.state = to;

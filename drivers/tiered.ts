@@ -151,13 +151,13 @@ class Tiered implements LibsqlStore, OpeningStore {
       epoch,
       ...moved ? { generation: generation - 1, state: "OPEN" } : { generation, state },
     });
-    if (moved) rows.push(halfOpenRow(answer, request.id));
+    if (moved) rows.push(halfOpenRow(answer, request));
     return this.#reporting(await this.#tell(key, request.at, began, answer, rows, moved));
   }
 
   transition(key: string, request: TransitionRequest): Promise<Changed> {
-    const { event, to, cooldownMs } = request;
-    const more = to === "OPEN" ? { cooldownMs: Math.round(cooldownMs) } : {};
+    const { event, to, cooldownMs, lastFailure = null } = request;
+    const more = to === "OPEN" ? { cooldownMs: Math.round(cooldownMs), lastFailure } : {};
     return this.#change(key, request, (sent) => this.#state.transition(key, sent), event, more);
   }
 
@@ -250,11 +250,11 @@ class Tiered implements LibsqlStore, OpeningStore {
   /** Without an outbox, returns the row of an override that this request found to have run out. */
   #lapsed(
     answer: Answer,
-    { id }: StoreRequest,
+    request: StoreRequest,
     before: Pick<Snapshot, "epoch" | "generation" | "state">,
   ): UntoldRow[] {
     const { released } = answer;
-    return released && !this.#hasOutbox ? [releaseRow(answer, released, id, before)] : [];
+    return released && !this.#hasOutbox ? [releaseRow(answer, released, request, before)] : [];
   }
 
   /**

@@ -25,7 +25,7 @@
  */
 
 import { CIRCUITS, type OpeningStore } from "../src/circuit.ts";
-import { newId } from "../src/records.ts";
+import { newId, originOf } from "../src/records.ts";
 import { SHARED } from "../src/shared/mod.ts";
 import { check, known, refuse } from "../src/checks.ts";
 import type {
@@ -49,7 +49,6 @@ import type {
   Tally,
   TransitionRequest,
 } from "../src/contract.ts";
-import { isolateOf } from "../src/records.ts";
 import { Scripts, type UpstashSource } from "./upstash/client.ts";
 import {
   contentsOf,
@@ -149,42 +148,33 @@ class UpstashStore implements OpeningStore {
   }
 
   async acquire(key: string, request: AcquireRequest): Promise<Acquired> {
-    const { token, max, leaseMs, maxCooldownMs } = request;
-    const args = [token, max, leaseMs, maxCooldownMs];
+    const { token, max, leaseMs } = request;
+    const args = [token, max, leaseMs];
     const why = { reason: "cooldown_passed", actor: null };
     const { ok: granted, ...answer } = await this.#change("acquire", key, request, args, why);
     return { granted, ...answer };
   }
 
-  async transition(key: string, request: TransitionRequest): Promise<Changed> {
-    const { to, event, cooldownMs, reason, actor, expected } = request;
-    const { ok: won, moved: _, ...answer } = await this.#change("transition", key, request, [
-      ...[to, event, cooldownMs, reason],
-      ...(expected === null ? ["", "", ""] : [expected.epoch, expected.generation, expected.began]),
-    ], { reason, actor, ...to === "OPEN" ? { cooldownMs: Math.round(cooldownMs) } : null });
-    return { won, ...answer };
+  transition(key: string, request: TransitionRequest): Promise<Changed> {
+    const { to, event, reason, expected, lastFailure = null } = request;
+    const cooldownMs = Math.round(request.cooldownMs);
+    const { epoch, generation, began } = expected ?? { epoch: "", generation: "", began: "" };
+    return this.#won("transition", key, request, [
+      ...[to, event, cooldownMs, reason, epoch, generation, began],
+      lastFailure === null ? "" : JSON.stringify(lastFailure),
+    ], to === "OPEN" ? { cooldownMs, lastFailure } : {});
   }
 
-  async override(key: string, request: OverrideRequest): Promise<Changed> {
+  override(key: string, request: OverrideRequest): Promise<Changed> {
     const { kind, until, reason, actor } = request;
     const args = [kind ?? "", until ?? "", quoted(reason), quoted(actor)];
-    const why = { reason, actor };
-    const { ok: won, moved: _, ...answer } = await this.#change(
-      "override",
-      key,
-      request,
-      args,
-      why,
-    );
-    return { won, ...answer };
+    return this.#won("override", key, request, args);
   }
 
-  async restore(key: string, request: RestoreRequest): Promise<Changed> {
-    const { record, existing, reason, actor } = request;
+  restore(key: string, request: RestoreRequest): Promise<Changed> {
+    const { record, existing } = request;
     const args = [existing, record.snapshot.generation, ...contentsOf(record)];
-    const why = { reason, actor };
-    const { ok: won, moved: _, ...answer } = await this.#change("restore", key, request, args, why);
-    return { won, ...answer };
+    return this.#won("restore", key, request, args);
   }
 
   async list({ cursor, limit, at, shape, outbox }: ListRequest): Promise<ListPage> {
@@ -226,6 +216,20 @@ class UpstashStore implements OpeningStore {
     return await this.#scripts.ask((redis) => redis.del(...this.#keys(key))) > 0;
   }
 
+  /** A change that either is made by this request or is not. */
+  async #won(
+    operation: string,
+    key: string,
+    request: StoreRequest & Pick<OverrideRequest, "reason" | "actor">,
+    args: readonly (string | number)[],
+    more: Record<string, unknown> = {},
+  ): Promise<Changed> {
+    const { reason, actor } = request;
+    const why = { reason, actor, ...more };
+    const { ok: won, moved: _, ...answer } = await this.#change(operation, key, request, args, why);
+    return { won, ...answer };
+  }
+
   async #change(
     operation: string,
     key: string,
@@ -243,12 +247,14 @@ class UpstashStore implements OpeningStore {
   async #run(
     operation: string,
     key: string,
-    { id, at, shape, outbox }: StoreRequest,
+    { id, at, shape, outbox, instance }: StoreRequest,
     args: readonly (string | number)[],
     why: Record<string, unknown> = {},
   ): Promise<Reply> {
     // What the trail is to say in the caller's words, with the isolate it came from.
-    const words = outbox === undefined ? "" : JSON.stringify({ ...why, isolate: isolateOf(id) });
+    const words = outbox === undefined
+      ? ""
+      : JSON.stringify({ ...why, ...originOf({ id, instance }) });
     const run = {
       keys: this.#keys(key),
       args: [
@@ -268,7 +274,7 @@ class UpstashStore implements OpeningStore {
 /** What SCAN answered: where to go on, and keys. */
 function pageOf(page: unknown): [next: string | null, keys: string[]] {
   const [next, found] = Array.isArray(page) ? page as unknown[] : [];
-  const fits = /^\d+$/.test(typeof next === "number" ? String(next) : next as string ?? "") &&
+  const fits = /^\d+$/.test(String(next)) &&
     Array.isArray(found) && Array.from(found).every((key) => typeof key === "string");
   if (!fits) throw new Error("Redis over REST: the answer is not one of SCAN");
   return [String(next) === "0" ? null : String(next), found];

@@ -78,6 +78,8 @@ CREATE TABLE `circuit_breakers` (
 	`created_at` integer DEFAULT (cast(unixepoch('subsec') * 1000 as integer)) NOT NULL,
 	`updated_at` integer DEFAULT (cast(unixepoch('subsec') * 1000 as integer)) NOT NULL,
 	`open_until` integer,
+	`cooldown_ms` integer,
+	`last_failure` text,
 	`last_success_at` integer,
 	`slow_count` integer DEFAULT 0 NOT NULL,
 	`reason` text DEFAULT '' NOT NULL,
@@ -165,6 +167,10 @@ BEGIN
 			WHEN NEW.`state` = 'CLOSED' THEN NULL
 			WHEN NEW.`state` = 'OPEN' AND OLD.`state` <> 'OPEN' AND NEW.`open_until` IS OLD.`open_until`
 			THEN cast(unixepoch('subsec') * 1000 as integer) + 60000 ELSE `open_until` END,
+		`cooldown_ms` = CASE
+			WHEN NEW.`state` <> 'OPEN' THEN NULL
+			WHEN OLD.`state` <> 'OPEN' AND NEW.`open_until` IS OLD.`open_until` THEN 60000
+			ELSE max(NEW.`open_until` - cast(unixepoch('subsec') * 1000 as integer), 0) END,
 		`closed_at` = CASE
 			WHEN NEW.`state` = 'CLOSED' AND OLD.`state` <> 'CLOSED' AND NEW.`closed_at` IS OLD.`closed_at`
 			THEN cast(unixepoch('subsec') * 1000 as integer) ELSE `closed_at` END,

@@ -17,8 +17,8 @@ export interface Migration {
 export const migrations: readonly Migration[] = [
   {
     tag: "0000_circuit_breakers",
-    when: 1795919096952,
-    hash: "69ace4e0cf73f510328e95d3e59f67da22f54b4ec157a60b245bbc4e42282760",
+    when: 1795920729196,
+    hash: "708bbeaa15776dcb1a3c3b9c2a0729d50a527b4bcc55e4006f69037974bf09c9",
     sql: `CREATE TABLE \`circuit_breaker_events\` (
 	\`id\` integer PRIMARY KEY AUTOINCREMENT NOT NULL,
 	\`circuit_breaker_id\` integer NOT NULL,
@@ -99,6 +99,8 @@ CREATE TABLE \`circuit_breakers\` (
 	\`created_at\` integer DEFAULT (cast(unixepoch('subsec') * 1000 as integer)) NOT NULL,
 	\`updated_at\` integer DEFAULT (cast(unixepoch('subsec') * 1000 as integer)) NOT NULL,
 	\`open_until\` integer,
+	\`cooldown_ms\` integer,
+	\`last_failure\` text,
 	\`last_success_at\` integer,
 	\`slow_count\` integer DEFAULT 0 NOT NULL,
 	\`reason\` text DEFAULT '' NOT NULL,
@@ -186,6 +188,10 @@ BEGIN
 			WHEN NEW.\`state\` = 'CLOSED' THEN NULL
 			WHEN NEW.\`state\` = 'OPEN' AND OLD.\`state\` <> 'OPEN' AND NEW.\`open_until\` IS OLD.\`open_until\`
 			THEN cast(unixepoch('subsec') * 1000 as integer) + 60000 ELSE \`open_until\` END,
+		\`cooldown_ms\` = CASE
+			WHEN NEW.\`state\` <> 'OPEN' THEN NULL
+			WHEN OLD.\`state\` <> 'OPEN' AND NEW.\`open_until\` IS OLD.\`open_until\` THEN 60000
+			ELSE max(NEW.\`open_until\` - cast(unixepoch('subsec') * 1000 as integer), 0) END,
 		\`closed_at\` = CASE
 			WHEN NEW.\`state\` = 'CLOSED' AND OLD.\`state\` <> 'CLOSED' AND NEW.\`closed_at\` IS OLD.\`closed_at\`
 			THEN cast(unixepoch('subsec') * 1000 as integer) ELSE \`closed_at\` END,

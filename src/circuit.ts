@@ -17,17 +17,19 @@ import type {
   CircuitState,
   Clock,
   Driver,
+  FailureNote,
   Override,
   OverrideRequest,
   RestoreRequest,
   Snapshot,
   Store,
+  StoreRequest,
   TransitionRequest,
 } from "./contract.ts";
 import { CircuitBreakerOpenError, type StoreUnavailableError } from "./errors.ts";
 import type { Events } from "./events.ts";
 import type { CircuitIdentity } from "./key.ts";
-import { type Admission, admissionOf, isSame, newId, TOTALS_ONLY } from "./records.ts";
+import { type Admission, admissionOf, isLate, isSame, newId, TOTALS_ONLY } from "./records.ts";
 import { retryAfter, tripping, type Verdict } from "./rules/machine.ts";
 import type { Kind } from "./rules/outcome.ts";
 import { type CircuitPolicyData, differingOptions } from "./rules/policy.ts";
@@ -57,6 +59,8 @@ export interface Ending {
   readonly error: unknown;
   /** The `Retry-After` of the failed response, in ms; 0 without one. */
   readonly retryAfterMs: number;
+  /** What may be told of its failure, if it failed. */
+  readonly failure: Pick<FailureNote, "kind" | "status"> | null;
   /** When the call ended, on the Fuse's clock, in ms. */
   readonly at: number;
 }
@@ -108,6 +112,8 @@ export interface NamedStore {
   readonly driver: Driver;
   readonly clock: Clock;
   readonly events: Events;
+  /** Names this isolate, in `lastFailure` and in the trail. */
+  readonly instance: string | null;
   /** How long to wait for an answer, in ms. */
   readonly timeoutMs: number;
   /** The circuits that have something to send. They stay here when their handles are gone. */
@@ -145,6 +151,9 @@ export const UNCOUNTED: Grant = { ...UNKNOWN, generation: TOTALS_ONLY };
 
 const SILENT: Grant = { ...UNCOUNTED, silent: true };
 
+/** What is told of a trial that failed by being slow. */
+const SLOW = { kind: "slow", status: null };
+
 const NO_SENTENCE = { epoch: "", generation: -1, state: "CLOSED" as CircuitState, text: "" };
 
 /** More foreign policies than this are not told apart: so many are a fight that was reported. */
@@ -170,6 +179,8 @@ export abstract class Circuit {
   #warned = -1;
   /** Fingerprints of foreign policies that were reported. */
   #reported: Set<string> | null = null;
+  /** The last failure that this isolate saw, and the generation of its call. */
+  #failure: { readonly under: Admission; readonly note: FailureNote } | null = null;
 
   constructor(identity: CircuitIdentity, policy: CircuitPolicyData, store: NamedStore) {
     // Every error and event hands it out.
@@ -264,7 +275,7 @@ export abstract class Circuit {
 
   /** Returns what a reader of a Snapshot needs besides it. `now` is the store's clock, in ms. */
   reading(now: number): Reading {
-    return { now, maxCooldownMs: this.policy.maxCooldownMs };
+    return { now };
   }
 
   /** Takes over the policy of the first handle that has one. */
@@ -283,14 +294,16 @@ export abstract class Circuit {
   }
 
   /** Returns what every request carries. */
-  protected request(id: string): { id: string; at: number; shape: CircuitPolicyData["shape"] } {
-    return { id, at: this.store.clock(), shape: this.policy.shape };
+  protected request(id: string): StoreRequest {
+    const { clock, instance } = this.store;
+    const request = { id, at: clock(), shape: this.policy.shape };
+    return instance === null ? request : { ...request, instance };
   }
 
   /** Returns the request that asks to let a call through. */
   protected acquiring(id: string, token: string): AcquireRequest {
-    const { halfOpenMaxConcurrent: max, halfOpenLeaseMs: leaseMs, maxCooldownMs } = this.policy;
-    return { ...this.request(id), token, max, leaseMs, maxCooldownMs };
+    const { halfOpenMaxConcurrent: max, halfOpenLeaseMs: leaseMs } = this.policy;
+    return { ...this.request(id), token, max, leaseMs };
   }
 
   /**
@@ -311,6 +324,7 @@ export abstract class Circuit {
       reason: due.reason,
       actor: null,
       cooldownMs: due.to === "OPEN" ? this.#cooldown(s, retryAfterMs) : 0,
+      lastFailure: due.to === "OPEN" ? this.#failureOf(s) : null,
       expected,
     };
   }
@@ -347,6 +361,17 @@ export abstract class Circuit {
   protected failed(grant: Grant, { kind, slow }: Ending): boolean {
     return kind === "failure" ||
       (slow && kind === "success" && grant.lease !== null && this.policy.slowFails);
+  }
+
+  /** Remembers a failure, in case it opens the circuit. */
+  protected noteFailure(under: Grant, { failure, at }: Ending): void {
+    const { instance } = this.store;
+    this.#failure = { under, note: { at, ...failure ?? SLOW, instance } };
+  }
+
+  /** Returns the last failure that this isolate saw in the generation of the Snapshot. */
+  #failureOf(s: Snapshot): FailureNote | null {
+    return this.#failure === null || isLate(this.#failure.under, s) ? null : this.#failure.note;
   }
 
   /** Announces how a call ended. Ask `events.hearsCalls` first: finding out `late` costs something. */

@@ -8,7 +8,14 @@
  * @module
  */
 
-import type { AuditEventName, EventQuery, Override, StoredEvent } from "./trail.ts";
+import type {
+  Admission,
+  EventQuery,
+  FailureNote,
+  Override,
+  StoredEvent,
+  UntoldRow,
+} from "./trail.ts";
 
 export type * from "./trail.ts";
 
@@ -75,6 +82,10 @@ export interface Snapshot {
   readonly openedAt: number | null;
   /** Until when an OPEN circuit lets nobody through. Fixed at the trip. */
   readonly openUntil: number | null;
+  /** How long the opening lasts, in ms, after `Retry-After` and the cap; `null` once it closed. */
+  readonly cooldownMs: number | null;
+  /** The failure that opened it last. Stays after closing. */
+  readonly lastFailure: FailureNote | null;
   /** When it last closed. */
   readonly closedAt: number | null;
   /** How often it went HALF_OPEN → OPEN since it last closed. */
@@ -125,22 +136,6 @@ export interface Snapshot {
   readonly untold?: readonly UntoldRow[];
 }
 
-/** A change that the trail, kept elsewhere, has not confirmed yet. */
-export interface UntoldRow {
-  /** The life of the circuit afterwards. */
-  readonly epoch: string;
-  /** The generation afterwards. */
-  readonly generation: number;
-  /** When that generation began, in ms. No two rows of a circuit share epoch, generation and this. */
-  readonly began: number;
-  /** What happened. */
-  readonly event: Exclude<AuditEventName, "success" | "failure">;
-  /** When, on the store's clock, in ms. */
-  readonly at: number;
-  /** From, to, reason, actor, counters; `missed`: how many rows before it had to go. */
-  readonly metadata: Readonly<Record<string, unknown>>;
-}
-
 /** What a request wants of the outbox of its circuit: see `Driver.confirm`. */
 export interface OutboxRequest {
   /**
@@ -163,6 +158,8 @@ export interface StoreRequest extends OutboxRequest {
   readonly at: number;
   /** How to measure the Snapshot in the answer. */
   readonly shape: Shape;
+  /** Names the isolate that asks, for the trail: `createFuse({ instance })`. Left out: it has no name. */
+  readonly instance?: string | undefined;
 }
 
 /**
@@ -204,8 +201,6 @@ export interface AcquireRequest extends StoreRequest {
   readonly max: number;
   /** After how many ms a trial that never ends gives its slot back. */
   readonly leaseMs: number;
-  /** An `openUntil` further off than this, in ms, was written by a clock that has since gone back: it counts as passed. */
-  readonly maxCooldownMs: number;
 }
 
 /** Asks for a change of state, by compare-and-set. */
@@ -216,6 +211,8 @@ export interface TransitionRequest extends StoreRequest {
   readonly event: "opened" | "closed" | "reset";
   /** How long it stays open, in ms; 0 to close. */
   readonly cooldownMs: number;
+  /** The failure that opens it, to be kept as it is. Left out, or `null`: not known. */
+  readonly lastFailure?: FailureNote | null | undefined;
   /** Why: a strategy's name, `trial_failed`, an operator's words. */
   readonly reason: string;
   /** Who, for an operator's. */
@@ -290,16 +287,6 @@ export interface ListPage {
   readonly records: readonly CircuitRecord[];
   /** Where to go on; `null`: that was all. */
   readonly cursor: string | null;
-}
-
-/** The generation under which a call was admitted, and its outcome is recorded. */
-export interface Admission {
-  /** The life of the circuit; `""` if the circuit was unknown. */
-  readonly epoch: string;
-  /** The generation; {@linkcode TOTALS_ONLY} for an outcome that feeds lifetime totals only. */
-  readonly generation: number;
-  /** When the generation began, on the store's clock in ms; 0 if the circuit was unknown. */
-  readonly began: number;
 }
 
 /** What comes with every answer to a request that may write. */
@@ -384,7 +371,8 @@ export interface Driver {
   record(key: string, tally: Tally): Awaitable<Recorded>;
   /**
    * CLOSED, or overridden: grants (`forced_open` refuses) without lease or write. OPEN past
-   * `openUntil`: moves to HALF_OPEN, next generation. HALF_OPEN: drops expired leases and grants
+   * `openUntil`, or with one so far off that a clock has since gone back (further than `cooldownMs` and
+   * the larger of that and a minute): moves to HALF_OPEN, next generation. HALF_OPEN: drops expired leases and grants
    * the token while fewer than `max` are out; a token still out is granted again, one that has
    * ended is refused until its lease would have expired. Creates nothing.
    */

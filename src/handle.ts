@@ -30,7 +30,7 @@ import {
   timeoutOf,
 } from "./handle_options.ts";
 import { historyOf } from "./history.ts";
-import { judgeError, judgeResult, type Kind, retryAfterOf } from "./rules/outcome.ts";
+import { failureOf, judgeError, judgeResult, type Kind, retryAfterOf } from "./rules/outcome.ts";
 import {
   type CircuitMetrics,
   type CircuitSnapshot,
@@ -358,6 +358,7 @@ export class Handle<F> implements CircuitBreaker<F> {
       durationMs,
       error,
       retryAfterMs: kind === "failure" ? retryAfterOf(result, at) : 0,
+      failure: kind === "failure" ? failureOf(error === undefined ? result : error) : null,
       at,
     };
     return this.#circuit.settle(grant, ending, this.#unit);

@@ -178,9 +178,7 @@ export class Inventory {
   #listed(store: RegisteredStore, record: CircuitRecord): Listed {
     const { key, snapshot: s } = record;
     const laid = store.circuits.get(key)?.lay(s) ?? s;
-    const { maxCooldownMs } = this.#policyOf(store, key);
-    const reading = { maxCooldownMs, now: s.now };
-    const snapshot = toCircuitSnapshot(identify(store.name, key), laid, reading, 0);
+    const snapshot = toCircuitSnapshot(identify(store.name, key), laid, s, 0);
     return { store, snapshot, record, offset: s.now - store.clock() };
   }
 

@@ -133,6 +133,7 @@ export class LocalCircuit extends Circuit {
     const { kind, slow, at } = ending;
     const counts = kind !== "neutral";
     const failed = counts && this.failed(grant, ending);
+    if (failed) this.noteFailure(grant, ending);
     if (grant.lease === null) {
       const seen = this.#seen;
       if (!counts) {

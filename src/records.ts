@@ -4,7 +4,15 @@
  * @module
  */
 
-import type { Admission, CircuitState, Driver, Override, Snapshot, UntoldRow } from "./contract.ts";
+import type {
+  Admission,
+  CircuitState,
+  Driver,
+  Override,
+  Snapshot,
+  StoreRequest,
+  UntoldRow,
+} from "./contract.ts";
 
 /** The states of a circuit. */
 export const CIRCUIT_STATES: readonly CircuitState[] = ["CLOSED", "OPEN", "HALF_OPEN"];
@@ -38,6 +46,8 @@ export function absentSnapshot(now: number): Snapshot {
     reason: "",
     openedAt: null,
     openUntil: null,
+    cooldownMs: null,
+    lastFailure: null,
     closedAt: null,
     reopenCount: 0,
     consecutiveFailures: 0,
@@ -82,6 +92,8 @@ export function copySnapshot(s: Snapshot): Snapshot {
     reason: s.reason,
     openedAt: s.openedAt,
     openUntil: s.openUntil,
+    cooldownMs: s.cooldownMs,
+    lastFailure: s.lastFailure,
     closedAt: s.closedAt,
     reopenCount: s.reopenCount,
     consecutiveFailures: s.consecutiveFailures,
@@ -176,6 +188,14 @@ export function newId(): string {
     );
   }
   return `${isolate}-${(++requests).toString(36)}`;
+}
+
+/** Returns what a row of the trail says of where its request came from. */
+export function originOf({ id, instance }: Pick<StoreRequest, "id" | "instance">): {
+  isolate: string;
+  instance?: string;
+} {
+  return { isolate: isolateOf(id), ...instance === undefined ? null : { instance } };
 }
 
 /** Returns the isolate that sent a request: the id of the request, without its number. */

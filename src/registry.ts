@@ -94,6 +94,11 @@ export interface FuseOptions {
    */
   clock?: Clock | undefined;
   /**
+   * Names this isolate in `lastFailure` and in the trail, such as its region or machine, so that an
+   * operator sees whether one of them fails, or all. 1–64 characters. Left out: nothing is said.
+   */
+  instance?: string | undefined;
+  /**
    * Hands background work to the runtime, for all requests: `waitUntil` of "cloudflare:workers". Left
    * out: the process holds it; on a Worker, calls wait for it.
    */
@@ -133,6 +138,7 @@ export class Registry {
   readonly #configs: [pattern: string, Config][];
   readonly #common: Config;
   readonly #maxCircuits: number;
+  readonly #instance: string | null;
   /** The policies made last. */
   readonly #policies: CircuitPolicyData[] = [];
 
@@ -144,7 +150,11 @@ export class Registry {
     this.clock = optional("clock", options.clock, "function") ?? Date.now;
     this.background = new Background(optional("waitUntil", options.waitUntil, "function"));
     this.#maxCircuits = check(SUBJECT, "maxCircuits", options.maxCircuits, 10_000);
-    const { storeTimeoutMs } = options;
+    const { storeTimeoutMs, instance } = options;
+    if (instance !== undefined && !(isName(instance) && instance.length <= 64)) {
+      refuse(SUBJECT, "instance", "a text of 1-64 characters", instance);
+    }
+    this.#instance = instance ?? null;
     const timeoutMs = check(SUBJECT, "storeTimeoutMs", storeTimeoutMs, 500, 1, MAX_TIMER_MS);
     for (const [name, store] of Object.entries(stores)) {
       this.stores.set(name, this.#register(name, checkedStore(name, store), timeoutMs));
@@ -174,7 +184,8 @@ export class Registry {
 
   #register(name: string, driver: OpeningStore, timeoutMs: number): RegisteredStore {
     const { clock, events } = this;
-    const named = { name, driver, clock, events, timeoutMs, unsent: new Set<Circuit>() };
+    const unsent = new Set<Circuit>();
+    const named = { name, driver, clock, events, instance: this.#instance, timeoutMs, unsent };
     return { ...named, opener: driver[CIRCUITS].openerFor(named), circuits: new Map() };
   }
 
@@ -305,6 +316,7 @@ const FUSE_OPTIONS = [
   "maxCircuits",
   "clock",
   "waitUntil",
+  "instance",
 ];
 /** The options that are about the circuit itself, rather than where it is kept. */
 const FIXING = POLICY_OPTIONS.filter((option) => option !== "store");

@@ -20,7 +20,7 @@ import {
   type SQLiteTimestampBuilderInitial,
   text,
 } from "drizzle-orm/sqlite-core";
-import type { AuditEventName, CircuitState, Override } from "../../src/contract.ts";
+import type { AuditEventName, CircuitState, FailureNote, Override } from "../../src/contract.ts";
 
 /** Column builder of a table's `id`. */
 export type IdBuilder = IsPrimaryKey<HasDefault<NotNull<SQLiteIntegerBuilderInitial<"id">>>>;
@@ -70,6 +70,10 @@ export type CircuitBreakerColumns = {
   updatedAt: HasDefault<NotNull<TimeBuilder<"updated_at">>>;
   /** Until when an OPEN circuit lets nobody through. */
   openUntil: TimeBuilder<"open_until">;
+  /** How long the opening lasts, in ms; `null` once it closed. */
+  cooldownMs: SQLiteIntegerBuilderInitial<"cooldown_ms">;
+  /** The failure that opened the circuit last, as JSON: `at`, `kind`, `status` and `instance`. */
+  lastFailure: $Type<SQLiteTextJsonBuilderInitial<"last_failure">, FailureNote>;
   /** When the last success that counted ended. */
   lastSuccessAt: TimeBuilder<"last_success_at">;
   /** Slow calls since the circuit last closed, or was reset or overridden. */
@@ -273,6 +277,8 @@ export function circuitBreakerColumns(): CircuitBreakerColumns {
     createdAt: time("created_at").notNull().default(NOW),
     updatedAt: time("updated_at").notNull().default(NOW),
     openUntil: time("open_until"),
+    cooldownMs: integer("cooldown_ms"),
+    lastFailure: text("last_failure", { mode: "json" }).$type<FailureNote>(),
     lastSuccessAt: time("last_success_at"),
     slowCount: count("slow_count"),
     reason: word("reason"),

@@ -7,7 +7,7 @@
 
 import type { Answer, StoreRequest } from "../../src/contract.ts";
 import { identify } from "../../src/key.ts";
-import { isolateOf } from "../../src/records.ts";
+import { originOf } from "../../src/records.ts";
 import { Answers, heard, type Known } from "./answers.ts";
 import { type Digest, makeDigest } from "./chain.ts";
 import { send, type SqlResult, type SqlStatement, untilApplied } from "./client.ts";
@@ -97,14 +97,14 @@ export class Requests {
   async seal(
     key: string,
     known: Known,
-    { id }: StoreRequest,
+    request: StoreRequest,
     change: ChangeRow | null,
   ): Promise<Sealed> {
     const digest = await this.digest();
     const row = await this.sealAllButAPage(key, known.row);
     const latest = row === known.row ? known : heard(row);
-    const isolate = isolateOf(id);
-    return await seal({ digest, key, known: latest, now: this.time(), isolate }, change);
+    const origin = originOf(request);
+    return await seal({ digest, key, known: latest, now: this.time(), origin }, change);
   }
 
   /** Returns the last answer about a circuit. Creates the circuit, if none is known. */

@@ -7,6 +7,7 @@
 import type {
   CircuitRecord,
   CircuitState,
+  FailureNote,
   OverrideRecord,
   RestoreRequest,
   Segment,
@@ -15,6 +16,7 @@ import type {
 } from "../../src/contract.ts";
 import { absentSnapshot, withoutExpiredOverride } from "../../src/records.ts";
 import { countOf, overrideOf, stateOf, textOf, timeOf } from "../../src/rules/stored_fields.ts";
+import { jsonOf } from "./metadata.ts";
 import { unreadable } from "./client.ts";
 import type { Values } from "./statements/prepare.ts";
 
@@ -53,6 +55,7 @@ const COUNTS = [
 ];
 const TIMES = [
   ...["began", "opened_at", "open_until", "closed_at", "last_failure_at", "last_success_at"],
+  "cooldown_ms",
 ];
 const TEXTS = ["reason", "policy_hash", "previous_policy_hash", "outcomes"];
 
@@ -110,6 +113,8 @@ export function storedSnapshot(row: Row, shape: Shape): Snapshot {
     reason: text("reason"),
     openedAt: at("opened_at"),
     openUntil: at("open_until"),
+    cooldownMs: at("cooldown_ms"),
+    lastFailure: failureOf(row),
     closedAt: at("closed_at"),
     reopenCount: n("reopen_count"),
     consecutiveFailures: n("consecutive_failures"),
@@ -139,6 +144,15 @@ export function storedSnapshot(row: Row, shape: Shape): Snapshot {
     policyHash: text("policy_hash"),
     now,
   };
+}
+
+/** Returns the failure that opened the circuit. */
+function failureOf({ last_failure }: Row): FailureNote | null {
+  try {
+    return JSON.parse(last_failure as string ?? "null");
+  } catch {
+    return null;
+  }
 }
 
 /** Returns the counts of the time window. A clock that goes back counts as standing still. */
@@ -203,6 +217,8 @@ export function restoredValues({ record }: RestoreRequest): Values {
     state: s.state,
     generation: s.generation,
     restoredReason: s.reason,
+    cooldown_ms: s.cooldownMs,
+    last_failure: s.lastFailure && jsonOf(s.lastFailure),
     opened_at: s.openedAt,
     open_until: s.openUntil,
     closed_at: s.closedAt,

@@ -23,7 +23,7 @@ export interface ChangeRow {
   readonly reason: string | null;
   readonly actor: string | null;
   /** Returns further metadata. */
-  readonly more?: (row: Row, at: number) => Record<string, unknown>;
+  readonly more?: (row: Row, moment: number) => Record<string, unknown>;
 }
 
 /** The hashed rows of a request. */
@@ -47,7 +47,7 @@ export interface Sealing {
   /** The time on the store's clock, if the store was given one. */
   readonly now: number | undefined;
   /** The isolate that sends the request. */
-  readonly isolate: string;
+  readonly origin: Readonly<Record<string, string>>;
 }
 
 /** How far the time of a row may be off the database's clock, in ms. */
@@ -122,19 +122,19 @@ function changeOf(
   const { event, to = row.state, reason, actor } = change;
   const epoch = change.epoch?.(at) ?? String(row.epoch);
   const generation = change.generation?.(next) ?? next;
-  const metadata = { to, reason, actor, ...change.more?.(row, at) };
+  const metadata = { to, reason, actor, ...change.more?.(row, began) };
   return linkOf(sealing, at, event, { epoch, generation, began }, metadata);
 }
 
 function linkOf(
-  { key, known: { row }, isolate }: Sealing,
+  { key, known: { row }, origin }: Sealing,
   at: number,
   event: string,
   { epoch, generation, began }: Admission,
   { to, ...more }: Record<string, unknown>,
 ): Link {
   const counters = countersOf(storedSnapshot(row, { windowMs: 1, windowSize: 0 }));
-  const metadata = jsonOf({ from: row.state, to, generation, ...more, counters, isolate });
+  const metadata = jsonOf({ from: row.state, to, generation, ...more, counters, ...origin });
   return { key, circuit: row.id!, epoch, generation, began, event, at, metadata };
 }
 

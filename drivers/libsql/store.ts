@@ -124,9 +124,9 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
   async acquire(key: string, request: AcquireRequest): Promise<Acquired> {
     const requests = this.#requests;
     const { acquire, mark, answer } = requests.statements;
-    const { token, max, leaseMs, maxCooldownMs } = request;
+    const { token, max, leaseMs } = request;
     const moves = (row: Row, now: number) =>
-      row.id !== null && (isDue(row, now, maxCooldownMs) || hasExpired(row, now));
+      row.id !== null && (isDue(row, now) || hasExpired(row, now));
     let known = requests.answers.get(key);
     return await untilApplied(async () => {
       const moving = known !== undefined && moves(known.row, timeOf(known, requests.time()));
@@ -135,7 +135,7 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
         ...moving ? [acquire.decide, ...requests.before(sealed), ...acquire.apply, mark] : [],
         ...acquire.lease,
         answer,
-      ], { token, max, leaseMs, maxCooldownMs, ...sealed.values });
+      ], { token, max, leaseMs, ...sealed.values });
       if (row.won === null && moves(row, row.now)) {
         known = heard(row);
         return undefined;
@@ -145,7 +145,8 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
   }
 
   transition(key: string, request: TransitionRequest): Promise<Changed> {
-    const { to, event, cooldownMs, reason, actor, expected } = request;
+    const { to, event, reason, actor, expected, lastFailure = null } = request;
+    const cooldownMs = Math.round(request.cooldownMs);
     const { open, close } = this.#requests.statements;
     return this.#change(key, request, {
       change: to === "OPEN" ? open : close,
@@ -153,10 +154,11 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
       values: {
         ...{ event, cooldownMs, reason, actor, expects: expected === null ? 0 : 1 },
         ...admissionOf(expected ?? absentSnapshot(0)),
+        lastFailure: lastFailure && jsonOf(lastFailure),
       },
       row: {
         ...{ event, to, reason, actor },
-        ...to === "OPEN" ? { more: () => ({ cooldownMs: Math.round(cooldownMs) }) } : {},
+        ...to === "OPEN" ? { more: () => ({ cooldownMs, lastFailure }) } : {},
       },
     });
   }

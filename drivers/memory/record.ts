@@ -7,6 +7,7 @@
 import type {
   AcquireRequest,
   CircuitState,
+  FailureNote,
   OverrideRecord,
   Segment,
   Shape,
@@ -27,6 +28,8 @@ export class Entry implements Snapshot {
   reason = "";
   openedAt: number | null = null;
   openUntil: number | null = null;
+  cooldownMs: number | null = null;
+  lastFailure: FailureNote | null = null;
   closedAt: number | null = null;
   reopenCount = 0;
   consecutiveFailures = 0;

@@ -7,6 +7,7 @@
 import type {
   Admission,
   CircuitRecord,
+  FailureNote,
   OverrideRecord,
   Segment,
   Shape,
@@ -20,13 +21,7 @@ import {
   SNAPSHOT_TIMES,
   withoutExpiredOverride,
 } from "../../src/records.ts";
-import {
-  countOf,
-  overrideOf as soundOverride,
-  stateOf,
-  textOf,
-  timeOf,
-} from "../../src/rules/stored_fields.ts";
+import { countOf, textOf, timeOf } from "../../src/rules/stored_fields.ts";
 
 /** What the script answered: whether it did as asked, the moment, and a circuit if there is one. */
 export interface Reply {
@@ -44,11 +39,10 @@ export function parseReply(reply: unknown): Reply {
   const [ok, moved, now, ...flat] = Array.isArray(reply) ? reply as unknown[] : [];
   const fits = typeof ok === "number" && Number.isFinite(now) && flat.length % 2 === 0 &&
     flat.every((one) => typeof one === "string" || typeof one === "number");
-  if (!fits) throw new Error("Redis over REST: the answer is not one of the script");
   const fields: Record<string, string> = {};
   for (let i = 0; i < flat.length; i += 2) fields[String(flat[i])] = String(flat[i + 1]).slice(1);
-  if (flat.length > 0 && !fields.epoch) {
-    throw new Error("Redis over REST: what it holds is no circuit");
+  if (!fits || (flat.length > 0 && !fields.epoch)) {
+    throw new Error("Redis over REST: the answer is not one of the script");
   }
   return {
     ok: ok === 1,
@@ -94,7 +88,7 @@ function untoldOf(fields: Fields): UntoldRow[] {
     if (generation === undefined || !event || !at || timeOf(Number(at)) === null) continue;
     // Trials are counted in HALF_OPEN alone.
     const counted = COUNTERS.slice(0, from === "HALF_OPEN" ? undefined : -2);
-    const { reason = null, actor = null, isolate, ...more } = wordsOf(
+    const { reason = null, actor = null, isolate, instance, ...more } = wordsOf(
       rest.slice(COUNTERS.length).join(" "),
     );
     rows.push({
@@ -107,7 +101,7 @@ function untoldOf(fields: Fields): UntoldRow[] {
         ...{ from, to, generation: Number(generation), reason, actor, ...more },
         ...kind === "-" ? null : { until: until === "-" ? null : Number(until), kind },
         counters: Object.fromEntries(counted.map((name, i) => [name, Number(rest[i])])),
-        isolate,
+        ...{ isolate, ...instance === undefined ? null : { instance } },
         ...missed === "0" ? null : { missed: Number(missed) },
       },
     });
@@ -130,10 +124,12 @@ function storedOf({ now, fields: f }: Reply, { windowSize }: Shape): Snapshot {
     ...absent,
     ...assemble(SNAPSHOT_TIMES, (field) => f[field] ? timeOf(Number(f[field])) : null),
     ...assemble(SNAPSHOT_COUNTS, count),
-    state: stateOf(f.state),
+    state: f.state as Snapshot["state"],
     epoch: f.epoch!,
     began: timeOf(Number(f.began || 0)) ?? 0,
     reason: textOf(f.reason),
+    cooldownMs: f.cooldownMs ? countOf(Number(f.cooldownMs)) : null,
+    lastFailure: f.lastFailure ? wordsOf(f.lastFailure) as unknown as FailureNote : null,
     policyHash: textOf(f["answer.policyHash"]),
     totals: counts(absent.totals, "totals"),
     window: counts(absent.window, "answer"),
@@ -158,12 +154,14 @@ export function overrideOf(f: Fields, at: "override" | "released"): OverrideReco
   const [until, reason, actor] = OVERRIDE.map((field) => f[`${at}.${field}`] || null);
   // Words begin with "=".
   const words = (text: string | null | undefined) => text?.slice(1) ?? null;
-  return soundOverride({
-    kind: f[at],
-    until: until ? Number(until) : null,
-    reason: words(reason),
-    actor: words(actor),
-  });
+  return f[at]
+    ? {
+      kind: f[at] as OverrideRecord["kind"],
+      until: until ? timeOf(Number(until)) : null,
+      reason: words(reason),
+      actor: words(actor),
+    }
+    : null;
 }
 
 const OVERRIDE = ["until", "reason", "actor"] as const;
@@ -210,7 +208,7 @@ export function contentsOf(
 ): (string | number)[] {
   const time = (at: number | null) => at === null ? "" : `@${Math.round(at)}`;
   const text = (words: string | undefined) => words ? `=${words}` : "";
-  const { state, reason, policyHash, totals, sinceClosed, override } = s;
+  const { state, reason, policyHash, totals, sinceClosed, override, cooldownMs } = s;
   const [, ...counted] = SNAPSHOT_COUNTS;
   const group = (name: string, counts: object) =>
     Object.entries(counts).map(([kind, n]) => [`${name}.${kind}`, n]);
@@ -219,6 +217,8 @@ export function contentsOf(
     ...{ policyHash: text(policyHash), outcomes: text(outcomes) },
     ...assemble(SNAPSHOT_TIMES, (field) => time(s[field])),
     ...assemble(counted, (field) => s[field]),
+    cooldownMs: cooldownMs === null ? "" : Math.round(cooldownMs),
+    lastFailure: s.lastFailure === null ? "" : text(JSON.stringify(s.lastFailure)),
     ...Object.fromEntries([...group("totals", totals), ...group("sinceClosed", sinceClosed)]),
     "override": text(override?.kind),
     "override.until": time(override?.until ?? null),

@@ -12,6 +12,7 @@ import type { CircuitState } from "@fuse/edge";
 import type {
   AcquireRequest,
   Admission,
+  FailureNote,
   OverrideRecord,
   RestoreRequest,
   Segment,
@@ -36,6 +37,8 @@ export interface StoredCircuit {
   reason: string;
   openedAt: number | null;
   openUntil: number | null;
+  cooldownMs: number | null;
+  lastFailure: FailureNote | null;
   closedAt: number | null;
   reopenCount: number;
   consecutiveFailures: number;
@@ -71,6 +74,7 @@ export function newCircuit(epoch: string, now: number): StoredCircuit {
       policyHash: "",
     },
     ...{ openedAt: null, openUntil: null, closedAt: null, reopenCount: 0, override: null },
+    ...{ cooldownMs: null, lastFailure: null },
     ...{ lastFailureAt: null, lastSuccessAt: null },
     ...noEvidence(),
     ...noTrials(),
@@ -176,9 +180,10 @@ export function admit(
   }
   if (circuit.state === "CLOSED") return { granted: true, moved: false, changed: false };
   const left = (circuit.openUntil ?? now) - now;
-  // Further off than any cooldown, it was written by a clock that has since gone back.
+  const longest = circuit.cooldownMs ?? Infinity;
+  // Further off than that, it was written by a clock that has since gone back.
   const moved = mayMove && circuit.state === "OPEN" &&
-    (left <= 0 || left > request.maxCooldownMs);
+    (left <= 0 || left > longest + Math.max(longest, 60_000));
   if (moved) {
     circuit.state = "HALF_OPEN";
     circuit.reason = "cooldown_passed";
@@ -200,16 +205,18 @@ export function admit(
 
 /** Opens or closes it, if it stands as the request expects. Answers whether it did. */
 export function change(circuit: StoredCircuit, request: TransitionRequest, now: number): boolean {
-  const { to, event, expected, reason, cooldownMs } = request;
+  const { to, event, expected, reason, cooldownMs, lastFailure = null } = request;
   if (expected !== null && !isSame(expected, circuit)) return false;
   if (event === "closed" && circuit.trials.failures > 0) return false;
   if (to === "OPEN") {
     circuit.reopenCount = circuit.state === "HALF_OPEN" ? circuit.reopenCount + 1 : 0;
     circuit.openedAt = now;
     circuit.openUntil = now + cooldownMs;
+    circuit.cooldownMs = cooldownMs;
+    circuit.lastFailure = lastFailure;
   } else {
     if (circuit.state !== "CLOSED") circuit.closedAt = now;
-    Object.assign(circuit, noEvidence(), { reopenCount: 0, openUntil: null });
+    Object.assign(circuit, noEvidence(), { reopenCount: 0, openUntil: null, cooldownMs: null });
   }
   circuit.state = to;
   circuit.reason = reason;

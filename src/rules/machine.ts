@@ -49,15 +49,24 @@ export function tripping(s: Snapshot, policy: CircuitPolicyData): string | null 
   return null;
 }
 
-/** Whether an OPEN circuit's cooldown is over. One further off than `maxCooldownMs` was written by a clock that went back. */
-export function cooldownPassed(s: Snapshot, now: number, maxCooldownMs: number): boolean {
-  return s.openUntil === null || now >= s.openUntil || s.openUntil - now > maxCooldownMs;
+/** Whether an OPEN circuit's cooldown is over. */
+export function cooldownPassed(
+  { openUntil, cooldownMs }: Pick<Snapshot, "openUntil" | "cooldownMs">,
+  now: number,
+): boolean {
+  return openUntil === null || now >= openUntil ||
+    (cooldownMs !== null && openUntil - now > farthest(cooldownMs));
+}
+
+/** How far off an `openUntil` can be, in ms. One further off was written by a clock that went back. */
+function farthest(cooldownMs: number): number {
+  return cooldownMs + Math.max(cooldownMs, 60_000);
 }
 
 /** Returns `true` if a circuit lets nobody through: forced open, or OPEN and its cooldown lasts. */
-export function isShut(s: Snapshot, now: number, maxCooldownMs: number): boolean {
+export function isShut(s: Snapshot, now: number): boolean {
   if (s.override !== null) return s.override.kind === "forced_open";
-  return s.state === "OPEN" && !cooldownPassed(s, now, maxCooldownMs);
+  return s.state === "OPEN" && !cooldownPassed(s, now);
 }
 
 /**

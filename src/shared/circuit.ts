@@ -78,7 +78,7 @@ export class SharedCircuit extends Circuit {
     const s = this.#strong ? null : this.#fresh(now);
     if (s === null) return this.#acquire();
     const storeNow = this.#view.storeNow(now);
-    if (isShut(s, storeNow, this.policy.maxCooldownMs)) return this.#reject(s, now, unit);
+    if (isShut(s, storeNow)) return this.#reject(s, now, unit);
     if (s.override !== null || s.state === "CLOSED") return this.open(s);
     return isUnderWay(this.#refusedUntil, now, this.policy.revalidateMs)
       ? this.refuse(s, storeNow)
@@ -183,7 +183,9 @@ export class SharedCircuit extends Circuit {
   }
 
   #outcomesOf(grant: Grant, ending: Ending): Outcomes {
-    return outcomeOf(ending, this.failed(grant, ending), this.driver.describe);
+    const failed = this.failed(grant, ending);
+    if (failed) this.noteFailure(grant, ending);
+    return outcomeOf(ending, failed, this.driver.describe);
   }
 
   #gather(under: Admission, outcomes: Outcomes, { at, retryAfterMs }: Ending): void {

@@ -69,7 +69,7 @@ export class StandIn {
     if (this.#view.believed && this.#view.current(now)?.override) return false;
     const own = this.#circuit.peek().snapshot;
     return own.state === "OPEN" &&
-      !cooldownPassed(own, now, this.#principal.policy.maxCooldownMs);
+      !cooldownPassed(own, now);
   }
 
   /** Admits or refuses a call in place of the store. */
@@ -116,9 +116,7 @@ export class StandIn {
   #forbidden(now: number): Refusal | null {
     const s = this.#view.current(now);
     const storeNow = this.#view.storeNow(now);
-    return s !== null && isShut(s, storeNow, this.#principal.policy.maxCooldownMs)
-      ? this.#principal.refuse(s, storeNow)
-      : null;
+    return s !== null && isShut(s, storeNow) ? this.#principal.refuse(s, storeNow) : null;
   }
 
   /** Begins from the cached Snapshot, unless it has begun. */

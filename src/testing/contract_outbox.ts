@@ -139,7 +139,7 @@ export const OUTBOX: readonly Scenario[] = [
       await opened(subject);
       await subject.override("forced_open", KEEP);
       const hand = { id: unique(), at: clock.now(), shape: SHAPE, outbox: "hand" } as const;
-      const trial = { token: unique(), max: 1, leaseMs: 1_000, maxCooldownMs: COOLDOWN_MS };
+      const trial = { token: unique(), max: 1, leaseMs: 1_000 };
       const { snapshot } = await store.acquire(key, { ...hand, ...trial });
       equal(names(snapshot.untold ?? []), ["forced_open"], "with an answer");
       let cursor: string | null = null;

@@ -324,7 +324,8 @@ function recordAt(at: number, key: string): CircuitRecord {
     ],
     snapshot: {
       ...{ state: "OPEN", reason: "rolling_window", epoch: "exported", generation: 1 },
-      began: at - 1_000,
+      ...{ began: at - 1_000, cooldownMs: 60_000 },
+      lastFailure: { at: at - 1_500, kind: "ECONNREFUSED", status: null, instance: "fra1" },
       ...{ openedAt: at - 1_000, openUntil: at + 59_000, closedAt: at - 90_000, reopenCount: 2 },
       ...{ consecutiveFailures: 4, consecutiveSuccesses: 0 },
       totals: { successes: 70, failures: 30, rejected: 20, slow: 10 },

@@ -32,7 +32,6 @@ export interface Scenario {
 /** Segments of a second, ten outcomes. */
 export const SHAPE: Shape = { windowMs: 10_000, windowSize: 10 };
 export const COOLDOWN_MS = 60_000;
-export const MAX_COOLDOWN_MS = 600_000;
 export const LEASE_MS = 30_000;
 
 /**
@@ -91,7 +90,6 @@ export class Subject {
       token: unique(),
       max: 1,
       leaseMs: LEASE_MS,
-      maxCooldownMs: MAX_COOLDOWN_MS,
       ...parts,
     }));
   }

@@ -81,6 +81,25 @@ export const TRANSITIONS: readonly Scenario[] = [
     },
   },
   {
+    name: "transition() keeps how long an opening lasts, and the failure that opened it",
+    async run(subject) {
+      await subject.record({ failures: 1 });
+      const at = subject.clock.now() - 250;
+      const lastFailure = { at, kind: "ECONNREFUSED", status: null, instance: "fra1" };
+      const { snapshot } = await subject.trip({ cooldownMs: 1_000, lastFailure });
+      includes(snapshot, { cooldownMs: 1_000, lastFailure }, "the open circuit");
+      includes(
+        await subject.read(),
+        { cooldownMs: 1_000, lastFailure },
+        "the open circuit as read",
+      );
+      includes((await subject.reset()).snapshot, { cooldownMs: null, lastFailure }, "a closed one");
+      await subject.record({ failures: 1 });
+      const again = await subject.trip({ cooldownMs: 2_000 });
+      includes(again.snapshot, { cooldownMs: 2_000, lastFailure: null }, "by nobody knows what");
+    },
+  },
+  {
     name: "transition() that expects a circuit loses when there is none, and creates nothing",
     async run(subject) {
       const { won, snapshot } = await subject.trip({

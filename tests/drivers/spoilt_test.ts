@@ -99,7 +99,6 @@ const FIELDS: readonly (readonly [part: "state" | "metrics", ...fields: string[]
   ["state", "openUntil", "inf"],
   ["state", "closedAt", "oops"],
   ["state", "expires", "oops"],
-  ["state", "consecutiveFailures", "oops"],
   ["state", "lease:t", "oops"],
   ["state", "row:1 5 oops", "oops"],
   ["state", "override", "forced-open"],
@@ -109,14 +108,12 @@ const FIELDS: readonly (readonly [part: "state" | "metrics", ...fields: string[]
     ...["consecutiveFailures", "consecutiveSuccesses", "totals.failures", "totals.successes"],
     ...["sinceClosed.failures", "newest.failures", "newest.successes", "older.failures", "start"],
     ...["halfOpen.failures", "lastSuccessAt", "floor", "after", "from", "since", "trial", "ids"],
-    ...["cursor", "lastFailureAt"],
+    "lastFailureAt",
   ].map((field) => ["metrics", field, "inf"] as const),
   ["metrics", "consecutiveFailures", "oops"],
   ["metrics", "consecutiveFailures", "-5"],
-  ["metrics", "totals.successes", "-5"],
   ["metrics", "totals.successes", "1.5"],
   ["metrics", "totals.successes", "1e300"],
-  ["metrics", "cursor", "-5"],
 ];
 
 for (const [part, ...fields] of FIELDS) {

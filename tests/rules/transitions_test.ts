@@ -383,7 +383,7 @@ function trialOfADeadIsolate(world: World, outcome: "success" | "failure"): void
     at: world.clock.now(),
     shape: { windowMs: 120_000, windowSize: 0 },
   };
-  const limits = { max: 2, leaseMs: 30_000, maxCooldownMs: 600_000 };
+  const limits = { max: 2, leaseMs: 30_000 };
   world.store.acquire("a", { ...request, ...limits, token: "dead" });
   const { epoch, generation, began, policyHash } = world.stored();
   world.store.record("a", {

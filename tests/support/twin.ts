@@ -184,7 +184,7 @@ async function play(
         return answered(
           await store.acquire("a", {
             ...base,
-            ...{ token: `token-${one.token}`, max: one.max, leaseMs: 1_500, maxCooldownMs: 9_000 },
+            ...{ token: `token-${one.token}`, max: one.max, leaseMs: 1_500 },
           }),
         );
       case "transition":

@@ -44,7 +44,7 @@ export function acquire(
   max: number,
   leaseMs = 1_000,
 ) {
-  const limits = { max, leaseMs, maxCooldownMs: 600_000 };
+  const limits = { max, leaseMs };
   return Promise.resolve(store.acquire("a", { ...request(), at: clock.now(), token, ...limits }));
 }
 

@@ -81,7 +81,7 @@ Deno.test("chaos() without faults passes every operation on", async () => {
   assertEquals([changed.won, changed.snapshot.state], [true, "OPEN"]);
   const acquired = await store.acquire("a", {
     ...{ ...request, id: "a" },
-    ...{ token: "1", max: 1, leaseMs: 30_000, maxCooldownMs: 600_000 },
+    ...{ token: "1", max: 1, leaseMs: 30_000 },
   });
   assertEquals([acquired.granted, acquired.moved], [false, false]);
   const override = { kind: "forced_open", until: null, reason: null, actor: "ada" } as const;
@@ -197,8 +197,7 @@ Deno.test("chaos({ down }) rejects every operation while the store is down", asy
   const operations: Record<string, () => unknown> = {
     read: () => store.read("a", request),
     record: () => record(store),
-    acquire: () =>
-      store.acquire("a", { ...request, token: "1", max: 1, leaseMs: 1, maxCooldownMs: 1 }),
+    acquire: () => store.acquire("a", { ...request, token: "1", max: 1, leaseMs: 1 }),
     transition: () =>
       store.transition("a", {
         ...{ ...request, ...who, reason: "test", expected: null },

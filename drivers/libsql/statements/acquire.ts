@@ -43,12 +43,14 @@ export function acquireStatements(dialect: Dialect): AcquireStatements {
   };
 }
 
-/** Whether an OPEN circuit is to go half-open. An end too far off was set by a clock that went back. */
+/** Whether an OPEN circuit is to go half-open: see `cooldownPassed` of `src/rules/machine.ts`. */
 function cooldownPassed({ expired, now }: Dialect): SQL {
   return sql`(
     b.state = 'OPEN' and (not ${OVERRIDDEN} or ${expired})
     and not coalesce(
-      ${time("b.open_until")} > ${now} and b.open_until - ${now} <= ${$("maxCooldownMs")}, 0
+      ${time("b.open_until")} > ${now} and coalesce(
+        b.open_until - ${now} <= b.cooldown_ms + max(b.cooldown_ms, 60000), 1
+      ), 0
     )
   )`;
 }

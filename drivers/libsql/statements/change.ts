@@ -60,6 +60,8 @@ function open(dialect: Dialect): Change {
         reason = ${$("reason")},
         opened_at = ${$("moment")},
         open_until = ${$("moment")} + ${$("cooldownMs")},
+        cooldown_ms = ${$("cooldownMs")},
+        last_failure = ${$("lastFailure")},
         reopen_count = iif(state = 'HALF_OPEN', max(reopen_count, 0) + 1, 0)`,
     ),
   );
@@ -80,7 +82,8 @@ function close(dialect: Dialect): Change {
         reopen_count = 0,
         override = iif(${OVERRIDDEN}, override, null),
         closed_at = iif(state = 'CLOSED', closed_at, r.at),
-        open_until = null`,
+        open_until = null,
+        cooldown_ms = null`,
     ),
   );
 }

@@ -12,7 +12,16 @@ import { $, prepare, type Statement } from "./prepare.ts";
 export const KEPT: readonly string[] = [
   ...["state", "reopen_count", "consecutive_failures", "consecutive_successes", "failure_count"],
   ...["success_count", "slow_count", "total_successes", "total_failures", "total_rejected"],
-  ...["total_slow", "override", "override_reason", "override_actor", "policy_hash", "outcomes"],
+  ...[
+    "cooldown_ms",
+    "last_failure",
+    "total_slow",
+    "override",
+    "override_reason",
+    "override_actor",
+    "policy_hash",
+    "outcomes",
+  ],
 ];
 
 /** The times among them. A restored record has them on the caller's clock. */

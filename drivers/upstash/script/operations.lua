@@ -35,10 +35,11 @@ elseif operation == 'acquire' and s.epoch then
   if overridden() then
     ok = s.override ~= 'forced_open'
   elseif s.state ~= 'CLOSED' then
-    local left = (number('openUntil') or now) - now
-    -- Further off than any cooldown, it was fixed by a clock that has since gone back. What moved it
-    -- once does not move it again.
-    if not moved and s.state == 'OPEN' and (left <= 0 or left > tonumber(ARGV[12])) then
+    local left, length = (number('openUntil') or now) - now, number('cooldownMs')
+    -- Further off than that, it was fixed by a clock that has since gone back. What moved it once does
+    -- not move it again.
+    local back = length and left > length + math.max(length, 60000)
+    if not moved and s.state == 'OPEN' and (left <= 0 or back) then
       keep('half_opened', 'HALF_OPEN')
       put('state', 'HALF_OPEN')
       put('reason', 'cooldown_passed')
@@ -58,10 +59,13 @@ elseif operation == 'transition' then
       put('reopenCount', s.state == 'HALF_OPEN' and whole(s.reopenCount) + 1 or 0)
       put('openedAt', now)
       put('openUntil', now + ARGV[11])
+      put('cooldownMs', ARGV[11])
+      put('lastFailure', ARGV[16])
     else
       if s.state ~= 'CLOSED' then put('closedAt', now) end
       put('reopenCount', 0)
       put('openUntil')
+      put('cooldownMs')
     end
     put('state', to)
     put('reason', ARGV[12])

@@ -22,13 +22,11 @@ local function keep(event, to, began, said, kind, ends, generation, epoch)
   end
   if #rows >= 64 then
     -- Life by life, as each began: after a removal generations start again.
-    table.sort(rows, function(a, b)
-      local x, y = lives[a[3]], lives[b[3]]
-      if x == y then return a[2] < b[2] end
-      if x[1] ~= y[1] then return x[1] < y[1] end
-      if x[2] ~= y[2] then return x[2] < y[2] end
-      return a[3] < b[3]
-    end)
+    for _, row in ipairs(rows) do
+      local first = lives[row[3]]
+      row[5] = ('%020.0f%020.0f%s %020.0f'):format(first[1], first[2], row[3], row[2])
+    end
+    table.sort(rows, function(a, b) return a[5] < b[5] end)
     local gone, after = rows[1][4], rows[2][4]
     local missed, rest = s[after]:match('^(%d+)(.*)$')
     put(after, text(whole(missed) + 1 + whole(s[gone]:match('^%d+'))) .. (rest or ''))

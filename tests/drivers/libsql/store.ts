@@ -22,7 +22,7 @@ export function tally(parts: Partial<Tally> = {}): Tally {
 
 export function acquiring(parts: Partial<AcquireRequest> = {}): AcquireRequest {
   const { id, ...rest } = request();
-  return { id, ...rest, token: id, max: 1, leaseMs: 30_000, maxCooldownMs: 600_000, ...parts };
+  return { id, ...rest, token: id, max: 1, leaseMs: 30_000, ...parts };
 }
 
 export function changing(parts: Partial<TransitionRequest> = {}): TransitionRequest {

@@ -92,7 +92,7 @@ export class Subject {
   }
 
   acquire(key: string, fields: Partial<AcquireRequest> = {}) {
-    const limits = { max: 1, leaseMs: 30_000, maxCooldownMs: 600_000 };
+    const limits = { max: 1, leaseMs: 30_000 };
     return this.store.acquire(key, { id: "", ...AT, token: "t", ...limits, ...fields }) as {
       granted: boolean;
       moved: boolean;

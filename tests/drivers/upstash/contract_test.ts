@@ -124,7 +124,7 @@ async function handsBack(
     expected: { epoch: born, generation: 1, began: clock.now() },
   });
   assertEquals([opened.won, opened.snapshot.reason], [true, text]);
-  const lease = { token: text, max: 1, leaseMs: 1_000, maxCooldownMs: 60_000 };
+  const lease = { token: text, max: 1, leaseMs: 1_000 };
   const trial = await store.acquire(key, { ...request("try"), ...lease });
   assertEquals([trial.granted, trial.snapshot.halfOpen.inFlight], [true, 1]);
   const same = await store.acquire(key, { ...request("again"), ...lease });

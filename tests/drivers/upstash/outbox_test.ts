@@ -102,7 +102,7 @@ Deno.test("an answer holds the trials that are out, and not those that have ende
     ...{ ...request("trip"), to: "OPEN", event: "opened", cooldownMs: 0, reason: "test" },
     ...{ actor: null, expected: null },
   });
-  const trial = { max: 2, leaseMs: HOUR_MS, maxCooldownMs: HOUR_MS };
+  const trial = { max: 2, leaseMs: HOUR_MS };
   for (const token of ["ended", "out"]) {
     await store.acquire("a", { ...request(token), ...trial, token });
   }

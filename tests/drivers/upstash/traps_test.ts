@@ -53,7 +53,7 @@ sharedTraps(
 const POLICY: CircuitOptions = { failureThreshold: 1, successThreshold: 1, cooldownMs: 60_000 };
 const PARTS = ["state", "metrics", "failures", "successes"];
 const SHAPE = { windowMs: 1_000, windowSize: 10 };
-const LEASE = { max: 3, leaseMs: 1_000, maxCooldownMs: 600_000 };
+const LEASE = { max: 3, leaseMs: 1_000 };
 
 function open(settings: UpstashSettings = {}, consistency: Consistency = "eventual") {
   const here = site(ways, settings);

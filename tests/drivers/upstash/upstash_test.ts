@@ -141,7 +141,7 @@ Deno.test("upstash() bounds the trials that it remembers, and opens whatever the
   };
   await store.transition("a", { ...request("trip"), ...opening });
   clock.advance(1_000);
-  const trial = { max: 1, leaseMs: HOUR_MS, maxCooldownMs: HOUR_MS };
+  const trial = { max: 1, leaseMs: HOUR_MS };
   for (let i = 0; i < 150; i++) {
     const token = `token-${i}`;
     const { granted, snapshot } = await store.acquire("a", {

@@ -106,7 +106,12 @@ export const PLANTED: readonly Planted[] = [
     options: {
       store: (store) =>
         but(store, {
-          acquire: (key, request) => store.acquire(key, { ...request, maxCooldownMs: 1 }),
+          acquire: (key, request) => {
+            // So that any end is further off than this cooldown could have set it.
+            const live = (store as unknown as LocalDriver).peek(key);
+            if (live !== undefined) Object.assign(live, { cooldownMs: -1e9 });
+            return store.acquire(key, request);
+          },
         }),
     },
   },

@@ -100,7 +100,7 @@ async function statements(): Promise<Table> {
   await look("acquire", () =>
     store.acquire("a", {
       ...request(),
-      ...{ token: "t", max: 1, leaseMs: 1_000, maxCooldownMs: 1_000 },
+      ...{ token: "t", max: 1, leaseMs: 1_000 },
     }));
   await look(
     "transition",

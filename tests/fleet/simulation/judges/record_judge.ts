@@ -237,7 +237,7 @@ export class RecordJudge {
     if (before?.state === "OPEN" && after?.state === "HALF_OPEN") {
       const wait = (before.openUntil ?? 0) - now;
       this.#check(
-        wait <= 0 || wait > request.maxCooldownMs,
+        wait <= 0 || wait > before.cooldownMs! + Math.max(before.cooldownMs!, 60_000),
         "edges",
         () => `The circuit goes half-open ${wait} ms before its cooldown is over`,
       );
