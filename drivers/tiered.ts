@@ -19,6 +19,7 @@ import type {
   OutboxRequest,
   OverrideRequest,
   Recorded,
+  RemoveRequest,
   RestoreRequest,
   Shape,
   Snapshot,
@@ -40,7 +41,7 @@ import type { LibsqlStore } from "./libsql/options.ts";
 import type { PruneOptions, PruneResult } from "./libsql/prune.ts";
 import type { TrailProof, VerifyOptions } from "./libsql/verify.ts";
 import { Delivery, GRACE_MS } from "./tiered/delivery.ts";
-import { changeRow, halfOpenRow, releaseRow } from "./tiered/rows.ts";
+import { changeRow, halfOpenRow, releaseRow, removedRow } from "./tiered/rows.ts";
 
 /** Options of {@linkcode tiered}. */
 export interface TieredOptions {
@@ -195,9 +196,17 @@ class Tiered implements LibsqlStore, OpeningStore {
   }
 
   /** Delivers the circuit's outbox first, which is removed with the record. */
-  async remove(key: string): Promise<boolean> {
+  async remove(key: string, request: RemoveRequest = NOBODY): Promise<boolean> {
+    const began = performance.now();
     await this.#delivery.rescue(key);
-    return await this.#state.remove(key);
+    const said = this.#state.read(key, request);
+    const before = copySnapshot(said instanceof Promise ? await said : said);
+    const removed = await this.#state.remove(key, request);
+    if (removed) {
+      this.#delivery.owe(key, [removedRow(before, request)]);
+      await this.#delivery.deliver(key, [], request.at, began);
+    }
+    return removed;
   }
 
   async flush({ at }: { readonly at: number }): Promise<readonly Trouble[]> {
@@ -288,6 +297,11 @@ class Tiered implements LibsqlStore, OpeningStore {
     return troubles.length > 0 ? { ...answer, troubles } : answer;
   }
 }
+
+/** A removal of which nobody says why. */
+const NOBODY: RemoveRequest = {
+  ...{ id: "", at: 0, shape: { windowMs: 1, windowSize: 0 }, reason: null, actor: null },
+};
 
 /** Whether there are rows that their own isolate has left undelivered. */
 function isLeft(rows: readonly UntoldRow[], now: number): boolean {

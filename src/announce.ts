@@ -80,7 +80,7 @@ export function announceHalfOpened(circuit: Announcing, answer: Answer): void {
 /** Emits an operator's action, or the end of an override. */
 export function announceAction(
   { identity, store: { events } }: Announcing,
-  type: Override | "released" | "reset" | "imported",
+  type: Override | "released" | "reset" | "imported" | "removed",
   { reason, actor }: Signature,
   until: number | null,
   { snapshot }: Answer,

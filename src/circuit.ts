@@ -29,9 +29,17 @@ import type {
 import { CircuitBreakerOpenError, type StoreUnavailableError } from "./errors.ts";
 import type { Events } from "./events.ts";
 import type { CircuitIdentity } from "./key.ts";
-import { type Admission, admissionOf, isLate, isSame, newId, TOTALS_ONLY } from "./records.ts";
+import {
+  absentSnapshot,
+  type Admission,
+  admissionOf,
+  isLate,
+  isSame,
+  newId,
+  TOTALS_ONLY,
+} from "./records.ts";
 import { retryAfter, tripping, type Verdict } from "./rules/machine.ts";
-import type { Kind } from "./rules/outcome.ts";
+import { type Kind, SLOW_TRIAL } from "./rules/outcome.ts";
 import { type CircuitPolicyData, differingOptions } from "./rules/policy.ts";
 import { explain, type Reading } from "./rules/snapshot.ts";
 
@@ -150,9 +158,6 @@ export const UNKNOWN: Grant = {
 export const UNCOUNTED: Grant = { ...UNKNOWN, generation: TOTALS_ONLY };
 
 const SILENT: Grant = { ...UNCOUNTED, silent: true };
-
-/** What is told of a trial that failed by being slow. */
-const SLOW = { kind: "slow", status: null };
 
 const NO_SENTENCE = { epoch: "", generation: -1, state: "CLOSED" as CircuitState, text: "" };
 
@@ -273,6 +278,16 @@ export abstract class Circuit {
     return answer.won;
   }
 
+  /** Deletes the circuit from its store. */
+  async remove(reason: string | null, actor: string | null): Promise<void> {
+    const answer = await this.operate("remove", async (driver): Promise<Changed> => {
+      const request = { ...this.request(newId()), reason, actor };
+      const won = await driver.remove(this.identity.key, request);
+      return { won, snapshot: absentSnapshot(request.at) };
+    });
+    if (answer.won) announceAction(this, "removed", { reason, actor }, null, answer);
+  }
+
   /** Returns what a reader of a Snapshot needs besides it. `now` is the store's clock, in ms. */
   reading(now: number): Reading {
     return { now };
@@ -317,6 +332,7 @@ export abstract class Circuit {
     retryAfterMs: number,
     id: string,
   ): TransitionRequest {
+    const seen = this.#failure;
     return {
       ...this.request(id),
       to: due.to,
@@ -324,7 +340,7 @@ export abstract class Circuit {
       reason: due.reason,
       actor: null,
       cooldownMs: due.to === "OPEN" ? this.#cooldown(s, retryAfterMs) : 0,
-      lastFailure: due.to === "OPEN" ? this.#failureOf(s) : null,
+      lastFailure: due.to === "OPEN" && seen !== null && !isLate(seen.under, s) ? seen.note : null,
       expected,
     };
   }
@@ -366,12 +382,7 @@ export abstract class Circuit {
   /** Remembers a failure, in case it opens the circuit. */
   protected noteFailure(under: Grant, { failure, at }: Ending): void {
     const { instance } = this.store;
-    this.#failure = { under, note: { at, ...failure ?? SLOW, instance } };
-  }
-
-  /** Returns the last failure that this isolate saw in the generation of the Snapshot. */
-  #failureOf(s: Snapshot): FailureNote | null {
-    return this.#failure === null || isLate(this.#failure.under, s) ? null : this.#failure.note;
+    this.#failure = { under, note: { at, ...failure ?? SLOW_TRIAL, instance } };
   }
 
   /** Announces how a call ended. Ask `events.hearsCalls` first: finding out `late` costs something. */

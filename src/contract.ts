@@ -269,6 +269,14 @@ export interface RestoreRequest extends StoreRequest {
   readonly actor: string | null;
 }
 
+/** Asks to forget a circuit. */
+export interface RemoveRequest extends StoreRequest {
+  /** Why. */
+  readonly reason: string | null;
+  /** Who. */
+  readonly actor: string | null;
+}
+
 /** Asks for a page of records. */
 export interface ListRequest extends OutboxRequest {
   /** Where the page before ended; `null`: begin. */
@@ -418,6 +426,11 @@ export interface Driver {
   ): Awaitable<void>;
   /** Delivers what is kept here for another store, as far as it can. `Fuse.flush()` asks for it. Never throws. */
   flush?(request: { readonly at: number }): Awaitable<readonly Trouble[]>;
-  /** Forgets a circuit. Answers whether there was one. */
-  remove(key: string): Awaitable<boolean>;
+  /**
+   * Forgets a circuit. Answers whether there was one. A store with a trail keeps the circuit's rows, and
+   * appends one of this.
+   *
+   * @param request Left out: nobody says why.
+   */
+  remove(key: string, request?: RemoveRequest): Awaitable<boolean>;
 }

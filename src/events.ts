@@ -96,6 +96,8 @@ export interface FuseEvents {
   released: OperatorEvent;
   /** A circuit came in by `importState`. */
   imported: OperatorEvent;
+  /** An operator deleted it. */
+  removed: OperatorEvent;
   /** An operator closed and cleared it. */
   reset: OperatorEvent;
   /** The store had forgotten a circuit that this isolate knew. */

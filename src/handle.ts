@@ -206,6 +206,11 @@ export class Handle<F> implements CircuitBreaker<F> {
     await this.#circuit.reset(reason, actor);
   }
 
+  async remove(options?: Actor): Promise<void> {
+    const { reason, actor } = actorOf(options);
+    await this.#circuit.remove(reason, actor);
+  }
+
   history(query?: EventQuery): AsyncIterableIterator<CircuitEvent> {
     const { driver, name } = this.#circuit.store;
     // What is no query is refused, as it came, when the history is read.

@@ -187,9 +187,9 @@ export class LocalCircuit extends Circuit {
   protected override operate(
     _operation: string,
     ask: (driver: Driver) => Awaitable<Changed>,
-  ): Changed {
-    const answer = ask(this.driver) as Changed;
-    this.note(answer);
+  ): Awaitable<Changed> {
+    const answer = ask(this.driver);
+    if (!(answer instanceof Promise)) this.note(answer);
     return answer;
   }
 

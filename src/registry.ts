@@ -31,7 +31,7 @@ import type { Clock, Store } from "./contract.ts";
 import { Events } from "./events.ts";
 import { Handle } from "./handle.ts";
 import { functionsOf, HANDLE_OPTIONS, type HandleFunctions } from "./handle_options.ts";
-import { type CircuitIdentity, identify, isName, nameMatches, toKey } from "./key.ts";
+import { type CircuitIdentity, fromKey, identify, isName, nameMatches, toKey } from "./key.ts";
 import {
   type CircuitPolicy,
   type CircuitPolicyData,
@@ -235,6 +235,18 @@ export class Registry {
     const circuit = this.circuit(named, key, identity);
     if (policy !== null) fix(circuit, policy);
     return new Handle<F>(circuit, functions, unit);
+  }
+
+  /** Returns the handle of a circuit by its identity. */
+  handle(
+    { store, key }: { readonly store: string; readonly key: string },
+    unit: Unit,
+  ): CircuitBreaker {
+    const named = this.store(store);
+    const parts = typeof key === "string" ? fromKey(key) : null;
+    if (parts === null) refuse(SUBJECT, "key", "the key of a circuit, as snapshots show it", key);
+    const circuit = this.circuit(named, key, { key, store, ...parts! });
+    return new Handle<never>(circuit, this.config(parts!.name).functions, unit);
   }
 
   /** Returns the configuration for a name. */

@@ -20,6 +20,7 @@ export type AuditEventName =
   | "reborn"
   | "imported"
   | "edited"
+  | "removed"
   | "success"
   | "failure";
 

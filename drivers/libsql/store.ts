@@ -15,6 +15,7 @@ import type {
   ListRequest,
   OverrideRequest,
   Recorded,
+  RemoveRequest,
   RestoreRequest,
   Shape,
   Snapshot,
@@ -40,7 +41,7 @@ import { readTrail } from "./history.ts";
 import { jsonOf, slowCallsOf } from "./metadata.ts";
 import type { Configuration, LibsqlStore } from "./options.ts";
 import { type PruneOptions, type PruneResult, pruneTrail } from "./prune.ts";
-import { answerOf, Requests } from "./requests.ts";
+import { ANONYMOUS, answerOf, Requests } from "./requests.ts";
 import { recordOf, restoredValues, type Row, rowOf, snapshotOf } from "./rows.ts";
 import { type ChangeRow, type Sealed, UNSEALED } from "./seal.ts";
 import type { Change } from "./statements/dialect.ts";
@@ -237,11 +238,26 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
     };
   }
 
-  async remove(key: string): Promise<boolean> {
-    const { answers, statements: { remove } } = this.#requests;
-    const results = await this.#requests.send(remove.map((statement) => statement({ key })));
-    answers.forget(key);
-    return results.at(-1)!.rows.length > 0;
+  /** One request; one more if nothing is known of the circuit, or somebody was faster. */
+  async remove(key: string, request: RemoveRequest = ANONYMOUS): Promise<boolean> {
+    const requests = this.#requests;
+    const { answers, statements: { read, remove } } = requests;
+    const { reason, actor } = request;
+    let known = answers.get(key);
+    return await untilApplied(async () => {
+      known ??= heard(rowOf((await requests.ask(read, { key })).rows[0]));
+      const { id: circuit } = known.row;
+      answers.forget(key);
+      if (circuit === null) return false;
+      const sealed = await requests.seal(key, known, request, { event: "removed", reason, actor });
+      known = undefined;
+      const statements = [remove.decide, ...requests.before(sealed), ...remove.apply];
+      const results = await requests.sendAll(key, request, statements, {
+        ...{ circuit, ...sealed.values },
+      });
+      // The circuits' row goes before those that belong to it.
+      return results.at(-4)!.rows.length > 0 ? true : undefined;
+    });
   }
 
   history(query: EventQuery & { readonly key?: string } = {}): AsyncIterableIterator<CircuitEvent> {

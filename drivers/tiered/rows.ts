@@ -11,6 +11,7 @@ import type {
   Changed,
   OverrideRecord,
   OverrideRequest,
+  RemoveRequest,
   Snapshot,
   StoreRequest,
   UntoldRow,
@@ -58,6 +59,14 @@ export function releaseRow(
     // It ran out, so it had an end.
     began: until!,
   };
+}
+
+/** Returns the row of a removal, under the generation that would have begun. */
+export function removedRow(before: Snapshot, request: RemoveRequest): UntoldRow {
+  const { state, generation, now } = before;
+  const { reason, actor } = request;
+  const said = { reason, actor, counters: countersOf(before), ...originOf(request) };
+  return row({ ...before, began: now }, "removed", state, generation + 1, said);
 }
 
 function row(

@@ -288,8 +288,8 @@ export class SharedCircuit extends Circuit {
     const asked = this.#view.ask();
     const answer = await this.#guard.run(operation, () => ask(this.driver), this.identity);
     if (answer.won) this.#standIn.end();
-    // What this isolate put there itself is not reborn.
-    if (answer.won && operation === "restore") this.#view.forget();
+    // What this isolate put there itself, or took away, is not reborn.
+    if (answer.won && /^re(store|move)$/.test(operation)) this.#view.forget();
     this.#learn(answer.snapshot, asked);
     this.note(answer);
     return answer;

@@ -10,6 +10,7 @@ import type {
   ListRequest,
   OverrideRequest,
   Recorded,
+  RemoveRequest,
   RestoreRequest,
   Shape,
   Snapshot,
@@ -222,10 +223,10 @@ class ChaosStore implements OpeningStore {
     });
   }
 
-  remove(key: string): Promise<boolean> {
+  remove(key: string, request?: RemoveRequest): Promise<boolean> {
     let removed = false;
     return this.#send("remove", true, async () => {
-      removed = await this.#inner.remove(key) || removed;
+      removed = await this.#inner.remove(key, request) || removed;
       return removed;
     });
   }

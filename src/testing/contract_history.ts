@@ -39,6 +39,25 @@ export const HISTORY: readonly Scenario[] = [
     },
   },
   {
+    name: "history() keeps the rows of a circuit that was removed, and has one of the removal",
+    needs: "audited",
+    async run(subject) {
+      await opened(subject);
+      subject.clock.advance(1_000);
+      equal(await subject.remove({ reason: "left", actor: "ada" }), true, "whether it was there");
+      equal(await subject.remove(), false, "whether it still was");
+      const rows = await changes(subject);
+      equal(names(rows), ["removed", "opened"], "the events");
+      includes(rows[0]?.metadata ?? {}, {
+        ...{ from: "OPEN", generation: 3, reason: "left", actor: "ada" },
+      }, "the removal");
+      // And it begins anew.
+      await subject.record({ epoch: "", generation: 0, began: 0, failures: 1 });
+      equal((await subject.trip()).won, true, "whether a circuit of the same name opens");
+      equal(names(await changes(subject)), ["opened", "removed", "opened"], "the events then");
+    },
+  },
+  {
     name: "history() says when, from what to what, why and by whom",
     needs: "audited",
     async run(subject) {

@@ -9,6 +9,7 @@ import type {
   Override,
   OverrideRequest,
   Recorded,
+  RemoveRequest,
   RestoreRequest,
   Shape,
   Snapshot,
@@ -125,8 +126,9 @@ export class Subject {
     }));
   }
 
-  async remove(): Promise<boolean> {
-    return await this.store.remove(this.key);
+  async remove(parts: Partial<RemoveRequest> = {}): Promise<boolean> {
+    const request = { ...this.#request(), reason: null, actor: null, ...parts };
+    return await this.store.remove(this.key, request);
   }
 
   /** Every record that the store lists under one of these keys, as often as it lists it. */

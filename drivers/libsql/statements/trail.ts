@@ -111,7 +111,8 @@ function sealEdits({ events, trails }: Tables): Statement[] {
   ];
 }
 
-function mark({ events, trails }: Dialect): Statement {
+/** Moves the end of the chain to the last row that this request has appended. */
+export function mark({ events, trails }: Tables): Statement {
   return prepare(sql`
     insert into ${trails} as t (key, head, sequence, last_id, last_at)
     select e.key, e.hash, e.sequence, e.id, e.created_at from ${events} e

@@ -252,7 +252,7 @@ for (const { name, connect } of databases) {
       await store.record(key, tally({ failures: 1 }));
       await store.transition(key, changing());
       const reborn = await store.verifyTrail({ circuit: key });
-      assertEquals([reborn.ok, reborn.checked, reborn.brokenAt], [true, 10, null]);
+      assertEquals([reborn.ok, reborn.checked, reborn.brokenAt], [true, 11, null]);
     });
   });
 

@@ -371,7 +371,7 @@ export function but<S extends OpeningStore>(store: S, methods: Partial<Driver>):
     override: (key, request) => store.override(key, request),
     restore: (key, request) => store.restore(key, request),
     list: (request) => store.list(request),
-    remove: (key) => store.remove(key),
+    remove: (key, request) => store.remove(key, request),
     ...methods,
   };
   const { peek } = store as Partial<LocalDriver>;
