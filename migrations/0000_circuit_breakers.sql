@@ -122,7 +122,7 @@ CREATE TRIGGER `circuit_breakers_edited`
 AFTER UPDATE OF
 	`state`, `failure_count`, `success_count`, `slow_count`, `opened_at`, `closed_at`, `open_until`,
 	`reopen_count`, `consecutive_failures`, `consecutive_successes`, `half_open_successes`,
-	`half_open_failures`, `override`, `override_until`, `epoch`, `generation`, `began`,
+	`half_open_failures`, `override`, `override_until`, `override_reason`, `override_actor`, `epoch`, `generation`, `began`,
 	`evidence_since`, `outcomes`
 ON `circuit_breakers`
 WHEN NEW.`revision` = OLD.`revision` AND (
@@ -140,6 +140,8 @@ WHEN NEW.`revision` = OLD.`revision` AND (
 	OR NEW.`half_open_failures` IS NOT OLD.`half_open_failures`
 	OR NEW.`override` IS NOT OLD.`override`
 	OR NEW.`override_until` IS NOT OLD.`override_until`
+	OR NEW.`override_reason` IS NOT OLD.`override_reason`
+	OR NEW.`override_actor` IS NOT OLD.`override_actor`
 	OR NEW.`epoch` IS NOT OLD.`epoch`
 	OR NEW.`generation` IS NOT OLD.`generation`
 	OR NEW.`began` IS NOT OLD.`began`
@@ -184,11 +186,42 @@ BEGIN
 		`id`,
 		'edited',
 		json_object(
-			'from', OLD.`state`, 'to', `state`, 'generation', `generation`, 'reason', NULL, 'actor', NULL
+			'from', OLD.`state`, 'to', `state`, 'generation', `generation`, 'reason', NULL, 'actor', NULL,
+			'by', 'update', 'after', json_object(
+				'state', `state`, 'openUntil', `open_until`, 'override', CASE WHEN `override` IS NULL THEN NULL ELSE json_object(
+					'kind', `override`, 'until', `override_until`, 'reason', `override_reason`, 'actor', `override_actor`
+				) END
+			)
 		),
 		`began`, `key`, `epoch`, `generation`, `began`
 	FROM `circuit_breakers` WHERE `id` = NEW.`id`;
 	-- SQL has no SHA-256: the store takes this row into the chain with the next row that it appends.
 	INSERT INTO `circuit_breaker_trails` (`key`, `unsealed`) VALUES (NEW.`key`, 1)
+	ON CONFLICT (`key`) DO UPDATE SET `unsealed` = `unsealed` + 1;
+END;
+--> statement-breakpoint
+-- Somebody other than the store has deleted a circuit. The store's own removal is decided before, by a
+-- row among the requests.
+CREATE TRIGGER `circuit_breakers_deleted`
+BEFORE DELETE ON `circuit_breakers`
+WHEN NOT EXISTS (
+	SELECT 1 FROM `circuit_breaker_requests`
+	WHERE `circuit_breaker_id` = OLD.`id` AND `revision` > OLD.`revision`
+)
+BEGIN
+	INSERT INTO `circuit_breaker_events` (
+		`circuit_breaker_id`, `event`, `metadata`, `created_at`, `key`, `epoch`, `generation`, `began`
+	)
+	SELECT
+		`id`,
+		'edited',
+		json_object(
+			'from', `state`, 'to', `state`, 'generation', `generation` + 1, 'reason', NULL, 'actor', NULL,
+			'by', 'delete', 'after', NULL
+		),
+		cast(unixepoch('subsec') * 1000 as integer), `key`, `epoch`, `generation` + 1,
+		cast(unixepoch('subsec') * 1000 as integer)
+	FROM `circuit_breakers` WHERE `id` = OLD.`id`;
+	INSERT INTO `circuit_breaker_trails` (`key`, `unsealed`) VALUES (OLD.`key`, 1)
 	ON CONFLICT (`key`) DO UPDATE SET `unsealed` = `unsealed` + 1;
 END;

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Admission, AuditEventName } from "../../src/contract.ts";
+import type { Admission, AuditEventName, OverrideRecord } from "../../src/contract.ts";
 import { hasExpired, type Known, timeOf } from "./answers.ts";
 import { append, type Digest, GENESIS, type Head, type Link, linkHash } from "./chain.ts";
 import { countersOf, jsonOf } from "./metadata.ts";
@@ -22,8 +22,17 @@ export interface ChangeRow {
   readonly generation?: (next: number) => number;
   readonly reason: string | null;
   readonly actor: string | null;
+  /** Returns what the change alters in what the row says of the circuit afterwards. */
+  readonly after?: (moment: number) => Partial<After>;
   /** Returns further metadata. */
   readonly more?: (row: Row, moment: number) => Record<string, unknown>;
+}
+
+/** What a row says of the circuit afterwards, beside its generation. `verifyTrail()` compares it. */
+export interface After {
+  readonly state: string;
+  readonly openUntil: number | null;
+  readonly override: OverrideRecord | null;
 }
 
 /** The hashed rows of a request. */
@@ -107,6 +116,7 @@ function releaseOf(sealing: Sealing, at: number): Link {
   const life = { epoch: String(row.epoch), generation, began: row.override_until as number };
   return linkOf(sealing, at, "released", life, {
     ...{ to: row.state, reason: "expired", actor: null, kind: row.override },
+    after: { ...afterOf(row, false), override: null },
   });
 }
 
@@ -122,8 +132,16 @@ function changeOf(
   const { event, to = row.state, reason, actor } = change;
   const epoch = change.epoch?.(at) ?? String(row.epoch);
   const generation = change.generation?.(next) ?? next;
-  const metadata = { to, reason, actor, ...change.more?.(row, began) };
+  const expired = next > (row.generation as number) + 1;
+  const after = { ...afterOf(row, expired), state: to, ...change.after?.(began) };
+  const metadata = { to, reason, actor, ...change.more?.(row, began), after };
   return linkOf(sealing, at, event, { epoch, generation, began }, metadata);
+}
+
+/** What the circuit is before a change, its override gone if that has run out. */
+function afterOf(row: Row, expired: boolean): After {
+  const { state, openUntil, override } = storedSnapshot(row, { windowMs: 1, windowSize: 0 });
+  return { state, openUntil, override: expired ? null : override };
 }
 
 function linkOf(

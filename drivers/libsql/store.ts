@@ -159,6 +159,7 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
       },
       row: {
         ...{ event, to, reason, actor },
+        after: (moment) => ({ openUntil: to === "OPEN" ? moment + cooldownMs : null }),
         ...to === "OPEN" ? { more: () => ({ cooldownMs, lastFailure }) } : {},
       },
     });
@@ -173,8 +174,11 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
       values: { kind, until, reason, actor, at },
       row: {
         ...{ event: kind ?? "released", reason, actor },
+        after: (moment) => ({
+          override: kind && { kind, until: translated(until, moment, at), reason, actor },
+        }),
         more: (row, stamp) => ({
-          until: until === null ? null : Math.round(until + stamp - at),
+          until: translated(until, stamp, at),
           kind: kind ?? row.override,
         }),
       },
@@ -194,6 +198,13 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
       },
       row: {
         ...{ event: "imported", to: snapshot.state, reason, actor },
+        after: (moment) => ({
+          openUntil: translated(snapshot.openUntil, moment, at),
+          override: snapshot.override && {
+            ...snapshot.override,
+            until: translated(snapshot.override.until, moment, at),
+          },
+        }),
         // With the moment: if the request is sent again after a removal, it begins another life.
         epoch: (stamp) => `${request.id}.${stamp}`,
         generation: (next) => Math.max(next - 1, snapshot.generation) + 1,
@@ -294,6 +305,11 @@ interface ChangePlan {
   readonly values: Values;
   /** The row that records the change. */
   readonly row: ChangeRow;
+}
+
+/** Translates a time on the caller's clock, which is `at`, to the store's, which is `moment`. */
+function translated(time: number | null, moment: number, at: number): number | null {
+  return time === null ? null : Math.round(time) + moment - Math.round(at);
 }
 
 /** Returns the values of a tally. */

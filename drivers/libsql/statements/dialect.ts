@@ -176,13 +176,15 @@ export const TRIGGERED: SQL = sql.raw(`
     and e.metadata ->> '$.to' in (${listOf(CIRCUIT_STATES)})
     and e.metadata = json_object(
       'from', e.metadata ->> '$.from', 'to', e.metadata ->> '$.to',
-      'generation', e.generation, 'reason', null, 'actor', null
+      'generation', e.generation, 'reason', null, 'actor', null,
+      'by', iif(e.metadata ->> '$.by' = 'delete', 'delete', 'update'),
+      'after', json(e.metadata -> '$.after')
     )
   else 0 end`);
 
 /** A moment on the caller's clock, translated to the database's: `at` is the caller's time. */
 export function translated(moment: string): SQL {
-  return sql`${$(moment)} + r.at - ${$("at")}`;
+  return sql`${$(moment)} + ${$("moment")} - ${$("at")}`;
 }
 
 /** Changes the circuit, where the decision of this request says so. */

@@ -184,7 +184,9 @@ Deno.test("metadata says what was counted, for how long, and which isolate decid
     for (let i = 0; i < 2; i++) await breaker.tryCall(() => Promise.reject(new Error("down")));
     await fuse.flush();
     const [opened] = await eventsOf(store);
-    const { isolate, lastFailure, ...metadata } = opened!.metadata!;
+    const { isolate, lastFailure, after, ...metadata } = opened!.metadata!;
+    const openUntil = (await breaker.snapshot()).openUntil!.getTime();
+    assertEquals(after, { state: "OPEN", openUntil, override: null });
     assert(typeof isolate === "string" && isolate.length > 5);
     assertEquals({ ...lastFailure as FailureNote, at: 0 }, {
       ...{ at: 0, kind: "Error", status: null, instance: "fra1" },

@@ -229,7 +229,7 @@ Deno.test("rows of the trail say what an operator wanted, and what ended by itse
     clock.advance(60_000);
     await store.record("a", tally({ successes: 1 }));
     const [released, forced] = (await eventsOf(store, "a")).map(({ metadata }) => {
-      const { isolate: _, counters: __, ...rest } = metadata!;
+      const { isolate: _, counters: __, after: ___, ...rest } = metadata!;
       return rest;
     });
     assertEquals(forced, {
