@@ -39,7 +39,27 @@ export interface Head {
 export const GENESIS: Head = { hash: "", sequence: 0, id: 0 };
 
 /** SHA-256 or, with a key, HMAC-SHA-256, in hex. */
-export type Digest = (text: string) => Promise<string>;
+export interface Digest {
+  (text: string): Promise<string>;
+  /** Of the keys that only verify. */
+  readonly older?: readonly Digest[];
+}
+
+/** Makes a {@linkcode Digest} of the first key, with those of the others. */
+export async function makeDigests([key, ...keys]: readonly string[]): Promise<Digest> {
+  const digest = await makeDigest(key);
+  return Object.assign(digest, { older: await Promise.all(keys.map(makeDigest)) });
+}
+
+/** Returns `true` if a hash is what one of the keys gives. */
+export async function isHash(
+  digest: Digest,
+  hash: unknown,
+  of: (digest: Digest) => Promise<string>,
+): Promise<boolean> {
+  for (const one of [digest, ...digest.older ?? []]) if (await of(one) === hash) return true;
+  return false;
+}
 
 /** Makes a {@linkcode Digest}. The key is imported once for each unit of work. */
 export async function makeDigest(trailKey: string | undefined): Promise<Digest> {
@@ -106,8 +126,8 @@ export async function follows(digest: Digest, row: LinkRow, before: Head): Promi
     at: Number(row.at),
     metadata: row.metadata as string | null,
   };
-  if (await linkHash(digest, link, before) === row.hash) return true;
+  const isAfter = (head: Head) => isHash(digest, row.hash, (one) => linkHash(one, link, head));
+  if (await isAfter(before)) return true;
   // If both were appended in one batch, the id of the first was not known yet, and is the one before.
-  return id === before.id! + 1 &&
-    await linkHash(digest, link, { ...before, id: null }) === row.hash;
+  return id === before.id! + 1 && await isAfter({ ...before, id: null });
 }

@@ -9,7 +9,7 @@ import type { Answer, RemoveRequest, StoreRequest } from "../../src/contract.ts"
 import { identify } from "../../src/key.ts";
 import { originOf } from "../../src/records.ts";
 import { Answers, heard, type Known } from "./answers.ts";
-import { type Digest, makeDigest } from "./chain.ts";
+import { type Digest, makeDigests } from "./chain.ts";
 import { send, type SqlResult, type SqlStatement, untilApplied } from "./client.ts";
 import type { Configuration } from "./options.ts";
 import { releasedBy, type Row, rowOf, snapshotOf } from "./rows.ts";
@@ -47,7 +47,7 @@ export class Requests {
 
   /** Makes the digest of the store's trail. */
   digest(): Promise<Digest> {
-    return makeDigest(this.#configuration.trailKey);
+    return makeDigests(this.#configuration.trailKeys);
   }
 
   /** Sends statements that are bound already. */

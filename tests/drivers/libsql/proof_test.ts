@@ -1,5 +1,5 @@
 // verifyTrail() compares the circuits with their trail: what is found, and who is never accused.
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertThrows } from "@std/assert";
 import { FakeClock } from "@fuse/edge/testing";
 import type { Client } from "@libsql/client";
 import { inMemory } from "../../support/databases.ts";
@@ -73,6 +73,31 @@ Deno.test("a circuit deleted by hand is told by a row of the trail, which verifi
     const events = (await eventsOf(store, { key: "a" })).map(({ event }) => event);
     assertEquals(events.toSorted(), ["edited", "forced_open", "opened", "opened"]);
   });
+});
+
+Deno.test("trailKeys changes the key of a trail: the first one hashes, all of them verify", async () => {
+  await withScene(async ({ store: old, client, clock }) => {
+    const open = (...trailKeys: string[]) => libsql({ client, clock: clock.now, trailKeys });
+    await open("a key", "new").transition("a", changing({ to: "CLOSED", event: "reset" }));
+    assertEquals((await old.verifyTrail()).ok, true);
+    const both = open("new", "a key");
+    await both.override("a", { ...laying(), kind: "disabled" });
+    assertEquals((await both.verifyTrail()).ok, true);
+    assertEquals((await old.verifyTrail()).brokenAt?.problem, "changed");
+    clock.advance(10_000);
+    assertEquals((await both.prune({ olderThanMs: 1_000 })).deleted > 2, true);
+    await both.override("a", { ...laying(), kind: "forced_open" });
+    assertEquals((await open("new").verifyTrail()).brokenAt, null);
+  });
+});
+
+Deno.test("libsql() refuses trailKeys that are none, and shows none of them", () => {
+  const client = { execute: () => {}, batch: () => {} } as never;
+  for (const trailKeys of [[], ["secret", ""], "secret", ["secret", 5]] as never[]) {
+    const error = assertThrows(() => libsql({ client, trailKeys }), Error, '"trailKeys"');
+    assertEquals(error.message.includes("secret"), false);
+  }
+  assertThrows(() => libsql({ client, trailKey: "a", trailKeys: ["b"] }), Error, '"trailKeys"');
 });
 
 const HONEST: Record<string, (scene: Scene) => Promise<unknown>> = {
