@@ -78,7 +78,8 @@ export interface UpstashSettings {
   prefix?: string | undefined;
   /**
    * For how long a circuit without traffic is kept, in ms. A positive integer. An open circuit is
-   * kept so long past its cooldown, and one under an override past the override's end.
+   * kept so long past its cooldown, and one under an override past the override's end; one that has
+   * never opened and has no override is kept for a day at most.
    *
    * @default {2_592_000_000}
    */

@@ -116,20 +116,20 @@ start,R['newest.successes']=tonumber(bt(ARGV[x])),tonumber(ARGV[x+1])R['newest.f
 aY,aZ,a3=0,0,0;local as=math.max(m,R.start or m)-h;as=math.max(as,R.floor or as)if R.start and R.
 start>as then if(R.after or as)>as or(R.from or m)<=as then aX(as,nil,0,0,0)end;aY,aZ,a3=a4('newest'
 )aY,aZ,a3=aY+Y('older.successes'),aZ+Y('older.failures'),a3+Y('older.slow')end;if E then R.epoch=B.
-epoch;local bv=math.max(m,I('openUntil')or 0,I('override.until')or 0)+j;local bw=bv>(I('expires')or
-0)if bw then F('expires',bv+math.floor(j/8))end;u(a,D)local aO,aR={},{}for G,q in pairs(C)do aO[#aO+
-1],aO[#aO+2]=G,q end;if#aO>0 then g('HSET',a,unpack(aO))end;aO={}if T then R.ids=Y('ids')+1;if R.ids
-%16==0 then local bx=g('HSCAN',b,(R.cursor or''):match('^%d+$')or 0,'MATCH','id:*','COUNT',64)R.
-cursor=bx[1]for x=1,#bx[2],2 do if m-math.floor(t(bx[2][x+1])/2)>=60000 then aR[#aR+1]=bx[2][x]end
-end end;aO={'id:'..f,p(m*2+(S and 1 or 0))}end;for x,W in ipairs(P)do local q=p(R[W])if q~=(V[x]or''
-)then aO[#aO+1],aO[#aO+2]=W,q end end;aJ[a],aJ[b]=az,not V[1]if U then g('DEL',b)end;u(b,aR)if#aO>0
-then g('HSET',b,unpack(aO))end;for O,v in ipairs(KEYS)do if v==a and J()and not I('override.until')
-then if az then g('PERSIST',a)end elseif aJ[v]or bw and not L then g('PEXPIRE',v,p(I('expires')-m))
-end end end;local a8={bk and 1 or 0,bl and 1 or 0,m}local function by(z,b9)for G,q in pairs(z)do
-local bz=G:sub(1,4)=='row:'and not k;if not bz and not(K(G)and q:sub(-2)==' 0')then a8[#a8+1],a8[#a8
-+2]=(b9 or'')..G,'='..p(q)end end end;if B.epoch then by(B)by(R)by(aF)by({policyHash=X or'',
-successes=aY,failures=aZ,slow=a3},'answer.')if e=='dump'then by(y(c),'failures:')by(y(d),
-'successes:')end end;return a8`;
+epoch;if not I('openedAt')and not J()then j=math.min(j,864e5)end;local bv=math.max(m,I('openUntil')
+or 0,I('override.until')or 0)+j;local bw=bv>(I('expires')or 0)if bw then F('expires',bv+math.floor(j
+/8))end;u(a,D)local aO,aR={},{}for G,q in pairs(C)do aO[#aO+1],aO[#aO+2]=G,q end;if#aO>0 then g(
+'HSET',a,unpack(aO))end;aO={}if T then R.ids=Y('ids')+1;if R.ids%16==0 then local bx=g('HSCAN',b,(R.
+cursor or''):match('^%d+$')or 0,'MATCH','id:*','COUNT',64)R.cursor=bx[1]for x=1,#bx[2],2 do if m-
+math.floor(t(bx[2][x+1])/2)>=60000 then aR[#aR+1]=bx[2][x]end end end;aO={'id:'..f,p(m*2+(S and 1 or
+0))}end;for x,W in ipairs(P)do local q=p(R[W])if q~=(V[x]or'')then aO[#aO+1],aO[#aO+2]=W,q end end;
+aJ[a],aJ[b]=az,not V[1]if U then g('DEL',b)end;u(b,aR)if#aO>0 then g('HSET',b,unpack(aO))end;for O,v
+in ipairs(KEYS)do if v==a and J()and not I('override.until')then if az then g('PERSIST',a)end elseif
+aJ[v]or bw and not L then g('PEXPIRE',v,p(I('expires')-m))end end end;local a8={bk and 1 or 0,bl and
+1 or 0,m}local function by(z,b9)for G,q in pairs(z)do local bz=G:sub(1,4)=='row:'and not k;if not bz
+and not(K(G)and q:sub(-2)==' 0')then a8[#a8+1],a8[#a8+2]=(b9 or'')..G,'='..p(q)end end end;if B.
+epoch then by(B)by(R)by(aF)by({policyHash=X or'',successes=aY,failures=aZ,slow=a3},'answer.')if e==
+'dump'then by(y(c),'failures:')by(y(d),'successes:')end end;return a8`;
 
 /** Its SHA-1, by which Redis knows it. */
-export const SCRIPT_SHA1: string = "4bd11af942ce7437806bd9358f5b9c599f54037c";
+export const SCRIPT_SHA1: string = "4d041ee074994077aecbbf1f493de3954aff0ab2";

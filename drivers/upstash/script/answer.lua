@@ -12,6 +12,8 @@ end
 
 if writes then
   m.epoch = s.epoch
+  -- A circuit that never opened is soon made again.
+  if not number('openedAt') and not overridden() then ttlMs = math.min(ttlMs, 864e5) end
   local target = math.max(now, number('openUntil') or 0, number('override.until') or 0) + ttlMs
   -- A TTL is only ever extended, and by a little more than asked: each time is a command.
   local extends = target > (number('expires') or 0)
