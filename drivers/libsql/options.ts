@@ -61,7 +61,7 @@ export type LibsqlOptions = LibsqlSource & {
   trailKey?: string | undefined;
   /**
    * Several such secrets, to change the secret: the first one hashes, and all of them verify. Give
-   * `[old, new]` to all writers first, and `[new, old]` once they have it. In place of `trailKey`.
+   * `[old, new]` to all writers first, and `[new, old]` once they have it. In place of `trailKey`. Left out: that one.
    */
   trailKeys?: readonly string[] | undefined;
   /**
