@@ -8,8 +8,8 @@
  * import { type Driver, shared } from "@fuse/edge/store";
  * import { assertEquals } from "@std/assert";
  *
- * // Any object with the methods of `Driver`; memory() is one, too.
- * const driver = memory() as unknown as Driver;
+ * // Any object with the methods of `Driver`. A store of this package is one, too.
+ * const driver = memory() as Driver;
  * await using fuse = createFuse({ stores: { kv: shared(driver) } });
  *
  * assertEquals(await fuse.make("payments").call(() => "paid"), "paid");

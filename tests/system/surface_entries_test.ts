@@ -9,6 +9,7 @@ import { fuseFromEnv } from "@fuse/edge/env";
 import * as H from "@fuse/edge/hono";
 import * as L from "@fuse/edge/libsql";
 import * as G from "@fuse/edge/migrations";
+import * as S from "@fuse/edge/store";
 import * as T from "@fuse/edge/testing";
 import * as U from "@fuse/edge/upstash";
 import { gives, is, type Maybe, same, takes } from "../support/promised.ts";
@@ -94,6 +95,16 @@ Deno.test("@fuse/edge/migrations gives what was promised", async () => {
   client.close();
 });
 
+Deno.test("@fuse/edge/store gives what was promised", () => {
+  is<(driver: S.Driver) => M.Store>(S.shared);
+  gives<{ name: string; traits: M.StoreTraits }, S.Driver>();
+  // The contract's types and constants, for whoever writes a driver.
+  type Contract = [S.Snapshot, S.Tally, S.AcquireRequest, S.TransitionRequest, S.OverrideRequest];
+  takes<Contract["length"], 5>();
+  assertEquals([S.ID_MEMORY_MS, S.OUTBOX_LENGTH, S.TOTALS_ONLY], [60_000, 64, -1]);
+  assertEquals(S.absentSnapshot(7).now, 7);
+});
+
 Deno.test("@fuse/edge/testing gives what was promised", () => {
   const clock: { now: M.Clock; advance: (ms: number) => void; set: (ms: number) => void } = new T
     .FakeClock(5);
@@ -102,7 +113,8 @@ Deno.test("@fuse/edge/testing gives what was promised", () => {
   type Faults = { [_ in Rates | "seed"]?: number } & { latencyMs?: number | (() => number) };
   takes<T.Faults, Faults & { down?: () => boolean }>();
   is<(store: M.Store, faults: T.Faults) => M.Store>(T.chaos);
-  type Make = (options: { clock: M.Clock }) => M.Store | Promise<M.Store>;
+  type Either = M.Store | S.Driver;
+  type Make = (options: { clock: M.Clock }) => Either | Promise<Either>;
   is<(make: Make) => T.ContractCase[]>(T.storeContract);
   gives<{ name: string; run: () => Promise<void> }, T.ContractCase>();
   gives<{ needs?: "shared" | "audited" | "persistent" }, T.ContractCase>();

@@ -3,6 +3,7 @@ import { assertEquals } from "@std/assert";
 import { createClient } from "@libsql/client";
 import * as M from "@fuse/edge";
 import * as L from "@fuse/edge/libsql";
+import * as S from "@fuse/edge/store";
 import { migrate } from "@fuse/edge/migrations";
 import {
   gives,
@@ -164,6 +165,13 @@ Deno.test("@fuse/edge tells the events that were promised", () => {
   gives<{ until: Date | null }, M.OperatorEvent>();
   gives<Id & { durationMs: number; error?: unknown; late?: boolean }, M.CallEvent>();
   gives<{ type: keyof M.FuseEvents }, M.FuseEvent>();
+});
+
+Deno.test("@fuse/edge leaves what only authors of drivers need to @fuse/edge/store", () => {
+  const values = Object.keys(M).filter((name) => name in S);
+  assertEquals(values, []);
+  // A store has a name and traits, and nothing that only a driver has.
+  same<keyof M.Store, "name" | "traits">();
 });
 
 /** Rows of the trail, with the circuit that each is of. */
