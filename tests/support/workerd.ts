@@ -52,13 +52,16 @@ export interface WorkerBundle {
   readonly imports: readonly string[];
 }
 
-/** Bundles a Worker, with the settings of `wrangler deploy`; without `nodejs_compat`, so no module of Node. */
-export async function bundleWorker(
+/**
+ * Bundles a Worker, with the settings of `wrangler deploy`; without `nodejs_compat`, so no module of Node.
+ * Synchronous, because esbuild's service would end some time after `esbuild.stop()`, in the midst of a test.
+ */
+export function bundleWorker(
   { folder }: CachedProject,
   main: string,
   minify = false,
-): Promise<WorkerBundle> {
-  const { outputFiles, metafile } = await esbuild.build({
+): WorkerBundle {
+  const { outputFiles, metafile } = esbuild.buildSync({
     entryPoints: [main],
     absWorkingDir: folder,
     bundle: true,

@@ -5,7 +5,6 @@
  */
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import * as esbuild from "esbuild";
 import {
   bundleWorker,
   readWrangler,
@@ -68,7 +67,6 @@ export const section: Section = {
       };
     } finally {
       await host.end();
-      await esbuild.stop();
     }
   },
 };
@@ -88,7 +86,7 @@ async function bundleAll(): Promise<Map<string, Weighed>> {
     mains.unshift([name, main]);
   }
   for (const [name, main] of mains) {
-    const { code } = await bundleWorker(project, main, true);
+    const { code } = bundleWorker(project, main, true);
     const bytes = new TextEncoder().encode(code);
     const gzip = gzipSync(bytes, { level: 9 }).byteLength;
     bundles.set(name, { code, minified: bytes.byteLength, gzip });
