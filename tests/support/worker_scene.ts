@@ -13,7 +13,7 @@ import { type Sqld, sqldForFile } from "./sqld.ts";
 import { startTurnstile, type Turnstile } from "./turnstile.ts";
 import { startFace } from "./upstash_face.ts";
 import {
-  bundleWorker,
+  bundleWorkers,
   EXAMPLE,
   type Isolate,
   readWrangler,
@@ -94,7 +94,7 @@ async function bundleAll(
   for (const [path, code] of Object.entries(written)) {
     await Deno.writeTextFile(`${project.folder}/${path}`, code);
   }
-  return Object.fromEntries(mains.map((main) => [main, bundleWorker(project, main)]));
+  return await bundleWorkers(project, mains);
 }
 
 /** As the README of the example has it. */
