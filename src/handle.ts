@@ -6,7 +6,7 @@
 
 import { type CallForm, TELLING, THROWING } from "./call_form.ts";
 import { CallScope, outrun } from "./call_scope.ts";
-import type { Circuit, Ending, Grant, Refusal, Unit } from "./circuit.ts";
+import type { Circuit, Ending, Grant, Known, Refusal, Unit } from "./circuit.ts";
 import type {
   Actor,
   CallContext,
@@ -154,13 +154,13 @@ export class Handle<F> implements CircuitBreaker<F> {
   }
 
   peek(): CircuitSnapshot {
-    const { snapshot, now, ageMs } = this.#circuit.peek();
-    return toCircuitSnapshot(this.#circuit.identity, snapshot, this.#circuit.reading(now), ageMs);
+    return this.#shown(this.#circuit.peek());
   }
 
   async explain(): Promise<string> {
-    const { snapshot, now } = await this.#circuit.look();
-    return explain(this.name, snapshot, this.#circuit.reading(now));
+    const { snapshot, now, local } = await this.#circuit.look();
+    const sentence = explain(this.name, snapshot, this.#circuit.reading(now));
+    return local ? `${sentence}; this isolate decides alone, the store cannot be used` : sentence;
   }
 
   async isOpen(): Promise<boolean> {
@@ -177,8 +177,7 @@ export class Handle<F> implements CircuitBreaker<F> {
   }
 
   async snapshot(): Promise<CircuitSnapshot> {
-    const { snapshot, now, ageMs } = await this.#circuit.look();
-    return toCircuitSnapshot(this.#circuit.identity, snapshot, this.#circuit.reading(now), ageMs);
+    return this.#shown(await this.#circuit.look());
   }
 
   forceOpen(options?: OverrideOptions): Promise<void> {
@@ -211,6 +210,11 @@ export class Handle<F> implements CircuitBreaker<F> {
     // What is no query is refused, as it came, when the history is read.
     const own = Object(query) === query || query === undefined;
     return historyOf(driver, name, own ? { ...query, key: this.key } : query);
+  }
+
+  #shown({ snapshot, now, ageMs, local }: Known): CircuitSnapshot {
+    const { identity } = this.#circuit;
+    return toCircuitSnapshot(identity, snapshot, this.#circuit.reading(now), ageMs, local);
   }
 
   async #override(kind: Override, options: OverrideOptions = {}): Promise<void> {
