@@ -251,7 +251,7 @@ export class StoreAnswerError extends Error {
   /** `StoreAnswerError`, whatever a minifier calls the class. */
   override readonly name = "StoreAnswerError";
   /** Whether it concerns this circuit alone, or every circuit of the store. */
-  readonly scope: AnswerScope;
+  declare readonly scope: AnswerScope;
 
   /**
    * Makes the error.
