@@ -236,3 +236,52 @@ export function isA<T>(value: unknown, type: abstract new (...args: never[]) => 
     return false;
   }
 }
+
+/** What an error of a server concerns: one circuit, or all that it keeps. */
+export type AnswerScope = "circuit" | "store";
+
+/**
+ * A store's server answered with an error. Drivers throw it; whatever else a driver throws means that the
+ * server was not reached.
+ *
+ * An error about one circuit (a key of another type, a row that cannot be read) leaves all others alone.
+ * An error about everything (out of memory, read-only, a quota, no permission) does not. If a driver cannot
+ * tell, `circuit` does less harm: a store that refuses several circuits in a row is left alone anyway.
+ *
+ * @example A driver says what was refused
+ * ```ts
+ * import { StoreAnswerError } from "@fuse/edge/store";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const error = new StoreAnswerError("KV: the quota is used up", { scope: "store" });
+ * assertEquals([error.name, error.scope], ["StoreAnswerError", "store"]);
+ * ```
+ */
+export class StoreAnswerError extends Error {
+  // No static block: a bundle that has no driver of a shared store is to lose the class.
+  /** `StoreAnswerError`, whatever a minifier calls the class. */
+  override readonly name = "StoreAnswerError";
+  /** Whether it concerns this circuit alone, or every circuit of the store. */
+  declare readonly scope: AnswerScope;
+
+  /**
+   * Makes the error.
+   *
+   * @param message What the server said, without addresses, credentials and payloads.
+   * @param options The scope, and as `cause` the client's error, if that may be shown.
+   */
+  constructor(message: string, options: { scope: AnswerScope; cause?: unknown }) {
+    super(message, options);
+    this.scope = options.scope;
+  }
+}
+
+/** Returns `true` for a {@linkcode StoreAnswerError}, by its shape: that of another copy, too. */
+export function isStoreAnswerError(e: unknown): e is StoreAnswerError {
+  try {
+    const { name, scope } = Object(e) as Partial<StoreAnswerError>;
+    return name === "StoreAnswerError" && (scope === "circuit" || scope === "store");
+  } catch {
+    return false;
+  }
+}

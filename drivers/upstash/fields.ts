@@ -19,6 +19,8 @@ import {
   SNAPSHOT_TIMES,
   withoutExpiredOverride,
 } from "../../src/records.ts";
+import { StoreAnswerError } from "../../src/errors.ts";
+import { nonsense, REDIS } from "./client.ts";
 import {
   countOf,
   overrideOf as soundOverride,
@@ -43,11 +45,11 @@ export function parseReply(reply: unknown): Reply {
   const [ok, moved, now, ...flat] = Array.isArray(reply) ? reply as unknown[] : [];
   const fits = typeof ok === "number" && Number.isFinite(now) && flat.length % 2 === 0 &&
     flat.every((one) => typeof one === "string" || typeof one === "number");
-  if (!fits) throw new Error("Redis over REST: the answer is not one of the script");
+  if (!fits) throw nonsense();
   const fields: Record<string, string> = {};
   for (let i = 0; i < flat.length; i += 2) fields[String(flat[i])] = String(flat[i + 1]).slice(1);
   if (flat.length > 0 && !fields.epoch) {
-    throw new Error("Redis over REST: what it holds is no circuit");
+    throw new StoreAnswerError(`${REDIS}what it holds is no circuit`, { scope: "circuit" });
   }
   return {
     ok: ok === 1,

@@ -35,6 +35,7 @@ import { Trips } from "./trips.ts";
 
 export type * from "../contract.ts";
 export type { CircuitIdentity } from "../key.ts";
+export { type AnswerScope, StoreAnswerError } from "../errors.ts";
 export { absentSnapshot, ID_MEMORY_MS, OUTBOX_LENGTH, TOTALS_ONLY } from "../records.ts";
 
 /** Opens circuits on a store that isolates share. */
@@ -61,7 +62,7 @@ export const SHARED: CircuitKind = {
 /** The methods that a driver may have. */
 const METHODS: readonly Exclude<keyof Driver, "name" | "traits">[] = [
   ...["read", "record", "acquire", "transition", "override", "restore", "list", "remove"] as const,
-  ...["together", "history", "describe", "confirm", "flush"] as const,
+  ...["together", "history", "describe", "confirm", "flush", "check"] as const,
 ];
 
 /**

@@ -9,6 +9,8 @@ import {
   StoreUnavailableError,
 } from "@fuse/edge";
 import { deno } from "../tools/gate/project.ts";
+import { StoreAnswerError } from "@fuse/edge/store";
+import { isStoreAnswerError } from "../../src/errors.ts";
 
 const CIRCUIT = { key: "pay", store: "array", name: "pay", context: null, boundary: null };
 const WHY = `Circuit "pay" is OPEN`;
@@ -206,5 +208,28 @@ Deno.test("errors print, serialize and throw in Node as they do in Deno", async 
     assertMatch(new TextDecoder().decode(stderr), sentence);
   } finally {
     await Deno.remove(dir, { recursive: true });
+  }
+});
+
+Deno.test("StoreAnswerError() has its scope, its name and the cause that it was given", () => {
+  const cause = new Error("the client's");
+  const error = new StoreAnswerError("OOM", { scope: "store", cause });
+  assert(error instanceof Error);
+  assertEquals([error.name, error.message, error.scope], ["StoreAnswerError", "OOM", "store"]);
+  assertEquals([error.cause, String(error)], [cause, "StoreAnswerError: OOM"]);
+  assert(!("cause" in new StoreAnswerError("OOM", { scope: "circuit" })));
+});
+
+Deno.test("isStoreAnswerError() knows errors of another copy by their shape, and nothing else", () => {
+  assert(isStoreAnswerError(new StoreAnswerError("a", { scope: "circuit" })));
+  assert(isStoreAnswerError({ name: "StoreAnswerError", scope: "store" }));
+  const hostile = {
+    get name(): never {
+      throw new Error("hostile");
+    },
+  };
+  const other = { name: "StoreAnswerError", scope: "isolate" };
+  for (const value of [new Error("a"), null, undefined, "StoreAnswerError", other, hostile]) {
+    assertEquals(isStoreAnswerError(value), false);
   }
 });
