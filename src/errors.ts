@@ -199,10 +199,19 @@ export function isStoreUnavailableError(e: unknown): e is StoreUnavailableError 
   return isNamed(e, "StoreUnavailableError", "store");
 }
 
+/** Returns `true` for an error of that name. What throws when it is looked at has no name. */
+export function hasName(e: unknown, name: string): e is Error {
+  try {
+    return e instanceof Error && e.name === name;
+  } catch {
+    return false;
+  }
+}
+
 /** What a user's code threw may throw in its turn when it is looked at: it is none of ours then. */
 function isNamed(e: unknown, name: string, field: string): boolean {
   try {
-    return e instanceof Error && e.name === name && field in e;
+    return hasName(e, name) && field in e;
   } catch {
     return false;
   }

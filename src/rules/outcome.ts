@@ -5,6 +5,7 @@
  */
 
 import {
+  hasName,
   isCallTimeoutError,
   isCircuitBreakerOpenError,
   isRejection,
@@ -73,7 +74,27 @@ export function judgeResult(
   return isRejection(value) ? "neutral" : "failure";
 }
 
-/** Judges what was thrown. Whether the caller gave up is decided before, by its signal. */
+/**
+ * Judges a call that the caller's signal ended. A deadline is a failure, whoever set it, and so is a
+ * call that was `abandoned` late enough. Otherwise the caller gave up, which is neutral (rule 9).
+ */
+export function judgeAbort(
+  reason: unknown,
+  error: unknown,
+  abandoned: boolean,
+  judgement: Judgement,
+  report: (type: string, error: unknown) => void,
+): Kind {
+  if (isCircuitBreakerOpenError(reason) || !(abandoned || isDeadline(reason))) return "neutral";
+  return judgeError(error, 0, { ignore: judgement.ignore }, report);
+}
+
+/** Returns `true` for the reason of an `AbortSignal.timeout`, and for a timeout of an outer call. */
+function isDeadline(reason: unknown): boolean {
+  return hasName(reason, "TimeoutError") || isCallTimeoutError(reason);
+}
+
+/** Judges what was thrown, unless the caller's signal was aborted. */
 export function judgeError(
   error: unknown,
   durationMs: number,
