@@ -9,7 +9,7 @@
  */
 
 import type { CircuitIdentity } from "./key.ts";
-import { quote } from "./checks.ts";
+import { hasBrand, quote } from "./checks.ts";
 import type { CircuitState, Override } from "./contract.ts";
 
 /** What all errors of this package have in common. */
@@ -217,10 +217,10 @@ function isNamed(e: unknown, name: string, field: string): boolean {
   }
 }
 
-/** Whether it is a Response that can be looked at: its prototype alone is no proof. */
+/** Returns `true` for a Response of any class that can be looked at: its prototype alone is no proof. */
 export function isResponse(value: unknown): value is Response {
   try {
-    return value instanceof Response && value.status >= 0;
+    return hasBrand(value, "Response") && (value as Response).status >= 0;
   } catch {
     return false;
   }

@@ -139,13 +139,21 @@ function isErrorClass(matcher: ErrorMatcher): matcher is abstract new (...args: 
  * (RFC 9110, section 10.2.3). 0 when it says nothing that can be read.
  */
 export function retryAfterOf(result: unknown, now: number): number {
-  if (!isResponse(result)) return 0;
-  const header = result.headers.get("retry-after")?.trim() ?? "";
+  const header = headerOf(result);
   if (/^\d+$/.test(header)) return Number(header) * 1000;
   // A date, not one of the many other texts that `Date.parse` makes sense of; always in GMT.
   if (!HTTP_DATE.test(header)) return 0;
   const date = Date.parse(header.endsWith("GMT") ? header : `${header} GMT`);
   return Number.isNaN(date) ? 0 : Math.max(0, date - now);
+}
+
+function headerOf(result: unknown): string {
+  try {
+    return isResponse(result) ? result.headers.get("retry-after")?.trim() ?? "" : "";
+  } catch {
+    // Only the platform's own classes are known to have headers.
+    return "";
+  }
 }
 
 /** The three forms of RFC 9110, section 5.6.7, in the order it gives them. */
@@ -154,7 +162,9 @@ const HTTP_DATE =
 
 /** Lets go of a Response that nobody will read: an unread body holds a connection. */
 export function discard(value: unknown): void {
-  if (isResponse(value) && !value.bodyUsed && !value.body?.locked) {
-    value.body?.cancel().catch(() => {});
-  }
+  if (!isResponse(value) || value.bodyUsed) return;
+  // A stream of Node's, in a Response of node-fetch.
+  const body = value.body as ReadableStream & { destroy?(): void } | null;
+  if (body?.destroy !== undefined) body.destroy();
+  else if (!body?.locked) body?.cancel().catch(() => {});
 }
