@@ -9,7 +9,7 @@
  */
 
 import type { CircuitIdentity } from "./key.ts";
-import { quote } from "./checks.ts";
+import { hasBrand, quote } from "./checks.ts";
 import type { CircuitState, Override } from "./contract.ts";
 
 /** What all errors of this package have in common. */
@@ -210,19 +210,28 @@ export function isStoreUnavailableError(e: unknown): e is StoreUnavailableError 
   return isNamed(e, "StoreUnavailableError", "store");
 }
 
-/** What a user's code threw may throw in its turn when it is looked at: it is none of ours then. */
-function isNamed(e: unknown, name: string, field: string): boolean {
+/** Returns `true` for an error of that name. What throws when it is looked at has no name. */
+export function hasName(e: unknown, name: string): e is Error {
   try {
-    return e instanceof Error && e.name === name && field in e;
+    return e instanceof Error && e.name === name;
   } catch {
     return false;
   }
 }
 
-/** Whether it is a Response that can be looked at: its prototype alone is no proof. */
+/** What a user's code threw may throw in its turn when it is looked at: it is none of ours then. */
+function isNamed(e: unknown, name: string, field: string): boolean {
+  try {
+    return hasName(e, name) && field in e;
+  } catch {
+    return false;
+  }
+}
+
+/** Returns `true` for a Response of any class that can be looked at: its prototype alone is no proof. */
 export function isResponse(value: unknown): value is Response {
   try {
-    return value instanceof Response && value.status >= 0;
+    return hasBrand(value, "Response") && (value as Response).status >= 0;
   } catch {
     return false;
   }

@@ -6,7 +6,7 @@
  */
 
 import type { CircuitIdentity } from "./key.ts";
-import { received } from "./checks.ts";
+import { hasBrand, received } from "./checks.ts";
 import type { CircuitSnapshot } from "./rules/snapshot.ts";
 import type { CircuitState } from "./contract.ts";
 
@@ -179,7 +179,7 @@ export class Events {
         }`,
       );
     }
-    if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    if (signal !== undefined && !hasBrand(signal, "AbortSignal")) {
       throw new TypeError(
         `Cannot listen to ${received(type)}: "signal" must be an AbortSignal, received ${
           received(signal)
