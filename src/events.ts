@@ -113,7 +113,7 @@ export interface FuseEvents {
     circuit?: CircuitIdentity;
   };
   /** The store answers again, or (`audit`) its trail takes rows again. */
-  store_recovered: { store: string; operation?: string };
+  store_recovered: { store: string; operation?: string; circuit?: CircuitIdentity };
   /** Tallies that no answer confirmed within 30 s, or before the clock went back. */
   unconfirmed: UnconfirmedEvent;
   /** The memory store was full and dropped a circuit. */
@@ -270,7 +270,8 @@ function concerns(filter: EventFilter, event: FuseEvent): boolean {
 
 /** A store's failure concerns every view of it; which circuit met it, those that have the circuit. */
 function seenFrom(filter: EventFilter, event: FuseEvent): FuseEvent {
-  if (event.type !== "store_error" || event.circuit === undefined) return event;
+  if (event.type !== "store_error" && event.type !== "store_recovered") return event;
+  if (event.circuit === undefined) return event;
   if (inScope(filter, event.circuit)) return event;
   const { circuit: _, ...rest } = event;
   return rest;

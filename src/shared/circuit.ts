@@ -8,39 +8,15 @@
  * @module
  */
 
-import { announceHalfOpened, announceTransition, announceUnconfirmed } from "../announce.ts";
-import { quote } from "../checks.ts";
-import {
-  Circuit,
-  type Ending,
-  type Grant,
-  type Known,
-  type NamedStore,
-  type Refusal,
-  type Unit,
-} from "../circuit.ts";
-import type {
-  Acquired,
-  Answer,
-  Awaitable,
-  Changed,
-  Driver,
-  Recorded,
-  Snapshot,
-} from "../contract.ts";
-import type { CircuitIdentity } from "../key.ts";
+import { announceHalfOpened, announceUnconfirmed } from "../announce.ts";
+import type { Ending, Grant, Known, Refusal, Unit } from "../circuit.ts";
+import type { Acquired, Awaitable, Recorded, Snapshot } from "../contract.ts";
 import { absentSnapshot, type Admission, newId, TOTALS_ONLY } from "../records.ts";
-import { isShut, type Verdict, verdict } from "../rules/machine.ts";
-import type { CircuitPolicyData } from "../rules/policy.ts";
+import { isShut, verdict } from "../rules/machine.ts";
 import { segmentMs } from "../rules/window.ts";
+import { AskingCircuit } from "./asking.ts";
 import { Asks, MOST_COLD, turnToAsk } from "./asks.ts";
-import {
-  type Asking,
-  type CircuitHealth,
-  type RequestKind,
-  scopeOf,
-  type StoreGuard,
-} from "./guard.ts";
+import { scopeOf } from "./guard.ts";
 import {
   isUnderWay,
   outcomeOf,
@@ -50,17 +26,12 @@ import {
   tallyOf,
 } from "./pending.ts";
 import { joinSuccess, type Sending, wantsSending } from "./sending.ts";
-import { type LocalStates, StandIn } from "./stand_in.ts";
-import type { Delivery, Trips } from "./trips.ts";
-import { View } from "./view.ts";
+import type { Delivery } from "./trips.ts";
 
 /** After how many ms a tally without answer is given up: stores forget its id after twice as long. */
 const GIVE_UP_MS = 30_000;
 /** After how many refusals a tally is given up, if the store takes others. */
 const MOST_REFUSALS = 3;
-/** A record that nobody has touched for so long may have run out: that it is gone is no news. */
-const RUNS_OUT_MS = 86_400_000;
-
 /** A call that waits until the store has its outcome. */
 interface WaitingCall {
   readonly grant: Grant;
@@ -68,52 +39,31 @@ interface WaitingCall {
 }
 
 /** A circuit on a shared store. */
-export class SharedCircuit extends Circuit {
-  readonly health: CircuitHealth = { reads: null, writes: null };
-  readonly #guard: StoreGuard;
-  readonly #trips: Trips;
+export class SharedCircuit extends AskingCircuit {
   readonly #pending = new PendingTallies();
-  readonly #view = new View();
   readonly #asks = new Asks();
-  readonly #standIn: StandIn;
-  /** Until when a refusal in HALF_OPEN holds, in ms. */
-  #refusedUntil = 0;
-  /** Until when a background read may be under way, in ms. */
-  #refreshingUntil = 0;
-
-  constructor(
-    identity: CircuitIdentity,
-    policy: CircuitPolicyData,
-    store: NamedStore,
-    { guard, trips, states }: { guard: StoreGuard; trips: Trips; states: LocalStates },
-  ) {
-    super(identity, policy, store);
-    this.#guard = guard;
-    this.#trips = trips;
-    this.#standIn = new StandIn(this, this.#view, guard, states);
-  }
 
   // Admitting
 
   override admit(unit: Unit): Awaitable<Grant | Refusal> {
     this.used = true;
     const now = this.store.clock();
-    if (this.#standIn.begun || this.#guard.blocks("reads", this, now)) {
+    if (this.standIn.begun || this.guard.blocks("reads", this, now)) {
       return this.#admitInOutage(now, unit);
     }
-    const s = this.#view.believed ? this.#view.current(now) : null;
+    const s = this.view.believed ? this.view.current(now) : null;
     if (s === null) return this.#admitUnknown(unit);
-    const storeNow = this.#view.storeNow(now);
+    const storeNow = this.view.storeNow(now);
     const shut = isShut(s, storeNow, this.policy.maxCooldownMs);
     const plain = s.override !== null || s.state === "CLOSED";
     if (this.#strong) return this.#acquire(s, plain ? Infinity : this.#mostTrials);
     if (this.#isFresh(now)) {
       if (shut) return this.#reject(s, now, unit);
       if (plain) return this.open(s);
-      if (isUnderWay(this.#refusedUntil, now, this.policy.revalidateMs)) {
+      if (isUnderWay(this.refusedUntil, now, this.policy.revalidateMs)) {
         return this.refuse(s, storeNow);
       }
-    } else if (plain && this.#asks.underWay(now, this.#guard.timeoutMs) > 0) {
+    } else if (plain && this.#asks.underWay(now, this.guard.timeoutMs) > 0) {
       // One finds out, and the others go by what is known.
       return shut ? this.refuse(s, storeNow) : this.open(s);
     }
@@ -122,17 +72,17 @@ export class SharedCircuit extends Circuit {
 
   /** Rejects by the view, and refreshes the view in the background once it is old. */
   #reject(s: Snapshot, now: number, unit: Unit): Awaitable<Refusal> {
-    const refusal = this.refuse(s, this.#view.storeNow(now));
-    return after(this.#refresh(now, this.policy.revalidateMs, unit), refusal);
+    const refusal = this.refuse(s, this.view.storeNow(now));
+    return after(this.refresh(now, this.policy.revalidateMs, unit), refusal);
   }
 
   /** Nothing is known: a few ask, and the others look whether they have learnt something. */
   async #admitUnknown(unit: Unit): Promise<Grant | Refusal> {
     const { clock } = this.store;
-    const { timeoutMs } = this.#guard;
+    const { timeoutMs } = this.guard;
     const isKnown = () => {
       const now = clock();
-      return this.#view.believed || this.#standIn.begun || this.#guard.blocks("reads", this, now);
+      return this.view.believed || this.standIn.begun || this.guard.blocks("reads", this, now);
     };
     if (this.#asks.underWay(clock(), timeoutMs) < MOST_COLD) {
       return await this.#acquire(null, MOST_COLD);
@@ -143,7 +93,7 @@ export class SharedCircuit extends Circuit {
       case "ask":
         return await this.#acquire(null, Number.MAX_SAFE_INTEGER);
       case "expired":
-        return this.#standIn.admit(clock());
+        return this.standIn.admit(clock());
     }
   }
 
@@ -158,14 +108,14 @@ export class SharedCircuit extends Circuit {
       const now = this.store.clock();
       const token = most === Infinity
         ? this.#asks.unlimited()
-        : this.#asks.begin(now, this.#guard.timeoutMs, most);
+        : this.#asks.begin(now, this.guard.timeoutMs, most);
       if (token === null) return this.#refuseHerd(s!, now);
       const answer = await this.#askFor(token, s);
-      if (answer === null) return this.#standIn.admit(this.store.clock());
+      if (answer === null) return this.standIn.admit(this.store.clock());
       ({ snapshot: s } = answer);
       // A verdict that its isolate did not live to issue comes before the next trial.
       const due = answer.granted && s.state === "HALF_OPEN" ? verdict(s, this.policy) : null;
-      if (due !== null && await this.#move(due, s, 0)) continue;
+      if (due !== null && await this.move(due, s, 0)) continue;
       this.#noteFullHouse(s, answer.granted);
       if (answer.granted && due === null) {
         this.#asks.end(token);
@@ -183,7 +133,7 @@ export class SharedCircuit extends Circuit {
     // moved on since, and is not announced late.
     const request = this.acquiring(newId(), token);
     try {
-      const answer = await this.#ask({
+      const answer = await this.ask({
         operation: "acquire",
         // Out of CLOSED nothing is written.
         kind: s === null || s.state === "CLOSED" || s.override !== null ? "reads" : "writes",
@@ -202,8 +152,8 @@ export class SharedCircuit extends Circuit {
 
   /** Refuses a caller while others ask for the slots there are. */
   #refuseHerd(s: Snapshot, now: number): Refusal {
-    const storeNow = this.#view.storeNow(now);
-    const freeAt = storeNow + this.#guard.timeoutMs;
+    const storeNow = this.view.storeNow(now);
+    const freeAt = storeNow + this.guard.timeoutMs;
     return this.refuse({ ...s, state: "HALF_OPEN", halfOpen: { ...s.halfOpen, freeAt } }, storeNow);
   }
 
@@ -213,32 +163,32 @@ export class SharedCircuit extends Circuit {
     const full = !granted || inFlight >= this.#mostTrials;
     if (!full || s.state !== "HALF_OPEN" || this.#strong) return;
     const waitMs = Math.max(1, (freeAt ?? Infinity) - s.now);
-    this.#refusedUntil = this.store.clock() + Math.min(this.policy.revalidateMs, waitMs);
+    this.refusedUntil = this.store.clock() + Math.min(this.policy.revalidateMs, waitMs);
   }
 
   /** Decides while the store cannot be used, and finds out whether it can be used again. */
   #admitInOutage(now: number, unit: Unit): Awaitable<Grant | Refusal> {
-    const s = this.#standIn.override(now);
+    const s = this.standIn.override(now);
     if (s !== null) {
       return s.override!.kind === "forced_open" ? this.#reject(s, now, unit) : this.open(s);
     }
-    const decided = this.#standIn.admit(now);
+    const decided = this.standIn.admit(now);
     return after(this.#probe(now, unit), decided);
   }
 
   /** Sends the write that may end the stand-in, unless the store is left alone. */
   #probe(now: number, unit: Unit): Promise<unknown> | undefined {
-    if (!this.#standIn.begun || this.#guard.blocks("writes", this, now)) return undefined;
-    if (!this.#pending.hasWaiting(now, this.#guard.timeoutMs)) this.#pending.addProbe(now);
-    return unit.background(this.#trips.send(this, now));
+    if (!this.standIn.begun || this.guard.blocks("writes", this, now)) return undefined;
+    if (!this.#pending.hasWaiting(now, this.guard.timeoutMs)) this.#pending.addProbe(now);
+    return unit.background(this.trips.send(this, now));
   }
 
   // Settling
 
   override pass(grant: Grant, at: number): boolean {
     if (
-      grant !== this.opened || this.#standIn.begun || this.#strong ||
-      this.driver.describe !== undefined || this.#guard.blocks("writes", this, at)
+      grant !== this.opened || this.standIn.begun || this.#strong ||
+      this.driver.describe !== undefined || this.guard.blocks("writes", this, at)
     ) return false;
     return joinSuccess(this.#sending(), grant, at);
   }
@@ -247,8 +197,8 @@ export class SharedCircuit extends Circuit {
     const { at, kind } = ending;
     const counts = kind !== "neutral";
     // What the stand-in admitted, it counts and announces; the store learns of it later.
-    const absorbed = this.#standIn.settle(grant, ending);
-    const held = this.#guard.blocks("writes", this, at);
+    const absorbed = this.standIn.settle(grant, ending);
+    const held = this.guard.blocks("writes", this, at);
     const atOnce = grant.lease !== null || (this.#strong && counts && grant.alone === null);
     if (atOnce && grant.generation !== TOTALS_ONLY) {
       return held ? this.#keepForLater(grant, ending) : this.#sendAtOnce(grant, ending, unit);
@@ -256,10 +206,10 @@ export class SharedCircuit extends Circuit {
     if (!absorbed) this.#tell(grant, ending);
     if (!counts) return;
     const outcomes = this.#outcomesOf(grant, ending);
-    if (held && !absorbed) this.#standIn.absorb(grant, outcomes, at);
+    if (held && !absorbed) this.standIn.absorb(grant, outcomes, at);
     this.#gather(grant, outcomes, ending, absorbed || held);
     if (held || !wantsSending(this.#sending(), at)) return;
-    return unit.background(this.#trips.send(this, at)) as Promise<void> | undefined;
+    return unit.background(this.trips.send(this, at)) as Promise<void> | undefined;
   }
 
   /** The store is left alone: the stand-in counts the outcome, and the store learns of it later. */
@@ -267,7 +217,7 @@ export class SharedCircuit extends Circuit {
     const { at, retryAfterMs } = ending;
     this.#tell(grant, ending);
     const outcomes = this.#outcomesOf(grant, ending);
-    this.#standIn.absorb(grant, outcomes, at);
+    this.standIn.absorb(grant, outcomes, at);
     this.#pending.giveBack([this.#pending.single(grant, outcomes, retryAfterMs, at, true)]);
     this.store.unsent.add(this);
   }
@@ -281,7 +231,7 @@ export class SharedCircuit extends Circuit {
     unit.background(sent);
     // What an outage left behind goes along.
     if (!wantsSending(this.#sending(), at)) return sent;
-    const rest = unit.background(this.#trips.send(this, at));
+    const rest = unit.background(this.trips.send(this, at));
     return rest === undefined ? sent : Promise.all([sent, rest]).then(() => {});
   }
 
@@ -302,7 +252,7 @@ export class SharedCircuit extends Circuit {
 
   #tell(grant: Grant, ending: Ending): void {
     if (!this.store.events.hearsCalls) return;
-    this.tellCall(grant, ending, this.#view.isLate(grant, ending.at));
+    this.tellCall(grant, ending, this.view.isLate(grant, ending.at));
   }
 
   override countRejected(): void {
@@ -314,15 +264,15 @@ export class SharedCircuit extends Circuit {
 
   override peek(): Known {
     const now = this.store.clock();
-    const held = this.#view.current(now);
+    const held = this.view.current(now);
     const laid = this.lay(held ?? absentSnapshot(now));
-    if (this.#standIn.decides(now)) {
-      const { snapshot, ...known } = this.#standIn.peek();
+    if (this.standIn.decides(now)) {
+      const { snapshot, ...known } = this.standIn.peek();
       return { snapshot: { ...snapshot, totals: laid.totals }, ...known };
     }
-    const ageMs = held === null ? Infinity : Math.max(0, this.#view.age(now));
-    const local = this.#guard.blocks("reads", this, now);
-    return { snapshot: laid, now: this.#view.storeNow(now), ageMs, local };
+    const ageMs = held === null ? Infinity : Math.max(0, this.view.age(now));
+    const local = this.guard.blocks("reads", this, now);
+    return { snapshot: laid, now: this.view.storeNow(now), ageMs, local };
   }
 
   override lay(snapshot: Snapshot): Snapshot {
@@ -330,7 +280,7 @@ export class SharedCircuit extends Circuit {
   }
 
   override async look(): Promise<Known> {
-    await this.#read();
+    await this.read();
     return this.peek();
   }
 
@@ -348,95 +298,14 @@ export class SharedCircuit extends Circuit {
     const limit = typeof cooldownMs === "number"
       ? Math.min(maxStalenessMs, cooldownMs)
       : maxStalenessMs;
-    const age = this.#view.age(now);
+    const age = this.view.age(now);
     return age >= 0 && age <= limit;
-  }
-
-  // Asking the store
-
-  /** Sends a request, and learns from the answer. */
-  async #ask<T extends Answer>(asking: Omit<Asking<T>, "circuit">): Promise<T> {
-    const asked = this.#view.ask();
-    const answer = await this.#guard.run({ ...asking, circuit: this });
-    this.#learn(answer.snapshot, asked);
-    this.note(answer);
-    return answer;
-  }
-
-  #learn(s: Snapshot, asked: number): void {
-    const now = this.store.clock();
-    const age = this.#view.age(now);
-    const learnt = this.#view.learn(s, asked, now);
-    if (learnt !== "old") this.#refusedUntil = 0;
-    if (learnt !== "reborn") return;
-    const { events } = this.store;
-    events.emit("reborn", this.identity);
-    if (age > RUNS_OUT_MS) return;
-    const sentence = `the store has lost circuit ${quote(this.identity.name)}, which begins anew`;
-    events.warnUnheard("reborn", sentence, true);
-  }
-
-  #refresh(now: number, olderThanMs: number, unit: Unit): Promise<unknown> | undefined {
-    if (!this.#view.isOlderThan(olderThanMs, now)) return undefined;
-    if (isUnderWay(this.#refreshingUntil, now, this.#guard.timeoutMs)) return undefined;
-    const place = this.#trips.takePlace(now);
-    if (place === null) return undefined;
-    this.#refreshingUntil = now + this.#guard.timeoutMs;
-    return unit.background(this.#read().finally(() => this.#trips.leave(place)));
-  }
-
-  /** Never rejects: a reader uses the cached Snapshot when the store does not answer. */
-  async #read(): Promise<void> {
-    const asked = this.#view.ask();
-    const { key } = this.identity;
-    const request = { at: this.store.clock(), shape: this.policy.shape };
-    const send = () => this.driver.read(key, request);
-    try {
-      const asking = { operation: "read", kind: "reads", circuit: this, send } as const;
-      this.#learn(await this.#guard.run<Snapshot>(asking), asked);
-    } catch {
-      // The guard has told the listeners.
-    }
-    this.#refreshingUntil = 0;
-  }
-
-  protected override async operate(
-    operation: string,
-    ask: (driver: Driver) => Awaitable<Changed>,
-  ): Promise<Changed> {
-    const asked = this.#view.ask();
-    const answer = await this.#guard.run({
-      ...{ operation, kind: "writes", circuit: this, always: true, proves: whatWon },
-      send: () => ask(this.driver),
-    });
-    if (answer.won) this.#standIn.confirmed(asked);
-    // What this isolate put there itself is not reborn.
-    if (answer.won && operation === "restore") this.#view.forget();
-    this.#learn(answer.snapshot, asked);
-    this.note(answer);
-    return answer;
-  }
-
-  /** Makes the transition that is due. Returns `false` if the store could not be asked. */
-  async #move(due: Verdict, s: Snapshot, retryAfterMs: number): Promise<boolean> {
-    const request = this.transition(due, s, s, retryAfterMs, newId());
-    try {
-      const answer = await this.#ask<Changed>({
-        ...{ operation: "transition", kind: "writes", proves: whatWon },
-        send: () => this.driver.transition(this.identity.key, request),
-      });
-      if (answer.won) announceTransition(this, due.event, s.state, due.to, due.reason, answer);
-      return true;
-    } catch {
-      // Whoever records next finds it due again.
-      return false;
-    }
   }
 
   // Sending tallies
 
   override flush(): Promise<void> {
-    return this.#trips.send(this, this.store.clock());
+    return this.trips.send(this, this.store.clock());
   }
 
   override abandon(): void {
@@ -445,8 +314,8 @@ export class SharedCircuit extends Circuit {
   }
 
   #sending(): Sending {
-    const { timeoutMs } = this.#guard;
-    return { pending: this.#pending, view: this.#view, policy: this.policy, timeoutMs };
+    const { timeoutMs } = this.guard;
+    return { pending: this.#pending, view: this.view, policy: this.policy, timeoutMs };
   }
 
   /** Seals what is gathered: it is to be sent as it is. */
@@ -456,7 +325,7 @@ export class SharedCircuit extends Circuit {
 
   /** Hands over sealed tallies, at most so many. */
   take(now: number, most: number): readonly PendingTally[] {
-    return this.#pending.take(now, this.#guard.timeoutMs, most).filter((tally) => {
+    return this.#pending.take(now, this.guard.timeoutMs, most).filter((tally) => {
       const keeps = tally.sentAt === null || now - tally.sentAt <= GIVE_UP_MS;
       if (!keeps) this.#giveUp(tally);
       return keeps;
@@ -470,7 +339,7 @@ export class SharedCircuit extends Circuit {
 
   /** Sends a tally, unless the store is left alone. Never rejects. */
   async deliver(tally: PendingTally, now: number, always: boolean): Promise<Delivery> {
-    if (always || !this.#guard.blocks("writes", this, now)) {
+    if (always || !this.guard.blocks("writes", this, now)) {
       return await this.#send(tally, now, always, null);
     }
     this.giveBack([tally]);
@@ -490,14 +359,14 @@ export class SharedCircuit extends Circuit {
     always: boolean,
     call: WaitingCall | null,
   ): Promise<Delivery> {
-    const asked = this.#view.ask();
-    this.#pending.sending(tally, now, this.#guard.timeoutMs);
+    const asked = this.view.ask();
+    this.#pending.sending(tally, now, this.guard.timeoutMs);
     // An earlier tally may have been the last that was pending, and have been given up.
     this.store.unsent.add(this);
     const { shape, hash: policyHash } = this.policy;
     let answer: Recorded;
     try {
-      answer = await this.#guard.run<Recorded>({
+      answer = await this.guard.run<Recorded>({
         ...{ operation: "record", kind: "writes", circuit: this, always },
         send: () => {
           const at = this.store.clock();
@@ -512,8 +381,8 @@ export class SharedCircuit extends Circuit {
     }
     // In one turn: the store counts it, and this isolate no longer does.
     this.#drop(tally);
-    this.#standIn.confirmed(asked);
-    this.#learn(answer.snapshot, asked);
+    this.standIn.confirmed(asked);
+    this.learn(answer.snapshot, asked);
     this.note(answer);
     await this.#judge(answer, tally, call);
     return "taken";
@@ -530,7 +399,7 @@ export class SharedCircuit extends Circuit {
     }
     if (!current) return;
     const due = verdict(s, this.policy);
-    if (due !== null) await this.#move(due, s, retryAfterMs);
+    if (due !== null) await this.move(due, s, retryAfterMs);
     else this.warn(s);
   }
 
@@ -539,10 +408,10 @@ export class SharedCircuit extends Circuit {
     if (call !== null && this.store.events.hearsCalls) {
       this.tellCall(call.grant, call.ending, false);
     }
-    if (!tally.absorbed) this.#standIn.absorb(tally, tally, tally.lastAt);
+    if (!tally.absorbed) this.standIn.absorb(tally, tally, tally.lastAt);
     tally.absorbed = true;
     if (scopeOf(cause) === null) return "unreached";
-    const { taken } = this.#guard;
+    const { taken } = this.guard;
     if (tally.refusals++ === 0) tally.refusedAt = taken;
     // The store takes others: there is something about this one.
     if (tally.refusals >= MOST_REFUSALS && taken > tally.refusedAt) this.#giveUp(tally);
@@ -557,14 +426,9 @@ export class SharedCircuit extends Circuit {
   /** Nobody knows whether the tally counted, and the store will soon have forgotten its id. */
   #giveUp(tally: PendingTally): void {
     this.#drop(tally);
-    const { retryAfterMs } = this.#guard.unavailable(this.store.clock(), "writes", this);
+    const { retryAfterMs } = this.guard.unavailable(this.store.clock(), "writes", this);
     announceUnconfirmed(this, tally, GIVE_UP_MS, retryAfterMs);
   }
-}
-
-/** A change that was not made proves that the store answers, and no more. */
-function whatWon({ won }: Changed): RequestKind {
-  return won ? "writes" : "reads";
 }
 
 /** Returns what was decided, once work that must be waited for is done. */

@@ -8,7 +8,7 @@
 
 import { quote } from "../checks.ts";
 import type { Awaitable, Clock } from "../contract.ts";
-import { StoreUnavailableError } from "../errors.ts";
+import { type AnswerScope, isStoreAnswerError, StoreUnavailableError } from "../errors.ts";
 import type { Events } from "../events.ts";
 import type { CircuitIdentity } from "../key.ts";
 import { Backoff } from "./backoff.ts";
@@ -21,6 +21,8 @@ export type RequestKind = "reads" | "writes";
 export interface CircuitHealth {
   reads: Backoff | null;
   writes: Backoff | null;
+  /** `true` while the store refuses this circuit, and takes others. */
+  refused: boolean;
 }
 
 /** The circuit whose request it is. */
@@ -189,7 +191,11 @@ export class StoreGuard {
       this.#kinds[kind].refused.clear();
       circuit?.health[kind]?.answered();
     }
-    if (wasFailing && !this.failing) this.#events.emit("store_recovered", { store: this.#name });
+    const store = this.#name;
+    if (wasFailing && !this.failing) this.#events.emit("store_recovered", { store });
+    if (circuit === null || !circuit.health.refused) return;
+    circuit.health.refused = false;
+    this.#events.emit("store_recovered", { store, circuit: { ...circuit.identity } });
   }
 
   /** The server has answered, whatever it said. */
@@ -204,11 +210,13 @@ export class StoreGuard {
     const scope = scopeOf(error);
     const first = !this.failing;
     this.#cause = { error, answered: scope !== null };
-    let began = false;
-    for (const backoff of this.#concerned(asking, attempt, scope)) {
-      const probing = attempt.probes.some((probe) => probe.backoff === backoff && probe.probing);
-      began = backoff.failed(now, { probing }) || began;
-    }
+    const [widest, ...others] = this.#concerned(asking, attempt, scope);
+    const failed = (backoff: Backoff) => {
+      const probe = attempt.probes.find((one) => one.backoff === backoff);
+      return backoff.failed(now, { probing: probe?.probing === true });
+    };
+    const began = failed(widest);
+    others.forEach(failed);
     const unavailable = this.unavailable(now, asking.kind, circuit);
     if (began) {
       const { retryAfterMs } = unavailable;
@@ -229,12 +237,12 @@ export class StoreGuard {
     );
   }
 
-  /** Returns the back-offs that a failure concerns. */
+  /** Returns the back-offs that a failure concerns, that of the widest scope first. */
   #concerned<T>(
     { operation, kind: asked, circuit }: Asking<T>,
     attempt: Attempt,
-    scope: "circuit" | "store" | null,
-  ): readonly Backoff[] {
+    scope: AnswerScope | null,
+  ): readonly [Backoff, ...Backoff[]] {
     if (scope === null) {
       const answeredMeanwhile = this.#lastAnswered > attempt.number;
       return circuit !== undefined && answeredMeanwhile
@@ -245,11 +253,13 @@ export class StoreGuard {
     // What an `acquire` is refused is the write: to look is a read.
     const kind = operation === "acquire" ? "writes" : asked;
     const { backoff, refused } = this.#kinds[kind];
+    if (circuit === undefined) return [backoff];
     // This circuit is not to ask again at once, whoever else may.
-    const own = circuit === undefined ? [] : [this.#own(circuit, asked)];
-    if (scope === "store") return [backoff, ...own];
-    if (circuit !== undefined) refused.add(circuit.identity.key);
-    return refused.size >= MANY ? [backoff, ...own] : own;
+    const own = this.#own(circuit, asked);
+    if (scope === "store") return [backoff, own];
+    circuit.health.refused = true;
+    refused.add(circuit.identity.key);
+    return refused.size >= MANY ? [backoff, own] : [own];
   }
 
   #own({ health }: Requester, kind: RequestKind): Backoff {
@@ -258,7 +268,6 @@ export class StoreGuard {
 }
 
 /** Returns what an error that the server answered concerns; `null` if the server was not reached. */
-export function scopeOf(error: unknown): "circuit" | "store" | null {
-  const { name, scope } = Object(error) as { name?: unknown; scope?: unknown };
-  return name === "StoreAnswerError" && (scope === "circuit" || scope === "store") ? scope : null;
+export function scopeOf(error: unknown): AnswerScope | null {
+  return isStoreAnswerError(error) ? error.scope : null;
 }

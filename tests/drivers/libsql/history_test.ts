@@ -284,7 +284,7 @@ for (const [query, index] of PLANS) {
   Deno.test(`history(${JSON.stringify(query)}) goes by an index and sorts nothing`, async () => {
     await inMemory(async (client) => {
       const [statement] = await spied(client, async (spy) => {
-        const line = { connect: () => spy, busyTimeoutMs: 0, heldUntil: 0 };
+        const line = { connect: () => spy, busyTimeoutMs: 0, heldUntil: 0, isOurs: () => true };
         await readTrail(line, circuitBreakerEvents, query).next();
       });
       const { sql, args } = statement as { sql: string; args: [] };

@@ -22,7 +22,8 @@ function guarding(timeoutMs = 60_000) {
   const run = <T>(operation: string, send: () => T | Promise<T>, identity?: CircuitIdentity) =>
     guard.run<T>({
       ...{ operation, kind: operation === "read" ? "reads" : "writes", send },
-      ...identity && { circuit: { identity, health: { reads: null, writes: null } } },
+      ...identity &&
+        { circuit: { identity, health: { reads: null, writes: null, refused: false } } },
     });
   const fail = () => run("read", () => Promise.reject(boom)).catch((error) => error);
   const told = () => heard.map(({ type }) => type);
