@@ -7,7 +7,7 @@
  */
 
 import { announceAction, announceAnswer, announceCall, announceTransition } from "./announce.ts";
-import { received } from "./checks.ts";
+import { quote, received } from "./checks.ts";
 import type {
   AcquireRequest,
   Answer,
@@ -67,11 +67,15 @@ export interface Unit {
   background(work: Promise<unknown>): Promise<unknown> | undefined;
 }
 
-/** A Snapshot, the store's clock now, and the age of the Snapshot in ms. */
+/** What is known of a circuit. */
 export interface Known {
   readonly snapshot: Snapshot;
+  /** The store's clock, in ms. */
   readonly now: number;
+  /** The age of the Snapshot, in ms. */
   readonly ageMs: number;
+  /** `true` if this isolate decides alone, because the store cannot be used. */
+  readonly local: boolean;
 }
 
 /**
@@ -92,14 +96,16 @@ export interface CircuitKind {
   openerFor(store: NamedStore): Opener;
 }
 
-/** Opens the circuits of one store, and sends it requests that concern many circuits. */
+/** Opens the circuits of one store, and does what concerns many of them. */
 export interface Opener {
-  /** `true` if the last request that the store was sent failed. */
+  /** `true` if the last that was heard of the store as a whole is a failure. */
   readonly failing: boolean;
   /** Opens a circuit. Performs no I/O. */
   open(identity: CircuitIdentity, policy: CircuitPolicyData): Circuit;
-  /** Sends a request that concerns many circuits. */
+  /** Sends an operator's request that concerns many circuits. */
   run<T>(operation: string, ask: () => Awaitable<T>): Promise<T>;
+  /** Sends what these circuits have pending. Never rejects. */
+  flush(circuits: readonly Circuit[]): Promise<void>;
 }
 
 /** A store of a Fuse under its name, and what its circuits have in common. */
@@ -195,7 +201,7 @@ export abstract class Circuit {
   abstract peek(): Known;
   /** Returns the store's Snapshot with this isolate's pending counts added. */
   abstract look(): Awaitable<Known>;
-  /** Sends what is pending. */
+  /** Begins to send what is pending, in the background. Never rejects. */
   abstract flush(): Promise<void>;
   /** Reports what is pending as unconfirmed, and drops it. */
   abstract abandon(): void;
@@ -279,6 +285,13 @@ export abstract class Circuit {
     if ((this.#reported ??= new Set()).has(id)) return;
     if (this.#reported.size < MAX_REPORTED) this.#reported.add(id);
     this.store.events.emit("config_mismatch", { ...this.identity, options });
+    this.store.events.warnUnheard(
+      "config_mismatch",
+      `circuit ${quote(this.identity.name)} has two policies, which differ in ${
+        options.join(", ")
+      }`,
+      true,
+    );
   }
 
   /** Returns what every request carries. */

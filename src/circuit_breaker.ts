@@ -73,8 +73,9 @@ export type CircuitDefaults = Omit<CircuitOptions, "fallback">;
 /** Options of one call. */
 export interface CallOptions<F = never> {
   /**
-   * The caller's. When it aborts, the call rejects with its reason and counts as neutral. Left out:
-   * only the timeout ends a call early.
+   * The caller's. When it aborts, the call rejects with its reason. That counts as neutral, but as a
+   * failure if the reason is a `TimeoutError`, as that of `AbortSignal.timeout` is, or if
+   * `abandonedAfterMs` has passed. Left out: only the timeout ends a call early.
    */
   signal?: AbortSignal | undefined;
   /** In place of `callTimeoutMs`, in ms. A positive integer. Left out: the circuit's. */
@@ -220,7 +221,7 @@ export interface CircuitBreaker<F = never> extends CircuitIdentity {
   explain(): Promise<string>;
   /**
    * `fetch`, guarded. 5xx and 429 count as failures and are still returned; `Retry-After`
-   * lengthens the cooldown; the caller's abort is neutral. Bound: hand it on as it is.
+   * lengthens the cooldown; the caller's abort is neutral, and its deadline a failure. Bound: hand it on as it is.
    */
   readonly fetch: GuardedFetch<F>;
   /** Whether a call would be rejected because the circuit is, or is forced, open. One round trip. */

@@ -9,7 +9,7 @@
  */
 
 import type { CircuitIdentity } from "./key.ts";
-import { quote } from "./checks.ts";
+import { hasBrand, quote } from "./checks.ts";
 import type { CircuitState, Override } from "./contract.ts";
 
 /** What all errors of this package have in common. */
@@ -53,7 +53,7 @@ function named(of: { readonly prototype: object }, name: string): void {
   own(of.prototype, "name", name);
 }
 
-function own(object: object, key: string, value: string): void {
+function own(object: object, key: string, value: unknown): void {
   Object.defineProperty(object, key, { value, configurable: true, writable: true });
 }
 
@@ -156,7 +156,7 @@ export class CallTimeoutError extends FuseError {
   }
 }
 
-/** The store did not answer, or is being left alone after it failed. */
+/** The store could not be used: it did not answer, refused, or is left alone after it failed. */
 export class StoreUnavailableError extends FuseError {
   static {
     named(this, "StoreUnavailableError");
@@ -166,18 +166,29 @@ export class StoreUnavailableError extends FuseError {
   /** When it will be asked again, in ms; at least 1. */
   readonly retryAfterMs: number;
 
-  /** Made by the breaker. */
-  constructor(store: string, retryAfterMs: number) {
+  readonly #answered: boolean;
+
+  /**
+   * Made by the breaker.
+   *
+   * @param failure What the store said (`answered`), or what kept it from answering. It becomes `cause`.
+   */
+  constructor(
+    store: string,
+    retryAfterMs: number,
+    failure?: { readonly error: unknown; readonly answered: boolean },
+  ) {
     super();
     this.store = store;
     this.retryAfterMs = retryAfterMs;
+    this.#answered = failure?.answered === true;
+    if (failure !== undefined) own(this, "cause", failure.error);
   }
 
   /** Which store, and when it is asked again. */
   protected override describe(): string {
-    return `Store ${
-      quote(this.store)
-    } does not answer; it is asked again in ${this.retryAfterMs} ms`;
+    const failed = this.#answered ? "refuses" : "does not answer";
+    return `Store ${quote(this.store)} ${failed}; it is asked again in ${this.retryAfterMs} ms`;
   }
 }
 
@@ -199,19 +210,28 @@ export function isStoreUnavailableError(e: unknown): e is StoreUnavailableError 
   return isNamed(e, "StoreUnavailableError", "store");
 }
 
-/** What a user's code threw may throw in its turn when it is looked at: it is none of ours then. */
-function isNamed(e: unknown, name: string, field: string): boolean {
+/** Returns `true` for an error of that name. What throws when it is looked at has no name. */
+export function hasName(e: unknown, name: string): e is Error {
   try {
-    return e instanceof Error && e.name === name && field in e;
+    return e instanceof Error && e.name === name;
   } catch {
     return false;
   }
 }
 
-/** Whether it is a Response that can be looked at: its prototype alone is no proof. */
+/** What a user's code threw may throw in its turn when it is looked at: it is none of ours then. */
+function isNamed(e: unknown, name: string, field: string): boolean {
+  try {
+    return hasName(e, name) && field in e;
+  } catch {
+    return false;
+  }
+}
+
+/** Returns `true` for a Response of any class that can be looked at: its prototype alone is no proof. */
 export function isResponse(value: unknown): value is Response {
   try {
-    return value instanceof Response && value.status >= 0;
+    return hasBrand(value, "Response") && (value as Response).status >= 0;
   } catch {
     return false;
   }

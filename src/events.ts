@@ -6,7 +6,7 @@
  */
 
 import type { CircuitIdentity } from "./key.ts";
-import { received } from "./checks.ts";
+import { hasBrand, received } from "./checks.ts";
 import type { CircuitSnapshot } from "./rules/snapshot.ts";
 import type { CircuitState } from "./contract.ts";
 
@@ -113,7 +113,7 @@ export interface FuseEvents {
     circuit?: CircuitIdentity;
   };
   /** The store answers again, or (`audit`) its trail takes rows again. */
-  store_recovered: { store: string; operation?: string };
+  store_recovered: { store: string; operation?: string; circuit?: CircuitIdentity };
   /** Tallies that no answer confirmed within 30 s, or before the clock went back. */
   unconfirmed: UnconfirmedEvent;
   /** The memory store was full and dropped a circuit. */
@@ -146,11 +146,24 @@ interface Registration {
 
 const CALL_EVENTS = ["success", "failure", "slow", "ignored", "*"];
 
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as PromiseLike<unknown> | null | undefined)?.then === "function";
+}
+
 /** The listeners of one Fuse. */
 export class Events {
   /** Whether anybody hears how calls end, so that their duration is worth measuring. */
   hearsCalls = false;
   readonly #listeners = new Map<string, Set<Registration>>();
+  /** The types of which `warnUnheard` has warned. */
+  readonly #warned = new Set<string>();
+
+  readonly #hold: (work: Promise<unknown>) => void;
+
+  /** @param hold Takes the promise that a listener returns: it is background work. */
+  constructor(hold: (work: Promise<unknown>) => void = () => {}) {
+    this.#hold = hold;
+  }
 
   /** Adds a listener; answers how to take it away. */
   on(
@@ -166,7 +179,7 @@ export class Events {
         }`,
       );
     }
-    if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    if (signal !== undefined && !hasBrand(signal, "AbortSignal")) {
       throw new TypeError(
         `Cannot listen to ${received(type)}: "signal" must be an AbortSignal, received ${
           received(signal)
@@ -207,12 +220,23 @@ export class Events {
         if (!concerns(filter, event)) continue;
         try {
           const result = listener(seenFrom(filter, event));
-          if (result instanceof Promise) result.catch((error) => this.#failed(type, error));
+          if (isThenable(result)) this.#hold(this.#settled(type, result));
         } catch (error) {
           this.#failed(type, error);
         }
       }
     }
+  }
+
+  /**
+   * Prints one `console.warn` if nobody listens to events of this type.
+   *
+   * @param once Left out, the warning is printed; `true`, only the first one of this type is.
+   */
+  warnUnheard(type: keyof FuseEvents, sentence: string, once = false): void {
+    if (this.hears(type) || (once && this.#warned.has(type))) return;
+    this.#warned.add(type);
+    console.warn(`Fuse: ${sentence}`);
   }
 
   /** Reports what a user's function threw: `type` names the event or the option it came from. */
@@ -221,6 +245,14 @@ export class Events {
     // `reportError` would end a Deno process.
     else console.error(`Fuse: "${type}" threw`, error);
   };
+
+  async #settled(type: string, work: PromiseLike<unknown>): Promise<void> {
+    try {
+      await work;
+    } catch (error) {
+      this.#failed(type, error);
+    }
+  }
 
   #failed(type: string, error: unknown): void {
     // Who listens for errors and throws is not told about it.
@@ -238,7 +270,8 @@ function concerns(filter: EventFilter, event: FuseEvent): boolean {
 
 /** A store's failure concerns every view of it; which circuit met it, those that have the circuit. */
 function seenFrom(filter: EventFilter, event: FuseEvent): FuseEvent {
-  if (event.type !== "store_error" || event.circuit === undefined) return event;
+  if (event.type !== "store_error" && event.type !== "store_recovered") return event;
+  if (event.circuit === undefined) return event;
   if (inScope(filter, event.circuit)) return event;
   const { circuit: _, ...rest } = event;
   return rest;

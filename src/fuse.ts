@@ -14,8 +14,7 @@ import { hostOf } from "./fetch.ts";
 import { actorOf } from "./handle_options.ts";
 import { type CircuitFilter, Inventory } from "./inventory.ts";
 import { type Scope, scopeText } from "./key.ts";
-import { together } from "./records.ts";
-import { type FuseOptions, type Narrowing, type RegisteredStore, Registry } from "./registry.ts";
+import { type FuseOptions, type Narrowing, Registry } from "./registry.ts";
 import type { CircuitSnapshot } from "./rules/snapshot.ts";
 import type { FuseExport } from "./transfer.ts";
 
@@ -224,11 +223,12 @@ class ScopedFuse implements Fuse {
 
   async flush(): Promise<void> {
     const stores = this.#inventory.stores();
-    const failing = stores.filter(({ opener }) => opener.failing);
-    await this.#send(stores);
-    // While a store is being tried out, one request is sent; if the store is back, so is the rest.
-    const back = failing.filter(({ opener }) => !opener.failing);
-    if (back.length > 0) await this.#send(back);
+    await Promise.all(
+      stores.map(({ opener, unsent }) =>
+        opener.flush([...unsent].filter(({ identity }) => inScope(this.#to, identity)))
+      ),
+    );
+    await this.#registry.background.settled();
     await Promise.all(
       stores.map(async ({ driver, name, events, clock }) => {
         announceTroubles(events, name, await driver.flush?.({ at: clock() }));
@@ -254,15 +254,5 @@ class ScopedFuse implements Fuse {
 
   #narrow(to: Partial<Narrowing>): Fuse {
     return new ScopedFuse(this.#registry, { ...this.#to, ...to }, this.#unit);
-  }
-
-  /** Sends what is pending for these stores, and waits for what is under way. */
-  async #send(stores: readonly RegisteredStore[]): Promise<void> {
-    const sends = stores.flatMap(({ driver, unsent }) => {
-      const circuits = [...unsent].filter(({ identity }) => inScope(this.#to, identity));
-      return together(driver, () => circuits.map((circuit) => circuit.flush()));
-    });
-    await Promise.all(sends);
-    await this.#registry.background.settled();
   }
 }

@@ -6,7 +6,7 @@
 
 import { type CallForm, TELLING, THROWING } from "./call_form.ts";
 import { CallScope, outrun } from "./call_scope.ts";
-import type { Circuit, Ending, Grant, Refusal, Unit } from "./circuit.ts";
+import type { Circuit, Ending, Grant, Known, Refusal, Unit } from "./circuit.ts";
 import type {
   Actor,
   CallContext,
@@ -30,7 +30,7 @@ import {
   timeoutOf,
 } from "./handle_options.ts";
 import { historyOf } from "./history.ts";
-import { judgeError, judgeResult, type Kind, retryAfterOf } from "./rules/outcome.ts";
+import { judgeAbort, judgeError, judgeResult, type Kind, retryAfterOf } from "./rules/outcome.ts";
 import {
   type CircuitMetrics,
   type CircuitSnapshot,
@@ -51,6 +51,15 @@ interface Planned extends Call {
   readonly fn: (context: CallContext) => unknown;
   /** In ms; `undefined` for no timeout. */
   readonly timeoutMs: number | undefined;
+}
+
+/** How a call ended. */
+interface End {
+  readonly kind: Kind;
+  readonly startedAt: number;
+  readonly at: number;
+  readonly error: unknown;
+  readonly result: unknown;
 }
 
 /** What to do when a plain call under one grant ends. */
@@ -154,13 +163,13 @@ export class Handle<F> implements CircuitBreaker<F> {
   }
 
   peek(): CircuitSnapshot {
-    const { snapshot, now, ageMs } = this.#circuit.peek();
-    return toCircuitSnapshot(this.#circuit.identity, snapshot, this.#circuit.reading(now), ageMs);
+    return this.#shown(this.#circuit.peek());
   }
 
   async explain(): Promise<string> {
-    const { snapshot, now } = await this.#circuit.look();
-    return explain(this.name, snapshot, this.#circuit.reading(now));
+    const { snapshot, now, local } = await this.#circuit.look();
+    const sentence = explain(this.name, snapshot, this.#circuit.reading(now));
+    return local ? `${sentence}; this isolate decides alone, the store cannot be used` : sentence;
   }
 
   async isOpen(): Promise<boolean> {
@@ -177,8 +186,7 @@ export class Handle<F> implements CircuitBreaker<F> {
   }
 
   async snapshot(): Promise<CircuitSnapshot> {
-    const { snapshot, now, ageMs } = await this.#circuit.look();
-    return toCircuitSnapshot(this.#circuit.identity, snapshot, this.#circuit.reading(now), ageMs);
+    return this.#shown(await this.#circuit.look());
   }
 
   forceOpen(options?: OverrideOptions): Promise<void> {
@@ -211,6 +219,11 @@ export class Handle<F> implements CircuitBreaker<F> {
     // What is no query is refused, as it came, when the history is read.
     const own = Object(query) === query || query === undefined;
     return historyOf(driver, name, own ? { ...query, key: this.key } : query);
+  }
+
+  #shown({ snapshot, now, ageMs, local }: Known): CircuitSnapshot {
+    const { identity } = this.#circuit;
+    return toCircuitSnapshot(identity, snapshot, this.#circuit.reading(now), ageMs, local);
   }
 
   async #override(kind: Override, options: OverrideOptions = {}): Promise<void> {
@@ -247,7 +260,8 @@ export class Handle<F> implements CircuitBreaker<F> {
 
   /** `true` if somebody needs to know how long calls take. */
   get #isTimed(): boolean {
-    return this.#circuit.policy.slowCallMs !== undefined ||
+    const { slowCallMs, abandonedAfterMs } = this.#circuit.policy;
+    return slowCallMs !== undefined || abandonedAfterMs !== undefined ||
       this.#functions.isFailure !== undefined || this.#events.hearsCalls;
   }
 
@@ -293,12 +307,19 @@ export class Handle<F> implements CircuitBreaker<F> {
 
   async #attempt(grant: Grant, call: Planned): Promise<unknown> {
     const { fn, options, timeoutMs, form } = call;
+    const signal = options?.signal;
+    // The caller gave up while the store was asked: the upstream never saw the call.
+    if (signal?.aborted) {
+      const at = this.#clock();
+      const end = { kind: "neutral", startedAt: at, at, error: signal.reason, result: undefined };
+      return this.#ended(grant, end as End, call);
+    }
     const startedAt = this.#isTimed ? this.#clock() : UNTIMED;
     let value: unknown;
     try {
-      value = timeoutMs === undefined && options?.signal === undefined
+      value = timeoutMs === undefined && signal === undefined
         ? await fn(new CallScope(undefined, false))
-        : await outrun(fn, options?.signal, timeoutMs, this.#circuit.identity);
+        : await outrun(fn, signal, timeoutMs, this.#circuit.identity);
     } catch (error) {
       return this.#threw(grant, error, startedAt, call);
     }
@@ -327,28 +348,31 @@ export class Handle<F> implements CircuitBreaker<F> {
   }
 
   /** Judges and settles what was thrown. */
-  async #threw(grant: Grant, error: unknown, startedAt: number, call: Call): Promise<unknown> {
+  #threw(grant: Grant, error: unknown, startedAt: number, call: Call): Promise<unknown> {
     const at = this.#clock();
-    // The caller gave up: its signal tells, whatever the error is called.
-    const kind = call.options?.signal?.aborted && !isCallTimeoutError(error)
-      ? "neutral"
-      : judgeError(error, elapsed(startedAt, at), this.#functions, this.#events.report);
-    const settling = this.#settle(grant, { kind, startedAt, at, error, result: undefined });
+    const durationMs = elapsed(startedAt, at);
+    const { report } = this.#events;
+    const { abandonedAfterMs = Infinity } = this.#circuit.policy;
+    const signal = call.options?.signal;
+    // The signal tells whether the caller gave up, whatever the error is called.
+    const kind = signal?.aborted && !isCallTimeoutError(error)
+      ? judgeAbort(signal.reason, error, durationMs >= abandonedAfterMs, this.#functions, report)
+      : judgeError(error, durationMs, this.#functions, report);
+    return this.#ended(grant, { kind, startedAt, at, error, result: undefined }, call);
+  }
+
+  /** Settles a call that ended with an error. */
+  async #ended(grant: Grant, end: End, call: Call): Promise<unknown> {
+    const settling = this.#settle(grant, end);
     if (settling !== undefined) await settling;
-    return kind === "failure" && this.#fallsBack(call)
-      ? this.#fallBack(error, this.#state, call)
-      : call.form.error(error);
+    return end.kind === "failure" && this.#fallsBack(call)
+      ? this.#fallBack(end.error, this.#state, call)
+      : call.form.error(end.error);
   }
 
   #settle(
     grant: Grant,
-    { kind, startedAt, at, error, result }: {
-      kind: Kind;
-      startedAt: number;
-      at: number;
-      error: unknown;
-      result: unknown;
-    },
+    { kind, startedAt, at, error, result }: End,
   ): Promise<void> | void {
     const { slowCallMs } = this.#circuit.policy;
     const durationMs = elapsed(startedAt, at);

@@ -200,8 +200,9 @@ export function circuitBreaker(options: CircuitBreakerMiddlewareOptions): FuseMi
       isFailure === undefined ? policy : { ...policy, isFailure: () => isFailure(c) },
     );
 
-    // Asked for now: some runtimes only notice the client going once there is a signal to abort.
+    // Read before the handler: some runtimes only notice a client that leaves once there is a signal.
     const client = c.req.raw.signal;
+    const answered = answeredAlready(c);
     // Aborted when the ending says nothing about the routes behind.
     const moot = new AbortController();
     let over = false;
@@ -210,7 +211,8 @@ export function circuitBreaker(options: CircuitBreakerMiddlewareOptions): FuseMi
       try {
         await (downstream = next());
       } finally {
-        if (isGone(client, c) || turnedAway.has(c)) moot.abort();
+        const left = (client.aborted && !answered()) || isHalfRead(c);
+        if (left || turnedAway.has(c)) moot.abort();
       }
       // A call that is over lets go of what comes late: c.res may be another response by then.
       return over || moot.signal.aborted ? undefined : answerOf(c);
@@ -398,14 +400,26 @@ function requestScope(c: Context): RequestScope | null {
   }
 }
 
-/** Whether the client went away: it is told by its signal or, where that stays silent, by the error. */
-function isGone(client: AbortSignal, { error }: Context): boolean {
-  return client.aborted || [error, error?.cause].some((e) => e instanceof Error && isHalfRead(e));
+/**
+ * Returns whether somebody further out, such as Hono's `timeout()`, has sent the response already. Deno
+ * aborts the signal of such a request as it does when the client goes away.
+ */
+function answeredAlready({ env }: Context): () => boolean {
+  const { completed } = (env ?? {}) as { completed?: unknown };
+  let answered = false;
+  if (completed instanceof Promise) {
+    const answer = () => answered = true;
+    completed.then(answer, answer);
+  }
+  return () => answered;
 }
 
-/** Deno's words for a request that ended before its body did. It aborts no signal for that. */
-function isHalfRead({ message }: Error): boolean {
-  return /^Cannot read (request )?body as underlying resource unavailable$/.test(message);
+/** Returns `true` if the client went away while its body was read. Deno aborts no signal for that. */
+function isHalfRead({ error }: Context): boolean {
+  return [error, error?.cause].some((e) =>
+    e instanceof Error &&
+    /^Cannot read (request )?body as underlying resource unavailable$/.test(e.message)
+  );
 }
 
 /** Whether calls are being rejected, as far as is known here. */

@@ -69,8 +69,8 @@ export class Inventory {
       for (const circuit of circuits.values()) {
         const { identity } = circuit;
         if (!inScope(this.#to, identity)) continue;
-        const { snapshot, now, ageMs } = circuit.peek();
-        yield toCircuitSnapshot(identity, snapshot, circuit.reading(now), ageMs);
+        const { snapshot, now, ageMs, local } = circuit.peek();
+        yield toCircuitSnapshot(identity, snapshot, circuit.reading(now), ageMs, local);
       }
     }
   }

@@ -70,6 +70,9 @@ export const LOCAL: CircuitKind = {
     open: (identity, policy) => new LocalCircuit(identity, policy, store),
     // deno-lint-ignore require-await
     run: async (_, ask) => ask(),
+    flush: async (circuits) => {
+      for (const circuit of circuits) await circuit.flush();
+    },
   }),
 };
 
@@ -162,7 +165,7 @@ export class LocalCircuit extends Circuit {
     const { shape } = this.policy;
     const at = this.store.clock();
     const s = this.driver.read(this.identity.key, { at, shape }) as Snapshot;
-    return { snapshot: this.lay(s), now: s.now, ageMs: 0 };
+    return { snapshot: this.lay(s), now: s.now, ageMs: 0, local: this.#local };
   }
 
   override lay(snapshot: Snapshot): Snapshot {

@@ -124,7 +124,7 @@ export interface Narrowing {
 /** What a Fuse and all that is narrowed from it share. */
 export class Registry {
   readonly clock: Clock;
-  readonly events = new Events();
+  readonly events: Events;
   readonly background: Background;
   readonly stores = new Map<string, RegisteredStore>();
   /** The name of the default store. */
@@ -143,6 +143,7 @@ export class Registry {
     const strategies = record("strategies", options.strategies) ?? {};
     this.clock = optional("clock", options.clock, "function") ?? Date.now;
     this.background = new Background(optional("waitUntil", options.waitUntil, "function"));
+    this.events = new Events((work) => void this.background.background(work));
     this.#maxCircuits = check(SUBJECT, "maxCircuits", options.maxCircuits, 10_000);
     const { storeTimeoutMs } = options;
     const timeoutMs = check(SUBJECT, "storeTimeoutMs", storeTimeoutMs, 500, 1, MAX_TIMER_MS);

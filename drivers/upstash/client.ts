@@ -130,6 +130,8 @@ export class Scripts {
     try {
       const answers = await this.ask((redis) => {
         const pipeline = redis.pipeline();
+        // A client that is none may give a promise here: nobody else would hear of its rejection.
+        if (pipeline instanceof Promise) pipeline.catch(() => {});
         for (const { keys, args } of gathered) pipeline.evalsha(SCRIPT_SHA1, keys, args);
         return pipeline.exec({ keepErrors: true });
       });

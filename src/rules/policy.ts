@@ -124,6 +124,12 @@ export interface CircuitPolicy {
    */
   callTimeoutMs?: number | undefined;
   /**
+   * After how many ms a call that its caller gives up counts as a failure, for callers such as SDKs
+   * that abort without a reason when their own timeout passes. A positive integer. Left out: giving up
+   * is neutral however long the call took, unless the signal's reason is a `TimeoutError`.
+   */
+  abandonedAfterMs?: number | undefined;
+  /**
    * Trials in flight at once, over all isolates. A positive integer.
    *
    * @default {1}
@@ -177,6 +183,7 @@ export interface CircuitPolicyData extends Policy {
   readonly baseCooldownMs: number;
   readonly slowCallMs: number | undefined;
   readonly callTimeoutMs: number | undefined;
+  readonly abandonedAfterMs: number | undefined;
   readonly halfOpenMaxConcurrent: number;
   readonly halfOpenLeaseMs: number;
   readonly consistency: Consistency;
@@ -214,6 +221,7 @@ const NUMBERS: Readonly<
   percentageThreshold: [50, 1, 100],
   slowCallMs: [undefined],
   callTimeoutMs: [undefined, 1, MAX_TIMER_MS],
+  abandonedAfterMs: [undefined],
   halfOpenMaxConcurrent: [1],
   halfOpenLeaseMs: [30_000],
   revalidateMs: [1000, 0],
@@ -245,6 +253,7 @@ const FINGERPRINTED = [
   "percentageThreshold",
   "slowCallMs",
   "callTimeoutMs",
+  "abandonedAfterMs",
   "halfOpenMaxConcurrent",
   "halfOpenLeaseMs",
 ] as const;
@@ -265,7 +274,7 @@ export function createPolicy(
     & Record<NumberOption, number>
     & Pick<
       CircuitPolicyData,
-      "slowCallMs" | "callTimeoutMs"
+      "slowCallMs" | "callTimeoutMs" | "abandonedAfterMs"
     >;
   for (const option in NUMBERS) {
     const name = option as NumberOption;

@@ -59,6 +59,8 @@ export interface CircuitSnapshot extends CircuitIdentity {
   reopenCount: number;
   /** Its counters. */
   metrics: CircuitMetrics;
+  /** `true` if this isolate decides alone, because the store cannot be used. */
+  local: boolean;
   /** How old this knowledge is, in ms. 0: just read from the store; `Infinity`: nothing is known. */
   ageMs: number;
 }
@@ -126,6 +128,7 @@ export function toCircuitSnapshot(
   s: Snapshot,
   reading: Reading,
   ageMs: number,
+  local = false,
 ): CircuitSnapshot {
   const { override } = s;
   return {
@@ -139,6 +142,7 @@ export function toCircuitSnapshot(
     generation: s.generation,
     reopenCount: s.reopenCount,
     metrics: toMetrics(s),
+    local,
     ageMs,
   };
 }

@@ -31,6 +31,7 @@ import type { Driver, Store } from "../contract.ts";
 import { SharedCircuit } from "./circuit.ts";
 import { StoreGuard } from "./guard.ts";
 import { LocalStates } from "./stand_in.ts";
+import { Trips } from "./trips.ts";
 
 export type * from "../contract.ts";
 export type { CircuitIdentity } from "../key.ts";
@@ -40,15 +41,20 @@ export { absentSnapshot, ID_MEMORY_MS, OUTBOX_LENGTH, TOTALS_ONLY } from "../rec
 /** Opens circuits on a store that isolates share. */
 export const SHARED: CircuitKind = {
   openerFor(store: NamedStore): Opener {
-    const { name, timeoutMs, clock, events } = store;
+    const { name, timeoutMs, clock, events, driver } = store;
     const guard = new StoreGuard(name, timeoutMs, clock, events);
+    const trips = new Trips(driver, guard, clock);
     const states = new LocalStates();
     return {
       get failing() {
         return guard.failing;
       },
-      open: (identity, policy) => new SharedCircuit(identity, policy, store, guard, states),
-      run: (operation, ask) => guard.run(operation, ask),
+      open(identity, policy) {
+        guard.register();
+        return new SharedCircuit(identity, policy, store, { guard, trips, states });
+      },
+      run: (operation, ask) => guard.runAlone(operation, ask),
+      flush: (circuits) => trips.flush(circuits as readonly SharedCircuit[]),
     };
   },
 };

@@ -64,6 +64,7 @@ Deno.test("@fuse/edge takes the options that were promised, undefined ones too",
   type Numeric =
     | ("failureThreshold" | "successThreshold" | "maxCooldownMs" | "windowMs" | "windowSize")
     | ("minimumThroughput" | "percentageThreshold" | "slowCallMs" | "callTimeoutMs")
+    | "abandonedAfterMs"
     | ("halfOpenMaxConcurrent" | "halfOpenLeaseMs" | "revalidateMs" | "maxStalenessMs")
     | ("flushSize" | "flushIntervalMs");
   type OnStoreError = "local" | "allow" | "reject";

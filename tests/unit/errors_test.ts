@@ -8,6 +8,7 @@ import {
   isStoreUnavailableError,
   StoreUnavailableError,
 } from "@fuse/edge";
+import { deno } from "../tools/gate/project.ts";
 import { StoreAnswerError } from "@fuse/edge/store";
 import { isStoreAnswerError } from "../../src/errors.ts";
 
@@ -159,12 +160,13 @@ Deno.test("guards know errors of another copy of this package", async () => {
 });
 
 Deno.test("errors print, serialize and throw in Node as they do in Deno", async () => {
-  const esbuild = await import("esbuild");
   const dir = await Deno.makeTempDir();
   const outfile = `${dir}/errors.mjs`;
   try {
     const script = `
-      import { createFuse, CircuitBreakerOpenError, isCircuitBreakerOpenError } from "./mod.ts";
+      import { createFuse, CircuitBreakerOpenError, isCircuitBreakerOpenError } from "${
+      new URL("../../mod.ts", import.meta.url).pathname
+    }";
       import { inspect } from "node:util";
       const breaker = createFuse().make("pay", { failureThreshold: 1 });
       await breaker.tryCall(() => { throw new Error("down"); });
@@ -182,15 +184,14 @@ Deno.test("errors print, serialize and throw in Node as they do in Deno", async 
         throw error;
       }
     `;
-    await esbuild.build({
-      stdin: { contents: script, resolveDir: new URL("../..", import.meta.url).pathname },
-      bundle: true,
-      format: "esm",
-      platform: "neutral",
-      external: ["node:util"],
-      outfile,
-      logLevel: "silent",
-    });
+    const entry = `${dir}/main.ts`;
+    await Deno.writeTextFile(entry, script);
+    // A process of its own takes esbuild's service with it.
+    const bundled = await deno(
+      ["run", "-A", "npm:esbuild@^0.28.2", entry, "--bundle", "--format=esm", "--platform=neutral"]
+        .concat("--external:node:util", `--outfile=${outfile}`, "--log-level=error"),
+    );
+    assert(bundled.ok, bundled.stderr);
     const { code, stdout, stderr } = await new Deno.Command("node", { args: [outfile] }).output();
     const sentence = /CircuitBreakerOpenError: Circuit "pay" is OPEN since/;
     const told = JSON.parse(new TextDecoder().decode(stdout));
@@ -206,7 +207,6 @@ Deno.test("errors print, serialize and throw in Node as they do in Deno", async 
     // Uncaught, it ends the process with its own words.
     assertMatch(new TextDecoder().decode(stderr), sentence);
   } finally {
-    await esbuild.stop();
     await Deno.remove(dir, { recursive: true });
   }
 });

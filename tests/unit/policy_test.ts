@@ -29,6 +29,7 @@ type NumberOption =
   | "percentageThreshold"
   | "slowCallMs"
   | "callTimeoutMs"
+  | "abandonedAfterMs"
   | "halfOpenMaxConcurrent"
   | "halfOpenLeaseMs"
   | "revalidateMs"
@@ -79,6 +80,7 @@ const BOUNDS: Readonly<Record<NumberOption, Bounds>> = {
     allowed: "an integer from 1 to 2147483647",
     beside: { halfOpenLeaseMs: 2 ** 31 },
   },
+  abandonedAfterMs: { standard: undefined, ...POSITIVE },
   halfOpenMaxConcurrent: { standard: 1, ...POSITIVE },
   halfOpenLeaseMs: { standard: 30_000, ...POSITIVE },
   revalidateMs: { standard: 1_000, ...NOT_NEGATIVE },

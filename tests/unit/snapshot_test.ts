@@ -111,6 +111,7 @@ Deno.test("toCircuitSnapshot() has the fields of the contract, times as Dates", 
     generation: 4,
     reopenCount: 2,
     metrics: toMetrics(s),
+    local: false,
     ageMs: 7,
   });
 });

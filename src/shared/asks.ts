@@ -1,0 +1,113 @@
+/**
+ * The requests to be let through, of one circuit, that are under way: so that a herd of callers asks the
+ * store no more often than it has to.
+ *
+ * Moments and tokens, no promises: a request of a Worker may die before any `finally`, and nobody is
+ * woken by another request. A moment lapses.
+ *
+ * @module
+ */
+
+import type { Clock } from "../contract.ts";
+import { newId } from "../records.ts";
+
+/** A request that may be under way, and the half-open slot that it may hold. */
+interface Ask {
+  readonly token: string;
+  /** Until when it may be under way, in ms; 0 for one that is over and may have left its slot taken. */
+  until: number;
+}
+
+/** How often those that know nothing may ask within one timeout. */
+const MOST_IN_TIMEOUT = 6;
+
+/** How many of those that know nothing ask at once. */
+export const MOST_COLD = 2;
+
+/** How many lost tokens are remembered. */
+const MOST_LOST = 8;
+
+/** The asks of one circuit. All moments are in ms on this isolate's clock. */
+export class Asks {
+  #asks: Ask[] = [];
+  /** When the last asks began, the newest last. */
+  #began: number[] = [];
+
+  /** Returns how many asks may be under way. */
+  underWay(now: number, timeoutMs: number): number {
+    return this.#asks.filter(({ until }) => isUnderWay(until, now, timeoutMs)).length;
+  }
+
+  /**
+   * Notes an ask that is about to be sent.
+   *
+   * @param most How many may be under way at once.
+   * @returns The token to ask for; `null` if so many are under way. A token whose ask lapsed or failed
+   * is asked for again: it may hold a slot although no answer said so.
+   */
+  begin(now: number, timeoutMs: number, most: number): string | null {
+    if (this.underWay(now, timeoutMs) >= most) return null;
+    if (this.#began.push(now) > MOST_IN_TIMEOUT) this.#began.shift();
+    const until = now + timeoutMs;
+    const lost = this.#asks.find((ask) => !isUnderWay(ask.until, now, timeoutMs));
+    if (lost !== undefined) {
+      lost.until = until;
+      return lost.token;
+    }
+    const token = newId();
+    this.#asks.push({ token, until });
+    return token;
+  }
+
+  /** Returns a token for an ask that no limit holds for, and that is not noted. */
+  unlimited(): string {
+    return this.#asks.find(({ until }) => until === 0)?.token ?? newId();
+  }
+
+  /** Returns `true` if a caller that knows nothing may ask, although others do. */
+  mayAskBeside(now: number, timeoutMs: number): boolean {
+    const last = this.#began.at(-1) ?? -Infinity;
+    const recent = this.#began.filter((at) => at <= now && now - at < timeoutMs).length;
+    return now - last >= timeoutMs / 4 && recent < MOST_IN_TIMEOUT;
+  }
+
+  /** Ends an ask whose token is used: a trial holds its slot, or nobody holds one. */
+  end(token: string): void {
+    this.#asks = this.#asks.filter((ask) => ask.token !== token);
+  }
+
+  /** Ends an ask whose token may hold a slot for nobody: it is to be asked for again. */
+  lose(token: string): void {
+    this.end(token);
+    if (this.#asks.length < MOST_LOST) this.#asks.push({ token, until: 0 });
+  }
+}
+
+/**
+ * Waits, by timers of its own, until a caller that knows nothing may ask, or something is known.
+ *
+ * @param isKnown Returns `true` once the caller need not ask.
+ * @returns `expired` if neither came about within `timeoutMs`.
+ */
+export async function turnToAsk(
+  asks: Asks,
+  clock: Clock,
+  timeoutMs: number,
+  isKnown: () => boolean,
+): Promise<"ask" | "known" | "expired"> {
+  for (let waitedMs = 0, delayMs = 10; waitedMs < timeoutMs; delayMs = Math.min(80, 2 * delayMs)) {
+    const ms = Math.min(delayMs, timeoutMs - waitedMs);
+    await new Promise<void>((resolve) => void setTimeout(resolve, ms));
+    waitedMs += ms;
+    if (isKnown()) return "known";
+    const now = clock();
+    if (asks.underWay(now, timeoutMs) < MOST_COLD || asks.mayAskBeside(now, timeoutMs)) {
+      return "ask";
+    }
+  }
+  return "expired";
+}
+
+function isUnderWay(until: number, now: number, timeoutMs: number): boolean {
+  return now < until && until - now <= timeoutMs;
+}
