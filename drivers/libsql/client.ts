@@ -45,6 +45,7 @@ export interface Connection {
   readonly connect: Connect;
   /** How long to wait for a lock that another writer holds, in ms. */
   readonly busyTimeoutMs: number;
+  /** Tells the tables and columns of the store. */
   readonly isOurs: IsOurs;
   /** When to try again after a lock was met. Everybody who shares the connection waits until then. */
   heldUntil: number;
@@ -121,7 +122,7 @@ export async function send(
       const cut = failure.code === "CLIENT_CLOSED" && client?.closed === false;
       const now = Date.now();
       const ms = THROTTLED_PAUSE_MS * 2 ** throttled;
-      if (failure.status === 429 && ++throttled < THROTTLED_TRIES && now + ms < until) {
+      if (failure.status === 429 && ++throttled < THROTTLED_TRIES) {
         await pause(ms);
         continue;
       }

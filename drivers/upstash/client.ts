@@ -77,7 +77,7 @@ export class Scripts {
 
   constructor(subject: string, source: UpstashSource) {
     this.#redis = clientOf(subject, source);
-    if ("token" in source) this.#token = source.token;
+    this.#token = (source as { token?: string }).token;
   }
 
   /** Sends what is run meanwhile as few requests. */
@@ -166,12 +166,11 @@ export class Scripts {
       return nonsense();
     }
     // What we do not know may be about one circuit. If it is about all, several are refused in a row.
-    const known = kinds.includes("UpstashError") || OF_ONE.test(words);
-    const scope = OF_ALL.test(words) ? "store" : known ? "circuit" : null;
-    if (this.#token === undefined && !scope) {
+    const known = kinds.includes("UpstashError");
+    const scope = OF_ALL.test(words) ? "store" : known || OF_ONE.test(words) ? "circuit" : null;
+    if (!this.#token && !known && !SERVER_SAYS.test(words)) {
       // Of a client that is not ours, we do not know what its secrets are.
-      const kind = kinds.filter((text) => KIND.test(text)).join(", ");
-      words = `its client failed${kind && ` (${kind})`}`;
+      words = ["its client failed", ...kinds.filter((text) => KIND.test(text))].join(", ");
     }
     // No address: there may be credentials anywhere in it.
     words = words.replace(/[\w+.-]+:\/\/[^\s)]*/g, "…");
@@ -190,10 +189,13 @@ export function nonsense(): Error {
 
 /** What Redis and Upstash answer if they refuse every circuit. A proxy may put words before it. */
 const OF_ALL =
-  /\b(OOM|READONLY|MISCONF|NO(PERM|AUTH|SCRIPT)|WRONGPASS|LOADING|BUSY|[A-Z]+(DOWN|SLOT))\b|(limit|quota|request size) exceeded|^Unauthorized$/;
+  /\b(OOM|READONLY|MISCONF|NO(PERM|AUTH|SCRIPT)|WRONGPASS|LOADING|BUSY|[A-Z]+(DOWN|SLOT))\b|(limit|quota|request size) exceeded|^Unauthorized$|ACL failure|the script can't/;
 
 /** What any other answer of Redis has. */
 const OF_ONE = /\b(ERR|WRONGTYPE)\b/;
+
+/** An error of Redis itself begins with a code. */
+const SERVER_SAYS = /^[A-Z]{2,20} /;
 
 /** What a class of errors or a code of a system is called: `TypeError`, `ECONNREFUSED`. */
 const KIND = /^([A-Z][A-Za-z]*(Error|Exception)|E[A-Z]{3,20}|[A-Z]+(_[A-Z]+)+)$/;

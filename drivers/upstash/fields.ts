@@ -49,7 +49,7 @@ export function parseReply(reply: unknown): Reply {
   const fields: Record<string, string> = {};
   for (let i = 0; i < flat.length; i += 2) fields[String(flat[i])] = String(flat[i + 1]).slice(1);
   if (flat.length > 0 && !fields.epoch) {
-    throw new StoreAnswerError(`${REDIS}what it holds is no circuit`, { scope: "circuit" });
+    throw new StoreAnswerError(`${REDIS}it holds no circuit`, { scope: "circuit" });
   }
   return {
     ok: ok === 1,
