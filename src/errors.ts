@@ -62,7 +62,10 @@ export class CircuitBreakerOpenError extends FuseError {
   readonly state: CircuitState;
   /** `forced_open` if an operator rejects all calls. */
   readonly override: Override | null;
-  /** Why: the strategy that opened it, `trial_failed`, or the operator's words. */
+  /**
+   * Why: the strategy that opened it, `trial_failed`, `trials_in_flight` in HALF_OPEN, or the operator's
+   * words.
+   */
   readonly reason: string | null;
   /** How long to wait, in ms; at least 1. */
   readonly retryAfterMs: number;

@@ -54,16 +54,28 @@ onEverySetup("CircuitBreakerOpenError carries circuit, state and what is left", 
   );
 });
 
-onEverySetup("CircuitBreakerOpenError tells when a trial's slot may free", async (world) => {
-  // Rule 10: HALF_OPEN.
-  const breaker = await opened(world, { halfOpenLeaseMs: 5_000 });
-  world.clock.advance(1_000);
-  await begin(breaker);
-  await world.sync();
-  world.clock.advance(800);
-  const error = await assertRejects(() => breaker.call(() => 1), CircuitBreakerOpenError);
-  assertEquals([error.state, error.retryAfterMs], ["HALF_OPEN", 4_200]);
-});
+for (const [revalidateMs, advanceMs, ms] of [[1_000, 0, 1_000], [6_000, 800, 4_200]] as const) {
+  onEverySetup(`CircuitBreakerOpenError beside a trial waits for ${ms} ms, and says why`, async (
+    world,
+  ) => {
+    // Rules 7 and 10, trap 59: the lease's end, revalidateMs at the latest.
+    const breaker = await opened(world, { halfOpenLeaseMs: 5_000, revalidateMs });
+    world.clock.advance(1_000);
+    await begin(breaker);
+    await world.sync();
+    world.clock.advance(advanceMs);
+    const error = await assertRejects(() => breaker.call(() => 1), CircuitBreakerOpenError);
+    assertEquals([error.state, error.reason, error.retryAfterMs], [
+      "HALF_OPEN",
+      "trials_in_flight",
+      ms,
+    ]);
+    assertMatch(
+      error.message,
+      /^Circuit "a" is HALF_OPEN, opened at .*Z; its trial slot is taken$/,
+    );
+  });
+}
 
 onEverySetup("CircuitBreakerOpenError waits for at least 1 ms", async (world) => {
   // Rule 10.
