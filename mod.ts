@@ -55,6 +55,7 @@ export {
   isCallTimeoutError,
   isCircuitBreakerOpenError,
   isStoreUnavailableError,
+  rejectionOf,
   StoreUnavailableError,
 } from "./src/errors.ts";
 export type {

@@ -12,8 +12,11 @@ import { discard } from "./rules/outcome.ts";
 export interface CallForm {
   /** Gives what the function returned. */
   value(value: unknown): unknown;
-  /** Gives what a fallback returned in place of a call that ended with `cause`. */
-  fallback(value: unknown, cause: unknown): unknown;
+  /**
+   * Gives what a fallback returned in place of a call that ended with `cause`. `handed`: whether any
+   * fallback looked at the cause.
+   */
+  fallback(value: unknown, cause: unknown, handed: boolean): unknown;
   /** Gives an error of the call. */
   error(error: unknown): Promise<unknown>;
   /** Gives the rejection of a call that did not run. */
@@ -25,9 +28,9 @@ export interface CallForm {
 /** The form of `call`: the value itself, or a promise that rejects. */
 export const THROWING: CallForm = {
   value: (value) => value,
-  fallback(value, cause) {
-    // Only where nobody can have kept it: the fallback was given it.
-    if (!holds(value, cause)) discard(cause);
+  fallback(value, cause, handed) {
+    // Only where nobody can have kept it.
+    if (!handed || !holds(value, cause)) discard(cause);
     return value;
   },
   error: (error) => Promise.reject(error),

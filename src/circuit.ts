@@ -31,7 +31,7 @@ import { type Admission, newId, TOTALS_ONLY } from "./records.ts";
 import { retryAfter, tripping, type Verdict } from "./rules/machine.ts";
 import type { Kind } from "./rules/outcome.ts";
 import { type CircuitPolicyData, differingOptions } from "./rules/policy.ts";
-import { explain, type Reading } from "./rules/snapshot.ts";
+import { explain, explainFull, type Reading } from "./rules/snapshot.ts";
 
 /** A call may run. Its outcome will be recorded under this admission. */
 export interface Grant extends Admission {
@@ -149,6 +149,9 @@ export const UNKNOWN: Grant = {
 export const UNCOUNTED: Grant = { ...UNKNOWN, generation: TOTALS_ONLY };
 
 const SILENT: Grant = { ...UNCOUNTED, silent: true };
+
+/** The reason of a rejection beside the trials. */
+const TRIALS_IN_FLIGHT = "trials_in_flight";
 
 const NO_SENTENCE = { epoch: "", generation: -1, state: "CLOSED" as CircuitState, text: "" };
 
@@ -344,14 +347,15 @@ export abstract class Circuit {
   /** Returns the refusal of a call. `now` is the store's clock, in ms. */
   refuse(s: Snapshot, now: number): Refusal {
     const { override } = s;
+    const isFull = override === null && s.state === "HALF_OPEN";
     return {
       refused: new CircuitBreakerOpenError(
         this.identity,
         override === null ? s.state : "OPEN",
         override?.kind ?? null,
-        (override === null ? s.reason : override.reason) || null,
+        (override !== null ? override.reason : isFull ? TRIALS_IN_FLIGHT : s.reason) || null,
         retryAfter(s, now, this.policy),
-        this.#explain(s, now),
+        this.#explain(s, now, isFull),
       ),
     };
   }
@@ -396,13 +400,16 @@ export abstract class Circuit {
   }
 
   /** Returns the sentence of a rejection, built once a generation: that costs more than the rest. */
-  #explain(s: Snapshot, now: number): string {
+  #explain(s: Snapshot, now: number, isFull: boolean): string {
     const { epoch, generation, state } = s;
     const last = this.#sentence;
     if (last.generation === generation && last.epoch === epoch && last.state === state) {
       return last.text;
     }
-    const text = explain(this.identity.name, s, this.reading(now));
+    const { name } = this.identity;
+    const text = isFull
+      ? explainFull(name, s, this.policy.halfOpenMaxConcurrent)
+      : explain(name, s, this.reading(now));
     this.#sentence = { epoch, generation, state, text };
     return text;
   }

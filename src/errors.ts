@@ -18,43 +18,32 @@ export interface FuseError extends Error {
   toJSON(): Record<string, unknown>;
 }
 
-/** Base of all errors of this package. `instanceof Error`, but without a captured stack. */
+/**
+ * Base of all errors of this package. `instanceof Error`, but without a captured stack. `name` and
+ * `message` are own enumerable properties, so that `structuredClone` and Workers RPC keep them.
+ */
 export class FuseError {
   static {
     Object.setPrototypeOf(this.prototype, Error.prototype);
-    named(this, "FuseError");
   }
-  /** What happened, in one sentence. May be set, as with any Error. */
-  get message(): string {
-    return this.describe();
+
+  /** Made by the breaker. */
+  constructor(name = "FuseError", message = "") {
+    this.name = name;
+    this.message = message;
   }
-  set message(message: string) {
-    own(this, "message", message);
-  }
+
   /** One line: name and message. May be set, as with any Error. */
   get stack(): string {
     return `${this.name}: ${this.message}`;
   }
-  set stack(stack: string) {
-    own(this, "stack", stack);
-  }
-  /** The sentence of `message`. */
-  protected describe(): string {
-    return "";
+  set stack(value: string) {
+    Object.defineProperty(this, "stack", { value, configurable: true, writable: true });
   }
   /** Name, message and the public fields, as `JSON.stringify` shows them. */
   toJSON(): Record<string, unknown> {
-    return { ...(this as object), name: this.name, message: this.message };
+    return { ...(this as object) };
   }
-}
-
-/** Names a class, for all of its instances and whatever a minifier calls it. */
-function named(of: { readonly prototype: object }, name: string): void {
-  own(of.prototype, "name", name);
-}
-
-function own(object: object, key: string, value: unknown): void {
-  Object.defineProperty(object, key, { value, configurable: true, writable: true });
 }
 
 /** What `getResponse()` gave: a rejection in another form. */
@@ -67,20 +56,19 @@ export function isRejection(value: unknown): boolean {
 
 /** A call was rejected: the circuit is open, half-open with no slot free, or forced open. */
 export class CircuitBreakerOpenError extends FuseError {
-  static {
-    named(this, "CircuitBreakerOpenError");
-  }
   /** Which circuit. */
   readonly circuit: CircuitIdentity;
   /** `OPEN`, or `HALF_OPEN` when all trial slots are taken. */
   readonly state: CircuitState;
   /** `forced_open` if an operator rejects all calls. */
   readonly override: Override | null;
-  /** Why: the strategy that opened it, `trial_failed`, or the operator's words. */
+  /**
+   * Why: the strategy that opened it, `trial_failed`, `trials_in_flight` in HALF_OPEN, or the operator's
+   * words.
+   */
   readonly reason: string | null;
   /** How long to wait, in ms; at least 1. */
   readonly retryAfterMs: number;
-  readonly #why: string;
 
   /** Made by the breaker. `why` is the sentence of `explain()`. */
   constructor(
@@ -91,35 +79,30 @@ export class CircuitBreakerOpenError extends FuseError {
     retryAfterMs: number,
     why: string,
   ) {
-    super();
+    super("CircuitBreakerOpenError", why);
     this.circuit = circuit;
     this.state = state;
     this.override = override;
     this.reason = reason;
     this.retryAfterMs = retryAfterMs;
-    this.#why = why;
-  }
-
-  /** The sentence of `explain()`. */
-  protected override describe(): string {
-    return this.#why;
   }
 
   /**
    * 503 with `Retry-After` in whole seconds and an `application/problem+json` body (RFC 9457). A breaker
    * further out whose call returns it counts nothing, as if this error were thrown. A copy (`clone()`,
    * `new Response(response.body, response)`) is a 503 like any other.
+   *
+   * @param options `expose`: also tells which circuit and why, for development; `false` by default, as
+   * the public has no use for the names of what is behind and the words of operators.
    */
-  getResponse(): Response {
+  getResponse({ expose = false }: { expose?: boolean | undefined } = {}): Response {
     const { state, retryAfterMs } = this;
     const response = Response.json({
       type: "about:blank",
       title: "Service Unavailable",
       status: 503,
-      detail: this.message,
-      circuit: this.circuit.name,
-      state,
       retryAfterMs,
+      ...(expose ? { detail: this.message, circuit: this.circuit.name, state } : null),
     }, {
       status: 503,
       headers: {
@@ -135,9 +118,6 @@ export class CircuitBreakerOpenError extends FuseError {
 
 /** A call took longer than its timeout. It counts as a failure. */
 export class CallTimeoutError extends FuseError {
-  static {
-    named(this, "CallTimeoutError");
-  }
   /** Which circuit. */
   readonly circuit: CircuitIdentity;
   /** How long it was allowed to take, in ms. */
@@ -145,28 +125,21 @@ export class CallTimeoutError extends FuseError {
 
   /** Made by the breaker. */
   constructor(circuit: CircuitIdentity, timeoutMs: number) {
-    super();
+    super(
+      "CallTimeoutError",
+      `Call through circuit ${quote(circuit.name)} took longer than ${timeoutMs} ms`,
+    );
     this.circuit = circuit;
     this.timeoutMs = timeoutMs;
-  }
-
-  /** Circuit and timeout. */
-  protected override describe(): string {
-    return `Call through circuit ${quote(this.circuit.name)} took longer than ${this.timeoutMs} ms`;
   }
 }
 
 /** The store could not be used: it did not answer, refused, or is left alone after it failed. */
 export class StoreUnavailableError extends FuseError {
-  static {
-    named(this, "StoreUnavailableError");
-  }
   /** The store's name in `createFuse({ stores })`. */
   readonly store: string;
   /** When it will be asked again, in ms; at least 1. */
   readonly retryAfterMs: number;
-
-  readonly #answered: boolean;
 
   /**
    * Made by the breaker.
@@ -178,51 +151,126 @@ export class StoreUnavailableError extends FuseError {
     retryAfterMs: number,
     failure?: { readonly error: unknown; readonly answered: boolean },
   ) {
-    super();
+    const failed = failure?.answered ? "refuses" : "does not answer";
+    super(
+      "StoreUnavailableError",
+      `Store ${quote(store)} ${failed}; it is asked again in ${retryAfterMs} ms`,
+    );
     this.store = store;
     this.retryAfterMs = retryAfterMs;
-    this.#answered = failure?.answered === true;
-    if (failure !== undefined) own(this, "cause", failure.error);
+    if (failure === undefined) return;
+    // As an Error has it: not among the fields that are printed or sent.
+    Object.defineProperty(this, "cause", {
+      value: failure.error,
+      configurable: true,
+      writable: true,
+    });
   }
-
-  /** Which store, and when it is asked again. */
-  protected override describe(): string {
-    const failed = this.#answered ? "refuses" : "does not answer";
-    return `Store ${quote(this.store)} ${failed}; it is asked again in ${this.retryAfterMs} ms`;
-  }
-}
-
-/** Whether a call was rejected by a circuit; true for errors of another copy of this package too. */
-export function isCircuitBreakerOpenError(e: unknown): e is CircuitBreakerOpenError {
-  return isNamed(e, "CircuitBreakerOpenError", "retryAfterMs");
-}
-
-/** Whether a call ran into its timeout; true for errors of another copy of this package too. */
-export function isCallTimeoutError(e: unknown): e is CallTimeoutError {
-  return isNamed(e, "CallTimeoutError", "timeoutMs");
 }
 
 /**
- * Whether a call was refused because the store did not answer; true for errors of another copy of this
- * package too.
+ * Returns `true` for the rejection of a call by a circuit. Judged by its shape: an error of another copy
+ * of this package, a `structuredClone` and what an RPC call of Workers throws are rejections, too.
+ */
+export function isCircuitBreakerOpenError(e: unknown): e is CircuitBreakerOpenError {
+  return isShaped(e, "CircuitBreakerOpenError", "retryAfterMs");
+}
+
+/** Returns `true` if a call ran into its timeout. Judged by its shape, as {@linkcode isCircuitBreakerOpenError}. */
+export function isCallTimeoutError(e: unknown): e is CallTimeoutError {
+  return isShaped(e, "CallTimeoutError", "timeoutMs");
+}
+
+/**
+ * Returns `true` if a call was refused because the store did not answer. Judged by its shape, as
+ * {@linkcode isCircuitBreakerOpenError}.
  */
 export function isStoreUnavailableError(e: unknown): e is StoreUnavailableError {
-  return isNamed(e, "StoreUnavailableError", "store");
+  return isShaped(e, "StoreUnavailableError", "retryAfterMs");
+}
+
+/** How many errors `rejectionOf` looks into: causes may go in a circle. */
+const MAX_CAUSES = 16;
+
+/**
+ * Returns the rejection inside of an error that an SDK has wrapped, following `cause`; `undefined` if
+ * there is none. Of a clone it makes a real error again, with `getResponse()`.
+ *
+ * @example
+ * ```ts
+ * import { createFuse, rejectionOf } from "@fuse/edge";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const api = createFuse().make("api");
+ * await api.forceOpen();
+ * const sdk = async () => {
+ *   try {
+ *     return await api.call(() => "fine");
+ *   } catch (cause) {
+ *     throw new Error("Connection error", { cause });
+ *   }
+ * };
+ * const error = await sdk().catch((error) => error);
+ * assertEquals(rejectionOf(error)?.retryAfterMs, 60_000);
+ * ```
+ */
+export function rejectionOf(
+  e: unknown,
+): CircuitBreakerOpenError | StoreUnavailableError | undefined {
+  for (let depth = 0; depth < MAX_CAUSES; depth++) {
+    if (isA(e, CircuitBreakerOpenError) || isA(e, StoreUnavailableError)) return e;
+    const made = isCircuitBreakerOpenError(e)
+      ? circuitRejection(e)
+      : isStoreUnavailableError(e)
+      ? new StoreUnavailableError(e.store ?? "", e.retryAfterMs ?? UNKNOWN_MS)
+      : undefined;
+    if (made !== undefined) return made;
+    try {
+      e = (e as Error).cause;
+    } catch {
+      return undefined;
+    }
+  }
+  return undefined;
+}
+
+/** How long to wait where an error has lost it, in ms. */
+const UNKNOWN_MS = 1000;
+
+/** Makes a real error of a clone. What the clone has lost is read from its sentence. */
+function circuitRejection(e: Partial<CircuitBreakerOpenError>): CircuitBreakerOpenError {
+  const message = (e.message ?? "").replace(/^\w+Error: /, "");
+  const name = /^Circuit "(.*?)" is/.exec(message)?.[1] ?? "";
+  const until = /at (\S+Z)$/.exec(message)?.[1] ?? "";
+  return new CircuitBreakerOpenError(
+    e.circuit ?? { key: name, store: "", name, context: null, boundary: null },
+    e.state ?? (message.includes("is HALF_OPEN") ? "HALF_OPEN" : "OPEN"),
+    e.override ?? null,
+    e.reason ?? null,
+    e.retryAfterMs ?? (Math.max(1, Date.parse(until) - Date.now()) || UNKNOWN_MS),
+    message,
+  );
 }
 
 /** Returns `true` for an error of that name. What throws when it is looked at has no name. */
 export function hasName(e: unknown, name: string): e is Error {
   try {
-    return e instanceof Error && e.name === name;
+    return (e as Error).name === name;
   } catch {
     return false;
   }
 }
 
-/** What a user's code threw may throw in its turn when it is looked at: it is none of ours then. */
-function isNamed(e: unknown, name: string, field: string): boolean {
+/**
+ * Returns `true` for an error of ours, and for what is left of one that a Worker threw over RPC with a
+ * compatibility date before 2026: a native Error with the name in its message.
+ */
+function isShaped(e: unknown, name: string, field: string): boolean {
   try {
-    return hasName(e, name) && field in e;
+    const error = e as Error & Record<string, unknown>;
+    return error.name === name
+      ? typeof error[field] === "number"
+      : error.remote === true && error.message.startsWith(`${name}: `);
   } catch {
     return false;
   }

@@ -13,14 +13,14 @@ import type {
   CallOptions,
   CallResult,
   CircuitBreaker,
-  Fallback,
   GuardedFetch,
   OverrideOptions,
   Permit,
 } from "./circuit_breaker.ts";
 import type { CircuitEvent, CircuitState, Clock, EventQuery, Override } from "./contract.ts";
-import { FuseError, isA, isCallTimeoutError } from "./errors.ts";
+import { isCallTimeoutError } from "./errors.ts";
 import type { Events } from "./events.ts";
+import { fallBack, fallbacksOf } from "./fallbacks.ts";
 import { guardedFetch } from "./fetch.ts";
 import {
   actorOf,
@@ -71,8 +71,6 @@ interface Reactions {
 
 /** `startedAt` of a call whose duration nobody needs. A small integer: it is held across an `await`. */
 const UNTIMED = -1;
-
-const NO_FALLBACKS: readonly Fallback<unknown>[] = [];
 
 /** Implements {@linkcode CircuitBreaker}. */
 export class Handle<F> implements CircuitBreaker<F> {
@@ -399,7 +397,7 @@ export class Handle<F> implements CircuitBreaker<F> {
   }
 
   #reject(error: Refusal["refused"], call: Call): Promise<unknown> {
-    if (this.#fallbacks(call).length === 0) return call.form.rejected(error);
+    if (fallbacksOf(call.options, this.#functions).length === 0) return call.form.rejected(error);
     return this.#fallBack(error, "state" in error ? error.state : this.#state, call);
   }
 
@@ -411,32 +409,12 @@ export class Handle<F> implements CircuitBreaker<F> {
 
   #fallsBack(call: Call): boolean {
     return (call.options?.fallbackOn ?? this.#functions.fallbackOn) === "failure" &&
-      this.#fallbacks(call).length > 0;
+      fallbacksOf(call.options, this.#functions).length > 0;
   }
 
-  /** Returns the call's fallbacks, else the handle's. */
-  #fallbacks({ options }: Call): readonly Fallback<unknown>[] {
-    const fallback = options?.fallback ?? this.#functions.fallback;
-    return fallback == null ? NO_FALLBACKS : [fallback].flat() as Fallback<unknown>[];
-  }
-
-  /** Gives the value of the first fallback that has one; if none has, what the last one threw. */
-  async #fallBack(error: unknown, state: CircuitState, call: Call): Promise<unknown> {
-    const { form } = call;
-    const context = { circuit: this.#circuit.identity, error, state };
-    let thrown: unknown = error;
-    for (const fallback of this.#fallbacks(call)) {
-      try {
-        return form.fallback(await fallback(context), error);
-      } catch (next) {
-        thrown = next;
-      }
-    }
-    form.exhausted(error);
-    // A fallback that throws the rejection again leaves it a rejection.
-    return thrown === error && isA(error, FuseError) && "retryAfterMs" in error
-      ? form.rejected(error as Refusal["refused"])
-      : form.error(thrown);
+  #fallBack(error: unknown, state: CircuitState, { options, form }: Call): Promise<unknown> {
+    const circuit = this.#circuit.identity;
+    return fallBack(fallbacksOf(options, this.#functions), { circuit, error, state }, form);
   }
 }
 

@@ -101,6 +101,13 @@ export interface CircuitBreakerMiddlewareOptions {
   context?: FromContext<Scope | null> | undefined;
   /** Scope of both in the other dimension; `null`: none. Left out: that of `fuse`. */
   boundary?: FromContext<Scope | null> | undefined;
+  /**
+   * Whether the 503 and the 504 of the middleware tell which circuit and why, for development. Without
+   * it they tell the public nothing but when to retry.
+   *
+   * @default {false}
+   */
+  expose?: boolean | undefined;
   /** Answers a rejected request. Left out: 503 with `Retry-After` and problem+json. */
   onOpen?:
     | ((error: CircuitBreakerOpenError, c: HonoContext) => Response | Promise<Response>)
@@ -173,7 +180,10 @@ export interface MetricsOptions {
  */
 export function circuitBreaker(options: CircuitBreakerMiddlewareOptions): FuseMiddleware {
   known("circuitBreaker()", options, MIDDLEWARE_OPTIONS);
-  const { name, options: policy, isFailure, onOpen } = options;
+  const { name, options: policy, isFailure, onOpen, expose = false } = options;
+  if (typeof expose !== "boolean") {
+    refuse("circuitBreaker()", "expose", "true or false", expose);
+  }
   for (const [option, value] of Object.entries({ isFailure, onOpen })) {
     if (value !== undefined && typeof value !== "function") {
       refuse("circuitBreaker()", option, "a function", value);
@@ -224,14 +234,14 @@ export function circuitBreaker(options: CircuitBreakerMiddlewareOptions): FuseMi
     const { error } = result;
     if (result.rejected) {
       turnedAway.add(c);
-      if (!isCircuitBreakerOpenError(result.error)) throw unavailable(result.error);
+      if (!isCircuitBreakerOpenError(result.error)) throw unavailable(result.error, expose);
       if (onOpen !== undefined) return await onOpen(result.error, c);
-      const response = result.error.getResponse();
+      const response = result.error.getResponse({ expose });
       return c.newResponse(response.body, response);
     }
     // Hono has answered errors of the routes behind, but for what is no Error.
     if (error === c.error) return;
-    throw isCallTimeoutError(error) ? timedOut(error) : error;
+    throw isCallTimeoutError(error) ? timedOut(error, expose) : error;
   };
 }
 
@@ -338,6 +348,7 @@ const MIDDLEWARE_OPTIONS = [
   "isFailure",
   "context",
   "boundary",
+  "expose",
   "onOpen",
 ];
 

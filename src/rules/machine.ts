@@ -62,13 +62,13 @@ export function isShut(s: Snapshot, now: number, maxCooldownMs: number): boolean
 
 /**
  * How long a rejected call should wait, in ms: OPEN, what is left of the cooldown; HALF_OPEN, until
- * a slot may free; forced open, until the override ends, else `cooldownMs`. At least 1.
+ * a slot may free, but at most `revalidateMs`, as a trial takes less than its lease; forced open, until the override ends, else `cooldownMs`. At least 1.
  */
 export function retryAfter(s: Snapshot, now: number, policy: CircuitPolicyData): number {
   const { override } = s;
   let until: number;
   if (override !== null) until = override.until ?? now + policy.baseCooldownMs;
   else if (s.state === "OPEN") until = s.openUntil ?? now;
-  else until = s.halfOpen.freeAt ?? now;
+  else until = Math.min(s.halfOpen.freeAt ?? now, now + policy.revalidateMs);
   return Math.max(1, Math.ceil(until - now));
 }

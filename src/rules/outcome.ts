@@ -10,6 +10,7 @@ import {
   isCircuitBreakerOpenError,
   isRejection,
   isResponse,
+  rejectionOf,
 } from "../errors.ts";
 
 /** How a call ended, for `isFailure`. */
@@ -85,8 +86,13 @@ export function judgeAbort(
   judgement: Judgement,
   report: (type: string, error: unknown) => void,
 ): Kind {
-  if (isCircuitBreakerOpenError(reason) || !(abandoned || isDeadline(reason))) return "neutral";
+  if (isCircuitRejection(reason) || !(abandoned || isDeadline(reason))) return "neutral";
   return judgeError(error, 0, { ignore: judgement.ignore }, report);
+}
+
+/** Returns `true` for the rejection of a circuit, also within an error that an SDK made of it. */
+function isCircuitRejection(error: unknown): boolean {
+  return isCircuitBreakerOpenError(rejectionOf(error));
 }
 
 /** Returns `true` for the reason of an `AbortSignal.timeout`, and for a timeout of an outer call. */
@@ -101,7 +107,7 @@ export function judgeError(
   { ignore, record, isFailure }: Judgement,
   report: (type: string, error: unknown) => void,
 ): Kind {
-  if (isCircuitBreakerOpenError(error)) return "neutral";
+  if (isCircuitRejection(error)) return "neutral";
   try {
     if (ignore !== undefined && matches(ignore, error)) return "neutral";
     // Who lists the errors of an upstream does not mean that its silence is a success.

@@ -199,6 +199,13 @@ export function explain(name: string, s: Snapshot, reading: Reading): string {
     (override.reason === null ? "" : `: ${inLine(override.reason)}`) + `; beneath it ${why}`;
 }
 
+/** Why a call beside the trials is rejected, in one sentence. It stays true for the generation. */
+export function explainFull(name: string, s: Snapshot, slots: number): string {
+  return `Circuit ${quote(name)} is HALF_OPEN, opened at ${iso(s.openedAt)}; its ${
+    slots === 1 ? "trial slot is" : `${slots} trial slots are`
+  } taken`;
+}
+
 function iso(ms: number | null): string {
   return ms === null ? "an unknown time" : dateOf(ms).toISOString();
 }

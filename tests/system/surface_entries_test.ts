@@ -128,7 +128,7 @@ Deno.test("@fuse/edge/hono gives what was promised", async () => {
     & { fuse: Of<M.Fuse> }
     & Maybe<
       & { name: Of<string | undefined>; options: M.CircuitPolicy }
-      & { isFailure: (c: Context) => boolean }
+      & { isFailure: (c: Context) => boolean; expose: boolean }
       & { context: Of<M.Scope | null>; boundary: Of<M.Scope | null> }
       & { onOpen: (error: M.CircuitBreakerOpenError, c: Context) => Response | Promise<Response> }
     >

@@ -35,7 +35,12 @@ Deno.test("@fuse/edge exports the functions and classes that were promised", () 
     { override: M.Override | null; reason: string | null; retryAfterMs: number },
     M.CircuitBreakerOpenError
   >();
-  gives<{ getResponse: () => Response }, M.CircuitBreakerOpenError>();
+  gives<
+    { getResponse: (options?: Maybe<{ expose: boolean }>) => Response },
+    M.CircuitBreakerOpenError
+  >();
+  type Rejections = M.CircuitBreakerOpenError | M.StoreUnavailableError;
+  is<(e: unknown) => Rejections | undefined>(M.rejectionOf);
   gives<M.FuseError & { circuit: Id; timeoutMs: number }, M.CallTimeoutError>();
   gives<M.FuseError & { store: string; retryAfterMs: number }, M.StoreUnavailableError>();
 });
