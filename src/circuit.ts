@@ -106,6 +106,8 @@ export interface Opener {
   run<T>(operation: string, ask: () => Awaitable<T>): Promise<T>;
   /** Sends what these circuits have pending. Never rejects. */
   flush(circuits: readonly Circuit[]): Promise<void>;
+  /** Asks the store for a read and a write that leave nothing behind. Rejects if it cannot be used. */
+  check(): Promise<void>;
 }
 
 /** A store of a Fuse under its name, and what its circuits have in common. */

@@ -18,6 +18,16 @@ import { type FuseOptions, type Narrowing, Registry } from "./registry.ts";
 import type { CircuitSnapshot } from "./rules/snapshot.ts";
 import type { FuseExport } from "./transfer.ts";
 
+/** What `fuse.check()` found out about a store. */
+export interface StoreCheck {
+  /** `true` if the store answered a read and a write. */
+  ok: boolean;
+  /** How long that took, in ms. */
+  latencyMs: number;
+  /** What failed. Left out if nothing did. */
+  error?: unknown;
+}
+
 /**
  * Makes circuit breakers. `store`, `for`, `boundary` and `with` return new views of the same Fuse
  * and change nothing.
@@ -111,6 +121,15 @@ export interface Fuse extends AsyncDisposable {
    */
   flush(): Promise<void>;
   /**
+   * Asks each store of this view for a read and a write that leave nothing behind, also while it is left
+   * alone: for the start of a program, and for a health check that may ask. One round trip a store; none
+   * to a memory store. Never throws.
+   *
+   * @returns By the store's name: whether it can be used, how long it took in ms, and what failed. The
+   * `cause` of that error is what the store said.
+   */
+  check(): Promise<Record<string, StoreCheck>>;
+  /**
    * What happened, over all circuits of this view: store by store, latest first in each. Its cursors
    * say of which store they are; a view of one store takes that store's own as well. One round trip for
    * each hundred rows, read as they are asked for.
@@ -153,6 +172,18 @@ export function createFuse(options: FuseOptions = {}): Fuse {
  */
 export function knownCircuits(fuse: Fuse): Iterable<CircuitSnapshot> {
   return ScopedFuse.known(fuse);
+}
+
+/**
+ * Returns the stores of a Fuse, and whether the last that was heard of each is a failure. Nothing if it
+ * is no Fuse of this package. Performs no I/O.
+ *
+ * @internal
+ */
+export function knownStores(
+  fuse: Fuse,
+): readonly { readonly name: string; readonly down: boolean }[] {
+  return ScopedFuse.stores(fuse);
 }
 
 class ScopedFuse implements Fuse {
@@ -236,6 +267,20 @@ class ScopedFuse implements Fuse {
     );
   }
 
+  async check(): Promise<Record<string, StoreCheck>> {
+    const checks = this.#inventory.stores().map(async ({ name, opener }) => {
+      const begun = performance.now();
+      const since = () => performance.now() - begun;
+      try {
+        await opener.check();
+        return [name, { ok: true, latencyMs: since() }] as const;
+      } catch (error) {
+        return [name, { ok: false, latencyMs: since(), error }] as const;
+      }
+    });
+    return Object.fromEntries(await Promise.all(checks));
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.flush();
   }
@@ -246,6 +291,11 @@ class ScopedFuse implements Fuse {
 
   static known(fuse: Fuse): Iterable<CircuitSnapshot> {
     return #registry in fuse ? fuse.#inventory.known() : [];
+  }
+
+  static stores(fuse: Fuse): readonly { readonly name: string; readonly down: boolean }[] {
+    if (!(#registry in fuse)) return [];
+    return fuse.#inventory.stores().map(({ name, opener }) => ({ name, down: opener.failing }));
   }
 
   get #inventory(): Inventory {

@@ -36,7 +36,8 @@ import {
   isCallTimeoutError,
   isCircuitBreakerOpenError,
 } from "./errors.ts";
-import { type Fuse, knownCircuits } from "./fuse.ts";
+import { type FromContext, type HonoContext, source } from "./hono/source.ts";
+import { type Fuse, knownCircuits, knownStores } from "./fuse.ts";
 import { type CircuitIdentity, isName, type Scope } from "./key.ts";
 import { known, refuse } from "./checks.ts";
 import type { CircuitPolicy } from "./rules/policy.ts";
@@ -50,16 +51,6 @@ export type FuseVariables = {
   /** The Fuse, in the scopes that the middleware was given, bound to the request's `waitUntil`. */
   fuse: Fuse;
 };
-
-/** A value, or a function that gives it for a request. */
-export type FromContext<T> = T | ((c: HonoContext) => T);
-
-/**
- * Hono's own `Context`.
- *
- * @internal
- */
-export type HonoContext = Context;
 
 /**
  * Hono's own type of what {@linkcode circuitBreaker} makes.
@@ -246,8 +237,10 @@ export function circuitBreaker(options: CircuitBreakerMiddlewareOptions): FuseMi
 }
 
 /**
- * Tells what is open: 200 with `{ status: "ok" | "degraded", open: [names] }`, 503 only when a
- * circuit named in `critical` is. A third party's failure must not drain healthy instances.
+ * Answers what is open, and which stores are down: 200 with
+ * `{ status: "ok" | "degraded", open: [names], stores: { name: "ok" | "down" } }`, and 503 with the status
+ * `failing` only if a circuit named in `critical` is open. A third party's failure must not drain healthy
+ * instances, and neither must a store's: this isolate then decides alone.
  *
  * Goes by what this isolate knows, without a round trip: the circuits of the view that it made, called or
  * read, as `peek()` tells them, and those named in `critical`. What it forgot (`maxCircuits`) it cannot
@@ -271,7 +264,11 @@ export function circuitBreaker(options: CircuitBreakerMiddlewareOptions): FuseMi
  * await fuse.make("newsletter").forceOpen();
  * const response = await app.request("/health");
  * assertEquals(response.status, 200);
- * assertEquals(await response.json(), { status: "degraded", open: ["newsletter"] });
+ * assertEquals(await response.json(), {
+ *   status: "degraded",
+ *   open: ["newsletter"],
+ *   stores: { array: "ok" },
+ * });
  *
  * await fuse.make("database").forceOpen();
  * assertEquals((await app.request("/health")).status, 503);
@@ -296,9 +293,13 @@ export function health(options: HealthOptions): FuseHandler {
       open.add(circuit.name);
       down ||= critical.includes(circuit.name) && isOfView(circuit, fuse);
     }
-    const status = open.size === 0 ? "ok" : "degraded";
+    const known = knownStores(fuse).map(({ name, down }) => [name, down ? "down" : "ok"] as const);
+    const stores = Object.fromEntries(known);
+    const well = open.size === 0 && !known.some(([, state]) => state === "down");
+    const status = down ? "failing" : well ? "ok" : "degraded";
     c.header("cache-control", "no-store");
-    return Promise.resolve(c.json({ status, open: [...open].sort() }, down ? 503 : 200));
+    const body = { status, open: [...open].sort(), stores };
+    return Promise.resolve(c.json(body, down ? 503 : 200));
   };
 }
 
@@ -358,46 +359,6 @@ const OVERRIDE_BELIEVED_MS = 60_000;
 /** Requests that a circuit did not let through, so that circuits further out do not count them. */
 const turnedAway = new WeakSet<Context>();
 
-/** What a function that makes a Fuse has made, and who waits for it. Values, never promises. */
-interface Made {
-  fuse: Fuse | null;
-  readonly waiting: ((fuse: Fuse) => void)[];
-}
-
-const madeBy = new WeakMap<(c: Context) => Fuse, Made>();
-
-/** Gives the Fuse; `whenKnown` gets it once, as soon as anybody does. */
-function source(
-  subject: string,
-  given: FromContext<Fuse>,
-  whenKnown: (fuse: Fuse) => void = () => {},
-): (c: Context) => Fuse {
-  if (typeof given !== "function") {
-    whenKnown(checked(subject, given));
-    return () => given;
-  }
-  let made = madeBy.get(given);
-  if (made === undefined) madeBy.set(given, made = { fuse: null, waiting: [] });
-  const { waiting } = made;
-  if (made.fuse === null) waiting.push(whenKnown);
-  else whenKnown(made.fuse);
-  return (c) => {
-    if (made.fuse === null) {
-      const fuse = made.fuse = checked(subject, given(c));
-      for (const tell of waiting.splice(0)) tell(fuse);
-    }
-    return made.fuse;
-  };
-}
-
-function checked(subject: string, fuse: Fuse): Fuse {
-  // A promise is refused with the rest: a Worker may not keep one of another request.
-  if (typeof fuse?.make !== "function") {
-    refuse(subject, "fuse", "a Fuse or a function that returns one", fuse);
-  }
-  return fuse;
-}
-
 function valueOf<T>(given: FromContext<T> | undefined, c: Context): T | undefined {
   return typeof given === "function" ? (given as (c: Context) => T)(c) : given;
 }
@@ -445,4 +406,5 @@ function isOfView({ name, context, boundary }: CircuitIdentity, fuse: Fuse): boo
   return own.context === context && own.boundary === boundary;
 }
 
+export type { FromContext, HonoContext };
 export type * from "../mod.ts";

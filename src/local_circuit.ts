@@ -70,6 +70,7 @@ export const LOCAL: CircuitKind = {
     open: (identity, policy) => new LocalCircuit(identity, policy, store),
     // deno-lint-ignore require-await
     run: async (_, ask) => ask(),
+    check: () => Promise.resolve(),
     flush: async (circuits) => {
       for (const circuit of circuits) await circuit.flush();
     },

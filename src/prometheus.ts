@@ -5,7 +5,7 @@
  */
 
 import { isStoreUnavailableError } from "./errors.ts";
-import type { Fuse } from "./fuse.ts";
+import { type Fuse, knownCircuits, knownStores } from "./fuse.ts";
 import type { CircuitIdentity } from "./key.ts";
 import type { CircuitSnapshot } from "./rules/snapshot.ts";
 import type { CircuitState, Override } from "./contract.ts";
@@ -69,12 +69,15 @@ export function prometheus(fuse: Fuse, options: PrometheusOptions = {}): () => P
   }
 
   return async () => {
+    for (const { name } of knownStores(fuse)) stores.add(name);
     const { held, up } = await survey(fuse, [...stores], scoped);
+    // A store may answer this scrape, and refuse every write.
+    for (const { name, down } of knownStores(fuse)) if (down) up.set(name, false);
     for (const store of up.keys()) stores.add(store);
     // A counter that is there before it first counts is one whose first step can be seen.
     const failures = begun(failed, held, noFailures);
     for (const store of stores) groupOf(failures, { store }, scoped, noFailures);
-    return render(held, begun(moved, held, noMoves), up, failures);
+    return render(held, begun(moved, held, noMoves), up, failures, decidedAlone(fuse, stores));
   };
 }
 
@@ -153,7 +156,7 @@ function nothingHeld(): Held {
 /** What the stores hold, and which of them answered. */
 interface Survey {
   readonly held: Groups<Held>;
-  readonly up: ReadonlyMap<string, boolean>;
+  readonly up: Map<string, boolean>;
 }
 
 /** Reads all circuits. A store that fails ends the walk: those that are known are then walked one by one. */
@@ -186,6 +189,15 @@ async function survey(fuse: Fuse, known: readonly string[], scoped: boolean): Pr
   }
 }
 
+/** Counts, by store, the circuits of this isolate that it decides about alone. */
+function decidedAlone(fuse: Fuse, stores: Iterable<string>): ReadonlyMap<string, number> {
+  const alone = new Map<string, number>(Array.from(stores, (store) => [store, 0]));
+  for (const { store, local } of knownCircuits(fuse)) {
+    if (local) alone.set(store, (alone.get(store) ?? 0) + 1);
+  }
+  return alone;
+}
+
 function add(held: Held, { state, override, metrics }: CircuitSnapshot): void {
   held.states[state]++;
   if (override !== null) held.overrides[override.kind]++;
@@ -200,6 +212,7 @@ function render(
   moves: Groups<Moves>,
   up: ReadonlyMap<string, boolean>,
   failures: Groups<Failures>,
+  alone: ReadonlyMap<string, number>,
 ): string {
   return [
     "# HELP fuse_circuits Circuits that the store holds, by the state beneath any override.\n",
@@ -223,7 +236,10 @@ function render(
     "# HELP fuse_transitions_total Changes of state that this isolate made, by the state after.\n",
     "# TYPE fuse_transitions_total counter\n",
     ...byLabel("fuse_transitions_total", moves, "to", (moves) => moves),
-    "# HELP fuse_store_up Whether the store answered this scrape.\n",
+    "# HELP fuse_local_circuits Circuits that this isolate decides about alone, its store being away.\n",
+    "# TYPE fuse_local_circuits gauge\n",
+    ...sorted(alone).map(([store, n]) => sample("fuse_local_circuits", { store }, n)),
+    "# HELP fuse_store_up Whether the store answered this scrape, and this isolate's last requests.\n",
     "# TYPE fuse_store_up gauge\n",
     ...sorted(up).map(([store, up]) => sample("fuse_store_up", { store }, up ? 1 : 0)),
     "# HELP fuse_store_errors_total Failures of the store that this isolate met, by the circuit that did.\n",

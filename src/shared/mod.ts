@@ -54,10 +54,22 @@ export const SHARED: CircuitKind = {
         return new SharedCircuit(identity, policy, store, { guard, trips, states });
       },
       run: (operation, ask) => guard.runAlone(operation, ask),
+      async check() {
+        await guard.run<unknown>({
+          ...{ operation: "check", always: true },
+          // A driver without a check of its own is read: that shows whether it answers.
+          kind: driver.check === undefined ? "reads" : "writes",
+          send: () => driver.check === undefined ? driver.read(UNUSED, READ) : driver.check(),
+        });
+      },
       flush: (circuits) => trips.flush(circuits as readonly SharedCircuit[]),
     };
   },
 };
+
+/** The key of a circuit that nobody can make, since names are not empty. */
+const UNUSED = "";
+const READ = { at: 0, shape: { windowMs: 1, windowSize: 0 } };
 
 /** The methods that a driver may have. */
 const METHODS: readonly Exclude<keyof Driver, "name" | "traits">[] = [

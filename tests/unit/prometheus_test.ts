@@ -61,7 +61,10 @@ fuse_transitions_total{store="array",circuit="mail",to="HALF_OPEN"} 0
 fuse_transitions_total{store="array",circuit="payments",to="CLOSED"} 0
 fuse_transitions_total{store="array",circuit="payments",to="OPEN"} 1
 fuse_transitions_total{store="array",circuit="payments",to="HALF_OPEN"} 0
-# HELP fuse_store_up Whether the store answered this scrape.
+# HELP fuse_local_circuits Circuits that this isolate decides about alone, its store being away.
+# TYPE fuse_local_circuits gauge
+fuse_local_circuits{store="array"} 0
+# HELP fuse_store_up Whether the store answered this scrape, and this isolate's last requests.
 # TYPE fuse_store_up gauge
 fuse_store_up{store="array"} 1
 # HELP fuse_store_errors_total Failures of the store that this isolate met, by the circuit that did.

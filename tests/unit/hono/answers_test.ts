@@ -195,7 +195,11 @@ Deno.test("the middleware works over a real port", async () => {
   client.abort();
   assertEquals(await hanging, "AbortError");
   await left.promise;
-  assertEquals(await (await get("/health")).json(), { status: "ok", open: [] });
+  assertEquals(await (await get("/health")).json(), {
+    status: "ok",
+    open: [],
+    stores: { array: "ok" },
+  });
 
   assertEquals(await (await get("/broken")).text(), "broken");
   const rejected = await get("/");
