@@ -98,6 +98,8 @@ Deno.test("@fuse/edge/migrations gives what was promised", async () => {
 Deno.test("@fuse/edge/store gives what was promised", () => {
   is<(driver: S.Driver) => M.Store>(S.shared);
   gives<{ name: string; traits: M.StoreTraits }, S.Driver>();
+  gives<Error & { scope: "circuit" | "store" }, S.StoreAnswerError>();
+  new S.StoreAnswerError("full", { scope: "store", cause: new Error("OOM") });
   // The contract's types and constants, for whoever writes a driver.
   type Contract = [S.Snapshot, S.Tally, S.AcquireRequest, S.TransitionRequest, S.OverrideRequest];
   takes<Contract["length"], 5>();
@@ -112,6 +114,7 @@ Deno.test("@fuse/edge/testing gives what was promised", () => {
   type Rates = "errorRate" | "timeoutRate" | "lostAnswerRate" | "duplicateRate" | "staleReadRate";
   type Faults = { [_ in Rates | "seed"]?: number } & { latencyMs?: number | (() => number) };
   takes<T.Faults, Faults & { down?: () => boolean }>();
+  takes<T.Faults, { fail?: (operation: string, key: string | null) => Error | undefined }>();
   is<(store: M.Store, faults: T.Faults) => M.Store>(T.chaos);
   type Either = M.Store | S.Driver;
   type Make = (options: { clock: M.Clock }) => Either | Promise<Either>;
