@@ -55,7 +55,7 @@ GET /catalog/shoes: 500 no database
 GET /catalog/shoes: 500 no database
 GET /catalog/shoes: 503 Service Unavailable (60 s)
 GET /images/shoes.png: 200 an image
-GET /health: 200 {"status":"degraded","open":["catalog"]}
+GET /health: 200 {"status":"degraded","open":["catalog"],"stores":{"array":"ok"}}
 fuse_circuits{store="array",circuit="catalog",state="OPEN"} 1
 fuse_calls_total{store="array",circuit="catalog",outcome="success"} 0
 fuse_calls_total{store="array",circuit="catalog",outcome="failure"} 3

@@ -191,7 +191,9 @@ async function text(response: Promise<Response>): Promise<[number, string]> {
   return [status, body];
 }
 
-async function json(response: Promise<Response>): Promise<[number, unknown]> {
+async function json(
+  response: Promise<Response>,
+): Promise<[number, Record<string, unknown>]> {
   const [status, body] = await text(response);
   return [status, JSON.parse(body)];
 }
