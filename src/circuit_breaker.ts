@@ -165,8 +165,8 @@ export interface OverrideOptions extends Actor {
 }
 
 /**
- * Guards calls to one dependency. Made by `fuse.make(name)`. What is read while the store does not
- * answer (`isOpen`, `getState`, `getMetrics`, `snapshot`, `explain`) is what this isolate knows.
+ * Guards calls to one dependency. Made by `fuse.make(name)`. While the store cannot be used, `isOpen`,
+ * `getState`, `getMetrics`, `snapshot` and `explain` give what this isolate knows, and do not throw.
  */
 export interface CircuitBreaker<F = never> extends CircuitIdentity {
   /**
@@ -212,12 +212,15 @@ export interface CircuitBreaker<F = never> extends CircuitIdentity {
    * a call does: with `eventual`, no blocking round trip while closed, one for a trial.
    *
    * @throws {CircuitBreakerOpenError} If the circuit does not let it.
-   * @throws {StoreUnavailableError} If the store does not answer, with `onStoreError: "reject"`.
+   * @throws {StoreUnavailableError} If the store cannot be used, with `onStoreError: "reject"`.
    */
   admit(): Promise<Permit>;
   /** This isolate's view as it stands: synchronous, no I/O. */
   peek(): CircuitSnapshot;
-  /** Why it is as it is, in one sentence a pager can carry. One round trip. */
+  /**
+   * Why it is as it is, in one sentence a pager can carry; it says so if this isolate decides alone. One
+   * round trip.
+   */
   explain(): Promise<string>;
   /**
    * `fetch`, guarded. 5xx and 429 count as failures and are still returned; `Retry-After`
@@ -230,12 +233,12 @@ export interface CircuitBreaker<F = never> extends CircuitIdentity {
   getState(): Promise<CircuitState>;
   /** Its counters, this isolate's pending ones laid over. One round trip. */
   getMetrics(): Promise<CircuitMetrics>;
-  /** State, override and counters. One round trip. */
+  /** State, override and counters; `local` if this isolate decides alone. One round trip. */
   snapshot(): Promise<CircuitSnapshot>;
   /**
-   * Rejects all calls until released. One round trip.
+   * Rejects all calls until released. One round trip, also while the store is left alone after it failed.
    *
-   * @throws {StoreUnavailableError} If the store does not answer.
+   * @throws {StoreUnavailableError} If the store does not answer or refuses. `cause` is the store's error.
    * @throws {RangeError | TypeError} Naming the option, what came and what is allowed.
    */
   forceOpen(options?: OverrideOptions): Promise<void>;

@@ -411,8 +411,8 @@ export interface Driver {
   /** Delivers what is kept here for another store, as far as it can. `Fuse.flush()` asks for it. Never throws. */
   flush?(request: { readonly at: number }): Awaitable<readonly Trouble[]>;
   /**
-   * Asks for a read and a write that leave nothing behind, for start-up and health: rejects as an operation
-   * would. Left out: there is nothing to ask.
+   * Asks for a read and a write that leave nothing behind, for `Fuse.check()`: one round trip, and rejects
+   * as an operation would. Left out: a circuit that nobody can make, of key `""`, is read instead.
    */
   check?(): Awaitable<void>;
   /** Forgets a circuit. Answers whether there was one. */

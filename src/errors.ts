@@ -134,11 +134,14 @@ export class CallTimeoutError extends FuseError {
   }
 }
 
-/** The store could not be used: it did not answer, refused, or is left alone after it failed. */
+/**
+ * The store could not be used: it did not answer, refused, or is left alone after it failed. `cause` is the
+ * store's own error: a {@linkcode StoreAnswerError} if the server answered. It is not enumerable.
+ */
 export class StoreUnavailableError extends FuseError {
   /** The store's name in `createFuse({ stores })`. */
   readonly store: string;
-  /** When it will be asked again, in ms; at least 1. */
+  /** For how long the store is left alone, in ms; at least 1. Operators may ask it at once. */
   readonly retryAfterMs: number;
 
   /**
@@ -182,8 +185,8 @@ export function isCallTimeoutError(e: unknown): e is CallTimeoutError {
 }
 
 /**
- * Returns `true` if a call was refused because the store did not answer. Judged by its shape, as
- * {@linkcode isCircuitBreakerOpenError}.
+ * Returns `true` if the store could not be used for a call or an operator's action. Judged by its shape,
+ * as {@linkcode isCircuitBreakerOpenError}.
  */
 export function isStoreUnavailableError(e: unknown): e is StoreUnavailableError {
   return isShaped(e, "StoreUnavailableError", "retryAfterMs");

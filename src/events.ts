@@ -52,7 +52,10 @@ export interface CallEvent extends CircuitIdentity {
   late?: boolean;
 }
 
-/** Tallies that no answer confirmed within 30 s, or before the clock went back. They may or may not have counted. */
+/**
+ * Tallies that are given up: no answer confirmed them within 30 s or before the clock went back, or the store
+ * refused them three times while it took others. They may or may not have counted.
+ */
 export interface UnconfirmedEvent extends CircuitIdentity {
   /** How many tallies. */
   tallies: number;
@@ -98,12 +101,19 @@ export interface FuseEvents {
   imported: OperatorEvent;
   /** An operator closed and cleared it. */
   reset: OperatorEvent;
-  /** The store had forgotten a circuit that this isolate knew. */
+  /**
+   * The store had forgotten a circuit that this isolate knew. If nobody listens, the first one prints a
+   * `console.warn`, unless this isolate had not heard of the circuit for a day: it may have run out.
+   */
   reborn: CircuitIdentity;
   /**
-   * The store did not answer, a tally stayed unconfirmed, or (`audit`) the trail did not take rows.
-   * `retryAfterMs`: for how long it is left alone, in ms. `circuit`: whose request found out, where it
-   * was of one and that lies in the listener's scopes.
+   * The store did not answer or refused, a tally stayed unconfirmed, or (`audit`) the trail did not take
+   * rows. Told once for each interval of a back-off, and for each failed `list`. If nobody listens, the
+   * first one of an outage prints a `console.warn`.
+   *
+   * `error`: the store's own; a `StoreAnswerError` if the server answered. `retryAfterMs`: for how long
+   * what failed is left alone, in ms; at least 1. `circuit`: whose request found out, where it was of one
+   * and that lies in the listener's scopes.
    */
   store_error: {
     store: string;
@@ -112,13 +122,16 @@ export interface FuseEvents {
     retryAfterMs: number;
     circuit?: CircuitIdentity;
   };
-  /** The store answers again, or (`audit`) its trail takes rows again. */
+  /**
+   * The store as a whole works again, or (`audit`) its trail takes rows again. With `circuit`: the store has
+   * answered a circuit that it had refused. It is left out where it does not lie in the listener's scopes.
+   */
   store_recovered: { store: string; operation?: string; circuit?: CircuitIdentity };
-  /** Tallies that no answer confirmed within 30 s, or before the clock went back. */
+  /** Tallies are given up, unconfirmed. Prints one `console.warn` a Fuse if nobody listens. */
   unconfirmed: UnconfirmedEvent;
   /** The memory store was full and dropped a circuit. */
   evicted: CircuitIdentity;
-  /** Two different policies for one circuit: which options differ. */
+  /** Two policies for one circuit: which options differ. Prints one `console.warn` a Fuse if nobody listens. */
   config_mismatch: CircuitIdentity & { options: string[] };
   /** A listener, predicate, strategy or cooldown threw. `source`: which event's or option's. */
   listener_error: { type: string; source: string; error: unknown };

@@ -18,13 +18,13 @@ import { type FuseOptions, type Narrowing, Registry } from "./registry.ts";
 import type { CircuitSnapshot } from "./rules/snapshot.ts";
 import type { FuseExport } from "./transfer.ts";
 
-/** What `fuse.check()` found out about a store. */
+/** The result of `fuse.check()` for one store. */
 export interface StoreCheck {
-  /** `true` if the store answered a read and a write. */
+  /** `true` if the store answered in time, without an error. */
   ok: boolean;
-  /** How long that took, in ms. */
+  /** How long the answer or the failure took, in ms; not a whole number. */
   latencyMs: number;
-  /** What failed. Left out if nothing did. */
+  /** A {@linkcode StoreUnavailableError} whose `cause` is the store's own error. Left out if `ok`. */
   error?: unknown;
 }
 
@@ -61,7 +61,9 @@ export interface Fuse extends AsyncDisposable {
   readonly fetch: GuardedFetch;
   /**
    * Listens. On a scoped view, to circuits of that view only. What a listener throws is told by
-   * `listener_error`, and changes nothing.
+   * `listener_error`, and changes nothing. A promise that it returns is background work: the Fuse's
+   * `waitUntil` holds it and, outside of Workers, `flush()` awaits it. If it rejects, `listener_error`
+   * tells that, too. No I/O.
    *
    * @param options `signal`: stops when it aborts.
    * @returns How to stop.
@@ -82,7 +84,7 @@ export interface Fuse extends AsyncDisposable {
    * All circuits that the stores hold, of this view, read as they are asked for: one round trip for each
    * hundred. Never on the call path.
    *
-   * @throws {StoreUnavailableError} If a store does not answer.
+   * @throws {StoreUnavailableError} If a store does not answer or refuses, or is left alone after it failed.
    */
   list(filter?: CircuitFilter): AsyncIterableIterator<CircuitSnapshot>;
   /**
@@ -99,7 +101,7 @@ export interface Fuse extends AsyncDisposable {
    * replaced.
    * @returns How many circuits came in, and how many stayed as they were.
    * @throws {TypeError} If anything in it is wrong; nothing is imported then.
-   * @throws {StoreUnavailableError} If a store does not answer; what came in before stays.
+   * @throws {StoreUnavailableError} If a store does not answer or refuses; what came in before stays.
    */
   importState(
     data: unknown,
@@ -109,24 +111,26 @@ export interface Fuse extends AsyncDisposable {
    * Closes and clears all circuits of this view. Answers how many. Costs a `list()`, and one round trip
    * a circuit.
    *
-   * @throws {StoreUnavailableError} If a store does not answer; what was reset before stays so.
+   * @throws {StoreUnavailableError} As `list` does; what was reset before stays so.
    */
   resetAll(options?: Actor): Promise<number>;
   /**
    * Sends what is pending, waits for what is under way, and has stores deliver what they keep for
    * another, such as rows of a trail. Call it before the process ends, and once calls have: for those
    * that go on meanwhile it does not wait. One round trip a circuit that has something pending, fewer
-   * where a store takes several at once; none if nothing has. A store that does not answer is told by
-   * `store_error`, and not thrown.
+   * where a store takes several at once; none if nothing has. Sends in waves, also while a store is left
+   * alone, and ends with the first wave that does not reach the store: `store_error` tells that. Never
+   * throws.
    */
   flush(): Promise<void>;
   /**
-   * Asks each store of this view for a read and a write that leave nothing behind, also while it is left
-   * alone: for the start of a program, and for a health check that may ask. One round trip a store; none
-   * to a memory store. Never throws.
+   * Asks each store of this view for a read and a write that leave nothing behind, also while the store is
+   * left alone: for the start of a program, and for a health check that may ask. One round trip a store,
+   * of at most `storeTimeoutMs`, all at once; none to a memory store. It counts like any other request: a
+   * failure is told by `store_error` and leaves the store alone, and a success ends that. Never throws.
    *
-   * @returns By the store's name: whether it can be used, how long it took in ms, and what failed. The
-   * `cause` of that error is what the store said.
+   * @returns A {@linkcode StoreCheck} by the store's name. A store whose driver has no `check()` is only
+   * read.
    */
   check(): Promise<Record<string, StoreCheck>>;
   /**

@@ -306,8 +306,9 @@ export function health(options: HealthOptions): FuseHandler {
 /**
  * Answers with Prometheus text: circuits by state and override, calls by outcome, slow and rejected
  * ones (totals of the stores, over all isolates), transitions and store errors (of this isolate, since
- * `metrics` was given the Fuse or, where `fuse` is a function, since that gave one). A store that does
- * not answer is told by `fuse_store_up` 0.
+ * `metrics` was given the Fuse or, where `fuse` is a function, since that gave one). `fuse_store_up` is 0
+ * for a store that does not answer, or whose last requests from this isolate failed, and
+ * `fuse_local_circuits` counts the circuits that this isolate decides about alone.
  *
  * Cost: one `list` of the stores, a round trip for each hundred circuits.
  *

@@ -30,8 +30,9 @@ export const PROMETHEUS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8
  * that no one circuit met (in a list, of the trail) has no label `circuit`.
  *
  * @param fuse The Fuse, or a view of it.
- * @returns A scrape: reads all circuits of the view, in pages, and gives the text. A store that does
- * not answer is told by `fuse_store_up` 0 and has no circuits in that scrape.
+ * @returns A scrape: reads all circuits of the view, in pages, and gives the text. `fuse_store_up` is 0 for
+ * a store that does not answer the scrape, which then has no circuits in it, and for one whose last requests
+ * from this isolate failed. `fuse_local_circuits` counts the circuits that this isolate decides about alone.
  *
  * @example
  * ```ts

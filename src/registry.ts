@@ -69,13 +69,16 @@ export interface FuseOptions {
   /** Custom strategies by name, for `strategy`. Left out: none but the built-in ones. */
   strategies?: Record<string, Strategy> | undefined;
   /**
-   * What to do when a store does not answer, where a circuit says nothing.
+   * What to do while a store cannot be used, for circuits that say nothing. See
+   * `CircuitPolicy.onStoreError`.
    *
    * @default {"local"}
    */
   onStoreError?: OnStoreError | undefined;
   /**
-   * How long to wait for a store, in ms. A positive integer.
+   * How long to wait for the answer to a request, in ms from when it is sent. A positive integer. If the
+   * timer fires late, because the isolate was busy, the store gets as much longer, once and at most twice
+   * this time in all.
    *
    * @default {500}
    */

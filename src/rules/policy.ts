@@ -49,8 +49,9 @@ export interface CircuitPolicy {
    */
   store?: string | undefined;
   /**
-   * When the store does not answer: `local`, a breaker of this isolate's own takes over; `allow`,
-   * calls run; `reject`, calls are refused with a StoreUnavailableError.
+   * While the store cannot be used: `local`, a breaker of this isolate's own decides; `allow`, calls run
+   * unless a known override or a running cooldown forbids it; `reject`, calls are refused with a
+   * StoreUnavailableError. That a store takes no outcomes refuses no call.
    *
    * @default {"local"}
    */

@@ -59,9 +59,12 @@ export interface CircuitSnapshot extends CircuitIdentity {
   reopenCount: number;
   /** Its counters. */
   metrics: CircuitMetrics;
-  /** `true` if this isolate decides alone, because the store cannot be used. */
+  /** `true` if this isolate decides alone, because the store cannot be used. Always `false` in `list()`. */
   local: boolean;
-  /** How old this knowledge is, in ms. 0: just read from the store; `Infinity`: nothing is known. */
+  /**
+   * How old this knowledge is, in ms. 0: just read from the store, or decided by this isolate alone;
+   * `Infinity`: nothing is known.
+   */
   ageMs: number;
 }
 

@@ -43,6 +43,7 @@ Deno.test("@fuse/edge exports the functions and classes that were promised", () 
   is<(e: unknown) => Rejections | undefined>(M.rejectionOf);
   gives<M.FuseError & { circuit: Id; timeoutMs: number }, M.CallTimeoutError>();
   gives<M.FuseError & { store: string; retryAfterMs: number }, M.StoreUnavailableError>();
+  gives<{ cause?: unknown }, M.StoreUnavailableError>();
 });
 
 Deno.test("@fuse/edge knows the words that were promised, and no others", () => {
@@ -124,6 +125,8 @@ Deno.test("@fuse/edge gives the data that was promised", () => {
   gives<Dates<"lastSuccessAt" | "lastFailureAt"> & { window: M.Counts }, M.CircuitMetrics>();
   gives<Id & Dates<"openedAt" | "openUntil" | "closedAt">, M.CircuitSnapshot>();
   gives<Numbers<"generation" | "reopenCount" | "ageMs">, M.CircuitSnapshot>();
+  gives<{ local: boolean }, M.CircuitSnapshot>();
+  same<M.StoreCheck, { ok: boolean; latencyMs: number; error?: unknown }>();
   gives<{ state: M.CircuitState; metrics: M.CircuitMetrics }, M.CircuitSnapshot>();
   type Laid = Dates<"until"> & { kind: M.Override; reason: string | null; actor: string | null };
   gives<{ override: Laid | null }, M.CircuitSnapshot>();
@@ -159,7 +162,7 @@ Deno.test("@fuse/edge tells the events that were promised", () => {
     & { [_ in Acted]: M.OperatorEvent }
     & { [_ in "reborn" | "evicted"]: Id }
     & { rejected: Id & { retryAfterMs: number }; unconfirmed: Id & { tallies: number } }
-    & { store_error: OfStore; store_recovered: { store: string } }
+    & { store_error: OfStore & { circuit?: Id }; store_recovered: { store: string; circuit?: Id } }
     & { config_mismatch: Id & { options: string[] } }
     & { listener_error: { type: string; error: unknown } },
     M.FuseEvents
@@ -240,5 +243,7 @@ Deno.test("a Fuse, its breakers and its stores with a trail do what was promised
   const { imported, kept } = await fuse.importState(data, { existing: "keep" });
   assertEquals([listed.length, imported + kept, await fuse.resetAll({})], [1, 1, 1]);
   await fuse.flush();
+  const checks: Record<string, M.StoreCheck> = await fuse.check();
+  assertEquals([checks.database?.ok, breaker.peek().local], [true, false]);
   client.close();
 });
