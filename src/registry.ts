@@ -69,7 +69,7 @@ export interface FuseOptions {
   /** Custom strategies by name, for `strategy`. Left out: none but the built-in ones. */
   strategies?: Record<string, Strategy> | undefined;
   /**
-   * What to do while a store cannot be used, for circuits that say nothing. See
+   * The choice of circuits that say nothing, for while a store cannot be used. See
    * `CircuitPolicy.onStoreError`.
    *
    * @default {"local"}

@@ -15,7 +15,7 @@ const LONGEST_INTERVAL_MS = 30_000;
  * After a failure there is an interval of 1 s, doubled with each further failure up to 30 s. Half of each
  * interval is random, so that isolates do not return together. When an interval has passed, one request
  * at a time probes. A success ends the interval, and lowers the next one by one step: something that
- * answers every other request is left alone for longer and longer, too.
+ * fails more often than it answers is left alone for longer and longer.
  */
 export class Backoff {
   readonly #timeoutMs: number;
