@@ -213,9 +213,9 @@ export class StoreGuard {
     const { operation, circuit = null } = asking;
     const now = this.#clock();
     const scope = scopeOf(error);
-    const first = !this.failing;
     this.#cause = { error, answered: scope !== null };
     const [widest, ...others] = this.#concerned(asking, attempt, scope);
+    const first = !widest.failing;
     const failed = (backoff: Backoff) => {
       const probe = attempt.probes.find((one) => one.backoff === backoff);
       return backoff.failed(now, { probing: probe?.probing === true });
