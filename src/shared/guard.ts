@@ -76,6 +76,8 @@ export class StoreGuard {
   /** What the store said, or what kept it from answering, when it last failed. */
   #cause: { readonly error: unknown; readonly answered: boolean } | null = null;
   #taken = 0;
+  /** `true` if the last request that concerns nobody else failed. */
+  #aloneFailed = false;
   /** How many circuits the guard has been told of. */
   #circuits = 0;
 
@@ -161,11 +163,14 @@ export class StoreGuard {
     const now = this.#clock();
     if (this.blocks("reads", null, now)) throw this.unavailable(now);
     try {
-      return await withDeadline(send, this.timeoutMs);
+      const answer = await withDeadline(send, this.timeoutMs);
+      this.#aloneFailed = false;
+      return answer;
     } catch (error) {
       const answered = scopeOf(error) !== null;
       this.#events.emit("store_error", { store: this.#name, operation, error, retryAfterMs: 1 });
-      if (!this.failing) this.#warn(operation, error);
+      if (!this.failing && !this.#aloneFailed) this.#warn(operation, error);
+      this.#aloneFailed = true;
       throw new StoreUnavailableError(this.#name, 1, { error, answered });
     }
   }
@@ -208,9 +213,9 @@ export class StoreGuard {
     const { operation, circuit = null } = asking;
     const now = this.#clock();
     const scope = scopeOf(error);
-    const first = !this.failing;
     this.#cause = { error, answered: scope !== null };
     const [widest, ...others] = this.#concerned(asking, attempt, scope);
+    const first = !widest.failing;
     const failed = (backoff: Backoff) => {
       const probe = attempt.probes.find((one) => one.backoff === backoff);
       return backoff.failed(now, { probing: probe?.probing === true });

@@ -331,3 +331,35 @@ Deno.test("Background() does without a navigator", () => {
     Object.defineProperty(globalThis, "navigator", own!);
   }
 });
+
+Deno.test("Fuse.flush() waits for what listeners do (rule 14)", async () => {
+  const fuse = createFuse();
+  const work = Promise.withResolvers<void>();
+  const told: string[] = [];
+  fuse.on("opened", async ({ name }) => {
+    await work.promise;
+    told.push(name);
+  });
+  await fuse.make("a", { failureThreshold: 1 }).tryCall(() => Promise.reject(new Error("down")));
+  let flushed = false;
+  const flushing = fuse.flush().then(() => flushed = true);
+  await turn();
+  assert(!flushed);
+  work.resolve();
+  await flushing;
+  assertEquals(told, ["a"]);
+});
+
+Deno.test("a listener's work goes to waitUntil, and its failure to listener_error", async () => {
+  const held: Promise<unknown>[] = [];
+  const fuse = createFuse({ waitUntil: (work) => void held.push(work) });
+  const failure = new Error("no mail today");
+  const heard: unknown[] = [];
+  fuse.on("listener_error", ({ error }) => void heard.push(error));
+  fuse.on("opened", () => Promise.reject(failure));
+  const result = await fuse.make("a", { failureThreshold: 1 })
+    .tryCall(() => Promise.reject(new Error("down")));
+  assertEquals([result.ok, held.length], [false, 1]);
+  await Promise.all(held);
+  assertStrictEquals(heard[0], failure);
+});

@@ -1,0 +1,97 @@
+import { assert, assertEquals, assertNotEquals } from "@std/assert";
+import { Asks, turnToAsk } from "../../../src/shared/asks.ts";
+
+const TIMEOUT_MS = 400;
+
+Deno.test("Asks.begin() lets no more be under way than it is told", () => {
+  const asks = new Asks();
+  const tokens = [1, 2, 3].map(() => asks.begin(1_000, TIMEOUT_MS, 2));
+  assert(tokens[0] !== null && tokens[1] !== null && tokens[0] !== tokens[1]);
+  assertEquals([tokens[2], asks.underWay(1_000, TIMEOUT_MS)], [null, 2]);
+  asks.end(tokens[0]!);
+  assertNotEquals(asks.begin(1_000, TIMEOUT_MS, 2), null);
+});
+
+Deno.test("Asks.begin() asks again for a token whose ask was never heard of again", () => {
+  const asks = new Asks();
+  const token = asks.begin(1_000, TIMEOUT_MS, 1);
+  assertEquals(asks.begin(1_399, TIMEOUT_MS, 1), null);
+  assertEquals(asks.begin(1_400, TIMEOUT_MS, 1), token);
+  // Under way anew.
+  assertEquals(asks.begin(1_799, TIMEOUT_MS, 1), null);
+});
+
+Deno.test("Asks.begin() asks again for a token that may hold a slot, and not for one that was used", () => {
+  const asks = new Asks();
+  const lost = asks.begin(1_000, TIMEOUT_MS, 1)!;
+  asks.lose(lost);
+  assertEquals(asks.unlimited(), lost);
+  assertEquals(asks.begin(1_000, TIMEOUT_MS, 1), lost);
+  asks.end(lost);
+  assertNotEquals(asks.begin(1_000, TIMEOUT_MS, 1), lost);
+});
+
+Deno.test("Asks.begin() believes no moment of a clock that went back", () => {
+  const asks = new Asks();
+  asks.begin(1_000_000, TIMEOUT_MS, 1);
+  assertNotEquals(asks.begin(1_000, TIMEOUT_MS, 1), null);
+});
+
+Deno.test("Asks.lose() remembers a few tokens, not all of a long outage", () => {
+  const asks = new Asks();
+  const begun = Array.from({ length: 50 }, () => asks.begin(1_000, TIMEOUT_MS, 50)!);
+  for (const token of begun) asks.lose(token);
+  const again = Array.from({ length: 50 }, () => asks.begin(2_000, TIMEOUT_MS, 50));
+  const remembered = again.filter((token) => begun.includes(token!)).length;
+  assert(remembered >= 1 && remembered <= 8, `${remembered} tokens`);
+});
+
+Deno.test("Asks.mayAskBeside() spaces asks by a quarter of the timeout, six in each", () => {
+  const asks = new Asks();
+  const moments: number[] = [];
+  for (let now = 10_000; now < 10_000 + 4 * TIMEOUT_MS; now++) {
+    if (!asks.mayAskBeside(now, TIMEOUT_MS)) continue;
+    asks.begin(now, TIMEOUT_MS, Infinity);
+    moments.push(now);
+  }
+  assert(moments.length >= 12, `${moments}`);
+  for (const [i, at] of moments.entries()) {
+    if (i >= 1) assert(at - moments[i - 1]! >= TIMEOUT_MS / 4, `${moments}`);
+    if (i >= 6) assert(at - moments[i - 6]! >= TIMEOUT_MS, `${moments}`);
+  }
+});
+
+Deno.test("Asks.mayAskBeside() counts a burst of asks, too", () => {
+  const asks = new Asks();
+  for (let i = 0; i < 6; i++) asks.begin(1_000, TIMEOUT_MS, Infinity);
+  assertEquals(asks.mayAskBeside(1_000 + TIMEOUT_MS - 1, TIMEOUT_MS), false);
+  assertEquals(asks.mayAskBeside(1_000 + TIMEOUT_MS, TIMEOUT_MS), true);
+});
+
+Deno.test("turnToAsk() is over once something is known, and asks nobody", async () => {
+  const asks = new Asks();
+  for (let i = 0; i < 2; i++) asks.begin(1_000, TIMEOUT_MS, 2);
+  let looks = 0;
+  assertEquals(await turnToAsk(asks, () => 1_000, TIMEOUT_MS, () => ++looks === 2), "known");
+  assertEquals(looks, 2);
+});
+
+Deno.test("turnToAsk() asks when an ask is over without an answer", async () => {
+  const asks = new Asks();
+  const [one] = [1, 2].map(() => asks.begin(1_000, TIMEOUT_MS, 2)!);
+  let looks = 0;
+  const turn = turnToAsk(asks, () => 1_000, TIMEOUT_MS, () => {
+    if (++looks === 2) asks.end(one!);
+    return false;
+  });
+  assertEquals([await turn, looks], ["ask", 2]);
+});
+
+Deno.test("turnToAsk() gives up after the timeout, while others hang", async () => {
+  const asks = new Asks();
+  for (let i = 0; i < 6; i++) asks.begin(1_000, 25, Infinity);
+  let looks = 0;
+  // The clock stands still: those six are never over. 10 and 15 ms.
+  assertEquals(await turnToAsk(asks, () => 1_000, 25, () => (looks++, false)), "expired");
+  assertEquals(looks, 2);
+});
