@@ -7,7 +7,7 @@
  */
 
 import { announceAction, announceAnswer, announceCall, announceTransition } from "./announce.ts";
-import { received } from "./checks.ts";
+import { quote, received } from "./checks.ts";
 import type {
   AcquireRequest,
   Answer,
@@ -145,7 +145,7 @@ export const UNCOUNTED: Grant = { ...UNKNOWN, generation: TOTALS_ONLY };
 const SILENT: Grant = { ...UNCOUNTED, silent: true };
 
 /** The reason of a rejection beside the trials. */
-const TRIALS_IN_FLIGHT = "trials_in_flight";
+export const TRIALS_IN_FLIGHT = "trials_in_flight";
 
 const NO_SENTENCE = { epoch: "", generation: -1, state: "CLOSED" as CircuitState, text: "" };
 
@@ -281,7 +281,14 @@ export abstract class Circuit {
   reportMismatch(id: string, options: string[]): void {
     if ((this.#reported ??= new Set()).has(id)) return;
     if (this.#reported.size < MAX_REPORTED) this.#reported.add(id);
-    this.store.events.emit("config_mismatch", { ...this.identity, options });
+    this.store.events.alarm(
+      "config_mismatch",
+      { ...this.identity, options },
+      () =>
+        `circuit ${quote(this.identity.name)} has two policies, which differ in ${
+          options.join(", ")
+        }`,
+    );
   }
 
   /** Returns what every request carries. */

@@ -118,7 +118,15 @@ export interface FuseEvents {
   unconfirmed: UnconfirmedEvent;
   /** The memory store was full and dropped a circuit. */
   evicted: CircuitIdentity;
-  /** Two different policies for one circuit: which options differ. */
+  /**
+   * A circuit is called within itself, so that its calls count twice. Once a circuit and isolate; if
+   * nobody listens, the first one is a `console.warn`.
+   */
+  nested: CircuitIdentity;
+  /**
+   * Two different policies for one circuit: which options differ. If nobody listens, the first one is a
+   * `console.warn`.
+   */
   config_mismatch: CircuitIdentity & { options: string[] };
   /** A listener, predicate, strategy or cooldown threw. `source`: which event's or option's. */
   listener_error: { type: string; source: string; error: unknown };
@@ -151,6 +159,8 @@ export class Events {
   /** Whether anybody hears how calls end, so that their duration is worth measuring. */
   hearsCalls = false;
   readonly #listeners = new Map<string, Set<Registration>>();
+  /** The types of events that a warning was printed for. */
+  readonly #warned = new Set<string>();
 
   /** Adds a listener; answers how to take it away. */
   on(
@@ -213,6 +223,14 @@ export class Events {
         }
       }
     }
+  }
+
+  /** Emits what must not pass unnoticed: if nobody listens, the first one of each type is a warning. */
+  alarm<K extends keyof FuseEvents>(type: K, detail: FuseEvents[K], warning: () => string): void {
+    if (this.hears(type)) return this.emit(type, detail);
+    if (this.#warned.has(type)) return;
+    this.#warned.add(type);
+    console.warn(`Fuse: ${warning()}`);
   }
 
   /** Reports what a user's function threw: `type` names the event or the option it came from. */

@@ -156,7 +156,7 @@ Deno.test("@fuse/edge tells the events that were promised", () => {
     & { [_ in Moved]: M.TransitionEvent }
     & { [_ in Called]: M.CallEvent }
     & { [_ in Acted]: M.OperatorEvent }
-    & { [_ in "reborn" | "evicted"]: Id }
+    & { [_ in "reborn" | "evicted" | "nested"]: Id }
     & { rejected: Id & { retryAfterMs: number }; unconfirmed: Id & { tallies: number } }
     & { store_error: OfStore; store_recovered: { store: string } }
     & { config_mismatch: Id & { options: string[] } }
