@@ -110,6 +110,8 @@ export interface NamedStore {
   readonly events: Events;
   /** How long to wait for an answer, in ms. */
   readonly timeoutMs: number;
+  /** What guarded fetches send with, in place of the global `fetch`. */
+  readonly fetch?: typeof fetch | undefined;
   /** The circuits that have something to send. They stay here when their handles are gone. */
   readonly unsent: Set<Circuit>;
 }

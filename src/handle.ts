@@ -21,7 +21,7 @@ import type { CircuitEvent, CircuitState, Clock, EventQuery, Override } from "./
 import { isCallTimeoutError } from "./errors.ts";
 import type { Events } from "./events.ts";
 import { fallBack, fallbacksOf } from "./fallbacks.ts";
-import { guardedFetch } from "./fetch.ts";
+import { guardedFetch, installable, whileAsking } from "./fetch.ts";
 import {
   actorOf,
   endOf,
@@ -167,7 +167,8 @@ export class Handle<F> implements CircuitBreaker<F> {
   }
 
   get fetch(): GuardedFetch<F> {
-    return (input, init) => guardedFetch(this, input, init);
+    const own = this.#circuit.store.fetch;
+    return installable((input, init) => guardedFetch(this, own, input, init));
   }
 
   peek(): CircuitSnapshot {
@@ -387,10 +388,9 @@ export class Handle<F> implements CircuitBreaker<F> {
       : call.form.error(end.error);
   }
 
-  #settle(
-    grant: Grant,
-    { kind, startedAt, at, error, result }: End,
-  ): Promise<void> | void {
+  #settle(grant: Grant, end: End): Promise<void> | void {
+    const { startedAt, at, error, result } = end;
+    let { kind } = end;
     if (kind === "neutral") noteRejection(this.#circuit, error ?? result);
     // The call within it, which took over its slot, counts (rule 19).
     if (hasLent(this.#circuit, grant)) {
@@ -407,7 +407,7 @@ export class Handle<F> implements CircuitBreaker<F> {
       retryAfterMs: kind === "failure" ? retryAfterOf(result, at) : 0,
       at,
     };
-    return this.#circuit.settle(grant, ending, this.#unit);
+    return whileAsking(() => this.#circuit.settle(grant, ending, this.#unit));
   }
 
   // Rejecting and falling back

@@ -98,6 +98,12 @@ export interface FuseOptions {
    * out: the process holds it; on a Worker, calls wait for it.
    */
   waitUntil?: WaitUntil | undefined;
+  /**
+   * What guarded fetches send with: a service binding, a traced fetch, that of undici. It gets exactly
+   * the caller's arguments; a circuit with `callTimeoutMs` adds its signal. Called without `this`. Left
+   * out: the global `fetch`, looked up for each call.
+   */
+  fetch?: typeof fetch | undefined;
 }
 
 /** The configuration of circuits by their name. */
@@ -133,6 +139,7 @@ export class Registry {
   readonly #configs: [pattern: string, Config][];
   readonly #common: Config;
   readonly #maxCircuits: number;
+  readonly #fetch: typeof fetch | undefined;
   /** The policies made last. */
   readonly #policies: CircuitPolicyData[] = [];
 
@@ -143,6 +150,7 @@ export class Registry {
     const strategies = record("strategies", options.strategies) ?? {};
     this.clock = optional("clock", options.clock, "function") ?? Date.now;
     this.background = new Background(optional("waitUntil", options.waitUntil, "function"));
+    this.#fetch = optional("fetch", options.fetch, "function");
     this.#maxCircuits = check(SUBJECT, "maxCircuits", options.maxCircuits, 10_000);
     const { storeTimeoutMs } = options;
     const timeoutMs = check(SUBJECT, "storeTimeoutMs", storeTimeoutMs, 500, 1, MAX_TIMER_MS);
@@ -174,7 +182,8 @@ export class Registry {
 
   #register(name: string, driver: OpeningStore, timeoutMs: number): RegisteredStore {
     const { clock, events } = this;
-    const named = { name, driver, clock, events, timeoutMs, unsent: new Set<Circuit>() };
+    const fetch = this.#fetch;
+    const named = { name, driver, clock, events, timeoutMs, fetch, unsent: new Set<Circuit>() };
     return { ...named, opener: driver[CIRCUITS].openerFor(named), circuits: new Map() };
   }
 
@@ -305,6 +314,7 @@ const FUSE_OPTIONS = [
   "maxCircuits",
   "clock",
   "waitUntil",
+  "fetch",
 ];
 /** The options that are about the circuit itself, rather than where it is kept. */
 const FIXING = POLICY_OPTIONS.filter((option) => option !== "store");
