@@ -152,6 +152,35 @@ interface Registration {
   readonly filter: EventFilter;
 }
 
+/** The names of all events: a misspelled one would never be heard. */
+const EVENT_NAMES: Readonly<Record<keyof FuseEvents | "*", 1>> = {
+  opened: 1,
+  would_open: 1,
+  closed: 1,
+  half_opened: 1,
+  success: 1,
+  failure: 1,
+  slow: 1,
+  ignored: 1,
+  rejected: 1,
+  forced_open: 1,
+  forced_closed: 1,
+  disabled: 1,
+  metrics_only: 1,
+  released: 1,
+  imported: 1,
+  reset: 1,
+  reborn: 1,
+  store_error: 1,
+  store_recovered: 1,
+  unconfirmed: 1,
+  evicted: 1,
+  nested: 1,
+  config_mismatch: 1,
+  listener_error: 1,
+  "*": 1,
+};
+
 const CALL_EVENTS = ["success", "failure", "slow", "ignored", "*"];
 
 /** The listeners of one Fuse. */
@@ -169,6 +198,10 @@ export class Events {
     filter: EventFilter,
     signal: AbortSignal | undefined,
   ): () => void {
+    if (!Object.hasOwn(EVENT_NAMES, type)) {
+      const names = Object.keys(EVENT_NAMES).join(", ");
+      throw new RangeError(`Cannot listen to ${received(type)}: there are only ${names}`);
+    }
     if (typeof listener !== "function") {
       throw new TypeError(
         `Cannot listen to ${received(type)}: the listener must be a function, received ${

@@ -213,9 +213,14 @@ function clientOf(subject: string, source: UpstashSource): () => RedisLike {
   }
   // What came is not repeated where it may be a secret.
   const refuse = (option: string, allowed: string, value: unknown): never => {
-    const came = typeof value === "string" ? "another text" : received(value);
+    const came = value === "" ? "an empty text" : received(value);
+    const hint = value === "" || value == null
+      ? `; is the variable UPSTASH_REDIS_REST_${option.toUpperCase()} set?`
+      : "";
     throw new TypeError(
-      `Cannot create ${subject}: "${option}" must be ${allowed}, received ${came}`,
+      `Cannot create ${subject}: "${option}" must be ${allowed}, received ${
+        typeof value === "string" && value !== "" ? "another text" : came
+      }${hint}`,
     );
   };
   const text = (option: string, allowed: string, value: unknown, pattern: RegExp): string =>

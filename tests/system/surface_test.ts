@@ -96,7 +96,7 @@ Deno.test("@fuse/edge takes the options that were promised, undefined ones too",
       & { stores: Record<string, M.Store>; default: string; defaults: M.CircuitDefaults }
       & { circuits: Record<string, M.CircuitDefaults>; strategies: Record<string, M.Strategy> }
       & { onStoreError: OnStoreError; storeTimeoutMs: number; clock: M.Clock }
-      & { waitUntil: M.WaitUntil; fetch: typeof fetch }
+      & { waitUntil: M.WaitUntil; fetch: typeof fetch; instance: string }
     >
   >();
   type Scopes = { context: M.Scope | null; boundary: M.Scope | null };
