@@ -130,9 +130,11 @@ export function announceUnconfirmed(
   retryAfterMs: number,
 ): void {
   const { successes, failures, rejected } = tally;
-  events.emit("unconfirmed", { ...identity, tallies: 1, successes, failures, rejected });
-  const lost = `outcomes of circuit ${quote(identity.name)} may be lost, no answer confirmed them`;
-  events.warnUnheard("unconfirmed", lost, true);
+  events.alarm(
+    "unconfirmed",
+    { ...identity, tallies: 1, successes, failures, rejected },
+    () => `outcomes of circuit ${quote(identity.name)} may be lost, no answer confirmed them`,
+  );
   events.emit("store_error", {
     store: identity.store,
     circuit: { ...identity },

@@ -71,7 +71,8 @@ export function refuseUnseen(
   allowed: string,
   value: unknown,
 ): never {
-  const came = typeof value === "string" ? "a string" : received(value);
+  const text = value === "" ? "an empty string" : "a string";
+  const came = typeof value === "string" ? text : received(value);
   throw new TypeError(
     `Cannot create ${subject}: ${received(option)} must be ${allowed}, received ${came}`,
   );

@@ -118,6 +118,8 @@ export interface NamedStore {
   readonly events: Events;
   /** How long to wait for an answer, in ms. */
   readonly timeoutMs: number;
+  /** What guarded fetches send with, in place of the global `fetch`. */
+  readonly fetch?: typeof fetch | undefined;
   /** The circuits that have something to send. They stay here when their handles are gone. */
   readonly unsent: Set<Circuit>;
 }
@@ -153,7 +155,7 @@ export const UNCOUNTED: Grant = { ...UNKNOWN, generation: TOTALS_ONLY };
 const SILENT: Grant = { ...UNCOUNTED, silent: true };
 
 /** The reason of a rejection beside the trials. */
-const TRIALS_IN_FLIGHT = "trials_in_flight";
+export const TRIALS_IN_FLIGHT = "trials_in_flight";
 
 const NO_SENTENCE = { epoch: "", generation: -1, state: "CLOSED" as CircuitState, text: "" };
 
@@ -289,13 +291,13 @@ export abstract class Circuit {
   reportMismatch(id: string, options: string[]): void {
     if ((this.#reported ??= new Set()).has(id)) return;
     if (this.#reported.size < MAX_REPORTED) this.#reported.add(id);
-    this.store.events.emit("config_mismatch", { ...this.identity, options });
-    this.store.events.warnUnheard(
+    this.store.events.alarm(
       "config_mismatch",
-      `circuit ${quote(this.identity.name)} has two policies, which differ in ${
-        options.join(", ")
-      }`,
-      true,
+      { ...this.identity, options },
+      () =>
+        `circuit ${quote(this.identity.name)} has two policies, which differ in ${
+          options.join(", ")
+        }`,
     );
   }
 

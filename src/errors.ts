@@ -46,12 +46,12 @@ export class FuseError {
   }
 }
 
-/** What `getResponse()` gave: a rejection in another form. */
-const rejections = new WeakSet<Response>();
+/** What `getResponse()` gave, a rejection in another form, and whose it is. */
+const rejections = new WeakMap<object, CircuitIdentity>();
 
 /** Whether this very Response is the rejection of a breaker. */
 export function isRejection(value: unknown): boolean {
-  return rejections.has(value as Response);
+  return rejections.has(value as object);
 }
 
 /** A call was rejected: the circuit is open, half-open with no slot free, or forced open. */
@@ -111,7 +111,7 @@ export class CircuitBreakerOpenError extends FuseError {
         "retry-after": String(Math.max(1, Math.ceil(retryAfterMs / 1000))),
       },
     });
-    rejections.add(response);
+    rejections.set(response, this.circuit);
     return response;
   }
 }
@@ -190,6 +190,14 @@ export function isCallTimeoutError(e: unknown): e is CallTimeoutError {
  */
 export function isStoreUnavailableError(e: unknown): e is StoreUnavailableError {
   return isShaped(e, "StoreUnavailableError", "retryAfterMs");
+}
+
+/** Returns the circuit, this very object, whose rejection a result or an error of a call is. */
+export function rejectedBy(cause: unknown): CircuitIdentity | undefined {
+  const rejection = rejectionOf(cause);
+  return rejection !== undefined && "circuit" in rejection
+    ? rejection.circuit
+    : rejections.get(cause as object);
 }
 
 /** How many errors `rejectionOf` looks into: causes may go in a circle. */

@@ -131,7 +131,15 @@ export interface FuseEvents {
   unconfirmed: UnconfirmedEvent;
   /** The memory store was full and dropped a circuit. */
   evicted: CircuitIdentity;
-  /** Two policies for one circuit: which options differ. Prints one `console.warn` a Fuse if nobody listens. */
+  /**
+   * A circuit is called within itself, so that its calls count twice. Once a circuit and isolate; if
+   * nobody listens, the first one is a `console.warn`.
+   */
+  nested: CircuitIdentity;
+  /**
+   * Two different policies for one circuit: which options differ. If nobody listens, the first one is a
+   * `console.warn`.
+   */
   config_mismatch: CircuitIdentity & { options: string[] };
   /** A listener, predicate, strategy or cooldown threw. `source`: which event's or option's. */
   listener_error: { type: string; source: string; error: unknown };
@@ -157,6 +165,35 @@ interface Registration {
   readonly filter: EventFilter;
 }
 
+/** The names of all events: a misspelled one would never be heard. */
+const EVENT_NAMES: Readonly<Record<keyof FuseEvents | "*", 1>> = {
+  opened: 1,
+  would_open: 1,
+  closed: 1,
+  half_opened: 1,
+  success: 1,
+  failure: 1,
+  slow: 1,
+  ignored: 1,
+  rejected: 1,
+  forced_open: 1,
+  forced_closed: 1,
+  disabled: 1,
+  metrics_only: 1,
+  released: 1,
+  imported: 1,
+  reset: 1,
+  reborn: 1,
+  store_error: 1,
+  store_recovered: 1,
+  unconfirmed: 1,
+  evicted: 1,
+  nested: 1,
+  config_mismatch: 1,
+  listener_error: 1,
+  "*": 1,
+};
+
 const CALL_EVENTS = ["success", "failure", "slow", "ignored", "*"];
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
@@ -168,7 +205,7 @@ export class Events {
   /** Whether anybody hears how calls end, so that their duration is worth measuring. */
   hearsCalls = false;
   readonly #listeners = new Map<string, Set<Registration>>();
-  /** The types of which `warnUnheard` has warned. */
+  /** The types of events that `alarm` has printed a warning for. */
   readonly #warned = new Set<string>();
 
   readonly #hold: (work: Promise<unknown>) => void;
@@ -185,6 +222,10 @@ export class Events {
     filter: EventFilter,
     signal: AbortSignal | undefined,
   ): () => void {
+    if (!Object.hasOwn(EVENT_NAMES, type)) {
+      const names = Object.keys(EVENT_NAMES).join(", ");
+      throw new RangeError(`Cannot listen to ${received(type)}: there are only ${names}`);
+    }
     if (typeof listener !== "function") {
       throw new TypeError(
         `Cannot listen to ${received(type)}: the listener must be a function, received ${
@@ -241,15 +282,17 @@ export class Events {
     }
   }
 
-  /**
-   * Prints one `console.warn` if nobody listens to events of this type.
-   *
-   * @param once Left out, the warning is printed; `true`, only the first one of this type is.
-   */
-  warnUnheard(type: keyof FuseEvents, sentence: string, once = false): void {
-    if (this.hears(type) || (once && this.#warned.has(type))) return;
+  /** Emits what must not pass unnoticed: if nobody listens, the first one of each type is a warning. */
+  alarm<K extends keyof FuseEvents>(type: K, detail: FuseEvents[K], warning: () => string): void {
+    if (this.hears(type)) return this.emit(type, detail);
+    if (this.#warned.has(type)) return;
     this.#warned.add(type);
-    console.warn(`Fuse: ${sentence}`);
+    this.warnUnheard(type, warning());
+  }
+
+  /** Prints a `console.warn` if nobody listens to events of this type. */
+  warnUnheard(type: keyof FuseEvents, sentence: string): void {
+    if (!this.hears(type)) console.warn(`Fuse: ${sentence}`);
   }
 
   /** Reports what a user's function threw: `type` names the event or the option it came from. */

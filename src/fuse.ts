@@ -10,7 +10,7 @@ import type { Unit } from "./circuit.ts";
 import type { Actor, CircuitBreaker, CircuitOptions, GuardedFetch } from "./circuit_breaker.ts";
 import type { CircuitEvent, EventQuery } from "./contract.ts";
 import { type FuseEvent, type FuseEvents, inScope } from "./events.ts";
-import { hostOf } from "./fetch.ts";
+import { hostOf, installable } from "./fetch.ts";
 import { actorOf } from "./handle_options.ts";
 import { type CircuitFilter, Inventory } from "./inventory.ts";
 import { type Scope, scopeText } from "./key.ts";
@@ -57,7 +57,10 @@ export interface Fuse extends AsyncDisposable {
   boundary(boundary: Scope | null): Fuse;
   /** Background work goes to this request's `waitUntil`, called as a method. */
   with(request: RequestScope | null | undefined): Fuse;
-  /** `fetch`, guarded by a circuit for each host. Bound: hand it on as it is. */
+  /**
+   * `fetch`, guarded by a circuit for each host. Bound: hand it on as it is, or put it in place of the
+   * global one.
+   */
   readonly fetch: GuardedFetch;
   /**
    * Listens. On a scoped view, to circuits of that view only. What a listener throws is told by
@@ -224,7 +227,10 @@ class ScopedFuse implements Fuse {
   }
 
   get fetch(): GuardedFetch {
-    return async (input, init) => await this.make(hostOf(input)).fetch(input, init);
+    // Async: what is no URL rejects.
+    return installable<never>(async (input, init) =>
+      await this.make(hostOf(input)).fetch(input, init)
+    );
   }
 
   on(

@@ -21,7 +21,7 @@ import type { CircuitEvent, CircuitState, Clock, EventQuery, Override } from "./
 import { isCallTimeoutError } from "./errors.ts";
 import type { Events } from "./events.ts";
 import { fallBack, fallbacksOf } from "./fallbacks.ts";
-import { guardedFetch } from "./fetch.ts";
+import { guardedFetch, installable, whileAsking } from "./fetch.ts";
 import {
   actorOf,
   endOf,
@@ -31,6 +31,7 @@ import {
 } from "./handle_options.ts";
 import { historyOf } from "./history.ts";
 import { judgeAbort, judgeError, judgeResult, type Kind, retryAfterOf } from "./rules/outcome.ts";
+import { borrow, enter, hasLent, isWithin, keepTrial, leave, noteRejection } from "./nesting.ts";
 import {
   type CircuitMetrics,
   type CircuitSnapshot,
@@ -51,6 +52,8 @@ interface Planned extends Call {
   readonly fn: (context: CallContext) => unknown;
   /** In ms; `undefined` for no timeout. */
   readonly timeoutMs: number | undefined;
+  /** `true` if it is made in the turn of a call of the same circuit. */
+  readonly within: boolean;
 }
 
 /** How a call ended. */
@@ -133,8 +136,15 @@ export class Handle<F> implements CircuitBreaker<F> {
   }
 
   async admit(): Promise<Permit> {
-    const decision = await this.#circuit.admit(this.#unit);
-    if (decision.refused !== null) throw this.#rejected(decision);
+    const within = isWithin(this.#circuit);
+    let decision = await this.#circuit.admit(this.#unit);
+    if (decision.refused !== null) {
+      const slot = borrow(this.#circuit, decision, within);
+      if (slot === null) throw this.#rejected(decision);
+      decision = slot;
+    }
+    const grant = decision;
+    keepTrial(this.#circuit, grant, false);
     const startedAt = this.#clock();
     const { ignore, record } = this.#functions;
     const { report } = this.#events;
@@ -142,7 +152,7 @@ export class Handle<F> implements CircuitBreaker<F> {
     const settle = async (kind: Kind, error?: unknown) => {
       if (settled) return;
       settled = true;
-      await this.#settle(decision, { kind, startedAt, at: this.#clock(), error, result: error });
+      await this.#settle(grant, { kind, startedAt, at: this.#clock(), error, result: error });
     };
     return {
       success: () => settle("success"),
@@ -157,7 +167,8 @@ export class Handle<F> implements CircuitBreaker<F> {
   }
 
   get fetch(): GuardedFetch<F> {
-    return (input, init) => guardedFetch(this, input, init);
+    const own = this.#circuit.store.fetch;
+    return installable((input, init) => guardedFetch(this, own, input, init));
   }
 
   peek(): CircuitSnapshot {
@@ -246,11 +257,12 @@ export class Handle<F> implements CircuitBreaker<F> {
     }
     const signal = options?.signal;
     if (signal?.aborted) return form.error(signal.reason);
+    const within = isWithin(this.#circuit);
     const decision = this.#circuit.admit(this.#unit);
     if (
       decision === this.#grant && options === undefined && timeoutMs === undefined && !this.#isTimed
     ) return this.#runPlain(decision, fn, form);
-    const call = { fn, options, timeoutMs, form };
+    const call = { fn, options, timeoutMs, form, within };
     return decision instanceof Promise
       ? decision.then((decided) => this.#decided(decided, call))
       : this.#decided(decision, call);
@@ -295,7 +307,12 @@ export class Handle<F> implements CircuitBreaker<F> {
   }
 
   #decided(decision: Grant | Refusal, call: Planned): Promise<unknown> {
-    if (decision.refused !== null) return this.#reject(this.#rejected(decision), call);
+    if (decision.refused !== null) {
+      const slot = borrow(this.#circuit, decision, call.within);
+      return slot === null
+        ? this.#reject(this.#rejected(decision), call)
+        : this.#attempt(slot, call, true);
+    }
     if (this.#grant !== decision) {
       this.#grant = decision;
       this.#reactions = null;
@@ -303,7 +320,7 @@ export class Handle<F> implements CircuitBreaker<F> {
     return this.#attempt(decision, call);
   }
 
-  async #attempt(grant: Grant, call: Planned): Promise<unknown> {
+  async #attempt(grant: Grant, call: Planned, borrowed = false): Promise<unknown> {
     const { fn, options, timeoutMs, form } = call;
     const signal = options?.signal;
     // The caller gave up while the store was asked: the upstream never saw the call.
@@ -315,9 +332,16 @@ export class Handle<F> implements CircuitBreaker<F> {
     const startedAt = this.#isTimed ? this.#clock() : UNTIMED;
     let value: unknown;
     try {
-      value = timeoutMs === undefined && signal === undefined
-        ? await fn(new CallScope(undefined, false))
-        : await outrun(fn, signal, timeoutMs, this.#circuit.identity);
+      enter(this.#circuit, grant, borrowed);
+      let result: unknown;
+      try {
+        result = timeoutMs === undefined && signal === undefined
+          ? fn(new CallScope(undefined, false))
+          : outrun(fn, signal, timeoutMs, this.#circuit.identity);
+      } finally {
+        leave();
+      }
+      value = await result;
     } catch (error) {
       return this.#threw(grant, error, startedAt, call);
     }
@@ -368,10 +392,15 @@ export class Handle<F> implements CircuitBreaker<F> {
       : call.form.error(end.error);
   }
 
-  #settle(
-    grant: Grant,
-    { kind, startedAt, at, error, result }: End,
-  ): Promise<void> | void {
+  #settle(grant: Grant, end: End): Promise<void> | void {
+    const { startedAt, at, error, result } = end;
+    let { kind } = end;
+    if (kind === "neutral") noteRejection(this.#circuit, error ?? result);
+    // The call within it, which took over its slot, counts (rule 19).
+    if (hasLent(this.#circuit, grant)) {
+      grant = { ...grant, lease: null, alone: null };
+      kind = "neutral";
+    }
     const { slowCallMs } = this.#circuit.policy;
     const durationMs = elapsed(startedAt, at);
     const ending: Ending = {
@@ -382,7 +411,7 @@ export class Handle<F> implements CircuitBreaker<F> {
       retryAfterMs: kind === "failure" ? retryAfterOf(result, at) : 0,
       at,
     };
-    return this.#circuit.settle(grant, ending, this.#unit);
+    return whileAsking(() => this.#circuit.settle(grant, ending, this.#unit));
   }
 
   // Rejecting and falling back

@@ -213,7 +213,7 @@ export function circuitBreaker(options: CircuitBreakerMiddlewareOptions): FuseMi
         await (downstream = next());
       } finally {
         const left = (client.aborted && !answered()) || isHalfRead(c);
-        if (left || turnedAway.has(c)) moot.abort();
+        if (left || turnedAway.has(c)) moot.abort(turnedAway.get(c));
       }
       // A call that is over lets go of what comes late: c.res may be another response by then.
       return over || moot.signal.aborted ? undefined : answerOf(c);
@@ -224,7 +224,7 @@ export function circuitBreaker(options: CircuitBreakerMiddlewareOptions): FuseMi
     if (moot.signal.aborted) return await downstream;
     const { error } = result;
     if (result.rejected) {
-      turnedAway.add(c);
+      turnedAway.set(c, result.error);
       if (!isCircuitBreakerOpenError(result.error)) throw unavailable(result.error, expose);
       if (onOpen !== undefined) return await onOpen(result.error, c);
       const response = result.error.getResponse({ expose });
@@ -357,8 +357,8 @@ const MIDDLEWARE_OPTIONS = [
 /** How long an override that this isolate heard of is believed: out of rotation, it would never hear of its end. */
 const OVERRIDE_BELIEVED_MS = 60_000;
 
-/** Requests that a circuit did not let through, so that circuits further out do not count them. */
-const turnedAway = new WeakSet<Context>();
+/** Requests that a circuit rejected, by what, so that circuits further out do not count them. */
+const turnedAway = new WeakMap<Context, Error>();
 
 function valueOf<T>(given: FromContext<T> | undefined, c: Context): T | undefined {
   return typeof given === "function" ? (given as (c: Context) => T)(c) : given;

@@ -15,7 +15,7 @@ import type {
 } from "./contract.ts";
 import { inScope } from "./events.ts";
 import { cursorOf, historyOf, limitOf, placeOf } from "./history.ts";
-import { identify, nameMatches, type Scope, scopeText } from "./key.ts";
+import { checkPattern, identify, nameMatches, type Scope, scopeText } from "./key.ts";
 import { CIRCUIT_STATES } from "./records.ts";
 import type { Narrowing, RegisteredStore, Registry } from "./registry.ts";
 import { type CircuitSnapshot, toCircuitSnapshot } from "./rules/snapshot.ts";
@@ -25,7 +25,7 @@ import { type FuseExport, readExport, toEntry } from "./transfer.ts";
 export interface CircuitFilter {
   /** In this state, as a snapshot shows it. Left out: in any. */
   state?: CircuitState | undefined;
-  /** Of this name; a trailing `*` matches by prefix. Left out: of any. */
+  /** Of this name; a `*`, at the end alone, matches by prefix. Left out: of any. */
   name?: string | undefined;
   /** In this scope; `null`: in none. Left out: whichever. */
   context?: Scope | null | undefined;
@@ -199,6 +199,7 @@ function matcherOf(filter: CircuitFilter): (snapshot: CircuitSnapshot) => boolea
   const { state, name, overridden } = filter;
   if (state !== undefined) oneOf("filter", "state", state, CIRCUIT_STATES);
   if (name !== undefined && typeof name !== "string") refuse("filter", "name", "a text", name);
+  if (name !== undefined) checkPattern("filter", "name", name);
   if (overridden !== undefined && typeof overridden !== "boolean") {
     refuse("filter", "overridden", "true or false", overridden);
   }

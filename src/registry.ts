@@ -31,7 +31,7 @@ import type { Clock, Store } from "./contract.ts";
 import { Events } from "./events.ts";
 import { Handle } from "./handle.ts";
 import { functionsOf, HANDLE_OPTIONS, type HandleFunctions } from "./handle_options.ts";
-import { type CircuitIdentity, identify, isName, nameMatches, toKey } from "./key.ts";
+import { checkPattern, type CircuitIdentity, identify, isName, nameMatches, toKey } from "./key.ts";
 import {
   type CircuitPolicy,
   type CircuitPolicyData,
@@ -101,6 +101,17 @@ export interface FuseOptions {
    * out: the process holds it; on a Worker, calls wait for it.
    */
   waitUntil?: WaitUntil | undefined;
+  /**
+   * Names this isolate, for `lastFailure` and rows of the trail: a region, a machine. A text of 1-100
+   * characters on one line. Left out: it has no name.
+   */
+  instance?: string | undefined;
+  /**
+   * What guarded fetches send with: a service binding, a traced fetch, that of undici. It gets exactly
+   * the caller's arguments; a circuit with `callTimeoutMs` adds its signal. Called without `this`. Left
+   * out: the global `fetch`, looked up for each call.
+   */
+  fetch?: typeof fetch | undefined;
 }
 
 /** The configuration of circuits by their name. */
@@ -136,6 +147,9 @@ export class Registry {
   readonly #configs: [pattern: string, Config][];
   readonly #common: Config;
   readonly #maxCircuits: number;
+  /** The name of this isolate, or `null`. */
+  readonly instance: string | null;
+  readonly #fetch: typeof fetch | undefined;
   /** The policies made last. */
   readonly #policies: CircuitPolicyData[] = [];
 
@@ -147,6 +161,8 @@ export class Registry {
     this.clock = optional("clock", options.clock, "function") ?? Date.now;
     this.background = new Background(optional("waitUntil", options.waitUntil, "function"));
     this.events = new Events((work) => void this.background.background(work));
+    this.instance = instanceOf(options.instance);
+    this.#fetch = optional("fetch", options.fetch, "function");
     this.#maxCircuits = check(SUBJECT, "maxCircuits", options.maxCircuits, 10_000);
     const { storeTimeoutMs } = options;
     const timeoutMs = check(SUBJECT, "storeTimeoutMs", storeTimeoutMs, 500, 1, MAX_TIMER_MS);
@@ -154,7 +170,9 @@ export class Registry {
       this.stores.set(name, this.#register(name, checkedStore(name, store), timeoutMs));
     }
     const names = [...this.stores.keys()];
-    if (names.length === 0) refuse(SUBJECT, "stores", "at least one store", stores);
+    if (names.length === 0) {
+      throw new TypeError(`Cannot create ${SUBJECT}: "stores" must name at least one store`);
+    }
     this.standard = oneOf(SUBJECT, "default", options.default, names);
     for (const [name, strategy] of Object.entries(strategies)) {
       if (typeof strategy !== "function" || Object.hasOwn(BUILT_IN, name) || !isName(name)) {
@@ -166,11 +184,13 @@ export class Registry {
     const { onStoreError } = options;
     this.#common = this.#configure(
       merge({ onStoreError }, record("defaults", options.defaults)),
+      "defaults",
     );
-    this.#configs = Object.entries(circuits).map(([pattern, own]): [string, Config] => [
-      pattern,
-      this.#configure(merge(this.#common.options, record(`circuits.${pattern}`, own))),
-    ]);
+    this.#configs = Object.entries(circuits).map(([pattern, own]): [string, Config] => {
+      const option = `circuits.${pattern}`;
+      checkPattern(SUBJECT, option, pattern);
+      return [pattern, this.#configure(merge(this.#common.options, record(option, own)), option)];
+    });
     // An exact name before any prefix, a longer prefix before a shorter one.
     const rank = (pattern: string) => pattern.endsWith("*") ? pattern.length : Infinity;
     this.#configs.sort(([a], [b]) => rank(b) === rank(a) ? 0 : rank(b) - rank(a));
@@ -178,13 +198,14 @@ export class Registry {
 
   #register(name: string, driver: OpeningStore, timeoutMs: number): RegisteredStore {
     const { clock, events } = this;
-    const named = { name, driver, clock, events, timeoutMs, unsent: new Set<Circuit>() };
+    const fetch = this.#fetch;
+    const named = { name, driver, clock, events, timeoutMs, fetch, unsent: new Set<Circuit>() };
     return { ...named, opener: driver[CIRCUITS].openerFor(named), circuits: new Map() };
   }
 
-  #configure(options: CircuitDefaults): Config {
+  #configure(options: CircuitDefaults, option: string): Config {
     known("circuit breaker", options, CIRCUIT_OPTIONS);
-    if (options.store !== undefined) this.store(options.store);
+    if (options.store !== undefined) this.store(options.store, `${option}.store`);
     return { options, policy: this.policy(options), functions: functionsOf(options) };
   }
 
@@ -236,12 +257,12 @@ export class Registry {
   }
 
   /** @throws {RangeError} If there is no store of that name. */
-  store(name: string): RegisteredStore {
+  store(name: string, option = "store"): RegisteredStore {
     const named = this.stores.get(name);
     if (named !== undefined) return named;
     const names = inLine([...this.stores.keys()].join(", "));
     throw new RangeError(
-      `Cannot use store: "store" must be one of ${names}, received ${received(name)}`,
+      `Cannot use store: ${received(option)} must be one of ${names}, received ${received(name)}`,
     );
   }
 
@@ -309,6 +330,8 @@ const FUSE_OPTIONS = [
   "maxCircuits",
   "clock",
   "waitUntil",
+  "instance",
+  "fetch",
 ];
 /** The options that are about the circuit itself, rather than where it is kept. */
 const FIXING = POLICY_OPTIONS.filter((option) => option !== "store");
@@ -324,6 +347,15 @@ function merge<T extends object>(...sources: (T | undefined)[]): T {
     }
   }
   return merged as T;
+}
+
+function instanceOf(instance: string | undefined): string | null {
+  if (instance === undefined) return null;
+  const isFit = typeof instance === "string" && instance !== "" && instance.length <= 100 &&
+    inLine(instance) === instance;
+  return isFit
+    ? instance
+    : refuse(SUBJECT, "instance", "a text of 1-100 characters on one line", instance);
 }
 
 function optional<T>(option: string, value: T, type: "function"): T {

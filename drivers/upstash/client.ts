@@ -237,15 +237,18 @@ function clientOf(subject: string, source: UpstashSource): () => RedisLike {
     const client = "a client of @upstash/redis, or a function that gives one";
     return refuseUnseen(subject, "redis", client, redis);
   }
+  const refuse = (option: string, allowed: string, value: unknown): never => {
+    const missing = value === "" || value == null;
+    const hint = ` (is the variable UPSTASH_REDIS_REST_${option.toUpperCase()} set?)`;
+    return refuseUnseen(subject, option, missing ? allowed + hint : allowed, value);
+  };
   const text = (option: string, allowed: string, value: unknown, pattern: RegExp): string =>
-    typeof value === "string" && pattern.test(value)
-      ? value
-      : refuseUnseen(subject, option, allowed, value);
+    typeof value === "string" && pattern.test(value) ? value : refuse(option, allowed, value);
   const address = "an http or https address without credentials";
   const client = makeClient(
     text("url", address, url, /^https?:\/\/[^\s@]+$/),
     text("token", "a text without spaces", token, /^\S+$/),
-  ) ?? refuseUnseen(subject, "url", `${address}, ${OF_HOST}`, url);
+  ) ?? refuse("url", `${address}, ${OF_HOST}`, url);
   return () => client;
 }
 

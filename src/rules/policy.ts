@@ -77,7 +77,7 @@ export interface CircuitPolicy {
   successThreshold?: number | undefined;
   /**
    * How long it stays open, in ms, or a function of the number of reopenings such as
-   * `backoff()` makes. A number is a positive integer, at most `maxCooldownMs`. Left out: 60 000, or
+   * `backoff()` makes. A number is an integer from 0, an immediate trial, to `maxCooldownMs`. Left out: 60 000, or
    * `maxCooldownMs` if that is less.
    *
    * @default {60_000}
@@ -285,7 +285,7 @@ export function createPolicy(
   const { maxCooldownMs } = numbers;
   const cooldownMs = typeof options.cooldownMs === "function"
     ? options.cooldownMs
-    : check(SUBJECT, "cooldownMs", options.cooldownMs, Math.min(60_000, maxCooldownMs));
+    : check(SUBJECT, "cooldownMs", options.cooldownMs, Math.min(60_000, maxCooldownMs), 0);
   if (typeof cooldownMs === "number" && cooldownMs > maxCooldownMs) {
     refuse(SUBJECT, "cooldownMs", `at most "maxCooldownMs", ${maxCooldownMs}`, cooldownMs);
   }

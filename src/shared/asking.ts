@@ -68,10 +68,12 @@ export abstract class AskingCircuit extends Circuit {
     if (learnt !== "old") this.refusedUntil = 0;
     if (learnt !== "reborn") return;
     const { events } = this.store;
-    events.emit("reborn", this.identity);
-    if (age > RUNS_OUT_MS) return;
-    const sentence = `the store has lost circuit ${quote(this.identity.name)}, which begins anew`;
-    events.warnUnheard("reborn", sentence, true);
+    if (age > RUNS_OUT_MS) return events.emit("reborn", this.identity);
+    events.alarm(
+      "reborn",
+      this.identity,
+      () => `the store has lost circuit ${quote(this.identity.name)}, which begins anew`,
+    );
   }
 
   /** Reads in the background if the view is so old. Returns what must be waited for. */

@@ -98,7 +98,7 @@ Deno.test("@fuse/edge takes the options that were promised, undefined ones too",
       & { stores: Record<string, M.Store>; default: string; defaults: M.CircuitDefaults }
       & { circuits: Record<string, M.CircuitDefaults>; strategies: Record<string, M.Strategy> }
       & { onStoreError: OnStoreError; storeTimeoutMs: number; clock: M.Clock }
-      & { waitUntil: M.WaitUntil }
+      & { waitUntil: M.WaitUntil; fetch: typeof fetch; instance: string }
     >
   >();
   type Scopes = { context: M.Scope | null; boundary: M.Scope | null };
@@ -160,7 +160,7 @@ Deno.test("@fuse/edge tells the events that were promised", () => {
     & { [_ in Moved]: M.TransitionEvent }
     & { [_ in Called]: M.CallEvent }
     & { [_ in Acted]: M.OperatorEvent }
-    & { [_ in "reborn" | "evicted"]: Id }
+    & { [_ in "reborn" | "evicted" | "nested"]: Id }
     & { rejected: Id & { retryAfterMs: number }; unconfirmed: Id & { tallies: number } }
     & { store_error: OfStore & { circuit?: Id }; store_recovered: { store: string; circuit?: Id } }
     & { config_mismatch: Id & { options: string[] } }

@@ -90,6 +90,16 @@ Deno.test("Events.on() adds nothing for a signal that has aborted before", () =>
   assert(!events.hears("reborn"));
 });
 
+Deno.test("Events.on() refuses the name of no event", () => {
+  for (const type of ["open", "", "constructor", "Opened", undefined, Symbol("x")]) {
+    assertThrows(
+      () => new Events().on(type as string, () => {}, ROOT, undefined),
+      RangeError,
+      "there are only opened, would_open, closed,",
+    );
+  }
+});
+
 Deno.test("Events.on() refuses what is no function", () => {
   for (const listener of [undefined, null, {}, "f"]) {
     assertThrows(

@@ -57,9 +57,9 @@ const BOUNDS: Readonly<Record<NumberOption, Bounds>> = {
   successThreshold: { standard: 2, ...POSITIVE },
   cooldownMs: {
     standard: 60_000,
-    min: 1,
+    min: 0,
     max: 8.64e15,
-    allowed: "a positive integer",
+    allowed: "an integer of at least 0",
     beside: { maxCooldownMs: 8.64e15 },
   },
   maxCooldownMs: {

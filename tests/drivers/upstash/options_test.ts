@@ -21,8 +21,14 @@ Deno.test("upstash() refuses options, naming the option, what came and what is a
     [{ ...at, ttl: 5 }, 'there is no option "ttl", only redis, url'],
     [{ token: "t" }, '"url" must be an http or https address without credentials'],
     [{ url: "ftp://x", token: "t" }, '"url" must be an http or https address'],
-    [{ url: "https://x" }, '"token" must be a text without spaces, received undefined'],
-    [{ url: "https://x", token: "" }, '"token" must be a text without spaces'],
+    [
+      { url: "https://x" },
+      "(is the variable UPSTASH_REDIS_REST_TOKEN set?), received undefined",
+    ],
+    [
+      { url: "https://x", token: "" },
+      "(is the variable UPSTASH_REDIS_REST_TOKEN set?), received an empty string",
+    ],
     [{ redis: {} }, '"redis" must be a client of @upstash/redis, or a function that gives one'],
     [{ redis: null }, '"redis" must be a client'],
     [{ ...at, redis: () => {} }, '"redis" stands in place of "url" and "token"'],
