@@ -71,7 +71,7 @@ export function announceTransition(
     generation: s.generation,
     at: dateOf(now),
     reason,
-    snapshot: toCircuitSnapshot(identity, s, reading, 0),
+    snapshot: toCircuitSnapshot(identity, s, reading, 0, local),
     ...(local ? { local: true } : null),
   });
 }
@@ -118,7 +118,10 @@ export function announceTroubles(
 ): void {
   for (const { operation, error, retryAfterMs } of troubles ?? []) {
     if (error === null) events.emit("store_recovered", { store, operation });
-    else events.emit("store_error", { store, operation, error, retryAfterMs });
+    else {
+      const sentence = () => `store ${quote(store)} fails at ${operation}, ${String(error)}`;
+      events.alarm("store_error", { store, operation, error, retryAfterMs }, sentence);
+    }
   }
 }
 
@@ -126,7 +129,7 @@ export function announceTroubles(
 export function announceUnconfirmed(
   { identity, store: { events } }: Announcing,
   tally: { readonly successes: number; readonly failures: number; readonly rejected: number },
-  waitedMs: number,
+  why: string,
   retryAfterMs: number,
 ): void {
   const { successes, failures, rejected } = tally;
@@ -140,7 +143,7 @@ export function announceUnconfirmed(
     circuit: { ...identity },
     operation: "record",
     error: new Error(
-      `No answer within ${waitedMs} ms to a tally of ${successes} successes, ${failures} ` +
+      `${why} a tally of ${successes} successes, ${failures} ` +
         `failures and ${rejected} rejections of circuit ${quote(identity.name)}`,
     ),
     retryAfterMs,

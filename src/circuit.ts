@@ -17,6 +17,7 @@ import type {
   CircuitState,
   Clock,
   Driver,
+  ListPage,
   Override,
   OverrideRequest,
   RestoreRequest,
@@ -102,8 +103,8 @@ export interface Opener {
   readonly failing: boolean;
   /** Opens a circuit. Performs no I/O. */
   open(identity: CircuitIdentity, policy: CircuitPolicyData): Circuit;
-  /** Sends an operator's request that concerns many circuits. */
-  run<T>(operation: string, ask: () => Awaitable<T>): Promise<T>;
+  /** Asks for a page of circuits; if `always`, also while the store is left alone. */
+  list(ask: () => Awaitable<ListPage>, always: boolean): Promise<ListPage>;
   /** Sends what these circuits have pending. Never rejects. */
   flush(circuits: readonly Circuit[]): Promise<void>;
   /** Asks the store for a read and a write that leave nothing behind. Rejects if it cannot be used. */

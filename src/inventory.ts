@@ -75,13 +75,17 @@ export class Inventory {
     }
   }
 
-  /** Gives the circuits that the stores hold. One round trip for each hundred. */
-  async *list(filter: CircuitFilter): AsyncGenerator<Listed, void, undefined> {
+  /**
+   * Gives the circuits that the stores hold. One round trip for each hundred.
+   *
+   * @param always `true` for an operator, whose requests are sent also while a store is left alone.
+   */
+  async *list(filter: CircuitFilter, always = false): AsyncGenerator<Listed, void, undefined> {
     const matches = matcherOf(filter);
     for (const store of this.stores()) {
       // A store that is written to meanwhile may list a circuit twice.
       const seen = new Set<string>();
-      for await (const record of this.#recordsOf(store)) {
+      for await (const record of this.#recordsOf(store, always)) {
         if (seen.has(record.key)) continue;
         seen.add(record.key);
         const listed = this.#listed(store, record);
@@ -92,7 +96,7 @@ export class Inventory {
 
   async export(filter: CircuitFilter): Promise<FuseExport> {
     const circuits: unknown[] = [];
-    for await (const { snapshot, record, offset } of this.list(filter)) {
+    for await (const { snapshot, record, offset } of this.list(filter, true)) {
       circuits.push(toEntry(snapshot, record, offset));
     }
     const exportedAt = new Date(this.#registry.clock()).toISOString();
@@ -116,7 +120,7 @@ export class Inventory {
 
   async resetAll(reason: string | null, actor: string | null): Promise<number> {
     let count = 0;
-    for await (const { store, record } of this.list({})) {
+    for await (const { store, record } of this.list({}, true)) {
       await this.#registry.circuit(store, record.key, null).reset(reason, actor);
       count++;
     }
@@ -164,12 +168,15 @@ export class Inventory {
     return circuits;
   }
 
-  async *#recordsOf(store: RegisteredStore): AsyncGenerator<CircuitRecord, void, undefined> {
+  async *#recordsOf(
+    store: RegisteredStore,
+    always: boolean,
+  ): AsyncGenerator<CircuitRecord, void, undefined> {
     const shape = (key: string) => this.#policyOf(store, key).shape;
     let cursor: string | null = null;
     do {
       const request = { cursor, limit: PAGE, at: store.clock(), shape };
-      const page: ListPage = await store.opener.run("list", () => store.driver.list(request));
+      const page: ListPage = await store.opener.list(() => store.driver.list(request), always);
       yield* page.records;
       cursor = page.cursor;
     } while (cursor !== null);

@@ -69,7 +69,7 @@ export const LOCAL: CircuitKind = {
     failing: false,
     open: (identity, policy) => new LocalCircuit(identity, policy, store),
     // deno-lint-ignore require-await
-    run: async (_, ask) => ask(),
+    list: async (ask) => ask(),
     check: () => Promise.resolve(),
     flush: async (circuits) => {
       for (const circuit of circuits) await circuit.flush();

@@ -414,7 +414,9 @@ export class SharedCircuit extends AskingCircuit {
     const { taken } = this.guard;
     if (tally.refusals++ === 0) tally.refusedAt = taken;
     // The store takes others: there is something about this one.
-    if (tally.refusals >= MOST_REFUSALS && taken > tally.refusedAt) this.#giveUp(tally);
+    if (tally.refusals >= MOST_REFUSALS && taken > tally.refusedAt) {
+      this.#giveUp(tally, `The store refused ${tally.refusals} times`);
+    }
     return "refused";
   }
 
@@ -423,11 +425,11 @@ export class SharedCircuit extends AskingCircuit {
     if (this.#pending.empty) this.store.unsent.delete(this);
   }
 
-  /** Nobody knows whether the tally counted, and the store will soon have forgotten its id. */
-  #giveUp(tally: PendingTally): void {
+  /** By default because nobody knows whether it counted, and the store will soon have forgotten its id. */
+  #giveUp(tally: PendingTally, why = `No answer within ${GIVE_UP_MS} ms to`): void {
     this.#drop(tally);
     const { retryAfterMs } = this.guard.unavailable(this.store.clock(), "writes", this);
-    announceUnconfirmed(this, tally, GIVE_UP_MS, retryAfterMs);
+    announceUnconfirmed(this, tally, why, retryAfterMs);
   }
 }
 

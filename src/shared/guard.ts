@@ -155,16 +155,20 @@ export class StoreGuard {
   }
 
   /**
-   * Sends a request whose failure concerns nobody else, such as `list`.
+   * Sends a request whose failure concerns nobody else, such as `list`. Without `proves`, neither does
+   * its success.
    *
    * @throws {StoreUnavailableError} If the request failed, was not answered in time, or is held back.
    */
-  async runAlone<T>(operation: string, send: () => Awaitable<T>): Promise<T> {
+  async runAlone<T>(asking: Omit<Asking<T>, "circuit">): Promise<T> {
+    const { operation, kind, send, always, proves } = asking;
     const now = this.#clock();
-    if (this.blocks("reads", null, now)) throw this.unavailable(now);
+    if (always !== true && this.blocks(kind, null, now)) throw this.unavailable(now, kind);
+    const attempt = { number: ++this.#sent, probes: [] };
     try {
       const answer = await withDeadline(send, this.timeoutMs);
       this.#aloneFailed = false;
+      if (proves !== undefined) this.#answered(attempt, proves(answer), null);
       return answer;
     } catch (error) {
       const answered = scopeOf(error) !== null;

@@ -53,12 +53,13 @@ export const SHARED: CircuitKind = {
         guard.register();
         return new SharedCircuit(identity, policy, store, { guard, trips, states });
       },
-      run: (operation, ask) => guard.runAlone(operation, ask),
+      list: (ask, always) =>
+        guard.runAlone({ operation: "list", kind: "reads", always, send: ask }),
       async check() {
-        await guard.run<unknown>({
-          ...{ operation: "check", always: true },
-          // A driver without a check of its own is read: that shows whether it answers.
-          kind: driver.check === undefined ? "reads" : "writes",
+        // A driver without a check of its own is read: that shows whether it answers.
+        const kind = driver.check === undefined ? "reads" : "writes";
+        await guard.runAlone<unknown>({
+          ...{ operation: "check", kind, always: true, proves: () => kind },
           send: () => driver.check === undefined ? driver.read(UNUSED, READ) : driver.check(),
         });
       },

@@ -182,9 +182,10 @@ Deno.test("StoreUnavailableError carries what the store said, also while it is l
 
 Deno.test("StoreGuard.runAlone() keeps its failure from everybody else", async () => {
   const { guard, heard, clock } = guarding();
-  const error = await guard.runAlone("list", () => Promise.reject(full())).catch((error) => error);
+  const alone = (send: () => unknown) => guard.runAlone({ operation: "list", kind: "reads", send });
+  const error = await alone(() => Promise.reject(full())).catch((error) => error);
   assert(isStoreUnavailableError(error));
   assertEquals(guard.blocks("reads", null, clock.now()), false);
   assertEquals(heard.map(({ type }) => type), ["store_error"]);
-  assertEquals(await guard.runAlone("list", () => 1), 1);
+  assertEquals(await alone(() => 1), 1);
 });

@@ -212,3 +212,22 @@ Deno.test("operators reach a store that has just recovered, whatever the back-of
   await breaker.release();
   assertEquals(await admits(breaker), true);
 });
+
+Deno.test("resetAll() and exportState() reach a store that has just recovered", async () => {
+  const { breaker, clock, way, fuse, stored } = isolate();
+  await fail(breaker, 2);
+  await fuse.flush();
+  way.fail = () => new Error("connection refused");
+  for (let i = 0; i < 6; i++) {
+    await breaker.snapshot();
+    clock.advance(3_000);
+  }
+  way.fail = () => undefined;
+  assertEquals((await fuse.exportState()).circuits.length, 1);
+  way.fail = () => new Error("connection refused");
+  await fuse.flush();
+  await breaker.snapshot();
+  way.fail = () => undefined;
+  assertEquals(await fuse.resetAll(), 1);
+  assertEquals((await stored()).state, "CLOSED");
+});
