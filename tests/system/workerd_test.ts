@@ -92,7 +92,7 @@ Deno.test("two Workers share a circuit: one trips it, the other rejects", async 
   assert(retryAfter > 0 && retryAfter <= 60);
   assertEquals(rejected.headers.get("content-type"), "application/problem+json");
   const problem = await rejected.json();
-  assertEquals([rejected.status, problem.status, problem.circuit], [503, 503, "origin"]);
+  assertEquals([rejected.status, problem.status, problem.title], [503, 503, "Service Unavailable"]);
   assertEquals(scene.origin.calls.length, calls);
   assertEquals(await json(other.fetch("/health")), [200, { status: "degraded", open: ["origin"] }]);
   const [, metrics] = await text(other.fetch("/metrics"));
