@@ -106,6 +106,49 @@ search opened by mostlyUseless: 0 of 10 calls failed
 `,
   },
   {
+    path: "openai.ts",
+    flags: [NET, "--allow-env"],
+    output: `\
+answers: ok; received 1, CLOSED
+refuses: NotFoundError 404, NotFoundError 404, NotFoundError 404, NotFoundError 404; received 4, CLOSED
+hangs: APIConnectionTimeoutError; received 3, OPEN
+answers: InternalServerError 503, InternalServerError 503; received 0, OPEN
+chat after 3 mistakes of the user: CLOSED
+`,
+  },
+  {
+    path: "ky.ts",
+    flags: [NET],
+    output: `\
+healthy: { stock: 3 }
+call 1: HTTPError; received 3, OPEN
+call 2: rejected, CircuitBreakerOpenError; received 3, OPEN
+`,
+  },
+  {
+    path: "hono-client.ts",
+    flags: [NET],
+    output: `\
+{ id: "7", stock: 3 } CLOSED
+CallTimeoutError CLOSED
+CallTimeoutError OPEN
+{ id: "unknown", stock: 0 } OPEN
+`,
+  },
+  {
+    path: "node-http.ts",
+    flags: [NET],
+    output: `\
+200 user 7 (retry after: none)
+502  (retry after: none)
+Fuse: circuit "users" opened: "consecutive_failures"
+502  (retry after: none)
+503  (retry after: 60)
+fuse_circuits{store="array",circuit="users",state="OPEN"} 1
+fuse_transitions_total{store="array",circuit="users",to="OPEN"} 1
+`,
+  },
+  {
     path: "custom-driver/main.ts",
     flags: ["--unstable-kv"],
     output: `\
