@@ -191,6 +191,14 @@ Deno.test("example custom-driver keeps the whole contract of a store", () => {
   assertMatch(contract.stdout, new RegExp(`ok \\| ${all} passed \\| 0 failed`), contract.stderr);
 });
 
+Deno.test("example vitest passes under vitest", async () => {
+  const { stdout, stderr } = await deno(
+    ["run", "-A", "--quiet", "npm:vitest@^3.0.0", "run", "--root", "examples/vitest"],
+    { env: { NO_COLOR: "1" } },
+  );
+  assertMatch(stdout, /Tests +1 passed \(1\)/, stderr);
+});
+
 Deno.test("every example is run, and the index of examples says how", () => {
   const programs = filesBelow("examples", ".ts").filter((path) =>
     path.split("/").length === 2 || path.endsWith("/main.ts")
