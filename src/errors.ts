@@ -194,10 +194,7 @@ export function isStoreUnavailableError(e: unknown): e is StoreUnavailableError 
 
 /** Returns the circuit, this very object, whose rejection a result or an error of a call is. */
 export function rejectedBy(cause: unknown): CircuitIdentity | undefined {
-  const rejection = rejectionOf(cause);
-  return rejection !== undefined && "circuit" in rejection
-    ? rejection.circuit
-    : rejections.get(cause as object);
+  return findRejection(cause)?.circuit ?? rejections.get(cause as object);
 }
 
 /** How many errors `rejectionOf` looks into: causes may go in a circle. */
@@ -228,14 +225,21 @@ const MAX_CAUSES = 16;
 export function rejectionOf(
   e: unknown,
 ): CircuitBreakerOpenError | StoreUnavailableError | undefined {
+  const found = findRejection(e);
+  if (found === undefined || isA(found, FuseError)) return found as CircuitBreakerOpenError;
+  return isCircuitBreakerOpenError(found)
+    ? circuitRejection(found)
+    : new StoreUnavailableError(found.store ?? "", found.retryAfterMs ?? UNKNOWN_MS);
+}
+
+/** A rejection, or what is left of one. */
+type Found = Partial<CircuitBreakerOpenError & StoreUnavailableError>;
+
+/** Returns the rejection within an error as it stands there, perhaps a clone. */
+export function findRejection(e: unknown): Found | undefined {
   for (let depth = 0; depth < MAX_CAUSES; depth++) {
-    if (isA(e, CircuitBreakerOpenError) || isA(e, StoreUnavailableError)) return e;
-    const made = isCircuitBreakerOpenError(e)
-      ? circuitRejection(e)
-      : isStoreUnavailableError(e)
-      ? new StoreUnavailableError(e.store ?? "", e.retryAfterMs ?? UNKNOWN_MS)
-      : undefined;
-    if (made !== undefined) return made;
+    if (typeof e !== "object" || e === null) return undefined;
+    if (isCircuitBreakerOpenError(e) || isStoreUnavailableError(e)) return e as Found;
     try {
       e = (e as Error).cause;
     } catch {
@@ -251,8 +255,7 @@ const UNKNOWN_MS = 1000;
 /** Makes a real error of a clone. What the clone has lost is read from its sentence. */
 function circuitRejection(e: Partial<CircuitBreakerOpenError>): CircuitBreakerOpenError {
   const message = (e.message ?? "").replace(/^\w+Error: /, "");
-  const name = /^Circuit "(.*?)" is/.exec(message)?.[1] ?? "";
-  const until = /at (\S+Z)$/.exec(message)?.[1] ?? "";
+  const [, name = "", until = ""] = /^Circuit "(.*?)" is.*?(?:at (\S+Z))?$/.exec(message) ?? [];
   return new CircuitBreakerOpenError(
     e.circuit ?? { key: name, store: "", name, context: null, boundary: null },
     e.state ?? (message.includes("is HALF_OPEN") ? "HALF_OPEN" : "OPEN"),

@@ -102,11 +102,7 @@ function report(circuit: Circuit): void {
   store.events.alarm(
     "nested",
     { ...identity },
-    () =>
-      `circuit ${
-        quote(identity.name)
-      } is called within itself: its calls count twice, and compete ` +
-      `for its trials; give the inner call a circuit of another name`,
+    () => `circuit ${quote(identity.name)} is called within itself, so its calls count twice`,
   );
 }
 

@@ -1,5 +1,25 @@
 /**
- * Metrics of a Fuse as Prometheus text (exposition format 0.0.4).
+ * Metrics of a Fuse as Prometheus text (exposition format 0.0.4), for whatever server answers the
+ * scrapes. Hono's handler is `metrics()` of `@fuse/edge/hono`.
+ *
+ * @example
+ * ```ts
+ * import { createFuse } from "@fuse/edge";
+ * import { PROMETHEUS_CONTENT_TYPE, prometheusText } from "@fuse/edge/prometheus";
+ * import { assertStringIncludes } from "@std/assert";
+ *
+ * const fuse = createFuse();
+ * const handler = async () =>
+ *   new Response(await prometheusText(fuse), {
+ *     headers: { "content-type": PROMETHEUS_CONTENT_TYPE },
+ *   });
+ *
+ * await fuse.make("payments").call(() => "paid");
+ * assertStringIncludes(
+ *   await (await handler()).text(),
+ *   'fuse_calls_total{store="array",circuit="payments",outcome="success"} 1\n',
+ * );
+ * ```
  *
  * @module
  */
@@ -21,6 +41,24 @@ export interface PrometheusOptions {
   scopeLabels?: boolean | undefined;
 }
 
+/** The collectors of {@linkcode prometheusText}, without and with labels for scopes. */
+const collectors = new WeakMap<
+  Fuse,
+  [plain?: () => Promise<string>, scoped?: () => Promise<string>]
+>();
+
+/**
+ * Returns the metrics of a Fuse as text, like the scrape of {@linkcode prometheus}, which see.
+ * Transitions and store errors count from the first call for this very Fuse or view on: call it once
+ * at the start, and always with the same object. Costs one `list` of the stores.
+ */
+export function prometheusText(fuse: Fuse, options: PrometheusOptions = {}): Promise<string> {
+  let of = collectors.get(fuse);
+  if (of === undefined) collectors.set(fuse, of = []);
+  const scrape = of[options.scopeLabels === true ? 1 : 0] ??= prometheus(fuse, options);
+  return scrape();
+}
+
 /** The content type of the text. */
 export const PROMETHEUS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -37,7 +75,7 @@ export const PROMETHEUS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8
  * @example
  * ```ts
  * import { createFuse } from "@fuse/edge";
- * import { prometheus } from "./prometheus.ts";
+ * import { prometheus } from "@fuse/edge/prometheus";
  * import { assertStringIncludes } from "@std/assert";
  *
  * const fuse = createFuse();
@@ -277,3 +315,5 @@ function sample(metric: string, labels: Labels, value: number): string {
 function escape(text: string): string {
   return text.replace(/[\\"\n]/g, (c) => c === "\n" ? "\\n" : `\\${c}`);
 }
+
+export type * from "../mod.ts";

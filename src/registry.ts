@@ -171,7 +171,9 @@ export class Registry {
     }
     const names = [...this.stores.keys()];
     if (names.length === 0) {
-      throw new TypeError(`Cannot create ${SUBJECT}: "stores" must name at least one store`);
+      throw new TypeError(
+        `Cannot create ${SUBJECT}: "stores" must be at least one store, received none`,
+      );
     }
     this.standard = oneOf(SUBJECT, "default", options.default, names);
     for (const [name, strategy] of Object.entries(strategies)) {
@@ -205,7 +207,7 @@ export class Registry {
 
   #configure(options: CircuitDefaults, option: string): Config {
     known("circuit breaker", options, CIRCUIT_OPTIONS);
-    if (options.store !== undefined) this.store(options.store, `${option}.store`);
+    if (options.store !== undefined) this.store(options.store, `, in ${received(option)}`);
     return { options, policy: this.policy(options), functions: functionsOf(options) };
   }
 
@@ -257,12 +259,12 @@ export class Registry {
   }
 
   /** @throws {RangeError} If there is no store of that name. */
-  store(name: string, option = "store"): RegisteredStore {
+  store(name: string, place = ""): RegisteredStore {
     const named = this.stores.get(name);
     if (named !== undefined) return named;
     const names = inLine([...this.stores.keys()].join(", "));
     throw new RangeError(
-      `Cannot use store: ${received(option)} must be one of ${names}, received ${received(name)}`,
+      `Cannot use store: "store" must be one of ${names}, received ${received(name)}${place}`,
     );
   }
 

@@ -5,12 +5,12 @@
  */
 
 import {
+  findRejection,
   hasName,
   isCallTimeoutError,
   isCircuitBreakerOpenError,
   isRejection,
   isResponse,
-  rejectionOf,
 } from "../errors.ts";
 
 /** How a call ended, for `isFailure`. */
@@ -92,7 +92,7 @@ export function judgeAbort(
 
 /** Returns `true` for the rejection of a circuit, also within an error that an SDK made of it. */
 function isCircuitRejection(error: unknown): boolean {
-  return isCircuitBreakerOpenError(rejectionOf(error));
+  return isCircuitBreakerOpenError(findRejection(error));
 }
 
 /** Returns `true` for the reason of an `AbortSignal.timeout`, and for a timeout of an outer call. */

@@ -6,6 +6,8 @@ import { type Context, Hono, type MiddlewareHandler } from "hono";
 import type * as M from "@fuse/edge";
 import { createFuse, memory } from "@fuse/edge";
 import { fuseFromEnv } from "@fuse/edge/env";
+import { logTo } from "@fuse/edge/log";
+import { prometheusText } from "@fuse/edge/prometheus";
 import * as H from "@fuse/edge/hono";
 import * as L from "@fuse/edge/libsql";
 import * as G from "@fuse/edge/migrations";
@@ -151,4 +153,12 @@ Deno.test("@fuse/edge/hono gives what was promised", async () => {
     .get("/a", (c) => c.text(c.var.fuse.make("in the handler").name));
   const texts = [await app.request("/a"), await bare.request("/a")].map((got) => got.text());
   assertEquals(await Promise.all(texts), ["in the handler", "in the handler"]);
+});
+
+Deno.test("@fuse/edge/log and @fuse/edge/prometheus export what was promised", () => {
+  type To = { info(...data: unknown[]): void; warn(...data: unknown[]): void } & {
+    error(...data: unknown[]): void;
+  };
+  is<(fuse: M.Fuse, logger?: To, options?: Maybe<{ json: boolean }>) => () => void>(logTo);
+  is<(fuse: M.Fuse, options?: Maybe<{ scopeLabels: boolean }>) => Promise<string>>(prometheusText);
 });

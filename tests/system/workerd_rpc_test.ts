@@ -1,6 +1,6 @@
 // Rule 10, trap 58: rejections over Workers RPC, before and after errors cross it with their fields.
 import { assertEquals } from "@std/assert";
-import { Miniflare } from "miniflare";
+import { Miniflare, Response as MiniflareResponse } from "miniflare";
 import * as esbuild from "esbuild";
 import { root } from "../tools/gate/project.ts";
 
@@ -93,3 +93,50 @@ for (const compatibilityDate of ["2025-09-01", "2026-05-01"]) {
     },
   });
 }
+
+Deno.test({
+  name: "example service_binding.ts guards the calls of another Worker",
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn() {
+    const { outputFiles } = await esbuild.build({
+      entryPoints: [new URL("examples/cloudflare-worker/src/service_binding.ts", root).pathname],
+      alias: { "@fuse/edge": new URL("mod.ts", root).pathname },
+      bundle: true,
+      format: "esm",
+      write: false,
+      external: ["cloudflare:*"],
+    });
+    await esbuild.stop();
+    let calls = 0;
+    const miniflare = new Miniflare({
+      host: "127.0.0.1",
+      port: 0,
+      cf: false,
+      modules: [{ type: "ESModule", path: "/main.mjs", contents: outputFiles[0]!.text }],
+      modulesRoot: "/",
+      compatibilityDate: "2026-05-01",
+      compatibilityFlags: ["enable_request_signal"],
+      serviceBindings: {
+        INVENTORY: ((request: Request) => {
+          calls++;
+          const { pathname } = new URL(request.url);
+          return new MiniflareResponse(pathname, { status: calls > 1 ? 503 : 200 });
+          // deno-lint-ignore no-explicit-any
+        }) as any,
+      },
+    });
+    try {
+      const url = await miniflare.ready;
+      const told: string[] = [];
+      for (let i = 0; i < 5; i++) {
+        const response = await fetch(new URL("/7", url));
+        told.push(`${response.status} ${await response.text()}`);
+      }
+      const stale = '200 {"stock":"unknown"}';
+      assertEquals([told, calls], [["200 /7", "503 /7", "503 /7", "503 /7", stale], 4]);
+    } finally {
+      await miniflare.dispose();
+    }
+  },
+});

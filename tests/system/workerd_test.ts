@@ -93,7 +93,7 @@ Deno.test("two Workers share a circuit: one trips it, the other rejects", async 
   assert(retryAfter > 0 && retryAfter <= 60);
   assertEquals(rejected.headers.get("content-type"), "application/problem+json");
   const problem = await rejected.json();
-  assertEquals([rejected.status, problem.status, problem.circuit], [503, 503, "origin"]);
+  assertEquals([rejected.status, problem.status, problem.title], [503, 503, "Service Unavailable"]);
   assertEquals(scene.origin.calls.length, calls);
   const [code, health] = await json(other.fetch("/health"));
   assertEquals([code, health.status, health.open], [200, "degraded", ["origin"]]);

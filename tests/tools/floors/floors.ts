@@ -30,7 +30,7 @@ export const FLOORS: readonly Floor[] = [
   {
     name: "entry points",
     files:
-      /^(src\/(hono(\/\w+)?|prometheus|env|env_settings)\.ts|src\/testing\/|migrations\/mod\.ts)/,
+      /^(src\/(hono(\/\w+)?|prometheus|log|env|env_settings)\.ts|src\/testing\/|migrations\/mod\.ts)/,
   },
 ];
 
@@ -41,6 +41,7 @@ export const APART: readonly RegExp[] = [
   /^src\/testing\//,
   /^src\/(hono|hono\/\w+|prometheus)\.ts$/,
   /^src\/(env|env_settings)\.ts$/,
+  /^src\/log\.ts$/,
   /^migrations\/mod\.ts$/,
 ];
 
