@@ -1,12 +1,13 @@
 /**
- * The two forms in which a handle gives the result of a call.
+ * A call through a handle, and the two forms in which the handle gives its result.
  *
  * @module
  */
 
 import { isResponse } from "./errors.ts";
 import type { Refusal } from "./circuit.ts";
-import { discard } from "./rules/outcome.ts";
+import type { CallContext, CallOptions } from "./circuit_breaker.ts";
+import { discard, type Kind } from "./rules/outcome.ts";
 
 /** Gives a result to the caller. */
 export interface CallForm {
@@ -23,6 +24,30 @@ export interface CallForm {
   rejected(error: Refusal["refused"]): Promise<unknown>;
   /** Lets go of the `cause` once every fallback has failed, too. */
   exhausted(cause: unknown): void;
+}
+
+/** A call that has begun: what is needed when it ends. */
+export interface Call {
+  readonly options: CallOptions<unknown> | undefined;
+  readonly form: CallForm;
+}
+
+/** A call that is to be made. */
+export interface Planned extends Call {
+  readonly fn: (context: CallContext) => unknown;
+  /** In ms; `undefined` for no timeout. */
+  readonly timeoutMs: number | undefined;
+  /** `true` if it is made in the turn of a call of the same circuit. */
+  readonly within: boolean;
+}
+
+/** How a call ended. */
+export interface End {
+  readonly kind: Kind;
+  readonly startedAt: number;
+  readonly at: number;
+  readonly error: unknown;
+  readonly result: unknown;
 }
 
 /** The form of `call`: the value itself, or a promise that rejects. */

@@ -4,7 +4,14 @@
  * @module
  */
 
-import { type CallForm, TELLING, THROWING } from "./call_form.ts";
+import {
+  type Call,
+  type CallForm,
+  type End,
+  type Planned,
+  TELLING,
+  THROWING,
+} from "./call_form.ts";
 import { CallScope, outrun } from "./call_scope.ts";
 import type { Circuit, Ending, Grant, Known, Refusal, Unit } from "./circuit.ts";
 import type {
@@ -40,30 +47,6 @@ import {
   toCircuitSnapshot,
   toMetrics,
 } from "./rules/snapshot.ts";
-
-/** A call that has begun: what is needed when it ends. */
-interface Call {
-  readonly options: CallOptions<unknown> | undefined;
-  readonly form: CallForm;
-}
-
-/** A call that is to be made. */
-interface Planned extends Call {
-  readonly fn: (context: CallContext) => unknown;
-  /** In ms; `undefined` for no timeout. */
-  readonly timeoutMs: number | undefined;
-  /** `true` if it is made in the turn of a call of the same circuit. */
-  readonly within: boolean;
-}
-
-/** How a call ended. */
-interface End {
-  readonly kind: Kind;
-  readonly startedAt: number;
-  readonly at: number;
-  readonly error: unknown;
-  readonly result: unknown;
-}
 
 /** What to do when a plain call under one grant ends. */
 interface Reactions {
