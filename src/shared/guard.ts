@@ -252,14 +252,22 @@ export class StoreGuard {
     this.#reached(attempt.number);
     // What an `acquire` is refused is the write: to look is a read.
     const kind = operation === "acquire" ? "writes" : asked;
-    const { backoff, refused } = this.#kinds[kind];
-    if (circuit === undefined) return [backoff];
+    if (circuit === undefined) return [this.#kinds[kind].backoff];
     // This circuit is not to ask again at once, whoever else may.
     const own = this.#own(circuit, asked);
-    if (scope === "store") return [backoff, own];
+    // Unless nobody is answered who looks in this way.
+    const looking = kind === asked ? [] : this.#ofAll(asked, circuit);
+    if (scope === "store") return [this.#kinds[kind].backoff, own, ...looking];
     circuit.health.refused = true;
-    refused.add(circuit.identity.key);
-    return refused.size >= MANY ? [backoff, own] : [own];
+    const [widest = own, ...others] = [...this.#ofAll(kind, circuit), ...looking];
+    return widest === own ? [own] : [widest, ...others, own];
+  }
+
+  /** Returns the back-off of a kind if this refusal is one of many in a row: of all circuits, it seems. */
+  #ofAll(kind: RequestKind, { identity }: Requester): readonly Backoff[] {
+    const { backoff, refused } = this.#kinds[kind];
+    refused.add(identity.key);
+    return refused.size >= MANY ? [backoff] : [];
   }
 
   #own({ health }: Requester, kind: RequestKind): Backoff {
