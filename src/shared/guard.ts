@@ -75,6 +75,8 @@ export class StoreGuard {
   #lastAnswered = 0;
   /** What the store said, or what kept it from answering, when it last failed. */
   #cause: { readonly error: unknown; readonly answered: boolean } | null = null;
+  /** `true` if the last request failed whose failure concerns nobody else. */
+  #aloneFailing = false;
   #taken = 0;
   /** How many circuits the guard has been told of. */
   #circuits = 0;
@@ -161,11 +163,14 @@ export class StoreGuard {
     const now = this.#clock();
     if (this.blocks("reads", null, now)) throw this.unavailable(now);
     try {
-      return await withDeadline(send, this.timeoutMs);
+      const answer = await withDeadline(send, this.timeoutMs);
+      this.#aloneFailing = false;
+      return answer;
     } catch (error) {
       const answered = scopeOf(error) !== null;
       this.#events.emit("store_error", { store: this.#name, operation, error, retryAfterMs: 1 });
-      if (!this.failing) this.#warn(operation, error);
+      if (!this.failing && !this.#aloneFailing) this.#warn(operation, error);
+      this.#aloneFailing = true;
       throw new StoreUnavailableError(this.#name, 1, { error, answered });
     }
   }
