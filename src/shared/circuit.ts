@@ -323,8 +323,9 @@ export class SharedCircuit extends AskingCircuit {
     this.#pending.seal();
   }
 
-  /** Hands over sealed tallies, at most so many. */
-  take(now: number, most: number): readonly PendingTally[] {
+  /** Hands over sealed tallies, at most so many; none while the store is left alone. */
+  take(now: number, most: number, always: boolean): readonly PendingTally[] {
+    if (!always && this.guard.blocks("writes", this, now)) return [];
     return this.#pending.take(now, this.guard.timeoutMs, most).filter((tally) => {
       const keeps = tally.sentAt === null || now - tally.sentAt <= GIVE_UP_MS;
       if (!keeps) this.#giveUp(tally);
@@ -337,13 +338,10 @@ export class SharedCircuit extends AskingCircuit {
     this.#pending.giveBack(tallies);
   }
 
-  /** Sends a tally, unless the store is left alone. Never rejects. */
-  async deliver(tally: PendingTally, now: number, always: boolean): Promise<Delivery> {
-    if (always || !this.guard.blocks("writes", this, now)) {
-      return await this.#send(tally, now, always, null);
-    }
-    this.giveBack([tally]);
-    return "unreached";
+  /** Sends a tally that was handed over. Never rejects. */
+  deliver(tally: PendingTally, now: number): Promise<Delivery> {
+    // All that is handed over at once is one probe.
+    return this.#send(tally, now, true, null);
   }
 
   /**
