@@ -379,26 +379,22 @@ export class SharedCircuit extends AskingCircuit {
     }
     // In one turn: the store counts it, and this isolate no longer does.
     this.#drop(tally);
-    this.standIn.confirmed(asked);
-    this.learn(answer.snapshot, asked);
+    const { current, snapshot: s } = answer;
+    // A late outcome makes no verdict due; but a stand-in does not end while there is one.
+    const due = current || this.standIn.begun ? verdict(s, this.policy) : null;
+    const trips = due !== null && s.state === "CLOSED";
+    if (!trips) this.standIn.confirmed(asked);
+    this.learn(s, asked);
     this.note(answer);
-    await this.#judge(answer, tally, call);
-    return "taken";
-  }
-
-  /** Announces the call that waited, and issues the verdict that is due. */
-  async #judge(
-    { current, snapshot: s }: Recorded,
-    { retryAfterMs }: PendingTally,
-    call: WaitingCall | null,
-  ): Promise<void> {
     if (call !== null && this.store.events.hearsCalls) {
       this.tellCall(call.grant, call.ending, !current);
     }
-    if (!current) return;
-    const due = verdict(s, this.policy);
-    if (due !== null) await this.move(due, s, retryAfterMs);
-    else this.warn(s);
+    if (due === null && current) this.warn(s);
+    if (due === null) return "taken";
+    const moved = await this.move(due, s, tally.retryAfterMs);
+    if (trips && moved) this.standIn.confirmed(asked);
+    else if (trips) this.standIn.takeOver(this.store.clock());
+    return "taken";
   }
 
   #notTaken(tally: PendingTally, call: WaitingCall | null, cause: unknown): Delivery {
