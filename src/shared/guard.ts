@@ -186,7 +186,7 @@ export class StoreGuard {
     };
   }
 
-  #answered({ number }: Attempt, proved: RequestKind, circuit: Requester | null): void {
+  #answered({ number, probes }: Attempt, proved: RequestKind, circuit: Requester | null): void {
     const wasFailing = this.failing;
     this.#reached(number);
     if (proved === "writes") this.#taken++;
@@ -196,6 +196,8 @@ export class StoreGuard {
       this.#kinds[kind].refused.clear();
       circuit?.health[kind]?.answered();
     }
+    const now = this.#clock();
+    for (const { backoff, probing } of probes) if (probing) backoff.inconclusive(now);
     const store = this.#name;
     if (wasFailing && !this.failing) this.#events.emit("store_recovered", { store });
     if (circuit === null || !circuit.health.refused) return;
