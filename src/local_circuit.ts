@@ -84,7 +84,8 @@ interface Outcomes {
   readonly slow: number;
 }
 
-const NO_OUTCOMES: Outcomes = { successes: 0, failures: 0, slow: 0 };
+/** What is counted of a call that counts as nothing. */
+export const NO_OUTCOMES: Outcomes = { successes: 0, failures: 0, slow: 0 };
 
 /** A circuit on a store of this process: synchronous, always strong, nothing cached. */
 export class LocalCircuit extends Circuit {

@@ -139,3 +139,8 @@ export abstract class AskingCircuit extends Circuit {
 function whatWon({ won }: Changed): RequestKind {
   return won ? "writes" : "reads";
 }
+
+/** Returns what was decided, once work that must be waited for is done. */
+export function after<T>(wait: Promise<unknown> | undefined, decided: T): Awaitable<T> {
+  return wait === undefined ? decided : wait.then(() => decided);
+}

@@ -8,8 +8,10 @@
  * @module
  */
 
-import type { Clock } from "../contract.ts";
+import type { Clock, Snapshot } from "../contract.ts";
 import { newId } from "../records.ts";
+import { isShut } from "../rules/machine.ts";
+import type { CircuitPolicyData } from "../rules/policy.ts";
 
 /** A request that may be under way, and the half-open slot that it may hold. */
 interface Ask {
@@ -87,25 +89,37 @@ export class Asks {
  * Waits, by timers of its own, until a caller that knows nothing may ask, or something is known.
  *
  * @param isKnown Returns `true` once the caller need not ask.
- * @returns `expired` if neither came about within `timeoutMs`.
+ * @returns `expired` if neither came about within `timeoutMs`; and what is left of them, in ms.
  */
 export async function turnToAsk(
   asks: Asks,
   clock: Clock,
   timeoutMs: number,
   isKnown: () => boolean,
-): Promise<"ask" | "known" | "expired"> {
+): Promise<{ readonly turn: "ask" | "known" | "expired"; readonly leftMs: number }> {
   for (let waitedMs = 0, delayMs = 10; waitedMs < timeoutMs; delayMs = Math.min(80, 2 * delayMs)) {
     const ms = Math.min(delayMs, timeoutMs - waitedMs);
     await new Promise<void>((resolve) => void setTimeout(resolve, ms));
     waitedMs += ms;
-    if (isKnown()) return "known";
+    const leftMs = timeoutMs - waitedMs;
+    if (isKnown()) return { turn: "known", leftMs };
+    if (leftMs === 0) break;
     const now = clock();
     if (asks.underWay(now, timeoutMs) < MOST_COLD || asks.mayAskBeside(now, timeoutMs)) {
-      return "ask";
+      return { turn: "ask", leftMs };
     }
   }
-  return "expired";
+  return { turn: "expired", leftMs: 0 };
+}
+
+/** Returns `true` if an `acquire` may write: not out of CLOSED, nor within a cooldown. */
+export function mayMove(
+  s: Snapshot | null,
+  storeNow: number,
+  { maxCooldownMs }: Pick<CircuitPolicyData, "maxCooldownMs">,
+): boolean {
+  return s !== null && s.state !== "CLOSED" && s.override === null &&
+    !isShut(s, storeNow, maxCooldownMs);
 }
 
 function isUnderWay(until: number, now: number, timeoutMs: number): boolean {

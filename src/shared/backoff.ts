@@ -58,6 +58,11 @@ export class Backoff {
     return this.#failing;
   }
 
+  /** Notes that a probe was answered, and proved nothing: the next request is a probe, too. */
+  inconclusive(now: number): void {
+    this.#until = Math.min(this.#until, now);
+  }
+
   /**
    * Notes an answer.
    *

@@ -14,8 +14,9 @@ import type { Acquired, Awaitable, Recorded, Snapshot } from "../contract.ts";
 import { absentSnapshot, type Admission, newId, TOTALS_ONLY } from "../records.ts";
 import { isShut, verdict } from "../rules/machine.ts";
 import { segmentMs } from "../rules/window.ts";
-import { AskingCircuit } from "./asking.ts";
-import { Asks, MOST_COLD, turnToAsk } from "./asks.ts";
+import { after, AskingCircuit } from "./asking.ts";
+import { Asks, mayMove, MOST_COLD, turnToAsk } from "./asks.ts";
+import { within } from "./deadline.ts";
 import { scopeOf } from "./guard.ts";
 import {
   isUnderWay,
@@ -46,6 +47,11 @@ export class SharedCircuit extends AskingCircuit {
   // Admitting
 
   override admit(unit: Unit): Awaitable<Grant | Refusal> {
+    return this.#admit(unit, Infinity);
+  }
+
+  /** @param withinMs How long the caller waits for the store's answer at most. */
+  #admit(unit: Unit, withinMs: number): Awaitable<Grant | Refusal> {
     this.used = true;
     const now = this.store.clock();
     if (this.standIn.begun || this.guard.blocks("reads", this, now)) {
@@ -56,7 +62,7 @@ export class SharedCircuit extends AskingCircuit {
     const storeNow = this.view.storeNow(now);
     const shut = isShut(s, storeNow, this.policy.maxCooldownMs);
     const plain = s.override !== null || s.state === "CLOSED";
-    if (this.#strong) return this.#acquire(s, plain ? Infinity : this.#mostTrials);
+    if (this.#strong) return this.#acquire(s, plain ? Infinity : this.#mostTrials, withinMs);
     if (this.#isFresh(now)) {
       if (shut) return this.#reject(s, now, unit);
       if (plain) return this.open(s);
@@ -67,7 +73,7 @@ export class SharedCircuit extends AskingCircuit {
       // One finds out, and the others go by what is known.
       return shut ? this.refuse(s, storeNow) : this.open(s);
     }
-    return this.#acquire(s, plain ? 1 : this.#mostTrials);
+    return this.#acquire(s, plain ? 1 : this.#mostTrials, withinMs);
   }
 
   /** Rejects by the view, and refreshes the view in the background once it is old. */
@@ -85,13 +91,14 @@ export class SharedCircuit extends AskingCircuit {
       return this.view.believed || this.standIn.begun || this.guard.blocks("reads", this, now);
     };
     if (this.#asks.underWay(clock(), timeoutMs) < MOST_COLD) {
-      return await this.#acquire(null, MOST_COLD);
+      return await this.#acquire(null, MOST_COLD, Infinity);
     }
-    switch (await turnToAsk(this.#asks, clock, timeoutMs, isKnown)) {
+    const { turn, leftMs } = await turnToAsk(this.#asks, clock, timeoutMs, isKnown);
+    switch (turn) {
       case "known":
-        return await this.admit(unit);
+        return await this.#admit(unit, leftMs);
       case "ask":
-        return await this.#acquire(null, Number.MAX_SAFE_INTEGER);
+        return await this.#acquire(null, Number.MAX_SAFE_INTEGER, leftMs);
       case "expired":
         return this.standIn.admit(clock());
     }
@@ -102,16 +109,21 @@ export class SharedCircuit extends AskingCircuit {
    *
    * @param s What is known.
    * @param most How many asks may be under way. Others are refused, or run by what is known.
+   * @param withinMs How long the caller waits at most. The request has its own deadline.
    */
-  async #acquire(s: Snapshot | null, most: number): Promise<Grant | Refusal> {
+  async #acquire(
+    s: Snapshot | null,
+    most: number,
+    withinMs: number,
+  ): Promise<Grant | Refusal> {
     for (;;) {
       const now = this.store.clock();
       const token = most === Infinity
         ? this.#asks.unlimited()
         : this.#asks.begin(now, this.guard.timeoutMs, most);
       if (token === null) return this.#refuseHerd(s!, now);
-      const answer = await this.#askFor(token, s);
-      if (answer === null) return this.standIn.admit(this.store.clock());
+      const answer = await within(this.#askFor(token, s), withinMs);
+      if (answer === null) return this.#admitUnasked();
       ({ snapshot: s } = answer);
       // A verdict that its isolate did not live to issue comes before the next trial.
       const due = answer.granted && s.state === "HALF_OPEN" ? verdict(s, this.policy) : null;
@@ -127,6 +139,15 @@ export class SharedCircuit extends AskingCircuit {
     }
   }
 
+  /** The store has not answered in time: goes by what others have learnt meanwhile, if that is enough. */
+  #admitUnasked(): Grant | Refusal {
+    const now = this.store.clock();
+    const s = this.view.believed && !this.#strong ? this.view.current(now) : null;
+    return s?.state === "CLOSED" && s.override === null && !this.guard.blocks("reads", this, now)
+      ? this.open(s)
+      : this.standIn.admit(now);
+  }
+
   /** Asks for a slot. Returns `null` if the store could not be asked. */
   async #askFor(token: string, s: Snapshot | null): Promise<Acquired | null> {
     // A slot asked for again is the same slot, but another request: what the first request moved may have
@@ -135,8 +156,7 @@ export class SharedCircuit extends AskingCircuit {
     try {
       const answer = await this.ask({
         operation: "acquire",
-        // Out of CLOSED nothing is written.
-        kind: s === null || s.state === "CLOSED" || s.override !== null ? "reads" : "writes",
+        kind: mayMove(s, this.view.storeNow(this.store.clock()), this.policy) ? "writes" : "reads",
         send: () => this.driver.acquire(this.identity.key, request),
         proves: ({ moved, granted, snapshot: { state, override } }) =>
           moved || (granted && state === "HALF_OPEN" && override === null) ? "writes" : "reads",
@@ -323,8 +343,9 @@ export class SharedCircuit extends AskingCircuit {
     this.#pending.seal();
   }
 
-  /** Hands over sealed tallies, at most so many. */
-  take(now: number, most: number): readonly PendingTally[] {
+  /** Hands over sealed tallies, at most so many; none while the store is left alone. */
+  take(now: number, most: number, always: boolean): readonly PendingTally[] {
+    if (!always && this.guard.blocks("writes", this, now)) return [];
     return this.#pending.take(now, this.guard.timeoutMs, most).filter((tally) => {
       const keeps = tally.sentAt === null || now - tally.sentAt <= GIVE_UP_MS;
       if (!keeps) this.#giveUp(tally);
@@ -337,13 +358,10 @@ export class SharedCircuit extends AskingCircuit {
     this.#pending.giveBack(tallies);
   }
 
-  /** Sends a tally, unless the store is left alone. Never rejects. */
-  async deliver(tally: PendingTally, now: number, always: boolean): Promise<Delivery> {
-    if (always || !this.guard.blocks("writes", this, now)) {
-      return await this.#send(tally, now, always, null);
-    }
-    this.giveBack([tally]);
-    return "unreached";
+  /** Sends a tally that was handed over. Never rejects. */
+  deliver(tally: PendingTally, now: number): Promise<Delivery> {
+    // All that is handed over at once is one probe.
+    return this.#send(tally, now, true, null);
   }
 
   /**
@@ -381,26 +399,22 @@ export class SharedCircuit extends AskingCircuit {
     }
     // In one turn: the store counts it, and this isolate no longer does.
     this.#drop(tally);
-    this.standIn.confirmed(asked);
-    this.learn(answer.snapshot, asked);
+    const { current, snapshot: s } = answer;
+    // A late outcome makes no verdict due; but a stand-in does not end while there is one.
+    const due = current || this.standIn.begun ? verdict(s, this.policy) : null;
+    const trips = due !== null && s.state === "CLOSED";
+    if (!trips) this.standIn.confirmed(asked);
+    this.learn(s, asked);
     this.note(answer);
-    await this.#judge(answer, tally, call);
-    return "taken";
-  }
-
-  /** Announces the call that waited, and issues the verdict that is due. */
-  async #judge(
-    { current, snapshot: s }: Recorded,
-    { retryAfterMs }: PendingTally,
-    call: WaitingCall | null,
-  ): Promise<void> {
     if (call !== null && this.store.events.hearsCalls) {
       this.tellCall(call.grant, call.ending, !current);
     }
-    if (!current) return;
-    const due = verdict(s, this.policy);
-    if (due !== null) await this.move(due, s, retryAfterMs);
-    else this.warn(s);
+    if (due === null && current) this.warn(s);
+    if (due === null) return "taken";
+    const moved = await this.move(due, s, tally.retryAfterMs);
+    if (trips && moved) this.standIn.confirmed(asked);
+    else if (trips) this.standIn.takeOver(this.store.clock());
+    return "taken";
   }
 
   #notTaken(tally: PendingTally, call: WaitingCall | null, cause: unknown): Delivery {
@@ -431,9 +445,4 @@ export class SharedCircuit extends AskingCircuit {
     const { retryAfterMs } = this.guard.unavailable(this.store.clock(), "writes", this);
     announceUnconfirmed(this, tally, why, retryAfterMs);
   }
-}
-
-/** Returns what was decided, once work that must be waited for is done. */
-function after<T>(wait: Promise<unknown> | undefined, decided: T): Awaitable<T> {
-  return wait === undefined ? decided : wait.then(() => decided);
 }

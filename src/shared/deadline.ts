@@ -33,3 +33,15 @@ export async function withDeadline<T>(send: () => Awaitable<T>, timeoutMs: numbe
     clearTimeout(timer);
   }
 }
+
+/** Waits for a promise for at most so many ms. Returns `null` after that; the promise goes on. */
+export async function within<T>(promise: Promise<T>, ms: number): Promise<T | null> {
+  if (ms === Infinity) return await promise;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const over = new Promise<null>((resolve) => timer = setTimeout(() => resolve(null), ms));
+  try {
+    return await Promise.race([promise, over]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

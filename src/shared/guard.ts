@@ -21,7 +21,7 @@ export type RequestKind = "reads" | "writes";
 export interface CircuitHealth {
   reads: Backoff | null;
   writes: Backoff | null;
-  /** `true` while the store refuses this circuit, and takes others. */
+  /** `true` while the store fails this circuit, and answers others. */
   refused: boolean;
 }
 
@@ -190,27 +190,35 @@ export class StoreGuard {
     };
   }
 
-  #answered({ number }: Attempt, proved: RequestKind, circuit: Requester | null): void {
-    const wasFailing = this.failing;
-    this.#reached(number);
+  #answered({ number, probes }: Attempt, proved: RequestKind, circuit: Requester | null): void {
     if (proved === "writes") this.#taken++;
-    // Whoever may write may read.
-    for (const kind of proved === "writes" ? ["reads", "writes"] as const : [proved]) {
-      this.#kinds[kind].backoff.answered();
-      this.#kinds[kind].refused.clear();
-      circuit?.health[kind]?.answered();
-    }
-    const store = this.#name;
-    if (wasFailing && !this.failing) this.#events.emit("store_recovered", { store });
+    this.#reached(number, () => {
+      // Whoever may write may read.
+      for (const kind of proved === "writes" ? ["reads", "writes"] as const : [proved]) {
+        this.#kinds[kind].backoff.answered();
+        this.#kinds[kind].refused.clear();
+        circuit?.health[kind]?.answered();
+      }
+    });
+    const now = this.#clock();
+    for (const { backoff, probing } of probes) if (probing) backoff.inconclusive(now);
     if (circuit === null || !circuit.health.refused) return;
+    const { reads, writes } = circuit.health;
+    if (reads?.failing || writes?.failing) return;
     circuit.health.refused = false;
+    const store = this.#name;
     this.#events.emit("store_recovered", { store, circuit: { ...circuit.identity } });
   }
 
-  /** The server has answered, whatever it said. */
-  #reached(number: number): void {
+  /** The server has answered, whatever it said, and `proving` notes what that proves. */
+  #reached(number: number, proving = () => {}): void {
+    const wasFailing = this.failing;
     this.#lastAnswered = Math.max(this.#lastAnswered, number);
     this.#transport.answered();
+    proving();
+    if (wasFailing && !this.failing) {
+      this.#events.emit("store_recovered", { store: this.#name });
+    }
   }
 
   #failed<T>(asking: Asking<T>, attempt: Attempt, error: unknown): StoreUnavailableError {
@@ -254,21 +262,29 @@ export class StoreGuard {
   ): readonly [Backoff, ...Backoff[]] {
     if (scope === null) {
       const answeredMeanwhile = this.#lastAnswered > attempt.number;
-      return circuit !== undefined && answeredMeanwhile
-        ? [this.#own(circuit, asked)]
-        : [this.#transport];
+      if (circuit === undefined || !answeredMeanwhile) return [this.#transport];
+      circuit.health.refused = true;
+      return [this.#own(circuit, asked)];
     }
     this.#reached(attempt.number);
     // What an `acquire` is refused is the write: to look is a read.
     const kind = operation === "acquire" ? "writes" : asked;
-    const { backoff, refused } = this.#kinds[kind];
-    if (circuit === undefined) return [backoff];
+    if (circuit === undefined) return [this.#kinds[kind].backoff];
     // This circuit is not to ask again at once, whoever else may.
     const own = this.#own(circuit, asked);
-    if (scope === "store") return [backoff, own];
+    // Unless nobody is answered who looks in this way.
+    const looking = kind === asked ? [] : this.#ofAll(asked, circuit);
+    if (scope === "store") return [this.#kinds[kind].backoff, own, ...looking];
     circuit.health.refused = true;
-    refused.add(circuit.identity.key);
-    return refused.size >= MANY ? [backoff, own] : [own];
+    const [widest = own, ...others] = [...this.#ofAll(kind, circuit), ...looking];
+    return widest === own ? [own] : [widest, ...others, own];
+  }
+
+  /** Returns the back-off of a kind if this refusal is one of many in a row: of all circuits, it seems. */
+  #ofAll(kind: RequestKind, { identity }: Requester): readonly Backoff[] {
+    const { backoff, refused } = this.#kinds[kind];
+    refused.add(identity.key);
+    return refused.size >= MANY ? [backoff] : [];
   }
 
   #own({ health }: Requester, kind: RequestKind): Backoff {

@@ -17,7 +17,7 @@ import {
 } from "../circuit.ts";
 import type { Snapshot } from "../contract.ts";
 import type { CircuitIdentity } from "../key.ts";
-import { LocalCircuit, type LocalDriver } from "../local_circuit.ts";
+import { LocalCircuit, type LocalDriver, NO_OUTCOMES } from "../local_circuit.ts";
 import { type Admission, TOTALS_ONLY } from "../records.ts";
 import { isShut } from "../rules/machine.ts";
 import type { CircuitPolicyData } from "../rules/policy.ts";
@@ -113,6 +113,12 @@ export class StandIn {
     const late = this.#view.isLate(under, at);
     const circuit = this.#begin();
     circuit.absorb(late ? UNCOUNTED : this.#base, outcomes, at);
+  }
+
+  /** Opens because the store, which has counted enough for it, could not be made to. */
+  takeOver(at: number): void {
+    if (this.#principal.policy.onStoreError !== "local") return;
+    this.#begin().absorb(this.#base, NO_OUTCOMES, at);
   }
 
   /** Returns what it knows. Only while it has begun. */

@@ -26,12 +26,16 @@ export type Delivery = "taken" | "refused" | "unreached";
 export interface Sender {
   /** Seals what is gathered: it is to be sent as it is. */
   seal(): void;
-  /** Hands over sealed tallies, at most so many. */
-  take(now: number, most: number): readonly PendingTally[];
+  /**
+   * Hands over sealed tallies, at most so many.
+   *
+   * @param always `true` to hand them over even while the store is left alone.
+   */
+  take(now: number, most: number, always: boolean): readonly PendingTally[];
   /** Takes back tallies that were not sent. */
   giveBack(tallies: readonly PendingTally[]): void;
-  /** Sends a tally. Never rejects. */
-  deliver(tally: PendingTally, now: number, always: boolean): Promise<Delivery>;
+  /** Sends a tally that was handed over. Never rejects. */
+  deliver(tally: PendingTally, now: number): Promise<Delivery>;
 }
 
 /** A tally, and whose it is. */
@@ -86,7 +90,7 @@ export class Trips {
       for (let round = 0; round < MOST_ROUNDS; round++) {
         const load = this.#load(now, this.#capacity);
         if (load.length === 0) break;
-        await this.#deliver(load, now, false);
+        await this.#deliver(load, now);
         now = this.#clock();
         if (this.#guard.blocks("writes", null, now)) break;
         place.until = now + this.#guard.timeoutMs;
@@ -104,11 +108,11 @@ export class Trips {
     const now = this.#clock();
     const all = senders.flatMap((sender) => {
       sender.seal();
-      return sender.take(now, Infinity).map((tally): Load => [sender, tally]);
+      return sender.take(now, Infinity, true).map((tally): Load => [sender, tally]);
     });
     const wave = MOST_TRIPS * this.#capacity;
     for (let i = 0; i < all.length; i += wave) {
-      const deliveries = await this.#deliver(all.slice(i, i + wave), this.#clock(), true);
+      const deliveries = await this.#deliver(all.slice(i, i + wave), this.#clock());
       if (!deliveries.includes("unreached")) continue;
       for (const [sender, tally] of all.slice(i + wave)) sender.giveBack([tally]);
       return;
@@ -121,18 +125,18 @@ export class Trips {
     for (const sender of this.#waiting) {
       const left = capacity - load.length;
       if (left === 0) break;
-      const tallies = sender.take(now, left);
+      const tallies = sender.take(now, left, false);
       for (const tally of tallies) load.push([sender, tally]);
       if (tallies.length < left) this.#waiting.delete(sender);
     }
     return load;
   }
 
-  async #deliver(load: readonly Load[], now: number, always: boolean): Promise<Delivery[]> {
+  async #deliver(load: readonly Load[], now: number): Promise<Delivery[]> {
     return await Promise.all(
       together(
         this.#driver,
-        () => load.map(([sender, tally]) => sender.deliver(tally, now, always)),
+        () => load.map(([sender, tally]) => sender.deliver(tally, now)),
       ),
     );
   }

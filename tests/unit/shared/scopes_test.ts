@@ -189,3 +189,36 @@ Deno.test("StoreGuard.runAlone() keeps its failure from everybody else", async (
   assertEquals(heard.map(({ type }) => type), ["store_error"]);
   assertEquals(await alone(() => 1), 1);
 });
+
+Deno.test("StoreGuard tells that a circuit recovered once it is taken in the kind that was refused", async () => {
+  const { refuse, send, heard } = guarding();
+  const a = requester("a");
+  await refuse(a, "writes", spoilt());
+  for (let i = 0; i < 3; i++) await send(a, "reads", () => 1);
+  assertEquals(heard.map(({ type }) => type), ["store_error"]);
+  await send(a, "writes", () => 1, true);
+  assertEquals(heard.map(({ type }) => type), ["store_error", "store_recovered"]);
+});
+
+Deno.test("StoreGuard tells that the store is back, also when its first answer refuses a circuit", async () => {
+  const { refuse, heard, clock } = guarding();
+  await refuse(requester("a"), "reads", cut());
+  clock.advance(30_000);
+  await refuse(requester("b"), "reads", spoilt());
+  const told = heard.map((event) => [event.type, "circuit" in event && event.circuit?.name]);
+  assertEquals(told, [["store_error", "a"], ["store_recovered", false], ["store_error", "b"]]);
+});
+
+Deno.test("StoreGuard tells that a circuit recovered whose answers alone were missed", async () => {
+  const { send, heard, clock } = guarding();
+  const [slow, quick] = [requester("slow"), requester("quick")];
+  const never = Promise.withResolvers<never>();
+  const missed = send(slow, "reads", () => never.promise);
+  await send(quick, "reads", () => 1);
+  never.reject(cut());
+  await missed;
+  clock.advance(30_000);
+  await send(slow, "reads", () => 1);
+  const told = heard.map((event) => [event.type, "circuit" in event && event.circuit?.name]);
+  assertEquals(told, [["store_error", "slow"], ["store_recovered", "slow"]]);
+});
