@@ -45,6 +45,8 @@ export class StandIn {
   #base: Grant = UNKNOWN;
   /** The generation under which the store is to count what it admits, if that was CLOSED. */
   #under: Admission = UNCOUNTED;
+  /** When the last failure was that it counted, in ms. */
+  #failedAt = -Infinity;
   /** The number that the next request had when it began. */
   #beganAs = 0;
 
@@ -102,6 +104,7 @@ export class StandIn {
    */
   settle({ alone }: Grant, ending: Ending): boolean {
     if (alone === null || this.#circuit === null) return false;
+    if (ending.kind === "failure") this.#failedAt = ending.at;
     this.#circuit.settle(alone, ending);
     return true;
   }
@@ -112,7 +115,9 @@ export class StandIn {
     if (outcomes.successes + outcomes.failures === 0) return;
     const late = this.#view.isLate(under, at);
     const circuit = this.#begin();
-    circuit.absorb(late ? UNCOUNTED : this.#base, outcomes, at);
+    const counted = at < this.#failedAt ? failuresOf(outcomes) : outcomes;
+    if (outcomes.failures > 0) this.#failedAt = Math.max(this.#failedAt, at);
+    circuit.absorb(late ? UNCOUNTED : this.#base, counted, at);
   }
 
   /** Opens because the store, which has counted enough for it, could not be made to. */
@@ -145,6 +150,7 @@ export class StandIn {
     this.#base = beginAnew(local.driver, identity.key, policy, last, this.#view.storeNow(now));
     this.#under = admissionOf(last);
     this.#beganAs = this.#view.ask();
+    this.#failedAt = -Infinity;
     this.#view.distrust();
     return this.#circuit = new LocalCircuit(identity, policy, local, true);
   }
@@ -167,6 +173,11 @@ export class LocalStates {
 /** A store of this process. */
 interface LocalStore extends NamedStore {
   readonly driver: LocalDriver;
+}
+
+/** Leaves out successes that come late: they would end a run of failures that began after them. */
+function failuresOf({ failures, slow }: Outcomes): Outcomes {
+  return { successes: 0, failures, slow: Math.min(slow, failures) };
 }
 
 /** Returns under which generation the store is to count calls that a stand-in admits. */

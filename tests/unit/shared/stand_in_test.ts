@@ -231,3 +231,20 @@ Deno.test("resetAll() and exportState() reach a store that has just recovered", 
   assertEquals(await fuse.resetAll(), 1);
   assertEquals((await stored()).state, "CLOSED");
 });
+
+Deno.test("a success before the last failure ends no run of failures, however late the store refuses it", async () => {
+  const { breaker, clock, way, fuse } = isolate({ failureThreshold: 3 });
+  await succeed(breaker);
+  await fuse.flush();
+  await succeed(breaker);
+  way.fail = () => new Error("connection refused");
+  clock.advance(10);
+  await breaker.snapshot();
+  await fail(breaker, 2);
+  // Sent, and refused, only now: what succeeded before all that.
+  clock.advance(2_000);
+  await admits(fuse.make("another"));
+  await fuse.flush();
+  await fail(breaker);
+  assertEquals((await breaker.snapshot()).state, "OPEN");
+});
