@@ -43,8 +43,6 @@ export class StandIn {
   #circuit: LocalCircuit | null = null;
   /** The grant under which it counts calls that the store had admitted. */
   #base: Grant = UNKNOWN;
-  /** The generation under which the store is to count what it admits, if that was CLOSED. */
-  #under: Admission = UNCOUNTED;
   /** When the last failure was that it counted, in ms. */
   #failedAt = -Infinity;
   /** The number that the next request had when it began. */
@@ -92,7 +90,7 @@ export class StandIn {
       case "local": {
         const decided = this.#begin().admit();
         if (decided.refused !== null) return decided;
-        const { epoch, generation } = this.#under;
+        const { epoch, generation } = admissionOf(this.#view.current(now));
         return { ...UNCOUNTED, epoch, generation, silent: decided.silent, alone: decided };
       }
     }
@@ -148,7 +146,6 @@ export class StandIn {
     const last = this.#view.current(now);
     const local = this.#states.of(this.#principal.store);
     this.#base = beginAnew(local.driver, identity.key, policy, last, this.#view.storeNow(now));
-    this.#under = admissionOf(last);
     this.#beganAs = this.#view.ask();
     this.#failedAt = -Infinity;
     this.#view.distrust();
@@ -180,7 +177,7 @@ function failuresOf({ failures, slow }: Outcomes): Outcomes {
   return { successes: 0, failures, slow: Math.min(slow, failures) };
 }
 
-/** Returns under which generation the store is to count calls that a stand-in admits. */
+/** Returns the generation under which the store is to count calls that a stand-in admits: a CLOSED one. */
 function admissionOf(last: Snapshot | null): Admission {
   if (last === null || last.epoch === "") return UNKNOWN;
   return last.state === "CLOSED" && last.override === null ? last : UNCOUNTED;
