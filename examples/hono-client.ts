@@ -19,7 +19,7 @@ await using upstream = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {
 
 const inventory = createFuse().make("inventory", {
   failureThreshold: 2,
-  callTimeoutMs: 100,
+  callTimeoutMs: 1_500,
   fallback: () => Response.json({ id: "unknown", stock: 0 }),
 });
 const client = hc<typeof app>(`http://127.0.0.1:${upstream.addr.port}`, {

@@ -30,7 +30,7 @@ const fuse = createFuse();
 const api = fuse.make("openai", {
   failureThreshold: 3,
   // The SDK aborts without a reason when its own timeout passes, like a user who leaves.
-  abandonedAfterMs: 40,
+  abandonedAfterMs: 1_400,
   // An SDK would retry what its `fetch` throws, and wait in between. It obeys this answer.
   fallback: ({ error }) => {
     if (!isCircuitBreakerOpenError(error)) throw error;
@@ -43,7 +43,7 @@ const openai = new OpenAI({
   apiKey: "none",
   baseURL: `http://127.0.0.1:${upstream.addr.port}`,
   fetch: api.fetch,
-  timeout: 50,
+  timeout: 1_500,
   maxRetries: 2,
 });
 

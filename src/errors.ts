@@ -269,7 +269,7 @@ function circuitRejection(e: Partial<CircuitBreakerOpenError>): CircuitBreakerOp
 /** Returns `true` for an error of that name. What throws when it is looked at has no name. */
 export function hasName(e: unknown, name: string): e is Error {
   try {
-    return (e as Error).name === name;
+    return (e as Error | null | undefined)?.name === name;
   } catch {
     return false;
   }
@@ -280,6 +280,8 @@ export function hasName(e: unknown, name: string): e is Error {
  * compatibility date before 2026: a native Error with the name in its message.
  */
 function isShaped(e: unknown, name: string, field: string): boolean {
+  // To catch what looking at `undefined` throws would cost microseconds.
+  if (typeof e !== "object" || e === null) return false;
   try {
     const error = e as Error & Record<string, unknown>;
     return error.name === name

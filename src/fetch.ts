@@ -27,14 +27,17 @@ function globalFetch(): Fetch {
 /** Positive while a circuit asks its store, in this very turn. */
 let asking = 0;
 
-/** Runs what may ask a store. Its requests must not be guarded by a circuit that asks it in turn. */
-export function whileAsking<T>(ask: () => T): T {
+/**
+ * Notes that a store may be asked. Its requests must not be guarded by a circuit that asks it in turn.
+ * Must be followed by `endAsking()` in the same turn.
+ */
+export function beginAsking(): void {
   asking++;
-  try {
-    return ask();
-  } finally {
-    asking--;
-  }
+}
+
+/** Notes that the store has been asked. */
+export function endAsking(): void {
+  asking--;
 }
 
 /** Runs a user's function, whose requests are guarded again. */
@@ -89,9 +92,13 @@ export function guardedFetch<F>(
     if (isRequest(init)) return send(new Request(input, init), { signal: signal! });
     return send(input, { ...init, signal: signal! });
   };
-  return whileAsking(() =>
-    breaker.call((context) => unlessAsking(() => sent(context as CallScope)), { signal: caller })
-  );
+  beginAsking();
+  try {
+    const options = { signal: caller };
+    return breaker.call((context) => unlessAsking(() => sent(context as CallScope)), options);
+  } finally {
+    endAsking();
+  }
 }
 
 /** The circuit that guards a URL: one for each host, port included. */

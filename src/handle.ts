@@ -28,7 +28,7 @@ import type { CircuitEvent, CircuitState, Clock, EventQuery, Override } from "./
 import { isCallTimeoutError } from "./errors.ts";
 import type { Events } from "./events.ts";
 import { fallBack, fallbacksOf } from "./fallbacks.ts";
-import { guardedFetch, installable, whileAsking } from "./fetch.ts";
+import { beginAsking, endAsking, guardedFetch, installable } from "./fetch.ts";
 import {
   actorOf,
   endOf,
@@ -120,13 +120,9 @@ export class Handle<F> implements CircuitBreaker<F> {
 
   async admit(): Promise<Permit> {
     const within = isWithin(this.#circuit);
-    let decision = await this.#circuit.admit(this.#unit);
-    if (decision.refused !== null) {
-      const slot = borrow(this.#circuit, decision, within);
-      if (slot === null) throw this.#rejected(decision);
-      decision = slot;
-    }
-    const grant = decision;
+    const decision = await this.#circuit.admit(this.#unit);
+    const grant = decision.refused === null ? decision : borrow(this.#circuit, decision, within);
+    if (grant === null) throw this.#rejected(decision as Refusal);
     keepTrial(this.#circuit, grant, false);
     const startedAt = this.#clock();
     const { ignore, record } = this.#functions;
@@ -308,9 +304,8 @@ export class Handle<F> implements CircuitBreaker<F> {
     const signal = options?.signal;
     // The caller gave up while the store was asked: the upstream never saw the call.
     if (signal?.aborted) {
-      const at = this.#clock();
-      const end = { kind: "neutral", startedAt: at, at, error: signal.reason, result: undefined };
-      return this.#ended(grant, end as End, call);
+      const [kind, at, error] = ["neutral" as const, this.#clock(), signal.reason];
+      return this.#ended(grant, { kind, startedAt: at, at, error, result: undefined }, call);
     }
     const startedAt = this.#isTimed ? this.#clock() : UNTIMED;
     let value: unknown;
@@ -380,7 +375,7 @@ export class Handle<F> implements CircuitBreaker<F> {
     let { kind } = end;
     if (kind === "neutral") noteRejection(this.#circuit, error ?? result);
     // The call within it, which took over its slot, counts (rule 19).
-    if (hasLent(this.#circuit, grant)) {
+    if ((grant.lease !== null || grant.alone !== null) && hasLent(this.#circuit, grant)) {
       grant = { ...grant, lease: null, alone: null };
       kind = "neutral";
     }
@@ -394,7 +389,12 @@ export class Handle<F> implements CircuitBreaker<F> {
       retryAfterMs: kind === "failure" ? retryAfterOf(result, at) : 0,
       at,
     };
-    return whileAsking(() => this.#circuit.settle(grant, ending, this.#unit));
+    beginAsking();
+    try {
+      return this.#circuit.settle(grant, ending, this.#unit);
+    } finally {
+      endAsking();
+    }
   }
 
   // Rejecting and falling back

@@ -36,7 +36,7 @@ const nested = new WeakSet<Circuit>();
 /** Notes that a call of a circuit begins. Must be followed by `leave()` in the same turn. */
 export function enter(circuit: Circuit, grant: Grant, borrowed: boolean): void {
   running.push(circuit);
-  if (isTrial(grant)) keepTrial(circuit, grant, borrowed);
+  if (grant.lease !== null || grant.alone !== null) keepTrial(circuit, grant, borrowed);
 }
 
 /** Notes that the function of the call has returned, perhaps a promise. */

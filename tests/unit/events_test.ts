@@ -282,3 +282,20 @@ Deno.test("Events.emit() tells every view of a store's error, and the circuit th
   assertEquals(own, root);
   assertEquals(other, [{ ...error, type: "store_error" }]);
 });
+
+Deno.test("Events.alarm() warns of the first event of a type when nobody listens", async () => {
+  const warnings: unknown[] = [];
+  const silent = { ...console, warn: (text: unknown) => warnings.push(text) };
+  const detail = { ...A, options: ["windowMs"] };
+  await replacing("console", silent, () => {
+    const events = new Events();
+    for (const text of ["one", "two"]) events.alarm("config_mismatch", detail, () => text);
+    events.alarm("nested", A, () => "three");
+    const heard: string[] = [];
+    events.on("nested", ({ name }: { name: string }) => heard.push(name), ROOT, undefined);
+    events.alarm("nested", A, () => "four");
+    assertEquals(heard, [A.name]);
+    return Promise.resolve();
+  });
+  assertEquals(warnings, ["Fuse: one", "Fuse: three"]);
+});
