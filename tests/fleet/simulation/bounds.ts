@@ -67,7 +67,11 @@ class Bounds {
     // Who is cut off, and alone, can tell nobody.
     if (cutOff === null || this.#scenario.clocks.length > 1) this.#opens(from, to, opened);
     if (opened !== undefined) this.#stops(opened.at, to, cutOff);
-    if (cutOff !== null) this.#stopsAlone(cutOff, from, to);
+    // Whoever takes the place of one that died begins anew.
+    const cutOffs = this.#log.calls.filter(({ by }) => by.slot === cutOff).map(({ by }) =>
+      by.number
+    );
+    for (const number of new Set(cutOffs)) this.#stopsAlone(number, from, to);
     this.#returns(to, cutOff);
   }
 
@@ -114,8 +118,8 @@ class Bounds {
   }
 
   /** Who cannot hear of it finds out for itself, and then tries no more than a cooldown allows. */
-  #stopsAlone(slot: number, from: number, to: number): void {
-    const own = this.#log.calls.filter(({ by }) => by.slot === slot);
+  #stopsAlone(number: number, from: number, to: number): void {
+    const own = this.#log.calls.filter(({ by }) => by.number === number);
     const lastSuccess = own.reduce(
       (last, { own, endedAt }) => own?.ok && endedAt! < to ? Math.max(last, endedAt!) : last,
       from,
@@ -134,7 +138,7 @@ class Bounds {
       ran <= allowed,
       "stops",
       () =>
-        `Isolate in slot ${slot}, cut off, sends ${ran} calls to a dead upstream after ` +
+        `Isolate ${number}, cut off, sends ${ran} calls to a dead upstream after ` +
         `${this.#rel(known)}, ${allowed} allowed`,
     );
   }
