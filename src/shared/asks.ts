@@ -13,8 +13,8 @@ import { newId } from "../records.ts";
 import { isShut } from "../rules/machine.ts";
 import type { CircuitPolicyData } from "../rules/policy.ts";
 
-/** A request that may be under way, and the half-open slot that it may hold. */
-interface Ask {
+/** A request that may be under way, and the half-open slot that it may hold. Each request has its own. */
+export interface Ask {
   readonly token: string;
   /** Until when it may be under way, in ms; 0 for one that is over and may have left its slot taken. */
   until: number;
@@ -28,6 +28,9 @@ export const MOST_COLD = 2;
 
 /** How many lost tokens are remembered. */
 const MOST_LOST = 8;
+
+/** `until` of an ask that is not noted. */
+const UNNOTED = -1;
 
 /** The asks of one circuit. All moments are in ms on this isolate's clock. */
 export class Asks {
@@ -44,26 +47,28 @@ export class Asks {
    * Notes an ask that is about to be sent.
    *
    * @param most How many may be under way at once.
-   * @returns The token to ask for; `null` if so many are under way. A token whose ask lapsed or failed
-   * is asked for again: it may hold a slot although no answer said so.
+   * @returns The ask, with the token to ask for; `null` if so many are under way. A token whose ask
+   * lapsed or failed is asked for again: it may hold a slot although no answer said so.
    */
-  begin(now: number, timeoutMs: number, most: number): string | null {
+  begin(now: number, timeoutMs: number, most: number): Ask | null {
     if (this.underWay(now, timeoutMs) >= most) return null;
     if (this.#began.push(now) > MOST_IN_TIMEOUT) this.#began.shift();
-    const until = now + timeoutMs;
-    const lost = this.#asks.find((ask) => !isUnderWay(ask.until, now, timeoutMs));
-    if (lost !== undefined) {
-      lost.until = until;
-      return lost.token;
-    }
-    const token = newId();
-    this.#asks.push({ token, until });
-    return token;
+    const lost = this.#asks.find(({ until }) => !isUnderWay(until, now, timeoutMs));
+    const ask = { token: this.#takeOver(lost), until: now + timeoutMs };
+    this.#asks.push(ask);
+    return ask;
   }
 
-  /** Returns a token for an ask that no limit holds for, and that is not noted. */
-  unlimited(): string {
-    return this.#asks.find(({ until }) => until === 0)?.token ?? newId();
+  /** Begins an ask that no limit holds for, and that is not noted. */
+  beginUnnoted(): Ask {
+    return { token: this.#takeOver(this.#asks.find(({ until }) => until === 0)), until: UNNOTED };
+  }
+
+  /** Takes a token from an ask that may come to nothing, which owns it no longer. */
+  #takeOver(lost: Ask | undefined): string {
+    if (lost === undefined) return newId();
+    this.#remove(lost);
+    return lost.token;
   }
 
   /** Returns `true` if a caller that knows nothing may ask, although others do. */
@@ -73,15 +78,24 @@ export class Asks {
     return now - last >= timeoutMs / 4 && recent < MOST_IN_TIMEOUT;
   }
 
-  /** Ends an ask whose token is used: a trial holds its slot, or nobody holds one. */
-  end(token: string): void {
-    this.#asks = this.#asks.filter((ask) => ask.token !== token);
+  /**
+   * Ends an ask whose answer is used: a trial holds its slot, or nobody holds one.
+   *
+   * @returns `false` if the token is no longer its own: another ask has taken it over.
+   */
+  end(ask: Ask): boolean {
+    return this.#remove(ask) || ask.until === UNNOTED;
   }
 
   /** Ends an ask whose token may hold a slot for nobody: it is to be asked for again. */
-  lose(token: string): void {
-    this.end(token);
-    if (this.#asks.length < MOST_LOST) this.#asks.push({ token, until: 0 });
+  lose(ask: Ask): void {
+    if (this.end(ask) && this.#asks.length < MOST_LOST) this.#asks.push({ ...ask, until: 0 });
+  }
+
+  #remove(ask: Ask): boolean {
+    const i = this.#asks.indexOf(ask);
+    if (i >= 0) this.#asks.splice(i, 1);
+    return i >= 0;
   }
 }
 

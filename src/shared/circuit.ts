@@ -118,23 +118,30 @@ export class SharedCircuit extends AskingCircuit {
   ): Promise<Grant | Refusal> {
     for (;;) {
       const now = this.store.clock();
-      const token = most === Infinity
-        ? this.#asks.unlimited()
+      const ask = most === Infinity
+        ? this.#asks.beginUnnoted()
         : this.#asks.begin(now, this.guard.timeoutMs, most);
-      if (token === null) return this.#refuseHerd(s!, now);
-      const answer = await within(this.#askFor(token, s), withinMs);
-      if (answer === null) return this.#admitUnasked();
-      ({ snapshot: s } = answer);
-      // A verdict that its isolate did not live to issue comes before the next trial.
-      const due = answer.granted && s.state === "HALF_OPEN" ? verdict(s, this.policy) : null;
-      if (due !== null && await this.move(due, s, 0)) continue;
-      this.#noteFullHouse(s, answer.granted);
-      if (answer.granted && due === null) {
-        this.#asks.end(token);
-        return this.grant(s, token);
+      if (ask === null) return this.#refuseHerd(s!, now);
+      const asking = this.#askFor(ask.token, s);
+      const answer = await within(asking, withinMs);
+      if (answer === null) {
+        // It may still be under way.
+        asking.then(() => this.#asks.lose(ask));
+        return this.#admitUnasked();
       }
-      // Granted, but the verdict before it could not be made; or refused, by a request that takes a slot
-      // for nobody should it be delivered once more. (`#askFor` has noted the token as lost.)
+      const { granted } = answer;
+      s = answer.snapshot;
+      const takesSlot = s.state === "HALF_OPEN" && s.override === null;
+      // A verdict that its isolate did not live to issue comes before the next trial.
+      const due = granted && s.state === "HALF_OPEN" ? verdict(s, this.policy) : null;
+      if (granted && due === null && (this.#asks.end(ask) || !takesSlot)) {
+        this.#noteFullHouse(s, granted);
+        return this.grant(s, ask.token);
+      }
+      // Its token may hold a slot for nobody, now or once the request is delivered again.
+      this.#asks.lose(ask);
+      if (due !== null && await this.move(due, s, 0)) continue;
+      this.#noteFullHouse(s, granted);
       return this.refuse(s, s.now);
     }
   }
@@ -165,8 +172,6 @@ export class SharedCircuit extends AskingCircuit {
       return answer;
     } catch {
       return null;
-    } finally {
-      this.#asks.lose(token);
     }
   }
 

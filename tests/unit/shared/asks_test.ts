@@ -5,30 +5,46 @@ const TIMEOUT_MS = 400;
 
 Deno.test("Asks.begin() lets no more be under way than it is told", () => {
   const asks = new Asks();
-  const tokens = [1, 2, 3].map(() => asks.begin(1_000, TIMEOUT_MS, 2));
-  assert(tokens[0] !== null && tokens[1] !== null && tokens[0] !== tokens[1]);
-  assertEquals([tokens[2], asks.underWay(1_000, TIMEOUT_MS)], [null, 2]);
-  asks.end(tokens[0]!);
+  const [one, two, three] = [1, 2, 3].map(() => asks.begin(1_000, TIMEOUT_MS, 2));
+  assert(one && two && one.token !== two.token);
+  assertEquals([three, asks.underWay(1_000, TIMEOUT_MS)], [null, 2]);
+  assert(asks.end(one!));
   assertNotEquals(asks.begin(1_000, TIMEOUT_MS, 2), null);
 });
 
 Deno.test("Asks.begin() asks again for a token whose ask was never heard of again", () => {
   const asks = new Asks();
-  const token = asks.begin(1_000, TIMEOUT_MS, 1);
+  const first = asks.begin(1_000, TIMEOUT_MS, 1)!;
   assertEquals(asks.begin(1_399, TIMEOUT_MS, 1), null);
-  assertEquals(asks.begin(1_400, TIMEOUT_MS, 1), token);
-  // Under way anew.
+  const second = asks.begin(1_400, TIMEOUT_MS, 1)!;
+  assertEquals(second.token, first.token);
   assertEquals(asks.begin(1_799, TIMEOUT_MS, 1), null);
+  // An answer to the first, after all: the token is the second's, and one of them runs.
+  assertEquals([asks.end(first), asks.end(second)], [false, true]);
+});
+
+Deno.test("Asks.lose() leaves a token alone that another ask has taken over, or a trial holds", () => {
+  const asks = new Asks();
+  const first = asks.begin(1_000, TIMEOUT_MS, 1)!;
+  const second = asks.begin(1_400, TIMEOUT_MS, 1)!;
+  asks.end(second);
+  asks.lose(first);
+  assertNotEquals(asks.begin(2_000, TIMEOUT_MS, 1)!.token, first.token);
+  const lost = asks.beginUnnoted();
+  asks.lose(lost);
+  const [third, fourth] = [asks.beginUnnoted(), asks.beginUnnoted()];
+  assertEquals(third.token, lost.token);
+  assertNotEquals(fourth.token, lost.token);
 });
 
 Deno.test("Asks.begin() asks again for a token that may hold a slot, and not for one that was used", () => {
   const asks = new Asks();
   const lost = asks.begin(1_000, TIMEOUT_MS, 1)!;
   asks.lose(lost);
-  assertEquals(asks.unlimited(), lost);
-  assertEquals(asks.begin(1_000, TIMEOUT_MS, 1), lost);
-  asks.end(lost);
-  assertNotEquals(asks.begin(1_000, TIMEOUT_MS, 1), lost);
+  const again = asks.begin(1_000, TIMEOUT_MS, 1)!;
+  assertEquals(again.token, lost.token);
+  asks.end(again);
+  assertNotEquals(asks.begin(1_000, TIMEOUT_MS, 1)!.token, lost.token);
 });
 
 Deno.test("Asks.begin() believes no moment of a clock that went back", () => {
@@ -40,9 +56,10 @@ Deno.test("Asks.begin() believes no moment of a clock that went back", () => {
 Deno.test("Asks.lose() remembers a few tokens, not all of a long outage", () => {
   const asks = new Asks();
   const begun = Array.from({ length: 50 }, () => asks.begin(1_000, TIMEOUT_MS, 50)!);
-  for (const token of begun) asks.lose(token);
-  const again = Array.from({ length: 50 }, () => asks.begin(2_000, TIMEOUT_MS, 50));
-  const remembered = again.filter((token) => begun.includes(token!)).length;
+  for (const ask of begun) asks.lose(ask);
+  const tokens = begun.map(({ token }) => token);
+  const again = Array.from({ length: 50 }, () => asks.begin(2_000, TIMEOUT_MS, 50)!);
+  const remembered = again.filter(({ token }) => tokens.includes(token)).length;
   assert(remembered >= 1 && remembered <= 8, `${remembered} tokens`);
 });
 
