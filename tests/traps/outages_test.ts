@@ -2,7 +2,7 @@
 // theirs in drivers/upstash/outages_test.ts and drivers/libsql/outages_test.ts.
 import { assert, assertEquals, assertLessOrEqual, assertRejects } from "@std/assert";
 import { createFuse, isStoreUnavailableError, memory, type Store } from "@fuse/edge";
-import { StoreAnswerError } from "@fuse/edge/store";
+import { type Driver, shared, StoreAnswerError } from "@fuse/edge/store";
 import { chaos, FakeClock } from "@fuse/edge/testing";
 import { replacing, turn } from "../support/setups.ts";
 import { AtOnce, troubled } from "../support/troubled_isolate.ts";
@@ -52,6 +52,45 @@ for (const consistency of ["eventual", "strong"] as const) {
     });
   }
 }
+
+Deno.test("all that waits for a store goes in the trip that finds out whether it is back (trap 45)", async () => {
+  let gone = false;
+  const trips: number[] = [];
+  const here = troubled((clock) => {
+    const inner = memory({ clock: clock.now }) as Driver;
+    let records = 0;
+    return shared({
+      ...{ name: inner.name, traits: { ...inner.traits, shared: true } },
+      read: (...asked) => gone ? Promise.reject(GONE) : inner.read(...asked),
+      acquire: (...asked) => gone ? Promise.reject(GONE) : inner.acquire(...asked),
+      record: (...asked) => {
+        records++;
+        return gone ? Promise.reject(GONE) : inner.record(...asked);
+      },
+      transition: inner.transition.bind(inner),
+      override: inner.override.bind(inner),
+      restore: inner.restore.bind(inner),
+      list: inner.list.bind(inner),
+      remove: inner.remove.bind(inner),
+      together(work) {
+        records = 0;
+        const answers = work();
+        trips.push(records);
+        return answers;
+      },
+    });
+  });
+  const breaker = here.fuse.make("a", { failureThreshold: 100 });
+  await breaker.call(() => "ok");
+  await here.fuse.flush();
+  gone = true;
+  assertEquals(await here.callDead("a", 5, { failureThreshold: 100 }), 5);
+  gone = false;
+  here.clock.advance(10_000);
+  trips.length = 0;
+  await here.callDead("a", 1, { failureThreshold: 100 });
+  assert(trips[0]! >= 5, `${trips}`);
+});
 
 Deno.test("CircuitBreaker() asks once for a herd at the cooldown's end (trap 46)", async () => {
   const here = isolate(() => undefined);

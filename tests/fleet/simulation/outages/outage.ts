@@ -145,6 +145,7 @@ export function outageOf(seed: number): Outage {
         ...common,
         ...{ isolates: 1, circuits: scaled(300, 5_000), gapMs: 5_000, faultFrom: 0 },
         ...{ latencyMs: [2, 5], faultForMs: Infinity },
+        policy: { ...common.policy, onStoreError: one(["local", "reject"]) },
       };
     case "back":
       return {

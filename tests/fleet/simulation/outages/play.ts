@@ -163,14 +163,17 @@ async function playCold(stage: Stage): Promise<void> {
 async function playRefused(stage: Stage): Promise<void> {
   const { time, store, outage } = stage;
   const everybody = stage.everybody(REFUSED_MS);
-  // Until the first have found out.
-  await time.sleep(outage.gapMs + 2_000);
-  const from = store.asked.length;
-  const kinds = outage.fault === "refuses_writes" ? [isWrite] : [isRead, isWrite];
+  // Reads find out with the first calls, writes with the second ones: successes gather before.
+  const kinds = [
+    ...outage.fault === "refuses_writes" ? [] : [{ isOf: isRead, from: 2_000 }],
+    { isOf: isWrite, from: outage.gapMs + 2_000 },
+  ];
   let most = 0;
   while (stage.at < REFUSED_MS) {
     const underWay = store.asked.slice(-50).filter(({ answeredAt }) => answeredAt === null);
-    for (const kind of kinds) most = Math.max(most, underWay.filter(kind).length);
+    for (const { isOf, from } of kinds) {
+      if (stage.at >= from) most = Math.max(most, underWay.filter(isOf).length);
+    }
     await time.sleep(1);
   }
   stage.verdicts.check(
@@ -178,13 +181,12 @@ async function playRefused(stage: Stage): Promise<void> {
     "probes",
     () => `${most} requests of a kind are under way to a store that refuses them all`,
   );
-  const asked = store.asked.slice(from);
-  for (const kind of kinds) {
-    const requests = asked.filter(kind).length;
+  for (const { isOf, from } of kinds) {
+    const asked = store.asked.filter((asked) => isOf(asked) && asked.at - stage.began >= from);
     stage.verdicts.check(
-      requests <= REFUSED_REQUESTS,
+      asked.length <= REFUSED_REQUESTS,
       "probes",
-      () => `${outage.circuits} circuits send ${requests} requests of a kind that is refused`,
+      () => `${outage.circuits} circuits send ${asked.length} requests of a kind that is refused`,
     );
   }
   await everybody;
