@@ -46,11 +46,12 @@ export class Asks {
   /**
    * Notes an ask that is about to be sent.
    *
-   * @param most How many may be under way at once.
+   * @param most How many may be under way at once. `Infinity`: any number, and this one is not noted.
    * @returns The ask, with the token to ask for; `null` if so many are under way. A token whose ask
    * lapsed or failed is asked for again: it may hold a slot although no answer said so.
    */
   begin(now: number, timeoutMs: number, most: number): Ask | null {
+    if (most === Infinity) return this.#beginUnnoted();
     if (this.underWay(now, timeoutMs) >= most) return null;
     if (this.#began.push(now) > MOST_IN_TIMEOUT) this.#began.shift();
     const lost = this.#asks.find(({ until }) => !isUnderWay(until, now, timeoutMs));
@@ -59,8 +60,7 @@ export class Asks {
     return ask;
   }
 
-  /** Begins an ask that no limit holds for, and that is not noted. */
-  beginUnnoted(): Ask {
+  #beginUnnoted(): Ask {
     return { token: this.#takeOver(this.#asks.find(({ until }) => until === 0)), until: UNNOTED };
   }
 

@@ -3,7 +3,6 @@
  * that the store has not confirmed. Calls go by the view, and the store is told in the background.
  *
  * Plain data only, and no promise is kept: on a Worker, a promise of another request never settles.
- * A marker that something is under way is a moment, and lapses.
  *
  * @module
  */
@@ -33,6 +32,7 @@ import type { Delivery } from "./trips.ts";
 const GIVE_UP_MS = 30_000;
 /** After how many refusals a tally is given up, if the store takes others. */
 const MOST_REFUSALS = 3;
+
 /** A call that waits until the store has its outcome. */
 interface WaitingCall {
   readonly grant: Grant;
@@ -118,14 +118,11 @@ export class SharedCircuit extends AskingCircuit {
   ): Promise<Grant | Refusal> {
     for (;;) {
       const now = this.store.clock();
-      const ask = most === Infinity
-        ? this.#asks.beginUnnoted()
-        : this.#asks.begin(now, this.guard.timeoutMs, most);
+      const ask = this.#asks.begin(now, this.guard.timeoutMs, most);
       if (ask === null) return this.#refuseHerd(s!, now);
       const asking = this.#askFor(ask.token, s);
       const answer = await within(asking, withinMs);
       if (answer === null) {
-        // It may still be under way.
         asking.then(() => this.#asks.lose(ask));
         return this.#admitUnasked();
       }

@@ -1,0 +1,90 @@
+/**
+ * Two hundred requests at once to real workerd, some of them reset: what they ask of the store (trap 46).
+ */
+import { assert, assertEquals } from "@std/assert";
+import { type Scene, stageForFile } from "../support/worker_scene.ts";
+import type { Isolate } from "../support/workerd.ts";
+
+const EXAMPLE = "src/index.ts";
+const SHORT_TEMPERED = "fixtures/short_tempered.ts";
+const CALLERS = 200;
+/** So many of them go away before they are answered. */
+const RESET = 20;
+/** After which a test fails that waits for what does not come. */
+const DEADLINE_MS = 30_000;
+
+const stage = await stageForFile([EXAMPLE, SHORT_TEMPERED]);
+
+Deno.test("a cold start with 200 requests at once, some of them reset, costs two asks", async () => {
+  await using scene = await stage.scene([EXAMPLE]);
+  const [isolate] = scene.isolates as [Isolate];
+  scene.cache.hold();
+  const first = [statusOf(isolate.fetch("/origin/1")), statusOf(isolate.fetch("/origin/2"))];
+  await scene.cache.next();
+  await scene.cache.next();
+  const rest = Array.from(
+    { length: CALLERS - RESET - first.length },
+    (_, i) => statusOf(isolate.fetch(`/origin/${i}`)),
+  );
+  const clients = await Promise.all(
+    Array.from({ length: RESET }, (_, i) => isolate.client(`/origin/reset/${i}`)),
+  );
+  for (const client of clients) await client.leave();
+  scene.cache.open();
+  const statuses = await Promise.all([...first, ...rest]);
+  assertEquals(statuses, Array(CALLERS - RESET).fill(200));
+  assertEquals(asks(scene), 2);
+});
+
+Deno.test("a cooldown's end with 200 requests at once, some of them reset, costs one ask and one trial", async () => {
+  await using scene = await stage.scene([SHORT_TEMPERED]);
+  const [isolate] = scene.isolates as [Isolate];
+  const { origin } = scene;
+  // A trial that fails is heard of before it is answered: from then on the isolate knows that it is open.
+  const circuit = scene.redis.make("origin");
+  do await statusOf(isolate.fetch("/status/500")); while (
+    (await circuit.snapshot()).reopenCount === 0
+  );
+  const { answer } = origin;
+  const { promise: over, resolve: end } = Promise.withResolvers<void>();
+  origin.answer = async (request) => {
+    await over;
+    return answer(request);
+  };
+  const before = origin.calls.length;
+  // Herds before the cooldown has passed are rejected without an ask.
+  for (const until = performance.now() + DEADLINE_MS; origin.calls.length === before;) {
+    assert(performance.now() < until, "No trial ever ran");
+    const asked = asks(scene);
+    const statuses: number[] = [];
+    const herd = Array.from(
+      { length: CALLERS - RESET },
+      async (_, i) => statuses.push(await statusOf(isolate.fetch(`/${i}`))),
+    );
+    const clients = await Promise.all(
+      Array.from({ length: RESET }, (_, i) => isolate.client(`/reset/${i}`)),
+    );
+    for (const client of clients) await client.leave();
+    // All are answered, but the trial if it is one of them.
+    while (statuses.length < herd.length - 1) {
+      assert(performance.now() < until, `Only ${statuses.length} requests are answered`);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    assert(origin.calls.length - before <= 1, `${origin.calls.length - before} trials at once`);
+    assert(asks(scene) - asked <= 1, `${asks(scene) - asked} asks`);
+    assertEquals(statuses.filter((status) => status !== 503).length, 0);
+    if (origin.calls.length > before) end();
+    await Promise.all(herd);
+  }
+});
+
+/** How often the Worker asked to be let through. */
+function asks({ cache }: Scene): number {
+  return cache.log.filter(({ body }) => body.includes('"acquire"')).length;
+}
+
+async function statusOf(response: Promise<Response>): Promise<number> {
+  const { status, body } = await response;
+  await body?.cancel();
+  return status;
+}
