@@ -55,6 +55,7 @@ export {
   isCallTimeoutError,
   isCircuitBreakerOpenError,
   isStoreUnavailableError,
+  rejectionOf,
   StoreUnavailableError,
 } from "./src/errors.ts";
 export type {
@@ -65,7 +66,7 @@ export type {
   TransitionEvent,
   UnconfirmedEvent,
 } from "./src/events.ts";
-export { createFuse, type Fuse } from "./src/fuse.ts";
+export { createFuse, type Fuse, type StoreCheck } from "./src/fuse.ts";
 export type { CircuitFilter } from "./src/inventory.ts";
 export type { CircuitIdentity, Scope } from "./src/key.ts";
 export type { FuseOptions } from "./src/registry.ts";

@@ -209,6 +209,11 @@ class Tiered implements LibsqlStore, OpeningStore {
     return removed;
   }
 
+  /** Checks both stores. */
+  async check(): Promise<void> {
+    await Promise.all([this.#state.check?.(), (this.#audit as LibsqlStore & Driver).check?.()]);
+  }
+
   async flush({ at }: { readonly at: number }): Promise<readonly Trouble[]> {
     await this.#delivery.deliverAll(at);
     return this.#delivery.takeTroubles();

@@ -49,7 +49,7 @@ import type {
   Tally,
   TransitionRequest,
 } from "../src/contract.ts";
-import { Scripts, type UpstashSource } from "./upstash/client.ts";
+import { nonsense, Scripts, type UpstashSource } from "./upstash/client.ts";
 import {
   contentsOf,
   overrideOf,
@@ -101,6 +101,8 @@ export function upstash(options: UpstashOptions): Store {
 }
 
 const SUBJECT = "upstash store";
+/** Writes a key, reads it and deletes it. */
+const CHECK = "redis.call('SET',KEYS[1],1,'PX',999,'GET')return redis.call('DEL',KEYS[1])";
 const PARTS = ["state", "metrics", "failures", "successes"];
 
 class UpstashStore implements OpeningStore {
@@ -213,6 +215,14 @@ class UpstashStore implements OpeningStore {
     await this.#run("confirm", key, request, rows.map(rowField));
   }
 
+  /** One request. */
+  async check(): Promise<void> {
+    const answer = await this.#scripts.ask((redis) =>
+      redis.eval(CHECK, [`${this.#prefix}:check`], [])
+    );
+    if (answer !== 1) throw nonsense();
+  }
+
   async remove(key: string): Promise<boolean> {
     return await this.#scripts.ask((redis) => redis.del(...this.#keys(key))) > 0;
   }
@@ -275,10 +285,11 @@ class UpstashStore implements OpeningStore {
 /** What SCAN answered: where to go on, and keys. */
 function pageOf(page: unknown): [next: string | null, keys: string[]] {
   const [next, found] = Array.isArray(page) ? page as unknown[] : [];
-  const fits = /^\d+$/.test(String(next)) &&
-    Array.isArray(found) && Array.from(found).every((key) => typeof key === "string");
-  if (!fits) throw new Error("Redis over REST: the answer is not one of SCAN");
-  return [String(next) === "0" ? null : String(next), found];
+  const cursor = typeof next === "number" ? String(next) : next as string ?? "";
+  const fits = /^\d+$/.test(cursor) && Array.isArray(found) &&
+    Array.from(found).every((key) => typeof key === "string");
+  if (!fits) throw nonsense();
+  return [cursor === "0" ? null : cursor, found];
 }
 
 export type * from "../src/contract.ts";

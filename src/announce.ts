@@ -67,7 +67,7 @@ export function announceTransition(
     generation: s.generation,
     at: dateOf(s.now),
     reason,
-    snapshot: toCircuitSnapshot(identity, s, s, 0),
+    snapshot: toCircuitSnapshot(identity, s, s.now, 0, local),
     ...(local ? { local: true } : null),
   });
 }
@@ -114,7 +114,10 @@ export function announceTroubles(
 ): void {
   for (const { operation, error, retryAfterMs } of troubles ?? []) {
     if (error === null) events.emit("store_recovered", { store, operation });
-    else events.emit("store_error", { store, operation, error, retryAfterMs });
+    else {
+      const sentence = () => `store ${quote(store)} fails at ${operation}, ${String(error)}`;
+      events.alarm("store_error", { store, operation, error, retryAfterMs }, sentence);
+    }
   }
 }
 
@@ -122,17 +125,21 @@ export function announceTroubles(
 export function announceUnconfirmed(
   { identity, store: { events } }: Announcing,
   tally: { readonly successes: number; readonly failures: number; readonly rejected: number },
-  waitedMs: number,
+  why: string,
   retryAfterMs: number,
 ): void {
   const { successes, failures, rejected } = tally;
-  events.emit("unconfirmed", { ...identity, tallies: 1, successes, failures, rejected });
+  events.alarm(
+    "unconfirmed",
+    { ...identity, tallies: 1, successes, failures, rejected },
+    () => `outcomes of circuit ${quote(identity.name)} may be lost, no answer confirmed them`,
+  );
   events.emit("store_error", {
     store: identity.store,
     circuit: { ...identity },
     operation: "record",
     error: new Error(
-      `No answer within ${waitedMs} ms to a tally of ${successes} successes, ${failures} ` +
+      `${why} a tally of ${successes} successes, ${failures} ` +
         `failures and ${rejected} rejections of circuit ${quote(identity.name)}`,
     ),
     retryAfterMs,

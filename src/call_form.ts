@@ -1,19 +1,23 @@
 /**
- * The two forms in which a handle gives the result of a call.
+ * A call through a handle, and the two forms in which the handle gives its result.
  *
  * @module
  */
 
 import { isResponse } from "./errors.ts";
 import type { Refusal } from "./circuit.ts";
-import { discard } from "./rules/outcome.ts";
+import type { CallContext, CallOptions } from "./circuit_breaker.ts";
+import { discard, type Kind } from "./rules/outcome.ts";
 
 /** Gives a result to the caller. */
 export interface CallForm {
   /** Gives what the function returned. */
   value(value: unknown): unknown;
-  /** Gives what a fallback returned in place of a call that ended with `cause`. */
-  fallback(value: unknown, cause: unknown): unknown;
+  /**
+   * Gives what a fallback returned in place of a call that ended with `cause`. `handed`: whether any
+   * fallback looked at the cause.
+   */
+  fallback(value: unknown, cause: unknown, handed: boolean): unknown;
   /** Gives an error of the call. */
   error(error: unknown): Promise<unknown>;
   /** Gives the rejection of a call that did not run. */
@@ -22,12 +26,36 @@ export interface CallForm {
   exhausted(cause: unknown): void;
 }
 
+/** A call that has begun: what is needed when it ends. */
+export interface Call {
+  readonly options: CallOptions<unknown> | undefined;
+  readonly form: CallForm;
+}
+
+/** A call that is to be made. */
+export interface Planned extends Call {
+  readonly fn: (context: CallContext) => unknown;
+  /** In ms; `undefined` for no timeout. */
+  readonly timeoutMs: number | undefined;
+  /** `true` if it is made in the turn of a call of the same circuit. */
+  readonly within: boolean;
+}
+
+/** How a call ended. */
+export interface End {
+  readonly kind: Kind;
+  readonly startedAt: number;
+  readonly at: number;
+  readonly error: unknown;
+  readonly result: unknown;
+}
+
 /** The form of `call`: the value itself, or a promise that rejects. */
 export const THROWING: CallForm = {
   value: (value) => value,
-  fallback(value, cause) {
-    // Only where nobody can have kept it: the fallback was given it.
-    if (!holds(value, cause)) discard(cause);
+  fallback(value, cause, handed) {
+    // Only where nobody can have kept it.
+    if (!handed || !holds(value, cause)) discard(cause);
     return value;
   },
   error: (error) => Promise.reject(error),

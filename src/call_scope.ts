@@ -57,8 +57,6 @@ export function outrun<T>(
   timeoutMs: number | undefined,
   circuit: CircuitIdentity,
 ): Promise<T> {
-  // While the store was asked: its event has gone by.
-  if (caller?.aborted) return Promise.reject(caller.reason);
   return new Promise<T>((resolve, reject) => {
     const scope = new CallScope(caller, timeoutMs !== undefined);
     let over = false;

@@ -4,6 +4,8 @@
  * @module
  */
 
+import type { Driver } from "./contract.ts";
+
 /** Longest delay that a timer takes, in ms. */
 export const MAX_TIMER_MS = 2 ** 31 - 1;
 
@@ -71,7 +73,8 @@ export function refuseUnseen(
   allowed: string,
   value: unknown,
 ): never {
-  const came = typeof value === "string" ? "a string" : received(value);
+  const text = value === "" ? "an empty string" : "a string";
+  const came = typeof value === "string" ? text : received(value);
   throw new TypeError(
     `Cannot create ${subject}: ${received(option)} must be ${allowed}, received ${came}`,
   );
@@ -102,6 +105,20 @@ export function inLine(text: string): string {
   return text.replace(UNFIT, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
 
+/**
+ * Returns `true` for an object of the platform's class of that name, whichever copy of the class made
+ * it: servers on Node replace globals, and undici and node-fetch have classes of their own. It is what
+ * `Object.prototype.toString` tells, read directly, which costs a quarter.
+ */
+export function hasBrand(value: unknown, brand: string): boolean {
+  try {
+    return typeof value === "object" &&
+      (value as { [Symbol.toStringTag]?: unknown } | null)?.[Symbol.toStringTag] === brand;
+  } catch {
+    return false;
+  }
+}
+
 /** @throws {TypeError} If these are no options. */
 export function mustBeObject(subject: string, options: unknown): void {
   if (typeof options !== "object" || options === null) {
@@ -122,4 +139,12 @@ export function known(subject: string, options: object, allowed: readonly string
       );
     }
   }
+}
+
+/** Returns `true` for an object with the primitives of a {@linkcode Driver}. */
+export function isDriver(value: unknown): value is Driver {
+  const driver = value as Partial<Driver> | null | undefined;
+  return ["read", "record", "acquire", "transition"].every((primitive) =>
+    typeof driver?.[primitive as keyof Driver] === "function"
+  );
 }

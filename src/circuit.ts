@@ -7,7 +7,7 @@
  */
 
 import { announceAction, announceAnswer, announceCall, announceTransition } from "./announce.ts";
-import { received } from "./checks.ts";
+import { isDriver, quote } from "./checks.ts";
 import type {
   AcquireRequest,
   Answer,
@@ -18,6 +18,7 @@ import type {
   Clock,
   Driver,
   FailureNote,
+  ListPage,
   Override,
   OverrideRequest,
   RestoreRequest,
@@ -38,10 +39,10 @@ import {
   newId,
   TOTALS_ONLY,
 } from "./records.ts";
-import { retryAfter, tripping, type Verdict } from "./rules/machine.ts";
+import { cooldownOf, retryAfter, tripping, type Verdict } from "./rules/machine.ts";
 import { type Kind, SLOW_TRIAL } from "./rules/outcome.ts";
 import { type CircuitPolicyData, differingOptions } from "./rules/policy.ts";
-import { explain, type Reading } from "./rules/snapshot.ts";
+import { explain, explainFull } from "./rules/snapshot.ts";
 
 /** A call may run. Its outcome will be recorded under this admission. */
 export interface Grant extends Admission {
@@ -79,11 +80,15 @@ export interface Unit {
   background(work: Promise<unknown>): Promise<unknown> | undefined;
 }
 
-/** A Snapshot, the store's clock now, and the age of the Snapshot in ms. */
+/** What is known of a circuit. */
 export interface Known {
   readonly snapshot: Snapshot;
+  /** The store's clock, in ms. */
   readonly now: number;
+  /** The age of the Snapshot, in ms. */
   readonly ageMs: number;
+  /** `true` if this isolate decides alone, because the store cannot be used. */
+  readonly local: boolean;
 }
 
 /**
@@ -104,14 +109,18 @@ export interface CircuitKind {
   openerFor(store: NamedStore): Opener;
 }
 
-/** Opens the circuits of one store, and sends it requests that concern many circuits. */
+/** Opens the circuits of one store, and does what concerns many of them. */
 export interface Opener {
-  /** `true` if the last request that the store was sent failed. */
+  /** `true` if the last that was heard of the store as a whole is a failure. */
   readonly failing: boolean;
   /** Opens a circuit. Performs no I/O. */
   open(identity: CircuitIdentity, policy: CircuitPolicyData): Circuit;
-  /** Sends a request that concerns many circuits. */
-  run<T>(operation: string, ask: () => Awaitable<T>): Promise<T>;
+  /** Asks for a page of circuits; if `always`, also while the store is left alone. */
+  list(ask: () => Awaitable<ListPage>, always: boolean): Promise<ListPage>;
+  /** Sends what these circuits have pending. Never rejects. */
+  flush(circuits: readonly Circuit[]): Promise<void>;
+  /** Asks the store for a read and a write that leave nothing behind. Rejects if it cannot be used. */
+  check(): Promise<void>;
 }
 
 /** A store of a Fuse under its name, and what its circuits have in common. */
@@ -124,6 +133,8 @@ export interface NamedStore {
   readonly instance: string | null;
   /** How long to wait for an answer, in ms. */
   readonly timeoutMs: number;
+  /** What guarded fetches send with, in place of the global `fetch`. */
+  readonly fetch?: typeof fetch | undefined;
   /** The circuits that have something to send. They stay here when their handles are gone. */
   readonly unsent: Set<Circuit>;
 }
@@ -133,14 +144,6 @@ export function openingStore(store: unknown): OpeningStore | null {
   if (typeof store !== "object" || store === null) return null;
   const { [CIRCUITS]: kind } = store as Partial<OpeningStore>;
   return typeof kind?.openerFor === "function" && isDriver(store) ? store as OpeningStore : null;
-}
-
-/** Returns `true` for an object with the primitives of a {@linkcode Driver}. */
-export function isDriver(value: unknown): value is Driver {
-  const driver = value as Partial<Driver> | null | undefined;
-  return ["read", "record", "acquire", "transition"].every((primitive) =>
-    typeof driver?.[primitive as keyof Driver] === "function"
-  );
 }
 
 /** Admits a call before anything is known of the circuit. */
@@ -158,6 +161,9 @@ export const UNKNOWN: Grant = {
 export const UNCOUNTED: Grant = { ...UNKNOWN, generation: TOTALS_ONLY };
 
 const SILENT: Grant = { ...UNCOUNTED, silent: true };
+
+/** The reason of a rejection beside the trials. */
+export const TRIALS_IN_FLIGHT = "trials_in_flight";
 
 const NO_SENTENCE = { epoch: "", generation: -1, state: "CLOSED" as CircuitState, text: "" };
 
@@ -212,7 +218,7 @@ export abstract class Circuit {
   abstract peek(): Known;
   /** Returns the store's Snapshot with this isolate's pending counts added. */
   abstract look(): Awaitable<Known>;
-  /** Sends what is pending. */
+  /** Begins to send what is pending, in the background. Never rejects. */
   abstract flush(): Promise<void>;
   /** Reports what is pending as unconfirmed, and drops it. */
   abstract abandon(): void;
@@ -288,11 +294,6 @@ export abstract class Circuit {
     if (answer.won) announceAction(this, "removed", { reason, actor }, null, answer);
   }
 
-  /** Returns what a reader of a Snapshot needs besides it. `now` is the store's clock, in ms. */
-  reading(now: number): Reading {
-    return { now };
-  }
-
   /** Takes over the policy of the first handle that has one. */
   configure(policy: CircuitPolicyData): void {
     // What this isolate recorded under the defaults is no mismatch.
@@ -305,7 +306,14 @@ export abstract class Circuit {
   reportMismatch(id: string, options: string[]): void {
     if ((this.#reported ??= new Set()).has(id)) return;
     if (this.#reported.size < MAX_REPORTED) this.#reported.add(id);
-    this.store.events.emit("config_mismatch", { ...this.identity, options });
+    this.store.events.alarm(
+      "config_mismatch",
+      { ...this.identity, options },
+      () =>
+        `circuit ${quote(this.identity.name)} has two policies, which differ in ${
+          options.join(", ")
+        }`,
+    );
   }
 
   /** Returns what every request carries. */
@@ -332,15 +340,18 @@ export abstract class Circuit {
     retryAfterMs: number,
     id: string,
   ): TransitionRequest {
+    const { events } = this.store;
     const seen = this.#failure;
+    const opens = due.to === "OPEN";
+    const report = (error: unknown) => events.report("cooldownMs", error);
     return {
       ...this.request(id),
       to: due.to,
       event: due.event,
       reason: due.reason,
       actor: null,
-      cooldownMs: due.to === "OPEN" ? this.#cooldown(s, retryAfterMs) : 0,
-      lastFailure: due.to === "OPEN" && seen !== null && !isLate(seen.under, s) ? seen.note : null,
+      cooldownMs: opens ? cooldownOf(s, this.policy, retryAfterMs, report) : 0,
+      lastFailure: opens && seen !== null && !isLate(seen.under, s) ? seen.note : null,
       expected,
     };
   }
@@ -361,14 +372,15 @@ export abstract class Circuit {
   /** Returns the refusal of a call. `now` is the store's clock, in ms. */
   refuse(s: Snapshot, now: number): Refusal {
     const { override } = s;
+    const isFull = override === null && s.state === "HALF_OPEN";
     return {
       refused: new CircuitBreakerOpenError(
         this.identity,
         override === null ? s.state : "OPEN",
         override?.kind ?? null,
-        (override === null ? s.reason : override.reason) || null,
+        (override !== null ? override.reason : isFull ? TRIALS_IN_FLIGHT : s.reason) || null,
         retryAfter(s, now, this.policy),
-        this.#explain(s, now),
+        this.#explain(s, now, isFull),
       ),
     };
   }
@@ -379,10 +391,13 @@ export abstract class Circuit {
       (slow && kind === "success" && grant.lease !== null && this.policy.slowFails);
   }
 
-  /** Remembers a failure, in case it opens the circuit. */
-  protected noteFailure(under: Grant, { failure, at }: Ending): void {
+  /** Remembers a failure, in case it opens the circuit. Returns `true` if the ending counts as one. */
+  protected noteFailure(under: Grant, ending: Ending): boolean {
+    if (!this.failed(under, ending)) return false;
+    const { failure, at } = ending;
     const { instance } = this.store;
     this.#failure = { under, note: { at, ...failure ?? SLOW_TRIAL, instance } };
+    return true;
   }
 
   /** Announces how a call ended. Ask `events.hearsCalls` first: finding out `late` costs something. */
@@ -419,31 +434,17 @@ export abstract class Circuit {
   }
 
   /** Returns the sentence of a rejection, built once a generation: that costs more than the rest. */
-  #explain(s: Snapshot, now: number): string {
+  #explain(s: Snapshot, now: number, isFull: boolean): string {
     const { epoch, generation, state } = s;
     const last = this.#sentence;
     if (last.generation === generation && last.epoch === epoch && last.state === state) {
       return last.text;
     }
-    const text = explain(this.identity.name, s, this.reading(now));
+    const { name } = this.identity;
+    const text = isFull
+      ? explainFull(name, s, this.policy.halfOpenMaxConcurrent)
+      : explain(name, s, now);
     this.#sentence = { epoch, generation, state, text };
     return text;
-  }
-
-  #cooldown(s: Snapshot, retryAfterMs: number): number {
-    const { cooldownMs, maxCooldownMs } = this.policy;
-    let ms = cooldownMs;
-    if (typeof ms === "function") {
-      try {
-        ms = ms(s.state === "HALF_OPEN" ? s.reopenCount + 1 : 0);
-        if (!(Number.isFinite(ms) && ms > 0)) {
-          throw new RangeError(`"cooldownMs" must give a positive number, it gave ${received(ms)}`);
-        }
-      } catch (error) {
-        this.store.events.report("cooldownMs", error);
-        ms = 60_000;
-      }
-    }
-    return Math.min(maxCooldownMs, Math.max(Math.ceil(ms), retryAfterMs));
   }
 }

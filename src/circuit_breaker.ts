@@ -73,8 +73,9 @@ export type CircuitDefaults = Omit<CircuitOptions, "fallback">;
 /** Options of one call. */
 export interface CallOptions<F = never> {
   /**
-   * The caller's. When it aborts, the call rejects with its reason and counts as neutral. Left out:
-   * only the timeout ends a call early.
+   * The caller's. When it aborts, the call rejects with its reason. That counts as neutral, but as a
+   * failure if the reason is a `TimeoutError`, as that of `AbortSignal.timeout` is, or if
+   * `abandonedAfterMs` has passed. Left out: only the timeout ends a call early.
    */
   signal?: AbortSignal | undefined;
   /** In place of `callTimeoutMs`, in ms. A positive integer. Left out: the circuit's. */
@@ -164,8 +165,8 @@ export interface OverrideOptions extends Actor {
 }
 
 /**
- * Guards calls to one dependency. Made by `fuse.make(name)`. What is read while the store does not
- * answer (`isOpen`, `getState`, `getMetrics`, `snapshot`, `explain`) is what this isolate knows.
+ * Guards calls to one dependency. Made by `fuse.make(name)`. While the store cannot be used, `isOpen`,
+ * `getState`, `getMetrics`, `snapshot` and `explain` give what this isolate knows, and do not throw.
  */
 export interface CircuitBreaker<F = never> extends CircuitIdentity {
   /**
@@ -211,16 +212,19 @@ export interface CircuitBreaker<F = never> extends CircuitIdentity {
    * a call does: with `eventual`, no blocking round trip while closed, one for a trial.
    *
    * @throws {CircuitBreakerOpenError} If the circuit does not let it.
-   * @throws {StoreUnavailableError} If the store does not answer, with `onStoreError: "reject"`.
+   * @throws {StoreUnavailableError} If the store cannot be used, with `onStoreError: "reject"`.
    */
   admit(): Promise<Permit>;
   /** This isolate's view as it stands: synchronous, no I/O. */
   peek(): CircuitSnapshot;
-  /** Why it is as it is, in one sentence a pager can carry. One round trip. */
+  /**
+   * Why it is as it is, in one sentence a pager can carry; it says so if this isolate decides alone. One
+   * round trip.
+   */
   explain(): Promise<string>;
   /**
    * `fetch`, guarded. 5xx and 429 count as failures and are still returned; `Retry-After`
-   * lengthens the cooldown; the caller's abort is neutral. Bound: hand it on as it is.
+   * lengthens the cooldown; the caller's abort is neutral, and its deadline a failure. Bound: hand it on as it is.
    */
   readonly fetch: GuardedFetch<F>;
   /** Whether a call would be rejected because the circuit is, or is forced, open. One round trip. */
@@ -229,12 +233,12 @@ export interface CircuitBreaker<F = never> extends CircuitIdentity {
   getState(): Promise<CircuitState>;
   /** Its counters, this isolate's pending ones laid over. One round trip. */
   getMetrics(): Promise<CircuitMetrics>;
-  /** State, override and counters. One round trip. */
+  /** State, override and counters; `local` if this isolate decides alone. One round trip. */
   snapshot(): Promise<CircuitSnapshot>;
   /**
-   * Rejects all calls until released. One round trip.
+   * Rejects all calls until released. One round trip, also while the store is left alone after it failed.
    *
-   * @throws {StoreUnavailableError} If the store does not answer.
+   * @throws {StoreUnavailableError} If the store does not answer or refuses. `cause` is the store's error.
    * @throws {RangeError | TypeError} Naming the option, what came and what is allowed.
    */
   forceOpen(options?: OverrideOptions): Promise<void>;

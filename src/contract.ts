@@ -355,7 +355,8 @@ export interface Store {
 /**
  * What every driver implements: four primitives (`read`, `record`, `acquire`, `transition`), each
  * atomic and one round trip, and what operators need. A method that fails throws, or rejects with, an
- * Error of the driver's own, and listeners receive it with `store_error`.
+ * Error of the driver's own, and listeners receive it with `store_error`. A `StoreAnswerError` says that
+ * the server answered with an error, any other Error that the server was not reached.
  *
  * `shared(driver)` of `@fuse/edge/store` makes a {@linkcode Store} of it. Prove yours with
  * `storeContract` of `@fuse/edge/testing`.
@@ -426,6 +427,11 @@ export interface Driver {
   ): Awaitable<void>;
   /** Delivers what is kept here for another store, as far as it can. `Fuse.flush()` asks for it. Never throws. */
   flush?(request: { readonly at: number }): Awaitable<readonly Trouble[]>;
+  /**
+   * Asks for a read and a write that leave nothing behind, for `Fuse.check()`: one round trip, and rejects
+   * as an operation would. Left out: a circuit that nobody can make, of key `""`, is read instead.
+   */
+  check?(): Awaitable<void>;
   /**
    * Forgets a circuit. Answers whether there was one. A store with a trail keeps the circuit's rows, and
    * appends one of this.

@@ -3,13 +3,17 @@
  *
  * | variable                                                 | what it says                                                     |
  * | -------------------------------------------------------- | ---------------------------------------------------------------- |
- * | `FUSE_STORE`                                             | the default store: `array`, `cache` or `database`                |
+ * | `FUSE_STORE`                                             | the default store: `array`, `cache`, `database` or `tiered`      |
  * | `FUSE_CACHE_STORE`                                       | which Redis, by a name such as `redis-critical`; `redis`         |
  * | `FUSE_CACHE_PREFIX`                                      | what keys in Redis begin with; `circuit_breaker`                 |
  * | `UPSTASH_REDIS_REST_URL`, `UPSTASH_REDIS_REST_TOKEN`     | where the Redis named `redis` is, and its token                  |
  * | `UPSTASH_<NAME>_REST_URL`, `UPSTASH_<NAME>_REST_TOKEN`   | the same of another one, `<NAME>` as in `FUSE_CACHE_STORE`       |
  * | `TURSO_DATABASE_URL`, `TURSO_AUTH_TOKEN`                 | where the libSQL database is, and its token                      |
  * | `CB_DB_URL`, `CB_DB_AUTH_TOKEN`                          | a database for circuits alone: this pair wins over the one above |
+ * | `KV_REST_API_URL`, `KV_REST_API_TOKEN`                   | Vercel's names of `UPSTASH_REDIS_…`, which win                   |
+ * | `FUSE_AUDIT`                                             | what the trail holds: `transitions`, or `calls` as well          |
+ * | `FUSE_TRAIL_KEY`                                         | the secret of the trail's hashes                                 |
+ * | `FUSE_INSTANCE`                                          | the name of this isolate: a region, a machine                    |
  *
  * @example The recommended store in production
  * ```ts
@@ -28,7 +32,7 @@
  * @module
  */
 
-import { libsql } from "../drivers/libsql.ts";
+import { libsql, tiered } from "../drivers/libsql.ts";
 import { memory } from "../drivers/memory.ts";
 import { upstash } from "../drivers/upstash.ts";
 import { settingsOf } from "./env_settings.ts";
@@ -90,11 +94,18 @@ export function fuseFromEnv(
   env: object,
   options: Omit<FuseOptions, "stores" | "default"> = {},
 ): Fuse {
-  const { store, cache, database, notes } = settingsOf(env);
+  const { store, cache, database, instance, notes } = settingsOf(env);
   const stores: Record<string, Store> = { array: memory() };
   if (cache !== null) stores["cache"] = upstash(cache);
-  if (database !== null) stores["database"] = libsql(database);
-  const fuse = createFuse({ ...checked(options), stores, default: store });
+  if (database !== null) {
+    const audit = libsql(database);
+    stores["database"] = audit;
+    const state = stores["cache"];
+    if (store === "tiered" && state !== undefined) stores["tiered"] = tiered({ state, audit });
+  }
+  const own = checked(options);
+  const named = { instance: own.instance ?? instance ?? undefined };
+  const fuse = createFuse({ ...own, ...named, stores, default: store });
   for (const note of notes) {
     if (told.has(note)) continue;
     told.add(note);

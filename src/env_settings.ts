@@ -5,17 +5,19 @@
  */
 
 import { makeClient, OF_HOST } from "../drivers/upstash/client.ts";
-import { received } from "./checks.ts";
+import { inLine, received } from "./checks.ts";
 
 /** What every refusal begins with. */
 const CANNOT = "Cannot create fuse from environment";
 
-/** The seed's three stores. */
-const STORES = ["array", "cache", "database"] as const;
+/** The seed's three stores, and decisions in the second with a trail in the third. */
+const STORES = ["array", "cache", "database", "tiered"] as const;
 type StoreName = typeof STORES[number];
 
 /** Variables that are ours alone: one with another name that begins like these is misspelled. */
-const OURS = ["FUSE_STORE", "FUSE_CACHE_STORE", "FUSE_CACHE_PREFIX"];
+const CACHE_ONLY = ["FUSE_CACHE_STORE", "FUSE_CACHE_PREFIX"];
+const TRAIL_ONLY = ["FUSE_AUDIT", "FUSE_TRAIL_KEY"];
+const OURS = ["FUSE_STORE", ...CACHE_ONLY, ...TRAIL_ONLY, "FUSE_INSTANCE"];
 
 /** Of an address or a token: more than a header may be is nobody's. */
 const LONGEST = 8_000;
@@ -27,9 +29,23 @@ export interface Settings {
   /** What `upstash()` takes; `null`: there is no such store. */
   readonly cache: { readonly url: string; readonly token: string; readonly prefix: string } | null;
   /** What `libsql()` takes; `null`: there is no such store. */
-  readonly database: { readonly url: string; readonly authToken: string | undefined } | null;
+  readonly database: (Address & Trail) | null;
+  /** The name of this isolate; `null`: it has none. */
+  readonly instance: string | null;
   /** What is not wrong, and yet should be known. Nothing secret is in them. */
   readonly notes: readonly string[];
+}
+
+/** Where a database is. */
+interface Address {
+  readonly url: string;
+  readonly authToken: string | undefined;
+}
+
+/** What its trail holds, and the secret of its hashes. */
+interface Trail {
+  readonly audit: "transitions" | "calls";
+  readonly trailKey: string | undefined;
 }
 
 /** A variable that holds something. */
@@ -60,19 +76,22 @@ export function settingsOf(env: object): Settings {
   // Whoever sets one of a store's variables means that store. Half a set-up is then told, instead of
   // counting where nobody looks.
   const means = {
-    cache: [cacheVariables.url, cacheVariables.token, ...OURS.slice(1)].some(read),
+    cache: [cacheVariables.url, cacheVariables.token, ...CACHE_ONLY].some(read),
     database: [databaseVariables.url, databaseVariables.token].some(read),
   };
   const store = said ?? (means.cache ? "cache" : means.database ? "database" : "array");
   const notes = notesOnStrangers(read, store, said);
+  const instance = instanceOf(read);
+  const trail = trailOf(read);
 
   function make<T>(name: "cache" | "database", isOurs: boolean, one: () => T): T | null {
-    if (store !== name && !means[name]) return null;
+    const isNeeded = store === name || store === "tiered";
+    if (!isNeeded && !means[name]) return null;
     try {
       return one();
     } catch (error) {
       // Variables that others read too may be meant for those alone.
-      if (store === name || isOurs || !(error instanceof Fault)) throw error;
+      if (isNeeded || isOurs || !(error instanceof Fault)) throw error;
       if (said !== "array" && !error.isOthers) {
         notes.push(`there is no store "${name}": ${error.message.slice(CANNOT.length + 2)}`);
       }
@@ -81,7 +100,18 @@ export function settingsOf(env: object): Settings {
   }
   const cache = make("cache", false, () => ({ ...cacheOf(read, cacheVariables), prefix }));
   const { isOurs } = databaseVariables;
-  const database = make("database", isOurs, () => databaseOf(read, databaseVariables));
+  const database = make("database", isOurs, () => ({
+    ...databaseOf(read, databaseVariables),
+    ...trail,
+  }));
+  if (database === null && said !== "array") {
+    for (const name of TRAIL_ONLY.filter(read)) {
+      notes.push(`"${name}" has no effect, as there is no store "database"`);
+    }
+  }
+  if (store === "tiered" && trail.audit === "calls") {
+    notes.push(`FUSE_AUDIT=calls has no effect on the store "tiered", which keeps no row a call`);
+  }
 
   const platform = store === "array" ? platformOf(read) : null;
   if (platform !== null) {
@@ -91,7 +121,7 @@ export function settingsOf(env: object): Settings {
         `UPSTASH_REDIS_REST_TOKEN`,
     );
   }
-  return { store, cache, database, notes };
+  return { store, cache, database, instance, notes };
 }
 
 /** Something wrong with the variables of one store. */
@@ -181,12 +211,12 @@ function notesOnStrangers(read: Read, store: StoreName, said: StoreName | null):
   const isSet = (name: string) => typeof read(name)?.value === "string";
   const isOpen = said === null && store === "array";
   const notes: string[] = [];
-  if ((store === "cache" || isOpen) && isSet("CACHE_DRIVER")) {
+  if ((store === "cache" || store === "tiered" || isOpen) && isSet("CACHE_DRIVER")) {
     notes.push(
       `"CACHE_DRIVER" is not read; FUSE_STORE and FUSE_CACHE_STORE say where circuits are kept`,
     );
   }
-  if ((store === "database" || isOpen) && isSet("DB_CONNECTION")) {
+  if ((store === "database" || store === "tiered" || isOpen) && isSet("DB_CONNECTION")) {
     notes.push(
       `"DB_CONNECTION" is not read; FUSE_STORE=database with CB_DB_URL, or TURSO_DATABASE_URL, ` +
         `says where circuits are kept`,
@@ -200,6 +230,26 @@ function storeSaid(read: Read): StoreName | null {
   if (said === null) return null;
   const store = STORES.find((name) => name === said.value);
   return store ?? refuse(said, `one of ${STORES.map((name) => `"${name}"`).join(", ")}`);
+}
+
+function instanceOf(read: Read): string | null {
+  const said = read("FUSE_INSTANCE");
+  if (said === null) return null;
+  const { value } = said;
+  if (typeof value === "string" && value.length <= 100 && inLine(value) === value) {
+    return value;
+  }
+  return refuse(said, "a text of 1-100 characters on one line");
+}
+
+function trailOf(read: Read): Trail {
+  const said = read("FUSE_AUDIT");
+  const audit = said === null ? "transitions" : said.value;
+  if (audit !== "transitions" && audit !== "calls") {
+    return refuse(said!, `"transitions" or "calls"`);
+  }
+  const key = read("FUSE_TRAIL_KEY");
+  return { audit, trailKey: key === null ? undefined : textOf(key) };
 }
 
 interface Names {
@@ -221,7 +271,12 @@ function cacheVariablesOf(read: Read): Names {
     );
   }
   const middle = name.replaceAll("-", "_").toUpperCase();
-  return { url: `UPSTASH_${middle}_REST_URL`, token: `UPSTASH_${middle}_REST_TOKEN` };
+  const vercel = { url: "KV_REST_API_URL", token: "KV_REST_API_TOKEN" };
+  const names = { url: `UPSTASH_${middle}_REST_URL`, token: `UPSTASH_${middle}_REST_TOKEN` };
+  // As a pair: no token of one is ever sent to the other.
+  const isVercel = said === null && ![names.url, names.token].some(read) &&
+    [vercel.url, vercel.token].some(read);
+  return isVercel ? vercel : names;
 }
 
 function prefixOf(read: Read): string {
@@ -268,11 +323,18 @@ function databaseOf(
     const or = names.isOurs ? "" : `, or "CB_DB_URL",`;
     throw new Fault(`"${names.url}"${or} must be set for the store "database"`);
   }
-  const url = addressOf(said, ["libsql:", "https:", "http:"]);
+  const url = fileOf(said) ?? addressOf(said, ["libsql:", "https:", "http:"]);
   if (token === null && hostOf(url)?.endsWith(".turso.io")) {
     throw new Fault(`"${names.token}" must be set for a database at Turso`);
   }
   return { url, authToken: token === null ? undefined : tokenOf(token) };
+}
+
+/** A file of this machine, which a Worker has none of; `null` for another address. */
+function fileOf({ name, value }: Variable): string | null {
+  if (typeof value !== "string" || !/^file:[^?#"'\\\s\p{Cc}\p{Cs}]+$/u.test(value)) return null;
+  if (!isWorker()) return value;
+  throw new Fault(`"${name}" must not be a file on Cloudflare Workers, which have none`, true);
 }
 
 /** Nothing of what came is repeated: there may be a password anywhere in it. */
@@ -286,8 +348,9 @@ function addressOf(said: Variable, schemes: readonly string[]): string {
   // What follows tells people of the usual mix-ups.
   if (scheme === "file" || scheme === "") {
     throw new Fault(
-      `"${name}" ${allowed}, received a database in a file or in memory; for that make the store ` +
-        `yourself, with createFuse() and libsql({ client }) of @fuse/edge/libsql`,
+      `"${name}" ${allowed}, or be a file, as file:circuits.db, received another file or a database in ` +
+        `memory; for that make the store yourself, with createFuse() and libsql({ client }) of ` +
+        `@fuse/edge/libsql`,
       true,
     );
   }
@@ -349,9 +412,13 @@ function refuse({ name, value }: Variable, allowed: string): never {
 
 /** Where many isolates run one program; `null` elsewhere. Deno Deploy says it in variables. */
 function platformOf(read: Read): string | null {
-  if (globalThis.navigator?.userAgent === "Cloudflare-Workers") return "Cloudflare Workers";
+  if (isWorker()) return "Cloudflare Workers";
   const isDeploy = ["DENO_DEPLOY", "DENO_DEPLOYMENT_ID"].some((name) =>
     typeof read(name)?.value === "string"
   );
   return isDeploy ? "Deno Deploy" : null;
+}
+
+function isWorker(): boolean {
+  return globalThis.navigator?.userAgent === "Cloudflare-Workers";
 }

@@ -9,7 +9,7 @@
  */
 
 import type { CircuitIdentity } from "./key.ts";
-import { quote } from "./checks.ts";
+import { hasBrand, quote } from "./checks.ts";
 import type { CircuitState, Override } from "./contract.ts";
 
 /** What all errors of this package have in common. */
@@ -18,69 +18,57 @@ export interface FuseError extends Error {
   toJSON(): Record<string, unknown>;
 }
 
-/** Base of all errors of this package. `instanceof Error`, but without a captured stack. */
+/**
+ * Base of all errors of this package. `instanceof Error`, but without a captured stack. `name` and
+ * `message` are own enumerable properties, so that `structuredClone` and Workers RPC keep them.
+ */
 export class FuseError {
   static {
     Object.setPrototypeOf(this.prototype, Error.prototype);
-    named(this, "FuseError");
   }
-  /** What happened, in one sentence. May be set, as with any Error. */
-  get message(): string {
-    return this.describe();
+
+  /** Made by the breaker. */
+  constructor(name = "FuseError", message = "") {
+    this.name = name;
+    this.message = message;
   }
-  set message(message: string) {
-    own(this, "message", message);
-  }
+
   /** One line: name and message. May be set, as with any Error. */
   get stack(): string {
     return `${this.name}: ${this.message}`;
   }
-  set stack(stack: string) {
-    own(this, "stack", stack);
-  }
-  /** The sentence of `message`. */
-  protected describe(): string {
-    return "";
+  set stack(value: string) {
+    Object.defineProperty(this, "stack", { value, configurable: true, writable: true });
   }
   /** Name, message and the public fields, as `JSON.stringify` shows them. */
   toJSON(): Record<string, unknown> {
-    return { ...(this as object), name: this.name, message: this.message };
+    return { ...(this as object) };
   }
 }
 
-/** Names a class, for all of its instances and whatever a minifier calls it. */
-function named(of: { readonly prototype: object }, name: string): void {
-  own(of.prototype, "name", name);
-}
-
-function own(object: object, key: string, value: string): void {
-  Object.defineProperty(object, key, { value, configurable: true, writable: true });
-}
-
-/** What `getResponse()` gave: a rejection in another form. */
-const rejections = new WeakSet<Response>();
+/** What `getResponse()` gave, a rejection in another form, and whose it is. */
+const rejections = new WeakMap<object, CircuitIdentity>();
 
 /** Whether this very Response is the rejection of a breaker. */
 export function isRejection(value: unknown): boolean {
-  return rejections.has(value as Response);
+  return rejections.has(value as object);
 }
 
 /** A call was rejected: the circuit is open, half-open with no slot free, or forced open. */
 export class CircuitBreakerOpenError extends FuseError {
-  static {
-    named(this, "CircuitBreakerOpenError");
-  }
   /** Which circuit. */
   readonly circuit: CircuitIdentity;
   /** `OPEN`, or `HALF_OPEN` when all trial slots are taken. */
   readonly state: CircuitState;
   /** `forced_open` if an operator rejects all calls. */
   readonly override: Override | null;
-  /** Why: the strategy that opened it, `trial_failed`, or the operator's words. */
+  /**
+   * Why: the strategy that opened it, `trial_failed`, `trials_in_flight` in HALF_OPEN, or the operator's
+   * words.
+   */
   readonly reason: string | null;
   /** How long to wait, in ms; at least 1. */
   readonly retryAfterMs: number;
-  readonly #why: string;
 
   /** Made by the breaker. `why` is the sentence of `explain()`. */
   constructor(
@@ -91,35 +79,30 @@ export class CircuitBreakerOpenError extends FuseError {
     retryAfterMs: number,
     why: string,
   ) {
-    super();
+    super("CircuitBreakerOpenError", why);
     this.circuit = circuit;
     this.state = state;
     this.override = override;
     this.reason = reason;
     this.retryAfterMs = retryAfterMs;
-    this.#why = why;
-  }
-
-  /** The sentence of `explain()`. */
-  protected override describe(): string {
-    return this.#why;
   }
 
   /**
    * 503 with `Retry-After` in whole seconds and an `application/problem+json` body (RFC 9457). A breaker
    * further out whose call returns it counts nothing, as if this error were thrown. A copy (`clone()`,
    * `new Response(response.body, response)`) is a 503 like any other.
+   *
+   * @param options `expose`: also tells which circuit and why, for development; `false` by default, as
+   * the public has no use for the names of what is behind and the words of operators.
    */
-  getResponse(): Response {
+  getResponse({ expose = false }: { expose?: boolean | undefined } = {}): Response {
     const { state, retryAfterMs } = this;
     const response = Response.json({
       type: "about:blank",
       title: "Service Unavailable",
       status: 503,
-      detail: this.message,
-      circuit: this.circuit.name,
-      state,
       retryAfterMs,
+      ...(expose ? { detail: this.message, circuit: this.circuit.name, state } : null),
     }, {
       status: 503,
       headers: {
@@ -128,16 +111,13 @@ export class CircuitBreakerOpenError extends FuseError {
         "retry-after": String(Math.max(1, Math.ceil(retryAfterMs / 1000))),
       },
     });
-    rejections.add(response);
+    rejections.set(response, this.circuit);
     return response;
   }
 }
 
 /** A call took longer than its timeout. It counts as a failure. */
 export class CallTimeoutError extends FuseError {
-  static {
-    named(this, "CallTimeoutError");
-  }
   /** Which circuit. */
   readonly circuit: CircuitIdentity;
   /** How long it was allowed to take, in ms. */
@@ -145,73 +125,177 @@ export class CallTimeoutError extends FuseError {
 
   /** Made by the breaker. */
   constructor(circuit: CircuitIdentity, timeoutMs: number) {
-    super();
+    super(
+      "CallTimeoutError",
+      `Call through circuit ${quote(circuit.name)} took longer than ${timeoutMs} ms`,
+    );
     this.circuit = circuit;
     this.timeoutMs = timeoutMs;
   }
-
-  /** Circuit and timeout. */
-  protected override describe(): string {
-    return `Call through circuit ${quote(this.circuit.name)} took longer than ${this.timeoutMs} ms`;
-  }
-}
-
-/** The store did not answer, or is being left alone after it failed. */
-export class StoreUnavailableError extends FuseError {
-  static {
-    named(this, "StoreUnavailableError");
-  }
-  /** The store's name in `createFuse({ stores })`. */
-  readonly store: string;
-  /** When it will be asked again, in ms; at least 1. */
-  readonly retryAfterMs: number;
-
-  /** Made by the breaker. */
-  constructor(store: string, retryAfterMs: number) {
-    super();
-    this.store = store;
-    this.retryAfterMs = retryAfterMs;
-  }
-
-  /** Which store, and when it is asked again. */
-  protected override describe(): string {
-    return `Store ${
-      quote(this.store)
-    } does not answer; it is asked again in ${this.retryAfterMs} ms`;
-  }
-}
-
-/** Whether a call was rejected by a circuit; true for errors of another copy of this package too. */
-export function isCircuitBreakerOpenError(e: unknown): e is CircuitBreakerOpenError {
-  return isNamed(e, "CircuitBreakerOpenError", "retryAfterMs");
-}
-
-/** Whether a call ran into its timeout; true for errors of another copy of this package too. */
-export function isCallTimeoutError(e: unknown): e is CallTimeoutError {
-  return isNamed(e, "CallTimeoutError", "timeoutMs");
 }
 
 /**
- * Whether a call was refused because the store did not answer; true for errors of another copy of this
- * package too.
+ * The store could not be used: it did not answer, refused, or is left alone after it failed. `cause` is the
+ * store's own error: a {@linkcode StoreAnswerError} if the server answered. It is not enumerable.
  */
-export function isStoreUnavailableError(e: unknown): e is StoreUnavailableError {
-  return isNamed(e, "StoreUnavailableError", "store");
+export class StoreUnavailableError extends FuseError {
+  /** The store's name in `createFuse({ stores })`. */
+  readonly store: string;
+  /** For how long the store is left alone, in ms; at least 1. Operators may ask it at once. */
+  readonly retryAfterMs: number;
+
+  /**
+   * Made by the breaker.
+   *
+   * @param failure What the store said (`answered`), or what kept it from answering. It becomes `cause`.
+   */
+  constructor(
+    store: string,
+    retryAfterMs: number,
+    failure?: { readonly error: unknown; readonly answered: boolean },
+  ) {
+    const failed = failure?.answered ? "refuses" : "does not answer";
+    super(
+      "StoreUnavailableError",
+      `Store ${quote(store)} ${failed}; it is asked again in ${retryAfterMs} ms`,
+    );
+    this.store = store;
+    this.retryAfterMs = retryAfterMs;
+    if (failure === undefined) return;
+    // As an Error has it: not among the fields that are printed or sent.
+    Object.defineProperty(this, "cause", {
+      value: failure.error,
+      configurable: true,
+      writable: true,
+    });
+  }
 }
 
-/** What a user's code threw may throw in its turn when it is looked at: it is none of ours then. */
-function isNamed(e: unknown, name: string, field: string): boolean {
+/**
+ * Returns `true` for the rejection of a call by a circuit. Judged by its shape: an error of another copy
+ * of this package, a `structuredClone` and what an RPC call of Workers throws are rejections, too.
+ */
+export function isCircuitBreakerOpenError(e: unknown): e is CircuitBreakerOpenError {
+  return isShaped(e, "CircuitBreakerOpenError", "retryAfterMs");
+}
+
+/** Returns `true` if a call ran into its timeout. Judged by its shape, as {@linkcode isCircuitBreakerOpenError}. */
+export function isCallTimeoutError(e: unknown): e is CallTimeoutError {
+  return isShaped(e, "CallTimeoutError", "timeoutMs");
+}
+
+/**
+ * Returns `true` if the store could not be used for a call or an operator's action. Judged by its shape,
+ * as {@linkcode isCircuitBreakerOpenError}.
+ */
+export function isStoreUnavailableError(e: unknown): e is StoreUnavailableError {
+  return isShaped(e, "StoreUnavailableError", "retryAfterMs");
+}
+
+/** Returns the circuit, this very object, whose rejection a result or an error of a call is. */
+export function rejectedBy(cause: unknown): CircuitIdentity | undefined {
+  return findRejection(cause)?.circuit ?? rejections.get(cause as object);
+}
+
+/** How many errors `rejectionOf` looks into: causes may go in a circle. */
+const MAX_CAUSES = 16;
+
+/**
+ * Returns the rejection inside of an error that an SDK has wrapped, following `cause`; `undefined` if
+ * there is none. Of a clone it makes a real error again, with `getResponse()`.
+ *
+ * @example
+ * ```ts
+ * import { createFuse, rejectionOf } from "@fuse/edge";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const api = createFuse().make("api");
+ * await api.forceOpen();
+ * const sdk = async () => {
+ *   try {
+ *     return await api.call(() => "fine");
+ *   } catch (cause) {
+ *     throw new Error("Connection error", { cause });
+ *   }
+ * };
+ * const error = await sdk().catch((error) => error);
+ * assertEquals(rejectionOf(error)?.retryAfterMs, 60_000);
+ * ```
+ */
+export function rejectionOf(
+  e: unknown,
+): CircuitBreakerOpenError | StoreUnavailableError | undefined {
+  const found = findRejection(e);
+  if (found === undefined || isA(found, FuseError)) return found as CircuitBreakerOpenError;
+  return isCircuitBreakerOpenError(found)
+    ? circuitRejection(found)
+    : new StoreUnavailableError(found.store ?? "", found.retryAfterMs ?? UNKNOWN_MS);
+}
+
+/** A rejection, or what is left of one. */
+type Found = Partial<CircuitBreakerOpenError & StoreUnavailableError>;
+
+/** Returns the rejection within an error as it stands there, perhaps a clone. */
+export function findRejection(e: unknown): Found | undefined {
+  for (let depth = 0; depth < MAX_CAUSES; depth++) {
+    if (typeof e !== "object" || e === null) return undefined;
+    if (isCircuitBreakerOpenError(e) || isStoreUnavailableError(e)) return e as Found;
+    try {
+      e = (e as Error).cause;
+    } catch {
+      return undefined;
+    }
+  }
+  return undefined;
+}
+
+/** How long to wait where an error has lost it, in ms. */
+const UNKNOWN_MS = 1000;
+
+/** Makes a real error of a clone. What the clone has lost is read from its sentence. */
+function circuitRejection(e: Partial<CircuitBreakerOpenError>): CircuitBreakerOpenError {
+  const message = (e.message ?? "").replace(/^\w+Error: /, "");
+  const [, name = "", until = ""] = /^Circuit "(.*?)" is.*?(?:at (\S+Z))?$/.exec(message) ?? [];
+  return new CircuitBreakerOpenError(
+    e.circuit ?? { key: name, store: "", name, context: null, boundary: null },
+    e.state ?? (message.includes("is HALF_OPEN") ? "HALF_OPEN" : "OPEN"),
+    e.override ?? null,
+    e.reason ?? null,
+    e.retryAfterMs ?? (Math.max(1, Date.parse(until) - Date.now()) || UNKNOWN_MS),
+    message,
+  );
+}
+
+/** Returns `true` for an error of that name. What throws when it is looked at has no name. */
+export function hasName(e: unknown, name: string): e is Error {
   try {
-    return e instanceof Error && e.name === name && field in e;
+    return (e as Error | null | undefined)?.name === name;
   } catch {
     return false;
   }
 }
 
-/** Whether it is a Response that can be looked at: its prototype alone is no proof. */
+/**
+ * Returns `true` for an error of ours, and for what is left of one that a Worker threw over RPC with a
+ * compatibility date before 2026: a native Error with the name in its message.
+ */
+function isShaped(e: unknown, name: string, field: string): boolean {
+  // To catch what looking at `undefined` throws would cost microseconds.
+  if (typeof e !== "object" || e === null) return false;
+  try {
+    const error = e as Error & Record<string, unknown>;
+    return error.name === name
+      ? typeof error[field] === "number"
+      : error.remote === true && error.message.startsWith(`${name}: `);
+  } catch {
+    return false;
+  }
+}
+
+/** Returns `true` for a Response of any class that can be looked at: its prototype alone is no proof. */
 export function isResponse(value: unknown): value is Response {
   try {
-    return value instanceof Response && value.status >= 0;
+    return hasBrand(value, "Response") && (value as Response).status >= 0;
   } catch {
     return false;
   }
@@ -221,6 +305,55 @@ export function isResponse(value: unknown): value is Response {
 export function isA<T>(value: unknown, type: abstract new (...args: never[]) => T): value is T {
   try {
     return value instanceof type;
+  } catch {
+    return false;
+  }
+}
+
+/** What an error of a server concerns: one circuit, or all that it keeps. */
+export type AnswerScope = "circuit" | "store";
+
+/**
+ * A store's server answered with an error. Drivers throw it; whatever else a driver throws means that the
+ * server was not reached.
+ *
+ * An error about one circuit (a key of another type, a row that cannot be read) leaves all others alone.
+ * An error about everything (out of memory, read-only, a quota, no permission) does not. If a driver cannot
+ * tell, `circuit` does less harm: a store that refuses several circuits in a row is left alone anyway.
+ *
+ * @example A driver says what was refused
+ * ```ts
+ * import { StoreAnswerError } from "@fuse/edge/store";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const error = new StoreAnswerError("KV: the quota is used up", { scope: "store" });
+ * assertEquals([error.name, error.scope], ["StoreAnswerError", "store"]);
+ * ```
+ */
+export class StoreAnswerError extends Error {
+  // No static block: a bundle that has no driver of a shared store is to lose the class.
+  /** `StoreAnswerError`, whatever a minifier calls the class. */
+  override readonly name = "StoreAnswerError";
+  /** Whether it concerns this circuit alone, or every circuit of the store. */
+  declare readonly scope: AnswerScope;
+
+  /**
+   * Makes the error.
+   *
+   * @param message What the server said, without addresses, credentials and payloads.
+   * @param options The scope, and as `cause` the client's error, if that may be shown.
+   */
+  constructor(message: string, options: { scope: AnswerScope; cause?: unknown }) {
+    super(message, options);
+    this.scope = options.scope;
+  }
+}
+
+/** Returns `true` for a {@linkcode StoreAnswerError}, by its shape: that of another copy, too. */
+export function isStoreAnswerError(e: unknown): e is StoreAnswerError {
+  try {
+    const { name, scope } = Object(e) as Partial<StoreAnswerError>;
+    return name === "StoreAnswerError" && (scope === "circuit" || scope === "store");
   } catch {
     return false;
   }

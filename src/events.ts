@@ -6,7 +6,7 @@
  */
 
 import type { CircuitIdentity } from "./key.ts";
-import { received } from "./checks.ts";
+import { hasBrand, received } from "./checks.ts";
 import type { CircuitSnapshot } from "./rules/snapshot.ts";
 import type { CircuitState } from "./contract.ts";
 
@@ -52,7 +52,10 @@ export interface CallEvent extends CircuitIdentity {
   late?: boolean;
 }
 
-/** Tallies that no answer confirmed within 30 s, or before the clock went back. They may or may not have counted. */
+/**
+ * Tallies that are given up: no answer confirmed them within 30 s or before the clock went back, or the store
+ * refused them three times while it took others. They may or may not have counted.
+ */
 export interface UnconfirmedEvent extends CircuitIdentity {
   /** How many tallies. */
   tallies: number;
@@ -100,12 +103,19 @@ export interface FuseEvents {
   removed: OperatorEvent;
   /** An operator closed and cleared it. */
   reset: OperatorEvent;
-  /** The store had forgotten a circuit that this isolate knew. */
+  /**
+   * The store had forgotten a circuit that this isolate knew. If nobody listens, the first one prints a
+   * `console.warn`, unless this isolate had not heard of the circuit for a day: it may have run out.
+   */
   reborn: CircuitIdentity;
   /**
-   * The store did not answer, a tally stayed unconfirmed, or (`audit`) the trail did not take rows.
-   * `retryAfterMs`: for how long it is left alone, in ms. `circuit`: whose request found out, where it
-   * was of one and that lies in the listener's scopes.
+   * The store did not answer or refused, a tally stayed unconfirmed, or (`audit`) the trail did not take
+   * rows. Told once for each interval of a back-off, and for each failed `list`. If nobody listens, the
+   * first one of an outage prints a `console.warn`.
+   *
+   * `error`: the store's own; a `StoreAnswerError` if the server answered. `retryAfterMs`: for how long
+   * what failed is left alone, in ms; at least 1. `circuit`: whose request found out, where it was of one
+   * and that lies in the listener's scopes.
    */
   store_error: {
     store: string;
@@ -114,13 +124,24 @@ export interface FuseEvents {
     retryAfterMs: number;
     circuit?: CircuitIdentity;
   };
-  /** The store answers again, or (`audit`) its trail takes rows again. */
-  store_recovered: { store: string; operation?: string };
-  /** Tallies that no answer confirmed within 30 s, or before the clock went back. */
+  /**
+   * The store as a whole works again, or (`audit`) its trail takes rows again. With `circuit`: the store has
+   * answered a circuit that it had refused. It is left out where it does not lie in the listener's scopes.
+   */
+  store_recovered: { store: string; operation?: string; circuit?: CircuitIdentity };
+  /** Tallies are given up, unconfirmed. Prints one `console.warn` a Fuse if nobody listens. */
   unconfirmed: UnconfirmedEvent;
   /** The memory store was full and dropped a circuit. */
   evicted: CircuitIdentity;
-  /** Two different policies for one circuit: which options differ. */
+  /**
+   * A circuit is called within itself, so that its calls count twice. Once a circuit and isolate; if
+   * nobody listens, the first one is a `console.warn`.
+   */
+  nested: CircuitIdentity;
+  /**
+   * Two different policies for one circuit: which options differ. If nobody listens, the first one is a
+   * `console.warn`.
+   */
   config_mismatch: CircuitIdentity & { options: string[] };
   /** A listener, predicate, strategy or cooldown threw. `source`: which event's or option's. */
   listener_error: { type: string; source: string; error: unknown };
@@ -146,13 +167,56 @@ interface Registration {
   readonly filter: EventFilter;
 }
 
+/** The names of all events: a misspelled one would never be heard. */
+const EVENT_NAMES: Readonly<Record<keyof FuseEvents | "*", 1>> = {
+  opened: 1,
+  would_open: 1,
+  closed: 1,
+  half_opened: 1,
+  success: 1,
+  failure: 1,
+  slow: 1,
+  ignored: 1,
+  rejected: 1,
+  forced_open: 1,
+  forced_closed: 1,
+  disabled: 1,
+  metrics_only: 1,
+  released: 1,
+  imported: 1,
+  removed: 1,
+  reset: 1,
+  reborn: 1,
+  store_error: 1,
+  store_recovered: 1,
+  unconfirmed: 1,
+  evicted: 1,
+  nested: 1,
+  config_mismatch: 1,
+  listener_error: 1,
+  "*": 1,
+};
+
 const CALL_EVENTS = ["success", "failure", "slow", "ignored", "*"];
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as PromiseLike<unknown> | null | undefined)?.then === "function";
+}
 
 /** The listeners of one Fuse. */
 export class Events {
   /** Whether anybody hears how calls end, so that their duration is worth measuring. */
   hearsCalls = false;
   readonly #listeners = new Map<string, Set<Registration>>();
+  /** The types of events that `alarm` has printed a warning for. */
+  readonly #warned = new Set<string>();
+
+  readonly #hold: (work: Promise<unknown>) => void;
+
+  /** @param hold Takes the promise that a listener returns: it is background work. */
+  constructor(hold: (work: Promise<unknown>) => void = () => {}) {
+    this.#hold = hold;
+  }
 
   /** Adds a listener; answers how to take it away. */
   on(
@@ -161,6 +225,10 @@ export class Events {
     filter: EventFilter,
     signal: AbortSignal | undefined,
   ): () => void {
+    if (!Object.hasOwn(EVENT_NAMES, type)) {
+      const names = Object.keys(EVENT_NAMES).join(", ");
+      throw new RangeError(`Cannot listen to ${received(type)}: there are only ${names}`);
+    }
     if (typeof listener !== "function") {
       throw new TypeError(
         `Cannot listen to ${received(type)}: the listener must be a function, received ${
@@ -168,7 +236,7 @@ export class Events {
         }`,
       );
     }
-    if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    if (signal !== undefined && !hasBrand(signal, "AbortSignal")) {
       throw new TypeError(
         `Cannot listen to ${received(type)}: "signal" must be an AbortSignal, received ${
           received(signal)
@@ -209,12 +277,25 @@ export class Events {
         if (!concerns(filter, event)) continue;
         try {
           const result = listener(seenFrom(filter, event));
-          if (result instanceof Promise) result.catch((error) => this.#failed(type, error));
+          if (isThenable(result)) this.#hold(this.#settled(type, result));
         } catch (error) {
           this.#failed(type, error);
         }
       }
     }
+  }
+
+  /** Emits what must not pass unnoticed: if nobody listens, the first one of each type is a warning. */
+  alarm<K extends keyof FuseEvents>(type: K, detail: FuseEvents[K], warning: () => string): void {
+    if (this.hears(type)) return this.emit(type, detail);
+    if (this.#warned.has(type)) return;
+    this.#warned.add(type);
+    this.warnUnheard(type, warning());
+  }
+
+  /** Prints a `console.warn` if nobody listens to events of this type. */
+  warnUnheard(type: keyof FuseEvents, sentence: string): void {
+    if (!this.hears(type)) console.warn(`Fuse: ${sentence}`);
   }
 
   /** Reports what a user's function threw: `type` names the event or the option it came from. */
@@ -223,6 +304,14 @@ export class Events {
     // `reportError` would end a Deno process.
     else console.error(`Fuse: "${type}" threw`, error);
   };
+
+  async #settled(type: string, work: PromiseLike<unknown>): Promise<void> {
+    try {
+      await work;
+    } catch (error) {
+      this.#failed(type, error);
+    }
+  }
 
   #failed(type: string, error: unknown): void {
     // Who listens for errors and throws is not told about it.
@@ -240,7 +329,8 @@ function concerns(filter: EventFilter, event: FuseEvent): boolean {
 
 /** A store's failure concerns every view of it; which circuit met it, those that have the circuit. */
 function seenFrom(filter: EventFilter, event: FuseEvent): FuseEvent {
-  if (event.type !== "store_error" || event.circuit === undefined) return event;
+  if (event.type !== "store_error" && event.type !== "store_recovered") return event;
+  if (event.circuit === undefined) return event;
   if (inScope(filter, event.circuit)) return event;
   const { circuit: _, ...rest } = event;
   return rest;

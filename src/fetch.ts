@@ -5,27 +5,134 @@
  */
 
 import type { CallScope } from "./call_scope.ts";
-import type { CircuitBreaker } from "./circuit_breaker.ts";
+import { hasBrand } from "./checks.ts";
+import type { CircuitBreaker, GuardedFetch } from "./circuit_breaker.ts";
 
-/** Fetches through a breaker. The Response is returned whatever it counts as. */
+/** What sends a request: the global `fetch`, or the one that a Fuse was given. */
+export type Fetch = typeof globalThis.fetch;
+
+/** The guarded fetches, any of which may have been put in place of the global one. */
+const guarded = new WeakSet<object>();
+
+/** The global `fetch` as it was seen last, when it was none of those. */
+let platform: Fetch | undefined;
+
+/** Returns the global `fetch`, or what it was before a guarded one took its place (rule 20). */
+function globalFetch(): Fetch {
+  const { fetch } = globalThis;
+  if (!guarded.has(fetch)) platform = fetch;
+  return platform ?? fetch;
+}
+
+/** Positive while a circuit asks its store, in this very turn. */
+let asking = 0;
+
+/**
+ * Notes that a store may be asked. Its requests must not be guarded by a circuit that asks it in turn.
+ * Must be followed by `endAsking()` in the same turn.
+ */
+export function beginAsking(): void {
+  asking++;
+}
+
+/** Notes that the store has been asked. */
+export function endAsking(): void {
+  asking--;
+}
+
+/** Runs a user's function, whose requests are guarded again. */
+function unlessAsking<T>(send: () => T): T {
+  const outer = asking;
+  asking = 0;
+  try {
+    return send();
+  } finally {
+    asking = outer;
+  }
+}
+
+/** Returns a guarded fetch that may take the place of the global one. */
+export function installable<F>(fetch: GuardedFetch<F>): GuardedFetch<F> {
+  const own: GuardedFetch<F> = (input, init) =>
+    asking > 0 && globalThis.fetch === own as unknown
+      ? globalFetch()(input, init)
+      : fetch(input, init);
+  globalFetch();
+  guarded.add(own);
+  return own;
+}
+
+/**
+ * Fetches through a breaker. The Response is returned whatever it counts as. What the caller did wrong
+ * rejects, and counts nothing (rule 9).
+ *
+ * @param own In place of the global `fetch`. It gets exactly the caller's arguments, except that a
+ * circuit with a timeout adds its signal.
+ */
 export function guardedFetch<F>(
   breaker: Pick<CircuitBreaker<F>, "call">,
+  own: Fetch | undefined,
   input: string | URL | Request,
   init: RequestInit | undefined,
 ): Promise<Response | F> {
+  const send = own ?? globalFetch();
+  try {
+    mustBeUnused(input, init);
+    // A fetch of the caller's may understand more than the platform does.
+    if (own === undefined) mustBeSendable(input, init);
+  } catch (error) {
+    return Promise.reject(error);
+  }
   // What `fetch` itself goes by: `init.signal`, where given, `null` too, replaces the Request's.
-  const given = init?.signal === undefined && input instanceof Request ? input : init;
+  const given = init?.signal === undefined && isRequest(input) ? input : init;
   const caller = given?.signal ?? undefined;
-  return breaker.call((context) => {
-    const signal = (context as CallScope).limit;
-    if (signal === undefined) return fetch(input, init);
+  const sent = ({ limit: signal }: CallScope) => {
+    if (signal === caller) return init === undefined ? send(input) : send(input, init);
     // A Request in place of `init` has nothing to spread.
-    if (init instanceof Request) return fetch(new Request(input, init), { signal });
-    return fetch(input, { ...init, signal });
-  }, { signal: caller });
+    if (isRequest(init)) return send(new Request(input, init), { signal: signal! });
+    return send(input, { ...init, signal: signal! });
+  };
+  beginAsking();
+  try {
+    const options = { signal: caller };
+    return breaker.call((context) => unlessAsking(() => sent(context as CallScope)), options);
+  } finally {
+    endAsking();
+  }
 }
 
 /** The circuit that guards a URL: one for each host, port included. */
 export function hostOf(input: string | URL | Request): string {
-  return new URL(input instanceof Request ? input.url : input).host;
+  return new URL(isRequest(input) ? input.url : input).host;
+}
+
+/** @throws {TypeError} If a body has been read, or sent by an earlier attempt. */
+function mustBeUnused(input: string | URL | Request, init: RequestInit | undefined): void {
+  const source = init?.body == null ? input : init;
+  if (isRequest(source) && source.bodyUsed) {
+    throw new TypeError("Cannot fetch: the body of the request has been used");
+  }
+}
+
+const USUAL_METHOD = /^(get|head|post|put|patch|delete|options)$/i;
+const BODILESS = /^(get|head)$/i;
+
+/**
+ * Looks at the arguments as the platform's Request does, which costs microseconds and is made only
+ * where they look unusual.
+ *
+ * @throws {TypeError} The platform's, if it cannot make a Request of the arguments.
+ */
+function mustBeSendable(input: string | URL | Request, init: RequestInit | undefined): void {
+  const { url, method: standard } = isRequest(input) ? input : { url: input, method: "GET" };
+  const { method = standard, headers, body } = init ?? {};
+  if (headers !== undefined && !hasBrand(headers, "Headers")) new Headers(headers);
+  const isUsual = (url !== input || URL.canParse(url)) && USUAL_METHOD.test(method) &&
+    (body == null || !(BODILESS.test(method) || hasBrand(body, "ReadableStream")));
+  // Without the signal, which would keep the Request alive.
+  if (!isUsual) new Request(url, isRequest(init) ? init : { ...init, signal: null });
+}
+
+function isRequest(value: unknown): value is Request {
+  return hasBrand(value, "Request");
 }

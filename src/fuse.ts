@@ -10,14 +10,23 @@ import type { Unit } from "./circuit.ts";
 import type { Actor, CircuitBreaker, CircuitOptions, GuardedFetch } from "./circuit_breaker.ts";
 import type { CircuitEvent, EventQuery } from "./contract.ts";
 import { type FuseEvent, type FuseEvents, inScope } from "./events.ts";
-import { hostOf } from "./fetch.ts";
+import { hostOf, installable } from "./fetch.ts";
 import { actorOf } from "./handle_options.ts";
 import { type CircuitFilter, Inventory } from "./inventory.ts";
 import { type Scope, scopeText } from "./key.ts";
-import { together } from "./records.ts";
-import { type FuseOptions, type Narrowing, type RegisteredStore, Registry } from "./registry.ts";
+import { type FuseOptions, type Narrowing, Registry } from "./registry.ts";
 import type { CircuitSnapshot } from "./rules/snapshot.ts";
 import type { FuseExport } from "./transfer.ts";
+
+/** The result of `fuse.check()` for one store. */
+export interface StoreCheck {
+  /** `true` if the store answered in time, without an error. */
+  ok: boolean;
+  /** How long the answer or the failure took, in ms; not a whole number. */
+  latencyMs: number;
+  /** A {@linkcode StoreUnavailableError} whose `cause` is the store's own error. Left out if `ok`. */
+  error?: unknown;
+}
 
 /**
  * Makes circuit breakers. `store`, `for`, `boundary` and `with` return new views of the same Fuse
@@ -58,11 +67,16 @@ export interface Fuse extends AsyncDisposable {
   boundary(boundary: Scope | null): Fuse;
   /** Background work goes to this request's `waitUntil`, called as a method. */
   with(request: RequestScope | null | undefined): Fuse;
-  /** `fetch`, guarded by a circuit for each host. Bound: hand it on as it is. */
+  /**
+   * `fetch`, guarded by a circuit for each host. Bound: hand it on as it is, or put it in place of the
+   * global one.
+   */
   readonly fetch: GuardedFetch;
   /**
    * Listens. On a scoped view, to circuits of that view only. What a listener throws is told by
-   * `listener_error`, and changes nothing.
+   * `listener_error`, and changes nothing. A promise that it returns is background work: the Fuse's
+   * `waitUntil` holds it and, outside of Workers, `flush()` awaits it. If it rejects, `listener_error`
+   * tells that, too. No I/O.
    *
    * @param options `signal`: stops when it aborts.
    * @returns How to stop.
@@ -83,7 +97,7 @@ export interface Fuse extends AsyncDisposable {
    * All circuits that the stores hold, of this view, read as they are asked for: one round trip for each
    * hundred. Never on the call path.
    *
-   * @throws {StoreUnavailableError} If a store does not answer.
+   * @throws {StoreUnavailableError} If a store does not answer or refuses, or is left alone after it failed.
    */
   list(filter?: CircuitFilter): AsyncIterableIterator<CircuitSnapshot>;
   /**
@@ -100,7 +114,7 @@ export interface Fuse extends AsyncDisposable {
    * replaced.
    * @returns How many circuits came in, and how many stayed as they were.
    * @throws {TypeError} If anything in it is wrong; nothing is imported then.
-   * @throws {StoreUnavailableError} If a store does not answer; what came in before stays.
+   * @throws {StoreUnavailableError} If a store does not answer or refuses; what came in before stays.
    */
   importState(
     data: unknown,
@@ -110,17 +124,28 @@ export interface Fuse extends AsyncDisposable {
    * Closes and clears all circuits of this view. Answers how many. Costs a `list()`, and one round trip
    * a circuit.
    *
-   * @throws {StoreUnavailableError} If a store does not answer; what was reset before stays so.
+   * @throws {StoreUnavailableError} As `list` does; what was reset before stays so.
    */
   resetAll(options?: Actor): Promise<number>;
   /**
    * Sends what is pending, waits for what is under way, and has stores deliver what they keep for
    * another, such as rows of a trail. Call it before the process ends, and once calls have: for those
    * that go on meanwhile it does not wait. One round trip a circuit that has something pending, fewer
-   * where a store takes several at once; none if nothing has. A store that does not answer is told by
-   * `store_error`, and not thrown.
+   * where a store takes several at once; none if nothing has. Sends in waves, also while a store is left
+   * alone, and ends with the first wave that does not reach the store: `store_error` tells that. Never
+   * throws.
    */
   flush(): Promise<void>;
+  /**
+   * Asks each store of this view for a read and a write that leave nothing behind, also while the store is
+   * left alone: for the start of a program, and for a health check that may ask. One round trip a store,
+   * of at most `storeTimeoutMs`, all at once; none to a memory store. It counts like any other request: a
+   * failure is told by `store_error` and leaves the store alone, and a success ends that. Never throws.
+   *
+   * @returns A {@linkcode StoreCheck} by the store's name. A store whose driver has no `check()` is only
+   * read.
+   */
+  check(): Promise<Record<string, StoreCheck>>;
   /**
    * What happened, over all circuits of this view: store by store, latest first in each. Its cursors
    * say of which store they are; a view of one store takes that store's own as well. One round trip for
@@ -166,6 +191,18 @@ export function knownCircuits(fuse: Fuse): Iterable<CircuitSnapshot> {
   return ScopedFuse.known(fuse);
 }
 
+/**
+ * Returns the stores of a Fuse, and whether the last that was heard of each is a failure. Nothing if it
+ * is no Fuse of this package. Performs no I/O.
+ *
+ * @internal
+ */
+export function knownStores(
+  fuse: Fuse,
+): readonly { readonly name: string; readonly down: boolean }[] {
+  return ScopedFuse.stores(fuse);
+}
+
 class ScopedFuse implements Fuse {
   readonly #registry: Registry;
   readonly #to: Narrowing;
@@ -209,7 +246,10 @@ class ScopedFuse implements Fuse {
   }
 
   get fetch(): GuardedFetch {
-    return async (input, init) => await this.make(hostOf(input)).fetch(input, init);
+    // Async: what is no URL rejects.
+    return installable<never>(async (input, init) =>
+      await this.make(hostOf(input)).fetch(input, init)
+    );
   }
 
   on(
@@ -243,16 +283,31 @@ class ScopedFuse implements Fuse {
 
   async flush(): Promise<void> {
     const stores = this.#inventory.stores();
-    const failing = stores.filter(({ opener }) => opener.failing);
-    await this.#send(stores);
-    // While a store is being tried out, one request is sent; if the store is back, so is the rest.
-    const back = failing.filter(({ opener }) => !opener.failing);
-    if (back.length > 0) await this.#send(back);
+    await Promise.all(
+      stores.map(({ opener, unsent }) =>
+        opener.flush([...unsent].filter(({ identity }) => inScope(this.#to, identity)))
+      ),
+    );
+    await this.#registry.background.settled();
     await Promise.all(
       stores.map(async ({ driver, name, events, clock }) => {
         announceTroubles(events, name, await driver.flush?.({ at: clock() }));
       }),
     );
+  }
+
+  async check(): Promise<Record<string, StoreCheck>> {
+    const checks = this.#inventory.stores().map(async ({ name, opener }) => {
+      const begun = performance.now();
+      const since = () => performance.now() - begun;
+      try {
+        await opener.check();
+        return [name, { ok: true, latencyMs: since() }] as const;
+      } catch (error) {
+        return [name, { ok: false, latencyMs: since(), error }] as const;
+      }
+    });
+    return Object.fromEntries(await Promise.all(checks));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -267,21 +322,16 @@ class ScopedFuse implements Fuse {
     return #registry in fuse ? fuse.#inventory.known() : [];
   }
 
+  static stores(fuse: Fuse): readonly { readonly name: string; readonly down: boolean }[] {
+    if (!(#registry in fuse)) return [];
+    return fuse.#inventory.stores().map(({ name, opener }) => ({ name, down: opener.failing }));
+  }
+
   get #inventory(): Inventory {
     return new Inventory(this.#registry, this.#to);
   }
 
   #narrow(to: Partial<Narrowing>): Fuse {
     return new ScopedFuse(this.#registry, { ...this.#to, ...to }, this.#unit);
-  }
-
-  /** Sends what is pending for these stores, and waits for what is under way. */
-  async #send(stores: readonly RegisteredStore[]): Promise<void> {
-    const sends = stores.flatMap(({ driver, unsent }) => {
-      const circuits = [...unsent].filter(({ identity }) => inScope(this.#to, identity));
-      return together(driver, () => circuits.map((circuit) => circuit.flush()));
-    });
-    await Promise.all(sends);
-    await this.#registry.background.settled();
   }
 }

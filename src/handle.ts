@@ -4,24 +4,31 @@
  * @module
  */
 
-import { type CallForm, TELLING, THROWING } from "./call_form.ts";
+import {
+  type Call,
+  type CallForm,
+  type End,
+  type Planned,
+  TELLING,
+  THROWING,
+} from "./call_form.ts";
 import { CallScope, outrun } from "./call_scope.ts";
-import type { Circuit, Ending, Grant, Refusal, Unit } from "./circuit.ts";
+import type { Circuit, Ending, Grant, Known, Refusal, Unit } from "./circuit.ts";
 import type {
   Actor,
   CallContext,
   CallOptions,
   CallResult,
   CircuitBreaker,
-  Fallback,
   GuardedFetch,
   OverrideOptions,
   Permit,
 } from "./circuit_breaker.ts";
 import type { CircuitEvent, CircuitState, Clock, EventQuery, Override } from "./contract.ts";
-import { FuseError, isA, isCallTimeoutError } from "./errors.ts";
+import { isCallTimeoutError } from "./errors.ts";
 import type { Events } from "./events.ts";
-import { guardedFetch } from "./fetch.ts";
+import { fallBack, fallbacksOf } from "./fallbacks.ts";
+import { beginAsking, endAsking, guardedFetch, installable } from "./fetch.ts";
 import {
   actorOf,
   endOf,
@@ -30,7 +37,15 @@ import {
   timeoutOf,
 } from "./handle_options.ts";
 import { historyOf } from "./history.ts";
-import { failureOf, judgeError, judgeResult, type Kind, retryAfterOf } from "./rules/outcome.ts";
+import {
+  failureOf,
+  judgeAbort,
+  judgeError,
+  judgeResult,
+  type Kind,
+  retryAfterOf,
+} from "./rules/outcome.ts";
+import { borrow, enter, hasLent, isWithin, keepTrial, leave, noteRejection } from "./nesting.ts";
 import {
   type CircuitMetrics,
   type CircuitSnapshot,
@@ -39,19 +54,6 @@ import {
   toCircuitSnapshot,
   toMetrics,
 } from "./rules/snapshot.ts";
-
-/** A call that has begun: what is needed when it ends. */
-interface Call {
-  readonly options: CallOptions<unknown> | undefined;
-  readonly form: CallForm;
-}
-
-/** A call that is to be made. */
-interface Planned extends Call {
-  readonly fn: (context: CallContext) => unknown;
-  /** In ms; `undefined` for no timeout. */
-  readonly timeoutMs: number | undefined;
-}
 
 /** What to do when a plain call under one grant ends. */
 interface Reactions {
@@ -62,8 +64,6 @@ interface Reactions {
 
 /** `startedAt` of a call whose duration nobody needs. A small integer: it is held across an `await`. */
 const UNTIMED = -1;
-
-const NO_FALLBACKS: readonly Fallback<unknown>[] = [];
 
 /** Implements {@linkcode CircuitBreaker}. */
 export class Handle<F> implements CircuitBreaker<F> {
@@ -126,8 +126,11 @@ export class Handle<F> implements CircuitBreaker<F> {
   }
 
   async admit(): Promise<Permit> {
+    const within = isWithin(this.#circuit);
     const decision = await this.#circuit.admit(this.#unit);
-    if (decision.refused !== null) throw this.#rejected(decision);
+    const grant = decision.refused === null ? decision : borrow(this.#circuit, decision, within);
+    if (grant === null) throw this.#rejected(decision as Refusal);
+    keepTrial(this.#circuit, grant, false);
     const startedAt = this.#clock();
     const { ignore, record } = this.#functions;
     const { report } = this.#events;
@@ -135,7 +138,7 @@ export class Handle<F> implements CircuitBreaker<F> {
     const settle = async (kind: Kind, error?: unknown) => {
       if (settled) return;
       settled = true;
-      await this.#settle(decision, { kind, startedAt, at: this.#clock(), error, result: error });
+      await this.#settle(grant, { kind, startedAt, at: this.#clock(), error, result: error });
     };
     return {
       success: () => settle("success"),
@@ -150,17 +153,18 @@ export class Handle<F> implements CircuitBreaker<F> {
   }
 
   get fetch(): GuardedFetch<F> {
-    return (input, init) => guardedFetch(this, input, init);
+    const own = this.#circuit.store.fetch;
+    return installable((input, init) => guardedFetch(this, own, input, init));
   }
 
   peek(): CircuitSnapshot {
-    const { snapshot, now, ageMs } = this.#circuit.peek();
-    return toCircuitSnapshot(this.#circuit.identity, snapshot, this.#circuit.reading(now), ageMs);
+    return this.#shown(this.#circuit.peek());
   }
 
   async explain(): Promise<string> {
-    const { snapshot, now } = await this.#circuit.look();
-    return explain(this.name, snapshot, this.#circuit.reading(now));
+    const { snapshot, now, local } = await this.#circuit.look();
+    const sentence = explain(this.name, snapshot, now);
+    return local ? `${sentence}; this isolate decides alone, the store cannot be used` : sentence;
   }
 
   async isOpen(): Promise<boolean> {
@@ -169,7 +173,7 @@ export class Handle<F> implements CircuitBreaker<F> {
 
   async getState(): Promise<CircuitState> {
     const { snapshot, now } = await this.#circuit.look();
-    return metState(snapshot, this.#circuit.reading(now));
+    return metState(snapshot, now);
   }
 
   async getMetrics(): Promise<CircuitMetrics> {
@@ -177,8 +181,7 @@ export class Handle<F> implements CircuitBreaker<F> {
   }
 
   async snapshot(): Promise<CircuitSnapshot> {
-    const { snapshot, now, ageMs } = await this.#circuit.look();
-    return toCircuitSnapshot(this.#circuit.identity, snapshot, this.#circuit.reading(now), ageMs);
+    return this.#shown(await this.#circuit.look());
   }
 
   forceOpen(options?: OverrideOptions): Promise<void> {
@@ -218,6 +221,11 @@ export class Handle<F> implements CircuitBreaker<F> {
     return historyOf(driver, name, own ? { ...query, key: this.key } : query);
   }
 
+  #shown({ snapshot, now, ageMs, local }: Known): CircuitSnapshot {
+    const { identity } = this.#circuit;
+    return toCircuitSnapshot(identity, snapshot, now, ageMs, local);
+  }
+
   async #override(kind: Override, options: OverrideOptions = {}): Promise<void> {
     const until = endOf(options, this.#clock());
     await this.#circuit.override(kind, { until, ...actorOf(options) });
@@ -240,11 +248,12 @@ export class Handle<F> implements CircuitBreaker<F> {
     }
     const signal = options?.signal;
     if (signal?.aborted) return form.error(signal.reason);
+    const within = isWithin(this.#circuit);
     const decision = this.#circuit.admit(this.#unit);
     if (
       decision === this.#grant && options === undefined && timeoutMs === undefined && !this.#isTimed
     ) return this.#runPlain(decision, fn, form);
-    const call = { fn, options, timeoutMs, form };
+    const call = { fn, options, timeoutMs, form, within };
     return decision instanceof Promise
       ? decision.then((decided) => this.#decided(decided, call))
       : this.#decided(decision, call);
@@ -252,7 +261,8 @@ export class Handle<F> implements CircuitBreaker<F> {
 
   /** `true` if somebody needs to know how long calls take. */
   get #isTimed(): boolean {
-    return this.#circuit.policy.slowCallMs !== undefined ||
+    const { slowCallMs, abandonedAfterMs } = this.#circuit.policy;
+    return slowCallMs !== undefined || abandonedAfterMs !== undefined ||
       this.#functions.isFailure !== undefined || this.#events.hearsCalls;
   }
 
@@ -288,7 +298,12 @@ export class Handle<F> implements CircuitBreaker<F> {
   }
 
   #decided(decision: Grant | Refusal, call: Planned): Promise<unknown> {
-    if (decision.refused !== null) return this.#reject(this.#rejected(decision), call);
+    if (decision.refused !== null) {
+      const slot = borrow(this.#circuit, decision, call.within);
+      return slot === null
+        ? this.#reject(this.#rejected(decision), call)
+        : this.#attempt(slot, call, true);
+    }
     if (this.#grant !== decision) {
       this.#grant = decision;
       this.#reactions = null;
@@ -296,14 +311,27 @@ export class Handle<F> implements CircuitBreaker<F> {
     return this.#attempt(decision, call);
   }
 
-  async #attempt(grant: Grant, call: Planned): Promise<unknown> {
+  async #attempt(grant: Grant, call: Planned, borrowed = false): Promise<unknown> {
     const { fn, options, timeoutMs, form } = call;
+    const signal = options?.signal;
+    // The caller gave up while the store was asked: the upstream never saw the call.
+    if (signal?.aborted) {
+      const [kind, at, error] = ["neutral" as const, this.#clock(), signal.reason];
+      return this.#ended(grant, { kind, startedAt: at, at, error, result: undefined }, call);
+    }
     const startedAt = this.#isTimed ? this.#clock() : UNTIMED;
     let value: unknown;
     try {
-      value = timeoutMs === undefined && options?.signal === undefined
-        ? await fn(new CallScope(undefined, false))
-        : await outrun(fn, options?.signal, timeoutMs, this.#circuit.identity);
+      enter(this.#circuit, grant, borrowed);
+      let result: unknown;
+      try {
+        result = timeoutMs === undefined && signal === undefined
+          ? fn(new CallScope(undefined, false))
+          : outrun(fn, signal, timeoutMs, this.#circuit.identity);
+      } finally {
+        leave();
+      }
+      value = await result;
     } catch (error) {
       return this.#threw(grant, error, startedAt, call);
     }
@@ -332,29 +360,37 @@ export class Handle<F> implements CircuitBreaker<F> {
   }
 
   /** Judges and settles what was thrown. */
-  async #threw(grant: Grant, error: unknown, startedAt: number, call: Call): Promise<unknown> {
+  #threw(grant: Grant, error: unknown, startedAt: number, call: Call): Promise<unknown> {
     const at = this.#clock();
-    // The caller gave up: its signal tells, whatever the error is called.
-    const kind = call.options?.signal?.aborted && !isCallTimeoutError(error)
-      ? "neutral"
-      : judgeError(error, elapsed(startedAt, at), this.#functions, this.#events.report);
-    const settling = this.#settle(grant, { kind, startedAt, at, error, result: undefined });
-    if (settling !== undefined) await settling;
-    return kind === "failure" && this.#fallsBack(call)
-      ? this.#fallBack(error, this.#state, call)
-      : call.form.error(error);
+    const durationMs = elapsed(startedAt, at);
+    const { report } = this.#events;
+    const { abandonedAfterMs = Infinity } = this.#circuit.policy;
+    const signal = call.options?.signal;
+    // The signal tells whether the caller gave up, whatever the error is called.
+    const kind = signal?.aborted && !isCallTimeoutError(error)
+      ? judgeAbort(signal.reason, error, durationMs >= abandonedAfterMs, this.#functions, report)
+      : judgeError(error, durationMs, this.#functions, report);
+    return this.#ended(grant, { kind, startedAt, at, error, result: undefined }, call);
   }
 
-  #settle(
-    grant: Grant,
-    { kind, startedAt, at, error, result }: {
-      kind: Kind;
-      startedAt: number;
-      at: number;
-      error: unknown;
-      result: unknown;
-    },
-  ): Promise<void> | void {
+  /** Settles a call that ended with an error. */
+  async #ended(grant: Grant, end: End, call: Call): Promise<unknown> {
+    const settling = this.#settle(grant, end);
+    if (settling !== undefined) await settling;
+    return end.kind === "failure" && this.#fallsBack(call)
+      ? this.#fallBack(end.error, this.#state, call)
+      : call.form.error(end.error);
+  }
+
+  #settle(grant: Grant, end: End): Promise<void> | void {
+    const { startedAt, at, error, result } = end;
+    let { kind } = end;
+    if (kind === "neutral") noteRejection(this.#circuit, error ?? result);
+    // The call within it, which took over its slot, counts (rule 19).
+    if ((grant.lease !== null || grant.alone !== null) && hasLent(this.#circuit, grant)) {
+      grant = { ...grant, lease: null, alone: null };
+      kind = "neutral";
+    }
     const { slowCallMs } = this.#circuit.policy;
     const durationMs = elapsed(startedAt, at);
     const ending: Ending = {
@@ -366,7 +402,12 @@ export class Handle<F> implements CircuitBreaker<F> {
       failure: kind === "failure" ? failureOf(error === undefined ? result : error) : null,
       at,
     };
-    return this.#circuit.settle(grant, ending, this.#unit);
+    beginAsking();
+    try {
+      return this.#circuit.settle(grant, ending, this.#unit);
+    } finally {
+      endAsking();
+    }
   }
 
   // Rejecting and falling back
@@ -381,44 +422,24 @@ export class Handle<F> implements CircuitBreaker<F> {
   }
 
   #reject(error: Refusal["refused"], call: Call): Promise<unknown> {
-    if (this.#fallbacks(call).length === 0) return call.form.rejected(error);
+    if (fallbacksOf(call.options, this.#functions).length === 0) return call.form.rejected(error);
     return this.#fallBack(error, "state" in error ? error.state : this.#state, call);
   }
 
   /** What a call meets, as far as this isolate knows. */
   get #state(): CircuitState {
     const { snapshot, now } = this.#circuit.peek();
-    return metState(snapshot, this.#circuit.reading(now));
+    return metState(snapshot, now);
   }
 
   #fallsBack(call: Call): boolean {
     return (call.options?.fallbackOn ?? this.#functions.fallbackOn) === "failure" &&
-      this.#fallbacks(call).length > 0;
+      fallbacksOf(call.options, this.#functions).length > 0;
   }
 
-  /** Returns the call's fallbacks, else the handle's. */
-  #fallbacks({ options }: Call): readonly Fallback<unknown>[] {
-    const fallback = options?.fallback ?? this.#functions.fallback;
-    return fallback == null ? NO_FALLBACKS : [fallback].flat() as Fallback<unknown>[];
-  }
-
-  /** Gives the value of the first fallback that has one; if none has, what the last one threw. */
-  async #fallBack(error: unknown, state: CircuitState, call: Call): Promise<unknown> {
-    const { form } = call;
-    const context = { circuit: this.#circuit.identity, error, state };
-    let thrown: unknown = error;
-    for (const fallback of this.#fallbacks(call)) {
-      try {
-        return form.fallback(await fallback(context), error);
-      } catch (next) {
-        thrown = next;
-      }
-    }
-    form.exhausted(error);
-    // A fallback that throws the rejection again leaves it a rejection.
-    return thrown === error && isA(error, FuseError) && "retryAfterMs" in error
-      ? form.rejected(error as Refusal["refused"])
-      : form.error(thrown);
+  #fallBack(error: unknown, state: CircuitState, { options, form }: Call): Promise<unknown> {
+    const circuit = this.#circuit.identity;
+    return fallBack(fallbacksOf(options, this.#functions), { circuit, error, state }, form);
   }
 }
 

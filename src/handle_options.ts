@@ -4,7 +4,7 @@
  * @module
  */
 
-import { check, MAX_TIMER_MS, mustBeObject, oneOf, received, refuse } from "./checks.ts";
+import { check, hasBrand, MAX_TIMER_MS, mustBeObject, oneOf, received, refuse } from "./checks.ts";
 import type { Actor, CallOptions, CircuitOptions, OverrideOptions } from "./circuit_breaker.ts";
 import type { Judgement } from "./rules/outcome.ts";
 import { MAX_DATE_MS } from "./rules/snapshot.ts";
@@ -51,7 +51,7 @@ export function timeoutOf(
   const timeoutMs = check("call", "timeoutMs", options.timeoutMs, standard, 1, MAX_TIMER_MS);
   checkFallback("call", options);
   const { signal } = options;
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+  if (signal !== undefined && !hasBrand(signal, "AbortSignal")) {
     refuse("call", "signal", "an AbortSignal", signal);
   }
   return timeoutMs;

@@ -36,7 +36,8 @@ import {
   isCallTimeoutError,
   isCircuitBreakerOpenError,
 } from "./errors.ts";
-import { type Fuse, knownCircuits } from "./fuse.ts";
+import { type FromContext, type HonoContext, source } from "./hono/source.ts";
+import { type Fuse, knownCircuits, knownStores } from "./fuse.ts";
 import { type CircuitIdentity, isName, type Scope } from "./key.ts";
 import { known, refuse } from "./checks.ts";
 import type { CircuitPolicy } from "./rules/policy.ts";
@@ -50,16 +51,6 @@ export type FuseVariables = {
   /** The Fuse, in the scopes that the middleware was given, bound to the request's `waitUntil`. */
   fuse: Fuse;
 };
-
-/** A value, or a function that gives it for a request. */
-export type FromContext<T> = T | ((c: HonoContext) => T);
-
-/**
- * Hono's own `Context`.
- *
- * @internal
- */
-export type HonoContext = Context;
 
 /**
  * Hono's own type of what {@linkcode circuitBreaker} makes.
@@ -101,6 +92,13 @@ export interface CircuitBreakerMiddlewareOptions {
   context?: FromContext<Scope | null> | undefined;
   /** Scope of both in the other dimension; `null`: none. Left out: that of `fuse`. */
   boundary?: FromContext<Scope | null> | undefined;
+  /**
+   * Whether the 503 and the 504 of the middleware tell which circuit and why, for development. Without
+   * it they tell the public nothing but when to retry.
+   *
+   * @default {false}
+   */
+  expose?: boolean | undefined;
   /** Answers a rejected request. Left out: 503 with `Retry-After` and problem+json. */
   onOpen?:
     | ((error: CircuitBreakerOpenError, c: HonoContext) => Response | Promise<Response>)
@@ -173,7 +171,10 @@ export interface MetricsOptions {
  */
 export function circuitBreaker(options: CircuitBreakerMiddlewareOptions): FuseMiddleware {
   known("circuitBreaker()", options, MIDDLEWARE_OPTIONS);
-  const { name, options: policy, isFailure, onOpen } = options;
+  const { name, options: policy, isFailure, onOpen, expose = false } = options;
+  if (typeof expose !== "boolean") {
+    refuse("circuitBreaker()", "expose", "true or false", expose);
+  }
   for (const [option, value] of Object.entries({ isFailure, onOpen })) {
     if (value !== undefined && typeof value !== "function") {
       refuse("circuitBreaker()", option, "a function", value);
@@ -200,8 +201,9 @@ export function circuitBreaker(options: CircuitBreakerMiddlewareOptions): FuseMi
       isFailure === undefined ? policy : { ...policy, isFailure: () => isFailure(c) },
     );
 
-    // Asked for now: some runtimes only notice the client going once there is a signal to abort.
+    // Read before the handler: some runtimes only notice a client that leaves once there is a signal.
     const client = c.req.raw.signal;
+    const answered = answeredAlready(c);
     // Aborted when the ending says nothing about the routes behind.
     const moot = new AbortController();
     let over = false;
@@ -210,7 +212,8 @@ export function circuitBreaker(options: CircuitBreakerMiddlewareOptions): FuseMi
       try {
         await (downstream = next());
       } finally {
-        if (isGone(client, c) || turnedAway.has(c)) moot.abort();
+        const left = (client.aborted && !answered()) || isHalfRead(c);
+        if (left || turnedAway.has(c)) moot.abort(turnedAway.get(c));
       }
       // A call that is over lets go of what comes late: c.res may be another response by then.
       return over || moot.signal.aborted ? undefined : answerOf(c);
@@ -221,21 +224,23 @@ export function circuitBreaker(options: CircuitBreakerMiddlewareOptions): FuseMi
     if (moot.signal.aborted) return await downstream;
     const { error } = result;
     if (result.rejected) {
-      turnedAway.add(c);
-      if (!isCircuitBreakerOpenError(result.error)) throw unavailable(result.error);
+      turnedAway.set(c, result.error);
+      if (!isCircuitBreakerOpenError(result.error)) throw unavailable(result.error, expose);
       if (onOpen !== undefined) return await onOpen(result.error, c);
-      const response = result.error.getResponse();
+      const response = result.error.getResponse({ expose });
       return c.newResponse(response.body, response);
     }
     // Hono has answered errors of the routes behind, but for what is no Error.
     if (error === c.error) return;
-    throw isCallTimeoutError(error) ? timedOut(error) : error;
+    throw isCallTimeoutError(error) ? timedOut(error, expose) : error;
   };
 }
 
 /**
- * Tells what is open: 200 with `{ status: "ok" | "degraded", open: [names] }`, 503 only when a
- * circuit named in `critical` is. A third party's failure must not drain healthy instances.
+ * Answers what is open, and which stores are down: 200 with
+ * `{ status: "ok" | "degraded", open: [names], stores: { name: "ok" | "down" } }`, and 503 with the status
+ * `failing` only if a circuit named in `critical` is open. A third party's failure must not drain healthy
+ * instances, and neither must a store's: this isolate then decides alone.
  *
  * Goes by what this isolate knows, without a round trip: the circuits of the view that it made, called or
  * read, as `peek()` tells them, and those named in `critical`. What it forgot (`maxCircuits`) it cannot
@@ -259,7 +264,11 @@ export function circuitBreaker(options: CircuitBreakerMiddlewareOptions): FuseMi
  * await fuse.make("newsletter").forceOpen();
  * const response = await app.request("/health");
  * assertEquals(response.status, 200);
- * assertEquals(await response.json(), { status: "degraded", open: ["newsletter"] });
+ * assertEquals(await response.json(), {
+ *   status: "degraded",
+ *   open: ["newsletter"],
+ *   stores: { array: "ok" },
+ * });
  *
  * await fuse.make("database").forceOpen();
  * assertEquals((await app.request("/health")).status, 503);
@@ -284,17 +293,22 @@ export function health(options: HealthOptions): FuseHandler {
       open.add(circuit.name);
       down ||= critical.includes(circuit.name) && isOfView(circuit, fuse);
     }
-    const status = open.size === 0 ? "ok" : "degraded";
+    const known = knownStores(fuse).map(({ name, down }) => [name, down ? "down" : "ok"] as const);
+    const stores = Object.fromEntries(known);
+    const well = open.size === 0 && !known.some(([, state]) => state === "down");
+    const status = down ? "failing" : well ? "ok" : "degraded";
     c.header("cache-control", "no-store");
-    return Promise.resolve(c.json({ status, open: [...open].sort() }, down ? 503 : 200));
+    const body = { status, open: [...open].sort(), stores };
+    return Promise.resolve(c.json(body, down ? 503 : 200));
   };
 }
 
 /**
  * Answers with Prometheus text: circuits by state and override, calls by outcome, slow and rejected
  * ones (totals of the stores, over all isolates), transitions and store errors (of this isolate, since
- * `metrics` was given the Fuse or, where `fuse` is a function, since that gave one). A store that does
- * not answer is told by `fuse_store_up` 0.
+ * `metrics` was given the Fuse or, where `fuse` is a function, since that gave one). `fuse_store_up` is 0
+ * for a store that does not answer, or whose last requests from this isolate failed, and
+ * `fuse_local_circuits` counts the circuits that this isolate decides about alone.
  *
  * Cost: one `list` of the stores, a round trip for each hundred circuits.
  *
@@ -336,54 +350,15 @@ const MIDDLEWARE_OPTIONS = [
   "isFailure",
   "context",
   "boundary",
+  "expose",
   "onOpen",
 ];
 
 /** How long an override that this isolate heard of is believed: out of rotation, it would never hear of its end. */
 const OVERRIDE_BELIEVED_MS = 60_000;
 
-/** Requests that a circuit did not let through, so that circuits further out do not count them. */
-const turnedAway = new WeakSet<Context>();
-
-/** What a function that makes a Fuse has made, and who waits for it. Values, never promises. */
-interface Made {
-  fuse: Fuse | null;
-  readonly waiting: ((fuse: Fuse) => void)[];
-}
-
-const madeBy = new WeakMap<(c: Context) => Fuse, Made>();
-
-/** Gives the Fuse; `whenKnown` gets it once, as soon as anybody does. */
-function source(
-  subject: string,
-  given: FromContext<Fuse>,
-  whenKnown: (fuse: Fuse) => void = () => {},
-): (c: Context) => Fuse {
-  if (typeof given !== "function") {
-    whenKnown(checked(subject, given));
-    return () => given;
-  }
-  let made = madeBy.get(given);
-  if (made === undefined) madeBy.set(given, made = { fuse: null, waiting: [] });
-  const { waiting } = made;
-  if (made.fuse === null) waiting.push(whenKnown);
-  else whenKnown(made.fuse);
-  return (c) => {
-    if (made.fuse === null) {
-      const fuse = made.fuse = checked(subject, given(c));
-      for (const tell of waiting.splice(0)) tell(fuse);
-    }
-    return made.fuse;
-  };
-}
-
-function checked(subject: string, fuse: Fuse): Fuse {
-  // A promise is refused with the rest: a Worker may not keep one of another request.
-  if (typeof fuse?.make !== "function") {
-    refuse(subject, "fuse", "a Fuse or a function that returns one", fuse);
-  }
-  return fuse;
-}
+/** Requests that a circuit rejected, by what, so that circuits further out do not count them. */
+const turnedAway = new WeakMap<Context, Error>();
 
 function valueOf<T>(given: FromContext<T> | undefined, c: Context): T | undefined {
   return typeof given === "function" ? (given as (c: Context) => T)(c) : given;
@@ -398,14 +373,26 @@ function requestScope(c: Context): RequestScope | null {
   }
 }
 
-/** Whether the client went away: it is told by its signal or, where that stays silent, by the error. */
-function isGone(client: AbortSignal, { error }: Context): boolean {
-  return client.aborted || [error, error?.cause].some((e) => e instanceof Error && isHalfRead(e));
+/**
+ * Returns whether somebody further out, such as Hono's `timeout()`, has sent the response already. Deno
+ * aborts the signal of such a request as it does when the client goes away.
+ */
+function answeredAlready({ env }: Context): () => boolean {
+  const { completed } = (env ?? {}) as { completed?: unknown };
+  let answered = false;
+  if (completed instanceof Promise) {
+    const answer = () => answered = true;
+    completed.then(answer, answer);
+  }
+  return () => answered;
 }
 
-/** Deno's words for a request that ended before its body did. It aborts no signal for that. */
-function isHalfRead({ message }: Error): boolean {
-  return /^Cannot read (request )?body as underlying resource unavailable$/.test(message);
+/** Returns `true` if the client went away while its body was read. Deno aborts no signal for that. */
+function isHalfRead({ error }: Context): boolean {
+  return [error, error?.cause].some((e) =>
+    e instanceof Error &&
+    /^Cannot read (request )?body as underlying resource unavailable$/.test(e.message)
+  );
 }
 
 /** Whether calls are being rejected, as far as is known here. */
@@ -420,4 +407,5 @@ function isOfView({ name, context, boundary }: CircuitIdentity, fuse: Fuse): boo
   return own.context === context && own.boundary === boundary;
 }
 
+export type { FromContext, HonoContext };
 export type * from "../mod.ts";

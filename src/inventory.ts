@@ -15,7 +15,7 @@ import type {
 } from "./contract.ts";
 import { inScope } from "./events.ts";
 import { cursorOf, historyOf, limitOf, placeOf } from "./history.ts";
-import { identify, nameMatches, type Scope, scopeText } from "./key.ts";
+import { checkPattern, identify, nameMatches, type Scope, scopeText } from "./key.ts";
 import { CIRCUIT_STATES } from "./records.ts";
 import type { Narrowing, RegisteredStore, Registry } from "./registry.ts";
 import { type CircuitSnapshot, toCircuitSnapshot } from "./rules/snapshot.ts";
@@ -25,7 +25,7 @@ import { type FuseExport, readExport, toEntry } from "./transfer.ts";
 export interface CircuitFilter {
   /** In this state, as a snapshot shows it. Left out: in any. */
   state?: CircuitState | undefined;
-  /** Of this name; a trailing `*` matches by prefix. Left out: of any. */
+  /** Of this name; a `*`, at the end alone, matches by prefix. Left out: of any. */
   name?: string | undefined;
   /** In this scope; `null`: in none. Left out: whichever. */
   context?: Scope | null | undefined;
@@ -69,19 +69,23 @@ export class Inventory {
       for (const circuit of circuits.values()) {
         const { identity } = circuit;
         if (!inScope(this.#to, identity)) continue;
-        const { snapshot, now, ageMs } = circuit.peek();
-        yield toCircuitSnapshot(identity, snapshot, circuit.reading(now), ageMs);
+        const { snapshot, now, ageMs, local } = circuit.peek();
+        yield toCircuitSnapshot(identity, snapshot, now, ageMs, local);
       }
     }
   }
 
-  /** Gives the circuits that the stores hold. One round trip for each hundred. */
-  async *list(filter: CircuitFilter): AsyncGenerator<Listed, void, undefined> {
+  /**
+   * Gives the circuits that the stores hold. One round trip for each hundred.
+   *
+   * @param always `true` for an operator, whose requests are sent also while a store is left alone.
+   */
+  async *list(filter: CircuitFilter, always = false): AsyncGenerator<Listed, void, undefined> {
     const matches = matcherOf(filter);
     for (const store of this.stores()) {
       // A store that is written to meanwhile may list a circuit twice.
       const seen = new Set<string>();
-      for await (const record of this.#recordsOf(store)) {
+      for await (const record of this.#recordsOf(store, always)) {
         if (seen.has(record.key)) continue;
         seen.add(record.key);
         const listed = this.#listed(store, record);
@@ -92,7 +96,7 @@ export class Inventory {
 
   async export(filter: CircuitFilter): Promise<FuseExport> {
     const circuits: unknown[] = [];
-    for await (const { snapshot, record, offset } of this.list(filter)) {
+    for await (const { snapshot, record, offset } of this.list(filter, true)) {
       circuits.push(toEntry(snapshot, record, offset));
     }
     const exportedAt = new Date(this.#registry.clock()).toISOString();
@@ -116,7 +120,7 @@ export class Inventory {
 
   async resetAll(reason: string | null, actor: string | null): Promise<number> {
     let count = 0;
-    for await (const { store, record } of this.list({})) {
+    for await (const { store, record } of this.list({}, true)) {
       await this.#registry.circuit(store, record.key, null).reset(reason, actor);
       count++;
     }
@@ -164,12 +168,15 @@ export class Inventory {
     return circuits;
   }
 
-  async *#recordsOf(store: RegisteredStore): AsyncGenerator<CircuitRecord, void, undefined> {
+  async *#recordsOf(
+    store: RegisteredStore,
+    always: boolean,
+  ): AsyncGenerator<CircuitRecord, void, undefined> {
     const shape = (key: string) => this.#policyOf(store, key).shape;
     let cursor: string | null = null;
     do {
       const request = { cursor, limit: PAGE, at: store.clock(), shape };
-      const page: ListPage = await store.opener.run("list", () => store.driver.list(request));
+      const page: ListPage = await store.opener.list(() => store.driver.list(request), always);
       yield* page.records;
       cursor = page.cursor;
     } while (cursor !== null);
@@ -178,7 +185,7 @@ export class Inventory {
   #listed(store: RegisteredStore, record: CircuitRecord): Listed {
     const { key, snapshot: s } = record;
     const laid = store.circuits.get(key)?.lay(s) ?? s;
-    const snapshot = toCircuitSnapshot(identify(store.name, key), laid, s, 0);
+    const snapshot = toCircuitSnapshot(identify(store.name, key), laid, s.now, 0);
     return { store, snapshot, record, offset: s.now - store.clock() };
   }
 
@@ -197,6 +204,7 @@ function matcherOf(filter: CircuitFilter): (snapshot: CircuitSnapshot) => boolea
   const { state, name, overridden } = filter;
   if (state !== undefined) oneOf("filter", "state", state, CIRCUIT_STATES);
   if (name !== undefined && typeof name !== "string") refuse("filter", "name", "a text", name);
+  if (name !== undefined) checkPattern("filter", "name", name);
   if (overridden !== undefined && typeof overridden !== "boolean") {
     refuse("filter", "overridden", "true or false", overridden);
   }

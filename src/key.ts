@@ -4,7 +4,7 @@
  * @module
  */
 
-import { received } from "./checks.ts";
+import { received, refuse } from "./checks.ts";
 
 /** One value of a dimension, such as `{ type: "tenant", id: 42 }`. Ids are compared as text. */
 export type Scope = {
@@ -124,4 +124,11 @@ export function isName(name: unknown): name is string {
 /** Whether a name is meant: exactly, or by the prefix before a trailing `*`. */
 export function nameMatches(pattern: string, name: string): boolean {
   return pattern === name || (pattern.endsWith("*") && name.startsWith(pattern.slice(0, -1)));
+}
+
+/** @throws {RangeError} If a `*` stands anywhere but at the end, where it would match nothing. */
+export function checkPattern(subject: string, option: string, pattern: string): void {
+  if (/\*./s.test(pattern)) {
+    refuse(subject, option, `a name, or a prefix with "*" at its end alone`, pattern);
+  }
 }

@@ -69,7 +69,11 @@ export const LOCAL: CircuitKind = {
     failing: false,
     open: (identity, policy) => new LocalCircuit(identity, policy, store),
     // deno-lint-ignore require-await
-    run: async (_, ask) => ask(),
+    list: async (ask) => ask(),
+    check: () => Promise.resolve(),
+    flush: async (circuits) => {
+      for (const circuit of circuits) await circuit.flush();
+    },
   }),
 };
 
@@ -80,7 +84,8 @@ interface Outcomes {
   readonly slow: number;
 }
 
-const NO_OUTCOMES: Outcomes = { successes: 0, failures: 0, slow: 0 };
+/** What is counted of a call that counts as nothing. */
+export const NO_OUTCOMES: Outcomes = { successes: 0, failures: 0, slow: 0 };
 
 /** A circuit on a store of this process: synchronous, always strong, nothing cached. */
 export class LocalCircuit extends Circuit {
@@ -132,8 +137,7 @@ export class LocalCircuit extends Circuit {
   override settle(grant: Grant, ending: Ending): void {
     const { kind, slow, at } = ending;
     const counts = kind !== "neutral";
-    const failed = counts && this.failed(grant, ending);
-    if (failed) this.noteFailure(grant, ending);
+    const failed = counts && this.noteFailure(grant, ending);
     if (grant.lease === null) {
       const seen = this.#seen;
       if (!counts) {
@@ -163,7 +167,7 @@ export class LocalCircuit extends Circuit {
     const { shape } = this.policy;
     const at = this.store.clock();
     const s = this.driver.read(this.identity.key, { at, shape }) as Snapshot;
-    return { snapshot: this.lay(s), now: s.now, ageMs: 0 };
+    return { snapshot: this.lay(s), now: s.now, ageMs: 0, local: this.#local };
   }
 
   override lay(snapshot: Snapshot): Snapshot {

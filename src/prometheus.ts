@@ -1,11 +1,31 @@
 /**
- * Metrics of a Fuse as Prometheus text (exposition format 0.0.4).
+ * Metrics of a Fuse as Prometheus text (exposition format 0.0.4), for whatever server answers the
+ * scrapes. Hono's handler is `metrics()` of `@fuse/edge/hono`.
+ *
+ * @example
+ * ```ts
+ * import { createFuse } from "@fuse/edge";
+ * import { PROMETHEUS_CONTENT_TYPE, prometheusText } from "@fuse/edge/prometheus";
+ * import { assertStringIncludes } from "@std/assert";
+ *
+ * const fuse = createFuse();
+ * const handler = async () =>
+ *   new Response(await prometheusText(fuse), {
+ *     headers: { "content-type": PROMETHEUS_CONTENT_TYPE },
+ *   });
+ *
+ * await fuse.make("payments").call(() => "paid");
+ * assertStringIncludes(
+ *   await (await handler()).text(),
+ *   'fuse_calls_total{store="array",circuit="payments",outcome="success"} 1\n',
+ * );
+ * ```
  *
  * @module
  */
 
 import { isStoreUnavailableError } from "./errors.ts";
-import type { Fuse } from "./fuse.ts";
+import { type Fuse, knownCircuits, knownStores } from "./fuse.ts";
 import type { CircuitIdentity } from "./key.ts";
 import type { CircuitSnapshot } from "./rules/snapshot.ts";
 import type { CircuitState, Override } from "./contract.ts";
@@ -21,6 +41,24 @@ export interface PrometheusOptions {
   scopeLabels?: boolean | undefined;
 }
 
+/** The collectors of {@linkcode prometheusText}, without and with labels for scopes. */
+const collectors = new WeakMap<
+  Fuse,
+  [plain?: () => Promise<string>, scoped?: () => Promise<string>]
+>();
+
+/**
+ * Returns the metrics of a Fuse as text, like the scrape of {@linkcode prometheus}, which see.
+ * Transitions and store errors count from the first call for this very Fuse or view on: call it once
+ * at the start, and always with the same object. Costs one `list` of the stores.
+ */
+export function prometheusText(fuse: Fuse, options: PrometheusOptions = {}): Promise<string> {
+  let of = collectors.get(fuse);
+  if (of === undefined) collectors.set(fuse, of = []);
+  const scrape = of[options.scopeLabels === true ? 1 : 0] ??= prometheus(fuse, options);
+  return scrape();
+}
+
 /** The content type of the text. */
 export const PROMETHEUS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -30,13 +68,14 @@ export const PROMETHEUS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8
  * that no one circuit met (in a list, of the trail) has no label `circuit`.
  *
  * @param fuse The Fuse, or a view of it.
- * @returns A scrape: reads all circuits of the view, in pages, and gives the text. A store that does
- * not answer is told by `fuse_store_up` 0 and has no circuits in that scrape.
+ * @returns A scrape: reads all circuits of the view, in pages, and gives the text. `fuse_store_up` is 0 for
+ * a store that does not answer the scrape, which then has no circuits in it, and for one whose last requests
+ * from this isolate failed. `fuse_local_circuits` counts the circuits that this isolate decides about alone.
  *
  * @example
  * ```ts
  * import { createFuse } from "@fuse/edge";
- * import { prometheus } from "./prometheus.ts";
+ * import { prometheus } from "@fuse/edge/prometheus";
  * import { assertStringIncludes } from "@std/assert";
  *
  * const fuse = createFuse();
@@ -69,12 +108,15 @@ export function prometheus(fuse: Fuse, options: PrometheusOptions = {}): () => P
   }
 
   return async () => {
+    for (const { name } of knownStores(fuse)) stores.add(name);
     const { held, up } = await survey(fuse, [...stores], scoped);
+    // A store may answer this scrape, and refuse every write.
+    for (const { name, down } of knownStores(fuse)) if (down) up.set(name, false);
     for (const store of up.keys()) stores.add(store);
     // A counter that is there before it first counts is one whose first step can be seen.
     const failures = begun(failed, held, noFailures);
     for (const store of stores) groupOf(failures, { store }, scoped, noFailures);
-    return render(held, begun(moved, held, noMoves), up, failures);
+    return render(held, begun(moved, held, noMoves), up, failures, decidedAlone(fuse, stores));
   };
 }
 
@@ -153,7 +195,7 @@ function nothingHeld(): Held {
 /** What the stores hold, and which of them answered. */
 interface Survey {
   readonly held: Groups<Held>;
-  readonly up: ReadonlyMap<string, boolean>;
+  readonly up: Map<string, boolean>;
 }
 
 /** Reads all circuits. A store that fails ends the walk: those that are known are then walked one by one. */
@@ -186,6 +228,15 @@ async function survey(fuse: Fuse, known: readonly string[], scoped: boolean): Pr
   }
 }
 
+/** Counts, by store, the circuits of this isolate that it decides about alone. */
+function decidedAlone(fuse: Fuse, stores: Iterable<string>): ReadonlyMap<string, number> {
+  const alone = new Map<string, number>(Array.from(stores, (store) => [store, 0]));
+  for (const { store, local } of knownCircuits(fuse)) {
+    if (local) alone.set(store, (alone.get(store) ?? 0) + 1);
+  }
+  return alone;
+}
+
 function add(held: Held, { state, override, metrics }: CircuitSnapshot): void {
   held.states[state]++;
   if (override !== null) held.overrides[override.kind]++;
@@ -200,6 +251,7 @@ function render(
   moves: Groups<Moves>,
   up: ReadonlyMap<string, boolean>,
   failures: Groups<Failures>,
+  alone: ReadonlyMap<string, number>,
 ): string {
   return [
     "# HELP fuse_circuits Circuits that the store holds, by the state beneath any override.\n",
@@ -223,7 +275,10 @@ function render(
     "# HELP fuse_transitions_total Changes of state that this isolate made, by the state after.\n",
     "# TYPE fuse_transitions_total counter\n",
     ...byLabel("fuse_transitions_total", moves, "to", (moves) => moves),
-    "# HELP fuse_store_up Whether the store answered this scrape.\n",
+    "# HELP fuse_local_circuits Circuits that this isolate decides about alone, its store being away.\n",
+    "# TYPE fuse_local_circuits gauge\n",
+    ...sorted(alone).map(([store, n]) => sample("fuse_local_circuits", { store }, n)),
+    "# HELP fuse_store_up Whether the store answered this scrape, and this isolate's last requests.\n",
     "# TYPE fuse_store_up gauge\n",
     ...sorted(up).map(([store, up]) => sample("fuse_store_up", { store }, up ? 1 : 0)),
     "# HELP fuse_store_errors_total Failures of the store that this isolate met, by the circuit that did.\n",
@@ -260,3 +315,5 @@ function sample(metric: string, labels: Labels, value: number): string {
 function escape(text: string): string {
   return text.replace(/[\\"\n]/g, (c) => c === "\n" ? "\\n" : `\\${c}`);
 }
+
+export type * from "../mod.ts";

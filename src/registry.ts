@@ -9,6 +9,7 @@ import { Background, type WaitUntil } from "./background.ts";
 import {
   check,
   inLine,
+  isDriver,
   known,
   MAX_TIMER_MS,
   oneOf,
@@ -19,7 +20,6 @@ import {
 import {
   type Circuit,
   CIRCUITS,
-  isDriver,
   type NamedStore,
   type Opener,
   type OpeningStore,
@@ -31,7 +31,15 @@ import type { Clock, Store } from "./contract.ts";
 import { Events } from "./events.ts";
 import { Handle } from "./handle.ts";
 import { functionsOf, HANDLE_OPTIONS, type HandleFunctions } from "./handle_options.ts";
-import { type CircuitIdentity, fromKey, identify, isName, nameMatches, toKey } from "./key.ts";
+import {
+  checkPattern,
+  type CircuitIdentity,
+  fromKey,
+  identify,
+  isName,
+  nameMatches,
+  toKey,
+} from "./key.ts";
 import {
   type CircuitPolicy,
   type CircuitPolicyData,
@@ -69,13 +77,16 @@ export interface FuseOptions {
   /** Custom strategies by name, for `strategy`. Left out: none but the built-in ones. */
   strategies?: Record<string, Strategy> | undefined;
   /**
-   * What to do when a store does not answer, where a circuit says nothing.
+   * The choice of circuits that say nothing, for while a store cannot be used. See
+   * `CircuitPolicy.onStoreError`.
    *
    * @default {"local"}
    */
   onStoreError?: OnStoreError | undefined;
   /**
-   * How long to wait for a store, in ms. A positive integer.
+   * How long to wait for the answer to a request, in ms from when it is sent. A positive integer. If the
+   * timer fires late, because the isolate was busy, the store gets as much longer, once and at most twice
+   * this time in all.
    *
    * @default {500}
    */
@@ -94,15 +105,22 @@ export interface FuseOptions {
    */
   clock?: Clock | undefined;
   /**
-   * Names this isolate in `lastFailure` and in the trail, such as its region or machine, so that an
-   * operator sees whether one of them fails, or all. 1–64 characters. Left out: nothing is said.
-   */
-  instance?: string | undefined;
-  /**
    * Hands background work to the runtime, for all requests: `waitUntil` of "cloudflare:workers". Left
    * out: the process holds it; on a Worker, calls wait for it.
    */
   waitUntil?: WaitUntil | undefined;
+  /**
+   * Names this isolate in `lastFailure` and in rows of the trail: its region or its machine. An operator
+   * then sees whether one of them fails, or all. A text of 1-100 characters on one line. Left out: it
+   * has no name.
+   */
+  instance?: string | undefined;
+  /**
+   * What guarded fetches send with: a service binding, a traced fetch, that of undici. It gets exactly
+   * the caller's arguments; a circuit with `callTimeoutMs` adds its signal. Called without `this`. Left
+   * out: the global `fetch`, looked up for each call.
+   */
+  fetch?: typeof fetch | undefined;
 }
 
 /** The configuration of circuits by their name. */
@@ -129,7 +147,7 @@ export interface Narrowing {
 /** What a Fuse and all that is narrowed from it share. */
 export class Registry {
   readonly clock: Clock;
-  readonly events = new Events();
+  readonly events: Events;
   readonly background: Background;
   readonly stores = new Map<string, RegisteredStore>();
   /** The name of the default store. */
@@ -138,7 +156,9 @@ export class Registry {
   readonly #configs: [pattern: string, Config][];
   readonly #common: Config;
   readonly #maxCircuits: number;
-  readonly #instance: string | null;
+  /** The name of this isolate, or `null`. */
+  readonly instance: string | null;
+  readonly #fetch: typeof fetch | undefined;
   /** The policies made last. */
   readonly #policies: CircuitPolicyData[] = [];
 
@@ -149,18 +169,21 @@ export class Registry {
     const strategies = record("strategies", options.strategies) ?? {};
     this.clock = optional("clock", options.clock, "function") ?? Date.now;
     this.background = new Background(optional("waitUntil", options.waitUntil, "function"));
+    this.events = new Events((work) => void this.background.background(work));
+    this.instance = instanceOf(options.instance);
+    this.#fetch = optional("fetch", options.fetch, "function");
     this.#maxCircuits = check(SUBJECT, "maxCircuits", options.maxCircuits, 10_000);
-    const { storeTimeoutMs, instance } = options;
-    if (instance !== undefined && !(isName(instance) && instance.length <= 64)) {
-      refuse(SUBJECT, "instance", "a text of 1-64 characters", instance);
-    }
-    this.#instance = instance ?? null;
+    const { storeTimeoutMs } = options;
     const timeoutMs = check(SUBJECT, "storeTimeoutMs", storeTimeoutMs, 500, 1, MAX_TIMER_MS);
     for (const [name, store] of Object.entries(stores)) {
       this.stores.set(name, this.#register(name, checkedStore(name, store), timeoutMs));
     }
     const names = [...this.stores.keys()];
-    if (names.length === 0) refuse(SUBJECT, "stores", "at least one store", stores);
+    if (names.length === 0) {
+      throw new TypeError(
+        `Cannot create ${SUBJECT}: "stores" must be at least one store, received none`,
+      );
+    }
     this.standard = oneOf(SUBJECT, "default", options.default, names);
     for (const [name, strategy] of Object.entries(strategies)) {
       if (typeof strategy !== "function" || Object.hasOwn(BUILT_IN, name) || !isName(name)) {
@@ -172,26 +195,29 @@ export class Registry {
     const { onStoreError } = options;
     this.#common = this.#configure(
       merge({ onStoreError }, record("defaults", options.defaults)),
+      "defaults",
     );
-    this.#configs = Object.entries(circuits).map(([pattern, own]): [string, Config] => [
-      pattern,
-      this.#configure(merge(this.#common.options, record(`circuits.${pattern}`, own))),
-    ]);
+    this.#configs = Object.entries(circuits).map(([pattern, own]): [string, Config] => {
+      const option = `circuits.${pattern}`;
+      checkPattern(SUBJECT, option, pattern);
+      return [pattern, this.#configure(merge(this.#common.options, record(option, own)), option)];
+    });
     // An exact name before any prefix, a longer prefix before a shorter one.
     const rank = (pattern: string) => pattern.endsWith("*") ? pattern.length : Infinity;
     this.#configs.sort(([a], [b]) => rank(b) === rank(a) ? 0 : rank(b) - rank(a));
   }
 
   #register(name: string, driver: OpeningStore, timeoutMs: number): RegisteredStore {
-    const { clock, events } = this;
+    const { clock, events, instance } = this;
+    const fetch = this.#fetch;
     const unsent = new Set<Circuit>();
-    const named = { name, driver, clock, events, instance: this.#instance, timeoutMs, unsent };
+    const named = { name, driver, clock, events, instance, timeoutMs, fetch, unsent };
     return { ...named, opener: driver[CIRCUITS].openerFor(named), circuits: new Map() };
   }
 
-  #configure(options: CircuitDefaults): Config {
+  #configure(options: CircuitDefaults, option: string): Config {
     known("circuit breaker", options, CIRCUIT_OPTIONS);
-    if (options.store !== undefined) this.store(options.store);
+    if (options.store !== undefined) this.store(options.store, `, in ${received(option)}`);
     return { options, policy: this.policy(options), functions: functionsOf(options) };
   }
 
@@ -255,12 +281,12 @@ export class Registry {
   }
 
   /** @throws {RangeError} If there is no store of that name. */
-  store(name: string): RegisteredStore {
+  store(name: string, place = ""): RegisteredStore {
     const named = this.stores.get(name);
     if (named !== undefined) return named;
     const names = inLine([...this.stores.keys()].join(", "));
     throw new RangeError(
-      `Cannot use store: "store" must be one of ${names}, received ${received(name)}`,
+      `Cannot use store: "store" must be one of ${names}, received ${received(name)}${place}`,
     );
   }
 
@@ -329,6 +355,7 @@ const FUSE_OPTIONS = [
   "clock",
   "waitUntil",
   "instance",
+  "fetch",
 ];
 /** The options that are about the circuit itself, rather than where it is kept. */
 const FIXING = POLICY_OPTIONS.filter((option) => option !== "store");
@@ -344,6 +371,15 @@ function merge<T extends object>(...sources: (T | undefined)[]): T {
     }
   }
   return merged as T;
+}
+
+function instanceOf(instance: string | undefined): string | null {
+  if (instance === undefined) return null;
+  const isFit = typeof instance === "string" && instance !== "" && instance.length <= 100 &&
+    inLine(instance) === instance;
+  return isFit
+    ? instance
+    : refuse(SUBJECT, "instance", "a text of 1-100 characters on one line", instance);
 }
 
 function optional<T>(option: string, value: T, type: "function"): T {

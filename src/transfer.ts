@@ -183,15 +183,15 @@ function readOverride(override: Record<string, unknown>, path: string): Override
 function readFailure(failure: Record<string, unknown>, path: string): FailureNote {
   const at = `${path}.lastFailure`;
   const { kind, status, instance } = failure;
-  const word = (field: string, value: unknown) =>
-    typeof value === "string" && value.length <= 64
+  const word = (field: string, value: unknown, most: number) =>
+    typeof value === "string" && value.length <= most
       ? value.toWellFormed()
-      : refuse(`${at}.${field}`, "a text of at most 64 characters", value);
+      : refuse(`${at}.${field}`, `a text of at most ${most} characters`, value);
   return {
     at: time(failure.at, `${at}.at`) ?? refuse(`${at}.at`, "a time in ms", null),
-    kind: word("kind", kind),
+    kind: word("kind", kind, 64),
     status: status === null ? null : count(status, `${at}.status`),
-    instance: instance === null ? null : word("instance", instance),
+    instance: instance === null ? null : word("instance", instance, 100),
   };
 }
 

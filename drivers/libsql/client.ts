@@ -6,6 +6,8 @@
  */
 
 import { refuseUnseen } from "../../src/checks.ts";
+import { StoreAnswerError } from "../../src/errors.ts";
+import { errorOf, type IsOurs, readFailure } from "./failures.ts";
 
 /** A value of a statement. */
 export type SqlValue = null | string | number | bigint | ArrayBuffer;
@@ -43,6 +45,8 @@ export interface Connection {
   readonly connect: Connect;
   /** How long to wait for a lock that another writer holds, in ms. */
   readonly busyTimeoutMs: number;
+  /** Tells the tables and columns of the store. */
+  readonly isOurs: IsOurs;
   /** When to try again after a lock was met. Everybody who shares the connection waits until then. */
   heldUntil: number;
 }
@@ -50,9 +54,21 @@ export interface Connection {
 /** The longest pause between tries: other writers hold the lock for about a millisecond at a time. */
 const LONGEST_PAUSE_MS = 8;
 
-/** Returns a connection. Performs no I/O. */
-export function connectionOf(connect: Connect, busyTimeoutMs: number): Connection {
-  return { connect, busyTimeoutMs, heldUntil: 0 };
+/** How often a request is sent to a server that takes no more requests (429), and the first pause. */
+const THROTTLED_TRIES = 3;
+const THROTTLED_PAUSE_MS = 50;
+
+/**
+ * Returns a connection. Performs no I/O.
+ *
+ * @param isOurs Tells the tables and columns of the store. By default, there are none.
+ */
+export function connectionOf(
+  connect: Connect,
+  busyTimeoutMs: number,
+  isOurs: IsOurs = () => false,
+): Connection {
+  return { connect, busyTimeoutMs, isOurs, heldUntil: 0 };
 }
 
 /**
@@ -75,16 +91,19 @@ export function connector(subject: string, option: string, client: unknown): Con
 }
 
 /**
- * Runs a batch in one transaction, or a single statement.
+ * Runs a batch in one transaction, or a single statement. Sends it again while another writer holds the
+ * lock, and up to twice if the server takes no more requests.
  *
- * @throws {Error} If that failed. The message shows nothing of the statement or the address.
+ * @throws {StoreAnswerError} If the database refused it. The message shows nothing of the statement or the
+ * address.
+ * @throws {Error} If the database was not reached.
  */
 export async function send(
   connection: Connection,
   work: SqlStatement[] | SqlStatement,
 ): Promise<readonly SqlResult[]> {
   const until = Date.now() + connection.busyTimeoutMs;
-  for (;;) {
+  for (let throttled = 0;;) {
     const hold = Math.min(connection.heldUntil - Date.now(), LONGEST_PAUSE_MS);
     if (hold > 0) await pause(hold);
     let client: LocalClient | undefined;
@@ -95,18 +114,24 @@ export async function send(
         : [await client.execute(work)];
       if (areResults(results, Array.isArray(work) ? work.length : 1)) return results;
     } catch (error) {
-      const code = codeOf(error);
-      const busy = /^SQLITE_(BUSY|LOCKED)/.test(code) || statusOf(error) === 429;
+      const failure = readFailure(error);
+      const busy = /^SQLITE_(BUSY|LOCKED)/.test(failure.code);
       // A local client that met a lock holds one itself, and would lose its next statements.
       if (busy && client?.protocol === "file") await client.reconnect?.();
       // Another request has reconnected the client, and so closed the connection of this one.
-      const cut = code === "CLIENT_CLOSED" && client?.closed === false;
+      const cut = failure.code === "CLIENT_CLOSED" && client?.closed === false;
       const now = Date.now();
-      if (!(busy || cut) || now >= until) throw failure(error, code);
+      const ms = THROTTLED_PAUSE_MS * 2 ** throttled;
+      if (failure.status === 429 && ++throttled < THROTTLED_TRIES) {
+        await pause(ms);
+        continue;
+      }
+      if (!(busy || cut) || now >= until) throw errorOf(failure, connection.isOurs);
       connection.heldUntil = now + Math.ceil(Math.random() * LONGEST_PAUSE_MS);
       continue;
     }
-    throw unreadable();
+    // Of a proxy in place of the database.
+    throw new Error(NO_SENSE);
   }
 }
 
@@ -115,15 +140,16 @@ export async function send(
  * again with rows that are hashed anew.
  *
  * @param attempt Returns `undefined` if others have overtaken the request.
- * @throws {Error} If others have overtaken it 64 times in a row.
+ * @throws {StoreAnswerError} If others have overtaken it 64 times in a row.
  */
 export async function untilApplied<T>(attempt: () => Promise<T | undefined>): Promise<T> {
   for (let tries = 0; tries < MAX_TRIES; tries++) {
     const answer = await attempt();
     if (answer !== undefined) return answer;
   }
-  throw new Error(
+  throw new StoreAnswerError(
     `Cannot use the database: other writers changed the circuit first, ${MAX_TRIES} times in a row`,
+    { scope: "circuit" },
   );
 }
 
@@ -140,9 +166,11 @@ function areResults(results: unknown, count: number): boolean {
     });
 }
 
-/** The error for an answer of a proxy in place of the database, or of tables that were overwritten. */
-export function unreadable(): Error {
-  return new Error("Cannot use the database: its answer makes no sense");
+const NO_SENSE = "Cannot use the database: its answer makes no sense";
+
+/** Returns the error for rows that make no sense, such as those of tables that were overwritten. */
+export function unreadable(): StoreAnswerError {
+  return new StoreAnswerError(NO_SENSE, { scope: "circuit" });
 }
 
 /** A client of `@libsql/client` for files. */
@@ -155,48 +183,4 @@ type LocalClient = LibsqlClient & {
 /** Waits, for a random time: of requests that wake up together, all but one would meet the lock. */
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms + Math.random() * ms));
-}
-
-function codeOf(error: unknown): string {
-  const code = fieldOf(error, "code");
-  return typeof code === "string" && /^[A-Z_]+$/.test(code) ? code : "";
-}
-
-/** Reads a field of an error. The getters of a client's error may throw. */
-function fieldOf(error: unknown, field: string): unknown {
-  try {
-    return Object(error)[field];
-  } catch {
-    return undefined;
-  }
-}
-
-/** Returns the HTTP status of an error, if any. */
-function statusOf(error: unknown): number | undefined {
-  const status = fieldOf(fieldOf(error, "cause"), "status");
-  return typeof status === "number" ? status : undefined;
-}
-
-/** The error for a failed request. It shows nothing of a caller's values, an address or a row. */
-function failure(error: unknown, code: string): Error {
-  const status = statusOf(error);
-  const detail = [code, status === undefined ? "" : `HTTP ${status}`].filter(Boolean);
-  return new Error(
-    `Cannot use the database: ${reasonOf(fieldOf(error, "message"), code, status)}${
-      detail.length > 0 ? ` (${detail.join(", ")})` : ""
-    }`,
-  );
-}
-
-function reasonOf(message: unknown, code: string, status: number | undefined): string {
-  if (typeof message === "string" && /no such (table|column)|has no column/.test(message)) {
-    return "its schema is missing or older than this version of @fuse/edge; run " +
-      "`deno task db:migrate`, or migrate(client) of @fuse/edge/migrations";
-  }
-  if (code.startsWith("SQLITE_BUSY")) return "another writer holds its lock";
-  if (code.startsWith("SQLITE_FULL")) return "its disk is full";
-  if (code === "CLIENT_CLOSED") return "its client is closed";
-  if (status === 401 || status === 403) return "it does not accept the credentials";
-  if (code.startsWith("SQLITE")) return "it refused a statement";
-  return "it did not answer";
 }

@@ -4,12 +4,14 @@
  * @module
  */
 
+import { getTableColumns, getTableName } from "drizzle-orm";
 import { check, known, oneOf, refuse } from "../../src/checks.ts";
 import type { CircuitEvent, Clock, EventQuery, Store } from "../../src/contract.ts";
 import { type Connection, connectionOf, connector, type LibsqlClient } from "./client.ts";
 import { redacted } from "./metadata.ts";
 import type { PruneOptions, PruneResult } from "./prune.ts";
 import * as standard from "./schema.ts";
+import { tablesOf } from "./statements/dialect.ts";
 import type { TrailProof, VerifyOptions } from "./verify.ts";
 import { connectorTo } from "./web_client.ts";
 
@@ -156,13 +158,14 @@ export interface Configuration {
 export function configure(options: LibsqlOptions): Configuration {
   known(SUBJECT, options, OPTIONS);
   const connect = connectTo(options);
-  const busyTimeoutMs = check(SUBJECT, "busyTimeoutMs", options.busyTimeoutMs, 450, 0);
-  const connection = connectionOf(connect, busyTimeoutMs);
-  const replica = options.replica === undefined
-    ? connection
-    : connectionOf(connector(SUBJECT, "replica", options.replica), busyTimeoutMs);
   const { schema = standard, clock, audit, redact } = options;
   standard.checkSchema(SUBJECT, schema);
+  const isOurs = (name: string) => namesOf(schema).has(name);
+  const busyTimeoutMs = check(SUBJECT, "busyTimeoutMs", options.busyTimeoutMs, 450, 0);
+  const connection = connectionOf(connect, busyTimeoutMs, isOurs);
+  const replica = options.replica === undefined
+    ? connection
+    : connectionOf(connector(SUBJECT, "replica", options.replica), busyTimeoutMs, isOurs);
   checkFunction("clock", clock);
   const audits = oneOf(SUBJECT, "audit", audit, ["transitions", "calls"]) === "calls";
   checkFunction("redact", redact);
@@ -193,6 +196,16 @@ function connectTo(options: LibsqlOptions): Connection["connect"] {
     if (value !== undefined) refuse(SUBJECT, option, 'left out beside "client"', {});
   }
   return connector(SUBJECT, "client", client);
+}
+
+/** Returns the names of the tables and columns of a schema. */
+function namesOf(schema: standard.FuseSchema): ReadonlySet<string> {
+  return new Set(
+    Object.values(tablesOf(schema)).flatMap((table) => [
+      getTableName(table),
+      ...Object.values<{ name: string }>(getTableColumns(table)).map(({ name }) => name),
+    ]),
+  );
 }
 
 function checkFunction(option: string, value: unknown): void {

@@ -37,6 +37,8 @@ export interface Statements extends ReadStatements, TrailStatements, ChangeState
   readonly create: Statement;
   readonly record: RecordStatements;
   readonly acquire: AcquireStatements;
+  /** Writes to a table without triggers, and leaves nothing there. */
+  readonly check: readonly Statement[];
   /** Removes the circuit, after the row that records it. The last statement has a row if it did. */
   readonly remove: Change;
 }
@@ -56,6 +58,7 @@ export function makeStatements(schema: FuseSchema, bindsNow: boolean): Statement
     create: create(dialect),
     record: recordStatements(dialect),
     acquire: acquireStatements(dialect),
+    check: check(dialect),
     remove: remove(dialect),
   };
 }
@@ -71,6 +74,16 @@ function create({ circuits, now }: Dialect): Statement {
       ${$("id")} || '.' || c.now, c.now, c.now, c.now
     from (select ${now} as now) c
     where true on conflict (key) do nothing`);
+}
+
+/** The decision of a request for a circuit that cannot exist. */
+function check({ requests }: Dialect): Statement[] {
+  return [
+    prepare(sql`
+      insert into ${requests} (circuit_breaker_id, id, at, won, revision)
+      values (-1, ${$("id")}, 0, 0, 0)`),
+    prepare(sql`delete from ${requests} where circuit_breaker_id = -1`),
+  ];
 }
 
 function remove(dialect: Dialect): Change {

@@ -271,6 +271,13 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
     });
   }
 
+  /** One request. */
+  async check(): Promise<void> {
+    const { check, answer } = this.#requests.statements;
+    const values = { key: "", id: crypto.randomUUID() };
+    await this.#requests.send([...check, answer].map((statement) => statement(values)));
+  }
+
   history(query: EventQuery & { readonly key?: string } = {}): AsyncIterableIterator<CircuitEvent> {
     const { replica, schema } = this.#configuration;
     return eventsOf(this.name, readTrail(replica, schema.circuitBreakerEvents, query));

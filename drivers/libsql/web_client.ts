@@ -1,5 +1,5 @@
 /**
- * The store's own client, for a database that is reached over HTTP.
+ * The store's own client, for a database at an address.
  *
  * @module
  */
@@ -7,6 +7,7 @@
 import { createClient } from "@libsql/client/web";
 import { received, refuseUnseen } from "../../src/checks.ts";
 import type { Connect, LibsqlClient } from "./client.ts";
+import { localClient } from "./local_client.ts";
 
 /**
  * Checks the address of a database, and returns a function that makes the client when it is first
@@ -18,15 +19,19 @@ import type { Connect, LibsqlClient } from "./client.ts";
 export function connectorTo(url: unknown, authToken: unknown): Connect {
   // Only the scheme is shown: the rest may contain a password.
   const scheme = typeof url === "string" ? /^[a-z]+:/i.exec(url)?.[0].toLowerCase() : undefined;
-  if (scheme !== "libsql:" && scheme !== "https:" && scheme !== "http:") {
+  if (!["libsql:", "https:", "http:", "file:"].includes(scheme ?? "")) {
     throw new TypeError(
-      `Cannot create libsql store: "url" must begin with libsql:, https: or http:, received ${
+      `Cannot create libsql store: "url" must begin with libsql:, https:, http: or file:, received ${
         typeof url === "string" ? received(scheme ?? "no scheme") : received(url)
-      }; for a database in a file or in memory give "client", of createClient() of @libsql/client`,
+      }; for a database in memory give "client", of createClient() of @libsql/client`,
     );
   }
   if (authToken !== undefined && typeof authToken !== "string") {
     refuseUnseen("libsql store", "authToken", "a string", authToken);
+  }
+  if (scheme === "file:") {
+    const local = localClient(url as string);
+    return () => local;
   }
   const connect = () =>
     createClient({ url: url as string, ...(authToken === undefined ? {} : { authToken }) });

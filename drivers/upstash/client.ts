@@ -5,7 +5,8 @@
  */
 
 import { Redis } from "@upstash/redis/cloudflare";
-import { inLine, received, refuseUnseen } from "../../src/checks.ts";
+import { inLine, refuseUnseen } from "../../src/checks.ts";
+import { StoreAnswerError } from "../../src/errors.ts";
 import { SCRIPT, SCRIPT_SHA1 } from "./script.ts";
 
 /** What is needed of a Redis client. Every platform's class of `@upstash/redis` has it. */
@@ -76,7 +77,7 @@ export class Scripts {
 
   constructor(subject: string, source: UpstashSource) {
     this.#redis = clientOf(subject, source);
-    if ("token" in source) this.#token = source.token;
+    this.#token = (source as { token?: string }).token;
   }
 
   /** Sends what is run meanwhile as few requests. */
@@ -122,77 +123,102 @@ export class Scripts {
 
   /** Never rejects: each is told for itself. */
   async #sendAll(gathered: readonly Gathered[]): Promise<void> {
-    const [first, ...others] = gathered;
-    if (first === undefined) return;
-    if (others.length === 0) return this.#send(first).then(first.resolve, first.reject);
+    if (gathered.length < 2) {
+      for (const run of gathered) await this.#send(run).then(run.resolve, run.reject);
+      return;
+    }
     try {
       const answers = await this.ask((redis) => {
         const pipeline = redis.pipeline();
+        // A client that is none may give a promise here: nobody else would hear of its rejection.
+        if (pipeline instanceof Promise) pipeline.catch(() => {});
         for (const { keys, args } of gathered) pipeline.evalsha(SCRIPT_SHA1, keys, args);
         return pipeline.exec({ keepErrors: true });
       });
-      if (!Array.isArray(answers)) throw this.#failure(new TypeError("exec is not a function"));
+      if (!Array.isArray(answers)) throw nonsense();
       const unknown: Gathered[] = [];
       for (const [i, run] of gathered.entries()) {
-        const { result, error } = Object(answers[i]) as { result: unknown; error?: string };
-        if (!error) run.resolve(result);
+        const { result, error: message } = Object(answers[i]) as Record<string, unknown>;
+        const error = { message };
+        if (!message) run.resolve(result);
         else if (isUnknownScript(error)) unknown.push(run);
         else run.reject(this.#failure(error));
       }
-      const [teacher, ...rest] = unknown;
-      if (teacher === undefined) return;
-      await this.#send(teacher).then(teacher.resolve, teacher.reject);
-      await this.#sendAll(rest);
+      // The first of them brings the script.
+      await this.#sendAll(unknown.splice(0, 1));
+      await this.#sendAll(unknown);
     } catch (error) {
       for (const { reject } of gathered) reject(error);
     }
   }
 
   /**
-   * A client's own message repeats the command, an unreadable body or an address: names, reasons
-   * and credentials have no business in an event.
+   * The error for what a client threw. Its own message repeats the command, an unreadable body or an
+   * address: names, reasons and credentials have no business in an event.
    */
   #failure(error: unknown): Error {
-    const { name, message, code } = textsOf(error);
-    let words = message.split(/,? (?:command was|with args|script: )/)[0]!;
-    if (name === "UpstashJSONParseError" || message.endsWith("is not a function")) {
-      words = "the answer is not one of Redis";
-    } else if (this.#token !== undefined) {
-      words = words.replaceAll(this.#token, "…");
-    } else if (name !== "UpstashError" && !SERVER_SAYS.test(words)) {
+    const kinds = ["name", "code"].map((field) => textOf(error, field));
+    let words = textOf(error, "message", this.#token);
+    if (
+      kinds.includes("UpstashJSONParseError") ||
+      /^(undefined|\[obj)|is not a function$/.test(words)
+    ) {
+      return nonsense();
+    }
+    // What we do not know may be about one circuit. If it is about all, several are refused in a row.
+    const known = kinds.includes("UpstashError");
+    const scope = OF_ALL.test(words) ? "store" : known || OF_ONE.test(words) ? "circuit" : null;
+    if (!this.#token && !known && !SERVER_SAYS.test(words)) {
       // Of a client that is not ours, we do not know what its secrets are.
-      const kind = [name, code].filter((text) => KIND.test(text)).join(", ");
-      words = `its client failed${kind && ` (${kind})`}`;
+      words = ["its client failed", ...kinds.filter((text) => KIND.test(text))].join(", ");
     }
     // No address: there may be credentials anywhere in it.
-    words = words.replace(/\b[a-z][a-z0-9+.-]*:\/\/[^\s)]*/gi, "…");
-    return new Error(`Redis over REST: ${inLine(words.slice(0, 200))}`);
+    words = words.replace(/[\w+.-]+:\/\/[^\s)]*/g, "…");
+    words = REDIS + inLine(words.slice(0, 200));
+    return scope ? new StoreAnswerError(words, { scope }) : new Error(words);
   }
 }
 
+/** What errors begin with. */
+export const REDIS = "Redis over REST: ";
+
+/** Returns the error for an answer that makes no sense, such as a proxy's. */
+export function nonsense(): Error {
+  return new Error(`${REDIS}its answer makes no sense`);
+}
+
+/** What Redis and Upstash answer if they refuse every circuit. A proxy may put words before it. */
+const OF_ALL =
+  /\b(OOM|READONLY|MISCONF|NO(PERM|AUTH|SCRIPT)|WRONGPASS|LOADING|BUSY|[A-Z]+(DOWN|SLOT))\b|(limit|quota|request size) exceeded|^Unauthorized$|ACL failure|the script can't/;
+
+/** What any other answer of Redis has. */
+const OF_ONE = /\b(ERR|WRONGTYPE)\b/;
+
 /** An error of Redis itself begins with a code. */
-const SERVER_SAYS = /^(Command failed: )?[A-Z]{2,20} /;
+const SERVER_SAYS = /^[A-Z]{2,20} /;
 
 /** What a class of errors or a code of a system is called: `TypeError`, `ECONNREFUSED`. */
 const KIND = /^([A-Z][A-Za-z]*(Error|Exception)|E[A-Z]{3,20}|[A-Z]+(_[A-Z]+)+)$/;
 
-/** The texts of an error, whatever it is. */
-function textsOf(error: unknown): { name: string; message: string; code: string } {
-  const texts = { name: "", message: typeof error === "string" ? error : "", code: "" };
-  for (const field of ["name", "message", "code"] as const) {
-    try {
-      const value = (error as Record<string, unknown>)[field];
-      if (typeof value === "string") texts[field] = value;
-    } catch {
-      // One that throws when it is looked at says nothing.
-    }
+/**
+ * Returns a text of an error, whatever the error is: its beginning, for matching a long text takes long,
+ * without what repeats a command, and with it whatever a caller wrote.
+ */
+function textOf(error: unknown, field: string, secret = "\0"): string {
+  let text: unknown;
+  try {
+    text = Object(error)[field];
+  } catch {
+    // One that throws when it is looked at says nothing.
   }
-  return texts;
+  // The secret goes first: half of it would not be found.
+  return typeof text === "string"
+    ? text.replaceAll(secret, "…").slice(0, 500).split(/,? (?:command was|with args|script: )/)[0]!
+    : "";
 }
 
 function isUnknownScript(error: unknown): boolean {
-  // At its beginning: further on it may repeat a command, and with it whatever a caller wrote.
-  return /^(Command failed: )?NOSCRIPT/.test(textsOf(error).message);
+  return textOf(error, "message").includes("NOSCRIPT");
 }
 
 function clientOf(subject: string, source: UpstashSource): () => RedisLike {
@@ -211,12 +237,10 @@ function clientOf(subject: string, source: UpstashSource): () => RedisLike {
     const client = "a client of @upstash/redis, or a function that gives one";
     return refuseUnseen(subject, "redis", client, redis);
   }
-  // What came is not repeated where it may be a secret.
   const refuse = (option: string, allowed: string, value: unknown): never => {
-    const came = typeof value === "string" ? "another text" : received(value);
-    throw new TypeError(
-      `Cannot create ${subject}: "${option}" must be ${allowed}, received ${came}`,
-    );
+    const missing = value === "" || value == null;
+    const hint = ` (is the variable UPSTASH_REDIS_REST_${option.toUpperCase()} set?)`;
+    return refuseUnseen(subject, option, missing ? allowed + hint : allowed, value);
   };
   const text = (option: string, allowed: string, value: unknown, pattern: RegExp): string =>
     typeof value === "string" && pattern.test(value) ? value : refuse(option, allowed, value);

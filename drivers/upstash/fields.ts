@@ -21,7 +21,9 @@ import {
   SNAPSHOT_TIMES,
   withoutExpiredOverride,
 } from "../../src/records.ts";
+import { StoreAnswerError } from "../../src/errors.ts";
 import { countOf, textOf, timeOf } from "../../src/rules/stored_fields.ts";
+import { nonsense, REDIS } from "./client.ts";
 
 /** What the script answered: whether it did as asked, the moment, and a circuit if there is one. */
 export interface Reply {
@@ -39,10 +41,11 @@ export function parseReply(reply: unknown): Reply {
   const [ok, moved, now, ...flat] = Array.isArray(reply) ? reply as unknown[] : [];
   const fits = typeof ok === "number" && Number.isFinite(now) && flat.length % 2 === 0 &&
     flat.every((one) => typeof one === "string" || typeof one === "number");
+  if (!fits) throw nonsense();
   const fields: Record<string, string> = {};
   for (let i = 0; i < flat.length; i += 2) fields[String(flat[i])] = String(flat[i + 1]).slice(1);
-  if (!fits || (flat.length > 0 && !fields.epoch)) {
-    throw new Error("Redis over REST: the answer is not one of the script");
+  if (flat.length > 0 && !fields.epoch) {
+    throw new StoreAnswerError(`${REDIS}it holds no circuit`, { scope: "circuit" });
   }
   return {
     ok: ok === 1,

@@ -25,23 +25,26 @@ export function answerOf({ error, res }: Context): Response {
   throw error;
 }
 
-/** Returns the error that Hono answers with 504. */
-export function timedOut(cause: CallTimeoutError): HTTPException {
-  return new HTTPException(504, { cause, res: problem(504, "Gateway Timeout", cause.message) });
+/** Returns the error that Hono answers with 504. `expose`: whether it tells which circuit. */
+export function timedOut(cause: CallTimeoutError, expose: boolean): HTTPException {
+  const detail = expose ? { detail: cause.message } : null;
+  return new HTTPException(504, { cause, res: problem(504, "Gateway Timeout", detail) });
 }
 
-/** Returns the error that Hono answers with 503, and with when to retry. */
-export function unavailable(cause: StoreUnavailableError): HTTPException {
-  const retryAfter = String(Math.max(1, Math.ceil(cause.retryAfterMs / 1000)));
+/** Returns the error that Hono answers with 503, and with when to retry. `expose`: with which store. */
+export function unavailable(cause: StoreUnavailableError, expose: boolean): HTTPException {
+  const { retryAfterMs } = cause;
+  const retryAfter = String(Math.max(1, Math.ceil(retryAfterMs / 1000)));
+  const detail = { retryAfterMs, ...(expose ? { detail: cause.message } : null) };
   return new HTTPException(503, {
     cause,
-    res: problem(503, "Service Unavailable", cause.message, { "retry-after": retryAfter }),
+    res: problem(503, "Service Unavailable", detail, { "retry-after": retryAfter }),
   });
 }
 
 /** Returns problem details (RFC 9457), as `CircuitBreakerOpenError` answers. */
-function problem(status: number, title: string, detail: string, headers: HeadersInit = {}) {
-  return Response.json({ type: "about:blank", title, status, detail }, {
+function problem(status: number, title: string, detail: object | null, headers: HeadersInit = {}) {
+  return Response.json({ type: "about:blank", title, status, ...detail }, {
     status,
     headers: {
       ...headers,

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { received } from "../checks.ts";
 import type { CircuitPolicyData } from "./policy.ts";
 import type { Snapshot } from "../contract.ts";
 
@@ -63,6 +64,34 @@ function farthest(cooldownMs: number): number {
   return cooldownMs + Math.max(cooldownMs, 60_000);
 }
 
+/**
+ * Returns how long a circuit that opens now stays open, in ms.
+ *
+ * @param retryAfterMs How long the upstream asks to be left alone, in ms; 0 if it does not.
+ * @param report Hears of a `cooldownMs` of the user's that throws or gives no positive number: it is then
+ * 60 000.
+ */
+export function cooldownOf(
+  s: Snapshot,
+  { cooldownMs, maxCooldownMs }: CircuitPolicyData,
+  retryAfterMs: number,
+  report: (error: unknown) => void,
+): number {
+  let ms = cooldownMs;
+  if (typeof ms === "function") {
+    try {
+      ms = ms(s.state === "HALF_OPEN" ? s.reopenCount + 1 : 0);
+      if (!(Number.isFinite(ms) && ms > 0)) {
+        throw new RangeError(`"cooldownMs" must give a positive number, it gave ${received(ms)}`);
+      }
+    } catch (error) {
+      report(error);
+      ms = 60_000;
+    }
+  }
+  return Math.min(maxCooldownMs, Math.max(Math.ceil(ms), retryAfterMs));
+}
+
 /** Returns `true` if a circuit lets nobody through: forced open, or OPEN and its cooldown lasts. */
 export function isShut(s: Snapshot, now: number): boolean {
   if (s.override !== null) return s.override.kind === "forced_open";
@@ -71,13 +100,13 @@ export function isShut(s: Snapshot, now: number): boolean {
 
 /**
  * How long a rejected call should wait, in ms: OPEN, what is left of the cooldown; HALF_OPEN, until
- * a slot may free; forced open, until the override ends, else `cooldownMs`. At least 1.
+ * a slot may free, but at most `revalidateMs`, as a trial takes less than its lease; forced open, until the override ends, else `cooldownMs`. At least 1.
  */
 export function retryAfter(s: Snapshot, now: number, policy: CircuitPolicyData): number {
   const { override } = s;
   let until: number;
   if (override !== null) until = override.until ?? now + policy.baseCooldownMs;
   else if (s.state === "OPEN") until = s.openUntil ?? now;
-  else until = s.halfOpen.freeAt ?? now;
+  else until = Math.min(s.halfOpen.freeAt ?? now, now + policy.revalidateMs);
   return Math.max(1, Math.ceil(until - now));
 }

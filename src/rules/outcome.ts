@@ -6,6 +6,8 @@
 
 import { inLine } from "../checks.ts";
 import {
+  findRejection,
+  hasName,
   isCallTimeoutError,
   isCircuitBreakerOpenError,
   isRejection,
@@ -74,14 +76,39 @@ export function judgeResult(
   return isRejection(value) ? "neutral" : "failure";
 }
 
-/** Judges what was thrown. Whether the caller gave up is decided before, by its signal. */
+/**
+ * Judges a call that the caller's signal ended. A deadline is a failure, whoever set it, and so is a
+ * call that was `abandoned` late enough. Otherwise the caller gave up, which is neutral (rule 9).
+ */
+export function judgeAbort(
+  reason: unknown,
+  error: unknown,
+  abandoned: boolean,
+  judgement: Judgement,
+  report: (type: string, error: unknown) => void,
+): Kind {
+  if (isCircuitRejection(reason) || !(abandoned || isDeadline(reason))) return "neutral";
+  return judgeError(error, 0, { ignore: judgement.ignore }, report);
+}
+
+/** Returns `true` for the rejection of a circuit, also within an error that an SDK made of it. */
+function isCircuitRejection(error: unknown): boolean {
+  return isCircuitBreakerOpenError(findRejection(error));
+}
+
+/** Returns `true` for the reason of an `AbortSignal.timeout`, and for a timeout of an outer call. */
+function isDeadline(reason: unknown): boolean {
+  return hasName(reason, "TimeoutError") || isCallTimeoutError(reason);
+}
+
+/** Judges what was thrown, unless the caller's signal was aborted. */
 export function judgeError(
   error: unknown,
   durationMs: number,
   { ignore, record, isFailure }: Judgement,
   report: (type: string, error: unknown) => void,
 ): Kind {
-  if (isCircuitBreakerOpenError(error)) return "neutral";
+  if (isCircuitRejection(error)) return "neutral";
   try {
     if (ignore !== undefined && matches(ignore, error)) return "neutral";
     // Who lists the errors of an upstream does not mean that its silence is a success.
@@ -142,13 +169,21 @@ export function failureOf(error: unknown): { kind: string; status: number | null
  * (RFC 9110, section 10.2.3). 0 when it says nothing that can be read.
  */
 export function retryAfterOf(result: unknown, now: number): number {
-  if (!isResponse(result)) return 0;
-  const header = result.headers.get("retry-after")?.trim() ?? "";
+  const header = headerOf(result);
   if (/^\d+$/.test(header)) return Number(header) * 1000;
   // A date, not one of the many other texts that `Date.parse` makes sense of; always in GMT.
   if (!HTTP_DATE.test(header)) return 0;
   const date = Date.parse(header.endsWith("GMT") ? header : `${header} GMT`);
   return Number.isNaN(date) ? 0 : Math.max(0, date - now);
+}
+
+function headerOf(result: unknown): string {
+  try {
+    return isResponse(result) ? result.headers.get("retry-after")?.trim() ?? "" : "";
+  } catch {
+    // Only the platform's own classes are known to have headers.
+    return "";
+  }
 }
 
 /** The three forms of RFC 9110, section 5.6.7, in the order it gives them. */
@@ -157,7 +192,9 @@ const HTTP_DATE =
 
 /** Lets go of a Response that nobody will read: an unread body holds a connection. */
 export function discard(value: unknown): void {
-  if (isResponse(value) && !value.bodyUsed && !value.body?.locked) {
-    value.body?.cancel().catch(() => {});
-  }
+  if (!isResponse(value) || value.bodyUsed) return;
+  // A stream of Node's, in a Response of node-fetch.
+  const body = value.body as ReadableStream & { destroy?(): void } | null;
+  if (body?.destroy !== undefined) body.destroy();
+  else if (!body?.locked) body?.cancel().catch(() => {});
 }

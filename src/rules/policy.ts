@@ -49,8 +49,9 @@ export interface CircuitPolicy {
    */
   store?: string | undefined;
   /**
-   * When the store does not answer: `local`, a breaker of this isolate's own takes over; `allow`,
-   * calls run; `reject`, calls are refused with a StoreUnavailableError.
+   * While the store cannot be used: `local`, a breaker of this isolate's own decides; `allow`, calls run
+   * unless a known override or a running cooldown forbids it; `reject`, calls are refused with a
+   * StoreUnavailableError. That a store takes no outcomes refuses no call.
    *
    * @default {"local"}
    */
@@ -76,7 +77,7 @@ export interface CircuitPolicy {
   successThreshold?: number | undefined;
   /**
    * How long it stays open, in ms, or a function of the number of reopenings such as
-   * `backoff()` makes. A number is a positive integer, at most `maxCooldownMs`. Left out: 60 000, or
+   * `backoff()` makes. A number is an integer from 0, an immediate trial, to `maxCooldownMs`. Left out: 60 000, or
    * `maxCooldownMs` if that is less.
    *
    * @default {60_000}
@@ -123,6 +124,12 @@ export interface CircuitPolicy {
    * integer, at most `halfOpenLeaseMs`. Left out: never.
    */
   callTimeoutMs?: number | undefined;
+  /**
+   * After how many ms a call that its caller gives up counts as a failure, for callers such as SDKs
+   * that abort without a reason when their own timeout passes. A positive integer. Left out: giving up
+   * is neutral however long the call took, unless the signal's reason is a `TimeoutError`.
+   */
+  abandonedAfterMs?: number | undefined;
   /**
    * Trials in flight at once, over all isolates. A positive integer.
    *
@@ -177,6 +184,7 @@ export interface CircuitPolicyData extends Policy {
   readonly baseCooldownMs: number;
   readonly slowCallMs: number | undefined;
   readonly callTimeoutMs: number | undefined;
+  readonly abandonedAfterMs: number | undefined;
   readonly halfOpenMaxConcurrent: number;
   readonly halfOpenLeaseMs: number;
   readonly consistency: Consistency;
@@ -214,6 +222,7 @@ const NUMBERS: Readonly<
   percentageThreshold: [50, 1, 100],
   slowCallMs: [undefined],
   callTimeoutMs: [undefined, 1, MAX_TIMER_MS],
+  abandonedAfterMs: [undefined],
   halfOpenMaxConcurrent: [1],
   halfOpenLeaseMs: [30_000],
   revalidateMs: [1000, 0],
@@ -245,6 +254,7 @@ const FINGERPRINTED = [
   "percentageThreshold",
   "slowCallMs",
   "callTimeoutMs",
+  "abandonedAfterMs",
   "halfOpenMaxConcurrent",
   "halfOpenLeaseMs",
 ] as const;
@@ -265,7 +275,7 @@ export function createPolicy(
     & Record<NumberOption, number>
     & Pick<
       CircuitPolicyData,
-      "slowCallMs" | "callTimeoutMs"
+      "slowCallMs" | "callTimeoutMs" | "abandonedAfterMs"
     >;
   for (const option in NUMBERS) {
     const name = option as NumberOption;
@@ -275,7 +285,7 @@ export function createPolicy(
   const { maxCooldownMs } = numbers;
   const cooldownMs = typeof options.cooldownMs === "function"
     ? options.cooldownMs
-    : check(SUBJECT, "cooldownMs", options.cooldownMs, Math.min(60_000, maxCooldownMs));
+    : check(SUBJECT, "cooldownMs", options.cooldownMs, Math.min(60_000, maxCooldownMs), 0);
   if (typeof cooldownMs === "number" && cooldownMs > maxCooldownMs) {
     refuse(SUBJECT, "cooldownMs", `at most "maxCooldownMs", ${maxCooldownMs}`, cooldownMs);
   }

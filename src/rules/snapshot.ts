@@ -66,7 +66,12 @@ export interface CircuitSnapshot extends CircuitIdentity {
   reopenCount: number;
   /** Its counters. */
   metrics: CircuitMetrics;
-  /** How old this knowledge is, in ms. 0: just read from the store; `Infinity`: nothing is known. */
+  /** `true` if this isolate decides alone, because the store cannot be used. Always `false` in `list()`. */
+  local: boolean;
+  /**
+   * How old this knowledge is, in ms. 0: just read from the store, or decided by this isolate alone;
+   * `Infinity`: nothing is known.
+   */
   ageMs: number;
 }
 
@@ -109,19 +114,14 @@ export function overlay(s: Snapshot, o: Overlay): Snapshot {
   };
 }
 
-/** What a reader goes by: the store's clock now. */
-export interface Reading {
-  readonly now: number;
-}
-
-/** The state as a reader sees it: time alone makes an OPEN circuit half-open, the next call moves it. */
-export function readState(s: Snapshot, { now }: Reading): CircuitState {
+/** The state as a reader sees it, at `now` on the store's clock: time alone makes an OPEN circuit half-open, the next call moves it. */
+export function readState(s: Snapshot, now: number): CircuitState {
   return s.state === "OPEN" && cooldownPassed(s, now) ? "HALF_OPEN" : s.state;
 }
 
 /** What a call meets: an override decides before the state does. */
-export function metState(s: Snapshot, reading: Reading): CircuitState {
-  if (s.override === null) return readState(s, reading);
+export function metState(s: Snapshot, now: number): CircuitState {
+  if (s.override === null) return readState(s, now);
   return s.override.kind === "forced_open" ? "OPEN" : "CLOSED";
 }
 
@@ -129,13 +129,14 @@ export function metState(s: Snapshot, reading: Reading): CircuitState {
 export function toCircuitSnapshot(
   identity: CircuitIdentity,
   s: Snapshot,
-  reading: Reading,
+  now: number,
   ageMs: number,
+  local = false,
 ): CircuitSnapshot {
   const { override } = s;
   return {
     ...identity,
-    state: readState(s, reading),
+    state: readState(s, now),
     override: override && { ...override, until: date(override.until) },
     reason: s.reason || null,
     lastFailure: s.lastFailure && { ...s.lastFailure, at: dateOf(s.lastFailure.at) },
@@ -146,6 +147,7 @@ export function toCircuitSnapshot(
     generation: s.generation,
     reopenCount: s.reopenCount,
     metrics: toMetrics(s),
+    local,
     ageMs,
   };
 }
@@ -186,9 +188,9 @@ export function dateOf(ms: number): Date {
 export const MAX_DATE_MS = 8.64e15;
 
 /** Why a circuit is as it is, in one sentence, on one line. */
-export function explain(name: string, s: Snapshot, reading: Reading): string {
+export function explain(name: string, s: Snapshot, now: number): string {
   const { override } = s;
-  const state = readState(s, reading);
+  const state = readState(s, now);
   let why = `is ${state}`;
   if (state === "OPEN") why += ` since ${iso(s.openedAt)}`;
   else if (state === "HALF_OPEN") why += `, opened at ${iso(s.openedAt)}`;
@@ -215,6 +217,13 @@ export function explain(name: string, s: Snapshot, reading: Reading): string {
 function failureText({ at, kind, status, instance }: FailureNote): string {
   return (status === null ? inLine(kind) : `status ${status}`) + ` at ${iso(at)}` +
     (instance === null ? "" : ` in ${inLine(instance)}`);
+}
+
+/** Why a call beside the trials is rejected, in one sentence. It stays true for the generation. */
+export function explainFull(name: string, s: Snapshot, slots: number): string {
+  return `Circuit ${quote(name)} is HALF_OPEN, opened at ${iso(s.openedAt)}; its ${
+    slots === 1 ? "trial slot is" : `${slots} trial slots are`
+  } taken`;
 }
 
 function iso(ms: number | null): string {

@@ -1,5 +1,5 @@
 /**
- * When to leave a failing store alone, and for how long.
+ * When to leave alone what keeps failing, and for how long.
  *
  * @module
  */
@@ -9,16 +9,19 @@ const FIRST_INTERVAL_MS = 1_000;
 const LONGEST_INTERVAL_MS = 30_000;
 
 /**
- * The back-off of one store. Holds values only: it starts no timer, and the caller gives the time,
- * in ms, on a clock of its choice.
+ * The back-off of a store, of one kind of requests to it, or of one circuit. Holds values only: it starts
+ * no timer, and the caller gives the time, in ms, on a clock of its choice.
  *
- * After a failure the store is left alone for 1 s, doubled with each further failure up to 30 s. Half of
- * each interval is random, so that isolates do not return together. When an interval has passed, one
- * request at a time probes whether the store is back.
+ * After a failure there is an interval of 1 s, doubled with each further failure up to 30 s. Half of each
+ * interval is random, so that isolates do not return together. When an interval has passed, one request
+ * at a time probes. A success ends the interval, and lowers the next one by one step: something that
+ * fails more often than it answers is left alone for longer and longer.
  */
 export class Backoff {
   readonly #timeoutMs: number;
-  #failures = 0;
+  /** How often the first interval is doubled. */
+  #level = 0;
+  #failing = false;
   #until = 0;
 
   /** @param timeoutMs The deadline of a request, in ms: a probe keeps others off for as long. */
@@ -26,19 +29,20 @@ export class Backoff {
     this.#timeoutMs = timeoutMs;
   }
 
-  /** Whether the last answer was a failure. */
+  /** `true` if the last answer was a failure. */
   get failing(): boolean {
-    return this.#failures > 0;
+    return this.#failing;
   }
 
-  /** Whether the store is being left alone. */
+  /** Returns `true` while requests are to be held back. */
   down(now: number): boolean {
+    if (!this.#failing) return false;
     const left = this.leftMs(now);
     // A moment further off was set by a clock that has since gone back.
-    return this.failing && left > 0 && left <= LONGEST_INTERVAL_MS + this.#timeoutMs;
+    return left > 0 && left <= LONGEST_INTERVAL_MS + this.#timeoutMs;
   }
 
-  /** How long the store is still to be left alone, in ms. Negative once the interval has passed. */
+  /** Returns how long requests are still to be held back, in ms. Negative once the interval has passed. */
   leftMs(now: number): number {
     return this.#until - now;
   }
@@ -46,34 +50,42 @@ export class Backoff {
   /**
    * Begins a request.
    *
-   * @returns Whether the request probes if the store is back. Until `timeoutMs` have passed, all
-   * others are kept off: a moment lapses where a lock would not.
+   * @returns `true` if the request is a probe. Until `timeoutMs` have passed, all others are held back: a
+   * moment lapses where a lock would not.
    */
   probe(now: number): boolean {
-    if (this.failing) this.#until = now + this.#timeoutMs;
-    return this.failing;
+    if (this.#failing) this.#until = now + this.#timeoutMs;
+    return this.#failing;
+  }
+
+  /** Notes that a probe was answered, and proved nothing: the next request is a probe, too. */
+  inconclusive(now: number): void {
+    this.#until = Math.min(this.#until, now);
   }
 
   /**
-   * Takes note of an answer.
+   * Notes an answer.
    *
-   * @returns Whether the answer ends an outage.
+   * @returns `true` if the answer ends a row of failures.
    */
   answered(): boolean {
-    const recovered = this.failing;
-    this.#failures = 0;
+    const recovered = this.#failing;
+    this.#failing = false;
+    this.#level = Math.max(0, this.#level - 1);
     return recovered;
   }
 
   /**
-   * Takes note of a failure. Requests that were under way together fail together and count as one.
+   * Notes a failure. Requests that were under way together fail together and count as one.
    *
    * @param request What `probe()` returned for the request that failed.
-   * @returns Whether the failure began a new interval.
+   * @returns `true` if the failure began a new interval.
    */
   failed(now: number, { probing }: { readonly probing: boolean }): boolean {
     if (!probing && this.down(now)) return false;
-    const intervalMs = Math.min(LONGEST_INTERVAL_MS, FIRST_INTERVAL_MS * 2 ** this.#failures++);
+    const intervalMs = Math.min(LONGEST_INTERVAL_MS, FIRST_INTERVAL_MS * 2 ** this.#level);
+    if (intervalMs < LONGEST_INTERVAL_MS) this.#level++;
+    this.#failing = true;
     this.#until = now + Math.ceil(intervalMs * (1 + Math.random()) / 2);
     return true;
   }

@@ -3,29 +3,20 @@
  * that the store has not confirmed. Calls go by the view, and the store is told in the background.
  *
  * Plain data only, and no promise is kept: on a Worker, a promise of another request never settles.
- * A marker that something is under way is a moment, and lapses.
  *
  * @module
  */
 
-import { announceHalfOpened, announceTransition, announceUnconfirmed } from "../announce.ts";
-import {
-  Circuit,
-  type Ending,
-  type Grant,
-  type Known,
-  type NamedStore,
-  type Refusal,
-  UNCOUNTED,
-  type Unit,
-} from "../circuit.ts";
-import type { Answer, Awaitable, Changed, Driver, Recorded, Snapshot } from "../contract.ts";
-import type { CircuitIdentity } from "../key.ts";
-import { absentSnapshot, type Admission, newId, together, TOTALS_ONLY } from "../records.ts";
-import { isShut, type Verdict, verdict } from "../rules/machine.ts";
-import type { CircuitPolicyData } from "../rules/policy.ts";
+import { announceHalfOpened, announceUnconfirmed } from "../announce.ts";
+import type { Ending, Grant, Known, Refusal, Unit } from "../circuit.ts";
+import type { Acquired, Awaitable, Recorded, Snapshot } from "../contract.ts";
+import { absentSnapshot, type Admission, newId, TOTALS_ONLY } from "../records.ts";
+import { isShut, verdict } from "../rules/machine.ts";
 import { segmentMs } from "../rules/window.ts";
-import type { StoreGuard } from "./guard.ts";
+import { after, AskingCircuit } from "./asking.ts";
+import { Asks, mayMove, MOST_COLD, turnToAsk } from "./asks.ts";
+import { within } from "./deadline.ts";
+import { scopeOf } from "./guard.ts";
 import {
   isUnderWay,
   outcomeOf,
@@ -35,110 +26,191 @@ import {
   tallyOf,
 } from "./pending.ts";
 import { joinSuccess, type Sending, wantsSending } from "./sending.ts";
-import { type LocalStates, StandIn } from "./stand_in.ts";
-import { View } from "./view.ts";
+import type { Delivery } from "./trips.ts";
 
 /** After how many ms a tally without answer is given up: stores forget its id after twice as long. */
 const GIVE_UP_MS = 30_000;
+/** After how many refusals a tally is given up, if the store takes others. */
+const MOST_REFUSALS = 3;
+
+/** A call that waits until the store has its outcome. */
+interface WaitingCall {
+  readonly grant: Grant;
+  readonly ending: Ending;
+}
 
 /** A circuit on a shared store. */
-export class SharedCircuit extends Circuit {
-  readonly #guard: StoreGuard;
-  readonly #standIn: StandIn;
+export class SharedCircuit extends AskingCircuit {
   readonly #pending = new PendingTallies();
-  readonly #view = new View();
-  /** Until when a refusal in HALF_OPEN holds, in ms. */
-  #refusedUntil = 0;
-  /** Until when a background read may be under way, in ms. */
-  #refreshingUntil = 0;
-  /** A token that may hold a slot though no answer said so. It is asked for again, lest the slot be lost. */
-  #lostToken: string | null = null;
-
-  constructor(
-    identity: CircuitIdentity,
-    policy: CircuitPolicyData,
-    store: NamedStore,
-    guard: StoreGuard,
-    states: LocalStates,
-  ) {
-    super(identity, policy, store);
-    this.#guard = guard;
-    this.#standIn = new StandIn(this, this.#view, guard, states);
-  }
+  readonly #asks = new Asks();
 
   // Admitting
 
   override admit(unit: Unit): Awaitable<Grant | Refusal> {
+    return this.#admit(unit, Infinity);
+  }
+
+  /** @param withinMs How long the caller waits for the store's answer at most. */
+  #admit(unit: Unit, withinMs: number): Awaitable<Grant | Refusal> {
     this.used = true;
     const now = this.store.clock();
-    if (this.#standIn.begun || this.#guard.down(now)) {
-      const decided = this.#admitInOutage(now, unit);
-      if (decided !== null) return decided;
+    if (this.standIn.begun || this.guard.blocks("reads", this, now)) {
+      return this.#admitInOutage(now, unit);
     }
-    const s = this.#strong ? null : this.#fresh(now);
-    if (s === null) return this.#acquire();
-    const storeNow = this.#view.storeNow(now);
-    if (isShut(s, storeNow)) return this.#reject(s, now, unit);
-    if (s.override !== null || s.state === "CLOSED") return this.open(s);
-    return isUnderWay(this.#refusedUntil, now, this.policy.revalidateMs)
-      ? this.refuse(s, storeNow)
-      : this.#acquire();
+    const s = this.view.believed ? this.view.current(now) : null;
+    if (s === null) return this.#admitUnknown(unit);
+    const storeNow = this.view.storeNow(now);
+    const shut = isShut(s, storeNow);
+    const plain = s.override !== null || s.state === "CLOSED";
+    if (this.#strong) return this.#acquire(s, plain ? Infinity : this.#mostTrials, withinMs);
+    if (this.#isFresh(now)) {
+      if (shut) return this.#reject(s, now, unit);
+      if (plain) return this.open(s);
+      if (isUnderWay(this.refusedUntil, now, this.policy.revalidateMs)) {
+        return this.refuse(s, storeNow);
+      }
+    } else if (plain && this.#asks.underWay(now, this.guard.timeoutMs) > 0) {
+      // One finds out, and the others go by what is known.
+      return shut ? this.refuse(s, storeNow) : this.open(s);
+    }
+    return this.#acquire(s, plain ? 1 : this.#mostTrials, withinMs);
   }
 
   /** Rejects by the view, and refreshes the view in the background once it is old. */
   #reject(s: Snapshot, now: number, unit: Unit): Awaitable<Refusal> {
-    const refusal = this.refuse(s, this.#view.storeNow(now));
-    return after(this.#refresh(now, this.policy.revalidateMs, unit), refusal);
+    const refusal = this.refuse(s, this.view.storeNow(now));
+    return after(this.refresh(now, this.policy.revalidateMs, unit), refusal);
   }
 
-  /** Waits for the store's decision. A view that is too old is renewed by the way, at the same cost. */
-  async #acquire(): Promise<Grant | Refusal> {
+  /** Nothing is known: a few ask, and the others look whether they have learnt something. */
+  async #admitUnknown(unit: Unit): Promise<Grant | Refusal> {
+    const { clock } = this.store;
+    const { timeoutMs } = this.guard;
+    const isKnown = () => {
+      const now = clock();
+      return this.view.believed || this.standIn.begun || this.guard.blocks("reads", this, now);
+    };
+    if (this.#asks.underWay(clock(), timeoutMs) < MOST_COLD) {
+      return await this.#acquire(null, MOST_COLD, Infinity);
+    }
+    const { turn, leftMs } = await turnToAsk(this.#asks, clock, timeoutMs, isKnown);
+    switch (turn) {
+      case "known":
+        return await this.#admit(unit, leftMs);
+      case "ask":
+        return await this.#acquire(null, Number.MAX_SAFE_INTEGER, leftMs);
+      case "expired":
+        return this.standIn.admit(clock());
+    }
+  }
+
+  /**
+   * Waits for the store's decision. A view that is too old is renewed by the way, at the same cost.
+   *
+   * @param s What is known.
+   * @param most How many asks may be under way. Others are refused, or run by what is known.
+   * @param withinMs How long the caller waits at most. The request has its own deadline.
+   */
+  async #acquire(
+    s: Snapshot | null,
+    most: number,
+    withinMs: number,
+  ): Promise<Grant | Refusal> {
     for (;;) {
-      // A slot asked for again is the same slot, but another request: what the first request moved may
-      // have moved on since, and is not announced late.
-      const id = newId();
-      const token = this.#lostToken ?? id;
-      this.#lostToken = null;
-      let s: Snapshot;
-      let granted: boolean;
-      try {
-        const answer = await this.#ask(
-          "acquire",
-          () => this.driver.acquire(this.identity.key, this.acquiring(id, token)),
-        );
-        if (answer.moved) announceHalfOpened(this, answer);
-        ({ snapshot: s, granted } = answer);
-      } catch {
-        this.#lostToken = token;
-        return this.#standIn.admit(this.store.clock());
+      const now = this.store.clock();
+      const ask = this.#asks.begin(now, this.guard.timeoutMs, most);
+      if (ask === null) return this.#refuseHerd(s!, now);
+      const asking = this.#askFor(ask.token, s);
+      const answer = await within(asking, withinMs);
+      if (answer === null) {
+        asking.then(() => this.#asks.lose(ask));
+        return this.#admitUnasked();
       }
+      const { granted } = answer;
+      s = answer.snapshot;
+      const takesSlot = s.state === "HALF_OPEN" && s.override === null;
       // A verdict that its isolate did not live to issue comes before the next trial.
       const due = granted && s.state === "HALF_OPEN" ? verdict(s, this.policy) : null;
-      if (due !== null && await this.#move(due, s, 0)) continue;
+      if (granted && due === null && (this.#asks.end(ask) || !takesSlot)) {
+        this.#noteFullHouse(s, granted);
+        return this.grant(s, ask.token);
+      }
+      // Its token may hold a slot for nobody, now or once the request is delivered again.
+      this.#asks.lose(ask);
+      if (due !== null && await this.move(due, s, 0)) continue;
       this.#noteFullHouse(s, granted);
-      if (granted && due === null) return this.grant(s, token);
-      // Granted, but the verdict before it could not be made; or refused, by a request that takes a slot
-      // for nobody should it be delivered once more.
-      this.#lostToken = token;
       return this.refuse(s, s.now);
     }
+  }
+
+  /** The store has not answered in time: goes by what others have learnt meanwhile, if that is enough. */
+  #admitUnasked(): Grant | Refusal {
+    const now = this.store.clock();
+    const s = this.view.believed && !this.#strong ? this.view.current(now) : null;
+    return s?.state === "CLOSED" && s.override === null && !this.guard.blocks("reads", this, now)
+      ? this.open(s)
+      : this.standIn.admit(now);
+  }
+
+  /** Asks for a slot. Returns `null` if the store could not be asked. */
+  async #askFor(token: string, s: Snapshot | null): Promise<Acquired | null> {
+    // A slot asked for again is the same slot, but another request: what the first request moved may have
+    // moved on since, and is not announced late.
+    const request = this.acquiring(newId(), token);
+    try {
+      const answer = await this.ask({
+        operation: "acquire",
+        kind: mayMove(s, this.view.storeNow(this.store.clock())) ? "writes" : "reads",
+        send: () => this.driver.acquire(this.identity.key, request),
+        proves: ({ moved, granted, snapshot: { state, override } }) =>
+          moved || (granted && state === "HALF_OPEN" && override === null) ? "writes" : "reads",
+      });
+      if (answer.moved) announceHalfOpened(this, answer);
+      return answer;
+    } catch {
+      return null;
+    }
+  }
+
+  /** Refuses a caller while others ask for the slots there are. */
+  #refuseHerd(s: Snapshot, now: number): Refusal {
+    const storeNow = this.view.storeNow(now);
+    const freeAt = storeNow + this.guard.timeoutMs;
+    return this.refuse({ ...s, state: "HALF_OPEN", halfOpen: { ...s.halfOpen, freeAt } }, storeNow);
   }
 
   /** Notes until when nobody need ask, because no half-open slot can be free before. */
   #noteFullHouse(s: Snapshot, granted: boolean): void {
     const { freeAt, inFlight } = s.halfOpen;
-    const full = !granted || inFlight >= this.policy.halfOpenMaxConcurrent;
+    const full = !granted || inFlight >= this.#mostTrials;
     if (!full || s.state !== "HALF_OPEN" || this.#strong) return;
     const waitMs = Math.max(1, (freeAt ?? Infinity) - s.now);
-    this.#refusedUntil = this.store.clock() + Math.min(this.policy.revalidateMs, waitMs);
+    this.refusedUntil = this.store.clock() + Math.min(this.policy.revalidateMs, waitMs);
+  }
+
+  /** Decides while the store cannot be used, and finds out whether it can be used again. */
+  #admitInOutage(now: number, unit: Unit): Awaitable<Grant | Refusal> {
+    const s = this.standIn.override(now);
+    if (s !== null) {
+      return s.override!.kind === "forced_open" ? this.#reject(s, now, unit) : this.open(s);
+    }
+    const decided = this.standIn.admit(now);
+    return after(this.#probe(now, unit), decided);
+  }
+
+  /** Sends the write that may end the stand-in, unless the store is left alone. */
+  #probe(now: number, unit: Unit): Promise<unknown> | undefined {
+    if (!this.standIn.begun || this.guard.blocks("writes", this, now)) return undefined;
+    if (!this.#pending.hasWaiting(now, this.guard.timeoutMs)) this.#pending.addProbe(now);
+    return unit.background(this.trips.send(this, now));
   }
 
   // Settling
 
   override pass(grant: Grant, at: number): boolean {
     if (
-      grant !== this.opened || this.#standIn.begun || this.#strong ||
-      this.driver.describe !== undefined || this.#guard.down(at)
+      grant !== this.opened || this.standIn.begun || this.#strong ||
+      this.driver.describe !== undefined || this.guard.blocks("writes", this, at)
     ) return false;
     return joinSuccess(this.#sending(), grant, at);
   }
@@ -146,56 +218,63 @@ export class SharedCircuit extends Circuit {
   override settle(grant: Grant, ending: Ending, unit: Unit): Promise<void> | void {
     const { at, kind } = ending;
     const counts = kind !== "neutral";
-    const standsIn = this.#standIn.settle(grant, ending);
-    const admittedByStore = grant.generation !== TOTALS_ONLY;
-    if (admittedByStore && this.#guard.down(at)) return this.#keepForLater(grant, ending);
-    if (admittedByStore && (grant.lease !== null || (this.#strong && counts))) {
-      return this.#sendAtOnce(grant, ending, unit);
+    // What the stand-in admitted, it counts and announces; the store learns of it later.
+    const absorbed = this.standIn.settle(grant, ending);
+    const held = this.guard.blocks("writes", this, at);
+    const atOnce = grant.lease !== null || (this.#strong && counts && grant.alone === null);
+    if (atOnce && grant.generation !== TOTALS_ONLY) {
+      return held ? this.#keepForLater(grant, ending) : this.#sendAtOnce(grant, ending, unit);
     }
-    if (!standsIn) this.#tell(grant, ending);
+    if (!absorbed) this.#tell(grant, ending);
     if (!counts) return;
-    this.#gather(grant, this.#outcomesOf(grant, ending), ending);
-    if (this.#guard.down(at) || !wantsSending(this.#sending(), at)) return;
-    return unit.background(this.#sendAll(at)) as Promise<void> | undefined;
+    const outcomes = this.#outcomesOf(grant, ending);
+    if (held && !absorbed) this.standIn.absorb(grant, outcomes, at);
+    this.#gather(grant, outcomes, ending, absorbed || held);
+    if (held || !wantsSending(this.#sending(), at)) return;
+    return unit.background(this.trips.send(this, at)) as Promise<void> | undefined;
   }
 
-  /** The store is away: the stand-in counts the outcome, and the store learns the totals later. */
+  /** The store is left alone: the stand-in counts the outcome, and the store learns of it later. */
   #keepForLater(grant: Grant, ending: Ending): void {
+    const { at, retryAfterMs } = ending;
     this.#tell(grant, ending);
     const outcomes = this.#outcomesOf(grant, ending);
-    this.#standIn.absorb(grant, outcomes, ending.at);
-    // The lease, if there is one, lapses.
-    if (ending.kind !== "neutral") {
-      this.#gather(UNCOUNTED, outcomes, { ...ending, retryAfterMs: 0 });
-    }
+    this.standIn.absorb(grant, outcomes, at);
+    this.#pending.giveBack([this.#pending.single(grant, outcomes, retryAfterMs, at, true)]);
+    this.store.unsent.add(this);
   }
 
   /** A trial, or a call in `strong`: the outcome is in the store before the caller hears of it. */
   #sendAtOnce(grant: Grant, ending: Ending, unit: Unit): Promise<void> {
     const { at, retryAfterMs } = ending;
     const tally = this.#pending.single(grant, this.#outcomesOf(grant, ending), retryAfterMs, at);
-    const sent = this.#send(tally, at, { grant, ending });
+    const sent = this.#send(tally, at, false, { grant, ending }).then(() => {});
     // The call waits for it; a request that dies before that takes no slot with it.
     unit.background(sent);
     // What an outage left behind goes along.
-    const rest = wantsSending(this.#sending(), at) ? unit.background(this.#sendAll(at)) : undefined;
+    if (!wantsSending(this.#sending(), at)) return sent;
+    const rest = unit.background(this.trips.send(this, at));
     return rest === undefined ? sent : Promise.all([sent, rest]).then(() => {});
   }
 
   #outcomesOf(grant: Grant, ending: Ending): Outcomes {
-    const failed = this.failed(grant, ending);
-    if (failed) this.noteFailure(grant, ending);
-    return outcomeOf(ending, failed, this.driver.describe);
+    return outcomeOf(ending, this.noteFailure(grant, ending), this.driver.describe);
   }
 
-  #gather(under: Admission, outcomes: Outcomes, { at, retryAfterMs }: Ending): void {
-    this.#pending.gather(under, outcomes, retryAfterMs, at, segmentMs(this.policy.windowMs));
+  #gather(
+    under: Admission,
+    outcomes: Outcomes,
+    { at, retryAfterMs }: Ending,
+    absorbed: boolean,
+  ): void {
+    const segment = segmentMs(this.policy.windowMs);
+    this.#pending.gather(under, outcomes, retryAfterMs, at, segment, absorbed);
     this.store.unsent.add(this);
   }
 
   #tell(grant: Grant, ending: Ending): void {
     if (!this.store.events.hearsCalls) return;
-    this.tellCall(grant, ending, this.#view.isLate(grant, ending.at));
+    this.tellCall(grant, ending, this.view.isLate(grant, ending.at));
   }
 
   override countRejected(): void {
@@ -207,14 +286,15 @@ export class SharedCircuit extends Circuit {
 
   override peek(): Known {
     const now = this.store.clock();
-    const held = this.#view.current(now);
+    const held = this.view.current(now);
     const laid = this.lay(held ?? absentSnapshot(now));
-    if (this.#standIn.decides(now)) {
-      const { snapshot, ...known } = this.#standIn.peek();
+    if (this.standIn.decides(now)) {
+      const { snapshot, ...known } = this.standIn.peek();
       return { snapshot: { ...snapshot, totals: laid.totals }, ...known };
     }
-    const ageMs = held === null ? Infinity : Math.max(0, this.#view.age(now));
-    return { snapshot: laid, now: this.#view.storeNow(now), ageMs };
+    const ageMs = held === null ? Infinity : Math.max(0, this.view.age(now));
+    const local = this.guard.blocks("reads", this, now);
+    return { snapshot: laid, now: this.view.storeNow(now), ageMs, local };
   }
 
   override lay(snapshot: Snapshot): Snapshot {
@@ -222,7 +302,7 @@ export class SharedCircuit extends Circuit {
   }
 
   override async look(): Promise<Known> {
-    await this.#read();
+    await this.read();
     return this.peek();
   }
 
@@ -230,112 +310,60 @@ export class SharedCircuit extends Circuit {
     return this.policy.consistency === "strong" || !this.driver.traits.shared;
   }
 
-  /** Returns the cached Snapshot if a call may go by it. */
-  #fresh(now: number): Snapshot | null {
+  get #mostTrials(): number {
+    return this.policy.halfOpenMaxConcurrent;
+  }
+
+  /** Returns `true` if calls may go by the cached Snapshot. */
+  #isFresh(now: number): boolean {
     const { maxStalenessMs, cooldownMs } = this.policy;
-    return this.#view.fresh(
-      now,
-      typeof cooldownMs === "number" ? Math.min(maxStalenessMs, cooldownMs) : maxStalenessMs,
-    );
-  }
-
-  // Asking the store
-
-  /** Sends a request, and learns from the answer. */
-  async #ask<T extends Answer>(operation: string, ask: () => Awaitable<T>): Promise<T> {
-    const asked = this.#view.ask();
-    const answer = await this.#guard.run(operation, ask, this.identity);
-    this.#learn(answer.snapshot, asked);
-    this.note(answer);
-    return answer;
-  }
-
-  #learn(s: Snapshot, asked: number): void {
-    const learnt = this.#view.learn(s, asked, this.store.clock());
-    if (learnt !== "old") this.#refusedUntil = 0;
-    if (learnt === "reborn") this.store.events.emit("reborn", this.identity);
-  }
-
-  #refresh(now: number, olderThanMs: number, unit: Unit): Promise<unknown> | undefined {
-    if (!this.#view.isOlderThan(olderThanMs, now)) return undefined;
-    if (isUnderWay(this.#refreshingUntil, now, this.#guard.timeoutMs)) return undefined;
-    this.#refreshingUntil = now + this.#guard.timeoutMs;
-    return unit.background(this.#read());
-  }
-
-  /** Never rejects: a reader uses the cached Snapshot when the store does not answer. */
-  async #read(): Promise<void> {
-    const asked = this.#view.ask();
-    const { clock } = this.store;
-    const { key } = this.identity;
-    try {
-      const s = await this.#guard.run(
-        "read",
-        () => this.driver.read(key, { at: clock(), shape: this.policy.shape }),
-        this.identity,
-      );
-      this.#learn(s, asked);
-    } catch {
-      // The guard has told the listeners.
-    }
-    this.#refreshingUntil = 0;
-  }
-
-  protected override async operate(
-    operation: string,
-    ask: (driver: Driver) => Awaitable<Changed>,
-  ): Promise<Changed> {
-    const asked = this.#view.ask();
-    const answer = await this.#guard.run(operation, () => ask(this.driver), this.identity);
-    if (answer.won) this.#standIn.end();
-    // What this isolate put there itself, or took away, is not reborn.
-    if (answer.won && /^re(store|move)$/.test(operation)) this.#view.forget();
-    this.#learn(answer.snapshot, asked);
-    this.note(answer);
-    return answer;
-  }
-
-  /** Makes the transition that is due. Returns `false` if the store could not be asked. */
-  async #move(due: Verdict, s: Snapshot, retryAfterMs: number): Promise<boolean> {
-    const request = this.transition(due, s, s, retryAfterMs, newId());
-    try {
-      const answer = await this.#ask(
-        "transition",
-        () => this.driver.transition(this.identity.key, request),
-      );
-      if (answer.won) announceTransition(this, due.event, s.state, due.to, due.reason, answer);
-      return true;
-    } catch {
-      // Whoever records next finds it due again.
-      return false;
-    }
+    const limit = typeof cooldownMs === "number"
+      ? Math.min(maxStalenessMs, cooldownMs)
+      : maxStalenessMs;
+    const age = this.view.age(now);
+    return age >= 0 && age <= limit;
   }
 
   // Sending tallies
 
   override flush(): Promise<void> {
-    return this.#sendAll(this.store.clock());
+    return this.trips.send(this, this.store.clock());
   }
 
   override abandon(): void {
+    this.seal();
     for (const tally of this.#pending.take(Infinity)) this.#giveUp(tally);
   }
 
   #sending(): Sending {
-    const { timeoutMs } = this.#guard;
-    return { pending: this.#pending, view: this.#view, policy: this.policy, timeoutMs };
+    const { timeoutMs } = this.guard;
+    return { pending: this.#pending, view: this.view, policy: this.policy, timeoutMs };
   }
 
-  /** Sends all that is not under way, in this very turn. */
-  async #sendAll(now: number): Promise<void> {
-    const tallies = this.#pending.take(now, this.#guard.timeoutMs).filter((tally) => {
+  /** Seals what is gathered: it is to be sent as it is. */
+  seal(): void {
+    this.#pending.seal();
+  }
+
+  /** Hands over sealed tallies, at most so many; none while the store is left alone. */
+  take(now: number, most: number, always: boolean): readonly PendingTally[] {
+    if (!always && this.guard.blocks("writes", this, now)) return [];
+    return this.#pending.take(now, this.guard.timeoutMs, most).filter((tally) => {
       const keeps = tally.sentAt === null || now - tally.sentAt <= GIVE_UP_MS;
       if (!keeps) this.#giveUp(tally);
       return keeps;
     });
-    await Promise.all(
-      together(this.driver, () => tallies.map((tally) => this.#send(tally, now, null))),
-    );
+  }
+
+  /** Takes back tallies that were not sent. */
+  giveBack(tallies: readonly PendingTally[]): void {
+    this.#pending.giveBack(tallies);
+  }
+
+  /** Sends a tally that was handed over. Never rejects. */
+  deliver(tally: PendingTally, now: number): Promise<Delivery> {
+    // All that is handed over at once is one probe.
+    return this.#send(tally, now, true, null);
   }
 
   /**
@@ -344,58 +372,68 @@ export class SharedCircuit extends Circuit {
    *
    * @param now The caller's reading of the clock in this turn. Beside a later reading, time would seem
    * to have gone back, and the tally would be sent once more.
-   * @param call The call that waits for the answer, if one does.
    */
   async #send(
     tally: PendingTally,
     now: number,
-    call: { readonly grant: Grant; readonly ending: Ending } | null,
-  ): Promise<void> {
-    const asked = this.#view.ask();
-    this.#pending.sending(tally, now, this.#guard.timeoutMs);
+    always: boolean,
+    call: WaitingCall | null,
+  ): Promise<Delivery> {
+    const asked = this.view.ask();
+    this.#pending.sending(tally, now, this.guard.timeoutMs);
     // An earlier tally may have been the last that was pending, and have been given up.
     this.store.unsent.add(this);
-    const answer = await this.#record(tally);
-    if (answer === null) return this.#notTaken(tally, call);
+    const { shape, hash: policyHash } = this.policy;
+    let answer: Recorded;
+    try {
+      answer = await this.guard.run<Recorded>({
+        ...{ operation: "record", kind: "writes", circuit: this, always },
+        send: () => {
+          const at = this.store.clock();
+          tally.sentAt ??= at;
+          this.wrote = true;
+          const { key } = this.identity;
+          return this.driver.record(key, { ...tallyOf(tally, at), shape, policyHash });
+        },
+      });
+    } catch (error) {
+      return this.#notTaken(tally, call, (error as Error).cause);
+    }
     // In one turn: the store counts it, and this isolate no longer does.
     this.#drop(tally);
-    this.#learn(answer.snapshot, asked);
-    this.note(answer);
     const { current, snapshot: s } = answer;
+    // A late outcome makes no verdict due; but a stand-in does not end while there is one.
+    const due = current || this.standIn.begun ? verdict(s, this.policy) : null;
+    const trips = due !== null && s.state === "CLOSED";
+    if (!trips) this.standIn.confirmed(asked);
+    this.learn(s, asked);
+    this.note(answer);
     if (call !== null && this.store.events.hearsCalls) {
       this.tellCall(call.grant, call.ending, !current);
     }
-    if (!current) return;
-    const due = verdict(s, this.policy);
-    if (due !== null) await this.#move(due, s, tally.retryAfterMs);
-    else this.warn(s);
+    if (due === null && current) this.warn(s);
+    if (due === null) return "taken";
+    const moved = await this.move(due, s, tally.retryAfterMs);
+    if (trips && moved) this.standIn.confirmed(asked);
+    else if (trips) this.standIn.takeOver(this.store.clock());
+    return "taken";
   }
 
-  /** Returns the answer, or `null` if there was none. */
-  async #record(tally: PendingTally): Promise<Recorded | null> {
-    const { shape, hash: policyHash } = this.policy;
-    try {
-      return await this.#guard.run("record", () => {
-        const at = this.store.clock();
-        tally.sentAt ??= at;
-        this.wrote = true;
-        return this.driver.record(this.identity.key, { ...tallyOf(tally, at), shape, policyHash });
-      }, this.identity);
-    } catch {
-      return null;
-    }
-  }
-
-  #notTaken(
-    tally: PendingTally,
-    call: { readonly grant: Grant; readonly ending: Ending } | null,
-  ): void {
+  #notTaken(tally: PendingTally, call: WaitingCall | null, cause: unknown): Delivery {
     this.#pending.putBack(tally);
     if (call !== null && this.store.events.hearsCalls) {
       this.tellCall(call.grant, call.ending, false);
     }
-    if (!tally.absorbed) this.#standIn.absorb(tally, tally, tally.lastAt);
+    if (!tally.absorbed) this.standIn.absorb(tally, tally, tally.lastAt);
     tally.absorbed = true;
+    if (scopeOf(cause) === null) return "unreached";
+    const { taken } = this.guard;
+    if (tally.refusals++ === 0) tally.refusedAt = taken;
+    // The store takes others: there is something about this one.
+    if (tally.refusals >= MOST_REFUSALS && taken > tally.refusedAt) {
+      this.#giveUp(tally, `The store refused ${tally.refusals} times`);
+    }
+    return "refused";
   }
 
   #drop(tally: PendingTally): void {
@@ -403,37 +441,10 @@ export class SharedCircuit extends Circuit {
     if (this.#pending.empty) this.store.unsent.delete(this);
   }
 
-  /** Nobody knows whether the tally counted, and the store will soon have forgotten its id. */
-  #giveUp(tally: PendingTally): void {
+  /** By default because nobody knows whether it counted, and the store will soon have forgotten its id. */
+  #giveUp(tally: PendingTally, why = `No answer within ${GIVE_UP_MS} ms to`): void {
     this.#drop(tally);
-    const { retryAfterMs } = this.#guard.unavailable(this.store.clock());
-    announceUnconfirmed(this, tally, GIVE_UP_MS, retryAfterMs);
+    const { retryAfterMs } = this.guard.unavailable(this.store.clock(), "writes", this);
+    announceUnconfirmed(this, tally, why, retryAfterMs);
   }
-
-  // Outages
-
-  /**
-   * Decides while the store does not answer, or has only just come back. Returns `null` where the call
-   * is to follow the store.
-   */
-  #admitInOutage(now: number, unit: Unit): Awaitable<Grant | Refusal> | null {
-    if (!this.#guard.failing) {
-      if (!this.#standIn.decides(now)) {
-        this.#standIn.end();
-        return null;
-      }
-      const decided = this.#standIn.admit(now);
-      return after(this.#refresh(now, this.policy.revalidateMs, unit), decided);
-    }
-    if (this.#guard.down(now)) return this.#standIn.admit(now);
-    if (this.#strong) return null;
-    // The interval is over: the store is tried out in the background.
-    const decided = this.#standIn.admit(now);
-    return after(this.#refresh(now, 0, unit), decided);
-  }
-}
-
-/** Returns what was decided, once work that must be waited for is done. */
-function after<T>(wait: Promise<unknown> | undefined, decided: T): Awaitable<T> {
-  return wait === undefined ? decided : wait.then(() => decided);
 }

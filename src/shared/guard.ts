@@ -1,99 +1,298 @@
 /**
- * Protects callers from a store that does not answer: every request has a deadline, and after a
- * failure the store is left alone for a growing interval. Holds values only, never a promise.
+ * Guards a store: every request has a deadline, and what keeps failing is left alone for growing
+ * intervals. A failure concerns no more than it must: the way to the store, one kind of requests, or one
+ * circuit. Holds values only, never a promise.
  *
  * @module
  */
 
-import { StoreUnavailableError } from "../errors.ts";
+import { quote } from "../checks.ts";
+import type { Awaitable, Clock } from "../contract.ts";
+import { type AnswerScope, isStoreAnswerError, StoreUnavailableError } from "../errors.ts";
 import type { Events } from "../events.ts";
 import type { CircuitIdentity } from "../key.ts";
-import type { Awaitable, Clock } from "../contract.ts";
 import { Backoff } from "./backoff.ts";
+import { withDeadline } from "./deadline.ts";
 
-/** One for each named store of a Fuse. */
+/** What a request needs of the store. A store may answer reads and refuse writes. */
+export type RequestKind = "reads" | "writes";
+
+/** What is known of the requests of one circuit. Made once the first of them is refused. */
+export interface CircuitHealth {
+  reads: Backoff | null;
+  writes: Backoff | null;
+  /** `true` while the store fails this circuit, and answers others. */
+  refused: boolean;
+}
+
+/** The circuit whose request it is. */
+export interface Requester {
+  readonly identity: CircuitIdentity;
+  readonly health: CircuitHealth;
+}
+
+/** A request to a store. */
+export interface Asking<T> {
+  /** For events, such as `record`. */
+  readonly operation: string;
+  readonly kind: RequestKind;
+  /** Left out for a request that concerns many circuits. */
+  readonly circuit?: Requester;
+  /** `true` for an operator's request, which is sent even while the store is left alone. */
+  readonly always?: boolean;
+  readonly send: () => Awaitable<T>;
+  /** Returns what an answer proves. Left out: that requests of this kind work. */
+  readonly proves?: (answer: T) => RequestKind;
+}
+
+/** So many circuits refused in a row, and the store refuses them all. */
+const MANY = 3;
+
+/** The requests of one kind, over all circuits. */
+interface Kind {
+  readonly backoff: Backoff;
+  /** The circuits that were refused since the last success. */
+  readonly refused: Set<string>;
+}
+
+/** What a request was, while it is under way. */
+interface Attempt {
+  readonly number: number;
+  readonly probes: readonly { readonly backoff: Backoff; readonly probing: boolean }[];
+}
+
+/** Guards one named store of a Fuse. */
 export class StoreGuard {
   readonly timeoutMs: number;
   readonly #name: string;
   readonly #clock: Clock;
   readonly #events: Events;
-  readonly #backoff: Backoff;
+  /** The way to the store. */
+  readonly #transport: Backoff;
+  readonly #kinds: Readonly<Record<RequestKind, Kind>>;
+  /** Numbers requests, so that a missed deadline knows what was answered meanwhile. */
+  #sent = 0;
+  #lastAnswered = 0;
+  /** What the store said, or what kept it from answering, when it last failed. */
+  #cause: { readonly error: unknown; readonly answered: boolean } | null = null;
+  #taken = 0;
+  /** `true` if the last request that concerns nobody else failed. */
+  #aloneFailed = false;
+  /** How many circuits the guard has been told of. */
+  #circuits = 0;
 
   constructor(name: string, timeoutMs: number, clock: Clock, events: Events) {
     this.#name = name;
     this.timeoutMs = timeoutMs;
     this.#clock = clock;
     this.#events = events;
-    this.#backoff = new Backoff(timeoutMs);
+    const kind = () => ({ backoff: new Backoff(timeoutMs), refused: new Set<string>() });
+    this.#transport = new Backoff(timeoutMs);
+    this.#kinds = { reads: kind(), writes: kind() };
   }
 
-  /** Whether the last answer of the store was a failure. */
+  /** `true` if the last that was heard of the store as a whole is a failure. */
   get failing(): boolean {
-    return this.#backoff.failing;
+    const { reads, writes } = this.#kinds;
+    return this.#transport.failing || reads.backoff.failing || writes.backoff.failing;
   }
 
-  /** Whether the store is being left alone. */
-  down(now: number): boolean {
-    return this.#backoff.down(now);
+  /** How many writes the store has confirmed. */
+  get taken(): number {
+    return this.#taken;
   }
 
-  /** Returns the error for a call that needs the store while the store is left alone. */
-  unavailable(now: number): StoreUnavailableError {
-    return new StoreUnavailableError(
-      this.#name,
-      Math.max(1, Math.ceil(this.#backoff.leftMs(now))),
-    );
+  /** Notes that there is one more circuit. */
+  register(): void {
+    this.#circuits++;
+  }
+
+  /** Returns `true` while requests of a kind, for this circuit, are held back. */
+  blocks(kind: RequestKind, circuit: Requester | null, now: number): boolean {
+    if (this.#transport.down(now)) return true;
+    const { backoff, refused } = this.#kinds[kind];
+    const own = circuit?.health[kind] ?? null;
+    if (own !== null && own.down(now)) return true;
+    if (!backoff.failing) return false;
+    if (backoff.down(now)) return true;
+    // One probes for all: a circuit that has not failed itself, if there is one.
+    return own !== null && own.failing && refused.size < this.#circuits &&
+      backoff.leftMs(now) > -this.timeoutMs;
+  }
+
+  /** Returns the error for a call that needs the store while it is left alone. */
+  unavailable(
+    now: number,
+    kind: RequestKind = "reads",
+    circuit: Requester | null = null,
+  ): StoreUnavailableError {
+    const scopes = [this.#transport, this.#kinds[kind].backoff, circuit?.health[kind] ?? null];
+    const left = scopes.map((scope) => scope?.failing ? scope.leftMs(now) : 0);
+    const retryAfterMs = Math.max(1, ...left.map(Math.ceil));
+    return new StoreUnavailableError(this.#name, retryAfterMs, this.#cause ?? undefined);
   }
 
   /**
-   * Asks the store, at once and in this turn, and waits for at most `timeoutMs`.
+   * Sends a request, at once and in this turn, and waits for at most `timeoutMs`.
    *
-   * @param circuit Whose request it is; none of a request for many.
-   * @throws {StoreUnavailableError} If it failed, did not answer in time, or is being left alone.
+   * @throws {StoreUnavailableError} If the request failed, was not answered in time, or is held back.
    */
-  async run<T>(
-    operation: string,
-    ask: () => Awaitable<T>,
-    circuit?: CircuitIdentity,
-  ): Promise<T> {
+  async run<T>(asking: Asking<T>): Promise<T> {
+    const { kind, circuit = null } = asking;
     const now = this.#clock();
-    if (this.down(now)) throw this.unavailable(now);
-    const probing = this.#backoff.probe(now);
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    try {
-      const answer = ask();
-      if (!(answer instanceof Promise)) return this.#answered(answer);
-      const deadline = new Promise<never>((_, reject) => {
-        timer = setTimeout(
-          () => reject(new Error(`No answer within ${this.timeoutMs} ms`)),
-          this.timeoutMs,
-        );
-      });
-      return this.#answered(await Promise.race([answer, deadline]));
-    } catch (error) {
-      throw this.#failed(operation, error, probing, circuit);
-    } finally {
-      clearTimeout(timer);
+    if (asking.always !== true && this.blocks(kind, circuit, now)) {
+      throw this.unavailable(now, kind, circuit);
     }
-  }
-
-  #answered<T>(answer: T): T {
-    if (this.#backoff.answered()) this.#events.emit("store_recovered", { store: this.#name });
+    const attempt = this.#begin(kind, circuit, now);
+    let answer: T;
+    try {
+      answer = await withDeadline(asking.send, this.timeoutMs);
+    } catch (error) {
+      throw this.#failed(asking, attempt, error);
+    }
+    this.#answered(attempt, asking.proves?.(answer) ?? kind, circuit);
     return answer;
   }
 
-  #failed(
-    operation: string,
-    error: unknown,
-    probing: boolean,
-    circuit: CircuitIdentity | undefined,
-  ): StoreUnavailableError {
+  /**
+   * Sends a request whose failure concerns nobody else, such as `list`. Without `proves`, neither does
+   * its success.
+   *
+   * @throws {StoreUnavailableError} If the request failed, was not answered in time, or is held back.
+   */
+  async runAlone<T>(asking: Omit<Asking<T>, "circuit">): Promise<T> {
+    const { operation, kind, send, always, proves } = asking;
     const now = this.#clock();
-    if (this.#backoff.failed(now, { probing })) {
-      const { retryAfterMs } = this.unavailable(now);
-      const detail = { store: this.#name, operation, error, retryAfterMs };
-      this.#events.emit("store_error", circuit ? { ...detail, circuit: { ...circuit } } : detail);
+    if (always !== true && this.blocks(kind, null, now)) throw this.unavailable(now, kind);
+    const attempt = { number: ++this.#sent, probes: [] };
+    try {
+      const answer = await withDeadline(send, this.timeoutMs);
+      this.#aloneFailed = false;
+      if (proves !== undefined) this.#answered(attempt, proves(answer), null);
+      return answer;
+    } catch (error) {
+      const answered = scopeOf(error) !== null;
+      this.#events.emit("store_error", { store: this.#name, operation, error, retryAfterMs: 1 });
+      if (!this.failing && !this.#aloneFailed) this.#warn(operation, error);
+      this.#aloneFailed = true;
+      throw new StoreUnavailableError(this.#name, 1, { error, answered });
     }
-    return this.unavailable(now);
   }
+
+  #begin(kind: RequestKind, circuit: Requester | null, now: number): Attempt {
+    const scopes = [this.#transport, this.#kinds[kind].backoff, circuit?.health[kind] ?? null];
+    return {
+      number: ++this.#sent,
+      probes: scopes.flatMap((backoff) =>
+        // An operator's request, sent in spite of it, is no probe.
+        backoff === null ? [] : [{ backoff, probing: !backoff.down(now) && backoff.probe(now) }]
+      ),
+    };
+  }
+
+  #answered({ number, probes }: Attempt, proved: RequestKind, circuit: Requester | null): void {
+    if (proved === "writes") this.#taken++;
+    this.#reached(number, () => {
+      // Whoever may write may read.
+      for (const kind of proved === "writes" ? ["reads", "writes"] as const : [proved]) {
+        this.#kinds[kind].backoff.answered();
+        this.#kinds[kind].refused.clear();
+        circuit?.health[kind]?.answered();
+      }
+    });
+    const now = this.#clock();
+    for (const { backoff, probing } of probes) if (probing) backoff.inconclusive(now);
+    if (circuit === null || !circuit.health.refused) return;
+    const { reads, writes } = circuit.health;
+    if (reads?.failing || writes?.failing) return;
+    circuit.health.refused = false;
+    const store = this.#name;
+    this.#events.emit("store_recovered", { store, circuit: { ...circuit.identity } });
+  }
+
+  /** The server has answered, whatever it said, and `proving` notes what that proves. */
+  #reached(number: number, proving = () => {}): void {
+    const wasFailing = this.failing;
+    this.#lastAnswered = Math.max(this.#lastAnswered, number);
+    this.#transport.answered();
+    proving();
+    if (wasFailing && !this.failing) {
+      this.#events.emit("store_recovered", { store: this.#name });
+    }
+  }
+
+  #failed<T>(asking: Asking<T>, attempt: Attempt, error: unknown): StoreUnavailableError {
+    const { operation, circuit = null } = asking;
+    const now = this.#clock();
+    const scope = scopeOf(error);
+    this.#cause = { error, answered: scope !== null };
+    const [widest, ...others] = this.#concerned(asking, attempt, scope);
+    const first = !widest.failing;
+    const failed = (backoff: Backoff) => {
+      const probe = attempt.probes.find((one) => one.backoff === backoff);
+      return backoff.failed(now, { probing: probe?.probing === true });
+    };
+    const began = failed(widest);
+    others.forEach(failed);
+    const unavailable = this.unavailable(now, asking.kind, circuit);
+    if (began) {
+      const { retryAfterMs } = unavailable;
+      const detail = { store: this.#name, operation, error, retryAfterMs };
+      const own = circuit === null ? detail : { ...detail, circuit: { ...circuit.identity } };
+      this.#events.emit("store_error", own);
+      if (first) this.#warn(operation, error);
+    }
+    return unavailable;
+  }
+
+  /** Once an outage, if nobody listens: a store that is set up wrongly must not fail in silence. */
+  #warn(operation: string, error: unknown): void {
+    const said = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+    this.#events.warnUnheard(
+      "store_error",
+      `store ${quote(this.#name)} fails at ${operation}, ${said}`,
+    );
+  }
+
+  /** Returns the back-offs that a failure concerns, that of the widest scope first. */
+  #concerned<T>(
+    { operation, kind: asked, circuit }: Asking<T>,
+    attempt: Attempt,
+    scope: AnswerScope | null,
+  ): readonly [Backoff, ...Backoff[]] {
+    if (scope === null) {
+      const answeredMeanwhile = this.#lastAnswered > attempt.number;
+      if (circuit === undefined || !answeredMeanwhile) return [this.#transport];
+      circuit.health.refused = true;
+      return [this.#own(circuit, asked)];
+    }
+    this.#reached(attempt.number);
+    // What an `acquire` is refused is the write: to look is a read.
+    const kind = operation === "acquire" ? "writes" : asked;
+    if (circuit === undefined) return [this.#kinds[kind].backoff];
+    // This circuit is not to ask again at once, whoever else may.
+    const own = this.#own(circuit, asked);
+    // Unless nobody is answered who looks in this way.
+    const looking = kind === asked ? [] : this.#ofAll(asked, circuit);
+    if (scope === "store") return [this.#kinds[kind].backoff, own, ...looking];
+    circuit.health.refused = true;
+    const [widest = own, ...others] = [...this.#ofAll(kind, circuit), ...looking];
+    return widest === own ? [own] : [widest, ...others, own];
+  }
+
+  /** Returns the back-off of a kind if this refusal is one of many in a row: of all circuits, it seems. */
+  #ofAll(kind: RequestKind, { identity }: Requester): readonly Backoff[] {
+    const { backoff, refused } = this.#kinds[kind];
+    refused.add(identity.key);
+    return refused.size >= MANY ? [backoff] : [];
+  }
+
+  #own({ health }: Requester, kind: RequestKind): Backoff {
+    return health[kind] ??= new Backoff(this.timeoutMs);
+  }
+}
+
+/** Returns what an error that the server answered concerns; `null` if the server was not reached. */
+export function scopeOf(error: unknown): AnswerScope | null {
+  return isStoreAnswerError(error) ? error.scope : null;
 }

@@ -49,9 +49,16 @@ export interface PendingTally extends Outcomes {
   busyUntil: number;
   /** `true` once this isolate's stand-in has counted it. */
   absorbed: boolean;
+  /** How often the store has refused it. */
+  refusals: number;
+  /** How many writes the store had confirmed when it first refused it. */
+  refusedAt: number;
 }
 
 const NONE: readonly PendingTally[] = [];
+
+/** How many tallies of a circuit wait at most. */
+const MOST_WAITING = 1_000;
 
 /**
  * How far apart, in ms, the readings of the clock within one turn may be out of order: by as long as a
@@ -96,6 +103,7 @@ export class PendingTallies {
     retryAfterMs: number,
     now: number,
     segmentMs: number,
+    absorbed = false,
   ): void {
     this.#see(now);
     let tally = this.#gathering;
@@ -105,14 +113,24 @@ export class PendingTallies {
       tally.generation = under.generation;
       tally.began = under.began;
       tally.firstAt = now;
-    } else if (tally !== null && !belongs(tally, under, now, segmentMs)) {
-      this.#seal();
+      tally.absorbed = absorbed;
+    } else if (
+      tally !== null && (tally.absorbed !== absorbed || !belongs(tally, under, now, segmentMs))
+    ) {
+      this.seal();
       tally = null;
     }
-    this.#gathering = tally ??= this.#tally(under, null, now);
+    this.#gathering = tally ??= this.#tally(under, null, now, absorbed);
     add(tally, outcomes, retryAfterMs, now);
     // A failure ends its tally, so that the order inside is known.
-    if (outcomes.failures > 0 && under.generation !== TOTALS_ONLY) this.#seal();
+    if (outcomes.failures > 0 && under.generation !== TOTALS_ONLY) this.seal();
+  }
+
+  /** Adds a tally of nothing: to send it shows whether the store takes writes. */
+  addProbe(now: number): void {
+    if (this.#gathering === null && this.#waiting.length === 0) {
+      this.#wait(this.#tally({ epoch: "", generation: TOTALS_ONLY, began: 0 }, null, now, true));
+    }
   }
 
   /** Returns a tally of one outcome, which is sent by itself, with the rejections so far. */
@@ -121,9 +139,10 @@ export class PendingTallies {
     outcomes: Outcomes,
     retryAfterMs: number,
     now: number,
+    absorbed = false,
   ): PendingTally {
     this.#see(now);
-    const tally = this.#tally(under, under.lease, now);
+    const tally = this.#tally(under, under.lease, now, absorbed);
     add(tally, outcomes, retryAfterMs, now);
     const pending = this.#gathering;
     if (pending !== null) {
@@ -145,7 +164,8 @@ export class PendingTallies {
     timeoutMs: number,
   ): PendingTally | null {
     const tally = this.#gathering;
-    if (tally === null || tally.details !== null || this.#waiting.length > 0) return null;
+    if (tally === null || tally.details !== null || tally.absorbed) return null;
+    if (this.#waiting.length > 0) return null;
     if (this.#seenAt !== null) {
       if (now < this.#seenAt) return null;
       this.#seenAt = now;
@@ -166,14 +186,32 @@ export class PendingTallies {
     return this.#successesBusy > 0;
   }
 
-  /** Seals the gathered tally and hands over all that is not under way: send it, or put it back. */
-  take(now: number, timeoutMs = Infinity): readonly PendingTally[] {
+  /** Seals the gathered tally: it waits to be sent as it is. */
+  seal(): void {
+    if (this.#gathering !== null) this.#wait(this.#gathering);
+    this.#gathering = null;
+  }
+
+  /**
+   * Hands over sealed tallies that are not under way, oldest first: send them, or give them back.
+   *
+   * @param most How many at most.
+   */
+  take(now: number, timeoutMs = Infinity, most = Infinity): readonly PendingTally[] {
     this.#see(now);
-    this.#seal();
     this.#lapse(now, timeoutMs);
-    const tallys = this.#waiting;
-    this.#waiting = NONE;
-    return tallys;
+    const tallies = this.#waiting;
+    if (tallies.length <= most) {
+      this.#waiting = NONE;
+      return tallies;
+    }
+    this.#waiting = tallies.slice(most);
+    return tallies.slice(0, most);
+  }
+
+  /** Takes back tallies that were taken and not sent. */
+  giveBack(tallies: readonly PendingTally[]): void {
+    if (tallies.length > 0) this.#waiting = [...tallies, ...this.#waiting];
   }
 
   /** Marks a tally as under way. The mark lapses, because its sender may die. */
@@ -224,14 +262,29 @@ export class PendingTallies {
     this.#seenAt = now;
   }
 
-  #seal(): void {
-    if (this.#gathering !== null) this.#wait(this.#gathering);
-    this.#gathering = null;
-  }
-
   #wait(tally: PendingTally): void {
     if (this.#waiting === NONE) this.#waiting = [tally];
     else (this.#waiting as PendingTally[]).push(tally);
+    if (this.#waiting.length > MOST_WAITING) this.#fold();
+  }
+
+  /** Adds the oldest tally that was never sent to the totals of the next one: an outage has no end. */
+  #fold(): void {
+    const tallies = this.#waiting as PendingTally[];
+    const foldable = (tally: PendingTally) => tally.sentAt === null && tally.lease === null;
+    const from = tallies.findIndex(foldable);
+    const into = tallies.findIndex((tally, i) => i > from && foldable(tally));
+    if (from < 0 || into < 0) return;
+    const [old] = tallies.splice(from, 1) as [PendingTally];
+    const next = tallies[into - 1]!;
+    // Two generations, or two segments of the window, have nothing in common but the totals.
+    next.epoch = "";
+    next.generation = TOTALS_ONLY;
+    next.details = null;
+    next.successes += old.successes;
+    next.failures += old.failures;
+    next.rejected += old.rejected;
+    next.slow += old.slow;
   }
 
   #land(tally: PendingTally): boolean {
@@ -252,7 +305,12 @@ export class PendingTallies {
     this.#lapseAt = this.#busy === null ? null : next;
   }
 
-  #tally({ epoch, generation, began }: Admission, lease: string | null, now: number): PendingTally {
+  #tally(
+    { epoch, generation, began }: Admission,
+    lease: string | null,
+    now: number,
+    absorbed = false,
+  ): PendingTally {
     return {
       // The same however often it is sent, so that it counts once.
       id: newId(),
@@ -270,7 +328,9 @@ export class PendingTallies {
       lastAt: now,
       sentAt: null,
       busyUntil: 0,
-      absorbed: false,
+      absorbed,
+      refusals: 0,
+      refusedAt: 0,
     };
   }
 }

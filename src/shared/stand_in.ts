@@ -17,16 +17,16 @@ import {
 } from "../circuit.ts";
 import type { Snapshot } from "../contract.ts";
 import type { CircuitIdentity } from "../key.ts";
-import { LocalCircuit, type LocalDriver } from "../local_circuit.ts";
+import { LocalCircuit, type LocalDriver, NO_OUTCOMES } from "../local_circuit.ts";
 import { type Admission, admissionOf, TOTALS_ONLY } from "../records.ts";
-import { cooldownPassed, isShut } from "../rules/machine.ts";
+import { isShut } from "../rules/machine.ts";
 import type { CircuitPolicyData } from "../rules/policy.ts";
-import type { StoreGuard } from "./guard.ts";
+import type { Requester, StoreGuard } from "./guard.ts";
 import type { Outcomes } from "./pending.ts";
 import type { View } from "./view.ts";
 
 /** What a stand-in needs of the circuit that it stands in for. */
-export interface Principal {
+export interface Principal extends Requester {
   readonly identity: CircuitIdentity;
   readonly policy: CircuitPolicyData;
   readonly store: NamedStore;
@@ -43,6 +43,10 @@ export class StandIn {
   #circuit: LocalCircuit | null = null;
   /** The grant under which it counts calls that the store had admitted. */
   #base: Grant = UNKNOWN;
+  /** When the last failure was that it counted, in ms. */
+  #failedAt = -Infinity;
+  /** The number that the next request had when it began. */
+  #beganAs = 0;
 
   constructor(principal: Principal, view: View, guard: StoreGuard, states: LocalStates) {
     this.#principal = principal;
@@ -51,39 +55,43 @@ export class StandIn {
     this.#states = states;
   }
 
-  /** `true` once it has begun, until `end()`. */
+  /** `true` once it has begun, until the store has confirmed a write. */
   get begun(): boolean {
     return this.#circuit !== null;
   }
 
-  /** Ends it: the store decides again. */
-  end(): void {
-    this.#circuit = null;
+  /**
+   * Ends it if the store has confirmed a write that was sent after it began.
+   *
+   * @param asked The number of the request, from the view.
+   */
+  confirmed(asked: number): void {
+    if (asked > this.#beganAs) this.#circuit = null;
   }
 
-  /** Returns `true` while it decides. What it found out holds as long as it said it would. */
+  /** Returns `true` while it decides. */
   decides(now: number): boolean {
-    if (this.#circuit === null) return false;
-    if (this.#guard.failing) return true;
-    // An operator's word goes before what this isolate found out.
-    if (this.#view.believed && this.#view.current(now)?.override) return false;
-    const own = this.#circuit.peek().snapshot;
-    return own.state === "OPEN" &&
-      !cooldownPassed(own, now);
+    return this.#circuit !== null && this.override(now) === null;
+  }
+
+  /** Returns the Snapshot if an operator's override was read from the store: it goes before the stand-in. */
+  override(now: number): Snapshot | null {
+    const s = this.#view.believed ? this.#view.current(now) : null;
+    return s?.override ? s : null;
   }
 
   /** Admits or refuses a call in place of the store. */
   admit(now: number): Grant | Refusal {
     switch (this.#principal.policy.onStoreError) {
       case "reject":
-        return { refused: this.#guard.unavailable(now) };
+        return { refused: this.#guard.unavailable(now, "reads", this.#principal) };
       case "allow":
         return this.#forbidden(now) ?? UNCOUNTED;
       case "local": {
         const decided = this.#begin().admit();
-        return decided.refused !== null
-          ? decided
-          : { ...UNCOUNTED, silent: decided.silent, alone: decided };
+        if (decided.refused !== null) return decided;
+        const under = underClosed(this.#view.current(now));
+        return { ...UNCOUNTED, ...under, silent: decided.silent, alone: decided };
       }
     }
   }
@@ -94,6 +102,7 @@ export class StandIn {
    */
   settle({ alone }: Grant, ending: Ending): boolean {
     if (alone === null || this.#circuit === null) return false;
+    if (ending.kind === "failure") this.#failedAt = ending.at;
     this.#circuit.settle(alone, ending);
     return true;
   }
@@ -104,12 +113,20 @@ export class StandIn {
     if (outcomes.successes + outcomes.failures === 0) return;
     const late = this.#view.isLate(under, at);
     const circuit = this.#begin();
-    circuit.absorb(late ? UNCOUNTED : this.#base, outcomes, at);
+    const counted = at < this.#failedAt ? failuresOf(outcomes) : outcomes;
+    if (outcomes.failures > 0) this.#failedAt = Math.max(this.#failedAt, at);
+    circuit.absorb(late ? UNCOUNTED : this.#base, counted, at);
+  }
+
+  /** Opens because the store, which has counted enough for it, could not be made to. */
+  takeOver(at: number): void {
+    if (this.#principal.policy.onStoreError !== "local") return;
+    this.#begin().absorb(this.#base, NO_OUTCOMES, at);
   }
 
   /** Returns what it knows. Only while it has begun. */
   peek(): Known {
-    return this.#circuit!.peek();
+    return { ...this.#circuit!.peek(), local: true };
   }
 
   /** Returns a refusal if the cached Snapshot still forbids calls. */
@@ -127,6 +144,8 @@ export class StandIn {
     const last = this.#view.current(now);
     const local = this.#states.of(this.#principal.store);
     this.#base = beginAnew(local.driver, identity.key, policy, last, this.#view.storeNow(now));
+    this.#beganAs = this.#view.ask();
+    this.#failedAt = -Infinity;
     this.#view.distrust();
     return this.#circuit = new LocalCircuit(identity, policy, local, true);
   }
@@ -140,6 +159,7 @@ export class LocalStates {
   of(store: NamedStore): LocalStore {
     return this.#local ??= {
       ...store,
+      unsent: new Set(),
       driver: memory({ clock: store.clock }) as OpeningStore & LocalDriver,
     };
   }
@@ -148,6 +168,17 @@ export class LocalStates {
 /** A store of this process. */
 interface LocalStore extends NamedStore {
   readonly driver: LocalDriver;
+}
+
+/** Leaves out successes that come late: they would end a run of failures that began after them. */
+function failuresOf({ failures, slow }: Outcomes): Outcomes {
+  return { successes: 0, failures, slow: Math.min(slow, failures) };
+}
+
+/** Returns the generation under which the store is to count calls that a stand-in admits: a CLOSED one. */
+function underClosed(last: Snapshot | null): Admission {
+  if (last === null || last.epoch === "") return admissionOf(UNKNOWN);
+  return admissionOf(last.state === "CLOSED" && last.override === null ? last : UNCOUNTED);
 }
 
 /**

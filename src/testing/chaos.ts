@@ -86,6 +86,12 @@ export interface Faults {
    * applied. Left out: it never is.
    */
   down?: () => boolean;
+  /**
+   * Returns the error of an operation, or `undefined` if the operation goes on. The operation rejects with
+   * that error and is not applied. Asked once for each, with the name of the method and the circuit's key:
+   * `null` for `list`, `check`, and a `history` of all circuits. By default, none fails.
+   */
+  fail?: (operation: string, key: string | null) => Error | undefined;
 }
 
 /**
@@ -141,12 +147,15 @@ class ChaosStore implements OpeningStore {
   readonly history?: NonNullable<Driver["history"]>;
   /** Where the inner store audits calls. It is asked nothing over the network. */
   readonly describe?: NonNullable<Driver["describe"]>;
+  /** Where the inner store can be checked. */
+  readonly check?: NonNullable<Driver["check"]>;
   /** Where the inner store keeps something for another one. It is not sent over this network. */
   readonly flush?: NonNullable<Driver["flush"]>;
   readonly #inner: Driver;
-  readonly #rates: Required<Omit<Faults, "latencyMs" | "seed" | "down">>;
+  readonly #rates: Required<Omit<Faults, "latencyMs" | "seed" | "down" | "fail">>;
   readonly #latency: () => number;
   readonly #down: () => boolean;
+  readonly #fail: NonNullable<Faults["fail"]>;
   readonly #random: () => number;
   /** What a lagging replica may answer, oldest first. Kept only where reads may be stale. */
   readonly #heard = new Map<string, Snapshot[]>();
@@ -158,6 +167,9 @@ class ChaosStore implements OpeningStore {
     if (inner.history !== undefined) this.history = (query) => this.#history(query);
     if (inner.describe !== undefined) this.describe = (error) => inner.describe!(error);
     if (inner.flush !== undefined) this.flush = (request) => inner.flush!(request);
+    if (inner.check !== undefined) {
+      this.check = () => this.#send("check", null, true, () => inner.check!());
+    }
     this.#rates = {
       errorRate: checkRate("errorRate", faults.errorRate),
       timeoutRate: checkRate("timeoutRate", faults.timeoutRate),
@@ -165,12 +177,13 @@ class ChaosStore implements OpeningStore {
       duplicateRate: checkRate("duplicateRate", faults.duplicateRate),
       staleReadRate: checkRate("staleReadRate", faults.staleReadRate),
     };
-    const { latencyMs = 0, seed = 1, down = () => false } = faults;
+    const { latencyMs = 0, seed = 1, down = () => false, fail = () => undefined } = faults;
     this.#latency = typeof latencyMs === "function"
       ? () => checkLatency(latencyMs())
       : () => latencyMs;
     if (typeof latencyMs === "number") checkLatency(latencyMs);
     this.#down = down;
+    this.#fail = fail;
     if (!Number.isSafeInteger(seed)) {
       throw new RangeError(`Cannot wrap the store: "seed" must be an integer, received ${seed}`);
     }
@@ -180,7 +193,7 @@ class ChaosStore implements OpeningStore {
   read(key: string, request: { readonly shape: Shape; readonly at: number }): Promise<Snapshot> {
     const sent = { ...request, shape: { ...request.shape } };
     const lags = this.#draw(this.#rates.staleReadRate);
-    return this.#send("read", true, async () => {
+    return this.#send("read", key, true, async () => {
       const earlier = lags ? this.#earlier(key) : undefined;
       if (earlier !== undefined) return plainSnapshot(earlier);
       const said = this.#inner.read(key, sent);
@@ -217,7 +230,7 @@ class ChaosStore implements OpeningStore {
 
   list(request: ListRequest): Promise<ListPage> {
     const sent = { ...request };
-    return this.#send("list", true, async () => {
+    return this.#send("list", null, true, async () => {
       const page = await this.#inner.list(sent);
       return { records: page.records.map(plainRecord), cursor: page.cursor };
     });
@@ -225,14 +238,14 @@ class ChaosStore implements OpeningStore {
 
   remove(key: string, request?: RemoveRequest): Promise<boolean> {
     let removed = false;
-    return this.#send("remove", true, async () => {
+    return this.#send("remove", key, true, async () => {
       removed = await this.#inner.remove(key, request) || removed;
       return removed;
     });
   }
 
   async *#history(query: EventQuery & { readonly key?: string }): AsyncIterable<StoredEvent> {
-    yield* await this.#send("history", true, async () => {
+    yield* await this.#send("history", query.key ?? null, true, async () => {
       const rows: StoredEvent[] = [];
       for await (const row of this.#inner.history!(query)) rows.push(row);
       return rows;
@@ -245,7 +258,7 @@ class ChaosStore implements OpeningStore {
     sent: R,
     apply: (sent: R) => Awaitable<A>,
   ): Promise<A> {
-    return this.#send(operation, sent.id !== "", async () => {
+    return this.#send(operation, key, sent.id !== "", async () => {
       const said = apply(sent);
       const answer = said instanceof Promise ? plainAnswer(await said) : plainAnswer(said);
       this.#remember(key, answer.snapshot);
@@ -254,8 +267,14 @@ class ChaosStore implements OpeningStore {
   }
 
   /** One operation through the network. Its faults are drawn before anything is awaited. */
-  async #send<T>(operation: string, repeatable: boolean, apply: () => Awaitable<T>): Promise<T> {
+  async #send<T>(
+    operation: string,
+    key: string | null,
+    repeatable: boolean,
+    apply: () => Awaitable<T>,
+  ): Promise<T> {
     this.#refuseWhileDown(operation);
+    const refusal = this.#fail(operation, key);
     const { errorRate, timeoutRate, lostAnswerRate, duplicateRate } = this.#rates;
     const fails = this.#draw(errorRate);
     const hangs = this.#draw(timeoutRate);
@@ -266,6 +285,7 @@ class ChaosStore implements OpeningStore {
       await sleep(latencyMs / 2);
       this.#refuseWhileDown(operation);
     }
+    if (refusal !== undefined) throw refusal;
     if (fails) throw this.#error(operation, "failed and was not applied");
     if (hangs) return await new Promise<never>(() => {});
     let answer = await apply();

@@ -19,6 +19,23 @@ const HOUR_MS = 3_600_000;
 
 export const RECORDS: readonly Scenario[] = [
   {
+    name: "check() leaves every circuit and the list as they were",
+    async run(subject) {
+      const open = subject.another();
+      await opened(open);
+      await subject.record({ successes: 1, failures: 1 });
+      const keys = [subject.key, open.key];
+      const look = async () => ({
+        records: (await subject.listed(keys)).toSorted((a, b) => a.key < b.key ? -1 : 1),
+        seen: [await subject.read(), await open.read()],
+      });
+      const before = await look();
+      await subject.store.check?.();
+      await subject.store.check?.();
+      equal(await look(), before, "the circuits after check()");
+    },
+  },
+  {
     name: "list() goes through all circuits once, however small its pages",
     async run(subject) {
       const circuits = Array.from({ length: 7 }, () => subject.another());

@@ -36,6 +36,18 @@ export const TRANSITIONS: readonly Scenario[] = [
     },
   },
   {
+    name: "transition() for a cooldown of 0 ms opens a circuit whose trial may run at once",
+    async run(subject) {
+      await subject.record({ failures: 1 });
+      const now = subject.clock.now();
+      const { won, snapshot } = await subject.trip({ cooldownMs: 0 });
+      equal(won, true, "whether it won");
+      includes(snapshot, { state: "OPEN", openedAt: now, openUntil: now }, "the circuit");
+      const { granted, moved } = await subject.acquire();
+      equal([granted, moved], [true, true], "whether a trial was granted, and moved the circuit");
+    },
+  },
+  {
     name: "transition() to OPEN leaves the evidence to be looked at",
     async run(subject) {
       await subject.record({ successes: 3, slow: 1 });

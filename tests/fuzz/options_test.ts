@@ -27,7 +27,7 @@ const CIRCUIT_OPTIONS = [
   ...["ignore", "record", "isFailure", "fallback", "fallbackOn"],
 ];
 const FUSE_OPTIONS = ["stores", "default", "defaults", "circuits", "strategies", "onStoreError"]
-  .concat("storeTimeoutMs", "maxCircuits", "clock", "waitUntil");
+  .concat("storeTimeoutMs", "maxCircuits", "clock", "waitUntil", "fetch", "instance");
 const OVERRIDES = ["until", "forMs", "reason", "actor"];
 const QUERY = ["event", "from", "to", "limit", "cursor"];
 // deno-lint-ignore no-explicit-any

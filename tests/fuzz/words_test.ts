@@ -103,7 +103,7 @@ Deno.test("a rejection is one line, and a problem in JSON, whatever a circuit is
       assert(!/[\r\n\u2028\u2029]/.test(text), text);
     }
     assertEquals(JSON.parse(JSON.stringify(error)).circuit.name, name);
-    const response = error.getResponse();
+    const response = error.getResponse({ expose: true });
     const headers = [...response.headers].map(([header, value]) => `${header}: ${value}`).sort();
     assertEquals(headers, [
       "cache-control: no-store",

@@ -266,7 +266,7 @@ const BAD: readonly Bad[] = [
   [{ failureThreshold: "5" }, RangeError, '"failureThreshold"', 'received "5"'],
   [{ failureThreshold: null }, TypeError, '"failureThreshold"', "received null"],
   [{ successThreshold: -1 }, RangeError, '"successThreshold"', "received -1"],
-  [{ cooldownMs: 0 }, RangeError, '"cooldownMs"', "received 0"],
+  [{ cooldownMs: -1 }, RangeError, '"cooldownMs"', "received -1"],
   [{ cooldownMs: "1s" }, RangeError, '"cooldownMs"'],
   [{ cooldownMs: 600_001 }, RangeError, '"cooldownMs"', "600000", "received 600001"],
   [{ cooldownMs: 11, maxCooldownMs: 10 }, RangeError, '"cooldownMs"', "10", "received 11"],

@@ -186,7 +186,7 @@ onEverySetup(
       const result = await inner.tryCall(() => 1) as { error: CircuitBreakerOpenError };
       return result.error.getResponse();
     });
-    assertEquals((await (response as Response).json()).circuit, "inner");
+    assertEquals((await (response as Response).json()).title, "Service Unavailable");
   },
 );
 

@@ -1,5 +1,5 @@
 // Rules 10 and 11 of src/rules/README.md: rejections and fallbacks.
-import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects, assertStrictEquals } from "@std/assert";
 import {
   type CircuitBreaker,
   CircuitBreakerOpenError,
@@ -36,7 +36,10 @@ onEverySetup("CircuitBreakerOpenError carries circuit, state and what is left", 
   world.clock.advance(300);
   const error = await assertRejects(() => breaker.call(() => 1), CircuitBreakerOpenError);
   const identity = { key: "a", store: "shared", name: "a", context: null, boundary: null };
-  assertEquals({ ...error }, {
+  const { message, ...data } = error;
+  assertMatch(message, /^Circuit "a" is OPEN since /);
+  assertEquals(data as Record<string, unknown>, {
+    name: "CircuitBreakerOpenError",
     circuit: identity,
     state: "OPEN",
     override: null,
@@ -51,16 +54,28 @@ onEverySetup("CircuitBreakerOpenError carries circuit, state and what is left", 
   );
 });
 
-onEverySetup("CircuitBreakerOpenError tells when a trial's slot may free", async (world) => {
-  // Rule 10: HALF_OPEN.
-  const breaker = await opened(world, { halfOpenLeaseMs: 5_000 });
-  world.clock.advance(1_000);
-  await begin(breaker);
-  await world.sync();
-  world.clock.advance(800);
-  const error = await assertRejects(() => breaker.call(() => 1), CircuitBreakerOpenError);
-  assertEquals([error.state, error.retryAfterMs], ["HALF_OPEN", 4_200]);
-});
+for (const [revalidateMs, advanceMs, ms] of [[1_000, 0, 1_000], [6_000, 800, 4_200]] as const) {
+  onEverySetup(`CircuitBreakerOpenError beside a trial waits for ${ms} ms, and says why`, async (
+    world,
+  ) => {
+    // Rules 7 and 10, trap 59: the lease's end, revalidateMs at the latest.
+    const breaker = await opened(world, { halfOpenLeaseMs: 5_000, revalidateMs });
+    world.clock.advance(1_000);
+    await begin(breaker);
+    await world.sync();
+    world.clock.advance(advanceMs);
+    const error = await assertRejects(() => breaker.call(() => 1), CircuitBreakerOpenError);
+    assertEquals([error.state, error.reason, error.retryAfterMs], [
+      "HALF_OPEN",
+      "trials_in_flight",
+      ms,
+    ]);
+    assertMatch(
+      error.message,
+      /^Circuit "a" is HALF_OPEN, opened at .*Z; its trial slot is taken$/,
+    );
+  });
+}
 
 onEverySetup("CircuitBreakerOpenError waits for at least 1 ms", async (world) => {
   // Rule 10.
@@ -99,8 +114,11 @@ onEverySetup("getResponse() makes a 503 that says when to come back", async (wor
   assertEquals(response.headers.get("retry-after"), "2");
   assertEquals(response.headers.get("content-type"), "application/problem+json");
   assertEquals(response.headers.get("cache-control"), "no-store");
-  const problem = await response.json();
-  assertEquals([problem.status, problem.detail], [503, error.message]);
+  // Rule 10: the public is told nothing of the inside.
+  const told = { type: "about:blank", title: "Service Unavailable", status: 503 };
+  assertEquals(await response.json(), { ...told, retryAfterMs: 1_001 });
+  const exposed = await error.getResponse({ expose: true }).json();
+  assertEquals([exposed.detail, exposed.circuit, exposed.state], [error.message, "a", "OPEN"]);
   world.clock.advance(1_000);
   assertEquals((await headers()).response.headers.get("retry-after"), "1");
 });

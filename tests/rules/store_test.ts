@@ -15,6 +15,7 @@ import {
   onEverySetup,
   REMOTE,
   succeed,
+  turn,
 } from "../support/setups.ts";
 
 const TRIP: CircuitOptions = { failureThreshold: 2, successThreshold: 1, cooldownMs: 10_000 };
@@ -167,7 +168,7 @@ onEverySetup("the store is left alone after a failure, longer each time", async 
     world.clock.advance(told.at(-1)!.retryAfterMs);
     line.asked = 0;
     await Promise.all([succeed(breaker, 5), succeed(breaker, 5)]);
-    await world.isolates[0]!.fuse.flush();
+    await turn();
     assertEquals(line.asked, 1);
     assertEquals(world.heard("store_error").length, told.length + 1);
   }

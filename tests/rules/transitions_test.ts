@@ -372,6 +372,20 @@ onEverySetup(
   REMOTE,
 );
 
+onEverySetup("a cooldown of 0 ms lets the next call be a trial", async (world) => {
+  // Rule 6.
+  const breaker = world.breaker({ failureThreshold: 1, successThreshold: 1, cooldownMs: 0 });
+  await fail(breaker);
+  await world.sync();
+  assertEquals(await breaker.getState(), "HALF_OPEN");
+  await fail(breaker);
+  await world.sync();
+  assertEquals(await breaker.getState(), "HALF_OPEN");
+  assertEquals(await breaker.call(() => "fine"), "fine");
+  await world.sync();
+  assertEquals(world.moves(), ["opened", "half_opened", "opened", "half_opened", "closed"]);
+});
+
 function busy(retryAfter: string): Response {
   return new Response(null, { status: 503, headers: { "retry-after": retryAfter } });
 }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { inVirtualTime } from "../fleet/simulation/virtual_globals.ts";
 import { createFuse } from "@fuse/edge";
 import type { Answer, Awaitable, Snapshot } from "../../src/contract.ts";
 import { copySnapshot } from "../../src/records.ts";
@@ -46,6 +47,11 @@ export const NEVER_MS = 2_000_000_000;
 /** Runs a fleet. */
 export async function simulate(options: FleetOptions): Promise<FleetResult> {
   const time = new VirtualTime();
+  // Who knows nothing of a circuit waits by timers: they belong to the simulation, too.
+  return await inVirtualTime(time, seeded(options.seed + 1), () => play(options, time));
+}
+
+async function play(options: FleetOptions, time: VirtualTime): Promise<FleetResult> {
   // Two sources, so that the traffic is the same whatever the stores are asked.
   const random = seeded(options.seed);
   const network = seeded(~options.seed);

@@ -20,6 +20,8 @@ export interface Work {
   begin: [{ calls: number }, { admitted: number }];
   /** Ends the calls that go on, all at once. */
   end: [{ failed: boolean }, null];
+  /** Reads the state. */
+  look: [Record<string, never>, string];
   /** Sends all that is pending. */
   flush: [Record<string, never>, null];
   /** The transitions announced since the circuit was made. */
@@ -125,6 +127,7 @@ function isolate(store: Store): Worker {
       await Promise.all(held.map((call) => failed ? call.fail() : call.succeed()));
       return null;
     },
+    look: () => breaker.getState(),
     async flush() {
       await fuse.flush();
       return null;

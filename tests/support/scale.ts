@@ -1,5 +1,5 @@
 /**
- * How much a test run does. `FUSE_TEST_SCALE` is `quick`, the default, or `full`, which `.ci/run` sets.
+ * How much a test run does. `TEST_SCALE` is `quick`, the default, or `full`, which `.ci/run` sets.
  *
  * Tests that could go on for ever (random sessions, simulated fleets, bursts on real servers) take fewer
  * rounds when the scale is quick, and some cases run on one server rather than on each. Tests that need
@@ -14,7 +14,7 @@
 export type Scale = "quick" | "full";
 
 /** The scale of this run. */
-export const SCALE: Scale = scaleOf(Deno.env.get("FUSE_TEST_SCALE"));
+export const SCALE: Scale = scaleOf(Deno.env.get("TEST_SCALE"));
 
 /** Options of a test that runs in full only. */
 export const IN_FULL: { readonly ignore: boolean } = { ignore: SCALE !== "full" };
@@ -29,5 +29,5 @@ export function scaleOf(given: string | undefined): Scale {
   // An empty variable is how many shells and CI systems say "not set".
   if (given === undefined || given === "" || given === "quick") return "quick";
   if (given === "full") return "full";
-  throw new Error(`"FUSE_TEST_SCALE" must be "quick" or "full", received ${JSON.stringify(given)}`);
+  throw new Error(`"TEST_SCALE" must be "quick" or "full", received ${JSON.stringify(given)}`);
 }

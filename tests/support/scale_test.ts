@@ -10,7 +10,7 @@ Deno.test("scaleOf() refuses what is no scale", () => {
     assertThrows(
       () => scaleOf(given),
       Error,
-      `"FUSE_TEST_SCALE" must be "quick" or "full", received ${JSON.stringify(given)}`,
+      `"TEST_SCALE" must be "quick" or "full", received ${JSON.stringify(given)}`,
     );
   }
 });

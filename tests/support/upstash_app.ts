@@ -25,15 +25,49 @@ export type Reply = string | Buffer | number | null | RedisError | Reply[];
 /** An error that is Redis's answer. */
 export class RedisError extends Error {}
 
+/** What a server of Upstash answers, where servers, plans and tokens differ. May be changed at any time. */
+export interface Manners {
+  /** The answer to a wrong token: that of today, or an older one. @default {"WRONGPASS"} */
+  wrongToken?: "WRONGPASS" | "Unauthorized";
+  /** Another token, which may read only, and run no script and no SCAN. None by default. */
+  readOnlyToken?: string;
+  /** How many more requests the plan allows. No limit by default. */
+  requestsLeft?: number;
+  /** Says `ERR DB capacity quota exceeded` where its Redis says OOM: give that a `maxmemory`. */
+  capacityQuota?: boolean;
+  /** How long a body may be. No limit by default. */
+  maxRequestBytes?: number;
+  /** Cursors of SCAN are beyond 2^53. */
+  hugeCursors?: boolean;
+  /** Words that stand before NOSCRIPT, as some servers put there. None by default. */
+  beforeNoscript?: string;
+}
+
+/** What a token that may read only may send. */
+const READS = new Set(
+  "ECHO EXISTS GET HGET HGETALL HLEN HMGET MGET PING PTTL STRLEN TTL TYPE".split(" "),
+);
+
+/** By how much huge cursors exceed those of Redis. */
+const HUGE = 1n << 62n;
+
 /** The app. Every route wants the token. */
-export function upstashApp({ token, backend }: { token: string; backend: Backend }): Hono {
+export function upstashApp(
+  { token, backend, manners = {} }: { token: string; backend: Backend; manners?: Manners },
+): Hono {
   const app = new Hono();
   let syncToken = 0;
 
+  const tokenOf = (c: Context) =>
+    c.req.header("authorization")?.match(/^Bearer (.*)$/i)?.[1] ?? c.req.query("_token");
+
   app.use(async function authenticate(c, next) {
-    const given = c.req.header("authorization")?.match(/^Bearer (.*)$/i)?.[1];
-    if ((given ?? c.req.query("_token")) !== token) {
-      c.res = c.json({ error: "Unauthorized" }, 401);
+    const given = tokenOf(c);
+    if (given !== token && (given === undefined || given !== manners.readOnlyToken)) {
+      const error = manners.wrongToken === "Unauthorized"
+        ? "Unauthorized"
+        : "WRONGPASS invalid or missing auth token";
+      c.res = c.json({ error }, 401);
     } else if (!["HEAD", "GET", "POST", "PUT"].includes(c.req.method)) {
       c.res = c.json({ error: "Method Not Allowed" }, 405);
     } else {
@@ -42,12 +76,66 @@ export function upstashApp({ token, backend }: { token: string; backend: Backend
     }
   });
 
+  app.use(async function limit(c, next) {
+    const { requestsLeft, maxRequestBytes = Infinity } = manners;
+    if (requestsLeft !== undefined && (manners.requestsLeft = requestsLeft - 1) < 0) {
+      throw new RedisError(
+        "ERR max requests limit exceeded. Limit: 500000, Usage: 500000. See " +
+          "https://upstash.com/docs/redis/troubleshooting/max_requests_limit for details",
+      );
+    }
+    const { byteLength } = await c.req.arrayBuffer();
+    if (byteLength > maxRequestBytes) {
+      throw new RedisError(
+        `ERR max request size exceeded. Limit: ${maxRequestBytes} bytes, Actual: ${byteLength} bytes`,
+      );
+    }
+    await next();
+  });
+
+  /** Checks what a token may send, and undoes what `told` did to a cursor. */
+  function permitted(command: unknown[], c: Context): Argument[] {
+    const args = sendable(command);
+    const name = String(args[0]).toLowerCase();
+    if (tokenOf(c) !== token && !READS.has(name.toUpperCase())) {
+      throw new RedisError(`NOPERM this user has no permissions to run the '${name}' command`);
+    }
+    if (manners.hugeCursors && name === "scan" && String(args[1]) !== "0") {
+      args[1] = String(BigInt(String(args[1])) - HUGE);
+    }
+    return args;
+  }
+
+  /** What this server tells of a reply. */
+  function told(reply: Reply, [name]: Argument[]): Reply {
+    if (reply instanceof RedisError) return refusal(reply);
+    if (!manners.hugeCursors || String(name).toLowerCase() !== "scan") return reply;
+    const [cursor, keys] = reply as [Reply, Reply];
+    return [String(cursor) === "0" ? "0" : String(BigInt(String(cursor)) + HUGE), keys];
+  }
+
+  function refusal({ message }: RedisError): RedisError {
+    const { beforeNoscript = "", capacityQuota } = manners;
+    if (message.startsWith("NOSCRIPT")) return new RedisError(beforeNoscript + message);
+    if (!capacityQuota || !message.startsWith("OOM")) return new RedisError(message);
+    return new RedisError("ERR DB capacity quota exceeded. Limit: 268435456, Usage: 268435456");
+  }
+
+  async function run(command: unknown[], c: Context): Promise<unknown> {
+    const args = permitted(command, c);
+    try {
+      return resultOf(told(await backend.run(args), args), c);
+    } catch (error) {
+      throw error instanceof RedisError ? refusal(error) : error;
+    }
+  }
+
   app.all("/pipeline", async (c) => {
     const answers = [];
     // One after the other, as a pipeline is not atomic: others' commands may come in between.
     for (const command of await commandsOf(c)) {
       try {
-        answers.push({ result: resultOf(await backend.run(sendable(command)), c) });
+        answers.push({ result: await run(command, c) });
       } catch (error) {
         answers.push({ error: messageOf(error) });
       }
@@ -56,17 +144,19 @@ export function upstashApp({ token, backend }: { token: string; backend: Backend
   });
 
   app.all("/multi-exec", async (c) => {
-    const replies = await backend.transact((await commandsOf(c)).map(sendable));
-    return c.json(
-      replies.map((reply) =>
-        reply instanceof RedisError ? { error: reply.message } : { result: resultOf(reply, c) }
-      ),
-    );
+    const commands = (await commandsOf(c)).map((command) => permitted(command, c));
+    const replies = await backend.transact(commands);
+    return c.json(replies.map((reply, i) => {
+      const answer = told(reply, commands[i]!);
+      return answer instanceof RedisError
+        ? { error: answer.message }
+        : { result: resultOf(answer, c) };
+    }));
   });
 
   app.all("*", async (c) => {
     const [command = []] = await commandsOf(c);
-    return c.json({ result: resultOf(await backend.run(sendable(command)), c) });
+    return c.json({ result: await run(command, c) });
   });
 
   app.onError((error, c) =>

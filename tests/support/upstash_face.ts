@@ -13,7 +13,7 @@ import { Buffer } from "node:buffer";
 // Deno.serve cannot cut a connection before it answers; a socket of Node's can be destroyed.
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import { parseCommands, type Route, routeOf, upstashApp } from "./upstash_app.ts";
+import { type Manners, parseCommands, type Route, routeOf, upstashApp } from "./upstash_app.ts";
 import { connectBackend } from "./upstash_backend.ts";
 
 /** What goes wrong with a request. */
@@ -60,6 +60,8 @@ export interface FaceOptions extends Behavior {
   readonly redis: { readonly url: string };
   /** @default {"token"} */
   readonly token?: string;
+  /** Where servers, plans and tokens differ. */
+  readonly manners?: Manners;
 }
 
 /** A face that listens. */
@@ -67,6 +69,8 @@ export interface Face extends Required<Behavior>, AsyncDisposable {
   /** `http://127.0.0.1:PORT` */
   readonly url: string;
   readonly token: string;
+  /** May be changed. */
+  readonly manners: Manners;
   /** HTTP requests so far, those of no effect too. */
   requests: number;
   /** The same by form. */
@@ -86,8 +90,9 @@ const LOG_LENGTH = 1_000;
 /** Starts a face. Throws where its Redis does not answer. */
 export async function startFace(options: FaceOptions): Promise<Face> {
   const { redis, token = "token", fault, delayMs = 0 } = options;
+  const manners = { ...options.manners };
   const backend = await connectBackend(redis.url);
-  const app = upstashApp({ token, backend });
+  const app = upstashApp({ token, backend, manners });
   const sockets = new Set<Socket>();
 
   const server = createServer((incoming, outgoing) => {
@@ -164,6 +169,7 @@ export async function startFace(options: FaceOptions): Promise<Face> {
   const face: Face = {
     url: `http://127.0.0.1:${port}`,
     token,
+    manners,
     fault,
     delayMs,
     requests: 0,

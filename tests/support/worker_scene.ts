@@ -7,14 +7,13 @@ import { createFuse, type Fuse } from "@fuse/edge";
 import { upstash } from "@fuse/edge/upstash";
 import { libsql, type LibsqlStore } from "@fuse/edge/libsql";
 import { type Client, createClient } from "@libsql/client/web";
-import * as esbuild from "esbuild";
 import { deno } from "../tools/gate/project.ts";
 import { type SharedRedis, sharedRedis } from "./redis_server.ts";
 import { type Sqld, sqldForFile } from "./sqld.ts";
 import { startTurnstile, type Turnstile } from "./turnstile.ts";
 import { startFace } from "./upstash_face.ts";
 import {
-  bundleWorker,
+  bundleWorkers,
   EXAMPLE,
   type Isolate,
   readWrangler,
@@ -92,18 +91,10 @@ async function bundleAll(
   written: Readonly<Record<string, string>>,
 ): Promise<Record<string, WorkerBundle>> {
   await using project = await workerProject(FIXTURES);
-  try {
-    for (const [path, code] of Object.entries(written)) {
-      await Deno.writeTextFile(`${project.folder}/${path}`, code);
-    }
-    return Object.fromEntries(
-      await Promise.all(
-        mains.map(async (main) => [main, await bundleWorker(project, main)] as const),
-      ),
-    );
-  } finally {
-    await esbuild.stop();
+  for (const [path, code] of Object.entries(written)) {
+    await Deno.writeTextFile(`${project.folder}/${path}`, code);
   }
+  return await bundleWorkers(project, mains);
 }
 
 /** As the README of the example has it. */

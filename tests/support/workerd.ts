@@ -11,8 +11,8 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { parse } from "@std/jsonc";
-import * as esbuild from "esbuild";
-import { root } from "../tools/gate/project.ts";
+import { deno, root } from "../tools/gate/project.ts";
+import type { BundleRequest } from "./bundle_process.ts";
 import { type CachedProject, cachedProject, copy } from "./cached_project.ts";
 
 /** `examples/cloudflare-worker/` */
@@ -52,28 +52,24 @@ export interface WorkerBundle {
   readonly imports: readonly string[];
 }
 
-/** Bundles a Worker, with the settings of `wrangler deploy`; without `nodejs_compat`, so no module of Node. */
-export async function bundleWorker(
+const BUNDLER = fileURLToPath(new URL("bundle_process.ts", import.meta.url));
+
+/**
+ * Bundles Workers by their entry points, with the settings of `wrangler deploy`; without `nodejs_compat`, so
+ * no module of Node.
+ */
+export async function bundleWorkers(
   { folder }: CachedProject,
-  main: string,
+  mains: readonly string[],
   minify = false,
-): Promise<WorkerBundle> {
-  const { outputFiles, metafile } = await esbuild.build({
-    entryPoints: [main],
-    absWorkingDir: folder,
-    bundle: true,
-    format: "esm",
-    target: "es2024",
-    conditions: ["workerd", "worker", "browser"],
-    external: ["cloudflare:*"],
-    minify,
-    metafile: true,
-    write: false,
-    outdir: "out",
-    logLevel: "error",
-  });
-  const { imports } = Object.values(metafile.outputs)[0]!;
-  return { code: outputFiles[0]!.text, imports: [...new Set(imports.map(({ path }) => path))] };
+): Promise<Record<string, WorkerBundle>> {
+  const request: BundleRequest = { folder, mains, minify };
+  const { ok, stdout, stderr } = await deno(
+    ["run", "-A", "--no-check", "--quiet", BUNDLER, JSON.stringify(request)],
+  );
+  if (!ok) throw new Error(`Cannot bundle: ${stderr}`);
+  const bundles: WorkerBundle[] = JSON.parse(stdout);
+  return Object.fromEntries(mains.map((main, i) => [main, bundles[i]!]));
 }
 
 /** What an isolate runs. */

@@ -8,7 +8,9 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   "./env": ["@libsql/client", "@upstash/redis", "drizzle-orm"],
   "./hono": ["hono"],
   "./libsql": ["@libsql/client", "drizzle-orm"],
+  "./log": [],
   "./migrations": [],
+  "./prometheus": [],
   "./store": [],
   "./testing": [],
 };

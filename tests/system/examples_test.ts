@@ -55,7 +55,7 @@ GET /catalog/shoes: 500 no database
 GET /catalog/shoes: 500 no database
 GET /catalog/shoes: 503 Service Unavailable (60 s)
 GET /images/shoes.png: 200 an image
-GET /health: 200 {"status":"degraded","open":["catalog"]}
+GET /health: 200 {"status":"degraded","open":["catalog"],"stores":{"array":"ok"}}
 fuse_circuits{store="array",circuit="catalog",state="OPEN"} 1
 fuse_calls_total{store="array",circuit="catalog",outcome="success"} 0
 fuse_calls_total{store="array",circuit="catalog",outcome="failure"} 3
@@ -106,6 +106,49 @@ search opened by mostlyUseless: 0 of 10 calls failed
 `,
   },
   {
+    path: "openai.ts",
+    flags: [NET, "--allow-env"],
+    output: `\
+answers: ok; received 1, CLOSED
+refuses: NotFoundError 404, NotFoundError 404, NotFoundError 404, NotFoundError 404; received 4, CLOSED
+hangs: APIConnectionTimeoutError; received 3, OPEN
+answers: InternalServerError 503, InternalServerError 503; received 0, OPEN
+chat after 3 mistakes of the user: CLOSED
+`,
+  },
+  {
+    path: "ky.ts",
+    flags: [NET],
+    output: `\
+healthy: { stock: 3 }
+call 1: HTTPError; received 3, OPEN
+call 2: rejected, CircuitBreakerOpenError; received 3, OPEN
+`,
+  },
+  {
+    path: "hono-client.ts",
+    flags: [NET],
+    output: `\
+{ id: "7", stock: 3 } CLOSED
+CallTimeoutError CLOSED
+CallTimeoutError OPEN
+{ id: "unknown", stock: 0 } OPEN
+`,
+  },
+  {
+    path: "node-http.ts",
+    flags: [NET],
+    output: `\
+200 user 7 (retry after: none)
+502  (retry after: none)
+Fuse: circuit "users" opened: "consecutive_failures"
+502  (retry after: none)
+503  (retry after: 60)
+fuse_circuits{store="array",circuit="users",state="OPEN"} 1
+fuse_transitions_total{store="array",circuit="users",to="OPEN"} 1
+`,
+  },
+  {
     path: "custom-driver/main.ts",
     flags: ["--unstable-kv"],
     output: `\
@@ -146,6 +189,14 @@ Deno.test("example hybrid.ts keeps circuits in a real Redis and a real sqld", ()
 Deno.test("example custom-driver keeps the whole contract of a store", () => {
   const all = storeContract(() => memory()).length + 1; // and that two connections share it
   assertMatch(contract.stdout, new RegExp(`ok \\| ${all} passed \\| 0 failed`), contract.stderr);
+});
+
+Deno.test("example vitest passes under vitest", async () => {
+  const { stdout, stderr } = await deno(
+    ["run", "-A", "--quiet", "npm:vitest@^3.0.0", "run", "--root", "examples/vitest"],
+    { env: { NO_COLOR: "1" } },
+  );
+  assertMatch(stdout, /Tests +1 passed \(1\)/, stderr);
 });
 
 Deno.test("every example is run, and the index of examples says how", () => {

@@ -6,9 +6,12 @@ import { type Context, Hono, type MiddlewareHandler } from "hono";
 import type * as M from "@fuse/edge";
 import { createFuse, memory } from "@fuse/edge";
 import { fuseFromEnv } from "@fuse/edge/env";
+import { logTo } from "@fuse/edge/log";
+import { prometheusText } from "@fuse/edge/prometheus";
 import * as H from "@fuse/edge/hono";
 import * as L from "@fuse/edge/libsql";
 import * as G from "@fuse/edge/migrations";
+import * as S from "@fuse/edge/store";
 import * as T from "@fuse/edge/testing";
 import * as U from "@fuse/edge/upstash";
 import { gives, is, type Maybe, same, takes } from "../support/promised.ts";
@@ -99,6 +102,18 @@ Deno.test("@fuse/edge/migrations gives what was promised", async () => {
   client.close();
 });
 
+Deno.test("@fuse/edge/store gives what was promised", () => {
+  is<(driver: S.Driver) => M.Store>(S.shared);
+  gives<{ name: string; traits: M.StoreTraits }, S.Driver>();
+  gives<Error & { scope: "circuit" | "store" }, S.StoreAnswerError>();
+  new S.StoreAnswerError("full", { scope: "store", cause: new Error("OOM") });
+  // The contract's types and constants, for whoever writes a driver.
+  type Contract = [S.Snapshot, S.Tally, S.AcquireRequest, S.TransitionRequest, S.OverrideRequest];
+  takes<Contract["length"], 5>();
+  assertEquals([S.ID_MEMORY_MS, S.OUTBOX_LENGTH, S.TOTALS_ONLY], [60_000, 64, -1]);
+  assertEquals(S.absentSnapshot(7).now, 7);
+});
+
 Deno.test("@fuse/edge/testing gives what was promised", () => {
   const clock: { now: M.Clock; advance: (ms: number) => void; set: (ms: number) => void } = new T
     .FakeClock(5);
@@ -106,8 +121,10 @@ Deno.test("@fuse/edge/testing gives what was promised", () => {
   type Rates = "errorRate" | "timeoutRate" | "lostAnswerRate" | "duplicateRate" | "staleReadRate";
   type Faults = { [_ in Rates | "seed"]?: number } & { latencyMs?: number | (() => number) };
   takes<T.Faults, Faults & { down?: () => boolean }>();
+  takes<T.Faults, { fail?: (operation: string, key: string | null) => Error | undefined }>();
   is<(store: M.Store, faults: T.Faults) => M.Store>(T.chaos);
-  type Make = (options: { clock: M.Clock }) => M.Store | Promise<M.Store>;
+  type Either = M.Store | S.Driver;
+  type Make = (options: { clock: M.Clock }) => Either | Promise<Either>;
   is<(make: Make) => T.ContractCase[]>(T.storeContract);
   gives<{ name: string; run: () => Promise<void> }, T.ContractCase>();
   gives<{ needs?: "shared" | "audited" | "persistent" }, T.ContractCase>();
@@ -121,7 +138,7 @@ Deno.test("@fuse/edge/hono gives what was promised", async () => {
     & { fuse: Of<M.Fuse> }
     & Maybe<
       & { name: Of<string | undefined>; options: M.CircuitPolicy }
-      & { isFailure: (c: Context) => boolean }
+      & { isFailure: (c: Context) => boolean; expose: boolean }
       & { context: Of<M.Scope | null>; boundary: Of<M.Scope | null> }
       & { onOpen: (error: M.CircuitBreakerOpenError, c: Context) => Response | Promise<Response> }
     >
@@ -141,4 +158,12 @@ Deno.test("@fuse/edge/hono gives what was promised", async () => {
     .get("/a", (c) => c.text(c.var.fuse.make("in the handler").name));
   const texts = [await app.request("/a"), await bare.request("/a")].map((got) => got.text());
   assertEquals(await Promise.all(texts), ["in the handler", "in the handler"]);
+});
+
+Deno.test("@fuse/edge/log and @fuse/edge/prometheus export what was promised", () => {
+  type To = { info(...data: unknown[]): void; warn(...data: unknown[]): void } & {
+    error(...data: unknown[]): void;
+  };
+  is<(fuse: M.Fuse, logger?: To, options?: Maybe<{ json: boolean }>) => () => void>(logTo);
+  is<(fuse: M.Fuse, options?: Maybe<{ scopeLabels: boolean }>) => Promise<string>>(prometheusText);
 });

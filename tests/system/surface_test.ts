@@ -3,6 +3,7 @@ import { assertEquals } from "@std/assert";
 import { createClient } from "@libsql/client";
 import * as M from "@fuse/edge";
 import * as L from "@fuse/edge/libsql";
+import * as S from "@fuse/edge/store";
 import { migrate } from "@fuse/edge/migrations";
 import {
   gives,
@@ -34,9 +35,15 @@ Deno.test("@fuse/edge exports the functions and classes that were promised", () 
     { override: M.Override | null; reason: string | null; retryAfterMs: number },
     M.CircuitBreakerOpenError
   >();
-  gives<{ getResponse: () => Response }, M.CircuitBreakerOpenError>();
+  gives<
+    { getResponse: (options?: Maybe<{ expose: boolean }>) => Response },
+    M.CircuitBreakerOpenError
+  >();
+  type Rejections = M.CircuitBreakerOpenError | M.StoreUnavailableError;
+  is<(e: unknown) => Rejections | undefined>(M.rejectionOf);
   gives<M.FuseError & { circuit: Id; timeoutMs: number }, M.CallTimeoutError>();
   gives<M.FuseError & { store: string; retryAfterMs: number }, M.StoreUnavailableError>();
+  gives<{ cause?: unknown }, M.StoreUnavailableError>();
 });
 
 Deno.test("@fuse/edge knows the words that were promised, and no others", () => {
@@ -63,6 +70,7 @@ Deno.test("@fuse/edge takes the options that were promised, undefined ones too",
   type Numeric =
     | ("failureThreshold" | "successThreshold" | "maxCooldownMs" | "windowMs" | "windowSize")
     | ("minimumThroughput" | "percentageThreshold" | "slowCallMs" | "callTimeoutMs")
+    | "abandonedAfterMs"
     | ("halfOpenMaxConcurrent" | "halfOpenLeaseMs" | "revalidateMs" | "maxStalenessMs")
     | ("flushSize" | "flushIntervalMs");
   type OnStoreError = "local" | "allow" | "reject";
@@ -90,7 +98,7 @@ Deno.test("@fuse/edge takes the options that were promised, undefined ones too",
       & { stores: Record<string, M.Store>; default: string; defaults: M.CircuitDefaults }
       & { circuits: Record<string, M.CircuitDefaults>; strategies: Record<string, M.Strategy> }
       & { onStoreError: OnStoreError; storeTimeoutMs: number; clock: M.Clock }
-      & { waitUntil: M.WaitUntil }
+      & { waitUntil: M.WaitUntil; fetch: typeof fetch; instance: string }
     >
   >();
   type Scopes = { context: M.Scope | null; boundary: M.Scope | null };
@@ -117,6 +125,8 @@ Deno.test("@fuse/edge gives the data that was promised", () => {
   gives<Dates<"lastSuccessAt" | "lastFailureAt"> & { window: M.Counts }, M.CircuitMetrics>();
   gives<Id & Dates<"openedAt" | "openUntil" | "closedAt">, M.CircuitSnapshot>();
   gives<Numbers<"generation" | "reopenCount" | "ageMs">, M.CircuitSnapshot>();
+  gives<{ local: boolean }, M.CircuitSnapshot>();
+  same<M.StoreCheck, { ok: boolean; latencyMs: number; error?: unknown }>();
   gives<{ state: M.CircuitState; metrics: M.CircuitMetrics }, M.CircuitSnapshot>();
   type Laid = Dates<"until"> & { kind: M.Override; reason: string | null; actor: string | null };
   gives<{ override: Laid | null }, M.CircuitSnapshot>();
@@ -150,9 +160,9 @@ Deno.test("@fuse/edge tells the events that were promised", () => {
     & { [_ in Moved]: M.TransitionEvent }
     & { [_ in Called]: M.CallEvent }
     & { [_ in Acted]: M.OperatorEvent }
-    & { [_ in "reborn" | "evicted"]: Id }
+    & { [_ in "reborn" | "evicted" | "nested"]: Id }
     & { rejected: Id & { retryAfterMs: number }; unconfirmed: Id & { tallies: number } }
-    & { store_error: OfStore; store_recovered: { store: string } }
+    & { store_error: OfStore & { circuit?: Id }; store_recovered: { store: string; circuit?: Id } }
     & { config_mismatch: Id & { options: string[] } }
     & { listener_error: { type: string; error: unknown } },
     M.FuseEvents
@@ -164,6 +174,13 @@ Deno.test("@fuse/edge tells the events that were promised", () => {
   gives<{ until: Date | null }, M.OperatorEvent>();
   gives<Id & { durationMs: number; error?: unknown; late?: boolean }, M.CallEvent>();
   gives<{ type: keyof M.FuseEvents }, M.FuseEvent>();
+});
+
+Deno.test("@fuse/edge leaves what only authors of drivers need to @fuse/edge/store", () => {
+  const values = Object.keys(M).filter((name) => name in S);
+  assertEquals(values, []);
+  // A store has a name and traits, and nothing that only a driver has.
+  same<keyof M.Store, "name" | "traits">();
 });
 
 /** Rows of the trail, with the circuit that each is of. */
@@ -226,5 +243,7 @@ Deno.test("a Fuse, its breakers and its stores with a trail do what was promised
   const { imported, kept } = await fuse.importState(data, { existing: "keep" });
   assertEquals([listed.length, imported + kept, await fuse.resetAll({})], [1, 1, 1]);
   await fuse.flush();
+  const checks: Record<string, M.StoreCheck> = await fuse.check();
+  assertEquals([checks.database?.ok, breaker.peek().local], [true, false]);
   client.close();
 });

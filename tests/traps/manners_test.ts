@@ -136,6 +136,7 @@ onEverySetup("CallContext.signal aborts when it is read after the timeout", asyn
 onEverySetup("one abort does not poison the other calls", async (world) => {
   // Trap 41.
   const breaker = world.breaker({ ...TRIP, failureThreshold: 9 });
+  await succeed(breaker);
   const aborts: string[] = [];
   const run = (name: string, options = {}) => {
     const { promise, resolve } = Promise.withResolvers<void>();

@@ -67,7 +67,13 @@ Deno.test("fuseFromEnv() takes an empty variable for one that is not set", () =>
       .concat("FUSE_CACHE_STORE", "FUSE_MISSPELLED", "CB_DB_HOST", "CACHE_DRIVER")
       .map((name) => [name, ""]),
   );
-  assertEquals(settingsOf(empty), { store: "array", cache: null, database: null, notes: [] });
+  assertEquals(settingsOf(empty), {
+    store: "array",
+    cache: null,
+    database: null,
+    instance: null,
+    notes: [],
+  });
   const absent = { FUSE_STORE: undefined, UPSTASH_REDIS_REST_URL: null };
   assertEquals(settingsOf(absent).store, "array");
 });
@@ -93,7 +99,7 @@ for (
   Deno.test(`fuseFromEnv() refuses FUSE_STORE when it is ${shown}`, () => {
     assertRefused(
       { FUSE_STORE: value },
-      `"FUSE_STORE" must be one of "array", "cache", "database", received ${shown}`,
+      `"FUSE_STORE" must be one of "array", "cache", "database", "tiered", received ${shown}`,
     );
   });
 }
@@ -188,7 +194,7 @@ for (
 
 for (
   const [url, why] of [
-    [`file:${SECRET}.db`, "libsql({ client })"],
+    [`file:${SECRET}.db?mode=ro`, "libsql({ client })"],
     [":memory:", "libsql({ client })"],
     [`libsql://x.turso.io?authToken=${SECRET}`, "without credentials, query"],
     [`libsql://x:${SECRET}@x.turso.io`, "without credentials"],
@@ -217,7 +223,10 @@ for (const token of [`${SECRET} `, `${SECRET}\n`, `"${SECRET}"`, `tökên-${SECR
 // The database
 
 Deno.test("fuseFromEnv() takes CB_DB_URL before TURSO_DATABASE_URL, and never mixes their tokens", () => {
-  const databaseOf = (env: object) => settingsOf(env).database;
+  const databaseOf = (env: object) => {
+    const { url, authToken } = settingsOf(env).database!;
+    return { url, authToken };
+  };
   const turso = { url: TURSO.TURSO_DATABASE_URL, authToken: TURSO.TURSO_AUTH_TOKEN };
   assertEquals(databaseOf(TURSO), turso);
   assertEquals(databaseOf({ ...TURSO, ...OWN }), { url: OWN.CB_DB_URL, authToken: "own-token" });
@@ -337,4 +346,65 @@ Deno.test("fuseFromEnv() takes what Deno.env and a Node process have", async () 
   assertEquals(typeof settingsOf(Deno.env.toObject()).store, "string");
   const { default: process } = await import("node:process");
   assertEquals(settingsOf(process.env), settingsOf(Deno.env.toObject()));
+});
+
+// Vercel's names, the trail, tiered and the instance
+
+const KV = { KV_REST_API_URL: "https://kv.example.com", KV_REST_API_TOKEN: `kv-${SECRET}` };
+
+Deno.test("fuseFromEnv() takes Vercel's names of a Redis, and those of Upstash before them", () => {
+  const cacheOf = (env: object) => settingsOf(env).cache;
+  const prefix = "circuit_breaker";
+  const kv = { url: KV.KV_REST_API_URL, token: KV.KV_REST_API_TOKEN, prefix };
+  assertEquals(cacheOf(KV), kv);
+  assertEquals(settingsOf(KV).store, "cache");
+  assertEquals(cacheOf({ ...KV, ...UPSTASH })?.url, UPSTASH.UPSTASH_REDIS_REST_URL);
+  // Half of a pair is not filled up from the other.
+  const half = { ...KV, UPSTASH_REDIS_REST_URL: UPSTASH.UPSTASH_REDIS_REST_URL };
+  assertRefused(half, '"UPSTASH_REDIS_REST_TOKEN" must be set');
+  assertRefused({ KV_REST_API_URL: KV.KV_REST_API_URL }, '"KV_REST_API_TOKEN" must be set');
+  assertRefused({ ...KV, FUSE_CACHE_STORE: "redis-critical" }, '"UPSTASH_REDIS_CRITICAL_REST_URL"');
+});
+
+Deno.test("fuseFromEnv() reads what the trail holds, and its key", () => {
+  const trailOf = (env: object) => {
+    const { audit, trailKey } = settingsOf({ ...TURSO, ...env }).database!;
+    return [audit, trailKey];
+  };
+  assertEquals(trailOf({}), ["transitions", undefined]);
+  assertEquals(trailOf({ FUSE_AUDIT: "transitions" }), ["transitions", undefined]);
+  assertEquals(trailOf({ FUSE_AUDIT: "calls", FUSE_TRAIL_KEY: SECRET }), ["calls", SECRET]);
+  assertRefused({ ...TURSO, FUSE_AUDIT: "all" }, '"FUSE_AUDIT" must be "transitions" or "calls"');
+  assertRefused({ ...TURSO, FUSE_TRAIL_KEY: { SECRET } }, '"FUSE_TRAIL_KEY" must be a text');
+  assertEquals(settingsOf({ ...UPSTASH, FUSE_TRAIL_KEY: SECRET }).notes, [
+    '"FUSE_TRAIL_KEY" has no effect, as there is no store "database"',
+  ]);
+  assertEquals(settingsOf({ FUSE_STORE: "array", FUSE_AUDIT: "calls" }).notes, []);
+});
+
+Deno.test("fuseFromEnv() makes a store tiered of both, when FUSE_STORE says so", () => {
+  const env = { ...UPSTASH, ...TURSO, FUSE_STORE: "tiered" };
+  const fuse = fuseFromEnv(env);
+  assertEquals(fuse.make("a").store, "tiered");
+  for (const name of ["array", "cache", "database"]) {
+    assertEquals(fuse.store(name).make("a").store, name);
+  }
+  assertThrows(() => fuseFromEnv({ ...env, FUSE_STORE: "cache" }).store("tiered"), RangeError);
+  assertRefused({ ...UPSTASH, FUSE_STORE: "tiered" }, 'must be set for the store "database"');
+  assertRefused({ ...TURSO, FUSE_STORE: "tiered" }, 'must be set for the store "cache"');
+  assertEquals(settingsOf({ ...env, FUSE_AUDIT: "calls" }).notes.length, 1);
+});
+
+Deno.test("fuseFromEnv() reads the name of the instance", () => {
+  assertEquals(settingsOf({ FUSE_INSTANCE: "fra1" }).instance, "fra1");
+  fuseFromEnv({ FUSE_INSTANCE: "fra1" }, { instance: "iad1" });
+  for (const value of ["a\nb", "x".repeat(101), "\u202ex", 7]) {
+    assertRefused({ FUSE_INSTANCE: value }, '"FUSE_INSTANCE" must be a text of 1-100 characters');
+  }
+});
+
+Deno.test("fuseFromEnv() takes a file for the database", () => {
+  const url = "file:/var/lib/circuits.db";
+  assertEquals(settingsOf({ CB_DB_URL: url }).database?.url, url);
+  assertEquals(settingsOf({ TURSO_DATABASE_URL: url }).store, "database");
 });

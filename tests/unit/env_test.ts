@@ -306,9 +306,15 @@ Deno.test("fuseFromEnv() leaves out a store that others' variables spoil, and no
 
 Deno.test("fuseFromEnv() says nothing of variables that are plainly for others", () => {
   // An application's own file, and whatever there is while everything is to stay in memory.
-  const file = { TURSO_DATABASE_URL: "file:local.db" };
+  const file = { TURSO_DATABASE_URL: ":memory:" };
   assertEquals(settingsOf({ ...UPSTASH, ...file }).notes, []);
   assertEquals(settingsOf({ ...UPSTASH, ...file }).database, null);
   const local = { FUSE_STORE: "array", FUSE_CACHE_STORE: "redis", TURSO_AUTH_TOKEN: "x" };
-  assertEquals(settingsOf(local), { store: "array", cache: null, database: null, notes: [] });
+  assertEquals(settingsOf(local), {
+    store: "array",
+    cache: null,
+    database: null,
+    instance: null,
+    notes: [],
+  });
 });

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStrictEquals } from "@std/assert";
 import {
   CallTimeoutError,
   CircuitBreakerOpenError,
@@ -6,8 +6,12 @@ import {
   isCallTimeoutError,
   isCircuitBreakerOpenError,
   isStoreUnavailableError,
+  rejectionOf,
   StoreUnavailableError,
 } from "@fuse/edge";
+import { deno } from "../tools/gate/project.ts";
+import { StoreAnswerError } from "@fuse/edge/store";
+import { isStoreAnswerError } from "../../src/errors.ts";
 
 const CIRCUIT = { key: "pay", store: "array", name: "pay", context: null, boundary: null };
 const WHY = `Circuit "pay" is OPEN`;
@@ -44,9 +48,10 @@ for (const [error, name, message] of ALL) {
     for (const field of ["message", "stack", "name"] as const) {
       error[field] = `other ${field}`;
       assertEquals(error[field], `other ${field}`);
-      Reflect.deleteProperty(error, field);
     }
-    assertEquals([error.name, error.message], [name, said]);
+    Object.assign(error, { name, message: said });
+    Reflect.deleteProperty(error, "stack");
+    assertEquals(error.stack, `${name}: ${said}`);
   });
 }
 
@@ -89,9 +94,6 @@ Deno.test("getResponse() is a 503 that no cache keeps, in problem+json", async (
     type: "about:blank",
     title: "Service Unavailable",
     status: 503,
-    detail: WHY,
-    circuit: "pay",
-    state: "OPEN",
     retryAfterMs: 1500,
   });
 });
@@ -130,9 +132,10 @@ Deno.test("guards answer false to everything else", () => {
     {},
     new Error("x"),
     new FuseError(),
-    { name: "CircuitBreakerOpenError", retryAfterMs: 1 },
-    { name: "CallTimeoutError", timeoutMs: 1 },
+    { name: "CircuitBreakerOpenError", retryAfterMs: "1" },
+    { name: "CallTimeoutError", retryAfterMs: 1 },
     { name: "StoreUnavailableError", store: "s" },
+    new Error("CircuitBreakerOpenError: said by somebody else"),
     Object.assign(new Error("x"), { name: "CircuitBreakerOpenError" }),
     Object.assign(new Error("x"), { name: "CallTimeoutError" }),
     Object.assign(new Error("x"), { name: "StoreUnavailableError" }),
@@ -157,12 +160,13 @@ Deno.test("guards know errors of another copy of this package", async () => {
 });
 
 Deno.test("errors print, serialize and throw in Node as they do in Deno", async () => {
-  const esbuild = await import("esbuild");
   const dir = await Deno.makeTempDir();
   const outfile = `${dir}/errors.mjs`;
   try {
     const script = `
-      import { createFuse, CircuitBreakerOpenError, isCircuitBreakerOpenError } from "./mod.ts";
+      import { createFuse, CircuitBreakerOpenError, isCircuitBreakerOpenError } from "${
+      new URL("../../mod.ts", import.meta.url).pathname
+    }";
       import { inspect } from "node:util";
       const breaker = createFuse().make("pay", { failureThreshold: 1 });
       await breaker.tryCall(() => { throw new Error("down"); });
@@ -180,15 +184,14 @@ Deno.test("errors print, serialize and throw in Node as they do in Deno", async 
         throw error;
       }
     `;
-    await esbuild.build({
-      stdin: { contents: script, resolveDir: new URL("../..", import.meta.url).pathname },
-      bundle: true,
-      format: "esm",
-      platform: "neutral",
-      external: ["node:util"],
-      outfile,
-      logLevel: "silent",
-    });
+    const entry = `${dir}/main.ts`;
+    await Deno.writeTextFile(entry, script);
+    // A process of its own takes esbuild's service with it.
+    const bundled = await deno(
+      ["run", "-A", "npm:esbuild@^0.28.2", entry, "--bundle", "--format=esm", "--platform=neutral"]
+        .concat("--external:node:util", `--outfile=${outfile}`, "--log-level=error"),
+    );
+    assert(bundled.ok, bundled.stderr);
     const { code, stdout, stderr } = await new Deno.Command("node", { args: [outfile] }).output();
     const sentence = /CircuitBreakerOpenError: Circuit "pay" is OPEN since/;
     const told = JSON.parse(new TextDecoder().decode(stdout));
@@ -204,7 +207,94 @@ Deno.test("errors print, serialize and throw in Node as they do in Deno", async 
     // Uncaught, it ends the process with its own words.
     assertMatch(new TextDecoder().decode(stderr), sentence);
   } finally {
-    await esbuild.stop();
     await Deno.remove(dir, { recursive: true });
   }
+});
+
+Deno.test("StoreAnswerError() has its scope, its name and the cause that it was given", () => {
+  const cause = new Error("the client's");
+  const error = new StoreAnswerError("OOM", { scope: "store", cause });
+  assert(error instanceof Error);
+  assertEquals([error.name, error.message, error.scope], ["StoreAnswerError", "OOM", "store"]);
+  assertEquals([error.cause, String(error)], [cause, "StoreAnswerError: OOM"]);
+  assert(!("cause" in new StoreAnswerError("OOM", { scope: "circuit" })));
+});
+
+Deno.test("isStoreAnswerError() knows errors of another copy by their shape, and nothing else", () => {
+  assert(isStoreAnswerError(new StoreAnswerError("a", { scope: "circuit" })));
+  assert(isStoreAnswerError({ name: "StoreAnswerError", scope: "store" }));
+  const hostile = {
+    get name(): never {
+      throw new Error("hostile");
+    },
+  };
+  const other = { name: "StoreAnswerError", scope: "isolate" };
+  for (const value of [new Error("a"), null, undefined, "StoreAnswerError", other, hostile]) {
+    assertEquals(isStoreAnswerError(value), false);
+  }
+});
+
+// Rule 10, trap 58.
+for (const [error, name] of ALL) {
+  Deno.test(`${name} survives structuredClone()`, () => {
+    const clone = structuredClone(error);
+    assertEquals(clone, { ...error });
+    const guards = [isCircuitBreakerOpenError, isCallTimeoutError, isStoreUnavailableError];
+    assertEquals(guards.map((guard) => guard(clone)), guards.map((guard) => guard(error)));
+  });
+}
+
+Deno.test("rejectionOf() finds a rejection in causes, and makes a real error of a clone", () => {
+  for (const error of [open(), unavailable]) {
+    const wrapped = new Error("Connection error", { cause: new Error("failed", { cause: error }) });
+    assertStrictEquals(rejectionOf(wrapped), error);
+    const made = rejectionOf(new Error("x", { cause: structuredClone(error) }));
+    assertEquals({ ...made }, { ...error });
+    assert(made instanceof FuseError);
+  }
+  assertEquals(open().getResponse().status, 503);
+});
+
+Deno.test("rejectionOf() reads what RPC of Workers left of a rejection before 2026", () => {
+  const until = new Date(Date.now() + 3_600_000).toISOString();
+  const message =
+    `Circuit "pay" is OPEN since x (y), 5 failures in a row, the next trial at ${until}`;
+  const left = (text: string) => Object.assign(new Error(text), { remote: true });
+  const error = left(`CircuitBreakerOpenError: ${message}`);
+  assert(isCircuitBreakerOpenError(error));
+  const rejection = rejectionOf(error) as CircuitBreakerOpenError;
+  assert(rejection instanceof CircuitBreakerOpenError && rejection.retryAfterMs > 3_000_000);
+  assertEquals([rejection.message, rejection.state, rejection.circuit.name], [
+    message,
+    "OPEN",
+    "pay",
+  ]);
+  assertEquals(rejectionOf(left("StoreUnavailableError: x"))?.retryAfterMs, 1_000);
+});
+
+Deno.test("rejectionOf() finds none in other errors, in circles and in what throws", () => {
+  const circle = new Error("a");
+  circle.cause = new Error("b", { cause: circle });
+  const thrower = {
+    get cause() {
+      throw new Error("no");
+    },
+  };
+  const revoked = Proxy.revocable({}, {});
+  revoked.revoke();
+  for (const e of [undefined, null, 1, "x", {}, timeout, circle, thrower, revoked.proxy]) {
+    assertEquals(rejectionOf(e), undefined);
+  }
+});
+
+Deno.test("getResponse() explains with expose", async () => {
+  assertEquals(await open().getResponse({ expose: true }).json(), {
+    type: "about:blank",
+    title: "Service Unavailable",
+    status: 503,
+    retryAfterMs: 1500,
+    detail: WHY,
+    circuit: "pay",
+    state: "OPEN",
+  });
 });

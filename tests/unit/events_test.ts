@@ -90,6 +90,16 @@ Deno.test("Events.on() adds nothing for a signal that has aborted before", () =>
   assert(!events.hears("reborn"));
 });
 
+Deno.test("Events.on() refuses the name of no event", () => {
+  for (const type of ["open", "", "constructor", "Opened", undefined, Symbol("x")]) {
+    assertThrows(
+      () => new Events().on(type as string, () => {}, ROOT, undefined),
+      RangeError,
+      "there are only opened, would_open, closed,",
+    );
+  }
+});
+
 Deno.test("Events.on() refuses what is no function", () => {
   for (const listener of [undefined, null, {}, "f"]) {
     assertThrows(
@@ -271,4 +281,21 @@ Deno.test("Events.emit() tells every view of a store's error, and the circuit th
   assertEquals(root, [{ ...error, type: "store_error", circuit: A }]);
   assertEquals(own, root);
   assertEquals(other, [{ ...error, type: "store_error" }]);
+});
+
+Deno.test("Events.alarm() warns of the first event of a type when nobody listens", async () => {
+  const warnings: unknown[] = [];
+  const silent = { ...console, warn: (text: unknown) => warnings.push(text) };
+  const detail = { ...A, options: ["windowMs"] };
+  await replacing("console", silent, () => {
+    const events = new Events();
+    for (const text of ["one", "two"]) events.alarm("config_mismatch", detail, () => text);
+    events.alarm("nested", A, () => "three");
+    const heard: string[] = [];
+    events.on("nested", ({ name }: { name: string }) => heard.push(name), ROOT, undefined);
+    events.alarm("nested", A, () => "four");
+    assertEquals(heard, [A.name]);
+    return Promise.resolve();
+  });
+  assertEquals(warnings, ["Fuse: one", "Fuse: three"]);
 });

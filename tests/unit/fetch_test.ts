@@ -193,7 +193,7 @@ Deno.test("CircuitBreaker.fetch() returns the fallback's Response when the circu
     assertEquals(failed.status, 500);
     const response = await breaker.fetch(url);
     assertEquals([response.status, response.headers.get("retry-after")], [503, "30"]);
-    assertEquals([(await response.json()).circuit, asked], ["upstream", 1]);
+    assertEquals([(await response.json()).status, asked], [503, 1]);
   });
 });
 

@@ -159,6 +159,7 @@ Deno.test("retryAfter() tells what is left, in whole ms, at least 1", () => {
     [{ state: "HALF_OPEN", ...trials(0, 0, 1300) }, 300],
     [{ state: "HALF_OPEN", ...trials(0, 0, null) }, 1],
     [{ state: "HALF_OPEN", ...trials(0, 0, 900) }, 1],
+    [{ state: "HALF_OPEN", ...trials(0, 0, 31_000) }, 1000],
     [{ state: "OPEN", openUntil: 1500, override: forced(4000) }, 3000],
     [{ state: "CLOSED", override: forced(null) }, 7000],
   ];

@@ -29,6 +29,7 @@ type NumberOption =
   | "percentageThreshold"
   | "slowCallMs"
   | "callTimeoutMs"
+  | "abandonedAfterMs"
   | "halfOpenMaxConcurrent"
   | "halfOpenLeaseMs"
   | "revalidateMs"
@@ -56,9 +57,9 @@ const BOUNDS: Readonly<Record<NumberOption, Bounds>> = {
   successThreshold: { standard: 2, ...POSITIVE },
   cooldownMs: {
     standard: 60_000,
-    min: 1,
+    min: 0,
     max: 8.64e15,
-    allowed: "a positive integer",
+    allowed: "an integer of at least 0",
     beside: { maxCooldownMs: 8.64e15 },
   },
   maxCooldownMs: {
@@ -79,6 +80,7 @@ const BOUNDS: Readonly<Record<NumberOption, Bounds>> = {
     allowed: "an integer from 1 to 2147483647",
     beside: { halfOpenLeaseMs: 2 ** 31 },
   },
+  abandonedAfterMs: { standard: undefined, ...POSITIVE },
   halfOpenMaxConcurrent: { standard: 1, ...POSITIVE },
   halfOpenLeaseMs: { standard: 30_000, ...POSITIVE },
   revalidateMs: { standard: 1_000, ...NOT_NEGATIVE },

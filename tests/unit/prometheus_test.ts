@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { createFuse, type Fuse } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
-import { prometheus } from "../../src/prometheus.ts";
+import { prometheus, prometheusText } from "@fuse/edge/prometheus";
 import type { ListPage, ListRequest } from "@fuse/edge/store";
 import { chaos, memory, type OpeningStore } from "../support/drivers.ts";
 
@@ -61,7 +61,10 @@ fuse_transitions_total{store="array",circuit="mail",to="HALF_OPEN"} 0
 fuse_transitions_total{store="array",circuit="payments",to="CLOSED"} 0
 fuse_transitions_total{store="array",circuit="payments",to="OPEN"} 1
 fuse_transitions_total{store="array",circuit="payments",to="HALF_OPEN"} 0
-# HELP fuse_store_up Whether the store answered this scrape.
+# HELP fuse_local_circuits Circuits that this isolate decides about alone, its store being away.
+# TYPE fuse_local_circuits gauge
+fuse_local_circuits{store="array"} 0
+# HELP fuse_store_up Whether the store answered this scrape, and this isolate's last requests.
 # TYPE fuse_store_up gauge
 fuse_store_up{store="array"} 1
 # HELP fuse_store_errors_total Failures of the store that this isolate met, by the circuit that did.
@@ -327,4 +330,13 @@ Deno.test("prometheus() adds up what UTF-8 cannot tell apart", async () => {
   for (const name of ["\ud800", "\udfff", "\ufffd"]) await fuse.make(name).call(() => "fine");
   const samples = (await scrape()).split("\n").filter((line) => line.includes('"success"'));
   assertEquals(samples, ['fuse_calls_total{store="array",circuit="\ufffd",outcome="success"} 3']);
+});
+
+Deno.test("prometheusText() counts from its first call on, and listens once", async () => {
+  const fuse = createFuse();
+  for (let i = 0; i < 3; i++) await prometheusText(fuse);
+  await fuse.make("a", { failureThreshold: 1 }).tryCall(() => Promise.reject(new Error("down")));
+  const moved = 'fuse_transitions_total{store="array",circuit="a",to="OPEN"} 1\n';
+  assertStringIncludes(await prometheusText(fuse), moved);
+  assertStringIncludes(await prometheusText(fuse, { scopeLabels: true }), 'context="",boundary=""');
 });

@@ -1,5 +1,6 @@
 // Options of the libSQL store, and what it asks of its client.
 import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
+import { createClient } from "@libsql/client";
 import { createClient as createWebClient } from "@libsql/client/web";
 import { createFuse } from "@fuse/edge";
 import type { LibsqlClient, LibsqlOptions } from "@fuse/edge/libsql";
@@ -44,8 +45,7 @@ Deno.test("libsql() makes nothing but a store: it asks no client and reads no cl
 
 const REFUSED: Record<string, [options: unknown, message: string]> = {
   "no options": [undefined, '"options" must be an object'],
-  "neither client nor url": [{}, '"url" must begin with libsql:, https: or http:'],
-  "a file as url": [{ url: "file:fuse.db" }, 'received "file:"'],
+  "neither client nor url": [{}, '"url" must begin with libsql:, https:, http: or file:'],
   "memory as url": [{ url: ":memory:" }, 'received "no scheme"'],
   "a url with a password": [{ url: "postgres://me:hunter2@db" }, 'received "postgres:"'],
   "a url that is no text": [{ url: new URL("http://a") }, "received an object"],
@@ -234,4 +234,27 @@ Deno.test("history() refuses a limit and a cursor that are none", async () => {
       'Cannot read history: "cursor" must be',
     );
   });
+});
+
+Deno.test({
+  name: "libsql({ url: 'file:…' }) keeps circuits and their trail in a file",
+  // The native client holds its file to the end of the process.
+  sanitizeResources: false,
+  async fn() {
+    const folder = await Deno.makeTempDir();
+    try {
+      const url = `file:${folder}/circuits.db`;
+      await migrate(createClient({ url }));
+      for (const state of ["CLOSED", "OPEN"]) {
+        const database = libsql({ url });
+        await using fuse = createFuse({ storeTimeoutMs: 30_000, stores: { database } });
+        const breaker = fuse.make("api", { failureThreshold: 1, consistency: "strong" });
+        assertEquals(await breaker.getState(), state as "OPEN");
+        await breaker.tryCall(() => Promise.reject(new Error("down")));
+        assertEquals((await Array.fromAsync(database.history())).length, 1);
+      }
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  },
 });

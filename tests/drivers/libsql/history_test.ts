@@ -9,6 +9,7 @@ import {
 } from "@fuse/edge";
 import { circuitBreakerEvents, type LibsqlClient } from "@fuse/edge/libsql";
 import { FakeClock } from "@fuse/edge/testing";
+import { connectionOf } from "../../../drivers/libsql/client.ts";
 import { readTrail } from "../../../drivers/libsql/history.ts";
 import type { EventQuery } from "../../../src/contract.ts";
 import { databasesForFile, inMemory } from "../../support/databases.ts";
@@ -284,8 +285,7 @@ for (const [query, index] of PLANS) {
   Deno.test(`history(${JSON.stringify(query)}) goes by an index and sorts nothing`, async () => {
     await inMemory(async (client) => {
       const [statement] = await spied(client, async (spy) => {
-        const line = { connect: () => spy, busyTimeoutMs: 0, heldUntil: 0 };
-        await readTrail(line, circuitBreakerEvents, query).next();
+        await readTrail(connectionOf(() => spy, 0), circuitBreakerEvents, query).next();
       });
       const { sql, args } = statement as { sql: string; args: [] };
       const plan = await client.execute({ sql: `explain query plan ${sql}`, args });

@@ -192,3 +192,16 @@ Deno.test("tiered() refuses options, naming the option, what came and what is al
     assertThrows(() => tiered(options as never), Error, message);
   }
 });
+
+Deno.test("Fuse.check() of tiered() tells of a database that is away, and does not take Redis for it", async () => {
+  const world = new Tiers(face, client);
+  const { fuse, line } = world.isolate();
+  const breaker = fuse.make(unique(), { consistency: "strong" });
+  await succeed(breaker);
+  line.way = "is refused";
+  const [check] = Object.values(await fuse.check());
+  assertEquals(check?.ok, false);
+  assertEquals((await breaker.snapshot()).local, false);
+  await succeed(breaker);
+  assertEquals((await breaker.snapshot()).metrics.totalSuccesses, 2);
+});

@@ -98,7 +98,9 @@ for (const path of ["/", "/pipeline", "/multi-exec", "/get/k"]) {
   Deno.test(`Face refuses ${path} when the token is not its own`, async () => {
     const body = path === "/" ? '["PING"]' : '[["PING"]]';
     for (const headers of [{}, { authorization: "Bearer other" }] as Record<string, string>[]) {
-      assertEquals(await ask(path, { headers, body }), [401, { error: "Unauthorized" }]);
+      assertEquals(await ask(path, { headers, body }), [401, {
+        error: "WRONGPASS invalid or missing auth token",
+      }]);
     }
     const [status] = await ask(`${path}?_token=other`, { headers: {}, body });
     assertEquals(status, 401);
@@ -323,6 +325,91 @@ Deno.test("ForeignFace serves the client when that wants no base64", async () =>
   assertEquals(await client.get("foreign"), "f");
   assertEquals(await client.pipeline().get("foreign").exec(), ["f"]);
   await assertRejects(() => client.evalsha("0".repeat(40), [], []), Error, "NOSCRIPT");
+});
+
+Deno.test("Face answers a wrong token in the older way when it is told to", async () => {
+  await using face = await startFace({ redis, manners: { wrongToken: "Unauthorized" } });
+  const other = clientOf({ url: face.url, token: "other" });
+  await assertRejects(() => other.ping(), Error, "Unauthorized, command was");
+  delete face.manners.wrongToken;
+  await assertRejects(() => other.ping(), Error, "WRONGPASS invalid or missing auth token");
+});
+
+Deno.test("Face lets a token read that may do nothing else", async () => {
+  await using face = await startFace({ redis, manners: { readOnlyToken: "reader" } });
+  await clientOf(face).set("readable", "r");
+  const reader = clientOf({ url: face.url, token: "reader" });
+  assertEquals(await reader.get("readable"), "r");
+  for (
+    const [name, ask] of Object.entries({
+      evalsha: () => reader.evalsha("0".repeat(40), [], []),
+      eval: () => reader.eval("return 1", [], []),
+      set: () => reader.set("readable", "w"),
+      scan: () => reader.scan("0"),
+    })
+  ) await assertRejects(ask, Error, `NOPERM this user has no permissions to run the '${name}'`);
+  const answers = await reader.pipeline().get("readable").set("readable", "w")
+    .exec({ keepErrors: true });
+  assertEquals(answers.map(({ result }) => result), ["r", undefined]);
+  assert(answers[1].error?.startsWith("NOPERM"));
+  await assertRejects(() => reader.multi().set("readable", "w").exec(), Error, "NOPERM");
+});
+
+Deno.test("Face refuses requests beyond the plan's, with 400", async () => {
+  await using face = await startFace({ redis, manners: { requestsLeft: 1 } });
+  assertEquals(await clientOf(face).ping(), "PONG");
+  const quota = "ERR max requests limit exceeded. Limit: 500000";
+  await assertRejects(() => clientOf(face).ping(), Error, quota);
+  await assertRejects(() => clientOf(face).pipeline().ping().exec(), Error, quota);
+  const answer = await fetch(`${face.url}/ping?_token=${face.token}`);
+  assertEquals(answer.status, 400);
+  await answer.body?.cancel();
+});
+
+Deno.test("Face refuses writes beyond the database's capacity, and reads on", async () => {
+  await using own = await startRedis();
+  await using face = await startFace({ redis: own, manners: { capacityQuota: true } });
+  const client = clientOf(face);
+  await client.set("kept", "k");
+  await own.command("CONFIG", "SET", "maxmemory", "1");
+  await assertRejects(() => client.set("more", "m"), Error, "ERR DB capacity quota exceeded");
+  const script = "return redis.call('SET', KEYS[1], 1)";
+  await assertRejects(() => client.eval(script, ["more"], []), Error, "ERR DB capacity quota");
+  assertEquals(await client.get("kept"), "k");
+});
+
+Deno.test("Face refuses a request that is too long, and no other", async () => {
+  await using face = await startFace({ redis, manners: { maxRequestBytes: 100 } });
+  const client = clientOf(face);
+  assertEquals(await client.set("short", "s"), "OK");
+  const long = () => client.set("long", "l".repeat(100));
+  await assertRejects(long, Error, "ERR max request size exceeded. Limit: 100 bytes");
+});
+
+Deno.test("Face has cursors of SCAN beyond 2^53, which lead through all keys", async () => {
+  await using own = await startRedis();
+  await using face = await startFace({ redis: own, manners: { hugeCursors: true } });
+  const client = clientOf(face);
+  for (let i = 0; i < 100; i++) await own.command("SET", `huge:${i}`, "h");
+  const keys = new Set<string>();
+  let pages = 0;
+  for (let cursor = "0"; pages === 0 || cursor !== "0"; pages++) {
+    const [next, found] = await client.scan(cursor, { count: 10 });
+    assert(next === "0" || BigInt(next) > Number.MAX_SAFE_INTEGER, next);
+    for (const key of found) keys.add(key);
+    cursor = next;
+  }
+  assert(pages > 2);
+  assertEquals(keys.size, 100);
+});
+
+Deno.test("Face puts words before NOSCRIPT when it is told to", async () => {
+  await using face = await startFace({ redis, manners: { beforeNoscript: "ERR upstream: " } });
+  const hash = "0".repeat(40);
+  await assertRejects(() => clientOf(face).evalsha(hash, [], []), Error, "ERR upstream: NOSCRIPT");
+  const [{ error }] = await clientOf(face).pipeline().evalsha(hash, [], [])
+    .exec<[unknown]>({ keepErrors: true });
+  assert(error?.startsWith("ERR upstream: NOSCRIPT"), error);
 });
 
 async function untilRequested(face: Face, requests: number): Promise<void> {

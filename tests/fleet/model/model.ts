@@ -140,7 +140,9 @@ export class Model {
       if (out.length >= this.#policy.halfOpenMaxConcurrent) {
         this.#rejected++;
         const freeAt = Math.min(...out.map((lease) => lease.endsAt));
-        return { granted: false, state: "HALF_OPEN", retryAfterMs: Math.max(1, freeAt - now) };
+        // Rule 7: after revalidateMs at the latest.
+        const retryAfterMs = Math.min(1_000, Math.max(1, freeAt - now));
+        return { granted: false, state: "HALF_OPEN", retryAfterMs };
       }
       this.#lapse(now);
     }

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { inVirtualTime } from "../simulation/virtual_globals.ts";
 import { assertEquals } from "@std/assert";
 import { type CircuitBreaker, createFuse, type Fuse } from "@fuse/edge";
 import { distant, NEVER_MS } from "../../support/fleet.ts";
@@ -21,13 +22,16 @@ export async function race(
   session: Session,
   consistency: "eventual" | "strong",
 ): Promise<void> {
-  const track = new Track(session, consistency);
-  for (const command of session.commands) track.plan(command);
-  await track.finish();
+  const time = new VirtualTime();
+  await inVirtualTime(time, seeded(session.faults + 1), async () => {
+    const track = new Track(session, consistency, time);
+    for (const command of session.commands) track.plan(command);
+    await track.finish();
+  });
 }
 
 class Track {
-  readonly #time = new VirtualTime();
+  readonly #time: VirtualTime;
   readonly #random: () => number;
   readonly #session: Session;
   readonly #consistency: "eventual" | "strong";
@@ -44,7 +48,8 @@ class Track {
   /** When the next command is due, in ms from the beginning. */
   #at = 0;
 
-  constructor(session: Session, consistency: "eventual" | "strong") {
+  constructor(session: Session, consistency: "eventual" | "strong", time: VirtualTime) {
+    this.#time = time;
     this.#session = session;
     this.#consistency = consistency;
     this.#random = seeded(session.faults);

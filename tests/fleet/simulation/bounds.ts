@@ -64,9 +64,14 @@ class Bounds {
     const cut = steps.find((step) => step.do === "network" && step.will === "lose");
     const cutOff = cut?.do === "network" ? cut.isolate : null;
     const opened = this.#log.trail.find(({ event, at }) => event === "opened" && at >= from);
-    this.#opens(from, to, opened);
+    // Who is cut off, and alone, can tell nobody.
+    if (cutOff === null || this.#scenario.clocks.length > 1) this.#opens(from, to, opened);
     if (opened !== undefined) this.#stops(opened.at, to, cutOff);
-    if (cutOff !== null) this.#stopsAlone(cutOff, from, to);
+    // Whoever takes the place of one that died begins anew.
+    const cutOffs = this.#log.calls.filter(({ by }) => by.slot === cutOff).map(({ by }) =>
+      by.number
+    );
+    for (const number of new Set(cutOffs)) this.#stopsAlone(number, from, to);
     this.#returns(to, cutOff);
   }
 
@@ -113,17 +118,14 @@ class Bounds {
   }
 
   /** Who cannot hear of it finds out for itself, and then tries no more than a cooldown allows. */
-  #stopsAlone(slot: number, from: number, to: number): void {
-    const own = this.#log.calls.filter(({ by }) => by.slot === slot);
-    // A success that the store did not confirm is counted a timeout later, before what ended then.
+  #stopsAlone(number: number, from: number, to: number): void {
+    const own = this.#log.calls.filter(({ by }) => by.number === number);
     const lastSuccess = own.reduce(
       (last, { own, endedAt }) => own?.ok && endedAt! < to ? Math.max(last, endedAt!) : last,
       from,
     );
     const failures = own
-      .filter(({ own, endedAt }) =>
-        own?.ok === false && endedAt! > lastSuccess + STORE_TIMEOUT_MS && endedAt! < to
-      )
+      .filter(({ own, endedAt }) => own?.ok === false && endedAt! > lastSuccess && endedAt! < to)
       .map(({ endedAt }) => endedAt!)
       .sort((a, b) => a - b);
     const enough = failures[this.#policy.failureThreshold - 1];
@@ -136,7 +138,7 @@ class Bounds {
       ran <= allowed,
       "stops",
       () =>
-        `Isolate in slot ${slot}, cut off, sends ${ran} calls to a dead upstream after ` +
+        `Isolate ${number}, cut off, sends ${ran} calls to a dead upstream after ` +
         `${this.#rel(known)}, ${allowed} allowed`,
     );
   }

@@ -27,7 +27,21 @@ export type Invariant =
   /** A forced opening is obeyed by all. */
   | "forced"
   /** A healthy upstream does not trip more than ten times as often as exact order would. */
-  | "healthy";
+  | "healthy"
+  /** A dead upstream gets few calls in its first cooldown, whatever the store does. */
+  | "protects"
+  /** A herd costs few requests, and no trial that the store did not grant. */
+  | "herd"
+  /** A cold isolate asks seldom, and nobody waits longer than for one answer. */
+  | "cold"
+  /** A store that refuses all is asked by one at a time. */
+  | "probes"
+  /** Once the store is back, nobody rejects for longer than one back-off. */
+  | "recovers"
+  /** An operator's action is tried, and arrives. */
+  | "operators"
+  /** What concerns one circuit takes the store from no other. */
+  | "scopes";
 
 /** The first thing that was not as it must be. */
 export interface Violation {

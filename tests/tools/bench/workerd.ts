@@ -5,9 +5,8 @@
  */
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import * as esbuild from "esbuild";
 import {
-  bundleWorker,
+  bundleWorkers,
   readWrangler,
   type WorkerdHost,
   workerdHost,
@@ -68,7 +67,6 @@ export const section: Section = {
       };
     } finally {
       await host.end();
-      await esbuild.stop();
     }
   },
 };
@@ -87,8 +85,9 @@ async function bundleAll(): Promise<Map<string, Weighed>> {
     await Deno.writeTextFile(join(project.folder, main), code);
     mains.unshift([name, main]);
   }
+  const minified = await bundleWorkers(project, mains.map(([, main]) => main), true);
   for (const [name, main] of mains) {
-    const { code } = await bundleWorker(project, main, true);
+    const { code } = minified[main]!;
     const bytes = new TextEncoder().encode(code);
     const gzip = gzipSync(bytes, { level: 9 }).byteLength;
     bundles.set(name, { code, minified: bytes.byteLength, gzip });

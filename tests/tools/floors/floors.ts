@@ -21,7 +21,7 @@ export const FLOORS: readonly Floor[] = [
   {
     name: "circuit",
     files:
-      /^src\/(circuit|local_circuit|circuit_breaker|handle|handle_options|call_form|announce|events|call_scope|background|fetch)\.ts$/,
+      /^src\/(circuit|local_circuit|circuit_breaker|handle|handle_options|call_form|announce|events|call_scope|background|fetch|fallbacks|nesting)\.ts$/,
   },
   { name: "memory", files: /^drivers\/memory(\/\w+)?\.ts$/ },
   { name: "shared", files: /^src\/shared\/\w+\.ts$/ },
@@ -30,7 +30,7 @@ export const FLOORS: readonly Floor[] = [
   {
     name: "entry points",
     files:
-      /^(src\/(hono(\/\w+)?|prometheus|env|env_settings)\.ts|src\/testing\/|migrations\/mod\.ts)/,
+      /^(src\/(hono(\/\w+)?|prometheus|log|env|env_settings)\.ts|src\/testing\/|migrations\/mod\.ts)/,
   },
 ];
 
@@ -41,6 +41,7 @@ export const APART: readonly RegExp[] = [
   /^src\/testing\//,
   /^src\/(hono|hono\/\w+|prometheus)\.ts$/,
   /^src\/(env|env_settings)\.ts$/,
+  /^src\/log\.ts$/,
   /^migrations\/mod\.ts$/,
 ];
 

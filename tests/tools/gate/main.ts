@@ -100,7 +100,7 @@ async function runTests(args: readonly string[]): Promise<Result> {
     // As `deno task test` runs them.
     ["task", "test", `--coverage=${REPORTS}`, "--coverage-raw-data-only", `--junit-path=${report}`],
     // In full, as CI runs them.
-    { show: true, deadlineMs: 900_000, env: { FUSE_TEST_SCALE: "full" } },
+    { show: true, deadlineMs: 900_000, env: { TEST_SCALE: "full" } },
   );
   return { ok, output: stderr, counted: countTests(report) };
 }

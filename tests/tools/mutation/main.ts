@@ -45,7 +45,7 @@ if (values.lines !== undefined && !/^\d+-\d+$/.test(values.lines)) {
 }
 
 // A mutant is not to live because tests do little.
-Deno.env.set("FUSE_TEST_SCALE", "full");
+Deno.env.set("TEST_SCALE", "full");
 
 let unexplained = 0;
 for (const name of names) {

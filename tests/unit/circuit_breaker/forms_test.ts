@@ -1,6 +1,11 @@
 // The other forms of a call: tryCall(), fallbacks, wrap() and admit().
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { CircuitBreakerOpenError, type CircuitOptions } from "@fuse/edge";
+import {
+  CircuitBreakerOpenError,
+  type CircuitOptions,
+  createFuse,
+  type Fallback,
+} from "@fuse/edge";
 import { making, opened, totals } from "./making.ts";
 
 Deno.test("tryCall() tells a result, an error, a fallback and a rejection apart", async () => {
@@ -164,3 +169,21 @@ Deno.test("Permit.failure() goes by a Response's Retry-After", async () => {
   const { openUntil, openedAt } = await breaker.snapshot();
   assertEquals(openUntil!.getTime() - openedAt!.getTime(), 9000);
 });
+
+// Rule 11, trap 56.
+for (
+  const [what, fallback, cancels] of [
+    ["gives an object without a look at it", () => ({ items: [] }), true],
+    ["gives an object that may hold it", ({ error }) => ({ items: [], error }), false],
+    ["looks at it and gives a text", ({ error }) => `instead of ${error}`, true],
+    ["gives it back", ({ error }) => error, false],
+  ] as [string, Fallback<unknown>, boolean][]
+) {
+  Deno.test(`call() ${cancels ? "lets go of" : "keeps"} a failed Response when the fallback ${what}`, async () => {
+    let canceled = false;
+    const body = new ReadableStream({ cancel: () => void (canceled = true) });
+    const breaker = createFuse().make("a", { fallback, fallbackOn: "failure" });
+    await breaker.call(() => new Response(body, { status: 500 }));
+    assertEquals(canceled, cancels);
+  });
+}

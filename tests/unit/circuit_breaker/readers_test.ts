@@ -30,7 +30,7 @@ Deno.test("explain() is the message of the rejection, and its problem detail", a
   const { breaker } = await opened();
   const error = await assertRejects(() => breaker.call(() => 1), CircuitBreakerOpenError);
   assertEquals(error.message, await breaker.explain());
-  assertEquals((await error.getResponse().json()).detail, error.message);
+  assertEquals((await error.getResponse({ expose: true }).json()).detail, error.message);
   assertMatch(error.message, /is OPEN since .* \(consecutive_failures\), 1 failures in a row/);
 });
 

@@ -10,7 +10,7 @@ const BAD_OPTIONS: [unknown, string][] = [
   ["memory", `"options"`],
   [{ store: STORE }, `no option "store"`],
   [{ stores: null }, `"stores"`],
-  [{ stores: {} }, `"stores" must be at least one store`],
+  [{ stores: {} }, `"stores" must be at least one store, received none`],
   [{ stores: 5 }, `"stores"`],
   [{ stores: { a: undefined } }, `"stores.a" must be a store`],
   [{ stores: { a: null } }, `"stores.a" must be a store`],
@@ -25,13 +25,22 @@ const BAD_OPTIONS: [unknown, string][] = [
   [{ defaults: null }, `"defaults" must be an object, received null`],
   [{ defaults: { failureTreshold: 5 } }, `no option "failureTreshold"`],
   [{ defaults: { failureThreshold: 0 } }, `"failureThreshold"`],
-  [{ defaults: { store: "redis" } }, `"store" must be one of array, received "redis"`],
+  [
+    { defaults: { store: "redis" } },
+    `"store" must be one of array, received "redis", in "defaults"`,
+  ],
   [{ circuits: null }, `"circuits"`],
   [{ circuits: { a: { cooldownMs: -1 } } }, `"cooldownMs"`],
   [{ circuits: { a: null } }, `"circuits.a" must be an object, received null`],
   [{ circuits: { a: "strict" } }, `"circuits.a" must be an object`],
   [{ circuits: { a: { bogus: 1 } } }, `no option "bogus"`],
-  [{ circuits: { "a*": { store: "nowhere" } } }, `"store"`],
+  [
+    { circuits: { "a*": { store: "nowhere" } } },
+    `"store" must be one of array, received "nowhere", in "circuits.a*"`,
+  ],
+  [{ circuits: { "*-payments": {} } }, `a prefix with "*" at its end alone`],
+  [{ circuits: { "a*b": {} } }, `"circuits.a*b" must be a name, or a prefix`],
+  [{ circuits: { "**": {} } }, `"circuits.**"`],
   [{ circuits: { a: { fallbackOn: "always" } } }, `"fallbackOn" must be one of`],
   // Each is fine, together they are not.
   [{ defaults: { maxCooldownMs: 1000 }, circuits: { a: { cooldownMs: 2000 } } }, `"cooldownMs"`],
@@ -49,6 +58,11 @@ const BAD_OPTIONS: [unknown, string][] = [
   [{ clock: new FakeClock() }, `"clock" must be a function, received an object`],
   [{ waitUntil: {} }, `"waitUntil" must be a function`],
   [{ waitUntil: null }, `"waitUntil" must be a function`],
+  [{ fetch: "https://x" }, `"fetch" must be a function`],
+  [{ instance: "" }, `"instance" must be a text of 1-100 characters on one line`],
+  [{ instance: "x".repeat(101) }, `"instance"`],
+  [{ instance: "a\nb" }, `"instance"`],
+  [{ instance: 7 }, `"instance"`],
 ];
 for (const [options, message] of BAD_OPTIONS) {
   Deno.test(`createFuse() refuses ${Deno.inspect(options, { depth: 3, strAbbreviateSize: 30 })}`, () => {
@@ -70,6 +84,8 @@ Deno.test("createFuse() takes undefined for not given", async () => {
     maxCircuits: undefined,
     clock: undefined,
     waitUntil: undefined,
+    fetch: undefined,
+    instance: undefined,
   };
   const breaker = createFuse(nothing).make("a");
   assertEquals(breaker.store, "array");

@@ -20,10 +20,42 @@ Deno.test("circuitBreaker() answers 503 with Retry-After and problem+json while 
   assertEquals(response.headers.get("retry-after"), "4");
   assertEquals(response.headers.get("content-type"), "application/problem+json");
   assertEquals(response.headers.get("cache-control"), "no-store");
-  const problem = await response.json();
-  assertEquals([problem.status, problem.circuit, problem.state], [503, "api", "OPEN"]);
+  assertEquals(await response.json(), {
+    type: "about:blank",
+    title: "Service Unavailable",
+    status: 503,
+    retryAfterMs: 3_500,
+  });
   assertEquals(ran, 1);
 });
+
+// Rule 10, trap 52.
+for (const expose of [undefined, false, true]) {
+  Deno.test(`circuitBreaker() tells of its inside only with expose (${expose})`, async () => {
+    const secret = "the contract with ACME ended";
+    const fuse = createFuse({ storeTimeoutMs: 1 });
+    const app = new Hono().onError(answerErrors);
+    const options = { onStoreError: "reject", callTimeoutMs: 1 } as const;
+    app.use("/:name", circuitBreaker({ fuse, name: (c) => c.req.param("name"), options, expose }));
+    app.get("/slow", () => new Promise<never>(() => {}));
+    await fuse.make("forced").forceOpen({ reason: secret, actor: "ada" });
+    const down = circuitBreaker({
+      fuse: shared({}, { down: () => true }).fuse,
+      name: "hidden",
+      options,
+      expose,
+    });
+    app.get("/store/down", down, (c) => c.text(""));
+    const told: string[] = [];
+    for (const path of ["/forced", "/slow", "/store/down"]) {
+      const response = await app.request(path);
+      told.push(`${response.status} ${await response.text()}`);
+    }
+    assertEquals(told.map((text) => text.slice(0, 3)), ["503", "504", "503"]);
+    const inside = /ACME|ada|forced|slow|hidden|shared|circuit|store/i;
+    assertEquals(told.map((text) => inside.test(text)), Array(3).fill(expose === true));
+  });
+}
 
 Deno.test("circuitBreaker() keeps headers that middleware before it set", async () => {
   const fuse = createFuse();
@@ -163,12 +195,16 @@ Deno.test("the middleware works over a real port", async () => {
   client.abort();
   assertEquals(await hanging, "AbortError");
   await left.promise;
-  assertEquals(await (await get("/health")).json(), { status: "ok", open: [] });
+  assertEquals(await (await get("/health")).json(), {
+    status: "ok",
+    open: [],
+    stores: { array: "ok" },
+  });
 
   assertEquals(await (await get("/broken")).text(), "broken");
   const rejected = await get("/");
   assertEquals([rejected.status, rejected.headers.get("retry-after")], [503, "5"]);
-  assertEquals((await rejected.json()).circuit, "front");
+  assertEquals((await rejected.json()).title, "Service Unavailable");
   const { status, body } = await get("/health");
   await body?.cancel();
   assertEquals(status, 503);

@@ -2,8 +2,10 @@
 import { assert, assertEquals } from "@std/assert";
 import { createFuse, type Fuse, memory } from "@fuse/edge";
 import { circuitBreaker, health, metrics } from "@fuse/edge/hono";
-import { FakeClock } from "@fuse/edge/testing";
+import { StoreAnswerError } from "@fuse/edge/store";
+import { chaos, FakeClock } from "@fuse/edge/testing";
 import { Hono } from "hono";
+import { prometheus } from "../../../src/prometheus.ts";
 import { boom, shared, TRIP } from "./app.ts";
 
 Deno.test("health() is ok while nothing is open", async () => {
@@ -26,7 +28,7 @@ Deno.test("health() is degraded while a circuit is open, and down only for a cri
 
   await fuse.make("database").tryCall(() => boom());
   const open = ["ads", "database", "newsletter"];
-  assertEquals(await ask(app), { code: 503, status: "degraded", open });
+  assertEquals(await ask(app), { code: 503, status: "failing", open });
 
   // An instance that gets no traffic would never see a trial succeed.
   clock.advance(5_000);
@@ -36,6 +38,39 @@ Deno.test("health() is degraded while a circuit is open, and down only for a cri
   assertEquals((await ask(app)).code, 503);
   await fuse.make("database").reset();
   assertEquals((await ask(app)).code, 200);
+});
+
+Deno.test("health() says which stores are down, and drains no instance for it", async () => {
+  // Trap 66: nothing is open, and every write fails.
+  let refuses = false;
+  const refusal = new StoreAnswerError("READONLY", { scope: "store" });
+  const remote = chaos(memory(), {
+    fail: (operation) => refuses && operation === "record" ? refusal : undefined,
+  });
+  const fuse = createFuse({ stores: { array: memory(), remote } });
+  const app = new Hono().get("/", health({ fuse, critical: ["api"] }));
+  const answer = async () => {
+    const response = await app.request("/");
+    return [response.status, await response.json()];
+  };
+  const api = fuse.store("remote").make("api");
+  await api.call(() => 1);
+  await fuse.flush();
+  const stores = { array: "ok", remote: "ok" };
+  assertEquals(await answer(), [200, { status: "ok", open: [], stores }]);
+  refuses = true;
+  fuse.on("store_error", () => {});
+  await api.tryCall(() => Promise.reject(new Error("down")));
+  await fuse.flush();
+  const down = { array: "ok", remote: "down" };
+  assertEquals(await answer(), [200, { status: "degraded", open: [], stores: down }]);
+  assertEquals([api.peek().local, (await api.explain()).includes("decides alone")], [true, true]);
+  assertEquals((await prometheus(fuse)()).match(/^fuse_(store_up|local_circuits).*/gm), [
+    'fuse_local_circuits{store="array"} 0',
+    'fuse_local_circuits{store="remote"} 1',
+    'fuse_store_up{store="array"} 1',
+    'fuse_store_up{store="remote"} 0',
+  ]);
 });
 
 Deno.test("health() goes by what an override makes of a circuit", async () => {
@@ -128,7 +163,7 @@ Deno.test("health() keeps to the view that it was given", async () => {
   await acme.store("two").make("other").tryCall(() => boom());
   assertEquals(await healthOf(acme, ["mail"]), {
     code: 503,
-    status: "degraded",
+    status: "failing",
     open: ["mail", "other"],
   });
   assertEquals((await healthOf(acme.store("one"), [])).open, ["mail"]);
@@ -178,5 +213,6 @@ function healthOf(fuse: Fuse, critical: readonly string[]) {
 
 async function ask(app: Hono): Promise<{ code: number; status: string; open: string[] }> {
   const response = await app.request("/");
-  return { code: response.status, ...await response.json() };
+  const { stores: _, ...rest } = await response.json();
+  return { code: response.status, ...rest };
 }

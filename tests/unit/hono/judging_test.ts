@@ -195,7 +195,7 @@ for (
       await fuse.make("inner").forceOpen();
       const response = await app.request("/");
       assertEquals([response.status, response.headers.get("x-request-id")], [503, "7"]);
-      assertEquals((await response.json()).circuit, "inner");
+      assertEquals((await response.json()).title, "Service Unavailable");
       const { totalSuccesses, totalFailures } = await fuse.make("api").getMetrics();
       assertEquals([totalSuccesses, totalFailures], [0, 0]);
     }

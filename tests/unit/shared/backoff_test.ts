@@ -47,11 +47,15 @@ Deno.test("Backoff.failed() counts requests that fail together once", () => {
   assertEquals(backoff.failed(NOW, { probing: true }), true);
 });
 
-Deno.test("Backoff.answered() ends the outage, and the next one begins with 1 s", () => {
+Deno.test("Backoff.answered() ends the interval, and lowers the next one by one step", () => {
   const backoff = failed(5);
   assertEquals(backoff.answered(), true);
   assert(!backoff.failing);
   assert(!backoff.down(NOW));
+  // Five failures led to steps of 1, 2, 4, 8 and 16 s: the next one would be 30 s, and is 16 s.
+  backoff.failed(NOW, { probing: false });
+  assert(backoff.leftMs(NOW) > 7_999 && backoff.leftMs(NOW) <= 16_000);
+  for (let i = 0; i < 6; i++) backoff.answered();
   backoff.failed(NOW, { probing: false });
   assert(backoff.leftMs(NOW) <= 1_000);
 });

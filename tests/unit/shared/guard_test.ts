@@ -1,5 +1,10 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { type FuseEvent, isStoreUnavailableError, StoreUnavailableError } from "@fuse/edge";
+import {
+  type CircuitIdentity,
+  type FuseEvent,
+  isStoreUnavailableError,
+  StoreUnavailableError,
+} from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
 import { Events } from "../../../src/events.ts";
 import { StoreGuard } from "../../../src/shared/guard.ts";
@@ -14,11 +19,17 @@ function guarding(timeoutMs = 60_000) {
   events.on("*", (event: FuseEvent) => void heard.push(event), ROOT, undefined);
   const guard = new StoreGuard("redis", timeoutMs, clock.now, events);
   const boom = new Error("connection refused");
-  const fail = () => guard.run("read", () => Promise.reject(boom)).catch((error) => error);
+  const run = <T>(operation: string, send: () => T | Promise<T>, identity?: CircuitIdentity) =>
+    guard.run<T>({
+      ...{ operation, kind: operation === "read" ? "reads" : "writes", send },
+      ...identity &&
+        { circuit: { identity, health: { reads: null, writes: null, refused: false } } },
+    });
+  const fail = () => run("read", () => Promise.reject(boom)).catch((error) => error);
   const told = () => heard.map(({ type }) => type);
   /** How long the store is left alone from now on. */
   const left = () => guard.unavailable(clock.now()).retryAfterMs;
-  return { clock, guard, heard, boom, fail, told, left };
+  return { clock, guard, heard, boom, run, fail, told, left };
 }
 
 /** Runs with `Math.random` answering the same always: the shortest and the longest interval. */
@@ -28,23 +39,27 @@ async function drawing(value: number, body: () => Promise<void>): Promise<void> 
 }
 
 Deno.test("StoreGuard.run() gives the answer, sync or async, and tells nobody", async () => {
-  const { guard, heard, clock } = guarding();
-  assertEquals(await guard.run("read", () => 1), 1);
-  assertEquals(await guard.run("read", () => Promise.resolve(2)), 2);
-  assertEquals([guard.failing, guard.down(clock.now()), heard.length], [false, false, 0]);
+  const { guard, heard, clock, run } = guarding();
+  assertEquals(await run("read", () => 1), 1);
+  assertEquals(await run("read", () => Promise.resolve(2)), 2);
+  assertEquals([guard.failing, guard.blocks("reads", null, clock.now()), heard.length], [
+    false,
+    false,
+    0,
+  ]);
 });
 
 Deno.test("StoreGuard.run() asks in this very turn", () => {
-  const { guard } = guarding();
+  const { run } = guarding();
   let asked = false;
-  guard.run("read", () => asked = true);
+  run("read", () => asked = true);
   assert(asked);
 });
 
 Deno.test("StoreGuard.run() leaves no timer behind", async () => {
   // The sanitizers would find it.
-  const { guard, fail } = guarding(60_000);
-  await guard.run("read", () => Promise.resolve());
+  const { fail, run } = guarding(60_000);
+  await run("read", () => Promise.resolve());
   await fail();
 });
 
@@ -57,10 +72,10 @@ for (
   ] as [string, () => Promise<never>][]
 ) {
   Deno.test(`StoreGuard.run() throws StoreUnavailableError when the store ${how}`, async () => {
-    const { guard, heard, clock } = guarding();
-    const error = await assertRejects(() => guard.run("record", ask), StoreUnavailableError);
+    const { guard, heard, clock, run } = guarding();
+    const error = await assertRejects(() => run("record", ask), StoreUnavailableError);
     assertEquals(error.store, "redis");
-    assert(guard.failing && guard.down(clock.now()));
+    assert(guard.failing && guard.blocks("reads", null, clock.now()));
     assertEquals(heard.length, 1);
     const [event] = heard;
     if (event?.type !== "store_error") throw new Error("No store_error was told");
@@ -76,8 +91,8 @@ for (
 Deno.test("StoreGuard.run() tells whose request failed, and of a request for many nobody's", async () => {
   const circuit = { key: "a", store: "redis", name: "a", context: null, boundary: null };
   for (const whose of [circuit, undefined]) {
-    const { guard, heard, boom } = guarding();
-    await guard.run("read", () => Promise.reject(boom), whose).catch(() => {});
+    const { heard, boom, run } = guarding();
+    await run("read", () => Promise.reject(boom), whose).catch(() => {});
     const [event] = heard;
     if (event?.type !== "store_error") throw new Error("No store_error was told");
     assertEquals(event.circuit, whose);
@@ -86,9 +101,9 @@ Deno.test("StoreGuard.run() tells whose request failed, and of a request for man
 });
 
 Deno.test("StoreGuard.run() gives up a store that does not answer within timeoutMs", async () => {
-  const { guard, heard } = guarding(1);
+  const { heard, run } = guarding(1);
   await assertRejects(
-    () => guard.run("read", () => new Promise<never>(() => {})),
+    () => run("read", () => new Promise<never>(() => {})),
     StoreUnavailableError,
   );
   const [event] = heard;
@@ -97,32 +112,32 @@ Deno.test("StoreGuard.run() gives up a store that does not answer within timeout
 });
 
 Deno.test("StoreGuard.run() lets a store that rejects after its deadline do so in silence", async () => {
-  const { guard } = guarding(1);
+  const { run } = guarding(1);
   const late = Promise.withResolvers<never>();
-  await guard.run("read", () => late.promise).catch(() => {});
+  await run("read", () => late.promise).catch(() => {});
   late.reject(new Error("late"));
   // An unhandled rejection would fail this test.
   await new Promise((resolve) => setTimeout(resolve, 0));
 });
 
 Deno.test("StoreGuard.run() asks nothing while the store is left alone", async () => {
-  const { guard, fail, told } = guarding();
+  const { fail, told, run } = guarding();
   await fail();
   let asked = false;
-  const error = await guard.run("read", () => asked = true).catch((error) => error);
+  const error = await run("read", () => asked = true).catch((error) => error);
   assert(isStoreUnavailableError(error));
   assertEquals([asked, told()], [false, ["store_error"]]);
 });
 
 Deno.test("StoreGuard.run() asks again when the interval is over, and is well when it is answered", async () => {
-  const { guard, clock, fail, told, left } = guarding();
+  const { guard, clock, fail, told, left, run } = guarding();
   await fail();
   clock.advance(left() - 1);
-  assert(guard.down(clock.now()));
+  assert(guard.blocks("reads", null, clock.now()));
   clock.advance(1);
-  assert(!guard.down(clock.now()) && guard.failing);
-  assertEquals(await guard.run("read", () => Promise.resolve("back")), "back");
-  assertEquals([guard.failing, guard.down(clock.now())], [false, false]);
+  assert(!guard.blocks("reads", null, clock.now()) && guard.failing);
+  assertEquals(await run("read", () => Promise.resolve("back")), "back");
+  assertEquals([guard.failing, guard.blocks("reads", null, clock.now())], [false, false]);
   assertEquals(told(), ["store_error", "store_recovered"]);
 });
 
@@ -141,14 +156,18 @@ for (const [draw, share] of [[0, 0.5], [1, 1]] as const) {
     }));
 }
 
-Deno.test("StoreGuard.run() begins with the short interval again after a recovery", () =>
+Deno.test("StoreGuard.run() takes one step back with each success, not all of them with the first", () =>
   drawing(1, async () => {
-    const { guard, clock, fail, left } = guarding();
+    const { clock, fail, left, run } = guarding();
     for (let i = 0; i < 3; i++) {
       await fail();
       clock.advance(left());
     }
-    await guard.run("read", () => 1);
+    await run("read", () => 1);
+    await fail();
+    assertEquals(left(), 4000);
+    for (let i = 0; i < 4; i++) await run("read", () => 1).catch(() => clock.advance(left()));
+    for (let i = 0; i < 3; i++) await run("read", () => 1);
     await fail();
     assertEquals(left(), 1000);
   }));
@@ -162,38 +181,38 @@ Deno.test("StoreGuard.run() takes requests that were out together as one failure
   }));
 
 Deno.test("StoreGuard.run() sends one at a time to find out whether the store is back", async () => {
-  const { guard, clock, fail, left, told } = guarding();
+  const { clock, fail, left, told, run } = guarding();
   await fail();
   clock.advance(left());
   const probe = Promise.withResolvers<string>();
-  const first = guard.run("read", () => probe.promise);
+  const first = run("read", () => probe.promise);
   let asked = false;
-  await assertRejects(() => guard.run("read", () => asked = true), StoreUnavailableError);
+  await assertRejects(() => run("read", () => asked = true), StoreUnavailableError);
   assertEquals(asked, false);
   probe.resolve("back");
   assertEquals(await first, "back");
-  assertEquals(await guard.run("read", () => "next"), "next");
+  assertEquals(await run("read", () => "next"), "next");
   assertEquals(told(), ["store_error", "store_recovered"]);
 });
 
 Deno.test("StoreGuard.run() lets the next one find out when the first is never heard of again", async () => {
   // As on a Worker whose request is over: the marker lapses, no lock stays.
-  const { guard, clock, fail, left } = guarding(500);
+  const { guard, clock, fail, left, run } = guarding(500);
   await fail();
   clock.advance(left());
-  const lost = guard.run("read", () => new Promise<never>(() => {})).catch(() => {});
-  assert(guard.down(clock.now()));
+  const lost = run("read", () => new Promise<never>(() => {})).catch(() => {});
+  assert(guard.blocks("reads", null, clock.now()));
   clock.advance(500);
-  assertEquals(await guard.run("read", () => "back"), "back");
+  assertEquals(await run("read", () => "back"), "back");
   await lost;
 });
 
-Deno.test("StoreGuard.down() does not believe an interval set by a clock that went back", async () => {
-  const { guard, clock, fail } = guarding(500);
+Deno.test("StoreGuard.blocks() does not believe an interval set by a clock that went back", async () => {
+  const { guard, clock, fail, run } = guarding(500);
   await fail();
   clock.set(clock.now() - 3_600_000 / 4);
-  assert(!guard.down(clock.now()));
-  assertEquals(await guard.run("read", () => "asked"), "asked");
+  assert(!guard.blocks("reads", null, clock.now()));
+  assertEquals(await run("read", () => "asked"), "asked");
 });
 
 Deno.test("StoreGuard.unavailable() tells when the store is asked again, at least 1 ms", () => {

@@ -24,6 +24,12 @@ function filled(
   return pending;
 }
 
+/** With what is gathered sealed, so that it can be taken. */
+function sealed(pending: PendingTallies): PendingTallies {
+  pending.seal();
+  return pending;
+}
+
 /** What would be sent, as successes, failures and rejections. */
 const counts = (tallies: readonly PendingTally[]) =>
   tallies.map(({ successes, failures, rejected }) => [successes, failures, rejected]);
@@ -31,10 +37,10 @@ const counts = (tallies: readonly PendingTally[]) =>
 Deno.test("PendingTallies is empty until something is put in, and after all was taken out", () => {
   const pending = new PendingTallies();
   assert(pending.empty && pending.gathering === null);
-  assertEquals(pending.take(0), []);
+  assertEquals(sealed(pending).take(0), []);
   pending.gather(UNDER, success, 0, 0, SEGMENT);
   assert(!pending.empty);
-  for (const tally of pending.take(0)) {
+  for (const tally of sealed(pending).take(0)) {
     pending.sending(tally, 0, 500);
     assert(!pending.empty);
     pending.remove(tally);
@@ -48,7 +54,7 @@ Deno.test("PendingTallies.gather() puts outcomes of one generation together", ()
     { ...success, slow: 1 },
     20,
   ]);
-  const [tally] = pending.take(20);
+  const [tally] = sealed(pending).take(20);
   assertEquals([tally!.successes, tally!.slow, tally!.firstAt, tally!.lastAt], [3, 1, 0, 20]);
 });
 
@@ -59,7 +65,7 @@ Deno.test("PendingTallies.gather() ends a tally with its failure", () => {
     [UNDER, failure, 0],
     [UNDER, success, 0],
   );
-  assertEquals(counts(pending.take(0)), [[1, 1, 0], [0, 1, 0], [1, 0, 0]]);
+  assertEquals(counts(sealed(pending).take(0)), [[1, 1, 0], [0, 1, 0], [1, 0, 0]]);
 });
 
 Deno.test("PendingTallies.gather() keeps generations, epochs and window segments apart", () => {
@@ -72,7 +78,7 @@ Deno.test("PendingTallies.gather() keeps generations, epochs and window segments
     // A clock that went back.
     [{ ...UNDER, epoch: "f" }, success, SEGMENT - 1],
   );
-  assertEquals(counts(pending.take(0)), [[1, 0, 0], [1, 0, 0], [2, 0, 0], [1, 0, 0], [
+  assertEquals(counts(sealed(pending).take(0)), [[1, 0, 0], [1, 0, 0], [2, 0, 0], [1, 0, 0], [
     1,
     0,
     0,
@@ -85,14 +91,14 @@ Deno.test("PendingTallies.gather() puts what feeds totals only together, whateve
     [UNCOUNTED, success, 10 * SEGMENT],
     [UNCOUNTED, failure, 20 * SEGMENT],
   );
-  assertEquals(counts(pending.take(0)), [[1, 2, 0]]);
+  assertEquals(counts(sealed(pending).take(0)), [[1, 2, 0]]);
 });
 
 Deno.test("PendingTallies.gather() remembers the longest Retry-After of a tally", () => {
   const pending = new PendingTallies();
   pending.gather(UNDER, success, 0, 0, SEGMENT);
   pending.gather(UNDER, failure, 9000, 0, SEGMENT);
-  assertEquals(pending.take(0)[0]!.retryAfterMs, 9000);
+  assertEquals(sealed(pending).take(0)[0]!.retryAfterMs, 9000);
 });
 
 Deno.test("PendingTallies.reject() lets rejections go along with the next outcome", () => {
@@ -102,7 +108,7 @@ Deno.test("PendingTallies.reject() lets rejections go along with the next outcom
   assertEquals(pending.gathering!.generation, TOTALS_ONLY);
   pending.gather(UNDER, success, 0, 7000, SEGMENT);
   pending.reject(7000);
-  const [tally, ...more] = pending.take(7000);
+  const [tally, ...more] = sealed(pending).take(7000);
   assertEquals([more.length, tally!.generation, tally!.rejected, tally!.firstAt], [
     0,
     1,
@@ -124,7 +130,7 @@ Deno.test("PendingTallies.single() makes a tally of one outcome, and takes the r
     5,
   ]);
   // The success stays behind, without them.
-  assertEquals(counts(pending.take(0)), [[1, 0, 0]]);
+  assertEquals(counts(sealed(pending).take(0)), [[1, 0, 0]]);
 });
 
 Deno.test("PendingTallies.single() leaves nothing behind where only rejections waited", () => {
@@ -137,7 +143,7 @@ Deno.test("PendingTallies.single() leaves nothing behind where only rejections w
 /** One tally with a failure under way until 500, and a success that waits. */
 function sending() {
   const pending = filled([UNDER, failure, 0]);
-  const [tally] = pending.take(0);
+  const [tally] = sealed(pending).take(0);
   pending.sending(tally!, 0, 500);
   pending.gather(UNDER, success, 0, 0, SEGMENT);
   return { pending, tally: tally! };
@@ -145,14 +151,14 @@ function sending() {
 
 Deno.test("PendingTallies.take() leaves alone what is under way", () => {
   const { pending } = sending();
-  assertEquals(counts(pending.take(499)), [[1, 0, 0]]);
-  assertEquals(counts(pending.take(499)), []);
+  assertEquals(counts(sealed(pending).take(499)), [[1, 0, 0]]);
+  assertEquals(counts(sealed(pending).take(499)), []);
 });
 
 Deno.test("PendingTallies.take() hands over what was under way for too long", () => {
   // Whoever sent it may be dead: the marker lapses.
   const { pending, tally } = sending();
-  const again = pending.take(500);
+  const again = sealed(pending).take(500);
   assertEquals(counts(again), [[1, 0, 0], [0, 1, 0]]);
   assertStrictEquals(again[1], tally);
 });
@@ -160,22 +166,22 @@ Deno.test("PendingTallies.take() hands over what was under way for too long", ()
 for (const ms of [60_000, 3_600_000]) {
   Deno.test(`PendingTallies.take() hands over what is under way when the clock went back ${ms} ms`, () => {
     const pending = filled([UNDER, failure, 10_000_000]);
-    pending.sending(pending.take(10_000_000)[0]!, 10_000_000, 500);
-    assertEquals(counts(pending.take(10_000_000 - ms, 500)), [[0, 1, 0]]);
+    pending.sending(sealed(pending).take(10_000_000)[0]!, 10_000_000, 500);
+    assertEquals(counts(sealed(pending).take(10_000_000 - ms, 500)), [[0, 1, 0]]);
   });
 }
 
 Deno.test("PendingTallies.putBack() lets a tally wait again, the same one", () => {
   const { pending, tally } = sending();
-  pending.take(0);
+  sealed(pending).take(0);
   pending.putBack(tally);
   assertEquals(pending.hasWaiting(0), true);
-  assertStrictEquals(pending.take(0)[0], tally);
+  assertStrictEquals(sealed(pending).take(0)[0], tally);
 });
 
 Deno.test("PendingTallies.remove() forgets a tally wherever it is, and none twice", () => {
   const { pending, tally } = sending();
-  pending.take(0);
+  sealed(pending).take(0);
   // It lapsed and waits, and then its answer comes.
   pending.hasWaiting(500);
   pending.remove(tally);
@@ -185,7 +191,7 @@ Deno.test("PendingTallies.remove() forgets a tally wherever it is, and none twic
 
 Deno.test("tallyOf() says the same however often, but for its age", () => {
   const pending = filled([UNDER, success, 0]);
-  const [tally] = pending.take(0);
+  const [tally] = sealed(pending).take(0);
   const tallies = [tallyOf(tally!, 0), tallyOf(tally!, 300), tallyOf(tally!, -5)];
   assertEquals(
     tallies.map(({ id, ageMs }) => [id, ageMs]),
@@ -201,13 +207,13 @@ Deno.test("tallyOf() says the same however often, but for its age", () => {
     lease: null,
   });
   pending.gather(UNDER, success, 0, 0, SEGMENT);
-  assertNotEquals(pending.take(0)[0]!.id, tally!.id);
+  assertNotEquals(sealed(pending).take(0)[0]!.id, tally!.id);
 });
 
 Deno.test("PendingTallies.hasWaiting() is true while something waits, and looks what is under way", () => {
   const pending = filled([UNDER, success, 0]);
   assertEquals([pending.hasWaiting(0), pending.successesUnderWay], [false, false]);
-  const [tally] = pending.take(0);
+  const [tally] = sealed(pending).take(0);
   pending.sending(tally!, 0, 500);
   pending.sending(tally!, 100, 500);
   assertEquals([pending.hasWaiting(0), pending.successesUnderWay], [false, true]);
@@ -251,7 +257,7 @@ Deno.test("PendingTallies loses nothing and invents nothing", () => {
       const got = [0, 0, 0];
       let now = 0;
       const send = () => {
-        for (const tally of pending.take(now, 500)) {
+        for (const tally of sealed(pending).take(now, 500)) {
           if (tally.generation !== TOTALS_ONLY) assert(tally.failures <= 1);
           assert(tally.generation === TOTALS_ONLY || tally.lastAt - tally.firstAt < SEGMENT);
           got[0]! += tally.successes;
@@ -321,7 +327,7 @@ Deno.test("tallyOf() says which calls were slow and what is told of failures, wh
   });
   const gather = (under: typeof UNDER, ...calls: ReturnType<typeof call>[]) => {
     for (const one of calls) pending.gather(under, one, 0, 0, SEGMENT);
-    const [tally] = pending.take(0);
+    const [tally] = sealed(pending).take(0);
     const { slowCalls, errors } = tallyOf(tally!, 0);
     return { slowCalls, errors };
   };
@@ -341,7 +347,7 @@ Deno.test("tallyOf() says which calls were slow and what is told of failures, wh
 Deno.test("tallyOf() says nothing of single calls where that is not asked for", () => {
   const pending = new PendingTallies();
   pending.gather(UNDER, { successes: 0, failures: 1, slow: 1 }, 0, 0, SEGMENT);
-  const tally = tallyOf(pending.take(0)[0]!, 0);
+  const tally = tallyOf(sealed(pending).take(0)[0]!, 0);
   assertEquals(["slowCalls" in tally, "errors" in tally], [false, false]);
 });
 
@@ -351,6 +357,6 @@ Deno.test("PendingTallies keeps details of a thousand calls that wait, and count
   for (let i = 0; i < 1_500; i++) {
     pending.gather(under, { successes: 0, failures: 1, slow: 1, text: "why" }, 0, 0, SEGMENT);
   }
-  const { failures, slowCalls, errors } = tallyOf(pending.take(0)[0]!, 0);
+  const { failures, slowCalls, errors } = tallyOf(sealed(pending).take(0)[0]!, 0);
   assertEquals([failures, slowCalls?.length, errors?.length], [1_500, 1_000, 1_000]);
 });

@@ -68,6 +68,7 @@ Deno.test("an outcome without an answer is not sent again when the clock has gon
   // A minute passes, and the clock shows as much as before: the store has forgotten the id.
   isolate.clock.set(isolate.clock.now() - 50_000);
   await isolate.succeed();
+  await isolate.sent();
   isolate.clock.advance(60_000);
   await isolate.fuse.flush();
   assert(!isolate.tallies.some((tally) => tally.id === id));

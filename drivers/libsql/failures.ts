@@ -1,0 +1,119 @@
+/**
+ * What an error of a client means: whether the database answered, whom its answer concerns, and what may
+ * be said of it.
+ *
+ * @module
+ */
+
+import { type AnswerScope, StoreAnswerError } from "../../src/errors.ts";
+
+/** Returns `true` for the name of a table or column of the store. */
+export type IsOurs = (name: string) => boolean;
+
+/** An error of a client, as far as it is looked at. */
+export interface Failure {
+  /** The code of SQLite, of the server or of the client, or `""`. */
+  readonly code: string;
+  /** The HTTP status, if any. */
+  readonly status: number | undefined;
+  /** The beginning of the text. It is matched, but never shown: there may be values in it. */
+  readonly message: string;
+  /** Whether a server has said so in its protocol. */
+  readonly answered: boolean;
+}
+
+/** Matching a long text takes long, and what it says of itself stands at its beginning. */
+const TEXT_LENGTH = 500;
+
+/** How many causes of an error are looked at. */
+const DEPTH = 4;
+
+/** Reads the error of a client. */
+export function readFailure(error: unknown): Failure {
+  const text = fieldOf(error, "message");
+  const message = typeof text === "string" ? text.slice(0, TEXT_LENGTH) : "";
+  const code = fieldOf(error, "code");
+  let status: unknown = Number(/HTTP error! status: (\d{3})\b/.exec(message)?.[1] ?? NaN);
+  let answered = false;
+  for (let e = error, i = 0; e != null && i < DEPTH; e = fieldOf(e, "cause"), i++) {
+    if (Number.isNaN(status)) status = fieldOf(e, "status") ?? NaN;
+    answered ||= fieldOf(e, "name") === "ResponseError";
+  }
+  return {
+    code: typeof code === "string" && /^[A-Z_]{1,40}$/.test(code) ? code : "",
+    status: Number.isInteger(status) ? status as number : undefined,
+    ...{ message, answered },
+  };
+}
+
+/** Reads a field of an error. The getters of a client's error may throw. */
+function fieldOf(error: unknown, field: string): unknown {
+  try {
+    return Object(error)[field];
+  } catch {
+    return undefined;
+  }
+}
+
+/** Returns the error for a failed request. It shows nothing of a caller's values, an address or a row. */
+export function errorOf(failure: Failure, isOurs: IsOurs): Error {
+  const { code, status } = failure;
+  const [scope, words] = lacksSchema(failure.message, isOurs)
+    ? ["store", LACKS_SCHEMA] as const
+    : meaningOf(failure);
+  const detail = [code, status === undefined ? "" : `HTTP ${status}`].filter(Boolean);
+  const message = `Cannot use the database: ${words}${
+    detail.length > 0 ? ` (${detail.join(", ")})` : ""
+  }`;
+  return scope === null ? new Error(message) : new StoreAnswerError(message, { scope });
+}
+
+const LACKS_SCHEMA = "its schema is missing or older than this version of @fuse/edge; run " +
+  "`deno task db:migrate`, or migrate(client) of @fuse/edge/migrations";
+
+/** Whether a table or column of the store is missing, and not one that a trigger of yours asks for. */
+function lacksSchema(message: string, isOurs: IsOurs): boolean {
+  const missing = /no such (table|column): "?([\w.]+)|() has no column named "?(\w+)/.exec(message);
+  const [, kind, name = missing?.[4] ?? ""] = missing ?? [];
+  // Turso's engine says so of the alias of a table, which it does not know in that place.
+  if (kind === "column" && message.includes("Parse error")) return false;
+  return !/^(new|old)\./i.test(name) && isOurs(name.slice(name.lastIndexOf(".") + 1));
+}
+
+/** Whom a failure concerns, `null` if the database was not reached, and what is said of it. */
+type Meaning = readonly [scope: AnswerScope | null, words: string];
+
+const SQLITE_MEANINGS: readonly (readonly [codes: RegExp, words: string])[] = [
+  [/^SQLITE_(BUSY|LOCKED)/, "another writer holds its lock"],
+  [/^SQLITE_FULL/, "its disk is full"],
+  [/^SQLITE_READONLY/, "it refuses writes"],
+  [/^SQLITE_(AUTH|PERM)/, "it does not permit this"],
+  [/^SQLITE_(IOERR|CANTOPEN|NOTADB|NOMEM)/, "its file cannot be used"],
+  [/^BLOCKED/, "it is blocked, as it is when a quota is used up"],
+  [/^AUTH_/, "it does not accept the credentials"],
+];
+
+const HTTP_MEANINGS: Readonly<Record<number, Meaning>> = {
+  401: ["store", "it does not accept the credentials"],
+  402: ["store", "it is blocked, as it is when a quota is used up"],
+  403: ["store", "it does not accept the credentials"],
+  404: ["store", "there is no such database"],
+  429: ["store", "it takes no more requests for now"],
+  // Of a proxy in front of the database.
+  502: [null, "it did not answer"],
+  503: [null, "it did not answer"],
+  504: [null, "it did not answer"],
+};
+
+function meaningOf({ code, status, answered }: Failure): Meaning {
+  const known = SQLITE_MEANINGS.find(([codes]) => codes.test(code));
+  if (known !== undefined) return ["store", known[1]];
+  if (code === "CLIENT_CLOSED") return [null, "its client is closed"];
+  const http = HTTP_MEANINGS[status ?? 0];
+  if (http !== undefined) return http;
+  // Any other answer may be about the values or the row of one circuit: sqld answers 500 for a text that
+  // is no UTF-8. If it is about everything, several circuits in a row are refused, and that is noticed.
+  if (/^SQL/.test(code)) return ["circuit", "it refused a statement"];
+  if (answered || (status ?? 0) >= 400) return ["circuit", "it refused a request"];
+  return [null, "it did not answer"];
+}

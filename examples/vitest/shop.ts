@@ -1,0 +1,14 @@
+/** An application that calls a shop, guarded by a circuit. Its clock is handed in, for tests. */
+import { type Clock, createFuse } from "@fuse/edge";
+
+/** Makes the application. */
+export function createShop(load: (id: string) => Promise<string>, clock?: Clock) {
+  const shop = createFuse({ clock }).make("shop", {
+    failureThreshold: 3,
+    successThreshold: 1,
+    cooldownMs: 30_000,
+    fallback: () => "try again later",
+    fallbackOn: "failure",
+  });
+  return { product: (id: string) => shop.call(() => load(id)), state: () => shop.getState() };
+}

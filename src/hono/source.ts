@@ -1,0 +1,59 @@
+/**
+ * Where a middleware has its Fuse from.
+ *
+ * @module
+ */
+
+import type { Context } from "hono";
+import { refuse } from "../checks.ts";
+import type { Fuse } from "../fuse.ts";
+
+/** A value, or a function that gives it for a request. */
+export type FromContext<T> = T | ((c: HonoContext) => T);
+
+/**
+ * Hono's own `Context`.
+ *
+ * @internal
+ */
+export type HonoContext = Context;
+
+/** The Fuse that a function has made, and who waits for it. Values, never promises. */
+interface Made {
+  fuse: Fuse | null;
+  readonly waiting: ((fuse: Fuse) => void)[];
+}
+
+const madeBy = new WeakMap<(c: Context) => Fuse, Made>();
+
+/** Returns what gives the Fuse; `whenKnown` is given it once, as soon as anybody is. */
+export function source(
+  subject: string,
+  given: FromContext<Fuse>,
+  whenKnown: (fuse: Fuse) => void = () => {},
+): (c: Context) => Fuse {
+  if (typeof given !== "function") {
+    whenKnown(checked(subject, given));
+    return () => given;
+  }
+  let made = madeBy.get(given);
+  if (made === undefined) madeBy.set(given, made = { fuse: null, waiting: [] });
+  const { waiting } = made;
+  if (made.fuse === null) waiting.push(whenKnown);
+  else whenKnown(made.fuse);
+  return (c) => {
+    if (made.fuse === null) {
+      const fuse = made.fuse = checked(subject, given(c));
+      for (const tell of waiting.splice(0)) tell(fuse);
+    }
+    return made.fuse;
+  };
+}
+
+function checked(subject: string, fuse: Fuse): Fuse {
+  // A promise is refused with the rest: a Worker may not keep one of another request.
+  if (typeof fuse?.make !== "function") {
+    refuse(subject, "fuse", "a Fuse or a function that returns one", fuse);
+  }
+  return fuse;
+}

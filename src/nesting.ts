@@ -1,0 +1,111 @@
+/**
+ * Circuits that are called within themselves (rule 19): a route guarded by a circuit whose handler
+ * calls the same circuit, for one. The outer call would hold the only trial slot, and the inner one
+ * would be rejected for ever. So a trial hands its slot on to the call within it.
+ *
+ * Nothing here is a promise, or outlives what it is about.
+ *
+ * @module
+ */
+
+import { quote } from "./checks.ts";
+import { type Circuit, type Grant, type Refusal, TRIALS_IN_FLIGHT } from "./circuit.ts";
+import { rejectedBy } from "./errors.ts";
+
+/** A trial of this isolate that still has its slot. */
+interface Trial {
+  readonly grant: Grant;
+  /** When its lease ends, on the Fuse's clock, in ms. */
+  readonly until: number;
+  /** `true` if the slot was handed on to it. */
+  readonly borrowed: boolean;
+}
+
+/** The circuits whose functions are being called in this very turn, the innermost last. */
+const running: Circuit[] = [];
+
+/** The last trial of each circuit. */
+const trials = new WeakMap<Circuit, Trial>();
+
+/** The grants of trials that handed their slot on. */
+const lent = new WeakSet<Grant>();
+
+/** The circuits that were found to be called within themselves. */
+const nested = new WeakSet<Circuit>();
+
+/** Notes that a call of a circuit begins. Must be followed by `leave()` in the same turn. */
+export function enter(circuit: Circuit, grant: Grant, borrowed: boolean): void {
+  running.push(circuit);
+  if (grant.lease !== null || grant.alone !== null) keepTrial(circuit, grant, borrowed);
+}
+
+/** Notes that the function of the call has returned, perhaps a promise. */
+export function leave(): void {
+  running.pop();
+}
+
+/** Notes the trial of a permit, which calls no function. */
+export function keepTrial(circuit: Circuit, grant: Grant, borrowed: boolean): void {
+  if (!isTrial(grant)) return;
+  const until = circuit.store.clock() + circuit.policy.halfOpenLeaseMs;
+  trials.set(circuit, { grant, until, borrowed });
+}
+
+/** Returns `true`, and reports it, if the circuit is being called within itself in this turn. */
+export function isWithin(circuit: Circuit): boolean {
+  if (running.length === 0 || !running.includes(circuit)) return false;
+  report(circuit);
+  return true;
+}
+
+/**
+ * Returns the grant of the trial around a call that was refused because of that trial, or `null`.
+ *
+ * @param within Whether the call was made in the turn of the trial. Otherwise only a circuit that was
+ * found to be called within itself hands its slot on, and only once: the call may be any.
+ */
+export function borrow(
+  circuit: Circuit,
+  { refused }: Refusal,
+  within: boolean,
+): Grant | null {
+  const trial = trials.get(circuit);
+  if (trial === undefined || !("reason" in refused) || refused.reason !== TRIALS_IN_FLIGHT) {
+    return null;
+  }
+  if (!within && (trial.borrowed || !nested.has(circuit))) return null;
+  if (circuit.store.clock() >= trial.until) return null;
+  trials.delete(circuit);
+  lent.add(trial.grant);
+  return { ...trial.grant };
+}
+
+/**
+ * Notes that a call has ended. Returns `true` if it was a trial that handed its slot on: the call
+ * within it counts, and this one does not.
+ */
+export function hasLent(circuit: Circuit, grant: Grant): boolean {
+  if (!isTrial(grant)) return false;
+  if (trials.get(circuit)?.grant === grant) trials.delete(circuit);
+  return lent.has(grant);
+}
+
+/** Reports a circuit that its own rejection has ended a call of: the call was made within another one. */
+export function noteRejection(circuit: Circuit, cause: unknown): void {
+  if (rejectedBy(cause) === circuit.identity) report(circuit);
+}
+
+function report(circuit: Circuit): void {
+  if (nested.has(circuit)) return;
+  nested.add(circuit);
+  const { identity, store } = circuit;
+  store.events.alarm(
+    "nested",
+    { ...identity },
+    () => `circuit ${quote(identity.name)} is called within itself, so its calls count twice`,
+  );
+}
+
+function isTrial({ lease, alone }: Grant): boolean {
+  return lease !== null || (alone !== null && alone.lease !== null);
+}

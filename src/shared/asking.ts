@@ -1,0 +1,146 @@
+/**
+ * Asking a shared store about one circuit, and learning from its answers.
+ *
+ * @module
+ */
+
+import { announceTransition } from "../announce.ts";
+import { quote } from "../checks.ts";
+import { Circuit, type NamedStore, type Unit } from "../circuit.ts";
+import type { Answer, Awaitable, Changed, Driver, Snapshot } from "../contract.ts";
+import type { CircuitIdentity } from "../key.ts";
+import { newId } from "../records.ts";
+import type { Verdict } from "../rules/machine.ts";
+import type { CircuitPolicyData } from "../rules/policy.ts";
+import type { Asking, CircuitHealth, RequestKind, StoreGuard } from "./guard.ts";
+import { isUnderWay } from "./pending.ts";
+import { type LocalStates, StandIn } from "./stand_in.ts";
+import type { Trips } from "./trips.ts";
+import { View } from "./view.ts";
+
+/** A record that nobody has touched for so long may have run out: that it is gone is no news. */
+const RUNS_OUT_MS = 86_400_000;
+
+/** What the circuits of one store share in an isolate. */
+export interface Shared {
+  readonly guard: StoreGuard;
+  readonly trips: Trips;
+  readonly states: LocalStates;
+}
+
+/** A circuit that asks a shared store, and keeps a view of the circuit from the answers. */
+export abstract class AskingCircuit extends Circuit {
+  readonly health: CircuitHealth = { reads: null, writes: null, refused: false };
+  protected readonly guard: StoreGuard;
+  protected readonly trips: Trips;
+  protected readonly view = new View();
+  protected readonly standIn: StandIn;
+  /** Until when a refusal in HALF_OPEN holds, in ms. */
+  protected refusedUntil = 0;
+  /** Until when a background read may be under way, in ms. */
+  #refreshingUntil = 0;
+
+  constructor(
+    identity: CircuitIdentity,
+    policy: CircuitPolicyData,
+    store: NamedStore,
+    { guard, trips, states }: Shared,
+  ) {
+    super(identity, policy, store);
+    this.guard = guard;
+    this.trips = trips;
+    this.standIn = new StandIn(this, this.view, guard, states);
+  }
+
+  /** Sends a request, and learns from the answer. */
+  protected async ask<T extends Answer>(asking: Omit<Asking<T>, "circuit">): Promise<T> {
+    const asked = this.view.ask();
+    const answer = await this.guard.run({ ...asking, circuit: this });
+    this.learn(answer.snapshot, asked);
+    this.note(answer);
+    return answer;
+  }
+
+  protected learn(s: Snapshot, asked: number): void {
+    const now = this.store.clock();
+    const age = this.view.age(now);
+    const learnt = this.view.learn(s, asked, now);
+    if (learnt !== "old") this.refusedUntil = 0;
+    if (learnt !== "reborn") return;
+    const { events } = this.store;
+    if (age > RUNS_OUT_MS) return events.emit("reborn", this.identity);
+    events.alarm(
+      "reborn",
+      this.identity,
+      () => `the store has lost circuit ${quote(this.identity.name)}, which begins anew`,
+    );
+  }
+
+  /** Reads in the background if the view is so old. Returns what must be waited for. */
+  protected refresh(now: number, olderThanMs: number, unit: Unit): Promise<unknown> | undefined {
+    if (!this.view.isOlderThan(olderThanMs, now)) return undefined;
+    if (isUnderWay(this.#refreshingUntil, now, this.guard.timeoutMs)) return undefined;
+    const place = this.trips.takePlace(now);
+    if (place === null) return undefined;
+    this.#refreshingUntil = now + this.guard.timeoutMs;
+    return unit.background(this.read().finally(() => this.trips.leave(place)));
+  }
+
+  /** Never rejects: a reader uses the cached Snapshot when the store does not answer. */
+  protected async read(): Promise<void> {
+    const asked = this.view.ask();
+    const { key } = this.identity;
+    const request = { at: this.store.clock(), shape: this.policy.shape };
+    const send = () => this.driver.read(key, request);
+    try {
+      const asking = { operation: "read", kind: "reads", circuit: this, send } as const;
+      this.learn(await this.guard.run<Snapshot>(asking), asked);
+    } catch {
+      // The guard has told the listeners.
+    }
+    this.#refreshingUntil = 0;
+  }
+
+  protected override async operate(
+    operation: string,
+    ask: (driver: Driver) => Awaitable<Changed>,
+  ): Promise<Changed> {
+    const asked = this.view.ask();
+    const answer = await this.guard.run({
+      ...{ operation, kind: "writes", circuit: this, always: true, proves: whatWon },
+      send: () => ask(this.driver),
+    });
+    if (answer.won) this.standIn.confirmed(asked);
+    // What this isolate put there itself, or took away, is not reborn.
+    if (answer.won && /^re(store|move)$/.test(operation)) this.view.forget();
+    this.learn(answer.snapshot, asked);
+    this.note(answer);
+    return answer;
+  }
+
+  /** Makes the transition that is due. Returns `false` if the store could not be asked. */
+  protected async move(due: Verdict, s: Snapshot, retryAfterMs: number): Promise<boolean> {
+    const request = this.transition(due, s, s, retryAfterMs, newId());
+    try {
+      const answer = await this.ask<Changed>({
+        ...{ operation: "transition", kind: "writes", proves: whatWon },
+        send: () => this.driver.transition(this.identity.key, request),
+      });
+      if (answer.won) announceTransition(this, due.event, s.state, due.to, due.reason, answer);
+      return true;
+    } catch {
+      // Whoever records next finds it due again.
+      return false;
+    }
+  }
+}
+
+/** A change that was not made proves that the store answers, and no more. */
+function whatWon({ won }: Changed): RequestKind {
+  return won ? "writes" : "reads";
+}
+
+/** Returns what was decided, once work that must be waited for is done. */
+export function after<T>(wait: Promise<unknown> | undefined, decided: T): Awaitable<T> {
+  return wait === undefined ? decided : wait.then(() => decided);
+}

@@ -1,0 +1,135 @@
+/**
+ * The requests to be let through, of one circuit, that are under way: so that a herd of callers asks the
+ * store no more often than it has to.
+ *
+ * Moments and tokens, no promises: a request of a Worker may die before any `finally`, and nobody is
+ * woken by another request. A moment lapses.
+ *
+ * @module
+ */
+
+import type { Clock, Snapshot } from "../contract.ts";
+import { newId } from "../records.ts";
+import { isShut } from "../rules/machine.ts";
+
+/** A request that may be under way, and the half-open slot that it may hold. Each request has its own. */
+export interface Ask {
+  readonly token: string;
+  /** Until when it may be under way, in ms; 0 for one that is over and may have left its slot taken. */
+  until: number;
+}
+
+/** How often those that know nothing may ask within one timeout. */
+const MOST_IN_TIMEOUT = 6;
+
+/** How many of those that know nothing ask at once. */
+export const MOST_COLD = 2;
+
+/** How many lost tokens are remembered. */
+const MOST_LOST = 8;
+
+/** `until` of an ask that is not noted. */
+const UNNOTED = -1;
+
+/** The asks of one circuit. All moments are in ms on this isolate's clock. */
+export class Asks {
+  #asks: Ask[] = [];
+  /** When the last asks began, the newest last. */
+  #began: number[] = [];
+
+  /** Returns how many asks may be under way. */
+  underWay(now: number, timeoutMs: number): number {
+    return this.#asks.filter(({ until }) => isUnderWay(until, now, timeoutMs)).length;
+  }
+
+  /**
+   * Notes an ask that is about to be sent.
+   *
+   * @param most How many may be under way at once. `Infinity`: any number, and this one is not noted.
+   * @returns The ask, with the token to ask for; `null` if so many are under way. A token whose ask
+   * lapsed or failed is asked for again: it may hold a slot although no answer said so.
+   */
+  begin(now: number, timeoutMs: number, most: number): Ask | null {
+    if (most === Infinity) return this.#beginUnnoted();
+    if (this.underWay(now, timeoutMs) >= most) return null;
+    if (this.#began.push(now) > MOST_IN_TIMEOUT) this.#began.shift();
+    const lost = this.#asks.find(({ until }) => !isUnderWay(until, now, timeoutMs));
+    const ask = { token: this.#takeOver(lost), until: now + timeoutMs };
+    this.#asks.push(ask);
+    return ask;
+  }
+
+  #beginUnnoted(): Ask {
+    return { token: this.#takeOver(this.#asks.find(({ until }) => until === 0)), until: UNNOTED };
+  }
+
+  /** Takes a token from an ask that may come to nothing, which owns it no longer. */
+  #takeOver(lost: Ask | undefined): string {
+    if (lost === undefined) return newId();
+    this.#remove(lost);
+    return lost.token;
+  }
+
+  /** Returns `true` if a caller that knows nothing may ask, although others do. */
+  mayAskBeside(now: number, timeoutMs: number): boolean {
+    const last = this.#began.at(-1) ?? -Infinity;
+    const recent = this.#began.filter((at) => at <= now && now - at < timeoutMs).length;
+    return now - last >= timeoutMs / 4 && recent < MOST_IN_TIMEOUT;
+  }
+
+  /**
+   * Ends an ask whose answer is used: a trial holds its slot, or nobody holds one.
+   *
+   * @returns `false` if the token is no longer its own: another ask has taken it over.
+   */
+  end(ask: Ask): boolean {
+    return this.#remove(ask) || ask.until === UNNOTED;
+  }
+
+  /** Ends an ask whose token may hold a slot for nobody: it is to be asked for again. */
+  lose(ask: Ask): void {
+    if (this.end(ask) && this.#asks.length < MOST_LOST) this.#asks.push({ ...ask, until: 0 });
+  }
+
+  #remove(ask: Ask): boolean {
+    const i = this.#asks.indexOf(ask);
+    if (i >= 0) this.#asks.splice(i, 1);
+    return i >= 0;
+  }
+}
+
+/**
+ * Waits, by timers of its own, until a caller that knows nothing may ask, or something is known.
+ *
+ * @param isKnown Returns `true` once the caller need not ask.
+ * @returns `expired` if neither came about within `timeoutMs`; and what is left of them, in ms.
+ */
+export async function turnToAsk(
+  asks: Asks,
+  clock: Clock,
+  timeoutMs: number,
+  isKnown: () => boolean,
+): Promise<{ readonly turn: "ask" | "known" | "expired"; readonly leftMs: number }> {
+  for (let waitedMs = 0, delayMs = 10; waitedMs < timeoutMs; delayMs = Math.min(80, 2 * delayMs)) {
+    const ms = Math.min(delayMs, timeoutMs - waitedMs);
+    await new Promise<void>((resolve) => void setTimeout(resolve, ms));
+    waitedMs += ms;
+    const leftMs = timeoutMs - waitedMs;
+    if (isKnown()) return { turn: "known", leftMs };
+    if (leftMs === 0) break;
+    const now = clock();
+    if (asks.underWay(now, timeoutMs) < MOST_COLD || asks.mayAskBeside(now, timeoutMs)) {
+      return { turn: "ask", leftMs };
+    }
+  }
+  return { turn: "expired", leftMs: 0 };
+}
+
+/** Returns `true` if an `acquire` may write: not out of CLOSED, nor within a cooldown. */
+export function mayMove(s: Snapshot | null, storeNow: number): boolean {
+  return s !== null && s.state !== "CLOSED" && s.override === null && !isShut(s, storeNow);
+}
+
+function isUnderWay(until: number, now: number, timeoutMs: number): boolean {
+  return now < until && until - now <= timeoutMs;
+}

@@ -1,0 +1,175 @@
+// What a guarded fetch sends with (rule 20), and what the caller did wrong (rule 9, trap 60).
+import { assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
+import { createFuse } from "@fuse/edge";
+import nodeFetch from "node-fetch";
+import * as undici from "undici";
+import { intercept, onEverySetup, REMOTE, replacing } from "../support/setups.ts";
+import { breakerOf, counted, echoStatus, fuseOf, upstream } from "../support/upstream.ts";
+
+Deno.test.sanitizer({ ops: true, resources: true });
+
+const URL_ = "http://upstream.test/";
+const usedRequest = async () => {
+  const request = new Request(URL_, { method: "POST", body: "{}" });
+  await request.text();
+  return request;
+};
+const lockedStream = () => {
+  const stream = new ReadableStream();
+  stream.getReader();
+  return stream;
+};
+
+const MISTAKES: [name: string, args: () => Promise<[string | Request, RequestInit?]>][] = [
+  ["a used body", async () => [await usedRequest()]],
+  ["a used body in place of init", async () => [URL_, await usedRequest() as RequestInit]],
+  ["a used body, with headers", async () => [await usedRequest(), { headers: { a: "b" } }]],
+  ["a bad URL", () => Promise.resolve(["http://[::bad"])],
+  ["a relative URL", () => Promise.resolve(["/orders"])],
+  ["a bad header", () => Promise.resolve([URL_, { headers: { a: "b\nc" } }])],
+  ["a bad name of a header", () => Promise.resolve([URL_, { headers: [["a b", "c"]] }])],
+  ["a body on GET", () => Promise.resolve([URL_, { body: "x" }])],
+  ["a body on HEAD", () => Promise.resolve([new Request(URL_, { method: "HEAD" }), { body: "x" }])],
+  ["a bad method", () => Promise.resolve([URL_, { method: "a b" }])],
+  ["a forbidden method", () => Promise.resolve([URL_, { method: "TRACE" }])],
+  ["a locked stream", () => Promise.resolve([URL_, { method: "POST", body: lockedStream() }])],
+];
+
+for (const [name, args] of MISTAKES) {
+  onEverySetup(`CircuitBreaker.fetch() throws ${name}, and counts nothing`, async (world) => {
+    const breaker = world.breaker({
+      failureThreshold: 1,
+      fallback: () => 1,
+      fallbackOn: "failure",
+    });
+    for (const state of ["CLOSED", "OPEN"]) {
+      const [input, init] = await args();
+      await assertRejects(() => breaker.fetch(input, init), TypeError);
+      await world.sync();
+      assertEquals(await breaker.getState(), state as "OPEN");
+      if (state === "CLOSED") await breaker.tryCall(() => Promise.reject(new Error("down")));
+      await world.sync();
+    }
+    const { failures, successes, rejected } = world.stored().totals;
+    assertEquals([failures, successes, rejected], [1, 0, 0]);
+  });
+}
+
+Deno.test("CircuitBreaker.fetch() sends a Request once, and its second attempt counts nothing", async () => {
+  await upstream(async (request) => {
+    await request.text();
+    return new Response("", { status: 429 });
+  }, async (url) => {
+    const breaker = breakerOf();
+    const request = new Request(url, { method: "POST", body: "{}" });
+    await (await breaker.fetch(request)).text();
+    await assertRejects(() => breaker.fetch(request), TypeError, "has been used");
+    assertEquals(await counted(breaker), [0, 1]);
+  });
+});
+
+Deno.test("createFuse({ fetch }) gets exactly the caller's arguments", async () => {
+  const seen: unknown[][] = [];
+  const own = ((...args: unknown[]) => {
+    seen.push(args);
+    return Promise.resolve(new Response());
+  }) as typeof fetch;
+  const fuse = fuseOf({ fetch: own });
+  const request = new Request(URL_, { signal: new AbortController().signal });
+  const init = { method: "POST", body: "x", signal: new AbortController().signal, dispatcher: {} };
+  const foreign = new undici.Request(URL_) as unknown as Request;
+  for (const fetch of [fuse.fetch, fuse.make("a").fetch]) {
+    await fetch(URL_);
+    await fetch(URL_, init);
+    await fetch(request);
+    await fetch(foreign);
+  }
+  const calls = [[URL_], [URL_, init], [request], [foreign]];
+  assertEquals(seen.length, 8);
+  seen.forEach((args, i) => {
+    const expected = calls[i % 4]!;
+    assertEquals(args.length, expected.length);
+    args.forEach((arg, n) => assertStrictEquals(arg, expected[n]));
+  });
+});
+
+Deno.test("createFuse({ fetch }) gets the signal of a timeout besides", async () => {
+  const own =
+    ((_: unknown, init: RequestInit) =>
+      new Promise((_, reject) =>
+        init.signal!.addEventListener("abort", () => reject(init.signal!.reason))
+      )) as typeof fetch;
+  const breaker = createFuse({ fetch: own }).make("a", { callTimeoutMs: 1 });
+  await assertRejects(() => breaker.fetch(URL_, { method: "POST" }), Error, "longer than 1 ms");
+});
+
+for (const [name, own] of Object.entries({ undici: undici.fetch, "node-fetch": nodeFetch })) {
+  Deno.test({
+    name: `createFuse({ fetch }) takes that of ${name}`,
+    // It keeps connections open.
+    sanitizeOps: false,
+    sanitizeResources: false,
+    fn: () =>
+      upstream(echoStatus, async (url) => {
+        const fuse = fuseOf({ fetch: own as unknown as typeof fetch });
+        const response = await fuse.fetch(`${url}503`, { headers: { a: "b" } });
+        assertEquals([response.status, await response.text()], [503, "text"]);
+        assertEquals(await counted(fuse.make(new URL(url).host)), [0, 1]);
+      }),
+  });
+}
+
+Deno.test("createFuse() refuses a fetch that is no function", () => {
+  let message = "";
+  try {
+    createFuse({ fetch: "https://upstream.test" as never });
+  } catch (error) {
+    message = (error as Error).message;
+  }
+  assertEquals(message.startsWith('Cannot create fuse: "fetch" must be a function'), true);
+});
+
+Deno.test("a guarded fetch looks the global one up for each call", async () => {
+  const { fetch } = breakerOf();
+  for (const status of [201, 202]) {
+    await replacing("fetch", () => Promise.resolve(new Response(null, { status })), async () => {
+      assertEquals((await fetch(URL_)).status, status);
+    });
+  }
+});
+
+Deno.test("globalThis.fetch = fuse.fetch does not recurse", async () => {
+  await upstream(echoStatus, async (url) => {
+    const [fuse, other] = [fuseOf(), fuseOf()];
+    for (const guarded of [fuse.fetch, fuse.make("a").fetch, other.fetch]) {
+      await replacing("fetch", guarded as typeof fetch, async () => {
+        // Two at once, and the global one and the Fuse's.
+        for (const response of await Promise.all([fetch(`${url}200`), fuse.fetch(`${url}200`)])) {
+          assertEquals(await response.text(), "text");
+        }
+      });
+    }
+    assertEquals(await counted(fuse.make(new URL(url).host)), [4, 0]);
+    assertEquals(await counted(other.make(new URL(url).host)), [1, 0]);
+    assertEquals(await counted(fuse.make("a")), [1, 0]);
+  });
+});
+
+onEverySetup("globalThis.fetch = fuse.fetch does not guard a store by itself", async (world) => {
+  await upstream(echoStatus, async (url) => {
+    let asked = 0;
+    const { fuse } = world.isolate({
+      wrap: (store) =>
+        intercept(store, async () => {
+          asked++;
+          await (await fetch(`${url}200?store`)).text();
+        }),
+    });
+    await replacing("fetch", fuse.fetch as typeof fetch, async () => {
+      for (let i = 0; i < 3; i++) await (await fetch(`${url}200`)).text();
+      await fuse.make("other").call(() => 1);
+      await fuse.flush();
+    });
+    assertEquals(asked < 30, true);
+  });
+}, REMOTE);

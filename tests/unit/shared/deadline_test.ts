@@ -1,0 +1,27 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import { withDeadline } from "../../../src/shared/deadline.ts";
+
+/** Keeps this isolate busy: no timer fires meanwhile. */
+function busy(ms: number): void {
+  for (const until = Date.now() + ms; Date.now() < until;);
+}
+
+Deno.test("withDeadline() gives the store as long again as its timer was late", async () => {
+  const answer = Promise.withResolvers<string>();
+  const waiting = withDeadline(() => answer.promise, 20);
+  busy(200);
+  // It is overdue, and the answer is there as soon as this isolate has time to hear it: it comes by a
+  // timer of its own, which stands behind the deadline's.
+  setTimeout(() => answer.resolve("in time"), 0);
+  assertEquals(await waiting, "in time");
+});
+
+Deno.test("withDeadline() gives it once, and no more than the timeout", async () => {
+  const waiting = withDeadline(() => new Promise<never>(() => {}), 5);
+  busy(30);
+  await assertRejects(() => waiting, Error, "No answer within 5 ms");
+});
+
+Deno.test("withDeadline() needs no timer for what is answered at once", async () => {
+  assertEquals(await withDeadline(() => 7, 5), 7);
+});
