@@ -23,7 +23,7 @@ import type {
   TransitionRequest,
 } from "../../src/contract.ts";
 import { CIRCUITS, type OpeningStore } from "../../src/circuit.ts";
-import { SHARED } from "../../src/shared/mod.ts";
+import { SHARED } from "../../src/shared/kind.ts";
 import { eventsOf } from "../../src/history.ts";
 import { segmentMs } from "../../src/rules/window.ts";
 import { hasExpired, heard, isDue, type Known, timeOf } from "./answers.ts";
