@@ -35,7 +35,7 @@ import { eventsOf } from "../src/history.ts";
 import { check, known, MAX_TIMER_MS, refuseUnseen } from "../src/checks.ts";
 import { CIRCUITS, type OpeningStore, openingStore } from "../src/circuit.ts";
 import { copySnapshot, together } from "../src/records.ts";
-import { SHARED } from "../src/shared/mod.ts";
+import { SHARED } from "../src/shared/kind.ts";
 import { APPEND, type TrailAppender } from "./libsql/append.ts";
 import type { LibsqlStore } from "./libsql/options.ts";
 import type { PruneOptions, PruneResult } from "./libsql/prune.ts";

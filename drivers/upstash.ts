@@ -26,7 +26,7 @@
 
 import { CIRCUITS, type OpeningStore } from "../src/circuit.ts";
 import { newId, originOf } from "../src/records.ts";
-import { SHARED } from "../src/shared/mod.ts";
+import { SHARED } from "../src/shared/kind.ts";
 import { check, known, refuse } from "../src/checks.ts";
 import type {
   Acquired,
@@ -285,8 +285,8 @@ class UpstashStore implements OpeningStore {
 /** What SCAN answered: where to go on, and keys. */
 function pageOf(page: unknown): [next: string | null, keys: string[]] {
   const [next, found] = Array.isArray(page) ? page as unknown[] : [];
-  const cursor = typeof next === "number" ? String(next) : next as string ?? "";
-  const fits = /^\d+$/.test(cursor) && Array.isArray(found) &&
+  const cursor = typeof next === "number" ? String(next) : next;
+  const fits = typeof cursor === "string" && /^\d+$/.test(cursor) && Array.isArray(found) &&
     Array.from(found).every((key) => typeof key === "string");
   if (!fits) throw nonsense();
   return [cursor === "0" ? null : cursor, found];

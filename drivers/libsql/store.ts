@@ -24,7 +24,7 @@ import type {
   TransitionRequest,
 } from "../../src/contract.ts";
 import { CIRCUITS, type OpeningStore } from "../../src/circuit.ts";
-import { SHARED } from "../../src/shared/mod.ts";
+import { SHARED } from "../../src/shared/kind.ts";
 import { eventsOf } from "../../src/history.ts";
 import { absentSnapshot, admissionOf } from "../../src/records.ts";
 import { segmentMs } from "../../src/rules/window.ts";

@@ -23,7 +23,7 @@ import type {
 } from "../contract.ts";
 import { received } from "../checks.ts";
 import { CIRCUITS, type OpeningStore, openingStore } from "../circuit.ts";
-import { SHARED } from "../shared/mod.ts";
+import { SHARED } from "../shared/kind.ts";
 import { plainAnswer, plainRecord, plainSnapshot } from "./plain.ts";
 
 /**
