@@ -4,8 +4,6 @@
  * @module
  */
 
-import type { Driver } from "./contract.ts";
-
 /** Longest delay that a timer takes, in ms. */
 export const MAX_TIMER_MS = 2 ** 31 - 1;
 
@@ -139,12 +137,4 @@ export function known(subject: string, options: object, allowed: readonly string
       );
     }
   }
-}
-
-/** Returns `true` for an object with the primitives of a {@linkcode Driver}. */
-export function isDriver(value: unknown): value is Driver {
-  const driver = value as Partial<Driver> | null | undefined;
-  return ["read", "record", "acquire", "transition"].every((primitive) =>
-    typeof driver?.[primitive as keyof Driver] === "function"
-  );
 }

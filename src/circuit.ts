@@ -7,7 +7,7 @@
  */
 
 import { announceAction, announceAnswer, announceCall, announceTransition } from "./announce.ts";
-import { isDriver, quote } from "./checks.ts";
+import { quote } from "./checks.ts";
 import type {
   AcquireRequest,
   Answer,
@@ -34,6 +34,7 @@ import {
   absentSnapshot,
   type Admission,
   admissionOf,
+  isDriver,
   isLate,
   isSame,
   newId,
@@ -403,12 +404,8 @@ export abstract class Circuit {
   /** Announces how a call ended. Ask `events.hearsCalls` first: finding out `late` costs something. */
   protected tellCall(grant: Grant, ending: Ending, late: boolean): void {
     if (grant.silent) return;
-    const type = ending.kind === "neutral"
-      ? "ignored"
-      : this.failed(grant, ending)
-      ? "failure"
-      : "success";
-    announceCall(this, type, ending, late);
+    const counted = this.failed(grant, ending) ? "failure" : "success";
+    announceCall(this, ending.kind === "neutral" ? "ignored" : counted, ending, late);
   }
 
   /** Announces what an answer brings along, a foreign policy included. */

@@ -202,3 +202,11 @@ export function originOf({ id, instance }: Pick<StoreRequest, "id" | "instance">
 export function isolateOf(id: string): string {
   return id.replace(/-[^-]*$/, "");
 }
+
+/** Returns `true` for an object with the primitives of a {@linkcode Driver}. */
+export function isDriver(value: unknown): value is Driver {
+  const driver = value as Partial<Driver> | null | undefined;
+  return ["read", "record", "acquire", "transition"].every((primitive) =>
+    typeof driver?.[primitive as keyof Driver] === "function"
+  );
+}

@@ -9,7 +9,6 @@ import { Background, type WaitUntil } from "./background.ts";
 import {
   check,
   inLine,
-  isDriver,
   known,
   MAX_TIMER_MS,
   oneOf,
@@ -40,6 +39,7 @@ import {
   nameMatches,
   toKey,
 } from "./key.ts";
+import { isDriver } from "./records.ts";
 import {
   type CircuitPolicy,
   type CircuitPolicyData,

@@ -18,9 +18,10 @@
  * @module
  */
 
-import { isDriver, received } from "../checks.ts";
+import { received } from "../checks.ts";
 import { CIRCUITS, type OpeningStore } from "../circuit.ts";
 import type { Driver, Store } from "../contract.ts";
+import { isDriver } from "../records.ts";
 import { SHARED } from "./kind.ts";
 
 export type * from "../contract.ts";
