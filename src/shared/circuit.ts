@@ -60,7 +60,7 @@ export class SharedCircuit extends AskingCircuit {
     const s = this.view.believed ? this.view.current(now) : null;
     if (s === null) return this.#admitUnknown(unit);
     const storeNow = this.view.storeNow(now);
-    const shut = isShut(s, storeNow, this.policy.maxCooldownMs);
+    const shut = isShut(s, storeNow);
     const plain = s.override !== null || s.state === "CLOSED";
     if (this.#strong) return this.#acquire(s, plain ? Infinity : this.#mostTrials, withinMs);
     if (this.#isFresh(now)) {
@@ -160,7 +160,7 @@ export class SharedCircuit extends AskingCircuit {
     try {
       const answer = await this.ask({
         operation: "acquire",
-        kind: mayMove(s, this.view.storeNow(this.store.clock()), this.policy) ? "writes" : "reads",
+        kind: mayMove(s, this.view.storeNow(this.store.clock())) ? "writes" : "reads",
         send: () => this.driver.acquire(this.identity.key, request),
         proves: ({ moved, granted, snapshot: { state, override } }) =>
           moved || (granted && state === "HALF_OPEN" && override === null) ? "writes" : "reads",
@@ -258,7 +258,7 @@ export class SharedCircuit extends AskingCircuit {
   }
 
   #outcomesOf(grant: Grant, ending: Ending): Outcomes {
-    return outcomeOf(ending, this.failed(grant, ending), this.driver.describe);
+    return outcomeOf(ending, this.noteFailure(grant, ending), this.driver.describe);
   }
 
   #gather(

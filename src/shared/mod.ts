@@ -19,8 +19,9 @@
  */
 
 import { received } from "../checks.ts";
-import { CIRCUITS, isDriver, type OpeningStore } from "../circuit.ts";
+import { CIRCUITS, type OpeningStore } from "../circuit.ts";
 import type { Driver, Store } from "../contract.ts";
+import { isDriver } from "../records.ts";
 import { SHARED } from "./kind.ts";
 
 export type * from "../contract.ts";

@@ -10,6 +10,7 @@ import type {
   ListRequest,
   OverrideRequest,
   Recorded,
+  RemoveRequest,
   RestoreRequest,
   Shape,
   Snapshot,
@@ -235,10 +236,10 @@ class ChaosStore implements OpeningStore {
     });
   }
 
-  remove(key: string): Promise<boolean> {
+  remove(key: string, request?: RemoveRequest): Promise<boolean> {
     let removed = false;
     return this.#send("remove", key, true, async () => {
-      removed = await this.#inner.remove(key) || removed;
+      removed = await this.#inner.remove(key, request) || removed;
       return removed;
     });
   }
