@@ -174,14 +174,14 @@ export class PendingTallies {
     return belongs(tally, under, now, segmentMs) ? tally : null;
   }
 
-  /** Returns `true` if something waits that could be sent. Nothing is under way beyond `timeoutMs`. */
-  hasWaiting(now: number, timeoutMs = Infinity): boolean {
+  /** Returns how many tallies wait that could be sent. Nothing is under way beyond `timeoutMs`. */
+  countWaiting(now: number, timeoutMs = Infinity): number {
     this.#see(now);
     this.#lapse(now, timeoutMs);
-    return this.#waiting.length > 0;
+    return this.#waiting.length;
   }
 
-  /** `true` while successes are under way, as far as `hasWaiting` has looked. */
+  /** `true` while successes are under way, as far as `countWaiting` has looked. */
   get successesUnderWay(): boolean {
     return this.#successesBusy > 0;
   }
@@ -193,15 +193,15 @@ export class PendingTallies {
   }
 
   /**
-   * Hands over sealed tallies that are not under way, oldest first: send them, or give them back.
+   * Hands over sealed tallies that are not under way, oldest first. They are to be sent in this turn:
+   * nothing here knows of them until they are under way.
    *
    * @param most How many at most.
    */
   take(now: number, timeoutMs = Infinity, most = Infinity): readonly PendingTally[] {
-    this.#see(now);
-    this.#lapse(now, timeoutMs);
+    const count = this.countWaiting(now, timeoutMs);
     const tallies = this.#waiting;
-    if (tallies.length <= most) {
+    if (count <= most) {
       this.#waiting = NONE;
       return tallies;
     }
@@ -209,9 +209,9 @@ export class PendingTallies {
     return tallies.slice(0, most);
   }
 
-  /** Takes back tallies that were taken and not sent. */
-  giveBack(tallies: readonly PendingTally[]): void {
-    if (tallies.length > 0) this.#waiting = [...tallies, ...this.#waiting];
+  /** Lets a tally wait that was not sent. */
+  keep(tally: PendingTally): void {
+    this.#wait(tally);
   }
 
   /** Marks a tally as under way. The mark lapses, because its sender may die. */

@@ -175,7 +175,7 @@ Deno.test("PendingTallies.putBack() lets a tally wait again, the same one", () =
   const { pending, tally } = sending();
   sealed(pending).take(0);
   pending.putBack(tally);
-  assertEquals(pending.hasWaiting(0), true);
+  assertEquals(pending.countWaiting(0), 1);
   assertStrictEquals(sealed(pending).take(0)[0], tally);
 });
 
@@ -183,7 +183,7 @@ Deno.test("PendingTallies.remove() forgets a tally wherever it is, and none twic
   const { pending, tally } = sending();
   sealed(pending).take(0);
   // It lapsed and waits, and then its answer comes.
-  pending.hasWaiting(500);
+  pending.countWaiting(500);
   pending.remove(tally);
   pending.remove(tally);
   assert(pending.empty);
@@ -210,14 +210,14 @@ Deno.test("tallyOf() says the same however often, but for its age", () => {
   assertNotEquals(sealed(pending).take(0)[0]!.id, tally!.id);
 });
 
-Deno.test("PendingTallies.hasWaiting() is true while something waits, and looks what is under way", () => {
+Deno.test("PendingTallies.countWaiting() counts what waits, and looks what is under way", () => {
   const pending = filled([UNDER, success, 0]);
-  assertEquals([pending.hasWaiting(0), pending.successesUnderWay], [false, false]);
+  assertEquals([pending.countWaiting(0), pending.successesUnderWay], [0, false]);
   const [tally] = sealed(pending).take(0);
   pending.sending(tally!, 0, 500);
   pending.sending(tally!, 100, 500);
-  assertEquals([pending.hasWaiting(0), pending.successesUnderWay], [false, true]);
-  assertEquals([pending.hasWaiting(600), pending.successesUnderWay], [true, false]);
+  assertEquals([pending.countWaiting(0), pending.successesUnderWay], [0, true]);
+  assertEquals([pending.countWaiting(600), pending.successesUnderWay], [1, false]);
   pending.sending(tally!, 600, 500);
   pending.remove(tally!);
   assert(!pending.successesUnderWay);
