@@ -199,7 +199,7 @@ export class Delivery {
       attempt.asking = false;
     }
     this.#remember(key, rows, at);
-    if (!attempt.late) this.#answered();
+    if (!attempt.late) this.#answered(attempt);
     try {
       await this.#state.confirm?.(key, rows);
     } catch {
@@ -222,8 +222,8 @@ export class Delivery {
     }
   }
 
-  #answered(): void {
-    if (!this.#backoff.answered()) return;
+  #answered({ at }: Attempt): void {
+    if (!this.#backoff.answered(at)) return;
     this.#losing = false;
     this.#report(null, 0);
   }
