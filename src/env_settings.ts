@@ -4,7 +4,7 @@
  * @module
  */
 
-import { makeClient, OF_HOST } from "../drivers/upstash/client.ts";
+import { makeClient, OF_HOST } from "../drivers/upstash/rest.ts";
 import { inLine, received } from "./checks.ts";
 
 /** What every refusal begins with. */

@@ -1,11 +1,10 @@
 /**
- * The way to Redis: which client, how a script gets there, and errors in words of our own.
+ * The way to Redis: how a script gets there by a client, and errors in words of our own.
  *
  * @module
  */
 
-import { Redis } from "@upstash/redis/cloudflare";
-import { inLine, refuseUnseen } from "../../src/checks.ts";
+import { inLine } from "../../src/checks.ts";
 import { StoreAnswerError } from "../../src/errors.ts";
 import { SCRIPT, SCRIPT_SHA1 } from "./script.ts";
 
@@ -50,9 +49,6 @@ export type UpstashSource =
     token: string;
   };
 
-/** How long a request may take that nobody waits for any more: what waits has its own deadline. */
-const REQUEST_TIMEOUT_MS = 10_000;
-
 /** How many runs go into one request: about 50 KB, and some ms of the server's time. */
 const MOST_AT_ONCE = 100;
 
@@ -75,9 +71,14 @@ export class Scripts {
   /** There while `together` runs, which awaits nothing. */
   #gathered: Gathered[] | null = null;
 
-  constructor(subject: string, source: UpstashSource) {
-    this.#redis = clientOf(subject, source);
-    this.#token = (source as { token?: string }).token;
+  /**
+   * @param redis Gives a client; asked at each request.
+   * @param token The token of a client of our own, which no error may repeat. `undefined`: the client
+   * is the user's, and its own words are not repeated.
+   */
+  constructor(redis: () => RedisLike, token?: string) {
+    this.#redis = redis;
+    this.#token = token;
   }
 
   /** Sends what is run meanwhile as few requests. */
@@ -180,7 +181,7 @@ export class Scripts {
 }
 
 /** What errors begin with. */
-export const REDIS = "Redis over REST: ";
+export const REDIS = "Redis: ";
 
 /** Returns the error for an answer that makes no sense, such as a proxy's. */
 export function nonsense(): Error {
@@ -219,57 +220,4 @@ function textOf(error: unknown, field: string, secret = "\0"): string {
 
 function isUnknownScript(error: unknown): boolean {
   return textOf(error, "message").includes("NOSCRIPT");
-}
-
-function clientOf(subject: string, source: UpstashSource): () => RedisLike {
-  const { redis, url, token } = source as {
-    redis?: RedisLike | (() => RedisLike);
-    url?: unknown;
-    token?: unknown;
-  };
-  if (redis !== undefined) {
-    if (url !== undefined || token !== undefined) {
-      throw new TypeError(`Cannot create ${subject}: "redis" stands in place of "url" and "token"`);
-    }
-    if (typeof redis === "function") return redis;
-    const methods = ["evalsha", "eval", "pipeline", "scan", "del"] as const;
-    if (methods.every((method) => typeof redis?.[method] === "function")) return () => redis;
-    const client = "a client of @upstash/redis, or a function that gives one";
-    return refuseUnseen(subject, "redis", client, redis);
-  }
-  const refuse = (option: string, allowed: string, value: unknown): never => {
-    const missing = value === "" || value == null;
-    const hint = ` (is the variable UPSTASH_REDIS_REST_${option.toUpperCase()} set?)`;
-    return refuseUnseen(subject, option, missing ? allowed + hint : allowed, value);
-  };
-  const text = (option: string, allowed: string, value: unknown, pattern: RegExp): string =>
-    typeof value === "string" && pattern.test(value) ? value : refuse(option, allowed, value);
-  const address = "an http or https address without credentials";
-  const client = makeClient(
-    text("url", address, url, /^https?:\/\/[^\s@]+$/),
-    text("token", "a text without spaces", token, /^\S+$/),
-  ) ?? refuse("url", `${address}, ${OF_HOST}`, url);
-  return () => client;
-}
-
-/** What the client asks of an address beyond that. */
-export const OF_HOST = "of a host of at least 2 characters";
-
-/** Makes a client; `null` where it does not take the address, which it would repeat. */
-export function makeClient(url: string, token: string): Redis | null {
-  try {
-    return new Redis({
-      ...{ url, token },
-      // `false` still sends twice.
-      retry: { retries: 0 },
-      signal: () => AbortSignal.timeout(REQUEST_TIMEOUT_MS),
-      automaticDeserialization: false,
-      responseEncoding: false,
-      // It hands one promise to all who ask in the same turn.
-      enableAutoPipelining: false,
-      enableTelemetry: false,
-    });
-  } catch {
-    return null;
-  }
 }

@@ -42,7 +42,7 @@ Deno.test("the pages name every option, method, event and fault", async () => {
       "Permit",
     ]),
     ...await membersOf("src/testing/mod.ts", ["Faults", "FakeClock"]),
-    ...await membersOf("drivers/upstash.ts", ["UpstashSettings"]),
+    ...await membersOf("drivers/upstash/store.ts", ["UpstashSettings"]),
     ...await membersOf("drivers/tiered.ts", ["TieredOptions"]),
     ...await membersOf("drivers/libsql.ts", ["LibsqlStore", "PruneOptions", "VerifyOptions"]),
     ...await membersOf("drivers/libsql/schema.ts", ["SchemaOptions"]),
