@@ -11,6 +11,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   "./log": [],
   "./migrations": [],
   "./prometheus": [],
+  "./redis": [],
   "./store": [],
   "./testing": [],
 };

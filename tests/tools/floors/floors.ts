@@ -25,7 +25,7 @@ export const FLOORS: readonly Floor[] = [
   },
   { name: "memory", files: /^drivers\/memory(\/\w+)?\.ts$/ },
   { name: "shared", files: /^src\/shared\/\w+\.ts$/ },
-  { name: "drivers", files: /^drivers\/(upstash|libsql|tiered)(\/[\w/]+)?\.ts$/ },
+  { name: "drivers", files: /^drivers\/(upstash|redis|libsql|tiered)(\/[\w/]+)?\.ts$/ },
   { name: "core", files: /^(mod|src\/(fuse|registry|inventory))\.ts$/ },
   {
     name: "entry points",
@@ -36,7 +36,7 @@ export const FLOORS: readonly Floor[] = [
 
 /** Files of one floor that do not know each other: each group stands for itself. */
 export const APART: readonly RegExp[] = [
-  /^drivers\/upstash/,
+  /^drivers\/(upstash|redis)/,
   /^drivers\/(libsql|tiered)/,
   /^src\/testing\//,
   /^src\/(hono|hono\/\w+|prometheus)\.ts$/,
