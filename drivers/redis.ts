@@ -2,17 +2,19 @@
  * Circuits in Redis over TCP, by a client of yours: ioredis or node-redis. The keys, the script and
  * the answers are those of `@fuse/edge/upstash`, so both entry points may share one database.
  *
- * @example A service on Deno, Node or Bun
- * ```ts ignore
+ * @example Processes with the same database share their circuits
+ * ```ts
  * import { createFuse } from "@fuse/edge";
  * import { redis } from "@fuse/edge/redis";
+ * import { assertEquals } from "@std/assert";
  * import { Redis } from "ioredis";
  *
- * const client = new Redis(process.env.REDIS_URL, { maxRetriesPerRequest: 1 });
+ * const client = new Redis(Deno.env.get("REDIS_URL") ?? "", { maxRetriesPerRequest: 1 });
  * client.on("error", console.error);
  * const fuse = createFuse({ stores: { cache: redis(client) } });
- * await fuse.make("external-api").call(() => "fine");
+ * assertEquals(await fuse.make("external-api").call(() => "fine"), "fine");
  * await fuse.flush();
+ * client.disconnect(); // the client is yours, and so is its end
  * ```
  *
  * @module

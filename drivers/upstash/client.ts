@@ -173,8 +173,8 @@ export class Scripts {
       // Of a client that is not ours, we do not know what its secrets are.
       words = ["its client failed", ...kinds.filter((text) => KIND.test(text))].join(", ");
     }
-    // No address: there may be credentials anywhere in it.
-    words = words.replace(/[\w+.-]+:\/\/[^\s)]*/g, "…");
+    // No address: there may be credentials anywhere in it. A cluster's node is named without a scheme.
+    words = words.replace(/[\w+.-]+:\/\/[^\s)]*|(?<=^(MOVED|ASK) \d+ )\S+/g, "…");
     words = REDIS + inLine(words.slice(0, 200));
     return scope ? new StoreAnswerError(words, { scope }) : new Error(words);
   }
@@ -190,7 +190,7 @@ export function nonsense(): Error {
 
 /** What Redis and Upstash answer if they refuse every circuit. A proxy may put words before it. */
 const OF_ALL =
-  /\b(OOM|READONLY|MISCONF|NO(PERM|AUTH|SCRIPT)|WRONGPASS|LOADING|BUSY|[A-Z]+(DOWN|SLOT))\b|(limit|quota|request size) exceeded|^Unauthorized$|ACL failure|the script can't/;
+  /\b(OOM|READONLY|MISCONF|NO(PERM|AUTH|SCRIPT|REPLICAS)|WRONGPASS|LOADING|BUSY|[A-Z]+(DOWN|SLOT)|TRYAGAIN)\b|\b(MOVED|ASK) \d|(limit|quota|request size) exceeded|^Unauthorized$|ACL failure|: unauthenticated |the script can't/;
 
 /** What any other answer of Redis has. */
 const OF_ONE = /\b(ERR|WRONGTYPE)\b/;
