@@ -174,7 +174,7 @@ export class Scripts {
       words = ["its client failed", ...kinds.filter((text) => KIND.test(text))].join(", ");
     }
     // No address: there may be credentials anywhere in it. A cluster's node is named without a scheme.
-    words = words.replace(/[\w+.-]+:\/\/[^\s)]*|(?<=^(MOVED|ASK) \d+ )\S+/g, "…");
+    words = words.replace(/[\w+.-]+:\/\/[^\s)]*|[\w.:-]+:\d+$/g, "…");
     words = REDIS + inLine(words.slice(0, 200));
     return scope ? new StoreAnswerError(words, { scope }) : new Error(words);
   }

@@ -5,6 +5,7 @@ import { bundle, CORE_PROGRAM, LIMITS } from "../tools/size/bundle.ts";
 
 const core = await bundle(CORE_PROGRAM);
 const upstash = await bundle(`${CORE_PROGRAM} export { upstash } from "./drivers/upstash.ts";`);
+const redis = await bundle(`${CORE_PROGRAM} export { redis } from "./drivers/redis.ts";`);
 await esbuild.stop();
 
 Deno.test("a program that imports createFuse alone is within the budget", () => {
@@ -20,4 +21,10 @@ Deno.test("a program that imports createFuse alone has none of the machinery of 
 Deno.test("./upstash adds no more than its budget to the core", () => {
   const added = upstash.gzip - core.gzip;
   assert(added <= LIMITS.upstash, `${added} bytes, at most ${LIMITS.upstash} are allowed`);
+});
+
+Deno.test("./redis adds no more than ./upstash to the core, and no client over REST", () => {
+  assert(redis.gzip <= upstash.gzip, `${redis.gzip} bytes, ./upstash has ${upstash.gzip}`);
+  const paths = redis.files.map(({ path }) => path);
+  assertEquals(paths.filter((path) => path === "drivers/upstash/rest.ts"), []);
 });

@@ -2,7 +2,9 @@
 import { assertEquals } from "@std/assert";
 import { createClient } from "@libsql/client";
 import type { Redis } from "@upstash/redis";
+import type { createClient as createRedis } from "@redis/client";
 import { type Context, Hono, type MiddlewareHandler } from "hono";
+import type { Redis as IoRedis } from "ioredis";
 import type * as M from "@fuse/edge";
 import { createFuse, memory } from "@fuse/edge";
 import { fuseFromEnv } from "@fuse/edge/env";
@@ -11,6 +13,7 @@ import { prometheusText } from "@fuse/edge/prometheus";
 import * as H from "@fuse/edge/hono";
 import * as L from "@fuse/edge/libsql";
 import * as G from "@fuse/edge/migrations";
+import * as R from "@fuse/edge/redis";
 import * as S from "@fuse/edge/store";
 import * as T from "@fuse/edge/testing";
 import * as U from "@fuse/edge/upstash";
@@ -42,6 +45,15 @@ Deno.test("@fuse/edge/upstash gives what was promised", () => {
   type Settings = Maybe<{ prefix: string; ttlMs: number; clock: M.Clock }>;
   takes<U.UpstashOptions, { redis: Client | Redis | (() => Client | Redis) } & Settings>();
   takes<U.UpstashOptions, { url: string; token: string } & Settings>();
+});
+
+Deno.test("@fuse/edge/redis gives what was promised", () => {
+  type Client = R.RedisClientLike;
+  is<(client: Client | (() => Client), options?: R.RedisOptions) => M.Store>(R.redis);
+  takes<Client, { call(command: string, ...args: string[]): Promise<unknown> }>();
+  takes<Client, { sendCommand(args: string[]): Promise<unknown> }>();
+  takes<Client, IoRedis | ReturnType<typeof createRedis>>();
+  takes<R.RedisOptions, Maybe<{ prefix: string; ttlMs: number; clock: M.Clock }>>();
 });
 
 Deno.test("@fuse/edge/libsql gives what was promised", () => {
