@@ -34,7 +34,6 @@ export type { LibsqlOptions, LibsqlSource, LibsqlStore } from "./libsql/options.
 export type { PruneOptions, PruneResult } from "./libsql/prune.ts";
 export type { TrailBreak, TrailProof, VerifyOptions } from "./libsql/verify.ts";
 export { tiered, type TieredOptions } from "./tiered.ts";
-export { circuitBreakerEventsRelations, circuitBreakersRelations } from "./libsql/relations.ts";
 export {
   type CircuitBreakerColumns,
   circuitBreakerColumns,

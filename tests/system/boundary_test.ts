@@ -8,6 +8,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   "./env": ["@libsql/client", "@upstash/redis", "drizzle-orm"],
   "./hono": ["hono"],
   "./libsql": ["@libsql/client", "drizzle-orm"],
+  "./libsql/relations": ["drizzle-orm"],
   "./log": [],
   "./migrations": [],
   "./prometheus": [],

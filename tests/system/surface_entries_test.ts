@@ -12,6 +12,7 @@ import { logTo } from "@fuse/edge/log";
 import { prometheusText } from "@fuse/edge/prometheus";
 import * as H from "@fuse/edge/hono";
 import * as L from "@fuse/edge/libsql";
+import * as LR from "@fuse/edge/libsql/relations";
 import * as G from "@fuse/edge/migrations";
 import * as R from "@fuse/edge/redis";
 import * as S from "@fuse/edge/store";
@@ -102,7 +103,7 @@ Deno.test("@fuse/edge/libsql gives what was promised", () => {
   gives<{ key: string; state: M.CircuitState; failureCount: number; createdAt: Date }, Circuit>();
   gives<{ openedAt: Date | null; override: M.Override | null }, Circuit>();
   gives<{ id: number; event: M.AuditEventName; createdAt: Date }, Event>();
-  const relations = [L.circuitBreakersRelations, L.circuitBreakerEventsRelations];
+  const relations = [LR.circuitBreakersRelations, LR.circuitBreakerEventsRelations];
   assertEquals(relations.map((one) => typeof one), ["object", "object"]);
 });
 

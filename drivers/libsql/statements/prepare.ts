@@ -5,7 +5,6 @@
  */
 
 import { is, Placeholder, type SQL, sql } from "drizzle-orm";
-import { SQLiteSyncDialect } from "drizzle-orm/sqlite-core";
 import type { SqlStatement } from "../client.ts";
 
 /** The values of a statement's placeholders, by name. Numbers are rounded to whole ones. */
@@ -14,6 +13,14 @@ export type Values = Readonly<Record<string, string | number | null>>;
 /** Binds a statement to values. A placeholder without a value is bound to null. */
 export type Statement = (values: Values) => SqlStatement;
 
+/** How SQLite writes names and values. Drizzle's own class for that is called otherwise in its 1.0. */
+const SQLITE = {
+  casing: { getColumnCasing: ({ name }: { name: string }) => name },
+  escapeName: (name: string) => `"${name.replace(/"/g, '""')}"`,
+  escapeParam: () => "?",
+  escapeString: (text: string) => `'${text.replace(/'/g, "''")}'`,
+} as unknown as Parameters<SQL["toQuery"]>[0];
+
 /** Returns a placeholder for a value that is bound later. */
 export function $(name: string): Placeholder {
   return sql.placeholder(name);
@@ -21,7 +28,7 @@ export function $(name: string): Placeholder {
 
 /** Builds a statement: the SQL text is made once, however often it is bound. */
 export function prepare(query: SQL): Statement {
-  const { sql: text, params } = new SQLiteSyncDialect().sqlToQuery(query);
+  const { sql: text, params } = query.toQuery(SQLITE);
   const compact = text.replace(/\s+/g, " ");
   return (values) => ({
     sql: compact,
