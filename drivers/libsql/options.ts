@@ -5,15 +5,20 @@
  */
 
 import { getTableColumns, getTableName } from "drizzle-orm";
-import { check, known, oneOf, refuse } from "../../src/checks.ts";
+import { check, oneOf, refuse } from "../../src/checks.ts";
 import type { CircuitEvent, Clock, EventQuery, Store } from "../../src/contract.ts";
-import { type Connection, connectionOf, connector, type LibsqlClient } from "./client.ts";
+import {
+  type Connect,
+  type Connection,
+  connectionOf,
+  connector,
+  type LibsqlClient,
+} from "./client.ts";
 import { redacted } from "./metadata.ts";
 import type { PruneOptions, PruneResult } from "./prune.ts";
 import * as standard from "./schema.ts";
 import { tablesOf } from "./statements/dialect.ts";
 import type { TrailProof, VerifyOptions } from "./verify.ts";
-import { connectorTo } from "./web_client.ts";
 
 /** How to reach the database. */
 export type LibsqlSource =
@@ -131,14 +136,25 @@ export interface LibsqlStore extends Store {
   verifyTrail(options?: VerifyOptions): Promise<TrailProof>;
 }
 
-const SUBJECT = "libsql store";
-const OPTIONS = [
-  ...["client", "url", "authToken", "replica", "schema", "audit", "trailKey", "redact"],
-  ...["trailKeys", "busyTimeoutMs", "clock"],
+/** Options of every store on these tables, wherever the database is. */
+export type TableOptions = Partial<Omit<LibsqlOptions, "client" | "url" | "authToken">>;
+
+/** The names of the options that every store on these tables takes. */
+export const TABLE_OPTIONS: readonly string[] = [
+  ...["schema", "audit", "trailKey", "trailKeys", "redact", "busyTimeoutMs", "clock"],
 ];
+
+/** Where a database is, and what its store is called. */
+export interface Source {
+  /** The name of the store. Errors say "Cannot create NAME store". */
+  readonly name: string;
+  readonly connect: Connect;
+}
 
 /** Checked options. */
 export interface Configuration {
+  /** The name of the store. */
+  readonly name: string;
   readonly connection: Connection;
   /** Where `history()` reads. */
   readonly replica: Connection;
@@ -151,51 +167,48 @@ export interface Configuration {
 }
 
 /**
- * Checks options. Performs no I/O.
+ * Checks options, except for their names. Performs no I/O.
  *
  * @throws {TypeError | RangeError} Naming the option, what came and what is allowed.
  */
-export function configure(options: LibsqlOptions): Configuration {
-  known(SUBJECT, options, OPTIONS);
-  const connect = connectTo(options);
+export function configure({ name, connect }: Source, options: TableOptions): Configuration {
+  const subject = `${name} store`;
   const { schema = standard, clock, audit, redact } = options;
-  standard.checkSchema(SUBJECT, schema);
-  const isOurs = (name: string) => namesOf(schema).has(name);
-  const busyTimeoutMs = check(SUBJECT, "busyTimeoutMs", options.busyTimeoutMs, 450, 0);
+  standard.checkSchema(subject, schema);
+  const isOurs = (word: string) => namesOf(schema).has(word);
+  const busyTimeoutMs = check(subject, "busyTimeoutMs", options.busyTimeoutMs, 450, 0);
   const connection = connectionOf(connect, busyTimeoutMs, isOurs);
   const replica = options.replica === undefined
     ? connection
-    : connectionOf(connector(SUBJECT, "replica", options.replica), busyTimeoutMs, isOurs);
-  checkFunction("clock", clock);
-  const audits = oneOf(SUBJECT, "audit", audit, ["transitions", "calls"]) === "calls";
-  checkFunction("redact", redact);
+    : connectionOf(connector(subject, "replica", options.replica), busyTimeoutMs, isOurs);
+  checkFunction(subject, "clock", clock);
+  const audits = oneOf(subject, "audit", audit, ["transitions", "calls"]) === "calls";
+  checkFunction(subject, "redact", redact);
   const describe = audits ? (error: unknown) => redacted(redact, error) : undefined;
-  return { connection, replica, schema, clock, trailKeys: keysOf(options), describe };
+  return {
+    name,
+    connection,
+    replica,
+    schema,
+    clock,
+    trailKeys: keysOf(subject, options),
+    describe,
+  };
 }
 
 /** A key is not shown, whatever it is. */
-function keysOf({ trailKey, trailKeys }: LibsqlOptions): readonly string[] {
+function keysOf(subject: string, { trailKey, trailKeys }: TableOptions): readonly string[] {
   const isKey = (key: unknown) => typeof key === "string" && key !== "";
   if (trailKey !== undefined) {
-    if (trailKeys !== undefined) refuse(SUBJECT, "trailKeys", 'left out beside "trailKey"', {});
+    if (trailKeys !== undefined) refuse(subject, "trailKeys", 'left out beside "trailKey"', {});
     if (isKey(trailKey)) return [trailKey];
-    refuse(SUBJECT, "trailKey", "a text that is not empty", trailKey === "" ? "" : undefined);
+    refuse(subject, "trailKey", "a text that is not empty", trailKey === "" ? "" : undefined);
   }
   if (trailKeys === undefined) return [];
   if (!Array.isArray(trailKeys) || trailKeys.length === 0 || !trailKeys.every(isKey)) {
-    refuse(SUBJECT, "trailKeys", "a list of texts that are not empty", {});
+    refuse(subject, "trailKeys", "a list of texts that are not empty", {});
   }
   return [...trailKeys];
-}
-
-function connectTo(options: LibsqlOptions): Connection["connect"] {
-  const { client, url, authToken } = options as Record<"client" | "url" | "authToken", unknown>;
-  if (client === undefined) return connectorTo(url, authToken);
-  for (const [option, value] of Object.entries({ url, authToken })) {
-    // An address or a token is not shown.
-    if (value !== undefined) refuse(SUBJECT, option, 'left out beside "client"', {});
-  }
-  return connector(SUBJECT, "client", client);
 }
 
 /** Returns the names of the tables and columns of a schema. */
@@ -208,8 +221,8 @@ function namesOf(schema: standard.FuseSchema): ReadonlySet<string> {
   );
 }
 
-function checkFunction(option: string, value: unknown): void {
+function checkFunction(subject: string, option: string, value: unknown): void {
   if (value !== undefined && typeof value !== "function") {
-    refuse(SUBJECT, option, "a function", value);
+    refuse(subject, option, "a function", value);
   }
 }

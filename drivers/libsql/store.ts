@@ -56,10 +56,10 @@ const HALF_OPENED: ChangeRow = {
   ...{ event: "half_opened", to: "HALF_OPEN", reason: "cooldown_passed", actor: null },
 };
 
-/** The store that `libsql()` makes. */
+/** The store that `libsql()`, `d1()` and `durableObject()` make. */
 export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender {
   readonly [CIRCUITS] = SHARED;
-  readonly name = "libsql";
+  readonly name: string;
   readonly traits = { persistent: true, shared: true, audited: true } as const;
   readonly #configuration: Configuration;
   readonly #requests: Requests;
@@ -67,6 +67,7 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
   readonly describe?: NonNullable<Driver["describe"]>;
 
   constructor(configuration: Configuration) {
+    this.name = configuration.name;
     this.#configuration = configuration;
     this.#requests = new Requests(configuration);
     if (configuration.describe !== undefined) this.describe = configuration.describe;
