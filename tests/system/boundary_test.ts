@@ -4,6 +4,7 @@ import { deno, filesBelow, readConfig, root } from "../tools/gate/project.ts";
 /** What each entry point may bring with it from npm, whole packages by name. */
 const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   ".": [],
+  "./d1": ["drizzle-orm"],
   "./upstash": ["@upstash/redis"],
   "./env": ["@libsql/client", "@upstash/redis", "drizzle-orm"],
   "./hono": ["hono"],

@@ -1,0 +1,54 @@
+/**
+ * A Worker that runs the contract on the databases of its bindings, and gives tests a way to them.
+ *
+ * @module
+ */
+import { d1, d1Client, type D1Like, type LibsqlStore, type SqlStatement } from "@fuse/edge/d1";
+import { migrate } from "@fuse/edge/migrations";
+import { storeContract } from "@fuse/edge/testing";
+
+interface Env {
+  readonly DB: D1Like;
+}
+
+/** What the path of a request asks for; its body is JSON. */
+type Route = (env: Env, body: never) => unknown;
+
+/** The case of the contract to run. */
+interface CaseRequest {
+  readonly store: string;
+  readonly audit: "transitions" | "calls";
+  readonly index: number;
+}
+
+const ROUTES: Readonly<Record<string, Route>> = {
+  "/migrate": (env) => migrate(d1Client(env.DB)),
+  "/batch": (env, statements: SqlStatement[]) => d1Client(env.DB).batch(statements),
+  async "/case"(env, { store, audit, index }: CaseRequest) {
+    const cases = storeContract(({ clock }) => make(env, store, { audit, clock }));
+    await cases[index]!.run();
+    return cases[index]!.name;
+  },
+};
+
+function make(
+  env: Env,
+  _store: string,
+  options: { audit: "transitions" | "calls"; clock: () => number },
+): LibsqlStore {
+  return d1(env.DB, options);
+}
+
+export default {
+  async fetch(request: Request, env: Env): Promise<Response> {
+    const route = ROUTES[new URL(request.url).pathname];
+    if (route === undefined) return new Response(null, { status: 404 });
+    try {
+      const ok = await route(env, await request.json() as never);
+      return Response.json({ ok });
+    } catch (error) {
+      const { message, code, status, scope } = error as Error & Record<string, unknown>;
+      return Response.json({ error: { message, code, status, scope } });
+    }
+  },
+};
