@@ -5,6 +5,7 @@ import { deno, filesBelow, readConfig, root } from "../tools/gate/project.ts";
 const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   ".": [],
   "./d1": ["drizzle-orm"],
+  "./durable-object": ["drizzle-orm"],
   "./upstash": ["@upstash/redis"],
   "./env": ["@libsql/client", "@upstash/redis", "drizzle-orm"],
   "./hono": ["hono"],

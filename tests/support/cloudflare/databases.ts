@@ -3,11 +3,18 @@
  *
  * @module
  */
+import type { NamespaceLike } from "@fuse/edge/durable-object";
 import type { LibsqlClient, SqlResult, SqlStatement } from "@fuse/edge/libsql";
 import { storeContract } from "@fuse/edge/testing";
 import { memory } from "@fuse/edge";
 import { copy } from "../cached_project.ts";
-import { bundleWorkers, type Isolate, workerdHost, workerProject } from "../workerd.ts";
+import {
+  bundleWorkers,
+  type Isolate,
+  type Workerd,
+  workerdHost,
+  workerProject,
+} from "../workerd.ts";
 import { scaled } from "../scale.ts";
 
 /** A Worker with databases. */
@@ -16,18 +23,30 @@ export interface Cloudflare {
   ask<T>(path: string, body?: unknown): Promise<T>;
   /** The client that `d1Client()` makes there. */
   readonly d1: LibsqlClient;
+  /** The binding of its Durable Objects. */
+  readonly objects: NamespaceLike;
+  /** Makes an object die, as one does that is evicted. What it knew beside its storage is gone. */
+  evict(name: string): Promise<void>;
 }
 
 /** Starts the Worker, for a whole test file. */
 export async function cloudflareForFile(): Promise<Cloudflare> {
+  const start = await startForFile();
+  return (await start()).cloudflare;
+}
+
+/** Returns a function that starts the Worker, with its databases in a folder. For a whole test file. */
+export async function startForFile(): Promise<
+  (folder?: string) => Promise<{ cloudflare: Cloudflare; workerd: Workerd }>
+> {
   const host = workerdHost();
   addEventListener("unload", () => host.abandon());
-  const { isolates: [isolate] } = await host.start([{
-    code: await bundleWorker(),
-    bindings: {},
-    d1: ["DB"],
-  }]);
-  return cloudflareOf(isolate!);
+  const code = await bundleWorker();
+  const worker = { code, bindings: {}, d1: ["DB"], objects: { FUSE: "MortalObject" } };
+  return async (folder) => {
+    const workerd = await host.start([worker], folder);
+    return { workerd, cloudflare: cloudflareOf(workerd.isolates[0]!) };
+  };
 }
 
 async function bundleWorker(): Promise<string> {
@@ -49,8 +68,26 @@ function cloudflareOf(isolate: Isolate): Cloudflare {
   const batch = (statements: SqlStatement[]) => ask<SqlResult[]>("/batch", statements);
   return {
     ask,
+    objects: {
+      idFromName: (name) => name,
+      get: (id) => ({
+        fetch: async (request: Request) =>
+          await isolate.fetch(objectPath(id, "/batch"), {
+            method: "POST",
+            body: await request.text(),
+          }),
+      }),
+    },
+    async evict(name) {
+      const response = await isolate.fetch(objectPath(name, "/abort"));
+      await response.body?.cancel();
+    },
     d1: { batch, execute: async (statement) => (await batch([statement]))[0]! },
   };
+}
+
+function objectPath(name: string, path: string): string {
+  return `${path}?object=${encodeURIComponent(name)}`;
 }
 
 /** Registers the contract, run in workerd. With `audit: "calls"`, quick runs have every fourth case. */

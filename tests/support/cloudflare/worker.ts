@@ -4,11 +4,29 @@
  * @module
  */
 import { d1, d1Client, type D1Like, type LibsqlStore, type SqlStatement } from "@fuse/edge/d1";
+import { durableObject, FuseObject, type NamespaceLike } from "@fuse/edge/durable-object";
 import { migrate } from "@fuse/edge/migrations";
 import { storeContract } from "@fuse/edge/testing";
 
 interface Env {
   readonly DB: D1Like;
+  readonly FUSE: NamespaceLike;
+}
+
+/** An object that can be made to die, as one does that is evicted. */
+export class MortalObject extends FuseObject {
+  readonly #ctx: object;
+
+  constructor(ctx: object, env: object) {
+    super(ctx, env);
+    this.#ctx = ctx;
+  }
+
+  override async fetch(request: Request): Promise<Response> {
+    if (new URL(request.url).pathname !== "/abort") return await super.fetch(request);
+    (this.#ctx as { abort(): void }).abort();
+    return new Response();
+  }
 }
 
 /** What the path of a request asks for; its body is JSON. */
@@ -33,15 +51,22 @@ const ROUTES: Readonly<Record<string, Route>> = {
 
 function make(
   env: Env,
-  _store: string,
+  store: string,
   options: { audit: "transitions" | "calls"; clock: () => number },
 ): LibsqlStore {
-  return d1(env.DB, options);
+  if (store === "d1") return d1(env.DB, options);
+  return durableObject(env.FUSE, { ...options, shards: store === "durable-object" ? 1 : 3 });
 }
 
 export default {
   async fetch(request: Request, env: Env): Promise<Response> {
-    const route = ROUTES[new URL(request.url).pathname];
+    const { pathname, searchParams } = new URL(request.url);
+    const object = searchParams.get("object");
+    if (object !== null) {
+      const stub = env.FUSE.get(env.FUSE.idFromName(object) as never) as { fetch: typeof fetch };
+      return await stub.fetch(request);
+    }
+    const route = ROUTES[pathname];
     if (route === undefined) return new Response(null, { status: 404 });
     try {
       const ok = await route(env, await request.json() as never);
