@@ -81,6 +81,8 @@ function cloudflareOf(isolate: Isolate): Cloudflare {
     async evict(name) {
       const response = await isolate.fetch(objectPath(name, "/abort"));
       await response.body?.cancel();
+      // Of the request that the object has died of.
+      if (response.status !== 500) throw new Error(`Cannot evict ${name}: it lives on`);
     },
     d1: { batch, execute: async (statement) => (await batch([statement]))[0]! },
   };

@@ -42,6 +42,12 @@ interface CaseRequest {
 const ROUTES: Readonly<Record<string, Route>> = {
   "/migrate": (env) => migrate(d1Client(env.DB)),
   "/batch": (env, statements: SqlStatement[]) => d1Client(env.DB).batch(statements),
+  /** Statements as a binding gets them, for the real one. */
+  async "/bound"(env, statements: { sql: string; args: unknown[] }[]) {
+    const bound = statements.map(({ sql, args }) => env.DB.prepare(sql).bind(...args));
+    const results = await env.DB.batch(bound as never[]) as { results: unknown }[];
+    return results.map(({ results }) => ({ rows: results }));
+  },
   async "/case"(env, { store, audit, index }: CaseRequest) {
     const cases = storeContract(({ clock }) => make(env, store, { audit, clock }));
     await cases[index]!.run();
