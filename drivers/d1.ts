@@ -2,20 +2,20 @@
  * The database store on Cloudflare D1: the tables, the statements and the trail of
  * `@fuse/edge/libsql`, through a binding of the Worker.
  *
- * @example A Worker whose circuits are in its own database
- * ```ts ignore
- * import { createFuse } from "@fuse/edge";
- * import { d1, d1Client } from "@fuse/edge/d1";
- * import { migrate } from "@fuse/edge/migrations";
- * import { env, waitUntil } from "cloudflare:workers";
+ * @example A Fuse whose circuits are in the Worker's own database
+ * ```ts
+ * import { createFuse, type Fuse } from "@fuse/edge";
+ * import { d1, type D1Like } from "@fuse/edge/d1";
+ * import { assertEquals } from "@std/assert";
  *
- * const fuse = createFuse({ stores: { database: d1(env.DB) }, waitUntil });
+ * function fuseOf(env: { DB: D1Like }): Fuse {
+ *   return createFuse({ stores: { database: d1(env.DB) } });
+ * }
  *
- * export default {
- *   fetch: (request: Request) => fuse.make("origin").fetch(request),
- *   // Or `wrangler d1 migrations apply`, before the first call.
- *   scheduled: () => migrate(d1Client(env.DB)),
- * };
+ * // The binding of a Worker; here one whose database cannot be reached.
+ * const DB = { prepare: () => ({ bind: () => null }), batch: () => Promise.reject(new Error()) };
+ * const api = fuseOf({ DB }).make("external-api");
+ * assertEquals(await api.call(() => "calls run all the same"), "calls run all the same");
  * ```
  *
  * @module
@@ -68,12 +68,14 @@ export type D1Options = Omit<LibsqlOptions, "replica">;
  * @throws {TypeError | RangeError} If `binding` is not a D1 database, or an option is not allowed.
  *
  * @example Usage
- * ```ts ignore
- * import { createFuse } from "@fuse/edge";
+ * ```ts
  * import { d1 } from "@fuse/edge/d1";
- * import { env, waitUntil } from "cloudflare:workers";
+ * import { assertEquals } from "@std/assert";
  *
- * const fuse = createFuse({ stores: { database: d1(env.DB, { audit: "calls" }) }, waitUntil });
+ * // In a Worker: env.DB.
+ * const DB = { prepare: () => ({ bind: () => null }), batch: () => Promise.resolve([]) };
+ * const database = d1(DB, { audit: "calls" });
+ * assertEquals(database.traits, { persistent: true, shared: true, audited: true });
  * ```
  */
 export function d1(binding: D1Like, options: D1Options = {}): LibsqlStore {
@@ -90,12 +92,18 @@ export function d1(binding: D1Like, options: D1Options = {}): LibsqlStore {
  * @throws {TypeError} If it is not a D1 database.
  *
  * @example Usage
- * ```ts ignore
+ * ```ts
  * import { d1Client } from "@fuse/edge/d1";
- * import { migrate } from "@fuse/edge/migrations";
- * import { env } from "cloudflare:workers";
+ * import { migrate, migrations } from "@fuse/edge/migrations";
+ * import { assertEquals } from "@std/assert";
  *
- * const { applied } = await migrate(d1Client(env.DB));
+ * // In a Worker: env.DB. This one knows of every migration already.
+ * const results = migrations.map(({ hash }) => ({ hash }));
+ * const DB = {
+ *   prepare: () => ({ bind: () => null }),
+ *   batch: () => Promise.resolve([{ results: [] }, { results }]),
+ * };
+ * assertEquals(await migrate(d1Client(DB)), { applied: [] });
  * ```
  */
 export function d1Client(binding: D1Like): LibsqlClient {

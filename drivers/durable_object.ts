@@ -2,21 +2,23 @@
  * The database store in Durable Objects: the tables, the statements and the trail of
  * `@fuse/edge/libsql`, in the SQLite of objects of your own. Strongly consistent, and no third party.
  *
- * @example A Worker whose circuits are in a Durable Object
- * ```ts ignore
- * import { createFuse } from "@fuse/edge";
- * import { durableObject } from "@fuse/edge/durable-object";
- * import { env, waitUntil } from "cloudflare:workers";
+ * @example A Fuse whose circuits are in a Durable Object
+ * ```ts
+ * import { createFuse, type Fuse } from "@fuse/edge";
+ * import { durableObject, FuseObject, type NamespaceLike } from "@fuse/edge/durable-object";
+ * import { assertEquals } from "@std/assert";
  *
- * // In wrangler.jsonc: "durable_objects": { "bindings": [{ "name": "FUSE", "class_name": "FuseObject" }] },
- * // "migrations": [{ "tag": "fuse-1", "new_sqlite_classes": ["FuseObject"] }]
- * export { FuseObject } from "@fuse/edge/durable-object";
+ * // The Worker's module exports the class, and wrangler.jsonc binds it as "FUSE".
+ * export { FuseObject };
  *
- * const fuse = createFuse({ stores: { object: durableObject(env.FUSE) }, waitUntil });
+ * function fuseOf(env: { FUSE: NamespaceLike }): Fuse {
+ *   return createFuse({ stores: { object: durableObject(env.FUSE) } });
+ * }
  *
- * export default {
- *   fetch: (request: Request) => fuse.make("origin").fetch(request),
- * };
+ * // The binding of a Worker; here one whose object cannot be reached.
+ * const FUSE = { idFromName: () => null, get: () => ({ fetch: () => Promise.reject(new Error()) }) };
+ * const api = fuseOf({ FUSE }).make("external-api");
+ * assertEquals(await api.call(() => "calls run all the same"), "calls run all the same");
  * ```
  *
  * @module
@@ -73,12 +75,14 @@ const MAX_SHARDS = 1_000;
  * @throws {TypeError | RangeError} If `namespace` is not such a binding, or an option is not allowed.
  *
  * @example Usage
- * ```ts ignore
- * import { createFuse } from "@fuse/edge";
+ * ```ts
  * import { durableObject } from "@fuse/edge/durable-object";
- * import { env, waitUntil } from "cloudflare:workers";
+ * import { assertEquals } from "@std/assert";
  *
- * const fuse = createFuse({ stores: { object: durableObject(env.FUSE, { shards: 8 }) }, waitUntil });
+ * // In a Worker: env.FUSE.
+ * const FUSE = { idFromName: () => null, get: () => null };
+ * const object = durableObject(FUSE, { shards: 8 });
+ * assertEquals(object.traits, { persistent: true, shared: true, audited: true });
  * ```
  */
 export function durableObject(

@@ -30,9 +30,12 @@ const LEDGER = "__drizzle_migrations";
  * An object makes its own tables when it is first asked, and brings them up to date. All it knows is in
  * its storage: it loses nothing when it is evicted.
  *
- * @example In the Worker's module
- * ```ts ignore
- * export { FuseObject } from "@fuse/edge/durable-object";
+ * @example Its place in wrangler.jsonc
+ * ```jsonc
+ * {
+ *   "durable_objects": { "bindings": [{ "name": "FUSE", "class_name": "FuseObject" }] },
+ *   "migrations": [{ "tag": "fuse-1", "new_sqlite_classes": ["FuseObject"] }]
+ * }
  * ```
  */
 export class FuseObject {

@@ -147,7 +147,8 @@ Deno.test("durableObject() reads the history of all objects, latest first, and g
   assertEquals(all.map(({ name }) => name), KEYS.toReversed());
   assertEquals(new Set(all.map(({ id }) => id)).size, all.length);
   const paged = [];
-  for (let cursor: string | undefined; paged.length < KEYS.length;) {
+  let cursor: string | undefined;
+  while (paged.length < KEYS.length) {
     const page = await Array.fromAsync(store.history({ limit: 5, cursor }));
     paged.push(...page);
     cursor = page.at(-1)!.cursor;

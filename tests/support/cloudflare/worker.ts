@@ -45,8 +45,8 @@ const ROUTES: Readonly<Record<string, Route>> = {
   /** Statements as a binding gets them, for the real one. */
   async "/bound"(env, statements: { sql: string; args: unknown[] }[]) {
     const bound = statements.map(({ sql, args }) => env.DB.prepare(sql).bind(...args));
-    const results = await env.DB.batch(bound as never[]) as { results: unknown }[];
-    return results.map(({ results }) => ({ rows: results }));
+    const results = await env.DB.batch(bound as never[]) as { results: unknown; meta: unknown }[];
+    return results.map(({ results, meta }) => ({ rows: results, meta }));
   },
   async "/case"(env, { store, audit, index }: CaseRequest) {
     const cases = storeContract(({ clock }) => make(env, store, { audit, clock }));

@@ -22,6 +22,10 @@ export const LIMITS = {
   core: 22_528,
   /** What `./upstash` adds to the core: its driver, and the machinery of shared stores. */
   upstash: 17_920,
+  /** What `./d1` adds to the core: the statements of `./libsql`, and the machinery of shared stores. */
+  d1: 30_720,
+  /** What `./durable-object` adds to the core: the same, and the SQL of the tables. */
+  durableObject: 34_816,
 } as const;
 
 /** The program that the limit of the core is for. */
