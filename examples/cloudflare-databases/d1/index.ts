@@ -1,4 +1,4 @@
-import { createFuse, rejectionOf } from "@fuse/edge";
+import { CircuitBreakerOpenError, createFuse } from "@fuse/edge";
 import { d1 } from "@fuse/edge/d1";
 import { env, waitUntil } from "cloudflare:workers";
 
@@ -18,7 +18,8 @@ export default {
     try {
       return await fuse.make("origin").fetch(env.ORIGIN + pathname);
     } catch (error) {
-      return rejectionOf(error)?.getResponse() ?? new Response("Bad Gateway", { status: 502 });
+      if (error instanceof CircuitBreakerOpenError) return error.getResponse();
+      return new Response("Bad Gateway", { status: 502 });
     }
   },
   scheduled: () => database.prune({ olderThanMs: Number(env.KEEP_DAYS) * 86_400_000 }),

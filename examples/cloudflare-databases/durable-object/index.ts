@@ -1,4 +1,4 @@
-import { createFuse, rejectionOf } from "@fuse/edge";
+import { CircuitBreakerOpenError, createFuse } from "@fuse/edge";
 import { durableObject } from "@fuse/edge/durable-object";
 import { env, waitUntil } from "cloudflare:workers";
 
@@ -20,7 +20,8 @@ export default {
     try {
       return await fuse.make("origin").fetch(env.ORIGIN + pathname);
     } catch (error) {
-      return rejectionOf(error)?.getResponse() ?? new Response("Bad Gateway", { status: 502 });
+      if (error instanceof CircuitBreakerOpenError) return error.getResponse();
+      return new Response("Bad Gateway", { status: 502 });
     }
   },
   scheduled: () => object.prune({ olderThanMs: Number(env.KEEP_DAYS) * 86_400_000 }),
