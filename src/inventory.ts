@@ -35,6 +35,18 @@ export interface CircuitFilter {
   overridden?: boolean | undefined;
 }
 
+/** Options of `importState()`. */
+export interface ImportOptions {
+  /**
+   * Says what becomes of a circuit that the store holds already.
+   *
+   * @default {"replace"}
+   */
+  existing?: "replace" | "keep" | undefined;
+  /** Hears after each circuit how many are done. Left out: nobody does. */
+  onProgress?: ((done: number) => void) | undefined;
+}
+
 /** A circuit that a store holds. */
 interface Listed {
   readonly store: RegisteredStore;
@@ -105,15 +117,16 @@ export class Inventory {
 
   async import(
     data: unknown,
-    options: { existing?: "replace" | "keep" },
+    options: ImportOptions,
   ): Promise<{ imported: number; kept: number }> {
-    known("import", options, ["existing"]);
+    known("import", options, ["existing", "onProgress"]);
     const existing = oneOf("import", "existing", options.existing, ["replace", "keep"]);
     let imported = 0;
     let kept = 0;
     for (const [circuit, record] of this.#destinations(data)) {
       if (await circuit.restore(record, existing, this.#registry.clock())) imported++;
       else kept++;
+      options.onProgress?.(imported + kept);
     }
     return { imported, kept };
   }

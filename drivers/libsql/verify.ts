@@ -31,6 +31,8 @@ export interface VerifyOptions {
    * default, such an end is not found.
    */
   head?: string | undefined;
+  /** Hears after each circuit how many rows are verified. By default, nobody does. */
+  onProgress?: ((checked: number) => void) | undefined;
 }
 
 /** The result of `verifyTrail()`. */
@@ -74,7 +76,7 @@ export async function verifyTrail(
   digest: Digest,
   options: VerifyOptions = {},
 ): Promise<TrailProof> {
-  known("verification", options, ["circuit", "head"]);
+  known("verification", options, ["circuit", "head", "onProgress"]);
   const { circuit, head } = options;
   for (const [option, value] of [["circuit", circuit], ["head", head]] as const) {
     if (value !== undefined && typeof value !== "string") {
@@ -90,6 +92,7 @@ export async function verifyTrail(
     if (found.head !== "") proof.heads[key] = found.head;
     if (found.problem !== null) proof.brokenAt ??= { ...found.problem, circuit: key };
     hasHead ||= found.hasHead;
+    options.onProgress?.(proof.checked);
   }
   if (!hasHead) {
     proof.brokenAt ??= { ...broken(null, "removed"), circuit: circuit ?? "" };
