@@ -55,8 +55,12 @@ export class ApiFleet implements Fleet {
 
   async show(place: Place): Promise<Shown | null> {
     const shown = await this.#get<Shown>(pathOf(place));
-    if (shown === null || shown.circuit.generation === 0) return null;
+    if (shown === null) return null;
     const { circuit, events } = shown;
+    if (circuit.local) {
+      throw new CliError(`The dashboard gets no answer from ${inLine(place.store)}`);
+    }
+    if (circuit.generation === 0) return null;
     return {
       ...shown,
       circuit: revived(circuit),

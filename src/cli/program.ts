@@ -6,13 +6,25 @@
 
 import { Argument, Command, Option } from "commander";
 import { CIRCUIT_STATES } from "../records.ts";
+import { BUILT_IN } from "../rules/strategies.ts";
 import { act, show, status } from "./circuits.ts";
 import type { GlobalOptions } from "./connect.ts";
 import type { Action } from "./fleet.ts";
 import { check, exportState, importState, migrate } from "./stores.ts";
 import { CliError, type CliProcess, Terminal } from "./terminal.ts";
 import { history, prune, tail, verify } from "./trail.ts";
-import { address, duration, header, instant, integer, scope, wordOf } from "./values.ts";
+import {
+  address,
+  duration,
+  header,
+  instant,
+  integer,
+  milliseconds,
+  number,
+  scope,
+  wordOf,
+} from "./values.ts";
+import { whatIf, type WhatIfOptions } from "./what_if.ts";
 
 /** The program, and the exit code of the command that has run. */
 export interface Program {
@@ -135,6 +147,14 @@ export function makeProgram(process: CliProcess): Program {
       .option("--keep-transitions", "delete rows of calls alone"),
     (terminal, options: GlobalOptions & { olderThan: number }) => prune(terminal, options),
   );
+  does(
+    policyOptions(
+      scoped(program.command("what-if").argument("<name>")),
+    )
+      .description("replay the recorded calls of a circuit under another policy")
+      .addOption(new Option("--since <duration>", "calls so old at most").argParser(duration)),
+    (terminal, options: WhatIfOptions, [name]) => whatIf(terminal, name!, options),
+  );
   does(program.command("export").description("print the state of all circuits"), exportState);
   does(
     program.command("import").description("take over an export")
@@ -162,6 +182,25 @@ function scoped(command: Command): Command {
     .addOption(
       new Option("--boundary <type:id>", "the circuit of this boundary").argParser(scope),
     );
+}
+
+/** Adds the options of a policy that say when a circuit opens and closes. */
+function policyOptions(command: Command): Command {
+  const option = (flag: string, description: string, read: (text: string) => number) =>
+    command.addOption(new Option(`--${flag} <n>`, description).argParser(read));
+  command.addOption(
+    new Option("--strategy <names...>", "any of which opens it").choices(Object.keys(BUILT_IN)),
+  );
+  option("failure-threshold", "failures in a row that open it", integer);
+  option("success-threshold", "successful trials that close it", integer);
+  option("half-open-max-concurrent", "trials at once", integer);
+  option("minimum-throughput", "calls below which no share opens it", integer);
+  option("percentage-threshold", "share that opens it, in percent", number);
+  option("window-size", "length of the count window, in calls", integer);
+  option("window-ms", "length of the time window, in ms or as 2m", milliseconds);
+  option("cooldown-ms", "how long it stays open, in ms or as 30s", milliseconds);
+  option("max-cooldown-ms", "how long at most, in ms or as 10m", milliseconds);
+  return command;
 }
 
 function stateOption(): Option {

@@ -1,6 +1,5 @@
 /**
- * The JSON API of a dashboard, as `surface/operations.d.ts` promises it, over a Fuse: what the command
- * line's `--api` speaks to.
+ * The JSON API of a dashboard over a Fuse: what the command line's `--api` speaks to.
  *
  * @module
  */

@@ -131,6 +131,35 @@ Deno.test("check asks every store, and migrate is done once", () =>
     assertMatch(stdout, /^database {2}FAILED {2}\d+ ms {2}.*schema is missing/);
   }));
 
+Deno.test("what-if replays the recorded calls under another policy", () =>
+  withFile(async ({ env, fuse }) => {
+    const payments = fuse.make("payments", { failureThreshold: 100 });
+    const play = async (outcomes: string) => {
+      for (const outcome of outcomes) {
+        await payments.tryCall(() => outcome === "x" ? Promise.reject(new Error()) : 1);
+      }
+    };
+    await play("..xxxxx...");
+    const found = await json<
+      { openings: { untilMs: number | null; refused: number }[]; calls: number; recorded: number }
+    >(env, "what-if", "payments", "--failure-threshold", "3", "--cooldown-ms", "5m");
+    assertEquals([found.calls, found.recorded, found.openings.length], [10, 0, 1]);
+    assertEquals(found.openings[0]!.refused, 5);
+    const { stdout } = await cli(env, "what-if", "payments", "--failure-threshold", "3");
+    assertMatch(
+      stdout,
+      /^opened .*Z not closed since \(consecutive_failures\): 5 calls refused, 2 of which had failed\n10 calls: 1 openings, where 0 are recorded; 5 calls refused\n$/,
+    );
+    const bad = await cli(env, "what-if", "payments", "--failure-threshold", "0");
+    assertEquals(bad.code, 1);
+    assertStringIncludes(bad.stderr, `"failureThreshold" must be`);
+    const unknown = await cli(env, "what-if", "nobody");
+    assertStringIncludes(unknown.stderr, 'There is no circuit "nobody"');
+    await fuse.make("idle").forceOpen({ reason: "r" });
+    const uncalled = await cli(env, "what-if", "idle");
+    assertStringIncludes(uncalled.stderr, 'audit: "calls"');
+  }));
+
 Deno.test("--config takes the Fuse of a module", () =>
   withFile(async ({ env, fuse, folder }) => {
     await fuse.make("payments").forceOpen({ reason: "drill", actor: "ada" });
