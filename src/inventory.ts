@@ -121,12 +121,16 @@ export class Inventory {
   ): Promise<{ imported: number; kept: number }> {
     known("import", options, ["existing", "onProgress"]);
     const existing = oneOf("import", "existing", options.existing, ["replace", "keep"]);
+    const { onProgress } = options;
+    if (onProgress !== undefined && typeof onProgress !== "function") {
+      refuse("import", "onProgress", "a function", onProgress);
+    }
     let imported = 0;
     let kept = 0;
     for (const [circuit, record] of this.#destinations(data)) {
       if (await circuit.restore(record, existing, this.#registry.clock())) imported++;
       else kept++;
-      options.onProgress?.(imported + kept);
+      onProgress?.(imported + kept);
     }
     return { imported, kept };
   }

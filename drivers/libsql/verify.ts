@@ -77,11 +77,14 @@ export async function verifyTrail(
   options: VerifyOptions = {},
 ): Promise<TrailProof> {
   known("verification", options, ["circuit", "head", "onProgress"]);
-  const { circuit, head } = options;
+  const { circuit, head, onProgress } = options;
   for (const [option, value] of [["circuit", circuit], ["head", head]] as const) {
     if (value !== undefined && typeof value !== "string") {
       refuse("verification", option, "a text", value);
     }
+  }
+  if (onProgress !== undefined && typeof onProgress !== "function") {
+    refuse("verification", "onProgress", "a function", onProgress);
   }
   const reader = new Reader(connection, schema);
   const proof: TrailProof = { ok: true, checked: 0, brokenAt: null, heads: {} };
@@ -92,7 +95,7 @@ export async function verifyTrail(
     if (found.head !== "") proof.heads[key] = found.head;
     if (found.problem !== null) proof.brokenAt ??= { ...found.problem, circuit: key };
     hasHead ||= found.hasHead;
-    options.onProgress?.(proof.checked);
+    onProgress?.(proof.checked);
   }
   if (!hasHead) {
     proof.brokenAt ??= { ...broken(null, "removed"), circuit: circuit ?? "" };

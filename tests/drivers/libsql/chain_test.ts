@@ -233,3 +233,17 @@ Deno.test("verifyTrail() refuses an option that is none", async () => {
     await store.read("a", { at: 0, shape: SHAPE });
   });
 });
+
+Deno.test("verifyTrail() tells its progress after each circuit", async () => {
+  await inMemory(async (client) => {
+    const store = libsql({ client });
+    await using fuse = createFuse({ storeTimeoutMs: 30_000, stores: { database: store } });
+    for (const name of ["a", "b"]) await fuse.make(name).forceOpen();
+    const heard: number[] = [];
+    await store.verifyTrail({ onProgress: (checked) => heard.push(checked) });
+    assertEquals(heard, [1, 2]);
+    const error = await store.verifyTrail({ onProgress: true as never })
+      .catch((error: Error) => error);
+    assert(error instanceof TypeError);
+  });
+});
