@@ -11,7 +11,7 @@ import type { CircuitSnapshot } from "../rules/snapshot.ts";
 import { CliError } from "./terminal.ts";
 import { similar, titleOf } from "./values.ts";
 
-/** What an operator may do to a circuit. */
+/** The actions of an operator on a circuit. */
 export type Action =
   | "force-open"
   | "force-close"

@@ -14,7 +14,7 @@ export interface RecordedCall {
   /** When it ended, in ms. */
   readonly at: number;
   readonly failed: boolean;
-  /** Whether it was slow under the policy of then. Its duration is not recorded. */
+  /** `true` if it was slow under the policy of then. Its duration is not recorded. */
   readonly slow: boolean;
 }
 

@@ -1,5 +1,5 @@
 /**
- * What stands behind the options of the command line: durations, instants, scopes, numbers.
+ * Reads the values of options: durations, instants, scopes, numbers.
  *
  * @module
  */
