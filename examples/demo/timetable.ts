@@ -8,10 +8,10 @@
  * by the time its turn comes. Nobody gets an answer, everybody tries again, and the queue stays full:
  * the retries keep alive the overload that causes them. It ends only when the load does.
  *
- * Bronson, Aghayev, Charapko and Zhu describe such failures, with this example, in "Metastable
- * Failures in Distributed Systems", HotOS 2021, https://doi.org/10.1145/3458336.3465286. In their
- * terms two thirds of the capacity is the vulnerable state, the slow jobs are the trigger, and the
- * retries are the sustaining effect. An open circuit breaks the loop: it takes the load away until
+ * Bronson, Aghayev, Charapko and Zhu describe such failures, with retries as an example, in
+ * "Metastable Failures in Distributed Systems", HotOS 2021, https://doi.org/10.1145/3458336.3465286.
+ * In their terms the system is vulnerable, because it has no room for three times the load, the slow
+ * jobs are the trigger, and the retries are the sustaining effect. An open circuit breaks the loop: it takes the load away until
  * a trial has been answered in time.
  */
 

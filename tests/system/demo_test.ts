@@ -1,9 +1,10 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { kill } from "node:process";
+import { codeOf, readGuide, sectionOf } from "../tools/pages/pages.ts";
 import { IN_FULL, scaled } from "../support/scale.ts";
 import { lines } from "../../examples/demo/lines.ts";
 import type { Ending } from "../../examples/demo/load.ts";
-import { normalAfterMs } from "../../examples/demo/report.ts";
+import { normalAfterMs, report } from "../../examples/demo/report.ts";
 
 /** For each of two passes, in real time; 8 is the least. */
 const SECONDS = scaled(8, 10);
@@ -62,6 +63,20 @@ Deno.test("normalAfterMs() gives when a second began in which 95 % were answered
   assertEquals(normalAfterMs(pass(flapping)), undefined);
   const tooLate = [...many(30, "error"), ...many(20, "fresh")];
   assertEquals(normalAfterMs(pass(tooLate)), undefined);
+});
+
+Deno.test("the README quotes the table that the demo prints", () => {
+  const pass = {
+    samples: [],
+    traffic: { sentAt: [], doneForNobody: 0 },
+    faultBeganAt: 0,
+    faultEndedAt: 0,
+  };
+  const labels = (table: string) => table.split("\n").map((line) => line.slice(0, 38).trimEnd());
+  const printed = labels(report(pass, pass));
+  const quoted = labels(codeOf(sectionOf(readGuide(), "Why").text, "text")[0]!.trimEnd());
+  assertEquals(quoted, printed.slice(0, quoted.length));
+  assertEquals(quoted.filter((label) => /^-+$/.test(label)).length, 3); // the whole table
 });
 
 // Another two passes, in real time.
