@@ -47,7 +47,7 @@ export async function runPass(options: PassOptions): Promise<PassResult> {
     }
   };
 
-  await upstream.takeTraffic(); // what was sent until now belongs to the pass before
+  await upstream.takeTraffic(); // requests sent until now belong to the pass before
   screen.restartClock();
   try {
     const played = upstream.play(plan.phases, onPhase, signal);

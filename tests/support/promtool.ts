@@ -27,7 +27,7 @@ export async function findPromtool(): Promise<string | undefined> {
   return await unpack() ? `${FOLDER}/usr/bin/promtool` : undefined;
 }
 
-/** Runs it. Its words are those of both streams. */
+/** Runs `promtool`, and returns both of its output streams as one text. */
 export async function promtool(
   path: string,
   args: readonly string[],

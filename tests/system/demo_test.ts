@@ -86,7 +86,7 @@ Deno.test({ name: "demo --serve goes on until it is interrupted", ...IN_FULL }, 
   let circuit: { name: string } | undefined;
   for await (const line of lines(process.stdout)) {
     output += `${line}\n`;
-    if (circuit || !/^The traffic goes on: [^]+ s  [1-9]\d* fresh/m.test(output)) continue;
+    if (circuit || !/^The traffic goes on: [^]+ s +[1-9]\d* fresh/m.test(output)) continue;
     const [, url = ""] = output.match(/curl (\S+\/state)/) ?? [];
     circuit = await (await fetch(url)).json();
     process.kill("SIGINT");
