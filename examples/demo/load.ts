@@ -6,7 +6,7 @@ import { setTimeout as delay } from "node:timers/promises";
  */
 export type Ending = "fresh" | "stale" | "error";
 
-/** One request as its client saw it. */
+/** A request as its client saw it. */
 export interface Sample {
   readonly ending: Ending;
   /** When it was due, on the clock of `performance.now()`. */

@@ -4,7 +4,7 @@ import { PASS_SECONDS } from "./timetable.ts";
 /** The shortest pass. Its fault lasts just long enough to fill the queue. */
 const MIN_SECONDS = 8;
 
-/** What the command line asks for. */
+/** The options of the command line. */
 export interface DemoOptions {
   /** How long each of the two passes takes. */
   readonly seconds: number;

@@ -29,7 +29,7 @@ export interface Phase {
   readonly faulty: boolean;
 }
 
-/** One pass: how the upstream behaves, how it is called, and when its circuit opens. */
+/** The plan of a pass: how the upstream behaves, how it is called, and when its circuit opens. */
 export interface Scenario {
   readonly pool: WorkerPoolOptions;
   readonly phases: readonly [healthy: Phase, slow: Phase, mended: Phase];
@@ -47,8 +47,8 @@ export interface Scenario {
 export const PASS_SECONDS = 20;
 
 /**
- * Returns the scenario for passes of `seconds`. Only the phases are stretched or squeezed. What makes
- * the failure metastable keeps its proportions:
+ * Returns the scenario for passes of `seconds`. Only the phases are stretched or squeezed. The rest
+ * makes the failure metastable, and stays as it is:
  *
  * - 6 workers that take 80 ms a job do 75 jobs a second. 50 requests a second are two thirds of that,
  *   and 150, when all of them are tried three times, are twice as much.

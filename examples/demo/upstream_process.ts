@@ -4,7 +4,7 @@ import type { Phase } from "./timetable.ts";
 import type { UpstreamCommand, UpstreamStatus } from "./upstream.ts";
 import type { WorkerPoolOptions } from "./worker_pool.ts";
 
-/** What went to the upstream between two calls of {@linkcode UpstreamProcess.takeTraffic}. */
+/** The traffic to the upstream between two calls of {@linkcode UpstreamProcess.takeTraffic}. */
 export interface Traffic {
   /** When each request was sent, on the clock of `performance.now()`. */
   readonly sentAt: readonly number[];
