@@ -41,7 +41,7 @@ import type { LibsqlStore } from "./libsql/options.ts";
 import type { PruneOptions, PruneResult } from "./libsql/prune.ts";
 import type { TrailProof, VerifyOptions } from "./libsql/verify.ts";
 import { Delivery, GRACE_MS } from "./tiered/delivery.ts";
-import { changeRow, halfOpenRow, releaseRow, removedRow } from "./tiered/rows.ts";
+import { changeRow, halfOpenRow, releaseRow, removedRow, withAfter } from "./tiered/rows.ts";
 
 /** Options of {@linkcode tiered}. */
 export interface TieredOptions {
@@ -287,7 +287,7 @@ class Tiered implements LibsqlStore, OpeningStore {
   ): Promise<A> {
     const { untold, ...snapshot } = answer.snapshot;
     const changed = won || !!answer.released;
-    const rows = this.#delivery.untold(key, untold ?? [], at);
+    const rows = this.#delivery.untold(key, withAfter(untold ?? [], snapshot), at);
     const left = isLeft(rows, snapshot.now);
     if (made.length > 0) this.#delivery.owe(key, made);
     let head: string | undefined;

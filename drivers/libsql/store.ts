@@ -54,6 +54,7 @@ const MANY_EDITS = 20;
 /** The row of the trail for the end of a cooldown. */
 const HALF_OPENED: ChangeRow = {
   ...{ event: "half_opened", to: "HALF_OPEN", reason: "cooldown_passed", actor: null },
+  after: () => ({ reason: "cooldown_passed" }),
 };
 
 /** The store that `libsql()` makes. */
@@ -159,7 +160,12 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
       },
       row: {
         ...{ event, to, reason, actor },
-        after: (moment) => ({ openUntil: to === "OPEN" ? moment + cooldownMs : null }),
+        after: (moment) => ({
+          ...to === "OPEN"
+            ? { openUntil: moment + cooldownMs, cooldownMs }
+            : { openUntil: null, cooldownMs: null },
+          reason,
+        }),
         ...to === "OPEN" ? { more: () => ({ cooldownMs, lastFailure }) } : {},
       },
     });
@@ -200,6 +206,8 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
         ...{ event: "imported", to: snapshot.state, reason, actor },
         after: (moment) => ({
           openUntil: translated(snapshot.openUntil, moment, at),
+          cooldownMs: snapshot.cooldownMs && Math.round(snapshot.cooldownMs),
+          reason: snapshot.reason,
           override: snapshot.override && {
             ...snapshot.override,
             until: translated(snapshot.override.until, moment, at),
@@ -260,7 +268,9 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
       const { id: circuit } = known.row;
       answers.forget(key);
       if (circuit === null) return false;
-      const sealed = await requests.seal(key, known, request, { event: "removed", reason, actor });
+      const sealed = await requests.seal(key, known, request, {
+        ...{ event: "removed", reason, actor, removes: true },
+      });
       known = undefined;
       const statements = [remove.decide, ...requests.before(sealed), ...remove.apply];
       const results = await requests.sendAll(key, request, statements, {

@@ -10,6 +10,7 @@ import { isUnderWay } from "../../src/shared/pending.ts";
 import type { Driver, Trouble, UntoldRow } from "../../src/contract.ts";
 import { inOrder, OUTBOX_LENGTH } from "../../src/records.ts";
 import { APPEND, type TrailAppender } from "../libsql/append.ts";
+import { withAfter } from "./rows.ts";
 
 /** How long a change is left to the isolate that made it, in ms. */
 export const GRACE_MS = 1_000;
@@ -211,7 +212,8 @@ export class Delivery {
   async #outboxOf(key: string, at: number): Promise<readonly UntoldRow[]> {
     if (this.#state.confirm === undefined) return [];
     const shape = { windowMs: 1, windowSize: 0 };
-    return (await this.#state.read(key, { at, shape, outbox: "hand" })).untold ?? [];
+    const { untold = [], ...snapshot } = await this.#state.read(key, { at, shape, outbox: "hand" });
+    return withAfter(untold, snapshot);
   }
 
   #remember(key: string, rows: readonly UntoldRow[], at: number): void {
