@@ -215,7 +215,7 @@ function present({ events }: Tables, rows: string, first: number): SQL {
 function moveEnd(tables: Tables): Statement {
   const { circuits, trails } = tables;
   return prepare(sql`
-    insert into ${trails} as t (key, head, sequence, last_id, last_at)
+    insert into ${trails} (key, head, sequence, last_id, last_at)
     select ${$("key")}, ${$("head")}, ${$("sequence")}, -1, ${$("at")}
     where (${$("old")} = '' or exists (select 1 from ${trails} t where t.key = ${$("key")}))
       and exists (
@@ -225,8 +225,8 @@ function moveEnd(tables: Tables): Statement {
     on conflict (key) do update set
       head = excluded.head, sequence = excluded.sequence,
       last_id = -1, last_at = excluded.last_at,
-      unsealed = t.unsealed - ${$("editCount")}
-    where t.head = ${$("old")} and t.unsealed = ${$("unsealed")}
+      unsealed = unsealed - ${$("editCount")}
+    where head = ${$("old")} and unsealed = ${$("unsealed")}
     returning key`);
 }
 

@@ -94,7 +94,10 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
       const expired = known !== undefined && hasExpired(known.row, timeOf(known, requests.time()));
       const sealed = expired ? await requests.seal(key, known!, tally, null) : UNSEALED;
       const statements = this.#recording(tally, { known, sealed, purges });
-      const values = { ...tallyValues(tally), ...sealed.values };
+      const each = this.describe === undefined
+        ? []
+        : Array(tally.successes + tally.failures).fill(0);
+      const values = { ...tallyValues(tally), ...sealed.values, each: JSON.stringify(each) };
       const row = await requests.write(key, tally, statements, values);
       if (row.won !== null) return recordedBy(row, tally);
       known = heard(row);
@@ -334,7 +337,7 @@ function tallyValues(tally: Tally): Values {
   const { successes, failures, shape: { windowMs, windowSize } } = tally;
   return {
     ...{ epoch: tally.epoch, generation: tally.generation, began: tally.began },
-    ...{ successes, failures, calls: successes + failures, lease: tally.lease },
+    ...{ successes, failures, lease: tally.lease },
     ...{ rejected: tally.rejected, slow: tally.slow, ageMs: Math.max(0, tally.ageMs) },
     ...{ windowMs, windowSize, segmentMs: segmentMs(windowMs) },
     ...{ slowCalls: slowCallsOf(tally), errors: jsonOf(tally.errors ?? []) },

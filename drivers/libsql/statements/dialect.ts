@@ -218,10 +218,10 @@ export function decide(
   where: SQL = sql`(not (${won} or ${expired}) or ${sealed})`,
 ): Statement {
   return prepare(sql`
-    insert into ${requests} as r (circuit_breaker_id, id, at, won, revision)
+    insert into ${requests} (circuit_breaker_id, id, at, won, revision)
     select b.id, ${$("id")}, ${now}, ${won}, ${REVISION} + 2
     from ${circuits} b where ${OWN} and ${where}
     on conflict (circuit_breaker_id, id) do update set
       at = excluded.at, won = excluded.won, revision = excluded.revision
-    where r.at <= excluded.at - ${MEMORY_MS}`);
+    where at <= excluded.at - ${MEMORY_MS}`);
 }

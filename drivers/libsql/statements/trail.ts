@@ -114,7 +114,7 @@ function sealEdits({ events, trails }: Tables): Statement[] {
 /** Moves the end of the chain to the last row that this request has appended. */
 export function mark({ events, trails }: Tables): Statement {
   return prepare(sql`
-    insert into ${trails} as t (key, head, sequence, last_id, last_at)
+    insert into ${trails} (key, head, sequence, last_id, last_at)
     select e.key, e.hash, e.sequence, e.id, e.created_at from ${events} e
     where ${CHAINED} and e.key = ${$("key")} and e.sequence > ${$("sealSequence")}
       and e.hash in (${$("changeHash")}, ${$("releaseHash")})
@@ -122,17 +122,15 @@ export function mark({ events, trails }: Tables): Statement {
     on conflict (key) do update set
       head = excluded.head, sequence = excluded.sequence,
       last_id = excluded.last_id, last_at = excluded.last_at,
-      unsealed = t.unsealed - ${$("editCount")}
-    where t.sequence = ${$("sealSequence")}`);
+      unsealed = unsealed - ${$("editCount")}
+    where sequence = ${$("sealSequence")}`);
 }
 
 /** A row of the trail for each call of a tally. Such rows are in no chain. */
 export function appendCalls({ circuits, events, requests }: Tables): Statement {
   return prepare(sql`
     insert into ${events} (circuit_breaker_id, event, metadata, created_at, key)
-    with recursive n (i) as (
-      select 0 union all select i + 1 from n where i + 1 < ${$("calls")}
-    ),
+    with n (i) as (select key from json_each(${$("each")})),
     x (i, text) as materialized (
       select key + ${$("successes")}, value from json_each(${$("errors")})
     )
