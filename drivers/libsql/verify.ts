@@ -15,6 +15,7 @@ import {
   isTriggered,
   LINK_COLUMNS,
   type LinkRow,
+  NO_LINK,
 } from "./chain.ts";
 import { type Connection, send } from "./client.ts";
 import type { FuseSchema } from "./schema.ts";
@@ -281,8 +282,8 @@ class Reader {
 
   /** Reads what is recorded of a chain, the circuit, and the first rows. */
   async chain(key: string): Promise<{ chain: Chain; rows: readonly LinkRow[] }> {
-    const rows = await this.#ask(this.#chain, { key });
-    const { head, anchor, ...rest } = JSON.parse(String(rows[0]!.chain));
+    const [said, ...rows] = await this.#ask(this.#chain, { key });
+    const { head, anchor, ...rest } = JSON.parse(String(said!.said));
     const chain = {
       ...rest,
       head: headOf(head),
@@ -290,7 +291,7 @@ class Reader {
       unsealed: rest.unsealed ?? 0,
       unchained: rest.unchained.sort((a: number[], b: number[]) => a[0]! - b[0]!),
     };
-    return { chain, rows: rows.filter(({ id }) => id !== null) };
+    return { chain, rows };
   }
 
   /** Reads the rows between two, and where the chain begins by now. */
@@ -300,9 +301,8 @@ class Reader {
     { sequence: upTo }: Head,
   ): Promise<{ anchor: Anchor; rows: readonly LinkRow[] }> {
     const { sequence, id } = before;
-    const rows = await this.#ask(this.#rows, { key, sequence, id, upTo });
-    const anchor = anchorOf(JSON.parse(String(rows[0]!.anchor)));
-    return { anchor, rows: rows.filter(({ id }) => id !== null) };
+    const [said, ...rows] = await this.#ask(this.#rows, { key, sequence, id, upTo });
+    return { anchor: anchorOf(JSON.parse(String(said!.said))), rows };
   }
 
   async #ask(statement: Statement, values: Values): Promise<LinkRow[]> {
@@ -347,17 +347,17 @@ const ANCHOR = sql`json_object(
 
 function selectRows({ events, trails }: Tables): Statement {
   return prepare(sql`
-    select a.anchor, e.* from (
-      select ${ANCHOR} as anchor from (select 1) left join ${trails} t on t.key = ${$("key")}
-    ) a
-    left join (
+    select ${ANCHOR} as said, ${NO_LINK}
+    from (select 1) left join ${trails} t on t.key = ${$("key")}
+    union all
+    select null, e.* from (
       select ${LINK_COLUMNS} from ${events} e
       where ${CHAINED} and e.key = ${$("key")}
         and e.sequence >= ${$("sequence")} and e.sequence <= ${$("upTo")}
         and (e.sequence > ${$("sequence")} or e.id > ${$("id")})
       order by e.sequence, e.id limit ${PAGE}
-    ) e on true
-    order by e.sequence, e.id`);
+    ) e
+    order by sequence, id`);
 }
 
 /** One statement, which sees one moment. */
@@ -365,8 +365,7 @@ function selectChain({ circuits, events, trails }: Tables): Statement {
   const mine = sql`${CHAINED} and e.key = ${$("key")}`;
   const anchored = sql`(select t.anchor_sequence from ${trails} t where t.key = ${$("key")})`;
   return prepare(sql`
-    select c.chain, e.* from (
-      select json_object(
+    select json_object(
         'head', json_object('hash', t.head, 'sequence', t.sequence, 'id', t.last_id),
         'anchor', ${ANCHOR},
         'unsealed', t.unsealed,
@@ -393,21 +392,25 @@ function selectChain({ circuits, events, trails }: Tables): Statement {
           select json_group_array(json_array(e.id, e.event = 'edited' and ${TRIGGERED}))
           from ${events} e where ${mine} and e.sequence is null
         ),
-        'outside', (
-          select min(e.id) from ${events} e
-          where ${mine} and (
-            e.sequence <= coalesce(t.anchor_sequence, 0) or e.sequence > coalesce(t.sequence, 0)
+        'outside', coalesce(
+          (
+            select min(e.id) from ${events} e
+            where ${mine} and e.sequence <= coalesce(t.anchor_sequence, 0)
+          ),
+          (
+            select min(e.id) from ${events} e
+            where ${mine} and e.sequence > coalesce(t.sequence, 0)
           )
         )
-      ) as chain
-      from (select 1)
-      left join ${trails} t on t.key = ${$("key")}
-      left join ${circuits} b on b.key = ${$("key")}
-    ) c
-    left join (
+      ) as said, ${NO_LINK}
+    from (select 1)
+    left join ${trails} t on t.key = ${$("key")}
+    left join ${circuits} b on b.key = ${$("key")}
+    union all
+    select null, e.* from (
       select ${LINK_COLUMNS} from ${events} e
       where ${mine} and e.sequence > coalesce(${anchored}, 0)
       order by e.sequence, e.id limit ${PAGE}
-    ) e on true
-    order by e.sequence, e.id`);
+    ) e
+    order by sequence, id`);
 }
