@@ -350,13 +350,13 @@ function selectRows({ events, trails }: Tables): Statement {
     select ${ANCHOR} as said, ${NO_LINK}
     from (select 1) left join ${trails} t on t.key = ${$("key")}
     union all
-    select null, e.* from (
+    select null, page.* from (
       select ${LINK_COLUMNS} from ${events} e
       where ${CHAINED} and e.key = ${$("key")}
         and e.sequence >= ${$("sequence")} and e.sequence <= ${$("upTo")}
         and (e.sequence > ${$("sequence")} or e.id > ${$("id")})
       order by e.sequence, e.id limit ${PAGE}
-    ) e
+    ) page
     order by sequence, id`);
 }
 
@@ -407,10 +407,10 @@ function selectChain({ circuits, events, trails }: Tables): Statement {
     left join ${trails} t on t.key = ${$("key")}
     left join ${circuits} b on b.key = ${$("key")}
     union all
-    select null, e.* from (
+    select null, page.* from (
       select ${LINK_COLUMNS} from ${events} e
       where ${mine} and e.sequence > coalesce(${anchored}, 0)
       order by e.sequence, e.id limit ${PAGE}
-    ) e
+    ) page
     order by sequence, id`);
 }
