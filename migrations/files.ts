@@ -18,7 +18,7 @@ export const migrations: readonly Migration[] = [
   {
     tag: "0000_circuit_breakers",
     when: 1795922214599,
-    hash: "413fe8e39a550ace465abb21bae7a8fc983efeb6ceafeca71f68f1b9f040cff5",
+    hash: "525de7ea4560aadb2afb754b915416cc8e0acc78f67705d50bfe256b256b6e69",
     sql: `CREATE TABLE \`circuit_breaker_events\` (
 	\`id\` integer PRIMARY KEY AUTOINCREMENT NOT NULL,
 	\`circuit_breaker_id\` integer NOT NULL,
@@ -177,7 +177,7 @@ BEGIN
 	UPDATE \`circuit_breakers\` SET
 		\`revision\` = OLD.\`revision\` + 1,
 		\`generation\` = max(NEW.\`generation\`, OLD.\`generation\`) + 1,
-		\`began\` = cast(unixepoch('subsec') * 1000 as integer),
+		\`began\` = CAST(unixepoch('subsec') * 1000 AS integer),
 		\`evidence_since\` = max(NEW.\`generation\`, OLD.\`generation\`) + 1,
 		\`reason\` = 'edited',
 		\`slow_count\` = min(\`slow_count\`, \`failure_count\` + \`success_count\`),
@@ -188,21 +188,21 @@ BEGIN
 		\`outcomes\` = '',
 		-- An edit that opens the circuit without an end opens it for a minute, the default cooldown.
 		\`opened_at\` = CASE
-			WHEN NEW.\`state\` = 'OPEN' AND OLD.\`state\` <> 'OPEN' AND NEW.\`opened_at\` IS OLD.\`opened_at\`
-			THEN cast(unixepoch('subsec') * 1000 as integer) ELSE \`opened_at\` END,
+			WHEN NEW.\`state\` = 'OPEN' AND OLD.\`state\` != 'OPEN' AND NEW.\`opened_at\` IS OLD.\`opened_at\`
+			THEN CAST(unixepoch('subsec') * 1000 AS integer) ELSE \`opened_at\` END,
 		\`open_until\` = CASE
 			WHEN NEW.\`state\` = 'CLOSED' THEN NULL
-			WHEN NEW.\`state\` = 'OPEN' AND OLD.\`state\` <> 'OPEN' AND NEW.\`open_until\` IS OLD.\`open_until\`
-			THEN cast(unixepoch('subsec') * 1000 as integer) + 60000 ELSE \`open_until\` END,
+			WHEN NEW.\`state\` = 'OPEN' AND OLD.\`state\` != 'OPEN' AND NEW.\`open_until\` IS OLD.\`open_until\`
+			THEN CAST(unixepoch('subsec') * 1000 AS integer) + 60000 ELSE \`open_until\` END,
 		\`cooldown_ms\` = CASE
-			WHEN NEW.\`state\` <> 'OPEN' THEN NULL
-			WHEN OLD.\`state\` <> 'OPEN' AND NEW.\`open_until\` IS OLD.\`open_until\` THEN 60000
-			ELSE max(NEW.\`open_until\` - cast(unixepoch('subsec') * 1000 as integer), 0) END,
+			WHEN NEW.\`state\` != 'OPEN' THEN NULL
+			WHEN OLD.\`state\` != 'OPEN' AND NEW.\`open_until\` IS OLD.\`open_until\` THEN 60000
+			ELSE max(NEW.\`open_until\` - CAST(unixepoch('subsec') * 1000 AS integer), 0) END,
 		\`closed_at\` = CASE
-			WHEN NEW.\`state\` = 'CLOSED' AND OLD.\`state\` <> 'CLOSED' AND NEW.\`closed_at\` IS OLD.\`closed_at\`
-			THEN cast(unixepoch('subsec') * 1000 as integer) ELSE \`closed_at\` END,
+			WHEN NEW.\`state\` = 'CLOSED' AND OLD.\`state\` != 'CLOSED' AND NEW.\`closed_at\` IS OLD.\`closed_at\`
+			THEN CAST(unixepoch('subsec') * 1000 AS integer) ELSE \`closed_at\` END,
 		\`reopen_count\` = CASE WHEN NEW.\`state\` = 'CLOSED' THEN 0 ELSE \`reopen_count\` END,
-		\`updated_at\` = cast(unixepoch('subsec') * 1000 as integer)
+		\`updated_at\` = CAST(unixepoch('subsec') * 1000 AS integer)
 	WHERE \`id\` = NEW.\`id\`;
 	INSERT INTO \`circuit_breaker_events\` (
 		\`circuit_breaker_id\`, \`event\`, \`metadata\`, \`created_at\`, \`key\`, \`epoch\`, \`generation\`, \`began\`
@@ -232,8 +232,8 @@ BEGIN
 			'from', OLD.\`state\`, 'to', OLD.\`state\`, 'generation', OLD.\`generation\` + 1,
 			'reason', NULL, 'actor', NULL, 'by', 'delete', 'after', NULL
 		),
-		cast(unixepoch('subsec') * 1000 as integer), OLD.\`key\`, OLD.\`epoch\`, OLD.\`generation\` + 1,
-		cast(unixepoch('subsec') * 1000 as integer)
+		CAST(unixepoch('subsec') * 1000 AS integer), OLD.\`key\`, OLD.\`epoch\`, OLD.\`generation\` + 1,
+		CAST(unixepoch('subsec') * 1000 AS integer)
 	WHERE NEW.\`key\` IS NOT OLD.\`key\`;
 	-- SQL has no SHA-256: the store takes this row into the chain with the next row that it appends.
 	INSERT INTO \`circuit_breaker_trails\` (\`key\`, \`unsealed\`) VALUES (NEW.\`key\`, 1)
@@ -262,8 +262,8 @@ BEGIN
 			'from', OLD.\`state\`, 'to', OLD.\`state\`, 'generation', OLD.\`generation\` + 1,
 			'reason', NULL, 'actor', NULL, 'by', 'delete', 'after', NULL
 		),
-		cast(unixepoch('subsec') * 1000 as integer), OLD.\`key\`, OLD.\`epoch\`, OLD.\`generation\` + 1,
-		cast(unixepoch('subsec') * 1000 as integer)
+		CAST(unixepoch('subsec') * 1000 AS integer), OLD.\`key\`, OLD.\`epoch\`, OLD.\`generation\` + 1,
+		CAST(unixepoch('subsec') * 1000 AS integer)
 	);
 	INSERT INTO \`circuit_breaker_trails\` (\`key\`, \`unsealed\`) VALUES (OLD.\`key\`, 1)
 	ON CONFLICT (\`key\`) DO UPDATE SET \`unsealed\` = \`unsealed\` + 1;
@@ -274,25 +274,25 @@ END;
 CREATE TRIGGER \`circuit_breakers_inserted\`
 AFTER INSERT ON \`circuit_breakers\`
 WHEN instr(NEW.\`epoch\`, '.') = 0
-	OR NEW.\`state\` <> 'CLOSED'
+	OR NEW.\`state\` != 'CLOSED'
 	OR NEW.\`override\` IS NOT NULL
 	OR NEW.\`open_until\` IS NOT NULL
 	OR NEW.\`cooldown_ms\` IS NOT NULL
 	OR NEW.\`opened_at\` IS NOT NULL
 	OR NEW.\`closed_at\` IS NOT NULL
-	OR NEW.\`reason\` <> ''
-	OR NEW.\`outcomes\` <> ''
-	OR NEW.\`generation\` <> 1
-	OR NEW.\`evidence_since\` <> 1
-	OR NEW.\`revision\` <> 0
-	OR NEW.\`failure_count\` <> 0
-	OR NEW.\`success_count\` <> 0
-	OR NEW.\`slow_count\` <> 0
-	OR NEW.\`reopen_count\` <> 0
-	OR NEW.\`consecutive_failures\` <> 0
-	OR NEW.\`consecutive_successes\` <> 0
-	OR NEW.\`half_open_successes\` <> 0
-	OR NEW.\`half_open_failures\` <> 0
+	OR NEW.\`reason\` != ''
+	OR NEW.\`outcomes\` != ''
+	OR NEW.\`generation\` != 1
+	OR NEW.\`evidence_since\` != 1
+	OR NEW.\`revision\` != 0
+	OR NEW.\`failure_count\` != 0
+	OR NEW.\`success_count\` != 0
+	OR NEW.\`slow_count\` != 0
+	OR NEW.\`reopen_count\` != 0
+	OR NEW.\`consecutive_failures\` != 0
+	OR NEW.\`consecutive_successes\` != 0
+	OR NEW.\`half_open_successes\` != 0
+	OR NEW.\`half_open_failures\` != 0
 BEGIN
 	INSERT INTO \`circuit_breaker_events\` (
 		\`circuit_breaker_id\`, \`event\`, \`metadata\`, \`created_at\`, \`key\`, \`epoch\`, \`generation\`, \`began\`
@@ -309,7 +309,7 @@ BEGIN
 				) END
 			)
 		),
-		cast(unixepoch('subsec') * 1000 as integer), \`key\`, \`epoch\`, \`generation\`, \`began\`
+		CAST(unixepoch('subsec') * 1000 AS integer), \`key\`, \`epoch\`, \`generation\`, \`began\`
 	FROM \`circuit_breakers\` WHERE \`id\` = NEW.\`id\`;
 	INSERT INTO \`circuit_breaker_trails\` (\`key\`, \`unsealed\`) VALUES (NEW.\`key\`, 1)
 	ON CONFLICT (\`key\`) DO UPDATE SET \`unsealed\` = \`unsealed\` + 1;

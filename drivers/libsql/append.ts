@@ -23,6 +23,7 @@ import type { Row } from "./rows.ts";
 import type { FuseSchema } from "./schema.ts";
 import { headOf, sealEdits } from "./seal.ts";
 import { CHAINED, type Tables, tablesOf } from "./statements/dialect.ts";
+import { sealing } from "./statements/trail.ts";
 import { $, prepare, type Statement, type Values } from "./statements/prepare.ts";
 
 /** A transition or operator action of a circuit that another store keeps. */
@@ -113,14 +114,18 @@ function placeOf(row: { epoch?: unknown; generation?: unknown; began?: unknown }
 /** Appends rows to one chain. */
 async function appendTo(
   store: AppendingStore,
-  { append, keep, remove, check }: Statements,
+  { append, appendAfterEdits, keep, remove, check }: Statements,
   key: string,
   rows: readonly ForeignRow[],
 ): Promise<{ added: number; head: string }> {
   let missing = rows;
   return await untilApplied(async () => {
     const values = await valuesOf(store.digest, key, await store.look(key), rows, missing);
-    const statements = [...append, ...values.removes ? remove : keep, ...check];
+    const statements = [
+      ...values.editCount ? appendAfterEdits : append,
+      ...values.removes ? remove : keep,
+      ...check,
+    ];
     const { results, row } = await store.send(key, statements.map((bind) => bind(values)));
     const there = new Set(Array.from(results.at(-1)!.rows, placeOf));
     const { hash: head } = headOf(row);
@@ -171,6 +176,8 @@ async function valuesOf(
 interface Statements {
   /** Append rows. The first one answers whether there are any. */
   readonly append: readonly Statement[];
+  /** Take edits by hand into the chain, and append rows. */
+  readonly appendAfterEdits: readonly Statement[];
   /** Write the circuit, or remove it. */
   readonly keep: readonly Statement[];
   readonly remove: readonly Statement[];
@@ -182,7 +189,8 @@ function makeStatements(schema: FuseSchema): Statements {
   const tables = tablesOf(schema);
   const appended = sql`exists (select 1 from ${tables.trails} t where ${OPEN})`;
   return {
-    append: [moveEnd(tables), sealRows(tables), insertRows(tables)],
+    append: [moveEnd(tables), insertRows(tables)],
+    appendAfterEdits: [moveEnd(tables), sealRows(tables), insertRows(tables)],
     keep: [mirror(tables, appended)],
     remove: forget(tables, appended),
     check: [
@@ -233,9 +241,8 @@ function moveEnd(tables: Tables): Statement {
 /** Takes edits by hand into the chain, before the rows. */
 function sealRows({ events, trails }: Tables): Statement {
   return prepare(sql`
-    update ${events} as e set sequence = s.value ->> 1, hash = s.value ->> 2
-    from json_each(${$("edits")}) s, ${trails} t
-    where ${OPEN} and e.id = s.value ->> 0 and e.key = ${$("key")} and e.sequence is null`);
+    ${sealing(events)}
+      and e.key = ${$("key")} and exists (select 1 from ${trails} t where ${OPEN})`);
 }
 
 function insertRows({ events, trails }: Tables): Statement {
