@@ -86,11 +86,13 @@ export class Requests {
   }
 
   /** Sends a batch that is bound already, and reads the circuit after it. */
-  async sendFor(key: string, statements: readonly SqlStatement[]): Promise<readonly SqlResult[]> {
+  async sendFor(
+    key: string,
+    statements: readonly SqlStatement[],
+  ): Promise<{ results: readonly SqlResult[]; row: Row }> {
     const answer = this.statements.answer({ ...this.#now(), key, id: "" });
     const results = await this.send([...statements, answer]);
-    this.#learn(key, results);
-    return results.slice(0, -1);
+    return { results: results.slice(0, -1), row: this.#learn(key, results) };
   }
 
   #learn(key: string, results: readonly SqlResult[]): Row {

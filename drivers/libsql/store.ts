@@ -54,6 +54,7 @@ const MANY_EDITS = 20;
 /** The row of the trail for the end of a cooldown. */
 const HALF_OPENED: ChangeRow = {
   ...{ event: "half_opened", to: "HALF_OPEN", reason: "cooldown_passed", actor: null },
+  after: () => ({ reason: "cooldown_passed" }),
 };
 
 /** The store that `libsql()` makes. */
@@ -93,7 +94,10 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
       const expired = known !== undefined && hasExpired(known.row, timeOf(known, requests.time()));
       const sealed = expired ? await requests.seal(key, known!, tally, null) : UNSEALED;
       const statements = this.#recording(tally, { known, sealed, purges });
-      const values = { ...tallyValues(tally), ...sealed.values };
+      const each = this.describe === undefined
+        ? []
+        : Array(tally.successes + tally.failures).fill(0);
+      const values = { ...tallyValues(tally), ...sealed.values, each: JSON.stringify(each) };
       const row = await requests.write(key, tally, statements, values);
       if (row.won !== null) return recordedBy(row, tally);
       known = heard(row);
@@ -159,7 +163,12 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
       },
       row: {
         ...{ event, to, reason, actor },
-        after: (moment) => ({ openUntil: to === "OPEN" ? moment + cooldownMs : null }),
+        after: (moment) => ({
+          ...to === "OPEN"
+            ? { openUntil: moment + cooldownMs, cooldownMs }
+            : { openUntil: null, cooldownMs: null },
+          reason,
+        }),
         ...to === "OPEN" ? { more: () => ({ cooldownMs, lastFailure }) } : {},
       },
     });
@@ -200,6 +209,8 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
         ...{ event: "imported", to: snapshot.state, reason, actor },
         after: (moment) => ({
           openUntil: translated(snapshot.openUntil, moment, at),
+          cooldownMs: snapshot.cooldownMs && Math.round(snapshot.cooldownMs),
+          reason: snapshot.reason,
           override: snapshot.override && {
             ...snapshot.override,
             until: translated(snapshot.override.until, moment, at),
@@ -260,7 +271,9 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
       const { id: circuit } = known.row;
       answers.forget(key);
       if (circuit === null) return false;
-      const sealed = await requests.seal(key, known, request, { event: "removed", reason, actor });
+      const sealed = await requests.seal(key, known, request, {
+        ...{ event: "removed", reason, actor, removes: true },
+      });
       known = undefined;
       const statements = [remove.decide, ...requests.before(sealed), ...remove.apply];
       const results = await requests.sendAll(key, request, statements, {
@@ -324,7 +337,7 @@ function tallyValues(tally: Tally): Values {
   const { successes, failures, shape: { windowMs, windowSize } } = tally;
   return {
     ...{ epoch: tally.epoch, generation: tally.generation, began: tally.began },
-    ...{ successes, failures, calls: successes + failures, lease: tally.lease },
+    ...{ successes, failures, lease: tally.lease },
     ...{ rejected: tally.rejected, slow: tally.slow, ageMs: Math.max(0, tally.ageMs) },
     ...{ windowMs, windowSize, segmentMs: segmentMs(windowMs) },
     ...{ slowCalls: slowCallsOf(tally), errors: jsonOf(tally.errors ?? []) },

@@ -76,9 +76,17 @@ export function readStatements(dialect: Dialect): ReadStatements {
   };
 }
 
+/** How many columns an object holds: a function takes 32 arguments. */
+const COLUMNS = 15;
+
 /** A circuit as one JSON text: to the local client, a column costs as much as a statement. */
 function circuit({ leases, now, windows }: Dialect, from: SQL, more: SQL = sql``): Statement {
-  const columns = sql.raw(ANSWERED.map((column) => `'${column}', b.${column}, `).join(""));
+  const groups: string[] = [];
+  for (let i = 0; i < ANSWERED.length; i += COLUMNS) {
+    const group = ANSWERED.slice(i, i + COLUMNS).map((column) => `'${column}', b.${column}`);
+    groups.push(`json_object(${group.join(", ")})`);
+  }
+  const columns = sql.raw(`'columns', json_array(${groups.join(", ")}), `);
   return prepare(sql`
     select json_object('now', c.now, ${columns}${more}
       'segments', (
