@@ -242,7 +242,7 @@ function moveEnd(tables: Tables): Statement {
 function sealRows({ events, trails }: Tables): Statement {
   return prepare(sql`
     ${sealing(events)}
-      and e.key = ${$("key")} and exists (select 1 from ${trails} t where ${OPEN})`);
+      and key = ${$("key")} and exists (select 1 from ${trails} t where ${OPEN})`);
 }
 
 function insertRows({ events, trails }: Tables): Statement {

@@ -89,14 +89,15 @@ function expire(tables: Tables): Statement[] {
 function seal({ circuits, events, requests }: Tables): Statement {
   return prepare(sql`
     ${sealing(events)}
-      and e.key = ${$("key")} and exists (
+      and key = ${$("key")} and exists (
         select 1 from ${circuits} b, ${requests} r
         where ${UNTOUCHED} and (r.won or ${ranOut(sql.raw("r.at"))})
       )`);
 }
 
 /**
- * Gives edits by hand their places and hashes. Turso's engine has no UPDATE from `json_each`.
+ * Gives edits by hand their places and hashes. Turso's engine knows no UPDATE from `json_each`, and no
+ * alias for a table with partial indexes.
  *
  * @returns The statement up to its condition.
  */
@@ -104,11 +105,11 @@ export function sealing(events: Tables["events"]): SQL {
   const of = (field: number) =>
     sql`(
       select s.value ->> ${sql.raw(`${field}`)} from json_each(${$("edits")}) s
-      where s.value ->> 0 = e.id
+      where s.value ->> 0 = ${events}.id
     )`;
   return sql`
-    update ${events} as e set sequence = ${of(1)}, hash = ${of(2)}
-    where e.id in (select s.value ->> 0 from json_each(${$("edits")}) s) and e.sequence is null`;
+    update ${events} set sequence = ${of(1)}, hash = ${of(2)}
+    where id in (select s.value ->> 0 from json_each(${$("edits")}) s) and sequence is null`;
 }
 
 function sealEdits({ events, trails }: Tables): Statement[] {
@@ -122,7 +123,7 @@ function sealEdits({ events, trails }: Tables): Statement[] {
     // Only if the first statement has moved the end of the chain.
     prepare(sql`
       ${sealing(events)}
-        and e.key = ${$("key")} and exists (
+        and key = ${$("key")} and exists (
           select 1 from ${trails} t where t.key = ${$("key")} and t.head = ${$("editHead")}
         )`),
   ];

@@ -74,6 +74,8 @@ Deno.test("statements of the libSQL store keep to the dialect that all engines t
   assert(sent.length > 100);
   for (const { sql, args } of sent) {
     assert(!/insert into \S+ as /i.test(sql), `An alias of an INSERT's target: ${sql}`);
+    // Its table has partial indexes, beside which Turso's engine panics on an alias.
+    assert(!/update "circuit_breaker_events" as /i.test(sql), `An alias of the trail: ${sql}`);
     assert(!/recursive/i.test(sql), `A recursive CTE: ${sql}`);
     assert(args.length <= MOST_PARAMETERS, `${args.length} parameters: ${sql}`);
     const most = Math.max(0, ...argumentsOf(sql.replace(/insert into [^)]*\)/i, "")));
