@@ -60,26 +60,38 @@ export function readStatements(dialect: Dialect): ReadStatements {
       and ${VALID} and not l.ended
   )`;
   return {
-    read: circuit(dialect, sql`left join ${circuits} b on ${OWN} ${trail}`, trailOf(dialect)),
-    answer: circuit(
+    read: prepare(circuit(
+      dialect,
+      sql`left join ${circuits} b on ${OWN} ${trail}`,
+      sql`${NAMED}, ${trailOf(dialect)}`,
+    )),
+    answer: prepare(circuit(
       dialect,
       // The plus keeps SQLite from the index on the time: the request is found by its id.
       sql`left join ${circuits} b on ${OWN}
         left join ${requests} r on ${DECIDED} and +r.at > c.now - ${MEMORY_MS}
         ${trail}`,
-      sql`${trailOf(dialect)} 'won', r.won, 'leased', ${leased},`,
-    ),
-    list: circuit(
-      dialect,
-      sql`join ${circuits} b where b.id > ${$("cursor")} order by b.id limit ${$("limit")}`,
-    ),
+      sql`${NAMED}, ${trailOf(dialect)} 'won', r.won, 'leased', ${leased},`,
+    )),
+    list: prepare(sql`
+      select json_object('now', c.now, ${NAMED}, 'id', null) as circuit
+      from (select ${dialect.now} as now) c
+      union all select * from (${
+      circuit(
+        dialect,
+        sql`join ${circuits} b where b.id > ${$("cursor")} order by b.id limit ${$("limit")}`,
+      )
+    })`),
   };
 }
 
+/** The request and the key that an answer is about: a client or a proxy may hand it to another request. */
+const NAMED: SQL = sql`'request', ${$("id")}, 'asked', ${$("key")}`;
+
 /** A circuit as one JSON text: to the local client, a column costs as much as a statement. */
-function circuit({ leases, now, windows }: Dialect, from: SQL, more: SQL = sql``): Statement {
+function circuit({ leases, now, windows }: Dialect, from: SQL, more: SQL = sql``): SQL {
   const columns = sql.raw(ANSWERED.map((column) => `'${column}', b.${column}, `).join(""));
-  return prepare(sql`
+  return sql`
     select json_object('now', c.now, ${columns}${more}
       'segments', (
         select json_group_array(json_array(w.start, w.successes, w.failures, w.slow))
@@ -91,7 +103,7 @@ function circuit({ leases, now, windows }: Dialect, from: SQL, more: SQL = sql``
         where l.circuit_breaker_id = b.id and ${VALID} and not l.ended
       )
     ) as circuit
-    from (select ${now} as now) c ${from}`);
+    from (select ${now} as now) c ${from}`;
 }
 
 /** The end of the circuit's chain, and the edits by hand that are not in the chain yet. */
