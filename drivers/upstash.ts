@@ -199,27 +199,28 @@ class UpstashStore implements OpeningStore {
    */
   async list(request: ListRequest): Promise<ListPage> {
     const { cursor, limit, at, open = false } = request;
-    const { after, scan, mark } = placeOf(cursor);
+    // Behind which circuit; while circuits are looked for, where, and under which mark.
+    const [after, scan, mark] = JSON.parse(cursor ?? '["","",""]') as string[];
     if (scan !== "") {
-      const next = await this.#lookFor(scan, at);
+      const next = await this.#lookFor(scan!, at);
       return { records: [], cursor: JSON.stringify([after, next, mark]) };
     }
     const id = newId();
-    const args = [open ? 2 : 1, after, limit, mark];
-    const [ok, found] = pageOf(await this.#ask("page", this.#indexes, { ...BARE, at, id }, args));
-    if (!ok) return { records: [], cursor: JSON.stringify([after, "0", id]) };
+    const args = [open ? 2 : 1, after!, limit, mark!];
+    const page = await this.#ask("page", this.#indexes, { ...BARE, at, id }, args) as unknown[];
+    const [ok, , now, , , ...members] = page;
+    const found = members.map((key) => String(key).slice(1));
+    if (ok !== 1) return { records: [], cursor: JSON.stringify([after, "0", id]) };
     const records = await this.together(() =>
       Promise.all(found.map((key) => this.#dump(key, request)))
     );
-    const stale = found.filter((_, i) => {
-      const snapshot = records[i]?.snapshot;
-      return snapshot === undefined || open && isPlain(snapshot);
-    });
+    const stale = found.filter((_, i) => !records[i] || open && isPlain(records[i].snapshot));
     // Whoever lists next drops them.
     if (stale.length > 0) await this.#index(stale, at).catch(() => {});
     return {
       records: records.filter((record) => record !== null),
       cursor: found.length < limit ? null : JSON.stringify([found.at(-1), "", ""]),
+      now: Number(now),
     };
   }
 
@@ -230,12 +231,12 @@ class UpstashStore implements OpeningStore {
     const page: unknown = await this.#scripts.ask((redis) =>
       redis.scan(cursor, { match, count: LOOKED_AT })
     );
-    const [next, found] = scanOf(page);
-    const keys = found.filter((key) => key.startsWith(ends[0]) && key.endsWith(ends[1]))
-      .map((key) => key.slice(ends[0].length, -ends[1].length));
+    const [next, found] = Array.isArray(page) ? page as unknown[] : [];
+    if (!/^\d+$/.test(String(next)) || !Array.isArray(found)) throw nonsense();
+    const keys = found.map((key) => String(key).slice(ends[0].length, -ends[1].length));
     // Also if there are none: what a SCAN answers names no request, but what comes after it does.
     await this.#index(keys, at);
-    return next === "0" ? "" : next;
+    return Number(next) ? String(next) : "";
   }
 
   /** Brings the entries of circuits in line with the circuits. */
@@ -370,29 +371,6 @@ class UpstashStore implements OpeningStore {
   get #indexes(): string[] {
     return [`${this.#prefix}:circuits`, `${this.#prefix}:open`];
   }
-}
-
-/** Where a list is: behind which circuit, and while circuits are looked for, where and under which mark. */
-function placeOf(cursor: string | null): Record<"after" | "scan" | "mark", string> {
-  const [after, scan, mark] = JSON.parse(cursor ?? '["","",""]') as string[];
-  return { after: String(after), scan: String(scan), mark: String(mark) };
-}
-
-/** A page of an index: whether the index is whole, and the circuits. */
-function pageOf(page: unknown): [whole: boolean, keys: string[]] {
-  const [ok, , , , , ...keys] = page as unknown[];
-  if (!keys.every((key) => typeof key === "string")) throw nonsense();
-  return [ok === 1, keys.map((key) => key.slice(1))];
-}
-
-/** What SCAN answered: where to go on, and keys. */
-function scanOf(page: unknown): [next: string, keys: string[]] {
-  const [next, found] = Array.isArray(page) ? page as unknown[] : [];
-  const cursor = typeof next === "number" ? String(next) : next;
-  const fits = typeof cursor === "string" && /^\d+$/.test(cursor) && Array.isArray(found) &&
-    Array.from(found).every((key) => typeof key === "string");
-  if (!fits) throw nonsense();
-  return [cursor, found];
 }
 
 export type * from "../src/contract.ts";

@@ -302,6 +302,8 @@ export interface ListPage {
   readonly records: readonly CircuitRecord[];
   /** Where to go on; `null`: that was all. */
   readonly cursor: string | null;
+  /** When the circuits were chosen, on the store's clock in ms. Left out: as the first record says. */
+  readonly now?: number | undefined;
 }
 
 /** What comes with every answer to a request that may write. */

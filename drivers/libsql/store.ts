@@ -236,8 +236,8 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
     });
   }
 
-  async list({ cursor, limit, shape }: ListRequest): Promise<ListPage> {
-    const values = { cursor: Number(cursor ?? 0), limit };
+  async list({ cursor, limit, shape, open }: ListRequest): Promise<ListPage> {
+    const values = { cursor: Number(cursor ?? 0), limit, open: open ? 1 : 0 };
     const rows = await this.#requests.list(values);
     return {
       records: rows.map((row) => recordOf(row, shape)),

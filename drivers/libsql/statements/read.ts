@@ -79,11 +79,16 @@ export function readStatements(dialect: Dialect): ReadStatements {
       union all select * from (${
       circuit(
         dialect,
-        sql`join ${circuits} b where b.id > ${$("cursor")} order by b.id limit ${$("limit")}`,
+        sql`join ${circuits} b where b.id > ${$("cursor")} and (${
+          $("open")
+        } = 0 or ${OPEN}) order by b.id limit ${$("limit")}`,
       )
     })`),
   };
 }
+
+/** Circuits that are not plainly CLOSED. */
+const OPEN: SQL = sql`b.state <> 'CLOSED' or b.override is not null`;
 
 /** The request and the key that an answer is about: a client or a proxy may hand it to another request. */
 const NAMED: SQL = sql`'request', ${$("id")}, 'asked', ${$("key")}`;
