@@ -287,10 +287,7 @@ export interface ListRequest extends OutboxRequest {
   readonly at: number;
   /** How to measure the Snapshot of a circuit. */
   readonly shape: (key: string) => Shape;
-  /**
-   * `true`: those that are not plainly CLOSED are enough, which are OPEN, HALF_OPEN or have an override;
-   * others may be among them. Left out: all.
-   */
+  /** `true`: those that are OPEN, HALF_OPEN or overridden are enough; others may be among them. */
   readonly open?: boolean | undefined;
   /** `true`: segments and outcomes may be left empty. */
   readonly brief?: boolean | undefined;
