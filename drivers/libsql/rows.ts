@@ -83,7 +83,7 @@ function readFields(row: Row): Row {
 
 function parse(text: unknown): Row {
   try {
-    const { columns, ...row } = JSON.parse(text as string);
+    const { columns = [], ...row } = JSON.parse(text as string);
     return Object.assign(row, ...columns) as Row;
   } catch {
     throw unreadable();

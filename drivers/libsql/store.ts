@@ -42,7 +42,7 @@ import { jsonOf, slowCallsOf } from "./metadata.ts";
 import type { Configuration, LibsqlStore } from "./options.ts";
 import { type PruneOptions, type PruneResult, pruneTrail } from "./prune.ts";
 import { ANONYMOUS, answerOf, Requests } from "./requests.ts";
-import { recordOf, restoredValues, type Row, rowOf, snapshotOf } from "./rows.ts";
+import { recordOf, restoredValues, type Row, snapshotOf } from "./rows.ts";
 import { type ChangeRow, type Sealed, UNSEALED } from "./seal.ts";
 import type { Change } from "./statements/dialect.ts";
 import type { Statement, Values } from "./statements/prepare.ts";
@@ -77,10 +77,7 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
     key: string,
     { shape }: { readonly shape: Shape; readonly at: number },
   ): Promise<Snapshot> {
-    const { answers, statements } = this.#requests;
-    const row = rowOf((await this.#requests.ask(statements.read, { key })).rows[0]);
-    answers.learn(key, row);
-    return snapshotOf(row, shape);
+    return snapshotOf(await this.#requests.read(key), shape);
   }
 
   async record(key: string, tally: Tally): Promise<Recorded> {
@@ -250,10 +247,9 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
     });
   }
 
-  async list({ cursor, limit, shape }: ListRequest): Promise<ListPage> {
-    const values = { cursor: Number(cursor ?? 0), limit };
-    const page = await this.#requests.ask(this.#requests.statements.list, values);
-    const rows = Array.from(page.rows, rowOf);
+  async list({ cursor, limit, shape, open }: ListRequest): Promise<ListPage> {
+    const values = { cursor: Number(cursor ?? 0), limit, open: open ? 1 : 0 };
+    const rows = await this.#requests.list(values);
     return {
       records: rows.map((row) => recordOf(row, shape)),
       cursor: rows.length < limit ? null : String(rows.at(-1)!.id),
@@ -263,22 +259,22 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
   /** One request; one more if nothing is known of the circuit, or somebody was faster. */
   async remove(key: string, request: RemoveRequest = ANONYMOUS): Promise<boolean> {
     const requests = this.#requests;
-    const { answers, statements: { read, remove } } = requests;
+    const { answers, statements: { answer, remove } } = requests;
     const { reason, actor } = request;
     let known = answers.get(key);
     return await untilApplied(async () => {
-      known ??= heard(rowOf((await requests.ask(read, { key })).rows[0]));
+      known ??= heard(await requests.read(key));
       const { id: circuit } = known.row;
-      answers.forget(key);
       if (circuit === null) return false;
       const sealed = await requests.seal(key, known, request, {
         ...{ event: "removed", reason, actor, removes: true },
       });
       known = undefined;
-      const statements = [remove.decide, ...requests.before(sealed), ...remove.apply];
-      const results = await requests.sendAll(key, request, statements, {
+      const statements = [remove.decide, ...requests.before(sealed), ...remove.apply, answer];
+      const { results } = await requests.sendAll(key, request, statements, {
         ...{ circuit, ...sealed.values },
       });
+      answers.forget(key);
       // The circuits' row goes before those that belong to it.
       return results.at(-4)!.rows.length > 0 ? true : undefined;
     });
