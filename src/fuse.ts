@@ -12,7 +12,13 @@ import type { CircuitEvent, EventQuery, Store } from "./contract.ts";
 import { type FuseEvent, type FuseEvents, inScope } from "./events.ts";
 import { hostOf, installable } from "./fetch.ts";
 import { actorOf } from "./handle_options.ts";
-import { type CircuitFilter, type ImportOptions, Inventory } from "./inventory.ts";
+import {
+  type CircuitFilter,
+  type CircuitPage,
+  type CircuitPageOptions,
+  type ImportOptions,
+  Inventory,
+} from "./inventory.ts";
 import { type Scope, scopeText } from "./key.ts";
 import { type FuseOptions, type Narrowing, Registry } from "./registry.ts";
 import type { CircuitSnapshot } from "./rules/snapshot.ts";
@@ -95,11 +101,20 @@ export interface Fuse extends AsyncDisposable {
   ): () => void;
   /**
    * All circuits that the stores hold, of this view, read as they are asked for: one round trip for each
-   * hundred. Never on the call path.
+   * hundred, two on Redis. Never on the call path.
    *
-   * @throws {StoreUnavailableError} If a store does not answer or refuses, or is left alone after it failed.
+   * @throws {StoreUnavailableError} If a store does not answer or refuses, or is left alone after it failed:
+   * after the circuits of the others.
    */
   list(filter?: CircuitFilter): AsyncIterableIterator<CircuitSnapshot>;
+  /**
+   * A page of `list`, full as long as there are more; what is not plainly CLOSED comes first. Costs what
+   * the circuits on it cost, however many there are beside. A store that does not answer is named by
+   * `missing`, and its circuits are not on the pages.
+   *
+   * @throws {RangeError | TypeError} Naming the option, what came and what is allowed.
+   */
+  listPage(options?: CircuitPageOptions): Promise<CircuitPage>;
   /**
    * State as JSON, to move it to another store or keep it. Costs a `flush()` and a `list()`, and throws
    * as that does.
@@ -271,6 +286,10 @@ class ScopedFuse implements Fuse {
 
   async *list(filter: CircuitFilter = {}): AsyncGenerator<CircuitSnapshot, void, undefined> {
     for await (const { snapshot } of this.#inventory.list(filter)) yield snapshot;
+  }
+
+  async listPage(options: CircuitPageOptions = {}): Promise<CircuitPage> {
+    return await this.#inventory.page(options);
   }
 
   async exportState(filter: CircuitFilter = {}): Promise<FuseExport> {

@@ -83,7 +83,7 @@ Deno.test("@fuse/edge/libsql gives what was promised", () => {
   type Problem = {
     id: string;
     circuit: string;
-    problem: "changed" | "removed" | "inserted" | "circuit" | "unchained";
+    problem: "changed" | "removed" | "inserted" | "circuit" | "trigger" | "unchained";
     detail: string;
   };
   gives<
