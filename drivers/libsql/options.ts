@@ -106,7 +106,8 @@ export interface LibsqlStore extends Store {
    * up writers for long.
    *
    * A row stays if the row before it in its chain is too young, and so does an edit by hand until the
-   * circuit has changed again. Of a chain, rows are deleted that verify under the `trailKey` of this
+   * circuit has changed again. The newest row of each chain stays: `verifyTrail()` compares the circuit
+   * with it. Of a chain, rows are deleted that verify under the `trailKey` of this
    * store: where it is broken, its rows stay for `verifyTrail()` to find. Other chains are pruned.
    *
    * @param options See {@linkcode PruneOptions}.
@@ -115,7 +116,9 @@ export interface LibsqlStore extends Store {
   prune(options: PruneOptions): Promise<PruneResult>;
   /**
    * Verifies the hash chains of the trail: finds any row of a transition or operator action that was
-   * changed, removed or inserted. Rows of calls are not in a chain.
+   * changed, removed or inserted. Rows of calls are not in a chain. Compares each circuit with the
+   * newest row of its chain: finds a circuit that was changed, replaced or deleted without a row. Finds a
+   * trigger that was dropped or altered.
    *
    * With a `trailKey` nobody can hide that without the key. Without one, whoever can write to the
    * tables can hash the rest of a chain anew: the chain then shows what happened by accident or in
@@ -128,7 +131,8 @@ export interface LibsqlStore extends Store {
    * its existence are up to that somebody. An `edited` row with a reason or an actor, or with anything
    * else that the trigger does not write, is reported as inserted.
    *
-   * One round trip a circuit, and one more per 500 rows. It may run while the trail is written.
+   * One round trip for the triggers, one a circuit, and one more per 500 rows. It may run while the trail
+   * is written: what is said of a circuit is of one moment.
    *
    * @param options See {@linkcode VerifyOptions}.
    * @returns Whether the trail is intact; if not, what is wrong first, and where.

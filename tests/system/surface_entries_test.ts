@@ -5,6 +5,7 @@ import type { Redis } from "@upstash/redis";
 import { type Context, Hono, type MiddlewareHandler } from "hono";
 import type * as M from "@fuse/edge";
 import { createFuse, memory } from "@fuse/edge";
+import { runCli } from "@fuse/edge/cli";
 import { fuseFromEnv } from "@fuse/edge/env";
 import { logTo } from "@fuse/edge/log";
 import { prometheusText } from "@fuse/edge/prometheus";
@@ -20,6 +21,10 @@ import { gives, is, type Maybe, same, takes } from "../support/promised.ts";
 
 Deno.test("@fuse/edge/env gives what was promised", () => {
   is<(env: object, options?: Omit<M.FuseOptions, "stores" | "default">) => M.Fuse>(fuseFromEnv);
+});
+
+Deno.test("@fuse/edge/cli gives a function that returns an exit code", () => {
+  is<(args: readonly string[]) => Promise<number>>(runCli);
 });
 
 Deno.test("@fuse/edge/upstash gives what was promised", () => {
@@ -80,7 +85,7 @@ Deno.test("@fuse/edge/libsql gives what was promised", () => {
   type Problem = {
     id: string;
     circuit: string;
-    problem: "changed" | "removed" | "inserted" | "circuit" | "unchained";
+    problem: "changed" | "removed" | "inserted" | "circuit" | "trigger" | "unchained";
     detail: string;
   };
   gives<

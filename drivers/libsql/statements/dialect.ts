@@ -174,11 +174,23 @@ export const TRIGGERED: SQL = sql.raw(`
   case when json_valid(e.metadata) then
     e.metadata ->> '$.from' in (${listOf(CIRCUIT_STATES)})
     and e.metadata ->> '$.to' in (${listOf(CIRCUIT_STATES)})
+    and e.metadata ->> '$.by' in ('update', 'insert', 'delete')
     and e.metadata = json_object(
       'from', e.metadata ->> '$.from', 'to', e.metadata ->> '$.to',
       'generation', e.generation, 'reason', null, 'actor', null,
-      'by', iif(e.metadata ->> '$.by' = 'delete', 'delete', 'update'),
-      'after', json(e.metadata -> '$.after')
+      'by', e.metadata ->> '$.by',
+      'after', case when e.metadata ->> '$.by' <> 'delete' then json_object(
+        'state', e.metadata ->> '$.to',
+        'openUntil', e.metadata ->> '$.after.openUntil',
+        'cooldownMs', e.metadata ->> '$.after.cooldownMs',
+        'reason', e.metadata ->> '$.after.reason',
+        'override', case when e.metadata ->> '$.after.override.kind' is not null then json_object(
+          'kind', e.metadata ->> '$.after.override.kind',
+          'until', e.metadata ->> '$.after.override.until',
+          'reason', e.metadata ->> '$.after.override.reason',
+          'actor', e.metadata ->> '$.after.override.actor'
+        ) end
+      ) end
     )
   else 0 end`);
 

@@ -32,6 +32,7 @@ export const FLOORS: readonly Floor[] = [
     files:
       /^(src\/(hono(\/\w+)?|prometheus|log|env|env_settings)\.ts|src\/testing\/|migrations\/mod\.ts)/,
   },
+  { name: "command line", files: /^src\/cli(\/\w+)?\.ts$/ },
 ];
 
 /** Files of one floor that do not know each other: each group stands for itself. */
