@@ -23,9 +23,9 @@ export const LIMITS = {
   /** What `./upstash` adds to the core: its driver, and the machinery of shared stores. */
   upstash: 19_200,
   /** What `./d1` adds to the core: the statements of `./libsql`, and the machinery of shared stores. */
-  d1: 30_720,
+  d1: 32_768,
   /** What `./durable-object` adds to the core: the same, and the SQL of the tables. */
-  durableObject: 34_816,
+  durableObject: 37_888,
 } as const;
 
 /** The program that the limit of the core is for. */
