@@ -83,7 +83,8 @@ function readFields(row: Row): Row {
 
 function parse(text: unknown): Row {
   try {
-    return Object(JSON.parse(text as string)) as Row;
+    const { columns = [], ...row } = JSON.parse(text as string);
+    return Object.assign(row, ...columns) as Row;
   } catch {
     throw unreadable();
   }

@@ -39,6 +39,8 @@ export class Entry implements Snapshot {
   now: number;
 
   readonly key: string;
+  /** Counts the records of the store: cursors of lists. */
+  number = 0;
   /** How the last request wants the windows measured. */
   shape: Shape;
   /** When the last success and failure ended. `NaN`: none yet; a number only, it changes with every call. */

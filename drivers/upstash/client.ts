@@ -52,10 +52,15 @@ export type UpstashSource =
 /** How many runs go into one request: about 50 KB, and some ms of the server's time. */
 const MOST_AT_ONCE = 100;
 
+/** Where the id of the request is among the arguments. */
+const ID = 3;
+
 /** What the script is run with. */
 export interface Run {
   readonly keys: string[];
   readonly args: string[];
+  /** Keys to add if the script answers that it needs them. Then it has changed nothing. */
+  readonly more?: string[] | undefined;
 }
 
 /** A run that waits to be sent with others. */
@@ -70,6 +75,8 @@ export class Scripts {
   readonly #token: string | undefined;
   /** There while `together` runs, which awaits nothing. */
   #gathered: Gathered[] | null = null;
+  /** `true` from an answer to another request on, until an answer is to its own again. */
+  #slipped = false;
 
   /**
    * @param redis Gives a client; asked at each request.
@@ -111,8 +118,9 @@ export class Scripts {
     }
   }
 
-  #send({ keys, args }: Run): Promise<unknown> {
-    return this.ask(async (redis) => {
+  async #send(run: Run): Promise<unknown> {
+    const { keys, args } = run;
+    const answer = await this.ask(async (redis) => {
       try {
         return await redis.evalsha(SCRIPT_SHA1, keys, args);
       } catch (error) {
@@ -120,6 +128,17 @@ export class Scripts {
         return await redis.eval(SCRIPT, keys, args);
       }
     });
+    const own = this.#own(answer, run);
+    return needsMore(own, run) ? await this.#send(withMore(run)) : own;
+  }
+
+  /** Returns the answer. @throws {Error} If it names another request: it came to the wrong one. */
+  #own(answer: unknown, { keys, args }: Run): unknown[] {
+    if (!Array.isArray(answer)) throw nonsense();
+    const names = (text: unknown, own = "") => text === `=${own.toWellFormed()}`;
+    this.#slipped = !(names(answer[3], args[ID]) && names(answer[4], keys[0]));
+    if (this.#slipped) throw new Error(`${REDIS}its answer is to another request`);
+    return answer;
   }
 
   /** Never rejects: each is told for itself. */
@@ -138,16 +157,25 @@ export class Scripts {
       });
       if (!Array.isArray(answers)) throw nonsense();
       const unknown: Gathered[] = [];
+      const short: Gathered[] = [];
       for (const [i, run] of gathered.entries()) {
         const { result, error: message } = Object(answers[i]) as Record<string, unknown>;
         const error = { message };
-        if (!message) run.resolve(result);
-        else if (isUnknownScript(error)) unknown.push(run);
-        else run.reject(this.#failure(error));
+        if (isUnknownScript(error)) unknown.push(run);
+        else if (message) run.reject(this.#failure(error));
+        else {
+          try {
+            const own = this.#own(result, run);
+            if (needsMore(own, run)) short.push({ ...run, ...withMore(run) });
+            else run.resolve(own);
+          } catch (error) {
+            run.reject(error);
+          }
+        }
       }
       // The first of them brings the script.
       await this.#sendAll(unknown.splice(0, 1));
-      await this.#sendAll(unknown);
+      await this.#sendAll([...unknown, ...short]);
     } catch (error) {
       for (const { reject } of gathered) reject(error);
     }
@@ -168,7 +196,9 @@ export class Scripts {
     }
     // What we do not know may be about one circuit. If it is about all, several are refused in a row.
     const known = kinds.includes("UpstashError");
-    const scope = OF_ALL.test(words) ? "store" : known || OF_ONE.test(words) ? "circuit" : null;
+    const said = OF_ALL.test(words) ? "store" : known || OF_ONE.test(words) ? "circuit" : null;
+    // While answers come to the wrong requests, so may errors.
+    const scope = this.#slipped ? null : said;
     if (!this.#token && !known && !SERVER_SAYS.test(words)) {
       // Of a client that is not ours, we do not know what its secrets are.
       words = ["its client failed", ...kinds.filter((text) => KIND.test(text))].join(", ");
@@ -178,6 +208,15 @@ export class Scripts {
     words = REDIS + inLine(words.slice(0, 200));
     return scope ? new StoreAnswerError(words, { scope }) : new Error(words);
   }
+}
+
+/** Returns `true` for an answer that asks for more keys. */
+function needsMore(answer: unknown[], { more }: Run): boolean {
+  return more !== undefined && answer[1] === 1;
+}
+
+function withMore({ keys, more = [], args }: Run): Run {
+  return { keys: [...keys, ...more], args, more: undefined };
 }
 
 /** What errors begin with. */

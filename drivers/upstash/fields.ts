@@ -7,6 +7,7 @@
 import type {
   Admission,
   CircuitRecord,
+  CircuitState,
   FailureNote,
   OverrideRecord,
   Segment,
@@ -16,6 +17,7 @@ import type {
 } from "../../src/contract.ts";
 import {
   absentSnapshot,
+  CIRCUIT_STATES,
   inOrder,
   SNAPSHOT_COUNTS,
   SNAPSHOT_TIMES,
@@ -38,13 +40,13 @@ export type Fields = Readonly<Record<string, string | undefined>>;
 
 /** @throws {Error} If that is no answer of the script: a circuit has a life, whatever else is spoilt. */
 export function parseReply(reply: unknown): Reply {
-  const [ok, moved, now, ...flat] = Array.isArray(reply) ? reply as unknown[] : [];
+  const [ok, moved, now, , , ...flat] = Array.isArray(reply) ? reply as unknown[] : [];
   const fits = typeof ok === "number" && Number.isFinite(now) && flat.length % 2 === 0 &&
     flat.every((one) => typeof one === "string" || typeof one === "number");
   if (!fits) throw nonsense();
   const fields: Record<string, string> = {};
   for (let i = 0; i < flat.length; i += 2) fields[String(flat[i])] = String(flat[i + 1]).slice(1);
-  if (flat.length > 0 && !fields.epoch) {
+  if (flat.length > 0 && !(fields.epoch && CIRCUIT_STATES.includes(fields.state as CircuitState))) {
     throw new StoreAnswerError(`${REDIS}it holds no circuit`, { scope: "circuit" });
   }
   return {

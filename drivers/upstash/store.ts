@@ -5,7 +5,7 @@
  */
 
 import { CIRCUITS, type OpeningStore } from "../../src/circuit.ts";
-import { newId, originOf } from "../../src/records.ts";
+import { isPlain, newId, originOf } from "../../src/records.ts";
 import { SHARED } from "../../src/shared/kind.ts";
 import { check, refuse } from "../../src/checks.ts";
 import type {
@@ -63,8 +63,19 @@ export interface UpstashSettings {
 }
 
 /** Writes a key, reads it and deletes it. */
-const CHECK = "redis.call('SET',KEYS[1],1,'PX',999,'GET')return redis.call('DEL',KEYS[1])";
+const CHECK =
+  "redis.call('SET',KEYS[1],1,'PX',999,'GET')redis.call('DEL',KEYS[1])return'='..ARGV[1]";
 const PARTS = ["state", "metrics", "failures", "successes"];
+/** The operations that file a circuit in the indexes. A record only does where the circuit is due. */
+const CHANGES = /^(transition|override|restore|remove)$/;
+/** The least that a request says of itself. */
+const BARE: StoreRequest = { id: "", at: 0, shape: { windowMs: 1, windowSize: 0 } };
+/** How many keys of the database a page looks at, while circuits are looked for: some ms of the server's time. */
+const LOOKED_AT = 16_384;
+/** How many circuits one run files: about 25 KB. */
+const FILED_AT_ONCE = 500;
+/** Circuits that are to be filed are kept of so many. */
+const REMEMBERED = 1_000;
 
 /** What the options of a store may say beside the way to Redis. */
 export const SETTINGS: readonly string[] = ["prefix", "ttlMs", "clock"];
@@ -76,8 +87,10 @@ export class RedisStore implements OpeningStore {
   readonly traits = { persistent: true, shared: true, audited: false } as const;
   readonly #scripts: Scripts;
   readonly #prefix: string;
-  readonly #ttlMs: string;
+  readonly #ttlMs: number;
   readonly #clock: Clock | undefined;
+  /** Circuits whose next record files them in the indexes. */
+  readonly #unfiled = new Set<string>();
 
   /** @throws {RangeError | TypeError} Naming the setting, what came and what is allowed. */
   constructor(name: string, scripts: Scripts, settings: UpstashSettings) {
@@ -91,7 +104,7 @@ export class RedisStore implements OpeningStore {
     }
     this.name = name;
     this.#prefix = prefix;
-    this.#ttlMs = String(check(subject, "ttlMs", settings.ttlMs, 30 * 86_400_000));
+    this.#ttlMs = check(subject, "ttlMs", settings.ttlMs, 30 * 86_400_000);
     this.#clock = clock;
     this.#scripts = scripts;
   }
@@ -104,7 +117,7 @@ export class RedisStore implements OpeningStore {
     key: string,
     request: OutboxRequest & { readonly shape: Shape; readonly at: number },
   ): Promise<Snapshot> {
-    const reply = await this.#run("read", key, { ...request, id: "-" }, []);
+    const reply = await this.#run("read", key, { ...request, id: "" }, []);
     return snapshotOf(reply, request.shape, request.outbox === "hand");
   }
 
@@ -147,25 +160,71 @@ export class RedisStore implements OpeningStore {
     return this.#won("restore", key, request, args);
   }
 
-  async list({ cursor, limit, at, shape, outbox }: ListRequest): Promise<ListPage> {
+  /**
+   * Two requests; one more where circuits are gone since. Where an index is lost, circuits are looked for
+   * in the whole database first, by pages without any.
+   */
+  async list(request: ListRequest): Promise<ListPage> {
+    const { cursor, limit, at, open = false } = request;
+    // Behind which circuit; while circuits are looked for, where, and under which mark.
+    const [after, scan, mark] = JSON.parse(cursor ?? '["","",""]') as string[];
+    if (scan !== "") {
+      const next = await this.#lookFor(scan!, at);
+      return { records: [], cursor: JSON.stringify([after, next, mark]) };
+    }
+    const id = newId();
+    const args = [open ? 2 : 1, after!, limit, mark!];
+    const page = await this.#ask("page", this.#indexes, { ...BARE, at, id }, args) as unknown[];
+    const [ok, , now, , , ...members] = page;
+    const found = members.map((key) => String(key).slice(1));
+    if (ok !== 1) return { records: [], cursor: JSON.stringify([after, "0", id]) };
+    const records = await this.together(() =>
+      Promise.all(found.map((key) => this.#dump(key, request)))
+    );
+    const stale = found.filter((_, i) => !records[i] || open && isPlain(records[i].snapshot));
+    // Whoever lists next drops them.
+    if (stale.length > 0) await this.#index(stale, at).catch(() => {});
+    return {
+      records: records.filter((record) => record !== null),
+      cursor: found.length < limit ? null : JSON.stringify([found.at(-1), "", ""]),
+      now: Number(now),
+    };
+  }
+
+  /** Looks for circuits on a page of the database, and files them. Returns where to go on; `""`: nowhere. */
+  async #lookFor(cursor: string, at: number): Promise<string> {
     const ends = [`${this.#prefix}:`, ":state"] as const;
     const match = ends.map((end) => end.replace(/[*?[\]\\]/g, "\\$&")).join("*");
     const page: unknown = await this.#scripts.ask((redis) =>
-      redis.scan(cursor ?? "0", { match, count: limit })
+      redis.scan(cursor, { match, count: LOOKED_AT })
     );
-    const [next, found] = pageOf(page);
-    const keys = [...new Set(found)].map((key) => key.slice(ends[0].length, -ends[1].length));
-    const records = await this.together(() =>
-      Promise.all(keys.map((key) => this.#dump(key, { at, id: "-", shape: shape(key), outbox })))
-    );
-    return { records: records.filter((record) => record !== null), cursor: next };
+    const [next, found] = Array.isArray(page) ? page as unknown[] : [];
+    if (!/^\d+$/.test(String(next)) || !Array.isArray(found)) throw nonsense();
+    const keys = found.map((key) => String(key).slice(ends[0].length, -ends[1].length));
+    // Also if there are none: what a SCAN answers names no request, but what comes after it does.
+    await this.#index(keys, at);
+    return Number(next) ? String(next) : "";
   }
 
-  /** A whole record; `null` where the key turns out to be somebody else's. */
-  async #dump(key: string, request: StoreRequest): Promise<CircuitRecord | null> {
+  /** Brings the entries of circuits in line with the circuits. */
+  async #index(keys: readonly string[], at: number): Promise<void> {
+    const runs: Promise<unknown>[] = [];
+    for (let i = 0; i === 0 || i < keys.length; i += FILED_AT_ONCE) {
+      const states = keys.slice(i, i + FILED_AT_ONCE).map((key) => this.#keys(key)[0]!);
+      runs.push(this.#ask("index", [...states, ...this.#indexes], { ...BARE, at }, []));
+    }
+    await Promise.all(runs);
+  }
+
+  /** A record; `null` where there is none, or the key turns out to be somebody else's. */
+  async #dump(
+    key: string,
+    { at, shape, outbox, brief }: ListRequest,
+  ): Promise<CircuitRecord | null> {
     try {
-      const reply = await this.#run("dump", key, request, []);
-      return reply.fields && recordOf(key, reply, request.shape, request.outbox === "hand");
+      const request = { id: "", at, shape: shape(key), outbox };
+      const reply = await this.#run(brief ? "read" : "dump", key, request, []);
+      return reply.fields && recordOf(key, reply, request.shape, outbox === "hand");
     } catch (error) {
       if (/WRONGTYPE|another prefix/.test(String(error))) return null;
       throw error;
@@ -178,20 +237,20 @@ export class RedisStore implements OpeningStore {
     rows: readonly Admission[],
   ): Promise<void> {
     if (rows.length === 0) return;
-    const request = { at: 0, id: "-", shape: { windowMs: 1, windowSize: 0 } };
-    await this.#run("confirm", key, request, rows.map(rowField));
+    await this.#run("confirm", key, BARE, rows.map(rowField));
   }
 
   /** One request. */
   async check(): Promise<void> {
+    const id = newId();
     const answer = await this.#scripts.ask((redis) =>
-      redis.eval(CHECK, [`${this.#prefix}:check`], [])
+      redis.eval(CHECK, [`${this.#prefix}:check`], [id])
     );
-    if (answer !== 1) throw nonsense();
+    if (answer !== `=${id}`) throw nonsense();
   }
 
   async remove(key: string): Promise<boolean> {
-    return await this.#scripts.ask((redis) => redis.del(...this.#keys(key))) > 0;
+    return (await this.#run("remove", key, BARE, [])).ok;
   }
 
   /** A change that either is made by this request or is not. */
@@ -225,36 +284,58 @@ export class RedisStore implements OpeningStore {
   async #run(
     operation: string,
     key: string,
-    { id, at, shape, outbox, instance }: StoreRequest,
+    request: StoreRequest,
     args: readonly (string | number)[],
     why: Record<string, unknown> = {},
   ): Promise<Reply> {
+    const records = operation === "record";
+    // Under Upstash's locking of keys, circuits that all declare the indexes would wait for one another.
+    const files = records ? this.#unfiled.has(key) : CHANGES.test(operation);
+    const keys = [...this.#keys(key), ...files ? this.#indexes : []];
+    const more = records && !files ? this.#indexes : undefined;
+    const reply = parseReply(await this.#ask(operation, keys, request, args, why, more));
+    this.#note(key, reply);
+    return reply;
+  }
+
+  /** Notes whether the next record of a circuit is to file it in the indexes. */
+  #note(key: string, { fields, now }: Reply): void {
+    this.#unfiled.delete(key);
+    // A little before the script asks for it.
+    const ms = Math.min(this.#ttlMs, 86_400_000) / 9;
+    if (fields !== null && now - Number(fields.indexed || -Infinity) < ms) return;
+    this.#unfiled.add(key);
+    if (this.#unfiled.size > REMEMBERED) this.#unfiled.delete(this.#unfiled.values().next().value!);
+  }
+
+  #ask(
+    operation: string,
+    keys: string[],
+    { id, at, shape, outbox, instance }: StoreRequest,
+    args: readonly (string | number)[],
+    why: Record<string, unknown> = {},
+    more?: string[],
+  ): Promise<unknown> {
     // What the trail is to say in the caller's words, with the isolate it came from.
     const words = outbox === undefined
       ? ""
       : JSON.stringify({ ...why, ...originOf({ id, instance }) });
-    const run = {
-      keys: this.#keys(key),
+    return this.#scripts.run({
+      ...{ keys, more },
       args: [
         ...[operation, at, this.#clock?.() ?? "", id || newId()],
         ...[shape.windowMs, shape.windowSize, this.#ttlMs, this.#prefix.length, ...args],
         ...[words, outbox === "hand" ? 1 : ""],
       ].map(String),
-    };
-    return parseReply(await this.#scripts.run(run));
+    });
   }
 
   #keys(key: string): string[] {
     return PARTS.map((part) => `${this.#prefix}:${key}:${part}`);
   }
-}
 
-/** What SCAN answered: where to go on, and keys. */
-function pageOf(page: unknown): [next: string | null, keys: string[]] {
-  const [next, found] = Array.isArray(page) ? page as unknown[] : [];
-  const cursor = typeof next === "number" ? String(next) : next;
-  const fits = typeof cursor === "string" && /^\d+$/.test(cursor) && Array.isArray(found) &&
-    Array.from(found).every((key) => typeof key === "string");
-  if (!fits) throw nonsense();
-  return [cursor === "0" ? null : cursor, found];
+  /** The keys of the circuits of the prefix, and of those that are not plainly CLOSED. */
+  get #indexes(): string[] {
+    return [`${this.#prefix}:circuits`, `${this.#prefix}:open`];
+  }
 }

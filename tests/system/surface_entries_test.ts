@@ -7,9 +7,12 @@ import { type Context, Hono, type MiddlewareHandler } from "hono";
 import type { Redis as IoRedis } from "ioredis";
 import type * as M from "@fuse/edge";
 import { createFuse, memory } from "@fuse/edge";
+import { runCli } from "@fuse/edge/cli";
 import { fuseFromEnv } from "@fuse/edge/env";
 import { logTo } from "@fuse/edge/log";
 import { prometheusText } from "@fuse/edge/prometheus";
+import * as D from "@fuse/edge/d1";
+import * as O from "@fuse/edge/durable-object";
 import * as H from "@fuse/edge/hono";
 import * as L from "@fuse/edge/libsql";
 import * as LR from "@fuse/edge/libsql/relations";
@@ -22,6 +25,10 @@ import { gives, is, type Maybe, same, takes } from "../support/promised.ts";
 
 Deno.test("@fuse/edge/env gives what was promised", () => {
   is<(env: object, options?: Omit<M.FuseOptions, "stores" | "default">) => M.Fuse>(fuseFromEnv);
+});
+
+Deno.test("@fuse/edge/cli gives a function that returns an exit code", () => {
+  is<(args: readonly string[]) => Promise<number>>(runCli);
 });
 
 Deno.test("@fuse/edge/upstash gives what was promised", () => {
@@ -91,7 +98,7 @@ Deno.test("@fuse/edge/libsql gives what was promised", () => {
   type Problem = {
     id: string;
     circuit: string;
-    problem: "changed" | "removed" | "inserted" | "circuit" | "unchained";
+    problem: "changed" | "removed" | "inserted" | "circuit" | "trigger" | "unchained";
     detail: string;
   };
   gives<
@@ -105,6 +112,29 @@ Deno.test("@fuse/edge/libsql gives what was promised", () => {
   gives<{ id: number; event: M.AuditEventName; createdAt: Date }, Event>();
   const relations = [LR.circuitBreakersRelations, LR.circuitBreakerEventsRelations];
   assertEquals(relations.map((one) => typeof one), ["object", "object"]);
+});
+
+Deno.test("@fuse/edge/d1 and @fuse/edge/durable-object give what was promised", () => {
+  type Rest = Maybe<
+    & { audit: "transitions" | "calls"; trailKey: string; trailKeys: readonly string[] }
+    & { redact: (error: unknown) => string | undefined; clock: M.Clock }
+  >;
+  type Database = {
+    prepare(sql: string): { bind(...values: unknown[]): unknown };
+    batch(statements: never[]): Promise<unknown>;
+  };
+  type Namespace = { idFromName(name: string): unknown; get(id: never): unknown };
+  same<D.D1Like, Database>();
+  same<O.NamespaceLike, Namespace>();
+  is<(binding: Database, options?: Rest & Maybe<{ schema: unknown }>) => D.LibsqlStore>(D.d1);
+  is<(binding: Database) => L.LibsqlClient>(D.d1Client);
+  is<(namespace: Namespace, options?: Rest & Maybe<{ shards: number }>) => O.LibsqlStore>(
+    O.durableObject,
+  );
+  type ObjectClass = new (ctx: object, env: object) => {
+    fetch(request: Request): Promise<Response>;
+  };
+  is<ObjectClass>(O.FuseObject);
 });
 
 Deno.test("@fuse/edge/migrations gives what was promised", async () => {

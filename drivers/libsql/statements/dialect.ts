@@ -174,11 +174,23 @@ export const TRIGGERED: SQL = sql.raw(`
   case when json_valid(e.metadata) then
     e.metadata ->> '$.from' in (${listOf(CIRCUIT_STATES)})
     and e.metadata ->> '$.to' in (${listOf(CIRCUIT_STATES)})
+    and e.metadata ->> '$.by' in ('update', 'insert', 'delete')
     and e.metadata = json_object(
       'from', e.metadata ->> '$.from', 'to', e.metadata ->> '$.to',
       'generation', e.generation, 'reason', null, 'actor', null,
-      'by', iif(e.metadata ->> '$.by' = 'delete', 'delete', 'update'),
-      'after', json(e.metadata -> '$.after')
+      'by', e.metadata ->> '$.by',
+      'after', case when e.metadata ->> '$.by' <> 'delete' then json_object(
+        'state', e.metadata ->> '$.to',
+        'openUntil', e.metadata ->> '$.after.openUntil',
+        'cooldownMs', e.metadata ->> '$.after.cooldownMs',
+        'reason', e.metadata ->> '$.after.reason',
+        'override', case when e.metadata ->> '$.after.override.kind' is not null then json_object(
+          'kind', e.metadata ->> '$.after.override.kind',
+          'until', e.metadata ->> '$.after.override.until',
+          'reason', e.metadata ->> '$.after.override.reason',
+          'actor', e.metadata ->> '$.after.override.actor'
+        ) end
+      ) end
     )
   else 0 end`);
 
@@ -206,10 +218,10 @@ export function decide(
   where: SQL = sql`(not (${won} or ${expired}) or ${sealed})`,
 ): Statement {
   return prepare(sql`
-    insert into ${requests} as r (circuit_breaker_id, id, at, won, revision)
+    insert into ${requests} (circuit_breaker_id, id, at, won, revision)
     select b.id, ${$("id")}, ${now}, ${won}, ${REVISION} + 2
     from ${circuits} b where ${OWN} and ${where}
     on conflict (circuit_breaker_id, id) do update set
       at = excluded.at, won = excluded.won, revision = excluded.revision
-    where r.at <= excluded.at - ${MEMORY_MS}`);
+    where at <= excluded.at - ${MEMORY_MS}`);
 }

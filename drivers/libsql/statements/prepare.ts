@@ -29,15 +29,26 @@ export function $(name: string): Placeholder {
 /** Builds a statement: the SQL text is made once, however often it is bound. */
 export function prepare(query: SQL): Statement {
   const { sql: text, params } = query.toQuery(SQLITE);
-  const compact = text.replace(/\s+/g, " ");
-  return (values) => ({
-    sql: compact,
-    args: params.map((param) => {
+  const parts = text.replace(/\s+/g, " ").split("?");
+  // By which of the values are numbers.
+  const texts = new Map<string, string>();
+  return (values) => {
+    const args = params.map((param) => {
       const value = is(param, Placeholder) ? values[param.name] ?? null : param;
-      // The local client binds a JavaScript number as REAL.
-      if (typeof value === "number") return BigInt(Math.round(value));
+      if (typeof value === "number") return Math.round(value);
       // A server does not accept a lone surrogate.
       return typeof value === "string" ? value.toWellFormed() : value as null;
-    }),
-  });
+    });
+    const kinds = args.map((arg) => typeof arg === "number" ? INTEGER : "?");
+    const shape = kinds.join("");
+    let sql = texts.get(shape);
+    if (sql === undefined) {
+      sql = parts.reduce((sql, part, i) => sql + kinds[i - 1] + part);
+      texts.set(shape, sql);
+    }
+    return { sql, args };
+  };
 }
+
+/** Some clients bind a JavaScript number as REAL, and some refuse a bigint. */
+const INTEGER = "cast(? as integer)";

@@ -104,7 +104,7 @@ export class Subject {
   }
 
   get records(): readonly CircuitRecord[] {
-    const request = { cursor: null, limit: 1, at: 0, shape: () => SHAPE };
+    const request = { cursor: null, limit: Infinity, at: 0, shape: () => SHAPE };
     return (this.store.list(request) as ListPage).records;
   }
 

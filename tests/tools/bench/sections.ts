@@ -49,6 +49,7 @@ export const SECTIONS: Readonly<Record<string, Entry>> = {
     tables: ["trail-speed-file", "trail-speed-sqld", "trail-bytes", "trail-queries"],
     load: () => import("./trail.ts"),
   },
+  proof: { tables: ["trail-proof"], load: () => import("./proof.ts") },
   workerd: { tables: ["workerd"], load: () => import("./workerd.ts") },
 };
 
