@@ -42,8 +42,8 @@ Deno.test("redis() sends nothing when it is made, and asks a function for a clie
   await using connected = await CLIENTS.ioredis!(server.url);
   const store = redis(() => (asked++, connected.client), { prefix: freshPrefix() });
   assertEquals([store.name, store.traits.shared, asked], ["redis", true, 0]);
+  assertEquals((await read(store, "a")).totals.failures, 0);
   await record(store, "a", { failures: 1 });
-  assertEquals((await read(store, "a")).totals.failures, 1);
   assertEquals(asked, 2);
 });
 
@@ -52,8 +52,11 @@ for (const [name, connect] of Object.entries(CLIENTS)) {
     await using connected = await connect(server.url);
     const { client, sent } = counting(connected.client);
     const store = redis(client, { prefix: freshPrefix() });
-    await server.command("SCRIPT", "FLUSH");
     const all = Array.from({ length: 20 }, (_, i) => `circuit-${i % 10}`);
+    // A circuit that was never read would ask for the indexes in a request of its own.
+    for (const key of all) await read(store, key);
+    sent.splice(0);
+    await server.command("SCRIPT", "FLUSH");
     const write = () =>
       store.together!(() => Promise.all(all.map((key) => record(store, key, { failures: 1 }))));
     await write();

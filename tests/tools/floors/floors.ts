@@ -40,7 +40,7 @@ export const FLOORS: readonly Floor[] = [
 
 /** Files of one floor that do not know each other: each group stands for itself. */
 export const APART: readonly RegExp[] = [
-  /^drivers\/upstash/,
+  /^drivers\/(upstash|redis)/,
   /^drivers\/(libsql|tiered|d1|durable_object)/,
   /^src\/testing\//,
   /^src\/(hono|hono\/\w+|prometheus)\.ts$/,
