@@ -7,6 +7,7 @@
 import type {
   Admission,
   CircuitRecord,
+  CircuitState,
   FailureNote,
   OverrideRecord,
   Segment,
@@ -16,6 +17,7 @@ import type {
 } from "../../src/contract.ts";
 import {
   absentSnapshot,
+  CIRCUIT_STATES,
   inOrder,
   SNAPSHOT_COUNTS,
   SNAPSHOT_TIMES,
@@ -44,7 +46,7 @@ export function parseReply(reply: unknown): Reply {
   if (!fits) throw nonsense();
   const fields: Record<string, string> = {};
   for (let i = 0; i < flat.length; i += 2) fields[String(flat[i])] = String(flat[i + 1]).slice(1);
-  if (flat.length > 0 && !fields.epoch) {
+  if (flat.length > 0 && !(fields.epoch && CIRCUIT_STATES.includes(fields.state as CircuitState))) {
     throw new StoreAnswerError(`${REDIS}it holds no circuit`, { scope: "circuit" });
   }
   return {
