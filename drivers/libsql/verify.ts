@@ -53,7 +53,7 @@ export interface TrailBreak {
   circuit: string;
   /** What happened to the row, or to one before it. */
   problem: "changed" | "removed" | "inserted" | "circuit" | "unchained";
-  /** What is wrong, in a sentence. */
+  /** A sentence that says what is wrong. */
   detail: string;
 }
 
@@ -256,7 +256,7 @@ interface Chain {
   /** The epoch of the circuit, or `null` if it was removed. */
   readonly epoch: string | null;
   readonly generation: number;
-  /** What of the circuit is not as its newest row says; `null` if all is, or there is nothing to compare. */
+  /** Returns what of the circuit differs from its newest row; `null` if all is, or there is nothing to compare. */
   readonly differs: string | null;
 }
 
