@@ -329,7 +329,7 @@ export interface Trouble {
 
 /** Answer to `record`. */
 export interface Recorded extends Answer {
-  /** Whether the generation was current, so that more than totals counted. */
+  /** `true` if the generation was current, so that more than totals counted. */
   readonly current: boolean;
 }
 

@@ -30,7 +30,7 @@ export interface ChangeRow {
   readonly more?: (row: Row, moment: number) => Record<string, unknown>;
 }
 
-/** What a row says of the circuit afterwards, beside its generation. `verifyTrail()` compares it. */
+/** The state that a row gives the circuit, beside its generation. `verifyTrail()` compares it. */
 export interface After {
   readonly state: string;
   readonly openUntil: number | null;
@@ -145,7 +145,7 @@ function changeOf(
   return linkOf(sealing, at, event, { epoch, generation, began }, metadata);
 }
 
-/** What the circuit is before a change, its override gone if that has run out. */
+/** Returns the circuit as it is before a change, without an override that has run out. */
 function afterOf(row: Row, expired: boolean): After {
   const { state, openUntil, cooldownMs, reason, override } = storedSnapshot(row, {
     ...{ windowMs: 1, windowSize: 0 },

@@ -221,7 +221,7 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
     });
   }
 
-  /** One request; one more if nothing is known of the circuit, or somebody was faster. */
+  /** Sends one request; one more if nothing is known of the circuit, or somebody was faster. */
   async #change(
     key: string,
     request: StoreRequest,

@@ -62,7 +62,7 @@ export interface TrailBreak {
    * triggers that tell changes by hand (`trigger`).
    */
   problem: "changed" | "removed" | "inserted" | "circuit" | "trigger" | "unchained";
-  /** What is wrong, in a sentence. */
+  /** A sentence that says what is wrong. */
   detail: string;
 }
 

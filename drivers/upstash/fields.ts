@@ -8,7 +8,6 @@ import type {
   Admission,
   CircuitRecord,
   CircuitState,
-  FailureNote,
   OverrideRecord,
   Segment,
   Shape,
@@ -24,7 +23,7 @@ import {
   withoutExpiredOverride,
 } from "../../src/records.ts";
 import { StoreAnswerError } from "../../src/errors.ts";
-import { countOf, textOf, timeOf } from "../../src/rules/stored_fields.ts";
+import { countOf, failureNoteOf, textOf, timeOf } from "../../src/rules/stored_fields.ts";
 import { nonsense, REDIS } from "./client.ts";
 
 /** What the script answered: whether it did as asked, the moment, and a circuit if there is one. */
@@ -134,7 +133,7 @@ function storedOf({ now, fields: f }: Reply, { windowSize }: Shape): Snapshot {
     began: timeOf(Number(f.began || 0)) ?? 0,
     reason: textOf(f.reason),
     cooldownMs: f.cooldownMs ? countOf(Number(f.cooldownMs)) : null,
-    lastFailure: f.lastFailure ? wordsOf(f.lastFailure) as unknown as FailureNote : null,
+    lastFailure: failureNoteOf(f.lastFailure),
     policyHash: textOf(f["answer.policyHash"]),
     totals: counts(absent.totals, "totals"),
     window: counts(absent.window, "answer"),

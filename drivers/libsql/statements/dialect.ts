@@ -40,7 +40,7 @@ export interface Dialect extends Tables {
   readonly expired: SQL;
   /** The start of the newest segment of the window, or null. */
   readonly newestSegment: SQL;
-  /** Whether the caller knows the current generation: `epoch`, `generation` and `began` are bound. */
+  /** True if the caller knows the current generation: `epoch`, `generation` and `began` are bound. */
   readonly current: SQL;
   /** Whether the rows of the trail that the request brings can be appended. */
   readonly sealed: SQL;
@@ -155,7 +155,7 @@ export const END_TRIALS: SQL = sql`
 export const BEGIN_GENERATION: SQL = sql`${END_TRIALS},
   revision = r.revision, generation = ${GENERATION} + 1, began = ${$("moment")}`;
 
-/** Whether a lease is of the current generation. */
+/** True of a lease of the current generation. */
 export const VALID: SQL = sql.raw("l.generation = b.generation and l.began = b.began");
 
 /** Clears what leads to a verdict. */
