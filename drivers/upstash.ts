@@ -44,11 +44,13 @@ import type {
   RestoreRequest,
   Shape,
   Snapshot,
+  SpoiltCircuit,
   Store,
   StoreRequest,
   Tally,
   TransitionRequest,
 } from "../src/contract.ts";
+import { isNonsense } from "../src/rules/stored_fields.ts";
 import { nonsense, Scripts, type UpstashSource } from "./upstash/client.ts";
 import {
   contentsOf,
@@ -162,10 +164,12 @@ class UpstashStore implements OpeningStore {
     const { to, event, reason, expected, lastFailure = null } = request;
     const cooldownMs = Math.round(request.cooldownMs);
     const { epoch, generation, began } = expected ?? { epoch: "", generation: "", began: "" };
-    return this.#won("transition", key, request, [
-      ...[to, event, cooldownMs, reason, epoch, generation, began],
-      lastFailure === null ? "" : JSON.stringify(lastFailure),
-    ], to === "OPEN" ? { cooldownMs, lastFailure } : {});
+    const ask = () =>
+      this.#won("transition", key, request, [
+        ...[to, event, cooldownMs, reason, epoch, generation, began],
+        lastFailure === null ? "" : JSON.stringify(lastFailure),
+      ], to === "OPEN" ? { cooldownMs, lastFailure } : {});
+    return expected === null ? this.#anew(key, ask) : ask();
   }
 
   override(key: string, request: OverrideRequest): Promise<Changed> {
@@ -177,7 +181,19 @@ class UpstashStore implements OpeningStore {
   restore(key: string, request: RestoreRequest): Promise<Changed> {
     const { record, existing } = request;
     const args = [existing, record.snapshot.generation, ...contentsOf(record)];
-    return this.#won("restore", key, request, args);
+    const ask = () => this.#won("restore", key, request, args);
+    return existing === "replace" ? this.#anew(key, ask) : ask();
+  }
+
+  /** Asks once more without the record, if that makes no sense. */
+  async #anew<T>(key: string, ask: () => Promise<T>): Promise<T> {
+    try {
+      return await ask();
+    } catch (error) {
+      if (!isNonsense(error) && !/WRONGTYPE/.test(String(error))) throw error;
+      await this.remove(key);
+      return await ask();
+    }
   }
 
   async list({ cursor, limit, at, shape, outbox }: ListRequest): Promise<ListPage> {
@@ -188,20 +204,27 @@ class UpstashStore implements OpeningStore {
     );
     const [next, found] = pageOf(page);
     const keys = [...new Set(found)].map((key) => key.slice(ends[0].length, -ends[1].length));
-    const records = await this.together(() =>
-      Promise.all(keys.map((key) => this.#dump(key, { at, id: "-", shape: shape(key), outbox })))
+    const spoilt: SpoiltCircuit[] = [];
+    const dumps = this.together(() =>
+      keys.map((key) => this.#dump(key, { at, id: "-", shape: shape(key), outbox }, spoilt))
     );
-    return { records: records.filter((record) => record !== null), cursor: next };
+    const records = (await Promise.all(dumps)).filter((record) => record !== null);
+    return { records, cursor: next, spoilt };
   }
 
-  /** A whole record; `null` where the key turns out to be somebody else's. */
-  async #dump(key: string, request: StoreRequest): Promise<CircuitRecord | null> {
+  /** A whole record; `null` where it makes no sense, or the key turns out to be somebody else's. */
+  async #dump(
+    key: string,
+    request: StoreRequest,
+    spoilt: SpoiltCircuit[],
+  ): Promise<CircuitRecord | null> {
     try {
       const reply = await this.#run("dump", key, request, []);
       return reply.fields && recordOf(key, reply, request.shape, request.outbox === "hand");
     } catch (error) {
-      if (/WRONGTYPE|another prefix/.test(String(error))) return null;
-      throw error;
+      if (isNonsense(error)) spoilt.push({ key, error });
+      else if (!/WRONGTYPE|another prefix/.test(String(error))) throw error;
+      return null;
     }
   }
 

@@ -295,6 +295,16 @@ export interface ListPage {
   readonly records: readonly CircuitRecord[];
   /** Where to go on; `null`: that was all. */
   readonly cursor: string | null;
+  /** Circuits that the page leaves out, because their records make no sense. */
+  readonly spoilt?: readonly SpoiltCircuit[];
+}
+
+/** A circuit whose record makes no sense. */
+export interface SpoiltCircuit {
+  /** Which circuit: see `key.ts`. */
+  readonly key: string;
+  /** What names the field. */
+  readonly error: Error;
 }
 
 /** What comes with every answer to a request that may write. */

@@ -79,13 +79,18 @@ export class Inventory {
    * Gives the circuits that the stores hold. One round trip for each hundred.
    *
    * @param always `true` for an operator, whose requests are sent also while a store is left alone.
+   * @param spoilt Takes the circuits that are left out because their records make no sense.
    */
-  async *list(filter: CircuitFilter, always = false): AsyncGenerator<Listed, void, undefined> {
+  async *list(
+    filter: CircuitFilter,
+    always = false,
+    spoilt: [RegisteredStore, string][] = [],
+  ): AsyncGenerator<Listed, void, undefined> {
     const matches = matcherOf(filter);
     for (const store of this.stores()) {
       // A store that is written to meanwhile may list a circuit twice.
       const seen = new Set<string>();
-      for await (const record of this.#recordsOf(store, always)) {
+      for await (const record of this.#recordsOf(store, always, spoilt)) {
         if (seen.has(record.key)) continue;
         seen.add(record.key);
         const listed = this.#listed(store, record);
@@ -120,9 +125,16 @@ export class Inventory {
 
   async resetAll(reason: string | null, actor: string | null): Promise<number> {
     let count = 0;
-    for await (const { store, record } of this.list({}, true)) {
-      await this.#registry.circuit(store, record.key, null).reset(reason, actor);
+    const reset = async (store: RegisteredStore, key: string) => {
+      await this.#registry.circuit(store, key, null).reset(reason, actor);
       count++;
+    };
+    const spoilt: [RegisteredStore, string][] = [];
+    for await (const { store, record } of this.list({}, true, spoilt)) {
+      await reset(store, record.key);
+    }
+    for (const [store, key] of spoilt) {
+      if (inScope(this.#to, identify(store.name, key))) await reset(store, key);
     }
     return count;
   }
@@ -171,6 +183,7 @@ export class Inventory {
   async *#recordsOf(
     store: RegisteredStore,
     always: boolean,
+    spoilt: [RegisteredStore, string][],
   ): AsyncGenerator<CircuitRecord, void, undefined> {
     const shape = (key: string) => this.#policyOf(store, key).shape;
     let cursor: string | null = null;
@@ -178,6 +191,7 @@ export class Inventory {
       const request = { cursor, limit: PAGE, at: store.clock(), shape };
       const page: ListPage = await store.opener.list(() => store.driver.list(request), always);
       yield* page.records;
+      for (const { key } of page.spoilt ?? []) spoilt.push([store, key]);
       cursor = page.cursor;
     } while (cursor !== null);
   }

@@ -10,6 +10,7 @@
  */
 
 import { type SQL, sql } from "drizzle-orm";
+import { textOf } from "./metadata.ts";
 import { TRIGGERED } from "./statements/dialect.ts";
 
 /** A row of the chain, as far as it is hashed. */
@@ -103,8 +104,8 @@ export type LinkRow = Readonly<Record<string, unknown>>;
 
 /** The columns of a row `e` that verifying needs. */
 export const LINK_COLUMNS: SQL = sql`
-  e.id, e.key as "key", e.circuit_breaker_id as circuit, e.epoch, e.generation, e.began, e.sequence,
-  e.event as "event", e.created_at as at, e.metadata as metadata, e.hash as hash,
+  e.id, e.key as "key", e.circuit_breaker_id as circuit, cast(e.epoch as blob) as epoch, e.generation, e.began, e.sequence,
+  e.event as "event", e.created_at as at, cast(e.metadata as blob) as metadata, e.hash as hash,
   e.event <> 'edited' or ${TRIGGERED} as triggered`;
 
 /** Whether a row of an edit by hand has the metadata that the trigger writes. `true` of other rows. */
@@ -119,12 +120,12 @@ export async function follows(digest: Digest, row: LinkRow, before: Head): Promi
   const link: Link = {
     key: String(row.key),
     circuit: Number(row.circuit),
-    epoch: String(row.epoch),
+    epoch: textOf(row.epoch),
     generation: Number(row.generation),
     began: Number(row.began),
     event: String(row.event),
     at: Number(row.at),
-    metadata: row.metadata as string | null,
+    metadata: row.metadata === null ? null : textOf(row.metadata),
   };
   const isAfter = (head: Head) => isHash(digest, row.hash, (one) => linkHash(one, link, head));
   if (await isAfter(before)) return true;

@@ -14,6 +14,14 @@ export function jsonOf(value: unknown): string {
   return JSON.stringify(value, (_, part) => typeof part === "string" ? part.toWellFormed() : part);
 }
 
+/**
+ * Returns a text from its bytes. What is not UTF-8 reads as U+FFFD: a local client ends the process at
+ * such a text, so texts that others may write are read as bytes.
+ */
+export function textOf(bytes: unknown): string {
+  return new TextDecoder().decode(new Uint8Array(bytes as ArrayBuffer));
+}
+
 /** Returns the counters of a circuit before a change, as the row of the change shows them. */
 export function countersOf(s: Snapshot): Record<string, number> {
   const { sinceClosed, totals } = s;

@@ -14,10 +14,28 @@ import type {
   Shape,
   Snapshot,
 } from "../../src/contract.ts";
-import { absentSnapshot, withoutExpiredOverride } from "../../src/records.ts";
-import { countOf, overrideOf, stateOf, textOf, timeOf } from "../../src/rules/stored_fields.ts";
+import {
+  absentSnapshot,
+  CIRCUIT_STATES,
+  OVERRIDES,
+  withoutExpiredOverride,
+} from "../../src/records.ts";
+import {
+  checkFields,
+  fromJson,
+  isCount,
+  isFailureNote,
+  isMoment,
+  isNonsense,
+  isOneOf,
+  isOutcomes,
+  isText,
+  isTime,
+  isWords,
+  nonsenseIn,
+} from "../../src/rules/stored_fields.ts";
 import { jsonOf } from "./metadata.ts";
-import { unreadable } from "./client.ts";
+import { DATABASE, unreadable } from "./client.ts";
 import type { Values } from "./statements/prepare.ts";
 
 /** A circuit, as a statement answers it. */
@@ -30,62 +48,112 @@ export interface Row {
   readonly [field: string]: unknown;
 }
 
+const checked = checkFields(DATABASE);
+
+/** The columns of a circuit that are counts. */
+export const COUNTS: readonly string[] = [
+  ...["generation", "revision", "evidence_since", "reopen_count"],
+  ...["consecutive_failures", "consecutive_successes"],
+  ...["failure_count", "success_count", "slow_count", "half_open_successes", "half_open_failures"],
+  ...["total_successes", "total_failures", "total_rejected", "total_slow"],
+];
+
+/** The columns of a circuit that are times, or none. */
+export const TIMES: readonly string[] = [
+  ...["began", "opened_at", "open_until", "closed_at", "last_failure_at", "last_success_at"],
+  ...["cooldown_ms", "override_until"],
+];
+
+/** The columns of a circuit that are texts, and never none. */
+export const TEXTS: readonly string[] = ["epoch", "reason", "policy_hash", "previous_policy_hash"];
+
 /**
- * Returns the circuit of an answer. Users may edit rows by hand: spoilt fields are read as
- * `src/rules/stored_fields.ts` reads them.
+ * Returns the circuit of an answer. Users may edit rows by hand: see `src/rules/stored_fields.ts`.
  *
+ * @throws {StoreAnswerError} If a field of the circuit makes no sense.
  * @throws {Error} If the answer is not that of a statement of this store.
  */
 export function rowOf(result: { readonly circuit?: unknown } | undefined): Row {
   const row = parse(result?.circuit);
-  const { now, id, epoch, leases, segments, edits } = row;
-  const isCircuit = () =>
-    Number.isSafeInteger(id) && typeof epoch === "string" && isTable(segments) &&
-    Array.isArray(leases);
+  const { now, id, leases, segments, edits } = row;
+  const isCircuit = () => Number.isSafeInteger(id) && isTable(segments) && Array.isArray(leases);
   const fits = Number.isFinite(now) && (id === null || isCircuit()) &&
     (edits == null || isTable(edits));
   if (!fits) throw unreadable();
-  return id === null ? row : readFields(row);
+  if (id !== null) check(row);
+  return row;
 }
 
-const COUNTS = [
-  ...["generation", "reopen_count", "consecutive_failures", "consecutive_successes"],
-  ...["failure_count", "success_count", "slow_count", "half_open_successes", "half_open_failures"],
-  ...["total_successes", "total_failures", "total_rejected", "total_slow"],
-];
-const TIMES = [
-  ...["began", "opened_at", "open_until", "closed_at", "last_failure_at", "last_success_at"],
-  "cooldown_ms",
-];
-const TEXTS = ["reason", "policy_hash", "previous_policy_hash", "outcomes"];
+function check(row: Row): void {
+  const all = (fields: readonly string[], fits: (value: unknown) => boolean) => {
+    for (const field of fields) checked(field, row[field], fits);
+  };
+  all(COUNTS, isCount);
+  all(TIMES, isTime);
+  all(["began"], isMoment);
+  all(TEXTS, isText);
+  all(["override_reason", "override_actor"], isWords);
+  all(["state"], isOneOf(CIRCUIT_STATES));
+  all(["outcomes"], isOutcomes);
+  if (row.override !== null) all(["override"], isOneOf(OVERRIDES));
+  failureOf(row);
+  for (const [start, ...counts] of row.segments) {
+    checked("start", start, isMoment);
+    for (const [i, count] of counts.entries()) checked(SEGMENT[i]!, count, isCount);
+  }
+  for (const until of row.leases) checked("until", until, isMoment);
+}
 
-function readFields(row: Row): Row {
-  const { kind = null, until = null, reason = null, actor = null } = overrideOf({
-    ...{ kind: row.override, until: row.override_until },
-    ...{ reason: row.override_reason, actor: row.override_actor },
-  }) ?? {};
-  const read = (fields: readonly string[], as: (value: unknown) => unknown) =>
-    Object.fromEntries(fields.map((field) => [field, as(row[field])]));
-  return {
-    ...row,
-    ...read(COUNTS, countOf),
-    ...read(TIMES, timeOf),
-    ...read(TEXTS, textOf),
-    state: stateOf(row.state),
-    ...{ override: kind, override_until: until, override_reason: reason, override_actor: actor },
-    segments: row.segments.filter(([start]) => timeOf(start) !== null)
-      .map(([start, ...counts]) =>
-        [start, ...counts.map(countOf)] as unknown as Row["segments"][0]
-      ),
-    leases: row.leases.filter((until) => timeOf(until) !== null),
+const SEGMENT = ["successes", "failures", "slow"];
+
+function failureOf({ last_failure }: Row): FailureNote | null {
+  return checked("last_failure", last_failure && fromJson(last_failure), isFailureNote);
+}
+
+function overrideOf(row: Row): OverrideRecord | null {
+  return row.override === null ? null : {
+    kind: row.override as OverrideRecord["kind"],
+    until: row.override_until as number | null,
+    reason: row.override_reason as string | null,
+    actor: row.override_actor as string | null,
   };
 }
 
-function parse(text: unknown): Row {
+/** Reads JSON from its bytes: the local client ends the process at a text that is not UTF-8. */
+function parse(bytes: unknown): Row {
+  let array: Uint8Array;
   try {
-    return Object(JSON.parse(text as string)) as Row;
+    array = new Uint8Array(bytes as ArrayBuffer);
+    return Object(JSON.parse(UTF8.decode(array))) as Row;
   } catch {
-    throw unreadable();
+    return parseLossy(array!);
+  }
+}
+
+const UTF8 = new TextDecoder("utf-8", { fatal: true });
+
+/** Names the first text that is not UTF-8. Rows of the trail may have one, which then reads as it can. */
+function parseLossy(array: Uint8Array): Row {
+  try {
+    // Each byte as a character of its own.
+    const text = Array.from(array, (byte) => String.fromCharCode(byte)).join("");
+    for (const [field, value] of Object.entries(Object(JSON.parse(text)))) {
+      if (field !== "edits" && typeof value === "string" && !isUtf8(value)) {
+        throw nonsenseIn(DATABASE, field);
+      }
+    }
+    return Object(JSON.parse(new TextDecoder().decode(array)));
+  } catch (error) {
+    throw isNonsense(error) ? error : unreadable();
+  }
+}
+
+function isUtf8(bytes: string): boolean {
+  try {
+    UTF8.decode(Uint8Array.from(bytes, (c) => c.charCodeAt(0)));
+    return true;
+  } catch {
+    return false;
   }
 }
 
@@ -135,24 +203,10 @@ export function storedSnapshot(row: Row, shape: Shape): Snapshot {
     halfOpen: halfOpenOf(row),
     lastFailureAt: at("last_failure_at"),
     lastSuccessAt: at("last_success_at"),
-    override: row.override === null ? null : {
-      kind: row.override as OverrideRecord["kind"],
-      until: at("override_until"),
-      reason: row.override_reason as string | null,
-      actor: row.override_actor as string | null,
-    },
+    override: overrideOf(row),
     policyHash: text("policy_hash"),
     now,
   };
-}
-
-/** Returns the failure that opened the circuit. */
-function failureOf({ last_failure }: Row): FailureNote | null {
-  try {
-    return JSON.parse(last_failure as string ?? "null");
-  } catch {
-    return null;
-  }
 }
 
 /** Returns the counts of the time window. A clock that goes back counts as standing still. */
@@ -202,11 +256,11 @@ export function recordOf(row: Row, shape: (key: string) => Shape): CircuitRecord
 /** Returns the override that the request of this id found to have run out, if any. */
 export function releasedBy(row: Row, id: string): OverrideRecord | null {
   if (row.released_by !== id) return null;
-  try {
-    return overrideOf(Object(JSON.parse(row.released as string)));
-  } catch {
-    return null;
-  }
+  const isOverride = (value: unknown) => {
+    const { kind, until, reason, actor } = Object(value) as Record<string, unknown>;
+    return isOneOf(OVERRIDES)(kind) && isTime(until) && isWords(reason) && isWords(actor);
+  };
+  return checked("released", fromJson(row.released), isOverride);
 }
 
 /** Returns the values of a record to restore. */

@@ -15,6 +15,7 @@
  */
 
 import { sql } from "drizzle-orm";
+import { COUNTS, TIMES } from "./rows.ts";
 import type { FuseSchema } from "./schema.ts";
 import { type AcquireStatements, acquireStatements } from "./statements/acquire.ts";
 import { type ChangeStatements, changeStatements } from "./statements/change.ts";
@@ -39,6 +40,8 @@ export interface Statements extends ReadStatements, TrailStatements, ChangeState
   readonly acquire: AcquireStatements;
   /** Writes to a table without triggers, and leaves nothing there. */
   readonly check: readonly Statement[];
+  /** Puts a new circuit in place of one that makes no sense. */
+  readonly renew: readonly Statement[];
   /** Removes the circuit, after the row that records it. The last statement has a row if it did. */
   readonly remove: Change;
 }
@@ -56,6 +59,7 @@ export function makeStatements(schema: FuseSchema, bindsNow: boolean): Statement
     ...trailStatements(dialect),
     ...changeStatements(dialect),
     create: create(dialect),
+    renew: renew(dialect),
     record: recordStatements(dialect),
     acquire: acquireStatements(dialect),
     check: check(dialect),
@@ -74,6 +78,34 @@ function create({ circuits, now }: Dialect): Statement {
       ${$("id")} || '.' || c.now, c.now, c.now, c.now
     from (select ${now} as now) c
     where true on conflict (key) do nothing`);
+}
+
+/** As if there had been no circuit, but for its id and the chain of its trail. */
+function renew({ circuits, leases, now, ownId, requests, windows }: Dialect): Statement[] {
+  const zeros = COUNTS.filter((name) => !/^(generation|revision|evidence_since)$/.test(name));
+  const empty = ["reason", "policy_hash", "previous_policy_hash", "outcomes"];
+  const none = [
+    ...TIMES.filter((name) => name !== "began"),
+    ...["last_failure", "override", "override_reason", "override_actor", "released", "released_by"],
+  ];
+  const cleared = [
+    ...zeros.map((name) => `${name} = 0`),
+    ...empty.map((name) => `${name} = ''`),
+    ...none.map((name) => `${name} = null`),
+  ];
+  return [
+    ...[windows, leases, requests].map((table) =>
+      prepare(sql`delete from ${table} where circuit_breaker_id = ${ownId}`)
+    ),
+    // With another revision than before, or the trigger would take it for an edit.
+    prepare(sql`
+      update ${circuits} as b set
+        ${sql.raw(cleared.join(", "))},
+        state = 'CLOSED', generation = 1, evidence_since = 1,
+        revision = (b.revision is 0), epoch = ${$("id")} || '.' || ${now},
+        began = ${now}, created_at = ${now}, updated_at = ${now}
+      where ${OWN}`),
+  ];
 }
 
 /** The decision of a request for a circuit that cannot exist. */

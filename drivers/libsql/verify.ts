@@ -17,6 +17,7 @@ import {
   type LinkRow,
 } from "./chain.ts";
 import { type Connection, send } from "./client.ts";
+import { textOf } from "./metadata.ts";
 import type { FuseSchema } from "./schema.ts";
 import { CHAINED, type Tables, tablesOf, TRIGGERED } from "./statements/dialect.ts";
 import { $, prepare, type Statement, type Values } from "./statements/prepare.ts";
@@ -186,7 +187,7 @@ class Walk {
     if (!isTriggered(row)) return broken(id, "inserted");
     this.before = { hash: String(row.hash), sequence, id };
     this.hasHead ||= this.before.hash === this.#wanted;
-    this.#note(row.epoch as string | null, Number(row.generation));
+    this.#note(row.epoch === null ? null : textOf(row.epoch), Number(row.generation));
     return null;
   }
 
@@ -292,7 +293,7 @@ class Reader {
   /** Reads what is recorded of a chain. */
   async chain(key: string): Promise<Chain> {
     const [row] = await this.#ask(this.#chain, { key });
-    const { head, anchor, ...rest } = JSON.parse(String(row!.chain));
+    const { head, anchor, ...rest } = JSON.parse(textOf(row!.chain));
     return {
       head: headOf(head),
       anchor: headOf(anchor),
@@ -357,7 +358,7 @@ function selectChain({ circuits, events, trails }: Tables): Statement {
   const mine = sql`${CHAINED} and e.key = ${$("key")}`;
   const difference = differenceTo("e.metadata ->> '$.after");
   return prepare(sql`
-    select json_object(
+    select cast(json_object(
       'head', json_object('hash', t.head, 'sequence', t.sequence, 'id', t.last_id),
       'anchor', json_object(
         'hash', t.anchor_hash, 'sequence', t.anchor_sequence, 'id', t.anchor_id
@@ -386,7 +387,7 @@ function selectChain({ circuits, events, trails }: Tables): Statement {
         select min(e.id) from ${events} e
         where ${mine} and e.sequence <= coalesce(t.anchor_sequence, 0)
       )
-    ) as chain
+    ) as blob) as chain
     from (select 1)
     left join ${trails} t on t.key = ${$("key")}
     left join ${circuits} b on b.key = ${$("key")}`);

@@ -6,6 +6,7 @@
 
 import { type SQL, sql } from "drizzle-orm";
 import { CHAINED, DECIDED, type Dialect, MEMORY_MS, OWN, TRIGGERED, VALID } from "./dialect.ts";
+import { TEXTS } from "../rows.ts";
 import { $, prepare, type Statement } from "./prepare.ts";
 
 /** The columns that an exported record has, and a restored one takes over. */
@@ -32,7 +33,7 @@ export const KEPT_TIMES: readonly string[] = [
 
 /** The columns of a circuit that an answer has. */
 const ANSWERED = [
-  ...["id", "key", "epoch", "generation", "began", "reason"],
+  ...["id", "key", "epoch", "generation", "began", "reason", "revision", "evidence_since"],
   ...["half_open_successes", "half_open_failures"],
   ...["previous_policy_hash", "released", "released_by", ...KEPT, ...KEPT_TIMES],
 ];
@@ -72,15 +73,39 @@ export function readStatements(dialect: Dialect): ReadStatements {
     list: circuit(
       dialect,
       sql`join ${circuits} b where b.id > ${$("cursor")} order by b.id limit ${$("limit")}`,
+      sql``,
+      sql`, b.id as id, cast(b.key as blob) as key`,
     ),
   };
 }
 
-/** A circuit as one JSON text: to the local client, a column costs as much as a statement. */
-function circuit({ leases, now, windows }: Dialect, from: SQL, more: SQL = sql``): Statement {
-  const columns = sql.raw(ANSWERED.map((column) => `'${column}', b.${column}, `).join(""));
+/** The columns that hold texts. A blob in place of one is read as one. */
+const TEXTUAL: readonly string[] = [
+  ...TEXTS,
+  ...["key", "state", "outcomes", "last_failure", "override", "override_reason", "override_actor"],
+  ...["released", "released_by"],
+];
+
+/**
+ * A circuit as one JSON text: to the local client, a column costs as much as a statement. As bytes,
+ * because the client ends the process at a text that is not UTF-8.
+ */
+function circuit(
+  { leases, now, windows }: Dialect,
+  from: SQL,
+  more: SQL = sql``,
+  beside: SQL | null = null,
+): Statement {
+  const columns = ANSWERED.map((column) => {
+    if (TEXTUAL.includes(column)) return `'${column}', cast(b.${column} as text), `;
+    // JSON holds no blob: in a page, one is not to hide the other circuits.
+    const number = `b.${column}`;
+    return `'${column}', ${
+      beside === null ? number : `iif(typeof(${number}) = 'blob', '', ${number})`
+    }, `;
+  });
   return prepare(sql`
-    select json_object('now', c.now, ${columns}${more}
+    select cast(json_object('now', c.now, ${sql.raw(columns.join(""))}${more}
       'segments', (
         select json_group_array(json_array(w.start, w.successes, w.failures, w.slow))
         from ${windows} w
@@ -90,7 +115,7 @@ function circuit({ leases, now, windows }: Dialect, from: SQL, more: SQL = sql``
         select json_group_array(l.until) from ${leases} l
         where l.circuit_breaker_id = b.id and ${VALID} and not l.ended
       )
-    ) as circuit
+    ) as blob) as circuit${beside ?? sql``}
     from (select ${now} as now) c ${from}`);
 }
 

@@ -16,7 +16,7 @@ end
 -- Numbers repeat when Redis is put back to an earlier state, moments do not.
 local function isCurrent(epoch, generation, began)
   return epoch == s.epoch and tonumber(generation) == number('generation')
-    and tonumber(began) == (number('began') or 0)
+    and tonumber(began) == number('began')
 end
 -- Whether the state may have lost its TTL, or has to lose it.
 local renewed = false

@@ -56,7 +56,7 @@ elseif operation == 'transition' then
     if ARGV[10] == 'closed' and of('halfOpen.failures') > 0 then return false end
     keep(ARGV[10], to)
     if to == 'OPEN' then
-      put('reopenCount', s.state == 'HALF_OPEN' and whole(s.reopenCount) + 1 or 0)
+      put('reopenCount', s.state == 'HALF_OPEN' and (number('reopenCount') or 0) + 1 or 0)
       put('openedAt', now)
       put('openUntil', now + ARGV[11])
       put('cooldownMs', ARGV[11])

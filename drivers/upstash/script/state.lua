@@ -37,14 +37,11 @@ local function text(value)
   return type(value) == 'number' and string.format('%.0f', value) or value or ''
 end
 
--- Somebody may have written over anything. What is no whole number reads as nothing, and a count that
--- is none as 0, as in `src/rules/stored_fields.ts`; else one spoilt circuit would look like a Redis that fails.
-local function finite(value)
+-- Somebody may have written over anything. What makes no sense ends the script, before it has written.
+local function whole(field, value)
   local n = tonumber(value)
-  return n and n % 1 == 0 and math.abs(n) <= 9007199254740991 and n or nil
-end
-local function whole(value)
-  return math.max(0, finite(value) or 0)
+  if n and n % 1 == 0 and math.abs(n) <= 9007199254740991 then return n end
+  if value and value ~= '' then error('the field "' .. field .. '" of the circuit makes no sense', 0) end
 end
 
 -- Not all at once: unpack() takes some thousand values and no more.
@@ -69,7 +66,7 @@ local function drop(field)
   dropped[#dropped + 1] = field
 end
 local function number(field)
-  return finite(s[field])
+  return whole(field, s[field])
 end
 local function overridden()
   return (s.override or '') ~= ''
@@ -83,17 +80,6 @@ local absent = not s.epoch
 if s.prefix and s.prefix ~= ARGV[8] then
   return redis.error_reply('ERR the circuit belongs to a store with another prefix')
 end
-
--- What would mislead the script is mended by the next write that there is; the rest reads as nothing.
-local function mend(field, value)
-  s[field], set[field] = value, value
-end
-if not absent then
-  if not ({ CLOSED = 1, OPEN = 1, HALF_OPEN = 1 })[s.state] then mend('state', 'CLOSED') end
-  if whole(s.generation) ~= number('generation') then mend('generation', '0') end
-  if whole(s.since) ~= number('since') then mend('since', s.generation) end
-  local KINDS = { forced_open = 1, forced_closed = 1, disabled = 1, metrics_only = 1 }
-  if overridden() and not KINDS[s.override] then
-    for _, field in ipairs({ '', '.until', '.reason', '.actor' }) do mend('override' .. field, '') end
-  end
+for _, field in ipairs(absent and {} or { 'generation', 'since', 'began' }) do
+  whole(field, s[field] or '?')
 end
