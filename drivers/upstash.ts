@@ -56,6 +56,7 @@ import {
   contentsOf,
   overrideOf,
   parseReply,
+  policyFields,
   quoted,
   recordOf,
   type Reply,
@@ -147,7 +148,7 @@ class UpstashStore implements OpeningStore {
     const { epoch, generation, began, successes, failures, rejected, slow, ageMs } = tally;
     const { ok: current, moved: _, ...answer } = await this.#change("record", key, tally, [
       ...[epoch, generation, began, successes, failures, rejected, slow, ageMs],
-      ...[tally.lease ?? "", tally.policyHash],
+      ...[tally.lease ?? "", tally.policyHash, ...policyFields(tally.policy)],
     ]);
     return { current, ...answer };
   }
@@ -168,6 +169,7 @@ class UpstashStore implements OpeningStore {
       this.#won("transition", key, request, [
         ...[to, event, cooldownMs, reason, epoch, generation, began],
         lastFailure === null ? "" : JSON.stringify(lastFailure),
+        ...policyFields(request.policy),
       ], to === "OPEN" ? { cooldownMs, lastFailure } : {});
     return expected === null ? this.#anew(key, ask) : ask();
   }

@@ -18,7 +18,7 @@ export const migrations: readonly Migration[] = [
   {
     tag: "0000_circuit_breakers",
     when: 1795922214599,
-    hash: "e4c9c873a48d198d096778c2e6d24c8f2047fe9a934f9c446b18816cc81b298f",
+    hash: "3ff7e1ab75a696cf8ec7212c8d7f03fefcd06c351f427b8ef3aac0677d03b492",
     sql: `CREATE TABLE \`circuit_breaker_events\` (
 	\`id\` integer PRIMARY KEY AUTOINCREMENT NOT NULL,
 	\`circuit_breaker_id\` integer NOT NULL,
@@ -101,6 +101,7 @@ CREATE TABLE \`circuit_breakers\` (
 	\`open_until\` integer,
 	\`cooldown_ms\` integer,
 	\`last_failure\` text,
+	\`policy\` text,
 	\`last_success_at\` integer,
 	\`slow_count\` integer DEFAULT 0 NOT NULL,
 	\`reason\` text DEFAULT '' NOT NULL,

@@ -9,6 +9,7 @@ import type {
   CircuitState,
   FailureNote,
   OverrideRecord,
+  PolicyRecord,
   RestoreRequest,
   Segment,
   Shape,
@@ -29,6 +30,7 @@ import {
   isNonsense,
   isOneOf,
   isOutcomes,
+  isPolicy,
   isText,
   isTime,
   isWords,
@@ -97,6 +99,7 @@ function check(row: Row): void {
   all(["outcomes"], isOutcomes);
   if (row.override !== null) all(["override"], isOneOf(OVERRIDES));
   failureOf(row);
+  policyOf(row);
   for (const [start, ...counts] of row.segments) {
     checked("start", start, isMoment);
     for (const [i, count] of counts.entries()) checked(SEGMENT[i]!, count, isCount);
@@ -108,6 +111,10 @@ const SEGMENT = ["successes", "failures", "slow"];
 
 function failureOf({ last_failure }: Row): FailureNote | null {
   return checked("last_failure", last_failure && fromJson(last_failure), isFailureNote);
+}
+
+function policyOf({ policy }: Row): PolicyRecord | null {
+  return checked("policy", policy && fromJson(policy), isPolicy);
 }
 
 function overrideOf(row: Row): OverrideRecord | null {
@@ -204,6 +211,7 @@ export function storedSnapshot(row: Row, shape: Shape): Snapshot {
     lastFailureAt: at("last_failure_at"),
     lastSuccessAt: at("last_success_at"),
     override: overrideOf(row),
+    policy: policyOf(row),
     policyHash: text("policy_hash"),
     now,
   };
@@ -273,6 +281,7 @@ export function restoredValues({ record }: RestoreRequest): Values {
     restoredReason: s.reason,
     cooldown_ms: s.cooldownMs,
     last_failure: s.lastFailure && jsonOf(s.lastFailure),
+    policy: s.policy && jsonOf(s.policy),
     opened_at: s.openedAt,
     open_until: s.openUntil,
     closed_at: s.closedAt,

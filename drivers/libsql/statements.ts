@@ -86,7 +86,15 @@ function renew({ circuits, leases, now, ownId, requests, windows }: Dialect): St
   const empty = ["reason", "policy_hash", "previous_policy_hash", "outcomes"];
   const none = [
     ...TIMES.filter((name) => name !== "began"),
-    ...["last_failure", "override", "override_reason", "override_actor", "released", "released_by"],
+    ...[
+      "last_failure",
+      "policy",
+      "override",
+      "override_reason",
+      "override_actor",
+      "released",
+      "released_by",
+    ],
   ];
   const cleared = [
     ...zeros.map((name) => `${name} = 0`),

@@ -160,6 +160,7 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
         ...{ event, cooldownMs, reason, actor, expects: expected === null ? 0 : 1 },
         ...admissionOf(expected ?? absentSnapshot(0)),
         lastFailure: lastFailure && jsonOf(lastFailure),
+        policy: request.policy === undefined ? null : jsonOf(request.policy),
       },
       row: {
         ...{ event, to, reason, actor },
@@ -370,6 +371,7 @@ function tallyValues(tally: Tally): Values {
     ...{ slowCalls: slowCallsOf(tally), errors: jsonOf(tally.errors ?? []) },
     marks: "S".repeat(Math.min(successes, windowSize)) + "F".repeat(Math.min(failures, windowSize)),
     policyHash: tally.policyHash,
+    policy: tally.policy === undefined ? null : jsonOf(tally.policy),
   };
 }
 

@@ -8,6 +8,7 @@ import type {
   Admission,
   CircuitRecord,
   OverrideRecord,
+  PolicyRecord,
   Segment,
   Shape,
   Snapshot,
@@ -151,6 +152,7 @@ function storedOf({ now, fields: f }: Reply, { windowSize }: Shape): Snapshot {
     reason: f.reason ?? "",
     cooldownMs: f.cooldownMs ? count("cooldownMs") : null,
     lastFailure: checked("lastFailure", fromJson(f.lastFailure || null), isFailureNote),
+    policy: policyOf(f),
     policyHash: f["answer.policyHash"] ?? "",
     totals: counts(absent.totals, "totals"),
     window: counts(absent.window, "answer"),
@@ -163,6 +165,30 @@ function storedOf({ now, fields: f }: Reply, { windowSize }: Shape): Snapshot {
     },
     override: overrideOf(f, "override"),
   };
+}
+
+/** The policy, of a field for each option and one that says that there is a policy. */
+function policyOf(f: Fields): PolicyRecord | null {
+  if (!f.policy) return null;
+  const policy: Record<string, number | string | null> = {};
+  for (const field in f) {
+    const value = f[field]!;
+    if (field.startsWith("policy.")) policy[field.slice(7)] = value === "-" ? null : numeric(value);
+  }
+  return policy;
+}
+
+function numeric(text: string): number | string {
+  return text && Number.isFinite(Number(text)) ? Number(text) : text;
+}
+
+/** The fields of a policy and their values: none without a policy. */
+export function policyFields(policy: PolicyRecord | null | undefined): (string | number)[] {
+  if (policy == null) return [];
+  const options = Object.entries(policy).map((
+    [option, value],
+  ) => [`policy.${option}`, value ?? "-"]);
+  return ["policy", 1, ...options.flat()];
 }
 
 /** An object of some fields. */
@@ -238,6 +264,10 @@ export function contentsOf(
     ...assemble(counted, (field) => s[field]),
     cooldownMs: cooldownMs === null ? "" : Math.round(cooldownMs),
     lastFailure: s.lastFailure === null ? "" : text(JSON.stringify(s.lastFailure)),
+    ...assemble(
+      policyFields(s.policy).filter((_, i) => i % 2 === 0) as string[],
+      (field) => text(field === "policy" ? "1" : String(s.policy![field.slice(7)] ?? "-")),
+    ),
     ...Object.fromEntries([...group("totals", totals), ...group("sinceClosed", sinceClosed)]),
     "override": text(override?.kind),
     "override.until": time(override?.until ?? null),

@@ -91,6 +91,12 @@ export function isFailureNote(value: unknown): boolean {
     (Number.isFinite(at) && isText(kind) && isTime(status) && isWords(instance));
 }
 
+/** Whether a value is a recorded policy, or `null`. */
+export function isPolicy(value: unknown): boolean {
+  return typeof value === "object" &&
+    Object.values(value ?? {}).every((one) => isWords(one) || Number.isFinite(one));
+}
+
 /** Returns what a JSON text says; `undefined` if it is none. */
 export function fromJson(json: unknown): unknown {
   try {

@@ -62,6 +62,7 @@ function open(dialect: Dialect): Change {
         open_until = ${$("moment")} + ${$("cooldownMs")},
         cooldown_ms = ${$("cooldownMs")},
         last_failure = ${$("lastFailure")},
+        policy = coalesce(${$("policy")}, policy),
         reopen_count = iif(state = 'HALF_OPEN', reopen_count + 1, 0)`,
     ),
   );
@@ -80,6 +81,7 @@ function close(dialect: Dialect): Change {
         state = 'CLOSED',
         reason = ${$("reason")},
         reopen_count = 0,
+        policy = coalesce(${$("policy")}, policy),
         closed_at = iif(state = 'CLOSED', closed_at, r.at),
         open_until = null,
         cooldown_ms = null`,

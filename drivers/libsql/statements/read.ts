@@ -16,6 +16,7 @@ export const KEPT: readonly string[] = [
   ...[
     "cooldown_ms",
     "last_failure",
+    "policy",
     "total_slow",
     "override",
     "override_reason",
@@ -82,7 +83,16 @@ export function readStatements(dialect: Dialect): ReadStatements {
 /** The columns that hold texts. A blob in place of one is read as one. */
 const TEXTUAL: readonly string[] = [
   ...TEXTS,
-  ...["key", "state", "outcomes", "last_failure", "override", "override_reason", "override_actor"],
+  ...[
+    "key",
+    "state",
+    "outcomes",
+    "last_failure",
+    "policy",
+    "override",
+    "override_reason",
+    "override_actor",
+  ],
   ...["released", "released_by"],
 ];
 

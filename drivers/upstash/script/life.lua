@@ -34,6 +34,14 @@ local function create(generation)
   put('prefix', ARGV[8])
   begin(generation, now, true)
 end
+-- The policy: a field for each option, in place of those before.
+local function follow(from)
+  if not ARGV[from] then return end
+  for field in pairs(s) do
+    if field:sub(1, 7) == 'policy.' then drop(field) end
+  end
+  for i = from, #ARGV, 2 do put(ARGV[i], ARGV[i + 1]) end
+end
 local function lay(began, kind, ends, reason, actor)
   put('override', kind)
   put('override.until', ends)

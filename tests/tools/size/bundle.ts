@@ -19,9 +19,9 @@ export interface Bundle {
 /** Limits of our own code, minified and gzipped, in bytes. */
 export const LIMITS = {
   /** A program that imports `createFuse` alone. */
-  core: 22_528,
+  core: 22_656,
   /** What `./upstash` adds to the core: its driver, and the machinery of shared stores. */
-  upstash: 18_432,
+  upstash: 18_688,
 } as const;
 
 /** The program that the limit of the core is for. */
