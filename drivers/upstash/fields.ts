@@ -173,22 +173,30 @@ function policyOf(f: Fields): PolicyRecord | null {
   const policy: Record<string, number | string | null> = {};
   for (const field in f) {
     const value = f[field]!;
-    if (field.startsWith("policy.")) policy[field.slice(7)] = value === "-" ? null : numeric(value);
+    if (field.startsWith("policy.")) policy[field.slice(7)] = optionOf(value);
   }
   return policy;
 }
 
-function numeric(text: string): number | string {
-  return text && Number.isFinite(Number(text)) ? Number(text) : text;
+/** A text is behind "=", and "-" is nothing. */
+function optionOf(value: string): number | string | null {
+  return value === "-" ? null : value[0] === "=" ? value.slice(1) : Number(value);
 }
 
 /** The fields of a policy and their values: none without a policy. */
 export function policyFields(policy: PolicyRecord | null | undefined): (string | number)[] {
-  if (policy == null) return [];
-  const options = Object.entries(policy).map((
-    [option, value],
-  ) => [`policy.${option}`, value ?? "-"]);
-  return ["policy", 1, ...options.flat()];
+  const options = Object.entries(policy ?? {}).map(([option, value]) => [
+    `policy.${option}`,
+    value === null ? "-" : typeof value === "string" ? `=${value}` : value,
+  ]);
+  return policy == null ? [] : ["policy", 1, ...options.flat()];
+}
+
+/** The same, as `restore` takes it. */
+function contentOf(flat: readonly (string | number)[]): Record<string, string> {
+  const content: Record<string, string> = {};
+  for (let i = 0; i < flat.length; i += 2) content[flat[i]!] = `=${flat[i + 1]}`;
+  return content;
 }
 
 /** An object of some fields. */
@@ -264,10 +272,7 @@ export function contentsOf(
     ...assemble(counted, (field) => s[field]),
     cooldownMs: cooldownMs === null ? "" : Math.round(cooldownMs),
     lastFailure: s.lastFailure === null ? "" : text(JSON.stringify(s.lastFailure)),
-    ...assemble(
-      policyFields(s.policy).filter((_, i) => i % 2 === 0) as string[],
-      (field) => text(field === "policy" ? "1" : String(s.policy![field.slice(7)] ?? "-")),
-    ),
+    ...contentOf(policyFields(s.policy)),
     ...Object.fromEntries([...group("totals", totals), ...group("sinceClosed", sinceClosed)]),
     "override": text(override?.kind),
     "override.until": time(override?.until ?? null),
