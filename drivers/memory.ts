@@ -192,7 +192,8 @@ class MemoryStore implements LocalDriver, OpeningStore {
       : isSame(tally, entry);
     this.#eviction.use(entry);
     asked(entry, now, tally.shape);
-    entry.writtenBy = tally.policyHash;
+    entry.writtenBy = tally.policyHash || entry.writtenBy;
+    if (current && tally.policy !== undefined) entry.policy = tally.policy;
     entry.successes += tally.successes;
     entry.failures += tally.failures;
     entry.rejected += tally.rejected;
@@ -248,6 +249,7 @@ class MemoryStore implements LocalDriver, OpeningStore {
         entry.openUntil = entry.cooldownMs = null;
         clearEvidence(entry);
       }
+      entry.policy = request.policy ?? entry.policy;
       entry.state = to;
       entry.reason = request.reason;
       this.#begin(entry, now);

@@ -185,7 +185,7 @@ class Tiered implements LibsqlStore, OpeningStore {
   async list(request: ListRequest): Promise<ListPage> {
     if (!this.#hasOutbox) return await this.#state.list(request);
     const began = performance.now();
-    const { records, cursor } = await this.#state.list(this.#asking(request));
+    const { records, ...rest } = await this.#state.list(this.#asking(request));
     const plain = records.map((record): CircuitRecord => {
       const { untold = [], ...snapshot } = record.snapshot;
       const rows = this.#delivery.untold(record.key, untold, request.at);
@@ -194,7 +194,7 @@ class Tiered implements LibsqlStore, OpeningStore {
     });
     // Some now, the others with later operations: a page must not wait for all of them.
     if (this.#delivery.owes) await this.#delivery.deliver(null, [], request.at, began);
-    return { records: plain, cursor };
+    return { records: plain, ...rest };
   }
 
   /** Delivers the circuit's outbox first, which is removed with the record. */

@@ -80,6 +80,7 @@ CREATE TABLE `circuit_breakers` (
 	`open_until` integer,
 	`cooldown_ms` integer,
 	`last_failure` text,
+	`policy` text,
 	`last_success_at` integer,
 	`slow_count` integer DEFAULT 0 NOT NULL,
 	`reason` text DEFAULT '' NOT NULL,

@@ -18,7 +18,7 @@ export const migrations: readonly Migration[] = [
   {
     tag: "0000_circuit_breakers",
     when: 1795922214599,
-    hash: "525de7ea4560aadb2afb754b915416cc8e0acc78f67705d50bfe256b256b6e69",
+    hash: "4c642d3b7ba5e4aacc54b5b3a13d6da93921cf8dc37896da3c491988c6df1bf6",
     sql: `CREATE TABLE \`circuit_breaker_events\` (
 	\`id\` integer PRIMARY KEY AUTOINCREMENT NOT NULL,
 	\`circuit_breaker_id\` integer NOT NULL,
@@ -101,6 +101,7 @@ CREATE TABLE \`circuit_breakers\` (
 	\`open_until\` integer,
 	\`cooldown_ms\` integer,
 	\`last_failure\` text,
+	\`policy\` text,
 	\`last_success_at\` integer,
 	\`slow_count\` integer DEFAULT 0 NOT NULL,
 	\`reason\` text DEFAULT '' NOT NULL,

@@ -21,6 +21,7 @@ import type {
   ListPage,
   Override,
   OverrideRequest,
+  PolicyRecord,
   RestoreRequest,
   Snapshot,
   Store,
@@ -41,9 +42,12 @@ import {
   TOTALS_ONLY,
 } from "./records.ts";
 import { cooldownOf, retryAfter, tripping, type Verdict } from "./rules/machine.ts";
-import { type Kind, SLOW_TRIAL } from "./rules/outcome.ts";
+import { type Ending, SLOW_TRIAL } from "./rules/outcome.ts";
+import type { Given } from "./rules/followed.ts";
 import { type CircuitPolicyData, differingOptions } from "./rules/policy.ts";
 import { explain, explainFull } from "./rules/snapshot.ts";
+
+export type { Ending } from "./rules/outcome.ts";
 
 /** A call may run. Its outcome will be recorded under this admission. */
 export interface Grant extends Admission {
@@ -59,20 +63,6 @@ export interface Grant extends Admission {
 /** A call may not run, and why. */
 export interface Refusal {
   readonly refused: CircuitBreakerOpenError | StoreUnavailableError;
-}
-
-/** How a call ended. */
-export interface Ending {
-  readonly kind: Kind;
-  readonly slow: boolean;
-  readonly durationMs: number;
-  readonly error: unknown;
-  /** The `Retry-After` of the failed response, in ms; 0 without one. */
-  readonly retryAfterMs: number;
-  /** The part of its failure that may be told, if it failed. */
-  readonly failure: Pick<FailureNote, "kind" | "status"> | null;
-  /** When the call ended, on the Fuse's clock, in ms. */
-  readonly at: number;
 }
 
 /** Takes the background work of one request. */
@@ -134,6 +124,8 @@ export interface NamedStore {
   readonly instance: string | null;
   /** How long to wait for an answer, in ms. */
   readonly timeoutMs: number;
+  /** Returns what this isolate was given for circuits of a name. */
+  readonly given: (name: string) => Given;
   /** What guarded fetches send with, in place of the global `fetch`. */
   readonly fetch?: typeof fetch | undefined;
   /** The circuits that have something to send. They stay here when their handles are gone. */
@@ -353,8 +345,15 @@ export abstract class Circuit {
       actor: null,
       cooldownMs: opens ? cooldownOf(s, this.policy, retryAfterMs, report) : 0,
       lastFailure: opens && seen !== null && !isLate(seen.under, s) ? seen.note : null,
+      policy: this.recording(),
       expected,
     };
+  }
+
+  /** Returns what the circuit's record is to say of the policy; `undefined` without one. */
+  protected recording(): PolicyRecord | undefined {
+    const { hash, recorded } = this.policy;
+    return hash === "" ? undefined : recorded;
   }
 
   /** Returns the grant for a circuit that lets everybody through. */
@@ -415,7 +414,7 @@ export abstract class Circuit {
     announceAnswer(this, answer);
     const { policyHash } = answer.snapshot;
     const { hash } = this.policy;
-    if (policyHash !== hash && policyHash !== "") {
+    if (policyHash !== hash && policyHash !== "" && hash !== "") {
       this.reportMismatch(policyHash, differingOptions(policyHash, hash));
     }
   }

@@ -8,14 +8,8 @@
  * @module
  */
 
-import type {
-  Admission,
-  EventQuery,
-  FailureNote,
-  Override,
-  StoredEvent,
-  UntoldRow,
-} from "./trail.ts";
+import type { Admission, EventQuery, FailureNote, Override } from "./trail.ts";
+import type { PolicyRecord, SpoiltCircuit, StoredEvent, UntoldRow } from "./trail.ts";
 
 export type * from "./trail.ts";
 
@@ -128,6 +122,8 @@ export interface Snapshot {
   readonly lastSuccessAt: number | null;
   /** What an operator laid over the state; `null` once its `until` has passed. */
   readonly override: OverrideRecord | null;
+  /** The policy of the last outcome that counted, as its isolate recorded it; `null`: none was. */
+  readonly policy: PolicyRecord | null;
   /** Of the last tally BEFORE this request, so that a writer sees whom it follows; `""`: none yet. */
   readonly policyHash: string;
   /** The store's clock at the answer. */
@@ -185,8 +181,10 @@ export interface Tally extends StoreRequest {
   readonly ageMs: number;
   /** Token of the half-open lease that ends with this; `null`: none. */
   readonly lease: string | null;
-  /** Fingerprint of the caller's policy. */
+  /** Fingerprint of the caller's policy; `""`: it has none, and the recorded one stays. */
   readonly policyHash: string;
+  /** The caller's policy, to be recorded if the tally is current. Left out: the recorded one stays. */
+  readonly policy?: PolicyRecord | undefined;
   /** Which of the calls were slow, counting from 0, successes first; left out: not known. */
   readonly slowCalls?: readonly number[];
   /** What the store's `describe` gave for the errors of the failures, in order. */
@@ -213,6 +211,8 @@ export interface TransitionRequest extends StoreRequest {
   readonly cooldownMs: number;
   /** The failure that opens it, to be kept as it is. Left out, or `null`: not known. */
   readonly lastFailure?: FailureNote | null | undefined;
+  /** The caller's policy, to be recorded. Left out: the recorded one stays. */
+  readonly policy?: PolicyRecord | undefined;
   /** Why: a strategy's name, `trial_failed`, an operator's words. */
   readonly reason: string;
   /** Who, for an operator's. */
@@ -301,6 +301,8 @@ export interface ListPage {
   readonly cursor: string | null;
   /** When the circuits were chosen, on the store's clock in ms. Left out: as the first record says. */
   readonly now?: number | undefined;
+  /** Circuits that the page leaves out, because their records make no sense. */
+  readonly spoilt?: readonly SpoiltCircuit[];
 }
 
 /** What comes with every answer to a request that may write. */

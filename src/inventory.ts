@@ -80,6 +80,13 @@ interface Listed {
   readonly offset: number;
 }
 
+/** How circuits are listed. */
+interface Listing {
+  readonly always?: boolean;
+  readonly whole?: boolean;
+  readonly spoilt?: [RegisteredStore, string][];
+}
+
 /** How many circuits a page of a store is to have. */
 const PAGE = 100;
 
@@ -115,13 +122,13 @@ export class Inventory {
    * Gives the circuits that the stores hold. A store that fails does not keep the others from it: what it
    * failed with is thrown in the end.
    *
-   * @param always `true` for an operator, whose requests are sent also while a store is left alone.
-   * @param brief `false` to have segments and outcomes in the records.
+   * @param how `always`: for an operator, whose requests are sent also while a store is left alone. `whole`:
+   * with segments and outcomes in the records. `spoilt` takes the circuits that are left out because their
+   * records make no sense.
    */
   async *list(
     filter: CircuitFilter,
-    always = false,
-    brief = true,
+    { always = false, whole = false, spoilt = [] }: Listing = {},
   ): AsyncGenerator<Listed, void, undefined> {
     const matches = matcherOf(filter);
     const open = excludesPlain(filter);
@@ -131,7 +138,7 @@ export class Inventory {
       const seen = new Set<string>();
       let cursor: string | null = null;
       do {
-        const request = { cursor, limit: PAGE, open, brief };
+        const request = { cursor, limit: PAGE, open, brief: !whole };
         const page: ListPage | null = await this.#page(store, request, always, (error) => {
           failure ??= error;
         });
@@ -141,6 +148,7 @@ export class Inventory {
           const listed = this.#listed(store, record);
           if (inScope(this.#to, listed.snapshot) && matches(listed.snapshot)) yield listed;
         }
+        for (const { key } of page?.spoilt ?? []) spoilt.push([store, key]);
         cursor = page?.cursor ?? null;
       } while (cursor !== null);
     }
@@ -202,7 +210,9 @@ export class Inventory {
 
   async export(filter: CircuitFilter): Promise<FuseExport> {
     const circuits: unknown[] = [];
-    for await (const { snapshot, record, offset } of this.list(filter, true, false)) {
+    for await (
+      const { snapshot, record, offset } of this.list(filter, { always: true, whole: true })
+    ) {
       circuits.push(toEntry(snapshot, record, offset));
     }
     const exportedAt = new Date(this.#registry.clock()).toISOString();
@@ -231,9 +241,16 @@ export class Inventory {
 
   async resetAll(reason: string | null, actor: string | null): Promise<number> {
     let count = 0;
-    for await (const { store, record } of this.list({}, true)) {
-      await this.#registry.circuit(store, record.key, null).reset(reason, actor);
+    const reset = async (store: RegisteredStore, key: string) => {
+      await this.#registry.circuit(store, key, null).reset(reason, actor);
       count++;
+    };
+    const spoilt: [RegisteredStore, string][] = [];
+    for await (const { store, record } of this.list({}, { always: true, spoilt })) {
+      await reset(store, record.key);
+    }
+    for (const [store, key] of spoilt) {
+      if (inScope(this.#to, identify(store.name, key))) await reset(store, key);
     }
     return count;
   }

@@ -232,6 +232,7 @@ export class LocalCircuit extends Circuit {
       ageMs: 0,
       lease: grant.lease,
       policyHash: policy.hash,
+      policy: this.recording(),
     }) as Recorded;
     this.wrote = true;
     if (this.#rejected > 0) this.store.unsent.delete(this);

@@ -60,6 +60,7 @@ export function absentSnapshot(now: number): Snapshot {
     lastFailureAt: null,
     lastSuccessAt: null,
     override: null,
+    policy: null,
     policyHash: "",
     now,
   };
@@ -87,33 +88,16 @@ export const SNAPSHOT_COUNTS: readonly [
   "consecutiveSuccesses",
 ] = ["generation", "reopenCount", "consecutiveFailures", "consecutiveSuccesses"];
 
+const SNAPSHOT_FIELDS = Object.keys(absentSnapshot(0));
+
 /** A Snapshot of its own, for whoever keeps it. Field by field: a live record has more to it. */
 export function copySnapshot(s: Snapshot): Snapshot {
-  return {
-    state: s.state,
-    epoch: s.epoch,
-    generation: s.generation,
-    began: s.began,
-    reason: s.reason,
-    openedAt: s.openedAt,
-    openUntil: s.openUntil,
-    cooldownMs: s.cooldownMs,
-    lastFailure: s.lastFailure,
-    closedAt: s.closedAt,
-    reopenCount: s.reopenCount,
-    consecutiveFailures: s.consecutiveFailures,
-    consecutiveSuccesses: s.consecutiveSuccesses,
-    totals: { ...s.totals },
-    window: { ...s.window },
-    sinceClosed: { ...s.sinceClosed },
-    last: { ...s.last },
-    halfOpen: { ...s.halfOpen },
-    lastFailureAt: s.lastFailureAt,
-    lastSuccessAt: s.lastSuccessAt,
-    override: s.override,
-    policyHash: s.policyHash,
-    now: s.now,
-  };
+  const copy: Record<string, unknown> = {};
+  for (const field of SNAPSHOT_FIELDS) {
+    const value = s[field as keyof Snapshot];
+    copy[field] = typeof value === "object" && value !== null ? { ...value } : value;
+  }
+  return copy as unknown as Snapshot;
 }
 
 /**

@@ -211,7 +211,8 @@ export class Registry {
     const { clock, events, instance } = this;
     const fetch = this.#fetch;
     const unsent = new Set<Circuit>();
-    const named = { name, driver, clock, events, instance, timeoutMs, fetch, unsent };
+    const given = (name: string) => [this.config(name).options, this.#strategies] as const;
+    const named = { name, driver, clock, events, instance, timeoutMs, given, fetch, unsent };
     return { ...named, opener: driver[CIRCUITS].openerFor(named), circuits: new Map() };
   }
 

@@ -98,3 +98,17 @@ export interface UntoldRow {
   /** From, to, reason, actor, counters; `missed`: how many rows before it had to go. */
   readonly metadata: Readonly<Record<string, unknown>>;
 }
+
+/**
+ * The options of a policy that decide and differ from the defaults. A strategy is its name, several
+ * have commas between; a function is its name, or `null`.
+ */
+export type PolicyRecord = Readonly<Record<string, number | string | null>>;
+
+/** A circuit whose record makes no sense. */
+export interface SpoiltCircuit {
+  /** Which circuit: see `key.ts`. */
+  readonly key: string;
+  /** What names the field. */
+  readonly error: Error;
+}

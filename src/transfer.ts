@@ -7,7 +7,13 @@
 
 import { type CircuitIdentity, fromKey, identify, isName, toKey } from "./key.ts";
 import { received } from "./checks.ts";
-import type { CircuitRecord, FailureNote, OverrideRecord, Snapshot } from "./contract.ts";
+import type {
+  CircuitRecord,
+  FailureNote,
+  OverrideRecord,
+  PolicyRecord,
+  Snapshot,
+} from "./contract.ts";
 import {
   absentSnapshot,
   CIRCUIT_STATES,
@@ -50,6 +56,8 @@ export function toEntry(
   return {
     ...entry,
     lastFailure: lastFailure && { ...lastFailure },
+    // In an order of its own: Redis keeps none.
+    policy: s.policy && Object.fromEntries(Object.entries(s.policy).sort()),
     totals: { ...totals },
     sinceClosed: { ...sinceClosed },
     override: override && { ...override, until: shift(override.until, -offset) },
@@ -118,6 +126,7 @@ function readEntry(entry: Record<string, unknown>, path: string): Imported {
   if (entry.lastFailure != null) {
     snapshot.lastFailure = readFailure(object(entry.lastFailure, `${path}.lastFailure`), path);
   }
+  if (entry.policy != null) snapshot.policy = readPolicy(entry.policy, `${path}.policy`);
   for (const field of SNAPSHOT_TIMES) snapshot[field] = time(entry[field], `${path}.${field}`);
   for (const field of SNAPSHOT_COUNTS) snapshot[field] = count(entry[field], `${path}.${field}`);
   const { state, openedAt, openUntil } = snapshot as unknown as Snapshot;
@@ -178,6 +187,19 @@ function readOverride(override: Record<string, unknown>, path: string): Override
     reason: words("reason"),
     actor: words("actor"),
   };
+}
+
+function readPolicy(value: unknown, path: string): PolicyRecord {
+  const policy = { ...object(value, path) };
+  for (const option in policy) {
+    const told = policy[option];
+    const isNumber = typeof told === "number" && Number.isFinite(told);
+    const isText = typeof told === "string" && /^.{1,1000}$/s.test(told);
+    const fits = /^[a-z]\w{0,40}$/i.test(option) && (told === null || isNumber || isText);
+    if (!fits) refuse(path, "options with a number, a text or null", told);
+    if (isText) policy[option] = told.toWellFormed();
+  }
+  return policy as PolicyRecord;
 }
 
 function readFailure(failure: Record<string, unknown>, path: string): FailureNote {

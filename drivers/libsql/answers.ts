@@ -67,8 +67,8 @@ export function timeOf({ row, heardAt }: Known, now: number | undefined): number
 }
 
 /** Whether an override has run out. */
-export function hasExpired({ override_until: until }: Row, now: number): boolean {
-  return until !== null && until !== undefined && until as number <= now;
+export function hasExpired({ override, override_until: until }: Row, now: number): boolean {
+  return override != null && until != null && until as number <= now;
 }
 
 /** Whether an OPEN circuit is to go half-open. */

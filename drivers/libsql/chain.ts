@@ -10,6 +10,7 @@
  */
 
 import { type SQL, sql } from "drizzle-orm";
+import { textOf } from "./metadata.ts";
 import { TRIGGERED } from "./statements/dialect.ts";
 
 /** A row of the chain, as far as it is hashed. */
@@ -101,11 +102,19 @@ export function anchorSeal(digest: Digest, key: string, anchor: Head): Promise<s
 /** A row of the chain, as a statement with {@linkcode LINK_COLUMNS} returns it. */
 export type LinkRow = Readonly<Record<string, unknown>>;
 
-/** The columns of a row `e` that verifying needs. */
+/** The columns of a row `e` that verifying needs: texts as bytes, which {@linkcode linkOf} reads. */
 export const LINK_COLUMNS: SQL = sql`
-  e.id, e.key as "key", e.circuit_breaker_id as circuit, e.epoch, e.generation, e.began, e.sequence,
-  e.event as "event", e.created_at as at, e.metadata as metadata, e.hash as hash,
-  e.event <> 'edited' or ${TRIGGERED} as triggered`;
+  e.id, cast(e.key as blob) as "key", e.circuit_breaker_id as circuit,
+  cast(e.epoch as blob) as epoch, e.generation, e.began, e.sequence,
+  cast(e.event as blob) as "event", e.created_at as at, cast(e.metadata as blob) as metadata,
+  cast(e.hash as blob) as hash, e.event <> 'edited' or ${TRIGGERED} as triggered`;
+
+/** Returns a row with its texts as texts. */
+export function linkOf(row: LinkRow): LinkRow {
+  const texts = ["key", "epoch", "event", "metadata", "hash"]
+    .map((column) => [column, row[column] === null ? null : textOf(row[column])]);
+  return { ...row, ...Object.fromEntries(texts) };
+}
 
 /** The same columns of no row, in the same order: the first line of an answer says something else. */
 export const NO_LINK: SQL = sql.raw(

@@ -166,7 +166,10 @@ function areResults(results: unknown, count: number): boolean {
     });
 }
 
-const NO_SENSE = "Cannot use the database: its answer makes no sense";
+/** What errors begin with. */
+export const DATABASE = "Cannot use the database: ";
+
+const NO_SENSE = `${DATABASE}its answer makes no sense`;
 
 /** Returns the error for rows that make no sense, such as those of tables that were overwritten. */
 export function unreadable(): StoreAnswerError {

@@ -20,7 +20,13 @@ import {
   type SQLiteTimestampBuilderInitial,
   text,
 } from "drizzle-orm/sqlite-core";
-import type { AuditEventName, CircuitState, FailureNote, Override } from "../../src/contract.ts";
+import type {
+  AuditEventName,
+  CircuitState,
+  FailureNote,
+  Override,
+  PolicyRecord,
+} from "../../src/contract.ts";
 
 /** Column builder of a table's `id`. */
 export type IdBuilder = IsPrimaryKey<HasDefault<NotNull<SQLiteIntegerBuilderInitial<"id">>>>;
@@ -74,6 +80,8 @@ export type CircuitBreakerColumns = {
   cooldownMs: SQLiteIntegerBuilderInitial<"cooldown_ms">;
   /** The failure that opened the circuit last, as JSON: `at`, `kind`, `status` and `instance`. */
   lastFailure: $Type<SQLiteTextJsonBuilderInitial<"last_failure">, FailureNote>;
+  /** The policy of the last outcome that counted: options that decide and differ from the defaults. */
+  policy: $Type<SQLiteTextJsonBuilderInitial<"policy">, PolicyRecord>;
   /** When the last success that counted ended. */
   lastSuccessAt: TimeBuilder<"last_success_at">;
   /** Slow calls since the circuit last closed, or was reset or overridden. */
@@ -279,6 +287,7 @@ export function circuitBreakerColumns(): CircuitBreakerColumns {
     openUntil: time("open_until"),
     cooldownMs: integer("cooldown_ms"),
     lastFailure: text("last_failure", { mode: "json" }).$type<FailureNote>(),
+    policy: text("policy", { mode: "json" }).$type<PolicyRecord>(),
     lastSuccessAt: time("last_success_at"),
     slowCount: count("slow_count"),
     reason: word("reason"),

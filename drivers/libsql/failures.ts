@@ -6,6 +6,7 @@
  */
 
 import { type AnswerScope, StoreAnswerError } from "../../src/errors.ts";
+import { nonsenseIn } from "../../src/rules/stored_fields.ts";
 
 /** Returns `true` for the name of a table or column of the store. */
 export type IsOurs = (name: string) => boolean;
@@ -58,6 +59,9 @@ function fieldOf(error: unknown, field: string): unknown {
 /** Returns the error for a failed request. It shows nothing of a caller's values, an address or a row. */
 export function errorOf(failure: Failure, isOurs: IsOurs): Error {
   const { code, status } = failure;
+  if (failure.message.includes("JSON cannot hold BLOB")) {
+    return nonsenseIn("Cannot use the database: ", "(a number that is a blob)");
+  }
   const [scope, words] = lacksSchema(failure.message, isOurs)
     ? ["store", LACKS_SCHEMA] as const
     : meaningOf(failure);

@@ -9,6 +9,7 @@ import type { AuditEventName, EventQuery, StoredEvent } from "../../src/contract
 import { limitOf } from "../../src/history.ts";
 import { received } from "../../src/checks.ts";
 import { type Connection, send, type SqlStatement, unreadable } from "./client.ts";
+import { textOf } from "./metadata.ts";
 import { chained, type CircuitBreakerEventsTable } from "./schema.ts";
 import { prepare } from "./statements/prepare.ts";
 
@@ -59,7 +60,7 @@ function pageOf(
     ...before === null ? [] : after(e, before),
   );
   return prepare(sql`
-    select ${e.id}, ${e.key} as "key", ${e.event} as "event", ${e.metadata} as "metadata",
+    select ${e.id}, cast(${e.key} as blob) as "key", cast(${e.event} as blob) as "event", cast(${e.metadata} as blob) as "metadata",
       ${e.createdAt} as "at"
     from ${e} where ${where}
     order by ${e.createdAt} desc, ${e.id} desc limit ${size}`)({});
@@ -72,15 +73,14 @@ function pageOf(
  */
 function eventOf(row: Readonly<Record<string, unknown>>): StoredEvent {
   const [id, at] = [row.id, row.at].map(integerOf) as [number, number];
-  const texts = [row.key, row.event].every((text) => typeof text === "string");
-  if (!Number.isSafeInteger(id) || !Number.isFinite(at) || !texts) throw unreadable();
+  if (!Number.isSafeInteger(id) || !Number.isFinite(at)) throw unreadable();
   return {
     id: String(id),
     cursor: `${at}.${id}`,
-    key: String(row.key),
-    event: row.event as AuditEventName,
+    key: textOf(row.key),
+    event: textOf(row.event) as AuditEventName,
     at: new Date(at),
-    metadata: metadataOf(row.metadata),
+    metadata: row.metadata === null ? null : metadataOf(textOf(row.metadata)),
   };
 }
 

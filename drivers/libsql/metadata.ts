@@ -14,6 +14,27 @@ export function jsonOf(value: unknown): string {
   return JSON.stringify(value, (_, part) => typeof part === "string" ? part.toWellFormed() : part);
 }
 
+/**
+ * Returns a text from its bytes. Bytes that are not UTF-8 read as U+FFFD: a local client ends the process
+ * at such a text, so texts that others may write are read as bytes. A text is returned as it is.
+ */
+export function textOf(bytes: unknown): string {
+  if (typeof bytes === "string") return bytes;
+  return new TextDecoder().decode(new Uint8Array(bytes as ArrayBuffer));
+}
+
+/** Returns `true` of a text, and of bytes that are one. */
+export function isUtf8(bytes: unknown): boolean {
+  try {
+    if (typeof bytes !== "string") UTF8.decode(new Uint8Array(bytes as ArrayBuffer));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+const UTF8 = new TextDecoder("utf-8", { fatal: true });
+
 /** Returns the counters of a circuit before a change, as the row of the change shows them. */
 export function countersOf(s: Snapshot): Record<string, number> {
   const { sinceClosed, totals } = s;

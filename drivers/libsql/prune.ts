@@ -14,6 +14,7 @@ import {
   isHash,
   isTriggered,
   LINK_COLUMNS,
+  linkOf,
   type LinkRow,
 } from "./chain.ts";
 import { type Connection, send } from "./client.ts";
@@ -117,7 +118,7 @@ async function pruneChains(
   for (;;) {
     const size = Math.min(limit - deleted, PAGE);
     const [page] = await send(connection, chains({ ...values, after, size }));
-    const rows = Array.from(page!.rows);
+    const rows = Array.from(page!.rows, linkOf);
     if (rows.length === 0) return { deleted, more: false };
     const byKey = groupByKey(rows);
     const cuts = await cutsOf(hash ??= await digest(), byKey);

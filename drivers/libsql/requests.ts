@@ -13,7 +13,7 @@ import { Answers, heard, type Known } from "./answers.ts";
 import { type Digest, makeDigests } from "./chain.ts";
 import { send, type SqlResult, type SqlStatement, untilApplied } from "./client.ts";
 import type { Configuration } from "./options.ts";
-import { releasedBy, type Row, rowOf, snapshotOf } from "./rows.ts";
+import { checkRow, parseRow, releasedBy, type Row, snapshotOf } from "./rows.ts";
 import { type ChangeRow, editsOf, seal, type Sealed, sealEdits } from "./seal.ts";
 import { makeStatements, type Statements } from "./statements.ts";
 import type { Statement, Values } from "./statements/prepare.ts";
@@ -72,13 +72,13 @@ export class Requests {
     return row;
   }
 
-  /** Reads a page of circuits. */
-  async list(values: Values): Promise<Row[]> {
+  /** Reads a page of circuits: each as {@linkcode rowOf} takes it, with its id and the bytes of its key. */
+  async list(values: Values): Promise<SqlResult["rows"][number][]> {
     const id = newId();
     const [result] = await this.send(this.statements.list({ ...values, ...this.#now(), id }));
     const [name, ...rows] = Array.from(result!.rows);
     this.#named(name, id, null);
-    return rows.map(rowOf);
+    return rows;
   }
 
   /**
@@ -87,11 +87,11 @@ export class Requests {
    * @throws {Error} If the answer names another request: it came to the wrong one.
    */
   #named(result: SqlResult["rows"][number] | undefined, id: string, key: string | null): Row {
-    const row = rowOf(result);
+    const row = parseRow(result);
     this.#slipped =
       !(row.request === id.toWellFormed() && row.asked === (key?.toWellFormed() ?? null));
     if (this.#slipped) throw new Error("Cannot use the database: its answer is to another request");
-    return row;
+    return checkRow(row);
   }
 
   /** Sends a batch whose last statement reads the circuit. */

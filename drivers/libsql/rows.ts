@@ -8,22 +8,33 @@ import type {
   CircuitRecord,
   CircuitState,
   OverrideRecord,
+  PolicyRecord,
   RestoreRequest,
   Segment,
   Shape,
   Snapshot,
 } from "../../src/contract.ts";
-import { absentSnapshot, withoutExpiredOverride } from "../../src/records.ts";
 import {
-  countOf,
+  absentSnapshot,
+  CIRCUIT_STATES,
+  OVERRIDES,
+  withoutExpiredOverride,
+} from "../../src/records.ts";
+import {
+  checkFields,
   failureNoteOf,
-  overrideOf,
-  stateOf,
-  textOf,
-  timeOf,
+  fromJson,
+  isCount,
+  isMoment,
+  isOneOf,
+  isOutcomes,
+  isPolicy,
+  isText,
+  isTime,
+  isWords,
 } from "../../src/rules/stored_fields.ts";
-import { jsonOf } from "./metadata.ts";
-import { unreadable } from "./client.ts";
+import { isUtf8, jsonOf, textOf } from "./metadata.ts";
+import { DATABASE, unreadable } from "./client.ts";
 import type { Values } from "./statements/prepare.ts";
 
 /** A circuit, as a statement answers it. */
@@ -36,64 +47,125 @@ export interface Row {
   readonly [field: string]: unknown;
 }
 
-/**
- * Returns the circuit of an answer. Users may edit rows by hand: spoilt fields are read as
- * `src/rules/stored_fields.ts` reads them.
- *
- * @throws {Error} If the answer is not that of a statement of this store.
- */
-export function rowOf(result: { readonly circuit?: unknown } | undefined): Row {
-  const row = parse(result?.circuit);
-  const { now, id, epoch, leases, segments, edits } = row;
-  const isCircuit = () =>
-    Number.isSafeInteger(id) && typeof epoch === "string" && isTable(segments) &&
-    Array.isArray(leases);
-  const fits = Number.isFinite(now) && (id === null || isCircuit()) &&
-    (edits == null || isTable(edits));
-  if (!fits) throw unreadable();
-  return id === null ? row : readFields(row);
-}
+const checked = checkFields(DATABASE);
 
-const COUNTS = [
-  ...["generation", "reopen_count", "consecutive_failures", "consecutive_successes"],
+/** The columns of a circuit that are counts. */
+export const COUNTS: readonly string[] = [
+  ...["generation", "revision", "evidence_since", "reopen_count"],
+  ...["consecutive_failures", "consecutive_successes"],
   ...["failure_count", "success_count", "slow_count", "half_open_successes", "half_open_failures"],
   ...["total_successes", "total_failures", "total_rejected", "total_slow"],
 ];
-const TIMES = [
-  ...["began", "opened_at", "open_until", "closed_at", "last_failure_at", "last_success_at"],
-  "cooldown_ms",
-];
-const TEXTS = ["reason", "policy_hash", "previous_policy_hash", "outcomes"];
 
-function readFields(row: Row): Row {
-  const { kind = null, until = null, reason = null, actor = null } = overrideOf({
-    ...{ kind: row.override, until: row.override_until },
-    ...{ reason: row.override_reason, actor: row.override_actor },
-  }) ?? {};
-  const read = (fields: readonly string[], as: (value: unknown) => unknown) =>
-    Object.fromEntries(fields.map((field) => [field, as(row[field])]));
-  return {
-    ...row,
-    ...read(COUNTS, countOf),
-    ...read(TIMES, timeOf),
-    ...read(TEXTS, textOf),
-    state: stateOf(row.state),
-    ...{ override: kind, override_until: until, override_reason: reason, override_actor: actor },
-    segments: row.segments.filter(([start]) => timeOf(start) !== null)
-      .map(([start, ...counts]) =>
-        [start, ...counts.map(countOf)] as unknown as Row["segments"][0]
-      ),
-    leases: row.leases.filter((until) => timeOf(until) !== null),
+/** The columns of a circuit that are times, or none. */
+export const TIMES: readonly string[] = [
+  ...["began", "opened_at", "open_until", "closed_at", "last_failure_at", "last_success_at"],
+  ...["cooldown_ms", "override_until"],
+];
+
+/** The columns of a circuit that are texts, and never none. */
+export const TEXTS: readonly string[] = [
+  ...["key", "epoch", "reason", "policy_hash", "previous_policy_hash"],
+];
+
+/**
+ * Returns the circuit of an answer. Users may edit rows by hand: see `src/rules/stored_fields.ts`.
+ *
+ * @throws {StoreAnswerError} If a field of the circuit makes no sense.
+ * @throws {Error} If the answer is not that of a statement of this store.
+ */
+export function rowOf(result: { readonly circuit?: unknown } | undefined): Row {
+  return checkRow(parseRow(result));
+}
+
+/**
+ * Returns the answer of a statement, whatever its fields say.
+ *
+ * @throws {Error} If the answer is not that of a statement of this store.
+ */
+export function parseRow(result: { readonly circuit?: unknown } | undefined): Row {
+  const row = parse(result?.circuit);
+  const { now, id, leases, segments, edits } = row;
+  const isCircuit = () => Number.isSafeInteger(id) && isTable(segments) && Array.isArray(leases);
+  const fits = Number.isFinite(now) && (id === null || isCircuit()) &&
+    (edits == null || isTable(edits));
+  if (!fits) throw unreadable();
+  return row;
+}
+
+/**
+ * Returns the circuit of an answer, which may be none.
+ *
+ * @throws {StoreAnswerError} If a field of the circuit makes no sense.
+ */
+export function checkRow(row: Row): Row {
+  if (row.id !== null) check(row);
+  return row;
+}
+
+function check(row: Row): void {
+  const all = (fields: readonly string[], fits: (value: unknown) => boolean) => {
+    for (const field of fields) checked(field, row[field], fits);
+  };
+  all(COUNTS, isCount);
+  all(TIMES, isTime);
+  all(["began"], isMoment);
+  all(TEXTS, isText);
+  all(["override_reason", "override_actor"], isWords);
+  if ("head" in row) all(["head"], isWords);
+  all(["state"], isOneOf(CIRCUIT_STATES));
+  all(["outcomes"], isOutcomes);
+  if (row.override !== null) all(["override"], isOneOf(OVERRIDES));
+  policyOf(row);
+  for (const [start, ...counts] of row.segments) {
+    checked("start", start, isMoment);
+    for (const [i, count] of counts.entries()) checked(SEGMENT[i]!, count, isCount);
+  }
+  for (const until of row.leases) checked("until", until, isMoment);
+}
+
+const SEGMENT = ["successes", "failures", "slow"];
+
+function policyOf({ policy }: Row): PolicyRecord | null {
+  return checked("policy", policy && fromJson(policy), isPolicy);
+}
+
+function overrideOf(row: Row): OverrideRecord | null {
+  return row.override === null ? null : {
+    kind: row.override as OverrideRecord["kind"],
+    until: row.override_until as number | null,
+    reason: row.override_reason as string | null,
+    actor: row.override_actor as string | null,
   };
 }
 
-function parse(text: unknown): Row {
+/** Reads JSON from its bytes: the local client ends the process at a text that is not UTF-8. */
+function parse(bytes: unknown): Row {
   try {
-    const { columns = [], ...row } = JSON.parse(text as string);
-    return Object.assign(row, ...columns) as Row;
+    const row = assembled(JSON.parse(textOf(bytes)));
+    return isUtf8(bytes) ? row : { ...row, ...undecodedOf(new Uint8Array(bytes as ArrayBuffer)) };
   } catch {
     throw unreadable();
   }
+}
+
+/** Puts the columns together: see `COLUMNS` of `statements/read.ts`. */
+function assembled({ columns = [], ...row }: Record<string, unknown>): Row {
+  return Object.assign(row, ...columns as object[]) as Row;
+}
+
+/**
+ * Returns the fields whose text is not UTF-8, each with a value that fits no field. Rows of the trail may
+ * have such a text, which then reads as it can.
+ */
+function undecodedOf(array: Uint8Array): Record<string, number> {
+  // Each byte as a character of its own.
+  const text = Array.from(array, (byte) => String.fromCharCode(byte)).join("");
+  const fields = Object.entries(assembled(JSON.parse(text)))
+    .filter(([, value]) =>
+      typeof value === "string" && !isUtf8(Uint8Array.from(value, (c) => c.charCodeAt(0)))
+    );
+  return Object.fromEntries(fields.map(([field]) => [field, NaN]));
 }
 
 function isTable(rows: unknown): boolean {
@@ -142,12 +214,8 @@ export function storedSnapshot(row: Row, shape: Shape): Snapshot {
     halfOpen: halfOpenOf(row),
     lastFailureAt: at("last_failure_at"),
     lastSuccessAt: at("last_success_at"),
-    override: row.override === null ? null : {
-      kind: row.override as OverrideRecord["kind"],
-      until: at("override_until"),
-      reason: row.override_reason as string | null,
-      actor: row.override_actor as string | null,
-    },
+    override: overrideOf(row),
+    policy: policyOf(row),
     policyHash: text("policy_hash"),
     now,
   };
@@ -200,11 +268,11 @@ export function recordOf(row: Row, shape: (key: string) => Shape): CircuitRecord
 /** Returns the override that the request of this id found to have run out, if any. */
 export function releasedBy(row: Row, id: string): OverrideRecord | null {
   if (row.released_by !== id) return null;
-  try {
-    return overrideOf(Object(JSON.parse(row.released as string)));
-  } catch {
-    return null;
-  }
+  const isOverride = (value: unknown) => {
+    const { kind, until, reason, actor } = Object(value) as Record<string, unknown>;
+    return isOneOf(OVERRIDES)(kind) && isTime(until) && isWords(reason) && isWords(actor);
+  };
+  return checked("released", fromJson(row.released), isOverride);
 }
 
 /** Returns the values of a record to restore. */
@@ -217,6 +285,7 @@ export function restoredValues({ record }: RestoreRequest): Values {
     restoredReason: s.reason,
     cooldown_ms: s.cooldownMs,
     last_failure: s.lastFailure && jsonOf(s.lastFailure),
+    policy: s.policy && jsonOf(s.policy),
     opened_at: s.openedAt,
     open_until: s.openUntil,
     closed_at: s.closedAt,

@@ -39,6 +39,8 @@ export interface Statements extends ReadStatements, TrailStatements, ChangeState
   readonly acquire: AcquireStatements;
   /** Writes to a table without triggers, and leaves nothing there. */
   readonly check: readonly Statement[];
+  /** Puts a new circuit in place of one that makes no sense. */
+  readonly renew: readonly Statement[];
   /** Removes the circuit, after the row that records it. The last statement has a row if it did. */
   readonly remove: Change;
 }
@@ -56,6 +58,7 @@ export function makeStatements(schema: FuseSchema, bindsNow: boolean): Statement
     ...trailStatements(dialect),
     ...changeStatements(dialect),
     create: create(dialect),
+    renew: renew(dialect),
     record: recordStatements(dialect),
     acquire: acquireStatements(dialect),
     check: check(dialect),
@@ -74,6 +77,23 @@ function create({ circuits, now }: Dialect): Statement {
       ${$("id")} || '.' || c.now, c.now, c.now, c.now
     from (select ${now} as now) c
     where true on conflict (key) do nothing`);
+}
+
+/** Deletes the circuit, as somebody would by hand, so that the trigger tells it, and creates a new one. */
+function renew(dialect: Dialect): Statement[] {
+  const { circuits, leases, ownId, requests, windows } = dialect;
+  return [
+    // The trigger's row is to make sense. With another revision than before, or this would be an edit.
+    prepare(sql`
+      update ${circuits} as b set
+        state = 'CLOSED', generation = 1, epoch = cast(epoch as text), revision = (revision is 0)
+      where ${OWN}`),
+    ...[windows, leases, requests].map((table) =>
+      prepare(sql`delete from ${table} where circuit_breaker_id = ${ownId}`)
+    ),
+    prepare(sql`delete from ${circuits} as b where ${OWN}`),
+    create(dialect),
+  ];
 }
 
 /** The decision of a request for a circuit that cannot exist. */

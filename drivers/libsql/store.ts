@@ -9,6 +9,7 @@ import type {
   AcquireRequest,
   Changed,
   CircuitEvent,
+  CircuitRecord,
   Driver,
   EventQuery,
   ListPage,
@@ -19,6 +20,7 @@ import type {
   RestoreRequest,
   Shape,
   Snapshot,
+  SpoiltCircuit,
   StoreRequest,
   Tally,
   TransitionRequest,
@@ -27,6 +29,7 @@ import { CIRCUITS, type OpeningStore } from "../../src/circuit.ts";
 import { SHARED } from "../../src/shared/kind.ts";
 import { eventsOf } from "../../src/history.ts";
 import { absentSnapshot, admissionOf } from "../../src/records.ts";
+import { isNonsense } from "../../src/rules/stored_fields.ts";
 import { segmentMs } from "../../src/rules/window.ts";
 import { hasExpired, heard, isDue, type Known, timeOf } from "./answers.ts";
 import {
@@ -38,11 +41,11 @@ import {
 } from "./append.ts";
 import { untilApplied } from "./client.ts";
 import { readTrail } from "./history.ts";
-import { jsonOf, slowCallsOf } from "./metadata.ts";
+import { jsonOf, slowCallsOf, textOf } from "./metadata.ts";
 import type { Configuration, LibsqlStore } from "./options.ts";
 import { type PruneOptions, type PruneResult, pruneTrail } from "./prune.ts";
 import { ANONYMOUS, answerOf, Requests } from "./requests.ts";
-import { recordOf, restoredValues, type Row, snapshotOf } from "./rows.ts";
+import { recordOf, restoredValues, type Row, rowOf, snapshotOf } from "./rows.ts";
 import { type ChangeRow, type Sealed, UNSEALED } from "./seal.ts";
 import type { Change } from "./statements/dialect.ts";
 import type { Statement, Values } from "./statements/prepare.ts";
@@ -152,12 +155,14 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
     const cooldownMs = Math.round(request.cooldownMs);
     const { open, close } = this.#requests.statements;
     return this.#change(key, request, {
+      renews: expected === null,
       change: to === "OPEN" ? open : close,
       creates: expected === null,
       values: {
         ...{ event, cooldownMs, reason, actor, expects: expected === null ? 0 : 1 },
         ...admissionOf(expected ?? absentSnapshot(0)),
         lastFailure: lastFailure && jsonOf(lastFailure),
+        policy: request.policy === undefined ? null : jsonOf(request.policy),
       },
       row: {
         ...{ event, to, reason, actor },
@@ -176,6 +181,7 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
     const { kind, reason, actor, at } = request;
     const until = kind && request.until;
     return this.#change(key, request, {
+      renews: false,
       change: this.#requests.statements.override,
       creates: kind !== null,
       values: { kind, until, reason, actor, at },
@@ -197,6 +203,7 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
     const request = { ...asked, id: asked.id || crypto.randomUUID() };
     const { existing, reason, actor, at, record: { snapshot } } = request;
     return this.#change(key, request, {
+      renews: existing === "replace",
       change: this.#requests.statements.restore,
       creates: true,
       values: {
@@ -221,8 +228,26 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
     });
   }
 
+  #change(key: string, request: StoreRequest, plan: ChangePlan): Promise<Changed> {
+    const make = () => this.#make(key, request, plan);
+    return plan.renews ? this.#anew(key, make) : make();
+  }
+
+  /** Asks once more with a new circuit, if the one there makes no sense. */
+  async #anew<T>(key: string, ask: () => Promise<T>): Promise<T> {
+    const requests = this.#requests;
+    try {
+      return await ask();
+    } catch (error) {
+      if (!isNonsense(error)) throw error;
+      const { renew, answer } = requests.statements;
+      await requests.write(key, ANONYMOUS, [...renew, answer], {});
+      return await ask();
+    }
+  }
+
   /** Sends one request; one more if nothing is known of the circuit, or somebody was faster. */
-  async #change(
+  async #make(
     key: string,
     request: StoreRequest,
     { change, creates, values, row: told }: ChangePlan,
@@ -251,14 +276,28 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
   async list({ cursor, limit, shape, open }: ListRequest): Promise<ListPage> {
     const values = { cursor: Number(cursor ?? 0), limit, open: open ? 1 : 0 };
     const rows = await this.#requests.list(values);
+    const records: CircuitRecord[] = [];
+    const spoilt: SpoiltCircuit[] = [];
+    for (const row of rows) {
+      try {
+        records.push(recordOf(rowOf(row), shape));
+      } catch (error) {
+        if (!isNonsense(error)) throw error;
+        spoilt.push({ key: textOf(row.key), error });
+      }
+    }
     return {
-      records: rows.map((row) => recordOf(row, shape)),
+      ...{ records, spoilt },
       cursor: rows.length < limit ? null : String(rows.at(-1)!.id),
     };
   }
 
   /** One request; one more if nothing is known of the circuit, or somebody was faster. */
-  async remove(key: string, request: RemoveRequest = ANONYMOUS): Promise<boolean> {
+  remove(key: string, request: RemoveRequest = ANONYMOUS): Promise<boolean> {
+    return this.#anew(key, () => this.#remove(key, request));
+  }
+
+  async #remove(key: string, request: RemoveRequest): Promise<boolean> {
     const requests = this.#requests;
     const { answers, statements: { answer, remove } } = requests;
     const { reason, actor } = request;
@@ -316,6 +355,8 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
 
 /** How a change of state is made. */
 interface ChangePlan {
+  /** Whether the change makes a new circuit of one that makes no sense. */
+  readonly renews: boolean;
   readonly change: Change;
   /** Whether the change creates the circuit, if there is none. */
   readonly creates: boolean;
@@ -340,6 +381,7 @@ function tallyValues(tally: Tally): Values {
     ...{ slowCalls: slowCallsOf(tally), errors: jsonOf(tally.errors ?? []) },
     marks: "S".repeat(Math.min(successes, windowSize)) + "F".repeat(Math.min(failures, windowSize)),
     policyHash: tally.policyHash,
+    policy: tally.policy === undefined ? null : jsonOf(tally.policy),
   };
 }
 

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { sql } from "drizzle-orm";
+import { type SQL, sql } from "drizzle-orm";
 import { known, refuse } from "../../src/checks.ts";
 import {
   anchorSeal,
@@ -14,13 +14,15 @@ import {
   isHash,
   isTriggered,
   LINK_COLUMNS,
+  linkOf,
   type LinkRow,
   NO_LINK,
 } from "./chain.ts";
 import { type Connection, send } from "./client.ts";
+import { isUtf8, textOf } from "./metadata.ts";
 import type { FuseSchema } from "./schema.ts";
 import { type Circuit, differenceOf, type LastRow } from "./proof.ts";
-import { CHAINED, type Tables, tablesOf, TRIGGERED } from "./statements/dialect.ts";
+import { CHAINED, inJson, type Tables, tablesOf, TRIGGERED } from "./statements/dialect.ts";
 import { $, prepare, type Statement, type Values } from "./statements/prepare.ts";
 import { brokenTrigger } from "./triggers.ts";
 
@@ -95,7 +97,9 @@ export async function verifyTrail(
   const trigger = await brokenTrigger(connection, schema);
   if (trigger !== null) proof.brokenAt = { ...broken(null, "trigger", trigger), circuit: "" };
   let hasHead = head === undefined;
-  for await (const key of circuit === undefined ? reader.allKeys() : [circuit]) {
+  const keys = circuit === undefined ? reader.allKeys() : [{ key: circuit, isText: true }];
+  for await (const { key, isText } of keys) {
+    if (!isText) proof.brokenAt ??= { ...broken(null, "inserted"), circuit: key };
     const found = await verifyChain(reader, digest, key, head);
     proof.checked += found.checked;
     if (found.head !== "") proof.heads[key] = found.head;
@@ -262,6 +266,13 @@ interface Chain {
   readonly last: LastRow | null;
 }
 
+/** The key of a chain or of a circuit. */
+interface Key {
+  readonly key: string;
+  /** `false` of a key that is not UTF-8, which is none of ours. */
+  readonly isText: boolean;
+}
+
 /** Reads chains, a page at a time. */
 class Reader {
   readonly #connection: Connection;
@@ -278,18 +289,19 @@ class Reader {
   }
 
   /** Reads the keys that have a chain, or a circuit that should have one, in order. */
-  async *allKeys(): AsyncGenerator<string, void, undefined> {
+  async *allKeys(): AsyncGenerator<Key, void, undefined> {
     for (let after = "";;) {
       const page = await this.#ask(this.#keys, { after });
-      for (const { key } of page) yield after = String(key);
-      if (page.length < PAGE) return;
+      const before = after;
+      for (const { key } of page) yield { key: after = textOf(key), isText: isUtf8(key) };
+      if (page.length < PAGE || after === before) return;
     }
   }
 
   /** Reads what is recorded of a chain, the circuit, and the first rows. */
   async chain(key: string): Promise<{ chain: Chain; rows: readonly LinkRow[] }> {
-    const [said, ...rows] = await this.#ask(this.#chain, { key });
-    const { head, anchor, ...rest } = JSON.parse(String(said!.said));
+    const [said, ...rows] = await this.#links(this.#chain, { key });
+    const { head, anchor, ...rest } = JSON.parse(textOf(said!.said));
     const chain = {
       ...rest,
       head: headOf(head),
@@ -307,8 +319,12 @@ class Reader {
     { sequence: upTo }: Head,
   ): Promise<{ anchor: Anchor; rows: readonly LinkRow[] }> {
     const { sequence, id } = before;
-    const [said, ...rows] = await this.#ask(this.#rows, { key, sequence, id, upTo });
-    return { anchor: anchorOf(JSON.parse(String(said!.said))), rows };
+    const [said, ...rows] = await this.#links(this.#rows, { key, sequence, id, upTo });
+    return { anchor: anchorOf(JSON.parse(textOf(said!.said))), rows };
+  }
+
+  async #links(statement: Statement, values: Values): Promise<LinkRow[]> {
+    return (await this.#ask(statement, values)).map(linkOf);
   }
 
   async #ask(statement: Statement, values: Values): Promise<LinkRow[]> {
@@ -329,6 +345,7 @@ function anchorOf({ seal, ...head }: { [F in keyof Anchor]: Anchor[F] | null }):
 /** Chains of which something is recorded, chains that have rows, and circuits that have changed. */
 function selectKeys({ circuits, events, trails }: Tables): Statement {
   return prepare(sql`
+    select cast(key as blob) as "key" from (
     select key from (
       select t.key from ${trails} t where t.key > ${$("after")} order by t.key limit ${PAGE}
     )
@@ -344,16 +361,23 @@ function selectKeys({ circuits, events, trails }: Tables): Statement {
         and (b.generation <> 1 or b.state <> 'CLOSED' or b.override is not null)
       order by b.key limit ${PAGE}
     )
-    order by key limit ${PAGE}`);
+    ) order by key limit ${PAGE}`);
 }
 
-const ANCHOR = sql`json_object(
-  'hash', t.anchor_hash, 'sequence', t.anchor_sequence, 'id', t.anchor_id, 'seal', t.anchor_seal
-)`;
+const ANCHOR = jsonOf({
+  ...{ hash: "t.anchor_hash", sequence: "t.anchor_sequence", id: "t.anchor_id" },
+  seal: "t.anchor_seal",
+});
+
+/** A JSON object of columns. A blob, which JSON does not hold, is in it as a text. */
+function jsonOf(columns: Readonly<Record<string, string>>): SQL {
+  const fields = Object.entries(columns).map(([name, of]) => `'${name}', ${inJson(of)}`);
+  return sql.raw(`json_object(${fields.join(", ")})`);
+}
 
 function selectRows({ events, trails }: Tables): Statement {
   return prepare(sql`
-    select ${ANCHOR} as said, ${NO_LINK}
+    select cast(${ANCHOR} as blob) as said, ${NO_LINK}
     from (select 1) left join ${trails} t on t.key = ${$("key")}
     union all
     select null, page.* from (
@@ -371,21 +395,25 @@ function selectChain({ circuits, events, trails }: Tables): Statement {
   const mine = sql`${CHAINED} and e.key = ${$("key")}`;
   const anchored = sql`(select t.anchor_sequence from ${trails} t where t.key = ${$("key")})`;
   return prepare(sql`
-    select json_object(
-        'head', json_object('hash', t.head, 'sequence', t.sequence, 'id', t.last_id),
+    select cast(json_object(
+        'head', ${jsonOf({ hash: "t.head", sequence: "t.sequence", id: "t.last_id" })},
         'anchor', ${ANCHOR},
         'unsealed', t.unsealed,
-        'circuit', case when b.id is not null then json_object(
-          'epoch', b.epoch, 'generation', b.generation, 'began', b.began, 'state', b.state,
-          'openUntil', b.open_until, 'cooldownMs', b.cooldown_ms, 'reason', b.reason,
-          'kind', b.override, 'until', b.override_until,
-          'overrideReason', b.override_reason, 'actor', b.override_actor
-        ) end,
+        'circuit', case when b.id is not null then ${
+    jsonOf({
+      ...{ epoch: "b.epoch", generation: "b.generation", began: "b.began", state: "b.state" },
+      ...{ openUntil: "b.open_until", cooldownMs: "b.cooldown_ms", reason: "b.reason" },
+      ...{ kind: "b.override", until: "b.override_until" },
+      ...{ overrideReason: "b.override_reason", actor: "b.override_actor" },
+    })
+  } end,
         'last', (
-          select json_object(
-            'id', e.id, 'epoch', e.epoch, 'generation', e.generation, 'began', e.began,
-            'event', e.event, 'metadata', e.metadata
-          )
+          select ${
+    jsonOf({
+      ...{ id: "e.id", epoch: "e.epoch", generation: "e.generation", began: "e.began" },
+      ...{ event: "e.event", metadata: "e.metadata" },
+    })
+  }
           from ${events} e where ${mine} and e.id = coalesce(
             case when t.unsealed > 0 then (
               select max(e.id) from ${events} e
@@ -408,7 +436,7 @@ function selectChain({ circuits, events, trails }: Tables): Statement {
             where ${mine} and e.sequence > coalesce(t.sequence, 0)
           )
         )
-      ) as said, ${NO_LINK}
+      ) as blob) as said, ${NO_LINK}
     from (select 1)
     left join ${trails} t on t.key = ${$("key")}
     left join ${circuits} b on b.key = ${$("key")}

@@ -9,6 +9,7 @@ import type {
   CircuitState,
   FailureNote,
   OverrideRecord,
+  PolicyRecord,
   Segment,
   Shape,
   Snapshot,
@@ -35,6 +36,7 @@ export class Entry implements Snapshot {
   consecutiveFailures = 0;
   consecutiveSuccesses = 0;
   override: OverrideRecord | null = null;
+  policy: PolicyRecord | null = null;
   policyHash = "";
   now: number;
 

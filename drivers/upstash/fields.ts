@@ -7,8 +7,8 @@
 import type {
   Admission,
   CircuitRecord,
-  CircuitState,
   OverrideRecord,
+  PolicyRecord,
   Segment,
   Shape,
   Snapshot,
@@ -18,12 +18,20 @@ import {
   absentSnapshot,
   CIRCUIT_STATES,
   inOrder,
+  OVERRIDES,
   SNAPSHOT_COUNTS,
   SNAPSHOT_TIMES,
   withoutExpiredOverride,
 } from "../../src/records.ts";
-import { StoreAnswerError } from "../../src/errors.ts";
-import { countOf, failureNoteOf, textOf, timeOf } from "../../src/rules/stored_fields.ts";
+import {
+  checkFields,
+  failureNoteOf,
+  isCount,
+  isMoment,
+  isOneOf,
+  isOutcomes,
+  isTime,
+} from "../../src/rules/stored_fields.ts";
 import { nonsense, REDIS } from "./client.ts";
 
 /** What the script answered: whether it did as asked, the moment, and a circuit if there is one. */
@@ -33,6 +41,8 @@ export interface Reply {
   readonly now: number;
   readonly fields: Fields | null;
 }
+
+const checked = checkFields(REDIS);
 
 /** A circuit, field by field. */
 export type Fields = Readonly<Record<string, string | undefined>>;
@@ -45,9 +55,7 @@ export function parseReply(reply: unknown): Reply {
   if (!fits) throw nonsense();
   const fields: Record<string, string> = {};
   for (let i = 0; i < flat.length; i += 2) fields[String(flat[i])] = String(flat[i + 1]).slice(1);
-  if (flat.length > 0 && !(fields.epoch && CIRCUIT_STATES.includes(fields.state as CircuitState))) {
-    throw new StoreAnswerError(`${REDIS}it holds no circuit`, { scope: "circuit" });
-  }
+  if (flat.length > 0) checked("epoch", fields.epoch, Boolean);
   return {
     ok: ok === 1,
     moved: moved === 1,
@@ -89,7 +97,7 @@ function untoldOf(fields: Fields): UntoldRow[] {
     const [, generation, began, epoch] = /^row:(\d+) (-?\d+) (.*)$/s.exec(field) ?? [];
     const [missed, event, from, to, at, kind, until, ...rest] = fields[field]!.split(" ");
     // A row that tells nothing is not to keep the others from the trail.
-    if (generation === undefined || !event || !at || timeOf(Number(at)) === null) continue;
+    if (generation === undefined || !event || !Number.isFinite(Number(at || NaN))) continue;
     // Trials are counted in HALF_OPEN alone.
     const counted = COUNTERS.slice(0, from === "HALF_OPEN" ? undefined : -2);
     const { reason = null, actor = null, isolate, instance, ...more } = wordsOf(
@@ -116,36 +124,78 @@ function untoldOf(fields: Fields): UntoldRow[] {
 function storedOf({ now, fields: f }: Reply, { windowSize }: Shape): Snapshot {
   const absent = absentSnapshot(now);
   if (f === null) return absent;
-  const count = (field: string) => countOf(Number(f[field] || 0));
+  const numberOf = (field: string) => Number(f[field] || 0);
+  const count = (field: string): number => checked(field, numberOf(field), isCount);
+  const time = (field: string): number | null =>
+    checked(field, f[field] ? numberOf(field) : null, isTime);
   const counts = <T extends object>(like: T, group: string) =>
     assemble(Object.keys(like), (name) => count(`${group}.${name}`)) as T;
-  const outcomes = windowSize > 0 ? (f.outcomes ?? "").slice(-windowSize) : "";
+  for (const field of ["state", "generation", "began"]) checked(field, f[field], Boolean);
+  time("expires");
+  const outcomes: string = checked("outcomes", f.outcomes ?? "", isOutcomes);
+  const last = windowSize > 0 ? outcomes.slice(-windowSize) : "";
   const leases = Object.keys(f).filter((field) => field.startsWith("lease:"))
-    .map((field) => f[field]!.split(" ").map(Number) as [ends: number, length: number])
+    .map((field) =>
+      f[field]!.split(" ").map((part): number => checked(field, Number(part), isMoment))
+    )
     // The length of a lease whose trial has ended is 0.
-    .filter(([ends, length]) => ends > now && length > 0);
+    .filter(([ends, length]) => ends! > now && length! > 0)
+    .map(([ends]) => ends!);
   return {
     ...absent,
-    ...assemble(SNAPSHOT_TIMES, (field) => f[field] ? timeOf(Number(f[field])) : null),
+    ...assemble(SNAPSHOT_TIMES, time),
     ...assemble(SNAPSHOT_COUNTS, count),
-    state: f.state as Snapshot["state"],
+    state: checked("state", f.state, isOneOf(CIRCUIT_STATES)),
     epoch: f.epoch!,
-    began: timeOf(Number(f.began || 0)) ?? 0,
-    reason: textOf(f.reason),
-    cooldownMs: f.cooldownMs ? countOf(Number(f.cooldownMs)) : null,
+    began: time("began")!,
+    reason: f.reason ?? "",
+    cooldownMs: f.cooldownMs ? count("cooldownMs") : null,
     lastFailure: failureNoteOf(f.lastFailure),
-    policyHash: textOf(f["answer.policyHash"]),
+    policy: policyOf(f),
+    policyHash: f["answer.policyHash"] ?? "",
     totals: counts(absent.totals, "totals"),
     window: counts(absent.window, "answer"),
     sinceClosed: counts(absent.sinceClosed, "sinceClosed"),
-    last: { size: outcomes.length, failures: outcomes.split("F").length - 1 },
+    last: { size: last.length, failures: last.split("F").length - 1 },
     halfOpen: {
       ...counts(absent.halfOpen, "halfOpen"),
       inFlight: leases.length,
-      freeAt: leases.length > 0 ? timeOf(Math.min(...leases.map(([ends]) => ends))) : null,
+      freeAt: leases.length > 0 ? Math.min(...leases) : null,
     },
     override: overrideOf(f, "override"),
   };
+}
+
+/** The policy, of a field for each option and one that says that there is a policy. */
+function policyOf(f: Fields): PolicyRecord | null {
+  if (!f.policy) return null;
+  const policy: Record<string, number | string | null> = {};
+  for (const field in f) {
+    const value = f[field]!;
+    if (field.startsWith("policy.")) policy[field.slice(7)] = optionOf(value);
+  }
+  return policy;
+}
+
+/** A text is behind "=", and "-" is nothing. */
+function optionOf(value: string): number | string | null {
+  return value === "-" ? null : value[0] === "=" ? value.slice(1) : Number(value);
+}
+
+/** The fields of a policy and their values: none without a policy. */
+export function policyFields(policy: PolicyRecord | null | undefined): (string | number)[] {
+  const options = Object.entries(policy ?? {}).map(([option, value]) => [
+    `policy.${option}`,
+    value === null ? "-" : typeof value === "string" ? `=${value}` : value,
+  ]);
+  return policy == null ? [] : ["policy", 1, ...options.flat()];
+}
+
+/** The same, as `restore` takes it. */
+function contentOf(flat: readonly (string | number)[]): Record<string, string> {
+  const content: Record<string, string> = {};
+  for (let i = 0; i < flat.length; i += 2) content[flat[i]!] = `=${flat[i + 1]}`;
+  return content;
 }
 
 /** An object of some fields. */
@@ -155,20 +205,18 @@ function assemble<K extends string, V>(names: readonly K[], of: (name: K) => V):
 
 /** An override that stands, or one that was found past its end. */
 export function overrideOf(f: Fields, at: "override" | "released"): OverrideRecord | null {
-  const [until, reason, actor] = OVERRIDE.map((field) => f[`${at}.${field}`] || null);
+  const until = `${at}.until`;
   // Words begin with "=".
-  const words = (text: string | null | undefined) => text?.slice(1) ?? null;
+  const words = (field: string) => f[`${at}.${field}`] ? f[`${at}.${field}`]!.slice(1) : null;
   return f[at]
     ? {
-      kind: f[at] as OverrideRecord["kind"],
-      until: until ? timeOf(Number(until)) : null,
-      reason: words(reason),
-      actor: words(actor),
+      kind: checked(at, f[at], isOneOf(OVERRIDES)),
+      until: checked(until, f[until] ? Number(f[until]) : null, isTime),
+      reason: words("reason"),
+      actor: words("actor"),
     }
     : null;
 }
-
-const OVERRIDE = ["until", "reason", "actor"] as const;
 
 /** A whole record, of what `dump` answered. */
 export function recordOf(
@@ -180,15 +228,15 @@ export function recordOf(
   const snapshot = snapshotOf(reply, shape, hands);
   const f = reply.fields;
   // What an override that has run out had counted goes with it.
-  if (f === null || snapshot.generation !== countOf(Number(f.generation))) {
+  if (f === null || snapshot.generation !== Number(f.generation)) {
     return { key, snapshot, segments: [], outcomes: "" };
   }
   const segments = new Map<string, { -readonly [K in keyof Segment]: number }>();
   const put = (start: string, kind: "successes" | "failures" | "slow", n: string | undefined) => {
     const segment = segments.get(start) ??
-      { start: Number(start), successes: 0, failures: 0, slow: 0 };
+      { start: checked("start", Number(start), isMoment), successes: 0, failures: 0, slow: 0 };
     segments.set(start, segment);
-    segment[kind] = countOf(Number(n || 0));
+    segment[kind] = checked(`${kind}:${start}`, Number(n || 0), isCount);
   };
   for (const field in f) {
     const [, kind, slow, start] = /^(successes|failures):(s?)(-?\d+)$/.exec(field) ?? [];
@@ -197,7 +245,7 @@ export function recordOf(
     put(start, slow ? "slow" : kind as "successes" | "failures", f[field]);
   }
   for (const kind of ["successes", "failures", "slow"] as const) {
-    if (f.start && timeOf(Number(f.start)) !== null) put(f.start, kind, f[`newest.${kind}`]);
+    if (f.start) put(f.start, kind, f[`newest.${kind}`]);
   }
   const oldestFirst = [...segments.values()].sort((a, b) => a.start - b.start);
   return { key, snapshot, segments: oldestFirst, outcomes: f.outcomes ?? "" };
@@ -223,6 +271,7 @@ export function contentsOf(
     ...assemble(counted, (field) => s[field]),
     cooldownMs: cooldownMs === null ? "" : Math.round(cooldownMs),
     lastFailure: s.lastFailure === null ? "" : text(JSON.stringify(s.lastFailure)),
+    ...contentOf(policyFields(s.policy)),
     ...Object.fromEntries([...group("totals", totals), ...group("sinceClosed", sinceClosed)]),
     "override": text(override?.kind),
     "override.until": time(override?.until ?? null),

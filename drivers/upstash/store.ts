@@ -24,15 +24,18 @@ import type {
   RestoreRequest,
   Shape,
   Snapshot,
+  SpoiltCircuit,
   StoreRequest,
   Tally,
   TransitionRequest,
 } from "../../src/contract.ts";
+import { isNonsense } from "../../src/rules/stored_fields.ts";
 import { nonsense, REDIS, type Scripts } from "./client.ts";
 import {
   contentsOf,
   overrideOf,
   parseReply,
+  policyFields,
   quoted,
   recordOf,
   type Reply,
@@ -129,7 +132,7 @@ export class RedisStore implements OpeningStore {
     const { epoch, generation, began, successes, failures, rejected, slow, ageMs } = tally;
     const { ok: current, moved: _, ...answer } = await this.#change("record", key, tally, [
       ...[epoch, generation, began, successes, failures, rejected, slow, ageMs],
-      ...[tally.lease ?? "", tally.policyHash],
+      ...[tally.lease ?? "", tally.policyHash, ...policyFields(tally.policy)],
     ]);
     return { current, ...answer };
   }
@@ -146,10 +149,13 @@ export class RedisStore implements OpeningStore {
     const { to, event, reason, expected, lastFailure = null } = request;
     const cooldownMs = Math.round(request.cooldownMs);
     const { epoch, generation, began } = expected ?? { epoch: "", generation: "", began: "" };
-    return this.#won("transition", key, request, [
-      ...[to, event, cooldownMs, reason, epoch, generation, began],
-      lastFailure === null ? "" : JSON.stringify(lastFailure),
-    ], to === "OPEN" ? { cooldownMs, lastFailure } : {});
+    const ask = () =>
+      this.#won("transition", key, request, [
+        ...[to, event, cooldownMs, reason, epoch, generation, began],
+        lastFailure === null ? "" : JSON.stringify(lastFailure),
+        ...policyFields(request.policy),
+      ], to === "OPEN" ? { cooldownMs, lastFailure } : {});
+    return expected === null ? this.#anew(key, ask) : ask();
   }
 
   override(key: string, request: OverrideRequest): Promise<Changed> {
@@ -161,7 +167,19 @@ export class RedisStore implements OpeningStore {
   restore(key: string, request: RestoreRequest): Promise<Changed> {
     const { record, existing } = request;
     const args = [existing, record.snapshot.generation, ...contentsOf(record)];
-    return this.#won("restore", key, request, args);
+    const ask = () => this.#won("restore", key, request, args);
+    return existing === "replace" ? this.#anew(key, ask) : ask();
+  }
+
+  /** Asks once more without the record, if that makes no sense. */
+  async #anew<T>(key: string, ask: () => Promise<T>): Promise<T> {
+    try {
+      return await ask();
+    } catch (error) {
+      if (!isNonsense(error) && !/WRONGTYPE/.test(String(error))) throw error;
+      await this.remove(key);
+      return await ask();
+    }
   }
 
   /**
@@ -187,14 +205,17 @@ export class RedisStore implements OpeningStore {
       }
       return { records: [], cursor: JSON.stringify([after, "0", id, looks + 1]) };
     }
+    const spoilt: SpoiltCircuit[] = [];
     const records = await this.together(() =>
-      Promise.all(found.map((key) => this.#dump(key, request)))
+      Promise.all(found.map((key) => this.#dump(key, request, spoilt)))
     );
-    const stale = found.filter((_, i) => !records[i] || open && isPlain(records[i].snapshot));
+    const isStale = (key: string, record: CircuitRecord | null | undefined) =>
+      record ? open && isPlain(record.snapshot) : !spoilt.some((one) => one.key === key);
+    const stale = found.filter((key, i) => isStale(key, records[i]));
     // Whoever lists next drops them.
     if (stale.length > 0) await this.#index(stale, at).catch(() => {});
     return {
-      records: records.filter((record) => record !== null),
+      ...{ records: records.filter((record) => record !== null), spoilt },
       cursor: found.length < limit ? null : JSON.stringify([found.at(-1), "", ""]),
       now: Number(now),
     };
@@ -225,18 +246,20 @@ export class RedisStore implements OpeningStore {
     await Promise.all(runs);
   }
 
-  /** A record; `null` where there is none, or the key turns out to be somebody else's. */
+  /** A record; `null` where there is none, it makes no sense, or the key turns out to be somebody else's. */
   async #dump(
     key: string,
     { at, shape, outbox, brief }: ListRequest,
+    spoilt: SpoiltCircuit[],
   ): Promise<CircuitRecord | null> {
     try {
       const request = { id: "", at, shape: shape(key), outbox };
       const reply = await this.#run(brief ? "read" : "dump", key, request, []);
       return reply.fields && recordOf(key, reply, request.shape, outbox === "hand");
     } catch (error) {
-      if (/WRONGTYPE|another prefix/.test(String(error))) return null;
-      throw error;
+      if (isNonsense(error)) spoilt.push({ key, error });
+      else if (!/WRONGTYPE|another prefix/.test(String(error))) throw error;
+      return null;
     }
   }
 

@@ -14,6 +14,7 @@ import type {
   Admission,
   FailureNote,
   OverrideRecord,
+  PolicyRecord,
   RestoreRequest,
   Segment,
   Shape,
@@ -39,6 +40,7 @@ export interface StoredCircuit {
   openUntil: number | null;
   cooldownMs: number | null;
   lastFailure: FailureNote | null;
+  policy: PolicyRecord | null;
   closedAt: number | null;
   reopenCount: number;
   consecutiveFailures: number;
@@ -74,7 +76,7 @@ export function newCircuit(epoch: string, now: number): StoredCircuit {
       policyHash: "",
     },
     ...{ openedAt: null, openUntil: null, closedAt: null, reopenCount: 0, override: null },
-    ...{ cooldownMs: null, lastFailure: null },
+    ...{ cooldownMs: null, lastFailure: null, policy: null },
     ...{ lastFailureAt: null, lastSuccessAt: null },
     ...noEvidence(),
     ...noTrials(),
@@ -121,7 +123,7 @@ export function count(circuit: StoredCircuit, tally: Tally, now: number): boolea
   totals.failures += tally.failures;
   totals.rejected += tally.rejected;
   totals.slow += tally.slow;
-  circuit.policyHash = tally.policyHash;
+  circuit.policyHash = tally.policyHash || circuit.policyHash;
   const lease = tally.lease === null ? undefined : circuit.leases[tally.lease];
   if (lease !== undefined) {
     delete circuit.leases[tally.lease!];
@@ -131,6 +133,7 @@ export function count(circuit: StoredCircuit, tally: Tally, now: number): boolea
   const current = tally.epoch === ""
     ? tally.generation === 0 && circuit.generation === 1
     : isSame(tally, circuit);
+  if (current) circuit.policy = tally.policy ?? circuit.policy;
   if (current && tally.successes + tally.failures > 0) countCurrent(circuit, tally, now);
   return current;
 }
@@ -218,6 +221,7 @@ export function change(circuit: StoredCircuit, request: TransitionRequest, now: 
     if (circuit.state !== "CLOSED") circuit.closedAt = now;
     Object.assign(circuit, noEvidence(), { reopenCount: 0, openUntil: null, cooldownMs: null });
   }
+  circuit.policy = request.policy ?? circuit.policy;
   circuit.state = to;
   circuit.reason = reason;
   beginGeneration(circuit, now);

@@ -25,7 +25,7 @@ const CLOSE: Verdict = { to: "CLOSED", event: "closed", reason: "trials_succeede
  * after an `acquire`; never after a `read`, for ageing alone trips nothing.
  */
 export function verdict(s: Snapshot, policy: CircuitPolicyData): Verdict | null {
-  if (s.override !== null) return null;
+  if (s.override !== null || policy.silent) return null;
   switch (s.state) {
     case "CLOSED": {
       const reason = tripping(s, policy);

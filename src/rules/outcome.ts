@@ -5,6 +5,7 @@
  */
 
 import { inLine } from "../checks.ts";
+import type { FailureNote } from "../contract.ts";
 import {
   findRejection,
   hasName,
@@ -50,6 +51,20 @@ export interface Judgement {
 
 /** What an ending counts as. */
 export type Kind = "success" | "failure" | "neutral";
+
+/** How a call ended. */
+export interface Ending {
+  readonly kind: Kind;
+  readonly slow: boolean;
+  readonly durationMs: number;
+  readonly error: unknown;
+  /** The `Retry-After` of the failed response, in ms; 0 without one. */
+  readonly retryAfterMs: number;
+  /** What may be told of its failure, if it failed. */
+  readonly failure: Pick<FailureNote, "kind" | "status"> | null;
+  /** When the call ended, on the Fuse's clock, in ms. */
+  readonly at: number;
+}
 
 /** 5xx and 429: the default judgement of a Response. */
 export function isFailedResponse(response: Response): boolean {

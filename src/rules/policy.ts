@@ -15,7 +15,7 @@ import {
   type StrategyOption,
 } from "./strategies.ts";
 import { check, MAX_TIMER_MS, oneOf, refuse } from "../checks.ts";
-import type { Shape } from "../contract.ts";
+import type { PolicyRecord, Shape } from "../contract.ts";
 
 /**
  * How long a circuit stays open, in ms, by how often it went HALF_OPEN → OPEN since it last closed (0
@@ -199,8 +199,15 @@ export interface CircuitPolicyData extends Policy {
   /** `true` if a slow trial counts as failed. */
   readonly slowFails: boolean;
   readonly shape: Shape;
-  /** Two characters for each of {@linkcode FINGERPRINTED}, so that a difference can be named. */
+  /**
+   * Two characters for each of {@linkcode FINGERPRINTED}, so that a difference can be named; `""` if none
+   * of them was given: the policy is then the one that the circuit's record has.
+   */
   readonly hash: string;
+  /** What the circuit's record is to say of it. */
+  readonly recorded: PolicyRecord;
+  /** `true` if the record's policy cannot be followed here, so that no verdict is issued. */
+  readonly silent?: boolean;
 }
 
 type NumberOption = Exclude<
@@ -258,6 +265,9 @@ const FINGERPRINTED = [
   "halfOpenMaxConcurrent",
   "halfOpenLeaseMs",
 ] as const;
+
+/** The defaults of the others among them. */
+const STANDARD = { strategy: ["consecutive_failures"], cooldownMs: [60_000] } as const;
 
 const SUBJECT = "circuit breaker";
 
@@ -328,8 +338,22 @@ export function createPolicy(
     judgesSuccesses: rules.some(({ of }) => of !== BUILT_IN.consecutive_failures),
     slowFails,
     shape: { windowMs: numbers.windowMs, windowSize: countWindow ? numbers.windowSize : 0 },
-    hash: FINGERPRINTED.map((option) => fingerprint(data[option])).join(""),
+    hash: FINGERPRINTED.some((option) => options[option] !== undefined)
+      ? FINGERPRINTED.map((option) => fingerprint(data[option])).join("")
+      : "",
+    recorded: recordedOf({ ...data, strategy: names.join() }),
   };
+}
+
+function recordedOf(data: Readonly<Record<string, unknown>>): PolicyRecord {
+  const recorded: Record<string, number | string | null> = {};
+  for (const option of FINGERPRINTED) {
+    const value = data[option];
+    const [standard] = NUMBERS[option as NumberOption] ?? STANDARD[option as keyof typeof STANDARD];
+    if (value === standard) continue;
+    recorded[option] = typeof value === "function" ? value.name || null : value as number;
+  }
+  return recorded;
 }
 
 function resolve(
@@ -372,7 +396,7 @@ function fingerprint(value: unknown): string {
 
 /** Whether two policies decide alike, functions included. */
 export function samePolicy(a: CircuitPolicyData, b: CircuitPolicyData): boolean {
-  return a.cooldownMs === b.cooldownMs && differences(a, b).length === 0 &&
+  return a.hash === b.hash && a.cooldownMs === b.cooldownMs && differences(a, b).length === 0 &&
     a.rules.every((rule, i) => rule.of === b.rules[i]!.of);
 }
 

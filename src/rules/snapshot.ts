@@ -52,6 +52,11 @@ export interface CircuitSnapshot extends CircuitIdentity {
    * status of a Response, and the `instance` of the Fuse that saw it, by whose clock `at` is.
    */
   lastFailure: { at: Date; kind: string; status: number | null; instance: string | null } | null;
+  /**
+   * The policy as data, as the circuit's record has it: the options that decide and differ from the
+   * defaults, functions by their names. `null` where none was recorded.
+   */
+  policy: Record<string, unknown> | null;
   /** The trials of this HALF_OPEN generation. */
   trials: { inFlight: number; successes: number; failures: number };
   /** When it last opened. Stays after closing. */
@@ -140,6 +145,7 @@ export function toCircuitSnapshot(
     override: override && { ...override, until: date(override.until) },
     reason: s.reason || null,
     lastFailure: s.lastFailure && { ...s.lastFailure, at: dateOf(s.lastFailure.at) },
+    policy: s.policy && { ...s.policy },
     trials: trialsOf(s),
     openedAt: date(s.openedAt),
     openUntil: date(s.openUntil),

@@ -1,70 +1,115 @@
 /**
- * What the fields of a stored circuit read as. Somebody may have written over any of them: each is
- * read by itself, and one that makes no sense reads as nothing, so that a spoilt circuit costs
- * neither the others of its store nor an operator's way to mend it. The next change writes it anew.
+ * Reads the fields of a stored circuit. Somebody may have written over any of them: a record that makes
+ * no sense is an error that names the field and concerns this circuit alone. Until `reset()` or `remove()`
+ * writes the record anew, the isolate's own breaker protects.
  *
- * | field               | reads as, if it is none |
- * |---------------------|-------------------------|
- * | a state             | CLOSED                  |
- * | a count, generation | 0                       |
- * | a time              | null                    |
- * | a text              | "", or null             |
- * | an override's kind  | no override             |
- *
- * The Lua script and the SQL statements have the same of what they add to and compare.
+ * | field               | must be                                         |
+ * |---------------------|-------------------------------------------------|
+ * | a state             | `CLOSED`, `OPEN` or `HALF_OPEN`                 |
+ * | a count, generation | a whole number, not negative, below 2^53        |
+ * | a time              | a whole number, or nothing                      |
+ * | an override's kind  | one of the four, or nothing                     |
+ * | the count window    | `S` for each success, `F` for each failure      |
+ * | the policy          | numbers, texts and nothing, by option           |
  *
  * @module
  */
 
-import type { CircuitState, FailureNote, Override, OverrideRecord } from "../contract.ts";
-import { CIRCUIT_STATES, OVERRIDES } from "../records.ts";
+import type { FailureNote } from "../contract.ts";
+import { StoreAnswerError } from "../errors.ts";
 
-/** A state; CLOSED if it is none. */
-export function stateOf(value: unknown): CircuitState {
-  return CIRCUIT_STATES.includes(value as CircuitState) ? value as CircuitState : "CLOSED";
+/**
+ * Returns the error for a circuit with a field that makes no sense.
+ *
+ * @param store What the errors of the store begin with.
+ * @param field The field, as it is called in the store.
+ */
+export function nonsenseIn(store: string, field: string): StoreAnswerError {
+  const message = `${store}the field "${field}" of the circuit makes no sense`;
+  return new StoreAnswerError(message, { scope: "circuit" });
 }
 
-/** A count, which is whole and not negative; 0 if it is none. */
-export function countOf(value: unknown): number {
-  return Number.isSafeInteger(value) && value as number >= 0 ? value as number : 0;
+/** Whether an error is of a circuit that makes no sense, whoever found out: Redis, or this isolate. */
+export function isNonsense(error: unknown): error is Error {
+  return / of the circuit makes no sense/.test(String(error));
 }
 
-/** A time in ms; `null` if it is none. */
-export function timeOf(value: unknown): number | null {
-  return Number.isFinite(value) ? value as number : null;
-}
+/** Returns a field that makes sense, as `fits` says; for any other, throws. */
+export type Check = <T>(field: string, value: unknown, fits: (value: unknown) => boolean) => T;
 
-/** A text; `""` if it is none. */
-export function textOf(value: unknown): string {
-  return typeof value === "string" ? value : "";
-}
-
-/** An override; `null`, whatever else it says, if it is of no known kind. */
-export function overrideOf(o: { readonly [F in keyof OverrideRecord]?: unknown }):
-  | OverrideRecord
-  | null {
-  const words = (value: unknown) => typeof value === "string" ? value : null;
-  if (!OVERRIDES.includes(o.kind as Override)) return null;
-  return {
-    kind: o.kind as Override,
-    until: timeOf(o.until),
-    reason: words(o.reason),
-    actor: words(o.actor),
+/**
+ * Returns what checks the fields of a store's circuits.
+ *
+ * @param store What the errors of the store begin with.
+ */
+export function checkFields(store: string): Check {
+  return (field, value, fits) => {
+    if (!fits(value)) throw nonsenseIn(store, field);
+    // deno-lint-ignore no-explicit-any
+    return value as any;
   };
+}
+
+/** Whether a value is one of some words. */
+export function isOneOf(words: readonly string[]): (value: unknown) => boolean {
+  return (value) => words.includes(value as string);
+}
+
+/** Whether a value is a moment, in ms. */
+export function isMoment(value: unknown): boolean {
+  return Number.isSafeInteger(value);
+}
+
+/** Whether a value is a moment, or `null`. */
+export function isTime(value: unknown): boolean {
+  return value === null || isMoment(value);
+}
+
+/** Whether a value is a count. */
+export function isCount(value: unknown): boolean {
+  return isMoment(value) && value as number >= 0;
+}
+
+/** Whether a value is a text, or `null`. */
+export function isWords(value: unknown): boolean {
+  return value === null || isText(value);
+}
+
+/** Whether a value is a text. */
+export function isText(value: unknown): boolean {
+  return typeof value === "string";
+}
+
+/** Whether a value is the outcomes of a count window. */
+export function isOutcomes(value: unknown): boolean {
+  return isText(value) && !/[^SF]/.test(value as string);
 }
 
 /** The last moment of a Date, in ms. */
 const LAST_DATE = 8.64e15;
 
-/** Why a circuit opened, from its JSON; `null` if that makes no sense. */
+/**
+ * Returns the failure that opened a circuit, from its JSON; `null` if that makes no sense. Nothing is
+ * decided by it, so that it spoils nothing else.
+ */
 export function failureNoteOf(json: unknown): FailureNote | null {
+  const { at, kind, status = null, instance = null } = Object(fromJson(json));
+  const fits = typeof at === "number" && Math.abs(at) <= LAST_DATE && isText(kind) &&
+    (status === null || Number.isFinite(status)) && isWords(instance);
+  return fits ? { at, kind, status, instance } : null;
+}
+
+/** Whether a value is a recorded policy, or `null`. */
+export function isPolicy(value: unknown): boolean {
+  return typeof value === "object" &&
+    Object.values(value ?? {}).every((one) => isWords(one) || Number.isFinite(one));
+}
+
+/** Returns what a JSON text says; `undefined` if it is none. */
+export function fromJson(json: unknown): unknown {
   try {
-    const { at, kind, status = null, instance = null } = JSON.parse(json as string);
-    const fits = typeof at === "number" && Math.abs(at) <= LAST_DATE && typeof kind === "string" &&
-      (status === null || Number.isFinite(status)) &&
-      (instance === null || typeof instance === "string");
-    return fits ? { at, kind, status, instance } : null;
+    return JSON.parse(json as string);
   } catch {
-    return null;
+    return undefined;
   }
 }

@@ -7,10 +7,11 @@
 import { announceTransition } from "../announce.ts";
 import { quote } from "../checks.ts";
 import { Circuit, type NamedStore, type Unit } from "../circuit.ts";
-import type { Answer, Awaitable, Changed, Driver, Snapshot } from "../contract.ts";
+import type { Answer, Awaitable, Changed, Driver, Snapshot, Tally } from "../contract.ts";
 import type { CircuitIdentity } from "../key.ts";
 import { newId } from "../records.ts";
 import type { Verdict } from "../rules/machine.ts";
+import { followed } from "../rules/followed.ts";
 import type { CircuitPolicyData } from "../rules/policy.ts";
 import type { Asking, CircuitHealth, RequestKind, StoreGuard } from "./guard.ts";
 import { isUnderWay } from "./pending.ts";
@@ -28,6 +29,9 @@ export interface Shared {
   readonly states: LocalStates;
 }
 
+/** How often a tally tells the policy at most, in ms. */
+const RECORD_EVERY_MS = 60_000;
+
 /** A circuit that asks a shared store, and keeps a view of the circuit from the answers. */
 export abstract class AskingCircuit extends Circuit {
   readonly health: CircuitHealth = { reads: null, writes: null, refused: false };
@@ -39,6 +43,10 @@ export abstract class AskingCircuit extends Circuit {
   protected refusedUntil = 0;
   /** Until when a background read may be under way, in ms. */
   #refreshingUntil = 0;
+  /** The recorded policy that this isolate goes by, as JSON. */
+  #followed: string | null = null;
+  /** When a tally last told the policy. */
+  #recordedAt = -Infinity;
 
   constructor(
     identity: CircuitIdentity,
@@ -65,6 +73,7 @@ export abstract class AskingCircuit extends Circuit {
     const now = this.store.clock();
     const age = this.view.age(now);
     const learnt = this.view.learn(s, asked, now);
+    this.#follow(s);
     if (learnt !== "old") this.refusedUntil = 0;
     if (learnt !== "reborn") return;
     const { events } = this.store;
@@ -74,6 +83,25 @@ export abstract class AskingCircuit extends Circuit {
       this.identity,
       () => `the store has lost circuit ${quote(this.identity.name)}, which begins anew`,
     );
+  }
+
+  /** An isolate that was given no policy goes by the one that the record tells. */
+  #follow({ policy }: Snapshot): void {
+    const text = policy && JSON.stringify(policy);
+    if (this.policy.hash !== "" || text === this.#followed) return;
+    this.#followed = text;
+    const { given, events } = this.store;
+    this.policy = followed(policy ?? {}, given(this.identity.name), events.report);
+  }
+
+  /** Returns what a tally says of the policy, and the whole policy if the record has another one. */
+  protected measured(now: number): Pick<Tally, "shape" | "policyHash" | "policy"> {
+    const { shape, hash: policyHash } = this.policy;
+    const known = this.view.current(now)?.policyHash === policyHash;
+    const since = now - this.#recordedAt;
+    if (known || (since >= 0 && since < RECORD_EVERY_MS)) return { shape, policyHash };
+    this.#recordedAt = now;
+    return { shape, policyHash, policy: this.recording() };
   }
 
   /** Reads in the background if the view is so old. Returns what must be waited for. */

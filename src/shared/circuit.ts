@@ -383,7 +383,6 @@ export class SharedCircuit extends AskingCircuit {
     this.#pending.sending(tally, now, this.guard.timeoutMs);
     // An earlier tally may have been the last that was pending, and have been given up.
     this.store.unsent.add(this);
-    const { shape, hash: policyHash } = this.policy;
     let answer: Recorded;
     try {
       answer = await this.guard.run<Recorded>({
@@ -392,8 +391,8 @@ export class SharedCircuit extends AskingCircuit {
           const at = this.store.clock();
           tally.sentAt ??= at;
           this.wrote = true;
-          const { key } = this.identity;
-          return this.driver.record(key, { ...tallyOf(tally, at), shape, policyHash });
+          const told = { ...tallyOf(tally, at), ...this.measured(at) };
+          return this.driver.record(this.identity.key, told);
         },
       });
     } catch (error) {

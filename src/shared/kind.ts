@@ -1,5 +1,6 @@
 /** The way in which shared stores open circuits. Kept apart from the entry point, which shows none of it. */
 import type { CircuitKind, NamedStore, Opener } from "../circuit.ts";
+import { identify } from "../key.ts";
 import { SharedCircuit } from "./circuit.ts";
 import { StoreGuard } from "./guard.ts";
 import { LocalStates } from "./stand_in.ts";
@@ -20,8 +21,15 @@ export const SHARED: CircuitKind = {
         guard.register();
         return new SharedCircuit(identity, policy, store, { guard, trips, states });
       },
-      list: (ask, always) =>
-        guard.runAlone({ operation: "list", kind: "reads", always, send: ask }),
+      async list(ask, always) {
+        const operation = "list";
+        const page = await guard.runAlone({ operation, kind: "reads", always, send: ask });
+        for (const { key, error } of page.spoilt ?? []) {
+          const circuit = identify(name, key);
+          events.emit("store_error", { store: name, operation, error, retryAfterMs: 1, circuit });
+        }
+        return page;
+      },
       async check() {
         // A driver without a check of its own is read: that shows whether it answers.
         const kind = driver.check === undefined ? "reads" : "writes";

@@ -232,7 +232,7 @@ class ChaosStore implements OpeningStore {
     const sent = { ...request };
     return this.#send("list", null, true, async () => {
       const page = await this.#inner.list(sent);
-      return { records: page.records.map(plainRecord), cursor: page.cursor };
+      return { ...page, records: page.records.map(plainRecord) };
     });
   }
 

@@ -162,6 +162,28 @@ export const COUNTING: readonly Scenario[] = [
     },
   },
   {
+    name: "the policy of the last outcome that counted is kept, and nothing else touches it",
+    async run(subject) {
+      const policy = { strategy: "own", failureThreshold: 3, cooldownMs: null };
+      equal((await subject.read()).policy, null, "the policy of an absent circuit");
+      const first = await subject.record({ policyHash: "a", policy });
+      equal(first.snapshot.policy, policy, "the policy of the first tally");
+      await subject.record({ successes: 1, policyHash: "" });
+      const stale = { epoch: unique(), generation: 1, began: 1 };
+      await subject.record({ ...stale, failures: 1, policy: { windowMs: 5 } });
+      await subject.override("forced_open");
+      await subject.release();
+      await subject.reset();
+      await subject.acquire();
+      const { snapshot } = await subject.record({ successes: 1, policyHash: "" });
+      equal(snapshot.policy, policy, "after tallies without one, a late one and operators");
+      equal(snapshot.policyHash, "a", "the hash of the last tally that had one");
+      const open = await subject.trip({ policy: { cooldownMs: 5, slowCallMs: 7 } });
+      equal(open.snapshot.policy, { cooldownMs: 5, slowCallMs: 7 }, "after a transition");
+      equal((await subject.record({ policy: {} })).snapshot.policy, {}, "after an empty one");
+    },
+  },
+  {
     name: "the store goes by its own clock, whatever its callers' clocks show",
     async run(subject) {
       const now = subject.clock.now();

@@ -356,7 +356,7 @@ function absentAt(now: number): Snapshot {
       policyHash: "",
     },
     ...{ openedAt: null, openUntil: null, closedAt: null, override: null, now },
-    ...{ cooldownMs: null, lastFailure: null },
+    ...{ cooldownMs: null, lastFailure: null, policy: null },
     ...{ lastFailureAt: null, lastSuccessAt: null },
     ...{ consecutiveFailures: 0, consecutiveSuccesses: 0 },
     totals: { successes: 0, failures: 0, rejected: 0, slow: 0 },

@@ -352,7 +352,7 @@ function recordAt(at: number, key: string): CircuitRecord {
       halfOpen: { inFlight: 0, successes: 0, failures: 0, freeAt: null },
       ...{ lastFailureAt: at - 1_500, lastSuccessAt: at - 2_500 },
       override: { kind: "metrics_only", until: at + 30_000, reason: "a drill", actor: "ada" },
-      ...{ policyHash: "p", now: at },
+      ...{ policy: { failureThreshold: 3, strategy: "own" }, policyHash: "p", now: at },
     },
   };
 }

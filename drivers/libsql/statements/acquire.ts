@@ -12,7 +12,6 @@ import {
   type Dialect,
   OVERRIDDEN,
   OWN,
-  time,
   update,
   VALID,
 } from "./dialect.ts";
@@ -48,7 +47,7 @@ function cooldownPassed({ expired, now }: Dialect): SQL {
   return sql`(
     b.state = 'OPEN' and (not ${OVERRIDDEN} or ${expired})
     and not coalesce(
-      ${time("b.open_until")} > ${now} and coalesce(
+      b.open_until > ${now} and coalesce(
         b.open_until - ${now} <= b.cooldown_ms + max(b.cooldown_ms, 60000), 1
       ), 0
     )
@@ -60,7 +59,7 @@ function dropExpired({ circuits, leases, now, ownId }: Dialect): Statement {
   return prepare(sql`
     delete from ${leases} as l
     where l.circuit_breaker_id = ${ownId} and (
-      coalesce(${time("l.until")}, 0) <= ${now}
+      l.until <= ${now}
       or (not l.ended and l.until - ${now} > 2 * l.lease_ms)
       or not (select ${VALID} from ${circuits} b where ${OWN})
     )`);

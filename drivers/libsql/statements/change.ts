@@ -62,7 +62,8 @@ function open(dialect: Dialect): Change {
         open_until = ${$("moment")} + ${$("cooldownMs")},
         cooldown_ms = ${$("cooldownMs")},
         last_failure = ${$("lastFailure")},
-        reopen_count = iif(state = 'HALF_OPEN', max(reopen_count, 0) + 1, 0)`,
+        policy = coalesce(${$("policy")}, policy),
+        reopen_count = iif(state = 'HALF_OPEN', reopen_count + 1, 0)`,
     ),
   );
 }
@@ -72,7 +73,7 @@ function close(dialect: Dialect): Change {
     dialect,
     // A circuit whose trial has failed does not close.
     sql`${expected(dialect)} and (
-      ${$("event")} <> 'closed' or ${dialect.expired} or not max(b.half_open_failures, 0)
+      ${$("event")} <> 'closed' or ${dialect.expired} or not b.half_open_failures
     )`,
     update(
       dialect,
@@ -80,7 +81,7 @@ function close(dialect: Dialect): Change {
         state = 'CLOSED',
         reason = ${$("reason")},
         reopen_count = 0,
-        override = iif(${OVERRIDDEN}, override, null),
+        policy = coalesce(${$("policy")}, policy),
         closed_at = iif(state = 'CLOSED', closed_at, r.at),
         open_until = null,
         cooldown_ms = null`,

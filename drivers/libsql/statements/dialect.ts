@@ -9,8 +9,9 @@
 
 import { type SQL, sql } from "drizzle-orm";
 import type { AnySQLiteTable } from "drizzle-orm/sqlite-core";
-import { CIRCUIT_STATES, ID_MEMORY_MS, OVERRIDES } from "../../../src/records.ts";
+import { CIRCUIT_STATES, ID_MEMORY_MS } from "../../../src/records.ts";
 import { DATABASE_NOW } from "../columns.ts";
+import { COUNTS, TIMES } from "../rows.ts";
 import { chained, type FuseSchema } from "../schema.ts";
 import { $, prepare, type Statement } from "./prepare.ts";
 
@@ -99,34 +100,32 @@ export function nowTerm(bindsNow: boolean): SQL {
   return bindsNow ? sql`${$("now")}` : DATABASE_NOW;
 }
 
-/** A count, read as `countOf` of `src/rules/stored_fields.ts` reads a spoilt one. */
-function count(column: string): SQL {
-  return sql.raw(`iif(
-    typeof(${column}) = 'integer' and ${column} between 0 and ${Number.MAX_SAFE_INTEGER},
-    ${column}, 0
-  )`);
-}
-
-/** A time, read as `timeOf` of `src/rules/stored_fields.ts` reads a spoilt one. */
-export function time(column: string): SQL {
-  return sql.raw(`iif(${column} between -1.7e308 and 1.7e308, ${column}, null)`);
-}
-
 /** A list of words, as SQL. */
 function listOf(words: readonly string[]): string {
   return words.map((word) => `'${word}'`).join(", ");
 }
 
 /** The generation of the circuit. */
-export const GENERATION: SQL = count("b.generation");
-const REVISION = count("b.revision");
+export const GENERATION: SQL = sql.raw("b.generation");
+const REVISION = sql.raw("b.revision");
+
+/**
+ * Whether the numbers of the circuit are such: somebody may have written over any of them. A request
+ * that would count with nonsense does nothing, and its answer names the field.
+ */
+export const SOUND: SQL = sql.raw(`(
+  min(${COUNTS.map((column) => `b.${column}`).join(", ")}) >= 0
+  and ${
+  [...COUNTS, ...TIMES].map((name) => `b.${name} is cast(b.${name} as integer)`).join(" and ")
+}
+)`);
 
 /** Whether an override is laid over the state, run out or not. */
-export const OVERRIDDEN: SQL = sql.raw(`coalesce(b.override in (${listOf(OVERRIDES)}), 0)`);
+export const OVERRIDDEN: SQL = sql.raw("(b.override is not null)");
 
 /** Whether an override has run out by a moment. */
 export function ranOut(at: SQL): SQL {
-  return sql`(${OVERRIDDEN} and coalesce(${time("b.override_until")} <= ${at}, 0))`;
+  return sql`(${OVERRIDDEN} and coalesce(b.override_until <= ${at}, 0))`;
 }
 
 /** For how long the id of a request is remembered, in ms. */
@@ -194,6 +193,11 @@ export const TRIGGERED: SQL = sql.raw(`
     )
   else 0 end`);
 
+/** A column as JSON can hold it: a blob as a text. */
+export function inJson(column: string): string {
+  return `iif(typeof(${column}) = 'blob', cast(${column} as text), ${column})`;
+}
+
 /** A moment on the caller's clock, translated to the database's: `at` is the caller's time. */
 export function translated(moment: string): SQL {
   return sql`${$(moment)} + ${$("moment")} - ${$("at")}`;
@@ -220,7 +224,7 @@ export function decide(
   return prepare(sql`
     insert into ${requests} (circuit_breaker_id, id, at, won, revision)
     select b.id, ${$("id")}, ${now}, ${won}, ${REVISION} + 2
-    from ${circuits} b where ${OWN} and ${where}
+    from ${circuits} b where ${OWN} and ${SOUND} and ${where}
     on conflict (circuit_breaker_id, id) do update set
       at = excluded.at, won = excluded.won, revision = excluded.revision
     where at <= excluded.at - ${MEMORY_MS}`);

@@ -5,7 +5,17 @@
  */
 
 import { type SQL, sql } from "drizzle-orm";
-import { CHAINED, DECIDED, type Dialect, MEMORY_MS, OWN, TRIGGERED, VALID } from "./dialect.ts";
+import { TEXTS } from "../rows.ts";
+import {
+  CHAINED,
+  DECIDED,
+  type Dialect,
+  inJson,
+  MEMORY_MS,
+  OWN,
+  TRIGGERED,
+  VALID,
+} from "./dialect.ts";
 import { $, prepare, type Statement } from "./prepare.ts";
 
 /** The columns that an exported record has, and a restored one takes over. */
@@ -15,6 +25,7 @@ export const KEPT: readonly string[] = [
   ...[
     "cooldown_ms",
     "last_failure",
+    "policy",
     "total_slow",
     "override",
     "override_reason",
@@ -32,7 +43,7 @@ export const KEPT_TIMES: readonly string[] = [
 
 /** The columns of a circuit that an answer has. */
 const ANSWERED = [
-  ...["id", "key", "epoch", "generation", "began", "reason"],
+  ...["id", "key", "epoch", "generation", "began", "reason", "revision", "evidence_since"],
   ...["half_open_successes", "half_open_failures"],
   ...["previous_policy_hash", "released", "released_by", ...KEPT, ...KEPT_TIMES],
 ];
@@ -74,7 +85,8 @@ export function readStatements(dialect: Dialect): ReadStatements {
       sql`${NAMED}, ${trailOf(dialect)} 'won', r.won, 'leased', ${leased},`,
     )),
     list: prepare(sql`
-      select json_object('now', c.now, ${NAMED}, 'id', null) as circuit
+      select cast(json_object('now', c.now, ${NAMED}, 'id', null) as blob) as circuit,
+        null as id, null as "key"
       from (select ${dialect.now} as now) c
       union all select * from (${
       circuit(
@@ -82,6 +94,8 @@ export function readStatements(dialect: Dialect): ReadStatements {
         sql`join ${circuits} b where b.id > ${$("cursor")} and (${
           $("open")
         } = 0 or ${OPEN}) order by b.id limit ${$("limit")}`,
+        sql``,
+        sql`, b.id as id, cast(b.key as blob) as "key"`,
       )
     })`),
   };
@@ -93,29 +107,52 @@ const OPEN: SQL = sql`b.state <> 'CLOSED' or b.override is not null`;
 /** The request and the key that an answer is about: a client or a proxy may hand it to another request. */
 const NAMED: SQL = sql`'request', ${$("id")}, 'asked', ${$("key")}`;
 
+/** The columns that hold texts. A blob in place of one is read as one. */
+const TEXTUAL: readonly string[] = [
+  ...[...TEXTS, "state", "outcomes", "last_failure", "policy"],
+  ...["override", "override_reason", "override_actor", "released", "released_by"],
+];
+
 /** How many columns an object holds: a function takes 32 arguments. */
 const COLUMNS = 15;
 
-/** A circuit as one JSON text: to the local client, a column costs as much as a statement. */
-function circuit({ leases, now, windows }: Dialect, from: SQL, more: SQL = sql``): SQL {
+/**
+ * A circuit as one JSON text: to the local client, a column costs as much as a statement. As bytes,
+ * because the client ends the process at a text that is not UTF-8.
+ *
+ * @param beside The columns of a list. In a list, a number that is a blob, which JSON does not hold, is
+ * not to hide the other circuits.
+ */
+function circuit(
+  { leases, now, windows }: Dialect,
+  from: SQL,
+  more: SQL = sql``,
+  beside?: SQL,
+): SQL {
+  const number = (name: string) => beside === undefined ? name : inJson(name);
+  const valueOf = (column: string) =>
+    TEXTUAL.includes(column) ? `cast(b.${column} as text)` : number(`b.${column}`);
   const groups: string[] = [];
   for (let i = 0; i < ANSWERED.length; i += COLUMNS) {
-    const group = ANSWERED.slice(i, i + COLUMNS).map((column) => `'${column}', b.${column}`);
+    const group = ANSWERED.slice(i, i + COLUMNS).map((column) => `'${column}', ${valueOf(column)}`);
     groups.push(`json_object(${group.join(", ")})`);
   }
   const columns = sql.raw(`'columns', json_array(${groups.join(", ")}), `);
+  const segment = sql.raw(
+    ["w.start", "w.successes", "w.failures", "w.slow"].map(number).join(", "),
+  );
   return sql`
-    select json_object('now', c.now, ${columns}${more}
+    select cast(json_object('now', c.now, ${columns}${more}
       'segments', (
-        select json_group_array(json_array(w.start, w.successes, w.failures, w.slow))
+        select json_group_array(json_array(${segment}))
         from ${windows} w
         where w.circuit_breaker_id = b.id and w.since = b.evidence_since
       ),
       'leases', (
-        select json_group_array(l.until) from ${leases} l
+        select json_group_array(${sql.raw(number("l.until"))}) from ${leases} l
         where l.circuit_breaker_id = b.id and ${VALID} and not l.ended
       )
-    ) as circuit
+    ) as blob) as circuit${beside ?? sql``}
     from (select ${now} as now) c ${from}`;
 }
 

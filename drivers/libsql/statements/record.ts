@@ -14,7 +14,6 @@ import {
   MEMORY_MS,
   OWN,
   type Tables,
-  time,
   VALID,
   WINNING,
 } from "./dialect.ts";
@@ -93,23 +92,24 @@ function count(tables: Tables): Statement {
   return prepare(sql`
     with c as materialized (${effect(tables)})
     update ${tables.circuits} as b set
-      total_successes = max(total_successes, 0) + ${$("successes")},
-      total_failures = max(total_failures, 0) + ${$("failures")},
-      total_rejected = max(total_rejected, 0) + ${$("rejected")},
-      total_slow = max(total_slow, 0) + ${$("slow")},
+      total_successes = total_successes + ${$("successes")},
+      total_failures = total_failures + ${$("failures")},
+      total_rejected = total_rejected + ${$("rejected")},
+      total_slow = total_slow + ${$("slow")},
       previous_policy_hash = policy_hash,
-      policy_hash = ${$("policyHash")},
-      success_count = max(success_count, 0) + c.successes,
-      failure_count = max(failure_count, 0) + c.failures,
-      slow_count = max(slow_count, 0) + c.slow,
+      policy_hash = coalesce(nullif(${$("policyHash")}, ''), policy_hash),
+      policy = iif(c.won, coalesce(${$("policy")}, policy), policy),
+      success_count = success_count + c.successes,
+      failure_count = failure_count + c.failures,
+      slow_count = slow_count + c.slow,
       consecutive_failures =
-        iif(c.successes > 0, 0, max(consecutive_failures, 0)) + c.lengthens * c.failures,
+        iif(c.successes > 0, 0, consecutive_failures) + c.lengthens * c.failures,
       consecutive_successes =
-        iif(c.lengthens, 0, max(consecutive_successes, 0) + c.successes),
+        iif(c.lengthens, 0, consecutive_successes + c.successes),
       last_success_at = c.succeeded,
       last_failure_at = c.failed,
-      half_open_successes = max(half_open_successes, 0) + (state = 'HALF_OPEN') * c.successes,
-      half_open_failures = max(half_open_failures, 0) + (state = 'HALF_OPEN') * c.failures,
+      half_open_successes = half_open_successes + (state = 'HALF_OPEN') * c.successes,
+      half_open_failures = half_open_failures + (state = 'HALF_OPEN') * c.failures,
       outcomes = iif(
         c.won and ${$("marks")} <> '',
         substr(outcomes || ${$("marks")}, -${$("windowSize")}),
@@ -150,7 +150,7 @@ function latest(recorded: string, counted: string): SQL {
   return sql`iif(
     ${count} > 0,
     iif(${held} > c.ended and ${held} <= c.at, ${held}, c.ended),
-    ${time(`b.${recorded}`)}
+    ${held}
   )`;
 }
 

@@ -31,7 +31,7 @@ if writes then
       local page = call('HSCAN', M, (m.cursor or ''):match('^%d+$') or 0, 'MATCH', 'id:*', 'COUNT', 64)
       m.cursor = page[1]
       for i = 1, #page[2], 2 do
-        if now - math.floor(whole(page[2][i + 1]) / 2) >= 60000 then old[#old + 1] = page[2][i] end
+        if now - math.floor((tonumber(page[2][i + 1]) or 0) / 2) >= 60000 then old[#old + 1] = page[2][i] end
       end
     end
     args = { 'id:' .. id, text(now * 2 + (answered and 1 or 0)) }

@@ -50,7 +50,7 @@ if operation == 'index' then
   for i = 1, #KEYS - 2 do
     local held = redis.pcall('HMGET', KEYS[i], 'epoch', 'prefix', 'state', 'override', 'override.until')
     local there = not held.err and (held[1] or '') ~= '' and (held[2] or ARGV[8]) == ARGV[8]
-    local ends = finite(held[5])
+    local ends = tonumber(held[5])
     enter(KEYS[i], there, held[3] == 'CLOSED' and ((held[4] or '') == '' or ends and ends <= now))
   end
   prolong(ttlMs)

@@ -5,15 +5,14 @@
 local ENDED = 100
 local function leaseOf(field)
   local ends, length = (s[field] or ''):match('^(%S+) (%S+)$')
-  ends, length = finite(ends), finite(length)
-  if ends and length then return ends, length end
+  return whole(field, ends or s[field]), whole(field, length)
 end
 local function lease(token, max, leaseMs)
   local out = 0
   for field in pairs(s) do
     if isLease(field) then
       local ends, length = leaseOf(field)
-      if not ends or ends <= now or (length > 0 and ends - now > 2 * length) then
+      if ends <= now or (length > 0 and ends - now > 2 * length) then
         -- Over, or granted by a clock that has since gone back.
         drop(field)
       elseif length > 0 then

@@ -16,7 +16,7 @@ end
 -- Numbers repeat when Redis is put back to an earlier state, moments do not.
 local function isCurrent(epoch, generation, began)
   return epoch == s.epoch and tonumber(generation) == number('generation')
-    and tonumber(began) == (number('began') or 0)
+    and tonumber(began) == number('began')
 end
 -- Whether the state may have lost its TTL, or has to lose it.
 local renewed = false
@@ -33,6 +33,14 @@ local function create(generation)
   put('state', 'CLOSED')
   put('prefix', ARGV[8])
   begin(generation, now, true)
+end
+-- The policy: a field for each option, in place of those before.
+local function follow(from)
+  if not ARGV[from] then return end
+  for field in pairs(s) do
+    if field:sub(1, 7) == 'policy.' then drop(field) end
+  end
+  for i = from, #ARGV, 2 do put(ARGV[i], ARGV[i + 1]) end
 end
 local function lay(began, kind, ends, reason, actor)
   put('override', kind)

@@ -14,10 +14,10 @@ local NAMES, EVIDENCE = {
 }, 16
 local m, answered, remembers, stale = {}, nil, false, false
 local held = call('HMGET', M, 'id:' .. id, unpack(NAMES))
-local known = finite(table.remove(held, 1))
+local known = whole('id', table.remove(held, 1))
 if not absent and held[1] == s.epoch then
   for i, name in ipairs(NAMES) do
-    if i > 4 then m[name] = finite(held[i]) else m[name] = held[i] or nil end
+    if i > 4 then m[name] = whole(name, held[i]) else m[name] = held[i] or nil end
   end
   -- A request that was seen before: when, and in the last bit what it was told.
   if known and now - math.floor(known / 2) < 60000 then answered = known % 2 == 1 end

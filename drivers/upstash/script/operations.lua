@@ -22,7 +22,8 @@ if operation == 'record' then
     if epoch == '' then current = generation == 0 and number('generation') == 1 end
     addTo('totals', successes, failures, slow)
     add('totals.rejected', tonumber(ARGV[14]))
-    m.policyHash = ARGV[18]
+    if ARGV[18] ~= '' then m.policyHash = ARGV[18] end
+    if current then follow(19) end
     if current and successes + failures > 0 then
       count(successes, failures, slow, math.max(0, math.floor(ARGV[16])))
     end
@@ -56,7 +57,7 @@ elseif operation == 'transition' then
     if ARGV[10] == 'closed' and of('halfOpen.failures') > 0 then return false end
     keep(ARGV[10], to)
     if to == 'OPEN' then
-      put('reopenCount', s.state == 'HALF_OPEN' and whole(s.reopenCount) + 1 or 0)
+      put('reopenCount', s.state == 'HALF_OPEN' and (number('reopenCount') or 0) + 1 or 0)
       put('openedAt', now)
       put('openUntil', now + ARGV[11])
       put('cooldownMs', ARGV[11])
@@ -67,6 +68,7 @@ elseif operation == 'transition' then
       put('openUntil')
       put('cooldownMs')
     end
+    follow(17)
     put('state', to)
     put('reason', ARGV[12])
     advance(now, to == 'CLOSED')

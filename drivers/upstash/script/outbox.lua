@@ -29,7 +29,7 @@ local function keep(event, to, began, said, kind, ends, generation, epoch)
     table.sort(rows, function(a, b) return a[5] < b[5] end)
     local gone, after = rows[1][4], rows[2][4]
     local missed, rest = s[after]:match('^(%d+)(.*)$')
-    put(after, text(whole(missed) + 1 + whole(s[gone]:match('^%d+'))) .. (rest or ''))
+    put(after, text((missed or 0) + 1 + (s[gone]:match('^%d+') or 0)) .. (rest or ''))
     drop(gone)
   end
   local row = { 0, event, s.state, to or s.state, text(now), kind or '-', text(ends or '-') }

@@ -33,14 +33,11 @@ local function text(value)
   return type(value) == 'number' and string.format('%.0f', value) or value or ''
 end
 
--- Somebody may have written over anything. What is no whole number reads as nothing, and a count that
--- is none as 0, as in `src/rules/stored_fields.ts`; else one spoilt circuit would look like a Redis that fails.
-local function finite(value)
+-- Somebody may have written over anything. What makes no sense ends the script, before it has written.
+local function whole(field, value)
   local n = tonumber(value)
-  return n and n % 1 == 0 and math.abs(n) <= 9007199254740991 and n or nil
-end
-local function whole(value)
-  return math.max(0, finite(value) or 0)
+  if n and n % 1 == 0 and math.abs(n) <= 9007199254740991 then return n end
+  if value and value ~= '' then error('the field "' .. field .. '" of the circuit makes no sense', 0) end
 end
 
 -- Not all at once: unpack() takes some thousand values and no more.

@@ -19,7 +19,7 @@ local function sum(key, after, start, n, slow, purges)
   local args, totals, from, old = {}, { 0, 0 }, nil, {}
   local function grow(field, by)
     if by == 0 then return end
-    found[field] = text(whole(found[field]) + by)
+    found[field] = text((whole(field, found[field]) or 0) + by)
     args[#args + 1], args[#args + 2] = field, found[field]
   end
   local fresh = start and { [text(start)] = n, ['s' .. text(start)] = slow } or {}
@@ -35,7 +35,7 @@ local function sum(key, after, start, n, slow, purges)
     began = tonumber(began)
     if began and (began > after or began == start) then
       local i = #mark + 1
-      totals[i] = totals[i] + whole(count)
+      totals[i] = totals[i] + whole(field, count)
       from = math.min(from or began, began)
     elseif began then
       old[#old + 1] = field

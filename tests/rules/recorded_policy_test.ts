@@ -1,0 +1,139 @@
+// The circuit's record has the policy: an isolate that was given none goes by it.
+import { assert, assertEquals } from "@std/assert";
+import { createFuse, type FuseOptions } from "@fuse/edge";
+import { FakeClock } from "@fuse/edge/testing";
+import { DRIVERS } from "../support/fuzz_drivers.ts";
+import type { OpeningStore } from "../support/drivers.ts";
+
+// Deno leaves them off.
+Deno.test.sanitizer({ ops: true, resources: true });
+
+const boom = () => Promise.reject(new Error("boom"));
+const HOUR = 3_600_000;
+
+function fuseOf(store: OpeningStore, clock: FakeClock, options: FuseOptions["defaults"] = {}) {
+  const told: string[] = [];
+  const fuse = createFuse({
+    ...{ clock: clock.now, stores: { s: store }, storeTimeoutMs: 30_000 },
+    defaults: { consistency: "strong", ...options },
+  });
+  fuse.on("*", ({ type }) => told.push(type));
+  return { fuse, told };
+}
+
+/** Notes the policies that tallies and transitions tell. */
+function watched(store: OpeningStore, told: unknown[]): OpeningStore {
+  return new Proxy(store, {
+    get(target, property) {
+      const value = Reflect.get(target, property, target);
+      if (property !== "record" && property !== "transition") {
+        return typeof value === "function" ? value.bind(target) : value;
+      }
+      return (key: string, request: { policy?: unknown }) => {
+        told.push([property, request.policy]);
+        return value.call(target, key, request);
+      };
+    },
+  });
+}
+
+for (const driver of DRIVERS.slice(1)) {
+  Deno.test(`CircuitBreaker.call() is refused by a Fuse without options for as long as the application's cooldown lasts (${driver.name})`, async () => {
+    const clock = new FakeClock();
+    await using world = await driver.open({ clock: clock.now });
+    const policy = { failureThreshold: 3, cooldownMs: HOUR / 2, maxCooldownMs: HOUR };
+    const app = fuseOf(world.store, clock, policy).fuse.make("pay");
+    for (let i = 0; i < 3; i++) await app.tryCall(boom);
+    assertEquals((await app.snapshot()).policy, policy);
+    clock.advance(HOUR / 2 - 1);
+    const { fuse } = fuseOf(world.store, clock);
+    for (const breaker of [fuse.make("pay"), fuse.circuit({ store: "s", key: "pay" })]) {
+      const { state, policy: shown } = await breaker.snapshot();
+      assertEquals([state, shown], ["OPEN", policy]);
+      const result = await breaker.tryCall(() => 1);
+      assert(!result.ok && result.rejected);
+    }
+    assertEquals((await Array.fromAsync(fuse.list())).map((one) => one.policy), [policy]);
+  });
+
+  Deno.test(`CircuitBreaker.call() goes by the recorded policy, and changes neither it nor its hash, when no options are given (${driver.name})`, async () => {
+    const clock = new FakeClock();
+    await using world = await driver.open({ clock: clock.now });
+    const policy = { failureThreshold: 2, successThreshold: 1, cooldownMs: 1_000 };
+    const app = fuseOf(world.store, clock, policy);
+    await app.fuse.make("pay").call(() => 1);
+    const told: unknown[] = [];
+    const plain = fuseOf(watched(world.store, told), clock);
+    const breaker = plain.fuse.make("pay");
+    await breaker.snapshot();
+    for (let i = 0; i < 2; i++) await breaker.tryCall(boom);
+    assertEquals((await breaker.snapshot()).openUntil?.getTime(), clock.now() + 1_000);
+    clock.advance(1_000);
+    await breaker.call(() => 1);
+    const { state, policy: shown } = await breaker.snapshot();
+    assertEquals([state, shown], ["CLOSED", policy]);
+    assertEquals(told.every((one) => (one as unknown[])[1] === undefined), true);
+    await app.fuse.make("pay").call(() => 1);
+    for (const { told } of [app, plain]) assert(!told.includes("config_mismatch"));
+  });
+
+  Deno.test(`CircuitBreaker.call() issues no verdict where the recorded strategy is a function (${driver.name})`, async () => {
+    const clock = new FakeClock();
+    await using world = await driver.open({ clock: clock.now });
+    const strategy = function tooMany() {
+      return false;
+    };
+    const { fuse: app } = fuseOf(world.store, clock, { strategy });
+    await app.make("pay").call(() => 1);
+    const breaker = fuseOf(world.store, clock).fuse.make("pay");
+    assertEquals((await breaker.snapshot()).policy, { strategy: "tooMany" });
+    for (let i = 0; i < 8; i++) await breaker.tryCall(boom);
+    assertEquals(await breaker.getState(), "CLOSED");
+  });
+}
+
+Deno.test("CircuitBreaker.call() tells the policy when the record has another, at most once a minute, and with a transition", async () => {
+  const clock = new FakeClock();
+  const driver = DRIVERS.find(({ name }) => name === "upstash")!;
+  await using world = await driver.open({ clock: clock.now });
+  const told: unknown[] = [];
+  const policy = { failureThreshold: 2 };
+  const { fuse } = fuseOf(watched(world.store, told), clock, policy);
+  const other = fuseOf(world.store, clock, { failureThreshold: 9 }).fuse;
+  const breaker = fuse.make("pay");
+  const call = async () => {
+    await breaker.call(() => 1);
+    await fuse.flush();
+  };
+  await call();
+  await call();
+  await call();
+  assertEquals(told.splice(0), [["record", policy], ["record", undefined], ["record", undefined]]);
+  await other.make("pay").call(() => 1);
+  await other.flush();
+  assertEquals((await breaker.snapshot()).policy, { failureThreshold: 9 });
+  await call();
+  assertEquals(told.splice(0), [["record", undefined]], "within the minute");
+  clock.advance(60_000);
+  await other.make("pay").call(() => 1);
+  await other.flush();
+  await breaker.snapshot();
+  await call();
+  assertEquals(told.splice(0), [["record", policy]]);
+  for (let i = 0; i < 2; i++) await breaker.tryCall(boom);
+  assertEquals(told.at(-1), ["transition", policy]);
+  told.length = 0;
+  await breaker.reset();
+  assertEquals(told, [["transition", undefined]]);
+});
+
+Deno.test("CircuitBreaker.snapshot() has the policy of a circuit in memory()", async () => {
+  const fuse = createFuse({ defaults: { failureThreshold: 2, cooldownMs: () => 5 } });
+  const breaker = fuse.make("pay");
+  assertEquals((await breaker.snapshot()).policy, null);
+  await breaker.call(() => 1);
+  assertEquals((await breaker.snapshot()).policy, {
+    failureThreshold: 2,
+    cooldownMs: "cooldownMs",
+  });
+});
