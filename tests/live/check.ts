@@ -96,7 +96,7 @@ export async function runContract(
     }
   }));
   const good = run.counts.passed - passed;
-  const verdict = run.counts.failed > failed || good < all ? "FAILED " : "ok     ";
+  const verdict = run.counts.failed > failed ? "FAILED " : good < all ? "stopped" : "ok     ";
   console.log(`${verdict} ${name}, the contract: ${good} of ${all} cases passed`);
 }
 

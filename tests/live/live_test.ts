@@ -1,7 +1,7 @@
 // `deno task live`, against a Redis and a database of our own: so it cannot rot.
 import { createClient } from "@libsql/client/web";
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { deno, type Finished } from "../tools/gate/project.ts";
+import { deno, type Finished, root } from "../tools/gate/project.ts";
 import { startRedis } from "../support/redis_server.ts";
 import { IN_FULL } from "../support/scale.ts";
 import { Sqld } from "../support/sqld.ts";
@@ -74,6 +74,33 @@ Deno.test({
     assertMatch(stdout, /\n\d+ passed, [1-9]\d* failed\n$/);
     assert(!stdout.includes(new URL(face.url).host), stdout);
   },
+});
+
+Deno.test("deno task live removes what it has made when it is interrupted", async () => {
+  await using redis = await startRedis();
+  await using face = await startFace({ redis });
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", new URL("tests/live/main.ts", root).pathname],
+    env: {
+      ...Object.fromEntries(NAMES.map((name) => [name, ""])),
+      ...{ UPSTASH_REDIS_REST_URL: face.url, UPSTASH_REDIS_REST_TOKEN: face.token },
+      NO_COLOR: "1",
+    },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "null",
+  }).spawn();
+  let requests = 0;
+  face.fault = () => {
+    if (++requests === 20) child.kill("SIGINT");
+    return undefined;
+  };
+  const { success, stdout } = await child.output();
+  const printed = new TextDecoder().decode(stdout);
+  assert(!success);
+  assertMatch(printed, /^ok +Redis: all is removed: .*\n(.*\n)*Stopped before the end\n/m);
+  assertMatch(printed, /\n\d+ passed, 0 failed\n$/);
+  assertEquals(await redis.command("KEYS", "*"), []);
 });
 
 Deno.test("deno task live names the variables that are missing", async () => {

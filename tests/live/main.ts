@@ -75,7 +75,7 @@ async function main(storeTimeoutMs: number): Promise<number> {
       await redisContract(run, redis);
       await runChecks(run, redisChecks(redis));
     }
-    if (database !== undefined) {
+    if (database !== undefined && !run.stopped) {
       await runCheck(run, migrating(database));
       await databaseContract(run, database);
       await runChecks(run, databaseChecks(database, redis));
