@@ -53,15 +53,15 @@ const WRANGLER_LEDGER = "d1_migrations";
  * Brings the schema of the libSQL store up to date: in one transaction, and once, however many isolates
  * ask at the same time. Tables that somebody dropped all together, as `drizzle-kit push` does for an
  * application that shares the database, are made again, empty. It keeps drizzle's own ledger (`__drizzle_migrations`), so that
- * `drizzle-kit migrate` on the same files may run before or after. What `wrangler d1 migrations apply` has
- * applied, by its ledger `d1_migrations`, counts as applied, too.
+ * `drizzle-kit migrate` on the same files may run before or after. Migrations that
+ * `wrangler d1 migrations apply` has applied, by its ledger `d1_migrations`, count as applied, too.
  *
  * An application with drizzle migrations of its own, in the same database, must not share that
  * ledger: drizzle applies only what is newer than the newest entry, and would silently skip the
  * application's older migrations. Give the application a ledger of its own (`migrationsTable` of drizzle's
  * `migrate()`, `migrations.table` of drizzle-kit), or this package one, with a `prefix`.
  *
- * Cost: one round trip if there is nothing to do, else two. One more where wrangler has a ledger.
+ * Cost: one round trip if there is nothing to do, else two; and one more where wrangler has a ledger.
  *
  * @param client A client of `@libsql/client` or `@libsql/client/web`, or a function that gives one.
  * @param options See {@linkcode MigrateOptions}.

@@ -19,10 +19,10 @@ export interface Counts {
   skipped: number;
 }
 
-/** What a check throws that cannot be made here. */
+/** Thrown by a check that cannot be made here. */
 export class Skipped extends Error {}
 
-/** What is known of a run. */
+/** The state of a run. */
 export interface Run {
   readonly counts: Counts;
   /** `true` once somebody has asked for an end. */
@@ -132,7 +132,7 @@ export async function percentiles(
 
 /** Checks percentiles against the deadline of a call to the store. */
 export async function inTime(storeTimeoutMs: number, work: () => unknown): Promise<string> {
-  // What a connection costs is paid once.
+  // The cost of connecting is paid once.
   await work();
   const { p50, p95 } = await percentiles(50, work);
   const found = `p50 ${p50.toFixed(1)} ms, p95 ${

@@ -1,5 +1,5 @@
 /**
- * What a database over HTTP must be like: mostly what we have only read of Turso.
+ * Checks of a database over HTTP, mostly of behavior that we have only read of Turso.
  *
  * @module
  */

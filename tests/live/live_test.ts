@@ -110,6 +110,10 @@ Deno.test("deno task live names the variables that are missing", async () => {
   assertMatch(none.stdout, new RegExp(`^Not set: ${required}$`, "m"));
   assert(none.stdout.endsWith("\n0 passed, 0 failed\n"), none.stdout);
 
+  const wrong = await live({ TURSO_DATABASE_URL: "secret", TURSO_AUTH_TOKEN: "any" });
+  assertMatch(wrong.stdout, /^No address: TURSO_DATABASE_URL\n0 passed, 0 failed\n$/m);
+  assert(!wrong.ok && !(wrong.stdout + wrong.stderr).includes("secret"));
+
   const half = await live({ TURSO_DATABASE_URL: "http://127.0.0.1:1" });
   assert(!half.ok);
   assert(half.stdout.endsWith("\n0 passed, 0 failed\n"), half.stdout);

@@ -44,6 +44,13 @@ async function main(storeTimeoutMs: number): Promise<number> {
     return 1;
   }
 
+  const wrong = ["UPSTASH_REDIS_REST_URL", "TURSO_DATABASE_URL"]
+    .filter((name) => Deno.env.get(name) && !URL.canParse(Deno.env.get(name)!));
+  if (wrong.length > 0) {
+    console.log(`No address: ${wrong.join(", ")}\n0 passed, 0 failed`);
+    return 1;
+  }
+
   const id = crypto.randomUUID().slice(0, 8);
   const [url = "", token = ""] = redisVariables.values;
   const [databaseUrl = "", authToken = ""] = databaseVariables.values;

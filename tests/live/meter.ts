@@ -4,7 +4,7 @@
  * @module
  */
 
-/** What was sent so far. */
+/** The counts so far. */
 export interface Meter extends Disposable {
   /** HTTP requests to Redis. */
   redisRequests: number;

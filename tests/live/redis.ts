@@ -1,5 +1,5 @@
 /**
- * What a Redis over REST must be like: mostly what we have only read of Upstash.
+ * Checks of a Redis over REST, mostly of behavior that we have only read of Upstash.
  *
  * @module
  */
@@ -24,7 +24,7 @@ const SLACK_MS = 120_000;
 /** A TTL is written for longer than it must be, so that not every record has to renew it. */
 const RENEWED = 1.126;
 
-/** What a server other than Upstash's may say of the flag. */
+/** The answer of a Redis that does not know the flag. */
 const NO_FLAG = "Unexpected flag in script shebang";
 
 /** Runs the contract on Redis. */

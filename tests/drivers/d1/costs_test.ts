@@ -1,4 +1,4 @@
-// What D1 bills: requests, statements, and rows read and written.
+// The bill of D1: requests, statements, and rows read and written.
 import { assertEquals } from "@std/assert";
 import { d1 } from "@fuse/edge/d1";
 import { BILLS, costsOfTenCalls, meteredD1 } from "../../support/cloudflare/costs.ts";

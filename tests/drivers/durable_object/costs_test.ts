@@ -1,4 +1,4 @@
-// What Durable Objects bill: requests, statements, and rows read and written.
+// The bill of Durable Objects: requests, statements, and rows read and written.
 import { assertEquals } from "@std/assert";
 import { durableObject } from "@fuse/edge/durable-object";
 import { BILLS, costsOfTenCalls, meteredObjects } from "../../support/cloudflare/costs.ts";

@@ -1,4 +1,4 @@
-// What the contract does not ask of a database with a trail, on Turso's new engine.
+// Promises of a database with a trail that the contract does not ask for, on Turso's new engine.
 import { createFuse, memory } from "@fuse/edge";
 import { createSchema, libsql } from "@fuse/edge/libsql";
 import { migrate, migrations } from "@fuse/edge/migrations";
@@ -73,7 +73,7 @@ Deno.test("migrate() on Turso's engine takes a prefix, and makes dropped tables 
   assert(checked.store?.ok, String(checked.store?.error));
 });
 
-/** What no statement of ours may use, for this engine's sake. One that it has learned ends this test. */
+/** SQL that no statement of ours may use, for this engine's sake. If it has learned one, its test fails. */
 const UNKNOWN = {
   "an alias for the target of an INSERT":
     "insert into t as old (id) values (1) on conflict (id) do update set n = old.n + 1",

@@ -1,5 +1,5 @@
 /**
- * What Cloudflare bills for its databases, counted as requests pass, and measured call by call.
+ * The bill of Cloudflare for its databases, counted as requests pass, and measured call by call.
  *
  * @module
  */
@@ -19,7 +19,7 @@ export interface Costs {
 /** Where counting begins. */
 export const NOTHING: Readonly<Costs> = { requests: 0, statements: 0, read: 0, written: 0 };
 
-/** What D1 says of a statement. */
+/** The bill of a statement. */
 interface Meta {
   readonly rows_read: number;
   readonly rows_written: number;

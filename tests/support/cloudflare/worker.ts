@@ -13,7 +13,7 @@ interface Env {
   readonly FUSE: NamespaceLike;
 }
 
-/** An object that can be made to die, as one does that is evicted, and says in headers what it is billed. */
+/** An object that can be made to die, as one does that is evicted, and tells its bill in headers. */
 export class MortalObject extends FuseObject {
   readonly #ctx: Context;
   readonly #rows: Rows;
@@ -39,7 +39,7 @@ export class MortalObject extends FuseObject {
   }
 }
 
-/** What an object is given, as far as it is used. */
+/** The state of an object, as far as it is used. */
 interface Context {
   readonly storage: Storage;
   abort(): void;

@@ -1,5 +1,5 @@
 /**
- * What Cloudflare bills for its databases, in real workerd: requests, statements and rows, call by call.
+ * The bill of Cloudflare for its databases, in real workerd: requests, statements and rows, call by call.
  *
  * @module
  */

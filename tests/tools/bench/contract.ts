@@ -1,6 +1,5 @@
 /**
- * Which stores pass the contract, case by case: the suite that drivers are tested by, run once more and
- * counted.
+ * The contract, store by store: the suite that drivers are tested by, run once more and counted.
  *
  * @module
  */
