@@ -46,19 +46,22 @@ const SUBJECT = "schema";
 /** How long to wait for the lock of another isolate, in ms. */
 const BUSY_TIMEOUT_MS = 5_000;
 const BREAKPOINT = "--> statement-breakpoint";
+/** Wrangler's ledger. It names the files that were applied. */
+const WRANGLER_LEDGER = "d1_migrations";
 
 /**
  * Brings the schema of the libSQL store up to date: in one transaction, and once, however many isolates
  * ask at the same time. Tables that somebody dropped all together, as `drizzle-kit push` does for an
  * application that shares the database, are made again, empty. It keeps drizzle's own ledger (`__drizzle_migrations`), so that
- * `drizzle-kit migrate` on the same files may run before or after.
+ * `drizzle-kit migrate` on the same files may run before or after. Migrations that
+ * `wrangler d1 migrations apply` has applied, by its ledger `d1_migrations`, count as applied, too.
  *
  * An application with drizzle migrations of its own, in the same database, must not share that
  * ledger: drizzle applies only what is newer than the newest entry, and would silently skip the
  * application's older migrations. Give the application a ledger of its own (`migrationsTable` of drizzle's
  * `migrate()`, `migrations.table` of drizzle-kit), or this package one, with a `prefix`.
  *
- * Cost: one round trip if there is nothing to do, else two.
+ * Cost: one round trip if there is nothing to do, else two; and one more where wrangler has a ledger.
  *
  * @param client A client of `@libsql/client` or `@libsql/client/web`, or a function that gives one.
  * @param options See {@linkcode MigrateOptions}.
@@ -124,17 +127,27 @@ async function pending(
   ]);
   const applied = new Set(Array.from(rows!.rows, ({ hash }) => hash));
   const present = new Set(Array.from(parts!.rows, ({ name }) => name));
-  const entered = migrations.filter(({ hash }) => applied.has(hash));
+  const byWrangler = prefix === "" && present.has(WRANGLER_LEDGER)
+    ? await appliedByWrangler(connection)
+    : new Set();
+  const isEntered = ({ hash, tag }: Migration) => applied.has(hash) || byWrangler.has(`${tag}.sql`);
+  const entered = migrations.filter(isEntered);
   const made = entered.flatMap(({ sql }) => partsOf(prefixed(sql, prefix)));
   const missing = made.filter((name) => !present.has(name));
   if (missing.length === 0) {
-    return { steps: migrations.filter(({ hash }) => !applied.has(hash)), stale: [] };
+    return { steps: migrations.filter((step) => !isEntered(step)), stale: [] };
   }
   if (missing.length === made.length) return { steps: migrations, stale: entered };
   throw new Error(
     `Cannot migrate the database: the ledger says that all is there, but ${missing.join(", ")} ` +
       "is missing; make it again by the SQL of the migration, or drop the other tables, too",
   );
+}
+
+/** Returns the names of the files that wrangler has applied. */
+async function appliedByWrangler(connection: Connection): Promise<Set<unknown>> {
+  const [applied] = await send(connection, [statement(`select name from ${WRANGLER_LEDGER}`)]);
+  return new Set(Array.from(applied!.rows, ({ name }) => name));
 }
 
 /** Returns the names of the tables, indexes and triggers that a migration makes. */

@@ -4,7 +4,8 @@
  *
  * @module
  */
-import { deno, readConfig, root } from "../tools/gate/project.ts";
+import { readConfig, root } from "../tools/gate/project.ts";
+import { pack } from "../tools/npm/pack.ts";
 
 /** A project with its dependencies installed. */
 export interface NpmProject extends AsyncDisposable {
@@ -14,6 +15,12 @@ export interface NpmProject extends AsyncDisposable {
   write(name: string, content: string): Promise<void>;
   /** Runs TypeScript's compiler; what it finds wrong, a line each. */
   tsc(...args: string[]): Promise<string[]>;
+  /** Installs a package, by its name and version, beside those that are there. */
+  install(name: string): Promise<void>;
+  /** Runs a program, by its path in the folder or by its name. */
+  run(program: string, args: readonly string[], env?: Readonly<Record<string, string>>): Promise<
+    Ended
+  >;
   /** Runs `node`. */
   node(args: readonly string[], env?: Readonly<Record<string, string>>): Promise<Ended>;
 }
@@ -26,7 +33,7 @@ export interface Ended {
 }
 
 const OLDEST_NODE = 20;
-/** Beside what the package brings, which comes in the versions of `deno.lock`. */
+/** Beside what a test asks for, which comes in the versions of `deno.lock`. */
 const TOOLS = { "@types/node": "^20.19.0", typescript: "7.0.2" };
 
 /** Makes a project in a temporary folder. Throws where there is no Node, with what is missing. */
@@ -43,6 +50,9 @@ export async function npmProject(packages: readonly string[]): Promise<NpmProjec
       ]);
       return (stdout + stderr).split("\n").filter((line) => line.trim() !== "");
     },
+    install: (name) => install(folder, "--no-save", name),
+    run: (program, args, env = {}) =>
+      run(program.includes("/") ? `${folder}/${program}` : program, args, folder, env),
     node: (args, env = {}) => run("node", args, folder, env),
     [Symbol.asyncDispose]: () => Deno.remove(folder, { recursive: true }),
   };
@@ -51,14 +61,19 @@ export async function npmProject(packages: readonly string[]): Promise<NpmProjec
     const versions = Object.fromEntries(packages.map((name) => [name, lockedVersion(name)]));
     const dependencies = { "@fuse/edge": "file:fuse-edge.tgz", ...versions, ...TOOLS };
     await write("package.json", JSON.stringify({ private: true, type: "module", dependencies }));
-    const quietly = ["--no-audit", "--no-fund", "--no-package-lock", "--prefer-offline"];
-    const { ok, stderr } = await run("npm", ["install", "--ignore-scripts", ...quietly], folder);
-    if (!ok) throw new Error(`npm could not install the package\n${stderr}`);
+    await install(folder);
     return project;
   } catch (error) {
     await project[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+async function install(folder: string, ...args: string[]): Promise<void> {
+  const quietly = ["--no-audit", "--no-fund", "--no-package-lock", "--prefer-offline"];
+  const all = ["install", "--ignore-scripts", ...quietly, ...args];
+  const { ok, stderr } = await run("npm", all, folder);
+  if (!ok) throw new Error(`npm could not install the package\n${stderr}`);
 }
 
 async function assertNode(): Promise<void> {
@@ -68,12 +83,6 @@ async function assertNode(): Promise<void> {
   });
   const major = Number(/^v(\d+)\./.exec(stdout)?.[1]);
   if (!(major >= OLDEST_NODE)) throw new Error(`${needed}: "node" is ${stdout.trim()}`);
-}
-
-async function pack(path: string): Promise<void> {
-  // It makes .js and .d.ts by what JSR makes them with.
-  const { ok, stdout, stderr } = await deno(["pack", "--allow-dirty", "--output", path]);
-  if (!ok) throw new Error(`The package could not be packed\n${stdout}${stderr}`);
 }
 
 /** The version in `deno.lock` of a package that `deno.json` names. */

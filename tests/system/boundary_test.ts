@@ -48,6 +48,21 @@ for (const [entry, path] of Object.entries(config.exports)) {
   });
 }
 
+Deno.test("README.md says which packages an entry point needs", async () => {
+  const readme = await Deno.readTextFile(new URL("README.md", root));
+  const told = Object.fromEntries(
+    [...readme.matchAll(/^\| (`\.\/.*?) +\| (`.*?) +\|$/gm)].flatMap(([, entries, packages]) =>
+      namesIn(entries!).map((entry) => [entry, namesIn(packages!).sort()])
+    ),
+  );
+  const needing = Object.entries(ALLOWED).filter(([, packages]) => packages.length > 0);
+  assertEquals(told, Object.fromEntries(needing));
+});
+
+function namesIn(text: string): string[] {
+  return [...text.matchAll(/`(.+?)`/g)].map(([, name]) => name!);
+}
+
 /** What is published although no entry point imports it. */
 const EXTRA =
   /^(deno\.json|[A-Z]+(\.md)?|[\w/]+\/README\.md|migrations\/(\d+_\w+\.sql|meta\/\w+\.json))$/;

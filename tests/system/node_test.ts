@@ -1,7 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { deno, readConfig, root } from "../tools/gate/project.ts";
-import { npmProject } from "../support/npm_project.ts";
+import { type NpmProject, npmProject } from "../support/npm_project.ts";
 import { startRedis } from "../support/redis_server.ts";
+import { IN_FULL } from "../support/scale.ts";
 import { startFace } from "../support/upstash_face.ts";
 
 const { compilerOptions, exports, imports } = readConfig();
@@ -24,7 +25,14 @@ const TSCONFIG = {
 
 Deno.test("a Node project installs, compiles and runs it", async (t) => {
   await using project = await npmProject([
-    ...["@hono/node-server", "@libsql/client", "commander", "drizzle-orm", "hono"],
+    ...[
+      "@hono/node-server",
+      "@libsql/client",
+      "@upstash/redis",
+      "commander",
+      "drizzle-orm",
+      "hono",
+    ],
   ]);
   const program = new URL("tests/system/node/main.ts", root);
   await project.write("main.ts", await Deno.readTextFile(program));
@@ -52,20 +60,64 @@ Deno.test("a Node project installs, compiles and runs it", async (t) => {
     assertEquals(stdout.trim(), "function", stderr);
   });
 
-  await t.step("the program runs", async () => {
-    await using redis = await startRedis();
-    await using face = await startFace({ redis });
-    const { ok, stdout, stderr } = await project.node(["out/main.js"], {
-      SHOP_DATABASE: `${project.folder}/fuse.db`,
-      SHOP_ENTRY_POINTS: JSON.stringify(Object.keys(exports)),
-      UPSTASH_REDIS_REST_URL: face.url,
-      UPSTASH_REDIS_REST_TOKEN: face.token,
-    });
-    assert(ok, stdout + stderr);
-    const parts = ["core", "fetch", "upstash", "libsql", "env", "hono", "testing"];
-    assertEquals(stdout.trimEnd().split("\n"), parts.map((part) => `${part} works`));
-    assert(face.requests > 0);
+  await t.step("the program runs", () => runProgram(project, "node"));
+
+  await t.step({
+    name: "the program runs under Bun",
+    ignore: IN_FULL.ignore || Deno.build.target !== "x86_64-unknown-linux-gnu",
+    async fn() {
+      await project.install(`${BUN}@1.4.5`);
+      await runProgram(project, `node_modules/${BUN}/bin/bun`);
+    },
   });
+});
+
+/** The binary of Bun that runs on every processor of the kind. */
+const BUN = "@oven/bun-linux-x64-baseline";
+
+async function runProgram(project: NpmProject, runtime: string): Promise<void> {
+  await using redis = await startRedis();
+  await using face = await startFace({ redis });
+  const { ok, stdout, stderr } = await project.run(runtime, ["out/main.js"], {
+    SHOP_DATABASE: `${project.folder}/${runtime.replaceAll("/", "-")}.db`,
+    SHOP_ENTRY_POINTS: JSON.stringify(Object.keys(exports)),
+    UPSTASH_REDIS_REST_URL: face.url,
+    UPSTASH_REDIS_REST_TOKEN: face.token,
+  });
+  assert(ok, stdout + stderr);
+  const parts = ["core", "fetch", "upstash", "libsql", "env", "hono", "testing"];
+  assertEquals(stdout.trimEnd().split("\n"), parts.map((part) => `${part} works`));
+  assert(face.requests > 0);
+}
+
+/** Entry points that need no other package. */
+const ALONE = [".", "./log", "./migrations", "./prometheus", "./redis", "./store", "./testing"];
+
+Deno.test("a Node project that wants the core alone installs no other package", async () => {
+  await using project = await npmProject([]);
+  const installed = [...Deno.readDirSync(`${project.folder}/node_modules`)].map(({ name }) => name);
+  // Of the test's own tools.
+  const own = /^(\..*|@types|@typescript|typescript|undici-types)$/;
+  assertEquals(installed.filter((name) => !own.test(name)), ["@fuse"]);
+  const load = (entries: readonly string[]) =>
+    project.node([
+      "--input-type=module",
+      "-e",
+      entries.map((entry) => `await import("@fuse/edge${entry.slice(1)}");`).join("\n"),
+    ]);
+  const { ok, stderr } = await load(ALONE);
+  assert(ok, stderr);
+  const refused = await load(["./libsql"]);
+  assert(refused.stderr.includes("Cannot find package 'drizzle-orm'"), refused.stderr);
+});
+
+Deno.test("README.md says how to install it before it is published", async () => {
+  const readme = await Deno.readTextFile(new URL("README.md", root));
+  const { tasks } = readConfig();
+  assert(tasks.pack?.endsWith("tests/tools/npm/pack.ts"));
+  for (const command of ["npx -y deno@2 task pack", "npm install ./fuse-edge.tgz"]) {
+    assert(readme.includes(command), command);
+  }
 });
 
 Deno.test("the source uses nothing that Node 20 does not have", async () => {

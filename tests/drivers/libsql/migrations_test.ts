@@ -201,6 +201,45 @@ Deno.test("migrate() adds to a ledger that knows other steps", async () => {
   client.close();
 });
 
+/** Applies the migrations as `wrangler d1 migrations apply` does. */
+async function applyByWrangler(client: LibsqlClient): Promise<void> {
+  const run = (sql: string) => client.execute({ sql, args: [] });
+  await run("create table d1_migrations (id integer primary key autoincrement, name text unique)");
+  for (const { tag, sql } of migrations) {
+    for (const statement of sql.split("--> statement-breakpoint")) await run(statement);
+    await run(`insert into d1_migrations (name) values ('${tag}.sql')`);
+  }
+}
+
+Deno.test("migrate() finds nothing to do after wrangler, and makes dropped tables again", async () => {
+  const client = createClient({ url: ":memory:" });
+  await applyByWrangler(client);
+  const made = await schemaOf(client);
+  assertEquals(await migrate(client), { applied: [] });
+  await client.execute("drop trigger circuit_breakers_edited");
+  await assertRejects(() => migrate(client), Error, "circuit_breakers_edited");
+  await dropAll(client);
+  assertEquals(await migrate(client), { applied: TAGS });
+  assertEquals(await migrate(client), { applied: [] });
+  assertEquals(await schemaOf(client), made);
+  client.close();
+});
+
+Deno.test("migrate() with a prefix does not ask wrangler's ledger, which knows no prefixes", async () => {
+  const client = createClient({ url: ":memory:" });
+  await applyByWrangler(client);
+  assertEquals(await migrate(client, { prefix: "app_" }), { applied: TAGS });
+  client.close();
+});
+
+Deno.test("migrate() makes its tables beside those of an application that uses wrangler", async () => {
+  const client = createClient({ url: ":memory:" });
+  await client.execute("create table d1_migrations (id integer primary key, name text unique)");
+  await client.execute("insert into d1_migrations (name) values ('0000_orders.sql')");
+  assertEquals(await migrate(client), { applied: TAGS });
+  client.close();
+});
+
 Deno.test("migrate() makes tables under a prefix, which a store with that schema uses", async () => {
   await inMemory(async (client) => {
     assertEquals(await migrate(client, { prefix: "app_" }), { applied: TAGS });

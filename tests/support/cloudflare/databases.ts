@@ -12,6 +12,7 @@ import {
   bundleWorkers,
   type Isolate,
   type Workerd,
+  type WorkerdHost,
   workerdHost,
   workerProject,
 } from "../workerd.ts";
@@ -36,11 +37,16 @@ export async function cloudflareForFile(): Promise<Cloudflare> {
 }
 
 /** Returns a function that starts the Worker, with its databases in a folder. For a whole test file. */
-export async function startForFile(): Promise<
-  (folder?: string) => Promise<{ cloudflare: Cloudflare; workerd: Workerd }>
-> {
+export async function startForFile(): ReturnType<typeof startFrom> {
   const host = workerdHost();
   addEventListener("unload", () => host.abandon());
+  return await startFrom(host);
+}
+
+/** Returns a function that starts the Worker, on a host of the caller's. */
+export async function startFrom(
+  host: WorkerdHost,
+): Promise<(folder?: string) => Promise<{ cloudflare: Cloudflare; workerd: Workerd }>> {
   const code = await bundleWorker();
   const worker = { code, bindings: {}, d1: ["DB"], objects: { FUSE: "MortalObject" } };
   return async (folder) => {

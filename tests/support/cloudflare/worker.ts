@@ -13,20 +13,72 @@ interface Env {
   readonly FUSE: NamespaceLike;
 }
 
-/** An object that can be made to die, as one does that is evicted. */
+/** An object that can be made to die, as one does that is evicted, and tells its bill in headers. */
 export class MortalObject extends FuseObject {
-  readonly #ctx: object;
+  readonly #ctx: Context;
+  readonly #rows: Rows;
 
   constructor(ctx: object, env: object) {
-    super(ctx, env);
-    this.#ctx = ctx;
+    const rows: Rows = { read: 0, written: 0 };
+    super({ storage: metered((ctx as Context).storage, rows) }, env);
+    this.#ctx = ctx as Context;
+    this.#rows = rows;
   }
 
   override async fetch(request: Request): Promise<Response> {
-    if (new URL(request.url).pathname !== "/abort") return await super.fetch(request);
-    (this.#ctx as { abort(): void }).abort();
-    return new Response();
+    if (new URL(request.url).pathname === "/abort") {
+      this.#ctx.abort();
+      return new Response();
+    }
+    Object.assign(this.#rows, { read: 0, written: 0 });
+    const { body } = await super.fetch(request);
+    const { read, written } = this.#rows;
+    return new Response(body, {
+      headers: { "x-rows-read": `${read}`, "x-rows-written": `${written}` },
+    });
   }
+}
+
+/** The state of an object, as far as it is used. */
+interface Context {
+  readonly storage: Storage;
+  abort(): void;
+}
+
+interface Storage {
+  readonly sql: { exec(sql: string, ...args: unknown[]): Cursor };
+  transactionSync<T>(work: () => T): T;
+}
+
+interface Cursor {
+  readonly rowsRead: number;
+  readonly rowsWritten: number;
+  toArray(): unknown[];
+}
+
+interface Rows {
+  read: number;
+  written: number;
+}
+
+/** Returns the storage, which counts the rows of statements whose rows are taken. */
+function metered(storage: Storage, rows: Rows): object {
+  return {
+    transactionSync: <T>(work: () => T) => storage.transactionSync(work),
+    sql: {
+      exec(sql: string, ...args: unknown[]) {
+        const cursor = storage.sql.exec(sql, ...args);
+        return {
+          toArray() {
+            const taken = cursor.toArray();
+            rows.read += cursor.rowsRead;
+            rows.written += cursor.rowsWritten;
+            return taken;
+          },
+        };
+      },
+    },
+  };
 }
 
 /** What the path of a request asks for; its body is JSON. */

@@ -49,6 +49,11 @@ export const SECTIONS: Readonly<Record<string, Entry>> = {
     tables: ["trail-speed-file", "trail-speed-sqld", "trail-bytes", "trail-queries"],
     load: () => import("./trail.ts"),
   },
+  cloudflare: {
+    tables: ["d1-calls", "durable-object-calls"],
+    load: () => import("./cloudflare.ts"),
+  },
+  contract: { tables: ["contract"], load: () => import("./contract.ts") },
   proof: { tables: ["trail-proof"], load: () => import("./proof.ts") },
   workerd: { tables: ["workerd"], load: () => import("./workerd.ts") },
 };

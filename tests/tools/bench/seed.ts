@@ -37,6 +37,8 @@ export const section: Section = {
           { name: "the seed's, cache", kind: "seed cache", cache: true },
           { name: "upstash(), eventual", kind: "upstash", cache: true, consistency: "eventual" },
           { name: "upstash(), strong", kind: "upstash", cache: true, consistency: "strong" },
+          { name: "redis(), eventual", kind: "redis", cache: true, consistency: "eventual" },
+          { name: "redis(), strong", kind: "redis", cache: true, consistency: "strong" },
           {
             name: "tiered(), trail on sqld, eventual",
             ...{ kind: "tiered", cache: true, database: "sqld", consistency: "eventual" },
@@ -176,7 +178,7 @@ class Grounds implements AsyncDisposable {
 
   cache(): NonNullable<Place["cache"]> {
     const { url, token } = this.#face;
-    return { url, token, prefix: `place-${this.#count++}` };
+    return { url, token, tcp: this.#redis.url, prefix: `place-${this.#count++}` };
   }
 
   /** Makes one with the schema in it. */

@@ -8,7 +8,6 @@
 import { setImmediate } from "node:timers";
 import type { Client } from "@libsql/client";
 import type { CircuitPolicy, Store } from "@fuse/edge";
-import type { UpstashOptions } from "@fuse/edge/upstash";
 import { lines } from "../../support/lines.ts";
 import { collect, gc, turn } from "./harness.ts";
 import { consecutive } from "./policies.ts";
@@ -17,7 +16,13 @@ import { consecutive } from "./policies.ts";
 export interface SubjectOptions {
   readonly kind: keyof typeof SUBJECTS;
   readonly consistency?: NonNullable<CircuitPolicy["consistency"]>;
-  readonly cache?: { readonly url: string; readonly token: string; readonly prefix: string };
+  readonly cache?: {
+    readonly url: string;
+    readonly token: string;
+    readonly prefix: string;
+    /** Of the same Redis, over TCP. */
+    readonly tcp: string;
+  };
   /** Url of a database with the schema in it. */
   readonly database?: string;
 }
@@ -108,6 +113,11 @@ const SUBJECTS = {
       counted: async () => (await breaker.getMetrics()).totalSuccesses,
     };
   },
+  async redis({ cache, consistency }: SubjectOptions): Promise<Subject> {
+    const { redis } = await import("@fuse/edge/redis");
+    const { Redis } = await import("ioredis");
+    return await shared(redis(new Redis(cache!.tcp), { prefix: cache!.prefix }), consistency);
+  },
   async upstash({ cache, consistency }: SubjectOptions): Promise<Subject> {
     return await shared(await redisStore(cache!), consistency);
   },
@@ -142,9 +152,11 @@ const SUBJECTS = {
   },
 };
 
-async function redisStore(options: UpstashOptions): Promise<Store> {
+async function redisStore(
+  { url, token, prefix }: NonNullable<SubjectOptions["cache"]>,
+): Promise<Store> {
   const { upstash } = await import("@fuse/edge/upstash");
-  return upstash(options);
+  return upstash({ url, token, prefix });
 }
 
 async function connect(url: string): Promise<Client> {

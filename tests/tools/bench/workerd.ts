@@ -7,13 +7,19 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import {
   bundleWorkers,
+  type IsolateOptions,
   readWrangler,
   type WorkerdHost,
   workerdHost,
   workerProject,
 } from "../../support/workerd.ts";
+import { copy } from "../../support/cached_project.ts";
+import { root } from "../gate/project.ts";
 import type { Section } from "./section.ts";
 import { integer } from "./table.ts";
+
+/** The examples with databases of Cloudflare's own. */
+const DATABASES = new URL("examples/cloudflare-databases/", root);
 
 /** To compare with. */
 const YARDSTICKS: Readonly<Record<string, readonly [main: string, code: string]>> = {
@@ -24,10 +30,35 @@ const YARDSTICKS: Readonly<Record<string, readonly [main: string, code: string]>
   ],
 };
 
-const EXAMPLES: Readonly<Record<string, string>> = {
-  "upstash and libsql, tiered": "src/index.ts",
-  "the same, made from c": "src/fuse_from_context.ts",
-  "libsql alone": "src/client_per_request.ts",
+const CODE = {
+  core: `import { createFuse } from "@fuse/edge"; const fuse = createFuse();
+    export default { fetch: () => fuse.make("a").call(() => new Response("hi")) };`,
+  upstash: `import { createFuse } from "@fuse/edge"; import { upstash } from "@fuse/edge/upstash";
+    const cache = upstash({ url: "https://redis.example", token: "token" });
+    const fuse = createFuse({ stores: { cache } });
+    export default { fetch: () => fuse.make("a").call(() => new Response("hi")) };`,
+};
+
+/** A Worker with circuits. */
+interface SetUp {
+  readonly main: string;
+  /** In place of a file of the example. */
+  readonly code?: string;
+  /** The bindings that it needs. */
+  readonly bindings?: Pick<IsolateOptions, "d1" | "objects">;
+}
+
+const SET_UPS: Readonly<Record<string, SetUp>> = {
+  "createFuse alone, in memory": { main: "core.ts", code: CODE.core },
+  "upstash alone": { main: "upstash.ts", code: CODE.upstash },
+  "D1": { main: "d1/index.ts", bindings: { d1: ["DB"] } },
+  "Durable Objects": {
+    main: "durable-object/index.ts",
+    bindings: { objects: { FUSE: "FuseObject" } },
+  },
+  "Hono, upstash and libsql, tiered": { main: "src/index.ts" },
+  "the same, made from c": { main: "src/fuse_from_context.ts" },
+  "Hono, libsql alone": { main: "src/client_per_request.ts" },
 };
 
 /** So many isolates start at once: what is measured is one of them. */
@@ -42,7 +73,9 @@ export const section: Section = {
       const rounds: Record<string, number>[] = [];
       for (let round = quick ? 3 : 8; round > 0; round--) {
         const ms: Record<string, number> = {};
-        for (const [name, { code }] of bundles) ms[name] = await startMs(host, code);
+        for (const [name, { code }] of bundles) {
+          ms[name] = await startMs(host, code, SET_UPS[name]?.bindings);
+        }
         rounds.push(ms);
       }
       // The first of them finds everything cold.
@@ -50,7 +83,7 @@ export const section: Section = {
       const empty = [...bundles.keys()][0]!;
       yield {
         name: "workerd",
-        title: "Workers: the example, bundled as wrangler does, without nodejs_compat",
+        title: "Workers: the examples, bundled as wrangler does, without nodejs_compat",
         columns: ["Worker", "minified B", "gzip B", "ms to start", "min–max"],
         rows: [...bundles].map(([name, { minified, gzip }]) => {
           const ms = rounds.map((round) => (round[name]! - round[empty]!) / ISOLATES)
@@ -80,10 +113,16 @@ interface Weighed {
 async function bundleAll(): Promise<Map<string, Weighed>> {
   await using project = await workerProject();
   const bundles = new Map<string, Weighed>();
-  const mains = Object.entries(EXAMPLES);
-  for (const [name, [main, code]] of Object.entries(YARDSTICKS).toReversed()) {
-    await Deno.writeTextFile(join(project.folder, main), code);
-    mains.unshift([name, main]);
+  for (const main of ["d1/index.ts", "durable-object/index.ts"]) {
+    await copy(new URL(main, DATABASES).pathname, join(project.folder, main));
+  }
+  const yardsticks = Object.entries(YARDSTICKS).map(([name, [main, code]]) =>
+    [name, { main, code }] as [string, SetUp]
+  );
+  const mains: [name: string, main: string][] = [];
+  for (const [name, { main, code }] of [...yardsticks, ...Object.entries(SET_UPS)]) {
+    if (code !== undefined) await Deno.writeTextFile(join(project.folder, main), code);
+    mains.push([name, main]);
   }
   const minified = await bundleWorkers(project, mains.map(([, main]) => main), true);
   for (const [name, main] of mains) {
@@ -95,9 +134,13 @@ async function bundleAll(): Promise<Map<string, Weighed>> {
   return bundles;
 }
 
-async function startMs(host: WorkerdHost, code: string): Promise<number> {
+async function startMs(
+  host: WorkerdHost,
+  code: string,
+  databases: SetUp["bindings"] = {},
+): Promise<number> {
   const { vars } = await readWrangler();
   const bindings = { ...vars, UPSTASH_REDIS_REST_TOKEN: "token", TURSO_AUTH_TOKEN: "token" };
-  await using workerd = await host.start(Array(ISOLATES).fill({ code, bindings }));
+  await using workerd = await host.start(Array(ISOLATES).fill({ code, bindings, ...databases }));
   return workerd.startMs;
 }
