@@ -68,10 +68,10 @@ export const STYLE: string =
 24 40 / 6%)}@media(prefers-color-scheme:dark){:root{--back: #0e1116;--panel: #161b22;--text: #e5e9ef;
 --muted: #9aa5b3;--line: #2a313b;--link: #8db2ff;--bad: #ff9790;--bad-back: #3c1a1a;--warn: #f4c06a;
 --warn-back: #362811;--held: #bdb3ff;--held-back: #2a2450;--good: #79d6a2;--good-back: #12321f;--shadow:
-none}}*{box-sizing:border-box}[hidden]{display:none!important}html:not(.js) :is(button.act,.script){
-display:none}body{margin:0 auto;padding:1.25rem clamp(.75rem,3vw,2rem) 3rem;max-width:100rem;background:var(--back);
-color:var(--text);font:.9375rem/1.5 system-ui,sans-serif;font-variant-numeric:tabular-nums}h1,h2,
-h3,p,dl,dd,ul,ol{margin:0;padding:0}h1{font-size:1.375rem;font-weight:650;letter-spacing:-.01em}
+none}}*{box-sizing:border-box}[hidden]{display:none!important}html:not(.js) :is(button.act,.script),
+.js .scriptless{display:none}body{margin:0 auto;padding:1.25rem clamp(.75rem,3vw,2rem) 3rem;max-width:100rem;
+background:var(--back);color:var(--text);font:.9375rem/1.5 system-ui,sans-serif;font-variant-numeric:tabular-nums}
+h1,h2,h3,p,dl,dd,ul,ol{margin:0;padding:0}h1{font-size:1.375rem;font-weight:650;letter-spacing:-.01em}
 h2{font-size:1.125rem;font-weight:650;overflow-wrap:anywhere}h3{margin:1.25rem 0 .5rem;color:var(--muted);
 font-size:.8125rem;font-weight:600}a{color:var(--link);text-decoration:none}a:hover{text-decoration:underline}
 small,.hint,#live{color:var(--muted);font-size:.8125rem}:focus-visible{outline:2px solid var(--link);

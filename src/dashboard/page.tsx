@@ -137,13 +137,11 @@ function Page(
         <Filters query={query} stores={names} />
         <View {...props} />
         {!readOnly && <ActionDialog />}
-        {!readOnly && (
-          <noscript>
-            <p class="hint">
-              Actions need JavaScript. The list refreshes itself every 15 seconds without it.
-            </p>
-          </noscript>
-        )}
+        <p class="hint scriptless">
+          Without JavaScript the page refreshes itself every 15 seconds{readOnly
+            ? "."
+            : ", and has no actions."}
+        </p>
         <script nonce={nonce}>{raw(SCRIPT)}</script>
       </body>
     </html>

@@ -140,6 +140,7 @@ Deno.test("hostile names, scopes, reasons and actors stay text", async () => {
     assertEquals(own.match(/<\/title>|<\/main>/g)?.length, 2);
     assert(!/<[^>]*\sonerror=/.test(own.replaceAll(/="[^"]*"/g, '=""')));
     // What would turn the direction of writing, or hide, is made visible.
+    // deno-lint-ignore no-control-regex
     assert(!/[\u202a-\u202e\u2066-\u2069\0\x1b]/.test(own.replaceAll(/<[^>]*>/g, "")));
   }
 });
