@@ -1,4 +1,4 @@
-// Made of client.js and style.css by `deno task dashboard:assets`: change those, and run it.
+// Made of the files in client/ by `deno task dashboard:assets`: change those, and run it.
 
 /** What the page does in a browser. */
 export const SCRIPT: string =
@@ -90,8 +90,14 @@ background:var(--link);color:var(--panel)}button:disabled{opacity:.6}.buttons{di
 gap:.75rem}#filtering>summary{display:none}#filters{display:flex;flex-wrap:wrap;align-items:end;
 gap:.75rem;margin-bottom:1.25rem}#filters label{flex:1 1 7.5rem;max-width:13rem}#filters .grow{flex:2
 1 14rem;max-width:26rem}#filters span,.field span{display:block;margin-bottom:.15rem;color:var(--muted);
-font-size:.8125rem}#filters :is(input,select),.field :is(input,select,textarea){width:100%}#stores{
-display:flex;flex-wrap:wrap;gap:.4rem 1.5rem;margin-bottom:1rem;list-style:none;color:var(--muted)}
+font-size:.8125rem}#filters :is(input,select),.field :is(input,select,textarea){width:100%}dialog{
+width:min(34rem,calc(100vw - 1.5rem));padding:1.25rem 1.5rem 1.5rem;border:1px solid var(--line);
+border-radius:12px;background:var(--panel);color:inherit;box-shadow:0 12px 40px #00000040}dialog::backdrop{
+background:#0a0c108c}fieldset{margin:.75rem 0;padding:0;border:0}legend{margin-bottom:.25rem;padding:0;
+color:var(--muted);font-size:.8125rem}.choice{display:flex;align-items:baseline;gap:.6rem;padding:.25rem
+0}.choice span{color:var(--muted)}.choice b{color:var(--text);font-weight:600}.choice input{accent-color:var(--link)}
+.field{display:block;margin-bottom:.75rem}dialog .hint{margin-bottom:.9rem}dialog .buttons{justify-content:flex-end}
+#stores{display:flex;flex-wrap:wrap;gap:.4rem 1.5rem;margin-bottom:1rem;list-style:none;color:var(--muted)}
 #stores b{color:var(--text);font-weight:600}#stores li:before{content:"●" / "";margin-right:.4rem;
 color:var(--good)}#stores .bad,#stores .bad:before{color:var(--bad)}#stores .bad:before{content:"\\
 ▲" / ""}#stores small:before{content:"· "}#stores small{margin-left:.3rem}#summary{display:flex;
@@ -118,9 +124,19 @@ flex-wrap:wrap;gap:.15rem .5rem}#list .actions button{padding:.15rem .6rem}.fail
 3px 0 var(--bad)}#urgent tr.warn>:first-child{box-shadow:inset 3px 0 var(--warn)}#urgent tr.held>
 :first-child{box-shadow:inset 3px 0 var(--held)}#list th:nth-child(1){width:9.5rem}#list th:nth-child(2){
 width:26%}#list th:nth-child(4){width:14rem}#list th:nth-child(5){width:8rem}#list th:nth-child(6){
-width:5.5rem}}#detail{margin-bottom:1.5rem;padding:1rem 1.25rem 1.25rem;border:1px solid var(--line);
-border-top:3px solid var(--line);border-radius:10px;background:var(--panel);box-shadow:var(--shadow)}
-#detail.bad{border-top-color:var(--bad)}#detail.warn{border-top-color:var(--warn)}#detail.held{border-top-color:var(--held)}
+width:5.5rem}}@media(max-width:48rem){#filtering>summary{display:list-item;margin-bottom:.75rem;
+color:var(--link);cursor:pointer}#list thead{display:none}#list :is(table,tbody,tr,td,th,caption){
+display:block;width:auto}#list table{border:0;background:none;box-shadow:none}#list tbody tr{display:grid;
+grid-template-columns:1fr auto;gap:.35rem .75rem;margin-bottom:.6rem;padding:.7rem .85rem;border:1px
+solid var(--line);border-radius:10px;background:var(--panel)}#list tbody tr.bad{box-shadow:inset
+3px 0 var(--bad)}#list tbody tr.warn{box-shadow:inset 3px 0 var(--warn)}#list tbody tr.held{box-shadow:inset
+3px 0 var(--held)}#list tbody tr :is(td,th){width:auto;padding:0;border:0;box-shadow:none}#list tbody
+th{grid-column:1;grid-row:1}#list .state{grid-column:2;grid-row:1;justify-self:end}#list :is(.why,
+.failures){grid-column:1 / -1;width:auto}#list .why:empty{display:none}#list .store{align-self:center}
+#list .actions button{padding:.4rem .9rem}}@media(prefers-reduced-motion:no-preference){#view{transition:opacity
+.2s}}#detail{margin-bottom:1.5rem;padding:1rem 1.25rem 1.25rem;border:1px solid var(--line);border-top:3px
+solid var(--line);border-radius:10px;background:var(--panel);box-shadow:var(--shadow)}#detail.bad{
+border-top-color:var(--bad)}#detail.warn{border-top-color:var(--warn)}#detail.held{border-top-color:var(--held)}
 #detail.good{border-top-color:var(--good)}#detail header{display:flex;flex-wrap:wrap;align-items:baseline;
 gap:.75rem}#detail .close{margin-left:auto}#detail .place{display:flex;flex-wrap:wrap;gap:.5rem;
 margin-bottom:.75rem;color:var(--muted)}#explanation{margin-bottom:.9rem;color:var(--muted);font-size:.875rem;
@@ -135,20 +151,4 @@ color:var(--muted)}@media(min-width:75rem){.split{display:grid;grid-template-col
 27rem;column-gap:1.5rem;align-items:start}.split>*{grid-column:1}.split>#stores{grid-column:1 / -1}
 .split>#detail{position:sticky;top:1rem;grid-column:2;grid-row:2 / span 4;max-height:calc(100vh -
 2rem);overflow:auto}.split #list :is(.store,thead th:nth-child(5)){display:none}.split #list th:nth-child(2){
-width:24%}.split #list th:nth-child(4){width:10.5rem}}dialog{width:min(34rem,calc(100vw - 1.5rem));
-padding:1.25rem 1.5rem 1.5rem;border:1px solid var(--line);border-radius:12px;background:var(--panel);
-color:inherit;box-shadow:0 12px 40px #00000040}dialog::backdrop{background:#0a0c108c}fieldset{margin:.75rem
-0;padding:0;border:0}legend{margin-bottom:.25rem;padding:0;color:var(--muted);font-size:.8125rem}
-.choice{display:flex;align-items:baseline;gap:.6rem;padding:.25rem 0}.choice span{color:var(--muted)}
-.choice b{color:var(--text);font-weight:600}.choice input{accent-color:var(--link)}.field{display:block;
-margin-bottom:.75rem}dialog .hint{margin-bottom:.9rem}dialog .buttons{justify-content:flex-end}@media(max-width:48rem){
-#filtering>summary{display:list-item;margin-bottom:.75rem;color:var(--link);cursor:pointer}#list
-thead{display:none}#list :is(table,tbody,tr,td,th,caption){display:block;width:auto}#list table{
-border:0;background:none;box-shadow:none}#list tbody tr{display:grid;grid-template-columns:1fr auto;
-gap:.35rem .75rem;margin-bottom:.6rem;padding:.7rem .85rem;border:1px solid var(--line);border-radius:10px;
-background:var(--panel)}#list tbody tr.bad{box-shadow:inset 3px 0 var(--bad)}#list tbody tr.warn{
-box-shadow:inset 3px 0 var(--warn)}#list tbody tr.held{box-shadow:inset 3px 0 var(--held)}#list tbody
-tr :is(td,th){width:auto;padding:0;border:0;box-shadow:none}#list tbody th{grid-column:1;grid-row:1}
-#list .state{grid-column:2;grid-row:1;justify-self:end}#list :is(.why,.failures){grid-column:1 /
--1;width:auto}#list .why:empty{display:none}#list .store{align-self:center}#list .actions button{
-padding:.4rem .9rem}}@media(prefers-reduced-motion:no-preference){#view{transition:opacity .2s}}`;
+width:24%}.split #list th:nth-child(4){width:10.5rem}}`;

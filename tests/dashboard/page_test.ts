@@ -13,7 +13,7 @@ import { generate, TARGET } from "../tools/generate/dashboard.ts";
 import { mount, type Mounted, trip } from "./app.ts";
 import { playScene } from "./scene.ts";
 
-Deno.test("assets.ts is what `deno task dashboard:assets` makes of the script and the style sheet", async () => {
+Deno.test("assets.ts is what `deno task dashboard:assets` makes of the script and the style sheets", async () => {
   assertEquals(await Deno.readTextFile(TARGET), await generate());
 });
 

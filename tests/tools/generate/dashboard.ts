@@ -1,5 +1,5 @@
 /**
- * `deno task dashboard:assets`: makes `src/dashboard/assets.ts` of the page's script and style sheet, minified.
+ * `deno task dashboard:assets`: makes `src/dashboard/assets.ts` of the page's script and style sheets, minified.
  * Strings, because a registry ships no other files, and because the page asks for none.
  *
  * @module
@@ -7,14 +7,17 @@
 import * as esbuild from "esbuild";
 import { root } from "../gate/project.ts";
 
-const FOLDER = new URL("src/dashboard/", root);
-export const TARGET = new URL("assets.ts", FOLDER);
+const FOLDER = new URL("src/dashboard/client/", root);
+export const TARGET = new URL("../assets.ts", FOLDER);
+/** In the order in which they apply. */
+const STYLES = ["base.css", "controls.css", "list.css", "circuit.css"];
 
 /** The module, as it must stand in the tree. */
 export async function generate(): Promise<string> {
   try {
-    const [script, style] = [await minified("client.js", "js"), await minified("style.css", "css")];
-    return `// Made of client.js and style.css by \`deno task dashboard:assets\`: change those, and run it.
+    const script = await minified(["main.js"], "js");
+    const style = await minified(STYLES, "css");
+    return `// Made of the files in client/ by \`deno task dashboard:assets\`: change those, and run it.
 
 /** What the page does in a browser. */
 export const SCRIPT: string =${literal(script)};
@@ -27,9 +30,9 @@ export const STYLE: string =${literal(style)};
   }
 }
 
-async function minified(name: string, loader: "js" | "css"): Promise<string> {
-  const text = await Deno.readTextFile(new URL(name, FOLDER));
-  const { code } = await esbuild.transform(text, {
+async function minified(names: readonly string[], loader: "js" | "css"): Promise<string> {
+  const texts = await Promise.all(names.map((name) => Deno.readTextFile(new URL(name, FOLDER))));
+  const { code } = await esbuild.transform(texts.join("\n"), {
     loader,
     minify: true,
     target: loader === "js" ? "es2022" : ["chrome111", "firefox113", "safari16.4"],
