@@ -19,7 +19,7 @@ import {
   type ImportOptions,
   Inventory,
 } from "./inventory.ts";
-import { type Scope, scopeText } from "./key.ts";
+import { type CircuitIdentity, type Scope, scopeText } from "./key.ts";
 import { type FuseOptions, type Narrowing, Registry } from "./registry.ts";
 import type { CircuitSnapshot } from "./rules/snapshot.ts";
 import type { FuseExport } from "./transfer.ts";
@@ -227,6 +227,16 @@ export function storesOf(fuse: Fuse): ReadonlyMap<string, Store> {
   return ScopedFuse.drivers(fuse);
 }
 
+/**
+ * Returns `true` if a circuit lies within a view of a Fuse, or if it is no Fuse of this copy of the
+ * package. Performs no I/O.
+ *
+ * @internal
+ */
+export function covers(fuse: Fuse, circuit: CircuitIdentity): boolean {
+  return ScopedFuse.covers(fuse, circuit);
+}
+
 class ScopedFuse implements Fuse {
   readonly #registry: Registry;
   readonly #to: Narrowing;
@@ -358,6 +368,12 @@ class ScopedFuse implements Fuse {
   static drivers(fuse: Fuse): ReadonlyMap<string, Store> {
     if (!(#registry in fuse)) return new Map();
     return new Map(fuse.#inventory.stores().map(({ name, driver }) => [name, driver]));
+  }
+
+  static covers(fuse: Fuse, circuit: CircuitIdentity): boolean {
+    if (!(#registry in fuse)) return true;
+    const { store } = fuse.#to;
+    return (store === null || store === circuit.store) && inScope(fuse.#to, circuit);
   }
 
   get #inventory(): Inventory {

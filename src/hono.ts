@@ -29,14 +29,13 @@
  */
 
 import type { Context, MiddlewareHandler } from "hono";
-import type { RequestScope } from "./background.ts";
 import { answerOf, timedOut, unavailable } from "./hono/answers.ts";
 import {
   type CircuitBreakerOpenError,
   isCallTimeoutError,
   isCircuitBreakerOpenError,
 } from "./errors.ts";
-import { type FromContext, type HonoContext, source } from "./hono/source.ts";
+import { type FromContext, type HonoContext, requestScope, source } from "./hono/source.ts";
 import { type Fuse, knownCircuits, knownStores } from "./fuse.ts";
 import { type CircuitIdentity, isName, type Scope } from "./key.ts";
 import { known, refuse } from "./checks.ts";
@@ -362,15 +361,6 @@ const turnedAway = new WeakMap<Context, Error>();
 
 function valueOf<T>(given: FromContext<T> | undefined, c: Context): T | undefined {
   return typeof given === "function" ? (given as (c: Context) => T)(c) : given;
-}
-
-/** What has the request's `waitUntil`, where there is one: off Workers, asking for it throws. */
-function requestScope(c: Context): RequestScope | null {
-  try {
-    return typeof c.executionCtx.waitUntil === "function" ? c.executionCtx : null;
-  } catch {
-    return null;
-  }
 }
 
 /**

@@ -116,6 +116,12 @@ export function scopeOf(text: string | null): Scope | null {
   return { type, id };
 }
 
+/** Reads a scope as people write it, `tenant:42`; `null` if it is none. The id may have colons of its own. */
+export function readScope(text: string): Scope | null {
+  const [, type = "", id = ""] = /^([^:]*):(.*)$/s.exec(text) ?? [];
+  return isName(type) && isName(id) ? { type, id } : null;
+}
+
 /** Whether this can name a circuit: 1–255 characters. */
 export function isName(name: unknown): name is string {
   return typeof name === "string" && name.length > 0 && name.length <= 255;

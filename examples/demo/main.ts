@@ -48,7 +48,8 @@ async function demo({ seconds, serve }: DemoOptions, signal: AbortSignal): Promi
   await using upstream = await UpstreamProcess.start(plan.pool, phases[0]);
   await using fuse = createFuse({ circuits: { upstream: policy }, fetch: upstream.fetch });
   const app = createApp({ upstream, fuse, callers });
-  app.route("/", createOperations({ upstream, fuse, phases }));
+  const password = crypto.randomUUID().slice(0, 8);
+  app.route("/", createOperations({ upstream, fuse, phases, password }));
   await using server = Deno.serve(
     { hostname: "127.0.0.1", port: 0, onListen() {} },
     app.fetch,
@@ -59,7 +60,7 @@ async function demo({ seconds, serve }: DemoOptions, signal: AbortSignal): Promi
   screen.print(`upstream  ${upstream.url} (process ${upstream.pid})`);
   screen.print(`app       ${url}`);
   screen.print(`\n${introduction(plan)}`);
-  if (serve) screen.print(invitation(url, phases));
+  if (serve) screen.print(invitation(url, password, phases));
 
   const pass = async (title: string, path: string) => {
     screen.print(`\n${title}: GET ${url}${path}/:id`);
@@ -71,7 +72,7 @@ async function demo({ seconds, serve }: DemoOptions, signal: AbortSignal): Promi
   const withFuse = await pass("With Fuse", "/guarded");
   screen.print(`\n${report(withoutFuse, withFuse)}`);
 
-  if (serve) screen.print(invitation(url, phases));
+  if (serve) screen.print(invitation(url, password, phases));
   while (serve) await pass("The traffic goes on", "/guarded"); // until Ctrl-C
 }
 
@@ -95,9 +96,11 @@ serves the last good answer. For ${
   } s a job takes ${slow.jobMs} ms: does the upstream come back?`;
 }
 
-function invitation(url: string, phases: readonly Phase[]): string {
+function invitation(url: string, password: string, phases: readonly Phase[]): string {
   return `
-Stays up until Ctrl-C, and the traffic with it. Try:
+Stays up until Ctrl-C, and the traffic with it. Watch the circuit open and recover in a browser:
+  ${url}/ops  (user operator, password ${password})
+or try:
   curl -i ${url}/guarded/1  # through Fuse
   curl -i ${url}/direct/1   # past it
   curl ${url}/state         # the circuit's snapshot

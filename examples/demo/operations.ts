@@ -1,8 +1,10 @@
 /** The operator's side of the application, beside its traffic: to look at the circuit, and to act. */
 
 import type { Fuse } from "@fuse/edge";
+import { dashboard } from "@fuse/edge/dashboard";
 import { health, metrics } from "@fuse/edge/hono";
 import { Hono } from "hono";
+import { basicAuth } from "hono/basic-auth";
 import type { Phase } from "./timetable.ts";
 import type { UpstreamProcess } from "./upstream_process.ts";
 
@@ -10,15 +12,22 @@ import type { UpstreamProcess } from "./upstream_process.ts";
 export interface OperationsOptions {
   readonly upstream: UpstreamProcess;
   readonly fuse: Fuse;
+  /** Of the dashboard's only user, `operator`. */
+  readonly password: string;
   /** Phases that `POST /upstream/:phase` can begin. */
   readonly phases: readonly Phase[];
 }
 
 /** Makes the routes that `deno task demo --serve` invites to. */
-export function createOperations({ upstream, fuse, phases }: OperationsOptions): Hono {
+export function createOperations({ upstream, fuse, phases, password }: OperationsOptions): Hono {
   const app = new Hono();
   const breaker = fuse.make("upstream");
 
+  const auth = basicAuth({ username: "operator", password });
+  app.route(
+    "/ops",
+    dashboard({ fuse, auth, actor: () => "operator", title: "The demo", pollMs: 1000 }),
+  );
   app.get("/health", health({ fuse, critical: ["upstream"] }));
   app.get("/metrics", metrics({ fuse }));
   app.get("/state", async (c) => c.json(await breaker.snapshot()));

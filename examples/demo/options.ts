@@ -20,7 +20,7 @@ export const USAGE = `Usage: deno task demo [options]
 Puts the same load on an upstream that falls ill twice, without a circuit breaker and with it.
 
   --seconds N  Length of each pass, ${MIN_SECONDS} to 600 (default: ${PASS_SECONDS})
-  --serve      Stay up afterwards with the traffic going on, to be tried with curl; Ctrl-C ends it
+  --serve      Stay up afterwards with the traffic going on, to be watched in a browser; Ctrl-C ends it
   -h, --help   Show this`;
 
 /** Reads the command line. Throws a TypeError that says what is wrong with it. */

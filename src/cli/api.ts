@@ -5,8 +5,9 @@
  */
 
 import { inLine } from "../checks.ts";
+import { type Action, type Order, segmentOf } from "../operator.ts";
 import type { CircuitSnapshot } from "../rules/snapshot.ts";
-import type { Action, Fleet, Listed, Order, Place, Shown, StatusFilter } from "./fleet.ts";
+import type { Fleet, Listed, Place, Shown, StatusFilter } from "./fleet.ts";
 import { CliError } from "./terminal.ts";
 
 /** How long a dashboard may take to answer, in ms. */
@@ -120,7 +121,7 @@ interface Page {
 }
 
 function pathOf({ store, key }: Place): string {
-  return `circuits/${encodeURIComponent(store)}/${encodeURIComponent(key)}`;
+  return `circuits/${segmentOf(store)}/${segmentOf(key)}`;
 }
 
 /** Dates are texts in JSON. */

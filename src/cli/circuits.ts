@@ -7,9 +7,10 @@
 import { userInfo } from "node:os";
 import { inLine } from "../checks.ts";
 import type { CircuitEvent, CircuitState } from "../contract.ts";
+import { type Action, byUrgency, isShut, NEEDS_END } from "../operator.ts";
 import { type CircuitSnapshot, dateOf } from "../rules/snapshot.ts";
 import { chosen, connect, type GlobalOptions } from "./connect.ts";
-import { type Action, find, type Named } from "./fleet.ts";
+import { find, type Named } from "./fleet.ts";
 import { CliError, type Terminal } from "./terminal.ts";
 import { titleOf } from "./values.ts";
 
@@ -38,9 +39,7 @@ export async function status(
   const fleet = await connect(terminal, options);
   const stores = await chosen(fleet, options);
   const { circuits, missing } = await fleet.list(stores, { state: options.state });
-  const sorted = circuits.toSorted((a, b) =>
-    rankOf(a) - rankOf(b) || (a.name < b.name ? -1 : a.name > b.name ? 1 : a.key < b.key ? -1 : 1)
-  );
+  const sorted = circuits.toSorted(byUrgency);
   if (terminal.json) terminal.document(sorted);
   else tell(terminal, sorted);
   for (const { store, error } of missing) {
@@ -48,7 +47,7 @@ export async function status(
   }
   await fleet.close();
   if (missing.length > 0) return 1;
-  return options.fail && sorted.some(isOpen) ? 2 : 0;
+  return options.fail && sorted.some(isShut) ? 2 : 0;
 }
 
 function tell(terminal: Terminal, circuits: readonly CircuitSnapshot[]): void {
@@ -62,7 +61,7 @@ function tell(terminal: Terminal, circuits: readonly CircuitSnapshot[]): void {
     ]);
     terminal.table([["STATE", "CIRCUIT", "STORE", "FAILURES", "DETAIL"], ...rows]);
   }
-  const open = circuits.filter(isOpen).length;
+  const open = circuits.filter(isShut).length;
   const overridden = circuits.filter(({ override }) => override !== null).length;
   terminal.line(`${circuits.length} circuits, ${open} open, ${overridden} overridden`);
 }
@@ -132,9 +131,6 @@ export async function act(
   );
 }
 
-/** Actions that switch protection off: one that nobody ends would stay for ever. */
-const NEEDS_END: readonly Action[] = ["disable", "force-close"];
-
 /** Returns how long an override lasts, in ms; `undefined`: until it is released. */
 function endOf(action: Action, options: ActionOptions): number | undefined {
   const { until, end } = options;
@@ -180,17 +176,6 @@ function scopesOf(key: string): { context: string | null; boundary: string | nul
   const [, context = null] = /:for:([^:]*:[^:]*)/.exec(key) ?? [];
   const [, boundary = null] = /:in:([^:]*:[^:]*)/.exec(key) ?? [];
   return { context, boundary };
-}
-
-/** `true` if it lets nobody through. */
-function isOpen({ state, override }: CircuitSnapshot): boolean {
-  return override === null ? state === "OPEN" : override.kind === "forced_open";
-}
-
-function rankOf(circuit: CircuitSnapshot): number {
-  if (isOpen(circuit)) return 0;
-  if (circuit.override !== null) return 2;
-  return circuit.state === "CLOSED" ? 3 : 1;
 }
 
 function wordFor({ state, override }: CircuitSnapshot): string {

@@ -7,28 +7,10 @@
 import type { CircuitEvent, CircuitState } from "../contract.ts";
 import type { Fuse } from "../fuse.ts";
 import { fromKey, type Scope, scopeText, toKey } from "../key.ts";
+import { act, type Action, type Order } from "../operator.ts";
 import type { CircuitSnapshot } from "../rules/snapshot.ts";
 import { CliError } from "./terminal.ts";
 import { similar, titleOf } from "./values.ts";
-
-/** The actions of an operator on a circuit. */
-export type Action =
-  | "force-open"
-  | "force-close"
-  | "disable"
-  | "metrics-only"
-  | "release"
-  | "reset"
-  | "remove";
-
-/** Why, who, and until when. */
-export interface Order {
-  readonly reason: string;
-  /** `undefined` through a dashboard, which knows its user itself. */
-  readonly actor: string | undefined;
-  /** How long, in ms; `undefined`: until somebody releases it. */
-  readonly forMs: number | undefined;
-}
 
 /** A circuit by its store and key. */
 export interface Place {
@@ -112,19 +94,8 @@ export class OwnFleet implements Fleet {
     return { circuit, explanation: await breaker.explain(), events };
   }
 
-  async act(place: Place, action: Action, { reason, actor, forMs }: Order): Promise<void> {
-    const breaker = this.fuse.circuit(place);
-    const order = { reason, actor };
-    const override = { ...order, forMs };
-    await {
-      "force-open": () => breaker.forceOpen(override),
-      "force-close": () => breaker.forceClose(override),
-      "disable": () => breaker.disable(override),
-      "metrics-only": () => breaker.metricsOnly(override),
-      "release": () => breaker.release(order),
-      "reset": () => breaker.reset(order),
-      "remove": () => breaker.remove(order),
-    }[action]();
+  async act(place: Place, action: Action, order: Order): Promise<void> {
+    await act(this.fuse.circuit(place), action, order);
   }
 
   async close(): Promise<void> {

@@ -9,7 +9,7 @@ import { CIRCUIT_STATES } from "../records.ts";
 import { BUILT_IN } from "../rules/strategies.ts";
 import { act, show, status } from "./circuits.ts";
 import type { GlobalOptions } from "./connect.ts";
-import type { Action } from "./fleet.ts";
+import type { Action } from "../operator.ts";
 import { check, exportState, importState, migrate } from "./stores.ts";
 import { CliError, type CliProcess, Terminal } from "./terminal.ts";
 import { history, prune, tail, verify } from "./trail.ts";

@@ -6,7 +6,7 @@
 
 import { InvalidArgumentError } from "commander";
 import { received } from "../checks.ts";
-import { type Scope, scopeText } from "../key.ts";
+import { readScope, type Scope } from "../key.ts";
 import { dateOf } from "../rules/snapshot.ts";
 import { CliError } from "./terminal.ts";
 
@@ -62,13 +62,11 @@ export function number(text: string): number {
 
 /** Reads a scope, `tenant:42`. The id may have colons of its own. */
 export function scope(text: string): Scope {
-  const [, type = "", id = ""] = /^([^:]*):(.*)$/s.exec(text) ?? [];
-  try {
-    scopeText({ type, id }, "scope");
-  } catch {
+  const scope = readScope(text);
+  if (scope === null) {
     throw new InvalidArgumentError("Give a scope as TYPE:ID, such as tenant:42.");
   }
-  return { type, id };
+  return scope;
 }
 
 /** Reads one of some words, such as a state, in upper or lower case. */

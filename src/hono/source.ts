@@ -1,10 +1,11 @@
 /**
- * Where a middleware has its Fuse from.
+ * Where a middleware has its Fuse from, and where its background work goes.
  *
  * @module
  */
 
 import type { Context } from "hono";
+import type { RequestScope } from "../background.ts";
 import { refuse } from "../checks.ts";
 import type { Fuse } from "../fuse.ts";
 
@@ -48,6 +49,15 @@ export function source(
     }
     return made.fuse;
   };
+}
+
+/** What has the request's `waitUntil`, where there is one: off Workers, asking for it throws. */
+export function requestScope(c: Context): RequestScope | null {
+  try {
+    return typeof c.executionCtx.waitUntil === "function" ? c.executionCtx : null;
+  } catch {
+    return null;
+  }
 }
 
 function checked(subject: string, fuse: Fuse): Fuse {

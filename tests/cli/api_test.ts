@@ -44,6 +44,19 @@ Deno.test("--api looks at circuits and acts on them through a dashboard", async 
     assertEquals((await fuse.make("new").snapshot()).override?.until, null);
   });
 
+  await t.step("disable without an end, circuits called by dots, and removal", async () => {
+    for (const name of ["..", "."]) {
+      const { code, stderr } = await cli(
+        ...[{}, "disable", name, "--reason", "drill", "--no-end", "--create", ...api] as const,
+      );
+      assertEquals([code, stderr], [0, ""]);
+      assertEquals((await fuse.make(name).snapshot()).override?.until, null);
+      const removed = await cli({}, "remove", name, "--reason", "drill", ...api);
+      assertEquals([removed.code, removed.stderr], [0, ""]);
+      assertEquals((await fuse.make(name).snapshot()).generation, 0);
+    }
+  });
+
   await t.step("a circuit that is not there is refused before anything is posted", async () => {
     dashboard.log.length = 0;
     const { code, stderr } = await cli({}, "release", "nobody", "--reason", "r", ...api);
@@ -53,8 +66,8 @@ Deno.test("--api looks at circuits and acts on them through a dashboard", async 
   });
 
   await t.step("refusals say what to do, and never the token", async () => {
-    dashboard.readOnly = true;
-    const readOnly = await cli({}, "open", "a", "--reason", "r", ...api);
+    const wall = api.with(1, dashboard.readOnlyUrl);
+    const readOnly = await cli({}, "open", "a", "--reason", "r", ...wall);
     assertEquals(readOnly.code, 1);
     assertStringIncludes(readOnly.stderr, "it is read-only");
     const stranger = await cli(

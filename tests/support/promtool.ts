@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { search } from "./redis_binary.ts";
+import { search } from "./debian.ts";
 import { SCALE } from "./scale.ts";
 
 /** Appended to the name of a test that is ignored because there is no `promtool`. */

@@ -8,6 +8,7 @@ const ON_A_MACHINE: readonly string[] = ["./cli"];
 const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   ".": [],
   "./d1": ["drizzle-orm"],
+  "./dashboard": ["hono"],
   "./durable-object": ["drizzle-orm"],
   "./upstash": ["@upstash/redis"],
   "./cli": ["@libsql/client", "@upstash/redis", "commander", "drizzle-orm"],
@@ -25,7 +26,8 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
 
 const config = readConfig();
 const sources = ["", "src", "drivers", "migrations", "tests", "examples"].flatMap((folder) =>
-  filesBelow(folder, ".ts").filter((path) => folder !== "" || !path.includes("/"))
+  [".ts", ".tsx"].flatMap((extension) => filesBelow(folder, extension))
+    .filter((path) => folder !== "" || !path.includes("/"))
 );
 
 Deno.test("every entry point states its npm packages", () => {

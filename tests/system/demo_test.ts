@@ -84,14 +84,21 @@ Deno.test({ name: "demo --serve goes on until it is interrupted", ...IN_FULL }, 
   await using process = demo("--serve", "--seconds", "8").spawn();
   let output = "";
   let circuit: { name: string } | undefined;
+  let page = "";
   for await (const line of lines(process.stdout)) {
     output += `${line}\n`;
     if (circuit || !/^The traffic goes on: [^]+ s +[1-9]\d* fresh/m.test(output)) continue;
     const [, url = ""] = output.match(/curl (\S+\/state)/) ?? [];
     circuit = await (await fetch(url)).json();
+    const [, ops = "", password] =
+      output.match(/(http\S+\/ops) {2}\(user operator, password (\S+)\)/) ?? [];
+    assertEquals((await fetch(ops)).status, 401);
+    const authorization = `Basic ${btoa(`operator:${password}`)}`;
+    page = await (await fetch(ops, { headers: { authorization } })).text();
     process.kill("SIGINT");
   }
   assertEquals(circuit?.name, "upstream");
+  assertStringIncludes(page, ">upstream</a>");
   assertEquals(await new Response(process.stderr).text(), "");
   assertEquals((await process.status).code, 0);
   assertGone(output);

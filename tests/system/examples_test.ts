@@ -149,6 +149,21 @@ fuse_transitions_total{store="array",circuit="users",to="OPEN"} 1
 `,
   },
   {
+    path: "operations/main.ts",
+    flags: [NET],
+    output: `\
+payment 1: 503
+payment 2: 503
+payment 3: 503
+payment 4: 503
+a stranger: 401
+payments was opened by status 503 on fra-1
+forced_open by operator: the provider asks us to wait
+from another site: 403
+payments is CLOSED
+`,
+  },
+  {
     path: "custom-driver/main.ts",
     flags: ["--unstable-kv"],
     output: `\

@@ -42,8 +42,10 @@ const GENERATED = /^(migrations\/meta\/|deno\.lock$)/;
 
 Deno.test("no file has more than 450 lines, and no folder more files than a page can show", () => {
   const files = ["src", "drivers", "migrations", "tests", "examples"].flatMap((folder) =>
-    ["", ".ts", ".lua", ".sql"].flatMap((extension) => filesBelow(folder, extension))
-  ).filter((file) => /\.(ts|lua|sql)$/.test(file) && !GENERATED.test(file));
+    ["", ".ts", ".tsx", ".css", ".js", ".lua", ".sql"].flatMap((extension) =>
+      filesBelow(folder, extension)
+    )
+  ).filter((file) => /\.(tsx?|css|js|lua|sql)$/.test(file) && !GENERATED.test(file));
   const long = [...new Set(files)].filter((file) =>
     Deno.readTextFileSync(new URL(file, root)).split("\n").length > 451
   );

@@ -53,6 +53,7 @@ Deno.test("the pages name every option, method, event and fault", async () => {
       "HealthOptions",
       "MetricsOptions",
     ]),
+    ...await membersOf("src/dashboard.ts", ["DashboardOptions"]),
   ];
   const unnamed = members.filter(({ name }) => !new RegExp(`\\b${name}\\b`).test(words));
   assertEquals(unnamed.map(({ of, name }) => `${of}.${name}`), []);

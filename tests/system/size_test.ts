@@ -6,6 +6,7 @@ import { type Bundle, bundle, CORE_PROGRAM, LIMITS } from "../tools/size/bundle.
 const core = await bundle(CORE_PROGRAM);
 const upstash = await bundle(`${CORE_PROGRAM} export { upstash } from "./drivers/upstash.ts";`);
 const redis = await bundle(`${CORE_PROGRAM} export { redis } from "./drivers/redis.ts";`);
+const dashboard = await bundle(`${CORE_PROGRAM} export * as entry from "./src/dashboard.ts";`);
 const [d1, durableObject] = await Promise.all(
   ["d1", "durable_object"].map((path) =>
     bundle(`${CORE_PROGRAM} export * as entry from "./drivers/${path}.ts";`)
@@ -36,6 +37,7 @@ Deno.test("./redis adds no more than ./upstash to the core, and no client over R
 
 for (
   const [entry, both, limit] of [
+    ["./dashboard", dashboard, LIMITS.dashboard],
     ["./d1", d1, LIMITS.d1],
     ["./durable-object", durableObject, LIMITS.durableObject],
   ] as const

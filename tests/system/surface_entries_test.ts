@@ -8,6 +8,7 @@ import type { Redis as IoRedis } from "ioredis";
 import type * as M from "@fuse/edge";
 import { createFuse, memory } from "@fuse/edge";
 import { runCli } from "@fuse/edge/cli";
+import { dashboard } from "@fuse/edge/dashboard";
 import { fuseFromEnv } from "@fuse/edge/env";
 import { logTo } from "@fuse/edge/log";
 import { prometheusText } from "@fuse/edge/prometheus";
@@ -29,6 +30,13 @@ Deno.test("@fuse/edge/env gives what was promised", () => {
 
 Deno.test("@fuse/edge/cli gives a function that returns an exit code", () => {
   is<(args: readonly string[]) => Promise<number>>(runCli);
+});
+
+Deno.test("@fuse/edge/dashboard gives what was promised", () => {
+  type Options =
+    & { fuse: M.Fuse | ((c: Context) => M.Fuse); auth: MiddlewareHandler }
+    & Maybe<{ actor: (c: Context) => string; readOnly: boolean; title: string; pollMs: number }>;
+  is<(options: Options) => Hono>(dashboard);
 });
 
 Deno.test("@fuse/edge/upstash gives what was promised", () => {

@@ -21,7 +21,7 @@ export const FLOORS: readonly Floor[] = [
   {
     name: "circuit",
     files:
-      /^src\/(circuit|local_circuit|circuit_breaker|handle|handle_options|call_form|announce|events|call_scope|background|fetch|fallbacks|nesting)\.ts$/,
+      /^src\/(circuit|local_circuit|circuit_breaker|handle|handle_options|call_form|announce|events|call_scope|background|fetch|fallbacks|nesting|operator)\.ts$/,
   },
   { name: "memory", files: /^drivers\/memory(\/\w+)?\.ts$/ },
   { name: "shared", files: /^src\/shared\/\w+\.ts$/ },
@@ -35,7 +35,7 @@ export const FLOORS: readonly Floor[] = [
     files:
       /^(src\/(hono(\/\w+)?|prometheus|log|env|env_settings)\.ts|src\/testing\/|migrations\/mod\.ts)/,
   },
-  { name: "command line", files: /^src\/cli(\/\w+)?\.ts$/ },
+  { name: "tools of operators", files: /^src\/(cli|dashboard)(\/\w+)?\.tsx?$/ },
 ];
 
 /** Files of one floor that do not know each other: each group stands for itself. */
@@ -47,6 +47,8 @@ export const APART: readonly RegExp[] = [
   /^src\/(env|env_settings)\.ts$/,
   /^src\/log\.ts$/,
   /^migrations\/mod\.ts$/,
+  /^src\/cli(\/|\.ts)/,
+  /^src\/dashboard(\/|\.ts)/,
 ];
 
 /** Floors above their own that files must not import although they stand below them. */
@@ -60,6 +62,7 @@ export function readImports(): Imports {
   const files = [
     "mod.ts",
     ...["src", "drivers", "migrations"].flatMap((f) => filesBelow(f, ".ts")),
+    ...filesBelow("src", ".tsx"),
   ];
   return new Map(files.map((file) => {
     const text = Deno.readTextFileSync(new URL(file, root));

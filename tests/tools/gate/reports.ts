@@ -26,7 +26,7 @@ export function coverageProblems(
 ): string[] {
   const files = new Map(parseLcov(lcov).map((file) => [file.path, file]));
   return folders.flatMap((folder) => {
-    const all = filesBelow(folder, ".ts");
+    const all = [...filesBelow(folder, ".ts"), ...filesBelow(folder, ".tsx")];
     const unseen = all.filter((path) => !files.has(path) && hasCode(path));
     const seen = all.flatMap((path) => files.get(path) ?? []);
     const lines = seen.reduce((sum, file) => sum + file.lines, 0);

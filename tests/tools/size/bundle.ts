@@ -24,6 +24,8 @@ export const LIMITS = {
   upstash: 20_480,
   /** What `./d1` adds to the core: the statements of `./libsql`, and the machinery of shared stores. */
   d1: 34_048,
+  /** What `./dashboard` adds to the core: the page, its script and its looks. */
+  dashboard: 15_360,
   /** What `./durable-object` adds to the core: the same, and the SQL of the tables. */
   durableObject: 37_888,
 } as const;

@@ -1,0 +1,167 @@
+/**
+ * Finds circuits: reads queries, and gives pages of circuits that match.
+ *
+ * @module
+ */
+
+import { inLine } from "../checks.ts";
+import type { CircuitState } from "../contract.ts";
+import { type Fuse, knownStores } from "../fuse.ts";
+import type { CircuitFilter, CircuitPage } from "../inventory.ts";
+import { readScope, type Scope, scopeOf } from "../key.ts";
+import { CIRCUIT_STATES } from "../records.ts";
+import type { CircuitSnapshot } from "../rules/snapshot.ts";
+
+/** A request that cannot be answered as it is: status 400. */
+export class BadRequest extends Error {}
+
+/** Which circuits, and where to begin. */
+export interface Search {
+  /** The one store to look into; `undefined`: all of the view. */
+  readonly store: string | undefined;
+  readonly filter: CircuitFilter;
+  /** A part of the name or of a scope, in any case; `""`: no matter. */
+  readonly text: string;
+  readonly cursor: string | null;
+  readonly limit: number;
+}
+
+/** The parameters of a query, by name. An empty one is as good as none: forms send them. */
+export type Query = Readonly<Record<string, string | undefined>>;
+
+/** Returns the names of the stores of the Fuse's view. */
+export function storesOfView(fuse: Fuse): readonly string[] {
+  const known = knownStores(fuse).map(({ name }) => name);
+  if (known.length === 0) return fuse.stores;
+  return fuse.stores.filter((store) => known.includes(store));
+}
+
+/**
+ * Reads a query.
+ *
+ * @param standard The limit where none is given.
+ * @throws {BadRequest} Naming the parameter and what is allowed.
+ */
+export function readSearch(fuse: Fuse, query: Query, standard: number): Search {
+  const given = (name: string) => query[name] === "" ? undefined : query[name];
+  const stores = storesOfView(fuse);
+  const store = given("store");
+  if (store !== undefined && !stores.includes(store)) throw refused("store", stores);
+  const state = given("state")?.toUpperCase().replace("-", "_");
+  if (state !== undefined && !isState(state)) throw refused("state", CIRCUIT_STATES);
+  const overridden = given("overridden");
+  if (overridden !== undefined && !["true", "false"].includes(overridden)) {
+    throw refused("overridden", ["true", "false"]);
+  }
+  const name = given("name");
+  if (name !== undefined && /\*./s.test(name)) {
+    throw new BadRequest(`"name" must be a name, or a prefix with "*" at its end alone`);
+  }
+  const limit = Number(given("limit") ?? standard);
+  if (!(Number.isInteger(limit) && limit >= 1 && limit <= 1000)) {
+    throw new BadRequest(`"limit" must be an integer from 1 to 1000`);
+  }
+  return {
+    store,
+    filter: {
+      state,
+      name,
+      context: readScopeOf("context", given("context")),
+      boundary: readScopeOf("boundary", given("boundary")),
+      overridden: overridden === undefined ? undefined : overridden === "true",
+    },
+    text: given("text") ?? "",
+    cursor: given("cursor") ?? null,
+    limit,
+  };
+}
+
+/**
+ * Returns a page of circuits.
+ *
+ * @throws {BadRequest} If the cursor is of no such search.
+ */
+export async function find(fuse: Fuse, search: Search): Promise<CircuitPage> {
+  const view = search.store === undefined ? fuse : fuse.store(search.store);
+  try {
+    if (search.text !== "") return await scan(view, search);
+    const { filter, cursor, limit } = search;
+    return await view.listPage({ ...filter, cursor, limit });
+  } catch (error) {
+    // Everything else has been checked.
+    if (error instanceof RangeError) throw new BadRequest(`"cursor" is none of this search`);
+    throw error;
+  }
+}
+
+/** How many circuits are read at once to look for a text in them. */
+const SCANNED = 1000;
+/** And how often for one page: a Worker may send few requests. What is left is the next page's. */
+const SCANS = 10;
+
+/**
+ * Looks for a text. Its cursors are those of `listPage`, with the number of matches behind one that have
+ * been shown.
+ */
+async function scan(view: Fuse, { filter, text, cursor, limit }: Search): Promise<CircuitPage> {
+  const wanted = text.toLowerCase();
+  let { from, shown } = placeOf(cursor);
+  const circuits: CircuitSnapshot[] = [];
+  for (let scans = 1;; scans++) {
+    const page = await view.listPage({ ...filter, cursor: from, limit: SCANNED });
+    const matches = page.circuits.filter((circuit) => textOf(circuit).includes(wanted));
+    for (const match of matches.slice(shown)) {
+      if (circuits.length === limit) {
+        return { circuits, cursor: JSON.stringify({ from, shown }), missing: page.missing };
+      }
+      circuits.push(match);
+      shown++;
+    }
+    from = page.cursor;
+    shown = 0;
+    if (from === null || scans === SCANS) {
+      const next = from === null ? null : JSON.stringify({ from, shown });
+      return { circuits, cursor: next, missing: page.missing };
+    }
+  }
+}
+
+function placeOf(cursor: string | null): { from: string | null; shown: number } {
+  if (cursor === null) return { from: null, shown: 0 };
+  try {
+    const { from, shown } = JSON.parse(cursor);
+    if ((from === null || typeof from === "string") && Number.isSafeInteger(shown)) {
+      return { from, shown };
+    }
+  } catch {
+    // Refused below.
+  }
+  throw new BadRequest(`"cursor" is none of this search`);
+}
+
+function textOf({ name, context, boundary }: CircuitSnapshot): string {
+  return [name, scopeTitle(context), scopeTitle(boundary)].join("\n").toLowerCase();
+}
+
+/** Returns a scope of a snapshot as people write it, `type:id`; `""` for none. */
+export function scopeTitle(scope: string | null): string {
+  const { type, id } = scopeOf(scope) ?? {};
+  return type === undefined ? "" : `${type}:${id}`;
+}
+
+/** `none` has no colon, so that no scope is written like this. */
+function readScopeOf(parameter: string, text: string | undefined): Scope | null | undefined {
+  if (text === undefined) return undefined;
+  if (text === "none") return null;
+  const scope = readScope(text);
+  if (scope !== null) return scope;
+  throw new BadRequest(`"${parameter}" must be "type:id", such as "tenant:42", or "none"`);
+}
+
+function isState(text: string): text is CircuitState {
+  return (CIRCUIT_STATES as readonly string[]).includes(text);
+}
+
+function refused(parameter: string, words: readonly string[]): BadRequest {
+  return new BadRequest(`"${parameter}" must be one of ${words.map(inLine).join(", ")}`);
+}

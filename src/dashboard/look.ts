@@ -1,0 +1,100 @@
+/**
+ * Looks at stores and at single circuits.
+ *
+ * @module
+ */
+
+import type { CircuitBreaker } from "../circuit_breaker.ts";
+import type { AuditEventName, CircuitEvent, StoreTraits } from "../contract.ts";
+import { covers, type Fuse, storesOf } from "../fuse.ts";
+import type { CircuitSnapshot } from "../rules/snapshot.ts";
+import { storesOfView } from "./find.ts";
+
+/** A store, and whether it answers. */
+export interface StoreStatus {
+  readonly name: string;
+  readonly ok: boolean;
+  /** Rounded. */
+  readonly latencyMs: number;
+  /** `null` if it is a store of another copy of the package. */
+  readonly traits: StoreTraits | null;
+}
+
+/** A circuit by its store and key. */
+export interface Place {
+  readonly store: string;
+  readonly key: string;
+}
+
+/** A circuit, with the sentence that explains it. */
+export interface Shown {
+  readonly circuit: CircuitSnapshot;
+  readonly explanation: string;
+}
+
+/** The trail of a circuit: kept, kept nowhere, or kept where nobody answers. */
+export type Trail =
+  | { readonly kind: "kept"; readonly events: readonly CircuitEvent[] }
+  | { readonly kind: "none" | "unanswered"; readonly events: readonly [] };
+
+/** Asks the stores of the view. One round trip each, all at once. */
+export async function checkStores(fuse: Fuse): Promise<StoreStatus[]> {
+  const checks = await fuse.check();
+  const drivers = storesOf(fuse);
+  return storesOfView(fuse).filter((name) => name in checks).map((name) => {
+    const { ok, latencyMs } = checks[name]!;
+    return { name, ok, latencyMs: Math.round(latencyMs), traits: traitsOf(drivers.get(name)) };
+  });
+}
+
+function traitsOf(store: { readonly traits: StoreTraits } | undefined): StoreTraits | null {
+  if (store === undefined) return null;
+  const { persistent, shared, audited } = store.traits;
+  return { persistent, shared, audited };
+}
+
+/** Returns the handle of a circuit; `null` if the view has no such store, or the key is of none of its circuits. */
+export function breakerOf(fuse: Fuse, place: Place): CircuitBreaker | null {
+  if (!storesOfView(fuse).includes(place.store)) return null;
+  try {
+    const breaker = fuse.circuit(place);
+    return covers(fuse, breaker) ? breaker : null;
+  } catch (error) {
+    if (error instanceof TypeError || error instanceof RangeError) return null;
+    throw error;
+  }
+}
+
+/** Reads a circuit. Two round trips. */
+export async function lookAt(breaker: CircuitBreaker): Promise<Shown> {
+  const [circuit, explanation] = await Promise.all([breaker.snapshot(), breaker.explain()]);
+  return { circuit, explanation };
+}
+
+/** Returns `true` if the store has no such circuit. */
+export function isAbsent({ generation, local }: CircuitSnapshot): boolean {
+  return generation === 0 && !local;
+}
+
+/**
+ * Reads the last events of a circuit, latest first. A trail that does not answer keeps nobody from the circuit
+ * itself. One round trip; none where no trail is kept.
+ */
+export async function trailOf(
+  fuse: Fuse,
+  breaker: CircuitBreaker,
+  limit: number,
+  event?: AuditEventName,
+): Promise<Trail> {
+  if (storesOf(fuse).get(breaker.store)?.traits.audited === false) {
+    return { kind: "none", events: [] };
+  }
+  const events: CircuitEvent[] = [];
+  try {
+    for await (const one of breaker.history({ limit, event })) events.push(one);
+    return { kind: "kept", events };
+  } catch (error) {
+    // A store of another copy of the package says by a TypeError alone that it keeps none.
+    return { kind: error instanceof TypeError ? "none" : "unanswered", events: [] };
+  }
+}

@@ -1,0 +1,76 @@
+/**
+ * The policy of a circuit beside its counts: what it would take to open.
+ *
+ * @module
+ */
+
+import { inLine } from "../checks.ts";
+import type { CircuitSnapshot } from "../rules/snapshot.ts";
+import { many, spanText } from "./words.ts";
+
+/** A count, and the limit at which the circuit opens; `""` where the limit is not known. */
+export interface Gauge {
+  readonly text: string;
+  readonly limit: string;
+}
+
+/** What decides when a circuit opens, by default. */
+const DEFAULTS = {
+  strategy: "consecutive_failures",
+  failureThreshold: 5,
+  minimumThroughput: 10,
+  percentageThreshold: 50,
+  windowMs: 120_000,
+  windowSize: 100,
+};
+
+/**
+ * Returns the policy as the circuit's record has it, which leaves out defaults; `null` where the record has
+ * none.
+ */
+export function policyOf(circuit: CircuitSnapshot): Readonly<Record<string, unknown>> | null {
+  const { policy } = circuit as { policy?: Readonly<Record<string, unknown>> | null };
+  return policy ?? null;
+}
+
+/** Returns the counts that decide, each with its limit. */
+export function gaugesOf(circuit: CircuitSnapshot): Gauge[] {
+  const recorded = policyOf(circuit);
+  const policy = { ...DEFAULTS, ...recorded };
+  const { consecutiveFailures, window, failureRate } = circuit.metrics;
+  const strategies = String(policy.strategy).split(",");
+  const known = recorded !== null;
+  const inARow = {
+    text: `${consecutiveFailures} in a row`,
+    limit: known && strategies.includes("consecutive_failures")
+      ? `opens at ${policy.failureThreshold}`
+      : "",
+  };
+  const shares = strategies.filter((one) => SHARES[one] !== undefined);
+  const inWindow = {
+    text: window.calls === 0
+      ? "no calls in the window"
+      : `${window.failures} of ${many(window.calls, "call")} failed (${Math.round(failureRate)} %)`,
+    limit: known && shares.length > 0
+      ? `opens at ${policy.percentageThreshold} % of ${policy.minimumThroughput} or more ` +
+        shares.map((one) => SHARES[one]!(policy)).join(", or ")
+      : "",
+  };
+  return [inARow, inWindow];
+}
+
+/** Which calls a share is of, by strategy. */
+const SHARES: Readonly<Record<string, (policy: typeof DEFAULTS) => string>> = {
+  percentage_failures: () => "since it closed",
+  rolling_window: ({ windowMs }) => `in ${spanText(windowMs)}`,
+  slow_calls: ({ windowMs }) => `slow in ${spanText(windowMs)}`,
+  count_window: ({ windowSize }) => `of the last ${windowSize}`,
+};
+
+/** Returns the options of the policy for a list, durations in words. */
+export function policyRows(circuit: CircuitSnapshot): (readonly [string, string])[] {
+  return Object.entries(policyOf(circuit) ?? {}).map(([option, value]) => [
+    inLine(option),
+    option.endsWith("Ms") && typeof value === "number" ? spanText(value) : inLine(String(value)),
+  ]);
+}

@@ -1,0 +1,93 @@
+/**
+ * An operator's actions on a circuit, as tools for operators name them, which circuits these show first, and
+ * how a path names a circuit.
+ *
+ * @module
+ */
+
+import type { CircuitBreaker } from "./circuit_breaker.ts";
+import type { CircuitSnapshot } from "./rules/snapshot.ts";
+
+/** The actions of an operator on a circuit. */
+export const ACTIONS = [
+  "force-open",
+  "force-close",
+  "disable",
+  "metrics-only",
+  "release",
+  "reset",
+  "remove",
+] as const;
+
+/** An action of an operator on a circuit. */
+export type Action = typeof ACTIONS[number];
+
+/** Actions that lay an override over the circuit, and may have an end. */
+export const OVERRIDING: readonly Action[] = [
+  "force-open",
+  "force-close",
+  "disable",
+  "metrics-only",
+];
+
+/** Actions that switch protection off: an override that nobody ends would stay for ever. */
+export const NEEDS_END: readonly Action[] = ["disable", "force-close"];
+
+/** Why, who, and until when. */
+export interface Order {
+  readonly reason: string;
+  /** `undefined` where somebody else adds it. */
+  readonly actor: string | undefined;
+  /** How long, in ms; `undefined`: until somebody releases it. */
+  readonly forMs: number | undefined;
+}
+
+/**
+ * Acts on a circuit. One round trip.
+ *
+ * @throws {StoreUnavailableError} If the store does not answer or refuses.
+ * @throws {RangeError | TypeError} Naming the option, what came and what is allowed.
+ */
+export async function act(breaker: CircuitBreaker, action: Action, order: Order): Promise<void> {
+  const { forMs: _, ...why } = order;
+  await {
+    "force-open": () => breaker.forceOpen(order),
+    "force-close": () => breaker.forceClose(order),
+    "disable": () => breaker.disable(order),
+    "metrics-only": () => breaker.metricsOnly(order),
+    "release": () => breaker.release(why),
+    "reset": () => breaker.reset(why),
+    "remove": () => breaker.remove(why),
+  }[action]();
+}
+
+/** Returns `true` if the circuit lets nobody through. */
+export function isShut({ state, override }: CircuitSnapshot): boolean {
+  return override === null ? state === "OPEN" : override.kind === "forced_open";
+}
+
+/** Orders circuits as an operator looks at them: shut, half-open, overridden, plainly CLOSED. */
+export function byUrgency(a: CircuitSnapshot, b: CircuitSnapshot): number {
+  return rankOf(a) - rankOf(b) ||
+    (a.name < b.name ? -1 : a.name > b.name ? 1 : a.key < b.key ? -1 : 1);
+}
+
+function rankOf(circuit: CircuitSnapshot): number {
+  if (isShut(circuit)) return 0;
+  if (circuit.override !== null) return 2;
+  return circuit.state === "CLOSED" ? 3 : 1;
+}
+
+/**
+ * Returns a text as a segment of a dashboard's path. URLs drop the segments `.` and `..`, also percent-encoded:
+ * their dots are escaped twice.
+ */
+export function segmentOf(text: string): string {
+  const dots = /^\.{1,2}$/.test(text) ? text.replaceAll(".", "%2E") : text;
+  return encodeURIComponent(dots);
+}
+
+/** Returns the text of a segment that {@linkcode segmentOf} gave, as a router decodes it. */
+export function fromSegment(segment: string): string {
+  return /^(%2E){1,2}$/i.test(segment) ? ".".repeat(segment.length / 3) : segment;
+}

@@ -1,0 +1,52 @@
+/**
+ * `deno task dashboard:assets`: makes `src/dashboard/assets.ts` of the page's script and style sheets, minified.
+ * Strings, because a registry ships no other files, and because the page asks for none.
+ *
+ * @module
+ */
+import * as esbuild from "esbuild";
+import { root } from "../gate/project.ts";
+
+const FOLDER = new URL("src/dashboard/client/", root);
+export const TARGET = new URL("../assets.ts", FOLDER);
+/** In the order in which they apply. */
+const STYLES = ["base.css", "controls.css", "list.css", "circuit.css"];
+
+/** The module, as it must stand in the tree. */
+export async function generate(): Promise<string> {
+  try {
+    const script = await minified(["main.js"], "js");
+    const style = await minified(STYLES, "css");
+    return `// Made of the files in client/ by \`deno task dashboard:assets\`: change those, and run it.
+
+/** What the page does in a browser. */
+export const SCRIPT: string =${literal(script)};
+
+/** How it looks. */
+export const STYLE: string =${literal(style)};
+`;
+  } finally {
+    await esbuild.stop();
+  }
+}
+
+async function minified(names: readonly string[], loader: "js" | "css"): Promise<string> {
+  const texts = await Promise.all(names.map((name) => Deno.readTextFile(new URL(name, FOLDER))));
+  const { code } = await esbuild.transform(texts.join("\n"), {
+    loader,
+    minify: true,
+    target: loader === "js" ? "es2022" : ["chrome111", "firefox113", "safari16.4"],
+    // No line of the module is longer than needs be.
+    lineLimit: 96,
+    charset: "utf8",
+  });
+  return code.trim();
+}
+
+/** A template literal, which keeps its lines. It must not end the element that it stands in. */
+function literal(text: string): string {
+  if (/<\/(script|style)|<!--/i.test(text)) throw new Error("The text would end its element");
+  return `\n  \`${text.replace(/[\\`]|\$\{/g, "\\$&")}\``;
+}
+
+if (import.meta.main) await Deno.writeTextFile(TARGET, await generate());
