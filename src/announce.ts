@@ -6,7 +6,7 @@
  */
 
 import { quote } from "./checks.ts";
-import type { Answer, CircuitState, Override, Trouble } from "./contract.ts";
+import type { Answer, CircuitState, Override, Snapshot, Trouble } from "./contract.ts";
 import type { Events } from "./events.ts";
 import { type CircuitIdentity, identify } from "./key.ts";
 import { dateOf, toCircuitSnapshot } from "./rules/snapshot.ts";
@@ -57,6 +57,7 @@ export function announceTransition(
   to: CircuitState,
   reason: string,
   { snapshot: s, head }: Answer,
+  background = false,
 ): void {
   if (!events.hears(type)) return;
   events.emit(type, {
@@ -64,11 +65,11 @@ export function announceTransition(
     ...(head === undefined ? null : { head }),
     from,
     to,
-    generation: s.generation,
-    at: dateOf(s.now),
+    ...beginning(s),
     reason,
     snapshot: toCircuitSnapshot(identity, s, s.now, 0, local),
-    ...(local ? { local: true } : null),
+    ...(local ? { local } : null),
+    ...(background ? { background } : null),
   });
 }
 
@@ -90,8 +91,13 @@ export function announceAction(
     reason,
     actor,
     until: until === null ? null : dateOf(until),
-    at: dateOf(snapshot.now),
+    ...beginning(snapshot),
   });
+}
+
+/** Returns what identifies the generation of an event, and when the event was. */
+function beginning({ epoch, generation, began, now }: Snapshot) {
+  return { epoch, generation, began: dateOf(began), at: dateOf(now) };
 }
 
 /** Emits what an answer brings along: an override that ran out, evicted circuits, troubles. */

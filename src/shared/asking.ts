@@ -119,14 +119,23 @@ export abstract class AskingCircuit extends Circuit {
   }
 
   /** Makes the transition that is due. Returns `false` if the store could not be asked. */
-  protected async move(due: Verdict, s: Snapshot, retryAfterMs: number): Promise<boolean> {
+  protected async move(
+    due: Verdict,
+    s: Snapshot,
+    retryAfterMs: number,
+    background = false,
+  ): Promise<boolean> {
     const request = this.transition(due, s, s, retryAfterMs, newId());
+    // A store of this process may have answered with its live record.
+    const from = s.state;
     try {
       const answer = await this.ask<Changed>({
         ...{ operation: "transition", kind: "writes", proves: whatWon },
         send: () => this.driver.transition(this.identity.key, request),
       });
-      if (answer.won) announceTransition(this, due.event, s.state, due.to, due.reason, answer);
+      if (answer.won) {
+        announceTransition(this, due.event, from, due.to, due.reason, answer, background);
+      }
       return true;
     } catch {
       // Whoever records next finds it due again.

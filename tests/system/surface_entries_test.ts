@@ -10,6 +10,7 @@ import { createFuse, memory } from "@fuse/edge";
 import { runCli } from "@fuse/edge/cli";
 import { fuseFromEnv } from "@fuse/edge/env";
 import { logTo } from "@fuse/edge/log";
+import { otel } from "@fuse/edge/otel";
 import { prometheusText } from "@fuse/edge/prometheus";
 import * as D from "@fuse/edge/d1";
 import * as O from "@fuse/edge/durable-object";
@@ -201,6 +202,11 @@ Deno.test("@fuse/edge/hono gives what was promised", async () => {
     .get("/a", (c) => c.text(c.var.fuse.make("in the handler").name));
   const texts = [await app.request("/a"), await bare.request("/a")].map((got) => got.text());
   assertEquals(await Promise.all(texts), ["in the handler", "in the handler"]);
+});
+
+Deno.test("@fuse/edge/otel gives a function that stops", () => {
+  type Options = Maybe<{ meter: object; tracer: object; scopes: boolean; durations: boolean }>;
+  is<(fuse: M.Fuse, options?: Options) => () => void>(otel);
 });
 
 Deno.test("@fuse/edge/log and @fuse/edge/prometheus export what was promised", () => {
