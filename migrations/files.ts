@@ -17,9 +17,19 @@ export interface Migration {
 export const migrations: readonly Migration[] = [
   {
     tag: "0000_circuit_breakers",
-    when: 1795922214599,
-    hash: "525de7ea4560aadb2afb754b915416cc8e0acc78f67705d50bfe256b256b6e69",
-    sql: `CREATE TABLE \`circuit_breaker_events\` (
+    when: 1795948680284,
+    hash: "25eebfc7b8d382b98afb90cf7e9dcad955bbaacfe726c73b4290ce2c2ab343e2",
+    sql: `CREATE TABLE \`circuit_breaker_cursors\` (
+	\`name\` text NOT NULL,
+	\`channel\` integer NOT NULL,
+	\`position\` integer DEFAULT 0 NOT NULL,
+	\`told\` text DEFAULT '' NOT NULL,
+	\`holder\` text DEFAULT '' NOT NULL,
+	\`held_until\` integer DEFAULT 0 NOT NULL,
+	PRIMARY KEY(\`name\`, \`channel\`)
+);
+--> statement-breakpoint
+CREATE TABLE \`circuit_breaker_events\` (
 	\`id\` integer PRIMARY KEY AUTOINCREMENT NOT NULL,
 	\`circuit_breaker_id\` integer NOT NULL,
 	\`event\` text NOT NULL,

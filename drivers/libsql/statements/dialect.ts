@@ -28,6 +28,7 @@ export interface Tables {
   readonly leases: AnySQLiteTable;
   readonly requests: AnySQLiteTable;
   readonly trails: AnySQLiteTable;
+  readonly cursors: AnySQLiteTable;
 }
 
 /** The tables of a store, and the terms that depend on them or on the clock. */
@@ -91,6 +92,7 @@ export function tablesOf(schema: FuseSchema): Tables {
     leases: schema.circuitBreakerLeases,
     requests: schema.circuitBreakerRequests,
     trails: schema.circuitBreakerTrails,
+    cursors: schema.circuitBreakerCursors,
   };
 }
 
