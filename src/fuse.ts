@@ -265,10 +265,23 @@ export function storesOf(fuse: Fuse): ReadonlyMap<string, Store> {
   return new Map(storesIn(ScopedFuse.inside(fuse)).map(({ name, driver }) => [name, driver]));
 }
 
-/** What a view is made of. */
-interface Inside {
+/**
+ * What a view is made of.
+ *
+ * @internal
+ */
+export interface Inside {
   readonly registry: Registry;
   readonly to: Narrowing;
+}
+
+/**
+ * Returns what a view is made of, or `null` for what is no Fuse of this copy of the package.
+ *
+ * @internal
+ */
+export function insideOf(fuse: Fuse): Inside | null {
+  return ScopedFuse.inside(fuse);
 }
 
 /** Returns the stores of a view; none if it is no Fuse of this package. */

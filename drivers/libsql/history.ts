@@ -70,7 +70,7 @@ function pageOf(
  *
  * @throws {Error} If the row is none of a trail.
  */
-function eventOf(row: Readonly<Record<string, unknown>>): StoredEvent {
+export function eventOf(row: Readonly<Record<string, unknown>>): StoredEvent {
   const [id, at] = [row.id, row.at].map(integerOf) as [number, number];
   const texts = [row.key, row.event].every((text) => typeof text === "string");
   if (!Number.isSafeInteger(id) || !Number.isFinite(at) || !texts) throw unreadable();

@@ -17,6 +17,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   "./libsql/relations": ["drizzle-orm"],
   "./log": [],
   "./migrations": [],
+  "./notify": [],
   "./otel": ["@opentelemetry/api"],
   "./prometheus": [],
   "./redis": [],
