@@ -41,7 +41,10 @@ onEverySetup("remove() deletes a circuit, tells of it, and nothing is reborn", a
   await breaker.remove({ reason: "left", actor: "ada" });
   await breaker.remove();
   assertEquals(events.map(({ type }) => type), ["removed"]);
-  const { type: _, at: __, began: ___, ...told } = events[0] as Extract<FuseEvent, { type: "removed" }>;
+  const { type: _, at: __, began: ___, ...told } = events[0] as Extract<
+    FuseEvent,
+    { type: "removed" }
+  >;
   const { key, store, name, context, boundary } = breaker;
   const identity = { key, store, name, context, boundary };
   const by = { reason: "left", actor: "ada", until: null };
