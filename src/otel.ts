@@ -6,12 +6,13 @@
  * ```ts
  * import { createFuse } from "@fuse/edge";
  * import { otel } from "@fuse/edge/otel";
+ * import { assertEquals } from "@std/assert";
  *
  * const fuse = createFuse();
  * const stop = otel(fuse);
  *
- * await fuse.make("payments").call(() => "paid");
  * // The next collection has fuse.calls { circuitbreaker.name: "payments", fuse.outcome: "success" }: 1
+ * assertEquals(await fuse.make("payments").call(() => "paid"), "paid");
  * stop();
  * ```
  *

@@ -5,7 +5,6 @@
  */
 
 import { type SQL, sql } from "drizzle-orm";
-import type { AuditEventName } from "../../src/contract.ts";
 import {
   ANNOUNCED,
   type Claim,
@@ -15,7 +14,7 @@ import {
   type DeliveredTrail,
   type MoveRequest,
 } from "../../src/cursors.ts";
-import { send, type SqlResult, unreadable } from "./client.ts";
+import { send, type SqlResult } from "./client.ts";
 import { eventOf } from "./history.ts";
 import type { Configuration } from "./options.ts";
 import { nowTerm, type Tables, tablesOf } from "./statements/dialect.ts";

@@ -23,7 +23,7 @@ export const LIMITS = {
   /** What `./upstash` adds to the core: its driver, and the machinery of shared stores. */
   upstash: 19_456,
   /** What `./d1` adds to the core: the statements of `./libsql`, and the machinery of shared stores. */
-  d1: 32_768,
+  d1: 34_304,
   /** What `./durable-object` adds to the core: the same, and the SQL of the tables. */
   durableObject: 37_888,
 } as const;
