@@ -62,6 +62,7 @@ export type {
   CallEvent,
   FuseEvent,
   FuseEvents,
+  GenerationEvent,
   OperatorEvent,
   TransitionEvent,
   UnconfirmedEvent,

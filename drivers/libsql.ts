@@ -45,6 +45,9 @@ export { tiered, type TieredOptions } from "./tiered.ts";
 export {
   type CircuitBreakerColumns,
   circuitBreakerColumns,
+  type CircuitBreakerCursorColumns,
+  circuitBreakerCursors,
+  type CircuitBreakerCursorsTable,
   type CircuitBreakerEventColumns,
   circuitBreakerEventColumns,
   type CircuitBreakerEventRow,

@@ -34,6 +34,7 @@ import type {
 import { eventsOf } from "../src/history.ts";
 import { check, known, MAX_TIMER_MS, refuseUnseen } from "../src/checks.ts";
 import { CIRCUITS, type OpeningStore, openingStore } from "../src/circuit.ts";
+import { type KeepsTrails, TRAILS, type Trails } from "../src/cursors.ts";
 import { copySnapshot, together } from "../src/records.ts";
 import { SHARED } from "../src/shared/kind.ts";
 import { APPEND, type TrailAppender } from "./libsql/append.ts";
@@ -91,8 +92,9 @@ export function tiered(options: TieredOptions): LibsqlStore {
 
 const SUBJECT = "tiered store";
 
-class Tiered implements LibsqlStore, OpeningStore {
+class Tiered implements LibsqlStore, OpeningStore, Partial<KeepsTrails> {
   readonly [CIRCUITS] = SHARED;
+  readonly [TRAILS]?: Trails;
   readonly name = "tiered";
   readonly traits: StoreTraits;
   readonly #state: Driver;
@@ -122,6 +124,8 @@ class Tiered implements LibsqlStore, OpeningStore {
     this.#audit = audit;
     this.#hasOutbox = driver.confirm !== undefined;
     this.#delivery = new Delivery(driver, audit as LibsqlStore & TrailAppender, timeoutMs);
+    const { [TRAILS]: trails } = audit as Partial<KeepsTrails>;
+    if (trails !== undefined) this[TRAILS] = { ...trails, gather: (at) => this.#gather(at) };
   }
 
   together<T>(work: () => T): T {
@@ -221,6 +225,16 @@ class Tiered implements LibsqlStore, OpeningStore {
     return this.#delivery.takeTroubles();
   }
 
+  /** Delivers what isolates that died have left of circuits that are not plainly CLOSED. */
+  async #gather(at: number): Promise<void> {
+    const shape = () => SHAPE;
+    let cursor: string | null = null;
+    do {
+      ({ cursor } = await this.list({ cursor, limit: 100, at, shape, open: true, brief: true }));
+    } while (cursor !== null);
+    await this.#delivery.deliverAll(at);
+  }
+
   history(query?: EventQuery & { readonly key?: string }): AsyncIterableIterator<CircuitEvent> {
     return eventsOf(this.name, this.#audit.history(query));
   }
@@ -305,10 +319,11 @@ class Tiered implements LibsqlStore, OpeningStore {
   }
 }
 
+/** The least that is asked of a circuit. */
+const SHAPE: Shape = { windowMs: 1, windowSize: 0 };
+
 /** A removal of which nobody says why. */
-const NOBODY: RemoveRequest = {
-  ...{ id: "", at: 0, shape: { windowMs: 1, windowSize: 0 }, reason: null, actor: null },
-};
+const NOBODY: RemoveRequest = { id: "", at: 0, shape: SHAPE, reason: null, actor: null };
 
 /** Whether there are rows that their own isolate has left undelivered. */
 function isLeft(rows: readonly UntoldRow[], now: number): boolean {

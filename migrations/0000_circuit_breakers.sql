@@ -1,3 +1,13 @@
+CREATE TABLE `circuit_breaker_cursors` (
+	`name` text NOT NULL,
+	`channel` integer NOT NULL,
+	`position` integer DEFAULT 0 NOT NULL,
+	`told` text DEFAULT '' NOT NULL,
+	`holder` text DEFAULT '' NOT NULL,
+	`held_until` integer DEFAULT 0 NOT NULL,
+	PRIMARY KEY(`name`, `channel`)
+);
+--> statement-breakpoint
 CREATE TABLE `circuit_breaker_events` (
 	`id` integer PRIMARY KEY AUTOINCREMENT NOT NULL,
 	`circuit_breaker_id` integer NOT NULL,

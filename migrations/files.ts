@@ -17,9 +17,19 @@ export interface Migration {
 export const migrations: readonly Migration[] = [
   {
     tag: "0000_circuit_breakers",
-    when: 1795922214599,
-    hash: "4c642d3b7ba5e4aacc54b5b3a13d6da93921cf8dc37896da3c491988c6df1bf6",
-    sql: `CREATE TABLE \`circuit_breaker_events\` (
+    when: 1795948680284,
+    hash: "e31143e2f9f193a939be780303818357031b8c591706f5475531f56de6c9c703",
+    sql: `CREATE TABLE \`circuit_breaker_cursors\` (
+	\`name\` text NOT NULL,
+	\`channel\` integer NOT NULL,
+	\`position\` integer DEFAULT 0 NOT NULL,
+	\`told\` text DEFAULT '' NOT NULL,
+	\`holder\` text DEFAULT '' NOT NULL,
+	\`held_until\` integer DEFAULT 0 NOT NULL,
+	PRIMARY KEY(\`name\`, \`channel\`)
+);
+--> statement-breakpoint
+CREATE TABLE \`circuit_breaker_events\` (
 	\`id\` integer PRIMARY KEY AUTOINCREMENT NOT NULL,
 	\`circuit_breaker_id\` integer NOT NULL,
 	\`event\` text NOT NULL,

@@ -6,7 +6,7 @@
  */
 
 import { quote } from "./checks.ts";
-import type { Answer, CircuitState, Override, Trouble } from "./contract.ts";
+import type { Answer, CircuitState, Override, Snapshot, Trouble } from "./contract.ts";
 import type { Events } from "./events.ts";
 import { type CircuitIdentity, identify } from "./key.ts";
 import { dateOf, toCircuitSnapshot } from "./rules/snapshot.ts";
@@ -52,6 +52,7 @@ export function announceCall(
 /**
  * Emits a transition that this isolate made, or that an override keeps it from making.
  *
+ * @param background `true` where no call waits for it.
  * @param generation Which one it began. The answer shows a later one where it came late, because a client
  * has sent the request once more, and others have moved the circuit between.
  */
@@ -62,6 +63,7 @@ export function announceTransition(
   to: CircuitState,
   reason: string,
   { snapshot: s, head }: Answer,
+  background = false,
   generation = s.generation,
 ): void {
   if (!events.hears(type)) return;
@@ -70,11 +72,11 @@ export function announceTransition(
     ...(head === undefined ? null : { head }),
     from,
     to,
-    generation,
-    at: dateOf(s.now),
+    ...beginning(generation === s.generation ? s : earlier(s, to, generation)),
     reason,
     snapshot: toCircuitSnapshot(identity, s, s.now, 0, local),
-    ...(local ? { local: true } : null),
+    ...(local ? { local } : null),
+    ...(background ? { background } : null),
   });
 }
 
@@ -96,8 +98,18 @@ export function announceAction(
     reason,
     actor,
     until: until === null ? null : dateOf(until),
-    at: dateOf(snapshot.now),
+    ...beginning(snapshot),
   });
+}
+
+/** Returns a snapshot as it names the generation that a change to OPEN or CLOSED began. */
+function earlier(s: Snapshot, to: CircuitState, generation: number): Snapshot {
+  return { ...s, generation, began: (to === "OPEN" ? s.openedAt : s.closedAt) ?? s.began };
+}
+
+/** Returns what identifies the generation of an event, and when the event was. */
+function beginning({ epoch, generation, began, now }: Snapshot) {
+  return { epoch, generation, began: dateOf(began), at: dateOf(now) };
 }
 
 /** Emits what an answer brings along: an override that ran out, evicted circuits, troubles. */

@@ -81,3 +81,11 @@ function holds(value: unknown, response: unknown): boolean {
   return !(isResponse(value) && isResponse(response)) ||
     value === response || value.body === response.body;
 }
+
+/** `startedAt` of a call whose duration nobody needs. A small integer: it is held across an `await`. */
+export const UNTIMED = -1;
+
+/** Returns a duration in ms. Time that went back counts as standing still. */
+export function elapsed(from: number, to: number): number {
+  return from !== UNTIMED && to > from ? to - from : 0;
+}

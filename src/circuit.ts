@@ -42,8 +42,8 @@ import {
   TOTALS_ONLY,
 } from "./records.ts";
 import { cooldownOf, retryAfter, tripping, type Verdict } from "./rules/machine.ts";
-import { type Ending, SLOW_TRIAL } from "./rules/outcome.ts";
 import type { Given } from "./rules/followed.ts";
+import { type CallCounts, type Ending, SLOW_TRIAL } from "./rules/outcome.ts";
 import { type CircuitPolicyData, differingOptions } from "./rules/policy.ts";
 import { explain, explainFull } from "./rules/snapshot.ts";
 
@@ -172,6 +172,8 @@ export abstract class Circuit {
   configured = false;
   /** `true` if a handle was made or called since the registry last looked for room. */
   used = false;
+  /** Kept for collectors of metrics: to listen to each call costs more than the call. */
+  readonly counts: CallCounts = { success: 0, failure: 0, ignored: 0, slow: 0, rejected: 0 };
   protected readonly driver: Driver;
   /** `true` once this isolate has recorded something. */
   protected wrote = false;
@@ -386,7 +388,7 @@ export abstract class Circuit {
   }
 
   /** Returns `true` if an ending counts as a failure. A slow trial does where slow calls open. */
-  protected failed(grant: Grant, { kind, slow }: Ending): boolean {
+  failed(grant: Grant, { kind, slow }: Ending): boolean {
     return kind === "failure" ||
       (slow && kind === "success" && grant.lease !== null && this.policy.slowFails);
   }

@@ -10,36 +10,44 @@ import { hasBrand, received } from "./checks.ts";
 import type { CircuitSnapshot } from "./rules/snapshot.ts";
 import type { CircuitState } from "./contract.ts";
 
+/** Which generation of a circuit an event is about. All three together identify it. */
+export interface GenerationEvent extends CircuitIdentity {
+  /** The life of the circuit; `""` if there is none, as after a removal. */
+  epoch: string;
+  /** The generation afterwards: counts transitions and operator actions of this life. */
+  generation: number;
+  /** When that generation began, on the store's clock. */
+  began: Date;
+  /** When, on the store's clock. */
+  at: Date;
+}
+
 /** A change of state, announced by the isolate that made it. */
-export interface TransitionEvent extends CircuitIdentity {
+export interface TransitionEvent extends GenerationEvent {
   /** The trail's newest hash, where the store keeps one. */
   head?: string;
   /** The state before. */
   from: CircuitState;
   /** The state after. */
   to: CircuitState;
-  /** The generation that began with it. */
-  generation: number;
-  /** When, on the store's clock. */
-  at: Date;
   /** A strategy's name, `trial_failed`, `trials_succeeded` or `cooldown_passed`. */
   reason: string;
   /** The circuit after the change. */
   snapshot: CircuitSnapshot;
   /** Decided by this isolate's own breaker while the store did not answer; not in any trail. */
   local?: boolean;
+  /** Made in the background: the call that led to it may have ended before. */
+  background?: boolean;
 }
 
 /** What an operator did. */
-export interface OperatorEvent extends CircuitIdentity {
+export interface OperatorEvent extends GenerationEvent {
   /** Why, in the operator's words; `expired` for an override whose `until` passed. */
   reason: string | null;
   /** Who. */
   actor: string | null;
   /** Until when, for an override with an end. */
   until: Date | null;
-  /** When, on the store's clock. */
-  at: Date;
 }
 
 /** How a call ended. */

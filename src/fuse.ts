@@ -6,7 +6,7 @@
 
 import { announceTroubles } from "./announce.ts";
 import type { RequestScope } from "./background.ts";
-import type { Unit } from "./circuit.ts";
+import type { Circuit, Unit } from "./circuit.ts";
 import type { Actor, CircuitBreaker, CircuitOptions, GuardedFetch } from "./circuit_breaker.ts";
 import type { CircuitEvent, EventQuery, Store } from "./contract.ts";
 import { type FuseEvent, type FuseEvents, inScope } from "./events.ts";
@@ -20,8 +20,8 @@ import {
   Inventory,
 } from "./inventory.ts";
 import { type CircuitIdentity, type Scope, scopeText } from "./key.ts";
-import { type FuseOptions, type Narrowing, Registry } from "./registry.ts";
-import type { CircuitSnapshot } from "./rules/snapshot.ts";
+import { type FuseOptions, type Narrowing, type RegisteredStore, Registry } from "./registry.ts";
+import { type CircuitSnapshot, toCircuitSnapshot } from "./rules/snapshot.ts";
 import type { FuseExport } from "./transfer.ts";
 
 /** The result of `fuse.check()` for one store. */
@@ -201,8 +201,43 @@ export function createFuse(options: FuseOptions = {}): Fuse {
  *
  * @internal
  */
-export function knownCircuits(fuse: Fuse): Iterable<CircuitSnapshot> {
-  return ScopedFuse.known(fuse);
+export function* knownCircuits(fuse: Fuse): Generator<CircuitSnapshot, void, undefined> {
+  for (const circuit of circuitsOf(fuse)) {
+    const { snapshot, now, ageMs, local } = circuit.peek();
+    yield toCircuitSnapshot(circuit.identity, snapshot, now, ageMs, local);
+  }
+}
+
+/**
+ * Returns the same circuits, as this isolate has them.
+ *
+ * @internal
+ */
+export function* circuitsOf(fuse: Fuse): Generator<Circuit, void, undefined> {
+  const inside = ScopedFuse.inside(fuse);
+  for (const { circuits } of storesIn(inside)) {
+    for (const circuit of circuits.values()) {
+      if (inScope(inside!.to, circuit.identity)) yield circuit;
+    }
+  }
+}
+
+/**
+ * Calls `hear` with each circuit of the view that this isolate is about to forget.
+ *
+ * @returns Stops it.
+ * @internal
+ */
+export function onForgotten(fuse: Fuse, hear: (circuit: Circuit) => void): () => void {
+  const inside = ScopedFuse.inside(fuse);
+  if (inside === null) return () => {};
+  const { registry: { forgetting }, to } = inside;
+  const own = (circuit: Circuit) => {
+    const { identity } = circuit;
+    if ((to.store ?? identity.store) === identity.store && inScope(to, identity)) hear(circuit);
+  };
+  forgetting.add(own);
+  return () => forgetting.delete(own);
 }
 
 /**
@@ -214,7 +249,10 @@ export function knownCircuits(fuse: Fuse): Iterable<CircuitSnapshot> {
 export function knownStores(
   fuse: Fuse,
 ): readonly { readonly name: string; readonly down: boolean }[] {
-  return ScopedFuse.stores(fuse);
+  return storesIn(ScopedFuse.inside(fuse)).map(({ name, opener }) => ({
+    name,
+    down: opener.failing,
+  }));
 }
 
 /**
@@ -224,7 +262,31 @@ export function knownStores(
  * @internal
  */
 export function storesOf(fuse: Fuse): ReadonlyMap<string, Store> {
-  return ScopedFuse.drivers(fuse);
+  return new Map(storesIn(ScopedFuse.inside(fuse)).map(({ name, driver }) => [name, driver]));
+}
+
+/**
+ * What a view is made of.
+ *
+ * @internal
+ */
+export interface Inside {
+  readonly registry: Registry;
+  readonly to: Narrowing;
+}
+
+/**
+ * Returns what a view is made of, or `null` for what is no Fuse of this copy of the package.
+ *
+ * @internal
+ */
+export function insideOf(fuse: Fuse): Inside | null {
+  return ScopedFuse.inside(fuse);
+}
+
+/** Returns the stores of a view; none if it is no Fuse of this package. */
+function storesIn(inside: Inside | null): readonly RegisteredStore[] {
+  return inside === null ? [] : new Inventory(inside.registry, inside.to).stores();
 }
 
 /**
@@ -356,18 +418,9 @@ class ScopedFuse implements Fuse {
     return this.#inventory.history(query);
   }
 
-  static known(fuse: Fuse): Iterable<CircuitSnapshot> {
-    return #registry in fuse ? fuse.#inventory.known() : [];
-  }
-
-  static stores(fuse: Fuse): readonly { readonly name: string; readonly down: boolean }[] {
-    if (!(#registry in fuse)) return [];
-    return fuse.#inventory.stores().map(({ name, opener }) => ({ name, down: opener.failing }));
-  }
-
-  static drivers(fuse: Fuse): ReadonlyMap<string, Store> {
-    if (!(#registry in fuse)) return new Map();
-    return new Map(fuse.#inventory.stores().map(({ name, driver }) => [name, driver]));
+  /** Returns what a view is made of, or `null` for what is no Fuse of this package. */
+  static inside(fuse: Fuse): Inside | null {
+    return #registry in fuse ? { registry: fuse.#registry, to: fuse.#to } : null;
   }
 
   static covers(fuse: Fuse, circuit: CircuitIdentity): boolean {

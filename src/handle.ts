@@ -7,10 +7,12 @@
 import {
   type Call,
   type CallForm,
+  elapsed,
   type End,
   type Planned,
   TELLING,
   THROWING,
+  UNTIMED,
 } from "./call_form.ts";
 import { CallScope, outrun } from "./call_scope.ts";
 import type { Circuit, Ending, Grant, Known, Refusal, Unit } from "./circuit.ts";
@@ -61,9 +63,6 @@ interface Reactions {
   readonly returned: (value: unknown) => unknown;
   readonly threw: (error: unknown) => Promise<unknown>;
 }
-
-/** `startedAt` of a call whose duration nobody needs. A small integer: it is held across an `await`. */
-const UNTIMED = -1;
 
 /** Implements {@linkcode CircuitBreaker}. */
 export class Handle<F> implements CircuitBreaker<F> {
@@ -288,6 +287,7 @@ export class Handle<F> implements CircuitBreaker<F> {
       form,
       returned: (value) => {
         if (typeof value !== "object" && this.#circuit.pass(grant, this.#clock())) {
+          this.#circuit.counts.success++;
           return form.value(value);
         }
         const rest = this.#returned(grant, value, UNTIMED, call);
@@ -402,9 +402,13 @@ export class Handle<F> implements CircuitBreaker<F> {
       failure: kind === "failure" ? failureOf(error === undefined ? result : error) : null,
       at,
     };
+    const circuit = this.#circuit;
+    const outcome = circuit.failed(grant, ending) ? "failure" : "success";
+    circuit.counts[kind === "neutral" ? "ignored" : outcome]++;
+    if (ending.slow && kind !== "neutral") circuit.counts.slow++;
     beginAsking();
     try {
-      return this.#circuit.settle(grant, ending, this.#unit);
+      return circuit.settle(grant, ending, this.#unit);
     } finally {
       endAsking();
     }
@@ -414,6 +418,7 @@ export class Handle<F> implements CircuitBreaker<F> {
 
   #rejected({ refused }: Refusal): Refusal["refused"] {
     this.#circuit.countRejected();
+    this.#circuit.counts.rejected++;
     if (this.#events.hears("rejected")) {
       const { retryAfterMs } = refused;
       this.#events.emit("rejected", { ...this.#circuit.identity, retryAfterMs });
@@ -441,9 +446,4 @@ export class Handle<F> implements CircuitBreaker<F> {
     const circuit = this.#circuit.identity;
     return fallBack(fallbacksOf(options, this.#functions), { circuit, error, state }, form);
   }
-}
-
-/** Returns a duration in ms. Time that went back counts as standing still. */
-function elapsed(from: number, to: number): number {
-  return from !== UNTIMED && to > from ? to - from : 0;
 }

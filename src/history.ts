@@ -40,7 +40,8 @@ export async function* eventsOf(
   for await (const { key, ...row } of rows) yield { ...row, ...identify(name, key) };
 }
 
-const EVENTS: readonly AuditEventName[] = [
+/** The events of a trail. */
+export const EVENTS: readonly AuditEventName[] = [
   ...["opened", "closed", "half_opened", "reset"] as const,
   ...OVERRIDES,
   ...["released", "reborn", "imported", "edited", "removed", "success", "failure"] as const,

@@ -106,18 +106,6 @@ export class Inventory {
     return store === null ? [...this.#registry.stores.values()] : [this.#registry.store(store)];
   }
 
-  /** Gives the circuits that this isolate knows. Performs no I/O. */
-  *known(): Generator<CircuitSnapshot, void, undefined> {
-    for (const { circuits } of this.stores()) {
-      for (const circuit of circuits.values()) {
-        const { identity } = circuit;
-        if (!inScope(this.#to, identity)) continue;
-        const { snapshot, now, ageMs, local } = circuit.peek();
-        yield toCircuitSnapshot(identity, snapshot, now, ageMs, local);
-      }
-    }
-  }
-
   /**
    * Gives the circuits that the stores hold. A store that fails does not keep the others from it: what it
    * failed with is thrown in the end.

@@ -119,7 +119,7 @@ interface Fields {
 }
 
 /** What is taken from events as it is: the rest may be large, or hold what nobody is to read. */
-const PLAIN = ["from", "to", "generation", "reason", "actor", "operation", "source"]
+const PLAIN = ["from", "to", "reason", "actor", "operation", "source"]
   .concat("options", "tallies", "successes", "failures", "rejected", "retryAfterMs", "local");
 
 function fieldsOf(event: Record<string, unknown>): Fields {
@@ -133,7 +133,10 @@ function fieldsOf(event: Record<string, unknown>): Fields {
     context: of["context"],
     boundary: of["boundary"],
   };
-  for (const field of PLAIN) fields[field] = event[field];
+  for (const field of PLAIN) {
+    fields[field] = event[field];
+    if (field === "to" && "to" in event) fields["generation"] = event["generation"];
+  }
   fields["until"] = isoOf(event["until"]);
   if (event["type"] === "opened") {
     fields["openUntil"] = isoOf(snapshot?.["openUntil"]);

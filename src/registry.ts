@@ -150,6 +150,8 @@ export class Registry {
   readonly events: Events;
   readonly background: Background;
   readonly stores = new Map<string, RegisteredStore>();
+  /** Hear of each circuit that is dropped, whose counts go with it. */
+  readonly forgetting = new Set<(circuit: Circuit) => void>();
   /** The name of the default store. */
   readonly standard: string;
   readonly #strategies: Record<string, Strategy>;
@@ -314,6 +316,7 @@ export class Registry {
         continue;
       }
       if (unsent.has(circuit)) this.background.background(circuit.flush());
+      this.forgetting.forEach((hear) => hear(circuit));
       break;
     }
     // What could not be sent is kept, too, but not without bounds.

@@ -24,6 +24,7 @@ import type {
   TransitionRequest,
 } from "../../src/contract.ts";
 import { received } from "../../src/checks.ts";
+import { type KeepsTrails, TRAILS, type Trails } from "../../src/cursors.ts";
 import { limitOf } from "../../src/history.ts";
 import { SHARED } from "../../src/shared/kind.ts";
 import { APPEND, type Appended, type ForeignRow, type TrailAppender } from "../libsql/append.ts";
@@ -33,8 +34,9 @@ import type { LibsqlDatabase } from "../libsql/store.ts";
 import type { TrailProof, VerifyOptions } from "../libsql/verify.ts";
 
 /** Several databases as one store. */
-export class Shards implements LibsqlStore, OpeningStore, TrailAppender {
+export class Shards implements LibsqlStore, OpeningStore, TrailAppender, KeepsTrails {
   readonly [CIRCUITS] = SHARED;
+  readonly [TRAILS]: Trails;
   readonly name: string;
   readonly traits = { persistent: true, shared: true, audited: true } as const;
   readonly describe?: NonNullable<Driver["describe"]>;
@@ -45,6 +47,8 @@ export class Shards implements LibsqlStore, OpeningStore, TrailAppender {
     const { name, describe } = shards[0]!;
     this.name = name;
     this.#shards = shards;
+    const all = shards.flatMap((shard) => shard[TRAILS].all);
+    this[TRAILS] = { all, of: (key) => all[shardOf(key, all.length)]! };
     if (describe !== undefined) this.describe = describe;
   }
 

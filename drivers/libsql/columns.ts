@@ -165,6 +165,22 @@ export type CircuitBreakerEventColumns = {
   hash: TextBuilder<"hash">;
 };
 
+/** The columns of `circuit_breaker_cursors`: one row for each reader of the trail and what it delivers to. */
+export type CircuitBreakerCursorColumns = {
+  /** The name of the reader: `name` of `notify()`. */
+  name: NotNull<TextBuilder<"name">>;
+  /** Which of its channels, counted from 0. */
+  channel: IntBuilder<"channel">;
+  /** The id of the last row of the trail that was delivered. */
+  position: CountBuilder<"position">;
+  /** What was delivered beyond that, as it happened: a JSON array of generations. */
+  told: HasDefault<NotNull<TextBuilder<"told">>>;
+  /** Who delivers now, until `held_until`. */
+  holder: HasDefault<NotNull<TextBuilder<"holder">>>;
+  /** Until when, in ms. */
+  heldUntil: CountBuilder<"held_until">;
+};
+
 /** The columns of `circuit_breaker_trails`: one row for each hash chain. It outlives the circuit. */
 export type CircuitBreakerTrailColumns = {
   /** The key of the circuit. */

@@ -71,7 +71,7 @@ function pageOf(
  *
  * @throws {Error} If the row is none of a trail.
  */
-function eventOf(row: Readonly<Record<string, unknown>>): StoredEvent {
+export function eventOf(row: Readonly<Record<string, unknown>>): StoredEvent {
   const [id, at] = [row.id, row.at].map(integerOf) as [number, number];
   if (!Number.isSafeInteger(id) || !Number.isFinite(at)) throw unreadable();
   return {

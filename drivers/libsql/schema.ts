@@ -2,9 +2,9 @@
  * The tables of the libSQL store, for Drizzle: the store's own statements are built on them, and so
  * are your queries.
  *
- * `circuit_breakers` and `circuit_breaker_events` are for you to read. The four other tables are
- * internal: the time windows, the trials in flight, the requests already applied, and the ends of
- * the hash chains of the trail.
+ * `circuit_breakers` and `circuit_breaker_events` are for you to read. The five other tables are
+ * internal: the time windows, the trials in flight, the requests already applied, the ends of the hash
+ * chains of the trail, and how far `notify()` has delivered the trail.
  *
  * @module
  */
@@ -28,6 +28,7 @@ import { CIRCUIT_STATES } from "../../src/records.ts";
 import {
   type CircuitBreakerColumns,
   circuitBreakerColumns,
+  type CircuitBreakerCursorColumns,
   type CircuitBreakerEventColumns,
   circuitBreakerEventColumns,
   type CircuitBreakerLeaseColumns,
@@ -42,6 +43,7 @@ import {
 export {
   type CircuitBreakerColumns,
   circuitBreakerColumns,
+  type CircuitBreakerCursorColumns,
   type CircuitBreakerEventColumns,
   circuitBreakerEventColumns,
   type CircuitBreakerLeaseColumns,
@@ -91,6 +93,11 @@ export type CircuitBreakerRequestsTable = FuseTable<
   CircuitBreakerRequestColumns
 >;
 
+/** Type of {@linkcode circuitBreakerCursors}. */
+export type CircuitBreakerCursorsTable = FuseTable<
+  "circuit_breaker_cursors",
+  CircuitBreakerCursorColumns
+>;
 /** Type of {@linkcode circuitBreakerTrails}. */
 export type CircuitBreakerTrailsTable = FuseTable<
   "circuit_breaker_trails",
@@ -114,6 +121,8 @@ export interface FuseSchema<
   readonly circuitBreakerRequests: CircuitBreakerRequestsTable;
   /** The ends of the hash chains. */
   readonly circuitBreakerTrails: CircuitBreakerTrailsTable;
+  /** How far the trail was delivered. */
+  readonly circuitBreakerCursors: CircuitBreakerCursorsTable;
 }
 
 /** Options of {@linkcode createSchema}. */
@@ -201,6 +210,7 @@ function makeTables(prefix: string): FuseSchema {
     circuitBreakers: circuitsTable(name),
     circuitBreakerEvents: eventsTable(name),
     circuitBreakerTrails: trailsTable(name),
+    circuitBreakerCursors: cursorsTable(name),
     circuitBreakerWindows: windowsTable(name),
     circuitBreakerLeases: leasesTable(name),
     circuitBreakerRequests: requestsTable(name),
@@ -248,6 +258,17 @@ function trailsTable(name: Prefixed): CircuitBreakerTrailsTable {
     anchorHash: word("anchor_hash"),
     anchorSeal: word("anchor_seal"),
   });
+}
+
+function cursorsTable(name: Prefixed): CircuitBreakerCursorsTable {
+  return sqliteTable(name("circuit_breaker_cursors"), {
+    name: text("name").notNull(),
+    channel: int("channel"),
+    position: count("position"),
+    told: word("told"),
+    holder: word("holder"),
+    heldUntil: count("held_until"),
+  }, (t) => [primaryKey({ columns: [t.name, t.channel] })]);
 }
 
 function windowsTable(name: Prefixed): CircuitBreakerWindowsTable {
@@ -310,6 +331,8 @@ function checkTable(subject: string, name: string, table: SQLiteTable, ours: SQL
 
 const standard: FuseSchema = makeTables("");
 
+/** How far `notify()` has delivered the trail. Internal. */
+export const circuitBreakerCursors: CircuitBreakerCursorsTable = standard.circuitBreakerCursors;
 /** The ends of the hash chains of the trail. Internal. */
 export const circuitBreakerTrails: CircuitBreakerTrailsTable = standard.circuitBreakerTrails;
 /** The circuits as they are now, one row each. See {@linkcode CircuitBreakerColumns}. */

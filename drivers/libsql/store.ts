@@ -26,6 +26,7 @@ import type {
   TransitionRequest,
 } from "../../src/contract.ts";
 import { CIRCUITS, type OpeningStore } from "../../src/circuit.ts";
+import { type KeepsTrails, TRAILS, type Trails } from "../../src/cursors.ts";
 import { SHARED } from "../../src/shared/kind.ts";
 import { eventsOf } from "../../src/history.ts";
 import { absentSnapshot, admissionOf } from "../../src/records.ts";
@@ -40,6 +41,7 @@ import {
   type TrailAppender,
 } from "./append.ts";
 import { untilApplied } from "./client.ts";
+import { DatabaseTrail } from "./cursors.ts";
 import { readTrail } from "./history.ts";
 import { jsonOf, slowCallsOf, textOf } from "./metadata.ts";
 import type { Configuration, LibsqlStore } from "./options.ts";
@@ -61,8 +63,9 @@ const HALF_OPENED: ChangeRow = {
 };
 
 /** The store that `libsql()`, `d1()` and `durableObject()` make. */
-export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender {
+export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender, KeepsTrails {
   readonly [CIRCUITS] = SHARED;
+  readonly [TRAILS]: Trails;
   readonly name: string;
   readonly traits = { persistent: true, shared: true, audited: true } as const;
   readonly #configuration: Configuration;
@@ -74,6 +77,8 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
     this.name = configuration.name;
     this.#configuration = configuration;
     this.#requests = new Requests(configuration);
+    const trail = new DatabaseTrail(configuration);
+    this[TRAILS] = { all: [trail], of: () => trail };
     if (configuration.describe !== undefined) this.describe = configuration.describe;
   }
 

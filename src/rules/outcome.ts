@@ -49,6 +49,17 @@ export interface Judgement {
   isFailure?: ((outcome: Outcome) => boolean) | undefined;
 }
 
+/** How many calls of this isolate ended so, and how many were rejected. */
+export interface CallCounts {
+  success: number;
+  failure: number;
+  /** Neither: the caller gave up, an ignored error, a rejection by another circuit. */
+  ignored: number;
+  /** Successes and failures that took `slowCallMs` or longer. */
+  slow: number;
+  rejected: number;
+}
+
 /** What an ending counts as. */
 export type Kind = "success" | "failure" | "neutral";
 

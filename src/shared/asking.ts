@@ -147,8 +147,15 @@ export abstract class AskingCircuit extends Circuit {
   }
 
   /** Makes the transition that is due. Returns `false` if the store could not be asked. */
-  protected async move(due: Verdict, s: Snapshot, retryAfterMs: number): Promise<boolean> {
+  protected async move(
+    due: Verdict,
+    s: Snapshot,
+    retryAfterMs: number,
+    background = false,
+  ): Promise<boolean> {
     const request = this.transition(due, s, s, retryAfterMs, newId());
+    // A store of this process may have answered with its live record.
+    const [from, began] = [s.state, s.generation + 1];
     try {
       const answer = await this.ask<Changed>({
         ...{ operation: "transition", kind: "writes", proves: whatWon },
@@ -156,7 +163,7 @@ export abstract class AskingCircuit extends Circuit {
       });
       const { event, to, reason } = due;
       if (answer.won) {
-        announceTransition(this, event, s.state, to, reason, answer, s.generation + 1);
+        announceTransition(this, event, from, to, reason, answer, background, began);
       }
       return true;
     } catch {

@@ -412,7 +412,7 @@ export class SharedCircuit extends AskingCircuit {
     }
     if (due === null && current) this.warn(s);
     if (due === null) return "taken";
-    const moved = await this.move(due, s, tally.retryAfterMs);
+    const moved = await this.move(due, s, tally.retryAfterMs, call === null);
     if (trips && moved) this.standIn.confirmed(asked);
     else if (trips) this.standIn.takeOver(this.store.clock());
     return "taken";

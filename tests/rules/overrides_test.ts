@@ -114,6 +114,8 @@ for (const kind of KINDS) {
       assertEquals(event as unknown, {
         ...{ type: kind, key: "a", store: "shared", name: "a", context: null, boundary: null },
         ...{ reason: "drill", actor: "ada", until, at: new Date(world.clock.now()) },
+        // The generation that the override began.
+        ...{ epoch: world.stored().epoch, generation: 2, began: new Date(world.clock.now()) },
       });
     },
   );

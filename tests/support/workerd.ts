@@ -36,9 +36,16 @@ export async function readWrangler(): Promise<WranglerConfig> {
 /** Packages that the example and the library import. */
 const PACKAGES = ["@libsql/client", "@upstash/redis", "drizzle-orm", "hono"];
 
-/** The example as an npm user has it, with fixtures of tests beside its own sources. */
-export async function workerProject(fixtures?: URL): Promise<CachedProject> {
-  const project = await cachedProject(PACKAGES);
+/**
+ * The example as an npm user has it, with fixtures of tests beside its own sources.
+ *
+ * @param more Packages that it needs beside those of the example.
+ */
+export async function workerProject(
+  fixtures?: URL,
+  more: readonly string[] = [],
+): Promise<CachedProject> {
+  const project = await cachedProject([...PACKAGES, ...more]);
   await copy(fileURLToPath(new URL("src", EXAMPLE)), join(project.folder, "src"));
   if (fixtures !== undefined) {
     await copy(fileURLToPath(fixtures), join(project.folder, "fixtures"));

@@ -18,6 +18,8 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   "./libsql/relations": ["drizzle-orm"],
   "./log": [],
   "./migrations": [],
+  "./notify": [],
+  "./otel": ["@opentelemetry/api"],
   "./prometheus": [],
   "./redis": [],
   "./store": [],

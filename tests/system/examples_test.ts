@@ -173,6 +173,19 @@ and now it is told: paid
 `,
   },
   {
+    path: "notify-cron.ts",
+    flags: [NET, "--allow-env=LIBSQL_JS_DEV", "--allow-sys", "--allow-read", "--allow-ffi"],
+    output: `\
+told: payments opened, consecutive_failures, last failure TypeError
+undo: deno run -A jsr:@fuse/edge/cli reset --store database --reason WHY payments
+told: search opened, consecutive_failures, last failure TypeError
+undo: deno run -A jsr:@fuse/edge/cli reset --store database --reason WHY search
+cron, minute 1: 1 told
+cron, minute 2: 0 told
+forged: 401, who are you?
+`,
+  },
+  {
     path: "hybrid.ts",
     // The database in memory is a native library.
     flags: [STORES_ENV + ",LIBSQL_JS_DEV", "--allow-sys", "--allow-read", "--allow-ffi"],

@@ -11,6 +11,8 @@ import { runCli } from "@fuse/edge/cli";
 import { dashboard } from "@fuse/edge/dashboard";
 import { fuseFromEnv } from "@fuse/edge/env";
 import { logTo } from "@fuse/edge/log";
+import * as N from "@fuse/edge/notify";
+import { otel } from "@fuse/edge/otel";
 import { prometheusText } from "@fuse/edge/prometheus";
 import * as D from "@fuse/edge/d1";
 import * as O from "@fuse/edge/durable-object";
@@ -209,6 +211,34 @@ Deno.test("@fuse/edge/hono gives what was promised", async () => {
     .get("/a", (c) => c.text(c.var.fuse.make("in the handler").name));
   const texts = [await app.request("/a"), await bare.request("/a")].map((got) => got.text());
   assertEquals(await Promise.all(texts), ["in the handler", "in the handler"]);
+});
+
+Deno.test("@fuse/edge/notify gives what was promised", () => {
+  type Notice =
+    & { readonly event: M.AuditEventName; readonly at: Date }
+    & {
+      readonly [text in "circuit" | "store" | "text"]: string;
+    }
+    & { readonly data: Record<string, unknown> };
+  gives<Notice, N.Notice>();
+  same<N.Channel, (notices: readonly N.Notice[]) => Promise<void>>();
+  type Hook = { url: string } & Maybe<{ secret: string; headers: Record<string, string> }>;
+  is<(options: Hook) => N.Channel>(N.webhook);
+  is<(options: { url: string }) => N.Channel>(N.slack);
+  type Options =
+    & { channels: readonly N.Channel[] }
+    & Maybe<{
+      events: readonly M.AuditEventName[];
+      quietMs: number;
+      name: string;
+    }>;
+  type Notifier = { drain(): Promise<number>; stop(): void };
+  is<(fuse: M.Fuse, options: Options) => Notifier>(N.notify);
+});
+
+Deno.test("@fuse/edge/otel gives a function that stops", () => {
+  type Options = Maybe<{ meter: object; tracer: object; scopes: boolean; durations: boolean }>;
+  is<(fuse: M.Fuse, options?: Options) => () => void>(otel);
 });
 
 Deno.test("@fuse/edge/log and @fuse/edge/prometheus export what was promised", () => {

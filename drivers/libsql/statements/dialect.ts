@@ -29,6 +29,7 @@ export interface Tables {
   readonly leases: AnySQLiteTable;
   readonly requests: AnySQLiteTable;
   readonly trails: AnySQLiteTable;
+  readonly cursors: AnySQLiteTable;
 }
 
 /** The tables of a store, and the terms that depend on them or on the clock. */
@@ -92,6 +93,7 @@ export function tablesOf(schema: FuseSchema): Tables {
     leases: schema.circuitBreakerLeases,
     requests: schema.circuitBreakerRequests,
     trails: schema.circuitBreakerTrails,
+    cursors: schema.circuitBreakerCursors,
   };
 }
 

@@ -2,6 +2,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { createClient } from "@libsql/client/web";
 import { migrate } from "@fuse/edge/migrations";
+import { notify } from "@fuse/edge/notify";
 import type { OverrideRequest } from "../../../src/contract.ts";
 import { OUTBOX_LENGTH } from "../../../src/records.ts";
 import { startIsolate } from "../../support/isolate_process.ts";
@@ -40,7 +41,7 @@ for (const consistency of ["strong", "eventual"] as const) {
     const trail = await world.trail(name);
     assertEquals(generations(trail), upTo(await world.generation(name)));
     const announced = isolates.flatMap(({ events }) =>
-      events.filter((event) => "generation" in event).map(({ type }) => type)
+      events.filter((event) => "to" in event).map(({ type }) => type)
     );
     assertEquals(
       trail.map(({ event }) => event).sort(),
@@ -150,6 +151,23 @@ Deno.test("tiered() delivers what a process could not that was killed between th
   const other = tiered({ state, audit: libsql({ client }), auditTimeoutMs: 20_000 });
   assertEquals((await other.read(name, { at: 0, shape: SHAPE })).state, "OPEN");
   assertEquals((await eventsOf(other, { key: name })).map(({ event }) => event), ["opened"]);
+});
+
+Deno.test("drain() has tiered() append what an isolate died with, and tells it once", async () => {
+  const world = new Tiers(face, client);
+  const name = unique();
+  const dead = world.isolate();
+  dead.line.way = "is refused";
+  await fail(dead.fuse.make(name, { failureThreshold: 1, consistency: "strong" }));
+  const told: string[] = [];
+  const { drain } = notify(world.isolate().fuse, {
+    ...{ name, events: ["opened"] },
+    channels: [(notices) => Promise.resolve(void told.push(...notices.map((one) => one.circuit)))],
+  });
+  // Its own isolate is left the time to do so.
+  world.clock.advance(1_000);
+  assertEquals([await drain() > 0, told.filter((one) => one === name)], [true, [name]]);
+  assertEquals([await drain(), await world.waiting(name)], [0, 0]);
 });
 
 Deno.test("tiered() has one row a change when answers of both stores are lost", async () => {

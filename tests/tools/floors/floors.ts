@@ -15,7 +15,7 @@ export interface Floor {
 export const FLOORS: readonly Floor[] = [
   {
     name: "ground",
-    files: /^(src\/(contract|trail|records|checks|key|errors)|migrations\/files)\.ts$/,
+    files: /^(src\/(contract|trail|cursors|records|checks|key|errors)|migrations\/files)\.ts$/,
   },
   { name: "rules", files: /^src\/(rules\/\w+|history|transfer)\.ts$/ },
   {
@@ -33,7 +33,7 @@ export const FLOORS: readonly Floor[] = [
   {
     name: "entry points",
     files:
-      /^(src\/(hono(\/\w+)?|prometheus|log|env|env_settings)\.ts|src\/testing\/|migrations\/mod\.ts)/,
+      /^(src\/(hono(\/\w+)?|notify(\/\w+)?|otel(\/\w+)?|prometheus|log|env|env_settings)\.ts|src\/testing\/|migrations\/mod\.ts)/,
   },
   { name: "tools of operators", files: /^src\/(cli|dashboard)(\/\w+)?\.tsx?$/ },
 ];
@@ -45,6 +45,8 @@ export const APART: readonly RegExp[] = [
   /^src\/testing\//,
   /^src\/(hono|hono\/\w+|prometheus)\.ts$/,
   /^src\/(env|env_settings)\.ts$/,
+  /^src\/notify(\/\w+)?\.ts$/,
+  /^src\/otel(\/\w+)?\.ts$/,
   /^src\/log\.ts$/,
   /^migrations\/mod\.ts$/,
   /^src\/cli(\/|\.ts)/,

@@ -41,10 +41,15 @@ onEverySetup("remove() deletes a circuit, tells of it, and nothing is reborn", a
   await breaker.remove({ reason: "left", actor: "ada" });
   await breaker.remove();
   assertEquals(events.map(({ type }) => type), ["removed"]);
-  const { type: _, at: __, ...told } = events[0] as Extract<FuseEvent, { type: "removed" }>;
+  const { type: _, at: __, began: ___, ...told } = events[0] as Extract<
+    FuseEvent,
+    { type: "removed" }
+  >;
   const { key, store, name, context, boundary } = breaker;
   const identity = { key, store, name, context, boundary };
-  assertEquals(told, { ...identity, reason: "left", actor: "ada", until: null });
+  const by = { reason: "left", actor: "ada", until: null };
+  // There is no generation after it.
+  assertEquals(told, { ...identity, ...by, epoch: "", generation: 0 });
   assertEquals([await breaker.getState(), await breaker.call(() => 1)], ["CLOSED", 1]);
   await world.sync();
   assertEquals((await breaker.snapshot()).metrics.totalFailures, 0);

@@ -1,0 +1,117 @@
+/**
+ * Telling from the trail what nobody was told as it happened.
+ *
+ * @module
+ */
+
+import type { AuditEventName } from "../contract.ts";
+import type { DeliveredTrail } from "../cursors.ts";
+import { inScope } from "../events.ts";
+import { type Fuse, insideOf } from "../fuse.ts";
+import { newId } from "../records.ts";
+import { ofRow, summaryOf, type Telling } from "./notices.ts";
+import type { Quiet } from "./quiet.ts";
+import { LOOK_BACK_MS, Remembered, trailsOf } from "./remember.ts";
+import type { Sender, Senders } from "./senders.ts";
+
+/** How many rows are read at once, and for how long nobody else delivers meanwhile. */
+const PAGE = 100;
+const HOLD_MS = 120_000;
+/** So many pages are told at most: the request of a cron trigger has to end some time. */
+const MAX_PAGES = 100;
+
+/** What to drain, and where to. */
+export interface Draining {
+  readonly fuse: Fuse;
+  readonly events: readonly AuditEventName[];
+  readonly quietMs: number;
+  /** Of the cursors. */
+  readonly name: string;
+  readonly senders: Senders;
+  readonly quiet: Quiet;
+}
+
+/** Tells every channel what it was not told. Returns how many notices were told. */
+export async function drainTrails(draining: Draining): Promise<number> {
+  const trails = trailsOf(draining.fuse);
+  if (trails.length === 0) {
+    throw new TypeError(
+      "Cannot drain notices: no store keeps a trail that can be delivered; libsql(), d1(), " +
+        "durableObject() and tiered() do",
+    );
+  }
+  const { registry } = insideOf(draining.fuse)!;
+  let count = 0;
+  const failures: unknown[] = [];
+  for (const [store, { all, gather }] of trails) {
+    await gather?.(registry.clock());
+    for (const trail of all) {
+      const counts = await Promise.all(draining.senders.all.map(async (sender) => {
+        try {
+          return await drainTrail({ ...draining, store, trail, sender });
+        } catch (error) {
+          failures.push(error);
+          return 0;
+        }
+      }));
+      count += Math.max(...counts);
+    }
+  }
+  if (failures.length > 0) throw failures[0];
+  return count;
+}
+
+/** Tells one channel what one trail has for it. */
+async function drainTrail(
+  { fuse, events, quietMs, name, quiet, store, trail, sender }: Draining & {
+    readonly store: string;
+    readonly trail: DeliveredTrail;
+    readonly sender: Sender;
+  },
+): Promise<number> {
+  const narrowing = insideOf(fuse)!.to;
+  const cursor = { name, channel: sender.index };
+  const holder = newId();
+  let count = 0;
+  for (let page = 0; page < MAX_PAGES; page++) {
+    const claim = await trail.claim({
+      ...{ ...cursor, holder, holdMs: HOLD_MS, lookBackMs: LOOK_BACK_MS, events, limit: PAGE },
+    });
+    if (claim === null) break;
+    const { position, end, more, rows, announced } = claim;
+    const remembered = new Remembered(announced);
+    const untold = rows.map((row) => ofRow(row, store))
+      .filter((telling) => inScope(narrowing, telling.circuit) && !remembered.has(telling));
+    const tellings = together(untold, quietMs);
+    try {
+      if (tellings.length > 0) await sender.send(tellings);
+    } catch (error) {
+      await trail.move({ ...cursor, holder, from: position, to: position, announced: [] });
+      throw error;
+    }
+    quiet.forget(untold);
+    count += tellings.length;
+    const move = { from: position, to: end, announced: remembered.found };
+    // Somebody else holds it by now, and tells from where it stood.
+    if (!await trail.move({ ...cursor, holder, ...move }) || !more) break;
+  }
+  return count;
+}
+
+/** Makes one notice of changes of a circuit that follow each other within the quiet time. */
+function together(tellings: readonly Telling[], quietMs: number): Telling[] {
+  const groups = new Map<string, Telling[]>();
+  const all: Telling[][] = [];
+  for (const telling of tellings) {
+    const { circuit: { key }, notice: { at } } = telling;
+    const group = groups.get(key);
+    if (group !== undefined && at.getTime() - group.at(-1)!.notice.at.getTime() < quietMs) {
+      group.push(telling);
+      continue;
+    }
+    const begun = [telling];
+    groups.set(key, begun);
+    all.push(begun);
+  }
+  return all.map(summaryOf);
+}

@@ -1,0 +1,146 @@
+/**
+ * Sending notices over channels: each one by itself, with tries, behind a circuit of its own.
+ *
+ * @module
+ */
+
+import type { CircuitBreaker } from "../circuit_breaker.ts";
+import { isCallTimeoutError, isCircuitBreakerOpenError } from "../errors.ts";
+import { createFuse } from "../fuse.ts";
+import { isDeliveryError } from "./channels.ts";
+import type { Channel } from "./channels.ts";
+import type { Telling } from "./notices.ts";
+import type { Parts } from "./parts.ts";
+
+/** How often notices are tried, and the first pause, in ms. */
+const TRIES = 3;
+const PAUSE_MS = 1_000;
+/** A receiver that asks for a longer pause is asked by the next `drain()`. */
+const MAX_PAUSE_MS = 10_000;
+/** How long a channel of the user's may take for one try, in ms. */
+const CHANNEL_TIMEOUT_MS = 10_000;
+/** How many notices go in one request, and how many wait for it. */
+const BATCH = 50;
+const MAX_WAITING = 1_000;
+/** After so long nobody sends any more: on a Worker, a request may end in the midst of it. */
+const LAPSE_MS = 60_000;
+
+/** The channels of a notifier. */
+export interface Senders {
+  readonly all: readonly Sender[];
+  /**
+   * Sends notices over all channels. What waits meanwhile goes along.
+   *
+   * @param told Hears, for each channel, what it was told.
+   * @throws {Error} If a channel failed.
+   */
+  tell(
+    tellings: readonly Telling[],
+    told: (channel: number, tellings: readonly Telling[]) => Promise<void>,
+  ): Promise<void>;
+}
+
+/** Makes the senders of channels. Performs no I/O. */
+export function makeSenders(channels: readonly Channel[], parts: Parts): Senders {
+  const fuse = createFuse({ clock: parts.clock });
+  const all = channels.map((channel, i) =>
+    new Sender(
+      channel,
+      i,
+      fuse.make(`channel ${i + 1}`, { callTimeoutMs: CHANNEL_TIMEOUT_MS }),
+      parts,
+    )
+  );
+  return {
+    all,
+    async tell(tellings, told) {
+      const results = await Promise.allSettled(
+        all.map((sender) => sender.gather(tellings, (batch) => told(sender.index, batch))),
+      );
+      const failed = results.find(({ status }) => status === "rejected");
+      if (failed !== undefined) throw (failed as PromiseRejectedResult).reason;
+    },
+  };
+}
+
+/** Sends over one channel. */
+export class Sender {
+  readonly index: number;
+  readonly #channel: Channel;
+  readonly #breaker: CircuitBreaker;
+  readonly #parts: Parts;
+  #waiting: Telling[] = [];
+  #dropped = 0;
+  /** Until when somebody sends, and takes along what waits. */
+  #sendingUntil = -Infinity;
+
+  constructor(channel: Channel, index: number, breaker: CircuitBreaker, parts: Parts) {
+    this.#channel = channel;
+    this.index = index;
+    this.#breaker = breaker;
+    this.#parts = parts;
+  }
+
+  /**
+   * Sends notices, unless somebody sends already: then they go along. What cannot be sent is dropped.
+   *
+   * @throws {Error} If something was dropped.
+   */
+  async gather(
+    tellings: readonly Telling[],
+    told: (batch: readonly Telling[]) => Promise<void>,
+  ): Promise<void> {
+    this.#waiting.push(...tellings);
+    const excess = this.#waiting.length - MAX_WAITING;
+    if (excess > 0) this.#dropped += this.#waiting.splice(0, excess).length;
+    const { clock } = this.#parts;
+    const now = clock();
+    // One that is further off is from a clock that has gone back.
+    if (now < this.#sendingUntil && this.#sendingUntil - now <= LAPSE_MS) return;
+    let failure: unknown;
+    try {
+      while (this.#waiting.length > 0) {
+        this.#sendingUntil = clock() + LAPSE_MS;
+        const batch = this.#waiting.splice(0, BATCH);
+        try {
+          await this.send(batch);
+          await told(batch);
+        } catch (error) {
+          failure ??= error;
+        }
+      }
+    } finally {
+      this.#sendingUntil = -Infinity;
+    }
+    const dropped = this.#dropped;
+    this.#dropped = 0;
+    if (failure !== undefined) throw failure;
+    if (dropped > 0) {
+      throw new Error(`Cannot tell ${dropped} notices: more than ${MAX_WAITING} wait`);
+    }
+  }
+
+  /** @throws {Error} Without anything of the address, or of what the channel threw. */
+  async send(tellings: readonly Telling[]): Promise<void> {
+    const notices = tellings.map(({ notice }) => notice);
+    for (let tries = 1;; tries++) {
+      const result = await this.#breaker.tryCall(() => this.#channel(notices));
+      if (result.ok) return;
+      const { error } = result;
+      const { passing = true, retryAfterMs = 0 } = isDeliveryError(error) ? error : {};
+      if (result.rejected || !passing || tries === TRIES || retryAfterMs > MAX_PAUSE_MS) {
+        throw new Error(`Cannot tell ${notices.length} notices: ${this.#whyOf(error)}`);
+      }
+      const pause = PAUSE_MS * 2 ** (tries - 1) * (1 + this.#parts.random() / 2);
+      await this.#parts.sleep(Math.max(pause, retryAfterMs));
+    }
+  }
+
+  #whyOf(error: unknown): string {
+    const channel = `channel ${this.index + 1}`;
+    if (isDeliveryError(error)) return `${channel}: ${error.message}`;
+    if (isCircuitBreakerOpenError(error)) return `${channel} has failed, and is left alone`;
+    if (isCallTimeoutError(error)) return `${channel} took longer than ${CHANNEL_TIMEOUT_MS} ms`;
+    return `${channel} threw`;
+  }
+}

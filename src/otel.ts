@@ -1,0 +1,238 @@
+/**
+ * Metrics and span events of a Fuse, by `@opentelemetry/api` alone: whatever SDK is registered exports
+ * them, that of Deno (`OTEL_DENO=true`) included.
+ *
+ * @example
+ * ```ts
+ * import { createFuse } from "@fuse/edge";
+ * import { otel } from "@fuse/edge/otel";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const fuse = createFuse();
+ * const stop = otel(fuse);
+ *
+ * // The next collection has fuse.calls { circuitbreaker.name: "payments", fuse.outcome: "success" }: 1
+ * assertEquals(await fuse.make("payments").call(() => "paid"), "paid");
+ * stop();
+ * ```
+ *
+ * @module
+ */
+
+import {
+  type Attributes,
+  type BatchObservableResult,
+  type Meter,
+  metrics,
+  type Observable,
+  trace,
+  type Tracer,
+} from "@opentelemetry/api";
+import { known, refuse, refuseUnseen } from "./checks.ts";
+import type { TransitionEvent } from "./events.ts";
+import { circuitsOf, type Fuse, knownStores, onForgotten } from "./fuse.ts";
+import { attributesOf, errorTypeOf, failureAttributes, STATES } from "./otel/attributes.ts";
+import { Sums, Totals } from "./otel/totals.ts";
+import { readState } from "./rules/snapshot.ts";
+
+/** Options of {@linkcode otel}. */
+export interface OtelOptions {
+  /**
+   * A `Meter` of `@opentelemetry/api`. Left out: that of the global provider, which must be registered
+   * before.
+   */
+  meter?: object | undefined;
+  /** A `Tracer` of `@opentelemetry/api`. Left out: that of the global provider. */
+  tracer?: object | undefined;
+  /**
+   * Whether metrics tell scopes apart, by `fuse.context` and `fuse.boundary`. Without it, the circuits of
+   * all scopes add up under their name: most backends bear no series for each tenant.
+   *
+   * @default {false}
+   */
+  scopes?: boolean | undefined;
+  /**
+   * Whether to record the histogram `fuse.call.duration`. It has every call measured, which costs more
+   * than the breaker itself.
+   *
+   * @default {false}
+   */
+  durations?: boolean | undefined;
+}
+
+const SUBJECT = "otel";
+const NAME = "@fuse/edge";
+/** The name of the span events, and of the spans of changes that no caller waits for. */
+const CHANGE = "circuitbreaker.state_change";
+
+/**
+ * Reports a Fuse to OpenTelemetry, as this isolate sees it: add its counters up over the isolates.
+ *
+ * Counters are read when metrics are collected, from totals that the core keeps anyway: calls cost no
+ * more, but for `durations`. A change of state becomes an event of the active span, if the caller waits
+ * for it, and else a span of its own. The page lists the names.
+ *
+ * Cost: at each collection, a `peek()` of each circuit that this isolate knows; no I/O.
+ *
+ * @param fuse The Fuse, or a view of it.
+ * @param options See {@linkcode OtelOptions}.
+ * @returns Stops everything: collection, events and spans.
+ * @throws {TypeError | RangeError} Naming the option.
+ *
+ * @example With a provider of your own
+ * ```ts
+ * import { createFuse } from "@fuse/edge";
+ * import { otel } from "@fuse/edge/otel";
+ * import { metrics, trace } from "@opentelemetry/api";
+ *
+ * const fuse = createFuse();
+ * const meter = metrics.getMeter("shop");
+ * const stop = otel(fuse, { meter, tracer: trace.getTracer("shop"), scopes: true });
+ * stop();
+ * ```
+ */
+export function otel(fuse: Fuse, options: OtelOptions = {}): () => void {
+  known(SUBJECT, options, ["meter", "tracer", "scopes", "durations"]);
+  const { scopes = false, durations = false } = options;
+  for (const [option, value] of Object.entries({ scopes, durations })) {
+    if (typeof value !== "boolean") refuse(SUBJECT, option, "true or false", value);
+  }
+  const meter = given<Meter>("meter", options.meter, "addBatchObservableCallback") ??
+    metrics.getMeter(NAME);
+  const tracer = given<Tracer>("tracer", options.tracer, "startSpan") ?? trace.getTracer(NAME);
+  const stops = [
+    observe(fuse, meter, scopes),
+    ...durations ? measure(fuse, meter, scopes) : [],
+    ...STATES.map(({ event }) => fuse.on(event, (change) => tell(tracer, change))),
+  ];
+  return () => stops.forEach((stop) => stop());
+}
+
+function given<T>(option: string, value: object | undefined, method: keyof T & string): T | null {
+  if (value === undefined) return null;
+  const isFit = typeof (Object(value) as Partial<T>)[method] === "function";
+  return isFit
+    ? value as T
+    : refuseUnseen(SUBJECT, option, `a ${option} of @opentelemetry/api`, value);
+}
+
+/** Has everything but durations observed. Returns what stops it. */
+function observe(fuse: Fuse, meter: Meter, scopes: boolean): () => void {
+  const calls = new Totals(scopes);
+  const changes = new Sums();
+  const errors = new Sums();
+  const stops = [
+    onForgotten(fuse, (circuit) => calls.take(circuit)),
+    ...STATES.map(({ event, state }) =>
+      fuse.on(event, (change) => {
+        changes.add({ ...attributesOf(change, scopes), "circuitbreaker.state": state });
+      })
+    ),
+    fuse.on("store_error", ({ store, circuit, operation, error }) => {
+      errors.add({
+        ...(circuit === undefined ? { "fuse.store": store } : attributesOf(circuit, scopes)),
+        ...{ "fuse.operation": operation, "error.type": errorTypeOf(error) },
+      });
+    }),
+  ];
+  const instruments = instrumentsOf(meter);
+  const observeStates = stateObserver(fuse, scopes, instruments);
+  const all = Object.values(instruments);
+  const callback = (result: BatchObservableResult) => {
+    for (const circuit of circuitsOf(fuse)) calls.take(circuit);
+    calls.observe(result, instruments);
+    changes.observe(result, instruments.transitions);
+    errors.observe(result, instruments.storeErrors);
+    observeStates(result);
+  };
+  meter.addBatchObservableCallback(callback, all);
+  return () => {
+    meter.removeBatchObservableCallback(callback, all);
+    stops.forEach((stop) => stop());
+  };
+}
+
+function instrumentsOf(meter: Meter) {
+  const counter = (name: string, unit: string, description: string): Observable =>
+    meter.createObservableCounter(`fuse.${name}`, { unit, description });
+  const gauge = (name: string, unit: string, description: string): Observable =>
+    meter.createObservableGauge(`fuse.${name}`, { unit, description });
+  return {
+    calls: counter("calls", "{call}", "Calls that ended, by their outcome."),
+    slowCalls: counter("slow_calls", "{call}", "Calls that took slowCallMs or longer."),
+    rejections: counter("rejections", "{call}", "Calls that were not let through."),
+    transitions: counter("transitions", "{transition}", "Changes of state made by this isolate."),
+    storeErrors: counter("store.errors", "{error}", "Failures of the store met by this isolate."),
+    circuits: gauge("circuits", "{circuit}", "Circuits, by the state beneath any override."),
+    overridden: gauge("overridden_circuits", "{circuit}", "Circuits under an override."),
+    local: gauge("local_circuits", "{circuit}", "Circuits that this isolate decides about alone."),
+    up: gauge("store.up", "1", "1 if the last requests to the store did not fail."),
+  };
+}
+
+/** Returns what observes the circuits as this isolate knows them, and the stores. */
+function stateObserver(
+  fuse: Fuse,
+  scopes: boolean,
+  { circuits, overridden, local, up }: ReturnType<typeof instrumentsOf>,
+): (result: BatchObservableResult) => void {
+  const [states, overrides, alone] = [new Sums(), new Sums(), new Sums()];
+  return (result) => {
+    for (const sums of [states, overrides, alone]) sums.clear();
+    for (const circuit of circuitsOf(fuse)) {
+      const { snapshot, now, local } = circuit.peek();
+      const attributes = attributesOf(circuit.identity, scopes);
+      const current = readState(snapshot, now);
+      // A state that no circuit is in is 0, rather than a series that ends.
+      for (const { of, state } of STATES) {
+        states.add({ ...attributes, "circuitbreaker.state": state }, of === current ? 1 : 0);
+      }
+      const { override } = snapshot;
+      if (override !== null) overrides.add({ ...attributes, "fuse.override": override.kind });
+      alone.add({ "fuse.store": attributes["fuse.store"] }, local ? 1 : 0);
+    }
+    states.observe(result, circuits);
+    overrides.observe(result, overridden);
+    alone.observe(result, local);
+    for (const { name, down } of knownStores(fuse)) {
+      result.observe(up, down ? 0 : 1, { "fuse.store": name.toWellFormed() });
+    }
+  };
+}
+
+/** Has the duration of every call recorded. */
+function measure(fuse: Fuse, meter: Meter, scopes: boolean): (() => void)[] {
+  const histogram = meter.createHistogram("fuse.call.duration", {
+    ...{ unit: "s", description: "How long calls took." },
+    // Those of OpenTelemetry's conventions for durations in seconds: an SDK's own are for ms.
+    advice: {
+      explicitBucketBoundaries: [
+        ...[0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10],
+      ],
+    },
+  });
+  return (["success", "failure", "ignored"] as const).map((outcome) =>
+    fuse.on(outcome, (call) => {
+      const attributes = { ...attributesOf(call, scopes), "fuse.outcome": outcome };
+      histogram.record(call.durationMs / 1_000, attributes);
+    })
+  );
+}
+
+/** Tells a change of state: to the span of the caller that waits for it, or in a span of its own. */
+function tell(tracer: Tracer, change: TransitionEvent): void {
+  const { from, to, reason, generation, background, local, snapshot: { lastFailure } } = change;
+  const stateOf = (wanted: string) => STATES.find(({ of }) => of === wanted)!.state;
+  const attributes: Attributes = {
+    ...attributesOf(change, true),
+    ...{ "circuitbreaker.state": stateOf(to), "circuitbreaker.previous_state": stateOf(from) },
+    ...{ "fuse.reason": reason.toWellFormed(), "fuse.generation": generation },
+    ...local ? { "fuse.local": true } : null,
+    ...to === "OPEN" && lastFailure !== null ? failureAttributes(lastFailure) : null,
+  };
+  const span = trace.getActiveSpan();
+  if (span?.isRecording() && !background) span.addEvent(CHANGE, attributes);
+  else tracer.startSpan(CHANGE, { attributes }).end();
+}
+
+export type * from "../mod.ts";

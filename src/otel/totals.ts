@@ -1,0 +1,92 @@
+/**
+ * What is observed: sums by their attributes.
+ *
+ * @module
+ */
+
+import type { Attributes, BatchObservableResult, Observable } from "@opentelemetry/api";
+import type { Circuit } from "../circuit.ts";
+import type { CallCounts } from "../rules/outcome.ts";
+import { attributesOf } from "./attributes.ts";
+
+/** So many series are kept; past it, those are forgotten that were not added to for longest. */
+const MAX_SERIES = 20_000;
+
+/** Values by their attributes. */
+class Series<T> {
+  readonly #series = new Map<string, { readonly attributes: Attributes; readonly value: T }>();
+
+  /** Returns the value under these attributes, made if there is none. */
+  of(attributes: Attributes, none: () => T): T {
+    const key = JSON.stringify(attributes);
+    const series = this.#series.get(key) ?? { attributes, value: none() };
+    this.#series.delete(key);
+    this.#series.set(key, series);
+    if (this.#series.size > MAX_SERIES) this.#series.delete(this.#series.keys().next().value!);
+    return series.value;
+  }
+
+  [Symbol.iterator]() {
+    return this.#series.values();
+  }
+}
+
+/** Sums by their attributes. */
+export class Sums {
+  readonly #sums = new Series<{ sum: number }>();
+
+  /** Begins anew. What was there is 0 rather than gone: an SDK would go on to tell its last value. */
+  clear(): void {
+    for (const { value } of this.#sums) value.sum = 0;
+  }
+
+  add(attributes: Attributes, value = 1): void {
+    this.#sums.of(attributes, () => ({ sum: 0 })).sum += value;
+  }
+
+  observe(result: BatchObservableResult, instrument: Observable): void {
+    for (const { attributes, value } of this.#sums) {
+      result.observe(instrument, value.sum, attributes);
+    }
+  }
+}
+
+/** The calls of circuits, also of those that this isolate has forgotten. */
+export class Totals {
+  readonly #scopes: boolean;
+  readonly #totals = new Series<CallCounts>();
+  /** What was taken of each circuit so far. */
+  readonly #taken = new WeakMap<Circuit, CallCounts>();
+
+  constructor(scopes: boolean) {
+    this.#scopes = scopes;
+  }
+
+  /** Adds what a circuit has counted since it was last taken. */
+  take(circuit: Circuit): void {
+    const { identity, counts } = circuit;
+    const total = this.#totals.of(attributesOf(identity, this.#scopes), none);
+    const taken = this.#taken.get(circuit) ?? none();
+    for (const count of COUNTS) total[count] += counts[count] - taken[count];
+    this.#taken.set(circuit, { ...counts });
+  }
+
+  observe(
+    result: BatchObservableResult,
+    to: Record<"calls" | "slowCalls" | "rejections", Observable>,
+  ): void {
+    for (const { attributes, value } of this.#totals) {
+      for (const outcome of ["success", "failure", "ignored"] as const) {
+        result.observe(to.calls, value[outcome], { ...attributes, "fuse.outcome": outcome });
+      }
+      result.observe(to.slowCalls, value.slow, attributes);
+      result.observe(to.rejections, value.rejected, attributes);
+    }
+  }
+}
+
+const COUNTS = ["success", "failure", "ignored", "slow", "rejected"] as const;
+
+function none(): CallCounts {
+  return { success: 0, failure: 0, ignored: 0, slow: 0, rejected: 0 };
+}
