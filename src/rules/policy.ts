@@ -131,6 +131,25 @@ export interface CircuitPolicy {
    */
   abandonedAfterMs?: number | undefined;
   /**
+   * When a call that gives a Response counts: when its headers are there, or when its body has ended.
+   * `"body"` is for streamed answers. A body that breaks off then is a failure, and one that its reader
+   * cancels is neutral; the Response is another object, which reads the same.
+   *
+   * @default {"headers"}
+   */
+  settle?: "headers" | "body" | undefined;
+  /**
+   * For how many ms a read of a body may wait, with `settle: "body"`. Its reader then gets a
+   * `BodyTimeoutError`, and the call counts as a failure. A reader that takes its time is none. A
+   * positive integer. Left out: for ever.
+   */
+  idleTimeoutMs?: number | undefined;
+  /**
+   * In place of `idleTimeoutMs`, for how many ms the first read of a body may wait. A positive integer.
+   * Left out: as long as any other.
+   */
+  firstByteTimeoutMs?: number | undefined;
+  /**
    * Trials in flight at once, over all isolates. A positive integer.
    *
    * @default {1}
@@ -185,6 +204,9 @@ export interface CircuitPolicyData extends Policy {
   readonly slowCallMs: number | undefined;
   readonly callTimeoutMs: number | undefined;
   readonly abandonedAfterMs: number | undefined;
+  readonly settle: "headers" | "body";
+  readonly idleTimeoutMs: number | undefined;
+  readonly firstByteTimeoutMs: number | undefined;
   readonly halfOpenMaxConcurrent: number;
   readonly halfOpenLeaseMs: number;
   readonly consistency: Consistency;
@@ -205,7 +227,7 @@ export interface CircuitPolicyData extends Policy {
 
 type NumberOption = Exclude<
   keyof CircuitPolicy,
-  "store" | "onStoreError" | "strategy" | "cooldownMs" | "consistency"
+  "store" | "onStoreError" | "strategy" | "cooldownMs" | "consistency" | "settle"
 >;
 
 /** Default, least, greatest (unless the greatest safe integer). Percentages need not be whole. */
@@ -223,6 +245,8 @@ const NUMBERS: Readonly<
   slowCallMs: [undefined],
   callTimeoutMs: [undefined, 1, MAX_TIMER_MS],
   abandonedAfterMs: [undefined],
+  idleTimeoutMs: [undefined, 1, MAX_TIMER_MS],
+  firstByteTimeoutMs: [undefined, 1, MAX_TIMER_MS],
   halfOpenMaxConcurrent: [1],
   halfOpenLeaseMs: [30_000],
   revalidateMs: [1000, 0],
@@ -238,6 +262,7 @@ export const POLICY_OPTIONS: readonly string[] = [
   "strategy",
   "cooldownMs",
   "consistency",
+  "settle",
   ...Object.keys(NUMBERS),
 ];
 
@@ -257,6 +282,9 @@ const FINGERPRINTED = [
   "abandonedAfterMs",
   "halfOpenMaxConcurrent",
   "halfOpenLeaseMs",
+  "settle",
+  "idleTimeoutMs",
+  "firstByteTimeoutMs",
 ] as const;
 
 const SUBJECT = "circuit breaker";
@@ -271,12 +299,7 @@ export function createPolicy(
   strategies: Readonly<Record<string, Strategy>>,
   report: (type: string, error: unknown) => void,
 ): CircuitPolicyData {
-  const numbers = {} as
-    & Record<NumberOption, number>
-    & Pick<
-      CircuitPolicyData,
-      "slowCallMs" | "callTimeoutMs" | "abandonedAfterMs"
-    >;
+  const numbers = {} as { -readonly [K in NumberOption]: CircuitPolicyData[K] };
   for (const option in NUMBERS) {
     const name = option as NumberOption;
     const [standard, min, max] = NUMBERS[name];
@@ -289,7 +312,7 @@ export function createPolicy(
   if (typeof cooldownMs === "number" && cooldownMs > maxCooldownMs) {
     refuse(SUBJECT, "cooldownMs", `at most "maxCooldownMs", ${maxCooldownMs}`, cooldownMs);
   }
-  if (numbers.callTimeoutMs > numbers.halfOpenLeaseMs) {
+  if (numbers.callTimeoutMs! > numbers.halfOpenLeaseMs) {
     refuse(
       SUBJECT,
       "callTimeoutMs",
@@ -312,9 +335,11 @@ export function createPolicy(
   if (slowFails && numbers.slowCallMs === undefined) {
     refuse(SUBJECT, "slowCallMs", `a positive integer for slow_calls`, undefined);
   }
-  const data = { ...numbers, strategy: rules.map((rule) => rule.id).join(), cooldownMs };
+  const settle = oneOf(SUBJECT, "settle", options.settle, ["headers", "body"]);
+  const data = { ...numbers, strategy: rules.map((rule) => rule.id).join(), cooldownMs, settle };
   return {
     ...numbers,
+    settle,
     cooldownMs,
     baseCooldownMs: typeof cooldownMs === "number" ? cooldownMs : Math.min(60_000, maxCooldownMs),
     consistency: oneOf(SUBJECT, "consistency", options.consistency, ["eventual", "strong"]),

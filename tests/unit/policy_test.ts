@@ -30,6 +30,8 @@ type NumberOption =
   | "slowCallMs"
   | "callTimeoutMs"
   | "abandonedAfterMs"
+  | "idleTimeoutMs"
+  | "firstByteTimeoutMs"
   | "halfOpenMaxConcurrent"
   | "halfOpenLeaseMs"
   | "revalidateMs"
@@ -49,6 +51,7 @@ interface Bounds {
 
 const SAFE = Number.MAX_SAFE_INTEGER;
 const POSITIVE = { min: 1, max: SAFE, allowed: "a positive integer" };
+const TIMER = { min: 1, max: 2 ** 31 - 1, allowed: "an integer from 1 to 2147483647" };
 const NOT_NEGATIVE = { min: 0, max: SAFE, allowed: "an integer of at least 0" };
 
 /** Section 5 of the design, and the docstrings. */
@@ -75,12 +78,12 @@ const BOUNDS: Readonly<Record<NumberOption, Bounds>> = {
   slowCallMs: { standard: undefined, ...POSITIVE },
   callTimeoutMs: {
     standard: undefined,
-    min: 1,
-    max: 2 ** 31 - 1,
-    allowed: "an integer from 1 to 2147483647",
+    ...TIMER,
     beside: { halfOpenLeaseMs: 2 ** 31 },
   },
   abandonedAfterMs: { standard: undefined, ...POSITIVE },
+  idleTimeoutMs: { standard: undefined, ...TIMER },
+  firstByteTimeoutMs: { standard: undefined, ...TIMER },
   halfOpenMaxConcurrent: { standard: 1, ...POSITIVE },
   halfOpenLeaseMs: { standard: 30_000, ...POSITIVE },
   revalidateMs: { standard: 1_000, ...NOT_NEGATIVE },
