@@ -16,6 +16,8 @@ import type { Kind } from "./rules/outcome.ts";
 export interface BodyCall {
   readonly circuit: Circuit;
   readonly grant: Grant;
+  /** The caller's. */
+  readonly signal: AbortSignal | undefined;
   /** Judges an error of the stream. */
   judge(error: unknown): Kind;
   /** Records how the call ended. Never rejects. */
@@ -60,7 +62,10 @@ function hasBody({ body, bodyUsed, status, headers }: Response): boolean {
 
 /** Returns the body as the source of another stream. */
 function sourceOf(response: Response, call: BodyCall): UnderlyingDefaultSource<Uint8Array> {
-  const { identity, policy: { idleTimeoutMs, firstByteTimeoutMs } } = call.circuit;
+  const { circuit: { identity, policy }, signal } = call;
+  const { idleTimeoutMs, firstByteTimeoutMs } = policy;
+  const { headers } = response;
+  const length = headers.get("content-length");
   const ending = endingOf(call);
   // Not before somebody reads: platforms cancel the body of a Response that is held no longer, unless
   // the body is locked.
@@ -69,13 +74,16 @@ function sourceOf(response: Response, call: BodyCall): UnderlyingDefaultSource<U
   return {
     // The chunks of any other stream may belong to somebody, and those of a byte stream change hands.
     type: isByteStream(response.body!) ? "bytes" as never : undefined,
+    // Workers tell the length of a body by this alone. What they have decoded has another length.
+    ...(length !== null && !headers.has("content-encoding") && { expectedLength: Number(length) }),
     async pull(controller) {
       ending.read();
       reader ??= response.body!.getReader();
       const ms = isFirst ? firstByteTimeoutMs ?? idleTimeoutMs : idleTimeoutMs;
       let chunk: ReadableStreamReadResult<Uint8Array>;
       try {
-        chunk = await within(reader.read(), ms, () => new BodyTimeoutError(identity, ms!, isFirst));
+        const late = () => new BodyTimeoutError(identity, ms!, isFirst);
+        chunk = await within(reader.read(), signal, ms, late);
       } catch (error) {
         await ending.end(call.judge(error), error);
         reader.cancel(error).catch(() => {});
@@ -138,12 +146,23 @@ function isByteStream(body: ReadableStream): boolean {
   }
 }
 
-/** Waits for a read, at most so many ms. */
-function within<T>(reading: Promise<T>, ms: number | undefined, late: () => Error): Promise<T> {
-  if (ms === undefined) return reading;
+/** Waits for a read, at most so many ms, and until the caller aborts. */
+function within<T>(
+  reading: Promise<T>,
+  signal: AbortSignal | undefined,
+  ms: number | undefined,
+  late: () => Error,
+): Promise<T> {
+  if (ms === undefined && signal === undefined) return reading;
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(late()), ms);
-    reading.finally(() => clearTimeout(timer)).then(resolve, reject);
+    // A Worker whose client leaves runs what the signal calls, and no more.
+    const abort = () => reject(signal!.reason);
+    const timer = ms === undefined ? ms : setTimeout(() => reject(late()), ms);
+    signal?.addEventListener("abort", abort);
+    reading.finally(() => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+    }).then(resolve, reject);
   });
 }
 

@@ -133,11 +133,10 @@ export class Handle<F> implements CircuitBreaker<F> {
     keepTrial(this.#circuit, grant, false);
     const startedAt = this.#clock();
     const { ignore, record } = this.#functions;
-    return permitOf(
-      (error) => judgeError(error, 0, { ignore, record }, this.#events.report),
-      (kind, error) =>
-        this.#settle(grant, { kind, startedAt, at: this.#clock(), error, result: error }),
-    );
+    const judge = (error: unknown) => judgeError(error, 0, { ignore, record }, this.#events.report);
+    const settle = (kind: Kind, error: unknown) =>
+      this.#settle(grant, { kind, startedAt, at: this.#clock(), error, result: error });
+    return permitOf(judge, settle);
   }
 
   get fetch(): GuardedFetch<F> {
@@ -365,16 +364,17 @@ export class Handle<F> implements CircuitBreaker<F> {
     return judgeThrown(error, durationMs, options?.signal, isAbandoned, this.#functions, report);
   }
 
-  /** Returns what a body ends: the call took until its headers, at `answeredAt`. */
+  /** Returns the call that a body ends. It took until its headers, at `answeredAt`. */
   #bodyOf(grant: Grant, startedAt: number, answeredAt: number, call: Call): BodyCall {
-    const tookMs = elapsed(startedAt, answeredAt);
     return {
       circuit: this.#circuit,
       grant,
+      signal: call.options?.signal,
       judge: (error) => this.#judge(error, elapsed(startedAt, this.#clock()), call),
       settle: (under, kind, error) => {
         const at = this.#clock();
-        return this.#settle(under, { kind, startedAt: at - tookMs, at, error, result: undefined });
+        const from = at - elapsed(startedAt, answeredAt);
+        return this.#settle(under, { kind, startedAt: from, at, error, result: undefined });
       },
     };
   }

@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { deno, readConfig, root } from "../tools/gate/project.ts";
 import { npmProject } from "../support/npm_project.ts";
+import { startStreams, STREAM_CASES } from "../support/stream_server.ts";
 import { startRedis } from "../support/redis_server.ts";
 import { startFace } from "../support/upstash_face.ts";
 
@@ -55,14 +56,17 @@ Deno.test("a Node project installs, compiles and runs it", async (t) => {
   await t.step("the program runs", async () => {
     await using redis = await startRedis();
     await using face = await startFace({ redis });
+    await using streams = await startStreams();
     const { ok, stdout, stderr } = await project.node(["out/main.js"], {
       SHOP_DATABASE: `${project.folder}/fuse.db`,
+      SHOP_STREAMS: streams.url,
+      SHOP_STREAM_CASES: JSON.stringify(STREAM_CASES),
       SHOP_ENTRY_POINTS: JSON.stringify(Object.keys(exports)),
       UPSTASH_REDIS_REST_URL: face.url,
       UPSTASH_REDIS_REST_TOKEN: face.token,
     });
     assert(ok, stdout + stderr);
-    const parts = ["core", "fetch", "upstash", "libsql", "env", "hono", "testing"];
+    const parts = ["core", "fetch", "bodies", "upstash", "libsql", "env", "hono", "testing"];
     assertEquals(stdout.trimEnd().split("\n"), parts.map((part) => `${part} works`));
     assert(face.requests > 0);
   });
