@@ -352,6 +352,7 @@ export abstract class Circuit {
       reason: due.reason,
       actor: null,
       cooldownMs: opens ? cooldownOf(s, this.policy, retryAfterMs, report) : 0,
+      failuresBelow: this.policy.halfOpenFailureThreshold,
       lastFailure: opens && seen !== null && !isLate(seen.under, s) ? seen.note : null,
       expected,
     };

@@ -113,21 +113,21 @@ not p and Y.state=='OPEN'and(P<=0 or bH)then aw('half_opened','HALF_OPEN')a1('st
 'reason','cooldown_passed')aR(m)p=true;at(true)end;o=Y.state=='HALF_OPEN'and bw(ARGV[9],tonumber(
 ARGV[10]),tonumber(ARGV[11]))end elseif e=='transition'then local ay,bI=ARGV[9],ARGV[14]~=''bD(not
 bI,function()if bI and not aS(ARGV[13],ARGV[14],ARGV[15])then return false end;if ARGV[10]=='closed'
-and aj('halfOpen.failures')>0 then return false end;aw(ARGV[10],ay)if ay=='OPEN'then a1(
-'reopenCount',Y.state=='HALF_OPEN'and u(Y.reopenCount)+1 or 0)a1('openedAt',m)a1('openUntil',m+ARGV[
-11])a1('cooldownMs',ARGV[11])a1('lastFailure',ARGV[16])else if Y.state~='CLOSED'then a1('closedAt',m
-)end;a1('reopenCount',0)a1('openUntil')a1('cooldownMs')end;a1('state',ay)a1('reason',ARGV[12])aR(m,
-ay=='CLOSED')return true end)elseif e=='override'then local aB,V=ARGV[9],tonumber(ARGV[10])bD(aB~=''
-,function()if aB==''and not a5()then return false end;V=V and math.floor(V-ARGV[2]+m)aw(aB==''and
-'released'or aB,nil,nil,nil,aB==''and Y.override or aB,V)aW(m,aB,V,ARGV[11],ARGV[12])return true end
-)elseif e=='restore'then local bs=Y.epoch;bD(true,function()if bs and ARGV[9]=='keep'then return
-false end;local aC=math.max(a4('generation'),ARGV[10])+1;aw('imported',ARGV[13]:sub(2),nil,nil,nil,
-nil,aC,aU)aV(aC)local function bJ(r)local Q=r:sub(1,1)if Q=='='then return r:sub(2)end;return Q=='@'
-and q(r:sub(2)-ARGV[2]+m)or r end;local aI,bK=12+2*ARGV[11],{}for R,ah in ipairs(ab)do bK[ah]=true
-end;for y=12,aI-1,2 do local a2,r=ARGV[y],bJ(ARGV[y+1])if bK[a2]then ad[a2]=a2~='policyHash'and
-tonumber(r)or r else a1(a2,r)end end;for y=aI,#ARGV,4 do if ad.start then bf(-1e15,ad.start,aq(
-'newest'))end;ad.start,ad['newest.successes']=tonumber(bJ(ARGV[y])),tonumber(ARGV[y+1])ad[
-'newest.failures'],ad['newest.slow']=tonumber(ARGV[y+2]),tonumber(ARGV[y+3])end;ai=ad.policyHash;
+and aj('halfOpen.failures')>=tonumber(ARGV[17])then return false end;aw(ARGV[10],ay)if ay=='OPEN'
+then a1('reopenCount',Y.state=='HALF_OPEN'and u(Y.reopenCount)+1 or 0)a1('openedAt',m)a1('openUntil'
+,m+ARGV[11])a1('cooldownMs',ARGV[11])a1('lastFailure',ARGV[16])else if Y.state~='CLOSED'then a1(
+'closedAt',m)end;a1('reopenCount',0)a1('openUntil')a1('cooldownMs')end;a1('state',ay)a1('reason',
+ARGV[12])aR(m,ay=='CLOSED')return true end)elseif e=='override'then local aB,V=ARGV[9],tonumber(ARGV
+[10])bD(aB~='',function()if aB==''and not a5()then return false end;V=V and math.floor(V-ARGV[2]+m)
+aw(aB==''and'released'or aB,nil,nil,nil,aB==''and Y.override or aB,V)aW(m,aB,V,ARGV[11],ARGV[12])
+return true end)elseif e=='restore'then local bs=Y.epoch;bD(true,function()if bs and ARGV[9]=='keep'
+then return false end;local aC=math.max(a4('generation'),ARGV[10])+1;aw('imported',ARGV[13]:sub(2),
+nil,nil,nil,nil,aC,aU)aV(aC)local function bJ(r)local Q=r:sub(1,1)if Q=='='then return r:sub(2)end;
+return Q=='@'and q(r:sub(2)-ARGV[2]+m)or r end;local aI,bK=12+2*ARGV[11],{}for R,ah in ipairs(ab)do
+bK[ah]=true end;for y=12,aI-1,2 do local a2,r=ARGV[y],bJ(ARGV[y+1])if bK[a2]then ad[a2]=a2~=
+'policyHash'and tonumber(r)or r else a1(a2,r)end end;for y=aI,#ARGV,4 do if ad.start then bf(-1e15,
+ad.start,aq('newest'))end;ad.start,ad['newest.successes']=tonumber(bJ(ARGV[y])),tonumber(ARGV[y+1])
+ad['newest.failures'],ad['newest.slow']=tonumber(ARGV[y+2]),tonumber(ARGV[y+3])end;ai=ad.policyHash;
 return true end)end;local bg,bh,ap=0,0,0;local aM=math.max(m,ad.start or m)-h;aM=math.max(aM,ad.
 floor or aM)if ad.start and ad.start>aM then if(ad.after or aM)>aM or(ad.from or m)<=aM then bf(aM,
 nil,0,0,0)end;bg,bh,ap=aq('newest')bg,bh,ap=bg+aj('older.successes'),bh+aj('older.failures'),ap+aj(
@@ -149,4 +149,4 @@ and not a4('override.until')then if aT then g('PERSIST',a)end elseif b2[w]or bM 
 'successes:')end end;return au`;
 
 /** Its SHA-1, by which Redis knows it. */
-export const SCRIPT_SHA1: string = "c69d5b54408320ff891792ed4c8f600171ef1f93";
+export const SCRIPT_SHA1: string = "cfbf393fb2f57f418249b75ee3bde5d586928c0d";

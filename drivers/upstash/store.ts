@@ -139,12 +139,13 @@ export class RedisStore implements OpeningStore {
   }
 
   transition(key: string, request: TransitionRequest): Promise<Changed> {
-    const { to, event, reason, expected, lastFailure = null } = request;
+    const { to, event, reason, expected, lastFailure = null, failuresBelow = 1 } = request;
     const cooldownMs = Math.round(request.cooldownMs);
     const { epoch, generation, began } = expected ?? { epoch: "", generation: "", began: "" };
     return this.#won("transition", key, request, [
       ...[to, event, cooldownMs, reason, epoch, generation, began],
       lastFailure === null ? "" : JSON.stringify(lastFailure),
+      failuresBelow,
     ], to === "OPEN" ? { cooldownMs, lastFailure } : {});
   }
 

@@ -150,6 +150,12 @@ export interface CircuitPolicy {
    */
   firstByteTimeoutMs?: number | undefined;
   /**
+   * Failed trials that reopen. A positive integer: with 1, any failed trial does.
+   *
+   * @default {1}
+   */
+  halfOpenFailureThreshold?: number | undefined;
+  /**
    * Trials in flight at once, over all isolates. A positive integer.
    *
    * @default {1}
@@ -207,6 +213,7 @@ export interface CircuitPolicyData extends Policy {
   readonly settle: "headers" | "body";
   readonly idleTimeoutMs: number | undefined;
   readonly firstByteTimeoutMs: number | undefined;
+  readonly halfOpenFailureThreshold: number;
   readonly halfOpenMaxConcurrent: number;
   readonly halfOpenLeaseMs: number;
   readonly consistency: Consistency;
@@ -247,6 +254,7 @@ const NUMBERS: Readonly<
   abandonedAfterMs: [undefined],
   idleTimeoutMs: [undefined, 1, MAX_TIMER_MS],
   firstByteTimeoutMs: [undefined, 1, MAX_TIMER_MS],
+  halfOpenFailureThreshold: [1],
   halfOpenMaxConcurrent: [1],
   halfOpenLeaseMs: [30_000],
   revalidateMs: [1000, 0],
@@ -285,6 +293,7 @@ const FINGERPRINTED = [
   "settle",
   "idleTimeoutMs",
   "firstByteTimeoutMs",
+  "halfOpenFailureThreshold",
 ] as const;
 
 const SUBJECT = "circuit breaker";

@@ -71,6 +71,7 @@ Deno.test("@fuse/edge takes the options that were promised, undefined ones too",
     | ("failureThreshold" | "successThreshold" | "maxCooldownMs" | "windowMs" | "windowSize")
     | ("minimumThroughput" | "percentageThreshold" | "slowCallMs" | "callTimeoutMs")
     | ("abandonedAfterMs" | "idleTimeoutMs" | "firstByteTimeoutMs")
+    | "halfOpenFailureThreshold"
     | ("halfOpenMaxConcurrent" | "halfOpenLeaseMs" | "revalidateMs" | "maxStalenessMs")
     | ("flushSize" | "flushIntervalMs");
   type OnStoreError = "local" | "allow" | "reject";

@@ -32,6 +32,7 @@ type NumberOption =
   | "abandonedAfterMs"
   | "idleTimeoutMs"
   | "firstByteTimeoutMs"
+  | "halfOpenFailureThreshold"
   | "halfOpenMaxConcurrent"
   | "halfOpenLeaseMs"
   | "revalidateMs"
@@ -84,6 +85,7 @@ const BOUNDS: Readonly<Record<NumberOption, Bounds>> = {
   abandonedAfterMs: { standard: undefined, ...POSITIVE },
   idleTimeoutMs: { standard: undefined, ...TIMER },
   firstByteTimeoutMs: { standard: undefined, ...TIMER },
+  halfOpenFailureThreshold: { standard: 1, ...POSITIVE },
   halfOpenMaxConcurrent: { standard: 1, ...POSITIVE },
   halfOpenLeaseMs: { standard: 30_000, ...POSITIVE },
   revalidateMs: { standard: 1_000, ...NOT_NEGATIVE },

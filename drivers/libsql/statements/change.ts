@@ -70,9 +70,10 @@ function open(dialect: Dialect): Change {
 function close(dialect: Dialect): Change {
   return change(
     dialect,
-    // A circuit whose trial has failed does not close.
+    // A circuit of which too many trials have failed does not close.
     sql`${expected(dialect)} and (
-      ${$("event")} <> 'closed' or ${dialect.expired} or not max(b.half_open_failures, 0)
+      ${$("event")} <> 'closed' or ${dialect.expired}
+      or cast(b.half_open_failures as integer) < ${$("failuresBelow")}
     )`,
     update(
       dialect,
