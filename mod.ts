@@ -49,9 +49,11 @@ export type {
   StoreTraits,
 } from "./src/contract.ts";
 export {
+  BodyTimeoutError,
   CallTimeoutError,
   CircuitBreakerOpenError,
   FuseError,
+  isBodyTimeoutError,
   isCallTimeoutError,
   isCircuitBreakerOpenError,
   isStoreUnavailableError,

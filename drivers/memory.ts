@@ -236,7 +236,7 @@ class MemoryStore implements LocalDriver, OpeningStore {
     return this.#change(key, request, request.expected === null, (entry, now) => {
       const { to, expected, event } = request;
       if (expected !== null && !isSame(expected, entry)) return false;
-      if (event === "closed" && entry.trials.failures > 0) return false;
+      if (event === "closed" && entry.trials.failures >= (request.failuresBelow ?? 1)) return false;
       if (to === "OPEN") {
         entry.reopenCount = entry.state === "HALF_OPEN" ? entry.reopenCount + 1 : 0;
         entry.openedAt = now;

@@ -1,6 +1,6 @@
 /**
- * Streaming: a response whose body breaks off is a failure, though its status was 200. `call` judges
- * when the headers are there; with `admit()` the outcome is told when the body has ended.
+ * Streaming by hand: with `admit()` the outcome is told when whatever was begun has ended, here a body
+ * that may break off. For a `Response` alone, `settle: "body"` does this: see server-sent-events.ts.
  *
  *     deno run -A examples/streaming.ts
  */

@@ -6,7 +6,7 @@
 
 import { isResponse } from "./errors.ts";
 import type { Refusal } from "./circuit.ts";
-import type { CallContext, CallOptions } from "./circuit_breaker.ts";
+import type { CallContext, CallOptions, Permit } from "./circuit_breaker.ts";
 import { discard, type Kind } from "./rules/outcome.ts";
 
 /** Gives a result to the caller. */
@@ -50,6 +50,14 @@ export interface End {
   readonly result: unknown;
 }
 
+/** `startedAt` of a call whose duration nobody needs. A small integer: it is held across an `await`. */
+export const UNTIMED = -1;
+
+/** Returns a duration in ms. Time that went back counts as standing still. */
+export function elapsed(from: number, to: number): number {
+  return from !== UNTIMED && to > from ? to - from : 0;
+}
+
 /** The form of `call`: the value itself, or a promise that rejects. */
 export const THROWING: CallForm = {
   value: (value) => value,
@@ -75,17 +83,28 @@ export const TELLING: CallForm = {
   exhausted() {},
 };
 
+/** Returns a permit, of which the first method that is called counts. */
+export function permitOf(
+  judge: (error: unknown) => Kind,
+  settle: (kind: Kind, error?: unknown) => Promise<void> | void,
+): Permit {
+  let settled = false;
+  const once = async (kind: Kind, error?: unknown) => {
+    if (settled) return;
+    settled = true;
+    await settle(kind, error);
+  };
+  return {
+    success: () => once("success"),
+    failure: (error) => once(error === undefined ? "failure" : judge(error), error),
+    ignore: () => once("neutral"),
+    [Symbol.asyncDispose]: () => once("neutral"),
+  };
+}
+
 /** Returns `true` if a fallback's value may still need the Response that it replaces. */
 function holds(value: unknown, response: unknown): boolean {
   if (typeof value !== "object" || value === null) return false;
   return !(isResponse(value) && isResponse(response)) ||
     value === response || value.body === response.body;
-}
-
-/** `startedAt` of a call whose duration nobody needs. A small integer: it is held across an `await`. */
-export const UNTIMED = -1;
-
-/** Returns a duration in ms. Time that went back counts as standing still. */
-export function elapsed(from: number, to: number): number {
-  return from !== UNTIMED && to > from ? to - from : 0;
 }

@@ -44,7 +44,8 @@ import {
 import { cooldownOf, retryAfter, tripping, type Verdict } from "./rules/machine.ts";
 import type { Given } from "./rules/followed.ts";
 import { type CallCounts, type Ending, SLOW_TRIAL } from "./rules/outcome.ts";
-import { type CircuitPolicyData, differingOptions } from "./rules/policy.ts";
+import { differingOptions } from "./rules/fingerprint.ts";
+import type { CircuitPolicyData } from "./rules/policy.ts";
 import { explain, explainFull } from "./rules/snapshot.ts";
 
 export type { Ending } from "./rules/outcome.ts";
@@ -346,6 +347,7 @@ export abstract class Circuit {
       reason: due.reason,
       actor: null,
       cooldownMs: opens ? cooldownOf(s, this.policy, retryAfterMs, report) : 0,
+      failuresBelow: this.policy.halfOpenFailureThreshold,
       lastFailure: opens && seen !== null && !isLate(seen.under, s) ? seen.note : null,
       policy: this.recording(),
       expected,

@@ -213,6 +213,11 @@ export interface TransitionRequest extends StoreRequest {
   readonly lastFailure?: FailureNote | null | undefined;
   /** The caller's policy, to be recorded. Left out: the recorded one stays. */
   readonly policy?: PolicyRecord | undefined;
+  /**
+   * To close after trials (`closed`), fewer of this generation's must have failed. Left out: 1, so that
+   * none may have.
+   */
+  readonly failuresBelow?: number | undefined;
   /** Why: a strategy's name, `trial_failed`, an operator's words. */
   readonly reason: string;
   /** Who, for an operator's. */
@@ -395,8 +400,8 @@ export interface Driver {
    */
   acquire(key: string, request: AcquireRequest): Awaitable<Acquired>;
   /**
-   * Compare-and-set on epoch, generation and `began` and, for `closed`, on no trial failure in this
-   * generation. Next generation; closing clears run, windows and half-open counts. Creates the
+   * Compare-and-set on epoch, generation and `began` and, for `closed`, on fewer than `failuresBelow`
+   * trial failures in this generation. Next generation; closing clears run, windows and half-open counts. Creates the
    * record if there is none and nothing is expected.
    */
   transition(key: string, request: TransitionRequest): Awaitable<Changed>;

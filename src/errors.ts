@@ -135,6 +135,29 @@ export class CallTimeoutError extends FuseError {
 }
 
 /**
+ * A body did not begin in time, or stalled, under `settle: "body"`. Its reader gets it, and the call counts
+ * as a failure.
+ */
+export class BodyTimeoutError extends FuseError {
+  /** Which circuit. */
+  readonly circuit: CircuitIdentity;
+  /** How long a read waited, in ms: `firstByteTimeoutMs` or `idleTimeoutMs`. */
+  readonly timeoutMs: number;
+
+  /** Made by the breaker. */
+  constructor(circuit: CircuitIdentity, timeoutMs: number, isFirst: boolean) {
+    super(
+      "BodyTimeoutError",
+      `Body of a call through circuit ${quote(circuit.name)} ${
+        isFirst ? "did not begin within" : "stalled for"
+      } ${timeoutMs} ms`,
+    );
+    this.circuit = circuit;
+    this.timeoutMs = timeoutMs;
+  }
+}
+
+/**
  * The store could not be used: it did not answer, refused, or is left alone after it failed. `cause` is the
  * store's own error: a {@linkcode StoreAnswerError} if the server answered. It is not enumerable.
  */
@@ -182,6 +205,19 @@ export function isCircuitBreakerOpenError(e: unknown): e is CircuitBreakerOpenEr
 /** Returns `true` if a call ran into its timeout. Judged by its shape, as {@linkcode isCircuitBreakerOpenError}. */
 export function isCallTimeoutError(e: unknown): e is CallTimeoutError {
   return isShaped(e, "CallTimeoutError", "timeoutMs");
+}
+
+/**
+ * Returns `true` if a body did not begin in time, or stalled. Judged by its shape, as
+ * {@linkcode isCircuitBreakerOpenError}.
+ */
+export function isBodyTimeoutError(e: unknown): e is BodyTimeoutError {
+  return isShaped(e, "BodyTimeoutError", "timeoutMs");
+}
+
+/** Returns `true` for a timeout of ours, of a call or of a body. */
+export function isTimeout(e: unknown): boolean {
+  return isCallTimeoutError(e) || isBodyTimeoutError(e);
 }
 
 /**

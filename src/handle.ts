@@ -4,11 +4,13 @@
  * @module
  */
 
+import { type BodyCall, expireUnread, watchBody } from "./body.ts";
 import {
   type Call,
   type CallForm,
   elapsed,
   type End,
+  permitOf,
   type Planned,
   TELLING,
   THROWING,
@@ -27,7 +29,6 @@ import type {
   Permit,
 } from "./circuit_breaker.ts";
 import type { CircuitEvent, CircuitState, Clock, EventQuery, Override } from "./contract.ts";
-import { isCallTimeoutError } from "./errors.ts";
 import type { Events } from "./events.ts";
 import { fallBack, fallbacksOf } from "./fallbacks.ts";
 import { beginAsking, endAsking, guardedFetch, installable } from "./fetch.ts";
@@ -41,9 +42,9 @@ import {
 import { historyOf } from "./history.ts";
 import {
   failureOf,
-  judgeAbort,
   judgeError,
   judgeResult,
+  judgeThrown,
   type Kind,
   retryAfterOf,
 } from "./rules/outcome.ts";
@@ -132,23 +133,10 @@ export class Handle<F> implements CircuitBreaker<F> {
     keepTrial(this.#circuit, grant, false);
     const startedAt = this.#clock();
     const { ignore, record } = this.#functions;
-    const { report } = this.#events;
-    let settled = false;
-    const settle = async (kind: Kind, error?: unknown) => {
-      if (settled) return;
-      settled = true;
-      await this.#settle(grant, { kind, startedAt, at: this.#clock(), error, result: error });
-    };
-    return {
-      success: () => settle("success"),
-      failure: (error) =>
-        settle(
-          error === undefined ? "failure" : judgeError(error, 0, { ignore, record }, report),
-          error,
-        ),
-      ignore: () => settle("neutral"),
-      [Symbol.asyncDispose]: () => settle("neutral"),
-    };
+    const judge = (error: unknown) => judgeError(error, 0, { ignore, record }, this.#events.report);
+    const settle = (kind: Kind, error: unknown) =>
+      this.#settle(grant, { kind, startedAt, at: this.#clock(), error, result: error });
+    return permitOf(judge, settle);
   }
 
   get fetch(): GuardedFetch<F> {
@@ -247,6 +235,7 @@ export class Handle<F> implements CircuitBreaker<F> {
     }
     const signal = options?.signal;
     if (signal?.aborted) return form.error(signal.reason);
+    if (this.#circuit.policy.settle === "body") expireUnread(this.#circuit);
     const within = isWithin(this.#circuit);
     const decision = this.#circuit.admit(this.#unit);
     if (
@@ -352,6 +341,10 @@ export class Handle<F> implements CircuitBreaker<F> {
     if (functions.isFailure !== undefined || (typeof value === "object" && value !== null)) {
       kind = judgeResult(value, elapsed(startedAt, at), functions, this.#events.report);
     }
+    if (kind === "success" && this.#circuit.policy.settle === "body") {
+      const watched = watchBody(value, this.#bodyOf(grant, startedAt, at, call));
+      if (watched !== null) return Promise.resolve(call.form.value(watched));
+    }
     const settling = this.#settle(grant, { kind, startedAt, at, error: undefined, result: value });
     if (kind !== "failure" || !this.#fallsBack(call)) {
       return settling?.then(() => call.form.value(value));
@@ -362,15 +355,29 @@ export class Handle<F> implements CircuitBreaker<F> {
   /** Judges and settles what was thrown. */
   #threw(grant: Grant, error: unknown, startedAt: number, call: Call): Promise<unknown> {
     const at = this.#clock();
-    const durationMs = elapsed(startedAt, at);
-    const { report } = this.#events;
-    const { abandonedAfterMs = Infinity } = this.#circuit.policy;
-    const signal = call.options?.signal;
-    // The signal tells whether the caller gave up, whatever the error is called.
-    const kind = signal?.aborted && !isCallTimeoutError(error)
-      ? judgeAbort(signal.reason, error, durationMs >= abandonedAfterMs, this.#functions, report)
-      : judgeError(error, durationMs, this.#functions, report);
+    const kind = this.#judge(error, elapsed(startedAt, at), call);
     return this.#ended(grant, { kind, startedAt, at, error, result: undefined }, call);
+  }
+
+  #judge(error: unknown, durationMs: number, { options }: Call): Kind {
+    const isAbandoned = durationMs >= (this.#circuit.policy.abandonedAfterMs ?? Infinity);
+    const { report } = this.#events;
+    return judgeThrown(error, durationMs, options?.signal, isAbandoned, this.#functions, report);
+  }
+
+  /** Returns the call that a body ends. It took until its headers, at `answeredAt`. */
+  #bodyOf(grant: Grant, startedAt: number, answeredAt: number, call: Call): BodyCall {
+    return {
+      circuit: this.#circuit,
+      grant,
+      signal: call.options?.signal,
+      judge: (error) => this.#judge(error, elapsed(startedAt, this.#clock()), call),
+      settle: (under, kind, error) => {
+        const at = this.#clock();
+        const from = at - elapsed(startedAt, answeredAt);
+        return this.#settle(under, { kind, startedAt: from, at, error, result: undefined });
+      },
+    };
   }
 
   /** Settles a call that ended with an error. */

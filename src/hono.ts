@@ -197,7 +197,10 @@ export function circuitBreaker(options: CircuitBreakerMiddlewareOptions): FuseMi
     if (circuit === undefined) return await next();
     const breaker = fuse.make(
       circuit,
-      isFailure === undefined ? policy : { ...policy, isFailure: () => isFailure(c) },
+      // A body that breaks off fails whatever its headers said.
+      isFailure === undefined
+        ? policy
+        : { ...policy, isFailure: ({ ok }) => (over && !ok) || isFailure(c) },
     );
 
     // Read before the handler: some runtimes only notice a client that leaves once there is a signal.
@@ -206,6 +209,7 @@ export function circuitBreaker(options: CircuitBreakerMiddlewareOptions): FuseMi
     // Aborted when the ending says nothing about the routes behind.
     const moot = new AbortController();
     let over = false;
+    let answer: Response | undefined;
     let downstream: Promise<void> | undefined;
     const result = await breaker.tryCall(async () => {
       try {
@@ -215,11 +219,16 @@ export function circuitBreaker(options: CircuitBreakerMiddlewareOptions): FuseMi
         if (left || turnedAway.has(c)) moot.abort(turnedAway.get(c));
       }
       // A call that is over lets go of what comes late: c.res may be another response by then.
-      return over || moot.signal.aborted ? undefined : answerOf(c);
+      return answer = over || moot.signal.aborted ? undefined : answerOf(c);
     }, { signal: moot.signal });
     over = true;
 
-    if (result.ok) return;
+    if (result.ok) {
+      if (result.source === "call" && result.value !== answer) {
+        replace(c, result.value!, () => moot.abort());
+      }
+      return;
+    }
     if (moot.signal.aborted) return await downstream;
     const { error } = result;
     if (result.rejected) {
@@ -361,6 +370,14 @@ const turnedAway = new WeakMap<Context, Error>();
 
 function valueOf<T>(given: FromContext<T> | undefined, c: Context): T | undefined {
   return typeof given === "function" ? (given as (c: Context) => T)(c) : given;
+}
+
+/** Answers with a Response whose body still counts. `left` hears that the client went away meanwhile. */
+function replace(c: Context, response: Response, left: () => void): void {
+  // Hono would add the headers of the one before.
+  c.res = undefined;
+  c.res = response;
+  c.req.raw.signal.addEventListener("abort", left, { once: true });
 }
 
 /**

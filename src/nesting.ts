@@ -106,6 +106,7 @@ function report(circuit: Circuit): void {
   );
 }
 
-function isTrial({ lease, alone }: Grant): boolean {
+/** Returns `true` for the grant of a trial, also for one of this isolate's stand-in. */
+export function isTrial({ lease, alone }: Grant): boolean {
   return lease !== null || (alone !== null && alone.lease !== null);
 }

@@ -156,7 +156,7 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender,
   }
 
   transition(key: string, request: TransitionRequest): Promise<Changed> {
-    const { to, event, reason, actor, expected, lastFailure = null } = request;
+    const { to, event, reason, actor, expected, lastFailure = null, failuresBelow = 1 } = request;
     const cooldownMs = Math.round(request.cooldownMs);
     const { open, close } = this.#requests.statements;
     return this.#change(key, request, {
@@ -167,6 +167,7 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender,
         ...{ event, cooldownMs, reason, actor, expects: expected === null ? 0 : 1 },
         ...admissionOf(expected ?? absentSnapshot(0)),
         lastFailure: lastFailure && jsonOf(lastFailure),
+        failuresBelow,
         policy: request.policy === undefined ? null : jsonOf(request.policy),
       },
       row: {

@@ -146,13 +146,14 @@ export class RedisStore implements OpeningStore {
   }
 
   transition(key: string, request: TransitionRequest): Promise<Changed> {
-    const { to, event, reason, expected, lastFailure = null } = request;
+    const { to, event, reason, expected, lastFailure = null, failuresBelow = 1 } = request;
     const cooldownMs = Math.round(request.cooldownMs);
     const { epoch, generation, began } = expected ?? { epoch: "", generation: "", began: "" };
     const ask = () =>
       this.#won("transition", key, request, [
         ...[to, event, cooldownMs, reason, epoch, generation, began],
         lastFailure === null ? "" : JSON.stringify(lastFailure),
+        failuresBelow,
         ...policyFields(request.policy),
       ], to === "OPEN" ? { cooldownMs, lastFailure } : {});
     return expected === null ? this.#anew(key, ask) : ask();

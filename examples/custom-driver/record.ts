@@ -208,9 +208,10 @@ export function admit(
 
 /** Opens or closes it, if it stands as the request expects. Answers whether it did. */
 export function change(circuit: StoredCircuit, request: TransitionRequest, now: number): boolean {
-  const { to, event, expected, reason, cooldownMs, lastFailure = null } = request;
+  const { to, event, expected, reason, cooldownMs, lastFailure = null, failuresBelow = 1 } =
+    request;
   if (expected !== null && !isSame(expected, circuit)) return false;
-  if (event === "closed" && circuit.trials.failures > 0) return false;
+  if (event === "closed" && circuit.trials.failures >= failuresBelow) return false;
   if (to === "OPEN") {
     circuit.reopenCount = circuit.state === "HALF_OPEN" ? circuit.reopenCount + 1 : 0;
     circuit.openedAt = now;

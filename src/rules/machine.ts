@@ -33,7 +33,7 @@ export function verdict(s: Snapshot, policy: CircuitPolicyData): Verdict | null 
     }
     case "HALF_OPEN":
       // Only what this generation's trials did counts: the strategies judge CLOSED.
-      if (s.halfOpen.failures > 0) return REOPEN;
+      if (s.halfOpen.failures >= policy.halfOpenFailureThreshold) return REOPEN;
       return s.halfOpen.successes >= policy.successThreshold ? CLOSE : null;
     case "OPEN":
       // Time leads out of it, through `acquire`.

@@ -9,10 +9,10 @@ import type { FailureNote } from "../contract.ts";
 import {
   findRejection,
   hasName,
-  isCallTimeoutError,
   isCircuitBreakerOpenError,
   isRejection,
   isResponse,
+  isTimeout,
 } from "../errors.ts";
 
 /** How a call ended, for `isFailure`. */
@@ -124,7 +124,24 @@ function isCircuitRejection(error: unknown): boolean {
 
 /** Returns `true` for the reason of an `AbortSignal.timeout`, and for a timeout of an outer call. */
 function isDeadline(reason: unknown): boolean {
-  return hasName(reason, "TimeoutError") || isCallTimeoutError(reason);
+  return hasName(reason, "TimeoutError") || isTimeout(reason);
+}
+
+/**
+ * Judges what a call threw. The caller's signal tells whether the caller gave up, whatever the error is
+ * called.
+ */
+export function judgeThrown(
+  error: unknown,
+  durationMs: number,
+  signal: AbortSignal | undefined,
+  abandoned: boolean,
+  judgement: Judgement,
+  report: (type: string, error: unknown) => void,
+): Kind {
+  return signal?.aborted && !isTimeout(error)
+    ? judgeAbort(signal.reason, error, abandoned, judgement, report)
+    : judgeError(error, durationMs, judgement, report);
 }
 
 /** Judges what was thrown, unless the caller's signal was aborted. */
@@ -138,7 +155,7 @@ export function judgeError(
   try {
     if (ignore !== undefined && matches(ignore, error)) return "neutral";
     // Who lists the errors of an upstream does not mean that its silence is a success.
-    if (isCallTimeoutError(error)) return "failure";
+    if (isTimeout(error)) return "failure";
     if (record !== undefined && !matches(record, error)) return "success";
     return isFailure === undefined || decides(isFailure, { ok: false, error, durationMs })
       ? "failure"

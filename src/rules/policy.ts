@@ -16,6 +16,7 @@ import {
 } from "./strategies.ts";
 import { check, MAX_TIMER_MS, oneOf, refuse } from "../checks.ts";
 import type { PolicyRecord, Shape } from "../contract.ts";
+import { FINGERPRINTED, fingerprintOf } from "./fingerprint.ts";
 
 /**
  * How long a circuit stays open, in ms, by how often it went HALF_OPEN → OPEN since it last closed (0
@@ -131,6 +132,31 @@ export interface CircuitPolicy {
    */
   abandonedAfterMs?: number | undefined;
   /**
+   * When a call that gives a Response counts: when its headers are there, or when its body has ended.
+   * `"body"` is for streamed answers. A body that breaks off then is a failure, and one that its reader
+   * cancels is neutral; the Response is another object, which reads the same.
+   *
+   * @default {"headers"}
+   */
+  settle?: "headers" | "body" | undefined;
+  /**
+   * For how many ms a read of a body may wait, with `settle: "body"`. Its reader then gets a
+   * `BodyTimeoutError`, and the call counts as a failure. A reader that takes its time is none. A
+   * positive integer. Left out: for ever.
+   */
+  idleTimeoutMs?: number | undefined;
+  /**
+   * In place of `idleTimeoutMs`, for how many ms the first read of a body may wait. A positive integer.
+   * Left out: as long as any other.
+   */
+  firstByteTimeoutMs?: number | undefined;
+  /**
+   * Failed trials that reopen. A positive integer: with 1, any failed trial does.
+   *
+   * @default {1}
+   */
+  halfOpenFailureThreshold?: number | undefined;
+  /**
    * Trials in flight at once, over all isolates. A positive integer.
    *
    * @default {1}
@@ -185,6 +211,10 @@ export interface CircuitPolicyData extends Policy {
   readonly slowCallMs: number | undefined;
   readonly callTimeoutMs: number | undefined;
   readonly abandonedAfterMs: number | undefined;
+  readonly settle: "headers" | "body";
+  readonly idleTimeoutMs: number | undefined;
+  readonly firstByteTimeoutMs: number | undefined;
+  readonly halfOpenFailureThreshold: number;
   readonly halfOpenMaxConcurrent: number;
   readonly halfOpenLeaseMs: number;
   readonly consistency: Consistency;
@@ -212,7 +242,7 @@ export interface CircuitPolicyData extends Policy {
 
 type NumberOption = Exclude<
   keyof CircuitPolicy,
-  "store" | "onStoreError" | "strategy" | "cooldownMs" | "consistency"
+  "store" | "onStoreError" | "strategy" | "cooldownMs" | "consistency" | "settle"
 >;
 
 /** Default, least, greatest (unless the greatest safe integer). Percentages need not be whole. */
@@ -230,6 +260,9 @@ const NUMBERS: Readonly<
   slowCallMs: [undefined],
   callTimeoutMs: [undefined, 1, MAX_TIMER_MS],
   abandonedAfterMs: [undefined],
+  idleTimeoutMs: [undefined, 1, MAX_TIMER_MS],
+  firstByteTimeoutMs: [undefined, 1, MAX_TIMER_MS],
+  halfOpenFailureThreshold: [1],
   halfOpenMaxConcurrent: [1],
   halfOpenLeaseMs: [30_000],
   revalidateMs: [1000, 0],
@@ -245,29 +278,16 @@ export const POLICY_OPTIONS: readonly string[] = [
   "strategy",
   "cooldownMs",
   "consistency",
+  "settle",
   ...Object.keys(NUMBERS),
 ];
 
-/** What decides when a circuit opens, closes and lets trials through: should agree across isolates. */
-const FINGERPRINTED = [
-  "strategy",
-  "cooldownMs",
-  "failureThreshold",
-  "successThreshold",
-  "maxCooldownMs",
-  "windowMs",
-  "windowSize",
-  "minimumThroughput",
-  "percentageThreshold",
-  "slowCallMs",
-  "callTimeoutMs",
-  "abandonedAfterMs",
-  "halfOpenMaxConcurrent",
-  "halfOpenLeaseMs",
-] as const;
-
 /** The defaults of the others among them. */
-const STANDARD = { strategy: ["consecutive_failures"], cooldownMs: [60_000] } as const;
+const STANDARD = {
+  strategy: ["consecutive_failures"],
+  cooldownMs: [60_000],
+  settle: ["headers"],
+} as const;
 
 const SUBJECT = "circuit breaker";
 
@@ -281,12 +301,7 @@ export function createPolicy(
   strategies: Readonly<Record<string, Strategy>>,
   report: (type: string, error: unknown) => void,
 ): CircuitPolicyData {
-  const numbers = {} as
-    & Record<NumberOption, number>
-    & Pick<
-      CircuitPolicyData,
-      "slowCallMs" | "callTimeoutMs" | "abandonedAfterMs"
-    >;
+  const numbers = {} as { -readonly [K in NumberOption]: CircuitPolicyData[K] };
   for (const option in NUMBERS) {
     const name = option as NumberOption;
     const [standard, min, max] = NUMBERS[name];
@@ -299,7 +314,7 @@ export function createPolicy(
   if (typeof cooldownMs === "number" && cooldownMs > maxCooldownMs) {
     refuse(SUBJECT, "cooldownMs", `at most "maxCooldownMs", ${maxCooldownMs}`, cooldownMs);
   }
-  if (numbers.callTimeoutMs > numbers.halfOpenLeaseMs) {
+  if (numbers.callTimeoutMs! > numbers.halfOpenLeaseMs) {
     refuse(
       SUBJECT,
       "callTimeoutMs",
@@ -322,9 +337,11 @@ export function createPolicy(
   if (slowFails && numbers.slowCallMs === undefined) {
     refuse(SUBJECT, "slowCallMs", `a positive integer for slow_calls`, undefined);
   }
-  const data = { ...numbers, strategy: rules.map((rule) => rule.id).join(), cooldownMs };
+  const settle = oneOf(SUBJECT, "settle", options.settle, ["headers", "body"]);
+  const data = { ...numbers, strategy: rules.map((rule) => rule.id).join(), cooldownMs, settle };
   return {
     ...numbers,
+    settle,
     cooldownMs,
     baseCooldownMs: typeof cooldownMs === "number" ? cooldownMs : Math.min(60_000, maxCooldownMs),
     consistency: oneOf(SUBJECT, "consistency", options.consistency, ["eventual", "strong"]),
@@ -338,9 +355,7 @@ export function createPolicy(
     judgesSuccesses: rules.some(({ of }) => of !== BUILT_IN.consecutive_failures),
     slowFails,
     shape: { windowMs: numbers.windowMs, windowSize: countWindow ? numbers.windowSize : 0 },
-    hash: FINGERPRINTED.some((option) => options[option] !== undefined)
-      ? FINGERPRINTED.map((option) => fingerprint(data[option])).join("")
-      : "",
+    hash: FINGERPRINTED.some((option) => options[option] !== undefined) ? fingerprintOf(data) : "",
     recorded: recordedOf({ ...data, strategy: names.join() }),
   };
 }
@@ -385,15 +400,6 @@ function nameOf({ name }: Strategy): string {
   return typeof name === "string" && name !== "" ? name.slice(0, 255) : "custom";
 }
 
-/** FNV-1a over the value as text, folded into two characters. Functions are not compared. */
-function fingerprint(value: unknown): string {
-  let hash = 0x811c9dc5;
-  for (const c of typeof value === "function" ? "f" : String(value)) {
-    hash = Math.imul(hash ^ c.codePointAt(0)!, 0x01000193) >>> 0;
-  }
-  return (hash % 1296).toString(36).padStart(2, "0");
-}
-
 /** Whether two policies decide alike, functions included. */
 export function samePolicy(a: CircuitPolicyData, b: CircuitPolicyData): boolean {
   return a.hash === b.hash && a.cooldownMs === b.cooldownMs && differences(a, b).length === 0 &&
@@ -411,9 +417,4 @@ export function differences(a: CircuitPolicyData, b: CircuitPolicyData): string[
     }
   }
   return differing;
-}
-
-/** The options in which two fingerprints differ. */
-export function differingOptions(a: string, b: string): string[] {
-  return FINGERPRINTED.filter((_, i) => a.slice(2 * i, 2 * i + 2) !== b.slice(2 * i, 2 * i + 2));
 }

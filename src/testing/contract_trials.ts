@@ -311,6 +311,24 @@ export const TRIALS: readonly Scenario[] = [
       equal((await subject.acquire()).granted, true, "whether the next call gets through");
     },
   },
+  {
+    name: "transition() closes while fewer trials have failed than the breaker allows",
+    async run(subject) {
+      const tokens = [unique(), unique(), unique()] as const;
+      await halfOpened(subject, tokens[0], 3);
+      for (const token of tokens.slice(1)) await subject.acquire({ token, max: 3 });
+      await subject.record({ successes: 1, lease: tokens[0] });
+      for (const lease of tokens.slice(1)) await subject.record({ failures: 1, lease });
+      for (const failuresBelow of [undefined, 1, 2]) {
+        const { won, snapshot } = await subject.close({ failuresBelow });
+        equal(won, false, `whether closing won below ${failuresBelow} failures`);
+        equal(snapshot.halfOpen.failures, 2, "the half-open failures");
+      }
+      const { won, snapshot } = await subject.close({ failuresBelow: 3 });
+      equal(won, true, "whether closing won below 3 failures");
+      equal([snapshot.state, snapshot.halfOpen.failures], ["CLOSED", 0], "what is left of them");
+    },
+  },
 ];
 
 async function endTrial(subject: Subject, token: string): Promise<Snapshot> {

@@ -235,6 +235,33 @@ onEverySetup("CircuitBreaker() reopens on one failed trial whatever else is ther
   assertEquals(reasons, ["percentage_failures", "trial_failed"]);
 });
 
+for (
+  const [outcomes, expected] of [
+    ["FSS", "closed"],
+    ["SFS", "closed"],
+    ["FF", "opened"],
+    ["SFF", "opened"],
+  ]
+) {
+  onEverySetup(
+    `CircuitBreaker() has ${expected} after trials ${outcomes} of which two may not fail`,
+    async (world) => {
+      // Rule 23.
+      const breaker = world.breaker({ ...TRIP, successThreshold: 2, halfOpenFailureThreshold: 2 });
+      await fail(breaker, 2);
+      await world.sync();
+      world.clock.advance(1_000);
+      for (const outcome of outcomes!) {
+        assertEquals(await breaker.getState(), "HALF_OPEN");
+        await (outcome === "F" ? fail(breaker) : succeed(breaker));
+        await world.sync();
+      }
+      assertEquals(world.moves(), ["opened", "half_opened", expected]);
+      assertEquals(world.stored().reopenCount, expected === "opened" ? 1 : 0);
+    },
+  );
+}
+
 onEverySetup("CircuitBreaker() closes after successThreshold trials in turn", async (world) => {
   // Rule 7: 2 is the default.
   const breaker = world.breaker({ failureThreshold: 1, cooldownMs: 1_000 });

@@ -95,6 +95,22 @@ broke off after 200
 `,
   },
   {
+    path: "server-sent-events.ts",
+    flags: [NET],
+    output: `\
+model: success
+goes-on: 200 Once upon a time
+model: ignored
+stalls: 200 Once
+model: failure
+stalls: 200 Once (BodyTimeoutError)
+model: failure
+model: opened
+stalls: 200 Once (BodyTimeoutError)
+goes-on: 503
+`,
+  },
+  {
     path: "custom-strategy.ts",
     flags: [],
     output: `\

@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { deno, readConfig, root } from "../tools/gate/project.ts";
 import { type NpmProject, npmProject } from "../support/npm_project.ts";
+import { startStreams, STREAM_CASES } from "../support/stream_server.ts";
 import { startRedis } from "../support/redis_server.ts";
 import { IN_FULL } from "../support/scale.ts";
 import { startFace } from "../support/upstash_face.ts";
@@ -78,14 +79,17 @@ const BUN = "@oven/bun-linux-x64-baseline";
 async function runProgram(project: NpmProject, runtime: string): Promise<void> {
   await using redis = await startRedis();
   await using face = await startFace({ redis });
+  await using streams = await startStreams();
   const { ok, stdout, stderr } = await project.run(runtime, ["out/main.js"], {
     SHOP_DATABASE: `${project.folder}/${runtime.replaceAll("/", "-")}.db`,
+    SHOP_STREAMS: streams.url,
+    SHOP_STREAM_CASES: JSON.stringify(STREAM_CASES),
     SHOP_ENTRY_POINTS: JSON.stringify(Object.keys(exports)),
     UPSTASH_REDIS_REST_URL: face.url,
     UPSTASH_REDIS_REST_TOKEN: face.token,
   });
   assert(ok, stdout + stderr);
-  const parts = ["core", "fetch", "upstash", "libsql", "env", "hono", "testing"];
+  const parts = ["core", "fetch", "bodies", "upstash", "libsql", "env", "hono", "testing"];
   assertEquals(stdout.trimEnd().split("\n"), parts.map((part) => `${part} works`));
   assert(face.requests > 0);
 }

@@ -70,7 +70,8 @@ Deno.test("@fuse/edge takes the options that were promised, undefined ones too",
   type Numeric =
     | ("failureThreshold" | "successThreshold" | "maxCooldownMs" | "windowMs" | "windowSize")
     | ("minimumThroughput" | "percentageThreshold" | "slowCallMs" | "callTimeoutMs")
-    | "abandonedAfterMs"
+    | ("abandonedAfterMs" | "idleTimeoutMs" | "firstByteTimeoutMs")
+    | "halfOpenFailureThreshold"
     | ("halfOpenMaxConcurrent" | "halfOpenLeaseMs" | "revalidateMs" | "maxStalenessMs")
     | ("flushSize" | "flushIntervalMs");
   type OnStoreError = "local" | "allow" | "reject";
@@ -78,6 +79,7 @@ Deno.test("@fuse/edge takes the options that were promised, undefined ones too",
     & { [_ in Numeric]: number }
     & { store: string; onStoreError: OnStoreError; strategy: Many<M.StrategyOption> }
     & { cooldownMs: number | M.Cooldown; consistency: "eventual" | "strong" }
+    & { settle: "headers" | "body" }
   >;
   type Fallbacks<F> = Maybe<
     { fallback: Many<(context: M.FallbackContext) => F | PromiseLike<F>> } & {

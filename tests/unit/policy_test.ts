@@ -11,10 +11,10 @@ import {
   type CircuitPolicy,
   createPolicy,
   differences,
-  differingOptions,
   POLICY_OPTIONS,
   samePolicy,
 } from "../../src/rules/policy.ts";
+import { differingOptions } from "../../src/rules/fingerprint.ts";
 import { fail } from "../support/setups.ts";
 import { policyOf } from "../support/units.ts";
 
@@ -30,6 +30,9 @@ type NumberOption =
   | "slowCallMs"
   | "callTimeoutMs"
   | "abandonedAfterMs"
+  | "idleTimeoutMs"
+  | "firstByteTimeoutMs"
+  | "halfOpenFailureThreshold"
   | "halfOpenMaxConcurrent"
   | "halfOpenLeaseMs"
   | "revalidateMs"
@@ -49,6 +52,7 @@ interface Bounds {
 
 const SAFE = Number.MAX_SAFE_INTEGER;
 const POSITIVE = { min: 1, max: SAFE, allowed: "a positive integer" };
+const TIMER = { min: 1, max: 2 ** 31 - 1, allowed: "an integer from 1 to 2147483647" };
 const NOT_NEGATIVE = { min: 0, max: SAFE, allowed: "an integer of at least 0" };
 
 /** Section 5 of the design, and the docstrings. */
@@ -75,12 +79,13 @@ const BOUNDS: Readonly<Record<NumberOption, Bounds>> = {
   slowCallMs: { standard: undefined, ...POSITIVE },
   callTimeoutMs: {
     standard: undefined,
-    min: 1,
-    max: 2 ** 31 - 1,
-    allowed: "an integer from 1 to 2147483647",
+    ...TIMER,
     beside: { halfOpenLeaseMs: 2 ** 31 },
   },
   abandonedAfterMs: { standard: undefined, ...POSITIVE },
+  idleTimeoutMs: { standard: undefined, ...TIMER },
+  firstByteTimeoutMs: { standard: undefined, ...TIMER },
+  halfOpenFailureThreshold: { standard: 1, ...POSITIVE },
   halfOpenMaxConcurrent: { standard: 1, ...POSITIVE },
   halfOpenLeaseMs: { standard: 30_000, ...POSITIVE },
   revalidateMs: { standard: 1_000, ...NOT_NEGATIVE },

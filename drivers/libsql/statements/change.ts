@@ -71,9 +71,10 @@ function open(dialect: Dialect): Change {
 function close(dialect: Dialect): Change {
   return change(
     dialect,
-    // A circuit whose trial has failed does not close.
+    // A circuit of which too many trials have failed does not close.
     sql`${expected(dialect)} and (
-      ${$("event")} <> 'closed' or ${dialect.expired} or not b.half_open_failures
+      ${$("event")} <> 'closed' or ${dialect.expired}
+      or b.half_open_failures < ${$("failuresBelow")}
     )`,
     update(
       dialect,

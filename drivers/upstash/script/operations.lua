@@ -54,7 +54,7 @@ elseif operation == 'transition' then
   local to, expects = ARGV[9], ARGV[14] ~= ''
   change(not expects, function()
     if expects and not isCurrent(ARGV[13], ARGV[14], ARGV[15]) then return false end
-    if ARGV[10] == 'closed' and of('halfOpen.failures') > 0 then return false end
+    if ARGV[10] == 'closed' and of('halfOpen.failures') >= tonumber(ARGV[17]) then return false end
     keep(ARGV[10], to)
     if to == 'OPEN' then
       put('reopenCount', s.state == 'HALF_OPEN' and (number('reopenCount') or 0) + 1 or 0)
@@ -68,7 +68,7 @@ elseif operation == 'transition' then
       put('openUntil')
       put('cooldownMs')
     end
-    follow(17)
+    follow(18)
     put('state', to)
     put('reason', ARGV[12])
     advance(now, to == 'CLOSED')

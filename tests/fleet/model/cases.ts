@@ -18,6 +18,7 @@ const DEFAULTS: ModelPolicy = {
   windowed: false,
   failureThreshold: 5,
   successThreshold: 2,
+  halfOpenFailureThreshold: 1,
   cooldownMs: () => 60_000,
   maxCooldownMs: 600_000,
   windowMs: 120_000,
@@ -69,6 +70,13 @@ export const CASES = {
     ["consecutive_failures"],
     (reopenCount) => 500 * (reopenCount + 1),
   ),
+  "some trials may fail": both({
+    failureThreshold: 2,
+    successThreshold: 3,
+    halfOpenFailureThreshold: 2,
+    halfOpenMaxConcurrent: 3,
+    halfOpenLeaseMs: 900,
+  }),
   "first failure, first success, capped cooldown": both(
     { failureThreshold: 1, successThreshold: 1, maxCooldownMs: 1_200, halfOpenLeaseMs: 5_000 },
     ["consecutive_failures"],

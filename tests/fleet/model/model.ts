@@ -272,10 +272,11 @@ export class Model {
     }
     if (this.#state === "OPEN" || override !== null) return false;
     const trials = this.#entries.filter((entry) => entry.countedIn === this.#generation);
-    if (trials.some((entry) => entry.failed)) {
+    const failed = trials.filter((entry) => entry.failed).length;
+    if (failed >= this.#policy.halfOpenFailureThreshold) {
       this.#reopenCount++;
       this.#open(retryAfterMs, now);
-    } else if (trials.length >= this.#policy.successThreshold) {
+    } else if (trials.length - failed >= this.#policy.successThreshold) {
       this.#enter("CLOSED", "closed");
       this.#clear();
       this.#reopenCount = 0;

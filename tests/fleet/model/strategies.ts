@@ -30,6 +30,7 @@ export interface ModelPolicy {
   readonly windowed: boolean;
   readonly failureThreshold: number;
   readonly successThreshold: number;
+  readonly halfOpenFailureThreshold: number;
   readonly cooldownMs: (reopenCount: number) => number;
   readonly maxCooldownMs: number;
   readonly windowMs: number;

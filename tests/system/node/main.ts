@@ -19,6 +19,17 @@ import { drizzle } from "drizzle-orm/libsql";
 import { migrate as drizzleMigrate } from "drizzle-orm/libsql/migrator";
 import { Hono } from "hono";
 
+/** What an upstream does to a body, and what it counts as. */
+interface StreamCase {
+  path: string;
+  method?: string;
+  headers?: Record<string, string>;
+  limits?: Record<string, number>;
+  text: string | null;
+  error?: string;
+  counted: [number, number];
+}
+
 const parts: Readonly<Record<string, () => Promise<void>>> = {
   async core() {
     await using fuse = createFuse();
@@ -50,6 +61,45 @@ const parts: Readonly<Record<string, () => Promise<void>>> = {
       assert.ok(isCircuitBreakerOpenError(await thrownBy(guarded(`http://127.0.0.1:${port}/`))));
     } finally {
       upstream.close();
+    }
+  },
+
+  async bodies() {
+    const cases = JSON.parse(env.SHOP_STREAM_CASES ?? "[]") as StreamCase[];
+    assert.ok(cases.length > 10);
+    await using fuse = createFuse({ defaults: { settle: "body" } });
+    for (const [i, { path, limits, text, error, counted, ...init }] of cases.entries()) {
+      const breaker = fuse.make(`case ${i}`, limits);
+      const response = await breaker.fetch(env.SHOP_STREAMS + path, init);
+      assert.equal(response.url, env.SHOP_STREAMS + path);
+      const reading = response.text();
+      if (text !== null) assert.equal(await reading, text, path);
+      else {
+        const thrown = await thrownBy(reading);
+        assert.ok(thrown instanceof Error, path);
+        if (error !== undefined) assert.equal(thrown.name, error);
+      }
+      const { totalSuccesses, totalFailures } = await breaker.getMetrics();
+      assert.deepEqual([totalSuccesses, totalFailures], counted, path);
+    }
+
+    // Whoever hands the body on, to a client that leaves.
+    const app = new Hono().use(circuitBreaker({ fuse, name: "route" }))
+      .get("/", () => fetch(`${env.SHOP_STREAMS}/stall`));
+    const ended = new Promise<string>((resolve) => fuse.on("ignored", ({ name }) => resolve(name)));
+    const server = serve({ fetch: app.fetch, hostname: "127.0.0.1", port: 0 });
+    try {
+      await new Promise((resolve) => server.once("listening", resolve));
+      const { port } = server.address() as AddressInfo;
+      const client = new AbortController();
+      const { signal } = client;
+      const reader = (await fetch(`http://127.0.0.1:${port}/`, { signal })).body!.getReader();
+      await reader.read();
+      client.abort();
+      await thrownBy(reader.read());
+      assert.equal(await ended, "route");
+    } finally {
+      server.close();
     }
   },
 

@@ -287,9 +287,10 @@ export class RecordJudge {
     );
     const { successes, failures } = counts;
     const enough = event === "closed"
-      ? failures === 0 && successes >= this.#policy.successThreshold
+      ? failures < this.#policy.halfOpenFailureThreshold &&
+        successes >= this.#policy.successThreshold
       : before?.state === "HALF_OPEN"
-      ? failures > 0
+      ? failures >= this.#policy.halfOpenFailureThreshold
       : this.#mayTrip(counts);
     this.#check(
       enough,
@@ -308,13 +309,13 @@ export class RecordJudge {
 
   /** Notes what whoever gets this answer has to do. Only what is known without looking at a window. */
   #owe({ request, said, after }: Deed, { counts, run }: Generation): void {
-    const { rules, failureThreshold, successThreshold } = this.#policy;
+    const { rules, failureThreshold, successThreshold, halfOpenFailureThreshold } = this.#policy;
     if (after === null || after.override !== null) return;
     if (request.do === "acquire" ? !said.granted : !(request.do === "record" && said.current)) {
       return;
     }
     if (after.state === "HALF_OPEN") {
-      if (counts.failures > 0) this.#duties.makesDue(said, "opened");
+      if (counts.failures >= halfOpenFailureThreshold) this.#duties.makesDue(said, "opened");
       else if (counts.successes >= successThreshold) this.#duties.makesDue(said, "closed");
     } else if (after.state === "CLOSED" && request.do === "record") {
       const inARow = rules.length === 1 && rules[0]!.name === "consecutive_failures";
