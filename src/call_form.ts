@@ -50,6 +50,13 @@ export interface End {
   readonly result: unknown;
 }
 
+/** What to do when a plain call under one grant ends. */
+export interface Reactions {
+  readonly form: CallForm;
+  readonly returned: (value: unknown) => unknown;
+  readonly threw: (error: unknown) => Promise<unknown>;
+}
+
 /** `startedAt` of a call whose duration nobody needs. A small integer: it is held across an `await`. */
 export const UNTIMED = -1;
 

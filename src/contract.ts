@@ -213,10 +213,7 @@ export interface TransitionRequest extends StoreRequest {
   readonly lastFailure?: FailureNote | null | undefined;
   /** The caller's policy, to be recorded. Left out: the recorded one stays. */
   readonly policy?: PolicyRecord | undefined;
-  /**
-   * To close after trials (`closed`), fewer of this generation's must have failed. Left out: 1, so that
-   * none may have.
-   */
+  /** It closes after trials only if fewer of them than this have failed. Left out: 1. */
   readonly failuresBelow?: number | undefined;
   /** Why: a strategy's name, `trial_failed`, an operator's words. */
   readonly reason: string;
@@ -354,10 +351,7 @@ export interface Changed extends Answer {
   readonly won: boolean;
 }
 
-/**
- * A store of circuits, as `memory()`, `upstash()`, `libsql()`, `tiered()` and `shared()` make it: for
- * `createFuse({ stores })`.
- */
+/** A store for `createFuse({ stores })`, as `memory()`, `upstash()` and the others make it. */
 export interface Store {
   /** The driver's name, for messages. */
   readonly name: string;

@@ -12,6 +12,7 @@ import {
   type End,
   permitOf,
   type Planned,
+  type Reactions,
   TELLING,
   THROWING,
   UNTIMED,
@@ -57,13 +58,6 @@ import {
   toCircuitSnapshot,
   toMetrics,
 } from "./rules/snapshot.ts";
-
-/** What to do when a plain call under one grant ends. */
-interface Reactions {
-  readonly form: CallForm;
-  readonly returned: (value: unknown) => unknown;
-  readonly threw: (error: unknown) => Promise<unknown>;
-}
 
 /** Implements {@linkcode CircuitBreaker}. */
 export class Handle<F> implements CircuitBreaker<F> {

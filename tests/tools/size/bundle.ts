@@ -19,11 +19,11 @@ export interface Bundle {
 /** Limits of our own code, minified and gzipped, in bytes. */
 export const LIMITS = {
   /** A program that imports `createFuse` alone. */
-  core: 24_448,
+  core: 25_088,
   /** What `./upstash` adds to the core: its driver, and the machinery of shared stores. */
   upstash: 20_480,
   /** What `./d1` adds to the core: the statements of `./libsql`, and the machinery of shared stores. */
-  d1: 34_304,
+  d1: 35_072,
   /** What `./dashboard` adds to the core: the page, its script and its looks. */
   dashboard: 15_360,
   /** What `./durable-object` adds to the core: the same, and the SQL of the tables. */
