@@ -35,7 +35,8 @@ import { eventsOf } from "../src/history.ts";
 import { check, known, MAX_TIMER_MS, refuseUnseen } from "../src/checks.ts";
 import { CIRCUITS, type OpeningStore, openingStore } from "../src/circuit.ts";
 import { type KeepsTrails, TRAILS, type Trails } from "../src/cursors.ts";
-import { copySnapshot, together } from "../src/records.ts";
+import { absentSnapshot, copySnapshot, newId, together } from "../src/records.ts";
+import { isNonsense } from "../src/rules/stored_fields.ts";
 import { SHARED } from "../src/shared/kind.ts";
 import { APPEND, type TrailAppender } from "./libsql/append.ts";
 import type { LibsqlStore } from "./libsql/options.ts";
@@ -204,15 +205,25 @@ class Tiered implements LibsqlStore, OpeningStore, Partial<KeepsTrails> {
   /** Delivers the circuit's outbox first, which is removed with the record. */
   async remove(key: string, request: RemoveRequest = NOBODY): Promise<boolean> {
     const began = performance.now();
-    await this.#delivery.rescue(key);
-    const said = this.#state.read(key, request);
-    const before = copySnapshot(said instanceof Promise ? await said : said);
+    const before = await this.#beforeRemoval(key, request);
     const removed = await this.#state.remove(key, request);
     if (removed) {
       this.#delivery.owe(key, [removedRow(before, request)]);
       await this.#delivery.deliver(key, [], request.at, began);
     }
     return removed;
+  }
+
+  /** Delivers the circuit's outbox, and returns the circuit: a new one in place of one that makes no sense. */
+  async #beforeRemoval(key: string, request: RemoveRequest): Promise<Snapshot> {
+    try {
+      await this.#delivery.rescue(key);
+      const said = this.#state.read(key, request);
+      return copySnapshot(said instanceof Promise ? await said : said);
+    } catch (error) {
+      if (!isNonsense(error)) throw error;
+      return { ...absentSnapshot(request.at || Date.now()), epoch: newId() };
+    }
   }
 
   /** Checks both stores. */

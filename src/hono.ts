@@ -247,7 +247,8 @@ export function circuitBreaker(options: CircuitBreakerMiddlewareOptions): FuseMi
 /**
  * Answers what is open, and which stores are down: 200 with
  * `{ status: "ok" | "degraded", open: [names], stores: { name: "ok" | "down" } }`, and 503 with the status
- * `failing` only if a circuit named in `critical` is open. A third party's failure must not drain healthy
+ * `failing` only if a circuit named in `critical` is open. Where it is known which failure opened a
+ * circuit, `openedBy` has it by name: `at`, `kind`, `status` and `instance`. A third party's failure must not drain healthy
  * instances, and neither must a store's: this isolate then decides alone.
  *
  * Goes by what this isolate knows, without a round trip: the circuits of the view that it made, called or
@@ -293,12 +294,18 @@ export function health(options: HealthOptions): FuseHandler {
   return function health(c) {
     const fuse = fuseOf(c);
     const open = new Set<string>();
+    const openedBy = new Map<string, NonNullable<CircuitSnapshot["lastFailure"]>>();
     let down = false;
     // Made, so that it stays known.
     const named = critical.map((name) => fuse.make(name).peek());
     for (const circuit of [...named, ...knownCircuits(fuse)]) {
       if (!isOpen(circuit)) continue;
       open.add(circuit.name);
+      const { lastFailure } = circuit;
+      const other = openedBy.get(circuit.name);
+      if (lastFailure !== null && !(other && other.at > lastFailure.at)) {
+        openedBy.set(circuit.name, lastFailure);
+      }
       down ||= critical.includes(circuit.name) && isOfView(circuit, fuse);
     }
     const known = knownStores(fuse).map(({ name, down }) => [name, down ? "down" : "ok"] as const);
@@ -306,7 +313,8 @@ export function health(options: HealthOptions): FuseHandler {
     const well = open.size === 0 && !known.some(([, state]) => state === "down");
     const status = down ? "failing" : well ? "ok" : "degraded";
     c.header("cache-control", "no-store");
-    const body = { status, open: [...open].sort(), stores };
+    const why = openedBy.size === 0 ? {} : { openedBy: Object.fromEntries(openedBy) };
+    const body = { status, open: [...open].sort(), ...why, stores };
     return Promise.resolve(c.json(body, down ? 503 : 200));
   };
 }

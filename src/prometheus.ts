@@ -149,6 +149,8 @@ type Failures = { count: number };
 interface Held {
   readonly states: Record<CircuitState, number>;
   readonly overrides: Record<Override, number>;
+  /** The latest failure that opened a circuit which is not closed since. */
+  failure: CircuitSnapshot["lastFailure"];
   successes: number;
   failures: number;
   slow: number;
@@ -189,7 +191,8 @@ function noMoves(): Moves {
 
 function nothingHeld(): Held {
   const overrides = { forced_open: 0, forced_closed: 0, disabled: 0, metrics_only: 0 };
-  return { states: noMoves(), overrides, successes: 0, failures: 0, slow: 0, rejected: 0 };
+  const counts = { successes: 0, failures: 0, slow: 0, rejected: 0 };
+  return { states: noMoves(), overrides, failure: null, ...counts };
 }
 
 /** What the stores hold, and which of them answered. */
@@ -236,8 +239,10 @@ function decidedAlone(fuse: Fuse, stores: Iterable<string>): ReadonlyMap<string,
   return alone;
 }
 
-function add(held: Held, { state, override, metrics }: CircuitSnapshot): void {
+function add(held: Held, { state, override, metrics, lastFailure }: CircuitSnapshot): void {
   held.states[state]++;
+  const isLatest = lastFailure !== null && !(held.failure && held.failure.at > lastFailure.at);
+  if (state !== "CLOSED" && isLatest) held.failure = lastFailure;
   if (override !== null) held.overrides[override.kind]++;
   held.successes += metrics.totalSuccesses;
   held.failures += metrics.totalFailures;
@@ -259,6 +264,9 @@ function render(
     "# HELP fuse_circuits_overridden Circuits that an operator laid an override over, by its kind.\n",
     "# TYPE fuse_circuits_overridden gauge\n",
     ...byLabel("fuse_circuits_overridden", held, "override", ({ overrides }) => overrides),
+    "# HELP fuse_opened_by_timestamp_seconds When the failure was that opened a circuit, by what it was.\n",
+    "# TYPE fuse_opened_by_timestamp_seconds gauge\n",
+    ...openedBy(held),
     "# HELP fuse_calls_total Calls that ended and counted, over all isolates.\n",
     "# TYPE fuse_calls_total counter\n",
     ...byLabel("fuse_calls_total", held, "outcome", ({ successes, failures }) => ({
@@ -284,6 +292,17 @@ function render(
     "# TYPE fuse_store_errors_total counter\n",
     ...each("fuse_store_errors_total", failures, ({ count }) => count),
   ].join("");
+}
+
+/** A sample for each group with a circuit that is not closed, and of which it is known what opened it. */
+function openedBy(held: Groups<Held>): string[] {
+  return sorted(held).flatMap(([, { labels, value: { failure } }]) => {
+    if (failure === null) return [];
+    const kind = failure.kind.toWellFormed();
+    const status = failure.status === null ? "" : String(failure.status);
+    const seconds = Math.round(failure.at.getTime() / 1_000);
+    return [sample("fuse_opened_by_timestamp_seconds", { ...labels, kind, status }, seconds)];
+  });
 }
 
 function each<T>(metric: string, groups: Groups<T>, count: (value: T) => number): string[] {

@@ -50,6 +50,9 @@ export interface Fleet {
   close(): Promise<void>;
 }
 
+/** How many circuits are asked for at once. */
+const PAGE = 1_000;
+
 /** How many events of a circuit are shown. */
 const EVENTS = 10;
 
@@ -73,11 +76,21 @@ export class OwnFleet implements Fleet {
     const circuits: CircuitSnapshot[] = [];
     const missing: { store: string; error: unknown }[] = [];
     for (const store of stores) {
+      const view = this.fuse.store(store);
+      // A circuit that changes meanwhile comes again.
+      const found = new Map<string, CircuitSnapshot>();
       try {
-        for await (const one of this.fuse.store(store).list({ state })) circuits.push(one);
+        let cursor: string | null = null;
+        do {
+          const page = await view.listPage({ state, limit: PAGE, cursor });
+          for (const circuit of page.circuits) found.set(circuit.key, circuit);
+          if (page.missing.length > 0) await this.#unavailable(store);
+          cursor = page.cursor;
+        } while (cursor !== null);
       } catch (error) {
         missing.push({ store, error });
       }
+      circuits.push(...found.values());
     }
     return { circuits, missing };
   }

@@ -6,8 +6,9 @@
 
 import type { CircuitEvent } from "../contract.ts";
 import type { CircuitPolicy } from "../rules/policy.ts";
+import { BUILT_IN } from "../rules/strategies.ts";
 import { namedBy, type NamedOptions } from "./circuits.ts";
-import { find } from "./fleet.ts";
+import { find, keyOf } from "./fleet.ts";
 import { type RecordedCall, replay } from "./replay.ts";
 import { CliError, type Terminal } from "./terminal.ts";
 import { connectTrail, reader } from "./trail.ts";
@@ -24,23 +25,26 @@ export type WhatIfOptions = NamedOptions & Pick<CircuitPolicy, typeof POLICY[num
   readonly since?: number;
 };
 
-/** Says when the circuit would have opened, for how long, and how many calls it would have refused. */
+/**
+ * Says when the circuit would have opened, for how long, and how many calls it would have refused. What is
+ * not given is as the circuit's record says.
+ */
 export async function whatIf(
   terminal: Terminal,
   name: string,
   options: WhatIfOptions,
 ): Promise<void> {
-  const policy: CircuitPolicy = Object.fromEntries(
+  const given: CircuitPolicy = Object.fromEntries(
     POLICY.filter((option) => options[option] !== undefined)
       .map((option) => [option, options[option]]),
   );
   const { fleet, name: store } = await connectTrail(terminal, options);
   const query = options.since === undefined ? {} : { from: new Date(Date.now() - options.since) };
   const calls: RecordedCall[] = [];
-  let recorded = 0;
+  let opened = 0;
   for await (const event of reader(fleet, store, name, options)(query)) {
     if (event.event === "success" || event.event === "failure") calls.push(callOf(event));
-    else if (event.event === "opened" && event.metadata?.from === "CLOSED") recorded++;
+    else if (event.event === "opened" && event.metadata?.from === "CLOSED") opened++;
     terminal.progress(`Read ${calls.length} calls`);
   }
   if (calls.length === 0) {
@@ -50,10 +54,13 @@ export async function whatIf(
       `The trail has no calls of this circuit: it records them with audit: "calls", FUSE_AUDIT=calls`,
     );
   }
+  const key = keyOf(namedBy(name, options));
+  const { policy: recorded } = await fleet.fuse.circuit({ store, key }).snapshot();
+  const policy = { ...recordedPolicy(recorded, given), ...given };
   // A trail is read latest first.
   const openings = await replay(calls.reverse(), policy);
   if (terminal.json) {
-    return terminal.document({ openings, calls: calls.length, recorded, policy });
+    return terminal.document({ openings, calls: calls.length, recorded: opened, policy });
   }
   for (const { at, untilMs, refused, refusedFailures, reopened, reason } of openings) {
     const took = untilMs === null ? "not closed since" : `for ${untilMs} ms`;
@@ -65,9 +72,36 @@ export async function whatIf(
   }
   const refused = openings.reduce((sum, opening) => sum + opening.refused, 0);
   terminal.line(
-    `${calls.length} calls: ${openings.length} openings, where ${recorded} are recorded; ` +
+    `${calls.length} calls: ${openings.length} openings, where ${opened} are recorded; ` +
       `${refused} calls refused`,
   );
+}
+
+/**
+ * Returns what the circuit's record says of its policy, as far as a replay can tell it apart.
+ *
+ * @throws {CliError} If it has a function, which is in the application alone, and nothing is given for it.
+ */
+function recordedPolicy(
+  recorded: Readonly<Record<string, unknown>> | null,
+  given: CircuitPolicy,
+): CircuitPolicy {
+  const policy: Record<string, unknown> = {};
+  for (const option of POLICY) {
+    const value = recorded?.[option];
+    if (value === undefined || given[option] !== undefined) continue;
+    const names = option === "strategy" ? String(value).split(",") : [];
+    const isKnown = option === "strategy"
+      ? names.every((name) => Object.hasOwn(BUILT_IN, name))
+      : typeof value === "number";
+    if (!isKnown) {
+      throw new CliError(
+        `The "${option}" of this circuit is a function of the application: give another one`,
+      );
+    }
+    policy[option] = option === "strategy" ? names : value;
+  }
+  return policy;
 }
 
 function callOf({ at, event, metadata }: CircuitEvent): RecordedCall {

@@ -57,6 +57,39 @@ export const RECORDS: readonly Scenario[] = [
     },
   },
   {
+    name: "list() of what is not plainly CLOSED leaves none of that out, however small its pages",
+    async run(subject) {
+      const [open, half, laid, ended, closed, plain] = Array.from(
+        { length: 6 },
+        () => subject.another(),
+      ) as [Subject, Subject, Subject, Subject, Subject, Subject];
+      const until = subject.clock.now() + COOLDOWN_MS;
+      await ended.override("disabled", { until });
+      await halfOpened(half, unique());
+      await opened(open);
+      await laid.override("forced_closed");
+      await opened(closed);
+      await closed.reset();
+      await plain.record({ successes: 1 });
+      const all = [open, half, laid, ended, closed, plain].map(({ key }) => key);
+      for (const limit of [1, 3, 100]) {
+        const records = await subject.listed(all, limit, SHAPE, { open: true, brief: true });
+        const found = new Set(records.map(({ key }) => key));
+        const wanted = [open, half, laid].filter(({ key }) => !found.has(key));
+        equal(wanted.length, 0, `how many are left out with limit ${limit}`);
+        equal(found.size, records.length, `how many are listed once with limit ${limit}`);
+      }
+    },
+  },
+  {
+    name: "list() hands out in brief what read() answers",
+    async run(subject) {
+      await opened(subject);
+      const [record] = await subject.listed([subject.key], 100, SHAPE, { brief: true });
+      equal(record!.snapshot, await subject.read(), "its Snapshot");
+    },
+  },
+  {
     name: "together() answers each request for itself, and holds back none that comes later",
     async run(subject) {
       const { store } = subject;

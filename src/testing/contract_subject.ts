@@ -6,6 +6,7 @@ import type {
   Changed,
   CircuitRecord,
   Driver,
+  ListRequest,
   Override,
   OverrideRequest,
   Recorded,
@@ -136,6 +137,7 @@ export class Subject {
     keys: readonly string[] = [this.key],
     limit = 100,
     shape: Shape = SHAPE,
+    parts: Partial<ListRequest> = {},
   ): Promise<CircuitRecord[]> {
     const wanted = new Set(keys);
     const records: CircuitRecord[] = [];
@@ -146,6 +148,7 @@ export class Subject {
         limit,
         at: this.clock.now(),
         shape: () => shape,
+        ...parts,
       });
       const page = said instanceof Promise ? await said : said;
       for (const record of page.records) {

@@ -145,6 +145,9 @@ Deno.test("what-if replays the recorded calls under another policy", () =>
     >(env, "what-if", "payments", "--failure-threshold", "3", "--cooldown-ms", "5m");
     assertEquals([found.calls, found.recorded, found.openings.length], [10, 0, 1]);
     assertEquals(found.openings[0]!.refused, 5);
+    // As the record says, it would not have opened.
+    const as = await json<{ openings: unknown[]; policy: unknown }>(env, "what-if", "payments");
+    assertEquals(as, { ...found, openings: [], policy: { failureThreshold: 100 } });
     const { stdout } = await cli(env, "what-if", "payments", "--failure-threshold", "3");
     assertMatch(
       stdout,
@@ -156,6 +159,15 @@ Deno.test("what-if replays the recorded calls under another policy", () =>
     const unknown = await cli(env, "what-if", "nobody");
     assertStringIncludes(unknown.stderr, 'There is no circuit "nobody"');
     await fuse.make("idle").forceOpen({ reason: "r" });
+    const own = fuse.make("own", { strategy: () => false, cooldownMs: () => 1_000 });
+    await own.call(() => 1);
+    await fuse.flush();
+    const asked = await cli(env, "what-if", "own", "--strategy", "count_window");
+    assertStringIncludes(asked.stderr, 'The "cooldownMs" of this circuit is a function');
+    const told = await cli(
+      ...[env, "what-if", "own", "--strategy", "count_window", "--cooldown-ms", "1s"] as const,
+    );
+    assertEquals(told.code, 0, told.stderr);
     const uncalled = await cli(env, "what-if", "idle");
     assertStringIncludes(uncalled.stderr, 'audit: "calls"');
   }));

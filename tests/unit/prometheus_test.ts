@@ -39,6 +39,9 @@ fuse_circuits_overridden{store="array",circuit="payments",override="forced_open"
 fuse_circuits_overridden{store="array",circuit="payments",override="forced_closed"} 0
 fuse_circuits_overridden{store="array",circuit="payments",override="disabled"} 0
 fuse_circuits_overridden{store="array",circuit="payments",override="metrics_only"} 0
+# HELP fuse_opened_by_timestamp_seconds When the failure was that opened a circuit, by what it was.
+# TYPE fuse_opened_by_timestamp_seconds gauge
+fuse_opened_by_timestamp_seconds{store="array",circuit="payments",kind="Error",status=""} 1735689600
 # HELP fuse_calls_total Calls that ended and counted, over all isolates.
 # TYPE fuse_calls_total counter
 fuse_calls_total{store="array",circuit="mail",outcome="success"} 1
@@ -74,6 +77,30 @@ fuse_store_errors_total{store="array",circuit="payments"} 0
 fuse_store_errors_total{store="array"} 0
 `,
   );
+});
+
+Deno.test("prometheus() tells of what is not closed which failure opened it last, by status or kind", async () => {
+  const clock = new FakeClock();
+  const fuse = createFuse({ clock: clock.now, defaults: { failureThreshold: 1 } });
+  const refused = Object.assign(new Error("secret"), { code: "ECONNREFUSED" });
+  const mail = fuse.make("mail");
+  const tenant = fuse.for({ type: "tenant", id: 1 }).make("mail");
+  await tenant.tryCall(() => Promise.reject(refused));
+  clock.advance(5_000);
+  await mail.tryCall(() => new Response(null, { status: 503 }));
+  await fuse.make("closed").tryCall(() => Promise.reject(refused));
+  await fuse.make("closed").reset();
+  const at = Math.round(clock.now() / 1_000);
+  const metric = "fuse_opened_by_timestamp_seconds";
+  assertEquals(samples(await prometheus(fuse)(), metric), [
+    `{store="array",circuit="mail",kind="Response",status="503"} ${at}`,
+  ]);
+  assertEquals(samples(await prometheus(fuse, { scopeLabels: true })(), metric), [
+    `{store="array",circuit="mail",context="",boundary="",kind="Response",status="503"} ${at}`,
+    `{store="array",circuit="mail",context="tenant:1",boundary="",kind="ECONNREFUSED",status=""} ${
+      at - 5
+    }`,
+  ]);
 });
 
 Deno.test("prometheus() counts each transition since it was made", async () => {

@@ -37,6 +37,9 @@ const ATTACKS: readonly [set: string, field: string][] = [
   ["cooldown_ms = 1", "its cooldown_ms"],
   ["reason = 'a drill'", "its reason"],
   ["began = began + 1", "its generation"],
+  ["reason = x'ff'", "its reason"],
+  ["override_actor = cast(x'ff' as text)", "its override_actor"],
+  ["open_until = x'ff'", "its open_until"],
   ["epoch = 'x.1', generation = 1, state = 'CLOSED', override = null", "it is another one"],
 ];
 
@@ -52,6 +55,24 @@ for (const [set, what] of ATTACKS) {
     });
   });
 }
+
+Deno.test("verifyTrail() finds a text that is not UTF-8, in a row and in a key", async () => {
+  const bytes = "cast(x'61ff' as text)";
+  for (const column of ["metadata", "event", "epoch", "hash"]) {
+    await withScene(async ({ store, client }) => {
+      await client.execute(`update circuit_breaker_events set ${column} = ${bytes} where id = 1`);
+      const { problem, circuit } = (await store.verifyTrail()).brokenAt!;
+      assertEquals([problem, circuit], ["changed", "a"]);
+      await Array.fromAsync(store.history());
+      assertEquals((await store.prune({ olderThanMs: 0 })).deleted, 0);
+    });
+  }
+  await withScene(async ({ store, client }) => {
+    await client.execute(`insert into circuit_breakers (key, name) values (${bytes}, 'a')`);
+    const { ok, brokenAt } = await store.verifyTrail();
+    assertEquals([ok, brokenAt?.problem, brokenAt?.circuit], [false, "inserted", "a\ufffd"]);
+  });
+});
 
 const FORCED = "(key, name, state, override, override_actor, epoch, generation, revision) " +
   "values ('a', 'a', 'OPEN', 'forced_open', 'ada', 'x.1', 1, 0)";

@@ -48,6 +48,38 @@ Deno.test("tiered() writes down operators' actions with reason, actor, end and w
   assertEquals((opened?.metadata?.["counters"] as { failures: number }).failures, 5);
 });
 
+Deno.test("tiered() lists by pages what is not plainly CLOSED first, and leaves a spoilt circuit out", async () => {
+  const world = new Tiers(face, client);
+  const { fuse, store, heard } = world.isolate();
+  const [plain, open, laid, spoilt] = [unique(), unique(), unique(), unique()];
+  for (const name of [plain, spoilt]) await succeed(fuse.make(name));
+  await fail(fuse.make(open, { consistency: "strong" }), 5);
+  await fuse.make(laid).disable();
+  await fuse.flush();
+  await redis.command("HSET", `${world.prefix}:${spoilt}:state`, "generation", "oops");
+  const found: string[] = [];
+  let cursor: string | null = null;
+  do {
+    const page = await fuse.listPage({ limit: 1, cursor });
+    assertEquals(page.missing, []);
+    found.push(...page.circuits.map(({ name }) => name));
+    cursor = page.cursor;
+  } while (cursor !== null);
+  assertEquals([new Set(found.slice(0, 2)), found[2]], [new Set([open, laid]), plain]);
+  assertEquals(found.length, 3);
+  assertEquals(
+    new Set(heard("store_error").map(({ circuit }) => circuit?.name)),
+    new Set([spoilt]),
+  );
+  const opened = await fuse.listPage({ state: "OPEN" });
+  assertEquals(opened.circuits.map(({ name }) => name), [open]);
+  assertEquals(await store.remove(spoilt), true);
+  assertEquals((await fuse.listPage({ limit: 10 })).circuits.length, 3);
+  const events = await world.trail(spoilt);
+  assertEquals(events.map(({ event }) => event), ["removed"]);
+  assertEquals((await store.verifyTrail()).ok, true);
+});
+
 Deno.test("tiered() gives an event the trail's head when that was confirmed in time", async () => {
   const world = new Tiers(face, client);
   const { fuse, store, heard, line } = world.isolate();

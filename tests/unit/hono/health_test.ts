@@ -187,6 +187,26 @@ Deno.test("health() goes by the critical circuits of what is no Fuse of this pac
   assertEquals((await healthOf(own, ["mail"])).code, 503);
 });
 
+Deno.test("health() says which failure opened a circuit, the last one of a name, and no message", async () => {
+  const clock = new FakeClock();
+  const fuse = createFuse({ clock: clock.now, defaults: TRIP, instance: "fra1" });
+  const app = new Hono().get("/", health({ fuse }));
+  const openedBy = async () => (await (await app.request("/")).json()).openedBy;
+  await fuse.make("forced").forceOpen();
+  assertEquals(await openedBy(), undefined);
+  const refused = Object.assign(new Error("secret"), { code: "ECONNREFUSED" });
+  await fuse.make("__proto__").tryCall(() => Promise.reject(refused));
+  const at = new Date(clock.now()).toISOString();
+  const first = { at, kind: "ECONNREFUSED", status: null, instance: "fra1" };
+  assertEquals(Object.entries(await openedBy()), [["__proto__", first]]);
+  clock.advance(1_000);
+  const scoped = fuse.for({ type: "tenant", id: 7 }).make("__proto__");
+  await scoped.tryCall(() => new Response(null, { status: 503 }));
+  const { kind, status } =
+    Object.entries<{ kind: string; status: number }>(await openedBy())[0]![1];
+  assertEquals([kind, status], ["Response", 503]);
+});
+
 Deno.test("health() is not to be cached", async () => {
   const app = new Hono().get("/", health({ fuse: createFuse() }));
   const response = await app.request("/");
@@ -213,6 +233,6 @@ function healthOf(fuse: Fuse, critical: readonly string[]) {
 
 async function ask(app: Hono): Promise<{ code: number; status: string; open: string[] }> {
   const response = await app.request("/");
-  const { stores: _, ...rest } = await response.json();
+  const { stores: _, openedBy: __, ...rest } = await response.json();
   return { code: response.status, ...rest };
 }
