@@ -30,6 +30,7 @@
  */
 
 import { type Context, Hono, type MiddlewareHandler } from "hono";
+import type { HTTPResponseError } from "hono/types";
 import { basePath } from "hono/route";
 import { NONCE, secureHeaders } from "hono/secure-headers";
 import { check, known, refuse } from "./checks.ts";
@@ -114,6 +115,7 @@ const SUBJECT = "dashboard()";
 export function dashboard(options: DashboardOptions): DashboardApp {
   const settings = settingsOf(options);
   const app = new Hono();
+  app.onError(refusal);
   app.use(HEADERS);
   app.use(uncached);
   app.use(options.auth);
@@ -165,6 +167,12 @@ const HEADERS = secureHeaders({
   referrerPolicy: "same-origin",
   xFrameOptions: "DENY",
 });
+
+/** Answers what `auth` throws, whatever the app makes of errors; all else is the app's to answer. */
+function refusal(error: Error | HTTPResponseError): Response {
+  if ("getResponse" in error) return error.getResponse();
+  throw error;
+}
 
 const uncached: MiddlewareHandler = async (c, next) => {
   await next();
