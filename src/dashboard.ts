@@ -72,7 +72,7 @@ export interface DashboardOptions {
    */
   actor?: ((c: HonoContext) => string) | undefined;
   /**
-   * Whether it only shows, and answers every POST with 405.
+   * `true` if nobody can act: every POST is answered with 405.
    *
    * @default {false}
    */
@@ -162,7 +162,7 @@ const HEADERS = secureHeaders({
     scriptSrc: [NONCE],
     styleSrc: [NONCE],
   },
-  // Whether the host is one for HTTPS alone is not the dashboard's business.
+  // It is not the dashboard's business to pin the host to HTTPS.
   strictTransportSecurity: false,
   referrerPolicy: "same-origin",
   xFrameOptions: "DENY",

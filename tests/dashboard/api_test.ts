@@ -75,7 +75,7 @@ Deno.test("dashboard() answers 401 also when auth throws it and the app makes so
   assertMatch(response.headers.get("www-authenticate")!, /^Basic /);
   assertEquals(response.headers.get("cache-control"), "no-store");
 
-  // What nobody expects is the app's to report.
+  // Errors that nobody expects are left to the app.
   fuse.check = () => Promise.reject(new Error("a bug"));
   const authorization = `Basic ${btoa("operator:AXlong")}`;
   const failed = await app.request("/ops/api/stores", { headers: { authorization } });

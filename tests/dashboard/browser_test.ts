@@ -18,13 +18,13 @@ const unless = SCALE === "full" && chromium === undefined ? CHROMIUM_MISSING : "
 const OPS = { OPS_USER: "grace", OPS_PASSWORD: "AXlongPassword" };
 const EVIL = `<img src=x onerror="globalThis.hacked=1">`;
 
-/** What an operator meets: a dashboard, and another isolate on the same store. */
+/** The scene of a test: a dashboard, and another isolate on the same store. */
 interface Ground extends AsyncDisposable {
   /** Of the app, with a slash at its end. */
   readonly url: string;
   /** A Fuse of this process on the store. */
   readonly fuse: Fuse;
-  /** What the dashboard has answered, on Deno: `METHOD status`. */
+  /** The answers of the dashboard so far, on Deno: `METHOD status`. */
   readonly answers: string[];
   /** How the other isolate answers a payment: `fine`, or what the breaker says. */
   pay(): Promise<string>;
@@ -137,7 +137,7 @@ Deno.test({
   },
 });
 
-/** What an operator does at night, by keyboard. */
+/** Plays an operator at night, by keyboard. */
 async function operate(browser: Browser, { url, fuse, pay }: Ground): Promise<void> {
   for (const name of ["payments", "orders", EVIL]) await fuse.make(name).call(() => 1);
   const { key } = fuse.for({ type: "tenant", id: "acme" }).make("payments");
@@ -306,7 +306,7 @@ async function trip(fuse: Fuse, name: string): Promise<void> {
   await fuse.flush();
 }
 
-/** What all grounds have: a Redis, a provider of payments, and a Fuse of this process. */
+/** Starts the parts that all grounds have: a Redis, a provider of payments, and a Fuse of this process. */
 async function common(stack: AsyncDisposableStack) {
   const face = stack.use(await startFace({ redis: stack.use(await startRedis()) }));
   const provider = stack.use(
