@@ -30,6 +30,7 @@
  */
 
 import { type Context, Hono, type MiddlewareHandler } from "hono";
+import type { HTTPResponseError } from "hono/types";
 import { basePath } from "hono/route";
 import { NONCE, secureHeaders } from "hono/secure-headers";
 import { check, known, refuse } from "./checks.ts";
@@ -71,7 +72,7 @@ export interface DashboardOptions {
    */
   actor?: ((c: HonoContext) => string) | undefined;
   /**
-   * Whether it only shows, and answers every POST with 405.
+   * `true` if nobody can act: every POST is answered with 405.
    *
    * @default {false}
    */
@@ -114,6 +115,7 @@ const SUBJECT = "dashboard()";
 export function dashboard(options: DashboardOptions): DashboardApp {
   const settings = settingsOf(options);
   const app = new Hono();
+  app.onError(refusal);
   app.use(HEADERS);
   app.use(uncached);
   app.use(options.auth);
@@ -160,11 +162,17 @@ const HEADERS = secureHeaders({
     scriptSrc: [NONCE],
     styleSrc: [NONCE],
   },
-  // Whether the host is one for HTTPS alone is not the dashboard's business.
+  // It is not the dashboard's business to pin the host to HTTPS.
   strictTransportSecurity: false,
   referrerPolicy: "same-origin",
   xFrameOptions: "DENY",
 });
+
+/** Answers what `auth` throws, whatever the app makes of errors; all else is the app's to answer. */
+function refusal(error: Error | HTTPResponseError): Response {
+  if ("getResponse" in error) return error.getResponse();
+  throw error;
+}
 
 const uncached: MiddlewareHandler = async (c, next) => {
   await next();

@@ -43,7 +43,7 @@ export interface Order {
 }
 
 /**
- * Acts on a circuit. One round trip.
+ * Acts on a circuit. Costs one round trip.
  *
  * @throws {StoreUnavailableError} If the store does not answer or refuses.
  * @throws {RangeError | TypeError} Naming the option, what came and what is allowed.

@@ -13,7 +13,7 @@ export interface Settings {
   readonly OPS_PASSWORD: string;
 }
 
-/** What handlers find in `c.var`. */
+/** The variables that handlers find in `c.var`. */
 export type Variables = FuseVariables & { operator: string };
 
 /** Makes the app. On Workers, both the Fuse and the settings come from the request's bindings. */

@@ -40,7 +40,7 @@ for (let i = 1; i <= 4; i++) {
 
 console.log(`a stranger: ${(await ask("/ops/api/circuits", {})).status}`);
 
-// What the page does, and `fuse --api` does, over the API.
+// The same as the page and `fuse --api` do, over the API.
 const { OPS_USER, OPS_PASSWORD } = settings;
 const authorization = `Basic ${btoa(`${OPS_USER}:${OPS_PASSWORD}`)}`;
 const { circuits } = (await ask("/ops/api/circuits?state=OPEN", { authorization })).body;

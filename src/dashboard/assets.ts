@@ -1,6 +1,6 @@
 // Made of the files in client/ by `deno task dashboard:assets`: change those, and run it.
 
-/** What the page does in a browser. */
+/** The script of the page. */
 export const SCRIPT: string =
   `const $=e=>document.getElementById(e),view=$("view"),stale=$("stale"),said=$("said"),filters=$("\\
 filters"),dialog=$("dialog"),POLL_MS=Number(document.body.dataset.pollMs),TIMEOUT_MS=15e3;document.
@@ -60,7 +60,7 @@ n.message)}finally{$("do").disabled=!1}}dialog&&($("order").addEventListener("su
 act()}),$("order").addEventListener("change",adapt),$("cancel").addEventListener("click",()=>dialog.
 close())),settle(),setInterval(tick,1e3),timer=setTimeout(poll,POLL_MS);`;
 
-/** How it looks. */
+/** The style sheets of the page. */
 export const STYLE: string =
   `:root{color-scheme:light dark;--back: #f5f6f8;--panel: #fff;--text: #1c2128;--muted: #59626e;--line:
 #dde1e7;--link: #2350b8;--bad: #a8201a;--bad-back: #fdeceb;--warn: #8a5200;--warn-back: #fff3dc;

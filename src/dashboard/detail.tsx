@@ -1,7 +1,7 @@
 /** @jsxRuntime automatic */
 /** @jsxImportSource hono/jsx */
 /**
- * One circuit, in full.
+ * A circuit, in full.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import { gaugesOf, policyOf, policyRows } from "./policy.ts";
 import type { Past } from "./timeline.ts";
 import { failureOf, many, spanText, standing } from "./words.ts";
 
-/** What is shown of one circuit. */
+/** The parts of a circuit that are shown. */
 export interface DetailProps extends Shown {
   readonly past: Past;
   readonly readOnly: boolean;

@@ -96,7 +96,7 @@ export async function find(fuse: Fuse, search: Search): Promise<CircuitPage> {
 
 /** How many circuits are read at once to look for a text in them. */
 const SCANNED = 1000;
-/** And how often for one page: a Worker may send few requests. What is left is the next page's. */
+/** And how often for one page: a Worker may send few requests. The next page goes on from there. */
 const SCANS = 10;
 
 /**

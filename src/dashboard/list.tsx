@@ -14,7 +14,7 @@ import { ActButton, Badge, type Html, Scopes, Time } from "./parts.tsx";
 import { gaugesOf } from "./policy.ts";
 import { failureOf, many, standing, stateWord } from "./words.ts";
 
-/** What the list needs to know. */
+/** The properties of the list. */
 export interface ListProps {
   readonly page: CircuitPage;
   /** `true` if this is the first page. */
@@ -165,7 +165,7 @@ function Why({ circuit }: { circuit: CircuitSnapshot }): Html {
   );
 }
 
-/** Who overrides a circuit, why and until when. */
+/** An override with its reason, actor and end. */
 export function Overridden(
   { override }: { override: NonNullable<CircuitSnapshot["override"]> },
 ): Html {
@@ -183,7 +183,7 @@ export function Overridden(
   );
 }
 
-/** What opened a circuit, and what comes next. */
+/** The failure that opened a circuit, and the next trial. */
 function Opened({ circuit }: { circuit: CircuitSnapshot }): Html {
   const { state, override, openedAt, openUntil, reason, trials } = circuit;
   const failure = failureOf(circuit);

@@ -37,7 +37,7 @@ export type Trail =
   | { readonly kind: "kept"; readonly events: readonly CircuitEvent[] }
   | { readonly kind: "none" | "unanswered"; readonly events: readonly [] };
 
-/** Asks the stores of the view. One round trip each, all at once. */
+/** Asks the stores of the view, all at once. Costs a round trip each. */
 export async function checkStores(fuse: Fuse): Promise<StoreStatus[]> {
   const checks = await fuse.check();
   const drivers = storesOf(fuse);
@@ -78,7 +78,7 @@ export function isAbsent({ generation, local }: CircuitSnapshot): boolean {
 
 /**
  * Reads the last events of a circuit, latest first. A trail that does not answer keeps nobody from the circuit
- * itself. One round trip; none where no trail is kept.
+ * itself. Costs one round trip; none where no trail is kept.
  */
 export async function trailOf(
   fuse: Fuse,

@@ -25,7 +25,7 @@ import { type Past, pastOf } from "./timeline.ts";
 /** How many circuits the page shows at once. */
 const LIMIT = 50;
 
-/** What a request asks the script to send: the part that a refresh replaces. */
+/** The header by which the script asks for the part that a refresh replaces. */
 export const FRAGMENT_HEADER = "fuse-fragment";
 
 /** Answers with the page or, to its own script, with the part of it that changes. */
@@ -148,7 +148,7 @@ function Page(
   );
 }
 
-/** What a refresh replaces. */
+/** The part that a refresh replaces. */
 function View(props: ViewProps): Html {
   const { settings: { readOnly }, query, stores, page, detail, problem } = props;
   const now = Date.now();

@@ -14,7 +14,7 @@ export interface Gauge {
   readonly limit: string;
 }
 
-/** What decides when a circuit opens, by default. */
+/** The defaults of the options that decide when a circuit opens. */
 const DEFAULTS = {
   strategy: "consecutive_failures",
   failureThreshold: 5,

@@ -1,5 +1,5 @@
 /**
- * What all parts of the dashboard go by.
+ * The settings that all parts of the dashboard share.
  *
  * @module
  */

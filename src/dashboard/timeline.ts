@@ -17,7 +17,7 @@ export interface Opening {
   readonly to: number | null;
 }
 
-/** What has become of a circuit lately. */
+/** The recent past of a circuit. */
 export interface Past {
   readonly kind: Trail["kind"];
   /** Latest first, rows of calls left out. */
@@ -30,12 +30,12 @@ export interface Past {
 
 /** How many events are read. */
 const LIMIT = 60;
-/** What begins an opening, and what ends it. */
+/** The events that begin and end an opening. */
 const BEGINS: readonly AuditEventName[] = ["opened"];
 const ENDS: readonly AuditEventName[] = ["closed", "reset", "removed"];
 const CALLS: readonly AuditEventName[] = ["success", "failure"];
 
-/** Reads the past of a circuit. One round trip; four more where the trail has a row for each call. */
+/** Reads the past of a circuit. Costs one round trip, and four more where the trail has a row for each call. */
 export async function pastOf(fuse: Fuse, breaker: CircuitBreaker): Promise<Past> {
   const { kind, events } = await trailOf(fuse, breaker, LIMIT);
   const ofCalls = events.some(({ event }) => CALLS.includes(event));

@@ -1,5 +1,5 @@
 /**
- * What the page says of circuits, in words.
+ * The words of the page for circuits.
  *
  * @module
  */

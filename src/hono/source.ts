@@ -51,7 +51,7 @@ export function source(
   };
 }
 
-/** What has the request's `waitUntil`, where there is one: off Workers, asking for it throws. */
+/** Returns the object with the request's `waitUntil`; `null` off Workers, where asking for it throws. */
 export function requestScope(c: Context): RequestScope | null {
   try {
     return typeof c.executionCtx.waitUntil === "function" ? c.executionCtx : null;

@@ -6,6 +6,7 @@ import { migrate } from "@fuse/edge/migrations";
 import { chaos, FakeClock } from "@fuse/edge/testing";
 import { createClient } from "@libsql/client";
 import { Hono } from "hono";
+import { basicAuth } from "hono/basic-auth";
 import { auth, AUTHORIZATION, mount, OWN, trip } from "./app.ts";
 import { HOSTILE_TEXTS } from "../support/hostile.ts";
 
@@ -57,6 +58,29 @@ Deno.test("dashboard() answers 401 before all else when a stranger asks", async 
     });
     assertEquals(response.status, 401, action);
   }
+});
+
+Deno.test("dashboard() answers 401 also when auth throws it and the app makes something else of errors", async () => {
+  const fuse = createFuse();
+  const auth = basicAuth({ username: "operator", password: "AXlong" });
+  const app = new Hono().route("/ops", dashboard({ fuse, auth }));
+  const seen: unknown[] = [];
+  app.onError((error, c) => {
+    seen.push(error);
+    return c.text("Bad Gateway", 502);
+  });
+  const response = await app.request("/ops/api/circuits");
+  await response.body?.cancel();
+  assertEquals(response.status, 401);
+  assertMatch(response.headers.get("www-authenticate")!, /^Basic /);
+  assertEquals(response.headers.get("cache-control"), "no-store");
+
+  // Errors that nobody expects are left to the app.
+  fuse.check = () => Promise.reject(new Error("a bug"));
+  const authorization = `Basic ${btoa("operator:AXlong")}`;
+  const failed = await app.request("/ops/api/stores", { headers: { authorization } });
+  assertEquals([failed.status, await failed.text()], [502, "Bad Gateway"]);
+  assertEquals(seen.map(String), ["Error: a bug"]);
 });
 
 Deno.test("GET /api/stores says whether each store answers, and what it is like", async () => {

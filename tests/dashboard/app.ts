@@ -8,9 +8,9 @@ import { dashboard, type DashboardOptions } from "@fuse/edge/dashboard";
 import { FakeClock } from "@fuse/edge/testing";
 import { Hono } from "hono";
 
-/** Who may. */
+/** The header of an operator. */
 export const AUTHORIZATION = "Bearer AXoperatorsToken";
-/** What a browser says of a request that the dashboard's own page sends. */
+/** The header that a browser adds to requests of the dashboard's own page. */
 export const OWN = { "sec-fetch-site": "same-origin" };
 
 /** A dashboard at `/ops`. */

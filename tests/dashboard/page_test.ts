@@ -139,7 +139,7 @@ Deno.test("hostile names, scopes, reasons and actors stay text", async () => {
     assert(![..."<img <script <q".split(" ")].some((tag) => tags.has(tag)), [...tags].join());
     assertEquals(own.match(/<\/title>|<\/main>/g)?.length, 2);
     assert(!/<[^>]*\sonerror=/.test(own.replaceAll(/="[^"]*"/g, '=""')));
-    // What would turn the direction of writing, or hide, is made visible.
+    // Characters that turn the direction of writing, or hide, are made visible.
     // deno-lint-ignore no-control-regex
     assert(!/[\u202a-\u202e\u2066-\u2069\0\x1b]/.test(own.replaceAll(/<[^>]*>/g, "")));
   }

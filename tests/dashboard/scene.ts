@@ -77,7 +77,7 @@ export async function playScene(now: number): Promise<Scene> {
   await refused(payments, 503, 5);
   await minutes(0);
   clock.set(now);
-  // One trial is under way.
+  // A trial is under way.
   await search.admit();
   return { fuse: frankfurt, clock, [Symbol.dispose]: () => client.close() };
 }

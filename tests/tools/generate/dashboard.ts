@@ -19,10 +19,10 @@ export async function generate(): Promise<string> {
     const style = await minified(STYLES, "css");
     return `// Made of the files in client/ by \`deno task dashboard:assets\`: change those, and run it.
 
-/** What the page does in a browser. */
+/** The script of the page. */
 export const SCRIPT: string =${literal(script)};
 
-/** How it looks. */
+/** The style sheets of the page. */
 export const STYLE: string =${literal(style)};
 `;
   } finally {
