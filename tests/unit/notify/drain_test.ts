@@ -4,7 +4,7 @@ import type { Client } from "@libsql/client";
 import { createFuse, type Fuse, memory } from "@fuse/edge";
 import { type Channel, notify, type NotifyOptions } from "@fuse/edge/notify";
 import { FakeClock } from "@fuse/edge/testing";
-import { notifyBy } from "../../../src/notify.ts";
+import { notifyBy } from "../../../src/notify/notifier.ts";
 import { inMemory } from "../../support/databases.ts";
 import { libsql } from "../../support/drivers.ts";
 import { channel, FakeParts } from "../../support/notices.ts";
