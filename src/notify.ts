@@ -41,8 +41,8 @@ export type { Notifier, NotifyOptions } from "./notify/notifier.ts";
  * most once; if that isolate dies before, nobody hears of it until `drain()` reads the trail.
  *
  * Sending is background work: it goes through the `waitUntil` of `createFuse`, and `flush()` waits for it.
- * A channel is tried three times, behind a circuit of its own, one request at a time. What it fails with
- * is told by `listener_error`, without addresses.
+ * A channel is tried three times, behind a circuit of its own, one request at a time. Its failures
+ * are told by `listener_error`, without addresses.
  *
  * @param fuse The Fuse, or a view of it.
  * @param options See {@linkcode NotifyOptions}.

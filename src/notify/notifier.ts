@@ -29,7 +29,7 @@ export interface NotifyOptions {
    */
   events?: readonly AuditEventName[] | undefined;
   /**
-   * For how long after a notice further changes of the same circuit are gathered, in ms. One notice then
+   * For how long after a notice further changes of the same circuit are gathered, in ms. A single notice then
    * says how many there were, and the last of them. An integer of at least 0.
    *
    * @default {0}
@@ -44,7 +44,7 @@ export interface NotifyOptions {
   name?: string | undefined;
 }
 
-/** What `notify()` returns. */
+/** Returned by `notify()`. */
 export interface Notifier {
   /**
    * Delivers what the trail has since what was delivered last: at least once, whatever dies meanwhile.

@@ -1,4 +1,4 @@
-// What drain() tells from the trail: at least once, and no more than it must.
+// drain() tells from the trail: at least once, and no more than it must.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { Client } from "@libsql/client";
 import { createFuse, type Fuse, memory } from "@fuse/edge";
@@ -106,7 +106,7 @@ test("drain() leaves out what was told as it happened", async (fleet) => {
   await fuse.flush();
   assertEquals(events(), ["opened", "forced_open", "removed"]);
   assertEquals(await drain(), 0);
-  // What was remembered for it is gone.
+  // Nothing is remembered any more.
   assertEquals((await fleet.cursors()).map(([, , told]) => told), [0]);
   await fleet.trip(fleet.fuse(), "other");
   assertEquals(await drain(), 1);

@@ -1,4 +1,4 @@
-// What notify() tells as it happens.
+// notify() tells changes as they happen.
 import { assert, assertEquals } from "@std/assert";
 import { createFuse, type Fuse, type FuseEvent } from "@fuse/edge";
 import { type Notice, notify } from "@fuse/edge/notify";
