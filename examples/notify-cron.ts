@@ -41,7 +41,7 @@ const url = `http://127.0.0.1:${receiver.addr.port}`;
 const client = createClient({ url: ":memory:" });
 await migrate(client);
 
-/** What each isolate has of its own. */
+/** Makes the Fuse of an isolate. */
 function isolate(): Fuse {
   const stores = { database: libsql({ client }) };
   return createFuse({ stores, defaults: { failureThreshold: 1 }, storeTimeoutMs: 10_000 });

@@ -23,7 +23,7 @@ export interface Trails {
   gather?(at: number): Promise<void>;
 }
 
-/** Who delivers what, to which channel. */
+/** Names a cursor: its reader, and the channel. */
 export interface CursorName {
   readonly name: string;
   /** Counts from 0. */
@@ -55,11 +55,11 @@ export interface Claim {
   readonly position: number;
   /** Where it may be moved once the rows are delivered. */
   readonly end: number;
-  /** Whether there are more rows. */
+  /** `true` if there are more rows. */
   readonly more: boolean;
   /** Oldest first. */
   readonly rows: readonly DeliveredRow[];
-  /** What was announced as it happened, as `announce` was given it. */
+  /** The changes that were announced as they happened, as `announce` was given them. */
   readonly announced: readonly string[];
 }
 
@@ -68,7 +68,7 @@ export interface MoveRequest extends CursorName {
   readonly holder: string;
   readonly from: number;
   readonly to: number;
-  /** What need not be remembered any more. */
+  /** The changes that need not be remembered any more. */
   readonly announced: readonly string[];
 }
 

@@ -22,18 +22,9 @@
  * @module
  */
 
-import type { AuditEventName } from "./contract.ts";
-import { check, known, MAX_TIMER_MS, received, refuse } from "./checks.ts";
-import { type Fuse, insideOf } from "./fuse.ts";
-import { EVENTS } from "./history.ts";
-import { isName } from "./key.ts";
-import type { Channel } from "./notify/channels.ts";
-import { drainTrails } from "./notify/drain.ts";
-import { makeSenders } from "./notify/senders.ts";
-import { type LiveEvent, ofEvent, type Telling } from "./notify/notices.ts";
-import { Quiet } from "./notify/quiet.ts";
-import { type Parts, PLATFORM } from "./notify/parts.ts";
-import { remember } from "./notify/remember.ts";
+import type { Fuse } from "./fuse.ts";
+import { type Notifier, notifyBy, type NotifyOptions } from "./notify/notifier.ts";
+import { PLATFORM } from "./notify/parts.ts";
 
 export {
   type Channel,
@@ -43,64 +34,15 @@ export {
   type WebhookOptions,
 } from "./notify/channels.ts";
 export type { Notice } from "./notify/notices.ts";
-
-/** Options of {@linkcode notify}. */
-export interface NotifyOptions {
-  /** Where notices go. At least one. They are told one by one: a channel that fails holds up no other. */
-  channels: readonly Channel[];
-  /**
-   * Which events are told. `edited`, `success` and `failure` come from the trail alone, by `drain()`.
-   * `reborn` is told by each isolate that knew the circuit, and only where it is named here.
-   *
-   * @default {all but success, failure and half_opened}
-   */
-  events?: readonly AuditEventName[] | undefined;
-  /**
-   * For how long after a notice further changes of the same circuit are gathered, in ms. One notice then
-   * says how many there were, and the last of them. An integer of at least 0.
-   *
-   * @default {0}
-   */
-  quietMs?: number | undefined;
-  /**
-   * Names the cursors that `drain()` keeps in `circuit_breaker_cursors`, one for each channel in its
-   * place. Two readers of a trail need two names. 1–255 characters.
-   *
-   * @default {"default"}
-   */
-  name?: string | undefined;
-}
-
-/** What {@linkcode notify} returns. */
-export interface Notifier {
-  /**
-   * Delivers what the trail has since what was delivered last: at least once, whatever dies meanwhile.
-   * For a cron trigger. If two of them run at once, one delivers and the other returns 0. A cursor begins
-   * an hour back.
-   *
-   * Cost: two round trips for each channel, and two more for 100 rows. With `tiered()`, a list of what is
-   * not plainly CLOSED besides.
-   *
-   * @returns How many notices were delivered, each counted once.
-   * @throws {TypeError} If no store of the view keeps a trail that can be delivered.
-   * @throws {Error} If a channel or a store fails. Cursors stand where they were: the next `drain()`
-   * begins there.
-   */
-  drain(): Promise<number>;
-  /** Stops telling what happens, and drops what waits for a quiet time to end. `drain()` still works. */
-  stop(): void;
-}
-
-const SUBJECT = "notify";
-const UNTOLD: readonly AuditEventName[] = ["success", "failure", "half_opened"];
+export type { Notifier, NotifyOptions } from "./notify/notifier.ts";
 
 /**
  * Tells channels what happens to circuits. A change is told as it happens by the isolate that made it, at
  * most once; if that isolate dies before, nobody hears of it until `drain()` reads the trail.
  *
  * Sending is background work: it goes through the `waitUntil` of `createFuse`, and `flush()` waits for it.
- * A channel is tried three times, behind a circuit of its own, one request at a time. What it fails with
- * is told by `listener_error`, without addresses.
+ * A channel is tried three times, behind a circuit of its own, one request at a time. Its failures
+ * are told by `listener_error`, without addresses.
  *
  * @param fuse The Fuse, or a view of it.
  * @param options See {@linkcode NotifyOptions}.
@@ -109,66 +51,6 @@ const UNTOLD: readonly AuditEventName[] = ["success", "failure", "half_opened"];
  */
 export function notify(fuse: Fuse, options: NotifyOptions): Notifier {
   return notifyBy(fuse, options, PLATFORM);
-}
-
-/**
- * The same with a clock and timers of the caller's.
- *
- * @internal
- */
-export function notifyBy(fuse: Fuse, options: NotifyOptions, parts: Parts): Notifier {
-  const { channels, events, quietMs, name } = checked(options);
-  const senders = makeSenders(channels, parts);
-  const tell = async (tellings: readonly Telling[]) => {
-    await senders.tell(tellings, (channel, told) => remember(fuse, { name, channel }, told));
-  };
-  const quiet = new Quiet(fuse, quietMs, tell, parts);
-  const stops = events.filter(isLive).map((type) =>
-    fuse.on(
-      type,
-      (event) => quiet.hear(ofEvent(event as LiveEvent, insideOf(fuse)?.registry.instance ?? null)),
-    )
-  );
-  return {
-    drain: () => drainTrails({ fuse, events, quietMs, name, senders, quiet }),
-    stop() {
-      for (const stop of stops) stop();
-      quiet.stop();
-    },
-  };
-}
-
-/** Events that an isolate announces itself. */
-type LiveName = LiveEvent["type"];
-
-function isLive(event: AuditEventName): event is LiveName {
-  return !["edited", "success", "failure"].includes(event);
-}
-
-/** @throws {TypeError | RangeError} Naming the option. */
-function checked(options: NotifyOptions) {
-  known(SUBJECT, options, ["channels", "events", "quietMs", "name"]);
-  const { channels, name = "default" } = options;
-  const areChannels = Array.isArray(channels) && channels.length > 0 &&
-    channels.every((channel) => typeof channel === "function");
-  if (!areChannels) {
-    refuse(SUBJECT, "channels", "a list of channels, such as webhook() and slack() make", channels);
-  }
-  const standard = EVENTS.filter((event) => !UNTOLD.includes(event) && event !== "reborn");
-  const { events = standard } = options;
-  if (!Array.isArray(events)) refuse(SUBJECT, "events", "a list of events", events);
-  for (const event of events) {
-    if (!EVENTS.includes(event)) {
-      refuse(SUBJECT, "events", `names of ${EVENTS.join(", ")}`, event);
-    }
-  }
-  if (!isName(name)) {
-    throw new RangeError(
-      `Cannot create ${SUBJECT}: "name" must have 1-255 characters, received ${received(name)}`,
-    );
-  }
-  const quietMs = check(SUBJECT, "quietMs", options.quietMs, 0, 0, MAX_TIMER_MS);
-  return { channels: [...channels], events: [...new Set(events)], quietMs, name };
 }
 
 export type * from "../mod.ts";

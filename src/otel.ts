@@ -45,14 +45,14 @@ export interface OtelOptions {
   /** A `Tracer` of `@opentelemetry/api`. Left out: that of the global provider. */
   tracer?: object | undefined;
   /**
-   * Whether metrics tell scopes apart, by `fuse.context` and `fuse.boundary`. Without it, the circuits of
+   * `true` to tell scopes apart in metrics, by `fuse.context` and `fuse.boundary`. Without it, the circuits of
    * all scopes add up under their name: most backends bear no series for each tenant.
    *
    * @default {false}
    */
   scopes?: boolean | undefined;
   /**
-   * Whether to record the histogram `fuse.call.duration`. It has every call measured, which costs more
+   * `true` to record the histogram `fuse.call.duration`. It has every call measured, which costs more
    * than the breaker itself.
    *
    * @default {false}

@@ -34,7 +34,7 @@ export interface WebhookOptions extends SlackOptions {
 /** A channel has failed. The message has nothing of the address, the headers or the answer. */
 export class DeliveryError extends Error {
   override readonly name = "DeliveryError";
-  /** Whether it may work another time. */
+  /** `true` if it may work another time. */
   readonly passing: boolean;
   /** How long to wait before, in ms, if the receiver said so. */
   readonly retryAfterMs: number;

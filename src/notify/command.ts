@@ -31,7 +31,7 @@ export function commandOf(
     ...["deno", "run", "-A", "jsr:@fuse/edge/cli", action, "--store", store],
     ...scopes.flatMap(([option, scope]) => scope === null ? [] : [option, textOf(scope)]),
     ...["--reason", "WHY"],
-    // What begins with a dash would be an option.
+    // A name that begins with a dash would be an option.
     ...name.startsWith("-") ? ["--", name] : [name],
   ];
   const isFit = words.every((word) => word.isWellFormed() && !word.includes("\0")) &&

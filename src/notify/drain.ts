@@ -20,7 +20,7 @@ const HOLD_MS = 120_000;
 /** So many pages are told at most: the request of a cron trigger has to end some time. */
 const MAX_PAGES = 100;
 
-/** What to drain, and where to. */
+/** The trails to drain, and where to. */
 export interface Draining {
   readonly fuse: Fuse;
   readonly events: readonly AuditEventName[];

@@ -12,9 +12,9 @@ import { type CircuitIdentity, identify } from "../key.ts";
 import { dateOf } from "../rules/snapshot.ts";
 import { commandOf } from "./command.ts";
 
-/** What a channel is told of one change, or of several of one circuit. */
+/** Tells a channel of one change, or of several of one circuit. */
 export interface Notice {
-  /** What happened, last if there are several. */
+  /** The change, the last if there are several. */
   readonly event: AuditEventName;
   /** The name of the circuit. */
   readonly circuit: string;
@@ -22,12 +22,12 @@ export interface Notice {
   readonly store: string;
   /** When, on the store's clock. */
   readonly at: Date;
-  /** For people: what happened, why, where, until when, and the command that undoes it. One line. */
+  /** For people: what happened, why, where, until when, and the command that undoes it, on one line. */
   readonly text: string;
   /**
    * For programs, as JSON has it: `id` (the same if the notice comes again), `key`, `context`, `boundary`,
    * `from`, `to`, `generation`, `reason`, `actor`, `until`, `lastFailure`, `instance`, `undo`, and
-   * `changes` where several are told at once. What is not known is left out.
+   * `changes` where several are told at once. Unknown fields are left out.
    */
   readonly data: Record<string, unknown>;
 }
@@ -49,7 +49,7 @@ export interface Telling {
   readonly all?: readonly Telling[];
 }
 
-/** What is known of a change, wherever it is known from. */
+/** A change, wherever it is known from. */
 interface Change {
   readonly event: AuditEventName;
   readonly circuit: CircuitIdentity;

@@ -1,5 +1,5 @@
 /**
- * What notices need of the platform.
+ * The parts of the platform that notices need.
  *
  * @module
  */
@@ -15,7 +15,7 @@ export interface Parts {
   sleep(ms: number): Promise<void>;
   /** Draws from 0 to 1. */
   random(): number;
-  /** Whether work is dropped once the response is sent, unless `waitUntil` holds it. */
+  /** `true` if work is dropped once the response is sent, unless `waitUntil` holds it. */
   readonly isWorker: boolean;
 }
 

@@ -1,5 +1,5 @@
 /**
- * One notice for a circuit that flaps.
+ * A single notice for a circuit that flaps.
  *
  * @module
  */
@@ -29,7 +29,7 @@ export class Quiet {
   readonly #tell: (tellings: readonly Telling[]) => Promise<void>;
   readonly #parts: Parts;
   readonly #told = new Map<string, Told>();
-  /** What prevents the timers that are set. */
+  /** Functions that prevent the timers that are set. */
   readonly #timers = new Set<() => void>();
 
   constructor(

@@ -1,5 +1,5 @@
 /**
- * What was told as it happened, so that it is not told again from the trail.
+ * Remembers what was told as it happened, so that it is not told again from the trail.
  *
  * @module
  */
@@ -57,7 +57,7 @@ function textOf({ circuit, change, notice }: Telling): string | null {
  */
 export class Remembered {
   readonly #texts: Map<string, { readonly text: string; readonly at: number }[]> = new Map();
-  /** What was found so far. */
+  /** The texts that were found so far. */
   readonly found: string[] = [];
 
   constructor(texts: readonly string[]) {

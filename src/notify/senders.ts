@@ -29,7 +29,7 @@ const LAPSE_MS = 60_000;
 export interface Senders {
   readonly all: readonly Sender[];
   /**
-   * Sends notices over all channels. What waits meanwhile goes along.
+   * Sends notices over all channels, and those that wait meanwhile.
    *
    * @param told Hears, for each channel, what it was told.
    * @throws {Error} If a channel failed.
@@ -82,7 +82,7 @@ export class Sender {
   }
 
   /**
-   * Sends notices, unless somebody sends already: then they go along. What cannot be sent is dropped.
+   * Sends notices, unless somebody sends already: then they go along. Drops notices that cannot be sent.
    *
    * @throws {Error} If something was dropped.
    */
@@ -95,7 +95,7 @@ export class Sender {
     if (excess > 0) this.#dropped += this.#waiting.splice(0, excess).length;
     const { clock } = this.#parts;
     const now = clock();
-    // One that is further off is from a clock that has gone back.
+    // A moment that is further off is from a clock that has gone back.
     if (now < this.#sendingUntil && this.#sendingUntil - now <= LAPSE_MS) return;
     let failure: unknown;
     try {

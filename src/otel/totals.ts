@@ -1,5 +1,5 @@
 /**
- * What is observed: sums by their attributes.
+ * The sums that are observed, by their attributes.
  *
  * @module
  */
@@ -35,7 +35,7 @@ class Series<T> {
 export class Sums {
   readonly #sums = new Series<{ sum: number }>();
 
-  /** Begins anew. What was there is 0 rather than gone: an SDK would go on to tell its last value. */
+  /** Sets all sums to 0. An SDK would go on to tell the last value of a sum that is gone. */
   clear(): void {
     for (const { value } of this.#sums) value.sum = 0;
   }
@@ -55,7 +55,7 @@ export class Sums {
 export class Totals {
   readonly #scopes: boolean;
   readonly #totals = new Series<CallCounts>();
-  /** What was taken of each circuit so far. */
+  /** The counts taken of each circuit so far. */
   readonly #taken = new WeakMap<Circuit, CallCounts>();
 
   constructor(scopes: boolean) {

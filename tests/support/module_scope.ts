@@ -31,6 +31,12 @@ const { createSchema, libsql } = await import(
   import.meta.resolve("@fuse/edge/libsql")
 ) as typeof import("@fuse/edge/libsql");
 await import(import.meta.resolve("@fuse/edge/migrations"));
+const { notify, slack, webhook } = await import(
+  import.meta.resolve("@fuse/edge/notify")
+) as typeof import("@fuse/edge/notify");
+const { otel } = await import(
+  import.meta.resolve("@fuse/edge/otel")
+) as typeof import("@fuse/edge/otel");
 const { fuseFromEnv } = await import(
   import.meta.resolve("@fuse/edge/env")
 ) as typeof import("@fuse/edge/env");
@@ -73,6 +79,12 @@ const fromEnv = fuseFromEnv({
   TURSO_AUTH_TOKEN: "token",
 });
 for (const store of ["array", "cache", "database"]) fromEnv.store(store).make("payments-eu");
+const url = "https://hooks.example/fuse";
+notify(fuse, {
+  channels: [webhook({ url, secret: "key", headers: { accept: "*/*" } }), slack({ url })],
+  quietMs: 60_000,
+});
+otel(fuse, { durations: true });
 console.log("constructed");
 
 function forbidden(name: string): never {

@@ -1,5 +1,5 @@
 /**
- * What tests of notices share: a receiver over HTTP, and time that a test lets pass.
+ * Shared by tests of notices: a receiver over HTTP, and time that a test lets pass.
  *
  * @module
  */

@@ -8,7 +8,7 @@ import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-ho
 import { AggregationTemporality, MeterProvider, MetricReader } from "@opentelemetry/sdk-metrics";
 import { BasicTracerProvider, type ReadableSpan } from "@opentelemetry/sdk-trace-base";
 
-/** What was collected of a metric: its values, by its attributes as `name=value` in order. */
+/** The values of a metric, by its attributes as `name=value` in order. */
 export type Points = Record<string, number>;
 
 /** An SDK. */

@@ -29,6 +29,7 @@ Deno.test("a Node project installs, compiles and runs it", async (t) => {
     ...[
       "@hono/node-server",
       "@libsql/client",
+      "@opentelemetry/api",
       "@upstash/redis",
       "commander",
       "drizzle-orm",

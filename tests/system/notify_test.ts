@@ -7,7 +7,7 @@ import { libsql } from "@fuse/edge/libsql";
 import { notify, webhook } from "@fuse/edge/notify";
 import { createClient } from "@libsql/client";
 import { migrate } from "@fuse/edge/migrations";
-import { notifyBy } from "../../src/notify.ts";
+import { notifyBy } from "../../src/notify/notifier.ts";
 import { FakeParts, startReceiver } from "../support/notices.ts";
 
 const PROCESS = fileURLToPath(new URL("../support/notify_process.ts", import.meta.url));

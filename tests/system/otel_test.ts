@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 
 const PROCESS = fileURLToPath(new URL("../support/otel_process.ts", import.meta.url));
 
-/** What is read of OTLP in JSON. */
+/** The part of OTLP in JSON that is read. */
 interface Attribute {
   readonly key: string;
   readonly value: { readonly stringValue?: string; readonly intValue?: string | number };

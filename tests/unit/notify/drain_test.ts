@@ -1,10 +1,10 @@
-// What drain() tells from the trail: at least once, and no more than it must.
+// drain() tells from the trail: at least once, and no more than it must.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { Client } from "@libsql/client";
 import { createFuse, type Fuse, memory } from "@fuse/edge";
 import { type Channel, notify, type NotifyOptions } from "@fuse/edge/notify";
 import { FakeClock } from "@fuse/edge/testing";
-import { notifyBy } from "../../../src/notify.ts";
+import { notifyBy } from "../../../src/notify/notifier.ts";
 import { inMemory } from "../../support/databases.ts";
 import { libsql } from "../../support/drivers.ts";
 import { channel, FakeParts } from "../../support/notices.ts";
@@ -106,7 +106,7 @@ test("drain() leaves out what was told as it happened", async (fleet) => {
   await fuse.flush();
   assertEquals(events(), ["opened", "forced_open", "removed"]);
   assertEquals(await drain(), 0);
-  // What was remembered for it is gone.
+  // Nothing is remembered any more.
   assertEquals((await fleet.cursors()).map(([, , told]) => told), [0]);
   await fleet.trip(fleet.fuse(), "other");
   assertEquals(await drain(), 1);

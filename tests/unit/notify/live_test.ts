@@ -1,8 +1,8 @@
-// What notify() tells as it happens.
+// notify() tells changes as they happen.
 import { assert, assertEquals } from "@std/assert";
 import { createFuse, type Fuse, type FuseEvent } from "@fuse/edge";
 import { type Notice, notify } from "@fuse/edge/notify";
-import { notifyBy } from "../../../src/notify.ts";
+import { notifyBy } from "../../../src/notify/notifier.ts";
 import { channel, FakeParts } from "../../support/notices.ts";
 import { World } from "../../support/setups.ts";
 

@@ -1,4 +1,4 @@
-// What otel() has collected, by the SDK of OpenTelemetry in this process.
+// The metrics that otel() has collected, by the SDK of OpenTelemetry in this process.
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { createFuse, type Fuse, memory } from "@fuse/edge";
 import { otel, type OtelOptions } from "@fuse/edge/otel";
