@@ -32,6 +32,8 @@ type NumberOption =
   | "abandonedAfterMs"
   | "idleTimeoutMs"
   | "firstByteTimeoutMs"
+  | "rampMs"
+  | "rampFromPercentage"
   | "halfOpenFailureThreshold"
   | "halfOpenMaxConcurrent"
   | "halfOpenLeaseMs"
@@ -85,6 +87,8 @@ const BOUNDS: Readonly<Record<NumberOption, Bounds>> = {
   abandonedAfterMs: { standard: undefined, ...POSITIVE },
   idleTimeoutMs: { standard: undefined, ...TIMER },
   firstByteTimeoutMs: { standard: undefined, ...TIMER },
+  rampMs: { standard: undefined, ...POSITIVE },
+  rampFromPercentage: { standard: 10, min: 1, max: 100, allowed: "a number from 1 to 100" },
   halfOpenFailureThreshold: { standard: 1, ...POSITIVE },
   halfOpenMaxConcurrent: { standard: 1, ...POSITIVE },
   halfOpenLeaseMs: { standard: 30_000, ...POSITIVE },
