@@ -213,10 +213,7 @@ export interface TransitionRequest extends StoreRequest {
   readonly cooldownMs: number;
   /** The failure that opens it, to be kept as it is. Left out, or `null`: not known. */
   readonly lastFailure?: FailureNote | null | undefined;
-  /**
-   * To close after trials (`closed`), fewer of this generation's must have failed. Left out: 1, so that
-   * none may have.
-   */
+  /** For `closed`: fewer trials of this generation must have failed. Left out: 1. */
   readonly failuresBelow?: number | undefined;
   /** Why: a strategy's name, `trial_failed`, an operator's words. */
   readonly reason: string;
