@@ -21,7 +21,7 @@ export function check<D extends number | undefined>(
   max: number = Number.MAX_SAFE_INTEGER,
 ): number | D {
   if (value === undefined) return standard;
-  const whole = option !== "percentageThreshold";
+  const whole = !/percentage/i.test(option);
   if (
     typeof value !== "number" || !(value >= min && value <= max) ||
     (whole && !Number.isInteger(value))

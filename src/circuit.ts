@@ -41,12 +41,12 @@ import {
   newId,
   TOTALS_ONLY,
 } from "./records.ts";
-import { cooldownOf, retryAfter, tripping, type Verdict } from "./rules/machine.ts";
+import { cooldownOf, ramp, reasonOf, retryAfter, tripping, type Verdict } from "./rules/machine.ts";
 import type { Given } from "./rules/followed.ts";
 import { type CallCounts, type Ending, SLOW_TRIAL } from "./rules/outcome.ts";
 import { differingOptions } from "./rules/fingerprint.ts";
 import type { CircuitPolicyData } from "./rules/policy.ts";
-import { explain, explainFull } from "./rules/snapshot.ts";
+import { explainRefusal } from "./rules/snapshot.ts";
 
 export type { Ending } from "./rules/outcome.ts";
 
@@ -127,6 +127,8 @@ export interface NamedStore {
   readonly timeoutMs: number;
   /** Returns what this isolate was given for circuits of a name. */
   readonly given: (name: string) => Given;
+  /** Draws which calls a ramp admits: from 0, below 1. */
+  readonly random: () => number;
   /** What guarded fetches send with, in place of the global `fetch`. */
   readonly fetch?: typeof fetch | undefined;
   /** The circuits that have something to send. They stay here when their handles are gone. */
@@ -156,11 +158,6 @@ export const UNCOUNTED: Grant = { ...UNKNOWN, generation: TOTALS_ONLY };
 
 const SILENT: Grant = { ...UNCOUNTED, silent: true };
 
-/** The reason of a rejection beside the trials. */
-export const TRIALS_IN_FLIGHT = "trials_in_flight";
-
-const NO_SENTENCE = { epoch: "", generation: -1, state: "CLOSED" as CircuitState, text: "" };
-
 /** More foreign policies than this are not told apart: so many are a fight that was reported. */
 const MAX_REPORTED = 16;
 
@@ -181,7 +178,7 @@ export abstract class Circuit {
   /** The grant of a CLOSED or overridden circuit: the same object while the generation lasts. */
   protected opened: Grant = UNKNOWN;
   /** The sentence of the last rejection. */
-  #sentence: typeof NO_SENTENCE = NO_SENTENCE;
+  #sentence = { epoch: "", generation: -1, state: "CLOSED" as CircuitState, text: "" };
   /** The override's generation in which `would_open` was announced. */
   #warned = -1;
   /** Fingerprints of foreign policies that were reported. */
@@ -218,6 +215,8 @@ export abstract class Circuit {
   abstract flush(): Promise<void>;
   /** Reports what is pending as unconfirmed, and drops it. */
   abstract abandon(): void;
+  /** Returns the store's clock, in ms, as far as it is known. */
+  protected abstract storeNow(): number;
   /** Sends an operator's request to the store. */
   protected abstract operate(
     operation: string,
@@ -360,31 +359,34 @@ export abstract class Circuit {
     return hash === "" ? undefined : recorded;
   }
 
-  /** Returns the grant for a circuit that lets everybody through. */
-  protected open(s: Snapshot): Grant {
+  /** Returns the grant for a circuit that lets everybody through, unless its ramp turns the call away. */
+  protected open(s: Snapshot): Grant | Refusal {
     if (s.override?.kind === "disabled") return SILENT;
-    const grant = this.opened;
-    return isSame(grant, s) ? grant : this.opened = { ...UNKNOWN, ...admissionOf(s) };
+    if (!isSame(this.opened, s)) this.opened = { ...UNKNOWN, ...admissionOf(s) };
+    if (this.policy.rampMs === undefined || s.override !== null || s.closedAt === null) {
+      return this.opened;
+    }
+    const now = this.storeNow();
+    const share = ramp(s.closedAt, now, this.policy);
+    return share === 1 || this.store.random() < share ? this.opened : this.refuse(s, now);
   }
 
   /** Returns the grant of an `acquire`: a trial holds its slot under the token. */
-  protected grant(s: Snapshot, token: string): Grant {
+  protected grant(s: Snapshot, token: string): Grant | Refusal {
     if (s.override !== null || s.state === "CLOSED") return this.open(s);
     return { ...UNKNOWN, ...admissionOf(s), lease: token };
   }
 
   /** Returns the refusal of a call. `now` is the store's clock, in ms. */
   refuse(s: Snapshot, now: number): Refusal {
-    const { override } = s;
-    const isFull = override === null && s.state === "HALF_OPEN";
     return {
       refused: new CircuitBreakerOpenError(
         this.identity,
-        override === null ? s.state : "OPEN",
-        override?.kind ?? null,
-        (override !== null ? override.reason : isFull ? TRIALS_IN_FLIGHT : s.reason) || null,
+        s.override === null ? s.state : "OPEN",
+        s.override?.kind ?? null,
+        reasonOf(s) || null,
         retryAfter(s, now, this.policy),
-        this.#explain(s, now, isFull),
+        this.#explain(s, now),
       ),
     };
   }
@@ -434,16 +436,13 @@ export abstract class Circuit {
   }
 
   /** Returns the sentence of a rejection, built once a generation: that costs more than the rest. */
-  #explain(s: Snapshot, now: number, isFull: boolean): string {
+  #explain(s: Snapshot, now: number): string {
     const { epoch, generation, state } = s;
     const last = this.#sentence;
     if (last.generation === generation && last.epoch === epoch && last.state === state) {
       return last.text;
     }
-    const { name } = this.identity;
-    const text = isFull
-      ? explainFull(name, s, this.policy.halfOpenMaxConcurrent)
-      : explain(name, s, now);
+    const text = explainRefusal(this.identity.name, s, now, this.policy.halfOpenMaxConcurrent);
     this.#sentence = { epoch, generation, state, text };
     return text;
   }

@@ -54,17 +54,17 @@ export function isRejection(value: unknown): boolean {
   return rejections.has(value as object);
 }
 
-/** A call was rejected: the circuit is open, half-open with no slot free, or forced open. */
+/** A call was rejected: the circuit is open, half-open with no slot free, forced open, or ramps up. */
 export class CircuitBreakerOpenError extends FuseError {
   /** Which circuit. */
   readonly circuit: CircuitIdentity;
-  /** `OPEN`, or `HALF_OPEN` when all trial slots are taken. */
+  /** `OPEN`, or `HALF_OPEN` when all trial slots are taken, or `CLOSED` during a ramp (`rampMs`). */
   readonly state: CircuitState;
   /** `forced_open` if an operator rejects all calls. */
   readonly override: Override | null;
   /**
-   * Why: the strategy that opened it, `trial_failed`, `trials_in_flight` in HALF_OPEN, or the operator's
-   * words.
+   * Why: the strategy that opened it, `trial_failed`, `trials_in_flight` in HALF_OPEN, `ramp` in CLOSED,
+   * or the operator's words.
    */
   readonly reason: string | null;
   /** How long to wait, in ms; at least 1. */

@@ -188,6 +188,10 @@ export class LocalCircuit extends Circuit {
     this.flush();
   }
 
+  protected override storeNow(): number {
+    return this.peek().now;
+  }
+
   protected override operate(
     _operation: string,
     ask: (driver: Driver) => Awaitable<Changed>,

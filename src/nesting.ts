@@ -9,8 +9,9 @@
  */
 
 import { quote } from "./checks.ts";
-import { type Circuit, type Grant, type Refusal, TRIALS_IN_FLIGHT } from "./circuit.ts";
+import type { Circuit, Grant, Refusal } from "./circuit.ts";
 import { rejectedBy } from "./errors.ts";
+import { TRIALS_IN_FLIGHT } from "./rules/machine.ts";
 
 /** A trial of this isolate that still has its slot. */
 interface Trial {

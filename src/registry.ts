@@ -116,6 +116,12 @@ export interface FuseOptions {
    */
   instance?: string | undefined;
   /**
+   * Draws which calls a ramp (`rampMs`) admits: from 0, below 1. A test gives its own.
+   *
+   * @default {Math.random}
+   */
+  random?: (() => number) | undefined;
+  /**
    * What guarded fetches send with: a service binding, a traced fetch, that of undici. It gets exactly
    * the caller's arguments; a circuit with `callTimeoutMs` adds its signal. Called without `this`. Left
    * out: the global `fetch`, looked up for each call.
@@ -161,6 +167,7 @@ export class Registry {
   /** The name of this isolate, or `null`. */
   readonly instance: string | null;
   readonly #fetch: typeof fetch | undefined;
+  readonly #random: () => number;
   /** The policies made last. */
   readonly #policies: CircuitPolicyData[] = [];
 
@@ -174,6 +181,7 @@ export class Registry {
     this.events = new Events((work) => void this.background.background(work));
     this.instance = instanceOf(options.instance);
     this.#fetch = optional("fetch", options.fetch, "function");
+    this.#random = optional("random", options.random, "function") ?? (() => Math.random());
     this.#maxCircuits = check(SUBJECT, "maxCircuits", options.maxCircuits, 10_000);
     const { storeTimeoutMs } = options;
     const timeoutMs = check(SUBJECT, "storeTimeoutMs", storeTimeoutMs, 500, 1, MAX_TIMER_MS);
@@ -211,10 +219,21 @@ export class Registry {
 
   #register(name: string, driver: OpeningStore, timeoutMs: number): RegisteredStore {
     const { clock, events, instance } = this;
-    const fetch = this.#fetch;
+    const [fetch, random] = [this.#fetch, this.#random];
     const unsent = new Set<Circuit>();
     const given = (name: string) => [this.config(name).options, this.#strategies] as const;
-    const named = { name, driver, clock, events, instance, timeoutMs, given, fetch, unsent };
+    const named = {
+      name,
+      driver,
+      clock,
+      events,
+      instance,
+      timeoutMs,
+      given,
+      random,
+      fetch,
+      unsent,
+    };
     return { ...named, opener: driver[CIRCUITS].openerFor(named), circuits: new Map() };
   }
 
@@ -359,6 +378,7 @@ const FUSE_OPTIONS = [
   "clock",
   "waitUntil",
   "instance",
+  "random",
   "fetch",
 ];
 /** The options that are about the circuit itself, rather than where it is kept. */

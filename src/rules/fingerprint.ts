@@ -24,6 +24,8 @@ export const FINGERPRINTED = [
   "idleTimeoutMs",
   "firstByteTimeoutMs",
   "halfOpenFailureThreshold",
+  "rampMs",
+  "rampFromPercentage",
 ] as const;
 
 /** Returns two characters for each option that is compared. */

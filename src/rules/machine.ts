@@ -98,15 +98,45 @@ export function isShut(s: Snapshot, now: number): boolean {
   return s.state === "OPEN" && !cooldownPassed(s, now);
 }
 
+/** The reason of a rejection beside the trials. */
+export const TRIALS_IN_FLIGHT = "trials_in_flight";
+
+/** Returns why a call is rejected; `null` or `""` if nobody said. */
+export function reasonOf({ override, state, reason }: Snapshot): string | null {
+  if (override !== null) return override.reason;
+  return state === "HALF_OPEN" ? TRIALS_IN_FLIGHT : state === "CLOSED" ? "ramp" : reason;
+}
+
+/**
+ * Returns the share of calls that a CLOSED circuit admits, from 0 to 1: it grows over `rampMs` from when
+ * the circuit closed. A clock that has gone back ends the ramp.
+ */
+export function ramp(
+  closedAt: number,
+  now: number,
+  { rampMs, rampFromPercentage }: CircuitPolicyData,
+): number {
+  const passed = (now - closedAt) / rampMs!;
+  const from = rampFromPercentage / 100;
+  return passed >= 0 && passed < 1 ? from + (1 - from) * passed : 1;
+}
+
 /**
  * How long a rejected call should wait, in ms: OPEN, what is left of the cooldown; HALF_OPEN, until
- * a slot may free, but at most `revalidateMs`, as a trial takes less than its lease; forced open, until the override ends, else `cooldownMs`. At least 1.
+ * a slot may free, but at most `revalidateMs`, as a trial takes less than its lease; during a ramp, until
+ * that ends, but at most `revalidateMs`, as its end is no moment for all to come; forced open, until the
+ * override ends, else `cooldownMs`. At least 1.
  */
 export function retryAfter(s: Snapshot, now: number, policy: CircuitPolicyData): number {
   const { override } = s;
   let until: number;
   if (override !== null) until = override.until ?? now + policy.baseCooldownMs;
   else if (s.state === "OPEN") until = s.openUntil ?? now;
-  else until = Math.min(s.halfOpen.freeAt ?? now, now + policy.revalidateMs);
+  else {
+    const ends = s.state === "CLOSED"
+      ? (s.closedAt ?? now) + (policy.rampMs ?? 0)
+      : s.halfOpen.freeAt;
+    until = Math.min(ends ?? now, now + policy.revalidateMs);
+  }
   return Math.max(1, Math.ceil(until - now));
 }

@@ -151,6 +151,18 @@ export interface CircuitPolicy {
    */
   firstByteTimeoutMs?: number | undefined;
   /**
+   * For how many ms a circuit that has closed admits only a share of calls, which grows to all of them:
+   * what has just recovered is not to meet the whole fleet at once. A positive integer. Left out: it
+   * admits all calls as soon as it has closed.
+   */
+  rampMs?: number | undefined;
+  /**
+   * The share of calls with which a ramp begins, in percent. From 1 to 100.
+   *
+   * @default {10}
+   */
+  rampFromPercentage?: number | undefined;
+  /**
    * Failed trials that reopen. A positive integer: with 1, any failed trial does.
    *
    * @default {1}
@@ -214,6 +226,8 @@ export interface CircuitPolicyData extends Policy {
   readonly settle: "headers" | "body";
   readonly idleTimeoutMs: number | undefined;
   readonly firstByteTimeoutMs: number | undefined;
+  readonly rampMs: number | undefined;
+  readonly rampFromPercentage: number;
   readonly halfOpenFailureThreshold: number;
   readonly halfOpenMaxConcurrent: number;
   readonly halfOpenLeaseMs: number;
@@ -262,6 +276,8 @@ const NUMBERS: Readonly<
   abandonedAfterMs: [undefined],
   idleTimeoutMs: [undefined, 1, MAX_TIMER_MS],
   firstByteTimeoutMs: [undefined, 1, MAX_TIMER_MS],
+  rampMs: [undefined],
+  rampFromPercentage: [10, 1, 100],
   halfOpenFailureThreshold: [1],
   halfOpenMaxConcurrent: [1],
   halfOpenLeaseMs: [30_000],

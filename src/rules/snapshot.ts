@@ -225,8 +225,14 @@ function failureText({ at, kind, status, instance }: FailureNote): string {
     (instance === null ? "" : ` in ${inLine(instance)}`);
 }
 
-/** Why a call beside the trials is rejected, in one sentence. It stays true for the generation. */
-export function explainFull(name: string, s: Snapshot, slots: number): string {
+/** Why a call is rejected, in one sentence. It stays true for the generation. */
+export function explainRefusal(name: string, s: Snapshot, now: number, slots: number): string {
+  if (s.override !== null || s.state === "OPEN") return explain(name, s, now);
+  if (s.state === "CLOSED") {
+    return `Circuit ${quote(name)} has closed at ${
+      iso(s.closedAt)
+    }, and admits more calls by and by`;
+  }
   return `Circuit ${quote(name)} is HALF_OPEN, opened at ${iso(s.openedAt)}; its ${
     slots === 1 ? "trial slot is" : `${slots} trial slots are`
   } taken`;

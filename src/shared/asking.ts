@@ -69,6 +69,10 @@ export abstract class AskingCircuit extends Circuit {
     return answer;
   }
 
+  protected override storeNow(): number {
+    return this.view.storeNow(this.store.clock());
+  }
+
   protected learn(s: Snapshot, asked: number): void {
     const now = this.store.clock();
     const age = this.view.age(now);

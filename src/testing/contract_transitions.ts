@@ -263,6 +263,31 @@ export const TRANSITIONS: readonly Scenario[] = [
     },
   },
   {
+    name: "closedAt is of the last closing or reset of a circuit that was not closed, for its ramp",
+    async run(subject) {
+      await opened(subject);
+      equal((await subject.read()).closedAt, null, "before it has closed");
+      for (const close of [() => subject.reset(), () => subject.close()]) {
+        const closedAt = subject.clock.now();
+        equal((await close()).snapshot.closedAt, closedAt, "when it closes");
+        subject.clock.advance(10);
+        equal(
+          (await subject.reset()).snapshot.closedAt,
+          closedAt,
+          "after a reset of what is closed",
+        );
+        equal((await subject.override("forced_open")).snapshot.closedAt, closedAt, "overridden");
+        subject.clock.advance(10);
+        equal((await subject.release()).snapshot.closedAt, closedAt, "after a release");
+        await subject.record({ failures: 1 });
+        await opened(subject);
+        equal((await subject.read()).closedAt, closedAt, "when it is open again");
+        subject.clock.advance(COOLDOWN_MS);
+        equal((await subject.acquire()).snapshot.closedAt, closedAt, "in half-open");
+      }
+    },
+  },
+  {
     name: "reopenCount ends with a reset",
     async run(subject) {
       await halfOpened(subject, unique());

@@ -71,7 +71,7 @@ Deno.test("@fuse/edge takes the options that were promised, undefined ones too",
     | ("failureThreshold" | "successThreshold" | "maxCooldownMs" | "windowMs" | "windowSize")
     | ("minimumThroughput" | "percentageThreshold" | "slowCallMs" | "callTimeoutMs")
     | ("abandonedAfterMs" | "idleTimeoutMs" | "firstByteTimeoutMs")
-    | "halfOpenFailureThreshold"
+    | ("halfOpenFailureThreshold" | "rampMs" | "rampFromPercentage")
     | ("halfOpenMaxConcurrent" | "halfOpenLeaseMs" | "revalidateMs" | "maxStalenessMs")
     | ("flushSize" | "flushIntervalMs");
   type OnStoreError = "local" | "allow" | "reject";
@@ -100,7 +100,7 @@ Deno.test("@fuse/edge takes the options that were promised, undefined ones too",
       & { stores: Record<string, M.Store>; default: string; defaults: M.CircuitDefaults }
       & { circuits: Record<string, M.CircuitDefaults>; strategies: Record<string, M.Strategy> }
       & { onStoreError: OnStoreError; storeTimeoutMs: number; clock: M.Clock }
-      & { waitUntil: M.WaitUntil; fetch: typeof fetch; instance: string }
+      & { waitUntil: M.WaitUntil; fetch: typeof fetch; instance: string; random: () => number }
     >
   >();
   type Scopes = { context: M.Scope | null; boundary: M.Scope | null };

@@ -32,6 +32,8 @@ type NumberOption =
   | "abandonedAfterMs"
   | "idleTimeoutMs"
   | "firstByteTimeoutMs"
+  | "rampMs"
+  | "rampFromPercentage"
   | "halfOpenFailureThreshold"
   | "halfOpenMaxConcurrent"
   | "halfOpenLeaseMs"
@@ -85,6 +87,8 @@ const BOUNDS: Readonly<Record<NumberOption, Bounds>> = {
   abandonedAfterMs: { standard: undefined, ...POSITIVE },
   idleTimeoutMs: { standard: undefined, ...TIMER },
   firstByteTimeoutMs: { standard: undefined, ...TIMER },
+  rampMs: { standard: undefined, ...POSITIVE },
+  rampFromPercentage: { standard: 10, min: 1, max: 100, allowed: "a number from 1 to 100" },
   halfOpenFailureThreshold: { standard: 1, ...POSITIVE },
   halfOpenMaxConcurrent: { standard: 1, ...POSITIVE },
   halfOpenLeaseMs: { standard: 30_000, ...POSITIVE },
@@ -175,7 +179,7 @@ for (const option of NUMBER_OPTIONS) {
     // Past the greatest, where a number past it can be told from it and no other option is ahead.
     if (max <= 2 ** 31) bad.push([max + 1, RangeError, String(max + 1)]);
     else bad.push([2 ** 60, RangeError, String(2 ** 60)]);
-    if (option !== "percentageThreshold") bad.push([min + 0.5, RangeError, String(min + 0.5)]);
+    if (!option.includes("ercentage")) bad.push([min + 0.5, RangeError, String(min + 0.5)]);
     for (const [value, kind, received] of bad) {
       refused({ ...beside, [option]: value }, kind, option, allowed, received);
     }

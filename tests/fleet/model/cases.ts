@@ -19,6 +19,8 @@ const DEFAULTS: ModelPolicy = {
   failureThreshold: 5,
   successThreshold: 2,
   halfOpenFailureThreshold: 1,
+  rampMs: 0,
+  rampFromPercentage: 10,
   cooldownMs: () => 60_000,
   maxCooldownMs: 600_000,
   windowMs: 120_000,
@@ -75,6 +77,13 @@ export const CASES = {
     successThreshold: 3,
     halfOpenFailureThreshold: 2,
     halfOpenMaxConcurrent: 3,
+    halfOpenLeaseMs: 900,
+  }),
+  "a ramp": both({
+    failureThreshold: 2,
+    successThreshold: 1,
+    rampMs: 4_000,
+    rampFromPercentage: 30,
     halfOpenLeaseMs: 900,
   }),
   "first failure, first success, capped cooldown": both(

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { Evidence, ModelPolicy, Share } from "./strategies.ts";
+import { drawAt, type Evidence, type ModelPolicy, type Share } from "./strategies.ts";
 
 export type ModelState = "CLOSED" | "OPEN" | "HALF_OPEN";
 export type ModelOverride = "forced_open" | "forced_closed" | "disabled" | "metrics_only";
@@ -89,6 +89,7 @@ export class Model {
   #reopenCount = 0;
   #openedAt: number | null = null;
   #openUntil: number | null = null;
+  #closedAt: number | null = null;
   #cooldown = 0;
   #override: { kind: ModelOverride; until: number | null } | null = null;
   #rejected = 0;
@@ -126,6 +127,13 @@ export class Model {
       this.#rejected++;
       const until = this.#override?.until ?? null;
       return { granted: false, state: "OPEN", retryAfterMs: until === null ? null : until - now };
+    }
+    if (override === null && this.#state === "CLOSED") {
+      const waitMs = this.#turnsAway(now);
+      if (waitMs > 0) {
+        this.#rejected++;
+        return { granted: false, state: "CLOSED", retryAfterMs: Math.min(1_000, waitMs) };
+      }
     }
     if (override !== null || this.#state === "CLOSED") return { granted: true, permit };
     if (this.#state === "OPEN") {
@@ -210,6 +218,7 @@ export class Model {
     this.#lapse(now);
     this.#begin();
     this.#clear();
+    if (this.#state !== "CLOSED") this.#closedAt = now;
     this.#state = "CLOSED";
     this.#reopenCount = 0;
     this.#announced.push("reset");
@@ -278,6 +287,7 @@ export class Model {
       this.#open(retryAfterMs, now);
     } else if (trials.length - failed >= this.#policy.successThreshold) {
       this.#enter("CLOSED", "closed");
+      this.#closedAt = now;
       this.#clear();
       this.#reopenCount = 0;
     }
@@ -317,6 +327,15 @@ export class Model {
     this.#expiries++;
     this.#begin();
     this.#clear();
+  }
+
+  /** Rule 21: what is left of the ramp, if it turns away a call of this moment, else 0. */
+  #turnsAway(now: number): number {
+    const { rampMs, rampFromPercentage } = this.#policy;
+    const leftMs = this.#closedAt === null ? 0 : this.#closedAt + rampMs - now;
+    if (leftMs <= 0 || leftMs > rampMs) return 0;
+    const admitted = rampFromPercentage + (100 - rampFromPercentage) * (1 - leftMs / rampMs);
+    return drawAt(now) * 100 < admitted ? 0 : leftMs;
   }
 
   #standing(now: number): ModelOverride | null {

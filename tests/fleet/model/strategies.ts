@@ -31,6 +31,9 @@ export interface ModelPolicy {
   readonly failureThreshold: number;
   readonly successThreshold: number;
   readonly halfOpenFailureThreshold: number;
+  /** 0: there is none. */
+  readonly rampMs: number;
+  readonly rampFromPercentage: number;
   readonly cooldownMs: (reopenCount: number) => number;
   readonly maxCooldownMs: number;
   readonly windowMs: number;
@@ -56,4 +59,9 @@ export const STRATEGIES = {
 function reaches(share: Share, policy: ModelPolicy): boolean {
   return share.calls >= policy.minimumThroughput && share.calls > 0 &&
     share.failures * 100 >= policy.percentageThreshold * share.calls;
+}
+
+/** What is drawn at a moment, for the ramp: the same by the breaker and by the model. */
+export function drawAt(now: number): number {
+  return now * 7_919 % 1_000 / 1_000;
 }

@@ -19,6 +19,7 @@ import { type Case, CASES, STRATEGY_OF_THE_USER } from "./cases.ts";
 import { compareReading, compareRejection } from "./compare.ts";
 import type { Command, Ending, Session, Step, Via } from "./commands.ts";
 import { Ear } from "./ear.ts";
+import { drawAt } from "./strategies.ts";
 import { Model, type ModelOverride, type ModelPermit } from "./model.ts";
 
 /** What a session is played on. */
@@ -332,6 +333,7 @@ class World {
     const fuse = createFuse({
       stores: { main: this.#ground.store },
       clock: this.#clock.now,
+      random: () => drawAt(this.#clock.now()),
       strategies: STRATEGY_OF_THE_USER,
       storeTimeoutMs: this.#ground.storeTimeoutMs,
     });

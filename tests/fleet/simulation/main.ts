@@ -13,6 +13,7 @@ import { play } from "./fleet.ts";
 import { healthOf, type Healthy, judgeHealthy } from "./healthy.ts";
 import { type Fleet, mean, measure, type Outage } from "./measure.ts";
 import { draw } from "./plots.ts";
+import { drawRamps, RAMPS, rampTable, recover, type Recovery } from "./ramp.ts";
 import { scenarioOf } from "./scenario.ts";
 import { read, report } from "./shrink.ts";
 import { BLOCKS, costTable, outageTable, stamp } from "./tables.ts";
@@ -56,12 +57,13 @@ async function simulate(): Promise<number> {
   const end = performance.now() + seconds * 1_000;
 
   const outages = await measureAll(isolates === undefined ? ISOLATES : [isolates], seed, seconds);
-  for (const table of [outageTable(outages), costTable(outages)]) {
+  const recoveries = await recoverAll(isolates ?? ISOLATES.at(-1)!, seed);
+  for (const table of [outageTable(outages), costTable(outages), rampTable(recoveries)]) {
     console.log(render(table));
   }
-  if (values.markdown) await writePages(outages);
+  if (values.markdown) await writePages(outages, recoveries);
   await Deno.mkdir(values.out, { recursive: true });
-  for (const { file, svg } of await draw(outages)) {
+  for (const { file, svg } of [...await draw(outages), await drawRamps(recoveries)]) {
     await Deno.writeTextFile(`${values.out}/${file}`, svg);
     console.error(`Written: ${values.out}/${file}`);
   }
@@ -69,11 +71,16 @@ async function simulate(): Promise<number> {
 }
 
 /** Into its blocks, which are named as the tables are. */
-async function writePages(outages: readonly Outage[]): Promise<void> {
-  const tables = [outageTable(outages), costTable(outages)].map((table) =>
-    [table.name, `${renderForReadme(table)}\n\n_${stamp(outages)}_`] as const
-  );
-  const written = await writeTables(new Map(tables), BLOCKS);
+async function writePages(
+  outages: readonly Outage[],
+  recoveries: readonly Recovery[],
+): Promise<void> {
+  const ramp = rampTable(recoveries);
+  const tables = new Map([[ramp.name, renderForReadme(ramp)]]);
+  for (const table of [outageTable(outages), costTable(outages)]) {
+    tables.set(table.name, `${renderForReadme(table)}\n\n_${stamp(outages)}_`);
+  }
+  const written = await writeTables(tables, BLOCKS);
   for (const path of written.keys()) console.error(`Written: ${path}`);
 }
 
@@ -98,6 +105,14 @@ async function measureAll(
     console.error(`Measured: ${isolates} isolates, ${consistency}, ${rate} calls/s each`);
   }
   return outages;
+}
+
+/** The same recovery by each ramp. */
+async function recoverAll(isolates: number, seed: number): Promise<Recovery[]> {
+  const recoveries: Recovery[] = [];
+  for (const rampMs of RAMPS) recoveries.push(await recover(isolates, rampMs, seed));
+  console.error(`Measured: recoveries of ${isolates} isolates`);
+  return recoveries;
 }
 
 async function playUntil(end: number, first: number, isolates?: number): Promise<number> {

@@ -2,6 +2,7 @@
 import { assert, assertAlmostEquals, assertEquals, assertGreater } from "@std/assert";
 import { type Fleet, mean, measure, type Outage } from "./measure.ts";
 import { draw } from "./plots.ts";
+import { drawRamps, rampTable, recover } from "./ramp.ts";
 import { BLOCKS, costTable, outageTable } from "./tables.ts";
 
 const FLEETS: readonly Fleet[] = [2, 6].flatMap((isolates) =>
@@ -24,6 +25,17 @@ Deno.test("measure() finds when a fleet opens, stops, closes and sends again", a
   }
 });
 
+Deno.test("recover() finds that a ramp spares an upstream that recovers little by little", async () => {
+  const [atOnce, byRamp] = [await recover(60, undefined, 1), await recover(60, 30_000, 1)];
+  assertGreater(atOnce.reopenings, 0);
+  assertEquals(byRamp.reopenings, 0);
+  assertGreater(atOnce.refused, 3 * byRamp.refused);
+  const { rows } = rampTable([atOnce, byRamp]);
+  assertEquals(rows.map(([isolates, ramp]) => [isolates, ramp]), [["60", "none"], ["60", "30 s"]]);
+  const { svg } = await drawRamps([atOnce, byRamp]);
+  for (const text of ["none", "30 s", "capacity"]) assert(svg.includes(text), text);
+});
+
 Deno.test("mean() is of all runs, but for the worst isolate", () => {
   const runs = [outageOf({ sent: 10, mostLate: 3 }), outageOf({ sent: 20, mostLate: 1 })];
   const { sent, mostLate, runs: counted, isolates } = mean(runs);
@@ -41,7 +53,7 @@ Deno.test("outageTable() and costTable() have a row for each fleet", () => {
   assertEquals(second!.slice(0, 4), ["10", "strong", "1", "7"]);
   const { rows } = costTable(outages);
   assertEquals(rows, [["10", "1", "2.0 / 2.0", "0.50 / 0.50", "0.50 / 0.00", "1 / 1"]]);
-  const tables = [outageTable(outages), costTable(outages)];
+  const tables = [outageTable(outages), costTable(outages), rampTable([])];
   assertEquals(tables.map(({ name }) => name), BLOCKS.known);
 });
 
