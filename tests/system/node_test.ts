@@ -96,7 +96,16 @@ async function runProgram(project: NpmProject, runtime: string): Promise<void> {
 }
 
 /** Entry points that need no other package. */
-const ALONE = [".", "./log", "./migrations", "./prometheus", "./redis", "./store", "./testing"];
+const ALONE = [
+  ".",
+  "./log",
+  "./migrations",
+  "./notify",
+  "./prometheus",
+  "./redis",
+  "./store",
+  "./testing",
+];
 
 Deno.test("a Node project that wants the core alone installs no other package", async () => {
   await using project = await npmProject([]);
