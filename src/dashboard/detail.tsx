@@ -12,7 +12,7 @@ import { dateOf } from "../rules/snapshot.ts";
 import { Overridden } from "./list.tsx";
 import type { Shown } from "./look.ts";
 import { ActButton, Badge, type Html, Scopes, Time } from "./parts.tsx";
-import { gaugesOf, policyOf, policyRows } from "./policy.ts";
+import { gaugesOf, policyRows } from "./policy.ts";
 import type { Past } from "./timeline.ts";
 import { failureOf, many, spanText, standing } from "./words.ts";
 
@@ -136,7 +136,7 @@ function Policy({ circuit }: DetailProps): Html {
           ))}
         </tbody>
       </table>
-      {policyOf(circuit) === null
+      {circuit.policy === null
         ? <p class="hint">The record does not say which policy the circuit has.</p>
         : rows.length === 0
         ? <p class="hint">Every option of the policy has its default.</p>

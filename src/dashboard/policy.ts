@@ -24,18 +24,9 @@ const DEFAULTS = {
   windowSize: 100,
 };
 
-/**
- * Returns the policy as the circuit's record has it, which leaves out defaults; `null` where the record has
- * none.
- */
-export function policyOf(circuit: CircuitSnapshot): Readonly<Record<string, unknown>> | null {
-  const { policy } = circuit as { policy?: Readonly<Record<string, unknown>> | null };
-  return policy ?? null;
-}
-
 /** Returns the counts that decide, each with its limit. */
 export function gaugesOf(circuit: CircuitSnapshot): Gauge[] {
-  const recorded = policyOf(circuit);
+  const recorded = circuit.policy;
   const policy = { ...DEFAULTS, ...recorded };
   const { consecutiveFailures, window, failureRate } = circuit.metrics;
   const strategies = String(policy.strategy).split(",");
@@ -69,7 +60,7 @@ const SHARES: Readonly<Record<string, (policy: typeof DEFAULTS) => string>> = {
 
 /** Returns the options of the policy for a list, durations in words. */
 export function policyRows(circuit: CircuitSnapshot): (readonly [string, string])[] {
-  return Object.entries(policyOf(circuit) ?? {}).map(([option, value]) => [
+  return Object.entries(circuit.policy ?? {}).map(([option, value]) => [
     inLine(option),
     option.endsWith("Ms") && typeof value === "number" ? spanText(value) : inLine(String(value)),
   ]);
