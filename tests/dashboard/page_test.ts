@@ -13,7 +13,7 @@ import { generate, TARGET } from "../tools/generate/dashboard.ts";
 import { mount, type Mounted, trip } from "./app.ts";
 import { playScene } from "./scene.ts";
 
-// Not within a test: esbuild's process ends a moment after it was told to.
+// Not within a test: esbuild's process, which this starts, stays until the end of the file.
 const made = await generate();
 
 Deno.test("assets.ts is what `deno task dashboard:assets` makes of the script and the style sheets", async () => {

@@ -14,10 +14,9 @@ const STYLES = ["base.css", "controls.css", "list.css", "circuit.css"];
 
 /** The module, as it must stand in the tree. */
 export async function generate(): Promise<string> {
-  try {
-    const script = await minified(["main.js"], "js");
-    const style = await minified(STYLES, "css");
-    return `// Made of the files in client/ by \`deno task dashboard:assets\`: change those, and run it.
+  const script = await minified(["main.js"], "js");
+  const style = await minified(STYLES, "css");
+  return `// Made of the files in client/ by \`deno task dashboard:assets\`: change those, and run it.
 
 /** The script of the page. */
 export const SCRIPT: string =${literal(script)};
@@ -25,9 +24,6 @@ export const SCRIPT: string =${literal(script)};
 /** The style sheets of the page. */
 export const STYLE: string =${literal(style)};
 `;
-  } finally {
-    await esbuild.stop();
-  }
 }
 
 async function minified(names: readonly string[], loader: "js" | "css"): Promise<string> {
@@ -49,4 +45,7 @@ function literal(text: string): string {
   return `\n  \`${text.replace(/[\\`]|\$\{/g, "\\$&")}\``;
 }
 
-if (import.meta.main) await Deno.writeTextFile(TARGET, await generate());
+if (import.meta.main) {
+  await Deno.writeTextFile(TARGET, await generate());
+  await esbuild.stop();
+}
