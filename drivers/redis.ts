@@ -14,7 +14,7 @@
  * const fuse = createFuse({ stores: { cache: redis(client) } });
  * assertEquals(await fuse.make("external-api").call(() => "fine"), "fine");
  * await fuse.flush();
- * client.disconnect(); // the client is yours, and so is its end
+ * await client.quit(); // the client is yours, and so is its end
  * ```
  *
  * @module
