@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { deno, filesBelow, readConfig, root } from "../tools/gate/project.ts";
+import { codeOf, readPages } from "../tools/pages/pages.ts";
 
 /** Entry points that run where Node's modules are, and never at the edge. */
 const ON_A_MACHINE: readonly string[] = ["./cli"];
@@ -71,7 +72,8 @@ Deno.test("the published files are what the entry points import, migrations and 
 });
 
 Deno.test("the npm packages of deno.json are the imported ones", () => {
-  const imported = new Set(sources.flatMap(importsOf));
+  const inPages = readPages().flatMap(({ text }) => codeOf(text, "ts")).flatMap(specifiersIn);
+  const imported = new Set([...sources.flatMap(importsOf), ...inPages]);
   const declared = Object.entries(config.imports)
     .filter(([, target]) => target.startsWith("npm:")).map(([name]) => name);
   const unused = declared.filter((name) =>
@@ -120,7 +122,10 @@ function pathsWithin(specifiers: readonly string[]): string[] {
 
 /** The specifiers of a file's import and re-export statements and of its `import()`s. */
 function importsOf(path: string): string[] {
-  const text = Deno.readTextFileSync(new URL(path, root));
+  return specifiersIn(Deno.readTextFileSync(new URL(path, root)));
+}
+
+function specifiersIn(text: string): string[] {
   const statements = text.matchAll(/(?:\bfrom|\bimport|\bimport\()\s*["']([^"'\n]+)["']/g);
   return [...statements].flatMap(([, specifier]) => specifier ?? []);
 }
