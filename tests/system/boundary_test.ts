@@ -51,7 +51,7 @@ for (const [entry, path] of Object.entries(config.exports)) {
 
 /** What is published although no entry point imports it. */
 const EXTRA =
-  /^(deno\.json|[A-Z]+(\.md)?|[\w/]+\/README\.md|migrations\/(\d+_\w+\.sql|meta\/\w+\.json))$/;
+  /^(deno\.json|[A-Z]+(\.md)?|[\w/-]+\/[\w-]+\.md|migrations\/(\d+_\w+\.sql|meta\/\w+\.json))$/;
 
 Deno.test("the published files are what the entry points import, migrations and pages", async () => {
   const { ok, stderr } = await deno(["publish", "--dry-run", "--allow-dirty", "--no-check"]);
@@ -65,7 +65,7 @@ Deno.test("the published files are what the entry points import, migrations and 
     published.filter((path) => EXTRA.test(path)).sort(),
     [
       ...["CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md", "deno.json"],
-      ...["src", "drivers"].flatMap((folder) => filesBelow(folder, ".md")),
+      ...["src", "drivers", "examples", "tests"].flatMap((folder) => filesBelow(folder, ".md")),
       ...filesBelow("migrations", "").filter((path) => !path.endsWith(".ts")),
     ].sort(),
   );
