@@ -116,8 +116,8 @@ export interface FuseOptions {
    */
   instance?: string | undefined;
   /**
-   * What guarded fetches send with: a service binding, a traced fetch, that of undici. It gets exactly
-   * the caller's arguments; a circuit with `callTimeoutMs` adds its signal. Called without `this`. Left
+   * Sends guarded fetches: a service binding, a traced fetch, that of undici. It gets exactly the
+   * caller's arguments; a circuit with `callTimeoutMs` adds its signal. Called without `this`. Left
    * out: the global `fetch`, looked up for each call.
    */
   fetch?: typeof fetch | undefined;
@@ -144,7 +144,7 @@ export interface Narrowing {
   readonly boundary: string | null | undefined;
 }
 
-/** What a Fuse and all that is narrowed from it share. */
+/** The state that a Fuse shares with all views made of it. */
 export class Registry {
   readonly clock: Clock;
   readonly events: Events;
@@ -315,7 +315,7 @@ export class Registry {
       if (unsent.has(circuit)) this.background.background(circuit.flush());
       break;
     }
-    // What could not be sent is kept, too, but not without bounds.
+    // Unsent outcomes are kept, too, but within bounds.
     if (unsent.size > 2 * this.#maxCircuits) unsent.values().next().value?.abandon();
   }
 }

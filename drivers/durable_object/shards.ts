@@ -76,7 +76,7 @@ export class Shards implements LibsqlStore, OpeningStore, TrailAppender {
     return this.#of(key).remove(key, request);
   }
 
-  /** One shard after the other. */
+  /** Lists one shard after the other. */
   async list(request: ListRequest): Promise<ListPage> {
     const [index, own] = placeOf(request.cursor);
     const page = await this.#shards[index]!.list({ ...request, cursor: own });
@@ -85,7 +85,7 @@ export class Shards implements LibsqlStore, OpeningStore, TrailAppender {
     return { ...page, cursor: next < this.#shards.length ? `${next}:` : null };
   }
 
-  /** One request to each shard, at once. */
+  /** Sends one request to each shard, all at once. */
   async check(): Promise<void> {
     await Promise.all(this.#shards.map((shard) => shard.check()));
   }

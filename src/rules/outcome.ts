@@ -1,5 +1,5 @@
 /**
- * What the ending of a call counts as.
+ * Decides what the ending of a call counts as.
  *
  * @module
  */
@@ -27,7 +27,7 @@ export type Outcome =
   | {
     /** It threw. */
     readonly ok: false;
-    /** What it threw. */
+    /** The error that the call threw. */
     readonly error: unknown;
     /** How long it took, in ms. */
     readonly durationMs: number;
@@ -44,11 +44,11 @@ export interface Judgement {
   ignore?: readonly ErrorMatcher[] | undefined;
   /** The only errors that count as failures; others count as successes. */
   record?: readonly ErrorMatcher[] | undefined;
-  /** Whether a result or an error is a failure; replaces the judgement of Responses. */
+  /** Decides if a result or an error is a failure; replaces the judgment of Responses. */
   isFailure?: ((outcome: Outcome) => boolean) | undefined;
 }
 
-/** What an ending counts as. */
+/** The outcome that an ending counts as. */
 export type Kind = "success" | "failure" | "neutral";
 
 /** 5xx and 429: the default judgement of a Response. */
@@ -111,7 +111,7 @@ export function judgeError(
   if (isCircuitRejection(error)) return "neutral";
   try {
     if (ignore !== undefined && matches(ignore, error)) return "neutral";
-    // Who lists the errors of an upstream does not mean that its silence is a success.
+    // A list of the upstream's errors does not mean that its silence is a success.
     if (isCallTimeoutError(error)) return "failure";
     if (record !== undefined && !matches(record, error)) return "success";
     return isFailure === undefined || decides(isFailure, { ok: false, error, durationMs })

@@ -25,8 +25,8 @@ import type { Shape } from "../contract.ts";
 export type Cooldown = (reopenCount: number) => number;
 
 /**
- * What to do when the store does not answer: `local`, a breaker of this isolate's own takes over;
- * `allow`, calls run; `reject`, calls are refused with a StoreUnavailableError.
+ * The reaction to a store that does not answer: with `local` a breaker of this isolate's own takes
+ * over, with `allow` calls run, with `reject` they are refused with a StoreUnavailableError.
  */
 export type OnStoreError = "local" | "allow" | "reject";
 
@@ -241,7 +241,7 @@ export const POLICY_OPTIONS: readonly string[] = [
   ...Object.keys(NUMBERS),
 ];
 
-/** What decides when a circuit opens, closes and lets trials through: should agree across isolates. */
+/** The options that decide when a circuit opens, closes and admits trials. Isolates should agree. */
 const FINGERPRINTED = [
   "strategy",
   "cooldownMs",
@@ -356,7 +356,7 @@ function resolve(
   });
 }
 
-/** What a function is called, where that is a text: code may have given it anything for a name. */
+/** Returns a function's name if that is a text: code may have set it to anything. */
 function nameOf({ name }: Strategy): string {
   return typeof name === "string" && name !== "" ? name.slice(0, 255) : "custom";
 }
@@ -370,7 +370,7 @@ function fingerprint(value: unknown): string {
   return (hash % 1296).toString(36).padStart(2, "0");
 }
 
-/** Whether two policies decide alike, functions included. */
+/** Returns `true` if two policies decide alike, functions included. */
 export function samePolicy(a: CircuitPolicyData, b: CircuitPolicyData): boolean {
   return a.cooldownMs === b.cooldownMs && differences(a, b).length === 0 &&
     a.rules.every((rule, i) => rule.of === b.rules[i]!.of);

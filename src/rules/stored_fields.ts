@@ -1,7 +1,7 @@
 /**
- * What the fields of a stored circuit read as. Somebody may have written over any of them: each is
- * read by itself, and one that makes no sense reads as nothing, so that a spoilt circuit costs
- * neither the others of its store nor an operator's way to mend it. The next change writes it anew.
+ * Reads the fields of a stored circuit. Somebody may have overwritten any of them, so each is read by
+ * itself, and a field that makes no sense reads as empty. A spoilt circuit then affects no other one,
+ * and an operator can still act on it. The next change writes the field anew.
  *
  * | field               | reads as, if it is none |
  * |---------------------|-------------------------|
