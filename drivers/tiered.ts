@@ -67,7 +67,8 @@ export interface TieredOptions {
  *
  * A change waits in the circuit's own record in Redis until the trail has confirmed it, at most 64 of
  * them. If an isolate dies, the next isolate that touches the circuit delivers its changes. Only
- * `upstash()` keeps them so; over any other `state` they wait in this isolate, and end with it.
+ * `upstash()` and `redis()` keep them so; over any other `state` they wait in this isolate, and end
+ * with it.
  *
  * If the database fails, calls still run, and rows are delivered later. `store_error` with the operation
  * `audit` reports the outage, and `store_recovered` its end.
