@@ -1,5 +1,5 @@
 /**
- * What the script takes and answers, as the contract's data and the other way round.
+ * Translates between the contract's data and the arguments and answers of the script.
  *
  * @module
  */
@@ -26,7 +26,7 @@ import { StoreAnswerError } from "../../src/errors.ts";
 import { countOf, failureNoteOf, textOf, timeOf } from "../../src/rules/stored_fields.ts";
 import { nonsense, REDIS } from "./client.ts";
 
-/** What the script answered: whether it did as asked, the moment, and a circuit if there is one. */
+/** An answer of the script: whether it did as asked, the moment, and a circuit if there is one. */
 export interface Reply {
   readonly ok: boolean;
   readonly moved: boolean;
@@ -77,12 +77,12 @@ const COUNTERS = [
   ...["trialSuccesses", "trialFailures"],
 ];
 
-/** What names a row in the outbox. */
+/** Returns the field of a row in the outbox. */
 export function rowField({ epoch, generation, began }: Admission): string {
   return `row:${generation} ${began} ${epoch}`;
 }
 
-/** What is in the outbox, oldest first. */
+/** Returns the rows in the outbox, oldest first. */
 function untoldOf(fields: Fields): UntoldRow[] {
   const rows: UntoldRow[] = [];
   for (const field in fields) {
@@ -179,7 +179,7 @@ export function recordOf(
 ): CircuitRecord {
   const snapshot = snapshotOf(reply, shape, hands);
   const f = reply.fields;
-  // What an override that has run out had counted goes with it.
+  // Counts made under an override that has run out are dropped with it.
   if (f === null || snapshot.generation !== countOf(Number(f.generation))) {
     return { key, snapshot, segments: [], outcomes: "" };
   }
@@ -204,7 +204,7 @@ export function recordOf(
 }
 
 /**
- * What `restore` takes: how many fields, their names and values, and the segments. Texts are behind
+ * Returns the arguments of `restore`: how many fields, their names and values, and the segments. Texts are behind
  * "=" and times behind "@", so that neither is taken for the other. The state comes first.
  */
 export function contentsOf(
