@@ -81,7 +81,7 @@ export interface Unit {
   background(work: Promise<unknown>): Promise<unknown> | undefined;
 }
 
-/** The snapshot of a circuit and where it comes from. */
+/** What is known of a circuit. */
 export interface Known {
   readonly snapshot: Snapshot;
   /** The store's clock, in ms. */
@@ -134,7 +134,7 @@ export interface NamedStore {
   readonly instance: string | null;
   /** How long to wait for an answer, in ms. */
   readonly timeoutMs: number;
-  /** Sends guarded fetches, in place of the global `fetch`. */
+  /** What guarded fetches send with, in place of the global `fetch`. */
   readonly fetch?: typeof fetch | undefined;
   /** The circuits that have something to send. They stay here when their handles are gone. */
   readonly unsent: Set<Circuit>;
@@ -297,7 +297,7 @@ export abstract class Circuit {
 
   /** Takes over the policy of the first handle that has one. */
   configure(policy: CircuitPolicyData): void {
-    // Outcomes that this isolate recorded under the defaults are no mismatch.
+    // What this isolate recorded under the defaults is no mismatch.
     if (this.wrote) (this.#reported ??= new Set()).add(this.policy.hash);
     this.policy = policy;
     this.configured = true;

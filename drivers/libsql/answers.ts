@@ -1,5 +1,5 @@
 /**
- * This isolate's knowledge of circuits: the last answer about each. Values only.
+ * What this isolate knows of circuits: the last answer about each. Values only.
  *
  * @module
  */
@@ -16,7 +16,7 @@ export interface Known {
 /** The last answer is kept of so many circuits. */
 const REMEMBERED = 500;
 
-/** Every sixteenth record also purges. */
+/** One record in so many also purges. */
 const PURGE_EVERY = 16;
 
 /** The last answer about each circuit, the latest at the end. */
@@ -66,12 +66,12 @@ export function timeOf({ row, heardAt }: Known, now: number | undefined): number
   return Math.round(now ?? row.now + Math.max(0, Date.now() - heardAt));
 }
 
-/** Returns `true` if an override has run out. */
+/** Whether an override has run out. */
 export function hasExpired({ override_until: until }: Row, now: number): boolean {
   return until !== null && until !== undefined && until as number <= now;
 }
 
-/** Returns `true` if an OPEN circuit is to go half-open. */
+/** Whether an OPEN circuit is to go half-open. */
 export function isDue(row: Row, now: number): boolean {
   const openUntil = row.open_until as number | null;
   const cooldownMs = row.cooldown_ms as number | null;

@@ -257,7 +257,7 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
     };
   }
 
-  /** Removes a circuit: one request, and one more if nothing is known of it, or somebody was faster. */
+  /** One request; one more if nothing is known of the circuit, or somebody was faster. */
   async remove(key: string, request: RemoveRequest = ANONYMOUS): Promise<boolean> {
     const requests = this.#requests;
     const { answers, statements: { answer, remove } } = requests;
@@ -281,7 +281,7 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
     });
   }
 
-  /** Checks reads and writes: one request. */
+  /** One request. */
   async check(): Promise<void> {
     const { check, answer } = this.#requests.statements;
     const values = { key: "", id: crypto.randomUUID() };
@@ -317,7 +317,7 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
 /** How a change of state is made. */
 interface ChangePlan {
   readonly change: Change;
-  /** `true` if the change creates a circuit that does not exist. */
+  /** Whether the change creates the circuit, if there is none. */
   readonly creates: boolean;
   readonly values: Values;
   /** The row that records the change. */
@@ -349,7 +349,7 @@ function recordedBy(row: Row, tally: Tally): Recorded {
   return { current: row.won === 1, snapshot: { ...snapshot, policyHash }, ...rest };
 }
 
-/** Returns `true` if a call may run, by an answer to `acquire`. */
+/** Whether a call may run, by an answer to `acquire`. */
 function isGranted({ id, leased, override, state }: Row): boolean {
   if (id === null) return true;
   if (override !== null) return override !== "forced_open";

@@ -1,5 +1,5 @@
 /**
- * Translates between the contract's data and the arguments and answers of the script.
+ * What the script takes and answers, as the contract's data and the other way round.
  *
  * @module
  */
@@ -26,7 +26,7 @@ import { StoreAnswerError } from "../../src/errors.ts";
 import { countOf, failureNoteOf, textOf, timeOf } from "../../src/rules/stored_fields.ts";
 import { nonsense, REDIS } from "./client.ts";
 
-/** An answer of the script: whether it did as asked, the moment, and a circuit if there is one. */
+/** What the script answered: whether it did as asked, the moment, and a circuit if there is one. */
 export interface Reply {
   readonly ok: boolean;
   readonly moved: boolean;
@@ -77,12 +77,12 @@ const COUNTERS = [
   ...["trialSuccesses", "trialFailures"],
 ];
 
-/** Returns the field of a row in the outbox. */
+/** What names a row in the outbox. */
 export function rowField({ epoch, generation, began }: Admission): string {
   return `row:${generation} ${began} ${epoch}`;
 }
 
-/** Returns the rows in the outbox, oldest first. */
+/** What is in the outbox, oldest first. */
 function untoldOf(fields: Fields): UntoldRow[] {
   const rows: UntoldRow[] = [];
   for (const field in fields) {
@@ -179,7 +179,7 @@ export function recordOf(
 ): CircuitRecord {
   const snapshot = snapshotOf(reply, shape, hands);
   const f = reply.fields;
-  // Counts made under an override that has run out are dropped with it.
+  // What an override that has run out had counted goes with it.
   if (f === null || snapshot.generation !== countOf(Number(f.generation))) {
     return { key, snapshot, segments: [], outcomes: "" };
   }
@@ -204,7 +204,7 @@ export function recordOf(
 }
 
 /**
- * Returns the arguments of `restore`: how many fields, their names and values, and the segments. Texts are behind
+ * What `restore` takes: how many fields, their names and values, and the segments. Texts are behind
  * "=" and times behind "@", so that neither is taken for the other. The state comes first.
  */
 export function contentsOf(

@@ -36,13 +36,13 @@ export interface Dialect extends Tables {
   readonly now: SQL;
   /** The id of the circuit named by `key`. */
   readonly ownId: SQL;
-  /** The condition that an override has run out by now. */
+  /** Whether an override has run out by now. */
   readonly expired: SQL;
   /** The start of the newest segment of the window, or null. */
   readonly newestSegment: SQL;
   /** True if the caller knows the current generation: `epoch`, `generation` and `began` are bound. */
   readonly current: SQL;
-  /** The condition that the request's rows of the trail can be appended. */
+  /** Whether the rows of the trail that the request brings can be appended. */
   readonly sealed: SQL;
 }
 
@@ -121,10 +121,10 @@ function listOf(words: readonly string[]): string {
 export const GENERATION: SQL = count("b.generation");
 const REVISION = count("b.revision");
 
-/** The condition that an override is set, run out or not. */
+/** Whether an override is laid over the state, run out or not. */
 export const OVERRIDDEN: SQL = sql.raw(`coalesce(b.override in (${listOf(OVERRIDES)}), 0)`);
 
-/** Returns the condition that an override has run out by a moment. */
+/** Whether an override has run out by a moment. */
 export function ranOut(at: SQL): SQL {
   return sql`(${OVERRIDDEN} and coalesce(${time("b.override_until")} <= ${at}, 0))`;
 }
@@ -147,7 +147,7 @@ export const WINNING: SQL = sql`${FRESH} and r.won`;
 /** The decision of this request, as long as nothing of the request is applied. */
 export const UNTOUCHED: SQL = sql`${FRESH} and ${REVISION} = r.revision - 2`;
 
-/** Ends the trials of a generation. */
+/** What ends with a generation. */
 export const END_TRIALS: SQL = sql`
   half_open_successes = 0, half_open_failures = 0, updated_at = r.at`;
 
@@ -163,11 +163,11 @@ export const CLEAR_EVIDENCE: SQL = sql`
   consecutive_failures = 0, consecutive_successes = 0, failure_count = 0,
   success_count = 0, slow_count = 0, outcomes = '', evidence_since = ${GENERATION} + 1`;
 
-/** The condition that a row of the trail is in a hash chain. */
+/** Whether a row of the trail is in a hash chain. */
 export const CHAINED: SQL = chained(sql.raw("e.event"));
 
 /**
- * The condition that an edit by hand has the metadata that the trigger writes. The trigger knows no reason and no
+ * Whether the metadata of an edit by hand is what the trigger writes. The trigger knows no reason and no
  * actor: a row with other metadata was itself inserted or changed by hand.
  */
 export const TRIGGERED: SQL = sql.raw(`
