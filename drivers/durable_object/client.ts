@@ -16,7 +16,7 @@ export interface NamespaceLike {
   get(id: never): unknown;
 }
 
-/** What is used of a stub. */
+/** The part of a stub that is used. */
 interface Stub {
   fetch(request: Request): Promise<Response>;
 }

@@ -8,7 +8,7 @@ import { migrations } from "../../migrations/files.ts";
 import type { BoundStatement, BoundValue } from "../libsql/cloudflare.ts";
 import { textOf } from "../libsql/metadata.ts";
 
-/** What an object answers to a batch. */
+/** An object's answer to a batch. */
 export type BatchAnswer =
   | { readonly results: readonly Record<string, unknown>[][] }
   | { readonly error: string };
@@ -41,7 +41,7 @@ const LEDGER = "__drizzle_migrations";
  */
 export class FuseObject {
   readonly #storage: Storage;
-  /** Whether the tables are up to date. */
+  /** `true` once the tables are up to date. */
   #migrated = false;
 
   /** Called by the platform. Performs no I/O. */

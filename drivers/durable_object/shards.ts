@@ -80,7 +80,7 @@ export class Shards implements LibsqlStore, OpeningStore, TrailAppender, KeepsTr
     return this.#of(key).remove(key, request);
   }
 
-  /** One shard after the other. */
+  /** Lists one shard after the other. */
   async list(request: ListRequest): Promise<ListPage> {
     const [index, own] = placeOf(request.cursor);
     const page = await this.#shards[index]!.list({ ...request, cursor: own });
@@ -89,7 +89,7 @@ export class Shards implements LibsqlStore, OpeningStore, TrailAppender, KeepsTr
     return { ...page, cursor: next < this.#shards.length ? `${next}:` : null };
   }
 
-  /** One request to each shard, at once. */
+  /** Sends one request to each shard, all at once. */
   async check(): Promise<void> {
     await Promise.all(this.#shards.map((shard) => shard.check()));
   }

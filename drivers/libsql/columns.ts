@@ -112,7 +112,7 @@ export type CircuitBreakerColumns = {
   overrideUntil: TimeBuilder<"override_until">;
   /** The reason, in the operator's words. */
   overrideReason: TextBuilder<"override_reason">;
-  /** Who laid the override. */
+  /** The person or program that set the override. */
   overrideActor: TextBuilder<"override_actor">;
   /** The policy hash of the last tally. */
   policyHash: HasDefault<NotNull<TextBuilder<"policy_hash">>>;
@@ -145,7 +145,7 @@ export type CircuitBreakerEventColumns = {
   id: IdBuilder;
   /** The id of the circuit's row. Rows of the trail outlive it. */
   circuitBreakerId: IntBuilder<"circuit_breaker_id">;
-  /** What happened. */
+  /** The event. */
   event: NotNull<$Type<TextBuilder<"event">, AuditEventName>>;
   /** From, to, generation, reason, actor, and more. */
   metadata: $Type<SQLiteTextJsonBuilderInitial<"metadata">, Record<string, unknown>>;
@@ -247,7 +247,7 @@ export type CircuitBreakerRequestColumns = {
   id: NotNull<TextBuilder<"id">>;
   /** When the request came, in ms on the database's clock. */
   at: IntBuilder<"at">;
-  /** Whether the request won, moved the circuit or was current. */
+  /** 1 if the request won, moved the circuit or was current. */
   won: IntBuilder<"won">;
   /** The circuit's `revision` once the request is applied. */
   revision: IntBuilder<"revision">;

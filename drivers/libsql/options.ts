@@ -1,5 +1,5 @@
 /**
- * What a user of the libSQL store gives to it, and gets.
+ * The options of the libSQL store, and its public interface.
  *
  * @module
  */
@@ -54,7 +54,7 @@ export type LibsqlOptions = LibsqlSource & {
    */
   schema?: unknown;
   /**
-   * What the trail holds: every transition and operator action, and with `"calls"` also a row
+   * The rows of the trail: every transition and operator action, and with `"calls"` also a row
    * `success` or `failure` for each call, written with its counters in one batch.
    *
    * @default {"transitions"}

@@ -54,7 +54,7 @@ export async function connectOwn(
 
 /** The stores of the environment that hold more than this process. */
 function reachable({ stores }: Fuse): readonly string[] {
-  // It is the cache and the database in one: each circuit would be there three times.
+  // The tiered store is the cache and the database in one: each circuit would be listed three times.
   if (stores[0] === "tiered") return ["tiered"];
   const shared = stores.filter((store) => store !== "array");
   if (shared.length > 0) return shared;
