@@ -162,7 +162,7 @@ const HEADERS = secureHeaders({
     scriptSrc: [NONCE],
     styleSrc: [NONCE],
   },
-  // It is not the dashboard's business to pin the host to HTTPS.
+  // Pinning the host to HTTPS is the application's decision.
   strictTransportSecurity: false,
   referrerPolicy: "same-origin",
   xFrameOptions: "DENY",

@@ -109,6 +109,6 @@ export type PolicyRecord = Readonly<Record<string, number | string | null>>;
 export interface SpoiltCircuit {
   /** Which circuit: see `key.ts`. */
   readonly key: string;
-  /** What names the field. */
+  /** The error that names the field. */
   readonly error: Error;
 }

@@ -166,7 +166,7 @@ function areResults(results: unknown, count: number): boolean {
     });
 }
 
-/** What errors begin with. */
+/** The beginning of error messages. */
 export const DATABASE = "Cannot use the database: ";
 
 const NO_SENSE = `${DATABASE}its answer makes no sense`;

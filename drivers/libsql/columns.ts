@@ -169,15 +169,15 @@ export type CircuitBreakerEventColumns = {
 export type CircuitBreakerCursorColumns = {
   /** The name of the reader: `name` of `notify()`. */
   name: NotNull<TextBuilder<"name">>;
-  /** Which of its channels, counted from 0. */
+  /** The index of the channel, from 0 on. */
   channel: IntBuilder<"channel">;
   /** The id of the last row of the trail that was delivered. */
   position: CountBuilder<"position">;
-  /** What was delivered beyond that, as it happened: a JSON array of generations. */
+  /** A JSON array of the generations after `position` whose notices were delivered as they happened. */
   told: HasDefault<NotNull<TextBuilder<"told">>>;
-  /** Who delivers now, until `held_until`. */
+  /** The isolate that delivers until `held_until`. */
   holder: HasDefault<NotNull<TextBuilder<"holder">>>;
-  /** Until when, in ms. */
+  /** The end of that time, in ms. */
   heldUntil: CountBuilder<"held_until">;
 };
 
