@@ -37,7 +37,7 @@ export type { LibsqlOptions, LibsqlSource, LibsqlStore } from "./libsql/options.
 export type { PruneOptions, PruneResult } from "./libsql/prune.ts";
 export type { TrailBreak, TrailProof, VerifyOptions } from "./libsql/verify.ts";
 
-/** A D1 database, as far as it is used: a binding of a Worker, or a session of one. */
+/** The used part of a D1 database: a binding of a Worker, or a session of a binding. */
 export interface D1Like {
   /** Prepares a statement. */
   prepare(sql: string): {
@@ -48,7 +48,7 @@ export interface D1Like {
   batch(statements: never[]): Promise<unknown>;
 }
 
-/** Options of {@linkcode d1}: those of `libsql()`, except for where the database is. */
+/** Options of {@linkcode d1}: those of `libsql()`, except for the database's address and client. */
 export type D1Options = Omit<LibsqlOptions, "replica">;
 
 /**
@@ -85,8 +85,8 @@ export function d1(binding: D1Like, options: D1Options = {}): LibsqlStore {
 }
 
 /**
- * Returns a client for `migrate()` of `@fuse/edge/migrations`. Integers are bound as integers, which
- * D1 by itself does not do. Performs no I/O.
+ * Returns a client for `migrate()` of `@fuse/edge/migrations`. It binds integers as integers, which D1
+ * does not do by itself. Performs no I/O.
  *
  * @param binding The binding, `env.DB`.
  * @throws {TypeError} If it is not a D1 database.
@@ -130,7 +130,7 @@ interface D1Result {
   readonly results: ArrayLike<Record<string, unknown>>;
 }
 
-/** Returns an error with a code, which D1 writes into the text of its own. */
+/** Returns an error with a code, which D1 has only in the text of its error. */
 function failureOf(error: unknown): Error {
   const message = error instanceof Error ? error.message : "";
   return Object.assign(new Error(message, { cause: error }), readCloudflareFailure(message));

@@ -42,11 +42,12 @@ export type { TrailBreak, TrailProof, VerifyOptions } from "./libsql/verify.ts";
 export { FuseObject } from "./durable_object/object.ts";
 export type { NamespaceLike };
 
-/** Options of {@linkcode durableObject}: those of `libsql()`, but for where the database and what its tables are. */
+/** Options of {@linkcode durableObject}: those of `libsql()`, except for the database and its tables. */
 export type DurableObjectOptions = Omit<LibsqlOptions, "replica" | "schema"> & {
   /**
-   * How many objects the circuits are spread over, by key. One object takes some hundred requests a
-   * second. Another number begins anew, in other objects: export the circuits before, and import them after.
+   * The number of objects that the circuits are spread over, by key. One object takes some hundred
+   * requests a second. With another number the circuits begin anew, in other objects: export them before
+   * the change, and import them after it.
    *
    * @default {1}
    */
@@ -56,7 +57,7 @@ export type DurableObjectOptions = Omit<LibsqlOptions, "replica" | "schema"> & {
 const NAME = "durable-object";
 const SUBJECT = `${NAME} store`;
 
-/** More objects than anybody needs; a listing asks each of them. */
+/** The most objects: a listing asks each of them. */
 const MAX_SHARDS = 1_000;
 
 /**
@@ -65,8 +66,8 @@ const MAX_SHARDS = 1_000;
  * themselves.
  *
  * Cost: one request to one object for each primitive. `list()` and `history()` go over all objects, and
- * so do `prune()`, `verifyTrail()` and `check()`. An object lives where it was first asked: callers
- * elsewhere wait for the way there.
+ * so do `prune()`, `verifyTrail()` and `check()`. An object lives near its first caller, and distant
+ * callers wait longer.
  *
  * @param namespace The binding of `FuseObject`, `env.FUSE`.
  * @param options See {@linkcode DurableObjectOptions}.
@@ -96,7 +97,7 @@ export function durableObject(
   }
   const shards = check(SUBJECT, "shards", options.shards, 1, 1, MAX_SHARDS);
   const databases = Array.from({ length: shards }, (_, index) => {
-    // The names of another number of shards are others.
+    // Another number of shards has other names.
     const client = clientOf(namespace, `fuse ${index} of ${shards}`);
     return new LibsqlDatabase(configure({ name: NAME, connect: () => client }, options));
   });

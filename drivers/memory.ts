@@ -220,7 +220,7 @@ class MemoryStore implements LocalDriver, OpeningStore {
     if (entry.override !== null) {
       granted = entry.override.kind !== "forced_open";
     } else if (entry.state !== "CLOSED") {
-      // What moved it once does not move it again.
+      // A request that is sent again does not move the circuit again.
       if (!moved && entry.state === "OPEN" && cooldownPassed(entry, now)) {
         entry.state = "HALF_OPEN";
         entry.reason = "cooldown_passed";
@@ -275,7 +275,7 @@ class MemoryStore implements LocalDriver, OpeningStore {
       const shift = (at: number | null) => at === null ? null : at + now - request.at;
       const generation = Math.max(entry.generation, s.generation) + 1;
       const kept: Partial<Snapshot> = copySnapshot(s);
-      // What is worked out is not kept.
+      // Derived fields are not kept.
       for (const field of DERIVED) delete (kept as Record<string, unknown>)[field];
       Object.assign(entry, kept, s.totals, {
         successesSince: s.sinceClosed.successes,
@@ -316,7 +316,7 @@ class MemoryStore implements LocalDriver, OpeningStore {
     }
     const records = found.map(([key, entry]): CircuitRecord => {
       const snapshot = this.read(key, { at: now, shape: request.shape(key) });
-      // What an override that has run out had counted goes with it.
+      // Counts made under an override that has run out are dropped with it.
       const { segments, ring } = snapshot.generation === entry.generation ? entry : CLEARED;
       return {
         key,
@@ -338,7 +338,7 @@ class MemoryStore implements LocalDriver, OpeningStore {
     return this.#clock === undefined ? request.at : this.#clock();
   }
 
-  /** What the changes have in common: said twice counts once, an expired override goes first. */
+  /** Makes a change: a repeated request counts once, and an expired override is released first. */
   #change(
     key: string,
     request: StoreRequest,

@@ -67,20 +67,16 @@ export interface TieredOptions {
  * Keeps circuits in one store and their trail in another: decisions as fast as Redis, and every
  * transition and operator action in libSQL, at least once asked for and exactly one row there.
  *
- * A change waits in the circuit's own record in Redis, written in the same atomic step, until the
- * trail has confirmed it. If an isolate dies, the next isolate that touches the circuit delivers its
- * changes. At most the newest 64 changes of a circuit wait; the row after a gap says in its metadata
- * how many are `missed`. With a `state` that has no such outbox (any but `upstash()`), this isolate
- * remembers the changes, and those that are not delivered when it ends are lost.
+ * A change waits in the circuit's own record in Redis until the trail has confirmed it, at most 64 of
+ * them. If an isolate dies, the next isolate that touches the circuit delivers its changes. Only
+ * `upstash()` and `redis()` keep them so; over any other `state` they wait in this isolate, and end
+ * with it.
  *
- * If the database fails, calls still run. The database is left alone for growing intervals: for the
- * circuit whose rows it refused, or for all if it says so, does not answer, or refuses three circuits in
- * a row. One event `store_error` with the operation `audit` reports the outage, and one `store_recovered`
- * its end.
+ * If the database fails, calls still run, and rows are delivered later. `store_error` with the operation
+ * `audit` reports the outage, and `store_recovered` its end.
  *
- * Cost: that of `state`; a usual record costs nothing more. A change costs one request to the
- * database (one more for a circuit that this isolate has not written about before) and one to Redis,
- * of two commands, to confirm.
+ * Cost: that of `state`. A change costs one request more to the database (two, if this isolate has not
+ * written about the circuit before), and one to Redis, of two commands.
  *
  * @param options See {@linkcode TieredOptions}.
  * @returns A store for `createFuse({ stores: { cache: tiered({ state, audit }) } })`. Making it performs
@@ -101,7 +97,7 @@ class Tiered implements LibsqlStore, OpeningStore, Partial<KeepsTrails> {
   readonly #state: Driver;
   readonly #audit: LibsqlStore;
   readonly #delivery: Delivery;
-  /** Whether the state store remembers undelivered changes. */
+  /** `true` if the state store remembers undelivered changes. */
   readonly #hasOutbox: boolean;
 
   constructor(options: TieredOptions) {
@@ -336,7 +332,7 @@ const SHAPE: Shape = { windowMs: 1, windowSize: 0 };
 /** A removal of which nobody says why. */
 const NOBODY: RemoveRequest = { id: "", at: 0, shape: SHAPE, reason: null, actor: null };
 
-/** Whether there are rows that their own isolate has left undelivered. */
+/** Returns `true` if rows wait that their own isolate has left undelivered. */
 function isLeft(rows: readonly UntoldRow[], now: number): boolean {
   return rows.some(({ at }) => now - at >= GRACE_MS || at > now);
 }

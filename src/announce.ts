@@ -11,7 +11,7 @@ import type { Events } from "./events.ts";
 import { type CircuitIdentity, identify } from "./key.ts";
 import { dateOf, toCircuitSnapshot } from "./rules/snapshot.ts";
 
-/** What an announcement needs to know of its circuit. */
+/** The part of a circuit that announcements read. */
 export interface Announcing {
   readonly identity: CircuitIdentity;
   readonly store: { readonly events: Events };

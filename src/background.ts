@@ -9,7 +9,7 @@ import type { Unit } from "./circuit.ts";
 /** Hands work to the runtime after the response: `ctx.waitUntil`, or `waitUntil` of "cloudflare:workers". */
 export type WaitUntil = (work: Promise<unknown>) => void;
 
-/** What brings a `waitUntil` of its own: the `ctx` of a Worker's handler. */
+/** Has a `waitUntil` of its own, such as the `ctx` of a Worker's handler. */
 export interface RequestScope {
   /** Keeps the runtime alive for this work. */
   waitUntil: WaitUntil;

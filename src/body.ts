@@ -1,7 +1,7 @@
 /**
- * Responses whose call counts when their body has ended (rule 22): `settle: "body"`.
+ * Lets a call count when the body of its Response has ended (rule 22): `settle: "body"`.
  *
- * A body is handed on chunk by chunk, as it is asked for: nothing is copied, and nothing is read ahead.
+ * A body is handed on chunk by chunk, as its reader reads. Nothing is copied or read ahead.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import type { Kind } from "./rules/outcome.ts";
 export interface BodyCall {
   readonly circuit: Circuit;
   readonly grant: Grant;
-  /** The caller's. */
+  /** The caller's signal. */
   readonly signal: AbortSignal | undefined;
   /** Judges an error of the stream. */
   judge(error: unknown): Kind;
@@ -24,7 +24,7 @@ export interface BodyCall {
   settle(grant: Grant, kind: Kind, error?: unknown): Promise<void> | void;
 }
 
-/** A call whose body nobody has begun to read. Holds neither the body nor a promise. */
+/** A call whose body has not been read yet. Holds neither the body nor a promise. */
 interface Unread {
   /** When the call counts as nothing, on the Fuse's clock, in ms. */
   readonly until: number;
@@ -34,7 +34,7 @@ interface Unread {
 /** Oldest first. */
 const unread = new WeakMap<Circuit, Set<Unread>>();
 
-/** Ends the calls whose bodies nobody has begun to read within `halfOpenLeaseMs`: they count as nothing. */
+/** Ends the calls whose bodies were not read within `halfOpenLeaseMs`. They count as nothing. */
 export function expireUnread(circuit: Circuit): void {
   const now = circuit.store.clock();
   for (const { until, expire } of unread.get(circuit) ?? []) {
@@ -54,7 +54,7 @@ export function watchBody(value: unknown, call: BodyCall): Response | null {
 }
 
 function hasBody({ body, bodyUsed, status, headers }: Response): boolean {
-  // That of node-fetch is a stream of Node's. A Response of another status cannot be built anew.
+  // The body of node-fetch is a stream of Node's. No constructor accepts statuses outside of this range.
   return hasBrand(body, "ReadableStream") && !bodyUsed && !body!.locked &&
     status >= 200 && status < 600 && ![204, 205, 304].includes(status) &&
     headers.get("content-length") !== "0";
@@ -67,14 +67,14 @@ function sourceOf(response: Response, call: BodyCall): UnderlyingDefaultSource<U
   const { headers } = response;
   const length = headers.get("content-length");
   const ending = endingOf(call);
-  // Not before somebody reads: platforms cancel the body of a Response that is held no longer, unless
-  // the body is locked.
+  // Locks the body only when it is read: platforms cancel the unlocked body of a Response that was
+  // garbage-collected.
   let reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
   let isFirst = true;
   return {
-    // The chunks of any other stream may belong to somebody, and those of a byte stream change hands.
+    // A byte stream transfers the buffers of its chunks. Those of any other stream may have an owner.
     type: isByteStream(response.body!) ? "bytes" as never : undefined,
-    // Workers tell the length of a body by this alone. What they have decoded has another length.
+    // On Workers only this sets the length of a body. A decoded body has another length.
     ...(length !== null && !headers.has("content-encoding") && { expectedLength: Number(length) }),
     async pull(controller) {
       ending.read();
@@ -96,7 +96,7 @@ function sourceOf(response: Response, call: BodyCall): UnderlyingDefaultSource<U
       }
       await ending.end("success");
       controller.close();
-      // A reader that brings its own buffer waits for it.
+      // A reader with a buffer of its own waits for an answer to it.
       (controller as unknown as ReadableByteStreamController).byobRequest?.respond(0);
     },
     async cancel(reason) {
@@ -129,7 +129,7 @@ function endingOf({ circuit, grant, settle }: BodyCall) {
 
   const waiting = unread.get(circuit) ?? new Set();
   unread.set(circuit, waiting);
-  // A store ends the lease by itself.
+  // The store ends the lease itself.
   const expire = () => void end("neutral", undefined, { ...grant, lease: null, alone: null });
   const entry = { until: begun + halfOpenLeaseMs, expire };
   waiting.add(entry);
@@ -155,7 +155,7 @@ function within<T>(
 ): Promise<T> {
   if (ms === undefined && signal === undefined) return reading;
   return new Promise((resolve, reject) => {
-    // A Worker whose client leaves runs what the signal calls, and no more.
+    // When its client leaves, a Worker runs only the listeners of the signal.
     const abort = () => reject(signal!.reason);
     const timer = ms === undefined ? ms : setTimeout(() => reject(late()), ms);
     signal?.addEventListener("abort", abort);
@@ -166,7 +166,7 @@ function within<T>(
   });
 }
 
-/** Gives a Response, and copies of it, what no constructor takes. */
+/** Sets the properties that no constructor takes, on a Response and its copies. */
 function dress(response: Response, original: Response): Response {
   const { url, redirected, type } = original;
   const clone = response.clone.bind(response);

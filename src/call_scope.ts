@@ -1,5 +1,5 @@
 /**
- * What limits a call: the caller's signal and the timeout.
+ * The limits of a call: the caller's signal and the timeout.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { CallTimeoutError } from "./errors.ts";
 import type { CircuitIdentity } from "./key.ts";
 import { discard } from "./rules/outcome.ts";
 
-/** What the called function gets. Its signal is made when somebody reads it, for this call alone. */
+/** The context of the called function. Its signal is made when it is first read, for this call alone. */
 export class CallScope {
   // TypeScript's `private`: one of these is made for every call, and `#private` fields cost more.
   private caller: AbortSignal | undefined;

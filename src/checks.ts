@@ -36,7 +36,7 @@ export function check<D extends number | undefined>(
   return value as number;
 }
 
-/** One of a few words, checked, or the default when it is left out. */
+/** Returns the value if it is one of the allowed words, or the default if it is left out. */
 export function oneOf<T extends string>(
   subject: string,
   option: string,
@@ -78,7 +78,7 @@ export function refuseUnseen(
   );
 }
 
-/** What came, for an error: short, and never the contents of an object. */
+/** Describes a value for an error: briefly, and never the contents of an object. */
 export function received(value: unknown): string {
   if (typeof value === "string") return quote(short(value));
   if (typeof value === "function") return "a function";

@@ -1,5 +1,5 @@
 /**
- * What user code holds: the handle of a circuit, its options and its results.
+ * The handle of a circuit that user code holds, its options and its results.
  *
  * @module
  */
@@ -18,13 +18,13 @@ export type GuardedFetch<F = never> = (
   init?: RequestInit,
 ) => Promise<Response | F>;
 
-/** What a fallback is told. */
+/** The context of a fallback. */
 export interface FallbackContext {
   /** Which circuit. */
   readonly circuit: CircuitIdentity;
   /** Why the call has no result of its own: the rejection, what it threw, or the failed result. */
   readonly error: unknown;
-  /** What a call meets now. */
+  /** The state that a call meets now. */
   readonly state: CircuitState;
 }
 
@@ -50,8 +50,8 @@ export interface CircuitOptions<F = never> extends CircuitPolicy {
    */
   record?: readonly ErrorMatcher[] | undefined;
   /**
-   * Whether a result or an error is a failure. Left out: thrown errors are, and Responses of 5xx and
-   * 429. What it throws is told by `listener_error`; the call then counts as without it.
+   * Decides if a result or an error is a failure. Left out: thrown errors are, and Responses of 5xx and
+   * 429. If it throws, `listener_error` reports that, and the call counts as without it.
    */
   isFailure?: ((outcome: Outcome) => boolean) | undefined;
   /**
@@ -86,7 +86,7 @@ export interface CallOptions<F = never> {
   fallbackOn?: FallbackOn | undefined;
 }
 
-/** What the called function gets. */
+/** The context of the called function. */
 export interface CallContext {
   /** Aborts when the caller gives up or the call runs into its timeout. Made when it is read. */
   readonly signal: AbortSignal;
@@ -97,17 +97,17 @@ export type CallResult<T, F = never> =
   | {
     /** There is a value. */
     readonly ok: true;
-    /** It is the function's own. */
+    /** The value is the function's own. */
     readonly source: "call";
-    /** What the function returned. */
+    /** The function's result. */
     readonly value: T;
   }
   | {
     /** There is a value. */
     readonly ok: true;
-    /** It is a fallback's. */
+    /** The value is a fallback's. */
     readonly source: "fallback";
-    /** What the fallback gave. */
+    /** The fallback's value. */
     readonly value: F;
     /** Why the fallback ran: the rejection, what the function threw, or its failed result. */
     readonly error: unknown;
@@ -117,7 +117,7 @@ export type CallResult<T, F = never> =
     readonly ok: false;
     /** The function ran. */
     readonly rejected: false;
-    /** What it threw, a `CallTimeoutError`, the caller's reason to abort, or what a fallback threw. */
+    /** The error of the function or of a fallback, a `CallTimeoutError`, or the caller's reason to abort. */
     readonly error: unknown;
   }
   | {
@@ -125,7 +125,7 @@ export type CallResult<T, F = never> =
     readonly ok: false;
     /** The function did not run. */
     readonly rejected: true;
-    /** Who refused: the circuit, or the store where `onStoreError` is `reject`. */
+    /** The refusal of the circuit, or of the store where `onStoreError` is `reject`. */
     readonly error: CircuitBreakerOpenError | StoreUnavailableError;
     /** How long to wait, in ms; at least 1. */
     readonly retryAfterMs: number;
@@ -152,7 +152,7 @@ export interface Permit extends AsyncDisposable {
 export interface Actor {
   /** Why. At most 1 000 characters; half a surrogate pair becomes U+FFFD. Left out: not told. */
   reason?: string | undefined;
-  /** Who. At most 1 000 characters, as with `reason`. Left out: not told. */
+  /** The person or program that acts, at most 1 000 characters. Left out: `null` is kept. */
   actor?: string | undefined;
 }
 
@@ -227,9 +227,10 @@ export interface CircuitBreaker<F = never> extends CircuitIdentity {
    * lengthens the cooldown; the caller's abort is neutral, and its deadline a failure. Bound: hand it on as it is.
    */
   readonly fetch: GuardedFetch<F>;
-  /** Whether a call would be rejected because the circuit is, or is forced, open. One round trip. */
+  /** `true` if a call would be rejected because the circuit is open or forced open. One round trip. */
   isOpen(): Promise<boolean>;
-  /** What a call meets. Moves nothing: a cooldown that has passed reads `HALF_OPEN`. One round trip. */
+  /** Returns the state that a call meets, and changes nothing: a cooldown that has passed reads
+   * `HALF_OPEN`. One round trip. */
   getState(): Promise<CircuitState>;
   /** Its counters, this isolate's pending ones laid over. One round trip. */
   getMetrics(): Promise<CircuitMetrics>;
@@ -267,7 +268,8 @@ export interface CircuitBreaker<F = never> extends CircuitIdentity {
    */
   remove(options?: Actor): Promise<void>;
   /**
-   * What happened to it, latest first, read as it is asked for: one round trip for each hundred rows.
+   * Returns the rows of the trail about this circuit, latest first. One round trip for each hundred
+   * rows, made when they are read.
    *
    * @throws {TypeError} If its store keeps no trail, or the cursor is not of it.
    * @throws {RangeError} If the limit is no integer of at least 0.

@@ -22,7 +22,7 @@ export type Clock = () => number;
 /** The states of a circuit, spelled alike in the API, in Redis, in SQL and in events. */
 export type CircuitState = "CLOSED" | "OPEN" | "HALF_OPEN";
 
-/** What a store is like. */
+/** The traits of a store, for programs that choose by them. */
 export interface StoreTraits {
   /** Outlives the process. */
   readonly persistent: boolean;
@@ -48,12 +48,12 @@ export interface OverrideRecord {
   readonly until: number | null;
   /** Why, in the operator's words. */
   readonly reason: string | null;
-  /** Who. */
+  /** The person or program that acted. */
   readonly actor: string | null;
 }
 
 /**
- * What a store knows of one circuit at one moment. All times are ms on the store's own clock.
+ * The record of one circuit in a store, at one moment. All times are ms on the store's own clock.
  *
  * A store in this process may answer with its live record: copy what you keep.
  */
@@ -120,7 +120,7 @@ export interface Snapshot {
   readonly lastFailureAt: number | null;
   /** When the last success that counted ended. */
   readonly lastSuccessAt: number | null;
-  /** What an operator laid over the state; `null` once its `until` has passed. */
+  /** The operator's override; `null` if there is none, or once its `until` has passed. */
   readonly override: OverrideRecord | null;
   /** The policy of the last outcome that counted, as its isolate recorded it; `null`: none was. */
   readonly policy: PolicyRecord | null;
@@ -128,11 +128,11 @@ export interface Snapshot {
   readonly policyHash: string;
   /** The store's clock at the answer. */
   readonly now: number;
-  /** What waits in the circuit's outbox, oldest first; there if the request asked for it. */
+  /** The rows that wait in the circuit's outbox, oldest first. Present if the request asked for them. */
   readonly untold?: readonly UntoldRow[];
 }
 
-/** What a request wants of the outbox of its circuit: see `Driver.confirm`. */
+/** The part of a request that concerns the outbox of its circuit: see `Driver.confirm`. */
 export interface OutboxRequest {
   /**
    * `keep`: what this changes is put into the outbox, in the same atomic step. `hand`: and the
@@ -141,7 +141,7 @@ export interface OutboxRequest {
   readonly outbox?: "keep" | "hand" | undefined;
 }
 
-/** What every request that changes something carries. */
+/** The fields of every request that changes something. */
 export interface StoreRequest extends OutboxRequest {
   /**
    * Made by the caller. The same id sent again within {@linkcode ID_MEMORY_MS} changes nothing and is
@@ -171,7 +171,7 @@ export interface Tally extends StoreRequest {
   readonly began: number;
   /** How many succeeded, before the failure. */
   readonly successes: number;
-  /** Whether one failed after them. */
+  /** How many failed, after the successes. */
   readonly failures: number;
   /** How many calls were rejected. Towards lifetime totals only. */
   readonly rejected: number;
@@ -187,7 +187,7 @@ export interface Tally extends StoreRequest {
   readonly policy?: PolicyRecord | undefined;
   /** Which of the calls were slow, counting from 0, successes first; left out: not known. */
   readonly slowCalls?: readonly number[];
-  /** What the store's `describe` gave for the errors of the failures, in order. */
+  /** The results of the store's `describe` for the errors of the failures, in order. */
   readonly errors?: readonly (string | null)[];
 }
 
@@ -205,7 +205,7 @@ export interface AcquireRequest extends StoreRequest {
 export interface TransitionRequest extends StoreRequest {
   /** The state to reach. `HALF_OPEN` is reached through `acquire` alone. */
   readonly to: "CLOSED" | "OPEN";
-  /** What the trail calls it. */
+  /** The event's name in the trail. */
   readonly event: "opened" | "closed" | "reset";
   /** How long it stays open, in ms; 0 to close. */
   readonly cooldownMs: number;
@@ -217,7 +217,7 @@ export interface TransitionRequest extends StoreRequest {
   readonly failuresBelow?: number | undefined;
   /** Why: a strategy's name, `trial_failed`, an operator's words. */
   readonly reason: string;
-  /** Who, for an operator's. */
+  /** The operator who acted; `null` if the change is no operator's. */
   readonly actor: string | null;
   /** The generation in which this was decided; `null`: whatever stands (an operator's). */
   readonly expected: Admission | null;
@@ -231,11 +231,11 @@ export interface OverrideRequest extends StoreRequest {
   readonly until: number | null;
   /** Why. */
   readonly reason: string | null;
-  /** Who. */
+  /** The person or program that acted. */
   readonly actor: string | null;
 }
 
-/** One tenth of the time window, keyed by its start in ms on the store's clock. */
+/** A tenth of the time window, keyed by its start in ms on the store's clock. */
 export interface Segment {
   /** When it began, in ms. */
   readonly start: number;
@@ -251,7 +251,7 @@ export interface Segment {
 export interface CircuitRecord {
   /** Which circuit: see `key.ts`. */
   readonly key: string;
-  /** What is known of it. */
+  /** The circuit's record. */
   readonly snapshot: Snapshot;
   /** Its time window, oldest first. */
   readonly segments: readonly Segment[];
@@ -263,11 +263,11 @@ export interface CircuitRecord {
 export interface RestoreRequest extends StoreRequest {
   /** Its times are on the caller's clock (`at`); the store translates them to its own. */
   readonly record: CircuitRecord;
-  /** What to do when the store holds one already. */
+  /** Replaces or keeps a circuit that the store holds already. */
   readonly existing: "replace" | "keep";
   /** Why. */
   readonly reason: string | null;
-  /** Who. */
+  /** The person or program that acted. */
   readonly actor: string | null;
 }
 
@@ -275,7 +275,7 @@ export interface RestoreRequest extends StoreRequest {
 export interface RemoveRequest extends StoreRequest {
   /** Why. */
   readonly reason: string | null;
-  /** Who. */
+  /** The person or program that acted. */
   readonly actor: string | null;
 }
 
@@ -307,7 +307,7 @@ export interface ListPage {
   readonly spoilt?: readonly SpoiltCircuit[];
 }
 
-/** What comes with every answer to a request that may write. */
+/** The fields of every answer to a request that may write. */
 export interface Answer {
   /** The circuit after the request. */
   readonly snapshot: Snapshot;
@@ -317,15 +317,15 @@ export interface Answer {
   readonly head?: string;
   /** The circuits that had to go to make room for this one. */
   readonly evicted?: readonly string[];
-  /** What else there is to report. */
+  /** Further troubles to report. */
   readonly troubles?: readonly Trouble[];
 }
 
 /** Something beside an operation that did not work, or does again. It becomes an event. */
 export interface Trouble {
-  /** What it is about, such as `audit`. */
+  /** The operation that failed, such as `audit`. */
   readonly operation: string;
-  /** What went wrong; `null`: it works again. */
+  /** The failure, or `null` if the operation works again. */
   readonly error: Error | null;
   /** For how long it is left alone, in ms. */
   readonly retryAfterMs: number;
@@ -339,15 +339,15 @@ export interface Recorded extends Answer {
 
 /** Answer to `acquire`. */
 export interface Acquired extends Answer {
-  /** Whether the call may run. */
+  /** `true` if the call may run. */
   readonly granted: boolean;
-  /** Whether THIS request moved the circuit OPEN → HALF_OPEN. */
+  /** `true` if THIS request moved the circuit from OPEN to HALF_OPEN. */
   readonly moved: boolean;
 }
 
 /** Answer to `transition`, `override` and `restore`. */
 export interface Changed extends Answer {
-  /** Whether THIS request made the change. */
+  /** `true` if THIS request made the change. */
   readonly won: boolean;
 }
 
@@ -355,15 +355,16 @@ export interface Changed extends Answer {
 export interface Store {
   /** The driver's name, for messages. */
   readonly name: string;
-  /** What the store is like. */
+  /** The store's traits. */
   readonly traits: StoreTraits;
 }
 
 /**
- * What every driver implements: four primitives (`read`, `record`, `acquire`, `transition`), each
- * atomic and one round trip, and what operators need. A method that fails throws, or rejects with, an
- * Error of the driver's own, and listeners receive it with `store_error`. A `StoreAnswerError` says that
- * the server answered with an error, any other Error that the server was not reached.
+ * The interface of every driver: four primitives (`read`, `record`, `acquire`, `transition`), each
+ * atomic and one round trip, and the operations of operators. A method that fails throws, or rejects
+ * with, an Error of the driver's own, and listeners receive it with `store_error`. A
+ * `StoreAnswerError` says that the server answered with an error, any other Error that the server was
+ * not reached.
  *
  * `shared(driver)` of `@fuse/edge/store` makes a {@linkcode Store} of it. Prove yours with
  * `storeContract` of `@fuse/edge/testing`.
@@ -371,7 +372,7 @@ export interface Store {
 export interface Driver {
   /** The driver's name, for messages. */
   readonly name: string;
-  /** What the store is like. */
+  /** The store's traits. */
   readonly traits: StoreTraits;
   /** The Snapshot, aged to the store's clock. Writes nothing, creates nothing. */
   read(
@@ -417,7 +418,7 @@ export interface Driver {
   /** The trail, latest first. A store with `traits.audited` offers it. */
   history?(query: EventQuery & { readonly key?: string }): AsyncIterable<StoredEvent>;
   /**
-   * What may be kept of a failed call's error: asked when the call ends, and the tally brings it.
+   * Returns what may be kept of a failed call's error. Called when the call ends; the tally carries it.
    * A store that audits calls offers it; to others no tally says which calls were slow. Never throws.
    */
   describe?(error: unknown): string | undefined;

@@ -1,8 +1,8 @@
 /**
- * A dashboard for operators, to mount in a Hono app: a page that shows the circuits of a fleet and lets
- * people act on them, and the JSON API beside it, which the command line's `--api` uses.
+ * A dashboard for operators, to mount in a Hono app: a page that shows the circuits of a fleet and acts
+ * on them, and a JSON API, which the command line's `--api` uses.
  *
- * @example Who is no operator learns nothing, and every action has a reason
+ * @example Only operators are let in, and every action has a reason
  * ```ts
  * import { createFuse } from "@fuse/edge";
  * import { dashboard } from "@fuse/edge/dashboard";
@@ -58,21 +58,22 @@ export type DashboardApp = Hono;
 /** Options of {@linkcode dashboard}. */
 export interface DashboardOptions {
   /**
-   * The Fuse, or a view of it: the dashboard shows that view's circuits and acts on no others. A function,
-   * for where bindings exist only per request, is called once per isolate and its answer kept.
+   * The Fuse, or a view of it, whose circuits alone are then shown and acted on. If bindings exist only
+   * during a request, give a function: it is called once per isolate, and its result is kept.
    */
   fuse: FromContext<Fuse>;
   /**
-   * Lets operators in and answers everybody else, such as Hono's `basicAuth` and `bearerAuth`. It runs
-   * before anything else does. There is no default.
+   * A middleware that lets operators in and answers everybody else, such as Hono's `basicAuth` or
+   * `bearerAuth`. It runs first. There is no default.
    */
   auth: AuthMiddleware;
   /**
-   * Returns who acts, for overrides and the trail: at most 1 000 characters. Left out: nobody is named.
+   * Returns the operator's name, for overrides and the trail: at most 1 000 characters. By default, no
+   * name is recorded.
    */
   actor?: ((c: HonoContext) => string) | undefined;
   /**
-   * `true` if nobody can act: every POST is answered with 405.
+   * `true` to forbid actions: every POST is answered with 405.
    *
    * @default {false}
    */
@@ -84,7 +85,8 @@ export interface DashboardOptions {
    */
   title?: string | undefined;
   /**
-   * How often the page refreshes itself while it is looked at, in ms. An integer from 100 to 2^31 - 1.
+   * The interval at which the page refreshes itself while it is visible, in ms. An integer from 100 to
+   * 2^31 - 1.
    *
    * @default {5000}
    */
@@ -102,7 +104,7 @@ const SUBJECT = "dashboard()";
  * | `GET /api/stores` | `[{ name, ok, latencyMs, traits }]` |
  * | `GET /api/circuits` | `{ circuits, cursor, missing }`; takes `state`, `store`, `name`, `context`, `boundary`, `overridden`, `cursor`, `limit` |
  * | `GET /api/circuits/:store/:key` | `{ circuit, explanation, events }` |
- * | `POST /api/circuits/:store/:key/:action` | does it; takes `{ reason, forMs? }`, answers `{ circuit, explanation }` |
+ * | `POST /api/circuits/:store/:key/:action` | acts; takes `{ reason, forMs? }`, answers `{ circuit, explanation }` |
  *
  * An action is `force-open`, `force-close`, `disable`, `metrics-only`, `release`, `reset` or `remove`. A POST
  * must say by `Sec-Fetch-Site`, or else by `Origin`, that it comes from the same origin: else 403.
@@ -162,7 +164,7 @@ const HEADERS = secureHeaders({
     scriptSrc: [NONCE],
     styleSrc: [NONCE],
   },
-  // It is not the dashboard's business to pin the host to HTTPS.
+  // Pinning the host to HTTPS is the application's decision.
   strictTransportSecurity: false,
   referrerPolicy: "same-origin",
   xFrameOptions: "DENY",

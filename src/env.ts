@@ -44,37 +44,30 @@ import type { FuseOptions } from "./registry.ts";
 import { received } from "./checks.ts";
 import type { Store } from "./contract.ts";
 
-/** What this isolate has been told. There are only so many of them. */
+/** The notes that this isolate has printed. Their number is bounded. */
 const told = new Set<string>();
 
 /**
- * Makes a Fuse of what environment variables say. There is a store `array` always (the memory of
- * this isolate), `cache` where the variables say where Redis is, and `database` where they say where
- * libSQL is, or where `FUSE_DB` is a binding of D1 or `FUSE` one of Durable Objects. Of several,
- * `CB_DB_URL` wins, then `FUSE_DB`, then `FUSE`; `fuse.store(…)` and the option `store` of a circuit know each of them.
+ * Makes a Fuse from environment variables. It always has the store `array`, the memory of this
+ * isolate, has `cache` if the variables name a Redis, and `database` if they name a libSQL database or
+ * hold a binding. `CB_DB_URL` wins over `FUSE_DB`, that over `FUSE`, and that over `TURSO_DATABASE_URL`.
  *
- * `FUSE_STORE` names the default one. Without it, it is `cache` if any variable of Redis is set, else
- * `database` if any of libSQL is or such a binding is there, else `array`.
+ * `FUSE_STORE` names the default store. Without it, the default is `cache`, else `database`, else
+ * `array`, whichever is configured first. An empty variable counts as not set.
  *
- * An empty text counts as not set. What the default store needs and lacks is refused. Trouble with
- * `UPSTASH_…` and `TURSO_…` variables of a store that is not the default, which others may read too,
- * leaves that store out; `console.warn` tells of it, unless `FUSE_STORE` is `array`. It also tells
- * when `array` is the default on Deno Deploy or Cloudflare Workers, where many isolates run, and
- * that `CACHE_DRIVER` or `DB_CONNECTION` is not read. Each is told once an isolate.
+ * If `UPSTASH_…` or `TURSO_…` variables of a store other than the default are wrong, the Fuse lacks that
+ * store. `console.warn` says so once an isolate, as it does for other probable mistakes.
  *
- * Does no I/O, starts no timer, draws no random number: at home at module scope, where views outlive
- * a request, and also right once a request. The database wants its tables: `migrate()` of
+ * Performs no I/O, so it may run at module scope. A database needs its tables: see `migrate()` of
  * `@fuse/edge/migrations`.
  *
- * @param env Variables by name. Only those in the table above are read, and those with which people
- * mistake them (`FUSE_…`, `CACHE_DRIVER`, `DB_CONNECTION`, `CB_DB_HOST`, `CB_DB_DATABASE`); whatever
- * else is in it may be of any kind.
+ * @param env Variables by name, such as `Deno.env.toObject()`, `process.env` or a Worker's `env`.
+ * Others than those of the table above are not used.
  * @param options Options of `createFuse`, other than `stores` and `default`.
  * @returns A Fuse.
- * @throws {RangeError | TypeError} Naming the variable and what to do, if a value is not allowed, an
- * address or a token is missing or malformed, a name that begins with `FUSE_` is unknown, or
- * `CB_DB_HOST` or `CB_DB_DATABASE` is set. Never with an address or a token in it. Also what
- * `createFuse` throws.
+ * @throws {RangeError | TypeError} If the default store is not fully configured, a value is not
+ * allowed, a name that begins with `FUSE_` is unknown, or `CB_DB_HOST` or `CB_DB_DATABASE` is set. The
+ * error names the variable, and never quotes an address or a token. Also what `createFuse` throws.
  *
  * @example Payments in the database, all else in the cache
  * ```ts

@@ -1,5 +1,5 @@
 /**
- * What environment variables say: which stores there are, and which is the default.
+ * Reads environment variables: which stores there are, and which is the default.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import type { NamespaceLike } from "../drivers/durable_object.ts";
 import { makeClient, OF_HOST } from "../drivers/upstash/rest.ts";
 import { inLine, received } from "./checks.ts";
 
-/** What every refusal begins with. */
+/** The beginning of every refusal. */
 const CANNOT = "Cannot create fuse from environment";
 
 /** The seed's three stores, and decisions in the second with a trail in the third. */
@@ -24,17 +24,17 @@ const OURS = ["FUSE_STORE", ...CACHE_ONLY, ...TRAIL_ONLY, "FUSE_INSTANCE"];
 /** Of an address or a token: more than a header may be is nobody's. */
 const LONGEST = 8_000;
 
-/** What a Fuse is made of. */
+/** The settings of a Fuse. */
 export interface Settings {
   /** The default store. */
   readonly store: StoreName;
-  /** What `upstash()` takes; `null`: there is no such store. */
+  /** The options of `upstash()`, or `null` if there is no such store. */
   readonly cache: { readonly url: string; readonly token: string; readonly prefix: string } | null;
-  /** What `libsql()`, `d1()` or `durableObject()` takes; `null`: there is no such store. */
+  /** The options of `libsql()`, `d1()` or `durableObject()`, or `null` if there is no such store. */
   readonly database: ((Address | Binding) & Trail) | null;
   /** The name of this isolate; `null`: it has none. */
   readonly instance: string | null;
-  /** What is not wrong, and yet should be known. Nothing secret is in them. */
+  /** Notes about settings that are valid but probably not meant. They hold no secret. */
   readonly notes: readonly string[];
 }
 
@@ -47,7 +47,7 @@ export interface Address {
 /** A binding of a Worker to one of Cloudflare's own databases. */
 export type Binding = { readonly d1: D1Like } | { readonly objects: NamespaceLike };
 
-/** What its trail holds, and the secret of its hashes. */
+/** The contents of the trail, and the secret of its hashes. */
 interface Trail {
   readonly audit: "transitions" | "calls";
   readonly trailKey: string | undefined;
@@ -133,7 +133,7 @@ export function settingsOf(env: object): Settings {
 /** Something wrong with the variables of one store. */
 class Fault extends TypeError {
   override readonly name = "TypeError";
-  /** Whether it is plain that somebody else is meant. */
+  /** `true` if the value is plainly meant for another program. */
   readonly isOthers: boolean;
 
   constructor(text: string, isOthers = false) {
@@ -167,7 +167,7 @@ function isListed(env: object): boolean {
   }
 }
 
-/** What stands for a value whose getter throws. */
+/** Stands for a value whose getter throws. */
 const UNREADABLE = Symbol("a value that cannot be read");
 
 /** An empty text is not set: that is what `FUSE_STORE=` in a file means. */
@@ -187,7 +187,7 @@ function refuseMisspelled(env: object): void {
   try {
     names = Object.keys(env);
   } catch {
-    // One that cannot be listed can still be read.
+    // An `env` that cannot be listed can still be read.
   }
   for (const name of names) {
     if (!name.startsWith("FUSE_") || OURS.includes(name)) continue;
@@ -370,7 +370,7 @@ function addressOf(said: Variable, schemes: readonly string[]): string {
     schemes.map((scheme) => `${scheme}//`).join(" or ")
   }`;
   const scheme = /^(\w+|):/.exec(url)?.[1]?.toLowerCase();
-  // What follows tells people of the usual mix-ups.
+  // The errors below explain the usual mix-ups.
   if (scheme === "file" || scheme === "") {
     throw new Fault(
       `"${name}" ${allowed}, or be a file, as file:circuits.db, received another file or a database in ` +

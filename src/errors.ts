@@ -12,7 +12,7 @@ import type { CircuitIdentity } from "./key.ts";
 import { hasBrand, quote } from "./checks.ts";
 import type { CircuitState, Override } from "./contract.ts";
 
-/** What all errors of this package have in common. */
+/** The shape of all errors of this package. */
 export interface FuseError extends Error {
   /** Name, message and the public fields, as `JSON.stringify` shows them. */
   toJSON(): Record<string, unknown>;
@@ -33,7 +33,7 @@ export class FuseError {
     this.message = message;
   }
 
-  /** One line: name and message. May be set, as with any Error. */
+  /** Returns one line, name and message. May be set, as with any Error. */
   get stack(): string {
     return `${this.name}: ${this.message}`;
   }
@@ -46,10 +46,10 @@ export class FuseError {
   }
 }
 
-/** What `getResponse()` gave, a rejection in another form, and whose it is. */
+/** The Responses that `getResponse()` made, each with its circuit: rejections in another form. */
 const rejections = new WeakMap<object, CircuitIdentity>();
 
-/** Whether this very Response is the rejection of a breaker. */
+/** Returns `true` if this very Response is the rejection of a breaker. */
 export function isRejection(value: unknown): boolean {
   return rejections.has(value as object);
 }
@@ -346,7 +346,7 @@ export function isA<T>(value: unknown, type: abstract new (...args: never[]) => 
   }
 }
 
-/** What an error of a server concerns: one circuit, or all that it keeps. */
+/** The scope of a server's error: one circuit, or every circuit of the store. */
 export type AnswerScope = "circuit" | "store";
 
 /**
@@ -370,7 +370,7 @@ export class StoreAnswerError extends Error {
   // No static block: a bundle that has no driver of a shared store is to lose the class.
   /** `StoreAnswerError`, whatever a minifier calls the class. */
   override readonly name = "StoreAnswerError";
-  /** Whether it concerns this circuit alone, or every circuit of the store. */
+  /** The scope of the error: this circuit alone, or every circuit of the store. */
   declare readonly scope: AnswerScope;
 
   /**

@@ -40,11 +40,11 @@ export interface TransitionEvent extends GenerationEvent {
   background?: boolean;
 }
 
-/** What an operator did. */
+/** An operator's action. */
 export interface OperatorEvent extends GenerationEvent {
   /** Why, in the operator's words; `expired` for an override whose `until` passed. */
   reason: string | null;
-  /** Who. */
+  /** The operator, or `null` if not given. */
   actor: string | null;
   /** Until when, for an override with an end. */
   until: Date | null;
@@ -54,7 +54,7 @@ export interface OperatorEvent extends GenerationEvent {
 export interface CallEvent extends CircuitIdentity {
   /** How long it took, in ms. */
   durationMs: number;
-  /** What it threw, if it did. */
+  /** The error that the call threw, if it did. */
   error?: unknown;
   /** It had been admitted in a generation that is over: it counted towards lifetime totals only. */
   late?: boolean;
@@ -213,7 +213,7 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
 
 /** The listeners of one Fuse. */
 export class Events {
-  /** Whether anybody hears how calls end, so that their duration is worth measuring. */
+  /** `true` if a listener hears how calls end, so that their duration is worth measuring. */
   hearsCalls = false;
   readonly #listeners = new Map<string, Set<Registration>>();
   /** The types of events that `alarm` has printed a warning for. */
@@ -271,7 +271,7 @@ export class Events {
     this.hearsCalls = CALL_EVENTS.some((type) => this.#listeners.has(type));
   }
 
-  /** Whether an event of this type would reach anybody. */
+  /** Returns `true` if an event of this type would reach a listener. */
   hears(type: keyof FuseEvents): boolean {
     return this.#listeners.size > 0 && (this.#listeners.has(type) || this.#listeners.has("*"));
   }
@@ -322,7 +322,7 @@ export class Events {
   }
 
   #failed(type: string, error: unknown): void {
-    // Who listens for errors and throws is not told about it.
+    // A listener for errors that throws does not hear of its own error.
     if (type === "listener_error") console.error(`Fuse: "${type}" threw`, error);
     else this.report(type, error);
   }
@@ -344,7 +344,7 @@ function seenFrom(filter: EventFilter, event: FuseEvent): FuseEvent {
   return rest;
 }
 
-/** Whether a circuit lies in a view's scopes; `undefined`: any. */
+/** Returns `true` if a circuit lies in a view's scopes; `undefined` matches any scope. */
 export function inScope(
   filter: Pick<EventFilter, "context" | "boundary">,
   circuit: { readonly context: string | null; readonly boundary: string | null },

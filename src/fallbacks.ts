@@ -1,5 +1,5 @@
 /**
- * What is returned in place of a call's result.
+ * Fallbacks: the values returned in place of a call's result.
  *
  * @module
  */

@@ -8,7 +8,7 @@ import type { CallScope } from "./call_scope.ts";
 import { hasBrand } from "./checks.ts";
 import type { CircuitBreaker, GuardedFetch } from "./circuit_breaker.ts";
 
-/** What sends a request: the global `fetch`, or the one that a Fuse was given. */
+/** Sends a request: the global `fetch`, or the one that a Fuse was given. */
 export type Fetch = typeof globalThis.fetch;
 
 /** The guarded fetches, any of which may have been put in place of the global one. */
@@ -83,7 +83,7 @@ export function guardedFetch<F>(
   } catch (error) {
     return Promise.reject(error);
   }
-  // What `fetch` itself goes by: `init.signal`, where given, `null` too, replaces the Request's.
+  // As in `fetch` itself, an `init.signal` that is given, even as `null`, replaces the Request's.
   const given = init?.signal === undefined && isRequest(input) ? input : init;
   const caller = given?.signal ?? undefined;
   const sent = ({ limit: signal }: CallScope) => {

@@ -44,7 +44,8 @@ import { prometheus, PROMETHEUS_CONTENT_TYPE } from "./prometheus.ts";
 import type { CircuitSnapshot } from "./rules/snapshot.ts";
 
 /**
- * What {@linkcode circuitBreaker} sets, for typing: `new Hono<{ Variables: FuseVariables }>()`.
+ * The variables that {@linkcode circuitBreaker} sets, for typing:
+ * `new Hono<{ Variables: FuseVariables }>()`.
  */
 export type FuseVariables = {
   /** The Fuse, in the scopes that the middleware was given, bound to the request's `waitUntil`. */
@@ -57,7 +58,7 @@ export type FuseVariables = {
  * @internal
  */
 export type FuseMiddleware = MiddlewareHandler<{
-  /** What it sets. */
+  /** The variables that the middleware sets. */
   Variables: FuseVariables;
 }>;
 
@@ -83,7 +84,7 @@ export interface CircuitBreakerMiddlewareOptions {
   /** Options of the circuit. `callTimeoutMs` answers 504. Left out: those of the Fuse for that name. */
   options?: CircuitPolicy | undefined;
   /**
-   * Whether the handler failed, from `c.error` and `c.res`. Left out: 5xx, 429 and thrown errors are
+   * Decides if the handler failed, from `c.error` and `c.res`. Left out: 5xx, 429 and thrown errors are
    * failures; an `HTTPException` is the response that it becomes.
    */
   isFailure?: ((c: HonoContext) => boolean) | undefined;
@@ -92,8 +93,8 @@ export interface CircuitBreakerMiddlewareOptions {
   /** Scope of both in the other dimension; `null`: none. Left out: that of `fuse`. */
   boundary?: FromContext<Scope | null> | undefined;
   /**
-   * Whether the 503 and the 504 of the middleware tell which circuit and why, for development. Without
-   * it they tell the public nothing but when to retry.
+   * Names the circuit and the reason in the middleware's 503 and 504, for development. Without it
+   * they tell the public only when to retry.
    *
    * @default {false}
    */
@@ -120,7 +121,7 @@ export interface MetricsOptions {
   /** The Fuse, as for {@linkcode circuitBreaker}. */
   fuse: FromContext<Fuse>;
   /**
-   * Whether each context and boundary has series of its own, labeled `context` and `boundary`.
+   * Gives each context and boundary its own series, labeled `context` and `boundary`.
    * Without it, circuits of all scopes add up under their name.
    *
    * @default {false}
@@ -410,13 +411,13 @@ function isHalfRead({ error }: Context): boolean {
   );
 }
 
-/** Whether calls are being rejected, as far as is known here. */
+/** Returns `true` if this isolate's view says that calls are rejected. */
 function isOpen({ state, override, ageMs }: CircuitSnapshot): boolean {
   if (override === null) return state === "OPEN";
   return override.kind === "forced_open" && ageMs <= OVERRIDE_BELIEVED_MS;
 }
 
-/** Whether the view itself names this circuit, and not one of its scopes. */
+/** Returns `true` if the circuit belongs to the view itself, and not to one of its scopes. */
 function isOfView({ name, context, boundary }: CircuitIdentity, fuse: Fuse): boolean {
   const own = fuse.make(name);
   return own.context === context && own.boundary === boundary;

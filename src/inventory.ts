@@ -63,7 +63,8 @@ export interface CircuitPageOptions extends CircuitFilter {
 
 /** A page of circuits. */
 export interface CircuitPage {
-  /** What is not plainly CLOSED comes first. A circuit that changes meanwhile may come on two pages. */
+  /** The circuits of this page. Those that are not plainly CLOSED come first, over all pages; a circuit
+   * that changes meanwhile may come twice. */
   readonly circuits: CircuitSnapshot[];
   /** Where the next page begins; `null`: that was all. */
   readonly cursor: string | null;
@@ -163,7 +164,7 @@ export class Inventory {
     ) => {
       const { snapshot } = this.#listed(store, record);
       const plain = isPlain(record.snapshot);
-      // What stood before the list began was in its first half.
+      // A circuit that was already open when the list began was in its first half.
       if (first ? plain : !plain && record.snapshot.began <= began) return;
       if (inScope(this.#to, snapshot) && matches(snapshot)) circuits.push(snapshot);
     };

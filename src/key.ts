@@ -6,7 +6,7 @@
 
 import { received, refuse } from "./checks.ts";
 
-/** One value of a dimension, such as `{ type: "tenant", id: 42 }`. Ids are compared as text. */
+/** A value of a dimension, such as `{ type: "tenant", id: 42 }`. Ids are compared as text. */
 export type Scope = {
   /** The dimension's name, such as `tenant`. */
   readonly type: string;
@@ -28,14 +28,14 @@ export interface CircuitIdentity {
   readonly boundary: string | null;
 }
 
-/** What a key is made of; scopes as {@linkcode scopeText} gives them. */
+/** The parts of a key; scopes are in the form of {@linkcode scopeText}. */
 export interface KeyParts {
   readonly name: string;
   readonly context: string | null;
   readonly boundary: string | null;
 }
 
-// What separates parts or means something to Redis patterns and hash tags, what cannot be seen,
+// Separators of parts, characters with a meaning in Redis patterns and hash tags, invisible ones,
 // and halves of surrogate pairs, which UTF-8 would fold into one.
 // deno-lint-ignore no-control-regex
 const SPECIAL = /[%:*?[\]\\{}"'\x00-\x20\x7f]|[\ud800-\udfff]/gu;
@@ -77,7 +77,7 @@ export function fromKey(key: string): KeyParts | null {
   return ours && toKey(parts) === key ? parts : null;
 }
 
-/** Whether a scope is as {@linkcode scopeText} gives it. */
+/** Returns `true` if the text has the form of {@linkcode scopeText}. */
 function isScope(text: string): boolean {
   return text.split(":").every((part) => part !== "" && escape(unescape(part)) === part);
 }
@@ -116,18 +116,18 @@ export function scopeOf(text: string | null): Scope | null {
   return { type, id };
 }
 
-/** Reads a scope as people write it, `tenant:42`; `null` if it is none. The id may have colons of its own. */
+/** Returns the scope that a text such as `tenant:42` names, or `null`. The id may contain colons. */
 export function readScope(text: string): Scope | null {
   const [, type = "", id = ""] = /^([^:]*):(.*)$/s.exec(text) ?? [];
   return isName(type) && isName(id) ? { type, id } : null;
 }
 
-/** Whether this can name a circuit: 1–255 characters. */
+/** Returns `true` if this can name a circuit: a text of 1–255 characters. */
 export function isName(name: unknown): name is string {
   return typeof name === "string" && name.length > 0 && name.length <= 255;
 }
 
-/** Whether a name is meant: exactly, or by the prefix before a trailing `*`. */
+/** Returns `true` if the pattern matches a name: exactly, or by the prefix before a trailing `*`. */
 export function nameMatches(pattern: string, name: string): boolean {
   return pattern === name || (pattern.endsWith("*") && name.startsWith(pattern.slice(0, -1)));
 }

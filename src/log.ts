@@ -39,7 +39,7 @@ export interface Logger {
 /** Options of {@linkcode logTo}. */
 export interface LogOptions {
   /**
-   * Whether each line is one text of JSON with fields, rather than a sentence.
+   * Writes each line as JSON with fields, rather than as a sentence.
    *
    * @default {false}
    */
@@ -107,7 +107,7 @@ export function logTo(
   return () => stops.forEach((stop) => stop());
 }
 
-/** What a line holds, in its order. Fields that hold nothing are left out. */
+/** The fields of a line, in order. Empty fields are left out. */
 interface Fields {
   readonly event: string;
   readonly at: string;
@@ -118,7 +118,7 @@ interface Fields {
   readonly [field: string]: unknown;
 }
 
-/** What is taken from events as it is: the rest may be large, or hold what nobody is to read. */
+/** Fields of events that are copied as they are. Others may be large, or confidential. */
 const PLAIN = ["from", "to", "reason", "actor", "operation", "source"]
   .concat("options", "tallies", "successes", "failures", "rejected", "retryAfterMs", "local");
 

@@ -37,12 +37,12 @@ export type { Notice } from "./notify/notices.ts";
 export type { Notifier, NotifyOptions } from "./notify/notifier.ts";
 
 /**
- * Tells channels what happens to circuits. A change is told as it happens by the isolate that made it, at
- * most once; if that isolate dies before, nobody hears of it until `drain()` reads the trail.
+ * Sends a notice to channels for each change of a circuit. The isolate that made the change sends it, at
+ * most once. If that isolate dies first, `drain()` finds the change in the trail.
  *
- * Sending is background work: it goes through the `waitUntil` of `createFuse`, and `flush()` waits for it.
- * A channel is tried three times, behind a circuit of its own, one request at a time. Its failures
- * are told by `listener_error`, without addresses.
+ * Sending is background work: it uses the `waitUntil` of `createFuse`, and `flush()` waits for it. Each
+ * channel is tried three times, one request at a time, behind a circuit of its own. The event
+ * `listener_error` reports its failures, without addresses.
  *
  * @param fuse The Fuse, or a view of it.
  * @param options See {@linkcode NotifyOptions}.

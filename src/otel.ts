@@ -1,6 +1,6 @@
 /**
- * Metrics and span events of a Fuse, by `@opentelemetry/api` alone: whatever SDK is registered exports
- * them, that of Deno (`OTEL_DENO=true`) included.
+ * Reports metrics and span events of a Fuse to `@opentelemetry/api`. The registered SDK exports them, also
+ * that of Deno (`OTEL_DENO=true`).
  *
  * @example
  * ```ts
@@ -46,14 +46,14 @@ export interface OtelOptions {
   tracer?: object | undefined;
   /**
    * `true` to tell scopes apart in metrics, by `fuse.context` and `fuse.boundary`. Without it, the circuits of
-   * all scopes add up under their name: most backends bear no series for each tenant.
+   * all scopes add up under their name, because most backends cannot keep a series for each tenant.
    *
    * @default {false}
    */
   scopes?: boolean | undefined;
   /**
-   * `true` to record the histogram `fuse.call.duration`. It has every call measured, which costs more
-   * than the breaker itself.
+   * `true` to record the histogram `fuse.call.duration`. It measures every call, which costs more than the
+   * breaker itself.
    *
    * @default {false}
    */
@@ -66,17 +66,18 @@ const NAME = "@fuse/edge";
 const CHANGE = "circuitbreaker.state_change";
 
 /**
- * Reports a Fuse to OpenTelemetry, as this isolate sees it: add its counters up over the isolates.
+ * Reports a Fuse to OpenTelemetry, as this isolate sees it. The backend adds up the counters of the
+ * isolates.
  *
- * Counters are read when metrics are collected, from totals that the core keeps anyway: calls cost no
- * more, but for `durations`. A change of state becomes an event of the active span, if the caller waits
- * for it, and else a span of its own. The page lists the names.
+ * Counters are read from the core's own totals when metrics are collected, so calls cost no more, except
+ * with `durations`. A change of state becomes an event of the active span if the caller waits for it, and
+ * otherwise a span of its own. The page lists the names.
  *
  * Cost: at each collection, a `peek()` of each circuit that this isolate knows; no I/O.
  *
  * @param fuse The Fuse, or a view of it.
  * @param options See {@linkcode OtelOptions}.
- * @returns Stops everything: collection, events and spans.
+ * @returns A function that ends collection, events and spans.
  * @throws {TypeError | RangeError} Naming the option.
  *
  * @example With a provider of your own
@@ -116,7 +117,7 @@ function given<T>(option: string, value: object | undefined, method: keyof T & s
     : refuseUnseen(SUBJECT, option, `a ${option} of @opentelemetry/api`, value);
 }
 
-/** Has everything but durations observed. Returns what stops it. */
+/** Observes everything except durations. Returns a function that stops it. */
 function observe(fuse: Fuse, meter: Meter, scopes: boolean): () => void {
   const calls = new Totals(scopes);
   const changes = new Sums();
@@ -170,7 +171,7 @@ function instrumentsOf(meter: Meter) {
   };
 }
 
-/** Returns what observes the circuits as this isolate knows them, and the stores. */
+/** Returns a callback that observes the stores, and the circuits as this isolate knows them. */
 function stateObserver(
   fuse: Fuse,
   scopes: boolean,
@@ -200,11 +201,11 @@ function stateObserver(
   };
 }
 
-/** Has the duration of every call recorded. */
+/** Records the duration of every call. */
 function measure(fuse: Fuse, meter: Meter, scopes: boolean): (() => void)[] {
   const histogram = meter.createHistogram("fuse.call.duration", {
     ...{ unit: "s", description: "How long calls took." },
-    // Those of OpenTelemetry's conventions for durations in seconds: an SDK's own are for ms.
+    // OpenTelemetry's conventions for durations in seconds. The defaults of SDKs are for ms.
     advice: {
       explicitBucketBoundaries: [
         ...[0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10],
@@ -219,7 +220,7 @@ function measure(fuse: Fuse, meter: Meter, scopes: boolean): (() => void)[] {
   );
 }
 
-/** Tells a change of state: to the span of the caller that waits for it, or in a span of its own. */
+/** Adds a change of state to the span of the caller that waits for it, or makes a span of its own. */
 function tell(tracer: Tracer, change: TransitionEvent): void {
   const { from, to, reason, generation, background, local, snapshot: { lastFailure } } = change;
   const stateOf = (wanted: string) => STATES.find(({ of }) => of === wanted)!.state;

@@ -33,7 +33,7 @@ import type { CircuitState, Override } from "./contract.ts";
 /** Options of {@linkcode prometheus}. */
 export interface PrometheusOptions {
   /**
-   * Whether each context and boundary has series of its own. Without it, circuits of all scopes add
+   * Gives each context and boundary its own series. Without it, circuits of all scopes add
    * up under their name: one series a tenant is more than a Prometheus can take.
    *
    * @default {false}
@@ -145,7 +145,7 @@ type Groups<T> = Map<string, Group<T>>;
 type Moves = Record<CircuitState, number>;
 type Failures = { count: number };
 
-/** What the stores hold of a group. */
+/** The sums over a group of circuits in the stores. */
 interface Held {
   readonly states: Record<CircuitState, number>;
   readonly overrides: Record<Override, number>;
@@ -195,7 +195,7 @@ function nothingHeld(): Held {
   return { states: noMoves(), overrides, failure: null, ...counts };
 }
 
-/** What the stores hold, and which of them answered. */
+/** The circuits in the stores, and which stores answered. */
 interface Survey {
   readonly held: Groups<Held>;
   readonly up: Map<string, boolean>;

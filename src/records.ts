@@ -1,5 +1,5 @@
 /**
- * What is the same for every record: the constants of the contract, copies, and the order of records.
+ * Shared by every record: the constants of the contract, copies, and the order of records.
  *
  * @module
  */
@@ -36,7 +36,7 @@ export function together<T>(driver: Driver, work: () => T): T {
   return driver.together === undefined ? work() : driver.together(work);
 }
 
-/** What a store answers of a circuit that it does not hold: closed, never seen a call. */
+/** Returns a store's answer about a circuit that it does not hold: closed, without calls. */
 export function absentSnapshot(now: number): Snapshot {
   return {
     state: "CLOSED",

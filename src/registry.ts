@@ -122,8 +122,8 @@ export interface FuseOptions {
    */
   random?: (() => number) | undefined;
   /**
-   * What guarded fetches send with: a service binding, a traced fetch, that of undici. It gets exactly
-   * the caller's arguments; a circuit with `callTimeoutMs` adds its signal. Called without `this`. Left
+   * Sends guarded fetches: a service binding, a traced fetch, that of undici. It gets exactly the
+   * caller's arguments; a circuit with `callTimeoutMs` adds its signal. Called without `this`. Left
    * out: the global `fetch`, looked up for each call.
    */
   fetch?: typeof fetch | undefined;
@@ -150,7 +150,7 @@ export interface Narrowing {
   readonly boundary: string | null | undefined;
 }
 
-/** What a Fuse and all that is narrowed from it share. */
+/** The state that a Fuse shares with all views made of it. */
 export class Registry {
   readonly clock: Clock;
   readonly events: Events;
@@ -338,7 +338,7 @@ export class Registry {
       this.forgetting.forEach((hear) => hear(circuit));
       break;
     }
-    // What could not be sent is kept, too, but not without bounds.
+    // Unsent outcomes are kept, too, but within bounds.
     if (unsent.size > 2 * this.#maxCircuits) unsent.values().next().value?.abandon();
   }
 }

@@ -6,10 +6,10 @@
 
 import type { CircuitIdentity } from "./key.ts";
 
-/** What an operator may lay over the state: see `forceOpen`, `forceClose`, `disable`, `metricsOnly`. */
+/** The overrides of an operator: see `forceOpen`, `forceClose`, `disable`, `metricsOnly`. */
 export type Override = "forced_open" | "forced_closed" | "disabled" | "metrics_only";
 
-/** What is in the trail. */
+/** The events of the trail. */
 export type AuditEventName =
   | "opened"
   | "closed"
@@ -41,7 +41,7 @@ export interface EventQuery {
   cursor?: string | undefined;
 }
 
-/** One row of the trail. */
+/** A row of the trail. */
 export interface CircuitEvent extends CircuitIdentity {
   /** Unique in its store. */
   id: string;
@@ -91,7 +91,7 @@ export interface UntoldRow {
   readonly generation: number;
   /** When that generation began, in ms. No two rows of a circuit share epoch, generation and this. */
   readonly began: number;
-  /** What happened. */
+  /** The event. */
   readonly event: Exclude<AuditEventName, "success" | "failure">;
   /** When, on the store's clock, in ms. */
   readonly at: number;
@@ -109,6 +109,6 @@ export type PolicyRecord = Readonly<Record<string, number | string | null>>;
 export interface SpoiltCircuit {
   /** Which circuit: see `key.ts`. */
   readonly key: string;
-  /** What names the field. */
+  /** The error that names the field. */
   readonly error: Error;
 }

@@ -22,13 +22,13 @@ import {
   SNAPSHOT_TIMES,
 } from "./records.ts";
 
-/** What `exportState` gives: plain JSON. */
+/** The result of `exportState`: plain JSON. */
 export interface FuseExport {
   /** Of this format. */
   readonly version: 1;
   /** When, in ISO 8601. */
   readonly exportedAt: string;
-  /** One entry a circuit. */
+  /** An entry for each circuit. */
   readonly circuits: readonly unknown[];
 }
 

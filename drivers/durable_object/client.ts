@@ -8,7 +8,7 @@ import type { LibsqlClient, SqlStatement } from "../libsql/client.ts";
 import { readCloudflareFailure, withIntegers } from "../libsql/cloudflare.ts";
 import type { BatchAnswer } from "./object.ts";
 
-/** A binding to the class of Durable Objects, as far as it is used. */
+/** The used part of a binding to a class of Durable Objects. */
 export interface NamespaceLike {
   /** Returns the id of the object with a name. */
   idFromName(name: string): unknown;
@@ -16,16 +16,16 @@ export interface NamespaceLike {
   get(id: never): unknown;
 }
 
-/** What is used of a stub. */
+/** The part of a stub that is used. */
 interface Stub {
   fetch(request: Request): Promise<Response>;
 }
 
-/** No request leaves the platform: an object has no address. */
+/** A placeholder: an object has no address, and no request leaves the platform. */
 const URL_OF_OBJECT = "https://fuse.invalid/batch";
 
 /**
- * Returns a client of the object with a name. Takes a stub for each batch: a stub is no use any more
+ * Returns a client of the object with a name. Uses a new stub for each batch, because a stub is useless
  * once its object has failed.
  */
 export function clientOf(namespace: NamespaceLike, name: string): LibsqlClient {

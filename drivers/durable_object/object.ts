@@ -8,12 +8,12 @@ import { migrations } from "../../migrations/files.ts";
 import type { BoundStatement, BoundValue } from "../libsql/cloudflare.ts";
 import { textOf } from "../libsql/metadata.ts";
 
-/** What an object answers to a batch. */
+/** An object's answer to a batch. */
 export type BatchAnswer =
   | { readonly results: readonly Record<string, unknown>[][] }
   | { readonly error: string };
 
-/** The storage of an object, as far as it is used. */
+/** The used part of an object's storage. */
 interface Storage {
   readonly sql: {
     exec(sql: string, ...args: BoundValue[]): { toArray(): Record<string, unknown>[] };
@@ -26,10 +26,10 @@ const LEDGER = "__drizzle_migrations";
 
 /**
  * The class of the Durable Objects that hold circuits: export it from the Worker, and bind it with
- * `new_sqlite_classes`. `durableObject()` speaks to its objects; nobody else should.
+ * `new_sqlite_classes`. Only `durableObject()` should send requests to its objects.
  *
- * An object makes its own tables when it is first asked, and brings them up to date. All it knows is in
- * its storage: it loses nothing when it is evicted.
+ * An object makes its tables at its first request, and brings them up to date. All its data is in its
+ * storage, so it loses nothing when it is evicted.
  *
  * @example Its place in wrangler.jsonc
  * ```jsonc
@@ -41,7 +41,7 @@ const LEDGER = "__drizzle_migrations";
  */
 export class FuseObject {
   readonly #storage: Storage;
-  /** Whether the tables are up to date. */
+  /** `true` once the tables are up to date. */
   #migrated = false;
 
   /** Called by the platform. Performs no I/O. */
@@ -56,14 +56,14 @@ export class FuseObject {
    */
   async fetch(request: Request): Promise<Response> {
     const statements = await request.json() as BoundStatement[];
-    // JSON holds no bytes, and what the store reads as bytes is text.
+    // JSON cannot contain bytes. The store expects text where the database returns bytes.
     const text = (_: string, value: unknown) =>
       value instanceof ArrayBuffer ? textOf(value) : value;
     const answer = JSON.stringify(this.#run(statements), text);
     return new Response(answer, { headers: { "content-type": "application/json" } });
   }
 
-  // Nothing is awaited in here: no other request comes in between.
+  // Nothing is awaited here, so no other request runs in between.
   #run(statements: readonly BoundStatement[]): BatchAnswer {
     const { sql } = this.#storage;
     try {

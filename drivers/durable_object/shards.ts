@@ -1,5 +1,5 @@
 /**
- * A store of several databases: each circuit is in the one that its key says.
+ * A store of several databases. The key of a circuit decides which of them has it.
  *
  * @module
  */
@@ -80,7 +80,7 @@ export class Shards implements LibsqlStore, OpeningStore, TrailAppender, KeepsTr
     return this.#of(key).remove(key, request);
   }
 
-  /** One shard after the other. */
+  /** Lists one shard after the other. */
   async list(request: ListRequest): Promise<ListPage> {
     const [index, own] = placeOf(request.cursor);
     const page = await this.#shards[index]!.list({ ...request, cursor: own });
@@ -89,12 +89,12 @@ export class Shards implements LibsqlStore, OpeningStore, TrailAppender, KeepsTr
     return { ...page, cursor: next < this.#shards.length ? `${next}:` : null };
   }
 
-  /** One request to each shard, at once. */
+  /** Sends one request to each shard, all at once. */
   async check(): Promise<void> {
     await Promise.all(this.#shards.map((shard) => shard.check()));
   }
 
-  /** The events of all shards, latest first. A cursor says where each shard's part ended. */
+  /** Returns the events of all shards, latest first. A cursor has the position in each shard. */
   history(query: EventQuery & { readonly key?: string } = {}): AsyncIterableIterator<CircuitEvent> {
     return merged(this.#shards, this.#of, query);
   }
@@ -117,7 +117,7 @@ export class Shards implements LibsqlStore, OpeningStore, TrailAppender, KeepsTr
     const { circuit, head } = options;
     if (circuit !== undefined) return await this.#of(circuit).verifyTrail(options);
     const proofs = await Promise.all(this.#shards.map((shard) => shard.verifyTrail(options)));
-    // A shard that does not have the head says so of no circuit. Another may have it.
+    // A shard without the head reports no circuit. Another shard may have the head.
     const lacksHead = ({ brokenAt }: TrailProof) => brokenAt !== null && brokenAt.circuit === "";
     const breaks = proofs.filter(({ ok }) => !ok);
     const isHeadThere = head === undefined || !proofs.every(lacksHead);
@@ -152,11 +152,11 @@ export function shardOf(key: string, shards: number): number {
   for (let i = 0; i < key.length; i++) {
     hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193);
   }
-  // The low bits alone are spread less well.
+  // The low bits alone are less evenly distributed.
   return ((hash ^ (hash >>> 15)) >>> 0) % shards;
 }
 
-/** Reads the cursor of a list: the shard, and where its own list goes on. */
+/** Reads the cursor of a list: the shard, and the cursor of its own list. */
 function placeOf(cursor: string | null): [index: number, own: string | null] {
   const [, index, own] = /^(\d+):(.*)$/s.exec(cursor ?? "0:") ?? ["", "0", cursor];
   return [Number(index), own || null];
@@ -195,7 +195,7 @@ async function* merged(
 
 async function* empty(): AsyncGenerator<CircuitEvent, void, undefined> {}
 
-/** Reads where each shard's trail goes on; `""` is its latest row. */
+/** Reads the position in each shard's trail. `""` is before its latest row. */
 function cursorsOf(cursor: string | undefined, shards: number): string[] {
   if (cursor === undefined) return Array.from({ length: shards }, () => "");
   const ends = typeof cursor === "string" ? cursor.split(",") : [];

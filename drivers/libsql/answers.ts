@@ -1,5 +1,5 @@
 /**
- * What this isolate knows of circuits: the last answer about each. Values only.
+ * Keeps the last answer about each circuit in the isolate's memory. Values only.
  *
  * @module
  */
@@ -13,10 +13,10 @@ export interface Known {
   readonly heardAt: number;
 }
 
-/** The last answer is kept of so many circuits. */
+/** The number of circuits whose last answer is kept. */
 const REMEMBERED = 500;
 
-/** One record in so many also purges. */
+/** Every 16th record also purges. */
 const PURGE_EVERY = 16;
 
 /** The last answer about each circuit, the latest at the end. */
@@ -66,12 +66,12 @@ export function timeOf({ row, heardAt }: Known, now: number | undefined): number
   return Math.round(now ?? row.now + Math.max(0, Date.now() - heardAt));
 }
 
-/** Whether an override has run out. */
+/** Returns `true` if the override has run out. */
 export function hasExpired({ override, override_until: until }: Row, now: number): boolean {
   return override != null && until != null && until as number <= now;
 }
 
-/** Whether an OPEN circuit is to go half-open. */
+/** Returns `true` if an OPEN circuit is due to become half-open. */
 export function isDue(row: Row, now: number): boolean {
   const openUntil = row.open_until as number | null;
   const cooldownMs = row.cooldown_ms as number | null;

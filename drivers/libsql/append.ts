@@ -67,7 +67,7 @@ export interface TrailAppender {
 /** The name of the method. */
 export const APPEND: unique symbol = Symbol("append to the trail");
 
-/** What appending needs of a store. */
+/** The part of a store that appending uses. */
 export interface AppendingStore {
   readonly schema: FuseSchema;
   readonly digest: Digest;

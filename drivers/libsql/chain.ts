@@ -124,12 +124,12 @@ export const NO_LINK: SQL = sql.raw(
   ].map((name) => `null as ${name}`).join(", "),
 );
 
-/** Whether a row of an edit by hand has the metadata that the trigger writes. `true` of other rows. */
+/** Returns `false` for a row of an edit by hand with other metadata than the trigger writes. */
 export function isTriggered({ triggered }: LinkRow): boolean {
   return Number(triggered) === 1;
 }
 
-/** Whether a row has the hash of its content, and follows `before`. */
+/** Resolves to `true` if a row has the hash of its content, and follows `before`. */
 export async function follows(digest: Digest, row: LinkRow, before: Head): Promise<boolean> {
   const id = Number(row.id);
   if (id <= before.id!) return false;

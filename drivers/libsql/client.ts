@@ -155,7 +155,7 @@ export async function untilApplied<T>(attempt: () => Promise<T | undefined>): Pr
 
 const MAX_TRIES = 64;
 
-/** Whether a client has answered with the rows of so many statements. */
+/** Returns `true` if a client has answered with the rows of so many statements. */
 function areResults(results: unknown, count: number): boolean {
   return Array.isArray(results) && results.length === count &&
     // `every` alone would skip holes.
@@ -166,7 +166,7 @@ function areResults(results: unknown, count: number): boolean {
     });
 }
 
-/** What errors begin with. */
+/** The beginning of error messages. */
 export const DATABASE = "Cannot use the database: ";
 
 const NO_SENSE = `${DATABASE}its answer makes no sense`;

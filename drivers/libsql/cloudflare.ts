@@ -38,7 +38,7 @@ function isInteger(value: unknown): value is number | bigint {
   return typeof value === "bigint" || Number.isInteger(value);
 }
 
-/** What an error of Cloudflare's says, in the words of a libSQL client. */
+/** An error of Cloudflare's, in the words of a libSQL client. */
 export interface CloudflareFailure {
   readonly code: string;
   /** An HTTP status, for what has no code in SQLite. */

@@ -112,7 +112,7 @@ export type CircuitBreakerColumns = {
   overrideUntil: TimeBuilder<"override_until">;
   /** The reason, in the operator's words. */
   overrideReason: TextBuilder<"override_reason">;
-  /** Who laid the override. */
+  /** The person or program that set the override. */
   overrideActor: TextBuilder<"override_actor">;
   /** The policy hash of the last tally. */
   policyHash: HasDefault<NotNull<TextBuilder<"policy_hash">>>;
@@ -145,7 +145,7 @@ export type CircuitBreakerEventColumns = {
   id: IdBuilder;
   /** The id of the circuit's row. Rows of the trail outlive it. */
   circuitBreakerId: IntBuilder<"circuit_breaker_id">;
-  /** What happened. */
+  /** The event. */
   event: NotNull<$Type<TextBuilder<"event">, AuditEventName>>;
   /** From, to, generation, reason, actor, and more. */
   metadata: $Type<SQLiteTextJsonBuilderInitial<"metadata">, Record<string, unknown>>;
@@ -169,15 +169,15 @@ export type CircuitBreakerEventColumns = {
 export type CircuitBreakerCursorColumns = {
   /** The name of the reader: `name` of `notify()`. */
   name: NotNull<TextBuilder<"name">>;
-  /** Which of its channels, counted from 0. */
+  /** The index of the channel, from 0 on. */
   channel: IntBuilder<"channel">;
   /** The id of the last row of the trail that was delivered. */
   position: CountBuilder<"position">;
-  /** What was delivered beyond that, as it happened: a JSON array of generations. */
+  /** A JSON array of the generations after `position` whose notices were delivered as they happened. */
   told: HasDefault<NotNull<TextBuilder<"told">>>;
-  /** Who delivers now, until `held_until`. */
+  /** The isolate that delivers until `held_until`. */
   holder: HasDefault<NotNull<TextBuilder<"holder">>>;
-  /** Until when, in ms. */
+  /** The end of that time, in ms. */
   heldUntil: CountBuilder<"held_until">;
 };
 
@@ -247,7 +247,7 @@ export type CircuitBreakerRequestColumns = {
   id: NotNull<TextBuilder<"id">>;
   /** When the request came, in ms on the database's clock. */
   at: IntBuilder<"at">;
-  /** Whether the request won, moved the circuit or was current. */
+  /** 1 if the request won, moved the circuit or was current. */
   won: IntBuilder<"won">;
   /** The circuit's `revision` once the request is applied. */
   revision: IntBuilder<"revision">;

@@ -1,6 +1,6 @@
 /**
- * What an error of a client means: whether the database answered, whom its answer concerns, and what may
- * be said of it.
+ * Judges errors of clients: whether the database answered, whom its answer concerns, and what may be
+ * said of it.
  *
  * @module
  */
@@ -19,7 +19,7 @@ export interface Failure {
   readonly status: number | undefined;
   /** The beginning of the text. It is matched, but never shown: there may be values in it. */
   readonly message: string;
-  /** Whether a server has said so in its protocol. */
+  /** `true` if a server has said so in its protocol. */
   readonly answered: boolean;
 }
 
@@ -75,7 +75,7 @@ export function errorOf(failure: Failure, isOurs: IsOurs): Error {
 const LACKS_SCHEMA = "its schema is missing or older than this version of @fuse/edge; run " +
   "`deno task db:migrate`, or migrate(client) of @fuse/edge/migrations";
 
-/** Whether a table or column of the store is missing, and not one that a trigger of yours asks for. */
+/** Returns `true` if a table or column of the store is missing, and not one of a user's trigger. */
 function lacksSchema(message: string, isOurs: IsOurs): boolean {
   const missing = /no such (table|column): "?([\w.]+)|() has no column named "?(\w+)/.exec(message);
   const [, kind, name = missing?.[4] ?? ""] = missing ?? [];

@@ -21,7 +21,7 @@ export function localClient(url: string): LibsqlClient {
   return {
     execute: async (statement) => await (await open()).execute(statement),
     batch: async (statements, mode) => await (await open()).batch(statements, mode),
-    // What the store needs to know of a local client after it met a lock.
+    // After a lock, the store reads this of a local client.
     protocol: "file",
     get closed() {
       return client?.closed ?? false;

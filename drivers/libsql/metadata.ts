@@ -1,5 +1,5 @@
 /**
- * What the rows of the trail say, as JSON.
+ * The metadata of the rows of the trail, as JSON.
  *
  * @module
  */

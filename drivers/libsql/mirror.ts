@@ -57,7 +57,7 @@ export function mirrorAfter(
   return after === null ? circuit : { ...circuit, ...after };
 }
 
-/** What an event changes by itself. */
+/** Returns the changes that an event makes by itself. */
 function changeOf(
   event: UntoldRow["event"],
   at: number,

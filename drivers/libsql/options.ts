@@ -1,5 +1,5 @@
 /**
- * What a user of the libSQL store gives to it, and gets.
+ * The options of the libSQL store, and its public interface.
  *
  * @module
  */
@@ -54,7 +54,7 @@ export type LibsqlOptions = LibsqlSource & {
    */
   schema?: unknown;
   /**
-   * What the trail holds: every transition and operator action, and with `"calls"` also a row
+   * The rows of the trail: every transition and operator action, and with `"calls"` also a row
    * `success` or `failure` for each call, written with its counters in one batch.
    *
    * @default {"transitions"}
@@ -115,27 +115,29 @@ export interface LibsqlStore extends Store {
    */
   prune(options: PruneOptions): Promise<PruneResult>;
   /**
-   * Verifies the hash chains of the trail: finds any row of a transition or operator action that was
-   * changed, removed or inserted. Rows of calls are not in a chain. Compares each circuit with the
-   * newest row of its chain: finds a circuit that was changed, replaced or deleted without a row. Finds a
-   * trigger that was dropped or altered.
+   * Verifies the trail. It finds:
    *
-   * With a `trailKey` nobody can hide that without the key. Without one, whoever can write to the
-   * tables can hash the rest of a chain anew: the chain then shows what happened by accident or in
-   * part. Either way, somebody can cut off the end of a chain together with what is recorded of it,
-   * and leave a shorter chain that is valid in itself: give a `head` that was seen before, of an
-   * event or of `heads`.
+   * - a row of a transition or an operator's action that was changed, removed or inserted, by the
+   *   hash chains (rows of calls are in no chain);
+   * - a circuit that was changed, replaced or deleted without a row, by the newest row of its chain;
+   * - a trigger that was dropped or altered.
    *
-   * A row `edited` proves one thing: that somebody who can write to the tables has changed the
-   * circuit. Such a row is hashed after the fact, and its state before and after, its time and even
-   * its existence are up to that somebody. An `edited` row with a reason or an actor, or with anything
-   * else that the trigger does not write, is reported as inserted.
+   * With a `trailKey`, nobody can hide such a change without the key. Without it, everybody who can
+   * write to the tables can also compute new hashes, so only accidents and partial changes are found.
+   * In both cases somebody can cut off the end of a chain together with the circuit's record, and leave a
+   * shorter chain that is valid in itself. To find that, give a `head` from an earlier event, or from
+   * an earlier result's `heads`.
    *
-   * One round trip for the triggers, one a circuit, and one more per 500 rows. It may run while the trail
-   * is written: what is said of a circuit is of one moment.
+   * A row `edited` proves only that somebody who can write to the tables has changed the circuit. The
+   * store hashes such a row afterwards, so its states, its time and its existence are not proven. An
+   * `edited` row with a reason, an actor or anything else that the trigger does not write is reported
+   * as inserted.
+   *
+   * Costs a round trip for the triggers, one for each circuit, and one for each further 500 rows. The
+   * trail may be written meanwhile: each circuit is verified as of one moment.
    *
    * @param options See {@linkcode VerifyOptions}.
-   * @returns Whether the trail is intact; if not, what is wrong first, and where.
+   * @returns `ok`, and if it is `false`, the first problem and its place.
    */
   verifyTrail(options?: VerifyOptions): Promise<TrailProof>;
 }

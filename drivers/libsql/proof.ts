@@ -31,7 +31,7 @@ export interface LastRow {
   readonly metadata: string | null;
 }
 
-/** What is wrong with a circuit. */
+/** A problem of a circuit. */
 export interface Difference {
   readonly problem: "circuit" | "removed" | "unchained";
   readonly detail?: string;
@@ -92,12 +92,12 @@ function circuitIs(detail: string): Difference {
   return { problem: "circuit", detail };
 }
 
-/** Whether a circuit is as every circuit begins. */
+/** Returns `true` if a circuit is as every circuit begins. */
 function isNew({ generation, state, kind }: Circuit): boolean {
   return generation === 1 && state === "CLOSED" && kind === null;
 }
 
-/** What a row says of the circuit afterwards; `null` if there is none afterwards. */
+/** Returns the circuit as it was after a row; `null` if there was none afterwards. */
 function afterOf({ metadata }: LastRow): Record<string, unknown> | null {
   try {
     return JSON.parse(metadata!).after ?? null;

@@ -27,7 +27,7 @@ export interface PruneOptions {
   /** The age in ms, by the store's clock, beyond which a row is deleted. An integer of at least 0. */
   olderThanMs: number;
   /**
-   * Whether only rows of calls are deleted, and those of transitions and operator actions stay.
+   * Deletes only rows of calls, and keeps those of transitions and operator actions.
    *
    * @default {false}
    */
@@ -44,11 +44,11 @@ export interface PruneOptions {
 export interface PruneResult {
   /** How many rows were deleted. */
   deleted: number;
-  /** Whether there is more to prune: call again. */
+  /** `true` if there is more to prune: call again. */
   more: boolean;
 }
 
-/** What a request covers at most: circuits, and rows of their chains. */
+/** The most that a request covers: circuits, and rows of their chains. */
 const CIRCUITS = 100;
 const PAGE = 500;
 
@@ -88,7 +88,7 @@ export async function pruneTrail(
   return { deleted: calls + deleted, more };
 }
 
-/** What both kinds of pruning need. */
+/** The inputs of both kinds of pruning. */
 interface Pruning {
   readonly connection: Connection;
   readonly statements: ReturnType<typeof makeStatements>;

@@ -255,7 +255,7 @@ function halfOpenOf(row: Row): Snapshot["halfOpen"] {
 export function recordOf(row: Row, shape: (key: string) => Shape): CircuitRecord {
   const key = String(row.key);
   const snapshot = snapshotOf(row, shape(key));
-  // What was counted under an override ends with the override.
+  // Counts made under an override end with it.
   const stands = snapshot.generation === row.generation;
   return {
     key,

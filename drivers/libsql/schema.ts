@@ -150,8 +150,8 @@ export interface SchemaOptions<
 }
 
 /**
- * Whether a row of the trail is in a hash chain, by its event. SQLite uses the partial indexes only for
- * queries that say so in the same words.
+ * Returns the condition that a row of the trail is in a hash chain, by its event. SQLite uses the
+ * partial indexes only for queries that say so in the same words.
  */
 export function chained(event: SQL | SQLiteColumn): SQL {
   return sql`${event} not in ('success', 'failure')`;
@@ -176,7 +176,7 @@ export function createSchema<
   }
   known("schema", tables, ["circuitBreakers", "circuitBreakerEvents"]);
   const ours = makeTables(prefix);
-  // One by one: a table that the caller left undefined must not hide ours.
+  // Copied one by one: a table that the caller left undefined must not hide ours.
   const schema = {
     ...ours,
     circuitBreakers: tables.circuitBreakers ?? ours.circuitBreakers,

@@ -24,7 +24,7 @@ export interface ChangeRow {
   readonly actor: string | null;
   /** Returns what the change alters in what the row says of the circuit afterwards. */
   readonly after?: (moment: number) => Partial<After>;
-  /** Whether the change leaves no circuit. */
+  /** `true` if the change leaves no circuit. */
   readonly removes?: boolean;
   /** Returns further metadata. */
   readonly more?: (row: Row, moment: number) => Record<string, unknown>;
@@ -44,16 +44,16 @@ export interface After {
 export interface Sealed {
   /** Values for the statements that append the rows. */
   readonly values: Values;
-  /** Whether edits by hand are taken into the chain first. */
+  /** `true` if edits by hand are taken into the chain first. */
   readonly edits: boolean;
-  /** Whether an override that has run out is released first. */
+  /** `true` if an override that has run out is released first. */
   readonly expired: boolean;
 }
 
 /** A request that appends nothing to the trail. */
 export const UNSEALED: Sealed = { values: {}, edits: false, expired: false };
 
-/** Who appends rows, to which chain. */
+/** The appender of rows, and its chain. */
 export interface Sealing {
   readonly digest: Digest;
   readonly key: string;

@@ -42,7 +42,7 @@ export interface VerifyOptions {
 
 /** The result of `verifyTrail()`. */
 export interface TrailProof {
-  /** Whether nothing is wrong. */
+  /** `true` if nothing is wrong. */
   ok: boolean;
   /** How many rows were verified. */
   checked: number;
@@ -59,9 +59,9 @@ export interface TrailBreak {
   /** Key of the circuit; `""` if a trigger of the table is missing or altered. */
   circuit: string;
   /**
-   * What happened: to the row or to one before it (`changed`, `removed`, `inserted`), to the circuit that
-   * is not as its newest row says (`circuit`), or that has changed without a row (`unchained`), or to the
-   * triggers that tell changes by hand (`trigger`).
+   * The problem: this row or one before it was `changed`, `removed` or `inserted`; the `circuit` is not as
+   * its newest row says; it has changed without a row (`unchained`); or a `trigger` that records changes
+   * by hand is missing or altered.
    */
   problem: "changed" | "removed" | "inserted" | "circuit" | "trigger" | "unchained";
   /** A sentence that says what is wrong. */
@@ -114,12 +114,12 @@ export async function verifyTrail(
   return proof;
 }
 
-/** What verifying a chain has found. */
+/** The result of verifying a chain. */
 interface Found {
   readonly checked: number;
   /** The newest hash. */
   readonly head: string;
-  /** Whether the hash that the caller knows is in the chain. */
+  /** `true` if the hash that the caller knows is in the chain. */
   readonly hasHead: boolean;
   readonly problem: Problem | null;
 }
@@ -251,7 +251,7 @@ interface Anchor extends Head {
   readonly seal: string;
 }
 
-/** What is recorded of a chain, the rows that are not in it, and the circuit, all at one moment. */
+/** The record of a chain, the rows that are not in it, and the circuit, all at one moment. */
 interface Chain {
   readonly head: Head;
   readonly anchor: Anchor;
@@ -390,7 +390,7 @@ function selectRows({ events, trails }: Tables): Statement {
     order by sequence, id`);
 }
 
-/** One statement, which sees one moment. */
+/** Returns a single statement, which sees one moment. */
 function selectChain({ circuits, events, trails }: Tables): Statement {
   const mine = sql`${CHAINED} and e.key = ${$("key")}`;
   const anchored = sql`(select t.anchor_sequence from ${trails} t where t.key = ${$("key")})`;

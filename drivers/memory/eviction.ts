@@ -13,11 +13,11 @@ import { asked, type Entry } from "./record.ts";
 export class Eviction {
   /** Counts the writes; a record remembers its last. */
   #uses = 0;
-  /** What may be evicted first. */
+  /** Circuits that are evicted first. */
   readonly #closed = new Set<Entry>();
   /** Those of them that were least used when it was last looked, the least last. */
   #unused: { readonly entry: Entry; readonly used: number }[] = [];
-  /** What may not be evicted while anything else may. */
+  /** Circuits that are kept while any other can be evicted. */
   readonly #kept = new Set<Entry>();
   /** Those of them whose cooldown has passed, as last looked for; the longest ago last. */
   #passed: Entry[] = [];

@@ -1,5 +1,5 @@
 /**
- * One record of the memory store, and what is done to it.
+ * A record of the memory store, and the operations on it.
  *
  * @module
  */
@@ -139,7 +139,7 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 interface Lease {
   readonly until: number;
   readonly leaseMs: number;
-  /** Whether the request may be sent again. */
+  /** `true` if the request may be sent again. */
   readonly resent: boolean;
 }
 
@@ -151,7 +151,7 @@ interface Ring {
   failures: number;
 }
 
-/** What an Entry works out, and a Snapshot has as a field. */
+/** Fields of a Snapshot that an Entry derives. */
 export const DERIVED = [
   ...["totals", "window", "sinceClosed", "last", "halfOpen"],
   ...["lastSuccessAt", "lastFailureAt"],
@@ -189,7 +189,7 @@ export function count(
     entry.succeededAt = latest(entry.succeededAt, now - ageMs, now);
   }
   if (failures > 0) {
-    // One that ended before the last success does not lengthen the run. A last success that lies
+    // A failure that ended before the last success does not lengthen the run. A last success that lies
     // in the future was booked by a clock that has since gone back: measured from there.
     const last = entry.succeededAt;
     if (!(Math.max(now, last) - ageMs < last)) {

@@ -7,7 +7,7 @@
 import { refuseUnseen } from "../../src/checks.ts";
 import type { RedisLike, RedisPipelineLike } from "../upstash/client.ts";
 
-/** What is needed of a client: ioredis has `call`, node-redis has `sendCommand`. */
+/** The part of a client that is used: ioredis has `call`, node-redis has `sendCommand`. */
 export type RedisClientLike =
   | {
     /** Sends a command. Rejects with the server's error. */

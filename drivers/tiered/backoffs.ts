@@ -31,17 +31,17 @@ export class Backoffs {
     this.#all = new Backoff(timeoutMs);
   }
 
-  /** Whether the trail, or any circuit of it, failed the last time. */
+  /** `true` if the last delivery failed, of the trail as a whole or of any circuit. */
   get failing(): boolean {
     return this.#all.failing || [...this.#byKey.values()].some(({ failing }) => failing);
   }
 
-  /** Whether the last delivery of a circuit failed. */
+  /** Returns `true` if the last delivery of a circuit failed. */
   hasFailed(key: string): boolean {
     return this.#byKey.get(key)?.failing ?? false;
   }
 
-  /** Whether the trail is left alone: for a circuit, or for all if none is named. */
+  /** Returns `true` while the trail is left alone: for a circuit, or for all if none is named. */
   down(at: number, key?: string): boolean {
     return this.#all.down(at) || (key !== undefined && (this.#byKey.get(key)?.down(at) ?? false));
   }

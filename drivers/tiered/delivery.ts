@@ -49,13 +49,13 @@ export class Delivery {
     this.#backoffs = new Backoffs(timeoutMs, MOST_OWED);
   }
 
-  /** Whether the trail is being left alone: for a circuit, or for all if none is named. */
+  /** Returns `true` while the trail is left alone: for a circuit, or for all if none is named. */
   down(at: number, key?: string): boolean {
     this.#at = at;
     return this.#backoffs.down(at, key);
   }
 
-  /** Whether rows wait to be delivered. */
+  /** `true` if rows wait to be delivered. */
   get owes(): boolean {
     return this.#owed.size > 0;
   }
@@ -300,11 +300,11 @@ interface Attempt {
   readonly at: number;
   /** The circuit to begin with. */
   readonly first: string;
-  /** Whether the delivery probes if the trail is back. */
+  /** `true` if the delivery probes whether the trail is back. */
   readonly probing: boolean;
-  /** Whether a request to the trail is under way for that circuit. */
+  /** `true` while a request to the trail is under way for that circuit. */
   asking: boolean;
-  /** Whether the time is up, and nobody waits any longer. */
+  /** `true` once the time is up, and nobody waits any longer. */
   late: boolean;
   head: string | undefined;
 }

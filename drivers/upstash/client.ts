@@ -8,7 +8,7 @@ import { inLine } from "../../src/checks.ts";
 import { StoreAnswerError } from "../../src/errors.ts";
 import { SCRIPT, SCRIPT_SHA1 } from "./script.ts";
 
-/** What is needed of a Redis client. Every platform's class of `@upstash/redis` has it. */
+/** The part of a Redis client that is used. Every platform's class of `@upstash/redis` has it. */
 export interface RedisLike {
   /** Runs a script that Redis knows by its hash. */
   evalsha(sha: string, keys: string[], args: (string | number)[]): Promise<unknown>;
@@ -25,7 +25,7 @@ export interface RedisLike {
   del(...keys: string[]): Promise<number>;
 }
 
-/** What is needed of a pipeline. */
+/** The part of a pipeline that is used. */
 export interface RedisPipelineLike {
   /** Adds a script that Redis knows by its hash. */
   evalsha(sha: string, keys: string[], args: (string | number)[]): unknown;
@@ -55,7 +55,7 @@ const MOST_AT_ONCE = 100;
 /** Where the id of the request is among the arguments. */
 const ID = 3;
 
-/** What the script is run with. */
+/** The arguments of a run of the script. */
 export interface Run {
   readonly keys: string[];
   readonly args: string[];
@@ -102,7 +102,7 @@ export class Scripts {
     }
   }
 
-  /** One request; two where Redis does not know the script yet. */
+  /** Runs the script: one request, or two if Redis does not know the script yet. */
   run(run: Run): Promise<unknown> {
     const gathered = this.#gathered;
     if (gathered === null) return this.#send(run);
@@ -194,7 +194,7 @@ export class Scripts {
     ) {
       return nonsense();
     }
-    // What we do not know may be about one circuit. If it is about all, several are refused in a row.
+    // An unknown error may be about one circuit. If it is about all, several are refused in a row.
     const known = kinds.includes("UpstashError");
     const said = OF_ALL.test(words) ? "store" : known || OF_ONE.test(words) ? "circuit" : null;
     // While answers come to the wrong requests, so may errors.
@@ -219,7 +219,7 @@ function withMore({ keys, more = [], args }: Run): Run {
   return { keys: [...keys, ...more], args, more: undefined };
 }
 
-/** What errors begin with. */
+/** The beginning of every error. */
 export const REDIS = "Redis: ";
 
 /** Returns the error for an answer that makes no sense, such as a proxy's. */
@@ -227,17 +227,17 @@ export function nonsense(): Error {
   return new Error(`${REDIS}its answer makes no sense`);
 }
 
-/** What Redis and Upstash answer if they refuse every circuit. A proxy may put words before it. */
+/** Answers of Redis and Upstash that refuse every circuit. A proxy may put words before them. */
 const OF_ALL =
   /\b(OOM|READONLY|MISCONF|NO(PERM|AUTH|SCRIPT|REPLICAS)|WRONGPASS|LOADING|BUSY|[A-Z]+(DOWN|SLOT)|TRYAGAIN)\b|\b(MOVED|ASK) \d|(limit|quota|request size) exceeded|^Unauthorized$|ACL failure|: unauthenticated |the script can't/;
 
-/** What any other answer of Redis has. */
+/** Part of any other error of Redis. */
 const OF_ONE = /\b(ERR|WRONGTYPE)\b/;
 
 /** An error of Redis itself begins with a code. */
 const SERVER_SAYS = /^[A-Z]{2,20} /;
 
-/** What a class of errors or a code of a system is called: `TypeError`, `ECONNREFUSED`. */
+/** The name of a class of errors, or a system's code: `TypeError`, `ECONNREFUSED`. */
 const KIND = /^([A-Z][A-Za-z]*(Error|Exception)|E[A-Z]{3,20}|[A-Z]+(_[A-Z]+)+)$/;
 
 /**
@@ -249,7 +249,7 @@ function textOf(error: unknown, field: string, secret = "\0"): string {
   try {
     text = Object(error)[field];
   } catch {
-    // One that throws when it is looked at says nothing.
+    // An error that throws when it is read says nothing.
   }
   // The secret goes first: half of it would not be found.
   return typeof text === "string"

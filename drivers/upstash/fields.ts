@@ -1,5 +1,5 @@
 /**
- * What the script takes and answers, as the contract's data and the other way round.
+ * Converts between the contract's data and the arguments and answers of the script.
  *
  * @module
  */
@@ -34,7 +34,7 @@ import {
 } from "../../src/rules/stored_fields.ts";
 import { nonsense, REDIS } from "./client.ts";
 
-/** What the script answered: whether it did as asked, the moment, and a circuit if there is one. */
+/** An answer of the script: `ok` if it did as asked, the moment, and the circuit if there is one. */
 export interface Reply {
   readonly ok: boolean;
   readonly moved: boolean;
@@ -85,12 +85,12 @@ const COUNTERS = [
   ...["trialSuccesses", "trialFailures"],
 ];
 
-/** What names a row in the outbox. */
+/** Returns the name of a row in the outbox. */
 export function rowField({ epoch, generation, began }: Admission): string {
   return `row:${generation} ${began} ${epoch}`;
 }
 
-/** What is in the outbox, oldest first. */
+/** Returns the rows in the outbox, oldest first. */
 function untoldOf(fields: Fields): UntoldRow[] {
   const rows: UntoldRow[] = [];
   for (const field in fields) {
@@ -227,7 +227,7 @@ export function recordOf(
 ): CircuitRecord {
   const snapshot = snapshotOf(reply, shape, hands);
   const f = reply.fields;
-  // What an override that has run out had counted goes with it.
+  // The counts of an override that has run out go with it.
   if (f === null || snapshot.generation !== Number(f.generation)) {
     return { key, snapshot, segments: [], outcomes: "" };
   }
@@ -252,8 +252,8 @@ export function recordOf(
 }
 
 /**
- * What `restore` takes: how many fields, their names and values, and the segments. Texts are behind
- * "=" and times behind "@", so that neither is taken for the other. The state comes first.
+ * Returns the arguments of `restore`: the number of fields, their names and values, and the segments.
+ * Texts begin with "=" and times with "@", so that neither is taken for the other. The state is first.
  */
 export function contentsOf(
   { snapshot: s, segments, outcomes }: CircuitRecord,

@@ -47,7 +47,7 @@ export function clientOf(subject: string, source: UpstashSource): () => RedisLik
   return () => client;
 }
 
-/** What the client asks of an address beyond that. */
+/** The client's own condition for an address. */
 export const OF_HOST = "of a host of at least 2 characters";
 
 /** Makes a client; `null` where it does not take the address, which it would repeat. */

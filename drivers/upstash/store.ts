@@ -46,7 +46,7 @@ import {
 /** Settings of a store in Redis. */
 export interface UpstashSettings {
   /**
-   * What all keys begin with, before a colon. 1–200 characters. Stores with different prefixes
+   * The beginning of all keys, before a colon. 1–200 characters. Stores with different prefixes
    * share nothing. Where one prefix is another with more behind a colon, two circuits could mean the
    * same key: the store that comes second is refused it.
    *
@@ -84,7 +84,7 @@ const FILED_AT_ONCE = 500;
 /** Circuits that are to be filed are kept of so many. */
 const REMEMBERED = 1_000;
 
-/** What the options of a store may say beside the way to Redis. */
+/** The options of a store, except for the way to Redis. */
 export const SETTINGS: readonly string[] = ["prefix", "ttlMs", "clock"];
 
 /** Circuits in Redis, each operation one run of the script. */
@@ -264,7 +264,7 @@ export class RedisStore implements OpeningStore {
     }
   }
 
-  /** One request, and two commands. */
+  /** Confirms rows: one request, and two commands. */
   async confirm(
     key: string,
     rows: readonly Admission[],
@@ -273,7 +273,7 @@ export class RedisStore implements OpeningStore {
     await this.#run("confirm", key, BARE, rows.map(rowField));
   }
 
-  /** One request. */
+  /** Checks reads and writes: one request. */
   async check(): Promise<void> {
     const id = newId();
     const answer = await this.#scripts.ask((redis) =>
@@ -349,7 +349,7 @@ export class RedisStore implements OpeningStore {
     why: Record<string, unknown> = {},
     more?: string[],
   ): Promise<unknown> {
-    // What the trail is to say in the caller's words, with the isolate it came from.
+    // The caller's words for the trail, with the isolate that they come from.
     const words = outbox === undefined
       ? ""
       : JSON.stringify({ ...why, ...originOf({ id, instance }) });

@@ -1,5 +1,5 @@
 /**
- * Circuits through a dashboard, where no store can be reached from here.
+ * Reads and operates circuits through a dashboard, for stores that cannot be reached from here.
  *
  * @module
  */
@@ -10,10 +10,10 @@ import type { CircuitSnapshot } from "../rules/snapshot.ts";
 import type { Fleet, Listed, Place, Shown, StatusFilter } from "./fleet.ts";
 import { CliError } from "./terminal.ts";
 
-/** How long a dashboard may take to answer, in ms. */
+/** The time in which a dashboard must answer, in ms. */
 const TIMEOUT_MS = 15_000;
 
-/** Why a dashboard refuses, by status. */
+/** The reasons for which a dashboard refuses, by status. */
 const REFUSALS: Readonly<Record<number, string>> = {
   401: `it asks for authentication: give --header "authorization: …"`,
   403: "it does not allow this",
@@ -72,7 +72,7 @@ export class ApiFleet implements Fleet {
   async act(place: Place, action: Action, { reason, forMs }: Order): Promise<void> {
     const response = await this.#send(`${pathOf(place)}/${action}`, {
       method: "POST",
-      // A browser says this of a page's own requests, and dashboards ask for it.
+      // Dashboards require this header, which browsers send with a page's own requests.
       headers: { "content-type": "application/json", "sec-fetch-site": "same-origin" },
       body: JSON.stringify({ reason, forMs }),
     });
@@ -84,7 +84,7 @@ export class ApiFleet implements Fleet {
     return Promise.resolve();
   }
 
-  /** Returns what a path answers; `null` where there is nothing. */
+  /** Returns the answer of a path, or `null` for 404. */
   async #get<T>(path: string): Promise<T | null> {
     const response = await this.#send(path, {});
     if (response.status === 404 && path.startsWith("circuits/")) {
@@ -106,7 +106,7 @@ export class ApiFleet implements Fleet {
     for (const [name, value] of this.#headers) headers.set(name, value);
     const signal = AbortSignal.timeout(TIMEOUT_MS);
     try {
-      // A redirect would take the credentials elsewhere.
+      // A redirect would send the credentials elsewhere.
       return await fetch(this.#base + path, { ...init, headers, signal, redirect: "error" });
     } catch (error) {
       throw new CliError("The dashboard did not answer", { cause: error });

@@ -100,7 +100,7 @@ export async function show(
   for (const event of events) terminal.line(lineOf(event));
 }
 
-/** Acts on a circuit, and tells what has become of it. */
+/** Acts on a circuit, and prints its new state. */
 export async function act(
   terminal: Terminal,
   action: Action,
@@ -131,7 +131,7 @@ export async function act(
   );
 }
 
-/** Returns how long an override lasts, in ms; `undefined`: until it is released. */
+/** Returns the duration of an override in ms, or `undefined` if it has no end. */
 function endOf(action: Action, options: ActionOptions): number | undefined {
   const { until, end } = options;
   const given = [options.for !== undefined, until !== undefined, end === false];
@@ -149,7 +149,7 @@ function endOf(action: Action, options: ActionOptions): number | undefined {
   return forMs;
 }
 
-/** Returns the name of whoever runs this. */
+/** Returns the name of the user that runs this process. */
 function userName({ process }: Terminal): string {
   const env = process.env as Readonly<Record<string, string | undefined>>;
   try {

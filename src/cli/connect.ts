@@ -1,5 +1,5 @@
 /**
- * Where the command line finds its stores: environment variables, a module, or a dashboard.
+ * Opens the stores of the command line: from environment variables, a module, or a dashboard.
  *
  * @module
  */
@@ -21,7 +21,7 @@ export interface GlobalOptions {
   readonly header?: Headers;
 }
 
-/** An operator can wait longer than a call can, in ms. */
+/** The deadline of a store, in ms. An operator can wait longer than a call can. */
 const STORE_TIMEOUT_MS = 10_000;
 
 /** Opens the stores. With `--api` they are those of a dashboard. */
@@ -54,7 +54,7 @@ export async function connectOwn(
 
 /** The stores of the environment that hold more than this process. */
 function reachable({ stores }: Fuse): readonly string[] {
-  // It is the cache and the database in one: each circuit would be there three times.
+  // The tiered store consists of the cache and the database, so each circuit would be listed three times.
   if (stores[0] === "tiered") return ["tiered"];
   const shared = stores.filter((store) => store !== "array");
   if (shared.length > 0) return shared;
@@ -82,9 +82,9 @@ function isFuse(value: unknown): value is Fuse {
 }
 
 /**
- * Returns the stores that a command is about: that of `--store`, else all.
+ * Returns the store of `--store`, or all stores without it.
  *
- * @throws {CliError} If there is none of that name.
+ * @throws {CliError} If no store has that name.
  */
 export async function chosen(fleet: Fleet, { store }: GlobalOptions): Promise<readonly string[]> {
   const stores = await fleet.stores();

@@ -1,5 +1,5 @@
 /**
- * The circuits that the command line looks at and acts on, wherever they are.
+ * The circuits that the command line reads and operates, in any store.
  *
  * @module
  */
@@ -31,7 +31,7 @@ export interface Listed {
   readonly missing: readonly { readonly store: string; readonly error: unknown }[];
 }
 
-/** Which circuits a status is about. */
+/** The filter of a status. */
 export interface StatusFilter {
   readonly state: CircuitState | undefined;
 }
@@ -42,7 +42,7 @@ export interface Fleet {
   stores(): Promise<readonly string[]>;
   /** Lists the circuits of stores. */
   list(stores: readonly string[], filter: StatusFilter): Promise<Listed>;
-  /** Shows a circuit; `null` if the store has none of that key. */
+  /** Returns a circuit, or `null` if the store has no circuit of that key. */
   show(place: Place): Promise<Shown | null>;
   /** Acts on a circuit. */
   act(place: Place, action: Action, order: Order): Promise<void>;
@@ -50,10 +50,10 @@ export interface Fleet {
   close(): Promise<void>;
 }
 
-/** How many circuits are asked for at once. */
+/** The circuits of a request. */
 const PAGE = 1_000;
 
-/** How many events of a circuit are shown. */
+/** The number of events shown of a circuit. */
 const EVENTS = 10;
 
 /** The stores that this process reaches itself. */
@@ -77,7 +77,7 @@ export class OwnFleet implements Fleet {
     const missing: { store: string; error: unknown }[] = [];
     for (const store of stores) {
       const view = this.fuse.store(store);
-      // A circuit that changes meanwhile comes again.
+      // A circuit that changes during the listing is listed twice.
       const found = new Map<string, CircuitSnapshot>();
       try {
         let cursor: string | null = null;
@@ -141,7 +141,7 @@ export function keyOf({ name, context, boundary }: Named): string {
 /**
  * Finds a circuit in the stores.
  *
- * @param create The store for a circuit that is in none; `null`: such a circuit is refused.
+ * @param create The store for a circuit that is in no store, or `null` to refuse such a circuit.
  * @throws {CliError} If it is in no store, or in several.
  */
 export async function find(
@@ -165,7 +165,7 @@ export async function find(
   throw new CliError(await unknown(fleet, stores, key));
 }
 
-/** Says that there is no such circuit, and which one may be meant. */
+/** Returns the error for an unknown circuit, with similar names. */
 async function unknown(fleet: Fleet, stores: readonly string[], key: string): Promise<string> {
   const { circuits } = await fleet.list(stores, { state: undefined });
   const { name } = fromKey(key)!;

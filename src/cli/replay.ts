@@ -1,5 +1,5 @@
 /**
- * Plays recorded calls through the state machine, on a clock that goes by their times.
+ * Replays recorded calls through the state machine, at the times of the calls.
  *
  * @module
  */
@@ -11,34 +11,34 @@ import { dateOf } from "../rules/snapshot.ts";
 
 /** A call that a trail has recorded. */
 export interface RecordedCall {
-  /** When it ended, in ms. */
+  /** The time at which it ended, in ms. */
   readonly at: number;
   readonly failed: boolean;
-  /** `true` if it was slow under the policy of then. Its duration is not recorded. */
+  /** `true` if it was slow under the recorded policy. Its duration is not recorded. */
   readonly slow: boolean;
 }
 
 /** A time during which the circuit would not have been closed. */
 export interface Opening {
-  /** When it would have opened, in ISO 8601. */
+  /** The time at which it would have opened, in ISO 8601. */
   at: string;
-  /** How long it would have taken to close again, in ms; `null`: the recorded calls end before. */
+  /** The time until it would have closed, in ms, or `null` if the recorded calls end earlier. */
   untilMs: number | null;
-  /** How many of the recorded calls it would have refused. */
+  /** The number of recorded calls that it would have rejected. */
   refused: number;
-  /** How many of those had failed. */
+  /** The number of these that had failed. */
   refusedFailures: number;
-  /** How often a trial would have failed. */
+  /** The number of trials that would have failed. */
   reopened: number;
-  /** Which strategy would have opened it. */
+  /** The strategy that would have opened it. */
   reason: string;
 }
 
 /**
- * Replays calls, in the order of their times. Each is taken for one that began when it ended, as a trail
- * does not record durations. Performs no I/O.
+ * Replays calls, in the order of their times. A trail records no durations, so each call begins when it
+ * ended. Performs no I/O.
  *
- * @throws {RangeError | TypeError} Naming what is wrong in the policy.
+ * @throws {RangeError | TypeError} If the policy is not valid, naming the option.
  */
 export async function replay(
   calls: readonly RecordedCall[],
@@ -61,7 +61,7 @@ export async function replay(
     if (open !== null) open.untilMs = at.getTime() - Date.parse(open.at);
     open = null;
   });
-  // A slow call is one of 1 ms here: under the policy of then it took as long as that says.
+  // A slow call takes 1 ms here: only the recorded policy says how long it took.
   const breaker = fuse.make("what-if", { ...policy, slowCallMs: 1 });
   for (const { at, failed, slow } of calls) {
     now = Math.max(now, at);

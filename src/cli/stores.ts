@@ -59,7 +59,7 @@ export async function exportState(terminal: Terminal, options: GlobalOptions): P
   terminal.document({ ...exports[0], circuits: exports.flatMap(({ circuits }) => circuits) });
 }
 
-/** Takes over an export. */
+/** Imports an export. */
 export async function importState(
   terminal: Terminal,
   file: string,
@@ -69,7 +69,7 @@ export async function importState(
   const stores = await chosen(fleet, options);
   const data = parse(file, file === "-" ? await terminal.process.stdin() : await read(file));
   const { fuse } = fleet;
-  // Into the default store where an entry's own is not here, unless one store is meant.
+  // An entry of a store that is missing here goes to the default store, unless `--store` is given.
   const view = options.store === undefined ? fuse : fuse.store(stores[0]!);
   terminal.progress("Importing circuits");
   const result = await view.importState(data, {

@@ -1,5 +1,5 @@
 /**
- * The command line's way out: text for people, JSON for programs, progress, and errors without
+ * The output of the command line: text for people, JSON for programs, progress, and errors without
  * secrets.
  *
  * @module
@@ -7,9 +7,9 @@
 
 import { inLine } from "../checks.ts";
 
-/** The process that the command line runs in. A test gives one of its own. */
+/** The process that the command line runs in. Tests replace it. */
 export interface CliProcess {
-  /** Environment variables by name: where stores are, and what must not be shown. */
+  /** Environment variables by name: addresses of stores, and secrets that must not be shown. */
   readonly env: object;
   /** Writes to the standard output. */
   stdout(text: string): void;
@@ -21,18 +21,18 @@ export interface CliProcess {
   interrupted(): AbortSignal;
 }
 
-/** A mistake of whoever typed the command. Its message is shown as it is. */
+/** A mistake in the command. Its message is shown as it is. */
 export class CliError extends Error {
   override readonly name = "CliError";
 }
 
-/** How often progress is written at most, in ms. */
+/** The shortest time between two lines of progress, in ms. */
 const PROGRESS_MS = 1_000;
 
 /** Names of variables and headers whose values are secrets. */
 const SECRET = /TOKEN|SECRET|KEY|PASSWORD|PASSWD|AUTH|COOKIE|CREDENTIAL|DSN|URL$/i;
 
-/** Writes what a command found. */
+/** Writes the results of a command. */
 export class Terminal {
   readonly process: CliProcess;
   /** `true` if programs read the output. */
@@ -81,7 +81,7 @@ export class Terminal {
     this.process.stderr(`${this.redact(text)}\n`);
   }
 
-  /** Returns what went wrong, with what the store itself said, and without secrets. */
+  /** Returns the message of an error and of its cause, without secrets. */
   reasonOf(error: unknown): string {
     const { message = String(error), cause } = Object(error) as Partial<Error>;
     const behind = (Object(cause) as Partial<Error>).message;

@@ -14,7 +14,7 @@ import { chosen, connectOwn, type GlobalOptions } from "./connect.ts";
 import { find, keyOf, type OwnFleet } from "./fleet.ts";
 import { CliError, type Terminal } from "./terminal.ts";
 
-/** Opens the stores, and finds the one whose trail is meant: that of `--store`, else the first one. */
+/** Opens the stores, and returns that of `--store`, or else the first one with a trail. */
 export async function connectTrail(
   terminal: Terminal,
   options: GlobalOptions,
@@ -52,14 +52,14 @@ export async function history(
   const events: CircuitEvent[] = [];
   for await (const event of reader(fleet, store, name, options)({ limit })) events.push(event);
   if (name !== undefined && events.length === 0) {
-    // A removed circuit has a trail, too: only now it matters whether there is one.
+    // A removed circuit has a trail, too, so an unknown one is refused only now.
     await find(fleet, [store], namedBy(name, options));
   }
   if (terminal.json) terminal.document(events);
   else for (const event of events) terminal.line(lineOf(event));
 }
 
-/** Returns how to read the trail of a circuit, or of all. */
+/** Returns a function that reads the trail of a circuit, or of all. */
 export function reader(
   { fuse }: OwnFleet,
   store: string,
@@ -71,7 +71,7 @@ export function reader(
   return (query) => breaker.history(query);
 }
 
-/** A row may be stamped so long before it is committed, in ms: so far back every look goes. */
+/** The longest time between a row's time and its commit, in ms. Every look goes back this far. */
 const OVERLAP_MS = 30_000;
 
 /** Follows the trail, each row once, until the user interrupts it. */
@@ -83,7 +83,7 @@ export async function tail(
   const signal = terminal.process.interrupted();
   const view = fleet.fuse.store(name);
   const seen = new Map<string, number>();
-  // By the store's clock, which the newest row has, and not by this machine's.
+  // Uses the store's clock, by the newest row, and not this machine's.
   let newest = -Infinity;
   for await (const { at } of view.history({ limit: 1 })) newest = at.getTime();
   const start = options.since === undefined ? newest : Date.now() - options.since;

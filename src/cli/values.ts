@@ -34,7 +34,7 @@ export function milliseconds(text: string): number {
   return /^\d+$/.test(text) ? integer(text) : duration(text);
 }
 
-/** Reads an instant in ISO 8601. The time zone is needed: servers and people have different ones. */
+/** Reads an instant in ISO 8601. It needs a time zone: servers and people have different ones. */
 export function instant(text: string): Date {
   const date = new Date(text);
   if (!/^\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:?\d\d)$/.test(text) || Number.isNaN(+date)) {
@@ -60,7 +60,7 @@ export function number(text: string): number {
   return Number(text);
 }
 
-/** Reads a scope, `tenant:42`. The id may have colons of its own. */
+/** Reads a scope, `tenant:42`. The id may contain colons. */
 export function scope(text: string): Scope {
   const scope = readScope(text);
   if (scope === null) {
@@ -86,7 +86,7 @@ export function header(text: string, before: Headers | undefined): Headers {
   try {
     headers.append(name!, value!.trim());
   } catch {
-    // The text may be a credential: it is not repeated.
+    // The text may be a credential, so it is not repeated.
     throw new CliError('Give a header as "name: value", such as "authorization: Bearer …"');
   }
   return headers;
@@ -104,7 +104,7 @@ export function address(text: string): URL {
   return url;
 }
 
-/** Returns the texts that are most like one, best first: those that a slip of the fingers makes of it. */
+/** Returns the texts that differ by a typing mistake, most similar first. */
 export function similar(text: string, candidates: Iterable<string>): string[] {
   return [...new Set(candidates)]
     .map((candidate) => ({ candidate, slips: distance(text, candidate) }))

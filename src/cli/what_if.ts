@@ -1,5 +1,5 @@
 /**
- * The command `what-if`: tuning a policy on the calls that were really made.
+ * The command `what-if`: tunes a policy with recorded calls.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import { type RecordedCall, replay } from "./replay.ts";
 import { CliError, type Terminal } from "./terminal.ts";
 import { connectTrail, reader } from "./trail.ts";
 
-/** The options of a policy that a replay can tell apart. */
+/** The options of a policy that change a replay. */
 const POLICY = [
   ...["strategy", "failureThreshold", "successThreshold", "halfOpenMaxConcurrent"] as const,
   ...["minimumThroughput", "percentageThreshold", "windowSize", "windowMs"] as const,
@@ -26,8 +26,8 @@ export type WhatIfOptions = NamedOptions & Pick<CircuitPolicy, typeof POLICY[num
 };
 
 /**
- * Says when the circuit would have opened, for how long, and how many calls it would have refused. What is
- * not given is as the circuit's record says.
+ * Prints when the circuit would have opened, for how long, and how many calls it would have rejected.
+ * Options that are not given are those of the circuit's record.
  */
 export async function whatIf(
   terminal: Terminal,
@@ -48,7 +48,7 @@ export async function whatIf(
     terminal.progress(`Read ${calls.length} calls`);
   }
   if (calls.length === 0) {
-    // A circuit that is not there is the more likely mistake.
+    // An unknown circuit is the more likely mistake.
     await find(fleet, [store], namedBy(name, options));
     throw new CliError(
       `The trail has no calls of this circuit: it records them with audit: "calls", FUSE_AUDIT=calls`,
@@ -57,7 +57,7 @@ export async function whatIf(
   const key = keyOf(namedBy(name, options));
   const { policy: recorded } = await fleet.fuse.circuit({ store, key }).snapshot();
   const policy = { ...recordedPolicy(recorded, given), ...given };
-  // A trail is read latest first.
+  // A trail returns the latest row first.
   const openings = await replay(calls.reverse(), policy);
   if (terminal.json) {
     return terminal.document({ openings, calls: calls.length, recorded: opened, policy });
@@ -78,9 +78,9 @@ export async function whatIf(
 }
 
 /**
- * Returns what the circuit's record says of its policy, as far as a replay can tell it apart.
+ * Returns the options of the recorded policy that change a replay.
  *
- * @throws {CliError} If it has a function, which is in the application alone, and nothing is given for it.
+ * @throws {CliError} If an option is a function, which only the application has, and is not given.
  */
 function recordedPolicy(
   recorded: Readonly<Record<string, unknown>> | null,

@@ -11,9 +11,9 @@ import { BadRequest, find, readSearch } from "./find.ts";
 import { breakerOf, checkStores, isAbsent, lookAt, type Place, trailOf } from "./look.ts";
 import type { Settings } from "./settings.ts";
 
-/** How many circuits a page has, unless the query says. */
+/** The default number of circuits of a page. */
 const LIMIT = 100;
-/** How many events a circuit is answered with. */
+/** The number of events in the answer about a circuit. */
 const EVENTS = 20;
 
 /** Adds the routes of the API. */
@@ -64,10 +64,10 @@ async function answer(c: Context, work: () => Promise<object | null>): Promise<R
   }
 }
 
-/** Longer reasons are refused by circuits. */
+/** The longest reason that circuits accept, in characters. */
 const MAX_REASON = 1000;
 
-/** @throws {BadRequest} If it is no order, or none for this action. */
+/** @throws {BadRequest} If the body is not valid, or not for this action. */
 function readOrder(action: Action, body: unknown): { reason: string; forMs: number | undefined } {
   const { reason, forMs } = Object(body) as Record<string, unknown>;
   if (typeof reason !== "string" || reason.trim() === "") {

@@ -1,5 +1,5 @@
 /**
- * Finds circuits: reads queries, and gives pages of circuits that match.
+ * Finds circuits: reads queries, and returns pages of matching circuits.
  *
  * @module
  */
@@ -15,9 +15,9 @@ import type { CircuitSnapshot } from "../rules/snapshot.ts";
 /** A request that cannot be answered as it is: status 400. */
 export class BadRequest extends Error {}
 
-/** Which circuits, and where to begin. */
+/** A filter of circuits, and a cursor. */
 export interface Search {
-  /** The one store to look into; `undefined`: all of the view. */
+  /** The store to search. `undefined` means all stores of the view. */
   readonly store: string | undefined;
   readonly filter: CircuitFilter;
   /** A part of the name or of a scope, in any case; `""`: no matter. */
@@ -26,7 +26,7 @@ export interface Search {
   readonly limit: number;
 }
 
-/** The parameters of a query, by name. An empty one is as good as none: forms send them. */
+/** The parameters of a query, by name. An empty parameter counts as missing, because forms send it. */
 export type Query = Readonly<Record<string, string | undefined>>;
 
 /** Returns the names of the stores of the Fuse's view. */
@@ -39,7 +39,7 @@ export function storesOfView(fuse: Fuse): readonly string[] {
 /**
  * Reads a query.
  *
- * @param standard The limit where none is given.
+ * @param standard The default limit.
  * @throws {BadRequest} Naming the parameter and what is allowed.
  */
 export function readSearch(fuse: Fuse, query: Query, standard: number): Search {
@@ -79,7 +79,7 @@ export function readSearch(fuse: Fuse, query: Query, standard: number): Search {
 /**
  * Returns a page of circuits.
  *
- * @throws {BadRequest} If the cursor is of no such search.
+ * @throws {BadRequest} If the cursor is not of such a search.
  */
 export async function find(fuse: Fuse, search: Search): Promise<CircuitPage> {
   const view = search.store === undefined ? fuse : fuse.store(search.store);
@@ -94,14 +94,14 @@ export async function find(fuse: Fuse, search: Search): Promise<CircuitPage> {
   }
 }
 
-/** How many circuits are read at once to look for a text in them. */
+/** The circuits of a request of a search. */
 const SCANNED = 1000;
-/** And how often for one page: a Worker may send few requests. The next page goes on from there. */
+/** The most requests for a page: a Worker may send few. The next page continues the search. */
 const SCANS = 10;
 
 /**
- * Looks for a text. Its cursors are those of `listPage`, with the number of matches behind one that have
- * been shown.
+ * Searches for a text. Its cursors are those of `listPage`, with the number of matches after the cursor
+ * that were already shown.
  */
 async function scan(view: Fuse, { filter, text, cursor, limit }: Search): Promise<CircuitPage> {
   const wanted = text.toLowerCase();

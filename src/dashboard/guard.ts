@@ -1,5 +1,5 @@
 /**
- * Lets no other site act through an operator's browser.
+ * Keeps other sites from acting through an operator's browser.
  *
  * @module
  */
@@ -7,7 +7,7 @@
 import type { Context, MiddlewareHandler } from "hono";
 import type { Settings } from "./settings.ts";
 
-/** Returns a middleware that refuses whatever could change something and comes from elsewhere. */
+/** Returns a middleware that refuses actions from other sites, and every action with `readOnly`. */
 export function refuseStrangers({ readOnly }: Pick<Settings, "readOnly">): MiddlewareHandler {
   return async function refuseStrangers(c, next) {
     if (c.req.method === "GET" || c.req.method === "HEAD") return await next();
@@ -22,7 +22,7 @@ export function refuseStrangers({ readOnly }: Pick<Settings, "readOnly">): Middl
   };
 }
 
-/** Judges by what browsers say, and pages cannot: all of them send one of the two headers with a POST. */
+/** Reads the two headers that pages cannot set. Every browser sends at least one with a POST. */
 function isOwn({ req }: Context): boolean {
   const site = req.header("sec-fetch-site");
   if (site !== undefined) return site === "same-origin";

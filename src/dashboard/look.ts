@@ -1,5 +1,5 @@
 /**
- * Looks at stores and at single circuits.
+ * Reads stores and single circuits.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import { storesOfView } from "./find.ts";
 export interface StoreStatus {
   readonly name: string;
   readonly ok: boolean;
-  /** Rounded. */
+  /** The time of the answer in ms, rounded. */
   readonly latencyMs: number;
   /** `null` if it is a store of another copy of the package. */
   readonly traits: StoreTraits | null;
@@ -32,7 +32,7 @@ export interface Shown {
   readonly explanation: string;
 }
 
-/** The trail of a circuit: kept, kept nowhere, or kept where nobody answers. */
+/** The trail of a circuit, or the reason why there is none: the store keeps none, or does not answer. */
 export type Trail =
   | { readonly kind: "kept"; readonly events: readonly CircuitEvent[] }
   | { readonly kind: "none" | "unanswered"; readonly events: readonly [] };
@@ -53,7 +53,7 @@ function traitsOf(store: { readonly traits: StoreTraits } | undefined): StoreTra
   return { persistent, shared, audited };
 }
 
-/** Returns the handle of a circuit; `null` if the view has no such store, or the key is of none of its circuits. */
+/** Returns the handle of a circuit, or `null` if the view has no such store or circuit. */
 export function breakerOf(fuse: Fuse, place: Place): CircuitBreaker | null {
   if (!storesOfView(fuse).includes(place.store)) return null;
   try {
@@ -77,8 +77,8 @@ export function isAbsent({ generation, local }: CircuitSnapshot): boolean {
 }
 
 /**
- * Reads the last events of a circuit, latest first. A trail that does not answer keeps nobody from the circuit
- * itself. Costs one round trip; none where no trail is kept.
+ * Reads the last events of a circuit, latest first. The circuit is shown even if its trail does not
+ * answer. Costs a round trip if the store keeps a trail.
  */
 export async function trailOf(
   fuse: Fuse,
@@ -94,7 +94,7 @@ export async function trailOf(
     for await (const one of breaker.history({ limit, event })) events.push(one);
     return { kind: "kept", events };
   } catch (error) {
-    // A store of another copy of the package says by a TypeError alone that it keeps none.
+    // A store of another copy of the package without a trail throws a TypeError.
     return { kind: error instanceof TypeError ? "none" : "unanswered", events: [] };
   }
 }

@@ -1,5 +1,5 @@
 /**
- * The policy of a circuit beside its counts: what it would take to open.
+ * The policy of a circuit beside its counts: how far the circuit is from opening.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { inLine } from "../checks.ts";
 import type { CircuitSnapshot } from "../rules/snapshot.ts";
 import { many, spanText } from "./words.ts";
 
-/** A count, and the limit at which the circuit opens; `""` where the limit is not known. */
+/** A count, and the limit at which the circuit opens, or `""` if the limit is not known. */
 export interface Gauge {
   readonly text: string;
   readonly limit: string;
@@ -50,7 +50,7 @@ export function gaugesOf(circuit: CircuitSnapshot): Gauge[] {
   return [inARow, inWindow];
 }
 
-/** Which calls a share is of, by strategy. */
+/** The calls that a share refers to, by strategy. */
 const SHARES: Readonly<Record<string, (policy: typeof DEFAULTS) => string>> = {
   percentage_failures: () => "since it closed",
   rolling_window: ({ windowMs }) => `in ${spanText(windowMs)}`,

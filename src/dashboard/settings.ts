@@ -11,7 +11,7 @@ import type { Fuse } from "../fuse.ts";
 export interface Settings {
   /** Returns the Fuse, bound to the request's background work. */
   readonly fuseOf: (c: Context) => Fuse;
-  /** Returns who acts; `undefined`: nobody is named. */
+  /** Returns the operator's name, or `undefined` if there is none. */
   readonly actorOf: (c: Context) => string | undefined;
   readonly readOnly: boolean;
   readonly title: string;

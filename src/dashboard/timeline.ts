@@ -1,5 +1,5 @@
 /**
- * The openings of a circuit, read off its trail.
+ * Reads the openings of a circuit from its trail.
  *
  * @module
  */
@@ -62,7 +62,7 @@ export function openingsOf(events: readonly CircuitEvent[]): Opening[] {
   let from: number | null | undefined;
   for (const { event, at } of events.toReversed()) {
     if (BEGINS.includes(event)) from ??= at.getTime();
-    // The first row of all may end an opening that began before.
+    // The first row may end an opening that began earlier.
     else if (event === "closed" && from === undefined && openings.length === 0) {
       openings.push({ from: null, to: at.getTime() });
     } else if (ENDS.includes(event) && from !== undefined) {

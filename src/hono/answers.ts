@@ -1,5 +1,5 @@
 /**
- * What the middleware answers, and what it makes of the answers of the routes behind.
+ * The middleware's own answers, and how it judges those of the routes behind it.
  *
  * @module
  */

@@ -8,7 +8,7 @@ import { check, known, MAX_TIMER_MS, refuse, refuseUnseen } from "../checks.ts";
 import { hasName } from "../errors.ts";
 import type { Notice } from "./notices.ts";
 
-/** Delivers notices, oldest first. Rejects if it could not: it is then asked again. */
+/** Delivers notices, oldest first. If it rejects, it is called again. */
 export type Channel = (notices: readonly Notice[]) => Promise<void>;
 
 /** Options of {@linkcode slack}. */
@@ -34,9 +34,9 @@ export interface WebhookOptions extends SlackOptions {
 /** A channel has failed. The message has nothing of the address, the headers or the answer. */
 export class DeliveryError extends Error {
   override readonly name = "DeliveryError";
-  /** `true` if it may work another time. */
+  /** `true` if another attempt may succeed. */
   readonly passing: boolean;
-  /** How long to wait before, in ms, if the receiver said so. */
+  /** The pause that the receiver asked for, in ms, or 0. */
   readonly retryAfterMs: number;
 
   constructor(message: string, passing: boolean, retryAfterMs = 0) {
@@ -46,7 +46,7 @@ export class DeliveryError extends Error {
   }
 }
 
-/** Tells the error of this module by its shape: another copy of the package may have made the channel. */
+/** Recognizes the error by its shape, because another copy of the package may have made the channel. */
 export function isDeliveryError(error: unknown): error is DeliveryError {
   return hasName(error, "DeliveryError") &&
     typeof (error as Partial<DeliveryError>).passing === "boolean";
@@ -81,8 +81,8 @@ export function webhook(options: WebhookOptions): Channel {
 }
 
 /**
- * Makes a channel that writes into Slack, over an incoming webhook: the texts of the notices, as few
- * messages as they fit into.
+ * Makes a channel that posts the texts of notices to an incoming webhook of Slack, in as few messages as
+ * possible.
  *
  * @param options See {@linkcode SlackOptions}.
  * @returns A channel for `notify()`. Making it performs no I/O.
@@ -98,12 +98,12 @@ export function slack(options: SlackOptions): Channel {
   };
 }
 
-/** The three characters with which Slack begins mentions, links and commands. */
+/** Escapes the characters with which Slack begins mentions, links and commands. */
 function escaped(text: string): string {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }
 
-/** How long a message of Slack may be: what is longer is cut there. */
+/** The longest message for Slack, in characters. A longer text is cut there. */
 const MAX_MESSAGE = 3_900;
 
 /** Joins texts to messages. */
@@ -128,7 +128,7 @@ async function signatureOf(secret: string, body: string): Promise<string> {
   return `t=${seconds},v1=${hex.join("")}`;
 }
 
-/** Returns what POSTs to an address. */
+/** Returns a function that POSTs to an address. */
 function poster(
   subject: string,
   options: SlackOptions,

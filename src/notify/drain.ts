@@ -1,5 +1,5 @@
 /**
- * Telling from the trail what nobody was told as it happened.
+ * Sends the notices that were not sent as changes happened, from the trail.
  *
  * @module
  */
@@ -14,24 +14,24 @@ import type { Quiet } from "./quiet.ts";
 import { LOOK_BACK_MS, Remembered, trailsOf } from "./remember.ts";
 import type { Sender, Senders } from "./senders.ts";
 
-/** How many rows are read at once, and for how long nobody else delivers meanwhile. */
+/** The rows of a request, and the time in which no other `drain()` delivers, in ms. */
 const PAGE = 100;
 const HOLD_MS = 120_000;
-/** So many pages are told at most: the request of a cron trigger has to end some time. */
+/** The most pages of a run: the request of a cron trigger has to end. */
 const MAX_PAGES = 100;
 
-/** The trails to drain, and where to. */
+/** The trails to read, and the channels to send to. */
 export interface Draining {
   readonly fuse: Fuse;
   readonly events: readonly AuditEventName[];
   readonly quietMs: number;
-  /** Of the cursors. */
+  /** The name of the cursors. */
   readonly name: string;
   readonly senders: Senders;
   readonly quiet: Quiet;
 }
 
-/** Tells every channel what it was not told. Returns how many notices were told. */
+/** Sends every channel its outstanding notices. Returns the number of notices. */
 export async function drainTrails(draining: Draining): Promise<number> {
   const trails = trailsOf(draining.fuse);
   if (trails.length === 0) {
@@ -61,7 +61,7 @@ export async function drainTrails(draining: Draining): Promise<number> {
   return count;
 }
 
-/** Tells one channel what one trail has for it. */
+/** Sends a channel the outstanding notices of a trail. */
 async function drainTrail(
   { fuse, events, quietMs, name, quiet, store, trail, sender }: Draining & {
     readonly store: string;
@@ -92,7 +92,7 @@ async function drainTrail(
     quiet.forget(untold);
     count += tellings.length;
     const move = { from: position, to: end, announced: remembered.found };
-    // Somebody else holds it by now, and tells from where it stood.
+    // If another `drain()` holds the cursor by now, it delivers from where the cursor was.
     if (!await trail.move({ ...cursor, holder, ...move }) || !more) break;
   }
   return count;

@@ -1,5 +1,5 @@
 /**
- * Notices: what is said of a change, and the command that undoes it.
+ * Makes notices of changes, with the command that undoes each.
  *
  * @module
  */
@@ -12,22 +12,22 @@ import { type CircuitIdentity, identify } from "../key.ts";
 import { dateOf } from "../rules/snapshot.ts";
 import { commandOf } from "./command.ts";
 
-/** Tells a channel of one change, or of several of one circuit. */
+/** A message about a change of a circuit, or about several changes of the same circuit. */
 export interface Notice {
-  /** The change, the last if there are several. */
+  /** The change, or the last of several. */
   readonly event: AuditEventName;
   /** The name of the circuit. */
   readonly circuit: string;
   /** The name of the store, in `createFuse({ stores })`. */
   readonly store: string;
-  /** When, on the store's clock. */
+  /** The time of the change, on the store's clock. */
   readonly at: Date;
   /** For people: what happened, why, where, until when, and the command that undoes it, on one line. */
   readonly text: string;
   /**
-   * For programs, as JSON has it: `id` (the same if the notice comes again), `key`, `context`, `boundary`,
+   * Fields for programs, as in the JSON: `id` (the same if the notice is sent again), `key`, `context`, `boundary`,
    * `from`, `to`, `generation`, `reason`, `actor`, `until`, `lastFailure`, `instance`, `undo`, and
-   * `changes` where several are told at once. Unknown fields are left out.
+   * `changes` and `since` if there are several changes. Unknown fields are left out.
    */
   readonly data: Record<string, unknown>;
 }
@@ -38,7 +38,7 @@ export type LiveEvent = Extract<
   { type: Exclude<AuditEventName, "edited" | "success" | "failure"> }
 >;
 
-/** A change that is to be told. */
+/** A change, and its notice. */
 export interface Telling {
   readonly notice: Notice;
   /** The circuit: its store and its key. */

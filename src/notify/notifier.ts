@@ -1,5 +1,5 @@
 /**
- * Hears what happens to circuits, and has channels told.
+ * Listens to changes of circuits, and sends notices to channels.
  *
  * @module
  */
@@ -19,18 +19,18 @@ import { remember } from "./remember.ts";
 
 /** Options of `notify()`. */
 export interface NotifyOptions {
-  /** Where notices go. At least one. They are told one by one: a channel that fails holds up no other. */
+  /** The channels that get the notices: at least 1. Each is independent of the others. */
   channels: readonly Channel[];
   /**
-   * Which events are told. `edited`, `success` and `failure` come from the trail alone, by `drain()`.
-   * `reborn` is told as it happens by each isolate that knew the circuit, and only where it is named here.
+   * The events that get a notice. `edited`, `success` and `failure` are only sent by `drain()`, from the
+   * trail. `reborn` is only sent if it is listed here, as it happens, by each isolate that knew the circuit.
    *
    * @default {all but success, failure and half_opened}
    */
   events?: readonly AuditEventName[] | undefined;
   /**
-   * For how long after a notice further changes of the same circuit are gathered, in ms. A single notice then
-   * says how many there were, and the last of them. An integer of at least 0.
+   * The time after a notice in which further changes of the same circuit are gathered, in ms. A single
+   * notice then has the last of them and their number. An integer of at least 0.
    *
    * @default {0}
    */
@@ -47,20 +47,20 @@ export interface NotifyOptions {
 /** Returned by `notify()`. */
 export interface Notifier {
   /**
-   * Delivers what the trail has since what was delivered last: at least once, whatever dies meanwhile.
-   * For a cron trigger. If two of them run at once, one delivers and the other returns 0. A cursor begins
-   * an hour back.
+   * Reads the trail from the last delivered row on, and sends the notices that were not sent before: each
+   * at least once, even if an isolate dies meanwhile. It is meant for a cron trigger. If two run at once,
+   * one delivers and the other returns 0. A new cursor begins with the rows of the last hour.
    *
-   * Cost: two round trips for each channel, and two more for 100 rows. With `tiered()`, a list of what is
-   * not plainly CLOSED besides.
+   * Cost: two round trips for each channel, and two more for 100 rows. With `tiered()`, also a list of the
+   * circuits that are not plainly CLOSED.
    *
-   * @returns How many notices were delivered, each counted once.
+   * @returns The number of delivered notices, each counted once.
    * @throws {TypeError} If no store of the view keeps a trail that can be delivered.
-   * @throws {Error} If a channel or a store fails. Cursors stand where they were: the next `drain()`
-   * begins there.
+   * @throws {Error} If a channel or a store fails. The cursor is not moved, so the next `drain()` begins
+   * at the same row.
    */
   drain(): Promise<number>;
-  /** Stops telling what happens, and drops what waits for a quiet time to end. `drain()` still works. */
+  /** Stops sending notices, and drops gathered changes. `drain()` still works. */
   stop(): void;
 }
 
@@ -75,7 +75,7 @@ export function notifyBy(fuse: Fuse, options: NotifyOptions, parts: Parts): Noti
     await senders.tell(tellings, (channel, told) => remember(fuse, { name, channel }, told));
   };
   const quiet = new Quiet(fuse, quietMs, tell, parts);
-  // Each isolate that knew a circuit hears that it is lost: all of them would tell.
+  // Every isolate that knew a lost circuit gets the event, and would send a notice.
   const live = events.filter(isLive)
     .filter((type) => type !== "reborn" || options.events !== undefined);
   const stops = live.map((type) =>

@@ -4,7 +4,7 @@
  * @module
  */
 
-/** What decides when a circuit opens, closes and lets trials through: should agree across isolates. */
+/** The options that decide when a circuit opens, closes and admits trials. Isolates should agree. */
 export const FINGERPRINTED = [
   "strategy",
   "cooldownMs",

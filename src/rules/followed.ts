@@ -1,5 +1,5 @@
 /**
- * The policy of an isolate that was given none: that of the circuit's record. Only circuits on shared
+ * Makes the policy of an isolate without options from the circuit's record. Only circuits on shared
  * stores need it.
  *
  * @module
@@ -9,7 +9,7 @@ import type { PolicyRecord } from "../contract.ts";
 import { type CircuitPolicy, type CircuitPolicyData, createPolicy } from "./policy.ts";
 import { BUILT_IN, type Strategy } from "./strategies.ts";
 
-/** What an isolate was given: options of which none decides, and strategies. */
+/** The options of an isolate, without those that decide, and its strategies. */
 export type Given = readonly [
   options: CircuitPolicy,
   strategies: Readonly<Record<string, Strategy>>,

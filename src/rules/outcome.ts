@@ -1,5 +1,5 @@
 /**
- * What the ending of a call counts as.
+ * Decides what the ending of a call counts as.
  *
  * @module
  */
@@ -28,7 +28,7 @@ export type Outcome =
   | {
     /** It threw. */
     readonly ok: false;
-    /** What it threw. */
+    /** The error that the call threw. */
     readonly error: unknown;
     /** How long it took, in ms. */
     readonly durationMs: number;
@@ -45,11 +45,11 @@ export interface Judgement {
   ignore?: readonly ErrorMatcher[] | undefined;
   /** The only errors that count as failures; others count as successes. */
   record?: readonly ErrorMatcher[] | undefined;
-  /** Whether a result or an error is a failure; replaces the judgement of Responses. */
+  /** Decides if a result or an error is a failure; replaces the judgment of Responses. */
   isFailure?: ((outcome: Outcome) => boolean) | undefined;
 }
 
-/** How many calls of this isolate ended so, and how many were rejected. */
+/** Calls of this isolate by their outcome, and rejections. */
 export interface CallCounts {
   success: number;
   failure: number;
@@ -60,7 +60,7 @@ export interface CallCounts {
   rejected: number;
 }
 
-/** What an ending counts as. */
+/** The outcome that an ending counts as. */
 export type Kind = "success" | "failure" | "neutral";
 
 /** How a call ended. */
@@ -154,7 +154,7 @@ export function judgeError(
   if (isCircuitRejection(error)) return "neutral";
   try {
     if (ignore !== undefined && matches(ignore, error)) return "neutral";
-    // Who lists the errors of an upstream does not mean that its silence is a success.
+    // A list of the upstream's errors does not mean that its silence is a success.
     if (isTimeout(error)) return "failure";
     if (record !== undefined && !matches(record, error)) return "success";
     return isFailure === undefined || decides(isFailure, { ok: false, error, durationMs })

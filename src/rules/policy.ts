@@ -26,8 +26,8 @@ import { FINGERPRINTED, fingerprintOf } from "./fingerprint.ts";
 export type Cooldown = (reopenCount: number) => number;
 
 /**
- * What to do when the store does not answer: `local`, a breaker of this isolate's own takes over;
- * `allow`, calls run; `reject`, calls are refused with a StoreUnavailableError.
+ * The reaction to a store that does not answer: with `local` a breaker of this isolate's own takes
+ * over, with `allow` calls run, with `reject` they are refused with a StoreUnavailableError.
  */
 export type OnStoreError = "local" | "allow" | "reject";
 
@@ -411,12 +411,12 @@ function resolve(
   });
 }
 
-/** What a function is called, where that is a text: code may have given it anything for a name. */
+/** Returns a function's name if that is a text: code may have set it to anything. */
 function nameOf({ name }: Strategy): string {
   return typeof name === "string" && name !== "" ? name.slice(0, 255) : "custom";
 }
 
-/** Whether two policies decide alike, functions included. */
+/** Returns `true` if two policies decide alike, functions included. */
 export function samePolicy(a: CircuitPolicyData, b: CircuitPolicyData): boolean {
   return a.hash === b.hash && a.cooldownMs === b.cooldownMs && differences(a, b).length === 0 &&
     a.rules.every((rule, i) => rule.of === b.rules[i]!.of);

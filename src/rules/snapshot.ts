@@ -1,5 +1,5 @@
 /**
- * What users see of a circuit: snapshots, metrics, and the sentence that explains them.
+ * The public forms of a circuit: snapshots, metrics, and the sentence that explains them.
  *
  * @module
  */
@@ -38,7 +38,7 @@ export interface CircuitMetrics {
 export interface CircuitSnapshot extends CircuitIdentity {
   /** The state beneath any override. An OPEN circuit whose cooldown has passed reads `HALF_OPEN`. */
   state: CircuitState;
-  /** What an operator laid over it. */
+  /** The operator's override, or `null`. */
   override: {
     kind: Override;
     until: Date | null;
@@ -86,7 +86,7 @@ export interface Overlay {
   readonly failures: number;
   readonly rejected: number;
   readonly slow: number;
-  /** Whether they are of the Snapshot's generation; else they feed totals only. */
+  /** `true` if they are of the Snapshot's generation; else they add to totals only. */
   readonly current: boolean;
 }
 
@@ -124,7 +124,7 @@ export function readState(s: Snapshot, now: number): CircuitState {
   return s.state === "OPEN" && cooldownPassed(s, now) ? "HALF_OPEN" : s.state;
 }
 
-/** What a call meets: an override decides before the state does. */
+/** Returns the state that a call meets: an override decides before the state does. */
 export function metState(s: Snapshot, now: number): CircuitState {
   if (s.override === null) return readState(s, now);
   return s.override.kind === "forced_open" ? "OPEN" : "CLOSED";

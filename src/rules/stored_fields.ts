@@ -1,7 +1,7 @@
 /**
- * Reads the fields of a stored circuit. Somebody may have written over any of them: a record that makes
- * no sense is an error that names the field and concerns this circuit alone. Until `reset()` or `remove()`
- * writes the record anew, the isolate's own breaker protects.
+ * Reads the fields of a stored circuit. Somebody may have overwritten any of them. A field that makes
+ * no sense is an error that names the field and concerns this circuit alone. The isolate's own breaker
+ * then protects, until `reset()` or `remove()` writes the record anew.
  *
  * | field               | must be                                         |
  * |---------------------|-------------------------------------------------|
@@ -29,7 +29,7 @@ export function nonsenseIn(store: string, field: string): StoreAnswerError {
   return new StoreAnswerError(message, { scope: "circuit" });
 }
 
-/** Whether an error is of a circuit that makes no sense, whoever found out: Redis, or this isolate. */
+/** Returns `true` for the error of a circuit that makes no sense, found by Redis or by this isolate. */
 export function isNonsense(error: unknown): error is Error {
   return / of the circuit makes no sense/.test(String(error));
 }
@@ -38,9 +38,9 @@ export function isNonsense(error: unknown): error is Error {
 export type Check = <T>(field: string, value: unknown, fits: (value: unknown) => boolean) => T;
 
 /**
- * Returns what checks the fields of a store's circuits.
+ * Returns a function that checks the fields of a store's circuits.
  *
- * @param store What the errors of the store begin with.
+ * @param store The beginning of the store's error messages.
  */
 export function checkFields(store: string): Check {
   return (field, value, fits) => {
@@ -50,37 +50,37 @@ export function checkFields(store: string): Check {
   };
 }
 
-/** Whether a value is one of some words. */
+/** Returns a function that returns `true` for one of the words. */
 export function isOneOf(words: readonly string[]): (value: unknown) => boolean {
   return (value) => words.includes(value as string);
 }
 
-/** Whether a value is a moment, in ms. */
+/** Returns `true` if the value is a moment, in ms. */
 export function isMoment(value: unknown): boolean {
   return Number.isSafeInteger(value);
 }
 
-/** Whether a value is a moment, or `null`. */
+/** Returns `true` if the value is a moment, or `null`. */
 export function isTime(value: unknown): boolean {
   return value === null || isMoment(value);
 }
 
-/** Whether a value is a count. */
+/** Returns `true` if the value is a count. */
 export function isCount(value: unknown): boolean {
   return isMoment(value) && value as number >= 0;
 }
 
-/** Whether a value is a text, or `null`. */
+/** Returns `true` if the value is a text, or `null`. */
 export function isWords(value: unknown): boolean {
   return value === null || isText(value);
 }
 
-/** Whether a value is a text. */
+/** Returns `true` if the value is a text. */
 export function isText(value: unknown): boolean {
   return typeof value === "string";
 }
 
-/** Whether a value is the outcomes of a count window. */
+/** Returns `true` if the value is the outcomes of a count window. */
 export function isOutcomes(value: unknown): boolean {
   return isText(value) && !/[^SF]/.test(value as string);
 }
@@ -89,8 +89,8 @@ export function isOutcomes(value: unknown): boolean {
 const LAST_DATE = 8.64e15;
 
 /**
- * Returns the failure that opened a circuit, from its JSON; `null` if that makes no sense. Nothing is
- * decided by it, so that it spoils nothing else.
+ * Returns the failure that opened a circuit, from its JSON, or `null` if that makes no sense. No
+ * decision depends on it, so the circuit stays usable.
  */
 export function failureNoteOf(json: unknown): FailureNote | null {
   const { at, kind, status = null, instance = null } = Object(fromJson(json));
@@ -99,13 +99,13 @@ export function failureNoteOf(json: unknown): FailureNote | null {
   return fits ? { at, kind, status, instance } : null;
 }
 
-/** Whether a value is a recorded policy, or `null`. */
+/** Returns `true` if the value is a recorded policy, or `null`. */
 export function isPolicy(value: unknown): boolean {
   return typeof value === "object" &&
     Object.values(value ?? {}).every((one) => isWords(one) || Number.isFinite(one));
 }
 
-/** Returns what a JSON text says; `undefined` if it is none. */
+/** Parses a JSON text. Returns `undefined` for any other value. */
 export function fromJson(json: unknown): unknown {
   try {
     return JSON.parse(json as string);

@@ -18,7 +18,7 @@ export interface Counts {
   readonly slow: number;
 }
 
-/** What a strategy decides on. */
+/** The counters that a strategy decides on. */
 export interface StrategyMetrics {
   /** Failures since the last success. */
   readonly consecutiveFailures: number;
@@ -63,8 +63,8 @@ export type StrategyName =
   | "count_window";
 
 /**
- * Whether a CLOSED circuit should open. Asked after every recorded outcome; must be pure. One that
- * throws opens nothing, and is told by `listener_error`.
+ * Returns `true` if a CLOSED circuit should open. Called after every recorded outcome; must be pure. If
+ * it throws, the circuit stays closed, and `listener_error` reports it.
  */
 export type Strategy = (metrics: StrategyMetrics, policy: Policy) => boolean;
 
@@ -73,9 +73,9 @@ export type StrategyOption = StrategyName | (string & Record<never, never>) | St
 
 /** A strategy as the machine asks it. */
 export interface Rule {
-  /** What a trip by it is called. */
+  /** The reason given for a trip by this strategy. */
   readonly name: string;
-  /** What it is compared by; functions given inline all compare alike. */
+  /** Identifies the strategy in comparisons; functions given inline all compare alike. */
   readonly id: string;
   /** The function behind it. */
   readonly of: unknown;
@@ -107,7 +107,7 @@ export function customRule(
   report: (type: string, error: unknown) => void,
 ): Rule {
   return {
-    // It is kept as a reason: stores keep no halves of characters.
+    // Stores keep the name as a reason, and no halves of characters.
     name: name.toWellFormed(),
     id,
     of: strategy,

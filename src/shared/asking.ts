@@ -22,7 +22,7 @@ import { View } from "./view.ts";
 /** A record that nobody has touched for so long may have run out: that it is gone is no news. */
 const RUNS_OUT_MS = 86_400_000;
 
-/** What the circuits of one store share in an isolate. */
+/** The state that the circuits of one store share in an isolate. */
 export interface Shared {
   readonly guard: StoreGuard;
   readonly trips: Trips;

@@ -14,10 +14,10 @@ import type { CircuitIdentity } from "../key.ts";
 import { Backoff } from "./backoff.ts";
 import { withDeadline } from "./deadline.ts";
 
-/** What a request needs of the store. A store may answer reads and refuse writes. */
+/** The kind of a request. A store may answer reads and refuse writes. */
 export type RequestKind = "reads" | "writes";
 
-/** What is known of the requests of one circuit. Made once the first of them is refused. */
+/** The back-offs of one circuit. Made when its first request is refused. */
 export interface CircuitHealth {
   reads: Backoff | null;
   writes: Backoff | null;
@@ -55,7 +55,7 @@ interface Kind {
   readonly refused: Set<string>;
 }
 
-/** What a request was, while it is under way. */
+/** A request that is under way. */
 interface Attempt {
   readonly number: number;
   readonly probes: readonly { readonly backoff: Backoff; readonly probing: boolean }[];
@@ -73,7 +73,7 @@ export class StoreGuard {
   /** Numbers requests, so that a missed deadline knows what was answered meanwhile. */
   #sent = 0;
   #lastAnswered = 0;
-  /** What the store said, or what kept it from answering, when it last failed. */
+  /** The store's last failure: its answer, or the error that kept it from answering. */
   #cause: { readonly error: unknown; readonly answered: boolean } | null = null;
   #taken = 0;
   /** `true` if the last request that concerns nobody else failed. */
@@ -115,7 +115,7 @@ export class StoreGuard {
     if (own !== null && own.down(now)) return true;
     if (!backoff.failing) return false;
     if (backoff.down(now)) return true;
-    // One probes for all: a circuit that has not failed itself, if there is one.
+    // A single request probes for all: of a circuit that has not failed itself, if there is one.
     return own !== null && own.failing && refused.size < this.#circuits &&
       backoff.leftMs(now) > -this.timeoutMs;
   }
@@ -194,7 +194,7 @@ export class StoreGuard {
     if (proved === "writes") this.#taken++;
     const now = this.#clock();
     this.#reached(number, now, () => {
-      // Whoever may write may read.
+      // A store that takes writes answers reads.
       for (const kind of proved === "writes" ? ["reads", "writes"] as const : [proved]) {
         this.#kinds[kind].backoff.answered(now);
         this.#kinds[kind].refused.clear();
@@ -267,7 +267,7 @@ export class StoreGuard {
       return [this.#own(circuit, asked)];
     }
     this.#reached(attempt.number, this.#clock());
-    // What an `acquire` is refused is the write: to look is a read.
+    // A refused `acquire` is a refused write: looking at the circuit is a read.
     const kind = operation === "acquire" ? "writes" : asked;
     if (circuit === undefined) return [this.#kinds[kind].backoff];
     // This circuit is not to ask again at once, whoever else may.

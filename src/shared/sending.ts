@@ -13,7 +13,7 @@ import { segmentMs } from "../rules/window.ts";
 import type { PendingTallies, PendingTally } from "./pending.ts";
 import type { View } from "./view.ts";
 
-/** What the decision depends on. */
+/** The facts that the decision depends on. */
 export interface Sending {
   readonly pending: PendingTallies;
   readonly view: View;

@@ -25,7 +25,7 @@ import type { Requester, StoreGuard } from "./guard.ts";
 import type { Outcomes } from "./pending.ts";
 import type { View } from "./view.ts";
 
-/** What a stand-in needs of the circuit that it stands in for. */
+/** The part of a circuit that its stand-in uses. */
 export interface Principal extends Requester {
   readonly identity: CircuitIdentity;
   readonly policy: CircuitPolicyData;

@@ -19,7 +19,7 @@ const MOST_TALLIES = 64;
 /** How often a trip goes on with what waits: its request has to end some time. */
 const MOST_ROUNDS = 16;
 
-/** What became of a tally that was sent. */
+/** The fate of a tally that was sent. */
 export type Delivery = "taken" | "refused" | "unreached" | "given up";
 
 /** A circuit that has tallies to send. */

@@ -27,7 +27,7 @@ import { SHARED } from "../shared/kind.ts";
 import { plainAnswer, plainRecord, plainSnapshot } from "./plain.ts";
 
 /**
- * What goes wrong between a breaker and its store. Rates are shares of the operations, 0 to 1, and
+ * The faults between a breaker and its store. Rates are shares of the operations, 0 to 1, and
  * each is drawn for each operation.
  */
 export interface Faults {
@@ -82,7 +82,7 @@ export interface Faults {
    */
   seed?: number;
   /**
-   * Whether the store is unreachable now. While it answers true, every operation rejects and none is
+   * Returns `true` while the store is unreachable. Every operation is then rejected, and none is
    * applied. Left out: it never is.
    */
   down?: () => boolean;
@@ -157,7 +157,7 @@ class ChaosStore implements OpeningStore {
   readonly #down: () => boolean;
   readonly #fail: NonNullable<Faults["fail"]>;
   readonly #random: () => number;
-  /** What a lagging replica may answer, oldest first. Kept only where reads may be stale. */
+  /** Answers that a lagging replica may give, oldest first. Kept only if reads may be stale. */
   readonly #heard = new Map<string, Snapshot[]>();
 
   constructor(inner: Driver, faults: Faults) {
@@ -266,7 +266,7 @@ class ChaosStore implements OpeningStore {
     });
   }
 
-  /** One operation through the network. Its faults are drawn before anything is awaited. */
+  /** Sends an operation through the network. Its faults are drawn before anything is awaited. */
   async #send<T>(
     operation: string,
     key: string | null,

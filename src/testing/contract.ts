@@ -15,7 +15,7 @@ import { FakeClock } from "./fake_clock.ts";
 
 export type { ContractNeed };
 
-/** One promise that a driver must keep. */
+/** A promise that a driver must keep. */
 export interface ContractCase {
   /** The promise, as a sentence. Unique within the suite. */
   readonly name: string;

@@ -1,4 +1,4 @@
-/** What an outcome changes: runs, totals, counts since the circuit closed. */
+/** The effects of an outcome: runs, totals, counts since the circuit closed. */
 
 import {
   equal,

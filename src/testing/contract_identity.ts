@@ -1,4 +1,4 @@
-/** Who a circuit is: lives, generations, and requests that arrive twice. */
+/** The identity of a circuit: lives, generations, and requests that arrive twice. */
 
 import type { Admission, Snapshot } from "../contract.ts";
 import { admissionOf, ID_MEMORY_MS, TOTALS_ONLY } from "../records.ts";

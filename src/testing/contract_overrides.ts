@@ -1,4 +1,4 @@
-/** What operators lay over the state, and how it ends. */
+/** Overrides, and how they end. */
 
 import type { Answer, Override } from "../contract.ts";
 import {
@@ -339,7 +339,7 @@ export const OVERRIDES: readonly Scenario[] = [
   },
 ];
 
-/** What some answers say of an override that was found past its `until`. */
+/** Returns what the answers say of an override that was found past its `until`. */
 function saying(answers: readonly Answer[]): unknown[] {
   return answers.map((answer) => answer.released ?? null).filter((released) => released !== null);
 }

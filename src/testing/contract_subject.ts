@@ -21,7 +21,7 @@ import type {
 import type { FakeClock } from "./fake_clock.ts";
 import { plainAnswer, plainRecord, plainSnapshot } from "./plain.ts";
 
-/** What a store must be like for a case to apply to it. */
+/** The trait that a store needs for a case to apply to it. */
 export type ContractNeed = "shared" | "audited" | "persistent";
 
 /** A case, as the files beside this one write it: about one circuit that nobody else uses. */
@@ -37,7 +37,7 @@ export const COOLDOWN_MS = 60_000;
 export const LEASE_MS = 30_000;
 
 /**
- * One circuit on the store under test, as one isolate sees it. It fills in what a case leaves
+ * A circuit on the store under test, as one isolate sees it. It fills in what a case leaves
  * out (outcomes and transitions name the epoch and generation heard last), and copies every answer.
  */
 export class Subject {

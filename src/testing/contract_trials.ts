@@ -1,4 +1,4 @@
-/** What `acquire` lets through: the end of a cooldown, slots, leases. */
+/** Admission by `acquire`: the end of a cooldown, slots, leases. */
 
 import type { Snapshot } from "../contract.ts";
 import {

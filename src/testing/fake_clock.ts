@@ -22,7 +22,7 @@ const DEFAULT_START_MS = 1_735_689_600_000;
 export class FakeClock {
   #nowMs: number;
 
-  /** What the clock shows, in ms since the epoch. Bound: may be handed on without its object. */
+  /** Returns the clock's time, in ms since the epoch. Bound: may be handed on without its object. */
   readonly now: Clock = (): number => this.#nowMs;
 
   /**

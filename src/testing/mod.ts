@@ -1,6 +1,6 @@
 /**
- * What tests of a circuit breaker need: a clock that is set by hand, a store that fails on
- * request, and the suite that every driver must pass. Nothing here imports Deno or a package.
+ * Tools for tests of a circuit breaker: a clock that is set by hand, a store that fails on request,
+ * and the suite that every driver must pass. Nothing here imports Deno or a package.
  *
  * @example An hour passes at once
  * ```ts

@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { deno, filesBelow, readConfig, root } from "../tools/gate/project.ts";
+import { codeOf, readPages } from "../tools/pages/pages.ts";
 
 /** Entry points that run where Node's modules are, and never at the edge. */
 const ON_A_MACHINE: readonly string[] = ["./cli"];
@@ -52,8 +53,8 @@ for (const [entry, path] of Object.entries(config.exports)) {
   });
 }
 
-Deno.test("README.md says which packages an entry point needs", async () => {
-  const readme = await Deno.readTextFile(new URL("README.md", root));
+Deno.test("examples/README.md says which packages an entry point needs", async () => {
+  const readme = await Deno.readTextFile(new URL("examples/README.md", root));
   const told = Object.fromEntries(
     [...readme.matchAll(/^\| (`\.\/.*?) +\| (`.*?) +\|$/gm)].flatMap(([, entries, packages]) =>
       namesIn(entries!).map((entry) => [entry, namesIn(packages!).sort()])
@@ -69,7 +70,7 @@ function namesIn(text: string): string[] {
 
 /** What is published although no entry point imports it. */
 const EXTRA =
-  /^(deno\.json|[A-Z]+(\.md)?|[\w/]+\/README\.md|migrations\/(\d+_\w+\.sql|meta\/\w+\.json))$/;
+  /^(deno\.json|[A-Z]+(\.md)?|[\w/-]+\/[\w-]+\.md|migrations\/(\d+_\w+\.sql|meta\/\w+\.json))$/;
 
 Deno.test("the published files are what the entry points import, migrations and pages", async () => {
   const { ok, stderr } = await deno(["publish", "--dry-run", "--allow-dirty", "--no-check"]);
@@ -83,14 +84,15 @@ Deno.test("the published files are what the entry points import, migrations and 
     published.filter((path) => EXTRA.test(path)).sort(),
     [
       ...["CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md", "deno.json"],
-      ...["src", "drivers"].flatMap((folder) => filesBelow(folder, ".md")),
+      ...["src", "drivers", "examples", "tests"].flatMap((folder) => filesBelow(folder, ".md")),
       ...filesBelow("migrations", "").filter((path) => !path.endsWith(".ts")),
     ].sort(),
   );
 });
 
 Deno.test("the npm packages of deno.json are the imported ones", () => {
-  const imported = new Set(sources.flatMap(importsOf));
+  const inPages = readPages().flatMap(({ text }) => codeOf(text, "ts")).flatMap(specifiersIn);
+  const imported = new Set([...sources.flatMap(importsOf), ...inPages]);
   const declared = Object.entries(config.imports)
     .filter(([, target]) => target.startsWith("npm:")).map(([name]) => name);
   const unused = declared.filter((name) =>
@@ -139,7 +141,10 @@ function pathsWithin(specifiers: readonly string[]): string[] {
 
 /** The specifiers of a file's import and re-export statements and of its `import()`s. */
 function importsOf(path: string): string[] {
-  const text = Deno.readTextFileSync(new URL(path, root));
+  return specifiersIn(Deno.readTextFileSync(new URL(path, root)));
+}
+
+function specifiersIn(text: string): string[] {
   const statements = text.matchAll(/(?:\bfrom|\bimport|\bimport\()\s*["']([^"'\n]+)["']/g);
   return [...statements].flatMap(([, specifier]) => specifier ?? []);
 }

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { kill } from "node:process";
-import { codeOf, readGuide, sectionOf } from "../tools/pages/pages.ts";
+import { codeOf, readPages, sectionOf } from "../tools/pages/pages.ts";
 import { IN_FULL, scaled } from "../support/scale.ts";
 import { lines } from "../../examples/demo/lines.ts";
 import type { Ending } from "../../examples/demo/load.ts";
@@ -65,7 +65,7 @@ Deno.test("normalAfterMs() gives when a second began in which 95 % were answered
   assertEquals(normalAfterMs(pass(tooLate)), undefined);
 });
 
-Deno.test("the README quotes the table that the demo prints", () => {
+Deno.test("the demo's page quotes the table that it prints", () => {
   const pass = {
     samples: [],
     traffic: { sentAt: [], doneForNobody: 0 },
@@ -74,7 +74,7 @@ Deno.test("the README quotes the table that the demo prints", () => {
   };
   const labels = (table: string) => table.split("\n").map((line) => line.slice(0, 38).trimEnd());
   const printed = labels(report(pass, pass));
-  const quoted = labels(codeOf(sectionOf(readGuide(), "Why").text, "text")[0]!.trimEnd());
+  const quoted = labels(codeOf(sectionOf(readPages(), "The table").text, "text")[0]!.trimEnd());
   assertEquals(quoted, printed.slice(0, quoted.length));
   assertEquals(quoted.filter((label) => /^-+$/.test(label)).length, 3); // the whole table
 });

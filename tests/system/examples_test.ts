@@ -219,7 +219,8 @@ const [outputs, hybrid, overTcp, contract] = await Promise.all([
 
 for (const [i, { path, output }] of examples.entries()) {
   Deno.test(`example ${path} shows what it is there for`, () => {
-    assertEquals(outputs[i], { output, errors: "" });
+    const shown = outputs[i]!.output.replaceAll(/"at":"[^"]+"/g, '"at":"…"');
+    assertEquals({ ...outputs[i], output: shown }, { output, errors: "" });
   });
 }
 

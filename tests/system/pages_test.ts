@@ -93,6 +93,20 @@ Deno.test("every page of the guide is linked from the README", () => {
   assertEquals(lost.map(({ path }) => path), []);
 });
 
+Deno.test("every page but the README leads back to it", () => {
+  const lost = pages.filter(({ path, text }) =>
+    path.includes("/") &&
+    !linksOf(text).some((link) =>
+      new URL(link, new URL(path, root)).href === `${root}README.md#pages`
+    )
+  );
+  assertEquals(lost.map(({ path }) => path), []);
+});
+
+Deno.test("the README has at most 250 lines", () => {
+  assert(readme.trimEnd().split("\n").length <= 250);
+});
+
 Deno.test("every page begins with its title, its only heading of the first level", () => {
   for (const { path, text } of pages) {
     const prose = text.replace(/^```.*?^```$/gms, "");

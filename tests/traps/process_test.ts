@@ -154,13 +154,13 @@ function looksRight([rejection, timeout]: Look[]): void {
   assertEquals(timeout!.json.timeoutMs, 1);
 }
 
-Deno.test("CircuitBreakerOpenError prints name and message under Deno", async () => {
+Deno.test("CircuitBreakerOpenError() prints name and message under Deno", async () => {
   // Rule 10.
   looksRight(await run(`${IMPORTS}${PRINT}const inspect = Deno.inspect;${LOOK}`) as Look[]);
 });
 
 Deno.test({
-  name: "CircuitBreakerOpenError prints name and message under Node",
+  name: "CircuitBreakerOpenError() prints name and message under Node",
   ignore: !await hasNode(),
   async fn() {
     // Rule 10.

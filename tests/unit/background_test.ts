@@ -146,7 +146,7 @@ Deno.test("Background.background() has nobody wait on a Worker with waitUntil, a
     await background.settled();
   }));
 
-Deno.test("a call on a Worker without waitUntil waits for what it tells the store", () =>
+Deno.test("call() waits for what it tells the store when a Worker has no waitUntil", () =>
   onWorker(async () => {
     const clock = new FakeClock();
     const store = memory({ clock: clock.now });
@@ -196,7 +196,7 @@ function holding<K extends "read" | "record">(
   return [held, hold];
 }
 
-Deno.test("a rejection on a Worker without waitUntil waits for the read that it led to", () =>
+Deno.test("call() waits for the read that its rejection led to when a Worker has no waitUntil", () =>
   onWorker(async () => {
     const clock = new FakeClock();
     const [remote, hold] = holding(chaos(memory({ clock: clock.now }), {}), "read", () => true);
@@ -211,7 +211,7 @@ Deno.test("a rejection on a Worker without waitUntil waits for the read that it 
     assertEquals(results.map((result) => !result.ok && result.rejected), [true, true]);
   }));
 
-Deno.test("a call on a Worker without waitUntil waits for the write that finds the store back, whoever decides", () =>
+Deno.test("call() waits for the write that finds the store back when a Worker has no waitUntil, whoever decides", () =>
   onWorker(async () => {
     const clock = new FakeClock();
     let down = false;
@@ -236,7 +236,7 @@ Deno.test("a call on a Worker without waitUntil waits for the write that finds t
     assertEquals([results, breaker.peek().local], [[false], false]);
   }));
 
-Deno.test("a call on a Worker hands nothing to waitUntil while the store is left alone", () =>
+Deno.test("call() hands nothing to waitUntil while the store is left alone", () =>
   onWorker(async () => {
     const clock = new FakeClock();
     const remote = chaos(memory({ clock: clock.now }), { down: () => true });
@@ -249,7 +249,7 @@ Deno.test("a call on a Worker hands nothing to waitUntil while the store is left
     assertEquals(request.held.length, 0);
   }));
 
-Deno.test("a call that ends a trial on a Worker without waitUntil waits for what an outage left", () =>
+Deno.test("call() waits for what an outage left when it ends a trial and a Worker has no waitUntil", () =>
   onWorker(async () => {
     const clock = new FakeClock();
     let down = false;
@@ -275,7 +275,7 @@ Deno.test("a call that ends a trial on a Worker without waitUntil waits for what
     assertEquals((await breaker.getMetrics()).totalSuccesses, 2);
   }));
 
-Deno.test("a call on a Worker with waitUntil waits for nothing", () =>
+Deno.test("call() waits for nothing when a Worker has a waitUntil", () =>
   onWorker(async () => {
     const clock = new FakeClock();
     const gate = Promise.withResolvers<void>();
@@ -299,7 +299,7 @@ Deno.test("a call on a Worker with waitUntil waits for nothing", () =>
     assertEquals((await breaker.getMetrics()).totalFailures, 1);
   }));
 
-Deno.test("a call that ends a trial on a Worker hands that to waitUntil", () =>
+Deno.test("call() hands the end of a trial to waitUntil when on a Worker", () =>
   onWorker(async () => {
     const clock = new FakeClock();
     const remote = chaos(memory({ clock: clock.now }), {});

@@ -55,7 +55,7 @@ for (const [error, name, message] of ALL) {
   });
 }
 
-Deno.test("FuseError is the base, with a name and an empty message", () => {
+Deno.test("FuseError() is the base, with a name and an empty message", () => {
   const error = new FuseError();
   assertEquals([error.name, error.message, error.stack], ["FuseError", "", "FuseError: "]);
   assert(error instanceof Error);
@@ -114,7 +114,7 @@ Deno.test("getResponse() makes a new Response each time", async () => {
   assertEquals((await error.getResponse().json()).status, 503);
 });
 
-Deno.test("guards tell the errors apart", () => {
+Deno.test("isCircuitBreakerOpenError() and the other guards tell the errors apart", () => {
   const guards = [isCircuitBreakerOpenError, isCallTimeoutError, isStoreUnavailableError];
   assertEquals(ALL.map(([error]) => guards.map((guard) => guard(error))), [
     [true, false, false],
@@ -123,7 +123,7 @@ Deno.test("guards tell the errors apart", () => {
   ]);
 });
 
-Deno.test("guards answer false to everything else", () => {
+Deno.test("isCircuitBreakerOpenError() and the other guards return false for everything else", () => {
   const others = [
     undefined,
     null,
@@ -145,7 +145,7 @@ Deno.test("guards answer false to everything else", () => {
   }
 });
 
-Deno.test("guards know errors of another copy of this package", async () => {
+Deno.test("isCircuitBreakerOpenError() and the other guards know errors of another copy of this package", async () => {
   const copy: typeof import("../../src/errors.ts") = await import(
     new URL("../../src/errors.ts?copy", import.meta.url).href
   );

@@ -121,7 +121,7 @@ Deno.test("Events.hears() says whether anybody would be told", () => {
 });
 
 for (const type of ["success", "failure", "slow", "ignored", "*"]) {
-  Deno.test(`Events.hearsCalls is true while somebody listens to "${type}"`, () => {
+  Deno.test(`Events() has hearsCalls true while somebody listens to "${type}"`, () => {
     const { events, off } = listening(ROOT, type);
     assert(events.hearsCalls);
     off();
@@ -129,7 +129,7 @@ for (const type of ["success", "failure", "slow", "ignored", "*"]) {
   });
 }
 
-Deno.test("Events.hearsCalls is false when only other events are listened to", () => {
+Deno.test("Events() has hearsCalls false when only other events are listened to", () => {
   assertEquals(listening(ROOT, "opened").events.hearsCalls, false);
   assertEquals(listening(ROOT, "rejected").events.hearsCalls, false);
 });

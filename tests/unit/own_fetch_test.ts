@@ -129,7 +129,7 @@ Deno.test("createFuse() refuses a fetch that is no function", () => {
   assertEquals(message.startsWith('Cannot create fuse: "fetch" must be a function'), true);
 });
 
-Deno.test("a guarded fetch looks the global one up for each call", async () => {
+Deno.test("fetch() looks the global one up for each call", async () => {
   const { fetch } = breakerOf();
   for (const status of [201, 202]) {
     await replacing("fetch", () => Promise.resolve(new Response(null, { status })), async () => {
@@ -138,7 +138,7 @@ Deno.test("a guarded fetch looks the global one up for each call", async () => {
   }
 });
 
-Deno.test("globalThis.fetch = fuse.fetch does not recurse", async () => {
+Deno.test("fetch() does not recurse when it replaces the global one", async () => {
   await upstream(echoStatus, async (url) => {
     const [fuse, other] = [fuseOf(), fuseOf()];
     for (const guarded of [fuse.fetch, fuse.make("a").fetch, other.fetch]) {

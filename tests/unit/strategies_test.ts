@@ -49,7 +49,7 @@ for (const [name, fields] of SHARES) {
   });
 }
 
-Deno.test("built-in strategies look at their own counters only", () => {
+Deno.test("opens() looks at a built-in strategy's own counters only", () => {
   const all = policyOf({ failureThreshold: 1, minimumThroughput: 1, percentageThreshold: 1 });
   const fields: Record<keyof typeof BUILT_IN, Partial<Snapshot>> = {
     consecutive_failures: { consecutiveFailures: 1 },

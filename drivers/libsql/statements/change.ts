@@ -44,7 +44,7 @@ function change(dialect: Dialect, won: SQL, ...apply: Statement[]): Change {
   return { decide: decide(dialect, won), apply: [appendChange(dialect), ...apply] };
 }
 
-/** Whether the circuit is as the caller expects it. An operator's request expects nothing. */
+/** The condition that the circuit is as the caller expects it. An operator's request expects nothing. */
 function expected({ current }: Dialect): SQL {
   return sql`(not ${$("expects")} or ${current})`;
 }

@@ -38,13 +38,13 @@ export interface Dialect extends Tables {
   readonly now: SQL;
   /** The id of the circuit named by `key`. */
   readonly ownId: SQL;
-  /** Whether an override has run out by now. */
+  /** True if the override has run out. */
   readonly expired: SQL;
   /** The start of the newest segment of the window, or null. */
   readonly newestSegment: SQL;
   /** True if the caller knows the current generation: `epoch`, `generation` and `began` are bound. */
   readonly current: SQL;
-  /** Whether the rows of the trail that the request brings can be appended. */
+  /** True if the rows of the trail that the request brings can be appended. */
   readonly sealed: SQL;
 }
 
@@ -112,7 +112,7 @@ export const GENERATION: SQL = sql.raw("b.generation");
 const REVISION = sql.raw("b.revision");
 
 /**
- * Whether the numbers of the circuit are such: somebody may have written over any of them. A request
+ * True if the numbers of the circuit are numbers: somebody may have overwritten any of them. A request
  * that would count with nonsense does nothing, and its answer names the field.
  */
 export const SOUND: SQL = sql.raw(`(
@@ -122,10 +122,10 @@ export const SOUND: SQL = sql.raw(`(
 }
 )`);
 
-/** Whether an override is laid over the state, run out or not. */
+/** True if the circuit has an override, also one that has run out. */
 export const OVERRIDDEN: SQL = sql.raw("(b.override is not null)");
 
-/** Whether an override has run out by a moment. */
+/** Returns the term that is true if the override has run out by a moment. */
 export function ranOut(at: SQL): SQL {
   return sql`(${OVERRIDDEN} and coalesce(b.override_until <= ${at}, 0))`;
 }
@@ -148,7 +148,7 @@ export const WINNING: SQL = sql`${FRESH} and r.won`;
 /** The decision of this request, as long as nothing of the request is applied. */
 export const UNTOUCHED: SQL = sql`${FRESH} and ${REVISION} = r.revision - 2`;
 
-/** What ends with a generation. */
+/** Clears the values of a generation that has ended. */
 export const END_TRIALS: SQL = sql`
   half_open_successes = 0, half_open_failures = 0, updated_at = r.at`;
 
@@ -164,12 +164,12 @@ export const CLEAR_EVIDENCE: SQL = sql`
   consecutive_failures = 0, consecutive_successes = 0, failure_count = 0,
   success_count = 0, slow_count = 0, outcomes = '', evidence_since = ${GENERATION} + 1`;
 
-/** Whether a row of the trail is in a hash chain. */
+/** True of a row of the trail that is in a hash chain. */
 export const CHAINED: SQL = chained(sql.raw("e.event"));
 
 /**
- * Whether the metadata of an edit by hand is what the trigger writes. The trigger knows no reason and no
- * actor: a row with other metadata was itself inserted or changed by hand.
+ * True if the metadata of an edit by hand is as the trigger writes it. The trigger knows no reason and
+ * no actor, so a row with other metadata was itself inserted or changed by hand.
  */
 export const TRIGGERED: SQL = sql.raw(`
   case when json_valid(e.metadata) then

@@ -65,7 +65,7 @@ function append(
     from ${circuits} b, ${requests} r where ${where}`);
 }
 
-/** Whether the request finds an override that has run out, which it releases first. */
+/** The condition that an override has run out, which the request releases first. */
 const EXPIRING = sql`${UNTOUCHED} and ${ranOut(sql.raw("r.at"))}`;
 
 function expire(tables: Tables): Statement[] {

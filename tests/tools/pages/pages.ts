@@ -30,10 +30,13 @@ export function readPages(): Page[] {
   }));
 }
 
-/** Reads the pages that explain the package: the README of the project and of each folder. */
+/**
+ * Reads the pages that explain the package: the README of the project and of each folder, and the
+ * pages beside the examples, but not those of a single example.
+ */
 export function readGuide(): Page[] {
   return readPages().filter(({ path }) =>
-    /(^|\/)README\.md$/.test(path) && !path.startsWith("examples/")
+    path.startsWith("examples/") ? !path.includes("/", 9) : /(^|\/)README\.md$/.test(path)
   );
 }
 

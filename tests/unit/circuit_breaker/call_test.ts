@@ -3,7 +3,7 @@ import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/as
 import { CallTimeoutError, CircuitBreakerOpenError, createFuse } from "@fuse/edge";
 import { down, making, opened, totals } from "./making.ts";
 
-Deno.test("CircuitBreaker has the identity of its circuit", () => {
+Deno.test("CircuitBreaker() has the identity of its circuit", () => {
   const fuse = createFuse();
   const { key, store, name, context, boundary } = fuse
     .for({ type: "tenant", id: 7 })

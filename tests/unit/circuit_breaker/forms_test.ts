@@ -62,7 +62,7 @@ Deno.test("tryCall() tells what the last fallback threw, if it is something else
   assertEquals(await breaker.tryCall(() => "never"), { ok: false, rejected: false, error });
 });
 
-Deno.test("a fallback may hand the failed Response on, whole or its body", async () => {
+Deno.test("fallback() may hand the failed Response on, whole or its body", async () => {
   const handOn: CircuitOptions<Response>["fallback"][] = [
     ({ error }) => error as Response,
     ({ error }) => new Response((error as Response).body, { status: 502 }),
@@ -76,7 +76,7 @@ Deno.test("a fallback may hand the failed Response on, whole or its body", async
   }
 });
 
-Deno.test("a fallback that tells nothing of the failed Response lets its body go", async () => {
+Deno.test("fallback() lets the failed Response's body go when it does not look at it", async () => {
   const { breaker } = making({ fallbackOn: "failure", fallback: () => "cached" });
   const canceled = Promise.withResolvers<void>();
   const body = new ReadableStream({ cancel: () => canceled.resolve() });
@@ -84,7 +84,7 @@ Deno.test("a fallback that tells nothing of the failed Response lets its body go
   await canceled.promise;
 });
 
-Deno.test("a fallback hears of circuit, error and state", async () => {
+Deno.test("fallback() receives circuit, error and state", async () => {
   const seen: unknown[] = [];
   const { breaker } = await opened<string>({
     fallback: ({ circuit, error, state }) => {
@@ -149,7 +149,7 @@ Deno.test("admit() runs no fallback, and rejects with the rejection", async () =
   assertEquals(await totals(breaker), [0, 1, 1, 0]);
 });
 
-Deno.test("Permit tells how long it took, and counts what is slow", async () => {
+Deno.test("Permit() tells how long it took, and counts what is slow", async () => {
   const { breaker, clock, listen, events } = making({ slowCallMs: 300 });
   listen();
   const permit = await breaker.admit();

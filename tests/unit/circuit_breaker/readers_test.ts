@@ -5,7 +5,7 @@ import { FakeClock } from "@fuse/edge/testing";
 import { down, making, opened } from "./making.ts";
 
 const READERS = ["getState", "getMetrics", "snapshot", "explain", "isOpen"] as const;
-Deno.test("readers of a circuit that nobody used say what a fresh one is", async () => {
+Deno.test("snapshot() is that of a fresh circuit when nobody used it", async () => {
   const { breaker, fuse } = making();
   assertEquals(await breaker.getState(), "CLOSED");
   assertEquals(await breaker.isOpen(), false);
@@ -47,7 +47,7 @@ Deno.test("explain() in a rejection tells of this rejection, also after a reset"
   assertEquals(second, await breaker.explain());
 });
 
-Deno.test("an override that is to last for ever lasts as long as a Date reaches", async () => {
+Deno.test("forceOpen() lasts as long as a Date reaches when it is to last for ever", async () => {
   const { breaker, events, listen } = making();
   listen();
   await breaker.forceOpen({ forMs: Number.MAX_SAFE_INTEGER });
@@ -105,7 +105,7 @@ Deno.test("release() and reset() refuse bad options by name, and change nothing"
   assertEquals(await breaker.snapshot(), before);
 });
 
-Deno.test("overrides keep until, reason and actor, and forMs counts from now", async () => {
+Deno.test("forceOpen() keeps until, reason and actor, and forMs counts from now", async () => {
   const { breaker, clock } = making();
   const until = new Date(clock.now() + 1000);
   await breaker.forceOpen({ until, reason: "x".repeat(1000), actor: "" });
@@ -140,7 +140,7 @@ Deno.test("history() of a store without a trail is a TypeError that says what to
   );
 });
 
-Deno.test("events of a call are told under the identity of its circuit", async () => {
+Deno.test("call() emits events under the identity of its circuit", async () => {
   const { breaker, listen, events } = making({ failureThreshold: 1 });
   listen();
   await breaker.call(() => 1);

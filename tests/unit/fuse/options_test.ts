@@ -169,7 +169,7 @@ Deno.test("make() takes inherited options for what they say", async () => {
   assertEquals(await breaker.isOpen(), true);
 });
 
-Deno.test("circuits match by exact name, then by the longest prefix, on top of the defaults", async () => {
+Deno.test("createFuse({ circuits }) matches by exact name, then by the longest prefix, on top of the defaults", async () => {
   const fuse = createFuse({
     defaults: { failureThreshold: 4, cooldownMs: 7000 },
     circuits: {

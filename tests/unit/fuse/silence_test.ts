@@ -29,7 +29,7 @@ function failing(fails: (operation: string, key: string | null) => Error | undef
   return { clock, store, fuse };
 }
 
-Deno.test("a store with a wrong token warns once, not once a call", async () => {
+Deno.test("createFuse() warns once, not once a call, when the token is wrong", async () => {
   const said = await warnings(async () => {
     const { fuse, clock } = failing(() =>
       new StoreAnswerError("WRONGPASS invalid password", { scope: "store" })
@@ -47,7 +47,7 @@ Deno.test("a store with a wrong token warns once, not once a call", async () => 
   assertStringIncludes(ours[0]!, 'Fuse: store "redis" fails at ');
 });
 
-Deno.test("an outage warns once, and the next outage warns again", async () => {
+Deno.test("createFuse() warns once of an outage, and again of the next", async () => {
   let down = true;
   const said = await warnings(async () => {
     const { fuse, clock } = failing(() => down ? new Error("connection refused") : undefined);
@@ -65,7 +65,7 @@ Deno.test("an outage warns once, and the next outage warns again", async () => {
   assertEquals(outages.length, 2, said.join("\n"));
 });
 
-Deno.test("a list that is refused warns once, however often it is asked for", async () => {
+Deno.test("list() warns once when it is refused, however often it is asked for", async () => {
   const said = await warnings(async () => {
     const { fuse } = failing((operation) => operation === "list" ? new Error("SCAN") : undefined);
     for (let i = 0; i < 5; i++) await Array.fromAsync(fuse.list()).catch(() => {});
@@ -108,7 +108,7 @@ for (
     "config_mismatch",
   ] as const satisfies readonly (keyof FuseEvents)[]
 ) {
-  Deno.test(`a listener of ${type} takes the place of its warning`, async () => {
+  Deno.test(`on() takes the place of the warning when it is of ${type}`, async () => {
     const heard: unknown[] = [];
     const said = await warnings(async () => {
       let down = false;
@@ -141,7 +141,7 @@ for (
   });
 }
 
-Deno.test("snapshot, explain, health and metrics say that this isolate decides alone", async () => {
+Deno.test("snapshot() says that this isolate decides alone, and so do explain(), health() and metrics()", async () => {
   let refuses = false;
   const { fuse, clock } = failing((operation) =>
     refuses && operation !== "read" && operation !== "list"

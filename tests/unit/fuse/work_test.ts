@@ -72,7 +72,7 @@ Deno.test("flush() covers the view's store and scopes", async () => {
   assertEquals(records, ["a:for:tenant:1", "a"]);
 });
 
-Deno.test("a Fuse sends what is pending when it is disposed", async () => {
+Deno.test("asyncDispose() sends what is pending", async () => {
   const store = memory();
   {
     await using fuse = createFuse({ stores: { remote: chaos(store, {}) } });
@@ -103,7 +103,7 @@ Deno.test("flush() waits for what is under way", async () => {
   await done;
 });
 
-Deno.test("an isolate that imports state is not told that the store forgot it", async () => {
+Deno.test("importState() is not taken for a store that forgot its circuits", async () => {
   // It put the record there itself: `imported`, and no `reborn`.
   const fuse = createFuse({ stores: { remote: chaos(memory(), {}) } });
   await fuse.make("a").tryCall(down);
@@ -130,7 +130,7 @@ Deno.test("importState() refuses what would put two circuits into one, and impor
   });
 });
 
-Deno.test("maxCircuits bounds what waits for a store that is away, and tells of what it lets go", async () => {
+Deno.test("createFuse({ maxCircuits }) bounds the outcomes that wait for a store that is away, and tells which it drops", async () => {
   const clock = new FakeClock();
   const stores = { remote: chaos(memory(), { down: () => true }) };
   const fuse = createFuse({ stores, clock: clock.now, maxCircuits: 5 });
@@ -147,7 +147,7 @@ Deno.test("maxCircuits bounds what waits for a store that is away, and tells of 
   assertEquals(new Set(unconfirmed).size, unconfirmed.length);
 });
 
-Deno.test("maxCircuits loses no rejection of a memory store's circuits", async () => {
+Deno.test("createFuse({ maxCircuits }) loses no rejection of a memory store's circuits", async () => {
   const fuse = createFuse({ maxCircuits: 2, defaults: { failureThreshold: 1 } });
   for (let i = 0; i < 20; i++) {
     const breaker = fuse.make(`k${i}`);

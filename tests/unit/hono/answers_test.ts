@@ -157,7 +157,7 @@ Deno.test("circuitBreaker() answers 503 when the store is down and that is to re
   await response.body?.cancel();
 });
 
-Deno.test("the middleware works over a real port", async () => {
+Deno.test("circuitBreaker() works over a real port", async () => {
   const fuse = createFuse({ circuits: { "localhost*": TRIP } });
   const arrived = Promise.withResolvers<void>();
   const left = Promise.withResolvers<void>();

@@ -23,7 +23,7 @@ function nextInterval(backoff: Backoff, now: number): number {
   return backoff.leftMs(now);
 }
 
-Deno.test("Backoff is not down before the first failure", () => {
+Deno.test("Backoff() is not down before the first failure", () => {
   const backoff = failed(0);
   assert(!backoff.failing);
   assert(!backoff.down(NOW));
@@ -31,7 +31,7 @@ Deno.test("Backoff is not down before the first failure", () => {
   assertEquals(backoff.answered(NOW), false);
 });
 
-Deno.test("Backoff doubles the interval from 1 s to 30 s, half of it at random", () => {
+Deno.test("Backoff() doubles the interval from 1 s to 30 s, half of it at random", () => {
   for (let failures = 1; failures <= 8; failures++) {
     const intervalMs = Math.min(30_000, 1_000 * 2 ** (failures - 1));
     for (let i = 0; i < 50; i++) {
@@ -41,7 +41,7 @@ Deno.test("Backoff doubles the interval from 1 s to 30 s, half of it at random",
   }
 });
 
-Deno.test("Backoff is down until the interval has passed, and lets one probe through then", () => {
+Deno.test("Backoff() is down until the interval has passed, and lets one probe through then", () => {
   const backoff = failed(1);
   const end = NOW + backoff.leftMs(NOW);
   assert(backoff.down(end - 1));
@@ -104,7 +104,7 @@ Deno.test("Backoff.answered() begins anew with each failure, and when the clock 
   assertEquals(nextInterval(backoff, NOW + 7_999), 16_000);
 });
 
-Deno.test("Backoff is not down when its end was set by a clock that has gone back", () => {
+Deno.test("Backoff() is not down when its end was set by a clock that has gone back", () => {
   const backoff = failed(1);
   assert(!backoff.down(NOW - 31_000));
 });

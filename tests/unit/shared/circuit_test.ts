@@ -7,19 +7,19 @@ import type { Tally } from "@fuse/edge/store";
 /** A circuit that asks before and after each call. */
 const strong = (options: CircuitOptions = {}) => warm({ consistency: "strong", ...options });
 
-Deno.test("strong: a call costs an acquire and a record, and waits for both", async () => {
+Deno.test("call() costs an acquire and a record when strong, and waits for both", async () => {
   const isolate = await strong({ ignore: [(error) => error === undefined] });
   assertEquals(await isolate.costs(isolate.succeed), blocking("acquire", "record"));
   assertEquals(await isolate.costs(isolate.fail), blocking("acquire", "record"));
   assertEquals(await isolate.costs(isolate.ignore), blocking("acquire"));
 });
 
-Deno.test("strong: the failure that trips costs a transition more", async () => {
+Deno.test("call() costs a transition more when strong and its failure trips", async () => {
   const isolate = await strong({ failureThreshold: 1 });
   assertEquals(await isolate.costs(isolate.fail), blocking("acquire", "record", "transition"));
 });
 
-Deno.test("strong: a rejection costs an acquire, OPEN, forced or half-open", async () => {
+Deno.test("call() costs an acquire when strong and rejected: OPEN, forced or half-open", async () => {
   const isolate = await strong({ failureThreshold: 1, cooldownMs: 5000 });
   await isolate.fail();
   assertEquals(await isolate.costs(isolate.succeed), blocking("acquire"));
@@ -31,7 +31,7 @@ Deno.test("strong: a rejection costs an acquire, OPEN, forced or half-open", asy
   assertEquals(await isolate.costs(isolate.succeed), blocking("acquire"));
 });
 
-Deno.test("strong: a trial costs the same as eventual", async () => {
+Deno.test("call() costs the same when a trial is strong as when it is eventual", async () => {
   const isolate = await strong({ failureThreshold: 1, cooldownMs: 5000 });
   await isolate.fail();
   isolate.clock.advance(5000);
@@ -48,7 +48,7 @@ Deno.test("readers cost one read each, peek() none", async () => {
   assertEquals(await isolate.costs(() => Promise.resolve(breaker.peek())), NOTHING);
 });
 
-Deno.test("operators cost one operation each", async () => {
+Deno.test("forceOpen() costs one operation, as every action of an operator does", async () => {
   const isolate = await warm();
   const { breaker } = isolate;
   for (const action of ["forceOpen", "forceClose", "disable", "metricsOnly", "release"] as const) {
@@ -68,7 +68,7 @@ Deno.test("peek() counts an outcome once at every moment of its way to the store
   assertEquals([...counted], [1]);
 });
 
-Deno.test("a reader counts an outcome once while it is on its way", async () => {
+Deno.test("getMetrics() counts an outcome once while it is on its way", async () => {
   // Applied already, and its answer under way: the read must not have it laid over once more.
   const isolate = await warm();
   let metrics: CircuitMetrics | undefined;
@@ -88,7 +88,7 @@ Deno.test("peek() knows nothing before the first answer, and how old it is after
   assertEquals(isolate.breaker.peek().ageMs, 300);
 });
 
-Deno.test("successes of two window segments go in two tallies, each with its age", async () => {
+Deno.test("record() has two tallies when successes are of two window segments, each with its age", async () => {
   const isolate = await warm({ windowMs: 10_000, flushIntervalMs: 100_000, revalidateMs: 100_000 });
   await isolate.times(2, isolate.succeed);
   isolate.clock.advance(999);
@@ -102,7 +102,7 @@ Deno.test("successes of two window segments go in two tallies, each with its age
   assertEquals([second.successes, second.ageMs], [1, 0]);
 });
 
-Deno.test("a failure ends its tally: what comes after goes in another", async () => {
+Deno.test("record() ends a tally with a failure: later outcomes are in another", async () => {
   const isolate = await warm();
   const cost = await isolate.costs(() => isolate.times(3, isolate.fail));
   assertEquals(cost, background("record", "record", "record"));
@@ -111,7 +111,7 @@ Deno.test("a failure ends its tally: what comes after goes in another", async ()
   }
 });
 
-Deno.test("rejections cost nothing, and are told with the next tally", async () => {
+Deno.test("call() costs nothing when it is rejected, and is told with the next tally", async () => {
   const isolate = await opened({ cooldownMs: 5000, maxStalenessMs: 100_000 });
   await isolate.times(3, isolate.succeed);
   assertEquals(await isolate.sent(), []);

@@ -6,18 +6,18 @@ import { background, blocking, NOTHING, warm, World } from "./isolate.ts";
 import type { Tally } from "@fuse/edge/store";
 import { chaos, memory, type OpeningStore } from "../../support/drivers.ts";
 
-Deno.test("a call of a circuit that was never asked for waits for one answer", async () => {
+Deno.test("call() waits for one answer when the circuit was never asked for", async () => {
   const isolate = new World().isolate();
   assertEquals(await isolate.costs(isolate.succeed), blocking("acquire"));
   assertEquals(await isolate.costs(isolate.succeed), NOTHING);
 });
 
-Deno.test("eventual, CLOSED: a success costs nothing", async () => {
+Deno.test("call() costs nothing when it succeeds", async () => {
   const isolate = await warm();
   assertEquals(await isolate.costs(isolate.succeed), NOTHING);
 });
 
-Deno.test("eventual, CLOSED: the success that makes flushSize is sent with those before, in the background", async () => {
+Deno.test("call() sends flushSize successes together, in the background", async () => {
   const isolate = await warm({ flushSize: 7 });
   await isolate.times(6, isolate.succeed);
   assertEquals(await isolate.sent(), []);
@@ -26,7 +26,7 @@ Deno.test("eventual, CLOSED: the success that makes flushSize is sent with those
   assertEquals(await isolate.costs(isolate.succeed), NOTHING);
 });
 
-Deno.test("eventual, CLOSED: successes are sent when a call ends flushIntervalMs after the first", async () => {
+Deno.test("call() sends successes when it ends flushIntervalMs after the first", async () => {
   const isolate = await warm({ flushIntervalMs: 600 });
   await isolate.succeed();
   isolate.clock.advance(599);
@@ -37,13 +37,13 @@ Deno.test("eventual, CLOSED: successes are sent when a call ends flushIntervalMs
 });
 
 for (const option of ["flushSize", "flushIntervalMs"] as const) {
-  Deno.test(`eventual, CLOSED: every success is sent at once with the least ${option}`, async () => {
+  Deno.test(`call() sends every success at once when ${option} is the least`, async () => {
     const isolate = await warm({ [option]: option === "flushSize" ? 1 : 0 });
     assertEquals(await isolate.costs(isolate.succeed), background("record"));
   });
 }
 
-Deno.test("eventual, CLOSED: a success is sent at once while the view shows failures in a row", async () => {
+Deno.test("call() sends a success at once when the view shows failures in a row", async () => {
   const isolate = await warm();
   await isolate.fail();
   await isolate.sent();
@@ -52,7 +52,7 @@ Deno.test("eventual, CLOSED: a success is sent at once while the view shows fail
   assertEquals(await isolate.costs(isolate.succeed), NOTHING);
 });
 
-Deno.test("eventual, CLOSED: one success on its way is enough to end a run", async () => {
+Deno.test("call() sends no second success when one that ends the run is on its way", async () => {
   const isolate = await warm();
   await isolate.fail();
   await isolate.sent();
@@ -60,7 +60,7 @@ Deno.test("eventual, CLOSED: one success on its way is enough to end a run", asy
   assertEquals(cost, background("record"));
 });
 
-Deno.test("eventual, CLOSED: successes are sent at once when they make a verdict due", async () => {
+Deno.test("call() sends successes at once when they make a verdict due", async () => {
   const isolate = await warm({
     strategy: "percentage_failures",
     percentageThreshold: 40,
@@ -76,7 +76,7 @@ Deno.test("eventual, CLOSED: successes are sent at once when they make a verdict
   assertEquals(isolate.breaker.peek().state, "OPEN");
 });
 
-Deno.test("eventual, CLOSED: a failure is sent at once with the successes before it", async () => {
+Deno.test("call() sends a failure at once with the successes before it", async () => {
   const isolate = await warm();
   await isolate.times(3, isolate.succeed);
   assertEquals(await isolate.costs(isolate.fail), background("record"));
@@ -84,7 +84,7 @@ Deno.test("eventual, CLOSED: a failure is sent at once with the successes before
   assertEquals([successes, failures], [3, 1]);
 });
 
-Deno.test("eventual, CLOSED: a success is sent at once when the clock goes back during the call", async () => {
+Deno.test("call() sends a success at once when the clock goes back meanwhile", async () => {
   const isolate = await warm({ flushIntervalMs: 600 });
   const call = () => isolate.breaker.tryCall(() => isolate.clock.set(isolate.clock.now() - 60_000));
   assertEquals(await isolate.costs(call), background("record"));
@@ -126,7 +126,7 @@ const throwing = (error: unknown) => () => {
   throw error;
 };
 
-Deno.test("what may be told of an error is asked for failures that have one", async () => {
+Deno.test("describe() is asked for failures that have an error", async () => {
   const { asked, errors } = await described(
     String,
     () => "good",
@@ -137,13 +137,13 @@ Deno.test("what may be told of an error is asked for failures that have one", as
   assertEquals([asked, errors], [["broken"], [null, "broken"]]);
 });
 
-Deno.test("nothing is told of an error when what is asked throws, or has nothing to say", async () => {
+Deno.test("describe() tells nothing of an error when it throws or returns nothing", async () => {
   const { errors } = await described(throwing("no words"), throwing("broken"));
   assertEquals(errors, [null]);
   assertEquals((await described(() => undefined, throwing("broken"))).errors, [null]);
 });
 
-Deno.test("a tally says nothing of single calls when the store asks for no words on errors", async () => {
+Deno.test("record() says nothing of single calls when the store has no describe()", async () => {
   const isolate = await warm();
   await isolate.fail();
   await isolate.sent();
@@ -151,14 +151,14 @@ Deno.test("a tally says nothing of single calls when the store asks for no words
   assertEquals([slowCalls, errors], [undefined, undefined]);
 });
 
-Deno.test("eventual, CLOSED: the failure that trips costs two operations, in the background", async () => {
+Deno.test("call() costs two operations in the background when its failure trips", async () => {
   const isolate = await warm({ failureThreshold: 2 });
   await isolate.fail();
   assertEquals(await isolate.costs(isolate.fail), background("record", "transition"));
   assertEquals(isolate.told("opened").length, 1);
 });
 
-Deno.test("eventual: a call that counts as nothing costs nothing", async () => {
+Deno.test("call() costs nothing when it counts as nothing", async () => {
   const isolate = await warm({ ignore: [() => true] });
   assertEquals(await isolate.costs(isolate.ignore), NOTHING);
   isolate.clock.advance(1000);

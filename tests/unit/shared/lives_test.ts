@@ -6,7 +6,7 @@ import { interceptAnswers, turn } from "../../support/setups.ts";
 import { World } from "./isolate.ts";
 import { chaos, memory } from "../../support/drivers.ts";
 
-Deno.test("reborn is told once when the store has forgotten the circuit, and not by a new one", async () => {
+Deno.test("call() tells reborn once when the store has forgotten the circuit, and not for a new one", async () => {
   const world = new World();
   const isolate = await world.isolate().warm();
   assertEquals(isolate.told("reborn"), []);
@@ -27,7 +27,7 @@ Deno.test("reborn is told once when the store has forgotten the circuit, and not
   assertEquals(isolate.told("reborn").length, 2);
 });
 
-Deno.test("reborn is told when the first to meet the new life is an operator", async () => {
+Deno.test("forceOpen() tells reborn when an operator is the first to meet the new life", async () => {
   const world = new World();
   const isolate = await world.isolate().warm();
   world.store.remove("a");
@@ -71,7 +71,7 @@ for (const operation of ["read", "acquire", "record", "transition"]) {
   });
 }
 
-Deno.test("outcomes of a forgotten life feed totals of the next, and its calls go on", async () => {
+Deno.test("call() feeds totals of the next life when its own is forgotten, and goes on", async () => {
   const world = new World();
   const isolate = await world.isolate({ failureThreshold: 1 }).warm();
   await isolate.succeed();
@@ -83,7 +83,7 @@ Deno.test("outcomes of a forgotten life feed totals of the next, and its calls g
   assertEquals([totals.successes, consecutiveSuccesses], [2, 1]);
 });
 
-Deno.test("views of two isolates agree on a store whose clock is hours off", async () => {
+Deno.test("call() is decided alike in two isolates when the store's clock is hours off", async () => {
   const world = new World();
   const ahead = new FakeClock(world.clock.now() + 5 * 3_600_000);
   const remote = chaos(memory({ clock: ahead.now }), {});
@@ -102,7 +102,7 @@ Deno.test("views of two isolates agree on a store whose clock is hours off", asy
   assertEquals((await two.tryCall(() => "ok")).ok, true);
 });
 
-Deno.test("an isolate alone counts nothing twice: what it sent adds up to what it did", async () => {
+Deno.test("call() counts nothing twice when an isolate is alone: the sum sent is the sum done", async () => {
   const world = new World();
   const isolate = await world.isolate({ failureThreshold: 1_000_000, flushSize: 3 }).warm();
   let [successes, failures] = [1, 0];

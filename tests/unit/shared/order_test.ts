@@ -50,7 +50,7 @@ async function scene() {
   };
 }
 
-Deno.test("an older answer is not taken when it knows fewer calls", async () => {
+Deno.test("View() ignores an older answer when it knows fewer calls", async () => {
   const { breaker, late, flush } = await scene();
   await late(async () => {
     await fail(breaker);
@@ -72,7 +72,7 @@ Deno.test("an older request's answer is taken when it knows more rejections", as
   assertEquals(breaker.peek().metrics.totalRejected, 3);
 });
 
-Deno.test("an older answer is not taken when it is of an earlier generation", async () => {
+Deno.test("View() ignores an older answer when it is of an earlier generation", async () => {
   const { breaker, late, flush } = await scene();
   await late(async () => {
     await fail(breaker, 2);
@@ -81,7 +81,7 @@ Deno.test("an older answer is not taken when it is of an earlier generation", as
   assertEquals(breaker.peek().state, "OPEN");
 });
 
-Deno.test("an older answer is not taken when it is of an earlier life", async () => {
+Deno.test("View() ignores an older answer when it is of an earlier life", async () => {
   const { breaker, late, flush, store } = await scene();
   await fail(breaker, 2);
   await flush();
@@ -94,7 +94,7 @@ Deno.test("an older answer is not taken when it is of an earlier life", async ()
   assertEquals(breaker.peek().state, "CLOSED");
 });
 
-Deno.test("an older answer is not taken when it knows as many calls", async () => {
+Deno.test("View() ignores an older answer when it knows as many calls", async () => {
   // That a slot is taken is no call yet.
   const { breaker, late, flush, clock, asked } = await scene();
   await fail(breaker, 2);
@@ -110,7 +110,7 @@ Deno.test("an older answer is not taken when it knows as many calls", async () =
   assertEquals(asked, []);
 });
 
-Deno.test("the answer to a late outcome leads to no verdict", async () => {
+Deno.test("record() leads to no verdict when the outcome is late", async () => {
   // Rule 5: whoever left the verdict due, this call has nothing to do with it.
   const { breaker, flush, other, flushOther, store, clock, asked } = await scene();
   const permit = await breaker.admit();

@@ -18,7 +18,7 @@ import { chaos, memory } from "../../support/drivers.ts";
 const TRIP: CircuitOptions = { failureThreshold: 2, successThreshold: 1, cooldownMs: 10_000 };
 
 for (const onStoreError of ["local", "allow"] as const) {
-  Deno.test(`a known openUntil holds in an outage when the store's clock is hours off (${onStoreError})`, async () => {
+  Deno.test(`call() follows a known openUntil in an outage when the store's clock is hours off (${onStoreError})`, async () => {
     for (const hours of [5, -5]) {
       const clock = new FakeClock(1_000_000_000);
       const storeClock = new FakeClock(clock.now() + hours * 3_600_000);
@@ -98,7 +98,7 @@ onEverySetup(
   REMOTE,
 );
 
-Deno.test("a tally of successes and a failure that the store does not take feeds this isolate's own breaker", async () => {
+Deno.test("call() feeds this isolate's own breaker when the store does not take its tally", async () => {
   const clock = new FakeClock();
   let down = false;
   const stores = { remote: chaos(memory({ clock: clock.now }), { down: () => down }) };
@@ -184,7 +184,7 @@ onEverySetup("a call whose record fails is told once, and not as late", async (w
   assertEquals(world.heard("failure").at(-1)!.late, undefined);
 }, REMOTE);
 
-Deno.test("calls that an outage let through count for flushSize when they end after it", async () => {
+Deno.test("call() counts for flushSize when an outage let it through and it ends after it", async () => {
   const { breaker, calls, sent } = await admittedInAnOutage(3);
   await calls[0]!.fail();
   await calls[1]!.fail();
@@ -196,14 +196,14 @@ Deno.test("calls that an outage let through count for flushSize when they end af
   assertEquals((await breaker.getMetrics()).totalFailures, 2);
 });
 
-Deno.test("a call that an outage let through is told at once when nothing is known of the circuit", async () => {
+Deno.test("call() is told at once when an outage let it through and nothing is known of the circuit", async () => {
   const { calls, sent } = await admittedInAnOutage(3, "b");
   await calls[0]!.succeed();
   await turn();
   assertEquals(sent, ["record"]);
 });
 
-Deno.test("calls that an outage let through are told at once when the clock has gone back since the first", async () => {
+Deno.test("call() is told at once when an outage let it through and the clock has gone back since", async () => {
   const { breaker, calls, clock, sent } = await admittedInAnOutage(3);
   await calls[0]!.succeed();
   clock.set(clock.now() - 60_000);

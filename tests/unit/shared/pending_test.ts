@@ -34,7 +34,7 @@ function sealed(pending: PendingTallies): PendingTallies {
 const counts = (tallies: readonly PendingTally[]) =>
   tallies.map(({ successes, failures, rejected }) => [successes, failures, rejected]);
 
-Deno.test("PendingTallies is empty until something is put in, and after all was taken out", () => {
+Deno.test("PendingTallies() is empty until something is put in, and after all was taken out", () => {
   const pending = new PendingTallies();
   assert(pending.empty && pending.gathering === null);
   assertEquals(sealed(pending).take(0), []);
@@ -236,7 +236,7 @@ Deno.test("PendingTallies.lay() lays all over that is on its way, late outcomes 
   assertEquals(laid.window, { successes: 1, failures: 1, slow: 0 });
 });
 
-Deno.test("PendingTallies loses nothing and invents nothing", () => {
+Deno.test("PendingTallies() loses nothing and invents nothing", () => {
   const step = fc.oneof(
     fc.record({
       kind: fc.constant("gather"),
@@ -351,7 +351,7 @@ Deno.test("tallyOf() says nothing of single calls where that is not asked for", 
   assertEquals(["slowCalls" in tally, "errors" in tally], [false, false]);
 });
 
-Deno.test("PendingTallies keeps details of a thousand calls that wait, and counts all of them", () => {
+Deno.test("PendingTallies() keeps details of a thousand calls that wait, and counts all of them", () => {
   const pending = new PendingTallies();
   const under = { epoch: "", generation: TOTALS_ONLY, began: 0 };
   for (let i = 0; i < 1_500; i++) {

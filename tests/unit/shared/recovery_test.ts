@@ -4,12 +4,12 @@ import { type CircuitOptions, createFuse, memory } from "@fuse/edge";
 import { chaos, FakeClock } from "@fuse/edge/testing";
 import { background, blocking, NOTHING, opened, refused, warm } from "./isolate.ts";
 
-Deno.test("eventual, OPEN: a rejection costs nothing", async () => {
+Deno.test("call() costs nothing when it is rejected by a fresh view", async () => {
   const isolate = await opened();
   assertEquals(await isolate.costs(isolate.succeed), NOTHING);
 });
 
-Deno.test("eventual, OPEN: a view from revalidateMs on is refreshed by one background read", async () => {
+Deno.test("call() refreshes by one background read when an OPEN view is revalidateMs old", async () => {
   const isolate = await opened({ revalidateMs: 700 });
   isolate.clock.advance(699);
   assertEquals(await isolate.costs(isolate.succeed), NOTHING);
@@ -19,7 +19,7 @@ Deno.test("eventual, OPEN: a view from revalidateMs on is refreshed by one backg
   assertEquals(await isolate.costs(isolate.succeed), NOTHING);
 });
 
-Deno.test("eventual, OPEN: a view older than maxStalenessMs waits for one answer", async () => {
+Deno.test("call() waits for one answer when an OPEN view is older than maxStalenessMs", async () => {
   const isolate = await opened({ maxStalenessMs: 5000 });
   isolate.clock.advance(5000);
   assertEquals(await isolate.costs(isolate.succeed), background("read"));
@@ -28,7 +28,7 @@ Deno.test("eventual, OPEN: a view older than maxStalenessMs waits for one answer
   assertEquals(await isolate.costs(isolate.succeed), NOTHING);
 });
 
-Deno.test("eventual, CLOSED: a view from revalidateMs on is refreshed by the call's own record", async () => {
+Deno.test("call() refreshes the view when a CLOSED one is revalidateMs old's own record", async () => {
   const isolate = await warm({ revalidateMs: 700, flushIntervalMs: 5000 });
   isolate.clock.advance(699);
   assertEquals(await isolate.costs(isolate.succeed), NOTHING);
@@ -45,7 +45,7 @@ for (
     ["the default", { maxStalenessMs: undefined, cooldownMs: () => 1 }],
   ] as [string, CircuitOptions][]
 ) {
-  Deno.test(`eventual, CLOSED: a view older than ${limit} waits for one answer`, async () => {
+  Deno.test(`call() waits for one answer when a CLOSED view is older than ${limit}`, async () => {
     const isolate = await warm({ ...options, ignore: [() => true] });
     const ms = limit === "the default" ? 10_000 : 5000;
     isolate.clock.advance(ms);
@@ -56,7 +56,7 @@ for (
 }
 
 for (const kind of ["forceOpen", "forceClose", "disable", "metricsOnly"] as const) {
-  Deno.test(`eventual, ${kind}: a call waits for nothing`, async () => {
+  Deno.test(`call() waits for nothing when eventual, ${kind}`, async () => {
     const isolate = await warm({ flushSize: 1000, flushIntervalMs: 100_000 });
     await isolate.breaker[kind]();
     const cost = await isolate.costs(isolate.succeed);
@@ -68,7 +68,7 @@ for (const kind of ["forceOpen", "forceClose", "disable", "metricsOnly"] as cons
   });
 }
 
-Deno.test("eventual: an override that runs out is ignored without asking", async () => {
+Deno.test("call() ignores an override that has run out, without asking", async () => {
   const isolate = await warm();
   await isolate.breaker.forceOpen({ forMs: 900 });
   isolate.clock.advance(899);
@@ -83,7 +83,7 @@ Deno.test("eventual: an override that runs out is ignored without asking", async
   assertEquals((await isolate.breaker.getMetrics()).consecutiveSuccesses, 1);
 });
 
-Deno.test("eventual, HALF_OPEN: a trial costs an acquire and a record, and a transition at the verdict", async () => {
+Deno.test("call() costs an acquire and a record when it is a trial, and a transition at the verdict", async () => {
   const isolate = await opened({ cooldownMs: 5000 });
   isolate.clock.advance(5000);
   assertEquals(await isolate.costs(isolate.succeed), blocking("acquire", "record"));
@@ -91,13 +91,13 @@ Deno.test("eventual, HALF_OPEN: a trial costs an acquire and a record, and a tra
   assertEquals(isolate.told("closed").length, 1);
 });
 
-Deno.test("eventual, HALF_OPEN: a failed trial costs an acquire, a record and a transition", async () => {
+Deno.test("call() costs an acquire, a record and a transition when it is a trial that fails", async () => {
   const isolate = await opened({ cooldownMs: 5000 });
   isolate.clock.advance(5000);
   assertEquals(await isolate.costs(isolate.fail), blocking("acquire", "record", "transition"));
 });
 
-Deno.test("eventual, HALF_OPEN: a trial that counts as nothing gives its slot back", async () => {
+Deno.test("call() gives its slot back when it is a trial that counts as nothing", async () => {
   const isolate = await opened({ cooldownMs: 5000, ignore: [(error) => error === undefined] });
   isolate.clock.advance(5000);
   assertEquals(await isolate.costs(isolate.ignore), blocking("acquire", "record"));
@@ -105,20 +105,20 @@ Deno.test("eventual, HALF_OPEN: a trial that counts as nothing gives its slot ba
   assertEquals([successes, failures, lease === null], [0, 0, false]);
 });
 
-Deno.test("eventual, HALF_OPEN: a refusal costs one acquire, and holds without asking", async () => {
+Deno.test("call() costs one acquire when it is refused beside a trial, and the refusal holds without asking", async () => {
   const { other, cost, permit } = await refused();
   assertEquals(cost, blocking("acquire"));
   assertEquals(await other.costs(() => other.times(20, other.succeed)), NOTHING);
   await permit.ignore();
 });
 
-Deno.test("eventual, HALF_OPEN: who took the last slot need not ask for another", async () => {
+Deno.test("call() asks for no other slot when this isolate took the last one", async () => {
   const { isolate, permit } = await refused();
   assertEquals(await isolate.costs(() => isolate.times(20, isolate.succeed)), NOTHING);
   await permit.ignore();
 });
 
-Deno.test("eventual, HALF_OPEN: a refusal holds until revalidateMs", async () => {
+Deno.test("call() asks again when a refusal beside a trial is revalidateMs old", async () => {
   const { other, world } = await refused({ revalidateMs: 300 });
   world.clock.advance(299);
   assertEquals(await other.costs(other.succeed), NOTHING);
@@ -126,7 +126,7 @@ Deno.test("eventual, HALF_OPEN: a refusal holds until revalidateMs", async () =>
   assertEquals(await other.costs(other.succeed), blocking("acquire"));
 });
 
-Deno.test("eventual, HALF_OPEN: a refusal holds until the earliest lease ends", async () => {
+Deno.test("call() asks again when the earliest lease of a refusal has ended", async () => {
   const { other, world } = await refused({ halfOpenLeaseMs: 200 });
   world.clock.advance(199);
   assertEquals(await other.costs(other.succeed), NOTHING);
@@ -135,14 +135,14 @@ Deno.test("eventual, HALF_OPEN: a refusal holds until the earliest lease ends", 
   assertEquals(world.stored().halfOpen.successes, 1);
 });
 
-Deno.test("eventual, HALF_OPEN: a refusal holds until a newer Snapshot", async () => {
+Deno.test("call() asks again when a Snapshot is newer than a refusal", async () => {
   const { other, permit } = await refused();
   await permit.ignore();
   await other.breaker.getState();
   assertEquals(await other.costs(other.succeed), blocking("acquire", "record"));
 });
 
-Deno.test("eventual, HALF_OPEN: a trial is asked for though the store's clock went back", async () => {
+Deno.test("call() asks for a trial though the store's clock went back", async () => {
   // What ended the cooldown is past, and its end is to come once more.
   const [clock, storeClock] = [new FakeClock(), new FakeClock()];
   const fuse = createFuse({

@@ -5,7 +5,7 @@ import { chaos } from "../../support/drivers.ts";
 import { refused, World } from "./isolate.ts";
 import { StoreAnswerError, type Tally } from "@fuse/edge/store";
 
-Deno.test("an outcome whose answer was lost is sent again under its id, and counts once", async () => {
+Deno.test("record() is sent again under its id when the answer was lost, and counts once", async () => {
   const world = new World();
   const isolate = await world.isolate().warm();
   isolate.answering = (operation) => {
@@ -26,7 +26,7 @@ Deno.test("an outcome whose answer was lost is sent again under its id, and coun
 });
 
 for (const [ms, again] of [[30_000, true], [30_001, false]] as const) {
-  Deno.test(`an outcome without an answer ${again ? "is" : "is not"} sent again ${ms} ms after it was first sent`, async () => {
+  Deno.test(`record() ${again ? "is" : "is not"} sent again ${ms} ms after it was first sent`, async () => {
     const world = new World();
     const isolate = await world.isolate().warm();
     isolate.answering = (operation) => {
@@ -56,7 +56,7 @@ for (const [ms, again] of [[30_000, true], [30_001, false]] as const) {
   });
 }
 
-Deno.test("an outcome without an answer is not sent again when the clock has gone back meanwhile", async () => {
+Deno.test("record() is not sent again when the clock has gone back meanwhile", async () => {
   const world = new World();
   const isolate = await world.isolate().warm();
   isolate.answering = (operation) => {
@@ -121,7 +121,7 @@ Deno.test("an outcome is sent again by flush() after one before it was given up 
   assertEquals(isolate.tallies.map((tally) => tally.id), [id]);
 });
 
-Deno.test("a trial whose grant was not heard does not cost the slot", async () => {
+Deno.test("acquire() does not cost the slot when the grant of a trial was not heard", async () => {
   const world = new World();
   const isolate = await world.isolate({
     failureThreshold: 1,
@@ -144,7 +144,7 @@ Deno.test("a trial whose grant was not heard does not cost the slot", async () =
   assertEquals(isolate.told("closed").length, 1);
 });
 
-Deno.test("a refused request that is delivered once more does not cost the slot", async () => {
+Deno.test("acquire() does not cost the slot when a refused request is delivered once more", async () => {
   const { world, other, permit } = await refused({ revalidateMs: 300 });
   await permit.ignore();
   await world.store.acquire("a", other.acquired.at(-1)!);
@@ -181,7 +181,7 @@ Deno.test("an outcome without an answer is not sent again when flush() comes to 
   assertEquals(world.stored().totals.failures, 1);
 });
 
-Deno.test("outcomes that a store does not take go to it in order, the newest thousand as they are", async () => {
+Deno.test("record() is sent in order when a store did not take outcomes, the newest thousand as they are", async () => {
   const world = new World();
   const isolate = await world.isolate({
     ...{ consistency: "strong", onStoreError: "allow", failureThreshold: 10_000 },

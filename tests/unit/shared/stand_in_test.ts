@@ -48,7 +48,7 @@ function isolate(options: CircuitOptions = {}) {
 }
 
 for (const consistency of ["eventual", "strong"] as const) {
-  Deno.test(`a store that answers reads and refuses writes leaves callers protected (${consistency})`, async () => {
+  Deno.test(`call() is protected when a store answers reads and refuses writes (${consistency})`, async () => {
     const { breaker, clock, fuse, way } = isolate({ consistency });
     await succeed(breaker);
     await fuse.flush();
@@ -65,7 +65,7 @@ for (const consistency of ["eventual", "strong"] as const) {
     assertEquals([local, state === "CLOSED"], [true, false]);
   });
 
-  Deno.test(`a stand-in sends no acquire while it stands, and is obeyed (${consistency})`, async () => {
+  Deno.test(`StandIn() sends no acquire while it stands, and is obeyed (${consistency})`, async () => {
     const { breaker, clock, fuse, way, sent } = isolate({ consistency });
     await succeed(breaker);
     await fuse.flush();
@@ -81,7 +81,7 @@ for (const consistency of ["eventual", "strong"] as const) {
     assert(!(await sent()).includes("acquire"));
   });
 
-  Deno.test(`a stand-in ends with the first write that the store confirms, and not with a read (${consistency})`, async () => {
+  Deno.test(`StandIn() ends with the first write that the store confirms, and not with a read (${consistency})`, async () => {
     const { breaker, clock, fuse, way, stored, sent } = isolate({
       consistency,
       cooldownMs: 600_000,
@@ -107,7 +107,7 @@ for (const consistency of ["eventual", "strong"] as const) {
   });
 }
 
-Deno.test("a stand-in that owes nothing probes with an empty tally, which a rejected call sends", async () => {
+Deno.test("StandIn() probes with an empty tally when it owes nothing, and a rejected call sends that", async () => {
   const { breaker, clock, way, sent, stored, fuse } = isolate();
   await succeed(breaker);
   await fuse.flush();
@@ -130,7 +130,7 @@ Deno.test("a stand-in that owes nothing probes with an empty tally, which a reje
   assertEquals((await stored()).epoch, before.epoch);
 });
 
-Deno.test("an override that the store is read to have goes before the stand-in", async () => {
+Deno.test("StandIn() yields when an override is read from the store", async () => {
   const { breaker, way, inner, clock, fuse } = isolate({ revalidateMs: 100 });
   await succeed(breaker);
   await fuse.flush();
@@ -147,7 +147,7 @@ Deno.test("an override that the store is read to have goes before the stand-in",
   assertEquals((await breaker.snapshot()).local, false);
 });
 
-Deno.test("a tally that the store refuses three times while it takes others is given up and reported", async () => {
+Deno.test("record() gives a tally up and reports it when the store refuses it three times while it takes others", async () => {
   const clock = new FakeClock();
   let refusals = 0;
   const remote = chaos(memory({ clock: clock.now }), {
@@ -177,7 +177,7 @@ Deno.test("a tally that the store refuses three times while it takes others is g
   assertEquals(await admits(healthy!), true);
 });
 
-Deno.test("one circuit that the store refuses takes the store from no other, under reject", async () => {
+Deno.test("call() runs under reject when the store refuses another circuit alone", async () => {
   const clock = new FakeClock();
   const remote = chaos(memory({ clock: clock.now }), {
     fail: (_, key) =>
@@ -196,7 +196,7 @@ Deno.test("one circuit that the store refuses takes the store from no other, und
   }
 });
 
-Deno.test("operators reach a store that has just recovered, whatever the back-off", async () => {
+Deno.test("forceOpen() reaches a store that has just recovered, whatever the back-off", async () => {
   const { breaker, clock, way, sent } = isolate();
   way.fail = () => new Error("connection refused");
   for (let i = 0; i < 6; i++) {
@@ -232,7 +232,7 @@ Deno.test("resetAll() and exportState() reach a store that has just recovered", 
   assertEquals((await stored()).state, "CLOSED");
 });
 
-Deno.test("a success before the last failure ends no run of failures, however late the store refuses it", async () => {
+Deno.test("call() ends no run of failures when its success came before the last failure, however late the store refuses it", async () => {
   const { breaker, clock, way, fuse } = isolate({ failureThreshold: 3 });
   await succeed(breaker);
   await fuse.flush();

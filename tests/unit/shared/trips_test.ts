@@ -104,7 +104,7 @@ Deno.test("Fuse.flush() ends with the first wave that does not reach the store, 
   }
 });
 
-Deno.test("trips of a busy isolate are six at once, and take along what waits", async () => {
+Deno.test("Trips() sends six at once when an isolate is busy, and takes along what waits", async () => {
   const world = batching();
   const { circuits, requests, hold, fuse } = world;
   const all = circuits(100);
@@ -124,7 +124,7 @@ Deno.test("trips of a busy isolate are six at once, and take along what waits", 
   assert(requests.length <= 6 + 6, `${requests}`);
 });
 
-Deno.test("places of trips whose requests died lapse", async () => {
+Deno.test("Trips() frees a place when its request has died", async () => {
   const { circuits, requests, hold, clock, fuse } = batching();
   const all = circuits(20);
   for (const breaker of all) await succeed(breaker);
