@@ -127,7 +127,9 @@ export async function act(
   }
   const title = titleOf({ name, ...scopesOf(place.key) });
   terminal.line(
-    shown === null ? `Circuit ${title} is removed from ${place.store}` : inLine(shown.explanation),
+    shown === null
+      ? `Circuit ${title} is removed from ${inLine(place.store)}`
+      : inLine(shown.explanation),
   );
 }
 

@@ -5,7 +5,7 @@
  */
 
 import { InvalidArgumentError } from "commander";
-import { received } from "../checks.ts";
+import { inLine, quote } from "../checks.ts";
 import { readScope, type Scope } from "../key.ts";
 import { dateOf } from "../rules/snapshot.ts";
 import { CliError } from "./terminal.ts";
@@ -134,6 +134,6 @@ function distance(from: string, to: string): number {
 export function titleOf(
   { name, context, boundary }: { name: string; context: string | null; boundary: string | null },
 ): string {
-  return received(name) + (context === null ? "" : ` for ${context}`) +
-    (boundary === null ? "" : ` in ${boundary}`);
+  return quote(name) + (context === null ? "" : ` for ${inLine(context)}`) +
+    (boundary === null ? "" : ` in ${inLine(boundary)}`);
 }

@@ -125,6 +125,20 @@ for (const store of ["cache", "database"] as const) {
   });
 }
 
+Deno.test("status and show print names in full, and scopes that do nothing to a terminal", () =>
+  withStores("database", async (env, fuse) => {
+    const name = `https://api.example.com/${"v1/".repeat(30)}`;
+    const id = "\u009b2J\u202e\u2028";
+    await fuse.for({ type: "tenant", id }).make(name).forceOpen({ reason: "drill" });
+    for (const args of [["status"], ["show", name, "--context", `tenant:${id}`]]) {
+      const { code, stdout, stderr } = await cli(env, ...args);
+      assertEquals(code, 0, stderr);
+      assertStringIncludes(stdout, `"${name}" for tenant:\\u009b2J\\u202e\\u2028`);
+      // deno-lint-ignore no-control-regex
+      assert(!/[\u0080-\u009f\u202e\u2028]/.test(stdout));
+    }
+  }));
+
 Deno.test("a store that does not answer is an error, without its token", async () => {
   const env = {
     UPSTASH_REDIS_REST_URL: "http://127.0.0.1:1",
