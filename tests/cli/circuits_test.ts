@@ -139,6 +139,25 @@ Deno.test("status and show print names in full, and scopes that do nothing to a 
     }
   }));
 
+Deno.test("a trail that does not answer keeps nobody from acting", () =>
+  withStores("cache", async (cache) => {
+    const env = {
+      ...cache,
+      FUSE_STORE: "tiered",
+      TURSO_DATABASE_URL: "http://127.0.0.1:1",
+      TURSO_AUTH_TOKEN: "AXtokenOfTheDatabase",
+    };
+    const opened = await cli(env, "open", "payments", "--reason", "down", "--create");
+    assertEquals(opened.code, 0, opened.stderr);
+    assertMatch(opened.stdout, /is forced_open/);
+    const released = await cli(env, "release", "payments", "--reason", "back");
+    assertEquals(released.code, 0, released.stderr);
+    const { code, stdout, stderr } = await cli(env, "show", "payments", "--json");
+    assertEquals([code, JSON.parse(stdout).circuit.override], [1, null]);
+    assertMatch(stderr, /error: the trail of store tiered is missing: /);
+    assert(!stderr.includes(env.TURSO_AUTH_TOKEN));
+  }));
+
 Deno.test("a store that does not answer is an error, without its token", async () => {
   const env = {
     UPSTASH_REDIS_REST_URL: "http://127.0.0.1:1",
