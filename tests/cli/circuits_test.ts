@@ -134,7 +134,6 @@ Deno.test("status and show print names in full, and scopes that do nothing to a 
       const { code, stdout, stderr } = await cli(env, ...args);
       assertEquals(code, 0, stderr);
       assertStringIncludes(stdout, `"${name}" for tenant:\\u009b2J\\u202e\\u2028`);
-      // deno-lint-ignore no-control-regex
       assert(!/[\u0080-\u009f\u202e\u2028]/.test(stdout));
     }
   }));
