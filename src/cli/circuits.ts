@@ -121,7 +121,7 @@ export async function act(
   if (options.api !== undefined && options.actor !== undefined) {
     throw new CliError("--actor does not go with --api: the dashboard knows who you are");
   }
-  const actor = options.api === undefined ? options.actor ?? userName(terminal) : undefined;
+  const actor = options.api === undefined ? options.actor?.trim() || userName(terminal) : undefined;
   const fleet = await connect(terminal, options);
   const stores = await chosen(fleet, options);
   const create = options.create ? stores[0]! : null;

@@ -37,7 +37,10 @@ export function milliseconds(text: string): number {
 /** Reads an instant in ISO 8601. The time zone is needed: servers and people have different ones. */
 export function instant(text: string): Date {
   const date = new Date(text);
-  if (!/^\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:?\d\d)$/.test(text) || Number.isNaN(+date)) {
+  // A 30th of February would be one of March.
+  const day = new Date(`${text.slice(0, 10)}T00:00Z`).getUTCDate();
+  const isDay = day === Number(text.slice(8, 10));
+  if (!isDay || !/^\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:?\d\d)$/.test(text) || Number.isNaN(+date)) {
     throw new InvalidArgumentError(
       `Give an instant in ISO 8601 with a time zone, such as ${dateOf(0).toISOString()}.`,
     );

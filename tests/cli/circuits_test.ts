@@ -79,6 +79,9 @@ for (const store of ["cache", "database"] as const) {
       });
 
       await t.step("an action is seen by the others, with its reason, actor and end", async () => {
+        // As of a variable that is not set.
+        await cli(env, "metrics-only", name, "--reason", "drill", "--actor", "");
+        assert((await fuse.make(name).snapshot()).override?.actor);
         const said = await cli(
           ...[env, "force-close", name, "--reason", "known bug", "--actor", "grace"] as const,
           ...["--for", "10m"],
