@@ -95,9 +95,13 @@ function interruption(): AbortSignal {
 
 // Node 20 has no `import.meta.main`; there, `runCli` is called.
 if ((import.meta as { readonly main?: boolean }).main) {
-  // Whoever read the output may leave before its end, as `head` does.
-  nodeProcess.stdout.on("error", () => nodeProcess.exit(0));
+  // Whoever read the output may leave before its end, as `head` does. A disk that is full has lost it.
+  nodeProcess.stdout.on("error", ({ code }: { readonly code?: string }) => {
+    nodeProcess.exit(code === "EPIPE" ? 0 : 1);
+  });
   const code = await runCli(nodeProcess.argv.slice(2));
+  // Deno calls back no more once a write has failed.
+  nodeProcess.exitCode = code;
   // Clients of stores may hold connections: the process must not wait for them.
   nodeProcess.stdout.write("", () => nodeProcess.exit(code));
 }

@@ -45,8 +45,8 @@ export interface OtelOptions {
   /** A `Tracer` of `@opentelemetry/api`. Left out: that of the global provider. */
   tracer?: object | undefined;
   /**
-   * `true` to tell scopes apart in metrics, by `fuse.context` and `fuse.boundary`. Without it, the circuits of
-   * all scopes add up under their name, because most backends cannot keep a series for each tenant.
+   * `true` to tell scopes, by `fuse.context` and `fuse.boundary`. Without it, spans name no tenants, and in
+   * metrics the circuits of all scopes add up under their name: most backends bear no series for each tenant.
    *
    * @default {false}
    */
@@ -104,7 +104,7 @@ export function otel(fuse: Fuse, options: OtelOptions = {}): () => void {
   const stops = [
     observe(fuse, meter, scopes),
     ...durations ? measure(fuse, meter, scopes) : [],
-    ...STATES.map(({ event }) => fuse.on(event, (change) => tell(tracer, change))),
+    ...STATES.map(({ event }) => fuse.on(event, (change) => tell(tracer, change, scopes))),
   ];
   return () => stops.forEach((stop) => stop());
 }
@@ -220,12 +220,12 @@ function measure(fuse: Fuse, meter: Meter, scopes: boolean): (() => void)[] {
   );
 }
 
-/** Adds a change of state to the span of the caller that waits for it, or makes a span of its own. */
-function tell(tracer: Tracer, change: TransitionEvent): void {
+/** Tells a change of state: to the span of the caller that waits for it, or in a span of its own. */
+function tell(tracer: Tracer, change: TransitionEvent, scopes: boolean): void {
   const { from, to, reason, generation, background, local, snapshot: { lastFailure } } = change;
   const stateOf = (wanted: string) => STATES.find(({ of }) => of === wanted)!.state;
   const attributes: Attributes = {
-    ...attributesOf(change, true),
+    ...attributesOf(change, scopes),
     ...{ "circuitbreaker.state": stateOf(to), "circuitbreaker.previous_state": stateOf(from) },
     ...{ "fuse.reason": reason.toWellFormed(), "fuse.generation": generation },
     ...local ? { "fuse.local": true } : null,

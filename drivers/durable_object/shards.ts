@@ -82,7 +82,7 @@ export class Shards implements LibsqlStore, OpeningStore, TrailAppender, KeepsTr
 
   /** Lists one shard after the other. */
   async list(request: ListRequest): Promise<ListPage> {
-    const [index, own] = placeOf(request.cursor);
+    const [index, own] = placeOf(request.cursor, this.#shards.length);
     const page = await this.#shards[index]!.list({ ...request, cursor: own });
     if (page.cursor !== null) return { ...page, cursor: `${index}:${page.cursor}` };
     const next = index + 1;
@@ -156,10 +156,10 @@ export function shardOf(key: string, shards: number): number {
   return ((hash ^ (hash >>> 15)) >>> 0) % shards;
 }
 
-/** Reads the cursor of a list: the shard, and the cursor of its own list. */
-function placeOf(cursor: string | null): [index: number, own: string | null] {
+/** Reads the cursor of a list: the shard, and where its own list goes on. Of another store's, it begins anew. */
+function placeOf(cursor: string | null, shards: number): [index: number, own: string | null] {
   const [, index, own] = /^(\d+):(.*)$/s.exec(cursor ?? "0:") ?? ["", "0", cursor];
-  return [Number(index), own || null];
+  return Number(index) < shards ? [Number(index), own || null] : [0, null];
 }
 
 /** Merges the trails of shards. */

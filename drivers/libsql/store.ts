@@ -280,7 +280,9 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender,
   }
 
   async list({ cursor, limit, shape, open }: ListRequest): Promise<ListPage> {
-    const values = { cursor: Number(cursor ?? 0), limit, open: open ? 1 : 0 };
+    // A cursor of another store begins anew.
+    const after = Number.isSafeInteger(Number(cursor)) ? Number(cursor) : 0;
+    const values = { cursor: after, limit, open: open ? 1 : 0 };
     const rows = await this.#requests.list(values);
     const records: CircuitRecord[] = [];
     const spoilt: SpoiltCircuit[] = [];

@@ -190,7 +190,7 @@ export class RedisStore implements OpeningStore {
   async list(request: ListRequest): Promise<ListPage> {
     const { cursor, limit, at, open = false } = request;
     // Behind which circuit; while circuits are looked for, where, under which mark, and for which time.
-    const [after, scan, mark, looks = 0] = JSON.parse(cursor ?? '["","",""]') as Cursor;
+    const [after, scan, mark, looks = 0] = placeOf(cursor);
     if (scan !== "") {
       const next = await this.#lookFor(scan, at);
       return { records: [], cursor: JSON.stringify([after, next, mark, looks]) };
@@ -371,4 +371,17 @@ export class RedisStore implements OpeningStore {
   get #indexes(): string[] {
     return [`${this.#prefix}:circuits`, `${this.#prefix}:open`];
   }
+}
+
+/** Reads the cursor of a list; one of another store begins anew. */
+function placeOf(cursor: string | null): Cursor {
+  try {
+    const place = JSON.parse(cursor ?? "null");
+    const [after, scan, mark, looks = 0] = place;
+    const areTexts = [after, scan, mark].every((text) => typeof text === "string");
+    if (areTexts && /^\d*$/.test(scan) && Number.isSafeInteger(looks)) return place;
+  } catch {
+    // It is no JSON, or no list.
+  }
+  return ["", "", ""];
 }

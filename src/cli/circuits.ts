@@ -10,7 +10,7 @@ import type { CircuitEvent, CircuitState } from "../contract.ts";
 import { type Action, byUrgency, isShut, NEEDS_END } from "../operator.ts";
 import { type CircuitSnapshot, dateOf } from "../rules/snapshot.ts";
 import { chosen, connect, type GlobalOptions } from "./connect.ts";
-import { find, type Named } from "./fleet.ts";
+import { find, type Named, type Shown } from "./fleet.ts";
 import { CliError, type Terminal } from "./terminal.ts";
 import { titleOf } from "./values.ts";
 
@@ -66,17 +66,25 @@ function tell(terminal: Terminal, circuits: readonly CircuitSnapshot[]): void {
   terminal.line(`${circuits.length} circuits, ${open} open, ${overridden} overridden`);
 }
 
-/** Shows one circuit. */
+/** Shows one circuit. Returns the exit code. */
 export async function show(
   terminal: Terminal,
   name: string,
   options: NamedOptions,
-): Promise<void> {
+): Promise<number> {
   const fleet = await connect(terminal, options);
-  const { shown } = await find(fleet, await chosen(fleet, options), named(name, options));
+  const { shown, place } = await find(fleet, await chosen(fleet, options), named(name, options));
   await fleet.close();
-  if (terminal.json) return terminal.document(shown);
-  const { circuit, explanation, events } = shown!;
+  const { trouble, ...answered } = shown!;
+  if (terminal.json) terminal.document(answered);
+  else describe(terminal, answered);
+  if (trouble === undefined) return 0;
+  const why = terminal.reasonOf(trouble);
+  terminal.note(`error: the trail of store ${inLine(place.store)} is missing: ${why}`);
+  return 1;
+}
+
+function describe(terminal: Terminal, { circuit, explanation, events }: Shown): void {
   const { metrics, trials } = circuit;
   terminal.line(inLine(explanation));
   terminal.table([
@@ -113,7 +121,7 @@ export async function act(
   if (options.api !== undefined && options.actor !== undefined) {
     throw new CliError("--actor does not go with --api: the dashboard knows who you are");
   }
-  const actor = options.api === undefined ? options.actor ?? userName(terminal) : undefined;
+  const actor = options.api === undefined ? options.actor?.trim() || userName(terminal) : undefined;
   const fleet = await connect(terminal, options);
   const stores = await chosen(fleet, options);
   const create = options.create ? stores[0]! : null;
@@ -127,7 +135,9 @@ export async function act(
   }
   const title = titleOf({ name, ...scopesOf(place.key) });
   terminal.line(
-    shown === null ? `Circuit ${title} is removed from ${place.store}` : inLine(shown.explanation),
+    shown === null
+      ? `Circuit ${title} is removed from ${inLine(place.store)}`
+      : inLine(shown.explanation),
   );
 }
 

@@ -38,12 +38,15 @@ export async function connect(terminal: Terminal, options: GlobalOptions): Promi
 /** Opens the stores for a command that a dashboard cannot do. */
 export async function connectOwn(
   { process }: Terminal,
-  { api, config }: GlobalOptions,
+  { api, config, store }: GlobalOptions,
 ): Promise<OwnFleet> {
   if (api !== undefined) {
     throw new CliError(
       "--api is for status, show and actions; this command needs the store itself",
     );
+  }
+  if (config === undefined && store === "array") {
+    throw new CliError("Store array is the memory of this process: nobody else sees it");
   }
   const fuse = config === undefined
     ? fuseFromEnv(process.env, { storeTimeoutMs: STORE_TIMEOUT_MS })

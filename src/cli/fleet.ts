@@ -23,6 +23,8 @@ export interface Shown {
   readonly circuit: CircuitSnapshot;
   readonly explanation: string;
   readonly events: readonly CircuitEvent[];
+  /** Why the events are missing, if they are. */
+  readonly trouble?: unknown;
 }
 
 /** Circuits, and the stores that did not answer. */
@@ -100,11 +102,16 @@ export class OwnFleet implements Fleet {
     const circuit = await breaker.snapshot();
     if (circuit.local) await this.#unavailable(place.store);
     if (circuit.generation === 0) return null;
+    const shown = { circuit, explanation: await breaker.explain() };
     const events: CircuitEvent[] = [];
-    if (this.#audited(place.store)) {
+    if (!this.#audited(place.store)) return { ...shown, events };
+    try {
       for await (const event of breaker.history({ limit: EVENTS })) events.push(event);
+      return { ...shown, events };
+    } catch (trouble) {
+      // It keeps nobody from the circuit itself.
+      return { ...shown, events: [], trouble };
     }
-    return { circuit, explanation: await breaker.explain(), events };
   }
 
   async act(place: Place, action: Action, order: Order): Promise<void> {

@@ -69,16 +69,30 @@ export async function importState(
   const stores = await chosen(fleet, options);
   const data = parse(file, file === "-" ? await terminal.process.stdin() : await read(file));
   const { fuse } = fleet;
-  // An entry of a store that is missing here goes to the default store, unless `--store` is given.
   const view = options.store === undefined ? fuse : fuse.store(stores[0]!);
   terminal.progress("Importing circuits");
-  const result = await view.importState(data, {
+  const result = await view.importState(placed(data, stores), {
     existing: options.existing,
     onProgress: (count) => terminal.progress(`Imported ${count} circuits`),
   });
   await fleet.close();
   if (terminal.json) return terminal.document(result);
   terminal.line(`Imported ${result.imported} circuits, kept ${result.kept}`);
+}
+
+/**
+ * Returns an export whose circuits are all of these stores: of the first one, where their own is none of
+ * them. The memory of this process would take them, and end.
+ */
+function placed(data: unknown, stores: readonly string[]): unknown {
+  const { circuits } = Object(data) as { circuits?: unknown };
+  if (!Array.isArray(circuits)) return data;
+  const moved = circuits.map((entry) => {
+    const { store } = Object(entry) as { store?: unknown };
+    const stays = typeof store !== "string" || store === "" || stores.includes(store);
+    return stays ? entry : { ...entry, store: stores[0] };
+  });
+  return { ...data as object, circuits: moved };
 }
 
 async function read(file: string): Promise<string> {

@@ -86,7 +86,8 @@ export async function tail(
   // Uses the store's clock, by the newest row, and not this machine's.
   let newest = -Infinity;
   for await (const { at } of view.history({ limit: 1 })) newest = at.getTime();
-  const start = options.since === undefined ? newest : Date.now() - options.since;
+  // What is later than this has not been printed yet.
+  const start = options.since === undefined ? newest : Date.now() - options.since - 1;
   let from = Math.min(start, newest - OVERLAP_MS);
   let first = true;
   let failing = false;
@@ -97,11 +98,13 @@ export async function tail(
       for await (const event of view.history(query)) {
         const at = event.at.getTime();
         newest = Math.max(newest, at);
-        if (seen.has(event.id)) continue;
-        seen.set(event.id, at);
-        if (!first || (options.since !== undefined && at >= start)) fresh.unshift(event);
+        if (!seen.has(event.id)) fresh.unshift(event);
       }
+      // Only now: a look that breaks off has printed nothing.
       for (const event of fresh) {
+        const at = event.at.getTime();
+        seen.set(event.id, at);
+        if (first && at <= start) continue;
         if (terminal.json) terminal.document(event, 0);
         else terminal.line(lineOf(event));
       }

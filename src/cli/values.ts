@@ -5,7 +5,7 @@
  */
 
 import { InvalidArgumentError } from "commander";
-import { received } from "../checks.ts";
+import { inLine, quote } from "../checks.ts";
 import { readScope, type Scope } from "../key.ts";
 import { dateOf } from "../rules/snapshot.ts";
 import { CliError } from "./terminal.ts";
@@ -37,7 +37,10 @@ export function milliseconds(text: string): number {
 /** Reads an instant in ISO 8601. It needs a time zone: servers and people have different ones. */
 export function instant(text: string): Date {
   const date = new Date(text);
-  if (!/^\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:?\d\d)$/.test(text) || Number.isNaN(+date)) {
+  // A 30th of February would be one of March.
+  const day = new Date(`${text.slice(0, 10)}T00:00Z`).getUTCDate();
+  const isDay = day === Number(text.slice(8, 10));
+  if (!isDay || !/^\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:?\d\d)$/.test(text) || Number.isNaN(+date)) {
     throw new InvalidArgumentError(
       `Give an instant in ISO 8601 with a time zone, such as ${dateOf(0).toISOString()}.`,
     );
@@ -134,6 +137,6 @@ function distance(from: string, to: string): number {
 export function titleOf(
   { name, context, boundary }: { name: string; context: string | null; boundary: string | null },
 ): string {
-  return received(name) + (context === null ? "" : ` for ${context}`) +
-    (boundary === null ? "" : ` in ${boundary}`);
+  return quote(name) + (context === null ? "" : ` for ${inLine(context)}`) +
+    (boundary === null ? "" : ` in ${inLine(boundary)}`);
 }

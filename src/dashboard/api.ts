@@ -76,7 +76,7 @@ function readOrder(action: Action, body: unknown): { reason: string; forMs: numb
   if (reason.length > MAX_REASON) {
     throw new BadRequest(`"reason" must have at most ${MAX_REASON} characters`);
   }
-  if (forMs === undefined || forMs === null) return { reason: reason.trim(), forMs: undefined };
+  if (forMs === undefined) return { reason: reason.trim(), forMs };
   if (!OVERRIDING.includes(action)) throw new BadRequest(`"forMs" does not go with ${action}`);
   if (!Number.isSafeInteger(forMs) || (forMs as number) < 1) {
     throw new BadRequest(`"forMs" must be a positive integer, or left out for no end`);

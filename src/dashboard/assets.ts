@@ -3,12 +3,12 @@
 /** The script of the page. */
 export const SCRIPT: string =
   `const $=e=>document.getElementById(e),view=$("view"),stale=$("stale"),said=$("said"),filters=$("\\
-filters"),dialog=$("dialog"),POLL_MS=Number(document.body.dataset.pollMs),TIMEOUT_MS=15e3;document.
-documentElement.classList.add("js");const looking=[...new FormData(filters)].some(([,e])=>e!=="");
-$("filtering").open=looking||!matchMedia("(max-width: 48rem)").matches;let timer=0,freshAt=Date.
-now(),offset=0,asked=0;async function refresh(){clearTimeout(timer);const e=++asked;let t="";try{
-const s=await fetch(location.pathname+location.search,{headers:{"fuse-fragment":"view"},cache:"n\\
-o-store",signal:AbortSignal.timeout(TIMEOUT_MS)}),n=await s.text();if(e!==asked)return;const o=new DOMParser().
+filters"),dialog=$("dialog"),POLL_MS=Number(document.body.dataset.pollMs),ADDRESS=location.origin+
+location.pathname,TIMEOUT_MS=15e3;document.documentElement.classList.add("js");const looking=[...new FormData(
+filters)].some(([,e])=>e!=="");$("filtering").open=looking||!matchMedia("(max-width: 48rem)").matches;
+let timer=0,freshAt=Date.now(),offset=0,asked=0;async function refresh(){clearTimeout(timer);const e=++asked;
+let t="";try{const s=await fetch(ADDRESS+location.search,{headers:{"fuse-fragment":"view"},cache:"\\
+no-store",signal:AbortSignal.timeout(TIMEOUT_MS)}),n=await s.text();if(e!==asked)return;const o=new DOMParser().
 parseFromString(n,"text/html").getElementById("view");o?show(o):t=TROUBLES[s.status]??\`it answer\\
 s with status \${s.status}\`}catch{if(e!==asked)return;t="it does not answer"}tell(stale,t&&\`This \\
 is not up to date: \${t}. Last refreshed at \${clock(freshAt)}.\`),document.body.classList.toggle("\\
@@ -50,8 +50,8 @@ o it"}function orderOf({reason:e,end:t,minutes:s}){if(t.disabled||t.value==="non
 value};const n=t.value==="minutes"?s.value*6e4:Number(t.value);return{reason:e.value,forMs:n}}function segment(e){
 return encodeURIComponent(/^\\.{1,2}$/.test(e)?e.replaceAll(".","%2E"):e)}async function act(){const{
 elements:e}=$("order"),t=e.action.value,s=[target.store,target.key,t].map(segment).join("/");$("\\
-do").disabled=!0;try{const n=await fetch(\`\${location.pathname.replace(/\\/+$/,"")}/api/circuits/\${s}\`,
-{method:"POST",headers:{"content-type":"application/json"},body:JSON.stringify(orderOf(e)),signal:AbortSignal.
+do").disabled=!0;try{const n=await fetch(\`\${ADDRESS.replace(/\\/+$/,"")}/api/circuits/\${s}\`,{method:"\\
+POST",headers:{"content-type":"application/json"},body:JSON.stringify(orderOf(e)),signal:AbortSignal.
 timeout(TIMEOUT_MS)}),o=await n.json().catch(()=>({}));if(!n.ok)throw new Error(o.error??\`The da\\
 shboard answers \${n.status}\`);dialog.close(),tell(said,o.explanation??\`\${$("dialog-circuit").textContent}\\
  is removed\`),await refresh()}catch(n){const o=n.name==="TimeoutError"||n instanceof TypeError;tell(

@@ -34,17 +34,19 @@ export function gaugesOf(circuit: CircuitSnapshot): Gauge[] {
   const inARow = {
     text: `${consecutiveFailures} in a row`,
     limit: known && strategies.includes("consecutive_failures")
-      ? `opens at ${policy.failureThreshold}`
+      ? inLine(`opens at ${policy.failureThreshold}`)
       : "",
   };
-  const shares = strategies.filter((one) => SHARES[one] !== undefined);
+  const shares = strategies.filter((one) => Object.hasOwn(SHARES, one));
   const inWindow = {
     text: window.calls === 0
       ? "no calls in the window"
       : `${window.failures} of ${many(window.calls, "call")} failed (${Math.round(failureRate)} %)`,
     limit: known && shares.length > 0
-      ? `opens at ${policy.percentageThreshold} % of ${policy.minimumThroughput} or more ` +
-        shares.map((one) => SHARES[one]!(policy)).join(", or ")
+      ? inLine(
+        `opens at ${policy.percentageThreshold} % of ${policy.minimumThroughput} or more ` +
+          shares.map((one) => SHARES[one]!(policy)).join(", or "),
+      )
       : "",
   };
   return [inARow, inWindow];

@@ -27,7 +27,7 @@ export interface SlackOptions {
 export interface WebhookOptions extends SlackOptions {
   /** Signs each request. By default, requests are not signed. */
   secret?: string | undefined;
-  /** Headers of each request, such as `authorization`. By default, there are none. */
+  /** Headers of each request, such as `authorization`: an address has no credentials. By default, there are none. */
   headers?: Record<string, string> | undefined;
 }
 
@@ -134,7 +134,9 @@ function poster(
   options: SlackOptions,
 ): (body: string, headers: Headers) => Promise<void> {
   const { url } = options;
-  if (!isAddress(url)) refuseUnseen(subject, "url", "an address with http: or https:", url);
+  if (!isAddress(url)) {
+    refuseUnseen(subject, "url", "an address with http: or https:, without credentials", url);
+  }
   const timeoutMs = check(subject, "timeoutMs", options.timeoutMs, 5_000, 1, MAX_TIMER_MS);
   return async (body, headers) => {
     const late = new AbortController();
@@ -161,7 +163,10 @@ function poster(
 
 function isAddress(url: unknown): boolean {
   try {
-    return typeof url === "string" && /^https?:$/.test(new URL(url).protocol);
+    if (typeof url !== "string") return false;
+    const { protocol, username, password } = new URL(url);
+    // Not every fetch() takes them.
+    return /^https?:$/.test(protocol) && username + password === "";
   } catch {
     return false;
   }

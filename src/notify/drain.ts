@@ -43,8 +43,12 @@ export async function drainTrails(draining: Draining): Promise<number> {
   const { registry } = insideOf(draining.fuse)!;
   let count = 0;
   const failures: unknown[] = [];
-  for (const [store, { all, gather }] of trails) {
-    await gather?.(registry.clock());
+  for (const [store, { all, gather }] of distinct(trails)) {
+    try {
+      await gather?.(registry.clock());
+    } catch (error) {
+      failures.push(error);
+    }
     for (const trail of all) {
       const counts = await Promise.all(draining.senders.all.map(async (sender) => {
         try {
@@ -61,7 +65,14 @@ export async function drainTrails(draining: Draining): Promise<number> {
   return count;
 }
 
-/** Sends a channel the outstanding notices of a trail. */
+/** Of stores that share a trail, returns the one that gathers for it: the circuits are its own. */
+function distinct(trails: ReturnType<typeof trailsOf>): ReturnType<typeof trailsOf> {
+  const gathers = ([, { gather }]: typeof trails[number]) => Number(gather !== undefined);
+  const sorted = trails.toSorted((a, b) => gathers(a) - gathers(b));
+  return [...new Map(sorted.map((entry) => [entry[1].all, entry])).values()];
+}
+
+/** Tells one channel what one trail has for it. */
 async function drainTrail(
   { fuse, events, quietMs, name, quiet, store, trail, sender }: Draining & {
     readonly store: string;

@@ -29,7 +29,7 @@ export class Quiet {
   readonly #tell: (tellings: readonly Telling[]) => Promise<void>;
   readonly #parts: Parts;
   readonly #told = new Map<string, Told>();
-  /** Functions that prevent the timers that are set. */
+  /** Functions that prevent the timers that are set, and let go of whoever waits for them. */
   readonly #timers = new Set<() => void>();
 
   constructor(
@@ -97,7 +97,7 @@ export class Quiet {
     };
     if (this.#parts.isWorker) {
       return new Promise<void>((resolve, reject) =>
-        this.#after(ms, () => over().then(resolve, reject))
+        this.#after(ms, () => over().then(resolve, reject), resolve)
       );
     }
     this.#after(ms, () => {
@@ -108,12 +108,16 @@ export class Quiet {
     return undefined;
   }
 
-  #after(ms: number, work: () => void): void {
+  #after(ms: number, work: () => void, dropped: () => void = () => {}): void {
     const prevent = this.#parts.after(ms, () => {
-      this.#timers.delete(prevent);
+      this.#timers.delete(drop);
       work();
     });
-    this.#timers.add(prevent);
+    const drop = () => {
+      prevent();
+      dropped();
+    };
+    this.#timers.add(drop);
   }
 }
 

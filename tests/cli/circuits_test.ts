@@ -79,6 +79,9 @@ for (const store of ["cache", "database"] as const) {
       });
 
       await t.step("an action is seen by the others, with its reason, actor and end", async () => {
+        // As of a variable that is not set.
+        await cli(env, "metrics-only", name, "--reason", "drill", "--actor", "");
+        assert((await fuse.make(name).snapshot()).override?.actor);
         const said = await cli(
           ...[env, "force-close", name, "--reason", "known bug", "--actor", "grace"] as const,
           ...["--for", "10m"],
@@ -124,6 +127,38 @@ for (const store of ["cache", "database"] as const) {
     });
   });
 }
+
+Deno.test("status and show print names in full, and scopes that do nothing to a terminal", () =>
+  withStores("database", async (env, fuse) => {
+    const name = `https://api.example.com/${"v1/".repeat(30)}`;
+    const id = "\u009b2J\u202e\u2028";
+    await fuse.for({ type: "tenant", id }).make(name).forceOpen({ reason: "drill" });
+    for (const args of [["status"], ["show", name, "--context", `tenant:${id}`]]) {
+      const { code, stdout, stderr } = await cli(env, ...args);
+      assertEquals(code, 0, stderr);
+      assertStringIncludes(stdout, `"${name}" for tenant:\\u009b2J\\u202e\\u2028`);
+      assert(!/[\u0080-\u009f\u202e\u2028]/.test(stdout));
+    }
+  }));
+
+Deno.test("a trail that does not answer keeps nobody from acting", () =>
+  withStores("cache", async (cache) => {
+    const env = {
+      ...cache,
+      FUSE_STORE: "tiered",
+      TURSO_DATABASE_URL: "http://127.0.0.1:1",
+      TURSO_AUTH_TOKEN: "AXtokenOfTheDatabase",
+    };
+    const opened = await cli(env, "open", "payments", "--reason", "down", "--create");
+    assertEquals(opened.code, 0, opened.stderr);
+    assertMatch(opened.stdout, /is forced_open/);
+    const released = await cli(env, "release", "payments", "--reason", "back");
+    assertEquals(released.code, 0, released.stderr);
+    const { code, stdout, stderr } = await cli(env, "show", "payments", "--json");
+    assertEquals([code, JSON.parse(stdout).circuit.override], [1, null]);
+    assertMatch(stderr, /error: the trail of store tiered is missing: /);
+    assert(!stderr.includes(env.TURSO_AUTH_TOKEN));
+  }));
 
 Deno.test("a store that does not answer is an error, without its token", async () => {
   const env = {

@@ -25,6 +25,14 @@ export async function cli(env: Environment, ...args: string[]): Promise<Ended> {
   return { code, stdout: text.decode(stdout), stderr: text.decode(stderr) };
 }
 
+/** Runs a command whose output goes into a file. */
+export async function cliInto(file: string, env: Environment, ...args: string[]): Promise<Ended> {
+  const { args: own, ...options } = optionsOf(env, args);
+  const command = ["-c", `exec "$@" > "$0"`, file, Deno.execPath(), ...own];
+  const { code, stderr } = await new Deno.Command("sh", { ...options, args: command }).output();
+  return { code, stdout: "", stderr: new TextDecoder().decode(stderr) };
+}
+
 /** Runs a command that must succeed, and returns its JSON. */
 export async function json<T>(env: Environment, ...args: string[]): Promise<T> {
   const { code, stdout, stderr } = await cli(env, ...args, "--json");
@@ -68,16 +76,23 @@ export function start(env: Environment, ...args: string[]): Running {
 }
 
 function command(env: Environment, args: readonly string[], stderr: "piped" | "inherit" = "piped") {
+  return new Deno.Command(Deno.execPath(), { ...optionsOf(env, args), stderr });
+}
+
+function optionsOf(
+  env: Environment,
+  args: readonly string[],
+): Deno.CommandOptions & { args: string[] } {
   const own = Deno.env.toObject();
   const kept = ["PATH", "HOME", "DENO_DIR", "DENO_COVERAGE_DIR", "TMPDIR"];
   const inherited = kept.flatMap((name) => own[name] === undefined ? [] : [[name, own[name]!]]);
-  return new Deno.Command(Deno.execPath(), {
+  return {
     args: [...ARGS, ...args],
     cwd: root,
     clearEnv: true,
     env: { ...Object.fromEntries(inherited), NO_COLOR: "1", USER: "ada", ...env },
     stdin: "null",
     stdout: "piped",
-    stderr,
-  });
+    stderr: "piped",
+  };
 }

@@ -26,6 +26,8 @@ const CASES: readonly (readonly [title: string, args: string, says: string])[] =
   ["two ends", "force-open p --reason r --for 1m --no-end", "exclude each other"],
   ["an end in the past", "disable p --reason r --until 2001-01-01T00:00:00Z", "in the past"],
   ["an end without a time zone", "disable p --reason r --until 2101-01-01T00:00", "time zone"],
+  ["a day that there is not", "disable p --reason r --until 2101-02-30T00:00:00Z", "in ISO 8601"],
+  ["the memory of this process", "open p --reason r --create --store array", "of this process"],
   ["a duration without a unit", "disable p --reason r --for 10", "such as 90s, 10m"],
   ["no duration", "disable p --reason r --for 0m", "such as 90s, 10m"],
   ["a scope without an id", "show p --context tenant", "TYPE:ID"],

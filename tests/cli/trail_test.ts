@@ -3,7 +3,7 @@ import { createClient } from "@libsql/client";
 import { createFuse, type Fuse } from "@fuse/edge";
 import { libsql } from "@fuse/edge/libsql";
 import { runCli } from "@fuse/edge/cli";
-import { cli, type Environment, json, start } from "./process.ts";
+import { cli, cliInto, type Environment, json, start } from "./process.ts";
 
 interface Site {
   readonly env: Environment;
@@ -119,6 +119,38 @@ Deno.test("export and import move circuits, with progress beside the data", () =
     assertStringIncludes((await cli(env, "import", file)).stderr, "is not JSON");
     await Deno.writeTextFile(file, `{"version":2}`);
     assertStringIncludes((await cli(env, "import", file)).stderr, `"version" must be 1`);
+  }));
+
+Deno.test({
+  name: "a command fails when its output cannot be written",
+  ignore: Deno.build.os !== "linux",
+  fn: () =>
+    withFile(async ({ env, fuse }) => {
+      await fuse.make("payments").forceOpen({ reason: "drill", actor: "ada" });
+      for (const command of ["export", "status"]) {
+        const { code, stderr } = await cliInto("/dev/full", env, command);
+        assertEquals(code, 1, command);
+        assertStringIncludes(stderr, "error: ");
+      }
+    }),
+});
+
+Deno.test("import puts nothing into a memory that ends with the command", () =>
+  withFile(async ({ env, folder }) => {
+    const elsewhere = createFuse();
+    await elsewhere.make("payments").forceOpen({ reason: "drill", actor: "ada" });
+    const exported = await elsewhere.exportState();
+    const file = `${folder}/export.json`;
+    await Deno.writeTextFile(file, JSON.stringify(exported));
+    // It is of the store "array", which every environment has.
+    for (const FUSE_STORE of ["database", "array"]) {
+      const here = { ...env, FUSE_STORE };
+      const imported = await json<{ imported: number }>(here, "import", file);
+      assertEquals(imported, { imported: 1, kept: 0 });
+      const circuits = await json<{ name: string; store: string }[]>(here, "status");
+      assertEquals(circuits.map(({ name, store }) => [name, store]), [["payments", "database"]]);
+      assertEquals((await cli(here, "remove", "payments", "--reason", "again")).code, 0);
+    }
   }));
 
 Deno.test("check asks every store, and migrate is done once", () =>

@@ -227,11 +227,9 @@ Deno.test("POST does each action, with the reason, the actor and the end", async
 
 Deno.test("POST lays an override without an end when none is given, and before the first call", async () => {
   const { fuse, act } = mount({ actor: undefined });
-  for (const body of [{ reason: "r" }, { reason: "r", forMs: null }]) {
-    assertEquals((await act("array/new/disable", body)).status, 200);
-    const { override } = await fuse.make("new").snapshot();
-    assertEquals([override?.until, override?.actor], [null, null]);
-  }
+  assertEquals((await act("array/new/disable", { reason: "r" })).status, 200);
+  const { override } = await fuse.make("new").snapshot();
+  assertEquals([override?.until, override?.actor], [null, null]);
 });
 
 Deno.test("POST answers 403 when it comes from another site", async () => {
@@ -269,7 +267,8 @@ Deno.test("POST answers 400 without a reason or with a bad forMs", async () => {
   const bodies: unknown[] = [
     ...["", "no JSON", "null", "[]", '"reason"', {}, { reason: "" }, { reason: "  " }],
     ...[{ reason: 1 }, { reason: "x".repeat(1001) }],
-    ...[0, -1, 1.5, "10m", "1000", true, [], {}, 2 ** 53, 1e308].map((forMs) => ({
+    // JSON has `null` for NaN and Infinity: a slip must not last for ever.
+    ...[0, -1, 1.5, "10m", "1000", true, [], {}, 2 ** 53, 1e308, NaN].map((forMs) => ({
       ...{ reason: "r", forMs },
     })),
   ];

@@ -137,6 +137,31 @@ Deno.test({
   },
 });
 
+Deno.test({
+  name: `the page refreshes and acts when its address has the credentials in it${unless}`,
+  ...options,
+  fn: async () => {
+    await using ground = await onDeno();
+    await ground.fuse.make("payments").call(() => 1);
+    await ground.fuse.flush();
+    await using browser = await startChromium(chromium);
+    const { page, problems } = await openPage(browser, {});
+    const address = new URL(`${ground.url}ops`);
+    [address.username, address.password] = [OPS.OPS_USER, OPS.OPS_PASSWORD];
+    await page.goto(address.href);
+    await ground.fuse.make("orders").call(() => 1);
+    await ground.fuse.flush();
+    await waitForCount(page, 2);
+    await act(page, `row:["cache","payments"]`);
+    await page.getByRole("radio", { name: "Reset" }).check();
+    await page.locator("[name=reason]").fill("drill");
+    await page.getByRole("button", { name: "Reset" }).click();
+    await page.getByRole("dialog").waitFor({ state: "hidden" });
+    assertEquals(problems, []);
+    await page.context().close();
+  },
+});
+
 /** Plays an operator at night, by keyboard. */
 async function operate(browser: Browser, { url, fuse, pay }: Ground): Promise<void> {
   for (const name of ["payments", "orders", EVIL]) await fuse.make(name).call(() => 1);

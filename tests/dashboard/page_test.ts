@@ -148,6 +148,23 @@ Deno.test("hostile names, scopes, reasons and actors stay text", async () => {
   }
 });
 
+Deno.test("the page stands when a record's policy is a hostile one", async () => {
+  const { fuse, ask } = mount();
+  await trip(fuse, "payments");
+  const { circuits: [entry], ...rest } = await fuse.exportState();
+  for (const text of HOSTILE_TEXTS.filter((text) => text !== "" && text.length < 1000)) {
+    const policy = { strategy: `consecutive_failures,${text}`, failureThreshold: text };
+    await fuse.importState({ ...rest, circuits: [{ ...entry as object, policy }] });
+    for (const path of ["", "?in=array&key=payments"]) {
+      const response = await ask(path);
+      const html = await response.text();
+      assertEquals(response.status, 200, `${path} ${JSON.stringify(text)}`);
+      // deno-lint-ignore no-control-regex
+      assert(!/[\u202a-\u202e\u2066-\u2069\0\x1b]/.test(html.replaceAll(/<[^>]*>/g, "")));
+    }
+  }
+});
+
 Deno.test("10 000 circuits come in pages, each once", async () => {
   const { fuse, ask, json } = mount();
   for (let i = 0; i < 10_000; i++) await fuse.make(`c${i}`).call(() => 1);

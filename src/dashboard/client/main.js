@@ -8,6 +8,8 @@ const said = $("said");
 const filters = $("filters");
 const dialog = $("dialog");
 const POLL_MS = Number(document.body.dataset.pollMs);
+/** Without the credentials that the page's address may have: fetch() refuses such. */
+const ADDRESS = location.origin + location.pathname;
 /** A dashboard that takes longer than this does not answer. */
 const TIMEOUT_MS = 15_000;
 
@@ -31,7 +33,7 @@ async function refresh() {
   const number = ++asked;
   let trouble = "";
   try {
-    const response = await fetch(location.pathname + location.search, {
+    const response = await fetch(ADDRESS + location.search, {
       headers: { "fuse-fragment": "view" },
       cache: "no-store",
       signal: AbortSignal.timeout(TIMEOUT_MS),
@@ -226,7 +228,7 @@ async function act() {
   const path = [target.store, target.key, action].map(segment).join("/");
   $("do").disabled = true;
   try {
-    const response = await fetch(`${location.pathname.replace(/\/+$/, "")}/api/circuits/${path}`, {
+    const response = await fetch(`${ADDRESS.replace(/\/+$/, "")}/api/circuits/${path}`, {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify(orderOf(elements)),

@@ -1,5 +1,5 @@
 // The channels over real HTTP.
-import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { createHmac } from "node:crypto";
 import { type Notice, slack, webhook } from "@fuse/edge/notify";
 import { startReceiver } from "../../support/notices.ts";
@@ -92,4 +92,13 @@ Deno.test("webhook() gives up a server that hangs, and one that is not there", a
   );
   assert(!Deno.inspect(late).includes("s3cr3t"));
   answer(new Response());
+});
+
+Deno.test("webhook() and slack() refuse an address with credentials, which Node's fetch() never sends to", () => {
+  for (const channel of [webhook, slack]) {
+    for (const url of ["https://ada:s3cr3t@example.com/", "https://ada@example.com/"]) {
+      const { message } = assertThrows(() => channel({ url }), TypeError, "without credentials");
+      assert(!message.includes("ada"), message);
+    }
+  }
 });

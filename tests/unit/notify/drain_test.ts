@@ -1,12 +1,12 @@
 // drain() tells from the trail: at least once, and no more than it must.
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import type { Client } from "@libsql/client";
 import { createFuse, type Fuse, memory } from "@fuse/edge";
 import { type Channel, notify, type NotifyOptions } from "@fuse/edge/notify";
 import { FakeClock } from "@fuse/edge/testing";
 import { notifyBy } from "../../../src/notify/notifier.ts";
 import { inMemory } from "../../support/databases.ts";
-import { libsql } from "../../support/drivers.ts";
+import { chaos, libsql, tiered } from "../../support/drivers.ts";
 import { channel, FakeParts } from "../../support/notices.ts";
 
 const down = () => Promise.reject(new Error("down"));
@@ -253,6 +253,27 @@ test("drain() tells what a spoilt cursor and spoilt rows leave", async (fleet) =
     "update circuit_breaker_events set metadata = '[1' where event = 'opened'",
   );
   assertEquals([await drain(), events()], [1, ["opened"]]);
+});
+
+test("drain() tells a circuit of tiered() as one of it, also where its database is a store", async (fleet) => {
+  const { clock, client } = fleet;
+  let down = false;
+  const state = chaos(memory({ clock: clock.now }), { down: () => down });
+  const database = libsql({ client, clock: clock.now });
+  const stores = { state, database, tiered: tiered({ state, audit: database }) };
+  const made = () => createFuse({ stores, default: "tiered", clock: clock.now });
+  await fleet.trip(made());
+  const { tell, notices } = channel();
+  const { drain } = notify(made(), { channels: [tell] });
+  assertEquals(await drain(), 1);
+  assertEquals(notices[0]!.store, "tiered");
+  assertStringIncludes(String(notices[0]!.data.undo), " --store tiered ");
+
+  // The trail answers, and what it has is told, while the state does not.
+  await fleet.trip(made(), "mail");
+  down = true;
+  await assertRejects(drain, Error, "down");
+  assertEquals(notices.map(({ circuit }) => circuit), ["pay", "mail"]);
 });
 
 Deno.test("drain() rejects where no store keeps a trail", async () => {

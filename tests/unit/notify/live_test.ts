@@ -191,3 +191,18 @@ Deno.test("notify() has waitUntil hold what is told later, on a Worker", async (
   await Promise.all(held);
   assertEquals(events(), ["forced_open", "released"]);
 });
+
+Deno.test("notify() holds no request once it is stopped, on a Worker", async () => {
+  const parts = new FakeParts(true);
+  const held: Promise<unknown>[] = [];
+  const fuse = createFuse({ clock: parts.clock, waitUntil: (work) => void held.push(work) });
+  const { tell, events } = channel();
+  const { stop } = notifyBy(fuse, { channels: [tell], quietMs: 600_000 }, parts);
+  await fuse.make("pay").forceOpen();
+  await fuse.make("pay").release();
+  assertEquals([held.length, parts.timers], [2, 1]);
+  stop();
+  await Promise.all(held);
+  await fuse.flush();
+  assertEquals([events(), parts.timers], [["forced_open"], 0]);
+});

@@ -62,7 +62,6 @@ onEverySetup(
       "circuitbreaker.state": "open",
       "circuitbreaker.previous_state": "closed",
       "fuse.store": "shared",
-      "fuse.context": "tenant:7",
       "fuse.reason": "consecutive_failures",
       "fuse.generation": 2,
       "fuse.last_failure.kind": "ECONNRESET",
@@ -96,6 +95,18 @@ Deno.test("otel() tells a change in a span of its own where no span is active", 
   assertEquals([sdk.spans.length, span?.name], [1, "circuitbreaker.state_change"]);
   assertEquals(span?.attributes["fuse.last_failure.status"], 503);
   assertEquals(trace.getActiveSpan(), undefined);
+});
+
+Deno.test("otel() tells scopes in spans where it is asked to, and only there", async () => {
+  const contextOf = async (options: { scopes?: boolean }) => {
+    await using sdk = startSdk();
+    const { fuse } = new World("memory").isolate();
+    otel(fuse, { ...sdk.to, ...options });
+    const pay = fuse.for({ type: "tenant", id: 7 }).make("pay", { failureThreshold: 1 });
+    await pay.tryCall(down);
+    return sdk.spans[0]!.attributes["fuse.context"];
+  };
+  assertEquals([await contextOf({}), await contextOf({ scopes: true })], [undefined, "tenant:7"]);
 });
 
 Deno.test("otel() tells what this isolate decides alone as such", async () => {
