@@ -159,6 +159,7 @@ function within<T>(
     const abort = () => reject(signal!.reason);
     const timer = ms === undefined ? ms : setTimeout(() => reject(late()), ms);
     signal?.addEventListener("abort", abort);
+    if (signal?.aborted) abort();
     reading.finally(() => {
       clearTimeout(timer);
       signal?.removeEventListener("abort", abort);

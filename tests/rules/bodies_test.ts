@@ -251,6 +251,25 @@ onEverySetup("A caller's deadline that passes while a body comes is a failure", 
   assertEquals(await told(world), [0, 1]);
 });
 
+for (const [reason, expected] of [["AbortError", [0, 0]], ["TimeoutError", [0, 1]]] as const) {
+  onEverySetup(
+    `An ${reason} of the caller between two reads ends a body that hears of none`,
+    async (world) => {
+      const breaker = world.breaker(BODY);
+      const upstream = fed();
+      const caller = new AbortController();
+      const response = await breaker.call(() => upstream.response, { signal: caller.signal });
+      const reader = response.body!.getReader();
+      upstream.give("one");
+      await reader.read();
+      const left = new DOMException("gone", reason);
+      caller.abort(left);
+      assertEquals(await assertRejects(() => reader.read()), left);
+      assertEquals([upstream.canceled, await told(world)], [[left], [...expected]]);
+    },
+  );
+}
+
 onEverySetup("The errors of a body are judged like those of a call", async (world) => {
   class Boring extends Error {}
   const breaker = world.breaker({ ...BODY, ignore: [Boring], record: [TypeError] });
