@@ -64,8 +64,6 @@ function hasBody({ body, bodyUsed, status, headers }: Response): boolean {
 function sourceOf(response: Response, call: BodyCall): UnderlyingDefaultSource<Uint8Array> {
   const { circuit: { identity, policy }, signal } = call;
   const { idleTimeoutMs, firstByteTimeoutMs } = policy;
-  const { headers } = response;
-  const length = headers.get("content-length");
   const ending = endingOf(call);
   // Not before somebody reads: platforms cancel the body of a Response that is held no longer, unless
   // the body is locked.
@@ -74,8 +72,7 @@ function sourceOf(response: Response, call: BodyCall): UnderlyingDefaultSource<U
   return {
     // The chunks of any other stream may belong to somebody, and those of a byte stream change hands.
     type: isByteStream(response.body!) ? "bytes" as never : undefined,
-    // Workers tell the length of a body by this alone. What they have decoded has another length.
-    ...(length !== null && !headers.has("content-encoding") && { expectedLength: Number(length) }),
+    ...lengthOf(response),
     async pull(controller) {
       ending.read();
       reader ??= response.body!.getReader();
@@ -135,6 +132,17 @@ function endingOf({ circuit, grant, settle }: BodyCall) {
   waiting.add(entry);
   const read = () => void waiting.delete(entry);
   return { end, flow, read };
+}
+
+/**
+ * Workers tell the length of a body by this alone, and break off a body of another length. Who builds a
+ * Response may take over a header that says nothing of the new body, and what was decoded has another
+ * length, too.
+ */
+function lengthOf({ url, headers }: Response): { expectedLength?: number } {
+  const length = headers.get("content-length") ?? "";
+  const isTold = url !== "" && /^\d+$/.test(length) && !headers.has("content-encoding");
+  return isTold ? { expectedLength: Number(length) } : {};
 }
 
 function isByteStream(body: ReadableStream): boolean {
