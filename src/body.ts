@@ -18,8 +18,8 @@ export interface BodyCall {
   readonly grant: Grant;
   /** The caller's. */
   readonly signal: AbortSignal | undefined;
-  /** Judges an error of the stream. */
-  judge(error: unknown): Kind;
+  /** Judges an error of the stream, for which a read has waited so long. */
+  judge(error: unknown, waitedMs: number): Kind;
   /** Records how the call ended. Never rejects. */
   settle(grant: Grant, kind: Kind, error?: unknown): Promise<void> | void;
 }
@@ -62,7 +62,7 @@ function hasBody({ body, bodyUsed, status, headers }: Response): boolean {
 
 /** Returns the body as the source of another stream. */
 function sourceOf(response: Response, call: BodyCall): UnderlyingDefaultSource<Uint8Array> {
-  const { circuit: { identity, policy }, signal } = call;
+  const { circuit: { identity, policy, store: { clock } }, signal } = call;
   const { idleTimeoutMs, firstByteTimeoutMs } = policy;
   const ending = endingOf(call);
   // Not before somebody reads: platforms cancel the body of a Response that is held no longer, unless
@@ -76,13 +76,14 @@ function sourceOf(response: Response, call: BodyCall): UnderlyingDefaultSource<U
     async pull(controller) {
       ending.read();
       reader ??= response.body!.getReader();
+      const since = clock();
       const ms = isFirst ? firstByteTimeoutMs ?? idleTimeoutMs : idleTimeoutMs;
       let chunk: ReadableStreamReadResult<Uint8Array>;
       try {
         const late = () => new BodyTimeoutError(identity, ms!, isFirst);
         chunk = await within(reader.read(), signal, ms, late);
       } catch (error) {
-        await ending.end(call.judge(error), error);
+        await ending.end(call.judge(error, clock() - since), error);
         reader.cancel(error).catch(() => {});
         throw error;
       }

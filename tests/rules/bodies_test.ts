@@ -270,6 +270,31 @@ for (const [reason, expected] of [["AbortError", [0, 0]], ["TimeoutError", [0, 1
   );
 }
 
+onEverySetup(
+  "A caller gives up a body when a read has waited for abandonedAfterMs",
+  async (world) => {
+    const breaker = world.breaker({ ...BODY, abandonedAfterMs: 1_000 });
+    for (const [waitedMs, expected] of [[999, [0, 0]], [1_000, [0, 1]]] as const) {
+      const upstream = fed();
+      const caller = new AbortController();
+      const response = await breaker.call(() => upstream.response, { signal: caller.signal });
+      const reader = response.body!.getReader();
+      for (let chunk = 0; chunk < 3; chunk++) {
+        world.clock.advance(900);
+        upstream.give("one");
+        await reader.read();
+      }
+      world.clock.advance(900);
+      const reading = reader.read();
+      assertEquals(await told(world), [0, 0]);
+      world.clock.advance(waitedMs);
+      caller.abort();
+      await assertRejects(() => reading, DOMException);
+      assertEquals(await told(world), [...expected]);
+    }
+  },
+);
+
 onEverySetup("The errors of a body are judged like those of a call", async (world) => {
   class Boring extends Error {}
   const breaker = world.breaker({ ...BODY, ignore: [Boring], record: [TypeError] });
