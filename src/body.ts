@@ -18,8 +18,8 @@ export interface BodyCall {
   readonly grant: Grant;
   /** The caller's signal. */
   readonly signal: AbortSignal | undefined;
-  /** Judges an error of the stream. */
-  judge(error: unknown): Kind;
+  /** Judges an error of the stream, for which a read has waited so long. */
+  judge(error: unknown, waitedMs: number): Kind;
   /** Records how the call ended. Never rejects. */
   settle(grant: Grant, kind: Kind, error?: unknown): Promise<void> | void;
 }
@@ -62,10 +62,8 @@ function hasBody({ body, bodyUsed, status, headers }: Response): boolean {
 
 /** Returns the body as the source of another stream. */
 function sourceOf(response: Response, call: BodyCall): UnderlyingDefaultSource<Uint8Array> {
-  const { circuit: { identity, policy }, signal } = call;
+  const { circuit: { identity, policy, store: { clock } }, signal } = call;
   const { idleTimeoutMs, firstByteTimeoutMs } = policy;
-  const { headers } = response;
-  const length = headers.get("content-length");
   const ending = endingOf(call);
   // Locks the body only when it is read: platforms cancel the unlocked body of a Response that was
   // garbage-collected.
@@ -74,18 +72,18 @@ function sourceOf(response: Response, call: BodyCall): UnderlyingDefaultSource<U
   return {
     // A byte stream transfers the buffers of its chunks. Those of any other stream may have an owner.
     type: isByteStream(response.body!) ? "bytes" as never : undefined,
-    // On Workers only this sets the length of a body. A decoded body has another length.
-    ...(length !== null && !headers.has("content-encoding") && { expectedLength: Number(length) }),
+    ...lengthOf(response),
     async pull(controller) {
       ending.read();
       reader ??= response.body!.getReader();
+      const since = clock();
       const ms = isFirst ? firstByteTimeoutMs ?? idleTimeoutMs : idleTimeoutMs;
       let chunk: ReadableStreamReadResult<Uint8Array>;
       try {
         const late = () => new BodyTimeoutError(identity, ms!, isFirst);
         chunk = await within(reader.read(), signal, ms, late);
       } catch (error) {
-        await ending.end(call.judge(error), error);
+        await ending.end(call.judge(error, clock() - since), error);
         reader.cancel(error).catch(() => {});
         throw error;
       }
@@ -137,6 +135,17 @@ function endingOf({ circuit, grant, settle }: BodyCall) {
   return { end, flow, read };
 }
 
+/**
+ * Workers tell the length of a body by this alone, and break off a body of another length. Who builds a
+ * Response may take over a header that says nothing of the new body, and what was decoded has another
+ * length, too.
+ */
+function lengthOf({ url, headers }: Response): { expectedLength?: number } {
+  const length = headers.get("content-length") ?? "";
+  const isTold = url !== "" && /^\d+$/.test(length) && !headers.has("content-encoding");
+  return isTold ? { expectedLength: Number(length) } : {};
+}
+
 function isByteStream(body: ReadableStream): boolean {
   try {
     body.getReader({ mode: "byob" }).releaseLock();
@@ -159,6 +168,7 @@ function within<T>(
     const abort = () => reject(signal!.reason);
     const timer = ms === undefined ? ms : setTimeout(() => reject(late()), ms);
     signal?.addEventListener("abort", abort);
+    if (signal?.aborted) abort();
     reading.finally(() => {
       clearTimeout(timer);
       signal?.removeEventListener("abort", abort);

@@ -42,10 +42,10 @@ import {
   TOTALS_ONLY,
 } from "./records.ts";
 import { cooldownOf, ramp, reasonOf, retryAfter, tripping, type Verdict } from "./rules/machine.ts";
-import type { Given } from "./rules/followed.ts";
 import { type CallCounts, type Ending, SLOW_TRIAL } from "./rules/outcome.ts";
 import { differingOptions } from "./rules/fingerprint.ts";
 import type { CircuitPolicyData } from "./rules/policy.ts";
+import type { Strategy } from "./rules/strategies.ts";
 import { explainRefusal } from "./rules/snapshot.ts";
 
 export type { Ending } from "./rules/outcome.ts";
@@ -125,8 +125,8 @@ export interface NamedStore {
   readonly instance: string | null;
   /** How long to wait for an answer, in ms. */
   readonly timeoutMs: number;
-  /** Returns what this isolate was given for circuits of a name. */
-  readonly given: (name: string) => Given;
+  /** The strategies that this isolate knows beside the built-in ones. */
+  readonly strategies: Readonly<Record<string, Strategy>>;
   /** Draws which calls a ramp admits: from 0, below 1. */
   readonly random: () => number;
   /** What guarded fetches send with, in place of the global `fetch`. */
@@ -166,6 +166,8 @@ export abstract class Circuit {
   readonly identity: CircuitIdentity;
   readonly store: NamedStore;
   policy: CircuitPolicyData;
+  /** The policy that handles gave, in place of which `policy` may be the one that the record tells. */
+  given: CircuitPolicyData;
   /** `true` once a handle with options has set the policy. */
   configured = false;
   /** `true` if a handle was made or called since the registry last looked for room. */
@@ -189,7 +191,7 @@ export abstract class Circuit {
   constructor(identity: CircuitIdentity, policy: CircuitPolicyData, store: NamedStore) {
     // Every error and event hands it out.
     this.identity = Object.freeze(identity);
-    this.policy = policy;
+    this.policy = this.given = policy;
     this.store = store;
     this.driver = store.driver;
   }
@@ -293,7 +295,7 @@ export abstract class Circuit {
   configure(policy: CircuitPolicyData): void {
     // What this isolate recorded under the defaults is no mismatch.
     if (this.wrote) (this.#reported ??= new Set()).add(this.policy.hash);
-    this.policy = policy;
+    this.policy = this.given = policy;
     this.configured = true;
   }
 
@@ -335,10 +337,9 @@ export abstract class Circuit {
     retryAfterMs: number,
     id: string,
   ): TransitionRequest {
-    const { events } = this.store;
     const seen = this.#failure;
     const opens = due.to === "OPEN";
-    const report = (error: unknown) => events.report("cooldownMs", error);
+    const report = (error: unknown) => this.store.events.report("cooldownMs", error);
     return {
       ...this.request(id),
       to: due.to,

@@ -353,8 +353,8 @@ export class Handle<F> implements CircuitBreaker<F> {
     return this.#ended(grant, { kind, startedAt, at, error, result: undefined }, call);
   }
 
-  #judge(error: unknown, durationMs: number, { options }: Call): Kind {
-    const isAbandoned = durationMs >= (this.#circuit.policy.abandonedAfterMs ?? Infinity);
+  #judge(error: unknown, durationMs: number, { options }: Call, waitedMs = durationMs): Kind {
+    const isAbandoned = waitedMs >= (this.#circuit.policy.abandonedAfterMs ?? Infinity);
     const { report } = this.#events;
     return judgeThrown(error, durationMs, options?.signal, isAbandoned, this.#functions, report);
   }
@@ -365,7 +365,7 @@ export class Handle<F> implements CircuitBreaker<F> {
       circuit: this.#circuit,
       grant,
       signal: call.options?.signal,
-      judge: (error) => this.#judge(error, elapsed(startedAt, this.#clock()), call),
+      judge: (error, ms) => this.#judge(error, elapsed(startedAt, this.#clock()), call, ms),
       settle: (under, kind, error) => {
         const at = this.#clock();
         const from = at - elapsed(startedAt, answeredAt);

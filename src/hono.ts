@@ -29,7 +29,7 @@
  */
 
 import type { Context, MiddlewareHandler } from "hono";
-import { answerOf, timedOut, unavailable } from "./hono/answers.ts";
+import { judgedOf, timedOut, unavailable } from "./hono/answers.ts";
 import {
   type CircuitBreakerOpenError,
   isCallTimeoutError,
@@ -220,7 +220,7 @@ export function circuitBreaker(options: CircuitBreakerMiddlewareOptions): FuseMi
         if (left || turnedAway.has(c)) moot.abort(turnedAway.get(c));
       }
       // A call that is over lets go of what comes late: c.res may be another response by then.
-      return answer = over || moot.signal.aborted ? undefined : answerOf(c);
+      return answer = over || moot.signal.aborted ? undefined : judgedOf(c);
     }, { signal: moot.signal });
     over = true;
 

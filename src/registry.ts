@@ -182,6 +182,7 @@ export class Registry {
     this.instance = instanceOf(options.instance);
     this.#fetch = optional("fetch", options.fetch, "function");
     this.#random = optional("random", options.random, "function") ?? (() => Math.random());
+    this.#strategies = { ...strategies };
     this.#maxCircuits = check(SUBJECT, "maxCircuits", options.maxCircuits, 10_000);
     const { storeTimeoutMs } = options;
     const timeoutMs = check(SUBJECT, "storeTimeoutMs", storeTimeoutMs, 500, 1, MAX_TIMER_MS);
@@ -201,7 +202,6 @@ export class Registry {
         refuse(SUBJECT, `strategies.${name}`, allowed, strategy);
       }
     }
-    this.#strategies = { ...strategies };
     const { onStoreError } = options;
     this.#common = this.#configure(
       merge({ onStoreError }, record("defaults", options.defaults)),
@@ -221,7 +221,6 @@ export class Registry {
     const { clock, events, instance } = this;
     const [fetch, random] = [this.#fetch, this.#random];
     const unsent = new Set<Circuit>();
-    const given = (name: string) => [this.config(name).options, this.#strategies] as const;
     const named = {
       name,
       driver,
@@ -229,7 +228,7 @@ export class Registry {
       events,
       instance,
       timeoutMs,
-      given,
+      strategies: this.#strategies,
       random,
       fetch,
       unsent,
@@ -361,8 +360,8 @@ function checkedStore(name: string, store: unknown): OpeningStore {
 /** Gives a circuit the policy of a handle, or reports that the circuit has another policy. */
 function fix(circuit: Circuit, policy: CircuitPolicyData): void {
   if (!circuit.configured) return circuit.configure(policy);
-  if (circuit.policy === policy) return;
-  const differing = differences(circuit.policy, policy);
+  if (circuit.given === policy) return;
+  const differing = differences(circuit.given, policy);
   if (differing.length > 0) circuit.reportMismatch(differing.join(), differing);
 }
 

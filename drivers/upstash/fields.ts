@@ -29,6 +29,7 @@ import {
   isCount,
   isMoment,
   isOneOf,
+  isOption,
   isOutcomes,
   isTime,
 } from "../../src/rules/stored_fields.ts";
@@ -171,8 +172,8 @@ function policyOf(f: Fields): PolicyRecord | null {
   if (!f.policy) return null;
   const policy: Record<string, number | string | null> = {};
   for (const field in f) {
-    const value = f[field]!;
-    if (field.startsWith("policy.")) policy[field.slice(7)] = optionOf(value);
+    if (!field.startsWith("policy.")) continue;
+    policy[field.slice(7)] = checked(field, optionOf(f[field]!), isOption);
   }
   return policy;
 }

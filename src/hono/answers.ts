@@ -25,6 +25,18 @@ export function answerOf({ error, res }: Context): Response {
   throw error;
 }
 
+/**
+ * Returns what the answer of the routes behind is judged by: of a HEAD request an answer without the
+ * body, as Hono drops it unread.
+ *
+ * @throws What `answerOf` throws.
+ */
+export function judgedOf(c: Context): Response {
+  const answer = answerOf(c);
+  const dropped = c.req.method === "HEAD" && answer.body !== null && !isRejection(answer);
+  return dropped ? new Response(null, answer) : answer;
+}
+
 /** Returns the error that Hono answers with 504. `expose`: whether it tells which circuit. */
 export function timedOut(cause: CallTimeoutError, expose: boolean): HTTPException {
   const detail = expose ? { detail: cause.message } : null;

@@ -6,22 +6,23 @@
  */
 
 import type { PolicyRecord } from "../contract.ts";
-import { type CircuitPolicy, type CircuitPolicyData, createPolicy } from "./policy.ts";
+import { FINGERPRINTED } from "./fingerprint.ts";
+import { type CircuitPolicyData, createPolicy, POLICY_OPTIONS } from "./policy.ts";
 import { BUILT_IN, type Strategy } from "./strategies.ts";
 
-/** The options of an isolate, without those that decide, and its strategies. */
-export type Given = readonly [
-  options: CircuitPolicy,
-  strategies: Readonly<Record<string, Strategy>>,
-];
+/** The options of which none decides: an isolate keeps its own, whatever a record tells. */
+const OWN = POLICY_OPTIONS.filter((option) => !FINGERPRINTED.some((decides) => decides === option));
 
 /**
  * Returns the policy that a record tells. One with a function, or with a strategy that has no such name
  * here, issues no verdict: `silent`.
+ *
+ * @param given What the isolate was given.
  */
 export function followed(
   { strategy = "consecutive_failures", ...record }: PolicyRecord,
-  [options, strategies]: Given,
+  given: CircuitPolicyData,
+  strategies: Readonly<Record<string, Strategy>>,
   report: (type: string, error: unknown) => void,
 ): CircuitPolicyData {
   const names = String(strategy).split(",");
@@ -30,10 +31,13 @@ export function followed(
   const { cooldownMs = 60_000, ...numbers } = record;
   const silent = typeof cooldownMs !== "number" || !names.every(isKnown);
   const told = silent ? numbers : { ...numbers, cooldownMs, strategy: names };
+  const own = Object.fromEntries(
+    OWN.map((option) => [option, given[option as keyof typeof given]]),
+  );
   try {
-    return { ...createPolicy({ ...options, ...told }, strategies, report), hash: "", silent };
+    return { ...createPolicy({ ...told, ...own }, strategies, report), hash: "", silent };
   } catch {
     // It was written by a version with other options, or by hand.
-    return { ...createPolicy(options, strategies, report), silent: true };
+    return { ...given, silent: true };
   }
 }

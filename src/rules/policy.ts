@@ -128,7 +128,8 @@ export interface CircuitPolicy {
   /**
    * After how many ms a call that its caller gives up counts as a failure, for callers such as SDKs
    * that abort without a reason when their own timeout passes. A positive integer. Left out: giving up
-   * is neutral however long the call took, unless the signal's reason is a `TimeoutError`.
+   * is neutral however long the call took, unless the signal's reason is a `TimeoutError`. Once a body
+   * comes (`settle: "body"`), it is about how long the read has waited.
    */
   abandonedAfterMs?: number | undefined;
   /**

@@ -101,8 +101,12 @@ export function failureNoteOf(json: unknown): FailureNote | null {
 
 /** Returns `true` if the value is a recorded policy, or `null`. */
 export function isPolicy(value: unknown): boolean {
-  return typeof value === "object" &&
-    Object.values(value ?? {}).every((one) => isWords(one) || Number.isFinite(one));
+  return typeof value === "object" && Object.values(value ?? {}).every(isOption);
+}
+
+/** Whether a value is an option of a recorded policy. */
+export function isOption(value: unknown): boolean {
+  return isWords(value) || Number.isFinite(value);
 }
 
 /** Parses a JSON text. Returns `undefined` for any other value. */

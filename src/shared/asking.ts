@@ -77,8 +77,10 @@ export abstract class AskingCircuit extends Circuit {
     const now = this.store.clock();
     const age = this.view.age(now);
     const learnt = this.view.learn(s, asked, now);
-    this.#follow(s);
-    if (learnt !== "old") this.refusedUntil = 0;
+    if (learnt !== "old") {
+      this.refusedUntil = 0;
+      this.#follow(s);
+    }
     if (learnt !== "reborn") return;
     const { events } = this.store;
     if (age > RUNS_OUT_MS) return events.emit("reborn", this.identity);
@@ -89,13 +91,22 @@ export abstract class AskingCircuit extends Circuit {
     );
   }
 
+  override configure(policy: CircuitPolicyData): void {
+    super.configure(policy);
+    this.#followed = null;
+    const held = this.view.current(this.store.clock());
+    if (held !== null) this.#follow(held);
+  }
+
   /** An isolate that was given no policy goes by the one that the record tells. */
   #follow({ policy }: Snapshot): void {
     const text = policy && JSON.stringify(policy);
-    if (this.policy.hash !== "" || text === this.#followed) return;
+    if (this.given.hash !== "" || text === this.#followed) return;
     this.#followed = text;
-    const { given, events } = this.store;
-    this.policy = followed(policy ?? {}, given(this.identity.name), events.report);
+    const { strategies, events } = this.store;
+    this.policy = policy === null
+      ? this.given
+      : followed(policy, this.given, strategies, events.report);
   }
 
   /** Returns what a tally says of the policy, and the whole policy if the record has another one. */

@@ -125,6 +125,7 @@ const FIELDS: readonly (readonly [part: "state" | "metrics", ...fields: string[]
   ["state", "began"],
   ["state", "state"],
   ["state", "cooldownMs", "oops"],
+  ["state", "policy.failureThreshold", "oops"],
   ["state", "override", "forced-open"],
   ["state", "override.until", "oops", "override", "forced_open"],
   ...[

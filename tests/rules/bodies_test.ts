@@ -11,6 +11,7 @@ import { FakeClock } from "@fuse/edge/testing";
 import { fileURLToPath } from "node:url";
 import { deno, root } from "../tools/gate/project.ts";
 import { fail, onEverySetup, type World } from "../support/setups.ts";
+import { fed, told } from "../support/fed_bodies.ts";
 import { startStreams, STREAM_CASES } from "../support/stream_server.ts";
 import { counted } from "../support/upstream.ts";
 
@@ -18,35 +19,6 @@ import { counted } from "../support/upstream.ts";
 Deno.test.sanitizer({ ops: true, resources: true });
 
 const BODY: CircuitOptions = { settle: "body" };
-
-/** A Response whose body the test feeds. */
-function fed(type?: "bytes") {
-  let controller!: ReadableStreamDefaultController<Uint8Array>;
-  const canceled: unknown[] = [];
-  let pulls = 0;
-  const body = new ReadableStream<Uint8Array>({
-    type: type as undefined,
-    start: (given) => void (controller = given),
-    pull: () => void pulls++,
-    cancel: (reason) => void canceled.push(reason),
-  }, { highWaterMark: 0 });
-  const response = new Response(body);
-  return {
-    response,
-    canceled,
-    pulls: () => pulls,
-    give: (text: string) => controller.enqueue(new TextEncoder().encode(text)),
-    end: () => controller.close(),
-    breakOff: (error: unknown) => controller.error(error),
-  };
-}
-
-/** What the store counts. */
-async function told(world: World): Promise<[number, number]> {
-  await world.sync();
-  const { successes, failures } = world.stored().totals;
-  return [successes, failures];
-}
 
 /** Opens a circuit, and lets its cooldown pass. */
 async function halfOpen(world: World, breaker: CircuitBreaker<unknown>): Promise<void> {
@@ -220,35 +192,6 @@ onEverySetup("A body that breaks off counts as a failure, and opens", async (wor
   assertEquals(await told(world), [0, 1]);
   const { state, lastFailure } = await breaker.snapshot();
   assertEquals([state, lastFailure?.kind], ["OPEN", "Error"]);
-});
-
-onEverySetup("A reader that leaves counts as nothing", async (world) => {
-  const breaker = world.breaker(BODY);
-  const upstream = fed();
-  const response = await breaker.call(() => upstream.response);
-  await response.body!.cancel("seen enough");
-  assertEquals([upstream.canceled, await told(world)], [["seen enough"], [0, 0]]);
-  assertEquals(world.told("success", "failure", "ignored"), ["ignored"]);
-});
-
-onEverySetup("A caller that aborts while a body comes counts as nothing", async (world) => {
-  await using server = await startStreams();
-  const breaker = world.breaker(BODY);
-  const caller = new AbortController();
-  const response = await breaker.fetch(`${server.url}/stall`, { signal: caller.signal });
-  const reading = response.text();
-  caller.abort();
-  await assertRejects(() => reading, DOMException);
-  assertEquals(await told(world), [0, 0]);
-});
-
-onEverySetup("A caller's deadline that passes while a body comes is a failure", async (world) => {
-  await using server = await startStreams();
-  const breaker = world.breaker(BODY);
-  const signal = AbortSignal.timeout(20);
-  const response = await breaker.fetch(`${server.url}/stall`, { signal });
-  await assertRejects(() => response.text(), DOMException);
-  assertEquals(await told(world), [0, 1]);
 });
 
 onEverySetup("The errors of a body are judged like those of a call", async (world) => {

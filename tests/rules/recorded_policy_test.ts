@@ -1,6 +1,7 @@
 // The circuit's record has the policy: an isolate that was given none goes by it.
 import { assert, assertEquals } from "@std/assert";
 import { createFuse, type FuseOptions } from "@fuse/edge";
+import type { PolicyRecord } from "@fuse/edge/store";
 import { FakeClock } from "@fuse/edge/testing";
 import { DRIVERS } from "../support/fuzz_drivers.ts";
 import type { OpeningStore } from "../support/drivers.ts";
@@ -32,6 +33,21 @@ function watched(store: OpeningStore, told: unknown[]): OpeningStore {
       return (key: string, request: { policy?: unknown }) => {
         told.push([property, request.policy]);
         return value.call(target, key, request);
+      };
+    },
+  });
+}
+
+/** Answers as if somebody had written a policy into each record by hand. */
+function saying(store: OpeningStore, policy: PolicyRecord): OpeningStore {
+  return new Proxy(store, {
+    get(target, property) {
+      const value = Reflect.get(target, property, target);
+      if (typeof value !== "function") return value;
+      return async (...args: unknown[]) => {
+        const answer = await value.apply(target, args);
+        if (answer?.snapshot) return { ...answer, snapshot: { ...answer.snapshot, policy } };
+        return answer?.state ? { ...answer, policy } : answer;
       };
     },
   });
@@ -75,6 +91,62 @@ for (const driver of DRIVERS.slice(1)) {
     assertEquals(told.every((one) => (one as unknown[])[1] === undefined), true);
     await app.fuse.make("pay").call(() => 1);
     for (const { told } of [app, plain]) assert(!told.includes("config_mismatch"));
+  });
+
+  Deno.test(`Fuse.make() keeps the options that do not decide when it goes by the recorded policy (${driver.name})`, async () => {
+    const clock = new FakeClock();
+    await using world = await driver.open({ clock: clock.now });
+    const app = fuseOf(world.store, clock, { failureThreshold: 2 }).fuse.make("pay");
+    await app.call(() => 1);
+    for (const known of [false, true]) {
+      const { fuse, told } = fuseOf(world.store, clock, { consistency: "eventual" });
+      if (known) await fuse.make("pay").snapshot();
+      const own = { consistency: "strong", onStoreError: "reject" } as const;
+      const breaker = fuse.make("pay", own);
+      for (let i = 0; i < 2; i++) {
+        await app.call(() => 1);
+        await breaker.call(() => 1);
+      }
+      fuse.make("pay", own);
+      assertEquals(told.includes("config_mismatch"), false);
+      // In `strong`, both are admitted by the store, and the second of them opens.
+      await breaker.tryCall(boom);
+      await app.tryCall(boom);
+      const rejected = await breaker.tryCall(() => 1);
+      assertEquals([!rejected.ok && rejected.rejected, await breaker.getState()], [true, "OPEN"]);
+      await app.reset();
+    }
+  });
+
+  Deno.test(`CircuitBreaker.call() takes from the recorded policy only what decides (${driver.name})`, async () => {
+    const clock = new FakeClock();
+    await using world = await driver.open({ clock: clock.now });
+    const strategies = {
+      nervous: ({ consecutiveFailures }: { consecutiveFailures: number }) =>
+        consecutiveFailures > 0,
+    };
+    const { fuse, told } = fuseOf(
+      saying(world.store, { onStoreError: "reject", flushSize: 0, strategy: "nervous" }),
+      clock,
+    );
+    const breaker = fuse.make("pay");
+    await breaker.call(() => 1);
+    await breaker.tryCall(boom);
+    assertEquals(
+      [await breaker.getState(), told.includes("opened")],
+      ["CLOSED", false],
+      "an unknown strategy",
+    );
+    const named = createFuse({
+      ...{
+        clock: clock.now,
+        stores: { s: saying(world.store, { flushSize: 0, strategy: "nervous" }) },
+      },
+      ...{ storeTimeoutMs: 30_000, strategies, defaults: { consistency: "strong" } },
+    }).make("pay");
+    await named.call(() => 1);
+    await named.tryCall(boom);
+    assertEquals(await named.getState(), "OPEN");
   });
 
   Deno.test(`CircuitBreaker.call() issues no verdict where the recorded strategy is a function (${driver.name})`, async () => {

@@ -71,6 +71,18 @@ Deno.test("a Worker's route counts when its body has ended", async () => {
   }
 });
 
+Deno.test("a Worker hands on a body that it made, whatever the header says of its length", async () => {
+  await using scene = await stage.scene([MAIN], { ORIGIN: "http://localhost:1" });
+  const [isolate] = scene.isolates as [Isolate];
+  for (const [i, length] of ["10", "4", "20", "10, 10", "ten", ""].entries()) {
+    const response = await isolate.fetch(
+      `/own?${new URLSearchParams({ circuit: `own-${i}`, length })}`,
+    );
+    assertEquals([length, await response.text().catch(() => null)], [length, "0123456789"]);
+    assertEquals([length, ...await totals(scene, `own-${i}`)], [length, 1, 0]);
+  }
+});
+
 Deno.test("a trial of a Worker whose client leaves during the body gives its slot back", async () => {
   await using server = await startStreams();
   await using scene = await stage.scene([MAIN], { ORIGIN: server.url });

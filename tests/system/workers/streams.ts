@@ -49,6 +49,12 @@ app.get("/read/*", async (c) => {
   }
 });
 
+app.get("/own", (c) => {
+  const { circuit = "", length = "" } = c.req.query();
+  const headers = { "content-length": length };
+  return fuse.make(circuit).call(() => new Response("0123456789", { headers }));
+});
+
 app.use(
   "/route/*",
   circuitBreaker({ fuse, name: (c) => c.req.query("circuit"), options: { idleTimeoutMs: 50 } }),

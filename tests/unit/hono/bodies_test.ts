@@ -90,6 +90,13 @@ Deno.test("circuitBreaker() counts an answer without a body at once", async () =
   });
 });
 
+Deno.test("circuitBreaker() counts at once what answers HEAD, whose body nobody reads", async () => {
+  await serving((c) => c.text("body"), async ({ url, told, counted }) => {
+    const { headers } = await fetch(url, { method: "HEAD" });
+    assertEquals([headers.get("x-after"), told, await counted()], ["set", ["success"], [1, 0]]);
+  });
+});
+
 for (const isFailure of [undefined, ({ res }: Context) => res.status === 404]) {
   const by = isFailure === undefined ? "" : " by isFailure";
   Deno.test(`circuitBreaker() counts a failure when a stream breaks off${by}`, async () => {
