@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Section } from "./section.ts";
+import type { Section, SectionOptions } from "./section.ts";
 import type { Table } from "./table.ts";
 
 interface Entry {
@@ -16,8 +16,9 @@ interface Entry {
 /** By name, in the order they run. */
 export const SECTIONS: Readonly<Record<string, Entry>> = {
   seed: { tables: ["seed"], load: () => import("./seed.ts") },
-  closed: { tables: ["closed"], load: () => import("./closed.ts") },
-  rejection: { tables: ["rejection"], load: () => import("./rejection.ts") },
+  closed: { tables: ["closed", "closed-node"], load: () => import("./closed.ts") },
+  rejection: { tables: ["rejection", "rejection-node"], load: () => import("./rejection.ts") },
+  timeouts: { tables: ["timeouts", "timeouts-node"], load: () => import("./timeouts.ts") },
   growth: {
     tables: [
       "growth-handles-in-order",
@@ -56,10 +57,10 @@ export const SECTIONS: Readonly<Record<string, Entry>> = {
 export const TABLES: readonly string[] = Object.values(SECTIONS).flatMap(({ tables }) => tables);
 
 /** A section's tables, each as soon as it is known. */
-export async function* runSection(name: string, quick: boolean): AsyncGenerator<Table> {
+export async function* runSection(name: string, options: SectionOptions): AsyncGenerator<Table> {
   const { tables, load } = SECTIONS[name]!;
   const { section } = await load();
-  for await (const table of section.run({ quick })) {
+  for await (const table of section.run(options)) {
     if (!tables.includes(table.name)) {
       throw new Error(`Section "${name}" does not list its table "${table.name}" in sections.ts`);
     }
