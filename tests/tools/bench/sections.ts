@@ -19,6 +19,8 @@ export const SECTIONS: Readonly<Record<string, Entry>> = {
   closed: { tables: ["closed", "closed-node"], load: () => import("./closed.ts") },
   rejection: { tables: ["rejection", "rejection-node"], load: () => import("./rejection.ts") },
   timeouts: { tables: ["timeouts", "timeouts-node"], load: () => import("./timeouts.ts") },
+  http: { tables: ["http", "http-node"], load: () => import("./http.ts") },
+  first: { tables: ["first", "first-node"], load: () => import("./first.ts") },
   growth: {
     tables: [
       "growth-handles-in-order",
