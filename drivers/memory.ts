@@ -27,6 +27,7 @@ import {
   absentSnapshot,
   type Admission,
   copySnapshot,
+  isSame,
   withoutExpiredOverride,
 } from "../src/records.ts";
 import { CIRCUITS, type OpeningStore } from "../src/circuit.ts";
@@ -185,7 +186,7 @@ class MemoryStore implements LocalDriver, OpeningStore {
     }
     const current = tally.epoch === ""
       ? tally.generation === 0 && entry.generation === 1
-      : tally.generation === entry.generation && tally.epoch === entry.epoch;
+      : isSame(tally, entry);
     this.#eviction.use(entry);
     asked(entry, now, tally.shape);
     entry.writtenBy = tally.policyHash;
@@ -216,10 +217,10 @@ class MemoryStore implements LocalDriver, OpeningStore {
       granted = entry.override.kind !== "forced_open";
     } else if (entry.state !== "CLOSED") {
       // What moved it once does not move it again.
-      if (!moved && entry.state === "OPEN" && cooldownPassed(entry, now, request.maxCooldownMs)) {
+      if (!moved && entry.state === "OPEN" && cooldownPassed(entry, now)) {
         entry.state = "HALF_OPEN";
         entry.reason = "cooldown_passed";
-        this.#begin(entry);
+        this.#begin(entry, now);
         remember(entry, request.id, now, moved = true);
       }
       granted = entry.state === "HALF_OPEN" && lease(entry, request, now);
@@ -230,24 +231,23 @@ class MemoryStore implements LocalDriver, OpeningStore {
   transition(key: string, request: TransitionRequest): Changed {
     return this.#change(key, request, request.expected === null, (entry, now) => {
       const { to, expected, event } = request;
-      if (
-        expected !== null &&
-        (expected.epoch !== entry.epoch || expected.generation !== entry.generation)
-      ) return false;
+      if (expected !== null && !isSame(expected, entry)) return false;
       if (event === "closed" && entry.trials.failures > 0) return false;
       if (to === "OPEN") {
         entry.reopenCount = entry.state === "HALF_OPEN" ? entry.reopenCount + 1 : 0;
         entry.openedAt = now;
         entry.openUntil = now + request.cooldownMs;
+        entry.cooldownMs = request.cooldownMs;
+        entry.lastFailure = request.lastFailure ?? null;
       } else {
         if (entry.state !== "CLOSED") entry.closedAt = now;
         entry.reopenCount = 0;
-        entry.openUntil = null;
+        entry.openUntil = entry.cooldownMs = null;
         clearEvidence(entry);
       }
       entry.state = to;
       entry.reason = request.reason;
-      this.#begin(entry);
+      this.#begin(entry, now);
       return true;
     });
   }
@@ -257,7 +257,7 @@ class MemoryStore implements LocalDriver, OpeningStore {
       const { kind, until, reason, actor, at } = request;
       if (kind === null && entry.override === null) return false;
       const ends = until === null ? null : until - at + now;
-      this.#lay(entry, kind && { kind, until: ends, reason, actor });
+      this.#lay(entry, kind && { kind, until: ends, reason, actor }, now);
       return true;
     });
   }
@@ -290,7 +290,7 @@ class MemoryStore implements LocalDriver, OpeningStore {
         now,
       });
       for (const outcome of outcomes) push(entry, outcomes.length, outcome === "F");
-      this.#begin(entry);
+      this.#begin(entry, now);
       entry.generation = generation;
       return true;
     });
@@ -360,23 +360,25 @@ class MemoryStore implements LocalDriver, OpeningStore {
   }
 
   /** The next generation. It owns no lease and no trial count. */
-  #begin(entry: Entry): void {
+  #begin(entry: Entry, at: number): void {
     entry.generation++;
+    entry.began = at;
     entry.trials = NO_TRIALS;
     entry.leases = entry.ended = null;
     this.#eviction.moved(entry);
   }
 
-  #lay(entry: Entry, override: OverrideRecord | null): void {
+  #lay(entry: Entry, override: OverrideRecord | null, at: number): void {
     entry.override = override;
     clearEvidence(entry);
-    this.#begin(entry);
+    this.#begin(entry, at);
   }
 
   #expire(entry: Entry, now: number): OverrideRecord | null {
     const { override } = entry;
     if (override === null || override.until === null || override.until > now) return null;
-    this.#lay(entry, null);
+    // Readers know that end already.
+    this.#lay(entry, null, override.until);
     return override;
   }
 
@@ -400,12 +402,11 @@ class MemoryStore implements LocalDriver, OpeningStore {
     entry.state = "CLOSED";
     entry.override = null;
     entry.epoch = "";
-    entry.generation = 0;
+    entry.generation = entry.began = 0;
   }
 }
 
 /** Returns `true` if an outcome can be counted on a live record without a tally. */
 function isBookable(entry: Entry, under: Admission, { hash }: BookingPolicy): boolean {
-  return under.generation === entry.generation && under.epoch === entry.epoch &&
-    entry.override === null && entry.writtenBy === hash;
+  return isSame(under, entry) && entry.override === null && entry.writtenBy === hash;
 }

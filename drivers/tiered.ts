@@ -19,6 +19,7 @@ import type {
   OutboxRequest,
   OverrideRequest,
   Recorded,
+  RemoveRequest,
   RestoreRequest,
   Shape,
   Snapshot,
@@ -34,13 +35,13 @@ import { eventsOf } from "../src/history.ts";
 import { check, known, MAX_TIMER_MS, refuseUnseen } from "../src/checks.ts";
 import { CIRCUITS, type OpeningStore, openingStore } from "../src/circuit.ts";
 import { copySnapshot, together } from "../src/records.ts";
-import { SHARED } from "../src/shared/mod.ts";
+import { SHARED } from "../src/shared/kind.ts";
 import { APPEND, type TrailAppender } from "./libsql/append.ts";
 import type { LibsqlStore } from "./libsql/options.ts";
 import type { PruneOptions, PruneResult } from "./libsql/prune.ts";
 import type { TrailProof, VerifyOptions } from "./libsql/verify.ts";
 import { Delivery, GRACE_MS } from "./tiered/delivery.ts";
-import { changeRow, halfOpenRow, releaseRow } from "./tiered/rows.ts";
+import { changeRow, halfOpenRow, releaseRow, removedRow } from "./tiered/rows.ts";
 
 /** Options of {@linkcode tiered}. */
 export interface TieredOptions {
@@ -151,13 +152,13 @@ class Tiered implements LibsqlStore, OpeningStore {
       epoch,
       ...moved ? { generation: generation - 1, state: "OPEN" } : { generation, state },
     });
-    if (moved) rows.push(halfOpenRow(answer, request.id));
+    if (moved) rows.push(halfOpenRow(answer, request));
     return this.#reporting(await this.#tell(key, request.at, began, answer, rows, moved));
   }
 
   transition(key: string, request: TransitionRequest): Promise<Changed> {
-    const { event, to, cooldownMs } = request;
-    const more = to === "OPEN" ? { cooldownMs: Math.round(cooldownMs) } : {};
+    const { event, to, cooldownMs, lastFailure = null } = request;
+    const more = to === "OPEN" ? { cooldownMs: Math.round(cooldownMs), lastFailure } : {};
     return this.#change(key, request, (sent) => this.#state.transition(key, sent), event, more);
   }
 
@@ -195,9 +196,17 @@ class Tiered implements LibsqlStore, OpeningStore {
   }
 
   /** Delivers the circuit's outbox first, which is removed with the record. */
-  async remove(key: string): Promise<boolean> {
+  async remove(key: string, request: RemoveRequest = NOBODY): Promise<boolean> {
+    const began = performance.now();
     await this.#delivery.rescue(key);
-    return await this.#state.remove(key);
+    const said = this.#state.read(key, request);
+    const before = copySnapshot(said instanceof Promise ? await said : said);
+    const removed = await this.#state.remove(key, request);
+    if (removed) {
+      this.#delivery.owe(key, [removedRow(before, request)]);
+      await this.#delivery.deliver(key, [], request.at, began);
+    }
+    return removed;
   }
 
   /** Checks both stores. */
@@ -255,11 +264,11 @@ class Tiered implements LibsqlStore, OpeningStore {
   /** Without an outbox, returns the row of an override that this request found to have run out. */
   #lapsed(
     answer: Answer,
-    { id }: StoreRequest,
+    request: StoreRequest,
     before: Pick<Snapshot, "epoch" | "generation" | "state">,
   ): UntoldRow[] {
     const { released } = answer;
-    return released && !this.#hasOutbox ? [releaseRow(answer, released, id, before)] : [];
+    return released && !this.#hasOutbox ? [releaseRow(answer, released, request, before)] : [];
   }
 
   /**
@@ -293,6 +302,11 @@ class Tiered implements LibsqlStore, OpeningStore {
     return troubles.length > 0 ? { ...answer, troubles } : answer;
   }
 }
+
+/** A removal of which nobody says why. */
+const NOBODY: RemoveRequest = {
+  ...{ id: "", at: 0, shape: { windowMs: 1, windowSize: 0 }, reason: null, actor: null },
+};
 
 /** Whether there are rows that their own isolate has left undelivered. */
 function isLeft(rows: readonly UntoldRow[], now: number): boolean {

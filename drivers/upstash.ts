@@ -25,12 +25,13 @@
  */
 
 import { CIRCUITS, type OpeningStore } from "../src/circuit.ts";
-import { newId } from "../src/records.ts";
-import { SHARED } from "../src/shared/mod.ts";
+import { newId, originOf } from "../src/records.ts";
+import { SHARED } from "../src/shared/kind.ts";
 import { check, known, refuse } from "../src/checks.ts";
 import type {
   Acquired,
   AcquireRequest,
+  Admission,
   Answer,
   Changed,
   CircuitRecord,
@@ -47,9 +48,7 @@ import type {
   StoreRequest,
   Tally,
   TransitionRequest,
-  UntoldRow,
 } from "../src/contract.ts";
-import { isolateOf } from "../src/records.ts";
 import { nonsense, Scripts, type UpstashSource } from "./upstash/client.ts";
 import {
   contentsOf,
@@ -79,7 +78,8 @@ export interface UpstashSettings {
   prefix?: string | undefined;
   /**
    * For how long a circuit without traffic is kept, in ms. A positive integer. An open circuit is
-   * kept so long past its cooldown, and one under an override past the override's end.
+   * kept so long past its cooldown, and one under an override past the override's end; one that has
+   * never opened and has no override is kept for a day at most.
    *
    * @default {2_592_000_000}
    */
@@ -142,51 +142,42 @@ class UpstashStore implements OpeningStore {
   }
 
   async record(key: string, tally: Tally): Promise<Recorded> {
-    const { epoch, generation, successes, failures, rejected, slow, ageMs } = tally;
+    const { epoch, generation, began, successes, failures, rejected, slow, ageMs } = tally;
     const { ok: current, moved: _, ...answer } = await this.#change("record", key, tally, [
-      ...[epoch, generation, successes, failures, rejected, slow, ageMs],
+      ...[epoch, generation, began, successes, failures, rejected, slow, ageMs],
       ...[tally.lease ?? "", tally.policyHash],
     ]);
     return { current, ...answer };
   }
 
   async acquire(key: string, request: AcquireRequest): Promise<Acquired> {
-    const { token, max, leaseMs, maxCooldownMs } = request;
-    const args = [token, max, leaseMs, maxCooldownMs];
+    const { token, max, leaseMs } = request;
+    const args = [token, max, leaseMs];
     const why = { reason: "cooldown_passed", actor: null };
     const { ok: granted, ...answer } = await this.#change("acquire", key, request, args, why);
     return { granted, ...answer };
   }
 
-  async transition(key: string, request: TransitionRequest): Promise<Changed> {
-    const { to, event, cooldownMs, reason, actor, expected } = request;
-    const { ok: won, moved: _, ...answer } = await this.#change("transition", key, request, [
-      ...[to, event, cooldownMs, reason],
-      ...(expected === null ? ["", ""] : [expected.epoch, expected.generation]),
-    ], { reason, actor, ...to === "OPEN" ? { cooldownMs: Math.round(cooldownMs) } : null });
-    return { won, ...answer };
+  transition(key: string, request: TransitionRequest): Promise<Changed> {
+    const { to, event, reason, expected, lastFailure = null } = request;
+    const cooldownMs = Math.round(request.cooldownMs);
+    const { epoch, generation, began } = expected ?? { epoch: "", generation: "", began: "" };
+    return this.#won("transition", key, request, [
+      ...[to, event, cooldownMs, reason, epoch, generation, began],
+      lastFailure === null ? "" : JSON.stringify(lastFailure),
+    ], to === "OPEN" ? { cooldownMs, lastFailure } : {});
   }
 
-  async override(key: string, request: OverrideRequest): Promise<Changed> {
+  override(key: string, request: OverrideRequest): Promise<Changed> {
     const { kind, until, reason, actor } = request;
     const args = [kind ?? "", until ?? "", quoted(reason), quoted(actor)];
-    const why = { reason, actor };
-    const { ok: won, moved: _, ...answer } = await this.#change(
-      "override",
-      key,
-      request,
-      args,
-      why,
-    );
-    return { won, ...answer };
+    return this.#won("override", key, request, args);
   }
 
-  async restore(key: string, request: RestoreRequest): Promise<Changed> {
-    const { record, existing, reason, actor } = request;
+  restore(key: string, request: RestoreRequest): Promise<Changed> {
+    const { record, existing } = request;
     const args = [existing, record.snapshot.generation, ...contentsOf(record)];
-    const why = { reason, actor };
-    const { ok: won, moved: _, ...answer } = await this.#change("restore", key, request, args, why);
-    return { won, ...answer };
+    return this.#won("restore", key, request, args);
   }
 
   async list({ cursor, limit, at, shape, outbox }: ListRequest): Promise<ListPage> {
@@ -217,7 +208,7 @@ class UpstashStore implements OpeningStore {
   /** One request, and two commands. */
   async confirm(
     key: string,
-    rows: readonly Pick<UntoldRow, "epoch" | "generation">[],
+    rows: readonly Admission[],
   ): Promise<void> {
     if (rows.length === 0) return;
     const request = { at: 0, id: "-", shape: { windowMs: 1, windowSize: 0 } };
@@ -234,6 +225,20 @@ class UpstashStore implements OpeningStore {
 
   async remove(key: string): Promise<boolean> {
     return await this.#scripts.ask((redis) => redis.del(...this.#keys(key))) > 0;
+  }
+
+  /** A change that either is made by this request or is not. */
+  async #won(
+    operation: string,
+    key: string,
+    request: StoreRequest & Pick<OverrideRequest, "reason" | "actor">,
+    args: readonly (string | number)[],
+    more: Record<string, unknown> = {},
+  ): Promise<Changed> {
+    const { reason, actor } = request;
+    const why = { reason, actor, ...more };
+    const { ok: won, moved: _, ...answer } = await this.#change(operation, key, request, args, why);
+    return { won, ...answer };
   }
 
   async #change(
@@ -253,12 +258,14 @@ class UpstashStore implements OpeningStore {
   async #run(
     operation: string,
     key: string,
-    { id, at, shape, outbox }: StoreRequest,
+    { id, at, shape, outbox, instance }: StoreRequest,
     args: readonly (string | number)[],
     why: Record<string, unknown> = {},
   ): Promise<Reply> {
     // What the trail is to say in the caller's words, with the isolate it came from.
-    const words = outbox === undefined ? "" : JSON.stringify({ ...why, isolate: isolateOf(id) });
+    const words = outbox === undefined
+      ? ""
+      : JSON.stringify({ ...why, ...originOf({ id, instance }) });
     const run = {
       keys: this.#keys(key),
       args: [
@@ -278,8 +285,8 @@ class UpstashStore implements OpeningStore {
 /** What SCAN answered: where to go on, and keys. */
 function pageOf(page: unknown): [next: string | null, keys: string[]] {
   const [next, found] = Array.isArray(page) ? page as unknown[] : [];
-  const cursor = typeof next === "number" ? String(next) : next as string ?? "";
-  const fits = /^\d+$/.test(cursor) && Array.isArray(found) &&
+  const cursor = typeof next === "number" ? String(next) : next;
+  const fits = typeof cursor === "string" && /^\d+$/.test(cursor) && Array.isArray(found) &&
     Array.from(found).every((key) => typeof key === "string");
   if (!fits) throw nonsense();
   return [cursor === "0" ? null : cursor, found];

@@ -7,6 +7,7 @@ CREATE TABLE `circuit_breaker_events` (
 	`key` text NOT NULL,
 	`epoch` text,
 	`generation` integer,
+	`began` integer,
 	`sequence` integer,
 	`hash` text
 );
@@ -22,6 +23,7 @@ CREATE TABLE `circuit_breaker_leases` (
 	`circuit_breaker_id` integer NOT NULL,
 	`token` text NOT NULL,
 	`generation` integer NOT NULL,
+	`began` integer NOT NULL,
 	`until` integer NOT NULL,
 	`lease_ms` integer NOT NULL,
 	`ended` integer NOT NULL,
@@ -76,6 +78,8 @@ CREATE TABLE `circuit_breakers` (
 	`created_at` integer DEFAULT (cast(unixepoch('subsec') * 1000 as integer)) NOT NULL,
 	`updated_at` integer DEFAULT (cast(unixepoch('subsec') * 1000 as integer)) NOT NULL,
 	`open_until` integer,
+	`cooldown_ms` integer,
+	`last_failure` text,
 	`last_success_at` integer,
 	`slow_count` integer DEFAULT 0 NOT NULL,
 	`reason` text DEFAULT '' NOT NULL,
@@ -96,6 +100,7 @@ CREATE TABLE `circuit_breakers` (
 	`previous_policy_hash` text DEFAULT '' NOT NULL,
 	`epoch` text DEFAULT (lower(hex(randomblob(16)))) NOT NULL,
 	`generation` integer DEFAULT 1 NOT NULL,
+	`began` integer DEFAULT (cast(unixepoch('subsec') * 1000 as integer)) NOT NULL,
 	`revision` integer DEFAULT 0 NOT NULL,
 	`evidence_since` integer DEFAULT 1 NOT NULL,
 	`outcomes` text DEFAULT '' NOT NULL,
@@ -117,7 +122,8 @@ CREATE TRIGGER `circuit_breakers_edited`
 AFTER UPDATE OF
 	`state`, `failure_count`, `success_count`, `slow_count`, `opened_at`, `closed_at`, `open_until`,
 	`reopen_count`, `consecutive_failures`, `consecutive_successes`, `half_open_successes`,
-	`half_open_failures`, `override`, `override_until`, `epoch`, `generation`, `evidence_since`, `outcomes`
+	`half_open_failures`, `override`, `override_until`, `override_reason`, `override_actor`, `epoch`, `generation`, `began`,
+	`evidence_since`, `outcomes`
 ON `circuit_breakers`
 WHEN NEW.`revision` = OLD.`revision` AND (
 	NEW.`state` IS NOT OLD.`state`
@@ -134,8 +140,11 @@ WHEN NEW.`revision` = OLD.`revision` AND (
 	OR NEW.`half_open_failures` IS NOT OLD.`half_open_failures`
 	OR NEW.`override` IS NOT OLD.`override`
 	OR NEW.`override_until` IS NOT OLD.`override_until`
+	OR NEW.`override_reason` IS NOT OLD.`override_reason`
+	OR NEW.`override_actor` IS NOT OLD.`override_actor`
 	OR NEW.`epoch` IS NOT OLD.`epoch`
 	OR NEW.`generation` IS NOT OLD.`generation`
+	OR NEW.`began` IS NOT OLD.`began`
 	OR NEW.`evidence_since` IS NOT OLD.`evidence_since`
 	OR NEW.`outcomes` IS NOT OLD.`outcomes`
 )
@@ -143,6 +152,7 @@ BEGIN
 	UPDATE `circuit_breakers` SET
 		`revision` = OLD.`revision` + 1,
 		`generation` = max(NEW.`generation`, OLD.`generation`) + 1,
+		`began` = cast(unixepoch('subsec') * 1000 as integer),
 		`evidence_since` = max(NEW.`generation`, OLD.`generation`) + 1,
 		`reason` = 'edited',
 		`slow_count` = min(`slow_count`, `failure_count` + `success_count`),
@@ -159,6 +169,10 @@ BEGIN
 			WHEN NEW.`state` = 'CLOSED' THEN NULL
 			WHEN NEW.`state` = 'OPEN' AND OLD.`state` <> 'OPEN' AND NEW.`open_until` IS OLD.`open_until`
 			THEN cast(unixepoch('subsec') * 1000 as integer) + 60000 ELSE `open_until` END,
+		`cooldown_ms` = CASE
+			WHEN NEW.`state` <> 'OPEN' THEN NULL
+			WHEN OLD.`state` <> 'OPEN' AND NEW.`open_until` IS OLD.`open_until` THEN 60000
+			ELSE max(NEW.`open_until` - cast(unixepoch('subsec') * 1000 as integer), 0) END,
 		`closed_at` = CASE
 			WHEN NEW.`state` = 'CLOSED' AND OLD.`state` <> 'CLOSED' AND NEW.`closed_at` IS OLD.`closed_at`
 			THEN cast(unixepoch('subsec') * 1000 as integer) ELSE `closed_at` END,
@@ -166,24 +180,48 @@ BEGIN
 		`updated_at` = cast(unixepoch('subsec') * 1000 as integer)
 	WHERE `id` = NEW.`id`;
 	INSERT INTO `circuit_breaker_events` (
-		`circuit_breaker_id`, `event`, `metadata`, `created_at`, `key`, `epoch`, `generation`
+		`circuit_breaker_id`, `event`, `metadata`, `created_at`, `key`, `epoch`, `generation`, `began`
 	)
-	VALUES (
-		NEW.`id`,
+	SELECT
+		`id`,
 		'edited',
 		json_object(
-			'from', OLD.`state`,
-			'to', NEW.`state`,
-			'generation', max(NEW.`generation`, OLD.`generation`) + 1,
-			'reason', NULL,
-			'actor', NULL
+			'from', OLD.`state`, 'to', `state`, 'generation', `generation`, 'reason', NULL, 'actor', NULL,
+			'by', 'update', 'after', json_object(
+				'state', `state`, 'openUntil', `open_until`, 'override', CASE WHEN `override` IS NULL THEN NULL ELSE json_object(
+					'kind', `override`, 'until', `override_until`, 'reason', `override_reason`, 'actor', `override_actor`
+				) END
+			)
 		),
-		cast(unixepoch('subsec') * 1000 as integer),
-		NEW.`key`,
-		NEW.`epoch`,
-		max(NEW.`generation`, OLD.`generation`) + 1
-	);
+		`began`, `key`, `epoch`, `generation`, `began`
+	FROM `circuit_breakers` WHERE `id` = NEW.`id`;
 	-- SQL has no SHA-256: the store takes this row into the chain with the next row that it appends.
 	INSERT INTO `circuit_breaker_trails` (`key`, `unsealed`) VALUES (NEW.`key`, 1)
+	ON CONFLICT (`key`) DO UPDATE SET `unsealed` = `unsealed` + 1;
+END;
+--> statement-breakpoint
+-- Somebody other than the store has deleted a circuit. The store's own removal is decided before, by a
+-- row among the requests.
+CREATE TRIGGER `circuit_breakers_deleted`
+BEFORE DELETE ON `circuit_breakers`
+WHEN NOT EXISTS (
+	SELECT 1 FROM `circuit_breaker_requests`
+	WHERE `circuit_breaker_id` = OLD.`id` AND `revision` > OLD.`revision`
+)
+BEGIN
+	INSERT INTO `circuit_breaker_events` (
+		`circuit_breaker_id`, `event`, `metadata`, `created_at`, `key`, `epoch`, `generation`, `began`
+	)
+	SELECT
+		`id`,
+		'edited',
+		json_object(
+			'from', `state`, 'to', `state`, 'generation', `generation` + 1, 'reason', NULL, 'actor', NULL,
+			'by', 'delete', 'after', NULL
+		),
+		cast(unixepoch('subsec') * 1000 as integer), `key`, `epoch`, `generation` + 1,
+		cast(unixepoch('subsec') * 1000 as integer)
+	FROM `circuit_breakers` WHERE `id` = OLD.`id`;
+	INSERT INTO `circuit_breaker_trails` (`key`, `unsealed`) VALUES (OLD.`key`, 1)
 	ON CONFLICT (`key`) DO UPDATE SET `unsealed` = `unsealed` + 1;
 END;

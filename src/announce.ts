@@ -9,13 +9,11 @@ import { quote } from "./checks.ts";
 import type { Answer, CircuitState, Override, Trouble } from "./contract.ts";
 import type { Events } from "./events.ts";
 import { type CircuitIdentity, identify } from "./key.ts";
-import type { CircuitPolicyData } from "./rules/policy.ts";
 import { dateOf, toCircuitSnapshot } from "./rules/snapshot.ts";
 
 /** What an announcement needs to know of its circuit. */
 export interface Announcing {
   readonly identity: CircuitIdentity;
-  readonly policy: CircuitPolicyData;
   readonly store: { readonly events: Events };
   /** `true` for this isolate's own breaker, which decides in place of a store that does not answer. */
   readonly local: boolean;
@@ -53,7 +51,7 @@ export function announceCall(
 
 /** Emits a transition that this isolate made, or that an override keeps it from making. */
 export function announceTransition(
-  { identity, policy, local, store: { events } }: Announcing,
+  { identity, local, store: { events } }: Announcing,
   type: "opened" | "closed" | "half_opened" | "would_open",
   from: CircuitState,
   to: CircuitState,
@@ -61,17 +59,15 @@ export function announceTransition(
   { snapshot: s, head }: Answer,
 ): void {
   if (!events.hears(type)) return;
-  const { now } = s;
-  const reading = { now, maxCooldownMs: policy.maxCooldownMs };
   events.emit(type, {
     ...identity,
     ...(head === undefined ? null : { head }),
     from,
     to,
     generation: s.generation,
-    at: dateOf(now),
+    at: dateOf(s.now),
     reason,
-    snapshot: toCircuitSnapshot(identity, s, reading, 0, local),
+    snapshot: toCircuitSnapshot(identity, s, s.now, 0, local),
     ...(local ? { local: true } : null),
   });
 }
@@ -84,7 +80,7 @@ export function announceHalfOpened(circuit: Announcing, answer: Answer): void {
 /** Emits an operator's action, or the end of an override. */
 export function announceAction(
   { identity, store: { events } }: Announcing,
-  type: Override | "released" | "reset" | "imported",
+  type: Override | "released" | "reset" | "imported" | "removed",
   { reason, actor }: Signature,
   until: number | null,
   { snapshot }: Answer,

@@ -7,7 +7,7 @@
  */
 
 import { announceAction, announceAnswer, announceCall, announceTransition } from "./announce.ts";
-import { quote, received } from "./checks.ts";
+import { quote } from "./checks.ts";
 import type {
   AcquireRequest,
   Answer,
@@ -17,22 +17,33 @@ import type {
   CircuitState,
   Clock,
   Driver,
+  FailureNote,
   ListPage,
   Override,
   OverrideRequest,
   RestoreRequest,
   Snapshot,
   Store,
+  StoreRequest,
   TransitionRequest,
 } from "./contract.ts";
 import { CircuitBreakerOpenError, type StoreUnavailableError } from "./errors.ts";
 import type { Events } from "./events.ts";
 import type { CircuitIdentity } from "./key.ts";
-import { type Admission, newId, TOTALS_ONLY } from "./records.ts";
-import { retryAfter, tripping, type Verdict } from "./rules/machine.ts";
-import type { Kind } from "./rules/outcome.ts";
+import {
+  absentSnapshot,
+  type Admission,
+  admissionOf,
+  isDriver,
+  isLate,
+  isSame,
+  newId,
+  TOTALS_ONLY,
+} from "./records.ts";
+import { cooldownOf, retryAfter, tripping, type Verdict } from "./rules/machine.ts";
+import { type Kind, SLOW_TRIAL } from "./rules/outcome.ts";
 import { type CircuitPolicyData, differingOptions } from "./rules/policy.ts";
-import { explain, explainFull, type Reading } from "./rules/snapshot.ts";
+import { explain, explainFull } from "./rules/snapshot.ts";
 
 /** A call may run. Its outcome will be recorded under this admission. */
 export interface Grant extends Admission {
@@ -58,6 +69,8 @@ export interface Ending {
   readonly error: unknown;
   /** The `Retry-After` of the failed response, in ms; 0 without one. */
   readonly retryAfterMs: number;
+  /** What may be told of its failure, if it failed. */
+  readonly failure: Pick<FailureNote, "kind" | "status"> | null;
   /** When the call ended, on the Fuse's clock, in ms. */
   readonly at: number;
 }
@@ -117,6 +130,8 @@ export interface NamedStore {
   readonly driver: Driver;
   readonly clock: Clock;
   readonly events: Events;
+  /** Names this isolate, in `lastFailure` and in the trail. */
+  readonly instance: string | null;
   /** How long to wait for an answer, in ms. */
   readonly timeoutMs: number;
   /** What guarded fetches send with, in place of the global `fetch`. */
@@ -132,19 +147,12 @@ export function openingStore(store: unknown): OpeningStore | null {
   return typeof kind?.openerFor === "function" && isDriver(store) ? store as OpeningStore : null;
 }
 
-/** Returns `true` for an object with the primitives of a {@linkcode Driver}. */
-export function isDriver(value: unknown): value is Driver {
-  const driver = value as Partial<Driver> | null | undefined;
-  return ["read", "record", "acquire", "transition"].every((primitive) =>
-    typeof driver?.[primitive as keyof Driver] === "function"
-  );
-}
-
 /** Admits a call before anything is known of the circuit. */
 export const UNKNOWN: Grant = {
   refused: null,
   epoch: "",
   generation: 0,
+  began: 0,
   lease: null,
   silent: false,
   alone: null,
@@ -183,6 +191,8 @@ export abstract class Circuit {
   #warned = -1;
   /** Fingerprints of foreign policies that were reported. */
   #reported: Set<string> | null = null;
+  /** The last failure that this isolate saw, and the generation of its call. */
+  #failure: { readonly under: Admission; readonly note: FailureNote } | null = null;
 
   constructor(identity: CircuitIdentity, policy: CircuitPolicyData, store: NamedStore) {
     // Every error and event hands it out.
@@ -275,9 +285,14 @@ export abstract class Circuit {
     return answer.won;
   }
 
-  /** Returns what a reader of a Snapshot needs besides it. `now` is the store's clock, in ms. */
-  reading(now: number): Reading {
-    return { now, maxCooldownMs: this.policy.maxCooldownMs };
+  /** Deletes the circuit from its store. */
+  async remove(reason: string | null, actor: string | null): Promise<void> {
+    const answer = await this.operate("remove", async (driver): Promise<Changed> => {
+      const request = { ...this.request(newId()), reason, actor };
+      const won = await driver.remove(this.identity.key, request);
+      return { won, snapshot: absentSnapshot(request.at) };
+    });
+    if (answer.won) announceAction(this, "removed", { reason, actor }, null, answer);
   }
 
   /** Takes over the policy of the first handle that has one. */
@@ -303,14 +318,16 @@ export abstract class Circuit {
   }
 
   /** Returns what every request carries. */
-  protected request(id: string): { id: string; at: number; shape: CircuitPolicyData["shape"] } {
-    return { id, at: this.store.clock(), shape: this.policy.shape };
+  protected request(id: string): StoreRequest {
+    const { clock, instance } = this.store;
+    const request = { id, at: clock(), shape: this.policy.shape };
+    return instance === null ? request : { ...request, instance };
   }
 
   /** Returns the request that asks to let a call through. */
   protected acquiring(id: string, token: string): AcquireRequest {
-    const { halfOpenMaxConcurrent: max, halfOpenLeaseMs: leaseMs, maxCooldownMs } = this.policy;
-    return { ...this.request(id), token, max, leaseMs, maxCooldownMs };
+    const { halfOpenMaxConcurrent: max, halfOpenLeaseMs: leaseMs } = this.policy;
+    return { ...this.request(id), token, max, leaseMs };
   }
 
   /**
@@ -324,13 +341,18 @@ export abstract class Circuit {
     retryAfterMs: number,
     id: string,
   ): TransitionRequest {
+    const { events } = this.store;
+    const seen = this.#failure;
+    const opens = due.to === "OPEN";
+    const report = (error: unknown) => events.report("cooldownMs", error);
     return {
       ...this.request(id),
       to: due.to,
       event: due.event,
       reason: due.reason,
       actor: null,
-      cooldownMs: due.to === "OPEN" ? this.#cooldown(s, retryAfterMs) : 0,
+      cooldownMs: opens ? cooldownOf(s, this.policy, retryAfterMs, report) : 0,
+      lastFailure: opens && seen !== null && !isLate(seen.under, s) ? seen.note : null,
       expected,
     };
   }
@@ -339,14 +361,13 @@ export abstract class Circuit {
   protected open(s: Snapshot): Grant {
     if (s.override?.kind === "disabled") return SILENT;
     const grant = this.opened;
-    if (grant.generation === s.generation && grant.epoch === s.epoch) return grant;
-    return this.opened = { ...UNKNOWN, epoch: s.epoch, generation: s.generation };
+    return isSame(grant, s) ? grant : this.opened = { ...UNKNOWN, ...admissionOf(s) };
   }
 
   /** Returns the grant of an `acquire`: a trial holds its slot under the token. */
   protected grant(s: Snapshot, token: string): Grant {
     if (s.override !== null || s.state === "CLOSED") return this.open(s);
-    return { ...UNKNOWN, epoch: s.epoch, generation: s.generation, lease: token };
+    return { ...UNKNOWN, ...admissionOf(s), lease: token };
   }
 
   /** Returns the refusal of a call. `now` is the store's clock, in ms. */
@@ -371,15 +392,20 @@ export abstract class Circuit {
       (slow && kind === "success" && grant.lease !== null && this.policy.slowFails);
   }
 
+  /** Remembers a failure, in case it opens the circuit. Returns `true` if the ending counts as one. */
+  protected noteFailure(under: Grant, ending: Ending): boolean {
+    if (!this.failed(under, ending)) return false;
+    const { failure, at } = ending;
+    const { instance } = this.store;
+    this.#failure = { under, note: { at, ...failure ?? SLOW_TRIAL, instance } };
+    return true;
+  }
+
   /** Announces how a call ended. Ask `events.hearsCalls` first: finding out `late` costs something. */
   protected tellCall(grant: Grant, ending: Ending, late: boolean): void {
     if (grant.silent) return;
-    const type = ending.kind === "neutral"
-      ? "ignored"
-      : this.failed(grant, ending)
-      ? "failure"
-      : "success";
-    announceCall(this, type, ending, late);
+    const counted = this.failed(grant, ending) ? "failure" : "success";
+    announceCall(this, ending.kind === "neutral" ? "ignored" : counted, ending, late);
   }
 
   /** Announces what an answer brings along, a foreign policy included. */
@@ -414,25 +440,8 @@ export abstract class Circuit {
     const { name } = this.identity;
     const text = isFull
       ? explainFull(name, s, this.policy.halfOpenMaxConcurrent)
-      : explain(name, s, this.reading(now));
+      : explain(name, s, now);
     this.#sentence = { epoch, generation, state, text };
     return text;
-  }
-
-  #cooldown(s: Snapshot, retryAfterMs: number): number {
-    const { cooldownMs, maxCooldownMs } = this.policy;
-    let ms = cooldownMs;
-    if (typeof ms === "function") {
-      try {
-        ms = ms(s.state === "HALF_OPEN" ? s.reopenCount + 1 : 0);
-        if (!(Number.isFinite(ms) && ms > 0)) {
-          throw new RangeError(`"cooldownMs" must give a positive number, it gave ${received(ms)}`);
-        }
-      } catch (error) {
-        this.store.events.report("cooldownMs", error);
-        ms = 60_000;
-      }
-    }
-    return Math.min(maxCooldownMs, Math.max(Math.ceil(ms), retryAfterMs));
   }
 }

@@ -262,6 +262,11 @@ export interface CircuitBreaker<F = never> extends CircuitIdentity {
   /** Closes and clears; lifetime totals and an override stay. One round trip; throws as `forceOpen`. */
   reset(options?: Actor): Promise<void>;
   /**
+   * Deletes the circuit, such as that of a tenant that left. A trail keeps its rows, and one that says
+   * so; the next call begins it anew. One round trip; throws as `forceOpen`.
+   */
+  remove(options?: Actor): Promise<void>;
+  /**
    * What happened to it, latest first, read as it is asked for: one round trip for each hundred rows.
    *
    * @throws {TypeError} If its store keeps no trail, or the cursor is not of it.

@@ -8,7 +8,14 @@
  * @module
  */
 
-import type { AuditEventName, EventQuery, Override, StoredEvent } from "./trail.ts";
+import type {
+  Admission,
+  EventQuery,
+  FailureNote,
+  Override,
+  StoredEvent,
+  UntoldRow,
+} from "./trail.ts";
 
 export type * from "./trail.ts";
 
@@ -63,12 +70,22 @@ export interface Snapshot {
   readonly epoch: string;
   /** Counts transitions and operator actions of this life from 1; 0 when the store holds none. */
   readonly generation: number;
+  /**
+   * When this generation began; 0 when the store holds none. Together with epoch and generation it
+   * identifies the generation: numbers repeat when a store is put back to an earlier state, moments do
+   * not. A generation that an override's end begins has that end as its moment.
+   */
+  readonly began: number;
   /** Why the last transition happened: a strategy's name, `trial_failed`, `reset`, …; `""` before the first. */
   readonly reason: string;
   /** When it last opened. Stays after closing. */
   readonly openedAt: number | null;
   /** Until when an OPEN circuit lets nobody through. Fixed at the trip. */
   readonly openUntil: number | null;
+  /** How long the opening lasts, in ms, after `Retry-After` and the cap; `null` once it closed. */
+  readonly cooldownMs: number | null;
+  /** The failure that opened it last. Stays after closing. */
+  readonly lastFailure: FailureNote | null;
   /** When it last closed. */
   readonly closedAt: number | null;
   /** How often it went HALF_OPEN → OPEN since it last closed. */
@@ -119,20 +136,6 @@ export interface Snapshot {
   readonly untold?: readonly UntoldRow[];
 }
 
-/** A change that the trail, kept elsewhere, has not confirmed yet. */
-export interface UntoldRow {
-  /** The life of the circuit afterwards. */
-  readonly epoch: string;
-  /** The generation afterwards: no two rows of a circuit have both alike. */
-  readonly generation: number;
-  /** What happened. */
-  readonly event: Exclude<AuditEventName, "success" | "failure">;
-  /** When, on the store's clock, in ms. */
-  readonly at: number;
-  /** From, to, reason, actor, counters; `missed`: how many rows before it had to go. */
-  readonly metadata: Readonly<Record<string, unknown>>;
-}
-
 /** What a request wants of the outbox of its circuit: see `Driver.confirm`. */
 export interface OutboxRequest {
   /**
@@ -155,10 +158,12 @@ export interface StoreRequest extends OutboxRequest {
   readonly at: number;
   /** How to measure the Snapshot in the answer. */
   readonly shape: Shape;
+  /** Names the isolate that asks, for the trail: `createFuse({ instance })`. Left out: it has no name. */
+  readonly instance?: string | undefined;
 }
 
 /**
- * Outcomes of calls that were admitted under one epoch and generation: some successes, then at
+ * Outcomes of calls that were admitted under one generation: some successes, then at
  * most one failure, so that the order inside is known.
  */
 export interface Tally extends StoreRequest {
@@ -166,6 +171,8 @@ export interface Tally extends StoreRequest {
   readonly epoch: string;
   /** Under which generation; {@linkcode TOTALS_ONLY}: counts towards lifetime totals and nothing else. */
   readonly generation: number;
+  /** When that generation began, on the store's clock in ms; 0 where the circuit was unknown. */
+  readonly began: number;
   /** How many succeeded, before the failure. */
   readonly successes: number;
   /** Whether one failed after them. */
@@ -194,8 +201,6 @@ export interface AcquireRequest extends StoreRequest {
   readonly max: number;
   /** After how many ms a trial that never ends gives its slot back. */
   readonly leaseMs: number;
-  /** An `openUntil` further off than this, in ms, was written by a clock that has since gone back: it counts as passed. */
-  readonly maxCooldownMs: number;
 }
 
 /** Asks for a change of state, by compare-and-set. */
@@ -206,12 +211,14 @@ export interface TransitionRequest extends StoreRequest {
   readonly event: "opened" | "closed" | "reset";
   /** How long it stays open, in ms; 0 to close. */
   readonly cooldownMs: number;
+  /** The failure that opens it, to be kept as it is. Left out, or `null`: not known. */
+  readonly lastFailure?: FailureNote | null | undefined;
   /** Why: a strategy's name, `trial_failed`, an operator's words. */
   readonly reason: string;
   /** Who, for an operator's. */
   readonly actor: string | null;
-  /** Under which epoch and generation this was decided; `null`: whatever stands (an operator's). */
-  readonly expected: { readonly epoch: string; readonly generation: number } | null;
+  /** The generation in which this was decided; `null`: whatever stands (an operator's). */
+  readonly expected: Admission | null;
 }
 
 /** Asks to lay an override over the state, or to take it away. One round trip. */
@@ -256,6 +263,14 @@ export interface RestoreRequest extends StoreRequest {
   readonly record: CircuitRecord;
   /** What to do when the store holds one already. */
   readonly existing: "replace" | "keep";
+  /** Why. */
+  readonly reason: string | null;
+  /** Who. */
+  readonly actor: string | null;
+}
+
+/** Asks to forget a circuit. */
+export interface RemoveRequest extends StoreRequest {
   /** Why. */
   readonly reason: string | null;
   /** Who. */
@@ -308,7 +323,7 @@ export interface Trouble {
 
 /** Answer to `record`. */
 export interface Recorded extends Answer {
-  /** Whether epoch and generation were current, so that more than totals counted. */
+  /** Whether the generation was current, so that more than totals counted. */
   readonly current: boolean;
 }
 
@@ -357,20 +372,22 @@ export interface Driver {
     request: OutboxRequest & { readonly shape: Shape; readonly at: number },
   ): Awaitable<Snapshot>;
   /**
-   * Adds a tally to lifetime totals and, if its epoch and generation are current, to run, windows
-   * and half-open counts (booked at `now - ageMs`), and ends the lease it names. Epoch `""` is
-   * current in generation 1. Creates the record if there is none.
+   * Adds a tally to lifetime totals and, if its generation is current, to run, windows
+   * and half-open counts (booked at `now - ageMs`), and ends the lease it names. A generation is
+   * current if epoch, number and `began` are the record's. Epoch `""` is current in generation 1.
+   * Creates the record if there is none.
    */
   record(key: string, tally: Tally): Awaitable<Recorded>;
   /**
    * CLOSED, or overridden: grants (`forced_open` refuses) without lease or write. OPEN past
-   * `openUntil`: moves to HALF_OPEN, next generation. HALF_OPEN: drops expired leases and grants
+   * `openUntil`, or with one so far off that a clock has since gone back (further than `cooldownMs` and
+   * the larger of that and a minute): moves to HALF_OPEN, next generation. HALF_OPEN: drops expired leases and grants
    * the token while fewer than `max` are out; a token still out is granted again, one that has
    * ended is refused until its lease would have expired. Creates nothing.
    */
   acquire(key: string, request: AcquireRequest): Awaitable<Acquired>;
   /**
-   * Compare-and-set on epoch and generation and, for `closed`, on no trial failure in this
+   * Compare-and-set on epoch, generation and `began` and, for `closed`, on no trial failure in this
    * generation. Next generation; closing clears run, windows and half-open counts. Creates the
    * record if there is none and nothing is expected.
    */
@@ -406,7 +423,7 @@ export interface Driver {
    */
   confirm?(
     key: string,
-    rows: readonly { readonly epoch: string; readonly generation: number }[],
+    rows: readonly Admission[],
   ): Awaitable<void>;
   /** Delivers what is kept here for another store, as far as it can. `Fuse.flush()` asks for it. Never throws. */
   flush?(request: { readonly at: number }): Awaitable<readonly Trouble[]>;
@@ -415,6 +432,11 @@ export interface Driver {
    * as an operation would. Left out: a circuit that nobody can make, of key `""`, is read instead.
    */
   check?(): Awaitable<void>;
-  /** Forgets a circuit. Answers whether there was one. */
-  remove(key: string): Awaitable<boolean>;
+  /**
+   * Forgets a circuit. Answers whether there was one. A store with a trail keeps the circuit's rows, and
+   * appends one of this.
+   *
+   * @param request Left out: nobody says why.
+   */
+  remove(key: string, request?: RemoveRequest): Awaitable<boolean>;
 }

@@ -99,6 +99,8 @@ export interface FuseEvents {
   released: OperatorEvent;
   /** A circuit came in by `importState`. */
   imported: OperatorEvent;
+  /** An operator deleted it. */
+  removed: OperatorEvent;
   /** An operator closed and cleared it. */
   reset: OperatorEvent;
   /**
@@ -182,6 +184,7 @@ const EVENT_NAMES: Readonly<Record<keyof FuseEvents | "*", 1>> = {
   metrics_only: 1,
   released: 1,
   imported: 1,
+  removed: 1,
   reset: 1,
   reborn: 1,
   store_error: 1,

@@ -41,6 +41,16 @@ export interface Fuse extends AsyncDisposable {
    * @throws {RangeError | TypeError} Naming the option, what came and what is allowed.
    */
   make<F = never>(name: string, options?: CircuitOptions<F>): CircuitBreaker<F>;
+  /**
+   * The handle of a circuit that a snapshot, an event or a row names, whatever the view's scopes. It
+   * fixes no policy. Performs no I/O.
+   *
+   * @throws {RangeError} If there is no store of that name.
+   * @throws {TypeError} If the key is none of a circuit.
+   */
+  circuit(identity: { readonly store: string; readonly key: string }): CircuitBreaker;
+  /** The names of the stores, the default one first. */
+  readonly stores: readonly string[];
   /** This Fuse on another of its stores. @throws {RangeError} If it has none of that name. */
   store(name: string): Fuse;
   /**
@@ -206,6 +216,15 @@ class ScopedFuse implements Fuse {
 
   make<F = never>(name: string, options?: CircuitOptions<F>): CircuitBreaker<F> {
     return this.#registry.make(name, options, this.#to, this.#unit);
+  }
+
+  circuit(identity: { readonly store: string; readonly key: string }): CircuitBreaker {
+    return this.#registry.handle(identity, this.#unit);
+  }
+
+  get stores(): readonly string[] {
+    const { standard, stores } = this.#registry;
+    return [...new Set([standard, ...stores.keys()])];
   }
 
   store(name: string): Fuse {

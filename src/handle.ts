@@ -37,7 +37,14 @@ import {
   timeoutOf,
 } from "./handle_options.ts";
 import { historyOf } from "./history.ts";
-import { judgeAbort, judgeError, judgeResult, type Kind, retryAfterOf } from "./rules/outcome.ts";
+import {
+  failureOf,
+  judgeAbort,
+  judgeError,
+  judgeResult,
+  type Kind,
+  retryAfterOf,
+} from "./rules/outcome.ts";
 import { borrow, enter, hasLent, isWithin, keepTrial, leave, noteRejection } from "./nesting.ts";
 import {
   type CircuitMetrics,
@@ -156,7 +163,7 @@ export class Handle<F> implements CircuitBreaker<F> {
 
   async explain(): Promise<string> {
     const { snapshot, now, local } = await this.#circuit.look();
-    const sentence = explain(this.name, snapshot, this.#circuit.reading(now));
+    const sentence = explain(this.name, snapshot, now);
     return local ? `${sentence}; this isolate decides alone, the store cannot be used` : sentence;
   }
 
@@ -166,7 +173,7 @@ export class Handle<F> implements CircuitBreaker<F> {
 
   async getState(): Promise<CircuitState> {
     const { snapshot, now } = await this.#circuit.look();
-    return metState(snapshot, this.#circuit.reading(now));
+    return metState(snapshot, now);
   }
 
   async getMetrics(): Promise<CircuitMetrics> {
@@ -202,6 +209,11 @@ export class Handle<F> implements CircuitBreaker<F> {
     await this.#circuit.reset(reason, actor);
   }
 
+  async remove(options?: Actor): Promise<void> {
+    const { reason, actor } = actorOf(options);
+    await this.#circuit.remove(reason, actor);
+  }
+
   history(query?: EventQuery): AsyncIterableIterator<CircuitEvent> {
     const { driver, name } = this.#circuit.store;
     // What is no query is refused, as it came, when the history is read.
@@ -211,7 +223,7 @@ export class Handle<F> implements CircuitBreaker<F> {
 
   #shown({ snapshot, now, ageMs, local }: Known): CircuitSnapshot {
     const { identity } = this.#circuit;
-    return toCircuitSnapshot(identity, snapshot, this.#circuit.reading(now), ageMs, local);
+    return toCircuitSnapshot(identity, snapshot, now, ageMs, local);
   }
 
   async #override(kind: Override, options: OverrideOptions = {}): Promise<void> {
@@ -387,6 +399,7 @@ export class Handle<F> implements CircuitBreaker<F> {
       durationMs,
       error,
       retryAfterMs: kind === "failure" ? retryAfterOf(result, at) : 0,
+      failure: kind === "failure" ? failureOf(error === undefined ? result : error) : null,
       at,
     };
     beginAsking();
@@ -416,7 +429,7 @@ export class Handle<F> implements CircuitBreaker<F> {
   /** What a call meets, as far as this isolate knows. */
   get #state(): CircuitState {
     const { snapshot, now } = this.#circuit.peek();
-    return metState(snapshot, this.#circuit.reading(now));
+    return metState(snapshot, now);
   }
 
   #fallsBack(call: Call): boolean {

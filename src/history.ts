@@ -43,7 +43,7 @@ export async function* eventsOf(
 const EVENTS: readonly AuditEventName[] = [
   ...["opened", "closed", "half_opened", "reset"] as const,
   ...OVERRIDES,
-  ...["released", "reborn", "imported", "edited", "success", "failure"] as const,
+  ...["released", "reborn", "imported", "edited", "removed", "success", "failure"] as const,
 ];
 
 /**

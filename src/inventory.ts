@@ -70,7 +70,7 @@ export class Inventory {
         const { identity } = circuit;
         if (!inScope(this.#to, identity)) continue;
         const { snapshot, now, ageMs, local } = circuit.peek();
-        yield toCircuitSnapshot(identity, snapshot, circuit.reading(now), ageMs, local);
+        yield toCircuitSnapshot(identity, snapshot, now, ageMs, local);
       }
     }
   }
@@ -185,9 +185,7 @@ export class Inventory {
   #listed(store: RegisteredStore, record: CircuitRecord): Listed {
     const { key, snapshot: s } = record;
     const laid = store.circuits.get(key)?.lay(s) ?? s;
-    const { maxCooldownMs } = this.#policyOf(store, key);
-    const reading = { maxCooldownMs, now: s.now };
-    const snapshot = toCircuitSnapshot(identify(store.name, key), laid, reading, 0);
+    const snapshot = toCircuitSnapshot(identify(store.name, key), laid, s.now, 0);
     return { store, snapshot, record, offset: s.now - store.clock() };
   }
 

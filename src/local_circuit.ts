@@ -27,7 +27,7 @@ import type {
   Snapshot,
 } from "./contract.ts";
 import type { CircuitIdentity } from "./key.ts";
-import { type Admission, copySnapshot, isLate, newId } from "./records.ts";
+import { type Admission, admissionOf, copySnapshot, isLate, newId } from "./records.ts";
 import { tripping, type Verdict, verdict } from "./rules/machine.ts";
 import type { CircuitPolicyData } from "./rules/policy.ts";
 import { overlay } from "./rules/snapshot.ts";
@@ -137,7 +137,7 @@ export class LocalCircuit extends Circuit {
   override settle(grant: Grant, ending: Ending): void {
     const { kind, slow, at } = ending;
     const counts = kind !== "neutral";
-    const failed = counts && this.failed(grant, ending);
+    const failed = counts && this.noteFailure(grant, ending);
     if (grant.lease === null) {
       const seen = this.#seen;
       if (!counts) {
@@ -191,9 +191,9 @@ export class LocalCircuit extends Circuit {
   protected override operate(
     _operation: string,
     ask: (driver: Driver) => Awaitable<Changed>,
-  ): Changed {
-    const answer = ask(this.driver) as Changed;
-    this.note(answer);
+  ): Awaitable<Changed> {
+    const answer = ask(this.driver);
+    if (!(answer instanceof Promise)) this.note(answer);
     return answer;
   }
 
@@ -224,6 +224,7 @@ export class LocalCircuit extends Circuit {
       shape: policy.shape,
       epoch: grant.epoch,
       generation: grant.generation,
+      began: grant.began,
       successes: outcomes.successes,
       failures: outcomes.failures,
       rejected: this.#rejected,
@@ -244,7 +245,7 @@ export class LocalCircuit extends Circuit {
 
   /** Issues the verdict that is due, then announces the call and what it led to. */
   #judge(s: Snapshot, grant: Grant, current: boolean, ending: Ending | null): void {
-    const { epoch, generation } = s;
+    const expected = admissionOf(s);
     const due = current ? verdict(s, this.policy) : null;
     if (due === null) {
       if (ending !== null) this.#tell(grant, ending, !current);
@@ -253,7 +254,7 @@ export class LocalCircuit extends Circuit {
     }
     const from = s.state;
     // The state is settled before anybody is told.
-    const changed = this.#move(due, s, { epoch, generation }, ending?.retryAfterMs ?? 0);
+    const changed = this.#move(due, s, expected, ending?.retryAfterMs ?? 0);
     if (ending !== null) this.#tell(grant, ending, false);
     this.#tellMoved(due, from, changed);
   }

@@ -62,6 +62,7 @@ const LEVELS: Readonly<Partial<Record<FuseEvent["type"], Level>>> = {
   released: "info",
   reset: "info",
   imported: "info",
+  removed: "info",
   reborn: "warn",
   evicted: "warn",
   nested: "warn",
@@ -134,8 +135,10 @@ function fieldsOf(event: Record<string, unknown>): Fields {
   };
   for (const field of PLAIN) fields[field] = event[field];
   fields["until"] = isoOf(event["until"]);
-  fields["openUntil"] = event["type"] === "opened" ? isoOf(snapshot?.["openUntil"]) : undefined;
-  fields["lastFailure"] = snapshot?.["lastFailure"];
+  if (event["type"] === "opened") {
+    fields["openUntil"] = isoOf(snapshot?.["openUntil"]);
+    fields["lastFailure"] = snapshot?.["lastFailure"];
+  }
   fields["error"] = "error" in event ? kindOf(event["error"]) : undefined;
   const held = Object.entries(fields).filter(([, value]) => value !== undefined && value !== null);
   return Object.fromEntries(held) as unknown as Fields;

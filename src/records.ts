@@ -4,7 +4,15 @@
  * @module
  */
 
-import type { CircuitState, Driver, Override, Snapshot, UntoldRow } from "./contract.ts";
+import type {
+  Admission,
+  CircuitState,
+  Driver,
+  Override,
+  Snapshot,
+  StoreRequest,
+  UntoldRow,
+} from "./contract.ts";
 
 /** The states of a circuit. */
 export const CIRCUIT_STATES: readonly CircuitState[] = ["CLOSED", "OPEN", "HALF_OPEN"];
@@ -34,9 +42,12 @@ export function absentSnapshot(now: number): Snapshot {
     state: "CLOSED",
     epoch: "",
     generation: 0,
+    began: 0,
     reason: "",
     openedAt: null,
     openUntil: null,
+    cooldownMs: null,
+    lastFailure: null,
     closedAt: null,
     reopenCount: 0,
     consecutiveFailures: 0,
@@ -77,9 +88,12 @@ export function copySnapshot(s: Snapshot): Snapshot {
     state: s.state,
     epoch: s.epoch,
     generation: s.generation,
+    began: s.began,
     reason: s.reason,
     openedAt: s.openedAt,
     openUntil: s.openUntil,
+    cooldownMs: s.cooldownMs,
+    lastFailure: s.lastFailure,
     closedAt: s.closedAt,
     reopenCount: s.reopenCount,
     consecutiveFailures: s.consecutiveFailures,
@@ -106,6 +120,7 @@ export function withoutExpiredOverride(s: Snapshot, now: number): Snapshot {
   return {
     ...copySnapshot(s),
     generation: s.generation + 1,
+    began: s.override.until,
     override: null,
     ...NO_EVIDENCE,
     now,
@@ -136,24 +151,29 @@ export function inOrder(rows: Iterable<UntoldRow>): UntoldRow[] {
   }
   return all.sort((a, b) =>
     a.epoch === b.epoch
-      ? a.generation - b.generation
+      ? a.generation - b.generation || a.began - b.began
       : before(began.get(a.epoch)!, began.get(b.epoch)!) || (a.epoch < b.epoch ? -1 : 1)
   );
 }
 
-/** The generation under which a call was admitted, and its outcome is recorded. */
-export interface Admission {
-  /** The life of the circuit; `""` if the circuit was unknown. */
-  readonly epoch: string;
-  /** The generation; {@linkcode TOTALS_ONLY} for an outcome that feeds lifetime totals only. */
-  readonly generation: number;
+export type { Admission } from "./contract.ts";
+
+/** Returns `true` if two generations are the same one: by epoch, number and the moment of its beginning. */
+export function isSame(a: Admission, b: Admission): boolean {
+  return a.generation === b.generation && a.began === b.began && a.epoch === b.epoch;
+}
+
+/** Returns the generation of a Snapshot, as calls are admitted under it. */
+export function admissionOf({ epoch, generation, began }: Admission): Admission {
+  return { epoch, generation, began };
 }
 
 /** Returns `true` if outcomes admitted under this generation are not current in the Snapshot. */
-export function isLate({ epoch, generation }: Admission, s: Snapshot): boolean {
+export function isLate(under: Admission, s: Snapshot): boolean {
+  const { epoch, generation } = under;
   if (generation === TOTALS_ONLY) return true;
   if (epoch === "" || s.epoch === "") return generation !== 0 || s.generation > 1;
-  return epoch !== s.epoch || generation !== s.generation;
+  return !isSame(under, s);
 }
 
 let isolate = "";
@@ -170,7 +190,23 @@ export function newId(): string {
   return `${isolate}-${(++requests).toString(36)}`;
 }
 
+/** Returns what a row of the trail says of where its request came from. */
+export function originOf({ id, instance }: Pick<StoreRequest, "id" | "instance">): {
+  isolate: string;
+  instance?: string;
+} {
+  return { isolate: isolateOf(id), ...instance === undefined ? null : { instance } };
+}
+
 /** Returns the isolate that sent a request: the id of the request, without its number. */
 export function isolateOf(id: string): string {
   return id.replace(/-[^-]*$/, "");
+}
+
+/** Returns `true` for an object with the primitives of a {@linkcode Driver}. */
+export function isDriver(value: unknown): value is Driver {
+  const driver = value as Partial<Driver> | null | undefined;
+  return ["read", "record", "acquire", "transition"].every((primitive) =>
+    typeof driver?.[primitive as keyof Driver] === "function"
+  );
 }

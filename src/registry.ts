@@ -19,7 +19,6 @@ import {
 import {
   type Circuit,
   CIRCUITS,
-  isDriver,
   type NamedStore,
   type Opener,
   type OpeningStore,
@@ -31,7 +30,16 @@ import type { Clock, Store } from "./contract.ts";
 import { Events } from "./events.ts";
 import { Handle } from "./handle.ts";
 import { functionsOf, HANDLE_OPTIONS, type HandleFunctions } from "./handle_options.ts";
-import { checkPattern, type CircuitIdentity, identify, isName, nameMatches, toKey } from "./key.ts";
+import {
+  checkPattern,
+  type CircuitIdentity,
+  fromKey,
+  identify,
+  isName,
+  nameMatches,
+  toKey,
+} from "./key.ts";
+import { isDriver } from "./records.ts";
 import {
   type CircuitPolicy,
   type CircuitPolicyData,
@@ -102,8 +110,9 @@ export interface FuseOptions {
    */
   waitUntil?: WaitUntil | undefined;
   /**
-   * Names this isolate, for `lastFailure` and rows of the trail: a region, a machine. A text of 1-100
-   * characters on one line. Left out: it has no name.
+   * Names this isolate in `lastFailure` and in rows of the trail: its region or its machine. An operator
+   * then sees whether one of them fails, or all. A text of 1-100 characters on one line. Left out: it
+   * has no name.
    */
   instance?: string | undefined;
   /**
@@ -199,9 +208,10 @@ export class Registry {
   }
 
   #register(name: string, driver: OpeningStore, timeoutMs: number): RegisteredStore {
-    const { clock, events } = this;
+    const { clock, events, instance } = this;
     const fetch = this.#fetch;
-    const named = { name, driver, clock, events, timeoutMs, fetch, unsent: new Set<Circuit>() };
+    const unsent = new Set<Circuit>();
+    const named = { name, driver, clock, events, instance, timeoutMs, fetch, unsent };
     return { ...named, opener: driver[CIRCUITS].openerFor(named), circuits: new Map() };
   }
 
@@ -251,6 +261,18 @@ export class Registry {
     const circuit = this.circuit(named, key, identity);
     if (policy !== null) fix(circuit, policy);
     return new Handle<F>(circuit, functions, unit);
+  }
+
+  /** Returns the handle of a circuit by its identity. */
+  handle(
+    { store, key }: { readonly store: string; readonly key: string },
+    unit: Unit,
+  ): CircuitBreaker {
+    const named = this.store(store);
+    const parts = typeof key === "string" ? fromKey(key) : null;
+    if (parts === null) refuse(SUBJECT, "key", "the key of a circuit, as snapshots show it", key);
+    const circuit = this.circuit(named, key, { key, store, ...parts! });
+    return new Handle<never>(circuit, this.config(parts!.name).functions, unit);
   }
 
   /** Returns the configuration for a name. */

@@ -20,6 +20,7 @@ export type AuditEventName =
   | "reborn"
   | "imported"
   | "edited"
+  | "removed"
   | "success"
   | "failure";
 
@@ -59,3 +60,41 @@ export type StoredEvent = Omit<CircuitEvent, keyof CircuitIdentity> & {
   /** Of which circuit: unique within the store. */
   readonly key: string;
 };
+
+/** The generation under which a call was admitted, and its outcome is recorded. */
+export interface Admission {
+  /** The life of the circuit; `""` if the circuit was unknown. */
+  readonly epoch: string;
+  /** The generation; `TOTALS_ONLY` for an outcome that feeds lifetime totals only. */
+  readonly generation: number;
+  /** When the generation began, on the store's clock in ms; 0 if the circuit was unknown. */
+  readonly began: number;
+}
+
+/** What is kept of the failure that opened a circuit: never its message. */
+export interface FailureNote {
+  /** When it ended, in ms on the clock of the isolate that saw it. */
+  readonly at: number;
+  /** The `code` or the name of the error, `Response`, or `slow`. At most 64 characters. */
+  readonly kind: string;
+  /** The status of a Response. */
+  readonly status: number | null;
+  /** Which isolate saw it: `createFuse({ instance })`. */
+  readonly instance: string | null;
+}
+
+/** A change that the trail, kept elsewhere, has not confirmed yet. */
+export interface UntoldRow {
+  /** The life of the circuit afterwards. */
+  readonly epoch: string;
+  /** The generation afterwards. */
+  readonly generation: number;
+  /** When that generation began, in ms. No two rows of a circuit share epoch, generation and this. */
+  readonly began: number;
+  /** What happened. */
+  readonly event: Exclude<AuditEventName, "success" | "failure">;
+  /** When, on the store's clock, in ms. */
+  readonly at: number;
+  /** From, to, reason, actor, counters; `missed`: how many rows before it had to go. */
+  readonly metadata: Readonly<Record<string, unknown>>;
+}

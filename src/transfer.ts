@@ -7,7 +7,7 @@
 
 import { type CircuitIdentity, fromKey, identify, isName, toKey } from "./key.ts";
 import { received } from "./checks.ts";
-import type { CircuitRecord, OverrideRecord, Snapshot } from "./contract.ts";
+import type { CircuitRecord, FailureNote, OverrideRecord, Snapshot } from "./contract.ts";
 import {
   absentSnapshot,
   CIRCUIT_STATES,
@@ -46,9 +46,10 @@ export function toEntry(
     entry[field] = s[field];
   }
   for (const field of SNAPSHOT_TIMES) entry[field] = shift(s[field], -offset);
-  const { totals, sinceClosed, override } = s;
+  const { totals, sinceClosed, override, lastFailure } = s;
   return {
     ...entry,
+    lastFailure: lastFailure && { ...lastFailure },
     totals: { ...totals },
     sinceClosed: { ...sinceClosed },
     override: override && { ...override, until: shift(override.until, -offset) },
@@ -113,10 +114,17 @@ function readEntry(entry: Record<string, unknown>, path: string): Imported {
     sinceClosed: counts(entry, "sinceClosed", ["successes", "failures", "slow"], path),
     override: override === null ? null : readOverride(object(override, `${path}.override`), path),
   };
+  // An export of before has none.
+  if (entry.lastFailure != null) {
+    snapshot.lastFailure = readFailure(object(entry.lastFailure, `${path}.lastFailure`), path);
+  }
   for (const field of SNAPSHOT_TIMES) snapshot[field] = time(entry[field], `${path}.${field}`);
   for (const field of SNAPSHOT_COUNTS) snapshot[field] = count(entry[field], `${path}.${field}`);
-  if (snapshot.state === "OPEN" && snapshot.openUntil === null) {
-    refuse(`${path}.openUntil`, "a time while OPEN", null);
+  const { state, openedAt, openUntil } = snapshot as unknown as Snapshot;
+  if (state === "OPEN") {
+    if (openUntil === null) refuse(`${path}.openUntil`, "a time while OPEN", null);
+    // How long it was to last, by its own two times.
+    if (openedAt !== null) snapshot.cooldownMs = Math.max(0, openUntil - openedAt);
   }
   if (!Array.isArray(segments) || segments.length > 100) {
     refuse(`${path}.segments`, "an array of at most 100", segments);
@@ -169,6 +177,21 @@ function readOverride(override: Record<string, unknown>, path: string): Override
     until: time(override.until, `${at}.until`),
     reason: words("reason"),
     actor: words("actor"),
+  };
+}
+
+function readFailure(failure: Record<string, unknown>, path: string): FailureNote {
+  const at = `${path}.lastFailure`;
+  const { kind, status, instance } = failure;
+  const word = (field: string, value: unknown, most: number) =>
+    typeof value === "string" && value.length <= most
+      ? value.toWellFormed()
+      : refuse(`${at}.${field}`, `a text of at most ${most} characters`, value);
+  return {
+    at: time(failure.at, `${at}.at`) ?? refuse(`${at}.at`, "a time in ms", null),
+    kind: word("kind", kind, 64),
+    status: status === null ? null : count(status, `${at}.status`),
+    instance: instance === null ? null : word("instance", instance, 100),
   };
 }
 

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { cooldownPassed } from "../../src/rules/machine.ts";
 import type { Row } from "./rows.ts";
 
 /** An answer, and when it came in on this isolate's clock. */
@@ -71,8 +72,9 @@ export function hasExpired({ override_until: until }: Row, now: number): boolean
 }
 
 /** Whether an OPEN circuit is to go half-open. */
-export function isDue(row: Row, now: number, maxCooldownMs: number): boolean {
-  const until = row.open_until as number | null;
+export function isDue(row: Row, now: number): boolean {
+  const openUntil = row.open_until as number | null;
+  const cooldownMs = row.cooldown_ms as number | null;
   return row.state === "OPEN" && (row.override === null || hasExpired(row, now)) &&
-    (until === null || until <= now || until - now > maxCooldownMs);
+    cooldownPassed({ openUntil, cooldownMs }, now);
 }

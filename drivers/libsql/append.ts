@@ -20,9 +20,10 @@ import { $, prepare, type Statement, type Values } from "./statements/prepare.ts
 export interface ForeignRow {
   /** Key of the circuit. */
   readonly key: string;
-  /** The epoch and generation of the circuit after the change. No two rows of a key share both. */
+  /** The generation of the circuit after the change. No two rows of a key share all three. */
   readonly epoch: string;
   readonly generation: number;
+  readonly began: number;
   readonly event: Exclude<AuditEventName, "success" | "failure">;
   /** The time of the change, in ms. */
   readonly at: number;
@@ -97,8 +98,8 @@ function unique(rows: readonly ForeignRow[]): ForeignRow[] {
 }
 
 /** Identifies a row among those of its key. */
-function placeOf({ epoch, generation }: { epoch?: unknown; generation?: unknown }): string {
-  return `${generation} ${epoch}`;
+function placeOf(row: { epoch?: unknown; generation?: unknown; began?: unknown }): string {
+  return `${row.generation} ${row.began} ${row.epoch}`;
 }
 
 /** Appends rows to one chain. */
@@ -134,18 +135,23 @@ async function valuesOf(
   const edits = await sealEdits(digest, key, known);
   let { head } = edits;
   const links: (string | number | null)[][] = [];
-  for (const { epoch, generation, event, at: moment, metadata: data } of missing) {
+  for (const { event, at: moment, metadata: data, ...life } of missing) {
+    const { epoch, generation, began } = life;
     const at = Math.round(moment);
     const metadata = data && jsonOf(data);
-    head = await append(digest, { key, circuit, epoch, generation, event, at, metadata }, head);
-    links.push([circuit, event, metadata, at, epoch, generation, head.sequence, head.hash]);
+    head = await append(
+      digest,
+      { key, circuit, epoch, generation, began, event, at, metadata },
+      head,
+    );
+    links.push([circuit, event, metadata, at, epoch, generation, began, head.sequence, head.hash]);
   }
   return {
     ...{ key, circuit, head: head.hash, sequence: head.sequence, old: headOf(known).hash },
     ...{ edits: edits.values.edits, editCount: edits.values.editCount },
     ...{ links: JSON.stringify(links), at: links.at(-1)![3]! },
     unsealed: Number(known.unsealed ?? 0),
-    all: JSON.stringify(rows.map(({ epoch, generation }) => [epoch, generation])),
+    all: JSON.stringify(rows.map(({ epoch, generation, began }) => [epoch, generation, began])),
   };
 }
 
@@ -157,7 +163,7 @@ function makeStatements(schema: FuseSchema): Statement[] {
     sealRows(tables),
     insertRows(tables),
     noteLastId(tables),
-    prepare(sql`select e.epoch, e.generation ${present(tables, "all", "0", "1")}`),
+    prepare(sql`select e.epoch, e.generation, e.began ${present(tables, "all", 0)}`),
   ];
 }
 
@@ -168,12 +174,13 @@ const OPEN = sql`t.key = ${$("key")} and t.last_id = -1`;
  * Those of the given rows that are in the trail. An edit by hand is not one of them, whatever epoch it
  * has: it is an edit of this database's own row.
  */
-function present({ events }: Tables, rows: string, epoch: string, generation: string): SQL {
+function present({ events }: Tables, rows: string, first: number): SQL {
   return sql`
     from json_each(${$(rows)}) j join ${events} e
       on ${CHAINED} and e.key = ${$("key")} and e.event <> 'edited'
-      and e.epoch = j.value ->> ${sql.raw(epoch)}
-      and e.generation = j.value ->> ${sql.raw(generation)}`;
+      and e.epoch = j.value ->> ${sql.raw(`${first}`)}
+      and e.generation = j.value ->> ${sql.raw(`${first + 1}`)}
+      and e.began = j.value ->> ${sql.raw(`${first + 2}`)}`;
 }
 
 /**
@@ -189,7 +196,7 @@ function moveEnd(tables: Tables): Statement {
       and exists (
         select 1 from ${circuits} b where b.key = ${$("key")} and b.id = ${$("circuit")}
       )
-      and not exists (select 1 ${present(tables, "links", "4", "5")})
+      and not exists (select 1 ${present(tables, "links", 4)})
     on conflict (key) do update set
       head = excluded.head, sequence = excluded.sequence,
       last_id = -1, last_at = excluded.last_at,
@@ -209,10 +216,11 @@ function sealRows({ events, trails }: Tables): Statement {
 function insertRows({ events, trails }: Tables): Statement {
   return prepare(sql`
     insert into ${events} (
-      circuit_breaker_id, event, metadata, created_at, key, epoch, generation, sequence, hash
+      circuit_breaker_id, event, metadata, created_at, key, epoch, generation, began,
+      sequence, hash
     )
     select j.value ->> 0, j.value ->> 1, j.value ->> 2, j.value ->> 3, t.key,
-      j.value ->> 4, j.value ->> 5, j.value ->> 6, j.value ->> 7
+      j.value ->> 4, j.value ->> 5, j.value ->> 6, j.value ->> 7, j.value ->> 8
     from json_each(${$("links")}) j, ${trails} t where ${OPEN} order by j.key`);
 }
 

@@ -18,6 +18,8 @@ export interface Link {
   readonly circuit: number;
   readonly epoch: string;
   readonly generation: number;
+  /** When the generation began, on the store's clock, in ms. */
+  readonly began: number;
   readonly event: string;
   /** On the store's clock, in ms. */
   readonly at: number;
@@ -37,7 +39,27 @@ export interface Head {
 export const GENESIS: Head = { hash: "", sequence: 0, id: 0 };
 
 /** SHA-256 or, with a key, HMAC-SHA-256, in hex. */
-export type Digest = (text: string) => Promise<string>;
+export interface Digest {
+  (text: string): Promise<string>;
+  /** Of the keys that only verify. */
+  readonly older?: readonly Digest[];
+}
+
+/** Makes a {@linkcode Digest} of the first key, with those of the others. */
+export async function makeDigests([key, ...keys]: readonly string[]): Promise<Digest> {
+  const digest = await makeDigest(key);
+  return Object.assign(digest, { older: await Promise.all(keys.map(makeDigest)) });
+}
+
+/** Returns `true` if a hash is what one of the keys gives. */
+export async function isHash(
+  digest: Digest,
+  hash: unknown,
+  of: (digest: Digest) => Promise<string>,
+): Promise<boolean> {
+  for (const one of [digest, ...digest.older ?? []]) if (await of(one) === hash) return true;
+  return false;
+}
 
 /** Makes a {@linkcode Digest}. The key is imported once for each unit of work. */
 export async function makeDigest(trailKey: string | undefined): Promise<Digest> {
@@ -57,10 +79,10 @@ function hex(buffer: ArrayBuffer): string {
 
 /** Returns the hash of a row that follows `before`. */
 export function linkHash(digest: Digest, link: Link, before: Head): Promise<string> {
-  const { key, circuit, epoch, generation, event, at, metadata } = link;
+  const { key, circuit, epoch, generation, began, event, at, metadata } = link;
   return digest(JSON.stringify([
     ...["fuse trail 1", before.hash, before.id, before.sequence + 1],
-    ...[key, circuit, epoch, generation, event, at, metadata],
+    ...[key, circuit, epoch, generation, began, event, at, metadata],
   ]));
 }
 
@@ -81,7 +103,7 @@ export type LinkRow = Readonly<Record<string, unknown>>;
 
 /** The columns of a row `e` that verifying needs. */
 export const LINK_COLUMNS: SQL = sql`
-  e.id, e.key as "key", e.circuit_breaker_id as circuit, e.epoch, e.generation, e.sequence,
+  e.id, e.key as "key", e.circuit_breaker_id as circuit, e.epoch, e.generation, e.began, e.sequence,
   e.event as "event", e.created_at as at, e.metadata as metadata, e.hash as hash,
   e.event <> 'edited' or ${TRIGGERED} as triggered`;
 
@@ -99,12 +121,13 @@ export async function follows(digest: Digest, row: LinkRow, before: Head): Promi
     circuit: Number(row.circuit),
     epoch: String(row.epoch),
     generation: Number(row.generation),
+    began: Number(row.began),
     event: String(row.event),
     at: Number(row.at),
     metadata: row.metadata as string | null,
   };
-  if (await linkHash(digest, link, before) === row.hash) return true;
+  const isAfter = (head: Head) => isHash(digest, row.hash, (one) => linkHash(one, link, head));
+  if (await isAfter(before)) return true;
   // If both were appended in one batch, the id of the first was not known yet, and is the one before.
-  return id === before.id! + 1 &&
-    await linkHash(digest, link, { ...before, id: null }) === row.hash;
+  return id === before.id! + 1 && await isAfter({ ...before, id: null });
 }

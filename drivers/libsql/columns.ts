@@ -20,7 +20,7 @@ import {
   type SQLiteTimestampBuilderInitial,
   text,
 } from "drizzle-orm/sqlite-core";
-import type { AuditEventName, CircuitState, Override } from "../../src/contract.ts";
+import type { AuditEventName, CircuitState, FailureNote, Override } from "../../src/contract.ts";
 
 /** Column builder of a table's `id`. */
 export type IdBuilder = IsPrimaryKey<HasDefault<NotNull<SQLiteIntegerBuilderInitial<"id">>>>;
@@ -70,6 +70,10 @@ export type CircuitBreakerColumns = {
   updatedAt: HasDefault<NotNull<TimeBuilder<"updated_at">>>;
   /** Until when an OPEN circuit lets nobody through. */
   openUntil: TimeBuilder<"open_until">;
+  /** How long the opening lasts, in ms; `null` once it closed. */
+  cooldownMs: SQLiteIntegerBuilderInitial<"cooldown_ms">;
+  /** The failure that opened the circuit last, as JSON: `at`, `kind`, `status` and `instance`. */
+  lastFailure: $Type<SQLiteTextJsonBuilderInitial<"last_failure">, FailureNote>;
   /** When the last success that counted ended. */
   lastSuccessAt: TimeBuilder<"last_success_at">;
   /** Slow calls since the circuit last closed, or was reset or overridden. */
@@ -110,6 +114,8 @@ export type CircuitBreakerColumns = {
   epoch: HasDefault<NotNull<TextBuilder<"epoch">>>;
   /** Counts transitions and operator actions from 1. */
   generation: CountBuilder<"generation">;
+  /** When this generation began. */
+  began: HasDefault<NotNull<TimeBuilder<"began">>>;
   /** Grows with every write by the store. A write that leaves it alone is somebody else's. */
   revision: CountBuilder<"revision">;
   /** The generation in which the evidence was cleared last. The window counts from there. */
@@ -143,6 +149,8 @@ export type CircuitBreakerEventColumns = {
   epoch: TextBuilder<"epoch">;
   /** The generation afterwards. Rows of calls have none. */
   generation: SQLiteIntegerBuilderInitial<"generation">;
+  /** When that generation began. Rows of calls have none. */
+  began: TimeBuilder<"began">;
   /** The row's place in the hash chain of its key, from 1, or `null` if it is not in a chain. */
   sequence: SQLiteIntegerBuilderInitial<"sequence">;
   /** SHA-256 or HMAC over the row and the hash before it, in hex. */
@@ -197,6 +205,8 @@ export type CircuitBreakerLeaseColumns = {
   token: NotNull<TextBuilder<"token">>;
   /** The generation that granted the lease. In another one, the lease is void. */
   generation: IntBuilder<"generation">;
+  /** When that generation began, in ms. */
+  began: IntBuilder<"began">;
   /** When the lease expires, in ms. */
   until: IntBuilder<"until">;
   /** The length of the lease, in ms. */
@@ -267,6 +277,8 @@ export function circuitBreakerColumns(): CircuitBreakerColumns {
     createdAt: time("created_at").notNull().default(NOW),
     updatedAt: time("updated_at").notNull().default(NOW),
     openUntil: time("open_until"),
+    cooldownMs: integer("cooldown_ms"),
+    lastFailure: text("last_failure", { mode: "json" }).$type<FailureNote>(),
     lastSuccessAt: time("last_success_at"),
     slowCount: count("slow_count"),
     reason: word("reason"),
@@ -288,6 +300,7 @@ export function circuitBreakerColumns(): CircuitBreakerColumns {
     // A row that was put there by hand begins a life as well.
     epoch: text("epoch").notNull().default(sql`(lower(hex(randomblob(16))))`),
     generation: count("generation", 1),
+    began: time("began").notNull().default(NOW),
     revision: count("revision"),
     evidenceSince: count("evidence_since", 1),
     outcomes: word("outcomes"),
@@ -311,6 +324,7 @@ export function circuitBreakerEventColumns(): CircuitBreakerEventColumns {
     key: text("key").notNull(),
     epoch: text("epoch"),
     generation: integer("generation"),
+    began: time("began"),
     sequence: integer("sequence"),
     hash: text("hash"),
   };

@@ -62,6 +62,11 @@ export type LibsqlOptions = LibsqlSource & {
    */
   trailKey?: string | undefined;
   /**
+   * Several such secrets, to change the secret: the first one hashes, and all of them verify. Give
+   * `[old, new]` to all writers first, and `[new, old]` once they have it. In place of `trailKey`. Left out: that one.
+   */
+  trailKeys?: readonly string[] | undefined;
+  /**
    * Returns the text that the row of a failed call shows of its error, with `audit: "calls"`. By
    * default, or for `undefined`, the row shows nothing. If the function throws, the row has no text.
    */
@@ -129,7 +134,7 @@ export interface LibsqlStore extends Store {
 const SUBJECT = "libsql store";
 const OPTIONS = [
   ...["client", "url", "authToken", "replica", "schema", "audit", "trailKey", "redact"],
-  ...["busyTimeoutMs", "clock"],
+  ...["trailKeys", "busyTimeoutMs", "clock"],
 ];
 
 /** Checked options. */
@@ -139,7 +144,8 @@ export interface Configuration {
   readonly replica: Connection;
   readonly schema: standard.FuseSchema;
   readonly clock: Clock | undefined;
-  readonly trailKey: string | undefined;
+  /** The keys of the trail's hashes: the first one hashes, all of them verify. */
+  readonly trailKeys: readonly string[];
   /** Returns what the row of a failed call shows of its error. Given if calls are audited. */
   readonly describe: ((error: unknown) => string | undefined) | undefined;
 }
@@ -152,7 +158,7 @@ export interface Configuration {
 export function configure(options: LibsqlOptions): Configuration {
   known(SUBJECT, options, OPTIONS);
   const connect = connectTo(options);
-  const { schema = standard, clock, audit, trailKey, redact } = options;
+  const { schema = standard, clock, audit, redact } = options;
   standard.checkSchema(SUBJECT, schema);
   const isOurs = (name: string) => namesOf(schema).has(name);
   const busyTimeoutMs = check(SUBJECT, "busyTimeoutMs", options.busyTimeoutMs, 450, 0);
@@ -162,13 +168,24 @@ export function configure(options: LibsqlOptions): Configuration {
     : connectionOf(connector(SUBJECT, "replica", options.replica), busyTimeoutMs, isOurs);
   checkFunction("clock", clock);
   const audits = oneOf(SUBJECT, "audit", audit, ["transitions", "calls"]) === "calls";
-  if (trailKey !== undefined && (typeof trailKey !== "string" || trailKey === "")) {
-    // A key is not shown, whatever it is.
-    refuse(SUBJECT, "trailKey", "a text that is not empty", trailKey === "" ? "" : undefined);
-  }
   checkFunction("redact", redact);
   const describe = audits ? (error: unknown) => redacted(redact, error) : undefined;
-  return { connection, replica, schema, clock, trailKey, describe };
+  return { connection, replica, schema, clock, trailKeys: keysOf(options), describe };
+}
+
+/** A key is not shown, whatever it is. */
+function keysOf({ trailKey, trailKeys }: LibsqlOptions): readonly string[] {
+  const isKey = (key: unknown) => typeof key === "string" && key !== "";
+  if (trailKey !== undefined) {
+    if (trailKeys !== undefined) refuse(SUBJECT, "trailKeys", 'left out beside "trailKey"', {});
+    if (isKey(trailKey)) return [trailKey];
+    refuse(SUBJECT, "trailKey", "a text that is not empty", trailKey === "" ? "" : undefined);
+  }
+  if (trailKeys === undefined) return [];
+  if (!Array.isArray(trailKeys) || trailKeys.length === 0 || !trailKeys.every(isKey)) {
+    refuse(SUBJECT, "trailKeys", "a list of texts that are not empty", {});
+  }
+  return [...trailKeys];
 }
 
 function connectTo(options: LibsqlOptions): Connection["connect"] {

@@ -5,11 +5,11 @@
  * @module
  */
 
-import type { Answer, StoreRequest } from "../../src/contract.ts";
+import type { Answer, RemoveRequest, StoreRequest } from "../../src/contract.ts";
 import { identify } from "../../src/key.ts";
-import { isolateOf } from "../../src/records.ts";
+import { originOf } from "../../src/records.ts";
 import { Answers, heard, type Known } from "./answers.ts";
-import { type Digest, makeDigest } from "./chain.ts";
+import { type Digest, makeDigests } from "./chain.ts";
 import { send, type SqlResult, type SqlStatement, untilApplied } from "./client.ts";
 import type { Configuration } from "./options.ts";
 import { releasedBy, type Row, rowOf, snapshotOf } from "./rows.ts";
@@ -19,7 +19,9 @@ import type { Statement, Values } from "./statements/prepare.ts";
 import { EDITS } from "./statements/read.ts";
 
 /** The least that a request says of itself. */
-const ANONYMOUS: StoreRequest = { id: "", at: 0, shape: { windowMs: 1, windowSize: 0 } };
+export const ANONYMOUS: RemoveRequest = {
+  ...{ id: "", at: 0, shape: { windowMs: 1, windowSize: 0 }, reason: null, actor: null },
+};
 
 /** The requests of one store. */
 export class Requests {
@@ -45,7 +47,7 @@ export class Requests {
 
   /** Makes the digest of the store's trail. */
   digest(): Promise<Digest> {
-    return makeDigest(this.#configuration.trailKey);
+    return makeDigests(this.#configuration.trailKeys);
   }
 
   /** Sends statements that are bound already. */
@@ -66,12 +68,21 @@ export class Requests {
     statements: readonly Statement[],
     values: Values,
   ): Promise<Row> {
+    return this.#learn(key, await this.sendAll(key, request, statements, values));
+  }
+
+  /** Sends a batch. */
+  async sendAll(
+    key: string,
+    request: StoreRequest,
+    statements: readonly Statement[],
+    values: Values,
+  ): Promise<readonly SqlResult[]> {
     const { name, context, boundary } = identify("", key);
     // A request without an id is never sent again, but must differ from all others.
     const id = request.id || crypto.randomUUID();
     const all = { sealed: 0, ...values, ...this.#now(), key, name, context, boundary, id };
-    const results = await this.send(statements.map((statement) => statement(all)));
-    return this.#learn(key, results);
+    return await this.send(statements.map((statement) => statement(all)));
   }
 
   /** Sends a batch that is bound already, and reads the circuit after it. */
@@ -97,14 +108,14 @@ export class Requests {
   async seal(
     key: string,
     known: Known,
-    { id }: StoreRequest,
+    request: StoreRequest,
     change: ChangeRow | null,
   ): Promise<Sealed> {
     const digest = await this.digest();
     const row = await this.sealAllButAPage(key, known.row);
     const latest = row === known.row ? known : heard(row);
-    const isolate = isolateOf(id);
-    return await seal({ digest, key, known: latest, now: this.time(), isolate }, change);
+    const origin = originOf(request);
+    return await seal({ digest, key, known: latest, now: this.time(), origin }, change);
   }
 
   /** Returns the last answer about a circuit. Creates the circuit, if none is known. */

@@ -7,6 +7,7 @@
 import type {
   CircuitRecord,
   CircuitState,
+  FailureNote,
   OverrideRecord,
   RestoreRequest,
   Segment,
@@ -15,6 +16,7 @@ import type {
 } from "../../src/contract.ts";
 import { absentSnapshot, withoutExpiredOverride } from "../../src/records.ts";
 import { countOf, overrideOf, stateOf, textOf, timeOf } from "../../src/rules/stored_fields.ts";
+import { jsonOf } from "./metadata.ts";
 import { unreadable } from "./client.ts";
 import type { Values } from "./statements/prepare.ts";
 
@@ -51,7 +53,10 @@ const COUNTS = [
   ...["failure_count", "success_count", "slow_count", "half_open_successes", "half_open_failures"],
   ...["total_successes", "total_failures", "total_rejected", "total_slow"],
 ];
-const TIMES = ["opened_at", "open_until", "closed_at", "last_failure_at", "last_success_at"];
+const TIMES = [
+  ...["began", "opened_at", "open_until", "closed_at", "last_failure_at", "last_success_at"],
+  "cooldown_ms",
+];
 const TEXTS = ["reason", "policy_hash", "previous_policy_hash", "outcomes"];
 
 function readFields(row: Row): Row {
@@ -104,9 +109,12 @@ export function storedSnapshot(row: Row, shape: Shape): Snapshot {
     state: row.state as CircuitState,
     epoch: text("epoch"),
     generation: n("generation"),
+    began: at("began") ?? 0,
     reason: text("reason"),
     openedAt: at("opened_at"),
     openUntil: at("open_until"),
+    cooldownMs: at("cooldown_ms"),
+    lastFailure: failureOf(row),
     closedAt: at("closed_at"),
     reopenCount: n("reopen_count"),
     consecutiveFailures: n("consecutive_failures"),
@@ -136,6 +144,15 @@ export function storedSnapshot(row: Row, shape: Shape): Snapshot {
     policyHash: text("policy_hash"),
     now,
   };
+}
+
+/** Returns the failure that opened the circuit. */
+function failureOf({ last_failure }: Row): FailureNote | null {
+  try {
+    return JSON.parse(last_failure as string ?? "null");
+  } catch {
+    return null;
+  }
 }
 
 /** Returns the counts of the time window. A clock that goes back counts as standing still. */
@@ -200,6 +217,8 @@ export function restoredValues({ record }: RestoreRequest): Values {
     state: s.state,
     generation: s.generation,
     restoredReason: s.reason,
+    cooldown_ms: s.cooldownMs,
+    last_failure: s.lastFailure && jsonOf(s.lastFailure),
     opened_at: s.openedAt,
     open_until: s.openUntil,
     closed_at: s.closedAt,

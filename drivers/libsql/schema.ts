@@ -266,6 +266,7 @@ function leasesTable(name: Prefixed): CircuitBreakerLeasesTable {
     circuitBreakerId: int("circuit_breaker_id"),
     token: text("token").notNull(),
     generation: int("generation"),
+    began: int("began"),
     until: int("until"),
     leaseMs: int("lease_ms"),
     ended: int("ended"),

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { AuditEventName } from "../../src/contract.ts";
+import type { Admission, AuditEventName, OverrideRecord } from "../../src/contract.ts";
 import { hasExpired, type Known, timeOf } from "./answers.ts";
 import { append, type Digest, GENESIS, type Head, type Link, linkHash } from "./chain.ts";
 import { countersOf, jsonOf } from "./metadata.ts";
@@ -22,8 +22,17 @@ export interface ChangeRow {
   readonly generation?: (next: number) => number;
   readonly reason: string | null;
   readonly actor: string | null;
+  /** Returns what the change alters in what the row says of the circuit afterwards. */
+  readonly after?: (moment: number) => Partial<After>;
   /** Returns further metadata. */
-  readonly more?: (row: Row, at: number) => Record<string, unknown>;
+  readonly more?: (row: Row, moment: number) => Record<string, unknown>;
+}
+
+/** What a row says of the circuit afterwards, beside its generation. `verifyTrail()` compares it. */
+export interface After {
+  readonly state: string;
+  readonly openUntil: number | null;
+  readonly override: OverrideRecord | null;
 }
 
 /** The hashed rows of a request. */
@@ -47,7 +56,7 @@ export interface Sealing {
   /** The time on the store's clock, if the store was given one. */
   readonly now: number | undefined;
   /** The isolate that sends the request. */
-  readonly isolate: string;
+  readonly origin: Readonly<Record<string, string>>;
 }
 
 /** How far the time of a row may be off the database's clock, in ms. */
@@ -66,8 +75,9 @@ export async function seal(sealing: Sealing, change: ChangeRow | null): Promise<
   const edits = await sealEdits(digest, key, row);
   const values: Record<string, string | number | null> = {
     ...edits.values,
-    ...{ sealed: 1, stamp: at, slackMs: SLACK_MS, sealSequence: headOf(row).sequence },
+    ...{ sealed: 1, stamp: at, moment: time, slackMs: SLACK_MS },
     ...{ sealEpoch: String(row.epoch), sealGeneration: row.generation as number },
+    ...{ sealBegan: row.began as number, sealSequence: headOf(row).sequence },
     sealExpired: expired ? 1 : 0,
   };
   let head = edits.head;
@@ -82,7 +92,7 @@ export async function seal(sealing: Sealing, change: ChangeRow | null): Promise<
     });
   }
   if (change !== null) {
-    const link = changeOf(sealing, at, generation + 1, change);
+    const link = changeOf(sealing, at, generation + 1, time, change);
     head = await append(digest, link, head);
     Object.assign(values, {
       ...{ event: link.event, changeMetadata: link.metadata, changeEpoch: link.epoch },
@@ -103,32 +113,47 @@ function stampOf({ last_at }: Row, time: number): number {
 function releaseOf(sealing: Sealing, at: number): Link {
   const { row } = sealing.known;
   const generation = row.generation as number + 1;
-  return linkOf(sealing, at, "released", String(row.epoch), generation, {
+  const life = { epoch: String(row.epoch), generation, began: row.override_until as number };
+  return linkOf(sealing, at, "released", life, {
     ...{ to: row.state, reason: "expired", actor: null, kind: row.override },
+    after: { ...afterOf(row, false), override: null },
   });
 }
 
 /** The change itself. */
-function changeOf(sealing: Sealing, at: number, next: number, change: ChangeRow): Link {
+function changeOf(
+  sealing: Sealing,
+  at: number,
+  next: number,
+  began: number,
+  change: ChangeRow,
+): Link {
   const { row } = sealing.known;
   const { event, to = row.state, reason, actor } = change;
   const epoch = change.epoch?.(at) ?? String(row.epoch);
   const generation = change.generation?.(next) ?? next;
-  const metadata = { to, reason, actor, ...change.more?.(row, at) };
-  return linkOf(sealing, at, event, epoch, generation, metadata);
+  const expired = next > (row.generation as number) + 1;
+  const after = { ...afterOf(row, expired), state: to, ...change.after?.(began) };
+  const metadata = { to, reason, actor, ...change.more?.(row, began), after };
+  return linkOf(sealing, at, event, { epoch, generation, began }, metadata);
+}
+
+/** What the circuit is before a change, its override gone if that has run out. */
+function afterOf(row: Row, expired: boolean): After {
+  const { state, openUntil, override } = storedSnapshot(row, { windowMs: 1, windowSize: 0 });
+  return { state, openUntil, override: expired ? null : override };
 }
 
 function linkOf(
-  { key, known: { row }, isolate }: Sealing,
+  { key, known: { row }, origin }: Sealing,
   at: number,
   event: string,
-  epoch: string,
-  generation: number,
+  { epoch, generation, began }: Admission,
   { to, ...more }: Record<string, unknown>,
 ): Link {
   const counters = countersOf(storedSnapshot(row, { windowMs: 1, windowSize: 0 }));
-  const metadata = jsonOf({ from: row.state, to, generation, ...more, counters, isolate });
-  return { key, circuit: row.id!, epoch, generation, event, at, metadata };
+  const metadata = jsonOf({ from: row.state, to, generation, ...more, counters, ...origin });
+  return { key, circuit: row.id!, epoch, generation, began, event, at, metadata };
 }
 
 /** Hashes the edits by hand that an answer shows. Returns the end of the chain after them, too. */
@@ -163,12 +188,12 @@ type Edit = Omit<Link, "key"> & { readonly id: number };
 /** Returns the edits by hand that are not in the chain yet, oldest first. */
 export function editsOf({ edits, unsealed }: Row): Edit[] {
   const rows = edits as
-    | [number, number, string, number, string, number, string | null][]
+    | [number, number, string, number, number, string, number, string | null][]
     | null
     | undefined;
   return (rows ?? [])
-    .map(([id, circuit, epoch, generation, event, at, metadata]) => (
-      { id, circuit, epoch, generation, event, at, metadata }
+    .map(([id, circuit, epoch, generation, began, event, at, metadata]) => (
+      { id, circuit, epoch, generation, began, event, at, metadata }
     ))
     .sort((a, b) => a.id - b.id)
     // No more than the trigger has counted: others were inserted by hand.

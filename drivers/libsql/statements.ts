@@ -18,11 +18,18 @@ import { sql } from "drizzle-orm";
 import type { FuseSchema } from "./schema.ts";
 import { type AcquireStatements, acquireStatements } from "./statements/acquire.ts";
 import { type ChangeStatements, changeStatements } from "./statements/change.ts";
-import { type Dialect, makeDialect, OWN } from "./statements/dialect.ts";
+import {
+  type Change,
+  decide,
+  type Dialect,
+  makeDialect,
+  OWN,
+  WINNING,
+} from "./statements/dialect.ts";
 import { $, prepare, type Statement } from "./statements/prepare.ts";
 import { type ReadStatements, readStatements } from "./statements/read.ts";
 import { type RecordStatements, recordStatements } from "./statements/record.ts";
-import { type TrailStatements, trailStatements } from "./statements/trail.ts";
+import { appendChange, mark, type TrailStatements, trailStatements } from "./statements/trail.ts";
 
 /** All statements of a store. */
 export interface Statements extends ReadStatements, TrailStatements, ChangeStatements {
@@ -32,8 +39,8 @@ export interface Statements extends ReadStatements, TrailStatements, ChangeState
   readonly acquire: AcquireStatements;
   /** Writes to a table without triggers, and leaves nothing there. */
   readonly check: readonly Statement[];
-  /** Removes the circuit. The last statement answers with a row if there was one. */
-  readonly remove: readonly Statement[];
+  /** Removes the circuit, after the row that records it. The last statement has a row if it did. */
+  readonly remove: Change;
 }
 
 /**
@@ -62,9 +69,9 @@ export function makeStatements(schema: FuseSchema, bindsNow: boolean): Statement
  */
 function create({ circuits, now }: Dialect): Statement {
   return prepare(sql`
-    insert into ${circuits} (key, name, context, boundary, epoch, created_at, updated_at)
+    insert into ${circuits} (key, name, context, boundary, epoch, began, created_at, updated_at)
     select ${$("key")}, ${$("name")}, ${$("context")}, ${$("boundary")},
-      ${$("id")} || '.' || c.now, c.now, c.now
+      ${$("id")} || '.' || c.now, c.now, c.now, c.now
     from (select ${now} as now) c
     where true on conflict (key) do nothing`);
 }
@@ -79,11 +86,19 @@ function check({ requests }: Dialect): Statement[] {
   ];
 }
 
-function remove({ circuits, leases, ownId, requests, windows }: Dialect): Statement[] {
-  return [
-    prepare(sql`delete from ${windows} where circuit_breaker_id = ${ownId}`),
-    prepare(sql`delete from ${leases} where circuit_breaker_id = ${ownId}`),
-    prepare(sql`delete from ${requests} where circuit_breaker_id = ${ownId}`),
-    prepare(sql`delete from ${circuits} as b where ${OWN} returning id`),
-  ];
+function remove(dialect: Dialect): Change {
+  const { circuits, leases, requests, windows } = dialect;
+  const won = sql`exists (select 1 from ${requests} r where ${WINNING})`;
+  const owned = sql`circuit_breaker_id not in (select b.id from ${circuits} b)`;
+  return {
+    decide: decide(dialect, sql`1`),
+    apply: [
+      appendChange(dialect),
+      mark(dialect),
+      prepare(sql`delete from ${circuits} as b where ${OWN} and ${won} returning id`),
+      ...[windows, leases, requests].map((table) =>
+        prepare(sql`delete from ${table} where circuit_breaker_id = ${$("circuit")} and ${owned}`)
+      ),
+    ],
+  };
 }

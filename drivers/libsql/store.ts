@@ -15,6 +15,7 @@ import type {
   ListRequest,
   OverrideRequest,
   Recorded,
+  RemoveRequest,
   RestoreRequest,
   Shape,
   Snapshot,
@@ -23,8 +24,9 @@ import type {
   TransitionRequest,
 } from "../../src/contract.ts";
 import { CIRCUITS, type OpeningStore } from "../../src/circuit.ts";
-import { SHARED } from "../../src/shared/mod.ts";
+import { SHARED } from "../../src/shared/kind.ts";
 import { eventsOf } from "../../src/history.ts";
+import { absentSnapshot, admissionOf } from "../../src/records.ts";
 import { segmentMs } from "../../src/rules/window.ts";
 import { hasExpired, heard, isDue, type Known, timeOf } from "./answers.ts";
 import {
@@ -39,7 +41,7 @@ import { readTrail } from "./history.ts";
 import { jsonOf, slowCallsOf } from "./metadata.ts";
 import type { Configuration, LibsqlStore } from "./options.ts";
 import { type PruneOptions, type PruneResult, pruneTrail } from "./prune.ts";
-import { answerOf, Requests } from "./requests.ts";
+import { ANONYMOUS, answerOf, Requests } from "./requests.ts";
 import { recordOf, restoredValues, type Row, rowOf, snapshotOf } from "./rows.ts";
 import { type ChangeRow, type Sealed, UNSEALED } from "./seal.ts";
 import type { Change } from "./statements/dialect.ts";
@@ -123,9 +125,9 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
   async acquire(key: string, request: AcquireRequest): Promise<Acquired> {
     const requests = this.#requests;
     const { acquire, mark, answer } = requests.statements;
-    const { token, max, leaseMs, maxCooldownMs } = request;
+    const { token, max, leaseMs } = request;
     const moves = (row: Row, now: number) =>
-      row.id !== null && (isDue(row, now, maxCooldownMs) || hasExpired(row, now));
+      row.id !== null && (isDue(row, now) || hasExpired(row, now));
     let known = requests.answers.get(key);
     return await untilApplied(async () => {
       const moving = known !== undefined && moves(known.row, timeOf(known, requests.time()));
@@ -134,7 +136,7 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
         ...moving ? [acquire.decide, ...requests.before(sealed), ...acquire.apply, mark] : [],
         ...acquire.lease,
         answer,
-      ], { token, max, leaseMs, maxCooldownMs, ...sealed.values });
+      ], { token, max, leaseMs, ...sealed.values });
       if (row.won === null && moves(row, row.now)) {
         known = heard(row);
         return undefined;
@@ -144,18 +146,21 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
   }
 
   transition(key: string, request: TransitionRequest): Promise<Changed> {
-    const { to, event, cooldownMs, reason, actor, expected } = request;
+    const { to, event, reason, actor, expected, lastFailure = null } = request;
+    const cooldownMs = Math.round(request.cooldownMs);
     const { open, close } = this.#requests.statements;
     return this.#change(key, request, {
       change: to === "OPEN" ? open : close,
       creates: expected === null,
       values: {
-        ...{ event, cooldownMs, reason, actor, expected: expected === null ? 0 : 1 },
-        ...{ epoch: expected?.epoch ?? "", generation: expected?.generation ?? 0 },
+        ...{ event, cooldownMs, reason, actor, expects: expected === null ? 0 : 1 },
+        ...admissionOf(expected ?? absentSnapshot(0)),
+        lastFailure: lastFailure && jsonOf(lastFailure),
       },
       row: {
         ...{ event, to, reason, actor },
-        ...to === "OPEN" ? { more: () => ({ cooldownMs: Math.round(cooldownMs) }) } : {},
+        after: (moment) => ({ openUntil: to === "OPEN" ? moment + cooldownMs : null }),
+        ...to === "OPEN" ? { more: () => ({ cooldownMs, lastFailure }) } : {},
       },
     });
   }
@@ -169,8 +174,11 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
       values: { kind, until, reason, actor, at },
       row: {
         ...{ event: kind ?? "released", reason, actor },
+        after: (moment) => ({
+          override: kind && { kind, until: translated(until, moment, at), reason, actor },
+        }),
         more: (row, stamp) => ({
-          until: until === null ? null : Math.round(until + stamp - at),
+          until: translated(until, stamp, at),
           kind: kind ?? row.override,
         }),
       },
@@ -190,6 +198,13 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
       },
       row: {
         ...{ event: "imported", to: snapshot.state, reason, actor },
+        after: (moment) => ({
+          openUntil: translated(snapshot.openUntil, moment, at),
+          override: snapshot.override && {
+            ...snapshot.override,
+            until: translated(snapshot.override.until, moment, at),
+          },
+        }),
         // With the moment: if the request is sent again after a removal, it begins another life.
         epoch: (stamp) => `${request.id}.${stamp}`,
         generation: (next) => Math.max(next - 1, snapshot.generation) + 1,
@@ -234,11 +249,26 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
     };
   }
 
-  async remove(key: string): Promise<boolean> {
-    const { answers, statements: { remove } } = this.#requests;
-    const results = await this.#requests.send(remove.map((statement) => statement({ key })));
-    answers.forget(key);
-    return results.at(-1)!.rows.length > 0;
+  /** One request; one more if nothing is known of the circuit, or somebody was faster. */
+  async remove(key: string, request: RemoveRequest = ANONYMOUS): Promise<boolean> {
+    const requests = this.#requests;
+    const { answers, statements: { read, remove } } = requests;
+    const { reason, actor } = request;
+    let known = answers.get(key);
+    return await untilApplied(async () => {
+      known ??= heard(rowOf((await requests.ask(read, { key })).rows[0]));
+      const { id: circuit } = known.row;
+      answers.forget(key);
+      if (circuit === null) return false;
+      const sealed = await requests.seal(key, known, request, { event: "removed", reason, actor });
+      known = undefined;
+      const statements = [remove.decide, ...requests.before(sealed), ...remove.apply];
+      const results = await requests.sendAll(key, request, statements, {
+        ...{ circuit, ...sealed.values },
+      });
+      // The circuits' row goes before those that belong to it.
+      return results.at(-4)!.rows.length > 0 ? true : undefined;
+    });
   }
 
   /** One request. */
@@ -284,12 +314,17 @@ interface ChangePlan {
   readonly row: ChangeRow;
 }
 
+/** Translates a time on the caller's clock, which is `at`, to the store's, which is `moment`. */
+function translated(time: number | null, moment: number, at: number): number | null {
+  return time === null ? null : Math.round(time) + moment - Math.round(at);
+}
+
 /** Returns the values of a tally. */
 function tallyValues(tally: Tally): Values {
   const { successes, failures, shape: { windowMs, windowSize } } = tally;
   return {
-    ...{ epoch: tally.epoch, generation: tally.generation, lease: tally.lease },
-    ...{ successes, failures, calls: successes + failures },
+    ...{ epoch: tally.epoch, generation: tally.generation, began: tally.began },
+    ...{ successes, failures, calls: successes + failures, lease: tally.lease },
     ...{ rejected: tally.rejected, slow: tally.slow, ageMs: Math.max(0, tally.ageMs) },
     ...{ windowMs, windowSize, segmentMs: segmentMs(windowMs) },
     ...{ slowCalls: slowCallsOf(tally), errors: jsonOf(tally.errors ?? []) },

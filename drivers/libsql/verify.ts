@@ -4,13 +4,14 @@
  * @module
  */
 
-import { sql } from "drizzle-orm";
+import { type SQL, sql } from "drizzle-orm";
 import { known, refuse } from "../../src/checks.ts";
 import {
   anchorSeal,
   type Digest,
   follows,
   type Head,
+  isHash,
   isTriggered,
   LINK_COLUMNS,
   type LinkRow,
@@ -51,7 +52,9 @@ export interface TrailBreak {
   /** Key of the circuit. */
   circuit: string;
   /** What happened to the row, or to one before it. */
-  problem: "changed" | "removed" | "inserted";
+  problem: "changed" | "removed" | "inserted" | "circuit" | "unchained";
+  /** What is wrong, in a sentence. */
+  detail: string;
 }
 
 /** Rows, or circuits, of a request. */
@@ -88,7 +91,9 @@ export async function verifyTrail(
     if (found.problem !== null) proof.brokenAt ??= { ...found.problem, circuit: key };
     hasHead ||= found.hasHead;
   }
-  if (!hasHead) proof.brokenAt ??= { id: "", circuit: circuit ?? "", problem: "removed" };
+  if (!hasHead) {
+    proof.brokenAt ??= { ...broken(null, "removed"), circuit: circuit ?? "" };
+  }
   proof.ok = proof.brokenAt === null;
   return proof;
 }
@@ -103,7 +108,7 @@ interface Found {
   readonly problem: Problem | null;
 }
 
-type Problem = Pick<TrailBreak, "id" | "problem">;
+type Problem = Omit<TrailBreak, "circuit">;
 
 /** Verifies a chain. What is written, sealed or pruned meanwhile may look like a break: verifies again. */
 async function verifyChain(
@@ -130,7 +135,8 @@ async function verifyChain(
 /** Whether the place up to which a chain was pruned is authentic. */
 async function isAnchored(digest: Digest, key: string, chain: Chain): Promise<boolean> {
   const { anchor } = chain;
-  return anchor.sequence === 0 || await anchorSeal(digest, key, anchor) === chain.anchorSeal;
+  return anchor.sequence === 0 ||
+    await isHash(digest, chain.anchorSeal, (one) => anchorSeal(one, key, anchor));
 }
 
 async function walkChain(reader: Reader, key: string, walk: Walk): Promise<Problem | null> {
@@ -185,7 +191,9 @@ class Walk {
   }
 
   /** Verifies the recorded end of the chain, and the rows that are not in it yet. */
-  end({ head, unchained, unsealed, beforeAnchor, epoch, generation }: Chain): Problem | null {
+  end(chain: Chain): Problem | null {
+    const { head, unchained, unsealed, beforeAnchor, epoch, generation, differs } = chain;
+    const pruned = chain.anchor.sequence > 0;
     const { hash, id, sequence } = this.before;
     if (beforeAnchor !== null) return broken(beforeAnchor, "inserted");
     if (head.sequence > sequence) return broken(id, "removed");
@@ -199,7 +207,11 @@ class Walk {
     if (unchained.length < unsealed) return broken(id, "removed");
     // Each generation has a row, so the circuit is not further than its last row.
     const newest = epoch === null ? undefined : this.#newest.get(epoch);
-    return newest !== undefined && generation > newest ? broken(id, "removed") : null;
+    if (newest !== undefined && generation > newest) return broken(id, "removed");
+    if (epoch === null) return null;
+    // A change of the circuit is a row; what was pruned proves nothing.
+    if (newest === undefined && generation > 1 && !pruned) return broken(id, "unchained");
+    return differs === null ? null : broken(id, "circuit", `its ${differs}`);
   }
 
   #follows(row: LinkRow): Promise<boolean> {
@@ -212,8 +224,17 @@ class Walk {
   }
 }
 
-function broken(id: number | null, problem: TrailBreak["problem"]): Problem {
-  return { id: String(id || ""), problem };
+const DETAILS: Readonly<Record<TrailBreak["problem"], string>> = {
+  changed: "The row, or what is recorded of the chain there, is not as it was written",
+  removed: "A row that followed is gone",
+  inserted: "The row was put there by hand",
+  circuit: "The circuit is not as its last row says",
+  unchained: "The circuit has changed, and no row says how",
+};
+
+function broken(id: number | null, problem: TrailBreak["problem"], more?: string): Problem {
+  const detail = DETAILS[problem] + (more === undefined ? "" : `: ${more}`);
+  return { id: String(id || ""), problem, detail };
 }
 
 /** What is recorded of a chain, and the rows that are not in it. */
@@ -235,6 +256,8 @@ interface Chain {
   /** The epoch of the circuit, or `null` if it was removed. */
   readonly epoch: string | null;
   readonly generation: number;
+  /** What of the circuit is not as its newest row says; `null` if all is, or there is nothing to compare. */
+  readonly differs: string | null;
 }
 
 /** Reads chains, a page at a time. */
@@ -277,6 +300,7 @@ class Reader {
       unsealed: rest.unsealed ?? 0,
       unchained: rest.unchained.sort((a: number[], b: number[]) => a[0]! - b[0]!),
       ...{ beforeAnchor: rest.beforeAnchor, epoch: rest.epoch, generation: rest.generation },
+      differs: rest.differs ?? null,
     };
   }
 
@@ -313,9 +337,25 @@ function selectRows({ events }: Tables): Statement {
     order by e.sequence, e.id limit ${PAGE}`);
 }
 
+/** Which field of the circuit is not as its newest row says, or null. */
+function differenceTo(after: string): SQL {
+  return sql.raw(`case
+    when not json_valid(e.metadata) then null
+    when e.metadata -> '$.after' is null then null
+    when b.generation <> e.generation or b.began <> e.began then 'generation'
+    when b.state is not ${after}.state' then 'state'
+    when b.open_until is not ${after}.openUntil' then 'open_until'
+    when b.override is not ${after}.override.kind' then 'override'
+    when b.override_until is not ${after}.override.until' then 'override_until'
+    when b.override_reason is not ${after}.override.reason' then 'override_reason'
+    when b.override_actor is not ${after}.override.actor' then 'override_actor'
+  end`);
+}
+
 /** One statement, which sees one moment. */
 function selectChain({ circuits, events, trails }: Tables): Statement {
   const mine = sql`${CHAINED} and e.key = ${$("key")}`;
+  const difference = differenceTo("e.metadata ->> '$.after");
   return prepare(sql`
     select json_object(
       'head', json_object('hash', t.head, 'sequence', t.sequence, 'id', t.last_id),
@@ -325,6 +365,16 @@ function selectChain({ circuits, events, trails }: Tables): Statement {
       'anchorSeal', t.anchor_seal,
       'unsealed', t.unsealed,
       'epoch', b.epoch,
+      'differs', (
+        select ${difference} from ${events} e
+        where e.id = coalesce(
+          case when t.unsealed > 0 then (
+            select max(e.id) from ${events} e
+            where ${mine} and e.sequence is null and +e.event = 'edited' and ${TRIGGERED}
+          ) end,
+          t.last_id
+        ) and ${mine} and e.epoch = b.epoch
+      ),
       'generation', b.generation,
       'unchained', (
         select json_group_array(json_array(

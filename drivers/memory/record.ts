@@ -7,6 +7,7 @@
 import type {
   AcquireRequest,
   CircuitState,
+  FailureNote,
   OverrideRecord,
   Segment,
   Shape,
@@ -23,9 +24,12 @@ export class Entry implements Snapshot {
   state: CircuitState = "CLOSED";
   epoch: string;
   generation = 1;
+  began: number;
   reason = "";
   openedAt: number | null = null;
   openUntil: number | null = null;
+  cooldownMs: number | null = null;
+  lastFailure: FailureNote | null = null;
   closedAt: number | null = null;
   reopenCount = 0;
   consecutiveFailures = 0;
@@ -67,7 +71,7 @@ export class Entry implements Snapshot {
   constructor(key: string, epoch: string, now: number, shape: Shape) {
     this.key = key;
     this.epoch = epoch;
-    this.now = now;
+    this.began = this.now = now;
     this.shape = shape;
   }
 

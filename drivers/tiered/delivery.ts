@@ -283,8 +283,8 @@ interface Attempt {
   head: string | undefined;
 }
 
-function idOf(key: string, { epoch, generation }: UntoldRow): string {
-  return `${generation} ${key} ${epoch}`;
+function idOf(key: string, { epoch, generation, began }: UntoldRow): string {
+  return `${generation} ${began} ${key} ${epoch}`;
 }
 
 function missedBefore({ metadata }: UntoldRow): number {

@@ -5,7 +5,9 @@
  */
 
 import type {
+  Admission,
   CircuitRecord,
+  FailureNote,
   OverrideRecord,
   Segment,
   Shape,
@@ -20,14 +22,8 @@ import {
   withoutExpiredOverride,
 } from "../../src/records.ts";
 import { StoreAnswerError } from "../../src/errors.ts";
+import { countOf, textOf, timeOf } from "../../src/rules/stored_fields.ts";
 import { nonsense, REDIS } from "./client.ts";
-import {
-  countOf,
-  overrideOf as soundOverride,
-  stateOf,
-  textOf,
-  timeOf,
-} from "../../src/rules/stored_fields.ts";
 
 /** What the script answered: whether it did as asked, the moment, and a circuit if there is one. */
 export interface Reply {
@@ -81,33 +77,34 @@ const COUNTERS = [
 ];
 
 /** What names a row in the outbox. */
-export function rowField({ epoch, generation }: Pick<UntoldRow, "epoch" | "generation">): string {
-  return `row:${generation} ${epoch}`;
+export function rowField({ epoch, generation, began }: Admission): string {
+  return `row:${generation} ${began} ${epoch}`;
 }
 
 /** What is in the outbox, oldest first. */
 function untoldOf(fields: Fields): UntoldRow[] {
   const rows: UntoldRow[] = [];
   for (const field in fields) {
-    const [, generation, epoch] = /^row:(\d+) (.*)$/s.exec(field) ?? [];
+    const [, generation, began, epoch] = /^row:(\d+) (-?\d+) (.*)$/s.exec(field) ?? [];
     const [missed, event, from, to, at, kind, until, ...rest] = fields[field]!.split(" ");
     // A row that tells nothing is not to keep the others from the trail.
     if (generation === undefined || !event || !at || timeOf(Number(at)) === null) continue;
     // Trials are counted in HALF_OPEN alone.
     const counted = COUNTERS.slice(0, from === "HALF_OPEN" ? undefined : -2);
-    const { reason = null, actor = null, isolate, ...more } = wordsOf(
+    const { reason = null, actor = null, isolate, instance, ...more } = wordsOf(
       rest.slice(COUNTERS.length).join(" "),
     );
     rows.push({
       epoch: epoch!,
       generation: Number(generation),
+      began: Number(began),
       event: event as UntoldRow["event"],
       at: Number(at),
       metadata: {
         ...{ from, to, generation: Number(generation), reason, actor, ...more },
         ...kind === "-" ? null : { until: until === "-" ? null : Number(until), kind },
         counters: Object.fromEntries(counted.map((name, i) => [name, Number(rest[i])])),
-        isolate,
+        ...{ isolate, ...instance === undefined ? null : { instance } },
         ...missed === "0" ? null : { missed: Number(missed) },
       },
     });
@@ -130,9 +127,12 @@ function storedOf({ now, fields: f }: Reply, { windowSize }: Shape): Snapshot {
     ...absent,
     ...assemble(SNAPSHOT_TIMES, (field) => f[field] ? timeOf(Number(f[field])) : null),
     ...assemble(SNAPSHOT_COUNTS, count),
-    state: stateOf(f.state),
+    state: f.state as Snapshot["state"],
     epoch: f.epoch!,
+    began: timeOf(Number(f.began || 0)) ?? 0,
     reason: textOf(f.reason),
+    cooldownMs: f.cooldownMs ? countOf(Number(f.cooldownMs)) : null,
+    lastFailure: f.lastFailure ? wordsOf(f.lastFailure) as unknown as FailureNote : null,
     policyHash: textOf(f["answer.policyHash"]),
     totals: counts(absent.totals, "totals"),
     window: counts(absent.window, "answer"),
@@ -157,12 +157,14 @@ export function overrideOf(f: Fields, at: "override" | "released"): OverrideReco
   const [until, reason, actor] = OVERRIDE.map((field) => f[`${at}.${field}`] || null);
   // Words begin with "=".
   const words = (text: string | null | undefined) => text?.slice(1) ?? null;
-  return soundOverride({
-    kind: f[at],
-    until: until ? Number(until) : null,
-    reason: words(reason),
-    actor: words(actor),
-  });
+  return f[at]
+    ? {
+      kind: f[at] as OverrideRecord["kind"],
+      until: until ? timeOf(Number(until)) : null,
+      reason: words(reason),
+      actor: words(actor),
+    }
+    : null;
 }
 
 const OVERRIDE = ["until", "reason", "actor"] as const;
@@ -209,7 +211,7 @@ export function contentsOf(
 ): (string | number)[] {
   const time = (at: number | null) => at === null ? "" : `@${Math.round(at)}`;
   const text = (words: string | undefined) => words ? `=${words}` : "";
-  const { state, reason, policyHash, totals, sinceClosed, override } = s;
+  const { state, reason, policyHash, totals, sinceClosed, override, cooldownMs } = s;
   const [, ...counted] = SNAPSHOT_COUNTS;
   const group = (name: string, counts: object) =>
     Object.entries(counts).map(([kind, n]) => [`${name}.${kind}`, n]);
@@ -218,6 +220,8 @@ export function contentsOf(
     ...{ policyHash: text(policyHash), outcomes: text(outcomes) },
     ...assemble(SNAPSHOT_TIMES, (field) => time(s[field])),
     ...assemble(counted, (field) => s[field]),
+    cooldownMs: cooldownMs === null ? "" : Math.round(cooldownMs),
+    lastFailure: s.lastFailure === null ? "" : text(JSON.stringify(s.lastFailure)),
     ...Object.fromEntries([...group("totals", totals), ...group("sinceClosed", sinceClosed)]),
     "override": text(override?.kind),
     "override.until": time(override?.until ?? null),

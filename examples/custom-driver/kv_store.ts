@@ -132,7 +132,7 @@ class KvDriver implements Driver {
     return this.#change(key, request, kind !== null, (circuit, now) => {
       if (kind === null && circuit.override === null) return false;
       const ends = until === null ? null : until - at + now;
-      lay(circuit, kind && { kind, until: ends, reason, actor });
+      lay(circuit, kind && { kind, until: ends, reason, actor }, now);
       return true;
     });
   }
@@ -206,7 +206,7 @@ class KvDriver implements Driver {
       const isNew = held.value === null;
       if (isNew && !creates) return { won: false, circuit: null, released: null, now };
       // A life begins under the request's id, and is another one if that request begins it twice.
-      const circuit = held.value ?? newCircuit(`${id}.${crypto.randomUUID()}`);
+      const circuit = held.value ?? newCircuit(`${id}.${crypto.randomUUID()}`, now);
       const told = wasTold(heard.value, circuit, now);
       const released = expire(circuit, now);
       const { won, changed } = apply(circuit, now, told, isNew);

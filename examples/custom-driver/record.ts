@@ -11,6 +11,8 @@
 import type { CircuitState } from "@fuse/edge";
 import type {
   AcquireRequest,
+  Admission,
+  FailureNote,
   OverrideRecord,
   RestoreRequest,
   Segment,
@@ -29,10 +31,14 @@ export interface StoredCircuit {
   readonly born: string;
   epoch: string;
   generation: number;
+  /** When this generation began. */
+  began: number;
   state: CircuitState;
   reason: string;
   openedAt: number | null;
   openUntil: number | null;
+  cooldownMs: number | null;
+  lastFailure: FailureNote | null;
   closedAt: number | null;
   reopenCount: number;
   consecutiveFailures: number;
@@ -56,10 +62,19 @@ export interface StoredCircuit {
 }
 
 /** A circuit that nobody has seen yet. */
-export function newCircuit(epoch: string): StoredCircuit {
+export function newCircuit(epoch: string, now: number): StoredCircuit {
   return {
-    ...{ born: epoch, epoch, generation: 1, state: "CLOSED", reason: "", policyHash: "" },
+    ...{
+      born: epoch,
+      epoch,
+      generation: 1,
+      began: now,
+      state: "CLOSED",
+      reason: "",
+      policyHash: "",
+    },
     ...{ openedAt: null, openUntil: null, closedAt: null, reopenCount: 0, override: null },
+    ...{ cooldownMs: null, lastFailure: null },
     ...{ lastFailureAt: null, lastSuccessAt: null },
     ...noEvidence(),
     ...noTrials(),
@@ -89,14 +104,14 @@ export function snapshotOf(circuit: StoredCircuit, shape: Shape, now: number): S
 export function expire(circuit: StoredCircuit, now: number): OverrideRecord | null {
   const { override } = circuit;
   if (override === null || override.until === null || override.until > now) return null;
-  lay(circuit, null);
+  lay(circuit, null, override.until);
   return override;
 }
 
 /** Lays an override over the state, or takes it away. */
-export function lay(circuit: StoredCircuit, override: OverrideRecord | null): void {
+export function lay(circuit: StoredCircuit, override: OverrideRecord | null, at: number): void {
   Object.assign(circuit, noEvidence(), { override });
-  beginGeneration(circuit);
+  beginGeneration(circuit, at);
 }
 
 /** Adds the outcomes of calls. Answers whether they were current. */
@@ -115,7 +130,7 @@ export function count(circuit: StoredCircuit, tally: Tally, now: number): boolea
   // Whoever did not know the circuit counts in its first generation, and in no later one.
   const current = tally.epoch === ""
     ? tally.generation === 0 && circuit.generation === 1
-    : tally.generation === circuit.generation && tally.epoch === circuit.epoch;
+    : isSame(tally, circuit);
   if (current && tally.successes + tally.failures > 0) countCurrent(circuit, tally, now);
   return current;
 }
@@ -165,13 +180,14 @@ export function admit(
   }
   if (circuit.state === "CLOSED") return { granted: true, moved: false, changed: false };
   const left = (circuit.openUntil ?? now) - now;
-  // Further off than any cooldown, it was written by a clock that has since gone back.
+  const longest = circuit.cooldownMs ?? Infinity;
+  // Further off than that, it was written by a clock that has since gone back.
   const moved = mayMove && circuit.state === "OPEN" &&
-    (left <= 0 || left > request.maxCooldownMs);
+    (left <= 0 || left > longest + Math.max(longest, 60_000));
   if (moved) {
     circuit.state = "HALF_OPEN";
     circuit.reason = "cooldown_passed";
-    beginGeneration(circuit);
+    beginGeneration(circuit, now);
   }
   if (circuit.state === "OPEN") return { granted: false, moved, changed: false };
 
@@ -189,23 +205,22 @@ export function admit(
 
 /** Opens or closes it, if it stands as the request expects. Answers whether it did. */
 export function change(circuit: StoredCircuit, request: TransitionRequest, now: number): boolean {
-  const { to, event, expected, reason, cooldownMs } = request;
-  if (
-    expected !== null &&
-    (expected.epoch !== circuit.epoch || expected.generation !== circuit.generation)
-  ) return false;
+  const { to, event, expected, reason, cooldownMs, lastFailure = null } = request;
+  if (expected !== null && !isSame(expected, circuit)) return false;
   if (event === "closed" && circuit.trials.failures > 0) return false;
   if (to === "OPEN") {
     circuit.reopenCount = circuit.state === "HALF_OPEN" ? circuit.reopenCount + 1 : 0;
     circuit.openedAt = now;
     circuit.openUntil = now + cooldownMs;
+    circuit.cooldownMs = cooldownMs;
+    circuit.lastFailure = lastFailure;
   } else {
     if (circuit.state !== "CLOSED") circuit.closedAt = now;
-    Object.assign(circuit, noEvidence(), { reopenCount: 0, openUntil: null });
+    Object.assign(circuit, noEvidence(), { reopenCount: 0, openUntil: null, cooldownMs: null });
   }
   circuit.state = to;
   circuit.reason = reason;
-  beginGeneration(circuit);
+  beginGeneration(circuit, now);
   return true;
 }
 
@@ -227,13 +242,19 @@ export function restore(circuit: StoredCircuit, request: RestoreRequest, now: nu
     segments: segments.map((segment) => ({ ...segment, start: shifted(segment.start) })),
     outcomes,
   });
-  beginGeneration(circuit);
+  beginGeneration(circuit, now);
 }
 
 /** Every change begins a generation, which owns no lease and no trial of the one before. */
-function beginGeneration(circuit: StoredCircuit): void {
+function beginGeneration(circuit: StoredCircuit, at: number): void {
   circuit.generation++;
+  circuit.began = at;
   Object.assign(circuit, noTrials());
+}
+
+/** The same generation: numbers repeat when a store is put back, the moments do not. */
+function isSame(a: Admission, b: Admission): boolean {
+  return a.epoch === b.epoch && a.generation === b.generation && a.began === b.began;
 }
 
 function noTrials(): Pick<StoredCircuit, "trials" | "leases" | "ended"> {

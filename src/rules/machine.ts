@@ -5,6 +5,7 @@
  * @module
  */
 
+import { received } from "../checks.ts";
 import type { CircuitPolicyData } from "./policy.ts";
 import type { Snapshot } from "../contract.ts";
 
@@ -49,15 +50,52 @@ export function tripping(s: Snapshot, policy: CircuitPolicyData): string | null 
   return null;
 }
 
-/** Whether an OPEN circuit's cooldown is over. One further off than `maxCooldownMs` was written by a clock that went back. */
-export function cooldownPassed(s: Snapshot, now: number, maxCooldownMs: number): boolean {
-  return s.openUntil === null || now >= s.openUntil || s.openUntil - now > maxCooldownMs;
+/** Whether an OPEN circuit's cooldown is over. */
+export function cooldownPassed(
+  { openUntil, cooldownMs }: Pick<Snapshot, "openUntil" | "cooldownMs">,
+  now: number,
+): boolean {
+  return openUntil === null || now >= openUntil ||
+    (cooldownMs !== null && openUntil - now > farthest(cooldownMs));
+}
+
+/** How far off an `openUntil` can be, in ms. One further off was written by a clock that went back. */
+function farthest(cooldownMs: number): number {
+  return cooldownMs + Math.max(cooldownMs, 60_000);
+}
+
+/**
+ * Returns how long a circuit that opens now stays open, in ms.
+ *
+ * @param retryAfterMs How long the upstream asks to be left alone, in ms; 0 if it does not.
+ * @param report Hears of a `cooldownMs` of the user's that throws or gives no positive number: it is then
+ * 60 000.
+ */
+export function cooldownOf(
+  s: Snapshot,
+  { cooldownMs, maxCooldownMs }: CircuitPolicyData,
+  retryAfterMs: number,
+  report: (error: unknown) => void,
+): number {
+  let ms = cooldownMs;
+  if (typeof ms === "function") {
+    try {
+      ms = ms(s.state === "HALF_OPEN" ? s.reopenCount + 1 : 0);
+      if (!(Number.isFinite(ms) && ms > 0)) {
+        throw new RangeError(`"cooldownMs" must give a positive number, it gave ${received(ms)}`);
+      }
+    } catch (error) {
+      report(error);
+      ms = 60_000;
+    }
+  }
+  return Math.min(maxCooldownMs, Math.max(Math.ceil(ms), retryAfterMs));
 }
 
 /** Returns `true` if a circuit lets nobody through: forced open, or OPEN and its cooldown lasts. */
-export function isShut(s: Snapshot, now: number, maxCooldownMs: number): boolean {
+export function isShut(s: Snapshot, now: number): boolean {
   if (s.override !== null) return s.override.kind === "forced_open";
-  return s.state === "OPEN" && !cooldownPassed(s, now, maxCooldownMs);
+  return s.state === "OPEN" && !cooldownPassed(s, now);
 }
 
 /**

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { inLine } from "../checks.ts";
 import {
   findRejection,
   hasName,
@@ -138,6 +139,29 @@ function matches(matchers: readonly ErrorMatcher[], error: unknown): boolean {
 
 function isErrorClass(matcher: ErrorMatcher): matcher is abstract new (...args: never[]) => Error {
   return matcher === Error || matcher.prototype instanceof Error;
+}
+
+/** What is told of a trial that failed by being slow. */
+export const SLOW_TRIAL = { kind: "slow", status: null };
+
+/** The longest `kind` of a failure, in characters. */
+const MAX_KIND = 64;
+
+/** Returns what may be told of a failure: the code or the name of the error, the status of a Response. */
+export function failureOf(error: unknown): { kind: string; status: number | null } {
+  try {
+    if (isResponse(error)) return { kind: "Response", status: error.status };
+    const { code, name } = Object(error) as { code?: unknown; name?: unknown };
+    const kind = [code, name].find((word) => typeof word === "string" && word !== "");
+    const text = kind === undefined ? typeof error : kind as string;
+    return {
+      kind: inLine(text.slice(0, MAX_KIND)).slice(0, MAX_KIND).toWellFormed(),
+      status: null,
+    };
+  } catch {
+    // It may be anything, with a getter that throws.
+    return { kind: "unknown", status: null };
+  }
 }
 
 /**

@@ -8,7 +8,7 @@ import type { CircuitIdentity } from "../key.ts";
 import { cooldownPassed } from "./machine.ts";
 import { inLine, quote } from "../checks.ts";
 import { type Counts, counts } from "./strategies.ts";
-import type { CircuitState, Override, Snapshot } from "../contract.ts";
+import type { CircuitState, FailureNote, Override, Snapshot } from "../contract.ts";
 
 /** Counters of a circuit. */
 export interface CircuitMetrics {
@@ -45,8 +45,15 @@ export interface CircuitSnapshot extends CircuitIdentity {
     reason: string | null;
     actor: string | null;
   } | null;
-  /** Why the last transition happened; `""` before the first. */
-  reason: string;
+  /** Why the last transition happened; `null` before the first. */
+  reason: string | null;
+  /**
+   * The failure that opened it last: the code or the name of the error (`Response`, or `slow`), the
+   * status of a Response, and the `instance` of the Fuse that saw it, by whose clock `at` is.
+   */
+  lastFailure: { at: Date; kind: string; status: number | null; instance: string | null } | null;
+  /** The trials of this HALF_OPEN generation. */
+  trials: { inFlight: number; successes: number; failures: number };
   /** When it last opened. Stays after closing. */
   openedAt: Date | null;
   /** Until when it lets nobody through. */
@@ -107,21 +114,14 @@ export function overlay(s: Snapshot, o: Overlay): Snapshot {
   };
 }
 
-/** What a reader goes by: the store's clock now, and the policy. */
-export interface Reading {
-  readonly now: number;
-  /** See `cooldownPassed`. */
-  readonly maxCooldownMs: number;
-}
-
-/** The state as a reader sees it: time alone makes an OPEN circuit half-open, the next call moves it. */
-export function readState(s: Snapshot, { now, maxCooldownMs }: Reading): CircuitState {
-  return s.state === "OPEN" && cooldownPassed(s, now, maxCooldownMs) ? "HALF_OPEN" : s.state;
+/** The state as a reader sees it, at `now` on the store's clock: time alone makes an OPEN circuit half-open, the next call moves it. */
+export function readState(s: Snapshot, now: number): CircuitState {
+  return s.state === "OPEN" && cooldownPassed(s, now) ? "HALF_OPEN" : s.state;
 }
 
 /** What a call meets: an override decides before the state does. */
-export function metState(s: Snapshot, reading: Reading): CircuitState {
-  if (s.override === null) return readState(s, reading);
+export function metState(s: Snapshot, now: number): CircuitState {
+  if (s.override === null) return readState(s, now);
   return s.override.kind === "forced_open" ? "OPEN" : "CLOSED";
 }
 
@@ -129,16 +129,18 @@ export function metState(s: Snapshot, reading: Reading): CircuitState {
 export function toCircuitSnapshot(
   identity: CircuitIdentity,
   s: Snapshot,
-  reading: Reading,
+  now: number,
   ageMs: number,
   local = false,
 ): CircuitSnapshot {
   const { override } = s;
   return {
     ...identity,
-    state: readState(s, reading),
+    state: readState(s, now),
     override: override && { ...override, until: date(override.until) },
-    reason: s.reason,
+    reason: s.reason || null,
+    lastFailure: s.lastFailure && { ...s.lastFailure, at: dateOf(s.lastFailure.at) },
+    trials: trialsOf(s),
     openedAt: date(s.openedAt),
     openUntil: date(s.openUntil),
     closedAt: date(s.closedAt),
@@ -167,6 +169,13 @@ export function toMetrics(s: Snapshot): CircuitMetrics {
   };
 }
 
+function trialsOf({ state, halfOpen }: Snapshot): CircuitSnapshot["trials"] {
+  const { inFlight, successes, failures } = halfOpen;
+  return state === "HALF_OPEN"
+    ? { inFlight, successes, failures }
+    : { inFlight: 0, successes: 0, failures: 0 };
+}
+
 function date(ms: number | null): Date | null {
   return ms === null ? null : dateOf(ms);
 }
@@ -179,9 +188,9 @@ export function dateOf(ms: number): Date {
 export const MAX_DATE_MS = 8.64e15;
 
 /** Why a circuit is as it is, in one sentence, on one line. */
-export function explain(name: string, s: Snapshot, reading: Reading): string {
+export function explain(name: string, s: Snapshot, now: number): string {
   const { override } = s;
-  const state = readState(s, reading);
+  const state = readState(s, now);
   let why = `is ${state}`;
   if (state === "OPEN") why += ` since ${iso(s.openedAt)}`;
   else if (state === "HALF_OPEN") why += `, opened at ${iso(s.openedAt)}`;
@@ -191,6 +200,9 @@ export function explain(name: string, s: Snapshot, reading: Reading): string {
   why += `, ${s.consecutiveFailures} failures in a row, ${failures} of ${
     successes + failures
   } calls failed in the window`;
+  if (s.lastFailure !== null && state !== "CLOSED") {
+    why += `, opened by ${failureText(s.lastFailure)}`;
+  }
   if (state === "OPEN") why += `, the next trial at ${iso(s.openUntil)}`;
   if (state === "HALF_OPEN") {
     why += `, ${s.halfOpen.inFlight} trials in flight, ${s.halfOpen.successes} succeeded`;
@@ -200,6 +212,11 @@ export function explain(name: string, s: Snapshot, reading: Reading): string {
   return `Circuit ${quote(name)} is ${override.kind} ${until}` +
     (override.actor === null ? "" : ` by ${inLine(override.actor)}`) +
     (override.reason === null ? "" : `: ${inLine(override.reason)}`) + `; beneath it ${why}`;
+}
+
+function failureText({ at, kind, status, instance }: FailureNote): string {
+  return (status === null ? inLine(kind) : `status ${status}`) + ` at ${iso(at)}` +
+    (instance === null ? "" : ` in ${inLine(instance)}`);
 }
 
 /** Why a call beside the trials is rejected, in one sentence. It stays true for the generation. */

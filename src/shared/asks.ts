@@ -11,7 +11,6 @@
 import type { Clock, Snapshot } from "../contract.ts";
 import { newId } from "../records.ts";
 import { isShut } from "../rules/machine.ts";
-import type { CircuitPolicyData } from "../rules/policy.ts";
 
 /** A request that may be under way, and the half-open slot that it may hold. Each request has its own. */
 export interface Ask {
@@ -127,13 +126,8 @@ export async function turnToAsk(
 }
 
 /** Returns `true` if an `acquire` may write: not out of CLOSED, nor within a cooldown. */
-export function mayMove(
-  s: Snapshot | null,
-  storeNow: number,
-  { maxCooldownMs }: Pick<CircuitPolicyData, "maxCooldownMs">,
-): boolean {
-  return s !== null && s.state !== "CLOSED" && s.override === null &&
-    !isShut(s, storeNow, maxCooldownMs);
+export function mayMove(s: Snapshot | null, storeNow: number): boolean {
+  return s !== null && s.state !== "CLOSED" && s.override === null && !isShut(s, storeNow);
 }
 
 function isUnderWay(until: number, now: number, timeoutMs: number): boolean {

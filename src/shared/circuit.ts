@@ -60,7 +60,7 @@ export class SharedCircuit extends AskingCircuit {
     const s = this.view.believed ? this.view.current(now) : null;
     if (s === null) return this.#admitUnknown(unit);
     const storeNow = this.view.storeNow(now);
-    const shut = isShut(s, storeNow, this.policy.maxCooldownMs);
+    const shut = isShut(s, storeNow);
     const plain = s.override !== null || s.state === "CLOSED";
     if (this.#strong) return this.#acquire(s, plain ? Infinity : this.#mostTrials, withinMs);
     if (this.#isFresh(now)) {
@@ -160,7 +160,7 @@ export class SharedCircuit extends AskingCircuit {
     try {
       const answer = await this.ask({
         operation: "acquire",
-        kind: mayMove(s, this.view.storeNow(this.store.clock()), this.policy) ? "writes" : "reads",
+        kind: mayMove(s, this.view.storeNow(this.store.clock())) ? "writes" : "reads",
         send: () => this.driver.acquire(this.identity.key, request),
         proves: ({ moved, granted, snapshot: { state, override } }) =>
           moved || (granted && state === "HALF_OPEN" && override === null) ? "writes" : "reads",
@@ -201,7 +201,7 @@ export class SharedCircuit extends AskingCircuit {
   /** Sends the write that may end the stand-in, unless the store is left alone. */
   #probe(now: number, unit: Unit): Promise<unknown> | undefined {
     if (!this.standIn.begun || this.guard.blocks("writes", this, now)) return undefined;
-    if (!this.#pending.hasWaiting(now, this.guard.timeoutMs)) this.#pending.addProbe(now);
+    if (this.#countWaiting(now) === 0) this.#pending.addProbe(now);
     return unit.background(this.trips.send(this, now));
   }
 
@@ -240,7 +240,7 @@ export class SharedCircuit extends AskingCircuit {
     this.#tell(grant, ending);
     const outcomes = this.#outcomesOf(grant, ending);
     this.standIn.absorb(grant, outcomes, at);
-    this.#pending.giveBack([this.#pending.single(grant, outcomes, retryAfterMs, at, true)]);
+    this.#pending.keep(this.#pending.single(grant, outcomes, retryAfterMs, at, true));
     this.store.unsent.add(this);
   }
 
@@ -258,7 +258,7 @@ export class SharedCircuit extends AskingCircuit {
   }
 
   #outcomesOf(grant: Grant, ending: Ending): Outcomes {
-    return outcomeOf(ending, this.failed(grant, ending), this.driver.describe);
+    return outcomeOf(ending, this.noteFailure(grant, ending), this.driver.describe);
   }
 
   #gather(
@@ -331,7 +331,7 @@ export class SharedCircuit extends AskingCircuit {
   }
 
   override abandon(): void {
-    this.seal();
+    this.#pending.seal();
     for (const tally of this.#pending.take(Infinity)) this.#giveUp(tally);
   }
 
@@ -340,30 +340,30 @@ export class SharedCircuit extends AskingCircuit {
     return { pending: this.#pending, view: this.view, policy: this.policy, timeoutMs };
   }
 
-  /** Seals what is gathered: it is to be sent as it is. */
-  seal(): void {
+  /** Seals what is gathered: it is to be sent as it is. Returns how many tallies wait. */
+  seal(now: number): number {
     this.#pending.seal();
+    return this.#countWaiting(now);
+  }
+
+  #countWaiting(now: number): number {
+    return this.#pending.countWaiting(now, this.guard.timeoutMs);
   }
 
   /** Hands over sealed tallies, at most so many; none while the store is left alone. */
   take(now: number, most: number, always: boolean): readonly PendingTally[] {
     if (!always && this.guard.blocks("writes", this, now)) return [];
-    return this.#pending.take(now, this.guard.timeoutMs, most).filter((tally) => {
-      const keeps = tally.sentAt === null || now - tally.sentAt <= GIVE_UP_MS;
-      if (!keeps) this.#giveUp(tally);
-      return keeps;
-    });
+    return this.#pending.take(now, this.guard.timeoutMs, most);
   }
 
-  /** Takes back tallies that were not sent. */
-  giveBack(tallies: readonly PendingTally[]): void {
-    this.#pending.giveBack(tallies);
-  }
-
-  /** Sends a tally that was handed over. Never rejects. */
-  deliver(tally: PendingTally, now: number): Promise<Delivery> {
+  /** Sends a tally that was handed over, unless it has waited too long. Never rejects. */
+  async deliver(tally: PendingTally, now: number): Promise<Delivery> {
+    if (tally.sentAt !== null && now - tally.sentAt > GIVE_UP_MS) {
+      this.#giveUp(tally);
+      return "given up";
+    }
     // All that is handed over at once is one probe.
-    return this.#send(tally, now, true, null);
+    return await this.#send(tally, now, true, null);
   }
 
   /**

@@ -8,7 +8,7 @@
 import { overlay } from "../rules/snapshot.ts";
 import type { Ending } from "../circuit.ts";
 import type { Driver, Snapshot, Tally } from "../contract.ts";
-import { type Admission, isLate, newId, TOTALS_ONLY } from "../records.ts";
+import { type Admission, isLate, isSame, newId, TOTALS_ONLY } from "../records.ts";
 
 /** How one or more calls ended. */
 export interface Outcomes {
@@ -31,6 +31,7 @@ export interface PendingTally extends Outcomes {
   readonly id: string;
   epoch: string;
   generation: number;
+  began: number;
   successes: number;
   failures: number;
   rejected: number;
@@ -91,7 +92,7 @@ export class PendingTallies {
   /** Counts a rejected call, which is sent with the next tally. */
   reject(now: number): void {
     this.#see(now);
-    this.#gathering ??= this.#tally({ epoch: "", generation: TOTALS_ONLY }, null, now);
+    this.#gathering ??= this.#tally({ epoch: "", generation: TOTALS_ONLY, began: 0 }, null, now);
     this.#gathering.rejected++;
   }
 
@@ -110,6 +111,7 @@ export class PendingTallies {
       // Rejections alone belong to any tally.
       tally.epoch = under.epoch;
       tally.generation = under.generation;
+      tally.began = under.began;
       tally.firstAt = now;
       tally.absorbed = absorbed;
     } else if (
@@ -127,7 +129,7 @@ export class PendingTallies {
   /** Adds a tally of nothing: to send it shows whether the store takes writes. */
   addProbe(now: number): void {
     if (this.#gathering === null && this.#waiting.length === 0) {
-      this.#wait(this.#tally({ epoch: "", generation: TOTALS_ONLY }, null, now, true));
+      this.#wait(this.#tally({ epoch: "", generation: TOTALS_ONLY, began: 0 }, null, now, true));
     }
   }
 
@@ -172,14 +174,14 @@ export class PendingTallies {
     return belongs(tally, under, now, segmentMs) ? tally : null;
   }
 
-  /** Returns `true` if something waits that could be sent. Nothing is under way beyond `timeoutMs`. */
-  hasWaiting(now: number, timeoutMs = Infinity): boolean {
+  /** Returns how many tallies wait that could be sent. Nothing is under way beyond `timeoutMs`. */
+  countWaiting(now: number, timeoutMs = Infinity): number {
     this.#see(now);
     this.#lapse(now, timeoutMs);
-    return this.#waiting.length > 0;
+    return this.#waiting.length;
   }
 
-  /** `true` while successes are under way, as far as `hasWaiting` has looked. */
+  /** `true` while successes are under way, as far as `countWaiting` has looked. */
   get successesUnderWay(): boolean {
     return this.#successesBusy > 0;
   }
@@ -191,15 +193,15 @@ export class PendingTallies {
   }
 
   /**
-   * Hands over sealed tallies that are not under way, oldest first: send them, or give them back.
+   * Hands over sealed tallies that are not under way, oldest first. They are to be sent in this turn:
+   * nothing here knows of them until they are under way.
    *
    * @param most How many at most.
    */
   take(now: number, timeoutMs = Infinity, most = Infinity): readonly PendingTally[] {
-    this.#see(now);
-    this.#lapse(now, timeoutMs);
+    const count = this.countWaiting(now, timeoutMs);
     const tallies = this.#waiting;
-    if (tallies.length <= most) {
+    if (count <= most) {
       this.#waiting = NONE;
       return tallies;
     }
@@ -207,9 +209,9 @@ export class PendingTallies {
     return tallies.slice(0, most);
   }
 
-  /** Takes back tallies that were taken and not sent. */
-  giveBack(tallies: readonly PendingTally[]): void {
-    if (tallies.length > 0) this.#waiting = [...tallies, ...this.#waiting];
+  /** Lets a tally wait that was not sent. */
+  keep(tally: PendingTally): void {
+    this.#wait(tally);
   }
 
   /** Marks a tally as under way. The mark lapses, because its sender may die. */
@@ -304,7 +306,7 @@ export class PendingTallies {
   }
 
   #tally(
-    { epoch, generation }: Admission,
+    { epoch, generation, began }: Admission,
     lease: string | null,
     now: number,
     absorbed = false,
@@ -314,6 +316,7 @@ export class PendingTallies {
       id: newId(),
       epoch,
       generation,
+      began,
       successes: 0,
       failures: 0,
       rejected: 0,
@@ -334,7 +337,7 @@ export class PendingTallies {
 
 /** Returns `true` if an outcome may join a tally: same generation, same segment of the window. */
 function belongs(tally: PendingTally, under: Admission, now: number, segmentMs: number): boolean {
-  if (tally.epoch !== under.epoch || tally.generation !== under.generation) return false;
+  if (!isSame(tally, under)) return false;
   const span = now - tally.firstAt;
   return under.generation === TOTALS_ONLY || (span >= 0 && span < segmentMs);
 }
@@ -397,9 +400,11 @@ function textOf(describe: NonNullable<Driver["describe"]>, error: unknown): stri
 
 /** Returns a pending tally as it is sent. */
 export function tallyOf(pending: PendingTally, at: number): Omit<Tally, "shape" | "policyHash"> {
-  const { id, epoch, generation, successes, failures, rejected, slow, lease, lastAt } = pending;
+  const { id, epoch, generation, began, lastAt } = pending;
+  const { successes, failures, rejected, slow, lease } = pending;
   const ageMs = Math.max(0, at - lastAt);
-  const tally = { id, at, epoch, generation, successes, failures, rejected, slow, ageMs, lease };
+  const counts = { successes, failures, rejected, slow, ageMs, lease };
+  const tally = { id, at, epoch, generation, began, ...counts };
   if (pending.details === null) return tally;
   const { slowSuccesses, slowFailures, errors } = pending.details;
   const slowCalls = [...slowSuccesses, ...slowFailures.map((place) => successes + place)];

@@ -24,7 +24,7 @@ export interface Sending {
 
 /** Returns `true` if the end of a call is the moment to send. */
 export function wantsSending({ pending, view, policy, timeoutMs }: Sending, now: number): boolean {
-  if (pending.hasWaiting(now, timeoutMs)) return true;
+  if (pending.countWaiting(now, timeoutMs) > 0) return true;
   const tally = pending.gathering;
   if (tally === null) return false;
   const { successes, failures, firstAt } = tally;

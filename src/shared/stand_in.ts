@@ -18,7 +18,7 @@ import {
 import type { Snapshot } from "../contract.ts";
 import type { CircuitIdentity } from "../key.ts";
 import { LocalCircuit, type LocalDriver, NO_OUTCOMES } from "../local_circuit.ts";
-import { type Admission, TOTALS_ONLY } from "../records.ts";
+import { type Admission, admissionOf, TOTALS_ONLY } from "../records.ts";
 import { isShut } from "../rules/machine.ts";
 import type { CircuitPolicyData } from "../rules/policy.ts";
 import type { Requester, StoreGuard } from "./guard.ts";
@@ -90,8 +90,8 @@ export class StandIn {
       case "local": {
         const decided = this.#begin().admit();
         if (decided.refused !== null) return decided;
-        const { epoch, generation } = admissionOf(this.#view.current(now));
-        return { ...UNCOUNTED, epoch, generation, silent: decided.silent, alone: decided };
+        const under = underClosed(this.#view.current(now));
+        return { ...UNCOUNTED, ...under, silent: decided.silent, alone: decided };
       }
     }
   }
@@ -133,9 +133,7 @@ export class StandIn {
   #forbidden(now: number): Refusal | null {
     const s = this.#view.current(now);
     const storeNow = this.#view.storeNow(now);
-    return s !== null && isShut(s, storeNow, this.#principal.policy.maxCooldownMs)
-      ? this.#principal.refuse(s, storeNow)
-      : null;
+    return s !== null && isShut(s, storeNow) ? this.#principal.refuse(s, storeNow) : null;
   }
 
   /** Begins from the cached Snapshot, unless it has begun. */
@@ -178,9 +176,9 @@ function failuresOf({ failures, slow }: Outcomes): Outcomes {
 }
 
 /** Returns the generation under which the store is to count calls that a stand-in admits: a CLOSED one. */
-function admissionOf(last: Snapshot | null): Admission {
-  if (last === null || last.epoch === "") return UNKNOWN;
-  return last.state === "CLOSED" && last.override === null ? last : UNCOUNTED;
+function underClosed(last: Snapshot | null): Admission {
+  if (last === null || last.epoch === "") return admissionOf(UNKNOWN);
+  return admissionOf(last.state === "CLOSED" && last.override === null ? last : UNCOUNTED);
 }
 
 /**
@@ -200,6 +198,5 @@ function beginAnew(
   driver.restore(key, {
     ...{ id: "", at, shape, record, existing: "replace", reason: null, actor: null },
   });
-  const { epoch, generation } = driver.peek(key)!;
-  return { ...UNKNOWN, epoch, generation };
+  return { ...UNKNOWN, ...admissionOf(driver.peek(key)!) };
 }

@@ -20,26 +20,27 @@ const MOST_TALLIES = 64;
 const MOST_ROUNDS = 16;
 
 /** What became of a tally that was sent. */
-export type Delivery = "taken" | "refused" | "unreached";
+export type Delivery = "taken" | "refused" | "unreached" | "given up";
 
 /** A circuit that has tallies to send. */
 export interface Sender {
-  /** Seals what is gathered: it is to be sent as it is. */
-  seal(): void;
+  /** Seals what is gathered: it is to be sent as it is. Returns how many tallies wait. */
+  seal(now: number): number;
   /**
-   * Hands over sealed tallies, at most so many.
+   * Hands over sealed tallies, at most so many, to be delivered in this turn.
    *
    * @param always `true` to hand them over even while the store is left alone.
    */
   take(now: number, most: number, always: boolean): readonly PendingTally[];
-  /** Takes back tallies that were not sent. */
-  giveBack(tallies: readonly PendingTally[]): void;
-  /** Sends a tally that was handed over. Never rejects. */
+  /** Sends a tally that was handed over, unless it has waited too long. Never rejects. */
   deliver(tally: PendingTally, now: number): Promise<Delivery>;
 }
 
 /** A tally, and whose it is. */
 type Load = readonly [sender: Sender, tally: PendingTally];
+
+/** Circuits, and how many of their tallies are to be sent. */
+type Owed = Map<Sender, number>;
 
 /** A place, until when it may be taken, in ms. */
 interface Place {
@@ -51,7 +52,8 @@ export class Trips {
   readonly #driver: Driver;
   readonly #guard: StoreGuard;
   readonly #clock: Clock;
-  readonly #waiting = new Set<Sender>();
+  /** Who waits to be taken along. */
+  readonly #waiting: Owed = new Map();
   #places: Place[] = [];
 
   constructor(driver: Driver, guard: StoreGuard, clock: Clock) {
@@ -82,13 +84,13 @@ export class Trips {
 
   /** Sends what a circuit has pending, or has it taken along by a trip that is under way. */
   async send(sender: Sender, now: number): Promise<void> {
-    sender.seal();
-    this.#waiting.add(sender);
+    sender.seal(now);
+    this.#waiting.set(sender, Infinity);
     const place = this.takePlace(now);
     if (place === null) return;
     try {
       for (let round = 0; round < MOST_ROUNDS; round++) {
-        const load = this.#load(now, this.#capacity);
+        const load = loadFrom(this.#waiting, this.#capacity, now, false);
         if (load.length === 0) break;
         await this.#deliver(load, now);
         now = this.#clock();
@@ -105,31 +107,15 @@ export class Trips {
    * the first wave that does not reach the store.
    */
   async flush(senders: readonly Sender[]): Promise<void> {
-    const now = this.#clock();
-    const all = senders.flatMap((sender) => {
-      sender.seal();
-      return sender.take(now, Infinity, true).map((tally): Load => [sender, tally]);
-    });
+    let now = this.#clock();
+    // As many as there are now: what is refused waits again, and calls go on.
+    const owed: Owed = new Map(senders.map((sender) => [sender, sender.seal(now)]));
     const wave = MOST_TRIPS * this.#capacity;
-    for (let i = 0; i < all.length; i += wave) {
-      const deliveries = await this.#deliver(all.slice(i, i + wave), this.#clock());
-      if (!deliveries.includes("unreached")) continue;
-      for (const [sender, tally] of all.slice(i + wave)) sender.giveBack([tally]);
-      return;
+    while (owed.size > 0) {
+      const deliveries = await this.#deliver(loadFrom(owed, wave, now, true), now);
+      if (deliveries.includes("unreached")) return;
+      now = this.#clock();
     }
-  }
-
-  /** Takes tallies of the circuits that wait. A circuit that has more goes on waiting. */
-  #load(now: number, capacity: number): Load[] {
-    const load: Load[] = [];
-    for (const sender of this.#waiting) {
-      const left = capacity - load.length;
-      if (left === 0) break;
-      const tallies = sender.take(now, left, false);
-      for (const tally of tallies) load.push([sender, tally]);
-      if (tallies.length < left) this.#waiting.delete(sender);
-    }
-    return load;
   }
 
   async #deliver(load: readonly Load[], now: number): Promise<Delivery[]> {
@@ -140,4 +126,19 @@ export class Trips {
       ),
     );
   }
+}
+
+/** Takes tallies of the circuits, at most `capacity`. A circuit that owes more remains. */
+function loadFrom(owed: Owed, capacity: number, now: number, always: boolean): Load[] {
+  const load: Load[] = [];
+  for (const [sender, count] of owed) {
+    const left = capacity - load.length;
+    if (left === 0) break;
+    const most = Math.min(count, left);
+    const tallies = sender.take(now, most, always);
+    for (const tally of tallies) load.push([sender, tally]);
+    if (tallies.length < most || tallies.length === count) owed.delete(sender);
+    else owed.set(sender, count - tallies.length);
+  }
+  return load;
 }

@@ -6,7 +6,13 @@
  */
 
 import type { Snapshot } from "../contract.ts";
-import { absentSnapshot, type Admission, isLate, withoutExpiredOverride } from "../records.ts";
+import {
+  absentSnapshot,
+  type Admission,
+  isLate,
+  isSame,
+  withoutExpiredOverride,
+} from "../records.ts";
 
 /** The cached Snapshot of one circuit. Moments are this isolate's clock, in ms, unless said otherwise. */
 export class View {
@@ -31,20 +37,24 @@ export class View {
   }
 
   /**
-   * Takes over a Snapshot that was asked for after the held one was learnt, or that knows more.
+   * Takes over a Snapshot that was asked for after the held one was learnt, or, of answers that
+   * overlap, the later one.
    *
    * @param asked The number of the request, from {@linkcode ask}.
-   * @returns `old` if the Snapshot was not taken over; `reborn` if it is of another life of the circuit.
+   * @returns `old` if the Snapshot was not taken over; `reborn` if it is of another life of the circuit,
+   * or shows that the store was put back to an earlier state.
    */
   learn(s: Snapshot, asked: number, now: number): "old" | "learnt" | "reborn" {
     const held = this.#held;
-    if (held !== null && asked < this.#learntAs && !isLater(s, held)) return "old";
+    const overlaps = asked < this.#learntAs;
+    if (held !== null && overlaps && !isLater(s, held)) return "old";
     this.#held = s;
     this.#believed = true;
     this.#learntAt = now;
     this.#learntAs = ++this.#sequence;
     this.#offset = s.now - now;
-    return held !== null && held.epoch !== "" && held.epoch !== s.epoch ? "reborn" : "learnt";
+    if (held === null || held.epoch === "") return "learnt";
+    return held.epoch !== s.epoch || (!overlaps && isBack(s, held)) ? "reborn" : "learnt";
   }
 
   /** Forgets the Snapshot: what this isolate itself puts in its place is no other life. */
@@ -90,10 +100,21 @@ export class View {
   }
 }
 
-/** Returns `true` for a later moment of the same life: neither generation nor totals ever fall. */
+/**
+ * Returns `true` for the later of two answers that overlap: by the store's clock, within a life then by
+ * generation, and within a generation by totals, which never fall.
+ */
 function isLater(s: Snapshot, held: Snapshot): boolean {
+  if (s.now !== held.now) return s.now > held.now;
   if (s.epoch !== held.epoch) return false;
+  if (s.generation !== held.generation) return s.generation > held.generation;
   const calls = ({ totals }: Snapshot) => totals.successes + totals.failures + totals.rejected;
-  return s.generation > held.generation ||
-    (s.generation === held.generation && calls(s) > calls(held));
+  return isSame(s, held) && calls(s) > calls(held);
+}
+
+/** Returns `true` if a store that answered `held` before has gone back: its generations only grow. */
+function isBack(s: Snapshot, held: Snapshot): boolean {
+  // An override's end begins a generation, which a clock that goes back by a little unmakes.
+  const { generation, began } = withoutExpiredOverride(s, held.now);
+  return generation < held.generation || (generation === held.generation && began !== held.began);
 }

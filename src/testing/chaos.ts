@@ -10,6 +10,7 @@ import type {
   ListRequest,
   OverrideRequest,
   Recorded,
+  RemoveRequest,
   RestoreRequest,
   Shape,
   Snapshot,
@@ -22,7 +23,7 @@ import type {
 } from "../contract.ts";
 import { received } from "../checks.ts";
 import { CIRCUITS, type OpeningStore, openingStore } from "../circuit.ts";
-import { SHARED } from "../shared/mod.ts";
+import { SHARED } from "../shared/kind.ts";
 import { plainAnswer, plainRecord, plainSnapshot } from "./plain.ts";
 
 /**
@@ -235,10 +236,10 @@ class ChaosStore implements OpeningStore {
     });
   }
 
-  remove(key: string): Promise<boolean> {
+  remove(key: string, request?: RemoveRequest): Promise<boolean> {
     let removed = false;
     return this.#send("remove", key, true, async () => {
-      removed = await this.#inner.remove(key) || removed;
+      removed = await this.#inner.remove(key, request) || removed;
       return removed;
     });
   }

@@ -1,6 +1,6 @@
 import type { Clock, Driver, Store } from "../contract.ts";
 import { received } from "../checks.ts";
-import { isDriver } from "../circuit.ts";
+import { isDriver } from "../records.ts";
 import { COUNTING } from "./contract_counting.ts";
 import { HISTORY } from "./contract_history.ts";
 import { IDENTITY } from "./contract_identity.ts";

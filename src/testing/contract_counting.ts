@@ -202,7 +202,7 @@ export const COUNTING: readonly Scenario[] = [
     name: "record() of 200 outcomes at once loses none and makes one circuit",
     async run(subject) {
       const ids = Array.from({ length: 200 }, () => unique());
-      const unknown = { epoch: "", generation: 0 };
+      const unknown = { epoch: "", generation: 0, began: 0 };
       const answers = await Promise.all(
         ids.map((id, i) =>
           subject.record({ ...unknown, id, successes: 2, failures: i % 2, rejected: 1, slow: 1 })

@@ -39,6 +39,25 @@ export const HISTORY: readonly Scenario[] = [
     },
   },
   {
+    name: "history() keeps the rows of a circuit that was removed, and has one of the removal",
+    needs: "audited",
+    async run(subject) {
+      await opened(subject);
+      subject.clock.advance(1_000);
+      equal(await subject.remove({ reason: "left", actor: "ada" }), true, "whether it was there");
+      equal(await subject.remove(), false, "whether it still was");
+      const rows = await changes(subject);
+      equal(names(rows), ["removed", "opened"], "the events");
+      includes(rows[0]?.metadata ?? {}, {
+        ...{ from: "OPEN", generation: 3, reason: "left", actor: "ada" },
+      }, "the removal");
+      // And it begins anew.
+      await subject.record({ epoch: "", generation: 0, began: 0, failures: 1 });
+      equal((await subject.trip()).won, true, "whether a circuit of the same name opens");
+      equal(names(await changes(subject)), ["opened", "removed", "opened"], "the events then");
+    },
+  },
+  {
     name: "history() says when, from what to what, why and by whom",
     needs: "audited",
     async run(subject) {
@@ -64,8 +83,8 @@ export const HISTORY: readonly Scenario[] = [
     needs: "audited",
     async run(subject) {
       await subject.record({ failures: 1 });
-      const { epoch, generation } = subject.seen;
-      const expected = { epoch, generation };
+      const { epoch, generation, began } = subject.seen;
+      const expected = { epoch, generation, began };
       await Promise.all(Array.from({ length: 10 }, () => subject.trip({ expected })));
       subject.clock.advance(COOLDOWN_MS);
       await Promise.all(Array.from({ length: 10 }, () => subject.acquire()));
@@ -79,7 +98,7 @@ export const HISTORY: readonly Scenario[] = [
     needs: "audited",
     async run(subject) {
       await opened(subject);
-      await subject.close({ expected: { epoch: unique(), generation: 2 } });
+      await subject.close({ expected: { epoch: unique(), generation: 2, began: 0 } });
       await subject.acquire();
       await subject.read();
       await subject.release();

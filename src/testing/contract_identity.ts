@@ -1,7 +1,7 @@
 /** Who a circuit is: lives, generations, and requests that arrive twice. */
 
-import type { Snapshot } from "../contract.ts";
-import { ID_MEMORY_MS, TOTALS_ONLY } from "../records.ts";
+import type { Admission, Snapshot } from "../contract.ts";
+import { admissionOf, ID_MEMORY_MS, TOTALS_ONLY } from "../records.ts";
 import {
   equal,
   halfOpened,
@@ -63,7 +63,7 @@ export const IDENTITY: readonly Scenario[] = [
   {
     name: 'record() counts an outcome admitted under epoch "" in generation 1, and in no later one',
     async run(subject) {
-      const unknown = { epoch: "", generation: 0 };
+      const unknown = { epoch: "", generation: 0, began: 0 };
       await subject.record({ ...unknown, failures: 1 });
       const second = await subject.record({ ...unknown, failures: 1 });
       equal(second.current, true, "whether the second isolate's first outcome is current");
@@ -80,8 +80,8 @@ export const IDENTITY: readonly Scenario[] = [
     async run(subject) {
       const { snapshot } = await subject.record({ successes: 2, failures: 1 });
       await opened(subject);
-      const { epoch, generation } = snapshot;
-      await feedsTotalsOnly(subject, { epoch, generation });
+      const { epoch, generation, began } = snapshot;
+      await feedsTotalsOnly(subject, { epoch, generation, began });
     },
   },
   {
@@ -90,19 +90,54 @@ export const IDENTITY: readonly Scenario[] = [
     async run(subject) {
       const { snapshot: before } = await subject.record({ failures: 1 });
       equal(await subject.remove(), true, "remove() of a circuit that is there");
-      subject.seen = { epoch: "", generation: 0 };
+      subject.seen = { epoch: "", generation: 0, began: 0 };
       const { snapshot: reborn } = await subject.record({ successes: 1 });
       equal(reborn.generation, before.generation, "the generation after rebirth");
       ok(reborn.epoch !== before.epoch, "a circuit that is reborn has another epoch");
-      await feedsTotalsOnly(subject, { epoch: before.epoch, generation: before.generation });
+      await feedsTotalsOnly(subject, { ...admissionOf(reborn), epoch: before.epoch });
+    },
+  },
+  {
+    name: "record() feeds lifetime totals only when the generation began at another moment",
+    async run(subject) {
+      // As after a store was put back to an earlier state: the number is there once more.
+      await subject.record({ failures: 1 });
+      const { snapshot } = await opened(subject);
+      const { epoch, generation, began } = snapshot;
+      await feedsTotalsOnly(subject, { epoch, generation, began: began - 1_000 });
+      await feedsTotalsOnly(subject, { epoch, generation, began: began + 1 });
+    },
+  },
+  {
+    name: "a generation begins at the moment of the request that begins it, and keeps that moment",
+    async run(subject) {
+      const began: number[] = [];
+      const note = (said: Snapshot) => began.push(said.began);
+      const from = subject.clock.now();
+      note((await subject.record({ failures: 1 })).snapshot);
+      subject.clock.advance(1_000);
+      note((await subject.record({ failures: 1 })).snapshot);
+      note((await subject.trip({ cooldownMs: 1_000 })).snapshot);
+      subject.clock.advance(1_000);
+      note(await subject.read());
+      note((await subject.acquire()).snapshot);
+      subject.clock.advance(1_000);
+      note((await subject.override("disabled")).snapshot);
+      subject.clock.advance(1_000);
+      note((await subject.release()).snapshot);
+      subject.clock.advance(1_000);
+      note((await subject.reset()).snapshot);
+      note(await subject.read());
+      const after = [0, 0, 1_000, 1_000, 2_000, 3_000, 4_000, 5_000, 5_000];
+      equal(began.map((at) => at - from), after, "the moments, in ms after the first");
     },
   },
   {
     name: "record() feeds lifetime totals only when the generation is TOTALS_ONLY",
     async run(subject) {
       const { snapshot } = await subject.record({ successes: 2, failures: 1 });
-      await feedsTotalsOnly(subject, { epoch: snapshot.epoch, generation: TOTALS_ONLY });
-      await feedsTotalsOnly(subject, { epoch: "", generation: TOTALS_ONLY });
+      await feedsTotalsOnly(subject, { ...admissionOf(snapshot), generation: TOTALS_ONLY });
+      await feedsTotalsOnly(subject, { epoch: "", generation: TOTALS_ONLY, began: 0 });
     },
   },
   {
@@ -110,16 +145,16 @@ export const IDENTITY: readonly Scenario[] = [
     async run(subject) {
       const { snapshot } = await subject.record({ successes: 1 });
       await halfOpened(subject, unique());
-      const { epoch, generation } = snapshot;
-      await feedsTotalsOnly(subject, { epoch, generation });
+      const { epoch, generation, began } = snapshot;
+      await feedsTotalsOnly(subject, { epoch, generation, began });
     },
   },
   {
     name: "record() counts an id that arrives twice once",
     async run(subject) {
       const once = { id: unique(), successes: 2, failures: 1, rejected: 4, slow: 1 };
-      const first = await subject.record({ ...once, epoch: "", generation: 0 });
-      const second = await subject.record({ ...once, epoch: "", generation: 0 });
+      const first = await subject.record({ ...once, epoch: "", generation: 0, began: 0 });
+      const second = await subject.record({ ...once, epoch: "", generation: 0, began: 0 });
       equal(second.current, true, "whether it was current, told again");
       equal(countsOf(second.snapshot), countsOf(first.snapshot), "the counts after the second");
     },
@@ -127,7 +162,7 @@ export const IDENTITY: readonly Scenario[] = [
   {
     name: "record() tells again whether an id was current, whatever has become of the circuit",
     async run(subject) {
-      const counted = { id: unique(), epoch: "", generation: 0, failures: 1 };
+      const counted = { id: unique(), epoch: "", generation: 0, began: 0, failures: 1 };
       const { snapshot: first } = await subject.record(counted);
       await subject.trip();
       const late = { id: unique(), epoch: first.epoch, generation: 1, failures: 1 };
@@ -141,7 +176,7 @@ export const IDENTITY: readonly Scenario[] = [
   {
     name: "record() remembers the ids of a busy circuit for ID_MEMORY_MS",
     async run(subject) {
-      const oldest = { id: unique(), epoch: "", generation: 0, failures: 1 };
+      const oldest = { id: unique(), epoch: "", generation: 0, began: 0, failures: 1 };
       await subject.record(oldest);
       await Promise.all(Array.from({ length: 150 }, () => subject.record({ successes: 1 })));
       subject.clock.advance(ID_MEMORY_MS - 1);
@@ -153,7 +188,7 @@ export const IDENTITY: readonly Scenario[] = [
   {
     name: "record() remembers an id when its clock has gone back",
     async run(subject) {
-      const once = { id: unique(), epoch: "", generation: 0, failures: 1 };
+      const once = { id: unique(), epoch: "", generation: 0, began: 0, failures: 1 };
       await subject.record(once);
       subject.clock.set(subject.clock.now() - 3_600_000);
       await subject.record({ successes: 1 });
@@ -165,8 +200,8 @@ export const IDENTITY: readonly Scenario[] = [
     name: "transition() tells again that an id won, and changes nothing",
     async run(subject) {
       await subject.record({ failures: 1 });
-      const { epoch, generation } = subject.seen;
-      const once = { id: unique(), expected: { epoch, generation } };
+      const { epoch, generation, began } = subject.seen;
+      const once = { id: unique(), expected: { epoch, generation, began } };
       const first = await subject.trip(once);
       equal(first.won, true, "whether it won");
       subject.clock.advance(1_000);
@@ -285,7 +320,17 @@ export const IDENTITY: readonly Scenario[] = [
       const at = clock.now();
       const shape = { windowMs: 10_000, windowSize: 10 };
       const tally = {
-        ...{ at, shape, epoch: "", generation: 0, successes: 0, failures: 1, rejected: 0, slow: 0 },
+        ...{
+          at,
+          shape,
+          epoch: "",
+          generation: 0,
+          began: 0,
+          successes: 0,
+          failures: 1,
+          rejected: 0,
+          slow: 0,
+        },
         ...{ ageMs: 0, lease: null, policyHash: "" },
       };
       const recorded = await store.record(key, { ...tally, id: unique() });
@@ -301,8 +346,17 @@ export const IDENTITY: readonly Scenario[] = [
 
 function absentAt(now: number): Snapshot {
   return {
-    ...{ state: "CLOSED", epoch: "", generation: 0, reason: "", reopenCount: 0, policyHash: "" },
+    ...{
+      state: "CLOSED",
+      epoch: "",
+      generation: 0,
+      began: 0,
+      reason: "",
+      reopenCount: 0,
+      policyHash: "",
+    },
     ...{ openedAt: null, openUntil: null, closedAt: null, override: null, now },
+    ...{ cooldownMs: null, lastFailure: null },
     ...{ lastFailureAt: null, lastSuccessAt: null },
     ...{ consecutiveFailures: 0, consecutiveSuccesses: 0 },
     totals: { successes: 0, failures: 0, rejected: 0, slow: 0 },
@@ -316,7 +370,7 @@ function absentAt(now: number): Snapshot {
 /** Everything but lifetime totals must stand as it stood. */
 async function feedsTotalsOnly(
   subject: Subject,
-  admitted: { epoch: string; generation: number },
+  admitted: Admission,
 ): Promise<void> {
   const before = await subject.read();
   // Later, so that a time that moves along shows. Not so late that anything leaves the window.

@@ -23,7 +23,7 @@ export const OUTBOX: readonly Scenario[] = [
       if (subject.store.confirm === undefined) return;
       await subject.record({ failures: 1, ...KEEP });
       await subject.trip({ reason: "count_window", ...KEEP });
-      await subject.trip({ expected: { epoch: unique(), generation: 1 }, ...KEEP });
+      await subject.trip({ expected: { epoch: unique(), generation: 1, began: 0 }, ...KEEP });
       await subject.acquire(KEEP);
       subject.clock.advance(COOLDOWN_MS);
       await subject.acquire(KEEP);
@@ -75,8 +75,8 @@ export const OUTBOX: readonly Scenario[] = [
     async run(subject) {
       if (subject.store.confirm === undefined) return;
       await subject.record({ failures: 1 });
-      const { epoch, generation } = subject.seen;
-      const expected = { epoch, generation };
+      const { epoch, generation, began } = subject.seen;
+      const expected = { epoch, generation, began };
       const trips = Array.from({ length: 10 }, () => subject.trip({ expected, ...KEEP }));
       await Promise.all(trips);
       const once = { id: unique(), ...KEEP };
@@ -108,7 +108,11 @@ export const OUTBOX: readonly Scenario[] = [
       await subject.restore(record!, KEEP);
       await subject.reset(KEEP);
       const [closed, imported, reset] = await untold(subject);
-      await store.confirm(key, [imported!, { epoch: unique(), generation: reset!.generation }]);
+      await store.confirm(key, [imported!, {
+        epoch: unique(),
+        generation: reset!.generation,
+        began: 0,
+      }]);
       equal(await untold(subject), [closed!, reset!], "what waits after one was confirmed");
       await store.confirm(key, [closed!, imported!, reset!]);
       equal(await untold(subject), [], "what waits after all were");
@@ -135,7 +139,7 @@ export const OUTBOX: readonly Scenario[] = [
       await opened(subject);
       await subject.override("forced_open", KEEP);
       const hand = { id: unique(), at: clock.now(), shape: SHAPE, outbox: "hand" } as const;
-      const trial = { token: unique(), max: 1, leaseMs: 1_000, maxCooldownMs: COOLDOWN_MS };
+      const trial = { token: unique(), max: 1, leaseMs: 1_000 };
       const { snapshot } = await store.acquire(key, { ...hand, ...trial });
       equal(names(snapshot.untold ?? []), ["forced_open"], "with an answer");
       let cursor: string | null = null;

@@ -314,8 +314,12 @@ export const OVERRIDES: readonly Scenario[] = [
       const until = subject.clock.now() + 60_000;
       const { snapshot: laid } = await subject.override("metrics_only", { until });
       subject.clock.advance(60_000);
-      const { epoch, generation } = laid;
-      equal((await subject.trip({ expected: { epoch, generation } })).won, false, "the old one");
+      const { epoch, generation, began } = laid;
+      equal(
+        (await subject.trip({ expected: { epoch, generation, began } })).won,
+        false,
+        "the old one",
+      );
       await subject.read();
       equal((await subject.trip()).won, true, "the one that was read");
     },

@@ -1,7 +1,7 @@
 /** Whole records: what is listed, and what is restored. */
 
 import type { CircuitRecord, Segment } from "../contract.ts";
-import { together } from "../records.ts";
+import { admissionOf, together } from "../records.ts";
 import {
   COOLDOWN_MS,
   equal,
@@ -143,7 +143,7 @@ export const RECORDS: readonly Scenario[] = [
       equal(won, true, "whether it won");
       ok(snapshot.epoch !== "" && snapshot.epoch !== record.snapshot.epoch, "its epoch is fresh");
       ok(snapshot.generation > 1, `its generation is above 1, received ${snapshot.generation}`);
-      const late = await subject.record({ epoch: "", generation: 0, failures: 1 });
+      const late = await subject.record({ epoch: "", generation: 0, began: 0, failures: 1 });
       equal(late.current, false, "whether an outcome of an isolate that knew nothing is current");
       const { epoch, generation } = record.snapshot;
       const old = await subject.record({ epoch, generation, failures: 1 });
@@ -202,8 +202,8 @@ export const RECORDS: readonly Scenario[] = [
       const { won } = await copy.restore({ ...exported, key: copy.key });
       equal(won, true, "whether it won");
       const snapshot = await copy.read();
-      const { epoch, generation } = snapshot;
-      equal(snapshot, { ...exported.snapshot, epoch, generation }, "the circuit restored");
+      const life = admissionOf(snapshot);
+      equal(snapshot, { ...exported.snapshot, ...life }, "the circuit restored");
       copy.clock.advance(COOLDOWN_MS - 20_001);
       equal((await copy.acquire()).granted, false, "whether a call gets through 1 ms before");
       copy.clock.advance(1);
@@ -341,6 +341,8 @@ function recordAt(at: number, key: string): CircuitRecord {
     ],
     snapshot: {
       ...{ state: "OPEN", reason: "rolling_window", epoch: "exported", generation: 1 },
+      ...{ began: at - 1_000, cooldownMs: 60_000 },
+      lastFailure: { at: at - 1_500, kind: "ECONNREFUSED", status: null, instance: "fra1" },
       ...{ openedAt: at - 1_000, openUntil: at + 59_000, closedAt: at - 90_000, reopenCount: 2 },
       ...{ consecutiveFailures: 4, consecutiveSuccesses: 0 },
       totals: { successes: 70, failures: 30, rejected: 20, slow: 10 },

@@ -9,6 +9,7 @@ import type {
   Override,
   OverrideRequest,
   Recorded,
+  RemoveRequest,
   RestoreRequest,
   Shape,
   Snapshot,
@@ -32,7 +33,6 @@ export interface Scenario {
 /** Segments of a second, ten outcomes. */
 export const SHAPE: Shape = { windowMs: 10_000, windowSize: 10 };
 export const COOLDOWN_MS = 60_000;
-export const MAX_COOLDOWN_MS = 600_000;
 export const LEASE_MS = 30_000;
 
 /**
@@ -45,7 +45,7 @@ export class Subject {
   /** Named by nobody else, so that drivers may share one server. */
   readonly key: string;
   /** The Snapshot heard last. */
-  seen: Pick<Snapshot, "epoch" | "generation"> = { epoch: "", generation: 0 };
+  seen: Pick<Snapshot, "epoch" | "generation" | "began"> = { epoch: "", generation: 0, began: 0 };
   readonly #touched: Set<string>;
 
   constructor(store: Driver, clock: FakeClock, key = unique(), touched = new Set<string>()) {
@@ -68,11 +68,12 @@ export class Subject {
   }
 
   record(parts: Partial<Tally> = {}): Promise<Recorded> {
-    const { epoch, generation } = this.seen;
+    const { epoch, generation, began } = this.seen;
     return this.#hear(this.store.record(this.key, {
       ...this.#request(),
       epoch,
       generation,
+      began,
       successes: 0,
       failures: 0,
       rejected: 0,
@@ -90,7 +91,6 @@ export class Subject {
       token: unique(),
       max: 1,
       leaseMs: LEASE_MS,
-      maxCooldownMs: MAX_COOLDOWN_MS,
       ...parts,
     }));
   }
@@ -126,8 +126,9 @@ export class Subject {
     }));
   }
 
-  async remove(): Promise<boolean> {
-    return await this.store.remove(this.key);
+  async remove(parts: Partial<RemoveRequest> = {}): Promise<boolean> {
+    const request = { ...this.#request(), reason: null, actor: null, ...parts };
+    return await this.store.remove(this.key, request);
   }
 
   /** Every record that the store lists under one of these keys, as often as it lists it. */
@@ -170,12 +171,12 @@ export class Subject {
   #transition(
     parts: Pick<TransitionRequest, "to" | "event" | "cooldownMs"> & Partial<TransitionRequest>,
   ): Promise<Changed> {
-    const { epoch, generation } = this.seen;
+    const { epoch, generation, began } = this.seen;
     return this.#hear(this.store.transition(this.key, {
       ...this.#request(),
       reason: "contract",
       actor: null,
-      expected: { epoch, generation },
+      expected: { epoch, generation, began },
       ...parts,
     }));
   }

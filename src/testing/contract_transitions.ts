@@ -1,5 +1,6 @@
 /** Compare-and-set: who wins, and what a transition changes. */
 
+import { admissionOf } from "../records.ts";
 import {
   COOLDOWN_MS,
   equal,
@@ -64,7 +65,7 @@ export const TRANSITIONS: readonly Scenario[] = [
     async run(subject) {
       const { snapshot } = await opened(subject);
       for (const generation of [1, 3]) {
-        const answer = await subject.close({ expected: { epoch: snapshot.epoch, generation } });
+        const answer = await subject.close({ expected: { ...admissionOf(snapshot), generation } });
         equal(answer.won, false, `whether it won, expecting generation ${generation} of 2`);
         equal(answer.snapshot, snapshot, "the circuit it answered with");
       }
@@ -76,20 +77,48 @@ export const TRANSITIONS: readonly Scenario[] = [
     async run(subject) {
       const { snapshot } = await opened(subject);
       for (const epoch of [unique(), ""]) {
-        const answer = await subject.close({ expected: { epoch, generation: 2 } });
+        const answer = await subject.close({ expected: { ...admissionOf(snapshot), epoch } });
         equal(answer.won, false, `whether it won, expecting epoch "${epoch}"`);
       }
       equal(await subject.read(), snapshot, "the read after it");
     },
   },
   {
+    name: "transition() loses when the generation began at another moment",
+    async run(subject) {
+      const { snapshot } = await opened(subject);
+      const expected = { ...admissionOf(snapshot), began: snapshot.began - 1 };
+      equal((await subject.close({ expected })).won, false, "whether it won");
+      equal(await subject.read(), snapshot, "the read after it");
+    },
+  },
+  {
+    name: "transition() keeps how long an opening lasts, and the failure that opened it",
+    async run(subject) {
+      await subject.record({ failures: 1 });
+      const at = subject.clock.now() - 250;
+      const lastFailure = { at, kind: "ECONNREFUSED", status: null, instance: "fra1" };
+      const { snapshot } = await subject.trip({ cooldownMs: 1_000, lastFailure });
+      includes(snapshot, { cooldownMs: 1_000, lastFailure }, "the open circuit");
+      includes(
+        await subject.read(),
+        { cooldownMs: 1_000, lastFailure },
+        "the open circuit as read",
+      );
+      includes((await subject.reset()).snapshot, { cooldownMs: null, lastFailure }, "a closed one");
+      await subject.record({ failures: 1 });
+      const again = await subject.trip({ cooldownMs: 2_000 });
+      includes(again.snapshot, { cooldownMs: 2_000, lastFailure: null }, "by nobody knows what");
+    },
+  },
+  {
     name: "transition() that expects a circuit loses when there is none, and creates nothing",
     async run(subject) {
       const { won, snapshot } = await subject.trip({
-        expected: { epoch: unique(), generation: 1 },
+        expected: { epoch: unique(), generation: 1, began: 0 },
       });
       equal(won, false, "whether it won");
-      includes(snapshot, { state: "CLOSED", epoch: "", generation: 0 }, "the circuit");
+      includes(snapshot, { state: "CLOSED", epoch: "", generation: 0, began: 0 }, "the circuit");
       equal((await subject.read()).epoch, "", "the epoch as read");
       equal(await subject.listed(), [], "the list after it");
     },
@@ -98,11 +127,12 @@ export const TRANSITIONS: readonly Scenario[] = [
     name: "transition() of 20 callers with one expectation is won once",
     async run(subject) {
       await subject.record({ failures: 1 });
-      const { epoch, generation } = subject.seen;
+      const { epoch, generation, began } = subject.seen;
       const answers = await Promise.all(
         Array.from(
           { length: 20 },
-          (_, i) => subject.trip({ expected: { epoch, generation }, cooldownMs: 1_000 * (i + 1) }),
+          (_, i) =>
+            subject.trip({ expected: { epoch, generation, began }, cooldownMs: 1_000 * (i + 1) }),
         ),
       );
       const winners = answers.filter((answer) => answer.won);
@@ -204,11 +234,11 @@ export const TRANSITIONS: readonly Scenario[] = [
       const token = unique();
       const { snapshot } = await halfOpened(subject, token);
       await subject.reset();
-      const { epoch, generation } = snapshot;
+      const { epoch, generation, began } = snapshot;
       const late = await subject.record({ epoch, generation, failures: 1, lease: token });
       equal(late.current, false, "whether the old trial's failure is current");
       includes(late.snapshot, { state: "CLOSED", generation: 4, ...NO_EVIDENCE }, "the circuit");
-      const expected = { epoch, generation };
+      const expected = { epoch, generation, began };
       equal((await subject.trip({ expected })).won, false, "whether its verdict wins");
     },
   },

@@ -7,7 +7,6 @@ import {
   halfOpened,
   includes,
   LEASE_MS,
-  MAX_COOLDOWN_MS,
   opened,
   type Scenario,
   type Subject,
@@ -257,13 +256,18 @@ export const TRIALS: readonly Scenario[] = [
     },
   },
   {
-    name: "acquire() takes an openUntil further off than maxCooldownMs as passed",
+    name: "acquire() takes an openUntil as passed that is further off than a cooldown could set it",
     async run(subject) {
-      await opened(subject, MAX_COOLDOWN_MS);
-      const at = await subject.acquire({ maxCooldownMs: MAX_COOLDOWN_MS });
-      includes(at, { granted: false, moved: false }, "an openUntil exactly that far off");
-      const beyond = await subject.acquire({ maxCooldownMs: MAX_COOLDOWN_MS - 1 });
-      includes(beyond, { granted: true, moved: true }, "an openUntil 1 ms further off");
+      // A short cooldown may seem a minute longer, a long one twice as long.
+      for (const [cooldownMs, farthest] of [[1_000, 61_000], [600_000, 1_200_000]] as const) {
+        const circuit = subject.another();
+        const { snapshot } = await opened(circuit, cooldownMs);
+        equal(snapshot.cooldownMs, cooldownMs, "the length of the cooldown");
+        subject.clock.set(snapshot.openUntil! - farthest);
+        includes(await circuit.acquire(), { granted: false, moved: false }, "exactly that far off");
+        subject.clock.set(snapshot.openUntil! - farthest - 1);
+        includes(await circuit.acquire(), { granted: true, moved: true }, "1 ms further off");
+      }
     },
   },
   {

@@ -99,9 +99,8 @@ const FIELDS: readonly (readonly [part: "state" | "metrics", ...fields: string[]
   ["state", "openUntil", "inf"],
   ["state", "closedAt", "oops"],
   ["state", "expires", "oops"],
-  ["state", "consecutiveFailures", "oops"],
   ["state", "lease:t", "oops"],
-  ["state", "row:1 oops", "oops"],
+  ["state", "row:1 5 oops", "oops"],
   ["state", "override", "forced-open"],
   ["state", "override", "forced-open", "override.until", "5"],
   ["state", "override", "forced_open", "override.until", "oops"],
@@ -109,14 +108,12 @@ const FIELDS: readonly (readonly [part: "state" | "metrics", ...fields: string[]
     ...["consecutiveFailures", "consecutiveSuccesses", "totals.failures", "totals.successes"],
     ...["sinceClosed.failures", "newest.failures", "newest.successes", "older.failures", "start"],
     ...["halfOpen.failures", "lastSuccessAt", "floor", "after", "from", "since", "trial", "ids"],
-    ...["cursor", "lastFailureAt"],
+    "lastFailureAt",
   ].map((field) => ["metrics", field, "inf"] as const),
   ["metrics", "consecutiveFailures", "oops"],
   ["metrics", "consecutiveFailures", "-5"],
-  ["metrics", "totals.successes", "-5"],
   ["metrics", "totals.successes", "1.5"],
   ["metrics", "totals.successes", "1e300"],
-  ["metrics", "cursor", "-5"],
 ];
 
 for (const [part, ...fields] of FIELDS) {
@@ -153,7 +150,7 @@ const EDITS: readonly string[] = [
 const PARTS: readonly string[] = [
   "update circuit_breaker_windows set failures = 'oops', successes = -5 where circuit_breaker_id = $",
   "update circuit_breaker_windows set start = 'oops' where circuit_breaker_id = $",
-  "insert into circuit_breaker_leases select $, 't', 1, 'oops', 'oops', 0",
+  "insert into circuit_breaker_leases select $, 't', 1, 'oops', 'oops', 'oops', 0",
 ];
 
 for (

@@ -268,7 +268,7 @@ const FIELDS = {
       "closedAt",
     ],
     ...["reason", "override", "override.until", "override.reason", "override.actor", "expires"],
-    ...["lease:x", "row:1 x", "consecutiveFailures", "totals.failures", "answer.successes"],
+    ...["lease:x", "row:1 5 x", "consecutiveFailures", "totals.failures", "answer.successes"],
   ],
   metrics: [
     ...["epoch", "policyHash", "outcomes", "since", "trial", "halfOpen.successes"],

@@ -130,7 +130,7 @@ async function outcome(driver: Driver, store: OpeningStore, data: unknown): Prom
     // Whatever it holds, a call ends as calls do.
     const result = await breaker.tryCall(() => "fine");
     assert(result.ok || result.rejected);
-    assert(isFit(await breaker.explain()) || snapshot.reason.length > 100);
+    assert(isFit(await breaker.explain()) || snapshot.reason!.length > 100);
   }
   assertEquals(told.filter((type) => type.endsWith("_error")), []);
   return after;

@@ -57,7 +57,7 @@ for (const [way, by] of Object.entries(JUMPS)) {
   });
 
   onEverySetup(`an open circuit tries again when the clock goes ${way} an hour`, async (world) => {
-    // Back: an openUntil further off than maxCooldownMs counts as passed.
+    // Back: an openUntil further off than its cooldown could set it counts as passed.
     const breaker = world.breaker(TRIP);
     await fail(breaker);
     await world.sync();
@@ -224,7 +224,7 @@ for (const [way, by] of Object.entries(JUMPS)) {
 }
 
 onEverySetup("an open circuit stays open when the clock goes back a minute", async (world) => {
-  // Within maxCooldownMs nobody can tell: it waits for openUntil as it stands.
+  // Within a minute nobody can tell: it waits for openUntil as it stands.
   const breaker = world.breaker(TRIP);
   await fail(breaker);
   await world.sync();

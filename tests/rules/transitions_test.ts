@@ -397,14 +397,15 @@ function trialOfADeadIsolate(world: World, outcome: "success" | "failure"): void
     at: world.clock.now(),
     shape: { windowMs: 120_000, windowSize: 0 },
   };
-  const limits = { max: 2, leaseMs: 30_000, maxCooldownMs: 600_000 };
+  const limits = { max: 2, leaseMs: 30_000 };
   world.store.acquire("a", { ...request, ...limits, token: "dead" });
-  const { epoch, generation, policyHash } = world.stored();
+  const { epoch, generation, began, policyHash } = world.stored();
   world.store.record("a", {
     ...request,
     id: "dead-record",
     epoch,
     generation,
+    began,
     successes: outcome === "success" ? 1 : 0,
     failures: outcome === "failure" ? 1 : 0,
     rejected: 0,

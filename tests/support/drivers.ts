@@ -10,7 +10,7 @@ import * as testing from "@fuse/edge/testing";
 import * as redis from "@fuse/edge/upstash";
 import { CIRCUITS, type OpeningStore } from "../../src/circuit.ts";
 import type { LocalDriver } from "../../src/local_circuit.ts";
-import { SHARED } from "../../src/shared/mod.ts";
+import { SHARED } from "../../src/shared/kind.ts";
 
 export { CIRCUITS, SHARED };
 export type { OpeningStore };

@@ -70,7 +70,7 @@ export const HOSTILE_TEXTS: readonly string[] = [
     "https://h/?a=b#c",
     "😀".repeat(127),
   ],
-  ...["=a", "=", "@1", "-", "--", "row:1 a", "lease:1", "state", ":state", "a:state", ":metrics"],
+  ...["=a", "=", "@1", "-", "--", "row:1 5 a", "lease:1", "state", ":state", "a:state", ":metrics"],
   ...["x".repeat(255), ":".repeat(255), "%".repeat(255), "\ud800".repeat(255), "é".repeat(255)],
 ];
 

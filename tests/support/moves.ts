@@ -42,7 +42,9 @@ async function shown(fuse: Fuse, storeNow: number): Promise<unknown[]> {
   const relative = (at: Date | null) => at && at.getTime() - storeNow;
   const circuits = await Array.fromAsync(fuse.list());
   return circuits
-    .map(({ override, openedAt, openUntil, closedAt, metrics, generation: _, ...rest }) => ({
+    .map((
+      { override, openedAt, openUntil, closedAt, metrics, generation: _, ...rest },
+    ) => ({
       ...rest,
       override: override && { ...override, until: relative(override.until) },
       openedAt: relative(openedAt),

@@ -28,14 +28,14 @@ export function request() {
 export function tally(parts: Partial<Tally> = {}): Tally {
   return {
     ...request(),
-    ...{ epoch: "", generation: 0, successes: 0, failures: 0, rejected: 0, slow: 0 },
+    ...{ epoch: "", generation: 0, began: 0, successes: 0, failures: 0, rejected: 0, slow: 0 },
     ...{ ageMs: 0, lease: null, policyHash: "", ...parts },
   };
 }
 
 export function acquiring(parts: Partial<AcquireRequest> = {}): AcquireRequest {
   const { id, ...rest } = request();
-  return { id, ...rest, token: id, max: 1, leaseMs: 30_000, maxCooldownMs: 600_000, ...parts };
+  return { id, ...rest, token: id, max: 1, leaseMs: 30_000, ...parts };
 }
 
 export function changing(parts: Partial<TransitionRequest> = {}): TransitionRequest {

@@ -119,7 +119,7 @@ async function play(
   const twins: readonly OpeningStore[] = [memory({ clock: clock.now }), open(clock.now)];
   await twins[1]!.remove("a");
   /** By each, for epochs may be their own. */
-  const heard = twins.map((): Named => ({ epoch: "", generation: 0 }));
+  const heard = twins.map((): Named => ({ epoch: "", generation: 0, began: 0 }));
   let listed: CircuitRecord | undefined;
   const sent = new Map<string, number>();
   let latest = clock.now();
@@ -140,8 +140,8 @@ async function play(
     if (Array.isArray(answer)) listed = answer[0] ?? listed;
     else if (typeof answer === "object") {
       for (const [i, said] of (answers as (Answer | Snapshot)[]).entries()) {
-        const { epoch, generation } = "snapshot" in said ? said.snapshot : said;
-        heard[i] = { epoch, generation };
+        const { epoch, generation, began } = "snapshot" in said ? said.snapshot : said;
+        heard[i] = { epoch, generation, began };
       }
     }
     answers.forEach(shorten);
@@ -184,7 +184,7 @@ async function play(
         return answered(
           await store.acquire("a", {
             ...base,
-            ...{ token: `token-${one.token}`, max: one.max, leaseMs: 1_500, maxCooldownMs: 9_000 },
+            ...{ token: `token-${one.token}`, max: one.max, leaseMs: 1_500 },
           }),
         );
       case "transition":
@@ -218,10 +218,10 @@ async function play(
   }
 }
 
-type Named = Pick<Snapshot, "epoch" | "generation">;
+type Named = Pick<Snapshot, "epoch" | "generation" | "began">;
 
 function named(under: string, heard: Named): Named {
-  if (under === "unknown") return { epoch: "", generation: 0 };
+  if (under === "unknown") return { epoch: "", generation: 0, began: 0 };
   if (under === "older") return { ...heard, generation: Math.max(1, heard.generation - 1) };
   return under === "heard" ? heard : { ...heard, epoch: "another" };
 }

@@ -20,7 +20,7 @@ export function unexpected(type: string, error: unknown): never {
 
 /** A Snapshot that differs from a fresh circuit's in a few fields. */
 export function snapshotOf(fields: Partial<Snapshot> = {}): Snapshot {
-  return { ...absentSnapshot(0), epoch: "e", generation: 1, ...fields };
+  return { ...absentSnapshot(0), epoch: "e", generation: 1, began: 1, ...fields };
 }
 
 /** The seed of a property test: from `SEED`, else drawn. fast-check prints it with a counterexample. */

@@ -31,7 +31,7 @@ export const request = () => ({ id: crypto.randomUUID(), at: Date.now(), shape: 
 
 export function record(store: OpeningStore, parts: Partial<Tally>) {
   return Promise.resolve(store.record("a", {
-    ...{ ...request(), epoch: "", generation: 0, lease: null, policyHash: "", ageMs: 0 },
+    ...{ ...request(), epoch: "", generation: 0, began: 0, lease: null, policyHash: "", ageMs: 0 },
     ...{ successes: 0, failures: 0, rejected: 0, slow: 0 },
     ...parts,
   }));
@@ -44,7 +44,7 @@ export function acquire(
   max: number,
   leaseMs = 1_000,
 ) {
-  const limits = { max, leaseMs, maxCooldownMs: 600_000 };
+  const limits = { max, leaseMs };
   return Promise.resolve(store.acquire("a", { ...request(), at: clock.now(), token, ...limits }));
 }
 

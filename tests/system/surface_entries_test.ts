@@ -75,7 +75,12 @@ Deno.test("@fuse/edge/libsql gives what was promised", () => {
   gives<{ prune: (options: Pruning) => Promise<L.PruneResult> }, L.LibsqlStore>();
   gives<{ verifyTrail: (options?: Verifying) => Promise<L.TrailProof> }, L.LibsqlStore>();
   gives<{ deleted: number; more: boolean }, L.PruneResult>();
-  type Problem = { id: string; circuit: string; problem: "changed" | "removed" | "inserted" };
+  type Problem = {
+    id: string;
+    circuit: string;
+    problem: "changed" | "removed" | "inserted" | "circuit" | "unchained";
+    detail: string;
+  };
   gives<
     { ok: boolean; checked: number; brokenAt: Problem | null; heads: Record<string, string> },
     L.TrailProof

@@ -54,7 +54,7 @@ Deno.test("@fuse/edge knows the words that were promised, and no others", () => 
   type Changes = "opened" | "closed" | "half_opened" | "reset" | "released" | "reborn";
   same<
     M.AuditEventName,
-    Changes | M.Override | "imported" | "edited" | "success" | "failure"
+    Changes | M.Override | "imported" | "edited" | "removed" | "success" | "failure"
   >();
   same<M.Clock, () => number>();
   same<M.Cooldown, (reopenCount: number) => number>();
@@ -154,7 +154,7 @@ Deno.test("@fuse/edge gives the data that was promised", () => {
 Deno.test("@fuse/edge tells the events that were promised", () => {
   type Moved = "opened" | "would_open" | "closed" | "half_opened";
   type Called = "success" | "failure" | "slow" | "ignored";
-  type Acted = M.Override | "released" | "imported" | "reset";
+  type Acted = M.Override | "released" | "imported" | "removed" | "reset";
   type OfStore = { store: string; operation: string; error: unknown; retryAfterMs: number };
   gives<
     & { [_ in Moved]: M.TransitionEvent }

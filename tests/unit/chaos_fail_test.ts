@@ -10,7 +10,7 @@ const REQUEST = { id: "t", at: 0, shape: SHAPE };
 async function record(store: OpeningStore, key: string): Promise<unknown> {
   return await store.record(key, {
     ...{ ...REQUEST, epoch: "", generation: 0, successes: 0, failures: 1, rejected: 0, slow: 0 },
-    ...{ ageMs: 0, lease: null, policyHash: "" },
+    ...{ began: 0, ageMs: 0, lease: null, policyHash: "" },
   });
 }
 

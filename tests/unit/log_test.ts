@@ -41,7 +41,7 @@ Deno.test("logTo() logs transitions, actions and troubles in sentences, and no c
   assertEquals(told, [
     [
       "warn",
-      'Fuse: circuit "pay" ("tenant:7") opened: "consecutive_failures", from "CLOSED", to "OPEN", generation 2, openUntil "2025-01-01T00:00:01.000Z"',
+      'Fuse: circuit "pay" ("tenant:7") opened: "consecutive_failures", from "CLOSED", to "OPEN", generation 2, openUntil "2025-01-01T00:00:01.000Z", last failure {"at":"2025-01-01T00:00:00.000Z","kind":"Error","status":null,"instance":"fra1"}',
     ],
     [
       "info",
@@ -84,6 +84,7 @@ Deno.test("logTo() logs JSON, a text for each line, and no secret", async () => 
     generation: 2,
     reason: "consecutive_failures",
     openUntil: "2025-01-01T00:00:01.000Z",
+    lastFailure: { at: "2025-01-01T00:00:00.000Z", kind: "Error", status: null, instance: "fra1" },
   });
   assert(!lines.some(([, line]) => /s3cr3t|[\r\n]/.test(String(line))));
 });

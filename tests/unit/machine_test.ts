@@ -130,13 +130,21 @@ Deno.test("verdict() goes along legal edges only", () => {
 
 Deno.test("cooldownPassed() is true from openUntil on, and of what has none", () => {
   const s = snapshotOf({ state: "OPEN", openUntil: 1000 });
-  assertEquals([999, 1000, 1001].map((now) => cooldownPassed(s, now, 5000)), [false, true, true]);
-  assertEquals(cooldownPassed(snapshotOf({ state: "OPEN" }), 0, 5000), true);
+  assertEquals([999, 1000, 1001].map((now) => cooldownPassed(s, now)), [false, true, true]);
+  assertEquals(cooldownPassed(snapshotOf({ state: "OPEN" }), 0), true);
 });
 
-Deno.test("cooldownPassed() does not believe an openUntil beyond maxCooldownMs", () => {
-  const s = snapshotOf({ state: "OPEN", openUntil: 10_000 });
-  assertEquals([5000, 4999].map((now) => cooldownPassed(s, now, 5000)), [false, true]);
+Deno.test("cooldownPassed() does not believe an openUntil that no cooldown could have set", () => {
+  for (const [cooldownMs, farthest] of [[5_000, 65_000], [90_000, 180_000]] as const) {
+    const s = snapshotOf({ state: "OPEN", openUntil: 1e6, cooldownMs });
+    const at = [1e6 - farthest, 1e6 - farthest - 1];
+    assertEquals(at.map((now) => cooldownPassed(s, now)), [false, true]);
+  }
+});
+
+Deno.test("cooldownPassed() believes an openUntil of which nobody knows how long it was to be", () => {
+  const s = snapshotOf({ state: "OPEN", openUntil: 1e12, cooldownMs: null });
+  assertEquals(cooldownPassed(s, 0), false);
 });
 
 Deno.test("retryAfter() tells what is left, in whole ms, at least 1", () => {

@@ -71,17 +71,17 @@ Deno.test("chaos() without faults passes every operation on", async () => {
   const { store, inner } = wrap({});
   const request = { id: "t", at: 0, shape: SHAPE };
   const { snapshot } = await store.record("a", tally({ id: "r" }));
-  const { epoch, generation, totals } = snapshot;
+  const { epoch, generation, began, totals } = snapshot;
   assertEquals([epoch.startsWith("r"), totals.failures], [true, 1]);
   const changed = await store.transition("a", {
     ...request,
     ...{ to: "OPEN", event: "opened", cooldownMs: 1_000, reason: "test", actor: null },
-    expected: { epoch, generation },
+    expected: { epoch, generation, began },
   });
   assertEquals([changed.won, changed.snapshot.state], [true, "OPEN"]);
   const acquired = await store.acquire("a", {
     ...{ ...request, id: "a" },
-    ...{ token: "1", max: 1, leaseMs: 30_000, maxCooldownMs: 600_000 },
+    ...{ token: "1", max: 1, leaseMs: 30_000 },
   });
   assertEquals([acquired.granted, acquired.moved], [false, false]);
   const override = { kind: "forced_open", until: null, reason: null, actor: "ada" } as const;
@@ -197,8 +197,7 @@ Deno.test("chaos({ down }) rejects every operation while the store is down", asy
   const operations: Record<string, () => unknown> = {
     read: () => store.read("a", request),
     record: () => record(store),
-    acquire: () =>
-      store.acquire("a", { ...request, token: "1", max: 1, leaseMs: 1, maxCooldownMs: 1 }),
+    acquire: () => store.acquire("a", { ...request, token: "1", max: 1, leaseMs: 1 }),
     transition: () =>
       store.transition("a", {
         ...{ ...request, ...who, reason: "test", expected: null },
@@ -370,7 +369,7 @@ let ids = 0;
 
 function tally(parts: Partial<Tally> = {}): Tally {
   return {
-    ...{ id: `tally-${++ids}`, at: 0, shape: SHAPE, epoch: "", generation: 0 },
+    ...{ id: `tally-${++ids}`, at: 0, shape: SHAPE, epoch: "", generation: 0, began: 0 },
     ...{ successes: 0, failures: 1, rejected: 0, slow: 0, ageMs: 0, lease: null, policyHash: "" },
     ...parts,
   };

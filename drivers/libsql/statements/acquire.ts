@@ -14,6 +14,7 @@ import {
   OWN,
   time,
   update,
+  VALID,
 } from "./dialect.ts";
 import { $, prepare, type Statement } from "./prepare.ts";
 import { appendChange } from "./trail.ts";
@@ -42,12 +43,14 @@ export function acquireStatements(dialect: Dialect): AcquireStatements {
   };
 }
 
-/** Whether an OPEN circuit is to go half-open. An end too far off was set by a clock that went back. */
+/** Whether an OPEN circuit is to go half-open: see `cooldownPassed` of `src/rules/machine.ts`. */
 function cooldownPassed({ expired, now }: Dialect): SQL {
   return sql`(
     b.state = 'OPEN' and (not ${OVERRIDDEN} or ${expired})
     and not coalesce(
-      ${time("b.open_until")} > ${now} and b.open_until - ${now} <= ${$("maxCooldownMs")}, 0
+      ${time("b.open_until")} > ${now} and coalesce(
+        b.open_until - ${now} <= b.cooldown_ms + max(b.cooldown_ms, 60000), 1
+      ), 0
     )
   )`;
 }
@@ -59,14 +62,16 @@ function dropExpired({ circuits, leases, now, ownId }: Dialect): Statement {
     where l.circuit_breaker_id = ${ownId} and (
       coalesce(${time("l.until")}, 0) <= ${now}
       or (not l.ended and l.until - ${now} > 2 * l.lease_ms)
-      or l.generation <> (select b.generation from ${circuits} b where ${OWN})
+      or not (select ${VALID} from ${circuits} b where ${OWN})
     )`);
 }
 
 function grant({ circuits, leases, now }: Dialect): Statement {
   return prepare(sql`
-    insert into ${leases} (circuit_breaker_id, token, generation, until, lease_ms, ended)
-    select b.id, ${$("token")}, b.generation, ${now} + ${$("leaseMs")}, ${$("leaseMs")}, 0
+    insert into ${leases} (
+      circuit_breaker_id, token, generation, began, until, lease_ms, ended
+    )
+    select b.id, ${$("token")}, b.generation, b.began, ${now} + ${$("leaseMs")}, ${$("leaseMs")}, 0
     from ${circuits} b
     where ${OWN} and b.state = 'HALF_OPEN' and not ${OVERRIDDEN}
       and (

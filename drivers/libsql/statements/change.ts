@@ -46,7 +46,7 @@ function change(dialect: Dialect, won: SQL, ...apply: Statement[]): Change {
 
 /** Whether the circuit is as the caller expects it. An operator's request expects nothing. */
 function expected({ current }: Dialect): SQL {
-  return sql`(not ${$("expected")} or ${current})`;
+  return sql`(not ${$("expects")} or ${current})`;
 }
 
 function open(dialect: Dialect): Change {
@@ -58,8 +58,10 @@ function open(dialect: Dialect): Change {
       sql`${BEGIN_GENERATION},
         state = 'OPEN',
         reason = ${$("reason")},
-        opened_at = r.at,
-        open_until = r.at + ${$("cooldownMs")},
+        opened_at = ${$("moment")},
+        open_until = ${$("moment")} + ${$("cooldownMs")},
+        cooldown_ms = ${$("cooldownMs")},
+        last_failure = ${$("lastFailure")},
         reopen_count = iif(state = 'HALF_OPEN', max(reopen_count, 0) + 1, 0)`,
     ),
   );
@@ -80,7 +82,8 @@ function close(dialect: Dialect): Change {
         reopen_count = 0,
         override = iif(${OVERRIDDEN}, override, null),
         closed_at = iif(state = 'CLOSED', closed_at, r.at),
-        open_until = null`,
+        open_until = null,
+        cooldown_ms = null`,
     ),
   );
 }

@@ -40,7 +40,7 @@ export interface Dialect extends Tables {
   readonly expired: SQL;
   /** The start of the newest segment of the window, or null. */
   readonly newestSegment: SQL;
-  /** Whether the caller knows the current generation: `epoch` and `generation` are bound. */
+  /** Whether the caller knows the current generation: `epoch`, `generation` and `began` are bound. */
   readonly current: SQL;
   /** Whether the rows of the trail that the request brings can be appended. */
   readonly sealed: SQL;
@@ -62,13 +62,17 @@ export function makeDialect(schema: FuseSchema, bindsNow: boolean): Dialect {
       where w.circuit_breaker_id = b.id and w.since = b.evidence_since
     )`,
     // The release of an override that has run out begins a generation: readers know it already.
-    current: sql`b.epoch = ${$("epoch")} and ${GENERATION} + ${expired} = ${$("generation")}`,
+    current: sql`(
+      b.epoch = ${$("epoch")} and ${GENERATION} + ${expired} = ${$("generation")}
+      and iif(${expired}, b.override_until, b.began) = ${$("began")}
+    )`,
     // SQL has no SHA-256, so rows are hashed before the batch is sent. Their hashes hold if the
     // circuit and its chain are still as they were then, and the time is about the same.
     sealed: sql`(
       ${$("sealed")}
       and b.epoch = ${$("sealEpoch")}
       and ${GENERATION} = ${$("sealGeneration")}
+      and b.began = ${$("sealBegan")}
       and ${expired} = ${$("sealExpired")}
       and abs(${now} - ${$("stamp")}) <= ${$("slackMs")}
       and coalesce(
@@ -147,9 +151,12 @@ export const UNTOUCHED: SQL = sql`${FRESH} and ${REVISION} = r.revision - 2`;
 export const END_TRIALS: SQL = sql`
   half_open_successes = 0, half_open_failures = 0, updated_at = r.at`;
 
-/** Begins the next generation. */
+/** Begins the next generation, at the moment of which the row of the trail tells. */
 export const BEGIN_GENERATION: SQL = sql`${END_TRIALS},
-  revision = r.revision, generation = ${GENERATION} + 1`;
+  revision = r.revision, generation = ${GENERATION} + 1, began = ${$("moment")}`;
+
+/** Whether a lease is of the current generation. */
+export const VALID: SQL = sql.raw("l.generation = b.generation and l.began = b.began");
 
 /** Clears what leads to a verdict. */
 export const CLEAR_EVIDENCE: SQL = sql`
@@ -169,13 +176,15 @@ export const TRIGGERED: SQL = sql.raw(`
     and e.metadata ->> '$.to' in (${listOf(CIRCUIT_STATES)})
     and e.metadata = json_object(
       'from', e.metadata ->> '$.from', 'to', e.metadata ->> '$.to',
-      'generation', e.generation, 'reason', null, 'actor', null
+      'generation', e.generation, 'reason', null, 'actor', null,
+      'by', iif(e.metadata ->> '$.by' = 'delete', 'delete', 'update'),
+      'after', json(e.metadata -> '$.after')
     )
   else 0 end`);
 
 /** A moment on the caller's clock, translated to the database's: `at` is the caller's time. */
 export function translated(moment: string): SQL {
-  return sql`${$(moment)} + r.at - ${$("at")}`;
+  return sql`${$(moment)} + ${$("moment")} - ${$("at")}`;
 }
 
 /** Changes the circuit, where the decision of this request says so. */

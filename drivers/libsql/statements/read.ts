@@ -5,14 +5,23 @@
  */
 
 import { type SQL, sql } from "drizzle-orm";
-import { CHAINED, DECIDED, type Dialect, MEMORY_MS, OWN, TRIGGERED } from "./dialect.ts";
+import { CHAINED, DECIDED, type Dialect, MEMORY_MS, OWN, TRIGGERED, VALID } from "./dialect.ts";
 import { $, prepare, type Statement } from "./prepare.ts";
 
 /** The columns that an exported record has, and a restored one takes over. */
 export const KEPT: readonly string[] = [
   ...["state", "reopen_count", "consecutive_failures", "consecutive_successes", "failure_count"],
   ...["success_count", "slow_count", "total_successes", "total_failures", "total_rejected"],
-  ...["total_slow", "override", "override_reason", "override_actor", "policy_hash", "outcomes"],
+  ...[
+    "cooldown_ms",
+    "last_failure",
+    "total_slow",
+    "override",
+    "override_reason",
+    "override_actor",
+    "policy_hash",
+    "outcomes",
+  ],
 ];
 
 /** The times among them. A restored record has them on the caller's clock. */
@@ -23,7 +32,8 @@ export const KEPT_TIMES: readonly string[] = [
 
 /** The columns of a circuit that an answer has. */
 const ANSWERED = [
-  ...["id", "key", "epoch", "generation", "reason", "half_open_successes", "half_open_failures"],
+  ...["id", "key", "epoch", "generation", "began", "reason"],
+  ...["half_open_successes", "half_open_failures"],
   ...["previous_policy_hash", "released", "released_by", ...KEPT, ...KEPT_TIMES],
 ];
 
@@ -47,7 +57,7 @@ export function readStatements(dialect: Dialect): ReadStatements {
   const leased = sql`exists (
     select 1 from ${leases} l
     where l.circuit_breaker_id = b.id and l.token = ${$("token")}
-      and l.generation = b.generation and not l.ended
+      and ${VALID} and not l.ended
   )`;
   return {
     read: circuit(dialect, sql`left join ${circuits} b on ${OWN} ${trail}`, trailOf(dialect)),
@@ -78,7 +88,7 @@ function circuit({ leases, now, windows }: Dialect, from: SQL, more: SQL = sql``
       ),
       'leases', (
         select json_group_array(l.until) from ${leases} l
-        where l.circuit_breaker_id = b.id and l.generation = b.generation and not l.ended
+        where l.circuit_breaker_id = b.id and ${VALID} and not l.ended
       )
     ) as circuit
     from (select ${now} as now) c ${from}`);
@@ -91,7 +101,7 @@ function trailOf({ events }: Dialect): SQL {
     'unsealed', t.unsealed,
     'edits', case when t.unsealed > 0 then (
       select json_group_array(json_array(
-        n.id, n.circuit_breaker_id, n.epoch, n.generation, n.event, n.created_at, n.metadata
+        n.id, n.circuit_breaker_id, n.epoch, n.generation, n.began, n.event, n.created_at, n.metadata
       ))
       from (
         select * from ${events} e

@@ -15,6 +15,7 @@ import {
   OWN,
   type Tables,
   time,
+  VALID,
   WINNING,
 } from "./dialect.ts";
 import { $, prepare, type Statement } from "./prepare.ts";
@@ -51,7 +52,7 @@ export function recordStatements(dialect: Dialect): RecordStatements {
       update ${leases} as l set ended = 1
       from ${circuits} b, ${requests} r
       where ${FRESH} and l.circuit_breaker_id = b.id
-        and l.token = ${$("lease")} and l.generation = b.generation`),
+        and l.token = ${$("lease")} and ${VALID}`),
     calls: appendCalls(dialect),
     apply: [count(dialect)],
     purge: purge(dialect),

@@ -44,7 +44,7 @@ export function trailStatements(dialect: Dialect): TrailStatements {
 
 /** Appends the row that records a change. It goes before the change itself, which ends its premises. */
 export function appendChange(tables: Tables): Statement {
-  return append(tables, "change", $("event"), $("changeEpoch"), WINNING);
+  return append(tables, "change", $("event"), $("changeEpoch"), $("moment"), WINNING);
 }
 
 /** Appends a row. Its metadata, generation, place and hash are bound under names with a prefix. */
@@ -53,14 +53,15 @@ function append(
   prefix: string,
   event: SQLChunk,
   epoch: SQLChunk,
+  began: SQLChunk,
   where: SQL,
 ): Statement {
   return prepare(sql`
     insert into ${events} (
-      circuit_breaker_id, event, metadata, created_at, key, epoch, generation, sequence, hash
+      circuit_breaker_id, event, metadata, created_at, key, epoch, generation, began, sequence, hash
     )
     select b.id, ${event}, ${$(`${prefix}Metadata`)}, ${$("stamp")}, b.key, ${epoch},
-      ${$(`${prefix}Generation`)}, ${$(`${prefix}Sequence`)}, ${$(`${prefix}Hash`)}
+      ${$(`${prefix}Generation`)}, ${began}, ${$(`${prefix}Sequence`)}, ${$(`${prefix}Hash`)}
     from ${circuits} b, ${requests} r where ${where}`);
 }
 
@@ -69,11 +70,12 @@ const EXPIRING = sql`${UNTOUCHED} and ${ranOut(sql.raw("r.at"))}`;
 
 function expire(tables: Tables): Statement[] {
   return [
-    append(tables, "release", sql`'released'`, sql`b.epoch`, EXPIRING),
+    append(tables, "release", sql`'released'`, sql`b.epoch`, sql`b.override_until`, EXPIRING),
     update(
       tables,
       sql`${END_TRIALS}, ${CLEAR_EVIDENCE},
-        revision = r.revision - 1, generation = ${GENERATION} + 1, released_by = r.id,
+        revision = r.revision - 1, generation = ${GENERATION} + 1, began = override_until,
+        released_by = r.id,
         released = json_object(
           'kind', override, 'until', override_until,
           'reason', override_reason, 'actor', override_actor
@@ -109,7 +111,8 @@ function sealEdits({ events, trails }: Tables): Statement[] {
   ];
 }
 
-function mark({ events, trails }: Dialect): Statement {
+/** Moves the end of the chain to the last row that this request has appended. */
+export function mark({ events, trails }: Tables): Statement {
   return prepare(sql`
     insert into ${trails} as t (key, head, sequence, last_id, last_at)
     select e.key, e.hash, e.sequence, e.id, e.created_at from ${events} e

@@ -12,6 +12,8 @@ end
 
 if writes then
   m.epoch = s.epoch
+  -- A circuit that never opened is soon made again.
+  if not number('openedAt') and not overridden() then ttlMs = math.min(ttlMs, 864e5) end
   local target = math.max(now, number('openUntil') or 0, number('override.until') or 0) + ttlMs
   -- A TTL is only ever extended, and by a little more than asked: each time is a command.
   local extends = target > (number('expires') or 0)
@@ -25,8 +27,8 @@ if writes then
   if remembers then
     m.ids = of('ids') + 1
     if m.ids % 16 == 0 then
-      local page = call('HSCAN', M, m.cursor or 0, 'MATCH', 'id:*', 'COUNT', 64)
-      m.cursor = tonumber(page[1])
+      local page = call('HSCAN', M, (m.cursor or ''):match('^%d+$') or 0, 'MATCH', 'id:*', 'COUNT', 64)
+      m.cursor = page[1]
       for i = 1, #page[2], 2 do
         if now - math.floor(whole(page[2][i + 1]) / 2) >= 60000 then old[#old + 1] = page[2][i] end
       end
@@ -62,8 +64,9 @@ local function tell(found, before)
   end
 end
 if s.epoch then
-  tell(m)
   tell(s)
+  -- After the state: what stands there under one of their names does not count.
+  tell(m)
   tell(released)
   tell({ policyHash = policyHash or '', successes = good, failures = bad, slow = slow }, 'answer.')
   if operation == 'dump' then

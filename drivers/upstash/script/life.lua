@@ -1,16 +1,22 @@
 -- Generations and lives of the circuit, and the override.
 
 -- The next generation owns no lease, and no evidence where that is cleared.
-local function begin(generation, clears)
+local function begin(generation, began, clears)
   put('generation', generation)
+  put('began', began)
   if clears then put('since', generation) end
   for field in pairs(s) do
     if isLease(field) then drop(field) end
   end
   renew()
 end
-local function advance(clears)
-  begin(number('generation') + 1, clears)
+local function advance(began, clears)
+  begin(number('generation') + 1, began, clears)
+end
+-- Numbers repeat when Redis is put back to an earlier state, moments do not.
+local function isCurrent(epoch, generation, began)
+  return epoch == s.epoch and tonumber(generation) == number('generation')
+    and tonumber(began) == (number('began') or 0)
 end
 -- Whether the state may have lost its TTL, or has to lose it.
 local renewed = false
@@ -26,15 +32,15 @@ local function create(generation)
   put('epoch', birth)
   put('state', 'CLOSED')
   put('prefix', ARGV[8])
-  begin(generation, true)
+  begin(generation, now, true)
 end
-local function lay(kind, ends, reason, actor)
+local function lay(began, kind, ends, reason, actor)
   put('override', kind)
   put('override.until', ends)
   put('override.reason', reason)
   put('override.actor', actor)
   renewed = true
-  advance(true)
+  advance(began, true)
 end
 
 -- An override past its end is released by the first operation that writes.
@@ -43,10 +49,11 @@ local function lapse()
   local ends = number('override.until')
   if overridden() and ends and ends <= now then
     local why = '{"reason":"expired","actor":null,' .. (words:match('"isolate":.*') or '}')
-    keep('released', nil, why, s.override)
+    keep('released', nil, ends, why, s.override)
     for field, value in pairs(s) do
       if field:sub(1, 8) == 'override' then released['released' .. field:sub(9)] = value end
     end
-    lay()
+    -- Readers know that end already.
+    lay(ends)
   end
 end

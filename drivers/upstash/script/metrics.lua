@@ -1,30 +1,23 @@
 -- The hash of metrics: what is counted, of which life and of which generation.
 
--- The metrics, as numbers but for the first three. The last ones, from `sinceClosed` on, and the
--- outcomes are evidence: what a closing, a reset and an override clear.
+-- The metrics, as numbers but for the first four: a cursor may be larger than a number can be. The
+-- last ones, from `sinceClosed` on, and the outcomes are evidence: what a closing, a reset and an
+-- override clear.
 local NAMES, EVIDENCE = {
-  'epoch', 'policyHash', 'outcomes', 'since', 'trial', 'halfOpen.successes', 'halfOpen.failures',
+  'epoch', 'policyHash', 'outcomes', 'cursor', 'since', 'trial', 'halfOpen.successes', 'halfOpen.failures',
   'totals.successes', 'totals.failures', 'totals.rejected', 'totals.slow',
-  'lastFailureAt', 'lastSuccessAt', 'ids', 'cursor',
+  'lastFailureAt', 'lastSuccessAt', 'ids',
   'sinceClosed.successes', 'sinceClosed.failures', 'sinceClosed.slow',
   'consecutiveSuccesses', 'consecutiveFailures',
   'start', 'newest.successes', 'newest.failures', 'newest.slow',
   'floor', 'after', 'from', 'older.successes', 'older.failures', 'older.slow'
 }, 16
--- Put into the state, they would hide those that count.
-for _, name in ipairs(NAMES) do
-  if s[name] and name ~= 'epoch' and name ~= 'since' then
-    s[name], dropped[#dropped + 1] = nil, name
-  end
-end
 local m, answered, remembers, stale = {}, nil, false, false
 local held = call('HMGET', M, 'id:' .. id, unpack(NAMES))
 local known = finite(table.remove(held, 1))
 if not absent and held[1] == s.epoch then
   for i, name in ipairs(NAMES) do
-    if i > 3 then m[name] = finite(held[i]) else m[name] = held[i] or nil end
-    -- Times alone may be negative.
-    if i > 3 and (m[name] or 0) < 0 and (name:find('^[ic]') or name:find('.', 1, true)) then m[name] = nil end
+    if i > 4 then m[name] = finite(held[i]) else m[name] = held[i] or nil end
   end
   -- A request that was seen before: when, and in the last bit what it was told.
   if known and now - math.floor(known / 2) < 60000 then answered = known % 2 == 1 end

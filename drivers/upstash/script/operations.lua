@@ -15,19 +15,18 @@ end
 
 if operation == 'record' then
   local epoch, generation = ARGV[9], tonumber(ARGV[10])
-  local successes, failures, slow = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[14])
+  local successes, failures, slow = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[15])
   change(true, function()
-    local mine = number('generation')
-    local current = epoch == s.epoch and generation == mine
+    local current = isCurrent(epoch, generation, ARGV[11])
     -- Admitted before anything was known of the circuit.
-    if epoch == '' then current = generation == 0 and mine == 1 end
+    if epoch == '' then current = generation == 0 and number('generation') == 1 end
     addTo('totals', successes, failures, slow)
-    add('totals.rejected', tonumber(ARGV[13]))
-    m.policyHash = ARGV[17]
+    add('totals.rejected', tonumber(ARGV[14]))
+    m.policyHash = ARGV[18]
     if current and successes + failures > 0 then
-      count(successes, failures, slow, math.max(0, math.floor(ARGV[15])))
+      count(successes, failures, slow, math.max(0, math.floor(ARGV[16])))
     end
-    endLease(ARGV[16])
+    endLease(ARGV[17])
     return current
   end)
 elseif operation == 'acquire' and s.epoch then
@@ -36,14 +35,15 @@ elseif operation == 'acquire' and s.epoch then
   if overridden() then
     ok = s.override ~= 'forced_open'
   elseif s.state ~= 'CLOSED' then
-    local left = (number('openUntil') or now) - now
-    -- Further off than any cooldown, it was fixed by a clock that has since gone back. What moved it
-    -- once does not move it again.
-    if not moved and s.state == 'OPEN' and (left <= 0 or left > tonumber(ARGV[12])) then
+    local left, length = (number('openUntil') or now) - now, number('cooldownMs')
+    -- Further off than that, it was fixed by a clock that has since gone back. What moved it once does
+    -- not move it again.
+    local back = length and left > length + math.max(length, 60000)
+    if not moved and s.state == 'OPEN' and (left <= 0 or back) then
       keep('half_opened', 'HALF_OPEN')
       put('state', 'HALF_OPEN')
       put('reason', 'cooldown_passed')
-      advance()
+      advance(now)
       moved = true
       remember(true)
     end
@@ -52,21 +52,24 @@ elseif operation == 'acquire' and s.epoch then
 elseif operation == 'transition' then
   local to, expects = ARGV[9], ARGV[14] ~= ''
   change(not expects, function()
-    if expects and (ARGV[13] ~= s.epoch or tonumber(ARGV[14]) ~= number('generation')) then return false end
+    if expects and not isCurrent(ARGV[13], ARGV[14], ARGV[15]) then return false end
     if ARGV[10] == 'closed' and of('halfOpen.failures') > 0 then return false end
     keep(ARGV[10], to)
     if to == 'OPEN' then
       put('reopenCount', s.state == 'HALF_OPEN' and whole(s.reopenCount) + 1 or 0)
       put('openedAt', now)
       put('openUntil', now + ARGV[11])
+      put('cooldownMs', ARGV[11])
+      put('lastFailure', ARGV[16])
     else
       if s.state ~= 'CLOSED' then put('closedAt', now) end
       put('reopenCount', 0)
       put('openUntil')
+      put('cooldownMs')
     end
     put('state', to)
     put('reason', ARGV[12])
-    advance(to == 'CLOSED')
+    advance(now, to == 'CLOSED')
     return true
   end)
 elseif operation == 'override' then
@@ -74,8 +77,8 @@ elseif operation == 'override' then
   change(kind ~= '', function()
     if kind == '' and not overridden() then return false end
     ends = ends and math.floor(ends - ARGV[2] + now)
-    keep(kind == '' and 'released' or kind, nil, nil, kind == '' and s.override or kind, ends)
-    lay(kind, ends, ARGV[11], ARGV[12])
+    keep(kind == '' and 'released' or kind, nil, nil, nil, kind == '' and s.override or kind, ends)
+    lay(now, kind, ends, ARGV[11], ARGV[12])
     return true
   end)
 elseif operation == 'restore' then
@@ -84,7 +87,7 @@ elseif operation == 'restore' then
     if before and ARGV[9] == 'keep' then return false end
     local generation = math.max(number('generation'), ARGV[10]) + 1
     -- The contents begin with the state.
-    keep('imported', ARGV[13]:sub(2), nil, nil, nil, generation, birth)
+    keep('imported', ARGV[13]:sub(2), nil, nil, nil, nil, generation, birth)
     create(generation)
     -- Behind "=" is a text, and behind "@" a time on the caller's clock.
     local function shifted(value)

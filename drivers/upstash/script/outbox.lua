@@ -8,27 +8,25 @@ local COUNTED = {
 }
 -- Puts a change that is about to be made into the outbox: what it is, what was before, and the
 -- caller's words. Where the outbox is full the oldest row goes, and the next one counts it.
-local function keep(event, to, said, kind, ends, generation, epoch)
+local function keep(event, to, began, said, kind, ends, generation, epoch)
   if words == '' then return end
-  local rows, began = {}, {}
+  local rows, lives = {}, {}
   for field, value in pairs(s) do
-    local of, life = field:match('^row:(%d+) (.*)$')
+    local of, life = field:match('^row:(%d+) %-?%d+ (.*)$')
     if of then
       local at = tonumber(value:match('^%S+ %S+ %S+ %S+ (%S+)')) or 0
-      local row, first = { at, tonumber(of), life, field }, began[life]
+      local row, first = { at, tonumber(of), life, field }, lives[life]
       rows[#rows + 1] = row
-      if not first or at < first[1] or at == first[1] and row[2] < first[2] then began[life] = row end
+      if not first or at < first[1] or at == first[1] and row[2] < first[2] then lives[life] = row end
     end
   end
   if #rows >= 64 then
     -- Life by life, as each began: after a removal generations start again.
-    table.sort(rows, function(a, b)
-      local x, y = began[a[3]], began[b[3]]
-      if x == y then return a[2] < b[2] end
-      if x[1] ~= y[1] then return x[1] < y[1] end
-      if x[2] ~= y[2] then return x[2] < y[2] end
-      return a[3] < b[3]
-    end)
+    for _, row in ipairs(rows) do
+      local first = lives[row[3]]
+      row[5] = ('%020.0f%020.0f%s %020.0f'):format(first[1], first[2], row[3], row[2])
+    end
+    table.sort(rows, function(a, b) return a[5] < b[5] end)
     local gone, after = rows[1][4], rows[2][4]
     local missed, rest = s[after]:match('^(%d+)(.*)$')
     put(after, text(whole(missed) + 1 + whole(s[gone]:match('^%d+'))) .. (rest or ''))
@@ -38,5 +36,6 @@ local function keep(event, to, said, kind, ends, generation, epoch)
   for _, name in ipairs(COUNTED) do row[#row + 1] = text(of(name)) end
   row[#row + 1] = said or words
   generation = text(generation or number('generation') + 1)
-  put('row:' .. generation .. ' ' .. (epoch or s.epoch), table.concat(row, ' '))
+  began = text(began or now)
+  put('row:' .. generation .. ' ' .. began .. ' ' .. (epoch or s.epoch), table.concat(row, ' '))
 end

@@ -1,4 +1,5 @@
 // The hash chain: what it holds, and what it costs.
+import type { FailureNote } from "@fuse/edge/store";
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { createFuse } from "@fuse/edge";
 import type { LibsqlClient } from "@fuse/edge/libsql";
@@ -122,7 +123,14 @@ for (const first of ["record", "transition", "override", "acquire", "append"] as
       if (first === "override") await next.override("a", { ...laying(), kind: "disabled" });
       if (first === "acquire") await next.acquire("a", acquiring());
       if (first === "append") {
-        const row = { key: "a", epoch: "e", generation: 1, at: clock.now(), metadata: null };
+        const row = {
+          key: "a",
+          epoch: "e",
+          generation: 1,
+          began: 1,
+          at: clock.now(),
+          metadata: null,
+        };
         await (next as unknown as TrailAppender)[APPEND]([{ ...row, event: "opened" }]);
       }
       const { rows } = await client.execute(
@@ -170,16 +178,22 @@ Deno.test("an override that has run out is released by one row, whoever comes fi
 Deno.test("metadata says what was counted, for how long, and which isolate decided", async () => {
   await inMemory(async (client) => {
     const store = libsql({ client });
-    await using fuse = createFuse({ storeTimeoutMs: 30_000, stores: { database: store } });
+    const stores = { database: store };
+    await using fuse = createFuse({ storeTimeoutMs: 30_000, stores, instance: "fra1" });
     const breaker = fuse.make("api", { failureThreshold: 2, cooldownMs: 5_000 });
     for (let i = 0; i < 2; i++) await breaker.tryCall(() => Promise.reject(new Error("down")));
     await fuse.flush();
     const [opened] = await eventsOf(store);
-    const { isolate, ...metadata } = opened!.metadata!;
+    const { isolate, lastFailure, after, ...metadata } = opened!.metadata!;
+    const openUntil = (await breaker.snapshot()).openUntil!.getTime();
+    assertEquals(after, { state: "OPEN", openUntil, override: null });
     assert(typeof isolate === "string" && isolate.length > 5);
+    assertEquals({ ...lastFailure as FailureNote, at: 0 }, {
+      ...{ at: 0, kind: "Error", status: null, instance: "fra1" },
+    });
     assertEquals(metadata, {
       ...{ from: "CLOSED", to: "OPEN", generation: 2, reason: "consecutive_failures", actor: null },
-      cooldownMs: 5_000,
+      ...{ cooldownMs: 5_000, instance: "fra1" },
       counters: {
         ...{ consecutiveFailures: 2, consecutiveSuccesses: 0, failures: 2, successes: 0, slow: 0 },
         ...{ totalFailures: 2, totalSuccesses: 0, totalRejected: 0, totalSlow: 0 },

@@ -60,6 +60,7 @@ Deno.test("the seed's bulk update closes circuits, raises their generation and i
     const [, edited] = await eventsOf(store, "api");
     assertEquals([edited?.event, edited?.metadata], ["edited", {
       ...{ from: "OPEN", to: "CLOSED", generation: generation + 1, reason: null, actor: null },
+      ...{ by: "update", after: { state: "CLOSED", openUntil: null, override: null } },
     }]);
     assertEquals((await eventsOf(store, "well")).map(({ event }) => event), ["edited"]);
   });

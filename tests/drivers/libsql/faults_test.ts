@@ -18,7 +18,7 @@ const file = databases[0]!;
 
 function record(store: DatabaseStore, key: string, id: string = crypto.randomUUID()) {
   return Promise.resolve(store.record(key, {
-    ...{ id, at: Date.now(), shape: SHAPE, epoch: "", generation: 0 },
+    ...{ id, at: Date.now(), shape: SHAPE, epoch: "", generation: 0, began: 0 },
     ...{ successes: 1, failures: 0, rejected: 0, slow: 0, ageMs: 0, lease: null, policyHash: "" },
   }));
 }

@@ -91,7 +91,7 @@ for (const { name, connect } of databases) {
 
   Deno.test(`prune() goes in steps, and what is left verifies at each, on ${name}`, async () => {
     const client = connect();
-    for (const table of [EVENTS, "circuit_breaker_trails", "circuit_breakers"]) {
+    for (const table of ["circuit_breakers", EVENTS, "circuit_breaker_trails"]) {
       await client.execute(`delete from ${table}`);
     }
     const clock = new FakeClock();
@@ -144,7 +144,7 @@ for (const { name, connect } of databases) {
 
   Deno.test(`prune() of several at once under traffic leaves a chain that verifies on ${name}`, async () => {
     const clients = Array.from({ length: 4 }, connect);
-    for (const table of [EVENTS, "circuit_breaker_trails", "circuit_breakers"]) {
+    for (const table of ["circuit_breakers", EVENTS, "circuit_breaker_trails"]) {
       await clients[0]!.execute(`delete from ${table}`);
     }
     const clock = new FakeClock();

@@ -40,8 +40,8 @@ for (const trailKey of ["a key", null]) {
       await client.execute(`update ${EVENTS} set created_at = created_at - 7200000,
         metadata = json_set(metadata, '$.actor', 'mallory') where key = 'a' and sequence in (1, 2, 3)`);
       const found = await store.verifyTrail();
-      const changed = { circuit: "a", id: found.brokenAt!.id, problem: "changed" as const };
-      assertEquals(found.brokenAt, changed);
+      const changed = found.brokenAt!;
+      assertEquals([changed.circuit, changed.problem], ["a", "changed"]);
       assertEquals(await store.prune({ olderThanMs: 3_600_000 }), { deleted: 0, more: false });
       assertEquals((await store.verifyTrail()).brokenAt, changed);
       // Nor does time make it well, and what is elsewhere goes.

@@ -252,7 +252,7 @@ for (const { name, connect } of databases) {
       await store.record(key, tally({ failures: 1 }));
       await store.transition(key, changing());
       const reborn = await store.verifyTrail({ circuit: key });
-      assertEquals([reborn.ok, reborn.checked, reborn.brokenAt], [true, 10, null]);
+      assertEquals([reborn.ok, reborn.checked, reborn.brokenAt], [true, 11, null]);
     });
   });
 
@@ -333,7 +333,8 @@ for (const { name, connect } of databases) {
       const edited = rows[0]!;
       const hash = await linkHash(await makeDigest(TRAIL_KEY), {
         ...{ key, circuit: Number(edited.circuit_breaker_id), epoch: String(edited.epoch) },
-        ...{ generation: Number(edited.generation), event: String(edited.event) },
+        ...{ generation: Number(edited.generation), began: Number(edited.began) },
+        ...{ event: String(edited.event) },
         ...{ at: Number(edited.created_at), metadata: edited.metadata as string },
       }, { hash: String(before!.hash), sequence: 6, id: Number(before!.id) });
       await run(`update ${EVENTS} set hash = ? where id = ?`, hash, edited.id!);
@@ -354,8 +355,8 @@ for (const { name, connect } of databases) {
     await stores[0]!.record(key, tally({ failures: 1 }));
     let won = 0;
     for (let round = 0; round < 3; round++) {
-      const { epoch, generation } = await stores[0]!.read(key, request());
-      const expected = { epoch, generation };
+      const { epoch, generation, began } = await stores[0]!.read(key, request());
+      const expected = { epoch, generation, began };
       const answers = await Promise.all(
         stores.map((store) => store.transition(key, changing({ expected }))),
       );
@@ -408,7 +409,8 @@ async function forge(
   for (const row of rows) {
     const hash = await linkHash(digest, {
       ...{ key, circuit: Number(row.circuit_breaker_id), epoch: String(row.epoch) },
-      ...{ generation: Number(row.generation), event: String(row.event) },
+      ...{ generation: Number(row.generation), began: Number(row.began) },
+      ...{ event: String(row.event) },
       ...{ at: Number(row.created_at), metadata: row.metadata as string },
     }, head);
     head = { hash, sequence: head.sequence + 1, id: Number(row.id) };

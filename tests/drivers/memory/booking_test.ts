@@ -1,4 +1,5 @@
 // The live record of the memory store, and what may be booked on it.
+import { admissionOf } from "../../../src/records.ts";
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import fc from "fast-check";
 import { createFuse } from "@fuse/edge";
@@ -42,12 +43,17 @@ function booking(fields: Partial<Tally> = {}) {
   const subject = new Subject(2);
   subject.record("a", { policyHash: "hash", ...fields });
   const live = subject.peek("a")!;
-  const { epoch, generation } = live;
+  const { epoch, generation, began } = live;
   const book = (
-    { under = { epoch, generation }, failed = false, slow = false, hash = "hash", shape = SHAPE } =
-      {},
+    {
+      under = { epoch, generation, began },
+      failed = false,
+      slow = false,
+      hash = "hash",
+      shape = SHAPE,
+    } = {},
   ) => subject.book(live, under, { failed, slow, at: subject.clock.now() }, { shape, hash });
-  return { subject, live, book, under: { epoch, generation } };
+  return { subject, live, book, under: { epoch, generation, began } };
 }
 
 Deno.test("book() counts as record() does", () => {
@@ -64,17 +70,16 @@ Deno.test("book() counts as record() does", () => {
             if (subject === recorded || live === undefined) {
               subject.record("a", {
                 shape: { ...shape, windowSize },
-                epoch: live?.epoch ?? "",
-                generation: live?.generation ?? 0,
+                ...live === undefined ? {} : admissionOf(live),
                 successes: failed ? 0 : 1,
                 failures: failed ? 1 : 0,
                 slow: slow ? 1 : 0,
               });
               continue;
             }
-            const { epoch, generation } = live;
+            const { epoch, generation, began } = live;
             const policy = { shape: { ...shape, windowSize }, hash: "" };
-            assert(subject.book(live, { epoch, generation }, { failed, slow }, policy));
+            assert(subject.book(live, { epoch, generation, began }, { failed, slow }, policy));
           }
         }
         const read = (subject: Subject) =>
@@ -91,9 +96,9 @@ Deno.test("book() counts on a half-open record too", () => {
   subject.open("a", 1);
   subject.clock.advance(1);
   subject.acquire("a");
-  const { epoch, generation } = live;
+  const { epoch, generation, began } = live;
   const policy = { shape: SHAPE, hash: "hash" };
-  assert(subject.book(live, { epoch, generation }, { failed: true }, policy));
+  assert(subject.book(live, { epoch, generation, began }, { failed: true }, policy));
   assertEquals(live.halfOpen.failures, 1);
 });
 
@@ -102,8 +107,8 @@ Deno.test("book() refuses what is not current, and does nothing", () => {
   const before = subject.read("a");
   assert(!book({ under: { ...under, generation: 2 } }));
   assert(!book({ under: { ...under, epoch: "other" } }));
-  assert(!book({ under: { epoch: "", generation: 0 } }));
-  assert(!book({ under: { epoch: "", generation: -1 } }));
+  assert(!book({ under: { epoch: "", generation: 0, began: 0 } }));
+  assert(!book({ under: { epoch: "", generation: -1, began: 0 } }));
   assertEquals(subject.read("a"), before);
   subject.open("a");
   assert(!book());
@@ -114,7 +119,7 @@ Deno.test("book() refuses under an override, and after another policy wrote", ()
   assert(!book({ hash: "other" }));
   assert(book());
   subject.override("a", "disabled");
-  assert(!book({ under: { epoch: live.epoch, generation: live.generation } }));
+  assert(!book({ under: admissionOf(live) }));
 });
 
 Deno.test("book() refuses a record that was dropped", () => {
@@ -122,7 +127,10 @@ Deno.test("book() refuses a record that was dropped", () => {
   const { subject, book, under } = booking();
   subject.store.remove("a");
   assert(!book({ under }));
-  assert(!book({ under: { epoch: "", generation: 0 } }), "admitted when the circuit was unknown");
+  assert(
+    !book({ under: { epoch: "", generation: 0, began: 0 } }),
+    "admitted when the circuit was unknown",
+  );
 });
 
 Deno.test("a call that began before its circuit was known counts after an eviction", async () => {

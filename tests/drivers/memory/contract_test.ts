@@ -1,3 +1,4 @@
+import { copySnapshot } from "../../../src/records.ts";
 import {
   type Answer,
   type AuditEventName,
@@ -76,7 +77,15 @@ function withTrail(inner: MemoryStore): OpeningStore {
     traits: { ...inner.traits, audited: true },
     read: (key, request) => inner.read(key, request),
     list: (request) => inner.list(request),
-    remove: (key) => inner.remove(key),
+    remove(key, request) {
+      const s = inner.peek(key);
+      if (s !== undefined) {
+        const { reason = null, actor = null } = request ?? {};
+        const said = { from: s.state, generation: s.generation + 1, reason, actor };
+        append(key, "removed", { ...copySnapshot(s), now: request?.at ?? s.now }, said);
+      }
+      return inner.remove(key);
+    },
     record: (key, tally) => write(key, tally, inner.record(key, tally), () => null),
     acquire: (key, request) =>
       write(

@@ -45,9 +45,9 @@ Deno.test("memory() drops the least recently used of its closed circuits, exactl
             subject.record(key);
             use(key);
           } else if (what === "book" && live !== undefined) {
-            const { epoch, generation } = live;
+            const { epoch, generation, began } = live;
             const policy = { shape: SHAPE, hash: "" };
-            assert(subject.book(live, { epoch, generation }, {}, policy));
+            assert(subject.book(live, { epoch, generation, began }, {}, policy));
             use(key);
           } else if (what === "read") subject.read(key);
           else if (what === "acquire") subject.acquire(key);

@@ -1,4 +1,5 @@
 // The memory store beyond the contract that every driver keeps: options, lists, lives and segments.
+import { admissionOf } from "../../../src/records.ts";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { createFuse } from "@fuse/edge";
 import { policyOf } from "../../support/units.ts";
@@ -51,7 +52,7 @@ Deno.test("memory() goes by its own clock, else by the caller's", () => {
 
 Deno.test("memory() creates nothing when it is read, asked for leave, or moved from what it is not", () => {
   const subject = new Subject();
-  const expected = { epoch: "e", generation: 1 };
+  const expected = { epoch: "e", generation: 1, began: 1 };
   for (let i = 0; i < 100; i++) {
     subject.read(`k${i}`);
     subject.acquire(`k${i}`);
@@ -102,8 +103,8 @@ Deno.test("memory() counts in the segment in which a call ended, and forgets wha
   const subject = new Subject();
   const window = () => subject.read("a").window;
   subject.record("a");
-  const { epoch, generation } = subject.peek("a")!;
-  const current = { epoch, generation };
+  const { epoch, generation, began } = subject.peek("a")!;
+  const current = { epoch, generation, began };
   subject.record("a", { ...current, ageMs: 8500 });
   assertEquals(window().successes, 2);
   subject.clock.advance(1000);
@@ -118,10 +119,10 @@ Deno.test("memory() counts in the segment in which a call ended, and forgets wha
 Deno.test("memory() holds at most eleven segments however long it runs", () => {
   const subject = new Subject();
   subject.record("a");
-  const { epoch, generation } = subject.peek("a")!;
+  const { epoch, generation, began } = subject.peek("a")!;
   for (let i = 0; i < 500; i++) {
     subject.clock.advance(700);
-    subject.record("a", { epoch, generation });
+    subject.record("a", { epoch, generation, began });
   }
   const [record] = subject.records;
   assert(record!.segments.length <= 11, `${record!.segments.length}`);
@@ -131,7 +132,7 @@ Deno.test("memory() takes another windowSize along with as many outcomes as it h
   const subject = new Subject();
   const record = (windowSize: number, failures: number) => {
     const live = subject.peek("a");
-    const under = { epoch: live?.epoch ?? "", generation: live?.generation ?? 0 };
+    const under = live === undefined ? {} : admissionOf(live);
     const shape = { ...SHAPE, windowSize };
     subject.record("a", { ...under, shape, successes: 1 - failures, failures });
   };

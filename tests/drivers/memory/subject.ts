@@ -34,6 +34,7 @@ export class Subject {
       ...AT,
       epoch: "",
       generation: 0,
+      began: 0,
       successes: 1,
       failures: 0,
       rejected: 0,
@@ -91,7 +92,7 @@ export class Subject {
   }
 
   acquire(key: string, fields: Partial<AcquireRequest> = {}) {
-    const limits = { max: 1, leaseMs: 30_000, maxCooldownMs: 600_000 };
+    const limits = { max: 1, leaseMs: 30_000 };
     return this.store.acquire(key, { id: "", ...AT, token: "t", ...limits, ...fields }) as {
       granted: boolean;
       moved: boolean;

@@ -117,11 +117,13 @@ Deno.test("remove() delivers first what the record holds, and keeps it where the
     const { fuse, store, line } = world.isolate();
     if (away) line.way = "is refused";
     assertEquals(await store.remove(name), true);
-    assertEquals((await world.trail(name)).length, away ? 0 : 1);
+    assertEquals((await world.trail(name)).length, away ? 0 : 2);
     line.way = "arrives";
     world.clock.advance(31_000);
     await fuse.flush();
-    assertEquals((await world.trail(name)).map(({ event }) => event), ["forced_open"]);
+    assertEquals((await world.trail(name)).map(({ event }) => event), [
+      ...["forced_open", "removed"],
+    ]);
   }
 });
 

@@ -101,7 +101,16 @@ async function handsBack(
 ): Promise<void> {
   const request = (id: string) => ({ id, at: clock.now(), shape: SHAPE });
   const tally = {
-    ...{ epoch: "", generation: 0, successes: 1, failures: 0, rejected: 0, slow: 0, ageMs: 0 },
+    ...{
+      epoch: "",
+      generation: 0,
+      began: 0,
+      successes: 1,
+      failures: 0,
+      rejected: 0,
+      slow: 0,
+      ageMs: 0,
+    },
     ...{ lease: text, policyHash: text },
   };
   const first = await store.record(key, { ...request(text), ...tally });
@@ -112,10 +121,10 @@ async function handsBack(
   const opened = await store.transition(key, {
     ...request("trip"),
     ...{ to: "OPEN", event: "opened", cooldownMs: 0, reason: text, actor: text },
-    expected: { epoch: born, generation: 1 },
+    expected: { epoch: born, generation: 1, began: clock.now() },
   });
   assertEquals([opened.won, opened.snapshot.reason], [true, text]);
-  const lease = { token: text, max: 1, leaseMs: 1_000, maxCooldownMs: 60_000 };
+  const lease = { token: text, max: 1, leaseMs: 1_000 };
   const trial = await store.acquire(key, { ...request("try"), ...lease });
   assertEquals([trial.granted, trial.snapshot.halfOpen.inFlight], [true, 1]);
   const same = await store.acquire(key, { ...request("again"), ...lease });

@@ -12,6 +12,7 @@ import {
   request,
   SEGMENT_MS,
   size,
+  tripped,
   ttl,
   TTL_MS,
 } from "../../support/upstash_circuit.ts";
@@ -130,12 +131,29 @@ Deno.test("upstash() shortens no TTL, whoever writes, though the record is repla
   }
 });
 
+Deno.test("upstash() keeps a circuit that has never opened for a day, and one that has for ttlMs", async () => {
+  const clock = new FakeClock();
+  const [dayMs, ttlMs] = [86_400_000, 30 * 86_400_000];
+  const { store, prefix } = open(clock, ttlMs);
+  await record(store, { failures: 1 });
+  for (const part of ["state", "metrics"]) {
+    const left = await ttl(prefix, part);
+    assert(left >= dayMs - 60_000 && left <= 1.2 * dayMs, `${part} for ${left} ms`);
+  }
+  await tripped(store, clock);
+  for (const part of ["state", "metrics"]) {
+    const left = await ttl(prefix, part);
+    assert(left >= ttlMs - 60_000, `${part} for ${left} ms`);
+  }
+});
+
 Deno.test("upstash() keeps no field for what is not there", async () => {
   const clock = new FakeClock();
   const { store, prefix } = open(clock);
   const sent = crypto.randomUUID();
   await record(store, { id: sent, successes: 1 });
   assertEquals(await fields(prefix, "state"), [
+    "began",
     "epoch",
     "expires",
     "generation",

@@ -1,4 +1,5 @@
 // The outbox: changes that the trail has not confirmed yet.
+import { rowField } from "../../../drivers/upstash/fields.ts";
 import { assert, assertEquals } from "@std/assert";
 import type { UntoldRow } from "../../../src/contract.ts";
 import { inOrder } from "../../../src/records.ts";
@@ -7,7 +8,7 @@ import { HOUR_MS, listed, open, read, record, redis, requestsOf, SHAPE } from ".
 Deno.test("read() goes by a circuit although somebody has spoilt a row in its outbox", async () => {
   const { store, prefix } = open();
   await record(store, "a", { failures: 1 });
-  await redis.command("HSET", `${prefix}:a:state`, "row:7 x", "0 opened CLOSED OPEN 1 - - 1 {");
+  await redis.command("HSET", `${prefix}:a:state`, "row:7 5 x", "0 opened CLOSED OPEN 1 - - 1 {");
   const request = { at: Date.now(), shape: SHAPE, outbox: "hand" } as const;
   const { state, untold } = await store.read("a", request);
   assertEquals([state, untold!.length, untold![0]!.metadata["reason"]], ["CLOSED", 1, null]);
@@ -24,7 +25,7 @@ Deno.test("the outbox drops rows of the older life first when it is full", async
   await override(0);
   // A removal had generations start again, while the life before was in the hundreds.
   for (const generation of [100, 101]) {
-    const field = `row:${generation} dead`;
+    const field = `row:${generation} 5 dead`;
     const value = `0 forced_open CLOSED CLOSED ${generation} - - ${"0 ".repeat(11)}{}`;
     await redis.command("HSET", `${prefix}:a:state`, field, value);
   }
@@ -101,7 +102,7 @@ Deno.test("an answer holds the trials that are out, and not those that have ende
     ...{ ...request("trip"), to: "OPEN", event: "opened", cooldownMs: 0, reason: "test" },
     ...{ actor: null, expected: null },
   });
-  const trial = { max: 2, leaseMs: HOUR_MS, maxCooldownMs: HOUR_MS };
+  const trial = { max: 2, leaseMs: HOUR_MS };
   for (const token of ["ended", "out"]) {
     await store.acquire("a", { ...request(token), ...trial, token });
   }
@@ -121,30 +122,30 @@ Deno.test("the outbox lets rows go in the order in which they came about, life b
       ...{ until: null, reason: null, actor: null },
     });
   await override(0);
-  await redis.command("HDEL", `${prefix}:a:state`, `row:2 ${(await read(store, "a")).epoch}`);
+  await redis.command("HDEL", `${prefix}:a:state`, rowField(await read(store, "a")));
   // Lives that began in the same moment, with the same generation or both, and clocks that went back.
   let left: readonly UntoldRow[] = Array.from({ length: 64 }, (_, i) => {
     const [pair, nth] = [Math.floor(i % 8 / 2), Math.floor(i / 8)];
     return {
       epoch: `life-${i % 8}`,
       generation: 10 + 7 * nth - pair % 3,
+      began: 7,
       event: "forced_open",
       at: 100 + pair * 37 % 4 + nth * 29 % 40,
       metadata: {},
     };
   });
-  for (const { epoch, generation, at } of left) {
-    const value = `0 forced_open CLOSED CLOSED ${at} - - ${"0 ".repeat(11)}{}`;
-    await redis.command("HSET", `${prefix}:a:state`, `row:${generation} ${epoch}`, value);
+  for (const row of left) {
+    const value = `0 forced_open CLOSED CLOSED ${row.at} - - ${"0 ".repeat(11)}{}`;
+    await redis.command("HSET", `${prefix}:a:state`, rowField(row), value);
   }
   const kept = async () =>
     (await redis.command("HKEYS", `${prefix}:a:state`) as string[])
       .filter((field) => field.includes(" life-"));
-  const named = ({ epoch, generation }: UntoldRow) => `row:${generation} ${epoch}`;
   for (let i = 1; i <= 64; i++) {
     await override(i);
     // Of those that are left, the first: each life begins with what is left of it.
     left = inOrder(left).slice(1);
-    assertEquals((await kept()).toSorted(), left.map(named).toSorted());
+    assertEquals((await kept()).toSorted(), left.map(rowField).toSorted());
   }
 });

@@ -38,7 +38,7 @@ Deno.test("read() and acquire() of a closed circuit take one request and four co
     Promise.all(["state", "metrics"].map((p) => redis.command("HGETALL", `${prefix}:a:${p}`)));
   const before = await dump();
   const request = { id: "x", at: Date.now(), shape: SHAPE };
-  const trial = { token: "t", max: 1, leaseMs: 1_000, maxCooldownMs: 1_000 };
+  const trial = { token: "t", max: 1, leaseMs: 1_000 };
   for (
     const work of [
       () => read(store, "a"),

@@ -26,7 +26,14 @@ export function open(options: Partial<UpstashOptions> = {}) {
 
 export function record(store: OpeningStore, key: string, parts: Partial<Tally> = {}) {
   return Promise.resolve(store.record(key, {
-    ...{ id: crypto.randomUUID(), at: Date.now(), shape: SHAPE, epoch: "", generation: 0 },
+    ...{
+      id: crypto.randomUUID(),
+      at: Date.now(),
+      shape: SHAPE,
+      epoch: "",
+      generation: 0,
+      began: 0,
+    },
     ...{ successes: 0, failures: 0, rejected: 0, slow: 0, ageMs: 0, lease: null, policyHash: "p" },
     ...parts,
   }));

@@ -53,7 +53,7 @@ sharedTraps(
 const POLICY: CircuitOptions = { failureThreshold: 1, successThreshold: 1, cooldownMs: 60_000 };
 const PARTS = ["state", "metrics", "failures", "successes"];
 const SHAPE = { windowMs: 1_000, windowSize: 10 };
-const LEASE = { max: 3, leaseMs: 1_000, maxCooldownMs: 600_000 };
+const LEASE = { max: 3, leaseMs: 1_000 };
 
 function open(settings: UpstashSettings = {}, consistency: Consistency = "eventual") {
   const here = site(ways, settings);
@@ -111,9 +111,17 @@ Deno.test("upstash() shortens no TTL by any operation of an isolate with a small
     return { id: newId(), at: Date.now(), shape: SHAPE };
   }
   function record(store: OpeningStore, failures: number): Promise<Answer> {
-    const { epoch = "", generation = 0 } = seen?.snapshot ?? {};
+    const { epoch = "", generation = 0, began = 0 } = seen?.snapshot ?? {};
     const counts = { successes: 1 - failures, failures, rejected: 0, slow: 0, ageMs: 0 };
-    const tally = { ...request(), ...counts, epoch, generation, lease: null, policyHash: "" };
+    const tally = {
+      ...request(),
+      ...counts,
+      epoch,
+      generation,
+      began,
+      lease: null,
+      policyHash: "",
+    };
     return Promise.resolve(store.record("a", tally));
   }
   function transition(store: OpeningStore, to: "OPEN" | "CLOSED"): Promise<Answer> {

@@ -89,6 +89,7 @@ export class Model {
   #reopenCount = 0;
   #openedAt: number | null = null;
   #openUntil: number | null = null;
+  #cooldown = 0;
   #override: { kind: ModelOverride; until: number | null } | null = null;
   #rejected = 0;
   #announced: string[] = [];
@@ -286,7 +287,8 @@ export class Model {
     const asked = this.#policy.cooldownMs(this.#reopenCount);
     const cooldown = Number.isFinite(asked) && asked >= 0 ? asked : 60_000;
     this.#openedAt = now;
-    this.#openUntil = now + Math.min(Math.max(cooldown, retryAfterMs), this.#policy.maxCooldownMs);
+    this.#cooldown = Math.min(Math.max(cooldown, retryAfterMs), this.#policy.maxCooldownMs);
+    this.#openUntil = now + this.#cooldown;
     this.#enter("OPEN", "opened");
   }
 
@@ -324,8 +326,8 @@ export class Model {
 
   #cooledDown(now: number): boolean {
     const left = (this.#openUntil ?? now) - now;
-    // Further off than any cooldown may be: written by a clock that has gone back since.
-    return left <= 0 || left > this.#policy.maxCooldownMs;
+    // Further off than the cooldown could set it: written by a clock that has gone back since.
+    return left <= 0 || left > this.#cooldown + Math.max(this.#cooldown, 60_000);
   }
 
   #out(now: number): { readonly permit: ModelPermit; readonly endsAt: number }[] {

@@ -12,7 +12,7 @@ import {
   isStoreUnavailableError,
 } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
-import type { Store } from "../../../src/contract.ts";
+import { ID_MEMORY_MS, type Store } from "@fuse/edge/store";
 import { seeded, settled } from "../../support/virtual_time.ts";
 import { begin, Ignored, isSlow, outcomeOf, RETRY_AFTER_MS } from "./calls.ts";
 import { type Case, CASES, STRATEGY_OF_THE_USER } from "./cases.ts";
@@ -37,7 +37,7 @@ export interface Ground {
    * which goes by its view agrees as well.
    */
   readonly settle?: boolean;
-  /** Resolves once nothing is under way to a real store: minutes must not pass meanwhile. */
+  /** Resolves once nothing is under way to a real store. */
   quiet?(): Promise<void>;
   /** How long isolates wait for the store, in real ms. */
   readonly storeTimeoutMs?: number;
@@ -47,6 +47,12 @@ export interface Ground {
 
 /** When sessions begin: not on a segment's edge. */
 const START = 1_700_000_000_123;
+
+/**
+ * No network holds a request for so long, in ms. An isolate sends a tally again for half the time that
+ * stores remember its id: a request that arrived another half later would count a second time on any store.
+ */
+const UNDER_WAY_MS = ID_MEMORY_MS / 2;
 
 const OPERATOR = {
   forceOpen: "forced_open",
@@ -104,6 +110,8 @@ class World {
   readonly #settled: Held[] = [];
   readonly #ear: Ear;
   #booted = 0;
+  /** All requests that were sent before this moment have arrived. */
+  #arrivedAt = START;
   /** What the whole session did: calls that counted, calls that were refused. */
   readonly #did = { ended: 0, rejected: 0, disabled: false, died: false };
 
@@ -145,7 +153,7 @@ class World {
         break;
       }
       case "clock":
-        this.#step(this.#length(command.step));
+        await this.#step(this.#length(command.step));
         break;
       case "forceOpen":
       case "forceClose":
@@ -174,7 +182,7 @@ class World {
       for (const fuse of [...this.#retired, ...this.#fuses]) await fuse.flush();
       if (this.#ground.agreement === "exact") break;
       // Past any back-off, within the time that undelivered tallies are kept.
-      this.#clock.advance(2_000);
+      await this.#step(2_000);
     }
     this.#compareEvents([]);
     // A fresh isolate knows nothing but what the store holds.
@@ -235,7 +243,7 @@ class World {
   }
 
   async #end(held: Held, ending: Ending): Promise<void> {
-    if (isSlow(ending)) this.#step(this.#slowMs());
+    if (isSlow(ending)) await this.#step(this.#slowMs());
     await held.end(ending);
     await this.#rest();
     if (held.via === "admit") this.#settled.push(held);
@@ -287,10 +295,16 @@ class World {
     await this.#ground.quiet?.();
   }
 
-  #step(ms: number): void {
+  async #step(ms: number): Promise<void> {
     const now = this.#clock.now();
-    if (ms < 0 && !this.#model.mayGoBack(now, now + ms)) return;
-    this.#clock.set(now + ms);
+    const then = now + ms;
+    if (ms < 0 && !this.#model.mayGoBack(now, then)) return;
+    if (Math.abs(then - this.#arrivedAt) >= UNDER_WAY_MS) {
+      await settled();
+      await this.#ground.quiet?.();
+      this.#arrivedAt = then;
+    }
+    this.#clock.set(then);
   }
 
   #length(step: Step): number {

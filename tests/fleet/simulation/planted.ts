@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { admissionOf } from "../../../src/records.ts";
 import type { CircuitBreaker } from "@fuse/edge";
 import type { LocalDriver } from "../../../src/local_circuit.ts";
 import type { Answer, Driver, Recorded, Snapshot, Tally } from "../../../src/contract.ts";
@@ -105,7 +106,12 @@ export const PLANTED: readonly Planted[] = [
     options: {
       store: (store) =>
         but(store, {
-          acquire: (key, request) => store.acquire(key, { ...request, maxCooldownMs: 1 }),
+          acquire: (key, request) => {
+            // So that any end is further off than this cooldown could have set it.
+            const live = (store as unknown as LocalDriver).peek(key);
+            if (live !== undefined) Object.assign(live, { cooldownMs: -1e9 });
+            return store.acquire(key, request);
+          },
         }),
     },
   },
@@ -178,7 +184,7 @@ export const PLANTED: readonly Planted[] = [
             if (tally.epoch === "" || held(store, key) !== undefined) {
               return store.record(key, tally);
             }
-            const created = { ...tally, epoch: "", generation: 0 };
+            const created = { ...tally, epoch: "", generation: 0, began: 0 };
             return { ...store.record(key, created) as Recorded, current: false };
           },
         }),
@@ -192,18 +198,16 @@ export const PLANTED: readonly Planted[] = [
       // Under what they last heard, as where an outcome is booked when it ends.
       wire: (store) => {
         let held: Snapshot | null = null;
-        const labels = new Map<string, Pick<Tally, "epoch" | "generation">>();
+        const labels = new Map<string, Pick<Tally, "epoch" | "generation" | "began">>();
         const heard = <T extends Answer>(answer: T): T => {
           held = answer.snapshot;
           return answer;
         };
         return but(store, {
           record: async (key, tally) => {
-            const { id, epoch, generation } = tally;
-            const known = held === null || generation === TOTALS_ONLY
-              ? { epoch, generation }
-              : held;
-            const label = labels.get(id) ?? { epoch: known.epoch, generation: known.generation };
+            const { id, generation } = tally;
+            const known = held === null || generation === TOTALS_ONLY ? tally : held;
+            const label = labels.get(id) ?? admissionOf(known);
             labels.set(id, label);
             return heard(await store.record(key, { ...tally, ...label }));
           },
@@ -367,7 +371,7 @@ export function but<S extends OpeningStore>(store: S, methods: Partial<Driver>):
     override: (key, request) => store.override(key, request),
     restore: (key, request) => store.restore(key, request),
     list: (request) => store.list(request),
-    remove: (key) => store.remove(key),
+    remove: (key, request) => store.remove(key, request),
     ...methods,
   };
   const { peek } = store as Partial<LocalDriver>;

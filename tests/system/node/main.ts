@@ -119,7 +119,7 @@ const parts: Readonly<Record<string, () => Promise<void>>> = {
       assert.equal((await get("/orders/7")).status, 503);
       assert.deepEqual(await get("/health"), {
         status: 200,
-        body: '{"status":"degraded","open":["orders"]}',
+        body: '{"status":"degraded","open":["orders"],"stores":{"array":"ok"}}',
       });
     } finally {
       server.close();

@@ -79,7 +79,16 @@ async function statements(): Promise<Table> {
   };
   const request = () => ({ id: crypto.randomUUID(), at: Date.now(), shape: SHAPE });
   const tally = (lease: string | null = null) => ({
-    ...{ ...request(), epoch: "", generation: 0, successes: 1, failures: 0, rejected: 0, slow: 0 },
+    ...{
+      ...request(),
+      epoch: "",
+      generation: 0,
+      began: 0,
+      successes: 1,
+      failures: 0,
+      rejected: 0,
+      slow: 0,
+    },
     ...{ ageMs: 0, lease, policyHash: "" },
   });
   const change = { ...{ cooldownMs: 1_000, reason: "bench", actor: null }, expected: null };
@@ -91,7 +100,7 @@ async function statements(): Promise<Table> {
   await look("acquire", () =>
     store.acquire("a", {
       ...request(),
-      ...{ token: "t", max: 1, leaseMs: 1_000, maxCooldownMs: 1_000 },
+      ...{ token: "t", max: 1, leaseMs: 1_000 },
     }));
   await look(
     "transition",

@@ -141,6 +141,7 @@ async function* large(client: Client, size: number): AsyncGenerator<Table> {
         key,
         epoch: "bench",
         generation: i + j + 2,
+        began: i + j,
         event: j % 2 ? "closed" : "opened",
       } as const,
       at: Math.round(now - 30 * DAY_MS + (i + j) * 100 * step),
@@ -196,7 +197,7 @@ async function* large(client: Client, size: number): AsyncGenerator<Table> {
     "record of 50 audited calls": () =>
       Promise.resolve(store.record("circuit-7", {
         ...{ id: crypto.randomUUID(), at: now, shape: { windowMs: 120_000, windowSize: 0 } },
-        ...{ epoch: "", generation: 0, successes: 50, failures: 0, rejected: 0, slow: 0 },
+        ...{ epoch: "", generation: 0, began: 0, successes: 50, failures: 0, rejected: 0, slow: 0 },
         ...{ ageMs: 0, lease: null, policyHash: "" },
       })),
     "prune({ limit: 1000, keepTransitions: true })": async () =>

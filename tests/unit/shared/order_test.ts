@@ -117,9 +117,9 @@ Deno.test("the answer to a late outcome leads to no verdict", async () => {
   await fail(other, 2);
   await flushOther();
   await other.reset();
-  const { epoch, generation, policyHash } = await store.read("a", { at: 0, shape: SHAPE });
+  const { epoch, generation, began, policyHash } = await store.read("a", { at: 0, shape: SHAPE });
   await store.record("a", {
-    ...{ id: "dead", at: clock.now(), shape: SHAPE, epoch, generation, policyHash },
+    ...{ id: "dead", at: clock.now(), shape: SHAPE, epoch, generation, began, policyHash },
     ...{ successes: 0, failures: 2, rejected: 0, slow: 0, ageMs: 0, lease: null },
   });
   asked.length = 0;

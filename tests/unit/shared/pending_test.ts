@@ -11,8 +11,8 @@ import { seeded, snapshotOf } from "../../support/units.ts";
 import { TOTALS_ONLY } from "@fuse/edge/store";
 
 const SEGMENT = 1000;
-const UNDER = { epoch: "e", generation: 1 };
-const UNCOUNTED = { epoch: "", generation: TOTALS_ONLY };
+const UNDER = { epoch: "e", generation: 1, began: 1 };
+const UNCOUNTED = { epoch: "", generation: TOTALS_ONLY, began: 0 };
 const success = { successes: 1, failures: 0, slow: 0 };
 const failure = { successes: 0, failures: 1, slow: 0 };
 
@@ -175,7 +175,7 @@ Deno.test("PendingTallies.putBack() lets a tally wait again, the same one", () =
   const { pending, tally } = sending();
   sealed(pending).take(0);
   pending.putBack(tally);
-  assertEquals(pending.hasWaiting(0), true);
+  assertEquals(pending.countWaiting(0), 1);
   assertStrictEquals(sealed(pending).take(0)[0], tally);
 });
 
@@ -183,7 +183,7 @@ Deno.test("PendingTallies.remove() forgets a tally wherever it is, and none twic
   const { pending, tally } = sending();
   sealed(pending).take(0);
   // It lapsed and waits, and then its answer comes.
-  pending.hasWaiting(500);
+  pending.countWaiting(500);
   pending.remove(tally);
   pending.remove(tally);
   assert(pending.empty);
@@ -210,14 +210,14 @@ Deno.test("tallyOf() says the same however often, but for its age", () => {
   assertNotEquals(sealed(pending).take(0)[0]!.id, tally!.id);
 });
 
-Deno.test("PendingTallies.hasWaiting() is true while something waits, and looks what is under way", () => {
+Deno.test("PendingTallies.countWaiting() counts what waits, and looks what is under way", () => {
   const pending = filled([UNDER, success, 0]);
-  assertEquals([pending.hasWaiting(0), pending.successesUnderWay], [false, false]);
+  assertEquals([pending.countWaiting(0), pending.successesUnderWay], [0, false]);
   const [tally] = sealed(pending).take(0);
   pending.sending(tally!, 0, 500);
   pending.sending(tally!, 100, 500);
-  assertEquals([pending.hasWaiting(0), pending.successesUnderWay], [false, true]);
-  assertEquals([pending.hasWaiting(600), pending.successesUnderWay], [true, false]);
+  assertEquals([pending.countWaiting(0), pending.successesUnderWay], [0, true]);
+  assertEquals([pending.countWaiting(600), pending.successesUnderWay], [1, false]);
   pending.sending(tally!, 600, 500);
   pending.remove(tally!);
   assert(!pending.successesUnderWay);
@@ -273,9 +273,14 @@ Deno.test("PendingTallies loses nothing and invents nothing", () => {
         else if (kind === "send") send();
         else if (kind === "reject") pending.reject(now);
         else if (kind === "gather") {
-          pending.gather({ epoch: "e", generation }, outcome, 0, now, SEGMENT);
+          pending.gather({ epoch: "e", generation, began: 1 }, outcome, 0, now, SEGMENT);
         } else {
-          const tally = pending.single({ epoch: "e", generation, lease: null }, outcome, 0, now);
+          const tally = pending.single(
+            { epoch: "e", generation, began: 1, lease: null },
+            outcome,
+            0,
+            now,
+          );
           pending.sending(tally, now, 500);
           // Not heard of: it comes again.
           pending.putBack(tally);
@@ -290,23 +295,24 @@ Deno.test("PendingTallies loses nothing and invents nothing", () => {
   );
 });
 
-Deno.test("isLate() goes by epoch and generation, and lets the first generation take the unknown", () => {
-  const s = snapshotOf({ epoch: "e", generation: 1 });
-  const cases: [string, number, boolean][] = [
-    ["e", 1, false],
-    ["e", 2, true],
-    ["f", 1, true],
-    ["", 0, false],
-    ["", TOTALS_ONLY, true],
-    ["e", TOTALS_ONLY, true],
+Deno.test("isLate() goes by epoch, generation and its beginning, and lets the first generation take the unknown", () => {
+  const s = snapshotOf({ epoch: "e", generation: 1, began: 5 });
+  const cases: [string, number, number, boolean][] = [
+    ["e", 1, 5, false],
+    ["e", 1, 6, true],
+    ["e", 2, 5, true],
+    ["f", 1, 5, true],
+    ["", 0, 0, false],
+    ["", TOTALS_ONLY, 0, true],
+    ["e", TOTALS_ONLY, 5, true],
   ];
-  for (const [epoch, generation, late] of cases) {
-    assertEquals(isLate({ epoch, generation }, s), late, `${epoch} ${generation}`);
+  for (const [epoch, generation, began, late] of cases) {
+    assertEquals(isLate({ epoch, generation, began }, s), late, `${epoch} ${generation}`);
   }
-  assertEquals(isLate({ epoch: "", generation: 0 }, snapshotOf({ generation: 2 })), true);
-  const absent = snapshotOf({ epoch: "", generation: 0 });
-  assertEquals(isLate({ epoch: "", generation: 0 }, absent), false);
-  assertEquals(isLate({ epoch: "e", generation: 1 }, absent), true);
+  assertEquals(isLate({ epoch: "", generation: 0, began: 0 }, snapshotOf({ generation: 2 })), true);
+  const absent = snapshotOf({ epoch: "", generation: 0, began: 0 });
+  assertEquals(isLate({ epoch: "", generation: 0, began: 0 }, absent), false);
+  assertEquals(isLate({ epoch: "e", generation: 1, began: 1 }, absent), true);
 });
 
 Deno.test("isUnderWay() holds until its moment, and not when a clock went back", () => {
@@ -331,7 +337,7 @@ Deno.test("tallyOf() says which calls were slow and what is told of failures, wh
   );
   // Where failures do not end a tally, successes still come first.
   assertEquals(
-    gather({ epoch: "", generation: TOTALS_ONLY }, ...[
+    gather({ epoch: "", generation: TOTALS_ONLY, began: 0 }, ...[
       ...[call(1, 0, "a"), call(0, 1, null), call(1, 1, null), call(0, 0, null), call(1, 0, "b")],
     ]),
     { slowCalls: [0, 3], errors: ["a", null, "b"] },
@@ -347,7 +353,7 @@ Deno.test("tallyOf() says nothing of single calls where that is not asked for", 
 
 Deno.test("PendingTallies keeps details of a thousand calls that wait, and counts all of them", () => {
   const pending = new PendingTallies();
-  const under = { epoch: "", generation: TOTALS_ONLY };
+  const under = { epoch: "", generation: TOTALS_ONLY, began: 0 };
   for (let i = 0; i < 1_500; i++) {
     pending.gather(under, { successes: 0, failures: 1, slow: 1, text: "why" }, 0, 0, SEGMENT);
   }

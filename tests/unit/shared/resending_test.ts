@@ -1,7 +1,7 @@
 // Answers that were lost: what is sent again, and that it counts once.
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { refused, World } from "./isolate.ts";
-import type { Tally } from "@fuse/edge/store";
+import { StoreAnswerError, type Tally } from "@fuse/edge/store";
 
 Deno.test("an outcome whose answer was lost is sent again under its id, and counts once", async () => {
   const world = new World();
@@ -127,4 +127,57 @@ Deno.test("a refused request that is delivered once more does not cost the slot"
   world.clock.advance(300);
   assertEquals((await other.succeed()).ok, true);
   assertEquals(world.stored().halfOpen.inFlight, 0);
+});
+
+Deno.test("an outcome without an answer is not sent again when flush() comes to it too late", async () => {
+  const world = new World();
+  const isolate = world.isolate({ flushSize: 1_000 });
+  const others = Array.from({ length: 239 }, (_, i) => isolate.fuse.make(`b${i}`));
+  for (const breaker of [...others, isolate.breaker]) await breaker.call(() => "ok");
+  await isolate.fuse.flush();
+  for (const breaker of others) await breaker.call(() => "ok");
+  isolate.answering = (operation) => {
+    if (operation === "record") throw new Error("connection reset");
+  };
+  await isolate.fail();
+  await isolate.sent();
+  isolate.clock.advance(29_000);
+  const { id } = isolate.tallies.at(-1)!;
+  isolate.tallies.length = 0;
+  let answers = 0;
+  // Each wave of six takes a second.
+  isolate.answering = () => {
+    if (++answers % 6 === 0) isolate.clock.advance(1_000);
+  };
+  await isolate.fuse.flush();
+  assertEquals(isolate.tallies.length, 239);
+  assert(!isolate.tallies.some((tally) => tally.id === id));
+  assertEquals(isolate.told("unconfirmed").length, 1);
+  assertEquals(world.stored().totals.failures, 1);
+});
+
+Deno.test("outcomes that a store does not take go to it in order, the newest thousand as they are", async () => {
+  const world = new World();
+  const isolate = await world.isolate({
+    ...{ consistency: "strong", onStoreError: "allow", failureThreshold: 10_000 },
+  }).warm();
+  isolate.answering = (operation) => {
+    if (operation !== "record") return;
+    throw new StoreAnswerError("OOM command not allowed", { scope: "store" });
+  };
+  // Applied, although it seems refused: sent again, it counts once.
+  await isolate.fail();
+  isolate.tallies.length = 0;
+  for (let i = 0; i < 1_100; i++) {
+    isolate.clock.advance(1);
+    await isolate.fail();
+  }
+  assert(isolate.tallies.length < 5, `${isolate.tallies.length} probes`);
+  isolate.answering = () => {};
+  isolate.tallies.length = 0;
+  await isolate.fuse.flush();
+  assertEquals(isolate.tallies.length, 1_000);
+  const endedAt = isolate.tallies.map(({ at, ageMs }) => at - ageMs);
+  assertEquals(endedAt, endedAt.toSorted((a, b) => a - b));
+  assertEquals(world.stored().totals.failures, 1_101);
 });

@@ -142,3 +142,51 @@ Deno.test("places of trips whose requests died lapse", async () => {
   release();
   await fuse.flush();
 });
+
+Deno.test("Fuse.flush() sends what an earlier flush() did not come to", async () => {
+  const clock = new FakeClock();
+  const inner = memory({ clock: clock.now });
+  let cut: string | null = null;
+  const fail = (_: string, key: string | null) =>
+    cut === null || key !== cut ? undefined : new Error("connection reset");
+  const fuse = createFuse({ stores: { remote: chaos(inner, { fail }) }, clock: clock.now });
+  fuse.on("store_error", () => {});
+  const [cutOff, other] = ["cut", "other"].map((name) =>
+    fuse.make(name, { failureThreshold: 100 })
+  );
+  for (const breaker of [cutOff!, other!]) await succeed(breaker);
+  await fuse.flush();
+  cut = "cut";
+  const failing = [cutOff!, ...Array.from({ length: 10 }, () => other!)];
+  for (const breaker of failing) {
+    await breaker.tryCall(() => Promise.reject(new Error("down")));
+    // The first has the store left alone, and so each of the others is a tally that waits.
+    await turn();
+  }
+  const stored = async () => {
+    const shape = { windowMs: 120_000, windowSize: 0 };
+    return (await inner.read("other", { at: clock.now(), shape })).totals.failures;
+  };
+  assertEquals(await stored(), 0);
+  await fuse.flush();
+  assertEquals([await stored(), (await other!.getMetrics()).totalFailures], [5, 10]);
+  cut = null;
+  await fuse.flush();
+  assertEquals(await stored(), 10);
+});
+
+Deno.test("getMetrics() counts what flush() has not come to yet", async () => {
+  const { fuse, circuits, hold, setDown } = batching();
+  const all = circuits(500);
+  for (const breaker of all) await succeed(breaker);
+  await fuse.flush();
+  for (const breaker of all) await succeed(breaker);
+  const release = hold();
+  const flushed = fuse.flush();
+  setDown(true);
+  const { totalSuccesses } = await all.at(-1)!.getMetrics();
+  setDown(false);
+  release();
+  await flushed;
+  assertEquals(totalSuccesses, 2);
+});

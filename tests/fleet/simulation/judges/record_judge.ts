@@ -7,7 +7,7 @@
  */
 import type { CircuitPolicyData } from "../../../../src/rules/policy.ts";
 import type { AcquireRequest, Tally, TransitionRequest } from "../../../../src/contract.ts";
-import { absentSnapshot } from "../../../../src/records.ts";
+import { absentSnapshot, isSame } from "../../../../src/records.ts";
 import type { DutyJudge } from "./duty_judge.ts";
 import type { Deed } from "../server.ts";
 import type { TrailJudge } from "./trail_judge.ts";
@@ -163,7 +163,7 @@ export class RecordJudge {
     const now = before?.generation ?? 1;
     const current = tally.epoch === ""
       ? tally.generation === 0 && now === 1
-      : tally.generation === now && tally.epoch === (before ?? after)?.epoch;
+      : isSame(tally, before ?? after!);
     if (again) {
       return this.#check(
         same(before, after, true),
@@ -212,7 +212,7 @@ export class RecordJudge {
       if (tally.generation !== TOTALS_ONLY) this.#met.add("late tally");
       // After amnesia it may be the one that creates the record.
       const { epoch, now: moment } = after;
-      const none = { ...absentSnapshot(moment), epoch, generation: 1 };
+      const none = { ...absentSnapshot(moment), epoch, generation: 1, began: moment };
       const which = tally.generation === TOTALS_ONLY
         ? "of no"
         : `of generation ${tally.generation} in`;
@@ -237,7 +237,7 @@ export class RecordJudge {
     if (before?.state === "OPEN" && after?.state === "HALF_OPEN") {
       const wait = (before.openUntil ?? 0) - now;
       this.#check(
-        wait <= 0 || wait > request.maxCooldownMs,
+        wait <= 0 || wait > before.cooldownMs! + Math.max(before.cooldownMs!, 60_000),
         "edges",
         () => `The circuit goes half-open ${wait} ms before its cooldown is over`,
       );
@@ -280,7 +280,7 @@ export class RecordJudge {
     if (!said.won || event === "reset") return;
     this.#check(before?.override === null, "edges", () => `${event} under an override`);
     this.#check(
-      expected?.epoch === before?.epoch && expected?.generation === before?.generation,
+      expected === null || before === null ? expected === before : isSame(expected, before),
       "edges",
       () =>
         `${event} was decided in generation ${expected?.generation} and made in ${before?.generation}`,
