@@ -5,7 +5,7 @@
  */
 import { fileURLToPath } from "node:url";
 import { spread } from "./harness.ts";
-import { installed, Programs } from "./programs.ts";
+import { installed, Programs, REQUIRE } from "./programs.ts";
 import type { Section } from "./section.ts";
 import { budget, type Table, times } from "./table.ts";
 
@@ -43,18 +43,20 @@ export const section: Section = {
     await using programs = await Programs.open(options);
     const names = Object.keys(PROGRAMS) as Name[];
     const paths = new Map<Name, string>();
+    const empty = await programs.bundle("empty", { stdin: { contents: "export {};" } });
     for (const [i, name] of names.entries()) {
       const [library, call] = PROGRAMS[name];
       const resolveDir = fileURLToPath(new URL(".", import.meta.url));
       const path = await programs.bundle(`library-${i}`, {
         stdin: { contents: library, resolveDir },
         minify: true,
+        ...name === "opossum" ? { banner: { js: REQUIRE } } : {},
       });
       const contents = `
         const fn = () => Promise.resolve(42);
         // What any program has done by then.
         await fn();
-        await import("data:text/javascript,");
+        await import(${JSON.stringify(empty)});
         const began = performance.now();
         const m = await import(${JSON.stringify(path)});
         const loaded = performance.now();
@@ -65,11 +67,7 @@ export const section: Section = {
         Deno.exit();`;
       paths.set(
         name,
-        await programs.bundle(`program-${i}`, {
-          stdin: { contents },
-          external: [path],
-          banner: {},
-        }),
+        await programs.bundle(`program-${i}`, { stdin: { contents }, external: [path, empty] }),
       );
     }
     for (const runtime of ["Deno", "Node"] as const) {

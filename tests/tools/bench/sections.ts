@@ -53,6 +53,7 @@ export const SECTIONS: Readonly<Record<string, Entry>> = {
     load: () => import("./trail.ts"),
   },
   workerd: { tables: ["workerd"], load: () => import("./workerd.ts") },
+  "workerd-cpu": { tables: ["workerd-cpu"], load: () => import("./workerd_cpu.ts") },
 };
 
 /** Every table's name. */
