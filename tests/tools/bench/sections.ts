@@ -40,6 +40,7 @@ export const SECTIONS: Readonly<Record<string, Entry>> = {
       "upstash-rates",
       "upstash-speed-1",
       "upstash-speed-64",
+      "upstash-waits",
       "upstash-circuits",
     ],
     load: () => import("./upstash.ts"),
