@@ -34,11 +34,11 @@ import { CIRCUITS, type OpeningStore } from "../src/circuit.ts";
 import {
   type BookedOutcome,
   type BookingPolicy,
+  type LiveRecord,
   LOCAL,
   type LocalDriver,
 } from "../src/local_circuit.ts";
 import { cooldownPassed } from "../src/rules/machine.ts";
-import { segmentMs } from "../src/rules/window.ts";
 import { check, known, refuse } from "../src/checks.ts";
 import {
   asked,
@@ -92,6 +92,7 @@ class MemoryStore implements LocalDriver, OpeningStore {
   readonly #max: number;
   readonly #clock: Clock | undefined;
   #births = 0;
+  #turns = 0;
   readonly #eviction = new Eviction();
 
   constructor(options: MemoryOptions) {
@@ -104,8 +105,17 @@ class MemoryStore implements LocalDriver, OpeningStore {
     this.#clock = options.clock;
   }
 
-  peek(key: string): Snapshot | undefined {
+  peek(key: string): LiveRecord | undefined {
     return this.#entries.get(key);
+  }
+
+  bars(live: LiveRecord, at: number, shape: Shape): boolean {
+    const entry = live as Entry;
+    if (entry.state !== "OPEN" || entry.override !== null) return false;
+    const now = this.#now({ at });
+    if (cooldownPassed(entry, now)) return false;
+    asked(entry, now, shape);
+    return true;
   }
 
   read(key: string, request: { shape: Shape; at: number }): Snapshot {
@@ -116,7 +126,7 @@ class MemoryStore implements LocalDriver, OpeningStore {
   }
 
   book(
-    live: Snapshot,
+    live: LiveRecord,
     { under, failed, slow, at }: BookedOutcome,
     policy: BookingPolicy,
   ): boolean {
@@ -126,16 +136,10 @@ class MemoryStore implements LocalDriver, OpeningStore {
     return true;
   }
 
-  bookSuccess(live: Snapshot, under: Admission, at: number, policy: BookingPolicy): boolean {
+  bookSuccess(live: LiveRecord, turn: number, at: number, shape: Shape): boolean {
     const entry = live as Entry;
-    if (!isBookable(entry, under, policy)) return false;
-    const { shape } = policy;
-    const newest = entry.segments[entry.segments.length - 1];
-    if (
-      entry.state !== "CLOSED" || shape.windowSize > 0 || entry.shape !== shape ||
-      newest === undefined || at >= newest.start + segmentMs(shape.windowMs) ||
-      this.#clock !== undefined
-    ) {
+    if (entry.turn !== turn) return false;
+    if (at >= entry.segmentEnds || entry.shape !== shape || this.#clock !== undefined) {
       this.#count(entry, 1, 0, 0, at, shape);
       return true;
     }
@@ -147,7 +151,8 @@ class MemoryStore implements LocalDriver, OpeningStore {
     entry.consecutiveSuccesses++;
     entry.consecutiveFailures = 0;
     entry.succeededAt = at;
-    newest.successes++;
+    entry.newest!.successes++;
+    if (shape.windowSize > 0) push(entry, shape.windowSize, false);
     return true;
   }
 
@@ -189,7 +194,10 @@ class MemoryStore implements LocalDriver, OpeningStore {
       : isSame(tally, entry);
     this.#eviction.use(entry);
     asked(entry, now, tally.shape);
-    entry.writtenBy = tally.policyHash;
+    if (entry.writtenBy !== tally.policyHash) {
+      entry.writtenBy = tally.policyHash;
+      entry.turn = ++this.#turns;
+    }
     entry.successes += tally.successes;
     entry.failures += tally.failures;
     entry.rejected += tally.rejected;
@@ -286,6 +294,7 @@ class MemoryStore implements LocalDriver, OpeningStore {
         override: s.override && { ...s.override, until: shift(s.override.until) },
         writtenBy: s.policyHash,
         segments: segments.map((one) => ({ ...one, start: shift(one.start)! })),
+        segmentEnds: -Infinity,
         ring: null,
         now,
       });
@@ -349,6 +358,7 @@ class MemoryStore implements LocalDriver, OpeningStore {
 
   #create(key: string, request: StoreRequest, now: number): Entry {
     const entry = new Entry(key, this.#birth(request.id, now), now, request.shape);
+    entry.turn = ++this.#turns;
     this.#entries.set(key, entry);
     this.#eviction.add(entry);
     return entry;
@@ -362,6 +372,7 @@ class MemoryStore implements LocalDriver, OpeningStore {
   /** The next generation. It owns no lease and no trial count. */
   #begin(entry: Entry, at: number): void {
     entry.generation++;
+    entry.turn = ++this.#turns;
     entry.began = at;
     entry.trials = NO_TRIALS;
     entry.leases = entry.ended = null;
@@ -402,7 +413,7 @@ class MemoryStore implements LocalDriver, OpeningStore {
     entry.state = "CLOSED";
     entry.override = null;
     entry.epoch = "";
-    entry.generation = entry.began = 0;
+    entry.generation = entry.turn = entry.began = 0;
   }
 }
 

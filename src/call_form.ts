@@ -5,14 +5,15 @@
  */
 
 import { isResponse } from "./errors.ts";
-import type { Refusal } from "./circuit.ts";
+import type { Grant, Refusal, Unit } from "./admission.ts";
 import type { CallContext, CallOptions } from "./circuit_breaker.ts";
 import { discard, type Kind } from "./rules/outcome.ts";
+import type { CircuitPolicyData } from "./rules/policy.ts";
 
 /** Gives a result to the caller. */
 export interface CallForm {
-  /** Gives what the function returned. */
-  value(value: unknown): unknown;
+  /** `true` if the caller gets what the function returned as it is. */
+  readonly raw: boolean;
   /**
    * Gives what a fallback returned in place of a call that ended with `cause`. `handed`: whether any
    * fallback looked at the cause.
@@ -41,6 +42,20 @@ export interface Planned extends Call {
   readonly within: boolean;
 }
 
+/**
+ * How plain calls go: those under one grant that nothing limits, and that no listener hears of. Made by
+ * a handle, and good for every handle with the same functions.
+ */
+export interface Plain {
+  readonly grant: Grant;
+  readonly policy: CircuitPolicyData;
+  readonly functions: object;
+  readonly unit: Unit;
+  readonly form: CallForm;
+  readonly returned: (value: unknown) => unknown;
+  readonly threw: (error: unknown) => Promise<unknown>;
+}
+
 /** How a call ended. */
 export interface End {
   readonly kind: Kind;
@@ -52,20 +67,20 @@ export interface End {
 
 /** The form of `call`: the value itself, or a promise that rejects. */
 export const THROWING: CallForm = {
-  value: (value) => value,
+  raw: true,
   fallback(value, cause, handed) {
     // Only where nobody can have kept it.
     if (!handed || !holds(value, cause)) discard(cause);
     return value;
   },
-  error: (error) => Promise.reject(error),
-  rejected: (error) => Promise.reject(error),
+  error: rejecting,
+  rejected: rejecting,
   exhausted: discard,
 };
 
 /** The form of `tryCall`: a `CallResult`, which has the cause in it, and a promise that never rejects. */
 export const TELLING: CallForm = {
-  value: (value) => ({ ok: true, source: "call", value }),
+  raw: false,
   fallback: (value, error) => ({ ok: true, source: "fallback", value, error }),
   error: (error) => Promise.resolve({ ok: false, rejected: false, error }),
   rejected(error) {
@@ -74,6 +89,31 @@ export const TELLING: CallForm = {
   },
   exhausted() {},
 };
+
+/** Gives what the function returned. No method of a form: the two would cost a look-up for each call. */
+export function give({ raw }: CallForm, value: unknown): unknown {
+  return raw ? value : { ok: true, source: "call", value };
+}
+
+/**
+ * Returns a promise that rejects, a moment later: at once, nobody would have listened yet, which the
+ * runtime notes as an unhandled rejection and then takes back. That costs more than all the rest.
+ */
+function rejecting(error: unknown): Promise<unknown> {
+  return Promise.resolve(new Rejection(error));
+}
+
+/** A thenable that rejects. */
+class Rejection {
+  // TypeScript's `private`: one of these is made for every rejection.
+  private error: unknown;
+  constructor(error: unknown) {
+    this.error = error;
+  }
+  then(_resolve: unknown, reject: (error: unknown) => void): void {
+    reject(this.error);
+  }
+}
 
 /** Returns `true` if a fallback's value may still need the Response that it replaces. */
 function holds(value: unknown, response: unknown): boolean {

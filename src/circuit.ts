@@ -6,7 +6,18 @@
  * @module
  */
 
+import {
+  type Ending,
+  type Grant,
+  type Known,
+  type Refusal,
+  SILENT,
+  TRIALS_IN_FLIGHT,
+  type Unit,
+  UNKNOWN,
+} from "./admission.ts";
 import { announceAction, announceAnswer, announceCall, announceTransition } from "./announce.ts";
+import type { Plain } from "./call_form.ts";
 import { quote } from "./checks.ts";
 import type {
   AcquireRequest,
@@ -27,7 +38,7 @@ import type {
   StoreRequest,
   TransitionRequest,
 } from "./contract.ts";
-import { CircuitBreakerOpenError, type StoreUnavailableError } from "./errors.ts";
+import { CircuitBreakerOpenError } from "./errors.ts";
 import type { Events } from "./events.ts";
 import type { CircuitIdentity } from "./key.ts";
 import {
@@ -38,59 +49,14 @@ import {
   isLate,
   isSame,
   newId,
-  TOTALS_ONLY,
 } from "./records.ts";
 import { cooldownOf, retryAfter, tripping, type Verdict } from "./rules/machine.ts";
-import { type Kind, SLOW_TRIAL } from "./rules/outcome.ts";
+import { SLOW_TRIAL } from "./rules/outcome.ts";
 import { type CircuitPolicyData, differingOptions } from "./rules/policy.ts";
 import { explain, explainFull } from "./rules/snapshot.ts";
 
-/** A call may run. Its outcome will be recorded under this admission. */
-export interface Grant extends Admission {
-  readonly refused: null;
-  /** Token of the half-open slot that the call holds; `null` if it holds none. */
-  readonly lease: string | null;
-  /** `true` under `disable`: no events. */
-  readonly silent: boolean;
-  /** The grant of this isolate's stand-in, if that admitted the call in place of the store. */
-  readonly alone: Grant | null;
-}
-
-/** A call may not run, and why. */
-export interface Refusal {
-  readonly refused: CircuitBreakerOpenError | StoreUnavailableError;
-}
-
-/** How a call ended. */
-export interface Ending {
-  readonly kind: Kind;
-  readonly slow: boolean;
-  readonly durationMs: number;
-  readonly error: unknown;
-  /** The `Retry-After` of the failed response, in ms; 0 without one. */
-  readonly retryAfterMs: number;
-  /** What may be told of its failure, if it failed. */
-  readonly failure: Pick<FailureNote, "kind" | "status"> | null;
-  /** When the call ended, on the Fuse's clock, in ms. */
-  readonly at: number;
-}
-
-/** Takes the background work of one request. */
-export interface Unit {
-  /** Returns the work again if the caller has to wait for it, because nobody else would hold it. */
-  background(work: Promise<unknown>): Promise<unknown> | undefined;
-}
-
-/** What is known of a circuit. */
-export interface Known {
-  readonly snapshot: Snapshot;
-  /** The store's clock, in ms. */
-  readonly now: number;
-  /** The age of the Snapshot, in ms. */
-  readonly ageMs: number;
-  /** `true` if this isolate decides alone, because the store cannot be used. */
-  readonly local: boolean;
-}
+export type { Ending, Grant, Known, Refusal, Unit } from "./admission.ts";
+export { TRIALS_IN_FLIGHT, UNCOUNTED, UNKNOWN } from "./admission.ts";
 
 /**
  * The property under which a store keeps its way of opening circuits. Registered globally, so that a
@@ -147,25 +113,6 @@ export function openingStore(store: unknown): OpeningStore | null {
   return typeof kind?.openerFor === "function" && isDriver(store) ? store as OpeningStore : null;
 }
 
-/** Admits a call before anything is known of the circuit. */
-export const UNKNOWN: Grant = {
-  refused: null,
-  epoch: "",
-  generation: 0,
-  began: 0,
-  lease: null,
-  silent: false,
-  alone: null,
-};
-
-/** Admits a call whose outcome feeds lifetime totals only. */
-export const UNCOUNTED: Grant = { ...UNKNOWN, generation: TOTALS_ONLY };
-
-const SILENT: Grant = { ...UNCOUNTED, silent: true };
-
-/** The reason of a rejection beside the trials. */
-export const TRIALS_IN_FLIGHT = "trials_in_flight";
-
 const NO_SENTENCE = { epoch: "", generation: -1, state: "CLOSED" as CircuitState, text: "" };
 
 /** More foreign policies than this are not told apart: so many are a fight that was reported. */
@@ -180,6 +127,8 @@ export abstract class Circuit {
   configured = false;
   /** `true` if a handle was made or called since the registry last looked for room. */
   used = false;
+  /** How plain calls went last. */
+  plain: Plain | null = null;
   protected readonly driver: Driver;
   /** `true` once this isolate has recorded something. */
   protected wrote = false;
@@ -301,6 +250,8 @@ export abstract class Circuit {
     if (this.wrote) (this.#reported ??= new Set()).add(this.policy.hash);
     this.policy = policy;
     this.configured = true;
+    // Plain calls go by the policy that stood when their grant was made.
+    this.opened = UNKNOWN;
   }
 
   /** Reports another policy for this circuit, once for each `id`. */

@@ -6,7 +6,7 @@
 
 import { announceTroubles } from "./announce.ts";
 import type { RequestScope } from "./background.ts";
-import type { Unit } from "./circuit.ts";
+import type { Unit } from "./admission.ts";
 import type { Actor, CircuitBreaker, CircuitOptions, GuardedFetch } from "./circuit_breaker.ts";
 import type { CircuitEvent, EventQuery } from "./contract.ts";
 import { type FuseEvent, type FuseEvents, inScope } from "./events.ts";

@@ -4,18 +4,16 @@
  * @module
  */
 
-import { announceHalfOpened, announceTransition } from "./announce.ts";
 import {
-  Circuit,
-  type CircuitKind,
   type Ending,
   type Grant,
   type Known,
-  type NamedStore,
   type Refusal,
   UNCOUNTED,
   UNKNOWN,
-} from "./circuit.ts";
+} from "./admission.ts";
+import { announceHalfOpened, announceTransition } from "./announce.ts";
+import { Circuit, type CircuitKind, type NamedStore } from "./circuit.ts";
 import type {
   Acquired,
   Awaitable,
@@ -38,14 +36,33 @@ export interface LocalDriver extends Driver {
    * Returns the live record of a circuit: the same object as long as the record lives. A record that
    * was dropped reads as absent (generation 0). Performs no I/O.
    */
-  peek(key: string): Snapshot | undefined;
+  peek(key: string): LiveRecord | undefined;
+  /**
+   * Returns `true` if a live record refuses every call because its cooldown lasts, and ages it: what
+   * `acquire` would do and answer.
+   */
+  bars(live: LiveRecord, at: number, shape: Shape): boolean;
   /**
    * Does what `record` does with one outcome that is current and ends no lease, on a live record from
    * `peek` and without a tally. Returns `false`, having done nothing, where more than counting is due.
    */
-  book(live: Snapshot, outcome: BookedOutcome, policy: BookingPolicy): boolean;
-  /** As `book`, for one success that was not slow: nearly every call. */
-  bookSuccess(live: Snapshot, under: Admission, at: number, policy: BookingPolicy): boolean;
+  book(live: LiveRecord, outcome: BookedOutcome, policy: BookingPolicy): boolean;
+  /**
+   * As `book`, for one success of a call that was admitted in this turn, while the circuit was CLOSED,
+   * and that was not slow: nearly every call.
+   */
+  bookSuccess(live: LiveRecord, turn: number, at: number, shape: Shape): boolean;
+}
+
+/** A record that changes as it is written to. */
+export interface LiveRecord extends Snapshot {
+  /** The fingerprint of the policy that the last tally came with. */
+  readonly writtenBy: string;
+  /**
+   * A number that is another one whenever the generation or `writtenBy` has changed, and 0 once the
+   * record was dropped: it stands for all that a call would otherwise compare.
+   */
+  readonly turn: number;
 }
 
 /** One outcome for {@linkcode LocalDriver.book}. */
@@ -93,7 +110,9 @@ export class LocalCircuit extends Circuit {
   readonly #local: boolean;
   #rejected = 0;
   /** The live record. A record that was dropped reads as absent. */
-  #seen: Snapshot | undefined;
+  #seen: LiveRecord | undefined;
+  /** The turn of the record in which calls run under `opened`, and this policy was the last to write. */
+  #turn = -1;
 
   /** @param local `true` for a stand-in, which decides in place of a store that does not answer. */
   constructor(
@@ -110,28 +129,33 @@ export class LocalCircuit extends Circuit {
     return this.#local;
   }
 
+  override configure(policy: CircuitPolicyData): void {
+    super.configure(policy);
+    this.#turn = -1;
+  }
+
   override admit(): Grant | Refusal {
     this.used = true;
-    let seen = this.#seen;
-    if (seen === undefined || seen.generation === 0) {
-      this.#seen = seen = this.driver.peek(this.identity.key);
-      if (seen === undefined) return UNKNOWN;
-    }
-    if (seen.state !== "CLOSED" || seen.override !== null) return this.#acquire();
-    return this.open(seen);
+    const seen = this.#seen;
+    return seen !== undefined && seen.turn === this.#turn ? this.opened : this.#decide();
   }
 
   override pass(grant: Grant, at: number): boolean {
     const seen = this.#seen;
     const { policy } = this;
     if (
-      grant.lease !== null || seen === undefined || this.#rejected > 0 ||
-      !this.driver.bookSuccess(seen, grant, at, policy)
+      grant !== this.opened || seen === undefined || this.#rejected > 0 ||
+      !this.driver.bookSuccess(seen, this.#turn, at, policy.shape)
     ) return false;
-    if (policy.judgesSuccesses && tripping(seen, policy) !== null) {
+    if (policy.judgesSuccesses && this.#mayTrip(seen) && tripping(seen, policy) !== null) {
       this.#judge(seen, grant, true, null);
     }
     return true;
+  }
+
+  /** Returns `false` if nothing has failed or was slow, so that no share of that is reached. */
+  #mayTrip({ sinceClosed: { failures, slow } }: LiveRecord): boolean {
+    return failures > 0 || slow > 0 || this.policy.opensOnAnything;
   }
 
   override settle(grant: Grant, ending: Ending): void {
@@ -197,6 +221,22 @@ export class LocalCircuit extends Circuit {
     return answer;
   }
 
+  #decide(): Grant | Refusal {
+    let seen = this.#seen;
+    if (seen === undefined || seen.generation === 0) {
+      this.#seen = seen = this.driver.peek(this.identity.key);
+      if (seen === undefined) return UNKNOWN;
+    }
+    if (seen.state === "CLOSED" && seen.override === null) {
+      if (seen.writtenBy === this.policy.hash) this.#turn = seen.turn;
+      return this.open(seen);
+    }
+    const { shape, hash } = this.policy;
+    return this.driver.bars(seen, this.store.clock(), shape) && seen.policyHash === hash
+      ? this.refuse(seen, seen.now)
+      : this.#acquire();
+  }
+
   #acquire(): Grant | Refusal {
     const token = newId();
     const answer = this.driver.acquire(this.identity.key, this.acquiring("", token)) as Acquired;
@@ -236,7 +276,7 @@ export class LocalCircuit extends Circuit {
     this.wrote = true;
     if (this.#rejected > 0) this.store.unsent.delete(this);
     this.#rejected = 0;
-    const s = this.#seen = answer.snapshot;
+    const s = this.#seen = answer.snapshot as LiveRecord;
     if (answer.released != null || answer.evicted?.length || s.policyHash !== policy.hash) {
       this.note(answer);
     }

@@ -9,7 +9,8 @@
  */
 
 import { quote } from "./checks.ts";
-import { type Circuit, type Grant, type Refusal, TRIALS_IN_FLIGHT } from "./circuit.ts";
+import { type Grant, type Refusal, TRIALS_IN_FLIGHT } from "./admission.ts";
+import type { Circuit } from "./circuit.ts";
 import { rejectedBy } from "./errors.ts";
 
 /** A trial of this isolate that still has its slot. */
@@ -69,10 +70,10 @@ export function borrow(
   { refused }: Refusal,
   within: boolean,
 ): Grant | null {
+  // First what costs nothing: an open circuit rejects many.
+  if (!("reason" in refused) || refused.reason !== TRIALS_IN_FLIGHT) return null;
   const trial = trials.get(circuit);
-  if (trial === undefined || !("reason" in refused) || refused.reason !== TRIALS_IN_FLIGHT) {
-    return null;
-  }
+  if (trial === undefined) return null;
   if (!within && (trial.borrowed || !nested.has(circuit))) return null;
   if (circuit.store.clock() >= trial.until) return null;
   trials.delete(circuit);

@@ -56,6 +56,12 @@ export function isFailedResponse(response: Response): boolean {
   return response.status >= 500 || response.status === 429;
 }
 
+/** Returns `false` for a Response that the default judgement takes for a failure. */
+export function isFine(value: unknown): boolean {
+  return typeof value !== "object" || value === null || !isResponse(value) ||
+    !isFailedResponse(value);
+}
+
 /** Judges a result. */
 export function judgeResult(
   value: unknown,
@@ -72,7 +78,7 @@ export function judgeResult(
       report("isFailure", error);
     }
   }
-  if (!isResponse(value) || !isFailedResponse(value)) return "success";
+  if (isFine(value)) return "success";
   return isRejection(value) ? "neutral" : "failure";
 }
 

@@ -196,6 +196,8 @@ export interface CircuitPolicyData extends Policy {
   readonly rules: readonly Rule[];
   /** `true` if a success can complete what a rule waits for. */
   readonly judgesSuccesses: boolean;
+  /** `true` if a rule may open without any call that failed or was slow. */
+  readonly opensOnAnything: boolean;
   /** `true` if a slow trial counts as failed. */
   readonly slowFails: boolean;
   readonly shape: Shape;
@@ -324,6 +326,7 @@ export function createPolicy(
       "reject",
     ]),
     rules,
+    opensOnAnything: rules.some(({ of }) => !Object.values<unknown>(BUILT_IN).includes(of)),
     // A success ends every run of failures.
     judgesSuccesses: rules.some(({ of }) => of !== BUILT_IN.consecutive_failures),
     slowFails,
