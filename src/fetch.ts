@@ -94,7 +94,7 @@ export function guardedFetch<F>(
   };
   beginAsking();
   try {
-    const options = { signal: caller };
+    const options = caller && { signal: caller };
     return breaker.call((context) => unlessAsking(() => sent(context as CallScope)), options);
   } finally {
     endAsking();

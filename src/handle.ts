@@ -24,6 +24,8 @@ import {
 /** Implements {@linkcode CircuitBreaker}. */
 export class Handle<F> extends Calls<F> implements CircuitBreaker<F> {
   readonly #circuit: Circuit;
+  /** Made when it is asked for, and kept: to make one costs more than most calls. */
+  #fetch: GuardedFetch<F> | null = null;
 
   constructor(circuit: Circuit, functions: HandleFunctions<F>, unit: Unit) {
     super(circuit, functions, unit);
@@ -48,7 +50,7 @@ export class Handle<F> extends Calls<F> implements CircuitBreaker<F> {
 
   get fetch(): GuardedFetch<F> {
     const own = this.#circuit.store.fetch;
-    return installable((input, init) => guardedFetch(this, own, input, init));
+    return this.#fetch ??= installable((input, init) => guardedFetch(this, own, input, init));
   }
 
   peek(): CircuitSnapshot {
