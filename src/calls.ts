@@ -167,11 +167,11 @@ export class Calls<F> {
   }
 
   /** Lets the calls that follow this one be plain ones, if there is nothing more to them. */
-  #pave(grant: Grant, { options, timeoutMs, form }: Planned): void {
+  #pave(grant: Grant, { options, form }: Planned): void {
     const functions = this.#functions;
     if (
-      grant.epoch === "" || grant.lease !== null || timeoutMs !== undefined ||
-      options !== undefined || functions.isFailure !== undefined
+      grant.epoch === "" || grant.lease !== null || options !== undefined ||
+      functions.isFailure !== undefined
     ) return;
     const [circuit, events, clock] = [this.#circuit, this.#events, this.#clock];
     const call = { options, form };
@@ -200,7 +200,7 @@ export class Calls<F> {
     // Taken before the call, which may call this very handle, under another grant.
     const { returned, threw } = plain;
     try {
-      return Promise.resolve(fn(new CallScope(undefined, false))).then(returned, threw);
+      return Promise.resolve(this.#start(fn, plain.policy.callTimeoutMs)).then(returned, threw);
     } catch (error) {
       return threw(error);
     }
@@ -212,7 +212,7 @@ export class Calls<F> {
     const call = { options: undefined, form };
     let value: unknown;
     try {
-      value = await fn(new CallScope(undefined, false));
+      value = await this.#start(fn, policy.callTimeoutMs);
     } catch (error) {
       return this.#threw(grant, error, startedAt, call);
     }
@@ -221,6 +221,12 @@ export class Calls<F> {
         this.#circuit.pass(grant, at)
       ? give(form, value)
       : this.#given(grant, value, startedAt, at, call);
+  }
+
+  #start(fn: Planned["fn"], timeoutMs: number | undefined, signal?: AbortSignal): unknown {
+    return timeoutMs === undefined && signal === undefined
+      ? fn(new CallScope(undefined, false))
+      : outrun(fn, signal, timeoutMs, this.#circuit.identity);
   }
 
   /** `true` if somebody needs to know how long calls take. */
@@ -244,9 +250,7 @@ export class Calls<F> {
       enter(this.#circuit, grant, borrowed);
       let result: unknown;
       try {
-        result = timeoutMs === undefined && signal === undefined
-          ? fn(new CallScope(undefined, false))
-          : outrun(fn, signal, timeoutMs, this.#circuit.identity);
+        result = this.#start(fn, timeoutMs, signal);
       } finally {
         leave();
       }

@@ -21,7 +21,7 @@ export const FLOORS: readonly Floor[] = [
   {
     name: "circuit",
     files:
-      /^src\/(admission|circuit|local_circuit|circuit_breaker|handle|calls|handle_options|call_form|announce|events|call_scope|background|fetch|fallbacks|nesting)\.ts$/,
+      /^src\/(admission|circuit|local_circuit|circuit_breaker|handle|calls|handle_options|call_form|announce|events|call_scope|background|fetch|fallbacks|nesting|timeouts)\.ts$/,
   },
   { name: "memory", files: /^drivers\/memory(\/\w+)?\.ts$/ },
   { name: "shared", files: /^src\/shared\/\w+\.ts$/ },
