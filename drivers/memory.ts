@@ -23,21 +23,9 @@ import type {
   Tally,
   TransitionRequest,
 } from "../src/contract.ts";
-import {
-  absentSnapshot,
-  type Admission,
-  copySnapshot,
-  isSame,
-  withoutExpiredOverride,
-} from "../src/records.ts";
+import { absentSnapshot, copySnapshot, isSame, withoutExpiredOverride } from "../src/records.ts";
 import { CIRCUITS, type OpeningStore } from "../src/circuit.ts";
-import {
-  type BookedOutcome,
-  type BookingPolicy,
-  type LiveRecord,
-  LOCAL,
-  type LocalDriver,
-} from "../src/local_circuit.ts";
+import { type LiveRecord, LOCAL, type LocalDriver } from "../src/local_circuit.ts";
 import { cooldownPassed } from "../src/rules/machine.ts";
 import { check, known, refuse } from "../src/checks.ts";
 import {
@@ -125,28 +113,18 @@ class MemoryStore implements LocalDriver, OpeningStore {
     return withoutExpiredOverride(copySnapshot(asked(entry, now, request.shape)), now);
   }
 
-  book(
-    live: LiveRecord,
-    { under, failed, slow, at }: BookedOutcome,
-    policy: BookingPolicy,
-  ): boolean {
-    const entry = live as Entry;
-    if (!isBookable(entry, under, policy)) return false;
-    this.#count(entry, failed ? 0 : 1, failed ? 1 : 0, slow ? 1 : 0, at, policy.shape);
-    return true;
-  }
-
-  bookSuccess(live: LiveRecord, turn: number, at: number, shape: Shape): boolean {
+  book(live: LiveRecord, turn: number, at: number, shape: Shape): boolean {
     const entry = live as Entry;
     if (entry.turn !== turn) return false;
+    this.#eviction.use(entry);
+    entry.successes++;
     if (at >= entry.segmentEnds || entry.shape !== shape || this.#clock !== undefined) {
-      this.#count(entry, 1, 0, 0, at, shape);
+      const now = this.#now({ at });
+      count(asked(entry, now, shape), 1, 0, 0, 0, now);
       return true;
     }
     // Nearly every call: one more success in the newest segment.
-    this.#eviction.use(entry);
     entry.now = at;
-    entry.successes++;
     entry.successesSince++;
     entry.consecutiveSuccesses++;
     entry.consecutiveFailures = 0;
@@ -154,24 +132,6 @@ class MemoryStore implements LocalDriver, OpeningStore {
     entry.newest!.successes++;
     if (shape.windowSize > 0) push(entry, shape.windowSize, false);
     return true;
-  }
-
-  /** @param at The caller's clock, in ms. */
-  #count(
-    entry: Entry,
-    successes: number,
-    failures: number,
-    slow: number,
-    at: number,
-    shape: Shape,
-  ): void {
-    const now = this.#now({ at });
-    this.#eviction.use(entry);
-    asked(entry, now, shape);
-    entry.successes += successes;
-    entry.failures += failures;
-    entry.slow += slow;
-    count(entry, successes, failures, slow, 0, now);
   }
 
   record(key: string, tally: Tally): Recorded {
@@ -415,9 +375,4 @@ class MemoryStore implements LocalDriver, OpeningStore {
     entry.epoch = "";
     entry.generation = entry.turn = entry.began = 0;
   }
-}
-
-/** Returns `true` if an outcome can be counted on a live record without a tally. */
-function isBookable(entry: Entry, under: Admission, { hash }: BookingPolicy): boolean {
-  return isSame(under, entry) && entry.override === null && entry.writtenBy === hash;
 }

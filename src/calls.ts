@@ -229,13 +229,6 @@ export class Calls<F> {
       : outrun(fn, signal, timeoutMs, this.#circuit.identity);
   }
 
-  /** `true` if somebody needs to know how long calls take. */
-  get #isTimed(): boolean {
-    const { slowCallMs, abandonedAfterMs } = this.#circuit.policy;
-    return slowCallMs !== undefined || abandonedAfterMs !== undefined ||
-      this.#functions.isFailure !== undefined || this.#events.hearsCalls;
-  }
-
   async #attempt(grant: Grant, call: Planned, borrowed = false): Promise<unknown> {
     const { fn, options, timeoutMs } = call;
     const signal = options?.signal;
@@ -244,7 +237,7 @@ export class Calls<F> {
       const [kind, at, error] = ["neutral" as const, this.#clock(), signal.reason];
       return this.#ended(grant, { kind, startedAt: at, at, error, result: undefined }, call);
     }
-    const startedAt = this.#isTimed ? this.#clock() : UNTIMED;
+    const startedAt = this.#clock();
     let value: unknown;
     try {
       enter(this.#circuit, grant, borrowed);

@@ -43,15 +43,13 @@ export interface LocalDriver extends Driver {
    */
   bars(live: LiveRecord, at: number, shape: Shape): boolean;
   /**
-   * Does what `record` does with one outcome that is current and ends no lease, on a live record from
-   * `peek` and without a tally. Returns `false`, having done nothing, where more than counting is due.
+   * Does what `record` does with one success that was not slow, of a call that was admitted in this
+   * turn while the circuit was CLOSED, as nearly every call is. Returns `false`, having done nothing,
+   * if it is another turn.
+   *
+   * @param at When the call ended, on the caller's clock, in ms.
    */
-  book(live: LiveRecord, outcome: BookedOutcome, policy: BookingPolicy): boolean;
-  /**
-   * As `book`, for one success of a call that was admitted in this turn, while the circuit was CLOSED,
-   * and that was not slow: nearly every call.
-   */
-  bookSuccess(live: LiveRecord, turn: number, at: number, shape: Shape): boolean;
+  book(live: LiveRecord, turn: number, at: number, shape: Shape): boolean;
 }
 
 /** A record that changes as it is written to. */
@@ -63,21 +61,6 @@ export interface LiveRecord extends Snapshot {
    * record was dropped: it stands for all that a call would otherwise compare.
    */
   readonly turn: number;
-}
-
-/** One outcome for {@linkcode LocalDriver.book}. */
-export interface BookedOutcome {
-  readonly under: Admission;
-  readonly failed: boolean;
-  readonly slow: boolean;
-  /** When the call ended, on the caller's clock, in ms. */
-  readonly at: number;
-}
-
-/** The caller's policy, as far as {@linkcode LocalDriver.book} needs it. */
-export interface BookingPolicy {
-  readonly shape: Shape;
-  readonly hash: string;
 }
 
 /** Opens circuits on a store of this process, which always answers. */
@@ -145,7 +128,7 @@ export class LocalCircuit extends Circuit {
     const { policy } = this;
     if (
       grant !== this.opened || seen === undefined || this.#rejected > 0 ||
-      !this.driver.bookSuccess(seen, this.#turn, at, policy.shape)
+      !this.driver.book(seen, this.#turn, at, policy.shape)
     ) return false;
     if (policy.judgesSuccesses && this.#mayTrip(seen) && tripping(seen, policy) !== null) {
       this.#judge(seen, grant, true, null);
@@ -162,15 +145,9 @@ export class LocalCircuit extends Circuit {
     const { kind, slow, at } = ending;
     const counts = kind !== "neutral";
     const failed = counts && this.noteFailure(grant, ending);
-    if (grant.lease === null) {
+    if (grant.lease === null && !counts) {
       const seen = this.#seen;
-      if (!counts) {
-        return this.#tell(grant, ending, seen !== undefined && isLate(grant, seen));
-      }
-      if (
-        seen !== undefined && this.#rejected === 0 &&
-        this.driver.book(seen, { under: grant, failed, slow, at }, this.policy)
-      ) return this.#judge(seen, grant, true, ending);
+      return this.#tell(grant, ending, seen !== undefined && isLate(grant, seen));
     }
     const outcomes = counts
       ? { successes: failed ? 0 : 1, failures: failed ? 1 : 0, slow: slow ? 1 : 0 }
@@ -259,16 +236,12 @@ export class LocalCircuit extends Circuit {
   #record(grant: Grant, outcomes: Outcomes, at: number, ending: Ending | null): void {
     const { policy } = this;
     const answer = this.driver.record(this.identity.key, {
+      ...admissionOf(grant),
+      ...outcomes,
       id: "",
       at,
       shape: policy.shape,
-      epoch: grant.epoch,
-      generation: grant.generation,
-      began: grant.began,
-      successes: outcomes.successes,
-      failures: outcomes.failures,
       rejected: this.#rejected,
-      slow: outcomes.slow,
       ageMs: 0,
       lease: grant.lease,
       policyHash: policy.hash,

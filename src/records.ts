@@ -82,33 +82,14 @@ export const SNAPSHOT_COUNTS: readonly [
   "consecutiveSuccesses",
 ] = ["generation", "reopenCount", "consecutiveFailures", "consecutiveSuccesses"];
 
-/** A Snapshot of its own, for whoever keeps it. Field by field: a live record has more to it. */
+/** Returns a Snapshot that does not change with a live record, and has nothing more to it. */
 export function copySnapshot(s: Snapshot): Snapshot {
-  return {
-    state: s.state,
-    epoch: s.epoch,
-    generation: s.generation,
-    began: s.began,
-    reason: s.reason,
-    openedAt: s.openedAt,
-    openUntil: s.openUntil,
-    cooldownMs: s.cooldownMs,
-    lastFailure: s.lastFailure,
-    closedAt: s.closedAt,
-    reopenCount: s.reopenCount,
-    consecutiveFailures: s.consecutiveFailures,
-    consecutiveSuccesses: s.consecutiveSuccesses,
-    totals: { ...s.totals },
-    window: { ...s.window },
-    sinceClosed: { ...s.sinceClosed },
-    last: { ...s.last },
-    halfOpen: { ...s.halfOpen },
-    lastFailureAt: s.lastFailureAt,
-    lastSuccessAt: s.lastSuccessAt,
-    override: s.override,
-    policyHash: s.policyHash,
-    now: s.now,
-  };
+  const copy: Record<string, unknown> = { ...absentSnapshot(0) };
+  for (const field in copy) {
+    const value = s[field as keyof Snapshot];
+    copy[field] = typeof value === "object" && value !== null ? { ...value } : value;
+  }
+  return copy as unknown as Snapshot;
 }
 
 /**
@@ -117,24 +98,16 @@ export function copySnapshot(s: Snapshot): Snapshot {
  */
 export function withoutExpiredOverride(s: Snapshot, now: number): Snapshot {
   if (s.override === null || s.override.until === null || s.override.until > now) return s;
+  const { window, sinceClosed, last, halfOpen } = absentSnapshot(now);
   return {
     ...copySnapshot(s),
     generation: s.generation + 1,
     began: s.override.until,
     override: null,
-    ...NO_EVIDENCE,
+    ...{ consecutiveFailures: 0, consecutiveSuccesses: 0, window, sinceClosed, last, halfOpen },
     now,
   };
 }
-
-const NO_EVIDENCE = {
-  consecutiveFailures: 0,
-  consecutiveSuccesses: 0,
-  window: { successes: 0, failures: 0, slow: 0 },
-  sinceClosed: { successes: 0, failures: 0, slow: 0 },
-  last: { size: 0, failures: 0 },
-  halfOpen: { inFlight: 0, successes: 0, failures: 0, freeAt: null },
-};
 
 /**
  * Rows in the order in which they came about: life by life, as each began, and by generation within
