@@ -168,12 +168,12 @@ export class Calls<F> {
 
   /** Lets the calls that follow this one be plain ones, if there is nothing more to them. */
   #pave(grant: Grant, { options, form }: Planned): void {
-    const functions = this.#functions;
+    const [circuit, functions] = [this.#circuit, this.#functions];
     if (
       grant.epoch === "" || grant.lease !== null || options !== undefined ||
-      functions.isFailure !== undefined
+      functions.isFailure !== undefined || circuit.policy.slowCallMs !== undefined
     ) return;
-    const [circuit, events, clock] = [this.#circuit, this.#events, this.#clock];
+    const { clock, events } = circuit.store;
     const call = { options, form };
     this.#plain = circuit.plain = {
       grant,
@@ -196,7 +196,6 @@ export class Calls<F> {
    * grant, as most calls are. `then` costs less than an async function, because its reactions are kept.
    */
   #runPlain(plain: Plain, fn: Planned["fn"]): Promise<unknown> {
-    if (plain.policy.slowCallMs !== undefined) return this.#runTimed(plain, fn);
     // Taken before the call, which may call this very handle, under another grant.
     const { returned, threw } = plain;
     try {
@@ -204,23 +203,6 @@ export class Calls<F> {
     } catch (error) {
       return threw(error);
     }
-  }
-
-  /** Runs a plain call of a circuit that wants to know how long calls take. */
-  async #runTimed({ grant, policy, form }: Plain, fn: Planned["fn"]): Promise<unknown> {
-    const startedAt = this.#clock();
-    const call = { options: undefined, form };
-    let value: unknown;
-    try {
-      value = await this.#start(fn, policy.callTimeoutMs);
-    } catch (error) {
-      return this.#threw(grant, error, startedAt, call);
-    }
-    const at = this.#clock();
-    return at - startedAt < policy.slowCallMs! && isFine(value) && !this.#events.hearsCalls &&
-        this.#circuit.pass(grant, at)
-      ? give(form, value)
-      : this.#given(grant, value, startedAt, at, call);
   }
 
   #start(fn: Planned["fn"], timeoutMs: number | undefined, signal?: AbortSignal): unknown {
@@ -256,18 +238,21 @@ export class Calls<F> {
 
   /** Judges and settles a result. Returns what the caller is given, or a promise of it. */
   #given(grant: Grant, value: unknown, startedAt: number, at: number, call: Call): unknown {
+    const { form } = call;
     const functions = this.#functions;
-    let kind: Kind = "success";
-    if (functions.isFailure !== undefined || (typeof value === "object" && value !== null)) {
-      kind = judgeResult(value, elapsed(startedAt, at), functions, this.#events.report);
-    }
+    const { slowCallMs = Infinity } = this.#circuit.policy;
+    const durationMs = elapsed(startedAt, at);
+    // Nearly every call: nobody hears of it, and it changes no state.
+    if (
+      isFine(value) && durationMs < slowCallMs && functions.isFailure === undefined &&
+      !this.#events.hearsCalls && this.#circuit.pass(grant, at)
+    ) return give(form, value);
+    const kind = judgeResult(value, durationMs, functions, this.#events.report);
     const settling = this.#settle(grant, { kind, startedAt, at, error: undefined, result: value });
-    if (kind !== "failure" || !this.#fallsBack(call)) {
-      return settling === undefined
-        ? give(call.form, value)
-        : settling.then(() => give(call.form, value));
+    if (kind === "failure" && this.#fallsBack(call)) {
+      return Promise.resolve(settling).then(() => this.#fallBack(value, this.#state, call));
     }
-    return Promise.resolve(settling).then(() => this.#fallBack(value, this.#state, call));
+    return settling === undefined ? give(form, value) : settling.then(() => give(form, value));
   }
 
   /** Judges and settles what was thrown. */

@@ -10,9 +10,6 @@ interface Wait {
   readonly pass: () => void;
 }
 
-/** In the way of tests that fake the time: they replace it. */
-const platformTimeout = globalThis.setTimeout;
-
 const isDeno = "Deno" in globalThis;
 
 /** The calls that wait for {@linkcode alarm}. */
@@ -24,6 +21,9 @@ let alarm: AbortSignal | undefined;
 /** When the alarm rings. */
 let ringsAt = 0;
 
+/** What the alarm was made with: tests that fake the time replace it. */
+let maker: typeof AbortSignal.timeout | undefined;
+
 /**
  * Calls `pass` after so many ms. Returns how to call that off.
  *
@@ -31,14 +31,15 @@ let ringsAt = 0;
  * alarm there. Elsewhere timers are cheap, and on Workers no request may wait for another's.
  */
 export function passAfter(ms: number, pass: () => void): () => void {
-  if (!isDeno || setTimeout !== platformTimeout) {
+  if (!isDeno) {
     const timer = setTimeout(pass, ms);
     return () => clearTimeout(timer);
   }
   const now = performance.now();
   const wait = { at: now + ms, pass };
-  if (alarm === undefined || alarm.aborted || wait.at < ringsAt) setAlarm(now, wait.at);
-  else if (waits.size === 0) alarm.addEventListener("abort", ring);
+  const isGood = alarm?.aborted === false && AbortSignal.timeout === maker;
+  if (!isGood || wait.at < ringsAt) setAlarm(now, wait.at);
+  else if (waits.size === 0) alarm!.addEventListener("abort", ring);
   waits.add(wait);
   return () => {
     if (waits.delete(wait) && waits.size === 0) alarm?.removeEventListener("abort", ring);
@@ -50,6 +51,7 @@ function setAlarm(now: number, at: number): void {
   // Whole milliseconds, and never too early.
   const ms = Math.ceil(at - now);
   ringsAt = now + ms;
+  maker = AbortSignal.timeout;
   alarm = AbortSignal.timeout(ms);
   alarm.addEventListener("abort", ring);
 }

@@ -12,6 +12,7 @@ import {
   isCircuitBreakerOpenError,
   isRejection,
   isResponse,
+  statusOf,
 } from "../errors.ts";
 
 /** How a call ended, for `isFailure`. */
@@ -53,13 +54,17 @@ export type Kind = "success" | "failure" | "neutral";
 
 /** 5xx and 429: the default judgement of a Response. */
 export function isFailedResponse(response: Response): boolean {
-  return response.status >= 500 || response.status === 429;
+  return isFailedStatus(response.status);
+}
+
+/** As {@linkcode isFailedResponse}, where the status is known. */
+export function isFailedStatus(status: number): boolean {
+  return status >= 500 || status === 429;
 }
 
 /** Returns `false` for a Response that the default judgement takes for a failure. */
 export function isFine(value: unknown): boolean {
-  return typeof value !== "object" || value === null || !isResponse(value) ||
-    !isFailedResponse(value);
+  return !isFailedStatus(statusOf(value));
 }
 
 /** Judges a result. */
