@@ -67,7 +67,12 @@ export type {
   UnconfirmedEvent,
 } from "./src/events.ts";
 export { createFuse, type Fuse, type StoreCheck } from "./src/fuse.ts";
-export type { CircuitFilter } from "./src/inventory.ts";
+export type {
+  CircuitFilter,
+  CircuitPage,
+  CircuitPageOptions,
+  ImportOptions,
+} from "./src/inventory.ts";
 export type { CircuitIdentity, Scope } from "./src/key.ts";
 export type { FuseOptions } from "./src/registry.ts";
 export { backoff, type BackoffOptions } from "./src/rules/backoff.ts";

@@ -26,15 +26,22 @@
  * @module
  */
 
-import { configure, type LibsqlOptions, type LibsqlStore } from "./libsql/options.ts";
+import { known, refuse } from "../src/checks.ts";
+import { type Connect, connector } from "./libsql/client.ts";
+import {
+  configure,
+  type LibsqlOptions,
+  type LibsqlStore,
+  TABLE_OPTIONS,
+} from "./libsql/options.ts";
 import { LibsqlDatabase } from "./libsql/store.ts";
+import { connectorTo } from "./libsql/web_client.ts";
 
 export type { LibsqlClient, SqlResult, SqlStatement, SqlValue } from "./libsql/client.ts";
 export type { LibsqlOptions, LibsqlSource, LibsqlStore } from "./libsql/options.ts";
 export type { PruneOptions, PruneResult } from "./libsql/prune.ts";
 export type { TrailBreak, TrailProof, VerifyOptions } from "./libsql/verify.ts";
 export { tiered, type TieredOptions } from "./tiered.ts";
-export { circuitBreakerEventsRelations, circuitBreakersRelations } from "./libsql/relations.ts";
 export {
   type CircuitBreakerColumns,
   circuitBreakerColumns,
@@ -100,7 +107,21 @@ export {
  * ```
  */
 export function libsql(options: LibsqlOptions): LibsqlStore {
-  return new LibsqlDatabase(configure(options));
+  known(SUBJECT, options, [...SOURCE_OPTIONS, "replica", ...TABLE_OPTIONS]);
+  return new LibsqlDatabase(configure({ name: "libsql", connect: connectTo(options) }, options));
+}
+
+const SUBJECT = "libsql store";
+const SOURCE_OPTIONS = ["client", "url", "authToken"];
+
+function connectTo(options: LibsqlOptions): Connect {
+  const { client, url, authToken } = options as Record<"client" | "url" | "authToken", unknown>;
+  if (client === undefined) return connectorTo(url, authToken);
+  for (const [option, value] of Object.entries({ url, authToken })) {
+    // An address or a token is not shown.
+    if (value !== undefined) refuse(SUBJECT, option, 'left out beside "client"', {});
+  }
+  return connector(SUBJECT, "client", client);
 }
 
 export type * from "../src/contract.ts";

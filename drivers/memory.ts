@@ -23,7 +23,13 @@ import type {
   Tally,
   TransitionRequest,
 } from "../src/contract.ts";
-import { absentSnapshot, copySnapshot, isSame, withoutExpiredOverride } from "../src/records.ts";
+import {
+  absentSnapshot,
+  copySnapshot,
+  isPlain,
+  isSame,
+  withoutExpiredOverride,
+} from "../src/records.ts";
 import { CIRCUITS, type OpeningStore } from "../src/circuit.ts";
 import { type LiveRecord, LOCAL, type LocalDriver } from "../src/local_circuit.ts";
 import { cooldownPassed } from "../src/rules/machine.ts";
@@ -80,6 +86,8 @@ class MemoryStore implements LocalDriver, OpeningStore {
   readonly #max: number;
   readonly #clock: Clock | undefined;
   #births = 0;
+  /** Numbers records in the order in which they were made. */
+  #made = 0;
   #turns = 0;
   readonly #eviction = new Eviction();
 
@@ -267,7 +275,18 @@ class MemoryStore implements LocalDriver, OpeningStore {
 
   list(request: ListRequest): ListPage {
     const now = this.#now(request);
-    const records = [...this.#entries].map(([key, entry]): CircuitRecord => {
+    const after = Number(request.cursor ?? -1);
+    const found: [string, Entry][] = [];
+    let cursor: string | null = null;
+    for (const [key, entry] of this.#entries) {
+      if (entry.number <= after || request.open === true && isPlain(entry)) continue;
+      if (found.length >= request.limit) {
+        cursor = String(found.at(-1)![1].number);
+        break;
+      }
+      found.push([key, entry]);
+    }
+    const records = found.map(([key, entry]): CircuitRecord => {
       const snapshot = this.read(key, { at: now, shape: request.shape(key) });
       // What an override that has run out had counted goes with it.
       const { segments, ring } = snapshot.generation === entry.generation ? entry : CLEARED;
@@ -278,7 +297,7 @@ class MemoryStore implements LocalDriver, OpeningStore {
         outcomes: ring === null ? "" : outcomesOf(ring),
       };
     });
-    return { records, cursor: null };
+    return { records, cursor };
   }
 
   remove(key: string): boolean {
@@ -318,6 +337,7 @@ class MemoryStore implements LocalDriver, OpeningStore {
 
   #create(key: string, request: StoreRequest, now: number): Entry {
     const entry = new Entry(key, this.#birth(request.id, now), now, request.shape);
+    entry.number = this.#made++;
     entry.turn = ++this.#turns;
     this.#entries.set(key, entry);
     this.#eviction.add(entry);

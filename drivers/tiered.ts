@@ -41,7 +41,7 @@ import type { LibsqlStore } from "./libsql/options.ts";
 import type { PruneOptions, PruneResult } from "./libsql/prune.ts";
 import type { TrailProof, VerifyOptions } from "./libsql/verify.ts";
 import { Delivery, GRACE_MS } from "./tiered/delivery.ts";
-import { changeRow, halfOpenRow, releaseRow, removedRow } from "./tiered/rows.ts";
+import { changeRow, halfOpenRow, releaseRow, removedRow, withAfter } from "./tiered/rows.ts";
 
 /** Options of {@linkcode tiered}. */
 export interface TieredOptions {
@@ -71,8 +71,10 @@ export interface TieredOptions {
  * how many are `missed`. With a `state` that has no such outbox (any but `upstash()`), this isolate
  * remembers the changes, and those that are not delivered when it ends are lost.
  *
- * If the database fails, calls still run. The database is left alone for growing intervals. One event
- * `store_error` with the operation `audit` reports the outage, and one `store_recovered` its end.
+ * If the database fails, calls still run. The database is left alone for growing intervals: for the
+ * circuit whose rows it refused, or for all if it says so, does not answer, or refuses three circuits in
+ * a row. One event `store_error` with the operation `audit` reports the outage, and one `store_recovered`
+ * its end.
  *
  * Cost: that of `state`; a usual record costs nothing more. A change costs one request to the
  * database (one more for a circuit that this isolate has not written about before) and one to Redis,
@@ -131,14 +133,14 @@ class Tiered implements LibsqlStore, OpeningStore {
     request: OutboxRequest & { readonly shape: Shape; readonly at: number },
   ): Promise<Snapshot> {
     const began = performance.now();
-    const said = this.#state.read(key, this.#asking(request));
+    const said = this.#state.read(key, this.#asking(request, key));
     const snapshot = said instanceof Promise ? await said : copySnapshot(said);
     return (await this.#tell(key, request.at, began, { snapshot }, [])).snapshot;
   }
 
   async record(key: string, tally: Tally): Promise<Recorded> {
     const began = performance.now();
-    const answer = await heard(this.#state.record(key, this.#asking(tally)));
+    const answer = await heard(this.#state.record(key, this.#asking(tally, key)));
     const { epoch, generation, state } = answer.snapshot;
     const rows = this.#lapsed(answer, tally, { epoch, generation, state });
     return this.#reporting(await this.#tell(key, tally.at, began, answer, rows));
@@ -146,7 +148,7 @@ class Tiered implements LibsqlStore, OpeningStore {
 
   async acquire(key: string, request: AcquireRequest): Promise<Acquired> {
     const began = performance.now();
-    const answer = await heard(this.#state.acquire(key, this.#asking(request)));
+    const answer = await heard(this.#state.acquire(key, this.#asking(request, key)));
     const { moved, snapshot: { epoch, generation, state } } = answer;
     const rows = this.#lapsed(answer, request, {
       epoch,
@@ -232,9 +234,9 @@ class Tiered implements LibsqlStore, OpeningStore {
   }
 
   /** Adds what the state store is to do with the outbox: while the trail is left alone, rows stay there. */
-  #asking<R extends OutboxRequest & { readonly at: number }>(request: R): R {
+  #asking<R extends OutboxRequest & { readonly at: number }>(request: R, key?: string): R {
     if (!this.#hasOutbox) return request;
-    return { ...request, outbox: this.#delivery.down(request.at) ? "keep" : "hand" };
+    return { ...request, outbox: this.#delivery.down(request.at, key) ? "keep" : "hand" };
   }
 
   /** Makes a change. Without an outbox, the circuit before the change is read first. */
@@ -252,7 +254,7 @@ class Tiered implements LibsqlStore, OpeningStore {
       // A store of this process answers in the same turn.
       before = copySnapshot(said instanceof Promise ? await said : said);
     }
-    const answer = await heard(change(this.#asking(request)));
+    const answer = await heard(change(this.#asking(request, key)));
     const rows: UntoldRow[] = [];
     if (before !== null) {
       rows.push(...this.#lapsed(answer, request, before));
@@ -287,7 +289,7 @@ class Tiered implements LibsqlStore, OpeningStore {
   ): Promise<A> {
     const { untold, ...snapshot } = answer.snapshot;
     const changed = won || !!answer.released;
-    const rows = this.#delivery.untold(key, untold ?? [], at);
+    const rows = this.#delivery.untold(key, withAfter(untold ?? [], snapshot), at);
     const left = isLeft(rows, snapshot.now);
     if (made.length > 0) this.#delivery.owe(key, made);
     let head: string | undefined;

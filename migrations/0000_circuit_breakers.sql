@@ -120,13 +120,17 @@ CREATE INDEX `circuit_breakers_opened_at` ON `circuit_breakers` (`opened_at`);--
 -- leads to no verdict.
 CREATE TRIGGER `circuit_breakers_edited`
 AFTER UPDATE OF
-	`state`, `failure_count`, `success_count`, `slow_count`, `opened_at`, `closed_at`, `open_until`,
+	`id`, `key`, `state`, `cooldown_ms`, `reason`, `failure_count`, `success_count`, `slow_count`, `opened_at`, `closed_at`, `open_until`,
 	`reopen_count`, `consecutive_failures`, `consecutive_successes`, `half_open_successes`,
 	`half_open_failures`, `override`, `override_until`, `override_reason`, `override_actor`, `epoch`, `generation`, `began`,
 	`evidence_since`, `outcomes`
 ON `circuit_breakers`
 WHEN NEW.`revision` = OLD.`revision` AND (
-	NEW.`state` IS NOT OLD.`state`
+	NEW.`id` IS NOT OLD.`id`
+	OR NEW.`key` IS NOT OLD.`key`
+	OR NEW.`state` IS NOT OLD.`state`
+	OR NEW.`cooldown_ms` IS NOT OLD.`cooldown_ms`
+	OR NEW.`reason` IS NOT OLD.`reason`
 	OR NEW.`failure_count` IS NOT OLD.`failure_count`
 	OR NEW.`success_count` IS NOT OLD.`success_count`
 	OR NEW.`slow_count` IS NOT OLD.`slow_count`
@@ -152,7 +156,7 @@ BEGIN
 	UPDATE `circuit_breakers` SET
 		`revision` = OLD.`revision` + 1,
 		`generation` = max(NEW.`generation`, OLD.`generation`) + 1,
-		`began` = cast(unixepoch('subsec') * 1000 as integer),
+		`began` = CAST(unixepoch('subsec') * 1000 AS integer),
 		`evidence_since` = max(NEW.`generation`, OLD.`generation`) + 1,
 		`reason` = 'edited',
 		`slow_count` = min(`slow_count`, `failure_count` + `success_count`),
@@ -163,21 +167,21 @@ BEGIN
 		`outcomes` = '',
 		-- An edit that opens the circuit without an end opens it for a minute, the default cooldown.
 		`opened_at` = CASE
-			WHEN NEW.`state` = 'OPEN' AND OLD.`state` <> 'OPEN' AND NEW.`opened_at` IS OLD.`opened_at`
-			THEN cast(unixepoch('subsec') * 1000 as integer) ELSE `opened_at` END,
+			WHEN NEW.`state` = 'OPEN' AND OLD.`state` != 'OPEN' AND NEW.`opened_at` IS OLD.`opened_at`
+			THEN CAST(unixepoch('subsec') * 1000 AS integer) ELSE `opened_at` END,
 		`open_until` = CASE
 			WHEN NEW.`state` = 'CLOSED' THEN NULL
-			WHEN NEW.`state` = 'OPEN' AND OLD.`state` <> 'OPEN' AND NEW.`open_until` IS OLD.`open_until`
-			THEN cast(unixepoch('subsec') * 1000 as integer) + 60000 ELSE `open_until` END,
+			WHEN NEW.`state` = 'OPEN' AND OLD.`state` != 'OPEN' AND NEW.`open_until` IS OLD.`open_until`
+			THEN CAST(unixepoch('subsec') * 1000 AS integer) + 60000 ELSE `open_until` END,
 		`cooldown_ms` = CASE
-			WHEN NEW.`state` <> 'OPEN' THEN NULL
-			WHEN OLD.`state` <> 'OPEN' AND NEW.`open_until` IS OLD.`open_until` THEN 60000
-			ELSE max(NEW.`open_until` - cast(unixepoch('subsec') * 1000 as integer), 0) END,
+			WHEN NEW.`state` != 'OPEN' THEN NULL
+			WHEN OLD.`state` != 'OPEN' AND NEW.`open_until` IS OLD.`open_until` THEN 60000
+			ELSE max(NEW.`open_until` - CAST(unixepoch('subsec') * 1000 AS integer), 0) END,
 		`closed_at` = CASE
-			WHEN NEW.`state` = 'CLOSED' AND OLD.`state` <> 'CLOSED' AND NEW.`closed_at` IS OLD.`closed_at`
-			THEN cast(unixepoch('subsec') * 1000 as integer) ELSE `closed_at` END,
+			WHEN NEW.`state` = 'CLOSED' AND OLD.`state` != 'CLOSED' AND NEW.`closed_at` IS OLD.`closed_at`
+			THEN CAST(unixepoch('subsec') * 1000 AS integer) ELSE `closed_at` END,
 		`reopen_count` = CASE WHEN NEW.`state` = 'CLOSED' THEN 0 ELSE `reopen_count` END,
-		`updated_at` = cast(unixepoch('subsec') * 1000 as integer)
+		`updated_at` = CAST(unixepoch('subsec') * 1000 AS integer)
 	WHERE `id` = NEW.`id`;
 	INSERT INTO `circuit_breaker_events` (
 		`circuit_breaker_id`, `event`, `metadata`, `created_at`, `key`, `epoch`, `generation`, `began`
@@ -188,15 +192,33 @@ BEGIN
 		json_object(
 			'from', OLD.`state`, 'to', `state`, 'generation', `generation`, 'reason', NULL, 'actor', NULL,
 			'by', 'update', 'after', json_object(
-				'state', `state`, 'openUntil', `open_until`, 'override', CASE WHEN `override` IS NULL THEN NULL ELSE json_object(
+				'state', `state`, 'openUntil', `open_until`, 'cooldownMs', `cooldown_ms`,
+				'reason', `reason`, 'override', CASE WHEN `override` IS NULL THEN NULL ELSE json_object(
 					'kind', `override`, 'until', `override_until`, 'reason', `override_reason`, 'actor', `override_actor`
 				) END
 			)
 		),
 		`began`, `key`, `epoch`, `generation`, `began`
 	FROM `circuit_breakers` WHERE `id` = NEW.`id`;
+	-- Under another key it is gone from its own.
+	INSERT INTO `circuit_breaker_events` (
+		`circuit_breaker_id`, `event`, `metadata`, `created_at`, `key`, `epoch`, `generation`, `began`
+	)
+	SELECT
+		OLD.`id`,
+		'edited',
+		json_object(
+			'from', OLD.`state`, 'to', OLD.`state`, 'generation', OLD.`generation` + 1,
+			'reason', NULL, 'actor', NULL, 'by', 'delete', 'after', NULL
+		),
+		CAST(unixepoch('subsec') * 1000 AS integer), OLD.`key`, OLD.`epoch`, OLD.`generation` + 1,
+		CAST(unixepoch('subsec') * 1000 AS integer)
+	WHERE NEW.`key` IS NOT OLD.`key`;
 	-- SQL has no SHA-256: the store takes this row into the chain with the next row that it appends.
 	INSERT INTO `circuit_breaker_trails` (`key`, `unsealed`) VALUES (NEW.`key`, 1)
+	ON CONFLICT (`key`) DO UPDATE SET `unsealed` = `unsealed` + 1;
+	INSERT INTO `circuit_breaker_trails` (`key`, `unsealed`)
+	SELECT OLD.`key`, 1 WHERE NEW.`key` IS NOT OLD.`key`
 	ON CONFLICT (`key`) DO UPDATE SET `unsealed` = `unsealed` + 1;
 END;
 --> statement-breakpoint
@@ -206,8 +228,50 @@ CREATE TRIGGER `circuit_breakers_deleted`
 BEFORE DELETE ON `circuit_breakers`
 WHEN NOT EXISTS (
 	SELECT 1 FROM `circuit_breaker_requests`
-	WHERE `circuit_breaker_id` = OLD.`id` AND `revision` > OLD.`revision`
+	WHERE `circuit_breaker_id` = OLD.`id` AND `won` AND `revision` > OLD.`revision`
 )
+BEGIN
+	INSERT INTO `circuit_breaker_events` (
+		`circuit_breaker_id`, `event`, `metadata`, `created_at`, `key`, `epoch`, `generation`, `began`
+	)
+	VALUES (
+		OLD.`id`,
+		'edited',
+		json_object(
+			'from', OLD.`state`, 'to', OLD.`state`, 'generation', OLD.`generation` + 1,
+			'reason', NULL, 'actor', NULL, 'by', 'delete', 'after', NULL
+		),
+		CAST(unixepoch('subsec') * 1000 AS integer), OLD.`key`, OLD.`epoch`, OLD.`generation` + 1,
+		CAST(unixepoch('subsec') * 1000 AS integer)
+	);
+	INSERT INTO `circuit_breaker_trails` (`key`, `unsealed`) VALUES (OLD.`key`, 1)
+	ON CONFLICT (`key`) DO UPDATE SET `unsealed` = `unsealed` + 1;
+END;
+--> statement-breakpoint
+-- Somebody other than the store has put a circuit in. The store's own begin without any past, under an
+-- epoch with the moment in it.
+CREATE TRIGGER `circuit_breakers_inserted`
+AFTER INSERT ON `circuit_breakers`
+WHEN instr(NEW.`epoch`, '.') = 0
+	OR NEW.`state` != 'CLOSED'
+	OR NEW.`override` IS NOT NULL
+	OR NEW.`open_until` IS NOT NULL
+	OR NEW.`cooldown_ms` IS NOT NULL
+	OR NEW.`opened_at` IS NOT NULL
+	OR NEW.`closed_at` IS NOT NULL
+	OR NEW.`reason` != ''
+	OR NEW.`outcomes` != ''
+	OR NEW.`generation` != 1
+	OR NEW.`evidence_since` != 1
+	OR NEW.`revision` != 0
+	OR NEW.`failure_count` != 0
+	OR NEW.`success_count` != 0
+	OR NEW.`slow_count` != 0
+	OR NEW.`reopen_count` != 0
+	OR NEW.`consecutive_failures` != 0
+	OR NEW.`consecutive_successes` != 0
+	OR NEW.`half_open_successes` != 0
+	OR NEW.`half_open_failures` != 0
 BEGIN
 	INSERT INTO `circuit_breaker_events` (
 		`circuit_breaker_id`, `event`, `metadata`, `created_at`, `key`, `epoch`, `generation`, `began`
@@ -216,12 +280,16 @@ BEGIN
 		`id`,
 		'edited',
 		json_object(
-			'from', `state`, 'to', `state`, 'generation', `generation` + 1, 'reason', NULL, 'actor', NULL,
-			'by', 'delete', 'after', NULL
+			'from', `state`, 'to', `state`, 'generation', `generation`, 'reason', NULL, 'actor', NULL,
+			'by', 'insert', 'after', json_object(
+				'state', `state`, 'openUntil', `open_until`, 'cooldownMs', `cooldown_ms`,
+				'reason', `reason`, 'override', CASE WHEN `override` IS NULL THEN NULL ELSE json_object(
+					'kind', `override`, 'until', `override_until`, 'reason', `override_reason`, 'actor', `override_actor`
+				) END
+			)
 		),
-		cast(unixepoch('subsec') * 1000 as integer), `key`, `epoch`, `generation` + 1,
-		cast(unixepoch('subsec') * 1000 as integer)
-	FROM `circuit_breakers` WHERE `id` = OLD.`id`;
-	INSERT INTO `circuit_breaker_trails` (`key`, `unsealed`) VALUES (OLD.`key`, 1)
+		CAST(unixepoch('subsec') * 1000 AS integer), `key`, `epoch`, `generation`, `began`
+	FROM `circuit_breakers` WHERE `id` = NEW.`id`;
+	INSERT INTO `circuit_breaker_trails` (`key`, `unsealed`) VALUES (NEW.`key`, 1)
 	ON CONFLICT (`key`) DO UPDATE SET `unsealed` = `unsealed` + 1;
 END;

@@ -49,7 +49,8 @@ const BREAKPOINT = "--> statement-breakpoint";
 
 /**
  * Brings the schema of the libSQL store up to date: in one transaction, and once, however many isolates
- * ask at the same time. It keeps drizzle's own ledger (`__drizzle_migrations`), so that
+ * ask at the same time. Tables that somebody dropped all together, as `drizzle-kit push` does for an
+ * application that shares the database, are made again, empty. It keeps drizzle's own ledger (`__drizzle_migrations`), so that
  * `drizzle-kit migrate` on the same files may run before or after.
  *
  * An application with drizzle migrations of its own, in the same database, must not share that
@@ -61,9 +62,11 @@ const BREAKPOINT = "--> statement-breakpoint";
  *
  * @param client A client of `@libsql/client` or `@libsql/client/web`, or a function that gives one.
  * @param options See {@linkcode MigrateOptions}.
- * @returns The tags of the migrations that this call has applied: none if the schema was up to date.
+ * @returns The tags of the migrations that this call has applied, anew or again: none if the schema was
+ * up to date.
  * @throws {TypeError} If `client` is neither a client nor a function.
- * @throws {Error} If the database failed, or has tables of these names that are not in the ledger.
+ * @throws {Error} If the database failed, has tables of these names that are not in the ledger, or
+ * lacks a part of the schema: the message names it.
  *
  * @example Usage
  * ```ts
@@ -87,27 +90,57 @@ export async function migrate(
   }
   const connection = connectionOf(connector(SUBJECT, "client", client), BUSY_TIMEOUT_MS);
   const ledger = `\`${prefix}__drizzle_migrations\``;
-  const steps = await pending(connection, ledger);
+  const { steps, stale } = await pending(connection, ledger, prefix);
   if (steps.length === 0) return { applied: [] };
   try {
-    await send(connection, steps.flatMap((step) => statementsOf(step, ledger, prefix)));
+    await send(connection, [
+      ...stale.map(({ hash }) => statement(`delete from ${ledger} where hash = ?1`, hash)),
+      ...steps.flatMap((step) => statementsOf(step, ledger, prefix)),
+    ]);
   } catch (error) {
     // Another isolate may have been faster.
-    if ((await pending(connection, ledger)).length === 0) return { applied: [] };
+    if ((await pending(connection, ledger, prefix)).steps.length === 0) return { applied: [] };
     throw error;
   }
   return { applied: steps.map(({ tag }) => tag) };
 }
 
-/** Returns the migrations that are not in the ledger yet. */
-async function pending(connection: Connection, ledger: string): Promise<Migration[]> {
-  const [, rows] = await send(connection, [
+/**
+ * Returns the migrations to apply, and those of them that are in the ledger already: it is stale where
+ * all of our tables are gone.
+ *
+ * @throws {Error} If a part of the schema is gone: what is left may hold data.
+ */
+async function pending(
+  connection: Connection,
+  ledger: string,
+  prefix: string,
+): Promise<Record<"steps" | "stale", readonly Migration[]>> {
+  const [, rows, parts] = await send(connection, [
     statement(`create table if not exists ${ledger} (
       id SERIAL PRIMARY KEY, hash text NOT NULL, created_at numeric)`),
     statement(`select hash from ${ledger}`),
+    statement("select name from sqlite_master"),
   ]);
-  const applied = new Set(Array.from(rows!.rows, (row) => row.hash));
-  return migrations.filter(({ hash }) => !applied.has(hash));
+  const applied = new Set(Array.from(rows!.rows, ({ hash }) => hash));
+  const present = new Set(Array.from(parts!.rows, ({ name }) => name));
+  const entered = migrations.filter(({ hash }) => applied.has(hash));
+  const made = entered.flatMap(({ sql }) => partsOf(prefixed(sql, prefix)));
+  const missing = made.filter((name) => !present.has(name));
+  if (missing.length === 0) {
+    return { steps: migrations.filter(({ hash }) => !applied.has(hash)), stale: [] };
+  }
+  if (missing.length === made.length) return { steps: migrations, stale: entered };
+  throw new Error(
+    `Cannot migrate the database: the ledger says that all is there, but ${missing.join(", ")} ` +
+      "is missing; make it again by the SQL of the migration, or drop the other tables, too",
+  );
+}
+
+/** Returns the names of the tables, indexes and triggers that a migration makes. */
+function partsOf(sql: string): string[] {
+  const made = sql.matchAll(/^CREATE (?:TABLE|TRIGGER|(?:UNIQUE )?INDEX) [`"](\w+)[`"]/gm);
+  return Array.from(made, ([, name]) => name!);
 }
 
 /**

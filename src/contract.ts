@@ -287,6 +287,10 @@ export interface ListRequest extends OutboxRequest {
   readonly at: number;
   /** How to measure the Snapshot of a circuit. */
   readonly shape: (key: string) => Shape;
+  /** `true`: those that are OPEN, HALF_OPEN or overridden are enough; others may be among them. */
+  readonly open?: boolean | undefined;
+  /** `true`: segments and outcomes may be left empty. */
+  readonly brief?: boolean | undefined;
 }
 
 /** A page of records. */
@@ -295,6 +299,8 @@ export interface ListPage {
   readonly records: readonly CircuitRecord[];
   /** Where to go on; `null`: that was all. */
   readonly cursor: string | null;
+  /** When the circuits were chosen, on the store's clock in ms. Left out: as the first record says. */
+  readonly now?: number | undefined;
 }
 
 /** What comes with every answer to a request that may write. */
@@ -323,7 +329,7 @@ export interface Trouble {
 
 /** Answer to `record`. */
 export interface Recorded extends Answer {
-  /** Whether the generation was current, so that more than totals counted. */
+  /** `true` if the generation was current, so that more than totals counted. */
   readonly current: boolean;
 }
 

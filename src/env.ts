@@ -10,6 +10,7 @@
  * | `UPSTASH_<NAME>_REST_URL`, `UPSTASH_<NAME>_REST_TOKEN`   | the same of another one, `<NAME>` as in `FUSE_CACHE_STORE`       |
  * | `TURSO_DATABASE_URL`, `TURSO_AUTH_TOKEN`                 | where the libSQL database is, and its token                      |
  * | `CB_DB_URL`, `CB_DB_AUTH_TOKEN`                          | a database for circuits alone: this pair wins over the one above |
+ * | `FUSE_DB`, `FUSE` (bindings of a Worker)                | the database in D1, or in Durable Objects of the `FuseObject`    |
  * | `KV_REST_API_URL`, `KV_REST_API_TOKEN`                   | Vercel's names of `UPSTASH_REDIS_…`, which win                   |
  * | `FUSE_AUDIT`                                             | what the trail holds: `transitions`, or `calls` as well          |
  * | `FUSE_TRAIL_KEY`                                         | the secret of the trail's hashes                                 |
@@ -32,10 +33,12 @@
  * @module
  */
 
-import { libsql, tiered } from "../drivers/libsql.ts";
+import { d1 } from "../drivers/d1.ts";
+import { durableObject } from "../drivers/durable_object.ts";
+import { libsql, type LibsqlStore, tiered } from "../drivers/libsql.ts";
 import { memory } from "../drivers/memory.ts";
 import { upstash } from "../drivers/upstash.ts";
-import { settingsOf } from "./env_settings.ts";
+import { type Settings, settingsOf } from "./env_settings.ts";
 import { createFuse, type Fuse } from "./fuse.ts";
 import type { FuseOptions } from "./registry.ts";
 import { received } from "./checks.ts";
@@ -47,10 +50,11 @@ const told = new Set<string>();
 /**
  * Makes a Fuse of what environment variables say. There is a store `array` always (the memory of
  * this isolate), `cache` where the variables say where Redis is, and `database` where they say where
- * libSQL is; `fuse.store(…)` and the option `store` of a circuit know each of them.
+ * libSQL is, or where `FUSE_DB` is a binding of D1 or `FUSE` one of Durable Objects. Of several,
+ * `CB_DB_URL` wins, then `FUSE_DB`, then `FUSE`; `fuse.store(…)` and the option `store` of a circuit know each of them.
  *
  * `FUSE_STORE` names the default one. Without it, it is `cache` if any variable of Redis is set, else
- * `database` if any of libSQL is, else `array`.
+ * `database` if any of libSQL is or such a binding is there, else `array`.
  *
  * An empty text counts as not set. What the default store needs and lacks is refused. Trouble with
  * `UPSTASH_…` and `TURSO_…` variables of a store that is not the default, which others may read too,
@@ -98,7 +102,7 @@ export function fuseFromEnv(
   const stores: Record<string, Store> = { array: memory() };
   if (cache !== null) stores["cache"] = upstash(cache);
   if (database !== null) {
-    const audit = libsql(database);
+    const audit = databaseOf(database);
     stores["database"] = audit;
     const state = stores["cache"];
     if (store === "tiered" && state !== undefined) stores["tiered"] = tiered({ state, audit });
@@ -112,6 +116,14 @@ export function fuseFromEnv(
     console.warn(`Fuse: ${note}`);
   }
   return fuse;
+}
+
+function databaseOf(database: NonNullable<Settings["database"]>): LibsqlStore {
+  const { audit, trailKey } = database;
+  const trail = { audit, trailKey };
+  if ("d1" in database) return d1(database.d1, trail);
+  if ("objects" in database) return durableObject(database.objects, trail);
+  return libsql(database);
 }
 
 /** A copy, inherited options too, as `createFuse` reads them. */

@@ -4,7 +4,9 @@
  * @module
  */
 
-import { makeClient, OF_HOST } from "../drivers/upstash/client.ts";
+import type { D1Like } from "../drivers/d1.ts";
+import type { NamespaceLike } from "../drivers/durable_object.ts";
+import { makeClient, OF_HOST } from "../drivers/upstash/rest.ts";
 import { inLine, received } from "./checks.ts";
 
 /** What every refusal begins with. */
@@ -28,8 +30,8 @@ export interface Settings {
   readonly store: StoreName;
   /** What `upstash()` takes; `null`: there is no such store. */
   readonly cache: { readonly url: string; readonly token: string; readonly prefix: string } | null;
-  /** What `libsql()` takes; `null`: there is no such store. */
-  readonly database: (Address & Trail) | null;
+  /** What `libsql()`, `d1()` or `durableObject()` takes; `null`: there is no such store. */
+  readonly database: ((Address | Binding) & Trail) | null;
   /** The name of this isolate; `null`: it has none. */
   readonly instance: string | null;
   /** What is not wrong, and yet should be known. Nothing secret is in them. */
@@ -37,10 +39,13 @@ export interface Settings {
 }
 
 /** Where a database is. */
-interface Address {
+export interface Address {
   readonly url: string;
   readonly authToken: string | undefined;
 }
+
+/** A binding of a Worker to one of Cloudflare's own databases. */
+export type Binding = { readonly d1: D1Like } | { readonly objects: NamespaceLike };
 
 /** What its trail holds, and the secret of its hashes. */
 interface Trail {
@@ -72,12 +77,13 @@ export function settingsOf(env: object): Settings {
   const cacheVariables = cacheVariablesOf(read);
   const prefix = prefixOf(read);
   const databaseVariables = databaseVariablesOf(read);
+  const binding = databaseVariables.isOurs ? null : bindingOf(read);
 
   // Whoever sets one of a store's variables means that store. Half a set-up is then told, instead of
   // counting where nobody looks.
   const means = {
     cache: [cacheVariables.url, cacheVariables.token, ...CACHE_ONLY].some(read),
-    database: [databaseVariables.url, databaseVariables.token].some(read),
+    database: binding !== null || [databaseVariables.url, databaseVariables.token].some(read),
   };
   const store = said ?? (means.cache ? "cache" : means.database ? "database" : "array");
   const notes = notesOnStrangers(read, store, said);
@@ -101,7 +107,7 @@ export function settingsOf(env: object): Settings {
   const cache = make("cache", false, () => ({ ...cacheOf(read, cacheVariables), prefix }));
   const { isOurs } = databaseVariables;
   const database = make("database", isOurs, () => ({
-    ...databaseOf(read, databaseVariables),
+    ...(binding ?? databaseOf(read, databaseVariables)),
     ...trail,
   }));
   if (database === null && said !== "array") {
@@ -312,6 +318,25 @@ function databaseVariablesOf(read: Read): Names & { readonly isOurs: boolean } {
   const ours = { url: "CB_DB_URL", token: "CB_DB_AUTH_TOKEN", isOurs: true };
   if (read(ours.url) !== null || read(ours.token) !== null) return ours;
   return { url: "TURSO_DATABASE_URL", token: "TURSO_AUTH_TOKEN", isOurs: false };
+}
+
+/** Methods tell what a binding is: a Worker may call its bindings as it likes. */
+function bindingOf(read: Read): Binding | null {
+  const has = (value: unknown, ...methods: string[]) =>
+    typeof value === "object" &&
+    methods.every((name) => typeof methodOf(value, name) === "function");
+  const [db, objects] = [read("FUSE_DB")?.value, read("FUSE")?.value];
+  if (has(db, "prepare", "batch")) return { d1: db as D1Like };
+  if (has(objects, "idFromName", "get")) return { objects: objects as NamespaceLike };
+  return null;
+}
+
+function methodOf(value: unknown, name: string): unknown {
+  try {
+    return Object(value)[name];
+  } catch {
+    return undefined;
+  }
 }
 
 function databaseOf(

@@ -8,11 +8,17 @@ import { announceTroubles } from "./announce.ts";
 import type { RequestScope } from "./background.ts";
 import type { Unit } from "./admission.ts";
 import type { Actor, CircuitBreaker, CircuitOptions, GuardedFetch } from "./circuit_breaker.ts";
-import type { CircuitEvent, EventQuery } from "./contract.ts";
+import type { CircuitEvent, EventQuery, Store } from "./contract.ts";
 import { type FuseEvent, type FuseEvents, inScope } from "./events.ts";
 import { hostOf, installable } from "./fetch.ts";
 import { actorOf } from "./handle_options.ts";
-import { type CircuitFilter, Inventory } from "./inventory.ts";
+import {
+  type CircuitFilter,
+  type CircuitPage,
+  type CircuitPageOptions,
+  type ImportOptions,
+  Inventory,
+} from "./inventory.ts";
 import { type Scope, scopeText } from "./key.ts";
 import { type FuseOptions, type Narrowing, Registry } from "./registry.ts";
 import type { CircuitSnapshot } from "./rules/snapshot.ts";
@@ -95,11 +101,20 @@ export interface Fuse extends AsyncDisposable {
   ): () => void;
   /**
    * All circuits that the stores hold, of this view, read as they are asked for: one round trip for each
-   * hundred. Never on the call path.
+   * hundred, two on Redis. Never on the call path.
    *
-   * @throws {StoreUnavailableError} If a store does not answer or refuses, or is left alone after it failed.
+   * @throws {StoreUnavailableError} If a store does not answer or refuses, or is left alone after it failed:
+   * after the circuits of the others.
    */
   list(filter?: CircuitFilter): AsyncIterableIterator<CircuitSnapshot>;
+  /**
+   * A page of `list`, full as long as there are more; what is not plainly CLOSED comes first. Costs what
+   * the circuits on it cost, however many there are beside. A store that does not answer is named by
+   * `missing`, and its circuits are not on the pages.
+   *
+   * @throws {RangeError | TypeError} Naming the option, what came and what is allowed.
+   */
+  listPage(options?: CircuitPageOptions): Promise<CircuitPage>;
   /**
    * State as JSON, to move it to another store or keep it. Costs a `flush()` and a `list()`, and throws
    * as that does.
@@ -110,15 +125,14 @@ export interface Fuse extends AsyncDisposable {
    * else the default. What lies outside the view's scopes is left out. One round trip a circuit.
    *
    * @param data What `exportState` gave.
-   * @param options `existing`: what becomes of a circuit that the store holds already; by default it is
-   * replaced.
+   * @param options See {@linkcode ImportOptions}.
    * @returns How many circuits came in, and how many stayed as they were.
    * @throws {TypeError} If anything in it is wrong; nothing is imported then.
    * @throws {StoreUnavailableError} If a store does not answer or refuses; what came in before stays.
    */
   importState(
     data: unknown,
-    options?: { existing?: "replace" | "keep" },
+    options?: ImportOptions,
   ): Promise<{ imported: number; kept: number }>;
   /**
    * Closes and clears all circuits of this view. Answers how many. Costs a `list()`, and one round trip
@@ -203,6 +217,16 @@ export function knownStores(
   return ScopedFuse.stores(fuse);
 }
 
+/**
+ * Returns the stores of a Fuse by name, as `createFuse` was given them. None if it is no Fuse of this
+ * copy of the package. Performs no I/O.
+ *
+ * @internal
+ */
+export function storesOf(fuse: Fuse): ReadonlyMap<string, Store> {
+  return ScopedFuse.drivers(fuse);
+}
+
 class ScopedFuse implements Fuse {
   readonly #registry: Registry;
   readonly #to: Narrowing;
@@ -264,6 +288,10 @@ class ScopedFuse implements Fuse {
     for await (const { snapshot } of this.#inventory.list(filter)) yield snapshot;
   }
 
+  async listPage(options: CircuitPageOptions = {}): Promise<CircuitPage> {
+    return await this.#inventory.page(options);
+  }
+
   async exportState(filter: CircuitFilter = {}): Promise<FuseExport> {
     await this.flush();
     return await this.#inventory.export(filter);
@@ -271,7 +299,7 @@ class ScopedFuse implements Fuse {
 
   importState(
     data: unknown,
-    options: { existing?: "replace" | "keep" } = {},
+    options: ImportOptions = {},
   ): Promise<{ imported: number; kept: number }> {
     return this.#inventory.import(data, options);
   }
@@ -325,6 +353,11 @@ class ScopedFuse implements Fuse {
   static stores(fuse: Fuse): readonly { readonly name: string; readonly down: boolean }[] {
     if (!(#registry in fuse)) return [];
     return fuse.#inventory.stores().map(({ name, opener }) => ({ name, down: opener.failing }));
+  }
+
+  static drivers(fuse: Fuse): ReadonlyMap<string, Store> {
+    if (!(#registry in fuse)) return new Map();
+    return new Map(fuse.#inventory.stores().map(({ name, driver }) => [name, driver]));
   }
 
   get #inventory(): Inventory {

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { known, oneOf, quote, refuse } from "./checks.ts";
+import { check, known, oneOf, quote, refuse } from "./checks.ts";
 import type { Circuit } from "./circuit.ts";
 import type {
   CircuitEvent,
@@ -12,11 +12,13 @@ import type {
   CircuitState,
   EventQuery,
   ListPage,
+  ListRequest,
 } from "./contract.ts";
+import { isStoreUnavailableError } from "./errors.ts";
 import { inScope } from "./events.ts";
 import { cursorOf, historyOf, limitOf, placeOf } from "./history.ts";
 import { checkPattern, identify, nameMatches, type Scope, scopeText } from "./key.ts";
-import { CIRCUIT_STATES } from "./records.ts";
+import { CIRCUIT_STATES, isPlain } from "./records.ts";
 import type { Narrowing, RegisteredStore, Registry } from "./registry.ts";
 import { type CircuitSnapshot, toCircuitSnapshot } from "./rules/snapshot.ts";
 import { type FuseExport, readExport, toEntry } from "./transfer.ts";
@@ -33,6 +35,40 @@ export interface CircuitFilter {
   boundary?: Scope | null | undefined;
   /** With an override, or without. Left out: both. */
   overridden?: boolean | undefined;
+}
+
+/** Options of `importState()`. */
+export interface ImportOptions {
+  /**
+   * Says what becomes of a circuit that the store holds already.
+   *
+   * @default {"replace"}
+   */
+  existing?: "replace" | "keep" | undefined;
+  /** Hears after each circuit how many are done. Left out: nobody does. */
+  onProgress?: ((done: number) => void) | undefined;
+}
+
+/** Which page of which circuits to list. */
+export interface CircuitPageOptions extends CircuitFilter {
+  /**
+   * How many circuits at most. An integer from 1 to 1000.
+   *
+   * @default {100}
+   */
+  limit?: number | undefined;
+  /** The cursor of the page before, with the same filter. Left out, or `null`: the first page. */
+  cursor?: string | null | undefined;
+}
+
+/** A page of circuits. */
+export interface CircuitPage {
+  /** What is not plainly CLOSED comes first. A circuit that changes meanwhile may come on two pages. */
+  readonly circuits: CircuitSnapshot[];
+  /** Where the next page begins; `null`: that was all. */
+  readonly cursor: string | null;
+  /** The stores that did not answer, on this page or one before. */
+  readonly missing: readonly string[];
 }
 
 /** A circuit that a store holds. */
@@ -76,27 +112,97 @@ export class Inventory {
   }
 
   /**
-   * Gives the circuits that the stores hold. One round trip for each hundred.
+   * Gives the circuits that the stores hold. A store that fails does not keep the others from it: what it
+   * failed with is thrown in the end.
    *
    * @param always `true` for an operator, whose requests are sent also while a store is left alone.
+   * @param brief `false` to have segments and outcomes in the records.
    */
-  async *list(filter: CircuitFilter, always = false): AsyncGenerator<Listed, void, undefined> {
+  async *list(
+    filter: CircuitFilter,
+    always = false,
+    brief = true,
+  ): AsyncGenerator<Listed, void, undefined> {
     const matches = matcherOf(filter);
+    const open = excludesPlain(filter);
+    let failure: unknown;
     for (const store of this.stores()) {
       // A store that is written to meanwhile may list a circuit twice.
       const seen = new Set<string>();
-      for await (const record of this.#recordsOf(store, always)) {
-        if (seen.has(record.key)) continue;
-        seen.add(record.key);
-        const listed = this.#listed(store, record);
-        if (inScope(this.#to, listed.snapshot) && matches(listed.snapshot)) yield listed;
-      }
+      let cursor: string | null = null;
+      do {
+        const request = { cursor, limit: PAGE, open, brief };
+        const page: ListPage | null = await this.#page(store, request, always, (error) => {
+          failure ??= error;
+        });
+        for (const record of page?.records ?? []) {
+          if (seen.has(record.key)) continue;
+          seen.add(record.key);
+          const listed = this.#listed(store, record);
+          if (inScope(this.#to, listed.snapshot) && matches(listed.snapshot)) yield listed;
+        }
+        cursor = page?.cursor ?? null;
+      } while (cursor !== null);
     }
+    if (failure !== undefined) throw failure;
+  }
+
+  /** Reads a page over all stores: first what is not plainly CLOSED, of each, then the rest. */
+  async page(options: CircuitPageOptions): Promise<CircuitPage> {
+    known("page", options, ["limit", "cursor", ...FILTERS]);
+    const { limit, cursor = null, ...filter } = options;
+    const matches = matcherOf(filter);
+    const most = check("page", "limit", limit, PAGE, 1, 1_000);
+    const stores = this.stores();
+    const place = placeIn(cursor, stores.length);
+    const { since, missing } = place;
+    const turns = excludesPlain(filter) ? stores.length : 2 * stores.length;
+    const circuits: CircuitSnapshot[] = [];
+    let rejects = false;
+    const takes = (
+      store: RegisteredStore,
+      record: CircuitRecord,
+      first: boolean,
+      began: number,
+    ) => {
+      const { snapshot } = this.#listed(store, record);
+      const plain = isPlain(record.snapshot);
+      // What stood before the list began was in its first half.
+      if (first ? plain : !plain && record.snapshot.began <= began) return;
+      if (inScope(this.#to, snapshot) && matches(snapshot)) circuits.push(snapshot);
+    };
+    for (; place.turn < turns; place.turn++, place.own = null) {
+      const nth = place.turn % stores.length;
+      const store = stores[nth]!;
+      if (missing.includes(store.name)) continue;
+      const open = place.turn < stores.length;
+      do {
+        const left = most - circuits.length;
+        if (left === 0) return { circuits, cursor: JSON.stringify(place), missing };
+        const request = {
+          ...{ cursor: place.own, open, brief: true },
+          limit: Math.max(place.skip + left, rejects ? most : 0),
+        };
+        const page = await this.#page(store, request, false, () => missing.push(store.name));
+        const records = page?.records ?? [];
+        if (open) since[nth] ??= page?.now ?? records[0]?.snapshot.now ?? null;
+        for (const record of records.slice(place.skip)) {
+          if (circuits.length === most) return { circuits, cursor: JSON.stringify(place), missing };
+          const before = circuits.length;
+          takes(store, record, open, since[nth] ?? -Infinity);
+          rejects ||= circuits.length === before;
+          place.skip++;
+        }
+        place.own = page?.cursor ?? null;
+        place.skip = 0;
+      } while (place.own !== null);
+    }
+    return { circuits, cursor: null, missing };
   }
 
   async export(filter: CircuitFilter): Promise<FuseExport> {
     const circuits: unknown[] = [];
-    for await (const { snapshot, record, offset } of this.list(filter, true)) {
+    for await (const { snapshot, record, offset } of this.list(filter, true, false)) {
       circuits.push(toEntry(snapshot, record, offset));
     }
     const exportedAt = new Date(this.#registry.clock()).toISOString();
@@ -105,15 +211,20 @@ export class Inventory {
 
   async import(
     data: unknown,
-    options: { existing?: "replace" | "keep" },
+    options: ImportOptions,
   ): Promise<{ imported: number; kept: number }> {
-    known("import", options, ["existing"]);
+    known("import", options, ["existing", "onProgress"]);
     const existing = oneOf("import", "existing", options.existing, ["replace", "keep"]);
+    const { onProgress } = options;
+    if (onProgress !== undefined && typeof onProgress !== "function") {
+      refuse("import", "onProgress", "a function", onProgress);
+    }
     let imported = 0;
     let kept = 0;
     for (const [circuit, record] of this.#destinations(data)) {
       if (await circuit.restore(record, existing, this.#registry.clock())) imported++;
       else kept++;
+      onProgress?.(imported + kept);
     }
     return { imported, kept };
   }
@@ -168,18 +279,22 @@ export class Inventory {
     return circuits;
   }
 
-  async *#recordsOf(
+  /** Asks a store for a page of records; `null`, after `failed`, if the store cannot be used. */
+  async #page(
     store: RegisteredStore,
+    asked: Omit<ListRequest, "at" | "shape">,
     always: boolean,
-  ): AsyncGenerator<CircuitRecord, void, undefined> {
+    failed: (error: unknown) => void,
+  ): Promise<ListPage | null> {
     const shape = (key: string) => this.#policyOf(store, key).shape;
-    let cursor: string | null = null;
-    do {
-      const request = { cursor, limit: PAGE, at: store.clock(), shape };
-      const page: ListPage = await store.opener.list(() => store.driver.list(request), always);
-      yield* page.records;
-      cursor = page.cursor;
-    } while (cursor !== null);
+    const request = { ...asked, at: store.clock(), shape };
+    try {
+      return await store.opener.list(() => store.driver.list(request), always);
+    } catch (error) {
+      if (!isStoreUnavailableError(error)) throw error;
+      failed(error);
+      return null;
+    }
   }
 
   #listed(store: RegisteredStore, record: CircuitRecord): Listed {
@@ -194,13 +309,54 @@ export class Inventory {
   }
 }
 
+const FILTERS = ["state", "name", "context", "boundary", "overridden"];
+
+/** Returns `true` if no plainly CLOSED circuit passes the filter. */
+function excludesPlain({ state, overridden }: CircuitFilter): boolean {
+  return overridden === true || (state !== undefined && state !== "CLOSED");
+}
+
+/** Where the pages of all stores have come to. */
+interface Place {
+  /** Counts the stores, twice: what is not plainly CLOSED comes first. */
+  turn: number;
+  /** The store's own cursor. */
+  own: string | null;
+  /** How many records of the store's page behind that have been shown. */
+  skip: number;
+  /** When each store was first asked, on the store's clock. */
+  since: (number | null)[];
+  missing: string[];
+}
+
+/** @throws {TypeError} If the cursor is none of so many stores. */
+function placeIn(cursor: string | null, stores: number): Place {
+  if (cursor === null) {
+    return { turn: 0, own: null, skip: 0, since: Array(stores).fill(null), missing: [] };
+  }
+  let place: Partial<Place> = {};
+  try {
+    place = Object(JSON.parse(cursor));
+  } catch {
+    // Refused below.
+  }
+  const { turn, own, skip, since, missing } = place;
+  const fits = Number.isSafeInteger(turn) && turn! >= 0 && Number.isSafeInteger(skip) &&
+    skip! >= 0 &&
+    (own === null || typeof own === "string") && Array.isArray(since) && since.length === stores &&
+    Array.isArray(missing);
+  return fits
+    ? place as Place
+    : refuse("page", "cursor", "the cursor of a page of this Fuse", cursor);
+}
+
 /**
  * Returns a predicate of the filter.
  *
  * @throws {RangeError | TypeError} Naming the field, what came and what is allowed.
  */
 function matcherOf(filter: CircuitFilter): (snapshot: CircuitSnapshot) => boolean {
-  known("filter", filter, ["state", "name", "context", "boundary", "overridden"]);
+  known("filter", filter, FILTERS);
   const { state, name, overridden } = filter;
   if (state !== undefined) oneOf("filter", "state", state, CIRCUIT_STATES);
   if (name !== undefined && typeof name !== "string") refuse("filter", "name", "a text", name);

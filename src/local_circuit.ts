@@ -236,8 +236,9 @@ export class LocalCircuit extends Circuit {
   #record(grant: Grant, outcomes: Outcomes, at: number, ending: Ending | null): void {
     const { policy } = this;
     const answer = this.driver.record(this.identity.key, {
-      ...admissionOf(grant),
+      // First: a tally that the shared store did not take says under which of its generations.
       ...outcomes,
+      ...admissionOf(grant),
       id: "",
       at,
       shape: policy.shape,

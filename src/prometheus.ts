@@ -24,8 +24,8 @@
  * @module
  */
 
-import { isStoreUnavailableError } from "./errors.ts";
 import { type Fuse, knownCircuits, knownStores } from "./fuse.ts";
+import type { CircuitPage } from "./inventory.ts";
 import type { CircuitIdentity } from "./key.ts";
 import type { CircuitSnapshot } from "./rules/snapshot.ts";
 import type { CircuitState, Override } from "./contract.ts";
@@ -198,34 +198,33 @@ interface Survey {
   readonly up: Map<string, boolean>;
 }
 
-/** Reads all circuits. A store that fails ends the walk: those that are known are then walked one by one. */
+/** How many circuits are read at once. */
+const PAGE = 250;
+
+/** Reads all circuits. A store that fails has none. */
 async function survey(fuse: Fuse, known: readonly string[], scoped: boolean): Promise<Survey> {
   const held: Groups<Held> = new Map();
-  const up = new Map<string, boolean>();
-  if (await walk(fuse)) {
-    for (const store of known) up.set(store, true);
-  } else {
-    for (const store of known) {
-      if (!up.has(store) && await walk(fuse.store(store))) up.set(store, true);
+  const up = new Map(known.map((store) => [store, true]));
+  const seen = new Set<string>();
+  let cursor: string | null = null;
+  do {
+    const page: CircuitPage = await fuse.listPage({ limit: PAGE, cursor });
+    for (const circuit of page.circuits) {
+      up.set(circuit.store, true);
+      // A circuit that changes meanwhile comes again.
+      const id = JSON.stringify([circuit.store, circuit.key]);
+      if (seen.has(id)) continue;
+      seen.add(id);
+      add(groupOf(held, circuit, scoped, nothingHeld).value, circuit);
     }
-  }
-  return { held, up };
-
-  async function walk(view: Fuse): Promise<boolean> {
-    try {
-      for await (const circuit of view.list()) {
-        up.set(circuit.store, true);
-        add(groupOf(held, circuit, scoped, nothingHeld).value, circuit);
-      }
-      return true;
-    } catch (error) {
-      if (!isStoreUnavailableError(error)) throw error;
-      up.set(error.store, false);
+    for (const store of page.missing) {
+      up.set(store, false);
       // Half of its circuits would be told as if they were all.
-      for (const [key, { labels }] of held) if (labels.store === error.store) held.delete(key);
-      return false;
+      for (const [key, { labels }] of held) if (labels.store === store) held.delete(key);
     }
-  }
+    cursor = page.cursor;
+  } while (cursor !== null);
+  return { held, up };
 }
 
 /** Counts, by store, the circuits of this isolate that it decides about alone. */

@@ -65,6 +65,11 @@ export function absentSnapshot(now: number): Snapshot {
   };
 }
 
+/** Returns `true` for a circuit that is CLOSED, without an override: most are, most of the time. */
+export function isPlain({ state, override }: Pick<Snapshot, "state" | "override">): boolean {
+  return state === "CLOSED" && override === null;
+}
+
 /** The fields of a Snapshot that are times, in ms. */
 export const SNAPSHOT_TIMES: readonly [
   "openedAt",

@@ -12,6 +12,9 @@ interface Wait {
 
 const isDeno = "Deno" in globalThis;
 
+/** Tests that fake the time replace it, and want timers of theirs. */
+const platformTimeout = globalThis.setTimeout;
+
 /** The calls that wait for {@linkcode alarm}. */
 const waits = new Set<Wait>();
 
@@ -21,9 +24,6 @@ let alarm: AbortSignal | undefined;
 /** When the alarm rings. */
 let ringsAt = 0;
 
-/** What the alarm was made with: tests that fake the time replace it. */
-let maker: typeof AbortSignal.timeout | undefined;
-
 /**
  * Calls `pass` after so many ms. Returns how to call that off.
  *
@@ -31,15 +31,14 @@ let maker: typeof AbortSignal.timeout | undefined;
  * alarm there. Elsewhere timers are cheap, and on Workers no request may wait for another's.
  */
 export function passAfter(ms: number, pass: () => void): () => void {
-  if (!isDeno) {
+  if (!isDeno || setTimeout !== platformTimeout) {
     const timer = setTimeout(pass, ms);
     return () => clearTimeout(timer);
   }
   const now = performance.now();
   const wait = { at: now + ms, pass };
-  const isGood = alarm?.aborted === false && AbortSignal.timeout === maker;
-  if (!isGood || wait.at < ringsAt) setAlarm(now, wait.at);
-  else if (waits.size === 0) alarm!.addEventListener("abort", ring);
+  if (alarm === undefined || alarm.aborted || wait.at < ringsAt) setAlarm(now, wait.at);
+  else if (waits.size === 0) alarm.addEventListener("abort", ring);
   waits.add(wait);
   return () => {
     if (waits.delete(wait) && waits.size === 0) alarm?.removeEventListener("abort", ring);
@@ -51,7 +50,6 @@ function setAlarm(now: number, at: number): void {
   // Whole milliseconds, and never too early.
   const ms = Math.ceil(at - now);
   ringsAt = now + ms;
-  maker = AbortSignal.timeout;
   alarm = AbortSignal.timeout(ms);
   alarm.addEventListener("abort", ring);
 }

@@ -45,7 +45,7 @@ export interface EventQuery {
 export interface CircuitEvent extends CircuitIdentity {
   /** Unique in its store. */
   id: string;
-  /** What happened. */
+  /** The kind of change. */
   event: AuditEventName;
   /** When, on the store's clock. */
   at: Date;
@@ -71,7 +71,7 @@ export interface Admission {
   readonly began: number;
 }
 
-/** What is kept of the failure that opened a circuit: never its message. */
+/** The part of the failure that opened a circuit which is kept: never its message. */
 export interface FailureNote {
   /** When it ended, in ms on the clock of the isolate that saw it. */
   readonly at: number;

@@ -10,10 +10,20 @@ import type { AuditEventName } from "../../src/contract.ts";
 import { append, type Digest } from "./chain.ts";
 import { type SqlResult, type SqlStatement, untilApplied } from "./client.ts";
 import { jsonOf } from "./metadata.ts";
+import {
+  afterOf,
+  forget,
+  type Mirror,
+  mirror,
+  mirrorAfter,
+  mirrorOf,
+  mirrorValues,
+} from "./mirror.ts";
 import type { Row } from "./rows.ts";
 import type { FuseSchema } from "./schema.ts";
 import { headOf, sealEdits } from "./seal.ts";
 import { CHAINED, type Tables, tablesOf } from "./statements/dialect.ts";
+import { sealing } from "./statements/trail.ts";
 import { $, prepare, type Statement, type Values } from "./statements/prepare.ts";
 
 /** A transition or operator action of a circuit that another store keeps. */
@@ -42,9 +52,9 @@ export interface Appended {
 export interface TrailAppender {
   /**
    * Appends rows to the chains of their keys, in the order given. Rows that are in the trail already
-   * are skipped, so several writers may send the same rows, and again after a failure. A circuit
-   * without a row in `circuit_breakers` gets one, CLOSED and without counts, so that its trail can be
-   * found by name.
+   * are skipped, so several writers may send the same rows, and again after a failure. The circuit's
+   * row in `circuit_breakers`, which is made if there is none, says in the same transaction what the
+   * last of them says: state, generation and override, without counts.
    *
    * Cost: one round trip for each key; one more for a key that this isolate knows nothing of, or
    * whose chain somebody else has continued.
@@ -61,14 +71,13 @@ export const APPEND: unique symbol = Symbol("append to the trail");
 export interface AppendingStore {
   readonly schema: FuseSchema;
   readonly digest: Digest;
-  /**
-   * Returns the last answer about a circuit, or asks for it. A circuit without a row gets one, under
-   * an epoch that no other store knows: edits of that row by hand are recorded with this epoch, and
-   * with generations that count from 2, as those of the given rows do.
-   */
+  /** Returns the last answer about a circuit, or asks for it. A circuit without a row gets one. */
   look(key: string): Promise<Row>;
   /** Sends a batch, and reads the circuit after it. */
-  send(key: string, statements: SqlStatement[]): Promise<readonly SqlResult[]>;
+  send(
+    key: string,
+    statements: SqlStatement[],
+  ): Promise<{ results: readonly SqlResult[]; row: Row }>;
 }
 
 /** Appends rows. See {@linkcode TrailAppender}. */
@@ -105,16 +114,21 @@ function placeOf(row: { epoch?: unknown; generation?: unknown; began?: unknown }
 /** Appends rows to one chain. */
 async function appendTo(
   store: AppendingStore,
-  statements: readonly Statement[],
+  { append, appendAfterEdits, keep, remove, check }: Statements,
   key: string,
   rows: readonly ForeignRow[],
 ): Promise<{ added: number; head: string }> {
   let missing = rows;
   return await untilApplied(async () => {
     const values = await valuesOf(store.digest, key, await store.look(key), rows, missing);
-    const results = await store.send(key, statements.map((statement) => statement(values)));
+    const statements = [
+      ...values.editCount ? appendAfterEdits : append,
+      ...values.removes ? remove : keep,
+      ...check,
+    ];
+    const { results, row } = await store.send(key, statements.map((bind) => bind(values)));
     const there = new Set(Array.from(results.at(-1)!.rows, placeOf));
-    const { hash: head } = headOf(await store.look(key));
+    const { hash: head } = headOf(row);
     const rest = rows.filter((row) => !there.has(placeOf(row)));
     const appended = results[0]!.rows.length > 0;
     if (rest.length === 0) return { added: appended ? missing.length : 0, head };
@@ -123,7 +137,7 @@ async function appendTo(
   });
 }
 
-/** Hashes the missing rows, and returns the values for the statements. */
+/** Hashes the missing rows, and returns the values for the statements, which write the circuit, too. */
 async function valuesOf(
   digest: Digest,
   key: string,
@@ -134,11 +148,13 @@ async function valuesOf(
   const circuit = known.id!;
   const edits = await sealEdits(digest, key, known);
   let { head } = edits;
+  let circuitAfter: Mirror | null = mirrorOf(known);
   const links: (string | number | null)[][] = [];
-  for (const { event, at: moment, metadata: data, ...life } of missing) {
-    const { epoch, generation, began } = life;
-    const at = Math.round(moment);
-    const metadata = data && jsonOf(data);
+  for (const row of missing) {
+    const { epoch, generation, began, event } = row;
+    const at = Math.round(row.at);
+    circuitAfter = mirrorAfter(circuitAfter, row);
+    const metadata = jsonOf({ ...row.metadata, after: afterOf(circuitAfter) });
     head = await append(
       digest,
       { key, circuit, epoch, generation, began, event, at, metadata },
@@ -149,22 +165,39 @@ async function valuesOf(
   return {
     ...{ key, circuit, head: head.hash, sequence: head.sequence, old: headOf(known).hash },
     ...{ edits: edits.values.edits, editCount: edits.values.editCount },
-    ...{ links: JSON.stringify(links), at: links.at(-1)![3]! },
+    ...circuitAfter && mirrorValues(circuitAfter, missing.at(-1)!),
+    ...{ links: JSON.stringify(links), at: links.at(-1)![3]!, removes: circuitAfter ? 0 : 1 },
     unsealed: Number(known.unsealed ?? 0),
     all: JSON.stringify(rows.map(({ epoch, generation, began }) => [epoch, generation, began])),
   };
 }
 
-/** The last statement answers which of the rows are in the trail, the first whether any was added. */
-function makeStatements(schema: FuseSchema): Statement[] {
+/** The statements of a batch. */
+interface Statements {
+  /** Append rows. The first one answers whether there are any. */
+  readonly append: readonly Statement[];
+  /** Take edits by hand into the chain, and append rows. */
+  readonly appendAfterEdits: readonly Statement[];
+  /** Write the circuit, or remove it. */
+  readonly keep: readonly Statement[];
+  readonly remove: readonly Statement[];
+  /** The last one answers which of the rows are in the trail. */
+  readonly check: readonly Statement[];
+}
+
+function makeStatements(schema: FuseSchema): Statements {
   const tables = tablesOf(schema);
-  return [
-    moveEnd(tables),
-    sealRows(tables),
-    insertRows(tables),
-    noteLastId(tables),
-    prepare(sql`select e.epoch, e.generation, e.began ${present(tables, "all", 0)}`),
-  ];
+  const appended = sql`exists (select 1 from ${tables.trails} t where ${OPEN})`;
+  return {
+    append: [moveEnd(tables), insertRows(tables)],
+    appendAfterEdits: [moveEnd(tables), sealRows(tables), insertRows(tables)],
+    keep: [mirror(tables, appended)],
+    remove: forget(tables, appended),
+    check: [
+      noteLastId(tables),
+      prepare(sql`select e.epoch, e.generation, e.began ${present(tables, "all", 0)}`),
+    ],
+  };
 }
 
 /** Marks a chain that this batch appends to. The mark is gone when the batch ends. */
@@ -190,7 +223,7 @@ function present({ events }: Tables, rows: string, first: number): SQL {
 function moveEnd(tables: Tables): Statement {
   const { circuits, trails } = tables;
   return prepare(sql`
-    insert into ${trails} as t (key, head, sequence, last_id, last_at)
+    insert into ${trails} (key, head, sequence, last_id, last_at)
     select ${$("key")}, ${$("head")}, ${$("sequence")}, -1, ${$("at")}
     where (${$("old")} = '' or exists (select 1 from ${trails} t where t.key = ${$("key")}))
       and exists (
@@ -200,17 +233,16 @@ function moveEnd(tables: Tables): Statement {
     on conflict (key) do update set
       head = excluded.head, sequence = excluded.sequence,
       last_id = -1, last_at = excluded.last_at,
-      unsealed = t.unsealed - ${$("editCount")}
-    where t.head = ${$("old")} and t.unsealed = ${$("unsealed")}
+      unsealed = unsealed - ${$("editCount")}
+    where head = ${$("old")} and unsealed = ${$("unsealed")}
     returning key`);
 }
 
 /** Takes edits by hand into the chain, before the rows. */
 function sealRows({ events, trails }: Tables): Statement {
   return prepare(sql`
-    update ${events} as e set sequence = s.value ->> 1, hash = s.value ->> 2
-    from json_each(${$("edits")}) s, ${trails} t
-    where ${OPEN} and e.id = s.value ->> 0 and e.key = ${$("key")} and e.sequence is null`);
+    ${sealing(events)}
+      and key = ${$("key")} and exists (select 1 from ${trails} t where ${OPEN})`);
 }
 
 function insertRows({ events, trails }: Tables): Statement {

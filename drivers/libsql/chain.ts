@@ -107,6 +107,14 @@ export const LINK_COLUMNS: SQL = sql`
   e.event as "event", e.created_at as at, e.metadata as metadata, e.hash as hash,
   e.event <> 'edited' or ${TRIGGERED} as triggered`;
 
+/** The same columns of no row, in the same order: the first line of an answer says something else. */
+export const NO_LINK: SQL = sql.raw(
+  [
+    ...["id", '"key"', "circuit", "epoch", "generation", "began", "sequence", '"event"', "at"],
+    ...["metadata", "hash", "triggered"],
+  ].map((name) => `null as ${name}`).join(", "),
+);
+
 /** Whether a row of an edit by hand has the metadata that the trigger writes. `true` of other rows. */
 export function isTriggered({ triggered }: LinkRow): boolean {
   return Number(triggered) === 1;

@@ -5,15 +5,20 @@
  */
 
 import { getTableColumns, getTableName } from "drizzle-orm";
-import { check, known, oneOf, refuse } from "../../src/checks.ts";
+import { check, oneOf, refuse } from "../../src/checks.ts";
 import type { CircuitEvent, Clock, EventQuery, Store } from "../../src/contract.ts";
-import { type Connection, connectionOf, connector, type LibsqlClient } from "./client.ts";
+import {
+  type Connect,
+  type Connection,
+  connectionOf,
+  connector,
+  type LibsqlClient,
+} from "./client.ts";
 import { redacted } from "./metadata.ts";
 import type { PruneOptions, PruneResult } from "./prune.ts";
 import * as standard from "./schema.ts";
 import { tablesOf } from "./statements/dialect.ts";
 import type { TrailProof, VerifyOptions } from "./verify.ts";
-import { connectorTo } from "./web_client.ts";
 
 /** How to reach the database. */
 export type LibsqlSource =
@@ -101,7 +106,8 @@ export interface LibsqlStore extends Store {
    * up writers for long.
    *
    * A row stays if the row before it in its chain is too young, and so does an edit by hand until the
-   * circuit has changed again. Of a chain, rows are deleted that verify under the `trailKey` of this
+   * circuit has changed again. The newest row of each chain stays: `verifyTrail()` compares the circuit
+   * with it. Of a chain, rows are deleted that verify under the `trailKey` of this
    * store: where it is broken, its rows stay for `verifyTrail()` to find. Other chains are pruned.
    *
    * @param options See {@linkcode PruneOptions}.
@@ -110,7 +116,9 @@ export interface LibsqlStore extends Store {
   prune(options: PruneOptions): Promise<PruneResult>;
   /**
    * Verifies the hash chains of the trail: finds any row of a transition or operator action that was
-   * changed, removed or inserted. Rows of calls are not in a chain.
+   * changed, removed or inserted. Rows of calls are not in a chain. Compares each circuit with the
+   * newest row of its chain: finds a circuit that was changed, replaced or deleted without a row. Finds a
+   * trigger that was dropped or altered.
    *
    * With a `trailKey` nobody can hide that without the key. Without one, whoever can write to the
    * tables can hash the rest of a chain anew: the chain then shows what happened by accident or in
@@ -123,7 +131,8 @@ export interface LibsqlStore extends Store {
    * its existence are up to that somebody. An `edited` row with a reason or an actor, or with anything
    * else that the trigger does not write, is reported as inserted.
    *
-   * One round trip a circuit, and one more per 500 rows. It may run while the trail is written.
+   * One round trip for the triggers, one a circuit, and one more per 500 rows. It may run while the trail
+   * is written: what is said of a circuit is of one moment.
    *
    * @param options See {@linkcode VerifyOptions}.
    * @returns Whether the trail is intact; if not, what is wrong first, and where.
@@ -131,14 +140,25 @@ export interface LibsqlStore extends Store {
   verifyTrail(options?: VerifyOptions): Promise<TrailProof>;
 }
 
-const SUBJECT = "libsql store";
-const OPTIONS = [
-  ...["client", "url", "authToken", "replica", "schema", "audit", "trailKey", "redact"],
-  ...["trailKeys", "busyTimeoutMs", "clock"],
+/** Options of every store on these tables, wherever the database is. */
+export type TableOptions = Partial<Omit<LibsqlOptions, "client" | "url" | "authToken">>;
+
+/** The names of the options that every store on these tables takes. */
+export const TABLE_OPTIONS: readonly string[] = [
+  ...["schema", "audit", "trailKey", "trailKeys", "redact", "busyTimeoutMs", "clock"],
 ];
+
+/** Where a database is, and what its store is called. */
+export interface Source {
+  /** The name of the store. Errors say "Cannot create NAME store". */
+  readonly name: string;
+  readonly connect: Connect;
+}
 
 /** Checked options. */
 export interface Configuration {
+  /** The name of the store. */
+  readonly name: string;
   readonly connection: Connection;
   /** Where `history()` reads. */
   readonly replica: Connection;
@@ -151,51 +171,48 @@ export interface Configuration {
 }
 
 /**
- * Checks options. Performs no I/O.
+ * Checks options, except for their names. Performs no I/O.
  *
  * @throws {TypeError | RangeError} Naming the option, what came and what is allowed.
  */
-export function configure(options: LibsqlOptions): Configuration {
-  known(SUBJECT, options, OPTIONS);
-  const connect = connectTo(options);
+export function configure({ name, connect }: Source, options: TableOptions): Configuration {
+  const subject = `${name} store`;
   const { schema = standard, clock, audit, redact } = options;
-  standard.checkSchema(SUBJECT, schema);
-  const isOurs = (name: string) => namesOf(schema).has(name);
-  const busyTimeoutMs = check(SUBJECT, "busyTimeoutMs", options.busyTimeoutMs, 450, 0);
+  standard.checkSchema(subject, schema);
+  const isOurs = (word: string) => namesOf(schema).has(word);
+  const busyTimeoutMs = check(subject, "busyTimeoutMs", options.busyTimeoutMs, 450, 0);
   const connection = connectionOf(connect, busyTimeoutMs, isOurs);
   const replica = options.replica === undefined
     ? connection
-    : connectionOf(connector(SUBJECT, "replica", options.replica), busyTimeoutMs, isOurs);
-  checkFunction("clock", clock);
-  const audits = oneOf(SUBJECT, "audit", audit, ["transitions", "calls"]) === "calls";
-  checkFunction("redact", redact);
+    : connectionOf(connector(subject, "replica", options.replica), busyTimeoutMs, isOurs);
+  checkFunction(subject, "clock", clock);
+  const audits = oneOf(subject, "audit", audit, ["transitions", "calls"]) === "calls";
+  checkFunction(subject, "redact", redact);
   const describe = audits ? (error: unknown) => redacted(redact, error) : undefined;
-  return { connection, replica, schema, clock, trailKeys: keysOf(options), describe };
+  return {
+    name,
+    connection,
+    replica,
+    schema,
+    clock,
+    trailKeys: keysOf(subject, options),
+    describe,
+  };
 }
 
 /** A key is not shown, whatever it is. */
-function keysOf({ trailKey, trailKeys }: LibsqlOptions): readonly string[] {
+function keysOf(subject: string, { trailKey, trailKeys }: TableOptions): readonly string[] {
   const isKey = (key: unknown) => typeof key === "string" && key !== "";
   if (trailKey !== undefined) {
-    if (trailKeys !== undefined) refuse(SUBJECT, "trailKeys", 'left out beside "trailKey"', {});
+    if (trailKeys !== undefined) refuse(subject, "trailKeys", 'left out beside "trailKey"', {});
     if (isKey(trailKey)) return [trailKey];
-    refuse(SUBJECT, "trailKey", "a text that is not empty", trailKey === "" ? "" : undefined);
+    refuse(subject, "trailKey", "a text that is not empty", trailKey === "" ? "" : undefined);
   }
   if (trailKeys === undefined) return [];
   if (!Array.isArray(trailKeys) || trailKeys.length === 0 || !trailKeys.every(isKey)) {
-    refuse(SUBJECT, "trailKeys", "a list of texts that are not empty", {});
+    refuse(subject, "trailKeys", "a list of texts that are not empty", {});
   }
   return [...trailKeys];
-}
-
-function connectTo(options: LibsqlOptions): Connection["connect"] {
-  const { client, url, authToken } = options as Record<"client" | "url" | "authToken", unknown>;
-  if (client === undefined) return connectorTo(url, authToken);
-  for (const [option, value] of Object.entries({ url, authToken })) {
-    // An address or a token is not shown.
-    if (value !== undefined) refuse(SUBJECT, option, 'left out beside "client"', {});
-  }
-  return connector(SUBJECT, "client", client);
 }
 
 /** Returns the names of the tables and columns of a schema. */
@@ -208,8 +225,8 @@ function namesOf(schema: standard.FuseSchema): ReadonlySet<string> {
   );
 }
 
-function checkFunction(option: string, value: unknown): void {
+function checkFunction(subject: string, option: string, value: unknown): void {
   if (value !== undefined && typeof value !== "function") {
-    refuse(SUBJECT, option, "a function", value);
+    refuse(subject, option, "a function", value);
   }
 }

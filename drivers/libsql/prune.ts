@@ -55,7 +55,7 @@ const SUBJECT = "pruning";
 
 /**
  * Deletes old rows. Rows of calls are in no chain and are simply deleted. Of a hash chain the beginning
- * is deleted, as far as it verifies. Where it ended is recorded in the same transaction, and
+ * is deleted, as far as it verifies, but for its newest row. Where it ended is recorded in the same transaction, and
  * authenticated: the rest is verified from there. Each circuit is pruned by itself, so that a broken
  * chain does not hold up the others.
  *
@@ -251,7 +251,10 @@ function deleteCalls({ events }: Tables, old: SQL): Statement {
     )`);
 }
 
-/** Only circuits whose oldest row is old: others may have old rows later in the chain, which stay. */
+/**
+ * Only circuits whose oldest row is old: others may have old rows later in the chain, which stay. The
+ * newest row of a chain stays: `verifyTrail()` compares the circuit with it.
+ */
 function oldChains({ events, trails }: Tables, old: SQL): Statement {
   return prepare(sql`
     select ${LINK_COLUMNS}, t.anchor_sequence, t.anchor_id, t.anchor_hash, t.anchor_seal
@@ -259,12 +262,14 @@ function oldChains({ events, trails }: Tables, old: SQL): Statement {
       select * from ${trails} t
       where t.key > ${$("after")} and exists (
         select 1 from ${events} e
-        where ${CHAINED} and e.key = t.key and e.sequence = t.anchor_sequence + 1 and ${old}
+        where ${CHAINED} and e.key = t.key and e.sequence = t.anchor_sequence + 1
+          and e.sequence < t.sequence and ${old}
       )
       order by t.key limit ${CIRCUITS}
     ) t
     join ${events} e on ${CHAINED} and e.key = t.key
       and e.sequence > t.anchor_sequence and e.sequence <= t.anchor_sequence + ${$("size")}
+      and e.sequence < t.sequence
       and ${old}
     order by t.key, e.sequence, e.id limit ${$("size")}`);
 }

@@ -1,5 +1,27 @@
 /**
- * The relations between the tables of the libSQL store, for Drizzle's relational queries.
+ * The relations between the tables of the libSQL store, for the relational queries of drizzle-orm 0.45.
+ * Drizzle 1.0 declares relations in another way, so they are apart from `@fuse/edge/libsql`, which
+ * works beside both.
+ *
+ * @example Circuits with their events
+ * ```ts
+ * import { circuitBreakerEvents, circuitBreakers } from "@fuse/edge/libsql";
+ * import {
+ *   circuitBreakerEventsRelations,
+ *   circuitBreakersRelations,
+ * } from "@fuse/edge/libsql/relations";
+ * import { migrate } from "@fuse/edge/migrations";
+ * import { createClient } from "@libsql/client";
+ * import { assertEquals } from "@std/assert";
+ * import { drizzle } from "drizzle-orm/libsql";
+ *
+ * const client = createClient({ url: ":memory:" });
+ * await migrate(client);
+ * const tables = { circuitBreakers, circuitBreakerEvents };
+ * const relations = { circuitBreakersRelations, circuitBreakerEventsRelations };
+ * const db = drizzle(client, { schema: { ...tables, ...relations } });
+ * assertEquals(await db.query.circuitBreakers.findMany({ with: { events: true } }), []);
+ * ```
  *
  * @module
  */

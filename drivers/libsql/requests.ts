@@ -7,7 +7,8 @@
 
 import type { Answer, RemoveRequest, StoreRequest } from "../../src/contract.ts";
 import { identify } from "../../src/key.ts";
-import { originOf } from "../../src/records.ts";
+import { isStoreAnswerError } from "../../src/errors.ts";
+import { newId, originOf } from "../../src/records.ts";
 import { Answers, heard, type Known } from "./answers.ts";
 import { type Digest, makeDigests } from "./chain.ts";
 import { send, type SqlResult, type SqlStatement, untilApplied } from "./client.ts";
@@ -29,6 +30,8 @@ export class Requests {
   readonly answers: Answers = new Answers();
   readonly #configuration: Configuration;
   #statements: Statements | undefined;
+  /** `true` from an answer to another request on, until an answer is to its own again. */
+  #slipped = false;
 
   constructor(configuration: Configuration) {
     this.#configuration = configuration;
@@ -51,14 +54,44 @@ export class Requests {
   }
 
   /** Sends statements that are bound already. */
-  send(work: SqlStatement[] | SqlStatement): Promise<readonly SqlResult[]> {
-    return send(this.#configuration.connection, work);
+  async send(work: SqlStatement[] | SqlStatement): Promise<readonly SqlResult[]> {
+    try {
+      return await send(this.#configuration.connection, work);
+    } catch (error) {
+      // While answers come to the wrong requests, so may errors.
+      throw this.#slipped && isStoreAnswerError(error) ? new Error(error.message) : error;
+    }
   }
 
-  /** Sends one statement that only reads. */
-  async ask(statement: Statement, values: Values): Promise<SqlResult> {
-    const [result] = await this.send(statement({ ...values, ...this.#now() }));
-    return result!;
+  /** Reads a circuit. */
+  async read(key: string): Promise<Row> {
+    const id = newId();
+    const [result] = await this.send(this.statements.read({ ...this.#now(), key, id }));
+    const row = this.#named(result!.rows[0], id, key);
+    this.answers.learn(key, row);
+    return row;
+  }
+
+  /** Reads a page of circuits. */
+  async list(values: Values): Promise<Row[]> {
+    const id = newId();
+    const [result] = await this.send(this.statements.list({ ...values, ...this.#now(), id }));
+    const [name, ...rows] = Array.from(result!.rows);
+    this.#named(name, id, null);
+    return rows.map(rowOf);
+  }
+
+  /**
+   * Returns the circuit of an answer.
+   *
+   * @throws {Error} If the answer names another request: it came to the wrong one.
+   */
+  #named(result: SqlResult["rows"][number] | undefined, id: string, key: string | null): Row {
+    const row = rowOf(result);
+    this.#slipped =
+      !(row.request === id.toWellFormed() && row.asked === (key?.toWellFormed() ?? null));
+    if (this.#slipped) throw new Error("Cannot use the database: its answer is to another request");
+    return row;
   }
 
   /** Sends a batch whose last statement reads the circuit. */
@@ -68,35 +101,37 @@ export class Requests {
     statements: readonly Statement[],
     values: Values,
   ): Promise<Row> {
-    return this.#learn(key, await this.sendAll(key, request, statements, values));
+    return (await this.sendAll(key, request, statements, values)).row;
   }
 
-  /** Sends a batch. */
+  /** Sends a batch whose last statement reads the circuit, and returns what the others answered, too. */
   async sendAll(
     key: string,
     request: StoreRequest,
     statements: readonly Statement[],
     values: Values,
-  ): Promise<readonly SqlResult[]> {
+  ): Promise<{ readonly row: Row; readonly results: readonly SqlResult[] }> {
     const { name, context, boundary } = identify("", key);
     // A request without an id is never sent again, but must differ from all others.
-    const id = request.id || crypto.randomUUID();
+    const id = request.id || newId();
     const all = { sealed: 0, ...values, ...this.#now(), key, name, context, boundary, id };
-    return await this.send(statements.map((statement) => statement(all)));
+    return this.#learn(key, id, await this.send(statements.map((statement) => statement(all))));
   }
 
   /** Sends a batch that is bound already, and reads the circuit after it. */
-  async sendFor(key: string, statements: readonly SqlStatement[]): Promise<readonly SqlResult[]> {
-    const answer = this.statements.answer({ ...this.#now(), key, id: "" });
-    const results = await this.send([...statements, answer]);
-    this.#learn(key, results);
-    return results.slice(0, -1);
+  async sendFor(
+    key: string,
+    statements: readonly SqlStatement[],
+  ): Promise<{ results: readonly SqlResult[]; row: Row }> {
+    const id = newId();
+    const answer = this.statements.answer({ ...this.#now(), key, id });
+    return this.#learn(key, id, await this.send([...statements, answer]));
   }
 
-  #learn(key: string, results: readonly SqlResult[]): Row {
-    const row = rowOf(results.at(-1)!.rows[0]);
+  #learn(key: string, id: string, answers: readonly SqlResult[]) {
+    const row = this.#named(answers.at(-1)!.rows[0], id, key);
     this.answers.learn(key, row);
-    return row;
+    return { row, results: answers.slice(0, -1) };
   }
 
   #now(): Values {

@@ -7,7 +7,6 @@
 import type {
   CircuitRecord,
   CircuitState,
-  FailureNote,
   OverrideRecord,
   RestoreRequest,
   Segment,
@@ -15,7 +14,14 @@ import type {
   Snapshot,
 } from "../../src/contract.ts";
 import { absentSnapshot, withoutExpiredOverride } from "../../src/records.ts";
-import { countOf, overrideOf, stateOf, textOf, timeOf } from "../../src/rules/stored_fields.ts";
+import {
+  countOf,
+  failureNoteOf,
+  overrideOf,
+  stateOf,
+  textOf,
+  timeOf,
+} from "../../src/rules/stored_fields.ts";
 import { jsonOf } from "./metadata.ts";
 import { unreadable } from "./client.ts";
 import type { Values } from "./statements/prepare.ts";
@@ -83,7 +89,8 @@ function readFields(row: Row): Row {
 
 function parse(text: unknown): Row {
   try {
-    return Object(JSON.parse(text as string)) as Row;
+    const { columns = [], ...row } = JSON.parse(text as string);
+    return Object.assign(row, ...columns) as Row;
   } catch {
     throw unreadable();
   }
@@ -114,7 +121,7 @@ export function storedSnapshot(row: Row, shape: Shape): Snapshot {
     openedAt: at("opened_at"),
     openUntil: at("open_until"),
     cooldownMs: at("cooldown_ms"),
-    lastFailure: failureOf(row),
+    lastFailure: failureNoteOf(row.last_failure),
     closedAt: at("closed_at"),
     reopenCount: n("reopen_count"),
     consecutiveFailures: n("consecutive_failures"),
@@ -144,15 +151,6 @@ export function storedSnapshot(row: Row, shape: Shape): Snapshot {
     policyHash: text("policy_hash"),
     now,
   };
-}
-
-/** Returns the failure that opened the circuit. */
-function failureOf({ last_failure }: Row): FailureNote | null {
-  try {
-    return JSON.parse(last_failure as string ?? "null");
-  } catch {
-    return null;
-  }
 }
 
 /** Returns the counts of the time window. A clock that goes back counts as standing still. */

@@ -24,14 +24,19 @@ export interface ChangeRow {
   readonly actor: string | null;
   /** Returns what the change alters in what the row says of the circuit afterwards. */
   readonly after?: (moment: number) => Partial<After>;
+  /** Whether the change leaves no circuit. */
+  readonly removes?: boolean;
   /** Returns further metadata. */
   readonly more?: (row: Row, moment: number) => Record<string, unknown>;
 }
 
-/** What a row says of the circuit afterwards, beside its generation. `verifyTrail()` compares it. */
+/** The state that a row gives the circuit, beside its generation. `verifyTrail()` compares it. */
 export interface After {
   readonly state: string;
   readonly openUntil: number | null;
+  readonly cooldownMs: number | null;
+  /** Why the circuit is in this state. */
+  readonly reason: string;
   readonly override: OverrideRecord | null;
 }
 
@@ -133,15 +138,19 @@ function changeOf(
   const epoch = change.epoch?.(at) ?? String(row.epoch);
   const generation = change.generation?.(next) ?? next;
   const expired = next > (row.generation as number) + 1;
-  const after = { ...afterOf(row, expired), state: to, ...change.after?.(began) };
+  const after = change.removes
+    ? null
+    : { ...afterOf(row, expired), state: to, ...change.after?.(began) };
   const metadata = { to, reason, actor, ...change.more?.(row, began), after };
   return linkOf(sealing, at, event, { epoch, generation, began }, metadata);
 }
 
-/** What the circuit is before a change, its override gone if that has run out. */
+/** Returns the circuit as it is before a change, without an override that has run out. */
 function afterOf(row: Row, expired: boolean): After {
-  const { state, openUntil, override } = storedSnapshot(row, { windowMs: 1, windowSize: 0 });
-  return { state, openUntil, override: expired ? null : override };
+  const { state, openUntil, cooldownMs, reason, override } = storedSnapshot(row, {
+    ...{ windowMs: 1, windowSize: 0 },
+  });
+  return { state, openUntil, cooldownMs, reason, override: expired ? null : override };
 }
 
 function linkOf(

@@ -42,7 +42,7 @@ import { jsonOf, slowCallsOf } from "./metadata.ts";
 import type { Configuration, LibsqlStore } from "./options.ts";
 import { type PruneOptions, type PruneResult, pruneTrail } from "./prune.ts";
 import { ANONYMOUS, answerOf, Requests } from "./requests.ts";
-import { recordOf, restoredValues, type Row, rowOf, snapshotOf } from "./rows.ts";
+import { recordOf, restoredValues, type Row, snapshotOf } from "./rows.ts";
 import { type ChangeRow, type Sealed, UNSEALED } from "./seal.ts";
 import type { Change } from "./statements/dialect.ts";
 import type { Statement, Values } from "./statements/prepare.ts";
@@ -54,12 +54,13 @@ const MANY_EDITS = 20;
 /** The row of the trail for the end of a cooldown. */
 const HALF_OPENED: ChangeRow = {
   ...{ event: "half_opened", to: "HALF_OPEN", reason: "cooldown_passed", actor: null },
+  after: () => ({ reason: "cooldown_passed" }),
 };
 
-/** The store that `libsql()` makes. */
+/** The store that `libsql()`, `d1()` and `durableObject()` make. */
 export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender {
   readonly [CIRCUITS] = SHARED;
-  readonly name = "libsql";
+  readonly name: string;
   readonly traits = { persistent: true, shared: true, audited: true } as const;
   readonly #configuration: Configuration;
   readonly #requests: Requests;
@@ -67,6 +68,7 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
   readonly describe?: NonNullable<Driver["describe"]>;
 
   constructor(configuration: Configuration) {
+    this.name = configuration.name;
     this.#configuration = configuration;
     this.#requests = new Requests(configuration);
     if (configuration.describe !== undefined) this.describe = configuration.describe;
@@ -76,10 +78,7 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
     key: string,
     { shape }: { readonly shape: Shape; readonly at: number },
   ): Promise<Snapshot> {
-    const { answers, statements } = this.#requests;
-    const row = rowOf((await this.#requests.ask(statements.read, { key })).rows[0]);
-    answers.learn(key, row);
-    return snapshotOf(row, shape);
+    return snapshotOf(await this.#requests.read(key), shape);
   }
 
   async record(key: string, tally: Tally): Promise<Recorded> {
@@ -93,7 +92,10 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
       const expired = known !== undefined && hasExpired(known.row, timeOf(known, requests.time()));
       const sealed = expired ? await requests.seal(key, known!, tally, null) : UNSEALED;
       const statements = this.#recording(tally, { known, sealed, purges });
-      const values = { ...tallyValues(tally), ...sealed.values };
+      const each = this.describe === undefined
+        ? []
+        : Array(tally.successes + tally.failures).fill(0);
+      const values = { ...tallyValues(tally), ...sealed.values, each: JSON.stringify(each) };
       const row = await requests.write(key, tally, statements, values);
       if (row.won !== null) return recordedBy(row, tally);
       known = heard(row);
@@ -159,7 +161,12 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
       },
       row: {
         ...{ event, to, reason, actor },
-        after: (moment) => ({ openUntil: to === "OPEN" ? moment + cooldownMs : null }),
+        after: (moment) => ({
+          ...to === "OPEN"
+            ? { openUntil: moment + cooldownMs, cooldownMs }
+            : { openUntil: null, cooldownMs: null },
+          reason,
+        }),
         ...to === "OPEN" ? { more: () => ({ cooldownMs, lastFailure }) } : {},
       },
     });
@@ -200,6 +207,8 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
         ...{ event: "imported", to: snapshot.state, reason, actor },
         after: (moment) => ({
           openUntil: translated(snapshot.openUntil, moment, at),
+          cooldownMs: snapshot.cooldownMs && Math.round(snapshot.cooldownMs),
+          reason: snapshot.reason,
           override: snapshot.override && {
             ...snapshot.override,
             until: translated(snapshot.override.until, moment, at),
@@ -212,7 +221,7 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
     });
   }
 
-  /** One request; one more if nothing is known of the circuit, or somebody was faster. */
+  /** Sends one request; one more if nothing is known of the circuit, or somebody was faster. */
   async #change(
     key: string,
     request: StoreRequest,
@@ -239,10 +248,9 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
     });
   }
 
-  async list({ cursor, limit, shape }: ListRequest): Promise<ListPage> {
-    const values = { cursor: Number(cursor ?? 0), limit };
-    const page = await this.#requests.ask(this.#requests.statements.list, values);
-    const rows = Array.from(page.rows, rowOf);
+  async list({ cursor, limit, shape, open }: ListRequest): Promise<ListPage> {
+    const values = { cursor: Number(cursor ?? 0), limit, open: open ? 1 : 0 };
+    const rows = await this.#requests.list(values);
     return {
       records: rows.map((row) => recordOf(row, shape)),
       cursor: rows.length < limit ? null : String(rows.at(-1)!.id),
@@ -252,20 +260,22 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender 
   /** One request; one more if nothing is known of the circuit, or somebody was faster. */
   async remove(key: string, request: RemoveRequest = ANONYMOUS): Promise<boolean> {
     const requests = this.#requests;
-    const { answers, statements: { read, remove } } = requests;
+    const { answers, statements: { answer, remove } } = requests;
     const { reason, actor } = request;
     let known = answers.get(key);
     return await untilApplied(async () => {
-      known ??= heard(rowOf((await requests.ask(read, { key })).rows[0]));
+      known ??= heard(await requests.read(key));
       const { id: circuit } = known.row;
-      answers.forget(key);
       if (circuit === null) return false;
-      const sealed = await requests.seal(key, known, request, { event: "removed", reason, actor });
+      const sealed = await requests.seal(key, known, request, {
+        ...{ event: "removed", reason, actor, removes: true },
+      });
       known = undefined;
-      const statements = [remove.decide, ...requests.before(sealed), ...remove.apply];
-      const results = await requests.sendAll(key, request, statements, {
+      const statements = [remove.decide, ...requests.before(sealed), ...remove.apply, answer];
+      const { results } = await requests.sendAll(key, request, statements, {
         ...{ circuit, ...sealed.values },
       });
+      answers.forget(key);
       // The circuits' row goes before those that belong to it.
       return results.at(-4)!.rows.length > 0 ? true : undefined;
     });
@@ -324,7 +334,7 @@ function tallyValues(tally: Tally): Values {
   const { successes, failures, shape: { windowMs, windowSize } } = tally;
   return {
     ...{ epoch: tally.epoch, generation: tally.generation, began: tally.began },
-    ...{ successes, failures, calls: successes + failures, lease: tally.lease },
+    ...{ successes, failures, lease: tally.lease },
     ...{ rejected: tally.rejected, slow: tally.slow, ageMs: Math.max(0, tally.ageMs) },
     ...{ windowMs, windowSize, segmentMs: segmentMs(windowMs) },
     ...{ slowCalls: slowCallsOf(tally), errors: jsonOf(tally.errors ?? []) },

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type SQL, sql } from "drizzle-orm";
+import { sql } from "drizzle-orm";
 import { known, refuse } from "../../src/checks.ts";
 import {
   anchorSeal,
@@ -15,11 +15,14 @@ import {
   isTriggered,
   LINK_COLUMNS,
   type LinkRow,
+  NO_LINK,
 } from "./chain.ts";
 import { type Connection, send } from "./client.ts";
 import type { FuseSchema } from "./schema.ts";
+import { type Circuit, differenceOf, type LastRow } from "./proof.ts";
 import { CHAINED, type Tables, tablesOf, TRIGGERED } from "./statements/dialect.ts";
 import { $, prepare, type Statement, type Values } from "./statements/prepare.ts";
+import { brokenTrigger } from "./triggers.ts";
 
 /** Options of `verifyTrail()`. */
 export interface VerifyOptions {
@@ -31,6 +34,8 @@ export interface VerifyOptions {
    * default, such an end is not found.
    */
   head?: string | undefined;
+  /** Hears after each circuit how many rows are verified. By default, nobody does. */
+  onProgress?: ((checked: number) => void) | undefined;
 }
 
 /** The result of `verifyTrail()`. */
@@ -49,22 +54,23 @@ export interface TrailProof {
 export interface TrailBreak {
   /** Id of the row; `""` if there is no row left. */
   id: string;
-  /** Key of the circuit. */
+  /** Key of the circuit; `""` if a trigger of the table is missing or altered. */
   circuit: string;
-  /** What happened to the row, or to one before it. */
-  problem: "changed" | "removed" | "inserted" | "circuit" | "unchained";
-  /** What is wrong, in a sentence. */
+  /**
+   * What happened: to the row or to one before it (`changed`, `removed`, `inserted`), to the circuit that
+   * is not as its newest row says (`circuit`), or that has changed without a row (`unchained`), or to the
+   * triggers that tell changes by hand (`trigger`).
+   */
+  problem: "changed" | "removed" | "inserted" | "circuit" | "trigger" | "unchained";
+  /** A sentence that says what is wrong. */
   detail: string;
 }
 
 /** Rows, or circuits, of a request. */
 const PAGE = 500;
 
-/** How often a chain is verified that is written, sealed or pruned meanwhile. */
-const MAX_TRIES = 5;
-
 /**
- * Verifies all chains, or one, in the order of their rows, a page at a time.
+ * Verifies the triggers, and all chains or one, in the order of their rows, a page at a time.
  *
  * @throws {TypeError} If an option is not a string.
  */
@@ -74,15 +80,20 @@ export async function verifyTrail(
   digest: Digest,
   options: VerifyOptions = {},
 ): Promise<TrailProof> {
-  known("verification", options, ["circuit", "head"]);
-  const { circuit, head } = options;
+  known("verification", options, ["circuit", "head", "onProgress"]);
+  const { circuit, head, onProgress } = options;
   for (const [option, value] of [["circuit", circuit], ["head", head]] as const) {
     if (value !== undefined && typeof value !== "string") {
       refuse("verification", option, "a text", value);
     }
   }
+  if (onProgress !== undefined && typeof onProgress !== "function") {
+    refuse("verification", "onProgress", "a function", onProgress);
+  }
   const reader = new Reader(connection, schema);
   const proof: TrailProof = { ok: true, checked: 0, brokenAt: null, heads: {} };
+  const trigger = await brokenTrigger(connection, schema);
+  if (trigger !== null) proof.brokenAt = { ...broken(null, "trigger", trigger), circuit: "" };
   let hasHead = head === undefined;
   for await (const key of circuit === undefined ? reader.allKeys() : [circuit]) {
     const found = await verifyChain(reader, digest, key, head);
@@ -90,6 +101,7 @@ export async function verifyTrail(
     if (found.head !== "") proof.heads[key] = found.head;
     if (found.problem !== null) proof.brokenAt ??= { ...found.problem, circuit: key };
     hasHead ||= found.hasHead;
+    onProgress?.(proof.checked);
   }
   if (!hasHead) {
     proof.brokenAt ??= { ...broken(null, "removed"), circuit: circuit ?? "" };
@@ -110,65 +122,68 @@ interface Found {
 
 type Problem = Omit<TrailBreak, "circuit">;
 
-/** Verifies a chain. What is written, sealed or pruned meanwhile may look like a break: verifies again. */
+/**
+ * Verifies a chain as it is at one moment: one statement reads where it begins and ends, the circuit, and
+ * the first rows. Those that follow are read up to that end, whatever is appended meanwhile.
+ */
 async function verifyChain(
   reader: Reader,
   digest: Digest,
   key: string,
   wanted: string | undefined,
 ): Promise<Found> {
-  for (let tries = 1;; tries++) {
-    const start = await reader.chain(key);
-    const walk = new Walk(digest, start.anchor, wanted);
-    const problem = await isAnchored(digest, key, start)
-      ? await walkChain(reader, key, walk)
-      : broken(start.anchor.id, "changed");
-    const { checked, before: { hash: head }, hasHead } = walk;
-    const found = { checked, head, hasHead, problem };
-    if (problem === null || tries === MAX_TRIES) return found;
-    const { beforeAnchor: _, ...now } = await reader.chain(key);
-    const { beforeAnchor: __, ...then } = start;
-    if (JSON.stringify(now) === JSON.stringify(then)) return found;
-  }
+  const { chain, rows } = await reader.chain(key);
+  const walk = new Walk(digest, key, wanted);
+  const problem = await walk.begin(chain.anchor) ?? await walkChain(reader, walk, chain, rows) ??
+    walk.end(chain);
+  return { checked: walk.checked, head: walk.before.hash, hasHead: walk.hasHead, problem };
 }
 
-/** Whether the place up to which a chain was pruned is authentic. */
-async function isAnchored(digest: Digest, key: string, chain: Chain): Promise<boolean> {
-  const { anchor } = chain;
-  return anchor.sequence === 0 ||
-    await isHash(digest, chain.anchorSeal, (one) => anchorSeal(one, key, anchor));
-}
-
-async function walkChain(reader: Reader, key: string, walk: Walk): Promise<Problem | null> {
-  for (;;) {
-    const page = await reader.rows(key, walk.before);
+async function walkChain(
+  reader: Reader,
+  walk: Walk,
+  { head }: Chain,
+  rows: readonly LinkRow[],
+): Promise<Problem | null> {
+  for (let page = rows;;) {
     for (const [i, row] of page.entries()) {
       const problem = await walk.step(row, page[i + 1]);
       if (problem !== null) return problem;
     }
-    if (page.length === PAGE) continue;
-    const end = await reader.chain(key);
-    // Else rows were appended since the page was read.
-    if (page.length === 0 || end.head.sequence <= walk.before.sequence) return walk.end(end);
+    if (page.length < PAGE || walk.before.sequence >= head.sequence) return null;
+    const { anchor, rows: next } = await reader.rows(walk.key, walk.before, head);
+    // The rows may have been pruned meanwhile.
+    if (anchor.sequence > walk.before.sequence) {
+      const problem = await walk.begin(anchor);
+      if (problem !== null) return problem;
+    }
+    page = next;
   }
 }
 
 /** Goes through the rows of a chain, from its anchor to its end. */
 class Walk {
+  readonly key: string;
   readonly #digest: Digest;
   readonly #wanted: string | undefined;
-  /** The newest generation of each life that has a row, by epoch. */
-  readonly #newest = new Map<string, number>();
   checked = 0;
-  hasHead: boolean;
+  hasHead = false;
   /** The last row that is valid. */
-  before: Head;
+  before: Head = { hash: "", sequence: 0, id: 0 };
 
-  constructor(digest: Digest, anchor: Head, wanted: string | undefined) {
+  constructor(digest: Digest, key: string, wanted: string | undefined) {
     this.#digest = digest;
+    this.key = key;
     this.#wanted = wanted;
+  }
+
+  /** Begins at the place up to which the chain was pruned, if that is authentic. */
+  async begin({ seal, ...anchor }: Anchor): Promise<Problem | null> {
+    const isAnchored = anchor.sequence === 0 ||
+      await isHash(this.#digest, seal, (one) => anchorSeal(one, this.key, anchor));
     this.before = anchor;
-    this.hasHead = anchor.hash !== "" && anchor.hash === wanted;
+    this.hasHead ||= anchor.hash !== "" && anchor.hash === this.#wanted;
+    return isAnchored ? null : broken(anchor.id, "changed");
   }
 
   /** Verifies the next row; `next` is the row after it. */
@@ -186,41 +201,30 @@ class Walk {
     if (!isTriggered(row)) return broken(id, "inserted");
     this.before = { hash: String(row.hash), sequence, id };
     this.hasHead ||= this.before.hash === this.#wanted;
-    this.#note(row.epoch as string | null, Number(row.generation));
     return null;
   }
 
-  /** Verifies the recorded end of the chain, and the rows that are not in it yet. */
+  /** Verifies the recorded end of the chain, the rows that are not in it yet, and the circuit. */
   end(chain: Chain): Problem | null {
-    const { head, unchained, unsealed, beforeAnchor, epoch, generation, differs } = chain;
-    const pruned = chain.anchor.sequence > 0;
+    const { head, unchained, unsealed, outside } = chain;
     const { hash, id, sequence } = this.before;
-    if (beforeAnchor !== null) return broken(beforeAnchor, "inserted");
+    if (outside !== null) return broken(outside, "inserted");
+    // Rows that were pruned meanwhile, up to this end and beyond, have been verified by whoever did so.
     if (head.sequence > sequence) return broken(id, "removed");
-    if (head.sequence < sequence) return broken(id, "inserted");
-    if (head.hash !== hash || head.id !== id) return broken(id, "changed");
-    for (const [edit, triggered, epoch, generation] of unchained) {
+    if (head.sequence === sequence && (head.hash !== hash || head.id !== id)) {
+      return broken(id, "changed");
+    }
+    for (const [edit, triggered] of unchained) {
       if (!triggered || edit < id!) return broken(edit, "inserted");
-      this.#note(epoch, generation);
     }
     if (unchained.length > unsealed) return broken(unchained.at(-1)![0], "inserted");
     if (unchained.length < unsealed) return broken(id, "removed");
-    // Each generation has a row, so the circuit is not further than its last row.
-    const newest = epoch === null ? undefined : this.#newest.get(epoch);
-    if (newest !== undefined && generation > newest) return broken(id, "removed");
-    if (epoch === null) return null;
-    // A change of the circuit is a row; what was pruned proves nothing.
-    if (newest === undefined && generation > 1 && !pruned) return broken(id, "unchained");
-    return differs === null ? null : broken(id, "circuit", `its ${differs}`);
+    const difference = differenceOf(chain.circuit, chain.last);
+    return difference && broken(chain.last?.id ?? id, difference.problem, difference.detail);
   }
 
   #follows(row: LinkRow): Promise<boolean> {
     return follows(this.#digest, row, this.before);
-  }
-
-  #note(epoch: string | null, generation: number | null): void {
-    const newest = this.#newest.get(String(epoch)) ?? 0;
-    this.#newest.set(String(epoch), Math.max(newest, Number(generation)));
   }
 }
 
@@ -229,6 +233,7 @@ const DETAILS: Readonly<Record<TrailBreak["problem"], string>> = {
   removed: "A row that followed is gone",
   inserted: "The row was put there by hand",
   circuit: "The circuit is not as its last row says",
+  trigger: "A trigger that tells changes by hand is not as the migration made it",
   unchained: "The circuit has changed, and no row says how",
 };
 
@@ -237,27 +242,24 @@ function broken(id: number | null, problem: TrailBreak["problem"], more?: string
   return { id: String(id || ""), problem, detail };
 }
 
-/** What is recorded of a chain, and the rows that are not in it. */
+/** The place up to which a chain was pruned, and the hash that authenticates it. */
+interface Anchor extends Head {
+  readonly seal: string;
+}
+
+/** What is recorded of a chain, the rows that are not in it, and the circuit, all at one moment. */
 interface Chain {
   readonly head: Head;
-  readonly anchor: Head;
-  readonly anchorSeal: string;
+  readonly anchor: Anchor;
   /** How many edits by hand the trigger has counted that are not in the chain yet. */
   readonly unsealed: number;
   /** The rows that are not in the chain. */
-  readonly unchained: readonly (readonly [
-    id: number,
-    triggered: 0 | 1,
-    epoch: string | null,
-    generation: number | null,
-  ])[];
-  /** A row that should have been pruned, if there is one. */
-  readonly beforeAnchor: number | null;
-  /** The epoch of the circuit, or `null` if it was removed. */
-  readonly epoch: string | null;
-  readonly generation: number;
-  /** What of the circuit is not as its newest row says; `null` if all is, or there is nothing to compare. */
-  readonly differs: string | null;
+  readonly unchained: readonly (readonly [id: number, triggered: 0 | 1])[];
+  /** A row before the anchor or after the head, if there is one. */
+  readonly outside: number | null;
+  readonly circuit: Circuit | null;
+  /** The newest row; `null` if there is none. */
+  readonly last: LastRow | null;
 }
 
 /** Reads chains, a page at a time. */
@@ -275,7 +277,7 @@ class Reader {
     this.#chain = selectChain(tables);
   }
 
-  /** Reads the keys that have a chain, in order. */
+  /** Reads the keys that have a chain, or a circuit that should have one, in order. */
   async *allKeys(): AsyncGenerator<string, void, undefined> {
     for (let after = "";;) {
       const page = await this.#ask(this.#keys, { after });
@@ -284,24 +286,29 @@ class Reader {
     }
   }
 
-  /** Reads the rows that follow one. */
-  rows(key: string, { sequence, id }: Head): Promise<LinkRow[]> {
-    return this.#ask(this.#rows, { key, sequence, id });
-  }
-
-  /** Reads what is recorded of a chain. */
-  async chain(key: string): Promise<Chain> {
-    const [row] = await this.#ask(this.#chain, { key });
-    const { head, anchor, ...rest } = JSON.parse(String(row!.chain));
-    return {
+  /** Reads what is recorded of a chain, the circuit, and the first rows. */
+  async chain(key: string): Promise<{ chain: Chain; rows: readonly LinkRow[] }> {
+    const [said, ...rows] = await this.#ask(this.#chain, { key });
+    const { head, anchor, ...rest } = JSON.parse(String(said!.said));
+    const chain = {
+      ...rest,
       head: headOf(head),
-      anchor: headOf(anchor),
-      anchorSeal: rest.anchorSeal ?? "",
+      anchor: anchorOf(anchor),
       unsealed: rest.unsealed ?? 0,
       unchained: rest.unchained.sort((a: number[], b: number[]) => a[0]! - b[0]!),
-      ...{ beforeAnchor: rest.beforeAnchor, epoch: rest.epoch, generation: rest.generation },
-      differs: rest.differs ?? null,
     };
+    return { chain, rows };
+  }
+
+  /** Reads the rows between two, and where the chain begins by now. */
+  async rows(
+    key: string,
+    before: Head,
+    { sequence: upTo }: Head,
+  ): Promise<{ anchor: Anchor; rows: readonly LinkRow[] }> {
+    const { sequence, id } = before;
+    const [said, ...rows] = await this.#ask(this.#rows, { key, sequence, id, upTo });
+    return { anchor: anchorOf(JSON.parse(String(said!.said))), rows };
   }
 
   async #ask(statement: Statement, values: Values): Promise<LinkRow[]> {
@@ -315,8 +322,12 @@ function headOf({ hash, sequence, id }: { [F in keyof Head]: Head[F] | null }): 
   return { hash: hash ?? "", sequence: sequence ?? 0, id: id ?? 0 };
 }
 
-/** Chains of which something is recorded, and chains that have rows. */
-function selectKeys({ events, trails }: Tables): Statement {
+function anchorOf({ seal, ...head }: { [F in keyof Anchor]: Anchor[F] | null }): Anchor {
+  return { ...headOf(head), seal: seal ?? "" };
+}
+
+/** Chains of which something is recorded, chains that have rows, and circuits that have changed. */
+function selectKeys({ circuits, events, trails }: Tables): Statement {
   return prepare(sql`
     select key from (
       select t.key from ${trails} t where t.key > ${$("after")} order by t.key limit ${PAGE}
@@ -326,68 +337,86 @@ function selectKeys({ events, trails }: Tables): Statement {
       select distinct e.key from ${events} e
       where ${CHAINED} and e.key > ${$("after")} order by e.key limit ${PAGE}
     )
+    union
+    select key from (
+      select b.key from ${circuits} b
+      where b.key > ${$("after")}
+        and (b.generation <> 1 or b.state <> 'CLOSED' or b.override is not null)
+      order by b.key limit ${PAGE}
+    )
     order by key limit ${PAGE}`);
 }
 
-function selectRows({ events }: Tables): Statement {
-  return prepare(sql`
-    select ${LINK_COLUMNS} from ${events} e
-    where ${CHAINED} and e.key = ${$("key")} and e.sequence >= ${$("sequence")}
-      and (e.sequence > ${$("sequence")} or e.id > ${$("id")})
-    order by e.sequence, e.id limit ${PAGE}`);
-}
+const ANCHOR = sql`json_object(
+  'hash', t.anchor_hash, 'sequence', t.anchor_sequence, 'id', t.anchor_id, 'seal', t.anchor_seal
+)`;
 
-/** Which field of the circuit is not as its newest row says, or null. */
-function differenceTo(after: string): SQL {
-  return sql.raw(`case
-    when not json_valid(e.metadata) then null
-    when e.metadata -> '$.after' is null then null
-    when b.generation <> e.generation or b.began <> e.began then 'generation'
-    when b.state is not ${after}.state' then 'state'
-    when b.open_until is not ${after}.openUntil' then 'open_until'
-    when b.override is not ${after}.override.kind' then 'override'
-    when b.override_until is not ${after}.override.until' then 'override_until'
-    when b.override_reason is not ${after}.override.reason' then 'override_reason'
-    when b.override_actor is not ${after}.override.actor' then 'override_actor'
-  end`);
+function selectRows({ events, trails }: Tables): Statement {
+  return prepare(sql`
+    select ${ANCHOR} as said, ${NO_LINK}
+    from (select 1) left join ${trails} t on t.key = ${$("key")}
+    union all
+    select null, page.* from (
+      select ${LINK_COLUMNS} from ${events} e
+      where ${CHAINED} and e.key = ${$("key")}
+        and e.sequence >= ${$("sequence")} and e.sequence <= ${$("upTo")}
+        and (e.sequence > ${$("sequence")} or e.id > ${$("id")})
+      order by e.sequence, e.id limit ${PAGE}
+    ) page
+    order by sequence, id`);
 }
 
 /** One statement, which sees one moment. */
 function selectChain({ circuits, events, trails }: Tables): Statement {
   const mine = sql`${CHAINED} and e.key = ${$("key")}`;
-  const difference = differenceTo("e.metadata ->> '$.after");
+  const anchored = sql`(select t.anchor_sequence from ${trails} t where t.key = ${$("key")})`;
   return prepare(sql`
     select json_object(
-      'head', json_object('hash', t.head, 'sequence', t.sequence, 'id', t.last_id),
-      'anchor', json_object(
-        'hash', t.anchor_hash, 'sequence', t.anchor_sequence, 'id', t.anchor_id
-      ),
-      'anchorSeal', t.anchor_seal,
-      'unsealed', t.unsealed,
-      'epoch', b.epoch,
-      'differs', (
-        select ${difference} from ${events} e
-        where e.id = coalesce(
-          case when t.unsealed > 0 then (
-            select max(e.id) from ${events} e
-            where ${mine} and e.sequence is null and +e.event = 'edited' and ${TRIGGERED}
-          ) end,
-          t.last_id
-        ) and ${mine} and e.epoch = b.epoch
-      ),
-      'generation', b.generation,
-      'unchained', (
-        select json_group_array(json_array(
-          e.id, e.event = 'edited' and ${TRIGGERED}, e.epoch, e.generation
-        ))
-        from ${events} e where ${mine} and e.sequence is null
-      ),
-      'beforeAnchor', (
-        select min(e.id) from ${events} e
-        where ${mine} and e.sequence <= coalesce(t.anchor_sequence, 0)
-      )
-    ) as chain
+        'head', json_object('hash', t.head, 'sequence', t.sequence, 'id', t.last_id),
+        'anchor', ${ANCHOR},
+        'unsealed', t.unsealed,
+        'circuit', case when b.id is not null then json_object(
+          'epoch', b.epoch, 'generation', b.generation, 'began', b.began, 'state', b.state,
+          'openUntil', b.open_until, 'cooldownMs', b.cooldown_ms, 'reason', b.reason,
+          'kind', b.override, 'until', b.override_until,
+          'overrideReason', b.override_reason, 'actor', b.override_actor
+        ) end,
+        'last', (
+          select json_object(
+            'id', e.id, 'epoch', e.epoch, 'generation', e.generation, 'began', e.began,
+            'event', e.event, 'metadata', e.metadata
+          )
+          from ${events} e where ${mine} and e.id = coalesce(
+            case when t.unsealed > 0 then (
+              select max(e.id) from ${events} e
+              where ${mine} and e.sequence is null and +e.event = 'edited' and ${TRIGGERED}
+            ) end,
+            t.last_id
+          )
+        ),
+        'unchained', (
+          select json_group_array(json_array(e.id, e.event = 'edited' and ${TRIGGERED}))
+          from ${events} e where ${mine} and e.sequence is null
+        ),
+        'outside', coalesce(
+          (
+            select min(e.id) from ${events} e
+            where ${mine} and e.sequence <= coalesce(t.anchor_sequence, 0)
+          ),
+          (
+            select min(e.id) from ${events} e
+            where ${mine} and e.sequence > coalesce(t.sequence, 0)
+          )
+        )
+      ) as said, ${NO_LINK}
     from (select 1)
     left join ${trails} t on t.key = ${$("key")}
-    left join ${circuits} b on b.key = ${$("key")}`);
+    left join ${circuits} b on b.key = ${$("key")}
+    union all
+    select null, page.* from (
+      select ${LINK_COLUMNS} from ${events} e
+      where ${mine} and e.sequence > coalesce(${anchored}, 0)
+      order by e.sequence, e.id limit ${PAGE}
+    ) page
+    order by sequence, id`);
 }

@@ -43,6 +43,8 @@ export class Entry implements LiveRecord {
   now = NaN;
 
   readonly key: string;
+  /** Counts the records of the store: cursors of lists. */
+  number = 0;
   /** How the last request wants the windows measured. */
   shape: Shape;
   /** When the last success and failure ended. `NaN`: none yet; a number only, it changes with every call. */
@@ -247,6 +249,7 @@ function segmentAt(entry: Entry, now: number, ageMs: number): Mutable<Segment> |
   while (i >= 0 && segments[i]!.start > start) i--;
   if (segments[i]?.start === start) return segments[i]!;
   const segment = { start, successes: 0, failures: 0, slow: 0 };
+  entry.segmentEnds = -Infinity;
   // An array of one takes a fifth of the room that an empty one takes after a push.
   if (segments.length === 0) entry.segments = [segment];
   else segments.splice(i + 1, 0, segment);

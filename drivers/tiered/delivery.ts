@@ -5,11 +5,13 @@
  * @module
  */
 
-import { Backoff } from "../../src/shared/backoff.ts";
-import { isUnderWay } from "../../src/shared/pending.ts";
 import type { Driver, Trouble, UntoldRow } from "../../src/contract.ts";
+import { isStoreAnswerError } from "../../src/errors.ts";
 import { inOrder, OUTBOX_LENGTH } from "../../src/records.ts";
+import { isUnderWay } from "../../src/shared/pending.ts";
 import { APPEND, type TrailAppender } from "../libsql/append.ts";
+import { Backoffs } from "./backoffs.ts";
+import { withAfter } from "./rows.ts";
 
 /** How long a change is left to the isolate that made it, in ms. */
 export const GRACE_MS = 1_000;
@@ -35,7 +37,7 @@ export class Delivery {
   /** The rows delivered lately, and when. An answer from before may still show them. */
   readonly #told = new Map<string, number>();
   #troubles: Trouble[] = [];
-  readonly #backoff: Backoff;
+  readonly #backoffs: Backoffs;
   #losing = false;
   /** The latest time of the caller's clock. */
   #at = 0;
@@ -44,13 +46,13 @@ export class Delivery {
     this.#state = state;
     this.#audit = audit;
     this.#timeoutMs = timeoutMs;
-    this.#backoff = new Backoff(timeoutMs);
+    this.#backoffs = new Backoffs(timeoutMs, MOST_OWED);
   }
 
-  /** Whether the trail is being left alone. */
-  down(at: number): boolean {
+  /** Whether the trail is being left alone: for a circuit, or for all if none is named. */
+  down(at: number, key?: string): boolean {
     this.#at = at;
-    return this.#backoff.down(at);
+    return this.#backoffs.down(at, key);
   }
 
   /** Whether rows wait to be delivered. */
@@ -79,6 +81,7 @@ export class Delivery {
     if (this.#owed.size <= MOST_OWED) return;
     const [[oldest, lost]] = this.#owed as unknown as [[string, readonly UntoldRow[]]];
     this.#owed.delete(oldest);
+    this.#backoffs.forget(oldest);
     if (lost.length > 0) this.#lose();
   }
 
@@ -104,10 +107,10 @@ export class Delivery {
     for (const [busy, until] of this.#busy) {
       if (!isUnderWay(until, at, this.#timeoutMs)) this.#busy.delete(busy);
     }
-    const first = key ?? [...this.#owed.keys()].find((owed) => !this.#busy.has(owed));
+    const first = key !== null && !this.#backoffs.down(at, key) ? key : this.#next(at, 1)[0];
     if (first === undefined || this.#busy.has(first)) return undefined;
     if (this.#busy.size >= MOST_AT_ONCE) return undefined;
-    const probing = this.#backoff.probe(at);
+    const probing = this.#backoffs.probe(at);
     const attempt: Attempt = { at, first, probing, asking: false, late: false, head: undefined };
     let timer: ReturnType<typeof setTimeout> | undefined;
     const deadline = new Promise<void>((resolve) => timer = setTimeout(resolve, patienceMs));
@@ -116,12 +119,22 @@ export class Delivery {
     attempt.late = true;
     // A delivery that had little time left says nothing about the trail.
     if (attempt.asking && patienceMs >= this.#timeoutMs / 2) {
-      this.#failed(attempt, new Error(`The trail gave no answer within ${this.#timeoutMs} ms`));
+      const error = new Error(`The trail gave no answer within ${this.#timeoutMs} ms`);
+      this.#failed(first, attempt, error, true);
     }
-    return attempt.head;
+    return first === key ? attempt.head : undefined;
   }
 
-  /** Delivers all rows, circuit by circuit, until the trail fails. */
+  /** Returns some circuits whose rows can be delivered now: first those that have not failed. */
+  #next(at: number, most: number): string[] {
+    const ready = [...this.#owed.keys()].filter((key) =>
+      !this.#busy.has(key) && !this.#backoffs.down(at, key)
+    );
+    const failed = (key: string) => Number(this.#backoffs.hasFailed(key));
+    return ready.sort((a, b) => failed(a) - failed(b)).slice(0, most);
+  }
+
+  /** Delivers all rows, circuit by circuit, except what is left alone. */
   async deliverAll(at: number): Promise<void> {
     for (const key of [...this.#owed.keys()]) {
       if (this.#owed.has(key)) await this.deliver(key, [], at);
@@ -140,26 +153,26 @@ export class Delivery {
 
   /** Delivers the rows of the first circuit, and of a few others. Never rejects. */
   async #work(fresh: readonly UntoldRow[], attempt: Attempt): Promise<void> {
-    let goesOn = await this.#deliverOne(attempt.first, fresh, attempt);
-    for (const key of [...this.#owed.keys()].slice(0, MOST_IN_TURN)) {
-      if (!goesOn || attempt.late) return;
-      if (!this.#busy.has(key)) goesOn = await this.#deliverOne(key, [], attempt);
+    await this.#deliverOne(attempt.first, fresh, attempt);
+    for (const key of this.#next(attempt.at, MOST_IN_TURN)) {
+      if (attempt.late || this.#backoffs.down(attempt.at)) return;
+      if (!this.#busy.has(key)) await this.#deliverOne(key, [], attempt);
     }
   }
 
-  /** Delivers the rows of one circuit. Returns whether to go on with others. */
+  /** Delivers the rows of one circuit. */
   async #deliverOne(
     key: string,
     fresh: readonly UntoldRow[],
     attempt: Attempt,
-  ): Promise<boolean> {
+  ): Promise<void> {
     this.#busy.set(key, attempt.at + this.#timeoutMs);
     try {
       let held: readonly UntoldRow[] | null = fresh.length > 0 ? fresh : null;
       for (;;) {
         const kept = this.#owed.get(key);
-        if (kept === undefined) return true;
-        if (!await this.#tell(key, kept, held, attempt)) return false;
+        if (kept === undefined) return;
+        if (!await this.#tell(key, kept, held, attempt)) return;
         // If the circuit has changed meanwhile, its new rows are left to this delivery.
         if (this.#owed.get(key) === kept) this.#owed.delete(key);
         held = null;
@@ -184,7 +197,12 @@ export class Delivery {
       // The guard of the state store reports that.
       return false;
     }
-    if (rows.length === 0) return true;
+    if (rows.length === 0) {
+      // Somebody else has delivered what this isolate could not.
+      this.#answered(this.#backoffs.settled(at, key));
+      return true;
+    }
+    const probing = this.#backoffs.probe(at, key) || attempt.probing;
     try {
       attempt.asking = key === first;
       const { appended, heads } = await this.#audit[APPEND](
@@ -193,13 +211,14 @@ export class Delivery {
       if (key === first) attempt.head = heads[key];
       if (appended > 0) this.#tellMissed(rows);
     } catch (error) {
-      if (!attempt.late) this.#failed(attempt, error as Error);
+      const isWide = isStoreAnswerError(error) && error.scope === "store";
+      if (!attempt.late) this.#failed(key, { at, probing }, error as Error, isWide);
       return false;
     } finally {
       attempt.asking = false;
     }
     this.#remember(key, rows, at);
-    if (!attempt.late) this.#answered();
+    if (!attempt.late) this.#answered(this.#backoffs.answered(at, key));
     try {
       await this.#state.confirm?.(key, rows);
     } catch {
@@ -211,7 +230,8 @@ export class Delivery {
   async #outboxOf(key: string, at: number): Promise<readonly UntoldRow[]> {
     if (this.#state.confirm === undefined) return [];
     const shape = { windowMs: 1, windowSize: 0 };
-    return (await this.#state.read(key, { at, shape, outbox: "hand" })).untold ?? [];
+    const { untold = [], ...snapshot } = await this.#state.read(key, { at, shape, outbox: "hand" });
+    return withAfter(untold, snapshot);
   }
 
   #remember(key: string, rows: readonly UntoldRow[], at: number): void {
@@ -222,17 +242,23 @@ export class Delivery {
     }
   }
 
-  #answered(): void {
-    if (!this.#backoff.answered()) return;
+  /** Reports the end of an outage. */
+  #answered(recovered: boolean): void {
+    if (!recovered) return;
     this.#losing = false;
     this.#report(null, 0);
   }
 
-  #failed({ at, probing }: Attempt, error: Error): void {
-    const begins = !this.#backoff.failing;
-    this.#backoff.failed(at, { probing });
+  #failed(
+    key: string,
+    { at, probing }: Pick<Attempt, "at" | "probing">,
+    error: Error,
+    isWide: boolean,
+  ): void {
+    const begins = !this.#backoffs.failing;
+    const leftMs = this.#backoffs.failed(at, key, { probing, isWide });
     // Once an outage: the failures that follow say the same.
-    if (begins) this.#report(error, Math.ceil(this.#backoff.leftMs(at)));
+    if (begins) this.#report(error, Math.ceil(leftMs));
   }
 
   /** Joins rows, and drops the oldest beyond the length of an outbox. */
@@ -252,7 +278,7 @@ export class Delivery {
     if (this.#losing) return;
     this.#losing = true;
     const lost = "The trail is away for too long: changes are dropped, oldest first";
-    this.#report(new Error(lost), Math.max(0, this.#backoff.leftMs(this.#at)));
+    this.#report(new Error(lost), Math.max(0, this.#backoffs.leftMs(this.#at)));
   }
 
   #tellMissed(rows: readonly UntoldRow[]): void {

@@ -18,6 +18,27 @@ import type {
 } from "../../src/contract.ts";
 import { originOf } from "../../src/records.ts";
 import { countersOf } from "../libsql/metadata.ts";
+import type { After } from "../libsql/seal.ts";
+
+/**
+ * Returns rows of which the newest says what the circuit is after it, if a snapshot of that moment is
+ * known.
+ */
+export function withAfter(
+  rows: readonly UntoldRow[],
+  snapshot: Snapshot,
+): readonly UntoldRow[] {
+  const { epoch, generation, began } = snapshot;
+  return rows.map((row) =>
+    row.epoch === epoch && row.generation === generation && row.began === began
+      ? { ...row, metadata: { ...row.metadata, after: afterOf(snapshot) } }
+      : row
+  );
+}
+
+function afterOf({ state, openUntil, cooldownMs, reason, override }: Snapshot): After {
+  return { state, openUntil, cooldownMs, reason, override };
+}
 
 /** Returns the row of a change that won. `before` is the circuit before the change. */
 export function changeRow(
@@ -32,7 +53,7 @@ export function changeRow(
   const until = typeof more.until === "number" ? Math.round(more.until + snapshot.now - at) : null;
   return row(snapshot, event, before.state, snapshot.generation, {
     ...{ reason, actor, ...more, ...("until" in more ? { until, kind } : null) },
-    ...{ counters: countersOf(before), ...originOf(request) },
+    ...{ counters: countersOf(before), after: afterOf(snapshot), ...originOf(request) },
   });
 }
 
@@ -40,7 +61,7 @@ export function changeRow(
 export function halfOpenRow({ snapshot }: Acquired, request: StoreRequest): UntoldRow {
   return row(snapshot, "half_opened", "OPEN", snapshot.generation, {
     ...{ reason: "cooldown_passed", actor: null },
-    ...{ counters: countersOf(snapshot), ...originOf(request) },
+    ...{ counters: countersOf(snapshot), after: afterOf(snapshot), ...originOf(request) },
   });
 }
 

@@ -1,11 +1,10 @@
 /**
- * The way to Redis: which client, how a script gets there, and errors in words of our own.
+ * The way to Redis: how a script gets there by a client, and errors in words of our own.
  *
  * @module
  */
 
-import { Redis } from "@upstash/redis/cloudflare";
-import { inLine, refuseUnseen } from "../../src/checks.ts";
+import { inLine } from "../../src/checks.ts";
 import { StoreAnswerError } from "../../src/errors.ts";
 import { SCRIPT, SCRIPT_SHA1 } from "./script.ts";
 
@@ -50,16 +49,18 @@ export type UpstashSource =
     token: string;
   };
 
-/** How long a request may take that nobody waits for any more: what waits has its own deadline. */
-const REQUEST_TIMEOUT_MS = 10_000;
-
 /** How many runs go into one request: about 50 KB, and some ms of the server's time. */
 const MOST_AT_ONCE = 100;
+
+/** Where the id of the request is among the arguments. */
+const ID = 3;
 
 /** What the script is run with. */
 export interface Run {
   readonly keys: string[];
   readonly args: string[];
+  /** Keys to add if the script answers that it needs them. Then it has changed nothing. */
+  readonly more?: string[] | undefined;
 }
 
 /** A run that waits to be sent with others. */
@@ -74,10 +75,17 @@ export class Scripts {
   readonly #token: string | undefined;
   /** There while `together` runs, which awaits nothing. */
   #gathered: Gathered[] | null = null;
+  /** `true` from an answer to another request on, until an answer is to its own again. */
+  #slipped = false;
 
-  constructor(subject: string, source: UpstashSource) {
-    this.#redis = clientOf(subject, source);
-    this.#token = (source as { token?: string }).token;
+  /**
+   * @param redis Gives a client; asked at each request.
+   * @param token The token of a client of our own, which no error may repeat. `undefined`: the client
+   * is the user's, and its own words are not repeated.
+   */
+  constructor(redis: () => RedisLike, token?: string) {
+    this.#redis = redis;
+    this.#token = token;
   }
 
   /** Sends what is run meanwhile as few requests. */
@@ -110,8 +118,9 @@ export class Scripts {
     }
   }
 
-  #send({ keys, args }: Run): Promise<unknown> {
-    return this.ask(async (redis) => {
+  async #send(run: Run): Promise<unknown> {
+    const { keys, args } = run;
+    const answer = await this.ask(async (redis) => {
       try {
         return await redis.evalsha(SCRIPT_SHA1, keys, args);
       } catch (error) {
@@ -119,6 +128,17 @@ export class Scripts {
         return await redis.eval(SCRIPT, keys, args);
       }
     });
+    const own = this.#own(answer, run);
+    return needsMore(own, run) ? await this.#send(withMore(run)) : own;
+  }
+
+  /** Returns the answer. @throws {Error} If it names another request: it came to the wrong one. */
+  #own(answer: unknown, { keys, args }: Run): unknown[] {
+    if (!Array.isArray(answer)) throw nonsense();
+    const names = (text: unknown, own = "") => text === `=${own.toWellFormed()}`;
+    this.#slipped = !(names(answer[3], args[ID]) && names(answer[4], keys[0]));
+    if (this.#slipped) throw new Error(`${REDIS}its answer is to another request`);
+    return answer;
   }
 
   /** Never rejects: each is told for itself. */
@@ -137,16 +157,25 @@ export class Scripts {
       });
       if (!Array.isArray(answers)) throw nonsense();
       const unknown: Gathered[] = [];
+      const short: Gathered[] = [];
       for (const [i, run] of gathered.entries()) {
         const { result, error: message } = Object(answers[i]) as Record<string, unknown>;
         const error = { message };
-        if (!message) run.resolve(result);
-        else if (isUnknownScript(error)) unknown.push(run);
-        else run.reject(this.#failure(error));
+        if (isUnknownScript(error)) unknown.push(run);
+        else if (message) run.reject(this.#failure(error));
+        else {
+          try {
+            const own = this.#own(result, run);
+            if (needsMore(own, run)) short.push({ ...run, ...withMore(run) });
+            else run.resolve(own);
+          } catch (error) {
+            run.reject(error);
+          }
+        }
       }
       // The first of them brings the script.
       await this.#sendAll(unknown.splice(0, 1));
-      await this.#sendAll(unknown);
+      await this.#sendAll([...unknown, ...short]);
     } catch (error) {
       for (const { reject } of gathered) reject(error);
     }
@@ -167,20 +196,31 @@ export class Scripts {
     }
     // What we do not know may be about one circuit. If it is about all, several are refused in a row.
     const known = kinds.includes("UpstashError");
-    const scope = OF_ALL.test(words) ? "store" : known || OF_ONE.test(words) ? "circuit" : null;
+    const said = OF_ALL.test(words) ? "store" : known || OF_ONE.test(words) ? "circuit" : null;
+    // While answers come to the wrong requests, so may errors.
+    const scope = this.#slipped ? null : said;
     if (!this.#token && !known && !SERVER_SAYS.test(words)) {
       // Of a client that is not ours, we do not know what its secrets are.
       words = ["its client failed", ...kinds.filter((text) => KIND.test(text))].join(", ");
     }
-    // No address: there may be credentials anywhere in it.
-    words = words.replace(/[\w+.-]+:\/\/[^\s)]*/g, "…");
+    // No address: there may be credentials anywhere in it. A cluster's node is named without a scheme.
+    words = words.replace(/[\w+.-]+:\/\/[^\s)]*|[\w.:-]+:\d+$/g, "…");
     words = REDIS + inLine(words.slice(0, 200));
     return scope ? new StoreAnswerError(words, { scope }) : new Error(words);
   }
 }
 
+/** Returns `true` for an answer that asks for more keys. */
+function needsMore(answer: unknown[], { more }: Run): boolean {
+  return more !== undefined && answer[1] === 1;
+}
+
+function withMore({ keys, more = [], args }: Run): Run {
+  return { keys: [...keys, ...more], args, more: undefined };
+}
+
 /** What errors begin with. */
-export const REDIS = "Redis over REST: ";
+export const REDIS = "Redis: ";
 
 /** Returns the error for an answer that makes no sense, such as a proxy's. */
 export function nonsense(): Error {
@@ -189,7 +229,7 @@ export function nonsense(): Error {
 
 /** What Redis and Upstash answer if they refuse every circuit. A proxy may put words before it. */
 const OF_ALL =
-  /\b(OOM|READONLY|MISCONF|NO(PERM|AUTH|SCRIPT)|WRONGPASS|LOADING|BUSY|[A-Z]+(DOWN|SLOT))\b|(limit|quota|request size) exceeded|^Unauthorized$|ACL failure|the script can't/;
+  /\b(OOM|READONLY|MISCONF|NO(PERM|AUTH|SCRIPT|REPLICAS)|WRONGPASS|LOADING|BUSY|[A-Z]+(DOWN|SLOT)|TRYAGAIN)\b|\b(MOVED|ASK) \d|(limit|quota|request size) exceeded|^Unauthorized$|ACL failure|: unauthenticated |the script can't/;
 
 /** What any other answer of Redis has. */
 const OF_ONE = /\b(ERR|WRONGTYPE)\b/;
@@ -219,57 +259,4 @@ function textOf(error: unknown, field: string, secret = "\0"): string {
 
 function isUnknownScript(error: unknown): boolean {
   return textOf(error, "message").includes("NOSCRIPT");
-}
-
-function clientOf(subject: string, source: UpstashSource): () => RedisLike {
-  const { redis, url, token } = source as {
-    redis?: RedisLike | (() => RedisLike);
-    url?: unknown;
-    token?: unknown;
-  };
-  if (redis !== undefined) {
-    if (url !== undefined || token !== undefined) {
-      throw new TypeError(`Cannot create ${subject}: "redis" stands in place of "url" and "token"`);
-    }
-    if (typeof redis === "function") return redis;
-    const methods = ["evalsha", "eval", "pipeline", "scan", "del"] as const;
-    if (methods.every((method) => typeof redis?.[method] === "function")) return () => redis;
-    const client = "a client of @upstash/redis, or a function that gives one";
-    return refuseUnseen(subject, "redis", client, redis);
-  }
-  const refuse = (option: string, allowed: string, value: unknown): never => {
-    const missing = value === "" || value == null;
-    const hint = ` (is the variable UPSTASH_REDIS_REST_${option.toUpperCase()} set?)`;
-    return refuseUnseen(subject, option, missing ? allowed + hint : allowed, value);
-  };
-  const text = (option: string, allowed: string, value: unknown, pattern: RegExp): string =>
-    typeof value === "string" && pattern.test(value) ? value : refuse(option, allowed, value);
-  const address = "an http or https address without credentials";
-  const client = makeClient(
-    text("url", address, url, /^https?:\/\/[^\s@]+$/),
-    text("token", "a text without spaces", token, /^\S+$/),
-  ) ?? refuse("url", `${address}, ${OF_HOST}`, url);
-  return () => client;
-}
-
-/** What the client asks of an address beyond that. */
-export const OF_HOST = "of a host of at least 2 characters";
-
-/** Makes a client; `null` where it does not take the address, which it would repeat. */
-export function makeClient(url: string, token: string): Redis | null {
-  try {
-    return new Redis({
-      ...{ url, token },
-      // `false` still sends twice.
-      retry: { retries: 0 },
-      signal: () => AbortSignal.timeout(REQUEST_TIMEOUT_MS),
-      automaticDeserialization: false,
-      responseEncoding: false,
-      // It hands one promise to all who ask in the same turn.
-      enableAutoPipelining: false,
-      enableTelemetry: false,
-    });
-  } catch {
-    return null;
-  }
 }

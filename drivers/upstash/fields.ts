@@ -7,7 +7,7 @@
 import type {
   Admission,
   CircuitRecord,
-  FailureNote,
+  CircuitState,
   OverrideRecord,
   Segment,
   Shape,
@@ -16,13 +16,14 @@ import type {
 } from "../../src/contract.ts";
 import {
   absentSnapshot,
+  CIRCUIT_STATES,
   inOrder,
   SNAPSHOT_COUNTS,
   SNAPSHOT_TIMES,
   withoutExpiredOverride,
 } from "../../src/records.ts";
 import { StoreAnswerError } from "../../src/errors.ts";
-import { countOf, textOf, timeOf } from "../../src/rules/stored_fields.ts";
+import { countOf, failureNoteOf, textOf, timeOf } from "../../src/rules/stored_fields.ts";
 import { nonsense, REDIS } from "./client.ts";
 
 /** What the script answered: whether it did as asked, the moment, and a circuit if there is one. */
@@ -38,13 +39,13 @@ export type Fields = Readonly<Record<string, string | undefined>>;
 
 /** @throws {Error} If that is no answer of the script: a circuit has a life, whatever else is spoilt. */
 export function parseReply(reply: unknown): Reply {
-  const [ok, moved, now, ...flat] = Array.isArray(reply) ? reply as unknown[] : [];
+  const [ok, moved, now, , , ...flat] = Array.isArray(reply) ? reply as unknown[] : [];
   const fits = typeof ok === "number" && Number.isFinite(now) && flat.length % 2 === 0 &&
     flat.every((one) => typeof one === "string" || typeof one === "number");
   if (!fits) throw nonsense();
   const fields: Record<string, string> = {};
   for (let i = 0; i < flat.length; i += 2) fields[String(flat[i])] = String(flat[i + 1]).slice(1);
-  if (flat.length > 0 && !fields.epoch) {
+  if (flat.length > 0 && !(fields.epoch && CIRCUIT_STATES.includes(fields.state as CircuitState))) {
     throw new StoreAnswerError(`${REDIS}it holds no circuit`, { scope: "circuit" });
   }
   return {
@@ -132,7 +133,7 @@ function storedOf({ now, fields: f }: Reply, { windowSize }: Shape): Snapshot {
     began: timeOf(Number(f.began || 0)) ?? 0,
     reason: textOf(f.reason),
     cooldownMs: f.cooldownMs ? countOf(Number(f.cooldownMs)) : null,
-    lastFailure: f.lastFailure ? wordsOf(f.lastFailure) as unknown as FailureNote : null,
+    lastFailure: failureNoteOf(f.lastFailure),
     policyHash: textOf(f["answer.policyHash"]),
     totals: counts(absent.totals, "totals"),
     window: counts(absent.window, "answer"),

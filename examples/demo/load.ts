@@ -1,15 +1,17 @@
 import { setTimeout as delay } from "node:timers/promises";
 
 /**
- * How a request ended for the client that sent it: `answered` by the upstream with a status below
- * 500, `rejected` by the open circuit, `failed` in any other way.
+ * How a request ended for the client that sent it: with an answer of the upstream (`fresh`), with the
+ * last good one (`stale`), or in any other way (`error`).
  */
-export type Ending = "answered" | "rejected" | "failed";
+export type Ending = "fresh" | "stale" | "error";
 
-/** One request as its client saw it. */
+/** A request as its client saw it. */
 export interface Sample {
   readonly ending: Ending;
-  /** From the moment the request was due until its end. */
+  /** When it was due, on the clock of `performance.now()`. */
+  readonly dueAt: number;
+  /** From when it was due until its end. */
   readonly latencyMs: number;
 }
 
@@ -34,27 +36,30 @@ export async function load(url: string, options: LoadOptions): Promise<void> {
   const requests: Promise<void>[] = [];
 
   for (let i = 0; i < count; i++) {
-    const due = start + i * 1000 / requestsPerSecond;
-    const early = due - performance.now();
+    const dueAt = start + i * 1000 / requestsPerSecond;
+    const early = dueAt - performance.now();
     if (early > 0) await delay(early, undefined, { signal });
     requests.push(
-      ask(url, AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)])).then((ending) =>
-        onSample({ ending, latencyMs: performance.now() - due })
+      ask(`${url}/${itemOf(i)}`, AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)])).then(
+        (ending) => onSample({ ending, dueAt, latencyMs: performance.now() - dueAt }),
       ),
     );
   }
   await Promise.all(requests);
 }
 
+/** Nine of ten requests are for popular items. The tenth is for one that nobody has asked for before. */
+function itemOf(i: number): string {
+  return i % 10 === 9 ? `rare-${crypto.randomUUID()}` : `popular-${i % 10}`;
+}
+
 async function ask(url: string, signal: AbortSignal): Promise<Ending> {
   try {
     const response = await fetch(url, { signal });
     await response.arrayBuffer(); // an answer has arrived when its body has
-    if (response.status < 500) return "answered";
-    // Fuse says no in problem+json, which this upstream does not speak.
-    const byFuse = response.headers.get("content-type")?.startsWith("application/problem+json");
-    return byFuse ? "rejected" : "failed";
+    if (!response.ok) return "error";
+    return response.headers.has("age") ? "stale" : "fresh";
   } catch {
-    return "failed";
+    return "error";
   }
 }

@@ -1,16 +1,16 @@
 /**
- * The demo: an upstream that falls ill and recovers, a Hono app in front of it, and the same load
- * twice, without a circuit breaker and with it. `deno task demo --help` tells the options.
+ * The demo: an upstream that falls ill, a Hono app in front of it, and the same load twice, without a
+ * circuit breaker and with it. `timetable.ts` tells the story, `deno task demo --help` the options.
  */
 
-import { once } from "node:events";
 import { createFuse, type Fuse } from "@fuse/edge";
 import { createApp } from "./app.ts";
+import { createOperations } from "./operations.ts";
 import { type DemoOptions, parseOptions, USAGE } from "./options.ts";
 import { runPass } from "./pass.ts";
 import { report } from "./report.ts";
 import { Screen } from "./screen.ts";
-import { type Phase, scenario } from "./timetable.ts";
+import { type Phase, type Scenario, scenario } from "./timetable.ts";
 import { UpstreamProcess } from "./upstream_process.ts";
 
 Deno.exitCode = await main(Deno.args);
@@ -41,13 +41,14 @@ async function main(args: string[]): Promise<number> {
 
 async function demo({ seconds, serve }: DemoOptions, signal: AbortSignal): Promise<void> {
   const plan = scenario(seconds);
-  const { phases, policy } = plan;
+  const { phases, policy, callers } = plan;
   const screen = new Screen();
 
   // Disposed in reverse, however this function ends: nothing is left running.
-  await using upstream = await UpstreamProcess.start(phases[0]);
-  await using fuse = createFuse({ circuits: { upstream: policy } });
-  const app = createApp({ upstream, fuse, phases });
+  await using upstream = await UpstreamProcess.start(plan.pool, phases[0]);
+  await using fuse = createFuse({ circuits: { upstream: policy }, fetch: upstream.fetch });
+  const app = createApp({ upstream, fuse, callers });
+  app.route("/", createOperations({ upstream, fuse, phases }));
   await using server = Deno.serve(
     { hostname: "127.0.0.1", port: 0, onListen() {} },
     app.fetch,
@@ -57,20 +58,21 @@ async function demo({ seconds, serve }: DemoOptions, signal: AbortSignal): Promi
   announce(fuse, screen);
   screen.print(`upstream  ${upstream.url} (process ${upstream.pid})`);
   screen.print(`app       ${url}`);
+  screen.print(`\n${introduction(plan)}`);
   if (serve) screen.print(invitation(url, phases));
 
-  const pass = (title: string, path: string) => {
-    screen.print(`\n${title}: GET ${url}${path}`);
-    return runPass({ url: `${url}${path}`, plan, upstream, screen, signal });
+  const pass = async (title: string, path: string) => {
+    screen.print(`\n${title}: GET ${url}${path}/:id`);
+    return await runPass({ url: `${url}${path}`, plan, upstream, screen, signal });
   };
   const withoutFuse = await pass("Without Fuse", "/direct");
+  await upstream.drained(signal); // the second pass begins as the first one did
+  screen.log("the load has ended, and the upstream's queue is empty");
   const withFuse = await pass("With Fuse", "/guarded");
-  screen.print(`\n${report(withoutFuse, withFuse, phases)}`);
+  screen.print(`\n${report(withoutFuse, withFuse)}`);
 
-  if (serve && !signal.aborted) {
-    screen.print(invitation(url, phases));
-    await once(signal, "abort");
-  }
+  if (serve) screen.print(invitation(url, phases));
+  while (serve) await pass("The traffic goes on", "/guarded"); // until Ctrl-C
 }
 
 /** Shows each change of a circuit's state as it happens. */
@@ -83,20 +85,30 @@ function announce(fuse: Fuse, screen: Screen): void {
   fuse.on("closed", ({ reason }) => screen.log(`circuit CLOSED: ${reason}`, "green"));
 }
 
+function introduction({ pool, phases, callers, load }: Scenario): string {
+  const [healthy, slow] = phases;
+  return `\
+${load.requestsPerSecond} requests a second come in. The upstream has ${pool.workers} workers, which take ${healthy.jobMs} ms for a
+job, and a queue of ${pool.queueLimit}. The app waits ${callers.deadlineMs} ms for it, tries ${callers.attempts} times, and then
+serves the last good answer. For ${
+    (slow.lastsMs / 1000).toFixed(1)
+  } s a job takes ${slow.jobMs} ms: does the upstream come back?`;
+}
+
 function invitation(url: string, phases: readonly Phase[]): string {
   return `
-Stays up until Ctrl-C. Try:
-  curl -i ${url}/guarded    # through Fuse
-  curl -i ${url}/direct     # past it
+Stays up until Ctrl-C, and the traffic with it. Try:
+  curl -i ${url}/guarded/1  # through Fuse
+  curl -i ${url}/direct/1   # past it
   curl ${url}/state         # the circuit's snapshot
   curl ${url}/explain       # why it is as it is
   curl -i ${url}/health     # 503 while it is open
   curl ${url}/metrics       # for Prometheus
   curl -X POST ${url}/trip      # open it by hand for a minute ...
   curl -X POST ${url}/release   # ... or until now
-  curl -X POST ${url}/upstream/refusing
-                            # or ${phases.map(({ name }) => name).join(", ")}
-  for i in 1 2 3 4 5 6; do curl ${url}/guarded; echo; done
-                            # five failures in a row open it
+  curl -X POST ${url}/upstream/slow
+                            # or ${
+    phases.map(({ name }) => name).join(", ")
+  }: until its timetable goes on
 `;
 }

@@ -1,11 +1,14 @@
 import { parseArgs } from "node:util";
 import { PASS_SECONDS } from "./timetable.ts";
 
-/** What the command line asks for. */
+/** The shortest pass. Its fault lasts just long enough to fill the queue. */
+const MIN_SECONDS = 8;
+
+/** The options of the command line. */
 export interface DemoOptions {
   /** How long each of the two passes takes. */
   readonly seconds: number;
-  /** Stay up after the passes. */
+  /** Stay up after the passes, with the traffic going on. */
   readonly serve: boolean;
   /** Only say how it is used. */
   readonly help: boolean;
@@ -14,10 +17,10 @@ export interface DemoOptions {
 /** The answer to `--help`. */
 export const USAGE = `Usage: deno task demo [options]
 
-Puts the same load on a failing upstream twice, without a circuit breaker and with it.
+Puts the same load on an upstream that falls ill twice, without a circuit breaker and with it.
 
-  --seconds N  Length of each pass, 4 to 600 (default: ${PASS_SECONDS})
-  --serve      Stay up afterwards, to be tried with curl; Ctrl-C ends it
+  --seconds N  Length of each pass, ${MIN_SECONDS} to 600 (default: ${PASS_SECONDS})
+  --serve      Stay up afterwards with the traffic going on, to be tried with curl; Ctrl-C ends it
   -h, --help   Show this`;
 
 /** Reads the command line. Throws a TypeError that says what is wrong with it. */
@@ -31,8 +34,10 @@ export function parseOptions(args: string[]): DemoOptions {
     },
   });
   const seconds = Number(values.seconds);
-  if (!(seconds >= 4 && seconds <= 600)) {
-    throw new TypeError(`"--seconds" must be a number from 4 to 600, received ${values.seconds}`);
+  if (!(seconds >= MIN_SECONDS && seconds <= 600)) {
+    throw new TypeError(
+      `"--seconds" must be a number from ${MIN_SECONDS} to 600, received ${values.seconds}`,
+    );
   }
   return { seconds, serve: values.serve, help: values.help };
 }

@@ -1,15 +1,18 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { load, type Sample } from "./load.ts";
 import type { Screen } from "./screen.ts";
-import type { Scenario } from "./timetable.ts";
+import type { Phase, Scenario } from "./timetable.ts";
 import type { Traffic, UpstreamProcess } from "./upstream_process.ts";
 
-/** What one pass brought. */
+/** The record of one pass. All times are on the clock of `performance.now()`. */
 export interface PassResult {
   readonly samples: readonly Sample[];
   readonly traffic: Traffic;
+  readonly faultBeganAt: number;
+  readonly faultEndedAt: number;
 }
 
-/** What a pass works with. */
+/** The parts that a pass works with. */
 export interface PassOptions {
   /** Where the load goes. */
   readonly url: string;
@@ -23,31 +26,42 @@ export interface PassOptions {
 export async function runPass(options: PassOptions): Promise<PassResult> {
   const { url, plan, upstream, screen, signal } = options;
   const samples: Sample[] = [];
-  const counts = { answered: 0, rejected: 0, failed: 0 };
-  const showStatus = () =>
-    screen.status(
-      `${upstream.phase.name}: ${samples.length} requests, ${counts.answered} answered, ` +
-        `${counts.rejected} rejected, ${counts.failed} failed`,
-    );
+  const counts = { fresh: 0, stale: 0, error: 0 };
+  let faultBeganAt = NaN;
+  let faultEndedAt = NaN;
 
-  await upstream.takeTraffic(); // what came before is not this pass's
+  const onPhase = ({ name, jobMs, faulty }: Phase) => {
+    if (faulty) faultBeganAt = performance.now();
+    else if (!Number.isNaN(faultBeganAt)) faultEndedAt = performance.now();
+    screen.log(`upstream ${name}: a job takes ${jobMs} ms`);
+  };
+  let over = false;
+  const watch = async () => {
+    while (!over) {
+      const { waiting } = await upstream.status();
+      screen.status(
+        `${counts.fresh} fresh, ${counts.stale} stale, ${counts.error} errors; ` +
+          `queue of the upstream: ${waiting} of ${plan.pool.queueLimit}`,
+      );
+      await delay(100, undefined, { signal });
+    }
+  };
+
+  await upstream.takeTraffic(); // requests sent until now belong to the pass before
   screen.restartClock();
-  const ticker = setInterval(showStatus, 100);
   try {
-    await Promise.all([
-      upstream.play(plan.phases, ({ name }) => screen.log(`upstream ${name}`), signal),
-      load(url, {
-        ...plan.load,
-        signal,
-        onSample(sample) {
-          samples.push(sample);
-          counts[sample.ending]++;
-        },
-      }),
-    ]);
+    const played = upstream.play(plan.phases, onPhase, signal);
+    const loaded = load(url, {
+      ...plan.load,
+      signal,
+      onSample(sample) {
+        samples.push(sample);
+        counts[sample.ending]++;
+      },
+    });
+    await Promise.all([watch(), Promise.all([played, loaded]).finally(() => over = true)]);
   } finally {
-    clearInterval(ticker);
     screen.clearStatus();
   }
-  return { samples, traffic: await upstream.takeTraffic() };
+  return { samples, traffic: await upstream.takeTraffic(), faultBeganAt, faultEndedAt };
 }

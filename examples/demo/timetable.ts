@@ -1,72 +1,71 @@
-/** How the upstream spends one pass of the demo, as data. */
+/**
+ * The demo's scenario, as data: a metastable failure.
+ *
+ * The upstream has a pool of workers with a bounded queue, and is two thirds busy. For a while its
+ * jobs take longer than its callers wait. The queue fills with jobs that their callers have given
+ * up, and each caller tries again, so that three times as many jobs arrive. When the fault is over,
+ * the workers are as fast as before, but they work off a queue in which every job has been given up
+ * by the time its turn comes. Nobody gets an answer, everybody tries again, and the queue stays full:
+ * the retries keep alive the overload that causes them. It ends only when the load does.
+ *
+ * Bronson, Aghayev, Charapko and Zhu describe such failures, with retries as an example, in
+ * "Metastable Failures in Distributed Systems", HotOS 2021, https://doi.org/10.1145/3458336.3465286.
+ * In their terms the system is vulnerable, because it has no room for three times the load, the slow
+ * jobs are the trigger, and the retries are the sustaining effect. An open circuit breaks the loop: it takes the load away until
+ * a trial has been answered in time.
+ */
 
 import type { CircuitPolicy } from "@fuse/edge";
-
-/** What the upstream does with each request. */
-export type Behavior =
-  /** Answers 200 after a delay; the delays take turns. */
-  | { readonly kind: "answer"; readonly delaysMs: readonly number[] }
-  /** Answers 503 at once, with `Retry-After`. */
-  | { readonly kind: "unavailable"; readonly retryAfterS: number }
-  /** Does not listen: connects are refused. */
-  | { readonly kind: "refuse" }
-  /** Takes the request, then resets the connection. */
-  | { readonly kind: "reset" };
+import type { CallerOptions } from "./catalog.ts";
+import type { WorkerPoolOptions } from "./worker_pool.ts";
 
 /** A stretch of the timetable. */
 export interface Phase {
   readonly name: string;
   readonly lastsMs: number;
-  /** A request sent now has no good answer to hope for. */
-  readonly dead: boolean;
-  readonly behavior: Behavior;
+  /** How long a worker takes for a job that it begins in this phase. */
+  readonly jobMs: number;
+  /** `true` if jobs take longer than callers wait. */
+  readonly faulty: boolean;
 }
 
-/** One pass: what the upstream does, what the circuit tolerates, what the clients do. */
+/** The plan of a pass: how the upstream behaves, how it is called, and when its circuit opens. */
 export interface Scenario {
-  readonly phases: readonly [Phase, ...Phase[]];
+  readonly pool: WorkerPoolOptions;
+  readonly phases: readonly [healthy: Phase, slow: Phase, mended: Phase];
+  readonly callers: CallerOptions;
   readonly policy: CircuitPolicy;
   readonly load: {
     readonly requestsPerSecond: number;
     readonly lastsMs: number;
-    /** When a client gives up. */
+    /** When a client gives up: well after the app has tried everything. */
     readonly timeoutMs: number;
   };
 }
 
-/** How long a pass takes unless told otherwise. */
+/** The length of a pass unless the command line says otherwise. */
 export const PASS_SECONDS = 20;
 
-/** The scenario, stretched or squeezed to passes of `seconds`. */
+/**
+ * Returns the scenario for passes of `seconds`. Only the phases are stretched or squeezed. The rest
+ * makes the failure metastable, and stays as it is:
+ *
+ * - 6 workers that take 80 ms a job do 75 jobs a second. 50 requests a second are two thirds of that,
+ *   and 150, when all of them are tried three times, are twice as much.
+ * - A full queue of 90 jobs lasts 1 200 ms, three times as long as a caller waits.
+ * - A fault of 1 200 ms fills the queue.
+ */
 export function scenario(seconds: number): Scenario {
-  const scale = seconds / PASS_SECONDS;
-  const ms = (at20Seconds: number) => Math.round(at20Seconds * scale);
-  const retryAfterS = Math.max(1, Math.round(2 * scale)); // HTTP knows whole seconds only
-  const fast: Behavior = { kind: "answer", delaysMs: [5, 10, 20] };
-  const slow: Behavior = { kind: "answer", delaysMs: [350, 1200, 450, 1500].map(ms) };
-
+  const ms = (share: number) => Math.round(seconds * 1000 * share);
   return {
+    pool: { workers: 6, queueLimit: 90 },
     phases: [
-      { name: "healthy", lastsMs: ms(3000), dead: false, behavior: fast },
-      { name: "slow", lastsMs: ms(4000), dead: true, behavior: slow },
-      {
-        name: "unavailable",
-        lastsMs: ms(4000),
-        dead: true,
-        behavior: { kind: "unavailable", retryAfterS },
-      },
-      { name: "refusing", lastsMs: ms(2000), dead: true, behavior: { kind: "refuse" } },
-      { name: "resetting", lastsMs: ms(2000), dead: true, behavior: { kind: "reset" } },
-      { name: "recovered", lastsMs: ms(5000), dead: false, behavior: fast },
+      { name: "healthy", lastsMs: ms(0.15), jobMs: 80, faulty: false },
+      { name: "slow", lastsMs: ms(0.2), jobMs: 1000, faulty: true },
+      { name: "mended", lastsMs: ms(0.65), jobMs: 80, faulty: false },
     ],
-    policy: {
-      // Slow answers are no failures, and fast failures are not slow: it takes both to see this one fall.
-      strategy: ["consecutive_failures", "slow_calls"],
-      callTimeoutMs: ms(500),
-      slowCallMs: ms(250),
-      windowMs: ms(1000),
-      cooldownMs: ms(1000),
-    },
-    load: { requestsPerSecond: 50, lastsMs: ms(20_000), timeoutMs: ms(1000) },
+    callers: { deadlineMs: 400, attempts: 3, backoffMs: 100 },
+    policy: { failureThreshold: 5, cooldownMs: 1000 },
+    load: { requestsPerSecond: 50, lastsMs: seconds * 1000, timeoutMs: 3000 },
   };
 }

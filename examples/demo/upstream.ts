@@ -1,81 +1,62 @@
 /**
- * The upstream: a real HTTP server in a process of its own that behaves as it is told.
+ * The upstream: a real HTTP server in a process of its own, in front of a pool of workers.
  *
- * Reads a {@linkcode Behavior} a line from stdin, answers each with an {@linkcode UpstreamStatus}
- * on stdout once it holds, and ends with stdin: it cannot outlive the demo, however that ends.
+ * Takes the {@linkcode WorkerPoolOptions} as JSON in its first argument. Reads an
+ * {@linkcode UpstreamCommand} a line from stdin, and answers each with an {@linkcode UpstreamStatus}
+ * on stdout. It ends with stdin, so it cannot outlive the demo.
  */
 
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { lines } from "./lines.ts";
-import type { Behavior } from "./timetable.ts";
+import { WorkerPool } from "./worker_pool.ts";
 
-/** What the upstream says of itself. */
-export interface UpstreamStatus {
-  readonly port: number;
-  /** Requests that reached it so far. */
-  readonly received: number;
+/** A line of the demo to the upstream. */
+export interface UpstreamCommand {
+  /** How long jobs take from now on; left as it is when not given. */
+  readonly jobMs?: number;
 }
 
-let behavior: Behavior = { kind: "answer", delaysMs: [0] };
-let received = 0;
+/** A line of the upstream to the demo. */
+export interface UpstreamStatus {
+  readonly port: number;
+  /** Jobs that wait for a worker now. */
+  readonly waiting: number;
+  /** Jobs that workers have begun. */
+  readonly working: number;
+  /** Jobs done so far whose callers had gone by then. */
+  readonly doneForNobody: number;
+}
+
+const pool = new WorkerPool(JSON.parse(Deno.args[0]!));
+let doneForNobody = 0;
 
 const server = createServer((request, response) => {
-  received++;
-  switch (behavior.kind) {
-    case "answer": {
-      const delayMs = behavior.delaysMs[received % behavior.delaysMs.length] ?? 0;
-      setTimeout(() => response.end("Hello from the upstream\n"), delayMs);
-      break;
-    }
-    case "unavailable":
-      response.writeHead(503, { "retry-after": String(behavior.retryAfterS) });
-      response.end("The upstream is unavailable\n");
-      break;
-    case "refuse": // no longer listening: this one came in just before
-    case "reset":
-      request.socket.resetAndDestroy();
-      break;
+  let callerGone = false;
+  response.on("close", () => callerGone = !response.writableEnded);
+  // A job is done although its caller has gone: like most servers, workers do not look.
+  const accepted = pool.submit(() => {
+    if (callerGone) doneForNobody++;
+    else response.end(`This is ${request.url}\n`);
+  });
+  if (!accepted) {
+    response.writeHead(503);
+    response.end("The queue is full\n");
   }
 });
-
-await listen(0);
+server.listen(0, "127.0.0.1");
+await once(server, "listening");
 const { port } = server.address() as AddressInfo;
 
 // Ctrl-C reaches every process of the terminal; the demo decides when this one ends.
 Deno.addSignalListener("SIGINT", () => {});
 
 for await (const line of lines(Deno.stdin.readable)) {
-  behavior = JSON.parse(line);
-  const listens = behavior.kind !== "refuse";
-  if (listens !== server.listening) await (listens ? listen(port) : close());
-  report();
-}
-Deno.exit();
-
-function report() {
-  const status: UpstreamStatus = { port, received };
+  const { jobMs }: UpstreamCommand = JSON.parse(line);
+  if (jobMs !== undefined) pool.jobMs = jobMs;
+  const { waiting, working } = pool;
+  const status: UpstreamStatus = { port, waiting, working, doneForNobody };
   console.log(JSON.stringify(status));
 }
-
-async function close() {
-  const closed = once(server, "close");
-  server.close();
-  server.closeAllConnections();
-  await closed;
-}
-
-async function listen(port: number) {
-  // While nobody listened here, some connection may have got the port for its own end: wait for it.
-  for (let attempt = 1;; attempt++) {
-    try {
-      server.listen(port, "127.0.0.1");
-      await once(server, "listening");
-      return;
-    } catch (error) {
-      if (attempt === 20) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-  }
-}
+Deno.exit();

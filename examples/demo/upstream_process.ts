@@ -1,26 +1,28 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { lines } from "./lines.ts";
 import type { Phase } from "./timetable.ts";
-import type { UpstreamStatus } from "./upstream.ts";
+import type { UpstreamCommand, UpstreamStatus } from "./upstream.ts";
+import type { WorkerPoolOptions } from "./worker_pool.ts";
 
-/** What happened to an upstream between two looks at it. */
+/** The traffic to the upstream between two calls of {@linkcode UpstreamProcess.takeTraffic}. */
 export interface Traffic {
-  /** Requests sent to it, by the phase it was in. A connect that was refused is one, too. */
-  readonly sent: ReadonlyMap<string, number>;
-  /** Requests that reached it, by its own count. */
-  readonly received: number;
+  /** When each request was sent, on the clock of `performance.now()`. */
+  readonly sentAt: readonly number[];
+  /** Jobs that were done although their callers had gone. */
+  readonly doneForNobody: number;
 }
 
 /**
- * The upstream as the demo sees it: tells `upstream.ts`, a process of its own, what to do, and
+ * The upstream as the demo sees it: tells `upstream.ts`, a process of its own, how fast to be, and
  * counts what is sent there. Disposing it ends that process.
  */
 export class UpstreamProcess implements AsyncDisposable {
-  #phase: Phase;
-  #url = "";
-  #received = 0;
-  #receivedBefore = 0;
-  #sent = new Map<string, number>();
+  /** The phase it is in. */
+  phase: Phase;
+  /** Its address, without a path. */
+  url = "";
+  #doneForNobodyBefore = 0;
+  #sentAt: number[] = [];
   readonly #process: Deno.ChildProcess;
   readonly #commands: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>;
   readonly #statuses: AsyncIterator<string>;
@@ -29,14 +31,14 @@ export class UpstreamProcess implements AsyncDisposable {
     this.#process = process;
     this.#commands = process.stdin.getWriter();
     this.#statuses = lines(process.stdout);
-    this.#phase = phase;
+    this.phase = phase;
   }
 
   /** Starts the process, in its first phase. */
-  static async start(phase: Phase): Promise<UpstreamProcess> {
+  static async start(pool: WorkerPoolOptions, phase: Phase): Promise<UpstreamProcess> {
     const program = new URL("./upstream.ts", import.meta.url).href;
     const process = new Deno.Command(Deno.execPath(), {
-      args: ["run", "--no-config", "--allow-net=127.0.0.1", program],
+      args: ["run", "--no-config", "--allow-net=127.0.0.1", program, JSON.stringify(pool)],
       stdin: "piped",
       stdout: "piped",
       stderr: "inherit",
@@ -46,30 +48,21 @@ export class UpstreamProcess implements AsyncDisposable {
     return upstream;
   }
 
-  /** Where it listens, unless it refuses. */
-  get url(): string {
-    return this.#url;
-  }
-
   /** Its process id. */
   get pid(): number {
     return this.#process.pid;
   }
 
-  /** The phase it is in. */
-  get phase(): Phase {
-    return this.#phase;
+  /** Brings it into a phase. Resolves when the upstream has confirmed it. */
+  async enter(phase: Phase): Promise<void> {
+    const { port } = await this.#tell({ jobMs: phase.jobMs });
+    this.url = `http://127.0.0.1:${port}`;
+    this.phase = phase;
   }
 
-  /** Brings it into a phase. Resolves when that holds. */
-  async enter(phase: Phase): Promise<void> {
-    await this.#commands.write(new TextEncoder().encode(`${JSON.stringify(phase.behavior)}\n`));
-    const { value, done } = await this.#statuses.next();
-    if (done) throw new Error("The upstream's process has ended");
-    const status: UpstreamStatus = JSON.parse(value);
-    this.#url = `http://127.0.0.1:${status.port}/`;
-    this.#received = status.received;
-    this.#phase = phase;
+  /** Asks the process how it is. */
+  status(): Promise<UpstreamStatus> {
+    return this.#tell({});
   }
 
   /** Leads it through a timetable, on one clock. */
@@ -87,25 +80,45 @@ export class UpstreamProcess implements AsyncDisposable {
     }
   }
 
-  /** Sends it one request. */
-  send(signal?: AbortSignal): Promise<Response> {
-    const { name } = this.#phase;
-    this.#sent.set(name, (this.#sent.get(name) ?? 0) + 1);
-    return fetch(this.#url, signal ? { signal } : {});
+  /** Sends it a request, and counts it. A `fetch`, so that it can stand for the global one. */
+  readonly fetch: typeof fetch = (input, init) => {
+    this.#sentAt.push(performance.now());
+    return fetch(input, init);
+  };
+
+  /** Returns the traffic since it was last asked for. */
+  async takeTraffic(): Promise<Traffic> {
+    const { doneForNobody } = await this.status();
+    const traffic = {
+      sentAt: this.#sentAt,
+      doneForNobody: doneForNobody - this.#doneForNobodyBefore,
+    };
+    this.#sentAt = [];
+    this.#doneForNobodyBefore = doneForNobody;
+    return traffic;
   }
 
-  /** The traffic since it was last asked for. */
-  async takeTraffic(): Promise<Traffic> {
-    await this.enter(this.#phase); // its answer brings its count up to date
-    const traffic = { sent: this.#sent, received: this.#received - this.#receivedBefore };
-    this.#sent = new Map();
-    this.#receivedBefore = this.#received;
-    return traffic;
+  /** Waits until it has nothing left to do. */
+  async drained(signal: AbortSignal): Promise<void> {
+    for (;;) {
+      const { waiting, working } = await this.status();
+      if (waiting + working === 0) return;
+      await delay(50, undefined, { signal });
+    }
   }
 
   /** Ends the process and waits until it is gone. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#commands.close().catch(() => {}); // already gone
     await this.#process.status;
+  }
+
+  /** Sends a command. The answers come in the order of the commands. */
+  async #tell(command: UpstreamCommand): Promise<UpstreamStatus> {
+    // Both are begun before either is awaited, or the answers of two callers could change places.
+    const written = this.#commands.write(new TextEncoder().encode(`${JSON.stringify(command)}\n`));
+    const [{ value, done }] = await Promise.all([this.#statuses.next(), written]);
+    if (done) throw new Error("The upstream's process has ended");
+    return JSON.parse(value);
   }
 }

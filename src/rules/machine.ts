@@ -50,7 +50,7 @@ export function tripping(s: Snapshot, policy: CircuitPolicyData): string | null 
   return null;
 }
 
-/** Whether an OPEN circuit's cooldown is over. */
+/** Returns `true` if an OPEN circuit's cooldown is over. */
 export function cooldownPassed(
   { openUntil, cooldownMs }: Pick<Snapshot, "openUntil" | "cooldownMs">,
   now: number,

@@ -152,7 +152,7 @@ function isErrorClass(matcher: ErrorMatcher): matcher is abstract new (...args: 
   return matcher === Error || matcher.prototype instanceof Error;
 }
 
-/** What is told of a trial that failed by being slow. */
+/** The note of a trial that failed by being slow. */
 export const SLOW_TRIAL = { kind: "slow", status: null };
 
 /** The longest `kind` of a failure, in characters. */

@@ -16,7 +16,7 @@
  * @module
  */
 
-import type { CircuitState, Override, OverrideRecord } from "../contract.ts";
+import type { CircuitState, FailureNote, Override, OverrideRecord } from "../contract.ts";
 import { CIRCUIT_STATES, OVERRIDES } from "../records.ts";
 
 /** A state; CLOSED if it is none. */
@@ -51,4 +51,20 @@ export function overrideOf(o: { readonly [F in keyof OverrideRecord]?: unknown }
     reason: words(o.reason),
     actor: words(o.actor),
   };
+}
+
+/** The last moment of a Date, in ms. */
+const LAST_DATE = 8.64e15;
+
+/** Why a circuit opened, from its JSON; `null` if that makes no sense. */
+export function failureNoteOf(json: unknown): FailureNote | null {
+  try {
+    const { at, kind, status = null, instance = null } = JSON.parse(json as string);
+    const fits = typeof at === "number" && Math.abs(at) <= LAST_DATE && typeof kind === "string" &&
+      (status === null || Number.isFinite(status)) &&
+      (instance === null || typeof instance === "string");
+    return fits ? { at, kind, status, instance } : null;
+  } catch {
+    return null;
+  }
 }

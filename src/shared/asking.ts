@@ -111,7 +111,7 @@ export abstract class AskingCircuit extends Circuit {
       send: () => ask(this.driver),
     });
     if (answer.won) this.standIn.confirmed(asked);
-    // What this isolate put there itself, or took away, is not reborn.
+    // A record that this isolate put there itself, or took away, is not reborn.
     if (answer.won && /^re(store|move)$/.test(operation)) this.view.forget();
     this.learn(answer.snapshot, asked);
     this.note(answer);

@@ -14,8 +14,9 @@ const LONGEST_INTERVAL_MS = 30_000;
  *
  * After a failure there is an interval of 1 s, doubled with each further failure up to 30 s. Half of each
  * interval is random, so that isolates do not return together. When an interval has passed, one request
- * at a time probes. A success ends the interval, and lowers the next one by one step: something that
- * fails more often than it answers is left alone for longer and longer.
+ * at a time probes. A success ends the interval. The next one is shorter by a step once there have been
+ * successes, and no failure, for as long as that shorter interval: something that answers now and then is
+ * left alone for longer and longer.
  */
 export class Backoff {
   readonly #timeoutMs: number;
@@ -23,6 +24,8 @@ export class Backoff {
   #level = 0;
   #failing = false;
   #until = 0;
+  /** Since when it has answered at the present level, in ms. */
+  #answeringSince = 0;
 
   /** @param timeoutMs The deadline of a request, in ms: a probe keeps others off for as long. */
   constructor(timeoutMs: number) {
@@ -68,10 +71,14 @@ export class Backoff {
    *
    * @returns `true` if the answer ends a row of failures.
    */
-  answered(): boolean {
+  answered(now: number): boolean {
     const recovered = this.#failing;
     this.#failing = false;
-    this.#level = Math.max(0, this.#level - 1);
+    // A clock that went back does not tell for how long.
+    if (recovered || now < this.#answeringSince) this.#answeringSince = now;
+    while (this.#level > 0 && now - this.#answeringSince >= intervalMs(this.#level - 1)) {
+      this.#answeringSince += intervalMs(--this.#level);
+    }
     return recovered;
   }
 
@@ -83,10 +90,15 @@ export class Backoff {
    */
   failed(now: number, { probing }: { readonly probing: boolean }): boolean {
     if (!probing && this.down(now)) return false;
-    const intervalMs = Math.min(LONGEST_INTERVAL_MS, FIRST_INTERVAL_MS * 2 ** this.#level);
-    if (intervalMs < LONGEST_INTERVAL_MS) this.#level++;
+    const longest = intervalMs(this.#level);
+    if (longest < LONGEST_INTERVAL_MS) this.#level++;
     this.#failing = true;
-    this.#until = now + Math.ceil(intervalMs * (1 + Math.random()) / 2);
+    this.#until = now + Math.ceil(longest * (1 + Math.random()) / 2);
     return true;
   }
+}
+
+/** Returns how long an interval is at most that begins at a level. */
+function intervalMs(level: number): number {
+  return Math.min(LONGEST_INTERVAL_MS, FIRST_INTERVAL_MS * 2 ** level);
 }

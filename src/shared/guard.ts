@@ -192,15 +192,15 @@ export class StoreGuard {
 
   #answered({ number, probes }: Attempt, proved: RequestKind, circuit: Requester | null): void {
     if (proved === "writes") this.#taken++;
-    this.#reached(number, () => {
+    const now = this.#clock();
+    this.#reached(number, now, () => {
       // Whoever may write may read.
       for (const kind of proved === "writes" ? ["reads", "writes"] as const : [proved]) {
-        this.#kinds[kind].backoff.answered();
+        this.#kinds[kind].backoff.answered(now);
         this.#kinds[kind].refused.clear();
-        circuit?.health[kind]?.answered();
+        circuit?.health[kind]?.answered(now);
       }
     });
-    const now = this.#clock();
     for (const { backoff, probing } of probes) if (probing) backoff.inconclusive(now);
     if (circuit === null || !circuit.health.refused) return;
     const { reads, writes } = circuit.health;
@@ -211,10 +211,10 @@ export class StoreGuard {
   }
 
   /** The server has answered, whatever it said, and `proving` notes what that proves. */
-  #reached(number: number, proving = () => {}): void {
+  #reached(number: number, now: number, proving = () => {}): void {
     const wasFailing = this.failing;
     this.#lastAnswered = Math.max(this.#lastAnswered, number);
-    this.#transport.answered();
+    this.#transport.answered(now);
     proving();
     if (wasFailing && !this.failing) {
       this.#events.emit("store_recovered", { store: this.#name });
@@ -266,7 +266,7 @@ export class StoreGuard {
       circuit.health.refused = true;
       return [this.#own(circuit, asked)];
     }
-    this.#reached(attempt.number);
+    this.#reached(attempt.number, this.#clock());
     // What an `acquire` is refused is the write: to look is a read.
     const kind = operation === "acquire" ? "writes" : asked;
     if (circuit === undefined) return [this.#kinds[kind].backoff];

@@ -52,7 +52,7 @@ export class Trips {
   readonly #driver: Driver;
   readonly #guard: StoreGuard;
   readonly #clock: Clock;
-  /** Who waits to be taken along. */
+  /** The circuits that wait to be taken along. */
   readonly #waiting: Owed = new Map();
   #places: Place[] = [];
 

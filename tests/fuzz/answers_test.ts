@@ -20,7 +20,7 @@ const KEY = "a%3Ab";
 /** How an answer is spoilt. */
 type Spoil = <T>(answer: T) => T;
 
-const OURS = /^(Redis over REST: |Cannot use the database: |No answer within )/;
+const OURS = /^(Redis: |Cannot use the database: |No answer within )/;
 
 /**
  * Uses a circuit in every way, beside a well one. `sound`: whether an answer may look like a circuit,

@@ -5,13 +5,15 @@ import { createFuse } from "@fuse/edge";
 import {
   circuitBreakerColumns,
   circuitBreakerEvents,
-  circuitBreakerEventsRelations,
   circuitBreakers,
-  circuitBreakersRelations,
   createSchema,
   isHealthy,
   libsql,
 } from "@fuse/edge/libsql";
+import {
+  circuitBreakerEventsRelations,
+  circuitBreakersRelations,
+} from "@fuse/edge/libsql/relations";
 import { migrate, migrations } from "@fuse/edge/migrations";
 import { FakeClock } from "@fuse/edge/testing";
 import { desc, eq, relations } from "drizzle-orm";

@@ -266,7 +266,8 @@ seed("S77", "prune() deletes what is old, so many rows at a time", async () => {
     while ((await database.prune(steps)).more);
     assertEquals(await events(), [...Array(3).fill("success"), "reset", "opened"]);
     while ((await database.prune({ olderThanMs, limit: 1 })).more);
-    assertEquals(await events(), Array(3).fill("success"));
+    // The newest row of a circuit stays, for verifyTrail() to compare the circuit with.
+    assertEquals(await events(), [...Array(3).fill("success"), "reset"]);
     await assertRejects(() => database.prune({} as never));
     assert((await database.verifyTrail()).ok);
   });

@@ -7,7 +7,8 @@
 import * as core from "@fuse/edge";
 import * as database from "@fuse/edge/libsql";
 import * as testing from "@fuse/edge/testing";
-import * as redis from "@fuse/edge/upstash";
+import * as tcp from "@fuse/edge/redis";
+import * as rest from "@fuse/edge/upstash";
 import { CIRCUITS, type OpeningStore } from "../../src/circuit.ts";
 import type { LocalDriver } from "../../src/local_circuit.ts";
 import { SHARED } from "../../src/shared/kind.ts";
@@ -27,8 +28,13 @@ export function memory(options?: core.MemoryOptions): MemoryStore {
 }
 
 /** `upstash()`. */
-export function upstash(options: redis.UpstashOptions): OpeningStore {
-  return redis.upstash(options) as OpeningStore;
+export function upstash(options: rest.UpstashOptions): OpeningStore {
+  return rest.upstash(options) as OpeningStore;
+}
+
+/** `redis()`. */
+export function redis(...[client, options]: Parameters<typeof tcp.redis>): OpeningStore {
+  return tcp.redis(client, options) as OpeningStore;
 }
 
 /** `libsql()`. */

@@ -73,7 +73,8 @@ async function aptGet(...args: string[]): Promise<void> {
   throw new Error(`Cannot install Redis: apt-get ${args[0]} failed: ${said}`);
 }
 
-async function search(path: string, program: string): Promise<string | undefined> {
+/** Finds a program in the folders of a path such as `PATH`. */
+export async function search(path: string, program: string): Promise<string | undefined> {
   for (const folder of path.split(":")) {
     const file = `${folder}/${program}`;
     if (folder !== "" && await Deno.stat(file).then((s) => s.isFile, () => false)) return file;

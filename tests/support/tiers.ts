@@ -20,8 +20,8 @@ export interface TieredIsolate {
   readonly fuse: Fuse;
   readonly store: DatabaseStore;
   readonly events: FuseEvent[];
-  /** Its way to the database. `asked`: batches so far. */
-  readonly line: { way: Way; asked: number };
+  /** Its way to the database. `asked`: batches so far. `spoilt`: a circuit whose batches are refused. */
+  readonly line: { way: Way; asked: number; spoilt?: string };
   /** The events of a type so far. */
   heard<K extends FuseEvent["type"]>(type: K): Extract<FuseEvent, { type: K }>[];
 }
@@ -101,6 +101,9 @@ function breaking(client: Client, line: TieredIsolate["line"]): LibsqlClient {
     execute: (statement) => client.execute(statement as never) as never,
     async batch(statements, mode) {
       line.asked++;
+      const names = ({ args }: { readonly args: unknown }) =>
+        line.spoilt !== undefined && (args as unknown[]).includes(line.spoilt);
+      if (statements.some(names)) throw new Error("no such row");
       if (line.way === "is refused") throw new Error("connection refused");
       if (line.way === "hangs") return await new Promise<never>(() => {});
       const results = await client.batch(statements as never, mode);

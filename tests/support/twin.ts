@@ -9,7 +9,14 @@ import fc from "fast-check";
 import type { Clock } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
 import { plainAnswer, plainRecord, plainSnapshot } from "../../src/testing/plain.ts";
-import type { Answer, CircuitRecord, Override, Shape, Snapshot } from "../../src/contract.ts";
+import type {
+  Answer,
+  CircuitRecord,
+  ListPage,
+  Override,
+  Shape,
+  Snapshot,
+} from "../../src/contract.ts";
 import { ID_MEMORY_MS, withoutExpiredOverride } from "../../src/records.ts";
 import { memory, type OpeningStore } from "./drivers.ts";
 import { scaled } from "./scale.ts";
@@ -161,9 +168,17 @@ async function play(
       case "remove":
         return await store.remove("a");
       case "list": {
-        const page = await store.list({ cursor: null, limit: 10, at, shape: () => base.shape });
+        const records: CircuitRecord[] = [];
+        let cursor: string | null = null;
+        // A page may be empty while there are more.
+        do {
+          const request = { cursor, limit: 10, at, shape: () => base.shape };
+          const page: ListPage = await store.list(request);
+          records.push(...page.records);
+          cursor = page.cursor;
+        } while (cursor !== null);
         // Either may still keep segments that nobody counts.
-        return page.records.map(plainRecord).map((record) => {
+        return records.map(plainRecord).map((record) => {
           const { segments } = record;
           const upTo = Math.max(clock.now(), segments.at(-1)?.start ?? 0);
           const live = segments.filter(({ start }) => start > upTo - base.shape.windowMs);

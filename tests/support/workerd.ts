@@ -76,6 +76,10 @@ export async function bundleWorkers(
 export interface IsolateOptions {
   readonly code: string;
   readonly bindings: Record<string, string>;
+  /** The names of bindings to D1 databases. */
+  readonly d1?: readonly string[];
+  /** The classes of Durable Objects with SQLite, by the name of their binding. */
+  readonly objects?: Readonly<Record<string, string>>;
 }
 
 /** An isolate: a Worker of its own in workerd. */
@@ -108,6 +112,8 @@ export type WorkerdRequest =
   | {
     readonly start: {
       readonly workers: readonly IsolateOptions[];
+      /** A folder for databases. Without it, they are gone with their workerd. */
+      readonly folder?: string;
       readonly compatibilityDate: string;
       readonly compatibilityFlags: string[];
     };
@@ -118,7 +124,7 @@ export type WorkerdRequest =
 /** Runs workerds, one after the other or at once. */
 export interface WorkerdHost {
   /** Starts one isolate for each. Rejects, with what workerd says, where a Worker does not start. */
-  start(workers: readonly IsolateOptions[]): Promise<Workerd>;
+  start(workers: readonly IsolateOptions[], folder?: string): Promise<Workerd>;
   /** Ends all, with the process that runs them. */
   end(): Promise<void>;
   /** The same at once, for `unload`. */
@@ -146,12 +152,13 @@ export function workerdHost(): WorkerdHost {
   }
 
   return {
-    async start(workers) {
+    async start(workers, folder) {
       const { compatibility_date, compatibility_flags } = await readWrangler();
       const began = performance.now();
       const { id, urls } = await ask<{ id: number; urls: string[] }>({
         start: {
           workers,
+          ...folder === undefined ? {} : { folder },
           compatibilityDate: compatibility_date,
           compatibilityFlags: compatibility_flags,
         },

@@ -43,20 +43,28 @@ async function serve(request: WorkerdRequest): Promise<unknown> {
 }
 
 async function start(
-  { workers, ...compatibility }: Extract<WorkerdRequest, { start: unknown }>["start"],
+  { workers, folder, ...compatibility }: Extract<WorkerdRequest, { start: unknown }>["start"],
 ) {
   let said = "";
   const miniflare = new Miniflare({
     // Nothing is to be fetched from anywhere.
     cf: false,
+    ...folder === undefined ? {} : {
+      d1Persist: `${folder}/d1`,
+      durableObjectsPersist: `${folder}/objects`,
+    },
     handleRuntimeStdio(...streams: NodeJS.ReadableStream[]) {
       for (const stream of streams) stream.on("data", (chunk) => said += chunk);
     },
-    workers: workers.map(({ code, bindings }, i) => ({
+    workers: workers.map(({ code, bindings, d1 = [], objects = {} }, i) => ({
       name: nameOf(i),
       // Told which modules there are, miniflare need not parse them to find out.
       modules: [{ type: "ESModule", path: "worker.mjs", contents: code }],
       bindings,
+      d1Databases: [...d1],
+      durableObjects: Object.fromEntries(
+        Object.entries(objects).map(([name, className]) => [name, { className, useSQLite: true }]),
+      ),
       ...compatibility,
       unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
     })),

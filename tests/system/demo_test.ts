@@ -1,10 +1,13 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { kill } from "node:process";
+import { codeOf, readGuide, sectionOf } from "../tools/pages/pages.ts";
 import { IN_FULL, scaled } from "../support/scale.ts";
 import { lines } from "../../examples/demo/lines.ts";
+import type { Ending } from "../../examples/demo/load.ts";
+import { normalAfterMs, report } from "../../examples/demo/report.ts";
 
-/** For each of two passes, in real time; 4 is the least. */
-const SECONDS = scaled(4, 5);
+/** For each of two passes, in real time; 8 is the least. */
+const SECONDS = scaled(8, 10);
 
 Deno.test("demo shows what the breaker changes, ends by itself and leaves nothing running", async () => {
   const { code, stdout, stderr } = await demo("--seconds", `${SECONDS}`).output();
@@ -13,20 +16,28 @@ Deno.test("demo shows what the breaker changes, ends by itself and leaves nothin
   assertEquals(code, 0);
 
   const requests = row(output, "requests");
-  const answered = row(output, "  answered");
-  const rejected = row(output, "  rejected");
-  const failed = row(output, "  failed");
+  const fresh = row(output, "  answered fresh");
+  const stale = row(output, "  answered stale");
+  const errors = row(output, "  errors");
   assertEquals(requests, { without: 50 * SECONDS, with: 50 * SECONDS });
-  assertEquals(answered.without + rejected.without + failed.without, 50 * SECONDS);
-  assertEquals(answered.with + rejected.with + failed.with, 50 * SECONDS);
-  assertEquals(rejected.without, 0);
-  assert(rejected.with > 0);
-  const sent = row(output, "sent to the dead upstream");
-  assert(sent.with < sent.without, `sent ${sent.with} with Fuse, ${sent.without} without`);
+  assertEquals(fresh.without + stale.without + errors.without, 50 * SECONDS);
+  assertEquals(fresh.with + stale.with + errors.with, 50 * SECONDS);
+  assert(fresh.with > fresh.without, output);
+  assert(stale.without > 0 && stale.with > 0, output);
   assertMatch(output, /p50 latency +\d+ ms +\d+ ms\np99 latency +\d+ ms +\d+ ms\n/);
 
-  for (const phase of ["healthy", "slow", "unavailable", "refusing", "resetting", "recovered"]) {
-    assertEquals(output.match(RegExp(`s  upstream ${phase}$`, "gm"))?.length, 2, phase);
+  const sent = row(output, "sent to the dead upstream");
+  const during = row(output, "  during its fault");
+  const after = row(output, "  after it, until normal service");
+  assertEquals(sent.without, during.without + after.without);
+  assertEquals(sent.with, during.with + after.with);
+  assert(sent.with < sent.without, output);
+  const inVain = row(output, "jobs done for nobody");
+  assert(inVain.with < inVain.without, output);
+  assertMatch(output, /normal service after the fault +not within the run +\d+\.\d s\n/);
+
+  for (const phase of ["healthy", "slow", "mended"]) {
+    assertEquals(output.match(RegExp(`s  upstream ${phase}: `, "g"))?.length, 2, phase);
   }
   assertMatch(output, /circuit OPEN: .+; retry in \d+\.\d s/);
   assertMatch(output, /circuit HALF_OPEN: /);
@@ -34,18 +45,53 @@ Deno.test("demo shows what the breaker changes, ends by itself and leaves nothin
   assertGone(output);
 });
 
+Deno.test("normalAfterMs() gives when a second began in which 95 % were answered fresh", () => {
+  const pass = (endings: Ending[]) => ({
+    samples: endings.map((ending, i) => ({ ending, dueAt: i * 50, latencyMs: 0 })),
+    traffic: { sentAt: [], doneForNobody: 0 },
+    faultBeganAt: 0,
+    faultEndedAt: 200,
+  });
+  const many = (count: number, ending: Ending) => Array<Ending>(count).fill(ending);
+
+  // Twenty requests a second, the fault ends with the fifth: of twenty, one may be stale.
+  const recovered = [...many(10, "stale"), ...many(9, "fresh"), "stale", ...many(21, "fresh")];
+  assertEquals(normalAfterMs(pass(recovered as Ending[])), 300);
+  assertEquals(normalAfterMs(pass(many(41, "fresh"))), 0);
+  assertEquals(normalAfterMs(pass(many(41, "stale"))), undefined);
+  const flapping = many(41, "fresh").map((ending, i) => i % 10 === 0 ? "error" : ending);
+  assertEquals(normalAfterMs(pass(flapping)), undefined);
+  const tooLate = [...many(30, "error"), ...many(20, "fresh")];
+  assertEquals(normalAfterMs(pass(tooLate)), undefined);
+});
+
+Deno.test("the README quotes the table that the demo prints", () => {
+  const pass = {
+    samples: [],
+    traffic: { sentAt: [], doneForNobody: 0 },
+    faultBeganAt: 0,
+    faultEndedAt: 0,
+  };
+  const labels = (table: string) => table.split("\n").map((line) => line.slice(0, 38).trimEnd());
+  const printed = labels(report(pass, pass));
+  const quoted = labels(codeOf(sectionOf(readGuide(), "Why").text, "text")[0]!.trimEnd());
+  assertEquals(quoted, printed.slice(0, quoted.length));
+  assertEquals(quoted.filter((label) => /^-+$/.test(label)).length, 3); // the whole table
+});
+
 // Another two passes, in real time.
-Deno.test({ name: "demo --serve stays up until it is interrupted", ...IN_FULL }, async () => {
-  await using process = demo("--serve", "--seconds", "4").spawn();
+Deno.test({ name: "demo --serve goes on until it is interrupted", ...IN_FULL }, async () => {
+  await using process = demo("--serve", "--seconds", "8").spawn();
   let output = "";
+  let circuit: { name: string } | undefined;
   for await (const line of lines(process.stdout)) {
     output += `${line}\n`;
-    const url = line.match(/curl (\S+\/state)/)?.[1];
-    if (!url || !output.includes("p99 latency")) continue; // said at the start, too
-    const circuit = await (await fetch(url)).json();
-    assertEquals(circuit.name, "upstream");
+    if (circuit || !/^The traffic goes on: [^]+ s +[1-9]\d* fresh/m.test(output)) continue;
+    const [, url = ""] = output.match(/curl (\S+\/state)/) ?? [];
+    circuit = await (await fetch(url)).json();
     process.kill("SIGINT");
   }
+  assertEquals(circuit?.name, "upstream");
   assertEquals(await new Response(process.stderr).text(), "");
   assertEquals((await process.status).code, 0);
   assertGone(output);

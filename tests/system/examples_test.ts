@@ -166,9 +166,10 @@ and now it is told: paid
 ];
 
 // All at once: most of the time each of them takes is Deno's own.
-const [outputs, hybrid, contract] = await Promise.all([
+const [outputs, hybrid, overTcp, contract] = await Promise.all([
   Promise.all(examples.map(({ path, flags }) => run(path, flags))),
   hybridOnServers(),
+  redisOverTcp(),
   deno(["test", "-A", "--no-check", "--unstable-kv", "examples/custom-driver/contract.ts"]),
 ]);
 
@@ -184,6 +185,16 @@ Deno.test("example hybrid.ts keeps circuits in a real Redis and a real sqld", ()
     inRedis: ["user-service"],
     inDatabase: ["payment-processing"],
   });
+});
+
+Deno.test("example redis.ts shares a circuit between two clients of a real Redis", () => {
+  const output = `\
+Redis answers: true
+in the shop: OPEN
+in the office: rejected
+after a reset, in the office: CLOSED
+`;
+  assertEquals(overTcp, { output, errors: "" });
 });
 
 Deno.test("example custom-driver keeps the whole contract of a store", () => {
@@ -204,11 +215,19 @@ Deno.test("every example is run, and the index of examples says how", () => {
     path.split("/").length === 2 || path.endsWith("/main.ts")
   );
   const run = examples.map(({ path }) => `examples/${path}`);
-  const elsewhere = ["examples/deno-deploy.ts", "examples/demo/main.ts"];
+  const elsewhere = [
+    ...["examples/deno-deploy.ts", "examples/demo/main.ts"],
+    "examples/redis.ts",
+  ];
   assertEquals(programs, [...run, ...elsewhere].sort());
 
   const index = Deno.readTextFileSync(new URL("examples/README.md", root));
-  const unnamed = [...run, "examples/deno-deploy.ts", "examples/custom-driver/contract.ts"]
+  const unnamed = [
+    ...run,
+    "examples/deno-deploy.ts",
+    "examples/redis.ts",
+    "examples/custom-driver/contract.ts",
+  ]
     .filter((path) => !index.includes(path));
   assertEquals(unnamed, []);
 });
@@ -220,6 +239,12 @@ async function run(path: string, flags: readonly string[], env: Record<string, s
   );
   // console.log() puts a space before what turns out to be empty.
   return { output: stdout.replaceAll(/ +$/gm, ""), errors: stderr };
+}
+
+async function redisOverTcp() {
+  await using redis = await startRedis();
+  // The libraries read variables of their own, such as DEBUG.
+  return await run("redis.ts", [NET, "--allow-env"], { REDIS_URL: redis.url });
 }
 
 /** `hybrid.ts` with the addresses of servers, and what these have afterwards. */

@@ -24,7 +24,7 @@ const TSCONFIG = {
 
 Deno.test("a Node project installs, compiles and runs it", async (t) => {
   await using project = await npmProject([
-    ...["@hono/node-server", "@libsql/client", "drizzle-orm", "hono"],
+    ...["@hono/node-server", "@libsql/client", "commander", "drizzle-orm", "hono"],
   ]);
   const program = new URL("tests/system/node/main.ts", root);
   await project.write("main.ts", await Deno.readTextFile(program));

@@ -42,9 +42,10 @@ Deno.test("the pages name every option, method, event and fault", async () => {
       "Permit",
     ]),
     ...await membersOf("src/testing/mod.ts", ["Faults", "FakeClock"]),
-    ...await membersOf("drivers/upstash.ts", ["UpstashSettings"]),
+    ...await membersOf("drivers/upstash/store.ts", ["UpstashSettings"]),
     ...await membersOf("drivers/tiered.ts", ["TieredOptions"]),
     ...await membersOf("drivers/libsql.ts", ["LibsqlStore", "PruneOptions", "VerifyOptions"]),
+    ...await membersOf("drivers/durable_object.ts", ["DurableObjectOptions"]),
     ...await membersOf("drivers/libsql/schema.ts", ["SchemaOptions"]),
     ...await membersOf("migrations/mod.ts", ["MigrateOptions"]),
     ...await membersOf("src/hono.ts", [
@@ -116,7 +117,7 @@ Deno.test("every block of TypeScript in a page is run, by doc tests or as a Work
       .filter((info) => /^([cm]?[jt]sx?|javascript|typescript)\b/.test(info));
     const blocks = { ts: codeOf(text, "ts"), ignored: codeOf(text, "ts ignore") };
     assertEquals(infos.length, blocks.ts.length + blocks.ignored.length, path);
-    // tests/system/workerd_test.ts runs these.
+    // tests/system/workerd_test.ts and workerd_databases_test.ts run these.
     const workers = docTested.includes(path) ? blocks.ignored : [...blocks.ts, ...blocks.ignored];
     for (const code of workers) assert(/"(cloudflare:workers|hono)"/.test(code), path);
   }

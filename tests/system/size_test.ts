@@ -1,10 +1,16 @@
 // Bytes do not depend on the machine: what is sent to the edge stays within its budget.
 import { assert, assertEquals } from "@std/assert";
 import * as esbuild from "esbuild";
-import { bundle, CORE_PROGRAM, LIMITS } from "../tools/size/bundle.ts";
+import { type Bundle, bundle, CORE_PROGRAM, LIMITS } from "../tools/size/bundle.ts";
 
 const core = await bundle(CORE_PROGRAM);
 const upstash = await bundle(`${CORE_PROGRAM} export { upstash } from "./drivers/upstash.ts";`);
+const redis = await bundle(`${CORE_PROGRAM} export { redis } from "./drivers/redis.ts";`);
+const [d1, durableObject] = await Promise.all(
+  ["d1", "durable_object"].map((path) =>
+    bundle(`${CORE_PROGRAM} export * as entry from "./drivers/${path}.ts";`)
+  ),
+) as [Bundle, Bundle];
 await esbuild.stop();
 
 Deno.test("a program that imports createFuse alone is within the budget", () => {
@@ -21,3 +27,26 @@ Deno.test("./upstash adds no more than its budget to the core", () => {
   const added = upstash.gzip - core.gzip;
   assert(added <= LIMITS.upstash, `${added} bytes, at most ${LIMITS.upstash} are allowed`);
 });
+
+Deno.test("./redis adds no more than ./upstash to the core, and no client over REST", () => {
+  assert(redis.gzip <= upstash.gzip, `${redis.gzip} bytes, ./upstash has ${upstash.gzip}`);
+  const paths = redis.files.map(({ path }) => path);
+  assertEquals(paths.filter((path) => path === "drivers/upstash/rest.ts"), []);
+});
+
+for (
+  const [entry, both, limit] of [
+    ["./d1", d1, LIMITS.d1],
+    ["./durable-object", durableObject, LIMITS.durableObject],
+  ] as const
+) {
+  Deno.test(`${entry} adds no more than its budget to the core`, () => {
+    const added = both.gzip - core.gzip;
+    assert(added <= limit, `${added} bytes, at most ${limit} are allowed`);
+  });
+
+  Deno.test(`${entry} has no client of libSQL or Redis`, () => {
+    const paths = both.files.map(({ path }) => path);
+    assertEquals(paths.filter((path) => /upstash|web_client|local_client|tiered/.test(path)), []);
+  });
+}

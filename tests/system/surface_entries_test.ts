@@ -2,15 +2,22 @@
 import { assertEquals } from "@std/assert";
 import { createClient } from "@libsql/client";
 import type { Redis } from "@upstash/redis";
+import type { createClient as createRedis } from "@redis/client";
 import { type Context, Hono, type MiddlewareHandler } from "hono";
+import type { Redis as IoRedis } from "ioredis";
 import type * as M from "@fuse/edge";
 import { createFuse, memory } from "@fuse/edge";
+import { runCli } from "@fuse/edge/cli";
 import { fuseFromEnv } from "@fuse/edge/env";
 import { logTo } from "@fuse/edge/log";
 import { prometheusText } from "@fuse/edge/prometheus";
+import * as D from "@fuse/edge/d1";
+import * as O from "@fuse/edge/durable-object";
 import * as H from "@fuse/edge/hono";
 import * as L from "@fuse/edge/libsql";
+import * as LR from "@fuse/edge/libsql/relations";
 import * as G from "@fuse/edge/migrations";
+import * as R from "@fuse/edge/redis";
 import * as S from "@fuse/edge/store";
 import * as T from "@fuse/edge/testing";
 import * as U from "@fuse/edge/upstash";
@@ -18,6 +25,10 @@ import { gives, is, type Maybe, same, takes } from "../support/promised.ts";
 
 Deno.test("@fuse/edge/env gives what was promised", () => {
   is<(env: object, options?: Omit<M.FuseOptions, "stores" | "default">) => M.Fuse>(fuseFromEnv);
+});
+
+Deno.test("@fuse/edge/cli gives a function that returns an exit code", () => {
+  is<(args: readonly string[]) => Promise<number>>(runCli);
 });
 
 Deno.test("@fuse/edge/upstash gives what was promised", () => {
@@ -42,6 +53,15 @@ Deno.test("@fuse/edge/upstash gives what was promised", () => {
   type Settings = Maybe<{ prefix: string; ttlMs: number; clock: M.Clock }>;
   takes<U.UpstashOptions, { redis: Client | Redis | (() => Client | Redis) } & Settings>();
   takes<U.UpstashOptions, { url: string; token: string } & Settings>();
+});
+
+Deno.test("@fuse/edge/redis gives what was promised", () => {
+  type Client = R.RedisClientLike;
+  is<(client: Client | (() => Client), options?: R.RedisOptions) => M.Store>(R.redis);
+  takes<Client, { call(command: string, ...args: string[]): Promise<unknown> }>();
+  takes<Client, { sendCommand(args: string[]): Promise<unknown> }>();
+  takes<Client, IoRedis | ReturnType<typeof createRedis>>();
+  takes<R.RedisOptions, Maybe<{ prefix: string; ttlMs: number; clock: M.Clock }>>();
 });
 
 Deno.test("@fuse/edge/libsql gives what was promised", () => {
@@ -78,7 +98,7 @@ Deno.test("@fuse/edge/libsql gives what was promised", () => {
   type Problem = {
     id: string;
     circuit: string;
-    problem: "changed" | "removed" | "inserted" | "circuit" | "unchained";
+    problem: "changed" | "removed" | "inserted" | "circuit" | "trigger" | "unchained";
     detail: string;
   };
   gives<
@@ -90,8 +110,31 @@ Deno.test("@fuse/edge/libsql gives what was promised", () => {
   gives<{ key: string; state: M.CircuitState; failureCount: number; createdAt: Date }, Circuit>();
   gives<{ openedAt: Date | null; override: M.Override | null }, Circuit>();
   gives<{ id: number; event: M.AuditEventName; createdAt: Date }, Event>();
-  const relations = [L.circuitBreakersRelations, L.circuitBreakerEventsRelations];
+  const relations = [LR.circuitBreakersRelations, LR.circuitBreakerEventsRelations];
   assertEquals(relations.map((one) => typeof one), ["object", "object"]);
+});
+
+Deno.test("@fuse/edge/d1 and @fuse/edge/durable-object give what was promised", () => {
+  type Rest = Maybe<
+    & { audit: "transitions" | "calls"; trailKey: string; trailKeys: readonly string[] }
+    & { redact: (error: unknown) => string | undefined; clock: M.Clock }
+  >;
+  type Database = {
+    prepare(sql: string): { bind(...values: unknown[]): unknown };
+    batch(statements: never[]): Promise<unknown>;
+  };
+  type Namespace = { idFromName(name: string): unknown; get(id: never): unknown };
+  same<D.D1Like, Database>();
+  same<O.NamespaceLike, Namespace>();
+  is<(binding: Database, options?: Rest & Maybe<{ schema: unknown }>) => D.LibsqlStore>(D.d1);
+  is<(binding: Database) => L.LibsqlClient>(D.d1Client);
+  is<(namespace: Namespace, options?: Rest & Maybe<{ shards: number }>) => O.LibsqlStore>(
+    O.durableObject,
+  );
+  type ObjectClass = new (ctx: object, env: object) => {
+    fetch(request: Request): Promise<Response>;
+  };
+  is<ObjectClass>(O.FuseObject);
 });
 
 Deno.test("@fuse/edge/migrations gives what was promised", async () => {

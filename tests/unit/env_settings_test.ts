@@ -1,7 +1,7 @@
 // What the variables say, without a server: no store is asked for anything here.
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { fuseFromEnv } from "@fuse/edge/env";
-import { settingsOf } from "../../src/env_settings.ts";
+import { type Address, settingsOf } from "../../src/env_settings.ts";
 
 const SECRET = "s3cr3t";
 const UPSTASH = {
@@ -224,7 +224,7 @@ for (const token of [`${SECRET} `, `${SECRET}\n`, `"${SECRET}"`, `tökên-${SECR
 
 Deno.test("fuseFromEnv() takes CB_DB_URL before TURSO_DATABASE_URL, and never mixes their tokens", () => {
   const databaseOf = (env: object) => {
-    const { url, authToken } = settingsOf(env).database!;
+    const { url, authToken } = settingsOf(env).database as Address;
     return { url, authToken };
   };
   const turso = { url: TURSO.TURSO_DATABASE_URL, authToken: TURSO.TURSO_AUTH_TOKEN };
@@ -405,6 +405,6 @@ Deno.test("fuseFromEnv() reads the name of the instance", () => {
 
 Deno.test("fuseFromEnv() takes a file for the database", () => {
   const url = "file:/var/lib/circuits.db";
-  assertEquals(settingsOf({ CB_DB_URL: url }).database?.url, url);
+  assertEquals((settingsOf({ CB_DB_URL: url }).database as Address).url, url);
   assertEquals(settingsOf({ TURSO_DATABASE_URL: url }).store, "database");
 });

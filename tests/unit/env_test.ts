@@ -318,3 +318,36 @@ Deno.test("fuseFromEnv() says nothing of variables that are plainly for others",
     notes: [],
   });
 });
+
+const D1 = { prepare: () => ({ bind: () => null }), batch: () => Promise.resolve([]) };
+const OBJECTS = { idFromName: () => null, get: () => null };
+
+Deno.test("fuseFromEnv() takes the bindings of Cloudflare's own databases", () => {
+  const nameOf = (env: object) => settingsOf(env).database;
+  assertEquals(fuseFromEnv({ FUSE_DB: D1 }).make("a").store, "database");
+  assertEquals(fuseFromEnv({ FUSE: OBJECTS }).make("a").store, "database");
+  const said = { FUSE_AUDIT: "calls", FUSE_TRAIL_KEY: "key" };
+  const trail = { audit: "calls", trailKey: "key" };
+  assertEquals(nameOf({ FUSE_DB: D1, ...said }), { d1: D1, ...trail });
+  assertEquals(nameOf({ FUSE: OBJECTS, ...said }), { objects: OBJECTS, ...trail });
+});
+
+Deno.test("fuseFromEnv() prefers CB_DB_URL to bindings, and bindings to TURSO_DATABASE_URL", () => {
+  const keyOf = (env: object) => Object.keys(settingsOf(env).database ?? {})[0];
+  const turso = { TURSO_DATABASE_URL: "https://a.example", TURSO_AUTH_TOKEN: "token" };
+  assertEquals(keyOf({ FUSE_DB: D1, FUSE: OBJECTS, ...turso }), "d1");
+  assertEquals(keyOf({ FUSE: OBJECTS, ...turso }), "objects");
+  assertEquals(keyOf({ FUSE_DB: D1, CB_DB_URL: "https://a.example" }), "url");
+});
+
+Deno.test("fuseFromEnv() takes nothing else for a binding", () => {
+  const throwing = Object.defineProperty({}, "prepare", {
+    get() {
+      throw new Error("a proxy");
+    },
+  });
+  for (const value of [{}, { get: () => null }, throwing, null, new Map()]) {
+    const { store, database } = settingsOf({ FUSE_DB: value, FUSE: value });
+    assertEquals([store, database], ["array", null]);
+  }
+});

@@ -1,5 +1,5 @@
 // Export and import: what is taken over, where it goes, and what it makes late.
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertRejects } from "@std/assert";
 import { createFuse, type Fuse, memory, type Store } from "@fuse/edge";
 import { chaos, FakeClock } from "@fuse/edge/testing";
 import { exported, fuseOf, goesOn, SCENARIOS } from "../support/moves.ts";
@@ -271,4 +271,20 @@ Deno.test("Fuse.importState() goes into the store of the same name, else the def
   assertEquals(await found(narrowed.store("one")), []);
   const { circuits } = await source.store("two").exportState();
   assertEquals(circuits.map((entry) => (entry as { name: string }).name), ["of-two"]);
+});
+
+Deno.test("Fuse.importState() tells its progress, and imports nothing when nobody can hear it", async () => {
+  const fuse = createFuse();
+  for (const name of ["a", "b"]) await fuse.make(name).forceOpen();
+  const state = await fuse.exportState();
+  const other = createFuse();
+  await assertRejects(
+    () => other.importState(state, { onProgress: true as never }),
+    TypeError,
+    `"onProgress" must be a function`,
+  );
+  assertEquals((await other.exportState()).circuits, []);
+  const heard: number[] = [];
+  await other.importState(state, { onProgress: (done) => heard.push(done) });
+  assertEquals(heard, [1, 2]);
 });

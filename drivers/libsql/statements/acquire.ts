@@ -43,7 +43,7 @@ export function acquireStatements(dialect: Dialect): AcquireStatements {
   };
 }
 
-/** Whether an OPEN circuit is to go half-open: see `cooldownPassed` of `src/rules/machine.ts`. */
+/** True of an OPEN circuit that is to go half-open: see `cooldownPassed` of `src/rules/machine.ts`. */
 function cooldownPassed({ expired, now }: Dialect): SQL {
   return sql`(
     b.state = 'OPEN' and (not ${OVERRIDDEN} or ${expired})

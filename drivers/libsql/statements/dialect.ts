@@ -40,7 +40,7 @@ export interface Dialect extends Tables {
   readonly expired: SQL;
   /** The start of the newest segment of the window, or null. */
   readonly newestSegment: SQL;
-  /** Whether the caller knows the current generation: `epoch`, `generation` and `began` are bound. */
+  /** True if the caller knows the current generation: `epoch`, `generation` and `began` are bound. */
   readonly current: SQL;
   /** Whether the rows of the trail that the request brings can be appended. */
   readonly sealed: SQL;
@@ -155,7 +155,7 @@ export const END_TRIALS: SQL = sql`
 export const BEGIN_GENERATION: SQL = sql`${END_TRIALS},
   revision = r.revision, generation = ${GENERATION} + 1, began = ${$("moment")}`;
 
-/** Whether a lease is of the current generation. */
+/** True of a lease of the current generation. */
 export const VALID: SQL = sql.raw("l.generation = b.generation and l.began = b.began");
 
 /** Clears what leads to a verdict. */
@@ -174,11 +174,23 @@ export const TRIGGERED: SQL = sql.raw(`
   case when json_valid(e.metadata) then
     e.metadata ->> '$.from' in (${listOf(CIRCUIT_STATES)})
     and e.metadata ->> '$.to' in (${listOf(CIRCUIT_STATES)})
+    and e.metadata ->> '$.by' in ('update', 'insert', 'delete')
     and e.metadata = json_object(
       'from', e.metadata ->> '$.from', 'to', e.metadata ->> '$.to',
       'generation', e.generation, 'reason', null, 'actor', null,
-      'by', iif(e.metadata ->> '$.by' = 'delete', 'delete', 'update'),
-      'after', json(e.metadata -> '$.after')
+      'by', e.metadata ->> '$.by',
+      'after', case when e.metadata ->> '$.by' <> 'delete' then json_object(
+        'state', e.metadata ->> '$.to',
+        'openUntil', e.metadata ->> '$.after.openUntil',
+        'cooldownMs', e.metadata ->> '$.after.cooldownMs',
+        'reason', e.metadata ->> '$.after.reason',
+        'override', case when e.metadata ->> '$.after.override.kind' is not null then json_object(
+          'kind', e.metadata ->> '$.after.override.kind',
+          'until', e.metadata ->> '$.after.override.until',
+          'reason', e.metadata ->> '$.after.override.reason',
+          'actor', e.metadata ->> '$.after.override.actor'
+        ) end
+      ) end
     )
   else 0 end`);
 
@@ -206,10 +218,10 @@ export function decide(
   where: SQL = sql`(not (${won} or ${expired}) or ${sealed})`,
 ): Statement {
   return prepare(sql`
-    insert into ${requests} as r (circuit_breaker_id, id, at, won, revision)
+    insert into ${requests} (circuit_breaker_id, id, at, won, revision)
     select b.id, ${$("id")}, ${now}, ${won}, ${REVISION} + 2
     from ${circuits} b where ${OWN} and ${where}
     on conflict (circuit_breaker_id, id) do update set
       at = excluded.at, won = excluded.won, revision = excluded.revision
-    where r.at <= excluded.at - ${MEMORY_MS}`);
+    where at <= excluded.at - ${MEMORY_MS}`);
 }

@@ -60,26 +60,51 @@ export function readStatements(dialect: Dialect): ReadStatements {
       and ${VALID} and not l.ended
   )`;
   return {
-    read: circuit(dialect, sql`left join ${circuits} b on ${OWN} ${trail}`, trailOf(dialect)),
-    answer: circuit(
+    read: prepare(circuit(
+      dialect,
+      sql`left join ${circuits} b on ${OWN} ${trail}`,
+      sql`${NAMED}, ${trailOf(dialect)}`,
+    )),
+    answer: prepare(circuit(
       dialect,
       // The plus keeps SQLite from the index on the time: the request is found by its id.
       sql`left join ${circuits} b on ${OWN}
         left join ${requests} r on ${DECIDED} and +r.at > c.now - ${MEMORY_MS}
         ${trail}`,
-      sql`${trailOf(dialect)} 'won', r.won, 'leased', ${leased},`,
-    ),
-    list: circuit(
-      dialect,
-      sql`join ${circuits} b where b.id > ${$("cursor")} order by b.id limit ${$("limit")}`,
-    ),
+      sql`${NAMED}, ${trailOf(dialect)} 'won', r.won, 'leased', ${leased},`,
+    )),
+    list: prepare(sql`
+      select json_object('now', c.now, ${NAMED}, 'id', null) as circuit
+      from (select ${dialect.now} as now) c
+      union all select * from (${
+      circuit(
+        dialect,
+        sql`join ${circuits} b where b.id > ${$("cursor")} and (${
+          $("open")
+        } = 0 or ${OPEN}) order by b.id limit ${$("limit")}`,
+      )
+    })`),
   };
 }
 
+/** Circuits that are not plainly CLOSED. */
+const OPEN: SQL = sql`b.state <> 'CLOSED' or b.override is not null`;
+
+/** The request and the key that an answer is about: a client or a proxy may hand it to another request. */
+const NAMED: SQL = sql`'request', ${$("id")}, 'asked', ${$("key")}`;
+
+/** How many columns an object holds: a function takes 32 arguments. */
+const COLUMNS = 15;
+
 /** A circuit as one JSON text: to the local client, a column costs as much as a statement. */
-function circuit({ leases, now, windows }: Dialect, from: SQL, more: SQL = sql``): Statement {
-  const columns = sql.raw(ANSWERED.map((column) => `'${column}', b.${column}, `).join(""));
-  return prepare(sql`
+function circuit({ leases, now, windows }: Dialect, from: SQL, more: SQL = sql``): SQL {
+  const groups: string[] = [];
+  for (let i = 0; i < ANSWERED.length; i += COLUMNS) {
+    const group = ANSWERED.slice(i, i + COLUMNS).map((column) => `'${column}', b.${column}`);
+    groups.push(`json_object(${group.join(", ")})`);
+  }
+  const columns = sql.raw(`'columns', json_array(${groups.join(", ")}), `);
+  return sql`
     select json_object('now', c.now, ${columns}${more}
       'segments', (
         select json_group_array(json_array(w.start, w.successes, w.failures, w.slow))
@@ -91,7 +116,7 @@ function circuit({ leases, now, windows }: Dialect, from: SQL, more: SQL = sql``
         where l.circuit_breaker_id = b.id and ${VALID} and not l.ended
       )
     ) as circuit
-    from (select ${now} as now) c ${from}`);
+    from (select ${now} as now) c ${from}`;
 }
 
 /** The end of the circuit's chain, and the edits by hand that are not in the chain yet. */

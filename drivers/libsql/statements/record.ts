@@ -65,7 +65,7 @@ export function recordStatements(dialect: Dialect): RecordStatements {
  */
 function addToWindow({ circuits, newestSegment, requests, windows }: Dialect): Statement {
   return prepare(sql`
-    insert into ${windows} as w (circuit_breaker_id, start, since, successes, failures, slow)
+    insert into ${windows} (circuit_breaker_id, start, since, successes, failures, slow)
     select id,
       iif(
         ${$("ageMs")} = 0 and at < newest + ${$("segmentMs")},
@@ -83,9 +83,9 @@ function addToWindow({ circuits, newestSegment, requests, windows }: Dialect): S
     where begun > upto - ${$("windowMs")}
     on conflict (circuit_breaker_id, start) do update set
       since = excluded.since,
-      successes = (w.since = excluded.since) * successes + excluded.successes,
-      failures = (w.since = excluded.since) * failures + excluded.failures,
-      slow = (w.since = excluded.since) * slow + excluded.slow`);
+      successes = (since = excluded.since) * successes + excluded.successes,
+      failures = (since = excluded.since) * failures + excluded.failures,
+      slow = (since = excluded.since) * slow + excluded.slow`);
 }
 
 /** Counts the tally: in the totals in any case, in all else if it is of the current generation. */

@@ -18,6 +18,7 @@ if writes then
   -- A TTL is only ever extended, and by a little more than asked: each time is a command.
   local extends = target > (number('expires') or 0)
   if extends then put('expires', target + math.floor(ttlMs / 8)) end
+  if declared then put('indexed', now) end
   remove(S, dropped)
   local args, old = {}, {}
   for field, value in pairs(set) do args[#args + 1], args[#args + 2] = field, value end
@@ -44,7 +45,11 @@ if writes then
   remove(M, old)
   if #args > 0 then call('HSET', M, unpack(args)) end
 
-  for _, key in ipairs(KEYS) do
+  if declared then
+    enter(S, true, s.state == 'CLOSED' and not overridden())
+    prolong(number('expires') - now)
+  end
+  for _, key in ipairs({ S, M, F, W }) do
     if key == S and overridden() and not number('override.until') then
       if renewed then call('PERSIST', S) end
     elseif born[key] or (extends and not absent) then
@@ -53,8 +58,8 @@ if writes then
   end
 end
 
--- Fields and values, behind "=", so that no client takes "123" for a number or "" for nothing.
-local answer = { ok and 1 or 0, moved and 1 or 0, now }
+-- Fields and values.
+local answer = reply(ok, moved)
 local function tell(found, before)
   for field, value in pairs(found) do
     local silent = field:sub(1, 4) == 'row:' and not hands

@@ -1,63 +1,3 @@
--- One circuit in four hashes, and every operation on it: each one run of this script, and atomic.
---
--- KEYS  state, metrics, failures, successes.
--- ARGV  operation, caller's clock, a clock that decides in place of the server's if there is one,
---       id of the request, windowMs, windowSize, ttlMs, length of the keys' prefix, then what the
---       operation takes; last the caller's words for the outbox, if it is to keep what this changes,
---       and whether it is to be handed out.
---
--- Fields have the names that a Snapshot has. A steady record is five billed commands: EVALSHA,
--- TIME, HGETALL state, HMGET metrics, HSET metrics. For that the newest segment of the window stands
--- in `metrics`, with the sum of the older ones; `failures` and `successes` hold those, and are
--- touched when a segment is over.
---
--- Everything here counts, compares and sets. What follows from it is decided elsewhere.
-local S, M, F, W = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local operation, id, call = ARGV[1], ARGV[4], redis.call
-local windowMs, windowSize, ttlMs = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-local hands = table.remove(ARGV) ~= ''
-local words = table.remove(ARGV)
-
--- The outbox: a field "row:<generation> <epoch>" of the state for each change that the trail has not
--- confirmed yet.
-if operation == 'confirm' then
-  call('HDEL', S, unpack(ARGV, 9))
-  return { 1, 0, 0 }
-end
-
--- Asked once: within a script TIME goes on. Where it is refused, the caller's clock has to do.
-local now = math.floor(ARGV[3] ~= '' and ARGV[3] or ARGV[2])
-if ARGV[3] == '' then
-  local known, time = pcall(call, 'TIME')
-  if known then now = time[1] * 1000 + math.floor(time[2] / 1000) end
-end
-
--- As Redis is to keep it: tostring() gives 1e+15, and nothing is the empty string.
-local function text(value)
-  return type(value) == 'number' and string.format('%.0f', value) or value or ''
-end
-
--- Somebody may have written over anything. What is no whole number reads as nothing, and a count that
--- is none as 0, as in `src/rules/stored_fields.ts`; else one spoilt circuit would look like a Redis that fails.
-local function finite(value)
-  local n = tonumber(value)
-  return n and n % 1 == 0 and math.abs(n) <= 9007199254740991 and n or nil
-end
-local function whole(value)
-  return math.max(0, finite(value) or 0)
-end
-
--- Not all at once: unpack() takes some thousand values and no more.
-local function remove(key, list)
-  for i = 1, #list, 1000 do call('HDEL', key, unpack(list, i, math.min(i + 999, #list))) end
-end
-
-local function fields(key)
-  local found, flat = {}, call('HGETALL', key)
-  for i = 1, #flat, 2 do found[flat[i]] = flat[i + 1] end
-  return found, #flat > 0
-end
-
 -- The state, as text, and what changes in it.
 local s, set, dropped, writes = fields(S), {}, {}, false
 local function put(field, value)
@@ -82,6 +22,11 @@ local absent = not s.epoch
 -- Prefix "a" with a scope and prefix "a:b" without can mean the same keys.
 if s.prefix and s.prefix ~= ARGV[8] then
   return redis.error_reply('ERR the circuit belongs to a store with another prefix')
+end
+-- Indexed anew from time to time, for an index may be evicted. Then the caller has to declare the indexes.
+if operation == 'record' and not declared then
+  local at = number('indexed')
+  if absent or not at or at > now or now - at >= math.min(ttlMs, 864e5) / 8 then return reply(false, true) end
 end
 
 -- What would mislead the script is mended by the next write that there is; the rest reads as nothing.

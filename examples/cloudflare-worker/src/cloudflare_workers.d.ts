@@ -5,6 +5,9 @@
  * @module
  */
 
+import type { D1Like } from "@fuse/edge/d1";
+import type { NamespaceLike } from "@fuse/edge/durable-object";
+
 /** The bindings of wrangler.jsonc, and two secrets. They can be read at module scope. */
 export const env: {
   /** What the Worker stands in front of. */
@@ -21,6 +24,10 @@ export const env: {
   AUDIT_TIMEOUT_MS: string;
   /** For how long the trail is kept. */
   KEEP_DAYS: string;
+  /** Of `examples/cloudflare-databases`: a D1 database. */
+  DB: D1Like;
+  /** Of the same: the Durable Objects. */
+  FUSE: NamespaceLike;
 };
 
 /** Keeps the runtime alive for this work; inside of a request only. */

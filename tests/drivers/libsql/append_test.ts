@@ -26,6 +26,10 @@ function row(generation: number, parts: Partial<ForeignRow> = {}): ForeignRow {
   };
 }
 
+function after(state: string) {
+  return { state, openUntil: null, cooldownMs: null, reason: "test", override: null };
+}
+
 Deno.test("appended rows are in the trail and in the chain, in the order given", async () => {
   await inMemory(async (client) => {
     const store = storeOn(client);
@@ -35,8 +39,8 @@ Deno.test("appended rows are in the trail and in the chain, in the order given",
     assertEquals(
       events.map(({ event, at, metadata }) => [event, at.getTime(), metadata]),
       [
-        ["closed", 3_000, { generation: 3, reason: "test" }],
-        ["opened", 2_000, { generation: 2, reason: "test" }],
+        ["closed", 3_000, { generation: 3, reason: "test", after: after("CLOSED") }],
+        ["opened", 2_000, { generation: 2, reason: "test", after: after("OPEN") }],
       ],
     );
     const proof = await store.verifyTrail();
@@ -48,7 +52,7 @@ Deno.test("appended rows are in the trail and in the chain, in the order given",
     );
     assertEquals(rows.map((one) => ({ ...one })), [
       { name: "a", state: "CLOSED", n: 2 },
-      { name: "b", state: "CLOSED", n: 1 },
+      { name: "b", state: "OPEN", n: 1 },
     ]);
   });
 });
@@ -123,7 +127,7 @@ Deno.test("a chain takes rows of its own store, of another one and of edits by h
     const proof = await store.verifyTrail();
     assertEquals([proof.ok, proof.checked, proof.brokenAt], [true, 5, null]);
     await using fuse = createFuse({ storeTimeoutMs: 30_000, stores: { database: store } });
-    assertEquals(await fuse.make("a").getState(), "OPEN");
+    assertEquals(await fuse.make("a").getState(), "CLOSED");
   });
 });
 
@@ -147,9 +151,7 @@ Deno.test("[APPEND]() takes no edit by hand for a row that it was given when bot
     const store = storeOn(client);
     await store[APPEND]([row(2)]);
     const { rows: [circuit] } = await client.execute("select epoch from circuit_breakers");
-    assert(circuit!.epoch !== "life-1", "The row is of a life of its own");
-    // Somebody gives it the epoch of the rows, by hand.
-    await client.execute("update circuit_breakers set epoch = 'life-1'");
+    assertEquals(circuit!["epoch"], "life-1");
     for (const state of ["OPEN", "CLOSED", "OPEN", "CLOSED", "OPEN"]) {
       await client.execute({ sql: "update circuit_breakers set state = ?", args: [state] });
     }
@@ -162,5 +164,54 @@ Deno.test("[APPEND]() takes no edit by hand for a row that it was given when bot
       [2, 3, 4, 5, 6],
     );
     assertEquals((await store.verifyTrail()).ok, true);
+  });
+});
+
+Deno.test("[APPEND]() writes what the last row says to the circuit's row, which verifies", async () => {
+  await inMemory(async (client) => {
+    const store = storeOn(client);
+    const circuits = async () => {
+      const { rows } = await client.execute(
+        "select key, state, open_until, cooldown_ms, reason, override, override_until, " +
+          "override_actor, epoch, generation, began from circuit_breakers",
+      );
+      assertEquals((await store.verifyTrail()).brokenAt, null);
+      return rows.map((row) => Object.values(row));
+    };
+    const opened = { to: "OPEN", reason: "down", cooldownMs: 500, generation: 2 };
+    const laid = { reason: "a drill", actor: "ada", until: 9_000, generation: 3 };
+    await store[APPEND]([row(2, { event: "opened", metadata: opened })]);
+    assertEquals(await circuits(), [
+      ["a", "OPEN", 2_500, 500, "down", null, null, null, "life-1", 2, 2_000],
+    ]);
+    await store[APPEND]([
+      row(3, { event: "forced_open", metadata: laid }),
+      row(4, { event: "half_opened", metadata: { generation: 4 } }),
+    ]);
+    const half = ["a", "HALF_OPEN", 2_500, 500, "cooldown_passed"];
+    assertEquals(await circuits(), [
+      [...half, "forced_open", 9_000, "ada", "life-1", 4, 4_000],
+    ]);
+    await store[APPEND]([row(5, { event: "released", metadata: { generation: 5 } })]);
+    assertEquals(await circuits(), [[...half, null, null, null, "life-1", 5, 5_000]]);
+    await client.execute(
+      "update circuit_breakers set override = 'disabled', revision = revision + 1",
+    );
+    assertEquals((await store.verifyTrail()).brokenAt?.problem, "circuit");
+    await store[APPEND]([row(6, { event: "closed", metadata: { reason: "trials" } })]);
+    assertEquals(await circuits(), [
+      ["a", "CLOSED", null, null, "trials", null, null, null, "life-1", 6, 6_000],
+    ]);
+    const removed = row(7, { event: "removed", metadata: { from: "CLOSED", to: "CLOSED" } });
+    await store[APPEND]([removed]);
+    assertEquals(await circuits(), []);
+    assertEquals((await eventsOf(store, { key: "a" }))[0]?.metadata?.["after"], null);
+    // A life that ended and one that began, in one request.
+    await store[APPEND]([row(8), row(9, { event: "removed" }), row(2, { epoch: "life-2" })]);
+    assertEquals(await circuits(), [
+      ["a", "OPEN", null, null, "test", null, null, null, "life-2", 2, 2_000],
+    ]);
+    const events = await eventsOf(store);
+    assertEquals(events.filter(({ event }) => event === "edited"), []);
   });
 });

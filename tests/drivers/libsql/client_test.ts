@@ -149,7 +149,7 @@ Deno.test("each primitive is one statement or one write batch", async () => {
     assertEquals(costs, {
       ...{ "first record": 7, record: 4, "record of rejections": 3, "record of a trial": 5 },
       ...{ read: 1, acquire: 3, open: 5, close: 5, override: 5, release: 5, list: 1 },
-      ...{ restore: 6, history: 1, remove: 7 },
+      ...{ restore: 6, history: 1, remove: 8 },
     });
   });
 });

@@ -60,7 +60,11 @@ Deno.test("the seed's bulk update closes circuits, raises their generation and i
     const [, edited] = await eventsOf(store, "api");
     assertEquals([edited?.event, edited?.metadata], ["edited", {
       ...{ from: "OPEN", to: "CLOSED", generation: generation + 1, reason: null, actor: null },
-      ...{ by: "update", after: { state: "CLOSED", openUntil: null, override: null } },
+      by: "update",
+      after: {
+        ...{ state: "CLOSED", openUntil: null, cooldownMs: null, reason: "edited" },
+        override: null,
+      },
     }]);
     assertEquals((await eventsOf(store, "well")).map(({ event }) => event), ["edited"]);
   });

@@ -133,6 +133,63 @@ Deno.test("migrate() applies nothing when one of its statements fails", async ()
   client.close();
 });
 
+/** Drops our tables, as `drizzle-kit push` does. */
+async function dropAll(client: LibsqlClient, prefix = ""): Promise<void> {
+  const parts = await schemaOf(client) as [string, string][];
+  for (const [type, name] of parts) {
+    if (type !== "table" || !name.startsWith(`${prefix}circuit_breaker`)) continue;
+    await client.execute({ sql: `drop table ${name}`, args: [] });
+  }
+}
+
+for (const { name, connect } of databases) {
+  Deno.test(`migrate() by eight isolates at once makes dropped tables again on ${name}`, async () => {
+    const clients = Array.from({ length: 8 }, connect);
+    const prefix = "again_";
+    await migrate(clients[0]!, { prefix });
+    const made = await schemaOf(clients[0]!);
+    await dropAll(clients[0]!, prefix);
+    assert((await schemaOf(clients[0]!)).length < made.length);
+    const answers = await Promise.all(clients.map((client) => migrate(client, { prefix })));
+    assertEquals(answers.flatMap(({ applied }) => applied), [...TAGS]);
+    assertEquals(await schemaOf(clients[0]!), made);
+    const { rows } = await clients[0]!.execute(`select hash from ${prefix}__drizzle_migrations`);
+    assertEquals(rows.length, TAGS.length);
+    for (const client of clients) client.close();
+  });
+}
+
+for (
+  const [drop, missing] of [
+    ["table circuit_breaker_leases", "circuit_breaker_leases"],
+    ["trigger circuit_breakers_edited", "circuit_breakers_edited"],
+    ["index circuit_breaker_events_key", "circuit_breaker_events_key"],
+  ] as const
+) {
+  Deno.test(`migrate() says that ${missing} is missing, and changes nothing`, async () => {
+    await inMemory(async (client) => {
+      await client.execute(`drop ${drop}`);
+      const before = await schemaOf(client);
+      await assertRejects(() => migrate(client), Error, missing);
+      assertEquals(await schemaOf(client), before);
+    });
+  });
+}
+
+Deno.test("migrate() looks for every part that the migrations make", async () => {
+  let parts: [string, string][] = [];
+  await inMemory(async (client) => {
+    parts = await schemaOf(client) as [string, string][];
+  });
+  assert(parts.length > 15);
+  for (const [type, name] of parts) {
+    await inMemory(async (client) => {
+      await client.execute(`drop ${type} ${name}`);
+      await assertRejects(() => migrate(client), Error, name);
+    });
+  }
+});
+
 Deno.test("migrate() adds to a ledger that knows other steps", async () => {
   const client = createClient({ url: ":memory:" });
   await client.execute(

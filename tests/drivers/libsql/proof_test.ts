@@ -1,6 +1,7 @@
 // verifyTrail() compares the circuits with their trail: what is found, and who is never accused.
 import { assertEquals, assertThrows } from "@std/assert";
 import { FakeClock } from "@fuse/edge/testing";
+import type { LibsqlClient } from "@fuse/edge/libsql";
 import type { Client } from "@libsql/client";
 import { inMemory } from "../../support/databases.ts";
 import { type DatabaseStore, libsql } from "../../support/drivers.ts";
@@ -26,17 +27,20 @@ async function withScene(body: (scene: Scene) => Promise<void>): Promise<void> {
 
 /** Whoever raises the revision is taken for the store by the trigger. */
 const ATTACKS: readonly [set: string, field: string][] = [
-  ["override = 'forced_closed'", "override"],
-  ["override = null", "override"],
-  ["override_until = 5", "override_until"],
-  ["override_actor = 'bob'", "override_actor"],
-  ["override_reason = 'a drill'", "override_reason"],
-  ["state = 'CLOSED'", "state"],
-  ["open_until = open_until - 1", "open_until"],
-  ["began = began + 1", "generation"],
+  ["override = 'forced_closed'", "its override"],
+  ["override = null", "its override"],
+  ["override_until = 5", "its override_until"],
+  ["override_actor = 'bob'", "its override_actor"],
+  ["override_reason = 'a drill'", "its override_reason"],
+  ["state = 'CLOSED'", "its state"],
+  ["open_until = open_until - 1", "its open_until"],
+  ["cooldown_ms = 1", "its cooldown_ms"],
+  ["reason = 'a drill'", "its reason"],
+  ["began = began + 1", "its generation"],
+  ["epoch = 'x.1', generation = 1, state = 'CLOSED', override = null", "it is another one"],
 ];
 
-for (const [set, field] of ATTACKS) {
+for (const [set, what] of ATTACKS) {
   Deno.test(`verifyTrail() finds a circuit whose row was changed by hand: ${set}`, async () => {
     await withScene(async ({ store, client }) => {
       assertEquals((await store.verifyTrail()).ok, true);
@@ -44,19 +48,228 @@ for (const [set, field] of ATTACKS) {
       const { ok, brokenAt } = await store.verifyTrail();
       const { circuit, problem, detail } = brokenAt!;
       assertEquals([ok, circuit, problem], [false, "a", "circuit"]);
-      assertEquals(detail, `The circuit is not as its last row says: its ${field}`);
+      assertEquals(detail, `The circuit is not as its last row says: ${what}`);
     });
   });
 }
 
-Deno.test("verifyTrail() finds a circuit put there by hand that has changed without a row", async () => {
+const FORCED = "(key, name, state, override, override_actor, epoch, generation, revision) " +
+  "values ('a', 'a', 'OPEN', 'forced_open', 'ada', 'x.1', 1, 0)";
+const KNOWN = "insert into circuit_breaker_requests select id, 'x', 0, 1, revision + 9 " +
+  "from circuit_breakers";
+
+/** By somebody who knows the triggers: what is found. */
+const FOUND: Record<string, readonly [problem: string, ...sql: string[]]> = {
+  "deleted as if the store had": ["circuit", KNOWN, "delete from circuit_breakers"],
+  "deleted so and made again": [
+    "circuit",
+    KNOWN,
+    "delete from circuit_breakers",
+    "insert into circuit_breakers (key, name, epoch) values ('a', 'a', 'x.1')",
+  ],
+  "replaced by a new one": [
+    "circuit",
+    "insert or replace into circuit_breakers (key, name, epoch) values ('a', 'a', 'x.1')",
+  ],
+  "replaced under its id": [
+    "circuit",
+    "insert or replace into circuit_breakers (id, key, name) values (1, 'c', 'c')",
+  ],
+  "exchanged with another": [
+    "unchained",
+    ...[["a", "x"], ["b", "a"], ["x", "b"]].map(([from, to]) =>
+      `update circuit_breakers set key = '${to}', revision = revision + 1 where key = '${from}'`
+    ),
+  ],
+  "robbed of its whole trail": [
+    "unchained",
+    "delete from circuit_breaker_events",
+    "delete from circuit_breaker_trails",
+  ],
+  "robbed of its last row": [
+    "removed",
+    "delete from circuit_breaker_events where event = 'forced_open'",
+  ],
+  "edited without the trigger": [
+    "trigger",
+    "drop trigger circuit_breakers_edited",
+    "update circuit_breakers set override = null",
+  ],
+  "deleted without the trigger": [
+    "trigger",
+    "drop trigger circuit_breakers_deleted",
+    "delete from circuit_breakers",
+  ],
+  "put in without the trigger": [
+    "trigger",
+    "drop trigger circuit_breakers_inserted",
+    `insert or replace into circuit_breakers ${FORCED}`,
+  ],
+  "edited while a trigger did something else": [
+    "trigger",
+    "drop trigger circuit_breakers_edited",
+    "create trigger circuit_breakers_edited after update on circuit_breakers begin select 1; end",
+    "update circuit_breakers set override = null",
+  ],
+};
+
+for (const [what, [problem, ...attack]] of Object.entries(FOUND)) {
+  Deno.test(`verifyTrail() finds a circuit that was ${what}`, async () => {
+    await withScene(async ({ store, client }) => {
+      await store.record("b", tally({ failures: 1 }));
+      await store.transition("b", changing());
+      assertEquals((await store.verifyTrail()).brokenAt, null);
+      for (const sql of attack) await client.execute(sql);
+      assertEquals((await store.verifyTrail()).brokenAt?.problem, problem);
+    });
+  });
+}
+
+Deno.test("verifyTrail() finds a row edited between a trigger's end and its return", async () => {
+  await withScene(async ({ store, client }) => {
+    const { rows: [trigger] } = await client.execute(
+      "select sql from sqlite_master where name = 'circuit_breakers_edited'",
+    );
+    await client.execute("drop trigger circuit_breakers_edited");
+    await client.execute("update circuit_breakers set override = null");
+    await client.execute(String(trigger!["sql"]));
+    assertEquals((await store.verifyTrail()).brokenAt?.problem, "circuit");
+  });
+});
+
+Deno.test("verifyTrail() takes a trigger without its comments and in one line for the same", async () => {
+  await withScene(async ({ store, client }) => {
+    const { rows } = await client.execute(
+      "select name, sql from sqlite_master where type = 'trigger'",
+    );
+    assertEquals(rows.length, 3);
+    for (const { name, sql } of rows) {
+      await client.execute(`drop trigger ${name}`);
+      await client.execute(String(sql).replace(/--.*/g, "").replace(/\s+/g, " /* a word */ "));
+    }
+    assertEquals((await store.verifyTrail()).brokenAt, null);
+    const { name, sql } = rows[0]!;
+    await client.execute(`drop trigger ${name}`);
+    await client.execute(String(sql).replace("'edited'", "'edited '"));
+    const { brokenAt } = await store.verifyTrail({ circuit: "a" });
+    assertEquals([brokenAt?.problem, brokenAt?.circuit], ["trigger", ""]);
+    assertEquals(brokenAt?.detail.endsWith(String(name)), true);
+  });
+});
+
+/** By somebody who does not: rows `edited` tell them, and the trail verifies. */
+const TOLD: Record<string, readonly [by: readonly string[], ...sql: string[]]> = {
+  "changed": [["update"], "update circuit_breakers set override = null"],
+  "given another reason": [["update"], "update circuit_breakers set reason = 'a drill'"],
+  "given another cooldown": [["update"], "update circuit_breakers set cooldown_ms = 1"],
+  "deleted": [["delete"], "delete from circuit_breakers"],
+  "deleted and made again": [
+    ["delete", "insert"],
+    "delete from circuit_breakers",
+    "insert into circuit_breakers (key, name) values ('a', 'a')",
+  ],
+  "deleted and put in, forced open": [
+    ["delete", "insert"],
+    "delete from circuit_breakers",
+    `insert into circuit_breakers ${FORCED}`,
+  ],
+  "replaced": [["insert"], `insert or replace into circuit_breakers ${FORCED}`],
+  "given another key": [["delete"], "update circuit_breakers set key = 'b'"],
+};
+
+for (const [what, [by, ...edits]] of Object.entries(TOLD)) {
+  Deno.test(`a row "edited" tells of a circuit that was ${what}, with its whole state`, async () => {
+    await withScene(async ({ store, client }) => {
+      for (const sql of edits) await client.execute(sql);
+      const edited = (await eventsOf(store, { key: "a" })).filter(({ event }) =>
+        event === "edited"
+      );
+      edited.sort((a, b) => Number(a.id) - Number(b.id));
+      assertEquals(edited.map(({ metadata }) => metadata?.["by"]), by);
+      const { rows: [row] } = await client.execute(
+        "select * from circuit_breakers where key = 'a'",
+      );
+      assertEquals(
+        edited.at(-1)!.metadata?.["after"],
+        row === undefined ? null : {
+          ...{ state: row["state"], openUntil: row["open_until"], cooldownMs: row["cooldown_ms"] },
+          reason: row["reason"],
+          override: row["override"] && {
+            ...{ kind: row["override"], until: row["override_until"] },
+            ...{ reason: row["override_reason"], actor: row["override_actor"] },
+          },
+        },
+      );
+      for (const sealed of [false, true]) {
+        assertEquals((await store.verifyTrail()).brokenAt, null, `sealed: ${sealed}`);
+        await store.override("a", { ...laying(), kind: "disabled" });
+      }
+    });
+  });
+}
+
+Deno.test("circuits exchanged by hand are told by rows of both", async () => {
+  await withScene(async ({ store, client }) => {
+    await store.record("b", tally({ failures: 1 }));
+    await store.transition("b", changing());
+    for (const [from, to] of [["a", "x"], ["b", "a"], ["x", "b"]]) {
+      await client.execute(`update circuit_breakers set key = '${to}' where key = '${from}'`);
+    }
+    for (const key of ["a", "b"]) {
+      const told = (await eventsOf(store, { key })).filter(({ event }) => event === "edited");
+      assertEquals(told.map(({ metadata }) => metadata?.["by"]).sort(), ["delete", "update"]);
+    }
+    assertEquals((await store.verifyTrail()).brokenAt, null);
+  });
+});
+
+Deno.test("a circuit that was deleted by hand right after a request that lost is told", async () => {
+  await withScene(async ({ store, client }) => {
+    const expected = { epoch: "another", generation: 7, began: 5 };
+    assertEquals((await store.transition("a", changing({ expected }))).won, false);
+    await client.execute("delete from circuit_breakers");
+    assertEquals((await eventsOf(store, { key: "a" }))[0]?.metadata?.["by"], "delete");
+  });
+});
+
+Deno.test("a circuit put in by hand is told, and one that the store makes is not", async () => {
   await withScene(async ({ store, client }) => {
     await client.execute(
-      "insert into circuit_breakers (key, name, state, override, override_actor, generation) " +
-        "values ('b', 'b', 'OPEN', 'forced_open', 'ada', 2)",
+      "insert into circuit_breakers (key, name, state, override, override_actor) " +
+        "values ('b', 'b', 'OPEN', 'forced_open', 'ada')",
     );
-    const { brokenAt } = await store.verifyTrail({ circuit: "b" });
-    assertEquals(brokenAt?.problem, "unchained");
+    await store.record("c", tally({ failures: 1 }));
+    const [told, ...rest] = await eventsOf(store, { event: "edited" });
+    assertEquals([told?.name, told?.metadata?.["by"], rest], ["b", "insert", []]);
+    assertEquals((await store.verifyTrail()).brokenAt, null);
+    await store.transition("b", changing({ to: "CLOSED", event: "reset" }));
+    assertEquals((await store.verifyTrail()).brokenAt, null);
+  });
+});
+
+Deno.test("verifyTrail() accuses nobody while writers append and prune", async () => {
+  await withScene(async ({ store, client, clock }) => {
+    const rows = async (n: number) => {
+      for (let i = 0; i < n; i++) await store.override("a", { ...laying(), kind: "disabled" });
+    };
+    await rows(1_100);
+    clock.advance(10_000);
+    await rows(10);
+    // Between the pages of the proof.
+    let asked = 0;
+    const between: LibsqlClient = {
+      async execute(statement) {
+        if (++asked >= 3) {
+          await rows(3);
+          await store.prune({ olderThanMs: 1_000, limit: 300 });
+        }
+        return await client.execute(statement as never) as never;
+      },
+      batch: (statements, mode) => client.batch(statements as never, mode) as never,
+    };
+    const slow = libsql({ client: between, clock: clock.now, trailKey: "a key" });
+    const { brokenAt, checked } = await slow.verifyTrail({ circuit: "a" });
+    assertEquals([brokenAt, asked > 3, checked > 600], [null, true, true]);
   });
 });
 
@@ -136,6 +349,27 @@ const HONEST: Record<string, (scene: Scene) => Promise<unknown>> = {
     clock.advance(10_000);
     await store.prune({ olderThanMs: 1_000 });
     await store.override("a", { ...laying(), kind: "disabled" });
+  },
+  "a chain of which all was pruned but its newest row": async ({ store, clock }) => {
+    clock.advance(10_000);
+    assertEquals((await store.prune({ olderThanMs: 0 })).deleted, 1);
+    assertEquals((await eventsOf(store)).map(({ event }) => event), ["forced_open"]);
+  },
+  "a circuit put in by hand, and a transition upon it": async ({ client, store }) => {
+    await client.execute(
+      "insert into circuit_breakers (key, name, state) values ('b', 'b', 'OPEN')",
+    );
+    await store.transition("b", changing({ to: "CLOSED", event: "reset" }));
+  },
+  "an edit by hand of everything": ({ client }) =>
+    client.execute(
+      "update circuit_breakers set state = 'OPEN', open_until = 5, reason = 'mine', " +
+        "override = 'forced_closed', override_until = 9e15, override_actor = 'bob', failure_count = 7",
+    ),
+  "words of all kinds": async ({ store }) => {
+    const words = { reason: "\ud800 \u0000 'a' \"b\" ё 😀", actor: "" };
+    await store.override("a", { ...laying(), ...words, kind: "forced_closed" });
+    await store.transition("a", changing({ ...words, to: "CLOSED", event: "reset" }));
   },
   "a circuit that was removed": ({ store }) => Promise.resolve(store.remove("a")),
   "a circuit that was removed and is used again": async ({ store }) => {

@@ -6,15 +6,17 @@ import {
   circuitBreakerEventColumns,
   type CircuitBreakerEventRow,
   circuitBreakerEvents,
-  circuitBreakerEventsRelations,
   type CircuitBreakerRow,
   circuitBreakers,
-  circuitBreakersRelations,
   createSchema,
   isHealthy,
   libsql,
   type LibsqlOptions,
 } from "@fuse/edge/libsql";
+import {
+  circuitBreakerEventsRelations,
+  circuitBreakersRelations,
+} from "@fuse/edge/libsql/relations";
 import { and, count, desc, eq, getTableColumns, gt, gte, isNotNull, relations } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/libsql";
 import { index, integer, type SQLiteTable, sqliteTable, text } from "drizzle-orm/sqlite-core";

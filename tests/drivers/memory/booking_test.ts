@@ -1,12 +1,11 @@
 // The live record of the memory store, and what may be booked on it.
-import { type Admission, admissionOf } from "../../../src/records.ts";
+import { admissionOf } from "../../../src/records.ts";
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import fc from "fast-check";
 import { createFuse } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
 import { seeded } from "../../support/units.ts";
-import { admit, AT, SHAPE, Subject } from "./subject.ts";
-import type { Tally } from "@fuse/edge/store";
+import { AT, SHAPE, Subject } from "./subject.ts";
 import { memory } from "../../support/drivers.ts";
 
 Deno.test("peek() gives the live record, the same as long as it lives", () => {
@@ -38,21 +37,6 @@ for (const how of ["evicted", "removed"]) {
   });
 }
 
-/** A live record, what a call was admitted under, and a way to book on it. */
-function booking(fields: Partial<Tally> = {}) {
-  const subject = new Subject(2);
-  subject.record("a", { policyHash: "hash", ...fields });
-  const live = subject.peek("a")!;
-  const admitted = admit(live);
-  const book = ({ failed = false, hash = "hash", ...other }: {
-    under?: Admission;
-    turn?: number;
-    failed?: boolean;
-    hash?: string;
-  } = {}) => subject.book(live, { ...admitted, ...other }, { failed }, { shape: SHAPE, hash });
-  return { subject, live, book };
-}
-
 for (const ownClock of [true, false]) {
   const whose = ownClock ? "a clock of its own" : "the caller's clock";
   Deno.test(`book() counts as record() does, in a store with ${whose}`, () => {
@@ -74,9 +58,8 @@ for (const ownClock of [true, false]) {
             for (const subject of [booked, recorded]) {
               subject.clock.set(subject.clock.now() + afterMs);
               const live = subject.peek("a");
-              if (subject === booked && live !== undefined) {
-                const policy = { shape, hash: "" };
-                assert(subject.book(live, admit(live), { failed, slow }, policy));
+              if (subject === booked && live !== undefined && !failed && !slow) {
+                assert(subject.book(live, live.turn, shape));
                 continue;
               }
               subject.record("a", {
@@ -99,48 +82,25 @@ for (const ownClock of [true, false]) {
   });
 }
 
-Deno.test("book() counts on a half-open record too", () => {
-  const { subject, live, book } = booking();
-  subject.open("a", 1);
-  subject.clock.advance(1);
-  subject.acquire("a");
-  assert(book({ under: admissionOf(live), failed: true }));
-  assertEquals(live.halfOpen.failures, 1);
-});
-
-Deno.test("book() refuses what is not current, and does nothing", () => {
-  const { subject, live, book } = booking();
-  const before = subject.read("a");
-  const under = admissionOf(live);
-  assert(!book({ failed: true, under: { ...under, generation: 2 } }));
-  assert(!book({ failed: true, under: { ...under, epoch: "other" } }));
-  assert(!book({ failed: true, under: { epoch: "", generation: 0, began: 0 } }));
-  assert(!book({ failed: true, under: { epoch: "", generation: -1, began: 0 } }));
-  assert(!book({ turn: live.turn + 1 }));
-  assertEquals(subject.read("a"), before);
-  subject.open("a");
-  for (const failed of [true, false]) assert(!book({ failed }));
-});
-
-Deno.test("book() refuses under an override, and after another policy wrote", () => {
-  const { subject, live, book } = booking();
-  for (const failed of [true, false]) assert(book({ failed }));
-  assert(!book({ failed: true, hash: "other" }));
+Deno.test("book() refuses another turn, and does nothing", () => {
+  const subject = new Subject();
+  subject.record("a");
+  const live = subject.peek("a")!;
+  const { turn } = live;
   subject.record("a", { policyHash: "other" });
-  for (const failed of [true, false]) assert(!book({ failed }));
-  subject.override("a", "disabled");
-  assert(!book({ failed: true, hash: "other", under: admissionOf(live) }));
+  const before = subject.read("a");
+  assert(!subject.book(live, turn));
+  assertEquals(subject.read("a"), before);
+  assert(subject.book(live, live.turn));
 });
 
 Deno.test("book() refuses a record that was dropped", () => {
-  // It reads as absent, and so did the circuit when its first calls were admitted.
-  const { subject, book } = booking();
+  const subject = new Subject();
+  subject.record("a");
+  const live = subject.peek("a")!;
+  const { turn } = live;
   subject.store.remove("a");
-  for (const failed of [true, false]) assert(!book({ failed }));
-  assert(
-    !book({ failed: true, under: { epoch: "", generation: 0, began: 0 } }),
-    "admitted when the circuit was unknown",
-  );
+  assert(!subject.book(live, turn));
 });
 
 Deno.test("a live record's turn is another one after each change of generation or writer", () => {

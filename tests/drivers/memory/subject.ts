@@ -11,23 +11,11 @@ import type {
   Tally,
   TransitionRequest,
 } from "@fuse/edge/store";
-import type { BookingPolicy, LiveRecord } from "../../../src/local_circuit.ts";
-import { type Admission, admissionOf } from "../../../src/records.ts";
+import type { LiveRecord } from "../../../src/local_circuit.ts";
 import { memory, type MemoryStore } from "../../support/drivers.ts";
 
 export const SHAPE: Shape = { windowMs: 10_000, windowSize: 0 };
 export const AT = { at: 0, shape: SHAPE };
-
-/** What a call was admitted under. */
-export interface Admitted {
-  readonly under: Admission;
-  readonly turn: number;
-}
-
-/** Admits a call. */
-export function admit(live: LiveRecord): Admitted {
-  return { under: admissionOf(live), turn: live.turn };
-}
 
 /** A memory store with short names for what is done to it. */
 export class Subject {
@@ -80,16 +68,9 @@ export class Subject {
     return this.store.peek(key);
   }
 
-  /** Books one outcome as a circuit does: a success that was not slow has a method of its own. */
-  book(
-    live: LiveRecord,
-    { under, turn }: Admitted,
-    { failed = false, slow = false }: { failed?: boolean; slow?: boolean },
-    policy: BookingPolicy,
-  ): boolean {
-    return failed || slow
-      ? this.store.book(live, { under, failed, slow, at: this.at }, policy)
-      : this.store.bookSuccess(live, turn, this.at, policy.shape);
+  /** Books a success of a call that was admitted in this turn. */
+  book(live: LiveRecord, turn = live.turn, shape = SHAPE): boolean {
+    return this.store.book(live, turn, this.at, shape);
   }
 
   open(key: string, cooldownMs = 1000): void {
@@ -140,7 +121,7 @@ export class Subject {
   }
 
   get records(): readonly CircuitRecord[] {
-    const request = { cursor: null, limit: 1, at: 0, shape: () => SHAPE };
+    const request = { cursor: null, limit: Infinity, at: 0, shape: () => SHAPE };
     return (this.store.list(request) as ListPage).records;
   }
 

@@ -214,6 +214,53 @@ Deno.test("tiered() leaves a failing database alone for growing intervals, and s
   ]);
 });
 
+for (const how of ["the client", "the database"] as const) {
+  Deno.test(`tiered() delivers the rows of other circuits while ${how} refuses those of one`, async () => {
+    const world = new Tiers(face, client);
+    const { fuse, line, heard } = world.isolate();
+    const [spoilt, sound] = [unique(), unique()];
+    const [a, b] = [spoilt, sound].map((name) => fuse.make(name, { consistency: "strong" }));
+    const trigger = `spoilt_${spoilt.replaceAll(/\W/g, "_")}`;
+    if (how === "the client") line.spoilt = spoilt;
+    else {
+      await client.execute(
+        `create trigger ${trigger} before insert on circuit_breaker_events ` +
+          `when new.key = '${spoilt}' begin select raise(abort, 'no'); end`,
+      );
+    }
+    for (let i = 0; i < 20; i++) {
+      await a!.forceOpen();
+      await b!.forceOpen();
+      assertEquals((await world.trail(sound)).length, i + 1);
+      world.clock.advance(300);
+    }
+    assertEquals([await world.trail(spoilt), await world.waiting(spoilt)], [[], 20]);
+    assertEquals(heard("store_error").map(({ operation }) => operation), ["audit"]);
+    assert(line.asked < 20 + 2 * 6 + 4, `${line.asked}`);
+    assertEquals(heard("store_recovered"), []);
+    delete line.spoilt;
+    if (how === "the database") await client.execute(`drop trigger ${trigger}`);
+    world.clock.advance(31_000);
+    await fuse.flush();
+    assertEquals(generations(await world.trail(spoilt)), upTo(21));
+    assertEquals(heard("store_recovered").map(({ operation }) => operation), ["audit"]);
+  });
+}
+
+Deno.test("tiered() takes three circuits that are refused in a row for an outage of the trail", async () => {
+  const world = new Tiers(face, client);
+  const { fuse, line } = world.isolate();
+  const names = Array.from({ length: 6 }, unique);
+  line.way = "is refused";
+  for (const name of names) await fuse.make(name).forceOpen();
+  assertEquals(line.asked, 3);
+  line.way = "arrives";
+  world.clock.advance(31_000);
+  await fuse.make(names[5]!).release();
+  await fuse.flush();
+  for (const name of names) assertEquals(await world.waiting(name), 0);
+});
+
 for (const outbox of [true, false]) {
   Deno.test(`tiered() makes no operation wait for a database that hangs longer than it may, ${outbox ? "with" : "without"} an outbox`, async () => {
     const world = new Tiers(face, client);

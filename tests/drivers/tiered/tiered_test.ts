@@ -205,3 +205,42 @@ Deno.test("Fuse.check() of tiered() tells of a database that is away, and does n
   await succeed(breaker);
   assertEquals((await breaker.snapshot()).metrics.totalSuccesses, 2);
 });
+
+Deno.test("circuit_breakers of tiered() says what the circuits are, whoever delivers", async () => {
+  const world = new Tiers(face, client);
+  const name = unique();
+  const row = async () => {
+    const { rows } = await client.execute({
+      sql: "select state, open_until, override, override_actor from circuit_breakers where key = ?",
+      args: [name],
+    });
+    assertEquals(await world.holds(name), true);
+    return rows.map((row) => Object.values(row));
+  };
+  const { fuse, line } = world.isolate();
+  const options = { consistency: "strong", successThreshold: 1 } as const;
+  const breaker = fuse.make(name, options);
+  await fail(breaker, 5);
+  const openUntil = world.clock.now() + 60_000;
+  assertEquals(await row(), [["OPEN", openUntil, null, null]]);
+  await breaker.disable({ actor: "ada" });
+  assertEquals(await row(), [["OPEN", openUntil, "disabled", "ada"]]);
+  await breaker.release();
+  // The database is away for a recovery and an override, and another isolate delivers both.
+  line.way = "is refused";
+  world.clock.advance(60_000);
+  await succeed(breaker);
+  await breaker.forceOpen({ actor: "bob" });
+  assertEquals(await row(), [["OPEN", openUntil, null, null]]);
+  world.clock.advance(1_000);
+  await world.isolate().fuse.make(name, options).snapshot();
+  assertEquals(await row(), [["CLOSED", null, "forced_open", "bob"]]);
+  // A removal and an import.
+  const { fuse: other } = world.isolate();
+  const state = await other.exportState();
+  await other.make(name, options).remove({ reason: "a tenant that left" });
+  assertEquals(await row(), []);
+  await other.importState(state, { existing: "replace" });
+  assertEquals(await row(), [["CLOSED", null, "forced_open", "bob"]]);
+  await other.make(name, options).remove();
+});

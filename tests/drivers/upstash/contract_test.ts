@@ -8,6 +8,7 @@ import { startForeignFace } from "../../support/foreign_face.ts";
 import { sharedRedis } from "../../support/redis_server.ts";
 import { scaled } from "../../support/scale.ts";
 import { startFace } from "../../support/upstash_face.ts";
+import { listed } from "./store.ts";
 import { type OpeningStore, upstash } from "../../support/drivers.ts";
 
 const redis = await sharedRedis();
@@ -73,13 +74,7 @@ for (const [name, source] of Object.entries({ "its own client": at, ...SOURCES }
     const store = upstash({ ...source, clock: clock.now, prefix: `texts of ${name}` });
     await Promise.all(TEXTS.map((text, i) => handsBack(store, clock, `circuit-${i}`, text)));
     // And of a page, whose circuits came in one request.
-    const shape = () => SHAPE;
-    const { records } = await store.list({
-      cursor: null,
-      limit: 10_000,
-      at: clock.now(),
-      shape,
-    });
+    const { records } = await listed(store);
     assertEquals(
       records.map(({ snapshot: { epoch, reason, override } }) => [
         // Behind the id is the moment of birth.

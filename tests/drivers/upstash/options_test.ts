@@ -141,8 +141,8 @@ Deno.test("upstash() asks a function for a client for each request", async () =>
     },
   });
   assertEquals(asked, 0);
-  await record(store, "a");
   await read(store, "a");
+  await record(store, "a");
   assertEquals(asked, 2);
 });
 

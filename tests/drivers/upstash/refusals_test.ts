@@ -17,7 +17,7 @@ async function refused(ask: () => unknown, scope: Scope, said: string): Promise<
   const error: Error = await assertRejects(async () => await ask(), Error);
   assert(isStoreAnswerError(error), Deno.inspect(error));
   assertEquals((error as StoreAnswerError).scope, scope, error.message);
-  assert(error.message.startsWith("Redis over REST: "), error.message);
+  assert(error.message.startsWith("Redis: "), error.message);
   assert(error.message.includes(said), error.message);
 }
 

@@ -63,9 +63,9 @@ export const section: Section = {
   },
 };
 
-/** The other entry points. Testing is never deployed. */
+/** The other entry points. Testing and the command line are never deployed. */
 function otherEntries(): [string, string][] {
-  const apart = [".", "./testing"];
+  const apart = [".", "./cli", "./testing"];
   return Object.entries(readConfig().exports).filter(([entry]) => !apart.includes(entry));
 }
 

@@ -25,19 +25,23 @@ export const FLOORS: readonly Floor[] = [
   },
   { name: "memory", files: /^drivers\/memory(\/\w+)?\.ts$/ },
   { name: "shared", files: /^src\/shared\/\w+\.ts$/ },
-  { name: "drivers", files: /^drivers\/(upstash|libsql|tiered)(\/[\w/]+)?\.ts$/ },
+  {
+    name: "drivers",
+    files: /^drivers\/(upstash|redis|libsql|tiered|d1|durable_object)(\/[\w/]+)?\.ts$/,
+  },
   { name: "core", files: /^(mod|src\/(fuse|registry|inventory))\.ts$/ },
   {
     name: "entry points",
     files:
       /^(src\/(hono(\/\w+)?|prometheus|log|env|env_settings)\.ts|src\/testing\/|migrations\/mod\.ts)/,
   },
+  { name: "command line", files: /^src\/cli(\/\w+)?\.ts$/ },
 ];
 
 /** Files of one floor that do not know each other: each group stands for itself. */
 export const APART: readonly RegExp[] = [
-  /^drivers\/upstash/,
-  /^drivers\/(libsql|tiered)/,
+  /^drivers\/(upstash|redis)/,
+  /^drivers\/(libsql|tiered|d1|durable_object)/,
   /^src\/testing\//,
   /^src\/(hono|hono\/\w+|prometheus)\.ts$/,
   /^src\/(env|env_settings)\.ts$/,

@@ -123,7 +123,13 @@ async function runDocTests(): Promise<Result> {
       `--junit-path=${report}`,
       ...documented,
     ],
-    { env: { UPSTASH_REDIS_REST_URL: face.url, UPSTASH_REDIS_REST_TOKEN: face.token } },
+    {
+      env: {
+        UPSTASH_REDIS_REST_URL: face.url,
+        UPSTASH_REDIS_REST_TOKEN: face.token,
+        REDIS_URL: redis.url,
+      },
+    },
   );
   return { ok, output: stdout + stderr, counted: countTests(report) };
 }

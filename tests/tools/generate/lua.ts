@@ -11,6 +11,8 @@ import { root } from "../gate/project.ts";
 
 /** The script's parts, in the order in which Redis reads them: each uses what stands in those before. */
 export const PARTS: readonly string[] = [
+  "request",
+  "index",
   "state",
   "metrics",
   "outbox",

@@ -98,7 +98,7 @@ Deno.test("list() pages through a store that gives a few at a time", async () =>
   const paged: OpeningStore = Object.assign(chaos(whole, {}), {
     async list(request: ListRequest): Promise<ListPage> {
       cursors.push(request.cursor);
-      const { records } = await whole.list(request);
+      const { records } = await whole.list({ ...request, cursor: null });
       const page = Number(request.cursor ?? 0);
       // The second one is empty, and not the last.
       const two = page === 1 ? [] : records.slice(Math.max(0, 2 * page - 2), Math.max(2, 2 * page));

@@ -11,12 +11,24 @@ function failed(times: number): Backoff {
   return backoff;
 }
 
+/** How long the interval is at most that a failure begins now, in ms. */
+function nextInterval(backoff: Backoff, now: number): number {
+  const { random } = Math;
+  Math.random = () => 1;
+  try {
+    backoff.failed(now, { probing: false });
+  } finally {
+    Math.random = random;
+  }
+  return backoff.leftMs(now);
+}
+
 Deno.test("Backoff is not down before the first failure", () => {
   const backoff = failed(0);
   assert(!backoff.failing);
   assert(!backoff.down(NOW));
   assertEquals(backoff.probe(NOW), false);
-  assertEquals(backoff.answered(), false);
+  assertEquals(backoff.answered(NOW), false);
 });
 
 Deno.test("Backoff doubles the interval from 1 s to 30 s, half of it at random", () => {
@@ -47,17 +59,49 @@ Deno.test("Backoff.failed() counts requests that fail together once", () => {
   assertEquals(backoff.failed(NOW, { probing: true }), true);
 });
 
-Deno.test("Backoff.answered() ends the interval, and lowers the next one by one step", () => {
-  const backoff = failed(5);
-  assertEquals(backoff.answered(), true);
+Deno.test("Backoff.answered() ends the interval, and takes no step back yet", () => {
+  const backoff = failed(4);
+  assertEquals(backoff.answered(NOW), true);
   assert(!backoff.failing);
   assert(!backoff.down(NOW));
-  // Five failures led to steps of 1, 2, 4, 8 and 16 s: the next one would be 30 s, and is 16 s.
-  backoff.failed(NOW, { probing: false });
-  assert(backoff.leftMs(NOW) > 7_999 && backoff.leftMs(NOW) <= 16_000);
-  for (let i = 0; i < 6; i++) backoff.answered();
-  backoff.failed(NOW, { probing: false });
-  assert(backoff.leftMs(NOW) <= 1_000);
+  // However often it answers: four failures led to steps of 1, 2, 4 and 8 s.
+  for (let ms = 0; ms < 8_000; ms += 10) assertEquals(backoff.answered(NOW + ms), false);
+  assertEquals(nextInterval(backoff, NOW + 7_999), 16_000);
+});
+
+Deno.test("Backoff.answered() takes a step back after answers for as long as the next interval is then", () => {
+  for (
+    const [answersForMs, next] of [
+      [8_000, 8_000],
+      [8_000 + 3_999, 8_000],
+      [8_000 + 4_000, 4_000],
+      [8_000 + 4_000 + 2_000, 2_000],
+      [8_000 + 4_000 + 2_000 + 999, 2_000],
+      [8_000 + 4_000 + 2_000 + 1_000, 1_000],
+      [3_600_000, 1_000],
+    ] as const
+  ) {
+    // Many answers meanwhile count for no more than none.
+    for (const everyMs of [1_000, Infinity]) {
+      const backoff = failed(4);
+      for (let ms = 0; ms < answersForMs; ms += everyMs) backoff.answered(NOW + ms);
+      backoff.answered(NOW + answersForMs);
+      assertEquals(nextInterval(backoff, NOW + answersForMs), next, `${answersForMs} ms`);
+    }
+  }
+});
+
+Deno.test("Backoff.answered() begins anew with each failure, and when the clock went back", () => {
+  const backoff = failed(3);
+  backoff.answered(NOW);
+  backoff.answered(NOW + 3_999);
+  backoff.failed(NOW + 3_999, { probing: false });
+  // The fourth failure: 8 s, and then 16.
+  backoff.answered(NOW + 12_000);
+  backoff.answered(NOW + 19_999);
+  backoff.answered(NOW);
+  backoff.answered(NOW + 7_999);
+  assertEquals(nextInterval(backoff, NOW + 7_999), 16_000);
 });
 
 Deno.test("Backoff is not down when its end was set by a clock that has gone back", () => {

@@ -1,0 +1,341 @@
+/**
+ * The store itself: what an operation asks of the script in Redis, and what the answer means.
+ *
+ * @module
+ */
+
+import { CIRCUITS, type OpeningStore } from "../../src/circuit.ts";
+import { isPlain, newId, originOf } from "../../src/records.ts";
+import { SHARED } from "../../src/shared/kind.ts";
+import { check, refuse } from "../../src/checks.ts";
+import type {
+  Acquired,
+  AcquireRequest,
+  Admission,
+  Answer,
+  Changed,
+  CircuitRecord,
+  Clock,
+  ListPage,
+  ListRequest,
+  OutboxRequest,
+  OverrideRequest,
+  Recorded,
+  RestoreRequest,
+  Shape,
+  Snapshot,
+  StoreRequest,
+  Tally,
+  TransitionRequest,
+} from "../../src/contract.ts";
+import { nonsense, type Scripts } from "./client.ts";
+import {
+  contentsOf,
+  overrideOf,
+  parseReply,
+  quoted,
+  recordOf,
+  type Reply,
+  rowField,
+  snapshotOf,
+} from "./fields.ts";
+
+/** Settings of a store in Redis. */
+export interface UpstashSettings {
+  /**
+   * What all keys begin with, before a colon. 1–200 characters. Stores with different prefixes
+   * share nothing. Where one prefix is another with more behind a colon, two circuits could mean the
+   * same key: the store that comes second is refused it.
+   *
+   * @default {"circuit_breaker"}
+   */
+  prefix?: string | undefined;
+  /**
+   * For how long a circuit without traffic is kept, in ms. A positive integer. An open circuit is
+   * kept so long past its cooldown, and one under an override past the override's end; one that has
+   * never opened and has no override is kept for a day at most.
+   *
+   * @default {2_592_000_000}
+   */
+  ttlMs?: number | undefined;
+  /** The store's clock, in ms, for tests. Left out: the server's decides. */
+  clock?: Clock | undefined;
+}
+
+/** Writes a key, reads it and deletes it. */
+const CHECK =
+  "redis.call('SET',KEYS[1],1,'PX',999,'GET')redis.call('DEL',KEYS[1])return'='..ARGV[1]";
+const PARTS = ["state", "metrics", "failures", "successes"];
+/** The operations that file a circuit in the indexes. A record only does where the circuit is due. */
+const CHANGES = /^(transition|override|restore|remove)$/;
+/** The least that a request says of itself. */
+const BARE: StoreRequest = { id: "", at: 0, shape: { windowMs: 1, windowSize: 0 } };
+/** How many keys of the database a page looks at, while circuits are looked for: some ms of the server's time. */
+const LOOKED_AT = 16_384;
+/** How many circuits one run files: about 25 KB. */
+const FILED_AT_ONCE = 500;
+/** Circuits that are to be filed are kept of so many. */
+const REMEMBERED = 1_000;
+
+/** What the options of a store may say beside the way to Redis. */
+export const SETTINGS: readonly string[] = ["prefix", "ttlMs", "clock"];
+
+/** Circuits in Redis, each operation one run of the script. */
+export class RedisStore implements OpeningStore {
+  readonly [CIRCUITS] = SHARED;
+  readonly name: string;
+  readonly traits = { persistent: true, shared: true, audited: false } as const;
+  readonly #scripts: Scripts;
+  readonly #prefix: string;
+  readonly #ttlMs: number;
+  readonly #clock: Clock | undefined;
+  /** Circuits whose next record files them in the indexes. */
+  readonly #unfiled = new Set<string>();
+
+  /** @throws {RangeError | TypeError} Naming the setting, what came and what is allowed. */
+  constructor(name: string, scripts: Scripts, settings: UpstashSettings) {
+    const subject = `${name} store`;
+    const { prefix = "circuit_breaker", clock } = settings;
+    if (typeof prefix !== "string" || prefix === "" || prefix.length > 200) {
+      refuse(subject, "prefix", "a text of 1-200 characters", prefix);
+    }
+    if (clock !== undefined && typeof clock !== "function") {
+      refuse(subject, "clock", "a function", clock);
+    }
+    this.name = name;
+    this.#prefix = prefix;
+    this.#ttlMs = check(subject, "ttlMs", settings.ttlMs, 30 * 86_400_000);
+    this.#clock = clock;
+    this.#scripts = scripts;
+  }
+
+  together<T>(work: () => T): T {
+    return this.#scripts.together(work);
+  }
+
+  async read(
+    key: string,
+    request: OutboxRequest & { readonly shape: Shape; readonly at: number },
+  ): Promise<Snapshot> {
+    const reply = await this.#run("read", key, { ...request, id: "" }, []);
+    return snapshotOf(reply, request.shape, request.outbox === "hand");
+  }
+
+  async record(key: string, tally: Tally): Promise<Recorded> {
+    const { epoch, generation, began, successes, failures, rejected, slow, ageMs } = tally;
+    const { ok: current, moved: _, ...answer } = await this.#change("record", key, tally, [
+      ...[epoch, generation, began, successes, failures, rejected, slow, ageMs],
+      ...[tally.lease ?? "", tally.policyHash],
+    ]);
+    return { current, ...answer };
+  }
+
+  async acquire(key: string, request: AcquireRequest): Promise<Acquired> {
+    const { token, max, leaseMs } = request;
+    const args = [token, max, leaseMs];
+    const why = { reason: "cooldown_passed", actor: null };
+    const { ok: granted, ...answer } = await this.#change("acquire", key, request, args, why);
+    return { granted, ...answer };
+  }
+
+  transition(key: string, request: TransitionRequest): Promise<Changed> {
+    const { to, event, reason, expected, lastFailure = null } = request;
+    const cooldownMs = Math.round(request.cooldownMs);
+    const { epoch, generation, began } = expected ?? { epoch: "", generation: "", began: "" };
+    return this.#won("transition", key, request, [
+      ...[to, event, cooldownMs, reason, epoch, generation, began],
+      lastFailure === null ? "" : JSON.stringify(lastFailure),
+    ], to === "OPEN" ? { cooldownMs, lastFailure } : {});
+  }
+
+  override(key: string, request: OverrideRequest): Promise<Changed> {
+    const { kind, until, reason, actor } = request;
+    const args = [kind ?? "", until ?? "", quoted(reason), quoted(actor)];
+    return this.#won("override", key, request, args);
+  }
+
+  restore(key: string, request: RestoreRequest): Promise<Changed> {
+    const { record, existing } = request;
+    const args = [existing, record.snapshot.generation, ...contentsOf(record)];
+    return this.#won("restore", key, request, args);
+  }
+
+  /**
+   * Two requests; one more where circuits are gone since. Where an index is lost, circuits are looked for
+   * in the whole database first, by pages without any.
+   */
+  async list(request: ListRequest): Promise<ListPage> {
+    const { cursor, limit, at, open = false } = request;
+    // Behind which circuit; while circuits are looked for, where, and under which mark.
+    const [after, scan, mark] = JSON.parse(cursor ?? '["","",""]') as string[];
+    if (scan !== "") {
+      const next = await this.#lookFor(scan!, at);
+      return { records: [], cursor: JSON.stringify([after, next, mark]) };
+    }
+    const id = newId();
+    const args = [open ? 2 : 1, after!, limit, mark!];
+    const page = await this.#ask("page", this.#indexes, { ...BARE, at, id }, args) as unknown[];
+    const [ok, , now, , , ...members] = page;
+    const found = members.map((key) => String(key).slice(1));
+    if (ok !== 1) return { records: [], cursor: JSON.stringify([after, "0", id]) };
+    const records = await this.together(() =>
+      Promise.all(found.map((key) => this.#dump(key, request)))
+    );
+    const stale = found.filter((_, i) => !records[i] || open && isPlain(records[i].snapshot));
+    // Whoever lists next drops them.
+    if (stale.length > 0) await this.#index(stale, at).catch(() => {});
+    return {
+      records: records.filter((record) => record !== null),
+      cursor: found.length < limit ? null : JSON.stringify([found.at(-1), "", ""]),
+      now: Number(now),
+    };
+  }
+
+  /** Looks for circuits on a page of the database, and files them. Returns where to go on; `""`: nowhere. */
+  async #lookFor(cursor: string, at: number): Promise<string> {
+    const ends = [`${this.#prefix}:`, ":state"] as const;
+    const match = ends.map((end) => end.replace(/[*?[\]\\]/g, "\\$&")).join("*");
+    const page: unknown = await this.#scripts.ask((redis) =>
+      redis.scan(cursor, { match, count: LOOKED_AT })
+    );
+    const [next, found] = Array.isArray(page) ? page as unknown[] : [];
+    if (!/^\d+$/.test(String(next)) || !Array.isArray(found)) throw nonsense();
+    const keys = found.map((key) => String(key).slice(ends[0].length, -ends[1].length));
+    // Also if there are none: what a SCAN answers names no request, but what comes after it does.
+    await this.#index(keys, at);
+    return Number(next) ? String(next) : "";
+  }
+
+  /** Brings the entries of circuits in line with the circuits. */
+  async #index(keys: readonly string[], at: number): Promise<void> {
+    const runs: Promise<unknown>[] = [];
+    for (let i = 0; i === 0 || i < keys.length; i += FILED_AT_ONCE) {
+      const states = keys.slice(i, i + FILED_AT_ONCE).map((key) => this.#keys(key)[0]!);
+      runs.push(this.#ask("index", [...states, ...this.#indexes], { ...BARE, at }, []));
+    }
+    await Promise.all(runs);
+  }
+
+  /** A record; `null` where there is none, or the key turns out to be somebody else's. */
+  async #dump(
+    key: string,
+    { at, shape, outbox, brief }: ListRequest,
+  ): Promise<CircuitRecord | null> {
+    try {
+      const request = { id: "", at, shape: shape(key), outbox };
+      const reply = await this.#run(brief ? "read" : "dump", key, request, []);
+      return reply.fields && recordOf(key, reply, request.shape, outbox === "hand");
+    } catch (error) {
+      if (/WRONGTYPE|another prefix/.test(String(error))) return null;
+      throw error;
+    }
+  }
+
+  /** One request, and two commands. */
+  async confirm(
+    key: string,
+    rows: readonly Admission[],
+  ): Promise<void> {
+    if (rows.length === 0) return;
+    await this.#run("confirm", key, BARE, rows.map(rowField));
+  }
+
+  /** One request. */
+  async check(): Promise<void> {
+    const id = newId();
+    const answer = await this.#scripts.ask((redis) =>
+      redis.eval(CHECK, [`${this.#prefix}:check`], [id])
+    );
+    if (answer !== `=${id}`) throw nonsense();
+  }
+
+  async remove(key: string): Promise<boolean> {
+    return (await this.#run("remove", key, BARE, [])).ok;
+  }
+
+  /** A change that either is made by this request or is not. */
+  async #won(
+    operation: string,
+    key: string,
+    request: StoreRequest & Pick<OverrideRequest, "reason" | "actor">,
+    args: readonly (string | number)[],
+    more: Record<string, unknown> = {},
+  ): Promise<Changed> {
+    const { reason, actor } = request;
+    const why = { reason, actor, ...more };
+    const { ok: won, moved: _, ...answer } = await this.#change(operation, key, request, args, why);
+    return { won, ...answer };
+  }
+
+  async #change(
+    operation: string,
+    key: string,
+    request: StoreRequest,
+    args: readonly (string | number)[],
+    why: Record<string, unknown> = {},
+  ): Promise<Answer & { readonly ok: boolean; readonly moved: boolean }> {
+    const reply = await this.#run(operation, key, request, args, why);
+    const { ok, moved, fields } = reply;
+    const released = fields === null ? null : overrideOf(fields, "released");
+    const snapshot = snapshotOf(reply, request.shape, request.outbox === "hand");
+    return { ok, moved, snapshot, released };
+  }
+
+  async #run(
+    operation: string,
+    key: string,
+    request: StoreRequest,
+    args: readonly (string | number)[],
+    why: Record<string, unknown> = {},
+  ): Promise<Reply> {
+    const records = operation === "record";
+    // Under Upstash's locking of keys, circuits that all declare the indexes would wait for one another.
+    const files = records ? this.#unfiled.has(key) : CHANGES.test(operation);
+    const keys = [...this.#keys(key), ...files ? this.#indexes : []];
+    const more = records && !files ? this.#indexes : undefined;
+    const reply = parseReply(await this.#ask(operation, keys, request, args, why, more));
+    this.#note(key, reply);
+    return reply;
+  }
+
+  /** Notes whether the next record of a circuit is to file it in the indexes. */
+  #note(key: string, { fields, now }: Reply): void {
+    this.#unfiled.delete(key);
+    // A little before the script asks for it.
+    const ms = Math.min(this.#ttlMs, 86_400_000) / 9;
+    if (fields !== null && now - Number(fields.indexed || -Infinity) < ms) return;
+    this.#unfiled.add(key);
+    if (this.#unfiled.size > REMEMBERED) this.#unfiled.delete(this.#unfiled.values().next().value!);
+  }
+
+  #ask(
+    operation: string,
+    keys: string[],
+    { id, at, shape, outbox, instance }: StoreRequest,
+    args: readonly (string | number)[],
+    why: Record<string, unknown> = {},
+    more?: string[],
+  ): Promise<unknown> {
+    // What the trail is to say in the caller's words, with the isolate it came from.
+    const words = outbox === undefined
+      ? ""
+      : JSON.stringify({ ...why, ...originOf({ id, instance }) });
+    return this.#scripts.run({
+      ...{ keys, more },
+      args: [
+        ...[operation, at, this.#clock?.() ?? "", id || newId()],
+        ...[shape.windowMs, shape.windowSize, this.#ttlMs, this.#prefix.length, ...args],
+        ...[words, outbox === "hand" ? 1 : ""],
+      ].map(String),
+    });
+  }
+
+  #keys(key: string): string[] {
+    return PARTS.map((part) => `${this.#prefix}:${key}:${part}`);
+  }
+
+  /** The keys of the circuits of the prefix, and of those that are not plainly CLOSED. */
+  get #indexes(): string[] {
+    return [`${this.#prefix}:circuits`, `${this.#prefix}:open`];
+  }
+}

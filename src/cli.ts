@@ -1,0 +1,103 @@
+/**
+ * The command line: look at circuits and act on them, without a program of one's own.
+ *
+ * ```sh
+ * deno run -A jsr:@fuse/edge/cli status
+ * deno run -A jsr:@fuse/edge/cli force-open payments --reason "deploy" --for 10m
+ * ```
+ *
+ * Stores come from environment variables, as `fuseFromEnv` reads them, from `--config module.ts`, or
+ * through a dashboard with `--api URL`. All commands are in
+ * [its page](https://jsr.io/@fuse/edge/doc/cli), and in `--help`.
+ *
+ * @example As a function
+ * ```ts
+ * import { runCli } from "@fuse/edge/cli";
+ * import { assertEquals, assertStringIncludes } from "@std/assert";
+ *
+ * let said = "";
+ * const code = await runCli(["close", "payments"], {
+ *   env: {},
+ *   stdout: () => {},
+ *   stderr: (text) => said += text,
+ * });
+ * assertEquals(code, 1);
+ * assertStringIncludes(said, "reset closes the circuit");
+ * ```
+ *
+ * @module
+ */
+
+import nodeProcess from "node:process";
+import { CommanderError } from "commander";
+import { makeProgram } from "./cli/program.ts";
+import { type CliProcess, Terminal } from "./cli/terminal.ts";
+
+/** Where a command line runs: in place of this process. */
+export interface CliOptions {
+  /** Environment variables by name. Left out: those of this process. */
+  env?: object | undefined;
+  /** Takes what is printed. Left out: the standard output. */
+  stdout?: ((text: string) => void) | undefined;
+  /** Takes errors and progress. Left out: the standard error. */
+  stderr?: ((text: string) => void) | undefined;
+  /** Ends `tail`. Left out: SIGINT and SIGTERM do. */
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * Runs a command. Costs the round trips that the command needs: one for each hundred circuits to list,
+ * three or four to act on one.
+ *
+ * @param args Arguments, without the program's name.
+ * @param options See {@linkcode CliOptions}.
+ * @returns The exit code: 0; 1 for errors, and for `verify` and `check` that are not ok; 2 for
+ * `status --fail` while a circuit is open.
+ */
+export async function runCli(args: readonly string[], options: CliOptions = {}): Promise<number> {
+  const process = processOf(options);
+  const { command, exitCode } = makeProgram(process);
+  try {
+    await command.parseAsync([...args], { from: "user" });
+    return exitCode();
+  } catch (error) {
+    // Commander has printed its own errors, and its help, already.
+    if (error instanceof CommanderError) return error.exitCode;
+    const terminal = new Terminal(process, false);
+    terminal.note(`error: ${terminal.reasonOf(error)}`);
+    return 1;
+  }
+}
+
+function processOf(options: CliOptions): CliProcess {
+  const {
+    env = nodeProcess.env,
+    stdout = (text: string) => void nodeProcess.stdout.write(text),
+    stderr = (text: string) => void nodeProcess.stderr.write(text),
+  } = options;
+  return { env, stdout, stderr, stdin, interrupted: () => options.signal ?? interruption() };
+}
+
+async function stdin(): Promise<string> {
+  nodeProcess.stdin.setEncoding("utf8");
+  let text = "";
+  for await (const chunk of nodeProcess.stdin) text += chunk;
+  return text;
+}
+
+function interruption(): AbortSignal {
+  const controller = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    nodeProcess.once(signal, () => controller.abort());
+  }
+  return controller.signal;
+}
+
+// Node 20 has no `import.meta.main`; there, `runCli` is called.
+if ((import.meta as { readonly main?: boolean }).main) {
+  // Whoever read the output may leave before its end, as `head` does.
+  nodeProcess.stdout.on("error", () => nodeProcess.exit(0));
+  const code = await runCli(nodeProcess.argv.slice(2));
+  // Clients of stores may hold connections: the process must not wait for them.
+  nodeProcess.stdout.write("", () => nodeProcess.exit(code));
+}

@@ -1,0 +1,149 @@
+/**
+ * Circuits through a dashboard, where no store can be reached from here.
+ *
+ * @module
+ */
+
+import { inLine } from "../checks.ts";
+import type { CircuitSnapshot } from "../rules/snapshot.ts";
+import type { Action, Fleet, Listed, Order, Place, Shown, StatusFilter } from "./fleet.ts";
+import { CliError } from "./terminal.ts";
+
+/** How long a dashboard may take to answer, in ms. */
+const TIMEOUT_MS = 15_000;
+
+/** Why a dashboard refuses, by status. */
+const REFUSALS: Readonly<Record<number, string>> = {
+  401: `it asks for authentication: give --header "authorization: …"`,
+  403: "it does not allow this",
+  405: "it is read-only",
+};
+
+/** The JSON API of a dashboard. Each answer is one request. */
+export class ApiFleet implements Fleet {
+  readonly #base: string;
+  readonly #headers: Headers;
+
+  constructor(url: URL, headers: Headers = new Headers()) {
+    this.#base = `${url.origin}${url.pathname.replace(/\/+$/, "")}/api/`;
+    this.#headers = headers;
+  }
+
+  async stores(): Promise<readonly string[]> {
+    const stores = await this.#get<readonly { name: string }[]>("stores");
+    return stores!.map(({ name }) => name);
+  }
+
+  async list(stores: readonly string[], { state }: StatusFilter): Promise<Listed> {
+    const circuits: CircuitSnapshot[] = [];
+    const unanswered = new Set<string>();
+    for (const store of stores) {
+      let cursor: string | null = null;
+      do {
+        const query: URLSearchParams = new URLSearchParams({ store, limit: "1000" });
+        if (state !== undefined) query.set("state", state);
+        if (cursor !== null) query.set("cursor", cursor);
+        const page: Page | null = await this.#get<Page>(`circuits?${query}`);
+        circuits.push(...page!.circuits.map(revived));
+        for (const name of page!.missing) unanswered.add(name);
+        cursor = page!.cursor;
+      } while (cursor !== null);
+    }
+    const error = new CliError("the dashboard got no answer from it");
+    return { circuits, missing: [...unanswered].map((store) => ({ store, error })) };
+  }
+
+  async show(place: Place): Promise<Shown | null> {
+    const shown = await this.#get<Shown>(pathOf(place));
+    if (shown === null) return null;
+    const { circuit, events } = shown;
+    if (circuit.local) {
+      throw new CliError(`The dashboard gets no answer from ${inLine(place.store)}`);
+    }
+    if (circuit.generation === 0) return null;
+    return {
+      ...shown,
+      circuit: revived(circuit),
+      events: events.map((event) => ({ ...event, at: new Date(event.at) })),
+    };
+  }
+
+  async act(place: Place, action: Action, { reason, forMs }: Order): Promise<void> {
+    const response = await this.#send(`${pathOf(place)}/${action}`, {
+      method: "POST",
+      // A browser says this of a page's own requests, and dashboards ask for it.
+      headers: { "content-type": "application/json", "sec-fetch-site": "same-origin" },
+      body: JSON.stringify({ reason, forMs }),
+    });
+    if (!response.ok) throw await refused(response);
+    await response.body?.cancel();
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  /** Returns what a path answers; `null` where there is nothing. */
+  async #get<T>(path: string): Promise<T | null> {
+    const response = await this.#send(path, {});
+    if (response.status === 404 && path.startsWith("circuits/")) {
+      await response.body?.cancel();
+      return null;
+    }
+    if (!response.ok) throw await refused(response);
+    try {
+      return await response.json() as T;
+    } catch {
+      throw new CliError(
+        "The dashboard answered with something else than JSON: is --api its path?",
+      );
+    }
+  }
+
+  async #send(path: string, init: RequestInit): Promise<Response> {
+    const headers = new Headers(init.headers);
+    for (const [name, value] of this.#headers) headers.set(name, value);
+    const signal = AbortSignal.timeout(TIMEOUT_MS);
+    try {
+      // A redirect would take the credentials elsewhere.
+      return await fetch(this.#base + path, { ...init, headers, signal, redirect: "error" });
+    } catch (error) {
+      throw new CliError("The dashboard did not answer", { cause: error });
+    }
+  }
+}
+
+interface Page {
+  readonly circuits: readonly CircuitSnapshot[];
+  readonly cursor: string | null;
+  readonly missing: readonly string[];
+}
+
+function pathOf({ store, key }: Place): string {
+  return `circuits/${encodeURIComponent(store)}/${encodeURIComponent(key)}`;
+}
+
+/** Dates are texts in JSON. */
+function revived(circuit: CircuitSnapshot): CircuitSnapshot {
+  const date = (value: Date | null) => value === null ? null : new Date(value);
+  const { override, lastFailure, metrics } = circuit;
+  return {
+    ...circuit,
+    override: override && { ...override, until: date(override.until) },
+    lastFailure: lastFailure && { ...lastFailure, at: new Date(lastFailure.at) },
+    openedAt: date(circuit.openedAt),
+    openUntil: date(circuit.openUntil),
+    closedAt: date(circuit.closedAt),
+    metrics: {
+      ...metrics,
+      lastSuccessAt: date(metrics.lastSuccessAt),
+      lastFailureAt: date(metrics.lastFailureAt),
+    },
+  };
+}
+
+async function refused(response: Response): Promise<CliError> {
+  const why = REFUSALS[response.status] ?? inLine((await response.text()).slice(0, 300));
+  if (!response.bodyUsed) await response.body?.cancel();
+  return new CliError(`The dashboard refused with status ${response.status}: ${why}`);
+}

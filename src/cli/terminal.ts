@@ -1,0 +1,104 @@
+/**
+ * The command line's way out: text for people, JSON for programs, progress, and errors without
+ * secrets.
+ *
+ * @module
+ */
+
+import { inLine } from "../checks.ts";
+
+/** The process that the command line runs in. A test gives one of its own. */
+export interface CliProcess {
+  /** Environment variables by name: where stores are, and what must not be shown. */
+  readonly env: object;
+  /** Writes to the standard output. */
+  stdout(text: string): void;
+  /** Writes to the standard error. */
+  stderr(text: string): void;
+  /** Returns the text of the standard input. */
+  stdin(): Promise<string>;
+  /** Returns a signal that aborts when the user interrupts `tail`. */
+  interrupted(): AbortSignal;
+}
+
+/** A mistake of whoever typed the command. Its message is shown as it is. */
+export class CliError extends Error {
+  override readonly name = "CliError";
+}
+
+/** How often progress is written at most, in ms. */
+const PROGRESS_MS = 1_000;
+
+/** Names of variables and headers whose values are secrets. */
+const SECRET = /TOKEN|SECRET|KEY|PASSWORD|PASSWD|AUTH|COOKIE|CREDENTIAL|DSN|URL$/i;
+
+/** Writes what a command found. */
+export class Terminal {
+  readonly process: CliProcess;
+  /** `true` if programs read the output. */
+  readonly json: boolean;
+  readonly #secrets: string[];
+  #progressAt = -Infinity;
+
+  /** @param headers Headers of a request, whose values are never shown. */
+  constructor(process: CliProcess, json: boolean, headers: Iterable<[string, string]> = []) {
+    this.process = process;
+    this.json = json;
+    this.#secrets = [...secretsOf(process.env), ...[...headers].map(([, value]) => value)]
+      .flatMap((value) => [value, value.replace(/^\w+ +/, "")])
+      .filter((value) => value.length > 3)
+      .sort((a, b) => b.length - a.length);
+  }
+
+  /** Writes a line for people. Texts from outside must have gone through `inLine`. */
+  line(text: string): void {
+    this.process.stdout(`${text}\n`);
+  }
+
+  /** Writes one document, or one line of a stream, for programs. */
+  document(value: unknown, indent = 2): void {
+    this.process.stdout(`${JSON.stringify(value, null, indent)}\n`);
+  }
+
+  /** Writes columns, each as wide as its widest text. The last one is not padded. */
+  table(rows: readonly (readonly string[])[]): void {
+    const widths = rows[0]?.map((_, i) => Math.max(...rows.map((row) => row[i]!.length))) ?? [];
+    for (const row of rows) {
+      this.line(row.map((text, i) => text.padEnd(widths[i]!)).join("  ").trimEnd());
+    }
+  }
+
+  /** Writes progress to the standard error, the first time at once and then once a second. */
+  progress(text: string): void {
+    const now = performance.now();
+    if (now - this.#progressAt < PROGRESS_MS) return;
+    this.#progressAt = now;
+    this.note(text);
+  }
+
+  /** Writes a line to the standard error. */
+  note(text: string): void {
+    this.process.stderr(`${this.redact(text)}\n`);
+  }
+
+  /** Returns what went wrong, with what the store itself said, and without secrets. */
+  reasonOf(error: unknown): string {
+    const { message = String(error), cause } = Object(error) as Partial<Error>;
+    const behind = (Object(cause) as Partial<Error>).message;
+    const text = typeof behind === "string" && !message.includes(behind)
+      ? `${message}: ${behind}`
+      : message;
+    return this.redact(inLine(text));
+  }
+
+  /** Returns a text without the values of variables and headers that may be secrets. */
+  redact(text: string): string {
+    return this.#secrets.reduce((rest, secret) => rest.replaceAll(secret, "…"), text);
+  }
+}
+
+function secretsOf(env: object): string[] {
+  return Object.entries(env).flatMap(([name, value]) =>
+    SECRET.test(name) && typeof value === "string" ? [value] : []
+  );
+}

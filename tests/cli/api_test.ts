@@ -1,0 +1,78 @@
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { createFuse, memory } from "@fuse/edge";
+import { serveDashboard } from "./dashboard_api.ts";
+import { cli, json } from "./process.ts";
+
+const TOKEN = "AXsecretOfTheDashboard";
+
+Deno.test("--api looks at circuits and acts on them through a dashboard", async (t) => {
+  const fuse = createFuse({ stores: { array: memory() }, defaults: { failureThreshold: 1 } });
+  await using dashboard = serveDashboard(fuse, TOKEN);
+  const api = ["--api", `${dashboard.url}/`, "--header", `authorization: Bearer ${TOKEN}`];
+  for (const name of ["a", "b", "c", "d"]) await fuse.make(name).call(() => 1);
+  await fuse.make("d").tryCall(() => Promise.reject(new TypeError("down")));
+  const odd = fuse.for({ type: "tenant", id: "4/2 ü" }).make("odd name/%");
+  await odd.call(() => 1);
+
+  await t.step("status reads every page", async () => {
+    const circuits = await json<{ name: string }[]>({}, "status", ...api);
+    assertEquals(circuits.map(({ name }) => name), ["d", "a", "b", "c", "odd name/%"]);
+    const { code, stdout } = await cli({}, "status", "--fail", ...api);
+    assertEquals(code, 2);
+    assertMatch(stdout, /^STATE.*\nOPEN +"d" +array +50 % +since .*Z, until .*Z, TypeError\n/);
+  });
+
+  await t.step("show finds a circuit by any name and scope", async () => {
+    const scoped = ["--context", "tenant:4/2 ü"];
+    const { circuit } = await json<{ circuit: { name: string } }>(
+      ...[{}, "show", "odd name/%", ...scoped, ...api] as const,
+    );
+    assertEquals(circuit.name, "odd name/%");
+  });
+
+  await t.step("actions arrive with their reason and end, and the dashboard's actor", async () => {
+    const { code, stderr } = await cli(
+      ...[{}, "disable", "a", "--reason", "drill", "--for", "10m", ...api] as const,
+    );
+    assertEquals([code, stderr], [0, ""]);
+    const { override } = await fuse.make("a").snapshot();
+    assertEquals([override?.kind, override?.reason, override?.actor], [
+      ...["disabled", "drill", "from the session"],
+    ]);
+    assert(override!.until!.getTime() <= Date.now() + 600_000);
+    await cli({}, "open", "new", "--reason", "drill", "--create", ...api);
+    assertEquals((await fuse.make("new").snapshot()).override?.until, null);
+  });
+
+  await t.step("a circuit that is not there is refused before anything is posted", async () => {
+    dashboard.log.length = 0;
+    const { code, stderr } = await cli({}, "release", "nobody", "--reason", "r", ...api);
+    assertEquals(code, 1);
+    assertStringIncludes(stderr, 'There is no circuit "nobody"');
+    assertEquals(dashboard.log.filter((line) => line.startsWith("POST")), []);
+  });
+
+  await t.step("refusals say what to do, and never the token", async () => {
+    dashboard.readOnly = true;
+    const readOnly = await cli({}, "open", "a", "--reason", "r", ...api);
+    assertEquals(readOnly.code, 1);
+    assertStringIncludes(readOnly.stderr, "it is read-only");
+    const stranger = await cli(
+      ...[
+        {},
+        "status",
+        "--api",
+        dashboard.url,
+        "--header",
+        "authorization: Bearer AXwrong",
+      ] as const,
+    );
+    assertEquals(stranger.code, 1);
+    assertStringIncludes(stranger.stderr, "it asks for authentication");
+    const elsewhere = await cli({}, "status", ...api.with(1, "http://127.0.0.1:1/ops"));
+    assertEquals(elsewhere.code, 1);
+    for (const { stderr } of [readOnly, stranger, elsewhere]) {
+      assert(!stderr.includes("AX"), stderr);
+    }
+  });
+});

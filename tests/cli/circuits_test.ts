@@ -1,0 +1,150 @@
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { createFuse, type Fuse } from "@fuse/edge";
+import { libsql } from "@fuse/edge/libsql";
+import { upstash } from "@fuse/edge/upstash";
+import { fileForFile } from "../support/databases.ts";
+import { sharedRedis } from "../support/redis_server.ts";
+import { startFace } from "../support/upstash_face.ts";
+import { cli, type Environment, json } from "./process.ts";
+
+const redis = await sharedRedis();
+const TOKEN = "AXsecretTokenOfRedis";
+const database = await fileForFile();
+
+/** Both stores, each with a Fuse beside the command line. */
+async function withStores(
+  name: "cache" | "database",
+  body: (env: Environment, fuse: Fuse) => Promise<void>,
+): Promise<void> {
+  await using face = await startFace({ redis, token: TOKEN });
+  const prefix = `cli-${crypto.randomUUID()}`;
+  const client = database.connect();
+  const stores = {
+    cache: () => upstash({ url: face.url, token: TOKEN, prefix }),
+    database: () => libsql({ client }),
+  };
+  const envs = {
+    cache: {
+      UPSTASH_REDIS_REST_URL: face.url,
+      UPSTASH_REDIS_REST_TOKEN: TOKEN,
+      FUSE_CACHE_PREFIX: prefix,
+    },
+    database: { TURSO_DATABASE_URL: database.url },
+  };
+  await using fuse = createFuse({
+    stores: { [name]: stores[name]() },
+    defaults: { failureThreshold: 1, consistency: "strong" },
+  });
+  try {
+    await body(envs[name], fuse);
+  } finally {
+    client.close();
+  }
+}
+
+function fail(fuse: Fuse, name: string): Promise<unknown> {
+  return fuse.make(name).tryCall(() => Promise.reject(new TypeError("down")));
+}
+
+for (const store of ["cache", "database"] as const) {
+  Deno.test(`the command line looks at circuits in the ${store} and acts on them`, async (t) => {
+    await withStores(store, async (env, fuse) => {
+      const name = `payments-${store}`;
+      await fuse.make(`calm-${store}`).call(() => 1);
+      await fail(fuse, name);
+      await fuse.flush();
+
+      await t.step("status shows what is open first", async () => {
+        const circuits = await json<{ name: string; state: string }[]>(env, "status");
+        assertEquals(circuits[0]!.name, name);
+        assertEquals(circuits.map(({ state }) => state), ["OPEN", "CLOSED"]);
+        const { code, stdout } = await cli(env, "status", "--fail");
+        assertEquals(code, 2);
+        assertMatch(stdout, /^STATE +CIRCUIT +STORE.*\nOPEN +"payments-.*\nCLOSED +"calm-/);
+        assertStringIncludes(stdout, "TypeError");
+        assertStringIncludes(stdout, "2 circuits, 1 open, 0 overridden");
+        const closed = await cli(env, "status", "--state", "closed", "--fail");
+        assertEquals(closed.code, 0);
+        assert(!closed.stdout.includes(name));
+      });
+
+      await t.step("show explains one", async () => {
+        const shown = await json<{ circuit: { state: string }; explanation: string }>(
+          ...[env, "show", name] as const,
+        );
+        assertEquals(shown.circuit.state, "OPEN");
+        assertStringIncludes(shown.explanation, `Circuit "${name}" is OPEN`);
+        const { stdout } = await cli(env, "show", name);
+        assertMatch(stdout, /^Circuit .* is OPEN.*\ncircuit +"payments/);
+      });
+
+      await t.step("an action is seen by the others, with its reason, actor and end", async () => {
+        const said = await cli(
+          ...[env, "force-close", name, "--reason", "known bug", "--actor", "grace"] as const,
+          ...["--for", "10m"],
+        );
+        assertEquals(said.code, 0, said.stderr);
+        assertMatch(said.stdout, /is forced_closed until .* by grace: known bug/);
+        const { override } = await fuse.make(name).snapshot();
+        assertEquals([override?.kind, override?.actor], ["forced_closed", "grace"]);
+        const left = override!.until!.getTime() - Date.now();
+        assert(left > 0 && left <= 600_000);
+      });
+
+      await t.step("release, reset and remove undo it", async () => {
+        assertEquals((await cli(env, "release", name, "--reason", "fixed")).code, 0);
+        assertEquals((await fuse.make(name).snapshot()).override, null);
+        assertEquals((await cli(env, "reset", name, "--reason", "fixed")).code, 0);
+        assertEquals(await fuse.make(name).getState(), "CLOSED");
+        const removed = await json<{ circuit: unknown }>(
+          ...[env, "remove", name, "--reason", "gone"] as const,
+        );
+        assertEquals(removed.circuit, null);
+        assertEquals((await cli(env, "show", name)).code, 1);
+      });
+
+      await t.step("a scoped circuit is another one", async () => {
+        const scoped = ["--context", "tenant:42", "--boundary", "region:eu"];
+        const { circuit } = await json<{ circuit: { context: string; boundary: string } }>(
+          ...[env, "open", name, "--reason", "abuse", "--create", ...scoped] as const,
+        );
+        assertEquals([circuit.context, circuit.boundary], ["tenant:42", "region:eu"]);
+        const wrong = await cli(env, "show", name);
+        assertEquals(wrong.code, 1);
+        assertStringIncludes(wrong.stderr, "for tenant:42 in region:eu");
+      });
+
+      await t.step("an unknown circuit is refused, and a slip is corrected", async () => {
+        const { code, stdout, stderr } = await cli(
+          ...[env, "open", `clam-${store}`, "--reason", "r"] as const,
+        );
+        assertEquals([code, stdout], [1, ""]);
+        assertStringIncludes(stderr, `did you mean "calm-${store}"?`);
+      });
+    });
+  });
+}
+
+Deno.test("a store that does not answer is an error, without its token", async () => {
+  const env = {
+    UPSTASH_REDIS_REST_URL: "http://127.0.0.1:1",
+    UPSTASH_REDIS_REST_TOKEN: TOKEN,
+    TURSO_DATABASE_URL: database.url,
+  };
+  for (const args of [["status"], ["check"], ["show", "payments"], ["status", "--json"]]) {
+    const { code, stdout, stderr } = await cli(env, ...args);
+    assertEquals(code, 1, args.join(" "));
+    assert(!`${stdout}${stderr}`.includes(TOKEN), stderr);
+    assertStringIncludes(`${stdout}${stderr}`, "cache");
+  }
+});
+
+Deno.test("a token that the server refuses is in no message", async () => {
+  await using face = await startFace({ redis, token: TOKEN });
+  const wrong = "AXwrongTokenOfRedis";
+  const env = { UPSTASH_REDIS_REST_URL: face.url, UPSTASH_REDIS_REST_TOKEN: wrong };
+  const { code, stdout, stderr } = await cli(env, "check", "--json");
+  assertEquals(code, 1);
+  assertEquals(JSON.parse(stdout).cache.ok, false);
+  assert(!`${stdout}${stderr}`.includes(wrong));
+});

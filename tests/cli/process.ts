@@ -1,0 +1,83 @@
+/**
+ * The command line as a process of its own.
+ *
+ * @module
+ */
+import { lines } from "../support/lines.ts";
+import { root } from "../tools/gate/project.ts";
+
+/** How a command ended. */
+export interface Ended {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+const ARGS = ["run", "-A", "--no-prompt", "src/cli.ts"];
+
+/** Where a command finds its stores: variables, in place of all that this process has. */
+export type Environment = Readonly<Record<string, string>>;
+
+/** Runs a command to its end. */
+export async function cli(env: Environment, ...args: string[]): Promise<Ended> {
+  const { code, stdout, stderr } = await command(env, args).output();
+  const text = new TextDecoder();
+  return { code, stdout: text.decode(stdout), stderr: text.decode(stderr) };
+}
+
+/** Runs a command that must succeed, and returns its JSON. */
+export async function json<T>(env: Environment, ...args: string[]): Promise<T> {
+  const { code, stdout, stderr } = await cli(env, ...args, "--json");
+  if (code !== 0) throw new Error(`${args.join(" ")} ended with ${code}: ${stderr}`);
+  return JSON.parse(stdout) as T;
+}
+
+/** A command that goes on until it is ended. */
+export interface Running extends AsyncDisposable {
+  /** The next line that it prints. */
+  next(): Promise<string>;
+  /** Interrupts it, as Ctrl-C does, and returns its exit code. */
+  interrupt(): Promise<number>;
+}
+
+/** Starts a command that does not end by itself. */
+export function start(env: Environment, ...args: string[]): Running {
+  const child = command(env, args, "inherit").spawn();
+  const printed = lines(child.stdout);
+  return {
+    async next() {
+      const { value, done } = await printed.next();
+      if (done) throw new Error("the command has ended");
+      return value;
+    },
+    async interrupt() {
+      child.kill("SIGINT");
+      for await (const _ of printed);
+      return (await child.status).code;
+    },
+    async [Symbol.asyncDispose]() {
+      try {
+        child.kill("SIGKILL");
+      } catch {
+        // It has ended.
+      }
+      for await (const _ of printed);
+      await child.status;
+    },
+  };
+}
+
+function command(env: Environment, args: readonly string[], stderr: "piped" | "inherit" = "piped") {
+  const own = Deno.env.toObject();
+  const kept = ["PATH", "HOME", "DENO_DIR", "DENO_COVERAGE_DIR", "TMPDIR"];
+  const inherited = kept.flatMap((name) => own[name] === undefined ? [] : [[name, own[name]!]]);
+  return new Deno.Command(Deno.execPath(), {
+    args: [...ARGS, ...args],
+    cwd: root,
+    clearEnv: true,
+    env: { ...Object.fromEntries(inherited), NO_COLOR: "1", USER: "ada", ...env },
+    stdin: "null",
+    stdout: "piped",
+    stderr,
+  });
+}

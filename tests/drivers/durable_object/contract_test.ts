@@ -1,0 +1,6 @@
+import { cloudflareForFile, testContract } from "../../support/cloudflare/databases.ts";
+
+const cloudflare = await cloudflareForFile();
+
+testContract(cloudflare, "durable-object");
+testContract(cloudflare, "three durable objects");

@@ -1,0 +1,15 @@
+// The contract suite on a real Redis over TCP, with each client of users.
+import { storeContract } from "@fuse/edge/testing";
+import { redis } from "../../support/drivers.ts";
+import { sharedRedis } from "../../support/redis_server.ts";
+import { CLIENTS } from "./clients.ts";
+
+const server = await sharedRedis();
+
+for (const [name, connect] of Object.entries(CLIENTS)) {
+  // Connected once: whoever uses a client keeps it for the life of a process.
+  const { client } = await connect(server.url);
+  for (const { name: title, run } of storeContract(({ clock }) => redis(client, { clock }))) {
+    Deno.test(`storeContract(redis, ${name}) ${title}`, run);
+  }
+}

@@ -1,0 +1,85 @@
+/**
+ * A Worker that runs the contract on the databases of its bindings, and gives tests a way to them.
+ *
+ * @module
+ */
+import { d1, d1Client, type D1Like, type LibsqlStore, type SqlStatement } from "@fuse/edge/d1";
+import { durableObject, FuseObject, type NamespaceLike } from "@fuse/edge/durable-object";
+import { migrate } from "@fuse/edge/migrations";
+import { storeContract } from "@fuse/edge/testing";
+
+interface Env {
+  readonly DB: D1Like;
+  readonly FUSE: NamespaceLike;
+}
+
+/** An object that can be made to die, as one does that is evicted. */
+export class MortalObject extends FuseObject {
+  readonly #ctx: object;
+
+  constructor(ctx: object, env: object) {
+    super(ctx, env);
+    this.#ctx = ctx;
+  }
+
+  override async fetch(request: Request): Promise<Response> {
+    if (new URL(request.url).pathname !== "/abort") return await super.fetch(request);
+    (this.#ctx as { abort(): void }).abort();
+    return new Response();
+  }
+}
+
+/** What the path of a request asks for; its body is JSON. */
+type Route = (env: Env, body: never) => unknown;
+
+/** The case of the contract to run. */
+interface CaseRequest {
+  readonly store: string;
+  readonly audit: "transitions" | "calls";
+  readonly index: number;
+}
+
+const ROUTES: Readonly<Record<string, Route>> = {
+  "/migrate": (env) => migrate(d1Client(env.DB)),
+  "/batch": (env, statements: SqlStatement[]) => d1Client(env.DB).batch(statements),
+  /** Statements as a binding gets them, for the real one. */
+  async "/bound"(env, statements: { sql: string; args: unknown[] }[]) {
+    const bound = statements.map(({ sql, args }) => env.DB.prepare(sql).bind(...args));
+    const results = await env.DB.batch(bound as never[]) as { results: unknown; meta: unknown }[];
+    return results.map(({ results, meta }) => ({ rows: results, meta }));
+  },
+  async "/case"(env, { store, audit, index }: CaseRequest) {
+    const cases = storeContract(({ clock }) => make(env, store, { audit, clock }));
+    await cases[index]!.run();
+    return cases[index]!.name;
+  },
+};
+
+function make(
+  env: Env,
+  store: string,
+  options: { audit: "transitions" | "calls"; clock: () => number },
+): LibsqlStore {
+  if (store === "d1") return d1(env.DB, options);
+  return durableObject(env.FUSE, { ...options, shards: store === "durable-object" ? 1 : 3 });
+}
+
+export default {
+  async fetch(request: Request, env: Env): Promise<Response> {
+    const { pathname, searchParams } = new URL(request.url);
+    const object = searchParams.get("object");
+    if (object !== null) {
+      const stub = env.FUSE.get(env.FUSE.idFromName(object) as never) as { fetch: typeof fetch };
+      return await stub.fetch(request);
+    }
+    const route = ROUTES[pathname];
+    if (route === undefined) return new Response(null, { status: 404 });
+    try {
+      const ok = await route(env, await request.json() as never);
+      return Response.json({ ok });
+    } catch (error) {
+      const { message, code, status, scope } = error as Error & Record<string, unknown>;
+      return Response.json({ error: { message, code, status, scope } });
+    }
+  },
+};
