@@ -37,34 +37,34 @@ export function passAfter(ms: number, pass: () => void): () => void {
   }
   const now = performance.now();
   const wait = { at: now + ms, pass };
-  if (alarm === undefined || alarm.aborted || wait.at < ringsAt) setAlarm(now, wait.at);
-  else if (waits.size === 0) alarm.addEventListener("abort", ring);
   waits.add(wait);
+  ringBy(wait.at, now);
   return () => {
     if (waits.delete(wait) && waits.size === 0) alarm?.removeEventListener("abort", ring);
   };
 }
 
-function setAlarm(now: number, at: number): void {
-  alarm?.removeEventListener("abort", ring);
-  // Whole milliseconds, and never too early.
-  const ms = Math.ceil(at - now);
-  ringsAt = now + ms;
-  alarm = AbortSignal.timeout(ms);
+/** Sets the alarm, unless it rings early enough. */
+function ringBy(at: number, now: number): void {
+  if (alarm?.aborted !== false || at < ringsAt) {
+    alarm?.removeEventListener("abort", ring);
+    // Whole milliseconds, and never too early.
+    const ms = Math.ceil(at - now);
+    ringsAt = now + ms;
+    alarm = AbortSignal.timeout(ms);
+  }
+  // Again, it costs little and changes nothing.
   alarm.addEventListener("abort", ring);
 }
 
 function ring(): void {
-  alarm = undefined;
+  // A platform's timers may be early by a fraction of a millisecond.
   const now = Math.max(ringsAt, performance.now());
-  let next = Infinity;
   for (const wait of waits) {
-    if (wait.at > now) next = Math.min(next, wait.at);
+    if (wait.at > now) ringBy(wait.at, now);
     else {
       waits.delete(wait);
       wait.pass();
     }
   }
-  // What passed may have set the alarm for a call of its own.
-  if (next < Infinity && (alarm === undefined || next < ringsAt)) setAlarm(now, next);
 }

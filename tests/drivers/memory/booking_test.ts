@@ -1,8 +1,8 @@
 // The live record of the memory store, and what may be booked on it.
 import { admissionOf } from "../../../src/records.ts";
-import { assert, assertEquals, assertStrictEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import fc from "fast-check";
-import { createFuse } from "@fuse/edge";
+import { CircuitBreakerOpenError, createFuse } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
 import { seeded } from "../../support/units.ts";
 import { AT, SHAPE, Subject } from "./subject.ts";
@@ -178,4 +178,28 @@ Deno.test("a call that began before its circuit was known counts after an evicti
   await slow;
   assertEquals((await breaker.getMetrics()).totalFailures, 1);
   assertEquals(await breaker.getState(), "OPEN");
+});
+
+Deno.test("a call that is refused for the cooldown asks for no slot and draws no token", async () => {
+  const clock = new FakeClock();
+  const array = memory();
+  let acquired = 0;
+  const { acquire } = array;
+  array.acquire = (...args) => {
+    acquired++;
+    return acquire.apply(array, args);
+  };
+  const fuse = createFuse({ stores: { array }, clock: clock.now });
+  const breaker = fuse.make("a", { failureThreshold: 1, cooldownMs: 1_000 });
+  await breaker.tryCall(() => Promise.reject(new Error("down")));
+  for (const retryAfterMs of [1_000, 400]) {
+    const { retryAfterMs: told } = await assertRejects(
+      () => breaker.call(() => 1),
+      CircuitBreakerOpenError,
+    );
+    assertEquals([told, acquired], [retryAfterMs, 0]);
+    clock.advance(600);
+  }
+  assert((await breaker.tryCall(() => 1)).ok, "the cooldown has passed");
+  assertEquals(acquired, 1);
 });
