@@ -150,3 +150,9 @@ and not a4('override.until')then if aT then g('PERSIST',a)end elseif b2[w]or bM 
 
 /** Its SHA-1, by which Redis knows it. */
 export const SCRIPT_SHA1: string = "c69d5b54408320ff891792ed4c8f600171ef1f93";
+
+/** The line by which Upstash locks only the keys that a script declares. Redis 7 refuses it. */
+export const LOCKING = "#!lua flags=allow-key-locking\n";
+
+/** The SHA-1 of the script behind that line. */
+export const LOCKING_SHA1: string = "e9c5b0e45269b06d0f15a52447d39f59497d2b12";
