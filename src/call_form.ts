@@ -8,7 +8,6 @@ import { isResponse } from "./errors.ts";
 import type { Grant, Refusal, Unit } from "./admission.ts";
 import type { CallContext, CallOptions } from "./circuit_breaker.ts";
 import { discard, type Kind } from "./rules/outcome.ts";
-import type { CircuitPolicyData } from "./rules/policy.ts";
 
 /** Gives a result to the caller. */
 export interface CallForm {
@@ -48,7 +47,6 @@ export interface Planned extends Call {
  */
 export interface Plain {
   readonly grant: Grant;
-  readonly policy: CircuitPolicyData;
   readonly functions: object;
   readonly unit: Unit;
   readonly form: CallForm;

@@ -173,20 +173,13 @@ export class Calls<F> {
       grant.epoch === "" || grant.lease !== null || options !== undefined ||
       functions.isFailure !== undefined || circuit.policy.slowCallMs !== undefined
     ) return;
-    const { clock, events } = circuit.store;
     const call = { options, form };
     this.#plain = circuit.plain = {
       grant,
-      policy: circuit.policy,
       functions,
       unit: this.#unit,
       form,
-      returned: (value) => {
-        const at = clock();
-        return isFine(value) && !events.hearsCalls && circuit.pass(grant, at)
-          ? give(form, value)
-          : this.#given(grant, value, UNTIMED, at, call);
-      },
+      returned: (value) => this.#given(grant, value, UNTIMED, this.#clock(), call),
       threw: (error) => this.#threw(grant, error, UNTIMED, call),
     };
   }
@@ -199,7 +192,7 @@ export class Calls<F> {
     // Taken before the call, which may call this very handle, under another grant.
     const { returned, threw } = plain;
     try {
-      return Promise.resolve(this.#start(fn, plain.policy.callTimeoutMs)).then(returned, threw);
+      return Promise.resolve(this.#start(fn, this.#circuit.policy.callTimeoutMs)).then(returned, threw);
     } catch (error) {
       return threw(error);
     }

@@ -12,31 +12,32 @@ w,x)for y=1,#x,1000 do g('HDEL',w,unpack(x,y,math.min(y+999,#x)))end end;local f
 B={},g('HGETALL',w)for y=1,#B,2 do A[B[y]]=B[y+1]end;return A,#B>0 end;local C,D,E=KEYS[#KEYS-1],
 KEYS[#KEYS],#KEYS~=4;local F=string.char(255)local G={}local function H(x,I,w)local J=redis.pcall(I
 and'ZADD'or'ZREM',x,unpack(I and{0,w}or{w}))G[x]=type(J)=='number'end;local function K(w,L,M)w=w:sub(
-#C-7,-7)H(C,L,w)H(D,L and not M,w)end;local function N(O)for x in pairs(G)do local P=G[x]and g(
-'PTTL',x)or-2;if P~=-2 and P<O then g('PEXPIRE',x,q(O))end end end;if e=='page'then local x,Q=KEYS[
-tonumber(ARGV[9])],F..ARGV[12]if ARGV[12]~=''and g('ZREM',C,Q)+g('ZREM',D,Q)==2 then for R,A in
-ipairs(KEYS)do g('ZREMRANGEBYLEX',A,'['..F,'+')H(A,true,'')end end;if not g('ZSCORE',x,'')then for R
-,S in ipairs(KEYS)do H(S,true,F..f)end;N(j)return n(false)end;local T=n(true)for R,w in ipairs(g(
-'ZRANGEBYLEX',x,'('..ARGV[10],'('..F,'LIMIT',0,ARGV[11]))do T[#T+1]='='..w end;return T end;if e==
-'index'then for y=1,#KEYS-2 do local U=redis.pcall('HMGET',KEYS[y],'epoch','prefix','state',
-'override','override.until')local L=not U.err and(U[1]or'')~=''and(U[2]or ARGV[8])==ARGV[8]local V=s(
-U[5])K(KEYS[y],L,U[3]=='CLOSED'and((U[4]or'')==''or V and V<=m))end;N(j)return n(true)end;if e==
-'remove'then K(a)return n(g('DEL',a,b,c,d)>0)end;if e=='confirm'then g('HDEL',a,unpack(ARGV,9))
-return n(true)end;if ARGV[3]==''then local W,X=pcall(g,'TIME')if W then m=X[1]*1000+math.floor(X[2]/
-1000)end end;local Y,Z,_,a0=z(a),{},{},false;local function a1(a2,r)Y[a2]=q(r)Z[a2],a0=Y[a2],true
-end;local function a3(a2)Y[a2],Z[a2],a0=nil,nil,true;_[#_+1]=a2 end;local function a4(a2)return s(Y[
-a2])end;local function a5()return(Y.override or'')~=''end;local function a6(a2)return a2:sub(1,6)==
-'lease:'end;if Y.epoch==''then Y.epoch=nil end;local a7=not Y.epoch;if Y.prefix and Y.prefix~=ARGV[8
-]then return redis.error_reply('ERR the circuit belongs to a store with another prefix')end;if e==
-'record'and not E then local a8=a4('indexed')if a7 or not a8 or a8>m or m-a8>=math.min(j,864e5)/8
-then return n(false,true)end end;local function a9(a2,r)Y[a2],Z[a2]=r,r end;if not a7 then if not({
-CLOSED=1,OPEN=1,HALF_OPEN=1})[Y.state]then a9('state','CLOSED')end;if u(Y.generation)~=a4(
-'generation')then a9('generation','0')end;if u(Y.since)~=a4('since')then a9('since',Y.generation)end
-;local aa={forced_open=1,forced_closed=1,disabled=1,metrics_only=1}if a5()and not aa[Y.override]then
-for R,a2 in ipairs({'','.until','.reason','.actor'})do a9('override'..a2,'')end end end;local ab,ac=
-{'epoch','policyHash','outcomes','cursor','since','trial','halfOpen.successes','halfOpen.failures',
-'totals.successes','totals.failures','totals.rejected','totals.slow','lastFailureAt','lastSuccessAt'
-,'ids','sinceClosed.successes','sinceClosed.failures','sinceClosed.slow','consecutiveSuccesses',
+#C-7,-7)if w==''or w>=F then return end;H(C,L,w)H(D,L and not M,w)end;local function N(O)for x in
+pairs(G)do local P=G[x]and g('PTTL',x)or-2;if P~=-2 and P<O then g('PEXPIRE',x,q(O))end end end;if e
+=='page'then local x,Q=KEYS[tonumber(ARGV[9])],F..ARGV[12]if ARGV[12]~=''and g('ZREM',C,Q)+g('ZREM',
+D,Q)==2 then for R,A in ipairs(KEYS)do g('ZREMRANGEBYLEX',A,'['..F,'+')H(A,true,'')end end;if not g(
+'ZSCORE',x,'')then for R,S in ipairs(KEYS)do H(S,true,F..f)end;N(j)return n(false)end;local T=n(true
+)for R,w in ipairs(g('ZRANGEBYLEX',x,'('..ARGV[10],'('..F,'LIMIT',0,ARGV[11]))do T[#T+1]='='..w end;
+return T end;if e=='index'then for y=1,#KEYS-2 do local U=redis.pcall('HMGET',KEYS[y],'epoch',
+'prefix','state','override','override.until')local L=not U.err and(U[1]or'')~=''and(U[2]or ARGV[8])
+==ARGV[8]local V=s(U[5])K(KEYS[y],L,U[3]=='CLOSED'and((U[4]or'')==''or V and V<=m))end;N(j)return n(
+true)end;if e=='remove'then K(a)return n(g('DEL',a,b,c,d)>0)end;if e=='confirm'then g('HDEL',a,
+unpack(ARGV,9))return n(true)end;if ARGV[3]==''then local W,X=pcall(g,'TIME')if W then m=X[1]*1000+
+math.floor(X[2]/1000)end end;local Y,Z,_,a0=z(a),{},{},false;local function a1(a2,r)Y[a2]=q(r)Z[a2],
+a0=Y[a2],true end;local function a3(a2)Y[a2],Z[a2],a0=nil,nil,true;_[#_+1]=a2 end;local function a4(
+a2)return s(Y[a2])end;local function a5()return(Y.override or'')~=''end;local function a6(a2)return
+a2:sub(1,6)=='lease:'end;if Y.epoch==''then Y.epoch=nil end;local a7=not Y.epoch;if Y.prefix and Y.
+prefix~=ARGV[8]then return redis.error_reply(
+'ERR the circuit belongs to a store with another prefix')end;if e=='record'and not E then local a8=
+a4('indexed')if a7 or not a8 or a8>m or m-a8>=math.min(j,864e5)/8 then return n(false,true)end end;
+local function a9(a2,r)Y[a2],Z[a2]=r,r end;if not a7 then if not({CLOSED=1,OPEN=1,HALF_OPEN=1})[Y.
+state]then a9('state','CLOSED')end;if u(Y.generation)~=a4('generation')then a9('generation','0')end;
+if u(Y.since)~=a4('since')then a9('since',Y.generation)end;local aa={forced_open=1,forced_closed=1,
+disabled=1,metrics_only=1}if a5()and not aa[Y.override]then for R,a2 in ipairs({'','.until',
+'.reason','.actor'})do a9('override'..a2,'')end end end;local ab,ac={'epoch','policyHash','outcomes'
+,'cursor','since','trial','halfOpen.successes','halfOpen.failures','totals.successes',
+'totals.failures','totals.rejected','totals.slow','lastFailureAt','lastSuccessAt','ids',
+'sinceClosed.successes','sinceClosed.failures','sinceClosed.slow','consecutiveSuccesses',
 'consecutiveFailures','start','newest.successes','newest.failures','newest.slow','floor','after',
 'from','older.successes','older.failures','older.slow'},16;local ad,ae,af,ag={},nil,false,false;
 local U=g('HMGET',b,'id:'..f,unpack(ab))local W=s(table.remove(U,1))if not a7 and U[1]==Y.epoch then
@@ -149,10 +150,10 @@ and not a4('override.until')then if aT then g('PERSIST',a)end elseif b2[w]or bM 
 'successes:')end end;return au`;
 
 /** Its SHA-1, by which Redis knows it. */
-export const SCRIPT_SHA1: string = "c69d5b54408320ff891792ed4c8f600171ef1f93";
+export const SCRIPT_SHA1: string = "929283ffe99d9351c1d131344611c0c2b6bead88";
 
 /** The line by which Upstash locks only the keys that a script declares. Redis 7 refuses it. */
 export const LOCKING = "#!lua flags=allow-key-locking\n";
 
 /** The SHA-1 of the script behind that line. */
-export const LOCKING_SHA1: string = "e9c5b0e45269b06d0f15a52447d39f59497d2b12";
+export const LOCKING_SHA1: string = "7854d862e7c11d698f5fef4dd41513c507fbc818";

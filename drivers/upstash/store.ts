@@ -28,7 +28,7 @@ import type {
   Tally,
   TransitionRequest,
 } from "../../src/contract.ts";
-import { nonsense, type Scripts } from "./client.ts";
+import { nonsense, REDIS, type Scripts } from "./client.ts";
 import {
   contentsOf,
   overrideOf,
@@ -72,6 +72,10 @@ const CHANGES = /^(transition|override|restore|remove)$/;
 const BARE: StoreRequest = { id: "", at: 0, shape: { windowMs: 1, windowSize: 0 } };
 /** How many keys of the database a page looks at, while circuits are looked for: some ms of the server's time. */
 const LOOKED_AT = 16_384;
+/** How often a listing looks through the database; an index that is lost each time does not stay. */
+const LOOKS = 3;
+/** Where a listing stands. */
+type Cursor = [after: string, scan: string, mark: string, looks?: number];
 /** How many circuits one run files: about 25 KB. */
 const FILED_AT_ONCE = 500;
 /** Circuits that are to be filed are kept of so many. */
@@ -166,18 +170,23 @@ export class RedisStore implements OpeningStore {
    */
   async list(request: ListRequest): Promise<ListPage> {
     const { cursor, limit, at, open = false } = request;
-    // Behind which circuit; while circuits are looked for, where, and under which mark.
-    const [after, scan, mark] = JSON.parse(cursor ?? '["","",""]') as string[];
+    // Behind which circuit; while circuits are looked for, where, under which mark, and for which time.
+    const [after, scan, mark, looks = 0] = JSON.parse(cursor ?? '["","",""]') as Cursor;
     if (scan !== "") {
-      const next = await this.#lookFor(scan!, at);
-      return { records: [], cursor: JSON.stringify([after, next, mark]) };
+      const next = await this.#lookFor(scan, at);
+      return { records: [], cursor: JSON.stringify([after, next, mark, looks]) };
     }
     const id = newId();
-    const args = [open ? 2 : 1, after!, limit, mark!];
+    const args = [open ? 2 : 1, after, limit, mark];
     const page = await this.#ask("page", this.#indexes, { ...BARE, at, id }, args) as unknown[];
     const [ok, , now, , , ...members] = page;
     const found = members.map((key) => String(key).slice(1));
-    if (ok !== 1) return { records: [], cursor: JSON.stringify([after, "0", id]) };
+    if (ok !== 1) {
+      if (looks === LOOKS) {
+        throw new Error(`${REDIS}its index of circuits is lost as soon as it is built`);
+      }
+      return { records: [], cursor: JSON.stringify([after, "0", id, looks + 1]) };
+    }
     const records = await this.together(() =>
       Promise.all(found.map((key) => this.#dump(key, request)))
     );

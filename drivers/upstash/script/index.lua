@@ -12,6 +12,8 @@ local function file(list, belongs, key)
 end
 local function enter(key, there, plain)
   key = key:sub(#circuits - 7, -7)
+  -- A key of somebody else may end like ours; no circuit has the name of a mark.
+  if key == '' or key >= END then return end
   file(circuits, there, key)
   file(open, there and not plain, key)
 end

@@ -1,5 +1,5 @@
 // The indexes of a prefix in Redis: what a list costs, and what becomes of them.
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { ListRequest } from "@fuse/edge/store";
 import { startRedis } from "../../support/redis_server.ts";
 import { startFace } from "../../support/upstash_face.ts";
@@ -107,6 +107,30 @@ Deno.test("list() takes no index for whole that was evicted while circuits were 
   assertEquals(refused.records, []);
   assert(refused.cursor !== null);
   assertEquals(await keysOf(store), ["a"]);
+});
+
+Deno.test("list() leaves an index whole when somebody's key is named as a circuit without a name would be", async () => {
+  const { store, prefix } = open();
+  await record(store, "a", { successes: 1 });
+  await redis.command("HSET", `${prefix}::state`, "theirs", "1");
+  const request = { limit: 10, at: Date.now(), shape: () => SHAPE };
+  const begun = await store.list({ ...request, cursor: null });
+  assertEquals(await keysOf(store), ["a"]);
+  await store.list({ ...request, cursor: begun.cursor });
+  assertEquals(await members(prefix, "circuits"), ["", "a"]);
+});
+
+Deno.test("list() says so when the index is lost as soon as it is built", async () => {
+  const { store, prefix } = await whole("a");
+  let cursor: string | null = null;
+  const list = async () => {
+    for (let page = 0; page < 20; page++) {
+      await redis.command("DEL", `${prefix}:circuits`);
+      const request = { limit: 10, at: Date.now(), shape: () => SHAPE };
+      ({ cursor } = await store.list({ ...request, cursor }));
+    }
+  };
+  await assertRejects(list, Error, "its index of circuits is lost as soon as it is built");
 });
 
 Deno.test("list() drops entries whose circuit is gone, and those of the open that closed", async () => {
