@@ -192,7 +192,10 @@ export class Calls<F> {
     // Taken before the call, which may call this very handle, under another grant.
     const { returned, threw } = plain;
     try {
-      return Promise.resolve(this.#start(fn, this.#circuit.policy.callTimeoutMs)).then(returned, threw);
+      return Promise.resolve(this.#start(fn, this.#circuit.policy.callTimeoutMs)).then(
+        returned,
+        threw,
+      );
     } catch (error) {
       return threw(error);
     }

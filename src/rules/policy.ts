@@ -33,7 +33,7 @@ export type OnStoreError = "local" | "allow" | "reject";
 /**
  * Which price to pay for what other isolates know: see `src/shared/README.md`. `eventual`: no
  * blocking round trip while closed or open, and isolates learn of each other's openings with the
- * next answer of the store. `strong`: one before and one after every call.
+ * next answer of the store. `strong`: one before every call, and one after a failure or a trial.
  */
 export type Consistency = "eventual" | "strong";
 
@@ -144,7 +144,8 @@ export interface CircuitPolicy {
   halfOpenLeaseMs?: number | undefined;
   /**
    * `eventual` costs no blocking round trip while closed or open; `strong` asks the shared store
-   * before and after every call. A store of this process is always strong.
+   * before every call, and waits until it has recorded a failure or a trial. A store of this process is
+   * always strong.
    *
    * @default {"eventual"}
    */
