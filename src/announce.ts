@@ -49,7 +49,12 @@ export function announceCall(
   if (slow && type !== "ignored") events.emit("slow", detail);
 }
 
-/** Emits a transition that this isolate made, or that an override keeps it from making. */
+/**
+ * Emits a transition that this isolate made, or that an override keeps it from making.
+ *
+ * @param generation Which one it began. The answer shows a later one where it came late, because a client
+ * has sent the request once more, and others have moved the circuit between.
+ */
 export function announceTransition(
   { identity, local, store: { events } }: Announcing,
   type: "opened" | "closed" | "half_opened" | "would_open",
@@ -57,6 +62,7 @@ export function announceTransition(
   to: CircuitState,
   reason: string,
   { snapshot: s, head }: Answer,
+  generation = s.generation,
 ): void {
   if (!events.hears(type)) return;
   events.emit(type, {
@@ -64,7 +70,7 @@ export function announceTransition(
     ...(head === undefined ? null : { head }),
     from,
     to,
-    generation: s.generation,
+    generation,
     at: dateOf(s.now),
     reason,
     snapshot: toCircuitSnapshot(identity, s, s.now, 0, local),

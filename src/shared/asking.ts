@@ -126,7 +126,10 @@ export abstract class AskingCircuit extends Circuit {
         ...{ operation: "transition", kind: "writes", proves: whatWon },
         send: () => this.driver.transition(this.identity.key, request),
       });
-      if (answer.won) announceTransition(this, due.event, s.state, due.to, due.reason, answer);
+      const { event, to, reason } = due;
+      if (answer.won) {
+        announceTransition(this, event, s.state, to, reason, answer, s.generation + 1);
+      }
       return true;
     } catch {
       // Whoever records next finds it due again.

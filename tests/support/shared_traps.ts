@@ -52,7 +52,14 @@ export function sharedTraps(
         const site = await ground.begin();
         try {
           const world = new SharedWorld(site, ground.ways, consistency);
-          await run(world);
+          await run(world).catch((error) => {
+            const failed = world.heard("store_error").map(({ operation, error }) =>
+              `${operation}: ${error}`
+            );
+            throw new Error(`${error}\nStore errors: ${failed.join("; ") || "none"}`, {
+              cause: error,
+            });
+          });
           for (const way of ground.ways) way.fault = undefined;
           // What still goes on in the background is this test's.
           await world.flush();

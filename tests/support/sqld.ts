@@ -109,6 +109,8 @@ function spawn(folder: string, address: string): Deno.ChildProcess {
       // With more of them its queue for the write lock loses a waiter now and then, and with it
       // all that come after: it stops answering. SQLite has one writer at a time in any case.
       ...["--max-concurrent-connections", "1"],
+      // 200 callers at once are no more than it takes, also on a busy machine: 429 is its own test's.
+      ...["--max-concurrent-requests", "1024", "--disable-intelligent-throttling"],
     ],
     stdin: "null",
     stdout: "null",

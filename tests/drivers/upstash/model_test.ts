@@ -56,7 +56,7 @@ Deno.test("CircuitBreaker() never does what it must not when the way to Redis fa
     const random = seeded(seed);
     face.fault = () => random() < 0.25 ? faults[Math.floor(random() * faults.length)] : undefined;
     return {
-      store: open(clock.now),
+      ...busy(open(clock.now)),
       options: { consistency: seed % 2 === 0 ? "eventual" : "strong", flushSize: 4 },
       agreement: "faulty",
       storeTimeoutMs,

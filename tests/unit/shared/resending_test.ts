@@ -1,5 +1,7 @@
 // Answers that were lost: what is sent again, and that it counts once.
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
+import { createFuse } from "@fuse/edge";
+import { chaos } from "../../support/drivers.ts";
 import { refused, World } from "./isolate.ts";
 import { StoreAnswerError, type Tally } from "@fuse/edge/store";
 
@@ -74,6 +76,29 @@ Deno.test("an outcome without an answer is not sent again when the clock has gon
   assert(!isolate.tallies.some((tally) => tally.id === id));
   assertEquals(isolate.told("unconfirmed").length, 1);
   assertEquals(world.stored().totals.failures, 1);
+});
+
+Deno.test("an opening is announced as the generation it began when a client sends it twice, and others move between", async () => {
+  const world = new World();
+  const store = chaos(world.store, {});
+  const transition = store.transition.bind(store);
+  store.transition = async (key, request) => {
+    await transition(key, request);
+    world.clock.advance(1_000);
+    const id = crypto.randomUUID();
+    const { moved } = await world.store.acquire(key, {
+      ...{ ...request, id, at: world.clock.now(), token: id, max: 1, leaseMs: 30_000 },
+    });
+    assert(moved);
+    return await transition(key, request);
+  };
+  const fuse = createFuse({ stores: { store }, clock: world.clock.now, storeTimeoutMs: 10_000 });
+  const told: unknown[] = [];
+  fuse.on("opened", ({ generation, to }) => void told.push([generation, to]));
+  const breaker = fuse.make("a", { failureThreshold: 1, cooldownMs: 1_000 });
+  await breaker.tryCall(() => Promise.reject(new Error("boom")));
+  await fuse.flush();
+  assertEquals(told, [[2, "OPEN"]]);
 });
 
 Deno.test("an outcome is sent again by flush() after one before it was given up in the same turn", async () => {
