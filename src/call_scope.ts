@@ -7,6 +7,7 @@
 import { CallTimeoutError } from "./errors.ts";
 import type { CircuitIdentity } from "./key.ts";
 import { discard } from "./rules/outcome.ts";
+import { passAfter } from "./timeouts.ts";
 
 /** What the called function gets. Its signal is made when somebody reads it, for this call alone. */
 export class CallScope {
@@ -60,24 +61,31 @@ export function outrun<T>(
   return new Promise<T>((resolve, reject) => {
     const scope = new CallScope(caller, timeoutMs !== undefined);
     let over = false;
-    const end = (settle: () => void) => {
+    const end = () => {
       over = true;
-      clearTimeout(timer);
+      callOff?.();
       caller?.removeEventListener("abort", abort);
-      settle();
     };
-    const abort = () => end(() => reject(caller!.reason));
-    const timer = timeoutMs === undefined ? undefined : setTimeout(() =>
-      end(() => {
-        const error = new CallTimeoutError(circuit, timeoutMs);
-        reject(error);
-        scope.lose(error);
-      }), timeoutMs);
+    const fail = (error: unknown) => {
+      if (over) return;
+      end();
+      reject(error);
+    };
+    const abort = () => fail(caller!.reason);
+    const callOff = timeoutMs === undefined ? undefined : passAfter(timeoutMs, () => {
+      const error = new CallTimeoutError(circuit, timeoutMs);
+      fail(error);
+      scope.lose(error);
+    });
     caller?.addEventListener("abort", abort, { once: true });
-    const run = async () => await fn(scope);
-    run().then(
-      (value) => over ? discard(value) : end(() => resolve(value)),
-      (error) => over || end(() => reject(error)),
-    );
+    try {
+      Promise.resolve(fn(scope)).then((value) => {
+        if (over) return discard(value);
+        end();
+        resolve(value);
+      }, fail);
+    } catch (error) {
+      fail(error);
+    }
   });
 }

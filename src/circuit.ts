@@ -6,7 +6,9 @@
  * @module
  */
 
+import { type Grant, type Known, type Refusal, SILENT, type Unit, UNKNOWN } from "./admission.ts";
 import { announceAction, announceAnswer, announceCall, announceTransition } from "./announce.ts";
+import type { Plain } from "./call_form.ts";
 import { quote } from "./checks.ts";
 import type {
   AcquireRequest,
@@ -28,7 +30,7 @@ import type {
   StoreRequest,
   TransitionRequest,
 } from "./contract.ts";
-import { CircuitBreakerOpenError, type StoreUnavailableError } from "./errors.ts";
+import { CircuitBreakerOpenError } from "./errors.ts";
 import type { Events } from "./events.ts";
 import type { CircuitIdentity } from "./key.ts";
 import {
@@ -39,49 +41,17 @@ import {
   isLate,
   isSame,
   newId,
-  TOTALS_ONLY,
 } from "./records.ts";
-import { cooldownOf, ramp, reasonOf, retryAfter, tripping, type Verdict } from "./rules/machine.ts";
-import type { Given } from "./rules/followed.ts";
-import { type CallCounts, type Ending, SLOW_TRIAL } from "./rules/outcome.ts";
 import { differingOptions } from "./rules/fingerprint.ts";
+import type { Given } from "./rules/followed.ts";
+import { cooldownOf, ramp, reasonOf, retryAfter, tripping, type Verdict } from "./rules/machine.ts";
+import { type CallCounts, type Ending, SLOW_TRIAL } from "./rules/outcome.ts";
 import type { CircuitPolicyData } from "./rules/policy.ts";
 import { explainRefusal } from "./rules/snapshot.ts";
 
+export type { Grant, Known, Refusal, Unit } from "./admission.ts";
+export { UNCOUNTED, UNKNOWN } from "./admission.ts";
 export type { Ending } from "./rules/outcome.ts";
-
-/** A call may run. Its outcome will be recorded under this admission. */
-export interface Grant extends Admission {
-  readonly refused: null;
-  /** Token of the half-open slot that the call holds; `null` if it holds none. */
-  readonly lease: string | null;
-  /** `true` under `disable`: no events. */
-  readonly silent: boolean;
-  /** The grant of this isolate's stand-in, if that admitted the call in place of the store. */
-  readonly alone: Grant | null;
-}
-
-/** A call may not run, and why. */
-export interface Refusal {
-  readonly refused: CircuitBreakerOpenError | StoreUnavailableError;
-}
-
-/** Takes the background work of one request. */
-export interface Unit {
-  /** Returns the work again if the caller has to wait for it, because nobody else would hold it. */
-  background(work: Promise<unknown>): Promise<unknown> | undefined;
-}
-
-/** What is known of a circuit. */
-export interface Known {
-  readonly snapshot: Snapshot;
-  /** The store's clock, in ms. */
-  readonly now: number;
-  /** The age of the Snapshot, in ms. */
-  readonly ageMs: number;
-  /** `true` if this isolate decides alone, because the store cannot be used. */
-  readonly local: boolean;
-}
 
 /**
  * The property under which a store keeps its way of opening circuits. Registered globally, so that a
@@ -142,22 +112,6 @@ export function openingStore(store: unknown): OpeningStore | null {
   return typeof kind?.openerFor === "function" && isDriver(store) ? store as OpeningStore : null;
 }
 
-/** Admits a call before anything is known of the circuit. */
-export const UNKNOWN: Grant = {
-  refused: null,
-  epoch: "",
-  generation: 0,
-  began: 0,
-  lease: null,
-  silent: false,
-  alone: null,
-};
-
-/** Admits a call whose outcome feeds lifetime totals only. */
-export const UNCOUNTED: Grant = { ...UNKNOWN, generation: TOTALS_ONLY };
-
-const SILENT: Grant = { ...UNCOUNTED, silent: true };
-
 /** More foreign policies than this are not told apart: so many are a fight that was reported. */
 const MAX_REPORTED = 16;
 
@@ -172,6 +126,8 @@ export abstract class Circuit {
   used = false;
   /** Kept for collectors of metrics: to listen to each call costs more than the call. */
   readonly counts: CallCounts = { success: 0, failure: 0, ignored: 0, slow: 0, rejected: 0 };
+  /** How plain calls went last. */
+  plain: Plain | null = null;
   protected readonly driver: Driver;
   /** `true` once this isolate has recorded something. */
   protected wrote = false;
@@ -295,6 +251,8 @@ export abstract class Circuit {
     if (this.wrote) (this.#reported ??= new Set()).add(this.policy.hash);
     this.policy = policy;
     this.configured = true;
+    // Plain calls go by the policy that stood when their grant was made.
+    this.opened = UNKNOWN;
   }
 
   /** Reports another policy for this circuit, once for each `id`. */

@@ -5,6 +5,7 @@
  */
 
 import { memory } from "../drivers/memory.ts";
+import type { Unit } from "./admission.ts";
 import { Background, type WaitUntil } from "./background.ts";
 import {
   check,
@@ -23,7 +24,6 @@ import {
   type Opener,
   type OpeningStore,
   openingStore,
-  type Unit,
 } from "./circuit.ts";
 import type { CircuitBreaker, CircuitDefaults, CircuitOptions } from "./circuit_breaker.ts";
 import type { Clock, Store } from "./contract.ts";

@@ -13,6 +13,7 @@ import {
   isRejection,
   isResponse,
   isTimeout,
+  statusOf,
 } from "../errors.ts";
 
 /** How a call ended, for `isFailure`. */
@@ -79,7 +80,17 @@ export interface Ending {
 
 /** 5xx and 429: the default judgement of a Response. */
 export function isFailedResponse(response: Response): boolean {
-  return response.status >= 500 || response.status === 429;
+  return isFailedStatus(response.status);
+}
+
+/** As {@linkcode isFailedResponse}, where the status is known. */
+export function isFailedStatus(status: number): boolean {
+  return status >= 500 || status === 429;
+}
+
+/** Returns `false` for a Response that the default judgement takes for a failure. */
+export function isFine(value: unknown): boolean {
+  return !isFailedStatus(statusOf(value));
 }
 
 /** Judges a result. */
@@ -98,7 +109,7 @@ export function judgeResult(
       report("isFailure", error);
     }
   }
-  if (!isResponse(value) || !isFailedResponse(value)) return "success";
+  if (isFine(value)) return "success";
   return isRejection(value) ? "neutral" : "failure";
 }
 

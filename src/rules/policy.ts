@@ -34,7 +34,7 @@ export type OnStoreError = "local" | "allow" | "reject";
 /**
  * Which price to pay for what other isolates know: see `src/shared/README.md`. `eventual`: no
  * blocking round trip while closed or open, and isolates learn of each other's openings with the
- * next answer of the store. `strong`: one before and one after every call.
+ * next answer of the store. `strong`: one before every call, and one after a failure or a trial.
  */
 export type Consistency = "eventual" | "strong";
 
@@ -182,7 +182,8 @@ export interface CircuitPolicy {
   halfOpenLeaseMs?: number | undefined;
   /**
    * `eventual` costs no blocking round trip while closed or open; `strong` asks the shared store
-   * before and after every call. A store of this process is always strong.
+   * before every call, and waits until it has recorded a failure or a trial. A store of this process is
+   * always strong.
    *
    * @default {"eventual"}
    */
@@ -240,6 +241,8 @@ export interface CircuitPolicyData extends Policy {
   readonly rules: readonly Rule[];
   /** `true` if a success can complete what a rule waits for. */
   readonly judgesSuccesses: boolean;
+  /** `true` if a rule may open without any call that failed or was slow. */
+  readonly opensOnAnything: boolean;
   /** `true` if a slow trial counts as failed. */
   readonly slowFails: boolean;
   readonly shape: Shape;
@@ -367,6 +370,7 @@ export function createPolicy(
       "reject",
     ]),
     rules,
+    opensOnAnything: rules.some(({ of }) => !Object.values<unknown>(BUILT_IN).includes(of)),
     // A success ends every run of failures.
     judgesSuccesses: rules.some(({ of }) => of !== BUILT_IN.consecutive_failures),
     slowFails,

@@ -62,6 +62,7 @@ for (const driver of DRIVERS.slice(1)) {
     const policy = { failureThreshold: 2, successThreshold: 1, cooldownMs: 1_000 };
     const app = fuseOf(world.store, clock, policy);
     await app.fuse.make("pay").call(() => 1);
+    await app.fuse.flush();
     const told: unknown[] = [];
     const plain = fuseOf(watched(world.store, told), clock);
     const breaker = plain.fuse.make("pay");
@@ -85,6 +86,7 @@ for (const driver of DRIVERS.slice(1)) {
     };
     const { fuse: app } = fuseOf(world.store, clock, { strategy });
     await app.make("pay").call(() => 1);
+    await app.flush();
     const breaker = fuseOf(world.store, clock).fuse.make("pay");
     assertEquals((await breaker.snapshot()).policy, { strategy: "tooMany" });
     for (let i = 0; i < 8; i++) await breaker.tryCall(boom);
