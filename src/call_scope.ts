@@ -4,8 +4,6 @@
  * @module
  */
 
-import { CallTimeoutError } from "./errors.ts";
-import type { CircuitIdentity } from "./key.ts";
 import { discard } from "./rules/outcome.ts";
 import { passAfter } from "./timeouts.ts";
 
@@ -15,7 +13,7 @@ export class CallScope {
   private caller: AbortSignal | undefined;
   private limited: boolean;
   private controller: AbortController | undefined = undefined;
-  private lost: CallTimeoutError | undefined = undefined;
+  private lost: Error | undefined = undefined;
 
   constructor(caller: AbortSignal | undefined, limited: boolean) {
     this.caller = caller;
@@ -42,7 +40,7 @@ export class CallScope {
   }
 
   /** The timeout has passed. */
-  lose(error: CallTimeoutError): void {
+  lose(error: Error): void {
     this.lost = error;
     this.controller?.abort(error);
   }
@@ -51,12 +49,14 @@ export class CallScope {
 /**
  * Runs `fn` until it ends, the caller aborts, or the timeout passes, whichever is first. What it
  * comes to afterwards is let go in silence.
+ *
+ * @param late Makes the error of the timeout.
  */
 export function outrun<T>(
   fn: (context: CallScope) => T | PromiseLike<T>,
   caller: AbortSignal | undefined,
   timeoutMs: number | undefined,
-  circuit: CircuitIdentity,
+  late: () => Error,
 ): Promise<T> {
   return new Promise<T>((resolve, reject) => {
     const scope = new CallScope(caller, timeoutMs !== undefined);
@@ -73,7 +73,7 @@ export function outrun<T>(
     };
     const abort = () => fail(caller!.reason);
     const callOff = timeoutMs === undefined ? undefined : passAfter(timeoutMs, () => {
-      const error = new CallTimeoutError(circuit, timeoutMs);
+      const error = late();
       fail(error);
       scope.lose(error);
     });

@@ -23,6 +23,7 @@ import { CallScope, outrun } from "./call_scope.ts";
 import type { Circuit } from "./circuit.ts";
 import type { CallContext, CallOptions, CallResult, Permit } from "./circuit_breaker.ts";
 import type { CircuitState, Clock } from "./contract.ts";
+import { CallTimeoutError } from "./errors.ts";
 import type { Events } from "./events.ts";
 import { fallBack, fallbacksOf } from "./fallbacks.ts";
 import { beginAsking, endAsking } from "./fetch.ts";
@@ -205,7 +206,8 @@ export class Calls<F> {
   #start(fn: Planned["fn"], timeoutMs: number | undefined, signal?: AbortSignal): unknown {
     return timeoutMs === undefined && signal === undefined
       ? fn(new CallScope(undefined, false))
-      : outrun(fn, signal, timeoutMs, this.#circuit.identity);
+      : outrun(fn, signal, timeoutMs, () =>
+        new CallTimeoutError(this.#circuit.identity, timeoutMs!));
   }
 
   async #attempt(grant: Grant, call: Planned, borrowed = false): Promise<unknown> {
@@ -323,8 +325,7 @@ export class Calls<F> {
       at,
     };
     const circuit = this.#circuit;
-    const outcome = circuit.failed(grant, ending) ? "failure" : "success";
-    circuit.counts[kind === "neutral" ? "ignored" : outcome]++;
+    circuit.counts[circuit.outcome(grant, ending)]++;
     if (ending.slow && kind !== "neutral") circuit.counts.slow++;
     beginAsking();
     try {

@@ -16,7 +16,6 @@ import type {
   Awaitable,
   Changed,
   CircuitRecord,
-  CircuitState,
   Clock,
   Driver,
   FailureNote,
@@ -134,7 +133,7 @@ export abstract class Circuit {
   /** The grant of a CLOSED or overridden circuit: the same object while the generation lasts. */
   protected opened: Grant = UNKNOWN;
   /** The sentence of the last rejection. */
-  #sentence = { epoch: "", generation: -1, state: "CLOSED" as CircuitState, text: "" };
+  #sentence = { epoch: "", generation: -1, began: 0, text: "" };
   /** The override's generation in which `would_open` was announced. */
   #warned = -1;
   /** Fingerprints of foreign policies that were reported. */
@@ -349,8 +348,17 @@ export abstract class Circuit {
     };
   }
 
+  /** Returns what the end of a call is told and counted as. */
+  outcome(grant: Grant, ending: Ending): "success" | "failure" | "ignored" {
+    return ending.kind === "neutral"
+      ? "ignored"
+      : this.failed(grant, ending)
+      ? "failure"
+      : "success";
+  }
+
   /** Returns `true` if an ending counts as a failure. A slow trial does where slow calls open. */
-  failed(grant: Grant, { kind, slow }: Ending): boolean {
+  protected failed(grant: Grant, { kind, slow }: Ending): boolean {
     return kind === "failure" ||
       (slow && kind === "success" && grant.lease !== null && this.policy.slowFails);
   }
@@ -367,8 +375,7 @@ export abstract class Circuit {
   /** Announces how a call ended. Ask `events.hearsCalls` first: finding out `late` costs something. */
   protected tellCall(grant: Grant, ending: Ending, late: boolean): void {
     if (grant.silent) return;
-    const counted = this.failed(grant, ending) ? "failure" : "success";
-    announceCall(this, ending.kind === "neutral" ? "ignored" : counted, ending, late);
+    announceCall(this, this.outcome(grant, ending), ending, late);
   }
 
   /** Announces what an answer brings along, a foreign policy included. */
@@ -395,13 +402,9 @@ export abstract class Circuit {
 
   /** Returns the sentence of a rejection, built once a generation: that costs more than the rest. */
   #explain(s: Snapshot, now: number): string {
-    const { epoch, generation, state } = s;
-    const last = this.#sentence;
-    if (last.generation === generation && last.epoch === epoch && last.state === state) {
-      return last.text;
-    }
+    if (isSame(this.#sentence, s)) return this.#sentence.text;
     const text = explainRefusal(this.identity.name, s, now, this.policy.halfOpenMaxConcurrent);
-    this.#sentence = { epoch, generation, state, text };
+    this.#sentence = { ...admissionOf(s), text };
     return text;
   }
 }

@@ -113,21 +113,6 @@ export function judgeResult(
   return isRejection(value) ? "neutral" : "failure";
 }
 
-/**
- * Judges a call that the caller's signal ended. A deadline is a failure, whoever set it, and so is a
- * call that was `abandoned` late enough. Otherwise the caller gave up, which is neutral (rule 9).
- */
-export function judgeAbort(
-  reason: unknown,
-  error: unknown,
-  abandoned: boolean,
-  judgement: Judgement,
-  report: (type: string, error: unknown) => void,
-): Kind {
-  if (isCircuitRejection(reason) || !(abandoned || isDeadline(reason))) return "neutral";
-  return judgeError(error, 0, { ignore: judgement.ignore }, report);
-}
-
 /** Returns `true` for the rejection of a circuit, also within an error that an SDK made of it. */
 function isCircuitRejection(error: unknown): boolean {
   return isCircuitBreakerOpenError(findRejection(error));
@@ -140,7 +125,8 @@ function isDeadline(reason: unknown): boolean {
 
 /**
  * Judges what a call threw. The caller's signal tells whether the caller gave up, whatever the error is
- * called.
+ * called: which is neutral (rule 9), unless the call was `abandoned` late enough. A deadline is a
+ * failure, whoever set it.
  */
 export function judgeThrown(
   error: unknown,
@@ -150,9 +136,11 @@ export function judgeThrown(
   judgement: Judgement,
   report: (type: string, error: unknown) => void,
 ): Kind {
-  return signal?.aborted && !isTimeout(error)
-    ? judgeAbort(signal.reason, error, abandoned, judgement, report)
-    : judgeError(error, durationMs, judgement, report);
+  if (!signal?.aborted || isTimeout(error)) return judgeError(error, durationMs, judgement, report);
+  const { reason } = signal;
+  return isCircuitRejection(reason) || !(abandoned || isDeadline(reason))
+    ? "neutral"
+    : judgeError(error, 0, { ignore: judgement.ignore }, report);
 }
 
 /** Judges what was thrown, unless the caller's signal was aborted. */

@@ -219,6 +219,8 @@ export interface CircuitPolicyData extends Policy {
   readonly successThreshold: number;
   readonly maxCooldownMs: number;
   readonly cooldownMs: number | Cooldown;
+  /** The ids of the rules. */
+  readonly strategy: string;
   /** The first opening's length where it is a number, else what a forced opening suggests. */
   readonly baseCooldownMs: number;
   readonly slowCallMs: number | undefined;
@@ -359,9 +361,7 @@ export function createPolicy(
   const settle = oneOf(SUBJECT, "settle", options.settle, ["headers", "body"]);
   const data = { ...numbers, strategy: rules.map((rule) => rule.id).join(), cooldownMs, settle };
   return {
-    ...numbers,
-    settle,
-    cooldownMs,
+    ...data,
     baseCooldownMs: typeof cooldownMs === "number" ? cooldownMs : Math.min(60_000, maxCooldownMs),
     consistency: oneOf(SUBJECT, "consistency", options.consistency, ["eventual", "strong"]),
     onStoreError: oneOf(SUBJECT, "onStoreError", options.onStoreError, [
@@ -428,13 +428,8 @@ export function samePolicy(a: CircuitPolicyData, b: CircuitPolicyData): boolean 
 
 /** The options in which two policies differ. Functions are not compared. */
 export function differences(a: CircuitPolicyData, b: CircuitPolicyData): string[] {
-  const ids = (policy: CircuitPolicyData) => policy.rules.map((rule) => rule.id).join();
-  const differing: string[] = ids(a) === ids(b) ? [] : ["strategy"];
-  for (const option of POLICY_OPTIONS as (keyof CircuitPolicyData)[]) {
-    const [one, other] = [a[option], b[option]];
-    if (one !== other && !(typeof one === "function" && typeof other === "function")) {
-      differing.push(option);
-    }
-  }
-  return differing;
+  return POLICY_OPTIONS.filter((option) => {
+    const [one, other] = [a, b].map((policy) => policy[option as keyof CircuitPolicyData]);
+    return one !== other && !(typeof one === "function" && typeof other === "function");
+  });
 }
