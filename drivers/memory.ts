@@ -25,21 +25,14 @@ import type {
 } from "../src/contract.ts";
 import {
   absentSnapshot,
-  type Admission,
   copySnapshot,
   isPlain,
   isSame,
   withoutExpiredOverride,
 } from "../src/records.ts";
 import { CIRCUITS, type OpeningStore } from "../src/circuit.ts";
-import {
-  type BookedOutcome,
-  type BookingPolicy,
-  LOCAL,
-  type LocalDriver,
-} from "../src/local_circuit.ts";
+import { type LiveRecord, LOCAL, type LocalDriver } from "../src/local_circuit.ts";
 import { cooldownPassed } from "../src/rules/machine.ts";
-import { segmentMs } from "../src/rules/window.ts";
 import { check, known, refuse } from "../src/checks.ts";
 import {
   asked,
@@ -95,6 +88,7 @@ class MemoryStore implements LocalDriver, OpeningStore {
   #births = 0;
   /** Numbers records in the order in which they were made. */
   #made = 0;
+  #turns = 0;
   readonly #eviction = new Eviction();
 
   constructor(options: MemoryOptions) {
@@ -107,8 +101,17 @@ class MemoryStore implements LocalDriver, OpeningStore {
     this.#clock = options.clock;
   }
 
-  peek(key: string): Snapshot | undefined {
+  peek(key: string): LiveRecord | undefined {
     return this.#entries.get(key);
+  }
+
+  bars(live: LiveRecord, at: number, shape: Shape): boolean {
+    const entry = live as Entry;
+    if (entry.state !== "OPEN" || entry.override !== null) return false;
+    const now = this.#now({ at });
+    if (cooldownPassed(entry, now)) return false;
+    asked(entry, now, shape);
+    return true;
   }
 
   read(key: string, request: { shape: Shape; at: number }): Snapshot {
@@ -118,58 +121,25 @@ class MemoryStore implements LocalDriver, OpeningStore {
     return withoutExpiredOverride(copySnapshot(asked(entry, now, request.shape)), now);
   }
 
-  book(
-    live: Snapshot,
-    { under, failed, slow, at }: BookedOutcome,
-    policy: BookingPolicy,
-  ): boolean {
+  book(live: LiveRecord, turn: number, at: number, shape: Shape): boolean {
     const entry = live as Entry;
-    if (!isBookable(entry, under, policy)) return false;
-    this.#count(entry, failed ? 0 : 1, failed ? 1 : 0, slow ? 1 : 0, at, policy.shape);
-    return true;
-  }
-
-  bookSuccess(live: Snapshot, under: Admission, at: number, policy: BookingPolicy): boolean {
-    const entry = live as Entry;
-    if (!isBookable(entry, under, policy)) return false;
-    const { shape } = policy;
-    const newest = entry.segments[entry.segments.length - 1];
-    if (
-      entry.state !== "CLOSED" || shape.windowSize > 0 || entry.shape !== shape ||
-      newest === undefined || at >= newest.start + segmentMs(shape.windowMs) ||
-      this.#clock !== undefined
-    ) {
-      this.#count(entry, 1, 0, 0, at, shape);
+    if (entry.turn !== turn) return false;
+    this.#eviction.use(entry);
+    entry.successes++;
+    if (at >= entry.segmentEnds || entry.shape !== shape || this.#clock !== undefined) {
+      const now = this.#now({ at });
+      count(asked(entry, now, shape), 1, 0, 0, 0, now);
       return true;
     }
     // Nearly every call: one more success in the newest segment.
-    this.#eviction.use(entry);
     entry.now = at;
-    entry.successes++;
     entry.successesSince++;
     entry.consecutiveSuccesses++;
     entry.consecutiveFailures = 0;
     entry.succeededAt = at;
-    newest.successes++;
+    entry.newest!.successes++;
+    if (shape.windowSize > 0) push(entry, shape.windowSize, false);
     return true;
-  }
-
-  /** @param at The caller's clock, in ms. */
-  #count(
-    entry: Entry,
-    successes: number,
-    failures: number,
-    slow: number,
-    at: number,
-    shape: Shape,
-  ): void {
-    const now = this.#now({ at });
-    this.#eviction.use(entry);
-    asked(entry, now, shape);
-    entry.successes += successes;
-    entry.failures += failures;
-    entry.slow += slow;
-    count(entry, successes, failures, slow, 0, now);
   }
 
   record(key: string, tally: Tally): Recorded {
@@ -192,7 +162,11 @@ class MemoryStore implements LocalDriver, OpeningStore {
       : isSame(tally, entry);
     this.#eviction.use(entry);
     asked(entry, now, tally.shape);
-    entry.writtenBy = tally.policyHash || entry.writtenBy;
+    const writer = tally.policyHash || entry.writtenBy;
+    if (entry.writtenBy !== writer) {
+      entry.writtenBy = writer;
+      entry.turn = ++this.#turns;
+    }
     if (current && tally.policy !== undefined) entry.policy = tally.policy;
     entry.successes += tally.successes;
     entry.failures += tally.failures;
@@ -291,6 +265,7 @@ class MemoryStore implements LocalDriver, OpeningStore {
         override: s.override && { ...s.override, until: shift(s.override.until) },
         writtenBy: s.policyHash,
         segments: segments.map((one) => ({ ...one, start: shift(one.start)! })),
+        segmentEnds: -Infinity,
         ring: null,
         now,
       });
@@ -366,6 +341,7 @@ class MemoryStore implements LocalDriver, OpeningStore {
   #create(key: string, request: StoreRequest, now: number): Entry {
     const entry = new Entry(key, this.#birth(request.id, now), now, request.shape);
     entry.number = this.#made++;
+    entry.turn = ++this.#turns;
     this.#entries.set(key, entry);
     this.#eviction.add(entry);
     return entry;
@@ -379,6 +355,7 @@ class MemoryStore implements LocalDriver, OpeningStore {
   /** The next generation. It owns no lease and no trial count. */
   #begin(entry: Entry, at: number): void {
     entry.generation++;
+    entry.turn = ++this.#turns;
     entry.began = at;
     entry.trials = NO_TRIALS;
     entry.leases = entry.ended = null;
@@ -419,11 +396,6 @@ class MemoryStore implements LocalDriver, OpeningStore {
     entry.state = "CLOSED";
     entry.override = null;
     entry.epoch = "";
-    entry.generation = entry.began = 0;
+    entry.generation = entry.turn = entry.began = 0;
   }
-}
-
-/** Returns `true` if an outcome can be counted on a live record without a tally. */
-function isBookable(entry: Entry, under: Admission, { hash }: BookingPolicy): boolean {
-  return isSame(under, entry) && entry.override === null && entry.writtenBy === hash;
 }

@@ -48,7 +48,7 @@ export function redis(
   options: RedisOptions = {},
 ): Store {
   known("redis store", options, SETTINGS);
-  return new RedisStore("redis", new Scripts(clientOf("redis store", client)), options);
+  return new RedisStore("redis", new Scripts(clientOf("redis store", client), false), options);
 }
 
 export type * from "../src/contract.ts";

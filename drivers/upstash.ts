@@ -47,7 +47,7 @@ export type UpstashOptions = UpstashSource & UpstashSettings;
 export function upstash(options: UpstashOptions): Store {
   known("upstash store", options, ["redis", "url", "token", ...SETTINGS]);
   const client = clientOf("upstash store", options);
-  const scripts = new Scripts(client, (options as { token?: string }).token);
+  const scripts = new Scripts(client, true, (options as { token?: string }).token);
   return new RedisStore("upstash", scripts, options);
 }
 

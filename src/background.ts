@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Unit } from "./circuit.ts";
+import type { Unit } from "./admission.ts";
 
 /** Hands work to the runtime after the response: `ctx.waitUntil`, or `waitUntil` of "cloudflare:workers". */
 export type WaitUntil = (work: Promise<unknown>) => void;

@@ -6,6 +6,7 @@
  * @module
  */
 
+import { outrun } from "./call_scope.ts";
 import { hasBrand } from "./checks.ts";
 import { type Circuit, type Grant, UNCOUNTED } from "./circuit.ts";
 import { BodyTimeoutError, isResponse } from "./errors.ts";
@@ -81,7 +82,11 @@ function sourceOf(response: Response, call: BodyCall): UnderlyingDefaultSource<U
       let chunk: ReadableStreamReadResult<Uint8Array>;
       try {
         const late = () => new BodyTimeoutError(identity, ms!, isFirst);
-        chunk = await within(reader.read(), signal, ms, late);
+        const read = () => reader!.read();
+        // A Worker whose client leaves runs what the signal calls, and no more.
+        chunk = await (ms === undefined && signal === undefined
+          ? read()
+          : outrun(read, signal, ms, late));
       } catch (error) {
         await ending.end(call.judge(error, clock() - since), error);
         reader.cancel(error).catch(() => {});
@@ -153,27 +158,6 @@ function isByteStream(body: ReadableStream): boolean {
   } catch {
     return false;
   }
-}
-
-/** Waits for a read, at most so many ms, and until the caller aborts. */
-function within<T>(
-  reading: Promise<T>,
-  signal: AbortSignal | undefined,
-  ms: number | undefined,
-  late: () => Error,
-): Promise<T> {
-  if (ms === undefined && signal === undefined) return reading;
-  return new Promise((resolve, reject) => {
-    // When its client leaves, a Worker runs only the listeners of the signal.
-    const abort = () => reject(signal!.reason);
-    const timer = ms === undefined ? ms : setTimeout(() => reject(late()), ms);
-    signal?.addEventListener("abort", abort);
-    if (signal?.aborted) abort();
-    reading.finally(() => {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", abort);
-    }).then(resolve, reject);
-  });
 }
 
 /** Sets the properties that no constructor takes, on a Response and its copies. */

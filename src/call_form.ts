@@ -5,14 +5,14 @@
  */
 
 import { isResponse } from "./errors.ts";
-import type { Refusal } from "./circuit.ts";
-import type { CallContext, CallOptions, Permit } from "./circuit_breaker.ts";
+import type { Grant, Refusal, Unit } from "./admission.ts";
+import type { CallContext, CallOptions } from "./circuit_breaker.ts";
 import { discard, type Kind } from "./rules/outcome.ts";
 
 /** Gives a result to the caller. */
 export interface CallForm {
-  /** Gives what the function returned. */
-  value(value: unknown): unknown;
+  /** `true` if the caller gets what the function returned as it is. */
+  readonly raw: boolean;
   /**
    * Gives what a fallback returned in place of a call that ended with `cause`. `handed`: whether any
    * fallback looked at the cause.
@@ -41,6 +41,19 @@ export interface Planned extends Call {
   readonly within: boolean;
 }
 
+/**
+ * How plain calls go: those under one grant that nothing limits, and that no listener hears of. Made by
+ * a handle, and good for every handle with the same functions.
+ */
+export interface Plain {
+  readonly grant: Grant;
+  readonly functions: object;
+  readonly unit: Unit;
+  readonly form: CallForm;
+  readonly returned: (value: unknown) => unknown;
+  readonly threw: (error: unknown) => Promise<unknown>;
+}
+
 /** How a call ended. */
 export interface End {
   readonly kind: Kind;
@@ -48,13 +61,6 @@ export interface End {
   readonly at: number;
   readonly error: unknown;
   readonly result: unknown;
-}
-
-/** What to do when a plain call under one grant ends. */
-export interface Reactions {
-  readonly form: CallForm;
-  readonly returned: (value: unknown) => unknown;
-  readonly threw: (error: unknown) => Promise<unknown>;
 }
 
 /** `startedAt` of a call whose duration nobody needs. A small integer: it is held across an `await`. */
@@ -67,20 +73,20 @@ export function elapsed(from: number, to: number): number {
 
 /** The form of `call`: the value itself, or a promise that rejects. */
 export const THROWING: CallForm = {
-  value: (value) => value,
+  raw: true,
   fallback(value, cause, handed) {
     // Only where nobody can have kept it.
     if (!handed || !holds(value, cause)) discard(cause);
     return value;
   },
-  error: (error) => Promise.reject(error),
-  rejected: (error) => Promise.reject(error),
+  error: rejecting,
+  rejected: rejecting,
   exhausted: discard,
 };
 
 /** The form of `tryCall`: a `CallResult`, which has the cause in it, and a promise that never rejects. */
 export const TELLING: CallForm = {
-  value: (value) => ({ ok: true, source: "call", value }),
+  raw: false,
   fallback: (value, error) => ({ ok: true, source: "fallback", value, error }),
   error: (error) => Promise.resolve({ ok: false, rejected: false, error }),
   rejected(error) {
@@ -90,23 +96,29 @@ export const TELLING: CallForm = {
   exhausted() {},
 };
 
-/** Returns a permit, of which the first method that is called counts. */
-export function permitOf(
-  judge: (error: unknown) => Kind,
-  settle: (kind: Kind, error?: unknown) => Promise<void> | void,
-): Permit {
-  let settled = false;
-  const once = async (kind: Kind, error?: unknown) => {
-    if (settled) return;
-    settled = true;
-    await settle(kind, error);
-  };
-  return {
-    success: () => once("success"),
-    failure: (error) => once(error === undefined ? "failure" : judge(error), error),
-    ignore: () => once("neutral"),
-    [Symbol.asyncDispose]: () => once("neutral"),
-  };
+/** Gives what the function returned. No method of a form: the two would cost a look-up for each call. */
+export function give({ raw }: CallForm, value: unknown): unknown {
+  return raw ? value : { ok: true, source: "call", value };
+}
+
+/**
+ * Returns a promise that rejects, a moment later: at once, nobody would have listened yet, which the
+ * runtime notes as an unhandled rejection and then takes back. That costs more than all the rest.
+ */
+function rejecting(error: unknown): Promise<unknown> {
+  return Promise.resolve(new Rejection(error));
+}
+
+/** A thenable that rejects. */
+class Rejection {
+  // TypeScript's `private`: one of these is made for every rejection.
+  private error: unknown;
+  constructor(error: unknown) {
+    this.error = error;
+  }
+  then(_resolve: unknown, reject: (error: unknown) => void): void {
+    reject(this.error);
+  }
 }
 
 /** Returns `true` if a fallback's value may still need the Response that it replaces. */

@@ -4,9 +4,8 @@
  * @module
  */
 
-import { CallTimeoutError } from "./errors.ts";
-import type { CircuitIdentity } from "./key.ts";
 import { discard } from "./rules/outcome.ts";
+import { passAfter } from "./timeouts.ts";
 
 /** The context of the called function. Its signal is made when it is first read, for this call alone. */
 export class CallScope {
@@ -14,7 +13,7 @@ export class CallScope {
   private caller: AbortSignal | undefined;
   private limited: boolean;
   private controller: AbortController | undefined = undefined;
-  private lost: CallTimeoutError | undefined = undefined;
+  private lost: Error | undefined = undefined;
 
   constructor(caller: AbortSignal | undefined, limited: boolean) {
     this.caller = caller;
@@ -41,7 +40,7 @@ export class CallScope {
   }
 
   /** The timeout has passed. */
-  lose(error: CallTimeoutError): void {
+  lose(error: Error): void {
     this.lost = error;
     this.controller?.abort(error);
   }
@@ -50,34 +49,44 @@ export class CallScope {
 /**
  * Runs `fn` until it ends, the caller aborts, or the timeout passes, whichever is first. What it
  * comes to afterwards is let go in silence.
+ *
+ * @param late Makes the error of the timeout.
  */
 export function outrun<T>(
   fn: (context: CallScope) => T | PromiseLike<T>,
   caller: AbortSignal | undefined,
   timeoutMs: number | undefined,
-  circuit: CircuitIdentity,
+  late: () => Error,
 ): Promise<T> {
   return new Promise<T>((resolve, reject) => {
     const scope = new CallScope(caller, timeoutMs !== undefined);
     let over = false;
-    const end = (settle: () => void) => {
+    const end = () => {
       over = true;
-      clearTimeout(timer);
+      callOff?.();
       caller?.removeEventListener("abort", abort);
-      settle();
     };
-    const abort = () => end(() => reject(caller!.reason));
-    const timer = timeoutMs === undefined ? undefined : setTimeout(() =>
-      end(() => {
-        const error = new CallTimeoutError(circuit, timeoutMs);
-        reject(error);
-        scope.lose(error);
-      }), timeoutMs);
+    const fail = (error: unknown) => {
+      if (over) return;
+      end();
+      reject(error);
+    };
+    const abort = () => fail(caller!.reason);
+    const callOff = timeoutMs === undefined ? undefined : passAfter(timeoutMs, () => {
+      const error = late();
+      fail(error);
+      scope.lose(error);
+    });
     caller?.addEventListener("abort", abort, { once: true });
-    const run = async () => await fn(scope);
-    run().then(
-      (value) => over ? discard(value) : end(() => resolve(value)),
-      (error) => over || end(() => reject(error)),
-    );
+    if (caller?.aborted) return abort();
+    try {
+      Promise.resolve(fn(scope)).then((value) => {
+        if (over) return discard(value);
+        end();
+        resolve(value);
+      }, fail);
+    } catch (error) {
+      fail(error);
+    }
   });
 }

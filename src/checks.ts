@@ -53,11 +53,7 @@ export function oneOf<T extends string>(
 /** @throws {RangeError} Always; a TypeError when what came is of no type that could do. */
 export function refuse(subject: string, option: string, allowed: string, value: unknown): never {
   const Refusal = typeof value === "number" || typeof value === "string" ? RangeError : TypeError;
-  throw new Refusal(
-    `Cannot create ${subject}: ${received(option)} must be ${inLine(allowed)}, received ${
-      received(value)
-    }`,
-  );
+  throw new Refusal(wrong(`create ${subject}`, option, inLine(allowed), value));
 }
 
 /**
@@ -73,9 +69,18 @@ export function refuseUnseen(
 ): never {
   const text = value === "" ? "an empty string" : "a string";
   const came = typeof value === "string" ? text : received(value);
-  throw new TypeError(
-    `Cannot create ${subject}: ${received(option)} must be ${allowed}, received ${came}`,
-  );
+  throw new TypeError(wrong(`create ${subject}`, option, allowed, value, came));
+}
+
+/** Returns the sentence of an error about a value that does not fit. */
+export function wrong(
+  action: string,
+  option: string,
+  allowed: string,
+  value: unknown,
+  came: string = received(value),
+): string {
+  return `Cannot ${action}: ${received(option)} must be ${allowed}, received ${came}`;
 }
 
 /** Describes a value for an error: briefly, and never the contents of an object. */

@@ -6,7 +6,9 @@
  * @module
  */
 
+import { type Grant, type Known, type Refusal, SILENT, type Unit, UNKNOWN } from "./admission.ts";
 import { announceAction, announceAnswer, announceCall, announceTransition } from "./announce.ts";
+import type { Plain } from "./call_form.ts";
 import { quote } from "./checks.ts";
 import type {
   AcquireRequest,
@@ -14,7 +16,6 @@ import type {
   Awaitable,
   Changed,
   CircuitRecord,
-  CircuitState,
   Clock,
   Driver,
   FailureNote,
@@ -28,7 +29,7 @@ import type {
   StoreRequest,
   TransitionRequest,
 } from "./contract.ts";
-import { CircuitBreakerOpenError, type StoreUnavailableError } from "./errors.ts";
+import { CircuitBreakerOpenError } from "./errors.ts";
 import type { Events } from "./events.ts";
 import type { CircuitIdentity } from "./key.ts";
 import {
@@ -39,49 +40,17 @@ import {
   isLate,
   isSame,
   newId,
-  TOTALS_ONLY,
 } from "./records.ts";
+import { differingOptions } from "./rules/fingerprint.ts";
 import { cooldownOf, ramp, reasonOf, retryAfter, tripping, type Verdict } from "./rules/machine.ts";
 import { type CallCounts, type Ending, SLOW_TRIAL } from "./rules/outcome.ts";
-import { differingOptions } from "./rules/fingerprint.ts";
 import type { CircuitPolicyData } from "./rules/policy.ts";
 import type { Strategy } from "./rules/strategies.ts";
 import { explainRefusal } from "./rules/snapshot.ts";
 
+export type { Grant, Known, Refusal, Unit } from "./admission.ts";
+export { UNCOUNTED, UNKNOWN } from "./admission.ts";
 export type { Ending } from "./rules/outcome.ts";
-
-/** A call may run. Its outcome will be recorded under this admission. */
-export interface Grant extends Admission {
-  readonly refused: null;
-  /** Token of the half-open slot that the call holds; `null` if it holds none. */
-  readonly lease: string | null;
-  /** `true` under `disable`: no events. */
-  readonly silent: boolean;
-  /** The grant of this isolate's stand-in, if that admitted the call in place of the store. */
-  readonly alone: Grant | null;
-}
-
-/** A call may not run, and why. */
-export interface Refusal {
-  readonly refused: CircuitBreakerOpenError | StoreUnavailableError;
-}
-
-/** Takes the background work of one request. */
-export interface Unit {
-  /** Returns the work again if the caller has to wait for it, because nobody else would hold it. */
-  background(work: Promise<unknown>): Promise<unknown> | undefined;
-}
-
-/** What is known of a circuit. */
-export interface Known {
-  readonly snapshot: Snapshot;
-  /** The store's clock, in ms. */
-  readonly now: number;
-  /** The age of the Snapshot, in ms. */
-  readonly ageMs: number;
-  /** `true` if this isolate decides alone, because the store cannot be used. */
-  readonly local: boolean;
-}
 
 /**
  * The property under which a store keeps its way of opening circuits. Registered globally, so that a
@@ -142,22 +111,6 @@ export function openingStore(store: unknown): OpeningStore | null {
   return typeof kind?.openerFor === "function" && isDriver(store) ? store as OpeningStore : null;
 }
 
-/** Admits a call before anything is known of the circuit. */
-export const UNKNOWN: Grant = {
-  refused: null,
-  epoch: "",
-  generation: 0,
-  began: 0,
-  lease: null,
-  silent: false,
-  alone: null,
-};
-
-/** Admits a call whose outcome feeds lifetime totals only. */
-export const UNCOUNTED: Grant = { ...UNKNOWN, generation: TOTALS_ONLY };
-
-const SILENT: Grant = { ...UNCOUNTED, silent: true };
-
 /** More foreign policies than this are not told apart: so many are a fight that was reported. */
 const MAX_REPORTED = 16;
 
@@ -174,13 +127,15 @@ export abstract class Circuit {
   used = false;
   /** Kept for collectors of metrics: to listen to each call costs more than the call. */
   readonly counts: CallCounts = { success: 0, failure: 0, ignored: 0, slow: 0, rejected: 0 };
+  /** How plain calls went last. */
+  plain: Plain | null = null;
   protected readonly driver: Driver;
   /** `true` once this isolate has recorded something. */
   protected wrote = false;
   /** The grant of a CLOSED or overridden circuit: the same object while the generation lasts. */
   protected opened: Grant = UNKNOWN;
   /** The sentence of the last rejection. */
-  #sentence = { epoch: "", generation: -1, state: "CLOSED" as CircuitState, text: "" };
+  #sentence = { epoch: "", generation: -1, began: 0, text: "" };
   /** The override's generation in which `would_open` was announced. */
   #warned = -1;
   /** Fingerprints of foreign policies that were reported. */
@@ -297,6 +252,8 @@ export abstract class Circuit {
     if (this.wrote) (this.#reported ??= new Set()).add(this.policy.hash);
     this.policy = this.given = policy;
     this.configured = true;
+    // Plain calls go by the policy that stood when their grant was made.
+    this.opened = UNKNOWN;
   }
 
   /** Reports another policy for this circuit, once for each `id`. */
@@ -392,8 +349,17 @@ export abstract class Circuit {
     };
   }
 
+  /** Returns what the end of a call is told and counted as. */
+  outcome(grant: Grant, ending: Ending): "success" | "failure" | "ignored" {
+    return ending.kind === "neutral"
+      ? "ignored"
+      : this.failed(grant, ending)
+      ? "failure"
+      : "success";
+  }
+
   /** Returns `true` if an ending counts as a failure. A slow trial does where slow calls open. */
-  failed(grant: Grant, { kind, slow }: Ending): boolean {
+  protected failed(grant: Grant, { kind, slow }: Ending): boolean {
     return kind === "failure" ||
       (slow && kind === "success" && grant.lease !== null && this.policy.slowFails);
   }
@@ -410,8 +376,7 @@ export abstract class Circuit {
   /** Announces how a call ended. Ask `events.hearsCalls` first: finding out `late` costs something. */
   protected tellCall(grant: Grant, ending: Ending, late: boolean): void {
     if (grant.silent) return;
-    const counted = this.failed(grant, ending) ? "failure" : "success";
-    announceCall(this, ending.kind === "neutral" ? "ignored" : counted, ending, late);
+    announceCall(this, this.outcome(grant, ending), ending, late);
   }
 
   /** Announces what an answer brings along, a foreign policy included. */
@@ -438,13 +403,9 @@ export abstract class Circuit {
 
   /** Returns the sentence of a rejection, built once a generation: that costs more than the rest. */
   #explain(s: Snapshot, now: number): string {
-    const { epoch, generation, state } = s;
-    const last = this.#sentence;
-    if (last.generation === generation && last.epoch === epoch && last.state === state) {
-      return last.text;
-    }
+    if (isSame(this.#sentence, s)) return this.#sentence.text;
     const text = explainRefusal(this.identity.name, s, now, this.policy.halfOpenMaxConcurrent);
-    this.#sentence = { epoch, generation, state, text };
+    this.#sentence = { ...admissionOf(s), text };
     return text;
   }
 }

@@ -173,7 +173,7 @@ export interface CircuitBreaker<F = never> extends CircuitIdentity {
    * Runs `fn` if the circuit lets it.
    *
    * Cost on a shared store, eventual: no blocking round trip while closed or open, 1 + 1 for a
-   * trial (+ 1 at its verdict); strong: 1 + 1.
+   * trial (+ 1 at its verdict); strong: 1, and 1 more after a failure or a trial.
    *
    * @param fn What to guard: sync or async, throwing or not.
    * @param options For this call only.

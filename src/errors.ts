@@ -328,13 +328,19 @@ function isShaped(e: unknown, name: string, field: string): boolean {
   }
 }
 
-/** Returns `true` for a Response of any class that can be looked at: its prototype alone is no proof. */
-export function isResponse(value: unknown): value is Response {
+/** Returns the status of a Response of any class that can be looked at, -1 of anything else. */
+export function statusOf(value: unknown): number {
   try {
-    return hasBrand(value, "Response") && (value as Response).status >= 0;
+    return hasBrand(value, "Response") ? (value as Response).status : -1;
   } catch {
-    return false;
+    // Its prototype alone is no proof.
+    return -1;
   }
+}
+
+/** Returns `true` for a Response of any class. */
+export function isResponse(value: unknown): value is Response {
+  return statusOf(value) >= 0;
 }
 
 /** `instanceof`, for what came out of a user's code. */

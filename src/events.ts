@@ -6,7 +6,7 @@
  */
 
 import type { CircuitIdentity } from "./key.ts";
-import { hasBrand, received } from "./checks.ts";
+import { hasBrand, received, wrong } from "./checks.ts";
 import type { CircuitSnapshot } from "./rules/snapshot.ts";
 import type { CircuitState } from "./contract.ts";
 
@@ -245,11 +245,8 @@ export class Events {
       );
     }
     if (signal !== undefined && !hasBrand(signal, "AbortSignal")) {
-      throw new TypeError(
-        `Cannot listen to ${received(type)}: "signal" must be an AbortSignal, received ${
-          received(signal)
-        }`,
-      );
+      const action = `listen to ${received(type)}`;
+      throw new TypeError(wrong(action, "signal", "an AbortSignal", signal));
     }
     if (signal?.aborted) return () => {};
     const registration = { listener: listener as Registration["listener"], filter };

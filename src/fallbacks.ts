@@ -5,7 +5,7 @@
  */
 
 import type { CallForm } from "./call_form.ts";
-import type { Refusal } from "./circuit.ts";
+import type { Refusal } from "./admission.ts";
 import type { CallOptions, Fallback, FallbackContext } from "./circuit_breaker.ts";
 import { FuseError, isA } from "./errors.ts";
 import type { HandleFunctions } from "./handle_options.ts";

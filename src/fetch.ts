@@ -94,7 +94,7 @@ export function guardedFetch<F>(
   };
   beginAsking();
   try {
-    const options = { signal: caller };
+    const options = caller && { signal: caller };
     return breaker.call((context) => unlessAsking(() => sent(context as CallScope)), options);
   } finally {
     endAsking();
@@ -124,6 +124,7 @@ const BODILESS = /^(get|head)$/i;
  * @throws {TypeError} The platform's, if it cannot make a Request of the arguments.
  */
 function mustBeSendable(input: string | URL | Request, init: RequestInit | undefined): void {
+  if (init === undefined && typeof input === "string" && URL.canParse(input)) return;
   const { url, method: standard } = isRequest(input) ? input : { url: input, method: "GET" };
   const { method = standard, headers, body } = init ?? {};
   if (headers !== undefined && !hasBrand(headers, "Headers")) new Headers(headers);

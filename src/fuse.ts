@@ -4,9 +4,10 @@
  * @module
  */
 
+import type { Unit } from "./admission.ts";
 import { announceTroubles } from "./announce.ts";
 import type { RequestScope } from "./background.ts";
-import type { Circuit, Unit } from "./circuit.ts";
+import type { Circuit } from "./circuit.ts";
 import type { Actor, CircuitBreaker, CircuitOptions, GuardedFetch } from "./circuit_breaker.ts";
 import type { CircuitEvent, EventQuery, Store } from "./contract.ts";
 import { type FuseEvent, type FuseEvents, inScope } from "./events.ts";

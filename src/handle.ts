@@ -1,55 +1,17 @@
 /**
- * The handle of a circuit: runs calls through it, judges how they end, falls back.
+ * The handle of a circuit: runs calls through it, reads it, and lets operators act on it.
  *
  * @module
  */
 
-import { type BodyCall, expireUnread, watchBody } from "./body.ts";
-import {
-  type Call,
-  type CallForm,
-  elapsed,
-  type End,
-  permitOf,
-  type Planned,
-  type Reactions,
-  TELLING,
-  THROWING,
-  UNTIMED,
-} from "./call_form.ts";
-import { CallScope, outrun } from "./call_scope.ts";
-import type { Circuit, Ending, Grant, Known, Refusal, Unit } from "./circuit.ts";
-import type {
-  Actor,
-  CallContext,
-  CallOptions,
-  CallResult,
-  CircuitBreaker,
-  GuardedFetch,
-  OverrideOptions,
-  Permit,
-} from "./circuit_breaker.ts";
-import type { CircuitEvent, CircuitState, Clock, EventQuery, Override } from "./contract.ts";
-import type { Events } from "./events.ts";
-import { fallBack, fallbacksOf } from "./fallbacks.ts";
-import { beginAsking, endAsking, guardedFetch, installable } from "./fetch.ts";
-import {
-  actorOf,
-  endOf,
-  type HandleFunctions,
-  mustBeFunction,
-  timeoutOf,
-} from "./handle_options.ts";
+import { Calls } from "./calls.ts";
+import type { Known, Unit } from "./admission.ts";
+import type { Circuit } from "./circuit.ts";
+import type { Actor, CircuitBreaker, GuardedFetch, OverrideOptions } from "./circuit_breaker.ts";
+import type { CircuitEvent, CircuitState, EventQuery, Override } from "./contract.ts";
+import { guardedFetch, installable } from "./fetch.ts";
+import { actorOf, endOf, type HandleFunctions } from "./handle_options.ts";
 import { historyOf } from "./history.ts";
-import {
-  failureOf,
-  judgeError,
-  judgeResult,
-  judgeThrown,
-  type Kind,
-  retryAfterOf,
-} from "./rules/outcome.ts";
-import { borrow, enter, hasLent, isWithin, keepTrial, leave, noteRejection } from "./nesting.ts";
 import {
   type CircuitMetrics,
   type CircuitSnapshot,
@@ -60,23 +22,14 @@ import {
 } from "./rules/snapshot.ts";
 
 /** Implements {@linkcode CircuitBreaker}. */
-export class Handle<F> implements CircuitBreaker<F> {
+export class Handle<F> extends Calls<F> implements CircuitBreaker<F> {
   readonly #circuit: Circuit;
-  readonly #functions: HandleFunctions<F>;
-  readonly #unit: Unit;
-  readonly #clock: Clock;
-  readonly #events: Events;
-  /** The grant of the last call. */
-  #grant: Grant | null = null;
-  /** What to do when plain calls under that grant end. */
-  #reactions: Reactions | null = null;
+  /** Made when it is asked for, and kept: to make one costs more than most calls. */
+  #fetch: GuardedFetch<F> | null = null;
 
   constructor(circuit: Circuit, functions: HandleFunctions<F>, unit: Unit) {
+    super(circuit, functions, unit);
     this.#circuit = circuit;
-    this.#functions = functions;
-    this.#unit = unit;
-    this.#clock = circuit.store.clock;
-    this.#events = circuit.store.events;
   }
 
   get key(): string {
@@ -95,47 +48,9 @@ export class Handle<F> implements CircuitBreaker<F> {
     return this.#circuit.identity.boundary;
   }
 
-  call<T, G = never>(
-    fn: (context: CallContext) => T | PromiseLike<T>,
-    options?: CallOptions<G>,
-  ): Promise<T | F | G> {
-    return this.#run(fn, options, THROWING) as Promise<T | F | G>;
-  }
-
-  tryCall<T, G = never>(
-    fn: (context: CallContext) => T | PromiseLike<T>,
-    options?: CallOptions<G>,
-  ): Promise<CallResult<T, F | G>> {
-    return this.#run(fn, options, TELLING) as Promise<CallResult<T, F | G>>;
-  }
-
-  wrap<A extends unknown[], T>(
-    fn: (...args: A) => T | PromiseLike<T>,
-  ): (...args: A) => Promise<T | F> {
-    mustBeFunction("wrap", fn);
-    const call = this.call.bind(this) as typeof this.call;
-    return function (this: unknown, ...args: A): Promise<T | F> {
-      return call(() => fn.apply(this, args));
-    };
-  }
-
-  async admit(): Promise<Permit> {
-    const within = isWithin(this.#circuit);
-    const decision = await this.#circuit.admit(this.#unit);
-    const grant = decision.refused === null ? decision : borrow(this.#circuit, decision, within);
-    if (grant === null) throw this.#rejected(decision as Refusal);
-    keepTrial(this.#circuit, grant, false);
-    const startedAt = this.#clock();
-    const { ignore, record } = this.#functions;
-    const judge = (error: unknown) => judgeError(error, 0, { ignore, record }, this.#events.report);
-    const settle = (kind: Kind, error: unknown) =>
-      this.#settle(grant, { kind, startedAt, at: this.#clock(), error, result: error });
-    return permitOf(judge, settle);
-  }
-
   get fetch(): GuardedFetch<F> {
     const own = this.#circuit.store.fetch;
-    return installable((input, init) => guardedFetch(this, own, input, init));
+    return this.#fetch ??= installable((input, init) => guardedFetch(this, own, input, init));
   }
 
   peek(): CircuitSnapshot {
@@ -208,243 +123,7 @@ export class Handle<F> implements CircuitBreaker<F> {
   }
 
   async #override(kind: Override, options: OverrideOptions = {}): Promise<void> {
-    const until = endOf(options, this.#clock());
+    const until = endOf(options, this.#circuit.store.clock());
     await this.#circuit.override(kind, { until, ...actorOf(options) });
-  }
-
-  // Running a call. In several steps, because what an async function holds across an `await` is saved
-  // at each of them.
-
-  #run(
-    fn: (context: CallContext) => unknown,
-    options: CallOptions<unknown> | undefined,
-    form: CallForm,
-  ): Promise<unknown> {
-    let timeoutMs = this.#circuit.policy.callTimeoutMs;
-    try {
-      if (typeof fn !== "function") mustBeFunction("call", fn);
-      if (options !== undefined) timeoutMs = timeoutOf(options, timeoutMs);
-    } catch (error) {
-      return form.error(error);
-    }
-    const signal = options?.signal;
-    if (signal?.aborted) return form.error(signal.reason);
-    if (this.#circuit.policy.settle === "body") expireUnread(this.#circuit);
-    const within = isWithin(this.#circuit);
-    const decision = this.#circuit.admit(this.#unit);
-    if (
-      decision === this.#grant && options === undefined && timeoutMs === undefined && !this.#isTimed
-    ) return this.#runPlain(decision, fn, form);
-    const call = { fn, options, timeoutMs, form, within };
-    return decision instanceof Promise
-      ? decision.then((decided) => this.#decided(decided, call))
-      : this.#decided(decision, call);
-  }
-
-  /** `true` if somebody needs to know how long calls take. */
-  get #isTimed(): boolean {
-    const { slowCallMs, abandonedAfterMs } = this.#circuit.policy;
-    return slowCallMs !== undefined || abandonedAfterMs !== undefined ||
-      this.#functions.isFailure !== undefined || this.#events.hearsCalls;
-  }
-
-  /**
-   * Runs a call that nothing limits and nobody measures, and that is not the first under its grant, as
-   * most calls are. `then` costs less than an async function, because its reactions are kept.
-   */
-  #runPlain(grant: Grant, fn: Planned["fn"], form: CallForm): Promise<unknown> {
-    let reactions = this.#reactions;
-    if (reactions?.form !== form) this.#reactions = reactions = this.#react(grant, form);
-    // Taken before the call, which may call this very handle, under another grant.
-    const { returned, threw } = reactions;
-    try {
-      return Promise.resolve(fn(new CallScope(undefined, false))).then(returned, threw);
-    } catch (error) {
-      return threw(error);
-    }
-  }
-
-  #react(grant: Grant, form: CallForm): Reactions {
-    const call = { options: undefined, form };
-    return {
-      form,
-      returned: (value) => {
-        if (typeof value !== "object" && this.#circuit.pass(grant, this.#clock())) {
-          this.#circuit.counts.success++;
-          return form.value(value);
-        }
-        const rest = this.#returned(grant, value, UNTIMED, call);
-        return rest === undefined ? form.value(value) : rest;
-      },
-      threw: (error) => this.#threw(grant, error, UNTIMED, call),
-    };
-  }
-
-  #decided(decision: Grant | Refusal, call: Planned): Promise<unknown> {
-    if (decision.refused !== null) {
-      const slot = borrow(this.#circuit, decision, call.within);
-      return slot === null
-        ? this.#reject(this.#rejected(decision), call)
-        : this.#attempt(slot, call, true);
-    }
-    if (this.#grant !== decision) {
-      this.#grant = decision;
-      this.#reactions = null;
-    }
-    return this.#attempt(decision, call);
-  }
-
-  async #attempt(grant: Grant, call: Planned, borrowed = false): Promise<unknown> {
-    const { fn, options, timeoutMs, form } = call;
-    const signal = options?.signal;
-    // The caller gave up while the store was asked: the upstream never saw the call.
-    if (signal?.aborted) {
-      const [kind, at, error] = ["neutral" as const, this.#clock(), signal.reason];
-      return this.#ended(grant, { kind, startedAt: at, at, error, result: undefined }, call);
-    }
-    const startedAt = this.#isTimed ? this.#clock() : UNTIMED;
-    let value: unknown;
-    try {
-      enter(this.#circuit, grant, borrowed);
-      let result: unknown;
-      try {
-        result = timeoutMs === undefined && signal === undefined
-          ? fn(new CallScope(undefined, false))
-          : outrun(fn, signal, timeoutMs, this.#circuit.identity);
-      } finally {
-        leave();
-      }
-      value = await result;
-    } catch (error) {
-      return this.#threw(grant, error, startedAt, call);
-    }
-    const rest = this.#returned(grant, value, startedAt, call);
-    return rest === undefined ? form.value(value) : rest;
-  }
-
-  /** Judges and settles a result. Returns `undefined` if the result is to be given as it is, at once. */
-  #returned(
-    grant: Grant,
-    value: unknown,
-    startedAt: number,
-    call: Call,
-  ): Promise<unknown> | undefined {
-    const at = this.#clock();
-    const functions = this.#functions;
-    let kind: Kind = "success";
-    if (functions.isFailure !== undefined || (typeof value === "object" && value !== null)) {
-      kind = judgeResult(value, elapsed(startedAt, at), functions, this.#events.report);
-    }
-    if (kind === "success" && this.#circuit.policy.settle === "body") {
-      const watched = watchBody(value, this.#bodyOf(grant, startedAt, at, call));
-      if (watched !== null) return Promise.resolve(call.form.value(watched));
-    }
-    const settling = this.#settle(grant, { kind, startedAt, at, error: undefined, result: value });
-    if (kind !== "failure" || !this.#fallsBack(call)) {
-      return settling?.then(() => call.form.value(value));
-    }
-    return Promise.resolve(settling).then(() => this.#fallBack(value, this.#state, call));
-  }
-
-  /** Judges and settles what was thrown. */
-  #threw(grant: Grant, error: unknown, startedAt: number, call: Call): Promise<unknown> {
-    const at = this.#clock();
-    const kind = this.#judge(error, elapsed(startedAt, at), call);
-    return this.#ended(grant, { kind, startedAt, at, error, result: undefined }, call);
-  }
-
-  #judge(error: unknown, durationMs: number, { options }: Call, waitedMs = durationMs): Kind {
-    const isAbandoned = waitedMs >= (this.#circuit.policy.abandonedAfterMs ?? Infinity);
-    const { report } = this.#events;
-    return judgeThrown(error, durationMs, options?.signal, isAbandoned, this.#functions, report);
-  }
-
-  /** Returns the call that a body ends. It took until its headers, at `answeredAt`. */
-  #bodyOf(grant: Grant, startedAt: number, answeredAt: number, call: Call): BodyCall {
-    return {
-      circuit: this.#circuit,
-      grant,
-      signal: call.options?.signal,
-      judge: (error, ms) => this.#judge(error, elapsed(startedAt, this.#clock()), call, ms),
-      settle: (under, kind, error) => {
-        const at = this.#clock();
-        const from = at - elapsed(startedAt, answeredAt);
-        return this.#settle(under, { kind, startedAt: from, at, error, result: undefined });
-      },
-    };
-  }
-
-  /** Settles a call that ended with an error. */
-  async #ended(grant: Grant, end: End, call: Call): Promise<unknown> {
-    const settling = this.#settle(grant, end);
-    if (settling !== undefined) await settling;
-    return end.kind === "failure" && this.#fallsBack(call)
-      ? this.#fallBack(end.error, this.#state, call)
-      : call.form.error(end.error);
-  }
-
-  #settle(grant: Grant, end: End): Promise<void> | void {
-    const { startedAt, at, error, result } = end;
-    let { kind } = end;
-    if (kind === "neutral") noteRejection(this.#circuit, error ?? result);
-    // The call within it, which took over its slot, counts (rule 19).
-    if ((grant.lease !== null || grant.alone !== null) && hasLent(this.#circuit, grant)) {
-      grant = { ...grant, lease: null, alone: null };
-      kind = "neutral";
-    }
-    const { slowCallMs } = this.#circuit.policy;
-    const durationMs = elapsed(startedAt, at);
-    const ending: Ending = {
-      kind,
-      slow: slowCallMs !== undefined && durationMs >= slowCallMs,
-      durationMs,
-      error,
-      retryAfterMs: kind === "failure" ? retryAfterOf(result, at) : 0,
-      failure: kind === "failure" ? failureOf(error === undefined ? result : error) : null,
-      at,
-    };
-    const circuit = this.#circuit;
-    const outcome = circuit.failed(grant, ending) ? "failure" : "success";
-    circuit.counts[kind === "neutral" ? "ignored" : outcome]++;
-    if (ending.slow && kind !== "neutral") circuit.counts.slow++;
-    beginAsking();
-    try {
-      return circuit.settle(grant, ending, this.#unit);
-    } finally {
-      endAsking();
-    }
-  }
-
-  // Rejecting and falling back
-
-  #rejected({ refused }: Refusal): Refusal["refused"] {
-    this.#circuit.countRejected();
-    this.#circuit.counts.rejected++;
-    if (this.#events.hears("rejected")) {
-      const { retryAfterMs } = refused;
-      this.#events.emit("rejected", { ...this.#circuit.identity, retryAfterMs });
-    }
-    return refused;
-  }
-
-  #reject(error: Refusal["refused"], call: Call): Promise<unknown> {
-    if (fallbacksOf(call.options, this.#functions).length === 0) return call.form.rejected(error);
-    return this.#fallBack(error, "state" in error ? error.state : this.#state, call);
-  }
-
-  /** What a call meets, as far as this isolate knows. */
-  get #state(): CircuitState {
-    const { snapshot, now } = this.#circuit.peek();
-    return metState(snapshot, now);
-  }
-
-  #fallsBack(call: Call): boolean {
-    return (call.options?.fallbackOn ?? this.#functions.fallbackOn) === "failure" &&
-      fallbacksOf(call.options, this.#functions).length > 0;
-  }
-
-  #fallBack(error: unknown, state: CircuitState, { options, form }: Call): Promise<unknown> {
-    const circuit = this.#circuit.identity;
-    return fallBack(fallbacksOf(options, this.#functions), { circuit, error, state }, form);
   }
 }

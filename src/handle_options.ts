@@ -4,7 +4,16 @@
  * @module
  */
 
-import { check, hasBrand, MAX_TIMER_MS, mustBeObject, oneOf, received, refuse } from "./checks.ts";
+import {
+  check,
+  hasBrand,
+  MAX_TIMER_MS,
+  mustBeObject,
+  oneOf,
+  received,
+  refuse,
+  wrong,
+} from "./checks.ts";
 import type { Actor, CallOptions, CircuitOptions, OverrideOptions } from "./circuit_breaker.ts";
 import type { Judgement } from "./rules/outcome.ts";
 import { MAX_DATE_MS } from "./rules/snapshot.ts";
@@ -70,11 +79,8 @@ export function endOf(options: OverrideOptions, now: number): number | null {
     throw new TypeError(`Cannot create ${subject}: "until" and "forMs" exclude each other`);
   }
   if (until !== undefined && !(until instanceof Date && until.getTime() > now)) {
-    throw new RangeError(
-      `Cannot create ${subject}: "until" must be a Date in the future, received ${
-        until instanceof Date ? String(until) : received(until)
-      }`,
-    );
+    const came = until instanceof Date ? String(until) : received(until);
+    throw new RangeError(wrong(`create ${subject}`, "until", "a Date in the future", until, came));
   }
   if (until !== undefined) return until.getTime();
   const duration = check(subject, "forMs", forMs, undefined);
@@ -91,10 +97,8 @@ export function actorOf(options: Actor = {}): { reason: string | null; actor: st
   for (const option of ["reason", "actor"] as const) {
     const value = options[option];
     if (value !== undefined && (typeof value !== "string" || value.length > 1000)) {
-      throw new TypeError(
-        `Cannot act on a circuit: "${option}" must be a text of at most 1000 characters, ` +
-          `received ${received(value)}`,
-      );
+      const allowed = "a text of at most 1000 characters";
+      throw new TypeError(wrong("act on a circuit", option, allowed, value));
     }
   }
   // No store keeps halves of characters, such as a text that was cut has at its end.
@@ -107,7 +111,7 @@ export function actorOf(options: Actor = {}): { reason: string | null; actor: st
 /** @throws {TypeError} If the value is no function. */
 export function mustBeFunction(method: string, fn: unknown): void {
   if (!isFunction(fn)) {
-    throw new TypeError(`Cannot ${method}: "fn" must be a function, received ${received(fn)}`);
+    throw new TypeError(wrong(method, "fn", "a function", fn));
   }
 }
 

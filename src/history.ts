@@ -4,7 +4,7 @@
  * @module
  */
 
-import { known, quote, received } from "./checks.ts";
+import { known, quote, wrong } from "./checks.ts";
 import type { AuditEventName, CircuitEvent, Driver, EventQuery, StoredEvent } from "./contract.ts";
 import { identify, toKey } from "./key.ts";
 import { OVERRIDES } from "./records.ts";
@@ -56,9 +56,7 @@ export function limitOf(query: EventQuery & { readonly key?: string }): number {
   known("history query", query, ["event", "from", "to", "limit", "cursor", "key"]);
   const { event, from, to, limit, key } = query;
   const refuse = (option: string, allowed: string, value: unknown): never => {
-    throw new RangeError(
-      `Cannot read history: "${option}" must be ${allowed}, received ${received(value)}`,
-    );
+    throw new RangeError(wrong("read history", option, allowed, value));
   };
   if (event !== undefined && !EVENTS.includes(event)) {
     refuse("event", `one of ${EVENTS.join(", ")}`, event);
@@ -90,9 +88,7 @@ export function cursorOf(store: string, cursor: string): string {
  */
 export function placeOf({ cursor }: EventQuery, stores: readonly string[]): [number, string] {
   const refuse = (allowed: string): never => {
-    throw new TypeError(
-      `Cannot read history: "cursor" must be ${allowed}, received ${received(cursor)}`,
-    );
+    throw new TypeError(wrong("read history", "cursor", allowed, cursor));
   };
   if (typeof cursor !== "string") return refuse("the cursor of an event");
   const [, , own] = OF_FUSE.exec(cursor) ?? [];

@@ -156,18 +156,6 @@ export class Inventory {
     const turns = excludesPlain(filter) ? stores.length : 2 * stores.length;
     const circuits: CircuitSnapshot[] = [];
     let rejects = false;
-    const takes = (
-      store: RegisteredStore,
-      record: CircuitRecord,
-      first: boolean,
-      began: number,
-    ) => {
-      const { snapshot } = this.#listed(store, record);
-      const plain = isPlain(record.snapshot);
-      // A circuit that was already open when the list began was in its first half.
-      if (first ? plain : !plain && record.snapshot.began <= began) return;
-      if (inScope(this.#to, snapshot) && matches(snapshot)) circuits.push(snapshot);
-    };
     for (; place.turn < turns; place.turn++, place.own = null) {
       const nth = place.turn % stores.length;
       const store = stores[nth]!;
@@ -185,9 +173,13 @@ export class Inventory {
         if (open) since[nth] ??= page?.now ?? records[0]?.snapshot.now ?? null;
         for (const record of records.slice(place.skip)) {
           if (circuits.length === most) return { circuits, cursor: JSON.stringify(place), missing };
-          const before = circuits.length;
-          takes(store, record, open, since[nth] ?? -Infinity);
-          rejects ||= circuits.length === before;
+          const { snapshot } = this.#listed(store, record);
+          const plain = isPlain(record.snapshot);
+          // What stood before the list began was in its first half.
+          const late = plain || record.snapshot.began > (since[nth] ?? -Infinity);
+          const due = open ? !plain : late;
+          if (due && inScope(this.#to, snapshot) && matches(snapshot)) circuits.push(snapshot);
+          else rejects = true;
           place.skip++;
         }
         place.own = page?.cursor ?? null;

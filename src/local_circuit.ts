@@ -4,18 +4,9 @@
  * @module
  */
 
+import { type Grant, type Known, type Refusal, UNCOUNTED, UNKNOWN } from "./admission.ts";
 import { announceHalfOpened, announceTransition } from "./announce.ts";
-import {
-  Circuit,
-  type CircuitKind,
-  type Ending,
-  type Grant,
-  type Known,
-  type NamedStore,
-  type Refusal,
-  UNCOUNTED,
-  UNKNOWN,
-} from "./circuit.ts";
+import { Circuit, type CircuitKind, type NamedStore } from "./circuit.ts";
 import type {
   Acquired,
   Awaitable,
@@ -29,6 +20,7 @@ import type {
 import type { CircuitIdentity } from "./key.ts";
 import { type Admission, admissionOf, copySnapshot, isLate, newId } from "./records.ts";
 import { tripping, type Verdict, verdict } from "./rules/machine.ts";
+import type { Ending } from "./rules/outcome.ts";
 import type { CircuitPolicyData } from "./rules/policy.ts";
 import { overlay } from "./rules/snapshot.ts";
 
@@ -38,29 +30,31 @@ export interface LocalDriver extends Driver {
    * Returns the live record of a circuit: the same object as long as the record lives. A record that
    * was dropped reads as absent (generation 0). Performs no I/O.
    */
-  peek(key: string): Snapshot | undefined;
+  peek(key: string): LiveRecord | undefined;
   /**
-   * Does what `record` does with one outcome that is current and ends no lease, on a live record from
-   * `peek` and without a tally. Returns `false`, having done nothing, where more than counting is due.
+   * Returns `true` if a live record refuses every call because its cooldown lasts, and ages it: what
+   * `acquire` would do and answer.
    */
-  book(live: Snapshot, outcome: BookedOutcome, policy: BookingPolicy): boolean;
-  /** As `book`, for one success that was not slow: nearly every call. */
-  bookSuccess(live: Snapshot, under: Admission, at: number, policy: BookingPolicy): boolean;
+  bars(live: LiveRecord, at: number, shape: Shape): boolean;
+  /**
+   * Does what `record` does with one success that was not slow, of a call that was admitted in this
+   * turn while the circuit was CLOSED, as nearly every call is. Returns `false`, having done nothing,
+   * if it is another turn.
+   *
+   * @param at When the call ended, on the caller's clock, in ms.
+   */
+  book(live: LiveRecord, turn: number, at: number, shape: Shape): boolean;
 }
 
-/** One outcome for {@linkcode LocalDriver.book}. */
-export interface BookedOutcome {
-  readonly under: Admission;
-  readonly failed: boolean;
-  readonly slow: boolean;
-  /** When the call ended, on the caller's clock, in ms. */
-  readonly at: number;
-}
-
-/** The caller's policy, as far as {@linkcode LocalDriver.book} needs it. */
-export interface BookingPolicy {
-  readonly shape: Shape;
-  readonly hash: string;
+/** A record that changes as it is written to. */
+export interface LiveRecord extends Snapshot {
+  /** The fingerprint of the policy that the last tally came with. */
+  readonly writtenBy: string;
+  /**
+   * A number that is another one whenever the generation or `writtenBy` has changed, and 0 once the
+   * record was dropped: it stands for all that a call would otherwise compare.
+   */
+  readonly turn: number;
 }
 
 /** Opens circuits on a store of this process, which always answers. */
@@ -93,7 +87,9 @@ export class LocalCircuit extends Circuit {
   readonly #local: boolean;
   #rejected = 0;
   /** The live record. A record that was dropped reads as absent. */
-  #seen: Snapshot | undefined;
+  #seen: LiveRecord | undefined;
+  /** The turn of the record in which calls run under `opened`, and this policy was the last to write. */
+  #turn = -1;
 
   /** @param local `true` for a stand-in, which decides in place of a store that does not answer. */
   constructor(
@@ -110,43 +106,42 @@ export class LocalCircuit extends Circuit {
     return this.#local;
   }
 
+  override configure(policy: CircuitPolicyData): void {
+    super.configure(policy);
+    this.#turn = -1;
+  }
+
   override admit(): Grant | Refusal {
     this.used = true;
-    let seen = this.#seen;
-    if (seen === undefined || seen.generation === 0) {
-      this.#seen = seen = this.driver.peek(this.identity.key);
-      if (seen === undefined) return UNKNOWN;
-    }
-    if (seen.state !== "CLOSED" || seen.override !== null) return this.#acquire();
-    return this.open(seen);
+    const seen = this.#seen;
+    return seen !== undefined && seen.turn === this.#turn ? this.opened : this.#decide();
   }
 
   override pass(grant: Grant, at: number): boolean {
     const seen = this.#seen;
     const { policy } = this;
     if (
-      grant.lease !== null || seen === undefined || this.#rejected > 0 ||
-      !this.driver.bookSuccess(seen, grant, at, policy)
+      grant !== this.opened || seen === undefined || this.#rejected > 0 ||
+      !this.driver.book(seen, this.#turn, at, policy.shape)
     ) return false;
-    if (policy.judgesSuccesses && tripping(seen, policy) !== null) {
+    if (policy.judgesSuccesses && this.#mayTrip(seen) && tripping(seen, policy) !== null) {
       this.#judge(seen, grant, true, null);
     }
     return true;
+  }
+
+  /** Returns `false` if nothing has failed or was slow, so that no share of that is reached. */
+  #mayTrip({ sinceClosed: { failures, slow } }: LiveRecord): boolean {
+    return failures > 0 || slow > 0 || this.policy.opensOnAnything;
   }
 
   override settle(grant: Grant, ending: Ending): void {
     const { kind, slow, at } = ending;
     const counts = kind !== "neutral";
     const failed = counts && this.noteFailure(grant, ending);
-    if (grant.lease === null) {
+    if (grant.lease === null && !counts) {
       const seen = this.#seen;
-      if (!counts) {
-        return this.#tell(grant, ending, seen !== undefined && isLate(grant, seen));
-      }
-      if (
-        seen !== undefined && this.#rejected === 0 &&
-        this.driver.book(seen, { under: grant, failed, slow, at }, this.policy)
-      ) return this.#judge(seen, grant, true, ending);
+      return this.#tell(grant, ending, seen !== undefined && isLate(grant, seen));
     }
     const outcomes = counts
       ? { successes: failed ? 0 : 1, failures: failed ? 1 : 0, slow: slow ? 1 : 0 }
@@ -201,6 +196,23 @@ export class LocalCircuit extends Circuit {
     return answer;
   }
 
+  #decide(): Grant | Refusal {
+    const { shape, hash, rampMs } = this.policy;
+    let seen = this.#seen;
+    if (seen === undefined || seen.generation === 0) {
+      this.#seen = seen = this.driver.peek(this.identity.key);
+      if (seen === undefined) return UNKNOWN;
+    }
+    if (seen.state === "CLOSED" && seen.override === null) {
+      // A ramp decides anew for each call.
+      if (seen.writtenBy === hash && rampMs === undefined) this.#turn = seen.turn;
+      return this.open(seen);
+    }
+    return this.driver.bars(seen, this.store.clock(), shape) && seen.policyHash === hash
+      ? this.refuse(seen, seen.now)
+      : this.#acquire();
+  }
+
   #acquire(): Grant | Refusal {
     const token = newId();
     const answer = this.driver.acquire(this.identity.key, this.acquiring("", token)) as Acquired;
@@ -223,16 +235,13 @@ export class LocalCircuit extends Circuit {
   #record(grant: Grant, outcomes: Outcomes, at: number, ending: Ending | null): void {
     const { policy } = this;
     const answer = this.driver.record(this.identity.key, {
+      // First: a tally that the shared store did not take says under which of its generations.
+      ...outcomes,
+      ...admissionOf(grant),
       id: "",
       at,
       shape: policy.shape,
-      epoch: grant.epoch,
-      generation: grant.generation,
-      began: grant.began,
-      successes: outcomes.successes,
-      failures: outcomes.failures,
       rejected: this.#rejected,
-      slow: outcomes.slow,
       ageMs: 0,
       lease: grant.lease,
       policyHash: policy.hash,
@@ -241,7 +250,7 @@ export class LocalCircuit extends Circuit {
     this.wrote = true;
     if (this.#rejected > 0) this.store.unsent.delete(this);
     this.#rejected = 0;
-    const s = this.#seen = answer.snapshot;
+    const s = this.#seen = answer.snapshot as LiveRecord;
     if (answer.released != null || answer.evicted?.length || s.policyHash !== policy.hash) {
       this.note(answer);
     }

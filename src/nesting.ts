@@ -8,8 +8,9 @@
  * @module
  */
 
+import type { Grant, Refusal } from "./admission.ts";
 import { quote } from "./checks.ts";
-import type { Circuit, Grant, Refusal } from "./circuit.ts";
+import type { Circuit } from "./circuit.ts";
 import { rejectedBy } from "./errors.ts";
 import { TRIALS_IN_FLIGHT } from "./rules/machine.ts";
 
@@ -70,10 +71,10 @@ export function borrow(
   { refused }: Refusal,
   within: boolean,
 ): Grant | null {
+  // First what costs nothing: an open circuit rejects many.
+  if (!("reason" in refused) || refused.reason !== TRIALS_IN_FLIGHT) return null;
   const trial = trials.get(circuit);
-  if (trial === undefined || !("reason" in refused) || refused.reason !== TRIALS_IN_FLIGHT) {
-    return null;
-  }
+  if (trial === undefined) return null;
   if (!within && (trial.borrowed || !nested.has(circuit))) return null;
   if (circuit.store.clock() >= trial.until) return null;
   trials.delete(circuit);

@@ -88,12 +88,10 @@ export const SNAPSHOT_COUNTS: readonly [
   "consecutiveSuccesses",
 ] = ["generation", "reopenCount", "consecutiveFailures", "consecutiveSuccesses"];
 
-const SNAPSHOT_FIELDS = Object.keys(absentSnapshot(0));
-
-/** A Snapshot of its own, for whoever keeps it. Field by field: a live record has more to it. */
+/** Returns a Snapshot that does not change with a live record, and has nothing more to it. */
 export function copySnapshot(s: Snapshot): Snapshot {
-  const copy: Record<string, unknown> = {};
-  for (const field of SNAPSHOT_FIELDS) {
+  const copy: Record<string, unknown> = { ...absentSnapshot(0) };
+  for (const field in copy) {
     const value = s[field as keyof Snapshot];
     copy[field] = typeof value === "object" && value !== null ? { ...value } : value;
   }
@@ -106,24 +104,16 @@ export function copySnapshot(s: Snapshot): Snapshot {
  */
 export function withoutExpiredOverride(s: Snapshot, now: number): Snapshot {
   if (s.override === null || s.override.until === null || s.override.until > now) return s;
+  const { window, sinceClosed, last, halfOpen } = absentSnapshot(now);
   return {
     ...copySnapshot(s),
     generation: s.generation + 1,
     began: s.override.until,
     override: null,
-    ...NO_EVIDENCE,
+    ...{ consecutiveFailures: 0, consecutiveSuccesses: 0, window, sinceClosed, last, halfOpen },
     now,
   };
 }
-
-const NO_EVIDENCE = {
-  consecutiveFailures: 0,
-  consecutiveSuccesses: 0,
-  window: { successes: 0, failures: 0, slow: 0 },
-  sinceClosed: { successes: 0, failures: 0, slow: 0 },
-  last: { size: 0, failures: 0 },
-  halfOpen: { inFlight: 0, successes: 0, failures: 0, freeAt: null },
-};
 
 /**
  * Rows in the order in which they came about: life by life, as each began, and by generation within

@@ -5,6 +5,7 @@
  */
 
 import { memory } from "../drivers/memory.ts";
+import type { Unit } from "./admission.ts";
 import { Background, type WaitUntil } from "./background.ts";
 import {
   check,
@@ -15,6 +16,7 @@ import {
   received,
   refuse,
   refuseUnseen,
+  wrong,
 } from "./checks.ts";
 import {
   type Circuit,
@@ -23,7 +25,6 @@ import {
   type Opener,
   type OpeningStore,
   openingStore,
-  type Unit,
 } from "./circuit.ts";
 import type { CircuitBreaker, CircuitDefaults, CircuitOptions } from "./circuit_breaker.ts";
 import type { Clock, Store } from "./contract.ts";
@@ -192,7 +193,7 @@ export class Registry {
     const names = [...this.stores.keys()];
     if (names.length === 0) {
       throw new TypeError(
-        `Cannot create ${SUBJECT}: "stores" must be at least one store, received none`,
+        wrong(`create ${SUBJECT}`, "stores", "at least one store", names, "none"),
       );
     }
     this.standard = oneOf(SUBJECT, "default", options.default, names);
@@ -306,9 +307,7 @@ export class Registry {
     const named = this.stores.get(name);
     if (named !== undefined) return named;
     const names = inLine([...this.stores.keys()].join(", "));
-    throw new RangeError(
-      `Cannot use store: "store" must be one of ${names}, received ${received(name)}${place}`,
-    );
+    throw new RangeError(wrong("use store", "store", `one of ${names}`, name) + place);
   }
 
   /** Returns the circuit of a key as this isolate knows it, opened if it is not known. */

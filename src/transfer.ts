@@ -6,7 +6,7 @@
  */
 
 import { type CircuitIdentity, fromKey, identify, isName, toKey } from "./key.ts";
-import { received } from "./checks.ts";
+import { wrong } from "./checks.ts";
 import type {
   CircuitRecord,
   FailureNote,
@@ -93,31 +93,23 @@ export function readExport(data: unknown): Imported[] {
 
 function readEntry(entry: Record<string, unknown>, path: string): Imported {
   const { store, name, context, boundary, segments, outcomes, override } = entry;
-  const text = (field: string, max: number) => {
-    const value = entry[field];
-    const fits = typeof value === "string" && value.length <= max;
-    return fits
-      ? value.toWellFormed()
-      : refuse(`${path}.${field}`, `a text of at most ${max} characters`, value);
-  };
-  const storeName = text("store", 255);
-  text("name", 255);
-  for (const dimension of ["context", "boundary"]) {
-    if (entry[dimension] !== null) text(dimension, 10_000);
+  for (const [field, of] of [["store", "store"], ["name", "circuit"]] as const) {
+    if (text(entry, field, 255, path) === "") {
+      refuse(`${path}.${field}`, `the name of a ${of}`, "");
+    }
   }
-  if (storeName === "") refuse(`${path}.store`, "the name of a store", store);
-  if (name === "") refuse(`${path}.name`, "the name of a circuit", name);
-  for (const dimension of ["context", "boundary"] as const) {
-    if (!isScopeText(entry[dimension] as string | null)) {
-      refuse(`${path}.${dimension}`, "null or a scope as snapshots show it", entry[dimension]);
+  for (const dimension of ["context", "boundary"]) {
+    const scope = entry[dimension];
+    if (scope !== null && !isScopeText(text(entry, dimension, 10_000, path))) {
+      refuse(`${path}.${dimension}`, "null or a scope as snapshots show it", scope);
     }
   }
   const key = toKey({ name, context, boundary } as CircuitIdentity);
   const snapshot: Record<string, unknown> = {
     ...absentSnapshot(0),
     state: word(entry.state, CIRCUIT_STATES, `${path}.state`),
-    reason: text("reason", 1000),
-    policyHash: text("policyHash", 64),
+    reason: text(entry, "reason", 1000, path),
+    policyHash: text(entry, "policyHash", 64, path),
     totals: counts(entry, "totals", ["successes", "failures", "rejected", "slow"], path),
     sinceClosed: counts(entry, "sinceClosed", ["successes", "failures", "slow"], path),
     override: override === null ? null : readOverride(object(override, `${path}.override`), path),
@@ -166,8 +158,7 @@ function readEntry(entry: Record<string, unknown>, path: string): Imported {
 }
 
 /** `type:id`, each part escaped: what `scopeText` gives, and no other text. */
-function isScopeText(text: string | null): boolean {
-  if (text === null) return true;
+function isScopeText(text: string): boolean {
   const parts = text.split(":");
   return parts.length === 2 && parts.every((part) => isName(fromKey(part)?.name));
 }
@@ -204,17 +195,25 @@ function readPolicy(value: unknown, path: string): PolicyRecord {
 
 function readFailure(failure: Record<string, unknown>, path: string): FailureNote {
   const at = `${path}.lastFailure`;
-  const { kind, status, instance } = failure;
-  const word = (field: string, value: unknown, most: number) =>
-    typeof value === "string" && value.length <= most
-      ? value.toWellFormed()
-      : refuse(`${at}.${field}`, `a text of at most ${most} characters`, value);
+  const { status, instance } = failure;
   return {
     at: time(failure.at, `${at}.at`) ?? refuse(`${at}.at`, "a time in ms", null),
-    kind: word("kind", kind, 64),
+    kind: text(failure, "kind", 64, at),
     status: status === null ? null : count(status, `${at}.status`),
-    instance: instance === null ? null : word("instance", instance, 100),
+    instance: instance === null ? null : text(failure, "instance", 100, at),
   };
+}
+
+function text(
+  entry: Record<string, unknown>,
+  field: string,
+  most: number,
+  path: string,
+): string {
+  const value = entry[field];
+  return typeof value === "string" && value.length <= most
+    ? value.toWellFormed()
+    : refuse(`${path}.${field}`, `a text of at most ${most} characters`, value);
 }
 
 function counts(
@@ -257,7 +256,5 @@ function time(value: unknown, path: string): number | null {
 }
 
 function refuse(path: string, allowed: string, value: unknown): never {
-  throw new TypeError(
-    `Cannot import state: "${path}" must be ${allowed}, received ${received(value)}`,
-  );
+  throw new TypeError(wrong("import state", path, allowed, value));
 }

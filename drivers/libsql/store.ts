@@ -139,6 +139,12 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender,
     const moves = (row: Row, now: number) =>
       row.id !== null && (isDue(row, now) || hasExpired(row, now));
     let known = requests.answers.get(key);
+    // A circuit that lets everybody through is only read: that takes no lock.
+    if (known !== undefined && isOpenToAll(known.row)) {
+      const row = await requests.read(key);
+      if (isOpenToAll(row)) return { granted: true, moved: false, ...answerOf(row, request) };
+      known = heard(row);
+    }
     return await untilApplied(async () => {
       const moving = known !== undefined && moves(known.row, timeOf(known, requests.time()));
       const sealed = moving ? await requests.seal(key, known!, request, HALF_OPENED) : UNSEALED;
@@ -404,4 +410,9 @@ function isGranted({ id, leased, override, state }: Row): boolean {
   if (id === null) return true;
   if (override !== null) return override !== "forced_open";
   return state === "CLOSED" || (state === "HALF_OPEN" && leased === 1);
+}
+
+/** Returns `true` for a circuit that admits every call, and that no override may change with time. */
+function isOpenToAll({ id, override, state }: Row): boolean {
+  return id !== null && override === null && state === "CLOSED";
 }

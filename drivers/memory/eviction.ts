@@ -82,7 +82,11 @@ export class Eviction {
 
   /** Of the open ones, the one whose cooldown passed longest ago. */
   #longestPassed(now: number): Entry | null {
-    if (this.#passed.length === 0 && now >= this.#nextPassed) {
+    let entry = this.#passed.pop();
+    while (entry !== undefined && !(this.#kept.has(entry) && mayGoAt(entry, now) <= now)) {
+      entry = this.#passed.pop();
+    }
+    if (entry === undefined && now >= this.#nextPassed) {
       // Looked for all at once: what passes later than these comes after them.
       this.#nextPassed = Infinity;
       for (const entry of this.#kept) {
@@ -91,9 +95,6 @@ export class Eviction {
         else this.#nextPassed = Math.min(this.#nextPassed, at);
       }
       this.#passed.sort((a, b) => b.openUntil! - a.openUntil!);
-    }
-    let entry = this.#passed.pop();
-    while (entry !== undefined && !(this.#kept.has(entry) && mayGoAt(entry, now) <= now)) {
       entry = this.#passed.pop();
     }
     return entry ?? null;

@@ -15,16 +15,19 @@ import type {
   Snapshot,
 } from "../../src/contract.ts";
 import { ID_MEMORY_MS } from "../../src/records.ts";
+import type { LiveRecord } from "../../src/local_circuit.ts";
 import { segmentMs } from "../../src/rules/window.ts";
 
 /**
  * A live record. What a Snapshot tells of time, of leases and of the windows is worked out when it
  * is asked for, so that nothing needs a timer and a call pays only for what its strategy looks at.
  */
-export class Entry implements Snapshot {
+export class Entry implements LiveRecord {
   state: CircuitState = "CLOSED";
   epoch: string;
   generation = 1;
+  /** See `LiveRecord`. */
+  turn = 0;
   began: number;
   reason = "";
   openedAt: number | null = null;
@@ -38,7 +41,8 @@ export class Entry implements Snapshot {
   override: OverrideRecord | null = null;
   policy: PolicyRecord | null = null;
   policyHash = "";
-  now: number;
+  // Not declared alone: what is `undefined` first is no plain number to V8, and costs an allocation.
+  now = NaN;
 
   readonly key: string;
   /** Counts the records of the store: cursors of lists. */
@@ -60,6 +64,9 @@ export class Entry implements Snapshot {
   slowSince = 0;
   /** Oldest first, at most eleven. */
   segments: Mutable<Segment>[] = NO_SEGMENTS;
+  /** The newest segment, and until when it takes outcomes, in ms; `-Infinity`: look for it. */
+  newest: Mutable<Segment> | null = null;
+  segmentEnds = -Infinity;
   ring: Ring | null = null;
   /** Outcomes of this HALF_OPEN generation. */
   trials = NO_TRIALS;
@@ -166,7 +173,10 @@ export const NO_TRIALS: { successes: number; failures: number } = { successes: 0
 export function asked(entry: Entry, now: number, shape: Shape): Entry {
   entry.now = now;
   // Mostly they stand there already, and not writing costs less.
-  if (entry.shape !== shape) entry.shape = shape;
+  if (entry.shape !== shape) {
+    entry.shape = shape;
+    entry.segmentEnds = -Infinity;
+  }
   if (entry.policyHash !== entry.writtenBy) entry.policyHash = entry.writtenBy;
   return entry;
 }
@@ -229,7 +239,11 @@ function segmentAt(entry: Entry, now: number, ageMs: number): Mutable<Segment> |
   let i = segments.length - 1;
   const newest = segments[i];
   if (newest !== undefined) {
-    if (ageMs === 0 && now < newest.start + length) return newest;
+    if (ageMs === 0 && now < newest.start + length) {
+      entry.segmentEnds = newest.start + length;
+      entry.newest = newest;
+      return newest;
+    }
     now = Math.max(now, newest.start);
   }
   const start = Math.floor((now - ageMs) / length) * length;
@@ -237,6 +251,7 @@ function segmentAt(entry: Entry, now: number, ageMs: number): Mutable<Segment> |
   while (i >= 0 && segments[i]!.start > start) i--;
   if (segments[i]?.start === start) return segments[i]!;
   const segment = { start, successes: 0, failures: 0, slow: 0 };
+  entry.segmentEnds = -Infinity;
   // An array of one takes a fifth of the room that an empty one takes after a push.
   if (segments.length === 0) entry.segments = [segment];
   else segments.splice(i + 1, 0, segment);
@@ -299,6 +314,7 @@ export function clearEvidence(entry: Entry): void {
   entry.consecutiveFailures = entry.consecutiveSuccesses = 0;
   entry.successesSince = entry.failuresSince = entry.slowSince = 0;
   entry.segments = NO_SEGMENTS;
+  entry.segmentEnds = -Infinity;
   entry.ring = null;
 }
 

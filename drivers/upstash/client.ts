@@ -6,7 +6,7 @@
 
 import { inLine } from "../../src/checks.ts";
 import { StoreAnswerError } from "../../src/errors.ts";
-import { SCRIPT, SCRIPT_SHA1 } from "./script.ts";
+import { LOCKING, LOCKING_SHA1, SCRIPT, SCRIPT_SHA1 } from "./script.ts";
 
 /** The part of a Redis client that is used. Every platform's class of `@upstash/redis` has it. */
 export interface RedisLike {
@@ -52,6 +52,9 @@ export type UpstashSource =
 /** How many runs go into one request: about 50 KB, and some ms of the server's time. */
 const MOST_AT_ONCE = 100;
 
+/** For how long the script may be under way, in ms: a request of a Worker may die before any `finally`. */
+const LONGEST_BRINGING_MS = 1_000;
+
 /** Where the id of the request is among the arguments. */
 const ID = 3;
 
@@ -73,6 +76,10 @@ interface Gathered extends Run {
 export class Scripts {
   readonly #redis: () => RedisLike;
   readonly #token: string | undefined;
+  /** `true` until the server refuses to lock only the keys that a script declares. */
+  #locks: boolean;
+  /** Until when another run brings the script to the server, by `performance.now()`. */
+  #bringing = 0;
   /** There while `together` runs, which awaits nothing. */
   #gathered: Gathered[] | null = null;
   /** `true` from an answer to another request on, until an answer is to its own again. */
@@ -80,11 +87,14 @@ export class Scripts {
 
   /**
    * @param redis Gives a client; asked at each request.
+   * @param locks `true` if it may be Upstash's, which locks the whole database for a script unless its
+   * text asks for less.
    * @param token The token of a client of our own, which no error may repeat. `undefined`: the client
    * is the user's, and its own words are not repeated.
    */
-  constructor(redis: () => RedisLike, token?: string) {
+  constructor(redis: () => RedisLike, locks: boolean, token?: string) {
     this.#redis = redis;
+    this.#locks = locks;
     this.#token = token;
   }
 
@@ -102,7 +112,10 @@ export class Scripts {
     }
   }
 
-  /** Runs the script: one request, or two if Redis does not know the script yet. */
+  /**
+   * Runs the script: one request, two if Redis does not know it yet, and three if Redis refuses its first
+   * text.
+   */
   run(run: Run): Promise<unknown> {
     const gathered = this.#gathered;
     if (gathered === null) return this.#send(run);
@@ -118,18 +131,61 @@ export class Scripts {
     }
   }
 
+  /** Runs a script that is sent along. */
+  evaluate(script: string, keys: string[], args: string[]): Promise<unknown> {
+    return this.ask((redis) => this.#evaluate(redis, script, keys, args));
+  }
+
+  async #evaluate(
+    redis: RedisLike,
+    script: string,
+    keys: string[],
+    args: string[],
+  ): Promise<unknown> {
+    if (this.#locks) {
+      try {
+        return await redis.eval(LOCKING + script, keys, args);
+      } catch (error) {
+        if (!isUnknownFlag(error)) throw error;
+        this.#locks = false;
+      }
+    }
+    return await redis.eval(script, keys, args);
+  }
+
+  /** What Redis knows the script by. */
+  get #sha1(): string {
+    return this.#locks ? LOCKING_SHA1 : SCRIPT_SHA1;
+  }
+
   async #send(run: Run): Promise<unknown> {
     const { keys, args } = run;
     const answer = await this.ask(async (redis) => {
-      try {
-        return await redis.evalsha(SCRIPT_SHA1, keys, args);
-      } catch (error) {
-        if (!isUnknownScript(error)) throw error;
-        return await redis.eval(SCRIPT, keys, args);
+      for (;;) {
+        try {
+          return await redis.evalsha(this.#sha1, keys, args);
+        } catch (error) {
+          if (!isUnknownScript(error)) throw error;
+        }
+        if (performance.now() >= this.#bringing) return await this.#bring(redis, run);
+        // By timers of its own: on Workers nobody may be woken by another request.
+        for (let ms = 10; performance.now() < this.#bringing; ms = Math.min(80, 2 * ms)) {
+          await new Promise<void>((resolve) => void setTimeout(resolve, ms));
+        }
       }
     });
     const own = this.#own(answer, run);
     return needsMore(own, run) ? await this.#send(withMore(run)) : own;
+  }
+
+  /** Sends the script along. It is long, so that one run at a time does. */
+  async #bring(redis: RedisLike, { keys, args }: Run): Promise<unknown> {
+    this.#bringing = performance.now() + LONGEST_BRINGING_MS;
+    try {
+      return await this.#evaluate(redis, SCRIPT, keys, args);
+    } finally {
+      this.#bringing = 0;
+    }
   }
 
   /** Returns the answer. @throws {Error} If it names another request: it came to the wrong one. */
@@ -152,7 +208,7 @@ export class Scripts {
         const pipeline = redis.pipeline();
         // A client that is none may give a promise here: nobody else would hear of its rejection.
         if (pipeline instanceof Promise) pipeline.catch(() => {});
-        for (const { keys, args } of gathered) pipeline.evalsha(SCRIPT_SHA1, keys, args);
+        for (const { keys, args } of gathered) pipeline.evalsha(this.#sha1, keys, args);
         return pipeline.exec({ keepErrors: true });
       });
       if (!Array.isArray(answers)) throw nonsense();
@@ -259,4 +315,9 @@ function textOf(error: unknown, field: string, secret = "\0"): string {
 
 function isUnknownScript(error: unknown): boolean {
   return textOf(error, "message").includes("NOSCRIPT");
+}
+
+/** Returns `true` if the first line of a script was refused: as Redis 7 does, or as Lua itself. */
+function isUnknownFlag(error: unknown): boolean {
+  return /shebang|near '#'/i.test(textOf(error, "message"));
 }

@@ -149,3 +149,9 @@ c),'failures:')bL(z(d),'successes:')end end;return ar`;
 
 /** Its SHA-1, by which Redis knows it. */
 export const SCRIPT_SHA1: string = "2f1d1044a0dc42a6df6b0f4a54e3e0a5ed7c15bc";
+
+/** The line by which Upstash locks only the keys that a script declares. Redis 7 refuses it. */
+export const LOCKING = "#!lua flags=allow-key-locking\n";
+
+/** The SHA-1 of the script behind that line. */
+export const LOCKING_SHA1: string = "e8581cdd68030d90677bbdf6ac74ccabec6bd44c";

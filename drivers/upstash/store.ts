@@ -276,9 +276,7 @@ export class RedisStore implements OpeningStore {
   /** Checks reads and writes: one request. */
   async check(): Promise<void> {
     const id = newId();
-    const answer = await this.#scripts.ask((redis) =>
-      redis.eval(CHECK, [`${this.#prefix}:check`], [id])
-    );
+    const answer = await this.#scripts.evaluate(CHECK, [`${this.#prefix}:check`], [id]);
     if (answer !== `=${id}`) throw nonsense();
   }
 

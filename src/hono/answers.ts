@@ -7,7 +7,7 @@
 import type { Context } from "hono";
 import { HTTPException } from "hono/http-exception";
 import { type CallTimeoutError, isRejection, type StoreUnavailableError } from "../errors.ts";
-import { isFailedResponse } from "../rules/outcome.ts";
+import { isFailedStatus } from "../rules/outcome.ts";
 
 /**
  * Returns the response of the routes behind. `next()` does not throw: Hono keeps the error in
@@ -21,7 +21,7 @@ export function answerOf({ error, res }: Context): Response {
   // Hono has built it anew.
   if (own !== undefined && isRejection(own)) return own;
   const isAnswer = "getResponse" in error && typeof status === "number";
-  if (isAnswer && (isFailedResponse(res) || !isFailedResponse({ status } as Response))) return res;
+  if (isAnswer && (isFailedStatus(res.status) || !isFailedStatus(status))) return res;
   throw error;
 }
 

@@ -13,6 +13,7 @@ import {
   isRejection,
   isResponse,
   isTimeout,
+  statusOf,
 } from "../errors.ts";
 
 /** How a call ended, for `isFailure`. */
@@ -79,7 +80,17 @@ export interface Ending {
 
 /** 5xx and 429: the default judgement of a Response. */
 export function isFailedResponse(response: Response): boolean {
-  return response.status >= 500 || response.status === 429;
+  return isFailedStatus(response.status);
+}
+
+/** As {@linkcode isFailedResponse}, where the status is known. */
+export function isFailedStatus(status: number): boolean {
+  return status >= 500 || status === 429;
+}
+
+/** Returns `false` for a Response that the default judgement takes for a failure. */
+export function isFine(value: unknown): boolean {
+  return !isFailedStatus(statusOf(value));
 }
 
 /** Judges a result. */
@@ -98,23 +109,8 @@ export function judgeResult(
       report("isFailure", error);
     }
   }
-  if (!isResponse(value) || !isFailedResponse(value)) return "success";
+  if (isFine(value)) return "success";
   return isRejection(value) ? "neutral" : "failure";
-}
-
-/**
- * Judges a call that the caller's signal ended. A deadline is a failure, whoever set it, and so is a
- * call that was `abandoned` late enough. Otherwise the caller gave up, which is neutral (rule 9).
- */
-export function judgeAbort(
-  reason: unknown,
-  error: unknown,
-  abandoned: boolean,
-  judgement: Judgement,
-  report: (type: string, error: unknown) => void,
-): Kind {
-  if (isCircuitRejection(reason) || !(abandoned || isDeadline(reason))) return "neutral";
-  return judgeError(error, 0, { ignore: judgement.ignore }, report);
 }
 
 /** Returns `true` for the rejection of a circuit, also within an error that an SDK made of it. */
@@ -129,7 +125,8 @@ function isDeadline(reason: unknown): boolean {
 
 /**
  * Judges what a call threw. The caller's signal tells whether the caller gave up, whatever the error is
- * called.
+ * called: which is neutral (rule 9), unless the call was `abandoned` late enough. A deadline is a
+ * failure, whoever set it.
  */
 export function judgeThrown(
   error: unknown,
@@ -139,9 +136,11 @@ export function judgeThrown(
   judgement: Judgement,
   report: (type: string, error: unknown) => void,
 ): Kind {
-  return signal?.aborted && !isTimeout(error)
-    ? judgeAbort(signal.reason, error, abandoned, judgement, report)
-    : judgeError(error, durationMs, judgement, report);
+  if (!signal?.aborted || isTimeout(error)) return judgeError(error, durationMs, judgement, report);
+  const { reason } = signal;
+  return isCircuitRejection(reason) || !(abandoned || isDeadline(reason))
+    ? "neutral"
+    : judgeError(error, 0, { ignore: judgement.ignore }, report);
 }
 
 /** Judges what was thrown, unless the caller's signal was aborted. */

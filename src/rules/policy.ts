@@ -34,7 +34,7 @@ export type OnStoreError = "local" | "allow" | "reject";
 /**
  * Which price to pay for what other isolates know: see `src/shared/README.md`. `eventual`: no
  * blocking round trip while closed or open, and isolates learn of each other's openings with the
- * next answer of the store. `strong`: one before and one after every call.
+ * next answer of the store. `strong`: one before every call, and one after a failure or a trial.
  */
 export type Consistency = "eventual" | "strong";
 
@@ -183,7 +183,8 @@ export interface CircuitPolicy {
   halfOpenLeaseMs?: number | undefined;
   /**
    * `eventual` costs no blocking round trip while closed or open; `strong` asks the shared store
-   * before and after every call. A store of this process is always strong.
+   * before every call, and waits until it has recorded a failure or a trial. A store of this process is
+   * always strong.
    *
    * @default {"eventual"}
    */
@@ -219,6 +220,8 @@ export interface CircuitPolicyData extends Policy {
   readonly successThreshold: number;
   readonly maxCooldownMs: number;
   readonly cooldownMs: number | Cooldown;
+  /** The ids of the rules. */
+  readonly strategy: string;
   /** The first opening's length where it is a number, else what a forced opening suggests. */
   readonly baseCooldownMs: number;
   readonly slowCallMs: number | undefined;
@@ -241,6 +244,8 @@ export interface CircuitPolicyData extends Policy {
   readonly rules: readonly Rule[];
   /** `true` if a success can complete what a rule waits for. */
   readonly judgesSuccesses: boolean;
+  /** `true` if a rule may open without any call that failed or was slow. */
+  readonly opensOnAnything: boolean;
   /** `true` if a slow trial counts as failed. */
   readonly slowFails: boolean;
   readonly shape: Shape;
@@ -357,9 +362,7 @@ export function createPolicy(
   const settle = oneOf(SUBJECT, "settle", options.settle, ["headers", "body"]);
   const data = { ...numbers, strategy: rules.map((rule) => rule.id).join(), cooldownMs, settle };
   return {
-    ...numbers,
-    settle,
-    cooldownMs,
+    ...data,
     baseCooldownMs: typeof cooldownMs === "number" ? cooldownMs : Math.min(60_000, maxCooldownMs),
     consistency: oneOf(SUBJECT, "consistency", options.consistency, ["eventual", "strong"]),
     onStoreError: oneOf(SUBJECT, "onStoreError", options.onStoreError, [
@@ -368,6 +371,7 @@ export function createPolicy(
       "reject",
     ]),
     rules,
+    opensOnAnything: rules.some(({ of }) => !Object.values<unknown>(BUILT_IN).includes(of)),
     // A success ends every run of failures.
     judgesSuccesses: rules.some(({ of }) => of !== BUILT_IN.consecutive_failures),
     slowFails,
@@ -425,13 +429,8 @@ export function samePolicy(a: CircuitPolicyData, b: CircuitPolicyData): boolean 
 
 /** The options in which two policies differ. Functions are not compared. */
 export function differences(a: CircuitPolicyData, b: CircuitPolicyData): string[] {
-  const ids = (policy: CircuitPolicyData) => policy.rules.map((rule) => rule.id).join();
-  const differing: string[] = ids(a) === ids(b) ? [] : ["strategy"];
-  for (const option of POLICY_OPTIONS as (keyof CircuitPolicyData)[]) {
-    const [one, other] = [a[option], b[option]];
-    if (one !== other && !(typeof one === "function" && typeof other === "function")) {
-      differing.push(option);
-    }
-  }
-  return differing;
+  return POLICY_OPTIONS.filter((option) => {
+    const [one, other] = [a, b].map((policy) => policy[option as keyof CircuitPolicyData]);
+    return one !== other && !(typeof one === "function" && typeof other === "function");
+  });
 }

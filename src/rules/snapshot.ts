@@ -93,28 +93,20 @@ export interface Overlay {
 /** The Snapshot with counts laid over: successes first, then failures, as a tally has them. */
 export function overlay(s: Snapshot, o: Overlay): Snapshot {
   const { successes, failures, rejected, slow } = o;
-  const totals = {
-    successes: s.totals.successes + successes,
-    failures: s.totals.failures + failures,
-    rejected: s.totals.rejected + rejected,
-    slow: s.totals.slow + slow,
-  };
+  const add = (counts: Snapshot["window"]) => ({
+    successes: counts.successes + successes,
+    failures: counts.failures + failures,
+    slow: counts.slow + slow,
+  });
+  const totals = { ...add(s.totals), rejected: s.totals.rejected + rejected };
   if (!o.current) return { ...s, totals };
   return {
     ...s,
     totals,
     consecutiveFailures: (successes > 0 ? 0 : s.consecutiveFailures) + failures,
     consecutiveSuccesses: failures > 0 ? 0 : s.consecutiveSuccesses + successes,
-    window: {
-      successes: s.window.successes + successes,
-      failures: s.window.failures + failures,
-      slow: s.window.slow + slow,
-    },
-    sinceClosed: {
-      successes: s.sinceClosed.successes + successes,
-      failures: s.sinceClosed.failures + failures,
-      slow: s.sinceClosed.slow + slow,
-    },
+    window: add(s.window),
+    sinceClosed: add(s.sinceClosed),
     last: { size: s.last.size + successes + failures, failures: s.last.failures + failures },
   };
 }

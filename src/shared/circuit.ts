@@ -18,26 +18,20 @@ import { Asks, mayMove, MOST_COLD, turnToAsk } from "./asks.ts";
 import { within } from "./deadline.ts";
 import { scopeOf } from "./guard.ts";
 import {
+  GIVE_UP_MS,
   isUnderWay,
+  MOST_REFUSALS,
   outcomeOf,
   type Outcomes,
   PendingTallies,
   type PendingTally,
   tallyOf,
 } from "./pending.ts";
-import { joinSuccess, type Sending, wantsSending } from "./sending.ts";
+import { joinSuccess, type Sending, sendInOrder, wantsSending } from "./sending.ts";
 import type { Delivery } from "./trips.ts";
 
-/** After how many ms a tally without answer is given up: stores forget its id after twice as long. */
-const GIVE_UP_MS = 30_000;
-/** After how many refusals a tally is given up, if the store takes others. */
-const MOST_REFUSALS = 3;
-
 /** A call that waits until the store has its outcome. */
-interface WaitingCall {
-  readonly grant: Grant;
-  readonly ending: Ending;
-}
+type WaitingCall = { readonly grant: Grant; readonly ending: Ending };
 
 /** A circuit on a shared store. */
 export class SharedCircuit extends AskingCircuit {
@@ -62,8 +56,10 @@ export class SharedCircuit extends AskingCircuit {
     const storeNow = this.view.storeNow(now);
     const shut = isShut(s, storeNow);
     const plain = s.override !== null || s.state === "CLOSED";
-    if (this.#strong) return this.#acquire(s, plain ? Infinity : this.#mostTrials, withinMs);
-    if (this.#isFresh(now)) {
+    if (this.#strong) {
+      return this.#acquire(s, plain ? Infinity : this.policy.halfOpenMaxConcurrent, withinMs);
+    }
+    if (this.view.isFresh(this.policy, now)) {
       if (shut) return this.#reject(s, now, unit);
       if (plain) return this.open(s);
       if (isUnderWay(this.refusedUntil, now, this.policy.revalidateMs)) {
@@ -73,7 +69,7 @@ export class SharedCircuit extends AskingCircuit {
       // One finds out, and the others go by what is known.
       return shut ? this.refuse(s, storeNow) : this.open(s);
     }
-    return this.#acquire(s, plain ? 1 : this.#mostTrials, withinMs);
+    return this.#acquire(s, plain ? 1 : this.policy.halfOpenMaxConcurrent, withinMs);
   }
 
   /** Rejects by the view, and refreshes the view in the background once it is old. */
@@ -182,7 +178,7 @@ export class SharedCircuit extends AskingCircuit {
   /** Notes until when nobody need ask, because no half-open slot can be free before. */
   #noteFullHouse(s: Snapshot, granted: boolean): void {
     const { freeAt, inFlight } = s.halfOpen;
-    const full = !granted || inFlight >= this.#mostTrials;
+    const full = !granted || inFlight >= this.policy.halfOpenMaxConcurrent;
     if (!full || s.state !== "HALF_OPEN" || this.#strong) return;
     const waitMs = Math.max(1, (freeAt ?? Infinity) - s.now);
     this.refusedUntil = this.store.clock() + Math.min(this.policy.revalidateMs, waitMs);
@@ -221,8 +217,7 @@ export class SharedCircuit extends AskingCircuit {
     // What the stand-in admitted, it counts and announces; the store learns of it later.
     const absorbed = this.standIn.settle(grant, ending);
     const held = this.guard.blocks("writes", this, at);
-    const atOnce = grant.lease !== null || (this.#strong && counts && grant.alone === null);
-    if (atOnce && grant.generation !== TOTALS_ONLY) {
+    if (this.#waitsFor(grant, ending)) {
       return held ? this.#keepForLater(grant, ending) : this.#sendAtOnce(grant, ending, unit);
     }
     if (!absorbed) this.#tell(grant, ending);
@@ -230,8 +225,19 @@ export class SharedCircuit extends AskingCircuit {
     const outcomes = this.#outcomesOf(grant, ending);
     if (held && !absorbed) this.standIn.absorb(grant, outcomes, at);
     this.#gather(grant, outcomes, ending, absorbed || held);
-    if (held || !wantsSending(this.#sending(), at)) return;
+    if (held) return;
+    if (!wantsSending(this.#sending(), at)) {
+      return this.#strong ? this.trips.await(this) : undefined;
+    }
     return unit.background(this.trips.send(this, at)) as Promise<void> | undefined;
+  }
+
+  /** Returns `true` for outcomes that the store has before the caller hears of them. */
+  #waitsFor(grant: Grant, ending: Ending): boolean {
+    if (grant.generation === TOTALS_ONLY) return false;
+    return grant.lease !== null || this.#strong && grant.alone === null &&
+        ending.kind !== "neutral" &&
+        (this.failed(grant, ending) || this.driver.describe !== undefined);
   }
 
   /** The store is left alone: the stand-in counts the outcome, and the store learns of it later. */
@@ -244,15 +250,21 @@ export class SharedCircuit extends AskingCircuit {
     this.store.unsent.add(this);
   }
 
-  /** A trial, or a call in `strong`: the outcome is in the store before the caller hears of it. */
+  /** A trial, a failure in `strong`, or a call that is audited there. */
   #sendAtOnce(grant: Grant, ending: Ending, unit: Unit): Promise<void> {
     const { at, retryAfterMs } = ending;
     const tally = this.#pending.single(grant, this.#outcomesOf(grant, ending), retryAfterMs, at);
-    const sent = this.#send(tally, at, false, { grant, ending }).then(() => {});
+    // A store that saw a failure before the successes that came first would open wrongly.
+    const earlier = this.#strong ? this.#pending.takeAll(at, this.guard.timeoutMs) : [];
+    this.#pending.sending(tally, at, this.guard.timeoutMs);
+    const sent = sendInOrder(this.driver, [
+      ...earlier.map((each) => () => this.deliver(each, at)),
+      () => this.#send(tally, at, false, { grant, ending }),
+    ]);
     // The call waits for it; a request that dies before that takes no slot with it.
     unit.background(sent);
     // What an outage left behind goes along.
-    if (!wantsSending(this.#sending(), at)) return sent;
+    if (this.#strong || !wantsSending(this.#sending(), at)) return sent;
     const rest = unit.background(this.trips.send(this, at));
     return rest === undefined ? sent : Promise.all([sent, rest]).then(() => {});
   }
@@ -310,20 +322,6 @@ export class SharedCircuit extends AskingCircuit {
     return this.policy.consistency === "strong" || !this.driver.traits.shared;
   }
 
-  get #mostTrials(): number {
-    return this.policy.halfOpenMaxConcurrent;
-  }
-
-  /** Returns `true` if calls may go by the cached Snapshot. */
-  #isFresh(now: number): boolean {
-    const { maxStalenessMs, cooldownMs } = this.policy;
-    const limit = typeof cooldownMs === "number"
-      ? Math.min(maxStalenessMs, cooldownMs)
-      : maxStalenessMs;
-    const age = this.view.age(now);
-    return age >= 0 && age <= limit;
-  }
-
   // Sending tallies
 
   override flush(): Promise<void> {
@@ -337,7 +335,8 @@ export class SharedCircuit extends AskingCircuit {
 
   #sending(): Sending {
     const { timeoutMs } = this.guard;
-    return { pending: this.#pending, view: this.view, policy: this.policy, timeoutMs };
+    const { policy, view } = this;
+    return { pending: this.#pending, view, policy, timeoutMs, prompt: this.#strong };
   }
 
   /** Seals what is gathered: it is to be sent as it is. Returns how many tallies wait. */
@@ -353,6 +352,7 @@ export class SharedCircuit extends AskingCircuit {
   /** Hands over sealed tallies, at most so many; none while the store is left alone. */
   take(now: number, most: number, always: boolean): readonly PendingTally[] {
     if (!always && this.guard.blocks("writes", this, now)) return [];
+    if (this.#strong) this.#pending.seal();
     return this.#pending.take(now, this.guard.timeoutMs, most);
   }
 

@@ -55,6 +55,12 @@ export interface PendingTally extends Outcomes {
   refusedAt: number;
 }
 
+/** After how many ms a tally without answer is given up: stores forget its id after twice as long. */
+export const GIVE_UP_MS = 30_000;
+
+/** After how many refusals a tally is given up, if the store takes others. */
+export const MOST_REFUSALS = 3;
+
 const NONE: readonly PendingTally[] = [];
 
 /** How many tallies of a circuit wait at most. */
@@ -207,6 +213,16 @@ export class PendingTallies {
     }
     this.#waiting = tallies.slice(most);
     return tallies.slice(0, most);
+  }
+
+  /**
+   * Hands over all that the store has not confirmed, oldest first, and marks it as under way: to be sent
+   * under the ids it has. What was under way goes along once more, since it may get there later.
+   */
+  takeAll(now: number, timeoutMs: number): readonly PendingTally[] {
+    this.seal();
+    for (const tally of this.take(now, timeoutMs)) this.sending(tally, now, timeoutMs);
+    return [...this.#busy ?? []].sort((a, b) => a.firstAt - b.firstAt);
   }
 
   /** Lets a tally wait that was not sent. */

@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { Snapshot } from "../contract.ts";
-import { type Admission, isLate } from "../records.ts";
+import type { Driver, Snapshot } from "../contract.ts";
+import { type Admission, isLate, together } from "../records.ts";
 import { verdict } from "../rules/machine.ts";
 import type { CircuitPolicyData } from "../rules/policy.ts";
 import { overlay } from "../rules/snapshot.ts";
@@ -20,13 +20,19 @@ export interface Sending {
   readonly policy: CircuitPolicyData;
   /** How long a request may be under way, in ms. */
   readonly timeoutMs: number;
+  /** `true` if successes are sent as soon as none is under way. Meanwhile they gather. */
+  readonly prompt: boolean;
 }
 
 /** Returns `true` if the end of a call is the moment to send. */
-export function wantsSending({ pending, view, policy, timeoutMs }: Sending, now: number): boolean {
+export function wantsSending(
+  { pending, view, policy, timeoutMs, prompt }: Sending,
+  now: number,
+): boolean {
   if (pending.countWaiting(now, timeoutMs) > 0) return true;
   const tally = pending.gathering;
   if (tally === null) return false;
+  if (prompt) return !pending.successesUnderWay;
   const { successes, failures, firstAt } = tally;
   if (isDue(successes + failures, now - firstAt, policy)) return true;
   const s = view.current(now);
@@ -77,4 +83,14 @@ function isWorthAsking(
 function completesVerdict(tally: PendingTally, s: Snapshot, policy: CircuitPolicyData): boolean {
   return policy.judgesSuccesses && !isLate(tally, s) &&
     verdict(overlay(s, { ...tally, current: true }), policy) !== null;
+}
+
+/** Sends one after the other: in one trip, where the driver can, and by turns elsewhere. */
+export async function sendInOrder(
+  driver: Driver,
+  sends: readonly (() => Promise<unknown>)[],
+): Promise<void> {
+  if (driver.together !== undefined) {
+    await Promise.all(together(driver, () => sends.map((send) => send())));
+  } else for (const send of sends) await send();
 }

@@ -82,10 +82,15 @@ export class Trips {
     this.#places = this.#places.filter((held) => held !== place);
   }
 
+  /** Has a trip that is under way take along what a circuit has pending. */
+  await(sender: Sender): void {
+    this.#waiting.set(sender, Infinity);
+  }
+
   /** Sends what a circuit has pending, or has it taken along by a trip that is under way. */
   async send(sender: Sender, now: number): Promise<void> {
     sender.seal(now);
-    this.#waiting.set(sender, Infinity);
+    this.await(sender);
     const place = this.takePlace(now);
     if (place === null) return;
     try {

@@ -13,6 +13,7 @@ import {
   isSame,
   withoutExpiredOverride,
 } from "../records.ts";
+import type { CircuitPolicyData } from "../rules/policy.ts";
 
 /** The cached Snapshot of one circuit. Moments are this isolate's clock, in ms, unless said otherwise. */
 export class View {
@@ -81,6 +82,15 @@ export class View {
   isOlderThan(ms: number, now: number): boolean {
     const age = this.age(now);
     return age < 0 || age >= ms;
+  }
+
+  /** Returns `true` if calls may go by the Snapshot, as far as its age tells. */
+  isFresh({ maxStalenessMs, cooldownMs }: CircuitPolicyData, now: number): boolean {
+    const limit = typeof cooldownMs === "number"
+      ? Math.min(maxStalenessMs, cooldownMs)
+      : maxStalenessMs;
+    const age = this.age(now);
+    return age >= 0 && age <= limit;
   }
 
   /** Returns the Snapshot, without an override that has run out. */

@@ -1,5 +1,5 @@
 // Clients and proxies whose answers slip: each request is given the answer to the one before it.
-import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { createClient } from "@libsql/client";
 import { Redis } from "@upstash/redis/cloudflare";
 import { createFuse, type FuseEvent, type Store } from "@fuse/edge";
@@ -104,7 +104,7 @@ for (const { name, make } of STORES) {
       await fuse.flush();
       assertEquals(payments.peek().override, null);
       const errors = told.flatMap((event) => event.type === "store_error" ? [event.error] : []);
-      assertStringIncludes(String(errors[0]), "its answer is to another request");
+      assertMatch(String(errors[0]), /its answer (is to another request|makes no sense)/);
       slipping.slips = false;
       await payments.forceClose();
       assertEquals((await payments.snapshot()).override?.kind, "forced_closed");

@@ -8,6 +8,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
+import { createHash } from "node:crypto";
 import { type Context, Hono } from "hono";
 
 /** What runs the commands. Rejects with a `RedisError` where Redis itself says no. */
@@ -39,6 +40,13 @@ export interface Manners {
   maxRequestBytes?: number;
   /** Cursors of SCAN are beyond 2^53. */
   hugeCursors?: boolean;
+  /**
+   * What becomes of a script that begins with `#!lua flags=allow-key-locking`: as at Upstash, it may touch
+   * the keys that it declares and no others; or the flag is refused, as by a Redis 7 behind a proxy.
+   *
+   * @default {"held"}
+   */
+  keyLocking?: "held" | "refused";
   /** Words that stand before NOSCRIPT, as some servers put there. None by default. */
   beforeNoscript?: string;
 }
@@ -50,6 +58,44 @@ const READS = new Set(
 
 /** By how much huge cursors exceed those of Redis. */
 const HUGE = 1n << 62n;
+
+/** The line that Upstash understands, and Redis 7 refuses. */
+const LOCKING = "#!lua flags=allow-key-locking\n";
+
+/** Goes before a script, and holds it to the keys that it declares. */
+const HOLD = `local redis = (function(real, declared)
+  for _, key in ipairs(KEYS) do declared[key] = true end
+  local refused = 'ERR Script attempted to access a key that it does not declare'
+  return setmetatable({
+    call = function(command, key, ...)
+      if command == 'TIME' then return real.call(command) end
+      if not declared[key] then error({ err = refused }) end
+      return real.call(command, key, ...)
+    end,
+    pcall = function(command, key, ...)
+      if not declared[key] then return { err = refused } end
+      return real.pcall(command, key, ...)
+    end,
+  }, { __index = real })
+end)(redis, {})
+`;
+
+/** The hashes of scripts with {@linkcode HOLD}, by those without. */
+const held = new Map<string, string>();
+
+/** What Redis is to run for a script that locks its keys. */
+function heldTo(command: Argument[]): Argument[] {
+  const [name, script] = command.map(String);
+  if (/^evalsha$/i.test(name!)) return [name!, held.get(script!) ?? script!, ...command.slice(2)];
+  if (!/^eval$/i.test(name!) || !script!.startsWith(LOCKING)) return command;
+  const text = HOLD + script!.slice(LOCKING.length);
+  held.set(sha1(script!), sha1(text));
+  return [name!, text, ...command.slice(2)];
+}
+
+function sha1(text: string): string {
+  return createHash("sha1").update(text).digest("hex");
+}
 
 /** The app. Every route wants the token. */
 export function upstashApp(
@@ -103,7 +149,7 @@ export function upstashApp(
     if (manners.hugeCursors && name === "scan" && String(args[1]) !== "0") {
       args[1] = String(BigInt(String(args[1])) - HUGE);
     }
-    return args;
+    return manners.keyLocking === "refused" ? args : heldTo(args);
   }
 
   /** What this server tells of a reply. */

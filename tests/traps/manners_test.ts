@@ -6,6 +6,7 @@ import {
   CircuitBreakerOpenError,
   type CircuitOptions,
   createFuse,
+  isCircuitBreakerOpenError,
 } from "@fuse/edge";
 import {
   begin,
@@ -222,6 +223,34 @@ onEverySetup("CircuitBreaker.call() leaves no listener when it is rejected", asy
   await assertRejects(() => breaker.call(() => 1, { signal }), CircuitBreakerOpenError);
   assertEquals(listeners.size, 0);
 });
+
+onEverySetup(
+  "a rejection that nobody listens to is an unhandled one, as of any promise",
+  async (world) => {
+    const breaker = world.breaker(TRIP);
+    await fail(breaker);
+    await world.sync();
+    const unhandled: unknown[] = [];
+    const listener = (event: PromiseRejectionEvent) => {
+      event.preventDefault();
+      unhandled.push(event.reason);
+    };
+    globalThis.addEventListener("unhandledrejection", listener);
+    try {
+      breaker.call(() => 1);
+      await turn();
+      await world.sync();
+      await turn();
+      assert(isCircuitBreakerOpenError(unhandled[0]));
+      assertEquals(unhandled.length, 1);
+      await breaker.call(() => 1).catch(() => {});
+      await turn();
+      assertEquals(unhandled.length, 1, "one that is caught");
+    } finally {
+      globalThis.removeEventListener("unhandledrejection", listener);
+    }
+  },
+);
 
 for (const how of ["its timeout", "the caller's abort"]) {
   onEverySetup(`a call that lost to ${how} rejects later in silence`, async (world) => {

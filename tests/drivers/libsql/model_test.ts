@@ -22,9 +22,10 @@ for (const { name, connect } of await databasesForFile()) {
     await check({ alone: false, clockGoesBack: true, share }, async (clock) => {
       await forget();
       return {
-        store: libsql({ client, clock: clock.now }),
+        ...busy(libsql({ client, clock: clock.now })),
         options: { consistency: "strong" },
         agreement: "exact",
+        settle: true,
         storeTimeoutMs,
       };
     });

@@ -1,12 +1,11 @@
 // The live record of the memory store, and what may be booked on it.
 import { admissionOf } from "../../../src/records.ts";
-import { assert, assertEquals, assertStrictEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import fc from "fast-check";
-import { createFuse } from "@fuse/edge";
+import { CircuitBreakerOpenError, createFuse } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
 import { seeded } from "../../support/units.ts";
-import { SHAPE, Subject } from "./subject.ts";
-import type { Tally } from "@fuse/edge/store";
+import { AT, SHAPE, Subject } from "./subject.ts";
 import { memory } from "../../support/drivers.ts";
 
 Deno.test("peek() gives the live record, the same as long as it lives", () => {
@@ -38,99 +37,133 @@ for (const how of ["evicted", "removed"]) {
   });
 }
 
-/** A live record, what it was admitted under, and a way to book on it. */
-function booking(fields: Partial<Tally> = {}) {
-  const subject = new Subject(2);
-  subject.record("a", { policyHash: "hash", ...fields });
-  const live = subject.peek("a")!;
-  const { epoch, generation, began } = live;
-  const book = (
-    {
-      under = { epoch, generation, began },
-      failed = false,
-      slow = false,
-      hash = "hash",
-      shape = SHAPE,
-    } = {},
-  ) => subject.book(live, under, { failed, slow, at: subject.clock.now() }, { shape, hash });
-  return { subject, live, book, under: { epoch, generation, began } };
-}
-
-Deno.test("book() counts as record() does", () => {
-  const outcome = fc.record({ failed: fc.boolean(), slow: fc.boolean(), afterMs: fc.nat(4000) });
-  const shape = { windowMs: 10_000, windowSize: 5 };
-  for (const windowSize of [0, 5]) {
-    fc.assert(
-      fc.property(fc.array(outcome, { maxLength: 40 }), (outcomes) => {
-        const [booked, recorded] = [new Subject(), new Subject()];
-        for (const { failed, slow, afterMs } of outcomes) {
-          for (const subject of [booked, recorded]) {
-            subject.clock.advance(afterMs);
-            const live = subject.peek("a");
-            if (subject === recorded || live === undefined) {
+for (const ownClock of [true, false]) {
+  const whose = ownClock ? "a clock of its own" : "the caller's clock";
+  Deno.test(`book() counts as record() does, in a store with ${whose}`, () => {
+    const outcome = fc.record({
+      failed: fc.boolean(),
+      slow: fc.boolean(),
+      // Clocks go back, too.
+      afterMs: fc.oneof(fc.nat(4000), fc.integer({ min: -3000, max: 0 })),
+      wide: fc.boolean(),
+    });
+    for (const windowSize of [0, 5]) {
+      const narrow = { windowMs: 10_000, windowSize };
+      const wide = { windowMs: 14_321, windowSize: 2 * windowSize };
+      fc.assert(
+        fc.property(fc.array(outcome, { maxLength: 40 }), (outcomes) => {
+          const [booked, recorded] = [new Subject(9, ownClock), new Subject(9, ownClock)];
+          for (const { failed, slow, afterMs, ...asked } of outcomes) {
+            const shape = asked.wide ? wide : narrow;
+            for (const subject of [booked, recorded]) {
+              subject.clock.set(subject.clock.now() + afterMs);
+              const live = subject.peek("a");
+              if (subject === booked && live !== undefined && !failed && !slow) {
+                assert(subject.book(live, live.turn, shape));
+                continue;
+              }
               subject.record("a", {
-                shape: { ...shape, windowSize },
+                shape,
                 ...live === undefined ? {} : admissionOf(live),
                 successes: failed ? 0 : 1,
                 failures: failed ? 1 : 0,
                 slow: slow ? 1 : 0,
               });
-              continue;
             }
-            const { epoch, generation, began } = live;
-            const policy = { shape: { ...shape, windowSize }, hash: "" };
-            assert(subject.book(live, { epoch, generation, began }, { failed, slow }, policy));
           }
-        }
-        const read = (subject: Subject) =>
-          subject.store.read("a", { at: 0, shape: { ...shape, windowSize } });
-        assertEquals(read(booked), read(recorded));
-      }),
-      seeded(150),
-    );
-  }
-});
+          for (const shape of [narrow, wide]) {
+            const read = ({ store, at }: Subject) => store.read("a", { at, shape });
+            assertEquals(read(booked), read(recorded));
+          }
+        }),
+        seeded(150),
+      );
+    }
+  });
+}
 
-Deno.test("book() counts on a half-open record too", () => {
-  const { subject, live } = booking();
-  subject.open("a", 1);
-  subject.clock.advance(1);
-  subject.acquire("a");
-  const { epoch, generation, began } = live;
-  const policy = { shape: SHAPE, hash: "hash" };
-  assert(subject.book(live, { epoch, generation, began }, { failed: true }, policy));
-  assertEquals(live.halfOpen.failures, 1);
-});
-
-Deno.test("book() refuses what is not current, and does nothing", () => {
-  const { subject, book, under } = booking();
+Deno.test("book() refuses another turn, and does nothing", () => {
+  const subject = new Subject();
+  subject.record("a");
+  const live = subject.peek("a")!;
+  const { turn } = live;
+  subject.record("a", { policyHash: "other" });
   const before = subject.read("a");
-  assert(!book({ under: { ...under, generation: 2 } }));
-  assert(!book({ under: { ...under, epoch: "other" } }));
-  assert(!book({ under: { epoch: "", generation: 0, began: 0 } }));
-  assert(!book({ under: { epoch: "", generation: -1, began: 0 } }));
+  assert(!subject.book(live, turn));
   assertEquals(subject.read("a"), before);
-  subject.open("a");
-  assert(!book());
-});
-
-Deno.test("book() refuses under an override, and after another policy wrote", () => {
-  const { subject, book, live } = booking();
-  assert(!book({ hash: "other" }));
-  assert(book());
-  subject.override("a", "disabled");
-  assert(!book({ under: admissionOf(live) }));
+  assert(subject.book(live, live.turn));
 });
 
 Deno.test("book() refuses a record that was dropped", () => {
-  // It reads as absent, and so did the circuit when its first calls were admitted.
-  const { subject, book, under } = booking();
+  const subject = new Subject();
+  subject.record("a");
+  const live = subject.peek("a")!;
+  const { turn } = live;
   subject.store.remove("a");
-  assert(!book({ under }));
-  assert(
-    !book({ under: { epoch: "", generation: 0, began: 0 } }),
-    "admitted when the circuit was unknown",
-  );
+  assert(!subject.book(live, turn));
+});
+
+Deno.test("a live record's turn is another one after each change of generation or writer", () => {
+  const subject = new Subject();
+  subject.record("a");
+  const live = subject.peek("a")!;
+  const turns = [live.turn];
+  const changes = [
+    () => subject.record("a", { policyHash: "other" }),
+    () => subject.open("a", 1_000),
+    () => {
+      subject.clock.advance(1_000);
+      subject.acquire("a");
+    },
+    () => subject.close("a"),
+    () => subject.override("a", "disabled", 1_000),
+    () => {
+      subject.clock.advance(1_000);
+      // An override that has run out ends with the next write.
+      subject.record("a", { policyHash: "other" });
+    },
+    () => subject.override("a", "forced_open"),
+    () => subject.override("a", null),
+    () => {
+      const [record] = subject.records;
+      const by = { reason: null, actor: null, existing: "replace" } as const;
+      subject.store.restore("a", { id: "", ...AT, record: record!, ...by });
+    },
+  ];
+  for (const change of changes) {
+    change();
+    assert(!turns.includes(live.turn), `${change}`);
+    turns.push(live.turn);
+  }
+  subject.record("a", { policyHash: "other" });
+  assertEquals(live.turn, turns.at(-1), "one that changes nothing of the kind");
+  subject.store.remove("a");
+  assertEquals(live.turn, 0);
+  subject.record("a");
+  assert(!turns.includes(subject.peek("a")!.turn));
+});
+
+Deno.test("bars() answers as acquire() would while the cooldown lasts, and ages the record", () => {
+  for (const ownClock of [true, false]) {
+    const subject = new Subject(9, ownClock);
+    subject.record("a");
+    const live = subject.peek("a")!;
+    const bars = () => subject.store.bars(live, subject.at, SHAPE);
+    assert(!bars(), "CLOSED");
+    subject.open("a", 1_000);
+    subject.clock.advance(999);
+    assert(bars());
+    assertEquals(live.now, subject.clock.now());
+    assert(!subject.acquire("a").granted);
+    subject.clock.advance(1);
+    assert(!bars(), "the cooldown has passed");
+    assertEquals(live.state, "OPEN");
+    subject.acquire("a");
+    assert(!bars(), "HALF_OPEN");
+    subject.open("a", 1_000);
+    subject.override("a", "forced_closed");
+    assert(!bars(), "under an override");
+  }
 });
 
 Deno.test("a call that began before its circuit was known counts after an eviction", async () => {
@@ -145,4 +178,28 @@ Deno.test("a call that began before its circuit was known counts after an evicti
   await slow;
   assertEquals((await breaker.getMetrics()).totalFailures, 1);
   assertEquals(await breaker.getState(), "OPEN");
+});
+
+Deno.test("a call that is refused for the cooldown asks for no slot and draws no token", async () => {
+  const clock = new FakeClock();
+  const array = memory();
+  let acquired = 0;
+  const { acquire } = array;
+  array.acquire = (...args) => {
+    acquired++;
+    return acquire.apply(array, args);
+  };
+  const fuse = createFuse({ stores: { array }, clock: clock.now });
+  const breaker = fuse.make("a", { failureThreshold: 1, cooldownMs: 1_000 });
+  await breaker.tryCall(() => Promise.reject(new Error("down")));
+  for (const retryAfterMs of [1_000, 400]) {
+    const { retryAfterMs: told } = await assertRejects(
+      () => breaker.call(() => 1),
+      CircuitBreakerOpenError,
+    );
+    assertEquals([told, acquired], [retryAfterMs, 0]);
+    clock.advance(600);
+  }
+  assert((await breaker.tryCall(() => 1)).ok, "the cooldown has passed");
+  assertEquals(acquired, 1);
 });

@@ -2,7 +2,7 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { seeded } from "../../support/units.ts";
-import { SHAPE, Subject } from "./subject.ts";
+import { Subject } from "./subject.ts";
 import type { Snapshot } from "@fuse/edge/store";
 
 Deno.test("memory() keeps 10 000 circuits when nothing else is said", () => {
@@ -45,9 +45,7 @@ Deno.test("memory() drops the least recently used of its closed circuits, exactl
             subject.record(key);
             use(key);
           } else if (what === "book" && live !== undefined) {
-            const { epoch, generation, began } = live;
-            const policy = { shape: SHAPE, hash: "" };
-            assert(subject.book(live, { epoch, generation, began }, {}, policy));
+            assert(subject.book(live));
             use(key);
           } else if (what === "read") subject.read(key);
           else if (what === "acquire") subject.acquire(key);

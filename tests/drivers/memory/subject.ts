@@ -11,8 +11,7 @@ import type {
   Tally,
   TransitionRequest,
 } from "@fuse/edge/store";
-import type { BookingPolicy } from "../../../src/local_circuit.ts";
-import type { Admission } from "../../../src/records.ts";
+import type { LiveRecord } from "../../../src/local_circuit.ts";
 import { memory, type MemoryStore } from "../../support/drivers.ts";
 
 export const SHAPE: Shape = { windowMs: 10_000, windowSize: 0 };
@@ -23,15 +22,24 @@ export class Subject {
   readonly clock = new FakeClock(1_000_000);
   readonly store: MemoryStore;
   readonly evicted: string[] = [];
+  readonly #ownClock: boolean;
 
-  constructor(maxCircuits?: number) {
-    this.store = memory({ maxCircuits, clock: this.clock.now });
+  /** @param ownClock `false` for a store that goes by the clock of who asks. */
+  constructor(maxCircuits?: number, ownClock = true) {
+    this.#ownClock = ownClock;
+    this.store = memory(ownClock ? { maxCircuits, clock: this.clock.now } : { maxCircuits });
+  }
+
+  /** What each request has: a moment that a store with a clock of its own does not go by. */
+  get at(): number {
+    return this.#ownClock ? AT.at : this.clock.now();
   }
 
   tally(fields: Partial<Tally> = {}): Tally {
     return {
       id: "",
       ...AT,
+      at: this.at,
       epoch: "",
       generation: 0,
       began: 0,
@@ -53,23 +61,16 @@ export class Subject {
   }
 
   read(key: string): Snapshot {
-    return this.store.read(key, AT) as Snapshot;
+    return this.store.read(key, { ...AT, at: this.at }) as Snapshot;
   }
 
-  peek(key: string): Snapshot | undefined {
+  peek(key: string): LiveRecord | undefined {
     return this.store.peek(key);
   }
 
-  /** Books one outcome as a circuit does: a success that was not slow has a method of its own. */
-  book(
-    live: Snapshot,
-    under: Admission,
-    { failed = false, slow = false, at = 0 }: { failed?: boolean; slow?: boolean; at?: number },
-    policy: BookingPolicy,
-  ): boolean {
-    return failed || slow
-      ? this.store.book(live, { under, failed, slow, at }, policy)
-      : this.store.bookSuccess(live, under, at, policy);
+  /** Books a success of a call that was admitted in this turn. */
+  book(live: LiveRecord, turn = live.turn, shape = SHAPE): boolean {
+    return this.store.book(live, turn, this.at, shape);
   }
 
   open(key: string, cooldownMs = 1000): void {
@@ -82,18 +83,34 @@ export class Subject {
 
   transition(fields: Partial<TransitionRequest> = {}): TransitionRequest {
     const why = { reason: "test", actor: null, expected: null };
-    return { id: "", ...AT, to: "OPEN", event: "opened", cooldownMs: 0, ...why, ...fields };
+    return {
+      id: "",
+      ...AT,
+      at: this.at,
+      to: "OPEN",
+      event: "opened",
+      cooldownMs: 0,
+      ...why,
+      ...fields,
+    };
   }
 
   override(key: string, kind: Override | null, forMs: number | null = null): void {
-    const until = forMs === null ? null : AT.at + forMs;
-    const request = { id: "", ...AT, kind, until, reason: null, actor: null };
+    const until = forMs === null ? null : this.at + forMs;
+    const request = { id: "", ...AT, at: this.at, kind, until, reason: null, actor: null };
     this.#evicting(this.store.override(key, request));
   }
 
   acquire(key: string, fields: Partial<AcquireRequest> = {}) {
     const limits = { max: 1, leaseMs: 30_000 };
-    return this.store.acquire(key, { id: "", ...AT, token: "t", ...limits, ...fields }) as {
+    return this.store.acquire(key, {
+      id: "",
+      ...AT,
+      at: this.at,
+      token: "t",
+      ...limits,
+      ...fields,
+    }) as {
       granted: boolean;
       moved: boolean;
     };

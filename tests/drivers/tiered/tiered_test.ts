@@ -234,6 +234,7 @@ Deno.test("Fuse.check() of tiered() tells of a database that is away, and does n
   assertEquals(check?.ok, false);
   assertEquals((await breaker.snapshot()).local, false);
   await succeed(breaker);
+  await fuse.flush();
   assertEquals((await breaker.snapshot()).metrics.totalSuccesses, 2);
 });
 

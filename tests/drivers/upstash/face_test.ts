@@ -94,6 +94,27 @@ Deno.test("Face runs a script by its hash when that is loaded", async () => {
   assertEquals(await client.evalsha(hash, ["k"], ["a"]), "ak");
 });
 
+Deno.test("Face runs a script that locks its keys, and holds it to those", async () => {
+  const client = clientOf(shared);
+  const script = "#!lua flags=allow-key-locking\nreturn redis.call('SET', ARGV[1], 1)";
+  const digest = await crypto.subtle.digest("SHA-1", new TextEncoder().encode(script));
+  const hash = Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0"))
+    .join("");
+  assertEquals(await client.eval(script, ["k"], ["k"]), "OK");
+  assertEquals(await client.evalsha(hash, ["k"], ["k"]), "OK");
+  await assertRejects(() => client.eval(script, ["k"], ["other"]), Error, "does not declare");
+  await assertRejects(() => client.evalsha(hash, [], ["k"]), Error, "does not declare");
+});
+
+Deno.test("Face refuses to lock keys as Redis 7 does where its manners say so", async () => {
+  await using face = await startFace({ redis, manners: { keyLocking: "refused" } });
+  await assertRejects(
+    () => clientOf(face).eval("#!lua flags=allow-key-locking\nreturn 1", [], []),
+    Error,
+    "ERR Unexpected flag in script shebang: allow-key-locking",
+  );
+});
+
 for (const path of ["/", "/pipeline", "/multi-exec", "/get/k"]) {
   Deno.test(`Face refuses ${path} when the token is not its own`, async () => {
     const body = path === "/" ? '["PING"]' : '[["PING"]]';

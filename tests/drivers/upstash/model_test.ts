@@ -23,9 +23,10 @@ function open(clock: Clock) {
 
 Deno.test("CircuitBreaker() agrees with the model when strong over Redis", async () => {
   await check({ alone: false, clockGoesBack: true, share: SHARE }, (clock) => ({
-    store: open(clock.now),
+    ...busy(open(clock.now)),
     options: { consistency: "strong" },
     agreement: "exact",
+    settle: true,
     storeTimeoutMs,
   }));
 });

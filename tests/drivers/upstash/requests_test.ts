@@ -2,8 +2,8 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { createFuse } from "@fuse/edge";
 import { Redis } from "@upstash/redis";
-import { SCRIPT, SCRIPT_SHA1 } from "../../../drivers/upstash/script.ts";
-import type { FaceRequest } from "../../support/upstash_face.ts";
+import { LOCKING, LOCKING_SHA1, SCRIPT, SCRIPT_SHA1 } from "../../../drivers/upstash/script.ts";
+import { type FaceRequest, startFace } from "../../support/upstash_face.ts";
 import { face, open, read, record, redis, requestsOf, SHAPE } from "./store.ts";
 import { upstash } from "../../support/drivers.ts";
 
@@ -60,9 +60,75 @@ Deno.test("record() sends the script once to a server that does not know it", as
     await record(store, "a", { successes: 1 });
   });
   assertEquals(first?.commands[0]?.[0], "evalsha");
-  assertEquals(second?.commands[0]?.slice(0, 2), ["eval", SCRIPT]);
-  assertEquals(third?.commands[0]?.slice(0, 2), ["evalsha", SCRIPT_SHA1]);
+  assertEquals(second?.commands[0]?.slice(0, 2), ["eval", LOCKING + SCRIPT]);
+  assertEquals(third?.commands[0]?.slice(0, 2), ["evalsha", LOCKING_SHA1]);
   assertEquals((await read(store, "a")).totals.successes, 2);
+});
+
+/** The commands that came, as far as they tell which text was run. */
+function textsOf(log: readonly FaceRequest[]): unknown[][] {
+  const names = new Map<unknown, string>([
+    [LOCKING_SHA1, "locking"],
+    [SCRIPT_SHA1, "plain"],
+    [LOCKING + SCRIPT, "locking"],
+    [SCRIPT, "plain"],
+  ]);
+  return log.flatMap(({ commands }) =>
+    commands.map(([name, text]) => [name, names.get(text) ?? text])
+  );
+}
+
+Deno.test("read() goes on with the plain script when the server refuses to lock keys", async () => {
+  await using refusing = await startFace({ redis, manners: { keyLocking: "refused" } });
+  await redis.command("SCRIPT", "FLUSH");
+  const { store } = open({ url: refusing.url, token: refusing.token });
+  for (let i = 0; i < 3; i++) await read(store, "a");
+  assertEquals(textsOf(refusing.log), [
+    ["evalsha", "locking"],
+    ["eval", "locking"],
+    ["eval", "plain"],
+    ["evalsha", "plain"],
+    ["evalsha", "plain"],
+  ]);
+  const other = open({ url: refusing.url, token: refusing.token });
+  await other.store.check!();
+  refusing.reset();
+  await read(other.store, "a");
+  assertEquals(textsOf(refusing.log), [["evalsha", "plain"]], "check() has found out, too");
+});
+
+for (const keyLocking of ["held", "refused"] as const) {
+  Deno.test(`a hundred operations at once send the script one at a time to a server that does not know it (locking ${keyLocking})`, async () => {
+    await using own = await startFace({ redis, manners: { keyLocking } });
+    const { store } = open({ url: own.url, token: own.token });
+    await redis.command("SCRIPT", "FLUSH");
+    // The longer the script takes to get there, the more would be under way.
+    own.delayMs = ({ commands }) => commands[0]?.[0] === "eval" ? 50 : 0;
+    const keys = Array.from({ length: 100 }, (_, i) => `c${i}`);
+    await Promise.all(keys.map((key) => record(store, key, { successes: 1 })));
+    const sent = own.log.filter(({ commands }) => commands[0]?.[0] === "eval").length;
+    assertEquals(sent, keyLocking === "held" ? 1 : 2);
+    for (const key of keys) assertEquals((await read(store, key)).totals.successes, 1);
+  });
+}
+
+Deno.test("record() sends the script itself when the run that was to bring it hangs", async () => {
+  await using own = await startFace({ redis });
+  const { store } = open({ url: own.url, token: own.token });
+  await redis.command("SCRIPT", "FLUSH");
+  let evals = 0;
+  const hangs = Promise.withResolvers<void>();
+  own.fault = ({ commands }) => {
+    if (commands[0]?.[0] !== "eval" || evals++ > 0) return undefined;
+    hangs.resolve();
+    return "hang";
+  };
+  const hanging = assertRejects(() => record(store, "a", { successes: 1 }));
+  await hangs.promise;
+  await record(store, "b", { successes: 1 });
+  assertEquals([evals, (await read(store, "b")).totals.successes], [2, 1]);
+  await own.stopListening();
+  await hanging;
 });
 
 Deno.test("flush() sends what several circuits have pending as one pipeline", async () => {

@@ -64,3 +64,13 @@ export async function requestsOf(work: () => Promise<unknown>): Promise<readonly
   await work();
   return [...face.log];
 }
+
+/** Sends a request of one command once more. Returns what Redis answers. */
+export async function sendAgain(request: FaceRequest | undefined): Promise<unknown[]> {
+  const response = await fetch(face.url, {
+    method: "POST",
+    headers: { authorization: `Bearer ${face.token}` },
+    body: JSON.stringify(request!.commands[0]),
+  });
+  return (await response.json()).result;
+}

@@ -24,6 +24,7 @@ export class Ear {
   unconfirmed = 0;
   readonly #faults: boolean;
   readonly #nonsense: boolean;
+  readonly #guesses: boolean;
   #heard: string[] = [];
   /** What no event may ever say. Kept, for a listener that throws only makes another event. */
   readonly #wrong: string[] = [];
@@ -36,9 +37,17 @@ export class Ear {
     readonly faults: boolean;
     /** Whether a cooldown function answers nonsense now and then. */
     readonly nonsense: boolean;
+    /** Whether a success is told before its isolate knows from the store whether it came late. */
+    readonly guesses?: boolean;
   }) {
     this.#faults = may.faults;
     this.#nonsense = may.nonsense;
+    this.#guesses = may.guesses ?? false;
+  }
+
+  /** The name of an ending as it is compared. */
+  nameOf(type: string, late: boolean): string {
+    return late && !(this.#guesses && type === "success") ? `${type} late` : type;
   }
 
   /** Listens to one isolate. */
@@ -64,7 +73,7 @@ export class Ear {
       }
       case "success":
       case "failure":
-        this.#heard.push(event.late === true ? `${event.type} late` : event.type);
+        this.#heard.push(this.nameOf(event.type, event.late === true));
         return;
       // Whether a neutral ending came late changes nothing, and is not always known.
       case "ignored":

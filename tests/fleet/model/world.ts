@@ -124,6 +124,7 @@ class World {
     this.#ear = new Ear({
       faults: ground.agreement === "faulty",
       nonsense: typeof this.#case.options.cooldownMs === "function",
+      guesses: ground.options.consistency === "strong",
     });
     for (let isolate = 0; isolate < session.isolates; isolate++) this.#boot(isolate);
   }
@@ -259,7 +260,7 @@ class World {
     if (disabled) this.#did.disabled = true;
     const name = settled.outcome === "neutral" ? "ignored" : settled.outcome;
     this.#compareEvents(
-      disabled ? null : [settled.late ? `${name} late` : name],
+      disabled ? null : [this.#ear.nameOf(name, settled.late)],
       "before",
       settled.wouldOpen,
     );

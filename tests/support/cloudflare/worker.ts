@@ -30,9 +30,10 @@ export class MortalObject extends FuseObject {
       this.#ctx.abort();
       return new Response();
     }
-    Object.assign(this.#rows, { read: 0, written: 0 });
     const { body } = await super.fetch(request);
+    // Requests may overlap: each row is on the bill of the one that ends first.
     const { read, written } = this.#rows;
+    Object.assign(this.#rows, { read: 0, written: 0 });
     return new Response(body, {
       headers: { "x-rows-read": `${read}`, "x-rows-written": `${written}` },
     });

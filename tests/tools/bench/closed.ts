@@ -3,110 +3,65 @@
  *
  * @module
  */
-import { createFuse } from "@fuse/edge";
-import { type Candidate, effort, fastest, type Measured, race, ratio } from "./harness.ts";
-import { cockatielConsecutive, cockatielSampling } from "./peer_cockatiel.ts";
-import { opossum } from "./peer_opossum.ts";
-import { consecutive, rolling } from "./policies.ts";
+import {
+  closedFamily,
+  JUDGED,
+  PER_REQUEST,
+  type Result,
+  RESULTS,
+  STRATEGIES,
+  type StrategyName,
+} from "./closed_families.ts";
+import { NAMES, PEERS } from "./family.ts";
+import { familiesTable, type Row } from "./family_table.ts";
+import { Programs } from "./programs.ts";
 import type { Section } from "./section.ts";
-import { budget, nanoseconds, type Table, times } from "./table.ts";
 
-const BARE = "bare await fn()";
-const OURS = { consecutive: "fuse consecutive_failures", rolling: "fuse rolling_window" };
-const PEERS = {
-  consecutive: ["cockatiel ConsecutiveBreaker", "opossum lean"],
-  rolling: ["cockatiel SamplingBreaker", "opossum lean"],
-};
+/** Of the fastest of the peers. */
+const FASTEST = { to: PEERS, limit: 0.95 };
+/** Of the peer's own window. */
+const ROLLING = [
+  { to: [NAMES.std], limit: 0.95 },
+  { to: [NAMES.cockatiel], limit: 0.75 },
+];
 
 /** Section `closed`. */
 export const section: Section = {
-  candidates,
-  async *run({ quick }) {
-    const measured = await race(candidates(), effort(quick));
-    const named = (name: string) => measured.find((one) => one.name === name)!;
-    yield table(measured, {
-      [OURS.consecutive]: fastest(PEERS.consecutive.map(named)),
-      [OURS.rolling]: fastest(PEERS.rolling.map(named)),
-    });
+  async *run(options) {
+    await using programs = await Programs.open(options);
+    for (const runtime of ["Deno", "Node"] as const) {
+      yield await familiesTable(programs, runtime, {
+        name: runtime === "Deno" ? "closed" : "closed-node",
+        title: `CLOSED on ${runtime}: one call that succeeds`,
+        rows: rows(runtime === "Deno" ? Object.keys(STRATEGIES) : ["consecutive_failures"]),
+        notes: [
+          "count_window is set against cockatiel's CountBreaker; the others than",
+          "consecutive_failures against its SamplingBreaker. std and opossum (without latency",
+          "percentiles and snapshots) have a rolling percentage alone.",
+          "A handle for each call: for({ tenant }).make(name), a hundred tenants by turns; the",
+          "peers' breakers are looked up in a Map.",
+        ],
+      });
+    }
   },
 };
 
-function table(measured: readonly Measured[], peers: Record<string, Measured>): Table {
-  return {
-    name: "closed",
-    title: "CLOSED: one call that succeeds",
-    columns: ["candidate", "ns/call", "min–max", "ratio", "min–max", "to", "budget (aim 0.8)"],
-    rows: measured.map((one) => {
-      const peer = peers[one.name];
-      const cells = [one.name, ...nanoseconds(one.ns)];
-      if (peer === undefined) return cells;
-      const to = ratio(one, peer);
-      return [...cells, ...times(to), peer.name, budget(to.median, 1)];
-    }),
-    notes: [
-      "Ratio: median over rounds of ours / the faster peer of the same kind, each within one round.",
-      "opossum has one strategy, a rolling percentage; lean: without latency percentiles and snapshots.",
-    ],
-  };
-}
-
-function candidates(): Candidate[] {
-  const fn = () => Promise.resolve(42);
-  const fuse = createFuse();
-  const byRun = fuse.make("consecutive", consecutive);
-  const byWindow = fuse.make("rolling", rolling);
-  const run = cockatielConsecutive();
-  const sampling = cockatielSampling();
-  const lean = opossum(fn, "lean");
-  const full = opossum(fn, "default");
+function rows(strategies: readonly string[]): Row[] {
   return [
-    {
-      name: BARE,
-      run: async (calls) => {
-        for (let i = 0; i < calls; i++) await fn();
-      },
-    },
-    {
-      name: OURS.consecutive,
-      run: async (calls) => {
-        for (let i = 0; i < calls; i++) await byRun.call(fn);
-      },
-    },
-    {
-      name: "fuse consecutive_failures, tryCall",
-      run: async (calls) => {
-        for (let i = 0; i < calls; i++) await byRun.tryCall(fn);
-      },
-    },
-    {
-      name: "cockatiel ConsecutiveBreaker",
-      run: async (calls) => {
-        for (let i = 0; i < calls; i++) await run.execute(fn);
-      },
-    },
-    {
-      name: OURS.rolling,
-      run: async (calls) => {
-        for (let i = 0; i < calls; i++) await byWindow.call(fn);
-      },
-    },
-    {
-      name: "cockatiel SamplingBreaker",
-      run: async (calls) => {
-        for (let i = 0; i < calls; i++) await sampling.execute(fn);
-      },
-    },
-    {
-      name: "opossum lean",
-      run: async (calls) => {
-        for (let i = 0; i < calls; i++) await lean.fire();
-      },
-    },
-    {
-      name: "opossum default statistics",
-      run: async (calls) => {
-        for (let i = 0; i < calls; i++) await full.fire();
-      },
-    },
+    ...(strategies as StrategyName[]).flatMap((strategy) => {
+      const isMain = strategy === "consecutive_failures" || strategy === "rolling_window";
+      const results: readonly Result[] = isMain ? RESULTS : ["an object"];
+      return results.map((result): Row => ({
+        label: `${strategy}, ${result}`,
+        family: closedFamily(strategy, result),
+        budgets: strategy === "consecutive_failures"
+          ? [FASTEST]
+          : strategy === "rolling_window"
+          ? ROLLING
+          : [],
+      }));
+    }),
+    { label: "a Response, judged by its status by all", family: JUDGED, budgets: [FASTEST] },
+    { label: "a handle for each call, an object", family: PER_REQUEST, budgets: [] },
   ];
 }

@@ -1,5 +1,6 @@
 /**
- * `deno task bench [section …] [--quick] [--markdown]`: how fast, how small, how many round trips.
+ * `deno task bench [section …] [--quick] [--markdown] [--std PATH]`: how fast, how small, how many
+ * round trips. `PATH` is a checkout of denoland/std, whose circuit breaker npm does not have.
  *
  * Figures belong to the machine; read the ratios. Each section runs in a process of its own, so
  * that what V8 has learnt and kept in one does not weigh on the next. `--markdown` also writes the
@@ -8,6 +9,7 @@
  * @module
  */
 import { cpus } from "node:os";
+import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { lines } from "../../support/lines.ts";
 import { checkTables, writeTables } from "../pages/pages.ts";
@@ -20,6 +22,7 @@ const { values, positionals } = parseArgs({
   options: {
     quick: { type: "boolean", default: false },
     markdown: { type: "boolean", default: false },
+    std: { type: "string" },
     // Between this program and itself: tables as lines of JSON.
     json: { type: "boolean", default: false },
   },
@@ -33,7 +36,9 @@ if (unknown !== undefined) {
 Deno.exit(values.json ? await here(names[0]!) : await apart(names));
 
 async function here(name: string): Promise<number> {
-  for await (const table of runSection(name, values.quick)) console.log(JSON.stringify(table));
+  for await (const table of runSection(name, { quick: values.quick, std: values.std })) {
+    console.log(JSON.stringify(table));
+  }
   return 0;
 }
 
@@ -48,6 +53,7 @@ async function apart(names: readonly string[]): Promise<number> {
       args: [
         ...["run", "-A", "--v8-flags=--expose-gc", import.meta.filename!, name, "--json"],
         ...(values.quick ? ["--quick"] : []),
+        ...(values.std === undefined ? [] : ["--std", resolve(values.std)]),
       ],
       stdout: "piped",
     }).spawn();

@@ -7,14 +7,16 @@ import {
   circuitBreaker,
   type CircuitBreakerPolicy,
   ConsecutiveBreaker,
+  CountBreaker,
   handleAll,
+  type Policy,
   SamplingBreaker,
 } from "cockatiel";
-import { HOUR_MS, WINDOW_MS } from "./policies.ts";
+import { HOUR_MS, WINDOW_MS, WINDOW_SIZE } from "./policies.ts";
 
-/** Cockatiel, five in a row. */
-export function cockatielConsecutive(): CircuitBreakerPolicy {
-  return circuitBreaker(handleAll, {
+/** Cockatiel, five in a row. `handles`: what is a failure, by default every error. */
+export function cockatielConsecutive(handles: Policy = handleAll): CircuitBreakerPolicy {
+  return circuitBreaker(handles, {
     halfOpenAfter: HOUR_MS,
     breaker: new ConsecutiveBreaker(5),
   });
@@ -25,5 +27,13 @@ export function cockatielSampling(): CircuitBreakerPolicy {
   return circuitBreaker(handleAll, {
     halfOpenAfter: HOUR_MS,
     breaker: new SamplingBreaker({ threshold: 0.5, duration: WINDOW_MS, minimumRps: 1 }),
+  });
+}
+
+/** Cockatiel, half of the last hundred calls. */
+export function cockatielCount(): CircuitBreakerPolicy {
+  return circuitBreaker(handleAll, {
+    halfOpenAfter: HOUR_MS,
+    breaker: new CountBreaker({ threshold: 0.5, size: WINDOW_SIZE, minimumNumberOfCalls: 10 }),
   });
 }

@@ -21,9 +21,10 @@ export interface OpossumBreaker {
 export function opossum(
   action: () => Promise<unknown>,
   statistics: "default" | "lean",
+  timeoutMs: number | false = false,
 ): OpossumBreaker {
   return new Opossum(action, {
-    timeout: false,
+    timeout: timeoutMs,
     resetTimeout: HOUR_MS,
     errorThresholdPercentage: 50,
     volumeThreshold: 10,

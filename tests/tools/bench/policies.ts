@@ -8,6 +8,8 @@
 
 /** The window of {@linkcode rolling}. */
 export const WINDOW_MS = 10_000;
+/** The window of {@linkcode counted}, in calls. */
+export const WINDOW_SIZE = 100;
 /** How long all stay open. */
 export const HOUR_MS = 3_600_000;
 
@@ -28,3 +30,16 @@ export const rolling = {
   cooldownMs: HOUR_MS,
   maxCooldownMs: HOUR_MS,
 } as const;
+
+/** Ours, half of the last hundred calls. */
+export const counted = {
+  ...rolling,
+  strategy: "count_window",
+  windowSize: WINDOW_SIZE,
+} as const;
+
+/** Ours, half of all calls since it closed. */
+export const percentage = { ...rolling, strategy: "percentage_failures" } as const;
+
+/** Ours, half of the last ten seconds slower than a second. */
+export const slow = { ...rolling, strategy: "slow_calls", slowCallMs: 1_000 } as const;

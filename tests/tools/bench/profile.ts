@@ -1,12 +1,13 @@
 /**
  * Where the time of one candidate goes: `deno run -A --v8-flags=--expose-gc tests/tools/bench/profile.ts
- * closed "fuse rolling_window"`. V8's own sampling profiler, self time by function.
+ * "closed: rolling_window, an object" fuse`. V8's own sampling profiler, self time by function.
  *
  * @module
  */
 import { Session } from "node:inspector/promises";
+import { FAMILIES } from "./families.ts";
 import { type Candidate, turn } from "./harness.ts";
-import type { Section } from "./section.ts";
+import { SECTIONS } from "./sections.ts";
 import { render } from "./table.ts";
 
 const SECONDS = 2;
@@ -24,14 +25,11 @@ interface Profile {
 }
 
 if (import.meta.main) {
-  const [section, wanted = ""] = Deno.args;
-  if (section === undefined) {
-    throw new TypeError("Say which section, and part of a candidate's name");
+  const [name, wanted = ""] = Deno.args;
+  if (name === undefined) {
+    throw new TypeError("Say which family or section, and part of a candidate's name");
   }
-  const module = await import(new URL(`./${section}.ts`, import.meta.url).href) as {
-    section: Section;
-  };
-  const candidates = await module.section.candidates?.() ?? [];
+  const candidates = await candidatesOf(name);
   const chosen = candidates.find(({ name }) => name.includes(wanted));
   if (chosen === undefined) {
     throw new RangeError(
@@ -40,6 +38,15 @@ if (import.meta.main) {
   }
   await profile(chosen);
   Deno.exit();
+}
+
+async function candidatesOf(name: string): Promise<Candidate[]> {
+  if (Object.hasOwn(FAMILIES, name)) return await FAMILIES[name]!({ std: null });
+  const { section } = await SECTIONS[name]?.load() ?? {};
+  if (section?.candidates !== undefined) return await section.candidates();
+  throw new RangeError(
+    `No family "${name}", and no section that races here: ${Object.keys(FAMILIES).join("; ")}`,
+  );
 }
 
 async function profile(candidate: Candidate): Promise<void> {

@@ -10,6 +10,8 @@ import type { Table } from "./table.ts";
 export interface SectionOptions {
   /** Fewer rounds, smaller numbers: a look, not a result. */
   readonly quick: boolean;
+  /** The path of a checkout of denoland/std, for its circuit breaker. */
+  readonly std?: string | undefined;
 }
 
 /** A part of the benchmark. It runs in a process of its own. */

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Section } from "./section.ts";
+import type { Section, SectionOptions } from "./section.ts";
 import type { Table } from "./table.ts";
 
 interface Entry {
@@ -16,8 +16,11 @@ interface Entry {
 /** By name, in the order they run. */
 export const SECTIONS: Readonly<Record<string, Entry>> = {
   seed: { tables: ["seed"], load: () => import("./seed.ts") },
-  closed: { tables: ["closed"], load: () => import("./closed.ts") },
-  rejection: { tables: ["rejection"], load: () => import("./rejection.ts") },
+  closed: { tables: ["closed", "closed-node"], load: () => import("./closed.ts") },
+  rejection: { tables: ["rejection", "rejection-node"], load: () => import("./rejection.ts") },
+  timeouts: { tables: ["timeouts", "timeouts-node"], load: () => import("./timeouts.ts") },
+  http: { tables: ["http", "http-node"], load: () => import("./http.ts") },
+  first: { tables: ["first", "first-node"], load: () => import("./first.ts") },
   growth: {
     tables: [
       "growth-handles-in-order",
@@ -37,6 +40,7 @@ export const SECTIONS: Readonly<Record<string, Entry>> = {
       "upstash-rates",
       "upstash-speed-1",
       "upstash-speed-64",
+      "upstash-waits",
       "upstash-circuits",
     ],
     load: () => import("./upstash.ts"),
@@ -56,16 +60,17 @@ export const SECTIONS: Readonly<Record<string, Entry>> = {
   contract: { tables: ["contract"], load: () => import("./contract.ts") },
   proof: { tables: ["trail-proof"], load: () => import("./proof.ts") },
   workerd: { tables: ["workerd"], load: () => import("./workerd.ts") },
+  "workerd-cpu": { tables: ["workerd-cpu"], load: () => import("./workerd_cpu.ts") },
 };
 
 /** Every table's name. */
 export const TABLES: readonly string[] = Object.values(SECTIONS).flatMap(({ tables }) => tables);
 
 /** A section's tables, each as soon as it is known. */
-export async function* runSection(name: string, quick: boolean): AsyncGenerator<Table> {
+export async function* runSection(name: string, options: SectionOptions): AsyncGenerator<Table> {
   const { tables, load } = SECTIONS[name]!;
   const { section } = await load();
-  for await (const table of section.run({ quick })) {
+  for await (const table of section.run(options)) {
     if (!tables.includes(table.name)) {
       throw new Error(`Section "${name}" does not list its table "${table.name}" in sections.ts`);
     }

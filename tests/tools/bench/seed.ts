@@ -9,7 +9,7 @@ import { createClient as createWebClient } from "@libsql/client/web";
 import { migrate } from "@fuse/edge/migrations";
 import { type RedisServer, startRedis } from "../../support/redis_server.ts";
 import { Sqld } from "../../support/sqld.ts";
-import { type Face, startFace } from "../../support/upstash_face.ts";
+import { type FaceApart, startFaceApart } from "./face_process.ts";
 import { type Spread, spread } from "./harness.ts";
 import type { Section } from "./section.ts";
 import { type Ended, startSubject, type SubjectOptions } from "./seed_process.ts";
@@ -160,12 +160,12 @@ type Place = Pick<SubjectOptions, "cache" | "database">;
 /** Servers and files; each contender has keys, or a database, to itself. */
 class Grounds implements AsyncDisposable {
   readonly #redis: RedisServer;
-  readonly #face: Face;
+  readonly #face: FaceApart;
   readonly #folder: string;
   readonly #servers: Sqld[] = [];
   #count = 0;
 
-  private constructor(redis: RedisServer, face: Face, folder: string) {
+  private constructor(redis: RedisServer, face: FaceApart, folder: string) {
     this.#redis = redis;
     this.#face = face;
     this.#folder = folder;
@@ -173,7 +173,7 @@ class Grounds implements AsyncDisposable {
 
   static async open(): Promise<Grounds> {
     const redis = await startRedis();
-    return new Grounds(redis, await startFace({ redis }), await Deno.makeTempDir());
+    return new Grounds(redis, await startFaceApart(redis), await Deno.makeTempDir());
   }
 
   cache(): NonNullable<Place["cache"]> {
@@ -215,7 +215,7 @@ class Grounds implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#face.stop();
+    await this.#face[Symbol.asyncDispose]();
     await this.#redis.stop();
     for (const server of this.#servers) await server.stop();
     await Deno.remove(this.#folder, { recursive: true });

@@ -39,13 +39,18 @@ export function seedArray(): SeedPattern {
 }
 
 /** Its cache driver: two reads, a counter and the metrics written back, one after the other. */
-export function seedCache(redis: Redis, key: string, callers = 1): SeedPattern {
+export function seedCache(
+  redis: Redis,
+  key: string,
+  callers = 1,
+  called: () => Promise<unknown> = succeed,
+): SeedPattern {
   let made = 0;
   const call = async () => {
     const state = await redis.get<string>(`${key}:state`);
     const metrics = await redis.get<{ calls: number }>(`${key}:metrics`);
     if (state === "OPEN") return;
-    await succeed();
+    await called();
     await redis.incr(`${key}:successes`);
     await redis.set(`${key}:metrics`, { calls: (metrics?.calls ?? 0) + 1 });
   };

@@ -3,13 +3,10 @@
  *
  * @module
  */
-import { createRequire } from "node:module";
 import * as esbuild from "esbuild";
-// So that Deno has them where esbuild looks.
-import "cockatiel";
-import "opossum";
 import { readConfig } from "../gate/project.ts";
 import { type Bundle, bundle, CORE_PROGRAM, LIMITS } from "../size/bundle.ts";
+import { installed } from "./programs.ts";
 import type { Section } from "./section.ts";
 import { budget, integer } from "./table.ts";
 
@@ -47,7 +44,7 @@ export const section: Section = {
         title: "Size: bundled by esbuild as ESM, in bytes",
         columns: ["bundle", "source", "minified", "gzip", "budget"],
         rows,
-        readme: ["bundle", "minified", "gzip"],
+        readme: ["bundle", "minified", "gzip", "budget"],
       };
       yield {
         name: "size-files",
@@ -70,10 +67,6 @@ export const section: Section = {
 function otherEntries(): [string, string][] {
   const apart = [".", "./cli", "./testing"];
   return Object.entries(readConfig().exports).filter(([entry]) => !apart.includes(entry));
-}
-
-function installed(name: string): string {
-  return createRequire(import.meta.url).resolve(name);
 }
 
 function row(name: string, { source, minified, gzip }: Bundle, verdict = ""): string[] {

@@ -11,24 +11,25 @@ import { FakeClock } from "@fuse/edge/testing";
 import type { UpstashOptions } from "@fuse/edge/upstash";
 import { setImmediate } from "node:timers";
 import { type RedisServer, startRedis } from "../../support/redis_server.ts";
-import { type Face, startFace } from "../../support/upstash_face.ts";
+import { type FaceApart, startFaceApart } from "./face_process.ts";
 import { callAtOnce, type Candidate, type Effort, effort, race, ratio } from "./harness.ts";
 import { operationsTable, ratesTable } from "./operations.ts";
 import type { Section } from "./section.ts";
 import { seedCache } from "./seed_pattern.ts";
 import { integer, type Table, times } from "./table.ts";
 import { upstash } from "../../support/drivers.ts";
+import { waits } from "./upstash_waits.ts";
 
 /** Section `upstash`. */
 export const section: Section = {
   async *run({ quick }) {
     await using redis = await startRedis();
-    await using face = await startFace({ redis });
+    await using face = await startFaceApart(redis);
     const servers = { redis, face };
     // On a virtual clock no script asks for the time: with the server's, each does, once.
     const meter = async () => ({
-      requests: face.requests,
-      commands: await redis.commandCalls() + face.requests,
+      requests: await face.requests(),
+      commands: await redis.commandCalls() + await face.requests(),
     });
     const onClock = (clock: () => number) => upstash({ ...fresh(face), clock });
     yield await operationsTable(
@@ -40,22 +41,23 @@ export const section: Section = {
     );
     yield await ratesTable("upstash-rates", "Redis: by the rate of calls", onClock, quick, meter);
     for (const callers of [1, 64]) yield await speeds(servers, callers, quick);
+    yield await waits(servers, quick);
     yield await growth(servers, [1, 100, 10_000]);
   },
 };
 
 interface Servers {
   readonly redis: RedisServer;
-  readonly face: Face;
+  readonly face: FaceApart;
 }
 
 let prefixes = 0;
 
-function fresh({ url, token }: Face): { url: string; token: string; prefix: string } {
+function fresh({ url, token }: FaceApart): { url: string; token: string; prefix: string } {
   return { url, token, prefix: `bench-${prefixes++}` };
 }
 
-function connect({ url, token }: Face): Redis {
+function connect({ url, token }: FaceApart): Redis {
   return new Redis({ url, token, enableAutoPipelining: false });
 }
 
@@ -91,10 +93,10 @@ async function speeds(
   }));
   const asked: string[][] = [];
   for (const { run } of counting) {
-    const requests = face.requests;
+    const requests = await face.requests();
     const commands = await redis.commandCalls();
     await run(1_000);
-    const perCall = [face.requests - requests, await redis.commandCalls() - commands];
+    const perCall = [await face.requests() - requests, await redis.commandCalls() - commands];
     asked.push(perCall.map((n) => (n / 1_000).toFixed(2)));
   }
   const measured = await race(counting, pace(quick));
@@ -138,7 +140,7 @@ function pace(quick: boolean): Effort {
   return { rounds: quick ? 5 : 15, batchMs: quick ? 40 : 120, warmUpMs };
 }
 
-function limiter(face: Face, callers: number): Contender {
+function limiter(face: FaceApart, callers: number): Contender {
   const ratelimit = new Ratelimit({
     redis: connect(face),
     limiter: Ratelimit.slidingWindow(1_000_000_000, "10 s"),
@@ -154,7 +156,7 @@ function limiter(face: Face, callers: number): Contender {
 }
 
 async function ours(
-  face: Face,
+  face: FaceApart,
   name: string,
   policy: CircuitPolicy,
   failureRate: number,
@@ -213,9 +215,9 @@ async function growth({ redis, face }: Servers, sizes: readonly number[]): Promi
       Number(/^used_memory:(\d+)/m.exec(String(await redis.command("INFO", "memory")))?.[1]);
     const callEach = async (fn: Work, some = circuits) => {
       for (const circuit of some) await circuit.tryCall(fn);
-      const [requests, commands] = [face.requests, await redis.commandCalls()];
+      const [requests, commands] = [await face.requests(), await redis.commandCalls()];
       await fuse.flush();
-      return [face.requests - requests, await redis.commandCalls() - commands] as const;
+      return [await face.requests() - requests, await redis.commandCalls() - commands] as const;
     };
     const empty = await used();
     await callEach(succeed);

@@ -21,7 +21,7 @@ export const FLOORS: readonly Floor[] = [
   {
     name: "circuit",
     files:
-      /^src\/(circuit|local_circuit|circuit_breaker|handle|handle_options|call_form|announce|events|call_scope|background|fetch|body|fallbacks|nesting|operator)\.ts$/,
+      /^src\/(admission|circuit|local_circuit|circuit_breaker|handle|calls|handle_options|call_form|announce|events|call_scope|background|fetch|body|fallbacks|nesting|operator|timeouts)\.ts$/,
   },
   { name: "memory", files: /^drivers\/memory(\/\w+)?\.ts$/ },
   { name: "shared", files: /^src\/shared\/\w+\.ts$/ },

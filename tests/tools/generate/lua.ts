@@ -27,11 +27,14 @@ export const TARGET = new URL("drivers/upstash/script.ts", root);
 /** No line is longer, unless one token of the script is. */
 const WIDTH = 100;
 
+/** By which Upstash locks only the keys that a script declares. Redis 7 refuses it. */
+const LOCKING = "#!lua flags=allow-key-locking";
+
 /** The module, as it must stand in the tree. */
 export async function generate(): Promise<string> {
   const parts = await Promise.all(PARTS.map((path) => Deno.readTextFile(new URL(path, root))));
   const script = shorten(parts.join("\n"));
-  const sha1 = createHash("sha1").update(script).digest("hex");
+  const sha1 = (text: string) => createHash("sha1").update(text).digest("hex");
   return `// Made of script/*.lua by \`deno task lua\`: change those, and run it.
 
 /** What a store runs in Redis, for any operation. */
@@ -39,7 +42,13 @@ export const SCRIPT: string =
   \`${script}\`;
 
 /** Its SHA-1, by which Redis knows it. */
-export const SCRIPT_SHA1: string = "${sha1}";
+export const SCRIPT_SHA1: string = "${sha1(script)}";
+
+/** The line by which Upstash locks only the keys that a script declares. Redis 7 refuses it. */
+export const LOCKING = "${LOCKING}\\n";
+
+/** The SHA-1 of the script behind that line. */
+export const LOCKING_SHA1: string = "${sha1(`${LOCKING}\n${script}`)}";
 `;
 }
 

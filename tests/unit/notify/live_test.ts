@@ -58,7 +58,7 @@ Deno.test("notify() costs calls nothing: nobody listens to them", async () => {
   const fuse = createFuse({ clock: () => reads.push(0) });
   notify(fuse, { channels: [channel().tell], events: ["opened", "success", "failure"] });
   const pay = fuse.make("pay");
-  await pay.call(() => 1);
+  for (let i = 0; i < 2; i++) await pay.call(() => 1);
   reads.length = 0;
   await pay.call(() => 1);
   assertEquals(reads.length, 1);

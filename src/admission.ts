@@ -1,0 +1,59 @@
+/**
+ * What passes between a circuit and the calls through it: who may run.
+ *
+ * @module
+ */
+
+import type { Admission, Snapshot } from "./contract.ts";
+import type { CircuitBreakerOpenError, StoreUnavailableError } from "./errors.ts";
+import { TOTALS_ONLY } from "./records.ts";
+
+/** A call may run. Its outcome will be recorded under this admission. */
+export interface Grant extends Admission {
+  readonly refused: null;
+  /** Token of the half-open slot that the call holds; `null` if it holds none. */
+  readonly lease: string | null;
+  /** `true` under `disable`: no events. */
+  readonly silent: boolean;
+  /** The grant of this isolate's stand-in, if that admitted the call in place of the store. */
+  readonly alone: Grant | null;
+}
+
+/** A call may not run, and why. */
+export interface Refusal {
+  readonly refused: CircuitBreakerOpenError | StoreUnavailableError;
+}
+
+/** Takes the background work of one request. */
+export interface Unit {
+  /** Returns the work again if the caller has to wait for it, because nobody else would hold it. */
+  background(work: Promise<unknown>): Promise<unknown> | undefined;
+}
+
+/** What is known of a circuit. */
+export interface Known {
+  readonly snapshot: Snapshot;
+  /** The store's clock, in ms. */
+  readonly now: number;
+  /** The age of the Snapshot, in ms. */
+  readonly ageMs: number;
+  /** `true` if this isolate decides alone, because the store cannot be used. */
+  readonly local: boolean;
+}
+
+/** Admits a call before anything is known of the circuit. */
+export const UNKNOWN: Grant = {
+  refused: null,
+  epoch: "",
+  generation: 0,
+  began: 0,
+  lease: null,
+  silent: false,
+  alone: null,
+};
+
+/** Admits a call whose outcome feeds lifetime totals only. */
+export const UNCOUNTED: Grant = { ...UNKNOWN, generation: TOTALS_ONLY };
+
+/** Admits a call under `disable`. */
+export const SILENT: Grant = { ...UNCOUNTED, silent: true };

@@ -1,0 +1,41 @@
+/**
+ * The circuit breaker of `@std/async`, set up as ours is. It cannot be installed from npm: a benchmark
+ * has it where `--std` names a checkout of denoland/std.
+ *
+ * @module
+ */
+import { HOUR_MS, WINDOW_MS } from "./policies.ts";
+
+/** The files of denoland/std that it consists of; the second by the name that the first imports. */
+export const STD_FILES = {
+  main: "async/unstable_circuit_breaker.ts",
+  imported: {
+    "@std/data-structures/unstable-rolling-counter": "data_structures/unstable_rolling_counter.ts",
+  },
+} as const;
+
+/** What is used of a breaker of it. */
+export interface StdBreaker {
+  execute<T>(fn: () => T | Promise<T>, options?: { signal: AbortSignal }): Promise<T>;
+  forceOpen(): void;
+}
+
+/** What is used of its module. */
+export interface StdModule {
+  readonly CircuitBreaker: new (options: object) => StdBreaker;
+}
+
+/** Half of the last ten seconds in ten segments. It has no other strategy. */
+export function stdBreaker(
+  { CircuitBreaker }: StdModule,
+  more: { isResultFailure?(result: unknown): boolean } = {},
+): StdBreaker {
+  return new CircuitBreaker({
+    failureRateThreshold: 0.5,
+    minimumThroughput: 10,
+    windowMs: WINDOW_MS,
+    segmentsPerWindow: 10,
+    cooldownMs: HOUR_MS,
+    ...more,
+  });
+}

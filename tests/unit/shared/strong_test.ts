@@ -1,0 +1,120 @@
+// What `strong` sends behind a call, and in which order.
+import { assertEquals } from "@std/assert";
+import { createFuse } from "@fuse/edge";
+import { FakeClock } from "@fuse/edge/testing";
+import type { Driver, Tally } from "@fuse/edge/store";
+import { fail, succeed, turn } from "../../support/setups.ts";
+import { chaos, memory, type OpeningStore } from "../../support/drivers.ts";
+
+/** An isolate whose tallies arrive when the test lets them. */
+function isolate({ inOneTrip = true, describe }: {
+  /** `false` for a driver that sends each request by itself. */
+  inOneTrip?: boolean;
+  describe?: Driver["describe"];
+} = {}) {
+  const clock = new FakeClock();
+  const store = memory({ clock: clock.now });
+  /** Tallies by trip: requests that were begun in one turn of `together` share one. */
+  const trips: Tally[][] = [];
+  let trip: Tally[] | null = null;
+  const held: (() => void)[] = [];
+  let holding = false;
+  const remote = new Proxy(chaos(store, {}), {
+    get(target, property) {
+      if (property === "describe") return describe;
+      if (property === "together") {
+        return inOneTrip && (<T>(work: () => T): T => {
+              trips.push(trip = []);
+              try {
+                return work();
+              } finally {
+                trip = null;
+              }
+            }) || undefined;
+      }
+      const value = Reflect.get(target, property, target);
+      if (typeof value !== "function") return value;
+      if (property !== "record") return value.bind(target);
+      return async (...args: [string, Tally]) => {
+        if (trip === null) trips.push([args[1]]);
+        else trip.push(args[1]);
+        if (holding) await new Promise<void>((resolve) => held.push(resolve));
+        return await Reflect.apply(value, target, args);
+      };
+    },
+  }) as OpeningStore;
+  const fuse = createFuse({ clock: clock.now, stores: { remote } });
+  const breaker = fuse.make("a", { consistency: "strong", failureThreshold: 3 });
+  return {
+    ...{ fuse, breaker, clock },
+    hold: () => void (holding = true),
+    /** Lets what is under way arrive, oldest first, and holds nothing any more. */
+    release() {
+      holding = false;
+      for (const arrive of held.splice(0)) arrive();
+    },
+    /** Successes and failures by trip, since the last time. */
+    taken: () =>
+      trips.splice(0).filter((trip) => trip.length > 0)
+        .map((trip) => trip.map(({ successes, failures }) => [successes, failures])),
+    ids: () => trips.flat().map(({ id }) => id),
+    stored: () => store.read("a", { at: clock.now(), shape: { windowMs: 1_000, windowSize: 0 } }),
+  };
+}
+
+Deno.test("a success in strong is recorded behind its call, and those after it gather meanwhile", async () => {
+  const { fuse, breaker, hold, release, taken } = isolate();
+  await succeed(breaker);
+  await turn();
+  taken();
+  hold();
+  for (let i = 0; i < 4; i++) await succeed(breaker);
+  assertEquals(taken(), [[[1, 0]]]);
+  release();
+  await turn();
+  assertEquals(taken(), [[[3, 0]]]);
+  await fuse.flush();
+  assertEquals((await breaker.getMetrics()).totalSuccesses, 5);
+});
+
+for (const inOneTrip of [true, false]) {
+  const how = inOneTrip ? "in one trip" : "one after the other";
+  Deno.test(`a failure in strong goes behind the successes that the store has not confirmed, ${how}`, async () => {
+    const { fuse, breaker, hold, release, taken, ids, stored } = isolate({ inOneTrip });
+    await succeed(breaker);
+    await turn();
+    taken();
+    await fail(breaker, 2);
+    taken();
+    hold();
+    await succeed(breaker, 2);
+    const [first] = ids();
+    assertEquals(taken(), [[[1, 0]]]);
+    const failing = fail(breaker);
+    await turn();
+    if (inOneTrip) {
+      assertEquals(ids()[0], first, "under the id that it had");
+      assertEquals(taken(), [[[1, 0], [1, 0], [0, 1]]]);
+    }
+    release();
+    await failing;
+    if (!inOneTrip) assertEquals(taken(), [[[1, 0]], [[1, 0]], [[0, 1]]]);
+    await fuse.flush();
+    const { state, totals, consecutiveFailures } = await stored();
+    assertEquals([state, consecutiveFailures], ["CLOSED", 1]);
+    assertEquals([totals.successes, totals.failures], [3, 3]);
+  });
+}
+
+Deno.test("a failure in strong is in the store before its caller hears of it", async () => {
+  const { breaker, stored } = isolate();
+  await succeed(breaker);
+  await fail(breaker);
+  assertEquals((await stored()).totals.failures, 1);
+});
+
+Deno.test("a success in strong is in the store before its caller hears of it where calls are audited", async () => {
+  const { breaker, stored } = isolate({ describe: () => "" });
+  await succeed(breaker);
+  assertEquals((await stored()).totals.successes, 1);
+});
