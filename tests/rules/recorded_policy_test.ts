@@ -44,6 +44,8 @@ function saying(store: OpeningStore, policy: PolicyRecord): OpeningStore {
     get(target, property) {
       const value = Reflect.get(target, property, target);
       if (typeof value !== "function") return value;
+      // What it sends together it hands back as it is.
+      if (property === "together") return value.bind(target);
       return async (...args: unknown[]) => {
         const answer = await value.apply(target, args);
         if (answer?.snapshot) return { ...answer, snapshot: { ...answer.snapshot, policy } };

@@ -70,7 +70,7 @@ function namesIn(text: string): string[] {
 
 /** What is published although no entry point imports it. */
 const EXTRA =
-  /^(deno\.json|[A-Z]+(\.md)?|[\w/-]+\/[\w-]+\.md|migrations\/(\d+_\w+\.sql|meta\/\w+\.json))$/;
+  /^(deno\.json|[A-Z]+(\.md)?|[\w/-]+\/[\w-]+\.(md|png)|migrations\/(\d+_\w+\.sql|meta\/\w+\.json))$/;
 
 Deno.test("the published files are what the entry points import, migrations and pages", async () => {
   const { ok, stderr } = await deno(["publish", "--dry-run", "--allow-dirty", "--no-check"]);
@@ -85,6 +85,7 @@ Deno.test("the published files are what the entry points import, migrations and 
     [
       ...["CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md", "deno.json"],
       ...["src", "drivers", "examples", "tests"].flatMap((folder) => filesBelow(folder, ".md")),
+      "src/dashboard/dashboard.png",
       ...filesBelow("migrations", "").filter((path) => !path.endsWith(".ts")),
     ].sort(),
   );
