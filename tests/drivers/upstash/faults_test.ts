@@ -104,6 +104,7 @@ for (
     const { fuse, told, events } = isolate(face, 1_000);
     const breaker = fuse.make("a", { failureThreshold: 2, consistency: "strong" });
     assertEquals(await breaker.call(() => 1), 1);
+    await fuse.flush();
     await fail(face, own);
     assertEquals(await breaker.call(() => 2), 2);
     for (let i = 0; i < 2; i++) await breaker.tryCall(() => Promise.reject(new Error("down")));

@@ -96,6 +96,7 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
     rest: () => time.rest(random),
   });
   const phases: Phase[] = [];
+  let lags = false;
   const start = await memory();
   const stop = options.watch?.();
   for (const [i, kind] of options.phases.entries()) {
@@ -106,18 +107,22 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
     await load.run(() => options.going(i, load.counters.calls));
     weather = "calm";
     await end?.();
-    // To an isolate, a lagging replica's answer is that of a store which was put back.
-    if (kind === "chaos") load.counters.reborn = before.reborn;
+    // To an isolate, a lagging replica's answer, also one on its way still, is that of a store which was
+    // put back. So are answers that overtake each other where the isolate reads the store's clock. A
+    // circuit that is forgotten then is missing from the books.
+    lags ||= kind === "chaos" || time.injected;
+    if (lags) load.counters.reborn = before.reborn;
     phases.push(await phase(kind, began, before, load.counters, ground));
   }
   stop?.();
+  const forgotten = load.counters.reborn > 0;
 
   const before = { ...load.counters };
   const began = performance.now();
   const balance = await quiet(load, ledger, ground, options);
   const problems = await ground.check(time.clock, () => time.wait());
   phases.push(await phase("quiet", began, before, load.counters, ground));
-  if (load.counters.reborn > 0 && ledger.evictions === 0) problems.push("A circuit was forgotten");
+  if (forgotten && ledger.evictions === 0) problems.push("A circuit was forgotten");
   if (load.counters.listenerErrors > 0) problems.push("A listener or a strategy threw");
   return { driver, start, phases, balance, evictions: ledger.evictions, problems };
 }
