@@ -1,5 +1,5 @@
 /**
- * What passes between a circuit and the calls through it: who may run.
+ * The types that a circuit and its calls exchange: who may run, and why not.
  *
  * @module
  */
@@ -30,7 +30,7 @@ export interface Unit {
   background(work: Promise<unknown>): Promise<unknown> | undefined;
 }
 
-/** What is known of a circuit. */
+/** A circuit as an isolate knows it. */
 export interface Known {
   readonly snapshot: Snapshot;
   /** The store's clock, in ms. */

@@ -357,7 +357,7 @@ export class Calls<F> {
     return this.#fallBack(error, "state" in error ? error.state : this.#state, call);
   }
 
-  /** What a call meets, as far as this isolate knows. */
+  /** The state that a call meets, as far as this isolate knows. */
   get #state(): CircuitState {
     const { snapshot, now } = this.#circuit.peek();
     return metState(snapshot, now);

@@ -98,7 +98,7 @@ export interface NamedStore {
   readonly strategies: Readonly<Record<string, Strategy>>;
   /** Draws which calls a ramp admits: from 0, below 1. */
   readonly random: () => number;
-  /** What guarded fetches send with, in place of the global `fetch`. */
+  /** The `fetch` of guarded requests, in place of the global one. */
   readonly fetch?: typeof fetch | undefined;
   /** The circuits that have something to send. They stay here when their handles are gone. */
   readonly unsent: Set<Circuit>;
@@ -248,7 +248,7 @@ export abstract class Circuit {
 
   /** Takes over the policy of the first handle that has one. */
   configure(policy: CircuitPolicyData): void {
-    // What this isolate recorded under the defaults is no mismatch.
+    // Outcomes that this isolate recorded under the defaults are no mismatch.
     if (this.wrote) (this.#reported ??= new Set()).add(this.policy.hash);
     this.policy = this.given = policy;
     this.configured = true;

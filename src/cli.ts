@@ -7,8 +7,8 @@
  * ```
  *
  * Stores come from environment variables, as `fuseFromEnv` reads them, from `--config module.ts`, or
- * through a dashboard with `--api URL`. All commands are in
- * [its page](https://jsr.io/@fuse/edge/doc/cli), and in `--help`.
+ * through a dashboard with `--api URL`. The package's page on the command line describes all commands, and
+ * so does `--help`.
  *
  * @example As a function
  * ```ts

@@ -267,7 +267,7 @@ export function storesOf(fuse: Fuse): ReadonlyMap<string, Store> {
 }
 
 /**
- * What a view is made of.
+ * The parts of a view.
  *
  * @internal
  */

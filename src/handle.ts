@@ -112,7 +112,7 @@ export class Handle<F> extends Calls<F> implements CircuitBreaker<F> {
 
   history(query?: EventQuery): AsyncIterableIterator<CircuitEvent> {
     const { driver, name } = this.#circuit.store;
-    // What is no query is refused, as it came, when the history is read.
+    // A wrong query is refused, with the value that came, when the history is read.
     const own = Object(query) === query || query === undefined;
     return historyOf(driver, name, own ? { ...query, key: this.key } : query);
   }

@@ -175,7 +175,7 @@ export class Inventory {
           if (circuits.length === most) return { circuits, cursor: JSON.stringify(place), missing };
           const { snapshot } = this.#listed(store, record);
           const plain = isPlain(record.snapshot);
-          // What stood before the list began was in its first half.
+          // A circuit that stood so before the list began was in its first half.
           const late = plain || record.snapshot.began > (since[nth] ?? -Infinity);
           const due = open ? !plain : late;
           if (due && inScope(this.#to, snapshot) && matches(snapshot)) circuits.push(snapshot);

@@ -71,14 +71,14 @@ export const LOCAL: CircuitKind = {
   }),
 };
 
-/** What a run of calls came to. */
+/** The result of a run of calls. */
 interface Outcomes {
   readonly successes: number;
   readonly failures: number;
   readonly slow: number;
 }
 
-/** What is counted of a call that counts as nothing. */
+/** The counts of a call that counts as nothing. */
 export const NO_OUTCOMES: Outcomes = { successes: 0, failures: 0, slow: 0 };
 
 /** A circuit on a store of this process: synchronous, always strong, nothing cached. */
@@ -221,7 +221,7 @@ export class LocalCircuit extends Circuit {
       this.note(answer);
       return refusal;
     }
-    // What the listeners do must not change what was granted.
+    // Listeners must not change what was granted.
     const s = copySnapshot(answer.snapshot);
     const due = s.state === "HALF_OPEN" ? verdict(s, this.policy) : null;
     const changed = due && this.#move(due, s, s, 0);

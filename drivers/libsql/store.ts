@@ -306,7 +306,7 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender,
     };
   }
 
-  /** One request; one more if nothing is known of the circuit, or somebody was faster. */
+  /** Costs one request, and another if nothing is known of the circuit, or somebody was faster. */
   remove(key: string, request: RemoveRequest = ANONYMOUS): Promise<boolean> {
     return this.#anew(key, () => this.#remove(key, request));
   }
@@ -334,7 +334,7 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender,
     });
   }
 
-  /** One request. */
+  /** Costs one request. */
   async check(): Promise<void> {
     const { check, answer } = this.#requests.statements;
     const values = { key: "", id: crypto.randomUUID() };
@@ -369,10 +369,10 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender,
 
 /** How a change of state is made. */
 interface ChangePlan {
-  /** Whether the change makes a new circuit of one that makes no sense. */
+  /** `true` if the change makes a new circuit of one that makes no sense. */
   readonly renews: boolean;
   readonly change: Change;
-  /** Whether the change creates the circuit, if there is none. */
+  /** `true` if the change creates a circuit that does not exist. */
   readonly creates: boolean;
   readonly values: Values;
   /** The row that records the change. */
@@ -405,7 +405,7 @@ function recordedBy(row: Row, tally: Tally): Recorded {
   return { current: row.won === 1, snapshot: { ...snapshot, policyHash }, ...rest };
 }
 
-/** Whether a call may run, by an answer to `acquire`. */
+/** Returns `true` if a call may run, by an answer to `acquire`. */
 function isGranted({ id, leased, override, state }: Row): boolean {
   if (id === null) return true;
   if (override !== null) return override !== "forced_open";

@@ -153,7 +153,7 @@ export class Scripts {
     return await redis.eval(script, keys, args);
   }
 
-  /** What Redis knows the script by. */
+  /** The SHA-1 by which Redis knows the script. */
   get #sha1(): string {
     return this.#locks ? LOCKING_SHA1 : SCRIPT_SHA1;
   }

@@ -86,7 +86,7 @@ export async function tail(
   // Uses the store's clock, by the newest row, and not this machine's.
   let newest = -Infinity;
   for await (const { at } of view.history({ limit: 1 })) newest = at.getTime();
-  // What is later than this has not been printed yet.
+  // Rows later than this have not been printed yet.
   const start = options.since === undefined ? newest : Date.now() - options.since - 1;
   let from = Math.min(start, newest - OVERLAP_MS);
   let first = true;

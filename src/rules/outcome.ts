@@ -72,7 +72,7 @@ export interface Ending {
   readonly error: unknown;
   /** The `Retry-After` of the failed response, in ms; 0 without one. */
   readonly retryAfterMs: number;
-  /** What may be told of its failure, if it failed. */
+  /** The part of its failure that may be told, or `null` if it did not fail. */
   readonly failure: Pick<FailureNote, "kind" | "status"> | null;
   /** When the call ended, on the Fuse's clock, in ms. */
   readonly at: number;

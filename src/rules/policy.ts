@@ -254,7 +254,7 @@ export interface CircuitPolicyData extends Policy {
    * of them was given: the policy is then the one that the circuit's record has.
    */
   readonly hash: string;
-  /** What the circuit's record is to say of it. */
+  /** The policy as the circuit's record shows it. */
   readonly recorded: PolicyRecord;
   /** `true` if the record's policy cannot be followed here, so that no verdict is issued. */
   readonly silent?: boolean;

@@ -104,7 +104,7 @@ export function isPolicy(value: unknown): boolean {
   return typeof value === "object" && Object.values(value ?? {}).every(isOption);
 }
 
-/** Whether a value is an option of a recorded policy. */
+/** Returns `true` if a value can be an option of a recorded policy. */
 export function isOption(value: unknown): boolean {
   return isWords(value) || Number.isFinite(value);
 }

@@ -66,7 +66,7 @@ export class SharedCircuit extends AskingCircuit {
         return this.refuse(s, storeNow);
       }
     } else if (plain && this.#asks.underWay(now, this.guard.timeoutMs) > 0) {
-      // One finds out, and the others go by what is known.
+      // A single call finds out, and the others go by what is known.
       return shut ? this.refuse(s, storeNow) : this.open(s);
     }
     return this.#acquire(s, plain ? 1 : this.policy.halfOpenMaxConcurrent, withinMs);
@@ -214,7 +214,7 @@ export class SharedCircuit extends AskingCircuit {
   override settle(grant: Grant, ending: Ending, unit: Unit): Promise<void> | void {
     const { at, kind } = ending;
     const counts = kind !== "neutral";
-    // What the stand-in admitted, it counts and announces; the store learns of it later.
+    // The stand-in counts and announces the calls that it admitted; the store learns of them later.
     const absorbed = this.standIn.settle(grant, ending);
     const held = this.guard.blocks("writes", this, at);
     if (this.#waitsFor(grant, ending)) {
@@ -263,7 +263,7 @@ export class SharedCircuit extends AskingCircuit {
     ]);
     // The call waits for it; a request that dies before that takes no slot with it.
     unit.background(sent);
-    // What an outage left behind goes along.
+    // Tallies that an outage left behind go along.
     if (this.#strong || !wantsSending(this.#sending(), at)) return sent;
     const rest = unit.background(this.trips.send(this, at));
     return rest === undefined ? sent : Promise.all([sent, rest]).then(() => {});

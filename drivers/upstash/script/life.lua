@@ -18,7 +18,7 @@ local function isCurrent(epoch, generation, began)
   return epoch == s.epoch and tonumber(generation) == number('generation')
     and tonumber(began) == number('began')
 end
--- Whether the state may have lost its TTL, or has to lose it.
+-- True if the state may have lost its TTL, or has to lose it.
 local renewed = false
 -- A life has the id of the request that began it, and the moment: sent again after all was
 -- forgotten, the request begins another one.

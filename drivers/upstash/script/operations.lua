@@ -1,7 +1,7 @@
 -- The operations. Each runs at most once for an id.
 
 local ok, moved = true, false
--- What changes have in common: none is made twice, and an override that has run out goes first.
+-- The common part of all changes: each is made at most once, and an override that has run out goes first.
 local function change(creates, apply)
   ok = s.epoch or creates
   if not ok then return end

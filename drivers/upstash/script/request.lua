@@ -1,4 +1,4 @@
--- One circuit in four hashes, and every operation on it: each one run of this script, and atomic.
+-- A circuit is four hashes, and each operation on it is a single, atomic run of this script.
 --
 -- KEYS  state, metrics, failures, successes; then, for what changes them, the indexes of the prefix: its
 --       circuits, and those that are not plainly CLOSED.

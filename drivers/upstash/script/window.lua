@@ -24,7 +24,7 @@ local function sum(key, after, start, n, slow, purges)
   end
   local fresh = start and { [text(start)] = n, ['s' .. text(start)] = slow } or {}
   for field, by in pairs(fresh) do
-    -- What was let go does not count again with what is added.
+    -- Outcomes that were let go do not count again with those that are added.
     if purges and found[field] then
       found[field], old[#old + 1] = nil, field
     end
@@ -50,7 +50,7 @@ end
 -- Sums up the older segments, one of them having grown. A hash that holds nothing is not asked.
 local function gather(after, start, successes, failures, slow)
   local good, bad, slowly = counts('older')
-  -- One that began so long ago counts all the same, but those beside it do not any more.
+  -- A segment that began so long ago still counts, but those beside it do not any more.
   local purges = start and start <= after
   local all, _, from, from2 = purges or (m.after and m.after > after), nil, nil, nil
   if all or good + successes > 0 then good, _, from = sum(W, after, start, successes, 0, purges) end
@@ -104,7 +104,7 @@ local function count(successes, failures, slow, age)
     latest('lastSuccessAt', now - age)
   end
   if failures > 0 then
-    -- One that ended before the last success does not lengthen the run.
+    -- A failure that ended before the last success does not lengthen the run.
     local last = m.lastSuccessAt
     if not last or math.max(now, last) - age >= last then
       add('consecutiveFailures', failures)
