@@ -11,6 +11,7 @@ import {
   type CircuitPolicy,
   createFuse,
   type Fuse,
+  isCircuitBreakerOpenError,
   isStoreUnavailableError,
 } from "@fuse/edge";
 import type { CircuitPolicyData } from "../../../src/rules/policy.ts";
@@ -312,6 +313,8 @@ class World {
       note(() => `call ${number} is answered ${result.ok ? result.value : result.error}`);
       this.#callers.settles(call, result);
       this.#duties.settles(call);
+      const error = result.ok ? null : result.error;
+      if (isCircuitBreakerOpenError(error) && error.reason === "ramp") this.#met.add("ramp");
     });
   }
 

@@ -206,6 +206,8 @@ class Draw {
       halfOpenMaxConcurrent: this.#integer(1, 3),
       halfOpenLeaseMs,
       ...(!plain && this.#chance(0.3) ? { callTimeoutMs: this.#integer(300, 1_500) } : null),
+      ...(!plain && this.#chance(0.3) ? { rampMs: this.#integer(500, 5_000) } : null),
+      ...(!plain && this.#chance(0.3) ? { halfOpenFailureThreshold: this.#integer(2, 3) } : null),
       revalidateMs: this.#integer(100, 1_000),
       maxStalenessMs: this.#integer(1_000, 6_000),
       flushSize: this.#integer(2, 50),

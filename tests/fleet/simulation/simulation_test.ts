@@ -115,7 +115,7 @@ Deno.test("judgeHealthy() tells what was promised from what was never seen", () 
 /** What must have come up, many times. */
 const SITUATIONS = [
   ...["opened", "reopened", "closed", "reset", "override", "released", "opened alone"],
-  ...["late tally", "request applied again", "lease ran out", "unconfirmed", "reborn"],
+  ...["late tally", "request applied again", "lease ran out", "unconfirmed", "reborn", "ramp"],
 ];
 
 function happened({ steps }: Scenario, { trail, calls, met }: Played): Set<string> {

@@ -100,8 +100,11 @@ export class CallerJudge {
     this.#check(!this.#tried.has(token), "trials", () => `Two calls run on one slot, ${token}`);
     this.#tried.add(token);
     const generation = `${life} ${s.generation}`;
-    this.#running.set(token, { generation, until: s.now + leaseMs });
     const now = this.#storeNow();
+    // A trial that misses its deadline gives its slot back before its caller hears of it. Clocks drift.
+    const { callTimeoutMs = Infinity } = this.#policy;
+    const until = Math.min(s.now + leaseMs, now + 0.99 * callTimeoutMs);
+    this.#running.set(token, { generation, until });
     const running = [...this.#running.values()]
       .filter((trial) => trial.generation === generation && trial.until > now);
     this.#check(
@@ -121,6 +124,8 @@ export class CallerJudge {
   /** The caller gives up. */
   aborts(call: Call, reason: unknown): void {
     if (!call.settled) call.aborted = reason;
+    // The slot is given back in this turn, and the caller is answered once the store has it.
+    if (call.trial !== null) this.#running.delete(call.trial);
   }
 
   /** The caller has its answer. */
