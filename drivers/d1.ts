@@ -135,6 +135,3 @@ function failureOf(error: unknown): Error {
   const message = error instanceof Error ? error.message : "";
   return Object.assign(new Error(message, { cause: error }), readCloudflareFailure(message));
 }
-
-export type * from "../src/contract.ts";
-export type { CircuitIdentity } from "../src/key.ts";

@@ -103,6 +103,3 @@ export function durableObject(
   });
   return shards === 1 ? databases[0]! : new Shards(databases);
 }
-
-export type * from "../src/contract.ts";
-export type { CircuitIdentity } from "../src/key.ts";

@@ -42,43 +42,7 @@ export type { LibsqlOptions, LibsqlSource, LibsqlStore } from "./libsql/options.
 export type { PruneOptions, PruneResult } from "./libsql/prune.ts";
 export type { TrailBreak, TrailProof, VerifyOptions } from "./libsql/verify.ts";
 export { tiered, type TieredOptions } from "./tiered.ts";
-export {
-  type CircuitBreakerColumns,
-  circuitBreakerColumns,
-  type CircuitBreakerCursorColumns,
-  circuitBreakerCursors,
-  type CircuitBreakerCursorsTable,
-  type CircuitBreakerEventColumns,
-  circuitBreakerEventColumns,
-  type CircuitBreakerEventRow,
-  circuitBreakerEvents,
-  type CircuitBreakerEventsTable,
-  type CircuitBreakerLeaseColumns,
-  circuitBreakerLeases,
-  type CircuitBreakerLeasesTable,
-  type CircuitBreakerRequestColumns,
-  circuitBreakerRequests,
-  type CircuitBreakerRequestsTable,
-  type CircuitBreakerRow,
-  circuitBreakers,
-  type CircuitBreakersTable,
-  type CircuitBreakerTrailColumns,
-  circuitBreakerTrails,
-  type CircuitBreakerTrailsTable,
-  type CircuitBreakerWindowColumns,
-  circuitBreakerWindows,
-  type CircuitBreakerWindowsTable,
-  type CountBuilder,
-  createSchema,
-  type FuseSchema,
-  type FuseTable,
-  type IdBuilder,
-  type IntBuilder,
-  isHealthy,
-  type SchemaOptions,
-  type TextBuilder,
-  type TimeBuilder,
-} from "./libsql/schema.ts";
+export * from "./libsql/tables.ts";
 
 /**
  * Keeps circuits in a libSQL database: state that survives, shared by all isolates, and a trail
@@ -126,6 +90,3 @@ function connectTo(options: LibsqlOptions): Connect {
   }
   return connector(SUBJECT, "client", client);
 }
-
-export type * from "../src/contract.ts";
-export type { CircuitIdentity } from "../src/key.ts";

@@ -52,5 +52,3 @@ export type { Notifier, NotifyOptions } from "./notify/notifier.ts";
 export function notify(fuse: Fuse, options: NotifyOptions): Notifier {
   return notifyBy(fuse, options, PLATFORM);
 }
-
-export type * from "../mod.ts";
