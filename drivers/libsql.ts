@@ -1,6 +1,6 @@
 /**
  * The database store: circuits and their trail in libSQL, embedded (`file:`, `:memory:`), on a
- * `sqld` server, or at Turso.
+ * `sqld` server, or at Turso. All tables, with their types, are in `@fuse/edge/libsql/schema`.
  *
  * @example State that survives, and who did what
  * ```ts
@@ -42,7 +42,18 @@ export type { LibsqlOptions, LibsqlSource, LibsqlStore } from "./libsql/options.
 export type { PruneOptions, PruneResult } from "./libsql/prune.ts";
 export type { TrailBreak, TrailProof, VerifyOptions } from "./libsql/verify.ts";
 export { tiered, type TieredOptions } from "./tiered.ts";
-export * from "./libsql/tables.ts";
+export {
+  circuitBreakerColumns,
+  circuitBreakerEventColumns,
+  type CircuitBreakerEventRow,
+  circuitBreakerEvents,
+  type CircuitBreakerRow,
+  circuitBreakers,
+  createSchema,
+  type FuseSchema,
+  isHealthy,
+  type SchemaOptions,
+} from "./libsql/schema.ts";
 
 /**
  * Keeps circuits in a libSQL database: state that survives, shared by all isolates, and a trail
