@@ -150,6 +150,13 @@ Deno.test("the pages have blocks of tables that exist", () => {
   assert(names.length > 0);
 });
 
+Deno.test("all tables but two stand on the page of the benchmarks", () => {
+  const elsewhere = readPages()
+    .filter(({ path }) => path !== "tests/tools/bench/README.md")
+    .flatMap(({ text }) => [...blockNames(text), ...blockNames(text, BLOCKS)]);
+  assertEquals(elsewhere, ["seed", "upstash-calls"]);
+});
+
 Deno.test("no page has a table of measurements outside of a block", () => {
   const empty = new Map(TABLES.map((name) => [name, ""]));
   const simulated = new Map(BLOCKS.known.map((name) => [name, ""]));
