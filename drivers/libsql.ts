@@ -37,10 +37,7 @@ import {
 import { LibsqlDatabase } from "./libsql/store.ts";
 import { connectorTo } from "./libsql/web_client.ts";
 
-export type { LibsqlClient, SqlResult, SqlStatement, SqlValue } from "./libsql/client.ts";
-export type { LibsqlOptions, LibsqlSource, LibsqlStore } from "./libsql/options.ts";
-export type { PruneOptions, PruneResult } from "./libsql/prune.ts";
-export type { TrailBreak, TrailProof, VerifyOptions } from "./libsql/verify.ts";
+export type * from "./libsql/types.ts";
 export { tiered, type TieredOptions } from "./tiered.ts";
 export {
   circuitBreakerColumns,
