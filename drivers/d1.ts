@@ -32,10 +32,7 @@ import {
 } from "./libsql/options.ts";
 import { LibsqlDatabase } from "./libsql/store.ts";
 
-export type { LibsqlClient, SqlResult, SqlStatement, SqlValue } from "./libsql/client.ts";
-export type { LibsqlOptions, LibsqlSource, LibsqlStore } from "./libsql/options.ts";
-export type { PruneOptions, PruneResult } from "./libsql/prune.ts";
-export type { TrailBreak, TrailProof, VerifyOptions } from "./libsql/verify.ts";
+export type * from "./libsql/types.ts";
 
 /** The used part of a D1 database: a binding of a Worker, or a session of a binding. */
 export interface D1Like {
@@ -135,6 +132,3 @@ function failureOf(error: unknown): Error {
   const message = error instanceof Error ? error.message : "";
   return Object.assign(new Error(message, { cause: error }), readCloudflareFailure(message));
 }
-
-export type * from "../src/contract.ts";
-export type { CircuitIdentity } from "../src/key.ts";

@@ -35,10 +35,7 @@ import {
 } from "./libsql/options.ts";
 import { LibsqlDatabase } from "./libsql/store.ts";
 
-export type { LibsqlClient, SqlResult, SqlStatement, SqlValue } from "./libsql/client.ts";
-export type { LibsqlOptions, LibsqlSource, LibsqlStore } from "./libsql/options.ts";
-export type { PruneOptions, PruneResult } from "./libsql/prune.ts";
-export type { TrailBreak, TrailProof, VerifyOptions } from "./libsql/verify.ts";
+export type * from "./libsql/types.ts";
 export { FuseObject } from "./durable_object/object.ts";
 export type { NamespaceLike };
 
@@ -103,6 +100,3 @@ export function durableObject(
   });
   return shards === 1 ? databases[0]! : new Shards(databases);
 }
-
-export type * from "../src/contract.ts";
-export type { CircuitIdentity } from "../src/key.ts";

@@ -1,6 +1,6 @@
 /**
  * The database store: circuits and their trail in libSQL, embedded (`file:`, `:memory:`), on a
- * `sqld` server, or at Turso.
+ * `sqld` server, or at Turso. All tables, with their types, are in `@fuse/edge/libsql/schema`.
  *
  * @example State that survives, and who did what
  * ```ts
@@ -37,47 +37,19 @@ import {
 import { LibsqlDatabase } from "./libsql/store.ts";
 import { connectorTo } from "./libsql/web_client.ts";
 
-export type { LibsqlClient, SqlResult, SqlStatement, SqlValue } from "./libsql/client.ts";
-export type { LibsqlOptions, LibsqlSource, LibsqlStore } from "./libsql/options.ts";
-export type { PruneOptions, PruneResult } from "./libsql/prune.ts";
-export type { TrailBreak, TrailProof, VerifyOptions } from "./libsql/verify.ts";
+export type * from "./libsql/types.ts";
 export { tiered, type TieredOptions } from "./tiered.ts";
 export {
-  type CircuitBreakerColumns,
   circuitBreakerColumns,
-  type CircuitBreakerCursorColumns,
-  circuitBreakerCursors,
-  type CircuitBreakerCursorsTable,
-  type CircuitBreakerEventColumns,
   circuitBreakerEventColumns,
   type CircuitBreakerEventRow,
   circuitBreakerEvents,
-  type CircuitBreakerEventsTable,
-  type CircuitBreakerLeaseColumns,
-  circuitBreakerLeases,
-  type CircuitBreakerLeasesTable,
-  type CircuitBreakerRequestColumns,
-  circuitBreakerRequests,
-  type CircuitBreakerRequestsTable,
   type CircuitBreakerRow,
   circuitBreakers,
-  type CircuitBreakersTable,
-  type CircuitBreakerTrailColumns,
-  circuitBreakerTrails,
-  type CircuitBreakerTrailsTable,
-  type CircuitBreakerWindowColumns,
-  circuitBreakerWindows,
-  type CircuitBreakerWindowsTable,
-  type CountBuilder,
   createSchema,
   type FuseSchema,
-  type FuseTable,
-  type IdBuilder,
-  type IntBuilder,
   isHealthy,
   type SchemaOptions,
-  type TextBuilder,
-  type TimeBuilder,
 } from "./libsql/schema.ts";
 
 /**
@@ -126,6 +98,3 @@ function connectTo(options: LibsqlOptions): Connect {
   }
   return connector(SUBJECT, "client", client);
 }
-
-export type * from "../src/contract.ts";
-export type { CircuitIdentity } from "../src/key.ts";

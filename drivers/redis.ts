@@ -50,6 +50,3 @@ export function redis(
   known("redis store", options, SETTINGS);
   return new RedisStore("redis", new Scripts(clientOf("redis store", client), false), options);
 }
-
-export type * from "../src/contract.ts";
-export type { CircuitIdentity } from "../src/key.ts";

@@ -50,6 +50,3 @@ export function upstash(options: UpstashOptions): Store {
   const scripts = new Scripts(client, true, (options as { token?: string }).token);
   return new RedisStore("upstash", scripts, options);
 }
-
-export type * from "../src/contract.ts";
-export type { CircuitIdentity } from "../src/key.ts";

@@ -182,4 +182,3 @@ const uncached: MiddlewareHandler = async (c, next) => {
 };
 
 export type { FromContext, HonoContext };
-export type * from "../mod.ts";

@@ -141,5 +141,3 @@ function checked(options: FuseOptions): FuseOptions {
   }
   return copy;
 }
-
-export type * from "../mod.ts";

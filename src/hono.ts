@@ -424,4 +424,3 @@ function isOfView({ name, context, boundary }: CircuitIdentity, fuse: Fuse): boo
 }
 
 export type { FromContext, HonoContext };
-export type * from "../mod.ts";

@@ -179,5 +179,3 @@ function sentenceOf(fields: Fields): string {
     (words.length === 0 ? "" : `, ${words.join(", ")}`) +
     (lastFailure === undefined ? "" : `, last failure ${JSON.stringify(lastFailure)}`);
 }
-
-export type * from "../mod.ts";

@@ -37,12 +37,13 @@ export type { Notice } from "./notify/notices.ts";
 export type { Notifier, NotifyOptions } from "./notify/notifier.ts";
 
 /**
- * Sends a notice to channels for each change of a circuit. The isolate that made the change sends it, at
- * most once. If that isolate dies first, `drain()` finds the change in the trail.
+ * Sends a notice to channels for each change of a circuit. The isolate that made the change sends it. If
+ * that isolate dies first, `drain()` finds the change in the trail.
  *
  * Sending is background work: it uses the `waitUntil` of `createFuse`, and `flush()` waits for it. Each
- * channel is tried three times, one request at a time, behind a circuit of its own. The event
- * `listener_error` reports its failures, without addresses.
+ * channel is tried up to three times, one request at a time, behind a circuit of its own. A receiver gets
+ * a notice again, with the same `data.id`, if its answer to an earlier try was lost. A notice whose tries
+ * all fail is dropped, and the event `listener_error` reports that, without addresses.
  *
  * @param fuse The Fuse, or a view of it.
  * @param options See {@linkcode NotifyOptions}.
@@ -52,5 +53,3 @@ export type { Notifier, NotifyOptions } from "./notify/notifier.ts";
 export function notify(fuse: Fuse, options: NotifyOptions): Notifier {
   return notifyBy(fuse, options, PLATFORM);
 }
-
-export type * from "../mod.ts";

@@ -235,5 +235,3 @@ function tell(tracer: Tracer, change: TransitionEvent, scopes: boolean): void {
   if (span?.isRecording() && !background) span.addEvent(CHANGE, attributes);
   else tracer.startSpan(CHANGE, { attributes }).end();
 }
-
-export type * from "../mod.ts";

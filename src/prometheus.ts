@@ -333,5 +333,3 @@ function sample(metric: string, labels: Labels, value: number): string {
 function escape(text: string): string {
   return text.replace(/[\\"\n]/g, (c) => c === "\n" ? "\\n" : `\\${c}`);
 }
-
-export type * from "../mod.ts";

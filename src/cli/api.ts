@@ -87,9 +87,12 @@ export class ApiFleet implements Fleet {
   /** Returns the answer of a path, or `null` for 404. */
   async #get<T>(path: string): Promise<T | null> {
     const response = await this.#send(path, {});
-    if (response.status === 404 && path.startsWith("circuits/")) {
+    if (response.status === 404) {
       await response.body?.cancel();
-      return null;
+      if (path.startsWith("circuits/")) return null;
+      throw new CliError(
+        "There is no dashboard at this address: give --api the address of its page, without /api",
+      );
     }
     if (!response.ok) throw await refused(response);
     try {

@@ -33,5 +33,3 @@
 export { chaos, type Faults } from "./chaos.ts";
 export { type ContractCase, type ContractNeed, storeContract } from "./contract.ts";
 export { FakeClock } from "./fake_clock.ts";
-export type * from "../contract.ts";
-export type { CircuitIdentity } from "../key.ts";

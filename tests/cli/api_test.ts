@@ -82,6 +82,9 @@ Deno.test("--api looks at circuits and acts on them through a dashboard", async 
     );
     assertEquals(stranger.code, 1);
     assertStringIncludes(stranger.stderr, "it asks for authentication");
+    const below = await cli({}, "status", ...api.with(1, `${dashboard.url}/api`));
+    assertEquals(below.code, 1);
+    assertStringIncludes(below.stderr, "give --api the address of its page, without /api");
     const elsewhere = await cli({}, "status", ...api.with(1, "http://127.0.0.1:1/ops"));
     assertEquals(elsewhere.code, 1);
     for (const { stderr } of [readOnly, stranger, elsewhere]) {

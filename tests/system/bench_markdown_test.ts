@@ -160,3 +160,10 @@ Deno.test("no page has a table of measurements outside of a block", () => {
     if (path === "tests/tools/bench/README.md") assertEquals(rest.match(/^\|.*/gm), null, path);
   }
 });
+
+Deno.test("all tables but two stand on the page of the benchmarks", () => {
+  const elsewhere = readPages()
+    .filter(({ path }) => path !== "tests/tools/bench/README.md")
+    .flatMap(({ text }) => [...blockNames(text), ...blockNames(text, BLOCKS)]);
+  assertEquals(elsewhere, ["seed", "upstash-calls"]);
+});

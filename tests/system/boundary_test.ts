@@ -17,6 +17,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   "./hono": ["hono"],
   "./libsql": ["@libsql/client", "drizzle-orm"],
   "./libsql/relations": ["drizzle-orm"],
+  "./libsql/schema": ["drizzle-orm"],
   "./log": [],
   "./migrations": [],
   "./notify": [],

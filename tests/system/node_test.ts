@@ -62,6 +62,17 @@ Deno.test("a Node project installs, compiles and runs it", async (t) => {
     assertEquals(stdout.trim(), "function", stderr);
   });
 
+  await t.step("the command line runs by the line of its page", async () => {
+    const page = await Deno.readTextFile(new URL("src/cli/README.md", root));
+    const [, line = ""] = /^echo '(.+)' > fuse\.mjs$/m.exec(page) ?? [];
+    await project.write("fuse.mjs", line);
+    const database = { CB_DB_URL: `file:${project.folder}/circuits.db` };
+    for (const command of ["migrate", "check"]) {
+      const { ok, stdout, stderr } = await project.node(["fuse.mjs", command], database);
+      assert(ok, stdout + stderr);
+    }
+  });
+
   await t.step("the program runs", () => runProgram(project, "node"));
 
   await t.step({

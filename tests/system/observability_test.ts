@@ -240,6 +240,8 @@ async function exportedLabels(): Promise<Map<string, Map<string, Set<string>>>> 
   const fuse = createFuse();
   const scrape = prometheus(fuse);
   await fuse.make("payments").call(() => "paid");
+  // Exported while a circuit is open.
+  await fuse.make("mail", { failureThreshold: 1 }).tryCall(() => Promise.reject(new Error()));
   for (const { metric, labels } of samplesOf(await scrape())) {
     const known = exported.get(metric) ?? new Map<string, Set<string>>();
     exported.set(metric, known);

@@ -19,6 +19,7 @@ import * as O from "@fuse/edge/durable-object";
 import * as H from "@fuse/edge/hono";
 import * as L from "@fuse/edge/libsql";
 import * as LR from "@fuse/edge/libsql/relations";
+import * as LS from "@fuse/edge/libsql/schema";
 import * as G from "@fuse/edge/migrations";
 import * as R from "@fuse/edge/redis";
 import * as S from "@fuse/edge/store";
@@ -120,6 +121,12 @@ Deno.test("@fuse/edge/libsql gives what was promised", () => {
   gives<{ key: string; state: M.CircuitState; failureCount: number; createdAt: Date }, Circuit>();
   gives<{ openedAt: Date | null; override: M.Override | null }, Circuit>();
   gives<{ id: number; event: M.AuditEventName; createdAt: Date }, Event>();
+  const { circuitBreakers, circuitBreakerEvents, createSchema, isHealthy } = LS;
+  same<typeof circuitBreakers, typeof L.circuitBreakers>();
+  assertEquals(
+    [circuitBreakers, circuitBreakerEvents, createSchema, isHealthy],
+    [L.circuitBreakers, L.circuitBreakerEvents, L.createSchema, L.isHealthy],
+  );
   const relations = [LR.circuitBreakersRelations, LR.circuitBreakerEventsRelations];
   assertEquals(relations.map((one) => typeof one), ["object", "object"]);
 });

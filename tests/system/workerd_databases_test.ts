@@ -16,6 +16,8 @@ import { codeOf } from "../tools/pages/pages.ts";
 const FOLDER = new URL("examples/cloudflare-databases/", root);
 const D1 = "d1/index.ts";
 const OBJECT = "durable-object/index.ts";
+/** The Worker of the page on D1 that reads the tables with Drizzle. */
+const QUERIES = "d1/queries.ts";
 
 const host = workerdHost();
 addEventListener("unload", () => host.abandon());
@@ -27,7 +29,13 @@ async function bundleExamples(): Promise<Record<string, WorkerBundle>> {
   for (const main of [D1, OBJECT]) {
     await copy(new URL(main, FOLDER).pathname, `${project.folder}/${main}`);
   }
-  return await bundleWorkers(project, [D1, OBJECT], true);
+  const [, queries = ""] = await blocksOf("d1");
+  await Deno.writeTextFile(`${project.folder}/${QUERIES}`, queries);
+  return await bundleWorkers(project, [D1, OBJECT, QUERIES], true);
+}
+
+async function blocksOf(page: string): Promise<string[]> {
+  return codeOf(await Deno.readTextFile(new URL(`drivers/${page}/README.md`, root)), "ts ignore");
 }
 
 /** What is read of a wrangler.jsonc. */
@@ -56,6 +64,10 @@ async function workerOf(main: string, origin: string): Promise<IsolateOptions> {
     ),
   };
 }
+
+Deno.test("the page's queries on D1 need no client of libSQL", () => {
+  assertEquals(bundles[QUERIES]!.imports, ["cloudflare:workers"]);
+});
 
 for (const main of [D1, OBJECT]) {
   Deno.test(`cloudflare-databases/${main} trips, rejects, and keeps its trail over a start`, async () => {
@@ -92,6 +104,13 @@ for (const main of [D1, OBJECT]) {
       const events = await (await isolate!.fetch("/history")).json();
       assertEquals(events.map(({ event }: { event: string }) => event), ["opened"], run);
     }
+    if (main === D1) {
+      const queries = { ...worker, code: bundles[QUERIES]!.code };
+      await using workerd = await host.start([queries], folder);
+      const { notClosed, latest } = await (await workerd.isolates[0]!.fetch("/")).json();
+      assertEquals(notClosed.map(({ name }: { name: string }) => name), ["origin"]);
+      assertEquals(latest.map(({ event }: { event: string }) => event), ["opened"]);
+    }
   });
 
   Deno.test(`cloudflare-databases/${main} imports nothing of Node, and of the platform no class`, () => {
@@ -106,8 +125,7 @@ Deno.test("the Durable Objects of the example have SQLite", async () => {
 
 for (const [page, main] of [["d1", D1], ["durable_object", OBJECT]] as const) {
   Deno.test(`the page of ${page} shows the Worker of the example`, async () => {
-    const text = await Deno.readTextFile(new URL(`drivers/${page}/README.md`, root));
-    const blocks = codeOf(text, "ts ignore");
-    assertEquals(blocks, [await Deno.readTextFile(new URL(main, FOLDER))]);
+    const [shown] = await blocksOf(page);
+    assertEquals(shown, await Deno.readTextFile(new URL(main, FOLDER)));
   });
 }

@@ -6,13 +6,8 @@ import {
   assertRejects,
   assertThrows,
 } from "@std/assert";
-import {
-  FakeClock,
-  type Faults,
-  type Shape,
-  storeContract,
-  type Tally,
-} from "../../src/testing/mod.ts";
+import type { Shape, Tally } from "../../src/shared/mod.ts";
+import { FakeClock, type Faults, storeContract } from "../../src/testing/mod.ts";
 import { chaos, memory, type MemoryStore, type OpeningStore } from "../support/drivers.ts";
 
 const SHAPE: Shape = { windowMs: 10_000, windowSize: 10 };

@@ -22,5 +22,7 @@ export default {
       return new Response("Bad Gateway", { status: 502 });
     }
   },
-  scheduled: () => database.prune({ olderThanMs: Number(env.KEEP_DAYS) * 86_400_000 }),
+  async scheduled(): Promise<void> {
+    await database.prune({ olderThanMs: Number(env.KEEP_DAYS) * 86_400_000 });
+  },
 };

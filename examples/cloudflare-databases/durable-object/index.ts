@@ -24,5 +24,7 @@ export default {
       return new Response("Bad Gateway", { status: 502 });
     }
   },
-  scheduled: () => object.prune({ olderThanMs: Number(env.KEEP_DAYS) * 86_400_000 }),
+  async scheduled(): Promise<void> {
+    await object.prune({ olderThanMs: Number(env.KEEP_DAYS) * 86_400_000 });
+  },
 };

@@ -1,12 +1,6 @@
 import { copySnapshot } from "../../../src/records.ts";
-import {
-  type Answer,
-  type AuditEventName,
-  type ContractCase,
-  type Snapshot,
-  storeContract,
-  type StoredEvent,
-} from "../../../src/testing/mod.ts";
+import type { Answer, AuditEventName, Snapshot, StoredEvent } from "../../../src/shared/mod.ts";
+import { type ContractCase, storeContract } from "../../../src/testing/mod.ts";
 import {
   chaos,
   CIRCUITS,
