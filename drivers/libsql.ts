@@ -38,6 +38,7 @@ import { LibsqlDatabase } from "./libsql/store.ts";
 import { connectorTo } from "./libsql/web_client.ts";
 
 export type { LibsqlClient, SqlResult, SqlStatement, SqlValue } from "./libsql/client.ts";
+export { type LocalClient, localClient } from "./libsql/local_client.ts";
 export type { LibsqlOptions, LibsqlSource, LibsqlStore } from "./libsql/options.ts";
 export type { PruneOptions, PruneResult } from "./libsql/prune.ts";
 export type { TrailBreak, TrailProof, VerifyOptions } from "./libsql/verify.ts";
