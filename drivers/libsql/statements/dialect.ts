@@ -136,6 +136,11 @@ export const MEMORY_MS: SQL = sql.raw(`${ID_MEMORY_MS}`);
 /** The circuit named by `key`. */
 export const OWN: SQL = sql`b.key = ${$("key")}`;
 
+/** True if the caller knows the current generation, and no override has run out. */
+export const CURRENT: SQL = sql`(
+  b.epoch = ${$("epoch")} and ${GENERATION} = ${$("generation")} and b.began = ${$("began")}
+)`;
+
 /** The decision of this request. */
 export const DECIDED: SQL = sql`r.circuit_breaker_id = b.id and r.id = ${$("id")}`;
 

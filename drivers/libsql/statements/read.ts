@@ -48,7 +48,7 @@ const ANSWERED = [
   ...["previous_policy_hash", "released", "released_by", ...KEPT, ...KEPT_TIMES],
 ];
 
-/** How many edits by hand an answer has at most, oldest first. */
+/** How many edits by hand are taken into the chain at once, at most. */
 export const EDITS = 100;
 
 /** The statements that answer. */
@@ -57,6 +57,8 @@ export interface ReadStatements {
   readonly read: Statement;
   /** The same, and what came of this request. The last statement of every batch. */
   readonly answer: Statement;
+  /** The edits by hand that an answer counts. */
+  readonly edits: Statement;
   /** A page of circuits. */
   readonly list: Statement;
 }
@@ -74,7 +76,7 @@ export function readStatements(dialect: Dialect): ReadStatements {
     read: prepare(circuit(
       dialect,
       sql`left join ${circuits} b on ${OWN} ${trail}`,
-      sql`${NAMED}, ${trailOf(dialect)}`,
+      sql`${NAMED}, ${TRAIL}`,
     )),
     answer: prepare(circuit(
       dialect,
@@ -82,8 +84,9 @@ export function readStatements(dialect: Dialect): ReadStatements {
       sql`left join ${circuits} b on ${OWN}
         left join ${requests} r on ${DECIDED} and +r.at > c.now - ${MEMORY_MS}
         ${trail}`,
-      sql`${NAMED}, ${trailOf(dialect)} 'won', r.won, 'leased', ${leased},`,
+      sql`${NAMED}, ${TRAIL} 'won', r.won, 'leased', ${leased},`,
     )),
+    edits: edits(dialect),
     list: prepare(sql`
       select cast(json_object('now', c.now, ${NAMED}, 'id', null) as blob) as circuit,
         null as id, null as "key"
@@ -156,12 +159,15 @@ function circuit(
     from (select ${now} as now) c ${from}`;
 }
 
-/** The end of the circuit's chain, and the edits by hand that are not in the chain yet. */
-function trailOf({ events }: Dialect): SQL {
-  return sql`
-    'head', t.head, 'sequence', t.sequence, 'last_id', t.last_id, 'last_at', t.last_at,
-    'unsealed', t.unsealed,
-    'edits', case when t.unsealed > 0 then (
+/** The end of the circuit's chain, and how many edits by hand are not in it yet. */
+const TRAIL: SQL = sql.raw(`
+  'head', t.head, 'sequence', t.sequence, 'last_id', t.last_id, 'last_at', t.last_at,
+  'unsealed', t.unsealed,`);
+
+/** The edits by hand that are not in the chain yet, oldest first. Nothing else of the circuit. */
+function edits({ events }: Dialect): Statement {
+  return prepare(sql`
+    select cast(json_object('now', 0, 'id', null, ${NAMED}, 'edits', (
       select json_group_array(json_array(
         n.id, n.circuit_breaker_id, n.epoch, n.generation, n.began, n.event, n.created_at, n.metadata
       ))
@@ -171,5 +177,5 @@ function trailOf({ events }: Dialect): SQL {
           and +e.event = 'edited' and ${TRIGGERED}
         order by e.id limit ${EDITS}
       ) n
-    ) end,`;
+    )) as blob) as circuit`);
 }
