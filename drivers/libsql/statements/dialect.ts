@@ -118,8 +118,8 @@ const REVISION = sql.raw("b.revision");
 export const SOUND: SQL = sql.raw(`(
   min(${COUNTS.map((column) => `b.${column}`).join(", ")}) >= 0
   and ${
-  [...COUNTS, ...TIMES].map((name) => `b.${name} is cast(b.${name} as integer)`).join(" and ")
-}
+  // A bitwise operator makes an integer of anything.
+  [...COUNTS, ...TIMES].map((name) => `b.${name} is b.${name} | 0`).join(" and ")}
 )`);
 
 /** True if the circuit has an override, also one that has run out. */

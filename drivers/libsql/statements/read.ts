@@ -5,7 +5,7 @@
  */
 
 import { type SQL, sql } from "drizzle-orm";
-import { TEXTS } from "../rows.ts";
+import { ANSWERED, TEXTS } from "../rows.ts";
 import {
   CHAINED,
   DECIDED,
@@ -17,36 +17,6 @@ import {
   VALID,
 } from "./dialect.ts";
 import { $, prepare, type Statement } from "./prepare.ts";
-
-/** The columns that an exported record has, and a restored one takes over. */
-export const KEPT: readonly string[] = [
-  ...["state", "reopen_count", "consecutive_failures", "consecutive_successes", "failure_count"],
-  ...["success_count", "slow_count", "total_successes", "total_failures", "total_rejected"],
-  ...[
-    "cooldown_ms",
-    "last_failure",
-    "policy",
-    "total_slow",
-    "override",
-    "override_reason",
-    "override_actor",
-    "policy_hash",
-    "outcomes",
-  ],
-];
-
-/** The times among them. A restored record has them on the caller's clock. */
-export const KEPT_TIMES: readonly string[] = [
-  ...["opened_at", "open_until", "closed_at", "last_failure_at", "last_success_at"],
-  "override_until",
-];
-
-/** The columns of a circuit that an answer has. */
-const ANSWERED = [
-  ...["id", "key", "epoch", "generation", "began", "reason", "revision", "evidence_since"],
-  ...["half_open_successes", "half_open_failures"],
-  ...["previous_policy_hash", "released", "released_by", ...KEPT, ...KEPT_TIMES],
-];
 
 /** How many edits by hand are taken into the chain at once, at most. */
 export const EDITS = 100;
@@ -116,8 +86,8 @@ const TEXTUAL: readonly string[] = [
   ...["override", "override_reason", "override_actor", "released", "released_by"],
 ];
 
-/** How many columns an object holds: a function takes 32 arguments. */
-const COLUMNS = 15;
+/** How many columns an array holds: a function takes 32 arguments. */
+const COLUMNS = 32;
 
 /**
  * A circuit as one JSON text: to the local client, a column costs as much as a statement. As bytes,
@@ -137,8 +107,7 @@ function circuit(
     TEXTUAL.includes(column) ? `cast(b.${column} as text)` : number(`b.${column}`);
   const groups: string[] = [];
   for (let i = 0; i < ANSWERED.length; i += COLUMNS) {
-    const group = ANSWERED.slice(i, i + COLUMNS).map((column) => `'${column}', ${valueOf(column)}`);
-    groups.push(`json_object(${group.join(", ")})`);
+    groups.push(`json_array(${ANSWERED.slice(i, i + COLUMNS).map(valueOf).join(", ")})`);
   }
   const columns = sql.raw(`'columns', json_array(${groups.join(", ")}), `);
   const segment = sql.raw(
