@@ -121,13 +121,17 @@ type NativePool = new (path: string, options: object, most: number) => {
 };
 
 /** A connection of the package `libsql`, on which `@libsql/client` stands. Everything is synchronous. */
-interface NativeConnection {
+export interface NativeConnection {
   readonly inTransaction: boolean;
+  /** Runs a statement, and leaves nothing of it, also if it fails. */
+  exec(sql: string): void;
   prepare(sql: string): NativeStatement;
+  /** Closes the file, once none of its statements is in memory. */
   close(): void;
 }
 
-interface NativeStatement {
+/** A compiled statement. Nothing but another run resets one that has met a lock. */
+export interface NativeStatement {
   /** `true` if it returns rows. */
   readonly reader: boolean;
   /** Lets integers be bigints. Others would lose digits. */
@@ -137,7 +141,7 @@ interface NativeStatement {
 }
 
 /** How many statements are kept. The store has about 80. */
-const MOST_STATEMENTS = 128;
+export const MOST_STATEMENTS = 128;
 
 const BEGIN = {
   write: "begin immediate",
@@ -145,32 +149,31 @@ const BEGIN = {
   deferred: "begin deferred",
 } as const;
 
+/** Statements that need no transaction, or take none. */
+const ALONE = /^\s*(select|pragma|explain|vacuum|attach|detach)\b/i;
+
 /** A client on one connection. */
 export class StatementClient implements LibsqlClient {
   readonly #open: () => NativeConnection;
-  #connection: NativeConnection | null;
+  #connection: NativeConnection | null = null;
+  #closed = false;
   /** The statements that are kept, the one used last at the end. */
   readonly #statements = new Map<string, NativeStatement>();
+  /** `true` once a statement that is kept has met a lock. */
+  #held = false;
 
-  /**
-   * Opens the database.
-   *
-   * @param open Opens a connection.
-   * @throws {Error} If the file cannot be opened.
-   */
+  /** @param open Opens a connection. */
   constructor(open: () => NativeConnection) {
     this.#open = open;
-    this.#connection = this.#connect();
   }
 
-  /** How many statements are kept. */
-  get size(): number {
-    return this.#statements.size;
-  }
-
-  // deno-lint-ignore require-await
   async execute(statement: SqlStatement): Promise<SqlResult> {
-    return this.#run(statement);
+    if (!ALONE.test(statement.sql)) return (await this.batch([statement], "write"))[0]!;
+    try {
+      return this.#run(statement);
+    } catch (error) {
+      throw this.#failed(error);
+    }
   }
 
   async batch(
@@ -178,42 +181,39 @@ export class StatementClient implements LibsqlClient {
     mode: keyof typeof BEGIN = "deferred",
   ): Promise<SqlResult[]> {
     if (mode === "write") await nextTurn();
-    this.#run({ sql: BEGIN[mode], args: [] });
     try {
+      // Not kept: one that meets the lock of another writer would hold a lock itself.
+      this.#connected().exec(BEGIN[mode]);
       const results = statements.map((statement) => this.#run(statement));
-      this.#run({ sql: "commit", args: [] });
+      this.#connected().exec("commit");
       return results;
     } catch (error) {
-      this.#rollBack();
-      throw error;
+      throw this.#failed(error);
     }
   }
 
   close(): void {
-    this.#statements.clear();
-    this.#connection?.close();
-    this.#connection = null;
+    this.#closed = true;
+    this.#leave();
   }
 
   #run({ sql, args }: SqlStatement): SqlResult {
     const values = args.map(valueToBind);
+    const statement = this.#prepared(sql);
     try {
-      const statement = this.#prepared(sql);
       if (statement.reader) return { rows: statement.all(values).map(readRow) };
       statement.run(values);
       return { rows: [] };
     } catch (error) {
-      // It may be why.
-      this.#statements.delete(sql);
-      throw failureOf(error);
+      this.#held ||= /^SQLITE_(BUSY|LOCKED)/.test(String(Object(error).code));
+      throw error;
     }
   }
 
   #prepared(sql: string): NativeStatement {
-    if (this.#connection === null) throw closedError();
     let statement = this.#statements.get(sql);
     if (statement === undefined) {
-      statement = this.#connection.prepare(sql);
+      statement = this.#connected().prepare(sql);
       statement.safeIntegers(true);
     }
     this.#statements.delete(sql);
@@ -224,16 +224,30 @@ export class StatementClient implements LibsqlClient {
     return statement;
   }
 
-  /** Leaves the transaction that has failed. SQLite may have ended it by itself. */
-  #rollBack(): void {
-    if (this.#connection?.inTransaction !== true) return;
+  /** Leaves the transaction that has failed, if SQLite has not. Returns the error to throw. */
+  #failed(error: unknown): unknown {
     try {
-      this.#run({ sql: "rollback", args: [] });
+      if (this.#connection?.inTransaction === true) this.#connection.exec("rollback");
     } catch {
-      // A connection that does not leave its transaction would hold its lock for ever.
-      this.close();
-      this.#connection = this.#connect();
+      // The transaction would hold its lock for ever.
+      this.#held = true;
     }
+    // Until a statement that has met a lock runs again, no other gives back what it takes.
+    if (this.#held) this.#leave();
+    return failureOf(error);
+  }
+
+  /** Leaves the connection, if any. The next request takes another one. */
+  #leave(): void {
+    this.#statements.clear();
+    this.#connection?.close();
+    this.#connection = null;
+    this.#held = false;
+  }
+
+  #connected(): NativeConnection {
+    if (this.#closed) throw closedError();
+    return this.#connection ??= this.#connect();
   }
 
   #connect(): NativeConnection {
@@ -277,7 +291,7 @@ function readRow(row: Record<string, unknown>): Record<string, unknown> {
   return row;
 }
 
-/** Returns an error of SQLite with its code, without what follows a base code: `SQLITE_BUSY_SNAPSHOT`. */
+/** Returns an error of SQLite with its base code, such as `SQLITE_BUSY` for `SQLITE_BUSY_SNAPSHOT`. */
 function failureOf(error: unknown): unknown {
   const { code, message } = Object(error) as { code?: unknown; message?: string };
   const base = typeof code === "string" ? /^SQLITE_[A-Z]+/.exec(code)?.[0] : undefined;
