@@ -117,6 +117,11 @@ export function turn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }
 
+/** The next turn of the event loop, at once. */
+export function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(() => resolve()));
+}
+
 /** Collects garbage; `minor`: the young generation only. */
 export function gc(options?: { type: "minor" }): void {
   const collector = (globalThis as { gc?: (options?: { type: "minor" }) => void }).gc;
