@@ -4,6 +4,7 @@
  * @module
  */
 
+import { refuseUnseen } from "../../src/checks.ts";
 import type { LibsqlClient, SqlResult, SqlStatement, SqlValue } from "./client.ts";
 
 /** A client for a database in this process. */
@@ -24,6 +25,7 @@ export interface LocalClient extends LibsqlClient {
  * fails.
  *
  * @param url `file:` with a path, as for `createClient()` of `@libsql/client`, or `:memory:`.
+ * @throws {TypeError} If `url` is neither. An address that `createClient()` refuses fails each request.
  *
  * @example A database in memory
  * ```ts
@@ -41,6 +43,9 @@ export interface LocalClient extends LibsqlClient {
  * ```
  */
 export function localClient(url: string): LocalClient {
+  if (typeof url !== "string" || !/^(file:|:memory:$)/i.test(url)) {
+    refuseUnseen("local client", "url", "an address that begins with file:, or :memory:", url);
+  }
   let client: OpenClient | undefined;
   let closed = false;
   const opened = async () => {
@@ -101,7 +106,10 @@ function pathOf(url: string): string | null {
  * where it is imported: a bundler would take native code along, also for Workers. The second name is for
  * Deno, where a module of JSR has no import map.
  */
-const NATIVE = ["@libsql/client/sqlite3", "npm:@libsql/client@^0.18.0/sqlite3"];
+export const NATIVE: readonly string[] = [
+  "@libsql/client/sqlite3",
+  "npm:@libsql/client@^0.18.0/sqlite3",
+];
 
 /** Returns the pool of `@libsql/client`, or `undefined` if there is none here, or not in this version. */
 async function nativePool(): Promise<NativePool | undefined> {

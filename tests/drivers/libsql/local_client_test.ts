@@ -1,5 +1,5 @@
 // The store's own client for a file, or for a database in memory.
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { createClient } from "@libsql/client";
 import { ConnectionPool } from "@libsql/client/sqlite3";
 import { createFuse } from "@fuse/edge";
@@ -7,10 +7,12 @@ import { type LibsqlClient, localClient } from "@fuse/edge/libsql";
 import { migrate } from "@fuse/edge/migrations";
 import {
   MOST_STATEMENTS,
+  NATIVE,
   type NativeConnection,
   StatementClient,
 } from "../../../drivers/libsql/local_client.ts";
 import { libsql } from "../../support/drivers.ts";
+import { readConfig } from "../../tools/gate/project.ts";
 import { startIsolate } from "../../support/isolate_process.ts";
 import { tally } from "./store.ts";
 
@@ -59,6 +61,20 @@ function fakeConnection(failing: Record<string, unknown> = {}) {
 }
 
 const busy = () => Object.assign(new Error("database is locked"), { code: "SQLITE_BUSY" });
+
+Deno.test("localClient() refuses what is no address of a file, and does not show it", () => {
+  for (const url of ["libsql://a.turso.io?authToken=hunter2", "", undefined]) {
+    const { message } = assertThrows(() => localClient(url as string), TypeError);
+    assertMatch(message, /^Cannot create local client: "url" must be an address that begins with/);
+    assert(!message.includes("hunter2"), message);
+  }
+});
+
+Deno.test("localClient() stands on the version of @libsql/client that the package asks for", async () => {
+  const { imports } = readConfig();
+  assertEquals(NATIVE, ["@libsql/client/sqlite3", `${imports["@libsql/client"]}/sqlite3`]);
+  for (const name of NATIVE) assertEquals(typeof (await import(name)).ConnectionPool, "function");
+});
 
 Deno.test("localClient() opens no file before the first request", async () => {
   await inFolder(async (folder) => {
