@@ -56,8 +56,8 @@ export type D1Options = Omit<LibsqlOptions, "replica">;
  * migrations apply` on the `migrations/` folder of this package. With read replication, give the
  * binding itself and not a session: the binding reads from the primary.
  *
- * Cost: one request of D1 for each primitive, as with `libsql()`: 1 statement to read, 3 to acquire, 3
- * to 8 to record, 5 or 6 to change.
+ * Cost: one request of D1 for each primitive, as with `libsql()`: 1 statement to read, and to acquire
+ * while the circuit is closed, else 3 to acquire, 3 to 8 to record, 5 or 6 to change.
  *
  * @param binding The binding, `env.DB`.
  * @param options See {@linkcode D1Options}.

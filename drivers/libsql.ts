@@ -37,6 +37,7 @@ import {
 import { LibsqlDatabase } from "./libsql/store.ts";
 import { connectorTo } from "./libsql/web_client.ts";
 
+export { type LocalClient, localClient } from "./libsql/local_client.ts";
 export type * from "./libsql/types.ts";
 export { tiered, type TieredOptions } from "./tiered.ts";
 export {
@@ -57,9 +58,10 @@ export {
  * of every transition and operator action, written in the same transaction. Its schema comes from
  * `migrate()` of `@fuse/edge/migrations`, or from drizzle-kit.
  *
- * Each primitive is one batch, and one HTTP request: 1 statement to read, 3 to acquire, 3 to 8 to
- * record, 5 or 6 to change. A change of a circuit that this isolate knows nothing of, or that
- * somebody else has just changed, takes one more request.
+ * Each primitive is one batch, and one HTTP request: 1 statement to read, and to acquire while the
+ * circuit is closed, else 3 to acquire, 3 to 8 to record, 5 or 6 to change. A change takes one more
+ * request if this isolate knows nothing of the circuit, if somebody else has just changed it, and if
+ * it was edited by hand.
  *
  * @param options See {@linkcode LibsqlOptions}.
  * @returns A store for `createFuse({ stores: { database: libsql({ client }) } })`. Making it performs

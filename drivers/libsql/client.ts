@@ -26,7 +26,7 @@ export interface SqlResult {
   rows: ArrayLike<Record<string, unknown>>;
 }
 
-/** A client, as far as the store uses it: that of `@libsql/client` or `@libsql/client/web`. */
+/** A client, as far as the store uses it: of `@libsql/client`, `@libsql/client/web` or `localClient()`. */
 export interface LibsqlClient {
   /** Runs one statement. */
   execute(statement: SqlStatement): Promise<SqlResult>;

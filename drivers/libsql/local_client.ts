@@ -1,31 +1,313 @@
 /**
- * The store's own client, for a database in a file of this machine.
+ * The store's own client, for a database in a file of this machine or in memory.
  *
  * @module
  */
 
-import type { Client } from "@libsql/client";
-import type { LibsqlClient } from "./client.ts";
+import { refuseUnseen } from "../../src/checks.ts";
+import type { LibsqlClient, SqlResult, SqlStatement, SqlValue } from "./client.ts";
+
+/** A client for a database in this process. */
+export interface LocalClient extends LibsqlClient {
+  /** `true` once the client is closed. */
+  readonly closed: boolean;
+  /** Closes the file. A request after that fails. */
+  close(): void;
+}
 
 /**
- * Returns a client that opens the file when it is first used. The native client is imported only then,
- * so that a program whose database is reached over HTTP does not load it. Bundles for Workers hold the
- * client for the web in its place, which refuses files.
+ * Returns a client for a database in a file, or in memory. Unlike that of `@libsql/client`, it compiles
+ * each statement once. It has one connection, and begins a transaction that writes in a turn of its own,
+ * so that a call whose outcome is recorded in the background does not wait for the disk.
+ *
+ * The file is opened, and the native part of `@libsql/client` loaded, with the first request: a program
+ * whose database is reached over HTTP does not load it. On Workers, where there are no files, each request
+ * fails.
+ *
+ * @param url `file:` with a path, as for `createClient()` of `@libsql/client`, or `:memory:`.
+ * @throws {TypeError} If `url` is neither. An address that `createClient()` refuses fails each request.
+ *
+ * @example A database in memory
+ * ```ts
+ * import { createFuse } from "@fuse/edge";
+ * import { libsql, localClient } from "@fuse/edge/libsql";
+ * import { migrate } from "@fuse/edge/migrations";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const client = localClient(":memory:");
+ * await migrate(client);
+ * await using fuse = createFuse({ stores: { database: libsql({ client }) } });
+ *
+ * assertEquals(await fuse.make("external-api").call(() => "an answer"), "an answer");
+ * client.close();
+ * ```
  */
-export function localClient(url: string): LibsqlClient {
-  let client: Client | undefined;
-  const open = async () => {
-    const { createClient } = await import("@libsql/client");
-    return client ??= createClient({ url });
+export function localClient(url: string): LocalClient {
+  if (typeof url !== "string" || !/^(file:|:memory:$)/i.test(url)) {
+    refuseUnseen("local client", "url", "an address that begins with file:, or :memory:", url);
+  }
+  let client: OpenClient | undefined;
+  let closed = false;
+  const opened = async () => {
+    if (closed) throw closedError();
+    if (client !== undefined) return client;
+    const opening = await opener(url);
+    // Somebody else may have opened or closed it meanwhile.
+    if (closed) throw closedError();
+    return client ??= opening();
   };
   return {
-    execute: async (statement) => await (await open()).execute(statement),
-    batch: async (statements, mode) => await (await open()).batch(statements, mode),
-    // After a lock, the store reads this of a local client.
-    protocol: "file",
+    execute: async (statement) => await (await opened()).execute(statement),
+    batch: async (statements, mode) => await (await opened()).batch(statements, mode),
     get closed() {
-      return client?.closed ?? false;
+      return closed;
     },
-    reconnect: () => client?.reconnect(),
-  } as LibsqlClient;
+    close() {
+      closed = true;
+      client?.close();
+    },
+    // After a lock, the store reads these of a client of `@libsql/client`.
+    protocol: "file",
+    reconnect: () => client?.reconnect?.(),
+  } as LocalClient;
+}
+
+type OpenClient = LibsqlClient & { close(): void; reconnect?(): unknown };
+
+/** Returns a function that opens the database at once. */
+async function opener(url: string): Promise<() => OpenClient> {
+  const path = pathOf(url);
+  const ConnectionPool = path === null ? undefined : await nativePool();
+  if (path !== null && ConnectionPool !== undefined) {
+    return () => new StatementClient(() => new ConnectionPool(path, {}, 1).acquireSync());
+  }
+  // Bundles for Workers hold the client for the web in its place, which refuses files.
+  const { createClient } = await import("@libsql/client");
+  return () => createClient({ url });
+}
+
+/**
+ * Returns the path of a plain URL as SQLite wants it, or `null` for any other URL, which may have a host or
+ * a query: `@libsql/client` knows what to do with it.
+ */
+function pathOf(url: string): string | null {
+  if (/^(file:)?:memory:$/.test(url)) return "file::memory:";
+  const path = /^file:(?:\/\/(?:localhost)?(?=\/))?((?!\/\/)[^?#]+)$/i.exec(url)?.[1];
+  try {
+    return path === undefined ? null : decodeURIComponent(path);
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * The module of `@libsql/client` that has its native part: the same copy of SQLite that an application's own
+ * client uses, because two copies in one process would undo each other's locks. Its name is not written
+ * where it is imported: a bundler would take native code along, also for Workers. The second name is for
+ * Deno, where a module of JSR has no import map.
+ */
+export const NATIVE: readonly string[] = [
+  "@libsql/client/sqlite3",
+  "npm:@libsql/client@^0.18.0/sqlite3",
+];
+
+/** Returns the pool of `@libsql/client`, or `undefined` if there is none here, or not in this version. */
+async function nativePool(): Promise<NativePool | undefined> {
+  for (const name of NATIVE) {
+    try {
+      const module = await import(/* webpackIgnore: true */ /* @vite-ignore */ name);
+      if (typeof module.ConnectionPool === "function") return module.ConnectionPool;
+    } catch {
+      // Not here, or not by this name.
+    }
+  }
+  return undefined;
+}
+
+type NativePool = new (path: string, options: object, most: number) => {
+  acquireSync(): NativeConnection;
+};
+
+/** A connection of the package `libsql`, on which `@libsql/client` stands. Everything is synchronous. */
+export interface NativeConnection {
+  readonly inTransaction: boolean;
+  /** Runs a statement, and leaves nothing of it, also if it fails. */
+  exec(sql: string): void;
+  prepare(sql: string): NativeStatement;
+  /** Closes the file, once none of its statements is in memory. */
+  close(): void;
+}
+
+/** A compiled statement. Nothing but another run resets one that has met a lock. */
+export interface NativeStatement {
+  /** `true` if it returns rows. */
+  readonly reader: boolean;
+  /** Lets integers be bigints. Others would lose digits. */
+  safeIntegers(on: boolean): void;
+  all(args: readonly unknown[]): Record<string, unknown>[];
+  run(args: readonly unknown[]): unknown;
+}
+
+/** How many statements are kept. The store has about 80. */
+export const MOST_STATEMENTS = 128;
+
+const BEGIN = {
+  write: "begin immediate",
+  read: "begin transaction readonly",
+  deferred: "begin deferred",
+} as const;
+
+/** Statements that need no transaction, or take none. */
+const ALONE = /^\s*(select|pragma|explain|vacuum|attach|detach)\b/i;
+
+/** A client on one connection. */
+export class StatementClient implements LibsqlClient {
+  readonly #open: () => NativeConnection;
+  #connection: NativeConnection | null = null;
+  #closed = false;
+  /** The statements that are kept, the one used last at the end. */
+  readonly #statements = new Map<string, NativeStatement>();
+  /** `true` once a statement that is kept has met a lock. */
+  #held = false;
+
+  /** @param open Opens a connection. */
+  constructor(open: () => NativeConnection) {
+    this.#open = open;
+  }
+
+  async execute(statement: SqlStatement): Promise<SqlResult> {
+    if (!ALONE.test(statement.sql)) return (await this.batch([statement], "write"))[0]!;
+    try {
+      return this.#run(statement);
+    } catch (error) {
+      throw this.#failed(error);
+    }
+  }
+
+  async batch(
+    statements: SqlStatement[],
+    mode: keyof typeof BEGIN = "deferred",
+  ): Promise<SqlResult[]> {
+    if (mode === "write") await nextTurn();
+    try {
+      // Not kept: one that meets the lock of another writer would hold a lock itself.
+      this.#connected().exec(BEGIN[mode]);
+      const results = statements.map((statement) => this.#run(statement));
+      this.#connected().exec("commit");
+      return results;
+    } catch (error) {
+      throw this.#failed(error);
+    }
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#leave();
+  }
+
+  #run({ sql, args }: SqlStatement): SqlResult {
+    const values = args.map(valueToBind);
+    const statement = this.#prepared(sql);
+    try {
+      if (statement.reader) return { rows: statement.all(values).map(readRow) };
+      statement.run(values);
+      return { rows: [] };
+    } catch (error) {
+      this.#held ||= /^SQLITE_(BUSY|LOCKED)/.test(String(Object(error).code));
+      throw error;
+    }
+  }
+
+  #prepared(sql: string): NativeStatement {
+    let statement = this.#statements.get(sql);
+    if (statement === undefined) {
+      statement = this.#connected().prepare(sql);
+      statement.safeIntegers(true);
+    }
+    this.#statements.delete(sql);
+    this.#statements.set(sql, statement);
+    if (this.#statements.size > MOST_STATEMENTS) {
+      this.#statements.delete(this.#statements.keys().next().value!);
+    }
+    return statement;
+  }
+
+  /** Leaves the transaction that has failed, if SQLite has not. Returns the error to throw. */
+  #failed(error: unknown): unknown {
+    try {
+      if (this.#connection?.inTransaction === true) this.#connection.exec("rollback");
+    } catch {
+      // The transaction would hold its lock for ever.
+      this.#held = true;
+    }
+    // Until a statement that has met a lock runs again, no other gives back what it takes.
+    if (this.#held) this.#leave();
+    return failureOf(error);
+  }
+
+  /** Leaves the connection, if any. The next request takes another one. */
+  #leave(): void {
+    this.#statements.clear();
+    this.#connection?.close();
+    this.#connection = null;
+    this.#held = false;
+  }
+
+  #connected(): NativeConnection {
+    if (this.#closed) throw closedError();
+    return this.#connection ??= this.#connect();
+  }
+
+  #connect(): NativeConnection {
+    try {
+      return this.#open();
+    } catch (error) {
+      throw Object.assign(new Error("The file cannot be opened", { cause: error }), {
+        code: "SQLITE_CANTOPEN",
+      });
+    }
+  }
+}
+
+/** Waits until all that is due has run. */
+function nextTurn(): Promise<void> {
+  // Deno, Node and Bun have it. A timer would wait for a millisecond.
+  const { setImmediate } = globalThis as { setImmediate?: (run: () => void) => unknown };
+  return new Promise((resolve) => setImmediate ? setImmediate(resolve) : setTimeout(resolve));
+}
+
+/** The native part ends the process at a boolean. */
+function valueToBind(value: SqlValue): unknown {
+  if (value instanceof ArrayBuffer) return new Uint8Array(value);
+  const fits = value === null || typeof value === "string" || Number.isFinite(value) ||
+    typeof value === "bigint" && value === BigInt.asIntN(64, value);
+  if (!fits) throw new TypeError("A value is no text, no blob, and no number that SQLite can hold");
+  return value;
+}
+
+/** Puts numbers in place of bigints that fit into one, and an `ArrayBuffer` in place of a blob. */
+function readRow(row: Record<string, unknown>): Record<string, unknown> {
+  for (const column in row) {
+    const value = row[column];
+    if (typeof value === "bigint") {
+      const number = Number(value);
+      if (Number.isSafeInteger(number)) row[column] = number;
+    } else if (ArrayBuffer.isView(value)) {
+      row[column] = value.buffer.slice(value.byteOffset, value.byteOffset + value.byteLength);
+    }
+  }
+  return row;
+}
+
+/** Returns an error of SQLite with its base code, such as `SQLITE_BUSY` for `SQLITE_BUSY_SNAPSHOT`. */
+function failureOf(error: unknown): unknown {
+  const { code, message } = Object(error) as { code?: unknown; message?: string };
+  const base = typeof code === "string" ? /^SQLITE_[A-Z]+/.exec(code)?.[0] : undefined;
+  return base === undefined
+    ? error
+    : Object.assign(new Error(message, { cause: error }), { code: base });
+}
+
+function closedError(): Error {
+  return Object.assign(new Error("The client is closed"), { code: "CLIENT_CLOSED" });
 }

@@ -24,14 +24,17 @@ import type { TrailProof, VerifyOptions } from "./verify.ts";
 export type LibsqlSource =
   | {
     /**
-     * A client of `@libsql/client` (a file, memory, or any server) or of `@libsql/client/web`
-     * (HTTP). A function is called for each unit of work: for runtimes where a client must not
+     * A client of `@libsql/client` (a file, memory, or any server), of `@libsql/client/web` (HTTP), or
+     * of `localClient()` (a file, memory). A function is called for each unit of work: for runtimes where a client must not
      * outlive a request.
      */
     client: LibsqlClient | (() => LibsqlClient);
   }
   | {
-    /** A `libsql:`, `https:` or `http:` address, for `@libsql/client/web`. */
+    /**
+     * A `libsql:`, `https:` or `http:` address, for `@libsql/client/web`, or the `file:` address of a
+     * file, for `localClient()`.
+     */
     url: string;
     /**
      * The token for Turso, or for a server that asks for one. It is never shown in an error. By

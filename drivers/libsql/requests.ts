@@ -147,41 +147,49 @@ export class Requests {
     change: ChangeRow | null,
   ): Promise<Sealed> {
     const digest = await this.digest();
-    const row = await this.sealAllButAPage(key, known.row);
-    const latest = row === known.row ? known : heard(row);
+    const latest = await this.#sealAllButAPage(key, known);
     const origin = originOf(request);
     return await seal({ digest, key, known: latest, now: this.time(), origin }, change);
   }
 
   /** Returns the last answer about a circuit. Creates the circuit, if none is known. */
   async look(key: string): Promise<Row> {
-    const row = this.answers.get(key)?.row;
+    let known = this.answers.get(key);
     const { create, answer } = this.statements;
-    return await this.sealAllButAPage(
-      key,
-      row?.id == null ? await this.write(key, ANONYMOUS, [create, answer], {}) : row,
-    );
+    if (known?.row.id == null) {
+      known = heard(await this.write(key, ANONYMOUS, [create, answer], {}));
+    }
+    return (await this.#sealAllButAPage(key, known)).row;
   }
 
   /**
-   * Takes edits by hand into the chain until the rest fits into an answer: a row that records a change
-   * comes after all edits.
+   * Takes edits by hand into the chain until one request can take the rest: a row that records a change
+   * comes after all edits. Returns the circuit with that rest.
    */
-  async sealAllButAPage(key: string, row: Row): Promise<Row> {
-    if (editsOf(row).length < EDITS) return row;
-    let known: Known = { row, heardAt: 0 };
+  async #sealAllButAPage(key: string, known: Known): Promise<Known> {
     return await untilApplied(async () => {
-      known = await this.sealEdits(key, known, EDITS);
-      return editsOf(known.row).length < EDITS ? known.row : undefined;
+      known = await this.#withEdits(key, await this.sealEdits(key, known, EDITS));
+      return editsOf(known.row).length < EDITS ? known : undefined;
     });
   }
 
-  /** Takes the oldest edits by hand into the chain, if there are at least so many. One request. */
+  /** Takes the oldest edits by hand into the chain, if there are at least so many. */
   async sealEdits(key: string, known: Known, many: number): Promise<Known> {
-    if (editsOf(known.row).length < many) return known;
+    if (!(Number(known.row.unsealed) >= many)) return known;
+    const latest = await this.#withEdits(key, known);
+    if (editsOf(latest.row).length < many) return latest;
     const { sealEdits: apply, answer } = this.statements;
-    const { values } = await sealEdits(await this.digest(), key, known.row);
+    const { values } = await sealEdits(await this.digest(), key, latest.row);
     return heard(await this.write(key, ANONYMOUS, [...apply, answer], values));
+  }
+
+  /** Reads the edits by hand that an answer counts. One request, if there are some. */
+  async #withEdits(key: string, known: Known): Promise<Known> {
+    if (!known.row.unsealed || known.row.edits !== undefined) return known;
+    const id = newId();
+    const [result] = await this.send(this.statements.edits({ key, id }));
+    const { edits } = this.#named(result!.rows[0], id, key);
+    return { ...known, row: { ...known.row, edits } };
   }
 
   /** Returns the statements that go between a decision and what applies it. */

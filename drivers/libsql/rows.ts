@@ -68,6 +68,27 @@ export const TEXTS: readonly string[] = [
   ...["key", "epoch", "reason", "policy_hash", "previous_policy_hash"],
 ];
 
+/** The columns that an exported record has, and a restored one takes over. */
+export const KEPT: readonly string[] = [
+  ...["state", "reopen_count", "consecutive_failures", "consecutive_successes", "failure_count"],
+  ...["success_count", "slow_count", "total_successes", "total_failures", "total_rejected"],
+  ...["cooldown_ms", "last_failure", "policy", "total_slow", "policy_hash", "outcomes"],
+  ...["override", "override_reason", "override_actor"],
+];
+
+/** The times among them. A restored record has them on the caller's clock. */
+export const KEPT_TIMES: readonly string[] = [
+  ...["opened_at", "open_until", "closed_at", "last_failure_at", "last_success_at"],
+  "override_until",
+];
+
+/** The columns of a circuit that an answer has, in this order and without their names. */
+export const ANSWERED: readonly string[] = [
+  ...["id", "key", "epoch", "generation", "began", "reason", "revision", "evidence_since"],
+  ...["half_open_successes", "half_open_failures"],
+  ...["previous_policy_hash", "released", "released_by", ...KEPT, ...KEPT_TIMES],
+];
+
 /**
  * Returns the circuit of an answer. Users may edit rows by hand: see `src/rules/stored_fields.ts`.
  *
@@ -149,9 +170,10 @@ function parse(bytes: unknown): Row {
   }
 }
 
-/** Puts the columns together: see `COLUMNS` of `statements/read.ts`. */
+/** Gives the columns their names. */
 function assembled({ columns = [], ...row }: Record<string, unknown>): Row {
-  return Object.assign(row, ...columns as object[]) as Row;
+  for (const [i, value] of (columns as unknown[][]).flat().entries()) row[ANSWERED[i]!] = value;
+  return row as Row;
 }
 
 /**

@@ -165,7 +165,7 @@ function linkOf(
   return { key, circuit: row.id!, epoch, generation, began, event, at, metadata };
 }
 
-/** Hashes the edits by hand that an answer shows. Returns the end of the chain after them, too. */
+/** Hashes the edits by hand that were read. Returns the end of the chain after them, too. */
 export async function sealEdits(digest: Digest, key: string, row: Row) {
   const before = headOf(row);
   let head = before;

@@ -120,7 +120,7 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender,
     const counts = successes + failures > 0;
     return [
       ...known?.row.id == null ? [create] : [],
-      record.decide,
+      sealed.expired ? record.decideRelease : record.decide,
       ...this.#requests.before(sealed),
       ...counts ? [record.window] : [],
       ...lease === null ? [] : [record.endLease],

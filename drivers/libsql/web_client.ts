@@ -23,7 +23,7 @@ export function connectorTo(url: unknown, authToken: unknown): Connect {
     throw new TypeError(
       `Cannot create libsql store: "url" must begin with libsql:, https:, http: or file:, received ${
         typeof url === "string" ? received(scheme ?? "no scheme") : received(url)
-      }; for a database in memory give "client", of createClient() of @libsql/client`,
+      }; for a database in memory give "client", of localClient(":memory:")`,
     );
   }
   if (authToken !== undefined && typeof authToken !== "string") {

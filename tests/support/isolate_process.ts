@@ -35,12 +35,11 @@ const STORES: Record<string, (where: string) => Promise<Store>> = {
     const { upstash } = await import("@fuse/edge/upstash");
     return upstash(JSON.parse(where));
   },
-  /** The url of a database with the schema in it. */
+  /** The url of a file with the schema in it. */
   async libsql(where) {
     const { libsql } = await import("@fuse/edge/libsql");
-    const { createClient } = await import("@libsql/client");
-    // Hundreds of calls of four processes wait for one lock.
-    return libsql({ client: createClient({ url: where }), busyTimeoutMs: 25_000 });
+    // Hundreds of calls of several processes wait for one lock.
+    return libsql({ url: where, busyTimeoutMs: 25_000 });
   },
   /** JSON of a `url`, a `token`, a `prefix` and the url of a `database`. */
   async tiered(where) {

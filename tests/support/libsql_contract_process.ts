@@ -1,16 +1,16 @@
 /**
  * The contract suite in a process of its own, on a file that others use too. Prints, as JSON, how
- * many cases ran and what broke. The arguments: the file, `bursts` to run those too, and n to run every
- * nth case.
+ * many cases ran and what broke. The arguments: the file, `ours` for the store's own client, `bursts` to
+ * run those too, and n to run every nth case.
  *
  * @module
  */
 import { createClient } from "@libsql/client";
-import { libsql } from "@fuse/edge/libsql";
+import { libsql, localClient } from "@fuse/edge/libsql";
 import { storeContract } from "@fuse/edge/testing";
 
-const [url, which, every] = Deno.args as [string, string, string];
-const client = createClient({ url, timeout: 200 });
+const [url, whose, which, every] = Deno.args as [string, string, string, string];
+const client = whose === "ours" ? localClient(url) : createClient({ url, timeout: 200 });
 const broken: string[] = [];
 // Hundreds of requests at once are one process's turn: the others would wait for it, no more.
 const bursts = /200 outcomes at once|ids of a busy circuit/;

@@ -101,7 +101,17 @@ async function runProgram(project: NpmProject, runtime: string): Promise<void> {
     UPSTASH_REDIS_REST_TOKEN: face.token,
   });
   assert(ok, stdout + stderr);
-  const parts = ["core", "fetch", "bodies", "upstash", "libsql", "env", "hono", "testing"];
+  const parts = [
+    "core",
+    "fetch",
+    "bodies",
+    "upstash",
+    "libsql",
+    "localClient",
+    "env",
+    "hono",
+    "testing",
+  ];
   assertEquals(stdout.trimEnd().split("\n"), parts.map((part) => `${part} works`));
   assert(face.requests > 0);
 }

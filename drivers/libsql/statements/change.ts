@@ -5,6 +5,7 @@
  */
 
 import { type SQL, sql } from "drizzle-orm";
+import { KEPT, KEPT_TIMES } from "../rows.ts";
 import {
   BEGIN_GENERATION,
   type Change,
@@ -19,7 +20,6 @@ import {
   WINNING,
 } from "./dialect.ts";
 import { $, prepare, type Statement } from "./prepare.ts";
-import { KEPT, KEPT_TIMES } from "./read.ts";
 import { appendChange } from "./trail.ts";
 
 /** The statements of `transition`, `override` and `restore`. */

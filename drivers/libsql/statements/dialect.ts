@@ -118,8 +118,8 @@ const REVISION = sql.raw("b.revision");
 export const SOUND: SQL = sql.raw(`(
   min(${COUNTS.map((column) => `b.${column}`).join(", ")}) >= 0
   and ${
-  [...COUNTS, ...TIMES].map((name) => `b.${name} is cast(b.${name} as integer)`).join(" and ")
-}
+  // A bitwise operator makes an integer of anything.
+  [...COUNTS, ...TIMES].map((name) => `b.${name} is b.${name} | 0`).join(" and ")}
 )`);
 
 /** True if the circuit has an override, also one that has run out. */
@@ -135,6 +135,11 @@ export const MEMORY_MS: SQL = sql.raw(`${ID_MEMORY_MS}`);
 
 /** The circuit named by `key`. */
 export const OWN: SQL = sql`b.key = ${$("key")}`;
+
+/** True if the caller knows the current generation, and no override has run out. */
+export const CURRENT: SQL = sql`(
+  b.epoch = ${$("epoch")} and ${GENERATION} = ${$("generation")} and b.began = ${$("began")}
+)`;
 
 /** The decision of this request. */
 export const DECIDED: SQL = sql`r.circuit_breaker_id = b.id and r.id = ${$("id")}`;

@@ -5,7 +5,7 @@
  */
 
 import { is, Placeholder, type SQL, sql } from "drizzle-orm";
-import type { SqlStatement } from "../client.ts";
+import type { SqlStatement, SqlValue } from "../client.ts";
 
 /** The values of a statement's placeholders, by name. Numbers are rounded to whole ones. */
 export type Values = Readonly<Record<string, string | number | null>>;
@@ -26,29 +26,23 @@ export function $(name: string): Placeholder {
   return sql.placeholder(name);
 }
 
-/** Builds a statement: the SQL text is made once, however often it is bound. */
+/** Builds a statement: its SQL text is made once, however often it is bound. */
 export function prepare(query: SQL): Statement {
   const { sql: text, params } = query.toQuery(SQLITE);
-  const parts = text.replace(/\s+/g, " ").split("?");
-  // By which of the values are numbers.
-  const texts = new Map<string, string>();
-  return (values) => {
-    const args = params.map((param) => {
-      const value = is(param, Placeholder) ? values[param.name] ?? null : param;
-      if (typeof value === "number") return Math.round(value);
-      // A server does not accept a lone surrogate.
-      return typeof value === "string" ? value.toWellFormed() : value as null;
-    });
-    const kinds = args.map((arg) => typeof arg === "number" ? INTEGER : "?");
-    const shape = kinds.join("");
-    let sql = texts.get(shape);
-    if (sql === undefined) {
-      sql = parts.reduce((sql, part, i) => sql + kinds[i - 1] + part);
-      texts.set(shape, sql);
-    }
-    return { sql, args };
-  };
+  const sql = text.replace(/\s+/g, " ");
+  const names = params.map((param) => is(param, Placeholder) ? param.name : null);
+  return (values) => ({
+    sql,
+    args: names.map((name, i) => bound(name === null ? params[i] as string : values[name] ?? null)),
+  });
 }
 
-/** Some clients bind a JavaScript number as REAL, and some refuse a bigint. */
-const INTEGER = "cast(? as integer)";
+/** Integers are bound as bigints: clients bind a JavaScript number as REAL. */
+function bound(value: Values[string]): SqlValue {
+  if (typeof value === "number") {
+    // What is none is refused by the client, as it is.
+    return Number.isFinite(value) ? BigInt(Math.round(value)) : value;
+  }
+  // A server does not accept a lone surrogate.
+  return typeof value === "string" ? value.toWellFormed() : value;
+}

@@ -5,7 +5,7 @@
  */
 
 import { type SQL, sql } from "drizzle-orm";
-import { TEXTS } from "../rows.ts";
+import { ANSWERED, TEXTS } from "../rows.ts";
 import {
   CHAINED,
   DECIDED,
@@ -18,37 +18,7 @@ import {
 } from "./dialect.ts";
 import { $, prepare, type Statement } from "./prepare.ts";
 
-/** The columns that an exported record has, and a restored one takes over. */
-export const KEPT: readonly string[] = [
-  ...["state", "reopen_count", "consecutive_failures", "consecutive_successes", "failure_count"],
-  ...["success_count", "slow_count", "total_successes", "total_failures", "total_rejected"],
-  ...[
-    "cooldown_ms",
-    "last_failure",
-    "policy",
-    "total_slow",
-    "override",
-    "override_reason",
-    "override_actor",
-    "policy_hash",
-    "outcomes",
-  ],
-];
-
-/** The times among them. A restored record has them on the caller's clock. */
-export const KEPT_TIMES: readonly string[] = [
-  ...["opened_at", "open_until", "closed_at", "last_failure_at", "last_success_at"],
-  "override_until",
-];
-
-/** The columns of a circuit that an answer has. */
-const ANSWERED = [
-  ...["id", "key", "epoch", "generation", "began", "reason", "revision", "evidence_since"],
-  ...["half_open_successes", "half_open_failures"],
-  ...["previous_policy_hash", "released", "released_by", ...KEPT, ...KEPT_TIMES],
-];
-
-/** How many edits by hand an answer has at most, oldest first. */
+/** How many edits by hand are taken into the chain at once, at most. */
 export const EDITS = 100;
 
 /** The statements that answer. */
@@ -57,6 +27,8 @@ export interface ReadStatements {
   readonly read: Statement;
   /** The same, and what came of this request. The last statement of every batch. */
   readonly answer: Statement;
+  /** The edits by hand that an answer counts. */
+  readonly edits: Statement;
   /** A page of circuits. */
   readonly list: Statement;
 }
@@ -74,7 +46,7 @@ export function readStatements(dialect: Dialect): ReadStatements {
     read: prepare(circuit(
       dialect,
       sql`left join ${circuits} b on ${OWN} ${trail}`,
-      sql`${NAMED}, ${trailOf(dialect)}`,
+      sql`${NAMED}, ${TRAIL}`,
     )),
     answer: prepare(circuit(
       dialect,
@@ -82,8 +54,9 @@ export function readStatements(dialect: Dialect): ReadStatements {
       sql`left join ${circuits} b on ${OWN}
         left join ${requests} r on ${DECIDED} and +r.at > c.now - ${MEMORY_MS}
         ${trail}`,
-      sql`${NAMED}, ${trailOf(dialect)} 'won', r.won, 'leased', ${leased},`,
+      sql`${NAMED}, ${TRAIL} 'won', r.won, 'leased', ${leased},`,
     )),
+    edits: edits(dialect),
     list: prepare(sql`
       select cast(json_object('now', c.now, ${NAMED}, 'id', null) as blob) as circuit,
         null as id, null as "key"
@@ -113,8 +86,8 @@ const TEXTUAL: readonly string[] = [
   ...["override", "override_reason", "override_actor", "released", "released_by"],
 ];
 
-/** How many columns an object holds: a function takes 32 arguments. */
-const COLUMNS = 15;
+/** How many columns an array holds: a function takes 32 arguments. */
+const COLUMNS = 32;
 
 /**
  * A circuit as one JSON text: to the local client, a column costs as much as a statement. As bytes,
@@ -134,8 +107,7 @@ function circuit(
     TEXTUAL.includes(column) ? `cast(b.${column} as text)` : number(`b.${column}`);
   const groups: string[] = [];
   for (let i = 0; i < ANSWERED.length; i += COLUMNS) {
-    const group = ANSWERED.slice(i, i + COLUMNS).map((column) => `'${column}', ${valueOf(column)}`);
-    groups.push(`json_object(${group.join(", ")})`);
+    groups.push(`json_array(${ANSWERED.slice(i, i + COLUMNS).map(valueOf).join(", ")})`);
   }
   const columns = sql.raw(`'columns', json_array(${groups.join(", ")}), `);
   const segment = sql.raw(
@@ -156,12 +128,15 @@ function circuit(
     from (select ${now} as now) c ${from}`;
 }
 
-/** The end of the circuit's chain, and the edits by hand that are not in the chain yet. */
-function trailOf({ events }: Dialect): SQL {
-  return sql`
-    'head', t.head, 'sequence', t.sequence, 'last_id', t.last_id, 'last_at', t.last_at,
-    'unsealed', t.unsealed,
-    'edits', case when t.unsealed > 0 then (
+/** The end of the circuit's chain, and how many edits by hand are not in it yet. */
+const TRAIL: SQL = sql.raw(`
+  'head', t.head, 'sequence', t.sequence, 'last_id', t.last_id, 'last_at', t.last_at,
+  'unsealed', t.unsealed,`);
+
+/** The edits by hand that are not in the chain yet, oldest first. Nothing else of the circuit. */
+function edits({ events }: Dialect): Statement {
+  return prepare(sql`
+    select cast(json_object('now', 0, 'id', null, ${NAMED}, 'edits', (
       select json_group_array(json_array(
         n.id, n.circuit_breaker_id, n.epoch, n.generation, n.began, n.event, n.created_at, n.metadata
       ))
@@ -171,5 +146,5 @@ function trailOf({ events }: Dialect): SQL {
           and +e.event = 'edited' and ${TRIGGERED}
         order by e.id limit ${EDITS}
       ) n
-    ) end,`;
+    )) as blob) as circuit`);
 }

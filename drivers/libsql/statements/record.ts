@@ -7,6 +7,7 @@
 import { type SQL, sql } from "drizzle-orm";
 import {
   type Change,
+  CURRENT,
   decide,
   type Dialect,
   FRESH,
@@ -22,6 +23,8 @@ import { appendCalls } from "./trail.ts";
 
 /** The statements of `record`. A tally "wins" if it is of the current generation. */
 export interface RecordStatements extends Change {
+  /** The decision of a tally that finds an override that has run out, and appends its release. */
+  readonly decideRelease: Statement;
   /** Adds to the time window. */
   readonly window: Statement;
   /** Ends the lease of a trial. */
@@ -36,14 +39,10 @@ export interface RecordStatements extends Change {
 export function recordStatements(dialect: Dialect): RecordStatements {
   const { circuits, current, expired, leases, requests, sealed } = dialect;
   return {
-    // A call admitted when nothing was known counts if the circuit is in its first generation.
-    decide: decide(
+    decide: decide(dialect, counts(GENERATION, CURRENT), sql`not ${expired}`),
+    decideRelease: decide(
       dialect,
-      sql`iif(
-        ${$("epoch")} = '',
-        ${$("generation")} = 0 and ${GENERATION} + ${expired} = 1,
-        ${current}
-      )`,
+      counts(sql`${GENERATION} + ${expired}`, current),
       sql`(not ${expired} or ${sealed})`,
     ),
     window: addToWindow(dialect),
@@ -56,6 +55,14 @@ export function recordStatements(dialect: Dialect): RecordStatements {
     apply: [count(dialect)],
     purge: purge(dialect),
   };
+}
+
+/**
+ * True if a tally counts. A call admitted when nothing was known counts if the circuit is in its first
+ * generation.
+ */
+function counts(generation: SQL, current: SQL): SQL {
+  return sql`iif(${$("epoch")} = '', ${$("generation")} = 0 and ${generation} = 1, ${current})`;
 }
 
 /**

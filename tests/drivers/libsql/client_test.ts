@@ -170,6 +170,48 @@ Deno.test("each primitive is one statement or one write batch", async () => {
   });
 });
 
+const EDIT = "update circuit_breakers set failure_count = failure_count + 1";
+
+Deno.test("edits by hand are read only where an answer counts some", async () => {
+  await inMemory(async (client) => {
+    const { spy, asked } = spying(client);
+    const store = libsql({ client: spy });
+    await store.record("a", tally({ successes: 1 }));
+    await client.execute(EDIT);
+    await store.read("a", request());
+    asked.length = 0;
+    await store.override("a", { ...laying(), kind: "disabled" });
+    assertEquals(asked.map(({ statements }) => statements), [1, 6]);
+    asked.length = 0;
+    await store.override("a", { ...laying(), kind: null });
+    assertEquals(asked.map(({ statements }) => statements), [5]);
+    assertEquals((await store.verifyTrail()).ok, true);
+  });
+});
+
+Deno.test("edits by hand of another circuit are taken into no chain", async () => {
+  await inMemory(async (client) => {
+    const slipping: LibsqlClient = {
+      batch: (statements, mode) => client.batch(statements, mode),
+      execute({ sql, args }) {
+        const slips = sql.includes("'edits'");
+        return client.execute({ sql, args: args.map((arg) => slips && arg === "a" ? "b" : arg) });
+      },
+    };
+    const store = libsql({ client: slipping });
+    for (const key of ["a", "b"]) await store.record(key, tally({ successes: 1 }));
+    await client.execute(EDIT);
+    await store.read("a", request());
+    await assertRejects(
+      async () => await store.override("a", { ...laying(), kind: "disabled" }),
+      Error,
+      "its answer is to another request",
+    );
+    await libsql({ client }).override("a", { ...laying(), kind: "disabled" });
+    assertEquals((await store.verifyTrail()).ok, true);
+  });
+});
+
 Deno.test("each primitive is one HTTP request", async () => {
   const { url } = databases[1]!;
   let requests = 0;

@@ -1,6 +1,6 @@
 import { createClient } from "@libsql/client";
 import { migrate } from "@fuse/edge/migrations";
-import { libsql } from "@fuse/edge/libsql";
+import { libsql, localClient } from "@fuse/edge/libsql";
 import { chaos, type ContractCase, storeContract } from "@fuse/edge/testing";
 import { databasesForFile } from "../../support/databases.ts";
 import { scaled } from "../../support/scale.ts";
@@ -20,8 +20,8 @@ addEventListener("unload", () => memory.close());
 
 test("libsql in memory", storeContract(({ clock }) => libsql({ client: memory, clock })));
 
-for (const { name, connect } of databases) {
-  const client = connect();
+for (const { name, url, connect } of databases) {
+  const client = name === "file" ? localClient(url) : connect();
   addEventListener("unload", () => client.close());
   test(`libsql on ${name}`, storeContract(({ clock }) => libsql({ client, clock })));
 }

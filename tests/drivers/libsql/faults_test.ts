@@ -3,7 +3,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { type Client, createClient } from "@libsql/client";
 import { createClient as createWebClient } from "@libsql/client/web";
 import { createFuse, type FuseEvent } from "@fuse/edge";
-import type { LibsqlClient } from "@fuse/edge/libsql";
+import { type LibsqlClient, localClient } from "@fuse/edge/libsql";
 import { migrate } from "@fuse/edge/migrations";
 import type { Recorded } from "../../../src/contract.ts";
 import { databasesForFile, fileForFile } from "../../support/databases.ts";
@@ -63,9 +63,9 @@ const EVERY = scaled(4, 1);
 Deno.test("four processes on one file keep the contract, all at once", async () => {
   const { url, connect } = await fileForFile();
   const ended = await Promise.all(
-    ["bursts", "", "", ""].map((bursts) => {
+    [["ours", "bursts"], ["ours", ""], ["theirs", ""], ["theirs", ""]].map((parts) => {
       const script = "tests/support/libsql_contract_process.ts";
-      return deno(["run", "-A", "--no-check", script, url, bursts, String(EVERY)]);
+      return deno(["run", "-A", "--no-check", script, url, ...parts, String(EVERY)]);
     }),
   );
   for (const { ok, stdout, stderr } of ended) {
@@ -80,63 +80,70 @@ Deno.test("four processes on one file keep the contract, all at once", async () 
   client.close();
 });
 
-Deno.test("a lock that is let go in time is waited for, and the client is whole afterwards", async () => {
-  const client = file.connect();
-  const store = libsql({ client, busyTimeoutMs: 10_000 });
-  const release = await locking(file.url);
-  const waiting = Array.from({ length: 5 }, () => record(store, "waits"));
-  await new Promise((resolve) => setTimeout(resolve, 20));
-  await release();
-  assertEquals((await Promise.all(waiting)).length, 5);
-  // Written for good: another connection sees it.
-  const other = file.connect();
-  assertEquals((await totals(libsql({ client: other }), "waits")).successes, 5);
-  other.close();
-  client.close();
-});
+const CLIENTS: Record<string, () => LibsqlClient & { close(): void }> = {
+  "of @libsql/client": () => file.connect(),
+  ours: () => localClient(file.url),
+};
 
-Deno.test("a lock that is held for too long fails the request, and the same client heals", async () => {
-  const client = file.connect();
-  const store = libsql({ client, busyTimeoutMs: 20 });
-  const release = await locking(file.url);
-  const id = crypto.randomUUID();
-  await assertRejects(
-    () => record(store, "locked", id),
-    Error,
-    "Cannot use the database: another writer holds its lock (SQLITE_BUSY)",
-  );
-  // Readers do not wait for a writer.
-  assertEquals((await totals(store, "locked")).successes, 0);
-  await release();
-  await record(store, "locked", id);
-  await record(store, "locked", id);
-  const other = file.connect();
-  assertEquals((await totals(libsql({ client: other }), "locked")).successes, 1);
-  other.close();
-  client.close();
-});
-
-Deno.test("a call keeps its result while the file is locked, and is counted later", async () => {
-  const client = file.connect();
-  const release = await locking(file.url);
-  let now = Date.now();
-  const fuse = createFuse({
-    storeTimeoutMs: 30_000,
-    stores: { database: libsql({ client, busyTimeoutMs: 0 }) },
-    clock: () => now,
+for (const [whose, connect] of Object.entries(CLIENTS)) {
+  Deno.test(`a lock that is let go in time is waited for, and the client is whole afterwards (${whose})`, async () => {
+    const client = connect();
+    const store = libsql({ client, busyTimeoutMs: 10_000 });
+    const release = await locking(file.url);
+    const waiting = Array.from({ length: 5 }, () => record(store, `waits ${whose}`));
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    await release();
+    assertEquals((await Promise.all(waiting)).length, 5);
+    // Written for good: another connection sees it.
+    const other = file.connect();
+    assertEquals((await totals(libsql({ client: other }), `waits ${whose}`)).successes, 5);
+    other.close();
+    client.close();
   });
-  const events: FuseEvent[] = [];
-  fuse.on("store_error", (event) => events.push(event));
-  const breaker = fuse.make("locked-out", { consistency: "strong" });
-  assertEquals(await breaker.call(() => "an answer"), "an answer");
-  assert(events.length > 0);
-  await release();
-  now += 5_000;
-  await fuse.flush();
-  assertEquals((await breaker.getMetrics()).totalSuccesses, 1);
-  await fuse[Symbol.asyncDispose]();
-  client.close();
-});
+
+  Deno.test(`a lock that is held for too long fails the request, and the same client heals (${whose})`, async () => {
+    const client = connect();
+    const store = libsql({ client, busyTimeoutMs: 20 });
+    const release = await locking(file.url);
+    const id = crypto.randomUUID();
+    await assertRejects(
+      () => record(store, `locked ${whose}`, id),
+      Error,
+      "Cannot use the database: another writer holds its lock (SQLITE_BUSY)",
+    );
+    // Readers do not wait for a writer.
+    assertEquals((await totals(store, `locked ${whose}`)).successes, 0);
+    await release();
+    await record(store, `locked ${whose}`, id);
+    await record(store, `locked ${whose}`, id);
+    const other = file.connect();
+    assertEquals((await totals(libsql({ client: other }), `locked ${whose}`)).successes, 1);
+    other.close();
+    client.close();
+  });
+
+  Deno.test(`a call keeps its result while the file is locked, and is counted later (${whose})`, async () => {
+    const client = connect();
+    const release = await locking(file.url);
+    let now = Date.now();
+    const fuse = createFuse({
+      storeTimeoutMs: 30_000,
+      stores: { database: libsql({ client, busyTimeoutMs: 0 }) },
+      clock: () => now,
+    });
+    const events: FuseEvent[] = [];
+    fuse.on("store_error", (event) => events.push(event));
+    const breaker = fuse.make(`locked-out ${whose}`, { consistency: "strong" });
+    assertEquals(await breaker.call(() => "an answer"), "an answer");
+    assert(events.length > 0);
+    await release();
+    now += 5_000;
+    await fuse.flush();
+    assertEquals((await breaker.getMetrics()).totalSuccesses, 1);
+    await fuse[Symbol.asyncDispose]();
+    client.close();
+  });
+}
 
 Deno.test("a full disk fails the request whole, and is no trouble once there is room", async () => {
   const client = createClient({ url: ":memory:" });

@@ -10,7 +10,7 @@ import { serve } from "@hono/node-server";
 import { createFuse, isCallTimeoutError, isCircuitBreakerOpenError } from "@fuse/edge";
 import { fuseFromEnv } from "@fuse/edge/env";
 import { circuitBreaker, type FuseVariables, health } from "@fuse/edge/hono";
-import { circuitBreakers, isHealthy, libsql } from "@fuse/edge/libsql";
+import { circuitBreakers, isHealthy, libsql, localClient } from "@fuse/edge/libsql";
 import { migrate } from "@fuse/edge/migrations";
 import { FakeClock, storeContract } from "@fuse/edge/testing";
 import { upstash } from "@fuse/edge/upstash";
@@ -142,6 +142,21 @@ const parts: Readonly<Record<string, () => Promise<void>>> = {
     } finally {
       client.close();
     }
+  },
+
+  async localClient() {
+    const client = localClient(`file:${env.SHOP_DATABASE}`);
+    // `createClient()`, which takes its place where there is no native part, refuses such a number.
+    const { rows } = await client.execute({ sql: "select 9007199254740993 as n", args: [] });
+    assert.deepEqual(Array.from(rows, ({ n }) => n), [9007199254740993n]);
+    await using fuse = createFuse({ stores: { database: libsql({ client }) }, storeTimeoutMs });
+    const breaker = fuse.make("local", { failureThreshold: 2, consistency: "strong" });
+    assert.equal(await breaker.call(() => "fine"), "fine");
+    await fail(breaker, 2);
+    assert.equal(await breaker.getState(), "OPEN");
+    await fuse.flush();
+    assert.equal((await breaker.getMetrics()).totalSuccesses, 1);
+    client.close();
   },
 
   async env() {

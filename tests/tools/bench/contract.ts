@@ -8,7 +8,7 @@ import { createClient } from "@libsql/client";
 import { createClient as createWebClient } from "@libsql/client/web";
 import { Redis } from "ioredis";
 import { type Clock, memory, type Store } from "@fuse/edge";
-import { libsql, type LibsqlClient, tiered } from "@fuse/edge/libsql";
+import { libsql, type LibsqlClient, localClient, tiered } from "@fuse/edge/libsql";
 import { migrate } from "@fuse/edge/migrations";
 import { redis } from "@fuse/edge/redis";
 import { storeContract } from "@fuse/edge/testing";
@@ -76,6 +76,7 @@ async function contestants(grounds: AsyncDisposableStack): Promise<Contestant[]>
   const sqld = await Sqld.start();
   grounds.defer(() => sqld.stop());
   const local = await migrated(createClient({ url: ":memory:" }));
+  const own = await migrated(localClient(":memory:"));
   const remote = await migrated(createWebClient({ url: sqld.url }));
   const turso = await migrated(grounds.use(await tursoInMemory()));
   const io = new Redis(server.url);
@@ -97,6 +98,7 @@ async function contestants(grounds: AsyncDisposableStack): Promise<Contestant[]>
     inProcess("redis()", "Redis 7.0, by ioredis", (clock) => redis(io, { clock })),
     inProcess("redis()", "Redis 7.0, by node-redis", (clock) => redis(node, { clock })),
     ...onDatabase("memory, by @libsql/client", local),
+    ...onDatabase("memory, by localClient()", own),
     ...onDatabase("sqld", remote),
     ...onDatabase("Turso's new engine", turso),
     ...inWorkerd(cloudflare, "d1()", "workerd", "d1"),

@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { setImmediate } from "node:timers";
 
 /** What is timed. */
 export interface Candidate {
@@ -115,6 +116,11 @@ export async function collect(): Promise<void> {
 /** One turn of the event loop, for timers and background work. */
 export function turn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
+}
+
+/** The next turn of the event loop, at once. */
+export function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(() => resolve()));
 }
 
 /** Collects garbage; `minor`: the young generation only. */

@@ -5,11 +5,10 @@
  *
  * @module
  */
-import { setImmediate } from "node:timers";
 import type { Client } from "@libsql/client";
 import type { CircuitPolicy, Store } from "@fuse/edge";
 import { lines } from "../../support/lines.ts";
-import { collect, gc, turn } from "./harness.ts";
+import { collect, gc, nextTurn, turn } from "./harness.ts";
 import { consecutive } from "./policies.ts";
 
 /** What breaker, and where it keeps its state. */
@@ -123,11 +122,11 @@ const SUBJECTS = {
   },
   async libsql({ database, consistency }: SubjectOptions): Promise<Subject> {
     const { libsql } = await import("@fuse/edge/libsql");
-    return await shared(libsql({ client: await connect(database!) }), consistency);
+    return await shared(libsql({ url: database! }), consistency);
   },
   async tiered({ cache, database, consistency }: SubjectOptions): Promise<Subject> {
     const { libsql, tiered } = await import("@fuse/edge/libsql");
-    const audit = libsql({ client: await connect(database!) });
+    const audit = libsql({ url: database! });
     return await shared(tiered({ state: await redisStore(cache!), audit }), consistency);
   },
   async cockatiel(): Promise<Subject> {
@@ -189,10 +188,6 @@ async function shared(
 }
 
 const succeed = () => Promise.resolve(42);
-
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(() => resolve()));
-}
 
 async function used(): Promise<number> {
   await collect();
