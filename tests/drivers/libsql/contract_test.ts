@@ -7,7 +7,7 @@ import { scaled } from "../../support/scale.ts";
 
 /** What the second answer to a request that arrives twice cannot say: see `contract_test.ts`. */
 const TOLD_ONCE: readonly string[] = [
-  "record() answers with the policy hash of the tally before",
+  "record() returns the policy hash of the previous tally",
 ];
 
 const IN_PART = scaled(4, 1);
