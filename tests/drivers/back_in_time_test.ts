@@ -108,7 +108,7 @@ async function scene({ store, save, putBack }: Place, clock: FakeClock) {
 }
 
 for (const [place, run] of Object.entries(PLACES)) {
-  Deno.test(`${place} takes a result of the time before for a late one`, async () => {
+  Deno.test(`${place} counts a result from before the loss as late`, async () => {
     await run(async (store, clock) => {
       const { breaker, old, told } = await scene(store, clock);
       assertEquals(told("reborn"), 1);
@@ -127,7 +127,7 @@ for (const [place, run] of Object.entries(PLACES)) {
 }
 
 for (const place of Object.keys(PLACES).slice(0, 2)) {
-  Deno.test(`tiered() has a row of each change though its state is ${place}`, async () => {
+  Deno.test(`tiered() writes a row for each change though its state is ${place}`, async () => {
     await PLACES[place]!(async ({ store: state, ...rest }, clock) => {
       const client = createClient({ url: ":memory:" });
       await migrate(client);

@@ -6,7 +6,7 @@ import { DRIVERS } from "../support/fuzz_drivers.ts";
 const FOREIGN = ["another's", "{}", "null", '["","x",""]', "999:", "1e309"];
 
 for (const driver of DRIVERS) {
-  Deno.test(`list() gives a page when the cursor is another store's (${driver.name})`, async () => {
+  Deno.test(`list() returns a page when the cursor comes from another store (${driver.name})`, async () => {
     await using world = await driver.open();
     for (const cursor of FOREIGN) {
       const shape = () => ({ windowMs: 120_000, windowSize: 0 });

@@ -79,7 +79,7 @@ const DRIVERS: readonly Driver[] = ["memory", "upstash", "libsql", "tiered"];
 
 for (const from of DRIVERS) {
   for (const to of DRIVERS) {
-    Deno.test(`Fuse.importState() takes over many circuits, in and out of scopes, each with what it had (${from} to ${to})`, async () => {
+    Deno.test(`Fuse.importState() transfers many circuits, scoped and unscoped, with all their state (${from} to ${to})`, async () => {
       await withStores([from, to], async ([here, there]) => {
         const clock = new FakeClock();
         const [source, target] = [here!(clock, 3_600_000), there!(clock, -7_000)];
@@ -127,7 +127,7 @@ for (const from of DRIVERS) {
 }
 
 for (const driver of DRIVERS) {
-  Deno.test(`without an import, a circuit on a new driver starts fresh (${driver})`, async () => {
+  Deno.test(`a circuit on a new driver starts fresh without an import (${driver})`, async () => {
     await withStores([driver], async ([make]) => {
       const clock = new FakeClock();
       const stores: Record<string, Store> = { old: memory(), new: make!(clock, 0) };
@@ -152,7 +152,7 @@ for (const driver of DRIVERS) {
 }
 
 for (const driver of ["libsql", "tiered"] as const) {
-  Deno.test(`resetAll() is in the trail, a row a circuit, with reason and actor (${driver})`, async () => {
+  Deno.test(`resetAll() writes one row for each circuit, with reason and actor (${driver})`, async () => {
     await withStores([driver], async ([make]) => {
       const clock = new FakeClock();
       const store = make!(clock, 0);

@@ -81,7 +81,7 @@ const STORES: readonly Slippery[] = [
 ];
 
 for (const { name, make } of STORES) {
-  Deno.test(`${name} lets no circuit obey the override of another when a client's answers slip`, async () => {
+  Deno.test(`${name} applies no override of another circuit when a client's answers are misaligned`, async () => {
     const { slipping, store, close } = await make();
     try {
       const fuse = createFuse({
@@ -114,7 +114,7 @@ for (const { name, make } of STORES) {
     }
   });
 
-  Deno.test(`${name} refuses each answer that is to another request, and takes those that follow`, async () => {
+  Deno.test(`${name} refuses each answer to another request, and accepts later answers`, async () => {
     const { slipping, store, close } = await make();
     try {
       const driver = store as Driver;
@@ -167,7 +167,7 @@ for (const { name, make } of STORES) {
   });
 }
 
-Deno.test("upstash() believes no error while answers are to other requests", async () => {
+Deno.test("upstash() trusts no error while answers belong to other requests", async () => {
   const { slipping, store, spoil } = await STORES[0]!.make();
   const driver = store as Driver;
   const read = async (key: string) =>

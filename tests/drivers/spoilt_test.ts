@@ -143,7 +143,7 @@ const FIELDS: readonly (readonly [part: "state" | "metrics", ...fields: string[]
 
 for (const [i, [part, ...fields]] of FIELDS.entries()) {
   const cure = i % 2 === 0 ? "reset" : "remove";
-  Deno.test(`upstash() names ${fields[0]}, and ${cure}() writes the circuit anew, when ${part} has ${fields.join(" ")}`, async () => {
+  Deno.test(`upstash() names ${fields[0]}, and ${cure}() rewrites the circuit, when ${part} has ${fields.join(" ")}`, async () => {
     const prefix = `spoilt-${part}-${fields.join("-")}`.replaceAll(/[^\w.-]/g, "_");
     const key = `${prefix}:a:${part}`;
     await check({
@@ -157,7 +157,7 @@ for (const [i, [part, ...fields]] of FIELDS.entries()) {
   });
 }
 
-Deno.test("upstash() goes on when state has lastFailure oops, which decides nothing", async () => {
+Deno.test("upstash() continues when lastFailure is invalid, because no decision depends on it", async () => {
   const prefix = "spoilt-last-failure";
   await check({
     ...{ a: "a", b: "b", field: null, open: false, cure: "reset" },
@@ -168,7 +168,7 @@ Deno.test("upstash() goes on when state has lastFailure oops, which decides noth
 
 for (const part of ["state", "metrics"]) {
   for (const cure of ["reset", "remove"] as const) {
-    Deno.test(`upstash() is cured by ${cure}() when ${part} is of another type`, async () => {
+    Deno.test(`upstash() recovers by ${cure}() when ${part} has another type`, async () => {
       const prefix = `spoilt-type-${part}-${cure}`;
       const { url, token } = face;
       const fuse = createFuse({ stores: { s: upstash({ url, token, prefix }) }, ...OPTIONS });
@@ -263,7 +263,7 @@ for (const database of await databasesForFile()) {
     });
   }
 
-  Deno.test(`libsql() has a trail that verifies after all of that (${database.name})`, async () => {
+  Deno.test(`libsql() has a trail that verifies after these repairs (${database.name})`, async () => {
     const client = database.connect();
     const proof = await libsql({ client }).verifyTrail();
     assert(proof.ok, JSON.stringify(proof));
@@ -271,7 +271,7 @@ for (const database of await databasesForFile()) {
   });
 }
 
-Deno.test("libsql() on a local client does not end the process at a text that is not UTF-8", async () => {
+Deno.test("libsql() on a local client keeps the process alive at text that is not UTF-8", async () => {
   const script = new URL("../support/spoilt_process.ts", import.meta.url);
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", script.pathname],
@@ -280,7 +280,7 @@ Deno.test("libsql() on a local client does not end the process at a text that is
   assertEquals([code, text(stdout)], [0, "rejected, listed 1, CLOSED\n"], text(stderr));
 });
 
-Deno.test("CircuitBreaker.forceOpen() says in its cause which field makes no sense", async () => {
+Deno.test("CircuitBreaker.forceOpen() names the invalid field in the cause of its error", async () => {
   const { url, token } = face;
   const fuse = createFuse({ stores: { s: upstash({ url, token, prefix: "force" }) }, ...OPTIONS });
   const breaker = fuse.make("a");
@@ -290,7 +290,7 @@ Deno.test("CircuitBreaker.forceOpen() says in its cause which field makes no sen
   assertMatch(String(cause), /the field "generation" of the circuit makes no sense/);
 });
 
-Deno.test("Fuse.resetAll() writes circuits anew that make no sense", async () => {
+Deno.test("Fuse.resetAll() rewrites circuits that are invalid", async () => {
   const { url, token } = face;
   const fuse = createFuse({ stores: { s: upstash({ url, token, prefix: "all" }) }, ...OPTIONS });
   for (const name of ["a", "b"]) await fuse.make(name).call(() => 1);

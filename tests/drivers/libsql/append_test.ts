@@ -30,7 +30,7 @@ function after(state: string) {
   return { state, openUntil: null, cooldownMs: null, reason: "test", override: null };
 }
 
-Deno.test("appended rows are in the trail and in the chain, in the order given", async () => {
+Deno.test("[APPEND]() adds rows to the trail and to the chain, in the given order", async () => {
   await inMemory(async (client) => {
     const store = storeOn(client);
     const { appended, heads } = await store[APPEND]([row(2), row(3), row(4, { key: "b" })]);
@@ -57,7 +57,7 @@ Deno.test("appended rows are in the trail and in the chain, in the order given",
   });
 });
 
-Deno.test("rows that are there already are passed over, alone or among others", async () => {
+Deno.test("[APPEND]() skips rows that are already in the trail, alone or among others", async () => {
   await inMemory(async (client) => {
     const store = storeOn(client);
     assertEquals((await store[APPEND]([row(2), row(2)])).appended, 1);
@@ -73,7 +73,7 @@ Deno.test("rows that are there already are passed over, alone or among others", 
   });
 });
 
-Deno.test("a request whose answer was lost appends its rows once", async () => {
+Deno.test("[APPEND]() adds rows once when an answer is lost and the request is repeated", async () => {
   await inMemory(async (client) => {
     let lose = false;
     const lossy: LibsqlClient = {
@@ -96,7 +96,7 @@ Deno.test("a request whose answer was lost appends its rows once", async () => {
 });
 
 for (const { name, connect } of databases) {
-  Deno.test(`writers that append the same rows at once append each once on ${name}`, async () => {
+  Deno.test(`[APPEND]() adds each row once when writers append the same rows concurrently on ${name}`, async () => {
     const clients = Array.from({ length: 8 }, connect);
     const key = `appended-${name}`;
     const counts = await Promise.all(clients.map(async (client, i) => {
@@ -116,7 +116,7 @@ for (const { name, connect } of databases) {
   });
 }
 
-Deno.test("a chain takes rows of its own store, of another one and of edits by hand", async () => {
+Deno.test("a chain accepts rows of its own store, of another store and of edits by hand", async () => {
   await inMemory(async (client) => {
     const store = storeOn(client);
     await store.override("a", { ...laying(), kind: "disabled" });
@@ -131,7 +131,7 @@ Deno.test("a chain takes rows of its own store, of another one and of edits by h
   });
 });
 
-Deno.test("rows of a circuit that was removed meanwhile go to the row that it gets anew", async () => {
+Deno.test("[APPEND]() adds rows of a circuit that was removed meanwhile to its new row", async () => {
   await inMemory(async (client) => {
     const store = storeOn(client);
     await store[APPEND]([row(2)]);
@@ -146,7 +146,7 @@ Deno.test("rows of a circuit that was removed meanwhile go to the row that it ge
   });
 });
 
-Deno.test("[APPEND]() takes no edit by hand for a row that it was given when both have one generation", async () => {
+Deno.test("[APPEND]() mistakes no given row for an edit by hand when both have the same generation", async () => {
   await inMemory(async (client) => {
     const store = storeOn(client);
     await store[APPEND]([row(2)]);
@@ -167,7 +167,7 @@ Deno.test("[APPEND]() takes no edit by hand for a row that it was given when bot
   });
 });
 
-Deno.test("[APPEND]() writes what the last row says to the circuit's row, which verifies", async () => {
+Deno.test("[APPEND]() writes the circuit's row from the last row of the trail, and the trail verifies", async () => {
   await inMemory(async (client) => {
     const store = storeOn(client);
     const circuits = async () => {

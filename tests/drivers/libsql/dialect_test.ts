@@ -69,7 +69,7 @@ function argumentsOf(sql: string): number[] {
   return counts.filter((count) => !Number.isNaN(count));
 }
 
-Deno.test("statements of the libSQL store keep to the dialect that all engines take", async () => {
+Deno.test("statements of the libSQL store use only SQL that all engines accept", async () => {
   const sent = await allStatements();
   assert(sent.length > 100);
   for (const { sql, args } of sent) {

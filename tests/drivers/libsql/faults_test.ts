@@ -38,7 +38,7 @@ async function locking(url: string): Promise<() => Promise<void>> {
 }
 
 for (const { name, connect } of databases) {
-  Deno.test(`record() of 50 writers at once is exact on ${name}`, async () => {
+  Deno.test(`record() of 50 concurrent writers is exact on ${name}`, async () => {
     const clients = Array.from({ length: 50 }, connect);
     const answers = await Promise.all(clients.map(async (client) => {
       const store = libsql({ client });
@@ -60,7 +60,7 @@ for (const { name, connect } of databases) {
 /** In quick runs each process has a quarter of the contract. */
 const EVERY = scaled(4, 1);
 
-Deno.test("four processes on one file keep the contract, all at once", async () => {
+Deno.test("four concurrent processes on one file pass the contract suite", async () => {
   const { url, connect } = await fileForFile();
   const ended = await Promise.all(
     ["bursts", "", "", ""].map((bursts) => {
@@ -80,7 +80,7 @@ Deno.test("four processes on one file keep the contract, all at once", async () 
   client.close();
 });
 
-Deno.test("a lock that is let go in time is waited for, and the client is whole afterwards", async () => {
+Deno.test("a request waits for a lock that is released in time, and the client works afterwards", async () => {
   const client = file.connect();
   const store = libsql({ client, busyTimeoutMs: 10_000 });
   const release = await locking(file.url);
@@ -95,7 +95,7 @@ Deno.test("a lock that is let go in time is waited for, and the client is whole 
   client.close();
 });
 
-Deno.test("a lock that is held for too long fails the request, and the same client heals", async () => {
+Deno.test("a request fails when a lock is held for too long, and the same client recovers", async () => {
   const client = file.connect();
   const store = libsql({ client, busyTimeoutMs: 20 });
   const release = await locking(file.url);
@@ -116,7 +116,7 @@ Deno.test("a lock that is held for too long fails the request, and the same clie
   client.close();
 });
 
-Deno.test("a call keeps its result while the file is locked, and is counted later", async () => {
+Deno.test("a call returns its result while the file is locked, and is counted later", async () => {
   const client = file.connect();
   const release = await locking(file.url);
   let now = Date.now();
@@ -138,7 +138,7 @@ Deno.test("a call keeps its result while the file is locked, and is counted late
   client.close();
 });
 
-Deno.test("a full disk fails the request whole, and is no trouble once there is room", async () => {
+Deno.test("a full disk fails the whole request, and the next one succeeds when there is room again", async () => {
   const client = createClient({ url: ":memory:" });
   await migrate(client);
   const store = libsql({ client });
@@ -169,7 +169,7 @@ Deno.test("a full disk fails the request whole, and is no trouble once there is 
   client.close();
 });
 
-Deno.test("no acknowledged change is missing after sqld was killed and restarted under load", async () => {
+Deno.test("no acknowledged change is lost when sqld is killed and restarted under load", async () => {
   const server = await Sqld.start();
   try {
     const first = createWebClient({ url: server.url });
@@ -216,7 +216,7 @@ Deno.test("no acknowledged change is missing after sqld was killed and restarted
   }
 });
 
-Deno.test("an operator's change is never half made: state and trail go together", async () => {
+Deno.test("an operator's change writes state and trail together or not at all", async () => {
   const client = createClient({ url: ":memory:" });
   await migrate(client);
   // Nothing can be appended to the trail, so nothing may change either.
@@ -256,7 +256,7 @@ const LEAKS: Record<string, () => Error> = {
 };
 
 for (const [what, make] of Object.entries(LEAKS)) {
-  Deno.test(`errors say in their own words what went wrong, and nothing of ${what}`, async () => {
+  Deno.test(`errors explain in our own words what went wrong, and show no part of ${what}`, async () => {
     const broken: LibsqlClient = {
       execute: () => Promise.reject(make()),
       batch: () => Promise.reject(make()),
@@ -268,7 +268,7 @@ for (const [what, make] of Object.entries(LEAKS)) {
   });
 }
 
-Deno.test("a client that was closed is not opened again", async () => {
+Deno.test("a closed client is not opened again", async () => {
   const client: Client = file.connect();
   client.close();
   await assertRejects(
@@ -278,13 +278,13 @@ Deno.test("a client that was closed is not opened again", async () => {
   );
 });
 
-Deno.test("a server that is not there fails the request, without its address", async () => {
+Deno.test("a request to an unreachable server fails without showing its address", async () => {
   const store = libsql({ url: "http://me:hunter2@127.0.0.1:9", authToken: "hunter2" });
   const error = await assertRejects(() => record(store, "a"), Error, "Cannot use the database: ");
   assert(!/hunter2|127/.test(Deno.inspect(error)), error.message);
 });
 
-Deno.test("the chain is intact after sqld was killed and restarted under load", async () => {
+Deno.test("the chain is intact after sqld is killed and restarted under load", async () => {
   const server = await Sqld.start();
   try {
     const first = createWebClient({ url: server.url });
@@ -343,7 +343,7 @@ Deno.test("the chain is intact after sqld was killed and restarted under load", 
   }
 });
 
-Deno.test("no strong call's row is missing once sqld is back, whatever was lost while it was not", async () => {
+Deno.test("no row of a strong call is missing when sqld is back, whatever was lost meanwhile", async () => {
   const server = await Sqld.start();
   try {
     const client = createWebClient({ url: server.url });

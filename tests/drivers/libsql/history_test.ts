@@ -19,7 +19,7 @@ import { libsql } from "../../support/drivers.ts";
 const databases = await databasesForFile();
 
 for (const { name, connect } of databases) {
-  Deno.test(`history() filters and pages, per circuit and over all, on ${name}`, async () => {
+  Deno.test(`history() filters and pages, for one circuit and for all, on ${name}`, async () => {
     const client = connect();
     await client.execute(`delete from ${EVENTS}`);
     const clock = new FakeClock();
@@ -66,7 +66,7 @@ for (const { name, connect } of databases) {
     client.close();
   });
 
-  Deno.test(`history() reads what half a character was told of on ${name}`, async () => {
+  Deno.test(`history() returns a text that contains half a surrogate pair on ${name}`, async () => {
     const client = connect();
     const store = libsql({
       ...{ client, audit: "calls", trailKey: "a key" },
@@ -89,7 +89,7 @@ for (const { name, connect } of databases) {
     client.close();
   });
 
-  Deno.test(`prune() goes in steps, and what is left verifies at each, on ${name}`, async () => {
+  Deno.test(`prune() deletes in steps, and the remaining rows verify after each step, on ${name}`, async () => {
     const client = connect();
     for (const table of ["circuit_breakers", EVENTS, "circuit_breaker_trails"]) {
       await client.execute(`delete from ${table}`);
@@ -142,7 +142,7 @@ for (const { name, connect } of databases) {
     client.close();
   });
 
-  Deno.test(`prune() of several at once under traffic leaves a chain that verifies on ${name}`, async () => {
+  Deno.test(`prune() run concurrently under traffic leaves a chain that verifies on ${name}`, async () => {
     const clients = Array.from({ length: 4 }, connect);
     for (const table of ["circuit_breakers", EVENTS, "circuit_breaker_trails"]) {
       await clients[0]!.execute(`delete from ${table}`);
@@ -177,7 +177,7 @@ for (const { name, connect } of databases) {
   });
 }
 
-Deno.test("history() says of which circuit, under the store's own name or what a Fuse calls it", async () => {
+Deno.test("history() names the circuit of a row, under the store's name or the Fuse's", async () => {
   await inMemory(async (client) => {
     const database = libsql({ client });
     await using fuse = createFuse({ storeTimeoutMs: 30_000, stores: { ledger: database } });
@@ -219,7 +219,7 @@ Deno.test("history() says of which circuit, under the store's own name or what a
   });
 });
 
-Deno.test("history() has null for metadata that is no JSON object", async () => {
+Deno.test("history() returns null for metadata that is not a JSON object", async () => {
   await inMemory(async (client) => {
     const store = libsql({ client });
     await store.override("a", { ...laying(), kind: "disabled" });
@@ -231,7 +231,7 @@ Deno.test("history() has null for metadata that is no JSON object", async () => 
   });
 });
 
-Deno.test("history() refuses a time, a limit and a cursor that are none", async () => {
+Deno.test("history() refuses an invalid time, limit or cursor", async () => {
   await inMemory(async (client) => {
     const store = libsql({ client });
     for (
@@ -282,7 +282,7 @@ const PLANS: [query: EventQuery & { key?: string }, index: string][] = [
 ];
 
 for (const [query, index] of PLANS) {
-  Deno.test(`history(${JSON.stringify(query)}) goes by an index and sorts nothing`, async () => {
+  Deno.test(`history(${JSON.stringify(query)}) uses an index and sorts nothing`, async () => {
     await inMemory(async (client) => {
       const [statement] = await spied(client, async (spy) => {
         await readTrail(connectionOf(() => spy, 0), circuitBreakerEvents, query).next();
@@ -296,7 +296,7 @@ for (const [query, index] of PLANS) {
   });
 }
 
-Deno.test("prune() and verifyTrail() go by indexes", async () => {
+Deno.test("prune() and verifyTrail() use indexes", async () => {
   await inMemory(async (client) => {
     const statements = await spied(client, async (spy) => {
       const store = libsql({ client: spy, audit: "calls" });

@@ -55,7 +55,7 @@ for (const consistency of ["eventual", "strong"] as const) {
   });
 }
 
-Deno.test("CircuitBreaker() shares all circuits but the one whose row is spoilt (trap 47)", async () => {
+Deno.test("CircuitBreaker() shares all circuits except the one whose row is invalid (trap 47)", async () => {
   await inMemory(async (client) => {
     const here = isolate(client, { defaults: { onStoreError: "reject" } });
     const [good, bad] = [here.fuse.make("good"), here.fuse.make("bad")];
@@ -80,7 +80,7 @@ Deno.test("CircuitBreaker() shares all circuits but the one whose row is spoilt 
   });
 });
 
-Deno.test("a database without its tables is asked by one circuit at a time, and says what is wrong (trap 66)", async () => {
+Deno.test("one circuit at a time asks a database without tables, and the error names the cause (trap 66)", async () => {
   const client = createClient({ url: ":memory:" });
   const counter = counted(client);
   const here = isolate(counter);

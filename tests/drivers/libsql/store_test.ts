@@ -19,7 +19,7 @@ import {
 import { libsql } from "../../support/drivers.ts";
 
 for (const { name, connect } of databases) {
-  Deno.test(`the clock of the database decides on ${name}`, async () => {
+  Deno.test(`the database's clock decides on ${name}`, async () => {
     const client = connect();
     const store = libsql({ client });
     const { rows } = await client.execute("select unixepoch('subsec') * 1000 as now");
@@ -65,7 +65,7 @@ for (const { name, connect } of databases) {
 }
 
 for (const intMode of ["number", "bigint", "string"] as const) {
-  Deno.test(`a client with intMode "${intMode}" serves as well`, async () => {
+  Deno.test(`a client with intMode "${intMode}" works`, async () => {
     const client = createClient({ url: ":memory:", intMode });
     await migrate(client);
     // The trigger goes by the database's clock.
@@ -105,7 +105,7 @@ for (const intMode of ["number", "bigint", "string"] as const) {
   });
 }
 
-Deno.test("ids and segments are purged once they have had their time", async () => {
+Deno.test("record() deletes expired ids and segments", async () => {
   await withStore(async ({ client, store, clock }) => {
     for (let i = 0; i < 400; i++) {
       await store.record("a", tally({ successes: 1 }));
@@ -121,7 +121,7 @@ Deno.test("ids and segments are purged once they have had their time", async () 
   });
 });
 
-Deno.test("record() begins another life when it is sent again after a removal", async () => {
+Deno.test("record() begins another life when it is repeated after a removal", async () => {
   await withStore(async ({ store, clock }) => {
     const sent = tally({ successes: 1 });
     const { snapshot: { epoch, generation } } = await store.record("a", sent);
@@ -137,7 +137,7 @@ Deno.test("record() begins another life when it is sent again after a removal", 
   });
 });
 
-Deno.test("restore() begins another life when it is sent again after a removal", async () => {
+Deno.test("restore() begins another life when it is repeated after a removal", async () => {
   await withStore(async ({ store, clock }) => {
     await store.override("b", { ...laying(), kind: "disabled" });
     const { records: [record] } = await store.list({
@@ -187,7 +187,7 @@ for (const circuits of [2, 4, 16]) {
   });
 }
 
-Deno.test("record() purges each circuit when two of a Fuse take turns in strong mode", async () => {
+Deno.test("record() purges each circuit when two circuits of a Fuse alternate in strong mode", async () => {
   await withStore(async ({ client, store, clock }) => {
     await using fuse = createFuse({
       ...{ stores: { database: store }, clock: clock.now, storeTimeoutMs: 30_000 },
@@ -204,7 +204,7 @@ Deno.test("record() purges each circuit when two of a Fuse take turns in strong 
   });
 });
 
-Deno.test("remove() leaves nothing of a circuit but its trail", async () => {
+Deno.test("remove() deletes everything of a circuit except its trail", async () => {
   await withStore(async ({ client, store, clock }) => {
     await store.record("a", tally({ failures: 1 }));
     await store.transition("a", changing());
@@ -221,7 +221,7 @@ Deno.test("remove() leaves nothing of a circuit but its trail", async () => {
   });
 });
 
-Deno.test("rows of the trail say what an operator wanted, and what ended by itself", async () => {
+Deno.test("rows of the trail separate an operator's actions from overrides that ended by themselves", async () => {
   await withStore(async ({ store, clock }) => {
     const { now } = (await store.record("a", tally({ successes: 1 }))).snapshot;
     const at = now;

@@ -188,7 +188,8 @@ for (const { name, connect } of databases) {
   );
 
   Deno.test({
-    name: `a row hashed anew, and all after it, is found with a key and not without on ${name}`,
+    name:
+      `verifyTrail() finds a row hashed anew with all later rows if there is a key, and only then, on ${name}`,
     ...scale,
   }, async () => {
     for (const trailKey of [TRAIL_KEY, null]) {
@@ -203,7 +204,7 @@ for (const { name, connect } of databases) {
   });
 
   Deno.test({
-    name: `an end cut off whole is found by its head, and only by it, on ${name}`,
+    name: `verifyTrail() finds a truncated end by its head, and only by it, on ${name}`,
     ...scale,
   }, async () => {
     await withTrail(connect, async ({ store, key, ids, heads, run }) => {
@@ -236,7 +237,7 @@ for (const { name, connect } of databases) {
   });
 
   Deno.test({
-    name: `a chain goes on over a circuit's lives and edits by hand on ${name}`,
+    name: `a chain continues over a circuit's lives and edits by hand on ${name}`,
     ...scale,
   }, async () => {
     await withTrail(connect, async ({ store, key, run }) => {
@@ -257,7 +258,7 @@ for (const { name, connect } of databases) {
   });
 
   Deno.test({
-    name: `an edit by hand that was taken out again is found, sealed or not, on ${name}`,
+    name: `verifyTrail() finds an edit by hand that was removed again, sealed or not, on ${name}`,
     ...scale,
   }, async () => {
     await withTrail(connect, async ({ store, key, run }) => {
@@ -278,7 +279,7 @@ for (const { name, connect } of databases) {
 
   Deno.test({
     name:
-      `verifyTrail() finds an edit that says more than the trigger does, sealed or not, on ${name}`,
+      `verifyTrail() finds an edit that claims more than the trigger wrote, sealed or not, on ${name}`,
     ...scale,
   }, async () => {
     const proper = { from: "CLOSED", to: "OPEN", generation: 9, reason: null, actor: null };
@@ -313,7 +314,7 @@ for (const { name, connect } of databases) {
   });
 
   Deno.test({
-    name: `verifyTrail() finds an edit that says too much where it was sealed on ${name}`,
+    name: `verifyTrail() finds an edit that claims too much where it was sealed on ${name}`,
     ...scale,
   }, async () => {
     await withTrail(connect, async ({ store, key, run }) => {
@@ -343,7 +344,8 @@ for (const { name, connect } of databases) {
   });
 
   Deno.test({
-    name: `50 writers that race for transitions make one chain, a row a generation, on ${name}`,
+    name:
+      `50 writers that race for transitions write one chain, one row for each generation, on ${name}`,
     ...scale,
   }, async () => {
     const clients = Array.from({ length: 50 }, connect);
@@ -377,7 +379,7 @@ for (const { name, connect } of databases) {
   });
 
   Deno.test({
-    name: `operators that act at once all win, one after the other, on ${name}`,
+    name: `operators that act concurrently all win, one after the other, on ${name}`,
     ...scale,
   }, async () => {
     const clients = Array.from({ length: 8 }, connect);

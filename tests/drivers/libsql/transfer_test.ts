@@ -52,7 +52,7 @@ for (const { name, connect } of databases) {
   }
 }
 
-Deno.test("an import is in the trail, under the next generation of the life that it begins", async () => {
+Deno.test("an import is recorded in the trail, in the next generation of the life that it begins", async () => {
   await withDatabases(inProcessClient, async ([, make], [, client]) => {
     const clock = new FakeClock();
     const from = fuseOf(clock, memory({ clock: clock.now }));
@@ -69,7 +69,7 @@ Deno.test("an import is in the trail, under the next generation of the life that
   });
 });
 
-Deno.test("without an import, a circuit on a new driver starts fresh", async () => {
+Deno.test("a circuit on a new driver starts fresh without an import", async () => {
   await inMemory(async (client) => {
     const stores = { array: memory(), database: libsql({ client }) };
     const before = createFuse({ storeTimeoutMs: 30_000, stores });
@@ -87,7 +87,7 @@ Deno.test("without an import, a circuit on a new driver starts fresh", async () 
   });
 });
 
-Deno.test("resetAll() is in the trail, a row a circuit, with reason and actor", async () => {
+Deno.test("resetAll() writes one row for each circuit, with reason and actor", async () => {
   await inMemory(async (client) => {
     const store = libsql({ client, trailKey: "a key" });
     await using fuse = createFuse({ storeTimeoutMs: 30_000, stores: { database: store } });

@@ -49,7 +49,7 @@ sharedTraps("libSQL on sqld", {
 }, { inTurns: true, quick: { nth: 1, of: 4 } });
 
 for (const { name, connect } of [file, sqld]) {
-  Deno.test(`circuits of one name are one row each, scope by scope (libSQL on ${name})`, async () => {
+  Deno.test(`circuits of one name in several scopes are one row each (libSQL on ${name})`, async () => {
     // Trap 31: a unique key over scopes that may be null would not tell them apart.
     const client = connect();
     const { store, wipe, end } = await site(connect(), () => libsql({ client }));

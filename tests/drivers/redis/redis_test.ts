@@ -10,7 +10,7 @@ import { CLIENTS } from "./clients.ts";
 
 const NOTHING: RedisClientLike = { call: () => Promise.resolve(null) };
 
-Deno.test("redis() refuses options, naming the option, what came and what is allowed", () => {
+Deno.test("redis() refuses invalid options, naming the option, what came and what is allowed", () => {
   const refused: [unknown, unknown, string][] = [
     [NOTHING, { prefix: "" }, '"prefix" must be a text of 1-200 characters, received ""'],
     [NOTHING, { ttlMs: 0 }, '"ttlMs" must be a positive integer, received 0'],
@@ -32,12 +32,12 @@ Deno.test("redis() refuses options, naming the option, what came and what is all
   }
 });
 
-Deno.test("redis() refuses a client that renames keys", () => {
+Deno.test("redis() refuses a client that adds a prefix to keys", () => {
   const client = new Redis({ lazyConnect: true, keyPrefix: "app:" });
   assertThrows(() => redis(client), TypeError, '"client" must have no "keyPrefix"');
 });
 
-Deno.test("redis() sends nothing when it is made, and asks a function for a client at each request", async () => {
+Deno.test("redis() sends nothing when it is created, and calls a client function at each request", async () => {
   let asked = 0;
   await using connected = await CLIENTS.ioredis!(server.url);
   const store = redis(() => (asked++, connected.client), { prefix: freshPrefix() });
@@ -48,7 +48,7 @@ Deno.test("redis() sends nothing when it is made, and asks a function for a clie
 });
 
 for (const [name, connect] of Object.entries(CLIENTS)) {
-  Deno.test(`redis() on ${name} has all that starts together on its way before the first answer`, async () => {
+  Deno.test(`redis() on ${name} sends all operations that start together before the first answer`, async () => {
     await using connected = await connect(server.url);
     const { client, sent } = counting(connected.client);
     const store = redis(client, { prefix: freshPrefix() });
@@ -88,7 +88,7 @@ for (const [name, connect] of Object.entries(CLIENTS)) {
     assertEquals(await here.make("api").getState(), "CLOSED");
   });
 
-  Deno.test(`record() over ${name} takes five commands of Redis, one of them sent`, async () => {
+  Deno.test(`record() over ${name} takes five Redis commands, and sends one of them`, async () => {
     await using connected = await connect(server.url);
     const { client, sent } = counting(connected.client);
     const store = redis(client, { prefix: freshPrefix() });

@@ -128,7 +128,7 @@ const SAID: readonly [message: string, scope: Scope, shown: string][] = [
 ];
 
 for (const [message, scope, shown] of SAID) {
-  Deno.test(`redis() takes "${shown}" for the refusal of a ${scope}, and shows no command`, async () => {
+  Deno.test(`redis() treats "${shown}" as the refusal of a ${scope}, and shows no command`, async () => {
     const fail = () =>
       Promise.reject(Object.assign(new Error(message), {
         name: "ReplyError",
@@ -145,7 +145,7 @@ for (const [message, scope, shown] of SAID) {
   });
 }
 
-Deno.test("redis() shows nothing of what a client throws but its kind", async () => {
+Deno.test("redis() shows only the kind of an error that a client throws", async () => {
   const errors = [
     Object.assign(new Error("connect redis://:hunter2@h:1"), { code: "ECONNREFUSED" }),
     Object.assign(new Error("hunter2"), { name: "MaxRetriesPerRequestError" }),

@@ -18,7 +18,7 @@ import { libsql, memory, type OpeningStore, tiered, upstash } from "../../suppor
 Deno.test.sanitizer({ ops: true, resources: true });
 
 for (const consistency of ["strong", "eventual"] as const) {
-  Deno.test(`tiered() has one row a transition when hundreds of callers race over 8 isolates (${consistency})`, async () => {
+  Deno.test(`tiered() writes one row for each transition when hundreds of callers race over 8 isolates (${consistency})`, async () => {
     const world = new Tiers(face, client);
     const isolates = Array.from({ length: 8 }, () => world.isolate());
     const name = unique();
@@ -53,7 +53,7 @@ for (const consistency of ["strong", "eventual"] as const) {
   });
 }
 
-Deno.test("tiered() misses nothing and writes nothing twice when the database is killed and comes back", async () => {
+Deno.test("tiered() writes each row once when the database is killed and comes back", async () => {
   const own = await Sqld.start();
   const ownClient = createClient({ url: own.url });
   try {
@@ -106,7 +106,7 @@ Deno.test("tiered() misses nothing and writes nothing twice when the database is
   }
 });
 
-Deno.test("tiered() delivers what an isolate could not that died right after the change", async () => {
+Deno.test("tiered() delivers the rows of an isolate that died right after the change", async () => {
   for (const way of ["snapshot", "call", "list"] as const) {
     const world = new Tiers(face, client);
     const name = unique();
@@ -133,7 +133,7 @@ Deno.test("tiered() delivers what an isolate could not that died right after the
   }
 });
 
-Deno.test("tiered() delivers what a process could not that was killed between the change and its row", async () => {
+Deno.test("tiered() delivers the rows of a process that was killed between the change and its row", async () => {
   // A database that takes connections and never answers.
   using silent = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = silent.addr as Deno.NetAddr;
@@ -153,7 +153,7 @@ Deno.test("tiered() delivers what a process could not that was killed between th
   assertEquals((await eventsOf(other, { key: name })).map(({ event }) => event), ["opened"]);
 });
 
-Deno.test("drain() has tiered() append what an isolate died with, and tells it once", async () => {
+Deno.test("drain() makes tiered() append a dead isolate's rows, and sends each notice once", async () => {
   const world = new Tiers(face, client);
   const name = unique();
   const dead = world.isolate();
@@ -170,7 +170,7 @@ Deno.test("drain() has tiered() append what an isolate died with, and tells it o
   assertEquals([await drain(), await world.waiting(name)], [0, 0]);
 });
 
-Deno.test("tiered() has one row a change when answers of both stores are lost", async () => {
+Deno.test("tiered() writes one row for each change when answers of both stores are lost", async () => {
   await using own = await startFace({ redis });
   const world = new Tiers(own, client);
   const name = unique();
@@ -202,7 +202,7 @@ Deno.test("tiered() has one row a change when answers of both stores are lost", 
   assertEquals([await world.holds(name), await world.waiting(name)], [true, 0]);
 });
 
-Deno.test("tiered() leaves a failing database alone for growing intervals, and says so once", async () => {
+Deno.test("tiered() leaves a failing database alone for growing intervals, and reports the failure once", async () => {
   const world = new Tiers(face, client);
   const { fuse, line, heard } = world.isolate();
   const breaker = fuse.make(unique(), { consistency: "strong" });
@@ -233,7 +233,7 @@ Deno.test("tiered() leaves a failing database alone for growing intervals, and s
 });
 
 for (const how of ["the client", "the database"] as const) {
-  Deno.test(`tiered() delivers the rows of other circuits while ${how} refuses those of one`, async () => {
+  Deno.test(`tiered() delivers the rows of other circuits while ${how} refuses the rows of one`, async () => {
     const world = new Tiers(face, client);
     const { fuse, line, heard } = world.isolate();
     const [spoilt, sound] = [unique(), unique()];
@@ -265,7 +265,7 @@ for (const how of ["the client", "the database"] as const) {
   });
 }
 
-Deno.test("tiered() takes three circuits that are refused in a row for an outage of the trail", async () => {
+Deno.test("tiered() treats three refused circuits in a row as an outage of the trail", async () => {
   const world = new Tiers(face, client);
   const { fuse, line } = world.isolate();
   const names = Array.from({ length: 6 }, unique);
@@ -280,7 +280,7 @@ Deno.test("tiered() takes three circuits that are refused in a row for an outage
 });
 
 for (const outbox of [true, false]) {
-  Deno.test(`tiered() makes no operation wait for a database that hangs longer than it may, ${outbox ? "with" : "without"} an outbox`, async () => {
+  Deno.test(`tiered() delays no operation beyond its limit when a database hangs, ${outbox ? "with" : "without"} an outbox`, async () => {
     const world = new Tiers(face, client);
     const state = outbox ? world.state() : memory({ clock: world.clock.now });
     const { fuse, line, heard } = world.isolate({ state, auditTimeoutMs: 1_000 });
@@ -318,7 +318,7 @@ function slow(state: OpeningStore, ms: number): OpeningStore {
   });
 }
 
-Deno.test("tiered() makes no operation fail when state and trail together take longer than a store may", async () => {
+Deno.test("tiered() fails no operation when state and trail together take longer than storeTimeoutMs", async () => {
   const world = new Tiers(face, client);
   const state = memory({ clock: world.clock.now });
   const { fuse, line, heard } = world.isolate({
@@ -331,7 +331,7 @@ Deno.test("tiered() makes no operation fail when state and trail together take l
   assertEquals([line.asked, heard("store_error"), heard("forced_open").length], [1, [], 1]);
 });
 
-Deno.test("tiered() leaves a row for later when the state has taken all the time there is for the trail", async () => {
+Deno.test("tiered() delivers a row later when the state has used up the time for the trail", async () => {
   const world = new Tiers(face, client);
   const state = memory({ clock: world.clock.now });
   const { fuse, line, heard } = world.isolate({ state: slow(state, 1_000), auditTimeoutMs: 1_000 });
@@ -343,7 +343,7 @@ Deno.test("tiered() leaves a row for later when the state has taken all the time
   assert(line.asked > 0);
 });
 
-Deno.test("list() and flush() deliver all that was left behind, whoever changed what", async () => {
+Deno.test("list() and flush() deliver all rows that were left behind, by any isolate", async () => {
   const world = new Tiers(face, client);
   const names = Array.from({ length: 20 }, unique);
   const dead = world.isolate();
@@ -359,7 +359,7 @@ Deno.test("list() and flush() deliver all that was left behind, whoever changed 
   }
 });
 
-Deno.test("tiered() lets the outbox grow no further than its bound, and the trail says what is missing", async () => {
+Deno.test("tiered() bounds the outbox, and the trail shows the number of missing rows", async () => {
   const world = new Tiers(face, client);
   const { fuse, line, heard } = world.isolate();
   const name = unique();
@@ -412,7 +412,7 @@ Deno.test("tiered() over a store without outbox keeps rows in the isolate, and d
   assertEquals(await world.holds(name), true);
 });
 
-Deno.test("tiered() keeps lives apart when a circuit is removed while the database is away", async () => {
+Deno.test("tiered() separates the lives of a circuit that is removed while the database is away", async () => {
   const world = new Tiers(face, client);
   const { fuse, line, store } = world.isolate({ state: memory({ clock: world.clock.now }) });
   const lived = async (name: string, changes: number) => {

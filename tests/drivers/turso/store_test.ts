@@ -41,7 +41,7 @@ Deno.test("libsql() prunes on Turso's engine, and keeps the newest row of a chai
   assertEquals((await store.verifyTrail()).ok, true);
 });
 
-Deno.test("libsql() notices rows that are put in and deleted by hand on Turso's engine", async () => {
+Deno.test("libsql() records rows that are inserted and deleted by hand on Turso's engine", async () => {
   await using client = await tursoInMemory();
   await migrate(client);
   const store = libsql({ client });
@@ -52,7 +52,7 @@ Deno.test("libsql() notices rows that are put in and deleted by hand on Turso's 
   assertEquals([last?.event, last?.metadata?.by], ["edited", "delete"]);
 });
 
-Deno.test("migrate() on Turso's engine takes a prefix, and makes dropped tables again", async () => {
+Deno.test("migrate() on Turso's engine accepts a prefix, and recreates dropped tables", async () => {
   await using client = await tursoInMemory();
   const prefix = "app_";
   const applied = migrations.map(({ tag }) => tag);
@@ -82,7 +82,7 @@ const UNKNOWN = {
 };
 
 for (const [what, sql] of Object.entries(UNKNOWN)) {
-  Deno.test(`Turso's engine does not know ${what} yet`, async () => {
+  Deno.test(`Turso's engine does not support ${what} yet`, async () => {
     await using client = await tursoInMemory();
     const table = "create table t (id integer primary key, n integer not null default 0)";
     await client.execute({ sql: table, args: [] });

@@ -69,7 +69,7 @@ const TEXTS = [
 ];
 
 for (const [name, source] of Object.entries({ "its own client": at, ...SOURCES })) {
-  Deno.test(`upstash() hands texts back as they came (${name})`, async () => {
+  Deno.test(`upstash() returns texts unchanged (${name})`, async () => {
     const clock = new FakeClock();
     const store = upstash({ ...source, clock: clock.now, prefix: `texts of ${name}` });
     await Promise.all(TEXTS.map((text, i) => handsBack(store, clock, `circuit-${i}`, text)));
@@ -146,7 +146,7 @@ async function handsBack(
   assertEquals(override, { kind: "disabled", until: null, reason: text, actor: text });
 }
 
-Deno.test("upstash() asks for a client once for each unit of work, and for none before", async () => {
+Deno.test("upstash() asks for a client once for each unit of work, and not before", async () => {
   let asked = 0;
   const store = upstash({
     redis(): RedisLike {

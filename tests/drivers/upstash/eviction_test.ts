@@ -19,7 +19,7 @@ Deno.test("upstash() keeps an open circuit open when its metrics are evicted", a
   assert(await redis.command("PTTL", `${prefix}:a:metrics`) as number > 0);
 });
 
-Deno.test("upstash() begins another life when the state is evicted, and drops what it had counted", async () => {
+Deno.test("upstash() begins another life when the state is evicted, and drops earlier counts", async () => {
   const { store, prefix } = open();
   const { snapshot: before } = await record(store, "a", { failures: 1 });
   await redis.command("DEL", `${prefix}:a:state`);
@@ -33,7 +33,7 @@ Deno.test("upstash() begins another life when the state is evicted, and drops wh
   }
 });
 
-Deno.test("upstash() takes evicted or foreign segments as absent", async () => {
+Deno.test("upstash() treats evicted or foreign segments as absent", async () => {
   const clock = new FakeClock();
   const { store, prefix } = open({ clock: clock.now });
   for (let i = 0; i < 3; i++) {

@@ -44,7 +44,7 @@ function isolate(face: Face, storeTimeoutMs: number) {
 
 for (const consistency of ["eventual", "strong"] as const) {
   for (const fault of FAULTS) {
-    Deno.test(`CircuitBreaker() protects by itself while Redis fails by ${fault}, and merges afterwards (${consistency})`, async () => {
+    Deno.test(`CircuitBreaker() protects on its own while Redis fails by ${fault}, and merges afterwards (${consistency})`, async () => {
       await using face = await startFace({ redis, token: TOKEN });
       // Who is never answered waits for the deadline, all others for nothing.
       const { clock, fuse, told, events, stored } = isolate(
@@ -98,7 +98,7 @@ for (
     "Redis hangs": (_: Face, own: Awaited<ReturnType<typeof startRedis>>) => own.pause(),
   })
 ) {
-  Deno.test(`CircuitBreaker() gives callers their own results when ${how}`, async () => {
+  Deno.test(`CircuitBreaker() returns the callers' own results when ${how}`, async () => {
     await using own = await startRedis();
     await using face = await startFace({ redis: own, token: TOKEN });
     const { fuse, told, events } = isolate(face, 1_000);
@@ -116,7 +116,7 @@ for (
   });
 }
 
-Deno.test("CircuitBreaker() asks a failing Redis again after growing intervals", async () => {
+Deno.test("CircuitBreaker() retries a failing Redis at growing intervals", async () => {
   await using face = await startFace({ redis, token: TOKEN });
   const { clock, fuse, told, settled } = isolate(face, 30_000);
   const breaker = fuse.make("a");
@@ -143,7 +143,7 @@ Deno.test("CircuitBreaker() asks a failing Redis again after growing intervals",
   assertEquals(failed.length, probes.length);
 });
 
-Deno.test("record() counts once when its answer is lost again and again", async () => {
+Deno.test("record() counts once when its answer is lost repeatedly", async () => {
   await using face = await startFace({ redis, token: TOKEN });
   const { clock, fuse, told, stored } = isolate(face, 30_000);
   const breaker = fuse.make("a", { failureThreshold: 100 });
@@ -166,7 +166,7 @@ Deno.test("record() counts once when its answer is lost again and again", async 
   assertEquals([metrics.totalSuccesses, metrics.totalFailures], [16, 5]);
 });
 
-Deno.test("flush() reports what stays unconfirmed, with its counts, and drops nothing silently", async () => {
+Deno.test("flush() reports the unconfirmed counts of each circuit, and drops nothing silently", async () => {
   await using face = await startFace({ redis, token: TOKEN });
   const { clock, fuse, told, stored } = isolate(face, 30_000);
   const breaker = fuse.make("a", { failureThreshold: 100 });
@@ -189,7 +189,7 @@ Deno.test("flush() reports what stays unconfirmed, with its counts, and drops no
   assertEquals(metrics.totalSuccesses + metrics.totalFailures + lost, 5);
 });
 
-Deno.test("forceOpen() is told that Redis fails, and no reason, actor or token is repeated", async () => {
+Deno.test("forceOpen() reports that Redis fails, and repeats no reason, actor or token", async () => {
   for (const source of ["url", "client"] as const) {
     await using face = await startFace({ redis, token: TOKEN });
     const client = new Redis({ url: face.url, token: TOKEN, retry: { retries: 0 } });

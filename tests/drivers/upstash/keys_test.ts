@@ -17,7 +17,7 @@ import {
   TTL_MS,
 } from "../../support/upstash_circuit.ts";
 
-Deno.test("upstash() keeps an endless override without a TTL, however much traffic there is, and gives one again when it is released", async () => {
+Deno.test("upstash() keeps an endless override without a TTL under traffic, and sets a TTL again at its release", async () => {
   // Trap 23: a lock that lives under the TTL of traffic silently vanishes after a week.
   const clock = new FakeClock();
   const { store, prefix } = open(clock);
@@ -46,7 +46,7 @@ Deno.test("upstash() keeps an endless override without a TTL, however much traff
   ]);
 });
 
-Deno.test("upstash() keeps an override that has an end until that has come, and a circuit that is open until its cooldown has passed", async () => {
+Deno.test("upstash() keeps an override until its end, and an open circuit until its cooldown has passed", async () => {
   const clock = new FakeClock();
   const { store, prefix } = open(clock);
   const until = clock.now() + 10 * TTL_MS;
@@ -63,7 +63,7 @@ Deno.test("upstash() keeps an override that has an end until that has come, and 
   assert(await ttl(other.prefix, "state") > 5 * TTL_MS);
 });
 
-Deno.test("upstash() lets requests go that it remembered for a minute", async () => {
+Deno.test("upstash() forgets a request id after a minute", async () => {
   const clock = new FakeClock();
   const { store, prefix } = open(clock);
   // Not a list, which HSCAN gives whole: a table, as it becomes with more traffic.
@@ -77,7 +77,7 @@ Deno.test("upstash() lets requests go that it remembered for a minute", async ()
   assert(held > 120 && held < 250, String(held));
 });
 
-Deno.test("upstash() goes by the server's clock, to the millisecond", async () => {
+Deno.test("upstash() uses the server's clock, to the millisecond", async () => {
   const { store } = open();
   const time = async () => {
     const [seconds, micros] = await redis.command("TIME") as [string, string];
@@ -90,7 +90,7 @@ Deno.test("upstash() goes by the server's clock, to the millisecond", async () =
   }
 });
 
-Deno.test("upstash() extends the TTL of every key as long as there is traffic, and by a little more than asked", async () => {
+Deno.test("upstash() extends the TTL of every key under traffic, by slightly more than requested", async () => {
   const clock = new FakeClock();
   const { store, prefix } = open(clock);
   for (let i = 0; i < 4; i++) {
@@ -114,7 +114,7 @@ Deno.test("upstash() extends the TTL of every key as long as there is traffic, a
   assert(await ttl(prefix, "state") <= 5_000);
 });
 
-Deno.test("upstash() shortens no TTL, whoever writes, though the record is replaced", async () => {
+Deno.test("upstash() shortens no TTL, whichever isolate writes, even when the record is replaced", async () => {
   const clock = new FakeClock();
   const { store, prefix } = open(clock);
   await record(store, { successes: 1 });
@@ -131,7 +131,7 @@ Deno.test("upstash() shortens no TTL, whoever writes, though the record is repla
   }
 });
 
-Deno.test("upstash() keeps a circuit that has never opened for a day, and one that has for ttlMs", async () => {
+Deno.test("upstash() keeps a circuit for a day if it has never opened, and for ttlMs if it has", async () => {
   const clock = new FakeClock();
   const [dayMs, ttlMs] = [86_400_000, 30 * 86_400_000];
   const { store, prefix } = open(clock, ttlMs);
@@ -147,7 +147,7 @@ Deno.test("upstash() keeps a circuit that has never opened for a day, and one th
   }
 });
 
-Deno.test("upstash() keeps no field for what is not there", async () => {
+Deno.test("upstash() stores no field for an absent value", async () => {
   const clock = new FakeClock();
   const { store, prefix } = open(clock);
   const sent = crypto.randomUUID();
@@ -178,7 +178,7 @@ Deno.test("upstash() keeps no field for what is not there", async () => {
   ]);
 });
 
-Deno.test("record() costs what it says in commands, whatever the window holds", async () => {
+Deno.test("record() costs the stated number of commands, whatever the window holds", async () => {
   const clock = new FakeClock(Math.ceil(Date.now() / SEGMENT_MS) * SEGMENT_MS);
   const { store } = open(clock);
   const { store: failing } = open(clock);

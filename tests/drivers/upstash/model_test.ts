@@ -21,7 +21,7 @@ function open(clock: Clock) {
   return upstash({ url: face.url, token: face.token, clock, prefix });
 }
 
-Deno.test("CircuitBreaker() agrees with the model when strong over Redis", async () => {
+Deno.test("CircuitBreaker() agrees with the model when consistency is strong over Redis", async () => {
   await check({ alone: false, clockGoesBack: true, share: SHARE }, (clock) => ({
     ...busy(open(clock.now)),
     options: { consistency: "strong" },
@@ -31,7 +31,7 @@ Deno.test("CircuitBreaker() agrees with the model when strong over Redis", async
   }));
 });
 
-Deno.test("CircuitBreaker() agrees with the model when eventual and alone on Redis", async () => {
+Deno.test("CircuitBreaker() agrees with the model when consistency is eventual and the isolate alone on Redis", async () => {
   await check({ alone: true, clockGoesBack: false, share: SHARE }, (clock) => ({
     ...busy(open(clock.now)),
     options: { consistency: "eventual", flushSize: 4 },
@@ -41,7 +41,7 @@ Deno.test("CircuitBreaker() agrees with the model when eventual and alone on Red
   }));
 });
 
-Deno.test("CircuitBreaker() accounts for every call when eventual over Redis", async () => {
+Deno.test("CircuitBreaker() accounts for every call when consistency is eventual over Redis", async () => {
   await check({ alone: false, clockGoesBack: false, share: SHARE }, (clock) => ({
     ...busy(open(clock.now)),
     options: { consistency: "eventual", flushSize: 4 },
@@ -50,7 +50,7 @@ Deno.test("CircuitBreaker() accounts for every call when eventual over Redis", a
   }));
 });
 
-Deno.test("CircuitBreaker() never does what it must not when the way to Redis fails", async () => {
+Deno.test("CircuitBreaker() never violates a promise when the network to Redis fails", async () => {
   const faults: readonly Fault[] = ["refuse", "lose", "lose", 500, "truncated"];
   await check({ alone: false, clockGoesBack: false, share: SHARE }, (clock, { faults: seed }) => {
     const random = seeded(seed);

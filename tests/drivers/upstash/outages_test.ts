@@ -70,7 +70,7 @@ for (const consistency of ["eventual", "strong"] as const) {
 }
 
 for (const part of ["state", "metrics", "successes", "failures"]) {
-  Deno.test(`CircuitBreaker() shares all circuits but the one whose ${part} are of a wrong type (trap 47)`, async () => {
+  Deno.test(`CircuitBreaker() shares all circuits except the one whose ${part} are of a wrong type (trap 47)`, async () => {
     await using face = await startFace({ redis });
     const here = isolate(face, { defaults: { onStoreError: "reject" } });
     await redis.command("SET", `${here.prefix}:bad:${part}`, "no hash");
@@ -92,14 +92,14 @@ for (const part of ["state", "metrics", "successes", "failures"]) {
   });
 }
 
-Deno.test("CircuitBreaker() protects the upstream of a circuit of a wrong type by itself (trap 47)", async () => {
+Deno.test("CircuitBreaker() protects on its own the upstream of a circuit of a wrong type (trap 47)", async () => {
   await using face = await startFace({ redis });
   const here = isolate(face);
   await redis.command("SET", `${here.prefix}:a:metrics`, "no hash");
   assertLessOrEqual(await here.callDead("a", 40, POLICY), MOST);
 });
 
-Deno.test("a herd at the cooldown's end asks a slow Redis once, and runs one trial (trap 46)", async () => {
+Deno.test("a herd at the end of the cooldown asks a slow Redis once, and runs one trial (trap 46)", async () => {
   await using own = await startRedis({ config: { "enable-debug-command": "yes" } });
   await using face = await startFace({ redis: own });
   const prefix = freshPrefix();
@@ -125,7 +125,7 @@ Deno.test("a herd at the cooldown's end asks a slow Redis once, and runs one tri
   assertEquals(here.told("store_error"), []);
 });
 
-Deno.test("a thousand cold calls ask a slow Redis seldom, and all of them run (trap 46)", async () => {
+Deno.test("a thousand cold calls send a slow Redis few requests, and all of them run (trap 46)", async () => {
   await using own = await startRedis({ config: { "enable-debug-command": "yes" } });
   await using face = await startFace({ redis: own });
   const here = isolate(face);
@@ -145,7 +145,7 @@ Deno.test("a thousand cold calls ask a slow Redis seldom, and all of them run (t
   assertEquals(here.told("store_error"), []);
 });
 
-Deno.test("operators and flush() ask a Redis that is left alone (trap 49)", async () => {
+Deno.test("operators and flush() ask a Redis that is in back-off (trap 49)", async () => {
   await using face = await startFace({ redis });
   const here = isolate(face);
   const breaker = here.fuse.make("a");

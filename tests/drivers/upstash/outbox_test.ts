@@ -15,7 +15,7 @@ import {
   SHAPE,
 } from "./store.ts";
 
-Deno.test("read() goes by a circuit although somebody has spoilt a row in its outbox", async () => {
+Deno.test("read() returns a circuit although a row in its outbox is invalid", async () => {
   const { store, prefix } = open();
   await record(store, "a", { failures: 1 });
   await redis.command("HSET", `${prefix}:a:state`, "row:7 5 x", "0 opened CLOSED OPEN 1 - - 1 {");
@@ -49,7 +49,7 @@ Deno.test("the outbox drops rows of the older life first when it is full", async
   assertEquals([rows.length, ...rows.slice(0, 2), rows.at(-1)], [64, [2, 2], [3, 0], [65, 0]]);
 });
 
-Deno.test("an answer holds what waits in the outbox only where it is asked for", async () => {
+Deno.test("an answer contains the outbox only when the request asks for it", async () => {
   const { store } = open();
   const request = { id: "x", at: Date.now(), shape: SHAPE, outbox: "keep" } as const;
   const forced = await store.override("a", {
@@ -67,7 +67,7 @@ Deno.test("an answer holds what waits in the outbox only where it is asked for",
   ]);
 });
 
-Deno.test("the outbox names an imported record's row by the life and the generation that it begins", async () => {
+Deno.test("the row of an imported record has the life and the generation that the import begins", async () => {
   const [one, other] = [open(), open()];
   const request = { at: Date.now(), shape: SHAPE, reason: "test", actor: null } as const;
   for (let i = 0; i < 5; i++) {
@@ -89,7 +89,7 @@ Deno.test("the outbox names an imported record's row by the life and the generat
   assert(snapshot.generation > 5);
 });
 
-Deno.test("the outbox tells which override was laid, and which was released", async () => {
+Deno.test("the outbox says which override was set, and which was released", async () => {
   const { store } = open();
   const request = { at: Date.now(), shape: SHAPE, outbox: "keep" } as const;
   for (const kind of ["forced_open", "disabled", null] as const) {
@@ -105,7 +105,7 @@ Deno.test("the outbox tells which override was laid, and which was released", as
   ]);
 });
 
-Deno.test("an answer holds the trials that are out, and not those that have ended", async () => {
+Deno.test("an answer contains the running trials, and no ended ones", async () => {
   const { store } = open();
   const request = (id: string) => ({ id, at: Date.now(), shape: SHAPE });
   await store.transition("a", {
@@ -123,7 +123,7 @@ Deno.test("an answer holds the trials that are out, and not those that have ende
   assertEquals(answer.filter((field) => String(field).startsWith("lease:")), ["lease:out"]);
 });
 
-Deno.test("the outbox lets rows go in the order in which they came about, life by life", async () => {
+Deno.test("the outbox drops rows in the order of their changes, life by life", async () => {
   const { store, prefix } = open();
   const request = { at: Date.now(), shape: SHAPE, outbox: "keep" } as const;
   const override = (i: number) =>

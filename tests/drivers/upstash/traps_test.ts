@@ -66,7 +66,7 @@ async function expiries(prefix: string): Promise<(number | null)[]> {
   return (await Promise.all(times) as number[]).map((at) => at === -2 ? null : at);
 }
 
-Deno.test("upstash() shortens no TTL by any operation of an isolate with a smaller ttlMs", async () => {
+Deno.test("upstash() shortens no TTL in any operation of an isolate with a smaller ttlMs", async () => {
   // Trap 22. On the server's clock, so that no time need pass for a TTL to show.
   const prefix = `site-${sites++}`;
   const [long, short] = [30 * 86_400_000, 60_000].map((ttlMs) =>
@@ -144,7 +144,7 @@ Deno.test("upstash() shortens no TTL by any operation of an isolate with a small
   }
 });
 
-Deno.test("forceOpen() has no TTL, and outlives everything that has one", async () => {
+Deno.test("forceOpen() sets no TTL, and outlives every key that has one", async () => {
   // Trap 23.
   const { world, prefix } = open({ ttlMs: 60_000 });
   const isolates = world.join(POLICY);
@@ -166,7 +166,7 @@ Deno.test("forceOpen() has no TTL, and outlives everything that has one", async 
   assert((await expiries(prefix))[0]! > Date.now());
 });
 
-Deno.test("upstash() calls neither KEYS nor SCAN in the life of a circuit", async () => {
+Deno.test("upstash() calls neither KEYS nor SCAN during the life of a circuit", async () => {
   // Trap 28: by Redis's own account.
   const { world } = open();
   const called = async (command: string) => {
@@ -234,7 +234,7 @@ for (const consistency of ["strong", "eventual"] as const) {
   });
 }
 
-Deno.test("flush() sends in one request what an isolate has pending in 20 circuits", async () => {
+Deno.test("flush() sends the pending tallies of an isolate in 20 circuits in one request", async () => {
   // On Workers, requests are few: 50 for each that comes in.
   const { world } = open();
   const { fuse } = world.isolate(POLICY);
@@ -249,7 +249,7 @@ Deno.test("flush() sends in one request what an isolate has pending in 20 circui
   for (const { key } of circuits) assertEquals((await world.stored(key)).totals.successes, 2);
 });
 
-Deno.test("upstash() is left alone when Redis hangs, by 8 isolates with 400 callers", async () => {
+Deno.test("upstash() sends a hanging Redis few requests from 8 isolates with 400 callers", async () => {
   // Trap 36: whoever asks first finds out, and the others pay nothing.
   await using face = await startFace({ redis });
   face.fault = () => "hang";
@@ -273,7 +273,7 @@ Deno.test("upstash() is left alone when Redis hangs, by 8 isolates with 400 call
   assertEquals(face.requests, 8);
 });
 
-Deno.test("CircuitBreaker() goes on when Redis dies, and is reborn when it comes back empty", async () => {
+Deno.test("CircuitBreaker() continues when Redis dies, and is reborn when Redis comes back empty", async () => {
   // Traps 27, 34 and 36, with nothing played: the process is killed.
   await using dying = await startRedis();
   await using face = await startFace({ redis: dying, token });
