@@ -71,7 +71,7 @@ async function tailed(
   }
 }
 
-Deno.test("tail prints each row once when the trail fails in the midst of being read", async () => {
+Deno.test("tail prints each row once when the trail fails while it is read", async () => {
   const { reasons, stderr } = await tailed(3, async (look, force) => {
     // First come a look for the newest row, and the one that all others go on from.
     if (look === 0) await force("before");
@@ -83,7 +83,7 @@ Deno.test("tail prints each row once when the trail fails in the midst of being 
   assertMatch(stderr, /^error: it does not answer; trying on\nstore database answers again\n$/);
 });
 
-Deno.test("tail prints what happens while its first looks fail", async () => {
+Deno.test("tail prints later rows when its first reads fail", async () => {
   const { reasons } = await tailed(2, async (look, force) => {
     if (look === 0) await force("before");
     if (look === 2) await force("meanwhile");

@@ -32,7 +32,7 @@ async function withFile(body: (site: Site) => Promise<void>): Promise<void> {
   }
 }
 
-Deno.test("history prints the trail, of all circuits or of one", () =>
+Deno.test("history prints the trail of all circuits or of one", () =>
   withFile(async ({ env, fuse }) => {
     await fuse.make("payments").forceOpen({ reason: "drill\u001b[2J", actor: "ada" });
     await fuse.make("mail").disable({ reason: "noise", actor: "bob" });
@@ -70,7 +70,7 @@ Deno.test("tail prints each new row once, until it is interrupted", () =>
     assertEquals(await tail.interrupt(), 0);
   }));
 
-Deno.test("verify proves the trail, and finds what was changed", () =>
+Deno.test("verify proves the trail, and finds altered rows", () =>
   withFile(async ({ env, fuse, folder }) => {
     for (const name of ["a", "b"]) await fuse.make(name).forceOpen({ reason: "r", actor: "ada" });
     const { ok, checked, heads } = await json<
@@ -92,7 +92,7 @@ Deno.test("verify proves the trail, and finds what was changed", () =>
     assertEquals(JSON.parse(broken.stdout).brokenAt.circuit, "b");
   }));
 
-Deno.test("prune deletes old rows, and says how many", () =>
+Deno.test("prune deletes old rows, and prints their number", () =>
   withFile(async ({ env, fuse }) => {
     for (let i = 0; i < 3; i++) await fuse.make("a").call(() => i);
     assertEquals(await json(env, "prune", "--older-than", "30d"), { deleted: 0 });
@@ -101,7 +101,7 @@ Deno.test("prune deletes old rows, and says how many", () =>
     assertStringIncludes(stderr, "Pruning the trail of database");
   }));
 
-Deno.test("export and import move circuits, with progress beside the data", () =>
+Deno.test("export and import move circuits, and print progress apart from the data", () =>
   withFile(async ({ env, fuse, folder }) => {
     await fuse.make("payments").forceOpen({ reason: "drill", actor: "ada" });
     const { stdout } = await cli(env, "export");
@@ -135,7 +135,7 @@ Deno.test({
     }),
 });
 
-Deno.test("import puts nothing into a memory that ends with the command", () =>
+Deno.test("import refuses a memory store, which ends with the command", () =>
   withFile(async ({ env, folder }) => {
     const elsewhere = createFuse();
     await elsewhere.make("payments").forceOpen({ reason: "drill", actor: "ada" });
@@ -153,7 +153,7 @@ Deno.test("import puts nothing into a memory that ends with the command", () =>
     }
   }));
 
-Deno.test("check asks every store, and migrate is done once", () =>
+Deno.test("check asks every store, and migrate does nothing when the schema is up to date", () =>
   withFile(async ({ env, folder }) => {
     assertEquals((await json<{ database: { ok: boolean } }>(env, "check")).database.ok, true);
     assertEquals((await cli(env, "migrate")).stdout, "Up to date\n");
@@ -204,7 +204,7 @@ Deno.test("what-if replays the recorded calls under another policy", () =>
     assertStringIncludes(uncalled.stderr, 'audit: "calls"');
   }));
 
-Deno.test("--config takes the Fuse of a module", () =>
+Deno.test("--config uses the Fuse that a module exports", () =>
   withFile(async ({ env, fuse, folder }) => {
     await fuse.make("payments").forceOpen({ reason: "drill", actor: "ada" });
     const module = `${folder}/fuse.ts`;
@@ -223,7 +223,7 @@ Deno.test("--config takes the Fuse of a module", () =>
     assertStringIncludes(stderr, "exports breaker");
   }));
 
-Deno.test("runCli() refuses a trail of a store that keeps none", async () => {
+Deno.test("runCli() refuses trail commands when the store keeps no trail", async () => {
   const env = {
     UPSTASH_REDIS_REST_URL: "http://127.0.0.1:1",
     UPSTASH_REDIS_REST_TOKEN: "AXtoken",

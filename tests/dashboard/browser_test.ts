@@ -31,7 +31,7 @@ interface Ground extends AsyncDisposable {
 }
 
 Deno.test({
-  name: `the page lets an operator look, filter, act and release, on Deno${unless}`,
+  name: `the page lets an operator list, filter, act and release, on Deno${unless}`,
   ...options,
   fn: async () => {
     await using ground = await onDeno();
@@ -41,7 +41,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: `the page lets an operator look, filter, act and release, on a Worker${unless}`,
+  name: `the page lets an operator list, filter, act and release, on a Worker${unless}`,
   ...options,
   fn: async () => {
     const host = workerdHost();
@@ -57,8 +57,7 @@ Deno.test({
 });
 
 Deno.test({
-  name:
-    `the page fits a phone, is dark where that is wanted, and lists without JavaScript${unless}`,
+  name: `the page fits a phone, follows a dark color scheme, and lists without JavaScript${unless}`,
   ...options,
   fn: async () => {
     await using ground = await onDeno();
@@ -97,7 +96,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: `the page says so when it is out of date, and another site cannot act through it${unless}`,
+  name: `the page shows when it is out of date, and another site cannot act through it${unless}`,
   ...options,
   fn: async () => {
     await using ground = await onDeno();
@@ -138,7 +137,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: `the page refreshes and acts when its address has the credentials in it${unless}`,
+  name: `the page refreshes and acts when its address contains the credentials${unless}`,
   ...options,
   fn: async () => {
     await using ground = await onDeno();
