@@ -112,7 +112,7 @@ const BODIES = [
   ...['{"error":"a\\r\\nb"}', '[{"result":1}]', "[null,null]", '{"result":' + "[".repeat(9_000)],
 ];
 
-Deno.test("upstash() says that Redis fails, and its circuits protect, when a server answers nonsense", async () => {
+Deno.test("upstash() reports that Redis fails, and its circuits protect, when a server answers nonsense", async () => {
   let answer = { body: "", status: 200 };
   const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, async (request) => {
     await request.arrayBuffer();
@@ -168,7 +168,7 @@ const nonsense = fc.oneof(
   { weight: 3, arbitrary: hostileValue },
 );
 
-Deno.test("upstash() stands any answer of a client, in part or whole", async () => {
+Deno.test("upstash() survives any answer of a client, wrong in part or as a whole", async () => {
   const { url, token } = face;
   const real = new Redis({
     ...{ url, token, retry: { retries: 0 }, automaticDeserialization: false },
@@ -183,7 +183,7 @@ Deno.test("upstash() stands any answer of a client, in part or whole", async () 
   await fc.assert(property, runs(40, 0.5));
 });
 
-Deno.test("upstash() says in words of ours whatever a client throws", async () => {
+Deno.test("upstash() reports in its own words any value that a client throws", async () => {
   const methods = ["evalsha", "eval", "pipeline", "scan", "del"];
   const property = fc.asyncProperty(hostileValue, fc.boolean(), async (value, late) => {
     const does = () => {
@@ -196,7 +196,7 @@ Deno.test("upstash() says in words of ours whatever a client throws", async () =
   await fc.assert(property, runs(40));
 });
 
-Deno.test("libsql() stands any answer of a client, in part or whole", async () => {
+Deno.test("libsql() survives any answer of a client, wrong in part or as a whole", async () => {
   const inner = createClient({ url: ":memory:" });
   try {
     await migrate(inner);
@@ -230,7 +230,7 @@ Deno.test("libsql() stands any answer of a client, in part or whole", async () =
   }
 });
 
-Deno.test("libsql() says in words of ours whatever a client throws or gives for rows", async () => {
+Deno.test("libsql() reports in its own words any value that a client throws or returns as rows", async () => {
   const property = fc.asyncProperty(hostileValue, fc.nat({ max: 3 }), async (value, how) => {
     const does = () => {
       if (how === 0) throw value;
@@ -286,7 +286,7 @@ const place = fc.oneof(
   ),
 );
 
-Deno.test("upstash() keeps to its other circuits whatever a field of one holds", async () => {
+Deno.test("upstash() serves its other circuits whatever a field of one contains", async () => {
   const { url, token } = face;
   let n = 0;
   const property = fc.asyncProperty(place, fieldText, async ([part, field], value) => {
@@ -319,7 +319,7 @@ const target = fc.oneof(
   ),
 );
 
-Deno.test("libsql() keeps to its other circuits whatever a field of one holds", async () => {
+Deno.test("libsql() serves its other circuits whatever a field of one contains", async () => {
   const client = createClient({ url: ":memory:" });
   try {
     await migrate(client);

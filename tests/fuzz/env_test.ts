@@ -83,7 +83,7 @@ function outcome(env: Record<string, unknown>, named: readonly string[]): Fuse |
   }
 }
 
-Deno.test("fuseFromEnv() refuses in one short line without a secret, or works, whatever a variable holds", async () => {
+Deno.test("fuseFromEnv() works or refuses in one short line without a secret, whatever a variable contains", async () => {
   const property = fc.asyncProperty(
     fc.constantFrom(...NAMES),
     fc.constantFrom("array", "cache", "database"),
@@ -115,7 +115,7 @@ Deno.test("fuseFromEnv() refuses in one short line without a secret, or works, w
   await fc.assert(property, runs(150));
 });
 
-Deno.test("fuseFromEnv() takes nothing from names that mean something to an object", () => {
+Deno.test("fuseFromEnv() reads no variable from inherited properties of an object", () => {
   const none = Object.keys(Object.prototype);
   for (const name of HOSTILE_TEXTS) {
     const env = Object.fromEntries([[name, SECRET], ["FUSE_STORE", "array"]]);
@@ -128,7 +128,7 @@ Deno.test("fuseFromEnv() takes nothing from names that mean something to an obje
   assertEquals(Object.keys(Object.prototype), none);
 });
 
-Deno.test("fuseFromEnv() refuses what is no environment, or stands it", () => {
+Deno.test("fuseFromEnv() refuses or accepts any value in place of an environment", () => {
   for (const env of HOSTILE_VALUES) {
     if (typeof env === "object" && env !== null && !(Symbol.iterator in env)) {
       assertEquals(fuseFromEnv(env).make("a").store, "array");

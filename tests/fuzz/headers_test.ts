@@ -82,7 +82,7 @@ async function openedFor(store: Store, clock: FakeClock, response: Response): Pr
 }
 
 for (const driver of DRIVERS) {
-  Deno.test(`CircuitBreaker() opens within its limits whatever Retry-After says (${driver.name})`, async () => {
+  Deno.test(`CircuitBreaker() opens within its limits whatever Retry-After contains (${driver.name})`, async () => {
     const clock = new FakeClock(NOW);
     await using world = await driver.open({ clock: clock.now });
     const property = fc.asyncProperty(
@@ -102,7 +102,7 @@ for (const driver of DRIVERS) {
   });
 }
 
-Deno.test("CircuitBreaker() goes by a Retry-After that says something, and by no other", async () => {
+Deno.test("CircuitBreaker() follows a valid Retry-After, and no other", async () => {
   const clock = new FakeClock(NOW);
   const { store } = await DRIVERS[0]!.open({ clock: clock.now });
   for (const [text, means] of [...MEANT, ...MEANINGLESS.map((text) => [text, 0] as const)]) {
@@ -114,7 +114,7 @@ Deno.test("CircuitBreaker() goes by a Retry-After that says something, and by no
   }
 });
 
-Deno.test("CircuitBreaker() takes several Retry-After for none", async () => {
+Deno.test("CircuitBreaker() ignores Retry-After when there are several", async () => {
   const clock = new FakeClock(NOW);
   const { store } = await DRIVERS[0]!.open({ clock: clock.now });
   const headers = new Headers();

@@ -68,7 +68,7 @@ async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
 const SAFE_KEY = /^[^*?[\]\\{}"'\x00-\x20]+$/;
 
 for (const driver of DRIVERS) {
-  Deno.test(`Fuse.make() makes circuits that never meet when they are called anything (${driver.name})`, async () => {
+  Deno.test(`Fuse.make() creates circuits that never share state, whatever their names (${driver.name})`, async () => {
     await using world = await driver.open();
     await fc.assert(
       fc.asyncProperty(crowd, async (circuits) => {
@@ -111,7 +111,7 @@ for (const driver of DRIVERS) {
     );
   });
 
-  Deno.test(`Fuse.exportState() gives what importState() takes over when circuits are called anything (${driver.name})`, async () => {
+  Deno.test(`Fuse.exportState() returns records that importState() accepts, whatever the names of circuits (${driver.name})`, async () => {
     await using world = await driver.open();
     await fc.assert(
       fc.asyncProperty(crowd, async (circuits) => {
@@ -134,7 +134,7 @@ for (const driver of DRIVERS) {
   });
 }
 
-Deno.test("Fuse.make() refuses in one short line when a name is none", () => {
+Deno.test("Fuse.make() refuses an invalid name in one short line", () => {
   const fuse = createFuse();
   const before = fuse.make("a").key;
   for (const name of ["", "x".repeat(256), HUGE, ...HOSTILE_VALUES, undefined]) {

@@ -115,7 +115,7 @@ async function withWorld(body: (world: World) => Promise<void>): Promise<void> {
 }
 
 for (const [taker, [options, give]] of Object.entries(TAKERS)) {
-  Deno.test(`${taker} refuses in one short line, or takes, whatever an option is`, async () => {
+  Deno.test(`${taker} accepts an option or refuses it in one short line, whatever its value`, async () => {
     await withWorld(async (world) => {
       await fc.assert(
         fc.asyncProperty(fc.constantFrom(...options), hostileValue, async (option, value) => {
@@ -140,7 +140,7 @@ for (const [taker, [options, give]] of Object.entries(TAKERS)) {
     });
   });
 
-  Deno.test(`${taker} refuses in one short line when the options are none`, async () => {
+  Deno.test(`${taker} refuses options that are not an object in one short line`, async () => {
     await withWorld(async (world) => {
       for (const value of HOSTILE_VALUES) {
         try {
@@ -153,7 +153,7 @@ for (const [taker, [options, give]] of Object.entries(TAKERS)) {
   });
 }
 
-Deno.test("createFuse() takes any name for a store, a circuit or a strategy, and pollutes nothing", async () => {
+Deno.test("createFuse() accepts any name for a store, a circuit or a strategy, and pollutes no prototype", async () => {
   const none = Object.keys(Object.prototype);
   for (const name of HOSTILE_TEXTS) {
     // As JSON gives it: `__proto__` is a field as any other.
@@ -181,7 +181,7 @@ Deno.test("createFuse() takes any name for a store, a circuit or a strategy, and
   assertEquals(({} as Anything).failureThreshold, undefined);
 });
 
-Deno.test("createFuse() refuses names that are none in one short line", () => {
+Deno.test("createFuse() refuses invalid names in one short line", () => {
   const huge = "x\n".repeat(500_000);
   for (
     const options of [
@@ -199,7 +199,7 @@ Deno.test("createFuse() refuses names that are none in one short line", () => {
   }
 });
 
-Deno.test("make() throws what a getter throws, and keeps nothing", () => {
+Deno.test("make() throws the error of a getter, and keeps nothing", () => {
   const fuse = createFuse();
   for (const option of CIRCUIT_OPTIONS) {
     const boom = new Error("boom");
@@ -216,7 +216,7 @@ Deno.test("make() throws what a getter throws, and keeps nothing", () => {
   fuse.make("a", { failureThreshold: 9 });
 });
 
-Deno.test("CircuitBreaker() survives whatever a function of the user's gives or throws", async () => {
+Deno.test("CircuitBreaker() survives any value that a user's function returns or throws", async () => {
   const property = fc.asyncProperty(hostileValue, async (value) => {
     for (const how of ["gives", "throws"] as const) {
       const does = () => {
@@ -270,7 +270,7 @@ const HARMFUL: readonly unknown[] = [
   }),
 ];
 
-Deno.test("CircuitBreaker() hands on errors that do harm to who looks at them, and counts them", async () => {
+Deno.test("CircuitBreaker() passes on errors whose properties throw, and counts them", async () => {
   for (const [i, error] of HARMFUL.entries()) {
     const breaker = createFuse().make("a", { failureThreshold: 2 });
     for (let n = 0; n < 2; n++) {
@@ -283,7 +283,7 @@ Deno.test("CircuitBreaker() hands on errors that do harm to who looks at them, a
   }
 });
 
-Deno.test("circuitBreaker() answers whatever is thrown behind it as Hono would alone", async () => {
+Deno.test("circuitBreaker() answers any thrown value as Hono does without it", async () => {
   for (const value of [...HOSTILE_VALUES, ...HARMFUL.slice(0, 5)]) {
     const answer = async (guarded: boolean) => {
       const app = new Hono();

@@ -165,7 +165,7 @@ Deno.test("upstash() shows no token, whatever happens to a request", async () =>
   }
 });
 
-Deno.test("upstash() and libsql() show no secret of an address or a token that they are made with", async () => {
+Deno.test("upstash() and libsql() show no secret of an address or a token that they receive", async () => {
   for (const url of URLS) {
     for (
       const make of [
@@ -233,7 +233,7 @@ function errorsOf(): unknown[] {
   ]).concat(said, said);
 }
 
-Deno.test("upstash(), libsql() and tiered() show no secret of what a client throws", async () => {
+Deno.test("upstash(), libsql() and tiered() show no secret of an error that a client throws", async () => {
   const inner = createClient({ url: ":memory:" });
   try {
     await migrate(inner);
@@ -261,7 +261,7 @@ Deno.test("upstash(), libsql() and tiered() show no secret of what a client thro
   }
 });
 
-Deno.test("libsql() keeps no secret in its tables: no key, no text of an error", async () => {
+Deno.test("libsql() stores no secret in its tables: no key, no text of an error", async () => {
   for (const audit of ["transitions", "calls"] as const) {
     const client = createClient({ url: ":memory:" });
     try {

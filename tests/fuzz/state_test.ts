@@ -150,7 +150,7 @@ async function exported(fuse: Fuse): Promise<string> {
 }
 
 for (const driver of DRIVERS.slice(1)) {
-  Deno.test(`Fuse.importState() does the same as with memory() when an export was altered (${driver.name})`, async () => {
+  Deno.test(`Fuse.importState() treats an altered export as memory() does (${driver.name})`, async () => {
     const clock = new FakeClock(NOW + 120_000);
     await using world = await driver.open({ clock: clock.now });
     const memory = DRIVERS[0]!;
@@ -173,7 +173,7 @@ for (const driver of DRIVERS.slice(1)) {
   });
 }
 
-Deno.test("Fuse.importState() answers soon when there is much of it", async () => {
+Deno.test("Fuse.importState() answers soon when an export is large", async () => {
   const entry = STATE.circuits[0];
   const many = (n: number) =>
     Array.from({ length: n }, (_, i) => ({ ...entry, name: `${HOSTILE_TEXTS[0]}${i}` }));

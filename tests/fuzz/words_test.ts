@@ -21,7 +21,7 @@ const KINDS = ["forceOpen", "forceClose", "disable", "metricsOnly"] as const;
 const EVENTS = ["forced_open", "forced_closed", "disabled", "metrics_only"] as const;
 
 for (const driver of DRIVERS) {
-  Deno.test(`CircuitBreaker() keeps what operators write to the letter (${driver.name})`, async () => {
+  Deno.test(`CircuitBreaker() stores operators' texts verbatim (${driver.name})`, async () => {
     await using world = await driver.open();
     const property = fc.asyncProperty(
       hostileText,
@@ -76,7 +76,7 @@ for (const driver of DRIVERS) {
   });
 }
 
-Deno.test("CircuitBreaker() refuses words that are none in one short line", async () => {
+Deno.test("CircuitBreaker() refuses invalid texts in one short line", async () => {
   const breaker = createFuse().make("a");
   const { generation } = await breaker.snapshot();
   const property = fc.asyncProperty(
@@ -93,7 +93,7 @@ Deno.test("CircuitBreaker() refuses words that are none in one short line", asyn
   await fc.assert(property, runs(100));
 });
 
-Deno.test("a rejection is one line, and a problem in JSON, whatever a circuit is called", async () => {
+Deno.test("a rejection is one line, and its JSON body is valid, whatever the circuit's name", async () => {
   const property = fc.asyncProperty(hostileText, words, words, async (name, reason, actor) => {
     const fuse = createFuse();
     const breaker = fuse.make(name);
@@ -118,7 +118,7 @@ Deno.test("a rejection is one line, and a problem in JSON, whatever a circuit is
   await fc.assert(property, runs(100));
 });
 
-Deno.test("prometheus() stays readable, and adds up, whatever circuits and scopes are called", async () => {
+Deno.test("prometheus() stays readable, and adds up, whatever the names of circuits and scopes", async () => {
   const names = fc.uniqueArray(fc.tuple(hostileText, hostileText), { minLength: 1, maxLength: 6 });
   const property = fc.asyncProperty(names, fc.boolean(), async (names, scopeLabels) => {
     const store = names[0]![1];
@@ -147,7 +147,7 @@ Deno.test("prometheus() stays readable, and adds up, whatever circuits and scope
   await fc.assert(property, runs(60));
 });
 
-Deno.test("health() tells circuits by name, whatever they are called", async () => {
+Deno.test("health() separates circuits by name, whatever their names", async () => {
   const property = fc.asyncProperty(
     fc.uniqueArray(hostileText, { minLength: 1 }),
     async (names) => {
@@ -165,7 +165,7 @@ Deno.test("health() tells circuits by name, whatever they are called", async () 
   await fc.assert(property, runs(60));
 });
 
-Deno.test("circuitBreaker() keeps tenants apart whatever their header says", async () => {
+Deno.test("circuitBreaker() separates tenants whatever their header contains", async () => {
   const fuse = createFuse();
   const app = new Hono();
   app.use(circuitBreaker({

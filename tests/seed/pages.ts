@@ -32,7 +32,7 @@ const EXAMPLES: Record<string, RegExp> = {
   "S81": /\.resetAll\(/,
 };
 for (const [rows, example] of Object.entries(EXAMPLES)) {
-  Deno.test(`${rows} a page shows it in a block that CI executes`, () => {
+  Deno.test(`${rows} a page shows it in a block that CI runs`, () => {
     const blocks = guide.flatMap(({ text }) => codeOf(text, "ts"));
     assert(blocks.some((code) => example.test(code)), String(example));
   });
@@ -50,7 +50,7 @@ for (const [rows, path, what] of FILES) {
   });
 }
 
-Deno.test("S2 the table of the stores says what their traits say", () => {
+Deno.test("S2 the table of the stores agrees with their traits", () => {
   const { text } = sectionOf(guide, "Choosing a store");
   const rows = text.split("\n").map((line) => line.split("|").map((cell) => cell.trim()));
   const column = (name: string) => rows[rows.findIndex((row) => row[1] === "Store")]!.indexOf(name);
@@ -66,7 +66,7 @@ Deno.test("S2 the table of the stores says what their traits say", () => {
   }
 });
 
-Deno.test("S83–S86 each of these sections has a block that CI executes", () => {
+Deno.test("S83–S86 each of these sections has a block that CI runs", () => {
   for (const heading of ["Strategies", "Options", "A store of your own", "Testing"]) {
     const { text } = sectionOf(guide, heading);
     assert(/^```ts$/m.test(text), heading);

@@ -61,7 +61,7 @@ async function goesBy(
   assert(steps.every((step) => step.startsWith("SEARCH")), plan.join("; "));
 }
 
-seed("S50–S52", "open circuits", async () => {
+seed("S50–S52", "a query returns open circuits", async () => {
   await withPast(async (client) => {
     const openCircuits = drizzle(client).select().from(circuitBreakers)
       .where(eq(circuitBreakers.state, "OPEN"));
@@ -70,7 +70,7 @@ seed("S50–S52", "open circuits", async () => {
   });
 });
 
-seed("S50–S52", "circuits of the last hour with many failures", async () => {
+seed("S50–S52", "a query returns circuits of the last hour with many failures", async () => {
   await withPast(async (client, clock) => {
     const failingCircuits = drizzle(client).select().from(circuitBreakers).where(and(
       gt(circuitBreakers.failureCount, 10),
@@ -81,7 +81,7 @@ seed("S50–S52", "circuits of the last hour with many failures", async () => {
   });
 });
 
-seed("S50–S52", "circuits that opened today, those that are well again too", async () => {
+seed("S50–S52", "a query returns circuits that opened today, also recovered ones", async () => {
   await withPast(async (client, clock) => {
     const todayOpened = drizzle(client).select().from(circuitBreakers).where(and(
       isNotNull(circuitBreakers.openedAt),
@@ -92,7 +92,7 @@ seed("S50–S52", "circuits that opened today, those that are well again too", a
   });
 });
 
-seed("S53–S54", "the latest 50 events of a circuit by its name", async () => {
+seed("S53–S54", "a query returns the latest 50 events of a circuit by its name", async () => {
   await withPast(async (client) => {
     const db = drizzle(client);
     const events = db.select().from(circuitBreakerEvents)
@@ -118,7 +118,7 @@ seed("S53–S54", "the latest 50 events of a circuit by its name", async () => {
   });
 });
 
-seed("S53–S54", "transitions counted today", async () => {
+seed("S53–S54", "a query counts today's transitions", async () => {
   await withPast(async (client, clock) => {
     const transitions = drizzle(client).select({ n: count() }).from(circuitBreakerEvents)
       .where(and(
@@ -132,7 +132,7 @@ seed("S53–S54", "transitions counted today", async () => {
 
 seed(
   "S55–S56",
-  "what a database holds is there after a restart, and needs its migrations",
+  "the state in a database survives a restart, and needs its migrations",
   async () => {
     const { url } = file;
     const client = createClient({ url });
@@ -161,7 +161,7 @@ seed(
   },
 );
 
-seed("S73", "the indexes of the schema are in the database", async () => {
+seed("S73", "the database has the indexes of the schema", async () => {
   await inMemory(async (client) => {
     const { rows } = await client.execute(
       "select name from sqlite_schema where type = 'index' and name not like 'sqlite_%'",
@@ -175,7 +175,7 @@ seed("S73", "the indexes of the schema are in the database", async () => {
   });
 });
 
-seed("S73", "no statement of a store scans a table of circuits or of events", async () => {
+seed("S73", "no statement of a store scans the table of circuits or of events", async () => {
   await withClients(1, async (client) => {
     await migrate(client);
     const sent = new Set<string>();

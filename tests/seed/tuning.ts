@@ -27,7 +27,7 @@ const redis = await sharedRedis();
 const face = await startFace({ redis });
 const server = await sqldForFile();
 
-seed("S63", "the seed's three services, each on its driver, by hand and by name", async () => {
+seed("S63", "the seed's three services use their drivers, by hand and by name", async () => {
   await inMemory(async (client) => {
     const prefix = ownPrefix();
     await using fuse = createFuse({
@@ -59,7 +59,7 @@ seed("S63", "the seed's three services, each on its driver, by hand and by name"
 });
 
 for (const driver of ["array", "cache", "database"] as const) {
-  seed("S64–S67", `10 000 calls on ${driver} all count, and cost next to no request`, async () => {
+  seed("S64–S67", `10 000 calls on ${driver} all count, and cost almost no request`, async () => {
     await inMemory(async (client) => {
       let requests = 0;
       const stores: Record<typeof driver, Store> = {
@@ -89,7 +89,7 @@ for (const driver of ["array", "cache", "database"] as const) {
   });
 }
 
-seed("S68–S72", "what several circuits have pending goes out in one request", async () => {
+seed("S68–S72", "pending tallies of several circuits are sent in one request", async () => {
   await using fuse = createFuse({
     stores: { cache: cacheAt(face, { prefix: ownPrefix() }) },
     storeTimeoutMs,
@@ -133,7 +133,7 @@ seed("S74", "history reads from the replica, decisions never do", async () => {
   });
 });
 
-seed("S75", "a client per unit of work, where a function gives it", async () => {
+seed("S75", "a client function provides a client for each unit of work", async () => {
   await inMemory(async (client) => {
     const asked = { cache: 0, database: 0 };
     const { url, token } = face;
@@ -159,7 +159,7 @@ seed("S75", "a client per unit of work, where a function gives it", async () => 
   });
 });
 
-seed("S75", "one HTTP client for all, whose requests are bounded", async () => {
+seed("S75", "one HTTP client serves all requests, and bounds their number", async () => {
   const setUp = createWebClient({ url: server.url });
   await migrate(setUp);
   setUp.close();
@@ -187,7 +187,7 @@ seed("S75", "one HTTP client for all, whose requests are bounded", async () => {
   assert(flight.most <= 20, `${flight.most} at once`);
 });
 
-seed("S76", "the events of a flush are one batch with the counters", async () => {
+seed("S76", "the events of a flush are in one batch with the counters", async () => {
   await inMemory(async (client) => {
     const batches: (readonly string[])[] = [];
     const database = libsql({
@@ -214,7 +214,7 @@ for (
     ["counters", "update of total_successes on circuit_breakers"],
   ]
 ) {
-  seed("S76", `${what} that cannot be written take the rest of their flush back`, async () => {
+  seed("S76", `a failing write of ${what} rolls back the rest of its flush`, async () => {
     await inMemory(async (client) => {
       const fuse = createFuse({
         stores: { database: libsql({ client, audit: "calls" }) },
@@ -241,7 +241,7 @@ for (
   });
 }
 
-seed("S77", "prune() deletes what is old, so many rows at a time", async () => {
+seed("S77", "prune() deletes old rows, a limited number at a time", async () => {
   await inMemory(async (client) => {
     const clock = new FakeClock();
     const database = libsql({ client, audit: "calls", clock: clock.now });

@@ -11,7 +11,7 @@ import { scaled } from "../../support/scale.ts";
 const FIRST = Number(Deno.env.get("SIMULATION_SEED") ?? 0);
 const SEEDS = Number(Deno.env.get("SIMULATION_SEEDS") ?? scaled(200, 2_000));
 
-Deno.test(`play() finds nothing wrong when it is given ${SEEDS} seeds from ${FIRST}`, async () => {
+Deno.test(`play() finds nothing wrong with ${SEEDS} seeds from ${FIRST}`, async () => {
   const met: Record<string, number> = {};
   const healthy: Healthy[] = [];
   for (let seed = FIRST; seed < FIRST + SEEDS; seed++) {
@@ -33,7 +33,7 @@ Deno.test(`play() finds nothing wrong when it is given ${SEEDS} seeds from ${FIR
   for (const what of SITUATIONS) assertGreater(met[what] ?? 0, SEEDS / 200, what);
 });
 
-Deno.test("play() goes the same way when a scenario is played again", async () => {
+Deno.test("play() takes the same course when it plays a scenario again", async () => {
   for (const kind of ["storm", "dead", "cut", "forced", "healthy"] as const) {
     const scenario = seedOf([kind], 0);
     const first = await play(scenario, { trace: true });
@@ -43,7 +43,7 @@ Deno.test("play() goes the same way when a scenario is played again", async () =
   }
 });
 
-Deno.test("play() finds nothing wrong when a clock goes back while an answer is missing", async () => {
+Deno.test("play() finds nothing wrong when a clock is set back while an answer is missing", async () => {
   const calls = [0, 1_150, ...Array.from({ length: 19 }, (_, i) => 3_500 + 4_000 * i)];
   const { violation, met } = await play({
     ...seedOf(["storm"], 0),
@@ -104,7 +104,7 @@ Deno.test("judgeHealthy() sees the openings when failures overtake pending succe
   assert(judgeHealthy(healthy)?.includes("opened"));
 });
 
-Deno.test("judgeHealthy() tells what was promised from what was never seen", () => {
+Deno.test("judgeHealthy() separates broken promises from unobserved ones", () => {
   const of = (opened: number) =>
     judgeHealthy([{ policy: "strong, 3 in a row", opened, exact: 8, expected: 4.9 }]);
   assertEquals(of(26), null);

@@ -52,7 +52,7 @@ function sum(result: SoakResult, of: "storeErrors" | "operations") {
 }
 
 for (const driver of Object.keys(GROUNDS)) {
-  Deno.test(`soak() of ${driver} finds nothing lost and nothing doubled`, async () => {
+  Deno.test(`soak() of ${driver} finds nothing lost and nothing counted twice`, async () => {
     const result = await run(driver, scaled(20, 50));
     assertEquals(result.balance.differences, []);
     assertEquals(result.problems, []);

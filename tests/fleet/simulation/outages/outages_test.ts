@@ -26,7 +26,7 @@ for (const kind of new Set(OUTAGE_KINDS)) {
   });
 }
 
-Deno.test("playOutage() goes the same way when a world is played again", async () => {
+Deno.test("playOutage() takes the same course when it plays a world again", async () => {
   for (let seed = 0; seed < OUTAGE_KINDS.length; seed++) {
     const outage = outageOf(seed);
     const again: Outage = { ...outage, policy: { ...outage.policy } };
