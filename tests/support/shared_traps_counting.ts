@@ -22,7 +22,7 @@ const SHAPE = { windowMs: 120_000, windowSize: 10_000 };
 
 export const COUNTING: readonly Trap[] = [
   {
-    name: "CircuitBreaker() counts 800 outcomes exactly when 8 isolates tell at once",
+    name: "CircuitBreaker() counts 800 outcomes exactly when 8 isolates report at once",
     async run(world) {
       // Trap 14: nothing is read, changed and written back.
       const isolates = world.join(NEVER);
@@ -47,7 +47,8 @@ export const COUNTING: readonly Trap[] = [
     },
   },
   {
-    name: "CircuitBreaker() books 320 outcomes where they ended when they are told later",
+    name:
+      "CircuitBreaker() counts 320 outcomes at the times at which they ended when they are reported later",
     async run(world) {
       // Traps 13 and 14: segments of 12 s, of which the first two pass out of the window.
       const watches: ReturnType<typeof busy>[] = [];
@@ -107,7 +108,7 @@ export const COUNTING: readonly Trap[] = [
   },
   ...(["lose", "refuse"] as const).map((fault): Trap => ({
     name:
-      `CircuitBreaker() reports what it cannot confirm when the way to the store is to ${fault}`,
+      `CircuitBreaker() reports unconfirmed outcomes when the network to the store has the fault ${fault}`,
     run: (world) => unconfirmed(world, fault),
   })),
   {
@@ -127,7 +128,7 @@ export const COUNTING: readonly Trap[] = [
     },
   },
   {
-    name: "CircuitBreaker() counts nothing when a breaker further in rejects 200 calls",
+    name: "CircuitBreaker() counts nothing when an inner breaker rejects 200 calls",
     async run(world) {
       // Trap 17: the inner circuit's rejection says nothing of the outer one's upstream.
       const isolates = world.join({ ...NEVER, failureThreshold: 1 });
@@ -148,7 +149,7 @@ export const COUNTING: readonly Trap[] = [
     },
   },
   {
-    name: "CircuitBreaker() has 400 calls of 8 isolates under way at once",
+    name: "CircuitBreaker() runs 400 calls of 8 isolates concurrently",
     async run(world) {
       // Traps 24 and 25: nothing is locked while the user's call runs.
       const isolates = world.join(NEVER);

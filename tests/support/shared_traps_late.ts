@@ -14,7 +14,7 @@ export const LATE: readonly Trap[] = [
   ...(["known", "new"] as const).flatMap((age) =>
     (["fail", "succeed"] as const).map((ending): Trap => ({
       // Traps 1 and 2: an old failure reopens nothing, an old success closes nothing.
-      name: `CircuitBreaker() goes by its trial when 200 calls of a ${age} circuit ${ending} late`,
+      name: `CircuitBreaker() follows its trial when 200 calls of a ${age} circuit ${ending} late`,
       run: (world) => lateCalls(world, age, ending),
     }))
   ),
@@ -42,7 +42,8 @@ export const LATE: readonly Trap[] = [
     },
   },
   {
-    name: "CircuitBreaker() frees no slot of this half-open when a trial of the last one ends",
+    name:
+      "CircuitBreaker() frees no slot of this half-open state when a trial of the previous one ends",
     async run(world) {
       // Trap 4: slots are tokens, not a counter.
       const isolates = world.join({

@@ -18,7 +18,8 @@ const TRIP: CircuitOptions = {
 
 export const OUTAGES: readonly Trap[] = [
   {
-    name: "CircuitBreaker() goes on alone when the store is gone, and merges when it is back",
+    name:
+      "CircuitBreaker() protects on its own when the store is gone, and merges when the store is back",
     async run(world) {
       const isolates = world.join(TRIP, cutOff);
       const [failing, ...others] = isolates;
@@ -68,7 +69,7 @@ export const OUTAGES: readonly Trap[] = [
     },
   },
   {
-    name: "CircuitBreaker() opens for those who see the store when it is gone for others",
+    name: "CircuitBreaker() opens for isolates that reach the store when others do not",
     async run(world) {
       const isolates = world.join(TRIP, cutOff);
       await lose(world);

@@ -17,15 +17,16 @@ const boom = () => Promise.reject(new Boom());
 
 export const STATE: readonly Trap[] = [
   {
-    name: "CircuitBreaker() closes nothing when the verdict of a stale isolate comes too late",
+    name: "CircuitBreaker() closes nothing when the transition of a stale isolate comes too late",
     run: staleVerdict,
   },
   {
-    name: "CircuitBreaker() follows the store's clock when those of 8 isolates are hours apart",
+    name:
+      "CircuitBreaker() follows the store's clock when the clocks of 8 isolates are hours apart",
     run: clocksApart,
   },
   {
-    name: "CircuitBreaker() takes until as a duration when clocks are hours apart",
+    name: "CircuitBreaker() treats until as a duration when clocks are hours apart",
     async run(world) {
       // Trap 26: an instant on one isolate's clock is none on another's.
       const clocks = Array.from({ length: ISOLATES }, (_, i) => apart(world, i));
@@ -66,7 +67,7 @@ export const STATE: readonly Trap[] = [
     },
   },
   {
-    name: "CircuitBreaker() counts 160 calls of a forgotten life towards totals only",
+    name: "CircuitBreaker() adds 160 calls of a forgotten life to totals only",
     async run(world) {
       // Trap 27, rule 5: the epoch tells lives apart though the generations agree.
       const isolates = world.join(TRIP);
@@ -91,7 +92,7 @@ export const STATE: readonly Trap[] = [
     },
   },
   {
-    name: "opened, half_opened and closed are told once each when 200 callers race",
+    name: "opened, half_opened and closed are emitted once each when 200 callers race",
     async run(world) {
       // Trap 30: only the winner announces.
       const isolates = world.join({ ...TRIP, failureThreshold: 5 });
@@ -119,7 +120,7 @@ export const STATE: readonly Trap[] = [
     },
   },
   {
-    name: "opened, half_opened and closed are told at most once each when answers are lost",
+    name: "opened, half_opened and closed are emitted at most once each when answers are lost",
     async run(world) {
       // Section 2: a winner that never hears of it tells nobody, and the trail has it all the same.
       const isolates = world.join({ ...TRIP, failureThreshold: 5, cooldownMs: 1_000 });
@@ -144,7 +145,7 @@ export const STATE: readonly Trap[] = [
     },
   },
   {
-    name: "config_mismatch names the options once an isolate when isolates differ",
+    name: "config_mismatch names the options once per isolate when isolates differ",
     async run(world) {
       // Trap 32, rule 17.
       for (let i = 0; i < ISOLATES; i++) {
@@ -166,11 +167,11 @@ export const STATE: readonly Trap[] = [
     },
   },
   {
-    name: "for() and boundary() share nothing when 8 isolates use them all",
+    name: "for() and boundary() share nothing when 8 isolates use all scopes",
     run: scopes,
   },
   {
-    name: "forceOpen() of one isolate is obeyed by the others within maxStalenessMs, and sticks",
+    name: "forceOpen() of one isolate is obeyed by the others within maxStalenessMs, and persists",
     async run(world) {
       // Trap 39.
       const isolates = world.join({ ...TRIP, maxStalenessMs: 5_000 });

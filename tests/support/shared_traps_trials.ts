@@ -12,7 +12,7 @@ const TRIP: CircuitOptions = { failureThreshold: 1, successThreshold: 1, cooldow
 
 export const TRIALS: readonly Trap[] = [
   {
-    name: "CircuitBreaker() gives one other trial the slot when an isolate dies with it",
+    name: "CircuitBreaker() gives the slot to one other trial when an isolate dies during its own",
     async run(world) {
       // Trap 7: a lease ends by itself.
       const [dying, ...others] = world.join({ ...TRIP, halfOpenLeaseMs: 5_000 });
@@ -37,7 +37,7 @@ export const TRIALS: readonly Trap[] = [
     },
   },
   {
-    name: "CircuitBreaker() rejects 400 callers at once when a trial runs, and none twice",
+    name: "CircuitBreaker() rejects 400 concurrent callers while a trial runs, each once",
     async run(world) {
       // Trap 8: nobody waits for the verdict, and nobody is released by it.
       const isolates = world.join(TRIP);

@@ -72,7 +72,7 @@ function namesIn(text: string): string[] {
 const EXTRA =
   /^(deno\.json|[A-Z]+(\.md)?|[\w/-]+\/[\w-]+\.(md|png)|migrations\/(\d+_\w+\.sql|meta\/\w+\.json))$/;
 
-Deno.test("the published files are what the entry points import, migrations and pages", async () => {
+Deno.test("the published files are the files that entry points import, migrations and pages", async () => {
   const { ok, stderr } = await deno(["publish", "--dry-run", "--allow-dirty", "--no-check"]);
   assert(ok, stderr);
   const published = pathsWithin(stderr.match(/file:\S+/g) ?? []);

@@ -18,7 +18,7 @@ Deno.test("fewer than 2 in 100 comments of the package begin with a word that st
   assert(clipped.length < comments.length / 50, clipped.join("\n"));
 });
 
-Deno.test("commentsIn() gives docstrings, blocks of lines and Lua's, without their marks", () => {
+Deno.test("commentsIn() returns docstrings, blocks of lines and Lua comments, without their marks", () => {
   const source = '/**\n * Returns a.\n *\n * @returns b\n */\nx("// no comment");\n' +
     "// One,\n// over two lines.\ny(); // beside code\n-- In Lua.\n/** Short. */\n";
   assertEquals(commentsIn(source), [

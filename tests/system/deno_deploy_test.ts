@@ -18,7 +18,7 @@ const client = createClient({ url: server.url });
 await migrate(client);
 const DAY_MS = 86_400_000;
 
-Deno.test("deno-deploy example guards its routes, and isolates share what they learn", async () => {
+Deno.test("the deno-deploy example guards its routes, and isolates share state", async () => {
   await redis.command("FLUSHALL");
   await using upstream = startUpstream(500);
   await using face = await startFace({ redis });
@@ -56,7 +56,7 @@ Deno.test("deno-deploy example guards its routes, and isolates share what they l
   assertEquals(trail.map(({ name, event }) => [name, event]), [["api", "opened"]]);
 });
 
-Deno.test("deno-deploy example tells upon SIGINT what it holds back, which is lost without", async () => {
+Deno.test("the deno-deploy example sends its pending outcomes upon SIGINT, which would be lost otherwise", async () => {
   await redis.command("FLUSHALL");
   await using upstream = startUpstream(200);
   await using face = await startFace({ redis });
@@ -76,7 +76,7 @@ Deno.test("deno-deploy example tells upon SIGINT what it holds back, which is lo
   assert(told < all, `all ${told} of ${all} were told without SIGINT`);
 });
 
-Deno.test("deno-deploy example prunes the trail, by Deno.cron where there is one", async () => {
+Deno.test("the deno-deploy example prunes the trail by Deno.cron where it exists", async () => {
   // A hundred days ago, and today.
   const past = new FakeClock(Date.now() - 100 * DAY_MS);
   const key = `pruned-${crypto.randomUUID()}`;

@@ -218,7 +218,7 @@ const [outputs, hybrid, overTcp, contract] = await Promise.all([
 ]);
 
 for (const [i, { path, output }] of examples.entries()) {
-  Deno.test(`example ${path} shows what it is there for`, () => {
+  Deno.test(`example ${path} shows what it promises`, () => {
     const shown = outputs[i]!.output.replaceAll(/"at":"[^"]+"/g, '"at":"…"');
     assertEquals({ ...outputs[i], output: shown }, { output, errors: "" });
   });
@@ -242,7 +242,7 @@ after a reset, in the office: CLOSED
   assertEquals(overTcp, { output, errors: "" });
 });
 
-Deno.test("example custom-driver keeps the whole contract of a store", () => {
+Deno.test("example custom-driver passes the whole contract suite of a store", () => {
   const all = storeContract(() => memory()).length + 1; // and that two connections share it
   assertMatch(contract.stdout, new RegExp(`ok \\| ${all} passed \\| 0 failed`), contract.stderr);
 });

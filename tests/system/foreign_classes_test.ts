@@ -24,7 +24,7 @@ const keepsConnections = { sanitizeOps: false, sanitizeResources: false };
 
 for (const [name, send] of Object.entries({ undici: undici.fetch, "node-fetch": nodeFetch })) {
   Deno.test(
-    `a 503 of ${name} is a failure, and its Retry-After counts`,
+    `a 503 of ${name} is a failure, and its Retry-After is followed`,
     keepsConnections,
     async () => {
       await upstream(busy, async (url) => {
@@ -34,7 +34,7 @@ for (const [name, send] of Object.entries({ undici: undici.fetch, "node-fetch": 
   );
 
   Deno.test(
-    `a 503 of ${name} that a fallback replaces is let go of`,
+    `the body of a 503 of ${name} that a fallback replaces is canceled`,
     keepsConnections,
     async () => {
       await upstream(busy, async (url) => {

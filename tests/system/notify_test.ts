@@ -21,7 +21,7 @@ async function isolate(database: string, url: string, fate: "lives" | "dies") {
   assertEquals(new TextDecoder().decode(stderr), "");
 }
 
-Deno.test("of two isolates one tells, and drain() tells once what the other died with", async () => {
+Deno.test("one of two isolates sends a notice, and drain() sends once what a dead isolate left", async () => {
   const folder = await Deno.makeTempDir();
   await using receiver = startReceiver();
   const database = `file:${folder}/fuse.db`;
@@ -59,7 +59,7 @@ Deno.test("of two isolates one tells, and drain() tells once what the other died
   }
 });
 
-Deno.test("notify() tells a server that fails and then works, and gives up one that hangs", async () => {
+Deno.test("notify() retries a server that fails and then works, and gives up on one that hangs", async () => {
   await using receiver = startReceiver();
   const parts = new FakeParts();
   const fuse = createFuse({ clock: parts.clock });
@@ -96,7 +96,7 @@ Deno.test("notify() tells a server that fails and then works, and gives up one t
   for (const answer of hanging) answer(new Response(null, { status: 500 }));
 });
 
-Deno.test("drain() rejects without an address while the server fails, and tells all once it works", async () => {
+Deno.test("drain() rejects without an address while the server fails, and sends all notices once it works", async () => {
   await using receiver = startReceiver();
   const client = createClient({ url: ":memory:" });
   try {

@@ -33,7 +33,7 @@ const TARGET_LABELS = ["instance", "job"];
 
 const path = await findPromtool();
 
-Deno.test("the alerts and the dashboard ask for metrics, labels and values that are exported", async () => {
+Deno.test("the alerts and the dashboard use only exported metrics, labels and values", async () => {
   const exported = await exportedLabels();
   const queries = variables.flatMap(({ query }) => typeof query === "string" ? [] : [query.query]);
   for (const expr of [...alerts.map(({ expr }) => expr), ...panels, ...queries]) {
@@ -58,12 +58,12 @@ Deno.test("the alerts and the dashboard ask for metrics, labels and values that 
   }
 });
 
-Deno.test("the dashboard shows every metric that is exported", async () => {
+Deno.test("the dashboard shows every exported metric", async () => {
   const shown = new Set(panels.flatMap(selectorsOf).map(({ metric }) => metric));
   assertEquals([...shown].sort(), [...(await exportedLabels()).keys()].sort());
 });
 
-Deno.test("the alerts tell labels that their expressions leave", () => {
+Deno.test("the alerts use only labels that their expressions keep", () => {
   for (const { alert, expr, annotations } of alerts) {
     const told = Object.values(annotations).flatMap((text) =>
       [...text.matchAll(/\$labels\.(\w+)/g)].map(([, label = ""]) => label)
@@ -72,7 +72,7 @@ Deno.test("the alerts tell labels that their expressions leave", () => {
   }
 });
 
-Deno.test("the dashboard's variables are all that its panels use", () => {
+Deno.test("the dashboard's variables are exactly those that its panels use", () => {
   const known = [...variables.map(({ name }) => name), "__rate_interval"];
   const used = JSON.stringify(dashboard.panels).matchAll(/\$\{?(\w+)/g);
   assertEquals([...used].map(([, name = ""]) => name).filter((name) => !known.includes(name)), []);

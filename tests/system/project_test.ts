@@ -3,7 +3,7 @@ import { assert, assertEquals } from "@std/assert";
 import { parse } from "@std/yaml";
 import { readConfig, root } from "../tools/gate/project.ts";
 
-Deno.test("CONTRIBUTING maps what is there, and every folder that is there", () => {
+Deno.test("CONTRIBUTING lists only existing files, and every folder", () => {
   const named = mapOf(read("CONTRIBUTING.md"));
   assertEquals(named.filter((path) => !exists(path)), []);
   const there = [
@@ -30,7 +30,7 @@ Deno.test("every command in CONTRIBUTING is a task", () => {
   assertEquals(named.filter((task) => !(task in readConfig().tasks)), []);
 });
 
-Deno.test("the workflows run .ci/run, in the Deno that it pins", () => {
+Deno.test("the workflows run .ci/run with the Deno version that it pins", () => {
   const [, pinned] = /deno@(\d+\.\d+\.\d+) /.exec(read(".ci/run"))!;
   for (const name of ["ci.yml", "publish.yml"]) {
     const { jobs } = parse(read(`.github/workflows/${name}`)) as {

@@ -26,22 +26,22 @@ import * as T from "@fuse/edge/testing";
 import * as U from "@fuse/edge/upstash";
 import { gives, is, type Maybe, same, takes } from "../support/promised.ts";
 
-Deno.test("@fuse/edge/env gives what was promised", () => {
+Deno.test("@fuse/edge/env exports the promised surface", () => {
   is<(env: object, options?: Omit<M.FuseOptions, "stores" | "default">) => M.Fuse>(fuseFromEnv);
 });
 
-Deno.test("@fuse/edge/cli gives a function that returns an exit code", () => {
+Deno.test("@fuse/edge/cli exports a function that returns an exit code", () => {
   is<(args: readonly string[]) => Promise<number>>(runCli);
 });
 
-Deno.test("@fuse/edge/dashboard gives what was promised", () => {
+Deno.test("@fuse/edge/dashboard exports the promised surface", () => {
   type Options =
     & { fuse: M.Fuse | ((c: Context) => M.Fuse); auth: MiddlewareHandler }
     & Maybe<{ actor: (c: Context) => string; readOnly: boolean; title: string; pollMs: number }>;
   is<(options: Options) => Hono>(dashboard);
 });
 
-Deno.test("@fuse/edge/upstash gives what was promised", () => {
+Deno.test("@fuse/edge/upstash exports the promised surface", () => {
   is<(options: U.UpstashOptions) => M.Store>(U.upstash);
   type Sends<T> = (sha: string, keys: string[], args: (string | number)[]) => T;
   type Pipeline = {
@@ -65,7 +65,7 @@ Deno.test("@fuse/edge/upstash gives what was promised", () => {
   takes<U.UpstashOptions, { url: string; token: string } & Settings>();
 });
 
-Deno.test("@fuse/edge/redis gives what was promised", () => {
+Deno.test("@fuse/edge/redis exports the promised surface", () => {
   type Client = R.RedisClientLike;
   is<(client: Client | (() => Client), options?: R.RedisOptions) => M.Store>(R.redis);
   takes<Client, { call(command: string, ...args: string[]): Promise<unknown> }>();
@@ -74,7 +74,7 @@ Deno.test("@fuse/edge/redis gives what was promised", () => {
   takes<R.RedisOptions, Maybe<{ prefix: string; ttlMs: number; clock: M.Clock }>>();
 });
 
-Deno.test("@fuse/edge/libsql gives what was promised", () => {
+Deno.test("@fuse/edge/libsql exports the promised surface", () => {
   is<(options: L.LibsqlOptions) => L.LibsqlStore>(L.libsql);
   is<(options: { state: M.Store; audit: L.LibsqlStore }) => L.LibsqlStore>(L.tiered);
   is<(row: { state: string; failureCount: number }) => boolean>(L.isHealthy);
@@ -124,7 +124,7 @@ Deno.test("@fuse/edge/libsql gives what was promised", () => {
   assertEquals(relations.map((one) => typeof one), ["object", "object"]);
 });
 
-Deno.test("@fuse/edge/d1 and @fuse/edge/durable-object give what was promised", () => {
+Deno.test("@fuse/edge/d1 and @fuse/edge/durable-object export the promised surface", () => {
   type Rest = Maybe<
     & { audit: "transitions" | "calls"; trailKey: string; trailKeys: readonly string[] }
     & { redact: (error: unknown) => string | undefined; clock: M.Clock }
@@ -147,7 +147,7 @@ Deno.test("@fuse/edge/d1 and @fuse/edge/durable-object give what was promised", 
   is<ObjectClass>(O.FuseObject);
 });
 
-Deno.test("@fuse/edge/migrations gives what was promised", async () => {
+Deno.test("@fuse/edge/migrations exports the promised surface", async () => {
   const client = createClient({ url: ":memory:" });
   const { applied }: { applied: string[] } = await G.migrate(client);
   gives<readonly { tag: string; sql: string }[], typeof G.migrations>();
@@ -155,7 +155,7 @@ Deno.test("@fuse/edge/migrations gives what was promised", async () => {
   client.close();
 });
 
-Deno.test("@fuse/edge/store gives what was promised", () => {
+Deno.test("@fuse/edge/store exports the promised surface", () => {
   is<(driver: S.Driver) => M.Store>(S.shared);
   gives<{ name: string; traits: M.StoreTraits }, S.Driver>();
   gives<Error & { scope: "circuit" | "store" }, S.StoreAnswerError>();
@@ -167,7 +167,7 @@ Deno.test("@fuse/edge/store gives what was promised", () => {
   assertEquals(S.absentSnapshot(7).now, 7);
 });
 
-Deno.test("@fuse/edge/testing gives what was promised", () => {
+Deno.test("@fuse/edge/testing exports the promised surface", () => {
   const clock: { now: M.Clock; advance: (ms: number) => void; set: (ms: number) => void } = new T
     .FakeClock(5);
   assertEquals([clock.now(), new T.FakeClock().now() >= 0], [5, true]);
@@ -183,7 +183,7 @@ Deno.test("@fuse/edge/testing gives what was promised", () => {
   gives<{ needs?: "shared" | "audited" | "persistent" }, T.ContractCase>();
 });
 
-Deno.test("@fuse/edge/hono gives what was promised", async () => {
+Deno.test("@fuse/edge/hono exports the promised surface", async () => {
   type Of<T> = T | ((c: Context) => T);
   same<H.FuseVariables, { fuse: M.Fuse }>();
   takes<
@@ -213,7 +213,7 @@ Deno.test("@fuse/edge/hono gives what was promised", async () => {
   assertEquals(await Promise.all(texts), ["in the handler", "in the handler"]);
 });
 
-Deno.test("@fuse/edge/notify gives what was promised", () => {
+Deno.test("@fuse/edge/notify exports the promised surface", () => {
   type Notice =
     & { readonly event: M.AuditEventName; readonly at: Date }
     & {
@@ -236,12 +236,12 @@ Deno.test("@fuse/edge/notify gives what was promised", () => {
   is<(fuse: M.Fuse, options: Options) => Notifier>(N.notify);
 });
 
-Deno.test("@fuse/edge/otel gives a function that stops", () => {
+Deno.test("@fuse/edge/otel exports a function that returns a stop function", () => {
   type Options = Maybe<{ meter: object; tracer: object; scopes: boolean; durations: boolean }>;
   is<(fuse: M.Fuse, options?: Options) => () => void>(otel);
 });
 
-Deno.test("@fuse/edge/log and @fuse/edge/prometheus export what was promised", () => {
+Deno.test("@fuse/edge/log and @fuse/edge/prometheus export the promised surface", () => {
   type To = { info(...data: unknown[]): void; warn(...data: unknown[]): void } & {
     error(...data: unknown[]): void;
   };

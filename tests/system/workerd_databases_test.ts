@@ -58,7 +58,7 @@ async function workerOf(main: string, origin: string): Promise<IsolateOptions> {
 }
 
 for (const main of [D1, OBJECT]) {
-  Deno.test(`cloudflare-databases/${main} trips, rejects, and keeps its trail over a start`, async () => {
+  Deno.test(`cloudflare-databases/${main} trips, rejects, and keeps its trail over a restart`, async () => {
     const folder = await Deno.makeTempDir();
     await using stack = new AsyncDisposableStack();
     stack.defer(() => Deno.remove(folder, { recursive: true }));
@@ -94,12 +94,12 @@ for (const main of [D1, OBJECT]) {
     }
   });
 
-  Deno.test(`cloudflare-databases/${main} imports nothing of Node, and of the platform no class`, () => {
+  Deno.test(`cloudflare-databases/${main} imports no module of Node, and no class of the platform`, () => {
     assertEquals(bundles[main]!.imports, ["cloudflare:workers"]);
   });
 }
 
-Deno.test("the Durable Objects of the example have SQLite", async () => {
+Deno.test("the Durable Objects of the example use SQLite", async () => {
   const { migrations } = await configOf(OBJECT);
   assertEquals(migrations?.flatMap((one) => one.new_sqlite_classes), ["FuseObject"]);
 });

@@ -13,7 +13,7 @@ const RESET = 20;
 
 const stage = await stageForFile([EXAMPLE, SHORT_TEMPERED]);
 
-Deno.test("a cold start with 200 requests at once, some of them reset, costs two asks", async () => {
+Deno.test("a cold start with 200 concurrent requests, some of them reset, costs two store requests", async () => {
   await using scene = await stage.scene([EXAMPLE]);
   const [isolate] = scene.isolates as [Isolate];
   scene.cache.hold();
@@ -34,7 +34,7 @@ Deno.test("a cold start with 200 requests at once, some of them reset, costs two
   assertEquals(asks(scene), 2);
 });
 
-Deno.test("a cooldown's end with 200 requests at once, some of them reset, costs one ask and one trial", async () => {
+Deno.test("the end of a cooldown with 200 concurrent requests, some of them reset, costs one store request and one trial", async () => {
   await using scene = await stage.scene([SHORT_TEMPERED]);
   const [isolate] = scene.isolates as [Isolate];
   const { origin } = scene;

@@ -14,7 +14,7 @@ const stage = await stageForFile([EXAMPLE, CLIENT_PER_REQUEST, SHORT_TEMPERED]);
 for (
   const [circuit, path] of [["origin", "/origin/reports/7"], ["reports", "/reports/7"]] as const
 ) {
-  Deno.test(`circuit "${circuit}": a client that goes away counts as nothing, and holds up nobody`, async () => {
+  Deno.test(`circuit "${circuit}": a client that disconnects counts as neutral, and delays no other`, async () => {
     await using scene = await stage.scene([EXAMPLE]);
     const [isolate] = scene.isolates as [Isolate];
     const { origin } = scene;
@@ -58,7 +58,7 @@ Deno.test("a path cannot lead away from the origin", async () => {
   ]);
 });
 
-Deno.test("a request that dies while it waits for the store holds up nobody", async () => {
+Deno.test("a request that is canceled while it waits for the store delays no other", async () => {
   await using scene = await stage.scene([EXAMPLE]);
   const [isolate] = scene.isolates as [Isolate];
   const { cache } = scene;
@@ -74,14 +74,14 @@ Deno.test("a request that dies while it waits for the store holds up nobody", as
   assertEquals(scene.origin.calls, Array(5).fill("/later"));
 });
 
-Deno.test("a handler that throws while its call is under way holds up nobody", async () => {
+Deno.test("a handler that throws while its call is running delays no other", async () => {
   await using scene = await stage.scene([SHORT_TEMPERED]);
   const [isolate] = scene.isolates as [Isolate];
   for (let i = 0; i < 3; i++) assertEquals(await statusOf(isolate.fetch("/dies?throw")), 500);
   for (let i = 0; i < 5; i++) assertEquals(await statusOf(isolate.fetch("/later")), 200);
 });
 
-Deno.test("a trial whose client goes away holds up nobody, and gives its slot back", async () => {
+Deno.test("a trial whose client disconnects delays no other call, and frees its slot", async () => {
   await using scene = await stage.scene([SHORT_TEMPERED]);
   const [isolate] = scene.isolates as [Isolate];
   const acquired = () => scene.cache.log.filter(({ body }) => body.includes('"acquire"')).length;
@@ -108,7 +108,7 @@ Deno.test("a trial whose client goes away holds up nobody, and gives its slot ba
   });
 });
 
-Deno.test("1 000 requests at once over four isolates are answered, and counted to a one", async () => {
+Deno.test("1 000 concurrent requests over four isolates are answered and counted exactly", async () => {
   await using scene = await stage.scene(Array(4).fill(EXAMPLE));
   const { origin, isolates } = scene;
   // Nobody is answered before all have come.
@@ -130,7 +130,7 @@ Deno.test("1 000 requests at once over four isolates are answered, and counted t
   await totals(scene, "origin", { totalSuccesses: 1_000, totalFailures: 4 });
 });
 
-Deno.test("a client for each unit of work: requests at once do not wait for one another's", async () => {
+Deno.test("concurrent requests do not wait for each other with a client for each unit of work", async () => {
   await using scene = await stage.scene([CLIENT_PER_REQUEST]);
   const [isolate] = scene.isolates as [Isolate];
   // More than a client has under way at once. The isolate is cold: each asks the store first.

@@ -14,7 +14,7 @@ function pathOf(mode: string, circuit: string, { path, limits = {} }: Partial<St
   return `/${mode}${path}?${new URLSearchParams({ circuit, ...limits as Record<string, string> })}`;
 }
 
-Deno.test("a Worker counts what becomes of the bodies that it reads", async () => {
+Deno.test("a Worker counts the outcomes of the bodies that it reads", async () => {
   await using server = await startStreams();
   await using scene = await stage.scene([MAIN], { ORIGIN: server.url });
   const [isolate] = scene.isolates as [Isolate];
@@ -28,7 +28,7 @@ Deno.test("a Worker counts what becomes of the bodies that it reads", async () =
   }
 });
 
-Deno.test("a Worker counts what becomes of the bodies that it hands on", async () => {
+Deno.test("a Worker counts the outcomes of the bodies that it passes on", async () => {
   await using server = await startStreams();
   await using scene = await stage.scene([MAIN], { ORIGIN: server.url });
   const [isolate] = scene.isolates as [Isolate];
@@ -54,7 +54,7 @@ Deno.test("a Worker counts what becomes of the bodies that it hands on", async (
   }
 });
 
-Deno.test("a Worker's route counts when its body has ended", async () => {
+Deno.test("a Worker's route counts a call when its body has ended", async () => {
   await using server = await startStreams();
   await using scene = await stage.scene([MAIN], { ORIGIN: server.url });
   const [isolate] = scene.isolates as [Isolate];
@@ -71,7 +71,7 @@ Deno.test("a Worker's route counts when its body has ended", async () => {
   }
 });
 
-Deno.test("a Worker hands on a body that it made, whatever the header says of its length", async () => {
+Deno.test("a Worker passes on a body that it created, whatever Content-Length says", async () => {
   await using scene = await stage.scene([MAIN], { ORIGIN: "http://localhost:1" });
   const [isolate] = scene.isolates as [Isolate];
   for (const [i, length] of ["10", "4", "20", "10, 10", "ten", ""].entries()) {
@@ -83,7 +83,7 @@ Deno.test("a Worker hands on a body that it made, whatever the header says of it
   }
 });
 
-Deno.test("a trial of a Worker whose client leaves during the body gives its slot back", async () => {
+Deno.test("a trial of a Worker whose client disconnects during the body frees its slot", async () => {
   await using server = await startStreams();
   await using scene = await stage.scene([MAIN], { ORIGIN: server.url });
   const [isolate] = scene.isolates as [Isolate];

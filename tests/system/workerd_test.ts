@@ -33,7 +33,7 @@ const stage = await stageForFile(
   WORKERS,
 );
 
-Deno.test("a Worker needs no module of Node, and nothing that is forbidden at module scope", async () => {
+Deno.test("a Worker needs no module of Node, and runs no forbidden operation at module scope", async () => {
   for (const [main] of SETUPS) {
     assertEquals(stage.bundles[main]!.imports.filter((path) => path !== "cloudflare:workers"), []);
   }
@@ -44,7 +44,7 @@ Deno.test("a Worker needs no module of Node, and nothing that is forbidden at mo
   }
 });
 
-Deno.test("the example's README shows each set-up as it is tested", async () => {
+Deno.test("the example's README shows each set-up that is tested", async () => {
   const readme = await Deno.readTextFile(new URL("README.md", EXAMPLE));
   const blocks = codeOf(readme, "ts");
   const files = await Promise.all(
@@ -53,7 +53,7 @@ Deno.test("the example's README shows each set-up as it is tested", async () => 
   assertEquals(blocks, files);
 });
 
-Deno.test("the Workers of the pages guard what is behind them", async () => {
+Deno.test("the Workers of the pages guard their upstreams", async () => {
   const mains = Object.keys(WORKERS);
   assertEquals(mains.length, 3);
   await using scene = await stage.scene(mains);
@@ -114,7 +114,7 @@ Deno.test("two Workers share a circuit: one trips it, the other rejects", async 
 });
 
 for (const [main, storeOf] of SETUPS) {
-  Deno.test(`${main}: what is told in the background arrives through waitUntil`, async () => {
+  Deno.test(`${main}: outcomes sent in the background arrive through waitUntil`, async () => {
     await using scene = await stage.scene([main]);
     const [isolate] = scene.isolates as [Isolate];
     const store = storeOf(scene);
@@ -144,7 +144,7 @@ for (const [main, storeOf] of SETUPS) {
   });
 }
 
-Deno.test("without waitUntil, what is told in the background is waited for", async () => {
+Deno.test("a call waits for its outcome to be sent when there is no waitUntil", async () => {
   await using scene = await stage.scene([NO_WAIT_UNTIL, "src/index.ts"]);
   const [isolate, other] = scene.isolates as [Isolate, Isolate];
   await text(isolate.fetch("/first"));

@@ -52,7 +52,7 @@ function databaseIn(folder: string): string {
 
 Deno.test({
   ...IN_FULL,
-  name: "wrangler d1 migrations works on the published files, and beside migrate()",
+  name: "wrangler d1 migrations applies the published files, also beside migrate()",
   async fn(t) {
     const folder = await Deno.makeTempDir({ prefix: "fuse-wrangler-" });
     try {
@@ -62,7 +62,7 @@ Deno.test({
       }
       const apply = () => wrangler(folder, "migrations", "apply", DATABASE);
 
-      await t.step("it applies them, once", async () => {
+      await t.step("wrangler applies them once", async () => {
         const first = await apply();
         assert(first.ok, first.printed);
         for (const { tag } of migrations) assertStringIncludes(first.printed, `${tag}.sql`);
@@ -96,16 +96,19 @@ Deno.test({
         assertStringIncludes(printed, "already exists");
       });
 
-      await t.step("after migrate(), wrangler goes on once its ledger is told", async () => {
-        const page = await Deno.readTextFile(new URL("migrations/README.md", root));
-        const [, command = ""] = /--command "(insert into d1_migrations .*?)"/.exec(page) ?? [];
-        for (const { tag } of migrations) assertStringIncludes(command, `'${tag}.sql'`);
-        const told = await wrangler(folder, "execute", DATABASE, "--command", command);
-        assert(told.ok, told.printed);
-        const { ok, printed } = await apply();
-        assert(ok, printed);
-        assertStringIncludes(printed, "No migrations to apply");
-      });
+      await t.step(
+        "wrangler works again after migrate() once its ledger has an entry",
+        async () => {
+          const page = await Deno.readTextFile(new URL("migrations/README.md", root));
+          const [, command = ""] = /--command "(insert into d1_migrations .*?)"/.exec(page) ?? [];
+          for (const { tag } of migrations) assertStringIncludes(command, `'${tag}.sql'`);
+          const told = await wrangler(folder, "execute", DATABASE, "--command", command);
+          assert(told.ok, told.printed);
+          const { ok, printed } = await apply();
+          assert(ok, printed);
+          assertStringIncludes(printed, "No migrations to apply");
+        },
+      );
     } finally {
       await Deno.remove(folder, { recursive: true });
     }
