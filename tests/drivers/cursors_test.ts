@@ -1,5 +1,5 @@
-// Cursors of a list that are not the store's own: they come back in addresses, which people keep until the
-// store is another one.
+// Cursors from another store: they come back in addresses, which people keep when the store is
+// replaced.
 import { assertEquals } from "@std/assert";
 import { DRIVERS } from "../support/fuzz_drivers.ts";
 

@@ -1,5 +1,5 @@
-// Moving between drivers: memory, Redis, libSQL, and Redis with its trail in libSQL. That all goes on
-// as before between memory and libSQL is in `unit/transfer_test.ts` and `drivers/libsql/transfer_test.ts`.
+// Moves circuits between drivers: memory, Redis, libSQL, and Redis with its trail in libSQL.
+// `unit/transfer_test.ts` and `drivers/libsql/transfer_test.ts` cover memory and libSQL in full.
 import { assert, assertEquals } from "@std/assert";
 import { type Client, createClient } from "@libsql/client";
 import { createFuse, memory, type Store } from "@fuse/edge";
@@ -23,7 +23,7 @@ let made = 0;
 
 type Driver = "memory" | "upstash" | "libsql" | "tiered";
 
-/** Makes stores of a driver, each of which holds nothing. Closes what it opened in the end. */
+/** Creates empty stores of a driver, and closes what they opened in the end. */
 async function withStores(
   drivers: readonly Driver[],
   body: (makers: MakeStore[]) => Promise<void>,
@@ -135,7 +135,7 @@ for (const driver of DRIVERS) {
       await fail(before.make("api"), 5);
       assertEquals(await before.make("api").getState(), "OPEN");
       await before.flush();
-      // Changing the default is all.
+      // Only the default changes.
       const after = createFuse({
         storeTimeoutMs: 30_000,
         stores,

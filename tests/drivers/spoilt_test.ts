@@ -1,5 +1,5 @@
-// Circuits that somebody has edited by hand into nonsense: no other circuit notices, the error names the
-// field, each isolate protects by itself, and an operator writes the circuit anew.
+// Circuits that somebody has edited by hand into nonsense: no other circuit is affected, the error
+// names the field, each isolate protects on its own, and an operator rewrites the circuit.
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import {
   type CallResult,
@@ -24,16 +24,16 @@ const OPTIONS = {
 } as const;
 
 interface Scene {
-  /** Another isolate's. */
+  /** A call of another isolate. */
   store(): Store;
   readonly a: string;
   readonly b: string;
   spoil(): Promise<unknown>;
-  /** How the error calls the field; `null`: what was written makes sense, or is written over. */
+  /** The name of the field in the error; `null` if the written value is valid or is overwritten. */
   readonly field: string | null;
   /** Whether the circuit is OPEN before. */
   readonly open?: boolean;
-  /** What writes the circuit anew. */
+  /** The operation that rewrites the circuit. */
   readonly cure: "reset" | "remove";
 }
 
@@ -61,7 +61,7 @@ async function check({ store, a, b, spoil, field, open = false, cure }: Scene): 
       String(error),
       new RegExp(`"(${field}|\\(a number that is a blob\\))" of the circuit makes no sense`),
     );
-  // Each isolate protects by itself, and what it calls the other circuit for goes on.
+  // Each isolate protects on its own, and calls of other circuits continue.
   for (const { a, b } of [theirs!, ours!]) {
     if (field !== null) {
       let late = await a.tryCall(boom);
@@ -191,7 +191,7 @@ for (const part of ["state", "metrics"]) {
   }
 }
 
-/** What is written, and how the error calls it. */
+/** The written value, and its name in the error. */
 const EDITS: readonly (readonly [sql: string, field: string | null])[] = [
   ["failure_count = failure_count - 5", "failure_count"],
   ["failure_count = 'oops'", "failure_count"],
@@ -220,15 +220,15 @@ const EDITS: readonly (readonly [sql: string, field: string | null])[] = [
   ["override = 'disabled', override_actor = cast(x'ff' as text)", "override_actor"],
   ["epoch = cast(x'61fe' as text)", "epoch"],
   ["total_slow = x'ff'", "total_slow"],
-  // What makes sense.
+  // Valid values.
   ["failure_count = failure_count + 5", null],
   ["state = 'CLOSED', failure_count = 0, success_count = 0", null],
   ["policy_hash = 5", null],
   ["override = null, override_until = 5", null],
-  // What decides nothing.
+  // Fields that decide nothing.
   ["last_failure = 'oops'", null],
   ["last_failure = '{}'", null],
-  // What an edit by hand ends, whatever was written: it begins the next generation.
+  // Values that the edit by hand overwrites, because it begins the next generation.
   ["reason = cast(x'ff' as text)", null],
   ["slow_count = 'oops'", null],
   ["outcomes = 'oops'", null],

@@ -10,7 +10,7 @@ import { changing, eventsOf, laying, request, tally } from "../libsql/store.ts";
 
 const cloudflare = await cloudflareForFile();
 
-/** A binding that hands statements to the real D1, in batches, and counts them. */
+/** A binding that passes statements to the real D1, in batches, and counts them. */
 function binding(): { db: D1Like; batches: number[] } {
   const batches: number[] = [];
   const db: D1Like = {
@@ -45,7 +45,7 @@ Deno.test("d1() reports a missing schema only when its own tables are missing", 
   assertEquals(yours.message, "Cannot use the database: it refused a statement (SQLITE_ERROR)");
 });
 
-/** `migrate()` in the Worker; again where it was run already. */
+/** Runs `migrate()` in the Worker, also when it was run already. */
 async function migrated(): Promise<string[]> {
   return (await cloudflare.ask<{ applied: string[] }>("/migrate")).applied;
 }

@@ -13,7 +13,7 @@ import { changing, eventsOf, laying, request, tally } from "../libsql/store.ts";
 const start = await startForFile();
 const { cloudflare } = await start();
 
-/** Objects of a test's own. */
+/** Durable Objects that no other test uses. */
 function ownObjects(): { namespace: NamespaceLike; names: Set<string> } {
   const test = crypto.randomUUID();
   const names = new Set<string>();

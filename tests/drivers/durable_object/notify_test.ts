@@ -1,4 +1,4 @@
-// Cursors on Cloudflare's own databases.
+// Cursors of drain() on Cloudflare's own databases.
 import { assertEquals } from "@std/assert";
 import { createFuse, type Store } from "@fuse/edge";
 import { d1 } from "@fuse/edge/d1";

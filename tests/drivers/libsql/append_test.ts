@@ -1,4 +1,4 @@
-// Rows of circuits that another store keeps.
+// [APPEND](): rows of circuits that another store keeps.
 import { assert, assertEquals } from "@std/assert";
 import { createFuse } from "@fuse/edge";
 import type { LibsqlClient } from "@fuse/edge/libsql";
@@ -45,7 +45,7 @@ Deno.test("[APPEND]() adds rows to the trail and to the chain, in the given orde
     );
     const proof = await store.verifyTrail();
     assertEquals([proof.ok, proof.checked, proof.heads], [true, 3, heads]);
-    // Found by name, as the seed's queries look for them.
+    // The seed's queries find the rows by name.
     const { rows } = await client.execute(
       "select b.name, b.state, count(*) as n from circuit_breaker_events e " +
         "join circuit_breakers b on b.id = e.circuit_breaker_id group by 1 order by 1",
@@ -206,7 +206,7 @@ Deno.test("[APPEND]() writes the circuit's row from the last row of the trail, a
     await store[APPEND]([removed]);
     assertEquals(await circuits(), []);
     assertEquals((await eventsOf(store, { key: "a" }))[0]?.metadata?.["after"], null);
-    // A life that ended and one that began, in one request.
+    // One request ends a life and begins another.
     await store[APPEND]([row(8), row(9, { event: "removed" }), row(2, { epoch: "life-2" })]);
     assertEquals(await circuits(), [
       ["a", "OPEN", null, null, "test", null, null, null, "life-2", 2, 2_000],

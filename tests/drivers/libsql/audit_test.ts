@@ -1,4 +1,4 @@
-// Rows of calls: as many as there were calls, and nothing in them that nobody let through.
+// Rows of calls: as many as there were calls, and no data without permission.
 import { assert, assertEquals } from "@std/assert";
 import { createClient } from "@libsql/client";
 import { type CircuitOptions, createFuse } from "@fuse/edge";
@@ -82,7 +82,7 @@ Deno.test("audit calls writes one row for each call when answers are lost and re
     );
     const { failures, successes, failed, succeeded } = rows[0]!;
     assertEquals([failed, succeeded], [failures, successes]);
-    // Of what was given up nobody knows whether it was counted.
+    // It is unknown whether a given-up tally was counted.
     const told = Number(failed) + Number(succeeded);
     assert(told <= 300 && told + unconfirmed >= 300, `${told} and ${unconfirmed}`);
     assert(told > 200);
@@ -122,7 +122,7 @@ Deno.test("the row of a call has its generation, whether it was late and whether
   });
 });
 
-/** Runs calls through a Fuse that audits them, and answers with the texts of failures. */
+/** Runs calls through a Fuse that audits them, and returns the texts of failures. */
 async function textsOf(
   redact: LibsqlOptions["redact"],
   calls: (fuse: ReturnType<typeof createFuse>) => Promise<void>,

@@ -1,4 +1,4 @@
-// The hash chain: what it holds, and what it costs.
+// The hash chain: its contents and its costs.
 import type { FailureNote } from "@fuse/edge/store";
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { createFuse } from "@fuse/edge";
@@ -66,7 +66,7 @@ Deno.test("a transition costs one request after the record that found it due, an
     assertEquals(await cost(() => store.override("a", { ...laying(), kind: "disabled" })), 1);
     const stranger = libsql({ client: counted });
     assertEquals(await cost(() => stranger.override("a", { ...laying(), kind: null })), 2);
-    // Overtaken once.
+    // Another writer was faster once.
     assertEquals(await cost(() => store.override("a", { ...laying(), kind: "disabled" })), 2);
   });
 });
@@ -211,7 +211,7 @@ Deno.test("a row has the time of the database's clock, however wrong the caller'
     const store = libsql({ client });
     await store.record("a", tally({ failures: 1 }));
     try {
-      // Two hours later by the caller's clock, within the same second by the database's.
+      // The caller's clock is two hours ahead, the database's is within the same second.
       Date.now = () => original() + 7_200_000;
       await store.transition("a", changing());
       Date.now = () => original() - 7_200_000;

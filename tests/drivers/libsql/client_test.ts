@@ -1,4 +1,4 @@
-// Options of the libSQL store, and what it asks of its client.
+// Options of the libSQL store, and its requests to the client.
 import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { createClient } from "@libsql/client";
 import { createClient as createWebClient } from "@libsql/client/web";
@@ -19,7 +19,7 @@ import {
 } from "./store.ts";
 import { libsql, memory, tiered, upstash } from "../../support/drivers.ts";
 
-/** What a client was asked. */
+/** The requests that a client received. */
 function spying(client: LibsqlClient) {
   const asked: { statements: number; mode: string | undefined }[] = [];
   const spy: LibsqlClient = {
@@ -254,7 +254,7 @@ Deno.test("history() refuses an invalid limit and an invalid cursor", async () =
 
 Deno.test({
   name: "libsql({ url: 'file:…' }) keeps circuits and their trail in a file",
-  // The native client holds its file to the end of the process.
+  // The native client keeps its file open until the process ends.
   sanitizeResources: false,
   async fn() {
     const folder = await Deno.makeTempDir();

@@ -1,4 +1,4 @@
-// Rows of the libSQL store that somebody else has edited, and what a Fuse sees of the trail.
+// Rows of the libSQL store that somebody has edited by hand, and the trail as a Fuse reads it.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { Client } from "@libsql/client";
 import {
@@ -52,7 +52,7 @@ Deno.test("the seed's bulk update closes circuits, raises their generation and a
     const snapshot = await breaker.snapshot();
     assertEquals([snapshot.state, snapshot.generation], ["CLOSED", generation + 1]);
     assert(snapshot.closedAt !== null && snapshot.openUntil === null);
-    // What was counted before leads to nothing: it takes two failures again.
+    // The edit cleared earlier counts: opening takes two failures again.
     await breaker.tryCall(down);
     assertEquals(await breaker.getState(), "CLOSED");
     await breaker.tryCall(down);

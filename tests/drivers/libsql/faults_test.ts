@@ -1,4 +1,4 @@
-// What goes wrong between the store and its database: locks, a full disk, a server that dies.
+// Faults between the store and its database: locks, a full disk, a server that dies.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { type Client, createClient } from "@libsql/client";
 import { createClient as createWebClient } from "@libsql/client/web";
@@ -27,7 +27,7 @@ async function totals(store: DatabaseStore, key: string) {
   return (await store.read(key, { at: 0, shape: SHAPE })).totals;
 }
 
-/** A client that holds the write lock of a file until it is told to let go. */
+/** Holds the write lock of a file until released. */
 async function locking(url: string): Promise<() => Promise<void>> {
   const client = createClient({ url });
   const transaction = await client.transaction("write");
@@ -88,7 +88,7 @@ Deno.test("a request waits for a lock that is released in time, and the client w
   await new Promise((resolve) => setTimeout(resolve, 20));
   await release();
   assertEquals((await Promise.all(waiting)).length, 5);
-  // Written for good: another connection sees it.
+  // The write is durable: another connection reads it.
   const other = file.connect();
   assertEquals((await totals(libsql({ client: other }), "waits")).successes, 5);
   other.close();
@@ -219,7 +219,7 @@ Deno.test("no acknowledged change is lost when sqld is killed and restarted unde
 Deno.test("an operator's change writes state and trail together or not at all", async () => {
   const client = createClient({ url: ":memory:" });
   await migrate(client);
-  // Nothing can be appended to the trail, so nothing may change either.
+  // The trail cannot be appended to, so the state must not change either.
   await client.execute(
     "create trigger full before insert on circuit_breaker_events begin select raise(abort, 'no'); end",
   );
@@ -236,7 +236,7 @@ Deno.test("an operator's change writes state and trail together or not at all", 
   client.close();
 });
 
-/** What a driver may say, with everything in it that must not get out. */
+/** An error of a driver, with everything in it that must not be shown. */
 const SECRETS = ["hunter2", "db.example.com", "payload", "insert into"];
 const LEAKS: Record<string, () => Error> = {
   "an HTTP error": () =>
@@ -308,7 +308,7 @@ Deno.test("the chain is intact after sqld is killed and restarted under load", a
         }
       };
       for (let i = 0; i < 25; i++) {
-        // Two circuits, which two writers each share.
+        // Two circuits, shared by two writers each.
         const key = `chained-${writer % 2}`;
         const id = crypto.randomUUID();
         await insist(() => record(store, key, id));
@@ -369,7 +369,7 @@ Deno.test("no row of a strong call is missing when sqld is back, whatever was lo
     };
     await call(20);
     assertEquals(await rows(), 20);
-    // In the midst of a call: it was admitted, and its record meets nobody.
+    // The circuit is removed during a call: the call was admitted, and its record finds no circuit.
     await breaker.call(() => server.kill());
     await call(20);
     assert(failures > 0);

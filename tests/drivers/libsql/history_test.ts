@@ -49,7 +49,7 @@ for (const { name, connect } of databases) {
         const asked = { ...query, ...key === undefined ? {} : { key } };
         const ids = (await eventsOf(store, asked)).map(({ id }) => id);
         assertEquals(ids, expected, JSON.stringify(asked));
-        // The same, three at a time, from cursor to cursor.
+        // Reads the same rows, three at a time, from cursor to cursor.
         const paged: string[] = [];
         let cursor: string | undefined;
         while (paged.length < Math.min(20, expected.length)) {
@@ -74,7 +74,7 @@ for (const { name, connect } of databases) {
     });
     const key = `halves-${crypto.randomUUID()}`;
     const whole = "x".repeat(999);
-    // Cut at 1000, and as a store is given them by somebody else.
+    // Cut at 1000, both by the store and by another writer.
     const errors = [store.describe!(`${whole}😀`)!, "lone \ud83d", "\ude00"];
     await store.record(key, tally({ failures: 3, errors }));
     await store.override(key, { ...laying(), kind: "disabled", reason: "\ud83d", actor: "\ude00" });
@@ -113,7 +113,7 @@ for (const { name, connect } of databases) {
       deleted += step.deleted;
       const proof = await store.verifyTrail();
       assertEquals([proof.ok, proof.brokenAt, proof.heads], [true, null, heads]);
-      // In the meantime the trail goes on.
+      // The trail grows in the meantime.
       if (steps % 5 === 0) {
         await store.override(keys[0]!, { ...laying(), kind: "disabled" });
         heads[keys[0]!] = (await store.verifyTrail()).heads[keys[0]!]!;
@@ -124,14 +124,14 @@ for (const { name, connect } of databases) {
     assertEquals(left.filter(({ at }) => clock.now() - at.getTime() > 2 * 3_600_000), []);
     assertEquals(deleted, 3 * 4 * 7);
     assert(left.length > 3 * 7);
-    // Whoever deletes a beginning without saying where it ended, is found.
+    // A deleted beginning is found when its end is not recorded.
     await client.execute({
       sql: `delete from ${EVENTS} where id = (select min(id) from ${EVENTS}
         where key = ? and sequence is not null)`,
       args: [keys[1]!],
     });
     assertEquals((await store.verifyTrail()).brokenAt?.problem, "removed");
-    // As is who says so without the key.
+    // So is one whose end was recorded without the key.
     await client.execute({
       sql: "update circuit_breaker_trails set anchor_sequence = anchor_sequence + 1, " +
         "anchor_hash = 'forged' where key = ?",
@@ -205,7 +205,7 @@ Deno.test("history() names the circuit of a row, under the store's name or the F
     assertEquals(own.identities, circuits.map((circuit) => ({ ...circuit, store: "libsql" })));
     assertEquals(told.identities, circuits.map((circuit) => ({ ...circuit, store: "ledger" })));
     assertEquals(told.cursors, own.cursors.map((cursor) => `fuse:ledger:${cursor}`));
-    // Each goes on from its own, and a Fuse of one store from the store's too.
+    // Each continues from its own cursor, and a Fuse of one store also from the store's.
     const left = [
       await read(database.history({ cursor: own.cursors[0] })),
       await read(fuse.history({ cursor: told.cursors[0] })),
@@ -267,7 +267,7 @@ Deno.test("history() of a Fuse reads from the replica", async () => {
   });
 });
 
-/** What a query of `history()` is to go by. */
+/** The index that a query of `history()` should use. */
 const PLANS: [query: EventQuery & { key?: string }, index: string][] = [
   [{}, "circuit_breaker_events_created_at"],
   [{ cursor: "5.5" }, "circuit_breaker_events_created_at"],
@@ -315,7 +315,7 @@ Deno.test("prune() and verifyTrail() use indexes", async () => {
   });
 });
 
-/** What a client is asked. */
+/** The requests that a client received. */
 async function spied(
   client: Client,
   body: (spy: LibsqlClient) => Promise<void>,

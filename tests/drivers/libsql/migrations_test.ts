@@ -29,7 +29,7 @@ async function drizzleKit(url: string, ...args: string[]): Promise<string> {
   return printed;
 }
 
-/** The schema as the database has it. */
+/** The schema that the database has. */
 async function schemaOf(client: LibsqlClient): Promise<unknown[]> {
   const { rows } = await client.execute({
     sql: "select type, name, sql from sqlite_master where name not like 'sqlite_%' " +
@@ -96,7 +96,8 @@ for (const name of ["a file", "sqld"] as const) {
       assertEquals(await migrate(client), { applied: [] });
       client.close();
 
-      // The other way round. One server is enough: another database of it would be the same.
+      // In the opposite order. One server is enough: another of its databases would behave the
+      // same.
       const second = createClient({ url: `file:${folder}/second.db` });
       assertEquals(await migrate(second), { applied: TAGS });
       await drizzleKit(`file:${folder}/second.db`, "migrate");

@@ -1,4 +1,5 @@
-// verifyTrail() compares the circuits with their trail: what is found, and who is never accused.
+// verifyTrail() compares the circuits with their trail: the changes that it finds, and the writers
+// that it never accuses.
 import { assertEquals, assertThrows } from "@std/assert";
 import { FakeClock } from "@fuse/edge/testing";
 import type { LibsqlClient } from "@fuse/edge/libsql";
@@ -25,7 +26,7 @@ async function withScene(body: (scene: Scene) => Promise<void>): Promise<void> {
   });
 }
 
-/** Whoever raises the revision is taken for the store by the trigger. */
+/** The trigger takes a writer that raises the revision for the store. */
 const ATTACKS: readonly [set: string, field: string][] = [
   ["override = 'forced_closed'", "its override"],
   ["override = null", "its override"],
@@ -79,7 +80,7 @@ const FORCED = "(key, name, state, override, override_actor, epoch, generation, 
 const KNOWN = "insert into circuit_breaker_requests select id, 'x', 0, 1, revision + 9 " +
   "from circuit_breakers";
 
-/** By somebody who knows the triggers: what is found. */
+/** Edits by somebody who knows the triggers: verifyTrail() finds them. */
 const FOUND: Record<string, readonly [problem: string, ...sql: string[]]> = {
   "deleted as if the store had": ["circuit", KNOWN, "delete from circuit_breakers"],
   "deleted so and made again": [
@@ -178,7 +179,7 @@ Deno.test("verifyTrail() accepts a trigger that has no comments and stands on on
   });
 });
 
-/** By somebody who does not: rows `edited` tell them, and the trail verifies. */
+/** Edits by somebody who does not: rows `edited` record them, and the trail verifies. */
 const TOLD: Record<string, readonly [by: readonly string[], ...sql: string[]]> = {
   "changed": [["update"], "update circuit_breakers set override = null"],
   "given another reason": [["update"], "update circuit_breakers set reason = 'a drill'"],
@@ -276,7 +277,7 @@ Deno.test("verifyTrail() reports no break while writers append and prune", async
     await rows(1_100);
     clock.advance(10_000);
     await rows(10);
-    // Between the pages of the proof.
+    // Runs between the pages of the proof.
     let asked = 0;
     const between: LibsqlClient = {
       async execute(statement) {
@@ -303,7 +304,7 @@ Deno.test("a row of the trail records a circuit that was deleted by hand, and th
     await store.record("a", tally({ failures: 1 }));
     await store.transition("a", changing());
     assertEquals((await store.verifyTrail()).ok, true);
-    // By two clocks: the database's knows nothing of the test's.
+    // Two clocks: the database's does not follow the test's.
     const events = (await eventsOf(store, { key: "a" })).map(({ event }) => event);
     assertEquals(events.toSorted(), ["edited", "forced_open", "opened", "opened"]);
   });

@@ -45,7 +45,7 @@ for (const trailKey of ["a key", null]) {
       assertEquals([changed.circuit, changed.problem], ["a", "changed"]);
       assertEquals(await store.prune({ olderThanMs: 3_600_000 }), { deleted: 0, more: false });
       assertEquals((await store.verifyTrail()).brokenAt, changed);
-      // Nor does time make it well, and what is elsewhere goes.
+      // Time does not repair the chain, and rows of other chains are deleted.
       clock.advance(3_600_001);
       assertEquals((await store.prune({ olderThanMs: 3_600_000 })).deleted, 5);
       assertEquals((await eventsOf(store, { key: "a" })).length, 6);
@@ -90,7 +90,7 @@ Deno.test("prune() continues past a chain that cannot be pruned, broken or with 
   await inMemory(async (client) => {
     const clock = new FakeClock();
     const store = libsql({ client, clock: clock.now });
-    // The oldest rows of all, and more of them than are asked for at once.
+    // The oldest rows of all, more than one step deletes.
     for (let i = 0; i < 3; i++) await live(store, "broken", clock.advance.bind(clock));
     await client.execute(`update ${EVENTS} set metadata = '{}' where sequence = 1`);
     const ahead = libsql({ client, clock: () => clock.now() + 7_200_000 });

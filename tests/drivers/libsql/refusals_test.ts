@@ -1,4 +1,4 @@
-// What the database says no to, on real parts: whom it concerns, and what is told of it.
+// Refusals of real databases: which circuits they concern, and what the error says.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { type Client, createClient } from "@libsql/client";
 import { createClient as createWebClient } from "@libsql/client/web";
@@ -31,14 +31,14 @@ const OPERATIONS: Record<string, (store: DatabaseStore) => unknown> = {
   check: (store) => store.check!(),
 };
 
-/** Asserts that an operation is refused by an answer, and what the answer says. */
+/** Asserts that an answer refuses an operation, and checks its text. */
 async function refused(ask: () => unknown, scope: "circuit" | "store", message: string) {
   const error: Error = await assertRejects(async () => await ask(), Error);
   assert(isStoreAnswerError(error), Deno.inspect(error));
   assertEquals([(error as StoreAnswerError).scope, error.message], [scope, message]);
 }
 
-/** Asserts that an operation fails because the database was not reached. */
+/** Asserts that an operation fails because the database was unreachable. */
 async function unreached(ask: () => unknown, message: string) {
   const error: Error = await assertRejects(async () => await ask(), Error, message);
   assert(!isStoreAnswerError(error), Deno.inspect(error));

@@ -38,7 +38,7 @@ const relational = {
   circuitBreakerEventsRelations,
 };
 
-/** A few circuits with a past, seen through Drizzle. */
+/** Runs `body` with a few circuits that have a history, seen through Drizzle. */
 async function withPast(
   body: (parts: {
     client: Client;
@@ -75,7 +75,7 @@ async function withPast(
   });
 }
 
-/** How SQLite would go about a query. */
+/** Returns SQLite's plan of a query. */
 async function planOf(
   client: Client,
   query: { toSQL(): { sql: string; params: unknown[] } },
@@ -258,7 +258,7 @@ Deno.test("createSchema() accepts the user's table, with columns and relations o
     assertEquals([row?.state, row?.team, row?.severity], ["OPEN", "billing", 3]);
     assertEquals(row?.alerts.map(({ text }) => text), ["called ada"]);
     assertEquals(isHealthy(row!), false);
-    // What is the user's does not concern the breaker.
+    // The breaker ignores the user's columns.
     assertEquals((await breaker.snapshot()).generation, 2);
   });
 });
@@ -278,7 +278,7 @@ Deno.test("createSchema() and libsql() refuse a NOT NULL column that the store c
     `Cannot create libsql store: ${message}`,
   );
   client.close();
-  // Filled by Drizzle alone, which the store's own statements do not pass through.
+  // Only Drizzle fills this column, and the store's own statements do not pass through Drizzle.
   const filled = sqliteTable("circuit_breaker_events", {
     ...circuitBreakerEventColumns(),
     team: text("team").notNull().$defaultFn(() => "billing"),

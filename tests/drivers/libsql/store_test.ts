@@ -1,4 +1,4 @@
-// What the libSQL store keeps in its tables, and for how long.
+// The contents of the libSQL store's tables, and how long they stay.
 import { assert, assertEquals } from "@std/assert";
 import { type Client, createClient } from "@libsql/client";
 import { createFuse } from "@fuse/edge";
@@ -68,7 +68,7 @@ for (const intMode of ["number", "bigint", "string"] as const) {
   Deno.test(`a client with intMode "${intMode}" works`, async () => {
     const client = createClient({ url: ":memory:", intMode });
     await migrate(client);
-    // The trigger goes by the database's clock.
+    // The trigger uses the database's clock.
     const clock = new FakeClock(Date.now() - 3_600_000);
     const store = libsql({ client, clock: clock.now, audit: "calls" });
     await store.record("a", tally({ successes: 3 }));
@@ -115,7 +115,7 @@ Deno.test("record() deletes expired ids and segments", async () => {
       "select (select count(*) from circuit_breaker_requests) as requests, " +
         "(select count(*) from circuit_breaker_windows) as segments",
     );
-    // A minute's worth, ten segments, and what came since the last purge.
+    // The ids of a minute, ten segments, and the ids since the last purge.
     assert(Number(rows[0]!.requests) <= 60 + 16, `${rows[0]!.requests} requests`);
     assert(Number(rows[0]!.segments) <= 10 + 16, `${rows[0]!.segments} segments`);
   });
@@ -131,7 +131,7 @@ Deno.test("record() begins another life when it is repeated after a removal", as
     await store.remove("a");
     const again = await store.record("a", sent);
     assert(again.snapshot.epoch.startsWith(sent.id) && again.snapshot.epoch !== epoch);
-    // A permit of the life before.
+    // A permit of the previous life.
     const late = await store.record("a", tally({ failures: 1, epoch, generation }));
     assertEquals([late.current, late.snapshot.consecutiveFailures], [false, 0]);
   });
@@ -162,7 +162,9 @@ Deno.test("restore() begins another life when it is repeated after a removal", a
   });
 });
 
-/** Of the circuit that has most: rows that say which requests came, and segments of its window. */
+/**
+ * Counts the rows of the largest circuit: the ids of its requests, and the segments of its window.
+ */
 async function mostRows(client: Client): Promise<{ requests: number; segments: number }> {
   const most = (table: string) =>
     `(select max(n) from (select count(*) as n from ${table} group by circuit_breaker_id))`;

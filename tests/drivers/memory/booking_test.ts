@@ -1,4 +1,4 @@
-// The live record of the memory store, and what may be booked on it.
+// The live record of the memory store, and the outcomes that may be booked on it.
 import { admissionOf } from "../../../src/records.ts";
 import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import fc from "fast-check";
@@ -43,7 +43,7 @@ for (const ownClock of [true, false]) {
     const outcome = fc.record({
       failed: fc.boolean(),
       slow: fc.boolean(),
-      // Clocks go back, too.
+      // Clocks can also be set back.
       afterMs: fc.oneof(fc.nat(4000), fc.integer({ min: -3000, max: 0 })),
       wide: fc.boolean(),
     });
@@ -119,7 +119,7 @@ Deno.test("the turn of a live record changes with each change of generation or w
     () => subject.override("a", "disabled", 1_000),
     () => {
       subject.clock.advance(1_000);
-      // An override that has run out ends with the next write.
+      // An expired override ends with the next write.
       subject.record("a", { policyHash: "other" });
     },
     () => subject.override("a", "forced_open"),

@@ -17,8 +17,8 @@ import {
 } from "../../support/drivers.ts";
 
 /**
- * What the second answer to a request that arrives twice cannot say: the first took it along.
- * Whom a writer follows is then the writer itself, and a release has been told.
+ * Cases that fail when a request arrives twice: the first answer is lost. The previous writer is
+ * then the writer itself, and the release has been reported.
  */
 const TOLD_ONCE: readonly string[] = [
   "record() returns the policy hash of the previous tally",
@@ -50,7 +50,7 @@ function test(store: string, cases: readonly ContractCase[]): void {
   for (const { name, run } of cases) Deno.test(`storeContract(${store}) ${name}`, run);
 }
 
-/** The least that a store with a trail does, so that the cases about trails are run. */
+/** A minimal store with a trail, so that the cases about trails run. */
 function withTrail(inner: MemoryStore): OpeningStore {
   const trail: StoredEvent[] = [];
   const told = new Set<string>();

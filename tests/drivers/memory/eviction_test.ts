@@ -1,4 +1,4 @@
-// The bounds of the memory store: which circuits it lets go.
+// The bounds of the memory store: which circuits it evicts.
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { seeded } from "../../support/units.ts";
@@ -22,7 +22,7 @@ Deno.test("memory() stays within its bounds with 100 000 circuits", () => {
 });
 
 Deno.test("memory() evicts exactly the least recently used closed circuits", () => {
-  // Against a list kept by hand.
+  // Compared with a list that the test maintains.
   const key = fc.integer({ min: 0, max: 9 }).map((i) => `k${i}`);
   const does = fc.constantFrom("record", "book", "read", "acquire", "remove");
   fc.assert(
@@ -62,7 +62,7 @@ Deno.test("memory() evicts exactly the least recently used closed circuits", () 
 });
 
 Deno.test("memory() evicts closed circuits first, then open ones in the order of their cooldowns, exactly", () => {
-  // Against a list and a table kept by hand.
+  // Compared with a list and a table that the test maintains.
   const key = fc.integer({ min: 0, max: 11 }).map((i) => `k${i}`);
   const does = fc.constantFrom("record", "open", "open", "close", "advance", "remove");
   const cooldown = fc.integer({ min: 1, max: 5000 });
@@ -92,7 +92,7 @@ Deno.test("memory() evicts closed circuits first, then open ones in the order of
           }
         };
         for (const [i, [what, key, ms]] of steps.entries()) {
-          // Apart by its number, so that no two cooldowns end together.
+          // The number keeps cooldowns apart, so that no two end together.
           const cooldownMs = ms * 100 + i;
           const held = closed.includes(key) || openUntil.has(key);
           if (!held && what !== "advance" && what !== "remove") create(key);
@@ -145,7 +145,7 @@ for (const kind of ["forced_open", "forced_closed", "disabled", "metrics_only"] 
 }
 
 Deno.test("memory() evicts a circuit whose override has expired", () => {
-  // Readers ignore it from then on, and nobody may ever write to it again.
+  // Readers ignore the override from then on, though no later write may come.
   const subject = new Subject(2);
   subject.override("a", "disabled", 1000);
   subject.override("b", "disabled", 1000);

@@ -181,7 +181,7 @@ Deno.test("memory() measures by the shape of the policy", () => {
   assertEquals(first.snapshot.policyHash, "");
   const s = subject.store.read("a", { at: 0, shape }) as Snapshot;
   assertEquals([s.last, s.window.failures], [{ size: 2, failures: 1 }, 1]);
-  // Who writes sees whom it follows.
+  // A writer sees the policy of the previous writer.
   const next = subject.record("a", { shape, policyHash: "next" });
   assertEquals(next.snapshot.policyHash, hash);
 });

@@ -53,14 +53,14 @@ for (const [name, connect] of Object.entries(CLIENTS)) {
     const { client, sent } = counting(connected.client);
     const store = redis(client, { prefix: freshPrefix() });
     const all = Array.from({ length: 20 }, (_, i) => `circuit-${i % 10}`);
-    // A circuit that was never read would ask for the indexes in a request of its own.
+    // A circuit that was never read would need the indexes in a separate request.
     for (const key of all) await read(store, key);
     sent.splice(0);
     await server.command("SCRIPT", "FLUSH");
     const write = () =>
       store.together!(() => Promise.all(all.map((key) => record(store, key, { failures: 1 }))));
     await write();
-    // All are refused at first. The first brings the script, and the rest follow.
+    // Redis refuses all of them at first. The first sends the script, and the rest follow.
     assertEquals(
       sent.splice(0),
       [...Array(20).fill("EVALSHA 20"), "EVALSHA 1", "EVAL 1"].concat(
@@ -94,7 +94,7 @@ for (const [name, connect] of Object.entries(CLIENTS)) {
     const store = redis(client, { prefix: freshPrefix() });
     await record(store, "a", { successes: 1 });
     sent.length = 0;
-    // The server's clock may just pass into the next segment: of three, two fall into one.
+    // The server's clock may pass into the next segment: of three, two fall into one.
     const counts = [];
     for (let i = 0; i < 3; i++) {
       const before = await server.commandCalls();
@@ -105,7 +105,7 @@ for (const [name, connect] of Object.entries(CLIENTS)) {
   });
 }
 
-/** A client that notes each command, with how many went out before one of them was answered. */
+/** A client that notes each command, and the number that were sent before the first answer. */
 function counting(client: RedisClientLike): { client: RedisClientLike; sent: string[] } {
   const sent: string[] = [];
   let flight: { command: string; at: number }[] = [];

@@ -1,4 +1,5 @@
-// Decisions in a real Redis, the trail on a real sqld: one row a change, whatever dies or is away.
+// Decisions in a real Redis, the trail on a real sqld: one row for each change, whatever dies or is
+// unreachable.
 import { assert, assertEquals } from "@std/assert";
 import { createClient } from "@libsql/client/web";
 import { migrate } from "@fuse/edge/migrations";
@@ -74,7 +75,7 @@ Deno.test("tiered() writes each row once when the database is killed and comes b
       results.push(await breaker.getState());
     };
     for (let i = 0; i < 3; i++) await round(i);
-    // In the middle of a storm.
+    // In the middle of a storm of calls.
     const storm = Promise.all(breakers.map((breaker) => breaker.forceOpen()));
     await own.kill();
     await storm;
@@ -116,7 +117,7 @@ Deno.test("tiered() delivers the rows of an isolate that died right after the ch
     assertEquals([await world.trail(name), await world.waiting(name)], [[], 1]);
     const other = world.isolate();
     const breaker = other.fuse.make(name, { consistency: "strong" });
-    // Its own isolate is left the time to do so.
+    // The change's own isolate gets time to deliver first.
     await breaker.snapshot();
     assertEquals(other.line.asked, 0);
     world.clock.advance(1_000);
@@ -134,7 +135,7 @@ Deno.test("tiered() delivers the rows of an isolate that died right after the ch
 });
 
 Deno.test("tiered() delivers the rows of a process that was killed between the change and its row", async () => {
-  // A database that takes connections and never answers.
+  // A database that accepts connections and never answers.
   using silent = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = silent.addr as Deno.NetAddr;
   const name = unique();
@@ -144,7 +145,7 @@ Deno.test("tiered() delivers the rows of a process that was killed between the c
   await using doomed = startIsolate("tiered", where);
   await doomed.ask("make", { name, options: { failureThreshold: 1 } });
   await doomed.ask("call", { calls: 1, failures: 1 });
-  // It asks for the row to be written, so the change is made.
+  // The request asks for the row, so the change is made.
   using _connection = await silent.accept();
   await doomed.kill();
   const state = upstash({ ...at, clock: () => Date.now() + 60_000 });
@@ -164,7 +165,7 @@ Deno.test("drain() makes tiered() append a dead isolate's rows, and sends each n
     ...{ name, events: ["opened"] },
     channels: [(notices) => Promise.resolve(void told.push(...notices.map((one) => one.circuit)))],
   });
-  // Its own isolate is left the time to do so.
+  // The change's own isolate gets time to deliver first.
   world.clock.advance(1_000);
   assertEquals([await drain() > 0, told.filter((one) => one === name)], [true, [name]]);
   assertEquals([await drain(), await world.waiting(name)], [0, 0]);
@@ -296,7 +297,7 @@ for (const outbox of [true, false]) {
       "Error: The trail gave no answer within 1000 ms",
       [],
     ]);
-    // What waits in Redis, anybody delivers; what waits here, this isolate does.
+    // Any isolate delivers the rows in Redis; only this isolate delivers its own.
     const other = world.isolate(outbox ? {} : { state });
     world.clock.advance(1_000);
     line.way = "arrives";
@@ -306,7 +307,7 @@ for (const outbox of [true, false]) {
   });
 }
 
-/** A store of state that is slow to answer, by the clock on the wall. */
+/** A store of state that answers slowly, in real time. */
 function slow(state: OpeningStore, ms: number): OpeningStore {
   return Object.assign(Object.create(state) as OpeningStore, {
     async override(key: string, request: OverrideRequest) {
@@ -327,7 +328,7 @@ Deno.test("tiered() fails no operation when state and trail together take longer
   line.way = "hangs";
   const name = unique();
   await fuse.make(name, { onStoreError: "reject" }).forceOpen();
-  // What little time was left says nothing of the database.
+  // A timeout this short says nothing about the database.
   assertEquals([line.asked, heard("store_error"), heard("forced_open").length], [1, [], 1]);
 });
 
@@ -338,7 +339,7 @@ Deno.test("tiered() delivers a row later when the state has used up the time for
   const name = unique();
   await fuse.make(name).forceOpen();
   assertEquals([line.asked, heard("store_error"), heard("forced_open").length], [0, [], 1]);
-  // With nothing to wait for but the trail.
+  // Only the trail can delay it.
   await fuse.flush();
   assert(line.asked > 0);
 });
@@ -395,7 +396,7 @@ Deno.test("tiered() over a store without outbox keeps rows in the isolate, and d
   assertEquals(await world.trail(name), []);
   line.way = "arrives";
   world.clock.advance(31_000);
-  // With the next operation, on whatever circuit.
+  // The next operation delivers, on whatever circuit.
   await fuse.make(other).forceOpen();
   const trail = await world.trail(name);
   assertEquals(trail.slice(0, 3).map(({ event }) => event), [

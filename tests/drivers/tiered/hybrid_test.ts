@@ -1,5 +1,5 @@
-// The seed's hybrid set-up: payments in the database, the user service in the cache, an internal tool
-// in memory. By name, and by hand.
+// The seed's hybrid set-up: payments in the database, the user service in the cache, an internal
+// tool in memory, by name and by hand.
 import { assert, assertEquals } from "@std/assert";
 import { createClient } from "@libsql/client/web";
 import { createFuse, memory } from "@fuse/edge";
@@ -22,7 +22,7 @@ const client = createClient({ url: server.url });
 await migrate(client);
 let setups = 0;
 
-/** The three stores, and a Fuse that sends circuits to them by their names. */
+/** The three stores, and a Fuse that assigns circuits to them by name. */
 function hybrid(isTiered = false) {
   const prefix = `hybrid-${setups++}`;
   const database = libsql({ client });
@@ -75,7 +75,7 @@ Deno.test("Fuse.store() keeps each circuit in the store that the caller names, w
   await fail(breakers[1]!, 2);
   await fuse.flush();
   assertEquals(await storesOf(name, prefix), ["database", "cache"]);
-  // The options of the pattern go along, and the circuits are three.
+  // The options of the pattern apply, and there are three circuits.
   assertEquals(await Promise.all(breakers.map((breaker) => breaker.getState())), [
     ...["CLOSED", "OPEN", "CLOSED"],
   ]);

@@ -1,4 +1,4 @@
-// What the trail of tiered() says, what it costs, and what it refuses.
+// The trail of tiered(), its costs, and the options that it refuses.
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { APPEND } from "../../../drivers/libsql/append.ts";
 import { fail, succeed } from "../../support/setups.ts";
@@ -119,7 +119,7 @@ Deno.test("tiered() reads, prunes and verifies the trail of its database", async
   }
   const events = await Array.fromAsync(breaker.history({ event: "forced_open" }));
   assertEquals(events.map(({ store, name }) => [store, name]), Array(3).fill(["cache", name]));
-  // Of other tests too: they share the database.
+  // Includes rows of other tests, which share the database.
   const told = await Array.fromAsync(fuse.history({ limit: 2 }));
   const own = await Array.fromAsync(store.history({ limit: 2 }));
   assertEquals(
@@ -168,7 +168,7 @@ Deno.test("tiered() costs nothing for an unchanged record, and two commands for 
       return await redis.commandCalls() - before;
     };
     await store.record(key, tally({ successes: 1 }));
-    // The segment of the window may just be over.
+    // The segment of the window may just end.
     const least = async (work: () => unknown) =>
       Math.min(await of(work), await of(work), await of(work));
     const steady = await least(() => store.record(key, tally({ successes: 1 })));
@@ -178,7 +178,7 @@ Deno.test("tiered() costs nothing for an unchanged record, and two commands for 
     return { record: steady, read, change };
   };
   const world = new Tiers(face, client);
-  // On the server's own clock, which is a command.
+  // Reading the server's own clock is a command.
   const { url, token } = face;
   const state = upstash({ url, token, prefix: unique() });
   const { store } = world.isolate({ state });
@@ -258,7 +258,8 @@ Deno.test("tiered() updates circuit_breakers, whichever isolate delivers", async
   await breaker.disable({ actor: "ada" });
   assertEquals(await row(), [["OPEN", openUntil, "disabled", "ada"]]);
   await breaker.release();
-  // The database is away for a recovery and an override, and another isolate delivers both.
+  // The database is unreachable during a recovery and an override, and another isolate delivers
+  // both.
   line.way = "is refused";
   world.clock.advance(60_000);
   await succeed(breaker);

@@ -1,4 +1,4 @@
-// Promises of a database with a trail that the contract does not ask for, on Turso's new engine.
+// Promises of a database with a trail beyond the contract, on Turso's new engine.
 import { createFuse, memory } from "@fuse/edge";
 import { createSchema, libsql } from "@fuse/edge/libsql";
 import { migrate, migrations } from "@fuse/edge/migrations";
@@ -73,7 +73,10 @@ Deno.test("migrate() on Turso's engine accepts a prefix, and recreates dropped t
   assert(checked.store?.ok, String(checked.store?.error));
 });
 
-/** SQL that no statement of ours may use, for this engine's sake. If it has learned one, its test fails. */
+/**
+ * SQL that this engine does not support and our statements must avoid. If the engine learns it, its
+ * test fails.
+ */
 const UNKNOWN = {
   "an alias for the target of an INSERT":
     "insert into t as old (id) values (1) on conflict (id) do update set n = old.n + 1",

@@ -44,7 +44,7 @@ Deno.test("upstash() treats evicted or foreign segments as absent", async () => 
   assertEquals(await window(), { successes: 3, failures: 3, slow: 0 });
   await redis.command("DEL", `${prefix}:a:failures`);
   await redis.command("HSET", `${prefix}:a:successes`, "of", "another:1");
-  // The sum that stands in the metrics is gone by until the next segment: of five, three are left.
+  // The sum in the metrics holds until the next segment: of five, three are left.
   await record(store, "a", { successes: 1, failures: 1 });
   clock.advance(12_000);
   const { snapshot } = await record(store, "a", { successes: 1, failures: 1 });

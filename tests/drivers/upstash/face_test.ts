@@ -226,7 +226,7 @@ Deno.test("Face returns a later sync token with each answer", async () => {
   assert(await tokenOf() < await tokenOf());
 });
 
-/** What the client sees of each fault, and whether its command was done. */
+/** The client's view of each fault, and whether its command was run. */
 const FAULTS: [fault: Fault, name: string, message: RegExp, done: boolean][] = [
   ["refuse", "TypeError", /^fetch failed$/, false],
   ["lose", "TypeError", /^fetch failed$/, true],

@@ -1,4 +1,4 @@
-// The indexes of a prefix in Redis: what a list costs, and what becomes of them.
+// The indexes of a prefix in Redis: the costs of a list, and the loss of an index.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { ListRequest } from "@fuse/edge/store";
 import { startRedis } from "../../support/redis_server.ts";
@@ -31,7 +31,7 @@ async function members(prefix: string, index: string): Promise<unknown[]> {
   return await redis.command("ZRANGE", `${prefix}:${index}`, "0", "-1") as unknown[];
 }
 
-/** A store whose indexes are whole. */
+/** A store with complete indexes. */
 async function whole(...keys: string[]) {
   const { store, prefix } = open();
   for (const key of keys) await record(store, key, { successes: 1 });
@@ -167,7 +167,7 @@ Deno.test("record() declares the keys of the indexes only when it writes them", 
   const acquire = { id: "x", at: Date.now(), shape: SHAPE, token: "t", max: 1, leaseMs: 1_000 };
   assertEquals(await keysIn(async () => await store.acquire("a", acquire)), [4]);
   assertEquals(await keysIn(() => trip(store, "a")), [6]);
-  // Long since, it is filed anew.
+  // After a long time the circuit is filed again.
   await redis.command("HSET", `${prefix}:a:state`, "indexed", String(Date.now() - 4 * 3_600_000));
   await redis.command("DEL", `${prefix}:circuits`);
   assertEquals(await keysIn(success), [4, 6]);

@@ -11,11 +11,11 @@ const face = await startFace({ redis });
 
 /** A session has hundreds of requests, each a real one. */
 const SHARE = 1 / 30;
-/** No real answer takes so long, however busy the machine. */
+/** No real answer takes that long, however busy the machine. */
 const storeTimeoutMs = 30_000;
 
 let sessions = 0;
-/** A store of its own for a session, on the server of all. */
+/** A separate store for a session, on the shared server. */
 function open(clock: Clock) {
   const prefix = `session-${sessions++}`;
   return upstash({ url: face.url, token: face.token, clock, prefix });

@@ -1,4 +1,4 @@
-// The outbox: changes that the trail has not confirmed yet.
+// The outbox: changes that the trail has not confirmed.
 import { rowField } from "../../../drivers/upstash/fields.ts";
 import { assert, assertEquals } from "@std/assert";
 import type { UntoldRow } from "../../../src/contract.ts";
@@ -33,7 +33,7 @@ Deno.test("the outbox drops rows of the older life first when it is full", async
       ...{ until: null, reason: null, actor: null },
     });
   await override(0);
-  // A removal had generations start again, while the life before was in the hundreds.
+  // A removal restarted the generations, while the previous life had reached the hundreds.
   for (const generation of [100, 101]) {
     const field = `row:${generation} 5 dead`;
     const value = `0 forced_open CLOSED CLOSED ${generation} - - ${"0 ".repeat(11)}{}`;
@@ -133,7 +133,8 @@ Deno.test("the outbox drops rows in the order of their changes, life by life", a
     });
   await override(0);
   await redis.command("HDEL", `${prefix}:a:state`, rowField(await read(store, "a")));
-  // Lives that began in the same moment, with the same generation or both, and clocks that went back.
+  // Lives that began in the same moment, with the same generation or both, and clocks that were set
+  // back.
   let left: readonly UntoldRow[] = Array.from({ length: 64 }, (_, i) => {
     const [pair, nth] = [Math.floor(i % 8 / 2), Math.floor(i / 8)];
     return {
@@ -154,7 +155,7 @@ Deno.test("the outbox drops rows in the order of their changes, life by life", a
       .filter((field) => field.includes(" life-"));
   for (let i = 1; i <= 64; i++) {
     await override(i);
-    // Of those that are left, the first: each life begins with what is left of it.
+    // The first of the remaining rows: each life begins with the oldest of them.
     left = inOrder(left).slice(1);
     assertEquals((await kept()).toSorted(), left.map(rowField).toSorted());
   }

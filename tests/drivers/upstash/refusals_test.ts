@@ -1,4 +1,4 @@
-// What Redis says no to, on real parts: whom it concerns, and what is told of it.
+// Refusals of real Redis servers: which circuits they concern, and what the error says.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { FakeClock } from "@fuse/edge/testing";
 import { type RedisLike, upstash } from "@fuse/edge/upstash";
@@ -12,7 +12,7 @@ import { keys, open, read, record, redis } from "./store.ts";
 
 type Scope = "circuit" | "store";
 
-/** Asserts that an operation is refused by an answer, and that it is told what the answer says. */
+/** Asserts that an answer refuses an operation, and that the error says so. */
 async function refused(ask: () => unknown, scope: Scope, said: string): Promise<void> {
   const error: Error = await assertRejects(async () => await ask(), Error);
   assert(isStoreAnswerError(error), Deno.inspect(error));
@@ -21,7 +21,7 @@ async function refused(ask: () => unknown, scope: Scope, said: string): Promise<
   assert(error.message.includes(said), error.message);
 }
 
-/** Asserts that an operation fails because Redis was not reached. */
+/** Asserts that an operation fails because Redis was unreachable. */
 async function unreached(ask: () => unknown): Promise<void> {
   const error: Error = await assertRejects(async () => await ask(), Error);
   assert(!isStoreAnswerError(error), Deno.inspect(error));
@@ -216,7 +216,7 @@ Deno.test("list() follows cursors beyond 2^53", async () => {
   assertEquals([...new Set(found)].toSorted(), names.toSorted());
 });
 
-/** What a client throws, and whom it concerns; none: Redis was not reached. */
+/** The error that a client throws, and the circuits it concerns; none if Redis was unreachable. */
 const THROWN: readonly [name: string, message: string, scope: Scope | null][] = [
   [
     "Error",
@@ -265,7 +265,8 @@ Deno.test("a long error text is cut before it is examined, and no part of a toke
   const { store } = open({ url: `http://127.0.0.1:${server.addr.port}`, token });
   body.error = `ERR ${"a.".repeat(1_000_000)}`;
   await refused(() => write(store), "circuit", "ERR a.a.");
-  // Whatever stands before it vanishes, so that its beginning could move to where it is shown.
+  // The text before it is dropped, which could move a token's beginning into the part that is
+  // shown.
   body.error = `ERR ${`http://${"a".repeat(464)} `}${token}`;
   const error = await assertRejects(async () => await write(store), Error);
   assert(!error.message.includes("t0k"), error.message);

@@ -7,7 +7,7 @@ import { type FaceRequest, startFace } from "../../support/upstash_face.ts";
 import { face, open, read, record, redis, requestsOf, SHAPE } from "./store.ts";
 import { upstash } from "../../support/drivers.ts";
 
-/** How many commands Redis ran meanwhile. */
+/** Returns how many commands Redis ran meanwhile. */
 async function commandsOf(work: () => Promise<unknown>): Promise<number> {
   const before = await redis.commandCalls();
   await work();
@@ -17,7 +17,7 @@ async function commandsOf(work: () => Promise<unknown>): Promise<number> {
 Deno.test("record() sends one request and five commands in a segment that has begun", async () => {
   const { store } = open();
   await record(store, "a", { successes: 1 });
-  // The server's clock may just pass into the next segment: of three, two fall into one.
+  // The server's clock may pass into the next segment: of three, two fall into one.
   const counts = [];
   for (let i = 0; i < 3; i++) {
     let requests: readonly FaceRequest[] = [];
@@ -65,7 +65,7 @@ Deno.test("record() sends the script once to a server that does not have it", as
   assertEquals((await read(store, "a")).totals.successes, 2);
 });
 
-/** The commands that came, as far as they tell which text was run. */
+/** Returns the commands that arrived, as far as they show which text was run. */
 function textsOf(log: readonly FaceRequest[]): unknown[][] {
   const names = new Map<unknown, string>([
     [LOCKING_SHA1, "locking"],
@@ -102,7 +102,7 @@ for (const keyLocking of ["held", "refused"] as const) {
     await using own = await startFace({ redis, manners: { keyLocking } });
     const { store } = open({ url: own.url, token: own.token });
     await redis.command("SCRIPT", "FLUSH");
-    // The longer the script takes to get there, the more would be under way.
+    // The longer the script takes to arrive, the more requests would be pending.
     own.delayMs = ({ commands }) => commands[0]?.[0] === "eval" ? 50 : 0;
     const keys = Array.from({ length: 100 }, (_, i) => `c${i}`);
     await Promise.all(keys.map((key) => record(store, key, { successes: 1 })));
@@ -136,7 +136,7 @@ Deno.test("flush() sends the pending tallies of several circuits as one pipeline
   const fuse = createFuse({ stores: { cache: store }, storeTimeoutMs: 30_000 });
   const names = ["a", "b", "c", "d", "e"];
   for (const name of names) await fuse.make(name).call(() => 1);
-  // The first call of each made it known.
+  // The first call of each made the script known.
   for (const name of names) await fuse.make(name).call(() => 1);
   await fuse.flush();
   for (const name of names) await fuse.make(name).call(() => 1);
@@ -153,7 +153,7 @@ Deno.test("together() sends at most a hundred operations in one request", async 
   const asked = await requestsOf(() =>
     store.together!(() => Promise.all(circuits.map((key) => record(store, key, { successes: 1 }))))
   );
-  // Of those that are new, the keys of the indexes are asked for.
+  // New circuits also declare the keys of the indexes.
   const rest = asked.map(({ commands }) => commands.length).toSorted((a, b) => b - a);
   assertEquals(rest, [100, 100, 100, 99, 50, 50]);
   assertEquals((await read(store, "c249")).totals.successes, 1);

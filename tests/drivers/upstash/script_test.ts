@@ -1,4 +1,4 @@
-// The script, and how it is made.
+// The script, and its generator.
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { SCRIPT, SCRIPT_SHA1 } from "../../../drivers/upstash/script.ts";
 import { generate, shorten, TARGET } from "../../tools/generate/lua.ts";
@@ -23,6 +23,6 @@ Deno.test("shorten() breaks lines between tokens, and never before a parenthesis
   const lines = shorten(calls.join("\n")).split("\n");
   assert(lines.length > 10);
   assertEquals(lines.filter((line) => line.startsWith("(")), []);
-  // No text was cut: each quote that opens on a line closes on it.
+  // No string was cut: each quote that opens on a line closes on it.
   assertEquals(lines.filter((line) => line.split("'").length % 2 === 0), []);
 });

@@ -1,4 +1,4 @@
-// What the script makes of keys that were lost in part, or that somebody has written to.
+// The script's treatment of keys that were lost in part, or that somebody has written to.
 import { admissionOf } from "../../../src/records.ts";
 import { assert, assertEquals } from "@std/assert";
 import { FakeClock } from "@fuse/edge/testing";
@@ -21,7 +21,7 @@ Deno.test("upstash() frees an expired lease", async () => {
   const remembered = await fields(prefix, "metrics");
   clock.advance(500);
   assertEquals((await acquire(store, clock, "second", 2)).granted, true);
-  // What moved nothing may be asked again.
+  // A request that moved nothing may be repeated.
   assertEquals(await fields(prefix, "metrics"), remembered);
   clock.advance(500);
   assertEquals((await acquire(store, clock, "third", 1)).granted, false);
@@ -110,7 +110,7 @@ Deno.test("upstash() drops rows from a full outbox though all of them are invali
 });
 
 Deno.test("upstash() frees a lease that ends later than twice its length from now", async () => {
-  // It was granted by a clock that has since gone back.
+  // It was granted before the clock was set back.
   const clock = new FakeClock(1_000_000);
   const { store } = open(clock);
   await tripped(store, clock);

@@ -1,4 +1,4 @@
-// What a circuit is in Redis: its keys, its clock, its bounds.
+// A circuit in Redis: its keys, its clock, its bounds.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { createFuse } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
@@ -152,7 +152,7 @@ Deno.test("upstash() bounds the number of trials that it remembers, whatever num
       token,
     });
     assertEquals(granted, true);
-    // Neutral: nothing leads out of half-open.
+    // Neutral outcomes do not end half-open.
     const { epoch, generation } = snapshot;
     await record(store, "a", { epoch, generation, lease: token });
     clock.advance(1);

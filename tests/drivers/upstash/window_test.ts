@@ -1,4 +1,4 @@
-// The window that Redis keeps: when what is in it leaves, to the millisecond.
+// The window in Redis: when its contents leave, to the millisecond.
 import { assert, assertEquals } from "@std/assert";
 import { FakeClock } from "@fuse/edge/testing";
 import {
@@ -66,14 +66,14 @@ Deno.test("upstash() deletes segments that have left the window", async () => {
   const sizes = () => Promise.all(["successes", "failures"].map((part) => size(prefix, part)));
   for (let i = 0; i < 60; i++) {
     await record(store, { successes: 1, failures: 1, slow: 1 });
-    // Who reads lets nothing go, however much has left.
+    // A read removes nothing, however much has left the window.
     const [began, before] = [clock.now(), await sizes()];
     clock.set(Math.floor(began / SEGMENT_MS) * SEGMENT_MS + SHAPE.windowMs - 1);
     assertEquals((await store.read("a", request())).window.failures, 1);
     assertEquals(await sizes(), before);
     clock.set(began + SEGMENT_MS);
   }
-  // Ten of each kind, an owner, and at most twenty that wait to be removed.
+  // Ten of each kind, an owner, and at most twenty that wait for removal.
   for (const part of ["successes", "failures"]) {
     assert(await size(prefix, part) <= 41, `${part}: ${await size(prefix, part)}`);
   }
