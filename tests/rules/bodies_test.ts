@@ -47,7 +47,7 @@ for (
       const breaker = fuse.make(form === "fuse" ? new URL(server.url).host : form);
       const send = { fetch: breaker.fetch, wrap: breaker.wrap(fetch), fuse: fuse.fetch }[form];
       const response = await send(server.url + path, { method, headers });
-      // Nobody has read any.
+      // Nobody has read the body.
       assertEquals(await counted(breaker), text === "" ? expected : [0, 0]);
       if (text !== null) assertEquals(await response.text(), text);
       else {
@@ -370,7 +370,7 @@ Deno.test("A body that nobody reads is collected with its Response", async () =>
       ...["run", "--quiet", "--no-check", "--no-lock", "--v8-flags=--expose-gc"],
       ...["--config", fileURLToPath(config), file],
     ]);
-    // The variables of the last turn may hold theirs.
+    // The variables of the last iteration may hold their references.
     assert(Number(stdout) <= 2, stdout + stderr);
   } finally {
     await Deno.remove(file);

@@ -1,4 +1,4 @@
-// Clocks that jump an hour each way (section 3): nothing is wedged open, shut or half-open by it.
+// Clocks that jump an hour each way (section 3): no state lasts for ever because of it.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { CircuitBreakerOpenError, type CircuitOptions } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
@@ -105,7 +105,7 @@ for (const [way, by] of Object.entries(JUMPS)) {
   });
 
   onEverySetup(`a call is not slow because the clock goes ${way} an hour`, async (world) => {
-    // Back: it took 0 ms. Forward it cannot be told from a slow one.
+    // Back: the call took 0 ms. Forward, a jump looks like a slow call.
     const breaker = world.breaker({ ...TRIP, slowCallMs: 100 });
     await breaker.call(() => jump(world, by));
     await world.sync();
@@ -159,7 +159,7 @@ for (const [way, by] of Object.entries(JUMPS)) {
   );
 
   onEverySetup(`pending successes are sent when the clock goes ${way} an hour`, async (world) => {
-    // A marker in the future lapses; nothing waits for it.
+    // A marker in the future expires; no call waits for it.
     const breaker = world.breaker({ ...TRIP, flushIntervalMs: 1_000 });
     await succeed(breaker, 2);
     jump(world, by);
@@ -206,7 +206,7 @@ for (const [way, by] of Object.entries(JUMPS)) {
   onEverySetup(`a refused trial is asked for again when the clock goes ${way} an hour`, async (
     world,
   ) => {
-    // The refusal's marker lapses.
+    // The refusal's marker expires.
     const clock = new FakeClock();
     const there = world.isolate({ clock: clock.now }).make(TRIP);
     const here = world.breaker(TRIP);
@@ -224,7 +224,7 @@ for (const [way, by] of Object.entries(JUMPS)) {
 }
 
 onEverySetup("an open circuit stays open when the clock goes back a minute", async (world) => {
-  // Within a minute nobody can tell: it waits for openUntil as it stands.
+  // For less than a minute there is no evidence: it waits for openUntil as it is.
   const breaker = world.breaker(TRIP);
   await fail(breaker);
   await world.sync();

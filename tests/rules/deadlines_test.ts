@@ -1,4 +1,4 @@
-// Rule 9 of src/rules/README.md: a deadline is a failure, whoever set it. Trap 54.
+// Rule 9 of src/rules/README.md: a deadline is a failure, whichever code set it. Trap 54.
 import { assertEquals, assertStrictEquals } from "@std/assert";
 import type { CallOptions, CircuitBreaker, CircuitOptions } from "@fuse/edge";
 import { begin, Boom, fail, intercept, onEverySetup, type World } from "../support/setups.ts";

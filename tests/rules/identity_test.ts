@@ -152,7 +152,7 @@ onEverySetup("make() does not compare functions", (world) => {
 });
 
 onEverySetup("make() without options refers, and fixes no policy", async (world) => {
-  // Section 5: whoever comes first with options fixes it.
+  // Section 5: the first handle with options fixes it.
   const { make, fuse } = world.isolate();
   const referring = make();
   await succeed(referring);
@@ -179,14 +179,14 @@ onEverySetup("CircuitBreaker() reports another isolate's policy once for each", 
   }
   const mismatches = here!.events.flatMap((e) => e.type === "config_mismatch" ? [e.options] : []);
   assertEquals(mismatches, [["failureThreshold"], ["failureThreshold"]]);
-  // The others follow nobody but the first.
+  // The others follow only the first.
   for (const { events } of others) {
     assertEquals(events.filter(({ type }) => type === "config_mismatch").length, 1);
   }
 });
 
 onEverySetup("CircuitBreaker() reports no isolate that was given no options", async (world) => {
-  // Rule 17: it has no policy of its own, and goes by the record's.
+  // Rule 17: it has no policy of its own, and uses the record's.
   const here = world.isolate();
   const [fixed, plain] = [here.make({ failureThreshold: 9 }), world.breaker()];
   for (const breaker of [plain, fixed, plain, fixed]) {
@@ -197,7 +197,7 @@ onEverySetup("CircuitBreaker() reports no isolate that was given no options", as
 });
 
 onEverySetup("CircuitBreaker() reports nothing when isolates agree", async (world) => {
-  // Rule 17: functions and what belongs to the handle differ freely.
+  // Rule 17: functions and options of the handle may differ.
   const [here, there] = [1, 2].map((n) =>
     world.isolate().make({
       failureThreshold: 9,
@@ -321,13 +321,13 @@ Deno.test("make() refuses bad options by name, and changes nothing", async () =>
     for (const text of says) {
       assert(String(error).includes(text), `${error} names ${text}`);
     }
-    // The same, for all circuits and for those of a name.
+    // The same, for all circuits and for circuits of a name.
     if (!Object.keys(bad).includes("fallback")) {
       assertThrows(() => createFuse({ defaults: bad }), kind, says[0]!);
       assertThrows(() => createFuse({ circuits: { "a*": bad } }), kind, says[0]!);
     }
   }
-  // No policy was fixed on the way: five failures in a row, and not one.
+  // The refused options fixed no policy: it opens at five failures in a row, not at one.
   const breaker = fuse.make("a");
   await fail(breaker, 4);
   assertEquals(await breaker.getState(), "CLOSED");

@@ -1,4 +1,4 @@
-// Why a circuit opened: what is kept of the failure that opened it.
+// The cause of an opening: the stored data of the failure that opened the circuit.
 import { assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { createFuse } from "@fuse/edge";
 import { failureOf } from "../../src/rules/outcome.ts";

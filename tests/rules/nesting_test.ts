@@ -11,7 +11,7 @@ Deno.test.sanitizer({ ops: true, resources: true });
 
 const OPTIONS: CircuitOptions = { failureThreshold: 2, cooldownMs: 1_000, successThreshold: 2 };
 
-/** How the inner call comes about: at once, after an await, by another handle's permit. */
+/** The form of the inner call: at once, after an await, by another handle's permit. */
 const WAYS: [
   name: string,
   call: (a: CircuitBreaker, b: CircuitBreaker, run: () => string) => unknown,
@@ -91,7 +91,7 @@ onEverySetup("a trial that hands its slot on lets one call through", async (worl
   assertEquals(world.stored().halfOpen, { inFlight: 0, freeAt: null, successes: 1, failures: 0 });
 });
 
-/** A circuit that was found to be called within itself, and whose cooldown has passed. */
+/** A circuit that was detected to be called within itself, and whose cooldown has passed. */
 async function halfOpenNested(world: World): Promise<CircuitBreaker> {
   const breaker = world.breaker(OPTIONS);
   await breaker.tryCall(() => breaker.call(() => Promise.reject(new Boom())));

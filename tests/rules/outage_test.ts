@@ -1,4 +1,5 @@
-// The end of an outage (sections 2 and 3): what is told to the store, and whom calls follow.
+// The end of an outage (sections 2 and 3): the outcomes that reach the store, and the state that
+// calls follow.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { CircuitBreakerOpenError, type CircuitOptions, createFuse } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
@@ -69,7 +70,7 @@ onEverySetup("duplicated requests change nothing", async (world) => {
 }, REMOTE);
 
 onEverySetup("the stand-in ends with the first write that the store confirms", async (world) => {
-  // Section 3: the store has then learnt what the stand-in found out.
+  // Section 3: the store has then learned the stand-in's findings.
   const { breaker, line, lose, fuse } = cutOff(world, TRIP);
   await succeed(breaker);
   await world.sync();
@@ -106,7 +107,7 @@ onEverySetup(
     world.clock.advance(2_000);
     await breaker.getState();
     assertEquals(world.told("store_recovered"), ["store_recovered"]);
-    // There is nothing to release.
+    // There is no override to release.
     await breaker.release();
     assertEquals(await admits(breaker), false);
     await breaker.reset();
@@ -128,7 +129,7 @@ onEverySetup("a closed isolate follows the store as soon as it is back", async (
 }, REMOTE);
 
 onEverySetup("one flush tells all that an outage left behind", async (world) => {
-  // Section 5: `flush` covers every circuit. The first request finds out that the store is back.
+  // Section 5: `flush` covers every circuit. The first request detects that the store is back.
   const { breaker, make, line, lose, fuse } = cutOff(world, { ...TRIP, failureThreshold: 99 });
   const others = [make({ failureThreshold: 99 }, "b"), make({ failureThreshold: 99 }, "c")];
   await lose();
@@ -168,7 +169,7 @@ for (const asked of ["by flush()", "by another call"]) {
     for (const [each, made] of [[a!, asked === "by flush()" ? 4 : 5], [b!, 4], [c!, 4]] as const) {
       assertEquals((await each.getMetrics()).totalSuccesses, made, each.name);
     }
-    // Told, and not only laid over what the store says.
+    // Written to the store, and not only overlaid on its snapshot.
     const others = createFuse({ stores, clock: clock.now, storeTimeoutMs: 30_000 });
     assertEquals((await others.make("b").getMetrics()).totalSuccesses, 4);
     assertEquals((await others.make("c").getMetrics()).totalSuccesses, 4);
@@ -176,7 +177,7 @@ for (const asked of ["by flush()", "by another call"]) {
 }
 
 onEverySetup("a view of before the outage is not gone by after it", async (world) => {
-  // Section 3: another circuit of the isolate found out that the store is back.
+  // Section 3: another circuit of the isolate detected that the store is back.
   const { breaker, make, line, lose } = cutOff(world, TRIP);
   const other = world.breaker(TRIP);
   await succeed(breaker);
@@ -217,7 +218,7 @@ onEverySetup(
 );
 
 onEverySetup("failures before and after the outage is noticed are one run", async (world) => {
-  // Section 3: the record that finds out counts in this isolate's own breaker.
+  // Section 3: the record that detects the outage counts in this isolate's own breaker.
   const { breaker, line, fuse } = cutOff(world, TRIP);
   await succeed(breaker);
   await world.sync();
@@ -234,7 +235,7 @@ onEverySetup("failures before and after the outage is noticed are one run", asyn
 onEverySetup(
   "calls that were under way when the store was lost count in this isolate's own breaker",
   async (world) => {
-    // Section 3: they were admitted by the store, and end while it is left alone.
+    // Section 3: the store admitted them, and they end during a back-off.
     const { breaker, lose } = cutOff(world, TRIP);
     await succeed(breaker);
     await world.sync();
@@ -276,12 +277,12 @@ onEverySetup("a call that counts as nothing leaves an outage nothing to tell", a
   await lose();
   await call.fail("nothing");
   await regain();
-  // The read that found the store back.
+  // The read that detects that the store is back.
   assertEquals(line.asked, 1);
 }, REMOTE);
 
 onEverySetup("readers follow the store as soon as it is back", async (world) => {
-  // Rule 13: they read what a call would meet, though no call has come since.
+  // Rule 13: readers show what a call would meet, though no call has come since.
   const { breaker, lose, regain } = cutOff(world, TRIP);
   const other = world.breaker({ ...TRIP, cooldownMs: 600_000 });
   await lose();
@@ -295,7 +296,7 @@ onEverySetup("readers follow the store as soon as it is back", async (world) => 
 }, REMOTE);
 
 onEverySetup("readers show what was counted while the store is away", async (world) => {
-  // Rule 13: this isolate's pending counts are laid over.
+  // Rule 13: this isolate's pending counts are overlaid.
   const { breaker, lose } = cutOff(world, TRIP);
   await succeed(breaker);
   await world.sync();
@@ -308,7 +309,7 @@ onEverySetup("readers show what was counted while the store is away", async (wor
 }, REMOTE);
 
 onEverySetup("a slot whose grant was not heard is asked for again", async (world) => {
-  // Section 2: the same token, lest it be lost until its lease ends.
+  // Section 2: the same token, so that the slot is not lost until its lease ends.
   let losing = false;
   const isolate = world.isolate({ wrap: (store) => losingAnswers(store, "acquire", () => losing) });
   const breaker = isolate.make(TRIP);
@@ -328,7 +329,7 @@ onEverySetup("a slot whose grant was not heard is asked for again", async (world
 }, REMOTE);
 
 onEverySetup("an isolate comes back by its traffic alone", async (world) => {
-  // No timer: the interval is over, a call finds out in the background or waits itself.
+  // No timer: after the interval, a call checks in the background or waits itself.
   const { breaker, line, lose } = cutOff(world, TRIP);
   await lose();
   await succeed(breaker);

@@ -1,4 +1,4 @@
-// Rules 9 and 15 of src/rules/README.md: what an ending counts as, and what a call may be.
+// Rules 9 and 15 of src/rules/README.md: outcomes of endings, and kinds of calls.
 import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import {
   type CallOptions,
@@ -12,7 +12,7 @@ import { begin, Boom, fail, onEverySetup, REMOTE, type World } from "../support/
 
 type Kind = "success" | "failure" | "neutral";
 
-/** A call, and what its ending counts as. */
+/** A call, and the outcome of its ending. */
 interface Ending {
   readonly name: string;
   readonly counts: Kind;
@@ -196,7 +196,7 @@ for (const error of [new Boom(), new DOMException("aborted", "AbortError"), NOT_
     async (
       world,
     ) => {
-      // Rule 9: told by its signal, whatever the error is called. Trap 16.
+      // Rule 9: recognized by its signal, whatever the error's name. Trap 16.
       const breaker = world.breaker({ failureThreshold: 1 });
       const caller = new AbortController();
       const call = await begin(breaker, { signal: caller.signal });
@@ -261,7 +261,7 @@ onEverySetup("isFailure hears how the call ended and how long it took", async (w
 });
 
 onEverySetup("CircuitBreaker.call() returns and throws what the call did", async (world) => {
-  // Rule 15: whatever it counts as.
+  // Rule 15: whatever its outcome.
   const breaker = world.breaker({ failureThreshold: 99 });
   const value = { some: "thing" };
   const response = new Response(null, { status: 500 });
@@ -403,7 +403,7 @@ async function assertThrown(promise: Promise<unknown>): Promise<unknown> {
   return result.status === "rejected" ? result.reason : assert(false, "did not reject");
 }
 
-/** A thenable of nobody's class, that rejects. */
+/** A thenable of no known class, which rejects. */
 function rejecting(error: unknown): PromiseLike<never> {
   return {
     then: (_: unknown, reject: (error: unknown) => void) => reject(error),

@@ -1,4 +1,4 @@
-// Rule 12 of src/rules/README.md: what operators do.
+// Rule 12 of src/rules/README.md: actions of operators.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import {
   type CircuitBreaker,
@@ -90,7 +90,7 @@ onEverySetup("metricsOnly() admits all calls and tells once that it would have o
   assertEquals((await breaker.getMetrics()).window.calls, 13);
   const event = world.heard("would_open")[0]!;
   assertEquals([event.from, event.to, event.reason], ["CLOSED", "OPEN", "consecutive_failures"]);
-  // And once more under another such override.
+  // And again under another such override.
   await breaker.metricsOnly();
   await fail(breaker, 3);
   await world.sync();
@@ -160,7 +160,7 @@ for (const kind of KINDS) {
   onEverySetup(`CircuitBreaker() begins a generation with ${kind}, and with its release`, async (
     world,
   ) => {
-    // What was admitted before it is late.
+    // Calls that were admitted before it are late.
     const breaker = world.breaker({ ...TRIP, failureThreshold: 2 });
     await fail(breaker);
     await world.sync();
@@ -241,7 +241,7 @@ for (const kind of ADMITTING) {
   onEverySetup(`CircuitBreaker() admits all calls of a half-open circuit under ${kind}`, async (
     world,
   ) => {
-    // No slots are taken, and no verdict is given.
+    // No slots are taken, and no transition is decided.
     const breaker = world.breaker(TRIP);
     await fail(breaker);
     await world.sync();

@@ -10,7 +10,7 @@ const RAMP: CircuitOptions = {
   rampMs: 10_000,
 };
 
-/** A circuit that has just closed, and what its next draws give. */
+/** A circuit that has just closed, with the given random draws. */
 async function closed(world: World, options: CircuitOptions = RAMP) {
   const draw = { is: 0 };
   const breaker = world.isolate({ random: () => draw.is }).make(options);
@@ -93,7 +93,7 @@ onEverySetup("CircuitBreaker() ramps up after a reset, and not after a release",
   await breaker.forceOpen();
   await breaker.release();
   assertEquals(await admits(breaker), true);
-  // A circuit that was closed all the time has nothing to recover from.
+  // A circuit that was always closed has nothing to recover from.
   await breaker.reset();
   assertEquals(await admits(breaker), true);
   await fail(breaker, 2);

@@ -54,7 +54,7 @@ onEverySetup("readers of a circuit that nobody used create nothing", async (worl
 });
 
 onEverySetup("readers see what this isolate has not told yet", async (world) => {
-  // Rule 13: pending counts are laid over.
+  // Rule 13: pending counts are overlaid.
   const gate = Promise.withResolvers<void>();
   let closed = false;
   const { make } = world.isolate({
@@ -94,7 +94,8 @@ onEverySetup("readers see a run of failures ended by a success on its way", asyn
 }, ["eventual"]);
 
 onEverySetup("a throwing listener that nobody hears of ends nothing", async (world) => {
-  // Rule 14: without a listener_error listener it goes to the console; `reportError` ends Deno.
+  // Rule 14: without a listener_error listener the error is printed to the console; `reportError`
+  // ends Deno.
   const printed: unknown[] = [];
   const { error } = console;
   console.error = (...args: unknown[]) => void printed.push(...args);
@@ -176,7 +177,7 @@ onEverySetup("a listener that throws or rejects changes no call", async (world) 
 onEverySetup(
   "a listener of everything is not told that it threw about a success",
   async (world) => {
-    // Rule 14: whoever counts by `type` must not count an error of a listener as an outcome.
+    // Rule 14: code that counts by `type` must not count a listener's error as an outcome.
     const { fuse, make } = world.isolate();
     fuse.on("success", () => {
       throw new Error("listener");
@@ -210,7 +211,7 @@ onEverySetup("predicates that throw change no call", async (world) => {
   const errors = world.heard("listener_error").map(({ error }) => error);
   assert(errors.length >= 5);
   assert(errors.every((reported) => reported === wrong));
-  // What cannot be judged failed.
+  // A value that cannot be judged is a failure.
   for (const name of ["ignore", "record", "isFailure"]) {
     assertEquals(world.stored(name).totals.failures, 1);
   }

@@ -1,4 +1,4 @@
-// The circuit's record has the policy: an isolate that was given none goes by it.
+// The circuit's record has the policy: an isolate without options uses it.
 import { assert, assertEquals } from "@std/assert";
 import { createFuse, type FuseOptions } from "@fuse/edge";
 import type { PolicyRecord } from "@fuse/edge/store";
@@ -22,7 +22,7 @@ function fuseOf(store: OpeningStore, clock: FakeClock, options: FuseOptions["def
   return { fuse, told };
 }
 
-/** Notes the policies that tallies and transitions tell. */
+/** Notes the policies in tallies and transitions. */
 function watched(store: OpeningStore, told: unknown[]): OpeningStore {
   return new Proxy(store, {
     get(target, property) {
@@ -44,7 +44,7 @@ function saying(store: OpeningStore, policy: PolicyRecord): OpeningStore {
     get(target, property) {
       const value = Reflect.get(target, property, target);
       if (typeof value !== "function") return value;
-      // What it sends together it hands back as it is.
+      // Operations that it sends together it passes on unchanged.
       if (property === "together") return value.bind(target);
       return async (...args: unknown[]) => {
         const answer = await value.apply(target, args);
@@ -115,7 +115,7 @@ for (const driver of DRIVERS.slice(1)) {
       }
       fuse.make("pay", own);
       assertEquals(told.includes("config_mismatch"), false);
-      // In `strong`, both are admitted by the store, and the second of them opens.
+      // In `strong`, the store admits both, and the second failure opens.
       await breaker.tryCall(boom);
       await app.tryCall(boom);
       const rejected = await breaker.tryCall(() => 1);

@@ -114,7 +114,7 @@ onEverySetup("getResponse() makes a 503 that says when to come back", async (wor
   assertEquals(response.headers.get("retry-after"), "2");
   assertEquals(response.headers.get("content-type"), "application/problem+json");
   assertEquals(response.headers.get("cache-control"), "no-store");
-  // Rule 10: the public is told nothing of the inside.
+  // Rule 10: the answer for the public contains no internals.
   const told = { type: "about:blank", title: "Service Unavailable", status: 503 };
   assertEquals(await response.json(), { ...told, retryAfterMs: 1_001 });
   const exposed = await error.getResponse({ expose: true }).json();
@@ -208,7 +208,7 @@ onEverySetup("fallback runs on a failure only when it is told to", async (world)
     await assertRejects(() => onFailure.call(failing, { fallbackOn: "rejection" })),
     error,
   );
-  // What counts as no failure has no fallback.
+  // An error that is no failure has no fallback.
   await assertRejects(() => onFailure.call(() => Promise.reject(new RangeError())), RangeError);
   const result = await onFailure.tryCall(failing);
   assertEquals(result, { ok: true, source: "fallback", value: "instead", error });

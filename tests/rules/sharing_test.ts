@@ -1,4 +1,4 @@
-// Section 3 of the design: what a view costs and how old its knowledge may be.
+// Section 3 of the design: the costs of a view, and the age of its snapshot.
 import { assertEquals } from "@std/assert";
 import type { CircuitOptions } from "@fuse/edge";
 import {
@@ -16,7 +16,7 @@ import {
 
 const TRIP: CircuitOptions = { failureThreshold: 1, successThreshold: 1, cooldownMs: 60_000 };
 
-/** An isolate that tells which operations reach the store. */
+/** An isolate that notes which operations reach the store. */
 function counted(world: World, options: CircuitOptions = {}) {
   const asked: string[] = [];
   const isolate = world.isolate({
@@ -60,7 +60,7 @@ onEverySetup("a view that is older than maxStalenessMs is not believed", async (
 onEverySetup(
   "a view learns a later generation from an answer that was overtaken",
   async (world) => {
-    // Section 3: a request that was sent before the held Snapshot was learnt may still know more.
+    // Section 3: a request that was sent before the current Snapshot arrived may be newer.
     const gate = Promise.withResolvers<void>();
     const { make, fuse } = world.isolate({
       wrap: (store) => intercept(store, (op) => op === "record" ? gate.promise : undefined),
@@ -172,7 +172,7 @@ onEverySetup("successes are sent together, failures at once with those before th
   await turn();
   assertEquals(asked, ["record", "record"]);
   assertEquals(world.stored().totals, { successes: 54, failures: 1, rejected: 0, slow: 0 });
-  // While failures in a row are known, a success goes at once: it ends the run.
+  // After failures in a row, a success is sent at once: it ends the run.
   await succeed(breaker);
   await turn();
   assertEquals(asked.length, 3);
@@ -193,7 +193,7 @@ onEverySetup("an outcome that waited counts when it ended, not when it was told"
 }, ["eventual"]);
 
 onEverySetup("an isolate with a call a minute tells all of its successes", async (world) => {
-  // Section 2: they count in the window that still holds them, or its failures weigh double.
+  // Section 2: they count in the window that still contains them, or its failures weigh double.
   const { breaker } = counted(world, { strategy: "percentage_failures", minimumThroughput: 100 });
   for (let i = 0; i < 10; i++) {
     await succeed(breaker);
@@ -251,7 +251,7 @@ onEverySetup("background work is handed to waitUntil, of the request if it has o
 }, ["eventual"]);
 
 onEverySetup("a waitUntil that throws loses no work", async (world) => {
-  // Section 3: outside of any request that of "cloudflare:workers" does.
+  // Section 3: outside of any request, waitUntil of "cloudflare:workers" does.
   const { make, fuse } = world.isolate({
     waitUntil: () => {
       throw new Error("no request");

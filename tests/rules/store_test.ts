@@ -1,4 +1,4 @@
-// The store guard (section 3) and traps 34 to 36: what happens while the store does not answer.
+// The store guard (section 3) and traps 34 to 36: the behavior while the store does not answer.
 import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import {
   CircuitBreakerOpenError,
@@ -62,7 +62,7 @@ onEverySetup("a trial's result stands when its outcome cannot be told", async (w
 }, REMOTE);
 
 onEverySetup("this isolate's own breaker protects while the store is away", async (world) => {
-  // Trap 35: fail-open is no protection at all. Announced as local, and never told to the store.
+  // Trap 35: fail-open is no protection at all. Announced as local, and never sent to the store.
   const { breaker, lose, events } = cutOff(world, TRIP);
   await lose();
   await fail(breaker, 2);
@@ -158,7 +158,7 @@ onEverySetup('"reject" refuses calls with StoreUnavailableError', async (world) 
 }, REMOTE);
 
 onEverySetup("the store is left alone after a failure, longer each time", async (world) => {
-  // Trap 36: one call finds out, the others pay nothing.
+  // Trap 36: one call detects the outage, the others pay nothing.
   const { breaker, line, lose, events } = cutOff(world, { ...TRIP, failureThreshold: 1_000 });
   await lose();
   await Promise.all([succeed(breaker, 20), fail(breaker, 20)]);

@@ -1,4 +1,4 @@
-// Rules 1 to 4 of src/rules/README.md: states, comparisons, when a verdict is asked for, strategies.
+// Rules 1 to 4 of src/rules/README.md: states, comparisons, when a strategy runs, strategies.
 import { assertEquals, assertThrows } from "@std/assert";
 import {
   type CircuitOptions,
@@ -131,7 +131,7 @@ onEverySetup("CircuitBreaker() does not open by ageing alone", async (world) => 
   world.clock.advance(500);
   await fail(breaker, 4);
   await world.sync();
-  // The successes leave the window: now all of its calls have failed.
+  // The successes leave the window: all of its calls have failed then.
   world.clock.advance(500);
   await breaker.tryCall(() => Promise.reject(new RangeError()));
   await world.sync();
@@ -183,7 +183,7 @@ for (const between of ["a success", "nothing"]) {
 }
 
 onEverySetup("percentage_failures counts all calls since the last closing", async (world) => {
-  // Rule 4: however long ago, and from 0 after it.
+  // Rule 4: however long ago, and from 0 after closing.
   const breaker = world.breaker({
     strategy: "percentage_failures",
     minimumThroughput: 4,

@@ -17,7 +17,7 @@ import {
 const TRIP: CircuitOptions = { failureThreshold: 1, successThreshold: 1, cooldownMs: 1_000 };
 
 onEverySetup("CircuitBreaker() gives each isolate the cooldown of the trip", async (world) => {
-  // Rule 6: openUntil is fixed at the trip, whatever comes after it.
+  // Rule 6: openUntil is fixed at the trip, whatever follows.
   const [here, there] = [world.breaker(TRIP), world.breaker(TRIP)];
   const late = await begin(there);
   await fail(here);
@@ -58,7 +58,7 @@ onEverySetup("cooldownMs gets the number of reopenings", async (world) => {
   await fail(breaker);
   lengths.push(await cooldown());
   assertEquals(lengths, [1_000, 2_000, 3_000, 1_000]);
-  // Asked once an opening, so that a jitter is drawn once.
+  // Called once for each opening, so that a jitter is drawn once.
   assertEquals(asked, [0, 1, 2, 0]);
 });
 
@@ -142,7 +142,7 @@ for (const form of ["seconds", "HTTP date"]) {
 }
 
 onEverySetup("Retry-After counts only of the response that opens", async (world) => {
-  // Rule 6: an earlier failure's says nothing about this opening.
+  // Rule 6: an earlier failure's value has no effect on this opening.
   const breaker = world.breaker({ ...TRIP, failureThreshold: 2 });
   await breaker.call(() => busy("300"));
   await world.sync();
@@ -152,7 +152,7 @@ onEverySetup("Retry-After counts only of the response that opens", async (world)
 });
 
 onEverySetup("CircuitBreaker() runs one trial at a time over all isolates", async (world) => {
-  // Rule 7; traps 9, 10 and 25: the limit is in the store, one slot a call.
+  // Rule 7; traps 9, 10 and 25: the limit is in the store, one slot for each call.
   const breakers = Array.from({ length: 4 }, () => world.breaker(TRIP));
   await fail(breakers[0]!);
   await world.sync();
@@ -298,7 +298,7 @@ for (const [orphan, verdict] of [["success", "closed"], ["failure", "opened"]] a
     async (
       world,
     ) => {
-      // Section 2: before the next trial runs, and announced by who issues it.
+      // Section 2: before the next trial runs, and announced by the isolate that requests it.
       const breaker = world.breaker({ ...TRIP, halfOpenMaxConcurrent: 2 });
       await fail(breaker);
       await world.sync();
@@ -317,7 +317,7 @@ for (const [orphan, verdict] of [["success", "closed"], ["failure", "opened"]] a
 onEverySetup(
   "CircuitBreaker() keeps the slot when the verdict before its trial could not be issued",
   async (world) => {
-    // Section 2: the trial does not run, and its slot is asked for again by its token.
+    // Section 2: the trial does not run, and its slot is requested again with its token.
     let away = false;
     const isolate = world.isolate({
       wrap: (store) =>
@@ -351,7 +351,7 @@ onEverySetup("CircuitBreaker() clears runs and windows on closing and keeps tota
   await succeed(breaker, 2);
   await fail(breaker, 3);
   await world.sync();
-  // A trip leaves them to be looked at.
+  // A trip keeps the evidence for inspection.
   const tripped = await breaker.getMetrics();
   assertEquals([tripped.consecutiveFailures, tripped.window.failures], [3, 3]);
   world.clock.advance(1_000);
@@ -369,13 +369,13 @@ onEverySetup("CircuitBreaker() clears runs and windows on closing and keeps tota
 });
 
 onEverySetup("CircuitBreaker() opens once when all isolates find it due at once", async (world) => {
-  // Section 2, trap 30: one of them announces.
+  // Section 2, trap 30: one isolate announces it.
   const breakers = Array.from({ length: 8 }, () => world.breaker({ ...TRIP, failureThreshold: 4 }));
   await Promise.all(breakers.map((breaker) => fail(breaker)));
   await world.sync();
   assertEquals(world.moves(), ["opened"]);
   assertEquals(world.stored().generation, 2);
-  // Those whose calls it had admitted before told all of them.
+  // The isolates that had admitted calls before sent all outcomes.
   assertEquals(world.stored().totals.failures, 8);
 });
 
@@ -417,7 +417,7 @@ function busy(retryAfter: string): Response {
   return new Response(null, { status: 503, headers: { "retry-after": retryAfter } });
 }
 
-/** A trial that was recorded by an isolate which died before it could make the transition. */
+/** A trial whose isolate recorded it and died before it could make the transition. */
 function trialOfADeadIsolate(world: World, outcome: "success" | "failure"): void {
   const request = {
     id: "dead",

@@ -1,4 +1,4 @@
-// Trap 42: what is kept for each key is bounded, and nothing that matters is lost by it.
+// Trap 42: the state for each key is bounded, and the bound loses nothing that matters.
 import { assert, assertEquals } from "@std/assert";
 import { type CircuitOptions, createFuse, memory } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
@@ -38,7 +38,7 @@ Deno.test("memory() never drops an open, overridden or busy circuit for a closed
 });
 
 Deno.test("memory() drops the one whose openUntil passed longest ago when only such are left", async () => {
-  // Section 3: with an event. Those still open stay, though that exceeds the cap.
+  // Section 3: with an event. Open circuits stay, though that exceeds the cap.
   const clock = new FakeClock();
   const fuse = createFuse({ stores: { array: memory({ maxCircuits: 2 }) }, clock: clock.now });
   const evicted: string[] = [];
@@ -54,7 +54,7 @@ Deno.test("memory() drops the one whose openUntil passed longest ago when only s
 });
 
 Deno.test("a dropped circuit is new to the handles that hold it", async () => {
-  // Trap 42: the live record of one that was dropped reads as absent.
+  // Trap 42: the live record of an evicted circuit reads as absent.
   const fuse = createFuse({ stores: { array: memory({ maxCircuits: 1 }) } });
   const breaker = fuse.make("a", { ...TRIP, failureThreshold: 2 });
   await fail(breaker);
@@ -66,7 +66,7 @@ Deno.test("a dropped circuit is new to the handles that hold it", async () => {
 });
 
 Deno.test("createFuse({ maxCircuits }) forgets circuits, and their state stays in the store", async () => {
-  // Trap 42: what an isolate keeps of them is bounded.
+  // Trap 42: an isolate bounds its own state about them.
   const store = memory();
   const fuse = createFuse({ stores: { a: store }, maxCircuits: 2 });
   const breaker = fuse.make("open", TRIP);
@@ -93,7 +93,7 @@ onEverySetup(
 onEverySetup("flush() sends what a handle gathered after its circuit was forgotten", async (
   world,
 ) => {
-  // Section 3: a handle at module scope outlives any number of circuits made per request.
+  // Section 3: a handle at module scope outlives any number of circuits created by requests.
   const { make, fuse } = world.isolate({ maxCircuits: 2 });
   const breaker = make({});
   await succeed(breaker);

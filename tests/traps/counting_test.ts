@@ -5,7 +5,7 @@ import type { StrategyName } from "@fuse/edge";
 import { admits, fail, onEverySetup, succeed } from "../support/setups.ts";
 
 onEverySetup("rolling_window ages while idle, on read and on write", async (world) => {
-  // Trap 13: failures of an hour ago trip no five-second window.
+  // Trap 13: failures of an hour ago do not trip a five-second window.
   const breaker = world.breaker({
     strategy: "rolling_window",
     windowMs: 5_000,
@@ -63,7 +63,7 @@ const SHARES: StrategyName[] = [
 
 for (const strategy of SHARES) {
   onEverySetup(`${strategy} does not open below its minimum throughput`, async (world) => {
-    // Trap 19: 10 calls unless told otherwise.
+    // Trap 19: 10 calls by default.
     const breaker = world.breaker({ strategy, slowCallMs: 1 });
     for (let i = 0; i < 9; i++) {
       await breaker.tryCall(() => {

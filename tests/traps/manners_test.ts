@@ -90,7 +90,7 @@ onEverySetup("CallContext.signal is the caller's where nothing else aborts", asy
 });
 
 onEverySetup("CallContext.signal is one and the same whenever it is read", async (world) => {
-  // Or a listener added to it could not be removed from it.
+  // Otherwise a listener added to it could not be removed from it.
   const breaker = world.breaker(TRIP);
   const { signal } = new AbortController();
   for (const options of [{}, { signal }, { timeoutMs: 60_000 }, { signal, timeoutMs: 60_000 }]) {
@@ -101,7 +101,7 @@ onEverySetup("CallContext.signal is one and the same whenever it is read", async
 onEverySetup(
   "a caller that gives up while its call waits for the store is heard",
   async (world) => {
-    // Rule 9: the call does not run, is neutral, and gives its slot back.
+    // Rule 9: the call does not run, is neutral, and returns its slot.
     const breaker = world.breaker({ ...TRIP, failureThreshold: 1 });
     await fail(breaker);
     await world.sync();
@@ -322,7 +322,7 @@ Deno.test("a rejection constructs no native Error and captures no stack", async 
     assert(error instanceof Error);
     assertEquals(Object.hasOwn(error, "stack"), false);
     assertEquals(error.stack, `CircuitBreakerOpenError: ${error.message}`);
-    // Error itself made none of them.
+    // Error itself defines none of them.
     assertEquals(
       (Error as unknown as { isError?: (e: unknown) => boolean }).isError?.(error),
       false,

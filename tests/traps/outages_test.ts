@@ -1,5 +1,5 @@
-// Traps 45 to 50, 63 and 66: stores that half work, herds, hurried operators and silence. Real stores have
-// theirs in drivers/upstash/outages_test.ts and drivers/libsql/outages_test.ts.
+// Traps 45 to 50, 63 and 66: partial failures of stores, herds, hurried operators and silence.
+// drivers/upstash/outages_test.ts and drivers/libsql/outages_test.ts test real stores.
 import { assert, assertEquals, assertLessOrEqual, assertRejects } from "@std/assert";
 import { createFuse, isStoreUnavailableError, memory, type Store } from "@fuse/edge";
 import { type Driver, shared, StoreAnswerError } from "@fuse/edge/store";
@@ -9,7 +9,10 @@ import { AtOnce, troubled } from "../support/troubled_isolate.ts";
 
 const THRESHOLD = 3;
 const POLICY = { failureThreshold: THRESHOLD, cooldownMs: 60_000 };
-/** What a dead upstream may get in its first cooldown, whatever the store does. */
+/**
+ * The number of calls that a dead upstream may receive in its first cooldown, whatever the store
+ * does.
+ */
 const MOST = 2 * THRESHOLD + 2;
 const OUT_OF_MEMORY = new StoreAnswerError("OOM command not allowed", { scope: "store" });
 const WRONG_TYPE = new StoreAnswerError("WRONGTYPE", { scope: "circuit" });
@@ -18,7 +21,7 @@ const WRITES = ["record", "transition", "override", "restore"];
 
 type Fail = (operation: string, key: string | null, now: number) => Error | undefined;
 
-/** An isolate on a memory store that fails as it is told. */
+/** An isolate on a memory store that fails on demand. */
 function isolate(fail: Fail, options: Parameters<typeof troubled>[1] = {}) {
   const asked: string[] = [];
   const made = troubled((clock) =>
@@ -185,7 +188,7 @@ Deno.test("flush() sends many circuits in waves (trap 50)", async () => {
   let gate = Promise.withResolvers<void>();
   let gated = false;
   const inner = chaos(memory({ clock: clock.now, maxCircuits: 10_000 }), {});
-  // Each request waits until as many are under way as go at once.
+  // Each request waits until the maximum of concurrent ones is reached.
   const store = new Proxy(inner, {
     get(target, name) {
       const value = Reflect.get(target, name, target);
@@ -231,7 +234,7 @@ Deno.test("flush() waits for what an async listener does (trap 63)", async () =>
   assertEquals(sent, true);
 });
 
-/** What `console.warn` was told while `body` ran. */
+/** Returns the output of `console.warn` while `body` ran. */
 async function warnings(body: () => Promise<void>): Promise<string[]> {
   const told: string[] = [];
   const fake = { ...console, warn: (...words: unknown[]) => void told.push(words.join(" ")) };

@@ -17,7 +17,7 @@ import {
 const TRIP: CircuitOptions = { failureThreshold: 1, successThreshold: 1, cooldownMs: 60_000 };
 
 onEverySetup("CircuitBreaker() closes nothing by a verdict that came too late", async (world) => {
-  // Trap 21: a stale process turns no red circuit green.
+  // Trap 21: a stale process closes no open circuit.
   const gate = Promise.withResolvers<void>();
   const held = (operation: string) => operation === "transition" ? gate.promise : undefined;
   const options = { ...TRIP, halfOpenMaxConcurrent: 2 };
@@ -44,7 +44,7 @@ onEverySetup("CircuitBreaker() closes nothing by a verdict that came too late", 
 onEverySetup("CircuitBreaker() closes nothing once a trial of the generation has failed", async (
   world,
 ) => {
-  // Rule 7: a failure reopens, whatever else is there, though its isolate is slow to say so.
+  // Rule 7: a failure reopens, whatever else happened, though its isolate sends it late.
   const gates = [Promise.withResolvers<void>(), Promise.withResolvers<void>()] as const;
   const options = { ...TRIP, halfOpenMaxConcurrent: 2 };
   let slow = false;
@@ -84,7 +84,7 @@ onEverySetup(
 );
 
 onEverySetup("CircuitBreaker() runs calls of a closed circuit side by side", async (world) => {
-  // Trap 24: nothing is locked while the user's call runs.
+  // Trap 24: no lock is held while the user's call runs.
   const breakers = [world.breaker(TRIP), world.breaker(TRIP)];
   const calls = [];
   for (let i = 0; i < 6; i++) calls.push(await begin(breakers[i % 2]!));
@@ -95,7 +95,7 @@ onEverySetup("CircuitBreaker() runs calls of a closed circuit side by side", asy
 });
 
 onEverySetup("CircuitBreaker() is reborn closed when the store forgot it", async (world) => {
-  // Trap 27: and says so, once an isolate.
+  // Trap 27: and reports it, once for each isolate.
   const [here, there] = [world.isolate(), world.isolate()];
   const breakers = [here.make(TRIP), there.make(TRIP)] as const;
   await fail(breakers[0]);
@@ -117,7 +117,7 @@ onEverySetup("CircuitBreaker() is reborn closed when the store forgot it", async
 onEverySetup("CircuitBreaker() counts an outcome of a forgotten life towards totals only", async (
   world,
 ) => {
-  // Trap 27, rule 5: the epoch tells lives apart though the generations agree.
+  // Trap 27, rule 5: the epoch separates lives though the generations agree.
   const [here, there] = [world.breaker(TRIP), world.breaker(TRIP)];
   await succeed(here);
   await world.sync();
@@ -135,7 +135,7 @@ onEverySetup("CircuitBreaker() counts an outcome of a forgotten life towards tot
 onEverySetup(
   "CircuitBreaker() counts what was admitted before its first outcome",
   async (world) => {
-    // Section 2: epoch "" belongs to the first generation of the life it meets.
+    // Section 2: epoch "" belongs to the first generation of the life that it meets.
     const breakers = Array.from(
       { length: 3 },
       () => world.breaker({ ...TRIP, failureThreshold: 3 }),

@@ -5,7 +5,7 @@ import { Background } from "../../src/background.ts";
 import { turn } from "../support/setups.ts";
 import { chaos, memory, type OpeningStore } from "../support/drivers.ts";
 
-/** As a Worker calls itself; the kind of runtime is looked at when a Background is made. */
+/** The name of a Worker's runtime, which is read when a Background is made. */
 const WORKER = { userAgent: "Cloudflare-Workers" } as Navigator;
 
 async function onWorker(body: () => Promise<void>): Promise<void> {
@@ -56,7 +56,7 @@ Deno.test("Background.settled() waits for work that began while it waited", asyn
 Deno.test("Background.settled() comes to an end while work goes on and on", async () => {
   const background = new Background(undefined);
   let left = 100;
-  // Each begins the next before it ends, as under traffic: something is always under way.
+  // Each operation begins the next before it ends, as under traffic: one is always pending.
   const work = async () => {
     await turn();
     if (left-- > 0) background.background(work());
@@ -119,7 +119,7 @@ Deno.test("Background.background() has a Worker without waitUntil wait, and hold
     const background = new Background(undefined);
     const never = new Promise<void>(() => {});
     assertStrictEquals(background.background(never), never);
-    // A promise of another request never settles there: this must not wait for it.
+    // A promise of another request never settles there: this call must not wait for it.
     await background.settled();
   }));
 
@@ -158,7 +158,7 @@ Deno.test("call() waits for what it tells the store when a Worker has no waitUnt
     assertEquals(stored.totals.failures, 1);
   }));
 
-/** Whether a call comes to its end by itself, while an operation is held up. */
+/** Returns whether a call ends by itself while an operation is held. */
 async function waits(call: () => Promise<unknown>, hold: Hold): Promise<boolean> {
   const gate = Promise.withResolvers<void>();
   hold.gate = gate.promise;
@@ -171,7 +171,7 @@ async function waits(call: () => Promise<unknown>, hold: Hold): Promise<boolean>
   return waited;
 }
 
-/** A gate before one operation of a store, where its request is meant. */
+/** A gate before one operation of a store. */
 interface Hold {
   gate: Promise<void> | null;
 }
@@ -228,7 +228,7 @@ Deno.test("call() waits for the write that finds the store back when a Worker ha
     await breaker.tryCall(() => Promise.reject(new Error("down")));
     down = false;
     clock.advance(1_000);
-    // The interval is over: this isolate's own breaker decides, and the store is tried out.
+    // The interval is over: this isolate's own breaker decides, and one call tries the store.
     const results: boolean[] = [];
     const call = async () =>
       void results.push((await breaker.tryCall(() => Promise.reject(new Error("down")))).ok);
@@ -311,7 +311,8 @@ Deno.test("call() hands the end of a trial to waitUntil when on a Worker", () =>
     await Promise.all(request.held.splice(0));
     clock.advance(1_000);
 
-    // A client that goes away takes its request along: only waitUntil keeps what gives the slot back.
+    // A client that disconnects ends its request: only waitUntil keeps the operation alive that
+    // returns the slot.
     const client = new AbortController();
     await breaker.tryCall(() => {
       client.abort();

@@ -59,7 +59,7 @@ Deno.test("backoff() lasts its whole length when the draw is lowest, and (1 - ji
       Math.random = () => drawn;
       assertEquals(backoff({ baseMs: 1000, jitter: 0.25 })(0), ms);
     }
-    // Even if all is left to chance, an opening is one.
+    // Even with full jitter, an opening lasts at least 1 ms.
     Math.random = () => 1;
     assertEquals(backoff({ baseMs: 1000, jitter: 1 })(3), 1);
   } finally {
@@ -95,7 +95,7 @@ Deno.test("backoff() says what is missing when it gets no options", () => {
 });
 
 Deno.test("backoff() refuses options that nobody reads", () => {
-  // Those of the design's first draft, and of other libraries.
+  // The functions of the design's first draft, and of other libraries.
   for (const option of ["base", "max", "jitterMs"]) {
     assertThrows(
       () => backoff({ baseMs: 1000, [option]: 1 }),

@@ -1,4 +1,4 @@
-// What limits a call, over real HTTP: the caller's abort, the timeout, and what becomes of bodies.
+// Limits of a call, over real HTTP: the caller's abort, the timeout, and the treatment of bodies.
 import { assertEquals, assertInstanceOf, assertRejects, assertStrictEquals } from "@std/assert";
 import { CallTimeoutError } from "@fuse/edge";
 import { intercept, replacing } from "../support/setups.ts";
@@ -17,7 +17,7 @@ import { chaos, memory } from "../support/drivers.ts";
 // Deno leaves them off.
 Deno.test.sanitizer({ ops: true, resources: true });
 
-/** How a caller may hand over its signal. */
+/** The ways in which a caller can pass its signal. */
 const SIGNALS: [through: string, (url: string, signal: AbortSignal) => Parameters<typeof fetch>][] =
   [
     ["init.signal", (url, signal) => [url, { signal }]],
@@ -33,7 +33,7 @@ const SIGNALS: [through: string, (url: string, signal: AbortSignal) => Parameter
   ];
 class GaveUp extends Error {}
 
-/** An upstream that answers when nobody waits for it any longer. */
+/** An upstream that answers after every caller has given up. */
 function hanging(): { handler: Handler; asked: Promise<void>; left: Promise<void> } {
   const asked = Promise.withResolvers<void>();
   const left = Promise.withResolvers<void>();
@@ -48,7 +48,7 @@ function hanging(): { handler: Handler; asked: Promise<void>; left: Promise<void
   return { handler, asked: asked.promise, left: left.promise };
 }
 
-/** An upstream that answers at once, and goes on with the body until nobody reads it. */
+/** An upstream that answers at once, and continues the body until nobody reads it. */
 function streaming(status: number): { handler: Handler; left: Promise<void> } {
   const left = Promise.withResolvers<void>();
   const handler: Handler = () => {
@@ -123,7 +123,7 @@ for (const [limited, options] of LIMITS) {
   });
 }
 
-/** Lets the test say when the timeout of a call has passed. */
+/** Lets the test decide when the timeout of a call has passed. */
 async function timed(body: (expire: () => void) => Promise<void>): Promise<void> {
   const { setTimeout: set } = globalThis;
   const due: (() => void)[] = [];

@@ -1,4 +1,4 @@
-// What the variables say, without a server: no store is asked for anything here.
+// The meaning of the variables, without a server: no test sends a store request.
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { fuseFromEnv } from "@fuse/edge/env";
 import { type Address, settingsOf } from "../../src/env_settings.ts";
@@ -18,14 +18,14 @@ const CRITICAL = {
   UPSTASH_REDIS_CRITICAL_REST_TOKEN: "critical",
 };
 
-/** The stores that there are, the default first. */
+/** The expected stores, the default first. */
 function storesOf(env: object): string[] {
   const { store, cache, database } = settingsOf(env);
   const made = ["array", ...cache ? ["cache"] : [], ...database ? ["database"] : []];
   return [store, ...made.filter((name) => name !== store)];
 }
 
-/** Why it is refused. Never with a secret. */
+/** The reason of a refusal, which never contains a secret. */
 function refusal(env: object): string {
   const error = assertThrows(() => fuseFromEnv(env), Error);
   assert(error instanceof RangeError || error instanceof TypeError, String(error));
@@ -131,7 +131,7 @@ for (const name of ["-redis", "redis--x", "a b", "__proto__", "é", "a\0", "x".r
 
 for (const prefix of ["a b", "cb\n", "\ud800", "\x07", "x".repeat(201), 7, {}]) {
   Deno.test(`fuseFromEnv() refuses FUSE_CACHE_PREFIX when it is ${Deno.inspect(prefix).slice(0, 20)}`, () => {
-    // Whatever the default store is: the variable is nobody else's.
+    // Whatever the default store is: the variable has no other purpose.
     assertRefused(
       { FUSE_STORE: "array", FUSE_CACHE_PREFIX: prefix },
       '"FUSE_CACHE_PREFIX" must be a text of 1-200 characters without spaces',
@@ -174,7 +174,7 @@ for (
     [`https://x y/${SECRET}`, "another text of"],
     [`https://x:99999/${SECRET}`, "another text of"],
     ["https://", "another text of 8 characters"],
-    // What the client itself refuses, and repeats.
+    // Values that the client itself refuses, and repeats.
     ["https://b", "of a host of at least 2 characters, received another text of 9 characters"],
     [`https://$${SECRET}`, "of a host of at least 2 characters, received another text of"],
     [`HTTPS://${SECRET}.upstash.io`, "in lower case"],
@@ -206,7 +206,7 @@ for (
 ) {
   Deno.test(`fuseFromEnv() refuses ${url} as address of the database`, () => {
     assertRefused({ ...TURSO, TURSO_DATABASE_URL: url }, '"TURSO_DATABASE_URL" must be', why);
-    // A pair that is ours alone is refused whatever the default store is.
+    // A pair of our own variables is refused whatever the default store is.
     const own = { ...OWN, CB_DB_URL: url, FUSE_STORE: "array" };
     assertRefused(own, '"CB_DB_URL" must be', why);
   });
@@ -230,7 +230,7 @@ Deno.test("fuseFromEnv() takes CB_DB_URL before TURSO_DATABASE_URL, and never mi
   const turso = { url: TURSO.TURSO_DATABASE_URL, authToken: TURSO.TURSO_AUTH_TOKEN };
   assertEquals(databaseOf(TURSO), turso);
   assertEquals(databaseOf({ ...TURSO, ...OWN }), { url: OWN.CB_DB_URL, authToken: "own-token" });
-  // A server of one's own may want no token, and is not to see another's.
+  // A custom server may need no token, and must not receive another's.
   assertEquals(databaseOf({ ...TURSO, CB_DB_URL: OWN.CB_DB_URL }), {
     url: OWN.CB_DB_URL,
     authToken: undefined,
@@ -251,7 +251,7 @@ for (const name of ["CB_DB_HOST", "CB_DB_DATABASE"]) {
     for (const more of [{}, { FUSE_STORE: "array" }, OWN]) {
       assertRefused({ ...more, [name]: SECRET }, `"${name}" is not read`, "CB_DB_URL");
     }
-    // A binding of that name is somebody else's.
+    // A binding of that name belongs to something else.
     assertEquals(storesOf({ [name]: { prepare: () => null } }), ["array"]);
   });
 }
@@ -359,7 +359,7 @@ Deno.test("fuseFromEnv() takes Vercel's names of a Redis, and those of Upstash b
   assertEquals(cacheOf(KV), kv);
   assertEquals(settingsOf(KV).store, "cache");
   assertEquals(cacheOf({ ...KV, ...UPSTASH })?.url, UPSTASH.UPSTASH_REDIS_REST_URL);
-  // Half of a pair is not filled up from the other.
+  // One half of a pair is not completed from the other pair.
   const half = { ...KV, UPSTASH_REDIS_REST_URL: UPSTASH.UPSTASH_REDIS_REST_URL };
   assertRefused(half, '"UPSTASH_REDIS_REST_TOKEN" must be set');
   assertRefused({ KV_REST_API_URL: KV.KV_REST_API_URL }, '"KV_REST_API_TOKEN" must be set');

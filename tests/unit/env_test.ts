@@ -1,5 +1,5 @@
-// Each environment block of the seed, against what it is about: two real Redis servers behind Upstash's
-// interface, and a real sqld.
+// Each environment block of the seed, compared with its subject: two real Redis servers behind
+// Upstash's interface, and a real sqld.
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { createClient } from "@libsql/client/web";
 import type { CircuitBreaker, FuseOptions } from "@fuse/edge";
@@ -22,7 +22,7 @@ const [face, criticalFace] = await Promise.all([
 const client = createClient({ url: server.url });
 await migrate(client);
 
-/** As a deployment has them, whatever it chooses. */
+/** The variables of a deployment, whatever it selects. */
 const BOTH_REDIS = {
   UPSTASH_REDIS_REST_URL: face.url,
   UPSTASH_REDIS_REST_TOKEN: face.token,
@@ -32,11 +32,11 @@ const BOTH_REDIS = {
 const UPSTASH = { UPSTASH_REDIS_REST_URL: "https://x.upstash.io", UPSTASH_REDIS_REST_TOKEN: "x" };
 const TURSO = { TURSO_DATABASE_URL: "libsql://app.example.com", TURSO_AUTH_TOKEN: "token" };
 const SECRET = "s3cr3t";
-/** Nobody listens there. */
+/** No server listens there. */
 const NOWHERE = "http://127.0.0.1:1";
 let names = 0;
 
-/** A Fuse, as one isolate has it. A busy machine is no store that is away. */
+/** The Fuse of one isolate. A long limit: a busy machine is no outage of the store. */
 function isolate(env: object, options: Omit<FuseOptions, "stores" | "default"> = {}) {
   return fuseFromEnv(env, {
     storeTimeoutMs: 30_000,
@@ -45,7 +45,10 @@ function isolate(env: object, options: Omit<FuseOptions, "stores" | "default"> =
   });
 }
 
-/** The same circuit on two isolates: what one has tripped is open to the other, or not. */
+/**
+ * Asserts whether two isolates share the circuit: whether one finds it open after the other has
+ * tripped it.
+ */
 async function isShared(env: object, name = `external-api-${names++}`): Promise<boolean> {
   const [one, other] = [isolate(env), isolate(env)].map((fuse) => fuse.make(name)) as [
     CircuitBreaker,
@@ -61,7 +64,7 @@ async function keysOf(server: { command(...args: string[]): Promise<unknown> }, 
   return (await server.command("KEYS", `*${name}:*`) as string[]).sort();
 }
 
-/** What `console.warn` was told meanwhile. */
+/** Returns the output of `console.warn` meanwhile. */
 async function warnings(body: () => unknown, userAgent = navigator.userAgent): Promise<string[]> {
   const told: string[] = [];
   const { warn } = console;
@@ -74,7 +77,7 @@ async function warnings(body: () => unknown, userAgent = navigator.userAgent): P
   return told;
 }
 
-/** Runs `body` where the runtime calls itself so. */
+/** Runs `body` with another name of the runtime. */
 async function onPlatform(userAgent: string, body: () => unknown): Promise<void> {
   const own = Object.getOwnPropertyDescriptor(globalThis, "navigator")!;
   Object.defineProperty(globalThis, "navigator", { value: { userAgent }, configurable: true });
@@ -305,7 +308,7 @@ Deno.test("fuseFromEnv() leaves out a store that others' variables spoil, and no
 });
 
 Deno.test("fuseFromEnv() says nothing of variables that are plainly for others", () => {
-  // An application's own file, and whatever there is while everything is to stay in memory.
+  // An application's own file, and other variables while everything should stay in memory.
   const file = { TURSO_DATABASE_URL: ":memory:" };
   assertEquals(settingsOf({ ...UPSTASH, ...file }).notes, []);
   assertEquals(settingsOf({ ...UPSTASH, ...file }).database, null);

@@ -43,7 +43,7 @@ for (const [error, name, message] of ALL) {
     assertMatch(Deno.inspect({ nested: [error] }), new RegExp(name));
   });
   Deno.test(`${name} may be decorated, as any Error`, () => {
-    // As frameworks and source-map tools do.
+    // Frameworks and source-map tools do this.
     const said = error.message;
     for (const field of ["message", "stack", "name"] as const) {
       error[field] = `other ${field}`;
@@ -186,7 +186,7 @@ Deno.test("errors print, serialize and throw in Node as they do in Deno", async 
     `;
     const entry = `${dir}/main.ts`;
     await Deno.writeTextFile(entry, script);
-    // A process of its own takes esbuild's service with it.
+    // A process of its own ends esbuild's service as well.
     const bundled = await deno(
       ["run", "-A", "npm:esbuild@^0.28.2", entry, "--bundle", "--format=esm", "--platform=neutral"]
         .concat("--external:node:util", `--outfile=${outfile}`, "--log-level=error"),
@@ -204,7 +204,7 @@ Deno.test("errors print, serialize and throw in Node as they do in Deno", async 
       503,
     ]);
     assertEquals(code, 1);
-    // Uncaught, it ends the process with its own words.
+    // Uncaught, it ends the process with its own message.
     assertMatch(new TextDecoder().decode(stderr), sentence);
   } finally {
     await Deno.remove(dir, { recursive: true });

@@ -6,7 +6,7 @@ import { replacing, turn } from "../support/setups.ts";
 const ROOT = { store: null, context: undefined, boundary: undefined };
 const A = { key: "a", store: "s", name: "a", context: null, boundary: null };
 
-/** Events with everything they told. */
+/** Events with all their fields. */
 function listening(filter = ROOT, type = "*") {
   const events = new Events();
   const heard: FuseEvent[] = [];
@@ -14,7 +14,7 @@ function listening(filter = ROOT, type = "*") {
   return { events, heard, off };
 }
 
-/** What went to the console while `body` ran. */
+/** Returns the console output while `body` ran. */
 async function complaints(body: () => Promise<void> | void): Promise<string[]> {
   const said: string[] = [];
   const fake = {

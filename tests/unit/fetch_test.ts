@@ -1,4 +1,4 @@
-// Guarded fetch over real HTTP: what counts, what is sent, and which circuit guards it.
+// Guarded fetch over real HTTP: outcomes, requests, and the circuit of a URL.
 import { assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
 import { CircuitBreakerOpenError } from "@fuse/edge";
 import { hostOf } from "../../src/fetch.ts";
@@ -68,14 +68,14 @@ for (
     ["Wed, 01 Jan 2025 00:05:00 GMT", 300_000],
     ["Wednesday, 01-Jan-25 00:05:00 GMT", 300_000],
     ["Wed Jan  1 00:05:00 2025", 300_000],
-    // No shorter than the circuit's own.
+    // No shorter than the circuit's own cooldown.
     ["0", COOLDOWN_MS],
     ["Tue, 31 Dec 2024 23:59:59 GMT", COOLDOWN_MS],
-    // No longer than it allows.
+    // No longer than the circuit allows.
     ["601", MAX_COOLDOWN_MS],
     ["9".repeat(400), MAX_COOLDOWN_MS],
     ["Wed, 01 Jan 2098 00:00:00 GMT", MAX_COOLDOWN_MS],
-    // Garbage.
+    // Invalid values.
     ...[
       "",
       "soon",
@@ -121,7 +121,7 @@ for (
 onEverySetup(
   "CircuitBreaker.fetch() heeds the Retry-After of a failed trial alone",
   async (world) => {
-    // Rule 6: of the Response whose record found the transition due, trials included.
+    // Rule 6: of the Response whose record found the transition due, also of a trial.
     const asked: [status: number, retryAfter: string][] = [[503, "400"], [503, "2"], [503, "300"]];
     const handler = () => {
       const [status, after] = asked.shift()!;
@@ -146,7 +146,7 @@ onEverySetup(
 onEverySetup(
   "CircuitBreaker.fetch() heeds no Retry-After when the Response is no failure",
   async (world) => {
-    // The failure that opens it asks for nothing; the success before it did.
+    // The failure that opens it asks for no delay; the success before it did.
     const answers = [
       new Response(null, { status: 200, headers: { "retry-after": "300" } }),
       new Response(null, { status: 500 }),
@@ -197,7 +197,10 @@ Deno.test("CircuitBreaker.fetch() returns the fallback's Response when the circu
   });
 });
 
-/** What may be fetched, and what the upstream then hears: method, path, header, body. */
+/**
+ * The arguments of fetch, and the request that the upstream then receives: method, path, header,
+ * body.
+ */
 const INPUTS: [
   what: string,
   argumentsOf: (url: string) => Parameters<typeof fetch>,
@@ -259,7 +262,7 @@ const INPUTS: [
   ],
 ];
 
-/** Answers with what it heard. */
+/** Answers with the request that it received. */
 const echo: Handler = async (request) => {
   const { pathname, search } = new URL(request.url);
   const mark = request.headers.get("x-mark") ?? "";
@@ -361,7 +364,7 @@ Deno.test("Fuse.fetch() goes by `circuits` when one has the host's name", async 
 for (const invalid of ["", "no url", "http://", "/relative", "http://a b/"]) {
   Deno.test(`Fuse.fetch() rejects and makes no circuit when it gets ${JSON.stringify(invalid)}`, async () => {
     const fuse = fuseOf();
-    // A promise comes in every case: `assertRejects` tells a throw from a rejection.
+    // A promise in every case: `assertRejects` distinguishes a throw from a rejection.
     await assertRejects(() => fuse.fetch(invalid), TypeError);
     assertEquals(await Array.fromAsync(fuse.list()), []);
   });

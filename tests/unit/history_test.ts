@@ -13,7 +13,7 @@ const ROW: StoredEvent = {
   cursor: "c7",
 };
 
-/** A store with a trail of two rows, that tells how far it was read. */
+/** A store with a trail of two rows, which notes how far it was read. */
 function audited(rows: readonly StoredEvent[]) {
   const read: string[] = [];
   const queries: EventQuery[] = [];

@@ -13,7 +13,7 @@ import {
 } from "../../src/key.ts";
 import { seeded } from "../support/units.ts";
 
-/** Text made to collide: separators, escapes, whole keys, halves of surrogate pairs. */
+/** Text that is made to collide: separators, escapes, whole keys, halves of surrogate pairs. */
 const hostile = fc.oneof(
   fc.string({ unit: "binary", minLength: 1, maxLength: 12 }),
   fc.array(
@@ -79,7 +79,7 @@ Deno.test("toKey() never gives two circuits one key", () => {
 });
 
 Deno.test("toKey() keeps apart what is made of the same characters", () => {
-  // Every way to spread four characters over name and scopes.
+  // Every way to divide four characters into name and scopes.
   const keys = new Set<string>();
   const seen = new Set<string>();
   for (const chars of [["a", ":", "b", ":"], ["%", "3", "A", ":"], [":", "i", "n", ":"]]) {
@@ -265,7 +265,7 @@ Deno.test("nameMatches() goes by the whole name, or by the prefix before a trail
 });
 
 Deno.test("fromKey() gives parts whose key is that key, or none, for any text", () => {
-  // Any code units, halves of pairs among them, and what looks like a key.
+  // Any code units, including halves of pairs, and texts that look like a key.
   const units = fc.array(fc.nat(0xffff), { maxLength: 8 }).map((codes) =>
     String.fromCharCode(...codes)
   );

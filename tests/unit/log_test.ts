@@ -3,14 +3,14 @@ import type { Fuse } from "@fuse/edge";
 import { type Logger, logTo } from "@fuse/edge/log";
 import { replacing, World } from "../support/setups.ts";
 
-/** A logger that keeps what it is told. */
+/** A logger that keeps its records. */
 function logger() {
   const lines: [string, unknown][] = [];
   const at = (level: string) => (line: unknown) => void lines.push([level, line]);
   return { lines, info: at("info"), warn: at("warn"), error: at("error") };
 }
 
-/** Plays an outage, an operator and a store that goes away. */
+/** Plays an outage, an operator's action and a failure of the store. */
 async function played(json: boolean, run?: (fuse: Fuse) => void) {
   const world = new World("eventual");
   let down = false;
@@ -36,7 +36,7 @@ async function played(json: boolean, run?: (fuse: Fuse) => void) {
 
 Deno.test("logTo() logs transitions, actions and troubles in sentences, and no calls", async () => {
   const lines = await played(false);
-  // Drawn at random.
+  // Its value is random.
   const told = lines.map(([level, line]) => [level, String(line).replace(/Ms \d+/, "Ms 0")]);
   assertEquals(told, [
     [

@@ -152,7 +152,7 @@ for (const option of ["ignore", "record", "isFailure"] as const) {
 }
 
 Deno.test("judgeResult() and judgeError() take no promise of isFailure's for an answer", () => {
-  // It would read as yes, and what it rejects with would end the process.
+  // It would read as true, and its rejection would end the process.
   const isFailure = (() => Promise.reject(new Error("late"))) as never;
   const reports: string[] = [];
   const report = (type: string, error: unknown) => void reports.push(`${type} ${error}`);

@@ -1,4 +1,5 @@
-// What a guarded fetch sends with (rule 20), and what the caller did wrong (rule 9, trap 60).
+// The function that a guarded fetch sends with (rule 20), and mistakes of the caller (rule 9, trap
+// 60).
 import { assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import { createFuse } from "@fuse/edge";
 import nodeFetch from "node-fetch";

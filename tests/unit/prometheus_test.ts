@@ -243,7 +243,7 @@ for (
     const { fuse } = threeStores({ down: () => true });
     const scrape = prometheus(fuse, { scopeLabels });
     await fuse.for({ type: "tenant", id: "acme" }).store("remote").make("far").call(() => 1);
-    // The list that fails too is not told of: the store is being left alone.
+    // The list that fails too is not reported: the store is in back-off.
     assertEquals(
       samples(await scrape(), "fuse_store_errors_total").filter((line) => line.includes("remote")),
       [`{store="remote",${labels}} 1`, '{store="remote"} 0'],
@@ -324,7 +324,7 @@ function refuse(): never {
   throw new Error("refused");
 }
 
-/** Unscoped, of a tenant, and of the tenant in a region; the tenant's is open. */
+/** Unscoped, of a tenant, and of the tenant in a region; the tenant's circuit is open. */
 async function tenants(): Promise<Fuse> {
   const fuse = createFuse({ defaults: { failureThreshold: 1 } });
   const acme = fuse.for({ type: "tenant", id: "acme" });

@@ -293,7 +293,7 @@ Deno.test("chaos({ errorRate }) fails that share of the operations", async () =>
   const { store } = wrap({ errorRate: 0.2 });
   let failed = 0;
   for (let i = 0; i < 5_000; i++) await record(store).catch(() => failed++);
-  // The seed is fixed: this is one number, and near 1000.
+  // The seed is fixed: the result is one number, near 1000.
   assert(failed > 900 && failed < 1_100, `${failed} of 5000 failed`);
 });
 
@@ -375,12 +375,12 @@ function tally(parts: Partial<Tally> = {}): Tally {
   };
 }
 
-/** Always a promise, so that a test may chain. */
+/** Always a promise, so that a test can chain. */
 async function record(store: OpeningStore): Promise<unknown> {
   return await store.record("a", tally());
 }
 
-/** A memory store behind faults, and what reached it. */
+/** A memory store behind faults, and the requests that reached it. */
 function wrap(faults: Faults): {
   store: OpeningStore;
   inner: MemoryStore;

@@ -2,11 +2,11 @@
 import { assert, assertEquals } from "@std/assert";
 import { passAfter as realPassAfter } from "../../src/timeouts.ts";
 
-/** Alarms that ring when told to, and a clock, for a copy of the module that has set none yet. */
+/** Alarms that ring on demand, and a clock, for a copy of the module that has set none yet. */
 async function withAlarms(
   body: (world: {
     passAfter: typeof realPassAfter;
-    /** What alarms were set, in ms. */
+    /** The alarms that were set, in ms. */
     set: number[];
     advance(ms: number): void;
   }) => void,
@@ -117,7 +117,7 @@ Deno.test("passAfter() rounds up to whole milliseconds", async () => {
 });
 
 Deno.test("passAfter() passes in real time, and leaves nothing behind", async () => {
-  // One that waits longer must not keep the process, or the sanitizers of this test.
+  // A longer wait must not keep the process, or the sanitizers of this test.
   const callOff = realPassAfter(600_000, () => {});
   const { promise, resolve } = Promise.withResolvers<void>();
   realPassAfter(1, resolve);

@@ -1,4 +1,4 @@
-// Export and import: what is taken over, where it goes, and what it makes late.
+// Export and import: the transferred state, its target, and the outcomes that become late.
 import { assertEquals, assertRejects } from "@std/assert";
 import { createFuse, type Fuse, memory, type Store } from "@fuse/edge";
 import { chaos, FakeClock } from "@fuse/edge/testing";
@@ -8,7 +8,7 @@ import { begin, fail, succeed } from "../support/setups.ts";
 // Deno leaves them off.
 Deno.test.sanitizer({ ops: true, resources: true });
 
-/** A store of this process, or one that plays a remote one. */
+/** A store in this process, or one that simulates a remote one. */
 type Kind = "memory" | "shared";
 const KINDS: readonly Kind[] = ["memory", "shared"];
 function storeOf(kind: Kind, clock: FakeClock, skewMs = 0): Store {
@@ -116,7 +116,7 @@ for (const kind of KINDS) {
     assertEquals(await found(other), ["main a OPEN", "main b OPEN"]);
     assertEquals((await other.make("a").getMetrics()).totalSuccesses, 0);
     assertEquals(told.filter((line) => line === "imported a").length, 1);
-    // "replace" is what happens when nothing is said.
+    // "replace" is the default.
     await other.make("a").reset();
     assertEquals(await other.importState(state), { imported: 2, kept: 0 });
     assertEquals(await found(other), ["main a OPEN", "main b OPEN"]);
@@ -126,7 +126,7 @@ for (const kind of KINDS) {
     const clock = new FakeClock();
     const fuse = fuseOf(clock, storeOf(kind, clock), { failureThreshold: 1 });
     const [a, b] = [fuse.make("a"), fuse.make("b")];
-    // One circuit that the store knows, and one of which it has never heard.
+    // One circuit that the store knows, and one that it does not.
     await succeed(a);
     await fuse.flush();
     const held = [await begin(a), await begin(a), await begin(b), await begin(b)];
@@ -162,7 +162,7 @@ for (const kind of KINDS) {
     const { openUntil, metrics } = await breaker.snapshot();
     assertEquals(openUntil?.getTime(), clock.now());
     assertEquals([metrics.totalSuccesses, metrics.consecutiveFailures], [1, 5]);
-    // The trial's slot went with its generation.
+    // The trial's slot ended with its generation.
     assertEquals((await begin(breaker)).admitted, true);
   });
 

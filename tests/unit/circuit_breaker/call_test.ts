@@ -1,4 +1,4 @@
-// call(): what it counts, when, and its options.
+// call(): which outcomes it counts and when, and its options.
 import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import { CallTimeoutError, CircuitBreakerOpenError, createFuse } from "@fuse/edge";
 import { down, making, opened, totals } from "./making.ts";
@@ -18,7 +18,7 @@ Deno.test("CircuitBreaker() has the identity of its circuit", () => {
   });
 });
 
-// The first call under a grant, those after it, and measured ones take different ways through the code.
+// The first call under a grant, later ones, and measured ones use different code paths.
 const WAYS: [string, (breaker: ReturnType<typeof making>) => Promise<void> | void][] = [
   ["first", () => {}],
   ["plain", async ({ breaker }) => {

@@ -1,4 +1,4 @@
-// Readers of a circuit, and its operators.
+// Readers of a circuit, and operators' actions.
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { CircuitBreakerOpenError, type OverrideOptions } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";

@@ -48,7 +48,7 @@ onEverySetup("remove() deletes a circuit, tells of it, and nothing is reborn", a
   const { key, store, name, context, boundary } = breaker;
   const identity = { key, store, name, context, boundary };
   const by = { reason: "left", actor: "ada", until: null };
-  // There is no generation after it.
+  // No generation comes after it.
   assertEquals(told, { ...identity, ...by, epoch: "", generation: 0 });
   assertEquals([await breaker.getState(), await breaker.call(() => 1)], ["CLOSED", 1]);
   await world.sync();

@@ -5,7 +5,7 @@ import { T1 } from "./scopes.ts";
 import type { StoredEvent } from "@fuse/edge/store";
 import { chaos, memory, type OpeningStore } from "../../support/drivers.ts";
 
-/** A store whose trail is these rows, with the queries that reached it. */
+/** A store with these rows as its trail, which notes the queries that reached it. */
 function trail(keys: string[], queries: unknown[] = []): OpeningStore {
   const rows = keys.map((key, i): StoredEvent => ({
     id: String(i),
@@ -46,7 +46,7 @@ Deno.test("history() gives at most as many as it was asked for", async () => {
   const keys = ["a", "b", "a:for:tenant:1", "c", "b:for:tenant:1"];
   const fuse = createFuse({ stores: { one: trail(keys), two: trail(keys) } });
   assertEquals((await ids(fuse.history({ limit: 3 }))).length, 3);
-  // What lies outside of the view does not use up its share.
+  // Rows outside of the view do not use up its limit.
   assertEquals(await ids(fuse.for(T1).store("one").history({ limit: 2 })), [
     "one/a:for:tenant:1/2",
     "one/b:for:tenant:1/4",
@@ -61,7 +61,7 @@ Deno.test("history() hands the query on, and a handle asks for its own circuit",
   assertEquals(queries, [{ ...query, key: "b" }]);
 });
 
-/** A store whose trail is these rows, and whose cursors mean as much to any other one. */
+/** A store with these rows as its trail, whose cursors are valid in any other store. */
 function paged(keys: string[]): OpeningStore {
   const rows = keys.map((key, i): StoredEvent => ({
     ...{ id: String(i), key, event: "opened", at: new Date(i), metadata: null, cursor: `${i}:x` },
@@ -107,7 +107,7 @@ Deno.test("history() of one store takes that store's own cursor and the Fuse's w
       assertEquals(left.map(({ store, id }) => [store, id]), [["two", "1"]], one);
     }
   }
-  // A single store needs no telling apart.
+  // A single store's cursors need no name.
   const fuse = createFuse({ stores: { only: paged(["a", "a"]) } });
   assertEquals(await ids(fuse.history({ cursor: "0:x" })), ["only/a/1"]);
 });

@@ -10,7 +10,7 @@ import { chaos, FakeClock } from "@fuse/edge/testing";
 import { memory } from "../../support/drivers.ts";
 import { down } from "./scopes.ts";
 
-/** Two stores; of ten circuits each, two are open. */
+/** Creates two stores; of ten circuits each, two are open. */
 async function populated() {
   const clock = new FakeClock();
   let gone = false;

@@ -1,4 +1,4 @@
-// What covers many circuits: lists, and resets.
+// Operations on many circuits: lists, and resets.
 import { assertEquals, assertRejects } from "@std/assert";
 import { type CircuitFilter, type CircuitSnapshot, createFuse } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";

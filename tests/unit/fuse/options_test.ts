@@ -42,7 +42,7 @@ const BAD_OPTIONS: [unknown, string][] = [
   [{ circuits: { "a*b": {} } }, `"circuits.a*b" must be a name, or a prefix`],
   [{ circuits: { "**": {} } }, `"circuits.**"`],
   [{ circuits: { a: { fallbackOn: "always" } } }, `"fallbackOn" must be one of`],
-  // Each is fine, together they are not.
+  // Each is valid, but not together.
   [{ defaults: { maxCooldownMs: 1000 }, circuits: { a: { cooldownMs: 2000 } } }, `"cooldownMs"`],
   [{ strategies: null }, `"strategies"`],
   [{ strategies: { mine: "rolling_window" } }, `"strategies.mine" must be a function`],
@@ -143,7 +143,7 @@ for (const [options, message] of BAD_HANDLES) {
     const fuse = createFuse();
     const error = assertThrows(() => fuse.make("a", options as CircuitOptions), Error, message);
     assert(error instanceof RangeError || error instanceof TypeError);
-    // What was refused fixed no policy.
+    // The refused options fixed no policy.
     let mismatches = 0;
     fuse.on("config_mismatch", () => mismatches++);
     const breaker = fuse.make("a", { failureThreshold: 2 });

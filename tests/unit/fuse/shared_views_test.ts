@@ -1,4 +1,4 @@
-// Views and lists on a store that others share: empty pages, whose request gets the work, what room is made from.
+// Views and lists on a shared store: empty pages, the request that gets the work, and eviction.
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { createFuse, type Scope } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
@@ -72,14 +72,15 @@ Deno.test("flush() rejects for nobody when the store is away", async () => {
 });
 
 Deno.test("createFuse({ maxCircuits }) gives what was made again a second chance when room is needed", () => {
-  // A circuit that is remembered takes no other policy.
+  // A circuit that is remembered accepts no other policy.
   const fuse = createFuse({ maxCircuits: 3 });
   const remembered: string[] = [];
   fuse.on("config_mismatch", ({ name }) => void remembered.push(name));
   const make = (...names: string[]) => {
     for (const name of names) fuse.make(name, { failureThreshold: 7 });
   };
-  // All are as new when "d" needs room: the first goes. "b" is made again, so that "c" goes for "e".
+  // All are unused when "d" needs room: the first is evicted. "b" is made again, so that "c" is
+  // evicted for "e".
   make("a", "b", "c", "d", "b", "e");
   for (const name of ["b", "d", "e", "c"]) fuse.make(name, { failureThreshold: 8 });
   assertEquals(remembered, ["b", "d", "e"]);
@@ -94,7 +95,7 @@ for (const [name, store] of [["memory", memory()], ["remote", chaos(memory(), {}
     const [, b] = ["a", "b", "c"].map(make);
     make("d");
     await succeed(b!);
-    // "a" went for "d", and "b", the next, is in use: "c" goes.
+    // "a" was evicted for "d", and "b", the next, is in use: "c" is evicted.
     make("e");
     for (const name of ["b", "d", "e", "c"]) fuse.make(name, { failureThreshold: 8 });
     assertEquals(remembered, ["b", "d", "e"]);

@@ -1,4 +1,4 @@
-// Listeners of a Fuse, what it has under way, and how many circuits it keeps.
+// Listeners of a Fuse, its pending work, and the number of circuits it keeps.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { createFuse, type Fuse } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
@@ -104,7 +104,7 @@ Deno.test("flush() waits for what is under way", async () => {
 });
 
 Deno.test("importState() is not taken for a store that forgot its circuits", async () => {
-  // It put the record there itself: `imported`, and no `reborn`.
+  // It wrote the record itself: `imported`, and no `reborn`.
   const fuse = createFuse({ stores: { remote: chaos(memory(), {}) } });
   await fuse.make("a").tryCall(down);
   const state = await fuse.exportState();
@@ -161,7 +161,7 @@ Deno.test("createFuse({ maxCircuits }) loses no rejection of a memory store's ci
 });
 
 Deno.test("createFuse({ maxCircuits }) keeps the policy of a circuit that is in use", async () => {
-  // A handle at module scope is made once, and called for as long as the isolate lives.
+  // A handle at module scope is created once, and called as long as the isolate lives.
   const fuse = createFuse({ maxCircuits: 2 });
   const payments = fuse.make("payments", { failureThreshold: 1 });
   for (let i = 0; i < 8; i++) {

@@ -1,4 +1,4 @@
-// What the middleware answers for a circuit that lets nothing through.
+// The middleware's answer when a circuit rejects.
 import { assert, assertEquals } from "@std/assert";
 import { createFuse, isCallTimeoutError, isStoreUnavailableError } from "@fuse/edge";
 import { circuitBreaker, type FuseVariables, health, metrics } from "@fuse/edge/hono";

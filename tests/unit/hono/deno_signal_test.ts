@@ -1,4 +1,4 @@
-// What the middleware makes of Deno's request signal, which aborts after every response. Trap 55.
+// The middleware's treatment of Deno's request signal, which aborts after every response. Trap 55.
 import { assertEquals } from "@std/assert";
 import { createFuse } from "@fuse/edge";
 import { circuitBreaker } from "@fuse/edge/hono";
@@ -8,7 +8,10 @@ Deno.test.sanitizer({ ops: true, resources: true });
 
 type Env = { Bindings: Deno.ServeHandlerInfo };
 
-/** Plays one request; `leave` says whether its client leaves or waits for the answer of a timeout. */
+/**
+ * Plays one request; `leave` says whether its client disconnects or waits for the answer of a
+ * timeout.
+ */
 async function played(leave: boolean): Promise<[successes: number, failures: number]> {
   const fuse = createFuse();
   const app = new Hono<Env>();

@@ -30,7 +30,7 @@ Deno.test("health() is degraded while a circuit is open, and down only for a cri
   const open = ["ads", "database", "newsletter"];
   assertEquals(await ask(app), { code: 503, status: "failing", open });
 
-  // An instance that gets no traffic would never see a trial succeed.
+  // An instance without traffic would never run a successful trial.
   clock.advance(5_000);
   assertEquals(await ask(app), { code: 200, status: "ok", open: [] });
 
@@ -41,7 +41,7 @@ Deno.test("health() is degraded while a circuit is open, and down only for a cri
 });
 
 Deno.test("health() says which stores are down, and drains no instance for it", async () => {
-  // Trap 66: nothing is open, and every write fails.
+  // Trap 66: no circuit is open, and every write fails.
   let refuses = false;
   const refusal = new StoreAnswerError("READONLY", { scope: "store" });
   const remote = chaos(memory(), {

@@ -1,4 +1,4 @@
-// What the middleware counts.
+// The outcomes that the middleware counts.
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import { type CircuitBreakerOpenError, createFuse, isCircuitBreakerOpenError } from "@fuse/edge";
 import { circuitBreaker } from "@fuse/edge/hono";

@@ -8,7 +8,7 @@ import { answerErrors, boom, guarded, shared, TRIP } from "./app.ts";
 Deno.test("circuitBreaker() without a name guards nothing and sets c.var.fuse", async () => {
   const fuse = createFuse({ defaults: TRIP });
   for (const name of [undefined, () => undefined]) {
-    // Typed by the middleware alone.
+    // The middleware alone provides the type.
     const app = new Hono().get("/", circuitBreaker({ fuse, name }), async (c) => {
       await c.var.fuse.make("upstream").tryCall(() => boom());
       return c.text("broken", 500);
@@ -86,7 +86,7 @@ Deno.test("circuitBreaker(), health() and metrics() call one function for a Fuse
   const get = (path: string) => app.request(path, undefined, { THRESHOLD: 1 });
 
   await get("/");
-  // Mounted before the Fuse was made, they have heard of what happened since.
+  // They were mounted before the Fuse was created, and received its events since.
   assertEquals((await (await get("/health")).json()).open, ["api"]);
   assert((await (await get("/metrics")).text()).includes('to="OPEN"} 1\n'));
   assertEquals(made, 1);
@@ -141,7 +141,7 @@ Deno.test("circuitBreaker(), health() and metrics() return functions of their na
   }
 });
 
-/** As strict as that of Cloudflare Workers. */
+/** As strict as Cloudflare Workers. */
 class ExecutionContext {
   readonly #work: Promise<unknown>[] = [];
   readonly props = {};

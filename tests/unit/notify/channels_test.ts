@@ -19,7 +19,7 @@ Deno.test("webhook() POSTs the notices, signed as a receiver can verify", async 
   assertEquals(sent.get("authorization"), "Bearer s3cr3t");
   const [, seconds, signature] = /^t=(\d+),v1=([0-9a-f]{64})$/.exec(sent.get("fuse-signature")!)!;
   assert(Math.abs(Number(seconds) - Date.now() / 1_000) < 60);
-  // Node's own HMAC, as a receiver would.
+  // Node's own HMAC, as a receiver computes it.
   assertEquals(
     signature,
     createHmac("sha256", "key ü").update(`${seconds}.${body}`).digest("hex"),

@@ -1,4 +1,4 @@
-// drain() tells from the trail: at least once, and no more than it must.
+// drain() sends notices from the trail: at least once, and no more than necessary.
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import type { Client } from "@libsql/client";
 import { createFuse, type Fuse, memory } from "@fuse/edge";
@@ -27,7 +27,7 @@ class Fleet {
     return createFuse({ stores: { database }, clock: clock.now, instance });
   }
 
-  /** An isolate that tells what happens; by `drain()` alone if it is a cron. */
+  /** An isolate that sends notices of events; a cron sends them by `drain()` alone. */
   isolate(to: Channel | readonly Channel[], options: Partial<NotifyOptions> = {}) {
     const parts = new FakeParts();
     const fuse = this.fuse();
@@ -54,7 +54,7 @@ function test(name: string, run: (fleet: Fleet) => Promise<void>): void {
 }
 
 test("drain() tells once what an isolate that died told nobody", async (fleet) => {
-  // It has no channel: it died between the transition and the delivery.
+  // It has no channel, as if it had died between the transition and the delivery.
   await fleet.trip(fleet.fuse("fra1"));
   const { tell, notices } = channel();
   const cron = fleet.isolate(tell);
@@ -68,7 +68,7 @@ test("drain() tells once what an isolate that died told nobody", async (fleet) =
   );
   assert(notice!.text.endsWith("reset --store database --reason WHY pay"));
   for (let i = 0; i < 3; i++) assertEquals(await cron.drain(), 0);
-  // Another isolate goes on from the same cursor.
+  // Another isolate continues from the same cursor.
   assertEquals(await fleet.isolate(tell).drain(), 0);
   assertEquals(notices.length, 1);
 });
@@ -106,7 +106,7 @@ test("drain() leaves out what was told as it happened", async (fleet) => {
   await fuse.flush();
   assertEquals(events(), ["opened", "forced_open", "removed"]);
   assertEquals(await drain(), 0);
-  // Nothing is remembered any more.
+  // No notice is remembered any more.
   assertEquals((await fleet.cursors()).map(([, , told]) => told), [0]);
   await fleet.trip(fleet.fuse(), "other");
   assertEquals(await drain(), 1);
@@ -166,7 +166,7 @@ test("a drain() that died is gone on with once its hold has lapsed", async (flee
   assertEquals(await cron.drain(), 0);
   fleet.clock.advance(120_000);
   assertEquals([await cron.drain(), events()], [1, ["opened"]]);
-  // It was not dead: it has lost the cursor, and moves nothing.
+  // It was alive: it has lost the cursor, and does not move it.
   const [position] = await fleet.cursors();
   for (let i = 0; i < 3; i++) {
     dies();
@@ -233,7 +233,7 @@ test("drain() tells edits by hand, and calls where they are asked for", async (f
   await fuse.flush();
   await fleet.client.execute("update circuit_breakers set state = 'OPEN'");
   const { tell, events } = channel();
-  // By the database's own clock, which the trigger goes by.
+  // By the database's own clock, which the trigger uses.
   assertEquals([await fleet.isolate(tell).drain(), events()], [1, ["edited"]]);
   const calls = channel();
   const { drain } = fleet.isolate(calls.tell, { events: ["success"], name: "calls" });
@@ -269,7 +269,7 @@ test("drain() tells a circuit of tiered() as one of it, also where its database 
   assertEquals(notices[0]!.store, "tiered");
   assertStringIncludes(String(notices[0]!.data.undo), " --store tiered ");
 
-  // The trail answers, and what it has is told, while the state does not.
+  // The trail answers, and its rows are sent, while the state does not.
   await fleet.trip(made(), "mail");
   down = true;
   await assertRejects(drain, Error, "down");

@@ -1,4 +1,4 @@
-// notify() tells changes as they happen.
+// notify() sends notices of changes as they happen.
 import { assert, assertEquals } from "@std/assert";
 import { createFuse, type Fuse, type FuseEvent } from "@fuse/edge";
 import { type Notice, notify } from "@fuse/edge/notify";
@@ -8,7 +8,7 @@ import { World } from "../../support/setups.ts";
 
 const down = () => Promise.reject(new Error("down"));
 
-/** Hears what a Fuse reports of listeners. */
+/** Collects the listener errors of a Fuse. */
 function troubles(fuse: Fuse): string[] {
   const sentences: string[] = [];
   fuse.on("listener_error", ({ error }: Extract<FuseEvent, { type: "listener_error" }>) => {
@@ -149,7 +149,7 @@ Deno.test("notify() tells a circuit that flaps once at its beginning, and once w
     parts.time.advance(1_000);
     await pay.call(() => 1);
   }
-  // Another circuit is told at once.
+  // The notice of another circuit is sent at once.
   await fuse.make("other").forceOpen();
   await fuse.flush();
   assertEquals(notices.map(({ circuit, event }) => [circuit, event]), [
@@ -162,7 +162,7 @@ Deno.test("notify() tells a circuit that flaps once at its beginning, and once w
   assertEquals([notices.length, last.event, last.data.changes], [3, "closed", 9]);
   assert(last.text.endsWith("It is the last of 9 changes since 2025-01-01T00:00:01.000Z."));
 
-  // It is quiet again, and its next change is told at once.
+  // It is quiet again, and its next change is sent at once.
   parts.advance(60_000);
   await pay.forceOpen();
   await pay.release();

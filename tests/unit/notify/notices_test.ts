@@ -1,4 +1,4 @@
-// The words of notices, and the command in them.
+// The texts of notices, and the command in them.
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { createFuse, type Fuse } from "@fuse/edge";
 import { notify, type NotifyOptions, slack, webhook } from "@fuse/edge/notify";

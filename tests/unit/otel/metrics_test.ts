@@ -1,4 +1,4 @@
-// The metrics that otel() has collected, by the SDK of OpenTelemetry in this process.
+// The metrics of otel(), collected by the SDK of OpenTelemetry in this process.
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { createFuse, type Fuse, memory } from "@fuse/edge";
 import { otel, type OtelOptions } from "@fuse/edge/otel";
@@ -51,7 +51,7 @@ Deno.test("otel() has no call listened to, but with durations", async () => {
     for (let i = 0; i < 2; i++) await pay.call(() => 1);
     reads.length = 0;
     await pay.call(() => 1);
-    // A call that somebody has measured reads the clock twice.
+    // A measured call reads the clock twice.
     assertEquals(reads.length, durations ? 2 : 1);
     const of = "circuitbreaker.name=pay true fuse.outcome=success fuse.store=array";
     assertEquals((await sdk.collect())["fuse.call.duration"]?.[of], expected);

@@ -1,4 +1,4 @@
-// Changes of state as otel() tells them, by the SDK of OpenTelemetry in this process.
+// The spans and events of otel() for changes of state, in the SDK of OpenTelemetry in this process.
 import { assertEquals } from "@std/assert";
 import { otel } from "@fuse/edge/otel";
 import { trace } from "@opentelemetry/api";
@@ -18,7 +18,7 @@ function within<T>(sdk: Sdk, name: string, work: () => Promise<T>): Promise<T> {
   });
 }
 
-/** The states that spans and their events told. */
+/** Returns the states in spans and their events. */
 function told({ spans }: Sdk): Record<string, unknown[]> {
   const stateOf = (attributes: Readonly<Record<string, unknown>> = {}) =>
     attributes["circuitbreaker.state"];

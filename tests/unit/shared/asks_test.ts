@@ -19,7 +19,7 @@ Deno.test("Asks.begin() asks again for a token whose ask was never heard of agai
   const second = asks.begin(1_400, TIMEOUT_MS, 1)!;
   assertEquals(second.token, first.token);
   assertEquals(asks.begin(1_799, TIMEOUT_MS, 1), null);
-  // An answer to the first, after all: the token is the second's, and one of them runs.
+  // The first request is answered after all: the token is the second's, and one of them runs.
   assertEquals([asks.end(first), asks.end(second)], [false, true]);
 });
 
@@ -112,7 +112,7 @@ Deno.test("turnToAsk() gives up after the timeout, while others hang", async () 
   const asks = new Asks();
   for (let i = 0; i < 6; i++) asks.begin(1_000, 25, 100);
   let looks = 0;
-  // The clock stands still: those six are never over. 10 and 15 ms.
+  // The clock stands still: those six never end. 10 and 15 ms.
   const { turn, leftMs } = await turnToAsk(asks, () => 1_000, 25, () => (looks++, false));
   assertEquals([turn, leftMs], ["expired", 0]);
   assertEquals(looks, 2);

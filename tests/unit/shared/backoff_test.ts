@@ -4,14 +4,14 @@ import { Backoff } from "../../../src/shared/backoff.ts";
 const TIMEOUT_MS = 500;
 const NOW = 1_000_000;
 
-/** A back-off after so many failures, each of a probe at `NOW`. */
+/** A back-off after a number of failures, each of a probe at `NOW`. */
 function failed(times: number): Backoff {
   const backoff = new Backoff(TIMEOUT_MS);
   for (let i = 0; i < times; i++) backoff.failed(NOW, { probing: i > 0 });
   return backoff;
 }
 
-/** How long the interval is at most that a failure begins now, in ms. */
+/** The longest interval after a failure now, in ms. */
 function nextInterval(backoff: Backoff, now: number): number {
   const { random } = Math;
   Math.random = () => 1;
@@ -81,7 +81,7 @@ Deno.test("Backoff.answered() takes a step back after answers for as long as the
       [3_600_000, 1_000],
     ] as const
   ) {
-    // Many answers meanwhile count for no more than none.
+    // Any number of answers meanwhile has no effect.
     for (const everyMs of [1_000, Infinity]) {
       const backoff = failed(4);
       for (let ms = 0; ms < answersForMs; ms += everyMs) backoff.answered(NOW + ms);

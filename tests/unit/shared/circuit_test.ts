@@ -1,4 +1,4 @@
-// What strong consistency, readers and operators cost, and what an isolate sends in one tally.
+// The costs of strong consistency, readers and operators, and the contents of one tally.
 import { assertEquals } from "@std/assert";
 import type { CircuitMetrics, CircuitOptions } from "@fuse/edge";
 import { background, blocking, NOTHING, opened, warm, World } from "./isolate.ts";
@@ -69,7 +69,7 @@ Deno.test("peek() counts an outcome once at every moment of its way to the store
 });
 
 Deno.test("getMetrics() counts an outcome once while it is on its way", async () => {
-  // Applied already, and its answer under way: the read must not have it laid over once more.
+  // Already applied, with its answer on the way: the read must not overlay it again.
   const isolate = await warm();
   let metrics: CircuitMetrics | undefined;
   await isolate.costs(async () => {

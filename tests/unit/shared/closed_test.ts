@@ -1,4 +1,4 @@
-// What a call of a closed circuit costs in operations, and which of them it waits for.
+// The costs of a call of a closed circuit in operations, and those that it waits for.
 import { assertEquals } from "@std/assert";
 import { createFuse } from "@fuse/edge";
 import { intercept } from "../../support/setups.ts";
@@ -66,7 +66,7 @@ Deno.test("call() sends successes at once when they make a verdict due", async (
     percentageThreshold: 40,
     minimumThroughput: 10,
   });
-  // With the one that warmed it up: 4 failures of 9, and the run ended.
+  // With the call that created it: 4 failures of 9, and the run ended.
   await isolate.times(4, isolate.fail);
   await isolate.succeed();
   await isolate.sent();
@@ -90,7 +90,7 @@ Deno.test("call() sends a success at once when the clock goes back meanwhile", a
   assertEquals(await isolate.costs(call), background("record"));
 });
 
-/** What is asked about errors, and what the tally says of them, where calls are audited. */
+/** The checks of errors, and their description in the tally, when calls are audited. */
 async function described(
   answer: (error: unknown) => string | undefined,
   ...calls: (() => unknown)[]

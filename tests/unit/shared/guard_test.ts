@@ -27,12 +27,12 @@ function guarding(timeoutMs = 60_000) {
     });
   const fail = () => run("read", () => Promise.reject(boom)).catch((error) => error);
   const told = () => heard.map(({ type }) => type);
-  /** How long the store is left alone from now on. */
+  /** The length of the back-off from now on. */
   const left = () => guard.unavailable(clock.now()).retryAfterMs;
   return { clock, guard, heard, boom, run, fail, told, left };
 }
 
-/** Runs with `Math.random` answering the same always: the shortest and the longest interval. */
+/** Runs with a constant `Math.random`: the shortest and the longest interval. */
 async function drawing(value: number, body: () => Promise<void>): Promise<void> {
   const fake = Object.create(Math, { random: { value: () => value } });
   await replacing("Math" as never, fake as never, body);
@@ -198,7 +198,7 @@ Deno.test("StoreGuard.run() sends one at a time to find out whether the store is
 });
 
 Deno.test("StoreGuard.run() lets the next one find out when the first is never heard of again", async () => {
-  // As on a Worker whose request is over: the marker lapses, no lock stays.
+  // As on a Worker whose request is over: the marker expires, and no lock stays.
   const { guard, clock, fail, left, run } = guarding(500);
   await fail();
   clock.advance(left());

@@ -1,4 +1,4 @@
-// Circuits that the store forgot, failures of the store, and isolates that share it.
+// Circuits that the store lost, failures of the store, and isolates that share it.
 import { assert, assertEquals } from "@std/assert";
 import { createFuse } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";

@@ -1,5 +1,5 @@
-// This isolate's own breaker beside the store (section 3): what it begins from, what it is fed, and who
-// decides when both have a word to say.
+// This isolate's own breaker beside the store (section 3): its initial state, its outcomes, and
+// which of the two decides.
 import { assertEquals } from "@std/assert";
 import { type CircuitOptions, createFuse } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
@@ -61,7 +61,7 @@ onEverySetup(
 );
 
 onEverySetup("the last outcomes are those of the outage while it lasts", async (world) => {
-  // The run is taken over, what others counted is not.
+  // The run is taken over, the counts of others are not.
   const { breaker, lose } = cutOff(world, {
     ...{ strategy: "count_window", windowSize: 4, minimumThroughput: 2, percentageThreshold: 50 },
   });
@@ -132,7 +132,7 @@ for (const onStoreError of ["allow", "reject"] as const) {
 }
 
 onEverySetup("readers show this isolate's own breaker while the store is away", async (world) => {
-  // Rule 13: also while it lets calls through.
+  // Rule 13: also while it admits calls.
   const { breaker, lose } = cutOff(world, TRIP);
   await succeed(breaker);
   await world.sync();
@@ -213,7 +213,9 @@ Deno.test("call() is told at once when an outage let it through and the clock ha
   assertEquals(sent, ["read", "record"]);
 });
 
-/** Calls that run since an outage, under "allow"; `reads`: the circuit that found the store back. */
+/**
+ * Calls that run since an outage, under "allow"; `reads`: the circuit that found the store back.
+ */
 async function admittedInAnOutage(flushSize: number, reads = "a") {
   const clock = new FakeClock(1_000_000);
   let down = reads !== "a";

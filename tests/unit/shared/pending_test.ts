@@ -24,13 +24,13 @@ function filled(
   return pending;
 }
 
-/** With what is gathered sealed, so that it can be taken. */
+/** Seals the gathered outcomes, so that they can be sent. */
 function sealed(pending: PendingTallies): PendingTallies {
   pending.seal();
   return pending;
 }
 
-/** What would be sent, as successes, failures and rejections. */
+/** The outcomes to send, as successes, failures and rejections. */
 const counts = (tallies: readonly PendingTally[]) =>
   tallies.map(({ successes, failures, rejected }) => [successes, failures, rejected]);
 
@@ -75,7 +75,7 @@ Deno.test("PendingTallies.gather() keeps generations, epochs and window segments
     [{ ...UNDER, epoch: "f" }, success, 0],
     [{ ...UNDER, epoch: "f" }, success, SEGMENT - 1],
     [{ ...UNDER, epoch: "f" }, success, SEGMENT],
-    // A clock that went back.
+    // A clock that was set back.
     [{ ...UNDER, epoch: "f" }, success, SEGMENT - 1],
   );
   assertEquals(counts(sealed(pending).take(0)), [[1, 0, 0], [1, 0, 0], [2, 0, 0], [1, 0, 0], [
@@ -140,7 +140,7 @@ Deno.test("PendingTallies.single() leaves nothing behind where only rejections w
   assert(pending.empty);
 });
 
-/** One tally with a failure under way until 500, and a success that waits. */
+/** One tally with a pending failure until 500, and a success that waits. */
 function sending() {
   const pending = filled([UNDER, failure, 0]);
   const [tally] = sealed(pending).take(0);
@@ -156,7 +156,7 @@ Deno.test("PendingTallies.take() leaves alone what is under way", () => {
 });
 
 Deno.test("PendingTallies.take() hands over what was under way for too long", () => {
-  // Whoever sent it may be dead: the marker lapses.
+  // Its sender may be dead: the marker expires.
   const { pending, tally } = sending();
   const again = sealed(pending).take(500);
   assertEquals(counts(again), [[1, 0, 0], [0, 1, 0]]);
@@ -182,7 +182,7 @@ Deno.test("PendingTallies.putBack() lets a tally wait again, the same one", () =
 Deno.test("PendingTallies.remove() forgets a tally wherever it is, and none twice", () => {
   const { pending, tally } = sending();
   sealed(pending).take(0);
-  // It lapsed and waits, and then its answer comes.
+  // It expired and waits, and then its answer comes.
   pending.countWaiting(500);
   pending.remove(tally);
   pending.remove(tally);
@@ -282,7 +282,7 @@ Deno.test("PendingTallies() loses nothing and invents nothing", () => {
             now,
           );
           pending.sending(tally, now, 500);
-          // Not heard of: it comes again.
+          // Without an answer, it is sent again.
           pending.putBack(tally);
         }
         if (kind === "reject") put[2]!++;
@@ -335,7 +335,7 @@ Deno.test("tallyOf() says which calls were slow and what is told of failures, wh
     gather(UNDER, call(0, 1, null), call(0, 0, null), call(0, 1, null), call(1, 1, "why")),
     { slowCalls: [0, 2, 3], errors: ["why"] },
   );
-  // Where failures do not end a tally, successes still come first.
+  // If failures do not end a tally, successes still come first.
   assertEquals(
     gather({ epoch: "", generation: TOTALS_ONLY, began: 0 }, ...[
       ...[call(1, 0, "a"), call(0, 1, null), call(1, 1, null), call(0, 0, null), call(1, 0, "b")],

@@ -1,4 +1,4 @@
-// What a call of an open and of a half-open circuit costs in operations.
+// The costs of a call of an open and of a half-open circuit in operations.
 import { assertEquals } from "@std/assert";
 import { type CircuitOptions, createFuse, memory } from "@fuse/edge";
 import { chaos, FakeClock } from "@fuse/edge/testing";
@@ -143,7 +143,7 @@ Deno.test("call() asks again when a Snapshot is newer than a refusal", async () 
 });
 
 Deno.test("call() asks for a trial though the store's clock went back", async () => {
-  // What ended the cooldown is past, and its end is to come once more.
+  // The end of the cooldown has passed, and lies ahead again.
   const [clock, storeClock] = [new FakeClock(), new FakeClock()];
   const fuse = createFuse({
     stores: { remote: chaos(memory({ clock: storeClock.now }), {}) },

@@ -1,4 +1,4 @@
-// Answers that were lost: what is sent again, and that it counts once.
+// Lost answers: the repeated requests, and that they count once.
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { createFuse } from "@fuse/edge";
 import { chaos } from "../../support/drivers.ts";
@@ -49,9 +49,9 @@ for (const [ms, again] of [[30_000, true], [30_001, false]] as const) {
     const errors = isolate.told("store_error").map((event) =>
       event.type === "store_error" && [event.operation, event.circuit?.name]
     );
-    // The first is that of the answer that was lost.
+    // The first is that of the lost answer.
     assertEquals(errors, Array.from({ length: again ? 1 : 2 }, () => ["record", "a"]));
-    // It was applied, only its answer was lost: once either way.
+    // It was applied, and its answer was lost: it counts once either way.
     assertEquals(world.stored().totals.failures, 1);
   });
 }
@@ -67,7 +67,7 @@ Deno.test("record() is not sent again when the clock has gone back meanwhile", a
   isolate.answering = () => {};
   const { id } = isolate.tallies.at(-1)!;
   isolate.tallies.length = 0;
-  // A minute passes, and the clock shows as much as before: the store has forgotten the id.
+  // A minute passes, and the clock shows the same time: the store has forgotten the id.
   isolate.clock.set(isolate.clock.now() - 50_000);
   await isolate.succeed();
   await isolate.sent();

@@ -1,4 +1,4 @@
-// What a failure concerns: the way to the store, a kind of requests, or a circuit (design, "The guard").
+// The scope of a failure: the whole store, a kind of requests, or a circuit (design, "The guard").
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import { type FuseEvent, isStoreUnavailableError } from "@fuse/edge";
 import { StoreAnswerError } from "@fuse/edge/store";
@@ -11,7 +11,7 @@ const spoilt = () => new StoreAnswerError("WRONGTYPE", { scope: "circuit" });
 const full = () => new StoreAnswerError("OOM", { scope: "store" });
 const cut = () => new Error("connection refused");
 
-/** A guard that has been told of so many circuits, and requests of theirs. */
+/** A guard with a number of circuits, and their requests. */
 function guarding(circuits = 10) {
   const clock = new FakeClock(1_000_000);
   const events = new Events();
@@ -58,7 +58,7 @@ Deno.test("StoreGuard() goes on reading from a store that refuses to write, for 
   await refuse(a, "writes", full());
   assertEquals([blocks(b, "writes"), blocks(b, "reads"), blocks(a, "reads")], [true, false, false]);
   assertEquals(await send(b, "reads", () => 1), "taken");
-  // That it reads proves nothing for writes.
+  // Successful reads prove nothing for writes.
   assert(blocks(b, "writes") && guard.failing);
 });
 
@@ -72,7 +72,7 @@ Deno.test("StoreGuard() leaves a circuit alone that the store refuses, and no ot
     clock.advance(30_000);
     assertEquals(await send(b, "reads", () => 1), "taken");
   }
-  // A kind for itself.
+  // Each kind separately.
   assertEquals(blocks(a, "writes"), false);
   await send(a, "reads", () => 1);
   const told = heard.map((event) => [event.type, "circuit" in event && event.circuit?.name]);
@@ -157,7 +157,7 @@ Deno.test("StoreGuard() sends an operator's request though the store is left alo
   const a = requester("a");
   await refuse(a, "writes", cut());
   const until = guard.unavailable(clock.now()).retryAfterMs;
-  // A failure more is no news: the interval stays as it is.
+  // A further failure changes nothing: the interval stays.
   let asked = 0;
   const error = await send(a, "writes", () => (asked++, Promise.reject(cut())), true);
   assert(isStoreUnavailableError(error));

@@ -1,4 +1,4 @@
-// shared(): a store of a driver, and what becomes of a driver that is none yet.
+// shared(): a store of a driver, and the refusal of an invalid driver.
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { type Clock, createFuse, type Store } from "@fuse/edge";
 import { type Driver, shared } from "@fuse/edge/store";
@@ -6,7 +6,7 @@ import { chaos, storeContract } from "@fuse/edge/testing";
 import { tiered } from "@fuse/edge/libsql";
 import { CIRCUITS, memory } from "../../support/drivers.ts";
 
-/** A driver as a user writes it: plain methods that use `this`, and no way of opening circuits. */
+/** A driver as a user writes it: plain methods that use `this`, and no code that opens circuits. */
 class UserDriver implements Pick<Driver, "name" | "traits"> {
   readonly name = "kv";
   readonly traits = { persistent: false, shared: true, audited: false };

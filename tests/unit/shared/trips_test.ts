@@ -1,4 +1,5 @@
-// How tallies travel: few trips, many tallies in each, and waves (design, "The guard", point 3).
+// The transport of tallies: few trips, many tallies in each, and waves (design, "The guard", point
+// 3).
 import { assert, assertEquals } from "@std/assert";
 import { createFuse } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
@@ -6,7 +7,7 @@ import type { Awaitable } from "@fuse/edge/store";
 import { chaos, memory, type OpeningStore } from "../../support/drivers.ts";
 import { succeed, turn } from "../../support/setups.ts";
 
-/** A store that answers when it is let, and takes tallies together, as one over HTTP does. */
+/** A store that answers when released, and accepts tallies together, as one over HTTP does. */
 function batching() {
   const clock = new FakeClock();
   const inner = memory({ clock: clock.now });
@@ -112,7 +113,7 @@ Deno.test("Trips() sends six at once when an isolate is busy, and takes along wh
   await fuse.flush();
   requests.length = 0;
   const release = hold();
-  // Each wants to be sent at once: a failure is.
+  // Each must be sent at once: a failure is.
   for (const breaker of all) await breaker.tryCall(() => Promise.reject(new Error("down")));
   await turn();
   assertEquals([requests.length, world.most <= 6], [6, true]);
@@ -120,7 +121,7 @@ Deno.test("Trips() sends six at once when an isolate is busy, and takes along wh
   for (let i = 0; i < 20; i++) await turn();
   await fuse.flush();
   assertEquals(requests.reduce((sum, size) => sum + size, 0), 100);
-  // Six alone, and the others in few.
+  // Six alone, and the others in few trips.
   assert(requests.length <= 6 + 6, `${requests}`);
 });
 
@@ -160,7 +161,7 @@ Deno.test("Fuse.flush() sends what an earlier flush() did not come to", async ()
   const failing = [cutOff!, ...Array.from({ length: 10 }, () => other!)];
   for (const breaker of failing) {
     await breaker.tryCall(() => Promise.reject(new Error("down")));
-    // The first has the store left alone, and so each of the others is a tally that waits.
+    // The first failure begins a back-off, and so each of the others is a tally that waits.
     await turn();
   }
   const stored = async () => {

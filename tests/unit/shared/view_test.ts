@@ -3,7 +3,9 @@ import type { Snapshot } from "@fuse/edge/store";
 import { View } from "../../../src/shared/view.ts";
 import { snapshotOf } from "../../support/units.ts";
 
-/** What becomes of an answer after another, asked for later (`after`) or at the same time (`beside`). */
+/**
+ * The effect of an answer after another, requested later (`after`) or at the same time (`beside`).
+ */
 function learns(held: Partial<Snapshot>, s: Partial<Snapshot>, order: "after" | "beside"): string {
   const view = new View();
   const [first, second] = [view.ask(), view.ask()];
