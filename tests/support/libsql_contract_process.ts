@@ -1,6 +1,6 @@
 /**
- * The contract suite in a process of its own, on a file that others use too. Prints, as JSON, how
- * many cases ran and what broke. The arguments: the file, `bursts` to run those too, and n to run every
+ * The contract suite in a process of its own, on a shared file. Prints, as JSON, the number of
+ * cases and the failures. The arguments: the file, `bursts` to run those too, and n to run every
  * nth case.
  *
  * @module
@@ -12,7 +12,7 @@ import { storeContract } from "@fuse/edge/testing";
 const [url, which, every] = Deno.args as [string, string, string];
 const client = createClient({ url, timeout: 200 });
 const broken: string[] = [];
-// Hundreds of requests at once are one process's turn: the others would wait for it, no more.
+// Hundreds of concurrent requests are left to one process: the others would only wait for it.
 const bursts = /200 outcomes at once|ids of a busy circuit/;
 const cases = storeContract(({ clock }) => libsql({ client, clock, busyTimeoutMs: 20_000 }))
   .filter(({ name }) => which === "bursts" || !bursts.test(name))

@@ -89,7 +89,8 @@ Deno.test("pause() holds answers back until resume()", async () => {
     answered = true;
     return text;
   });
-  // As long as some other round trips take: this one would have answered long ago.
+  // Waits for as long as several other round trips take: the paused request would have been
+  // answered.
   for (let i = 0; i < 10; i++) await shared.command("PING");
   assertEquals(answered, false);
   redis.resume();
@@ -129,21 +130,21 @@ for (const shape of ["startRedis", "sharedRedis"]) {
 }
 
 /**
- * Ends when this Redis no longer answers on the port; a test that waits for ever is ended by its runner. A
- * server that is going down resets connections, refuses them, or drops them before they are established, and
- * another server may take the port meanwhile.
+ * Resolves when this Redis no longer answers on the port; the runner ends a test that waits for
+ * ever. A server that shuts down resets connections, refuses them, or drops them before they are
+ * established, and another server may take the port meanwhile.
  */
 async function untilGone(port: number, id: string): Promise<void> {
   let told: string | null = id;
   while (told === id) told = await runIdOf(port).catch(isRefused);
 
-  /** Whether nobody listens; any other error may be one of a server that is going down. */
+  /** Returns whether no server listens; any other error may come from a server that shuts down. */
   function isRefused(error: unknown): string | null {
     return error instanceof Deno.errors.ConnectionRefused ? null : id;
   }
 }
 
-/** What the Redis on a port calls this run of it, or `null` if what answers is no Redis. */
+/** Returns the run id of the Redis on a port, or `null` if another program answers. */
 async function runIdOf(port: number): Promise<string | null> {
   using connection = await Deno.connect({ port });
   await connection.write(new TextEncoder().encode("INFO server\r\n"));

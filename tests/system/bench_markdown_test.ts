@@ -155,7 +155,7 @@ Deno.test("every table of measurements in a page stands in a block", () => {
   const simulated = new Map(BLOCKS.known.map((name) => [name, ""]));
   for (const { path, text } of readPages()) {
     const rest = writeBlocks(writeBlocks(text, empty), simulated, BLOCKS);
-    // A heading that tells of something measured.
+    // A heading of measured figures.
     assertEquals(rest.match(/^\|.*\b(n|m)s\/call|^\|.*calls\/s\b.*/gm), null, path);
     if (path === "tests/tools/bench/README.md") assertEquals(rest.match(/^\|.*/gm), null, path);
   }

@@ -6,7 +6,7 @@ import { lines } from "../../examples/demo/lines.ts";
 import type { Ending } from "../../examples/demo/load.ts";
 import { normalAfterMs, report } from "../../examples/demo/report.ts";
 
-/** For each of two passes, in real time; 8 is the least. */
+/** The duration of each of two passes, in real seconds; 8 is the least. */
 const SECONDS = scaled(8, 10);
 
 Deno.test("the demo shows the effect of the breaker, ends by itself and leaves nothing running", async () => {
@@ -54,7 +54,7 @@ Deno.test("normalAfterMs() returns the first second in which 95 % were answered 
   });
   const many = (count: number, ending: Ending) => Array<Ending>(count).fill(ending);
 
-  // Twenty requests a second, the fault ends with the fifth: of twenty, one may be stale.
+  // Twenty requests a second, the fault ends with the fifth: one of twenty may be stale.
   const recovered = [...many(10, "stale"), ...many(9, "fresh"), "stale", ...many(21, "fresh")];
   assertEquals(normalAfterMs(pass(recovered as Ending[])), 300);
   assertEquals(normalAfterMs(pass(many(41, "fresh"))), 0);
@@ -79,7 +79,7 @@ Deno.test("the demo's page quotes the table that the demo prints", () => {
   assertEquals(quoted.filter((label) => /^-+$/.test(label)).length, 3); // the whole table
 });
 
-// Another two passes, in real time.
+// Two more passes, in real time.
 Deno.test({ name: "demo --serve runs until it is interrupted", ...IN_FULL }, async () => {
   await using process = demo("--serve", "--seconds", "8").spawn();
   let output = "";

@@ -13,7 +13,7 @@ const entries = await documentation();
 const symbols = entries.flatMap((entry) => entry.symbols);
 const members = symbols.flatMap((symbol) => symbol.members);
 
-/** Types whose optional members a user may leave out, and then wants to know what happens. */
+/** Types whose optional members users set, so that their docs must state a default. */
 const OPTIONS = /(Options|Settings|Policy|Defaults|Filter|Query|Source|Faults|Actor)$/;
 
 Deno.test("every entry point has a module doc with an example that asserts", () => {
@@ -71,7 +71,7 @@ Deno.test("every exported function that throws says so", () => {
 
 Deno.test("JSR's score is full for all parts that depend on the code", async () => {
   const readme = await Deno.readTextFile(new URL("README.md", root));
-  // Types are checked by another step of the gate, and so is `deno doc --lint`.
+  // Another step of the gate checks types, and runs `deno doc --lint`.
   const publish = await deno(["publish", "--dry-run", "--allow-dirty", "--no-check"]);
   const documented = symbols.filter(({ jsDoc }) => textOf(jsDoc) !== "").length / symbols.length;
   const score = {
@@ -123,7 +123,7 @@ function placeOf({ name, at }: SymbolDoc): string {
   return `${name} (${at.path}:${at.line})`;
 }
 
-/** A function's text: from its first line to the brace that stands where that line began. */
+/** Returns a function's text: from its first line to the closing brace at the same indentation. */
 function bodyOf({ at }: SymbolDoc): string {
   const lines = Deno.readTextFileSync(new URL(at.path, root)).split("\n").slice(at.line - 1);
   return lines.slice(0, lines.indexOf("}") + 1).join("\n");

@@ -1,4 +1,4 @@
-// An application that shares the database and has drizzle-kit, as the page on migrations shows it.
+// An application that shares the database and uses drizzle-kit, as the page on migrations shows.
 import { type Client, createClient } from "@libsql/client";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { createFuse } from "@fuse/edge";
@@ -13,7 +13,7 @@ const TAGS = migrations.map(({ tag }) => tag);
 const SCHEMA = "schema.ts";
 const CONFIG = "drizzle.config.ts";
 
-/** The files that the page shows, by the names in their first lines. */
+/** The files on the page, by the names in their first lines. */
 async function filesOfPage(): Promise<Record<string, string>> {
   const page = await Deno.readTextFile(new URL("migrations/README.md", root));
   const named = codeOf(page, "ts").flatMap((code) => {
@@ -28,7 +28,7 @@ async function drizzleKit(project: NpmProject, ...args: string[]): Promise<void>
   assert(ok, stdout + stderr);
 }
 
-/** The tables of the database, and its indexes and triggers. */
+/** Returns the tables of the database, and its indexes and triggers. */
 async function partsOf(client: Client): Promise<string[]> {
   const { rows } = await client.execute(
     "select name from sqlite_master where name not like 'sqlite_%' order by name",

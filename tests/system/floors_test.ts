@@ -1,4 +1,4 @@
-// The house: imports go down only, those of types included, and never in a circle.
+// The floors of the project: imports go down only, including type imports, and never in a circle.
 import { assert, assertEquals } from "@std/assert";
 import { faultsOf, FLOORS, importsOf, readImports } from "../tools/floors/floors.ts";
 import { filesBelow, root } from "../tools/gate/project.ts";
@@ -37,7 +37,7 @@ Deno.test("importsOf() reads imports over several lines, and ignores comments", 
   assertEquals(importsOf("src/f.ts", text), ["src/b/c.ts", "d.ts"]);
 });
 
-/** Generated, and read by no one. */
+/** Generated files, which nobody reads. */
 const GENERATED = /^(migrations\/meta\/|deno\.lock$)/;
 
 Deno.test("no file has more than 450 lines, and no folder has too many files", () => {

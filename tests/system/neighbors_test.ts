@@ -1,4 +1,5 @@
-// What examples/coming-from-another-breaker.md says of other breakers, asked of the packages themselves.
+// Tests of the statements of examples/coming-from-another-breaker.md about other breakers, on the
+// packages themselves.
 import { assertEquals, assertRejects } from "@std/assert";
 import { once } from "node:events";
 import {
@@ -17,7 +18,7 @@ import { createFuse } from "@fuse/edge";
 
 const fails = () => Promise.reject(new Error("no answer"));
 
-/** An action that works, fails or hangs as its steps say, in order. */
+/** Returns an action that works, fails or hangs as its steps say, in order. */
 function steps(...outcomes: (() => unknown)[]): () => unknown {
   return () => outcomes.shift()!();
 }

@@ -8,7 +8,7 @@ import { startFace } from "../support/upstash_face.ts";
 
 const { compilerOptions, exports, imports } = readConfig();
 
-/** What a strict project of today has, in the types of Node alone. */
+/** The settings of a strict project, with the types of Node alone. */
 const TSCONFIG = {
   compilerOptions: {
     module: "nodenext",
@@ -47,7 +47,7 @@ Deno.test("a Node project installs, compiles and runs the package", async (t) =>
   await t.step(
     "the program and the package's types compile, without DOM and Deno types",
     async () => {
-      // Types of other packages are theirs: Drizzle's want databases that nobody here has.
+      // Types of other packages are not checked: Drizzle's need databases that are not installed.
       const found = await project.tsc();
       assertEquals(found.filter((line) => /^(main|all)\.ts|@fuse\/edge/.test(line)), []);
     },
@@ -77,7 +77,7 @@ Deno.test("a Node project installs, compiles and runs the package", async (t) =>
   });
 });
 
-/** The binary of Bun that runs on every processor of the kind. */
+/** The binary of Bun that runs on all processors of the architecture. */
 const BUN = "@oven/bun-linux-x64-baseline";
 
 async function runProgram(project: NpmProject, runtime: string): Promise<void> {
@@ -113,7 +113,7 @@ const ALONE = [
 Deno.test("a Node project that uses only the core installs no other package", async () => {
   await using project = await npmProject([]);
   const installed = [...Deno.readDirSync(`${project.folder}/node_modules`)].map(({ name }) => name);
-  // Of the test's own tools.
+  // Packages of the test's own tools.
   const own = /^(\..*|@types|@typescript|typescript|undici-types)$/;
   assertEquals(installed.filter((name) => !own.test(name)), ["@fuse"]);
   const load = (entries: readonly string[]) =>
@@ -138,7 +138,7 @@ Deno.test("README.md explains how to install the package before it is published"
 });
 
 Deno.test("the source uses no API that Node 20 lacks", async () => {
-  // As many types as Node 20 has globals: `Map.groupBy`, of ES2024, is an error.
+  // Only the types of Node 20's globals: `Map.groupBy`, of ES2024, is an error.
   const lib = ["es2023", "es2024.string", "dom", "dom.iterable", "dom.asynciterable"];
   const folder = await Deno.makeTempDir({ prefix: "fuse-node20-" });
   try {

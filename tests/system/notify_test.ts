@@ -12,7 +12,7 @@ import { FakeParts, startReceiver } from "../support/notices.ts";
 
 const PROCESS = fileURLToPath(new URL("../support/notify_process.ts", import.meta.url));
 
-/** Runs an isolate to its end, or death. */
+/** Runs an isolate to its end, or its death. */
 async function isolate(database: string, url: string, fate: "lives" | "dies") {
   const { code, signal, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "--no-check", "--quiet", PROCESS, database, url, fate],
@@ -73,7 +73,7 @@ Deno.test("notify() retries a server that fails and then works, and gives up on 
   assertEquals([receiver.requests.length, parts.pauses], [3, [1_000, 2_000]]);
   assertEquals([receiver.notices().length, errors], [1, []]);
 
-  // The receiver says when it wants to be asked again.
+  // The receiver names the time of the next attempt.
   const busy = [
     new Response(null, { status: 429, headers: { "retry-after": "7" } }),
     new Response(),

@@ -193,7 +193,7 @@ function leadsSomewhere(from: string, link: string): boolean {
   }
 }
 
-/** The numbers in `rule 7`, `Rules 6, 7 and 12` and `rules 16 to 18`. */
+/** Returns the numbers in `rule 7`, `Rules 6, 7 and 12` and `rules 16 to 18`. */
 function citedIn(source: string): number[] {
   return [...source.matchAll(/\brules? (\d+(?:(?:, | and | to )\d+)*)/gi)]
     .flatMap(([, numbers = ""]) => numbers.match(/\d+/g)!.map(Number));
@@ -202,7 +202,7 @@ function citedIn(source: string): number[] {
 interface Member {
   readonly of: string;
   readonly name: string;
-  /** What its docstring gives as `@default`. */
+  /** Returns the `@default` of its docstring. */
   readonly standard: string;
 }
 
@@ -211,7 +211,7 @@ interface DocProperty {
   readonly jsDoc?: { tags?: { kind: string; doc?: string; value?: string }[] };
 }
 
-/** The members of some exported interfaces and classes, as `deno doc` knows them. */
+/** Returns the members of some exported interfaces and classes, as `deno doc` lists them. */
 async function membersOf(path: string, wanted: readonly string[]): Promise<Member[]> {
   const { ok, stdout, stderr } = await deno(["doc", "--json", path]);
   assert(ok, stderr);

@@ -1,4 +1,4 @@
-// Bytes do not depend on the machine: what is sent to the edge stays within its budget.
+// Bytes do not depend on the machine: the code for the edge stays within its budget.
 import { assert, assertEquals } from "@std/assert";
 import * as esbuild from "esbuild";
 import { type Bundle, bundle, CORE_PROGRAM, LIMITS } from "../tools/size/bundle.ts";

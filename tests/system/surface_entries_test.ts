@@ -1,4 +1,4 @@
-// What users of the entry points beside the core were promised. Of the core: surface_test.ts.
+// The promised surface of the entry points beside the core, which surface_test.ts covers.
 import { assertEquals } from "@std/assert";
 import { createClient } from "@libsql/client";
 import type { Redis } from "@upstash/redis";
@@ -160,7 +160,7 @@ Deno.test("@fuse/edge/store exports the promised surface", () => {
   gives<{ name: string; traits: M.StoreTraits }, S.Driver>();
   gives<Error & { scope: "circuit" | "store" }, S.StoreAnswerError>();
   new S.StoreAnswerError("full", { scope: "store", cause: new Error("OOM") });
-  // The contract's types and constants, for whoever writes a driver.
+  // The contract's types and constants, for authors of drivers.
   type Contract = [S.Snapshot, S.Tally, S.AcquireRequest, S.TransitionRequest, S.OverrideRequest];
   takes<Contract["length"], 5>();
   assertEquals([S.ID_MEMORY_MS, S.OUTBOX_LENGTH, S.TOTALS_ONLY], [60_000, 64, -1]);
@@ -206,7 +206,7 @@ Deno.test("@fuse/edge/hono exports the promised surface", async () => {
   const app = new Hono<{ Bindings: { REGION: string }; Variables: H.FuseVariables }>();
   app.use(H.circuitBreaker({ fuse: () => fuse, name: (c) => c.req.path, context: () => null }));
   app.get("/a", (c) => c.text(c.var.fuse.make("in the handler").name));
-  // The variable is there without being declared, too.
+  // The variable exists without a declaration, too.
   const bare = new Hono().use(H.circuitBreaker({ fuse }))
     .get("/a", (c) => c.text(c.var.fuse.make("in the handler").name));
   const texts = [await app.request("/a"), await bare.request("/a")].map((got) => got.text());

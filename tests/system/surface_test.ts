@@ -1,4 +1,4 @@
-// What users of the core were promised. Of the other entry points: surface_entries_test.ts.
+// The promised surface of the core. surface_entries_test.ts covers the other entry points.
 import { assertEquals } from "@std/assert";
 import { createClient } from "@libsql/client";
 import * as M from "@fuse/edge";
@@ -181,11 +181,11 @@ Deno.test("@fuse/edge emits the promised events", () => {
 Deno.test("@fuse/edge leaves symbols for authors of drivers to @fuse/edge/store", () => {
   const values = Object.keys(M).filter((name) => name in S);
   assertEquals(values, []);
-  // A store has a name and traits, and nothing that only a driver has.
+  // A store has a name and traits, and no members that only drivers have.
   same<keyof M.Store, "name" | "traits">();
 });
 
-/** Rows of the trail, with the circuit that each is of. */
+/** Returns rows of the trail, with the circuit of each. */
 async function namesOf(of: { history: M.Fuse["history"] }, query?: M.EventQuery) {
   const names: string[] = [];
   for await (const { store, name, context, boundary, event } of of.history(query)) {

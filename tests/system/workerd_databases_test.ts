@@ -30,7 +30,7 @@ async function bundleExamples(): Promise<Record<string, WorkerBundle>> {
   return await bundleWorkers(project, [D1, OBJECT], true);
 }
 
-/** What is read of a wrangler.jsonc. */
+/** The part of a wrangler.jsonc that this file reads. */
 interface Config {
   readonly vars: Record<string, string>;
   readonly d1_databases?: readonly { readonly binding: string }[];
