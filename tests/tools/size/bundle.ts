@@ -1,5 +1,5 @@
 /**
- * Bundles what is sent to the edge, and measures it.
+ * Bundles code for the edge, and measures it.
  *
  * @module
  */
@@ -20,20 +20,23 @@ export interface Bundle {
 export const LIMITS = {
   /** A program that imports `createFuse` alone. */
   core: 25_856,
-  /** What `./upstash` adds to the core: its driver, and the machinery of shared stores. */
+  /** The addition of `./upstash` to the core: its driver, and the code for shared stores. */
   upstash: 20_992,
-  /** What `./d1` adds to the core: the statements of `./libsql`, and the machinery of shared stores. */
+  /**
+   * The addition of `./d1` to the core: the statements of `./libsql`, and the code for shared
+   * stores.
+   */
   d1: 35_328,
-  /** What `./dashboard` adds to the core: the page, its script and its looks. */
+  /** The addition of `./dashboard` to the core: the page, its script and its styles. */
   dashboard: 15_360,
-  /** What `./durable-object` adds to the core: the same, and the SQL of the tables. */
+  /** The addition of `./durable-object` to the core: the same, and the SQL of the tables. */
   durableObject: 37_888,
 } as const;
 
-/** The program that the limit of the core is for. */
+/** The program for the limit of the core. */
 export const CORE_PROGRAM = `export { createFuse } from "./mod.ts";`;
 
-/** Bundles a program of our own code alone: npm packages and the database's tables stay outside. */
+/** Bundles a program of our own code alone, without npm packages and the database's tables. */
 export async function bundle(contents: string): Promise<Bundle> {
   const { outputFiles, metafile } = await esbuild.build({
     stdin: { contents, resolveDir: root.pathname, loader: "ts" },
@@ -41,7 +44,7 @@ export async function bundle(contents: string): Promise<Bundle> {
     minify: true,
     format: "esm",
     target: "es2022",
-    // Node's own modules stay outside: only opossum asks for one.
+    // Node's own modules are external: only opossum imports one.
     platform: "node",
     plugins: [OWN_CODE_ONLY],
     write: false,
