@@ -11,7 +11,7 @@ const redis = await sharedRedis();
 const TOKEN = "AXsecretTokenOfRedis";
 const database = await fileForFile();
 
-/** Both stores, each with a Fuse beside the command line. */
+/** Runs `body` with both stores, each with a Fuse beside the command line. */
 async function withStores(
   name: "cache" | "database",
   body: (env: Environment, fuse: Fuse) => Promise<void>,
@@ -79,7 +79,7 @@ for (const store of ["cache", "database"] as const) {
       });
 
       await t.step("other isolates see an action with its reason, actor and end", async () => {
-        // As of a variable that is not set.
+        // An empty actor, as from a variable that is not set.
         await cli(env, "metrics-only", name, "--reason", "drill", "--actor", "");
         assert((await fuse.make(name).snapshot()).override?.actor);
         const said = await cli(

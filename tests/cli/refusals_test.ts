@@ -2,7 +2,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { runCli } from "@fuse/edge/cli";
 import { cli } from "./process.ts";
 
-/** Runs a command in this process, with nothing set. */
+/** Runs a command in this process, without variables. */
 async function run(args: readonly string[], env: object = {}) {
   let [stdout, stderr] = ["", ""];
   const code = await runCli(args, {

@@ -3,7 +3,7 @@ import { type RecordedCall, replay } from "../../src/cli/replay.ts";
 
 const START = 1_735_689_600_000;
 
-/** A call a second: `.` succeeded, `x` failed, `s` succeeded slowly. */
+/** Returns one call a second: `.` succeeded, `x` failed, `s` succeeded slowly. */
 function calls(pattern: string): RecordedCall[] {
   return [...pattern].map((c, i) => ({
     at: START + i * 1_000,

@@ -11,7 +11,7 @@ interface Site {
   readonly folder: string;
 }
 
-/** A new file with the schema that the command line has put into it, and a Fuse on it. */
+/** Runs `body` with a new file that the command line has migrated, and a Fuse on it. */
 async function withFile(body: (site: Site) => Promise<void>): Promise<void> {
   const folder = await Deno.makeTempDir({ prefix: "fuse-cli-" });
   const env = { TURSO_DATABASE_URL: `file:${folder}/fuse.db`, FUSE_AUDIT: "calls" };
@@ -44,7 +44,7 @@ Deno.test("history prints the trail of all circuits or of one", () =>
     assertEquals((await json<unknown[]>(env, "history", "--limit", "1")).length, 1);
     const { stdout } = await cli(env, "history", "payments");
     assertMatch(stdout, /^\S+Z {2}forced_open {2}"payments".* {2}by ada {2}drill\\u001b\[2J\n$/);
-    // It is gone, and its trail is not.
+    // The circuit is gone, and its trail remains.
     await fuse.make("mail").remove({ reason: "over" });
     const [{ event } = { event: "" }] = await json<{ event: string }[]>(env, "history", "mail");
     assertEquals(event, "removed");
@@ -142,7 +142,7 @@ Deno.test("import refuses a memory store, which ends with the command", () =>
     const exported = await elsewhere.exportState();
     const file = `${folder}/export.json`;
     await Deno.writeTextFile(file, JSON.stringify(exported));
-    // It is of the store "array", which every environment has.
+    // The circuit is in the store "array", which every environment has.
     for (const FUSE_STORE of ["database", "array"]) {
       const here = { ...env, FUSE_STORE };
       const imported = await json<{ imported: number }>(here, "import", file);
@@ -177,7 +177,7 @@ Deno.test("what-if replays the recorded calls under another policy", () =>
     >(env, "what-if", "payments", "--failure-threshold", "3", "--cooldown-ms", "5m");
     assertEquals([found.calls, found.recorded, found.openings.length], [10, 0, 1]);
     assertEquals(found.openings[0]!.refused, 5);
-    // As the record says, it would not have opened.
+    // The recorded policy would not have opened the circuit.
     const as = await json<{ openings: unknown[]; policy: unknown }>(env, "what-if", "payments");
     assertEquals(as, { ...found, openings: [], policy: { failureThreshold: 100 } });
     const { stdout } = await cli(env, "what-if", "payments", "--failure-threshold", "3");

@@ -75,7 +75,7 @@ Deno.test("dashboard() answers 401 when auth throws it and the app's error handl
   assertMatch(response.headers.get("www-authenticate")!, /^Basic /);
   assertEquals(response.headers.get("cache-control"), "no-store");
 
-  // Errors that nobody expects are left to the app.
+  // Unexpected errors are left to the app.
   fuse.check = () => Promise.reject(new Error("a bug"));
   const authorization = `Basic ${btoa("operator:AXlong")}`;
   const failed = await app.request("/ops/api/stores", { headers: { authorization } });
@@ -267,7 +267,7 @@ Deno.test("POST answers 400 without a reason or with an invalid forMs", async ()
   const bodies: unknown[] = [
     ...["", "no JSON", "null", "[]", '"reason"', {}, { reason: "" }, { reason: "  " }],
     ...[{ reason: 1 }, { reason: "x".repeat(1001) }],
-    // JSON has `null` for NaN and Infinity: a slip must not last for ever.
+    // JSON has `null` for NaN and Infinity: a mistake must not set an override without an end.
     ...[0, -1, 1.5, "10m", "1000", true, [], {}, 2 ** 53, 1e308, NaN].map((forMs) => ({
       ...{ reason: "r", forMs },
     })),

@@ -13,7 +13,7 @@ import { generate, TARGET } from "../tools/generate/dashboard.ts";
 import { mount, type Mounted, trip } from "./app.ts";
 import { playScene } from "./scene.ts";
 
-// Not within a test: esbuild's process, which this starts, stays until the end of the file.
+// Not within a test: esbuild's process, which this starts, lives until the end of the file.
 const made = await generate();
 
 Deno.test("assets.ts is what `deno task dashboard:assets` generates from the script and the style sheets", async () => {

@@ -1,5 +1,5 @@
-// Stores that answer nonsense: a call is what it was, the circuit protects all the same, and what went
-// wrong is said in words of ours.
+// Stores that answer nonsense: calls return their own results, the circuit still protects, and
+// errors use our own words.
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { Redis } from "@upstash/redis/cloudflare";
@@ -14,19 +14,19 @@ import { hostileText, hostileValue, isFit, runs } from "../support/hostile.ts";
 // Deno leaves them off.
 Deno.test.sanitizer({ ops: true, resources: true });
 
-/** Of the circuit "a:b". */
+/** Names of the circuit "a:b". */
 const KEY = "a%3Ab";
 
-/** How an answer is spoilt. */
+/** Alters an answer. */
 type Spoil = <T>(answer: T) => T;
 
 const OURS =
   /^(Redis: |Cannot use the database: |No answer within |The store refused \d+ times a tally )/;
 
 /**
- * Uses a circuit in every way, beside a well one. `sound`: whether an answer may look like a circuit,
- * so that nothing is known of what it is taken for. `spoil`: what spoils the stored circuit, and
- * nothing else, so that the store is not to fail, and the well one to be shared all the while.
+ * Uses a circuit in every way, beside an intact one. `sound`: whether an answer may look like a
+ * circuit, so that its effect is unknown. `spoil`: corrupts only the stored circuit, so that the
+ * store does not fail, and the intact circuit stays shared.
  */
 async function use(
   store: Store,
@@ -91,7 +91,7 @@ async function use(
     }
     if (!sound) assert(told.some(({ type }) => type === "store_error"));
     if (spoil === undefined) continue;
-    // Whatever is told, it is of the spoilt circuit.
+    // Every report concerns the corrupted circuit.
     for (const event of told) {
       if (event.type === "store_error") assertEquals(event.circuit?.key, KEY, `${event.error}`);
     }
@@ -129,7 +129,7 @@ Deno.test("upstash() reports that Redis fails, and its circuits protect, when a 
   }
 });
 
-/** Rewrites answers of a client. */
+/** Alters answers of a client. */
 function spoilt<T extends object>(client: T, spoil: Spoil): T {
   return new Proxy(client, {
     get(target, property) {
@@ -144,7 +144,7 @@ function spoilt<T extends object>(client: T, spoil: Spoil): T {
   });
 }
 
-/** Of JSON: one value anywhere in it becomes another. */
+/** Alters JSON: one value anywhere in it becomes another. */
 function altered(json: unknown, where: number, value: unknown): unknown {
   const places: [holder: Record<string, unknown>, field: string][] = [];
   const copy = { all: structuredClone(json) };
@@ -335,7 +335,7 @@ Deno.test("libsql() serves its other circuits whatever a field of one contains",
           `delete from circuit_${table}`
         ),
       );
-      // A column may refuse it.
+      // A column may refuse the value.
       const spoil = () => client.execute({ sql, args: [value] }).catch(() => {});
       await use(libsql({ client }), true, true, spoil);
     });

@@ -1,5 +1,5 @@
-// Environment variables with anything in them: a Fuse, or a refusal in one short line that names the
-// variable and shows nothing that could be a secret.
+// Environment variables with arbitrary contents: the result is a Fuse, or one short line that names
+// the variable and shows nothing that could be a secret.
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { type Fuse, StoreUnavailableError } from "@fuse/edge";
@@ -17,7 +17,7 @@ import {
 Deno.test.sanitizer({ ops: true, resources: true });
 
 const SECRET = "hunter2pa55-tok3n";
-/** All that works; nobody listens there. */
+/** Values that work; no server listens at their addresses. */
 const GOOD: Record<string, unknown> = {
   FUSE_STORE: "array",
   FUSE_CACHE_STORE: "redis",
@@ -60,7 +60,7 @@ const value = fc.oneof(
   { weight: 2, arbitrary: hostileValue },
 );
 
-/** What came of an environment: a Fuse, or a refusal; and that no secret was shown. */
+/** Checks the result of an environment: a Fuse, or a refusal, and no secret shown. */
 function outcome(env: Record<string, unknown>, named: readonly string[]): Fuse | null {
   const warned: unknown[] = [];
   const { warn } = console;
@@ -92,7 +92,7 @@ Deno.test("fuseFromEnv() works or refuses in one short line without a secret, wh
     async (name, store, ours, value) => {
       const env = { ...GOOD, FUSE_STORE: store, [name]: value };
       if (!ours) { for (const other of ["CB_DB_URL", "CB_DB_AUTH_TOKEN"]) delete env[other]; }
-      // A Redis of another name has other variables.
+      // A Redis of another name uses other variables.
       const read = NAMES.concat(
         typeof value === "string"
           ? `UPSTASH_${value.replaceAll("-", "_").toUpperCase()}_REST_URL`
@@ -100,7 +100,7 @@ Deno.test("fuseFromEnv() works or refuses in one short line without a secret, wh
       );
       const fuse = outcome(env, read);
       if (fuse === null) return;
-      // It is one that works: in memory, or until somebody listens there.
+      // The Fuse works: in memory, or until a server listens there.
       const breaker = fuse.make("a", { onStoreError: "reject", consistency: "strong" });
       assert(["array", "cache", "database"].includes(breaker.store));
       const errors: unknown[] = [];

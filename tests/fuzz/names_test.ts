@@ -1,4 +1,4 @@
-// Whatever a circuit, a context or a boundary is called: no two of them meet, and all come back.
+// Any names of circuits, contexts and boundaries: no two circuits share state, and all are listed.
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { type CircuitIdentity, createFuse, type Fuse, type Scope } from "@fuse/edge";
@@ -8,7 +8,7 @@ import { HOSTILE_VALUES, hostileText, HUGE, isFit, runs } from "../support/hosti
 // Deno leaves them off.
 Deno.test.sanitizer({ ops: true, resources: true });
 
-/** Of a circuit: its name, and the scopes that it is made in. */
+/** A circuit: its name, and its scopes. */
 interface Called {
   readonly name: string;
   readonly context: Scope | null;
@@ -21,7 +21,7 @@ const called: fc.Arbitrary<Called> = fc.record({
   context: scope,
   boundary: scope,
 });
-/** Neighbours, too: the same texts in other places. */
+/** Includes neighbors: the same texts in other places. */
 const crowd = fc.array(called, { minLength: 2, maxLength: 6 }).chain((some) => {
   const texts = some.flatMap(({ name, context }) => [name, context?.type ?? name]);
   const near = fc.constantFrom(...texts);
@@ -31,7 +31,7 @@ const crowd = fc.array(called, { minLength: 2, maxLength: 6 }).chain((some) => {
   }).map((more) => unlike([...some, ...more]));
 });
 
-/** Each once, by what it is called to the letter. */
+/** Returns each circuit once, by its exact names. */
 function unlike(circuits: readonly Called[]): Called[] {
   return [...new Map(circuits.map((one) => [textOf(one), one])).values()];
 }
@@ -63,7 +63,7 @@ async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
   return list;
 }
 
-/** Nothing that Redis, or who reads its log, takes for more than a text. */
+/** Asserts that Redis, and readers of its log, see only a text. */
 // deno-lint-ignore no-control-regex
 const SAFE_KEY = /^[^*?[\]\\{}"'\x00-\x20]+$/;
 
@@ -77,7 +77,7 @@ for (const driver of DRIVERS) {
         const breakers = circuits.map((one) => made(fuse, one));
         const keys = breakers.map(({ key }) => key);
         assertEquals(new Set(keys).size, keys.length);
-        // One opens, the others are touched.
+        // The first circuit opens, the others are only called.
         for (const [i, breaker] of breakers.entries()) {
           await breaker.tryCall(() => i === 0 ? Promise.reject(new Error("down")) : "up");
         }
@@ -143,7 +143,7 @@ Deno.test("Fuse.make() refuses an invalid name in one short line", () => {
     assert(isFit(error.message), error.message.slice(0, 300));
     for (const bad of [{ type: name, id: "a" }, { type: "a", id: name }, name]) {
       const id = Object(bad).id;
-      // A number, within bounds, is an id as well.
+      // A number, within bounds, is also an id.
       if (bad === null || Number.isFinite(id) || (typeof id === "bigint" && id < 10n)) continue;
       for (const dimension of ["for", "boundary"] as const) {
         const error = assertThrows(

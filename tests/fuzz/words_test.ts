@@ -1,5 +1,5 @@
-// What operators write, and what upstreams are called, as it is told of: kept to the letter, or refused;
-// one line in a sentence, one label in a metric, one field in JSON, one row in the trail.
+// Texts of operators and names of upstreams in all output: verbatim or refused; one line in a
+// sentence, one label in a metric, one field in JSON, one row in the trail.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import fc from "fast-check";
 import { Hono } from "hono";
@@ -112,7 +112,7 @@ Deno.test("a rejection is one line, and its JSON body is valid, whatever the cir
     ]);
     const problem = await response.json();
     assertEquals([problem.status, problem.circuit], [503, name]);
-    // U+FFFD is all that JSON makes of half a character.
+    // JSON turns half a surrogate pair into U+FFFD.
     assertEquals(problem.detail, error.message);
   });
   await fc.assert(property, runs(100));
@@ -128,7 +128,7 @@ Deno.test("prometheus() stays readable, and adds up, whatever the names of circu
     for (const [name, tenant] of names) {
       await fuse.for({ type: tenant, id: tenant }).make(name).call(() => 1);
     }
-    // As a scraper has it: bytes.
+    // As a scraper reads it: bytes.
     const samples = samplesOf(await (await app.request("/")).text());
     const series = samples.map(({ metric, labels }) => JSON.stringify([metric, labels]));
     assertEquals(new Set(series).size, series.length);
@@ -141,7 +141,7 @@ Deno.test("prometheus() stays readable, and adds up, whatever the names of circu
       JSON.stringify([store.toWellFormed(), name.toWellFormed()])
     );
     assertEquals([...new Set(labels)].sort(), [...new Set(expected)].sort());
-    // No name is taken for one of a scope's.
+    // No name is read as a scope's.
     assert(samples.every(({ labels }) => scopeLabels || labels.context === undefined));
   });
   await fc.assert(property, runs(60));
@@ -176,7 +176,7 @@ Deno.test("circuitBreaker() separates tenants whatever their header contains", a
   }));
   app.get("/", (c) => c.text("no report", 500));
   app.onError((_error, c) => c.text("no tenant", 500));
-  // A header holds bytes, and no line ends; spaces around it are not part of it.
+  // A header contains bytes without line ends; surrounding spaces are not part of it.
   const tenants = HOSTILE_TEXTS.map((text) =>
     encodeURIComponent(text.toWellFormed()).replace(/%0[0AD]/g, "")
   ).concat("a b", "\x80\xff", '":,;', "*", "{a}");

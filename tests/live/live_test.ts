@@ -1,4 +1,4 @@
-// `deno task live`, against a Redis and a database of our own: so it cannot rot.
+// Runs `deno task live` against our own Redis and database, so that it stays correct.
 import { createClient } from "@libsql/client/web";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { deno, type Finished, root } from "../tools/gate/project.ts";
@@ -12,7 +12,7 @@ const NAMES = [
   ...["TURSO_DATABASE_URL", "TURSO_AUTH_TOKEN"],
 ] as const;
 
-/** Runs the task with these variables alone. A busy machine is no slow service. */
+/** Runs the task with these variables alone. The long timeout allows for a busy machine. */
 function live(variables: Partial<Record<typeof NAMES[number], string>>): Promise<Finished> {
   const env = Object.fromEntries(NAMES.map((name) => [name, variables[name] ?? ""]));
   return deno(["task", "--quiet", "live", "--store-timeout-ms=60000"], { env });

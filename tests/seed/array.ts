@@ -23,7 +23,7 @@ seed("S1", "memory(), upstash() and libsql() keep the state of circuits", async 
     const names = ["array", "cache", "database"];
     for (const name of names) await fail(fuse.store(name).make("external-api"), 5);
     await fuse.flush();
-    // Not the Fuse keeps it.
+    // The store keeps it, not the Fuse.
     await using other = createFuse({ stores, storeTimeoutMs });
     const states = names.map((name) => other.store(name).make("external-api").getState());
     assertEquals(await Promise.all(states), ["OPEN", "OPEN", "OPEN"]);

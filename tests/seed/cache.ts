@@ -20,7 +20,7 @@ async function keys(pattern: string, of = redis): Promise<string[]> {
   return (await of.command("KEYS", pattern) as string[]).sort();
 }
 
-/** An isolate on a store of its own in the first Redis. */
+/** An isolate with its own store in the first Redis. */
 function isolate(prefix: string, options: { ttlMs?: number; cooldownMs?: number } = {}) {
   const { cooldownMs, ...settings } = options;
   return createFuse({
@@ -97,7 +97,7 @@ seed(
       storeTimeoutMs,
     });
     own.fault = () => "refuse";
-    // And whatever becomes of the store, the caller has its result.
+    // The caller has its result, whatever happens to the store.
     assertEquals(await fuse.make("external-api").call(callable), "an answer");
     assertEquals(own.requests, 1);
   },

@@ -75,7 +75,7 @@ for (
       const { fuse, database } = fuseOn(client);
       const breaker = fuse.make("external-api");
       await succeed(breaker);
-      // As a full disk would, amid the transaction.
+      // As a full disk fails, amid the transaction.
       await client.execute(
         `create trigger full before ${when} begin select raise(abort, 'full'); end`,
       );
@@ -137,7 +137,7 @@ seed(
       assertEquals(await migrate(first.client), { applied: [] });
 
       assertEquals(await migrate(second.client), { applied: migrations.map(({ tag }) => tag) });
-      // What drizzle-kit migrate runs.
+      // The command that drizzle-kit migrate runs.
       await migrateByDrizzle(drizzle(second.client), {
         migrationsFolder: new URL("migrations", root).pathname,
       });

@@ -26,7 +26,7 @@ const CRITICAL = {
   UPSTASH_REDIS_CRITICAL_REST_TOKEN: faceCritical.token,
 };
 const TURSO = { TURSO_DATABASE_URL: server.url, TURSO_AUTH_TOKEN: "token" };
-/** What a deployment has set, whichever store its `.env` then chooses. */
+/** The variables of a deployment, whichever store its `.env` selects. */
 const ALL = { ...UPSTASH, ...CRITICAL, ...TURSO };
 
 /** A `.env` file as the seed prints it. */
@@ -42,7 +42,9 @@ function isolate(env: Record<string, string>): Fuse {
   });
 }
 
-/** Where a circuit is kept that one isolate trips, and whether another one then finds it open. */
+/**
+ * Returns the store of a circuit that one isolate trips, and whether another isolate finds it open.
+ */
 async function tripped(env: Record<string, string>): Promise<{ store: string; shared: boolean }> {
   const name = ownPrefix();
   const breaker = isolate(env).make(name);
@@ -51,7 +53,7 @@ async function tripped(env: Record<string, string>): Promise<{ store: string; sh
   return { store: breaker.store, shared: await isolate(env).make(name).isOpen() };
 }
 
-/** What `console.warn` says meanwhile. */
+/** Returns the output of `console.warn` meanwhile. */
 function warnings(body: () => void): string[] {
   const said: string[] = [];
   const original = console.warn;
@@ -72,7 +74,7 @@ seed("S9–S10", "array logs a warning where many isolates run, once", () => {
   assertEquals(said.length, 1);
   assertStringIncludes(said[0]!, "Deno Deploy");
   assertStringIncludes(said[0]!, "FUSE_STORE=cache");
-  // Where one develops and tests, it is right.
+  // It is right for development and tests.
   assertEquals(warnings(() => void fuseFromEnv({ FUSE_STORE: "array" })), []);
 });
 
@@ -124,7 +126,7 @@ seed(
   "S36, S46",
   "CB_DB_URL is a separate database for circuits, and takes precedence over the application's",
   async () => {
-    // Nobody listens there.
+    // No server listens there.
     const application = { TURSO_DATABASE_URL: "http://127.0.0.1:1", TURSO_AUTH_TOKEN: "token" };
     const own = { CB_DB_URL: server.url, CB_DB_AUTH_TOKEN: "own" };
     const env = { ...application, ...own, FUSE_STORE: "database" };

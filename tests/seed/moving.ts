@@ -51,7 +51,7 @@ seed("S78", "changing `default` is the only change from array to cache", async (
       return [store, state];
     };
     assertEquals(await application(on("array")), ["array", "OPEN"]);
-    // What memory knew was temporary.
+    // Memory's circuits were temporary.
     assertEquals(await on("cache").make("external-api").getState(), "CLOSED");
     assertEquals(await application(on("cache")), ["cache", "OPEN"]);
   });
@@ -144,7 +144,7 @@ seed("S81–S82", "the seed's own update of the table works, and the trail recor
     assertEquals([edited?.event, edited?.metadata?.["from"], edited?.metadata?.["to"]], [
       ...["edited", "OPEN", "CLOSED"],
     ]);
-    // The next row takes it into the chain.
+    // The next row adds it to the chain.
     await breaker.reset();
     assert((await database.verifyTrail()).ok);
   });
@@ -200,7 +200,7 @@ seed("S84", "options apply to all circuits, to some names, or to one circuit", a
   assertThrows(() => fuse.make("a", { failureThreshold: 0 }), RangeError, '"failureThreshold"');
 });
 
-/** A driver of a user's: circuits of another store, under names of its own. */
+/** A custom driver of a user: another store's circuits, under its own names. */
 function renamed(inner: Driver, parts: Partial<Driver> = {}): Driver {
   const name = (key: string) => `mine-${key}`;
   return {
@@ -247,21 +247,21 @@ seed("S85", "storeContract() finds an incorrect custom driver", async () => {
   const wrongs: Partial<
     Record<keyof Driver, (inner: Driver) => Partial<Driver>>
   > = {
-    // Whoever comes second wins as well.
+    // A driver fault: a second transition wins as well.
     transition: (inner) => ({
       transition: async (key, request) => ({
         ...await inner.transition(`mine-${key}`, request),
         won: true,
       }),
     }),
-    // Everybody may try.
+    // A driver fault: every call is a trial.
     acquire: (inner) => ({
       acquire: async (key, request) => ({
         ...await inner.acquire(`mine-${key}`, request),
         granted: true,
       }),
     }),
-    // What arrives twice counts twice.
+    // A driver fault: a repeated request counts twice.
     record: (inner) => ({
       record: (key, tally) => inner.record(`mine-${key}`, { ...tally, id: crypto.randomUUID() }),
     }),

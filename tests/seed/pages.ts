@@ -1,4 +1,4 @@
-// What the seed gives as advice has its place on a page.
+// The seed's advice has its place on a page.
 import { assert, assertEquals } from "@std/assert";
 import { memory } from "@fuse/edge";
 import { libsql } from "@fuse/edge/libsql";
@@ -18,7 +18,7 @@ for (const { rows, title, sections = [] } of GROUPS) {
   }
 }
 
-/** The seed's code, as blocks of the pages have it: CI executes them. */
+/** The seed's code, as blocks of the pages that CI executes. */
 const EXAMPLES: Record<string, RegExp> = {
   "S13": /\.store\("array"\)\.make\("test-service"\)[^`]+assert\(await breaker\.isOpen\(\)\)/,
   "S50": /eq\(circuitBreakers\.state, "OPEN"\)/,
@@ -38,7 +38,7 @@ for (const [rows, example] of Object.entries(EXAMPLES)) {
   });
 }
 
-/** What stands in an example that has a file, or a folder, of its own; tests/system/examples_test.ts runs it. */
+/** Code of the seed in an example of its own, which tests/system/examples_test.ts runs. */
 const FILES: readonly [rows: string, path: string, what: RegExp][] = [
   ["S63", "examples/hybrid.ts", /store: "database"/],
   ["S77", "examples/deno-deploy.ts", /\.prune\(\{ olderThanMs[^]+Deno\.cron\(/],

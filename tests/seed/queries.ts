@@ -1,4 +1,4 @@
-// S50–S56, S73: queries of circuits and of events, and the indexes they go by.
+// S50–S56, S73: queries of circuits and of events, and the indexes that they use.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { type Client, createClient, type InValue } from "@libsql/client";
 import { createFuse } from "@fuse/edge";
@@ -18,7 +18,7 @@ const file = await fileForFile();
 const HOUR_MS = 3_600_000;
 const COOLDOWN_MS = 1_000;
 
-/** Circuits with a past: open since yesterday, open, failing, well again. */
+/** Circuits with a history: open since yesterday, open, failing, recovered. */
 async function withPast(body: (client: Client, clock: FakeClock) => Promise<void>): Promise<void> {
   await inMemory(async (client) => {
     const clock = new FakeClock();
@@ -39,7 +39,7 @@ async function withPast(body: (client: Client, clock: FakeClock) => Promise<void
   });
 }
 
-/** Where SQLite would begin, table by table; a temporary B-tree is a sort. */
+/** Returns SQLite's plan, table by table; a temporary B-tree is a sort. */
 async function planOf(client: Client, sql: string, args: unknown[] = []): Promise<string[]> {
   const { rows } = await client.execute({
     sql: `explain query plan ${sql}`,
@@ -48,7 +48,7 @@ async function planOf(client: Client, sql: string, args: unknown[] = []): Promis
   return rows.map(({ detail }) => String(detail));
 }
 
-/** A query that goes by these indexes, in that order, and neither scans nor sorts. */
+/** Asserts that a query uses these indexes, in that order, and neither scans nor sorts. */
 async function goesBy(
   client: Client,
   query: { toSQL(): { sql: string; params: unknown[] } },
@@ -106,7 +106,7 @@ seed("S53–S54", "a query returns the latest 50 events of a circuit by its name
       ...["closed", "half_opened", "opened"],
     ]);
     await goesBy(client, events, "circuit_breaker_events_circuit", "circuit_breakers_name");
-    // Where a name has several circuits, by scopes, the events of all.
+    // A name with several scopes returns the events of all its circuits.
     const ofAll = db.select().from(circuitBreakerEvents)
       .where(inArray(
         circuitBreakerEvents.circuitBreakerId,
@@ -206,7 +206,7 @@ seed("S73", "no statement of a store scans the table of circuits or of events", 
     await eventsOf(database, { key: "external-api", event: "opened" });
     assert(sent.size > 20);
     for (const sql of sent) {
-      // A listing is over all circuits, a page at a time.
+      // A list reads all circuits, a page at a time.
       const ofList = sql.includes("order by b.id limit");
       const plan = await planOf(client, sql, Array(50).fill(null).slice(0, parametersOf(sql)));
       const scans = plan.filter((step) => /^SCAN (circuit_\w+|[belrw])\b/.test(step));

@@ -1,4 +1,4 @@
-// The seed's promises, S1 to S86. Each part of the seed has a file here, and each test is named by the
+// The seed's promises, S1 to S86. Each part of the seed has a file here, and each test names the
 // rows that it proves.
 import { assert, assertEquals } from "@std/assert";
 import "./array.ts";
