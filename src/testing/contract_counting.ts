@@ -61,7 +61,7 @@ export const COUNTING: readonly Scenario[] = [
       equal(snapshot.consecutiveFailures, 1, "the run after two successes and a failure");
       includes(snapshot, { lastSuccessAt: endedAt, lastFailureAt: endedAt }, "their times");
       subject.clock.advance(1_000);
-      // Ended 400 ms after that success, though it took 600 ms to get here.
+      // It ended 400 ms after that success, though it took 600 ms to arrive.
       const later = (await subject.record({ failures: 1, ageMs: 1_100 })).snapshot;
       equal(later.consecutiveFailures, 2, "the run after another failure");
     },

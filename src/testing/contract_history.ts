@@ -1,4 +1,7 @@
-/** The trail of a store that keeps one: a row for each change, none for what changed nothing. */
+/**
+ * The trail of a store that keeps one: a row for each change, none for a request that changed
+ * nothing.
+ */
 
 import type { AuditEventName, EventQuery, StoredEvent } from "../contract.ts";
 import {
@@ -51,7 +54,7 @@ export const HISTORY: readonly Scenario[] = [
       includes(rows[0]?.metadata ?? {}, {
         ...{ from: "OPEN", generation: 3, reason: "left", actor: "ada" },
       }, "the removal");
-      // And it begins anew.
+      // It also begins anew.
       await subject.record({ epoch: "", generation: 0, began: 0, failures: 1 });
       equal((await subject.trip()).won, true, "whether a circuit of the same name opens");
       equal(names(await changes(subject)), ["opened", "removed", "opened"], "the events then");

@@ -100,7 +100,7 @@ export const IDENTITY: readonly Scenario[] = [
   {
     name: "record() adds to lifetime totals only when the generation began at another moment",
     async run(subject) {
-      // As after a store was put back to an earlier state: the number is there once more.
+      // The state after a store was restored: the number exists again.
       await subject.record({ failures: 1 });
       const { snapshot } = await opened(subject);
       const { epoch, generation, began } = snapshot;
@@ -367,13 +367,13 @@ function absentAt(now: number): Snapshot {
   } as Snapshot;
 }
 
-/** Everything but lifetime totals must stand as it stood. */
+/** Asserts that everything but lifetime totals is unchanged. */
 async function feedsTotalsOnly(
   subject: Subject,
   admitted: Admission,
 ): Promise<void> {
   const before = await subject.read();
-  // Later, so that a time that moves along shows. Not so late that anything leaves the window.
+  // Later, so that a time that moves along shows, but not so late that anything leaves the window.
   subject.clock.advance(100);
   const tally = { ...admitted, successes: 3, failures: 1, rejected: 5, slow: 2 };
   const { current, snapshot } = await subject.record(tally);

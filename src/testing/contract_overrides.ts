@@ -342,7 +342,7 @@ export const OVERRIDES: readonly Scenario[] = [
   },
 ];
 
-/** Returns what the answers say of an override that was found past its `until`. */
+/** Returns the answers' report of an override that was found past its `until`. */
 function saying(answers: readonly Answer[]): unknown[] {
   return answers.map((answer) => answer.released ?? null).filter((released) => released !== null);
 }

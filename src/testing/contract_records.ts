@@ -1,4 +1,4 @@
-/** Whole records: what is listed, and what is restored. */
+/** Whole records: listed, and restored. */
 
 import type { CircuitRecord, Segment } from "../contract.ts";
 import { admissionOf, together } from "../records.ts";
@@ -358,7 +358,7 @@ async function only(subject: Subject, shape = SHAPE): Promise<CircuitRecord> {
   return records[0]!;
 }
 
-/** Segments in which anything ended: a store may keep empty ones. */
+/** Returns the segments with outcomes: a store may keep empty ones. */
 function counted(segments: readonly Segment[]): Segment[] {
   return segments
     .filter(({ successes, failures }) => successes + failures > 0)

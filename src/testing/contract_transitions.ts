@@ -1,4 +1,4 @@
-/** Compare-and-set: who wins, and what a transition changes. */
+/** Compare-and-set: which request wins, and the effects of a transition. */
 
 import { admissionOf } from "../records.ts";
 import {

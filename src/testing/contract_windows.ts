@@ -80,7 +80,7 @@ export const WINDOWS: readonly Scenario[] = [
       subject.clock.advance(500);
       const now = subject.clock.now();
       await subject.record({ successes: 1 });
-      // Ended in the segment that began six seconds before the one that is current.
+      // It ended in the segment that began six seconds before the current one.
       await subject.record({ failures: 1, ageMs: 5_600 });
       subject.clock.set(now - 500 + 3_999);
       equal((await subject.read()).window, { successes: 1, failures: 1, slow: 0 }, "at 3999 ms");
