@@ -20,7 +20,7 @@ export interface Search {
   /** The store to search. `undefined` means all stores of the view. */
   readonly store: string | undefined;
   readonly filter: CircuitFilter;
-  /** A part of the name or of a scope, in any case; `""`: no matter. */
+  /** A part of the name or of a scope, in any case; `""` matches all. */
   readonly text: string;
   readonly cursor: string | null;
   readonly limit: number;
