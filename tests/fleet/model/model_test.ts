@@ -67,7 +67,7 @@ for (const consistency of ["eventual", "strong"] as const) {
   });
 }
 
-/** One store that stands for another until it is healed. */
+/** A store that another one replaces until it is healed. */
 function breakable(
   broken: OpeningStore,
   whole: OpeningStore,

@@ -1,4 +1,4 @@
-// What `deno task simulate` prints and draws.
+// The output of `deno task simulate`.
 import { assert, assertAlmostEquals, assertEquals, assertGreater } from "@std/assert";
 import { type Fleet, mean, measure, type Outage } from "./measure.ts";
 import { draw } from "./plots.ts";
