@@ -1,5 +1,5 @@
 /**
- * The libSQL store on a file and on a real sqld, beside the access pattern of the seed on the same
+ * The libSQL store on a file and on a real sqld, beside the seed's access pattern on the same
  * databases in the same run.
  *
  * @module
@@ -40,7 +40,7 @@ export const section: Section = {
 };
 
 async function requests(quick: boolean): Promise<Table> {
-  // Each situation has a database to itself.
+  // Each situation has its own database.
   const empty = await Promise.all(Array.from({ length: 16 }, async () => {
     const client = createClient({ url: ":memory:" });
     await migrate(client);
@@ -55,7 +55,7 @@ async function requests(quick: boolean): Promise<Table> {
   return table;
 }
 
-/** How many statements a request is, looked at as it passes. */
+/** Counts the statements of a request as it passes. */
 async function statements(): Promise<Table> {
   const client = createClient({ url: ":memory:" });
   await migrate(client);
@@ -133,7 +133,7 @@ async function throughput(ground: string, client: Client, quick: boolean): Promi
     quick ? { rounds: 3, batchMs: 150, warmUpMs: 150 } : { rounds: 9, batchMs: 400, warmUpMs: 400 },
   );
   const [base, , view] = measured as [Measured, Measured, Measured];
-  // What was measured was done: every call is in the database.
+  // Checks the measured work: every call is in the database.
   await expectCounted("the seed's pattern", seed.made(), await seed.counted());
   for (const { name, breaker, fuse, made } of [strong, eventual]) {
     await fuse.flush();
