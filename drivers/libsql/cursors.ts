@@ -1,5 +1,5 @@
 /**
- * The cursors of those who deliver the trail.
+ * The cursors for delivering the trail.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * Judges errors of clients: whether the database answered, whom its answer concerns, and what may be
- * said of it.
+ * Judges errors of clients: whether the database answered, which circuits its answer concerns, and
+ * which part of it may be shown.
  *
  * @module
  */
@@ -84,7 +84,10 @@ function lacksSchema(message: string, isOurs: IsOurs): boolean {
   return !/^(new|old)\./i.test(name) && isOurs(name.slice(name.lastIndexOf(".") + 1));
 }
 
-/** Whom a failure concerns, `null` if the database was not reached, and what is said of it. */
+/**
+ * The circuits that a failure concerns, `null` if the database was not reached, and the text about
+ * it.
+ */
 type Meaning = readonly [scope: AnswerScope | null, words: string];
 
 const SQLITE_MEANINGS: readonly (readonly [codes: RegExp, words: string])[] = [
@@ -115,8 +118,9 @@ function meaningOf({ code, status, answered }: Failure): Meaning {
   if (code === "CLIENT_CLOSED") return [null, "its client is closed"];
   const http = HTTP_MEANINGS[status ?? 0];
   if (http !== undefined) return http;
-  // Any other answer may be about the values or the row of one circuit: sqld answers 500 for a text that
-  // is no UTF-8. If it is about everything, several circuits in a row are refused, and that is noticed.
+  // Any other answer may be about the values or the row of one circuit: sqld answers 500 for a text
+  // that is not UTF-8. If it is about everything, several circuits in a row are refused, and that
+  // is noticed.
   if (/^SQL/.test(code)) return ["circuit", "it refused a statement"];
   if (answered || (status ?? 0) >= 400) return ["circuit", "it refused a request"];
   return [null, "it did not answer"];

@@ -4,7 +4,7 @@
  * @module
  */
 
-/** A circuit, as far as rows say what it is. */
+/** A circuit, as far as rows describe it. */
 export interface Circuit {
   readonly epoch: string;
   readonly generation: number;
@@ -37,7 +37,7 @@ export interface Difference {
   readonly detail?: string;
 }
 
-/** The fields that rows tell, and how the database calls them. */
+/** The fields that rows contain, and their columns in the database. */
 const FIELDS: readonly [
   column: string,
   of: keyof Circuit,

@@ -71,7 +71,7 @@ export const TEXTS: readonly string[] = [
 /**
  * Returns the circuit of an answer. Users may edit rows by hand: see `src/rules/stored_fields.ts`.
  *
- * @throws {StoreAnswerError} If a field of the circuit makes no sense.
+ * @throws {StoreAnswerError} If a field of the circuit is invalid.
  * @throws {Error} If the answer is not that of a statement of this store.
  */
 export function rowOf(result: { readonly circuit?: unknown } | undefined): Row {
@@ -79,7 +79,7 @@ export function rowOf(result: { readonly circuit?: unknown } | undefined): Row {
 }
 
 /**
- * Returns the answer of a statement, whatever its fields say.
+ * Returns the answer of a statement, whatever its fields contain.
  *
  * @throws {Error} If the answer is not that of a statement of this store.
  */
@@ -96,7 +96,7 @@ export function parseRow(result: { readonly circuit?: unknown } | undefined): Ro
 /**
  * Returns the circuit of an answer, which may be none.
  *
- * @throws {StoreAnswerError} If a field of the circuit makes no sense.
+ * @throws {StoreAnswerError} If a field of the circuit is invalid.
  */
 export function checkRow(row: Row): Row {
   if (row.id !== null) check(row);

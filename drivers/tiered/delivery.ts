@@ -1,6 +1,7 @@
 /**
- * Delivering rows to a trail that may be unreachable: which rows are still owed, when to try again, and
- * what to report. Holds values only. A delivery under way is marked by a moment, which lapses.
+ * Delivers rows to a trail that may be unreachable: the undelivered rows, the time of the next
+ * attempt, and the reports. Holds values only. A running delivery is marked by a moment, which
+ * expires.
  *
  * @module
  */
@@ -198,7 +199,7 @@ export class Delivery {
       return false;
     }
     if (rows.length === 0) {
-      // Somebody else has delivered what this isolate could not.
+      // Another isolate has delivered the rows that this one could not.
       this.#answered(this.#backoffs.settled(at, key));
       return true;
     }
@@ -257,7 +258,7 @@ export class Delivery {
   ): void {
     const begins = !this.#backoffs.failing;
     const leftMs = this.#backoffs.failed(at, key, { probing, isWide });
-    // Once an outage: the failures that follow say the same.
+    // Once for each outage: later failures are the same.
     if (begins) this.#report(error, Math.ceil(leftMs));
   }
 
@@ -289,7 +290,7 @@ export class Delivery {
 
   #report(error: Error | null, retryAfterMs: number): void {
     this.#troubles.push({ operation: "audit", error, retryAfterMs });
-    // If nobody has taken the reports for long, the last ones matter.
+    // If nobody has read the reports for long, the last ones matter.
     if (this.#troubles.length > 16) this.#troubles.shift();
   }
 }

@@ -112,8 +112,8 @@ export const GENERATION: SQL = sql.raw("b.generation");
 const REVISION = sql.raw("b.revision");
 
 /**
- * True if the numbers of the circuit are numbers: somebody may have overwritten any of them. A request
- * that would count with nonsense does nothing, and its answer names the field.
+ * True if the numbers of the circuit are numbers: somebody may have overwritten any of them. A
+ * request that would count with an invalid number does nothing, and its answer names the field.
  */
 export const SOUND: SQL = sql.raw(`(
   min(${COUNTS.map((column) => `b.${column}`).join(", ")}) >= 0
