@@ -64,19 +64,16 @@ export interface TieredOptions {
 }
 
 /**
- * Keeps circuits in one store and their trail in another: decisions as fast as Redis, and every
- * transition and operator action in libSQL, at least once asked for and exactly one row there.
+ * Keeps circuits in one store and their trail in another: decisions as fast as Redis, and exactly
+ * one row in libSQL for every transition and operator action.
  *
- * A change waits in the circuit's own record in Redis until the trail has confirmed it, at most 64 of
- * them. If an isolate dies, the next isolate that touches the circuit delivers its changes. Only
- * `upstash()` and `redis()` keep them so; over any other `state` they wait in this isolate, and end
- * with it.
+ * Up to 64 changes wait in the circuit's own record in Redis until the trail has confirmed them. If
+ * an isolate dies, the next one that uses the circuit delivers them. Over a `state` other than
+ * `upstash()` and `redis()`, they wait in this isolate, and are lost with it. If the database fails,
+ * calls still run: `store_error` with the operation `audit` reports it, and `store_recovered` its end.
  *
- * If the database fails, calls still run, and rows are delivered later. `store_error` with the operation
- * `audit` reports the outage, and `store_recovered` its end.
- *
- * Cost: that of `state`. A change costs one request more to the database (two, if this isolate has not
- * written about the circuit before), and one to Redis, of two commands.
+ * Cost: that of `state`. A change costs one more request to the database (two, if this isolate has
+ * not written about the circuit before), and one to Redis, of two commands.
  *
  * @param options See {@linkcode TieredOptions}.
  * @returns A store for `createFuse({ stores: { cache: tiered({ state, audit }) } })`. Making it performs

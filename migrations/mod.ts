@@ -51,24 +51,18 @@ const WRANGLER_LEDGER = "d1_migrations";
 
 /**
  * Updates the schema of the libSQL store: in one transaction, and once, however many isolates call
- * it at the same time. Tables that were all dropped together, as `drizzle-kit push` does for an
- * application that shares the database, are created again, empty. It keeps drizzle's own ledger
- * (`__drizzle_migrations`), so that `drizzle-kit migrate` on the same files may run before or
- * after. Migrations that `wrangler d1 migrations apply` has applied, by its ledger `d1_migrations`,
- * count as applied, too.
+ * it at the same time. Tables that were all dropped together are created again, empty.
  *
- * An application with drizzle migrations of its own, in the same database, must not share that
- * ledger: drizzle applies only what is newer than the newest entry, and would silently skip the
- * application's older migrations. Give the application a ledger of its own (`migrationsTable` of drizzle's
- * `migrate()`, `migrations.table` of drizzle-kit), or this package one, with a `prefix`.
+ * It keeps drizzle's own ledger, `__drizzle_migrations`, and reads wrangler's, `d1_migrations`, so
+ * either tool may run before or after. An application with drizzle migrations in the same database
+ * needs another ledger (the `migrationsTable` of drizzle, or a `prefix` here), or drizzle silently
+ * skips those older than the newest of this package.
  *
  * Cost: one round trip if there is nothing to do, else two; and one more if wrangler has a ledger.
  *
- * @param client A client of `@libsql/client` or `@libsql/client/web`, or a function that returns
- * one.
+ * @param client A client of `@libsql/client` or `@libsql/client/web`, or a function that returns one.
  * @param options See {@linkcode MigrateOptions}.
- * @returns The tags of the migrations that this call has applied, for the first time or again: none
- * if the schema was up to date.
+ * @returns The tags of the migrations that this call has applied, for the first time or again.
  * @throws {TypeError} If `client` is neither a client nor a function.
  * @throws {Error} If the database failed, has tables of these names that are not in the ledger, or
  * lacks a part of the schema: the message names it.
