@@ -115,7 +115,7 @@ export function openingStore(store: unknown): OpeningStore | null {
 }
 
 /**
- * The number of foreign policies that are told apart: that many are a fight that was already
+ * The number of foreign policies that are distinguished: so many are a conflict that was already
  * reported.
  */
 const MAX_REPORTED = 16;

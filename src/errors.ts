@@ -275,7 +275,7 @@ export function rejectionOf(
 /** A rejection, or an incomplete copy of one. */
 type Found = Partial<CircuitBreakerOpenError & StoreUnavailableError>;
 
-/** Returns the rejection within an error as it is, perhaps a clone. */
+/** Returns the rejection within an error unchanged, perhaps a clone. */
 export function findRejection(e: unknown): Found | undefined {
   for (let depth = 0; depth < MAX_CAUSES; depth++) {
     if (typeof e !== "object" || e === null) return undefined;

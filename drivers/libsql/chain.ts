@@ -13,7 +13,7 @@ import { type SQL, sql } from "drizzle-orm";
 import { textOf } from "./metadata.ts";
 import { TRIGGERED } from "./statements/dialect.ts";
 
-/** A row of the chain, as far as it is hashed. */
+/** A row of the chain: the part that is hashed. */
 export interface Link {
   readonly key: string;
   readonly circuit: number;

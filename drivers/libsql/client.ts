@@ -157,7 +157,7 @@ export async function untilApplied<T>(attempt: () => Promise<T | undefined>): Pr
 
 const MAX_TRIES = 64;
 
-/** Returns `true` if a client has answered with the rows of so many statements. */
+/** Returns `true` if a client has answered with the rows of this many statements. */
 function areResults(results: unknown, count: number): boolean {
   return Array.isArray(results) && results.length === count &&
     // `every` alone would skip holes.

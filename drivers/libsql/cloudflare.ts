@@ -41,7 +41,7 @@ function isInteger(value: unknown): value is number | bigint {
 /** An error of Cloudflare's, in the words of a libSQL client. */
 export interface CloudflareFailure {
   readonly code: string;
-  /** An HTTP status, for what has no code in SQLite. */
+  /** An HTTP status, for errors without a code in SQLite. */
   readonly status: number | undefined;
 }
 

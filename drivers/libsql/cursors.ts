@@ -89,7 +89,7 @@ function rowOf(row: Readonly<Record<string, unknown>>): DeliveredRow {
   };
 }
 
-/** Returns the texts in JSON; none if somebody has spoilt it. */
+/** Returns the texts in JSON; none if the JSON is invalid. */
 function textsOf(json: unknown): string[] {
   try {
     const texts: unknown = JSON.parse(String(json) || "[]");

@@ -11,7 +11,7 @@ import { nonsenseIn } from "../../src/rules/stored_fields.ts";
 /** Returns `true` for the name of a table or column of the store. */
 export type IsOurs = (name: string) => boolean;
 
-/** An error of a client, as far as it is looked at. */
+/** An error of a client: the part that is read. */
 export interface Failure {
   /** The code of SQLite, of the server or of the client, or `""`. */
   readonly code: string;
@@ -23,7 +23,7 @@ export interface Failure {
   readonly answered: boolean;
 }
 
-/** Matching a long text takes long, and what it says of itself stands at its beginning. */
+/** Matching a long text is slow, and the relevant part is at its beginning. */
 const TEXT_LENGTH = 500;
 
 /** How many causes of an error are looked at. */

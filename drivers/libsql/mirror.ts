@@ -14,7 +14,7 @@ import type { After } from "./seal.ts";
 import type { Tables } from "./statements/dialect.ts";
 import { $, prepare, type Statement, type Values } from "./statements/prepare.ts";
 
-/** A circuit as its rows tell it. */
+/** A circuit as described by its rows. */
 export interface Mirror extends After {
   readonly openedAt: number | null;
   readonly closedAt: number | null;
@@ -158,8 +158,8 @@ export function mirror({ circuits }: Tables, appended: SQL): Statement {
 }
 
 /**
- * Removes the circuit, in the batch that appends its rows. A decision goes before, as before a removal of
- * the store's own: the trigger takes a deletion without one for somebody else's.
+ * Removes the circuit, in the batch that appends its rows. A decision is written before, as for a
+ * removal by the store: without one, the trigger records a deletion by hand.
  */
 export function forget({ circuits, requests, ...tables }: Tables, appended: SQL): Statement[] {
   return [

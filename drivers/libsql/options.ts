@@ -97,7 +97,7 @@ export interface LibsqlStore extends Store {
    * @param query Which rows; `key` for one circuit.
    * @returns The rows, read as they are asked for. Their `store` is the `name` of this store, which
    * does not know what a Fuse calls it: the events of `fuse.history()` have that name.
-   * @throws {RangeError | TypeError} Naming what is wrong in the query.
+   * @throws {RangeError | TypeError} Naming the mistake in the query.
    */
   history(query?: EventQuery & { readonly key?: string }): AsyncIterableIterator<CircuitEvent>;
   /**

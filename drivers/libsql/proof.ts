@@ -81,7 +81,7 @@ export function differenceOf(circuit: Circuit | null, last: LastRow | null): Dif
   }
   const told = { after, override: Object(after.override) as Record<string, unknown> };
   const field = FIELDS.find(([, of, at, field]) => {
-    // Without an override, what is left of its words means nothing.
+    // Without an override, the rest of its fields means nothing.
     const is = at === "override" && circuit.kind === null ? null : circuit[of];
     return is !== (told[at][field] ?? null);
   });

@@ -178,7 +178,7 @@ export function snapshotOf(row: Row, shape: Shape): Snapshot {
   return withoutExpiredOverride(storedSnapshot(row, shape), row.now);
 }
 
-/** Returns the Snapshot of a row as it is stored: an override that has run out is still there. */
+/** Returns the Snapshot of a row as it is stored: an expired override is still there. */
 export function storedSnapshot(row: Row, shape: Shape): Snapshot {
   const { now } = row;
   const n = (field: string) => row[field] as number;

@@ -80,7 +80,7 @@ function create({ circuits, now }: Dialect): Statement {
 }
 
 /**
- * Deletes the circuit, as somebody would by hand, so that the trigger records it, and creates a new
+ * Deletes the circuit, as a user would by hand, so that the trigger records it, and creates a new
  * one.
  */
 function renew(dialect: Dialect): Statement[] {

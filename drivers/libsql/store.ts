@@ -53,7 +53,7 @@ import type { Change } from "./statements/dialect.ts";
 import type { Statement, Values } from "./statements/prepare.ts";
 import { type TrailProof, type VerifyOptions, verifyTrail } from "./verify.ts";
 
-/** A record takes edits by hand into the chain if there are so many. */
+/** A record takes edits by hand into the chain if there are this many. */
 const MANY_EDITS = 20;
 
 /** The row of the trail for the end of a cooldown. */

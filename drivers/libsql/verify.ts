@@ -36,7 +36,7 @@ export interface VerifyOptions {
    * default, such an end is not found.
    */
   head?: string | undefined;
-  /** Hears after each circuit how many rows are verified. By default, nobody does. */
+  /** Called after each circuit with the number of verified rows. By default, there is no report. */
   onProgress?: ((checked: number) => void) | undefined;
 }
 
@@ -64,7 +64,7 @@ export interface TrailBreak {
    * by hand is missing or altered.
    */
   problem: "changed" | "removed" | "inserted" | "circuit" | "trigger" | "unchained";
-  /** A sentence that says what is wrong. */
+  /** A sentence that describes the problem. */
   detail: string;
 }
 
@@ -127,8 +127,8 @@ interface Found {
 type Problem = Omit<TrailBreak, "circuit">;
 
 /**
- * Verifies a chain as it is at one moment: one statement reads where it begins and ends, the circuit, and
- * the first rows. Those that follow are read up to that end, whatever is appended meanwhile.
+ * Verifies a chain at one moment: one statement reads where it begins and ends, the circuit, and
+ * the first rows. Later rows are read up to that end, whatever is appended meanwhile.
  */
 async function verifyChain(
   reader: Reader,

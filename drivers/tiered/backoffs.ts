@@ -41,7 +41,7 @@ export class Backoffs {
     return this.#byKey.get(key)?.failing ?? false;
   }
 
-  /** Returns `true` while the trail is left alone: for a circuit, or for all if none is named. */
+  /** Returns `true` during a back-off of the trail: for a circuit, or for all if none is named. */
   down(at: number, key?: string): boolean {
     return this.#all.down(at) || (key !== undefined && (this.#byKey.get(key)?.down(at) ?? false));
   }

@@ -50,7 +50,7 @@ export class Delivery {
     this.#backoffs = new Backoffs(timeoutMs, MOST_OWED);
   }
 
-  /** Returns `true` while the trail is left alone: for a circuit, or for all if none is named. */
+  /** Returns `true` during a back-off of the trail: for a circuit, or for all if none is named. */
   down(at: number, key?: string): boolean {
     this.#at = at;
     return this.#backoffs.down(at, key);
@@ -76,7 +76,7 @@ export class Delivery {
     });
   }
 
-  /** Remembers a circuit, and rows that nobody else remembers. */
+  /** Remembers a circuit, and rows that no other store or isolate has. */
   owe(key: string, rows: readonly UntoldRow[]): void {
     this.#owed.set(key, this.#bounded(this.#owed.get(key) ?? [], rows));
     if (this.#owed.size <= MOST_OWED) return;
@@ -135,7 +135,7 @@ export class Delivery {
     return ready.sort((a, b) => failed(a) - failed(b)).slice(0, most);
   }
 
-  /** Delivers all rows, circuit by circuit, except what is left alone. */
+  /** Delivers all rows, circuit by circuit, except during a back-off. */
   async deliverAll(at: number): Promise<void> {
     for (const key of [...this.#owed.keys()]) {
       if (this.#owed.has(key)) await this.deliver(key, [], at);
@@ -295,7 +295,7 @@ export class Delivery {
   }
 }
 
-/** A delivery that somebody waits for. */
+/** A delivery with a waiting caller. */
 interface Attempt {
   /** When the delivery began, on the caller's clock. */
   readonly at: number;
@@ -305,7 +305,7 @@ interface Attempt {
   readonly probing: boolean;
   /** `true` while a request to the trail is under way for that circuit. */
   asking: boolean;
-  /** `true` once the time is up, and nobody waits any longer. */
+  /** `true` once the time is up, and the caller no longer waits. */
   late: boolean;
   head: string | undefined;
 }

@@ -12,7 +12,7 @@ import { readScope, type Scope, scopeOf } from "../key.ts";
 import { CIRCUIT_STATES } from "../records.ts";
 import type { CircuitSnapshot } from "../rules/snapshot.ts";
 
-/** A request that cannot be answered as it is: status 400. */
+/** A request that cannot be answered: status 400. */
 export class BadRequest extends Error {}
 
 /** A filter of circuits, and a cursor. */

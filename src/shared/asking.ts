@@ -19,7 +19,7 @@ import { type LocalStates, StandIn } from "./stand_in.ts";
 import type { Trips } from "./trips.ts";
 import { View } from "./view.ts";
 
-/** A record that nobody has touched for so long may have run out: that it is gone is no news. */
+/** A record that was not used for this long may have expired: its loss is not reported. */
 const RUNS_OUT_MS = 86_400_000;
 
 /** The state that the circuits of one store share in an isolate. */

@@ -152,7 +152,7 @@ export const UNTOUCHED: SQL = sql`${FRESH} and ${REVISION} = r.revision - 2`;
 export const END_TRIALS: SQL = sql`
   half_open_successes = 0, half_open_failures = 0, updated_at = r.at`;
 
-/** Begins the next generation, at the moment of which the row of the trail tells. */
+/** Begins the next generation, at the moment in the row of the trail. */
 export const BEGIN_GENERATION: SQL = sql`${END_TRIALS},
   revision = r.revision, generation = ${GENERATION} + 1, began = ${$("moment")}`;
 
