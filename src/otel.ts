@@ -162,12 +162,12 @@ function instrumentsOf(meter: Meter) {
   return {
     calls: counter("calls", "{call}", "Calls that ended, by their outcome."),
     slowCalls: counter("slow_calls", "{call}", "Calls that took slowCallMs or longer."),
-    rejections: counter("rejections", "{call}", "Calls that were not let through."),
+    rejections: counter("rejections", "{call}", "Rejected calls."),
     transitions: counter("transitions", "{transition}", "Changes of state made by this isolate."),
-    storeErrors: counter("store.errors", "{error}", "Failures of the store met by this isolate."),
+    storeErrors: counter("store.errors", "{error}", "Failures of the store in this isolate."),
     circuits: gauge("circuits", "{circuit}", "Circuits, by the state beneath any override."),
     overridden: gauge("overridden_circuits", "{circuit}", "Circuits under an override."),
-    local: gauge("local_circuits", "{circuit}", "Circuits that this isolate decides about alone."),
+    local: gauge("local_circuits", "{circuit}", "Circuits that this isolate decides alone."),
     up: gauge("store.up", "1", "1 if the last requests to the store did not fail."),
   };
 }

@@ -278,7 +278,7 @@ export class Delivery {
   #lose(): void {
     if (this.#losing) return;
     this.#losing = true;
-    const lost = "The trail is away for too long: changes are dropped, oldest first";
+    const lost = "The trail was unreachable for too long: changes are dropped, oldest first";
     this.#report(new Error(lost), Math.max(0, this.#backoffs.leftMs(this.#at)));
   }
 

@@ -89,7 +89,9 @@ export async function find(fuse: Fuse, search: Search): Promise<CircuitPage> {
     return await view.listPage({ ...filter, cursor, limit });
   } catch (error) {
     // Everything else has been checked.
-    if (error instanceof RangeError) throw new BadRequest(`"cursor" is none of this search`);
+    if (error instanceof RangeError) {
+      throw new BadRequest(`"cursor" must be a cursor of this search`);
+    }
     throw error;
   }
 }
@@ -136,7 +138,7 @@ function placeOf(cursor: string | null): { from: string | null; shown: number } 
   } catch {
     // Refused below.
   }
-  throw new BadRequest(`"cursor" is none of this search`);
+  throw new BadRequest(`"cursor" must be a cursor of this search`);
 }
 
 function textOf({ name, context, boundary }: CircuitSnapshot): string {

@@ -118,7 +118,7 @@ export class Sender {
     this.#dropped = 0;
     if (failure !== undefined) throw failure;
     if (dropped > 0) {
-      throw new Error(`Cannot tell ${dropped} notices: more than ${MAX_WAITING} wait`);
+      throw new Error(`Cannot send ${dropped} notices: more than ${MAX_WAITING} wait`);
     }
   }
 
@@ -131,7 +131,7 @@ export class Sender {
       const { error } = result;
       const { passing = true, retryAfterMs = 0 } = isDeliveryError(error) ? error : {};
       if (result.rejected || !passing || tries === TRIES || retryAfterMs > MAX_PAUSE_MS) {
-        throw new Error(`Cannot tell ${notices.length} notices: ${this.#whyOf(error)}`);
+        throw new Error(`Cannot send ${notices.length} notices: ${this.#whyOf(error)}`);
       }
       const pause = PAUSE_MS * 2 ** (tries - 1) * (1 + this.#parts.random() / 2);
       await this.#parts.sleep(Math.max(pause, retryAfterMs));
@@ -141,7 +141,7 @@ export class Sender {
   #whyOf(error: unknown): string {
     const channel = `channel ${this.index + 1}`;
     if (isDeliveryError(error)) return `${channel}: ${error.message}`;
-    if (isCircuitBreakerOpenError(error)) return `${channel} has failed, and is left alone`;
+    if (isCircuitBreakerOpenError(error)) return `${channel} has failed, and its circuit is open`;
     if (isCallTimeoutError(error)) return `${channel} took longer than ${CHANNEL_TIMEOUT_MS} ms`;
     return `${channel} threw`;
   }

@@ -85,7 +85,9 @@ export function cooldownOf(
     try {
       ms = ms(s.state === "HALF_OPEN" ? s.reopenCount + 1 : 0);
       if (!(Number.isFinite(ms) && ms > 0)) {
-        throw new RangeError(`"cooldownMs" must give a positive number, it gave ${received(ms)}`);
+        throw new RangeError(
+          `"cooldownMs" must return a positive number, it returned ${received(ms)}`,
+        );
       }
     } catch (error) {
       report(error);

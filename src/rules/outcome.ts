@@ -170,7 +170,7 @@ function decides(isFailure: (outcome: Outcome) => boolean, outcome: Outcome): bo
   const answer: unknown = isFailure(outcome);
   if (!(answer instanceof Promise)) return !!answer;
   answer.catch(() => {});
-  throw new TypeError(`"isFailure" must answer at once, it gave a promise`);
+  throw new TypeError(`"isFailure" must not return a promise`);
 }
 
 function matches(matchers: readonly ErrorMatcher[], error: unknown): boolean {

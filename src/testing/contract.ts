@@ -86,7 +86,9 @@ async function runScenario(
   const made = await make({ clock: clock.now });
   if (!isDriver(made)) {
     throw new TypeError(
-      `Cannot run the contract: "make" must give a store or a driver, it gave ${received(made)}`,
+      `Cannot run the contract: "make" must return a store or a driver, it returned ${
+        received(made)
+      }`,
     );
   }
   const store: Driver = made;

@@ -158,7 +158,7 @@ Deno.test("judgeResult() and judgeError() take no promise of isFailure's for an 
   const report = (type: string, error: unknown) => void reports.push(`${type} ${error}`);
   assertEquals(judgeResult(1, 0, { isFailure }, report), "success");
   assertEquals(judgeError(1, 0, { isFailure }, report), "failure");
-  const sentence = `TypeError: "isFailure" must answer at once, it gave a promise`;
+  const sentence = `TypeError: "isFailure" must not return a promise`;
   assertEquals(reports, [`isFailure ${sentence}`, `isFailure ${sentence}`]);
 });
 

@@ -21,7 +21,7 @@ Deno.test("prometheus() tells circuits, calls, transitions and stores, in one or
   assertEquals(
     await scrape(),
     `\
-# HELP fuse_circuits Circuits that the store holds, by the state beneath any override.
+# HELP fuse_circuits Circuits in the store, by the state beneath any override.
 # TYPE fuse_circuits gauge
 fuse_circuits{store="array",circuit="mail",state="CLOSED"} 1
 fuse_circuits{store="array",circuit="mail",state="OPEN"} 0
@@ -29,7 +29,7 @@ fuse_circuits{store="array",circuit="mail",state="HALF_OPEN"} 0
 fuse_circuits{store="array",circuit="payments",state="CLOSED"} 0
 fuse_circuits{store="array",circuit="payments",state="OPEN"} 1
 fuse_circuits{store="array",circuit="payments",state="HALF_OPEN"} 0
-# HELP fuse_circuits_overridden Circuits that an operator laid an override over, by its kind.
+# HELP fuse_circuits_overridden Circuits under an operator's override, by its kind.
 # TYPE fuse_circuits_overridden gauge
 fuse_circuits_overridden{store="array",circuit="mail",override="forced_open"} 0
 fuse_circuits_overridden{store="array",circuit="mail",override="forced_closed"} 0
@@ -39,7 +39,7 @@ fuse_circuits_overridden{store="array",circuit="payments",override="forced_open"
 fuse_circuits_overridden{store="array",circuit="payments",override="forced_closed"} 0
 fuse_circuits_overridden{store="array",circuit="payments",override="disabled"} 0
 fuse_circuits_overridden{store="array",circuit="payments",override="metrics_only"} 0
-# HELP fuse_opened_by_timestamp_seconds When the failure was that opened a circuit, by what it was.
+# HELP fuse_opened_by_timestamp_seconds The time of the failure that opened a circuit, by its kind.
 # TYPE fuse_opened_by_timestamp_seconds gauge
 fuse_opened_by_timestamp_seconds{store="array",circuit="payments",kind="Error",status=""} 1735689600
 # HELP fuse_calls_total Calls that ended and counted, over all isolates.
@@ -52,11 +52,11 @@ fuse_calls_total{store="array",circuit="payments",outcome="failure"} 2
 # TYPE fuse_slow_calls_total counter
 fuse_slow_calls_total{store="array",circuit="mail"} 0
 fuse_slow_calls_total{store="array",circuit="payments"} 1
-# HELP fuse_rejected_calls_total Calls that were not let through, over all isolates.
+# HELP fuse_rejected_calls_total Rejected calls, over all isolates.
 # TYPE fuse_rejected_calls_total counter
 fuse_rejected_calls_total{store="array",circuit="mail"} 0
 fuse_rejected_calls_total{store="array",circuit="payments"} 3
-# HELP fuse_transitions_total Changes of state that this isolate made, by the state after.
+# HELP fuse_transitions_total Changes of state that this isolate made, by the new state.
 # TYPE fuse_transitions_total counter
 fuse_transitions_total{store="array",circuit="mail",to="CLOSED"} 0
 fuse_transitions_total{store="array",circuit="mail",to="OPEN"} 0
@@ -64,13 +64,13 @@ fuse_transitions_total{store="array",circuit="mail",to="HALF_OPEN"} 0
 fuse_transitions_total{store="array",circuit="payments",to="CLOSED"} 0
 fuse_transitions_total{store="array",circuit="payments",to="OPEN"} 1
 fuse_transitions_total{store="array",circuit="payments",to="HALF_OPEN"} 0
-# HELP fuse_local_circuits Circuits that this isolate decides about alone, its store being away.
+# HELP fuse_local_circuits Circuits that this isolate decides alone, because their store cannot be used.
 # TYPE fuse_local_circuits gauge
 fuse_local_circuits{store="array"} 0
-# HELP fuse_store_up Whether the store answered this scrape, and this isolate's last requests.
+# HELP fuse_store_up 1 if the store answered this scrape and this isolate's last requests, else 0.
 # TYPE fuse_store_up gauge
 fuse_store_up{store="array"} 1
-# HELP fuse_store_errors_total Failures of the store that this isolate met, by the circuit that did.
+# HELP fuse_store_errors_total Failures of the store in this isolate, by the circuit of the request.
 # TYPE fuse_store_errors_total counter
 fuse_store_errors_total{store="array",circuit="mail"} 0
 fuse_store_errors_total{store="array",circuit="payments"} 0

@@ -407,7 +407,7 @@ Deno.test("tiered() over a store without outbox keeps rows in the isolate, and d
   assertEquals([trail.length, trail[0]?.metadata?.["missed"]], [OUTBOX_LENGTH, 2]);
   assertEquals(heard("store_error").map(({ error }) => String(error).slice(7, 30)), [
     "Cannot use the database",
-    "The trail is away for t",
+    "The trail was unreachab",
     "The trail lacks 2 chang",
   ]);
   assertEquals(await world.holds(name), true);

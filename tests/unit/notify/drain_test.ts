@@ -121,7 +121,7 @@ test("drain() tells what a channel could not be told as it happened", async (fle
   );
   fuse.on("listener_error", () => {});
   await fleet.trip(fuse);
-  const error = await assertRejects(drain, Error, "Cannot tell 1 notices: channel 1");
+  const error = await assertRejects(drain, Error, "Cannot send 1 notices: channel 1");
   assert(!Deno.inspect(error).includes("s3cr3t"));
   away = false;
   parts.time.advance(60_000);

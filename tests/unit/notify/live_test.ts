@@ -126,9 +126,9 @@ Deno.test("notify() tries a channel three times, leaves it alone, and reports it
   // Five failures in a row open the channel's own circuit.
   assertEquals(tries, 5);
   assertEquals(heard, [
-    "Error: Cannot tell 1 notices: channel 1 threw",
-    "Error: Cannot tell 1 notices: channel 1 has failed, and is left alone",
-    "Error: Cannot tell 1 notices: channel 1 has failed, and is left alone",
+    "Error: Cannot send 1 notices: channel 1 threw",
+    "Error: Cannot send 1 notices: channel 1 has failed, and its circuit is open",
+    "Error: Cannot send 1 notices: channel 1 has failed, and its circuit is open",
   ]);
   assertEquals(other.notices.length, 3);
   works = true;
