@@ -21,7 +21,7 @@ function jump(world: World, by: number): void {
   world.clock.set(world.clock.now() + by);
 }
 
-onEverySetup("rolling_window stays whole when the clock goes back an hour", async (world) => {
+onEverySetup("rolling_window stays complete when the clock goes back an hour", async (world) => {
   // Negative elapsed time counts as 0.
   const breaker = world.breaker({ strategy: "rolling_window", minimumThroughput: 4 });
   await fail(breaker, 3);
@@ -67,7 +67,7 @@ for (const [way, by] of Object.entries(JUMPS)) {
     assertEquals(world.moves(), ["opened", "half_opened", "closed"]);
   });
 
-  onEverySetup(`getState() reads what a call meets when the clock goes ${way} an hour`, async (
+  onEverySetup(`getState() shows a call's state when the clock goes ${way} an hour`, async (
     world,
   ) => {
     // Rule 13: a cooldown that counts as passed reads HALF_OPEN.
@@ -92,7 +92,7 @@ for (const [way, by] of Object.entries(JUMPS)) {
     assertEquals(world.stored().state, "CLOSED");
   });
 
-  onEverySetup(`a trial under way counts when the clock goes ${way} an hour`, async (world) => {
+  onEverySetup(`a running trial counts when the clock goes ${way} an hour`, async (world) => {
     const breaker = world.breaker(TRIP);
     await fail(breaker);
     await world.sync();
@@ -114,7 +114,7 @@ for (const [way, by] of Object.entries(JUMPS)) {
     assertEquals(world.told("slow").length, by > 0 ? 1 : 0);
   });
 
-  onEverySetup(`a view is asked for anew when this isolate's clock goes ${way} an hour`, async (
+  onEverySetup(`a view is refreshed when this isolate's clock goes ${way} an hour`, async (
     world,
   ) => {
     // The store's clock decides; the view corrects for the offset. Trap 26.
@@ -169,7 +169,7 @@ for (const [way, by] of Object.entries(JUMPS)) {
     assertEquals(world.stored().totals.successes, 3);
   }, ["eventual"]);
 
-  onEverySetup(`a store that failed is tried again when the clock goes ${way} an hour`, async (
+  onEverySetup(`a failed store is retried when the clock goes ${way} an hour`, async (
     world,
   ) => {
     // The guard.
@@ -187,7 +187,7 @@ for (const [way, by] of Object.entries(JUMPS)) {
     assertEquals(world.stored().totals.successes, 2);
   }, REMOTE);
 
-  onEverySetup(`this isolate's own breaker tries again when the clock goes ${way} an hour`, async (
+  onEverySetup(`this isolate's own breaker retries when the clock goes ${way} an hour`, async (
     world,
   ) => {
     // onStoreError: "local".
@@ -203,7 +203,7 @@ for (const [way, by] of Object.entries(JUMPS)) {
     assertEquals(world.moves(), ["opened", "half_opened", "closed"]);
   }, REMOTE);
 
-  onEverySetup(`a refused trial is asked for again when the clock goes ${way} an hour`, async (
+  onEverySetup(`a refused trial is requested again when the clock goes ${way} an hour`, async (
     world,
   ) => {
     // The refusal's marker expires.

@@ -103,7 +103,7 @@ for (const [name, options, afterMs, reason, failures] of ABANDONED) {
   });
 }
 
-onEverySetup("A deadline that passes before the call runs counts as nothing", async (world) => {
+onEverySetup("A deadline that passes before the call runs is neutral", async (world) => {
   const caller = new AbortController();
   const { make } = world.isolate({
     wrap: (store) =>

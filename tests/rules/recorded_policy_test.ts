@@ -56,7 +56,7 @@ function saying(store: OpeningStore, policy: PolicyRecord): OpeningStore {
 }
 
 for (const driver of DRIVERS.slice(1)) {
-  Deno.test(`CircuitBreaker.call() is refused by a Fuse without options for as long as the application's cooldown lasts (${driver.name})`, async () => {
+  Deno.test(`CircuitBreaker.call() is refused by a Fuse without options during the application's cooldown (${driver.name})`, async () => {
     const clock = new FakeClock();
     await using world = await driver.open({ clock: clock.now });
     const policy = { failureThreshold: 3, cooldownMs: HOUR / 2, maxCooldownMs: HOUR };
@@ -74,7 +74,7 @@ for (const driver of DRIVERS.slice(1)) {
     assertEquals((await Array.fromAsync(fuse.list())).map((one) => one.policy), [policy]);
   });
 
-  Deno.test(`CircuitBreaker.call() goes by the recorded policy, and changes neither it nor its hash, when no options are given (${driver.name})`, async () => {
+  Deno.test(`CircuitBreaker.call() follows the recorded policy, and changes neither it nor its hash, without options (${driver.name})`, async () => {
     const clock = new FakeClock();
     await using world = await driver.open({ clock: clock.now });
     const policy = { failureThreshold: 2, successThreshold: 1, cooldownMs: 1_000 };
@@ -99,7 +99,7 @@ for (const driver of DRIVERS.slice(1)) {
     }
   });
 
-  Deno.test(`Fuse.make() keeps the options that do not decide when it goes by the recorded policy (${driver.name})`, async () => {
+  Deno.test(`Fuse.make() keeps the options that do not decide when it follows the recorded policy (${driver.name})`, async () => {
     const clock = new FakeClock();
     await using world = await driver.open({ clock: clock.now });
     const app = fuseOf(world.store, clock, { failureThreshold: 2 }).fuse.make("pay");
@@ -124,7 +124,7 @@ for (const driver of DRIVERS.slice(1)) {
     }
   });
 
-  Deno.test(`CircuitBreaker.call() takes from the recorded policy only what decides (${driver.name})`, async () => {
+  Deno.test(`CircuitBreaker.call() uses only the deciding options of the recorded policy (${driver.name})`, async () => {
     const clock = new FakeClock();
     await using world = await driver.open({ clock: clock.now });
     const strategies = {
@@ -155,7 +155,7 @@ for (const driver of DRIVERS.slice(1)) {
     assertEquals(await named.getState(), "OPEN");
   });
 
-  Deno.test(`CircuitBreaker.call() issues no verdict where the recorded strategy is a function (${driver.name})`, async () => {
+  Deno.test(`CircuitBreaker.call() requests no transition if the recorded strategy is a function (${driver.name})`, async () => {
     const clock = new FakeClock();
     await using world = await driver.open({ clock: clock.now });
     const strategy = function tooMany() {
@@ -171,7 +171,7 @@ for (const driver of DRIVERS.slice(1)) {
   });
 }
 
-Deno.test("CircuitBreaker.call() tells the policy when the record has another, at most once a minute, and with a transition", async () => {
+Deno.test("CircuitBreaker.call() sends its policy when the record has another, at most once a minute, and with a transition", async () => {
   const clock = new FakeClock();
   const driver = DRIVERS.find(({ name }) => name === "upstash")!;
   await using world = await driver.open({ clock: clock.now });

@@ -32,7 +32,7 @@ onEverySetup("CircuitBreaker() gives each isolate the cooldown of the trip", asy
   }
 });
 
-onEverySetup("cooldownMs gets the number of reopenings", async (world) => {
+onEverySetup("cooldownMs receives the number of reopenings", async (world) => {
   // Rule 6: 0 at the first trip, one more at each HALF_OPEN → OPEN. Rule 8: back to 0 by closing.
   const asked: number[] = [];
   const cooldownMs = (reopenCount: number) => {
@@ -62,7 +62,7 @@ onEverySetup("cooldownMs gets the number of reopenings", async (world) => {
   assertEquals(asked, [0, 1, 2, 0]);
 });
 
-Deno.test("backoff() draws its jitter once an opening", async () => {
+Deno.test("backoff() draws its jitter once for each opening", async () => {
   // Rule 6.
   const clock = new FakeClock();
   const fuse = createFuse({ clock: clock.now });
@@ -106,7 +106,7 @@ for (const [what, cooldownMs] of Object.entries(NONSENSE)) {
   });
 }
 
-onEverySetup("maxCooldownMs cuts what a function and a Retry-After ask for", async (world) => {
+onEverySetup("maxCooldownMs limits the results of a function and of Retry-After", async (world) => {
   // Rule 6.
   const options = { ...TRIP, maxCooldownMs: 5_000 };
   const long = world.isolate().make({ ...options, cooldownMs: () => 9_000 });
@@ -141,7 +141,7 @@ for (const form of ["seconds", "HTTP date"]) {
   });
 }
 
-onEverySetup("Retry-After counts only of the response that opens", async (world) => {
+onEverySetup("Retry-After counts only from the response that opens", async (world) => {
   // Rule 6: an earlier failure's value has no effect on this opening.
   const breaker = world.breaker({ ...TRIP, failureThreshold: 2 });
   await breaker.call(() => busy("300"));
@@ -165,7 +165,7 @@ onEverySetup("CircuitBreaker() runs one trial at a time over all isolates", asyn
   assertEquals(world.moves(), ["opened", "half_opened", "closed"]);
 });
 
-onEverySetup("halfOpenMaxConcurrent lets so many trials run, of one isolate too", async (world) => {
+onEverySetup("halfOpenMaxConcurrent limits trials, also of one isolate", async (world) => {
   // Rule 7.
   const breaker = world.breaker({ ...TRIP, halfOpenMaxConcurrent: 3, successThreshold: 3 });
   await fail(breaker);
@@ -214,7 +214,7 @@ for (const ending of ["succeed", "fail"] as const) {
   });
 }
 
-onEverySetup("CircuitBreaker() reopens on one failed trial whatever else is there", async (
+onEverySetup("CircuitBreaker() reopens on one failed trial whatever else happened", async (
   world,
 ) => {
   // Rule 7, trap 12: the strategy, which would still wait for more calls, is not asked.
@@ -262,7 +262,7 @@ for (
   );
 }
 
-onEverySetup("CircuitBreaker() closes after successThreshold trials in turn", async (world) => {
+onEverySetup("CircuitBreaker() closes after successThreshold trials in sequence", async (world) => {
   // Rule 7: 2 is the default.
   const breaker = world.breaker({ failureThreshold: 1, cooldownMs: 1_000 });
   await fail(breaker);
@@ -294,7 +294,7 @@ onEverySetup("CircuitBreaker() gets a slot back from a neutral trial", async (wo
 
 for (const [orphan, verdict] of [["success", "closed"], ["failure", "opened"]] as const) {
   onEverySetup(
-    `CircuitBreaker() issues the verdict that a dead isolate left after a ${orphan}`,
+    `CircuitBreaker() makes the transition that a dead isolate left due after a ${orphan}`,
     async (
       world,
     ) => {
@@ -315,7 +315,7 @@ for (const [orphan, verdict] of [["success", "closed"], ["failure", "opened"]] a
 }
 
 onEverySetup(
-  "CircuitBreaker() keeps the slot when the verdict before its trial could not be issued",
+  "CircuitBreaker() keeps the slot when the transition before its trial could not be made",
   async (world) => {
     // Section 2: the trial does not run, and its slot is requested again with its token.
     let away = false;
@@ -380,7 +380,7 @@ onEverySetup("CircuitBreaker() opens once when all isolates find it due at once"
 });
 
 onEverySetup(
-  "CircuitBreaker() leaves alone what an operator did since its verdict",
+  "CircuitBreaker() does not change what an operator did after its decision",
   async (world) => {
     // Trap 21: a transition is a compare-and-set.
     const gate = Promise.withResolvers<void>();

@@ -6,7 +6,7 @@ import { admits, begin, fail, onEverySetup, REMOTE, succeed } from "../support/s
 
 const TRIP: CircuitOptions = { failureThreshold: 1, successThreshold: 1, cooldownMs: 1_000 };
 
-Deno.test("memory() keeps at most maxCircuits and drops the least recently used closed one", async () => {
+Deno.test("memory() keeps at most maxCircuits and evicts the least recently used closed one", async () => {
   // Trap 42.
   const fuse = createFuse({ stores: { array: memory({ maxCircuits: 3 }) } });
   const evicted: string[] = [];
@@ -19,7 +19,7 @@ Deno.test("memory() keeps at most maxCircuits and drops the least recently used 
   assertEquals((await Array.fromAsync(fuse.list())).length, 3);
 });
 
-Deno.test("memory() never drops an open, overridden or busy circuit for a closed one", async () => {
+Deno.test("memory() never evicts an open, overridden or busy circuit while it can evict a closed one", async () => {
   // Trap 42.
   const clock = new FakeClock();
   const fuse = createFuse({ stores: { array: memory({ maxCircuits: 4 }) }, clock: clock.now });
@@ -37,7 +37,7 @@ Deno.test("memory() never drops an open, overridden or busy circuit for a closed
   assertEquals(await fuse.make("busy").getState(), "CLOSED");
 });
 
-Deno.test("memory() drops the one whose openUntil passed longest ago when only such are left", async () => {
+Deno.test("memory() evicts the circuit whose openUntil passed longest ago when no closed one is left", async () => {
   // Section 3: with an event. Open circuits stay, though that exceeds the cap.
   const clock = new FakeClock();
   const fuse = createFuse({ stores: { array: memory({ maxCircuits: 2 }) }, clock: clock.now });
@@ -53,7 +53,7 @@ Deno.test("memory() drops the one whose openUntil passed longest ago when only s
   assert(!evicted.includes("long") && !evicted.includes("new"));
 });
 
-Deno.test("a dropped circuit is new to the handles that hold it", async () => {
+Deno.test("an evicted circuit is new to its handles", async () => {
   // Trap 42: the live record of an evicted circuit reads as absent.
   const fuse = createFuse({ stores: { array: memory({ maxCircuits: 1 }) } });
   const breaker = fuse.make("a", { ...TRIP, failureThreshold: 2 });
@@ -65,7 +65,7 @@ Deno.test("a dropped circuit is new to the handles that hold it", async () => {
   assertEquals(await breaker.getState(), "OPEN");
 });
 
-Deno.test("createFuse({ maxCircuits }) forgets circuits, and their state stays in the store", async () => {
+Deno.test("createFuse({ maxCircuits }) forgets circuits, whose state stays in the store", async () => {
   // Trap 42: an isolate bounds its own state about them.
   const store = memory();
   const fuse = createFuse({ stores: { a: store }, maxCircuits: 2 });
@@ -109,7 +109,7 @@ onEverySetup("flush() sends what a handle gathered after its circuit was forgott
   assertEquals(world.stored().totals.rejected, 1);
 });
 
-onEverySetup("createFuse({ maxCircuits }) keeps a view whose tally the store did not take", async (
+onEverySetup("createFuse({ maxCircuits }) keeps a view whose tally was not accepted", async (
   world,
 ) => {
   // Section 3: evicted once its pending tally is flushed, and not before.

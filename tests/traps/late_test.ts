@@ -78,7 +78,7 @@ for (const age of AGES) {
   );
 }
 
-onEverySetup("CircuitBreaker() counts a late outcome towards totals and says late", async (
+onEverySetup("CircuitBreaker() adds a late outcome to totals and marks its event as late", async (
   world,
 ) => {
   // Rule 5.
@@ -124,7 +124,7 @@ const ACTIONS: Record<string, (breaker: CircuitBreaker) => Promise<void>> = {
 
 for (const [name, act] of Object.entries(ACTIONS)) {
   for (const ending of ["succeed", "fail"] as const) {
-    onEverySetup(`CircuitBreaker() goes by ${name} when an old trial ends by ${ending}`, async (
+    onEverySetup(`CircuitBreaker() follows ${name} when an old trial ends by ${ending}`, async (
       world,
     ) => {
       // Trap 3: every manual action starts a generation.
@@ -144,7 +144,7 @@ for (const [name, act] of Object.entries(ACTIONS)) {
   }
 }
 
-onEverySetup("CircuitBreaker() frees no slot of this half-open for a trial of the last", async (
+onEverySetup("CircuitBreaker() frees no slot for a trial of the last half-open", async (
   world,
 ) => {
   // Trap 4: slots are tokens, not a counter.

@@ -56,7 +56,7 @@ for (const consistency of ["eventual", "strong"] as const) {
   }
 }
 
-Deno.test("all that waits for a store goes in the trip that finds out whether it is back (trap 45)", async () => {
+Deno.test("all tallies that wait for a store go in the trip that detects its recovery (trap 45)", async () => {
   let gone = false;
   const trips: number[] = [];
   const here = troubled((clock) => {
@@ -95,7 +95,7 @@ Deno.test("all that waits for a store goes in the trip that finds out whether it
   assert(trips[0]! >= 5, `${trips}`);
 });
 
-Deno.test("CircuitBreaker() asks once for a herd at the cooldown's end (trap 46)", async () => {
+Deno.test("CircuitBreaker() asks once for a herd at the end of the cooldown (trap 46)", async () => {
   const here = isolate(() => undefined);
   const breaker = here.fuse.make("a", { failureThreshold: 1, cooldownMs: 5_000 });
   await breaker.tryCall(() => Promise.reject(new Error("It trips")));
@@ -113,7 +113,7 @@ Deno.test("CircuitBreaker() asks once for a herd at the cooldown's end (trap 46)
   assertEquals(here.asked, ["acquire", "record"]);
 });
 
-Deno.test("CircuitBreaker() asks twice for a herd that knows nothing (trap 46)", async () => {
+Deno.test("CircuitBreaker() asks twice for a herd without a snapshot (trap 46)", async () => {
   const clock = new FakeClock();
   const asked: string[] = [];
   const gate = Promise.withResolvers<void>();
@@ -131,7 +131,7 @@ Deno.test("CircuitBreaker() asks twice for a herd that knows nothing (trap 46)",
 });
 
 for (const onStoreError of ["local", "reject"] as const) {
-  Deno.test(`a circuit that the store refuses takes it from no other (trap 47, ${onStoreError})`, async () => {
+  Deno.test(`a refused circuit does not affect the store's other circuits (trap 47, ${onStoreError})`, async () => {
     const here = isolate((_, key) => key === "bad" ? WRONG_TYPE : undefined, {
       defaults: { onStoreError },
     });
@@ -147,7 +147,7 @@ for (const onStoreError of ["local", "reject"] as const) {
     assertEquals(good.peek().local, false);
   });
 
-  Deno.test(`a list that fails takes the store from no circuit (trap 47, ${onStoreError})`, async () => {
+  Deno.test(`a failed list does not affect the store's circuits (trap 47, ${onStoreError})`, async () => {
     const here = isolate((operation) => operation === "list" ? WRONG_TYPE : undefined, {
       defaults: { onStoreError },
     });
@@ -160,7 +160,7 @@ for (const onStoreError of ["local", "reject"] as const) {
   });
 }
 
-Deno.test("operators ask a store that is left alone (trap 49)", async () => {
+Deno.test("operators ask a store that is in back-off (trap 49)", async () => {
   let gone = false;
   const here = isolate(() => gone ? GONE : undefined);
   const breaker = here.fuse.make("a");
@@ -219,7 +219,7 @@ Deno.test("flush() sends many circuits in waves (trap 50)", async () => {
   assertLessOrEqual(underWay.most, 6);
 });
 
-Deno.test("flush() waits for what an async listener does (trap 63)", async () => {
+Deno.test("flush() waits for the work of an async listener (trap 63)", async () => {
   const fuse = createFuse({ defaults: { failureThreshold: 1 } });
   const told = Promise.withResolvers<void>();
   let sent = false;
@@ -242,7 +242,7 @@ async function warnings(body: () => Promise<void>): Promise<string[]> {
   return told;
 }
 
-Deno.test("a store that is set up wrongly prints one line, and is not said to be silent (trap 66)", async () => {
+Deno.test("a wrongly configured store prints one line, which does not claim silence (trap 66)", async () => {
   const clock = new FakeClock();
   const fail = () => new StoreAnswerError("WRONGPASS invalid token", { scope: "store" });
   const store = chaos(memory({ clock: clock.now }), { fail });
@@ -264,7 +264,7 @@ Deno.test("a store that is set up wrongly prints one line, and is not said to be
   assertEquals((error.cause as Error).message, "WRONGPASS invalid token");
 });
 
-Deno.test("listings that fail print one line until one succeeds (trap 66)", async () => {
+Deno.test("failing lists print one line until one succeeds (trap 66)", async () => {
   let fails = true;
   const fail = (operation: string) => operation === "list" && fails ? WRONG_TYPE : undefined;
   const fuse = createFuse({ stores: { store: chaos(memory(), { fail }) } });

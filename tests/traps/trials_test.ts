@@ -18,7 +18,7 @@ async function halfOpen(world: World, options: CircuitOptions = TRIP) {
   return breaker;
 }
 
-onEverySetup("admit() gives the slot back after halfOpenLeaseMs when nobody settles", async (
+onEverySetup("admit() returns the slot after halfOpenLeaseMs without a settlement", async (
   world,
 ) => {
   // Trap 7: a permit that is never settled blocks nothing.
@@ -53,7 +53,7 @@ onEverySetup(
   },
 );
 
-onEverySetup("CircuitBreaker() rejects callers at once while a trial runs", async (world) => {
+onEverySetup("CircuitBreaker() rejects callers immediately while a trial runs", async (world) => {
   // Trap 8: none of them waits for its outcome.
   const breaker = await halfOpen(world);
   const trial = await begin(breaker);
@@ -67,7 +67,7 @@ onEverySetup("CircuitBreaker() rejects callers at once while a trial runs", asyn
   assertEquals(world.stored().totals, { successes: 1, failures: 1, rejected: 50, slow: 0 });
 });
 
-onEverySetup("CircuitBreaker() gives a trial's slot to nobody when an isolate dies with it", async (
+onEverySetup("CircuitBreaker() frees a trial's slot only by its lease when an isolate dies", async (
   world,
 ) => {
   // Traps 7 and 9: another isolate takes over once the lease has expired.
@@ -129,7 +129,7 @@ onEverySetup("admit() returns the slot when its permit is disposed unsettled", a
   assertEquals(world.stored().state, "HALF_OPEN");
 });
 
-onEverySetup("CircuitBreaker() leaves half-open when success and failure take turns", async (
+onEverySetup("CircuitBreaker() leaves half-open when success and failure alternate", async (
   world,
 ) => {
   // Trap 12: one failure is enough, and the strategy of the closed state does not run.

@@ -42,7 +42,7 @@ function assertRefused(env: object, ...texts: string[]) {
 
 // Which store
 
-Deno.test("fuseFromEnv() makes every store that the variables configure, the best one the default", () => {
+Deno.test("fuseFromEnv() makes every store that the variables configure, with the best as default", () => {
   assertEquals(storesOf({}), ["array"]);
   assertEquals(storesOf(UPSTASH), ["cache", "array"]);
   assertEquals(storesOf(TURSO), ["database", "array"]);
@@ -50,7 +50,7 @@ Deno.test("fuseFromEnv() makes every store that the variables configure, the bes
   assertEquals(storesOf({ ...UPSTASH, ...TURSO }), ["cache", "array", "database"]);
 });
 
-Deno.test("fuseFromEnv() makes what FUSE_STORE says the default, and the others too", () => {
+Deno.test("fuseFromEnv() makes the store of FUSE_STORE the default, and the others too", () => {
   const all = { ...UPSTASH, ...TURSO };
   for (const store of ["array", "cache", "database"]) {
     const fuse = fuseFromEnv({ ...all, FUSE_STORE: store });
@@ -61,7 +61,7 @@ Deno.test("fuseFromEnv() makes what FUSE_STORE says the default, and the others 
   }
 });
 
-Deno.test("fuseFromEnv() takes an empty variable for one that is not set", () => {
+Deno.test("fuseFromEnv() treats an empty variable as not set", () => {
   const empty = Object.fromEntries(
     [...Object.keys({ ...UPSTASH, ...TURSO, ...OWN }), "FUSE_STORE", "FUSE_CACHE_PREFIX"]
       .concat("FUSE_CACHE_STORE", "FUSE_MISSPELLED", "CB_DB_HOST", "CACHE_DRIVER")
@@ -222,7 +222,7 @@ for (const token of [`${SECRET} `, `${SECRET}\n`, `"${SECRET}"`, `tökên-${SECR
 
 // The database
 
-Deno.test("fuseFromEnv() takes CB_DB_URL before TURSO_DATABASE_URL, and never mixes their tokens", () => {
+Deno.test("fuseFromEnv() prefers CB_DB_URL to TURSO_DATABASE_URL, and never mixes their tokens", () => {
   const databaseOf = (env: object) => {
     const { url, authToken } = settingsOf(env).database as Address;
     return { url, authToken };
@@ -269,7 +269,7 @@ Deno.test("fuseFromEnv() refuses a misspelled variable by its name", () => {
   assertRefused({ [`FUSE_${"X".repeat(100_000)}`]: 1 }, "there is no variable");
 });
 
-Deno.test("fuseFromEnv() leaves alone what is not ours in a Worker's env", () => {
+Deno.test("fuseFromEnv() ignores foreign variables in a Worker's env", () => {
   const hostile = {
     ...UPSTASH,
     FUSE_KV: { get: () => Promise.resolve(null) },
@@ -296,7 +296,7 @@ Deno.test("fuseFromEnv() leaves alone what is not ours in a Worker's env", () =>
   assertEquals(storesOf(Object.freeze({ ...UPSTASH })), ["cache", "array"]);
 });
 
-Deno.test("fuseFromEnv() reads an env that cannot be listed, and only names it knows", () => {
+Deno.test("fuseFromEnv() reads an env that cannot be listed, and only names that it knows", () => {
   const asked = new Set<PropertyKey>();
   const env = new Proxy({}, {
     ownKeys() {
@@ -312,7 +312,7 @@ Deno.test("fuseFromEnv() reads an env that cannot be listed, and only names it k
   assertEquals([...asked].filter((name) => !known.test(String(name))), []);
 });
 
-Deno.test("fuseFromEnv() says which variable it cannot read", () => {
+Deno.test("fuseFromEnv() names a variable that it cannot read", () => {
   for (const name of ["FUSE_STORE", "FUSE_CACHE_STORE", "FUSE_CACHE_PREFIX", "CB_DB_URL"]) {
     const env = Object.defineProperty({}, name, {
       get() {
@@ -342,7 +342,7 @@ for (const Entries of [Map, Headers, URLSearchParams]) {
   });
 }
 
-Deno.test("fuseFromEnv() takes what Deno.env and a Node process have", async () => {
+Deno.test("fuseFromEnv() accepts the values of Deno.env and of a Node process", async () => {
   assertEquals(typeof settingsOf(Deno.env.toObject()).store, "string");
   const { default: process } = await import("node:process");
   assertEquals(settingsOf(process.env), settingsOf(Deno.env.toObject()));
@@ -352,7 +352,7 @@ Deno.test("fuseFromEnv() takes what Deno.env and a Node process have", async () 
 
 const KV = { KV_REST_API_URL: "https://kv.example.com", KV_REST_API_TOKEN: `kv-${SECRET}` };
 
-Deno.test("fuseFromEnv() takes Vercel's names of a Redis, and those of Upstash before them", () => {
+Deno.test("fuseFromEnv() reads Vercel's names of a Redis, and prefers those of Upstash", () => {
   const cacheOf = (env: object) => settingsOf(env).cache;
   const prefix = "circuit_breaker";
   const kv = { url: KV.KV_REST_API_URL, token: KV.KV_REST_API_TOKEN, prefix };
@@ -366,7 +366,7 @@ Deno.test("fuseFromEnv() takes Vercel's names of a Redis, and those of Upstash b
   assertRefused({ ...KV, FUSE_CACHE_STORE: "redis-critical" }, '"UPSTASH_REDIS_CRITICAL_REST_URL"');
 });
 
-Deno.test("fuseFromEnv() reads what the trail holds, and its key", () => {
+Deno.test("fuseFromEnv() reads the contents of the trail, and its key", () => {
   const trailOf = (env: object) => {
     const { audit, trailKey } = settingsOf({ ...TURSO, ...env }).database!;
     return [audit, trailKey];
@@ -382,7 +382,7 @@ Deno.test("fuseFromEnv() reads what the trail holds, and its key", () => {
   assertEquals(settingsOf({ FUSE_STORE: "array", FUSE_AUDIT: "calls" }).notes, []);
 });
 
-Deno.test("fuseFromEnv() makes a store tiered of both, when FUSE_STORE says so", () => {
+Deno.test("fuseFromEnv() makes a tiered store of both, when FUSE_STORE says so", () => {
   const env = { ...UPSTASH, ...TURSO, FUSE_STORE: "tiered" };
   const fuse = fuseFromEnv(env);
   assertEquals(fuse.make("a").store, "tiered");
@@ -403,7 +403,7 @@ Deno.test("fuseFromEnv() reads the name of the instance", () => {
   }
 });
 
-Deno.test("fuseFromEnv() takes a file for the database", () => {
+Deno.test("fuseFromEnv() accepts a file for the database", () => {
   const url = "file:/var/lib/circuits.db";
   assertEquals((settingsOf({ CB_DB_URL: url }).database as Address).url, url);
   assertEquals(settingsOf({ TURSO_DATABASE_URL: url }).store, "database");

@@ -160,7 +160,7 @@ Deno.test("createPolicy() fills in the documented defaults when nothing is given
   assertEquals(rules.map(({ name }) => name), ["consecutive_failures"]);
 });
 
-Deno.test("createPolicy() takes undefined for not given when every option is", () => {
+Deno.test("createPolicy() treats undefined as not given for every option", () => {
   const options = Object.fromEntries(POLICY_OPTIONS.map((option) => [option, undefined]));
   assertEquals(samePolicy(policyOf(options), policyOf()), true);
   assertEquals(policyOf(options).hash, policyOf().hash);
@@ -169,7 +169,7 @@ Deno.test("createPolicy() takes undefined for not given when every option is", (
 for (const option of NUMBER_OPTIONS) {
   const { min, max, allowed, beside } = BOUNDS[option];
 
-  Deno.test(`createPolicy() takes ${option} when it is at its bounds`, () => {
+  Deno.test(`createPolicy() accepts ${option} at its bounds`, () => {
     for (const value of [min, max]) {
       const policy = policyOf({ ...beside, [option]: value });
       assertStrictEquals(policy[option], value);
@@ -189,7 +189,7 @@ for (const option of NUMBER_OPTIONS) {
   });
 }
 
-Deno.test("createPolicy() takes percentageThreshold when it is no whole number", () => {
+Deno.test("createPolicy() accepts a percentageThreshold that is no integer", () => {
   // Rule 2 bounds it and requires no more.
   for (const value of [1, 12.5, 99.999]) {
     assertEquals(policyOf({ percentageThreshold: value }).percentageThreshold, value);
@@ -205,7 +205,7 @@ Deno.test("createPolicy() takes percentageThreshold when it is no whole number",
   }
 });
 
-Deno.test("make() and createFuse() refuse consistency and onStoreError when they are no known word", () => {
+Deno.test("make() and createFuse() refuse an unknown consistency and an unknown onStoreError", () => {
   const bad: [unknown, ErrorConstructor, string][] = [
     ["EVENTUAL", RangeError, '"EVENTUAL"'],
     ["", RangeError, '""'],
@@ -222,7 +222,7 @@ Deno.test("make() and createFuse() refuse consistency and onStoreError when they
   }
 });
 
-Deno.test("make() and createFuse() refuse strategy when it names none", () => {
+Deno.test("make() and createFuse() refuse an unknown strategy", () => {
   const allowed = "a function or one of consecutive_failures, percentage_failures, " +
     "rolling_window, slow_calls, count_window";
   const bad: [unknown, ErrorConstructor, string][] = [
@@ -298,7 +298,7 @@ Deno.test("make() and createFuse() refuse a throughput that a count window never
   assertEquals(equal.shape, { windowMs: 120_000, windowSize: 10 });
 });
 
-Deno.test("make() and createFuse() refuse slow_calls when nothing says what is slow", () => {
+Deno.test("make() and createFuse() refuse slow_calls without slowCallMs", () => {
   // Rule 18.
   for (const strategy of ["slow_calls", ["rolling_window", "slow_calls"]]) {
     refused(
@@ -313,7 +313,7 @@ Deno.test("make() and createFuse() refuse slow_calls when nothing says what is s
   assertEquals(policyOf({ slowCallMs: 1 }).slowFails, false);
 });
 
-Deno.test("createFuse() refuses what only makes no sense with its defaults", () => {
+Deno.test("createFuse() refuses options that conflict only with its defaults", () => {
   // Rule 18: a pattern's options are validated together with the defaults beneath them.
   assertThrows(
     () =>
@@ -347,7 +347,7 @@ Deno.test("make() changes nothing when it refuses a circuit's second handle", as
   assertEquals(await breaker.getState(), "OPEN");
 });
 
-Deno.test("make() takes undefined for not given when a default stands", async () => {
+Deno.test("make() treats undefined as not given when there is a default", async () => {
   const fuse = createFuse({ defaults: { failureThreshold: 1 } });
   const options = Object.fromEntries(POLICY_OPTIONS.map((option) => [option, undefined]));
   const breaker = fuse.make("a", options);

@@ -5,7 +5,7 @@ import { prometheus, prometheusText } from "@fuse/edge/prometheus";
 import type { ListPage, ListRequest } from "@fuse/edge/store";
 import { chaos, memory, type OpeningStore } from "../support/drivers.ts";
 
-Deno.test("prometheus() tells circuits, calls, transitions and stores, in one order", async () => {
+Deno.test("prometheus() reports circuits, calls, transitions and stores, in a fixed order", async () => {
   const clock = new FakeClock();
   const fuse = createFuse({
     clock: clock.now,
@@ -79,7 +79,7 @@ fuse_store_errors_total{store="array"} 0
   );
 });
 
-Deno.test("prometheus() tells of what is not closed which failure opened it last, by status or kind", async () => {
+Deno.test("prometheus() has the last failure of circuits that are not closed, by status or kind", async () => {
   const clock = new FakeClock();
   const fuse = createFuse({ clock: clock.now, defaults: { failureThreshold: 1 } });
   const refused = Object.assign(new Error("secret"), { code: "ECONNREFUSED" });
@@ -103,7 +103,7 @@ Deno.test("prometheus() tells of what is not closed which failure opened it last
   ]);
 });
 
-Deno.test("prometheus() counts each transition since it was made", async () => {
+Deno.test("prometheus() counts each transition since it was created", async () => {
   const clock = new FakeClock();
   const fuse = createFuse({
     clock: clock.now,
@@ -123,7 +123,7 @@ Deno.test("prometheus() counts each transition since it was made", async () => {
   ]);
 });
 
-Deno.test("prometheus() tells an override and the state beneath", async () => {
+Deno.test("prometheus() reports an override and the state beneath", async () => {
   const fuse = createFuse({ defaults: { failureThreshold: 1 } });
   await fail(fuse, "api");
   await fuse.make("api").forceClose();
@@ -157,7 +157,7 @@ Deno.test("prometheus() gives each scope its series with scopeLabels", async () 
   ]);
 });
 
-Deno.test("prometheus() keeps to the view that it was given", async () => {
+Deno.test("prometheus() reports only the given view", async () => {
   const fuse = await tenants();
   const scrape = prometheus(fuse.for({ type: "tenant", id: "acme" }));
   assertEquals(samples(await scrape(), "fuse_calls_total"), [
@@ -166,7 +166,7 @@ Deno.test("prometheus() keeps to the view that it was given", async () => {
   ]);
 });
 
-Deno.test("prometheus() escapes what a label may not hold", async () => {
+Deno.test("prometheus() escapes characters that a label must not contain", async () => {
   const fuse = createFuse();
   await fuse.make('a "b"\n\\c').call(() => 1);
   const lines = (await prometheus(fuse)()).split("\n");
@@ -176,7 +176,7 @@ Deno.test("prometheus() escapes what a label may not hold", async () => {
   );
 });
 
-Deno.test("prometheus() ends every line, and says what each metric is before its samples", async () => {
+Deno.test("prometheus() ends every line, and describes each metric before its samples", async () => {
   const text = await prometheus(await tenants())();
   assert(text.endsWith("\n"));
   const said = new Set<string>();
@@ -192,7 +192,7 @@ Deno.test("prometheus() ends every line, and says what each metric is before its
   }
 });
 
-Deno.test("prometheus() goes on without a store that does not answer, and says so", async () => {
+Deno.test("prometheus() reports a store that does not answer, and the others", async () => {
   let down = false;
   const { fuse, clock } = threeStores({ down: () => down });
   const scrape = prometheus(fuse);
@@ -239,7 +239,7 @@ for (
     [true, 'circuit="far",context="tenant:acme",boundary=""'],
   ] as const
 ) {
-  Deno.test(`prometheus({ scopeLabels: ${scopeLabels} }) says which circuit met an error of the store`, async () => {
+  Deno.test(`prometheus({ scopeLabels: ${scopeLabels} }) names the circuit of a store error`, async () => {
     const { fuse } = threeStores({ down: () => true });
     const scrape = prometheus(fuse, { scopeLabels });
     await fuse.for({ type: "tenant", id: "acme" }).store("remote").make("far").call(() => 1);
@@ -251,7 +251,7 @@ for (
   });
 }
 
-Deno.test("prometheus() of a view counts a store's error, and tells no circuit of another", async () => {
+Deno.test("prometheus() of a view counts a store's error, and names no circuit of another view", async () => {
   const { fuse } = threeStores({ down: () => true });
   const scrape = prometheus(fuse.for({ type: "tenant", id: "acme" }).store("remote"));
   await fuse.store("remote").make("far").call(() => 1);
@@ -272,7 +272,7 @@ Deno.test("prometheus() keeps the store errors of a bounded number of circuits",
   assertEquals(counts.filter((line) => line.includes('"host 0"')), []);
 });
 
-Deno.test("prometheus() tells nothing of a store that fails halfway", async () => {
+Deno.test("prometheus() reports no circuits of a store that fails halfway", async () => {
   const inner = chaos(memory(), {});
   let answers = Infinity;
   const list = async ({ cursor, ...request }: ListRequest): Promise<ListPage> => {
@@ -315,7 +315,7 @@ Deno.test("prometheus() keeps the transitions of a bounded number of circuits", 
   assertEquals(opened("host 10000")?.at(-1), "1");
 });
 
-Deno.test("prometheus() does nothing until it is asked", () => {
+Deno.test("prometheus() does nothing until it is called", () => {
   const fuse = createFuse({ stores: { store: chaos(memory(), { down: refuse }) } });
   prometheus(fuse);
 });
@@ -354,7 +354,7 @@ function samples(text: string, metric: string): string[] {
     .map((line) => line.slice(metric.length));
 }
 
-Deno.test("prometheus() adds up what UTF-8 cannot tell apart", async () => {
+Deno.test("prometheus() merges texts that are equal in UTF-8", async () => {
   const fuse = createFuse();
   const scrape = prometheus(fuse);
   for (const name of ["\ud800", "\udfff", "\ufffd"]) await fuse.make(name).call(() => "fine");

@@ -110,7 +110,7 @@ const BAD: [path: string, values: unknown[]][] = [
 ];
 
 for (const [path, values] of BAD) {
-  Deno.test(`Fuse.importState() refuses the whole and names the place when ${path} is bad`, async () => {
+  Deno.test(`Fuse.importState() refuses the whole and names the place when ${path} is invalid`, async () => {
     const state = await rich();
     for (const value of values) {
       const { fuse, told, state: stateOf } = await target();
@@ -160,7 +160,7 @@ Deno.test("Fuse.importState() refuses the whole when an entry or a segment is a 
   assertEquals(await stateOf(), before);
 });
 
-Deno.test("Fuse.importState() takes no field from a prototype of the input's own when there is a __proto__", async () => {
+Deno.test("Fuse.importState() reads no field from a __proto__ in the input", async () => {
   const text = JSON.stringify(await rich());
   const { fuse, state: stateOf } = await target();
   const before = await stateOf();
@@ -178,7 +178,7 @@ Deno.test("Fuse.importState() takes no field from a prototype of the input's own
   assertEquals("polluted" in {}, false);
 });
 
-Deno.test("Fuse.importState() takes texts and times as every store can keep them", async () => {
+Deno.test("Fuse.importState() converts texts and times to the form that every store can keep", async () => {
   let state: unknown = await rich();
   state = altered(state, "circuits[1].openedAt", 1_700_000_000_000.4);
   state = altered(state, "circuits[1].reason", "cut off \ud83d");
@@ -198,7 +198,7 @@ function pathsOf(value: unknown): string[][] {
   ]);
 }
 
-Deno.test("Fuse.importState() refuses and changes nothing, or takes over what can be exported again, when an export was altered anywhere", async () => {
+Deno.test("Fuse.importState() refuses and changes nothing, or accepts what can be exported again, for any altered export", async () => {
   const state = await rich();
   const paths = pathsOf(state).map((path) => path.join("."));
   const odd = fc.oneof(

@@ -29,7 +29,7 @@ function failing(fails: (operation: string, key: string | null) => Error | undef
   return { clock, store, fuse };
 }
 
-Deno.test("createFuse() warns once, not once a call, when the token is wrong", async () => {
+Deno.test("createFuse() warns once, not once for each call, when the token is wrong", async () => {
   const said = await warnings(async () => {
     const { fuse, clock } = failing(() =>
       new StoreAnswerError("WRONGPASS invalid password", { scope: "store" })
@@ -65,7 +65,7 @@ Deno.test("createFuse() warns once of an outage, and again of the next", async (
   assertEquals(outages.length, 2, said.join("\n"));
 });
 
-Deno.test("list() warns once when it is refused, however often it is asked for", async () => {
+Deno.test("list() warns once when it is refused, however often it is called", async () => {
   const said = await warnings(async () => {
     const { fuse } = failing((operation) => operation === "list" ? new Error("SCAN") : undefined);
     for (let i = 0; i < 5; i++) await Array.fromAsync(fuse.list()).catch(() => {});
@@ -73,7 +73,7 @@ Deno.test("list() warns once when it is refused, however often it is asked for",
   assertEquals(said, ['Fuse: store "redis" fails at list, Error: SCAN']);
 });
 
-Deno.test("outcomes that may be lost, a policy of another's and a circuit that begins anew warn", async () => {
+Deno.test("lost outcomes, a foreign policy and a circuit that begins anew cause warnings", async () => {
   const said = await warnings(async () => {
     let down = false;
     const { fuse, clock, store } = failing(() => down ? new Error("gone") : undefined);
@@ -108,7 +108,7 @@ for (
     "config_mismatch",
   ] as const satisfies readonly (keyof FuseEvents)[]
 ) {
-  Deno.test(`on() takes the place of the warning when it is of ${type}`, async () => {
+  Deno.test(`on() replaces the warning when it is of ${type}`, async () => {
     const heard: unknown[] = [];
     const said = await warnings(async () => {
       let down = false;
@@ -141,7 +141,7 @@ for (
   });
 }
 
-Deno.test("snapshot() says that this isolate decides alone, and so do explain(), health() and metrics()", async () => {
+Deno.test("snapshot(), explain(), health() and metrics() say that this isolate decides alone", async () => {
   let refuses = false;
   const { fuse, clock } = failing((operation) =>
     refuses && operation !== "read" && operation !== "list"

@@ -58,6 +58,6 @@ Deno.test("circuitBreaker() counts a route whose request was answered by a timeo
   assertEquals(await played(false), [0, 1]);
 });
 
-Deno.test("circuitBreaker() counts nothing when the client left before any answer", async () => {
+Deno.test("circuitBreaker() counts neutral when the client left before any answer", async () => {
   assertEquals(await played(true), [0, 0]);
 });

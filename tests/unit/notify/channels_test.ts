@@ -32,7 +32,7 @@ Deno.test("webhook() signs nothing without a secret", async () => {
   assertEquals(receiver.requests[0]!.headers.get("fuse-signature"), null);
 });
 
-Deno.test("slack() writes texts that mention nobody, in as few messages as they fit into", async () => {
+Deno.test("slack() writes texts that mention nobody, in as few messages as possible", async () => {
   await using receiver = startReceiver();
   await slack({ url: receiver.url })([NOTICE, NOTICE]);
   const [{ body }] = receiver.requests as [typeof receiver.requests[0]];
@@ -76,7 +76,7 @@ for (
   });
 }
 
-Deno.test("webhook() gives up a server that hangs, and one that is not there", async () => {
+Deno.test("webhook() gives up on a server that hangs, and on an unreachable one", async () => {
   const gone = startReceiver();
   await gone[Symbol.asyncDispose]();
   const error = await assertRejects(() => webhook({ url: gone.url })([NOTICE]), Error);

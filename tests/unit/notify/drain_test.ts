@@ -53,7 +53,7 @@ function test(name: string, run: (fleet: Fleet) => Promise<void>): void {
   Deno.test(name, () => inMemory((client) => run(new Fleet(client))));
 }
 
-test("drain() tells once what an isolate that died told nobody", async (fleet) => {
+test("drain() sends once the notices of an isolate that died", async (fleet) => {
   // It has no channel, as if it had died between the transition and the delivery.
   await fleet.trip(fleet.fuse("fra1"));
   const { tell, notices } = channel();
@@ -73,7 +73,7 @@ test("drain() tells once what an isolate that died told nobody", async (fleet) =
   assertEquals(notices.length, 1);
 });
 
-test("drain() says the same as the isolate that made the change would have", async (fleet) => {
+test("drain() sends the same text as the isolate that made the change", async (fleet) => {
   const live = channel();
   const isolate = fleet.isolate(live.tell, { name: "live" });
   const pay = isolate.fuse.for({ type: "tenant", id: 7 }).make("pay", TRIP);
@@ -97,7 +97,7 @@ test("drain() says the same as the isolate that made the change would have", asy
   assertEquals(told(drained), told(live));
 });
 
-test("drain() leaves out what was told as it happened", async (fleet) => {
+test("drain() leaves out notices that were sent as they happened", async (fleet) => {
   const { tell, events } = channel();
   const { fuse, drain } = fleet.isolate(tell);
   await fleet.trip(fuse);
@@ -113,7 +113,7 @@ test("drain() leaves out what was told as it happened", async (fleet) => {
   assertEquals(events(), ["opened", "forced_open", "removed", "opened"]);
 });
 
-test("drain() tells what a channel could not be told as it happened", async (fleet) => {
+test("drain() sends notices that a channel refused as they happened", async (fleet) => {
   const { tell, events } = channel();
   let away = true;
   const { fuse, drain, parts } = fleet.isolate((notices) =>
@@ -128,7 +128,7 @@ test("drain() tells what a channel could not be told as it happened", async (fle
   assertEquals([await drain(), events()], [1, ["opened"]]);
 });
 
-test("drain() keeps a cursor for each channel: one that fails holds up no other", async (fleet) => {
+test("drain() keeps a cursor for each channel: a failing one delays no other", async (fleet) => {
   const [one, other] = [channel(), channel()];
   let away = true;
   const { drain, parts } = fleet.isolate([
@@ -144,7 +144,7 @@ test("drain() keeps a cursor for each channel: one that fails holds up no other"
   assertEquals([one.events(), other.events()], [["opened"], ["opened"]]);
 });
 
-test("two drain() at once lose nothing, and tell nothing twice", async (fleet) => {
+test("two concurrent drain() lose nothing, and send nothing twice", async (fleet) => {
   const fuse = fleet.fuse();
   for (let i = 0; i < 250; i++) await fuse.make(`c${i}`).forceOpen();
   const { tell, notices } = channel();
@@ -153,7 +153,7 @@ test("two drain() at once lose nothing, and tell nothing twice", async (fleet) =
   assertEquals(new Set(notices.map(({ circuit }) => circuit)).size, 250);
 });
 
-test("a drain() that died is gone on with once its hold has lapsed", async (fleet) => {
+test("a drain() that died is continued once its hold has expired", async (fleet) => {
   await fleet.trip(fleet.fuse());
   let dies = () => {};
   const dying = fleet.isolate(() =>
@@ -188,7 +188,7 @@ test("drain() makes one notice of a circuit that flaps, with quietMs", async (fl
   assertEquals([notices[0]?.event, notices[0]?.data.changes], ["closed", 8]);
 });
 
-test("drain() tells what quietMs holds back, and then it is not told again", async (fleet) => {
+test("drain() sends the notices that quietMs holds back, once", async (fleet) => {
   const { tell, notices } = channel();
   const { fuse, drain, parts } = fleet.isolate(tell, { quietMs: 60_000 });
   await fleet.trip(fuse);
@@ -215,7 +215,7 @@ test("drain() begins an hour back, and never again", async (fleet) => {
   assertEquals([await drain(), notices[1]?.circuit], [1, "while the cron was away"]);
 });
 
-test("drain() of a view tells of its circuits, under its own name", async (fleet) => {
+test("drain() of a view sends notices of its circuits, under its own name", async (fleet) => {
   const [one, all] = [channel(), channel()];
   const fuse = fleet.fuse();
   const tenant = { type: "tenant", id: 1 };
@@ -227,7 +227,7 @@ test("drain() of a view tells of its circuits, under its own name", async (fleet
   assertEquals(one.notices.map(({ data }) => data.context), ["tenant:1"]);
 });
 
-test("drain() tells edits by hand, and calls where they are asked for", async (fleet) => {
+test("drain() sends edits by hand, and calls if they are requested", async (fleet) => {
   const fuse = fleet.fuse();
   await fuse.make("pay").call(() => 1);
   await fuse.flush();
@@ -240,7 +240,7 @@ test("drain() tells edits by hand, and calls where they are asked for", async (f
   assertEquals([await drain(), calls.events()], [1, ["success"]]);
 });
 
-test("drain() tells what a spoilt cursor and spoilt rows leave", async (fleet) => {
+test("drain() sends the rest of an invalid cursor and of invalid rows", async (fleet) => {
   const fuse = fleet.fuse();
   const { tell, events } = channel();
   const { drain } = fleet.isolate(tell);
@@ -255,7 +255,7 @@ test("drain() tells what a spoilt cursor and spoilt rows leave", async (fleet) =
   assertEquals([await drain(), events()], [1, ["opened"]]);
 });
 
-test("drain() tells a circuit of tiered() as one of it, also where its database is a store", async (fleet) => {
+test("drain() attributes a circuit of tiered() to it, also when its database is a store", async (fleet) => {
   const { clock, client } = fleet;
   let down = false;
   const state = chaos(memory({ clock: clock.now }), { down: () => down });
@@ -276,7 +276,7 @@ test("drain() tells a circuit of tiered() as one of it, also where its database 
   assertEquals(notices.map(({ circuit }) => circuit), ["pay", "mail"]);
 });
 
-Deno.test("drain() rejects where no store keeps a trail", async () => {
+Deno.test("drain() rejects if no store keeps a trail", async () => {
   const { drain } = notify(createFuse({ stores: { array: memory() } }), {
     channels: [channel().tell],
   });

@@ -18,7 +18,7 @@ function troubles(fuse: Fuse): string[] {
 }
 
 for (const setup of ["strong", "eventual"] as const) {
-  Deno.test(`notify() has the winner alone tell of a transition (${setup})`, async () => {
+  Deno.test(`notify() lets only the winner send a transition (${setup})`, async () => {
     const world = new World(setup);
     const { tell, notices, events } = channel();
     const breakers = Array.from({ length: 5 }, () => {
@@ -33,7 +33,7 @@ for (const setup of ["strong", "eventual"] as const) {
   });
 }
 
-Deno.test("notify() tells nothing of what it was not asked for, and nothing once it is stopped", async () => {
+Deno.test("notify() sends nothing that was not requested, and nothing once it is stopped", async () => {
   const world = new World("memory");
   const { fuse } = world.isolate();
   const { tell, events } = channel();
@@ -53,7 +53,7 @@ Deno.test("notify() tells nothing of what it was not asked for, and nothing once
   assertEquals(events().length, 2);
 });
 
-Deno.test("notify() costs calls nothing: nobody listens to them", async () => {
+Deno.test("notify() costs calls nothing: it adds no listener for them", async () => {
   const reads: number[] = [];
   const fuse = createFuse({ clock: () => reads.push(0) });
   notify(fuse, { channels: [channel().tell], events: ["opened", "success", "failure"] });
@@ -64,7 +64,7 @@ Deno.test("notify() costs calls nothing: nobody listens to them", async () => {
   assertEquals(reads.length, 1);
 });
 
-Deno.test("notify() says so where this isolate decides alone", async () => {
+Deno.test("notify() says so when this isolate decides alone", async () => {
   const world = new World("eventual");
   const { fuse } = world.isolate({ faults: { down: () => true } });
   const { tell, notices } = channel();
@@ -75,7 +75,7 @@ Deno.test("notify() says so where this isolate decides alone", async () => {
   assert(notices[0]!.text.includes("This isolate decides alone"));
 });
 
-Deno.test("notify() gathers what comes while a channel is busy, and sends one request at a time", async () => {
+Deno.test("notify() gathers notices while a channel is busy, and sends one request at a time", async () => {
   const fuse = createFuse();
   const batches: number[] = [];
   let most = 0;
@@ -102,7 +102,7 @@ Deno.test("notify() gathers what comes while a channel is busy, and sends one re
   assertEquals([batches, most], [[1, 50, 50, 19], 1]);
 });
 
-Deno.test("notify() tries a channel three times, leaves it alone, and reports it without what it threw", async () => {
+Deno.test("notify() tries a channel three times, opens its circuit, and reports it without the channel's error", async () => {
   const parts = new FakeParts();
   const fuse = createFuse({ clock: parts.clock });
   const heard = troubles(fuse);
@@ -138,7 +138,7 @@ Deno.test("notify() tries a channel three times, leaves it alone, and reports it
   assertEquals(told.events(), ["released"]);
 });
 
-Deno.test("notify() tells a circuit that flaps once at its beginning, and once when it is quiet", async () => {
+Deno.test("notify() sends a notice for a circuit that flaps at its beginning, and one when it is quiet", async () => {
   const parts = new FakeParts();
   const fuse = createFuse({ clock: parts.clock });
   const { tell, notices } = channel();
@@ -172,7 +172,7 @@ Deno.test("notify() tells a circuit that flaps once at its beginning, and once w
   assertEquals(parts.timers, 0);
 });
 
-Deno.test("notify() has waitUntil hold what is told later, on a Worker", async () => {
+Deno.test("notify() makes waitUntil hold later notices, on a Worker", async () => {
   const parts = new FakeParts(true);
   const held: Promise<unknown>[] = [];
   const context = {

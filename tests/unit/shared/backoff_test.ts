@@ -59,7 +59,7 @@ Deno.test("Backoff.failed() counts requests that fail together once", () => {
   assertEquals(backoff.failed(NOW, { probing: true }), true);
 });
 
-Deno.test("Backoff.answered() ends the interval, and takes no step back yet", () => {
+Deno.test("Backoff.answered() ends the interval, and does not shorten the next one yet", () => {
   const backoff = failed(4);
   assertEquals(backoff.answered(NOW), true);
   assert(!backoff.failing);
@@ -69,7 +69,7 @@ Deno.test("Backoff.answered() ends the interval, and takes no step back yet", ()
   assertEquals(nextInterval(backoff, NOW + 7_999), 16_000);
 });
 
-Deno.test("Backoff.answered() takes a step back after answers for as long as the next interval is then", () => {
+Deno.test("Backoff.answered() shortens the interval after answers for as long as the next interval is", () => {
   for (
     const [answersForMs, next] of [
       [8_000, 8_000],
@@ -104,7 +104,7 @@ Deno.test("Backoff.answered() begins anew with each failure, and when the clock 
   assertEquals(nextInterval(backoff, NOW + 7_999), 16_000);
 });
 
-Deno.test("Backoff() is not down when its end was set by a clock that has gone back", () => {
+Deno.test("Backoff() is not down when its end was set before the clock was set back", () => {
   const backoff = failed(1);
   assert(!backoff.down(NOW - 31_000));
 });

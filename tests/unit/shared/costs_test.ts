@@ -295,7 +295,7 @@ for (const [what, row] of Object.entries(COSTS)) {
   }
 }
 
-Deno.test("View() keeps the order inside when failures and successes take turns", async () => {
+Deno.test("View() keeps the order in a tally when failures and successes alternate", async () => {
   // A failure ends its tally.
   const line = new Line();
   const { fuse, breaker } = line.isolate({ ...TRIP, failureThreshold: 9 });
@@ -318,7 +318,7 @@ for (
     [{ maxStalenessMs: 0 }, 0],
   ] as [CircuitOptions, number][]
 ) {
-  Deno.test(`View() is believed at ${limit} ms and not after when it is made with ${Deno.inspect(options)}`, async () => {
+  Deno.test(`View() is used at ${limit} ms and not after when it is made with ${Deno.inspect(options)}`, async () => {
     const line = new Line();
     const { fuse, breaker } = line.isolate({ ...options, revalidateMs: 60_000 });
     await breaker.getState();
@@ -333,7 +333,7 @@ for (
   });
 }
 
-Deno.test("View() does not send a tally a second time when its answer is still out", async () => {
+Deno.test("View() does not repeat a tally while its answer is missing", async () => {
   const line = new Line();
   const { fuse, breaker } = line.isolate({ ...TRIP, failureThreshold: 9 });
   await breaker.getState();
@@ -358,7 +358,7 @@ Deno.test("View() reads once in the background when many calls find it old", asy
   await fuse.flush();
 });
 
-Deno.test("View() tells reborn when another life has taken the place of the one it held", async () => {
+Deno.test("View() reports reborn when another life has replaced its own", async () => {
   const line = new Line();
   const { fuse, breaker } = line.isolate(TRIP);
   await succeed(breaker);

@@ -22,6 +22,6 @@ Deno.test("withDeadline() gives it once, and no more than the timeout", async ()
   await assertRejects(() => waiting, Error, "No answer within 5 ms");
 });
 
-Deno.test("withDeadline() needs no timer for what is answered at once", async () => {
+Deno.test("withDeadline() needs no timer for an immediate answer", async () => {
   assertEquals(await withDeadline(() => 7, 5), 7);
 });

@@ -62,7 +62,7 @@ Deno.test("View() ignores an older answer when it knows fewer calls", async () =
   assertEquals(breaker.peek().metrics.totalFailures, 1);
 });
 
-Deno.test("an older request's answer is taken when it knows more rejections", async () => {
+Deno.test("an older request's answer is accepted when it has more rejections", async () => {
   const { breaker, late, flush, other, flushOther } = await scene();
   await fail(breaker, 2);
   await flush();
@@ -113,7 +113,7 @@ Deno.test("View() ignores an older answer when it knows as many calls", async ()
   assertEquals(asked, []);
 });
 
-Deno.test("record() leads to no verdict when the outcome is late", async () => {
+Deno.test("record() leads to no transition when the outcome is late", async () => {
   // Rule 5: the transition became due by another call, and this call has nothing to do with it.
   const { breaker, flush, other, flushOther, store, clock, asked } = await scene();
   const permit = await breaker.admit();

@@ -65,7 +65,7 @@ for (const consistency of ["eventual", "strong"] as const) {
     assertEquals([local, state === "CLOSED"], [true, false]);
   });
 
-  Deno.test(`StandIn() sends no acquire while it stands, and is obeyed (${consistency})`, async () => {
+  Deno.test(`StandIn() sends no acquire while it decides (${consistency})`, async () => {
     const { breaker, clock, fuse, way, sent } = isolate({ consistency });
     await succeed(breaker);
     await fuse.flush();
@@ -107,7 +107,7 @@ for (const consistency of ["eventual", "strong"] as const) {
   });
 }
 
-Deno.test("StandIn() probes with an empty tally when it owes nothing, and a rejected call sends that", async () => {
+Deno.test("StandIn() probes with an empty tally when nothing is pending, and a rejected call sends that", async () => {
   const { breaker, clock, way, sent, stored, fuse } = isolate();
   await succeed(breaker);
   await fuse.flush();
@@ -147,7 +147,7 @@ Deno.test("StandIn() yields when an override is read from the store", async () =
   assertEquals((await breaker.snapshot()).local, false);
 });
 
-Deno.test("record() gives a tally up and reports it when the store refuses it three times while it takes others", async () => {
+Deno.test("record() gives a tally up and reports it when the store refuses it three times while it accepts others", async () => {
   const clock = new FakeClock();
   let refusals = 0;
   const remote = chaos(memory({ clock: clock.now }), {
@@ -177,7 +177,7 @@ Deno.test("record() gives a tally up and reports it when the store refuses it th
   assertEquals(await admits(healthy!), true);
 });
 
-Deno.test("call() runs under reject when the store refuses another circuit alone", async () => {
+Deno.test("call() runs under reject when the store refuses only another circuit", async () => {
   const clock = new FakeClock();
   const remote = chaos(memory({ clock: clock.now }), {
     fail: (_, key) =>

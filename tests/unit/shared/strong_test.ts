@@ -62,7 +62,7 @@ function isolate({ inOneTrip = true, describe }: {
   };
 }
 
-Deno.test("a success in strong is recorded behind its call, and those after it gather meanwhile", async () => {
+Deno.test("a success in strong is recorded after its call, and later ones gather meanwhile", async () => {
   const { fuse, breaker, hold, release, taken } = isolate();
   await succeed(breaker);
   await turn();
@@ -79,7 +79,7 @@ Deno.test("a success in strong is recorded behind its call, and those after it g
 
 for (const inOneTrip of [true, false]) {
   const how = inOneTrip ? "in one trip" : "one after the other";
-  Deno.test(`a failure in strong goes behind the successes that the store has not confirmed, ${how}`, async () => {
+  Deno.test(`a failure in strong is sent after the successes that the store has not confirmed, ${how}`, async () => {
     const { fuse, breaker, hold, release, taken, ids, stored } = isolate({ inOneTrip });
     await succeed(breaker);
     await turn();
@@ -106,14 +106,14 @@ for (const inOneTrip of [true, false]) {
   });
 }
 
-Deno.test("a failure in strong is in the store before its caller hears of it", async () => {
+Deno.test("a failure in strong is in the store before its caller has the result", async () => {
   const { breaker, stored } = isolate();
   await succeed(breaker);
   await fail(breaker);
   assertEquals((await stored()).totals.failures, 1);
 });
 
-Deno.test("a success in strong is in the store before its caller hears of it where calls are audited", async () => {
+Deno.test("a success in strong is in the store before its caller has the result if calls are audited", async () => {
   const { breaker, stored } = isolate({ describe: () => "" });
   await succeed(breaker);
   assertEquals((await stored()).totals.successes, 1);

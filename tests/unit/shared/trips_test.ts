@@ -85,7 +85,7 @@ Deno.test("Fuse.flush() sends many circuits' tallies in waves of few requests", 
   assertEquals(counted.filter(({ totals }) => totals.successes === 2).length, 1_000);
 });
 
-Deno.test("Fuse.flush() ends with the first wave that does not reach the store, and loses nothing", async () => {
+Deno.test("Fuse.flush() stops at the first wave that does not reach the store, and loses nothing", async () => {
   const { fuse, requests, circuits, clock, setDown, inner } = batching();
   const all = circuits(1_000);
   for (const breaker of all) await succeed(breaker);
@@ -105,7 +105,7 @@ Deno.test("Fuse.flush() ends with the first wave that does not reach the store, 
   }
 });
 
-Deno.test("Trips() sends six at once when an isolate is busy, and takes along what waits", async () => {
+Deno.test("Trips() sends six at once when an isolate is busy, and takes waiting tallies along", async () => {
   const world = batching();
   const { circuits, requests, hold, fuse } = world;
   const all = circuits(100);
@@ -144,7 +144,7 @@ Deno.test("Trips() frees a place when its request has died", async () => {
   await fuse.flush();
 });
 
-Deno.test("Fuse.flush() sends what an earlier flush() did not come to", async () => {
+Deno.test("Fuse.flush() sends the rest of an earlier flush()", async () => {
   const clock = new FakeClock();
   const inner = memory({ clock: clock.now });
   let cut: string | null = null;
@@ -176,7 +176,7 @@ Deno.test("Fuse.flush() sends what an earlier flush() did not come to", async ()
   assertEquals(await stored(), 10);
 });
 
-Deno.test("getMetrics() counts what flush() has not come to yet", async () => {
+Deno.test("getMetrics() counts outcomes that flush() has not sent yet", async () => {
   const { fuse, circuits, hold, setDown } = batching();
   const all = circuits(500);
   for (const breaker of all) await succeed(breaker);
