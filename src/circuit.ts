@@ -1,7 +1,7 @@
 /**
  * A circuit as its handles see it: it admits calls and settles them. There are two kinds: a circuit
  * on a store of this process, in `local_circuit.ts`, and a circuit on a shared store, in
- * `shared/circuit.ts`. This file has the code of both.
+ * `shared/circuit.ts`. This file has their common code.
  *
  * @module
  */
