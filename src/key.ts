@@ -89,7 +89,7 @@ function isScope(text: string): boolean {
   return text.split(":").every((part) => part !== "" && escape(unescape(part)) === part);
 }
 
-/** Returns the identity that a key of a store stands for. */
+/** Which circuit a key of a store names. */
 export function identify(store: string, key: string): CircuitIdentity {
   const { name, context, boundary } = fromKey(key) ?? { name: key, context: null, boundary: null };
   return { key, store, name, context, boundary };

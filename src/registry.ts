@@ -312,7 +312,7 @@ export class Registry {
     throw new RangeError(wrong("use store", "store", `one of ${names}`, name) + place);
   }
 
-  /** Returns this isolate's circuit of a key, opened if it is not known. */
+  /** Returns the circuit of a key as this isolate knows it, opened if it is not known. */
   circuit(named: RegisteredStore, key: string, identity: CircuitIdentity | null): Circuit {
     const { circuits } = named;
     let circuit = circuits.get(key);

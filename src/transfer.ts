@@ -114,7 +114,7 @@ function readEntry(entry: Record<string, unknown>, path: string): Imported {
     sinceClosed: counts(entry, "sinceClosed", ["successes", "failures", "slow"], path),
     override: override === null ? null : readOverride(object(override, `${path}.override`), path),
   };
-  // Older exports have none.
+  // An export of before has none.
   if (entry.lastFailure != null) {
     snapshot.lastFailure = readFailure(object(entry.lastFailure, `${path}.lastFailure`), path);
   }
@@ -124,7 +124,7 @@ function readEntry(entry: Record<string, unknown>, path: string): Imported {
   const { state, openedAt, openUntil } = snapshot as unknown as Snapshot;
   if (state === "OPEN") {
     if (openUntil === null) refuse(`${path}.openUntil`, "a time while OPEN", null);
-    // The planned length, from its own two times.
+    // How long it was to last, by its own two times.
     if (openedAt !== null) snapshot.cooldownMs = Math.max(0, openUntil - openedAt);
   }
   if (!Array.isArray(segments) || segments.length > 100) {
@@ -239,7 +239,7 @@ function word(value: unknown, words: readonly string[], path: string): string {
     : refuse(path, `one of ${words.join(", ")}`, value);
 }
 
-/** Leaves room, because an imported circuit continues to count. */
+/** Leaves room: what is imported goes on counting. */
 const MAX_COUNT = 1e15;
 
 function count(value: unknown, path: string): number {
@@ -250,7 +250,7 @@ function count(value: unknown, path: string): number {
 
 function time(value: unknown, path: string): number | null {
   const fits = value === null || (Number.isFinite(value) && Math.abs(value as number) <= 8.64e15);
-  // Whole numbers, as Redis and SQL keep them.
+  // Whole, as Redis and SQL keep them.
   if (!fits) refuse(path, "null or a time in ms", value);
   return value === null ? null : Math.round(value as number);
 }
