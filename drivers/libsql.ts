@@ -86,8 +86,8 @@ export {
  * `migrate()` of `@fuse/edge/migrations`, or from drizzle-kit.
  *
  * Each primitive is one batch, and one HTTP request: 1 statement to read, 3 to acquire, 3 to 8 to
- * record, 5 or 6 to change. A change of a circuit that this isolate does not know, or that another
- * isolate has just changed, takes one more request.
+ * record, 5 or 6 to change. A change of a circuit that this isolate knows nothing of, or that
+ * somebody else has just changed, takes one more request.
  *
  * @param options See {@linkcode LibsqlOptions}.
  * @returns A store for `createFuse({ stores: { database: libsql({ client }) } })`. Making it performs

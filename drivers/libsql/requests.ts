@@ -176,9 +176,7 @@ export class Requests {
     });
   }
 
-  /**
-   * Takes the oldest edits by hand into the chain, if there are at least this many. One request.
-   */
+  /** Takes the oldest edits by hand into the chain, if there are at least so many. One request. */
   async sealEdits(key: string, known: Known, many: number): Promise<Known> {
     if (editsOf(known.row).length < many) return known;
     const { sealEdits: apply, answer } = this.statements;

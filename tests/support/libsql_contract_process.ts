@@ -1,6 +1,6 @@
 /**
- * The contract suite in a process of its own, on a shared file. Prints, as JSON, the number of
- * cases and the failures. The arguments: the file, `bursts` to run those too, and n to run every
+ * The contract suite in a process of its own, on a file that others use too. Prints, as JSON, how
+ * many cases ran and what broke. The arguments: the file, `bursts` to run those too, and n to run every
  * nth case.
  *
  * @module

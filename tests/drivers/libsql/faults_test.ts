@@ -80,7 +80,7 @@ Deno.test("four concurrent processes on one file pass the contract suite", async
   client.close();
 });
 
-Deno.test("a request waits for a lock that is released in time, and the client works afterwards", async () => {
+Deno.test("a lock that is let go in time is waited for, and the client is whole afterwards", async () => {
   const client = file.connect();
   const store = libsql({ client, busyTimeoutMs: 10_000 });
   const release = await locking(file.url);
@@ -88,14 +88,14 @@ Deno.test("a request waits for a lock that is released in time, and the client w
   await new Promise((resolve) => setTimeout(resolve, 20));
   await release();
   assertEquals((await Promise.all(waiting)).length, 5);
-  // The write is durable: another connection reads it.
+  // Written for good: another connection sees it.
   const other = file.connect();
   assertEquals((await totals(libsql({ client: other }), "waits")).successes, 5);
   other.close();
   client.close();
 });
 
-Deno.test("a request fails when a lock is held for too long, and the same client recovers", async () => {
+Deno.test("a lock that is held for too long fails the request, and the same client heals", async () => {
   const client = file.connect();
   const store = libsql({ client, busyTimeoutMs: 20 });
   const release = await locking(file.url);
@@ -116,7 +116,7 @@ Deno.test("a request fails when a lock is held for too long, and the same client
   client.close();
 });
 
-Deno.test("a call returns its result while the file is locked, and is counted later", async () => {
+Deno.test("a call keeps its result while the file is locked, and is counted later", async () => {
   const client = file.connect();
   const release = await locking(file.url);
   let now = Date.now();

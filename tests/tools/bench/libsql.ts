@@ -133,7 +133,7 @@ async function throughput(ground: string, client: Client, quick: boolean): Promi
     quick ? { rounds: 3, batchMs: 150, warmUpMs: 150 } : { rounds: 9, batchMs: 400, warmUpMs: 400 },
   );
   const [base, , view] = measured as [Measured, Measured, Measured];
-  // Checks the measured work: every call is in the database.
+  // What was measured was done: every call is in the database.
   await expectCounted("the seed's pattern", seed.made(), await seed.counted());
   for (const { name, breaker, fuse, made } of [strong, eventual]) {
     await fuse.flush();
