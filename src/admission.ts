@@ -28,9 +28,7 @@ export interface Refusal {
 
 /** Takes the background work of one request. */
 export interface Unit {
-  /**
-   * Returns the work again if the caller has to wait for it, because nothing else keeps it alive.
-   */
+  /** Returns the work again if the caller has to wait for it, because nobody else would hold it. */
   background(work: Promise<unknown>): Promise<unknown> | undefined;
 }
 

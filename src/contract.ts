@@ -32,21 +32,21 @@ export interface StoreTraits {
   readonly audited: boolean;
 }
 
-/** The measures of the {@linkcode Snapshot} that a request asks for. */
+/** How a request wants its {@linkcode Snapshot} measured. */
 export interface Shape {
   /** Length of the time window in ms. It is kept in ten segments. */
   readonly windowMs: number;
-  /** Length of the count window in calls; 0 if no strategy uses it. */
+  /** Length of the count window in calls; 0 when no strategy asks for it. */
   readonly windowSize: number;
 }
 
 /** An override as the store keeps it. */
 export interface OverrideRecord {
-  /** The kind of override. */
+  /** Which override. */
   readonly kind: Override;
-  /** When it ends by itself, on the store's clock in ms; `null` if only a release ends it. */
+  /** When it ends by itself, on the store's clock in ms; `null`: when released. */
   readonly until: number | null;
-  /** The reason, in the operator's words. */
+  /** Why, in the operator's words. */
   readonly reason: string | null;
   /** The person or program that acted. */
   readonly actor: string | null;
@@ -60,23 +60,23 @@ export interface OverrideRecord {
 export interface Snapshot {
   /** The state as recorded: OPEN stays OPEN until an `acquire` moves it. */
   readonly state: CircuitState;
-  /** A random id of this life of the record; `""` if the store has no record. */
+  /** A random id of this life of the record; `""` when the store holds none. */
   readonly epoch: string;
-  /** Counts transitions and operator actions of this life from 1; 0 if the store has no record. */
+  /** Counts transitions and operator actions of this life from 1; 0 when the store holds none. */
   readonly generation: number;
   /**
-   * When this generation began; 0 if the store has no record. Together with epoch and generation it
-   * identifies the generation: a store that is restored repeats numbers, but not moments. A
-   * generation that begins with an override's end has that end as its moment.
+   * When this generation began; 0 when the store holds none. Together with epoch and generation it
+   * identifies the generation: numbers repeat when a store is put back to an earlier state, moments do
+   * not. A generation that an override's end begins has that end as its moment.
    */
   readonly began: number;
-  /** The reason of the last change: a strategy's name, `trial_failed`, `reset`, …; `""` if none. */
+  /** Why the last transition happened: a strategy's name, `trial_failed`, `reset`, …; `""` before the first. */
   readonly reason: string;
   /** When it last opened. Stays after closing. */
   readonly openedAt: number | null;
-  /** Until when an OPEN circuit rejects all calls. Fixed at the trip. */
+  /** Until when an OPEN circuit lets nobody through. Fixed at the trip. */
   readonly openUntil: number | null;
-  /** The length of the opening, in ms, after `Retry-After` and the cap; `null` once it closed. */
+  /** How long the opening lasts, in ms, after `Retry-After` and the cap; `null` once it closed. */
   readonly cooldownMs: number | null;
   /** The failure that opened it last. Stays after closing. */
   readonly lastFailure: FailureNote | null;
@@ -88,28 +88,28 @@ export interface Snapshot {
   readonly consecutiveFailures: number;
   /** Successes since the last failure. */
   readonly consecutiveSuccesses: number;
-  /** Counts over the whole life of the record, including late and uncounted calls. */
+  /** Over the whole life of the record, late and uncounted calls included. */
   readonly totals: {
     readonly successes: number;
     readonly failures: number;
     readonly rejected: number;
     readonly slow: number;
   };
-  /** Counts over the last `shape.windowMs`. */
+  /** Over the last `shape.windowMs`. */
   readonly window: {
     readonly successes: number;
     readonly failures: number;
     readonly slow: number;
   };
-  /** Counts since the circuit last closed, or was reset or overridden. */
+  /** Since the circuit last closed, or was reset or overridden. */
   readonly sinceClosed: {
     readonly successes: number;
     readonly failures: number;
     readonly slow: number;
   };
-  /** Counts over the last `shape.windowSize` calls; `size` is the number of calls so far. */
+  /** Over the last `shape.windowSize` calls; `size` is how many of them there have been. */
   readonly last: { readonly size: number; readonly failures: number };
-  /** Counts of this HALF_OPEN generation. `freeAt`: when the earliest lease ends. */
+  /** Of this HALF_OPEN generation. `freeAt`: when the earliest lease ends. */
   readonly halfOpen: {
     readonly inFlight: number;
     readonly successes: number;
@@ -122,9 +122,9 @@ export interface Snapshot {
   readonly lastSuccessAt: number | null;
   /** The operator's override; `null` if there is none, or once its `until` has passed. */
   readonly override: OverrideRecord | null;
-  /** The policy of the last outcome that counted, as its isolate recorded it, or `null`. */
+  /** The policy of the last outcome that counted, as its isolate recorded it; `null`: none was. */
   readonly policy: PolicyRecord | null;
-  /** The policy hash of the tally BEFORE this request, or `""` if there is none. */
+  /** Of the last tally BEFORE this request, so that a writer sees whom it follows; `""`: none yet. */
   readonly policyHash: string;
   /** The store's clock at the answer. */
   readonly now: number;
@@ -159,8 +159,8 @@ export interface StoreRequest extends OutboxRequest {
 }
 
 /**
- * Outcomes of calls that were admitted under one generation: successes, then at most one failure,
- * so that their order is known.
+ * Outcomes of calls that were admitted under one generation: some successes, then at
+ * most one failure, so that the order inside is known.
  */
 export interface Tally extends StoreRequest {
   /** The life of the circuit in which the calls were admitted; `""` if the circuit was unknown. */
@@ -169,17 +169,17 @@ export interface Tally extends StoreRequest {
   readonly generation: number;
   /** When that generation began, on the store's clock in ms; 0 if the circuit was unknown. */
   readonly began: number;
-  /** The number of successes, before the failure. */
+  /** How many succeeded, before the failure. */
   readonly successes: number;
   /** The number of failures, after the successes. */
   readonly failures: number;
   /** The number of rejected calls. They add to lifetime totals only. */
   readonly rejected: number;
-  /** The number of slow calls among the successes and the failure. */
+  /** How many of the successes and the failure were slow. */
   readonly slow: number;
   /** How long ago the last of them ended, in ms. They span at most one window segment. */
   readonly ageMs: number;
-  /** Token of the half-open lease that ends with this; `null` if there is none. */
+  /** Token of the half-open lease that ends with this; `null`: none. */
   readonly lease: string | null;
   /** Fingerprint of the caller's policy; `""` if it has none, and the recorded one stays. */
   readonly policyHash: string;
@@ -235,7 +235,7 @@ export interface OverrideRequest extends StoreRequest {
   readonly actor: string | null;
 }
 
-/** A tenth of the time window, identified by its start in ms on the store's clock. */
+/** A tenth of the time window, keyed by its start in ms on the store's clock. */
 export interface Segment {
   /** When it began, in ms. */
   readonly start: number;
@@ -247,9 +247,9 @@ export interface Segment {
   readonly slow: number;
 }
 
-/** A whole record: `list` returns it, and `restore` accepts it. Leases are not part of it. */
+/** A whole record: what `list` hands out and `restore` takes. Leases are not part of it. */
 export interface CircuitRecord {
-  /** The key of the circuit: see `key.ts`. */
+  /** Which circuit: see `key.ts`. */
   readonly key: string;
   /** The circuit's record. */
   readonly snapshot: Snapshot;
@@ -259,7 +259,7 @@ export interface CircuitRecord {
   readonly outcomes: string;
 }
 
-/** Asks to replace the store's record. */
+/** Asks to put a record in place of what the store holds. */
 export interface RestoreRequest extends StoreRequest {
   /** Its times are on the caller's clock (`at`); the store translates them to its own. */
   readonly record: CircuitRecord;

@@ -203,9 +203,8 @@ export function createFuse(options: FuseOptions = {}): Fuse {
 }
 
 /**
- * Returns the circuits of a Fuse that this isolate knows, without a store request: those that it
- * made, called or imported and has not forgotten (`maxCircuits`). Returns none for a Fuse of
- * another package.
+ * Returns the circuits of a Fuse that this isolate knows, without asking a store: those that it made,
+ * called or imported and has not forgotten (`maxCircuits`). Nothing if it is no Fuse of this package.
  *
  * @internal
  */
@@ -217,7 +216,7 @@ export function* knownCircuits(fuse: Fuse): Generator<CircuitSnapshot, void, und
 }
 
 /**
- * Returns the same circuits, as this isolate's objects.
+ * Returns the same circuits, as this isolate has them.
  *
  * @internal
  */

@@ -167,7 +167,7 @@ function instrumentsOf(meter: Meter) {
     storeErrors: counter("store.errors", "{error}", "Failures of the store in this isolate."),
     circuits: gauge("circuits", "{circuit}", "Circuits, by the state beneath any override."),
     overridden: gauge("overridden_circuits", "{circuit}", "Circuits under an override."),
-    local: gauge("local_circuits", "{circuit}", "Circuits that this isolate decides alone."),
+    local: gauge("local_circuits", "{circuit}", "Circuits that this isolate decides about alone."),
     up: gauge("store.up", "1", "1 if the last requests to the store did not fail."),
   };
 }

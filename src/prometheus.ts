@@ -68,10 +68,9 @@ export const PROMETHEUS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8
  * without a circuit (in a list, of the trail) has no label `circuit`.
  *
  * @param fuse The Fuse, or a view of it.
- * @returns A scrape: reads all circuits of the view, in pages, and returns the text.
- * `fuse_store_up` is 0 for a store that does not answer the scrape, which then has no circuits in
- * it, and for one whose last requests from this isolate failed. `fuse_local_circuits` counts the
- * circuits that this isolate decides alone.
+ * @returns A scrape: reads all circuits of the view, in pages, and gives the text. `fuse_store_up` is 0 for
+ * a store that does not answer the scrape, which then has no circuits in it, and for one whose last requests
+ * from this isolate failed. `fuse_local_circuits` counts the circuits that this isolate decides about alone.
  *
  * @example
  * ```ts
@@ -235,7 +234,7 @@ async function survey(fuse: Fuse, known: readonly string[], scoped: boolean): Pr
   return { held, up };
 }
 
-/** Counts, by store, the circuits that this isolate decides alone. */
+/** Counts, by store, the circuits of this isolate that it decides about alone. */
 function decidedAlone(fuse: Fuse, stores: Iterable<string>): ReadonlyMap<string, number> {
   const alone = new Map<string, number>(Array.from(stores, (store) => [store, 0]));
   for (const { store, local } of knownCircuits(fuse)) {
@@ -290,7 +289,7 @@ function render(
     "# HELP fuse_local_circuits Circuits that this isolate decides alone, because their store cannot be used.\n",
     "# TYPE fuse_local_circuits gauge\n",
     ...sorted(alone).map(([store, n]) => sample("fuse_local_circuits", { store }, n)),
-    "# HELP fuse_store_up 1 if the store answered this scrape and this isolate's last requests, else 0.\n",
+    "# HELP fuse_store_up Whether the store answered this scrape, and this isolate's last requests.\n",
     "# TYPE fuse_store_up gauge\n",
     ...sorted(up).map(([store, up]) => sample("fuse_store_up", { store }, up ? 1 : 0)),
     "# HELP fuse_store_errors_total Failures of the store in this isolate, by the circuit of the request.\n",

@@ -66,9 +66,7 @@ export function absentSnapshot(now: number): Snapshot {
   };
 }
 
-/**
- * Returns `true` for a circuit that is CLOSED, without an override, as most are most of the time.
- */
+/** Returns `true` for a circuit that is CLOSED, without an override: most are, most of the time. */
 export function isPlain({ state, override }: Pick<Snapshot, "state" | "override">): boolean {
   return state === "CLOSED" && override === null;
 }

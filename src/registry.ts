@@ -118,8 +118,7 @@ export interface FuseOptions {
    */
   instance?: string | undefined;
   /**
-   * Returns the random number that decides whether a ramp (`rampMs`) admits a call: from 0, below
-   * 1. A test passes its own.
+   * Draws which calls a ramp (`rampMs`) admits: from 0, below 1. A test gives its own.
    *
    * @default {Math.random}
    */

@@ -82,7 +82,7 @@ export class Entry implements LiveRecord {
   ended: Map<string, number> | null = null;
   /** Applied requests: their time, and whether they won. */
   applied: Map<string, { at: number; won: boolean }> | null = null;
-  /** Its last write, as a number of writes to the store. */
+  /** When it was last written to, counted in writes to the store. */
   used = 0;
 
   constructor(key: string, epoch: string, now: number, shape: Shape) {
@@ -187,7 +187,7 @@ export function asked(entry: Entry, now: number, shape: Shape): Entry {
   return entry;
 }
 
-/** Counts current outcomes. */
+/** Counts outcomes that are current. */
 export function count(
   entry: Entry,
   successes: number,
@@ -205,8 +205,8 @@ export function count(
     entry.succeededAt = latest(entry.succeededAt, now - ageMs, now);
   }
   if (failures > 0) {
-    // A failure that ended before the last success does not lengthen the run. A last success in the
-    // future was booked before the clock was set back: its time is used instead.
+    // A failure that ended before the last success does not lengthen the run. A last success that lies
+    // in the future was booked by a clock that has since gone back: measured from there.
     const last = entry.succeededAt;
     if (!(Math.max(now, last) - ageMs < last)) {
       entry.consecutiveFailures += failures;

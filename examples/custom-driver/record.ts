@@ -146,7 +146,7 @@ function countCurrent(circuit: StoredCircuit, tally: Tally, now: number): void {
     circuit.lastSuccessAt = later(circuit.lastSuccessAt, now - ageMs, now);
   }
   if (failures > 0) {
-    // A failure that ended before the last success does not lengthen the run.
+    // One that ended before the last success does not lengthen the run.
     const lastSuccess = circuit.lastSuccessAt ?? -Infinity;
     if (Math.max(now, lastSuccess) - ageMs >= lastSuccess) {
       circuit.consecutiveFailures += failures;

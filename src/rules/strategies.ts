@@ -64,8 +64,8 @@ export type StrategyName =
   | "count_window";
 
 /**
- * Returns `true` if a CLOSED circuit should open. Called after every recorded outcome; must be
- * pure. If it throws, the circuit stays closed, and `listener_error` reports it.
+ * Returns `true` if a CLOSED circuit should open. Called after every recorded outcome; must be pure. If
+ * it throws, the circuit stays closed, and `listener_error` reports it.
  */
 export type Strategy = (metrics: StrategyMetrics, policy: Policy) => boolean;
 

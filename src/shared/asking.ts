@@ -119,7 +119,7 @@ export abstract class AskingCircuit extends Circuit {
     return { shape, policyHash, policy: this.recording() };
   }
 
-  /** Reads in the background if the view has this age. Returns work that must be waited for. */
+  /** Reads in the background if the view is so old. Returns what must be waited for. */
   protected refresh(now: number, olderThanMs: number, unit: Unit): Promise<unknown> | undefined {
     if (!this.view.isOlderThan(olderThanMs, now)) return undefined;
     if (isUnderWay(this.#refreshingUntil, now, this.guard.timeoutMs)) return undefined;

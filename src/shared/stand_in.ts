@@ -33,7 +33,7 @@ export interface Principal extends Requester {
   refuse(s: Snapshot, now: number): Refusal;
 }
 
-/** Decides for one circuit while the store cannot be used, as `onStoreError` selects. */
+/** Decides for one circuit while the store cannot be used, as `onStoreError` has it. */
 export class StandIn {
   readonly #principal: Principal;
   readonly #view: View;
@@ -43,7 +43,7 @@ export class StandIn {
   #circuit: LocalCircuit | null = null;
   /** The grant under which it counts calls that the store had admitted. */
   #base: Grant = UNKNOWN;
-  /** The time of the last failure that it counted, in ms. */
+  /** When the last failure was that it counted, in ms. */
   #failedAt = -Infinity;
   /** The number that the next request had when it began. */
   #beganAs = 0;

@@ -24,7 +24,7 @@ export type Delivery = "taken" | "refused" | "unreached" | "given up";
 
 /** A circuit that has tallies to send. */
 export interface Sender {
-  /** Seals the gathered outcomes: they are sent as they are. Returns how many tallies wait. */
+  /** Seals what is gathered: it is to be sent as it is. Returns how many tallies wait. */
   seal(now: number): number;
   /**
    * Hands over sealed tallies, at most this many, to be delivered in this turn.
@@ -87,7 +87,7 @@ export class Trips {
     this.#waiting.set(sender, Infinity);
   }
 
-  /** Sends a circuit's pending outcomes, or makes a trip on its way take them along. */
+  /** Sends what a circuit has pending, or has it taken along by a trip that is under way. */
   async send(sender: Sender, now: number): Promise<void> {
     sender.seal(now);
     this.await(sender);
@@ -113,7 +113,7 @@ export class Trips {
    */
   async flush(senders: readonly Sender[]): Promise<void> {
     let now = this.#clock();
-    // As many as there are now: refused tallies wait again, and calls continue.
+    // As many as there are now: what is refused waits again, and calls go on.
     const owed: Owed = new Map(senders.map((sender) => [sender, sender.seal(now)]));
     const wave = MOST_TRIPS * this.#capacity;
     while (owed.size > 0) {

@@ -89,7 +89,7 @@ export class View {
     return age < 0 || age >= ms;
   }
 
-  /** Returns `true` if calls may use the Snapshot, as far as its age is concerned. */
+  /** Returns `true` if calls may go by the Snapshot, as far as its age tells. */
   isFresh({ maxStalenessMs, cooldownMs }: CircuitPolicyData, now: number): boolean {
     const limit = typeof cooldownMs === "number"
       ? Math.min(maxStalenessMs, cooldownMs)

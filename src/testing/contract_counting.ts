@@ -67,7 +67,7 @@ export const COUNTING: readonly Scenario[] = [
     },
   },
   {
-    name: "record() lengthens the run again when its clock was set back",
+    name: "record() lengthens the run again when its clock has gone back",
     async run(subject) {
       await subject.record({ successes: 1 });
       subject.clock.set(subject.clock.now() - 3_600_000);

@@ -220,7 +220,7 @@ const EDITS: readonly (readonly [sql: string, field: string | null])[] = [
   ["override = 'disabled', override_actor = cast(x'ff' as text)", "override_actor"],
   ["epoch = cast(x'61fe' as text)", "epoch"],
   ["total_slow = x'ff'", "total_slow"],
-  // Valid values.
+  // What makes sense.
   ["failure_count = failure_count + 5", null],
   ["state = 'CLOSED', failure_count = 0, success_count = 0", null],
   ["policy_hash = 5", null],

@@ -100,7 +100,7 @@ onEverySetup("a view ignores an answer that is older than its snapshot", async (
   assertEquals(breaker.peek().state, "OPEN");
 }, ["eventual"]);
 
-onEverySetup("a view of an open circuit learns of a reset within revalidateMs", async (world) => {
+onEverySetup("a view of an open circuit hears of a reset within revalidateMs", async (world) => {
   // Section 3: one read in the background.
   const { breaker, asked } = counted(world);
   const other = world.breaker(TRIP);
@@ -172,7 +172,7 @@ onEverySetup("successes are sent together, failures at once with those before th
   await turn();
   assertEquals(asked, ["record", "record"]);
   assertEquals(world.stored().totals, { successes: 54, failures: 1, rejected: 0, slow: 0 });
-  // After failures in a row, a success is sent at once: it ends the run.
+  // While failures in a row are known, a success goes at once: it ends the run.
   await succeed(breaker);
   await turn();
   assertEquals(asked.length, 3);

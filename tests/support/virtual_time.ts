@@ -47,7 +47,7 @@ export class VirtualTime {
     while (!over()) {
       const event = pop(this.#heap);
       if (event === undefined) return;
-      // A canceled task takes no time.
+      // Nobody waits for what was called off, and no time passes for it.
       if (event.task === null) continue;
       this.#now = event.at;
       event.task();

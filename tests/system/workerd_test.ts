@@ -121,7 +121,7 @@ for (const [main, storeOf] of SETUPS) {
     await text(isolate.fetch("/origin/first"));
 
     store.hold();
-    // Each failure is sent at once. Its answer is held, and the response does not wait for it.
+    // Each failure is told at once. Its answer is held, and the response does not wait for it.
     for (let i = 0; i < 5; i++) {
       assertEquals(await text(isolate.fetch("/origin/status/500")), [500, "/status/500"]);
       assertEquals((await store.next()).answered, false);

@@ -5,7 +5,7 @@ import { Background } from "../../src/background.ts";
 import { turn } from "../support/setups.ts";
 import { chaos, memory, type OpeningStore } from "../support/drivers.ts";
 
-/** The name of a Worker's runtime, which is read when a Background is made. */
+/** As a Worker calls itself; the kind of runtime is looked at when a Background is made. */
 const WORKER = { userAgent: "Cloudflare-Workers" } as Navigator;
 
 async function onWorker(body: () => Promise<void>): Promise<void> {
@@ -28,7 +28,7 @@ class Request {
   }
 }
 
-Deno.test("Background.background() holds work until it ends, and makes no caller wait for it", async () => {
+Deno.test("Background.background() holds work until it ends, and has nobody wait for it", async () => {
   const background = new Background(undefined);
   const work = Promise.withResolvers<void>();
   assertEquals(background.background(work.promise), undefined);

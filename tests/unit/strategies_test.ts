@@ -38,7 +38,7 @@ for (const [name, fields] of SHARES) {
     ]);
   });
   Deno.test(`${name}() compares fractions exactly`, () => {
-    // 33.3 % of 1000 is 333, and 0.1 + 0.2 must not miss it.
+    // 33.3 % of 1000 is 333, and 0.1 + 0.2 is no reason to miss it.
     const policy = policyOf({ percentageThreshold: 33.3, minimumThroughput: 1 });
     assertEquals([opens(667, 333, policy), opens(668, 332, policy)], [true, false]);
     const all = policyOf({ percentageThreshold: 100, minimumThroughput: 1 });

@@ -96,7 +96,7 @@ local function latest(name, ended)
   if not (before and before > ended and before <= now) then m[name] = ended end
 end
 
--- Counts current outcomes: the successes first, then the failure.
+-- Counts outcomes that are current: the successes first, then the failure.
 local function count(successes, failures, slow, age)
   addTo('sinceClosed', successes, failures, slow)
   if successes > 0 then

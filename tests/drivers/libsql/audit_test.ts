@@ -122,7 +122,7 @@ Deno.test("the row of a call has its generation, whether it was late and whether
   });
 });
 
-/** Runs calls through a Fuse that audits them, and returns the texts of failures. */
+/** Runs calls through a Fuse that audits them, and answers with the texts of failures. */
 async function textsOf(
   redact: LibsqlOptions["redact"],
   calls: (fuse: ReturnType<typeof createFuse>) => Promise<void>,

@@ -1,7 +1,7 @@
 /**
  * `deno task simulate [--seconds N] [--seed N] [--isolates N] [--out DIR] [--markdown]`: measures
- * outages over fleets, then plays random worlds for the given time. `deno task simulate --replay
- * SCENARIO` plays a scenario again, for example that of a failed test.
+ * outages over fleets, then plays random worlds for as long as it is told.
+ * `deno task simulate --replay SCENARIO` plays one again, a failing test's for one.
  *
  * @module
  */

@@ -20,16 +20,13 @@ export interface Bundle {
 export const LIMITS = {
   /** A program that imports `createFuse` alone. */
   core: 25_856,
-  /** The addition of `./upstash` to the core: its driver, and the code for shared stores. */
+  /** What `./upstash` adds to the core: its driver, and the machinery of shared stores. */
   upstash: 20_992,
-  /**
-   * The addition of `./d1` to the core: the statements of `./libsql`, and the code for shared
-   * stores.
-   */
+  /** What `./d1` adds to the core: the statements of `./libsql`, and the machinery of shared stores. */
   d1: 35_328,
-  /** The addition of `./dashboard` to the core: the page, its script and its styles. */
+  /** What `./dashboard` adds to the core: the page, its script and its looks. */
   dashboard: 15_360,
-  /** The addition of `./durable-object` to the core: the same, and the SQL of the tables. */
+  /** What `./durable-object` adds to the core: the same, and the SQL of the tables. */
   durableObject: 37_888,
 } as const;
 

@@ -295,7 +295,7 @@ for (const [what, row] of Object.entries(COSTS)) {
   }
 }
 
-Deno.test("View() keeps the order in a tally when failures and successes alternate", async () => {
+Deno.test("View() keeps the order inside when failures and successes take turns", async () => {
   // A failure ends its tally.
   const line = new Line();
   const { fuse, breaker } = line.isolate({ ...TRIP, failureThreshold: 9 });

@@ -43,7 +43,7 @@ class Isolate {
   constructor(world: World, options: CircuitOptions, name: string) {
     this.clock = world.clock;
     const remote = this.#line(chaos(world.store, {}));
-    // Enough for a slow machine: no test here waits for it.
+    // Long enough for a slow machine: no test here waits for it.
     this.fuse = createFuse({ stores: { remote }, clock: world.clock.now, storeTimeoutMs: 10_000 });
     this.fuse.on("*", (event) => void this.events.push(event));
     this.breaker = this.fuse.make(name, options);

@@ -161,7 +161,7 @@ Deno.test("Fuse.flush() sends the rest of an earlier flush()", async () => {
   const failing = [cutOff!, ...Array.from({ length: 10 }, () => other!)];
   for (const breaker of failing) {
     await breaker.tryCall(() => Promise.reject(new Error("down")));
-    // The first failure begins a back-off, and so each of the others is a tally that waits.
+    // The first has the store left alone, and so each of the others is a tally that waits.
     await turn();
   }
   const stored = async () => {

@@ -209,7 +209,7 @@ export class RecordJudge {
         generation.run = 0;
         life.succeededAt = Math.max(life.succeededAt, endedAt);
       }
-      // A failure that ended before the last success does not lengthen the run.
+      // One that ended before the last success does not lengthen the run.
       if (endedAt >= life.succeededAt) generation.run += failures;
     } else if (after !== null) {
       if (tally.generation !== TOTALS_ONLY) this.#met.add("late tally");
@@ -372,7 +372,7 @@ function openBooks(number: number): Generation {
   };
 }
 
-/** The part of a record that must not change by itself: all but the moment and the last writer. */
+/** What may not change by itself. The moment, and who wrote last, are no part of it. */
 function essence(s: Snapshot | null, totals: boolean): Record<string, unknown> {
   if (s === null) return {};
   const { now: _, policyHash: __, halfOpen, ...rest } = s;
