@@ -81,7 +81,7 @@ function command(name: string, ...args: string[]): Step {
   };
 }
 
-/** Each separately: one entry point's exports could otherwise satisfy another's uses. */
+/** Each by itself: what one entry point exports would else do for another that uses it. */
 async function lintDocs(): Promise<Result> {
   const problems = await Promise.all(entryPoints.map(async (path) => {
     const { ok, stdout, stderr } = await deno(["doc", "--lint", path]);
