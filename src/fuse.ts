@@ -41,8 +41,7 @@ export interface StoreCheck {
  */
 export interface Fuse extends AsyncDisposable {
   /**
-   * Returns a handle of a circuit. The same name, scopes and store always mean the same circuit. No
-   * I/O.
+   * Returns a handle of a circuit. The same name, scopes and store mean the same circuit. No I/O.
    *
    * @param name 1–255 characters.
    * @param options Without them, the handle refers to the circuit and fixes no policy.
@@ -59,9 +58,7 @@ export interface Fuse extends AsyncDisposable {
   circuit(identity: { readonly store: string; readonly key: string }): CircuitBreaker;
   /** The names of the stores, the default one first. */
   readonly stores: readonly string[];
-  /**
-   * Returns this Fuse on another of its stores. @throws {RangeError} If it has none of that name.
-   */
+  /** Returns this Fuse on another of its stores. @throws {RangeError} If there is no such store. */
   store(name: string): Fuse;
   /**
    * Returns the view of circuits of a context, such as a tenant; `null` for those of none.
@@ -124,15 +121,13 @@ export interface Fuse extends AsyncDisposable {
   exportState(filter?: CircuitFilter): Promise<FuseExport>;
   /**
    * Imports an export: into this view's store or, from the root, into the store of the same name,
-   * else the default. Circuits outside the view's scopes are left out. One round trip for each
-   * circuit.
+   * else the default. Leaves out circuits outside the view's scopes. One round trip a circuit.
    *
    * @param data The result of `exportState`.
    * @param options See {@linkcode ImportOptions}.
    * @returns The number of imported circuits, and of circuits that stayed as they were.
    * @throws {TypeError} If any part of it is invalid; then nothing is imported.
-   * @throws {StoreUnavailableError} If a store does not answer or refuses; circuits imported before
-   * stay.
+   * @throws {StoreUnavailableError} If a store does not answer or refuses; earlier circuits stay.
    */
   importState(
     data: unknown,

@@ -39,9 +39,8 @@ export type OnStoreError = "local" | "allow" | "reject";
 export type Consistency = "eventual" | "strong";
 
 /**
- * The options of a circuit that are data. They belong to the circuit, are shared by every handle of
- * it and should be the same on every isolate. Durations are milliseconds, percentages 1–100,
- * comparisons `>=`.
+ * The options of a circuit that are data: shared by all its handles, and best the same on every
+ * isolate. Durations are milliseconds, percentages 1–100, comparisons `>=`.
  */
 export interface CircuitPolicy {
   /**
@@ -79,9 +78,9 @@ export interface CircuitPolicy {
    */
   successThreshold?: number | undefined;
   /**
-   * The length of an opening, in ms, or a function of the number of reopenings such as `backoff()`
-   * returns. A number is an integer from 0, an immediate trial, to `maxCooldownMs`. By default, 60
-   * 000, or `maxCooldownMs` if that is less.
+   * The length of an opening, in ms, or a function of the number of reopenings, as of `backoff()`.
+   * A number is an integer from 0, an immediate trial, to `maxCooldownMs`. By default, 60 000, or
+   * `maxCooldownMs` if that is less.
    *
    * @default {60_000}
    */
@@ -106,8 +105,7 @@ export interface CircuitPolicy {
    */
   windowSize?: number | undefined;
   /**
-   * The number of calls below which no share opens. A positive integer, for `count_window` at most
-   * `windowSize`.
+   * Calls below which no share opens. A positive integer, for `count_window` at most `windowSize`.
    *
    * @default {10}
    */
@@ -193,15 +191,13 @@ export interface CircuitPolicy {
    */
   consistency?: Consistency | undefined;
   /**
-   * The age from which on the view of a shared store is refreshed in the background, in ms. An
-   * integer, 0 or more.
+   * The age at which a view is refreshed in the background, in ms. An integer from 0.
    *
    * @default {1000}
    */
   revalidateMs?: number | undefined;
   /**
-   * The age from which on the view is not used and a call waits for the store, in ms. An integer, 0
-   * or more.
+   * The age at which calls wait for the store instead of using the view, in ms. An integer from 0.
    *
    * @default {10_000}
    */
@@ -213,8 +209,7 @@ export interface CircuitPolicy {
    */
   flushSize?: number | undefined;
   /**
-   * The time that successes may wait to be sent, in ms, while there is traffic. An integer, 0 or
-   * more.
+   * The time that successes wait to be sent, in ms, while there is traffic. An integer from 0.
    *
    * @default {1000}
    */
@@ -262,10 +257,7 @@ export interface CircuitPolicyData extends Policy {
   readonly hash: string;
   /** The policy as the circuit's record shows it. */
   readonly recorded: PolicyRecord;
-  /**
-   * `true` if the record's policy cannot be used here, so that this isolate requests no
-   * transitions.
-   */
+  /** `true` if the record's policy cannot be used here: this isolate requests no transitions. */
   readonly silent?: boolean;
 }
 
@@ -274,9 +266,7 @@ type NumberOption = Exclude<
   "store" | "onStoreError" | "strategy" | "cooldownMs" | "consistency" | "settle"
 >;
 
-/**
- * Default, least, greatest (by default, the greatest safe integer). Percentages need not be whole.
- */
+/** Default, least, greatest (or the greatest safe integer). Percentages need not be whole. */
 const NUMBERS: Readonly<
   Record<NumberOption, readonly [standard: number | undefined, min?: number, max?: number]>
 > = {
