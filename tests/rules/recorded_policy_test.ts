@@ -155,7 +155,7 @@ for (const driver of DRIVERS.slice(1)) {
     assertEquals(await named.getState(), "OPEN");
   });
 
-  Deno.test(`CircuitBreaker.call() requests no transition if the recorded strategy is a function (${driver.name})`, async () => {
+  Deno.test(`CircuitBreaker.call() issues no verdict where the recorded strategy is a function (${driver.name})`, async () => {
     const clock = new FakeClock();
     await using world = await driver.open({ clock: clock.now });
     const strategy = function tooMany() {
