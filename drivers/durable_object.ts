@@ -54,7 +54,7 @@ export type DurableObjectOptions = Omit<LibsqlOptions, "replica" | "schema"> & {
 const NAME = "durable-object";
 const SUBJECT = `${NAME} store`;
 
-/** The most objects: a listing asks each of them. */
+/** The largest number of objects: a list asks each of them. */
 const MAX_SHARDS = 1_000;
 
 /**
@@ -62,8 +62,8 @@ const MAX_SHARDS = 1_000;
  * transition and operator action, written in the same transaction. The objects make their tables
  * themselves.
  *
- * Cost: one request to one object for each primitive. `list()` and `history()` go over all objects, and
- * so do `prune()`, `verifyTrail()` and `check()`. An object lives near its first caller, and distant
+ * Cost: one request to one object for each primitive. `list()`, `history()`, `prune()`,
+ * `verifyTrail()` and `check()` ask all objects. An object lives near its first caller, and distant
  * callers wait longer.
  *
  * @param namespace The binding of `FuseObject`, `env.FUSE`.

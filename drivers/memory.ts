@@ -53,19 +53,19 @@ import { Eviction } from "./memory/eviction.ts";
 /** Options of {@linkcode memory}. */
 export interface MemoryOptions {
   /**
-   * How many circuits to keep. A positive integer. Past it the least recently used one goes, with an `evicted` event;
-   * open, half-open and overridden circuits stay.
+   * The number of circuits to keep. A positive integer. Beyond it, the least recently used circuit
+   * is evicted, with an `evicted` event; open, half-open and overridden circuits stay.
    *
    * @default {10_000}
    */
   maxCircuits?: number | undefined;
-  /** The store's clock, in ms. Left out, the clock of the Fuse that asks. */
+  /** The store's clock, in ms. By default, the clock of the Fuse that asks. */
   clock?: Clock | undefined;
 }
 
 /**
- * Keeps circuits in this process: nothing is shared with other isolates, nothing survives it.
- * Every answer is synchronous and live; cost: no round trip.
+ * Keeps circuits in this process: nothing is shared with other isolates, and nothing survives the
+ * process. Every answer is synchronous and live; cost: no round trip.
  *
  * @param options See {@linkcode MemoryOptions}.
  * @returns A store for `createFuse({ stores: { array: memory() } })`, which is also the default.
@@ -194,7 +194,7 @@ class MemoryStore implements LocalDriver, OpeningStore {
     if (entry.override !== null) {
       granted = entry.override.kind !== "forced_open";
     } else if (entry.state !== "CLOSED") {
-      // A request that is sent again does not move the circuit again.
+      // A repeated request does not move the circuit again.
       if (!moved && entry.state === "OPEN" && cooldownPassed(entry, now)) {
         entry.state = "HALF_OPEN";
         entry.reason = "cooldown_passed";
@@ -291,7 +291,7 @@ class MemoryStore implements LocalDriver, OpeningStore {
     }
     const records = found.map(([key, entry]): CircuitRecord => {
       const snapshot = this.read(key, { at: now, shape: request.shape(key) });
-      // Counts made under an override that has run out are dropped with it.
+      // Counts made under an expired override are dropped with it.
       const { segments, ring } = snapshot.generation === entry.generation ? entry : CLEARED;
       return {
         key,
@@ -347,7 +347,7 @@ class MemoryStore implements LocalDriver, OpeningStore {
     return entry;
   }
 
-  /** With the moment: sent again after a removal, the same request begins another life. */
+  /** With the moment: if it is repeated after a removal, the same request begins another life. */
   #birth(id: string, now: number): string {
     return id === "" ? String(++this.#births) : `${id}.${now}`;
   }
@@ -371,12 +371,12 @@ class MemoryStore implements LocalDriver, OpeningStore {
   #expire(entry: Entry, now: number): OverrideRecord | null {
     const { override } = entry;
     if (override === null || override.until === null || override.until > now) return null;
-    // Readers know that end already.
+    // Readers have already seen that end.
     this.#lay(entry, null, override.until);
     return override;
   }
 
-  /** Makes room for a new record, as far as anything may go. */
+  /** Makes room for a new record, as far as records may be evicted. */
   #evict(fresh: Entry, now: number): string[] {
     const evicted: string[] = [];
     while (this.#entries.size > this.#max) {
@@ -391,7 +391,7 @@ class MemoryStore implements LocalDriver, OpeningStore {
   #drop(entry: Entry): void {
     this.#entries.delete(entry.key);
     this.#eviction.delete(entry);
-    // Whoever holds the live record sees that it is gone, and can book nothing on it.
+    // A holder of the live record sees that it is gone, and can book nothing on it.
     entry.writtenBy = "";
     entry.state = "CLOSED";
     entry.override = null;

@@ -64,19 +64,16 @@ export interface TieredOptions {
 }
 
 /**
- * Keeps circuits in one store and their trail in another: decisions as fast as Redis, and every
- * transition and operator action in libSQL, at least once asked for and exactly one row there.
+ * Keeps circuits in one store and their trail in another: decisions as fast as Redis, and exactly
+ * one row in libSQL for every transition and operator action.
  *
- * A change waits in the circuit's own record in Redis until the trail has confirmed it, at most 64 of
- * them. If an isolate dies, the next isolate that touches the circuit delivers its changes. Only
- * `upstash()` and `redis()` keep them so; over any other `state` they wait in this isolate, and end
- * with it.
+ * Up to 64 changes wait in the circuit's own record in Redis until the trail has confirmed them. If
+ * an isolate dies, the next one that uses the circuit delivers them. Over a `state` other than
+ * `upstash()` and `redis()`, they wait in this isolate, and are lost with it. If the database fails,
+ * calls still run: `store_error` with the operation `audit` reports it, and `store_recovered` its end.
  *
- * If the database fails, calls still run, and rows are delivered later. `store_error` with the operation
- * `audit` reports the outage, and `store_recovered` its end.
- *
- * Cost: that of `state`. A change costs one request more to the database (two, if this isolate has not
- * written about the circuit before), and one to Redis, of two commands.
+ * Cost: that of `state`. A change costs one more request to the database (two, if this isolate has
+ * not written about the circuit before), and one to Redis, of two commands.
  *
  * @param options See {@linkcode TieredOptions}.
  * @returns A store for `createFuse({ stores: { cache: tiered({ state, audit }) } })`. Making it performs
@@ -182,7 +179,7 @@ class Tiered implements LibsqlStore, OpeningStore, Partial<KeepsTrails> {
     );
   }
 
-  /** Finds undelivered changes by the way. A `flush()` after it delivers them. */
+  /** Finds undelivered changes on the way. A `flush()` after it delivers them. */
   async list(request: ListRequest): Promise<ListPage> {
     if (!this.#hasOutbox) return await this.#state.list(request);
     const began = performance.now();
@@ -210,7 +207,9 @@ class Tiered implements LibsqlStore, OpeningStore, Partial<KeepsTrails> {
     return removed;
   }
 
-  /** Delivers the circuit's outbox, and returns the circuit: a new one in place of one that makes no sense. */
+  /**
+   * Delivers the circuit's outbox, and returns the circuit: a new one in place of an invalid one.
+   */
   async #beforeRemoval(key: string, request: RemoveRequest): Promise<Snapshot> {
     try {
       await this.#delivery.rescue(key);
@@ -232,7 +231,7 @@ class Tiered implements LibsqlStore, OpeningStore, Partial<KeepsTrails> {
     return this.#delivery.takeTroubles();
   }
 
-  /** Delivers what isolates that died have left of circuits that are not plainly CLOSED. */
+  /** Delivers the rows of dead isolates for circuits that are not plainly CLOSED. */
   async #gather(at: number): Promise<void> {
     const shape = () => SHAPE;
     let cursor: string | null = null;
@@ -254,7 +253,9 @@ class Tiered implements LibsqlStore, OpeningStore, Partial<KeepsTrails> {
     return this.#audit.verifyTrail(options);
   }
 
-  /** Adds what the state store is to do with the outbox: while the trail is left alone, rows stay there. */
+  /**
+   * Adds the treatment of the outbox to a request: during a back-off of the trail, rows stay there.
+   */
   #asking<R extends OutboxRequest & { readonly at: number }>(request: R, key?: string): R {
     if (!this.#hasOutbox) return request;
     return { ...request, outbox: this.#delivery.down(request.at, key) ? "keep" : "hand" };
@@ -326,10 +327,10 @@ class Tiered implements LibsqlStore, OpeningStore, Partial<KeepsTrails> {
   }
 }
 
-/** The least that is asked of a circuit. */
+/** The minimum of a request about a circuit. */
 const SHAPE: Shape = { windowMs: 1, windowSize: 0 };
 
-/** A removal of which nobody says why. */
+/** A removal without a reason. */
 const NOBODY: RemoveRequest = { id: "", at: 0, shape: SHAPE, reason: null, actor: null };
 
 /** Returns `true` if rows wait that their own isolate has left undelivered. */
@@ -337,7 +338,7 @@ function isLeft(rows: readonly UntoldRow[], now: number): boolean {
   return rows.some(({ at }) => now - at >= GRACE_MS || at > now);
 }
 
-/** Copies the answer of a store of this process, before anybody else has a turn. */
+/** Copies the answer of a store of this process, before other code runs. */
 function heard<A extends Answer>(said: Awaitable<A>): Awaitable<A> {
   return said instanceof Promise ? said : { ...said, snapshot: copySnapshot(said.snapshot) };
 }

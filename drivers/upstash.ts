@@ -33,12 +33,14 @@ import { RedisStore, SETTINGS, type UpstashSettings } from "./upstash/store.ts";
 export type { RedisLike, RedisPipelineLike, UpstashSource } from "./upstash/client.ts";
 export type { UpstashSettings } from "./upstash/store.ts";
 
-/** Options of {@linkcode upstash}: a client, or what one is made of, and settings of the store. */
+/**
+ * Options of {@linkcode upstash}: a client, or its address and token, and settings of the store.
+ */
 export type UpstashOptions = UpstashSource & UpstashSettings;
 
 /**
- * Keeps circuits in Redis, for all isolates that use the same database. One request an operation,
- * and five commands of Redis in a usual one. Makes no request before the first operation.
+ * Keeps circuits in Redis, for all isolates that use the same database. One request for each
+ * operation, and five Redis commands in a usual one. Sends no request before the first operation.
  *
  * @param options See {@linkcode UpstashOptions}.
  * @returns A store for `createFuse({ stores: { cache: upstash(…) } })`.

@@ -1,6 +1,6 @@
 /**
- * Strategies of your own: when a circuit opens, as a function of what was counted. Pure and quick,
- * for it is asked after each outcome; the same on every store.
+ * Custom strategies: functions of the counts that decide when a circuit opens. They are pure and
+ * quick, because they run after each outcome, and the same on every store.
  *
  *     deno run -A examples/custom-strategy.ts
  */
@@ -8,13 +8,13 @@
 import { type CircuitBreaker, createFuse, type Strategy, type StrategyMetrics } from "@fuse/edge";
 
 /**
- * So many failures within the window, and at least every tenth call. A count alone would open busy
- * circuits for nothing, a share alone quiet ones.
+ * Opens after a number of failures within the window, if they are at least a tenth of the calls. A
+ * count alone opens busy circuits too easily, a share alone quiet ones.
  */
 const failuresAndShare: Strategy = ({ window }, policy) =>
   window.failures >= policy.failureThreshold && window.failures * 10 >= window.calls;
 
-// By name: any circuit may ask for it. The name is the reason in events, in errors and in the trail.
+// By name: any circuit may use it. The name is the reason in events, errors and the trail.
 const fuse = createFuse({
   strategies: { failures_and_share: failuresAndShare },
   defaults: { strategy: "failures_and_share", failureThreshold: 5, windowMs: 60_000 },
@@ -33,19 +33,19 @@ await run(busy, "S".repeat(95) + "FFFFF"); // five failures are not every tenth 
 console.log(`busy: ${await busy.getState()}`);
 await run(busy, "FFFFFF");
 
-// Inline, for one circuit, and beside another: a list opens when any of them says so.
+// Inline, for one circuit, beside another strategy: a list opens when any of its members does.
 const search = fuse.make("search", {
   strategy: ["consecutive_failures", mostlyUseless],
   slowCallMs: 1, // as a stand-in for a real limit
 });
 await run(search, "WWWWWWWWWW");
 
-/** After ten calls, if two of three were slow or failed. A slow failure counts as both. */
+/** Opens after ten calls if two of three were slow or failed. A slow failure counts as both. */
 function mostlyUseless({ window }: StrategyMetrics): boolean {
   return window.calls >= 10 && (window.failures + window.slow) * 3 >= window.calls * 2;
 }
 
-/** Calls that succeed (S), fail (F), or succeed after a wait (W). */
+/** Plays calls that succeed (S), fail (F), or succeed after a wait (W). */
 async function run(breaker: CircuitBreaker, outcomes: string): Promise<void> {
   for (const outcome of outcomes) {
     await breaker.tryCall(async () => {

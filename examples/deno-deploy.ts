@@ -1,16 +1,16 @@
 /**
  * An application on Deno Deploy: decisions in Upstash Redis, which all isolates share, and their
- * trail in Turso. What is pending is flushed when Deploy ends an isolate.
+ * trail in Turso. Pending outcomes are flushed when Deploy ends an isolate.
  *
  *     deno serve -A examples/deno-deploy.ts
  *
  * Environment:
  * - UPSTASH_REDIS_REST_URL, UPSTASH_REDIS_REST_TOKEN
- * - TURSO_DATABASE_URL, TURSO_AUTH_TOKEN: the trail; left out, there is none. The tables are made
- *   beforehand, by `deno task db:migrate`.
- * - FUSE_PRUNE_CRON: when to prune the trail, "0 4 * * *" for example; left out, never. Locally
- *   `Deno.cron` needs `--unstable-cron`.
- * - UPSTREAM_URL: what is behind `/api`.
+ * - TURSO_DATABASE_URL, TURSO_AUTH_TOKEN: the trail; without them there is none. Create the tables
+ * beforehand, by `deno task db:migrate`.
+ * - FUSE_PRUNE_CRON: when to prune the trail, for example "0 4 * * *"; without it, never. Locally
+ * `Deno.cron` needs `--unstable-cron`.
+ * - UPSTREAM_URL: the upstream of `/api`.
  */
 
 import { createFuse } from "@fuse/edge";
@@ -34,25 +34,25 @@ const upstream = required("UPSTREAM_URL");
 
 const fuse = createFuse({
   stores: { cache: database === null ? state : tiered({ state, audit: database }) },
-  storeTimeoutMs: 2_000, // the first connection of a cold isolate takes its time
+  storeTimeoutMs: 2_000, // the first connection of a cold isolate is slow
 });
 
 const app = new Hono<{ Variables: FuseVariables }>();
 app.get("/health", health({ fuse }));
-app.get("/metrics", metrics({ fuse })); // for whom you let in
+app.get("/metrics", metrics({ fuse })); // put your own guard in front of this route
 app.use("/api/*", circuitBreaker({ fuse, name: "api" }));
 app.all("/api/*", (c) => {
   const { pathname, search } = new URL(c.req.url);
   return proxy(new URL(pathname + search, upstream), { raw: c.req.raw });
 });
 
-// Deploy sends SIGINT and waits five seconds. Without this, up to `flushSize` successes that are
-// not told yet would be lost; failures are never held back.
+// Deploy sends SIGINT and waits five seconds. Without this flush, up to `flushSize` pending
+// successes would be lost; failures are sent at once.
 Deno.addSignalListener("SIGINT", () => {
   fuse.flush().finally(() => Deno.exit(0));
 });
 
-/** Deletes what the trail has of calls and transitions older than 90 days. Answers how many rows. */
+/** Deletes rows of calls and transitions that are older than 90 days. Returns their number. */
 export async function prune(): Promise<number> {
   let deleted = 0;
   while (database !== null) {

@@ -6,7 +6,7 @@
 
 import { createFuse, isCircuitBreakerOpenError } from "@fuse/edge";
 
-// Two upstreams of our own: one in order, one that asks to be left alone for two minutes.
+// Two local upstreams: one works, one asks to be left alone for two minutes.
 let received = 0;
 await using healthy = serve(() => new Response("Sunny"));
 await using ailing = serve(() => {
@@ -16,7 +16,7 @@ await using ailing = serve(() => {
 
 const fuse = createFuse({ defaults: { failureThreshold: 3, cooldownMs: 30_000 } });
 
-// A circuit by name, and an answer for when it is open. 5xx, 429 and network errors are failures.
+// A circuit by name, with an answer for when it is open. 5xx, 429 and network errors are failures.
 const forecast = fuse.make("forecast", {
   fallback: () => new Response("As yesterday"),
 });
@@ -26,11 +26,13 @@ for (let call = 1; call <= 5; call++) {
 }
 console.log(`the upstream has received ${received} of 5 calls`);
 
-// It is left alone for the two minutes it asked for, not for the cooldown of 30 seconds.
+// The circuit stays open for the two minutes that the upstream asked for, not for the cooldown of
+// 30 seconds.
 const { openedAt, openUntil } = forecast.peek();
 console.log(`open for ${(Number(openUntil) - Number(openedAt)) / 1000} s`);
 
-// The drop-in for `fetch`, with a circuit for each host: one that is down takes no other along.
+// The replacement for `fetch`, with a circuit for each host: an outage of one does not affect the
+// others.
 for (let call = 1; call <= 3; call++) await drain(await fuse.fetch(url(ailing)));
 try {
   await fuse.fetch(url(ailing));
@@ -49,7 +51,7 @@ function url({ addr }: Deno.HttpServer<Deno.NetAddr>): string {
   return `http://127.0.0.1:${addr.port}/forecast`;
 }
 
-/** A body that nobody reads holds its connection. */
+/** Cancels the body: an unread body holds its connection. */
 async function drain(response: Response): Promise<void> {
   await response.body?.cancel();
 }

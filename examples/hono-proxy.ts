@@ -17,18 +17,19 @@ const fuse = createFuse({ circuits: { catalog: { failureThreshold: 3 } } });
 function createApp(origin: string): Hono<{ Variables: FuseVariables }> {
   const app = new Hono<{ Variables: FuseVariables }>();
 
-  // 200 with what is open: to drain instances for an upstream's failure would help nobody.
+  // Answers 200 and lists open circuits: draining instances because an upstream fails would help
+  // nobody.
   app.get("/health", health({ fuse }));
   app.get("/metrics", metrics({ fuse }));
 
-  // Named, it guards what is behind it: 503 with Retry-After while the circuit is open.
+  // With a name it guards the routes behind it: 503 with Retry-After while the circuit is open.
   app.use("/catalog/*", circuitBreaker({ fuse, name: "catalog" }));
   app.all("/catalog/*", (c) => {
     const { pathname, search } = new URL(c.req.url);
     return proxy(origin + pathname + search, { raw: c.req.raw });
   });
 
-  // Without a name it only sets `c.var.fuse`: here each host has a circuit of its own.
+  // Without a name it only sets `c.var.fuse`: each host has its own circuit here.
   app.use("/images/*", circuitBreaker({ fuse }));
   app.get("/images/*", (c) => {
     const target = origin + new URL(c.req.url).pathname;
@@ -38,7 +39,7 @@ function createApp(origin: string): Hono<{ Variables: FuseVariables }> {
   return app;
 }
 
-// An upstream that has images and has lost its database.
+// An upstream that serves images and has lost its database.
 await using upstream = Deno.serve(
   { hostname: "127.0.0.1", port: 0, onListen() {} },
   ({ url }) =>

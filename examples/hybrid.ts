@@ -1,6 +1,6 @@
 /**
- * Several stores at once, each for what it is good at: payments in a database, where every opening
- * and closing is on record; the user service in Redis, for speed; an internal tool in memory.
+ * Several stores, each for its strength: payments in a database, which records every opening and
+ * closing; the user service in Redis, for speed; an internal tool in memory.
  *
  *     deno run -A examples/hybrid.ts
  *
@@ -21,10 +21,10 @@ await using fuse = createFuse({
     "payment-*": { store: "database", failureThreshold: 2 },
     "user-service": { store: "cache", failureThreshold: 3 },
   },
-  storeTimeoutMs: 10_000, // a script can wait; a server had better not
+  storeTimeoutMs: 10_000, // a script can wait; a server should not
 });
 
-// Who calls need not know where a circuit lives: its name decides.
+// Callers need not know the store of a circuit: its name decides.
 const payments = fuse.make("payment-processing");
 const users = fuse.make("user-service");
 const tool = fuse.make("internal-tool");
@@ -34,13 +34,13 @@ for (const breaker of [payments, users, tool]) {
     await breaker.tryCall(() => Promise.reject(new Error("connection refused")));
   }
 }
-await fuse.flush(); // what is told to shared stores in the background
+await fuse.flush(); // waits for the shared stores' background writes
 
 for (const breaker of [payments, users, tool]) {
   console.log(`${breaker.name} in ${breaker.store}: ${await breaker.getState()}`);
 }
 
-// The database tells what happened, when and why.
+// The database records the event, its time and its reason.
 for await (const { event, metadata } of payments.history({ limit: 2 })) {
   console.log(`on record: ${event}, ${metadata?.["reason"]}`);
 }

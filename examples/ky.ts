@@ -21,7 +21,7 @@ const api = ky.create({
   retry: {
     limit: 2,
     backoffLimit: 1,
-    // A rejection is instant, and so would be the next one.
+    // A rejection is immediate, and a retry would be rejected too.
     shouldRetry: ({ error }) => rejectionOf(error) === undefined ? undefined : false,
   },
 });

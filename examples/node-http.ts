@@ -13,7 +13,7 @@ import { logTo } from "@fuse/edge/log";
 import { PROMETHEUS_CONTENT_TYPE, prometheusText } from "@fuse/edge/prometheus";
 
 const fuse = createFuse({ defaults: { failureThreshold: 2, callTimeoutMs: 5_000 } });
-const write = (line: unknown) => console.log(String(line).split(",")[0]); // without the times
+const write = (line: unknown) => console.log(String(line).split(",")[0]); // leaves out the times
 logTo(fuse, { info: write, warn: write, error: write });
 await prometheusText(fuse); // counts transitions from here on
 const users = fuse.make("users");

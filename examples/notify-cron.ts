@@ -1,6 +1,7 @@
 /**
- * Notices, and a cron trigger for those that an isolate did not live to tell: a receiver that verifies
- * the signature, an isolate that tells what happens to its circuit, one that dies first, and the cron.
+ * Notices, and a cron trigger for those of a dead isolate: a receiver that verifies the signature,
+ * an isolate that sends the notices of its circuit, an isolate that dies before it can, and the
+ * cron.
  *
  *     deno run -A examples/notify-cron.ts
  */
@@ -13,7 +14,7 @@ import { createClient } from "@libsql/client";
 
 const secret = "from your secrets, the same at both ends";
 
-/** Returns `true` if the sender knows the secret, and has signed this body lately. */
+/** Returns `true` if the sender knows the secret and signed this body recently. */
 async function isSigned(request: Request, body: string): Promise<boolean> {
   const header = request.headers.get("fuse-signature") ?? "";
   const [, seconds, hex] = /^t=(\d+),v1=([0-9a-f]{64})$/.exec(header) ?? [];
@@ -22,7 +23,7 @@ async function isSigned(request: Request, body: string): Promise<boolean> {
   const hmac = { name: "HMAC", hash: "SHA-256" };
   const key = await crypto.subtle.importKey("raw", bytes(secret), hmac, false, ["verify"]);
   const signature = Uint8Array.from(hex.match(/../g)!, (byte) => parseInt(byte, 16));
-  // In constant time.
+  // Compares in constant time.
   return await crypto.subtle.verify("HMAC", key, signature, bytes(`${seconds}.${body}`));
 }
 
@@ -41,7 +42,7 @@ const url = `http://127.0.0.1:${receiver.addr.port}`;
 const client = createClient({ url: ":memory:" });
 await migrate(client);
 
-/** Makes the Fuse of an isolate. */
+/** Creates the Fuse of an isolate. */
 function isolate(): Fuse {
   const stores = { database: libsql({ client }) };
   return createFuse({ stores, defaults: { failureThreshold: 1 }, storeTimeoutMs: 10_000 });
@@ -53,12 +54,12 @@ async function call(fuse: Fuse, name: string): Promise<void> {
   await fuse.flush();
 }
 
-// An isolate that lives to tell.
+// This isolate lives long enough to send its notice.
 const living = isolate();
 const notices = notify(living, { channels: [webhook({ url, secret })] });
 await call(living, "payments");
 
-// An isolate that dies in between: its circuit is open, and nobody has heard of it.
+// This isolate dies before it can: its circuit is open, and no notice was sent.
 await call(isolate(), "search");
 
 // Every minute: `Deno.cron("notices", "* * * * *", …)`, or a Worker's `scheduled()`.

@@ -1,6 +1,6 @@
 /**
- * The openai SDK with a guarded `fetch`: its timeouts and retries stay its own, a rejection is not
- * retried, and what the user did wrong is no failure of the upstream.
+ * The openai SDK with a guarded `fetch`: its timeouts and retries remain, a rejection is not
+ * retried, and the user's mistakes are no failures of the upstream.
  *
  *     deno run -A examples/openai.ts
  */
@@ -8,7 +8,7 @@
 import { createFuse, isCircuitBreakerOpenError } from "@fuse/edge";
 import OpenAI from "openai";
 
-// An upstream of our own in place of the real one: it hangs, refuses, fails or answers.
+// A local upstream in place of the real one: it hangs, refuses, fails or answers.
 let behaves: "hangs" | "refuses" | "fails" | "answers" = "answers";
 let received = 0;
 const over = Promise.withResolvers<void>();
@@ -29,9 +29,9 @@ await using upstream = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {
 const fuse = createFuse();
 const api = fuse.make("openai", {
   failureThreshold: 3,
-  // The SDK aborts without a reason when its own timeout passes, like a user who leaves.
+  // The SDK aborts without a reason when its own timeout passes, as it does for a user who leaves.
   abandonedAfterMs: 1_400,
-  // An SDK would retry what its `fetch` throws, and wait in between. It obeys this answer.
+  // An SDK retries an error of its `fetch`, with pauses. It obeys this answer.
   fallback: ({ error }) => {
     if (!isCircuitBreakerOpenError(error)) throw error;
     const response = error.getResponse();
@@ -54,7 +54,7 @@ await show("answers", 2); // rejected, and not retried
 over.resolve();
 await api.reset();
 
-// Around the SDK, a circuit judges errors. The user's mistakes have a status below 500.
+// Around the SDK, a circuit judges errors. Errors that the user caused have a status below 500.
 const chat = fuse.make("chat", {
   failureThreshold: 2,
   ignore: [(error) => error instanceof OpenAI.APIError && (error.status ?? 500) < 500],

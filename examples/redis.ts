@@ -1,6 +1,6 @@
 /**
- * Redis over TCP: two services on one Redis share a circuit, one by ioredis, one by node-redis. Also
- * the way to develop locally, where Redis has no REST interface.
+ * Redis over TCP: two services on one Redis share a circuit, one with ioredis, one with node-redis.
+ * It is also a way to develop locally, where Redis has no REST interface.
  *
  *     docker run --rm -p 6379:6379 redis:7
  *     REDIS_URL=redis://127.0.0.1:6379 deno run -A examples/redis.ts
@@ -13,10 +13,10 @@ import { Redis } from "ioredis";
 
 const url = Deno.env.get("REDIS_URL") ?? "redis://127.0.0.1:6379";
 
-// Without these settings a client would keep commands for as long as it tries to connect again.
+// Without these settings a client keeps commands for as long as it tries to reconnect.
 const shop = new Redis(url, { maxRetriesPerRequest: 1 });
 const office = createClient({ url, disableOfflineQueue: true });
-// Clients report lost connections as events; a call is told by its own rejection.
+// Clients report lost connections as events; the rejection of a call reports its own failure.
 shop.on("error", ({ message }) => console.error(`shop: ${message}`));
 office.on("error", ({ message }) => console.error(`office: ${message}`));
 await office.connect();
@@ -39,7 +39,7 @@ console.log("in the office:", called.ok ? called.value : "rejected");
 await inShop.make("payments").reset();
 console.log("after a reset, in the office:", await inOffice.make("payments").getState());
 
-// The clients are the application's, and so is their end: after the last flush().
+// The application owns the clients, and closes them after the last flush().
 await Promise.all([inShop.flush(), inOffice.flush()]);
 shop.disconnect();
 office.destroy();

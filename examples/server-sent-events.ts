@@ -15,14 +15,14 @@ const fuse = createFuse();
 const model = fuse.make("model", {
   settle: "body",
   firstByteTimeoutMs: 2_000, // it may think before it speaks
-  idleTimeoutMs: 200, // but must not stop halfway
+  idleTimeoutMs: 200, // but must not stop midway
   failureThreshold: 2,
 });
 for (const outcome of ["success", "failure", "ignored", "opened"] as const) {
   fuse.on(outcome, ({ name, type }) => console.log(`${name}: ${type}`));
 }
 
-// A model that forgets to go on when it is asked to.
+// A model that stops midway when asked to.
 await using upstream = Deno.serve(
   { hostname: "127.0.0.1", port: 0, onListen() {} },
   new Hono().get("/:manner", (c) =>
@@ -36,14 +36,14 @@ await using upstream = Deno.serve(
 );
 const origin = `http://127.0.0.1:${upstream.addr.port}`;
 
-/** The proxy: chunks pass as they come, and a client that leaves counts as nothing. */
+/** The proxy: chunks pass as they arrive, and a client that leaves is neutral. */
 const app = new Hono().get("/stories/:manner", async (c) => {
   const { signal } = c.req.raw;
   return await model.fetch(`${origin}/${c.req.param("manner")}`, { signal });
 });
 app.onError((error, c) => "getResponse" in error ? error.getResponse() : c.text("", 502));
 
-/** Reads a story to its end, or so many of its events. */
+/** Reads a story to its end, or a number of its events. */
 async function read(manner: string, most = Infinity): Promise<void> {
   const response = await app.request(`/stories/${manner}`);
   const words: string[] = [];

@@ -1,6 +1,6 @@
 /**
- * Streaming by hand: with `admit()` the outcome is told when whatever was begun has ended, here a body
- * that may break off. For a `Response` alone, `settle: "body"` does this: see server-sent-events.ts.
+ * Streaming by hand: `admit()` reports the outcome when the work has ended, here a body that may
+ * break off. For a `Response` alone, `settle: "body"` does this: see server-sent-events.ts.
  *
  *     deno run -A examples/streaming.ts
  */
@@ -8,8 +8,8 @@
 import { type CircuitBreaker, createFuse, isFailedResponse } from "@fuse/edge";
 
 /**
- * Fetches through a circuit, and tells it how the body ended: read to its end, a success; broken
- * off, a failure; no longer wanted, neither.
+ * Fetches through a circuit, and reports how the body ended: read to its end, a success; broken
+ * off, a failure; canceled by the reader, neutral.
  */
 async function fetchStream(breaker: CircuitBreaker, input: string): Promise<Response> {
   const permit = await breaker.admit(); // throws CircuitBreakerOpenError
@@ -54,7 +54,7 @@ async function fetchStream(breaker: CircuitBreaker, input: string): Promise<Resp
   return new Response(body, { status, statusText, headers });
 }
 
-// An upstream that streams two lines; of `/broken` only the first arrives.
+// An upstream that streams two lines; `/broken` sends only the first.
 await using upstream = Deno.serve(
   { hostname: "127.0.0.1", port: 0, onListen() {}, onError: () => new Response() },
   ({ url }) => {

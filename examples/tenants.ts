@@ -14,7 +14,7 @@ fuse.on("opened", ({ name, context, boundary }) => {
   console.log(`opened: ${name} of ${context ?? "everybody"} in ${boundary ?? "every region"}`);
 });
 
-/** What a request works with: views are cheap, make one for each. */
+/** The views of a request: views are cheap, create one for each request. */
 function forRequest(tenant: string, region: string): Fuse {
   return fuse.for({ type: "tenant", id: tenant }).boundary({ type: "region", id: region });
 }
@@ -33,10 +33,10 @@ console.log(`acme in eu: ${await charge("acme", "eu")}`);
 console.log(`acme in us: ${await charge("acme", "us").catch(() => "failed, and was tried")}`);
 console.log(`initech in eu: ${await charge("initech", "eu")}`);
 
-// The provider itself is one for all of them: a circuit without scopes.
+// The provider is the same for all tenants: a circuit without scopes.
 console.log(`everybody: ${await fuse.make("payments").getState()}`);
 
-// What is known of one tenant, wherever it is; and an end to it once there is a new key.
+// Lists the circuits of one tenant, in all regions, and resets them once there is a new key.
 const acme = fuse.for({ type: "tenant", id: "acme" });
 for await (const circuit of fuse.list({ context: { type: "tenant", id: "acme" } })) {
   console.log(`${circuit.context} ${circuit.boundary}: ${circuit.state}`);

@@ -1,5 +1,5 @@
 /**
- * The schema of the libSQL store, for where there are no files and no drizzle-kit: the SQL of
+ * The schema of the libSQL store, for runtimes without files and drizzle-kit: the SQL of
  * `migrations/` as strings, and `migrate()`, which applies it.
  *
  * @example Before the first call, at every start
@@ -43,30 +43,26 @@ export interface MigrateOptions {
 }
 
 const SUBJECT = "schema";
-/** How long to wait for the lock of another isolate, in ms. */
+/** The time to wait for the lock of another isolate, in ms. */
 const BUSY_TIMEOUT_MS = 5_000;
 const BREAKPOINT = "--> statement-breakpoint";
 /** Wrangler's ledger. It names the files that were applied. */
 const WRANGLER_LEDGER = "d1_migrations";
 
 /**
- * Brings the schema of the libSQL store up to date: in one transaction, and once, however many isolates
- * ask at the same time. Tables that somebody dropped all together, as `drizzle-kit push` does for an
- * application that shares the database, are made again, empty. It keeps drizzle's own ledger (`__drizzle_migrations`), so that
- * `drizzle-kit migrate` on the same files may run before or after. Migrations that
- * `wrangler d1 migrations apply` has applied, by its ledger `d1_migrations`, count as applied, too.
+ * Updates the schema of the libSQL store: in one transaction, and once, however many isolates call
+ * it at the same time. Tables that were all dropped together are created again, empty.
  *
- * An application with drizzle migrations of its own, in the same database, must not share that
- * ledger: drizzle applies only what is newer than the newest entry, and would silently skip the
- * application's older migrations. Give the application a ledger of its own (`migrationsTable` of drizzle's
- * `migrate()`, `migrations.table` of drizzle-kit), or this package one, with a `prefix`.
+ * It keeps drizzle's own ledger, `__drizzle_migrations`, and reads wrangler's, `d1_migrations`, so
+ * either tool may run before or after. An application with drizzle migrations in the same database
+ * needs another ledger (the `migrationsTable` of drizzle, or a `prefix` here), or drizzle silently
+ * skips those older than the newest of this package.
  *
- * Cost: one round trip if there is nothing to do, else two; and one more where wrangler has a ledger.
+ * Cost: one round trip if there is nothing to do, else two; and one more if wrangler has a ledger.
  *
- * @param client A client of `@libsql/client` or `@libsql/client/web`, or a function that gives one.
+ * @param client A client of `@libsql/client` or `@libsql/client/web`, or a function that returns one.
  * @param options See {@linkcode MigrateOptions}.
- * @returns The tags of the migrations that this call has applied, anew or again: none if the schema was
- * up to date.
+ * @returns The tags of the migrations that this call has applied, for the first time or again.
  * @throws {TypeError} If `client` is neither a client nor a function.
  * @throws {Error} If the database failed, has tables of these names that are not in the ledger, or
  * lacks a part of the schema: the message names it.
@@ -109,10 +105,10 @@ export async function migrate(
 }
 
 /**
- * Returns the migrations to apply, and those of them that are in the ledger already: it is stale where
- * all of our tables are gone.
+ * Returns the migrations to apply, and those of them that are in the ledger already: the ledger is
+ * stale if all of our tables are gone.
  *
- * @throws {Error} If a part of the schema is gone: what is left may hold data.
+ * @throws {Error} If a part of the schema is gone: the remaining part may hold data.
  */
 async function pending(
   connection: Connection,
@@ -150,15 +146,15 @@ async function appliedByWrangler(connection: Connection): Promise<Set<unknown>> 
   return new Set(Array.from(applied!.rows, ({ name }) => name));
 }
 
-/** Returns the names of the tables, indexes and triggers that a migration makes. */
+/** Returns the names of the tables, indexes and triggers that a migration creates. */
 function partsOf(sql: string): string[] {
   const made = sql.matchAll(/^CREATE (?:TABLE|TRIGGER|(?:UNIQUE )?INDEX) [`"](\w+)[`"]/gm);
   return Array.from(made, ([, name]) => name!);
 }
 
 /**
- * Returns the statements of a migration. The first one enters it into the ledger, and fails, and with it
- * the whole batch, if another isolate has done so.
+ * Returns the statements of a migration. The first one adds it to the ledger, and makes the whole
+ * batch fail if another isolate has done so.
  */
 function statementsOf(
   { hash, when, sql }: Migration,

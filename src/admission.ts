@@ -1,5 +1,5 @@
 /**
- * The types that a circuit and its calls exchange: who may run, and why not.
+ * The types that a circuit and its calls exchange: admissions and refusals.
  *
  * @module
  */
@@ -15,11 +15,13 @@ export interface Grant extends Admission {
   readonly lease: string | null;
   /** `true` under `disable`: no events. */
   readonly silent: boolean;
-  /** The grant of this isolate's stand-in, if that admitted the call in place of the store. */
+  /**
+   * The grant of this isolate's stand-in, if the stand-in admitted the call in place of the store.
+   */
   readonly alone: Grant | null;
 }
 
-/** A call may not run, and why. */
+/** A call may not run, for this reason. */
 export interface Refusal {
   readonly refused: CircuitBreakerOpenError | StoreUnavailableError;
 }
@@ -41,7 +43,7 @@ export interface Known {
   readonly local: boolean;
 }
 
-/** Admits a call before anything is known of the circuit. */
+/** Admits a call of a circuit whose state is not known yet. */
 export const UNKNOWN: Grant = {
   refused: null,
   epoch: "",
@@ -52,7 +54,7 @@ export const UNKNOWN: Grant = {
   alone: null,
 };
 
-/** Admits a call whose outcome feeds lifetime totals only. */
+/** Admits a call whose outcome adds to lifetime totals only. */
 export const UNCOUNTED: Grant = { ...UNKNOWN, generation: TOTALS_ONLY };
 
 /** Admits a call under `disable`. */

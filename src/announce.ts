@@ -1,6 +1,6 @@
 /**
- * Announces what happened to a circuit: which events follow from the end of a call, from a
- * transition, from an operator's action, and from what an answer of the store brings along.
+ * Announces what happened to a circuit: the events that follow from the end of a call, a
+ * transition, an operator's action, or an answer of the store.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import { dateOf, toCircuitSnapshot } from "./rules/snapshot.ts";
 export interface Announcing {
   readonly identity: CircuitIdentity;
   readonly store: { readonly events: Events };
-  /** `true` for this isolate's own breaker, which decides in place of a store that does not answer. */
+  /** `true` for this isolate's stand-in, which decides in place of a store that does not answer. */
   readonly local: boolean;
 }
 
@@ -26,13 +26,13 @@ export interface EndedCall {
   readonly error: unknown;
 }
 
-/** Why an operator acted, and who. */
+/** The reason and the actor of an operator's action. */
 export interface Signature {
   readonly reason: string | null;
   readonly actor: string | null;
 }
 
-/** Emits `success`, `failure` or `ignored`, and `slow` besides. */
+/** Emits `success`, `failure` or `ignored`, and `slow` if the call was slow. */
 export function announceCall(
   { identity, store: { events } }: Announcing,
   type: "success" | "failure" | "ignored",
@@ -50,11 +50,11 @@ export function announceCall(
 }
 
 /**
- * Emits a transition that this isolate made, or that an override keeps it from making.
+ * Emits a transition that this isolate made, or `would_open` if an override prevented it.
  *
- * @param background `true` where no call waits for it.
- * @param generation Which one it began. The answer shows a later one where it came late, because a client
- * has sent the request once more, and others have moved the circuit between.
+ * @param background `true` if no call waits for it.
+ * @param generation The generation that it began. A late answer shows a later one: a client has
+ * repeated the request, and others have moved the circuit between.
  */
 export function announceTransition(
   { identity, local, store: { events } }: Announcing,
@@ -107,12 +107,12 @@ function earlier(s: Snapshot, to: CircuitState, generation: number): Snapshot {
   return { ...s, generation, began: (to === "OPEN" ? s.openedAt : s.closedAt) ?? s.began };
 }
 
-/** Returns what identifies the generation of an event, and when the event was. */
+/** Returns the identity of an event's generation, and the time of the event. */
 function beginning({ epoch, generation, began, now }: Snapshot) {
   return { epoch, generation, began: dateOf(began), at: dateOf(now) };
 }
 
-/** Emits what an answer brings along: an override that ran out, evicted circuits, troubles. */
+/** Emits the contents of an answer: an expired override, evicted circuits, troubles. */
 export function announceAnswer(circuit: Announcing, answer: Answer): void {
   const { identity: { store }, store: { events } } = circuit;
   const { released, evicted, troubles } = answer;
@@ -124,7 +124,7 @@ export function announceAnswer(circuit: Announcing, answer: Answer): void {
   announceTroubles(events, store, troubles);
 }
 
-/** Emits what went wrong beside an operation, or works again. */
+/** Emits a failure beside an operation, or its end. */
 export function announceTroubles(
   events: Events,
   store: string,
@@ -139,7 +139,7 @@ export function announceTroubles(
   }
 }
 
-/** Emits that outcomes are given up, because no answer said in time that they counted. */
+/** Emits that outcomes are given up, because no answer confirmed in time that they counted. */
 export function announceUnconfirmed(
   { identity, store: { events } }: Announcing,
   tally: { readonly successes: number; readonly failures: number; readonly rejected: number },

@@ -1,15 +1,18 @@
 /**
- * Where work goes that need not be waited for.
+ * Background work: work that callers need not wait for.
  *
  * @module
  */
 
 import type { Unit } from "./admission.ts";
 
-/** Hands work to the runtime after the response: `ctx.waitUntil`, or `waitUntil` of "cloudflare:workers". */
+/**
+ * Hands work to the runtime, which keeps it alive after the response: `ctx.waitUntil`, or
+ * `waitUntil` of "cloudflare:workers".
+ */
 export type WaitUntil = (work: Promise<unknown>) => void;
 
-/** Has a `waitUntil` of its own, such as the `ctx` of a Worker's handler. */
+/** An object with its own `waitUntil`, such as the `ctx` of a Worker's handler. */
 export interface RequestScope {
   /** Keeps the runtime alive for this work. */
   waitUntil: WaitUntil;
@@ -18,7 +21,7 @@ export interface RequestScope {
 /** The background of one Fuse. */
 export class Background implements Unit {
   readonly #waitUntil: WaitUntil | undefined;
-  /** A Worker may not keep a promise of one request for another: there, nothing is kept. */
+  /** A Worker may not keep a promise of one request for another, so nothing is kept there. */
   readonly #isWorker = globalThis.navigator?.userAgent === "Cloudflare-Workers";
   readonly #underWay = new Set<Promise<unknown>>();
 
@@ -33,12 +36,12 @@ export class Background implements Unit {
       work.then(done, done);
     }
     try {
-      // As a method: taken off its context, a Worker's `waitUntil` throws.
+      // Called as a method: taken off its context, a Worker's `waitUntil` throws.
       if (request !== undefined) request.waitUntil(work);
       else if (this.#waitUntil !== undefined) (0, this.#waitUntil)(work);
       else if (this.#isWorker) return work;
     } catch {
-      // Outside of any request. The process holds the work, a Worker has to wait for it.
+      // Outside of any request. A process keeps the work alive, a Worker has to wait for it.
       if (this.#isWorker) return work;
     }
     return undefined;
@@ -49,7 +52,10 @@ export class Background implements Unit {
     return { background: (work) => this.background(work, request) };
   }
 
-  /** Waits for what is under way, then for what that led to, and no longer: traffic has no end. */
+  /**
+   * Waits for the current work, then for the work that it led to, and no longer: traffic has no
+   * end.
+   */
   async settled(): Promise<void> {
     for (let round = 0; round < 2; round++) await Promise.all(this.#underWay);
   }

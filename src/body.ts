@@ -1,7 +1,7 @@
 /**
  * Lets a call count when the body of its Response has ended (rule 22): `settle: "body"`.
  *
- * A body is handed on chunk by chunk, as its reader reads. Nothing is copied or read ahead.
+ * A body is passed on chunk by chunk, as its reader reads. Nothing is copied or read ahead.
  *
  * @module
  */
@@ -19,7 +19,7 @@ export interface BodyCall {
   readonly grant: Grant;
   /** The caller's signal. */
   readonly signal: AbortSignal | undefined;
-  /** Judges an error of the stream, for which a read has waited so long. */
+  /** Judges an error of the stream, for which a read has waited this long. */
   judge(error: unknown, waitedMs: number): Kind;
   /** Records how the call ended. Never rejects. */
   settle(grant: Grant, kind: Kind, error?: unknown): Promise<void> | void;
@@ -27,7 +27,7 @@ export interface BodyCall {
 
 /** A call whose body has not been read yet. Holds neither the body nor a promise. */
 interface Unread {
-  /** When the call counts as nothing, on the Fuse's clock, in ms. */
+  /** The time after which the call counts as neutral, on the Fuse's clock, in ms. */
   readonly until: number;
   readonly expire: () => void;
 }
@@ -35,7 +35,7 @@ interface Unread {
 /** Oldest first. */
 const unread = new WeakMap<Circuit, Set<Unread>>();
 
-/** Ends the calls whose bodies were not read within `halfOpenLeaseMs`. They count as nothing. */
+/** Ends the calls whose bodies were not read within `halfOpenLeaseMs`. They count as neutral. */
 export function expireUnread(circuit: Circuit): void {
   const now = circuit.store.clock();
   for (const { until, expire } of unread.get(circuit) ?? []) {
@@ -45,8 +45,8 @@ export function expireUnread(circuit: Circuit): void {
 }
 
 /**
- * Returns a Response in place of the given one that ends the call when its body ends, or `null` if there
- * is no body to wait for.
+ * Returns a Response in place of the given one that ends the call when its body ends, or `null` if
+ * there is no body to wait for.
  */
 export function watchBody(value: unknown, call: BodyCall): Response | null {
   if (!isResponse(value) || !hasBody(value)) return null;
@@ -83,7 +83,7 @@ function sourceOf(response: Response, call: BodyCall): UnderlyingDefaultSource<U
       try {
         const late = () => new BodyTimeoutError(identity, ms!, isFirst);
         const read = () => reader!.read();
-        // A Worker whose client leaves runs what the signal calls, and no more.
+        // When a client disconnects, a Worker runs the listeners of the signal, and nothing else.
         chunk = await (ms === undefined && signal === undefined
           ? read()
           : outrun(read, signal, ms, late));
@@ -141,9 +141,9 @@ function endingOf({ circuit, grant, settle }: BodyCall) {
 }
 
 /**
- * Workers tell the length of a body by this alone, and break off a body of another length. Who builds a
- * Response may take over a header that says nothing of the new body, and what was decoded has another
- * length, too.
+ * Workers learn the length of a body from this header alone, and truncate a body of another length.
+ * Code that builds a Response may copy a header that does not fit the new body, and a decoded body
+ * has another length, too.
  */
 function lengthOf({ url, headers }: Response): { expectedLength?: number } {
   const length = headers.get("content-length") ?? "";
@@ -160,7 +160,7 @@ function isByteStream(body: ReadableStream): boolean {
   }
 }
 
-/** Sets the properties that no constructor takes, on a Response and its copies. */
+/** Sets the properties that no constructor accepts, on a Response and its copies. */
 function dress(response: Response, original: Response): Response {
   const { url, redirected, type } = original;
   const clone = response.clone.bind(response);

@@ -1,5 +1,5 @@
 /**
- * A call through a handle, and the two forms in which the handle gives its result.
+ * A call through a handle, and the two forms in which the handle returns its result.
  *
  * @module
  */
@@ -9,41 +9,41 @@ import type { Grant, Refusal, Unit } from "./admission.ts";
 import type { CallContext, CallOptions } from "./circuit_breaker.ts";
 import { discard, type Kind } from "./rules/outcome.ts";
 
-/** Gives a result to the caller. */
+/** Returns a result to the caller. */
 export interface CallForm {
-  /** `true` if the caller gets what the function returned as it is. */
+  /** `true` if the caller gets the function's result unchanged. */
   readonly raw: boolean;
   /**
-   * Gives what a fallback returned in place of a call that ended with `cause`. `handed`: whether any
-   * fallback looked at the cause.
+   * Returns a fallback's value in place of a call that ended with `cause`. `handed`: whether any
+   * fallback read the cause.
    */
   fallback(value: unknown, cause: unknown, handed: boolean): unknown;
-  /** Gives an error of the call. */
+  /** Returns or throws an error of the call. */
   error(error: unknown): Promise<unknown>;
-  /** Gives the rejection of a call that did not run. */
+  /** Returns or throws the rejection of a call that did not run. */
   rejected(error: Refusal["refused"]): Promise<unknown>;
-  /** Lets go of the `cause` once every fallback has failed, too. */
+  /** Releases the `cause` once every fallback has failed, too. */
   exhausted(cause: unknown): void;
 }
 
-/** A call that has begun: what is needed when it ends. */
+/** A call that has begun: the data that is needed at its end. */
 export interface Call {
   readonly options: CallOptions<unknown> | undefined;
   readonly form: CallForm;
 }
 
-/** A call that is to be made. */
+/** A call before it begins. */
 export interface Planned extends Call {
   readonly fn: (context: CallContext) => unknown;
   /** In ms; `undefined` for no timeout. */
   readonly timeoutMs: number | undefined;
-  /** `true` if it is made in the turn of a call of the same circuit. */
+  /** `true` if it is made during the turn of a call of the same circuit. */
   readonly within: boolean;
 }
 
 /**
- * How plain calls go: those under one grant that nothing limits, and that no listener hears of. Made by
- * a handle, and good for every handle with the same functions.
+ * The form of plain calls: those under one grant, without limits, and without a listener for calls.
+ * Created by a handle, and valid for every handle with the same functions.
  */
 export interface Plain {
   readonly grant: Grant;
@@ -54,7 +54,7 @@ export interface Plain {
   readonly threw: (error: unknown) => Promise<unknown>;
 }
 
-/** How a call ended. */
+/** The ending of a call. */
 export interface End {
   readonly kind: Kind;
   readonly startedAt: number;
@@ -63,10 +63,13 @@ export interface End {
   readonly result: unknown;
 }
 
-/** `startedAt` of a call whose duration nobody needs. A small integer: it is held across an `await`. */
+/**
+ * `startedAt` of a call whose duration is not needed. A small integer: it is held across an
+ * `await`.
+ */
 export const UNTIMED = -1;
 
-/** Returns a duration in ms. Time that went back counts as standing still. */
+/** Returns a duration in ms. A clock that was set back counts as standing still. */
 export function elapsed(from: number, to: number): number {
   return from !== UNTIMED && to > from ? to - from : 0;
 }
@@ -75,7 +78,7 @@ export function elapsed(from: number, to: number): number {
 export const THROWING: CallForm = {
   raw: true,
   fallback(value, cause, handed) {
-    // Only where nobody can have kept it.
+    // Only if no fallback can have kept it.
     if (!handed || !holds(value, cause)) discard(cause);
     return value;
   },
@@ -84,7 +87,10 @@ export const THROWING: CallForm = {
   exhausted: discard,
 };
 
-/** The form of `tryCall`: a `CallResult`, which has the cause in it, and a promise that never rejects. */
+/**
+ * The form of `tryCall`: a `CallResult`, which contains the cause, and a promise that never
+ * rejects.
+ */
 export const TELLING: CallForm = {
   raw: false,
   fallback: (value, error) => ({ ok: true, source: "fallback", value, error }),
@@ -96,14 +102,18 @@ export const TELLING: CallForm = {
   exhausted() {},
 };
 
-/** Gives what the function returned. No method of a form: the two would cost a look-up for each call. */
+/**
+ * Returns the function's result. Not a method of a form: the two would cost a look-up for each
+ * call.
+ */
 export function give({ raw }: CallForm, value: unknown): unknown {
   return raw ? value : { ok: true, source: "call", value };
 }
 
 /**
- * Returns a promise that rejects, a moment later: at once, nobody would have listened yet, which the
- * runtime notes as an unhandled rejection and then takes back. That costs more than all the rest.
+ * Returns a promise that rejects a moment later. At once, no handler would be attached yet: the
+ * runtime would note an unhandled rejection and then take it back, which costs more than the rest
+ * of a call.
  */
 function rejecting(error: unknown): Promise<unknown> {
   return Promise.resolve(new Rejection(error));

@@ -7,7 +7,10 @@
 import { discard } from "./rules/outcome.ts";
 import { passAfter } from "./timeouts.ts";
 
-/** The context of the called function. Its signal is made when it is first read, for this call alone. */
+/**
+ * The context of the called function. Its signal is created when it is first read, for this call
+ * alone.
+ */
 export class CallScope {
   // TypeScript's `private`: one of these is made for every call, and `#private` fields cost more.
   private caller: AbortSignal | undefined;
@@ -28,13 +31,13 @@ export class CallScope {
     }
     const { signal } = this.controller;
     if (this.caller === undefined) return signal;
-    // Not listeners of ours, which would have to go at the end of the call: a Response's body goes on
-    // to depend on the caller's signal. From now on it is what `signal` gives, the same each time.
+    // Not our own listeners, which would have to be removed at the end of the call: the body of a
+    // Response still depends on the caller's signal. From now on `signal` returns this one.
     this.limited = false;
     return this.caller = AbortSignal.any([this.caller, signal]);
   }
 
-  /** The signal, if there is anything that could abort it. */
+  /** The signal, if anything can abort it. */
   get limit(): AbortSignal | undefined {
     return this.limited || this.caller !== undefined ? this.signal : undefined;
   }
@@ -47,10 +50,10 @@ export class CallScope {
 }
 
 /**
- * Runs `fn` until it ends, the caller aborts, or the timeout passes, whichever is first. What it
- * comes to afterwards is let go in silence.
+ * Runs `fn` until it ends, the caller aborts, or the timeout passes, whichever is first. A later
+ * result is dropped silently.
  *
- * @param late Makes the error of the timeout.
+ * @param late Creates the error of the timeout.
  */
 export function outrun<T>(
   fn: (context: CallScope) => T | PromiseLike<T>,

@@ -1,5 +1,5 @@
 /**
- * Checks of options. Every refusal names the option, what came and what is allowed.
+ * Checks of options. Every error names the option, what came and what is allowed.
  *
  * @module
  */
@@ -8,7 +8,7 @@
 export const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /**
- * A number option, checked: an integer within bounds, or the default when it is left out.
+ * Checks a number option: returns an integer within bounds, or the default if it is not given.
  *
  * @throws {RangeError} Naming the option, what came and what is allowed.
  */
@@ -36,7 +36,7 @@ export function check<D extends number | undefined>(
   return value as number;
 }
 
-/** Returns the value if it is one of the allowed words, or the default if it is left out. */
+/** Returns the value if it is one of the allowed words, or the default if it is not given. */
 export function oneOf<T extends string>(
   subject: string,
   option: string,
@@ -50,14 +50,15 @@ export function oneOf<T extends string>(
   return value as T;
 }
 
-/** @throws {RangeError} Always; a TypeError when what came is of no type that could do. */
+/** @throws {RangeError} Always; a TypeError if the value has a type that can never be valid. */
 export function refuse(subject: string, option: string, allowed: string, value: unknown): never {
   const Refusal = typeof value === "number" || typeof value === "string" ? RangeError : TypeError;
   throw new Refusal(wrong(`create ${subject}`, option, inLine(allowed), value));
 }
 
 /**
- * As {@linkcode refuse}, where a string may be an address or a credential: it is not shown.
+ * Throws like {@linkcode refuse}, for a string that may be an address or a credential, which is not
+ * shown.
  *
  * @throws {TypeError} Always.
  */
@@ -95,23 +96,27 @@ function short(text: string): string {
   return text.length > 60 ? `${text.slice(0, 60)}…` : text;
 }
 
-/** A text in quotes, on one line: it cannot pretend to be a line of a log, or what comes after it. */
+/**
+ * Returns a text in quotes, on one line, so that it cannot look like a line of a log, or like the
+ * text after it.
+ */
 export function quote(text: string): string {
   return inLine(JSON.stringify(text));
 }
 
-// Controls, line separators, what turns the direction of writing, and halves of surrogate pairs.
+// Controls, line separators, characters that change the direction of writing, and halves of
+// surrogate pairs.
 const UNFIT = /[\p{Cc}\p{Zl}\p{Zp}\u200e\u200f\u202a-\u202e\u2066-\u2069]|[\ud800-\udfff]/gu;
 
-/** A text on one line, with nothing in it that acts on a terminal or a log. */
+/** Returns a text on one line, without characters that affect a terminal or a log. */
 export function inLine(text: string): string {
   return text.replace(UNFIT, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
 
 /**
- * Returns `true` for an object of the platform's class of that name, whichever copy of the class made
- * it: servers on Node replace globals, and undici and node-fetch have classes of their own. It is what
- * `Object.prototype.toString` tells, read directly, which costs a quarter.
+ * Returns `true` for an object of the platform's class of that name, whichever copy of the class
+ * created it: servers on Node replace globals, and undici and node-fetch have their own classes. It
+ * reads the tag of `Object.prototype.toString` directly, which costs a quarter.
  */
 export function hasBrand(value: unknown, brand: string): boolean {
   try {
@@ -122,15 +127,15 @@ export function hasBrand(value: unknown, brand: string): boolean {
   }
 }
 
-/** @throws {TypeError} If these are no options. */
+/** @throws {TypeError} If the value is not an options object. */
 export function mustBeObject(subject: string, options: unknown): void {
   if (typeof options !== "object" || options === null) {
-    // Where there is one option that matters, people give that alone: an address, a token.
+    // If one option matters most, people pass its value alone: an address, a token.
     refuseUnseen(subject, "options", "an object", options);
   }
 }
 
-/** Refuses options that nobody reads: most are misspelt. */
+/** Refuses unknown options: most are misspelled. */
 export function known(subject: string, options: object, allowed: readonly string[]): void {
   mustBeObject(subject, options);
   for (const option in options) {

@@ -1,7 +1,7 @@
 /**
- * A circuit as its handles see it: it admits calls and settles them. Its two kinds are the circuit on
- * a store of this process, in `local_circuit.ts`, and the circuit on a shared store, in
- * `shared/circuit.ts`. What both have in common is here.
+ * A circuit as its handles see it: it admits calls and settles them. There are two kinds: a circuit
+ * on a store of this process, in `local_circuit.ts`, and a circuit on a shared store, in
+ * `shared/circuit.ts`. This file has their common code.
  *
  * @module
  */
@@ -53,12 +53,12 @@ export { UNCOUNTED, UNKNOWN } from "./admission.ts";
 export type { Ending } from "./rules/outcome.ts";
 
 /**
- * The property under which a store keeps its way of opening circuits. Registered globally, so that a
- * store made by another copy of this package works, too.
+ * The property under which a store keeps its function that opens circuits. Registered globally, so
+ * that a store of another copy of this package works, too.
  */
 export const CIRCUITS: unique symbol = Symbol.for("@fuse/edge: circuits");
 
-/** How the core sees a store: a driver that knows how to open circuits. */
+/** A store as the core sees it: a driver that can open circuits. */
 export interface OpeningStore extends Store, Driver {
   /** An object rather than a function, so that a Proxy that wraps every method leaves it alone. */
   readonly [CIRCUITS]: CircuitKind;
@@ -70,21 +70,24 @@ export interface CircuitKind {
   openerFor(store: NamedStore): Opener;
 }
 
-/** Opens the circuits of one store, and does what concerns many of them. */
+/** Opens the circuits of one store, and runs operations on many of them. */
 export interface Opener {
-  /** `true` if the last that was heard of the store as a whole is a failure. */
+  /** `true` if the last news about the store as a whole is a failure. */
   readonly failing: boolean;
   /** Opens a circuit. Performs no I/O. */
   open(identity: CircuitIdentity, policy: CircuitPolicyData): Circuit;
-  /** Asks for a page of circuits; if `always`, also while the store is left alone. */
+  /** Requests a page of circuits; with `always`, also during a back-off. */
   list(ask: () => Awaitable<ListPage>, always: boolean): Promise<ListPage>;
-  /** Sends what these circuits have pending. Never rejects. */
+  /** Sends the pending outcomes of these circuits. Never rejects. */
   flush(circuits: readonly Circuit[]): Promise<void>;
-  /** Asks the store for a read and a write that leave nothing behind. Rejects if it cannot be used. */
+  /**
+   * Sends the store a read and a write that leave nothing behind. Rejects if the store cannot be
+   * used.
+   */
   check(): Promise<void>;
 }
 
-/** A store of a Fuse under its name, and what its circuits have in common. */
+/** A store of a Fuse under its name, with everything that its circuits share. */
 export interface NamedStore {
   readonly name: string;
   readonly driver: Driver;
@@ -92,42 +95,45 @@ export interface NamedStore {
   readonly events: Events;
   /** Names this isolate, in `lastFailure` and in the trail. */
   readonly instance: string | null;
-  /** How long to wait for an answer, in ms. */
+  /** The time to wait for an answer, in ms. */
   readonly timeoutMs: number;
-  /** The strategies that this isolate knows beside the built-in ones. */
+  /** The custom strategies of this isolate. */
   readonly strategies: Readonly<Record<string, Strategy>>;
   /** Draws which calls a ramp admits: from 0, below 1. */
   readonly random: () => number;
   /** The `fetch` of guarded requests, in place of the global one. */
   readonly fetch?: typeof fetch | undefined;
-  /** The circuits that have something to send. They stay here when their handles are gone. */
+  /** The circuits with unsent outcomes. They stay here when their handles are gone. */
   readonly unsent: Set<Circuit>;
 }
 
-/** Returns a store as the core uses it, or `null` if the value is no store. */
+/** Returns a store as the core uses it, or `null` if the value is not a store. */
 export function openingStore(store: unknown): OpeningStore | null {
   if (typeof store !== "object" || store === null) return null;
   const { [CIRCUITS]: kind } = store as Partial<OpeningStore>;
   return typeof kind?.openerFor === "function" && isDriver(store) ? store as OpeningStore : null;
 }
 
-/** More foreign policies than this are not told apart: so many are a fight that was reported. */
+/**
+ * The number of foreign policies that are distinguished: so many are a conflict that was already
+ * reported.
+ */
 const MAX_REPORTED = 16;
 
-/** A circuit of this isolate. Handles come and go; it holds none of their functions. */
+/** A circuit of this isolate. Handles come and go; the circuit holds none of their functions. */
 export abstract class Circuit {
   readonly identity: CircuitIdentity;
   readonly store: NamedStore;
   policy: CircuitPolicyData;
-  /** The policy that handles gave, in place of which `policy` may be the one that the record tells. */
+  /** The policy of the handles; `policy` may be the record's instead. */
   given: CircuitPolicyData;
   /** `true` once a handle with options has set the policy. */
   configured = false;
-  /** `true` if a handle was made or called since the registry last looked for room. */
+  /** `true` if a handle was made or called since the registry last evicted circuits. */
   used = false;
-  /** Kept for collectors of metrics: to listen to each call costs more than the call. */
+  /** Totals for collectors of metrics: listening to each call costs more than the call. */
   readonly counts: CallCounts = { success: 0, failure: 0, ignored: 0, slow: 0, rejected: 0 };
-  /** How plain calls went last. */
+  /** The last form of plain calls. */
   plain: Plain | null = null;
   protected readonly driver: Driver;
   /** `true` once this isolate has recorded something. */
@@ -144,7 +150,7 @@ export abstract class Circuit {
   #failure: { readonly under: Admission; readonly note: FailureNote } | null = null;
 
   constructor(identity: CircuitIdentity, policy: CircuitPolicyData, store: NamedStore) {
-    // Every error and event hands it out.
+    // Every error and event shares it.
     this.identity = Object.freeze(identity);
     this.policy = this.given = policy;
     this.store = store;
@@ -158,7 +164,7 @@ export abstract class Circuit {
 
   /** Decides whether a call may run. */
   abstract admit(unit: Unit): Awaitable<Grant | Refusal>;
-  /** Records how an admitted call ended, and announces it. Never throws. */
+  /** Records and announces the end of an admitted call. Never throws. */
   abstract settle(grant: Grant, ending: Ending, unit: Unit): Promise<void> | void;
   /** Counts a call that was rejected. Costs no round trip. */
   abstract countRejected(): void;
@@ -168,9 +174,9 @@ export abstract class Circuit {
   abstract peek(): Known;
   /** Returns the store's Snapshot with this isolate's pending counts added. */
   abstract look(): Awaitable<Known>;
-  /** Begins to send what is pending, in the background. Never rejects. */
+  /** Begins to send pending outcomes, in the background. Never rejects. */
   abstract flush(): Promise<void>;
-  /** Reports what is pending as unconfirmed, and drops it. */
+  /** Reports pending outcomes as unconfirmed, and drops them. */
   abstract abandon(): void;
   /** Returns the store's clock, in ms, as far as it is known. */
   protected abstract storeNow(): number;
@@ -181,14 +187,14 @@ export abstract class Circuit {
   ): Awaitable<Changed>;
 
   /**
-   * Settles a success that no event tells of and that changes no state, as nearly all calls are.
-   * Returns `false`, having done nothing, if there may be more to it: then call `settle`.
+   * Settles a success without a listener or a change of state, as nearly all calls are. Returns
+   * `false`, having done nothing, if the call may need more: then call `settle`.
    */
   pass(_grant: Grant, _at: number): boolean {
     return false;
   }
 
-  /** Lays an override over the state, or releases it (`null`). */
+  /** Sets an override over the state, or releases it (`null`). */
   async override(
     kind: Override | null,
     request: Pick<OverrideRequest, "until" | "reason" | "actor">,
@@ -202,7 +208,7 @@ export abstract class Circuit {
     announceAction(this, kind ?? "released", request, kind === null ? null : request.until, answer);
   }
 
-  /** Closes and clears. */
+  /** Closes the circuit, and clears its evidence. */
   async reset(reason: string | null, actor: string | null): Promise<void> {
     const answer = await this.operate(
       "transition",
@@ -220,7 +226,7 @@ export abstract class Circuit {
     if (answer.won) announceAction(this, "reset", { reason, actor }, null, answer);
   }
 
-  /** Puts a record in place of the store's. Returns whether it did. */
+  /** Replaces the store's record. Returns whether it did. */
   async restore(
     record: CircuitRecord,
     existing: RestoreRequest["existing"],
@@ -252,7 +258,7 @@ export abstract class Circuit {
     if (this.wrote) (this.#reported ??= new Set()).add(this.policy.hash);
     this.policy = this.given = policy;
     this.configured = true;
-    // Plain calls go by the policy that stood when their grant was made.
+    // Plain calls use the policy of the time when their grant was made.
     this.opened = UNKNOWN;
   }
 
@@ -270,22 +276,23 @@ export abstract class Circuit {
     );
   }
 
-  /** Returns what every request carries. */
+  /** Returns the fields that every request has. */
   protected request(id: string): StoreRequest {
     const { clock, instance } = this.store;
     const request = { id, at: clock(), shape: this.policy.shape };
     return instance === null ? request : { ...request, instance };
   }
 
-  /** Returns the request that asks to let a call through. */
+  /** Returns the request for admission of a call. */
   protected acquiring(id: string, token: string): AcquireRequest {
     const { halfOpenMaxConcurrent: max, halfOpenLeaseMs: leaseMs } = this.policy;
     return { ...this.request(id), token, max, leaseMs };
   }
 
   /**
-   * Returns the request for the transition that is due. Take `expected` before the verdict: a strategy
-   * or a cooldown that throws is reported to listeners, and what they do makes the verdict void.
+   * Returns the request for the transition that is due. Read `expected` before the strategies run:
+   * an error of a strategy or a cooldown is reported to listeners, which may change the circuit and
+   * so make the decision void.
    */
   protected transition(
     due: Verdict,
@@ -311,13 +318,13 @@ export abstract class Circuit {
     };
   }
 
-  /** Returns what the circuit's record is to say of the policy; `undefined` without one. */
+  /** Returns the policy for the circuit's record; `undefined` without one. */
   protected recording(): PolicyRecord | undefined {
     const { hash, recorded } = this.policy;
     return hash === "" ? undefined : recorded;
   }
 
-  /** Returns the grant for a circuit that lets everybody through, unless its ramp turns the call away. */
+  /** Returns the grant for a circuit that admits all calls, unless its ramp rejects the call. */
   protected open(s: Snapshot): Grant | Refusal {
     if (s.override?.kind === "disabled") return SILENT;
     if (!isSame(this.opened, s)) this.opened = { ...UNKNOWN, ...admissionOf(s) };
@@ -349,7 +356,7 @@ export abstract class Circuit {
     };
   }
 
-  /** Returns what the end of a call is told and counted as. */
+  /** Returns the form in which the end of a call is announced and counted. */
   outcome(grant: Grant, ending: Ending): "success" | "failure" | "ignored" {
     return ending.kind === "neutral"
       ? "ignored"
@@ -358,13 +365,18 @@ export abstract class Circuit {
       : "success";
   }
 
-  /** Returns `true` if an ending counts as a failure. A slow trial does where slow calls open. */
+  /**
+   * Returns `true` if an ending counts as a failure. A slow trial does if `slow_calls` is a
+   * strategy.
+   */
   protected failed(grant: Grant, { kind, slow }: Ending): boolean {
     return kind === "failure" ||
       (slow && kind === "success" && grant.lease !== null && this.policy.slowFails);
   }
 
-  /** Remembers a failure, in case it opens the circuit. Returns `true` if the ending counts as one. */
+  /**
+   * Remembers a failure, in case it opens the circuit. Returns `true` if the ending counts as one.
+   */
   protected noteFailure(under: Grant, ending: Ending): boolean {
     if (!this.failed(under, ending)) return false;
     const { failure, at } = ending;
@@ -373,15 +385,17 @@ export abstract class Circuit {
     return true;
   }
 
-  /** Announces how a call ended. Ask `events.hearsCalls` first: finding out `late` costs something. */
+  /**
+   * Announces the end of a call. Check `events.hearsCalls` first: computing `late` is expensive.
+   */
   protected tellCall(grant: Grant, ending: Ending, late: boolean): void {
     if (grant.silent) return;
     announceCall(this, this.outcome(grant, ending), ending, late);
   }
 
-  /** Announces what an answer brings along, a foreign policy included. */
+  /** Announces the contents of an answer, including a foreign policy. */
   protected note(answer: Answer): void {
-    // The store will find what a stand-in finds.
+    // The store will detect what a stand-in detects.
     if (this.local) return;
     announceAnswer(this, answer);
     const { policyHash } = answer.snapshot;
@@ -401,7 +415,10 @@ export abstract class Circuit {
     announceTransition(this, "would_open", s.state, "OPEN", reason, { snapshot: s });
   }
 
-  /** Returns the sentence of a rejection, built once a generation: that costs more than the rest. */
+  /**
+   * Returns the sentence of a rejection, built once for each generation: that costs more than the
+   * rest.
+   */
   #explain(s: Snapshot, now: number): string {
     if (isSame(this.#sentence, s)) return this.#sentence.text;
     const text = explainRefusal(this.identity.name, s, now, this.policy.halfOpenMaxConcurrent);

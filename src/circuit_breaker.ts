@@ -1,5 +1,5 @@
 /**
- * The handle of a circuit that user code holds, its options and its results.
+ * The handle of a circuit for user code, its options and its results.
  *
  * @module
  */
@@ -20,43 +20,47 @@ export type GuardedFetch<F = never> = (
 
 /** The context of a fallback. */
 export interface FallbackContext {
-  /** Which circuit. */
+  /** The identity of the circuit. */
   readonly circuit: CircuitIdentity;
-  /** Why the call has no result of its own: the rejection, what it threw, or the failed result. */
+  /**
+   * The reason why the call has no result of its own: the rejection, its error, or its failed
+   * result.
+   */
   readonly error: unknown;
   /** The state that a call meets now. */
   readonly state: CircuitState;
 }
 
 /**
- * Gives a value in place of the call's, which is returned to the caller. One that throws leaves it to the
- * next; what the last one throws reaches the caller.
+ * Returns a value in place of the call's. If it throws, the next fallback runs; the error of the
+ * last one reaches the caller.
  */
 export type Fallback<F> = (context: FallbackContext) => F | PromiseLike<F>;
 
-/** When a fallback runs: on rejection only, or on a failed call too. */
+/** When a fallback runs: only on a rejection, or on a failed call as well. */
 export type FallbackOn = "rejection" | "failure";
 
-/** Options of a handle. Functions belong to it and never to the shared circuit. */
+/** Options of a handle. Functions belong to the handle and never to the shared circuit. */
 export interface CircuitOptions<F = never> extends CircuitPolicy {
   /**
-   * Errors that count neither as success nor as failure: classes or predicates. Wins over `record`.
-   * Left out: none.
+   * Errors that count neither as success nor as failure: classes or predicates. Takes precedence
+   * over `record`. By default, there are none.
    */
   ignore?: readonly ErrorMatcher[] | undefined;
   /**
-   * The only errors that count as failures, others count as successes: classes or predicates. Left
-   * out: every error is a failure. A call that ran into its timeout is one either way.
+   * The only errors that count as failures, while others count as successes: classes or predicates.
+   * By default, every error is a failure. A call that ran into its timeout is a failure either way.
    */
   record?: readonly ErrorMatcher[] | undefined;
   /**
-   * Decides if a result or an error is a failure. Left out: thrown errors are, and Responses of 5xx and
-   * 429. If it throws, `listener_error` reports that, and the call counts as without it.
+   * Decides whether a result or an error is a failure. By default, thrown errors are, and Responses
+   * of 5xx and
+   * 429. If it throws, `listener_error` reports that, and the default decides.
    */
   isFailure?: ((outcome: Outcome) => boolean) | undefined;
   /**
-   * Gives a value in place of a rejected call's. A list is tried in order. Left out: a rejected call
-   * throws.
+   * Returns a value in place of a rejected call's. A list is tried in order. By default, a rejected
+   * call throws.
    */
   fallback?: Fallback<F> | readonly Fallback<F>[] | undefined;
   /**
@@ -67,32 +71,32 @@ export interface CircuitOptions<F = never> extends CircuitPolicy {
   fallbackOn?: FallbackOn | undefined;
 }
 
-/** Options for all circuits of a Fuse, or for those of a name. */
+/** Options for all circuits of a Fuse, or for circuits of a name. */
 export type CircuitDefaults = Omit<CircuitOptions, "fallback">;
 
 /** Options of one call. */
 export interface CallOptions<F = never> {
   /**
-   * The caller's. When it aborts, the call rejects with its reason. That counts as neutral, but as a
-   * failure if the reason is a `TimeoutError`, as that of `AbortSignal.timeout` is, or if
-   * `abandonedAfterMs` has passed. Left out: only the timeout ends a call early.
+   * The caller's signal. When it aborts, the call rejects with its reason. That counts as neutral,
+   * but as a failure if the reason is a `TimeoutError`, as that of `AbortSignal.timeout` is, or if
+   * `abandonedAfterMs` has passed. By default, only the timeout ends a call early.
    */
   signal?: AbortSignal | undefined;
-  /** In place of `callTimeoutMs`, in ms. A positive integer. Left out: the circuit's. */
+  /** Replaces `callTimeoutMs`, in ms. A positive integer. By default, the circuit's applies. */
   timeoutMs?: number | undefined;
-  /** In place of the handle's `fallback`. Left out: that one. */
+  /** Replaces the handle's `fallback`. By default, that one runs. */
   fallback?: Fallback<F> | readonly Fallback<F>[] | undefined;
-  /** In place of the handle's `fallbackOn`. Left out: that one. */
+  /** Replaces the handle's `fallbackOn`. By default, that one applies. */
   fallbackOn?: FallbackOn | undefined;
 }
 
 /** The context of the called function. */
 export interface CallContext {
-  /** Aborts when the caller gives up or the call runs into its timeout. Made when it is read. */
+  /** Aborts when the caller gives up or the call runs into its timeout. Created when it is read. */
   readonly signal: AbortSignal;
 }
 
-/** Result of `tryCall`: told apart by `ok`, then by `source` or `rejected`. */
+/** Result of `tryCall`. Its kinds differ by `ok`, then by `source` or `rejected`. */
 export type CallResult<T, F = never> =
   | {
     /** There is a value. */
@@ -109,11 +113,13 @@ export type CallResult<T, F = never> =
     readonly source: "fallback";
     /** The fallback's value. */
     readonly value: F;
-    /** Why the fallback ran: the rejection, what the function threw, or its failed result. */
+    /**
+     * The reason why the fallback ran: the rejection, the function's error, or its failed result.
+     */
     readonly error: unknown;
   }
   | {
-    /** There is none. */
+    /** There is no value. */
     readonly ok: false;
     /** The function ran. */
     readonly rejected: false;
@@ -121,158 +127,185 @@ export type CallResult<T, F = never> =
     readonly error: unknown;
   }
   | {
-    /** There is none. */
+    /** There is no value. */
     readonly ok: false;
     /** The function did not run. */
     readonly rejected: true;
-    /** The refusal of the circuit, or of the store where `onStoreError` is `reject`. */
+    /** The rejection of the circuit, or of the store if `onStoreError` is `reject`. */
     readonly error: CircuitBreakerOpenError | StoreUnavailableError;
     /** How long to wait, in ms; at least 1. */
     readonly retryAfterMs: number;
   };
 
 /**
- * Leave to do something and say later how it went. The first of its methods counts; disposing it
- * unsettled ignores it. One that is never settled gives its half-open slot back after
- * `halfOpenLeaseMs`. None of them throws.
+ * The permission to do something and report its outcome later. Only the first call of its methods
+ * counts; disposing an unsettled permit ignores it. A permit that is never settled returns its
+ * half-open slot after `halfOpenLeaseMs`. The methods never throw.
  */
 export interface Permit extends AsyncDisposable {
-  /** It went well. Costs what a call's end does: with `eventual`, no blocking round trip while closed. */
+  /**
+   * Reports a success. Costs what a call's end does: with `eventual`, no blocking round trip while
+   * closed.
+   */
   success(): Promise<void>;
   /**
-   * It failed. An error is judged by `ignore` and `record`, as if it had been thrown. Costs what
-   * `success()` does.
+   * Reports a failure. An error is judged by `ignore` and `record`, as if it had been thrown. Costs
+   * what `success()` does.
    */
   failure(error?: unknown): Promise<void>;
-  /** It says nothing about the upstream. No round trip, but for a trial: one, to free its slot. */
+  /** Reports a neutral outcome. No round trip, except for a trial: one, to free its slot. */
   ignore(): Promise<void>;
 }
 
-/** Why an operator acts, and who. Kept in the trail and told in events: put no secrets here. */
+/**
+ * The reason and the actor of an operator's action. Both are kept in the trail and are in events:
+ * put no secrets here.
+ */
 export interface Actor {
-  /** Why. At most 1 000 characters; half a surrogate pair becomes U+FFFD. Left out: not told. */
+  /**
+   * The reason. At most 1 000 characters; half a surrogate pair becomes U+FFFD. By default, there
+   * is none.
+   */
   reason?: string | undefined;
-  /** The person or program that acts, at most 1 000 characters. Left out: `null` is kept. */
+  /** The person or program that acts, at most 1 000 characters. By default, `null` is kept. */
   actor?: string | undefined;
 }
 
-/** How long an override lasts: until an instant, or for so long, or until it is released. */
+/** The length of an override: until an instant, for a time, or until it is released. */
 export interface OverrideOptions extends Actor {
-  /** An instant, in the future. Left out, and `forMs` too: until it is released. */
+  /**
+   * An instant, in the future. By default, and without `forMs`, the override lasts until it is
+   * released.
+   */
   until?: Date | undefined;
-  /** Or for so long, in ms. A positive integer. Left out: see `until`; both together are refused. */
+  /** The length, in ms. A positive integer. By default, see `until`; giving both is an error. */
   forMs?: number | undefined;
 }
 
 /**
- * Guards calls to one dependency. Made by `fuse.make(name)`. While the store cannot be used, `isOpen`,
- * `getState`, `getMetrics`, `snapshot` and `explain` give what this isolate knows, and do not throw.
+ * Guards calls to one dependency. Made by `fuse.make(name)`. While the store cannot be used,
+ * `isOpen`, `getState`, `getMetrics`, `snapshot` and `explain` return what this isolate knows, and
+ * do not throw.
  */
 export interface CircuitBreaker<F = never> extends CircuitIdentity {
   /**
-   * Runs `fn` if the circuit lets it.
+   * Runs `fn` if the circuit admits the call.
    *
    * Cost on a shared store, eventual: no blocking round trip while closed or open, 1 + 1 for a
    * trial (+ 1 at its verdict); strong: 1, and 1 more after a failure or a trial.
    *
-   * @param fn What to guard: sync or async, throwing or not.
+   * @param fn The function to guard: sync or async, throwing or not.
    * @param options For this call only.
-   * @returns What `fn` returned, or what a fallback did.
-   * @throws What `fn` threw; {@linkcode CircuitBreakerOpenError} if it was rejected;
+   * @returns The result of `fn`, or the value of a fallback.
+   * @throws The error of `fn`; {@linkcode CircuitBreakerOpenError} if the call was rejected;
    * {@linkcode CallTimeoutError} if it took too long; the signal's reason if the caller gave up;
-   * {@linkcode StoreUnavailableError} with `onStoreError: "reject"`; a RangeError or TypeError that names
-   * the option, for bad ones.
+   * {@linkcode StoreUnavailableError} with `onStoreError: "reject"`; a RangeError or TypeError that
+   * names an invalid option.
    */
   call<T, G = never>(
     fn: (context: CallContext) => T | PromiseLike<T>,
     options?: CallOptions<G>,
   ): Promise<T | F | G>;
   /**
-   * Like `call`, but tells a rejection and an error as data, and does not reject. Costs what `call`
-   * does, and less than half of it when rejected: no error is thrown.
+   * Does what `call` does, but returns a rejection and an error as data, and never rejects. Costs
+   * what `call` does, and less than half of that for a rejection, because no error is thrown.
    *
-   * @param fn What to guard: sync or async, throwing or not.
+   * @param fn The function to guard: sync or async, throwing or not.
    * @param options For this call only.
-   * @returns How it went.
+   * @returns The result, the fallback's value, the error or the rejection.
    */
   tryCall<T, G = never>(
     fn: (context: CallContext) => T | PromiseLike<T>,
     options?: CallOptions<G>,
   ): Promise<CallResult<T, F | G>>;
   /**
-   * `fn` with every call of it guarded; `this` and the arguments are handed on.
+   * Returns `fn` with every call of it guarded; `this` and the arguments are passed on.
    *
-   * @throws {TypeError} If it is no function.
+   * @throws {TypeError} If `fn` is not a function.
    */
   wrap<A extends unknown[], T>(
     fn: (...args: A) => T | PromiseLike<T>,
   ): (...args: A) => Promise<T | F>;
   /**
-   * The two-step form, for what ends long after it began, such as streams. Costs what the beginning of
-   * a call does: with `eventual`, no blocking round trip while closed, one for a trial.
+   * Begins a call in two steps, for work that ends long after it began, such as streams. Costs what
+   * the beginning of a call does: with `eventual`, no blocking round trip while closed, one for a
+   * trial.
    *
-   * @throws {CircuitBreakerOpenError} If the circuit does not let it.
+   * @throws {CircuitBreakerOpenError} If the circuit rejects the call.
    * @throws {StoreUnavailableError} If the store cannot be used, with `onStoreError: "reject"`.
    */
   admit(): Promise<Permit>;
-  /** This isolate's view as it stands: synchronous, no I/O. */
+  /** Returns this isolate's cached view: synchronous, no I/O. */
   peek(): CircuitSnapshot;
   /**
-   * Why it is as it is, in one sentence a pager can carry; it says so if this isolate decides alone. One
-   * round trip.
+   * Explains the circuit's state in one sentence, short enough for a pager; it says so if this
+   * isolate decides alone. One round trip.
    */
   explain(): Promise<string>;
   /**
-   * `fetch`, guarded. 5xx and 429 count as failures and are still returned; `Retry-After`
-   * lengthens the cooldown; the caller's abort is neutral, and its deadline a failure. Bound: hand it on as it is.
+   * A guarded `fetch`. 5xx and 429 count as failures and are still returned; `Retry-After`
+   * lengthens the cooldown; the caller's abort is neutral, and its deadline a failure. Bound, so it
+   * can be passed on as it is.
    */
   readonly fetch: GuardedFetch<F>;
-  /** `true` if a call would be rejected because the circuit is open or forced open. One round trip. */
+  /**
+   * Returns `true` if a call would be rejected because the circuit is open or forced open. One
+   * round trip.
+   */
   isOpen(): Promise<boolean>;
   /** Returns the state that a call meets, and changes nothing: a cooldown that has passed reads
    * `HALF_OPEN`. One round trip. */
   getState(): Promise<CircuitState>;
-  /** Its counters, this isolate's pending ones laid over. One round trip. */
+  /** Returns its counters, with this isolate's pending ones. One round trip. */
   getMetrics(): Promise<CircuitMetrics>;
-  /** State, override and counters; `local` if this isolate decides alone. One round trip. */
+  /**
+   * Returns state, override and counters; `local` if this isolate decides alone. One round trip.
+   */
   snapshot(): Promise<CircuitSnapshot>;
   /**
-   * Rejects all calls until released. One round trip, also while the store is left alone after it failed.
+   * Rejects all calls until released. One round trip, also during a back-off of the store.
    *
    * @throws {StoreUnavailableError} If the store does not answer or refuses. `cause` is the store's error.
    * @throws {RangeError | TypeError} Naming the option, what came and what is allowed.
    */
   forceOpen(options?: OverrideOptions): Promise<void>;
-  /** Admits all calls until released; they count, and never trip. One round trip; throws as `forceOpen`. */
+  /**
+   * Admits all calls until released; they count, and never trip. One round trip; throws like
+   * `forceOpen`.
+   */
   forceClose(options?: OverrideOptions): Promise<void>;
   /**
-   * Admits all calls until released; only totals count, and no call events fire. One round trip;
-   * throws as `forceOpen`.
+   * Admits all calls until released; only totals count, and no call events are emitted. One round
+   * trip; throws like `forceOpen`.
    */
   disable(options?: OverrideOptions): Promise<void>;
   /**
-   * Admits all calls until released; they count, and `would_open` is announced. One round trip; throws
-   * as `forceOpen`.
+   * Admits all calls until released; they count, and `would_open` is announced. One round trip;
+   * throws like `forceOpen`.
    */
   metricsOnly(options?: OverrideOptions): Promise<void>;
   /**
-   * Ends an override; the state beneath stands. Does nothing without one. One round trip; throws as
-   * `forceOpen`.
+   * Ends an override; the state beneath stays. Does nothing without one. One round trip; throws
+   * like `forceOpen`.
    */
   release(options?: Actor): Promise<void>;
-  /** Closes and clears; lifetime totals and an override stay. One round trip; throws as `forceOpen`. */
+  /**
+   * Closes the circuit and clears its evidence; lifetime totals and an override stay. One round
+   * trip; throws like `forceOpen`.
+   */
   reset(options?: Actor): Promise<void>;
   /**
-   * Deletes the circuit, such as that of a tenant that left. A trail keeps its rows, and one that says
-   * so; the next call begins it anew. One round trip; throws as `forceOpen`.
+   * Deletes the circuit, for example that of a tenant that left. A trail keeps its rows, and adds
+   * one for the removal; the next call begins the circuit anew. One round trip; throws like
+   * `forceOpen`.
    */
   remove(options?: Actor): Promise<void>;
   /**
    * Returns the rows of the trail about this circuit, latest first. One round trip for each hundred
    * rows, made when they are read.
    *
-   * @throws {TypeError} If its store keeps no trail, or the cursor is not of it.
-   * @throws {RangeError} If the limit is no integer of at least 0.
+   * @throws {TypeError} If its store keeps no trail, or the cursor is invalid.
+   * @throws {RangeError} If the limit is not an integer of at least 0.
    */
   history(query?: EventQuery): AsyncIterableIterator<CircuitEvent>;
 }

@@ -1,5 +1,5 @@
 /**
- * The command line: look at circuits and act on them, without a program of one's own.
+ * The command line: look at circuits and act on them, without a program of your own.
  *
  * ```sh
  * deno run -A jsr:@fuse/edge/cli status
@@ -33,15 +33,15 @@ import { CommanderError } from "commander";
 import { makeProgram } from "./cli/program.ts";
 import { type CliProcess, Terminal } from "./cli/terminal.ts";
 
-/** Where a command line runs: in place of this process. */
+/** The environment of a command, in place of this process's. */
 export interface CliOptions {
-  /** Environment variables by name. Left out: those of this process. */
+  /** Environment variables by name. By default, those of this process. */
   env?: object | undefined;
-  /** Takes what is printed. Left out: the standard output. */
+  /** Receives the output. By default, the standard output. */
   stdout?: ((text: string) => void) | undefined;
-  /** Takes errors and progress. Left out: the standard error. */
+  /** Receives errors and progress. By default, the standard error. */
   stderr?: ((text: string) => void) | undefined;
-  /** Ends `tail`. Left out: SIGINT and SIGTERM do. */
+  /** Ends `tail`. By default, SIGINT and SIGTERM do. */
   signal?: AbortSignal | undefined;
 }
 
@@ -95,7 +95,7 @@ function interruption(): AbortSignal {
 
 // Node 20 has no `import.meta.main`; there, `runCli` is called.
 if ((import.meta as { readonly main?: boolean }).main) {
-  // Whoever read the output may leave before its end, as `head` does. A disk that is full has lost it.
+  // The reader of the output may leave before its end, as `head` does. A full disk has lost output.
   nodeProcess.stdout.on("error", ({ code }: { readonly code?: string }) => {
     nodeProcess.exit(code === "EPIPE" ? 0 : 1);
   });

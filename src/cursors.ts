@@ -1,5 +1,6 @@
 /**
- * How a store hands out its trail to be delivered: oldest first, from where a cursor has come to.
+ * The interface by which a store hands out its trail for delivery: oldest first, from the position
+ * of a cursor.
  *
  * @module
  */
@@ -14,12 +15,15 @@ export interface KeepsTrails {
   readonly [TRAILS]: Trails;
 }
 
-/** The trails of a store: one a database. */
+/** The trails of a store: one for each database. */
 export interface Trails {
   readonly all: readonly DeliveredTrail[];
   /** Returns the trail with the rows of a circuit. */
   of(key: string): DeliveredTrail;
-  /** Has changes appended that wait elsewhere, as far as this costs little. `at` is the caller's clock, in ms. */
+  /**
+   * Appends changes that wait elsewhere, as far as this costs little. `at` is the caller's clock,
+   * in ms.
+   */
   gather?(at: number): Promise<void>;
 }
 
@@ -30,40 +34,40 @@ export interface CursorName {
   readonly channel: number;
 }
 
-/** A row of a trail. A row of a call, or of old, is of no generation. */
+/** A row of a trail. The row of a call, or an old one, has no generation. */
 export interface DeliveredRow extends Omit<StoredEvent, "cursor"> {
   readonly generation: Admission | null;
 }
 
-/** Asks for the cursor and for what comes after it. */
+/** Asks for the cursor and for the rows after it. */
 export interface ClaimRequest extends CursorName {
-  /** Names whoever asks. */
+  /** The name of the caller. */
   readonly holder: string;
-  /** For how long nobody else gets the cursor, in ms. */
+  /** The time for which no other caller gets the cursor, in ms. */
   readonly holdMs: number;
-  /** How far back a cursor begins with which nobody has delivered yet, in ms. */
+  /** The age of the rows with which a new cursor begins, in ms. */
   readonly lookBackMs: number;
-  /** Which rows. */
+  /** The events to return. */
   readonly events: readonly AuditEventName[];
-  /** How many rows at most. */
+  /** The largest number of rows. */
   readonly limit: number;
 }
 
-/** A cursor that is held, and what comes after it. */
+/** A cursor that is held, and the rows after it. */
 export interface Claim {
-  /** Where the cursor stands. */
+  /** The position of the cursor. */
   readonly position: number;
-  /** Where it may be moved once the rows are delivered. */
+  /** The position to move it to once the rows are delivered. */
   readonly end: number;
   /** `true` if there are more rows. */
   readonly more: boolean;
   /** Oldest first. */
   readonly rows: readonly DeliveredRow[];
-  /** The changes that were announced as they happened, as `announce` was given them. */
+  /** The changes that were announced as they happened, as passed to `announce`. */
   readonly announced: readonly string[];
 }
 
-/** Asks to move a cursor that is held, and to let go of it. */
+/** Asks to move a cursor that is held, and to release it. */
 export interface MoveRequest extends CursorName {
   readonly holder: string;
   readonly from: number;
@@ -74,9 +78,9 @@ export interface MoveRequest extends CursorName {
 
 /** A trail that can be delivered. Each method is one transaction. */
 export interface DeliveredTrail {
-  /** Returns `null` while somebody else holds the cursor. */
+  /** Returns `null` while another caller holds the cursor. */
   claim(request: ClaimRequest): Promise<Claim | null>;
-  /** Returns `false`, having done nothing, if the cursor is held by somebody else, or elsewhere. */
+  /** Returns `false`, having done nothing, if another caller holds the cursor, or it has moved. */
   move(request: MoveRequest): Promise<boolean>;
   /** Remembers that changes were announced as they happened. The newest {@linkcode ANNOUNCED} remain. */
   announce(
@@ -85,5 +89,7 @@ export interface DeliveredTrail {
   ): Promise<void>;
 }
 
-/** So many announced changes are remembered for each cursor: with those before, receivers hear twice. */
+/**
+ * The number of announced changes that are remembered for each cursor: earlier ones are sent twice.
+ */
 export const ANNOUNCED = 512;

@@ -49,7 +49,7 @@ import { type FromContext, type HonoContext, requestScope, source } from "./hono
 export type AuthMiddleware = MiddlewareHandler;
 
 /**
- * Hono's own type of what {@linkcode dashboard} makes.
+ * Hono's own type of the app that {@linkcode dashboard} returns.
  *
  * @internal
  */
@@ -106,13 +106,14 @@ const SUBJECT = "dashboard()";
  * | `GET /api/circuits/:store/:key` | `{ circuit, explanation, events }` |
  * | `POST /api/circuits/:store/:key/:action` | acts; takes `{ reason, forMs? }`, answers `{ circuit, explanation }` |
  *
- * An action is `force-open`, `force-close`, `disable`, `metrics-only`, `release`, `reset` or `remove`. A POST
- * must say by `Sec-Fetch-Site`, or else by `Origin`, that it comes from the same origin: else 403.
+ * An action is `force-open`, `force-close`, `disable`, `metrics-only`, `release`, `reset` or
+ * `remove`. A POST must prove by `Sec-Fetch-Site`, or else by `Origin`, that it comes from the same
+ * origin: otherwise 403.
  *
  * Cost: a list is one round trip for each hundred circuits and store, two on Redis; the page adds one
  * `check()` of each store; one circuit costs two, and one for its trail.
  *
- * @throws {RangeError | TypeError} Naming the option: without `auth`, for one.
+ * @throws {RangeError | TypeError} Naming the option, for example if `auth` is missing.
  */
 export function dashboard(options: DashboardOptions): DashboardApp {
   const settings = settingsOf(options);
@@ -170,7 +171,10 @@ const HEADERS = secureHeaders({
   xFrameOptions: "DENY",
 });
 
-/** Answers what `auth` throws, whatever the app makes of errors; all else is the app's to answer. */
+/**
+ * Answers an error that `auth` throws, whatever the app's error handler does; the app answers all
+ * others.
+ */
 function refusal(error: Error | HTTPResponseError): Response {
   if ("getResponse" in error) return error.getResponse();
   throw error;

@@ -48,26 +48,20 @@ import type { Store } from "./contract.ts";
 const told = new Set<string>();
 
 /**
- * Makes a Fuse from environment variables. It always has the store `array`, the memory of this
- * isolate, has `cache` if the variables name a Redis, and `database` if they name a libSQL database or
- * hold a binding. `CB_DB_URL` wins over `FUSE_DB`, that over `FUSE`, and that over `TURSO_DATABASE_URL`.
+ * Makes a Fuse from environment variables, with the stores that they configure: `array` always,
+ * `cache` for a Redis, and `database` for a database (`CB_DB_URL`, else `FUSE_DB`, else `FUSE`, else
+ * `TURSO_DATABASE_URL`). Performs no I/O, so it may run at module scope.
  *
- * `FUSE_STORE` names the default store. Without it, the default is `cache`, else `database`, else
- * `array`, whichever is configured first. An empty variable counts as not set.
+ * `FUSE_STORE` names the default store; without it, the first of `cache`, `database` and `array`.
+ * An empty variable counts as not set. If the `UPSTASH_…` or `TURSO_…` variables of another store are
+ * invalid, the Fuse lacks that store, and one `console.warn` for each isolate says so.
  *
- * If `UPSTASH_…` or `TURSO_…` variables of a store other than the default are wrong, the Fuse lacks that
- * store. `console.warn` says so once an isolate, as it does for other probable mistakes.
- *
- * Performs no I/O, so it may run at module scope. A database needs its tables: see `migrate()` of
- * `@fuse/edge/migrations`.
- *
- * @param env Variables by name, such as `Deno.env.toObject()`, `process.env` or a Worker's `env`.
- * Others than those of the table above are not used.
- * @param options Options of `createFuse`, other than `stores` and `default`.
- * @returns A Fuse.
+ * @param env Variables by name: `Deno.env.toObject()`, `process.env` or a Worker's `env`.
+ * @param options Options of `createFuse`, except for `stores` and `default`.
+ * @returns A Fuse. The tables of a database come from `migrate()` of `@fuse/edge/migrations`.
  * @throws {RangeError | TypeError} If the default store is not fully configured, a value is not
- * allowed, a name that begins with `FUSE_` is unknown, or `CB_DB_HOST` or `CB_DB_DATABASE` is set. The
- * error names the variable, and never quotes an address or a token. Also what `createFuse` throws.
+ * allowed, a name that begins with `FUSE_` is unknown, `CB_DB_HOST` or `CB_DB_DATABASE` is set, or
+ * `createFuse` refuses an option. The error never quotes an address or a token.
  *
  * @example Payments in the database, all else in the cache
  * ```ts

@@ -9,19 +9,19 @@ import type { NamespaceLike } from "../drivers/durable_object.ts";
 import { makeClient, OF_HOST } from "../drivers/upstash/rest.ts";
 import { inLine, received } from "./checks.ts";
 
-/** The beginning of every refusal. */
+/** The beginning of every error. */
 const CANNOT = "Cannot create fuse from environment";
 
 /** The seed's three stores, and decisions in the second with a trail in the third. */
 const STORES = ["array", "cache", "database", "tiered"] as const;
 type StoreName = typeof STORES[number];
 
-/** Variables that are ours alone: one with another name that begins like these is misspelled. */
+/** Variables that belong to this package: another name with these beginnings is misspelled. */
 const CACHE_ONLY = ["FUSE_CACHE_STORE", "FUSE_CACHE_PREFIX"];
 const TRAIL_ONLY = ["FUSE_AUDIT", "FUSE_TRAIL_KEY"];
 const OURS = ["FUSE_STORE", ...CACHE_ONLY, ...TRAIL_ONLY, "FUSE_INSTANCE"];
 
-/** Of an address or a token: more than a header may be is nobody's. */
+/** The longest address or token: the limit of a header. */
 const LONGEST = 8_000;
 
 /** The settings of a Fuse. */
@@ -32,7 +32,7 @@ export interface Settings {
   readonly cache: { readonly url: string; readonly token: string; readonly prefix: string } | null;
   /** The options of `libsql()`, `d1()` or `durableObject()`, or `null` if there is no such store. */
   readonly database: ((Address | Binding) & Trail) | null;
-  /** The name of this isolate; `null`: it has none. */
+  /** The name of this isolate; `null` if it has none. */
   readonly instance: string | null;
   /** Notes about settings that are valid but probably not meant. They hold no secret. */
   readonly notes: readonly string[];
@@ -59,7 +59,7 @@ interface Variable {
   readonly value: unknown;
 }
 
-/** Reads a variable; `null` where it is not set. */
+/** Reads a variable; `null` if it is not set. */
 type Read = (name: string) => Variable | null;
 
 /**
@@ -79,8 +79,8 @@ export function settingsOf(env: object): Settings {
   const databaseVariables = databaseVariablesOf(read);
   const binding = databaseVariables.isOurs ? null : bindingOf(read);
 
-  // Whoever sets one of a store's variables means that store. Half a set-up is then told, instead of
-  // counting where nobody looks.
+  // A program that sets one of a store's variables means that store. Half a set-up is reported, so
+  // that circuits do not count elsewhere unnoticed.
   const means = {
     cache: [cacheVariables.url, cacheVariables.token, ...CACHE_ONLY].some(read),
     database: binding !== null || [databaseVariables.url, databaseVariables.token].some(read),
@@ -96,7 +96,7 @@ export function settingsOf(env: object): Settings {
     try {
       return one();
     } catch (error) {
-      // Variables that others read too may be meant for those alone.
+      // Variables that other programs read too may be meant for those alone.
       if (isNeeded || isOurs || !(error instanceof Fault)) throw error;
       if (said !== "array" && !error.isOthers) {
         notes.push(`there is no store "${name}": ${error.message.slice(CANNOT.length + 2)}`);
@@ -130,7 +130,7 @@ export function settingsOf(env: object): Settings {
   return { store, cache, database, instance, notes };
 }
 
-/** Something wrong with the variables of one store. */
+/** A mistake in the variables of one store. */
 class Fault extends TypeError {
   override readonly name = "TypeError";
   /** `true` if the value is plainly meant for another program. */
@@ -170,7 +170,7 @@ function isListed(env: object): boolean {
 /** Stands for a value whose getter throws. */
 const UNREADABLE = Symbol("a value that cannot be read");
 
-/** An empty text is not set: that is what `FUSE_STORE=` in a file means. */
+/** An empty text counts as not set: that is the meaning of `FUSE_STORE=` in a file. */
 function variableOf(env: object, name: string): Variable | null {
   let value: unknown;
   try {
@@ -181,7 +181,7 @@ function variableOf(env: object, name: string): Variable | null {
   return value === undefined || value === null || value === "" ? null : { name, value };
 }
 
-/** Bindings of a Worker may be called as they like: only what holds data is a variable. */
+/** A Worker may give bindings any name, so only data is a variable. */
 function refuseMisspelled(env: object): void {
   let names: string[] = [];
   try {
@@ -200,7 +200,7 @@ function refuseMisspelled(env: object): void {
   }
 }
 
-/** The parts of another kind of address: whoever sets them thinks that circuits go there. */
+/** The parts of another kind of address: a program that sets them expects circuits to go there. */
 function refuseHosts(read: Read): void {
   for (const name of ["CB_DB_HOST", "CB_DB_DATABASE"]) {
     if (typeof read(name)?.value === "string") {
@@ -212,7 +212,7 @@ function refuseHosts(read: Read): void {
   }
 }
 
-/** Variables that others own, where it may be thought that they say something here. */
+/** Variables of other programs that look as if they had a meaning here. */
 function notesOnStrangers(read: Read, store: StoreName, said: StoreName | null): string[] {
   const isSet = (name: string) => typeof read(name)?.value === "string";
   const isOpen = said === null && store === "array";
@@ -313,14 +313,14 @@ function cacheOf(read: Read, names: Names): { url: string; token: string } {
   return { url: address, token: tokenOf(token) };
 }
 
-/** A database for circuits alone wins as a pair: no other's token is ever sent there. */
+/** A database for circuits alone wins as a pair: another's token is never sent there. */
 function databaseVariablesOf(read: Read): Names & { readonly isOurs: boolean } {
   const ours = { url: "CB_DB_URL", token: "CB_DB_AUTH_TOKEN", isOurs: true };
   if (read(ours.url) !== null || read(ours.token) !== null) return ours;
   return { url: "TURSO_DATABASE_URL", token: "TURSO_AUTH_TOKEN", isOurs: false };
 }
 
-/** Methods tell what a binding is: a Worker may call its bindings as it likes. */
+/** Methods show the kind of a binding: a Worker may give its bindings any name. */
 function bindingOf(read: Read): Binding | null {
   const has = (value: unknown, ...methods: string[]) =>
     typeof value === "object" &&
@@ -355,14 +355,14 @@ function databaseOf(
   return { url, authToken: token === null ? undefined : tokenOf(token) };
 }
 
-/** A file of this machine, which a Worker has none of; `null` for another address. */
+/** Returns a file of this machine, which a Worker does not have; `null` for another address. */
 function fileOf({ name, value }: Variable): string | null {
   if (typeof value !== "string" || !/^file:[^?#"'\\\s\p{Cc}\p{Cs}]+$/u.test(value)) return null;
   if (!isWorker()) return value;
   throw new Fault(`"${name}" must not be a file on Cloudflare Workers, which have none`, true);
 }
 
-/** Nothing of what came is repeated: there may be a password anywhere in it. */
+/** The value is never repeated: there may be a password anywhere in it. */
 function addressOf(said: Variable, schemes: readonly string[]): string {
   const { name, value } = said;
   const url = textOf(said);
@@ -394,17 +394,17 @@ function addressOf(said: Variable, schemes: readonly string[]): string {
   return url;
 }
 
-/** `null` where there is none, or the address is none. */
+/** Returns `null` if there is none, or the address is invalid. */
 function hostOf(url: string): string | null {
   try {
-    // Only of schemes that the Web knows are hosts checked.
+    // Hosts are checked only for schemes that the Web knows.
     return new URL(url.replace(/^libsql:/i, "https:")).hostname;
   } catch {
     return null;
   }
 }
 
-/** It goes into a header. */
+/** Checks the value for use in a header. */
 function tokenOf(said: Variable): string {
   const token = textOf(said);
   if (/^[!#-&(-~]+$/.test(token)) return token;
@@ -424,7 +424,7 @@ function textOf({ name, value }: Variable): string {
   throw new Fault(`"${name}" must be a text of at most ${LONGEST} characters, received ${came}`);
 }
 
-/** Words are shown, and what could be a secret in the wrong place is not. */
+/** Shows a word, and hides a possible secret in the wrong place. */
 function refuse({ name, value }: Variable, allowed: string): never {
   const came = typeof value !== "string"
     ? value === UNREADABLE ? UNREADABLE.description : received(value)
@@ -435,7 +435,7 @@ function refuse({ name, value }: Variable, allowed: string): never {
   throw new Refusal(`${CANNOT}: "${name}" must be ${allowed}, received ${came}`);
 }
 
-/** Where many isolates run one program; `null` elsewhere. Deno Deploy says it in variables. */
+/** Returns the platform, if it runs a program in many isolates. Deno Deploy sets variables. */
 function platformOf(read: Read): string | null {
   if (isWorker()) return "Cloudflare Workers";
   const isDeploy = ["DENO_DEPLOY", "DENO_DEPLOYMENT_ID"].some((name) =>

@@ -14,7 +14,7 @@ import type { CircuitState, Override } from "./contract.ts";
 
 /** The shape of all errors of this package. */
 export interface FuseError extends Error {
-  /** Name, message and the public fields, as `JSON.stringify` shows them. */
+  /** Returns name, message and the public fields, as `JSON.stringify` shows them. */
   toJSON(): Record<string, unknown>;
 }
 
@@ -27,20 +27,20 @@ export class FuseError {
     Object.setPrototypeOf(this.prototype, Error.prototype);
   }
 
-  /** Made by the breaker. */
+  /** Creates the error. The breaker calls this. */
   constructor(name = "FuseError", message = "") {
     this.name = name;
     this.message = message;
   }
 
-  /** Returns one line, name and message. May be set, as with any Error. */
+  /** Returns one line, name and message. Can be set, as with any Error. */
   get stack(): string {
     return `${this.name}: ${this.message}`;
   }
   set stack(value: string) {
     Object.defineProperty(this, "stack", { value, configurable: true, writable: true });
   }
-  /** Name, message and the public fields, as `JSON.stringify` shows them. */
+  /** Returns name, message and the public fields, as `JSON.stringify` shows them. */
   toJSON(): Record<string, unknown> {
     return { ...(this as object) };
   }
@@ -56,21 +56,21 @@ export function isRejection(value: unknown): boolean {
 
 /** A call was rejected: the circuit is open, half-open with no slot free, forced open, or ramps up. */
 export class CircuitBreakerOpenError extends FuseError {
-  /** Which circuit. */
+  /** The identity of the circuit. */
   readonly circuit: CircuitIdentity;
-  /** `OPEN`, or `HALF_OPEN` when all trial slots are taken, or `CLOSED` during a ramp (`rampMs`). */
+  /** `OPEN`, or `HALF_OPEN` if all trial slots are taken, or `CLOSED` during a ramp (`rampMs`). */
   readonly state: CircuitState;
   /** `forced_open` if an operator rejects all calls. */
   readonly override: Override | null;
   /**
-   * Why: the strategy that opened it, `trial_failed`, `trials_in_flight` in HALF_OPEN, `ramp` in CLOSED,
-   * or the operator's words.
+   * The reason: the strategy that opened it, `trial_failed`, `trials_in_flight` in HALF_OPEN,
+   * `ramp` in CLOSED, or the operator's words.
    */
   readonly reason: string | null;
   /** How long to wait, in ms; at least 1. */
   readonly retryAfterMs: number;
 
-  /** Made by the breaker. `why` is the sentence of `explain()`. */
+  /** Creates the error. The breaker calls this. `why` is the sentence of `explain()`. */
   constructor(
     circuit: CircuitIdentity,
     state: CircuitState,
@@ -88,12 +88,12 @@ export class CircuitBreakerOpenError extends FuseError {
   }
 
   /**
-   * 503 with `Retry-After` in whole seconds and an `application/problem+json` body (RFC 9457). A breaker
-   * further out whose call returns it counts nothing, as if this error were thrown. A copy (`clone()`,
-   * `new Response(response.body, response)`) is a 503 like any other.
+   * Returns a 503 with `Retry-After` in whole seconds and an `application/problem+json` body (RFC
+   * 9457). An outer breaker whose call returns it counts nothing, as if this error were thrown. A
+   * copy (`clone()`, `new Response(response.body, response)`) is a 503 like any other.
    *
-   * @param options `expose`: also tells which circuit and why, for development; `false` by default, as
-   * the public has no use for the names of what is behind and the words of operators.
+   * @param options `expose`: also names the circuit and the reason, for development; `false` by
+   * default, because names of upstreams and operators' words are not for the public.
    */
   getResponse({ expose = false }: { expose?: boolean | undefined } = {}): Response {
     const { state, retryAfterMs } = this;
@@ -118,12 +118,12 @@ export class CircuitBreakerOpenError extends FuseError {
 
 /** A call took longer than its timeout. It counts as a failure. */
 export class CallTimeoutError extends FuseError {
-  /** Which circuit. */
+  /** The identity of the circuit. */
   readonly circuit: CircuitIdentity;
-  /** How long it was allowed to take, in ms. */
+  /** The limit that the call exceeded, in ms. */
   readonly timeoutMs: number;
 
-  /** Made by the breaker. */
+  /** Creates the error. The breaker calls this. */
   constructor(circuit: CircuitIdentity, timeoutMs: number) {
     super(
       "CallTimeoutError",
@@ -135,16 +135,16 @@ export class CallTimeoutError extends FuseError {
 }
 
 /**
- * A body did not begin in time, or stalled, under `settle: "body"`. Its reader gets it, and the call counts
- * as a failure.
+ * A body did not begin in time, or stalled, under `settle: "body"`. Its reader receives this error,
+ * and the call counts as a failure.
  */
 export class BodyTimeoutError extends FuseError {
-  /** Which circuit. */
+  /** The identity of the circuit. */
   readonly circuit: CircuitIdentity;
   /** How long a read waited, in ms: `firstByteTimeoutMs` or `idleTimeoutMs`. */
   readonly timeoutMs: number;
 
-  /** Made by the breaker. */
+  /** Creates the error. The breaker calls this. */
   constructor(circuit: CircuitIdentity, timeoutMs: number, isFirst: boolean) {
     super(
       "BodyTimeoutError",
@@ -158,19 +158,20 @@ export class BodyTimeoutError extends FuseError {
 }
 
 /**
- * The store could not be used: it did not answer, refused, or is left alone after it failed. `cause` is the
+ * The store could not be used: it did not answer, refused, or is in back-off. `cause` is the
  * store's own error: a {@linkcode StoreAnswerError} if the server answered. It is not enumerable.
  */
 export class StoreUnavailableError extends FuseError {
   /** The store's name in `createFuse({ stores })`. */
   readonly store: string;
-  /** For how long the store is left alone, in ms; at least 1. Operators may ask it at once. */
+  /** The length of the back-off, in ms; at least 1. Operators may ask the store at once. */
   readonly retryAfterMs: number;
 
   /**
-   * Made by the breaker.
+   * Creates the error. The breaker calls this.
    *
-   * @param failure What the store said (`answered`), or what kept it from answering. It becomes `cause`.
+   * @param failure The error of the store (`answered`), or the reason why it did not answer. It
+   * becomes `cause`.
    */
   constructor(
     store: string,
@@ -195,21 +196,24 @@ export class StoreUnavailableError extends FuseError {
 }
 
 /**
- * Returns `true` for the rejection of a call by a circuit. Judged by its shape: an error of another copy
- * of this package, a `structuredClone` and what an RPC call of Workers throws are rejections, too.
+ * Returns `true` for the rejection of a call by a circuit. Judged by its shape: an error of another
+ * copy of this package, a `structuredClone` and an error over RPC of Workers are rejections, too.
  */
 export function isCircuitBreakerOpenError(e: unknown): e is CircuitBreakerOpenError {
   return isShaped(e, "CircuitBreakerOpenError", "retryAfterMs");
 }
 
-/** Returns `true` if a call ran into its timeout. Judged by its shape, as {@linkcode isCircuitBreakerOpenError}. */
+/**
+ * Returns `true` if a call ran into its timeout. Judged by its shape, like {@linkcode
+ * isCircuitBreakerOpenError}.
+ */
 export function isCallTimeoutError(e: unknown): e is CallTimeoutError {
   return isShaped(e, "CallTimeoutError", "timeoutMs");
 }
 
 /**
- * Returns `true` if a body did not begin in time, or stalled. Judged by its shape, as
- * {@linkcode isCircuitBreakerOpenError}.
+ * Returns `true` if a body did not begin in time, or stalled. Judged by its shape, like {@linkcode
+ * isCircuitBreakerOpenError}.
  */
 export function isBodyTimeoutError(e: unknown): e is BodyTimeoutError {
   return isShaped(e, "BodyTimeoutError", "timeoutMs");
@@ -221,24 +225,24 @@ export function isTimeout(e: unknown): boolean {
 }
 
 /**
- * Returns `true` if the store could not be used for a call or an operator's action. Judged by its shape,
- * as {@linkcode isCircuitBreakerOpenError}.
+ * Returns `true` if the store could not be used for a call or an operator's action. Judged by its
+ * shape, like {@linkcode isCircuitBreakerOpenError}.
  */
 export function isStoreUnavailableError(e: unknown): e is StoreUnavailableError {
   return isShaped(e, "StoreUnavailableError", "retryAfterMs");
 }
 
-/** Returns the circuit, this very object, whose rejection a result or an error of a call is. */
+/** Returns the circuit whose rejection a result or an error of a call is, as an object identity. */
 export function rejectedBy(cause: unknown): CircuitIdentity | undefined {
   return findRejection(cause)?.circuit ?? rejections.get(cause as object);
 }
 
-/** How many errors `rejectionOf` looks into: causes may go in a circle. */
+/** The number of errors that `rejectionOf` examines: causes may form a circle. */
 const MAX_CAUSES = 16;
 
 /**
- * Returns the rejection inside of an error that an SDK has wrapped, following `cause`; `undefined` if
- * there is none. Of a clone it makes a real error again, with `getResponse()`.
+ * Returns the rejection inside of an error that an SDK has wrapped, following `cause`; `undefined`
+ * if there is none. Converts a clone to a real error with `getResponse()`.
  *
  * @example
  * ```ts
@@ -268,10 +272,10 @@ export function rejectionOf(
     : new StoreUnavailableError(found.store ?? "", found.retryAfterMs ?? UNKNOWN_MS);
 }
 
-/** A rejection, or what is left of one. */
+/** A rejection, or an incomplete copy of one. */
 type Found = Partial<CircuitBreakerOpenError & StoreUnavailableError>;
 
-/** Returns the rejection within an error as it stands there, perhaps a clone. */
+/** Returns the rejection within an error unchanged, perhaps a clone. */
 export function findRejection(e: unknown): Found | undefined {
   for (let depth = 0; depth < MAX_CAUSES; depth++) {
     if (typeof e !== "object" || e === null) return undefined;
@@ -285,10 +289,10 @@ export function findRejection(e: unknown): Found | undefined {
   return undefined;
 }
 
-/** How long to wait where an error has lost it, in ms. */
+/** The time to wait if an error has lost it, in ms. */
 const UNKNOWN_MS = 1000;
 
-/** Makes a real error of a clone. What the clone has lost is read from its sentence. */
+/** Converts a clone to a real error. Fields that the clone has lost are read from its sentence. */
 function circuitRejection(e: Partial<CircuitBreakerOpenError>): CircuitBreakerOpenError {
   const message = (e.message ?? "").replace(/^\w+Error: /, "");
   const [, name = "", until = ""] = /^Circuit "(.*?)" is.*?(?:at (\S+Z))?$/.exec(message) ?? [];
@@ -302,7 +306,9 @@ function circuitRejection(e: Partial<CircuitBreakerOpenError>): CircuitBreakerOp
   );
 }
 
-/** Returns `true` for an error of that name. What throws when it is looked at has no name. */
+/**
+ * Returns `true` for an error of that name. A value that throws when it is examined has no name.
+ */
 export function hasName(e: unknown, name: string): e is Error {
   try {
     return (e as Error | null | undefined)?.name === name;
@@ -312,11 +318,11 @@ export function hasName(e: unknown, name: string): e is Error {
 }
 
 /**
- * Returns `true` for an error of ours, and for what is left of one that a Worker threw over RPC with a
+ * Returns `true` for an error of ours, also for the rest of one that a Worker threw over RPC with a
  * compatibility date before 2026: a native Error with the name in its message.
  */
 function isShaped(e: unknown, name: string, field: string): boolean {
-  // To catch what looking at `undefined` throws would cost microseconds.
+  // Catching the error of reading `undefined` would cost microseconds.
   if (typeof e !== "object" || e === null) return false;
   try {
     const error = e as Error & Record<string, unknown>;
@@ -328,7 +334,9 @@ function isShaped(e: unknown, name: string, field: string): boolean {
   }
 }
 
-/** Returns the status of a Response of any class that can be looked at, -1 of anything else. */
+/**
+ * Returns the status of a Response of any class, -1 for any other value and for one that throws.
+ */
 export function statusOf(value: unknown): number {
   try {
     return hasBrand(value, "Response") ? (value as Response).status : -1;
@@ -343,7 +351,7 @@ export function isResponse(value: unknown): value is Response {
   return statusOf(value) >= 0;
 }
 
-/** `instanceof`, for what came out of a user's code. */
+/** `instanceof` for values of user code, which may throw. */
 export function isA<T>(value: unknown, type: abstract new (...args: never[]) => T): value is T {
   try {
     return value instanceof type;
@@ -359,11 +367,12 @@ export type AnswerScope = "circuit" | "store";
  * A store's server answered with an error. Drivers throw it; whatever else a driver throws means that the
  * server was not reached.
  *
- * An error about one circuit (a key of another type, a row that cannot be read) leaves all others alone.
- * An error about everything (out of memory, read-only, a quota, no permission) does not. If a driver cannot
- * tell, `circuit` does less harm: a store that refuses several circuits in a row is left alone anyway.
+ * An error about one circuit (a key of another type, a row that cannot be read) does not affect
+ * others. An error about everything (out of memory, read-only, a quota, no permission) does. If a
+ * driver cannot tell, `circuit` does less harm: a store that refuses several circuits in a row gets
+ * a back-off anyway.
  *
- * @example A driver says what was refused
+ * @example A driver reports a refusal
  * ```ts
  * import { StoreAnswerError } from "@fuse/edge/store";
  * import { assertEquals } from "@std/assert";
@@ -373,16 +382,16 @@ export type AnswerScope = "circuit" | "store";
  * ```
  */
 export class StoreAnswerError extends Error {
-  // No static block: a bundle that has no driver of a shared store is to lose the class.
+  // No static block: a bundle without a driver of a shared store must be able to drop the class.
   /** `StoreAnswerError`, whatever a minifier calls the class. */
   override readonly name = "StoreAnswerError";
   /** The scope of the error: this circuit alone, or every circuit of the store. */
   declare readonly scope: AnswerScope;
 
   /**
-   * Makes the error.
+   * Creates the error.
    *
-   * @param message What the server said, without addresses, credentials and payloads.
+   * @param message The server's error, without addresses, credentials and payloads.
    * @param options The scope, and as `cause` the client's error, if that may be shown.
    */
   constructor(message: string, options: { scope: AnswerScope; cause?: unknown }) {
@@ -391,7 +400,9 @@ export class StoreAnswerError extends Error {
   }
 }
 
-/** Returns `true` for a {@linkcode StoreAnswerError}, by its shape: that of another copy, too. */
+/**
+ * Returns `true` for a {@linkcode StoreAnswerError}, by its shape: also for one of another copy.
+ */
 export function isStoreAnswerError(e: unknown): e is StoreAnswerError {
   try {
     const { name, scope } = Object(e) as Partial<StoreAnswerError>;

@@ -1,6 +1,6 @@
 /**
- * Typed events. A listener can neither delay a call nor change its result: what it throws is
- * reported as `listener_error`.
+ * Typed events. A listener can neither delay a call nor change its result: its errors are reported
+ * as `listener_error`.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { hasBrand, received, wrong } from "./checks.ts";
 import type { CircuitSnapshot } from "./rules/snapshot.ts";
 import type { CircuitState } from "./contract.ts";
 
-/** Which generation of a circuit an event is about. All three together identify it. */
+/** The generation of a circuit that an event is about. All three fields together identify it. */
 export interface GenerationEvent extends CircuitIdentity {
   /** The life of the circuit; `""` if there is none, as after a removal. */
   epoch: string;
@@ -18,13 +18,13 @@ export interface GenerationEvent extends CircuitIdentity {
   generation: number;
   /** When that generation began, on the store's clock. */
   began: Date;
-  /** When, on the store's clock. */
+  /** The time of the event, on the store's clock. */
   at: Date;
 }
 
 /** A change of state, announced by the isolate that made it. */
 export interface TransitionEvent extends GenerationEvent {
-  /** The trail's newest hash, where the store keeps one. */
+  /** The trail's newest hash, if the store keeps one. */
   head?: string;
   /** The state before. */
   from: CircuitState;
@@ -34,38 +34,44 @@ export interface TransitionEvent extends GenerationEvent {
   reason: string;
   /** The circuit after the change. */
   snapshot: CircuitSnapshot;
-  /** Decided by this isolate's own breaker while the store did not answer; not in any trail. */
+  /**
+   * `true` if this isolate's stand-in decided it while the store did not answer; then it is in no
+   * trail.
+   */
   local?: boolean;
-  /** Made in the background: the call that led to it may have ended before. */
+  /** `true` if made in the background: the call that led to it may have ended before. */
   background?: boolean;
 }
 
 /** An operator's action. */
 export interface OperatorEvent extends GenerationEvent {
-  /** Why, in the operator's words; `expired` for an override whose `until` passed. */
+  /** The reason, in the operator's words; `expired` for an override whose `until` has passed. */
   reason: string | null;
   /** The operator, or `null` if not given. */
   actor: string | null;
-  /** Until when, for an override with an end. */
+  /** The end of an override that has one. */
   until: Date | null;
 }
 
-/** How a call ended. */
+/** The end of a call. */
 export interface CallEvent extends CircuitIdentity {
-  /** How long it took, in ms. */
+  /** The duration, in ms. */
   durationMs: number;
   /** The error that the call threw, if it did. */
   error?: unknown;
-  /** It had been admitted in a generation that is over: it counted towards lifetime totals only. */
+  /**
+   * `true` if the call was admitted in an earlier generation: it counted towards lifetime totals
+   * only.
+   */
   late?: boolean;
 }
 
 /**
- * Tallies that are given up: no answer confirmed them within 30 s or before the clock went back, or the store
- * refused them three times while it took others. They may or may not have counted.
+ * Tallies that are given up: no answer confirmed them within 30 s or before the clock went back, or
+ * the store refused them three times while it accepted others. They may or may not have counted.
  */
 export interface UnconfirmedEvent extends CircuitIdentity {
-  /** How many tallies. */
+  /** The number of tallies. */
   tallies: number;
   /** Successes in them. */
   successes: number;
@@ -75,11 +81,11 @@ export interface UnconfirmedEvent extends CircuitIdentity {
   rejected: number;
 }
 
-/** Every event and what comes with it. */
+/** Every event and its fields. */
 export interface FuseEvents {
   /** A circuit opened. */
   opened: TransitionEvent;
-  /** It would have opened, were it not for `metricsOnly`. Once an override and isolate. */
+  /** The circuit would have opened without `metricsOnly`. Once for each override and isolate. */
   would_open: TransitionEvent;
   /** Its trials succeeded. */
   closed: TransitionEvent;
@@ -91,9 +97,9 @@ export interface FuseEvents {
   failure: CallEvent;
   /** A call took `slowCallMs` or longer; comes with `success` or `failure`. */
   slow: CallEvent;
-  /** A call ended in a way that counts neither as success nor as failure. */
+  /** A call ended as neutral: neither success nor failure. */
   ignored: CallEvent;
-  /** A call was not let through. `retryAfterMs`: how long to wait, in ms; at least 1. */
+  /** A call was rejected. `retryAfterMs`: how long to wait, in ms; at least 1. */
   rejected: CircuitIdentity & { retryAfterMs: number };
   /** An operator rejects all calls. */
   forced_open: OperatorEvent;
@@ -105,25 +111,25 @@ export interface FuseEvents {
   metrics_only: OperatorEvent;
   /** An override ended. */
   released: OperatorEvent;
-  /** A circuit came in by `importState`. */
+  /** `importState` wrote a circuit. */
   imported: OperatorEvent;
-  /** An operator deleted it. */
+  /** An operator deleted the circuit. */
   removed: OperatorEvent;
-  /** An operator closed and cleared it. */
+  /** An operator closed the circuit and cleared its evidence. */
   reset: OperatorEvent;
   /**
-   * The store had forgotten a circuit that this isolate knew. If nobody listens, the first one prints a
-   * `console.warn`, unless this isolate had not heard of the circuit for a day: it may have run out.
+   * The store had lost a circuit that this isolate knew. Without a listener, the first one prints a
+   * `console.warn`, unless this isolate had not seen the circuit for a day: it may have expired.
    */
   reborn: CircuitIdentity;
   /**
-   * The store did not answer or refused, a tally stayed unconfirmed, or (`audit`) the trail did not take
-   * rows. Told once for each interval of a back-off, and for each failed `list`. If nobody listens, the
-   * first one of an outage prints a `console.warn`.
+   * The store did not answer or refused, a tally stayed unconfirmed, or (`audit`) the trail did not
+   * accept rows. Emitted once for each interval of a back-off, and for each failed `list`. Without
+   * a listener, the first one of an outage prints a `console.warn`.
    *
-   * `error`: the store's own; a `StoreAnswerError` if the server answered. `retryAfterMs`: for how long
-   * what failed is left alone, in ms; at least 1. `circuit`: whose request found out, where it was of one
-   * and that lies in the listener's scopes.
+   * `error`: the store's own; a `StoreAnswerError` if the server answered. `retryAfterMs`: the
+   * length of the back-off, in ms; at least 1. `circuit`: the circuit whose request failed, if it
+   * was a circuit's and lies in the listener's scopes.
    */
   store_error: {
     store: string;
@@ -133,37 +139,44 @@ export interface FuseEvents {
     circuit?: CircuitIdentity;
   };
   /**
-   * The store as a whole works again, or (`audit`) its trail takes rows again. With `circuit`: the store has
-   * answered a circuit that it had refused. It is left out where it does not lie in the listener's scopes.
+   * The store as a whole works again, or (`audit`) its trail accepts rows again. With `circuit`:
+   * the store has answered a circuit that it had refused. It is left out if it is not in the
+   * listener's scopes.
    */
   store_recovered: { store: string; operation?: string; circuit?: CircuitIdentity };
-  /** Tallies are given up, unconfirmed. Prints one `console.warn` a Fuse if nobody listens. */
+  /**
+   * Tallies are given up, unconfirmed. Without a listener, it prints one `console.warn` for each
+   * Fuse.
+   */
   unconfirmed: UnconfirmedEvent;
   /** The memory store was full and dropped a circuit. */
   evicted: CircuitIdentity;
   /**
-   * A circuit is called within itself, so that its calls count twice. Once a circuit and isolate; if
-   * nobody listens, the first one is a `console.warn`.
+   * A circuit is called within itself, so that its calls count twice. Once for each circuit and
+   * isolate; without a listener, the first one is a `console.warn`.
    */
   nested: CircuitIdentity;
   /**
-   * Two different policies for one circuit: which options differ. If nobody listens, the first one is a
-   * `console.warn`.
+   * Two different policies for one circuit, with the options that differ. Without a listener, the
+   * first one is a `console.warn`.
    */
   config_mismatch: CircuitIdentity & { options: string[] };
-  /** A listener, predicate, strategy or cooldown threw. `source`: which event's or option's. */
+  /**
+   * A listener, predicate, strategy or cooldown threw. `source`: the name of the event or the
+   * option.
+   */
   listener_error: { type: string; source: string; error: unknown };
 }
 
 /** Any event, by its `type`. */
 export type FuseEvent = {
   [K in keyof FuseEvents]: {
-    /** Which event. */
+    /** The type of the event. */
     type: K;
   } & FuseEvents[K];
 }[keyof FuseEvents];
 
-/** Which events a listener hears. */
+/** The scopes of a listener. */
 export interface EventFilter {
   readonly store: string | null;
   readonly context: string | null | undefined;
@@ -213,7 +226,7 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
 
 /** The listeners of one Fuse. */
 export class Events {
-  /** `true` if a listener hears how calls end, so that their duration is worth measuring. */
+  /** `true` if a listener receives the ends of calls, so that their duration has to be measured. */
   hearsCalls = false;
   readonly #listeners = new Map<string, Set<Registration>>();
   /** The types of events that `alarm` has printed a warning for. */
@@ -226,7 +239,7 @@ export class Events {
     this.#hold = hold;
   }
 
-  /** Adds a listener; answers how to take it away. */
+  /** Adds a listener. Returns a function that removes it. */
   on(
     type: string,
     listener: (event: never) => unknown,
@@ -273,7 +286,7 @@ export class Events {
     return this.#listeners.size > 0 && (this.#listeners.has(type) || this.#listeners.has("*"));
   }
 
-  /** Tells everybody whom it concerns. Never throws. */
+  /** Calls every listener whose scopes match. Never throws. */
   emit<K extends keyof FuseEvents>(type: K, detail: FuseEvents[K]): void {
     if (!this.hears(type)) return;
     const event = { ...detail, type } as unknown as FuseEvent;
@@ -290,7 +303,10 @@ export class Events {
     }
   }
 
-  /** Emits what must not pass unnoticed: if nobody listens, the first one of each type is a warning. */
+  /**
+   * Emits an event that must not pass unnoticed: without a listener, the first one of each type is
+   * a warning.
+   */
   alarm<K extends keyof FuseEvents>(type: K, detail: FuseEvents[K], warning: () => string): void {
     if (this.hears(type)) return this.emit(type, detail);
     if (this.#warned.has(type)) return;
@@ -298,12 +314,12 @@ export class Events {
     this.warnUnheard(type, warning());
   }
 
-  /** Prints a `console.warn` if nobody listens to events of this type. */
+  /** Prints a `console.warn` if no listener receives events of this type. */
   warnUnheard(type: keyof FuseEvents, sentence: string): void {
     if (!this.hears(type)) console.warn(`Fuse: ${sentence}`);
   }
 
-  /** Reports what a user's function threw: `type` names the event or the option it came from. */
+  /** Reports an error of a user's function: `type` names the event or the option it came from. */
   report = (type: string, error: unknown): void => {
     if (this.hears("listener_error")) this.emit("listener_error", { type, source: type, error });
     // `reportError` would end a Deno process.
@@ -319,7 +335,7 @@ export class Events {
   }
 
   #failed(type: string, error: unknown): void {
-    // A listener for errors that throws does not hear of its own error.
+    // A listener for errors that throws does not receive its own error.
     if (type === "listener_error") console.error(`Fuse: "${type}" threw`, error);
     else this.report(type, error);
   }
@@ -332,7 +348,10 @@ function concerns(filter: EventFilter, event: FuseEvent): boolean {
   return inScope(filter, { context, boundary: boundary ?? null });
 }
 
-/** A store's failure concerns every view of it; which circuit met it, those that have the circuit. */
+/**
+ * Every view of a store receives its failure; only views that have the circuit learn which one met
+ * it.
+ */
 function seenFrom(filter: EventFilter, event: FuseEvent): FuseEvent {
   if (event.type !== "store_error" && event.type !== "store_recovered") return event;
   if (event.circuit === undefined) return event;

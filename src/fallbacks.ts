@@ -22,15 +22,15 @@ export function fallbacksOf(
 }
 
 /**
- * Gives the value of the first fallback that returns one. If all of them throw, gives what the last
- * one threw.
+ * Returns the value of the first fallback that returns one. If all of them throw, throws the error
+ * of the last.
  */
 export async function fallBack(
   fallbacks: readonly Fallback<unknown>[],
   { circuit, error, state }: FallbackContext,
   form: CallForm,
 ): Promise<unknown> {
-  // Only a fallback that looked at the failed Response can have kept it (rule 11).
+  // Only a fallback that read the failed Response can have kept it (rule 11).
   let handed = false;
   const context = {
     circuit,

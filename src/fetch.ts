@@ -17,7 +17,7 @@ const guarded = new WeakSet<object>();
 /** The global `fetch` as it was seen last, when it was none of those. */
 let platform: Fetch | undefined;
 
-/** Returns the global `fetch`, or what it was before a guarded one took its place (rule 20). */
+/** Returns the global `fetch`, or the function before a guarded one replaced it (rule 20). */
 function globalFetch(): Fetch {
   const { fetch } = globalThis;
   if (!guarded.has(fetch)) platform = fetch;

@@ -41,141 +41,142 @@ export interface StoreCheck {
  */
 export interface Fuse extends AsyncDisposable {
   /**
-   * A handle of a circuit. The same name, scopes and store always mean the same circuit. No I/O.
+   * Returns a handle of a circuit. The same name, scopes and store mean the same circuit. No I/O.
    *
    * @param name 1–255 characters.
-   * @param options Left out, the handle refers to the circuit and fixes no policy.
+   * @param options Without them, the handle refers to the circuit and fixes no policy.
    * @throws {RangeError | TypeError} Naming the option, what came and what is allowed.
    */
   make<F = never>(name: string, options?: CircuitOptions<F>): CircuitBreaker<F>;
   /**
-   * The handle of a circuit that a snapshot, an event or a row names, whatever the view's scopes. It
-   * fixes no policy. Performs no I/O.
+   * Returns the handle of a circuit that a snapshot, an event or a row names, whatever the view's
+   * scopes. It fixes no policy. Performs no I/O.
    *
    * @throws {RangeError} If there is no store of that name.
-   * @throws {TypeError} If the key is none of a circuit.
+   * @throws {TypeError} If the key is not a circuit's.
    */
   circuit(identity: { readonly store: string; readonly key: string }): CircuitBreaker;
   /** The names of the stores, the default one first. */
   readonly stores: readonly string[];
-  /** This Fuse on another of its stores. @throws {RangeError} If it has none of that name. */
+  /** Returns this Fuse on another of its stores. @throws {RangeError} If there is no such store. */
   store(name: string): Fuse;
   /**
-   * Circuits of a context, such as a tenant; `null`: of none.
+   * Returns the view of circuits of a context, such as a tenant; `null` for those of none.
    *
-   * @throws {TypeError} If it is no scope.
+   * @throws {TypeError} If the scope is invalid.
    */
   for(context: Scope | null): Fuse;
   /**
-   * Circuits within a boundary, another dimension than the context; `null`: of none.
+   * Returns the view of circuits within a boundary, another dimension than the context; `null` for
+   * those of none.
    *
-   * @throws {TypeError} If it is no scope.
+   * @throws {TypeError} If the scope is invalid.
    */
   boundary(boundary: Scope | null): Fuse;
-  /** Background work goes to this request's `waitUntil`, called as a method. */
+  /** Returns a view whose background work goes to a request's `waitUntil`, called as a method. */
   with(request: RequestScope | null | undefined): Fuse;
-  /**
-   * `fetch`, guarded by a circuit for each host. Bound: hand it on as it is, or put it in place of the
-   * global one.
-   */
+  /** A `fetch` with a guard for each host. Bound: pass it on, or replace the global one by it. */
   readonly fetch: GuardedFetch;
   /**
-   * Listens. On a scoped view, to circuits of that view only. What a listener throws is told by
-   * `listener_error`, and changes nothing. A promise that it returns is background work: the Fuse's
-   * `waitUntil` holds it and, outside of Workers, `flush()` awaits it. If it rejects, `listener_error`
-   * tells that, too. No I/O.
+   * Adds a listener. A scoped view's listener receives events of the view's circuits only. An error
+   * of the listener is reported by `listener_error`, and changes nothing. A promise that it returns
+   * is background work: the Fuse's `waitUntil` holds it and, outside of Workers, `flush()` awaits
+   * it. If it rejects, `listener_error` reports that, too. No I/O.
    *
    * @param options `signal`: stops when it aborts.
-   * @returns How to stop.
-   * @throws {TypeError} If the listener is no function.
+   * @returns A function that removes the listener.
+   * @throws {TypeError} If the listener is not a function.
    */
   on<K extends keyof FuseEvents>(
     type: K,
     listener: (event: { type: K } & FuseEvents[K]) => void,
     options?: { signal?: AbortSignal },
   ): () => void;
-  /** Listens to everything. */
+  /** Adds a listener for all events. */
   on(
     type: "*",
     listener: (event: FuseEvent) => void,
     options?: { signal?: AbortSignal },
   ): () => void;
   /**
-   * All circuits that the stores hold, of this view, read as they are asked for: one round trip for each
-   * hundred, two on Redis. Never on the call path.
+   * Lists all circuits of this view in the stores, read on demand: one round trip for each hundred,
+   * two on Redis. Never on the call path.
    *
-   * @throws {StoreUnavailableError} If a store does not answer or refuses, or is left alone after it failed:
-   * after the circuits of the others.
+   * @throws {StoreUnavailableError} If a store does not answer or refuses, or is in back-off: after
+   * the circuits of the others.
    */
   list(filter?: CircuitFilter): AsyncIterableIterator<CircuitSnapshot>;
   /**
-   * A page of `list`, full as long as there are more; what is not plainly CLOSED comes first. Costs what
-   * the circuits on it cost, however many there are beside. A store that does not answer is named by
-   * `missing`, and its circuits are not on the pages.
+   * Returns a page of `list`, full as long as there are more; circuits that are not plainly CLOSED
+   * come first. Costs in proportion to the circuits on the page, however many others there are.
+   * `missing` names stores that do not answer, whose circuits are not on the pages.
    *
    * @throws {RangeError | TypeError} Naming the option, what came and what is allowed.
    */
   listPage(options?: CircuitPageOptions): Promise<CircuitPage>;
   /**
-   * State as JSON, to move it to another store or keep it. Costs a `flush()` and a `list()`, and throws
-   * as that does.
+   * Returns the state as JSON, to move it to another store or keep it. Costs a `flush()` and a
+   * `list()`, and throws like that.
    */
   exportState(filter?: CircuitFilter): Promise<FuseExport>;
   /**
-   * Takes over an export: into this view's store or, from the root, into the store of the same name,
-   * else the default. What lies outside the view's scopes is left out. One round trip a circuit.
+   * Imports an export: into this view's store or, from the root, into the store of the same name,
+   * else the default. Leaves out circuits outside the view's scopes. One round trip a circuit.
    *
-   * @param data What `exportState` gave.
+   * @param data The result of `exportState`.
    * @param options See {@linkcode ImportOptions}.
-   * @returns How many circuits came in, and how many stayed as they were.
-   * @throws {TypeError} If anything in it is wrong; nothing is imported then.
-   * @throws {StoreUnavailableError} If a store does not answer or refuses; what came in before stays.
+   * @returns The number of imported circuits, and of circuits that stayed as they were.
+   * @throws {TypeError} If any part of it is invalid; then nothing is imported.
+   * @throws {StoreUnavailableError} If a store does not answer or refuses; earlier circuits stay.
    */
   importState(
     data: unknown,
     options?: ImportOptions,
   ): Promise<{ imported: number; kept: number }>;
   /**
-   * Closes and clears all circuits of this view. Answers how many. Costs a `list()`, and one round trip
-   * a circuit.
+   * Closes all circuits of this view, and clears their evidence. Returns their number. Costs a
+   * `list()`, and one round trip for each circuit.
    *
-   * @throws {StoreUnavailableError} As `list` does; what was reset before stays so.
+   * @throws {StoreUnavailableError} As `list` does; circuits reset before stay reset.
    */
   resetAll(options?: Actor): Promise<number>;
   /**
-   * Sends what is pending, waits for what is under way, and has stores deliver what they keep for
-   * another, such as rows of a trail. Call it before the process ends, and once calls have: for those
-   * that go on meanwhile it does not wait. One round trip a circuit that has something pending, fewer
-   * where a store takes several at once; none if nothing has. Sends in waves, also while a store is left
-   * alone, and ends with the first wave that does not reach the store: `store_error` tells that. Never
-   * throws.
+   * Sends pending outcomes, waits for requests on their way, and makes stores deliver rows that
+   * they keep for another, such as a trail. Call it before the process ends, after calls have
+   * ended: it does not wait for calls that continue. One round trip for each circuit with pending
+   * outcomes, fewer if a store accepts several at once; none if nothing is pending. Sends in waves,
+   * also during a back-off, and stops at the first wave that does not reach the store, which
+   * `store_error` reports. Never throws.
    */
   flush(): Promise<void>;
   /**
-   * Asks each store of this view for a read and a write that leave nothing behind, also while the store is
-   * left alone: for the start of a program, and for a health check that may ask. One round trip a store,
-   * of at most `storeTimeoutMs`, all at once; none to a memory store. It counts like any other request: a
-   * failure is told by `store_error` and leaves the store alone, and a success ends that. Never throws.
+   * Sends each store of this view a read and a write that leave nothing behind, also during a
+   * back-off: for the start of a program, and for a health check that may send requests. One round
+   * trip for each store, of at most `storeTimeoutMs`, all at once; none to a memory store. It
+   * counts like any other request: `store_error` reports a failure, which begins a back-off, and a
+   * success ends it. Never throws.
    *
-   * @returns A {@linkcode StoreCheck} by the store's name. A store whose driver has no `check()` is only
-   * read.
+   * @returns A {@linkcode StoreCheck} by the store's name. A store whose driver has no `check()` is
+   * only read.
    */
   check(): Promise<Record<string, StoreCheck>>;
   /**
-   * What happened, over all circuits of this view: store by store, latest first in each. Its cursors
-   * say of which store they are; a view of one store takes that store's own as well. One round trip for
-   * each hundred rows, read as they are asked for.
+   * Returns the trail of all circuits of this view: store by store, latest first in each. Its
+   * cursors name their store; a view of one store also accepts the store's own. One round trip for
+   * each hundred rows, read on demand.
    *
-   * @throws {TypeError} If a store keeps no trail, or the cursor is of none of this view's stores.
-   * @throws {RangeError} If the limit is no integer of at least 0, or a date or the kind of event none.
+   * @throws {TypeError} If a store keeps no trail, or the cursor is from another store.
+   * @throws {RangeError} If the limit is not an integer of at least 0, or a date or the kind of
+   * event is invalid.
    */
   history(query?: EventQuery): AsyncIterableIterator<CircuitEvent>;
 }
 
 /**
- * Makes a Fuse. Does no I/O, starts no timer, draws no random number: at home at module scope.
+ * Makes a Fuse. Performs no I/O, starts no timer and draws no random number, so it may run at
+ * module scope.
  *
- * @param options See {@linkcode FuseOptions}; none are needed.
+ * @param options See {@linkcode FuseOptions}; all are optional.
  * @throws {RangeError | TypeError} Naming the option, what came and what is allowed.
  *
  * @example
@@ -242,8 +243,8 @@ export function onForgotten(fuse: Fuse, hear: (circuit: Circuit) => void): () =>
 }
 
 /**
- * Returns the stores of a Fuse, and whether the last that was heard of each is a failure. Nothing if it
- * is no Fuse of this package. Performs no I/O.
+ * Returns the stores of a Fuse, and whether the last news about each is a failure. Returns none for
+ * a Fuse of another package. Performs no I/O.
  *
  * @internal
  */
@@ -257,8 +258,8 @@ export function knownStores(
 }
 
 /**
- * Returns the stores of a Fuse by name, as `createFuse` was given them. None if it is no Fuse of this
- * copy of the package. Performs no I/O.
+ * Returns the stores of a Fuse by name, as passed to `createFuse`. Returns none for a Fuse of
+ * another copy of the package. Performs no I/O.
  *
  * @internal
  */
@@ -277,7 +278,7 @@ export interface Inside {
 }
 
 /**
- * Returns what a view is made of, or `null` for what is no Fuse of this copy of the package.
+ * Returns the parts of a view, or `null` for a value that is no Fuse of this copy of the package.
  *
  * @internal
  */
@@ -285,13 +286,13 @@ export function insideOf(fuse: Fuse): Inside | null {
   return ScopedFuse.inside(fuse);
 }
 
-/** Returns the stores of a view; none if it is no Fuse of this package. */
+/** Returns the stores of a view; none for a Fuse of another package. */
 function storesIn(inside: Inside | null): readonly RegisteredStore[] {
   return inside === null ? [] : new Inventory(inside.registry, inside.to).stores();
 }
 
 /**
- * Returns `true` if a circuit lies within a view of a Fuse, or if it is no Fuse of this copy of the
+ * Returns `true` if a circuit is within a view of a Fuse, or for a Fuse of another copy of the
  * package. Performs no I/O.
  *
  * @internal
@@ -343,7 +344,7 @@ class ScopedFuse implements Fuse {
   }
 
   get fetch(): GuardedFetch {
-    // Async: what is no URL rejects.
+    // Async, so that an invalid URL rejects.
     return installable<never>(async (input, init) =>
       await this.make(hostOf(input)).fetch(input, init)
     );
@@ -419,7 +420,7 @@ class ScopedFuse implements Fuse {
     return this.#inventory.history(query);
   }
 
-  /** Returns what a view is made of, or `null` for what is no Fuse of this package. */
+  /** Returns the parts of a view, or `null` for a Fuse of another package. */
   static inside(fuse: Fuse): Inside | null {
     return #registry in fuse ? { registry: fuse.#registry, to: fuse.#to } : null;
   }

@@ -24,7 +24,7 @@ import {
 /** Implements {@linkcode CircuitBreaker}. */
 export class Handle<F> extends Calls<F> implements CircuitBreaker<F> {
   readonly #circuit: Circuit;
-  /** Made when it is asked for, and kept: to make one costs more than most calls. */
+  /** Created on first use, and kept: creating one costs more than most calls. */
   #fetch: GuardedFetch<F> | null = null;
 
   constructor(circuit: Circuit, functions: HandleFunctions<F>, unit: Unit) {
@@ -112,7 +112,7 @@ export class Handle<F> extends Calls<F> implements CircuitBreaker<F> {
 
   history(query?: EventQuery): AsyncIterableIterator<CircuitEvent> {
     const { driver, name } = this.#circuit.store;
-    // A wrong query is refused, with the value that came, when the history is read.
+    // An invalid query is refused, with its value, when the history is read.
     const own = Object(query) === query || query === undefined;
     return historyOf(driver, name, own ? { ...query, key: this.key } : query);
   }

@@ -67,7 +67,7 @@ export function timeoutOf(
 }
 
 /**
- * Returns when an override ends by itself, in ms on the caller's clock; `null` for never.
+ * Returns the end of an override, in ms on the caller's clock; `null` if it has none.
  *
  * @throws {RangeError | TypeError} Naming the option, what came and what is allowed.
  */
@@ -88,9 +88,9 @@ export function endOf(options: OverrideOptions, now: number): number | null {
 }
 
 /**
- * Returns why an operator acts, and who.
+ * Returns the reason and the actor of an operator's action.
  *
- * @throws {TypeError} If either is no text of at most 1000 characters.
+ * @throws {TypeError} If either is not a text of at most 1000 characters.
  */
 export function actorOf(options: Actor = {}): { reason: string | null; actor: string | null } {
   mustBeObject("action", options);
@@ -101,14 +101,14 @@ export function actorOf(options: Actor = {}): { reason: string | null; actor: st
       throw new TypeError(wrong("act on a circuit", option, allowed, value));
     }
   }
-  // No store keeps halves of characters, such as a text that was cut has at its end.
+  // No store keeps half a surrogate pair, which may stand at the end of a text that was cut.
   const [reason = null, actor = null] = [options.reason, options.actor].map((words) =>
     words?.toWellFormed()
   );
   return { reason, actor };
 }
 
-/** @throws {TypeError} If the value is no function. */
+/** @throws {TypeError} If the value is not a function. */
 export function mustBeFunction(method: string, fn: unknown): void {
   if (!isFunction(fn)) {
     throw new TypeError(wrong(method, "fn", "a function", fn));

@@ -12,8 +12,8 @@ import { OVERRIDES } from "./records.ts";
 /**
  * Reads the trail of a store, latest first.
  *
- * @throws {TypeError} If it keeps none, or the cursor is one of a Fuse's other stores.
- * @throws {RangeError} If the limit, a date or the kind of event is none.
+ * @throws {TypeError} If it keeps none, or the cursor is from another store of the Fuse.
+ * @throws {RangeError} If the limit, a date or the kind of event is invalid.
  */
 export async function* historyOf(
   driver: Driver,
@@ -32,7 +32,7 @@ export async function* historyOf(
   yield* eventsOf(name, driver.history(own));
 }
 
-/** Rows of a store, with the circuits they are of: `name` is what the store is called there. */
+/** Rows of a store, with their circuits: `name` is the store's name in the Fuse. */
 export async function* eventsOf(
   name: string,
   rows: AsyncIterable<StoredEvent>,
@@ -48,7 +48,7 @@ export const EVENTS: readonly AuditEventName[] = [
 ];
 
 /**
- * Checks a query, and answers how many events it asks for.
+ * Checks a query, and returns the number of events that it asks for.
  *
  * @throws {RangeError | TypeError} Naming the option, what came and what is allowed.
  */
@@ -72,19 +72,19 @@ export function limitOf(query: EventQuery & { readonly key?: string }): number {
   return limit;
 }
 
-// Stores make their own cursors, and a Fuse has several stores: it says whose one is.
+// Stores make their own cursors, and a Fuse has several stores: its cursors name the store.
 const OF_FUSE = /^fuse:([^:]*):(.*)$/s;
 
-/** The cursor of a store's event, as a Fuse hands it out. */
+/** Returns the cursor of a store's event in the form of the Fuse. */
 export function cursorOf(store: string, cursor: string): string {
   return `fuse:${toKey({ name: store, context: null, boundary: null })}:${cursor}`;
 }
 
 /**
- * Where a query is to go on: in which of the stores, by index, and that store's own cursor. Of a
- * single store its own will do.
+ * Returns the position where a query continues: the store, by index, and that store's own cursor. A
+ * single store's own cursor is enough.
  *
- * @throws {TypeError} If it is of none of them, or does not say of which.
+ * @throws {TypeError} If it is from none of them, or does not name its store.
  */
 export function placeOf({ cursor }: EventQuery, stores: readonly string[]): [number, string] {
   const refuse = (allowed: string): never => {

@@ -1,6 +1,6 @@
 /**
  * Hono middleware: guards the routes behind it, gives handlers a Fuse bound to their request, and
- * tells health and metrics. One code for Deno, Cloudflare Workers and Node.
+ * answers health checks and scrapes. The same code for Deno, Cloudflare Workers and Node.
  *
  * @example Five failures in a row, and the routes behind answer 503 at once
  * ```ts
@@ -48,12 +48,12 @@ import type { CircuitSnapshot } from "./rules/snapshot.ts";
  * `new Hono<{ Variables: FuseVariables }>()`.
  */
 export type FuseVariables = {
-  /** The Fuse, in the scopes that the middleware was given, bound to the request's `waitUntil`. */
+  /** The Fuse, in the scopes of the middleware, bound to the request's `waitUntil`. */
   fuse: Fuse;
 };
 
 /**
- * Hono's own type of what {@linkcode circuitBreaker} makes.
+ * Hono's own type of the middleware that {@linkcode circuitBreaker} returns.
  *
  * @internal
  */
@@ -63,7 +63,7 @@ export type FuseMiddleware = MiddlewareHandler<{
 }>;
 
 /**
- * Hono's own type of what {@linkcode health} and {@linkcode metrics} make.
+ * Hono's own type of the handlers that {@linkcode health} and {@linkcode metrics} return.
  *
  * @internal
  */
@@ -72,34 +72,37 @@ export type FuseHandler = MiddlewareHandler;
 /** Options of {@linkcode circuitBreaker}. */
 export interface CircuitBreakerMiddlewareOptions {
   /**
-   * The Fuse. A function, for where bindings exist only per request, is called once per isolate and
-   * its answer kept, for all middleware that is given the same function.
+   * The Fuse. If bindings exist only during a request, give a function: it is called once per
+   * isolate, and its result is kept for all middleware with the same function.
    */
   fuse: FromContext<Fuse>;
   /**
-   * Circuit that guards the routes behind. Left out, or `undefined` for a request: guards nothing,
-   * only sets `c.var.fuse`.
+   * The circuit that guards the routes behind. By default, or if `undefined` for a request, it
+   * guards nothing and only sets `c.var.fuse`.
    */
   name?: FromContext<string | undefined> | undefined;
-  /** Options of the circuit. `callTimeoutMs` answers 504. Left out: those of the Fuse for that name. */
+  /**
+   * Options of the circuit. `callTimeoutMs` answers 504. By default, those of the Fuse for that
+   * name.
+   */
   options?: CircuitPolicy | undefined;
   /**
-   * Decides if the handler failed, from `c.error` and `c.res`. Left out: 5xx, 429 and thrown errors are
-   * failures; an `HTTPException` is the response that it becomes.
+   * Decides whether the handler failed, from `c.error` and `c.res`. By default, 5xx, 429 and thrown
+   * errors are failures; an `HTTPException` is judged by its response.
    */
   isFailure?: ((c: HonoContext) => boolean) | undefined;
-  /** Scope of the circuit and of `c.var.fuse`; `null`: none. Left out: that of `fuse`. */
+  /** Scope of the circuit and of `c.var.fuse`; `null` for none. By default, that of `fuse`. */
   context?: FromContext<Scope | null> | undefined;
-  /** Scope of both in the other dimension; `null`: none. Left out: that of `fuse`. */
+  /** Scope of both in the other dimension; `null` for none. By default, that of `fuse`. */
   boundary?: FromContext<Scope | null> | undefined;
   /**
    * Names the circuit and the reason in the middleware's 503 and 504, for development. Without it
-   * they tell the public only when to retry.
+   * they say only when to retry.
    *
    * @default {false}
    */
   expose?: boolean | undefined;
-  /** Answers a rejected request. Left out: 503 with `Retry-After` and problem+json. */
+  /** Answers a rejected request. By default, 503 with `Retry-After` and problem+json. */
   onOpen?:
     | ((error: CircuitBreakerOpenError, c: HonoContext) => Response | Promise<Response>)
     | undefined;
@@ -110,8 +113,9 @@ export interface HealthOptions {
   /** The Fuse, as for {@linkcode circuitBreaker}. */
   fuse: FromContext<Fuse>;
   /**
-   * Names of circuits without which this instance is of no use. Of no scope: what one tenant meets
-   * is not the instance's. Left out: none, and the answer is 200 always.
+   * Names of circuits without which this instance is useless. Circuits of a scope do not count: one
+   * tenant's failures are not the instance's. By default, there are none, and the answer is always
+   * 200.
    */
   critical?: readonly string[] | undefined;
 }
@@ -132,18 +136,19 @@ export interface MetricsOptions {
 /**
  * Guards the routes behind it, and sets `c.var.fuse` for outgoing calls.
  *
- * The response is handed on untouched, and judged when its headers are there. A client that goes
- * away, and a rejection by a circuit further in, count as nothing: the `CircuitBreakerOpenError`, whatever
- * `app.onError` makes of it, or its `getResponse()`. To add headers, Hono may build that anew (where
- * `c.res` was touched before, as `cors()` does, or by `c.header()` after `next()`): it then is a 503 like
- * any other, so rather let the error through. Errors reach `app.onError` as
- * they would without it, and so do two `HTTPException`s of its own, told apart by their `cause`: 504
- * for a `CallTimeoutError`, 503 for a `StoreUnavailableError`.
+ * The response is passed on unchanged, and judged when its headers are there. A client that
+ * disconnects counts as neutral, and so does a rejection by an inner circuit: the
+ * `CircuitBreakerOpenError`, whatever `app.onError` makes of it, or its `getResponse()`. To add
+ * headers, Hono may build that response anew (if `c.res` was touched before, as `cors()` does, or
+ * by `c.header()` after `next()`): it is then a 503 like any other, so it is better to let the
+ * error through. Errors reach `app.onError` as they would without the middleware, and so do two
+ * `HTTPException`s of its own, which differ by their `cause`: 504 for a `CallTimeoutError`, 503 for
+ * a `StoreUnavailableError`.
  *
  * Cost: that of `breaker.call`: with a shared store no blocking round trip while closed or open.
  *
- * @throws {TypeError | RangeError} Naming the option: at once where `fuse` and `name` are values,
- * else at the first request.
+ * @throws {TypeError | RangeError} Naming the option: at once if `fuse` and `name` are values, else
+ * at the first request.
  *
  * @example A circuit for each tenant
  * ```ts
@@ -181,7 +186,7 @@ export function circuitBreaker(options: CircuitBreakerMiddlewareOptions): FuseMi
     }
   }
   const fuseOf = source("circuitBreaker()", options.fuse);
-  // Bad options are refused here, where everything is known.
+  // Invalid options are refused here if everything is known.
   if (typeof options.fuse !== "function" && typeof name === "string") {
     options.fuse.make(name, policy);
   }
@@ -198,16 +203,17 @@ export function circuitBreaker(options: CircuitBreakerMiddlewareOptions): FuseMi
     if (circuit === undefined) return await next();
     const breaker = fuse.make(
       circuit,
-      // A body that breaks off fails whatever its headers said.
+      // A body that breaks off is a failure whatever its headers said.
       isFailure === undefined
         ? policy
         : { ...policy, isFailure: ({ ok }) => (over && !ok) || isFailure(c) },
     );
 
-    // Read before the handler: some runtimes only notice a client that leaves once there is a signal.
+    // Read before the handler: some runtimes notice a client that disconnects only once there is a
+    // signal.
     const client = c.req.raw.signal;
     const answered = answeredAlready(c);
-    // Aborted when the ending says nothing about the routes behind.
+    // Aborted if the ending is no evidence about the routes behind.
     const moot = new AbortController();
     let over = false;
     let answer: Response | undefined;
@@ -219,7 +225,7 @@ export function circuitBreaker(options: CircuitBreakerMiddlewareOptions): FuseMi
         const left = (client.aborted && !answered()) || isHalfRead(c);
         if (left || turnedAway.has(c)) moot.abort(turnedAway.get(c));
       }
-      // A call that is over lets go of what comes late: c.res may be another response by then.
+      // An ended call drops late results: c.res may be another response by then.
       return answer = over || moot.signal.aborted ? undefined : judgedOf(c);
     }, { signal: moot.signal });
     over = true;
@@ -239,23 +245,24 @@ export function circuitBreaker(options: CircuitBreakerMiddlewareOptions): FuseMi
       const response = result.error.getResponse({ expose });
       return c.newResponse(response.body, response);
     }
-    // Hono has answered errors of the routes behind, but for what is no Error.
+    // Hono has answered errors of the routes behind, except for values that are no Error.
     if (error === c.error) return;
     throw isCallTimeoutError(error) ? timedOut(error, expose) : error;
   };
 }
 
 /**
- * Answers what is open, and which stores are down: 200 with
- * `{ status: "ok" | "degraded", open: [names], stores: { name: "ok" | "down" } }`, and 503 with the status
- * `failing` only if a circuit named in `critical` is open. Where it is known which failure opened a
- * circuit, `openedBy` has it by name: `at`, `kind`, `status` and `instance`. A third party's failure must not drain healthy
- * instances, and neither must a store's: this isolate then decides alone.
+ * Answers with open circuits and failing stores: 200 with `{ status: "ok" | "degraded", open:
+ * [names], stores: { name: "ok" | "down" } }`, and 503 with the status `failing` only if a circuit
+ * named in `critical` is open. If the failure that opened a circuit is known, `openedBy` has it by
+ * name: `at`, `kind`, `status` and `instance`. A third party's failure must not drain healthy
+ * instances, and neither must a store's, because this isolate then decides alone.
  *
- * Goes by what this isolate knows, without a round trip: the circuits of the view that it made, called or
- * read, as `peek()` tells them, and those named in `critical`. What it forgot (`maxCircuits`) it cannot
- * tell, and of a Fuse that is not this package's own only those in `critical`. An open circuit whose
- * cooldown has passed is open no more, so that an instance out of rotation comes back.
+ * Uses this isolate's knowledge, without a round trip: `peek()` of the view's circuits that it
+ * made, called or read, and of those named in `critical`. It does not know circuits that it forgot
+ * (`maxCircuits`), and for a Fuse that is not this package's own only those in `critical`. An open
+ * circuit whose cooldown has passed no longer counts as open, so that an instance out of rotation
+ * comes back.
  *
  * Cost: a `peek()` of each of these circuits; of 10 000, some 10 ms.
  *
@@ -297,7 +304,7 @@ export function health(options: HealthOptions): FuseHandler {
     const open = new Set<string>();
     const openedBy = new Map<string, NonNullable<CircuitSnapshot["lastFailure"]>>();
     let down = false;
-    // Made, so that it stays known.
+    // Made here, so that it stays known.
     const named = critical.map((name) => fuse.make(name).peek());
     for (const circuit of [...named, ...knownCircuits(fuse)]) {
       if (!isOpen(circuit)) continue;
@@ -322,10 +329,10 @@ export function health(options: HealthOptions): FuseHandler {
 
 /**
  * Answers with Prometheus text: circuits by state and override, calls by outcome, slow and rejected
- * ones (totals of the stores, over all isolates), transitions and store errors (of this isolate, since
- * `metrics` was given the Fuse or, where `fuse` is a function, since that gave one). `fuse_store_up` is 0
- * for a store that does not answer, or whose last requests from this isolate failed, and
- * `fuse_local_circuits` counts the circuits that this isolate decides about alone.
+ * ones (totals of the stores, over all isolates), transitions and store errors (of this isolate,
+ * since `metrics` was given the Fuse or, if `fuse` is a function, since it returned one).
+ * `fuse_store_up` is 0 for a store that does not answer, or whose last requests from this isolate
+ * failed, and `fuse_local_circuits` counts the circuits that this isolate decides alone.
  *
  * Cost: one `list` of the stores, a round trip for each hundred circuits.
  *
@@ -371,27 +378,35 @@ const MIDDLEWARE_OPTIONS = [
   "onOpen",
 ];
 
-/** How long an override that this isolate heard of is believed: out of rotation, it would never hear of its end. */
+/**
+ * How long an override is believed that this isolate knows: out of rotation, it would never learn
+ * of the end.
+ */
 const OVERRIDE_BELIEVED_MS = 60_000;
 
-/** Requests that a circuit rejected, by what, so that circuits further out do not count them. */
+/**
+ * Requests that a circuit rejected, with the rejection, so that outer circuits do not count them.
+ */
 const turnedAway = new WeakMap<Context, Error>();
 
 function valueOf<T>(given: FromContext<T> | undefined, c: Context): T | undefined {
   return typeof given === "function" ? (given as (c: Context) => T)(c) : given;
 }
 
-/** Answers with a Response whose body still counts. `left` hears that the client went away meanwhile. */
+/**
+ * Answers with a Response whose body still counts. `left` is called if the client disconnects
+ * meanwhile.
+ */
 function replace(c: Context, response: Response, left: () => void): void {
-  // Hono would add the headers of the one before.
+  // Hono would add the headers of the previous response.
   c.res = undefined;
   c.res = response;
   c.req.raw.signal.addEventListener("abort", left, { once: true });
 }
 
 /**
- * Returns whether somebody further out, such as Hono's `timeout()`, has sent the response already. Deno
- * aborts the signal of such a request as it does when the client goes away.
+ * Returns whether an outer middleware, such as Hono's `timeout()`, has sent the response already.
+ * Deno aborts the signal of such a request as it does when the client disconnects.
  */
 function answeredAlready({ env }: Context): () => boolean {
   const { completed } = (env ?? {}) as { completed?: unknown };
@@ -403,7 +418,10 @@ function answeredAlready({ env }: Context): () => boolean {
   return () => answered;
 }
 
-/** Returns `true` if the client went away while its body was read. Deno aborts no signal for that. */
+/**
+ * Returns `true` if the client disconnected while its body was read. Deno aborts no signal for
+ * that.
+ */
 function isHalfRead({ error }: Context): boolean {
   return [error, error?.cause].some((e) =>
     e instanceof Error &&
@@ -411,7 +429,7 @@ function isHalfRead({ error }: Context): boolean {
   );
 }
 
-/** Returns `true` if this isolate's view says that calls are rejected. */
+/** Returns `true` if this isolate's view rejects calls. */
 function isOpen({ state, override, ageMs }: CircuitSnapshot): boolean {
   if (override === null) return state === "OPEN";
   return override.kind === "forced_open" && ageMs <= OVERRIDE_BELIEVED_MS;

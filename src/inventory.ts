@@ -1,5 +1,6 @@
 /**
- * The inventory of a Fuse: what its stores hold, listed, exported, imported, reset, and their trails.
+ * The inventory of a Fuse: the circuits of its stores, listed, exported, imported, reset, and their
+ * trails.
  *
  * @module
  */
@@ -23,41 +24,44 @@ import type { Narrowing, RegisteredStore, Registry } from "./registry.ts";
 import { type CircuitSnapshot, toCircuitSnapshot } from "./rules/snapshot.ts";
 import { type FuseExport, readExport, toEntry } from "./transfer.ts";
 
-/** Which circuits to list: those to which all of it applies. */
+/** A filter of circuits. A circuit must match all of its fields. */
 export interface CircuitFilter {
-  /** In this state, as a snapshot shows it. Left out: in any. */
+  /** The state, as a snapshot shows it. By default, any. */
   state?: CircuitState | undefined;
-  /** Of this name; a `*`, at the end alone, matches by prefix. Left out: of any. */
+  /** The name; a `*`, only at the end, matches by prefix. By default, any. */
   name?: string | undefined;
-  /** In this scope; `null`: in none. Left out: whichever. */
+  /** The context; `null` for none. By default, any. */
   context?: Scope | null | undefined;
-  /** In this scope, of the other dimension; `null`: in none. Left out: whichever. */
+  /** The boundary, in the form of a scope; `null` for none. By default, any. */
   boundary?: Scope | null | undefined;
-  /** With an override, or without. Left out: both. */
+  /** `true` for circuits with an override, `false` for those without. By default, both. */
   overridden?: boolean | undefined;
 }
 
 /** Options of `importState()`. */
 export interface ImportOptions {
   /**
-   * Says what becomes of a circuit that the store holds already.
+   * Whether a circuit that the store has already is replaced or kept.
    *
    * @default {"replace"}
    */
   existing?: "replace" | "keep" | undefined;
-  /** Hears after each circuit how many are done. Left out: nobody does. */
+  /** Called after each circuit with the number of finished ones. By default, there is no report. */
   onProgress?: ((done: number) => void) | undefined;
 }
 
-/** Which page of which circuits to list. */
+/** The filter and the page of a list. */
 export interface CircuitPageOptions extends CircuitFilter {
   /**
-   * How many circuits at most. An integer from 1 to 1000.
+   * The largest number of circuits. An integer from 1 to 1000.
    *
    * @default {100}
    */
   limit?: number | undefined;
-  /** The cursor of the page before, with the same filter. Left out, or `null`: the first page. */
+  /**
+   * The cursor of the previous page, with the same filter. By default, or for `null`, the first
+   * page.
+   */
   cursor?: string | null | undefined;
 }
 
@@ -66,32 +70,32 @@ export interface CircuitPage {
   /** The circuits of this page. Those that are not plainly CLOSED come first, over all pages; a circuit
    * that changes meanwhile may come twice. */
   readonly circuits: CircuitSnapshot[];
-  /** Where the next page begins; `null`: that was all. */
+  /** The cursor of the next page; `null` if there is none. */
   readonly cursor: string | null;
   /** The stores that did not answer, on this page or one before. */
   readonly missing: readonly string[];
 }
 
-/** A circuit that a store holds. */
+/** A circuit in a store. */
 interface Listed {
   readonly store: RegisteredStore;
   readonly snapshot: CircuitSnapshot;
   readonly record: CircuitRecord;
-  /** The store's clock less this isolate's, in ms. */
+  /** The store's clock minus this isolate's, in ms. */
   readonly offset: number;
 }
 
-/** How circuits are listed. */
+/** The options of a list. */
 interface Listing {
   readonly always?: boolean;
   readonly whole?: boolean;
   readonly spoilt?: [RegisteredStore, string][];
 }
 
-/** How many circuits a page of a store is to have. */
+/** The number of circuits in a page of a store. */
 const PAGE = 100;
 
-/** Goes over the circuits of a Fuse, as far as it is narrowed. */
+/** Reads the circuits of a Fuse's view. */
 export class Inventory {
   readonly #registry: Registry;
   readonly #to: Narrowing;
@@ -101,19 +105,19 @@ export class Inventory {
     this.#to = to;
   }
 
-  /** Returns the stores that the Fuse is narrowed to. */
+  /** Returns the stores of the view. */
   stores(): RegisteredStore[] {
     const { store } = this.#to;
     return store === null ? [...this.#registry.stores.values()] : [this.#registry.store(store)];
   }
 
   /**
-   * Gives the circuits that the stores hold. A store that fails does not keep the others from it: what it
-   * failed with is thrown in the end.
+   * Yields the circuits of the stores. A store that fails does not affect the others: its error is
+   * thrown in the end.
    *
-   * @param how `always`: for an operator, whose requests are sent also while a store is left alone. `whole`:
-   * with segments and outcomes in the records. `spoilt` takes the circuits that are left out because their
-   * records make no sense.
+   * @param how `always`: for an operator, whose requests are sent also during a back-off. `whole`:
+   * with segments and outcomes in the records. `spoilt` receives the circuits that are left out
+   * because their records are invalid.
    */
   async *list(
     filter: CircuitFilter,
@@ -123,7 +127,7 @@ export class Inventory {
     const open = excludesPlain(filter);
     let failure: unknown;
     for (const store of this.stores()) {
-      // A store that is written to meanwhile may list a circuit twice.
+      // A store that changes meanwhile may list a circuit twice.
       const seen = new Set<string>();
       let cursor: string | null = null;
       do {
@@ -144,7 +148,10 @@ export class Inventory {
     if (failure !== undefined) throw failure;
   }
 
-  /** Reads a page over all stores: first what is not plainly CLOSED, of each, then the rest. */
+  /**
+   * Reads a page over all stores: first circuits of each that are not plainly CLOSED, then the
+   * rest.
+   */
   async page(options: CircuitPageOptions): Promise<CircuitPage> {
     known("page", options, ["limit", "cursor", ...FILTERS]);
     const { limit, cursor = null, ...filter } = options;
@@ -175,7 +182,7 @@ export class Inventory {
           if (circuits.length === most) return { circuits, cursor: JSON.stringify(place), missing };
           const { snapshot } = this.#listed(store, record);
           const plain = isPlain(record.snapshot);
-          // A circuit that stood so before the list began was in its first half.
+          // A circuit in that state before the list began was in its first half.
           const late = plain || record.snapshot.began > (since[nth] ?? -Infinity);
           const due = open ? !plain : late;
           if (due && inScope(this.#to, snapshot) && matches(snapshot)) circuits.push(snapshot);
@@ -237,11 +244,12 @@ export class Inventory {
   }
 
   async *history(query: EventQuery = {}): AsyncGenerator<CircuitEvent, void, undefined> {
-    // The limit counts what is shown, not what the stores hold.
+    // The limit counts circuits in the page, not in the stores.
     let left = limitOf(query);
     const { limit: _, cursor, ...rest } = query;
     const stores = this.stores();
-    // The cursor is of one store: those before have been read, and those after are read from the start.
+    // The cursor is from one store: earlier ones have been read, and later ones are read from the
+    // start.
     const [from, own] = cursor === undefined
       ? [0, undefined]
       : placeOf(query, stores.map(({ name }) => name));
@@ -255,7 +263,7 @@ export class Inventory {
     }
   }
 
-  /** Returns the circuits that records of an export go into. */
+  /** Returns the circuits for the records of an export. */
   #destinations(data: unknown): Map<Circuit, CircuitRecord> {
     const registry = this.#registry;
     const circuits = new Map<Circuit, CircuitRecord>();
@@ -314,20 +322,20 @@ function excludesPlain({ state, overridden }: CircuitFilter): boolean {
   return overridden === true || (state !== undefined && state !== "CLOSED");
 }
 
-/** Where the pages of all stores have come to. */
+/** The position of the pages of all stores. */
 interface Place {
-  /** Counts the stores, twice: what is not plainly CLOSED comes first. */
+  /** The index of the store, twice over: circuits that are not plainly CLOSED come first. */
   turn: number;
   /** The store's own cursor. */
   own: string | null;
-  /** How many records of the store's page behind that have been shown. */
+  /** How many records of the store's page after that have been returned. */
   skip: number;
-  /** When each store was first asked, on the store's clock. */
+  /** The time of each store's first page, on the store's clock. */
   since: (number | null)[];
   missing: string[];
 }
 
-/** @throws {TypeError} If the cursor is none of so many stores. */
+/** @throws {TypeError} If the cursor does not fit this number of stores. */
 function placeIn(cursor: string | null, stores: number): Place {
   if (cursor === null) {
     return { turn: 0, own: null, skip: 0, since: Array(stores).fill(null), missing: [] };

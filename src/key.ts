@@ -1,5 +1,5 @@
 /**
- * Name and scopes as one key that no other circuit has, whatever characters they hold.
+ * Combines name and scopes in one key that no other circuit has, whatever characters they contain.
  *
  * @module
  */
@@ -10,21 +10,24 @@ import { refuse, wrong } from "./checks.ts";
 export type Scope = {
   /** The dimension's name, such as `tenant`. */
   readonly type: string;
-  /** Which one of these. A number and its text are the same. */
+  /** The id. A number and its text are the same. */
   readonly id: string | number | bigint;
 };
 
-/** Which circuit. The same five fields in snapshots, events, errors, audit rows and exports. */
+/**
+ * The identity of a circuit. The same five fields in snapshots, events, errors, audit rows and
+ * exports.
+ */
 export interface CircuitIdentity {
   /** Unique within its store. */
   readonly key: string;
   /** The store's name in `createFuse({ stores })`. */
   readonly store: string;
-  /** As given to `make`. */
+  /** The name passed to `make`. */
   readonly name: string;
-  /** Scope of `for()`, as `type:id`; `null`: none. */
+  /** Scope of `for()`, as `type:id`; `null` for none. */
   readonly context: string | null;
-  /** Scope of `boundary()`, as `type:id`; `null`: none. */
+  /** Scope of `boundary()`, as `type:id`; `null` for none. */
   readonly boundary: string | null;
 }
 
@@ -40,7 +43,7 @@ export interface KeyParts {
 // deno-lint-ignore no-control-regex
 const SPECIAL = /[%:*?[\]\\{}"'\x00-\x20\x7f]|[\ud800-\udfff]/gu;
 
-/** Most names are plain, and a look at them costs a tenth of replacing nothing. */
+/** Most names are plain, and testing them costs a tenth of a replacement without effect. */
 const PLAIN = /^[\w.-]+$/;
 
 function escape(part: string): string {
@@ -59,8 +62,8 @@ function unescape(part: string): string {
 }
 
 /**
- * `name`, `name:for:type:id`, `name:in:type:id` or `name:for:type:id:in:type:id`, each part
- * escaped. Different parts never give the same key.
+ * Returns `name`, `name:for:type:id`, `name:in:type:id` or `name:for:type:id:in:type:id`, each part
+ * escaped. Different parts never result in the same key.
  */
 export function toKey({ name, context, boundary }: KeyParts): string {
   const key = escape(name);
@@ -68,7 +71,7 @@ export function toKey({ name, context, boundary }: KeyParts): string {
     (boundary === null ? "" : `:in:${boundary}`);
 }
 
-/** The parts of a key; `null` if it is none of ours. */
+/** Returns the parts of a key; `null` if it is not in our form. */
 export function fromKey(key: string): KeyParts | null {
   const match = /^([^:]+)(?::for:([^:]*:[^:]*))?(?::in:([^:]*:[^:]*))?$/.exec(key);
   if (match === null) return null;
@@ -93,9 +96,9 @@ export function identify(store: string, key: string): CircuitIdentity {
 }
 
 /**
- * A scope as text, `type:id`, escaped so that it can stand in a key; `null` stays `null`.
+ * Returns a scope as text, `type:id`, escaped for use in a key; `null` stays `null`.
  *
- * @throws {TypeError} If it is no scope: `type` a string of 1–255 characters, `id` a string of
+ * @throws {TypeError} If it is not a scope: `type` a string of 1–255 characters, `id` a string of
  * as many, a finite number or a bigint.
  */
 export function scopeText(scope: Scope | null, dimension: string): string | null {
@@ -110,7 +113,7 @@ export function scopeText(scope: Scope | null, dimension: string): string | null
   return `${escape(type)}:${escape(text)}`;
 }
 
-/** The scope that {@linkcode scopeText} gave as text; its id as text too. */
+/** Returns the scope of a text of {@linkcode scopeText}; its id as text too. */
 export function scopeOf(text: string | null): Scope | null {
   if (text === null) return null;
   const [type = "", id = ""] = text.split(":").map(unescape);
@@ -133,7 +136,7 @@ export function nameMatches(pattern: string, name: string): boolean {
   return pattern === name || (pattern.endsWith("*") && name.startsWith(pattern.slice(0, -1)));
 }
 
-/** @throws {RangeError} If a `*` stands anywhere but at the end, where it would match nothing. */
+/** @throws {RangeError} If a `*` is anywhere but at the end, where it would match nothing. */
 export function checkPattern(subject: string, option: string, pattern: string): void {
   if (/\*./s.test(pattern)) {
     refuse(subject, option, `a name, or a prefix with "*" at its end alone`, pattern);

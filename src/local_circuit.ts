@@ -32,27 +32,27 @@ export interface LocalDriver extends Driver {
    */
   peek(key: string): LiveRecord | undefined;
   /**
-   * Returns `true` if a live record refuses every call because its cooldown lasts, and ages it: what
-   * `acquire` would do and answer.
+   * Returns `true` if a live record refuses every call because its cooldown lasts, and ages it: the
+   * effect and the answer of `acquire`.
    */
   bars(live: LiveRecord, at: number, shape: Shape): boolean;
   /**
    * Does what `record` does with one success that was not slow, of a call that was admitted in this
-   * turn while the circuit was CLOSED, as nearly every call is. Returns `false`, having done nothing,
-   * if it is another turn.
+   * turn while the circuit was CLOSED, as nearly every call is. Returns `false`, having done
+   * nothing, in another turn.
    *
    * @param at When the call ended, on the caller's clock, in ms.
    */
   book(live: LiveRecord, turn: number, at: number, shape: Shape): boolean;
 }
 
-/** A record that changes as it is written to. */
+/** A record that changes with each write. */
 export interface LiveRecord extends Snapshot {
-  /** The fingerprint of the policy that the last tally came with. */
+  /** The fingerprint of the policy of the last tally. */
   readonly writtenBy: string;
   /**
-   * A number that is another one whenever the generation or `writtenBy` has changed, and 0 once the
-   * record was dropped: it stands for all that a call would otherwise compare.
+   * A number that changes with the generation and with `writtenBy`, and is 0 once the record was
+   * dropped: it replaces all other comparisons of a call.
    */
   readonly turn: number;
 }
@@ -78,7 +78,7 @@ interface Outcomes {
   readonly slow: number;
 }
 
-/** The counts of a call that counts as nothing. */
+/** The counts of a neutral call. */
 export const NO_OUTCOMES: Outcomes = { successes: 0, failures: 0, slow: 0 };
 
 /** A circuit on a store of this process: synchronous, always strong, nothing cached. */
@@ -130,7 +130,7 @@ export class LocalCircuit extends Circuit {
     return true;
   }
 
-  /** Returns `false` if nothing has failed or was slow, so that no share of that is reached. */
+  /** Returns `false` if no call failed or was slow, so that no share can be reached. */
   #mayTrip({ sinceClosed: { failures, slow } }: LiveRecord): boolean {
     return failures > 0 || slow > 0 || this.policy.opensOnAnything;
   }
@@ -149,7 +149,7 @@ export class LocalCircuit extends Circuit {
     this.#record(grant, outcomes, at, ending);
   }
 
-  /** Counts calls that the shared store did not take. Their ends were announced already. */
+  /** Counts calls that the shared store did not accept. Their ends were announced already. */
   absorb(grant: Grant, outcomes: Outcomes, at: number): void {
     this.#record(grant, outcomes, at, null);
   }
@@ -179,7 +179,7 @@ export class LocalCircuit extends Circuit {
   }
 
   override abandon(): void {
-    // The store is in this process: it takes what is pending.
+    // The store is in this process: it accepts pending outcomes.
     this.flush();
   }
 
@@ -204,7 +204,7 @@ export class LocalCircuit extends Circuit {
       if (seen === undefined) return UNKNOWN;
     }
     if (seen.state === "CLOSED" && seen.override === null) {
-      // A ramp decides anew for each call.
+      // A ramp decides for each call.
       if (seen.writtenBy === hash && rampMs === undefined) this.#turn = seen.turn;
       return this.open(seen);
     }
@@ -221,7 +221,7 @@ export class LocalCircuit extends Circuit {
       this.note(answer);
       return refusal;
     }
-    // Listeners must not change what was granted.
+    // Listeners must not change a grant.
     const s = copySnapshot(answer.snapshot);
     const due = s.state === "HALF_OPEN" ? verdict(s, this.policy) : null;
     const changed = due && this.#move(due, s, s, 0);
@@ -235,7 +235,7 @@ export class LocalCircuit extends Circuit {
   #record(grant: Grant, outcomes: Outcomes, at: number, ending: Ending | null): void {
     const { policy } = this;
     const answer = this.driver.record(this.identity.key, {
-      // First: a tally that the shared store did not take says under which of its generations.
+      // First, because a tally that the shared store did not accept names one of its generations.
       ...outcomes,
       ...admissionOf(grant),
       id: "",
@@ -257,7 +257,7 @@ export class LocalCircuit extends Circuit {
     this.#judge(s, grant, answer.current, ending);
   }
 
-  /** Issues the verdict that is due, then announces the call and what it led to. */
+  /** Makes the transition that is due, then announces the call and its effects. */
   #judge(s: Snapshot, grant: Grant, current: boolean, ending: Ending | null): void {
     const expected = admissionOf(s);
     const due = current ? verdict(s, this.policy) : null;
@@ -267,7 +267,7 @@ export class LocalCircuit extends Circuit {
       return;
     }
     const from = s.state;
-    // The state is settled before anybody is told.
+    // The state is settled before listeners run.
     const changed = this.#move(due, s, expected, ending?.retryAfterMs ?? 0);
     if (ending !== null) this.#tell(grant, ending, false);
     this.#tellMoved(due, from, changed);

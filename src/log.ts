@@ -1,5 +1,5 @@
 /**
- * Logs what happens to circuits: a line for each transition, operator's action and trouble of a store,
+ * Logs events of circuits: a line for each transition, operator's action and failure of a store,
  * and none for a call.
  *
  * @example
@@ -26,13 +26,13 @@ import type { FuseEvent } from "./events.ts";
 import type { Fuse } from "./fuse.ts";
 import { dateOf } from "./rules/snapshot.ts";
 
-/** Where lines go: `console`, or a logger such as pino's. */
+/** The target of lines: `console`, or a logger such as pino's. */
 export interface Logger {
-  /** Takes a line about a circuit that recovered, or that an operator acted on. */
+  /** Receives a line about a circuit that recovered, or that an operator acted on. */
   info(...data: unknown[]): void;
-  /** Takes a line about a circuit that opened, and about what is probably a mistake. */
+  /** Receives a line about a circuit that opened, and about a probable mistake. */
   warn(...data: unknown[]): void;
-  /** Takes a line about a store, or a user's function, that failed. */
+  /** Receives a line about a store, or a user's function, that failed. */
   error(...data: unknown[]): void;
 }
 
@@ -74,16 +74,16 @@ const LEVELS: Readonly<Partial<Record<FuseEvent["type"], Level>>> = {
 };
 
 /**
- * Logs transitions, operators' actions, and troubles of stores, those of this isolate. Lines hold the
- * circuit's identity, the reason and the actor; of an error they hold only its name and code, as a
+ * Logs this isolate's transitions, operators' actions, and failures of stores. Lines contain the
+ * circuit's identity, the reason and the actor; of an error only its name and code, because a
  * message may repeat an address or a token. A Fuse that is logged prints no warnings of its own.
  *
  * @param fuse The Fuse, or a view of it.
  * @param logger By default `console`.
  * @param options See {@linkcode LogOptions}.
  * @returns Stops logging.
- * @throws {TypeError} If the logger or an option is none. What a logger throws is told by
- * `listener_error`.
+ * @throws {TypeError} If the logger or an option is invalid. `listener_error` reports what a logger
+ * throws.
  */
 export function logTo(
   fuse: Fuse,
@@ -97,7 +97,7 @@ export function logTo(
   known("log", options, ["json"]);
   const { json = false } = options;
   if (typeof json !== "boolean") refuse("log", "json", "true or false", json);
-  // Not "*": whoever hears how calls end has them measured.
+  // Not "*": a listener for the ends of calls makes the core measure them.
   const stops = Object.entries(LEVELS).map(([type, level]) =>
     fuse.on(type as "opened", (event) => {
       const fields = fieldsOf(event as unknown as Record<string, unknown>);
@@ -151,7 +151,7 @@ function isoOf(value: unknown): string | undefined {
   return value instanceof Date ? value.toISOString() : undefined;
 }
 
-/** The name and the code of an error. Its message may hold anything. */
+/** Returns the name and the code of an error. Its message may contain anything. */
 function kindOf(error: unknown): string {
   try {
     const { name, code } = error as { name?: unknown; code?: unknown };
@@ -164,7 +164,7 @@ function kindOf(error: unknown): string {
   }
 }
 
-/** Returns a line for people: quoted where somebody else chose the words. */
+/** Returns a line for people, with foreign words in quotes. */
 function sentenceOf(fields: Fields): string {
   const { event, at: _, store, circuit, context, boundary, reason, actor, lastFailure, ...rest } =
     fields;

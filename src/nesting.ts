@@ -1,9 +1,9 @@
 /**
- * Circuits that are called within themselves (rule 19): a route guarded by a circuit whose handler
- * calls the same circuit, for one. The outer call would hold the only trial slot, and the inner one
- * would be rejected for ever. So a trial hands its slot on to the call within it.
+ * Circuits that are called within themselves (rule 19): for example a route guarded by a circuit
+ * whose handler calls the same circuit. The outer call would hold the only trial slot, and the
+ * inner one would be rejected for ever. So a trial passes its slot on to the call within it.
  *
- * Nothing here is a promise, or outlives what it is about.
+ * Nothing here is a promise, or outlives its call.
  *
  * @module
  */
@@ -19,20 +19,20 @@ interface Trial {
   readonly grant: Grant;
   /** When its lease ends, on the Fuse's clock, in ms. */
   readonly until: number;
-  /** `true` if the slot was handed on to it. */
+  /** `true` if the slot was passed on to it. */
   readonly borrowed: boolean;
 }
 
-/** The circuits whose functions are being called in this very turn, the innermost last. */
+/** The circuits whose functions are being called in this turn, the innermost last. */
 const running: Circuit[] = [];
 
 /** The last trial of each circuit. */
 const trials = new WeakMap<Circuit, Trial>();
 
-/** The grants of trials that handed their slot on. */
+/** The grants of trials that passed their slot on. */
 const lent = new WeakSet<Grant>();
 
-/** The circuits that were found to be called within themselves. */
+/** The circuits that were detected to be called within themselves. */
 const nested = new WeakSet<Circuit>();
 
 /** Notes that a call of a circuit begins. Must be followed by `leave()` in the same turn. */
@@ -63,15 +63,16 @@ export function isWithin(circuit: Circuit): boolean {
 /**
  * Returns the grant of the trial around a call that was refused because of that trial, or `null`.
  *
- * @param within Whether the call was made in the turn of the trial. Otherwise only a circuit that was
- * found to be called within itself hands its slot on, and only once: the call may be any.
+ * @param within Whether the call was made in the turn of the trial. Otherwise only a circuit that
+ * was detected to be called within itself passes its slot on, and only once, because the call may
+ * be unrelated.
  */
 export function borrow(
   circuit: Circuit,
   { refused }: Refusal,
   within: boolean,
 ): Grant | null {
-  // First what costs nothing: an open circuit rejects many.
+  // The cheapest check comes first: an open circuit rejects many calls.
   if (!("reason" in refused) || refused.reason !== TRIALS_IN_FLIGHT) return null;
   const trial = trials.get(circuit);
   if (trial === undefined) return null;
@@ -83,7 +84,7 @@ export function borrow(
 }
 
 /**
- * Notes that a call has ended. Returns `true` if it was a trial that handed its slot on: the call
+ * Notes that a call has ended. Returns `true` if it was a trial that passed its slot on: the call
  * within it counts, and this one does not.
  */
 export function hasLent(circuit: Circuit, grant: Grant): boolean {
@@ -92,7 +93,10 @@ export function hasLent(circuit: Circuit, grant: Grant): boolean {
   return lent.has(grant);
 }
 
-/** Reports a circuit that its own rejection has ended a call of: the call was made within another one. */
+/**
+ * Reports a circuit whose own rejection has ended a call of it: the call was made within another
+ * one.
+ */
 export function noteRejection(circuit: Circuit, cause: unknown): void {
   if (rejectedBy(cause) === circuit.identity) report(circuit);
 }
@@ -108,7 +112,7 @@ function report(circuit: Circuit): void {
   );
 }
 
-/** Returns `true` for the grant of a trial, also for one of this isolate's stand-in. */
+/** Returns `true` for the grant of a trial, including one of this isolate's stand-in. */
 export function isTrial({ lease, alone }: Grant): boolean {
   return lease !== null || (alone !== null && alone.lease !== null);
 }

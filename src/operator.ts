@@ -1,6 +1,6 @@
 /**
- * An operator's actions on a circuit, as tools for operators name them, which circuits these show first, and
- * how a path names a circuit.
+ * Operators' actions on a circuit under their names in tools, the order in which tools show
+ * circuits, and the name of a circuit in a path.
  *
  * @module
  */
@@ -22,7 +22,7 @@ export const ACTIONS = [
 /** An action of an operator on a circuit. */
 export type Action = typeof ACTIONS[number];
 
-/** Actions that lay an override over the circuit, and may have an end. */
+/** Actions that set an override, and may have an end. */
 export const OVERRIDING: readonly Action[] = [
   "force-open",
   "force-close",
@@ -30,15 +30,15 @@ export const OVERRIDING: readonly Action[] = [
   "metrics-only",
 ];
 
-/** Actions that switch protection off: an override that nobody ends would stay for ever. */
+/** Actions that switch protection off: an override without an end would stay for ever. */
 export const NEEDS_END: readonly Action[] = ["disable", "force-close"];
 
-/** Why, who, and until when. */
+/** The reason, the actor and the end. */
 export interface Order {
   readonly reason: string;
-  /** `undefined` where somebody else adds it. */
+  /** `undefined` if other code adds it. */
   readonly actor: string | undefined;
-  /** How long, in ms; `undefined`: until somebody releases it. */
+  /** The length, in ms; `undefined` until it is released. */
   readonly forMs: number | undefined;
 }
 
@@ -61,12 +61,12 @@ export async function act(breaker: CircuitBreaker, action: Action, order: Order)
   }[action]();
 }
 
-/** Returns `true` if the circuit lets nobody through. */
+/** Returns `true` if the circuit rejects all calls. */
 export function isShut({ state, override }: CircuitSnapshot): boolean {
   return override === null ? state === "OPEN" : override.kind === "forced_open";
 }
 
-/** Orders circuits as an operator looks at them: shut, half-open, overridden, plainly CLOSED. */
+/** Orders circuits for operators: rejecting, half-open, overridden, plainly CLOSED. */
 export function byUrgency(a: CircuitSnapshot, b: CircuitSnapshot): number {
   return rankOf(a) - rankOf(b) ||
     (a.name < b.name ? -1 : a.name > b.name ? 1 : a.key < b.key ? -1 : 1);

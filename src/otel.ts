@@ -38,15 +38,16 @@ import { readState } from "./rules/snapshot.ts";
 /** Options of {@linkcode otel}. */
 export interface OtelOptions {
   /**
-   * A `Meter` of `@opentelemetry/api`. Left out: that of the global provider, which must be registered
-   * before.
+   * A `Meter` of `@opentelemetry/api`. By default, that of the global provider, which must be
+   * registered before.
    */
   meter?: object | undefined;
-  /** A `Tracer` of `@opentelemetry/api`. Left out: that of the global provider. */
+  /** A `Tracer` of `@opentelemetry/api`. By default, that of the global provider. */
   tracer?: object | undefined;
   /**
-   * `true` to tell scopes, by `fuse.context` and `fuse.boundary`. Without it, spans name no tenants, and in
-   * metrics the circuits of all scopes add up under their name: most backends bear no series for each tenant.
+   * `true` to separate scopes, by `fuse.context` and `fuse.boundary`. Without it, spans name no
+   * tenants, and in metrics the circuits of all scopes add up under their name: most backends
+   * cannot keep a series for each tenant.
    *
    * @default {false}
    */
@@ -161,9 +162,9 @@ function instrumentsOf(meter: Meter) {
   return {
     calls: counter("calls", "{call}", "Calls that ended, by their outcome."),
     slowCalls: counter("slow_calls", "{call}", "Calls that took slowCallMs or longer."),
-    rejections: counter("rejections", "{call}", "Calls that were not let through."),
+    rejections: counter("rejections", "{call}", "Rejected calls."),
     transitions: counter("transitions", "{transition}", "Changes of state made by this isolate."),
-    storeErrors: counter("store.errors", "{error}", "Failures of the store met by this isolate."),
+    storeErrors: counter("store.errors", "{error}", "Failures of the store in this isolate."),
     circuits: gauge("circuits", "{circuit}", "Circuits, by the state beneath any override."),
     overridden: gauge("overridden_circuits", "{circuit}", "Circuits under an override."),
     local: gauge("local_circuits", "{circuit}", "Circuits that this isolate decides about alone."),
@@ -184,7 +185,7 @@ function stateObserver(
       const { snapshot, now, local } = circuit.peek();
       const attributes = attributesOf(circuit.identity, scopes);
       const current = readState(snapshot, now);
-      // A state that no circuit is in is 0, rather than a series that ends.
+      // A state without circuits is 0, so that its series does not end.
       for (const { of, state } of STATES) {
         states.add({ ...attributes, "circuitbreaker.state": state }, of === current ? 1 : 0);
       }
@@ -220,7 +221,9 @@ function measure(fuse: Fuse, meter: Meter, scopes: boolean): (() => void)[] {
   );
 }
 
-/** Tells a change of state: to the span of the caller that waits for it, or in a span of its own. */
+/**
+ * Reports a change of state: on the span of the caller that waits for it, or in a span of its own.
+ */
 function tell(tracer: Tracer, change: TransitionEvent, scopes: boolean): void {
   const { from, to, reason, generation, background, local, snapshot: { lastFailure } } = change;
   const stateOf = (wanted: string) => STATES.find(({ of }) => of === wanted)!.state;

@@ -1,5 +1,5 @@
 /**
- * Metrics of a Fuse as Prometheus text (exposition format 0.0.4), for whatever server answers the
+ * Metrics of a Fuse as Prometheus text (exposition format 0.0.4), for any server that answers the
  * scrapes. Hono's handler is `metrics()` of `@fuse/edge/hono`.
  *
  * @example
@@ -33,8 +33,8 @@ import type { CircuitState, Override } from "./contract.ts";
 /** Options of {@linkcode prometheus}. */
 export interface PrometheusOptions {
   /**
-   * Gives each context and boundary its own series. Without it, circuits of all scopes add
-   * up under their name: one series a tenant is more than a Prometheus can take.
+   * Gives each context and boundary its own series. Without it, circuits of all scopes add up under
+   * their name: a Prometheus cannot keep one series for each tenant.
    *
    * @default {false}
    */
@@ -48,9 +48,9 @@ const collectors = new WeakMap<
 >();
 
 /**
- * Returns the metrics of a Fuse as text, like the scrape of {@linkcode prometheus}, which see.
- * Transitions and store errors count from the first call for this very Fuse or view on: call it once
- * at the start, and always with the same object. Costs one `list` of the stores.
+ * Returns the metrics of a Fuse as text, like the scrape of {@linkcode prometheus}. Transitions and
+ * store errors count from the first call with this Fuse or view: call it once at the start, and
+ * always with the same object. Costs one `list` of the stores.
  */
 export function prometheusText(fuse: Fuse, options: PrometheusOptions = {}): Promise<string> {
   let of = collectors.get(fuse);
@@ -64,8 +64,8 @@ export const PROMETHEUS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8
 
 /**
  * Collects metrics of a Fuse. Totals are the stores', over all isolates; transitions and store
- * errors are counted from events, those of this isolate since the collector was made. A store error
- * that no one circuit met (in a list, of the trail) has no label `circuit`.
+ * errors are counted from events of this isolate since the collector was created. A store error
+ * without a circuit (in a list, of the trail) has no label `circuit`.
  *
  * @param fuse The Fuse, or a view of it.
  * @returns A scrape: reads all circuits of the view, in pages, and gives the text. `fuse_store_up` is 0 for
@@ -113,14 +113,17 @@ export function prometheus(fuse: Fuse, options: PrometheusOptions = {}): () => P
     // A store may answer this scrape, and refuse every write.
     for (const { name, down } of knownStores(fuse)) if (down) up.set(name, false);
     for (const store of up.keys()) stores.add(store);
-    // A counter that is there before it first counts is one whose first step can be seen.
+    // A counter that exists before it first counts shows its first step.
     const failures = begun(failed, held, noFailures);
     for (const store of stores) groupOf(failures, { store }, scoped, noFailures);
     return render(held, begun(moved, held, noMoves), up, failures, decidedAlone(fuse, stores));
   };
 }
 
-/** So many circuits' transitions and store errors are kept; past it, those counted first are forgotten. */
+/**
+ * The number of circuits whose transitions and store errors are kept; beyond it, the earliest are
+ * forgotten.
+ */
 const MAX_GROUPS = 10_000;
 
 function bound(groups: Groups<unknown>): void {
@@ -134,7 +137,7 @@ function begun<T>(groups: Groups<T>, held: Groups<Held>, none: () => T): Groups<
   return all;
 }
 
-/** Circuits that share their series: those of one name, or one circuit where scopes are labels. */
+/** Circuits that share their series: those of one name, or one circuit if scopes are labels. */
 interface Group<T> {
   readonly labels: Labels;
   readonly value: T;
@@ -149,7 +152,7 @@ type Failures = { count: number };
 interface Held {
   readonly states: Record<CircuitState, number>;
   readonly overrides: Record<Override, number>;
-  /** The latest failure that opened a circuit which is not closed since. */
+  /** The latest failure that opened a circuit which has not closed since. */
   failure: CircuitSnapshot["lastFailure"];
   successes: number;
   failures: number;
@@ -171,7 +174,8 @@ function groupOf<T>(
 }
 
 function labelsOf(of: CircuitIdentity | { readonly store: string }, scoped: boolean): Labels {
-  // As it will be sent: text that UTF-8 cannot tell apart is one series, not two of the same labels.
+  // In its encoded form: texts that are equal in UTF-8 are one series, not two with the same
+  // labels.
   const store = of.store.toWellFormed();
   if (!("name" in of)) return { store };
   const circuit = of.name.toWellFormed();
@@ -195,13 +199,13 @@ function nothingHeld(): Held {
   return { states: noMoves(), overrides, failure: null, ...counts };
 }
 
-/** The circuits in the stores, and which stores answered. */
+/** The circuits in the stores, and the stores that answered. */
 interface Survey {
   readonly held: Groups<Held>;
   readonly up: Map<string, boolean>;
 }
 
-/** How many circuits are read at once. */
+/** The number of circuits in a page. */
 const PAGE = 250;
 
 /** Reads all circuits. A store that fails has none. */
@@ -222,7 +226,7 @@ async function survey(fuse: Fuse, known: readonly string[], scoped: boolean): Pr
     }
     for (const store of page.missing) {
       up.set(store, false);
-      // Half of its circuits would be told as if they were all.
+      // Half of its circuits would look like all of them.
       for (const [key, { labels }] of held) if (labels.store === store) held.delete(key);
     }
     cursor = page.cursor;
@@ -258,13 +262,13 @@ function render(
   alone: ReadonlyMap<string, number>,
 ): string {
   return [
-    "# HELP fuse_circuits Circuits that the store holds, by the state beneath any override.\n",
+    "# HELP fuse_circuits Circuits in the store, by the state beneath any override.\n",
     "# TYPE fuse_circuits gauge\n",
     ...byLabel("fuse_circuits", held, "state", ({ states }) => states),
-    "# HELP fuse_circuits_overridden Circuits that an operator laid an override over, by its kind.\n",
+    "# HELP fuse_circuits_overridden Circuits under an operator's override, by its kind.\n",
     "# TYPE fuse_circuits_overridden gauge\n",
     ...byLabel("fuse_circuits_overridden", held, "override", ({ overrides }) => overrides),
-    "# HELP fuse_opened_by_timestamp_seconds When the failure was that opened a circuit, by what it was.\n",
+    "# HELP fuse_opened_by_timestamp_seconds The time of the failure that opened a circuit, by its kind.\n",
     "# TYPE fuse_opened_by_timestamp_seconds gauge\n",
     ...openedBy(held),
     "# HELP fuse_calls_total Calls that ended and counted, over all isolates.\n",
@@ -276,25 +280,28 @@ function render(
     "# HELP fuse_slow_calls_total Calls that took slowCallMs or longer, over all isolates.\n",
     "# TYPE fuse_slow_calls_total counter\n",
     ...each("fuse_slow_calls_total", held, ({ slow }) => slow),
-    "# HELP fuse_rejected_calls_total Calls that were not let through, over all isolates.\n",
+    "# HELP fuse_rejected_calls_total Rejected calls, over all isolates.\n",
     "# TYPE fuse_rejected_calls_total counter\n",
     ...each("fuse_rejected_calls_total", held, ({ rejected }) => rejected),
-    "# HELP fuse_transitions_total Changes of state that this isolate made, by the state after.\n",
+    "# HELP fuse_transitions_total Changes of state that this isolate made, by the new state.\n",
     "# TYPE fuse_transitions_total counter\n",
     ...byLabel("fuse_transitions_total", moves, "to", (moves) => moves),
-    "# HELP fuse_local_circuits Circuits that this isolate decides about alone, its store being away.\n",
+    "# HELP fuse_local_circuits Circuits that this isolate decides alone, because their store cannot be used.\n",
     "# TYPE fuse_local_circuits gauge\n",
     ...sorted(alone).map(([store, n]) => sample("fuse_local_circuits", { store }, n)),
     "# HELP fuse_store_up Whether the store answered this scrape, and this isolate's last requests.\n",
     "# TYPE fuse_store_up gauge\n",
     ...sorted(up).map(([store, up]) => sample("fuse_store_up", { store }, up ? 1 : 0)),
-    "# HELP fuse_store_errors_total Failures of the store that this isolate met, by the circuit that did.\n",
+    "# HELP fuse_store_errors_total Failures of the store in this isolate, by the circuit of the request.\n",
     "# TYPE fuse_store_errors_total counter\n",
     ...each("fuse_store_errors_total", failures, ({ count }) => count),
   ].join("");
 }
 
-/** A sample for each group with a circuit that is not closed, and of which it is known what opened it. */
+/**
+ * Returns a sample for each group with a circuit that is not closed, if the failure that opened it
+ * is known.
+ */
 function openedBy(held: Groups<Held>): string[] {
   return sorted(held).flatMap(([, { labels, value: { failure } }]) => {
     if (failure === null) return [];
@@ -309,7 +316,7 @@ function each<T>(metric: string, groups: Groups<T>, count: (value: T) => number)
   return sorted(groups).map(([, { labels, value }]) => sample(metric, labels, count(value)));
 }
 
-/** A sample for each value that one more label takes. */
+/** Returns a sample for each value of one more label. */
 function byLabel<T>(
   metric: string,
   groups: Groups<T>,

@@ -1,5 +1,5 @@
 /**
- * Shared by every record: the constants of the contract, copies, and the order of records.
+ * The constants of the contract, copies, and the order of records, shared by all drivers.
  *
  * @module
  */
@@ -17,26 +17,26 @@ import type {
 /** The states of a circuit. */
 export const CIRCUIT_STATES: readonly CircuitState[] = ["CLOSED", "OPEN", "HALF_OPEN"];
 
-/** The overrides that an operator can lay over a state. */
+/** The overrides that an operator can set over a state. */
 export const OVERRIDES: readonly Override[] = [
   ...["forced_open", "forced_closed", "disabled", "metrics_only"] as const,
 ];
 
-/** The generation of tallies that feed lifetime totals only: no record ever has it. */
+/** The generation of tallies that add to lifetime totals only: no record ever has it. */
 export const TOTALS_ONLY: number = -1;
 
-/** How many rows wait in the outbox of a circuit at most. */
+/** The largest number of rows in the outbox of a circuit. */
 export const OUTBOX_LENGTH: number = 64;
 
 /** How long a store remembers the id of a request, in ms. */
 export const ID_MEMORY_MS: number = 60_000;
 
-/** Asks a driver for several things at once, in one trip where the driver can. */
+/** Sends a driver several requests at once, in one trip if the driver can. */
 export function together<T>(driver: Driver, work: () => T): T {
   return driver.together === undefined ? work() : driver.together(work);
 }
 
-/** Returns a store's answer about a circuit that it does not hold: closed, without calls. */
+/** Returns a store's answer about an unknown circuit: closed, without calls. */
 export function absentSnapshot(now: number): Snapshot {
   return {
     state: "CLOSED",
@@ -88,7 +88,7 @@ export const SNAPSHOT_COUNTS: readonly [
   "consecutiveSuccesses",
 ] = ["generation", "reopenCount", "consecutiveFailures", "consecutiveSuccesses"];
 
-/** Returns a Snapshot that does not change with a live record, and has nothing more to it. */
+/** Returns a Snapshot that does not change with a live record, and has no other fields. */
 export function copySnapshot(s: Snapshot): Snapshot {
   const copy: Record<string, unknown> = { ...absentSnapshot(0) };
   for (const field in copy) {
@@ -99,8 +99,8 @@ export function copySnapshot(s: Snapshot): Snapshot {
 }
 
 /**
- * The Snapshot as it reads once an override's `until` has passed: what the next write will make
- * true. Readers go by it, so that calls admitted from then on count.
+ * Returns the Snapshot once an override's `until` has passed: the state that the next write will
+ * create. Readers use it, so that calls admitted from then on count.
  */
 export function withoutExpiredOverride(s: Snapshot, now: number): Snapshot {
   if (s.override === null || s.override.until === null || s.override.until > now) return s;
@@ -116,8 +116,8 @@ export function withoutExpiredOverride(s: Snapshot, now: number): Snapshot {
 }
 
 /**
- * Rows in the order in which they came about: life by life, as each began, and by generation within
- * one. After a removal generations start again, and are no order over lives; within a life they are,
+ * Sorts rows in the order of their changes: by the begin of each life, and by generation within a
+ * life. After a removal generations start again, and do not order lives; within a life they do,
  * whatever the clock did.
  */
 export function inOrder(rows: Iterable<UntoldRow>): UntoldRow[] {
@@ -169,7 +169,7 @@ export function newId(): string {
   return `${isolate}-${(++requests).toString(36)}`;
 }
 
-/** Returns what a row of the trail says of where its request came from. */
+/** Returns the part of a row about the origin of its request. */
 export function originOf({ id, instance }: Pick<StoreRequest, "id" | "instance">): {
   isolate: string;
   instance?: string;

@@ -63,38 +63,39 @@ export interface FuseOptions {
    */
   stores?: Record<string, Store> | undefined;
   /**
-   * The store of circuits that name none.
+   * The store of circuits that do not select one.
    *
    * @default {the first of `stores`}
    */
   default?: string | undefined;
-  /** Options for all circuits. Left out: those of `CircuitPolicy` and `CircuitOptions`. */
+  /** Options for all circuits. By default, those of `CircuitPolicy` and `CircuitOptions`. */
   defaults?: CircuitDefaults | undefined;
   /**
-   * Options for circuits by name, on top of `defaults`; a trailing `*` matches by prefix. The
-   * exact name wins, then the longest prefix. Left out: `defaults` alone.
+   * Options for circuits by name, in addition to `defaults`; a trailing `*` matches by prefix. The
+   * exact name takes precedence, then the longest prefix. By default, only `defaults` apply.
    */
   circuits?: Record<string, CircuitDefaults> | undefined;
-  /** Custom strategies by name, for `strategy`. Left out: none but the built-in ones. */
+  /** Custom strategies by name, for `strategy`. By default, there are only the built-in ones. */
   strategies?: Record<string, Strategy> | undefined;
   /**
-   * The choice of circuits that say nothing, for while a store cannot be used. See
+   * The reaction to an unusable store, for circuits without their own setting. See
    * `CircuitPolicy.onStoreError`.
    *
    * @default {"local"}
    */
   onStoreError?: OnStoreError | undefined;
   /**
-   * How long to wait for the answer to a request, in ms from when it is sent. A positive integer. If the
-   * timer fires late, because the isolate was busy, the store gets as much longer, once and at most twice
-   * this time in all.
+   * The limit for the answer to a request, in ms from when it is sent. A positive integer. If the
+   * timer fires late, because the isolate was busy, the store gets the delay as extra time, once
+   * and at most twice this time in all.
    *
    * @default {500}
    */
   storeTimeoutMs?: number | undefined;
   /**
-   * How many circuits each store's side of this Fuse keeps in mind (policies and views, not
-   * state); past it one goes that was neither made nor called for long. A positive integer.
+   * The number of circuits that each store's side of this Fuse remembers (policies and views, not
+   * state); beyond it, the circuit is forgotten that was not made or called for longest. A positive
+   * integer.
    *
    * @default {10_000}
    */
@@ -106,14 +107,14 @@ export interface FuseOptions {
    */
   clock?: Clock | undefined;
   /**
-   * Hands background work to the runtime, for all requests: `waitUntil` of "cloudflare:workers". Left
-   * out: the process holds it; on a Worker, calls wait for it.
+   * Hands background work to the runtime, for all requests: `waitUntil` of "cloudflare:workers". By
+   * default, the process holds it; on a Worker, calls wait for it.
    */
   waitUntil?: WaitUntil | undefined;
   /**
-   * Names this isolate in `lastFailure` and in rows of the trail: its region or its machine. An operator
-   * then sees whether one of them fails, or all. A text of 1-100 characters on one line. Left out: it
-   * has no name.
+   * The name of this isolate in `lastFailure` and in rows of the trail: its region or its machine.
+   * It shows an operator whether one of them fails, or all. A text of 1-100 characters on one line.
+   * By default, it has no name.
    */
   instance?: string | undefined;
   /**
@@ -124,8 +125,8 @@ export interface FuseOptions {
   random?: (() => number) | undefined;
   /**
    * Sends guarded fetches: a service binding, a traced fetch, that of undici. It gets exactly the
-   * caller's arguments; a circuit with `callTimeoutMs` adds its signal. Called without `this`. Left
-   * out: the global `fetch`, looked up for each call.
+   * caller's arguments; a circuit with `callTimeoutMs` adds its signal. Called without `this`. By
+   * default, the global `fetch`, looked up for each call.
    */
   fetch?: typeof fetch | undefined;
 }
@@ -140,11 +141,11 @@ interface Config {
 /** A store of a Fuse, with the circuits that this isolate knows of it. */
 export interface RegisteredStore extends NamedStore {
   readonly opener: Opener;
-  /** Oldest first, but for those that were passed over when room was made. */
+  /** Oldest first, except for those that an eviction skipped. */
   readonly circuits: Map<string, Circuit>;
 }
 
-/** The store and the scopes that a Fuse is narrowed to; `undefined` for a scope means any. */
+/** The store and the scopes of a view; `undefined` for a scope means any. */
 export interface Narrowing {
   readonly store: string | null;
   readonly context: string | null | undefined;
@@ -157,7 +158,7 @@ export class Registry {
   readonly events: Events;
   readonly background: Background;
   readonly stores = new Map<string, RegisteredStore>();
-  /** Hear of each circuit that is dropped, whose counts go with it. */
+  /** Functions that receive each dropped circuit, whose counts go with it. */
   readonly forgetting = new Set<(circuit: Circuit) => void>();
   /** The name of the default store. */
   readonly standard: string;
@@ -169,7 +170,7 @@ export class Registry {
   readonly instance: string | null;
   readonly #fetch: typeof fetch | undefined;
   readonly #random: () => number;
-  /** The policies made last. */
+  /** The policies that were made last. */
   readonly #policies: CircuitPolicyData[] = [];
 
   constructor(options: FuseOptions) {
@@ -253,7 +254,7 @@ export class Registry {
     return policy;
   }
 
-  /** Makes a handle. Everything is validated before anything is kept. */
+  /** Makes a handle. All options are validated before any is kept. */
   make<F>(
     name: string,
     options: CircuitOptions<F> | undefined,
@@ -323,7 +324,7 @@ export class Registry {
     return circuit;
   }
 
-  /** Drops a circuit that was not used for long. Those used since the last round are passed over. */
+  /** Drops a circuit that was not used for long. Circuits used since the last round are skipped. */
   #forget({ circuits, unsent }: RegisteredStore): void {
     for (const [key, circuit] of circuits) {
       circuits.delete(key);
@@ -336,12 +337,12 @@ export class Registry {
       this.forgetting.forEach((hear) => hear(circuit));
       break;
     }
-    // Unsent outcomes are kept, too, but within bounds.
+    // Circuits with unsent outcomes are kept, too, but within bounds.
     if (unsent.size > 2 * this.#maxCircuits) unsent.values().next().value?.abandon();
   }
 }
 
-/** @throws {TypeError} If it is no store under a proper name. */
+/** @throws {TypeError} If it is not a store under a valid name. */
 function checkedStore(name: string, store: unknown): OpeningStore {
   const opening = isName(name) ? openingStore(store) : null;
   if (opening !== null) return opening;
@@ -379,11 +380,11 @@ const FUSE_OPTIONS = [
   "random",
   "fetch",
 ];
-/** The options that are about the circuit itself, rather than where it is kept. */
+/** The options about the circuit itself, rather than about its store. */
 const FIXING = POLICY_OPTIONS.filter((option) => option !== "store");
 const CIRCUIT_OPTIONS = [...POLICY_OPTIONS, ...HANDLE_OPTIONS];
 
-/** Merges options; later sources win, and `undefined` means "not given". */
+/** Merges options; later sources take precedence, and `undefined` means "not given". */
 function merge<T extends object>(...sources: (T | undefined)[]): T {
   const merged: Record<string, unknown> = {};
   for (const source of sources) {

@@ -1,5 +1,5 @@
 /**
- * The types of the trail: what happened to circuits, as a store keeps it and as users read it.
+ * The types of the trail: the events of circuits, as a store keeps them and as users read them.
  *
  * @module
  */
@@ -24,19 +24,19 @@ export type AuditEventName =
   | "success"
   | "failure";
 
-/** Which events of the trail: those to which all of it applies. */
+/** A filter of the trail. An event must match all of its fields. */
 export interface EventQuery {
-  /** Of this kind only. Left out: of any. */
+  /** The kind of event. By default, any. */
   event?: AuditEventName | undefined;
-  /** Not before, by the store's clock. Left out: from the first on. */
+  /** The earliest time, by the store's clock. By default, there is none. */
   from?: Date | undefined;
-  /** Before, by the store's clock. Left out: up to the latest. */
+  /** The time before which events happened, by the store's clock. By default, there is none. */
   to?: Date | undefined;
-  /** How many at most. An integer of at least 0. Left out: all. */
+  /** The largest number of events. An integer of at least 0. By default, all. */
   limit?: number | undefined;
   /**
-   * After this one: `cursor` of the last event seen. One of a Fuse goes on in the store it is of. Left
-   * out: from the latest on.
+   * `cursor` of the event after which to continue. A cursor of a Fuse continues in its own store.
+   * By default, begins at the latest event.
    */
   cursor?: string | undefined;
 }
@@ -47,31 +47,31 @@ export interface CircuitEvent extends CircuitIdentity {
   id: string;
   /** The kind of change. */
   event: AuditEventName;
-  /** When, on the store's clock. */
+  /** The time of the event, on the store's clock. */
   at: Date;
   /** From, to, generation, reason, actor, counters, … */
   metadata: Record<string, unknown> | null;
-  /** Where to go on from here: for `cursor` of a query. */
+  /** The position after this event: for `cursor` of a query. */
   cursor: string;
 }
 
-/** A row as the store has it, which knows keys and not what a Fuse calls it. */
+/** A row as the store has it, which knows keys and not a Fuse's names. */
 export type StoredEvent = Omit<CircuitEvent, keyof CircuitIdentity> & {
-  /** Of which circuit: unique within the store. */
+  /** The key of the circuit, unique within the store. */
   readonly key: string;
 };
 
-/** The generation under which a call was admitted, and its outcome is recorded. */
+/** The generation under which a call was admitted, and under which its outcome is recorded. */
 export interface Admission {
   /** The life of the circuit; `""` if the circuit was unknown. */
   readonly epoch: string;
-  /** The generation; `TOTALS_ONLY` for an outcome that feeds lifetime totals only. */
+  /** The generation; `TOTALS_ONLY` for an outcome that adds to lifetime totals only. */
   readonly generation: number;
   /** When the generation began, on the store's clock in ms; 0 if the circuit was unknown. */
   readonly began: number;
 }
 
-/** The part of the failure that opened a circuit which is kept: never its message. */
+/** The stored part of the failure that opened a circuit: never its message. */
 export interface FailureNote {
   /** When it ended, in ms on the clock of the isolate that saw it. */
   readonly at: number;
@@ -79,11 +79,11 @@ export interface FailureNote {
   readonly kind: string;
   /** The status of a Response. */
   readonly status: number | null;
-  /** Which isolate saw it: `createFuse({ instance })`. */
+  /** The isolate that saw it: `createFuse({ instance })`. */
   readonly instance: string | null;
 }
 
-/** A change that the trail, kept elsewhere, has not confirmed yet. */
+/** A change that a trail in another store has not confirmed yet. */
 export interface UntoldRow {
   /** The life of the circuit afterwards. */
   readonly epoch: string;
@@ -93,9 +93,9 @@ export interface UntoldRow {
   readonly began: number;
   /** The event. */
   readonly event: Exclude<AuditEventName, "success" | "failure">;
-  /** When, on the store's clock, in ms. */
+  /** The time of the event, on the store's clock, in ms. */
   readonly at: number;
-  /** From, to, reason, actor, counters; `missed`: how many rows before it had to go. */
+  /** From, to, reason, actor, counters; `missed`: the number of dropped rows before it. */
   readonly metadata: Readonly<Record<string, unknown>>;
 }
 
@@ -105,9 +105,9 @@ export interface UntoldRow {
  */
 export type PolicyRecord = Readonly<Record<string, number | string | null>>;
 
-/** A circuit whose record makes no sense. */
+/** A circuit whose record is invalid. */
 export interface SpoiltCircuit {
-  /** Which circuit: see `key.ts`. */
+  /** The key of the circuit: see `key.ts`. */
   readonly key: string;
   /** The error that names the field. */
   readonly error: Error;

@@ -1,6 +1,5 @@
 /**
- * State as JSON, out of one store and into another: a tripped circuit stays tripped for what is
- * left of its time.
+ * State as JSON, from one store to another: a tripped circuit stays open for its remaining time.
  *
  * @module
  */
@@ -24,9 +23,9 @@ import {
 
 /** The result of `exportState`: plain JSON. */
 export interface FuseExport {
-  /** Of this format. */
+  /** The version of the format. */
   readonly version: 1;
-  /** When, in ISO 8601. */
+  /** The time of the export, in ISO 8601. */
   readonly exportedAt: string;
   /** An entry for each circuit. */
   readonly circuits: readonly unknown[];
@@ -40,7 +39,7 @@ export interface Imported {
 
 const IDENTITY = ["store", "name", "context", "boundary"] as const;
 
-/** An entry for a record; `offset` is the store's clock less the Fuse's. */
+/** Returns an entry for a record; `offset` is the store's clock minus the Fuse's. */
 export function toEntry(
   identity: CircuitIdentity,
   { snapshot: s, segments, outcomes }: CircuitRecord,
@@ -56,7 +55,7 @@ export function toEntry(
   return {
     ...entry,
     lastFailure: lastFailure && { ...lastFailure },
-    // In an order of its own: Redis keeps none.
+    // In a fixed order: Redis keeps none.
     policy: s.policy && Object.fromEntries(Object.entries(s.policy).sort()),
     totals: { ...totals },
     sinceClosed: { ...sinceClosed },
@@ -73,14 +72,15 @@ function shift(at: number | null, by: number): number | null {
 /**
  * Reads an export.
  *
- * @throws {TypeError} If anything in it is not as it should be: what, where, what came, what is allowed.
+ * @throws {TypeError} If any part of it is invalid: the part, its place, what came, what is
+ * allowed.
  */
 export function readExport(data: unknown): Imported[] {
   const { version, circuits } = object(data, "data");
   if (version !== 1) refuse("version", "1", version);
   if (!Array.isArray(circuits)) refuse("circuits", "an array", circuits);
   const seen = new Set<string>();
-  // Not `map`, which passes holes over.
+  // Not `map`, which skips holes.
   return Array.from(circuits, (entry, i) => {
     const path = `circuits[${i}]`;
     const read = readEntry(object(entry, path), path);
@@ -157,7 +157,7 @@ function readEntry(entry: Record<string, unknown>, path: string): Imported {
   };
 }
 
-/** `type:id`, each part escaped: what `scopeText` gives, and no other text. */
+/** Returns `true` for `type:id`, each part escaped: exactly the texts of `scopeText`. */
 function isScopeText(text: string): boolean {
   const parts = text.split(":");
   return parts.length === 2 && parts.every((part) => isName(fromKey(part)?.name));

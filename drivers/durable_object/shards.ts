@@ -1,5 +1,5 @@
 /**
- * A store of several databases. The key of a circuit decides which of them has it.
+ * A store of several databases. The key of a circuit selects its database.
  *
  * @module
  */
@@ -156,7 +156,10 @@ export function shardOf(key: string, shards: number): number {
   return ((hash ^ (hash >>> 15)) >>> 0) % shards;
 }
 
-/** Reads the cursor of a list: the shard, and where its own list goes on. Of another store's, it begins anew. */
+/**
+ * Reads the cursor of a list: the shard, and the position in its own list. Another store's cursor
+ * begins anew.
+ */
 function placeOf(cursor: string | null, shards: number): [index: number, own: string | null] {
   const [, index, own] = /^(\d+):(.*)$/s.exec(cursor ?? "0:") ?? ["", "0", cursor];
   return Number(index) < shards ? [Number(index), own || null] : [0, null];

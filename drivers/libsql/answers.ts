@@ -43,9 +43,9 @@ export class Answers {
   }
 
   /**
-   * Counts a record of a circuit, and returns whether it is to purge: the first record, since an
-   * isolate may not live to see another, and then one in 16. Each circuit has its own count. With a
-   * common one, some of several circuits that take turns would never be purged.
+   * Counts a record of a circuit, and returns whether it purges: the first record does, since an
+   * isolate may not live to see another, and then one in 16. Each circuit has its own count,
+   * because with a common one some of several alternating circuits would never be purged.
    */
   purges(key: string): boolean {
     const records = this.#records.get(key) ?? 0;

@@ -56,8 +56,8 @@ export interface TrailAppender {
    * row in `circuit_breakers`, which is made if there is none, says in the same transaction what the
    * last of them says: state, generation and override, without counts.
    *
-   * Cost: one round trip for each key; one more for a key that this isolate knows nothing of, or
-   * whose chain somebody else has continued.
+   * Cost: one round trip for each key; one more for a key that this isolate does not know, or whose
+   * chain another writer has continued.
    *
    * @throws {Error} If the database failed. The rows of some keys may have been appended.
    */

@@ -1,10 +1,10 @@
 /**
- * The hash chain of the trail: what a row is hashed over, and how a row is verified.
+ * The hash chain of the trail: the input of a row's hash, and its verification.
  *
- * The rows of transitions and operator actions of a key are one chain, over all lives of the circuit.
- * SQL has no SHA-256, so a row is hashed by whoever asks for the change, from the last answer about
- * the circuit. The batch appends the row only if epoch, generation and the end of the chain are
- * still the same, and otherwise changes nothing.
+ * The rows of transitions and operator actions of a key are one chain, over all lives of the
+ * circuit. SQL has no SHA-256, so the isolate that requests a change hashes its row, from the last
+ * answer about the circuit. The batch appends the row only if epoch, generation and the end of the
+ * chain are still the same, and otherwise changes nothing.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import { type SQL, sql } from "drizzle-orm";
 import { textOf } from "./metadata.ts";
 import { TRIGGERED } from "./statements/dialect.ts";
 
-/** A row of the chain, as far as it is hashed. */
+/** A row of the chain: the part that is hashed. */
 export interface Link {
   readonly key: string;
   readonly circuit: number;
@@ -116,7 +116,9 @@ export function linkOf(row: LinkRow): LinkRow {
   return { ...row, ...Object.fromEntries(texts) };
 }
 
-/** The same columns of no row, in the same order: the first line of an answer says something else. */
+/**
+ * The same columns of no row, in the same order: the first line of an answer has other contents.
+ */
 export const NO_LINK: SQL = sql.raw(
   [
     ...["id", '"key"', "circuit", "epoch", "generation", "began", "sequence", '"event"', "at"],

@@ -1,6 +1,6 @@
 /**
- * Sending statements to the database: which client sends them, when they are sent again, and which
- * error tells that they failed.
+ * Sending statements to the database: the client that sends them, repetitions, and the error if
+ * they fail.
  *
  * @module
  */
@@ -54,7 +54,9 @@ export interface Connection {
 /** The longest pause between tries: other writers hold the lock for about a millisecond at a time. */
 const LONGEST_PAUSE_MS = 8;
 
-/** How often a request is sent to a server that takes no more requests (429), and the first pause. */
+/**
+ * How often a request is sent to a server that accepts no more requests (429), and the first pause.
+ */
 const THROTTLED_TRIES = 3;
 const THROTTLED_PAUSE_MS = 50;
 
@@ -155,7 +157,7 @@ export async function untilApplied<T>(attempt: () => Promise<T | undefined>): Pr
 
 const MAX_TRIES = 64;
 
-/** Returns `true` if a client has answered with the rows of so many statements. */
+/** Returns `true` if a client has answered with the rows of this many statements. */
 function areResults(results: unknown, count: number): boolean {
   return Array.isArray(results) && results.length === count &&
     // `every` alone would skip holes.
@@ -171,7 +173,7 @@ export const DATABASE = "Cannot use the database: ";
 
 const NO_SENSE = `${DATABASE}its answer makes no sense`;
 
-/** Returns the error for rows that make no sense, such as those of tables that were overwritten. */
+/** Returns the error for invalid rows, such as those of tables that were overwritten. */
 export function unreadable(): StoreAnswerError {
   return new StoreAnswerError(NO_SENSE, { scope: "circuit" });
 }

@@ -1,13 +1,13 @@
 /**
- * SQLite at Cloudflare, in D1 and in Durable Objects: how integers are bound there, and what its errors
- * say.
+ * SQLite at Cloudflare, in D1 and in Durable Objects: the binding of integers, and the meaning of
+ * errors.
  *
  * @module
  */
 
 import type { SqlStatement } from "./client.ts";
 
-/** A value that Cloudflare's SQLite takes as it is. */
+/** A value that Cloudflare's SQLite accepts unchanged. */
 export type BoundValue = null | string | number | ArrayBuffer;
 
 /** A statement for Cloudflare's SQLite. */
@@ -16,7 +16,7 @@ export interface BoundStatement {
   readonly args: readonly BoundValue[];
 }
 
-/** Texts and quoted names, in which a question mark is none; and placeholders. */
+/** Texts and quoted names, which may contain question marks; and placeholders. */
 const TOKENS = /'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|--[^\n]*|\?(\d*)/g;
 
 /**
@@ -41,11 +41,11 @@ function isInteger(value: unknown): value is number | bigint {
 /** An error of Cloudflare's, in the words of a libSQL client. */
 export interface CloudflareFailure {
   readonly code: string;
-  /** An HTTP status, for what has no code in SQLite. */
+  /** An HTTP status, for errors without a code in SQLite. */
   readonly status: number | undefined;
 }
 
-/** From the text of an error. What matches none of these was not the database's answer. */
+/** The meaning of an error's text. A text without a match was not the database's answer. */
 const FAILURES: readonly (readonly [text: RegExp, code: string, status?: number])[] = [
   [/exceeded maximum db size|storage limit/i, "SQLITE_FULL"],
   [/daily|monthly|quota|free tier/i, "BLOCKED"],

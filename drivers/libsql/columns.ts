@@ -74,7 +74,7 @@ export type CircuitBreakerColumns = {
   createdAt: HasDefault<NotNull<TimeBuilder<"created_at">>>;
   /** When the store last wrote the row. */
   updatedAt: HasDefault<NotNull<TimeBuilder<"updated_at">>>;
-  /** Until when an OPEN circuit lets nobody through. */
+  /** Until when an OPEN circuit rejects all calls. */
   openUntil: TimeBuilder<"open_until">;
   /** How long the opening lasts, in ms; `null` once it closed. */
   cooldownMs: SQLiteIntegerBuilderInitial<"cooldown_ms">;
@@ -106,7 +106,7 @@ export type CircuitBreakerColumns = {
   halfOpenSuccesses: CountBuilder<"half_open_successes">;
   /** Trials of this generation that failed. */
   halfOpenFailures: CountBuilder<"half_open_failures">;
-  /** The override that an operator laid over the state. */
+  /** The override that an operator set over the state. */
   override: $Type<TextBuilder<"override">, Override>;
   /** When the override ends by itself, or `null` if it lasts until released. */
   overrideUntil: TimeBuilder<"override_until">;
@@ -124,7 +124,7 @@ export type CircuitBreakerColumns = {
   generation: CountBuilder<"generation">;
   /** When this generation began. */
   began: HasDefault<NotNull<TimeBuilder<"began">>>;
-  /** Grows with every write by the store. A write that leaves it alone is somebody else's. */
+  /** Grows with every write by the store. A write that does not change it is not the store's. */
   revision: CountBuilder<"revision">;
   /** The generation in which the evidence was cleared last. The window counts from there. */
   evidenceSince: CountBuilder<"evidence_since">;
@@ -165,7 +165,10 @@ export type CircuitBreakerEventColumns = {
   hash: TextBuilder<"hash">;
 };
 
-/** The columns of `circuit_breaker_cursors`: one row for each reader of the trail and what it delivers to. */
+/**
+ * The columns of `circuit_breaker_cursors`: one row for each reader of the trail and each of its
+ * channels.
+ */
 export type CircuitBreakerCursorColumns = {
   /** The name of the reader: `name` of `notify()`. */
   name: NotNull<TextBuilder<"name">>;

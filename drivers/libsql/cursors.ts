@@ -1,5 +1,5 @@
 /**
- * The cursors of those who deliver the trail.
+ * The cursors for delivering the trail.
  *
  * @module
  */
@@ -89,7 +89,7 @@ function rowOf(row: Readonly<Record<string, unknown>>): DeliveredRow {
   };
 }
 
-/** Returns the texts in JSON; none if somebody has spoilt it. */
+/** Returns the texts in JSON; none if the JSON is invalid. */
 function textsOf(json: unknown): string[] {
   try {
     const texts: unknown = JSON.parse(String(json) || "[]");

@@ -1,6 +1,6 @@
 /**
- * Judges errors of clients: whether the database answered, whom its answer concerns, and what may be
- * said of it.
+ * Judges errors of clients: whether the database answered, which circuits its answer concerns, and
+ * which part of it may be shown.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { nonsenseIn } from "../../src/rules/stored_fields.ts";
 /** Returns `true` for the name of a table or column of the store. */
 export type IsOurs = (name: string) => boolean;
 
-/** An error of a client, as far as it is looked at. */
+/** An error of a client: the part that is read. */
 export interface Failure {
   /** The code of SQLite, of the server or of the client, or `""`. */
   readonly code: string;
@@ -23,7 +23,7 @@ export interface Failure {
   readonly answered: boolean;
 }
 
-/** Matching a long text takes long, and what it says of itself stands at its beginning. */
+/** Matching a long text is slow, and the relevant part is at its beginning. */
 const TEXT_LENGTH = 500;
 
 /** How many causes of an error are looked at. */
@@ -84,7 +84,10 @@ function lacksSchema(message: string, isOurs: IsOurs): boolean {
   return !/^(new|old)\./i.test(name) && isOurs(name.slice(name.lastIndexOf(".") + 1));
 }
 
-/** Whom a failure concerns, `null` if the database was not reached, and what is said of it. */
+/**
+ * The circuits that a failure concerns, `null` if the database was not reached, and the text about
+ * it.
+ */
 type Meaning = readonly [scope: AnswerScope | null, words: string];
 
 const SQLITE_MEANINGS: readonly (readonly [codes: RegExp, words: string])[] = [
@@ -115,8 +118,9 @@ function meaningOf({ code, status, answered }: Failure): Meaning {
   if (code === "CLIENT_CLOSED") return [null, "its client is closed"];
   const http = HTTP_MEANINGS[status ?? 0];
   if (http !== undefined) return http;
-  // Any other answer may be about the values or the row of one circuit: sqld answers 500 for a text that
-  // is no UTF-8. If it is about everything, several circuits in a row are refused, and that is noticed.
+  // Any other answer may be about the values or the row of one circuit: sqld answers 500 for a text
+  // that is not UTF-8. If it is about everything, several circuits in a row are refused, and that
+  // is noticed.
   if (/^SQL/.test(code)) return ["circuit", "it refused a statement"];
   if (answered || (status ?? 0) >= 400) return ["circuit", "it refused a request"];
   return [null, "it did not answer"];

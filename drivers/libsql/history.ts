@@ -69,7 +69,7 @@ function pageOf(
 /**
  * Returns a row as an event.
  *
- * @throws {Error} If the row is none of a trail.
+ * @throws {Error} If the row is not a trail's.
  */
 export function eventOf(row: Readonly<Record<string, unknown>>): StoredEvent {
   const [id, at] = [row.id, row.at].map(integerOf) as [number, number];

@@ -55,8 +55,8 @@ export function countersOf(s: Snapshot): Record<string, number> {
 }
 
 /**
- * Returns which calls of a tally were slow, as a JSON array of their places. A caller that does not
- * say which tells them only if all calls were slow.
+ * Returns which calls of a tally were slow, as a JSON array of their indexes. If the caller does
+ * not say which, they are known only if all calls were slow.
  */
 export function slowCallsOf({ slowCalls, slow, successes, failures }: Tally): string {
   const all = slow > 0 && slow === successes + failures;

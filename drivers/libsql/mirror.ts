@@ -1,6 +1,6 @@
 /**
- * The row of a circuit whose state another store keeps: it says what the newest row of the trail says, so
- * that queries by state, and joins, find what is true.
+ * The row of a circuit whose state another store keeps: it repeats the newest row of the trail, so
+ * that queries by state, and joins, find the current state.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import type { After } from "./seal.ts";
 import type { Tables } from "./statements/dialect.ts";
 import { $, prepare, type Statement, type Values } from "./statements/prepare.ts";
 
-/** A circuit as its rows tell it. */
+/** A circuit as described by its rows. */
 export interface Mirror extends After {
   readonly openedAt: number | null;
   readonly closedAt: number | null;
@@ -38,8 +38,8 @@ export function mirrorOf(row: Row): Mirror {
 }
 
 /**
- * Returns the circuit after a change. The row may say what the circuit is afterwards (`after`); if it does
- * not, that follows from what happened, as far as it can.
+ * Returns the circuit after a change. The row may contain the circuit afterwards (`after`);
+ * otherwise it follows from the event, as far as possible.
  *
  * @param before The circuit before, or `null` if there was none.
  * @returns The circuit, or `null` if it was removed.
@@ -89,7 +89,7 @@ function changeOf(
   }
 }
 
-/** Reads what a row says of the circuit afterwards; `null` if it says nothing. */
+/** Reads the circuit afterwards from a row; `null` if the row does not contain it. */
 function told(after: unknown): After | null {
   const { state, openUntil, cooldownMs, reason, override } = Object(after);
   if (!isState(state)) return null;
@@ -117,7 +117,7 @@ function text(value: unknown): string | null {
   return typeof value === "string" ? value : null;
 }
 
-/** Returns what a row of the trail says of the circuit afterwards. */
+/** Returns the part of a row that says how the circuit is afterwards. */
 export function afterOf(mirror: Mirror | null): After | null {
   if (mirror === null) return null;
   const { state, openUntil, cooldownMs, reason, override } = mirror;
@@ -158,8 +158,8 @@ export function mirror({ circuits }: Tables, appended: SQL): Statement {
 }
 
 /**
- * Removes the circuit, in the batch that appends its rows. A decision goes before, as before a removal of
- * the store's own: the trigger takes a deletion without one for somebody else's.
+ * Removes the circuit, in the batch that appends its rows. A decision is written before, as for a
+ * removal by the store: without one, the trigger records a deletion by hand.
  */
 export function forget({ circuits, requests, ...tables }: Tables, appended: SQL): Statement[] {
   return [

@@ -100,18 +100,16 @@ export interface LibsqlStore extends Store {
    * @param query Which rows; `key` for one circuit.
    * @returns The rows, read as they are asked for. Their `store` is the `name` of this store, which
    * does not know what a Fuse calls it: the events of `fuse.history()` have that name.
-   * @throws {RangeError | TypeError} Naming what is wrong in the query.
+   * @throws {RangeError | TypeError} Naming the mistake in the query.
    */
   history(query?: EventQuery & { readonly key?: string }): AsyncIterableIterator<CircuitEvent>;
   /**
    * Deletes old rows of the trail, up to a limit; the rest still verifies. Call it until there is no
-   * more. One to three round trips, and two more per 500 rows or 100 circuits, none of which holds
-   * up writers for long.
+   * more. One to three round trips, and two more per 500 rows or 100 circuits, none of which blocks
+   * writers for long.
    *
-   * A row stays if the row before it in its chain is too young, and so does an edit by hand until the
-   * circuit has changed again. The newest row of each chain stays: `verifyTrail()` compares the circuit
-   * with it. Of a chain, rows are deleted that verify under the `trailKey` of this
-   * store: where it is broken, its rows stay for `verifyTrail()` to find. Other chains are pruned.
+   * Some old rows stay: those after a younger row of their chain, the newest one of each chain, edits
+   * by hand until the circuit changes again, and broken chains, which `verifyTrail()` has to find.
    *
    * @param options See {@linkcode PruneOptions}.
    * @returns How many rows were deleted, and whether to call again.
@@ -125,19 +123,12 @@ export interface LibsqlStore extends Store {
    * - a circuit that was changed, replaced or deleted without a row, by the newest row of its chain;
    * - a trigger that was dropped or altered.
    *
-   * With a `trailKey`, nobody can hide such a change without the key. Without it, everybody who can
-   * write to the tables can also compute new hashes, so only accidents and partial changes are found.
-   * In both cases somebody can cut off the end of a chain together with the circuit's record, and leave a
-   * shorter chain that is valid in itself. To find that, give a `head` from an earlier event, or from
-   * an earlier result's `heads`.
+   * Without a `trailKey`, a writer who hashes a chain anew is not found. In any case an end that was
+   * cut off together with the circuit's record is found only with a `head` from an earlier event or
+   * result. A row `edited` proves that the circuit was changed by hand, and nothing else in it.
    *
-   * A row `edited` proves only that somebody who can write to the tables has changed the circuit. The
-   * store hashes such a row afterwards, so its states, its time and its existence are not proven. An
-   * `edited` row with a reason, an actor or anything else that the trigger does not write is reported
-   * as inserted.
-   *
-   * Costs a round trip for the triggers, one for each circuit, and one for each further 500 rows. The
-   * trail may be written meanwhile: each circuit is verified as of one moment.
+   * Costs a round trip for the triggers, one for each circuit, and one for each further 500 rows.
+   * The trail may be written meanwhile: each circuit is verified as of one moment.
    *
    * @param options See {@linkcode VerifyOptions}.
    * @returns `ok`, and if it is `false`, the first problem and its place.

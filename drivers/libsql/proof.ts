@@ -4,7 +4,7 @@
  * @module
  */
 
-/** A circuit, as far as rows say what it is. */
+/** A circuit, as far as rows describe it. */
 export interface Circuit {
   readonly epoch: string;
   readonly generation: number;
@@ -37,7 +37,7 @@ export interface Difference {
   readonly detail?: string;
 }
 
-/** The fields that rows tell, and how the database calls them. */
+/** The fields that rows contain, and their columns in the database. */
 const FIELDS: readonly [
   column: string,
   of: keyof Circuit,
@@ -81,7 +81,7 @@ export function differenceOf(circuit: Circuit | null, last: LastRow | null): Dif
   }
   const told = { after, override: Object(after.override) as Record<string, unknown> };
   const field = FIELDS.find(([, of, at, field]) => {
-    // Without an override, what is left of its words means nothing.
+    // Without an override, the rest of its fields means nothing.
     const is = at === "override" && circuit.kind === null ? null : circuit[of];
     return is !== (told[at][field] ?? null);
   });

@@ -130,7 +130,7 @@ async function pruneChains(
     }
     deleted += gone;
     const planned = cuts.reduce((sum, { ids }) => sum + ids.length, 0);
-    // If somebody else prunes, too, the rest is left to the next call.
+    // If another isolate prunes, too, the rest is left to the next call.
     if (deleted >= limit || gone < planned) return { deleted, more: true };
     if (rows.length < size && byKey.size < CIRCUITS) return { deleted, more: false };
     after = lastDone(byKey, cuts, rows.length === size) ?? after;
@@ -193,8 +193,8 @@ async function cutsOf(
 }
 
 /**
- * Returns how much of a chain's beginning is deleted: as far as it verifies. An anchor at a row that
- * somebody has changed would make the rest of the chain valid again.
+ * Returns how much of a chain's beginning is deleted: as far as it verifies. An anchor at an
+ * altered row would make the rest of the chain valid again.
  */
 async function cutOf(
   digest: Digest,
@@ -275,7 +275,7 @@ function oldChains({ events, trails }: Tables, old: SQL): Statement {
     order by t.key, e.sequence, e.id limit ${$("size")}`);
 }
 
-/** Only anchors that nobody else has moved since. */
+/** Only anchors that no other isolate has moved since. */
 function moveAnchors({ trails }: Tables): Statement {
   return prepare(sql`
     update ${trails} as t set

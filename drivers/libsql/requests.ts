@@ -1,6 +1,6 @@
 /**
- * Sending the requests of a store: batches whose last statement reads the circuit, and the rows of the
- * trail that they append.
+ * Sending the requests of a store: batches whose last statement reads the circuit, and the rows of
+ * the trail that they append.
  *
  * @module
  */
@@ -19,7 +19,7 @@ import { makeStatements, type Statements } from "./statements.ts";
 import type { Statement, Values } from "./statements/prepare.ts";
 import { EDITS } from "./statements/read.ts";
 
-/** The least that a request says of itself. */
+/** The minimum of a request. */
 export const ANONYMOUS: RemoveRequest = {
   ...{ id: "", at: 0, shape: { windowMs: 1, windowSize: 0 }, reason: null, actor: null },
 };

@@ -92,7 +92,7 @@ export const ANSWERED: readonly string[] = [
 /**
  * Returns the circuit of an answer. Users may edit rows by hand: see `src/rules/stored_fields.ts`.
  *
- * @throws {StoreAnswerError} If a field of the circuit makes no sense.
+ * @throws {StoreAnswerError} If a field of the circuit is invalid.
  * @throws {Error} If the answer is not that of a statement of this store.
  */
 export function rowOf(result: { readonly circuit?: unknown } | undefined): Row {
@@ -100,7 +100,7 @@ export function rowOf(result: { readonly circuit?: unknown } | undefined): Row {
 }
 
 /**
- * Returns the answer of a statement, whatever its fields say.
+ * Returns the answer of a statement, whatever its fields contain.
  *
  * @throws {Error} If the answer is not that of a statement of this store.
  */
@@ -117,7 +117,7 @@ export function parseRow(result: { readonly circuit?: unknown } | undefined): Ro
 /**
  * Returns the circuit of an answer, which may be none.
  *
- * @throws {StoreAnswerError} If a field of the circuit makes no sense.
+ * @throws {StoreAnswerError} If a field of the circuit is invalid.
  */
 export function checkRow(row: Row): Row {
   if (row.id !== null) check(row);
@@ -200,7 +200,7 @@ export function snapshotOf(row: Row, shape: Shape): Snapshot {
   return withoutExpiredOverride(storedSnapshot(row, shape), row.now);
 }
 
-/** Returns the Snapshot of a row as it is stored: an override that has run out is still there. */
+/** Returns the Snapshot of a row as it is stored: an expired override is still there. */
 export function storedSnapshot(row: Row, shape: Shape): Snapshot {
   const { now } = row;
   const n = (field: string) => row[field] as number;

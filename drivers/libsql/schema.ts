@@ -189,7 +189,7 @@ export function createSchema<
 /**
  * Checks that a store can read and write these tables. Not part of the entry point.
  *
- * @throws {TypeError} Naming what is wrong.
+ * @throws {TypeError} Naming the mistake.
  */
 export function checkSchema(subject: string, schema: unknown): asserts schema is FuseSchema {
   for (const [name, ours] of Object.entries(standard)) {

@@ -145,7 +145,7 @@ function changeOf(
   return linkOf(sealing, at, event, { epoch, generation, began }, metadata);
 }
 
-/** Returns the circuit as it is before a change, without an override that has run out. */
+/** Returns the circuit before a change, without an expired override. */
 function afterOf(row: Row, expired: boolean): After {
   const { state, openUntil, cooldownMs, reason, override } = storedSnapshot(row, {
     ...{ windowMs: 1, windowSize: 0 },

@@ -39,7 +39,7 @@ export interface Statements extends ReadStatements, TrailStatements, ChangeState
   readonly acquire: AcquireStatements;
   /** Writes to a table without triggers, and leaves nothing there. */
   readonly check: readonly Statement[];
-  /** Puts a new circuit in place of one that makes no sense. */
+  /** Replaces an invalid circuit by a new one. */
   readonly renew: readonly Statement[];
   /** Removes the circuit, after the row that records it. The last statement has a row if it did. */
   readonly remove: Change;
@@ -79,11 +79,14 @@ function create({ circuits, now }: Dialect): Statement {
     where true on conflict (key) do nothing`);
 }
 
-/** Deletes the circuit, as somebody would by hand, so that the trigger tells it, and creates a new one. */
+/**
+ * Deletes the circuit, as a user would by hand, so that the trigger records it, and creates a new
+ * one.
+ */
 function renew(dialect: Dialect): Statement[] {
   const { circuits, leases, ownId, requests, windows } = dialect;
   return [
-    // The trigger's row is to make sense. With another revision than before, or this would be an edit.
+    // The trigger's row must be valid. With another revision than before, or this would be an edit.
     prepare(sql`
       update ${circuits} as b set
         state = 'CLOSED', generation = 1, epoch = cast(epoch as text), revision = (revision is 0)

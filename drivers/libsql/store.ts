@@ -53,7 +53,7 @@ import type { Change } from "./statements/dialect.ts";
 import type { Statement, Values } from "./statements/prepare.ts";
 import { type TrailProof, type VerifyOptions, verifyTrail } from "./verify.ts";
 
-/** A record takes edits by hand into the chain if there are so many. */
+/** A record takes edits by hand into the chain if there are this many. */
 const MANY_EDITS = 20;
 
 /** The row of the trail for the end of a cooldown. */
@@ -245,7 +245,7 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender,
     return plan.renews ? this.#anew(key, make) : make();
   }
 
-  /** Asks once more with a new circuit, if the one there makes no sense. */
+  /** Repeats the request with a new circuit, if the existing one is invalid. */
   async #anew<T>(key: string, ask: () => Promise<T>): Promise<T> {
     const requests = this.#requests;
     try {
@@ -258,7 +258,7 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender,
     }
   }
 
-  /** Sends one request; one more if nothing is known of the circuit, or somebody was faster. */
+  /** Sends one request; one more if the circuit is unknown, or another isolate was faster. */
   async #make(
     key: string,
     request: StoreRequest,
@@ -306,7 +306,7 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender,
     };
   }
 
-  /** Costs one request, and another if nothing is known of the circuit, or somebody was faster. */
+  /** Costs one request, and another if the circuit is unknown, or another isolate was faster. */
   remove(key: string, request: RemoveRequest = ANONYMOUS): Promise<boolean> {
     return this.#anew(key, () => this.#remove(key, request));
   }
@@ -367,9 +367,9 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender,
   }
 }
 
-/** How a change of state is made. */
+/** The parts of a change of state. */
 interface ChangePlan {
-  /** `true` if the change makes a new circuit of one that makes no sense. */
+  /** `true` if the change replaces an invalid circuit by a new one. */
   readonly renews: boolean;
   readonly change: Change;
   /** `true` if the change creates a circuit that does not exist. */

@@ -1,5 +1,6 @@
 /**
- * The triggers that tell changes by hand: whether the database has them as the migration made them.
+ * Checks that the database has the triggers that record changes by hand, as the migration created
+ * them.
  *
  * @module
  */
@@ -13,8 +14,8 @@ import { $, prepare } from "./statements/prepare.ts";
 const TABLE = "circuit_breakers";
 
 /**
- * Returns the name of a trigger that is missing or altered, or `null`. A table under a name of your own
- * has the triggers that you gave it, which nothing is known of.
+ * Returns the name of a trigger that is missing or altered, or `null`. A table under a name of your
+ * own has the triggers that you gave it, which are unknown here.
  */
 export async function brokenTrigger(
   connection: Connection,

@@ -36,7 +36,7 @@ export interface VerifyOptions {
    * default, such an end is not found.
    */
   head?: string | undefined;
-  /** Hears after each circuit how many rows are verified. By default, nobody does. */
+  /** Called after each circuit with the number of verified rows. By default, there is no report. */
   onProgress?: ((checked: number) => void) | undefined;
 }
 
@@ -64,7 +64,7 @@ export interface TrailBreak {
    * by hand is missing or altered.
    */
   problem: "changed" | "removed" | "inserted" | "circuit" | "trigger" | "unchained";
-  /** A sentence that says what is wrong. */
+  /** A sentence that describes the problem. */
   detail: string;
 }
 
@@ -127,8 +127,8 @@ interface Found {
 type Problem = Omit<TrailBreak, "circuit">;
 
 /**
- * Verifies a chain as it is at one moment: one statement reads where it begins and ends, the circuit, and
- * the first rows. Those that follow are read up to that end, whatever is appended meanwhile.
+ * Verifies a chain at one moment: one statement reads where it begins and ends, the circuit, and
+ * the first rows. Later rows are read up to that end, whatever is appended meanwhile.
  */
 async function verifyChain(
   reader: Reader,
@@ -213,7 +213,7 @@ class Walk {
     const { head, unchained, unsealed, outside } = chain;
     const { hash, id, sequence } = this.before;
     if (outside !== null) return broken(outside, "inserted");
-    // Rows that were pruned meanwhile, up to this end and beyond, have been verified by whoever did so.
+    // Rows pruned meanwhile, up to this end and beyond, were verified by the isolate that did so.
     if (head.sequence > sequence) return broken(id, "removed");
     if (head.sequence === sequence && (head.hash !== hash || head.id !== id)) {
       return broken(id, "changed");
@@ -269,7 +269,7 @@ interface Chain {
 /** The key of a chain or of a circuit. */
 interface Key {
   readonly key: string;
-  /** `false` of a key that is not UTF-8, which is none of ours. */
+  /** `false` for a key that is not UTF-8, which is not ours. */
   readonly isText: boolean;
 }
 
@@ -298,7 +298,7 @@ class Reader {
     }
   }
 
-  /** Reads what is recorded of a chain, the circuit, and the first rows. */
+  /** Reads the record of a chain, the circuit, and the first rows. */
   async chain(key: string): Promise<{ chain: Chain; rows: readonly LinkRow[] }> {
     const [said, ...rows] = await this.#links(this.#chain, { key });
     const { head, anchor, ...rest } = JSON.parse(textOf(said!.said));
@@ -342,7 +342,7 @@ function anchorOf({ seal, ...head }: { [F in keyof Anchor]: Anchor[F] | null }):
   return { ...headOf(head), seal: seal ?? "" };
 }
 
-/** Chains of which something is recorded, chains that have rows, and circuits that have changed. */
+/** Chains with a record, chains that have rows, and circuits that have changed. */
 function selectKeys({ circuits, events, trails }: Tables): Statement {
   return prepare(sql`
     select cast(key as blob) as "key" from (

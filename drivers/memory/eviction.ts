@@ -1,5 +1,5 @@
 /**
- * Which record of a full memory store has to go.
+ * Selects the record that a full memory store evicts.
  *
  * @module
  */
@@ -7,23 +7,23 @@
 import { asked, type Entry } from "./record.ts";
 
 /**
- * Knows in which order records may go: of the closed ones without override the least recently used;
- * where none is left, of the others the one whose cooldown passed longest ago.
+ * Orders records for eviction: first the least recently used closed one without an override; if
+ * there is none, the one whose cooldown passed longest ago.
  */
 export class Eviction {
-  /** Counts the writes; a record remembers its last. */
+  /** Counts the writes; a record remembers its last one. */
   #uses = 0;
   /** Circuits that are evicted first. */
   readonly #closed = new Set<Entry>();
-  /** Those of them that were least used when it was last looked, the least last. */
+  /** The least recently used of them at the last search, the least last. */
   #unused: { readonly entry: Entry; readonly used: number }[] = [];
   /** Circuits that are kept while any other can be evicted. */
   readonly #kept = new Set<Entry>();
-  /** Those of them whose cooldown has passed, as last looked for; the longest ago last. */
+  /** Those of them whose cooldown had passed at the last search; the longest ago last. */
   #passed: Entry[] = [];
-  /** No other one's passes before. */
+  /** The earliest end of a cooldown among the others. */
   #nextPassed = -Infinity;
-  /** No override of those runs out before. */
+  /** The earliest end of an override among those. */
   #overrideEnds = Infinity;
 
   /** A new record, closed. */
@@ -44,7 +44,7 @@ export class Eviction {
     this.#expect(entry);
   }
 
-  /** A trial gave its slot back: a record may go earlier than was thought. */
+  /** A trial returned its slot: the record may be evicted earlier than computed. */
   freed(): void {
     this.#nextPassed = -Infinity;
   }
@@ -55,15 +55,15 @@ export class Eviction {
     this.#kept.delete(entry);
   }
 
-  /** The one to go for a new record; `null`: none may. */
+  /** The circuit to evict to make room, or `null` if none can be evicted. */
   victim(fresh: Entry, now: number): Entry | null {
     this.#relist(now);
     return this.#leastUsed(fresh) ?? this.#longestPassed(now);
   }
 
   /**
-   * Of the closed ones, the least recently used. Looked for all at once, so that a call need not
-   * keep them in order: what is used after that comes after these.
+   * Returns the least recently used of the closed ones. Searched for all at once, so that a call
+   * need not keep them in order: circuits used later come after these.
    */
   #leastUsed(fresh: Entry): Entry | null {
     for (const again of [true, false]) {
@@ -80,14 +80,14 @@ export class Eviction {
     return null;
   }
 
-  /** Of the open ones, the one whose cooldown passed longest ago. */
+  /** Returns the open circuit whose cooldown passed longest ago. */
   #longestPassed(now: number): Entry | null {
     let entry = this.#passed.pop();
     while (entry !== undefined && !(this.#kept.has(entry) && mayGoAt(entry, now) <= now)) {
       entry = this.#passed.pop();
     }
     if (entry === undefined && now >= this.#nextPassed) {
-      // Looked for all at once: what passes later than these comes after them.
+      // Searched for all at once: cooldowns that pass later come after these.
       this.#nextPassed = Infinity;
       for (const entry of this.#kept) {
         const at = mayGoAt(entry, now);
@@ -100,7 +100,7 @@ export class Eviction {
     return entry ?? null;
   }
 
-  /** An override that has run out keeps no closed circuit, though nobody has written since. */
+  /** An expired override keeps no closed circuit, though no write has followed. */
   #relist(now: number): void {
     if (now < this.#overrideEnds) return;
     this.#overrideEnds = Infinity;
@@ -126,7 +126,10 @@ function isOverridden({ override }: Entry, now: number): boolean {
   return override !== null && (override.until === null || override.until > now);
 }
 
-/** When a record that is not closed may go: its cooldown over, no trial out, no override. */
+/**
+ * Returns when a record that is not closed may be evicted: its cooldown over, no running trial, no
+ * override.
+ */
 function mayGoAt(entry: Entry, now: number): number {
   if (isOverridden(entry, now)) return entry.override!.until ?? Infinity;
   const passes = entry.openUntil ?? Infinity;

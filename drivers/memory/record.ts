@@ -19,8 +19,8 @@ import type { LiveRecord } from "../../src/local_circuit.ts";
 import { segmentMs } from "../../src/rules/window.ts";
 
 /**
- * A live record. What a Snapshot tells of time, of leases and of the windows is worked out when it
- * is asked for, so that nothing needs a timer and a call pays only for what its strategy looks at.
+ * A live record. The parts of a Snapshot that depend on time, leases and windows are computed on
+ * demand, so that no timer is needed and a call pays only for the data of its strategy.
  */
 export class Entry implements LiveRecord {
   state: CircuitState = "CLOSED";
@@ -41,20 +41,26 @@ export class Entry implements LiveRecord {
   override: OverrideRecord | null = null;
   policy: PolicyRecord | null = null;
   policyHash = "";
-  // Not declared alone: what is `undefined` first is no plain number to V8, and costs an allocation.
+  // Not only declared: a field that is `undefined` first is not a plain number to V8, and costs an
+  // allocation.
   now = NaN;
 
   readonly key: string;
   /** Counts the records of the store: cursors of lists. */
   number = 0;
-  /** How the last request wants the windows measured. */
+  /** The windows of the last request. */
   shape: Shape;
-  /** When the last success and failure ended. `NaN`: none yet; a number only, it changes with every call. */
+  /**
+   * When the last success and failure ended, or `NaN`. Only numbers, because they change with every
+   * call.
+   */
   succeededAt = NaN;
   failedAt = NaN;
-  /** Fingerprint of the last tally; `policyHash` is that of the one before the request. */
+  /** Fingerprint of the last tally; `policyHash` is the previous one, before the request. */
   writtenBy = "";
-  /** Over its whole life, and since it last closed. Flat, for they change with every call. */
+  /**
+   * Totals of the whole life, and since it last closed. Flat, because they change with every call.
+   */
   successes = 0;
   failures = 0;
   rejected = 0;
@@ -64,17 +70,17 @@ export class Entry implements LiveRecord {
   slowSince = 0;
   /** Oldest first, at most eleven. */
   segments: Mutable<Segment>[] = NO_SEGMENTS;
-  /** The newest segment, and until when it takes outcomes, in ms; `-Infinity`: look for it. */
+  /** The newest segment, and until when it accepts outcomes, in ms; `-Infinity`: search for it. */
   newest: Mutable<Segment> | null = null;
   segmentEnds = -Infinity;
   ring: Ring | null = null;
   /** Outcomes of this HALF_OPEN generation. */
   trials = NO_TRIALS;
-  /** The slots that are taken, by token. */
+  /** The taken slots, by token. */
   leases: Map<string, Lease> | null = null;
-  /** Tokens given back before their lease ended, with that moment; the earliest first. */
+  /** Tokens that were returned before their lease ended, with that end; the earliest first. */
   ended: Map<string, number> | null = null;
-  /** Requests already applied: when, and whether they won. */
+  /** Applied requests: their time, and whether they won. */
   applied: Map<string, { at: number; won: boolean }> | null = null;
   /** When it was last written to, counted in writes to the store. */
   used = 0;
@@ -107,7 +113,7 @@ export class Entry implements LiveRecord {
   get window(): Snapshot["window"] {
     const window = { successes: 0, failures: 0, slow: 0 };
     const { segments, shape } = this;
-    // Time that went back counts as standing still.
+    // A clock that was set back counts as standing still.
     const after = Math.max(this.now, segments.at(-1)?.start ?? 0) - shape.windowMs;
     for (let i = segments.length - 1; i >= 0; i--) {
       const segment = segments[i]!;
@@ -121,7 +127,7 @@ export class Entry implements LiveRecord {
 
   get last(): Snapshot["last"] {
     const { ring, shape } = this;
-    // Nobody who asks for no window is shown one, whoever else had it kept.
+    // A request without a window is shown none, though others may use it.
     if (ring === null || shape.windowSize === 0) return { size: 0, failures: 0 };
     if (shape.windowSize >= ring.size) return { size: ring.size, failures: ring.failures };
     const outcomes = outcomesOf(ring).slice(-shape.windowSize);
@@ -146,7 +152,7 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 interface Lease {
   readonly until: number;
   readonly leaseMs: number;
-  /** `true` if the request may be sent again. */
+  /** `true` if the request may be repeated. */
   readonly resent: boolean;
 }
 
@@ -164,15 +170,15 @@ export const DERIVED = [
   ...["lastSuccessAt", "lastFailureAt"],
 ];
 
-/** Of a record that nothing was counted in. Never written to. */
+/** The window of a record without counts. Never written to. */
 export const NO_SEGMENTS: Mutable<Segment>[] = [];
 
 export const NO_TRIALS: { successes: number; failures: number } = { successes: 0, failures: 0 };
 
-/** The record as of this request. */
+/** Returns the record as of this request. */
 export function asked(entry: Entry, now: number, shape: Shape): Entry {
   entry.now = now;
-  // Mostly they stand there already, and not writing costs less.
+  // Usually they are already set, and not writing costs less.
   if (entry.shape !== shape) {
     entry.shape = shape;
     entry.segmentEnds = -Infinity;
@@ -227,12 +233,14 @@ export function count(
   for (let i = 0; i < failures; i++) push(entry, size, true);
 }
 
-/** The later of two moments, unless the held one was booked by a clock that has since gone back. */
+/**
+ * Returns the later of two moments, unless the stored one was booked before the clock was set back.
+ */
 function latest(held: number, endedAt: number, now: number): number {
   return held > endedAt && held <= now ? held : endedAt;
 }
 
-/** The segment that an outcome of this age belongs to; `null`: it has left the window. */
+/** Returns the segment of an outcome of this age, or `null` if it has left the window. */
 function segmentAt(entry: Entry, now: number, ageMs: number): Mutable<Segment> | null {
   const { segments, shape: { windowMs } } = entry;
   const length = segmentMs(windowMs);
@@ -252,7 +260,7 @@ function segmentAt(entry: Entry, now: number, ageMs: number): Mutable<Segment> |
   if (segments[i]?.start === start) return segments[i]!;
   const segment = { start, successes: 0, failures: 0, slow: 0 };
   entry.segmentEnds = -Infinity;
-  // An array of one takes a fifth of the room that an empty one takes after a push.
+  // An array of one takes a fifth of the memory that an empty one takes after a push.
   if (segments.length === 0) entry.segments = [segment];
   else segments.splice(i + 1, 0, segment);
   while (entry.segments[0]!.start <= now - windowMs) segments.shift();
@@ -262,7 +270,7 @@ function segmentAt(entry: Entry, now: number, ageMs: number): Mutable<Segment> |
 export function push(entry: Entry, size: number, failed: boolean): void {
   let { ring } = entry;
   if (ring?.outcomes.length !== size) {
-    // A window of another length: as many of the last outcomes as it holds go along.
+    // A window of another length keeps as many of the last outcomes as fit.
     const before = ring === null ? "" : outcomesOf(ring).slice(-size);
     entry.ring = ring = { outcomes: new Uint8Array(size), next: 0, size: 0, failures: 0 };
     for (const outcome of before) push(entry, size, outcome === "F");
@@ -280,12 +288,12 @@ export function outcomesOf({ outcomes, next, size }: Ring): string {
   return text;
 }
 
-/** Takes a half-open slot for a token, if one is free and the token was not given back before. */
+/** Takes a half-open slot for a token, if one is free and the token was not returned before. */
 export function lease(entry: Entry, request: AcquireRequest, now: number): boolean {
   const { id, token, max, leaseMs } = request;
   const leases = (entry.leases ??= new Map());
   for (const [held, { until, leaseMs }] of leases) {
-    // Further off than that, it was granted by a clock that has since gone back.
+    // Further ahead than that, it was granted before the clock was set back.
     if (until <= now || until - now > 2 * leaseMs) leases.delete(held);
   }
   if (leases.has(token)) return true;
@@ -294,7 +302,10 @@ export function lease(entry: Entry, request: AcquireRequest, now: number): boole
   return true;
 }
 
-/** Gives a slot back. A token that may be asked for again is remembered until its lease would have ended. */
+/**
+ * Returns a slot. A token that may be asked for again is remembered until its lease would have
+ * ended.
+ */
 export function endLease(entry: Entry, token: string): void {
   const lease = entry.leases?.get(token);
   if (lease === undefined) return;

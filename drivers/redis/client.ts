@@ -22,7 +22,7 @@ export type RedisClientLike =
 type Send = (...args: string[]) => Promise<unknown>;
 
 /**
- * Returns what gives the client at each request.
+ * Returns a function that returns the client at each request.
  *
  * @throws {TypeError} If `client` is neither a client nor a function.
  */
@@ -37,7 +37,7 @@ export function clientOf(
   }
   const prefix = (client as { options?: { keyPrefix?: unknown } }).options?.keyPrefix;
   if (prefix) {
-    // ioredis puts it before the keys of a script, but not before what SCAN is to match.
+    // ioredis adds it to the keys of a script, but not to the pattern of SCAN.
     throw new TypeError(
       `Cannot create ${subject}: "client" must have no "keyPrefix", use the option "prefix"`,
     );
@@ -52,7 +52,7 @@ function isClient(client: unknown): client is RedisClientLike {
 }
 
 function senderOf(client: RedisClientLike): Send {
-  // ioredis has a `sendCommand` too, which takes something else.
+  // ioredis has a `sendCommand` too, with other arguments.
   return "call" in client
     ? (command, ...args) => client.call(command!, ...args)
     : (...args) => client.sendCommand(args);
@@ -89,7 +89,7 @@ function pipelineOf(
   };
 }
 
-/** Returns an error's message, which is never empty: that would be no error. */
+/** Returns an error's message, which is never empty: an empty one would look like no error. */
 function wordsOf(error: unknown): string {
   const { message } = Object(error) as { message?: unknown };
   return typeof message === "string" && message !== "" ? message : "failed";

@@ -6,7 +6,7 @@
 
 import { Backoff } from "../../src/shared/backoff.ts";
 
-/** So many circuits that fail in a row, without a success between, are an outage of the trail. */
+/** This many circuits that fail in a row, without a success between, are an outage of the trail. */
 const CIRCUITS_OF_AN_OUTAGE = 3;
 
 /**
@@ -41,7 +41,7 @@ export class Backoffs {
     return this.#byKey.get(key)?.failing ?? false;
   }
 
-  /** Returns `true` while the trail is left alone: for a circuit, or for all if none is named. */
+  /** Returns `true` during a back-off of the trail: for a circuit, or for all if none is named. */
   down(at: number, key?: string): boolean {
     return this.#all.down(at) || (key !== undefined && (this.#byKey.get(key)?.down(at) ?? false));
   }
@@ -79,7 +79,9 @@ export class Backoffs {
     return backoff.leftMs(at);
   }
 
-  /** Notes that the trail took rows of a circuit. Returns `true` if that ends the last failure. */
+  /**
+   * Notes that the trail accepted rows of a circuit. Returns `true` if that ends the last failure.
+   */
   answered(at: number, key: string): boolean {
     this.#inARow.clear();
     return this.#ending(() => {
@@ -88,12 +90,15 @@ export class Backoffs {
     });
   }
 
-  /** Notes that nothing is owed to a circuit any longer. Returns `true` if that ends the last failure. */
+  /**
+   * Notes that a circuit has no more undelivered rows. Returns `true` if that ends the last
+   * failure.
+   */
   settled(at: number, key: string): boolean {
     return this.#ending(() => this.#byKey.get(key)?.answered(at));
   }
 
-  /** Drops what is known of a circuit. */
+  /** Drops the state of a circuit. */
   forget(key: string): void {
     this.#byKey.delete(key);
     this.#inARow.delete(key);

@@ -1,6 +1,7 @@
 /**
- * Delivering rows to a trail that may be unreachable: which rows are still owed, when to try again, and
- * what to report. Holds values only. A delivery under way is marked by a moment, which lapses.
+ * Delivers rows to a trail that may be unreachable: the undelivered rows, the time of the next
+ * attempt, and the reports. Holds values only. A running delivery is marked by a moment, which
+ * expires.
  *
  * @module
  */
@@ -49,7 +50,7 @@ export class Delivery {
     this.#backoffs = new Backoffs(timeoutMs, MOST_OWED);
   }
 
-  /** Returns `true` while the trail is left alone: for a circuit, or for all if none is named. */
+  /** Returns `true` during a back-off of the trail: for a circuit, or for all if none is named. */
   down(at: number, key?: string): boolean {
     this.#at = at;
     return this.#backoffs.down(at, key);
@@ -75,7 +76,7 @@ export class Delivery {
     });
   }
 
-  /** Remembers a circuit, and rows that nobody else remembers. */
+  /** Remembers a circuit, and rows that no other store or isolate has. */
   owe(key: string, rows: readonly UntoldRow[]): void {
     this.#owed.set(key, this.#bounded(this.#owed.get(key) ?? [], rows));
     if (this.#owed.size <= MOST_OWED) return;
@@ -134,7 +135,7 @@ export class Delivery {
     return ready.sort((a, b) => failed(a) - failed(b)).slice(0, most);
   }
 
-  /** Delivers all rows, circuit by circuit, except what is left alone. */
+  /** Delivers all rows, circuit by circuit, except during a back-off. */
   async deliverAll(at: number): Promise<void> {
     for (const key of [...this.#owed.keys()]) {
       if (this.#owed.has(key)) await this.deliver(key, [], at);
@@ -198,7 +199,7 @@ export class Delivery {
       return false;
     }
     if (rows.length === 0) {
-      // Somebody else has delivered what this isolate could not.
+      // Another isolate has delivered the rows that this one could not.
       this.#answered(this.#backoffs.settled(at, key));
       return true;
     }
@@ -257,7 +258,7 @@ export class Delivery {
   ): void {
     const begins = !this.#backoffs.failing;
     const leftMs = this.#backoffs.failed(at, key, { probing, isWide });
-    // Once an outage: the failures that follow say the same.
+    // Once for each outage: later failures are the same.
     if (begins) this.#report(error, Math.ceil(leftMs));
   }
 
@@ -277,7 +278,7 @@ export class Delivery {
   #lose(): void {
     if (this.#losing) return;
     this.#losing = true;
-    const lost = "The trail is away for too long: changes are dropped, oldest first";
+    const lost = "The trail was unreachable for too long: changes are dropped, oldest first";
     this.#report(new Error(lost), Math.max(0, this.#backoffs.leftMs(this.#at)));
   }
 
@@ -289,12 +290,12 @@ export class Delivery {
 
   #report(error: Error | null, retryAfterMs: number): void {
     this.#troubles.push({ operation: "audit", error, retryAfterMs });
-    // If nobody has taken the reports for long, the last ones matter.
+    // If nobody has read the reports for long, the last ones matter.
     if (this.#troubles.length > 16) this.#troubles.shift();
   }
 }
 
-/** A delivery that somebody waits for. */
+/** A delivery with a waiting caller. */
 interface Attempt {
   /** When the delivery began, on the caller's clock. */
   readonly at: number;
@@ -304,7 +305,7 @@ interface Attempt {
   readonly probing: boolean;
   /** `true` while a request to the trail is under way for that circuit. */
   asking: boolean;
-  /** `true` once the time is up, and nobody waits any longer. */
+  /** `true` once the time is up, and the caller no longer waits. */
   late: boolean;
   head: string | undefined;
 }

@@ -21,7 +21,7 @@ import { countersOf } from "../libsql/metadata.ts";
 import type { After } from "../libsql/seal.ts";
 
 /**
- * Returns rows of which the newest says what the circuit is after it, if a snapshot of that moment is
+ * Returns rows of which the newest contains the circuit after it, if a snapshot of that moment is
  * known.
  */
 export function withAfter(

@@ -1,5 +1,5 @@
 /**
- * The way to Redis: how a script gets there by a client, and errors in words of our own.
+ * The connection to Redis: runs the script through a client, and reports errors in our own words.
  *
  * @module
  */
@@ -10,35 +10,35 @@ import { LOCKING, LOCKING_SHA1, SCRIPT, SCRIPT_SHA1 } from "./script.ts";
 
 /** The part of a Redis client that is used. Every platform's class of `@upstash/redis` has it. */
 export interface RedisLike {
-  /** Runs a script that Redis knows by its hash. */
+  /** Runs a script that Redis has, by its hash. */
   evalsha(sha: string, keys: string[], args: (string | number)[]): Promise<unknown>;
   /** Runs a script. */
   eval(script: string, keys: string[], args: (string | number)[]): Promise<unknown>;
-  /** Several commands in one request. */
+  /** Returns a pipeline: several commands in one request. */
   pipeline(): RedisPipelineLike;
-  /** A page of keys: those that `match`, about `count` of them. */
+  /** Returns a page of keys: those that `match`, about `count` of them. */
   scan(
     cursor: string | number,
     options?: { match?: string; count?: number },
   ): Promise<[string, string[]]>;
-  /** Deletes keys, and answers how many there were. */
+  /** Deletes keys, and returns how many there were. */
   del(...keys: string[]): Promise<number>;
 }
 
 /** The part of a pipeline that is used. */
 export interface RedisPipelineLike {
-  /** Adds a script that Redis knows by its hash. */
+  /** Adds a script that Redis has, by its hash. */
   evalsha(sha: string, keys: string[], args: (string | number)[]): unknown;
-  /** Sends what was added; with `keepErrors`, answers with `{ result, error }` for each. */
+  /** Sends the added commands; with `keepErrors`, returns `{ result, error }` for each. */
   exec(options?: { keepErrors?: boolean }): Promise<unknown[]>;
 }
 
-/** Where Redis is. */
+/** The address of Redis, or a client. */
 export type UpstashSource =
   | {
     /**
-     * A client of yours, or a function that is asked for one at each request. Retries of its own
-     * count nothing twice, but outlast any deadline: `new Redis({ …, retry: { retries: 0 } })`.
+     * A client of yours, or a function that returns one at each request. Its own retries count
+     * nothing twice, but exceed any deadline: `new Redis({ …, retry: { retries: 0 } })`.
      */
     redis: RedisLike | (() => RedisLike);
   }
@@ -49,20 +49,22 @@ export type UpstashSource =
     token: string;
   };
 
-/** How many runs go into one request: about 50 KB, and some ms of the server's time. */
+/** The number of runs in one request: about 50 KB, and some ms of the server's time. */
 const MOST_AT_ONCE = 100;
 
-/** For how long the script may be under way, in ms: a request of a Worker may die before any `finally`. */
+/**
+ * How long the script may be on its way, in ms: a request of a Worker may die before any `finally`.
+ */
 const LONGEST_BRINGING_MS = 1_000;
 
-/** Where the id of the request is among the arguments. */
+/** The index of the request's id among the arguments. */
 const ID = 3;
 
 /** The arguments of a run of the script. */
 export interface Run {
   readonly keys: string[];
   readonly args: string[];
-  /** Keys to add if the script answers that it needs them. Then it has changed nothing. */
+  /** Keys to add if the script answers that it needs them. It has changed nothing then. */
   readonly more?: string[] | undefined;
 }
 
@@ -78,19 +80,19 @@ export class Scripts {
   readonly #token: string | undefined;
   /** `true` until the server refuses to lock only the keys that a script declares. */
   #locks: boolean;
-  /** Until when another run brings the script to the server, by `performance.now()`. */
+  /** Until when another run sends the script to the server, by `performance.now()`. */
   #bringing = 0;
-  /** There while `together` runs, which awaits nothing. */
+  /** Set while `together` runs, which awaits nothing. */
   #gathered: Gathered[] | null = null;
   /** `true` from an answer to another request on, until an answer is to its own again. */
   #slipped = false;
 
   /**
-   * @param redis Gives a client; asked at each request.
-   * @param locks `true` if it may be Upstash's, which locks the whole database for a script unless its
-   * text asks for less.
-   * @param token The token of a client of our own, which no error may repeat. `undefined`: the client
-   * is the user's, and its own words are not repeated.
+   * @param redis Returns a client; called at each request.
+   * @param locks `true` if the server may be Upstash's, which locks the whole database for a script
+   * unless its text asks for less.
+   * @param token The token of a client of our own, which no error may repeat. `undefined` for a
+   * user's client, whose own words are not repeated.
    */
   constructor(redis: () => RedisLike, locks: boolean, token?: string) {
     this.#redis = redis;
@@ -98,7 +100,7 @@ export class Scripts {
     this.#token = token;
   }
 
-  /** Sends what is run meanwhile as few requests. */
+  /** Sends the runs of `work` as few requests. */
   together<T>(work: () => T): T {
     if (this.#gathered !== null) return work();
     const gathered: Gathered[] = this.#gathered = [];
@@ -113,8 +115,8 @@ export class Scripts {
   }
 
   /**
-   * Runs the script: one request, two if Redis does not know it yet, and three if Redis refuses its first
-   * text.
+   * Runs the script: one request, two if Redis does not have it yet, and three if Redis refuses its
+   * first text.
    */
   run(run: Run): Promise<unknown> {
     const gathered = this.#gathered;
@@ -122,7 +124,7 @@ export class Scripts {
     return new Promise((resolve, reject) => gathered.push({ ...run, resolve, reject }));
   }
 
-  /** Asks the client, and says in few words what went wrong. */
+  /** Calls the client, and reports a failure in few words. */
   async ask<T>(ask: (redis: RedisLike) => Promise<T>): Promise<T> {
     try {
       return await ask(this.#redis());
@@ -131,7 +133,7 @@ export class Scripts {
     }
   }
 
-  /** Runs a script that is sent along. */
+  /** Runs a script that is sent with the request. */
   evaluate(script: string, keys: string[], args: string[]): Promise<unknown> {
     return this.ask((redis) => this.#evaluate(redis, script, keys, args));
   }
@@ -168,7 +170,7 @@ export class Scripts {
           if (!isUnknownScript(error)) throw error;
         }
         if (performance.now() >= this.#bringing) return await this.#bring(redis, run);
-        // By timers of its own: on Workers nobody may be woken by another request.
+        // By timers of its own: on Workers no request may be woken by another.
         for (let ms = 10; performance.now() < this.#bringing; ms = Math.min(80, 2 * ms)) {
           await new Promise<void>((resolve) => void setTimeout(resolve, ms));
         }
@@ -178,7 +180,7 @@ export class Scripts {
     return needsMore(own, run) ? await this.#send(withMore(run)) : own;
   }
 
-  /** Sends the script along. It is long, so that one run at a time does. */
+  /** Sends the script. It is long, so only one run at a time does. */
   async #bring(redis: RedisLike, { keys, args }: Run): Promise<unknown> {
     this.#bringing = performance.now() + LONGEST_BRINGING_MS;
     try {
@@ -188,7 +190,9 @@ export class Scripts {
     }
   }
 
-  /** Returns the answer. @throws {Error} If it names another request: it came to the wrong one. */
+  /**
+   * Returns the answer. @throws {Error} If it names another request, so that it was misdelivered.
+   */
   #own(answer: unknown, { keys, args }: Run): unknown[] {
     if (!Array.isArray(answer)) throw nonsense();
     const names = (text: unknown, own = "") => text === `=${own.toWellFormed()}`;
@@ -197,7 +201,7 @@ export class Scripts {
     return answer;
   }
 
-  /** Never rejects: each is told for itself. */
+  /** Never rejects: each result is reported separately. */
   async #sendAll(gathered: readonly Gathered[]): Promise<void> {
     if (gathered.length < 2) {
       for (const run of gathered) await this.#send(run).then(run.resolve, run.reject);
@@ -206,7 +210,7 @@ export class Scripts {
     try {
       const answers = await this.ask((redis) => {
         const pipeline = redis.pipeline();
-        // A client that is none may give a promise here: nobody else would hear of its rejection.
+        // An invalid client may return a promise here, whose rejection would be unhandled.
         if (pipeline instanceof Promise) pipeline.catch(() => {});
         for (const { keys, args } of gathered) pipeline.evalsha(this.#sha1, keys, args);
         return pipeline.exec({ keepErrors: true });
@@ -229,7 +233,7 @@ export class Scripts {
           }
         }
       }
-      // The first of them brings the script.
+      // The first of them sends the script.
       await this.#sendAll(unknown.splice(0, 1));
       await this.#sendAll([...unknown, ...short]);
     } catch (error) {
@@ -238,8 +242,8 @@ export class Scripts {
   }
 
   /**
-   * The error for what a client threw. Its own message repeats the command, an unreadable body or an
-   * address: names, reasons and credentials have no business in an event.
+   * Returns the error for a client's error, whose own message may repeat the command, an unreadable
+   * body or an address: names, reasons and credentials must not be in an event.
    */
   #failure(error: unknown): Error {
     const kinds = ["name", "code"].map((field) => textOf(error, field));
@@ -256,10 +260,10 @@ export class Scripts {
     // While answers come to the wrong requests, so may errors.
     const scope = this.#slipped ? null : said;
     if (!this.#token && !known && !SERVER_SAYS.test(words)) {
-      // Of a client that is not ours, we do not know what its secrets are.
+      // The secrets of a user's client are unknown.
       words = ["its client failed", ...kinds.filter((text) => KIND.test(text))].join(", ");
     }
-    // No address: there may be credentials anywhere in it. A cluster's node is named without a scheme.
+    // No address: it may contain credentials anywhere. A cluster's node is named without a scheme.
     words = words.replace(/[\w+.-]+:\/\/[^\s)]*|[\w.:-]+:\d+$/g, "…");
     words = REDIS + inLine(words.slice(0, 200));
     return scope ? new StoreAnswerError(words, { scope }) : new Error(words);
@@ -278,7 +282,7 @@ function withMore({ keys, more = [], args }: Run): Run {
 /** The beginning of every error. */
 export const REDIS = "Redis: ";
 
-/** Returns the error for an answer that makes no sense, such as a proxy's. */
+/** Returns the error for an invalid answer, such as a proxy's. */
 export function nonsense(): Error {
   return new Error(`${REDIS}its answer makes no sense`);
 }
@@ -297,17 +301,17 @@ const SERVER_SAYS = /^[A-Z]{2,20} /;
 const KIND = /^([A-Z][A-Za-z]*(Error|Exception)|E[A-Z]{3,20}|[A-Z]+(_[A-Z]+)+)$/;
 
 /**
- * Returns a text of an error, whatever the error is: its beginning, for matching a long text takes long,
- * without what repeats a command, and with it whatever a caller wrote.
+ * Returns the beginning of an error's text, whatever the error is, because matching a long text is
+ * slow. It leaves out texts that repeat a command, and so the caller's words.
  */
 function textOf(error: unknown, field: string, secret = "\0"): string {
   let text: unknown;
   try {
     text = Object(error)[field];
   } catch {
-    // An error that throws when it is read says nothing.
+    // An error that throws when it is read has no text.
   }
-  // The secret goes first: half of it would not be found.
+  // The secret is removed first: half of it would not be found.
   return typeof text === "string"
     ? text.replaceAll(secret, "…").slice(0, 500).split(/,? (?:command was|with args|script: )/)[0]!
     : "";
@@ -317,7 +321,7 @@ function isUnknownScript(error: unknown): boolean {
   return textOf(error, "message").includes("NOSCRIPT");
 }
 
-/** Returns `true` if the first line of a script was refused: as Redis 7 does, or as Lua itself. */
+/** Returns `true` if the first line of a script was refused: as by Redis 7, or by Lua itself. */
 function isUnknownFlag(error: unknown): boolean {
   return /shebang|near '#'/i.test(textOf(error, "message"));
 }

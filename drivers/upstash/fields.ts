@@ -35,7 +35,10 @@ import {
 } from "../../src/rules/stored_fields.ts";
 import { nonsense, REDIS } from "./client.ts";
 
-/** An answer of the script: `ok` if it did as asked, the moment, and the circuit if there is one. */
+/**
+ * An answer of the script: `ok` if it did as requested, the moment, and the circuit if there is
+ * one.
+ */
 export interface Reply {
   readonly ok: boolean;
   readonly moved: boolean;
@@ -48,7 +51,10 @@ const checked = checkFields(REDIS);
 /** A circuit, field by field. */
 export type Fields = Readonly<Record<string, string | undefined>>;
 
-/** @throws {Error} If that is no answer of the script: a circuit has a life, whatever else is spoilt. */
+/**
+ * @throws {Error} If it is not an answer of the script: a circuit has a life, whatever else is
+ * invalid.
+ */
 export function parseReply(reply: unknown): Reply {
   const [ok, moved, now, , , ...flat] = Array.isArray(reply) ? reply as unknown[] : [];
   const fits = typeof ok === "number" && Number.isFinite(now) && flat.length % 2 === 0 &&
@@ -65,13 +71,16 @@ export function parseReply(reply: unknown): Reply {
   };
 }
 
-/** The circuit as it reads at its moment. */
+/** The circuit as a reader sees it at this moment. */
 export function snapshotOf(reply: Reply, shape: Shape, hands: boolean): Snapshot {
   const snapshot = withoutExpiredOverride(storedOf(reply, shape), reply.now);
   return hands ? { ...snapshot, untold: untoldOf(reply.fields ?? {}) } : snapshot;
 }
 
-/** The caller's words; none if somebody has spoilt them: a circuit is not to fail because of a row. */
+/**
+ * Returns the caller's words, or none if somebody has altered them: a row must not make a circuit
+ * fail.
+ */
 function wordsOf(json: string): Record<string, unknown> {
   try {
     return Object(JSON.parse(json));
@@ -97,9 +106,9 @@ function untoldOf(fields: Fields): UntoldRow[] {
   for (const field in fields) {
     const [, generation, began, epoch] = /^row:(\d+) (-?\d+) (.*)$/s.exec(field) ?? [];
     const [missed, event, from, to, at, kind, until, ...rest] = fields[field]!.split(" ");
-    // A row that tells nothing is not to keep the others from the trail.
+    // An invalid row must not keep the others from the trail.
     if (generation === undefined || !event || !Number.isFinite(Number(at || NaN))) continue;
-    // Trials are counted in HALF_OPEN alone.
+    // Trials are counted only in HALF_OPEN.
     const counted = COUNTERS.slice(0, from === "HALF_OPEN" ? undefined : -2);
     const { reason = null, actor = null, isolate, instance, ...more } = wordsOf(
       rest.slice(COUNTERS.length).join(" "),
@@ -167,7 +176,7 @@ function storedOf({ now, fields: f }: Reply, { windowSize }: Shape): Snapshot {
   };
 }
 
-/** The policy, of a field for each option and one that says that there is a policy. */
+/** Returns the policy from a field for each option and a field that says that there is a policy. */
 function policyOf(f: Fields): PolicyRecord | null {
   if (!f.policy) return null;
   const policy: Record<string, number | string | null> = {};
@@ -178,12 +187,12 @@ function policyOf(f: Fields): PolicyRecord | null {
   return policy;
 }
 
-/** A text is behind "=", and "-" is nothing. */
+/** A text follows "=", and "-" is nothing. */
 function optionOf(value: string): number | string | null {
   return value === "-" ? null : value[0] === "=" ? value.slice(1) : Number(value);
 }
 
-/** The fields of a policy and their values: none without a policy. */
+/** Returns the fields of a policy and their values, or none without a policy. */
 export function policyFields(policy: PolicyRecord | null | undefined): (string | number)[] {
   const options = Object.entries(policy ?? {}).map(([option, value]) => [
     `policy.${option}`,
@@ -192,19 +201,19 @@ export function policyFields(policy: PolicyRecord | null | undefined): (string |
   return policy == null ? [] : ["policy", 1, ...options.flat()];
 }
 
-/** The same, as `restore` takes it. */
+/** Returns the fields of a policy in the form of `restore`. */
 function contentOf(flat: readonly (string | number)[]): Record<string, string> {
   const content: Record<string, string> = {};
   for (let i = 0; i < flat.length; i += 2) content[flat[i]!] = `=${flat[i + 1]}`;
   return content;
 }
 
-/** An object of some fields. */
+/** Returns an object of some fields. */
 function assemble<K extends string, V>(names: readonly K[], of: (name: K) => V): Record<K, V> {
   return Object.fromEntries(names.map((name) => [name, of(name)])) as Record<K, V>;
 }
 
-/** An override that stands, or one that was found past its end. */
+/** Returns an override that stands, or one that was found past its end. */
 export function overrideOf(f: Fields, at: "override" | "released"): OverrideRecord | null {
   const until = `${at}.until`;
   // Words begin with "=".
@@ -219,7 +228,7 @@ export function overrideOf(f: Fields, at: "override" | "released"): OverrideReco
     : null;
 }
 
-/** A whole record, of what `dump` answered. */
+/** Returns a whole record from the answer of `dump`. */
 export function recordOf(
   key: string,
   reply: Reply,
@@ -228,7 +237,7 @@ export function recordOf(
 ): CircuitRecord {
   const snapshot = snapshotOf(reply, shape, hands);
   const f = reply.fields;
-  // The counts of an override that has run out go with it.
+  // The counts of an expired override are dropped with it.
   if (f === null || snapshot.generation !== Number(f.generation)) {
     return { key, snapshot, segments: [], outcomes: "" };
   }
@@ -285,7 +294,7 @@ export function contentsOf(
   return [contents.length, ...contents.flat(), ...rows.flat()];
 }
 
-/** Words that may be none: nothing is the empty string, and the empty string is not nothing. */
+/** Returns optional words: nothing is the empty string, and the empty string is not nothing. */
 export function quoted(text: string | null): string {
   return text === null ? "" : `=${text}`;
 }

@@ -1,5 +1,5 @@
 /**
- * The client that a store over REST sends its requests by: the user's, or one made of an address.
+ * The client of a store over REST: the user's, or one created for an address.
  *
  * @module
  */
@@ -8,11 +8,11 @@ import { Redis } from "@upstash/redis/cloudflare";
 import { refuseUnseen } from "../../src/checks.ts";
 import type { RedisLike, UpstashSource } from "./client.ts";
 
-/** How long a request may take that nobody waits for any more: what waits has its own deadline. */
+/** The limit of a request that nobody waits for, in ms: other requests have their own deadline. */
 const REQUEST_TIMEOUT_MS = 10_000;
 
 /**
- * Returns what gives the client at each request.
+ * Returns a function that returns the client at each request.
  *
  * @throws {TypeError} If there is neither a client nor an address and a token.
  */
@@ -50,7 +50,10 @@ export function clientOf(subject: string, source: UpstashSource): () => RedisLik
 /** The client's own condition for an address. */
 export const OF_HOST = "of a host of at least 2 characters";
 
-/** Makes a client; `null` where it does not take the address, which it would repeat. */
+/**
+ * Creates a client; returns `null` if the client refuses the address, because its error would
+ * repeat it.
+ */
 export function makeClient(url: string, token: string): Redis | null {
   try {
     return new Redis({
@@ -60,7 +63,7 @@ export function makeClient(url: string, token: string): Redis | null {
       signal: () => AbortSignal.timeout(REQUEST_TIMEOUT_MS),
       automaticDeserialization: false,
       responseEncoding: false,
-      // It hands one promise to all who ask in the same turn.
+      // The client returns one promise to all callers of the same turn.
       enableAutoPipelining: false,
       enableTelemetry: false,
     });

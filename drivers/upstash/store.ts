@@ -1,5 +1,6 @@
 /**
- * The store itself: what an operation asks of the script in Redis, and what the answer means.
+ * The store itself: translates operations to runs of the script in Redis, and its answers to
+ * results.
  *
  * @module
  */
@@ -47,21 +48,21 @@ import {
 export interface UpstashSettings {
   /**
    * The beginning of all keys, before a colon. 1–200 characters. Stores with different prefixes
-   * share nothing. Where one prefix is another with more behind a colon, two circuits could mean the
-   * same key: the store that comes second is refused it.
+   * share nothing. If one prefix is another with a suffix after a colon, two circuits could have
+   * the same key: the store that comes second is refused that circuit.
    *
    * @default {"circuit_breaker"}
    */
   prefix?: string | undefined;
   /**
-   * For how long a circuit without traffic is kept, in ms. A positive integer. An open circuit is
-   * kept so long past its cooldown, and one under an override past the override's end; one that has
-   * never opened and has no override is kept for a day at most.
+   * How long a circuit without traffic is kept, in ms. A positive integer. An open circuit is kept
+   * for this time past its cooldown, and one under an override past the override's end; one that
+   * has never opened and has no override is kept for a day at most.
    *
    * @default {2_592_000_000}
    */
   ttlMs?: number | undefined;
-  /** The store's clock, in ms, for tests. Left out: the server's decides. */
+  /** The store's clock, in ms, for tests. By default, the server's clock decides. */
   clock?: Clock | undefined;
 }
 
@@ -69,25 +70,31 @@ export interface UpstashSettings {
 const CHECK =
   "redis.call('SET',KEYS[1],1,'PX',999,'GET')redis.call('DEL',KEYS[1])return'='..ARGV[1]";
 const PARTS = ["state", "metrics", "failures", "successes"];
-/** The operations that file a circuit in the indexes. A record only does where the circuit is due. */
+/**
+ * The operations that file a circuit in the indexes. A record does so only for a circuit that is
+ * due.
+ */
 const CHANGES = /^(transition|override|restore|remove)$/;
-/** The least that a request says of itself. */
+/** The minimum of a request. */
 const BARE: StoreRequest = { id: "", at: 0, shape: { windowMs: 1, windowSize: 0 } };
-/** How many keys of the database a page looks at, while circuits are looked for: some ms of the server's time. */
+/**
+ * The number of keys that a page reads while it searches for circuits: some ms of the server's
+ * time.
+ */
 const LOOKED_AT = 16_384;
-/** How often a listing looks through the database; an index that is lost each time does not stay. */
+/** How often a list searches the database; an index that is lost each time does not stay. */
 const LOOKS = 3;
-/** Where a listing stands. */
+/** The position of a list. */
 type Cursor = [after: string, scan: string, mark: string, looks?: number];
-/** How many circuits one run files: about 25 KB. */
+/** The number of circuits that one run files: about 25 KB. */
 const FILED_AT_ONCE = 500;
-/** Circuits that are to be filed are kept of so many. */
+/** The number of circuits that are remembered for filing. */
 const REMEMBERED = 1_000;
 
-/** The options of a store, except for the way to Redis. */
+/** The options of a store, except for the connection to Redis. */
 export const SETTINGS: readonly string[] = ["prefix", "ttlMs", "clock"];
 
-/** Circuits in Redis, each operation one run of the script. */
+/** Circuits in Redis; each operation is one run of the script. */
 export class RedisStore implements OpeningStore {
   readonly [CIRCUITS] = SHARED;
   readonly name: string;
@@ -172,7 +179,7 @@ export class RedisStore implements OpeningStore {
     return existing === "replace" ? this.#anew(key, ask) : ask();
   }
 
-  /** Asks once more without the record, if that makes no sense. */
+  /** Repeats the request without the record, if that is invalid. */
   async #anew<T>(key: string, ask: () => Promise<T>): Promise<T> {
     try {
       return await ask();
@@ -184,12 +191,13 @@ export class RedisStore implements OpeningStore {
   }
 
   /**
-   * Two requests; one more where circuits are gone since. Where an index is lost, circuits are looked for
-   * in the whole database first, by pages without any.
+   * Two requests; one more if circuits have disappeared since. If an index is lost, the whole
+   * database is searched first, by pages without circuits.
    */
   async list(request: ListRequest): Promise<ListPage> {
     const { cursor, limit, at, open = false } = request;
-    // Behind which circuit; while circuits are looked for, where, under which mark, and for which time.
+    // The circuit after which to continue; during a search, the position, the mark, and the number
+    // of searches so far.
     const [after, scan, mark, looks = 0] = placeOf(cursor);
     if (scan !== "") {
       const next = await this.#lookFor(scan, at);
@@ -213,7 +221,7 @@ export class RedisStore implements OpeningStore {
     const isStale = (key: string, record: CircuitRecord | null | undefined) =>
       record ? open && isPlain(record.snapshot) : !spoilt.some((one) => one.key === key);
     const stale = found.filter((key, i) => isStale(key, records[i]));
-    // Whoever lists next drops them.
+    // The next list drops them.
     if (stale.length > 0) await this.#index(stale, at).catch(() => {});
     return {
       ...{ records: records.filter((record) => record !== null), spoilt },
@@ -222,7 +230,10 @@ export class RedisStore implements OpeningStore {
     };
   }
 
-  /** Looks for circuits on a page of the database, and files them. Returns where to go on; `""`: nowhere. */
+  /**
+   * Searches a page of the database for circuits, and files them. Returns the next position; `""`
+   * at the end.
+   */
   async #lookFor(cursor: string, at: number): Promise<string> {
     const ends = [`${this.#prefix}:`, ":state"] as const;
     const match = ends.map((end) => end.replace(/[*?[\]\\]/g, "\\$&")).join("*");
@@ -232,12 +243,12 @@ export class RedisStore implements OpeningStore {
     const [next, found] = Array.isArray(page) ? page as unknown[] : [];
     if (!/^\d+$/.test(String(next)) || !Array.isArray(found)) throw nonsense();
     const keys = found.map((key) => String(key).slice(ends[0].length, -ends[1].length));
-    // Also if there are none: what a SCAN answers names no request, but what comes after it does.
+    // Also if there are none: the answer of SCAN names no request, but the next one does.
     await this.#index(keys, at);
     return Number(next) ? String(next) : "";
   }
 
-  /** Brings the entries of circuits in line with the circuits. */
+  /** Updates the index entries of circuits from the circuits. */
   async #index(keys: readonly string[], at: number): Promise<void> {
     const runs: Promise<unknown>[] = [];
     for (let i = 0; i === 0 || i < keys.length; i += FILED_AT_ONCE) {
@@ -247,7 +258,9 @@ export class RedisStore implements OpeningStore {
     await Promise.all(runs);
   }
 
-  /** A record; `null` where there is none, it makes no sense, or the key turns out to be somebody else's. */
+  /**
+   * Returns a record; `null` if there is none, it is invalid, or the key turns out to be foreign.
+   */
   async #dump(
     key: string,
     { at, shape, outbox, brief }: ListRequest,
@@ -284,7 +297,7 @@ export class RedisStore implements OpeningStore {
     return (await this.#run("remove", key, BARE, [])).ok;
   }
 
-  /** A change that either is made by this request or is not. */
+  /** A change that this request makes completely or not at all. */
   async #won(
     operation: string,
     key: string,
@@ -320,7 +333,8 @@ export class RedisStore implements OpeningStore {
     why: Record<string, unknown> = {},
   ): Promise<Reply> {
     const records = operation === "record";
-    // Under Upstash's locking of keys, circuits that all declare the indexes would wait for one another.
+    // With Upstash's locking of keys, circuits that all declare the indexes would wait for one
+    // another.
     const files = records ? this.#unfiled.has(key) : CHANGES.test(operation);
     const keys = [...this.#keys(key), ...files ? this.#indexes : []];
     const more = records && !files ? this.#indexes : undefined;
@@ -329,10 +343,10 @@ export class RedisStore implements OpeningStore {
     return reply;
   }
 
-  /** Notes whether the next record of a circuit is to file it in the indexes. */
+  /** Notes whether the next record of a circuit must file it in the indexes. */
   #note(key: string, { fields, now }: Reply): void {
     this.#unfiled.delete(key);
-    // A little before the script asks for it.
+    // Slightly before the script asks for it.
     const ms = Math.min(this.#ttlMs, 86_400_000) / 9;
     if (fields !== null && now - Number(fields.indexed || -Infinity) < ms) return;
     this.#unfiled.add(key);
@@ -347,7 +361,7 @@ export class RedisStore implements OpeningStore {
     why: Record<string, unknown> = {},
     more?: string[],
   ): Promise<unknown> {
-    // The caller's words for the trail, with the isolate that they come from.
+    // The caller's words for the trail, with the name of the isolate.
     const words = outbox === undefined
       ? ""
       : JSON.stringify({ ...why, ...originOf({ id, instance }) });
@@ -371,7 +385,7 @@ export class RedisStore implements OpeningStore {
   }
 }
 
-/** Reads the cursor of a list; one of another store begins anew. */
+/** Reads the cursor of a list; another store's cursor begins anew. */
 function placeOf(cursor: string | null): Cursor {
   try {
     const place = JSON.parse(cursor ?? "null");
@@ -379,7 +393,7 @@ function placeOf(cursor: string | null): Cursor {
     const areTexts = [after, scan, mark].every((text) => typeof text === "string");
     if (areTexts && /^\d*$/.test(scan) && Number.isSafeInteger(looks)) return place;
   } catch {
-    // It is no JSON, or no list.
+    // It is not JSON, or not a list.
   }
   return ["", "", ""];
 }

@@ -1,4 +1,4 @@
-/** Makes the tables of the trail, or brings them up to date: `npx tsx migrate.ts`. */
+/** Creates the tables of the trail, or updates them: `npx tsx migrate.ts`. */
 import { migrate } from "@fuse/edge/migrations";
 import { createClient } from "@libsql/client";
 import process from "node:process";

@@ -1,5 +1,5 @@
 /**
- * Holds the driver to all that the library expects of one:
+ * Runs the contract suite, which covers everything that the library expects of a driver:
  *
  *     deno test -A --unstable-kv examples/custom-driver/contract.ts
  */
@@ -9,7 +9,7 @@ import { storeContract } from "@fuse/edge/testing";
 import { assertEquals } from "@std/assert";
 import { kvStore } from "./kv_store.ts";
 
-// One KV for all: each case has circuits of its own.
+// The cases share one KV: each has its own circuits.
 const kv = await Deno.openKv(":memory:");
 addEventListener("unload", () => kv.close());
 
@@ -17,7 +17,7 @@ for (const { name, run } of storeContract(({ clock }) => kvStore({ kv, clock }))
   Deno.test(`kvStore() ${name}`, run);
 }
 
-// And what is this driver's own: that those who open one KV share its circuits.
+// A test of this driver alone: isolates that open the same KV share its circuits.
 Deno.test("kvStore() loses nothing that two connections to one KV record at once", async () => {
   const folder = await Deno.makeTempDir();
   try {

@@ -1,8 +1,9 @@
 /**
- * A driver for Deno KV: circuits that survive the process, shared by all who open the same KV.
+ * A driver for Deno KV: circuits survive the process, and all processes that open the same KV share
+ * them.
  *
- * Each circuit is one value, changed by compare-and-set on its versionstamp. Its rules are in
- * `record.ts`; here is only how Deno KV reads, writes and tries again.
+ * Each circuit is one value, changed by compare-and-set on its versionstamp. The rules are in
+ * `record.ts`; this file only reads, writes and retries.
  */
 
 import type { Clock, Store } from "@fuse/edge";
@@ -40,27 +41,30 @@ import {
 
 /** Options of {@linkcode kvStore}. */
 export interface KvStoreOptions {
-  /** Where to keep circuits. Not owned: close it yourself. */
+  /** The KV for the circuits. The store does not close it. */
   kv: Deno.Kv;
   /** First part of every key. @default {"circuit_breaker"} */
   prefix?: string;
   /**
-   * Deno KV tells no time, so each isolate goes by its own clock: keep them closer together than
-   * your shortest cooldown. @default {Date.now}
+   * Deno KV provides no clock, so each isolate uses its own: keep their differences below your
+   * shortest cooldown. @default {Date.now}
    */
   clock?: Clock;
 }
 
 /**
- * Keeps circuits in Deno KV. A `read` costs one trip; what changes something costs two, one to look
- * and one to write, and two more for each other writer that got in between. A value of Deno KV holds
- * 64 KiB, so keep `windowSize` below 50 000.
+ * Keeps circuits in Deno KV. A `read` costs one round trip. A change costs two, one to read and one
+ * to write, and two more for each writer that was faster. A value of Deno KV holds 64 KiB, so keep
+ * `windowSize` below 50 000.
  */
 export function kvStore(options: KvStoreOptions): Store {
   return shared(new KvDriver(options));
 }
 
-/** What became of a request, in case it is sent again. `born`: of which circuit. */
+/**
+ * The outcome of a request, kept in case the request is repeated. `born` is the epoch of its
+ * circuit.
+ */
 interface Told {
   readonly born: string;
   readonly at: number;
@@ -69,7 +73,7 @@ interface Told {
 
 interface Step {
   readonly won: boolean;
-  /** `null`: there is none, and this request makes none. */
+  /** The key of the new circuit; `null` if there is no circuit, and this request creates none. */
   readonly circuit: StoredCircuit | null;
   readonly released: OverrideRecord | null;
   readonly now: number;
@@ -109,7 +113,8 @@ class KvDriver implements Driver {
   async acquire(key: string, request: AcquireRequest): Promise<Acquired> {
     let granted = true;
     const step = await this.#step(key, request, false, (circuit, now, told) => {
-      // Sent again, it is told again that it moved the circuit; whether it is granted is judged anew.
+      // A repeated request reports again that it moved the circuit; whether it is granted is
+      // decided again.
       const admitted = admit(circuit, request, now, told !== true);
       granted = admitted.granted;
       return { won: told ?? admitted.moved, changed: admitted.changed };
@@ -155,7 +160,7 @@ class KvDriver implements Driver {
     for await (const { key: path, value } of circuits) {
       const key = String(path.at(-1));
       const snapshot = this.#shown(value, shape(key), now);
-      // After the Snapshot: what an override that has run out had counted went with it.
+      // The order matters: the snapshot has already dropped the counts of an expired override.
       records.push({ key, snapshot, segments: value.segments, outcomes: value.outcomes });
     }
     return { records, cursor: records.length < limit ? null : circuits.cursor };
@@ -165,7 +170,7 @@ class KvDriver implements Driver {
     const held = await this.#kv.get(this.#circuitKey(key));
     if (held.value === null) return false;
     const ok = await committed(this.#kv.atomic().check(held).delete(held.key));
-    return ok || await this.remove(key); // written to in between
+    return ok || await this.remove(key); // another writer was faster
   }
 
   async #change(
@@ -182,8 +187,8 @@ class KvDriver implements Driver {
   }
 
   /**
-   * One atomic step on one circuit: looks, lets `apply` change what was found, and writes it if
-   * nobody else has written in between; if somebody has, all over again.
+   * Runs one atomic step on one circuit: reads the record, lets `apply` change it, and writes it
+   * unless another writer was faster; then it starts again.
    */
   async #step(
     key: string,
@@ -205,7 +210,8 @@ class KvDriver implements Driver {
       const now = this.#clock();
       const isNew = held.value === null;
       if (isNew && !creates) return { won: false, circuit: null, released: null, now };
-      // A life begins under the request's id, and is another one if that request begins it twice.
+      // A life begins under the id of the request. If the same request begins a second life, that
+      // life gets another epoch.
       const circuit = held.value ?? newCircuit(`${id}.${crypto.randomUUID()}`, now);
       const told = wasTold(heard.value, circuit, now);
       const released = expire(circuit, now);
@@ -217,7 +223,7 @@ class KvDriver implements Driver {
         write.set(toldKey, { born: circuit.born, at: now, won }, { expireIn: ID_MEMORY_MS });
       }
       if (await committed(write)) return { won, circuit, released, now };
-      // For a while that chance draws, so that writers do not meet again.
+      // Waits a random time, so that writers do not collide again.
       const upToMs = Math.min(2 ** attempt, 64);
       await new Promise((resolve) => setTimeout(resolve, Math.random() * upToMs));
     }
@@ -239,12 +245,12 @@ function wasTold(heard: Told | null, { born }: StoredCircuit, now: number): bool
   return heard?.born === born && now - heard.at < ID_MEMORY_MS ? heard.won : undefined;
 }
 
-/** Whether it was written; not, if somebody else wrote in between. */
+/** Returns `true` if the record was written, and `false` if another writer was faster. */
 async function committed(write: Deno.AtomicOperation): Promise<boolean> {
   try {
     return (await write.commit()).ok;
   } catch (error) {
-    // A KV in a file, while another process writes to it. Nothing was done.
+    // Thrown by a KV in a file while another process writes to it. Nothing was changed.
     if (error instanceof TypeError && error.message.includes("database is locked")) return false;
     throw error;
   }

@@ -1,5 +1,5 @@
 /**
- * Two isolates that share circuits in Deno KV, through a driver of one's own:
+ * Two isolates share circuits in Deno KV, through a custom driver:
  *
  *     deno run -A --unstable-kv examples/custom-driver/main.ts
  */
@@ -10,7 +10,7 @@ import { kvStore } from "./kv_store.ts";
 // In an application: `Deno.openKv()`, on Deno Deploy the KV of the project.
 using kv = await Deno.openKv(":memory:");
 
-// Two Fuses with a view of their own each, as two isolates have.
+// Two Fuses, each with its own cached view, as in two isolates.
 await using one = isolate();
 await using other = isolate();
 
@@ -28,6 +28,6 @@ await other.make("payments").reset({ reason: "they are back", actor: "ada" });
 console.log(`and now it is told: ${await other.make("payments").call(() => "paid")}`);
 
 function isolate(): Fuse {
-  // A script can wait for its store; a server had better not.
+  // A script can wait for its store; a server should not.
   return createFuse({ stores: { kv: kvStore({ kv }) }, storeTimeoutMs: 10_000 });
 }

@@ -1,11 +1,10 @@
 /**
- * What a store does to one circuit, as functions of plain data: nothing here knows where the record
- * is kept. Copy this file for any database that can write a value on condition that nobody else has
- * written it since (Deno KV, DynamoDB, etcd, FoundationDB, a Durable Object), and write only the
- * part that `kv_store.ts` is.
+ * The operations of a store on one circuit, as functions of plain data that do not know where the
+ * record is kept. Copy this file for any database with a conditional write (Deno KV, DynamoDB,
+ * etcd, FoundationDB, a Durable Object), and write only the counterpart of `kv_store.ts`.
  *
- * A function that takes a record changes it: give it a copy of your own. No decision is taken here.
- * When to open and when to close is the library's business, the same on every store.
+ * A function that takes a record changes it, so pass a copy. The functions decide nothing: the
+ * library decides when to open and when to close, in the same way on every store.
  */
 
 import type { CircuitState } from "@fuse/edge";
@@ -26,9 +25,9 @@ import type {
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 type Counters = { successes: number; failures: number; slow: number };
 
-/** A circuit as it is stored. It survives `structuredClone` and JSON. All times are in ms. */
+/** The stored record of a circuit. It survives `structuredClone` and JSON. All times are in ms. */
 export interface StoredCircuit {
-  /** From creation to removal, over all that happens in between. */
+  /** The life of the circuit, from creation to removal. */
   readonly born: string;
   epoch: string;
   generation: number;
@@ -53,17 +52,17 @@ export interface StoredCircuit {
   segments: Mutable<Segment>[];
   /** The count window, oldest first: `S` and `F`. */
   outcomes: string;
-  /** What ended in this HALF_OPEN generation. */
+  /** The outcomes of this HALF_OPEN generation. */
   trials: { successes: number; failures: number };
   /** Half-open slots that are taken, by token. */
   leases: Record<string, { until: number; leaseMs: number }>;
-  /** Tokens given back early, and when their lease would have ended. */
+  /** Tokens that were returned early, with the end of their leases. */
   ended: Record<string, number>;
   override: OverrideRecord | null;
   policyHash: string;
 }
 
-/** A circuit that nobody has seen yet. */
+/** Returns the record of a circuit that has no calls yet. */
 export function newCircuit(epoch: string, now: number): StoredCircuit {
   return {
     ...{
@@ -84,7 +83,7 @@ export function newCircuit(epoch: string, now: number): StoredCircuit {
   };
 }
 
-/** What the library is told, measured as `shape` says. */
+/** Returns the snapshot that the library expects, measured by `shape`. */
 export function snapshotOf(circuit: StoredCircuit, shape: Shape, now: number): Snapshot {
   const { born: _born, segments, outcomes, trials, leases, ended: _ended, ...told } = circuit;
   const outstanding = Object.values(leases).map(({ until }) => until).filter((at) => at > now);
@@ -102,7 +101,7 @@ export function snapshotOf(circuit: StoredCircuit, shape: Shape, now: number): S
   };
 }
 
-/** Ends an override whose time has come, and says which. Do it before anything else. */
+/** Ends an expired override, and returns it. Call this before any other function. */
 export function expire(circuit: StoredCircuit, now: number): OverrideRecord | null {
   const { override } = circuit;
   if (override === null || override.until === null || override.until > now) return null;
@@ -110,13 +109,13 @@ export function expire(circuit: StoredCircuit, now: number): OverrideRecord | nu
   return override;
 }
 
-/** Lays an override over the state, or takes it away. */
+/** Sets an override over the state, or removes it. */
 export function lay(circuit: StoredCircuit, override: OverrideRecord | null, at: number): void {
   Object.assign(circuit, noEvidence(), { override });
   beginGeneration(circuit, at);
 }
 
-/** Adds the outcomes of calls. Answers whether they were current. */
+/** Adds the outcomes of calls. Returns whether they were current. */
 export function count(circuit: StoredCircuit, tally: Tally, now: number): boolean {
   const { totals } = circuit;
   totals.successes += tally.successes;
@@ -129,7 +128,7 @@ export function count(circuit: StoredCircuit, tally: Tally, now: number): boolea
     delete circuit.leases[tally.lease!];
     circuit.ended[tally.lease!] = lease.until;
   }
-  // Whoever did not know the circuit counts in its first generation, and in no later one.
+  // An isolate that did not know the circuit counts in its first generation, and in no later one.
   const current = tally.epoch === ""
     ? tally.generation === 0 && circuit.generation === 1
     : isSame(tally, circuit);
@@ -169,8 +168,8 @@ function countCurrent(circuit: StoredCircuit, tally: Tally, now: number): void {
 }
 
 /**
- * Lets a call through, or not. Says whether the record has changed, too. A request that has moved the
- * circuit, and comes again, `mayMove` it no more.
+ * Grants a call or refuses it, and returns whether the record has changed. A repeated request that
+ * has moved the circuit must not move it again: `mayMove` is `false`.
  */
 export function admit(
   circuit: StoredCircuit,
@@ -184,7 +183,7 @@ export function admit(
   if (circuit.state === "CLOSED") return { granted: true, moved: false, changed: false };
   const left = (circuit.openUntil ?? now) - now;
   const longest = circuit.cooldownMs ?? Infinity;
-  // Further off than that, it was written by a clock that has since gone back.
+  // A lease that ends later than that was written before the clock was set back.
   const moved = mayMove && circuit.state === "OPEN" &&
     (left <= 0 || left > longest + Math.max(longest, 60_000));
   if (moved) {
@@ -206,7 +205,7 @@ export function admit(
   return { granted, moved, changed: moved || granted };
 }
 
-/** Opens or closes it, if it stands as the request expects. Answers whether it did. */
+/** Opens or closes the circuit if it is as the request expects. Returns whether it was changed. */
 export function change(circuit: StoredCircuit, request: TransitionRequest, now: number): boolean {
   const { to, event, expected, reason, cooldownMs, lastFailure = null, failuresBelow = 1 } =
     request;
@@ -229,7 +228,7 @@ export function change(circuit: StoredCircuit, request: TransitionRequest, now: 
   return true;
 }
 
-/** Puts what was exported in its place, under another epoch. */
+/** Replaces the record with an exported one, under another epoch. */
 export function restore(circuit: StoredCircuit, request: RestoreRequest, now: number): void {
   const { snapshot, segments, outcomes } = request.record;
   const { window: _w, last: _l, halfOpen: _h, now: _n, untold: _u, ...kept } = snapshot;
@@ -250,14 +249,17 @@ export function restore(circuit: StoredCircuit, request: RestoreRequest, now: nu
   beginGeneration(circuit, now);
 }
 
-/** Every change begins a generation, which owns no lease and no trial of the one before. */
+/** Begins a generation, without leases and trials. Every change of the circuit does. */
 function beginGeneration(circuit: StoredCircuit, at: number): void {
   circuit.generation++;
   circuit.began = at;
   Object.assign(circuit, noTrials());
 }
 
-/** The same generation: numbers repeat when a store is put back, the moments do not. */
+/**
+ * Returns `true` for the same generation. A store that was restored repeats numbers, but not
+ * moments.
+ */
 function isSame(a: Admission, b: Admission): boolean {
   return a.epoch === b.epoch && a.generation === b.generation && a.began === b.began;
 }
@@ -282,20 +284,22 @@ function add(to: Counters, { successes, failures, slow }: Counters): void {
   to.slow += slow;
 }
 
-/** The later of two moments, unless the first was written by a clock that has since gone back. */
+/**
+ * Returns the later of two moments, unless the clock was set back after the first one was written.
+ */
 function later(held: number | null, endedAt: number, now: number): number {
   return held !== null && held > endedAt && held <= now ? held : endedAt;
 }
 
 function sumOf(segments: readonly Segment[], windowMs: number, now: number): Counters {
   const sum = { successes: 0, failures: 0, slow: 0 };
-  // Time that went back counts as standing still.
+  // A clock that was set back counts as standing still.
   const begins = Math.max(now, segments.at(-1)?.start ?? 0) - windowMs;
   for (const segment of segments) if (segment.start > begins) add(sum, segment);
   return sum;
 }
 
-/** The segment of an outcome this old; `null`: it has left the window. */
+/** Returns the segment of an outcome of this age, or `null` if it has left the window. */
 function segmentAt(
   segments: Mutable<Segment>[],
   windowMs: number,

@@ -9,7 +9,7 @@ import type { UpstreamProcess } from "./upstream_process.ts";
 /** The variables that its handlers find in `c.var`. */
 export type AppEnv = { Variables: FuseVariables };
 
-/** The parts that the application works with. */
+/** The parts of the application. */
 export interface AppOptions {
   readonly upstream: UpstreamProcess;
   /** Sends by `upstream.fetch`. */
@@ -32,7 +32,7 @@ export function createApp({ upstream, fuse, callers }: AppOptions): Hono<AppEnv>
   });
 
   app.onError((error, c) => {
-    if (isCircuitBreakerOpenError(error)) return error.getResponse(); // 503 with Retry-After
+    if (isCircuitBreakerOpenError(error)) return error.getResponse(); // 503, with Retry-After
     return c.text(`${error.cause ?? error}\n`, 502); // fetch keeps the reason in the cause
   });
 

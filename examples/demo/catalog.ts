@@ -1,9 +1,9 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { isCircuitBreakerOpenError } from "@fuse/edge";
 
-/** How the upstream is called. */
+/** The settings of the client. */
 export interface CallerOptions {
-  /** How long an attempt may take. */
+  /** The limit for an attempt. */
   readonly deadlineMs: number;
   /** The number of attempts, the first included. */
   readonly attempts: number;
@@ -12,9 +12,9 @@ export interface CallerOptions {
 }
 
 /**
- * The application's client of the upstream, with the manners that textbooks ask for: a deadline for
- * each attempt, few attempts, growing pauses of random length between them, and the last good answer
- * when all have failed. It is the same with a circuit breaker and without one.
+ * The application's client of the upstream, as textbooks recommend: a deadline for each attempt,
+ * few attempts, growing pauses of random length between them, and the last good answer when all
+ * have failed. It is the same with a circuit breaker and without one.
  */
 export class Catalog {
   readonly #options: CallerOptions;
@@ -50,7 +50,7 @@ export class Catalog {
         if (response.ok) return text;
         throw new Error(`The upstream answered ${response.status}`);
       } catch (error) {
-        // An open circuit says no until its cooldown has passed: trying again would be of no use.
+        // An open circuit rejects until its cooldown has passed, so a retry is useless.
         if (isCircuitBreakerOpenError(error) || attempt === attempts) throw error;
         await delay(Math.random() * backoffMs * 2 ** (attempt - 1));
       }

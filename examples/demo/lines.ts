@@ -1,4 +1,4 @@
-/** The lines of a byte stream: how the demo and its upstream talk, one JSON value a line. */
+/** Splits a byte stream into lines: the demo and its upstream exchange one JSON value a line. */
 export async function* lines(stream: ReadableStream<Uint8Array<ArrayBuffer>>) {
   let unfinished = "";
   for await (const text of stream.pipeThrough(new TextDecoderStream())) {

@@ -1,17 +1,17 @@
 import { setTimeout as delay } from "node:timers/promises";
 
 /**
- * How a request ended for the client that sent it: with an answer of the upstream (`fresh`), with the
- * last good one (`stale`), or in any other way (`error`).
+ * The end of a request for the client that sent it: an answer of the upstream (`fresh`), the last
+ * good one (`stale`), or anything else (`error`).
  */
 export type Ending = "fresh" | "stale" | "error";
 
-/** A request as its client saw it. */
+/** A request from the view of its client. */
 export interface Sample {
   readonly ending: Ending;
   /** When it was due, on the clock of `performance.now()`. */
   readonly dueAt: number;
-  /** From when it was due until its end. */
+  /** The time from when it was due until its end. */
   readonly latencyMs: number;
 }
 
@@ -19,15 +19,15 @@ export interface Sample {
 export interface LoadOptions {
   readonly requestsPerSecond: number;
   readonly lastsMs: number;
-  /** When a client gives up. */
+  /** The time after which a client gives up. */
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
   readonly onSample: (sample: Sample) => void;
 }
 
 /**
- * Sends requests at a steady rate, whatever becomes of them: real clients do not wait for each
- * other, so slow answers must not thin out the load. Resolves when the last one has ended.
+ * Sends requests at a steady rate, whatever their outcome: real clients do not wait for each other,
+ * so slow answers must not reduce the load. Resolves when the last request has ended.
  */
 export async function load(url: string, options: LoadOptions): Promise<void> {
   const { requestsPerSecond, lastsMs, timeoutMs, signal, onSample } = options;
@@ -48,7 +48,7 @@ export async function load(url: string, options: LoadOptions): Promise<void> {
   await Promise.all(requests);
 }
 
-/** Nine of ten requests are for popular items. The tenth is for one that nobody has asked for before. */
+/** Nine of ten requests are for popular items, the tenth is for a new one. */
 function itemOf(i: number): string {
   return i % 10 === 9 ? `rare-${crypto.randomUUID()}` : `popular-${i % 10}`;
 }

@@ -35,7 +35,7 @@ async function main(args: string[]): Promise<number> {
   } catch (error) {
     if (!interrupt.signal.aborted) throw error;
   }
-  // Ctrl-C is how `--serve` is meant to end; anything else it cuts short.
+  // Ctrl-C is the usual end of `--serve`, and an interruption of anything else.
   return interrupt.signal.aborted && !options.serve ? 130 : 0;
 }
 
@@ -44,7 +44,7 @@ async function demo({ seconds, serve }: DemoOptions, signal: AbortSignal): Promi
   const { phases, policy, callers } = plan;
   const screen = new Screen();
 
-  // Disposed in reverse, however this function ends: nothing is left running.
+  // Disposed in reverse order, however this function ends: no server stays running.
   await using upstream = await UpstreamProcess.start(plan.pool, phases[0]);
   await using fuse = createFuse({ circuits: { upstream: policy }, fetch: upstream.fetch });
   const app = createApp({ upstream, fuse, callers });

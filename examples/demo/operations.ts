@@ -1,4 +1,4 @@
-/** The operator's side of the application, beside its traffic: to look at the circuit, and to act. */
+/** The operator's side of the application: routes to look at the circuit, and to act on it. */
 
 import type { Fuse } from "@fuse/edge";
 import { dashboard } from "@fuse/edge/dashboard";
@@ -18,7 +18,7 @@ export interface OperationsOptions {
   readonly phases: readonly Phase[];
 }
 
-/** Makes the routes that `deno task demo --serve` invites to. */
+/** Creates the routes that `deno task demo --serve` prints. */
 export function createOperations({ upstream, fuse, phases, password }: OperationsOptions): Hono {
   const app = new Hono();
   const breaker = fuse.make("upstream");

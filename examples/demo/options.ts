@@ -1,20 +1,20 @@
 import { parseArgs } from "node:util";
 import { PASS_SECONDS } from "./timetable.ts";
 
-/** The shortest pass. Its fault lasts just long enough to fill the queue. */
+/** The shortest pass: its fault lasts just long enough to fill the queue. */
 const MIN_SECONDS = 8;
 
 /** The options of the command line. */
 export interface DemoOptions {
   /** How long each of the two passes takes. */
   readonly seconds: number;
-  /** Stay up after the passes, with the traffic going on. */
+  /** Keeps the servers running after the passes, under traffic. */
   readonly serve: boolean;
-  /** Only say how it is used. */
+  /** Only prints the usage. */
   readonly help: boolean;
 }
 
-/** The answer to `--help`. */
+/** The text of `--help`. */
 export const USAGE = `Usage: deno task demo [options]
 
 Puts the same load on an upstream that falls ill twice, without a circuit breaker and with it.
@@ -23,7 +23,7 @@ Puts the same load on an upstream that falls ill twice, without a circuit breake
   --serve      Stay up afterwards with the traffic going on, to be watched in a browser; Ctrl-C ends it
   -h, --help   Show this`;
 
-/** Reads the command line. Throws a TypeError that says what is wrong with it. */
+/** Parses the command line. Throws a TypeError that explains a mistake. */
 export function parseOptions(args: string[]): DemoOptions {
   const { values } = parseArgs({
     args,

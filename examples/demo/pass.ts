@@ -12,9 +12,9 @@ export interface PassResult {
   readonly faultEndedAt: number;
 }
 
-/** The parts that a pass works with. */
+/** The parts of a pass. */
 export interface PassOptions {
-  /** Where the load goes. */
+  /** The URL that receives the load. */
   readonly url: string;
   readonly plan: Scenario;
   readonly upstream: UpstreamProcess;
@@ -22,7 +22,7 @@ export interface PassOptions {
   readonly signal: AbortSignal;
 }
 
-/** Plays the timetable once while the load is on, and shows how it goes. */
+/** Plays the timetable once under load, and shows the progress. */
 export async function runPass(options: PassOptions): Promise<PassResult> {
   const { url, plan, upstream, screen, signal } = options;
   const samples: Sample[] = [];

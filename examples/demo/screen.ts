@@ -1,6 +1,6 @@
 const ERASE_LINE = "\r\x1b[K";
 
-/** A log of what happened when, above one status line that is rewritten as things change. */
+/** A log with times, above one status line that is updated in place. */
 export class Screen {
   #start = performance.now();
   #status = "";
@@ -12,19 +12,19 @@ export class Screen {
     this.#start = performance.now();
   }
 
-  /** Prints something that happened now. */
+  /** Prints an event with its time. */
   log(text: string, color = "inherit"): void {
     this.print(`${this.#clock()}  ${text}`, color);
   }
 
-  /** Prints text that stays. */
+  /** Prints text. */
   print(text: string, color = "inherit"): void {
     this.#erase();
     console.log("%c%s", `color: ${color}`, text);
     this.#draw();
   }
 
-  /** Rewrites the status line. Where nothing can be rewritten, prints one every two seconds. */
+  /** Updates the status line. Where updating is impossible, prints a line every two seconds. */
   status(text: string): void {
     if (this.#isTerminal) {
       this.#erase();
@@ -36,7 +36,7 @@ export class Screen {
     }
   }
 
-  /** Takes the status line away. */
+  /** Removes the status line. */
   clearStatus(): void {
     this.#erase();
     this.#status = "";
@@ -53,7 +53,7 @@ export class Screen {
   #draw(): void {
     if (!this.#status) return;
     const width = Deno.consoleSize().columns || 80; // some pseudo-terminals say 0
-    write(this.#status.slice(0, width - 1)); // a line that wraps could not be erased
+    write(this.#status.slice(0, width - 1)); // a line that wraps cannot be erased
   }
 }
 

@@ -23,7 +23,7 @@ import type { WorkerPoolOptions } from "./worker_pool.ts";
 export interface Phase {
   readonly name: string;
   readonly lastsMs: number;
-  /** How long a worker takes for a job that it begins in this phase. */
+  /** How long a worker takes for a job that it begins in this phase, in ms. */
   readonly jobMs: number;
   /** `true` if jobs take longer than callers wait. */
   readonly faulty: boolean;
@@ -38,7 +38,7 @@ export interface Scenario {
   readonly load: {
     readonly requestsPerSecond: number;
     readonly lastsMs: number;
-    /** When a client gives up: well after the app has tried everything. */
+    /** When a client gives up: after the app has made all its attempts. */
     readonly timeoutMs: number;
   };
 }

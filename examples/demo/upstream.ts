@@ -1,9 +1,9 @@
 /**
  * The upstream: a real HTTP server in a process of its own, in front of a pool of workers.
  *
- * Takes the {@linkcode WorkerPoolOptions} as JSON in its first argument. Reads an
- * {@linkcode UpstreamCommand} a line from stdin, and answers each with an {@linkcode UpstreamStatus}
- * on stdout. It ends with stdin, so it cannot outlive the demo.
+ * Takes the {@linkcode WorkerPoolOptions} as JSON in its first argument. Reads an {@linkcode
+ * UpstreamCommand} from each line of stdin, and answers with an {@linkcode UpstreamStatus} on
+ * stdout. It ends when stdin closes, so it cannot outlive the demo.
  */
 
 import { once } from "node:events";
@@ -12,20 +12,20 @@ import type { AddressInfo } from "node:net";
 import { lines } from "./lines.ts";
 import { WorkerPool } from "./worker_pool.ts";
 
-/** A line of the demo to the upstream. */
+/** A command of the demo to the upstream. */
 export interface UpstreamCommand {
-  /** How long jobs take from now on; left as it is when not given. */
+  /** The duration of jobs from now on; unchanged when not given. */
   readonly jobMs?: number;
 }
 
-/** A line of the upstream to the demo. */
+/** An answer of the upstream to the demo. */
 export interface UpstreamStatus {
   readonly port: number;
-  /** Jobs that wait for a worker now. */
+  /** The number of jobs that wait for a worker. */
   readonly waiting: number;
-  /** Jobs that workers have begun. */
+  /** The number of jobs that workers have begun. */
   readonly working: number;
-  /** Jobs done so far whose callers had gone by then. */
+  /** The number of jobs that were done after their callers had left. */
   readonly doneForNobody: number;
 }
 
@@ -35,7 +35,7 @@ let doneForNobody = 0;
 const server = createServer((request, response) => {
   let callerGone = false;
   response.on("close", () => callerGone = !response.writableEnded);
-  // A job is done although its caller has gone: like most servers, workers do not look.
+  // A job is done although its caller has left: like most servers, workers do not check.
   const accepted = pool.submit(() => {
     if (callerGone) doneForNobody++;
     else response.end(`This is ${request.url}\n`);

@@ -8,16 +8,16 @@ import type { WorkerPoolOptions } from "./worker_pool.ts";
 export interface Traffic {
   /** When each request was sent, on the clock of `performance.now()`. */
   readonly sentAt: readonly number[];
-  /** Jobs that were done although their callers had gone. */
+  /** The number of jobs that were done after their callers had left. */
   readonly doneForNobody: number;
 }
 
 /**
- * The upstream as the demo sees it: tells `upstream.ts`, a process of its own, how fast to be, and
- * counts what is sent there. Disposing it ends that process.
+ * The upstream process as seen by the demo: sets the speed of `upstream.ts`, and counts the
+ * requests to it. Disposing it ends that process.
  */
 export class UpstreamProcess implements AsyncDisposable {
-  /** The phase it is in. */
+  /** The current phase. */
   phase: Phase;
   /** Its address, without a path. */
   url = "";
@@ -53,19 +53,19 @@ export class UpstreamProcess implements AsyncDisposable {
     return this.#process.pid;
   }
 
-  /** Brings it into a phase. Resolves when the upstream has confirmed it. */
+  /** Switches it to a phase. Resolves when the upstream has confirmed it. */
   async enter(phase: Phase): Promise<void> {
     const { port } = await this.#tell({ jobMs: phase.jobMs });
     this.url = `http://127.0.0.1:${port}`;
     this.phase = phase;
   }
 
-  /** Asks the process how it is. */
+  /** Asks the process for its status. */
   status(): Promise<UpstreamStatus> {
     return this.#tell({});
   }
 
-  /** Leads it through a timetable, on one clock. */
+  /** Plays a timetable, on one clock. */
   async play(
     phases: readonly Phase[],
     onPhase: (phase: Phase) => void,
@@ -80,13 +80,16 @@ export class UpstreamProcess implements AsyncDisposable {
     }
   }
 
-  /** Sends it a request, and counts it. A `fetch`, so that it can stand for the global one. */
+  /**
+   * Sends a request, and counts it. Has the signature of `fetch`, so that it can replace the global
+   * one.
+   */
   readonly fetch: typeof fetch = (input, init) => {
     this.#sentAt.push(performance.now());
     return fetch(input, init);
   };
 
-  /** Returns the traffic since it was last asked for. */
+  /** Returns the traffic since the last call. */
   async takeTraffic(): Promise<Traffic> {
     const { doneForNobody } = await this.status();
     const traffic = {
@@ -98,7 +101,7 @@ export class UpstreamProcess implements AsyncDisposable {
     return traffic;
   }
 
-  /** Waits until it has nothing left to do. */
+  /** Waits until no job is left. */
   async drained(signal: AbortSignal): Promise<void> {
     for (;;) {
       const { waiting, working } = await this.status();
@@ -115,7 +118,7 @@ export class UpstreamProcess implements AsyncDisposable {
 
   /** Sends a command. The answers come in the order of the commands. */
   async #tell(command: UpstreamCommand): Promise<UpstreamStatus> {
-    // Both are begun before either is awaited, or the answers of two callers could change places.
+    // Both start before either is awaited, or the answers of two callers could be exchanged.
     const written = this.#commands.write(new TextEncoder().encode(`${JSON.stringify(command)}\n`));
     const [{ value, done }] = await Promise.all([this.#statuses.next(), written]);
     if (done) throw new Error("The upstream's process has ended");

@@ -16,11 +16,11 @@ interface Worker {
 }
 
 /**
- * A bounded pool of workers with one queue, first in, first out. A job takes time, and nothing else:
- * the workers sleep, so that their speed does not depend on the machine.
+ * A bounded pool of workers with one queue, first in, first out. A job only takes time: the workers
+ * sleep, so that their speed does not depend on the machine.
  */
 export class WorkerPool {
-  /** How long a job takes that is begun now. */
+  /** The duration of a job that begins now. */
   jobMs = 0;
   readonly #queueLimit: number;
   readonly #idle: Worker[];
@@ -42,7 +42,7 @@ export class WorkerPool {
     return this.#working;
   }
 
-  /** Takes a job, and calls `finish` when it is done. Returns `false` if the queue is full. */
+  /** Accepts a job, and calls `finish` when it is done. Returns `false` if the queue is full. */
   submit(finish: () => void): boolean {
     const job = { arrivedAt: performance.now(), finish };
     const worker = this.#idle.pop();
@@ -54,8 +54,8 @@ export class WorkerPool {
 
   #begin(worker: Worker, job: Job): void {
     this.#working++;
-    // Counted from when the worker was free rather than from now: a timer that fires late on a busy
-    // machine must not make the pool slower.
+    // Counted from the time when the worker became free: a timer that fires late on a busy machine
+    // must not slow the pool down.
     worker.freeAt = Math.max(worker.freeAt, job.arrivedAt) + this.jobMs;
     setTimeout(() => {
       this.#working--;

@@ -1,4 +1,4 @@
-/** A shop that pays through a provider, and the operators' side of it. */
+/** A shop that pays through a provider, with pages for its operators. */
 
 import type { Fuse } from "@fuse/edge";
 import { dashboard } from "@fuse/edge/dashboard";
@@ -6,7 +6,7 @@ import { circuitBreaker, type FromContext, type FuseVariables } from "@fuse/edge
 import { type Context, Hono } from "hono";
 import { basicAuth } from "hono/basic-auth";
 
-/** Where the provider is, and who may operate the circuits. */
+/** The provider's address, and the operators' credentials. */
 export interface Settings {
   readonly PROVIDER: string;
   readonly OPS_USER: string;
@@ -16,7 +16,7 @@ export interface Settings {
 /** The variables that handlers find in `c.var`. */
 export type Variables = FuseVariables & { operator: string };
 
-/** Makes the app. On Workers, both the Fuse and the settings come from the request's bindings. */
+/** Creates the app. On Workers, the Fuse and the settings come from the request's bindings. */
 export function createApp(
   fuse: FromContext<Fuse>,
   settingsOf: (c: Context) => Settings,
@@ -26,7 +26,8 @@ export function createApp(
   app.use("/pay", circuitBreaker({ fuse }));
   app.get("/pay", (c) => c.var.fuse.make("payments").fetch(settingsOf(c).PROVIDER));
 
-  // People at a browser. Put your own sign-in here: any middleware does that answers strangers itself.
+  // The dashboard for people at a browser. Put your own sign-in here: any middleware that answers
+  // strangers itself.
   const operators = dashboard({
     fuse,
     auth: (c, next) => {
@@ -40,7 +41,8 @@ export function createApp(
   });
   app.route("/ops", operators);
 
-  // A screen on the wall of the office, whose network is let through by what stands before the app.
+  // The dashboard for a screen in the office, whose network is admitted by the proxy in front of
+  // the app.
   const wall = dashboard({
     fuse,
     auth: (c, next) => c.req.header("x-office") ? next() : Promise.resolve(c.text("", 401)),

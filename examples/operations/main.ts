@@ -10,7 +10,7 @@ import { createFuse, memory } from "@fuse/edge";
 import { createApp } from "./app.ts";
 
 const fuse = createFuse({
-  // In production a store that all instances share, such as `upstash()` or `libsql()`.
+  // In production, use a store that all instances share, such as `upstash()` or `libsql()`.
   stores: { array: memory() },
   circuits: { payments: { failureThreshold: 3 } },
   instance: "fra-1",
@@ -40,7 +40,7 @@ for (let i = 1; i <= 4; i++) {
 
 console.log(`a stranger: ${(await ask("/ops/api/circuits", {})).status}`);
 
-// The same as the page and `fuse --api` do, over the API.
+// Acts over the API, as the page and `fuse --api` do.
 const { OPS_USER, OPS_PASSWORD } = settings;
 const authorization = `Basic ${btoa(`${OPS_USER}:${OPS_PASSWORD}`)}`;
 const { circuits } = (await ask("/ops/api/circuits?state=OPEN", { authorization })).body;
@@ -66,7 +66,7 @@ if (Deno.args.includes("--serve")) {
   await new Promise<void>((resolve) => Deno.addSignalListener("SIGINT", resolve));
 }
 
-/** Sends a request, and reads the JSON of its answer; a POST if there is something to send. */
+/** Sends a request, and returns the JSON of its answer. It is a POST if there is a body. */
 async function ask(path: string, headers: Record<string, string>, order?: object) {
   const response = await fetch(url + path, {
     headers,

@@ -1,7 +1,7 @@
-/** An application that calls a shop, guarded by a circuit. Its clock is handed in, for tests. */
+/** An application that calls a shop, guarded by a circuit. Tests pass in its clock. */
 import { type Clock, createFuse } from "@fuse/edge";
 
-/** Makes the application. */
+/** Creates the application. */
 export function createShop(load: (id: string) => Promise<string>, clock?: Clock) {
   const shop = createFuse({ clock }).make("shop", {
     failureThreshold: 3,

@@ -1,4 +1,4 @@
-/** In a project of your own, packages are found by their names, and none of this is needed. */
+/** This file is needed only inside this repository: your project finds packages by their names. */
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 

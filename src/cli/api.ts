@@ -50,7 +50,7 @@ export class ApiFleet implements Fleet {
         cursor = page!.cursor;
       } while (cursor !== null);
     }
-    const error = new CliError("the dashboard got no answer from it");
+    const error = new CliError("it did not answer the dashboard");
     return { circuits, missing: [...unanswered].map((store) => ({ store, error })) };
   }
 
@@ -59,7 +59,7 @@ export class ApiFleet implements Fleet {
     if (shown === null) return null;
     const { circuit, events } = shown;
     if (circuit.local) {
-      throw new CliError(`The dashboard gets no answer from ${inLine(place.store)}`);
+      throw new CliError(`Store ${inLine(place.store)} does not answer the dashboard`);
     }
     if (circuit.generation === 0) return null;
     return {
@@ -99,7 +99,7 @@ export class ApiFleet implements Fleet {
       return await response.json() as T;
     } catch {
       throw new CliError(
-        "The dashboard answered with something else than JSON: is --api its path?",
+        "The dashboard did not answer with JSON: is --api its path?",
       );
     }
   }

@@ -46,7 +46,7 @@ export async function connectOwn(
     );
   }
   if (config === undefined && store === "array") {
-    throw new CliError("Store array is the memory of this process: nobody else sees it");
+    throw new CliError("Store array is the memory of this process, which no other process shares");
   }
   const fuse = config === undefined
     ? fuseFromEnv(process.env, { storeTimeoutMs: STORE_TIMEOUT_MS })

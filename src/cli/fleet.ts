@@ -48,7 +48,7 @@ export interface Fleet {
   show(place: Place): Promise<Shown | null>;
   /** Acts on a circuit. */
   act(place: Place, action: Action, order: Order): Promise<void>;
-  /** Sends what is pending, and ends. */
+  /** Sends pending outcomes, and ends. */
   close(): Promise<void>;
 }
 
@@ -109,7 +109,7 @@ export class OwnFleet implements Fleet {
       for await (const event of breaker.history({ limit: EVENTS })) events.push(event);
       return { ...shown, events };
     } catch (trouble) {
-      // It keeps nobody from the circuit itself.
+      // A missing trail does not keep anybody from the circuit itself.
       return { ...shown, events: [], trouble };
     }
   }
@@ -129,7 +129,7 @@ export class OwnFleet implements Fleet {
   }
 }
 
-/** A circuit as it is named on the command line. */
+/** A circuit as the command line names it. */
 export interface Named {
   readonly name: string;
   readonly context: Scope | undefined;

@@ -34,9 +34,9 @@ export interface Program {
 
 const ACTIONS: readonly (readonly [Action, string, "override" | "plain"])[] = [
   ["force-open", "reject every call", "override"],
-  ["force-close", "let every call through, whatever fails", "override"],
-  ["disable", "let every call through, and count nothing", "override"],
-  ["metrics-only", "let every call through, and count", "override"],
+  ["force-close", "admit every call, whatever fails", "override"],
+  ["disable", "admit every call, and count only totals", "override"],
+  ["metrics-only", "admit every call, and count it", "override"],
   ["release", "end an override", "plain"],
   ["reset", "close the circuit and clear its counters; an override stays", "plain"],
   ["remove", "delete the circuit; a trail keeps its rows", "plain"],
@@ -48,10 +48,10 @@ export function makeProgram(process: CliProcess): Program {
   const program = new Command("fuse")
     .description("Look at circuit breakers, and act on them.")
     .option("--json", "print JSON")
-    .option("--store <name>", "look into this store alone")
-    .option("--config <module>", "take the Fuse that a module exports, as default or as fuse")
+    .option("--store <name>", "use only this store")
+    .option("--config <module>", "use the Fuse that a module exports, as default or as fuse")
     .addOption(
-      new Option("--api <url>", "go through a dashboard at this address").argParser(address),
+      new Option("--api <url>", "use the dashboard at this address").argParser(address),
     )
     .addOption(
       new Option("--header <header>", 'send "name: value" to the dashboard').argParser(header),
@@ -96,10 +96,10 @@ export function makeProgram(process: CliProcess): Program {
     if (action === "force-open") command.alias("open");
     if (kind === "override") {
       command
-        .addOption(new Option("--for <duration>", "end it after so long").argParser(duration))
-        .addOption(new Option("--until <instant>", "end it then").argParser(instant))
-        .option("--no-end", "keep it until somebody releases it")
-        .option("--create", "also where there is no such circuit yet");
+        .addOption(new Option("--for <duration>", "end it after this time").argParser(duration))
+        .addOption(new Option("--until <instant>", "end it at this instant").argParser(instant))
+        .option("--no-end", "keep it until it is released")
+        .option("--create", "also if there is no such circuit yet");
     }
     does(command, (terminal, options, [name]) => act(terminal, action, name!, options));
   }
@@ -108,7 +108,7 @@ export function makeProgram(process: CliProcess): Program {
       .allowUnknownOption().allowExcessArguments(),
     () => {
       throw new CliError(
-        "close could mean two things: reset closes the circuit, which goes on protecting; " +
+        "close could mean two things: reset closes the circuit, which still protects; " +
           "force-close keeps it closed whatever fails",
       );
     },
@@ -117,7 +117,7 @@ export function makeProgram(process: CliProcess): Program {
     scoped(program.command("history").description("print the trail, latest first"))
       .argument("[name]")
       .addOption(
-        new Option("--limit <n>", "print so many rows at most").argParser(integer).default(100),
+        new Option("--limit <n>", "the largest number of rows").argParser(integer).default(100),
       ),
     (terminal, options: GlobalOptions & { limit: number }, [name]) =>
       history(terminal, name, options),
@@ -125,10 +125,10 @@ export function makeProgram(process: CliProcess): Program {
   does(
     program.command("tail").description("follow the trail")
       .addOption(
-        new Option("--since <duration>", "begin with rows so old").argParser(duration),
+        new Option("--since <duration>", "begin with rows of this age").argParser(duration),
       )
       .addOption(
-        new Option("--interval <duration>", "look so often").argParser(duration)
+        new Option("--interval <duration>", "the time between two reads").argParser(duration)
           .default(1_000, "1s"),
       ),
     (terminal, options: GlobalOptions & { interval: number }) => tail(terminal, options),
@@ -141,10 +141,10 @@ export function makeProgram(process: CliProcess): Program {
   does(
     program.command("prune").description("delete old rows of the trail")
       .addOption(
-        new Option("--older-than <duration>", "rows so old, such as 30d")
+        new Option("--older-than <duration>", "the age of the rows, such as 30d")
           .argParser(duration).makeOptionMandatory(),
       )
-      .option("--keep-transitions", "delete rows of calls alone"),
+      .option("--keep-transitions", "delete only rows of calls"),
     (terminal, options: GlobalOptions & { olderThan: number }) => prune(terminal, options),
   );
   does(
@@ -152,24 +152,26 @@ export function makeProgram(process: CliProcess): Program {
       scoped(program.command("what-if").argument("<name>")),
     )
       .description("replay the recorded calls of a circuit under another policy")
-      .addOption(new Option("--since <duration>", "calls so old at most").argParser(duration)),
+      .addOption(
+        new Option("--since <duration>", "the largest age of the calls").argParser(duration),
+      ),
     (terminal, options: WhatIfOptions, [name]) => whatIf(terminal, name!, options),
   );
   does(program.command("export").description("print the state of all circuits"), exportState);
   does(
-    program.command("import").description("take over an export")
+    program.command("import").description("import an export")
       .addArgument(new Argument("<file>", "a file, or - for the standard input"))
       .addOption(
-        new Option("--existing <how>", "what becomes of circuits that are there")
+        new Option("--existing <how>", "whether existing circuits are replaced or kept")
           .choices(["replace", "keep"]),
       ),
     (terminal, options, [file]) => importState(terminal, file!, options),
   );
   does(
-    program.command("migrate").description("bring the schema of the database up to date"),
+    program.command("migrate").description("update the schema of the database"),
     migrate,
   );
-  does(program.command("check").description("ask each store for a read and a write"), check);
+  does(program.command("check").description("send each store a read and a write"), check);
   return { command: program, exitCode: () => exitCode };
 }
 
@@ -189,17 +191,19 @@ function policyOptions(command: Command): Command {
   const option = (flag: string, description: string, read: (text: string) => number) =>
     command.addOption(new Option(`--${flag} <n>`, description).argParser(read));
   command.addOption(
-    new Option("--strategy <names...>", "any of which opens it").choices(Object.keys(BUILT_IN)),
+    new Option("--strategy <names...>", "the strategies, any of which opens it").choices(
+      Object.keys(BUILT_IN),
+    ),
   );
   option("failure-threshold", "failures in a row that open it", integer);
   option("success-threshold", "successful trials that close it", integer);
-  option("half-open-max-concurrent", "trials at once", integer);
+  option("half-open-max-concurrent", "concurrent trials", integer);
   option("minimum-throughput", "calls below which no share opens it", integer);
   option("percentage-threshold", "share that opens it, in percent", number);
   option("window-size", "length of the count window, in calls", integer);
   option("window-ms", "length of the time window, in ms or as 2m", milliseconds);
-  option("cooldown-ms", "how long it stays open, in ms or as 30s", milliseconds);
-  option("max-cooldown-ms", "how long at most, in ms or as 10m", milliseconds);
+  option("cooldown-ms", "length of an opening, in ms or as 30s", milliseconds);
+  option("max-cooldown-ms", "longest opening, in ms or as 10m", milliseconds);
   return command;
 }
 

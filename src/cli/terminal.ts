@@ -21,7 +21,7 @@ export interface CliProcess {
   interrupted(): AbortSignal;
 }
 
-/** A mistake in the command. Its message is shown as it is. */
+/** A mistake in the command. Its message is shown unchanged. */
 export class CliError extends Error {
   override readonly name = "CliError";
 }

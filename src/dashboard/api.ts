@@ -52,7 +52,7 @@ function placeOf({ req }: Context): Place {
   return { store: fromSegment(req.param("store")!), key: fromSegment(req.param("key")!) };
 }
 
-/** Answers with JSON: 404 for `null`, and with a status of its own what is expected to go wrong. */
+/** Answers with JSON: 404 for `null`, and with a specific status for expected errors. */
 async function answer(c: Context, work: () => Promise<object | null>): Promise<Response> {
   try {
     const body = await work();

@@ -21,7 +21,7 @@ export interface DetailProps extends Shown {
   readonly past: Past;
   readonly readOnly: boolean;
   readonly now: number;
-  /** Where it is shown no more. */
+  /** The address of the page without it. */
   readonly back: string;
 }
 

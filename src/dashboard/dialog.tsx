@@ -1,7 +1,7 @@
 /** @jsxRuntime automatic */
 /** @jsxImportSource hono/jsx */
 /**
- * The dialog in which an operator acts. It stands apart from what a refresh replaces.
+ * The dialog in which an operator acts. It is outside of the part that a refresh replaces.
  *
  * @module
  */

@@ -12,7 +12,7 @@ import { readScope, type Scope, scopeOf } from "../key.ts";
 import { CIRCUIT_STATES } from "../records.ts";
 import type { CircuitSnapshot } from "../rules/snapshot.ts";
 
-/** A request that cannot be answered as it is: status 400. */
+/** A request that cannot be answered: status 400. */
 export class BadRequest extends Error {}
 
 /** A filter of circuits, and a cursor. */
@@ -20,7 +20,7 @@ export interface Search {
   /** The store to search. `undefined` means all stores of the view. */
   readonly store: string | undefined;
   readonly filter: CircuitFilter;
-  /** A part of the name or of a scope, in any case; `""`: no matter. */
+  /** A part of the name or of a scope, in any case; `""` matches all. */
   readonly text: string;
   readonly cursor: string | null;
   readonly limit: number;
@@ -89,7 +89,9 @@ export async function find(fuse: Fuse, search: Search): Promise<CircuitPage> {
     return await view.listPage({ ...filter, cursor, limit });
   } catch (error) {
     // Everything else has been checked.
-    if (error instanceof RangeError) throw new BadRequest(`"cursor" is none of this search`);
+    if (error instanceof RangeError) {
+      throw new BadRequest(`"cursor" must be a cursor of this search`);
+    }
     throw error;
   }
 }
@@ -136,7 +138,7 @@ function placeOf(cursor: string | null): { from: string | null; shown: number } 
   } catch {
     // Refused below.
   }
-  throw new BadRequest(`"cursor" is none of this search`);
+  throw new BadRequest(`"cursor" must be a cursor of this search`);
 }
 
 function textOf({ name, context, boundary }: CircuitSnapshot): string {

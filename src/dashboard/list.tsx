@@ -31,7 +31,7 @@ export function idOf({ store, key }: { store: string; key: string }): string {
   return JSON.stringify([store, key]);
 }
 
-/** Circuits in a table, those that need somebody first. */
+/** Circuits in a table, those that need attention first. */
 export function List(props: ListProps): Html {
   const { page, first, href } = props;
   const circuits = page.circuits.toSorted(byUrgency);
@@ -149,7 +149,7 @@ function Row({ circuit, href, readOnly, current }: ListProps & { circuit: Circui
   );
 }
 
-/** Why a circuit is as it is, in a few words. */
+/** Explains a circuit's state in a few words. */
 function Why({ circuit }: { circuit: CircuitSnapshot }): Html {
   const { override } = circuit;
   return (

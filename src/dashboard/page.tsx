@@ -55,7 +55,7 @@ export async function showPage(c: Context, settings: Settings): Promise<Response
   );
 }
 
-/** A part of what is shown, or why there is none. */
+/** A part of the page, or the reason why it is missing. */
 interface Answered {
   readonly problem: string | null;
 }
@@ -87,7 +87,10 @@ function refusalOf(error: unknown): string {
   throw error;
 }
 
-/** A circuit that the query names, with its past; `"absent"` if there is none; `null` if it names none. */
+/**
+ * A circuit that the query names, with its past; `"absent"` if there is none; `null` if the query
+ * names none.
+ */
 type Detailed = Shown & { readonly past: Past } | "absent" | null;
 
 async function detailOf(fuse: Fuse, { in: store, key }: Query): Promise<Detailed> {
@@ -210,7 +213,7 @@ function Stores(
   );
 }
 
-/** The parameters that say which circuits are shown. */
+/** The parameters that select the circuits. */
 const FILTERS = ["text", "state", "store", "context", "boundary", "overridden", "name", "limit"];
 
 function isFiltered(query: Query): boolean {

@@ -49,14 +49,14 @@ export async function pastOf(fuse: Fuse, breaker: CircuitBreaker): Promise<Past>
   };
 }
 
-/** Rows of calls would take the place of those that tell of openings. */
+/** Rows of calls would displace those of openings. */
 async function changesOf(fuse: Fuse, breaker: CircuitBreaker): Promise<CircuitEvent[]> {
   const kinds = [...BEGINS, ...ENDS];
   const trails = await Promise.all(kinds.map((kind) => trailOf(fuse, breaker, LIMIT, kind)));
   return trails.flatMap(({ events }) => [...events]);
 }
 
-/** Returns the openings that events tell of. */
+/** Returns the openings in events. */
 export function openingsOf(events: readonly CircuitEvent[]): Opening[] {
   const openings: Opening[] = [];
   let from: number | null | undefined;

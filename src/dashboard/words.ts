@@ -25,18 +25,18 @@ const STATES: Readonly<Record<CircuitSnapshot["state"], readonly [string, Tone]>
   CLOSED: ["Closed", "good"],
 };
 
-/** Returns the word and the tone of what a call meets. */
+/** Returns the word and the tone for the state that a call meets. */
 export function standing({ state, override }: CircuitSnapshot): { word: string; tone: Tone } {
   const [word, tone] = override === null ? STATES[state] : OVERRIDES[override.kind];
   return { word, tone };
 }
 
-/** Returns the word for a state, whatever lies over it. */
+/** Returns the word for a state, without its override. */
 export function stateWord(state: CircuitSnapshot["state"]): string {
   return STATES[state][0];
 }
 
-/** Each action, and what it does. */
+/** Each action, and its effect. */
 export const ACTION_WORDS: Readonly<Record<Action, readonly [title: string, effect: string]>> = {
   "force-open": ["Force open", "rejects every call"],
   "force-close": ["Force closed", "lets every call through: protection is off"],
@@ -47,7 +47,7 @@ export const ACTION_WORDS: Readonly<Record<Action, readonly [title: string, effe
   "remove": ["Remove", "deletes the circuit; a trail keeps its rows"],
 };
 
-/** Returns what failed when the circuit opened, and where; `null` if it never did. */
+/** Returns the failure that opened the circuit, and its place; `null` if it never opened. */
 export function failureOf({ lastFailure }: CircuitSnapshot): string | null {
   if (lastFailure === null) return null;
   const { kind, status, instance } = lastFailure;
@@ -60,7 +60,7 @@ export function many(count: number, noun: string, nouns = `${noun}s`): string {
   return `${count.toLocaleString("en-US")} ${count === 1 ? noun : nouns}`;
 }
 
-/** Returns a duration in the two largest units that it has. */
+/** Returns a duration in its two largest units. */
 export function spanText(ms: number): string {
   const units = [["d", 86_400_000], ["h", 3_600_000], ["min", 60_000], ["s", 1000]] as const;
   const first = units.findIndex(([, length]) => ms >= length);

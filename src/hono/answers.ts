@@ -1,5 +1,5 @@
 /**
- * The middleware's own answers, and how it judges those of the routes behind it.
+ * The middleware's own answers, and its judgment of answers from the routes behind it.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import { isFailedStatus } from "../rules/outcome.ts";
  * Returns the response of the routes behind. `next()` does not throw: Hono keeps the error in
  * `c.error`, and its answer to the error in `c.res`.
  *
- * @throws The error. An HTTPException is the response that it is, unless that hides a failure.
+ * @throws The error. An HTTPException counts as its response, unless that hides a failure.
  */
 export function answerOf({ error, res }: Context): Response {
   if (error === undefined) return res;
@@ -26,8 +26,8 @@ export function answerOf({ error, res }: Context): Response {
 }
 
 /**
- * Returns what the answer of the routes behind is judged by: of a HEAD request an answer without the
- * body, as Hono drops it unread.
+ * Returns the response to judge: for a HEAD request one without the body, because Hono drops the
+ * body unread.
  *
  * @throws What `answerOf` throws.
  */
@@ -37,13 +37,16 @@ export function judgedOf(c: Context): Response {
   return dropped ? new Response(null, answer) : answer;
 }
 
-/** Returns the error that Hono answers with 504. `expose`: whether it tells which circuit. */
+/** Returns the error that Hono answers with 504. `expose`: whether it names the circuit. */
 export function timedOut(cause: CallTimeoutError, expose: boolean): HTTPException {
   const detail = expose ? { detail: cause.message } : null;
   return new HTTPException(504, { cause, res: problem(504, "Gateway Timeout", detail) });
 }
 
-/** Returns the error that Hono answers with 503, and with when to retry. `expose`: with which store. */
+/**
+ * Returns the error that Hono answers with 503, and with the time to retry. `expose`: whether it
+ * names the store.
+ */
 export function unavailable(cause: StoreUnavailableError, expose: boolean): HTTPException {
   const { retryAfterMs } = cause;
   const retryAfter = String(Math.max(1, Math.ceil(retryAfterMs / 1000)));
@@ -54,7 +57,7 @@ export function unavailable(cause: StoreUnavailableError, expose: boolean): HTTP
   });
 }
 
-/** Returns problem details (RFC 9457), as `CircuitBreakerOpenError` answers. */
+/** Returns problem details (RFC 9457), in the form of `CircuitBreakerOpenError`. */
 function problem(status: number, title: string, detail: object | null, headers: HeadersInit = {}) {
   return Response.json({ type: "about:blank", title, status, ...detail }, {
     status,

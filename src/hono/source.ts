@@ -1,5 +1,5 @@
 /**
- * Where a middleware has its Fuse from, and where its background work goes.
+ * The source of a middleware's Fuse, and the destination of its background work.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import type { RequestScope } from "../background.ts";
 import { refuse } from "../checks.ts";
 import type { Fuse } from "../fuse.ts";
 
-/** A value, or a function that gives it for a request. */
+/** A value, or a function that returns it for a request. */
 export type FromContext<T> = T | ((c: HonoContext) => T);
 
 /**
@@ -19,7 +19,7 @@ export type FromContext<T> = T | ((c: HonoContext) => T);
  */
 export type HonoContext = Context;
 
-/** The Fuse that a function has made, and who waits for it. Values, never promises. */
+/** The Fuse of a function, and those who wait for it. Values, never promises. */
 interface Made {
   fuse: Fuse | null;
   readonly waiting: ((fuse: Fuse) => void)[];
@@ -27,7 +27,9 @@ interface Made {
 
 const madeBy = new WeakMap<(c: Context) => Fuse, Made>();
 
-/** Returns what gives the Fuse; `whenKnown` is given it once, as soon as anybody is. */
+/**
+ * Returns a function that returns the Fuse; `whenKnown` receives it once, as soon as it is known.
+ */
 export function source(
   subject: string,
   given: FromContext<Fuse>,

@@ -65,14 +65,14 @@ export async function drainTrails(draining: Draining): Promise<number> {
   return count;
 }
 
-/** Of stores that share a trail, returns the one that gathers for it: the circuits are its own. */
+/** Returns the store that gathers for the stores that share a trail: the circuits are its own. */
 function distinct(trails: ReturnType<typeof trailsOf>): ReturnType<typeof trailsOf> {
   const gathers = ([, { gather }]: typeof trails[number]) => Number(gather !== undefined);
   const sorted = trails.toSorted((a, b) => gathers(a) - gathers(b));
   return [...new Map(sorted.map((entry) => [entry[1].all, entry])).values()];
 }
 
-/** Tells one channel what one trail has for it. */
+/** Sends one channel the notices of one trail. */
 async function drainTrail(
   { fuse, events, quietMs, name, quiet, store, trail, sender }: Draining & {
     readonly store: string;

@@ -43,13 +43,15 @@ export interface Telling {
   readonly notice: Notice;
   /** The circuit: its store and its key. */
   readonly circuit: CircuitIdentity;
-  /** Names the change among those of the circuit, for cursors; `null` where no trail has it. */
+  /**
+   * The identity of the change among those of the circuit, for cursors; `null` if no trail has it.
+   */
   readonly change: string | null;
   /** All changes that it sums up, if there are several. */
   readonly all?: readonly Telling[];
 }
 
-/** A change, wherever it is known from. */
+/** A change from any source. */
 interface Change {
   readonly event: AuditEventName;
   readonly circuit: CircuitIdentity;
@@ -87,7 +89,7 @@ export function ofEvent(event: LiveEvent, instance: string | null): Telling {
   });
 }
 
-/** Returns the notice of a row of a trail, of the store as the Fuse calls it. */
+/** Returns the notice of a row of a trail, under the Fuse's name of the store. */
 export function ofRow(row: DeliveredRow, store: string): Telling {
   const { event, at, key, generation, metadata } = row;
   const { from, to, reason, actor, until, lastFailure, instance, after } = metadata ?? {};
@@ -150,7 +152,10 @@ export function summaryOf(tellings: readonly Telling[]): Telling {
   };
 }
 
-/** Names a change among those of a circuit. After a removal there is no generation to name it by. */
+/**
+ * Returns the identity of a change among those of a circuit. After a removal there is no generation
+ * to identify it.
+ */
 function changeOf(event: AuditEventName, generation: Admission | null): string {
   if (event === "removed" || generation === null) return event;
   const { epoch, generation: number, began } = generation;
@@ -180,7 +185,7 @@ function timeOf(value: unknown): Date | undefined {
   return typeof value === "number" && Number.isFinite(value) ? dateOf(value) : undefined;
 }
 
-/** A failure, as JSON has it. */
+/** A failure, as JSON contains it. */
 interface Failure {
   readonly at?: string;
   readonly kind: string;

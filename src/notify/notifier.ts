@@ -67,7 +67,7 @@ export interface Notifier {
 const SUBJECT = "notify";
 const UNTOLD: readonly AuditEventName[] = ["success", "failure", "half_opened"];
 
-/** Does what `notify()` does, with a clock and timers of the caller's. */
+/** Does what `notify()` does, with the caller's clock and timers. */
 export function notifyBy(fuse: Fuse, options: NotifyOptions, parts: Parts): Notifier {
   const { channels, events, quietMs, name } = checked(options);
   const senders = makeSenders(channels, parts);

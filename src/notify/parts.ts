@@ -9,17 +9,20 @@ import type { Clock } from "../contract.ts";
 /** A clock and timers. */
 export interface Parts {
   readonly clock: Clock;
-  /** Calls back after so many ms. Returns what prevents it. Does not keep the process alive. */
+  /**
+   * Calls back after a number of ms. Returns a function that prevents it. Does not keep the process
+   * alive.
+   */
   after(ms: number, work: () => void): () => void;
-  /** Waits so many ms. */
+  /** Waits a number of ms. */
   sleep(ms: number): Promise<void>;
-  /** Draws from 0 to 1. */
+  /** Returns a random number from 0 to 1. */
   random(): number;
   /** `true` if work is dropped once the response is sent, unless `waitUntil` holds it. */
   readonly isWorker: boolean;
 }
 
-/** Those of the platform. Nothing runs until it is called. */
+/** The platform's own. Nothing runs until it is called. */
 export const PLATFORM: Parts = {
   clock: () => Date.now(),
   after(ms, work) {

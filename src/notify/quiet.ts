@@ -9,12 +9,15 @@ import type { CircuitIdentity } from "../key.ts";
 import { summaryOf, type Telling } from "./notices.ts";
 import type { Parts } from "./parts.ts";
 
-/** So many circuits are kept quiet at once; past it, those first told are told again. */
+/**
+ * The number of circuits that are kept quiet at once; beyond it, the earliest ones are no longer
+ * quiet.
+ */
 const MAX_CIRCUITS = 10_000;
-/** So many changes of a circuit are gathered, the newest. */
+/** The number of gathered changes of a circuit, the newest. */
 const MAX_CHANGES = 500;
 
-/** A circuit that was told lately. */
+/** A circuit with a recent notice. */
 interface Told {
   /** Until when its changes are gathered, in ms. */
   until: number;
@@ -22,14 +25,14 @@ interface Told {
   changes: Telling[];
 }
 
-/** Tells changes at once, or gathers those of a circuit that was told lately. */
+/** Sends changes at once, or gathers those of a circuit with a recent notice. */
 export class Quiet {
   readonly #fuse: Fuse;
   readonly #quietMs: number;
   readonly #tell: (tellings: readonly Telling[]) => Promise<void>;
   readonly #parts: Parts;
   readonly #told = new Map<string, Told>();
-  /** Functions that prevent the timers that are set, and let go of whoever waits for them. */
+  /** Functions that cancel the timers, and release their waiters. */
   readonly #timers = new Set<() => void>();
 
   constructor(
@@ -44,7 +47,7 @@ export class Quiet {
     this.#parts = parts;
   }
 
-  /** Tells a change, now or once the quiet time is over. Returns the work that is to be held. */
+  /** Sends a change, now or once the quiet time is over. Returns the work to hold. */
   hear(telling: Telling): Promise<void> | undefined {
     if (this.#quietMs === 0) return this.#tell([telling]);
     const id = idOf(telling.circuit);
@@ -62,7 +65,7 @@ export class Quiet {
     return this.#wait(id, told, told.until - now);
   }
 
-  /** Forgets changes that were told from the trail. */
+  /** Forgets changes that were sent from the trail. */
   forget(tellings: readonly Telling[]): void {
     for (const { circuit, change } of tellings) {
       const told = this.#told.get(idOf(circuit));
@@ -71,7 +74,7 @@ export class Quiet {
     }
   }
 
-  /** Drops what is gathered. */
+  /** Drops the gathered changes. */
   stop(): void {
     for (const prevent of this.#timers) prevent();
     this.#timers.clear();
@@ -85,8 +88,8 @@ export class Quiet {
   }
 
   /**
-   * Tells what was gathered, once the quiet time is over. On a Worker the request has to wait for it, as
-   * far as the platform lets it. Elsewhere nobody waits: a process that ends says no more.
+   * Sends the gathered changes once the quiet time is over. On a Worker the request has to wait for
+   * it, as far as the platform allows. Elsewhere nothing waits: a process that ends sends no more.
    */
   #wait(id: string, told: Told, ms: number): Promise<void> | undefined {
     const over = async () => {

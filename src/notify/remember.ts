@@ -1,5 +1,6 @@
 /**
- * Remembers what was told as it happened, so that it is not told again from the trail.
+ * Remembers the changes that were sent as they happened, so that they are not sent again from the
+ * trail.
  *
  * @module
  */
@@ -14,10 +15,10 @@ import {
 import { type Fuse, storesOf } from "../fuse.ts";
 import type { Telling } from "./notices.ts";
 
-/** How far back a cursor begins that nobody has moved yet, in ms. */
+/** The age of the rows with which a new cursor begins, in ms. */
 export const LOOK_BACK_MS = 3_600_000;
 
-/** How far the clock of an isolate may be off the store's, in ms. */
+/** The largest difference between an isolate's clock and the store's, in ms. */
 const SLACK_MS = 10_000;
 
 /** Returns the trails of the stores of a Fuse, by the store's name. */
@@ -28,7 +29,7 @@ export function trailsOf(fuse: Fuse): [store: string, Trails][] {
   });
 }
 
-/** Remembers, beside the trails, what a channel was told. */
+/** Remembers the changes that were sent over a channel, beside the trails. */
 export async function remember(
   fuse: Fuse,
   cursor: CursorName,
@@ -52,8 +53,8 @@ function textOf({ circuit, change, notice }: Telling): string | null {
 }
 
 /**
- * Tells which changes of a trail were told as they happened. Each is told once: of two that look alike, the
- * second was not.
+ * Returns whether a change of a trail was sent as it happened. Each counts once: of two that look
+ * alike, the second was not sent.
  */
 export class Remembered {
   readonly #texts: Map<string, { readonly text: string; readonly at: number }[]> = new Map();
@@ -67,7 +68,7 @@ export class Remembered {
         const id = JSON.stringify([key, change]);
         this.#texts.set(id, [...this.#texts.get(id) ?? [], { text, at: Number(at) }]);
       } catch {
-        // Somebody has spoilt it.
+        // Somebody has edited it.
       }
     }
   }

@@ -1,5 +1,5 @@
 /**
- * Sending notices over channels: each one by itself, with tries, behind a circuit of its own.
+ * Sends notices over channels: each separately, with retries, behind a circuit of its own.
  *
  * @module
  */
@@ -12,26 +12,28 @@ import type { Channel } from "./channels.ts";
 import type { Telling } from "./notices.ts";
 import type { Parts } from "./parts.ts";
 
-/** How often notices are tried, and the first pause, in ms. */
+/** The number of attempts, and the first pause, in ms. */
 const TRIES = 3;
 const PAUSE_MS = 1_000;
-/** A receiver that asks for a longer pause is asked by the next `drain()`. */
+/**
+ * The longest pause that a receiver may ask for, in ms: for a longer one, the next `drain()` sends.
+ */
 const MAX_PAUSE_MS = 10_000;
-/** How long a channel of the user's may take for one try, in ms. */
+/** The limit of one attempt over a user's channel, in ms. */
 const CHANNEL_TIMEOUT_MS = 10_000;
-/** How many notices go in one request, and how many wait for it. */
+/** The number of notices in one request, and of notices that wait for it. */
 const BATCH = 50;
 const MAX_WAITING = 1_000;
-/** After so long nobody sends any more: on a Worker, a request may end in the midst of it. */
+/** The time after which sending counts as over, in ms: on a Worker, a request may end during it. */
 const LAPSE_MS = 60_000;
 
 /** The channels of a notifier. */
 export interface Senders {
   readonly all: readonly Sender[];
   /**
-   * Sends notices over all channels, and those that wait meanwhile.
+   * Sends notices over all channels, and those that arrive meanwhile.
    *
-   * @param told Hears, for each channel, what it was told.
+   * @param told Called for each channel with the notices that were sent.
    * @throws {Error} If a channel failed.
    */
   tell(
@@ -71,7 +73,7 @@ export class Sender {
   readonly #parts: Parts;
   #waiting: Telling[] = [];
   #dropped = 0;
-  /** Until when somebody sends, and takes along what waits. */
+  /** The time until which another call sends, and takes waiting notices along. */
   #sendingUntil = -Infinity;
 
   constructor(channel: Channel, index: number, breaker: CircuitBreaker, parts: Parts) {
@@ -82,9 +84,9 @@ export class Sender {
   }
 
   /**
-   * Sends notices, unless somebody sends already: then they go along. Drops notices that cannot be sent.
+   * Sends notices, or adds them to a call that is sending. Drops notices that cannot be sent.
    *
-   * @throws {Error} If something was dropped.
+   * @throws {Error} If a notice was dropped.
    */
   async gather(
     tellings: readonly Telling[],
@@ -95,7 +97,7 @@ export class Sender {
     if (excess > 0) this.#dropped += this.#waiting.splice(0, excess).length;
     const { clock } = this.#parts;
     const now = clock();
-    // A moment that is further off is from a clock that has gone back.
+    // A moment further ahead was written before the clock was set back.
     if (now < this.#sendingUntil && this.#sendingUntil - now <= LAPSE_MS) return;
     let failure: unknown;
     try {
@@ -116,11 +118,11 @@ export class Sender {
     this.#dropped = 0;
     if (failure !== undefined) throw failure;
     if (dropped > 0) {
-      throw new Error(`Cannot tell ${dropped} notices: more than ${MAX_WAITING} wait`);
+      throw new Error(`Cannot send ${dropped} notices: more than ${MAX_WAITING} wait`);
     }
   }
 
-  /** @throws {Error} Without anything of the address, or of what the channel threw. */
+  /** @throws {Error} Without any part of the address, or of the channel's error. */
   async send(tellings: readonly Telling[]): Promise<void> {
     const notices = tellings.map(({ notice }) => notice);
     for (let tries = 1;; tries++) {
@@ -129,7 +131,7 @@ export class Sender {
       const { error } = result;
       const { passing = true, retryAfterMs = 0 } = isDeliveryError(error) ? error : {};
       if (result.rejected || !passing || tries === TRIES || retryAfterMs > MAX_PAUSE_MS) {
-        throw new Error(`Cannot tell ${notices.length} notices: ${this.#whyOf(error)}`);
+        throw new Error(`Cannot send ${notices.length} notices: ${this.#whyOf(error)}`);
       }
       const pause = PAUSE_MS * 2 ** (tries - 1) * (1 + this.#parts.random() / 2);
       await this.#parts.sleep(Math.max(pause, retryAfterMs));
@@ -139,7 +141,7 @@ export class Sender {
   #whyOf(error: unknown): string {
     const channel = `channel ${this.index + 1}`;
     if (isDeliveryError(error)) return `${channel}: ${error.message}`;
-    if (isCircuitBreakerOpenError(error)) return `${channel} has failed, and is left alone`;
+    if (isCircuitBreakerOpenError(error)) return `${channel} has failed, and its circuit is open`;
     if (isCallTimeoutError(error)) return `${channel} took longer than ${CHANNEL_TIMEOUT_MS} ms`;
     return `${channel} threw`;
   }

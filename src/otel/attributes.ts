@@ -15,13 +15,13 @@ export const STATES = [
   { of: "HALF_OPEN", state: "half_open", event: "half_opened" },
 ] as const;
 
-/** Returns the attributes that say which circuit. */
+/** Returns the attributes that identify the circuit. */
 export function attributesOf(
   { store, name, context, boundary }: CircuitIdentity,
   scopes: boolean,
 ): Record<string, string> {
   return {
-    // Text that UTF-8 cannot tell apart is one series, not two of the same attributes.
+    // Texts that are equal in UTF-8 are one series, not two with the same attributes.
     ...{ "circuitbreaker.name": name.toWellFormed(), "fuse.store": store.toWellFormed() },
     ...scopes && context !== null ? { "fuse.context": context } : null,
     ...scopes && boundary !== null ? { "fuse.boundary": boundary } : null,
@@ -40,7 +40,7 @@ export function failureAttributes({ at, kind, status, instance }: LastFailure): 
   };
 }
 
-/** Returns the code or the name of an error, if it is a word: a message may hold anything. */
+/** Returns the code or the name of an error, if it is a word: a message may contain anything. */
 export function errorTypeOf(error: unknown): string {
   try {
     const { code, name } = Object(error) as { code?: unknown; name?: unknown };

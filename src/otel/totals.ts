@@ -9,14 +9,14 @@ import type { Circuit } from "../circuit.ts";
 import type { CallCounts } from "../rules/outcome.ts";
 import { attributesOf } from "./attributes.ts";
 
-/** So many series are kept; past it, those are forgotten that were not added to for longest. */
+/** The number of series that are kept; beyond it, the least recently added to are forgotten. */
 const MAX_SERIES = 20_000;
 
 /** Values by their attributes. */
 class Series<T> {
   readonly #series = new Map<string, { readonly attributes: Attributes; readonly value: T }>();
 
-  /** Returns the value under these attributes, made if there is none. */
+  /** Returns the value under these attributes, created if there is none. */
   of(attributes: Attributes, none: () => T): T {
     const key = JSON.stringify(attributes);
     const series = this.#series.get(key) ?? { attributes, value: none() };
@@ -35,7 +35,7 @@ class Series<T> {
 export class Sums {
   readonly #sums = new Series<{ sum: number }>();
 
-  /** Sets all sums to 0. An SDK would go on to tell the last value of a sum that is gone. */
+  /** Sets all sums to 0. An SDK would continue to export the last value of a sum that is gone. */
   clear(): void {
     for (const { value } of this.#sums) value.sum = 0;
   }
@@ -51,18 +51,18 @@ export class Sums {
   }
 }
 
-/** The calls of circuits, also of those that this isolate has forgotten. */
+/** The calls of circuits, including those that this isolate has forgotten. */
 export class Totals {
   readonly #scopes: boolean;
   readonly #totals = new Series<CallCounts>();
-  /** The counts taken of each circuit so far. */
+  /** The counts that were taken from each circuit so far. */
   readonly #taken = new WeakMap<Circuit, CallCounts>();
 
   constructor(scopes: boolean) {
     this.#scopes = scopes;
   }
 
-  /** Adds what a circuit has counted since it was last taken. */
+  /** Adds the counts of a circuit since they were last taken. */
   take(circuit: Circuit): void {
     const { identity, counts } = circuit;
     const total = this.#totals.of(attributesOf(identity, this.#scopes), none);

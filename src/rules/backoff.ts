@@ -12,20 +12,20 @@ export interface BackoffOptions {
   /** Length of the first opening, in ms. From 1 to 2 147 483 647. */
   baseMs: number;
   /**
-   * How many times as long each reopening is as the one before. From 1 to 1000.
+   * The factor by which each reopening is longer than the previous one. From 1 to 1000.
    *
    * @default {2}
    */
   factor?: number;
   /**
-   * No opening is longer, in ms. At least 1. The circuit's own `maxCooldownMs` holds as well.
+   * The longest opening, in ms. At least 1. The circuit's own `maxCooldownMs` applies as well.
    *
    * @default {600_000}
    */
   maxMs?: number;
   /**
-   * How much of an opening is left to chance, from 0 (none) to 1 (all): it lasts between
-   * `(1 - jitter)` and 1 times its length. Drawn once an opening.
+   * The random share of an opening, from 0 (none) to 1 (all): it lasts between `(1 - jitter)` and 1
+   * times its length. Drawn once for each opening.
    *
    * @default {0}
    */
@@ -33,10 +33,11 @@ export interface BackoffOptions {
 }
 
 /**
- * A cooldown that grows with every reopening: `baseMs × factor^reopenCount`, at most `maxMs`.
+ * Returns a cooldown that grows with every reopening: `baseMs × factor^reopenCount`, at most
+ * `maxMs`.
  *
  * @param options See {@linkcode BackoffOptions}.
- * @returns For `cooldownMs`.
+ * @returns A value for `cooldownMs`.
  * @throws {RangeError | TypeError} Naming the option, what came and what is allowed.
  *
  * @example

@@ -1,5 +1,5 @@
 /**
- * Fingerprints of policies, by which isolates find out that theirs differ.
+ * Fingerprints of policies, by which isolates detect that theirs differ.
  *
  * @module
  */
@@ -42,7 +42,7 @@ function fingerprint(value: unknown): string {
   return (hash % 1296).toString(36).padStart(2, "0");
 }
 
-/** The options in which two fingerprints differ. */
+/** Returns the options in which two fingerprints differ. */
 export function differingOptions(a: string, b: string): string[] {
   return FINGERPRINTED.filter((_, i) => a.slice(2 * i, 2 * i + 2) !== b.slice(2 * i, 2 * i + 2));
 }

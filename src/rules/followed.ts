@@ -10,14 +10,14 @@ import { FINGERPRINTED } from "./fingerprint.ts";
 import { type CircuitPolicyData, createPolicy, POLICY_OPTIONS } from "./policy.ts";
 import { BUILT_IN, type Strategy } from "./strategies.ts";
 
-/** The options of which none decides: an isolate keeps its own, whatever a record tells. */
+/** The options that decide nothing: an isolate keeps its own, whatever a record says. */
 const OWN = POLICY_OPTIONS.filter((option) => !FINGERPRINTED.some((decides) => decides === option));
 
 /**
- * Returns the policy that a record tells. One with a function, or with a strategy that has no such name
- * here, issues no verdict: `silent`.
+ * Returns the policy of a record. A policy with a function, or with a strategy that is not
+ * registered here, requests no transitions: `silent`.
  *
- * @param given What the isolate was given.
+ * @param given The isolate's own policy.
  */
 export function followed(
   { strategy = "consecutive_failures", ...record }: PolicyRecord,
@@ -37,7 +37,7 @@ export function followed(
   try {
     return { ...createPolicy({ ...told, ...own }, strategies, report), hash: "", silent };
   } catch {
-    // It was written by a version with other options, or by hand.
+    // The record was written by a version with other options, or by hand.
     return { ...given, silent: true };
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The state machine: what is due, as a pure function of a Snapshot and a policy. Stores apply it,
- * by compare-and-set; nobody else decides.
+ * The state machine: returns what is due, as a pure function of a Snapshot and a policy. Stores
+ * apply it, by compare-and-set; no other code decides.
  *
  * @module
  */
@@ -21,8 +21,8 @@ const REOPEN: Verdict = { to: "OPEN", event: "opened", reason: "trial_failed" };
 const CLOSE: Verdict = { to: "CLOSED", event: "closed", reason: "trials_succeeded" };
 
 /**
- * The transition that is due, or `null`. Ask after a `record` that was current and, in HALF_OPEN,
- * after an `acquire`; never after a `read`, for ageing alone trips nothing.
+ * Returns the transition that is due, or `null`. Call it after a `record` that was current and, in
+ * HALF_OPEN, after an `acquire`; never after a `read`, because ageing alone trips nothing.
  */
 export function verdict(s: Snapshot, policy: CircuitPolicyData): Verdict | null {
   if (s.override !== null || policy.silent) return null;
@@ -32,16 +32,16 @@ export function verdict(s: Snapshot, policy: CircuitPolicyData): Verdict | null 
       return reason === null ? null : { to: "OPEN", event: "opened", reason };
     }
     case "HALF_OPEN":
-      // Only what this generation's trials did counts: the strategies judge CLOSED.
+      // Only trials of this generation count: the strategies judge CLOSED.
       if (s.halfOpen.failures >= policy.halfOpenFailureThreshold) return REOPEN;
       return s.halfOpen.successes >= policy.successThreshold ? CLOSE : null;
     case "OPEN":
-      // Time leads out of it, through `acquire`.
+      // Only time ends it, through `acquire`.
       return null;
   }
 }
 
-/** The first strategy that would open a CLOSED circuit with these counters, or `null`. */
+/** Returns the first strategy that would open a CLOSED circuit with these counters, or `null`. */
 export function tripping(s: Snapshot, policy: CircuitPolicyData): string | null {
   const { rules } = policy;
   for (let i = 0; i < rules.length; i++) {
@@ -59,7 +59,10 @@ export function cooldownPassed(
     (cooldownMs !== null && openUntil - now > farthest(cooldownMs));
 }
 
-/** How far off an `openUntil` can be, in ms. One further off was written by a clock that went back. */
+/**
+ * Returns how far ahead an `openUntil` can be, in ms. One further ahead was written before the
+ * clock was set back.
+ */
 function farthest(cooldownMs: number): number {
   return cooldownMs + Math.max(cooldownMs, 60_000);
 }
@@ -67,9 +70,9 @@ function farthest(cooldownMs: number): number {
 /**
  * Returns how long a circuit that opens now stays open, in ms.
  *
- * @param retryAfterMs How long the upstream asks to be left alone, in ms; 0 if it does not.
- * @param report Hears of a `cooldownMs` of the user's that throws or gives no positive number: it is then
- * 60 000.
+ * @param retryAfterMs The delay that the upstream asks for, in ms; 0 if it does not.
+ * @param report Receives the error of a user's `cooldownMs` that throws or returns no positive
+ * number: it is then 60 000.
  */
 export function cooldownOf(
   s: Snapshot,
@@ -82,7 +85,9 @@ export function cooldownOf(
     try {
       ms = ms(s.state === "HALF_OPEN" ? s.reopenCount + 1 : 0);
       if (!(Number.isFinite(ms) && ms > 0)) {
-        throw new RangeError(`"cooldownMs" must give a positive number, it gave ${received(ms)}`);
+        throw new RangeError(
+          `"cooldownMs" must return a positive number, it returned ${received(ms)}`,
+        );
       }
     } catch (error) {
       report(error);
@@ -92,7 +97,7 @@ export function cooldownOf(
   return Math.min(maxCooldownMs, Math.max(Math.ceil(ms), retryAfterMs));
 }
 
-/** Returns `true` if a circuit lets nobody through: forced open, or OPEN and its cooldown lasts. */
+/** Returns `true` if a circuit rejects all calls: forced open, or OPEN during its cooldown. */
 export function isShut(s: Snapshot, now: number): boolean {
   if (s.override !== null) return s.override.kind === "forced_open";
   return s.state === "OPEN" && !cooldownPassed(s, now);
@@ -101,15 +106,15 @@ export function isShut(s: Snapshot, now: number): boolean {
 /** The reason of a rejection beside the trials. */
 export const TRIALS_IN_FLIGHT = "trials_in_flight";
 
-/** Returns why a call is rejected; `null` or `""` if nobody said. */
+/** Returns the reason of a rejection; `null` or `""` if there is none. */
 export function reasonOf({ override, state, reason }: Snapshot): string | null {
   if (override !== null) return override.reason;
   return state === "HALF_OPEN" ? TRIALS_IN_FLIGHT : state === "CLOSED" ? "ramp" : reason;
 }
 
 /**
- * Returns the share of calls that a CLOSED circuit admits, from 0 to 1: it grows over `rampMs` from when
- * the circuit closed. A clock that has gone back ends the ramp.
+ * Returns the share of calls that a CLOSED circuit admits, from 0 to 1: it grows over `rampMs` from
+ * when the circuit closed. A clock that was set back ends the ramp.
  */
 export function ramp(
   closedAt: number,
@@ -122,10 +127,10 @@ export function ramp(
 }
 
 /**
- * How long a rejected call should wait, in ms: OPEN, what is left of the cooldown; HALF_OPEN, until
- * a slot may free, but at most `revalidateMs`, as a trial takes less than its lease; during a ramp, until
- * that ends, but at most `revalidateMs`, as its end is no moment for all to come; forced open, until the
- * override ends, else `cooldownMs`. At least 1.
+ * Returns how long a rejected call should wait, in ms: OPEN, the rest of the cooldown; HALF_OPEN,
+ * until a slot may become free, but at most `revalidateMs`, as a trial takes less than its lease;
+ * during a ramp, until it ends, but at most `revalidateMs`, so that calls do not return all at
+ * once; forced open, until the override ends, else `cooldownMs`. At least 1.
  */
 export function retryAfter(s: Snapshot, now: number, policy: CircuitPolicyData): number {
   const { override } = s;

@@ -1,5 +1,5 @@
 /**
- * Decides what the ending of a call counts as.
+ * Decides the outcome of a call's ending.
  *
  * @module
  */
@@ -16,22 +16,22 @@ import {
   statusOf,
 } from "../errors.ts";
 
-/** How a call ended, for `isFailure`. */
+/** The ending of a call, for `isFailure`. */
 export type Outcome =
   | {
-    /** It gave a result. */
+    /** The call returned. */
     readonly ok: true;
     /** The result. */
     readonly value: unknown;
-    /** How long it took, in ms. */
+    /** The duration, in ms. */
     readonly durationMs: number;
   }
   | {
-    /** It threw. */
+    /** The call threw. */
     readonly ok: false;
     /** The error that the call threw. */
     readonly error: unknown;
-    /** How long it took, in ms. */
+    /** The duration, in ms. */
     readonly durationMs: number;
   };
 
@@ -42,11 +42,11 @@ export type ErrorMatcher =
 
 /** The functions of a handle that judge. */
 export interface Judgement {
-  /** Errors that count neither as success nor as failure. Wins over the others. */
+  /** Errors that count neither as success nor as failure. Takes precedence over the others. */
   ignore?: readonly ErrorMatcher[] | undefined;
   /** The only errors that count as failures; others count as successes. */
   record?: readonly ErrorMatcher[] | undefined;
-  /** Decides if a result or an error is a failure; replaces the judgment of Responses. */
+  /** Decides whether a result or an error is a failure; replaces the judgment of Responses. */
   isFailure?: ((outcome: Outcome) => boolean) | undefined;
 }
 
@@ -54,7 +54,7 @@ export interface Judgement {
 export interface CallCounts {
   success: number;
   failure: number;
-  /** Neither: the caller gave up, an ignored error, a rejection by another circuit. */
+  /** Neutral outcomes: the caller gave up, an ignored error, a rejection by another circuit. */
   ignored: number;
   /** Successes and failures that took `slowCallMs` or longer. */
   slow: number;
@@ -64,7 +64,7 @@ export interface CallCounts {
 /** The outcome that an ending counts as. */
 export type Kind = "success" | "failure" | "neutral";
 
-/** How a call ended. */
+/** The end of a call. */
 export interface Ending {
   readonly kind: Kind;
   readonly slow: boolean;
@@ -72,23 +72,23 @@ export interface Ending {
   readonly error: unknown;
   /** The `Retry-After` of the failed response, in ms; 0 without one. */
   readonly retryAfterMs: number;
-  /** The part of its failure that may be told, or `null` if it did not fail. */
+  /** The part of its failure that may be shown, or `null` if it did not fail. */
   readonly failure: Pick<FailureNote, "kind" | "status"> | null;
   /** When the call ended, on the Fuse's clock, in ms. */
   readonly at: number;
 }
 
-/** 5xx and 429: the default judgement of a Response. */
+/** Returns `true` for 5xx and 429: the default judgment of a Response. */
 export function isFailedResponse(response: Response): boolean {
   return isFailedStatus(response.status);
 }
 
-/** As {@linkcode isFailedResponse}, where the status is known. */
+/** Returns what {@linkcode isFailedResponse} does, for a known status. */
 export function isFailedStatus(status: number): boolean {
   return status >= 500 || status === 429;
 }
 
-/** Returns `false` for a Response that the default judgement takes for a failure. */
+/** Returns `false` for a Response that the default judgment counts as a failure. */
 export function isFine(value: unknown): boolean {
   return !isFailedStatus(statusOf(value));
 }
@@ -101,7 +101,7 @@ export function judgeResult(
   report: (type: string, error: unknown) => void,
 ): Kind {
   if (isFailure !== undefined) {
-    // Not asked, as it is not about the error that such a Response was made of.
+    // Not called: the user's function judges errors, and such a Response replaces one.
     if (isRejection(value)) return "neutral";
     try {
       return decides(isFailure, { ok: true, value, durationMs }) ? "failure" : "success";
@@ -113,7 +113,7 @@ export function judgeResult(
   return isRejection(value) ? "neutral" : "failure";
 }
 
-/** Returns `true` for the rejection of a circuit, also within an error that an SDK made of it. */
+/** Returns `true` for the rejection of a circuit, also within an error of an SDK. */
 function isCircuitRejection(error: unknown): boolean {
   return isCircuitBreakerOpenError(findRejection(error));
 }
@@ -124,9 +124,9 @@ function isDeadline(reason: unknown): boolean {
 }
 
 /**
- * Judges what a call threw. The caller's signal tells whether the caller gave up, whatever the error is
- * called: which is neutral (rule 9), unless the call was `abandoned` late enough. A deadline is a
- * failure, whoever set it.
+ * Judges an error. The caller's signal shows whether the caller gave up, whatever the error's name:
+ * that is neutral (rule 9), unless the call was `abandoned` late enough. A deadline is a failure,
+ * whichever code set it.
  */
 export function judgeThrown(
   error: unknown,
@@ -143,7 +143,7 @@ export function judgeThrown(
     : judgeError(error, 0, { ignore: judgement.ignore }, report);
 }
 
-/** Judges what was thrown, unless the caller's signal was aborted. */
+/** Judges an error, unless the caller's signal was aborted. */
 export function judgeError(
   error: unknown,
   durationMs: number,
@@ -165,12 +165,12 @@ export function judgeError(
   }
 }
 
-/** A promise is no answer, and would read as yes. */
+/** A promise is no answer, and would read as true. */
 function decides(isFailure: (outcome: Outcome) => boolean, outcome: Outcome): boolean {
   const answer: unknown = isFailure(outcome);
   if (!(answer instanceof Promise)) return !!answer;
   answer.catch(() => {});
-  throw new TypeError(`"isFailure" must answer at once, it gave a promise`);
+  throw new TypeError(`"isFailure" must not return a promise`);
 }
 
 function matches(matchers: readonly ErrorMatcher[], error: unknown): boolean {
@@ -189,7 +189,10 @@ export const SLOW_TRIAL = { kind: "slow", status: null };
 /** The longest `kind` of a failure, in characters. */
 const MAX_KIND = 64;
 
-/** Returns what may be told of a failure: the code or the name of the error, the status of a Response. */
+/**
+ * Returns the part of a failure that may be shown: the code or the name of the error, the status of
+ * a Response.
+ */
 export function failureOf(error: unknown): { kind: string; status: number | null } {
   try {
     if (isResponse(error)) return { kind: "Response", status: error.status };
@@ -201,19 +204,19 @@ export function failureOf(error: unknown): { kind: string; status: number | null
       status: null,
     };
   } catch {
-    // It may be anything, with a getter that throws.
+    // The value may be anything, with a getter that throws.
     return { kind: "unknown", status: null };
   }
 }
 
 /**
- * How long the upstream asks to be left alone, in ms: `Retry-After` in seconds or as an HTTP date
- * (RFC 9110, section 10.2.3). 0 when it says nothing that can be read.
+ * Returns the delay that the upstream asks for, in ms: `Retry-After` in seconds or as an HTTP date
+ * (RFC 9110, section 10.2.3). Returns 0 if the header is missing or invalid.
  */
 export function retryAfterOf(result: unknown, now: number): number {
   const header = headerOf(result);
   if (/^\d+$/.test(header)) return Number(header) * 1000;
-  // A date, not one of the many other texts that `Date.parse` makes sense of; always in GMT.
+  // A date, not one of the many other texts that `Date.parse` accepts; always in GMT.
   if (!HTTP_DATE.test(header)) return 0;
   const date = Date.parse(header.endsWith("GMT") ? header : `${header} GMT`);
   return Number.isNaN(date) ? 0 : Math.max(0, date - now);
@@ -232,7 +235,7 @@ function headerOf(result: unknown): string {
 const HTTP_DATE =
   /^(\w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT|\w{6,9}, \d\d-\w{3}-\d\d [\d:]{8} GMT|\w{3} \w{3} [ \d]\d [\d:]{8} \d{4})$/;
 
-/** Lets go of a Response that nobody will read: an unread body holds a connection. */
+/** Cancels the body of a Response that nobody will read: an unread body holds a connection. */
 export function discard(value: unknown): void {
   if (!isResponse(value) || value.bodyUsed) return;
   // A stream of Node's, in a Response of node-fetch.

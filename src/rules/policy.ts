@@ -1,6 +1,6 @@
 /**
- * Options of a circuit, validated into a policy. Bad ones are refused here, by name, with what came
- * and what is allowed.
+ * Options of a circuit, validated into a policy. Invalid ones are refused here, by name, with what
+ * came and what is allowed.
  *
  * @module
  */
@@ -19,46 +19,47 @@ import type { PolicyRecord, Shape } from "../contract.ts";
 import { FINGERPRINTED, fingerprintOf } from "./fingerprint.ts";
 
 /**
- * How long a circuit stays open, in ms, by how often it went HALF_OPEN → OPEN since it last closed (0
- * at the first trip). One that throws, or answers with no positive number: 60 000, and a
- * `listener_error`.
+ * Returns how long a circuit stays open, in ms, by how often it went HALF_OPEN → OPEN since it last
+ * closed (0 at the first trip). If it throws, or returns no positive number, 60 000 applies, and
+ * `listener_error` reports it.
  */
 export type Cooldown = (reopenCount: number) => number;
 
 /**
- * The reaction to a store that does not answer: with `local` a breaker of this isolate's own takes
- * over, with `allow` calls run, with `reject` they are refused with a StoreUnavailableError.
+ * The reaction to a store that does not answer: with `local` a breaker of this isolate's own
+ * decides, with `allow` calls run, with `reject` they are refused with a StoreUnavailableError.
  */
 export type OnStoreError = "local" | "allow" | "reject";
 
 /**
- * Which price to pay for what other isolates know: see `src/shared/README.md`. `eventual`: no
- * blocking round trip while closed or open, and isolates learn of each other's openings with the
- * next answer of the store. `strong`: one before every call, and one after a failure or a trial.
+ * The price of knowing other isolates' state: see `src/shared/README.md`. `eventual`: no blocking
+ * round trip while closed or open, and isolates learn of each other's openings with the next answer
+ * of the store. `strong`: one before every call, and one after a failure or a trial.
  */
 export type Consistency = "eventual" | "strong";
 
 /**
- * Data: belongs to the circuit, is shared by every handle of it and should be the same on every
+ * The options of a circuit that are data: shared by all its handles, and best the same on every
  * isolate. Durations are milliseconds, percentages 1–100, comparisons `>=`.
  */
 export interface CircuitPolicy {
   /**
-   * Which of `createFuse({ stores })` keeps this circuit.
+   * The name of the store, in `createFuse({ stores })`, that keeps this circuit.
    *
    * @default {the view's store}
    */
   store?: string | undefined;
   /**
-   * While the store cannot be used: `local`, a breaker of this isolate's own decides; `allow`, calls run
-   * unless a known override or a running cooldown forbids it; `reject`, calls are refused with a
-   * StoreUnavailableError. That a store takes no outcomes refuses no call.
+   * The reaction to a store that cannot be used: with `local`, a breaker of this isolate's own
+   * decides; with `allow`, calls run unless a known override or a running cooldown forbids it; with
+   * `reject`, calls are refused with a StoreUnavailableError. A store that only refuses outcomes
+   * does not refuse calls.
    *
    * @default {"local"}
    */
   onStoreError?: OnStoreError | undefined;
   /**
-   * When to open: a name, a function, or a list, any of which may open it. See
+   * The strategy that opens: a name, a function, or a list, any of which may open it. See
    * {@linkcode StrategyName}.
    *
    * @default {"consecutive_failures"}
@@ -77,16 +78,16 @@ export interface CircuitPolicy {
    */
   successThreshold?: number | undefined;
   /**
-   * How long it stays open, in ms, or a function of the number of reopenings such as
-   * `backoff()` makes. A number is an integer from 0, an immediate trial, to `maxCooldownMs`. Left out: 60 000, or
+   * The length of an opening, in ms, or a function of the number of reopenings, as of `backoff()`.
+   * A number is an integer from 0, an immediate trial, to `maxCooldownMs`. By default, 60 000, or
    * `maxCooldownMs` if that is less.
    *
    * @default {60_000}
    */
   cooldownMs?: number | Cooldown | undefined;
   /**
-   * No opening lasts longer, in ms, whatever a function or a `Retry-After` says. An
-   * integer from 1 to 8.64e15.
+   * The longest opening, in ms, whatever a function or a `Retry-After` says. An integer from 1 to
+   * 8.64e15.
    *
    * @default {600_000}
    */
@@ -116,45 +117,45 @@ export interface CircuitPolicy {
    */
   percentageThreshold?: number | undefined;
   /**
-   * From how many ms on a call is slow. A positive integer. Left out: no call is, and `slow_calls` is
-   * refused.
+   * The duration from which on a call is slow, in ms. A positive integer. By default, no call is,
+   * and `slow_calls` is refused.
    */
   slowCallMs?: number | undefined;
   /**
-   * After how many ms a call is given up, its signal aborted, and a failure counted. A positive
-   * integer, at most `halfOpenLeaseMs`. Left out: never.
+   * The time after which a call is given up, its signal aborted, and a failure counted, in ms. A
+   * positive integer, at most `halfOpenLeaseMs`. By default, never.
    */
   callTimeoutMs?: number | undefined;
   /**
-   * After how many ms a call that its caller gives up counts as a failure, for callers such as SDKs
-   * that abort without a reason when their own timeout passes. A positive integer. Left out: giving up
-   * is neutral however long the call took, unless the signal's reason is a `TimeoutError`. Once a body
-   * comes (`settle: "body"`), it is about how long the read has waited.
+   * The time after which a call that its caller gives up counts as a failure, in ms, for callers
+   * such as SDKs that abort without a reason when their own timeout passes. A positive integer. By
+   * default, giving up is neutral however long the call took, unless the signal's reason is a
+   * `TimeoutError`. Once a body arrives (`settle: "body"`), the time of the current read decides.
    */
   abandonedAfterMs?: number | undefined;
   /**
-   * When a call that gives a Response counts: when its headers are there, or when its body has ended.
-   * `"body"` is for streamed answers. A body that breaks off then is a failure, and one that its reader
-   * cancels is neutral; the Response is another object, which reads the same.
+   * When a call that returns a Response counts: when its headers are there, or when its body has
+   * ended. `"body"` is for streamed answers. A body that breaks off is then a failure, and a body
+   * that its reader cancels is neutral; the Response is another object with the same contents.
    *
    * @default {"headers"}
    */
   settle?: "headers" | "body" | undefined;
   /**
-   * For how many ms a read of a body may wait, with `settle: "body"`. Its reader then gets a
-   * `BodyTimeoutError`, and the call counts as a failure. A reader that takes its time is none. A
-   * positive integer. Left out: for ever.
+   * The limit for a read of a body with `settle: "body"`, in ms. Its reader then gets a
+   * `BodyTimeoutError`, and the call counts as a failure. A slow reader does not count. A positive
+   * integer. By default, there is no limit.
    */
   idleTimeoutMs?: number | undefined;
   /**
-   * In place of `idleTimeoutMs`, for how many ms the first read of a body may wait. A positive integer.
-   * Left out: as long as any other.
+   * The limit for the first read of a body, in ms, in place of `idleTimeoutMs`. A positive integer.
+   * By default, that one.
    */
   firstByteTimeoutMs?: number | undefined;
   /**
-   * For how many ms a circuit that has closed admits only a share of calls, which grows to all of them:
-   * what has just recovered is not to meet the whole fleet at once. A positive integer. Left out: it
-   * admits all calls as soon as it has closed.
+   * The time for which a closed circuit admits only a share of calls, which grows to all of them,
+   * in ms: a recovered upstream should not meet the whole fleet at once. A positive integer. By
+   * default, it admits all calls as soon as it has closed.
    */
   rampMs?: number | undefined;
   /**
@@ -170,13 +171,13 @@ export interface CircuitPolicy {
    */
   halfOpenFailureThreshold?: number | undefined;
   /**
-   * Trials in flight at once, over all isolates. A positive integer.
+   * The largest number of concurrent trials, over all isolates. A positive integer.
    *
    * @default {1}
    */
   halfOpenMaxConcurrent?: number | undefined;
   /**
-   * After how many ms a trial that never ends gives its slot back. A positive integer.
+   * The time after which a trial that never ends frees its slot, in ms. A positive integer.
    *
    * @default {30_000}
    */
@@ -190,39 +191,39 @@ export interface CircuitPolicy {
    */
   consistency?: Consistency | undefined;
   /**
-   * From which age on the view of a shared store is refreshed in the background, in ms. An integer, 0 or more.
+   * The age at which a view is refreshed in the background, in ms. An integer from 0.
    *
    * @default {1000}
    */
   revalidateMs?: number | undefined;
   /**
-   * From which age on the view is not believed and a call waits for the store, in ms. An integer, 0 or more.
+   * The age at which calls wait for the store instead of using the view, in ms. An integer from 0.
    *
    * @default {10_000}
    */
   maxStalenessMs?: number | undefined;
   /**
-   * Successes gathered before they are sent. A positive integer.
+   * The number of successes that are gathered before they are sent. A positive integer.
    *
    * @default {50}
    */
   flushSize?: number | undefined;
   /**
-   * How long successes may wait to be sent, in ms, while there is traffic. An integer, 0 or more.
+   * The time that successes wait to be sent, in ms, while there is traffic. An integer from 0.
    *
    * @default {1000}
    */
   flushIntervalMs?: number | undefined;
 }
 
-/** A validated policy: every option filled in. */
+/** A validated policy, with every option filled in. */
 export interface CircuitPolicyData extends Policy {
   readonly successThreshold: number;
   readonly maxCooldownMs: number;
   readonly cooldownMs: number | Cooldown;
   /** The ids of the rules. */
   readonly strategy: string;
-  /** The first opening's length where it is a number, else what a forced opening suggests. */
+  /** The first opening's length if it is a number, else the delay of a forced opening. */
   readonly baseCooldownMs: number;
   readonly slowCallMs: number | undefined;
   readonly callTimeoutMs: number | undefined;
@@ -250,13 +251,13 @@ export interface CircuitPolicyData extends Policy {
   readonly slowFails: boolean;
   readonly shape: Shape;
   /**
-   * Two characters for each of {@linkcode FINGERPRINTED}, so that a difference can be named; `""` if none
-   * of them was given: the policy is then the one that the circuit's record has.
+   * Two characters for each of {@linkcode FINGERPRINTED}, so that a difference can be named; `""`
+   * if none of them was given: the policy is then that of the circuit's record.
    */
   readonly hash: string;
   /** The policy as the circuit's record shows it. */
   readonly recorded: PolicyRecord;
-  /** `true` if the record's policy cannot be followed here, so that no verdict is issued. */
+  /** `true` if the record's policy cannot be used here: this isolate requests no transitions. */
   readonly silent?: boolean;
 }
 
@@ -265,13 +266,13 @@ type NumberOption = Exclude<
   "store" | "onStoreError" | "strategy" | "cooldownMs" | "consistency" | "settle"
 >;
 
-/** Default, least, greatest (unless the greatest safe integer). Percentages need not be whole. */
+/** Default, least, greatest (or the greatest safe integer). Percentages need not be whole. */
 const NUMBERS: Readonly<
   Record<NumberOption, readonly [standard: number | undefined, min?: number, max?: number]>
 > = {
   failureThreshold: [5],
   successThreshold: [2],
-  // Beyond what a Date reaches, times are not exact any more.
+  // Beyond the range of a Date, times are no longer exact.
   maxCooldownMs: [600_000, 1, 8.64e15],
   windowMs: [120_000],
   windowSize: [100, 1, 10_000],
@@ -304,7 +305,7 @@ export const POLICY_OPTIONS: readonly string[] = [
   ...Object.keys(NUMBERS),
 ];
 
-/** The defaults of the others among them. */
+/** The defaults of the other data options. */
 const STANDARD = {
   strategy: ["consecutive_failures"],
   cooldownMs: [60_000],
@@ -314,7 +315,7 @@ const STANDARD = {
 const SUBJECT = "circuit breaker";
 
 /**
- * Fills in and validates.
+ * Validates options, and fills in defaults.
  *
  * @throws {RangeError | TypeError} Naming the option, what came and what is allowed.
  */
@@ -403,7 +404,7 @@ function resolve(
   if (list.length === 0) refuse(SUBJECT, "strategy", "a strategy or a list of them", list);
   return list.map((one: StrategyOption): Rule => {
     if (typeof one === "function") return customRule(nameOf(one), "custom", one, report);
-    // Not anything that merely reads as a name, such as a list of one.
+    // Not a value that merely converts to a name, such as a list of one.
     if (typeof one === "string") {
       if (Object.hasOwn(strategies, one)) return customRule(one, one, strategies[one]!, report);
       if (Object.hasOwn(BUILT_IN, one)) {
@@ -427,7 +428,7 @@ export function samePolicy(a: CircuitPolicyData, b: CircuitPolicyData): boolean 
     a.rules.every((rule, i) => rule.of === b.rules[i]!.of);
 }
 
-/** The options in which two policies differ. Functions are not compared. */
+/** Returns the options in which two policies differ. Functions are not compared. */
 export function differences(a: CircuitPolicyData, b: CircuitPolicyData): string[] {
   return POLICY_OPTIONS.filter((option) => {
     const [one, other] = [a, b].map((policy) => policy[option as keyof CircuitPolicyData]);

@@ -30,13 +30,15 @@ export interface CircuitMetrics {
   lastSuccessAt: Date | null;
   /** When the last failure that counted ended. */
   lastFailureAt: Date | null;
-  /** Over the last `windowMs`. */
+  /** Counts over the last `windowMs`. */
   window: Counts;
 }
 
 /** A circuit at one moment. Times are the store's. */
 export interface CircuitSnapshot extends CircuitIdentity {
-  /** The state beneath any override. An OPEN circuit whose cooldown has passed reads `HALF_OPEN`. */
+  /**
+   * The state beneath any override. An OPEN circuit whose cooldown has passed reads `HALF_OPEN`.
+   */
   state: CircuitState;
   /** The operator's override, or `null`. */
   override: {
@@ -45,23 +47,23 @@ export interface CircuitSnapshot extends CircuitIdentity {
     reason: string | null;
     actor: string | null;
   } | null;
-  /** Why the last transition happened; `null` before the first. */
+  /** The reason of the last transition; `null` before the first. */
   reason: string | null;
   /**
    * The failure that opened it last: the code or the name of the error (`Response`, or `slow`), the
-   * status of a Response, and the `instance` of the Fuse that saw it, by whose clock `at` is.
+   * status of a Response, and the `instance` of the Fuse that saw it, whose clock gives `at`.
    */
   lastFailure: { at: Date; kind: string; status: number | null; instance: string | null } | null;
   /**
    * The policy as data, as the circuit's record has it: the options that decide and differ from the
-   * defaults, functions by their names. `null` where none was recorded.
+   * defaults, functions by their names. `null` if none was recorded.
    */
   policy: Record<string, unknown> | null;
   /** The trials of this HALF_OPEN generation. */
   trials: { inFlight: number; successes: number; failures: number };
   /** When it last opened. Stays after closing. */
   openedAt: Date | null;
-  /** Until when it lets nobody through. */
+  /** Until when it rejects all calls. */
   openUntil: Date | null;
   /** When it last closed. */
   closedAt: Date | null;
@@ -74,7 +76,7 @@ export interface CircuitSnapshot extends CircuitIdentity {
   /** `true` if this isolate decides alone, because the store cannot be used. Always `false` in `list()`. */
   local: boolean;
   /**
-   * How old this knowledge is, in ms. 0: just read from the store, or decided by this isolate alone;
+   * The age of this snapshot, in ms. 0: just read from the store, or decided by this isolate alone;
    * `Infinity`: nothing is known.
    */
   ageMs: number;
@@ -90,7 +92,7 @@ export interface Overlay {
   readonly current: boolean;
 }
 
-/** The Snapshot with counts laid over: successes first, then failures, as a tally has them. */
+/** Returns the Snapshot with counts added: successes first, then failures, as in a tally. */
 export function overlay(s: Snapshot, o: Overlay): Snapshot {
   const { successes, failures, rejected, slow } = o;
   const add = (counts: Snapshot["window"]) => ({
@@ -111,7 +113,10 @@ export function overlay(s: Snapshot, o: Overlay): Snapshot {
   };
 }
 
-/** The state as a reader sees it, at `now` on the store's clock: time alone makes an OPEN circuit half-open, the next call moves it. */
+/**
+ * Returns the state as a reader sees it, at `now` on the store's clock: time alone makes an OPEN
+ * circuit half-open, and the next call moves it.
+ */
 export function readState(s: Snapshot, now: number): CircuitState {
   return s.state === "OPEN" && cooldownPassed(s, now) ? "HALF_OPEN" : s.state;
 }
@@ -122,7 +127,7 @@ export function metState(s: Snapshot, now: number): CircuitState {
   return s.override.kind === "forced_open" ? "OPEN" : "CLOSED";
 }
 
-/** A Snapshot as users see it. */
+/** Returns a Snapshot in the form for users. */
 export function toCircuitSnapshot(
   identity: CircuitIdentity,
   s: Snapshot,
@@ -150,7 +155,7 @@ export function toCircuitSnapshot(
   };
 }
 
-/** Counters as users see them. */
+/** Returns counters in the form for users. */
 export function toMetrics(s: Snapshot): CircuitMetrics {
   const window = counts(s.window);
   return {
@@ -178,14 +183,16 @@ function date(ms: number | null): Date | null {
   return ms === null ? null : dateOf(ms);
 }
 
-/** A Date that can be printed: one moment further off than a Date reaches stands for all beyond. */
+/**
+ * Returns a Date that can be printed: all moments beyond the range of a Date are replaced by one.
+ */
 export function dateOf(ms: number): Date {
   return new Date(Math.min(MAX_DATE_MS, Math.max(-MAX_DATE_MS, ms)));
 }
 
 export const MAX_DATE_MS = 8.64e15;
 
-/** Why a circuit is as it is, in one sentence, on one line. */
+/** Explains a circuit's state, in one sentence, on one line. */
 export function explain(name: string, s: Snapshot, now: number): string {
   const { override } = s;
   const state = readState(s, now);
@@ -217,7 +224,7 @@ function failureText({ at, kind, status, instance }: FailureNote): string {
     (instance === null ? "" : ` in ${inLine(instance)}`);
 }
 
-/** Why a call is rejected, in one sentence. It stays true for the generation. */
+/** Explains a rejection, in one sentence. It stays true for the generation. */
 export function explainRefusal(name: string, s: Snapshot, now: number, slots: number): string {
   if (s.override !== null || s.state === "OPEN") return explain(name, s, now);
   if (s.state === "CLOSED") {

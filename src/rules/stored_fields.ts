@@ -1,7 +1,7 @@
 /**
- * Reads the fields of a stored circuit. Somebody may have overwritten any of them. A field that makes
- * no sense is an error that names the field and concerns this circuit alone. The isolate's own breaker
- * then protects, until `reset()` or `remove()` writes the record anew.
+ * Reads the fields of a stored circuit. Somebody may have overwritten any of them. An invalid field
+ * is an error that names the field and concerns this circuit alone. The isolate's own breaker then
+ * protects, until `reset()` or `remove()` rewrites the record.
  *
  * | field               | must be                                         |
  * |---------------------|-------------------------------------------------|
@@ -19,22 +19,22 @@ import type { FailureNote } from "../contract.ts";
 import { StoreAnswerError } from "../errors.ts";
 
 /**
- * Returns the error for a circuit with a field that makes no sense.
+ * Returns the error for a circuit with an invalid field.
  *
- * @param store What the errors of the store begin with.
- * @param field The field, as it is called in the store.
+ * @param store The beginning of the store's error messages.
+ * @param field The name of the field in the store.
  */
 export function nonsenseIn(store: string, field: string): StoreAnswerError {
   const message = `${store}the field "${field}" of the circuit makes no sense`;
   return new StoreAnswerError(message, { scope: "circuit" });
 }
 
-/** Returns `true` for the error of a circuit that makes no sense, found by Redis or by this isolate. */
+/** Returns `true` for the error of an invalid circuit, found by Redis or by this isolate. */
 export function isNonsense(error: unknown): error is Error {
   return / of the circuit makes no sense/.test(String(error));
 }
 
-/** Returns a field that makes sense, as `fits` says; for any other, throws. */
+/** Returns a valid field, as `fits` decides; throws for any other. */
 export type Check = <T>(field: string, value: unknown, fits: (value: unknown) => boolean) => T;
 
 /**
@@ -89,7 +89,7 @@ export function isOutcomes(value: unknown): boolean {
 const LAST_DATE = 8.64e15;
 
 /**
- * Returns the failure that opened a circuit, from its JSON, or `null` if that makes no sense. No
+ * Returns the failure that opened a circuit, from its JSON, or `null` if that is invalid. No
  * decision depends on it, so the circuit stays usable.
  */
 export function failureNoteOf(json: unknown): FailureNote | null {

@@ -1,20 +1,21 @@
 /**
- * When to open: pure functions of counters. Sliding-window variants follow resilience4j's names.
+ * Strategies, which decide when to open: pure functions of counters. Sliding-window variants follow
+ * resilience4j's names.
  *
  * @module
  */
 
 import type { Snapshot } from "../contract.ts";
 
-/** Calls and how they ended. */
+/** Calls by their outcome. */
 export interface Counts {
-  /** How many ended, `successes + failures`. */
+  /** The number of ended calls, `successes + failures`. */
   readonly calls: number;
-  /** How many succeeded. */
+  /** The number of successes. */
   readonly successes: number;
-  /** How many failed. */
+  /** The number of failures. */
   readonly failures: number;
-  /** How many of them took `slowCallMs` or longer. */
+  /** The number of calls that took `slowCallMs` or longer. */
   readonly slow: number;
 }
 
@@ -24,19 +25,19 @@ export interface StrategyMetrics {
   readonly consecutiveFailures: number;
   /** Successes since the last failure. */
   readonly consecutiveSuccesses: number;
-  /** Over the last `windowMs`. */
+  /** Counts over the last `windowMs`. */
   readonly window: Counts;
-  /** Since the circuit last closed, or was reset or overridden. */
+  /** Counts since the circuit last closed, or was reset or overridden. */
   readonly sinceClosed: Counts;
 }
 
 /** The numbers of a policy that strategies decide by. */
 export interface Policy {
-  /** Failures in a row that open. */
+  /** The number of failures in a row that open. */
   readonly failureThreshold: number;
-  /** Share that opens, in percent. */
+  /** The share that opens, in percent. */
   readonly percentageThreshold: number;
-  /** Calls below which no share opens. */
+  /** The number of calls below which no share opens. */
   readonly minimumThroughput: number;
   /** Length of the time window, in ms. */
   readonly windowMs: number;
@@ -45,8 +46,8 @@ export interface Policy {
 }
 
 /**
- * The names of the built-in strategies. A share is of so many percent, `percentageThreshold`, and opens
- * from `minimumThroughput` calls on.
+ * The names of the built-in strategies. A share opens at `percentageThreshold` percent, from
+ * `minimumThroughput` calls on.
  *
  * - `consecutive_failures`: `failureThreshold` calls failed in a row.
  * - `percentage_failures`: share of failures among all calls since the circuit last closed.
@@ -71,18 +72,18 @@ export type Strategy = (metrics: StrategyMetrics, policy: Policy) => boolean;
 /** A built-in strategy, a name registered in `createFuse({ strategies })`, or a function. */
 export type StrategyOption = StrategyName | (string & Record<never, never>) | Strategy;
 
-/** A strategy as the machine asks it. */
+/** A strategy as the machine calls it. */
 export interface Rule {
   /** The reason given for a trip by this strategy. */
   readonly name: string;
-  /** Identifies the strategy in comparisons; functions given inline all compare alike. */
+  /** Identifies the strategy in comparisons; all inline functions compare alike. */
   readonly id: string;
   /** The function behind it. */
   readonly of: unknown;
   opens(snapshot: Snapshot, policy: Policy): boolean;
 }
 
-/** The share is compared without dividing: `failures / calls >= threshold / 100`. */
+/** Compares the share without dividing: `failures / calls >= threshold / 100`. */
 function reaches(part: number, calls: number, policy: Policy): boolean {
   return calls >= policy.minimumThroughput && part * 100 >= policy.percentageThreshold * calls;
 }
@@ -99,7 +100,7 @@ export const BUILT_IN: Readonly<Record<StrategyName, Rule["opens"]>> = {
   count_window: ({ last: { size, failures } }, policy) => reaches(failures, size, policy),
 };
 
-/** A user's strategy as a rule; one that throws is reported and opens nothing. */
+/** Returns a user's strategy as a rule; one that throws is reported and opens nothing. */
 export function customRule(
   name: string,
   id: string,
@@ -107,7 +108,7 @@ export function customRule(
   report: (type: string, error: unknown) => void,
 ): Rule {
   return {
-    // Stores keep the name as a reason, and no halves of characters.
+    // Stores keep the name as a reason, without halves of surrogate pairs.
     name: name.toWellFormed(),
     id,
     of: strategy,
@@ -122,7 +123,7 @@ export function customRule(
   };
 }
 
-/** A Snapshot as a custom strategy sees it. */
+/** Returns a Snapshot in the form for a custom strategy. */
 export function strategyMetrics(s: Snapshot): StrategyMetrics {
   return {
     consecutiveFailures: s.consecutiveFailures,

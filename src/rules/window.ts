@@ -4,12 +4,12 @@
  * @module
  */
 
-/** Segments that a window is made of. `drivers/upstash/script.lua` has the same number. */
+/** The number of segments in a window. `drivers/upstash/script.lua` has the same number. */
 const SEGMENTS = 10;
 
 /**
- * Returns the length of a segment, in whole ms: a tenth of the window, rounded up. Outcomes less
- * than that apart may be counted as one.
+ * Returns the length of a segment, in whole ms: a tenth of the window, rounded up. Outcomes closer
+ * than that may be counted as one moment.
  *
  * @param windowMs The length of the window, in ms.
  */

@@ -19,7 +19,7 @@ import { type LocalStates, StandIn } from "./stand_in.ts";
 import type { Trips } from "./trips.ts";
 import { View } from "./view.ts";
 
-/** A record that nobody has touched for so long may have run out: that it is gone is no news. */
+/** A record that was not used for this long may have expired: its loss is not reported. */
 const RUNS_OUT_MS = 86_400_000;
 
 /** The state that the circuits of one store share in an isolate. */
@@ -29,7 +29,7 @@ export interface Shared {
   readonly states: LocalStates;
 }
 
-/** How often a tally tells the policy at most, in ms. */
+/** The shortest time between two tallies that carry the policy, in ms. */
 const RECORD_EVERY_MS = 60_000;
 
 /** A circuit that asks a shared store, and keeps a view of the circuit from the answers. */
@@ -43,9 +43,9 @@ export abstract class AskingCircuit extends Circuit {
   protected refusedUntil = 0;
   /** Until when a background read may be under way, in ms. */
   #refreshingUntil = 0;
-  /** The recorded policy that this isolate goes by, as JSON. */
+  /** The recorded policy that this isolate uses, as JSON. */
   #followed: string | null = null;
-  /** When a tally last told the policy. */
+  /** When a tally last carried the policy. */
   #recordedAt = -Infinity;
 
   constructor(
@@ -98,7 +98,7 @@ export abstract class AskingCircuit extends Circuit {
     if (held !== null) this.#follow(held);
   }
 
-  /** An isolate that was given no policy goes by the one that the record tells. */
+  /** Makes an isolate without its own policy use the record's. */
   #follow({ policy }: Snapshot): void {
     const text = policy && JSON.stringify(policy);
     if (this.given.hash !== "" || text === this.#followed) return;
@@ -109,7 +109,7 @@ export abstract class AskingCircuit extends Circuit {
       : followed(policy, this.given, strategies, events.report);
   }
 
-  /** Returns what a tally says of the policy, and the whole policy if the record has another one. */
+  /** Returns the policy hash of a tally, with the whole policy if the record has another one. */
   protected measured(now: number): Pick<Tally, "shape" | "policyHash" | "policy"> {
     const { shape, hash: policyHash } = this.policy;
     const known = this.view.current(now)?.policyHash === policyHash;
@@ -154,7 +154,7 @@ export abstract class AskingCircuit extends Circuit {
       send: () => ask(this.driver),
     });
     if (answer.won) this.standIn.confirmed(asked);
-    // A record that this isolate put there itself, or took away, is not reborn.
+    // A record that this isolate wrote or removed itself is not reborn.
     if (answer.won && /^re(store|move)$/.test(operation)) this.view.forget();
     this.learn(answer.snapshot, asked);
     this.note(answer);
@@ -182,7 +182,7 @@ export abstract class AskingCircuit extends Circuit {
       }
       return true;
     } catch {
-      // Whoever records next finds it due again.
+      // The next record finds it due again.
       return false;
     }
   }
@@ -193,7 +193,7 @@ function whatWon({ won }: Changed): RequestKind {
   return won ? "writes" : "reads";
 }
 
-/** Returns what was decided, once work that must be waited for is done. */
+/** Returns the decision, once work that must be waited for is done. */
 export function after<T>(wait: Promise<unknown> | undefined, decided: T): Awaitable<T> {
   return wait === undefined ? decided : wait.then(() => decided);
 }

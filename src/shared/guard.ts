@@ -1,7 +1,7 @@
 /**
- * Guards a store: every request has a deadline, and what keeps failing is left alone for growing
- * intervals. A failure concerns no more than it must: the way to the store, one kind of requests, or one
- * circuit. Holds values only, never a promise.
+ * Guards a store: every request has a deadline, and whatever fails repeatedly gets growing
+ * back-offs. The scope of a failure is as narrow as possible: the whole store, one kind of
+ * requests, or one circuit. Holds values only, never a promise.
  *
  * @module
  */
@@ -41,11 +41,11 @@ export interface Asking<T> {
   /** `true` for an operator's request, which is sent even while the store is left alone. */
   readonly always?: boolean;
   readonly send: () => Awaitable<T>;
-  /** Returns what an answer proves. Left out: that requests of this kind work. */
+  /** Returns the proof in an answer. By default, that requests of this kind work. */
   readonly proves?: (answer: T) => RequestKind;
 }
 
-/** So many circuits refused in a row, and the store refuses them all. */
+/** The number of circuits refused in a row that counts as a refusal of all. */
 const MANY = 3;
 
 /** The requests of one kind, over all circuits. */
@@ -55,7 +55,7 @@ interface Kind {
   readonly refused: Set<string>;
 }
 
-/** A request that is under way. */
+/** A request on its way. */
 interface Attempt {
   readonly number: number;
   readonly probes: readonly { readonly backoff: Backoff; readonly probing: boolean }[];
@@ -67,7 +67,7 @@ export class StoreGuard {
   readonly #name: string;
   readonly #clock: Clock;
   readonly #events: Events;
-  /** The way to the store. */
+  /** The whole store. */
   readonly #transport: Backoff;
   readonly #kinds: Readonly<Record<RequestKind, Kind>>;
   /** Numbers requests, so that a missed deadline knows what was answered meanwhile. */
@@ -78,7 +78,7 @@ export class StoreGuard {
   #taken = 0;
   /** `true` if the last request that concerns nobody else failed. */
   #aloneFailed = false;
-  /** How many circuits the guard has been told of. */
+  /** The number of circuits that the guard knows. */
   #circuits = 0;
 
   constructor(name: string, timeoutMs: number, clock: Clock, events: Events) {
@@ -91,13 +91,13 @@ export class StoreGuard {
     this.#kinds = { reads: kind(), writes: kind() };
   }
 
-  /** `true` if the last that was heard of the store as a whole is a failure. */
+  /** `true` if the last news about the store as a whole is a failure. */
   get failing(): boolean {
     const { reads, writes } = this.#kinds;
     return this.#transport.failing || reads.backoff.failing || writes.backoff.failing;
   }
 
-  /** How many writes the store has confirmed. */
+  /** The number of writes that the store has confirmed. */
   get taken(): number {
     return this.#taken;
   }
@@ -120,7 +120,7 @@ export class StoreGuard {
       backoff.leftMs(now) > -this.timeoutMs;
   }
 
-  /** Returns the error for a call that needs the store while it is left alone. */
+  /** Returns the error for a call that needs the store during a back-off. */
   unavailable(
     now: number,
     kind: RequestKind = "reads",
@@ -184,7 +184,7 @@ export class StoreGuard {
     return {
       number: ++this.#sent,
       probes: scopes.flatMap((backoff) =>
-        // An operator's request, sent in spite of it, is no probe.
+        // An operator's request, which is sent anyway, is no probe.
         backoff === null ? [] : [{ backoff, probing: !backoff.down(now) && backoff.probe(now) }]
       ),
     };
@@ -194,7 +194,7 @@ export class StoreGuard {
     if (proved === "writes") this.#taken++;
     const now = this.#clock();
     this.#reached(number, now, () => {
-      // A store that takes writes answers reads.
+      // A store that accepts writes answers reads.
       for (const kind of proved === "writes" ? ["reads", "writes"] as const : [proved]) {
         this.#kinds[kind].backoff.answered(now);
         this.#kinds[kind].refused.clear();
@@ -210,7 +210,7 @@ export class StoreGuard {
     this.#events.emit("store_recovered", { store, circuit: { ...circuit.identity } });
   }
 
-  /** The server has answered, whatever it said, and `proving` notes what that proves. */
+  /** The server has answered, and `proving` notes the proof in its answer. */
   #reached(number: number, now: number, proving = () => {}): void {
     const wasFailing = this.failing;
     this.#lastAnswered = Math.max(this.#lastAnswered, number);
@@ -245,7 +245,9 @@ export class StoreGuard {
     return unavailable;
   }
 
-  /** Once an outage, if nobody listens: a store that is set up wrongly must not fail in silence. */
+  /**
+   * Once for each outage, without a listener: a wrongly configured store must not fail silently.
+   */
   #warn(operation: string, error: unknown): void {
     const said = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
     this.#events.warnUnheard(
@@ -267,10 +269,10 @@ export class StoreGuard {
       return [this.#own(circuit, asked)];
     }
     this.#reached(attempt.number, this.#clock());
-    // A refused `acquire` is a refused write: looking at the circuit is a read.
+    // A refused `acquire` is a refused write: it only reads before.
     const kind = operation === "acquire" ? "writes" : asked;
     if (circuit === undefined) return [this.#kinds[kind].backoff];
-    // This circuit is not to ask again at once, whoever else may.
+    // This circuit must not ask again at once, whatever others may do.
     const own = this.#own(circuit, asked);
     // Unless nobody is answered who looks in this way.
     const looking = kind === asked ? [] : this.#ofAll(asked, circuit);
@@ -280,7 +282,10 @@ export class StoreGuard {
     return widest === own ? [own] : [widest, ...others, own];
   }
 
-  /** Returns the back-off of a kind if this refusal is one of many in a row: of all circuits, it seems. */
+  /**
+   * Returns the back-off of a kind if this refusal is one of many in a row, which seem to concern
+   * all circuits.
+   */
   #ofAll(kind: RequestKind, { identity }: Requester): readonly Backoff[] {
     const { backoff, refused } = this.#kinds[kind];
     refused.add(identity.key);

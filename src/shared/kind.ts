@@ -1,4 +1,7 @@
-/** The way in which shared stores open circuits. Kept apart from the entry point, which shows none of it. */
+/**
+ * The function with which shared stores open circuits. Not in the entry point, which does not
+ * export it.
+ */
 import type { CircuitKind, NamedStore, Opener } from "../circuit.ts";
 import { identify } from "../key.ts";
 import { SharedCircuit } from "./circuit.ts";
@@ -43,6 +46,6 @@ export const SHARED: CircuitKind = {
   },
 };
 
-/** The key of a circuit that nobody can make, since names are not empty. */
+/** The key of a circuit that cannot be made, because names are not empty. */
 const UNUSED = "";
 const READ = { at: 0, shape: { windowMs: 1, windowSize: 0 } };

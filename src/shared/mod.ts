@@ -41,7 +41,7 @@ const METHODS: readonly Exclude<keyof Driver, "name" | "traits">[] = [
  *
  * @param driver The primitives. Prove them with `storeContract` of `@fuse/edge/testing`.
  * @returns A store for `createFuse({ stores: { kv: shared(driver) } })`.
- * @throws {TypeError} If the value is no driver.
+ * @throws {TypeError} If the value is not a driver.
  */
 export function shared(driver: Driver): Store {
   if (!isDriver(driver)) {

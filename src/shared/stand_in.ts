@@ -74,7 +74,10 @@ export class StandIn {
     return this.#circuit !== null && this.override(now) === null;
   }
 
-  /** Returns the Snapshot if an operator's override was read from the store: it goes before the stand-in. */
+  /**
+   * Returns the Snapshot if the store has an operator's override: it takes precedence over the
+   * stand-in.
+   */
   override(now: number): Snapshot | null {
     const s = this.#view.believed ? this.#view.current(now) : null;
     return s?.override ? s : null;
@@ -97,8 +100,8 @@ export class StandIn {
   }
 
   /**
-   * Records and announces how a call ended that it admitted. Returns `false`, having done nothing, for
-   * other calls, and once it has ended.
+   * Records and announces the end of a call that it admitted. Returns `false`, having done nothing,
+   * for other calls, and once it has ended.
    */
   settle({ alone }: Grant, ending: Ending): boolean {
     if (alone === null || this.#circuit === null) return false;
@@ -107,7 +110,7 @@ export class StandIn {
     return true;
   }
 
-  /** Counts outcomes that the store did not take, of calls that the store had admitted. */
+  /** Counts outcomes that the store did not accept, of calls that the store had admitted. */
   absorb(under: Admission, outcomes: Outcomes, at: number): void {
     if (this.#principal.policy.onStoreError !== "local" || under.generation === TOTALS_ONLY) return;
     if (outcomes.successes + outcomes.failures === 0) return;
@@ -118,13 +121,13 @@ export class StandIn {
     circuit.absorb(late ? UNCOUNTED : this.#base, counted, at);
   }
 
-  /** Opens because the store, which has counted enough for it, could not be made to. */
+  /** Opens because the store has enough failures for it and could not make the transition. */
   takeOver(at: number): void {
     if (this.#principal.policy.onStoreError !== "local") return;
     this.#begin().absorb(this.#base, NO_OUTCOMES, at);
   }
 
-  /** Returns what it knows. Only while it has begun. */
+  /** Returns its snapshot. Only while it has begun. */
   peek(): Known {
     return { ...this.#circuit!.peek(), local: true };
   }
@@ -170,7 +173,7 @@ interface LocalStore extends NamedStore {
   readonly driver: LocalDriver;
 }
 
-/** Leaves out successes that come late: they would end a run of failures that began after them. */
+/** Leaves out late successes: they would end a run of failures that began after them. */
 function failuresOf({ failures, slow }: Outcomes): Outcomes {
   return { successes: 0, failures, slow: Math.min(slow, failures) };
 }
@@ -182,8 +185,8 @@ function underClosed(last: Snapshot | null): Admission {
 }
 
 /**
- * Puts the last Snapshot of the store in place of what is kept locally. Returns the grant of a call
- * that the store had admitted.
+ * Replaces the local state by the store's last Snapshot. Returns the grant of a call that the store
+ * had admitted.
  */
 function beginAnew(
   driver: LocalDriver,

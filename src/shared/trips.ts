@@ -1,8 +1,8 @@
 /**
  * Background trips to a store: few at once, each with as many tallies as the driver takes along.
  *
- * Places are moments that lapse, and nobody waits for one: what waits is taken along by a trip that is
- * under way, in that trip's own request.
+ * Places are moments that expire, and nobody waits for one: a trip on its way takes waiting tallies
+ * along, in its own request.
  *
  * @module
  */
@@ -12,11 +12,11 @@ import { together } from "../records.ts";
 import type { StoreGuard } from "./guard.ts";
 import type { PendingTally } from "./pending.ts";
 
-/** How many trips carry tallies and refreshes at once. */
+/** The number of concurrent trips with tallies and refreshes. */
 const MOST_TRIPS = 6;
-/** How many tallies a trip takes along, of several circuits. */
+/** The number of tallies that a trip takes along, of several circuits. */
 const MOST_TALLIES = 64;
-/** How often a trip goes on with what waits: its request has to end some time. */
+/** How often a trip continues with waiting tallies: its request has to end some time. */
 const MOST_ROUNDS = 16;
 
 /** The fate of a tally that was sent. */
@@ -27,19 +27,19 @@ export interface Sender {
   /** Seals what is gathered: it is to be sent as it is. Returns how many tallies wait. */
   seal(now: number): number;
   /**
-   * Hands over sealed tallies, at most so many, to be delivered in this turn.
+   * Hands over sealed tallies, at most this many, to be delivered in this turn.
    *
-   * @param always `true` to hand them over even while the store is left alone.
+   * @param always `true` to hand them over even during a back-off.
    */
   take(now: number, most: number, always: boolean): readonly PendingTally[];
   /** Sends a tally that was handed over, unless it has waited too long. Never rejects. */
   deliver(tally: PendingTally, now: number): Promise<Delivery>;
 }
 
-/** A tally, and whose it is. */
+/** A tally, and its circuit. */
 type Load = readonly [sender: Sender, tally: PendingTally];
 
-/** Circuits, and how many of their tallies are to be sent. */
+/** Circuits, and the number of their tallies to send. */
 type Owed = Map<Sender, number>;
 
 /** A place, until when it may be taken, in ms. */
@@ -77,12 +77,12 @@ export class Trips {
     return place;
   }
 
-  /** Gives a place back. */
+  /** Returns a place. */
   leave(place: Place): void {
     this.#places = this.#places.filter((held) => held !== place);
   }
 
-  /** Has a trip that is under way take along what a circuit has pending. */
+  /** Makes a trip on its way take a circuit's pending outcomes along. */
   await(sender: Sender): void {
     this.#waiting.set(sender, Infinity);
   }
@@ -108,8 +108,8 @@ export class Trips {
   }
 
   /**
-   * Sends all that these circuits have pending, in waves, also while the store is left alone. Ends with
-   * the first wave that does not reach the store.
+   * Sends all pending outcomes of these circuits, in waves, also during a back-off. Stops at the
+   * first wave that does not reach the store.
    */
   async flush(senders: readonly Sender[]): Promise<void> {
     let now = this.#clock();
@@ -133,7 +133,7 @@ export class Trips {
   }
 }
 
-/** Takes tallies of the circuits, at most `capacity`. A circuit that owes more remains. */
+/** Takes tallies of the circuits, at most `capacity`. A circuit with more remains. */
 function loadFrom(owed: Owed, capacity: number, now: number, always: boolean): Load[] {
   const load: Load[] = [];
   for (const [sender, count] of owed) {

@@ -1,6 +1,6 @@
 /**
- * This isolate's view of a shared circuit: the last Snapshot that the store answered with, and when.
- * Plain data; `circuit.ts` asks the store.
+ * This isolate's view of a shared circuit: the last Snapshot from the store, and its time. Plain
+ * data; `circuit.ts` asks the store.
  *
  * @module
  */
@@ -15,19 +15,22 @@ import {
 } from "../records.ts";
 import type { CircuitPolicyData } from "../rules/policy.ts";
 
-/** The cached Snapshot of one circuit. Moments are this isolate's clock, in ms, unless said otherwise. */
+/**
+ * The cached Snapshot of one circuit. Moments are this isolate's clock, in ms, unless stated
+ * otherwise.
+ */
 export class View {
   #held: Snapshot | null = null;
-  /** `true` if calls may go by the Snapshot: not before the first answer, nor after an outage. */
+  /** `true` if calls may use the Snapshot: not before the first answer, nor after an outage. */
   #believed = false;
   #learntAt = 0;
-  /** Numbers requests and answers, so that an answer knows what was asked after it. */
+  /** Numbers requests and answers, so that an answer knows which requests were sent after it. */
   #sequence = 0;
   #learntAs = 0;
-  /** The store's clock less this isolate's, in ms. */
+  /** The store's clock minus this isolate's, in ms. */
   #offset = 0;
 
-  /** `true` if calls may go by the Snapshot. */
+  /** `true` if calls may use the Snapshot. */
   get believed(): boolean {
     return this.#believed;
   }
@@ -38,12 +41,12 @@ export class View {
   }
 
   /**
-   * Takes over a Snapshot that was asked for after the held one was learnt, or, of answers that
+   * Accepts a Snapshot that was requested after the cached one arrived, or, of answers that
    * overlap, the later one.
    *
    * @param asked The number of the request, from {@linkcode ask}.
-   * @returns `old` if the Snapshot was not taken over; `reborn` if it is of another life of the circuit,
-   * or shows that the store was put back to an earlier state.
+   * @returns `old` if the Snapshot was not accepted; `reborn` if it is of another life of the
+   * circuit, or shows that the store was restored to an earlier state.
    */
   learn(s: Snapshot, asked: number, now: number): "old" | "learnt" | "reborn" {
     const held = this.#held;
@@ -58,12 +61,14 @@ export class View {
     return held.epoch !== s.epoch || (!overlaps && isBack(s, held)) ? "reborn" : "learnt";
   }
 
-  /** Forgets the Snapshot: what this isolate itself puts in its place is no other life. */
+  /**
+   * Forgets the Snapshot: the record that this isolate itself writes in its place is no other life.
+   */
   forget(): void {
     this.#held = null;
   }
 
-  /** Lets no call go by the Snapshot until the next answer. */
+  /** Lets no call use the Snapshot until the next answer. */
   distrust(): void {
     this.#believed = false;
   }
@@ -78,7 +83,7 @@ export class View {
     return now - this.#learntAt;
   }
 
-  /** Returns `true` if the Snapshot is as old as this, or the clock has gone back. */
+  /** Returns `true` if the Snapshot has this age, or the clock has gone back. */
   isOlderThan(ms: number, now: number): boolean {
     const age = this.age(now);
     return age < 0 || age >= ms;
@@ -98,13 +103,13 @@ export class View {
     return this.#held && withoutExpiredOverride(this.#held, now + this.#offset);
   }
 
-  /** Returns the Snapshot if calls may go by it, and it is no older than `maxAgeMs`. */
+  /** Returns the Snapshot if calls may use it, and it is no older than `maxAgeMs`. */
   fresh(now: number, maxAgeMs: number): Snapshot | null {
     const age = this.age(now);
     return this.#believed && age >= 0 && age <= maxAgeMs ? this.current(now) : null;
   }
 
-  /** Returns `true` if outcomes of this admission feed totals only, as far as is known here. */
+  /** Returns `true` if outcomes of this admission add to totals only, as far as is known here. */
   isLate(under: Admission, now: number): boolean {
     return isLate(under, this.current(now) ?? absentSnapshot(now));
   }
@@ -122,9 +127,12 @@ function isLater(s: Snapshot, held: Snapshot): boolean {
   return isSame(s, held) && calls(s) > calls(held);
 }
 
-/** Returns `true` if a store that answered `held` before has gone back: its generations only grow. */
+/**
+ * Returns `true` if a store that answered `held` before was restored to an earlier state: its
+ * generations only grow.
+ */
 function isBack(s: Snapshot, held: Snapshot): boolean {
-  // An override's end begins a generation, which a clock that goes back by a little unmakes.
+  // An override's end begins a generation, which a clock that goes back slightly undoes.
   const { generation, began } = withoutExpiredOverride(s, held.now);
   return generation < held.generation || (generation === held.generation && began !== held.began);
 }

@@ -27,14 +27,14 @@ import { SHARED } from "../shared/kind.ts";
 import { plainAnswer, plainRecord, plainSnapshot } from "./plain.ts";
 
 /**
- * The faults between a breaker and its store. Rates are shares of the operations, 0 to 1, and
- * each is drawn for each operation.
+ * The faults between a breaker and its store. Rates are shares of the operations, 0 to 1, drawn for
+ * each operation.
  */
 export interface Faults {
   /**
-   * How long an operation takes, in ms of real time: a number, or a function asked once for each.
-   * Half of it passes before the operation is applied and half before it is answered, so that
-   * requests and answers overtake one another. 0 is answered without a timer.
+   * The time that an operation takes, in ms of real time: a number, or a function that is called
+   * once for each. Half of it passes before the operation is applied and half before it is
+   * answered, so that requests and answers overtake one another. 0 is answered without a timer.
    *
    * @default {0}
    */
@@ -59,50 +59,51 @@ export interface Faults {
    */
   lostAnswerRate?: number;
   /**
-   * Share of operations that reach the store twice, under the same id; the second answer is the
-   * one heard, as after a retry by the transport. A request whose id is `""`, which its maker will
-   * never send again, reaches it once. `remove`, which has no id, answers whether either removed it.
+   * Share of operations that reach the store twice, under the same id; the second answer is
+   * returned, as after a retry by the transport. A request whose id is `""`, which is never sent
+   * again, reaches it once. `remove`, which has no id, answers whether either removed it.
    *
    * @default {0}
    */
   duplicateRate?: number;
   /**
-   * Share of reads answered, as by a replica that lags, with a Snapshot of that circuit which an
-   * earlier operation was answered with (one of the last four; its `now` is as old as itself).
-   * A circuit not answered before is read as usual.
+   * Share of reads that are answered, as by a replica that lags, with a Snapshot of that circuit
+   * from an earlier answer (one of the last four; its `now` is as old as itself). A circuit without
+   * an earlier answer is read as usual.
    *
    * @default {0}
    */
   staleReadRate?: number;
   /**
-   * Seed of the generator that all rates draw from, an integer: the same seed, the same faults for
-   * the same sequence of operations.
+   * Seed of the random generator for all rates, an integer: the same seed, the same faults for the
+   * same sequence of operations.
    *
    * @default {1}
    */
   seed?: number;
   /**
    * Returns `true` while the store is unreachable. Every operation is then rejected, and none is
-   * applied. Left out: it never is.
+   * applied. By default, the store is always reachable.
    */
   down?: () => boolean;
   /**
-   * Returns the error of an operation, or `undefined` if the operation goes on. The operation rejects with
-   * that error and is not applied. Asked once for each, with the name of the method and the circuit's key:
-   * `null` for `list`, `check`, and a `history` of all circuits. By default, none fails.
+   * Returns the error of an operation, or `undefined` if the operation proceeds. The operation
+   * rejects with that error and is not applied. Called once for each operation, with the name of
+   * the method and the circuit's key: `null` for `list`, `check`, and a `history` of all circuits.
+   * By default, none fails.
    */
   fail?: (operation: string, key: string | null) => Error | undefined;
 }
 
 /**
- * Wraps a store as if it were remote, and its network bad: `traits.shared` is true, every answer is a
- * promise of data of its own, and {@linkcode Faults} happen.
+ * Wraps a store as if it were remote, behind a bad network: `traits.shared` is true, every answer
+ * is a promise of a copy, and {@linkcode Faults} happen.
  *
- * @param store The store that is wrapped; several wrappers around one are several isolates.
- * @param faults What goes wrong. `{}`: nothing.
- * @returns The store to give to `createFuse`. Its operations reject with an Error whose message
- * names the operation and the fault.
- * @throws {TypeError} If `store` is no store.
+ * @param store The store to wrap; several wrappers around one store simulate several isolates.
+ * @param faults The faults. `{}` has none.
+ * @returns The store for `createFuse`. Its operations reject with an Error whose message names the
+ * operation and the fault.
+ * @throws {TypeError} If `store` is not a store.
  * @throws {RangeError} If a rate is not between 0 and 1, `latencyMs` not a finite number of at
  * least 0, or `seed` not an integer.
  *
@@ -136,20 +137,20 @@ export function chaos(store: Store, faults: Faults): Store {
   return new ChaosStore(inner, faults);
 }
 
-/** How many Snapshots of a circuit a lagging replica may choose from. */
+/** The number of Snapshots of a circuit that a lagging replica can return. */
 const REMEMBERED = 4;
 
 class ChaosStore implements OpeningStore {
   readonly [CIRCUITS] = SHARED;
   readonly name: string;
   readonly traits: StoreTraits;
-  /** Where the inner store keeps a trail. One operation, however many rows it has. */
+  /** Present if the inner store keeps a trail. One operation, however many rows it has. */
   readonly history?: NonNullable<Driver["history"]>;
-  /** Where the inner store audits calls. It is asked nothing over the network. */
+  /** Present if the inner store audits calls. It sends nothing over the network. */
   readonly describe?: NonNullable<Driver["describe"]>;
-  /** Where the inner store can be checked. */
+  /** Present if the inner store can be checked. */
   readonly check?: NonNullable<Driver["check"]>;
-  /** Where the inner store keeps something for another one. It is not sent over this network. */
+  /** Present if the inner store keeps rows for another one. They are not sent over this network. */
   readonly flush?: NonNullable<Driver["flush"]>;
   readonly #inner: Driver;
   readonly #rates: Required<Omit<Faults, "latencyMs" | "seed" | "down" | "fail">>;
@@ -157,7 +158,7 @@ class ChaosStore implements OpeningStore {
   readonly #down: () => boolean;
   readonly #fail: NonNullable<Faults["fail"]>;
   readonly #random: () => number;
-  /** Answers that a lagging replica may give, oldest first. Kept only if reads may be stale. */
+  /** Answers that a lagging replica can return, oldest first. Kept only if reads may be stale. */
   readonly #heard = new Map<string, Snapshot[]>();
 
   constructor(inner: Driver, faults: Faults) {
@@ -320,7 +321,7 @@ class ChaosStore implements OpeningStore {
   }
 }
 
-/** `restore` and `transition` carry more than one level: they copy the rest themselves. */
+/** `restore` and `transition` have nested data: they copy the rest themselves. */
 function copyRequest<R extends StoreRequest>(request: R): R {
   return { ...request, shape: { ...request.shape } };
 }
@@ -343,7 +344,10 @@ function checkLatency(ms: number): number {
   );
 }
 
-/** A small generator of numbers from 0 to 1, by Tommy Ettinger: 2^32 states, ample for choosing faults. */
+/**
+ * A small random generator of numbers from 0 to 1, by Tommy Ettinger: 2^32 states, enough for
+ * choosing faults.
+ */
 function mulberry32(seed: number): () => number {
   let state = seed | 0;
   return () => {

@@ -19,26 +19,29 @@ export type { ContractNeed };
 export interface ContractCase {
   /** The promise, as a sentence. Unique within the suite. */
   readonly name: string;
-  /** The trait without which it does not apply; left out: it applies to every store. */
+  /**
+   * The trait that a store must have for the case to apply. By default, the case applies to every
+   * store.
+   */
   readonly needs?: ContractNeed;
   /**
-   * Makes a store and holds it to the promise, on circuits of its own, which it removes in the
-   * end. Needs no `this`. It ends at once where the store lacks the trait it needs.
+   * Creates a store and checks that it keeps the promise, on separate circuits, which it removes in
+   * the end. Needs no `this`. Ends at once if the store lacks the required trait.
    *
-   * @throws {Error} If the promise is broken: what was looked at, what was expected, what came.
+   * @throws {Error} If the promise is broken: what was checked, what was expected, what came.
    */
   readonly run: () => Promise<void>;
 }
 
 /**
- * The suite that every driver must pass: what `Driver` promises, case by case, in no framework's
- * terms. Cases are independent of one another and may run side by side on one server; they sleep
- * nowhere, time passes on the clock that `make` is given.
+ * Returns the suite that every driver must pass: the promises of `Driver`, case by case, for any
+ * test framework. Cases are independent of one another and may run concurrently on one server; they
+ * never sleep, because time passes on the clock that `make` receives.
  *
- * @param make Makes the store under test, or the driver, which must take its time from `clock` alone. Called once
- * for each case; it may answer with stores on one server, or with the same store if it can be given
- * another clock.
- * @returns The cases, in order of reading.
+ * @param make Creates the store under test, or the driver, which must use `clock` for all times.
+ * Called once for each case; it may return stores on one server, or the same store if its clock can
+ * be replaced.
+ * @returns The cases, in reading order.
  *
  * @example Usage
  * ```ts
@@ -83,7 +86,9 @@ async function runScenario(
   const made = await make({ clock: clock.now });
   if (!isDriver(made)) {
     throw new TypeError(
-      `Cannot run the contract: "make" must give a store or a driver, it gave ${received(made)}`,
+      `Cannot run the contract: "make" must return a store or a driver, it returned ${
+        received(made)
+      }`,
     );
   }
   const store: Driver = made;

@@ -41,7 +41,7 @@ export const COUNTING: readonly Scenario[] = [
     },
   },
   {
-    name: "record() does not lengthen the run by a failure that ended before the last success",
+    name: "record() keeps the run of failures when a failure ended before the last success",
     async run(subject) {
       await subject.record({ successes: 1 });
       const late = (await subject.record({ failures: 1, ageMs: 1 })).snapshot;
@@ -54,14 +54,14 @@ export const COUNTING: readonly Scenario[] = [
     },
   },
   {
-    name: "record() orders a tally by when it ended, not by when it arrived",
+    name: "record() orders tallies by the time at which they ended, not by their arrival",
     async run(subject) {
       const endedAt = subject.clock.now() - 500;
       const { snapshot } = await subject.record({ successes: 2, failures: 1, ageMs: 500 });
       equal(snapshot.consecutiveFailures, 1, "the run after two successes and a failure");
       includes(snapshot, { lastSuccessAt: endedAt, lastFailureAt: endedAt }, "their times");
       subject.clock.advance(1_000);
-      // Ended 400 ms after that success, though it took 600 ms to get here.
+      // It ended 400 ms after that success, though it took 600 ms to arrive.
       const later = (await subject.record({ failures: 1, ageMs: 1_100 })).snapshot;
       equal(later.consecutiveFailures, 2, "the run after another failure");
     },
@@ -81,7 +81,7 @@ export const COUNTING: readonly Scenario[] = [
     },
   },
   {
-    name: "record() counts rejections towards totals and nothing else",
+    name: "record() adds rejections to the totals and changes nothing else",
     async run(subject) {
       await subject.record({ successes: 2, failures: 1 });
       const before = await subject.read();
@@ -102,7 +102,7 @@ export const COUNTING: readonly Scenario[] = [
     },
   },
   {
-    name: "record() keeps the counts since the circuit closed however long ago that was",
+    name: "record() keeps the counts since the circuit closed for as long as it stays closed",
     async run(subject) {
       await subject.record({ successes: 3, slow: 1 });
       await subject.record({ failures: 1 });
@@ -118,7 +118,7 @@ export const COUNTING: readonly Scenario[] = [
     },
   },
   {
-    name: "record() counts nothing as half-open while the circuit is closed or open",
+    name: "record() keeps half-open counts at 0 while the circuit is closed or open",
     async run(subject) {
       const none = { inFlight: 0, successes: 0, failures: 0, freeAt: null };
       const closed = await subject.record({ successes: 2, failures: 1 });
@@ -143,7 +143,7 @@ export const COUNTING: readonly Scenario[] = [
     },
   },
   {
-    name: "record() changes neither state nor generation, however many failures come",
+    name: "record() changes neither state nor generation, whatever number of failures it counts",
     async run(subject) {
       for (let i = 0; i < 12; i++) await subject.record({ failures: 1 });
       const { state, generation, consecutiveFailures } = await subject.read();
@@ -153,7 +153,7 @@ export const COUNTING: readonly Scenario[] = [
     },
   },
   {
-    name: "record() answers with the policy hash of the tally before",
+    name: "record() returns the policy hash of the previous tally",
     async run(subject) {
       equal((await subject.record({ policyHash: "a" })).snapshot.policyHash, "", "with the first");
       equal((await subject.record({ policyHash: "b" })).snapshot.policyHash, "a", "with the next");
@@ -162,7 +162,8 @@ export const COUNTING: readonly Scenario[] = [
     },
   },
   {
-    name: "the policy of the last outcome that counted is kept, and nothing else touches it",
+    name:
+      "record() stores the policy of the last outcome that counted, and no other operation changes it",
     async run(subject) {
       const policy = { strategy: "own", failureThreshold: 3, cooldownMs: null };
       equal((await subject.read()).policy, null, "the policy of an absent circuit");
@@ -184,7 +185,7 @@ export const COUNTING: readonly Scenario[] = [
     },
   },
   {
-    name: "the store goes by its own clock, whatever its callers' clocks show",
+    name: "the store uses its own clock and ignores the clocks of its callers",
     async run(subject) {
       const now = subject.clock.now();
       const wrong = { at: now - 7_200_000 };
@@ -203,7 +204,7 @@ export const COUNTING: readonly Scenario[] = [
     },
   },
   {
-    name: "every answer agrees with a read right after it",
+    name: "every operation returns the same circuit as a read right after it",
     async run(subject) {
       const agrees = async (after: string, answered: typeof subject.seen) => {
         equal<unknown>(await subject.read(), answered, `the read after ${after}`);
@@ -221,7 +222,7 @@ export const COUNTING: readonly Scenario[] = [
     },
   },
   {
-    name: "record() of 200 outcomes at once loses none and makes one circuit",
+    name: "record() of 200 concurrent outcomes loses none and creates one circuit",
     async run(subject) {
       const ids = Array.from({ length: 200 }, () => unique());
       const unknown = { epoch: "", generation: 0, began: 0 };
@@ -247,7 +248,7 @@ export const COUNTING: readonly Scenario[] = [
     },
   },
   {
-    name: "record() of a neutral ending returns the slot and counts nothing",
+    name: "record() of a neutral outcome returns the slot and counts nothing",
     async run(subject) {
       const token = unique();
       await halfOpened(subject, token);

@@ -1,4 +1,7 @@
-/** The trail of a store that keeps one: a row for each change, none for what changed nothing. */
+/**
+ * The trail of a store that keeps one: a row for each change, none for a request that changed
+ * nothing.
+ */
 
 import type { AuditEventName, EventQuery, StoredEvent } from "../contract.ts";
 import {
@@ -15,7 +18,7 @@ import {
 
 export const HISTORY: readonly Scenario[] = [
   {
-    name: "history() holds a row for each change, latest first",
+    name: "history() returns one row for each change, latest first",
     needs: "audited",
     async run(subject) {
       await halfOpened(subject, unique());
@@ -39,7 +42,7 @@ export const HISTORY: readonly Scenario[] = [
     },
   },
   {
-    name: "history() keeps the rows of a circuit that was removed, and has one of the removal",
+    name: "history() keeps the rows of a removed circuit, and adds a row for the removal",
     needs: "audited",
     async run(subject) {
       await opened(subject);
@@ -51,14 +54,14 @@ export const HISTORY: readonly Scenario[] = [
       includes(rows[0]?.metadata ?? {}, {
         ...{ from: "OPEN", generation: 3, reason: "left", actor: "ada" },
       }, "the removal");
-      // And it begins anew.
+      // It also begins anew.
       await subject.record({ epoch: "", generation: 0, began: 0, failures: 1 });
       equal((await subject.trip()).won, true, "whether a circuit of the same name opens");
       equal(names(await changes(subject)), ["opened", "removed", "opened"], "the events then");
     },
   },
   {
-    name: "history() says when, from what to what, why and by whom",
+    name: "history() returns the time, the states, the reason and the actor of each change",
     needs: "audited",
     async run(subject) {
       const now = subject.clock.now();
@@ -79,7 +82,7 @@ export const HISTORY: readonly Scenario[] = [
     },
   },
   {
-    name: "history() holds one row of a change that many callers asked for, or one asked for twice",
+    name: "history() returns one row for a change that many callers requested, or one caller twice",
     needs: "audited",
     async run(subject) {
       await subject.record({ failures: 1 });
@@ -94,7 +97,7 @@ export const HISTORY: readonly Scenario[] = [
     },
   },
   {
-    name: "history() holds no row of what changed nothing",
+    name: "history() returns no row for a request that changed nothing",
     needs: "audited",
     async run(subject) {
       await opened(subject);
@@ -108,7 +111,7 @@ export const HISTORY: readonly Scenario[] = [
     },
   },
   {
-    name: "history() says once that an override ended by itself, and why",
+    name: "history() returns one row for an override that ended by itself, with the reason",
     needs: "audited",
     async run(subject) {
       const until = subject.clock.now() + 60_000;
@@ -123,7 +126,7 @@ export const HISTORY: readonly Scenario[] = [
     },
   },
   {
-    name: "history() answers by event, by time and page by page",
+    name: "history() filters by event and by time, and pages",
     needs: "audited",
     async run(subject) {
       const begun = subject.clock.now();
@@ -155,7 +158,7 @@ export const HISTORY: readonly Scenario[] = [
     },
   },
   {
-    name: "history() tells circuits apart",
+    name: "history() returns the rows of the circuit that was asked for, and of no other",
     needs: "audited",
     async run(subject) {
       const other = subject.another();

@@ -15,7 +15,7 @@ import {
 
 export const IDENTITY: readonly Scenario[] = [
   {
-    name: "read() answers that an absent circuit is closed, and creates nothing",
+    name: "read() returns a closed circuit when there is none, and creates nothing",
     async run(subject) {
       for (const time of ["first", "second"]) {
         const snapshot = await subject.read();
@@ -26,7 +26,7 @@ export const IDENTITY: readonly Scenario[] = [
     },
   },
   {
-    name: "acquire() grants on an absent circuit, and creates nothing",
+    name: "acquire() grants when there is no circuit, and creates nothing",
     async run(subject) {
       const answer = await subject.acquire();
       includes(answer, { granted: true, moved: false }, "acquire() of an absent circuit");
@@ -36,7 +36,7 @@ export const IDENTITY: readonly Scenario[] = [
     },
   },
   {
-    name: "record() creates the circuit under the id of its request, in generation 1",
+    name: "record() creates the circuit with the id of its request as epoch, in generation 1",
     async run(subject) {
       const id = unique();
       const { current, snapshot } = await subject.record({ id, successes: 1 });
@@ -49,7 +49,7 @@ export const IDENTITY: readonly Scenario[] = [
   },
   {
     name:
-      "record() creates a circuit for an outcome of a life that is over, which feeds totals only",
+      "record() creates a circuit for an outcome of an earlier life, and adds the outcome to totals only",
     async run(subject) {
       const id = unique();
       const tally = { id, epoch: unique(), generation: 1, failures: 1 };
@@ -76,7 +76,7 @@ export const IDENTITY: readonly Scenario[] = [
     },
   },
   {
-    name: "record() feeds lifetime totals only when the generation is stale",
+    name: "record() adds to lifetime totals only when the generation is stale",
     async run(subject) {
       const { snapshot } = await subject.record({ successes: 2, failures: 1 });
       await opened(subject);
@@ -86,7 +86,7 @@ export const IDENTITY: readonly Scenario[] = [
   },
   {
     name:
-      "record() feeds lifetime totals only when the epoch is another, though the generation agrees",
+      "record() adds to lifetime totals only when the epoch differs, though the generation agrees",
     async run(subject) {
       const { snapshot: before } = await subject.record({ failures: 1 });
       equal(await subject.remove(), true, "remove() of a circuit that is there");
@@ -98,9 +98,9 @@ export const IDENTITY: readonly Scenario[] = [
     },
   },
   {
-    name: "record() feeds lifetime totals only when the generation began at another moment",
+    name: "record() adds to lifetime totals only when the generation began at another moment",
     async run(subject) {
-      // As after a store was put back to an earlier state: the number is there once more.
+      // The state after a store was restored: the number exists again.
       await subject.record({ failures: 1 });
       const { snapshot } = await opened(subject);
       const { epoch, generation, began } = snapshot;
@@ -109,7 +109,7 @@ export const IDENTITY: readonly Scenario[] = [
     },
   },
   {
-    name: "a generation begins at the moment of the request that begins it, and keeps that moment",
+    name: "a generation begins at the time of the request that begins it, and keeps that time",
     async run(subject) {
       const began: number[] = [];
       const note = (said: Snapshot) => began.push(said.began);
@@ -133,7 +133,7 @@ export const IDENTITY: readonly Scenario[] = [
     },
   },
   {
-    name: "record() feeds lifetime totals only when the generation is TOTALS_ONLY",
+    name: "record() adds to lifetime totals only when the generation is TOTALS_ONLY",
     async run(subject) {
       const { snapshot } = await subject.record({ successes: 2, failures: 1 });
       await feedsTotalsOnly(subject, { ...admissionOf(snapshot), generation: TOTALS_ONLY });
@@ -141,7 +141,7 @@ export const IDENTITY: readonly Scenario[] = [
     },
   },
   {
-    name: "record() leaves half-open counts alone when the generation is stale",
+    name: "record() does not change half-open counts when the generation is stale",
     async run(subject) {
       const { snapshot } = await subject.record({ successes: 1 });
       await halfOpened(subject, unique());
@@ -150,7 +150,7 @@ export const IDENTITY: readonly Scenario[] = [
     },
   },
   {
-    name: "record() counts an id that arrives twice once",
+    name: "record() counts an id once when it arrives twice",
     async run(subject) {
       const once = { id: unique(), successes: 2, failures: 1, rejected: 4, slow: 1 };
       const first = await subject.record({ ...once, epoch: "", generation: 0, began: 0 });
@@ -160,7 +160,7 @@ export const IDENTITY: readonly Scenario[] = [
     },
   },
   {
-    name: "record() tells again whether an id was current, whatever has become of the circuit",
+    name: "record() repeats whether an id was current, whatever has happened to the circuit since",
     async run(subject) {
       const counted = { id: unique(), epoch: "", generation: 0, began: 0, failures: 1 };
       const { snapshot: first } = await subject.record(counted);
@@ -186,7 +186,7 @@ export const IDENTITY: readonly Scenario[] = [
     },
   },
   {
-    name: "record() remembers an id when its clock has gone back",
+    name: "record() remembers an id when its clock was set back",
     async run(subject) {
       const once = { id: unique(), epoch: "", generation: 0, began: 0, failures: 1 };
       await subject.record(once);
@@ -197,7 +197,7 @@ export const IDENTITY: readonly Scenario[] = [
     },
   },
   {
-    name: "transition() tells again that an id won, and changes nothing",
+    name: "transition() repeats that an id won, and changes nothing",
     async run(subject) {
       await subject.record({ failures: 1 });
       const { epoch, generation, began } = subject.seen;
@@ -212,7 +212,7 @@ export const IDENTITY: readonly Scenario[] = [
     },
   },
   {
-    name: "transition() that expects nothing changes nothing when its id arrives twice",
+    name: "transition() without an expectation changes nothing when its id arrives twice",
     async run(subject) {
       await opened(subject);
       const once = { id: unique(), reason: "operator" };
@@ -229,7 +229,7 @@ export const IDENTITY: readonly Scenario[] = [
     },
   },
   {
-    name: "acquire() tells again that an id moved the circuit, and judges anew whether it grants",
+    name: "acquire() repeats that an id moved the circuit, and decides again whether to grant",
     async run(subject) {
       await opened(subject);
       subject.clock.advance(60_000);
@@ -259,7 +259,7 @@ export const IDENTITY: readonly Scenario[] = [
     },
   },
   {
-    name: "override() tells again that an id won, and changes nothing",
+    name: "override() repeats that an id won, and changes nothing",
     async run(subject) {
       await subject.record({ failures: 1 });
       const once = { id: unique() };
@@ -271,7 +271,7 @@ export const IDENTITY: readonly Scenario[] = [
     },
   },
   {
-    name: "remove() forgets a circuit, and says whether there was one",
+    name: "remove() deletes a circuit, and returns whether there was one",
     async run(subject) {
       await subject.record({ failures: 1 });
       await subject.trip();
@@ -286,7 +286,7 @@ export const IDENTITY: readonly Scenario[] = [
     },
   },
   {
-    name: "keys that differ at all are different circuits, whatever characters they hold",
+    name: "two keys are two circuits, whatever characters the keys consist of",
     async run(subject) {
       const keys = hostileKeys(subject.key);
       if (!subject.store.traits.shared) keys.push("__proto__", "constructor", "toString", "");
@@ -314,7 +314,7 @@ export const IDENTITY: readonly Scenario[] = [
     },
   },
   {
-    name: "what a shared store has answered does not change afterwards",
+    name: "the answers of a shared store do not change after they were returned",
     needs: "shared",
     async run({ store, key, clock }) {
       const at = clock.now();
@@ -367,13 +367,13 @@ function absentAt(now: number): Snapshot {
   } as Snapshot;
 }
 
-/** Everything but lifetime totals must stand as it stood. */
+/** Asserts that everything but lifetime totals is unchanged. */
 async function feedsTotalsOnly(
   subject: Subject,
   admitted: Admission,
 ): Promise<void> {
   const before = await subject.read();
-  // Later, so that a time that moves along shows. Not so late that anything leaves the window.
+  // Later, so that a time that moves along shows, but not so late that anything leaves the window.
   subject.clock.advance(100);
   const tally = { ...admitted, successes: 3, failures: 1, rejected: 5, slow: 2 };
   const { current, snapshot } = await subject.record(tally);

@@ -18,7 +18,7 @@ const KEEP = { outbox: "keep" } as const;
 
 export const OUTBOX: readonly Scenario[] = [
   {
-    name: "the outbox holds each change that asked for it, oldest first, and nothing else",
+    name: "the outbox holds each change that asked for a row, oldest first, and nothing else",
     async run(subject) {
       if (subject.store.confirm === undefined) return;
       await subject.record({ failures: 1, ...KEEP });
@@ -45,7 +45,8 @@ export const OUTBOX: readonly Scenario[] = [
     },
   },
   {
-    name: "the outbox says when, from what to what, why, by whom and upon which counts",
+    name:
+      "a row of the outbox has the time, the states, the reason, the actor and the counts of its change",
     async run(subject) {
       if (subject.store.confirm === undefined) return;
       const now = subject.clock.now();
@@ -70,8 +71,7 @@ export const OUTBOX: readonly Scenario[] = [
     },
   },
   {
-    name:
-      "the outbox holds one row of a change that many callers asked for, or one asked for twice",
+    name: "the outbox holds one row for a change that many callers requested, or one caller twice",
     async run(subject) {
       if (subject.store.confirm === undefined) return;
       await subject.record({ failures: 1 });
@@ -85,7 +85,8 @@ export const OUTBOX: readonly Scenario[] = [
     },
   },
   {
-    name: "the outbox holds the end of an override that ran out, before what came of the request",
+    name:
+      "the outbox holds the end of an expired override before the effect of the request that found it",
     async run(subject) {
       if (subject.store.confirm === undefined) return;
       await opened(subject);
@@ -98,7 +99,7 @@ export const OUTBOX: readonly Scenario[] = [
     },
   },
   {
-    name: "the outbox keeps what is not confirmed, through a restore too, and lets go of the rest",
+    name: "the outbox keeps unconfirmed rows, also through a restore, and drops confirmed ones",
     async run(subject) {
       const { store, key } = subject;
       if (store.confirm === undefined) return;
@@ -121,7 +122,7 @@ export const OUTBOX: readonly Scenario[] = [
     },
   },
   {
-    name: "the outbox keeps the newest rows, and the oldest of them counts those that had to go",
+    name: "the outbox keeps the newest rows, and its oldest row counts the rows that were dropped",
     async run(subject) {
       if (subject.store.confirm === undefined) return;
       for (let i = 0; i < OUTBOX_LENGTH + 3; i++) await subject.reset(KEEP);
@@ -132,7 +133,7 @@ export const OUTBOX: readonly Scenario[] = [
     },
   },
   {
-    name: "the outbox is handed out by each operation that asks, and by list()",
+    name: "each operation that asks for the outbox returns it, and so does list()",
     async run(subject) {
       const { store, key, clock } = subject;
       if (store.confirm === undefined) return;

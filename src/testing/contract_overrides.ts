@@ -27,7 +27,7 @@ const NO_EVIDENCE = {
 
 export const OVERRIDES: readonly Scenario[] = [
   {
-    name: "override() begins a generation, clears the evidence and leaves the state beneath",
+    name: "override() begins a generation, clears the evidence and keeps the state beneath",
     async run(subject) {
       const { snapshot: before } = await opened(subject);
       const { won, snapshot } = await subject.override("metrics_only", {
@@ -49,7 +49,7 @@ export const OVERRIDES: readonly Scenario[] = [
     },
   },
   {
-    name: "override() creates a circuit that is absent",
+    name: "override() creates a circuit when there is none",
     async run(subject) {
       const { won, snapshot } = await subject.override("forced_open");
       equal(won, true, "whether it won");
@@ -61,7 +61,7 @@ export const OVERRIDES: readonly Scenario[] = [
     },
   },
   {
-    name: "override() replaces the one before and begins another generation",
+    name: "override() replaces the previous override and begins another generation",
     async run(subject) {
       const until = subject.clock.now() + DAY_MS;
       await subject.override("forced_open", { until, reason: "an outage", actor: "ada" });
@@ -76,7 +76,7 @@ export const OVERRIDES: readonly Scenario[] = [
     },
   },
   {
-    name: "override() makes outcomes admitted before it late, and counts those admitted under it",
+    name: "override() makes earlier outcomes late, and counts outcomes that were admitted under it",
     async run(subject) {
       await subject.record({ successes: 1 });
       const { epoch, generation } = subject.seen;
@@ -90,7 +90,7 @@ export const OVERRIDES: readonly Scenario[] = [
     },
   },
   {
-    name: "acquire() refuses while forced_open, whatever state is beneath, and changes nothing",
+    name: "acquire() refuses under forced_open in every state, and changes nothing",
     async run(subject) {
       await subject.record({ successes: 1 });
       await subject.override("forced_open");
@@ -106,7 +106,7 @@ export const OVERRIDES: readonly Scenario[] = [
     },
   },
   {
-    name: "acquire() grants under the other overrides without lease, and moves no open circuit",
+    name: "acquire() grants without a lease under the other overrides, and moves no open circuit",
     async run(subject) {
       for (const kind of ADMITTING) {
         const circuit = subject.another();
@@ -124,7 +124,7 @@ export const OVERRIDES: readonly Scenario[] = [
     },
   },
   {
-    name: "override() over half-open ends its leases, and grants without any",
+    name: "override() of a half-open circuit ends its leases, and calls are granted without any",
     async run(subject) {
       const token = unique();
       const { snapshot: trial } = await halfOpened(subject, token);
@@ -145,7 +145,7 @@ export const OVERRIDES: readonly Scenario[] = [
     },
   },
   {
-    name: "an override outlives what is kept of traffic",
+    name: "an override outlives the traffic data of its circuit",
     async run(subject) {
       await subject.override("forced_open");
       subject.clock.advance(400 * DAY_MS);
@@ -156,7 +156,7 @@ export const OVERRIDES: readonly Scenario[] = [
     },
   },
   {
-    name: "a release begins a generation, clears the evidence and leaves the state beneath",
+    name: "a release begins a generation, clears the evidence and keeps the state beneath",
     async run(subject) {
       const { snapshot: before } = await opened(subject);
       await subject.override("metrics_only");
@@ -177,7 +177,7 @@ export const OVERRIDES: readonly Scenario[] = [
     },
   },
   {
-    name: "a release without override does nothing, and creates nothing",
+    name: "a release without an override does nothing, and creates nothing",
     async run(subject) {
       equal((await subject.release()).won, false, "whether it won on an absent circuit");
       equal((await subject.read()).epoch, "", "the epoch of the absent circuit");
@@ -190,7 +190,7 @@ export const OVERRIDES: readonly Scenario[] = [
     },
   },
   {
-    name: "a reset leaves an override and lifetime totals in place",
+    name: "a reset keeps an override and the lifetime totals",
     async run(subject) {
       await opened(subject);
       await subject.override("forced_open", { reason: "an outage" });
@@ -203,7 +203,7 @@ export const OVERRIDES: readonly Scenario[] = [
     },
   },
   {
-    name: "the until of an override is translated from its caller's clock to the store's",
+    name: "override() translates until from its caller's clock to the store's",
     async run(subject) {
       const now = subject.clock.now();
       const at = now - 5_000_000;
@@ -213,7 +213,7 @@ export const OVERRIDES: readonly Scenario[] = [
     },
   },
   {
-    name: "read() shows an override released once its until has come, and writes nothing",
+    name: "read() shows an override as released when its until has passed, and writes nothing",
     async run(subject) {
       await opened(subject, 600_000);
       const until = subject.clock.now() + 60_000;
@@ -236,7 +236,7 @@ export const OVERRIDES: readonly Scenario[] = [
     },
   },
   {
-    name: "the first write after until releases the override, and one answer says so",
+    name: "the first write after until releases the override, and one answer reports the release",
     async run(subject) {
       await subject.record({ successes: 1 });
       const until = subject.clock.now() + 60_000;
@@ -259,7 +259,8 @@ export const OVERRIDES: readonly Scenario[] = [
     },
   },
   {
-    name: "acquire() goes by the state beneath once until has come, and the release is told once",
+    name:
+      "acquire() uses the state beneath when until has passed, and the release is reported once",
     async run(subject) {
       await subject.record({ successes: 1 });
       const until = subject.clock.now() + 60_000;
@@ -277,7 +278,7 @@ export const OVERRIDES: readonly Scenario[] = [
     },
   },
   {
-    name: "acquire() moves an open circuit once the override over it has ended by itself",
+    name: "acquire() moves an open circuit when the override over it has ended by itself",
     async run(subject) {
       await opened(subject);
       const until = subject.clock.now() + COOLDOWN_MS;
@@ -296,7 +297,8 @@ export const OVERRIDES: readonly Scenario[] = [
     },
   },
   {
-    name: "an outcome admitted under an override that has ended by itself feeds totals only",
+    name:
+      "record() adds to totals only when the override of the outcome's admission has ended by itself",
     async run(subject) {
       const until = subject.clock.now() + 60_000;
       const { snapshot: laid } = await subject.override("metrics_only", { until });
@@ -309,7 +311,7 @@ export const OVERRIDES: readonly Scenario[] = [
     },
   },
   {
-    name: "transition() expects the generation that read() shows once until has come",
+    name: "transition() expects the generation that read() shows when until has passed",
     async run(subject) {
       const until = subject.clock.now() + 60_000;
       const { snapshot: laid } = await subject.override("metrics_only", { until });
@@ -325,7 +327,8 @@ export const OVERRIDES: readonly Scenario[] = [
     },
   },
   {
-    name: "override() after until has come replaces nothing: the one before was released",
+    name:
+      "override() after until has passed replaces no override, because the previous one is released",
     async run(subject) {
       const until = subject.clock.now() + 60_000;
       const { snapshot: laid } = await subject.override("metrics_only", { until });
@@ -339,7 +342,7 @@ export const OVERRIDES: readonly Scenario[] = [
   },
 ];
 
-/** Returns what the answers say of an override that was found past its `until`. */
+/** Returns the answers' report of an override that was found past its `until`. */
 function saying(answers: readonly Answer[]): unknown[] {
   return answers.map((answer) => answer.released ?? null).filter((released) => released !== null);
 }

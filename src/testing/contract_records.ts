@@ -1,4 +1,4 @@
-/** Whole records: what is listed, and what is restored. */
+/** Whole records: listed, and restored. */
 
 import type { CircuitRecord, Segment } from "../contract.ts";
 import { admissionOf, together } from "../records.ts";
@@ -19,7 +19,7 @@ const HOUR_MS = 3_600_000;
 
 export const RECORDS: readonly Scenario[] = [
   {
-    name: "check() leaves every circuit and the list as they were",
+    name: "check() changes no circuit and adds none to the list",
     async run(subject) {
       const open = subject.another();
       await opened(open);
@@ -36,7 +36,7 @@ export const RECORDS: readonly Scenario[] = [
     },
   },
   {
-    name: "list() goes through all circuits once, however small its pages",
+    name: "list() returns every circuit once, with pages of any size",
     async run(subject) {
       const circuits = Array.from({ length: 7 }, () => subject.another());
       await Promise.all(circuits.map((circuit, i) => circuit.record({ successes: i + 1 })));
@@ -57,7 +57,8 @@ export const RECORDS: readonly Scenario[] = [
     },
   },
   {
-    name: "list() of what is not plainly CLOSED leaves none of that out, however small its pages",
+    name:
+      "list() of circuits that are not plainly CLOSED returns all of them, with pages of any size",
     async run(subject) {
       const [open, half, laid, ended, closed, plain] = Array.from(
         { length: 6 },
@@ -82,7 +83,7 @@ export const RECORDS: readonly Scenario[] = [
     },
   },
   {
-    name: "list() hands out in brief what read() answers",
+    name: "list() in brief returns the same as read()",
     async run(subject) {
       await opened(subject);
       const [record] = await subject.listed([subject.key], 100, SHAPE, { brief: true });
@@ -90,7 +91,7 @@ export const RECORDS: readonly Scenario[] = [
     },
   },
   {
-    name: "together() answers each request for itself, and holds back none that comes later",
+    name: "together() answers each request separately, and does not delay later requests",
     async run(subject) {
       const { store } = subject;
       const circuits = Array.from({ length: 5 }, () => subject.another());
@@ -123,7 +124,7 @@ export const RECORDS: readonly Scenario[] = [
     },
   },
   {
-    name: "list() hands out what read() answers, with segments and outcomes, oldest first",
+    name: "list() returns the same as read(), with segments and outcomes, oldest first",
     async run(subject) {
       await subject.record({ successes: 2, slow: 1, policyHash: "p" });
       subject.clock.advance(3_000);
@@ -145,7 +146,7 @@ export const RECORDS: readonly Scenario[] = [
     },
   },
   {
-    name: "list() measures each circuit as it is asked to",
+    name: "list() measures each circuit with the shape that was requested for it",
     async run(subject) {
       await subject.record({ failures: 1 });
       subject.clock.advance(5_000);
@@ -186,7 +187,7 @@ export const RECORDS: readonly Scenario[] = [
     },
   },
   {
-    name: "restore() keeps state, evidence, totals and override, its times on the store's clock",
+    name: "restore() keeps state, evidence, totals and override, with times on the store's clock",
     async run(subject) {
       const now = subject.clock.now();
       const at = now - HOUR_MS - 137;
@@ -207,7 +208,7 @@ export const RECORDS: readonly Scenario[] = [
     },
   },
   {
-    name: "restore() keeps the time window, which ages on",
+    name: "restore() keeps the time window, which continues to age",
     async run(subject) {
       const { window } = recordAt(0, "").snapshot;
       const at = subject.clock.now() - HOUR_MS;
@@ -225,7 +226,7 @@ export const RECORDS: readonly Scenario[] = [
   },
   {
     name:
-      "restore() takes what list() hands out: a tripped circuit stays so for the time it has left",
+      "restore() accepts the records of list(), and a tripped circuit stays open for the remaining time",
     async run(subject) {
       await subject.record({ successes: 3, rejected: 2 });
       await opened(subject);
@@ -245,7 +246,7 @@ export const RECORDS: readonly Scenario[] = [
     },
   },
   {
-    name: "restore() replaces what is there, leases included, and makes its outcomes late",
+    name: "restore() replaces an existing circuit with its leases, and makes its outcomes late",
     async run(subject) {
       const token = unique();
       const { snapshot: trial } = await halfOpened(subject, token);
@@ -262,7 +263,7 @@ export const RECORDS: readonly Scenario[] = [
     },
   },
   {
-    name: "restore() keeps what is there if it is asked to",
+    name: "restore() keeps an existing circuit when the request says so",
     async run(subject) {
       await subject.record({ failures: 1 });
       const before = await subject.read();
@@ -277,7 +278,7 @@ export const RECORDS: readonly Scenario[] = [
     },
   },
   {
-    name: "restore() tells again that an id won, and changes nothing",
+    name: "restore() repeats that an id won, and changes nothing",
     async run(subject) {
       const id = unique();
       const record = recordAt(subject.clock.now(), subject.key);
@@ -290,7 +291,7 @@ export const RECORDS: readonly Scenario[] = [
     },
   },
   {
-    name: "restore() forgets no request: what was applied before it is not applied again",
+    name: "restore() remembers earlier requests, and does not apply them again",
     async run(subject) {
       const outcome = { id: unique(), successes: 3 };
       await subject.record(outcome);
@@ -307,7 +308,7 @@ export const RECORDS: readonly Scenario[] = [
     },
   },
   {
-    name: "restore() and override() keep words as they are, whatever they look like",
+    name: "restore() and override() store texts verbatim, whatever they look like",
     async run(subject) {
       const words = [
         "@oncall",
@@ -337,7 +338,8 @@ export const RECORDS: readonly Scenario[] = [
     },
   },
   {
-    name: "keeping what is there is told again, though it has gone since",
+    name:
+      "restore() repeats that it kept an existing circuit, though the circuit has been removed since",
     async run(subject) {
       await subject.record({ failures: 1 });
       const id = unique();
@@ -356,7 +358,7 @@ async function only(subject: Subject, shape = SHAPE): Promise<CircuitRecord> {
   return records[0]!;
 }
 
-/** Segments in which anything ended: a store may keep empty ones. */
+/** Returns the segments with outcomes: a store may keep empty ones. */
 function counted(segments: readonly Segment[]): Segment[] {
   return segments
     .filter(({ successes, failures }) => successes + failures > 0)

@@ -24,7 +24,10 @@ import { plainAnswer, plainRecord, plainSnapshot } from "./plain.ts";
 /** The trait that a store needs for a case to apply to it. */
 export type ContractNeed = "shared" | "audited" | "persistent";
 
-/** A case, as the files beside this one write it: about one circuit that nobody else uses. */
+/**
+ * A case, in the form that the files beside this one use: about one circuit that no other case
+ * uses.
+ */
 export interface Scenario {
   readonly name: string;
   readonly needs?: ContractNeed;
@@ -37,15 +40,15 @@ export const COOLDOWN_MS = 60_000;
 export const LEASE_MS = 30_000;
 
 /**
- * A circuit on the store under test, as one isolate sees it. It fills in what a case leaves
- * out (outcomes and transitions name the epoch and generation heard last), and copies every answer.
+ * A circuit on the store under test, as one isolate sees it. It fills in omitted fields (outcomes
+ * and transitions name the last known epoch and generation), and copies every answer.
  */
 export class Subject {
   readonly store: Driver;
   readonly clock: FakeClock;
-  /** Named by nobody else, so that drivers may share one server. */
+  /** A name that no other case uses, so that drivers may share one server. */
   readonly key: string;
-  /** The Snapshot heard last. */
+  /** The last known Snapshot. */
   seen: Pick<Snapshot, "epoch" | "generation" | "began"> = { epoch: "", generation: 0, began: 0 };
   readonly #touched: Set<string>;
 
@@ -56,7 +59,7 @@ export class Subject {
     this.#touched = touched.add(key);
   }
 
-  /** Another circuit on the same store. */
+  /** Returns another circuit on the same store. */
   another(key: string = unique()): Subject {
     return new Subject(this.store, this.clock, key, this.#touched);
   }
@@ -132,7 +135,7 @@ export class Subject {
     return await this.store.remove(this.key, request);
   }
 
-  /** Every record that the store lists under one of these keys, as often as it lists it. */
+  /** Returns every record that the store lists under one of these keys, as often as it lists it. */
   async listed(
     keys: readonly string[] = [this.key],
     limit = 100,
@@ -160,7 +163,7 @@ export class Subject {
     throw new Error("list() did not end: its cursor was not null after 10000 pages");
   }
 
-  /** Leaves the server as it was. What it says of this is not a case's business. */
+  /** Removes the circuits from the server. Errors of this are not a case's concern. */
   async cleanUp(): Promise<void> {
     for (const key of this.#touched) {
       try {
@@ -198,7 +201,7 @@ export class Subject {
     return { id: unique(), at: this.clock.now(), shape: SHAPE };
   }
 
-  /** A live answer is copied before anybody else has a turn. */
+  /** A live answer is copied before other code runs. */
   async #hear<A extends Answer>(said: Awaitable<A>): Promise<A> {
     const answer = said instanceof Promise ? plainAnswer(await said) : plainAnswer(said);
     this.seen = answer.snapshot;
@@ -206,12 +209,12 @@ export class Subject {
   }
 }
 
-/** An id, a token or a key that nobody else has. */
+/** Returns a unique id, token or key. */
 export function unique(): string {
   return `contract-${crypto.randomUUID()}`;
 }
 
-/** A circuit that has counted one failure and opened upon it. */
+/** Creates a circuit that has counted one failure and opened because of it. */
 export async function opened(subject: Subject, cooldownMs = COOLDOWN_MS): Promise<Changed> {
   await subject.record({ failures: 1 });
   const answer = await subject.trip({ cooldownMs });
@@ -219,7 +222,7 @@ export async function opened(subject: Subject, cooldownMs = COOLDOWN_MS): Promis
   return answer;
 }
 
-/** A circuit that has just gone half-open, with the trial `token` in flight. */
+/** Creates a circuit that has just gone half-open, with the trial `token` running. */
 export async function halfOpened(subject: Subject, token: string, max = 1): Promise<Acquired> {
   await opened(subject);
   subject.clock.advance(COOLDOWN_MS);
@@ -235,7 +238,7 @@ export function equal<T>(received: T, expected: T, what: string): void {
   throw new Error(`${what}: expected ${show(expected)}, received ${show(received)}`);
 }
 
-/** As {@linkcode equal}, of the fields that `expected` names. */
+/** Compares like {@linkcode equal}, only the fields that `expected` names. */
 export function includes<T extends object>(received: T, expected: Partial<T>, what: string): void {
   for (const name of Object.keys(expected) as (keyof T)[]) {
     equal(received[name], expected[name] as T[keyof T], `${what}, "${String(name)}"`);

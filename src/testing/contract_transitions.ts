@@ -1,4 +1,4 @@
-/** Compare-and-set: who wins, and what a transition changes. */
+/** Compare-and-set: which request wins, and the effects of a transition. */
 
 import { admissionOf } from "../records.ts";
 import {
@@ -36,7 +36,7 @@ export const TRANSITIONS: readonly Scenario[] = [
     },
   },
   {
-    name: "transition() for a cooldown of 0 ms opens a circuit whose trial may run at once",
+    name: "transition() with a cooldown of 0 ms opens a circuit whose trial may run at once",
     async run(subject) {
       await subject.record({ failures: 1 });
       const now = subject.clock.now();
@@ -48,7 +48,7 @@ export const TRANSITIONS: readonly Scenario[] = [
     },
   },
   {
-    name: "transition() to OPEN leaves the evidence to be looked at",
+    name: "transition() to OPEN keeps the evidence for inspection",
     async run(subject) {
       await subject.record({ successes: 3, slow: 1 });
       await subject.record({ failures: 1 });
@@ -61,7 +61,7 @@ export const TRANSITIONS: readonly Scenario[] = [
     },
   },
   {
-    name: "transition() loses when the generation is another, and changes nothing",
+    name: "transition() loses when the generation differs, and changes nothing",
     async run(subject) {
       const { snapshot } = await opened(subject);
       for (const generation of [1, 3]) {
@@ -73,7 +73,7 @@ export const TRANSITIONS: readonly Scenario[] = [
     },
   },
   {
-    name: "transition() loses when the epoch is another, though the generation agrees",
+    name: "transition() loses when the epoch differs, though the generation agrees",
     async run(subject) {
       const { snapshot } = await opened(subject);
       for (const epoch of [unique(), ""]) {
@@ -93,7 +93,7 @@ export const TRANSITIONS: readonly Scenario[] = [
     },
   },
   {
-    name: "transition() keeps how long an opening lasts, and the failure that opened it",
+    name: "transition() stores the length of the opening and the failure that caused it",
     async run(subject) {
       await subject.record({ failures: 1 });
       const at = subject.clock.now() - 250;
@@ -124,7 +124,7 @@ export const TRANSITIONS: readonly Scenario[] = [
     },
   },
   {
-    name: "transition() of 20 callers with one expectation is won once",
+    name: "transition() by 20 callers with the same expectation is won once",
     async run(subject) {
       await subject.record({ failures: 1 });
       const { epoch, generation, began } = subject.seen;
@@ -142,7 +142,7 @@ export const TRANSITIONS: readonly Scenario[] = [
     },
   },
   {
-    name: "transition() that expects nothing wins whatever stands, and creates the circuit",
+    name: "transition() without an expectation always wins, and creates the circuit",
     async run(subject) {
       equal((await subject.trip({ expected: null })).won, true, "opening an absent circuit");
       const open = await subject.read();
@@ -170,7 +170,7 @@ export const TRANSITIONS: readonly Scenario[] = [
     },
   },
   {
-    name: "transition() closes in the next half-open, whatever failed in the one before",
+    name: "transition() closes in the next half-open state, whatever failed in the previous one",
     async run(subject) {
       await halfOpened(subject, unique());
       await subject.record({ failures: 1 });
@@ -229,7 +229,8 @@ export const TRANSITIONS: readonly Scenario[] = [
     },
   },
   {
-    name: "an outcome admitted before a reset feeds totals only: an old trial reopens nothing",
+    name:
+      "an outcome admitted before a reset adds to totals only, and an old trial reopens nothing",
     async run(subject) {
       const token = unique();
       const { snapshot } = await halfOpened(subject, token);
@@ -243,7 +244,8 @@ export const TRANSITIONS: readonly Scenario[] = [
     },
   },
   {
-    name: "reopenCount is 0 at the first trip, grows from half-open to open, and ends with closing",
+    name:
+      "reopenCount is 0 at the first trip, grows with each reopening, and becomes 0 when the circuit closes",
     async run(subject) {
       equal((await opened(subject)).snapshot.reopenCount, 0, "at the first trip");
       for (const expected of [1, 2]) {
@@ -263,7 +265,8 @@ export const TRANSITIONS: readonly Scenario[] = [
     },
   },
   {
-    name: "closedAt is of the last closing or reset of a circuit that was not closed, for its ramp",
+    name:
+      "closedAt is the time of the last closing, or of the reset of a circuit that was not closed",
     async run(subject) {
       await opened(subject);
       equal((await subject.read()).closedAt, null, "before it has closed");
@@ -288,7 +291,7 @@ export const TRANSITIONS: readonly Scenario[] = [
     },
   },
   {
-    name: "reopenCount ends with a reset",
+    name: "a reset sets reopenCount to 0",
     async run(subject) {
       await halfOpened(subject, unique());
       equal((await subject.trip()).snapshot.reopenCount, 1, "at reopening");

@@ -17,7 +17,7 @@ const HOUR_MS = 3_600_000;
 
 export const TRIALS: readonly Scenario[] = [
   {
-    name: "acquire() grants on a closed circuit without lease or write",
+    name: "acquire() grants on a closed circuit without a lease and without a write",
     async run(subject) {
       await subject.record({ successes: 1, failures: 1 });
       const before = await subject.read();
@@ -56,7 +56,7 @@ export const TRIALS: readonly Scenario[] = [
     },
   },
   {
-    name: "acquire() moves a circuit once; read() never does",
+    name: "acquire() moves a circuit once, and read() never does",
     async run(subject) {
       const { snapshot } = await opened(subject);
       subject.clock.advance(HOUR_MS);
@@ -70,7 +70,7 @@ export const TRIALS: readonly Scenario[] = [
     },
   },
   {
-    name: "acquire() by 50 callers at once moves the circuit once and gives out one slot",
+    name: "acquire() by 50 concurrent callers moves the circuit once and grants one slot",
     async run(subject) {
       await opened(subject);
       subject.clock.advance(COOLDOWN_MS);
@@ -99,7 +99,7 @@ export const TRIALS: readonly Scenario[] = [
     },
   },
   {
-    name: "acquire() tells when the earliest lease ends",
+    name: "acquire() returns the time at which the earliest lease ends",
     async run(subject) {
       const first = unique();
       await halfOpened(subject, first, 2);
@@ -113,7 +113,7 @@ export const TRIALS: readonly Scenario[] = [
     },
   },
   {
-    name: "acquire() grants a token again while it is out, without a second slot",
+    name: "acquire() grants a token again while its lease runs, without a second slot",
     async run(subject) {
       const token = unique();
       await halfOpened(subject, token, 2);
@@ -129,7 +129,7 @@ export const TRIALS: readonly Scenario[] = [
     },
   },
   {
-    name: "acquire() refuses a token that has ended until its lease would have expired",
+    name: "acquire() refuses a returned token until its lease would have expired",
     async run(subject) {
       const token = unique();
       await halfOpened(subject, token);
@@ -160,7 +160,7 @@ export const TRIALS: readonly Scenario[] = [
     },
   },
   {
-    name: "record() counts the outcome of an expired trial, which frees nobody else's slot",
+    name: "record() counts the outcome of an expired trial, and frees no other trial's slot",
     async run(subject) {
       const expired = unique();
       await halfOpened(subject, expired);
@@ -174,7 +174,7 @@ export const TRIALS: readonly Scenario[] = [
     },
   },
   {
-    name: "record() counts what ends in half-open, and what was counted before does not show there",
+    name: "record() counts outcomes in half-open separately from earlier outcomes",
     async run(subject) {
       const tokens = [unique(), unique()] as const;
       await subject.record({ successes: 8 });
@@ -197,7 +197,7 @@ export const TRIALS: readonly Scenario[] = [
     },
   },
   {
-    name: "record() ends no lease when the token is another's",
+    name: "record() ends no lease when the token belongs to another call",
     async run(subject) {
       await halfOpened(subject, unique());
       const { snapshot } = await subject.record({ successes: 1, lease: unique() });
@@ -206,7 +206,7 @@ export const TRIALS: readonly Scenario[] = [
   },
   {
     name:
-      "a generation owns its leases: an old trial holds and frees no slot of the next half-open",
+      "a generation owns its leases: an old trial holds and frees no slot of the next half-open state",
     async run(subject) {
       const old = [unique(), unique()] as const;
       await halfOpened(subject, old[0], 2);
@@ -231,7 +231,7 @@ export const TRIALS: readonly Scenario[] = [
   },
   {
     name:
-      "a generation owns its leases: one that outlives its generation takes no slot of the next",
+      "a generation owns its leases: a lease that outlives its generation holds no slot of the next",
     async run(subject) {
       const hung = unique();
       await opened(subject, 1_000);
@@ -245,7 +245,7 @@ export const TRIALS: readonly Scenario[] = [
     },
   },
   {
-    name: "nothing waits for a trial: the circuit is read, recorded and changed while one runs",
+    name: "a running trial does not block reads, records and changes of its circuit",
     async run(subject) {
       await halfOpened(subject, unique());
       equal((await subject.read()).halfOpen.inFlight, 1, "the trials in flight");
@@ -256,7 +256,8 @@ export const TRIALS: readonly Scenario[] = [
     },
   },
   {
-    name: "acquire() takes an openUntil as passed that is further off than a cooldown could set it",
+    name:
+      "acquire() treats openUntil as passed when it is further ahead than a cooldown can set it",
     async run(subject) {
       // A short cooldown may seem a minute longer, a long one twice as long.
       for (const [cooldownMs, farthest] of [[1_000, 61_000], [600_000, 1_200_000]] as const) {
@@ -271,7 +272,7 @@ export const TRIALS: readonly Scenario[] = [
     },
   },
   {
-    name: "acquire() moves an open circuit on when the store's clock has gone back an hour",
+    name: "acquire() moves an open circuit when the store's clock was set back an hour",
     async run(subject) {
       await opened(subject);
       subject.clock.set(subject.clock.now() - HOUR_MS);
@@ -281,7 +282,7 @@ export const TRIALS: readonly Scenario[] = [
     },
   },
   {
-    name: "acquire() takes a lease further off than twice leaseMs as expired",
+    name: "acquire() treats a lease as expired when it ends later than twice leaseMs from now",
     async run(subject) {
       await halfOpened(subject, unique());
       const begun = subject.clock.now();
@@ -296,7 +297,7 @@ export const TRIALS: readonly Scenario[] = [
     },
   },
   {
-    name: "trials in turn reach what the breaker asks for: two successes, then it is closed",
+    name: "trials in sequence reach two successes, and the circuit is closed",
     async run(subject) {
       let token = unique();
       await halfOpened(subject, token);
@@ -312,7 +313,7 @@ export const TRIALS: readonly Scenario[] = [
     },
   },
   {
-    name: "transition() closes while fewer trials have failed than the breaker allows",
+    name: "transition() closes while fewer trials have failed than the request allows",
     async run(subject) {
       const tokens = [unique(), unique(), unique()] as const;
       await halfOpened(subject, tokens[0], 3);

@@ -39,8 +39,7 @@ export const WINDOWS: readonly Scenario[] = [
     },
   },
   {
-    name:
-      "the window ages on write: outcomes of an hour ago are gone when the next one is recorded",
+    name: "record() ages the window, and drops outcomes of an hour ago",
     async run(subject) {
       await subject.record({ successes: 5, failures: 1, slow: 6 });
       subject.clock.advance(HOUR_MS);
@@ -51,7 +50,7 @@ export const WINDOWS: readonly Scenario[] = [
     },
   },
   {
-    name: "the window loses what is old and keeps what is young when an outcome is recorded",
+    name: "record() drops old segments of the window and keeps the young ones",
     async run(subject) {
       await subject.record({ failures: 1 });
       subject.clock.advance(6 * SEGMENT_MS);
@@ -64,7 +63,7 @@ export const WINDOWS: readonly Scenario[] = [
     },
   },
   {
-    name: "the window ages on acquire() and transition() as well",
+    name: "acquire() and transition() age the window as well",
     async run(subject) {
       await subject.record({ failures: 1 });
       subject.clock.advance(HOUR_MS);
@@ -76,12 +75,12 @@ export const WINDOWS: readonly Scenario[] = [
     },
   },
   {
-    name: "the window books an outcome when it ended, not when it was told",
+    name: "the window counts an outcome at the time when it ended, not when it was recorded",
     async run(subject) {
       subject.clock.advance(500);
       const now = subject.clock.now();
       await subject.record({ successes: 1 });
-      // Ended in the segment that began six seconds before the one that is current.
+      // It ended in the segment that began six seconds before the current one.
       await subject.record({ failures: 1, ageMs: 5_600 });
       subject.clock.set(now - 500 + 3_999);
       equal((await subject.read()).window, { successes: 1, failures: 1, slow: 0 }, "at 3999 ms");
@@ -92,7 +91,7 @@ export const WINDOWS: readonly Scenario[] = [
     },
   },
   {
-    name: "the window takes no outcome that ended before it began",
+    name: "the window ignores an outcome that ended before the window began",
     async run(subject) {
       await subject.record({ successes: 1 });
       const { snapshot } = await subject.record({ failures: 1, ageMs: 12_000 });
@@ -102,7 +101,7 @@ export const WINDOWS: readonly Scenario[] = [
     },
   },
   {
-    name: "the window stays whole when the store's clock goes back an hour",
+    name: "the window stays complete when the store's clock goes back an hour",
     async run(subject) {
       await subject.record({ successes: 2, failures: 1 });
       subject.clock.set(subject.clock.now() - HOUR_MS);
@@ -119,7 +118,7 @@ export const WINDOWS: readonly Scenario[] = [
     },
   },
   {
-    name: "the window is as long as the request says",
+    name: "the window has the length that the request asks for",
     async run(subject) {
       const minute: Shape = { windowMs: 60_000, windowSize: 0 };
       const second: Shape = { windowMs: 1_000, windowSize: 0 };
@@ -138,7 +137,7 @@ export const WINDOWS: readonly Scenario[] = [
     },
   },
   {
-    name: "the count window holds the last windowSize outcomes, in their order",
+    name: "the count window holds the last windowSize outcomes in their order",
     async run(subject) {
       const two: Shape = { windowMs: 10_000, windowSize: 2 };
       equal(await last(subject, two, { failures: 1 }), { size: 1, failures: 1 }, "after F");
@@ -149,7 +148,7 @@ export const WINDOWS: readonly Scenario[] = [
     },
   },
   {
-    name: "the count window does not age, and overflows in one tally",
+    name: "the count window does not age, and one tally can overflow it",
     async run(subject) {
       const ten: Shape = { windowMs: 10_000, windowSize: 10 };
       for (let i = 0; i < 6; i++) await subject.record({ failures: 1, shape: ten });
@@ -168,7 +167,7 @@ export const WINDOWS: readonly Scenario[] = [
     },
   },
   {
-    name: "the count window is as long as the request says",
+    name: "the count window has the length that the request asks for",
     async run(subject) {
       const ten: Shape = { windowMs: 10_000, windowSize: 10 };
       const shorter: Shape = { windowMs: 10_000, windowSize: 3 };

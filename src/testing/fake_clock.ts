@@ -22,13 +22,16 @@ const DEFAULT_START_MS = 1_735_689_600_000;
 export class FakeClock {
   #nowMs: number;
 
-  /** Returns the clock's time, in ms since the epoch. Bound: may be handed on without its object. */
+  /**
+   * Returns the clock's time, in ms since the epoch. Bound, so it can be passed on without its
+   * object.
+   */
   readonly now: Clock = (): number => this.#nowMs;
 
   /**
-   * Makes a clock that shows `startMs` and stands still.
+   * Creates a clock that shows `startMs` and stands still.
    *
-   * @param startMs What it shows first, in ms since the epoch. Left out: the start of 2025, UTC.
+   * @param startMs Its first time, in ms since the epoch. By default, the start of 2025, UTC.
    * @throws {RangeError} If it is not a finite number of at least 0.
    */
   constructor(startMs: number = DEFAULT_START_MS) {
@@ -36,9 +39,9 @@ export class FakeClock {
   }
 
   /**
-   * Lets time pass.
+   * Advances the clock.
    *
-   * @param ms How much, in ms.
+   * @param ms The time to add, in ms.
    * @throws {RangeError} If it is not a finite number of at least 0: `set` goes back.
    */
   advance(ms: number): void {
@@ -48,7 +51,7 @@ export class FakeClock {
   /**
    * Sets the clock, forward or back.
    *
-   * @param ms What it shows from now on, in ms since the epoch.
+   * @param ms The new time, in ms since the epoch.
    * @throws {RangeError} If it is not a finite number of at least 0.
    */
   set(ms: number): void {

@@ -1,5 +1,5 @@
 /**
- * Tools for tests of a circuit breaker: a clock that is set by hand, a store that fails on request,
+ * Tools for tests of a circuit breaker: a clock that is set by hand, a store that fails on demand,
  * and the suite that every driver must pass. Nothing here imports Deno or a package.
  *
  * @example An hour passes at once

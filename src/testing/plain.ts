@@ -1,12 +1,12 @@
 /**
- * Answers of a store as plain data of one's own, the way a network would deliver them: a store in
- * this process answers with live records, which go on changing and may carry more than the contract.
+ * Copies answers of a store to plain data, as a network would deliver them: a store in this process
+ * answers with live records, which continue to change and may have more fields than the contract.
  */
 
 import type { Answer, CircuitRecord, OverrideRecord, Snapshot } from "../contract.ts";
 import { copySnapshot } from "../records.ts";
 
-/** Exactly the fields of the contract: nothing else gets through. */
+/** Copies exactly the fields of the contract, and no others. */
 export function plainSnapshot(s: Snapshot): Snapshot {
   return { ...copySnapshot(s), override: plainOverride(s.override) };
 }

@@ -5,7 +5,7 @@ import { cli, json } from "./process.ts";
 
 const TOKEN = "AXsecretOfTheDashboard";
 
-Deno.test("--api looks at circuits and acts on them through a dashboard", async (t) => {
+Deno.test("--api reads circuits and acts on them through a dashboard", async (t) => {
   const fuse = createFuse({ stores: { array: memory() }, defaults: { failureThreshold: 1 } });
   await using dashboard = serveDashboard(fuse, TOKEN);
   const api = ["--api", `${dashboard.url}/`, "--header", `authorization: Bearer ${TOKEN}`];
@@ -30,7 +30,7 @@ Deno.test("--api looks at circuits and acts on them through a dashboard", async 
     assertEquals(circuit.name, "odd name/%");
   });
 
-  await t.step("actions arrive with their reason and end, and the dashboard's actor", async () => {
+  await t.step("an action carries its reason, its end and the dashboard's actor", async () => {
     const { code, stderr } = await cli(
       ...[{}, "disable", "a", "--reason", "drill", "--for", "10m", ...api] as const,
     );
@@ -44,7 +44,7 @@ Deno.test("--api looks at circuits and acts on them through a dashboard", async 
     assertEquals((await fuse.make("new").snapshot()).override?.until, null);
   });
 
-  await t.step("disable without an end, circuits called by dots, and removal", async () => {
+  await t.step("disable accepts no end, and names of dots are acted on and removed", async () => {
     for (const name of ["..", "."]) {
       const { code, stderr } = await cli(
         ...[{}, "disable", name, "--reason", "drill", "--no-end", "--create", ...api] as const,
@@ -57,7 +57,7 @@ Deno.test("--api looks at circuits and acts on them through a dashboard", async 
     }
   });
 
-  await t.step("a circuit that is not there is refused before anything is posted", async () => {
+  await t.step("an unknown circuit is refused before anything is posted", async () => {
     dashboard.log.length = 0;
     const { code, stderr } = await cli({}, "release", "nobody", "--reason", "r", ...api);
     assertEquals(code, 1);
@@ -65,7 +65,7 @@ Deno.test("--api looks at circuits and acts on them through a dashboard", async 
     assertEquals(dashboard.log.filter((line) => line.startsWith("POST")), []);
   });
 
-  await t.step("refusals say what to do, and never the token", async () => {
+  await t.step("an error says what to do, and never shows the token", async () => {
     const wall = api.with(1, dashboard.readOnlyUrl);
     const readOnly = await cli({}, "open", "a", "--reason", "r", ...wall);
     assertEquals(readOnly.code, 1);

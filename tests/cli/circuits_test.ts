@@ -11,7 +11,7 @@ const redis = await sharedRedis();
 const TOKEN = "AXsecretTokenOfRedis";
 const database = await fileForFile();
 
-/** Both stores, each with a Fuse beside the command line. */
+/** Runs `body` with both stores, each with a Fuse beside the command line. */
 async function withStores(
   name: "cache" | "database",
   body: (env: Environment, fuse: Fuse) => Promise<void>,
@@ -47,14 +47,14 @@ function fail(fuse: Fuse, name: string): Promise<unknown> {
 }
 
 for (const store of ["cache", "database"] as const) {
-  Deno.test(`the command line looks at circuits in the ${store} and acts on them`, async (t) => {
+  Deno.test(`runCli() reads circuits in the ${store} and acts on them`, async (t) => {
     await withStores(store, async (env, fuse) => {
       const name = `payments-${store}`;
       await fuse.make(`calm-${store}`).call(() => 1);
       await fail(fuse, name);
       await fuse.flush();
 
-      await t.step("status shows what is open first", async () => {
+      await t.step("status lists open circuits first", async () => {
         const circuits = await json<{ name: string; state: string }[]>(env, "status");
         assertEquals(circuits[0]!.name, name);
         assertEquals(circuits.map(({ state }) => state), ["OPEN", "CLOSED"]);
@@ -68,7 +68,7 @@ for (const store of ["cache", "database"] as const) {
         assert(!closed.stdout.includes(name));
       });
 
-      await t.step("show explains one", async () => {
+      await t.step("show explains a circuit", async () => {
         const shown = await json<{ circuit: { state: string }; explanation: string }>(
           ...[env, "show", name] as const,
         );
@@ -78,8 +78,8 @@ for (const store of ["cache", "database"] as const) {
         assertMatch(stdout, /^Circuit .* is OPEN.*\ncircuit +"payments/);
       });
 
-      await t.step("an action is seen by the others, with its reason, actor and end", async () => {
-        // As of a variable that is not set.
+      await t.step("other isolates see an action with its reason, actor and end", async () => {
+        // An empty actor, as from a variable that is not set.
         await cli(env, "metrics-only", name, "--reason", "drill", "--actor", "");
         assert((await fuse.make(name).snapshot()).override?.actor);
         const said = await cli(
@@ -94,7 +94,7 @@ for (const store of ["cache", "database"] as const) {
         assert(left > 0 && left <= 600_000);
       });
 
-      await t.step("release, reset and remove undo it", async () => {
+      await t.step("release, reset and remove undo an action", async () => {
         assertEquals((await cli(env, "release", name, "--reason", "fixed")).code, 0);
         assertEquals((await fuse.make(name).snapshot()).override, null);
         assertEquals((await cli(env, "reset", name, "--reason", "fixed")).code, 0);
@@ -106,18 +106,21 @@ for (const store of ["cache", "database"] as const) {
         assertEquals((await cli(env, "show", name)).code, 1);
       });
 
-      await t.step("a scoped circuit is another one", async () => {
-        const scoped = ["--context", "tenant:42", "--boundary", "region:eu"];
-        const { circuit } = await json<{ circuit: { context: string; boundary: string } }>(
-          ...[env, "open", name, "--reason", "abuse", "--create", ...scoped] as const,
-        );
-        assertEquals([circuit.context, circuit.boundary], ["tenant:42", "region:eu"]);
-        const wrong = await cli(env, "show", name);
-        assertEquals(wrong.code, 1);
-        assertStringIncludes(wrong.stderr, "for tenant:42 in region:eu");
-      });
+      await t.step(
+        "a circuit of a scope is separate from the unscoped circuit of that name",
+        async () => {
+          const scoped = ["--context", "tenant:42", "--boundary", "region:eu"];
+          const { circuit } = await json<{ circuit: { context: string; boundary: string } }>(
+            ...[env, "open", name, "--reason", "abuse", "--create", ...scoped] as const,
+          );
+          assertEquals([circuit.context, circuit.boundary], ["tenant:42", "region:eu"]);
+          const wrong = await cli(env, "show", name);
+          assertEquals(wrong.code, 1);
+          assertStringIncludes(wrong.stderr, "for tenant:42 in region:eu");
+        },
+      );
 
-      await t.step("an unknown circuit is refused, and a slip is corrected", async () => {
+      await t.step("an unknown circuit is refused, and a similar name is suggested", async () => {
         const { code, stdout, stderr } = await cli(
           ...[env, "open", `clam-${store}`, "--reason", "r"] as const,
         );
@@ -128,7 +131,7 @@ for (const store of ["cache", "database"] as const) {
   });
 }
 
-Deno.test("status and show print names in full, and scopes that do nothing to a terminal", () =>
+Deno.test("status and show print names in full, and escape control characters in scopes", () =>
   withStores("database", async (env, fuse) => {
     const name = `https://api.example.com/${"v1/".repeat(30)}`;
     const id = "\u009b2J\u202e\u2028";
@@ -141,7 +144,7 @@ Deno.test("status and show print names in full, and scopes that do nothing to a 
     }
   }));
 
-Deno.test("a trail that does not answer keeps nobody from acting", () =>
+Deno.test("an action succeeds when the trail does not answer", () =>
   withStores("cache", async (cache) => {
     const env = {
       ...cache,
@@ -160,7 +163,7 @@ Deno.test("a trail that does not answer keeps nobody from acting", () =>
     assert(!stderr.includes(env.TURSO_AUTH_TOKEN));
   }));
 
-Deno.test("a store that does not answer is an error, without its token", async () => {
+Deno.test("an error about an unreachable store does not show its token", async () => {
   const env = {
     UPSTASH_REDIS_REST_URL: "http://127.0.0.1:1",
     UPSTASH_REDIS_REST_TOKEN: TOKEN,
@@ -174,7 +177,7 @@ Deno.test("a store that does not answer is an error, without its token", async (
   }
 });
 
-Deno.test("a token that the server refuses is in no message", async () => {
+Deno.test("an error about a refused token does not show the token", async () => {
   await using face = await startFace({ redis, token: TOKEN });
   const wrong = "AXwrongTokenOfRedis";
   const env = { UPSTASH_REDIS_REST_URL: face.url, UPSTASH_REDIS_REST_TOKEN: wrong };

@@ -1,5 +1,5 @@
 /**
- * A real dashboard over a Fuse, on a port: what the command line's `--api` speaks to.
+ * Serves a real dashboard over a Fuse on a port, for the command line's `--api`.
  *
  * @module
  */
@@ -10,18 +10,18 @@ import { bearerAuth } from "hono/bearer-auth";
 
 /** A dashboard that listens. */
 export interface Dashboard extends AsyncDisposable {
-  /** Where it is mounted. */
+  /** Its address. */
   readonly url: string;
-  /** Where one is that is read-only. */
+  /** The address of a read-only dashboard. */
   readonly readOnlyUrl: string;
-  /** `METHOD path`, of each request. */
+  /** The requests, each as `METHOD path`. */
   readonly log: string[];
 }
 
-/** Circuits of a page, so few that a list takes several. */
+/** The number of circuits in a page, so small that a list takes several pages. */
 const PAGE = "2";
 
-/** Serves a dashboard at `/ops`, to whoever has the token. */
+/** Serves a dashboard at `/ops` to holders of the token. */
 export function serveDashboard(fuse: Fuse, token: string): Dashboard {
   const auth = bearerAuth({ token });
   const app = new Hono()

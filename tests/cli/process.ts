@@ -6,7 +6,7 @@
 import { lines } from "../support/lines.ts";
 import { root } from "../tools/gate/project.ts";
 
-/** How a command ended. */
+/** The result of a command. */
 export interface Ended {
   readonly code: number;
   readonly stdout: string;
@@ -15,7 +15,7 @@ export interface Ended {
 
 const ARGS = ["run", "-A", "--no-prompt", "src/cli.ts"];
 
-/** Where a command finds its stores: variables, in place of all that this process has. */
+/** The variables of a command, in place of this process's own. */
 export type Environment = Readonly<Record<string, string>>;
 
 /** Runs a command to its end. */
@@ -40,9 +40,9 @@ export async function json<T>(env: Environment, ...args: string[]): Promise<T> {
   return JSON.parse(stdout) as T;
 }
 
-/** A command that goes on until it is ended. */
+/** A command that runs until it is ended. */
 export interface Running extends AsyncDisposable {
-  /** The next line that it prints. */
+  /** Returns the next line that it prints. */
   next(): Promise<string>;
   /** Interrupts it, as Ctrl-C does, and returns its exit code. */
   interrupt(): Promise<number>;
@@ -67,7 +67,7 @@ export function start(env: Environment, ...args: string[]): Running {
       try {
         child.kill("SIGKILL");
       } catch {
-        // It has ended.
+        // The command has ended.
       }
       for await (const _ of printed);
       await child.status;

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { runCli } from "@fuse/edge/cli";
 import { cli } from "./process.ts";
 
-/** Runs a command in this process, with nothing set. */
+/** Runs a command in this process, without variables. */
 async function run(args: readonly string[], env: object = {}) {
   let [stdout, stderr] = ["", ""];
   const code = await runCli(args, {
@@ -58,19 +58,19 @@ for (const [title, args, says] of CASES) {
   });
 }
 
-Deno.test("runCli() refuses variables as fuseFromEnv does", async () => {
+Deno.test("runCli() refuses the variables that fuseFromEnv() refuses", async () => {
   const { code, stderr } = await run(["status"], { FUSE_STOER: "cache" });
   assertEquals(code, 1);
   assertStringIncludes(stderr, "FUSE_STOER");
 });
 
-Deno.test("the command line writes errors to stderr and ends with 1", async () => {
+Deno.test("the command line writes errors to stderr and exits with 1", async () => {
   const { code, stdout, stderr } = await cli({}, "opne", "payments");
   assertEquals([code, stdout], [1, ""]);
   assertStringIncludes(stderr, "(Did you mean open?)");
 });
 
-Deno.test("the command line prints its help, and hides close", async () => {
+Deno.test("the command line prints its help, without the command close", async () => {
   const { code, stdout } = await cli({}, "--help");
   assertEquals(code, 0);
   assertStringIncludes(stdout, "force-open|open");

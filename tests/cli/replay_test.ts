@@ -3,7 +3,7 @@ import { type RecordedCall, replay } from "../../src/cli/replay.ts";
 
 const START = 1_735_689_600_000;
 
-/** A call a second: `.` succeeded, `x` failed, `s` succeeded slowly. */
+/** Returns one call a second: `.` succeeded, `x` failed, `s` succeeded slowly. */
 function calls(pattern: string): RecordedCall[] {
   return [...pattern].map((c, i) => ({
     at: START + i * 1_000,
@@ -21,7 +21,7 @@ Deno.test("replay() opens nothing while no threshold is reached", async () => {
   assertEquals(await replay([], {}), []);
 });
 
-Deno.test("replay() says when it would have opened, for how long, and what it would have refused", async () => {
+Deno.test("replay() reports when a circuit would have opened, for how long, and what it would have rejected", async () => {
   const policy = { failureThreshold: 3, cooldownMs: 4_000, successThreshold: 2 };
   //                  0123456789
   const recorded = calls(".xxxxx.x..");
@@ -39,7 +39,7 @@ Deno.test("replay() says when it would have opened, for how long, and what it wo
   assertEquals([opening?.untilMs, opening?.refused, opening?.reopened], [5_000, 3, 0]);
 });
 
-Deno.test("replay() goes by the policy that it is given", async () => {
+Deno.test("replay() uses the given policy", async () => {
   const recorded = calls("xxx.......xxx...");
   const cooldownMs = 1_000;
   const opened = async (failureThreshold: number) =>
@@ -62,11 +62,11 @@ Deno.test("replay() counts calls as slow that were recorded as slow", async () =
   ]);
 });
 
-Deno.test("replay() goes on where recorded times go back", async () => {
+Deno.test("replay() continues when recorded times go back", async () => {
   const recorded = calls("xxx").map((call, i) => ({ ...call, at: START - i }));
   assertEquals((await replay(recorded, { failureThreshold: 3 })).length, 1);
 });
 
-Deno.test("replay() refuses a policy that there cannot be", async () => {
+Deno.test("replay() refuses an invalid policy", async () => {
   await assertRejects(() => replay([], { failureThreshold: 0 }), RangeError, "failureThreshold");
 });

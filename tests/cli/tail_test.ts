@@ -7,10 +7,13 @@ import { createClient } from "@libsql/client";
 
 type Query = Parameters<LibsqlStore["history"]>[0];
 
-/** What comes before a look at the trail. Returns after how many rows the look fails, if it does. */
+/**
+ * Runs before each read of the trail. Returns the number of rows after which the read fails, if it
+ * does.
+ */
 type Before = (look: number, force: (reason: string) => Promise<void>) => Promise<number | void>;
 
-/** A store whose trail fails in the midst of being read. */
+/** A store whose trail fails while it is read. */
 function failing(store: LibsqlStore, before: (look: number) => Promise<number | void>) {
   let looks = 0;
   async function* history(query: Query) {
@@ -31,7 +34,7 @@ function failing(store: LibsqlStore, before: (look: number) => Promise<number | 
   });
 }
 
-/** Runs `tail` until it has printed so many rows. */
+/** Runs `tail` until it has printed a number of rows. */
 async function tailed(
   rows: number,
   before: Before,
@@ -71,9 +74,9 @@ async function tailed(
   }
 }
 
-Deno.test("tail prints each row once when the trail fails in the midst of being read", async () => {
+Deno.test("tail prints each row once when the trail fails while it is read", async () => {
   const { reasons, stderr } = await tailed(3, async (look, force) => {
-    // First come a look for the newest row, and the one that all others go on from.
+    // The first two reads find the newest row and the row from which the others continue.
     if (look === 0) await force("before");
     if (look !== 2) return;
     for (const reason of ["one", "two", "three"]) await force(reason);
@@ -83,7 +86,7 @@ Deno.test("tail prints each row once when the trail fails in the midst of being 
   assertMatch(stderr, /^error: it does not answer; trying on\nstore database answers again\n$/);
 });
 
-Deno.test("tail prints what happens while its first looks fail", async () => {
+Deno.test("tail prints later rows when its first reads fail", async () => {
   const { reasons } = await tailed(2, async (look, force) => {
     if (look === 0) await force("before");
     if (look === 2) await force("meanwhile");

@@ -11,7 +11,7 @@ interface Site {
   readonly folder: string;
 }
 
-/** A new file with the schema that the command line has put into it, and a Fuse on it. */
+/** Runs `body` with a new file that the command line has migrated, and a Fuse on it. */
 async function withFile(body: (site: Site) => Promise<void>): Promise<void> {
   const folder = await Deno.makeTempDir({ prefix: "fuse-cli-" });
   const env = { TURSO_DATABASE_URL: `file:${folder}/fuse.db`, FUSE_AUDIT: "calls" };
@@ -32,7 +32,7 @@ async function withFile(body: (site: Site) => Promise<void>): Promise<void> {
   }
 }
 
-Deno.test("history prints the trail, of all circuits or of one", () =>
+Deno.test("history prints the trail of all circuits or of one", () =>
   withFile(async ({ env, fuse }) => {
     await fuse.make("payments").forceOpen({ reason: "drill\u001b[2J", actor: "ada" });
     await fuse.make("mail").disable({ reason: "noise", actor: "bob" });
@@ -44,7 +44,7 @@ Deno.test("history prints the trail, of all circuits or of one", () =>
     assertEquals((await json<unknown[]>(env, "history", "--limit", "1")).length, 1);
     const { stdout } = await cli(env, "history", "payments");
     assertMatch(stdout, /^\S+Z {2}forced_open {2}"payments".* {2}by ada {2}drill\\u001b\[2J\n$/);
-    // It is gone, and its trail is not.
+    // The circuit is gone, and its trail remains.
     await fuse.make("mail").remove({ reason: "over" });
     const [{ event } = { event: "" }] = await json<{ event: string }[]>(env, "history", "mail");
     assertEquals(event, "removed");
@@ -70,7 +70,7 @@ Deno.test("tail prints each new row once, until it is interrupted", () =>
     assertEquals(await tail.interrupt(), 0);
   }));
 
-Deno.test("verify proves the trail, and finds what was changed", () =>
+Deno.test("verify proves the trail, and finds altered rows", () =>
   withFile(async ({ env, fuse, folder }) => {
     for (const name of ["a", "b"]) await fuse.make(name).forceOpen({ reason: "r", actor: "ada" });
     const { ok, checked, heads } = await json<
@@ -92,7 +92,7 @@ Deno.test("verify proves the trail, and finds what was changed", () =>
     assertEquals(JSON.parse(broken.stdout).brokenAt.circuit, "b");
   }));
 
-Deno.test("prune deletes old rows, and says how many", () =>
+Deno.test("prune deletes old rows, and prints their number", () =>
   withFile(async ({ env, fuse }) => {
     for (let i = 0; i < 3; i++) await fuse.make("a").call(() => i);
     assertEquals(await json(env, "prune", "--older-than", "30d"), { deleted: 0 });
@@ -101,7 +101,7 @@ Deno.test("prune deletes old rows, and says how many", () =>
     assertStringIncludes(stderr, "Pruning the trail of database");
   }));
 
-Deno.test("export and import move circuits, with progress beside the data", () =>
+Deno.test("export and import move circuits, and print progress apart from the data", () =>
   withFile(async ({ env, fuse, folder }) => {
     await fuse.make("payments").forceOpen({ reason: "drill", actor: "ada" });
     const { stdout } = await cli(env, "export");
@@ -135,14 +135,14 @@ Deno.test({
     }),
 });
 
-Deno.test("import puts nothing into a memory that ends with the command", () =>
+Deno.test("import refuses a memory store, which ends with the command", () =>
   withFile(async ({ env, folder }) => {
     const elsewhere = createFuse();
     await elsewhere.make("payments").forceOpen({ reason: "drill", actor: "ada" });
     const exported = await elsewhere.exportState();
     const file = `${folder}/export.json`;
     await Deno.writeTextFile(file, JSON.stringify(exported));
-    // It is of the store "array", which every environment has.
+    // The circuit is in the store "array", which every environment has.
     for (const FUSE_STORE of ["database", "array"]) {
       const here = { ...env, FUSE_STORE };
       const imported = await json<{ imported: number }>(here, "import", file);
@@ -153,7 +153,7 @@ Deno.test("import puts nothing into a memory that ends with the command", () =>
     }
   }));
 
-Deno.test("check asks every store, and migrate is done once", () =>
+Deno.test("check asks every store, and migrate does nothing when the schema is up to date", () =>
   withFile(async ({ env, folder }) => {
     assertEquals((await json<{ database: { ok: boolean } }>(env, "check")).database.ok, true);
     assertEquals((await cli(env, "migrate")).stdout, "Up to date\n");
@@ -177,7 +177,7 @@ Deno.test("what-if replays the recorded calls under another policy", () =>
     >(env, "what-if", "payments", "--failure-threshold", "3", "--cooldown-ms", "5m");
     assertEquals([found.calls, found.recorded, found.openings.length], [10, 0, 1]);
     assertEquals(found.openings[0]!.refused, 5);
-    // As the record says, it would not have opened.
+    // The recorded policy would not have opened the circuit.
     const as = await json<{ openings: unknown[]; policy: unknown }>(env, "what-if", "payments");
     assertEquals(as, { ...found, openings: [], policy: { failureThreshold: 100 } });
     const { stdout } = await cli(env, "what-if", "payments", "--failure-threshold", "3");
@@ -204,7 +204,7 @@ Deno.test("what-if replays the recorded calls under another policy", () =>
     assertStringIncludes(uncalled.stderr, 'audit: "calls"');
   }));
 
-Deno.test("--config takes the Fuse of a module", () =>
+Deno.test("--config uses the Fuse that a module exports", () =>
   withFile(async ({ env, fuse, folder }) => {
     await fuse.make("payments").forceOpen({ reason: "drill", actor: "ada" });
     const module = `${folder}/fuse.ts`;
@@ -223,7 +223,7 @@ Deno.test("--config takes the Fuse of a module", () =>
     assertStringIncludes(stderr, "exports breaker");
   }));
 
-Deno.test("runCli() refuses a trail of a store that keeps none", async () => {
+Deno.test("runCli() refuses trail commands when the store keeps no trail", async () => {
   const env = {
     UPSTASH_REDIS_REST_URL: "http://127.0.0.1:1",
     UPSTASH_REDIS_REST_TOKEN: "AXtoken",

@@ -14,7 +14,7 @@ const ACTIONS = [
   ...["force-open", "force-close", "disable", "metrics-only", "release", "reset", "remove"],
 ];
 
-Deno.test("dashboard() throws when it is made without auth", () => {
+Deno.test("dashboard() throws when it is created without auth", () => {
   const fuse = createFuse();
   assertThrows(
     () => dashboard({ fuse } as never),
@@ -24,7 +24,7 @@ Deno.test("dashboard() throws when it is made without auth", () => {
   assertThrows(() => dashboard({ fuse, auth: "secret" as never }), RangeError, '"auth"');
 });
 
-Deno.test("dashboard() refuses options that it cannot use", () => {
+Deno.test("dashboard() refuses invalid options", () => {
   const fuse = createFuse();
   for (
     const [options, said] of [
@@ -40,7 +40,7 @@ Deno.test("dashboard() refuses options that it cannot use", () => {
   }
 });
 
-Deno.test("dashboard() answers 401 before all else when a stranger asks", async () => {
+Deno.test("dashboard() answers 401 before anything else when a stranger asks", async () => {
   const { app, fuse } = mount({ readOnly: true });
   await trip(fuse, "payments");
   const paths = ["", "/", "/api/stores", "/api/circuits?limit=0", "/api/circuits/array/payments"];
@@ -60,7 +60,7 @@ Deno.test("dashboard() answers 401 before all else when a stranger asks", async 
   }
 });
 
-Deno.test("dashboard() answers 401 also when auth throws it and the app makes something else of errors", async () => {
+Deno.test("dashboard() answers 401 when auth throws it and the app's error handler answers differently", async () => {
   const fuse = createFuse();
   const auth = basicAuth({ username: "operator", password: "AXlong" });
   const app = new Hono().route("/ops", dashboard({ fuse, auth }));
@@ -75,7 +75,7 @@ Deno.test("dashboard() answers 401 also when auth throws it and the app makes so
   assertMatch(response.headers.get("www-authenticate")!, /^Basic /);
   assertEquals(response.headers.get("cache-control"), "no-store");
 
-  // Errors that nobody expects are left to the app.
+  // Unexpected errors are left to the app.
   fuse.check = () => Promise.reject(new Error("a bug"));
   const authorization = `Basic ${btoa("operator:AXlong")}`;
   const failed = await app.request("/ops/api/stores", { headers: { authorization } });
@@ -83,7 +83,7 @@ Deno.test("dashboard() answers 401 also when auth throws it and the app makes so
   assertEquals(seen.map(String), ["Error: a bug"]);
 });
 
-Deno.test("GET /api/stores says whether each store answers, and what it is like", async () => {
+Deno.test("GET /api/stores returns whether each store answers, and its traits", async () => {
   const broken = chaos(memory(), { down: () => true });
   const { json } = mount({}, { stores: { array: memory(), broken }, default: "array" });
   const stores = await json("/api/stores");
@@ -96,7 +96,7 @@ Deno.test("GET /api/stores says whether each store answers, and what it is like"
   assert(stores.every(({ latencyMs }: { latencyMs: number }) => Number.isInteger(latencyMs)));
 });
 
-Deno.test("GET /api/circuits filters, and gives pages, what is open first", async () => {
+Deno.test("GET /api/circuits filters and pages, open circuits first", async () => {
   const other = memory();
   const { fuse, json } = mount({}, { stores: { array: memory(), other }, default: "array" });
   for (const name of ["a", "b", "c"]) await fuse.make(name).call(() => 1);
@@ -131,13 +131,13 @@ Deno.test("GET /api/circuits filters, and gives pages, what is open first", asyn
   assertEquals([rest.circuits.length, rest.cursor], [2, null]);
 });
 
-Deno.test("GET /api/circuits names the stores that are missing", async () => {
+Deno.test("GET /api/circuits names the stores that do not answer", async () => {
   const broken = chaos(memory(), { down: () => true });
   const { json } = mount({}, { stores: { array: memory(), broken }, default: "array" });
   assertEquals((await json("/api/circuits")).missing, ["broken"]);
 });
 
-Deno.test("GET /api/circuits answers 400 when a parameter makes no sense", async () => {
+Deno.test("GET /api/circuits answers 400 when a parameter is invalid", async () => {
   const { ask } = mount();
   for (
     const query of [
@@ -152,7 +152,7 @@ Deno.test("GET /api/circuits answers 400 when a parameter makes no sense", async
   }
 });
 
-Deno.test("GET /api/circuits/:store/:key shows a circuit with its sentence and its trail", async () => {
+Deno.test("GET /api/circuits/:store/:key returns a circuit with its explanation and its trail", async () => {
   const clock = new FakeClock();
   const client = createClient({ url: ":memory:" });
   await migrate(client);
@@ -181,7 +181,7 @@ Deno.test("GET /api/circuits/:store/:key answers 404 when there is no such circu
   }
 });
 
-Deno.test("GET /api/circuits/:store/:key gives what this isolate knows when the store is down", async () => {
+Deno.test("GET /api/circuits/:store/:key returns this isolate's snapshot when the store is down", async () => {
   let down = false;
   const store = chaos(memory(), { down: () => down });
   const { fuse, ask } = mount({}, { stores: { array: store } });
@@ -193,7 +193,7 @@ Deno.test("GET /api/circuits/:store/:key gives what this isolate knows when the 
   assertEquals([response.status, circuit.local, events], [200, true, []]);
 });
 
-Deno.test("POST does each action, with the reason, the actor and the end", async () => {
+Deno.test("POST performs each action, with the reason, the actor and the end", async () => {
   const { fuse, clock, act } = mount();
   const breaker = fuse.make("payments");
   await breaker.call(() => 1);
@@ -225,7 +225,7 @@ Deno.test("POST does each action, with the reason, the actor and the end", async
   assertEquals((await breaker.snapshot()).generation, 0);
 });
 
-Deno.test("POST lays an override without an end when none is given, and before the first call", async () => {
+Deno.test("POST sets an override without an end when none is given, also before the first call", async () => {
   const { fuse, act } = mount({ actor: undefined });
   assertEquals((await act("array/new/disable", { reason: "r" })).status, 200);
   const { override } = await fuse.make("new").snapshot();
@@ -261,13 +261,13 @@ Deno.test("POST answers 403 when it comes from another site", async () => {
   }
 });
 
-Deno.test("POST answers 400 without a reason or with a bad forMs", async () => {
+Deno.test("POST answers 400 without a reason or with an invalid forMs", async () => {
   const { fuse, act } = mount();
   await fuse.make("payments").call(() => 1);
   const bodies: unknown[] = [
     ...["", "no JSON", "null", "[]", '"reason"', {}, { reason: "" }, { reason: "  " }],
     ...[{ reason: 1 }, { reason: "x".repeat(1001) }],
-    // JSON has `null` for NaN and Infinity: a slip must not last for ever.
+    // JSON has `null` for NaN and Infinity: a mistake must not set an override without an end.
     ...[0, -1, 1.5, "10m", "1000", true, [], {}, 2 ** 53, 1e308, NaN].map((forMs) => ({
       ...{ reason: "r", forMs },
     })),
@@ -297,7 +297,7 @@ Deno.test("POST answers 404 when there is no such action, store or key", async (
   }
 });
 
-Deno.test("POST answers 503 when the store does not take it, and gives nothing of it away", async () => {
+Deno.test("POST answers 503 when the store does not accept the action, and reveals no detail", async () => {
   const store = chaos(memory(), { fail: () => new Error("redis://:AXsecret@host refused") });
   const { ask, act, json } = mount({}, { stores: { array: store } });
   const response = await act("array/a/force-open", { reason: "r" });
@@ -322,7 +322,7 @@ Deno.test("every method but GET and HEAD answers 405 when the dashboard is read-
   assert(!/<dialog|<button[^>]*class="act"/.test(page));
 });
 
-Deno.test("a method that nobody serves answers 405", async () => {
+Deno.test("an unsupported method answers 405", async () => {
   const { ask } = mount();
   for (const method of ["PUT", "DELETE", "PATCH"]) {
     const response = await ask("/api/circuits/array/a/reset", { method, headers: OWN });
@@ -331,7 +331,7 @@ Deno.test("a method that nobody serves answers 405", async () => {
   }
 });
 
-Deno.test("every answer forbids to be kept, framed or led astray", async () => {
+Deno.test("every answer forbids caching, framing and content sniffing", async () => {
   const { app, ask } = mount();
   const answers = [await ask(""), await ask("/api/stores"), await app.request("/ops/api/stores")];
   for (const response of answers) {
@@ -370,7 +370,7 @@ Deno.test("a circuit of any name can be shown, acted on and removed by its key",
   }
 });
 
-Deno.test("a dashboard of a view shows its circuits, and acts on no others", async () => {
+Deno.test("the dashboard of a view shows the circuits of the view, and acts on no others", async () => {
   const fuse = createFuse({ stores: { array: memory(), other: memory() } });
   const acme = fuse.for({ type: "tenant", id: "acme" });
   await acme.make("payments").call(() => 1);
@@ -390,7 +390,7 @@ Deno.test("a dashboard of a view shows its circuits, and acts on no others", asy
   assertEquals(await fuse.make("payments").isOpen(), false);
 });
 
-Deno.test("a function gives the Fuse once, from the first request", async () => {
+Deno.test("a function provides the Fuse once, at the first request", async () => {
   let made = 0;
   const fuse = createFuse();
   const { app } = mount({
@@ -407,7 +407,7 @@ Deno.test("a function gives the Fuse once, from the first request", async () => 
   assertEquals(made, 1);
 });
 
-Deno.test("the actor is asked about the request that acts", async () => {
+Deno.test("the actor is determined from the request that acts", async () => {
   const fuse = createFuse();
   const app = new Hono().route(
     "/",

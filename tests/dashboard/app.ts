@@ -1,5 +1,6 @@
 /**
- * A dashboard in an app, for tests: asked by `app.request()`, as an operator or as somebody else.
+ * A dashboard in an app, for tests: requested with `app.request()`, as an operator or as somebody
+ * else.
  *
  * @module
  */
@@ -18,16 +19,16 @@ export interface Mounted {
   readonly fuse: Fuse;
   readonly clock: FakeClock;
   readonly app: Hono;
-  /** Asks as an operator. The path follows `/ops`. */
+  /** Sends a request as an operator. The path follows `/ops`. */
   ask(path: string, init?: RequestInit): Promise<Response>;
-  /** The same, and the JSON of the answer. */
+  /** Sends a request as an operator, and returns the JSON of the answer. */
   // deno-lint-ignore no-explicit-any
   json(path: string, init?: RequestInit): Promise<any>;
   /** Acts on a circuit by its path, `store/key/action`. */
   act(path: string, body: unknown, headers?: Record<string, string>): Promise<Response>;
 }
 
-/** Mounts a dashboard over a Fuse; over one in memory, where one failure opens, by default. */
+/** Mounts a dashboard over a Fuse, by default one in memory that opens at the first failure. */
 export function mount(
   options: Partial<DashboardOptions> = {},
   given: FuseOptions = {},
@@ -54,7 +55,7 @@ export function mount(
   };
 }
 
-/** Lets the operator in. */
+/** Admits the operator. */
 export const auth: DashboardOptions["auth"] = async (c, next) => {
   if (c.req.header("authorization") !== AUTHORIZATION) return c.text("Unauthorized", 401);
   return await next();

@@ -20,18 +20,18 @@ const EVIL = `<img src=x onerror="globalThis.hacked=1">`;
 
 /** The scene of a test: a dashboard, and another isolate on the same store. */
 interface Ground extends AsyncDisposable {
-  /** Of the app, with a slash at its end. */
+  /** The address of the app, with a slash at its end. */
   readonly url: string;
   /** A Fuse of this process on the store. */
   readonly fuse: Fuse;
   /** The answers of the dashboard so far, on Deno: `METHOD status`. */
   readonly answers: string[];
-  /** How the other isolate answers a payment: `fine`, or what the breaker says. */
+  /** Returns how the other isolate answers a payment: `fine`, or the breaker's error. */
   pay(): Promise<string>;
 }
 
 Deno.test({
-  name: `the page lets an operator look, filter, act and release, on Deno${unless}`,
+  name: `the page lets an operator list, filter, act and release, on Deno${unless}`,
   ...options,
   fn: async () => {
     await using ground = await onDeno();
@@ -41,7 +41,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: `the page lets an operator look, filter, act and release, on a Worker${unless}`,
+  name: `the page lets an operator list, filter, act and release, on a Worker${unless}`,
   ...options,
   fn: async () => {
     const host = workerdHost();
@@ -57,8 +57,7 @@ Deno.test({
 });
 
 Deno.test({
-  name:
-    `the page fits a phone, is dark where that is wanted, and lists without JavaScript${unless}`,
+  name: `the page fits a phone, follows a dark color scheme, and lists without JavaScript${unless}`,
   ...options,
   fn: async () => {
     await using ground = await onDeno();
@@ -97,7 +96,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: `the page says so when it is out of date, and another site cannot act through it${unless}`,
+  name: `the page shows when it is out of date, and another site cannot act through it${unless}`,
   ...options,
   fn: async () => {
     await using ground = await onDeno();
@@ -138,7 +137,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: `the page refreshes and acts when its address has the credentials in it${unless}`,
+  name: `the page refreshes and acts when its address contains the credentials${unless}`,
   ...options,
   fn: async () => {
     await using ground = await onDeno();
@@ -208,13 +207,13 @@ async function operate(browser: Browser, { url, fuse, pay }: Ground): Promise<vo
   await page.keyboard.press("Space");
   await page.locator("[name=reason]").focus();
   await page.keyboard.type("the provider is");
-  // A refresh meanwhile leaves the dialog as it is.
+  // A refresh meanwhile does not change the dialog.
   await trip(fuse, "orders");
   await page.locator("#urgent").getByText("Error").waitFor();
   assertEquals(await page.locator("[name=reason]").inputValue(), "the provider is");
   await page.keyboard.type(" down");
   assertEquals(await pay(), "fine");
-  // An end is needed.
+  // An end is required.
   await page.keyboard.press("Tab");
   await page.keyboard.press("Tab");
   await page.keyboard.press("Enter");
@@ -237,7 +236,7 @@ async function operate(browser: Browser, { url, fuse, pay }: Ground): Promise<vo
   // The other isolate rejects.
   assertEquals(await pay(), "rejected");
 
-  // Release, which is what is proposed.
+  // Release is the proposed action.
   await act(page, `row:["cache","payments"]`);
   assertEquals(await page.getByRole("radio", { name: "Release" }).isChecked(), true);
   await page.locator("[name=reason]").fill("it is back");
@@ -249,7 +248,7 @@ async function operate(browser: Browser, { url, fuse, pay }: Ground): Promise<vo
   await row.getByText("Closed", { exact: true }).waitFor();
   assertEquals(await pay(), "fine");
 
-  // No end must be said.
+  // "No end" must be chosen explicitly.
   await act(page, `row:["cache","payments"]`);
   await page.getByRole("radio", { name: "Disable" }).check();
   await page.locator("[name=reason]").fill("drill");
@@ -260,7 +259,7 @@ async function operate(browser: Browser, { url, fuse, pay }: Ground): Promise<vo
   await page.getByRole("button", { name: "Disable" }).click();
   await row.getByText("no end").waitFor();
 
-  // Nothing was refused by the Content-Security-Policy, and nothing thrown; one filter was bad.
+  // The Content-Security-Policy refused nothing, and nothing was thrown; one filter was invalid.
   assertEquals(problems.filter((problem) => !problem.includes("status of 400")), []);
 
   const wall = await openPage(browser, { extraHTTPHeaders: { "x-office": "yes" } });
@@ -280,7 +279,7 @@ async function act(page: Page, row: string): Promise<void> {
 }
 
 async function waitForCount(page: Page, count: number): Promise<void> {
-  // A function: the page's policy forbids to evaluate a text.
+  // Passes a function: the page's policy forbids evaluating text.
   await page.waitForFunction((count) => {
     const { document } = globalThis as unknown as {
       document: { querySelectorAll(selector: string): ArrayLike<unknown> };
@@ -289,7 +288,7 @@ async function waitForCount(page: Page, count: number): Promise<void> {
   }, count);
 }
 
-/** How far the page is wider than the screen. */
+/** Returns by how many pixels the page is wider than the screen. */
 function overflow(page: Page): Promise<number> {
   return page.evaluate(
     "document.documentElement.scrollWidth - document.documentElement.clientWidth",
@@ -331,7 +330,10 @@ async function trip(fuse: Fuse, name: string): Promise<void> {
   await fuse.flush();
 }
 
-/** Starts the parts that all grounds have: a Redis, a provider of payments, and a Fuse of this process. */
+/**
+ * Starts the parts that all test grounds have: a Redis, a payment provider, and a Fuse of this
+ * process.
+ */
 async function common(stack: AsyncDisposableStack) {
   const face = stack.use(await startFace({ redis: stack.use(await startRedis()) }));
   const provider = stack.use(
@@ -340,7 +342,7 @@ async function common(stack: AsyncDisposableStack) {
   const here = () =>
     createFuse({
       stores: { cache: upstash({ url: face.url, token: face.token }) },
-      // A busy machine is not to be taken for a store that is away.
+      // A long timeout, so that a busy machine is not mistaken for an outage of the store.
       storeTimeoutMs: 30_000,
     });
   return { face, here, settings: { PROVIDER: `http://127.0.0.1:${provider.addr.port}/`, ...OPS } };
@@ -391,7 +393,7 @@ async function onWorkers(host: WorkerdHost): Promise<Ground> {
     url: one!.url,
     ...{ fuse, answers: [] },
     async pay() {
-      // It hears of what the store has with its next answer: this asks for one.
+      // The isolate learns the store's state with its next answer: this call asks for one.
       const headers = { authorization };
       const look = await other!.fetch("/ops/api/circuits/cache/payments", { headers });
       await look.body?.cancel();

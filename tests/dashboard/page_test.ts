@@ -13,14 +13,14 @@ import { generate, TARGET } from "../tools/generate/dashboard.ts";
 import { mount, type Mounted, trip } from "./app.ts";
 import { playScene } from "./scene.ts";
 
-// Not within a test: esbuild's process, which this starts, stays until the end of the file.
+// Not within a test: esbuild's process, which this starts, lives until the end of the file.
 const made = await generate();
 
-Deno.test("assets.ts is what `deno task dashboard:assets` makes of the script and the style sheets", async () => {
+Deno.test("assets.ts is what `deno task dashboard:assets` generates from the script and the style sheets", async () => {
   assertEquals(await Deno.readTextFile(TARGET), made);
 });
 
-Deno.test("the page is the same at the mount's path with a slash and without", async () => {
+Deno.test("the page is the same with and without a slash after the mount's path", async () => {
   const { ask } = mount({ title: "Shop <&> co" });
   for (const path of ["", "/", "?state=OPEN", "/?state=OPEN"]) {
     const response = await ask(path);
@@ -34,7 +34,7 @@ Deno.test("the page is the same at the mount's path with a slash and without", a
   assertEquals((await ask("/other")).status, 404);
 });
 
-Deno.test("the page works at the top of an app and behind a proxy that cuts its path", async () => {
+Deno.test("the page works at the root of an app and behind a proxy that strips its path", async () => {
   const { ask } = mount();
   const html = await (await ask("")).text();
   const addresses = [...html.matchAll(/\b(?:href|src|action)="([^"]*)"/g)].map(([, to]) => to!);
@@ -42,7 +42,7 @@ Deno.test("the page works at the top of an app and behind a proxy that cuts its 
   assertEquals(addresses.filter((to) => !/^(\?|#|data:image)/.test(to)), []);
 });
 
-Deno.test("the page has no style attribute, no handler attribute and nothing from elsewhere", async () => {
+Deno.test("the page has no style attribute, no handler attribute and no external resource", async () => {
   using scene = await playScene(Date.now());
   const { ask } = mount({ fuse: scene.fuse });
   for (const path of ["", "?in=database&key=payments:for:tenant:acme"]) {
@@ -58,7 +58,7 @@ Deno.test("the page has no style attribute, no handler attribute and nothing fro
   }
 });
 
-Deno.test("the first HTML shows the list, what is not plainly closed first", async () => {
+Deno.test("the first HTML shows the list, circuits that are not plainly closed first", async () => {
   using scene = await playScene(1_767_225_600_000);
   const { ask } = mount({ fuse: scene.fuse });
   const html = await (await ask("")).text();
@@ -82,7 +82,7 @@ Deno.test("the first HTML shows the list, what is not plainly closed first", asy
   ) assertStringIncludes(text, words);
 });
 
-Deno.test("a circuit is shown with its sentence, its counts, its openings and its trail", async () => {
+Deno.test("a circuit is shown with its explanation, its counts, its openings and its trail", async () => {
   using scene = await playScene(1_767_225_600_000);
   const { ask } = mount({ fuse: scene.fuse });
   const text = textOf(await (await ask("?in=database&key=payments:for:tenant:acme")).text());
@@ -100,7 +100,7 @@ Deno.test("a circuit is shown with its sentence, its counts, its openings and it
   assertMatch(html, /aria-label="6 openings in /);
 });
 
-Deno.test("a circuit that is gone is said to be gone, and the list stands", async () => {
+Deno.test("the page says that a circuit is gone, and still shows the list", async () => {
   const { fuse, ask } = mount();
   await trip(fuse, "payments");
   for (const query of ["in=array&key=none", "in=none&key=payments", "in=array&key=%25"]) {
@@ -112,7 +112,7 @@ Deno.test("a circuit that is gone is said to be gone, and the list stands", asyn
   }
 });
 
-Deno.test("hostile names, scopes, reasons and actors stay text", async () => {
+Deno.test("hostile names, scopes, reasons and actors are shown as text", async () => {
   const evil = [`<img src=x onerror="alert(1)">`, `"><script>alert(1)</script>`, "</title></main>"];
   const texts = [...new Set([...HOSTILE_TEXTS, ...evil])].filter((text) => text.length < 256);
   const { fuse, ask } = mount();
@@ -148,7 +148,7 @@ Deno.test("hostile names, scopes, reasons and actors stay text", async () => {
   }
 });
 
-Deno.test("the page stands when a record's policy is a hostile one", async () => {
+Deno.test("the page works when the policy of a record is hostile", async () => {
   const { fuse, ask } = mount();
   await trip(fuse, "payments");
   const { circuits: [entry], ...rest } = await fuse.exportState();
@@ -165,7 +165,7 @@ Deno.test("the page stands when a record's policy is a hostile one", async () =>
   }
 });
 
-Deno.test("10 000 circuits come in pages, each once", async () => {
+Deno.test("10 000 circuits appear in pages, each once", async () => {
   const { fuse, ask, json } = mount();
   for (let i = 0; i < 10_000; i++) await fuse.make(`c${i}`).call(() => 1);
   await trip(fuse, "c9999");
@@ -189,7 +189,7 @@ Deno.test("10 000 circuits come in pages, each once", async () => {
   assertEquals(seen.size, 10_000);
 });
 
-Deno.test("a text is found in names and scopes of whatever case, in pages", async () => {
+Deno.test("a search finds names and scopes without regard to case, in pages", async () => {
   const { fuse, ask, json } = mount();
   for (let i = 0; i < 2500; i++) await fuse.make(`c${i}`).call(() => 1);
   await fuse.for({ type: "Tenant", id: "Ünicorn 42" }).make("payments").call(() => 1);
@@ -213,7 +213,7 @@ Deno.test("a text is found in names and scopes of whatever case, in pages", asyn
   assertEquals(seen.toSorted(), expected.toSorted());
 });
 
-Deno.test("the filters keep what was chosen, and links keep the filters", async () => {
+Deno.test("the filters keep the chosen values, and links keep the filters", async () => {
   const { fuse, ask } = mount({}, {
     stores: { array: memory(), other: memory() },
     default: "array",
@@ -231,7 +231,7 @@ Deno.test("the filters keep what was chosen, and links keep the filters", async 
   assertStringIncludes(none, "No circuit matches.");
 });
 
-Deno.test("a filter that makes no sense answers 400 with a page that says why", async () => {
+Deno.test("an invalid filter answers 400 with a page that explains why", async () => {
   const { ask } = mount();
   const response = await ask("?context=acme");
   assertEquals(response.status, 400);
@@ -267,7 +267,7 @@ Deno.test("the page says so when a store or a trail does not answer", async () =
   client.close();
 });
 
-Deno.test("the script gets the part of the page that a refresh replaces", async () => {
+Deno.test("the script receives the part of the page that a refresh replaces", async () => {
   const { fuse, ask } = mount();
   await trip(fuse, "payments");
   const html = await (await ask("", { headers: { "fuse-fragment": "view" } })).text();
@@ -275,7 +275,7 @@ Deno.test("the script gets the part of the page that a refresh replaces", async 
   assertStringIncludes(html, "payments");
 });
 
-Deno.test("openingsOf() reads openings off a trail, also those that began before and that go on", () => {
+Deno.test("openingsOf() finds openings in a trail, also those that began earlier or continue", () => {
   const events = (...kinds: [string, number][]) =>
     kinds.map(([event, at]) => ({ event, at: new Date(at) }) as CircuitEvent).toReversed();
   assertEquals(openingsOf([]), []);
@@ -294,7 +294,7 @@ Deno.test("openingsOf() reads openings off a trail, also those that began before
   ]);
 });
 
-Deno.test("openings are found among the rows of calls", async () => {
+Deno.test("openingsOf() finds openings among the rows of calls", async () => {
   const clock = new FakeClock();
   const client = createClient({ url: ":memory:" });
   await migrate(client);
@@ -316,7 +316,7 @@ Deno.test("openings are found among the rows of calls", async () => {
   client.close();
 });
 
-Deno.test("gaugesOf() gives the limits of the recorded policy, and none where there is no record", async () => {
+Deno.test("gaugesOf() returns the limits of the recorded policy, or none without a record", async () => {
   const { fuse } = mount({}, { defaults: { failureThreshold: 9 } });
   await trip(fuse, "payments");
   const circuit = await fuse.make("payments").snapshot();
@@ -334,7 +334,7 @@ Deno.test("gaugesOf() gives the limits of the recorded policy, and none where th
   );
 });
 
-Deno.test("spanText() gives the two largest units", () => {
+Deno.test("spanText() returns the two largest units", () => {
   for (
     const [ms, text] of [
       [0, "0 ms"],
@@ -348,7 +348,7 @@ Deno.test("spanText() gives the two largest units", () => {
   ) assertEquals(spanText(ms), text);
 });
 
-Deno.test("a page of an empty Fuse says that there is nothing yet", async () => {
+Deno.test("the page of an empty Fuse says that there are no circuits yet", async () => {
   const { ask }: Mounted = mount({ fuse: createFuse() });
   const text = textOf(await (await ask("")).text());
   assertStringIncludes(text, "There are no circuits yet: each appears with its first call.");

@@ -1,6 +1,6 @@
 /**
- * A fleet on a bad day, for the dashboard's picture and its tests: two stores, one of which keeps a trail, and
- * six hours of history.
+ * Builds a fleet on a bad day, for the dashboard's picture and its tests: two stores, one of which
+ * keeps a trail, and six hours of history.
  *
  * @module
  */
@@ -36,7 +36,7 @@ export async function playScene(now: number): Promise<Scene> {
       circuits: { payments: { store: "database", failureThreshold: 5, cooldownMs: MINUTE } },
     })
   ) as [Fuse, Fuse];
-  // Outcomes go out at the time at which they came.
+  // Sends outcomes at the times at which they occur.
   const minutes = async (count: number) => {
     await Promise.all([frankfurt.flush(), ashburn.flush()]);
     clock.advance(count * MINUTE);
@@ -77,7 +77,7 @@ export async function playScene(now: number): Promise<Scene> {
   await refused(payments, 503, 5);
   await minutes(0);
   clock.set(now);
-  // A trial is under way.
+  // A trial is running.
   await search.admit();
   return { fuse: frankfurt, clock, [Symbol.dispose]: () => client.close() };
 }

@@ -1,4 +1,4 @@
-// Stores that are put back to an earlier state: numbers of generations repeat, moments do not.
+// Stores that are restored to an earlier state: numbers of generations repeat, moments do not.
 import { assert, assertEquals } from "@std/assert";
 import { type Client, createClient } from "@libsql/client";
 import { Redis } from "@upstash/redis";
@@ -16,7 +16,7 @@ import { startRedis } from "../support/redis_server.ts";
 import { eventsOf } from "../support/trails.ts";
 import { startFace } from "../support/upstash_face.ts";
 
-/** A store that can be put back to the state that it had at `save()`. */
+/** A store that can be restored to the state that it had at `save()`. */
 interface Place {
   readonly store: OpeningStore;
   save(): Promise<unknown>;
@@ -47,7 +47,7 @@ const PLACES: Record<string, (body: Body) => Promise<void>> = {
     const save = async () => {
       await replica.command("REPLICAOF", "127.0.0.1", new URL(primary.url).port);
       assertEquals(await primary.command("WAIT", "1", "20000"), 1);
-      // What is written from here on does not reach it.
+      // Later writes do not reach the copy.
       await replica.command("REPLICAOF", "NO", "ONE");
     };
     await body({ store, save, putBack: () => Promise.resolve(face = second) }, clock);
@@ -82,7 +82,7 @@ const OPTIONS = {
   ...{ consistency: "strong", failureThreshold: 1, successThreshold: 1, cooldownMs: 300 } as const,
 };
 
-/** A circuit in generation 1 is saved, and goes on to generation 3 before it is put back. */
+/** Saves a circuit in generation 1, and lets it reach generation 3 before the store is restored. */
 async function scene({ store, save, putBack }: Place, clock: FakeClock) {
   const fuse = createFuse({ stores: { store }, clock: clock.now, storeTimeoutMs: 20_000 });
   const events: FuseEvent[] = [];
@@ -97,7 +97,7 @@ async function scene({ store, save, putBack }: Place, clock: FakeClock) {
   const old = await breaker.admit();
   clock.advance(10);
   await putBack();
-  // The first request after it may find a connection that is gone.
+  // The first request after the restore may find a closed connection.
   for (let i = 0; i < 5; i++) {
     await breaker.snapshot();
     clock.advance(40_000);
@@ -108,14 +108,14 @@ async function scene({ store, save, putBack }: Place, clock: FakeClock) {
 }
 
 for (const [place, run] of Object.entries(PLACES)) {
-  Deno.test(`${place} takes a result of the time before for a late one`, async () => {
+  Deno.test(`${place} counts a result from before the loss as late`, async () => {
     await run(async (store, clock) => {
       const { breaker, old, told } = await scene(store, clock);
       assertEquals(told("reborn"), 1);
       await breaker.tryCall(() => Promise.reject(new Error("down")));
       clock.advance(300);
       const trial = await breaker.admit();
-      // The number under which the old call was admitted is there again.
+      // The generation of the old call exists again.
       assertEquals((await breaker.snapshot()).generation, 3);
       await old.success();
       assertEquals(await breaker.getState(), "HALF_OPEN");
@@ -127,7 +127,7 @@ for (const [place, run] of Object.entries(PLACES)) {
 }
 
 for (const place of Object.keys(PLACES).slice(0, 2)) {
-  Deno.test(`tiered() has a row of each change though its state is ${place}`, async () => {
+  Deno.test(`tiered() writes a row for each change though its state is ${place}`, async () => {
     await PLACES[place]!(async ({ store: state, ...rest }, clock) => {
       const client = createClient({ url: ":memory:" });
       await migrate(client);

@@ -1,5 +1,5 @@
-// Moving between drivers: memory, Redis, libSQL, and Redis with its trail in libSQL. That all goes on
-// as before between memory and libSQL is in `unit/transfer_test.ts` and `drivers/libsql/transfer_test.ts`.
+// Moves circuits between drivers: memory, Redis, libSQL, and Redis with its trail in libSQL.
+// `unit/transfer_test.ts` and `drivers/libsql/transfer_test.ts` cover memory and libSQL in full.
 import { assert, assertEquals } from "@std/assert";
 import { type Client, createClient } from "@libsql/client";
 import { createFuse, memory, type Store } from "@fuse/edge";
@@ -23,7 +23,7 @@ let made = 0;
 
 type Driver = "memory" | "upstash" | "libsql" | "tiered";
 
-/** Makes stores of a driver, each of which holds nothing. Closes what it opened in the end. */
+/** Creates empty stores of a driver, and closes what they opened in the end. */
 async function withStores(
   drivers: readonly Driver[],
   body: (makers: MakeStore[]) => Promise<void>,
@@ -79,7 +79,7 @@ const DRIVERS: readonly Driver[] = ["memory", "upstash", "libsql", "tiered"];
 
 for (const from of DRIVERS) {
   for (const to of DRIVERS) {
-    Deno.test(`Fuse.importState() takes over many circuits, in and out of scopes, each with what it had (${from} to ${to})`, async () => {
+    Deno.test(`Fuse.importState() transfers many circuits, scoped and unscoped, with all their state (${from} to ${to})`, async () => {
       await withStores([from, to], async ([here, there]) => {
         const clock = new FakeClock();
         const [source, target] = [here!(clock, 3_600_000), there!(clock, -7_000)];
@@ -127,7 +127,7 @@ for (const from of DRIVERS) {
 }
 
 for (const driver of DRIVERS) {
-  Deno.test(`without an import, a circuit on a new driver starts fresh (${driver})`, async () => {
+  Deno.test(`a circuit on a new driver starts fresh without an import (${driver})`, async () => {
     await withStores([driver], async ([make]) => {
       const clock = new FakeClock();
       const stores: Record<string, Store> = { old: memory(), new: make!(clock, 0) };
@@ -135,7 +135,7 @@ for (const driver of DRIVERS) {
       await fail(before.make("api"), 5);
       assertEquals(await before.make("api").getState(), "OPEN");
       await before.flush();
-      // Changing the default is all.
+      // Only the default changes.
       const after = createFuse({
         storeTimeoutMs: 30_000,
         stores,
@@ -152,7 +152,7 @@ for (const driver of DRIVERS) {
 }
 
 for (const driver of ["libsql", "tiered"] as const) {
-  Deno.test(`resetAll() is in the trail, a row a circuit, with reason and actor (${driver})`, async () => {
+  Deno.test(`resetAll() writes one row for each circuit, with reason and actor (${driver})`, async () => {
     await withStores([driver], async ([make]) => {
       const clock = new FakeClock();
       const store = make!(clock, 0);

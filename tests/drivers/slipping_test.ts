@@ -1,4 +1,5 @@
-// Clients and proxies whose answers slip: each request is given the answer to the one before it.
+// Clients and proxies whose answers are misaligned: each request receives the previous one's
+// answer.
 import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { createClient } from "@libsql/client";
 import { Redis } from "@upstash/redis/cloudflare";
@@ -9,7 +10,10 @@ import { type RedisLike, upstash } from "@fuse/edge/upstash";
 import type { Driver, StoreAnswerError } from "@fuse/edge/store";
 import { face, freshPrefix, redis } from "./upstash/store.ts";
 
-/** Answers in the order of the requests; while `slips`, one late. What is thrown slips, too. */
+/**
+ * Returns answers in the order of the requests; one late while `slips` is true. Errors are late as
+ * well.
+ */
 class Slipping {
   slips = false;
   #held: Promise<unknown> = Promise.resolve(null);
@@ -22,13 +26,13 @@ class Slipping {
   }
 }
 
-/** A store on a client that slips. */
+/** A store on a client with misaligned answers. */
 interface Slippery {
   readonly name: string;
   make(): Promise<{
     readonly slipping: Slipping;
     readonly store: Store;
-    /** Spoils a circuit, so that the server answers with an error that is about this circuit. */
+    /** Corrupts a circuit, so that the server answers with an error about this circuit. */
     spoil?(key: string): Promise<unknown>;
     close(): void;
   }>;
@@ -81,7 +85,7 @@ const STORES: readonly Slippery[] = [
 ];
 
 for (const { name, make } of STORES) {
-  Deno.test(`${name} lets no circuit obey the override of another when a client's answers slip`, async () => {
+  Deno.test(`${name} applies no override of another circuit when a client's answers are misaligned`, async () => {
     const { slipping, store, close } = await make();
     try {
       const fuse = createFuse({
@@ -114,7 +118,7 @@ for (const { name, make } of STORES) {
     }
   });
 
-  Deno.test(`${name} refuses each answer that is to another request, and takes those that follow`, async () => {
+  Deno.test(`${name} refuses each answer to another request, and accepts later answers`, async () => {
     const { slipping, store, close } = await make();
     try {
       const driver = store as Driver;
@@ -143,7 +147,7 @@ for (const { name, make } of STORES) {
         check: () => driver.check!(),
       };
       for (const [operation, asks] of Object.entries(ask)) {
-        // Of the same circuit, too: it is another request's.
+        // Also for the same circuit: the answer belongs to another request.
         for (const before of ["b", "a"]) {
           slipping.slips = false;
           await driver.record("a", tally());
@@ -167,7 +171,7 @@ for (const { name, make } of STORES) {
   });
 }
 
-Deno.test("upstash() believes no error while answers are to other requests", async () => {
+Deno.test("upstash() trusts no error while answers belong to other requests", async () => {
   const { slipping, store, spoil } = await STORES[0]!.make();
   const driver = store as Driver;
   const read = async (key: string) =>
@@ -180,7 +184,7 @@ Deno.test("upstash() believes no error while answers are to other requests", asy
   await read("a");
   slipping.slips = true;
   assertEquals(await scopeOf("spoilt"), undefined);
-  // Its error comes to this request, which it is not about.
+  // The error reaches this request, and belongs to another.
   assertEquals(await scopeOf("a"), undefined);
   slipping.slips = false;
   assertEquals(await scopeOf("spoilt"), undefined);

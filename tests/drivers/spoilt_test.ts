@@ -1,5 +1,5 @@
-// Circuits that somebody has edited by hand into nonsense: no other circuit notices, the error names the
-// field, each isolate protects by itself, and an operator writes the circuit anew.
+// Circuits that somebody has edited by hand into nonsense: no other circuit is affected, the error
+// names the field, each isolate protects on its own, and an operator rewrites the circuit.
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import {
   type CallResult,
@@ -24,16 +24,16 @@ const OPTIONS = {
 } as const;
 
 interface Scene {
-  /** Another isolate's. */
+  /** A call of another isolate. */
   store(): Store;
   readonly a: string;
   readonly b: string;
   spoil(): Promise<unknown>;
-  /** How the error calls the field; `null`: what was written makes sense, or is written over. */
+  /** The name of the field in the error; `null` if the written value is valid or is overwritten. */
   readonly field: string | null;
   /** Whether the circuit is OPEN before. */
   readonly open?: boolean;
-  /** What writes the circuit anew. */
+  /** The operation that rewrites the circuit. */
   readonly cure: "reset" | "remove";
 }
 
@@ -61,7 +61,7 @@ async function check({ store, a, b, spoil, field, open = false, cure }: Scene): 
       String(error),
       new RegExp(`"(${field}|\\(a number that is a blob\\))" of the circuit makes no sense`),
     );
-  // Each isolate protects by itself, and what it calls the other circuit for goes on.
+  // Each isolate protects on its own, and calls of other circuits continue.
   for (const { a, b } of [theirs!, ours!]) {
     if (field !== null) {
       let late = await a.tryCall(boom);
@@ -143,7 +143,7 @@ const FIELDS: readonly (readonly [part: "state" | "metrics", ...fields: string[]
 
 for (const [i, [part, ...fields]] of FIELDS.entries()) {
   const cure = i % 2 === 0 ? "reset" : "remove";
-  Deno.test(`upstash() names ${fields[0]}, and ${cure}() writes the circuit anew, when ${part} has ${fields.join(" ")}`, async () => {
+  Deno.test(`upstash() names ${fields[0]}, and ${cure}() rewrites the circuit, when ${part} has ${fields.join(" ")}`, async () => {
     const prefix = `spoilt-${part}-${fields.join("-")}`.replaceAll(/[^\w.-]/g, "_");
     const key = `${prefix}:a:${part}`;
     await check({
@@ -157,7 +157,7 @@ for (const [i, [part, ...fields]] of FIELDS.entries()) {
   });
 }
 
-Deno.test("upstash() goes on when state has lastFailure oops, which decides nothing", async () => {
+Deno.test("upstash() continues when lastFailure is invalid, because no decision depends on it", async () => {
   const prefix = "spoilt-last-failure";
   await check({
     ...{ a: "a", b: "b", field: null, open: false, cure: "reset" },
@@ -168,7 +168,7 @@ Deno.test("upstash() goes on when state has lastFailure oops, which decides noth
 
 for (const part of ["state", "metrics"]) {
   for (const cure of ["reset", "remove"] as const) {
-    Deno.test(`upstash() is cured by ${cure}() when ${part} is of another type`, async () => {
+    Deno.test(`upstash() recovers by ${cure}() when ${part} has another type`, async () => {
       const prefix = `spoilt-type-${part}-${cure}`;
       const { url, token } = face;
       const fuse = createFuse({ stores: { s: upstash({ url, token, prefix }) }, ...OPTIONS });
@@ -191,7 +191,7 @@ for (const part of ["state", "metrics"]) {
   }
 }
 
-/** What is written, and how the error calls it. */
+/** The written value, and its name in the error. */
 const EDITS: readonly (readonly [sql: string, field: string | null])[] = [
   ["failure_count = failure_count - 5", "failure_count"],
   ["failure_count = 'oops'", "failure_count"],
@@ -225,10 +225,10 @@ const EDITS: readonly (readonly [sql: string, field: string | null])[] = [
   ["state = 'CLOSED', failure_count = 0, success_count = 0", null],
   ["policy_hash = 5", null],
   ["override = null, override_until = 5", null],
-  // What decides nothing.
+  // Fields that decide nothing.
   ["last_failure = 'oops'", null],
   ["last_failure = '{}'", null],
-  // What an edit by hand ends, whatever was written: it begins the next generation.
+  // Values that the edit by hand overwrites, because it begins the next generation.
   ["reason = cast(x'ff' as text)", null],
   ["slow_count = 'oops'", null],
   ["outcomes = 'oops'", null],
@@ -263,7 +263,7 @@ for (const database of await databasesForFile()) {
     });
   }
 
-  Deno.test(`libsql() has a trail that verifies after all of that (${database.name})`, async () => {
+  Deno.test(`libsql() has a trail that verifies after these repairs (${database.name})`, async () => {
     const client = database.connect();
     const proof = await libsql({ client }).verifyTrail();
     assert(proof.ok, JSON.stringify(proof));
@@ -271,7 +271,7 @@ for (const database of await databasesForFile()) {
   });
 }
 
-Deno.test("libsql() on a local client does not end the process at a text that is not UTF-8", async () => {
+Deno.test("libsql() on a local client keeps the process alive at text that is not UTF-8", async () => {
   const script = new URL("../support/spoilt_process.ts", import.meta.url);
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", script.pathname],
@@ -280,7 +280,7 @@ Deno.test("libsql() on a local client does not end the process at a text that is
   assertEquals([code, text(stdout)], [0, "rejected, listed 1, CLOSED\n"], text(stderr));
 });
 
-Deno.test("CircuitBreaker.forceOpen() says in its cause which field makes no sense", async () => {
+Deno.test("CircuitBreaker.forceOpen() names the invalid field in the cause of its error", async () => {
   const { url, token } = face;
   const fuse = createFuse({ stores: { s: upstash({ url, token, prefix: "force" }) }, ...OPTIONS });
   const breaker = fuse.make("a");
@@ -290,7 +290,7 @@ Deno.test("CircuitBreaker.forceOpen() says in its cause which field makes no sen
   assertMatch(String(cause), /the field "generation" of the circuit makes no sense/);
 });
 
-Deno.test("Fuse.resetAll() writes circuits anew that make no sense", async () => {
+Deno.test("Fuse.resetAll() rewrites circuits that are invalid", async () => {
   const { url, token } = face;
   const fuse = createFuse({ stores: { s: upstash({ url, token, prefix: "all" }) }, ...OPTIONS });
   for (const name of ["a", "b"]) await fuse.make(name).call(() => 1);

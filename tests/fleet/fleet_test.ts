@@ -14,13 +14,13 @@ const FLEETS = {
     [10, [1, 10, 100, 1_000]],
     [100, [1, 10, 100, 1_000, 10_000]],
   ]),
-  // Nothing waits in an isolate: all that matters is how many calls are under way at once.
+  // No isolate holds calls back: only the number of concurrent calls matters.
   strong: new Map([[1, [10]], [10, [1_000]], [100, [100, 10_000]]]),
 };
 
 /**
- * How much of each error rate. The rarer errors are, the further is exact order from ever opening,
- * and the fewer calls it takes to see a breaker that opens for no reason.
+ * The weight of each error rate. The rarer errors are, the further is exact order from ever
+ * opening, and the fewer calls it takes to notice a breaker that opens without a reason.
  */
 const TRAFFIC = [
   { errorRate: 0.001, calls: 2_000 },
@@ -29,8 +29,8 @@ const TRAFFIC = [
   { errorRate: 0.1, calls: 2_000 },
 ];
 
-// Five failures in a row is the default: exact order hardly ever meets them in a healthy fleet, so
-// that any opening is one too many. Three it meets now and then: something to compare with.
+// Five failures in a row is the default: exact order hardly ever counts them in a healthy fleet, so
+// that any opening is one too many. It counts three now and then, which allows a comparison.
 for (const failureThreshold of [5, 3]) {
   for (const consistency of ["eventual", "strong"] as const) {
     const name = `CircuitBreaker() opens a healthy ${consistency} fleet at most ten times as ` +
@@ -76,7 +76,7 @@ Deno.test("simulate() sees the openings when failures overtake pending successes
 
 interface Cell extends FleetResult {
   readonly options: FleetOptions;
-  /** How often exact order opens in the mean, over many such fleets. */
+  /** Returns how often exact order opens on average, over many such fleets. */
   readonly expected: number;
 }
 
@@ -87,7 +87,7 @@ async function cell(options: FleetOptions): Promise<Cell> {
   return { options, expected, ...result };
 }
 
-/** Each fleet by itself, and all together, whose larger numbers show a small factor. */
+/** Judges each fleet, and the sum of all, whose larger numbers reveal a small factor. */
 function judge(cells: readonly Cell[]): void {
   for (const { options, opened, exact, expected } of cells) {
     const { isolates, callsPerSecond, errorRate } = options;
@@ -103,9 +103,10 @@ function judge(cells: readonly Cell[]): void {
 }
 
 /**
- * Openings are rare and independent, so their number scatters like Poisson's: about its root. A
- * breaker that opens exactly ten times as often may exceed ten times what exact order HAPPENED to
- * meet by three such deviations, and by one where hardly any opening is expected at all.
+ * Openings are rare and independent, so their number scatters like Poisson's: by about its root. A
+ * breaker that opens exactly ten times as often may exceed ten times the openings that exact order
+ * HAPPENED to have by three such deviations, and by one where hardly any opening is expected at
+ * all.
  */
 function compare(which: string, opened: number, exact: number, expected: number): void {
   const allowed = 10 * exact + Math.floor(1 + 3 * Math.sqrt(10 * expected));
@@ -115,7 +116,10 @@ function compare(which: string, opened: number, exact: number, expected: number)
   );
 }
 
-/** A line a fleet; for each error rate: openings, those of exact order, requests per call. */
+/**
+ * Prints a line for each fleet; for each error rate: openings, those of exact order, requests per
+ * call.
+ */
 function table(title: string, cells: readonly Cell[]): string {
   const lines = [`${title}: opened/exact order (requests per call)`];
   const rates = TRAFFIC.map(({ errorRate, calls }) => `${errorRate * 100} % of ${calls * SCALE}`);

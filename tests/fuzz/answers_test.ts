@@ -1,5 +1,5 @@
-// Stores that answer nonsense: a call is what it was, the circuit protects all the same, and what went
-// wrong is said in words of ours.
+// Stores that answer nonsense: calls return their own results, the circuit still protects, and
+// errors use our own words.
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { Redis } from "@upstash/redis/cloudflare";
@@ -14,19 +14,19 @@ import { hostileText, hostileValue, isFit, runs } from "../support/hostile.ts";
 // Deno leaves them off.
 Deno.test.sanitizer({ ops: true, resources: true });
 
-/** Of the circuit "a:b". */
+/** Names of the circuit "a:b". */
 const KEY = "a%3Ab";
 
-/** How an answer is spoilt. */
+/** Alters an answer. */
 type Spoil = <T>(answer: T) => T;
 
 const OURS =
   /^(Redis: |Cannot use the database: |No answer within |The store refused \d+ times a tally )/;
 
 /**
- * Uses a circuit in every way, beside a well one. `sound`: whether an answer may look like a circuit,
- * so that nothing is known of what it is taken for. `spoil`: what spoils the stored circuit, and
- * nothing else, so that the store is not to fail, and the well one to be shared all the while.
+ * Uses a circuit in every way, beside an intact one. `sound`: whether an answer may look like a
+ * circuit, so that its effect is unknown. `spoil`: corrupts only the stored circuit, so that the
+ * store does not fail, and the intact circuit stays shared.
  */
 async function use(
   store: Store,
@@ -91,7 +91,7 @@ async function use(
     }
     if (!sound) assert(told.some(({ type }) => type === "store_error"));
     if (spoil === undefined) continue;
-    // Whatever is told, it is of the spoilt circuit.
+    // Every report concerns the corrupted circuit.
     for (const event of told) {
       if (event.type === "store_error") assertEquals(event.circuit?.key, KEY, `${event.error}`);
     }
@@ -112,7 +112,7 @@ const BODIES = [
   ...['{"error":"a\\r\\nb"}', '[{"result":1}]', "[null,null]", '{"result":' + "[".repeat(9_000)],
 ];
 
-Deno.test("upstash() says that Redis fails, and its circuits protect, when a server answers nonsense", async () => {
+Deno.test("upstash() reports that Redis fails, and its circuits protect, when a server answers nonsense", async () => {
   let answer = { body: "", status: 200 };
   const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, async (request) => {
     await request.arrayBuffer();
@@ -129,7 +129,7 @@ Deno.test("upstash() says that Redis fails, and its circuits protect, when a ser
   }
 });
 
-/** Rewrites answers of a client. */
+/** Alters answers of a client. */
 function spoilt<T extends object>(client: T, spoil: Spoil): T {
   return new Proxy(client, {
     get(target, property) {
@@ -144,7 +144,7 @@ function spoilt<T extends object>(client: T, spoil: Spoil): T {
   });
 }
 
-/** Of JSON: one value anywhere in it becomes another. */
+/** Alters JSON: one value anywhere in it becomes another. */
 function altered(json: unknown, where: number, value: unknown): unknown {
   const places: [holder: Record<string, unknown>, field: string][] = [];
   const copy = { all: structuredClone(json) };
@@ -168,7 +168,7 @@ const nonsense = fc.oneof(
   { weight: 3, arbitrary: hostileValue },
 );
 
-Deno.test("upstash() stands any answer of a client, in part or whole", async () => {
+Deno.test("upstash() survives any answer of a client, wrong in part or as a whole", async () => {
   const { url, token } = face;
   const real = new Redis({
     ...{ url, token, retry: { retries: 0 }, automaticDeserialization: false },
@@ -183,7 +183,7 @@ Deno.test("upstash() stands any answer of a client, in part or whole", async () 
   await fc.assert(property, runs(40, 0.5));
 });
 
-Deno.test("upstash() says in words of ours whatever a client throws", async () => {
+Deno.test("upstash() reports in its own words any value that a client throws", async () => {
   const methods = ["evalsha", "eval", "pipeline", "scan", "del"];
   const property = fc.asyncProperty(hostileValue, fc.boolean(), async (value, late) => {
     const does = () => {
@@ -196,7 +196,7 @@ Deno.test("upstash() says in words of ours whatever a client throws", async () =
   await fc.assert(property, runs(40));
 });
 
-Deno.test("libsql() stands any answer of a client, in part or whole", async () => {
+Deno.test("libsql() survives any answer of a client, wrong in part or as a whole", async () => {
   const inner = createClient({ url: ":memory:" });
   try {
     await migrate(inner);
@@ -230,7 +230,7 @@ Deno.test("libsql() stands any answer of a client, in part or whole", async () =
   }
 });
 
-Deno.test("libsql() says in words of ours whatever a client throws or gives for rows", async () => {
+Deno.test("libsql() reports in its own words any value that a client throws or returns as rows", async () => {
   const property = fc.asyncProperty(hostileValue, fc.nat({ max: 3 }), async (value, how) => {
     const does = () => {
       if (how === 0) throw value;
@@ -286,7 +286,7 @@ const place = fc.oneof(
   ),
 );
 
-Deno.test("upstash() keeps to its other circuits whatever a field of one holds", async () => {
+Deno.test("upstash() serves its other circuits whatever a field of one contains", async () => {
   const { url, token } = face;
   let n = 0;
   const property = fc.asyncProperty(place, fieldText, async ([part, field], value) => {
@@ -319,7 +319,7 @@ const target = fc.oneof(
   ),
 );
 
-Deno.test("libsql() keeps to its other circuits whatever a field of one holds", async () => {
+Deno.test("libsql() serves its other circuits whatever a field of one contains", async () => {
   const client = createClient({ url: ":memory:" });
   try {
     await migrate(client);
@@ -335,7 +335,7 @@ Deno.test("libsql() keeps to its other circuits whatever a field of one holds", 
           `delete from circuit_${table}`
         ),
       );
-      // A column may refuse it.
+      // A column may refuse the value.
       const spoil = () => client.execute({ sql, args: [value] }).catch(() => {});
       await use(libsql({ client }), true, true, spoil);
     });

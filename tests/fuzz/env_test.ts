@@ -1,5 +1,5 @@
-// Environment variables with anything in them: a Fuse, or a refusal in one short line that names the
-// variable and shows nothing that could be a secret.
+// Environment variables with arbitrary contents: the result is a Fuse, or one short line that names
+// the variable and shows nothing that could be a secret.
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { type Fuse, StoreUnavailableError } from "@fuse/edge";
@@ -17,7 +17,7 @@ import {
 Deno.test.sanitizer({ ops: true, resources: true });
 
 const SECRET = "hunter2pa55-tok3n";
-/** All that works; nobody listens there. */
+/** Values that work; no server listens at their addresses. */
 const GOOD: Record<string, unknown> = {
   FUSE_STORE: "array",
   FUSE_CACHE_STORE: "redis",
@@ -60,7 +60,7 @@ const value = fc.oneof(
   { weight: 2, arbitrary: hostileValue },
 );
 
-/** What came of an environment: a Fuse, or a refusal; and that no secret was shown. */
+/** Checks the result of an environment: a Fuse, or a refusal, and no secret shown. */
 function outcome(env: Record<string, unknown>, named: readonly string[]): Fuse | null {
   const warned: unknown[] = [];
   const { warn } = console;
@@ -83,7 +83,7 @@ function outcome(env: Record<string, unknown>, named: readonly string[]): Fuse |
   }
 }
 
-Deno.test("fuseFromEnv() refuses in one short line without a secret, or works, whatever a variable holds", async () => {
+Deno.test("fuseFromEnv() works or refuses in one short line without a secret, whatever a variable contains", async () => {
   const property = fc.asyncProperty(
     fc.constantFrom(...NAMES),
     fc.constantFrom("array", "cache", "database"),
@@ -92,7 +92,7 @@ Deno.test("fuseFromEnv() refuses in one short line without a secret, or works, w
     async (name, store, ours, value) => {
       const env = { ...GOOD, FUSE_STORE: store, [name]: value };
       if (!ours) { for (const other of ["CB_DB_URL", "CB_DB_AUTH_TOKEN"]) delete env[other]; }
-      // A Redis of another name has other variables.
+      // A Redis of another name uses other variables.
       const read = NAMES.concat(
         typeof value === "string"
           ? `UPSTASH_${value.replaceAll("-", "_").toUpperCase()}_REST_URL`
@@ -100,7 +100,7 @@ Deno.test("fuseFromEnv() refuses in one short line without a secret, or works, w
       );
       const fuse = outcome(env, read);
       if (fuse === null) return;
-      // It is one that works: in memory, or until somebody listens there.
+      // The Fuse works: in memory, or until a server listens there.
       const breaker = fuse.make("a", { onStoreError: "reject", consistency: "strong" });
       assert(["array", "cache", "database"].includes(breaker.store));
       const errors: unknown[] = [];
@@ -115,7 +115,7 @@ Deno.test("fuseFromEnv() refuses in one short line without a secret, or works, w
   await fc.assert(property, runs(150));
 });
 
-Deno.test("fuseFromEnv() takes nothing from names that mean something to an object", () => {
+Deno.test("fuseFromEnv() reads no variable from inherited properties of an object", () => {
   const none = Object.keys(Object.prototype);
   for (const name of HOSTILE_TEXTS) {
     const env = Object.fromEntries([[name, SECRET], ["FUSE_STORE", "array"]]);
@@ -128,7 +128,7 @@ Deno.test("fuseFromEnv() takes nothing from names that mean something to an obje
   assertEquals(Object.keys(Object.prototype), none);
 });
 
-Deno.test("fuseFromEnv() refuses what is no environment, or stands it", () => {
+Deno.test("fuseFromEnv() refuses or accepts any value in place of an environment", () => {
   for (const env of HOSTILE_VALUES) {
     if (typeof env === "object" && env !== null && !(Symbol.iterator in env)) {
       assertEquals(fuseFromEnv(env).make("a").store, "array");

@@ -1,4 +1,5 @@
-// What an upstream says of when to come again: never sooner than the cooldown, never later than its limit.
+// Retry-After of an upstream: the circuit never retries sooner than the cooldown, or later than its
+// limit.
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { createFuse, type Store } from "@fuse/edge";
@@ -13,7 +14,7 @@ const NOW = Date.UTC(2025, 10, 26, 12);
 const COOLDOWN_MS = 5_000;
 const MAX_COOLDOWN_MS = 90_000;
 
-/** Those that say something, with what they say in ms. */
+/** Valid values, in ms. */
 const MEANT: readonly [string, number][] = [
   ["0", 0],
   ["7", 7_000],
@@ -41,7 +42,7 @@ const MEANINGLESS: readonly string[] = [
   ...[" ".repeat(5_000) + "x", "1".repeat(5_000) + "x", `Wed, ${"2".repeat(5_000)} Nov 2025`],
 ];
 
-/** Whether a header can hold it: bytes, and none that ends a line. */
+/** Returns whether a header can hold it: bytes without a line end. */
 function fitsHeader(text: string): boolean {
   // deno-lint-ignore no-control-regex
   return /^[\x00-\xff]*$/.test(text) && !/[\0\r\n]/.test(text);
@@ -55,7 +56,7 @@ const header: fc.Arbitrary<readonly [string, number | null]> = fc.oneof(
       !/^\s*\d+\s*$/.test(text)
     ).map((text) => [text, 0] as const),
   },
-  // Whatever it says, the limits hold.
+  // The limits hold for any value.
   { weight: 2, arbitrary: hostileText.map((text) => [text, null] as const) },
   {
     weight: 2,
@@ -82,7 +83,7 @@ async function openedFor(store: Store, clock: FakeClock, response: Response): Pr
 }
 
 for (const driver of DRIVERS) {
-  Deno.test(`CircuitBreaker() opens within its limits whatever Retry-After says (${driver.name})`, async () => {
+  Deno.test(`CircuitBreaker() opens within its limits whatever Retry-After contains (${driver.name})`, async () => {
     const clock = new FakeClock(NOW);
     await using world = await driver.open({ clock: clock.now });
     const property = fc.asyncProperty(
@@ -102,7 +103,7 @@ for (const driver of DRIVERS) {
   });
 }
 
-Deno.test("CircuitBreaker() goes by a Retry-After that says something, and by no other", async () => {
+Deno.test("CircuitBreaker() follows a valid Retry-After, and no other", async () => {
   const clock = new FakeClock(NOW);
   const { store } = await DRIVERS[0]!.open({ clock: clock.now });
   for (const [text, means] of [...MEANT, ...MEANINGLESS.map((text) => [text, 0] as const)]) {
@@ -114,7 +115,7 @@ Deno.test("CircuitBreaker() goes by a Retry-After that says something, and by no
   }
 });
 
-Deno.test("CircuitBreaker() takes several Retry-After for none", async () => {
+Deno.test("CircuitBreaker() ignores Retry-After when there are several", async () => {
   const clock = new FakeClock(NOW);
   const { store } = await DRIVERS[0]!.open({ clock: clock.now });
   const headers = new Headers();

@@ -1,4 +1,4 @@
-// Whatever a circuit, a context or a boundary is called: no two of them meet, and all come back.
+// Any names of circuits, contexts and boundaries: no two circuits share state, and all are listed.
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { type CircuitIdentity, createFuse, type Fuse, type Scope } from "@fuse/edge";
@@ -8,7 +8,7 @@ import { HOSTILE_VALUES, hostileText, HUGE, isFit, runs } from "../support/hosti
 // Deno leaves them off.
 Deno.test.sanitizer({ ops: true, resources: true });
 
-/** Of a circuit: its name, and the scopes that it is made in. */
+/** A circuit: its name, and its scopes. */
 interface Called {
   readonly name: string;
   readonly context: Scope | null;
@@ -21,7 +21,7 @@ const called: fc.Arbitrary<Called> = fc.record({
   context: scope,
   boundary: scope,
 });
-/** Neighbours, too: the same texts in other places. */
+/** Includes neighbors: the same texts in other places. */
 const crowd = fc.array(called, { minLength: 2, maxLength: 6 }).chain((some) => {
   const texts = some.flatMap(({ name, context }) => [name, context?.type ?? name]);
   const near = fc.constantFrom(...texts);
@@ -31,7 +31,7 @@ const crowd = fc.array(called, { minLength: 2, maxLength: 6 }).chain((some) => {
   }).map((more) => unlike([...some, ...more]));
 });
 
-/** Each once, by what it is called to the letter. */
+/** Returns each circuit once, by its exact names. */
 function unlike(circuits: readonly Called[]): Called[] {
   return [...new Map(circuits.map((one) => [textOf(one), one])).values()];
 }
@@ -63,12 +63,12 @@ async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
   return list;
 }
 
-/** Nothing that Redis, or who reads its log, takes for more than a text. */
+/** Asserts that Redis, and readers of its log, see only a text. */
 // deno-lint-ignore no-control-regex
 const SAFE_KEY = /^[^*?[\]\\{}"'\x00-\x20]+$/;
 
 for (const driver of DRIVERS) {
-  Deno.test(`Fuse.make() makes circuits that never meet when they are called anything (${driver.name})`, async () => {
+  Deno.test(`Fuse.make() creates circuits that never share state, whatever their names (${driver.name})`, async () => {
     await using world = await driver.open();
     await fc.assert(
       fc.asyncProperty(crowd, async (circuits) => {
@@ -77,7 +77,7 @@ for (const driver of DRIVERS) {
         const breakers = circuits.map((one) => made(fuse, one));
         const keys = breakers.map(({ key }) => key);
         assertEquals(new Set(keys).size, keys.length);
-        // One opens, the others are touched.
+        // The first circuit opens, the others are only called.
         for (const [i, breaker] of breakers.entries()) {
           await breaker.tryCall(() => i === 0 ? Promise.reject(new Error("down")) : "up");
         }
@@ -111,7 +111,7 @@ for (const driver of DRIVERS) {
     );
   });
 
-  Deno.test(`Fuse.exportState() gives what importState() takes over when circuits are called anything (${driver.name})`, async () => {
+  Deno.test(`Fuse.exportState() returns records that importState() accepts, whatever the names of circuits (${driver.name})`, async () => {
     await using world = await driver.open();
     await fc.assert(
       fc.asyncProperty(crowd, async (circuits) => {
@@ -134,7 +134,7 @@ for (const driver of DRIVERS) {
   });
 }
 
-Deno.test("Fuse.make() refuses in one short line when a name is none", () => {
+Deno.test("Fuse.make() refuses an invalid name in one short line", () => {
   const fuse = createFuse();
   const before = fuse.make("a").key;
   for (const name of ["", "x".repeat(256), HUGE, ...HOSTILE_VALUES, undefined]) {
@@ -143,7 +143,7 @@ Deno.test("Fuse.make() refuses in one short line when a name is none", () => {
     assert(isFit(error.message), error.message.slice(0, 300));
     for (const bad of [{ type: name, id: "a" }, { type: "a", id: name }, name]) {
       const id = Object(bad).id;
-      // A number, within bounds, is an id as well.
+      // A number, within bounds, is also an id.
       if (bad === null || Number.isFinite(id) || (typeof id === "bigint" && id < 10n)) continue;
       for (const dimension of ["for", "boundary"] as const) {
         const error = assertThrows(

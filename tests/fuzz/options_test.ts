@@ -1,4 +1,4 @@
-// Options that are none: refused by name, in one short line, with nothing changed; or good after all.
+// Invalid options: refused by name, in one short line, with nothing changed; or accepted.
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { createClient } from "@libsql/client";
@@ -15,7 +15,7 @@ import { POLICY_OPTIONS } from "../../src/rules/policy.ts";
 // Deno leaves them off.
 Deno.test.sanitizer({ ops: true, resources: true });
 
-/** What options are given to. */
+/** The functions that take options. */
 interface World {
   readonly fuse: Fuse;
   readonly breaker: CircuitBreaker;
@@ -33,12 +33,12 @@ const QUERY = ["event", "from", "to", "limit", "cursor"];
 // deno-lint-ignore no-explicit-any
 type Anything = any;
 
-/** Options with what has to be there; what is none stays what it is. */
+/** Adds required options to an object; other values stay as they are. */
 function beside(required: Anything, options: Anything): Anything {
   return Object(options) === options ? { ...required, ...options } : options;
 }
 
-/** Everything that takes options, and the names of those. */
+/** All functions that take options, with the names of those. */
 const TAKERS: Record<string, [readonly string[], (options: Anything, world: World) => unknown]> = {
   "make()": [CIRCUIT_OPTIONS, (o, { fuse }) => fuse.make("new", o)],
   "defaults": [CIRCUIT_OPTIONS, (defaults) => createFuse({ defaults }).make("a")],
@@ -83,7 +83,7 @@ const TAKERS: Record<string, [readonly string[], (options: Anything, world: Worl
 };
 
 const address = { url: "https://localhost:1", token: "t" };
-/** What has to be there for another option to be looked at. */
+/** Options that are required for another option to be checked. */
 const REQUIRED: Record<string, Anything> = {
   "prune()": { olderThanMs: 1e9 },
   "backoff()": { baseMs: 1 },
@@ -92,7 +92,7 @@ const REQUIRED: Record<string, Anything> = {
   "tiered()": { state: memory(), audit: libsql({ url: address.url }) },
 };
 
-/** An error in words of ours. */
+/** Asserts that an error uses our own words. */
 function isRefusal(error: unknown): boolean {
   return (error instanceof RangeError || error instanceof TypeError) && isFit(error.message) &&
     error.message.startsWith("Cannot ");
@@ -115,7 +115,7 @@ async function withWorld(body: (world: World) => Promise<void>): Promise<void> {
 }
 
 for (const [taker, [options, give]] of Object.entries(TAKERS)) {
-  Deno.test(`${taker} refuses in one short line, or takes, whatever an option is`, async () => {
+  Deno.test(`${taker} accepts an option or refuses it in one short line, whatever its value`, async () => {
     await withWorld(async (world) => {
       await fc.assert(
         fc.asyncProperty(fc.constantFrom(...options), hostileValue, async (option, value) => {
@@ -126,7 +126,7 @@ for (const [taker, [options, give]] of Object.entries(TAKERS)) {
             if (error === value) return;
             if (isRefusal(error)) {
               const { message } = error as Error;
-              // Options that lie within others are named in their place.
+              // Nested options are named in place of the outer one.
               const within = /"(client|url|token|name|options)"|there is no option/;
               assert(message.includes(option) || within.test(message), message);
               const after = await world.fuse.exportState();
@@ -140,7 +140,7 @@ for (const [taker, [options, give]] of Object.entries(TAKERS)) {
     });
   });
 
-  Deno.test(`${taker} refuses in one short line when the options are none`, async () => {
+  Deno.test(`${taker} refuses options that are not an object in one short line`, async () => {
     await withWorld(async (world) => {
       for (const value of HOSTILE_VALUES) {
         try {
@@ -153,10 +153,10 @@ for (const [taker, [options, give]] of Object.entries(TAKERS)) {
   });
 }
 
-Deno.test("createFuse() takes any name for a store, a circuit or a strategy, and pollutes nothing", async () => {
+Deno.test("createFuse() accepts any name for a store, a circuit or a strategy, and pollutes no prototype", async () => {
   const none = Object.keys(Object.prototype);
   for (const name of HOSTILE_TEXTS) {
-    // As JSON gives it: `__proto__` is a field as any other.
+    // As JSON.parse() returns it: `__proto__` is an ordinary field.
     const of = <T>(value: T): Record<string, T> => Object.fromEntries([[name, value]]);
     const opens = () => true;
     const fuse = createFuse({
@@ -181,7 +181,7 @@ Deno.test("createFuse() takes any name for a store, a circuit or a strategy, and
   assertEquals(({} as Anything).failureThreshold, undefined);
 });
 
-Deno.test("createFuse() refuses names that are none in one short line", () => {
+Deno.test("createFuse() refuses invalid names in one short line", () => {
   const huge = "x\n".repeat(500_000);
   for (
     const options of [
@@ -199,7 +199,7 @@ Deno.test("createFuse() refuses names that are none in one short line", () => {
   }
 });
 
-Deno.test("make() throws what a getter throws, and keeps nothing", () => {
+Deno.test("make() throws the error of a getter, and keeps nothing", () => {
   const fuse = createFuse();
   for (const option of CIRCUIT_OPTIONS) {
     const boom = new Error("boom");
@@ -216,7 +216,7 @@ Deno.test("make() throws what a getter throws, and keeps nothing", () => {
   fuse.make("a", { failureThreshold: 9 });
 });
 
-Deno.test("CircuitBreaker() survives whatever a function of the user's gives or throws", async () => {
+Deno.test("CircuitBreaker() survives any value that a user's function returns or throws", async () => {
   const property = fc.asyncProperty(hostileValue, async (value) => {
     for (const how of ["gives", "throws"] as const) {
       const does = () => {
@@ -239,7 +239,7 @@ Deno.test("CircuitBreaker() survives whatever a function of the user's gives or 
       assert(openUntil === null || openUntil.getTime() <= Date.now() + 600_000);
     }
   });
-  // What throws when it is told of an error is told of on the console.
+  // An error of an error listener is reported on the console.
   const { error } = console;
   console.error = () => {};
   try {
@@ -249,7 +249,7 @@ Deno.test("CircuitBreaker() survives whatever a function of the user's gives or 
   }
 });
 
-/** Errors that do harm to who looks at them. */
+/** Errors whose properties throw. */
 const HARMFUL: readonly unknown[] = [
   ...["name", "message", "stack", "cause", "retryAfterMs"].map((field) =>
     Object.defineProperty(new Error("e"), field, {
@@ -270,7 +270,7 @@ const HARMFUL: readonly unknown[] = [
   }),
 ];
 
-Deno.test("CircuitBreaker() hands on errors that do harm to who looks at them, and counts them", async () => {
+Deno.test("CircuitBreaker() passes on errors whose properties throw, and counts them", async () => {
   for (const [i, error] of HARMFUL.entries()) {
     const breaker = createFuse().make("a", { failureThreshold: 2 });
     for (let n = 0; n < 2; n++) {
@@ -283,7 +283,7 @@ Deno.test("CircuitBreaker() hands on errors that do harm to who looks at them, a
   }
 });
 
-Deno.test("circuitBreaker() answers whatever is thrown behind it as Hono would alone", async () => {
+Deno.test("circuitBreaker() answers any thrown value as Hono does without it", async () => {
   for (const value of [...HOSTILE_VALUES, ...HARMFUL.slice(0, 5)]) {
     const answer = async (guarded: boolean) => {
       const app = new Hono();

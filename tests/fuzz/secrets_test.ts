@@ -1,4 +1,4 @@
-// Secrets are planted wherever there may be one, and everything that can be seen is searched for them.
+// Secrets are planted in all possible places, and all visible output is searched for them.
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { createClient } from "@libsql/client";
@@ -16,10 +16,10 @@ import { startFace } from "../support/upstash_face.ts";
 // Deno leaves them off.
 Deno.test.sanitizer({ ops: true, resources: true });
 
-/** Not words of any message: whoever sees one of them sees a secret. */
+/** Not words of any message, so each occurrence is a leak. */
 const SECRETS = ["tok3n-Zq7", "hunter2pa55", "authJWT-9xk", "trailkey-Vv4", "userErr-Kp8"] as const;
 const [TOKEN, PASSWORD, AUTH_TOKEN, TRAIL_KEY, OF_USER] = SECRETS;
-/** As a password may be put into an address. */
+/** The form of a password in an address. */
 const URLS = [
   `https://user:${PASSWORD}@127.0.0.1:1`,
   `https://${PASSWORD}@127.0.0.1:1/path`,
@@ -32,13 +32,13 @@ const URLS = [
   `${PASSWORD}`,
 ];
 
-/** Everything of a value, as a log, a console or a serialiser would show it. */
+/** Returns everything of a value that a log, a console or a serializer shows. */
 function shown(value: unknown, depth = 6): string {
   const parts = [String(value), Deno.inspect(value, { depth: 10, strAbbreviateSize: 1e6 })];
   try {
     parts.push(JSON.stringify(value, (_, v) => typeof v === "bigint" ? String(v) : v) ?? "");
   } catch {
-    // It cannot be serialised, so it leaks nothing that way.
+    // It cannot be serialized, so it leaks nothing that way.
   }
   if (value instanceof Error && depth > 0) {
     parts.push(value.message, value.stack ?? "", shown(value.cause, depth - 1));
@@ -58,7 +58,7 @@ function assertNoSecret(seen: string, where: string, secrets: readonly string[] 
   }
 }
 
-/** Runs, with all that is written to the console kept. */
+/** Runs `work`, and captures console output. */
 async function withConsole(body: (written: string[]) => Promise<void>): Promise<void> {
   const written: string[] = [];
   const methods = ["log", "info", "warn", "error", "debug"] as const;
@@ -73,7 +73,7 @@ async function withConsole(body: (written: string[]) => Promise<void>): Promise<
   }
 }
 
-/** Uses a Fuse in every way, and gives all that can be seen of it. */
+/** Uses a Fuse in every way, and returns everything visible. */
 async function everything(store: Store, trail: boolean): Promise<[where: string, seen: string][]> {
   const seen: [string, string][] = [];
   const see = async (where: string, ask: () => unknown) => {
@@ -87,7 +87,7 @@ async function everything(store: Store, trail: boolean): Promise<[where: string,
     ...{ stores: { s: store }, storeTimeoutMs: 30_000 },
     defaults: { consistency: "strong", failureThreshold: 2 },
   });
-  // What a user's code throws is in the events of its call, for that is what they are for.
+  // Errors of a user's code are in the events of its call, on purpose.
   const own = ({ error: _, ...event }: FuseEvent & { error?: unknown }) =>
     ["failure", "slow"].includes(event.type);
   fuse.on("*", (event) => {
@@ -165,7 +165,7 @@ Deno.test("upstash() shows no token, whatever happens to a request", async () =>
   }
 });
 
-Deno.test("upstash() and libsql() show no secret of an address or a token that they are made with", async () => {
+Deno.test("upstash() and libsql() show no secret of an address or a token that they receive", async () => {
   for (const url of URLS) {
     for (
       const make of [
@@ -205,7 +205,7 @@ Deno.test("upstash() and libsql() show no secret of an address or a token that t
   }
 });
 
-/** What clients throw: with addresses, tokens, commands and statements in all places of an error. */
+/** Errors of clients: with addresses, tokens, commands and statements in all parts of an error. */
 function errorsOf(): unknown[] {
   const url = URLS[0]!;
   const plain = [
@@ -219,7 +219,7 @@ function errorsOf(): unknown[] {
     `no such table: ${PASSWORD}`,
     PASSWORD,
   ];
-  // A server's own words are told, and yet no address.
+  // A server's own words are shown, but no address.
   const said = URLS.slice(0, 6).map((url) => new Error(`ERR upstream ${url} is away`));
   return plain.flatMap((message): unknown[] => [
     new Error(message),
@@ -233,7 +233,7 @@ function errorsOf(): unknown[] {
   ]).concat(said, said);
 }
 
-Deno.test("upstash(), libsql() and tiered() show no secret of what a client throws", async () => {
+Deno.test("upstash(), libsql() and tiered() show no secret of an error that a client throws", async () => {
   const inner = createClient({ url: ":memory:" });
   try {
     await migrate(inner);
@@ -261,7 +261,7 @@ Deno.test("upstash(), libsql() and tiered() show no secret of what a client thro
   }
 });
 
-Deno.test("libsql() keeps no secret in its tables: no key, no text of an error", async () => {
+Deno.test("libsql() stores no secret in its tables: no key, no text of an error", async () => {
   for (const audit of ["transitions", "calls"] as const) {
     const client = createClient({ url: ":memory:" });
     try {

@@ -1,5 +1,5 @@
-// An export that somebody, or something, has been at: refused whole with nothing changed, or taken over
-// as the same circuits on every driver.
+// Altered exports: refused as a whole with nothing changed, or accepted with the same circuits on
+// every driver.
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { createFuse, type Fuse } from "@fuse/edge";
@@ -24,7 +24,7 @@ function fuseOf(store: OpeningStore, clock: FakeClock): Fuse {
 // deno-lint-ignore no-explicit-any
 type Json = any;
 
-/** Circuits in every state, in and out of scopes, with and without overrides. */
+/** Circuits in every state, with and without scopes, with and without overrides. */
 async function rich(): Promise<Json> {
   const clock = new FakeClock(NOW);
   const { store } = await DRIVERS[0]!.open({ clock: clock.now });
@@ -42,7 +42,7 @@ async function rich(): Promise<Json> {
 }
 
 const STATE = await rich();
-/** All paths into JSON: fields and places. */
+/** Returns all paths into JSON: fields and indexes. */
 const PATHS = pathsOf(STATE);
 
 function pathsOf(value: Json): string[][] {
@@ -73,7 +73,7 @@ const odd: fc.Arbitrary<unknown> = fc.oneof(
   { weight: 2, arbitrary: fc.constantFrom(...PATHS).map((path) => at(STATE, path)) },
   { weight: 1, arbitrary: fc.constant("S".repeat(10_000)) },
 );
-/** Values where they are, or beside them under a name that means something to an object. */
+/** Replaces values, or adds them under a name that has a meaning for objects. */
 const change = fc.tuple(
   fc.constantFrom(...PATHS),
   fc.option(fc.constantFrom("__proto__", "constructor", "toString", "then", "extra"), { freq: 8 }),
@@ -91,13 +91,13 @@ function altered(changes: readonly (readonly [string[], string | null, unknown])
     if (typeof holder !== "object" || holder === null) continue;
     const field = beside ?? path.at(-1)!;
     if (value === REMOVED) delete holder[field];
-    // Not assigned: `__proto__` is a field as any other in JSON.
+    // Not assigned: `__proto__` is an ordinary field in JSON.
     else Object.defineProperty(holder, field, { value, enumerable: true, configurable: true });
   }
   return copy;
 }
 
-/** What an import comes to: the refusal, or all circuits as they then are. */
+/** Returns the result of an import: the refusal, or all circuits. */
 async function outcome(driver: Driver, store: OpeningStore, data: unknown): Promise<string> {
   await clear(store);
   const clock = new FakeClock(NOW + 120_000);
@@ -108,7 +108,7 @@ async function outcome(driver: Driver, store: OpeningStore, data: unknown): Prom
   const before = await exported(fuse);
   try {
     const { imported } = await fuse.importState(data);
-    // That a hash of another policy is met is told as well.
+    // A mismatch with the hash of another policy is reported as well.
     const others = told.filter((type) => type !== "config_mismatch");
     assertEquals(others, Array(imported).fill("imported"));
   } catch (error) {
@@ -127,7 +127,7 @@ async function outcome(driver: Driver, store: OpeningStore, data: unknown): Prom
       return type === undefined ? null : { type, id: id! };
     });
     const breaker = fuse.for(c!).boundary(b!).make(name);
-    // Whatever it holds, a call ends as calls do.
+    // A call ends normally, whatever the import contained.
     const result = await breaker.tryCall(() => "fine");
     assert(result.ok || result.rejected);
     assert(isFit(await breaker.explain()) || snapshot.reason!.length > 100);
@@ -136,7 +136,7 @@ async function outcome(driver: Driver, store: OpeningStore, data: unknown): Prom
   return after;
 }
 
-/** As `scopeText` has it. */
+/** The same as `scopeText`. */
 function unescape(part: string): string {
   return part.replace(
     /%(?:u([0-9A-F]{4})|([0-9A-F]{2}))/g,
@@ -150,7 +150,7 @@ async function exported(fuse: Fuse): Promise<string> {
 }
 
 for (const driver of DRIVERS.slice(1)) {
-  Deno.test(`Fuse.importState() does the same as with memory() when an export was altered (${driver.name})`, async () => {
+  Deno.test(`Fuse.importState() treats an altered export as memory() does (${driver.name})`, async () => {
     const clock = new FakeClock(NOW + 120_000);
     await using world = await driver.open({ clock: clock.now });
     const memory = DRIVERS[0]!;
@@ -173,7 +173,7 @@ for (const driver of DRIVERS.slice(1)) {
   });
 }
 
-Deno.test("Fuse.importState() answers soon when there is much of it", async () => {
+Deno.test("Fuse.importState() answers soon when an export is large", async () => {
   const entry = STATE.circuits[0];
   const many = (n: number) =>
     Array.from({ length: n }, (_, i) => ({ ...entry, name: `${HOSTILE_TEXTS[0]}${i}` }));

@@ -1,5 +1,5 @@
-// What operators write, and what upstreams are called, as it is told of: kept to the letter, or refused;
-// one line in a sentence, one label in a metric, one field in JSON, one row in the trail.
+// Texts of operators and names of upstreams in all output: verbatim or refused; one line in a
+// sentence, one label in a metric, one field in JSON, one row in the trail.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import fc from "fast-check";
 import { Hono } from "hono";
@@ -21,7 +21,7 @@ const KINDS = ["forceOpen", "forceClose", "disable", "metricsOnly"] as const;
 const EVENTS = ["forced_open", "forced_closed", "disabled", "metrics_only"] as const;
 
 for (const driver of DRIVERS) {
-  Deno.test(`CircuitBreaker() keeps what operators write to the letter (${driver.name})`, async () => {
+  Deno.test(`CircuitBreaker() stores operators' texts verbatim (${driver.name})`, async () => {
     await using world = await driver.open();
     const property = fc.asyncProperty(
       hostileText,
@@ -76,7 +76,7 @@ for (const driver of DRIVERS) {
   });
 }
 
-Deno.test("CircuitBreaker() refuses words that are none in one short line", async () => {
+Deno.test("CircuitBreaker() refuses invalid texts in one short line", async () => {
   const breaker = createFuse().make("a");
   const { generation } = await breaker.snapshot();
   const property = fc.asyncProperty(
@@ -93,7 +93,7 @@ Deno.test("CircuitBreaker() refuses words that are none in one short line", asyn
   await fc.assert(property, runs(100));
 });
 
-Deno.test("a rejection is one line, and a problem in JSON, whatever a circuit is called", async () => {
+Deno.test("a rejection is one line, and its JSON body is valid, whatever the circuit's name", async () => {
   const property = fc.asyncProperty(hostileText, words, words, async (name, reason, actor) => {
     const fuse = createFuse();
     const breaker = fuse.make(name);
@@ -112,13 +112,13 @@ Deno.test("a rejection is one line, and a problem in JSON, whatever a circuit is
     ]);
     const problem = await response.json();
     assertEquals([problem.status, problem.circuit], [503, name]);
-    // U+FFFD is all that JSON makes of half a character.
+    // JSON turns half a surrogate pair into U+FFFD.
     assertEquals(problem.detail, error.message);
   });
   await fc.assert(property, runs(100));
 });
 
-Deno.test("prometheus() stays readable, and adds up, whatever circuits and scopes are called", async () => {
+Deno.test("prometheus() stays readable, and adds up, whatever the names of circuits and scopes", async () => {
   const names = fc.uniqueArray(fc.tuple(hostileText, hostileText), { minLength: 1, maxLength: 6 });
   const property = fc.asyncProperty(names, fc.boolean(), async (names, scopeLabels) => {
     const store = names[0]![1];
@@ -128,7 +128,7 @@ Deno.test("prometheus() stays readable, and adds up, whatever circuits and scope
     for (const [name, tenant] of names) {
       await fuse.for({ type: tenant, id: tenant }).make(name).call(() => 1);
     }
-    // As a scraper has it: bytes.
+    // As a scraper reads it: bytes.
     const samples = samplesOf(await (await app.request("/")).text());
     const series = samples.map(({ metric, labels }) => JSON.stringify([metric, labels]));
     assertEquals(new Set(series).size, series.length);
@@ -141,13 +141,13 @@ Deno.test("prometheus() stays readable, and adds up, whatever circuits and scope
       JSON.stringify([store.toWellFormed(), name.toWellFormed()])
     );
     assertEquals([...new Set(labels)].sort(), [...new Set(expected)].sort());
-    // No name is taken for one of a scope's.
+    // No name is read as a scope's.
     assert(samples.every(({ labels }) => scopeLabels || labels.context === undefined));
   });
   await fc.assert(property, runs(60));
 });
 
-Deno.test("health() tells circuits by name, whatever they are called", async () => {
+Deno.test("health() separates circuits by name, whatever their names", async () => {
   const property = fc.asyncProperty(
     fc.uniqueArray(hostileText, { minLength: 1 }),
     async (names) => {
@@ -165,7 +165,7 @@ Deno.test("health() tells circuits by name, whatever they are called", async () 
   await fc.assert(property, runs(60));
 });
 
-Deno.test("circuitBreaker() keeps tenants apart whatever their header says", async () => {
+Deno.test("circuitBreaker() separates tenants whatever their header contains", async () => {
   const fuse = createFuse();
   const app = new Hono();
   app.use(circuitBreaker({
@@ -176,7 +176,7 @@ Deno.test("circuitBreaker() keeps tenants apart whatever their header says", asy
   }));
   app.get("/", (c) => c.text("no report", 500));
   app.onError((_error, c) => c.text("no tenant", 500));
-  // A header holds bytes, and no line ends; spaces around it are not part of it.
+  // A header contains bytes without line ends; surrounding spaces are not part of it.
   const tenants = HOSTILE_TEXTS.map((text) =>
     encodeURIComponent(text.toWellFormed()).replace(/%0[0AD]/g, "")
   ).concat("a b", "\x80\xff", '":,;', "*", "{a}");

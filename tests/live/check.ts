@@ -1,18 +1,18 @@
 /**
- * Checks of a service, one after the other, and what is said of them.
+ * Runs checks of a service, one after the other, and reports on them.
  *
  * @module
  */
 import type { ContractCase } from "@fuse/edge/testing";
 
-/** Looks at one thing. */
+/** A check. */
 export interface Check {
   readonly name: string;
-  /** Answers with what it has found, for people to read. Rejects if it is not as it should be. */
+  /** Resolves to its finding, for people to read. Rejects if the check fails. */
   run(): Promise<string | void>;
 }
 
-/** How many checks have ended how. */
+/** The numbers of checks by result. */
 export interface Counts {
   passed: number;
   failed: number;
@@ -25,7 +25,7 @@ export class Skipped extends Error {}
 /** The state of a run. */
 export interface Run {
   readonly counts: Counts;
-  /** `true` once somebody has asked for an end. */
+  /** `true` once an interruption was requested. */
   stopped: boolean;
   /** Texts that are never shown. */
   readonly secrets: readonly string[];
@@ -41,7 +41,7 @@ export async function runChecks(run: Run, checks: readonly Check[]): Promise<voi
   }
 }
 
-/** Runs one, also after somebody has asked for an end. */
+/** Runs a check, also after an interruption was requested. */
 export async function runCheck(run: Run, check: Check): Promise<void> {
   try {
     const found = await withDeadline(check.run());
@@ -74,7 +74,10 @@ async function withDeadline<T>(work: Promise<T>): Promise<T> {
   }
 }
 
-/** Runs those cases of the contract that apply to a store, some at once. A line tells how many passed. */
+/**
+ * Runs the cases of the contract that apply to a store, some concurrently. A line shows how many
+ * passed.
+ */
 export async function runContract(
   run: Run,
   name: string,
@@ -105,7 +108,7 @@ export function expect(condition: boolean, otherwise: string): asserts condition
   if (!condition) throw new Error(otherwise);
 }
 
-/** Runs what must be refused, and returns the error. */
+/** Runs an operation that must be refused, and returns the error. */
 export async function refusal(work: () => unknown): Promise<Error & { scope?: string }> {
   try {
     await work();
@@ -115,7 +118,7 @@ export async function refusal(work: () => unknown): Promise<Error & { scope?: st
   throw new Error("it was not refused");
 }
 
-/** Times `work` so often, and returns the median and the 95th percentile, in ms. */
+/** Times `work` a number of times, and returns the median and the 95th percentile, in ms. */
 export async function percentiles(
   times: number,
   work: () => unknown,

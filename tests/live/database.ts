@@ -1,5 +1,6 @@
 /**
- * Checks of a database over HTTP, mostly of behavior that we have only read of Turso.
+ * Checks of a database over HTTP, mostly of behavior of Turso that we know only from its
+ * documentation.
  *
  * @module
  */
@@ -13,16 +14,16 @@ import { type Check, expect, inTime, refusal, type Run, runContract, Skipped } f
 import type { RedisSetting } from "./redis.ts";
 import { laying, opening, request, tally } from "./requests.ts";
 
-/** Where the database is, and what its tables are called. */
+/** The address of the database, and the names of its tables. */
 export interface DatabaseSetting {
   readonly url: string;
   readonly authToken: string;
-  /** Before the name of every table. */
+  /** The prefix of every table. */
   readonly prefix: string;
   readonly storeTimeoutMs: number;
 }
 
-/** Runs the contract on the database. The tables are there. */
+/** Runs the contract on the database, which has the tables. */
 export async function databaseContract(run: Run, setting: DatabaseSetting): Promise<void> {
   const cases = storeContract(({ clock }) => storeOf(setting, { clock }));
   await runContract(run, "Turso", { ...storeOf(setting).traits }, cases);
@@ -35,7 +36,7 @@ function storeOf(
   return libsql({ url, authToken, schema: createSchema({ prefix }), ...options });
 }
 
-/** Returns the check that makes the tables. All others need them. */
+/** Returns the check that creates the tables. All others need them. */
 export function migrating(setting: DatabaseSetting): Check {
   return {
     name: "Turso: migrate() makes the tables once",
@@ -177,7 +178,7 @@ export function databaseChecks(
   return Object.entries(checks).map(([name, run]) => ({ name: `Turso: ${name}`, run }));
 }
 
-/** Drops every table of the prefix, and looks whether something is left. */
+/** Drops every table of the prefix, and checks that nothing is left. */
 export async function removeFromDatabase(setting: DatabaseSetting): Promise<string> {
   await using client = connect(setting);
   const named = {

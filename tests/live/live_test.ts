@@ -1,4 +1,4 @@
-// `deno task live`, against a Redis and a database of our own: so it cannot rot.
+// Runs `deno task live` against our own Redis and database, so that it stays correct.
 import { createClient } from "@libsql/client/web";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { deno, type Finished, root } from "../tools/gate/project.ts";
@@ -12,7 +12,7 @@ const NAMES = [
   ...["TURSO_DATABASE_URL", "TURSO_AUTH_TOKEN"],
 ] as const;
 
-/** Runs the task with these variables alone. A busy machine is no slow service. */
+/** Runs the task with these variables alone. The long timeout allows for a busy machine. */
 function live(variables: Partial<Record<typeof NAMES[number], string>>): Promise<Finished> {
   const env = Object.fromEntries(NAMES.map((name) => [name, variables[name] ?? ""]));
   return deno(["task", "--quiet", "live", "--store-timeout-ms=60000"], { env });
@@ -20,7 +20,7 @@ function live(variables: Partial<Record<typeof NAMES[number], string>>): Promise
 
 Deno.test({
   ...IN_FULL,
-  name: "deno task live passes on our face and sqld, tells its cost and leaves nothing behind",
+  name: "deno task live passes on our face and sqld, prints its cost and leaves nothing behind",
   async fn() {
     const [token, readOnlyToken] = [crypto.randomUUID(), crypto.randomUUID()];
     await using redis = await startRedis();
@@ -61,7 +61,7 @@ Deno.test({
 
 Deno.test({
   ...IN_FULL,
-  name: "deno task live counts what fails, and shows no address",
+  name: "deno task live counts failures, and shows no address",
   async fn() {
     await using redis = await startRedis();
     await using face = await startFace({ redis, manners: { requestsLeft: 200 } });
@@ -76,7 +76,7 @@ Deno.test({
   },
 });
 
-Deno.test("deno task live removes what it has made when it is interrupted", async () => {
+Deno.test("deno task live removes its data when it is interrupted", async () => {
   await using redis = await startRedis();
   await using face = await startFace({ redis });
   const child = new Deno.Command(Deno.execPath(), {

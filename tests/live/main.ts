@@ -1,8 +1,8 @@
 /**
  * `deno task live [--store-timeout-ms=500]`: a smoke test of Upstash and Turso, for somebody with accounts.
  *
- * It runs the contract and checks what we have only read, under a prefix that nobody else has, removes all
- * it has made, and tells what it has cost. It shows no address and no token.
+ * It runs the contract and checks behavior that we know only from documentation, under a random
+ * prefix; it removes its data, and prints its costs. It shows no address and no token.
  *
  * @module
  */
@@ -24,7 +24,10 @@ import {
   sendRaw,
 } from "./redis.ts";
 
-/** How many commands a script runs, on average over all checks: measured on a Redis that counts them. */
+/**
+ * The average number of commands of a script run, over all checks: measured on a Redis that counts
+ * them.
+ */
 const WITHIN_A_SCRIPT = 4.6;
 
 const { values } = parseArgs({
@@ -111,7 +114,10 @@ async function main(storeTimeoutMs: number): Promise<number> {
   return failed > 0 || run.stopped ? 1 : 0;
 }
 
-/** The values of variables, and which of them are not set. An empty one is not. */
+/**
+ * Returns the values of variables, and the names of the missing ones. An empty value counts as
+ * missing.
+ */
 function read(...names: string[]): { values: (string | undefined)[]; missing: string[] } {
   const values = names.map((name) => Deno.env.get(name) || undefined);
   return { values, missing: names.filter((_, i) => values[i] === undefined) };
@@ -121,7 +127,10 @@ function hostOf(url: string): string {
   return URL.parse(url)?.host ?? "";
 }
 
-/** How many commands the server has run so far, those in scripts too; `null` if it does not say. */
+/**
+ * Returns the number of commands that the server has run so far, including those in scripts, or
+ * `null` if it does not say.
+ */
 async function commandsOf(redis: RedisSetting): Promise<number | null> {
   const stats = await sendRaw(redis, "INFO", "commandstats").catch(() => "");
   const calls = [...String(stats).matchAll(/^cmdstat_[^:]*:calls=(\d+)/gm)];

@@ -1,5 +1,5 @@
 /**
- * Counts what is sent to the services, whoever sends it, and notes the keys of Redis that it names.
+ * Counts the requests to the services, and notes the keys of Redis in them.
  *
  * @module
  */
@@ -8,7 +8,7 @@
 export interface Meter extends Disposable {
   /** HTTP requests to Redis. */
   redisRequests: number;
-  /** Commands in them. Those that a script runs are not among them. */
+  /** The commands in them, without those that a script runs. */
   commands: number;
   /** How many of the commands run a script. */
   scripts: number;
@@ -20,7 +20,10 @@ export interface Meter extends Disposable {
   readonly keys: Set<string>;
 }
 
-/** Puts a meter into `fetch`, until it is disposed of. Clients that are made before are not counted. */
+/**
+ * Installs a meter in `fetch` until it is disposed. It does not count clients that were created
+ * before.
+ */
 export function startMeter(redisUrl: string | undefined): Meter {
   const original = globalThis.fetch;
   const meter: Meter = {
@@ -73,7 +76,7 @@ function countStatements(meter: Meter, body: unknown): void {
   }
 }
 
-/** A step of a request in libSQL's protocol over HTTP, as far as it is looked at. */
+/** A step of a request in libSQL's protocol over HTTP, as far as the meter reads it. */
 interface Step {
   readonly type: string;
   readonly batch?: { readonly steps: readonly unknown[] };

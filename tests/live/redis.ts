@@ -1,5 +1,6 @@
 /**
- * Checks of a Redis over REST, mostly of behavior that we have only read of Upstash.
+ * Checks of a Redis over REST, mostly of behavior of Upstash that we know only from its
+ * documentation.
  *
  * @module
  */
@@ -10,7 +11,7 @@ import { type OpeningStore, upstash } from "../support/drivers.ts";
 import { type Check, expect, inTime, refusal, type Run, runContract, Skipped } from "./check.ts";
 import { closing, laying, opening, request, SHAPE, tally, trying } from "./requests.ts";
 
-/** Where Redis is, and under which prefix it may be used. */
+/** The address of Redis, and the prefix to use. */
 export interface RedisSetting {
   readonly url: string;
   readonly token: string;
@@ -21,7 +22,7 @@ export interface RedisSetting {
 
 const DAY_MS = 86_400_000;
 const SLACK_MS = 120_000;
-/** A TTL is written for longer than it must be, so that not every record has to renew it. */
+/** A TTL is longer than required, so that not every record has to renew it. */
 const RENEWED = 1.126;
 
 /** The answer of a Redis that does not know the flag. */
@@ -35,7 +36,7 @@ export async function redisContract(run: Run, { url, token, prefix }: RedisSetti
   await runContract(run, "Redis", { ...make().traits }, cases);
 }
 
-/** Sends a command as it is, without any client. Rejects with what the server says. */
+/** Sends a command without any client. Rejects with the server's error. */
 export async function sendRaw(
   { url, token }: Pick<RedisSetting, "url" | "token">,
   ...command: (string | number)[]
@@ -186,7 +187,7 @@ export function redisChecks(setting: RedisSetting): Check[] {
   return Object.entries(checks).map(([name, run]) => ({ name: `Redis: ${name}`, run }));
 }
 
-/** Goes through a scan, at most 200 pages of it. Cursors are never made numbers. */
+/** Runs a scan, at most 200 pages of it. Cursors are never converted to numbers. */
 async function scanned(
   page: (cursor: string) => Promise<unknown>,
 ): Promise<{ cursors: string[]; found: string[]; whole: boolean }> {
@@ -207,7 +208,7 @@ function cursorsIn(cursors: readonly string[]): string {
   return `${cursors.length + 1} pages, ${huge} cursors beyond 2^53`;
 }
 
-/** Writes in each way, and compares the time that a circuit has left with what the page on Redis says. */
+/** Writes in each way, and compares the remaining time of a circuit with the page on Redis. */
 async function ttls(
   store: OpeningStore,
   prefix: string,
@@ -244,7 +245,7 @@ async function ttls(
   await store.override("b", laying("disabled", Date.now() + hour));
   await look("override for an hour", "b", 30 * DAY_MS + hour);
   let record: CircuitRecord | undefined;
-  // The first pages may be without circuits, while an index is built.
+  // The first pages may have no circuits, while an index is built.
   for (let cursor: string | null = null, pages = 0; record === undefined && pages < 200; pages++) {
     const page = await store.list({ cursor, limit: 9, at: Date.now(), shape: () => SHAPE });
     record = page.records.find(({ key }) => key === "a");
@@ -270,7 +271,7 @@ async function ttls(
   return found.join(", ");
 }
 
-/** Returns the checks that nothing is left behind, after everything was deleted. */
+/** Returns the checks that all keys are gone after the deletion. */
 export async function removeFromRedis(
   setting: RedisSetting,
   keys: ReadonlySet<string>,

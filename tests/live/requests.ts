@@ -1,5 +1,5 @@
 /**
- * Requests to a driver, with all that a check does not care for filled in.
+ * Builds requests to a driver, with defaults for every field that a check does not set.
  *
  * @module
  */

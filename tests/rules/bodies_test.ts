@@ -47,7 +47,7 @@ for (
       const breaker = fuse.make(form === "fuse" ? new URL(server.url).host : form);
       const send = { fetch: breaker.fetch, wrap: breaker.wrap(fetch), fuse: fuse.fetch }[form];
       const response = await send(server.url + path, { method, headers });
-      // Nobody has read any.
+      // Nobody has read the body.
       assertEquals(await counted(breaker), text === "" ? expected : [0, 0]);
       if (text !== null) assertEquals(await response.text(), text);
       else {
@@ -59,7 +59,7 @@ for (
   });
 }
 
-Deno.test("CircuitBreaker.fetch() keeps what a Response tells when it counts with its body", async () => {
+Deno.test("CircuitBreaker.fetch() keeps the properties of a Response when it counts with its body", async () => {
   await using server = await startStreams();
   const breaker = createFuse().make("a", BODY);
   for (const path of ["/length", "/range", "/gzip"]) {
@@ -105,7 +105,7 @@ Deno.test("CircuitBreaker.fetch() counts at once when the status is a failure", 
 for (const type of [undefined, "bytes"] as const) {
   const stream = type === "bytes" ? "a byte stream" : "a stream";
 
-  Deno.test(`CircuitBreaker.call() asks ${stream} for no chunk that nobody reads`, async () => {
+  Deno.test(`CircuitBreaker.call() requests no chunk of ${stream} before it is read`, async () => {
     const upstream = fed(type);
     const response = await createFuse().make("a", BODY).call(() => upstream.response);
     const reader = response.body!.getReader();
@@ -117,7 +117,7 @@ for (const type of [undefined, "bytes"] as const) {
     await reader.cancel();
   });
 
-  Deno.test(`CircuitBreaker.call() hands ${stream} to readers of its kind`, async () => {
+  Deno.test(`CircuitBreaker.call() passes ${stream} to readers of its kind`, async () => {
     const upstream = fed(type);
     const response = await createFuse().make("a", BODY).call(() => upstream.response);
     const wanted = type === "bytes" ? "read" : "TypeError";
@@ -136,7 +136,7 @@ for (const type of [undefined, "bytes"] as const) {
   });
 }
 
-Deno.test("CircuitBreaker.call() leaves the chunks of a body to who made them", async () => {
+Deno.test("CircuitBreaker.call() does not take the chunks of a body from their owner", async () => {
   const ping = new TextEncoder().encode(": ping\n");
   let rest = 3;
   const body = new ReadableStream({
@@ -216,7 +216,7 @@ onEverySetup("callTimeoutMs ends with the headers, whatever the body does", asyn
   assertEquals(await told(world), [1, 0]);
 });
 
-onEverySetup("A reader that takes its time is no stall", async (world) => {
+onEverySetup("A slow reader is no stall", async (world) => {
   const breaker = world.breaker({ ...BODY, idleTimeoutMs: 5, firstByteTimeoutMs: 5 });
   const upstream = fed();
   const response = await breaker.call(() => upstream.response);
@@ -305,7 +305,7 @@ onEverySetup("A trial whose body breaks off reopens the circuit", async (world) 
   assertEquals([await breaker.getState(), await told(world)], ["OPEN", [0, 2]]);
 });
 
-onEverySetup("A trial whose body nobody reads gives its slot back", async (world) => {
+onEverySetup("A trial whose body nobody reads returns its slot", async (world) => {
   const breaker = world.breaker(TRIAL);
   await halfOpen(world, breaker);
   const unread = await breaker.call(() => new Response("unread"));
@@ -320,7 +320,7 @@ onEverySetup("A trial whose body nobody reads gives its slot back", async (world
   assertEquals(await told(world), [1, 1]);
 });
 
-onEverySetup("A trial whose body is canceled gives its slot back at once", async (world) => {
+onEverySetup("A trial whose body is canceled returns its slot at once", async (world) => {
   const breaker = world.breaker(TRIAL);
   await halfOpen(world, breaker);
   const response = await breaker.call(() => new Response("unread"));
@@ -330,7 +330,7 @@ onEverySetup("A trial whose body is canceled gives its slot back at once", async
   assertEquals(await breaker.getState(), "CLOSED");
 });
 
-Deno.test("A body that nobody reads counts as nothing at the next call after the lease", async () => {
+Deno.test("A body that nobody reads counts as neutral at the next call after the lease", async () => {
   const clock = new FakeClock();
   const fuse = createFuse({ clock: clock.now });
   const breaker = fuse.make("a", { ...BODY, halfOpenLeaseMs: 1_000 });
@@ -370,7 +370,7 @@ Deno.test("A body that nobody reads is collected with its Response", async () =>
       ...["run", "--quiet", "--no-check", "--no-lock", "--v8-flags=--expose-gc"],
       ...["--config", fileURLToPath(config), file],
     ]);
-    // The variables of the last turn may hold theirs.
+    // The variables of the last iteration may hold their references.
     assert(Number(stdout) <= 2, stdout + stderr);
   } finally {
     await Deno.remove(file);

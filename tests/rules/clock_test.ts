@@ -1,4 +1,4 @@
-// Clocks that jump an hour each way (section 3): nothing is wedged open, shut or half-open by it.
+// Clocks that jump an hour each way (section 3): no state lasts for ever because of it.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { CircuitBreakerOpenError, type CircuitOptions } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
@@ -21,7 +21,7 @@ function jump(world: World, by: number): void {
   world.clock.set(world.clock.now() + by);
 }
 
-onEverySetup("rolling_window stays whole when the clock goes back an hour", async (world) => {
+onEverySetup("rolling_window stays complete when the clock goes back an hour", async (world) => {
   // Negative elapsed time counts as 0.
   const breaker = world.breaker({ strategy: "rolling_window", minimumThroughput: 4 });
   await fail(breaker, 3);
@@ -67,7 +67,7 @@ for (const [way, by] of Object.entries(JUMPS)) {
     assertEquals(world.moves(), ["opened", "half_opened", "closed"]);
   });
 
-  onEverySetup(`getState() reads what a call meets when the clock goes ${way} an hour`, async (
+  onEverySetup(`getState() shows a call's state when the clock goes ${way} an hour`, async (
     world,
   ) => {
     // Rule 13: a cooldown that counts as passed reads HALF_OPEN.
@@ -92,7 +92,7 @@ for (const [way, by] of Object.entries(JUMPS)) {
     assertEquals(world.stored().state, "CLOSED");
   });
 
-  onEverySetup(`a trial under way counts when the clock goes ${way} an hour`, async (world) => {
+  onEverySetup(`a running trial counts when the clock goes ${way} an hour`, async (world) => {
     const breaker = world.breaker(TRIP);
     await fail(breaker);
     await world.sync();
@@ -105,7 +105,7 @@ for (const [way, by] of Object.entries(JUMPS)) {
   });
 
   onEverySetup(`a call is not slow because the clock goes ${way} an hour`, async (world) => {
-    // Back: it took 0 ms. Forward it cannot be told from a slow one.
+    // Back: the call took 0 ms. Forward, a jump looks like a slow call.
     const breaker = world.breaker({ ...TRIP, slowCallMs: 100 });
     await breaker.call(() => jump(world, by));
     await world.sync();
@@ -114,7 +114,7 @@ for (const [way, by] of Object.entries(JUMPS)) {
     assertEquals(world.told("slow").length, by > 0 ? 1 : 0);
   });
 
-  onEverySetup(`a view is asked for anew when this isolate's clock goes ${way} an hour`, async (
+  onEverySetup(`a view is refreshed when this isolate's clock goes ${way} an hour`, async (
     world,
   ) => {
     // The store's clock decides; the view corrects for the offset. Trap 26.
@@ -159,7 +159,7 @@ for (const [way, by] of Object.entries(JUMPS)) {
   );
 
   onEverySetup(`pending successes are sent when the clock goes ${way} an hour`, async (world) => {
-    // A marker in the future lapses; nothing waits for it.
+    // A marker in the future expires; no call waits for it.
     const breaker = world.breaker({ ...TRIP, flushIntervalMs: 1_000 });
     await succeed(breaker, 2);
     jump(world, by);
@@ -169,7 +169,7 @@ for (const [way, by] of Object.entries(JUMPS)) {
     assertEquals(world.stored().totals.successes, 3);
   }, ["eventual"]);
 
-  onEverySetup(`a store that failed is tried again when the clock goes ${way} an hour`, async (
+  onEverySetup(`a failed store is retried when the clock goes ${way} an hour`, async (
     world,
   ) => {
     // The guard.
@@ -187,7 +187,7 @@ for (const [way, by] of Object.entries(JUMPS)) {
     assertEquals(world.stored().totals.successes, 2);
   }, REMOTE);
 
-  onEverySetup(`this isolate's own breaker tries again when the clock goes ${way} an hour`, async (
+  onEverySetup(`this isolate's own breaker retries when the clock goes ${way} an hour`, async (
     world,
   ) => {
     // onStoreError: "local".
@@ -203,10 +203,10 @@ for (const [way, by] of Object.entries(JUMPS)) {
     assertEquals(world.moves(), ["opened", "half_opened", "closed"]);
   }, REMOTE);
 
-  onEverySetup(`a refused trial is asked for again when the clock goes ${way} an hour`, async (
+  onEverySetup(`a refused trial is requested again when the clock goes ${way} an hour`, async (
     world,
   ) => {
-    // The refusal's marker lapses.
+    // The refusal's marker expires.
     const clock = new FakeClock();
     const there = world.isolate({ clock: clock.now }).make(TRIP);
     const here = world.breaker(TRIP);
@@ -224,7 +224,7 @@ for (const [way, by] of Object.entries(JUMPS)) {
 }
 
 onEverySetup("an open circuit stays open when the clock goes back a minute", async (world) => {
-  // Within a minute nobody can tell: it waits for openUntil as it stands.
+  // For less than a minute there is no evidence: it waits for openUntil as it is.
   const breaker = world.breaker(TRIP);
   await fail(breaker);
   await world.sync();

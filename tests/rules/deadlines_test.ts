@@ -1,4 +1,4 @@
-// Rule 9 of src/rules/README.md: a deadline is a failure, whoever set it. Trap 54.
+// Rule 9 of src/rules/README.md: a deadline is a failure, whichever code set it. Trap 54.
 import { assertEquals, assertStrictEquals } from "@std/assert";
 import type { CallOptions, CircuitBreaker, CircuitOptions } from "@fuse/edge";
 import { begin, Boom, fail, intercept, onEverySetup, type World } from "../support/setups.ts";
@@ -103,7 +103,7 @@ for (const [name, options, afterMs, reason, failures] of ABANDONED) {
   });
 }
 
-onEverySetup("A deadline that passes before the call runs counts as nothing", async (world) => {
+onEverySetup("A deadline that passes before the call runs is neutral", async (world) => {
   const caller = new AbortController();
   const { make } = world.isolate({
     wrap: (store) =>

@@ -33,7 +33,7 @@ onEverySetup("for() and boundary() are two dimensions of circuits", async (world
   }
 });
 
-Deno.test("make() tells circuits apart whatever characters their names hold", async () => {
+Deno.test("make() separates circuits whatever characters their names contain", async () => {
   // Rule 16, trap 33: `a:b` + `c` is not `a` + `b:c`.
   const fuse = createFuse();
   const parts = [
@@ -107,7 +107,7 @@ onEverySetup("for() compares ids as text, and changes no other view", async (wor
   assertThrows(() => Object.assign(one.make("a"), { name: "b" }), TypeError);
 });
 
-onEverySetup("make() twice makes one circuit", async (world) => {
+onEverySetup("make() returns the same circuit for the same name", async (world) => {
   // Rule 17.
   const { make, fuse } = world.isolate();
   await fail(make(TRIP));
@@ -117,7 +117,7 @@ onEverySetup("make() twice makes one circuit", async (world) => {
 });
 
 onEverySetup(
-  "make() reports another policy for a circuit, and goes by the first",
+  "make() reports another policy for a circuit, and uses the first",
   async (world) => {
     // Rule 17: within an isolate.
     const { make, fuse } = world.isolate();
@@ -151,8 +151,8 @@ onEverySetup("make() does not compare functions", (world) => {
   return Promise.resolve();
 });
 
-onEverySetup("make() without options refers, and fixes no policy", async (world) => {
-  // Section 5: whoever comes first with options fixes it.
+onEverySetup("make() without options refers to the circuit, and fixes no policy", async (world) => {
+  // Section 5: the first handle with options fixes it.
   const { make, fuse } = world.isolate();
   const referring = make();
   await succeed(referring);
@@ -179,14 +179,14 @@ onEverySetup("CircuitBreaker() reports another isolate's policy once for each", 
   }
   const mismatches = here!.events.flatMap((e) => e.type === "config_mismatch" ? [e.options] : []);
   assertEquals(mismatches, [["failureThreshold"], ["failureThreshold"]]);
-  // The others follow nobody but the first.
+  // The others follow only the first.
   for (const { events } of others) {
     assertEquals(events.filter(({ type }) => type === "config_mismatch").length, 1);
   }
 });
 
-onEverySetup("CircuitBreaker() reports no isolate that was given no options", async (world) => {
-  // Rule 17: it has no policy of its own, and goes by the record's.
+onEverySetup("CircuitBreaker() reports no isolate that has no options", async (world) => {
+  // Rule 17: it has no policy of its own, and uses the record's.
   const here = world.isolate();
   const [fixed, plain] = [here.make({ failureThreshold: 9 }), world.breaker()];
   for (const breaker of [plain, fixed, plain, fixed]) {
@@ -196,8 +196,8 @@ onEverySetup("CircuitBreaker() reports no isolate that was given no options", as
   assertEquals(world.told("config_mismatch"), []);
 });
 
-onEverySetup("CircuitBreaker() reports nothing when isolates agree", async (world) => {
-  // Rule 17: functions and what belongs to the handle differ freely.
+onEverySetup("CircuitBreaker() reports no mismatch when isolates agree", async (world) => {
+  // Rule 17: functions and options of the handle may differ.
   const [here, there] = [1, 2].map((n) =>
     world.isolate().make({
       failureThreshold: 9,
@@ -232,7 +232,7 @@ Deno.test("config_mismatch is reported once for each of many foreign policies", 
   assertEquals(reports, 12);
 });
 
-Deno.test("createFuse() configures circuits by name, the exact one first", async () => {
+Deno.test("createFuse() configures circuits by name, the exact name first", async () => {
   const clock = new FakeClock();
   const fuse = createFuse({
     clock: clock.now,
@@ -310,7 +310,7 @@ const BAD: readonly Bad[] = [
   [{ failureTreshold: 3 }, TypeError, '"failureTreshold"'],
 ];
 
-Deno.test("make() refuses bad options by name, and changes nothing", async () => {
+Deno.test("make() refuses invalid options by name, and changes nothing", async () => {
   // Rule 18.
   const fuse = createFuse();
   const events: string[] = [];
@@ -321,13 +321,13 @@ Deno.test("make() refuses bad options by name, and changes nothing", async () =>
     for (const text of says) {
       assert(String(error).includes(text), `${error} names ${text}`);
     }
-    // The same, for all circuits and for those of a name.
+    // The same, for all circuits and for circuits of a name.
     if (!Object.keys(bad).includes("fallback")) {
       assertThrows(() => createFuse({ defaults: bad }), kind, says[0]!);
       assertThrows(() => createFuse({ circuits: { "a*": bad } }), kind, says[0]!);
     }
   }
-  // No policy was fixed on the way: five failures in a row, and not one.
+  // The refused options fixed no policy: it opens at five failures in a row, not at one.
   const breaker = fuse.make("a");
   await fail(breaker, 4);
   assertEquals(await breaker.getState(), "CLOSED");
@@ -335,7 +335,7 @@ Deno.test("make() refuses bad options by name, and changes nothing", async () =>
   assertEquals(events.filter((type) => type === "config_mismatch"), []);
 });
 
-Deno.test("make() takes names of 1 to 255 characters", () => {
+Deno.test("make() accepts names of 1 to 255 characters", () => {
   // Rule 18.
   const fuse = createFuse();
   for (const name of ["a", "x".repeat(255), " "]) assertEquals(fuse.make(name).name, name);
@@ -344,7 +344,7 @@ Deno.test("make() takes names of 1 to 255 characters", () => {
   }
 });
 
-Deno.test("for() and boundary() refuse what is no scope", () => {
+Deno.test("for() and boundary() refuse an invalid scope", () => {
   // Rule 18.
   const fuse = createFuse();
   const bad: unknown[] = [undefined, {}, "tenant:1", { type: "tenant" }, { type: "", id: 1 }];
@@ -355,7 +355,7 @@ Deno.test("for() and boundary() refuse what is no scope", () => {
   }
 });
 
-Deno.test("createFuse() refuses bad options by name", () => {
+Deno.test("createFuse() refuses invalid options by name", () => {
   // Rule 18.
   const bad: [unknown, ErrorConstructor, string][] = [
     [{ stores: {} }, TypeError, '"stores"'],
@@ -378,7 +378,7 @@ Deno.test("createFuse() refuses bad options by name", () => {
   assertThrows(() => createFuse().store("nowhere"), RangeError, "array");
 });
 
-onEverySetup("call() refuses bad input, counts nothing and tells nobody", async (world) => {
+onEverySetup("call() refuses invalid input, counts nothing and emits nothing", async (world) => {
   // Rule 18: a clear error, and nothing changed.
   const breaker = world.breaker(TRIP);
   await assertRejects(() => breaker.call("fn" as never), TypeError, '"fn" must be a function');

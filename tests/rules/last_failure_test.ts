@@ -1,4 +1,4 @@
-// Why a circuit opened: what is kept of the failure that opened it.
+// The cause of an opening: the stored data of the failure that opened the circuit.
 import { assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { createFuse } from "@fuse/edge";
 import { failureOf } from "../../src/rules/outcome.ts";
@@ -7,7 +7,7 @@ import { onEverySetup } from "../support/setups.ts";
 const REFUSED = Object.assign(new Error("connect to 10.0.0.7 refused"), { code: "ECONNREFUSED" });
 
 onEverySetup(
-  "snapshot() says which failure opened the circuit, and explain() too",
+  "snapshot() and explain() contain the failure that opened the circuit",
   async (world) => {
     const breaker = world.isolate().make({ failureThreshold: 2 });
     assertEquals((await breaker.snapshot()).lastFailure, null);
@@ -23,7 +23,7 @@ onEverySetup(
   },
 );
 
-onEverySetup("snapshot() says of a failed Response its status", async (world) => {
+onEverySetup("snapshot() contains the status of a failed Response", async (world) => {
   const breaker = world.isolate().make({ failureThreshold: 1 });
   await breaker.call(() => new Response(null, { status: 503 }));
   await world.sync();
@@ -32,7 +32,7 @@ onEverySetup("snapshot() says of a failed Response its status", async (world) =>
   assertMatch(await breaker.explain(), /opened by status 503 at /);
 });
 
-Deno.test("failureOf() tells the code or the name of an error, and never its message", () => {
+Deno.test("failureOf() returns the code or the name of an error, and never its message", () => {
   const cases: [unknown, string, number | null][] = [
     [REFUSED, "ECONNREFUSED", null],
     [new TypeError("secret"), "TypeError", null],

@@ -10,7 +10,7 @@ Deno.test.sanitizer({ ops: true, resources: true });
 
 const BODY: CircuitOptions = { settle: "body" };
 
-onEverySetup("A reader that leaves counts as nothing", async (world) => {
+onEverySetup("A reader that leaves is neutral", async (world) => {
   const breaker = world.breaker(BODY);
   const upstream = fed();
   const response = await breaker.call(() => upstream.response);
@@ -19,7 +19,7 @@ onEverySetup("A reader that leaves counts as nothing", async (world) => {
   assertEquals(world.told("success", "failure", "ignored"), ["ignored"]);
 });
 
-onEverySetup("A caller that aborts while a body comes counts as nothing", async (world) => {
+onEverySetup("A caller that aborts while a body arrives is neutral", async (world) => {
   await using server = await startStreams();
   const breaker = world.breaker(BODY);
   const caller = new AbortController();
@@ -30,7 +30,7 @@ onEverySetup("A caller that aborts while a body comes counts as nothing", async 
   assertEquals(await told(world), [0, 0]);
 });
 
-onEverySetup("A caller's deadline that passes while a body comes is a failure", async (world) => {
+onEverySetup("A caller's deadline that passes while a body arrives is a failure", async (world) => {
   await using server = await startStreams();
   const breaker = world.breaker(BODY);
   const signal = AbortSignal.timeout(20);
@@ -41,7 +41,7 @@ onEverySetup("A caller's deadline that passes while a body comes is a failure", 
 
 for (const [reason, expected] of [["AbortError", [0, 0]], ["TimeoutError", [0, 1]]] as const) {
   onEverySetup(
-    `An ${reason} of the caller between two reads ends a body that hears of none`,
+    `An ${reason} of the caller between two reads ends a body that ignores the signal`,
     async (world) => {
       const breaker = world.breaker(BODY);
       const upstream = fed();

@@ -11,7 +11,7 @@ Deno.test.sanitizer({ ops: true, resources: true });
 
 const OPTIONS: CircuitOptions = { failureThreshold: 2, cooldownMs: 1_000, successThreshold: 2 };
 
-/** How the inner call comes about: at once, after an await, by another handle's permit. */
+/** The form of the inner call: at once, after an await, by another handle's permit. */
 const WAYS: [
   name: string,
   call: (a: CircuitBreaker, b: CircuitBreaker, run: () => string) => unknown,
@@ -72,7 +72,7 @@ for (const [name, call] of WAYS) {
   );
 }
 
-onEverySetup("a trial that hands its slot on lets one call through", async (world) => {
+onEverySetup("a trial that passes its slot on admits one call", async (world) => {
   const breaker = await halfOpenNested(world);
   const inner = Promise.withResolvers<string>();
   let inside = 0;
@@ -91,7 +91,7 @@ onEverySetup("a trial that hands its slot on lets one call through", async (worl
   assertEquals(world.stored().halfOpen, { inFlight: 0, freeAt: null, successes: 1, failures: 0 });
 });
 
-/** A circuit that was found to be called within itself, and whose cooldown has passed. */
+/** A circuit that was detected to be called within itself, and whose cooldown has passed. */
 async function halfOpenNested(world: World): Promise<CircuitBreaker> {
   const breaker = world.breaker(OPTIONS);
   await breaker.tryCall(() => breaker.call(() => Promise.reject(new Boom())));
@@ -101,7 +101,7 @@ async function halfOpenNested(world: World): Promise<CircuitBreaker> {
   return breaker;
 }
 
-onEverySetup("circuits within each other that are two are not nested", async (world) => {
+onEverySetup("two circuits within each other are not nested", async (world) => {
   const { make } = world.isolate();
   await make().call(() => make({}, "b").call(() => 1));
   await make({}, "b").forceOpen();
@@ -110,7 +110,7 @@ onEverySetup("circuits within each other that are two are not nested", async (wo
   assertEquals(world.told("nested"), []);
 });
 
-Deno.test("a circuit called within itself is warned of once when nobody listens", async () => {
+Deno.test("a circuit called within itself causes one warning when there is no listener", async () => {
   const warnings: unknown[] = [];
   await replacing(
     "console",

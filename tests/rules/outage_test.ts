@@ -1,4 +1,5 @@
-// The end of an outage (sections 2 and 3): what is told to the store, and whom calls follow.
+// The end of an outage (sections 2 and 3): the outcomes that reach the store, and the state that
+// calls follow.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { CircuitBreakerOpenError, type CircuitOptions, createFuse } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
@@ -17,7 +18,7 @@ import { chaos, memory } from "../support/drivers.ts";
 
 const TRIP: CircuitOptions = { failureThreshold: 2, successThreshold: 1, cooldownMs: 10_000 };
 
-onEverySetup("what ended in an outage is recorded where it was admitted, with its age", async (
+onEverySetup("outcomes of an outage count where they were admitted, with their age", async (
   world,
 ) => {
   // Section 3: the stand-in admitted it while the last known state was CLOSED.
@@ -36,7 +37,7 @@ onEverySetup("what ended in an outage is recorded where it was admitted, with it
   assertEquals([state, consecutiveFailures, window.failures], ["OPEN", 3, 5]);
 }, REMOTE);
 
-onEverySetup("totals are told once although answers are lost", async (world) => {
+onEverySetup("totals are recorded once although answers are lost", async (world) => {
   // Section 2: the same id again changes nothing.
   let lost = 3;
   const isolate = world.isolate({
@@ -69,7 +70,7 @@ onEverySetup("duplicated requests change nothing", async (world) => {
 }, REMOTE);
 
 onEverySetup("the stand-in ends with the first write that the store confirms", async (world) => {
-  // Section 3: the store has then learnt what the stand-in found out.
+  // Section 3: the store has then learned the stand-in's findings.
   const { breaker, line, lose, fuse } = cutOff(world, TRIP);
   await succeed(breaker);
   await world.sync();
@@ -92,7 +93,7 @@ onEverySetup("the stand-in ends with the first write that the store confirms", a
 }, REMOTE);
 
 onEverySetup(
-  "an operator goes before what this isolate found out, having changed something",
+  "an operator's change takes precedence over this isolate's findings",
   async (
     world,
   ) => {
@@ -106,7 +107,7 @@ onEverySetup(
     world.clock.advance(2_000);
     await breaker.getState();
     assertEquals(world.told("store_recovered"), ["store_recovered"]);
-    // There is nothing to release.
+    // There is no override to release.
     await breaker.release();
     assertEquals(await admits(breaker), false);
     await breaker.reset();
@@ -127,8 +128,8 @@ onEverySetup("a closed isolate follows the store as soon as it is back", async (
   assertEquals(await admits(breaker), false);
 }, REMOTE);
 
-onEverySetup("one flush tells all that an outage left behind", async (world) => {
-  // Section 5: `flush` covers every circuit. The first request finds out that the store is back.
+onEverySetup("one flush sends everything that an outage left behind", async (world) => {
+  // Section 5: `flush` covers every circuit. The first request detects that the store is back.
   const { breaker, make, line, lose, fuse } = cutOff(world, { ...TRIP, failureThreshold: 99 });
   const others = [make({ failureThreshold: 99 }, "b"), make({ failureThreshold: 99 }, "c")];
   await lose();
@@ -146,7 +147,7 @@ onEverySetup("one flush tells all that an outage left behind", async (world) => 
 }, REMOTE);
 
 for (const asked of ["by flush()", "by another call"]) {
-  Deno.test(`flush() tells all that an outage left behind when the first answer takes its time, ${asked}`, async () => {
+  Deno.test(`flush() sends everything that an outage left behind when the first answer is slow, ${asked}`, async () => {
     const clock = new FakeClock();
     let down = false;
     const stores = {
@@ -168,15 +169,15 @@ for (const asked of ["by flush()", "by another call"]) {
     for (const [each, made] of [[a!, asked === "by flush()" ? 4 : 5], [b!, 4], [c!, 4]] as const) {
       assertEquals((await each.getMetrics()).totalSuccesses, made, each.name);
     }
-    // Told, and not only laid over what the store says.
+    // Written to the store, and not only overlaid on its snapshot.
     const others = createFuse({ stores, clock: clock.now, storeTimeoutMs: 30_000 });
     assertEquals((await others.make("b").getMetrics()).totalSuccesses, 4);
     assertEquals((await others.make("c").getMetrics()).totalSuccesses, 4);
   });
 }
 
-onEverySetup("a view of before the outage is not gone by after it", async (world) => {
-  // Section 3: another circuit of the isolate found out that the store is back.
+onEverySetup("a view from before an outage is not used after it", async (world) => {
+  // Section 3: another circuit of the isolate detected that the store is back.
   const { breaker, make, line, lose } = cutOff(world, TRIP);
   const other = world.breaker(TRIP);
   await succeed(breaker);
@@ -196,7 +197,7 @@ onEverySetup("a view of before the outage is not gone by after it", async (world
 }, REMOTE);
 
 onEverySetup(
-  "a late outcome does not count in this isolate's own breaker either",
+  "a late outcome does not count in this isolate's own breaker",
   async (world) => {
     // Rule 5: while the store is away.
     const { breaker, lose } = cutOff(world, { ...TRIP, failureThreshold: 1 });
@@ -216,8 +217,8 @@ onEverySetup(
   REMOTE,
 );
 
-onEverySetup("failures before and after the outage is noticed are one run", async (world) => {
-  // Section 3: the record that finds out counts in this isolate's own breaker.
+onEverySetup("failures before and after the detection of an outage are one run", async (world) => {
+  // Section 3: the record that detects the outage counts in this isolate's own breaker.
   const { breaker, line, fuse } = cutOff(world, TRIP);
   await succeed(breaker);
   await world.sync();
@@ -232,9 +233,9 @@ onEverySetup("failures before and after the outage is noticed are one run", asyn
 }, REMOTE);
 
 onEverySetup(
-  "calls that were under way when the store was lost count in this isolate's own breaker",
+  "calls that ran when the store was lost count in this isolate's own breaker",
   async (world) => {
-    // Section 3: they were admitted by the store, and end while it is left alone.
+    // Section 3: the store admitted them, and they end during a back-off.
     const { breaker, lose } = cutOff(world, TRIP);
     await succeed(breaker);
     await world.sync();
@@ -247,7 +248,7 @@ onEverySetup(
   REMOTE,
 );
 
-onEverySetup("a call that this isolate's own breaker let through is told once", async (world) => {
+onEverySetup("a call that this isolate's own breaker admitted is announced once", async (world) => {
   // Section 6: whenever it ends, before the store is back or after.
   const { breaker, lose, regain, fuse } = cutOff(world, TRIP);
   await succeed(breaker);
@@ -265,7 +266,7 @@ onEverySetup("a call that this isolate's own breaker let through is told once", 
   assertEquals(world.stored().totals.successes, 3);
 }, REMOTE);
 
-onEverySetup("a call that counts as nothing leaves an outage nothing to tell", async (world) => {
+onEverySetup("a neutral call during an outage leaves nothing to send", async (world) => {
   const { breaker, line, lose, regain } = cutOff(world, {
     ...TRIP,
     ignore: [(error) => error === "nothing"],
@@ -276,12 +277,12 @@ onEverySetup("a call that counts as nothing leaves an outage nothing to tell", a
   await lose();
   await call.fail("nothing");
   await regain();
-  // The read that found the store back.
+  // The read that detects that the store is back.
   assertEquals(line.asked, 1);
 }, REMOTE);
 
 onEverySetup("readers follow the store as soon as it is back", async (world) => {
-  // Rule 13: they read what a call would meet, though no call has come since.
+  // Rule 13: readers show what a call would meet, though no call has come since.
   const { breaker, lose, regain } = cutOff(world, TRIP);
   const other = world.breaker({ ...TRIP, cooldownMs: 600_000 });
   await lose();
@@ -294,8 +295,8 @@ onEverySetup("readers follow the store as soon as it is back", async (world) => 
   assertEquals(await admits(breaker), false);
 }, REMOTE);
 
-onEverySetup("readers show what was counted while the store is away", async (world) => {
-  // Rule 13: this isolate's pending counts are laid over.
+onEverySetup("readers show this isolate's counts while the store is unreachable", async (world) => {
+  // Rule 13: this isolate's pending counts are overlaid.
   const { breaker, lose } = cutOff(world, TRIP);
   await succeed(breaker);
   await world.sync();
@@ -307,8 +308,8 @@ onEverySetup("readers show what was counted while the store is away", async (wor
   assertEquals([totalSuccesses, totalFailures, totalRejected], [2, 2, 1]);
 }, REMOTE);
 
-onEverySetup("a slot whose grant was not heard is asked for again", async (world) => {
-  // Section 2: the same token, lest it be lost until its lease ends.
+onEverySetup("a slot whose grant was lost is requested again", async (world) => {
+  // Section 2: the same token, so that the slot is not lost until its lease ends.
   let losing = false;
   const isolate = world.isolate({ wrap: (store) => losingAnswers(store, "acquire", () => losing) });
   const breaker = isolate.make(TRIP);
@@ -327,8 +328,8 @@ onEverySetup("a slot whose grant was not heard is asked for again", async (world
   assertEquals(world.stored().state, "CLOSED");
 }, REMOTE);
 
-onEverySetup("an isolate comes back by its traffic alone", async (world) => {
-  // No timer: the interval is over, a call finds out in the background or waits itself.
+onEverySetup("an isolate returns to the store by its traffic alone", async (world) => {
+  // No timer: after the interval, a call checks in the background or waits itself.
   const { breaker, line, lose } = cutOff(world, TRIP);
   await lose();
   await succeed(breaker);

@@ -1,4 +1,4 @@
-// Rules 9 and 15 of src/rules/README.md: what an ending counts as, and what a call may be.
+// Rules 9 and 15 of src/rules/README.md: outcomes of endings, and kinds of calls.
 import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import {
   type CallOptions,
@@ -12,7 +12,7 @@ import { begin, Boom, fail, onEverySetup, REMOTE, type World } from "../support/
 
 type Kind = "success" | "failure" | "neutral";
 
-/** A call, and what its ending counts as. */
+/** A call, and the outcome of its ending. */
 interface Ending {
   readonly name: string;
   readonly counts: Kind;
@@ -32,14 +32,14 @@ const ENDINGS: Ending[] = [
   { name: "throws", counts: "failure", run: throws(new Boom()) },
   { name: "rejects", counts: "failure", run: () => Promise.reject(new Boom()) },
   { name: "throws undefined", counts: "failure", run: throws(undefined) },
-  { name: "throws what is no Error", counts: "failure", run: throws("down") },
+  { name: "throws a value that is no Error", counts: "failure", run: throws("down") },
   {
     name: "throws an AbortError that no signal of the caller caused",
     counts: "failure",
     run: throws(new DOMException("aborted", "AbortError")),
   },
   {
-    name: "throws an AbortError while the caller's signal stands",
+    name: "throws an AbortError while the caller's signal is not aborted",
     counts: "failure",
     call: { signal: given.signal },
     run: throws(new DOMException("aborted", "AbortError")),
@@ -57,13 +57,13 @@ const ENDINGS: Ending[] = [
     run: () => new Promise(() => {}),
   },
   {
-    name: "returns what isFailure calls a failure",
+    name: "returns a result that isFailure counts as a failure",
     counts: "failure",
     options: { isFailure: (outcome) => outcome.ok && outcome.value === 0 },
     run: () => 0,
   },
   {
-    name: "throws what isFailure calls a failure",
+    name: "throws an error that isFailure counts as a failure",
     counts: "failure",
     options: { isFailure: (outcome) => !outcome.ok && outcome.error instanceof Boom },
     run: throws(new Boom()),
@@ -75,7 +75,7 @@ const ENDINGS: Ending[] = [
     run: throws(NOT_FOUND),
   },
   {
-    name: "throws what a predicate records",
+    name: "throws an error that a predicate records",
     counts: "failure",
     options: { record: [(error) => error === 42] },
     run: throws(42),
@@ -99,19 +99,19 @@ const ENDINGS: Ending[] = [
     run: throws(NOT_FOUND),
   },
   {
-    name: "throws what a predicate ignores",
+    name: "throws an error that a predicate ignores",
     counts: "neutral",
     options: { ignore: [(error) => error === 42] },
     run: throws(42),
   },
   {
-    name: "throws what is both ignored and recorded",
+    name: "throws an error that is both ignored and recorded",
     counts: "neutral",
     options: { ignore: [RangeError], record: [RangeError], isFailure: () => true },
     run: throws(NOT_FOUND),
   },
   {
-    name: "meets a breaker further in that is open",
+    name: "meets an open inner breaker",
     counts: "neutral",
     run: async (world) => {
       const inner = world.isolate().make({}, "inner");
@@ -120,7 +120,7 @@ const ENDINGS: Ending[] = [
     },
   },
   {
-    name: "returns the response of a breaker further in that is open",
+    name: "returns the response of an open inner breaker",
     counts: "neutral",
     run: async (world) => {
       const inner = world.isolate().make({}, "inner");
@@ -135,7 +135,7 @@ const ENDINGS: Ending[] = [
   { name: "returns null", counts: "success", run: () => null },
   { name: "returns an Error", counts: "success", run: () => new Boom() },
   {
-    name: "throws what isFailure calls none",
+    name: "throws an error that isFailure does not count",
     counts: "success",
     options: { isFailure: () => false },
     run: throws(new Boom()),
@@ -152,7 +152,7 @@ const ENDINGS: Ending[] = [
     run: () => new Response(null, { status }),
   })),
   {
-    name: "returns a Response 500 that isFailure calls none",
+    name: "returns a Response 500 that isFailure does not count",
     counts: "success",
     options: { isFailure: () => false },
     run: () => new Response(null, { status: 500 }),
@@ -175,7 +175,7 @@ for (const { name, counts, options = {}, call, run } of ENDINGS) {
 }
 
 onEverySetup(
-  "CircuitBreaker.call() gives the response of a breaker further in, and no fallback for it",
+  "CircuitBreaker.call() returns the response of an inner breaker, and no fallback for it",
   async (
     world,
   ) => {
@@ -196,7 +196,7 @@ for (const error of [new Boom(), new DOMException("aborted", "AbortError"), NOT_
     async (
       world,
     ) => {
-      // Rule 9: told by its signal, whatever the error is called. Trap 16.
+      // Rule 9: recognized by its signal, whatever the error's name. Trap 16.
       const breaker = world.breaker({ failureThreshold: 1 });
       const caller = new AbortController();
       const call = await begin(breaker, { signal: caller.signal });
@@ -211,7 +211,7 @@ for (const error of [new Boom(), new DOMException("aborted", "AbortError"), NOT_
   );
 }
 
-onEverySetup("CircuitBreaker.call() runs nothing when the caller has given up before", async (
+onEverySetup("CircuitBreaker.call() runs nothing when the caller gave up before", async (
   world,
 ) => {
   const breaker = world.breaker({ failureThreshold: 1 });
@@ -229,7 +229,7 @@ onEverySetup("CircuitBreaker.call() runs nothing when the caller has given up be
   ]);
 });
 
-Deno.test("isFailedResponse() is the default judgement, to compose with", () => {
+Deno.test("isFailedResponse() is the default judgment, for use in isFailure", () => {
   // Rule 9.
   const failed = [500, 502, 599, 429].map((status) => new Response(null, { status }));
   const fine = [200, 204, 304, 400, 404, 428, 430, 499].map((status) =>
@@ -239,7 +239,7 @@ Deno.test("isFailedResponse() is the default judgement, to compose with", () => 
   assert(!fine.some(isFailedResponse));
 });
 
-onEverySetup("isFailure hears how the call ended and how long it took", async (world) => {
+onEverySetup("isFailure receives the ending of the call and its duration", async (world) => {
   // Rule 9.
   const heard: Outcome[] = [];
   const breaker = world.breaker({
@@ -260,8 +260,8 @@ onEverySetup("isFailure hears how the call ended and how long it took", async (w
   ]);
 });
 
-onEverySetup("CircuitBreaker.call() returns and throws what the call did", async (world) => {
-  // Rule 15: whatever it counts as.
+onEverySetup("CircuitBreaker.call() returns or throws what the function does", async (world) => {
+  // Rule 15: whatever its outcome.
   const breaker = world.breaker({ failureThreshold: 99 });
   const value = { some: "thing" };
   const response = new Response(null, { status: 500 });
@@ -300,7 +300,7 @@ onEverySetup("CircuitBreaker.call() stays closed when calls return undefined", a
   assertEquals(await breaker.getState(), "CLOSED");
 });
 
-onEverySetup("CircuitBreaker.wrap() hands on this and the arguments", async (world) => {
+onEverySetup("CircuitBreaker.wrap() passes on this and the arguments", async (world) => {
   const breaker = world.breaker({ failureThreshold: 1 });
   const object = {
     base: 40,
@@ -335,7 +335,7 @@ onEverySetup("Permit.failure() judges its error as if it had been thrown", async
   assertEquals(world.told().slice(2), ["failure", "opened"]);
 });
 
-onEverySetup("admit() records a stream that dies after its headers", async (world) => {
+onEverySetup("admit() records a stream that breaks off after its headers", async (world) => {
   // Trap 44.
   const breaker = world.breaker({ failureThreshold: 1 });
   const permit = await breaker.admit();
@@ -371,7 +371,7 @@ onEverySetup("CircuitBreaker.call() rejects with CallTimeoutError and aborts the
 });
 
 onEverySetup(
-  "make() and admission of a circuit that is never used touch no store",
+  "make() and the admission of an unused circuit send no store request",
   async (world) => {
     // Rule 15: construction does no I/O.
     const { make, fuse } = world.isolate();
@@ -403,7 +403,7 @@ async function assertThrown(promise: Promise<unknown>): Promise<unknown> {
   return result.status === "rejected" ? result.reason : assert(false, "did not reject");
 }
 
-/** A thenable of nobody's class, that rejects. */
+/** A thenable of no known class, which rejects. */
 function rejecting(error: unknown): PromiseLike<never> {
   return {
     then: (_: unknown, reject: (error: unknown) => void) => reject(error),

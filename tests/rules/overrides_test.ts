@@ -1,4 +1,4 @@
-// Rule 12 of src/rules/README.md: what operators do.
+// Rule 12 of src/rules/README.md: actions of operators.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import {
   type CircuitBreaker,
@@ -31,7 +31,7 @@ onEverySetup("forceOpen() rejects all calls of all isolates, and counts them", a
   assertEquals(world.stored().totals.rejected, 4);
 });
 
-onEverySetup("forceOpen() stands whatever calls do and however long ago it was", async (world) => {
+onEverySetup("forceOpen() lasts whatever calls do, for any time", async (world) => {
   // Trap 39: sticky.
   const breaker = world.breaker(TRIP);
   await breaker.forceOpen();
@@ -58,7 +58,7 @@ onEverySetup("forceClose() admits all calls, counts them and never trips", async
   assertEquals(world.told("failure").length, 21);
 });
 
-onEverySetup("disable() admits all calls, counts totals only and tells of none", async (world) => {
+onEverySetup("disable() admits all calls, counts only totals, emits no event", async (world) => {
   const breaker = world.breaker(TRIP);
   await breaker.disable();
   await world.sync();
@@ -71,7 +71,7 @@ onEverySetup("disable() admits all calls, counts totals only and tells of none",
   assertEquals(world.told(), ["disabled"]);
 });
 
-onEverySetup("metricsOnly() admits all calls and tells once that it would have opened", async (
+onEverySetup("metricsOnly() admits all calls and announces once that it would have opened", async (
   world,
 ) => {
   const breaker = world.breaker({ ...TRIP, failureThreshold: 3 });
@@ -90,7 +90,7 @@ onEverySetup("metricsOnly() admits all calls and tells once that it would have o
   assertEquals((await breaker.getMetrics()).window.calls, 13);
   const event = world.heard("would_open")[0]!;
   assertEquals([event.from, event.to, event.reason], ["CLOSED", "OPEN", "consecutive_failures"]);
-  // And once more under another such override.
+  // And again under another such override.
   await breaker.metricsOnly();
   await fail(breaker, 3);
   await world.sync();
@@ -99,7 +99,7 @@ onEverySetup("metricsOnly() admits all calls and tells once that it would have o
 
 for (const kind of KINDS) {
   onEverySetup(
-    `CircuitBreaker() keeps ${kind} apart from the state, with who, why and until`,
+    `CircuitBreaker() keeps ${kind} apart from the state, with actor, reason and end`,
     async (
       world,
     ) => {
@@ -143,7 +143,7 @@ for (const kind of KINDS) {
     },
   );
 
-  onEverySetup(`CircuitBreaker() lets an open circuit not move on under ${kind}`, async (world) => {
+  onEverySetup(`CircuitBreaker() does not move an open circuit under ${kind}`, async (world) => {
     const breaker = world.breaker(TRIP);
     await fail(breaker);
     await world.sync();
@@ -160,7 +160,7 @@ for (const kind of KINDS) {
   onEverySetup(`CircuitBreaker() begins a generation with ${kind}, and with its release`, async (
     world,
   ) => {
-    // What was admitted before it is late.
+    // Calls that were admitted before it are late.
     const breaker = world.breaker({ ...TRIP, failureThreshold: 2 });
     await fail(breaker);
     await world.sync();
@@ -175,7 +175,7 @@ for (const kind of KINDS) {
     assertEquals(world.heard("failure").map(({ late }) => late), [undefined, true]);
   });
 
-  onEverySetup(`CircuitBreaker() replaces ${kind} by the override after it`, async (world) => {
+  onEverySetup(`CircuitBreaker() replaces ${kind} by the next override`, async (world) => {
     for (const next of KINDS) {
       const breaker = world.isolate().make(TRIP, `${kind}-${next}`);
       await OVERRIDES[kind](breaker, { forMs: 1_000 });
@@ -192,7 +192,7 @@ for (const kind of KINDS) {
     assertEquals(world.told("released").length, KINDS.length);
   });
 
-  onEverySetup(`CircuitBreaker() releases ${kind} past its until by the first write`, async (
+  onEverySetup(`CircuitBreaker() releases ${kind} past its until with the first write`, async (
     world,
   ) => {
     const breaker = world.breaker(TRIP);
@@ -241,7 +241,7 @@ for (const kind of ADMITTING) {
   onEverySetup(`CircuitBreaker() admits all calls of a half-open circuit under ${kind}`, async (
     world,
   ) => {
-    // No slots are taken, and no verdict is given.
+    // No slots are taken, and no transition is decided.
     const breaker = world.breaker(TRIP);
     await fail(breaker);
     await world.sync();
@@ -272,7 +272,7 @@ onEverySetup("release() without an override does nothing", async (world) => {
   assertEquals(world.told("released"), []);
 });
 
-onEverySetup("reset() closes, clears, keeps totals and tells of itself alone", async (world) => {
+onEverySetup("reset() closes, clears, keeps totals and emits only its own event", async (world) => {
   const [here, there] = [world.breaker(TRIP), world.breaker(TRIP)];
   await fail(here);
   await world.sync();
@@ -317,7 +317,7 @@ onEverySetup("resetAll() resets the circuits of its view and counts them", async
   assertEquals([await make().getState(), await make({}, "b").getState()], ["CLOSED", "CLOSED"]);
 });
 
-Deno.test("forceOpen() refuses what makes no sense, and changes nothing", async () => {
+Deno.test("forceOpen() refuses invalid options, and changes nothing", async () => {
   // Rule 18.
   const fuse = createFuse();
   const breaker = fuse.make("a");
@@ -343,7 +343,7 @@ const EVERYTHING = {
 };
 
 onEverySetup(
-  "CircuitBreaker() keeps an operator's words without halves of characters",
+  "CircuitBreaker() stores an operator's words without half surrogate pairs",
   async (world) => {
     const breaker = world.breaker();
     await breaker.forceOpen({ reason: "cut off \ud83d", actor: "\udc00ada" });

@@ -10,7 +10,7 @@ const RAMP: CircuitOptions = {
   rampMs: 10_000,
 };
 
-/** A circuit that has just closed, and what its next draws give. */
+/** A circuit that has just closed, with the given random draws. */
 async function closed(world: World, options: CircuitOptions = RAMP) {
   const draw = { is: 0 };
   const breaker = world.isolate({ random: () => draw.is }).make(options);
@@ -54,7 +54,7 @@ onEverySetup("CircuitBreaker() begins its ramp at rampFromPercentage", async (wo
 });
 
 onEverySetup(
-  "CircuitBreaker() rejects what its ramp turns away, and counts no failure",
+  "CircuitBreaker() rejects calls during its ramp, and counts no failure",
   async (world) => {
     const { breaker, draw } = await closed(world);
     draw.is = 0.1;
@@ -93,7 +93,7 @@ onEverySetup("CircuitBreaker() ramps up after a reset, and not after a release",
   await breaker.forceOpen();
   await breaker.release();
   assertEquals(await admits(breaker), true);
-  // A circuit that was closed all the time has nothing to recover from.
+  // A circuit that was always closed has nothing to recover from.
   await breaker.reset();
   assertEquals(await admits(breaker), true);
   await fail(breaker, 2);
@@ -102,7 +102,7 @@ onEverySetup("CircuitBreaker() ramps up after a reset, and not after a release",
   assertEquals(await admits(breaker), false);
 });
 
-onEverySetup("CircuitBreaker() heeds an override rather than its ramp", async (world) => {
+onEverySetup("CircuitBreaker() obeys an override rather than its ramp", async (world) => {
   const { breaker, draw } = await closed(world);
   draw.is = 0.99;
   assertEquals(await admits(breaker), false);
@@ -128,7 +128,7 @@ onEverySetup("CircuitBreaker() ends its ramp when the clock goes back", async (w
   assertEquals(await admits(breaker), true);
 });
 
-onEverySetup("CircuitBreaker() asks the store no more often because of a ramp", async (world) => {
+onEverySetup("CircuitBreaker() sends no more store requests because of a ramp", async (world) => {
   let asked: string[] = [];
   const counting: ProxyHandler<object> = {
     get(target, name) {
@@ -166,7 +166,7 @@ onEverySetup("CircuitBreaker() asks the store no more often because of a ramp", 
 }, ["strong", "eventual"]);
 
 onEverySetup(
-  "CircuitBreaker() ramps up on all isolates, those that did not close it too",
+  "CircuitBreaker() ramps up on all isolates, also on those that did not close it",
   async (world) => {
     const other = world.isolate({ random: () => 0.5 }).make(RAMP);
     await closed(world);

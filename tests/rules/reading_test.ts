@@ -41,7 +41,7 @@ onEverySetup("readers read HALF_OPEN past the cooldown, and change nothing", asy
   assertEquals([...new Set(asked)].filter((operation) => operation !== "read"), []);
 });
 
-onEverySetup("readers of a circuit that nobody used create nothing", async (world) => {
+onEverySetup("readers of an unused circuit create nothing", async (world) => {
   // Rule 13.
   const breaker = world.breaker(TRIP);
   assertEquals([await breaker.getState(), await breaker.isOpen()], ["CLOSED", false]);
@@ -53,8 +53,8 @@ onEverySetup("readers of a circuit that nobody used create nothing", async (worl
   assertEquals(records, []);
 });
 
-onEverySetup("readers see what this isolate has not told yet", async (world) => {
-  // Rule 13: pending counts are laid over.
+onEverySetup("readers see unsent outcomes of this isolate", async (world) => {
+  // Rule 13: pending counts are overlaid.
   const gate = Promise.withResolvers<void>();
   let closed = false;
   const { make } = world.isolate({
@@ -75,7 +75,7 @@ onEverySetup("readers see what this isolate has not told yet", async (world) => 
   assertEquals((await breaker.getMetrics()).totalSuccesses, 4);
 }, ["eventual"]);
 
-onEverySetup("readers see a run of failures ended by a success on its way", async (world) => {
+onEverySetup("readers see a run of failures that an unsent success has ended", async (world) => {
   // Rule 13.
   const gate = Promise.withResolvers<void>();
   let closed = false;
@@ -93,8 +93,9 @@ onEverySetup("readers see a run of failures ended by a success on its way", asyn
   assertEquals([consecutiveFailures, consecutiveSuccesses], [0, 1]);
 }, ["eventual"]);
 
-onEverySetup("a throwing listener that nobody hears of ends nothing", async (world) => {
-  // Rule 14: without a listener_error listener it goes to the console; `reportError` ends Deno.
+onEverySetup("an unreported error of a listener ends nothing", async (world) => {
+  // Rule 14: without a listener_error listener the error is printed to the console; `reportError`
+  // ends Deno.
   const printed: unknown[] = [];
   const { error } = console;
   console.error = (...args: unknown[]) => void printed.push(...args);
@@ -115,7 +116,7 @@ onEverySetup("a throwing listener that nobody hears of ends nothing", async (wor
   }
 }, ["memory"]);
 
-onEverySetup("peek() tells what this isolate knows, without I/O", async (world) => {
+onEverySetup("peek() returns what this isolate knows, without I/O", async (world) => {
   const [here, there] = [world.breaker(TRIP), world.breaker(TRIP)];
   await succeed(there);
   await world.sync();
@@ -128,7 +129,7 @@ onEverySetup("peek() tells what this isolate knows, without I/O", async (world) 
   assertEquals([there.peek().state, there.peek().ageMs], ["OPEN", 0]);
 }, REMOTE);
 
-onEverySetup("getState() reads what a call meets, and snapshot() both", async (world) => {
+onEverySetup("getState() shows a call's state, and snapshot() both", async (world) => {
   // Rule 13: under an override.
   const breaker = world.breaker(TRIP);
   await breaker.forceOpen();
@@ -174,9 +175,9 @@ onEverySetup("a listener that throws or rejects changes no call", async (world) 
 });
 
 onEverySetup(
-  "a listener of everything is not told that it threw about a success",
+  "a listener of all events does not receive its own error",
   async (world) => {
-    // Rule 14: whoever counts by `type` must not count an error of a listener as an outcome.
+    // Rule 14: code that counts by `type` must not count a listener's error as an outcome.
     const { fuse, make } = world.isolate();
     fuse.on("success", () => {
       throw new Error("listener");
@@ -210,14 +211,14 @@ onEverySetup("predicates that throw change no call", async (world) => {
   const errors = world.heard("listener_error").map(({ error }) => error);
   assert(errors.length >= 5);
   assert(errors.every((reported) => reported === wrong));
-  // What cannot be judged failed.
+  // A value that cannot be judged is a failure.
   for (const name of ["ignore", "record", "isFailure"]) {
     assertEquals(world.stored(name).totals.failures, 1);
   }
   assertEquals(world.stored("strategy").state, "CLOSED");
 });
 
-onEverySetup("a listener finds the new state, and may act on it", async (world) => {
+onEverySetup("a listener sees the new state, and may act on it", async (world) => {
   // Rule 14: state is consistent before listeners run.
   const { fuse, make } = world.isolate();
   const breaker = make(TRIP);
@@ -262,7 +263,7 @@ onEverySetup("events come outcome first, then transition", async (world) => {
   ] as FuseEvent["type"][]);
 });
 
-onEverySetup("events of a call tell how long it took and what it threw", async (world) => {
+onEverySetup("events of a call contain its duration and its error", async (world) => {
   const breaker = world.breaker();
   const error = new Boom();
   await breaker.tryCall(() => {
@@ -278,7 +279,7 @@ onEverySetup("events of a call tell how long it took and what it threw", async (
   ] as FuseEvent[]);
 });
 
-onEverySetup("on() stops when it is told to, or its signal aborts", async (world) => {
+onEverySetup("on() stops when asked to, or when its signal aborts", async (world) => {
   const { fuse, make } = world.isolate();
   const heard: string[] = [];
   const controller = new AbortController();
@@ -293,7 +294,7 @@ onEverySetup("on() stops when it is told to, or its signal aborts", async (world
   assertEquals(heard, ["stopped", "aborted"]);
 });
 
-onEverySetup("on() of a scoped view hears that view's circuits, on the root all", async (world) => {
+onEverySetup("on() of a scoped view receives its circuits' events, the root all", async (world) => {
   // Section 5.
   const { fuse, events } = world.isolate();
   const tenant = fuse.for({ type: "tenant", id: 1 });
@@ -307,7 +308,7 @@ onEverySetup("on() of a scoped view hears that view's circuits, on the root all"
   assertEquals(events.length, 3);
 });
 
-onEverySetup("a call goes on while a listener takes its time", async (world) => {
+onEverySetup("a call does not wait for a slow listener", async (world) => {
   const { fuse, make } = world.isolate();
   const never = new Promise<void>(() => {});
   fuse.on("success", () => never as unknown as void);

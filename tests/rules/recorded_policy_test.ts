@@ -1,4 +1,4 @@
-// The circuit's record has the policy: an isolate that was given none goes by it.
+// The circuit's record has the policy: an isolate without options uses it.
 import { assert, assertEquals } from "@std/assert";
 import { createFuse, type FuseOptions } from "@fuse/edge";
 import type { PolicyRecord } from "@fuse/edge/store";
@@ -22,7 +22,7 @@ function fuseOf(store: OpeningStore, clock: FakeClock, options: FuseOptions["def
   return { fuse, told };
 }
 
-/** Notes the policies that tallies and transitions tell. */
+/** Notes the policies in tallies and transitions. */
 function watched(store: OpeningStore, told: unknown[]): OpeningStore {
   return new Proxy(store, {
     get(target, property) {
@@ -44,7 +44,7 @@ function saying(store: OpeningStore, policy: PolicyRecord): OpeningStore {
     get(target, property) {
       const value = Reflect.get(target, property, target);
       if (typeof value !== "function") return value;
-      // What it sends together it hands back as it is.
+      // Operations that it sends together it passes on unchanged.
       if (property === "together") return value.bind(target);
       return async (...args: unknown[]) => {
         const answer = await value.apply(target, args);
@@ -56,7 +56,7 @@ function saying(store: OpeningStore, policy: PolicyRecord): OpeningStore {
 }
 
 for (const driver of DRIVERS.slice(1)) {
-  Deno.test(`CircuitBreaker.call() is refused by a Fuse without options for as long as the application's cooldown lasts (${driver.name})`, async () => {
+  Deno.test(`CircuitBreaker.call() is refused by a Fuse without options during the application's cooldown (${driver.name})`, async () => {
     const clock = new FakeClock();
     await using world = await driver.open({ clock: clock.now });
     const policy = { failureThreshold: 3, cooldownMs: HOUR / 2, maxCooldownMs: HOUR };
@@ -74,7 +74,7 @@ for (const driver of DRIVERS.slice(1)) {
     assertEquals((await Array.fromAsync(fuse.list())).map((one) => one.policy), [policy]);
   });
 
-  Deno.test(`CircuitBreaker.call() goes by the recorded policy, and changes neither it nor its hash, when no options are given (${driver.name})`, async () => {
+  Deno.test(`CircuitBreaker.call() follows the recorded policy, and changes neither it nor its hash, without options (${driver.name})`, async () => {
     const clock = new FakeClock();
     await using world = await driver.open({ clock: clock.now });
     const policy = { failureThreshold: 2, successThreshold: 1, cooldownMs: 1_000 };
@@ -99,7 +99,7 @@ for (const driver of DRIVERS.slice(1)) {
     }
   });
 
-  Deno.test(`Fuse.make() keeps the options that do not decide when it goes by the recorded policy (${driver.name})`, async () => {
+  Deno.test(`Fuse.make() keeps the options that do not decide when it follows the recorded policy (${driver.name})`, async () => {
     const clock = new FakeClock();
     await using world = await driver.open({ clock: clock.now });
     const app = fuseOf(world.store, clock, { failureThreshold: 2 }).fuse.make("pay");
@@ -115,7 +115,7 @@ for (const driver of DRIVERS.slice(1)) {
       }
       fuse.make("pay", own);
       assertEquals(told.includes("config_mismatch"), false);
-      // In `strong`, both are admitted by the store, and the second of them opens.
+      // In `strong`, the store admits both, and the second failure opens.
       await breaker.tryCall(boom);
       await app.tryCall(boom);
       const rejected = await breaker.tryCall(() => 1);
@@ -124,7 +124,7 @@ for (const driver of DRIVERS.slice(1)) {
     }
   });
 
-  Deno.test(`CircuitBreaker.call() takes from the recorded policy only what decides (${driver.name})`, async () => {
+  Deno.test(`CircuitBreaker.call() uses only the deciding options of the recorded policy (${driver.name})`, async () => {
     const clock = new FakeClock();
     await using world = await driver.open({ clock: clock.now });
     const strategies = {
@@ -171,7 +171,7 @@ for (const driver of DRIVERS.slice(1)) {
   });
 }
 
-Deno.test("CircuitBreaker.call() tells the policy when the record has another, at most once a minute, and with a transition", async () => {
+Deno.test("CircuitBreaker.call() sends its policy when the record has another, at most once a minute, and with a transition", async () => {
   const clock = new FakeClock();
   const driver = DRIVERS.find(({ name }) => name === "upstash")!;
   await using world = await driver.open({ clock: clock.now });

@@ -30,7 +30,7 @@ async function opened<F>(
   return breaker;
 }
 
-onEverySetup("CircuitBreakerOpenError carries circuit, state and what is left", async (world) => {
+onEverySetup("CircuitBreakerOpenError has circuit, state and the remaining time", async (world) => {
   // Rule 10: OPEN.
   const breaker = await opened(world);
   world.clock.advance(300);
@@ -85,7 +85,7 @@ onEverySetup("CircuitBreakerOpenError waits for at least 1 ms", async (world) =>
   assertEquals(error.retryAfterMs, 1);
 });
 
-onEverySetup("CircuitBreakerOpenError tells the end of an override, else the cooldown", async (
+onEverySetup("CircuitBreakerOpenError has the end of an override, else the cooldown", async (
   world,
 ) => {
   // Rule 10: forced.
@@ -102,7 +102,7 @@ onEverySetup("CircuitBreakerOpenError tells the end of an override, else the coo
   assertEquals(forever.retryAfterMs, 1_000);
 });
 
-onEverySetup("getResponse() makes a 503 that says when to come back", async (world) => {
+onEverySetup("getResponse() returns a 503 with the time to retry", async (world) => {
   // Rule 10: whole seconds, at least 1.
   const breaker = await opened(world, { cooldownMs: 1_001 });
   const headers = async () => {
@@ -114,7 +114,7 @@ onEverySetup("getResponse() makes a 503 that says when to come back", async (wor
   assertEquals(response.headers.get("retry-after"), "2");
   assertEquals(response.headers.get("content-type"), "application/problem+json");
   assertEquals(response.headers.get("cache-control"), "no-store");
-  // Rule 10: the public is told nothing of the inside.
+  // Rule 10: the answer for the public contains no internals.
   const told = { type: "about:blank", title: "Service Unavailable", status: 503 };
   assertEquals(await response.json(), { ...told, retryAfterMs: 1_001 });
   const exposed = await error.getResponse({ expose: true }).json();
@@ -123,7 +123,7 @@ onEverySetup("getResponse() makes a 503 that says when to come back", async (wor
   assertEquals((await headers()).response.headers.get("retry-after"), "1");
 });
 
-onEverySetup("rejections cost no trip of their own and are told with the next flush", async (
+onEverySetup("rejections cost no round trip of their own and are sent with the next flush", async (
   world,
 ) => {
   // Rule 10.
@@ -142,7 +142,7 @@ onEverySetup("rejections cost no trip of their own and are told with the next fl
   assertEquals(world.stored().totals.rejected, 10);
 });
 
-onEverySetup("tryCall() tells rejection, error and fallback as data", async (world) => {
+onEverySetup("tryCall() returns rejection, error and fallback as data", async (world) => {
   // Rule 10: it never throws.
   const error = new Boom();
   const breaker = await opened<string>(world);
@@ -170,7 +170,7 @@ onEverySetup("tryCall() tells rejection, error and fallback as data", async (wor
   });
 });
 
-onEverySetup("fallback gives the value of a rejected call", async (world) => {
+onEverySetup("fallback returns the value of a rejected call", async (world) => {
   // Rule 11: it is RETURNED, also when it is null or undefined; it gets circuit, error and state.
   const heard: FallbackContext[] = [];
   const values = ["cached", null, undefined, 0, Promise.resolve("later")];
@@ -194,7 +194,7 @@ onEverySetup("fallback: null counts as none", async (world) => {
   await assertRejects(() => breaker.call(() => 1), CircuitBreakerOpenError);
 });
 
-onEverySetup("fallback runs on a failure only when it is told to", async (world) => {
+onEverySetup("fallback runs on a failure only when configured to", async (world) => {
   // Rule 11.
   const options = { failureThreshold: 99, fallback: () => "instead", ignore: [RangeError] };
   const onRejection = world.isolate().make(options);
@@ -208,13 +208,13 @@ onEverySetup("fallback runs on a failure only when it is told to", async (world)
     await assertRejects(() => onFailure.call(failing, { fallbackOn: "rejection" })),
     error,
   );
-  // What counts as no failure has no fallback.
+  // An error that is no failure has no fallback.
   await assertRejects(() => onFailure.call(() => Promise.reject(new RangeError())), RangeError);
   const result = await onFailure.tryCall(failing);
   assertEquals(result, { ok: true, source: "fallback", value: "instead", error });
 });
 
-onEverySetup("fallback takes the place of a failed response, whose body is cancelled", async (
+onEverySetup("fallback replaces a failed response, whose body is canceled", async (
   world,
 ) => {
   // Rule 11.
@@ -229,7 +229,7 @@ onEverySetup("fallback takes the place of a failed response, whose body is cance
   assert(cancelled);
 });
 
-onEverySetup("fallbacks are tried in order until one gives a value", async (world) => {
+onEverySetup("fallbacks are tried in order until one returns a value", async (world) => {
   // Rule 11.
   const tried: string[] = [];
   const last = new Boom();

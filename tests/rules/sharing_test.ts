@@ -1,4 +1,4 @@
-// Section 3 of the design: what a view costs and how old its knowledge may be.
+// Section 3 of the design: the costs of a view, and the age of its snapshot.
 import { assertEquals } from "@std/assert";
 import type { CircuitOptions } from "@fuse/edge";
 import {
@@ -16,7 +16,7 @@ import {
 
 const TRIP: CircuitOptions = { failureThreshold: 1, successThreshold: 1, cooldownMs: 60_000 };
 
-/** An isolate that tells which operations reach the store. */
+/** An isolate that notes which operations reach the store. */
 function counted(world: World, options: CircuitOptions = {}) {
   const asked: string[] = [];
   const isolate = world.isolate({
@@ -25,7 +25,7 @@ function counted(world: World, options: CircuitOptions = {}) {
   return { ...isolate, asked, breaker: isolate.make({ ...TRIP, ...options }) };
 }
 
-onEverySetup("a view hears of a trip elsewhere by its own traffic within revalidateMs", async (
+onEverySetup("a view learns of a trip elsewhere by its own traffic within revalidateMs", async (
   world,
 ) => {
   // Section 3: the record at the end of a call is the revalidation.
@@ -43,7 +43,7 @@ onEverySetup("a view hears of a trip elsewhere by its own traffic within revalid
   assertEquals(await admits(breaker), false);
 }, ["eventual"]);
 
-onEverySetup("a view that is older than maxStalenessMs is not believed", async (world) => {
+onEverySetup("a view that is older than maxStalenessMs is not used", async (world) => {
   // Section 3: one blocking request, before the call.
   const { breaker, asked } = counted(world);
   const other = world.breaker(TRIP);
@@ -60,7 +60,7 @@ onEverySetup("a view that is older than maxStalenessMs is not believed", async (
 onEverySetup(
   "a view learns a later generation from an answer that was overtaken",
   async (world) => {
-    // Section 3: a request that was sent before the held Snapshot was learnt may still know more.
+    // Section 3: a request that was sent before the current Snapshot arrived may be newer.
     const gate = Promise.withResolvers<void>();
     const { make, fuse } = world.isolate({
       wrap: (store) => intercept(store, (op) => op === "record" ? gate.promise : undefined),
@@ -80,7 +80,7 @@ onEverySetup(
   ["eventual"],
 );
 
-onEverySetup("a view learns nothing from an answer that is older than what it holds", async (
+onEverySetup("a view ignores an answer that is older than its snapshot", async (
   world,
 ) => {
   // Section 3: by a local counter, no clock.
@@ -118,7 +118,7 @@ onEverySetup("a view of an open circuit hears of a reset within revalidateMs", a
   assertEquals(await admits(breaker), true);
 }, ["eventual"]);
 
-onEverySetup("a refusal in half-open holds without asking until revalidateMs", async (world) => {
+onEverySetup("a refusal in half-open lasts without a request until revalidateMs", async (world) => {
   const { breaker, asked } = counted(world);
   const other = world.breaker(TRIP);
   await fail(breaker);
@@ -134,7 +134,7 @@ onEverySetup("a refusal in half-open holds without asking until revalidateMs", a
   assertEquals(await admits(breaker), true);
 }, ["eventual"]);
 
-onEverySetup("calls of a closed circuit wait for no store", async (world) => {
+onEverySetup("calls of a closed circuit do not wait for the store", async (world) => {
   // Section 3: 0 blocking trips, failures included.
   let hangs = false;
   const hang = new Promise<void>(() => {});
@@ -179,7 +179,7 @@ onEverySetup("successes are sent together, failures at once with those before th
   assertEquals(world.stored().consecutiveFailures, 0);
 }, ["eventual"]);
 
-onEverySetup("an outcome that waited counts when it ended, not when it was told", async (world) => {
+onEverySetup("a delayed outcome counts when it ended, not when it was sent", async (world) => {
   // Section 2: a tally is booked at `now - ageMs`; it spans at most one segment.
   const options: CircuitOptions = { strategy: "rolling_window", windowMs: 10_000 };
   const { breaker } = counted(world, { ...options, flushIntervalMs: 60_000, revalidateMs: 60_000 });
@@ -192,8 +192,8 @@ onEverySetup("an outcome that waited counts when it ended, not when it was told"
   assertEquals((await breaker.getMetrics()).window.successes, 1);
 }, ["eventual"]);
 
-onEverySetup("an isolate with a call a minute tells all of its successes", async (world) => {
-  // Section 2: they count in the window that still holds them, or its failures weigh double.
+onEverySetup("an isolate with a call a minute sends all of its successes", async (world) => {
+  // Section 2: they count in the window that still contains them, or its failures weigh double.
   const { breaker } = counted(world, { strategy: "percentage_failures", minimumThroughput: 100 });
   for (let i = 0; i < 10; i++) {
     await succeed(breaker);
@@ -218,7 +218,7 @@ onEverySetup("a strong circuit asks before and after each call, and once more to
   assertEquals(asked, ["acquire"]);
 }, ["strong"]);
 
-onEverySetup("a trial asks twice, and once more for its verdict", async (world) => {
+onEverySetup("a trial sends two requests, and one more for its transition", async (world) => {
   const { breaker, asked } = counted(world);
   await fail(breaker);
   await world.sync();
@@ -228,7 +228,7 @@ onEverySetup("a trial asks twice, and once more for its verdict", async (world) 
   assertEquals(asked, ["acquire", "record", "transition"]);
 }, REMOTE);
 
-onEverySetup("background work is handed to waitUntil, of the request if it has one", async (
+onEverySetup("background work is passed to waitUntil, of the request if it has one", async (
   world,
 ) => {
   // Section 3.
@@ -251,7 +251,7 @@ onEverySetup("background work is handed to waitUntil, of the request if it has o
 }, ["eventual"]);
 
 onEverySetup("a waitUntil that throws loses no work", async (world) => {
-  // Section 3: outside of any request that of "cloudflare:workers" does.
+  // Section 3: outside of any request, waitUntil of "cloudflare:workers" does.
   const { make, fuse } = world.isolate({
     waitUntil: () => {
       throw new Error("no request");

@@ -1,4 +1,4 @@
-// The store guard (section 3) and traps 34 to 36: what happens while the store does not answer.
+// The store guard (section 3) and traps 34 to 36: the behavior while the store does not answer.
 import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import {
   CircuitBreakerOpenError,
@@ -21,7 +21,7 @@ import {
 const TRIP: CircuitOptions = { failureThreshold: 2, successThreshold: 1, cooldownMs: 10_000 };
 
 for (const onStoreError of ["local", "allow", "reject"] as const) {
-  onEverySetup(`a store that goes during a call changes no result under "${onStoreError}"`, async (
+  onEverySetup(`a store lost during a call changes no result under "${onStoreError}"`, async (
     world,
   ) => {
     // Trap 34: neither the result nor the error.
@@ -50,7 +50,7 @@ for (const onStoreError of ["local", "allow"] as const) {
   }, REMOTE);
 }
 
-onEverySetup("a trial's result stands when its outcome cannot be told", async (world) => {
+onEverySetup("a trial's result stands when its outcome cannot be sent", async (world) => {
   // Trap 34: in half-open every call waits for the store.
   const { breaker, line } = cutOff(world, TRIP);
   await fail(breaker, 2);
@@ -61,8 +61,8 @@ onEverySetup("a trial's result stands when its outcome cannot be told", async (w
   assertEquals(await trial.succeed("value"), { ok: true, source: "call", value: "value" });
 }, REMOTE);
 
-onEverySetup("this isolate's own breaker protects while the store is away", async (world) => {
-  // Trap 35: fail-open is no protection at all. Announced as local, and never told to the store.
+onEverySetup("this isolate's own breaker protects while the store is gone", async (world) => {
+  // Trap 35: fail-open is no protection at all. Announced as local, and never sent to the store.
   const { breaker, lose, events } = cutOff(world, TRIP);
   await lose();
   await fail(breaker, 2);
@@ -80,7 +80,7 @@ onEverySetup("this isolate's own breaker protects while the store is away", asyn
   assertEquals([world.stored().epoch, world.stored().state], ["", "CLOSED"]);
 }, REMOTE);
 
-onEverySetup("this isolate's own breaker counts only what it saw itself", async (world) => {
+onEverySetup("this isolate's own breaker counts only its own evidence", async (world) => {
   // And the same policy: one failure before the outage, one in it.
   const { breaker, lose } = cutOff(world, TRIP);
   const other = world.breaker(TRIP);
@@ -113,7 +113,7 @@ onEverySetup("this isolate's own breaker continues the run of failures it knows"
   assertEquals(await admits(breaker), false);
 }, REMOTE);
 
-onEverySetup("an override that is known holds while the store is away", async (world) => {
+onEverySetup("a known override holds while the store is unreachable", async (world) => {
   for (const onStoreError of ["local", "allow"] as const) {
     const world2 = world.isolate({ faults: { down: () => down } });
     let down = false;
@@ -157,8 +157,8 @@ onEverySetup('"reject" refuses calls with StoreUnavailableError', async (world) 
   assertEquals(await breaker.call(() => 1, { fallback: () => "cached" }), "cached");
 }, REMOTE);
 
-onEverySetup("the store is left alone after a failure, longer each time", async (world) => {
-  // Trap 36: one call finds out, the others pay nothing.
+onEverySetup("the store gets a back-off after a failure, longer each time", async (world) => {
+  // Trap 36: one call detects the outage, the others pay nothing.
   const { breaker, line, lose, events } = cutOff(world, { ...TRIP, failureThreshold: 1_000 });
   await lose();
   await Promise.all([succeed(breaker, 20), fail(breaker, 20)]);
@@ -180,7 +180,7 @@ onEverySetup("the store is left alone after a failure, longer each time", async 
   assertEquals(events.filter(({ type }) => type === "store_recovered"), []);
 }, REMOTE);
 
-onEverySetup("store_error and store_recovered are told once an outage", async (world) => {
+onEverySetup("store_error and store_recovered are emitted once for each outage", async (world) => {
   const { breaker, lose, regain, events } = cutOff(world, TRIP);
   await lose();
   await Promise.all(Array.from({ length: 5 }, () => succeed(breaker)));
@@ -215,7 +215,7 @@ onEverySetup("operators are told when the store does not answer", async (world) 
   assertEquals(world.told("forced_open", "reset", "released"), []);
 }, REMOTE);
 
-onEverySetup("a lease whose end could not be told lapses", async (world) => {
+onEverySetup("a lease whose end could not be sent expires", async (world) => {
   const { breaker, line } = cutOff(world, { ...TRIP, halfOpenLeaseMs: 60_000 });
   const other = world.breaker({ ...TRIP, halfOpenLeaseMs: 60_000 });
   await fail(breaker, 2);
@@ -230,7 +230,7 @@ onEverySetup("a lease whose end could not be told lapses", async (world) => {
   assertEquals(await admits(other), true);
 }, REMOTE);
 
-onEverySetup("isolates that are not cut off go on as ever", async (world) => {
+onEverySetup("isolates with a store are not affected", async (world) => {
   const { lose, breaker } = cutOff(world, TRIP);
   const other = world.breaker(TRIP);
   await lose();

@@ -1,4 +1,4 @@
-// Rules 1 to 4 of src/rules/README.md: states, comparisons, when a verdict is asked for, strategies.
+// Rules 1 to 4 of src/rules/README.md: states, comparisons, when a strategy runs, strategies.
 import { assertEquals, assertThrows } from "@std/assert";
 import {
   type CircuitOptions,
@@ -78,7 +78,7 @@ onEverySetup("percentage_failures opens at exactly its share and throughput", as
   assertEquals(await breaker.getState(), "OPEN");
 });
 
-onEverySetup("CircuitBreaker() tries again at openUntil and not before", async (world) => {
+onEverySetup("CircuitBreaker() admits a trial at openUntil and not before", async (world) => {
   // Rule 2.
   const breaker = world.breaker({ failureThreshold: 1, cooldownMs: 1_000 });
   await fail(breaker);
@@ -97,7 +97,7 @@ onEverySetup("CircuitBreaker() counts a call of exactly slowCallMs as slow", asy
   assertEquals((await breaker.getMetrics()).totalSlow, 1);
 });
 
-Deno.test("make() takes percentages from 1 to 100", () => {
+Deno.test("make() accepts percentages from 1 to 100", () => {
   // Rule 2.
   const fuse = createFuse();
   for (const percentageThreshold of [1, 33.3, 100]) fuse.make("a", { percentageThreshold });
@@ -106,7 +106,7 @@ Deno.test("make() takes percentages from 1 to 100", () => {
   }
 });
 
-onEverySetup("CircuitBreaker() opens on a success when that makes it due", async (world) => {
+onEverySetup("CircuitBreaker() opens on a success that makes it due", async (world) => {
   // Rule 3.
   const breaker = world.breaker({ strategy: "percentage_failures", minimumThroughput: 4 });
   await fail(breaker, 2);
@@ -131,7 +131,7 @@ onEverySetup("CircuitBreaker() does not open by ageing alone", async (world) => 
   world.clock.advance(500);
   await fail(breaker, 4);
   await world.sync();
-  // The successes leave the window: now all of its calls have failed.
+  // The successes leave the window: all of its calls have failed then.
   world.clock.advance(500);
   await breaker.tryCall(() => Promise.reject(new RangeError()));
   await world.sync();
@@ -159,7 +159,7 @@ onEverySetup("consecutive_failures begins anew after a success of any isolate", 
 
 for (const between of ["a success", "nothing"]) {
   onEverySetup(
-    `consecutive_failures goes by when calls ended, with ${between} told before a late failure`,
+    `consecutive_failures orders calls by their ends, with ${between} sent before a late failure`,
     async (world) => {
       // Rule 4: a failure that ended before the last success does not lengthen the run.
       let down = false;
@@ -183,7 +183,7 @@ for (const between of ["a success", "nothing"]) {
 }
 
 onEverySetup("percentage_failures counts all calls since the last closing", async (world) => {
-  // Rule 4: however long ago, and from 0 after it.
+  // Rule 4: however long ago, and from 0 after closing.
   const breaker = world.breaker({
     strategy: "percentage_failures",
     minimumThroughput: 4,
@@ -286,7 +286,7 @@ onEverySetup("count_window judges the last windowSize calls", async (world) => {
   assertEquals(await breaker.getState(), "OPEN");
 });
 
-onEverySetup("a custom strategy decides by metrics and policy", async (world) => {
+onEverySetup("a custom strategy decides with metrics and policy", async (world) => {
   // Rule 4: registered by name, or inline.
   const seen: [StrategyMetrics, Policy][] = [];
   const odd: Strategy = (metrics, policy) => {
@@ -316,7 +316,7 @@ onEverySetup("a custom strategy decides by metrics and policy", async (world) =>
   assertEquals(world.heard("opened").map(({ reason }) => reason), ["odd", "odd"]);
 });
 
-onEverySetup("a list of strategies opens when any of them says so", async (world) => {
+onEverySetup("a list of strategies opens when any of them does", async (world) => {
   // Section 5.
   const options: CircuitOptions = {
     ...SLOW,
@@ -340,7 +340,7 @@ function reasons(world: World): string[] {
   return world.heard("opened").map(({ reason }) => reason);
 }
 
-Deno.test("a custom strategy is named in a reason that can be exported and imported, whatever it is called", async () => {
+Deno.test("the name of a custom strategy, whatever it is, is a reason that can be exported and imported", async () => {
   const named = (name: unknown) => Object.defineProperty(() => true, "name", { value: name });
   for (const name of ["x".repeat(2_000), 5, null, "\ud800", ""]) {
     const fuse = createFuse({ defaults: { strategy: named(name) } });

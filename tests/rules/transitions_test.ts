@@ -17,7 +17,7 @@ import {
 const TRIP: CircuitOptions = { failureThreshold: 1, successThreshold: 1, cooldownMs: 1_000 };
 
 onEverySetup("CircuitBreaker() gives each isolate the cooldown of the trip", async (world) => {
-  // Rule 6: openUntil is fixed at the trip, whatever comes after it.
+  // Rule 6: openUntil is fixed at the trip, whatever follows.
   const [here, there] = [world.breaker(TRIP), world.breaker(TRIP)];
   const late = await begin(there);
   await fail(here);
@@ -32,7 +32,7 @@ onEverySetup("CircuitBreaker() gives each isolate the cooldown of the trip", asy
   }
 });
 
-onEverySetup("cooldownMs gets the number of reopenings", async (world) => {
+onEverySetup("cooldownMs receives the number of reopenings", async (world) => {
   // Rule 6: 0 at the first trip, one more at each HALF_OPEN → OPEN. Rule 8: back to 0 by closing.
   const asked: number[] = [];
   const cooldownMs = (reopenCount: number) => {
@@ -58,11 +58,11 @@ onEverySetup("cooldownMs gets the number of reopenings", async (world) => {
   await fail(breaker);
   lengths.push(await cooldown());
   assertEquals(lengths, [1_000, 2_000, 3_000, 1_000]);
-  // Asked once an opening, so that a jitter is drawn once.
+  // Called once for each opening, so that a jitter is drawn once.
   assertEquals(asked, [0, 1, 2, 0]);
 });
 
-Deno.test("backoff() draws its jitter once an opening", async () => {
+Deno.test("backoff() draws its jitter once for each opening", async () => {
   // Rule 6.
   const clock = new FakeClock();
   const fuse = createFuse({ clock: clock.now });
@@ -106,7 +106,7 @@ for (const [what, cooldownMs] of Object.entries(NONSENSE)) {
   });
 }
 
-onEverySetup("maxCooldownMs cuts what a function and a Retry-After ask for", async (world) => {
+onEverySetup("maxCooldownMs limits the results of a function and of Retry-After", async (world) => {
   // Rule 6.
   const options = { ...TRIP, maxCooldownMs: 5_000 };
   const long = world.isolate().make({ ...options, cooldownMs: () => 9_000 });
@@ -141,8 +141,8 @@ for (const form of ["seconds", "HTTP date"]) {
   });
 }
 
-onEverySetup("Retry-After counts only of the response that opens", async (world) => {
-  // Rule 6: an earlier failure's says nothing about this opening.
+onEverySetup("Retry-After counts only from the response that opens", async (world) => {
+  // Rule 6: an earlier failure's value has no effect on this opening.
   const breaker = world.breaker({ ...TRIP, failureThreshold: 2 });
   await breaker.call(() => busy("300"));
   await world.sync();
@@ -152,7 +152,7 @@ onEverySetup("Retry-After counts only of the response that opens", async (world)
 });
 
 onEverySetup("CircuitBreaker() runs one trial at a time over all isolates", async (world) => {
-  // Rule 7; traps 9, 10 and 25: the limit is in the store, one slot a call.
+  // Rule 7; traps 9, 10 and 25: the limit is in the store, one slot for each call.
   const breakers = Array.from({ length: 4 }, () => world.breaker(TRIP));
   await fail(breakers[0]!);
   await world.sync();
@@ -165,7 +165,7 @@ onEverySetup("CircuitBreaker() runs one trial at a time over all isolates", asyn
   assertEquals(world.moves(), ["opened", "half_opened", "closed"]);
 });
 
-onEverySetup("halfOpenMaxConcurrent lets so many trials run, of one isolate too", async (world) => {
+onEverySetup("halfOpenMaxConcurrent limits trials, also of one isolate", async (world) => {
   // Rule 7.
   const breaker = world.breaker({ ...TRIP, halfOpenMaxConcurrent: 3, successThreshold: 3 });
   await fail(breaker);
@@ -214,7 +214,7 @@ for (const ending of ["succeed", "fail"] as const) {
   });
 }
 
-onEverySetup("CircuitBreaker() reopens on one failed trial whatever else is there", async (
+onEverySetup("CircuitBreaker() reopens on one failed trial whatever else happened", async (
   world,
 ) => {
   // Rule 7, trap 12: the strategy, which would still wait for more calls, is not asked.
@@ -262,7 +262,7 @@ for (
   );
 }
 
-onEverySetup("CircuitBreaker() closes after successThreshold trials in turn", async (world) => {
+onEverySetup("CircuitBreaker() closes after successThreshold trials in sequence", async (world) => {
   // Rule 7: 2 is the default.
   const breaker = world.breaker({ failureThreshold: 1, cooldownMs: 1_000 });
   await fail(breaker);
@@ -294,11 +294,11 @@ onEverySetup("CircuitBreaker() gets a slot back from a neutral trial", async (wo
 
 for (const [orphan, verdict] of [["success", "closed"], ["failure", "opened"]] as const) {
   onEverySetup(
-    `CircuitBreaker() issues the verdict that a dead isolate left after a ${orphan}`,
+    `CircuitBreaker() makes the transition that a dead isolate left due after a ${orphan}`,
     async (
       world,
     ) => {
-      // Section 2: before the next trial runs, and announced by who issues it.
+      // Section 2: before the next trial runs, and announced by the isolate that requests it.
       const breaker = world.breaker({ ...TRIP, halfOpenMaxConcurrent: 2 });
       await fail(breaker);
       await world.sync();
@@ -315,9 +315,9 @@ for (const [orphan, verdict] of [["success", "closed"], ["failure", "opened"]] a
 }
 
 onEverySetup(
-  "CircuitBreaker() keeps the slot when the verdict before its trial could not be issued",
+  "CircuitBreaker() keeps the slot when the transition before its trial could not be made",
   async (world) => {
-    // Section 2: the trial does not run, and its slot is asked for again by its token.
+    // Section 2: the trial does not run, and its slot is requested again with its token.
     let away = false;
     const isolate = world.isolate({
       wrap: (store) =>
@@ -351,7 +351,7 @@ onEverySetup("CircuitBreaker() clears runs and windows on closing and keeps tota
   await succeed(breaker, 2);
   await fail(breaker, 3);
   await world.sync();
-  // A trip leaves them to be looked at.
+  // A trip keeps the evidence for inspection.
   const tripped = await breaker.getMetrics();
   assertEquals([tripped.consecutiveFailures, tripped.window.failures], [3, 3]);
   world.clock.advance(1_000);
@@ -369,18 +369,18 @@ onEverySetup("CircuitBreaker() clears runs and windows on closing and keeps tota
 });
 
 onEverySetup("CircuitBreaker() opens once when all isolates find it due at once", async (world) => {
-  // Section 2, trap 30: one of them announces.
+  // Section 2, trap 30: one isolate announces it.
   const breakers = Array.from({ length: 8 }, () => world.breaker({ ...TRIP, failureThreshold: 4 }));
   await Promise.all(breakers.map((breaker) => fail(breaker)));
   await world.sync();
   assertEquals(world.moves(), ["opened"]);
   assertEquals(world.stored().generation, 2);
-  // Those whose calls it had admitted before told all of them.
+  // The isolates that had admitted calls before sent all outcomes.
   assertEquals(world.stored().totals.failures, 8);
 });
 
 onEverySetup(
-  "CircuitBreaker() leaves alone what an operator did since its verdict",
+  "CircuitBreaker() does not change what an operator did after its decision",
   async (world) => {
     // Trap 21: a transition is a compare-and-set.
     const gate = Promise.withResolvers<void>();
@@ -417,7 +417,7 @@ function busy(retryAfter: string): Response {
   return new Response(null, { status: 503, headers: { "retry-after": retryAfter } });
 }
 
-/** A trial that was recorded by an isolate which died before it could make the transition. */
+/** A trial whose isolate recorded it and died before it could make the transition. */
 function trialOfADeadIsolate(world: World, outcome: "success" | "failure"): void {
   const request = {
     id: "dead",

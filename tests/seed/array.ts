@@ -23,14 +23,14 @@ seed("S1", "memory(), upstash() and libsql() keep the state of circuits", async 
     const names = ["array", "cache", "database"];
     for (const name of names) await fail(fuse.store(name).make("external-api"), 5);
     await fuse.flush();
-    // Not the Fuse keeps it.
+    // The store keeps it, not the Fuse.
     await using other = createFuse({ stores, storeTimeoutMs });
     const states = names.map((name) => other.store(name).make("external-api").getState());
     assertEquals(await Promise.all(states), ["OPEN", "OPEN", "OPEN"]);
   });
 });
 
-seed("S2", "traits tell the three apart", async () => {
+seed("S2", "traits distinguish the three", async () => {
   await inMemory((client) => {
     const stores = [memory(), cacheAt(face), libsql({ client })];
     assertEquals(stores.map(({ name, traits }) => [name, traits]), [
@@ -42,7 +42,7 @@ seed("S2", "traits tell the three apart", async () => {
   });
 });
 
-seed("S3–S7", "memory() shares with nobody, and each is a clean slate", async () => {
+seed("S3–S7", "memory() shares with no other isolate, and each begins empty", async () => {
   const [one, other] = [memory(), memory()].map((array) =>
     createFuse({ stores: { array } }).make("test-service")
   );
@@ -51,7 +51,7 @@ seed("S3–S7", "memory() shares with nobody, and each is a clean slate", async 
   assertEquals((await other!.getMetrics()).totalFailures, 0);
 });
 
-seed("S3–S7", "memory() answers at once: nobody is asked", async () => {
+seed("S3–S7", "memory() answers synchronously, without a request", async () => {
   const array = memory();
   const answer = array.read("test-service", {
     at: 0,
@@ -68,7 +68,7 @@ seed("S3–S7", "memory() at module scope outlives a request", async () => {
   assertEquals(await request().getState(), "OPEN");
 });
 
-seed("S8", "`array: memory()` is all of the configuration, and the default", async () => {
+seed("S8", "`array: memory()` is a complete configuration, and the default", async () => {
   for (const fuse of [createFuse({ stores: { array: memory() } }), createFuse()]) {
     const breaker = fuse.make("test-service");
     assertEquals(breaker.store, "array");
@@ -86,7 +86,7 @@ seed("S11", 'store("array").make("test-service").call() gives the result', async
   assertEquals((await fuse.store("other").make("test-service").getMetrics()).totalSuccesses, 0);
 });
 
-seed("S12", "making a circuit of the same name again finds its state", async () => {
+seed("S12", "making a circuit of the same name again returns its state", async () => {
   const fuse = createFuse();
   await fail(fuse.store("array").make("test-service"), 5);
   assertEquals(await fuse.store("array").make("test-service").getState(), "OPEN");
@@ -113,7 +113,7 @@ seed("S13", "the seed's test: the circuit opens after five failures", async () =
   assert(await breaker.isOpen());
 });
 
-seed("S14–S15", "the core brings no package, and needs no options", async () => {
+seed("S14–S15", "the core installs no package, and needs no options", async () => {
   const { stdout } = await deno(["info", "--json", readConfig().exports["."]!]);
   const { modules } = JSON.parse(stdout) as { modules: { specifier: string }[] };
   assert(modules.length > 10);

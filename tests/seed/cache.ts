@@ -20,7 +20,7 @@ async function keys(pattern: string, of = redis): Promise<string[]> {
   return (await of.command("KEYS", pattern) as string[]).sort();
 }
 
-/** An isolate on a store of its own in the first Redis. */
+/** An isolate with its own store in the first Redis. */
 function isolate(prefix: string, options: { ttlMs?: number; cooldownMs?: number } = {}) {
   const { cooldownMs, ...settings } = options;
   return createFuse({
@@ -32,7 +32,7 @@ function isolate(prefix: string, options: { ttlMs?: number; cooldownMs?: number 
 
 seed(
   "S16",
-  "a client of @upstash/redis, one made of url and token, or one a function gives",
+  "upstash() accepts a client of @upstash/redis, a url with a token, or a function that returns a client",
   async () => {
     const prefix = ownPrefix();
     const { url, token } = face;
@@ -51,7 +51,7 @@ seed(
   },
 );
 
-seed("S21", "the prefix is circuit_breaker unless another is given", async () => {
+seed("S21", "the prefix is circuit_breaker unless the options name another", async () => {
   for (const [prefix, expected] of [[undefined, "circuit_breaker"], ["cb", "cb"]] as const) {
     const name = `prefixed-by-${expected}`;
     await using fuse = createFuse({ stores: { cache: cacheAt(face, { prefix }) }, storeTimeoutMs });
@@ -63,7 +63,7 @@ seed("S21", "the prefix is circuit_breaker unless another is given", async () =>
   }
 });
 
-seed("S22–S24", "what one server learns of a circuit, all go by", async () => {
+seed("S22–S24", "all servers decide by a change that one of them wrote", async () => {
   const prefix = ownPrefix();
   await using one = isolate(prefix);
   await using other = isolate(prefix);
@@ -76,7 +76,7 @@ seed("S22–S24", "what one server learns of a circuit, all go by", async () => 
   assert(!result.ok && isCircuitBreakerOpenError(result.error));
 });
 
-seed("S22–S24", "five servers with a failure each open a circuit together", async () => {
+seed("S22–S24", "five servers with one failure each open a circuit together", async () => {
   const prefix = ownPrefix();
   const servers = Array.from({ length: 5 }, () => isolate(prefix));
   for (const server of servers) {
@@ -86,20 +86,24 @@ seed("S22–S24", "five servers with a failure each open a circuit together", as
   assertEquals(await servers[0]!.make("external-api").getState(), "OPEN");
 });
 
-seed("S25", "a client that upstash() makes sends once, whatever becomes of it", async () => {
-  await using own = await startFace({ redis });
-  await using fuse = createFuse({
-    stores: { cache: cacheAt(own, { prefix: ownPrefix() }) },
-    defaults: { consistency: "strong", onStoreError: "local" },
-    storeTimeoutMs,
-  });
-  own.fault = () => "refuse";
-  // And whatever becomes of the store, the caller has its result.
-  assertEquals(await fuse.make("external-api").call(callable), "an answer");
-  assertEquals(own.requests, 1);
-});
+seed(
+  "S25",
+  "a client that upstash() creates sends each request once, also when it fails",
+  async () => {
+    await using own = await startFace({ redis });
+    await using fuse = createFuse({
+      stores: { cache: cacheAt(own, { prefix: ownPrefix() }) },
+      defaults: { consistency: "strong", onStoreError: "local" },
+      storeTimeoutMs,
+    });
+    own.fault = () => "refuse";
+    // The caller has its result, whatever happens to the store.
+    assertEquals(await fuse.make("external-api").call(callable), "an answer");
+    assertEquals(own.requests, 1);
+  },
+);
 
-seed("S26–S27", "stores on two servers, each under its own prefix", async () => {
+seed("S26–S27", "stores on two servers have a prefix each", async () => {
   await using fuse = createFuse({
     stores: {
       // Regular services use Redis
@@ -123,7 +127,7 @@ seed("S26–S27", "stores on two servers, each under its own prefix", async () =
   ]);
 });
 
-seed("S28–S31", "a circuit is the four keys state, metrics, failures and successes", async () => {
+seed("S28–S31", "a circuit has the four keys state, metrics, failures and successes", async () => {
   const clock = new FakeClock();
   await using fuse = createFuse({
     stores: { cache: cacheAt(face, { clock: clock.now }) },
@@ -147,7 +151,7 @@ seed("S28–S31", "a circuit is the four keys state, metrics, failures and succe
   }
 });
 
-seed("S28–S31", "no two circuits share a key, whatever their names hold", async () => {
+seed("S28–S31", "no two circuits share a key, whatever their names contain", async () => {
   const prefix = ownPrefix();
   await using fuse = isolate(prefix);
   const tenant = { type: "tenant", id: "7" };
@@ -169,7 +173,7 @@ seed("S28–S31", "no two circuits share a key, whatever their names hold", asyn
   assertEquals((await keys(`${prefix}:*:state`)).length, breakers.length);
 });
 
-seed("S32", "two prefixes on one server never meet", async () => {
+seed("S32", "two prefixes on one server are separate", async () => {
   const prefixes = [ownPrefix(), ownPrefix()] as const;
   const [one, other] = prefixes.map((prefix) => isolate(prefix)) as [
     ReturnType<typeof isolate>,
@@ -184,7 +188,7 @@ seed("S32", "two prefixes on one server never meet", async () => {
   assertEquals(await one.make("external-api").getState(), "OPEN");
 });
 
-seed("S32", "nothing outside of the prefix is touched", async () => {
+seed("S32", "nothing outside of the prefix is changed", async () => {
   const prefix = ownPrefix();
   const foreign = [`${prefix}:plain`, `${prefix}_more:a:state`, "a", "a:state"];
   for (const key of foreign) await redis.command("SET", key, "not yours");
@@ -218,7 +222,7 @@ seed("S33–S34", "state survives a deployment", async () => {
 
 seed(
   "S33–S34",
-  "a circuit that was flushed is reborn closed, in another life, with an event",
+  "a flushed circuit is reborn closed, in another life, with an event",
   async () => {
     const prefix = ownPrefix();
     const stores = { cache: cacheAt(faceCritical, { prefix }) };
@@ -242,7 +246,7 @@ seed(
   },
 );
 
-seed("S33–S34", "every key has a TTL, which nothing shortens", async () => {
+seed("S33–S34", "every key has a TTL, which no operation shortens", async () => {
   const prefix = ownPrefix();
   const ttls = async () => {
     const found = await keys(`${prefix}:*`);

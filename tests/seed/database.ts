@@ -40,7 +40,7 @@ function fuseOn(client: Parameters<typeof migrate>[0], clock = new FakeClock()) 
   return { fuse, database, clock };
 }
 
-seed("S35", "every transition and every operator action is one row of the trail", async () => {
+seed("S35", "every transition and every operator action writes one row of the trail", async () => {
   await inMemory(async (client) => {
     const { fuse, database, clock } = fuseOn(client);
     const breaker = fuse.make("external-api");
@@ -70,12 +70,12 @@ for (
     ["a state", "update of generation on circuit_breakers"],
   ]
 ) {
-  seed("S35", `${what} that cannot be written takes the rest of its transition back`, async () => {
+  seed("S35", `a failing write of ${what} rolls back the rest of its transition`, async () => {
     await inMemory(async (client) => {
       const { fuse, database } = fuseOn(client);
       const breaker = fuse.make("external-api");
       await succeed(breaker);
-      // As a full disk would, amid the transaction.
+      // As a full disk fails, amid the transaction.
       await client.execute(
         `create trigger full before ${when} begin select raise(abort, 'full'); end`,
       );
@@ -90,7 +90,7 @@ for (
 
 seed(
   "S36",
-  "migrations, reads and writes use the connection that was given, and no other",
+  "migrations, reads and writes use the given connection, and no other",
   async () => {
     await withClients(2, async (application, breakers) => {
       const { fuse } = fuseOn(application);
@@ -120,40 +120,47 @@ async function drizzleKit(url: string, ...args: string[]): Promise<string> {
   return printed;
 }
 
-seed("S37", "drizzle-kit migrate and migrate() do the same, and either may run first", async () => {
-  const folder = await Deno.makeTempDir();
-  const [first, second] = ["first", "second"].map((name) => {
-    const url = `file:${folder}/${name}.db`;
-    return { url, client: createClient({ url }) };
-  }) as [{ url: string; client: ReturnType<typeof createClient> }, { client: typeof first.client }];
-  try {
-    await drizzleKit(first.url, "migrate");
-    assertEquals(await migrate(first.client), { applied: [] });
+seed(
+  "S37",
+  "drizzle-kit migrate and migrate() have the same effect, and either may run first",
+  async () => {
+    const folder = await Deno.makeTempDir();
+    const [first, second] = ["first", "second"].map((name) => {
+      const url = `file:${folder}/${name}.db`;
+      return { url, client: createClient({ url }) };
+    }) as [
+      { url: string; client: ReturnType<typeof createClient> },
+      { client: typeof first.client },
+    ];
+    try {
+      await drizzleKit(first.url, "migrate");
+      assertEquals(await migrate(first.client), { applied: [] });
 
-    assertEquals(await migrate(second.client), { applied: migrations.map(({ tag }) => tag) });
-    // What drizzle-kit migrate runs.
-    await migrateByDrizzle(drizzle(second.client), {
-      migrationsFolder: new URL("migrations", root).pathname,
-    });
-    const ledger = await second.client.execute("select count(*) as n from __drizzle_migrations");
-    assertEquals(ledger.rows[0]?.n, migrations.length);
+      assertEquals(await migrate(second.client), { applied: migrations.map(({ tag }) => tag) });
+      // The command that drizzle-kit migrate runs.
+      await migrateByDrizzle(drizzle(second.client), {
+        migrationsFolder: new URL("migrations", root).pathname,
+      });
+      const ledger = await second.client.execute("select count(*) as n from __drizzle_migrations");
+      assertEquals(ledger.rows[0]?.n, migrations.length);
 
-    const schemas = [first.client, second.client].map(async (client) => {
-      const { rows } = await client.execute(
-        "select name, sql from sqlite_schema where name like 'circuit%' order by name",
-      );
-      return rows.map(({ name, sql }) => [name, sql]);
-    });
-    const [one, other] = await Promise.all(schemas);
-    assert(one!.length > 10);
-    assertEquals(one, other);
-  } finally {
-    for (const { client } of [first, second]) client.close();
-    await Deno.remove(folder, { recursive: true });
-  }
-});
+      const schemas = [first.client, second.client].map(async (client) => {
+        const { rows } = await client.execute(
+          "select name, sql from sqlite_schema where name like 'circuit%' order by name",
+        );
+        return rows.map(({ name, sql }) => [name, sql]);
+      });
+      const [one, other] = await Promise.all(schemas);
+      assert(one!.length > 10);
+      assertEquals(one, other);
+    } finally {
+      for (const { client } of [first, second]) client.close();
+      await Deno.remove(folder, { recursive: true });
+    }
+  },
+);
 
-seed("S37", "drizzle-kit generate finds the schema in migrations/, whole", async () => {
+seed("S37", "drizzle-kit generate finds the complete schema in migrations/", async () => {
   const folder = await Deno.makeTempDir({ dir: new URL("tests/", root).pathname, prefix: ".kit-" });
   try {
     await Deno.mkdir(`${folder}/meta`);
@@ -195,7 +202,7 @@ seed(
   },
 );
 
-seed("S38–S40", "the columns say what the circuit went through", async () => {
+seed("S38–S40", "the columns record the history of the circuit", async () => {
   await inMemory(async (client) => {
     const { fuse, clock } = fuseOn(client);
     const begun = new Date(clock.now());
@@ -276,22 +283,26 @@ seed("S44–S45", "Drizzle finds when a circuit opened, and its events, latest f
   });
 });
 
-seed("S47–S49", "isHealthy() is CLOSED and fewer than three failures, by the rows", async () => {
-  await inMemory(async (client) => {
-    const { fuse } = fuseOn(client);
-    for (const [name, failures] of [["two", 2], ["three", 3], ["open", 5]] as const) {
-      await fail(fuse.make(name), failures);
-    }
-    const rows = await drizzle(client).select().from(circuitBreakers);
-    assertEquals(rows.map((row) => [row.name, isHealthy(row)]), [
-      ...[["two", true], ["three", false], ["open", false]],
-    ]);
-  });
-});
+seed(
+  "S47–S49",
+  "isHealthy() of the rows is true when CLOSED with fewer than three failures",
+  async () => {
+    await inMemory(async (client) => {
+      const { fuse } = fuseOn(client);
+      for (const [name, failures] of [["two", 2], ["three", 3], ["open", 5]] as const) {
+        await fail(fuse.make(name), failures);
+      }
+      const rows = await drizzle(client).select().from(circuitBreakers);
+      assertEquals(rows.map((row) => [row.name, isHealthy(row)]), [
+        ...[["two", true], ["three", false], ["open", false]],
+      ]);
+    });
+  },
+);
 
 seed(
   "S47–S49",
-  "a table of one's own, with columns and relations, stands in for ours",
+  "the user's own table, with columns and relations, replaces ours",
   async () => {
     // Extend the model, and register it
     const mine = sqliteTable("my_circuit_breakers", {

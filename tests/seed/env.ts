@@ -26,7 +26,7 @@ const CRITICAL = {
   UPSTASH_REDIS_CRITICAL_REST_TOKEN: faceCritical.token,
 };
 const TURSO = { TURSO_DATABASE_URL: server.url, TURSO_AUTH_TOKEN: "token" };
-/** What a deployment has set, whichever store its `.env` then chooses. */
+/** The variables of a deployment, whichever store its `.env` selects. */
 const ALL = { ...UPSTASH, ...CRITICAL, ...TURSO };
 
 /** A `.env` file as the seed prints it. */
@@ -42,7 +42,9 @@ function isolate(env: Record<string, string>): Fuse {
   });
 }
 
-/** Where a circuit is kept that one isolate trips, and whether another one then finds it open. */
+/**
+ * Returns the store of a circuit that one isolate trips, and whether another isolate finds it open.
+ */
 async function tripped(env: Record<string, string>): Promise<{ store: string; shared: boolean }> {
   const name = ownPrefix();
   const breaker = isolate(env).make(name);
@@ -51,7 +53,7 @@ async function tripped(env: Record<string, string>): Promise<{ store: string; sh
   return { store: breaker.store, shared: await isolate(env).make(name).isOpen() };
 }
 
-/** What `console.warn` says meanwhile. */
+/** Returns the output of `console.warn` meanwhile. */
 function warnings(body: () => void): string[] {
   const said: string[] = [];
   const original = console.warn;
@@ -64,7 +66,7 @@ function warnings(body: () => void): string[] {
   return said;
 }
 
-seed("S9–S10", "array where many isolates run is warned of, once", () => {
+seed("S9–S10", "array logs a warning where many isolates run, once", () => {
   const deployed = { FUSE_STORE: "array", DENO_DEPLOYMENT_ID: "abc123" };
   const said = warnings(() => {
     for (let i = 0; i < 3; i++) assertEquals(fuseFromEnv(deployed).make("a").store, "array");
@@ -72,13 +74,13 @@ seed("S9–S10", "array where many isolates run is warned of, once", () => {
   assertEquals(said.length, 1);
   assertStringIncludes(said[0]!, "Deno Deploy");
   assertStringIncludes(said[0]!, "FUSE_STORE=cache");
-  // Where one develops and tests, it is right.
+  // It is right for development and tests.
   assertEquals(warnings(() => void fuseFromEnv({ FUSE_STORE: "array" })), []);
 });
 
 seed(
   "S17, S19",
-  "FUSE_STORE names the driver; unset, it is the best that is configured",
+  "FUSE_STORE names the driver, and defaults to the best configured one",
   async () => {
     for (const store of ["array", "cache", "database"]) {
       assertEquals((await tripped({ ...ALL, FUSE_STORE: store })).store, store);
@@ -92,7 +94,7 @@ seed(
 
 seed(
   "S18, S20, S21",
-  "FUSE_CACHE_STORE names a Redis, FUSE_CACHE_PREFIX what its keys begin with",
+  "FUSE_CACHE_STORE selects a Redis, and FUSE_CACHE_PREFIX the prefix of its keys",
   async () => {
     const cases = [
       { env: {}, on: redis, prefix: "circuit_breaker" },
@@ -122,9 +124,9 @@ seed(
 
 seed(
   "S36, S46",
-  "CB_DB_URL is a database of its own for circuits, and wins over the application's",
+  "CB_DB_URL is a separate database for circuits, and takes precedence over the application's",
   async () => {
-    // Nobody listens there.
+    // No server listens there.
     const application = { TURSO_DATABASE_URL: "http://127.0.0.1:1", TURSO_AUTH_TOKEN: "token" };
     const own = { CB_DB_URL: server.url, CB_DB_AUTH_TOKEN: "own" };
     const env = { ...application, ...own, FUSE_STORE: "database" };
@@ -134,7 +136,7 @@ seed(
   },
 );
 
-seed("S36, S46", "the seed's own variables are met with the names of ours", () => {
+seed("S36, S46", "the seed's own variables are answered with the names of ours", () => {
   for (const name of ["CB_DB_HOST", "CB_DB_DATABASE"]) {
     assertThrows(
       () => fuseFromEnv({ ...TURSO, FUSE_STORE: "database", [name]: "circuit_breakers" }),
@@ -166,7 +168,7 @@ for (const [environment, { env, ...expected }] of Object.entries(BLOCKS)) {
 
 seed(
   "S57–S62",
-  "the decision tree: a trail is in database, shared state in cache, neither in array",
+  "the decision tree holds: database has a trail, cache shares state, array does neither",
   async () => {
     const leaves = [
       { store: "database", trail: true, shared: true },

@@ -43,7 +43,7 @@ async function withAll(
   });
 }
 
-seed("S78", "changing `default` is all that array to cache takes", async () => {
+seed("S78", "changing `default` is the only change from array to cache", async () => {
   await withAll(async (on) => {
     const application = async (fuse: ReturnType<typeof createFuse>) => {
       await fail(fuse.make("external-api"), 5);
@@ -51,25 +51,29 @@ seed("S78", "changing `default` is all that array to cache takes", async () => {
       return [store, state];
     };
     assertEquals(await application(on("array")), ["array", "OPEN"]);
-    // What memory knew was temporary.
+    // Memory's circuits were temporary.
     assertEquals(await on("cache").make("external-api").getState(), "CLOSED");
     assertEquals(await application(on("cache")), ["cache", "OPEN"]);
   });
 });
 
-seed("S79–S80", "without an export circuits start fresh, and nothing is in their way", async () => {
-  await withAll(async (on) => {
-    await fail(on("cache").make("external-api"), 5);
-    const breaker = on("database").make("external-api");
-    assertEquals(await breaker.getState(), "CLOSED");
-    assertEquals(await breaker.call(callable), "an answer");
-  });
-});
+seed(
+  "S79–S80",
+  "circuits start fresh without an export, and nothing stands in their way",
+  async () => {
+    await withAll(async (on) => {
+      await fail(on("cache").make("external-api"), 5);
+      const breaker = on("database").make("external-api");
+      assertEquals(await breaker.getState(), "CLOSED");
+      assertEquals(await breaker.call(callable), "an answer");
+    });
+  },
+);
 
 const DRIVERS = ["array", "cache", "database"];
 for (const from of DRIVERS) {
   for (const to of DRIVERS.filter((driver) => driver !== from)) {
-    seed("S79–S80", `nothing is lost from ${from} to ${to} by an export`, async () => {
+    seed("S79–S80", `an export from ${from} to ${to} loses nothing`, async () => {
       await withAll(async (on, clock) => {
         const before = on(from).store(from);
         await succeed(before.make("external-api"), 3);
@@ -96,7 +100,7 @@ for (const from of DRIVERS) {
   }
 }
 
-seed("S81–S82", "resetAll() closes all circuits, on the record", async () => {
+seed("S81–S82", "resetAll() closes all circuits, and the trail records it", async () => {
   await inMemory(async (client) => {
     const database = libsql({ client });
     const stores = { database, cache: cacheAt(face, { prefix: ownPrefix() }) };
@@ -116,7 +120,7 @@ seed("S81–S82", "resetAll() closes all circuits, on the record", async () => {
   });
 });
 
-seed("S81–S82", "the seed's own update of the table works, and is on the record", async () => {
+seed("S81–S82", "the seed's own update of the table works, and the trail records it", async () => {
   await inMemory(async (client) => {
     const database = libsql({ client });
     await using fuse = createFuse({
@@ -140,39 +144,43 @@ seed("S81–S82", "the seed's own update of the table works, and is on the recor
     assertEquals([edited?.event, edited?.metadata?.["from"], edited?.metadata?.["to"]], [
       ...["edited", "OPEN", "CLOSED"],
     ]);
-    // The next row takes it into the chain.
+    // The next row adds it to the chain.
     await breaker.reset();
     assert((await database.verifyTrail()).ok);
   });
 });
 
-seed("S83", "strategies: each opens on what it is for, and one's own on what it says", async () => {
-  const clock = new FakeClock();
-  const fuse = createFuse({
-    clock: clock.now,
-    strategies: { impatient: ({ window }) => window.failures >= 1 },
-    defaults: { minimumThroughput: 4, windowSize: 4, slowCallMs: 100 },
-  });
-  const opensAfter = async (strategy: string, call: (i: number) => unknown) => {
-    const breaker = fuse.make(strategy, { strategy });
-    for (let i = 1; i <= 20; i++) {
-      await breaker.tryCall(() => call(i));
-      if (await breaker.isOpen()) return i;
-    }
-    return null;
-  };
-  const failing = () => Promise.reject(new Error("Fail"));
-  const halfFailing = (i: number) => i % 2 === 0 ? failing() : "an answer";
-  const slow = () => clock.advance(100);
-  assertEquals(await opensAfter("consecutive_failures", failing), 5);
-  assertEquals(await opensAfter("percentage_failures", halfFailing), 4);
-  assertEquals(await opensAfter("rolling_window", halfFailing), 4);
-  assertEquals(await opensAfter("count_window", halfFailing), 4);
-  assertEquals(await opensAfter("slow_calls", slow), 4);
-  assertEquals(await opensAfter("impatient", failing), 1);
-});
+seed(
+  "S83",
+  "each strategy opens on the failures that it is for, and a custom one on its own condition",
+  async () => {
+    const clock = new FakeClock();
+    const fuse = createFuse({
+      clock: clock.now,
+      strategies: { impatient: ({ window }) => window.failures >= 1 },
+      defaults: { minimumThroughput: 4, windowSize: 4, slowCallMs: 100 },
+    });
+    const opensAfter = async (strategy: string, call: (i: number) => unknown) => {
+      const breaker = fuse.make(strategy, { strategy });
+      for (let i = 1; i <= 20; i++) {
+        await breaker.tryCall(() => call(i));
+        if (await breaker.isOpen()) return i;
+      }
+      return null;
+    };
+    const failing = () => Promise.reject(new Error("Fail"));
+    const halfFailing = (i: number) => i % 2 === 0 ? failing() : "an answer";
+    const slow = () => clock.advance(100);
+    assertEquals(await opensAfter("consecutive_failures", failing), 5);
+    assertEquals(await opensAfter("percentage_failures", halfFailing), 4);
+    assertEquals(await opensAfter("rolling_window", halfFailing), 4);
+    assertEquals(await opensAfter("count_window", halfFailing), 4);
+    assertEquals(await opensAfter("slow_calls", slow), 4);
+    assertEquals(await opensAfter("impatient", failing), 1);
+  },
+);
 
-seed("S84", "configuration: of all circuits, of some names, of one", async () => {
+seed("S84", "options apply to all circuits, to some names, or to one circuit", async () => {
   const fuse = createFuse({
     defaults: { failureThreshold: 4 },
     circuits: { "payment-*": { failureThreshold: 3 }, "payment-refunds": { failureThreshold: 2 } },
@@ -192,7 +200,7 @@ seed("S84", "configuration: of all circuits, of some names, of one", async () =>
   assertThrows(() => fuse.make("a", { failureThreshold: 0 }), RangeError, '"failureThreshold"');
 });
 
-/** A driver of a user's: circuits of another store, under names of its own. */
+/** A custom driver of a user: another store's circuits, under its own names. */
 function renamed(inner: Driver, parts: Partial<Driver> = {}): Driver {
   const name = (key: string) => `mine-${key}`;
   return {
@@ -221,7 +229,7 @@ function renamed(inner: Driver, parts: Partial<Driver> = {}): Driver {
 
 seed(
   "S85",
-  "drivers of one's own: storeContract passes one that is right, and works with it",
+  "storeContract() passes a correct custom driver, which works with a Fuse",
   async () => {
     const cases = storeContract(({ clock }) => renamed(memory({ clock })));
     assert(cases.length > 50, `${cases.length} cases`);
@@ -235,25 +243,25 @@ seed(
   },
 );
 
-seed("S85", "drivers of one's own: storeContract finds one that is wrong", async () => {
+seed("S85", "storeContract() finds an incorrect custom driver", async () => {
   const wrongs: Partial<
     Record<keyof Driver, (inner: Driver) => Partial<Driver>>
   > = {
-    // Whoever comes second wins as well.
+    // A driver fault: a second transition wins as well.
     transition: (inner) => ({
       transition: async (key, request) => ({
         ...await inner.transition(`mine-${key}`, request),
         won: true,
       }),
     }),
-    // Everybody may try.
+    // A driver fault: every call is a trial.
     acquire: (inner) => ({
       acquire: async (key, request) => ({
         ...await inner.acquire(`mine-${key}`, request),
         granted: true,
       }),
     }),
-    // What arrives twice counts twice.
+    // A driver fault: a repeated request counts twice.
     record: (inner) => ({
       record: (key, tally) => inner.record(`mine-${key}`, { ...tally, id: crypto.randomUUID() }),
     }),
@@ -271,7 +279,7 @@ seed("S85", "drivers of one's own: storeContract finds one that is wrong", async
 
 seed(
   "S86",
-  "testing: a clock that moves by hand, and a store that fails when it is told to",
+  "tests can move a clock by hand, and make a store fail on demand",
   async () => {
     const clock = new FakeClock();
     let down = false;

@@ -1,4 +1,4 @@
-// What the seed gives as advice has its place on a page.
+// The seed's advice has its place on a page.
 import { assert, assertEquals } from "@std/assert";
 import { memory } from "@fuse/edge";
 import { libsql } from "@fuse/edge/libsql";
@@ -18,7 +18,7 @@ for (const { rows, title, sections = [] } of GROUPS) {
   }
 }
 
-/** The seed's code, as blocks of the pages have it: CI executes them. */
+/** The seed's code, as blocks of the pages that CI executes. */
 const EXAMPLES: Record<string, RegExp> = {
   "S13": /\.store\("array"\)\.make\("test-service"\)[^`]+assert\(await breaker\.isOpen\(\)\)/,
   "S50": /eq\(circuitBreakers\.state, "OPEN"\)/,
@@ -32,13 +32,13 @@ const EXAMPLES: Record<string, RegExp> = {
   "S81": /\.resetAll\(/,
 };
 for (const [rows, example] of Object.entries(EXAMPLES)) {
-  Deno.test(`${rows} a page shows it in a block that CI executes`, () => {
+  Deno.test(`${rows} a page shows it in a block that CI runs`, () => {
     const blocks = guide.flatMap(({ text }) => codeOf(text, "ts"));
     assert(blocks.some((code) => example.test(code)), String(example));
   });
 }
 
-/** What stands in an example that has a file, or a folder, of its own; tests/system/examples_test.ts runs it. */
+/** Code of the seed in an example of its own, which tests/system/examples_test.ts runs. */
 const FILES: readonly [rows: string, path: string, what: RegExp][] = [
   ["S63", "examples/hybrid.ts", /store: "database"/],
   ["S77", "examples/deno-deploy.ts", /\.prune\(\{ olderThanMs[^]+Deno\.cron\(/],
@@ -50,7 +50,7 @@ for (const [rows, path, what] of FILES) {
   });
 }
 
-Deno.test("S2 the table of the stores says what their traits say", () => {
+Deno.test("S2 the table of the stores agrees with their traits", () => {
   const { text } = sectionOf(guide, "Choosing a store");
   const rows = text.split("\n").map((line) => line.split("|").map((cell) => cell.trim()));
   const column = (name: string) => rows[rows.findIndex((row) => row[1] === "Store")]!.indexOf(name);
@@ -66,7 +66,7 @@ Deno.test("S2 the table of the stores says what their traits say", () => {
   }
 });
 
-Deno.test("S83–S86 each of these sections has a block that CI executes", () => {
+Deno.test("S83–S86 each of these sections has a block that CI runs", () => {
   for (const heading of ["Strategies", "Options", "A store of your own", "Testing"]) {
     const { text } = sectionOf(guide, heading);
     assert(/^```ts$/m.test(text), heading);

@@ -1,4 +1,4 @@
-// S50–S56, S73: queries of circuits and of events, and the indexes they go by.
+// S50–S56, S73: queries of circuits and of events, and the indexes that they use.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { type Client, createClient, type InValue } from "@libsql/client";
 import { createFuse } from "@fuse/edge";
@@ -18,7 +18,7 @@ const file = await fileForFile();
 const HOUR_MS = 3_600_000;
 const COOLDOWN_MS = 1_000;
 
-/** Circuits with a past: open since yesterday, open, failing, well again. */
+/** Circuits with a history: open since yesterday, open, failing, recovered. */
 async function withPast(body: (client: Client, clock: FakeClock) => Promise<void>): Promise<void> {
   await inMemory(async (client) => {
     const clock = new FakeClock();
@@ -39,7 +39,7 @@ async function withPast(body: (client: Client, clock: FakeClock) => Promise<void
   });
 }
 
-/** Where SQLite would begin, table by table; a temporary B-tree is a sort. */
+/** Returns SQLite's plan, table by table; a temporary B-tree is a sort. */
 async function planOf(client: Client, sql: string, args: unknown[] = []): Promise<string[]> {
   const { rows } = await client.execute({
     sql: `explain query plan ${sql}`,
@@ -48,7 +48,7 @@ async function planOf(client: Client, sql: string, args: unknown[] = []): Promis
   return rows.map(({ detail }) => String(detail));
 }
 
-/** A query that goes by these indexes, in that order, and neither scans nor sorts. */
+/** Asserts that a query uses these indexes, in that order, and neither scans nor sorts. */
 async function goesBy(
   client: Client,
   query: { toSQL(): { sql: string; params: unknown[] } },
@@ -61,7 +61,7 @@ async function goesBy(
   assert(steps.every((step) => step.startsWith("SEARCH")), plan.join("; "));
 }
 
-seed("S50–S52", "open circuits", async () => {
+seed("S50–S52", "a query returns open circuits", async () => {
   await withPast(async (client) => {
     const openCircuits = drizzle(client).select().from(circuitBreakers)
       .where(eq(circuitBreakers.state, "OPEN"));
@@ -70,7 +70,7 @@ seed("S50–S52", "open circuits", async () => {
   });
 });
 
-seed("S50–S52", "circuits of the last hour with many failures", async () => {
+seed("S50–S52", "a query returns circuits of the last hour with many failures", async () => {
   await withPast(async (client, clock) => {
     const failingCircuits = drizzle(client).select().from(circuitBreakers).where(and(
       gt(circuitBreakers.failureCount, 10),
@@ -81,7 +81,7 @@ seed("S50–S52", "circuits of the last hour with many failures", async () => {
   });
 });
 
-seed("S50–S52", "circuits that opened today, those that are well again too", async () => {
+seed("S50–S52", "a query returns circuits that opened today, also recovered ones", async () => {
   await withPast(async (client, clock) => {
     const todayOpened = drizzle(client).select().from(circuitBreakers).where(and(
       isNotNull(circuitBreakers.openedAt),
@@ -92,7 +92,7 @@ seed("S50–S52", "circuits that opened today, those that are well again too", a
   });
 });
 
-seed("S53–S54", "the latest 50 events of a circuit by its name", async () => {
+seed("S53–S54", "a query returns the latest 50 events of a circuit by its name", async () => {
   await withPast(async (client) => {
     const db = drizzle(client);
     const events = db.select().from(circuitBreakerEvents)
@@ -106,7 +106,7 @@ seed("S53–S54", "the latest 50 events of a circuit by its name", async () => {
       ...["closed", "half_opened", "opened"],
     ]);
     await goesBy(client, events, "circuit_breaker_events_circuit", "circuit_breakers_name");
-    // Where a name has several circuits, by scopes, the events of all.
+    // A name with several scopes returns the events of all its circuits.
     const ofAll = db.select().from(circuitBreakerEvents)
       .where(inArray(
         circuitBreakerEvents.circuitBreakerId,
@@ -118,7 +118,7 @@ seed("S53–S54", "the latest 50 events of a circuit by its name", async () => {
   });
 });
 
-seed("S53–S54", "transitions counted today", async () => {
+seed("S53–S54", "a query counts today's transitions", async () => {
   await withPast(async (client, clock) => {
     const transitions = drizzle(client).select({ n: count() }).from(circuitBreakerEvents)
       .where(and(
@@ -132,7 +132,7 @@ seed("S53–S54", "transitions counted today", async () => {
 
 seed(
   "S55–S56",
-  "what a database holds is there after a restart, and needs its migrations",
+  "the state in a database survives a restart, and needs its migrations",
   async () => {
     const { url } = file;
     const client = createClient({ url });
@@ -161,7 +161,7 @@ seed(
   },
 );
 
-seed("S73", "the indexes of the schema are in the database", async () => {
+seed("S73", "the database has the indexes of the schema", async () => {
   await inMemory(async (client) => {
     const { rows } = await client.execute(
       "select name from sqlite_schema where type = 'index' and name not like 'sqlite_%'",
@@ -175,7 +175,7 @@ seed("S73", "the indexes of the schema are in the database", async () => {
   });
 });
 
-seed("S73", "no statement of a store scans a table of circuits or of events", async () => {
+seed("S73", "no statement of a store scans the table of circuits or of events", async () => {
   await withClients(1, async (client) => {
     await migrate(client);
     const sent = new Set<string>();
@@ -206,7 +206,7 @@ seed("S73", "no statement of a store scans a table of circuits or of events", as
     await eventsOf(database, { key: "external-api", event: "opened" });
     assert(sent.size > 20);
     for (const sql of sent) {
-      // A listing is over all circuits, a page at a time.
+      // A list reads all circuits, a page at a time.
       const ofList = sql.includes("order by b.id limit");
       const plan = await planOf(client, sql, Array(50).fill(null).slice(0, parametersOf(sql)));
       const scans = plan.filter((step) => /^SCAN (circuit_\w+|[belrw])\b/.test(step));

@@ -1,19 +1,19 @@
 /**
- * What the seed promises, row by row: S1 to S86, in the groups that are proved together.
+ * The seed's promises, row by row: S1 to S86, in groups that are proved together.
  *
  * @module
  */
 
-/** Rows that say one thing. */
+/** Rows with one promise. */
 export interface Group {
   /** Such as `S8`, `S28–S31` or `S17, S19`. */
   readonly rows: string;
   readonly title: string;
-  /** Sections of the pages that are, or go with, what the seed says there. */
+  /** Sections of the pages that repeat the seed's text, or belong to it. */
   readonly sections?: readonly string[];
 }
 
-/** All of them, in the seed's order. */
+/** All groups, in the seed's order. */
 export const GROUPS: readonly Group[] = [
   { rows: "S1", title: "three drivers keep the state of circuits" },
   { rows: "S2", title: "each has its own character", sections: ["Choosing a store"] },
@@ -82,10 +82,10 @@ export const GROUPS: readonly Group[] = [
   },
 ];
 
-/** How many rows the seed has. */
+/** The number of the seed's rows. */
 export const LAST_ROW = 86;
 
-/** The numbers of some rows: `S17, S19–S21` is 17, 19, 20 and 21. */
+/** Returns the numbers of some rows: `S17, S19–S21` is 17, 19, 20 and 21. */
 export function numbersOf(rows: string): number[] {
   return rows.split(", ").flatMap((part) => {
     const [, from, to = from] = /^S(\d+)(?:–S(\d+))?$/.exec(part) ?? [];
@@ -94,7 +94,7 @@ export function numbersOf(rows: string): number[] {
   });
 }
 
-/** The group that some rows are of. */
+/** Returns the group of some rows. */
 export function groupOf(rows: string): Group {
   const wanted = numbersOf(rows);
   const group = GROUPS.find((group) => {

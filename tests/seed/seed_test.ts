@@ -1,4 +1,4 @@
-// The seed's promises, S1 to S86. Each part of the seed has a file here, and each test is named by the
+// The seed's promises, S1 to S86. Each part of the seed has a file here, and each test names the
 // rows that it proves.
 import { assert, assertEquals } from "@std/assert";
 import "./array.ts";
@@ -21,12 +21,12 @@ Deno.test("the groups are the rows S1 to S86, each once and in order", () => {
   assertEquals(firsts, firsts.toSorted((a, b) => a - b));
 });
 
-Deno.test("every row of the seed is named by a test", () => {
+Deno.test("a test names every row of the seed", () => {
   const named = new Set(tested.flatMap(numbersOf));
   assertEquals(ALL.filter((row) => !named.has(row)), []);
 });
 
-Deno.test("every file of tests/seed/ that has tests is imported here", async () => {
+Deno.test("seed_test.ts imports every file of tests/seed/ that has tests", async () => {
   const own = await Deno.readTextFile(new URL(import.meta.url));
   for (const path of filesBelow("tests/seed", ".ts")) {
     if (path === "tests/seed/seed_test.ts") continue;

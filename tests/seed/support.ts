@@ -1,5 +1,5 @@
 /**
- * What the tests of the seed's rows have in common.
+ * Helpers of the tests of the seed's rows.
  *
  * @module
  */
@@ -8,13 +8,13 @@ import { upstash, type UpstashSettings } from "@fuse/edge/upstash";
 import type { Face } from "../support/upstash_face.ts";
 import { groupOf } from "./rows.ts";
 
-/** Nobody waits for so long; a machine that is busy may need a second. */
+/** Longer than any answer takes, also on a busy machine. */
 export const storeTimeoutMs = 30_000;
 
-/** The rows that a test is named by, so far. */
+/** The rows that tests have named so far. */
 export const tested: string[] = [];
 
-/** A test of some rows of one group. */
+/** Registers a test of some rows of one group. */
 export function seed(rows: string, title: string, fn: () => Promise<void> | void): void {
   groupOf(rows);
   tested.push(rows);
@@ -27,17 +27,17 @@ export function seed(rows: string, title: string, fn: () => Promise<void> | void
   });
 }
 
-/** What the seed's examples call. */
+/** The function that the seed's examples call. */
 export const callable = () => Promise.resolve("an answer");
 
-/** A store in the Redis behind a face. */
+/** Returns a store in the Redis behind a face. */
 export function cacheAt({ url, token }: Face, settings: UpstashSettings = {}) {
   return upstash({ url, token, ...settings });
 }
 
 let prefixes = 0;
 
-/** A prefix that no other test of this process has. */
+/** Returns a prefix that no other test of this process has. */
 export function ownPrefix(): string {
   return `seed-${prefixes++}`;
 }
@@ -55,7 +55,7 @@ export async function withClients(
   }
 }
 
-/** A client that tells what it is asked for. */
+/** A client that reports its statements. */
 export function watched(client: Client, ask: (sent: readonly string[]) => void): Client {
   const textOf = (statement: unknown) =>
     typeof statement === "string" ? statement : String((statement as { sql: string }).sql);

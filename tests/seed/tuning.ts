@@ -1,4 +1,4 @@
-// S63–S77: several drivers at once, 10 000 calls, and what the seed says of tuning.
+// S63–S77: several drivers at once, 10 000 calls, and the seed's advice on tuning.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { createClient as createWebClient } from "@libsql/client/web";
 import { createFuse, memory, type Store } from "@fuse/edge";
@@ -27,7 +27,7 @@ const redis = await sharedRedis();
 const face = await startFace({ redis });
 const server = await sqldForFile();
 
-seed("S63", "the seed's three services, each on its driver, by hand and by name", async () => {
+seed("S63", "the seed's three services use their drivers, by hand and by name", async () => {
   await inMemory(async (client) => {
     const prefix = ownPrefix();
     await using fuse = createFuse({
@@ -53,13 +53,13 @@ seed("S63", "the seed's three services, each on its driver, by hand and by name"
     assertEquals(await redis.command("KEYS", `${prefix}:*:state`), [
       `${prefix}:user-service:state`,
     ]);
-    // By hand wins over by name.
+    // The choice by hand takes precedence over the name.
     assertEquals(fuse.store("array").make("payment-processing").store, "array");
   });
 });
 
 for (const driver of ["array", "cache", "database"] as const) {
-  seed("S64–S67", `10 000 calls on ${driver} all count, and cost next to no request`, async () => {
+  seed("S64–S67", `10 000 calls on ${driver} all count, and cost almost no request`, async () => {
     await inMemory(async (client) => {
       let requests = 0;
       const stores: Record<typeof driver, Store> = {
@@ -79,7 +79,7 @@ for (const driver of ["array", "cache", "database"] as const) {
       for (let i = 1; i <= 10_000; i++) {
         await breaker.call(callable);
         await Promise.all(background.splice(0));
-        // The seed asks its store 4 or 7 times a call.
+        // The seed makes 4 or 7 store requests for each call.
         const asked = requests + face.requests;
         assert(asked <= 2 + i / 40, `${asked} requests for ${i} calls`);
       }
@@ -89,7 +89,7 @@ for (const driver of ["array", "cache", "database"] as const) {
   });
 }
 
-seed("S68–S72", "what several circuits have pending goes out in one request", async () => {
+seed("S68–S72", "pending tallies of several circuits are sent in one request", async () => {
   await using fuse = createFuse({
     stores: { cache: cacheAt(face, { prefix: ownPrefix() }) },
     storeTimeoutMs,
@@ -99,7 +99,7 @@ seed("S68–S72", "what several circuits have pending goes out in one request", 
   await fuse.flush();
   face.reset();
   for (const breaker of breakers) await succeed(breaker, 30);
-  // Merged: a command a circuit, however many its calls. Pipelined: one request for all.
+  // Merged: one command for each circuit, however many its calls. Pipelined: one request for all.
   assertEquals(face.requests, 0);
   await fuse.flush();
   assertEquals([face.requests, face.routes.pipeline], [1, 1]);
@@ -126,14 +126,14 @@ seed("S74", "history reads from the replica, decisions never do", async () => {
     await breaker.reset();
     await Array.fromAsync(fuse.list());
     assertEquals(asked, 0);
-    // It has not caught up yet.
+    // The replica has not caught up yet.
     assertEquals(await Array.fromAsync(breaker.history()), []);
     assertEquals(asked, 1);
     assertEquals((await eventsOf(libsql({ client: primary }))).length, 2);
   });
 });
 
-seed("S75", "a client per unit of work, where a function gives it", async () => {
+seed("S75", "a client function provides a client for each unit of work", async () => {
   await inMemory(async (client) => {
     const asked = { cache: 0, database: 0 };
     const { url, token } = face;
@@ -154,12 +154,12 @@ seed("S75", "a client per unit of work, where a function gives it", async () => 
     for (const store of ["cache", "database"]) {
       for (let i = 0; i < 3; i++) await fuse.store(store).make("external-api").call(callable);
     }
-    // An acquire and a record a call.
+    // An acquire and a record for each call.
     assertEquals(asked, { cache: 6, database: 6 });
   });
 });
 
-seed("S75", "one HTTP client for all, whose requests are bounded", async () => {
+seed("S75", "one HTTP client serves all requests, and bounds their number", async () => {
   const setUp = createWebClient({ url: server.url });
   await migrate(setUp);
   setUp.close();
@@ -187,7 +187,7 @@ seed("S75", "one HTTP client for all, whose requests are bounded", async () => {
   assert(flight.most <= 20, `${flight.most} at once`);
 });
 
-seed("S76", "the events of a flush are one batch with the counters", async () => {
+seed("S76", "the events of a flush are in one batch with the counters", async () => {
   await inMemory(async (client) => {
     const batches: (readonly string[])[] = [];
     const database = libsql({
@@ -214,7 +214,7 @@ for (
     ["counters", "update of total_successes on circuit_breakers"],
   ]
 ) {
-  seed("S76", `${what} that cannot be written take the rest of their flush back`, async () => {
+  seed("S76", `a failing write of ${what} rolls back the rest of its flush`, async () => {
     await inMemory(async (client) => {
       const fuse = createFuse({
         stores: { database: libsql({ client, audit: "calls" }) },
@@ -231,7 +231,7 @@ for (
       };
       await succeed(breaker);
       assertEquals(await counted(), [1, 1]);
-      // As a full disk would, amid the transaction.
+      // As a full disk fails, amid the transaction.
       await client.execute(
         `create trigger full before ${when} begin select raise(abort, 'full'); end`,
       );
@@ -241,7 +241,7 @@ for (
   });
 }
 
-seed("S77", "prune() deletes what is old, so many rows at a time", async () => {
+seed("S77", "prune() deletes old rows, a limited number at a time", async () => {
   await inMemory(async (client) => {
     const clock = new FakeClock();
     const database = libsql({ client, audit: "calls", clock: clock.now });
@@ -266,7 +266,7 @@ seed("S77", "prune() deletes what is old, so many rows at a time", async () => {
     while ((await database.prune(steps)).more);
     assertEquals(await events(), [...Array(3).fill("success"), "reset", "opened"]);
     while ((await database.prune({ olderThanMs, limit: 1 })).more);
-    // The newest row of a circuit stays, for verifyTrail() to compare the circuit with.
+    // The newest row of a circuit stays: verifyTrail() compares the circuit with it.
     assertEquals(await events(), [...Array(3).fill("success"), "reset"]);
     await assertRejects(() => database.prune({} as never));
     assert((await database.verifyTrail()).ok);

@@ -1,7 +1,8 @@
 /**
- * Bundles Workers in a process of its own, which takes esbuild's service with it: within a test process that
- * would end some time after `esbuild.stop()`, in the midst of a test. The argument is the JSON of a
- * {@linkcode BundleRequest}; what it prints is the JSON of a `WorkerBundle` for each entry point.
+ * Bundles Workers in a process of its own, which takes esbuild's service with it: within a test
+ * process the service would end some time after `esbuild.stop()`, in the middle of a test. The
+ * argument is the JSON of a {@linkcode BundleRequest}; the output is the JSON of a `WorkerBundle`
+ * for each entry point.
  *
  * @module
  */
@@ -10,7 +11,7 @@ import type { WorkerBundle } from "./workerd.ts";
 
 /** What to bundle. */
 export interface BundleRequest {
-  /** Where the project is. */
+  /** The folder of the project. */
   readonly folder: string;
   /** Entry points, relative to the folder. */
   readonly mains: readonly string[];

@@ -1,12 +1,12 @@
 /**
- * A store that tells when nothing is under way to it.
+ * A store that reports when no request to it is pending.
  *
  * @module
  */
 import { settled } from "./virtual_time.ts";
 import type { OpeningStore } from "./drivers.ts";
 
-/** The same store, and a promise of the moment when all that was asked of it is answered. */
+/** Returns the same store, and a promise that resolves when all its requests are answered. */
 export function busy(inner: OpeningStore): { store: OpeningStore; quiet(): Promise<void> } {
   let underWay = 0;
   const store = new Proxy(inner, {
@@ -24,7 +24,7 @@ export function busy(inner: OpeningStore): { store: OpeningStore; quiet(): Promi
   return {
     store,
     async quiet() {
-      // An answer gives rise to the next request a few turns later.
+      // An answer leads to the next request a few turns later.
       for (let turns = 0; turns < 3; turns++) {
         await settled();
         if (underWay > 0) turns = -1;

@@ -9,15 +9,15 @@ import { deno, readConfig, root } from "../tools/gate/project.ts";
 
 /** A folder on disk, to be removed. */
 export interface CachedProject extends AsyncDisposable {
-  /** Without a slash at its end. */
+  /** Its path, without a slash at the end. */
   readonly folder: string;
 }
 
 /**
- * Makes one. Its packages come from Deno's cache, in the versions that `deno.lock` names; of
- * `@fuse/edge` it has the files that would be published.
+ * Creates a project. Its packages come from Deno's cache, in the versions of `deno.lock`; of
+ * `@fuse/edge` it has the published files.
  *
- * @param packages Names in `deno.json`, of what the project and the library import.
+ * @param packages Names in `deno.json` of the packages that the project and the library import.
  */
 export async function cachedProject(packages: readonly string[]): Promise<CachedProject> {
   const folder = await Deno.makeTempDir({ prefix: "fuse-edge-npm-" });
@@ -47,7 +47,7 @@ export async function cachedProject(packages: readonly string[]): Promise<Cached
   return { folder, [Symbol.asyncDispose]: () => Deno.remove(folder, { recursive: true }) };
 }
 
-/** Copies a file, or a folder with what is in it. */
+/** Copies a file, or a folder with its contents. */
 export async function copy(from: string, to: string): Promise<void> {
   await Deno.mkdir(dirname(to), { recursive: true });
   if ((await Deno.stat(from)).isFile) return await Deno.copyFile(from, to);

@@ -1,5 +1,5 @@
 /**
- * A real Chromium, that of Debian, driven by Playwright.
+ * Debian's Chromium, driven by Playwright.
  *
  * @module
  */
@@ -18,7 +18,7 @@ const CHROMIUM: Program = {
 export const CHROMIUM_MISSING =
   ' (NOT CHECKED: no "chromium" here, install the package "chromium" of Debian)';
 
-/** Finds Chromium. A run in full installs it. Returns `undefined` where it cannot be had. */
+/** Finds Chromium. A full run installs it. Returns `undefined` if it is not available. */
 export async function findChromium(): Promise<string | undefined> {
   if (SCALE !== "full") return undefined;
   try {
@@ -41,13 +41,13 @@ export async function startChromium(
   return Object.assign(browser, { [Symbol.asyncDispose]: () => browser.close() });
 }
 
-/** A page that notes what its console says is wrong, such as what the Content-Security-Policy refuses. */
+/** A page that notes the errors in its console, such as refusals by the Content-Security-Policy. */
 export async function openPage(
   browser: Browser,
   options: BrowserContextOptions = {},
 ): Promise<{ page: Page; problems: string[] }> {
   const context = await browser.newContext(options);
-  // A busy machine is no fault.
+  // A long timeout: a busy machine is no fault.
   context.setDefaultTimeout(30_000);
   const page = await context.newPage();
   const problems: string[] = [];

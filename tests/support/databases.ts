@@ -12,18 +12,18 @@ import { sqldForFile } from "./sqld.ts";
 export interface TestDatabase {
   readonly name: "file" | "sqld";
   readonly url: string;
-  /** A client of its own; whoever asks closes it. */
+  /** Returns a client of its own, which the caller closes. */
   connect(): Client;
 }
 
-/** A file for a whole test file, removed when that is over. */
+/** Creates a file for a whole test file, and removes it afterwards. */
 export async function fileForFile(): Promise<TestDatabase> {
   const folder = await Deno.makeTempDir({ prefix: "fuse-libsql-" });
   addEventListener("unload", () => Deno.removeSync(folder, { recursive: true }));
   return await migrated("file", `file:${folder}/fuse.db`);
 }
 
-/** Both, for a whole test file. */
+/** Provides both, for a whole test file. */
 export async function databasesForFile(): Promise<readonly TestDatabase[]> {
   const [file, server] = await Promise.all([fileForFile(), sqldForFile()]);
   return [file, await migrated("sqld", server.url)];
@@ -43,7 +43,7 @@ export async function inMemory(body: (client: Client) => Promise<void>): Promise
 async function migrated(name: TestDatabase["name"], url: string): Promise<TestDatabase> {
   const connect = () => name === "file" ? createClient({ url }) : createWebClient({ url });
   const client = connect();
-  // As one would in production: readers and the writer do not wait for each other.
+  // As in production: readers and the writer do not wait for each other.
   if (name === "file") await client.execute("pragma journal_mode = wal");
   await migrate(client);
   client.close();

@@ -1,22 +1,24 @@
 /**
- * Programs of Debian's packages: looks for them, and installs them where we may.
+ * Finds programs of Debian's packages, and installs them if permitted.
  *
  * @module
  */
 
 /** A program that tests need. */
 export interface Program {
-  /** As people call it. */
+  /** Its usual name. */
   readonly title: string;
-  /** The names under which it may lie on the path, best first. */
+  /** Its possible names on the path, best first. */
   readonly names: readonly string[];
-  /** The package of Debian that has it. */
+  /** The Debian package that contains it. */
   readonly package: string;
-  /** How to install it, for whoever must do it by hand. */
+  /** The instructions for installing it by hand. */
   readonly advice: string;
 }
 
-/** Finds a program; installs it where we may, on Debian and Ubuntu. Throws where it cannot be had. */
+/**
+ * Finds a program; installs it if permitted, on Debian and Ubuntu. Throws if it is not available.
+ */
 export async function findOrInstall(
   program: Program,
   path = Deno.env.get("PATH") ?? "",
@@ -47,8 +49,8 @@ async function find({ names }: Program, path: string): Promise<string | undefine
 }
 
 async function install(program: Program, path: string): Promise<string> {
-  // Test processes start at once: one installs, and the others find what it installed. The system
-  // lets go of the lock of a process that died.
+  // Test processes start at once: one installs, and the others use its result. The system releases
+  // the lock of a dead process.
   using lock = await Deno.open(`${Deno.env.get("TMPDIR") ?? "/tmp"}/fuse-edge-apt.lock`, {
     create: true,
     write: true,

@@ -1,6 +1,6 @@
 /**
- * `examples/deno-deploy.ts`, run under `deno serve` as Deno Deploy would run it: what it may do is
- * what it needs.
+ * Runs `examples/deno-deploy.ts` under `deno serve` as Deno Deploy does, with only the permissions
+ * that it needs.
  *
  * @module
  */
@@ -20,7 +20,7 @@ const ENVIRONMENT = [
 export interface Isolate extends AsyncDisposable {
   /** `http://127.0.0.1:PORT` */
   readonly url: string;
-  /** Sends a signal, and waits until the isolate is gone. */
+  /** Sends a signal, and waits until the isolate has ended. */
   end(signal: Deno.Signal): Promise<void>;
 }
 
@@ -51,7 +51,7 @@ export async function startIsolate(env: Readonly<Record<string, string>>): Promi
   return { url, end, [Symbol.asyncDispose]: () => end("SIGKILL") };
 }
 
-/** A command that runs the example, or a `program` that imports it. */
+/** Returns a command that runs the example, or a `program` that imports it. */
 export function exampleCommand(
   args: readonly string[],
   env: Readonly<Record<string, string>>,

@@ -1,6 +1,6 @@
 /**
- * Imports `examples/deno-deploy.ts`, and tells as JSON whether its cron job is registered and what
- * `prune()` deletes. Run by `tests/system/deno_deploy_test.ts`.
+ * Imports `examples/deno-deploy.ts`, and prints as JSON whether its cron job is registered and how
+ * many rows `prune()` deletes. Run by `tests/system/deno_deploy_test.ts`.
  */
 import app, { prune } from "../../examples/deno-deploy.ts";
 
@@ -13,7 +13,7 @@ console.log(JSON.stringify({
 }));
 Deno.exit(0); // a cron job would keep it alive
 
-/** Deno has one cron job of a name, and refuses a second. */
+/** Deno has one cron job for each name, and refuses a second. */
 function isTaken(name: string): boolean {
   try {
     Deno.cron?.(name, "0 4 * * *", () => {});

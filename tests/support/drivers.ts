@@ -1,6 +1,6 @@
 /**
- * The stores of this package, typed as what they are inside: drivers, too. For tests that ask a driver
- * itself; whoever only gives a store to `createFuse` imports it as users do.
+ * The stores of this package with their internal types, which include drivers. For tests that use a
+ * driver itself; tests that only pass a store to `createFuse` import it as users do.
  *
  * @module
  */
@@ -19,7 +19,7 @@ export type { OpeningStore };
 /** A memory store, whose every method is synchronous. */
 export type MemoryStore = OpeningStore & LocalDriver;
 
-/** A store with a trail. Its `history` gives what users see. */
+/** A store with a trail. Its `history` returns rows as users see them. */
 export type DatabaseStore = database.LibsqlStore & OpeningStore;
 
 /** `memory()`. */

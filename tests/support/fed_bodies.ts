@@ -1,11 +1,11 @@
 /**
- * Bodies that a test feeds.
+ * Bodies whose chunks a test provides.
  *
  * @module
  */
 import type { World } from "./setups.ts";
 
-/** A Response whose body the test feeds. */
+/** A Response whose body the test writes. */
 export function fed(type?: "bytes") {
   let controller!: ReadableStreamDefaultController<Uint8Array>;
   const canceled: unknown[] = [];
@@ -27,7 +27,7 @@ export function fed(type?: "bytes") {
   };
 }
 
-/** What the store counts. */
+/** Returns the store's counts. */
 export async function told(world: World): Promise<[number, number]> {
   await world.sync();
   const { successes, failures } = world.stored().totals;

@@ -12,30 +12,30 @@ import type { Tally } from "../../src/contract.ts";
 import { seeded, VirtualTime } from "./virtual_time.ts";
 import { CIRCUITS, memory, type OpeningStore, SHARED } from "./drivers.ts";
 
-/** What fleet, under what traffic. */
+/** The fleet, and its traffic. */
 export interface FleetOptions {
   readonly isolates: number;
   /** Calls per second of the whole fleet. */
   readonly callsPerSecond: number;
-  /** Share of calls that fail, each independently of all others: the dependency is healthy. */
+  /** The share of calls that fail, each independently of all others: the dependency is healthy. */
   readonly errorRate: number;
   readonly failureThreshold: number;
   readonly consistency: "eventual" | "strong";
-  /** How many calls to simulate. */
+  /** The number of calls to simulate. */
   readonly calls: number;
   readonly seed: number;
   /** Laid over the store as each isolate sees it: for trials of the trial. */
   readonly spoil?: (store: OpeningStore, time: VirtualTime) => OpeningStore;
 }
 
-/** What became of it. */
+/** The results. */
 export interface FleetResult {
-  /** Calls that ran; the rest met an open circuit. */
+  /** Calls that ran; the rest were rejected. */
   readonly ran: number;
   readonly failed: number;
-  /** How often the circuit opened from CLOSED. */
+  /** The number of openings from CLOSED. */
   readonly opened: number;
-  /** How often somebody who saw each outcome at once, in order of completion, would have opened. */
+  /** The number of openings by an observer of each outcome, in order of completion. */
   readonly exact: number;
   /** Requests to the store. */
   readonly requests: number;
@@ -47,19 +47,19 @@ export const NEVER_MS = 2_000_000_000;
 /** Runs a fleet. */
 export async function simulate(options: FleetOptions): Promise<FleetResult> {
   const time = new VirtualTime();
-  // Who knows nothing of a circuit waits by timers: they belong to the simulation, too.
+  // An isolate without a snapshot waits by timers, which belong to the simulation, too.
   return await inVirtualTime(time, seeded(options.seed + 1), () => play(options, time));
 }
 
 async function play(options: FleetOptions, time: VirtualTime): Promise<FleetResult> {
-  // Two sources, so that the traffic is the same whatever the stores are asked.
+  // Two sources, so that the traffic does not depend on the stores' requests.
   const random = seeded(options.seed);
   const network = seeded(~options.seed);
   const record = memory({ clock: time.now });
   const result = { ran: 0, failed: 0, opened: 0, exact: 0, requests: 0 };
   let run = 0;
 
-  /** The exact counter: told of each outcome at the moment the call ends. */
+  /** The exact counter, which receives each outcome at the moment when the call ends. */
   function learn(failed: boolean): void {
     result.ran++;
     if (failed) result.failed++;
@@ -87,7 +87,7 @@ async function play(options: FleetOptions, time: VirtualTime): Promise<FleetResu
     });
     return fuse;
   });
-  // Bad luck does not last: one success after a second, and the fleet goes on.
+  // Bad luck does not last: one success after a second, and the fleet continues.
   const breakers = fuses.map((fuse) =>
     fuse.make("upstream", {
       strategy: "consecutive_failures",
@@ -98,14 +98,15 @@ async function play(options: FleetOptions, time: VirtualTime): Promise<FleetResu
     })
   );
 
-  // Arrivals are a Poisson process; which isolate serves a call is chance too.
+  // Arrivals are a Poisson process; the isolate of a call is also random.
   const gapMs = 1_000 / options.callsPerSecond;
   let left = options.calls;
   function arrive(): void {
     if (left-- <= 0) return;
     time.after(-Math.log(1 - random()) * gapMs, arrive);
     const breaker = breakers[Math.floor(random() * breakers.length)];
-    // What the call will do is drawn before it is admitted, so that all variants see one traffic.
+    // The result of a call is drawn before it is admitted, so that all variants see the same
+    // traffic.
     const failed = random() < options.errorRate;
     const lastsMs = 5 + random() * 95;
     breaker?.tryCall(async () => {
@@ -140,7 +141,8 @@ export function distant(
     await time.sleep(2.5 + random() * 22.5);
     return answer;
   };
-  // The memory store answers with its live record, a network with what it was on departure.
+  // The memory store answers with its live record, a network with a copy from the time of
+  // departure.
   const sent = <T extends Answer>(answer: Awaitable<T>): T => {
     const here = answer as T;
     return { ...here, snapshot: copySnapshot(here.snapshot) };
@@ -161,8 +163,8 @@ export function distant(
 }
 
 /**
- * The mistake that the view must not make: failures go out at once and without the successes that
- * ended before them, successes follow seconds later.
+ * The mistake that the view must not make: failures are sent at once and without the successes that
+ * ended before them, successes seconds later.
  */
 export function overtaking(store: OpeningStore, time: VirtualTime): OpeningStore {
   const record = async (key: string, tally: Tally) => {

@@ -1,6 +1,7 @@
 /**
- * Somebody else's emulation of Upstash's REST API, for a second opinion. It has no base64, so the client
- * wants `responseEncoding: false`; no `/multi-exec`; no auth on `/pipeline`; and answers errors with 500.
+ * A foreign emulation of Upstash's REST API, for a second opinion. It has no base64, so the client
+ * needs `responseEncoding: false`; no `/multi-exec`; no auth on `/pipeline`; and it answers errors
+ * with 500.
  *
  * @module
  */
@@ -11,7 +12,7 @@ export interface ForeignFace extends AsyncDisposable {
   /** `http://127.0.0.1:PORT` */
   readonly url: string;
   readonly token: string;
-  /** Ends it. To be called while its Redis still runs: see below. */
+  /** Ends it. Call this while its Redis still runs: see below. */
   stop(): Promise<void>;
 }
 
@@ -28,11 +29,11 @@ export async function startForeignFace(
     });
     await answer.body?.cancel();
   };
-  // Its connection is made in the background; let it stand before a test begins.
+  // It connects in the background; the connection must exist before a test begins.
   await ask("PING");
   const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, app.fetch);
   const stop = async () => {
-    // The app keeps its Redis client to itself, and that comes back after anything but a QUIT of its own.
+    // The app does not expose its Redis client, which reconnects after anything but its own QUIT.
     await ask("QUIT");
     await server.shutdown();
   };

@@ -1,5 +1,5 @@
 /**
- * Every way to keep circuits, for what has to hold on each of them.
+ * All kinds of stores, for properties that must hold on each of them.
  *
  * @module
  */
@@ -12,21 +12,21 @@ import { Sqld } from "./sqld.ts";
 import { startFace } from "./upstash_face.ts";
 import { libsql, memory, type OpeningStore, tiered, upstash } from "./drivers.ts";
 
-/** A store of a kind, with none else's circuits in it. */
+/** A store of a kind, without circuits of other tests. */
 export interface Opened extends AsyncDisposable {
   readonly store: OpeningStore;
   /** Reads the trail, where there is one. */
   readonly trail: LibsqlStore | null;
-  /** What the keys in Redis begin with. */
+  /** The prefix of the keys in Redis. */
   readonly prefix: string | null;
-  /** What holds the tables. */
+  /** The client of the database with the tables. */
   readonly client: Client | null;
 }
 
 /** Opens stores of a kind. */
 export interface Driver {
   readonly name: "memory" | "upstash" | "libsql" | "tiered" | "sqld";
-  /** How much of the runs it gets: a request over HTTP costs more than a call. */
+  /** The share of runs for this kind: a request over HTTP costs more than a call. */
   readonly share: number;
   open(options?: { clock?: Clock; trailKey?: string }): Promise<Opened>;
 }
@@ -50,7 +50,7 @@ async function database(url: string): Promise<Client> {
   return client;
 }
 
-/** All of them. */
+/** All kinds. */
 export const DRIVERS: readonly Driver[] = [
   {
     name: "memory",
@@ -106,7 +106,7 @@ function closing(client: Client): () => Promise<void> {
   return () => Promise.resolve(client.close());
 }
 
-/** Takes all circuits out of a store, so that the next run begins with none. */
+/** Removes all circuits from a store, so that the next run begins empty. */
 export async function clear(store: OpeningStore): Promise<void> {
   const shape = () => ({ windowMs: 1, windowSize: 0 });
   let cursor: string | null = null;

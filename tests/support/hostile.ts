@@ -1,6 +1,6 @@
 /**
- * What an attacker, a bug or a bad day would put into a field. `FUZZ_SEED` (a number, or `random`) and
- * `FUZZ_RUNS` look further; a failure prints seed and path.
+ * Values that an attacker, a bug or bad luck can put into a field. `FUZZ_SEED` (a number, or
+ * `random`) and `FUZZ_RUNS` search further; a failure prints seed and path.
  *
  * @module
  */
@@ -14,7 +14,8 @@ export const SEED = given === "random" ? Math.floor(Math.random() * 2 ** 31) : N
 const RUNS = Deno.env.get("FUZZ_RUNS");
 
 /**
- * So many runs in full, unless `FUZZ_RUNS` says another number; `share` is for what costs more than others.
+ * Returns the number of runs in full, unless `FUZZ_RUNS` sets another; `share` is for expensive
+ * properties.
  */
 export function runs(full: number, share = 1) {
   const all = RUNS === undefined ? full * scaled(0.3, 1) : Number(RUNS);
@@ -22,7 +23,9 @@ export function runs(full: number, share = 1) {
   return { seed: SEED, numRuns, includeErrorInReport: true };
 }
 
-/** What texts have gone wrong on: separators, patterns, quotes, prototypes, controls, look-alikes. */
+/**
+ * Texts that have caused faults: separators, patterns, quotes, prototypes, controls, look-alikes.
+ */
 export const HOSTILE_TEXTS: readonly string[] = [
   ...["a", "A", "a:b", "a", "a:b:c", "a:for:t:1", "t:1", ":", "::", "a:", ":a", "for", "in"],
   ...[
@@ -60,7 +63,7 @@ export const HOSTILE_TEXTS: readonly string[] = [
     "\u2066a",
     "\u0301",
   ],
-  // The same to look at, in both normal forms; letters that fold.
+  // Texts that look alike, in both normal forms; letters that fold.
   ...["é", "e\u0301", "ﬁ", "fi", "ß", "ss", "İ", "i", "ı", "K", "\u212a", "Å", "\u212b", "𝒶"],
   ...["\ud800", "\udfff", "\ud800\ud800", "\udc00\ud800", "a\ud83d", "\ufffd", "😀", "👨‍👩‍👧‍👦"],
   ...[
@@ -74,7 +77,7 @@ export const HOSTILE_TEXTS: readonly string[] = [
   ...["x".repeat(255), ":".repeat(255), "%".repeat(255), "\ud800".repeat(255), "é".repeat(255)],
 ];
 
-/** A text of 1–255 characters, as a circuit may be called. */
+/** A text of 1–255 characters, as the name of a circuit may be. */
 export const hostileText: fc.Arbitrary<string> = fc.oneof(
   { weight: 5, arbitrary: fc.constantFrom(...HOSTILE_TEXTS) },
   { weight: 2, arbitrary: fc.string({ unit: "binary", minLength: 1, maxLength: 20 }) },
@@ -93,10 +96,10 @@ export const hostileText: fc.Arbitrary<string> = fc.oneof(
   },
 ).filter((text) => text.length >= 1 && text.length <= 255);
 
-/** Longer than anybody should have to read. */
+/** Longer than a reader should have to read. */
 export const HUGE = "x".repeat(1_000_000);
 
-/** What no option is meant to be. None of them has an effect of its own when it is looked at. */
+/** Values that no option accepts. Inspecting them has no effect. */
 export const HOSTILE_VALUES: readonly unknown[] = [
   ...[NaN, Infinity, -Infinity, -1, -0, 0.5, 1e308, -1e308, 2 ** 53, Number.MIN_VALUE, 5e-324],
   ...[0n, -1n, 10n ** 400n, true, false, null, "", "5", " ", "NaN", "__proto__", HUGE],
@@ -113,7 +116,7 @@ export const hostileValue: fc.Arbitrary<unknown> = fc.oneof(
   { weight: 1, arbitrary: fc.anything({ withBigInt: true, withNullPrototype: true }) },
 );
 
-/** Whether an error's message is fit to be shown: one line, and not long. */
+/** Returns whether an error's message can be shown: one line, and short. */
 export function isFit(message: string): boolean {
   // deno-lint-ignore no-control-regex
   return message.length < 1_000 && !/[\x00-\x1f\x7f-\x9f\u2028\u2029]/.test(message);

@@ -1,7 +1,7 @@
 /**
- * A process that is one isolate: a Fuse of its own, on its own clock, on a store that its arguments
- * name. It does what lines of JSON on its standard input say, answers each with one, and ends with
- * its input. What can be asked of it is in {@linkcode Work}.
+ * A process that is one isolate: a Fuse with its own clock, on a store that its arguments name. It
+ * obeys lines of JSON on its standard input, answers each with a line, and ends with its input.
+ * {@linkcode Work} defines the requests.
  *
  * @module
  */
@@ -10,25 +10,25 @@ import { root } from "../tools/gate/project.ts";
 import { lines } from "./lines.ts";
 import { begin, Boom, type Held } from "./setups.ts";
 
-/** What an isolate can be asked to do: what it takes, and what it answers. */
+/** The requests to an isolate: their arguments and their answers. */
 export interface Work {
-  /** Makes the circuit that the rest is about. */
+  /** Creates the circuit of all later requests. */
   make: [{ name: string; options: CircuitOptions }, null];
-  /** Calls at once, of which the first `failures` fail. Answers when all have ended. */
+  /** Makes concurrent calls, of which the first `failures` fail. Answers when all have ended. */
   call: [{ calls: number; failures: number }, { ran: number; rejected: number }];
-  /** Begins calls at once, and answers how many were let through. They go on. */
+  /** Begins concurrent calls, and answers how many were admitted. They keep running. */
   begin: [{ calls: number }, { admitted: number }];
-  /** Ends the calls that go on, all at once. */
+  /** Ends the running calls, all at once. */
   end: [{ failed: boolean }, null];
   /** Reads the state. */
   look: [Record<string, never>, string];
-  /** Sends all that is pending. */
+  /** Sends all pending outcomes. */
   flush: [Record<string, never>, null];
-  /** The transitions announced since the circuit was made. */
+  /** Returns the transitions announced since the circuit was created. */
   moves: [Record<string, never>, string[]];
 }
 
-/** The stores by name, each from one more argument: where it is. */
+/** The stores by name. Each takes one more argument: its address. */
 const STORES: Record<string, (where: string) => Promise<Store>> = {
   /** JSON of a `url`, a `token` and a `prefix`. */
   async upstash(where) {
@@ -51,19 +51,19 @@ const STORES: Record<string, (where: string) => Promise<Store>> = {
   },
 };
 
-/** A running one. */
+/** A running isolate. */
 export interface IsolateProcess extends AsyncDisposable {
-  /** Asks it to do something. One thing at a time. */
+  /** Sends a request. One at a time. */
   ask<K extends keyof Work>(what: K, how: Work[K][0]): Promise<Work[K][1]>;
   /** Ends it at once, as a crash does. */
   kill(): Promise<void>;
 }
 
-/** Starts one: `store` is a key of `STORES`, `where` its argument. */
+/** Starts an isolate: `store` is a key of `STORES`, `where` its argument. */
 export function startIsolate(store: string, where: string): IsolateProcess {
   const child = new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "--no-check", "--frozen", "--quiet", import.meta.filename!, store, where],
-    // Where the import map is.
+    // The folder of the import map.
     cwd: root,
     stdin: "piped",
     stdout: "piped",
@@ -83,7 +83,7 @@ export function startIsolate(store: string, where: string): IsolateProcess {
       await child.status;
     },
     async [Symbol.asyncDispose]() {
-      // A process that has ended on its own account closed it.
+      // A process that ended by itself has closed it.
       await input.close().catch(() => {});
       await answers.return(undefined);
       await child.status;

@@ -12,7 +12,7 @@ import { storeContract } from "@fuse/edge/testing";
 const [url, whose, which, every] = Deno.args as [string, string, string, string];
 const client = whose === "ours" ? localClient(url) : createClient({ url, timeout: 200 });
 const broken: string[] = [];
-// Hundreds of requests at once are one process's turn: the others would wait for it, no more.
+// Hundreds of concurrent requests are left to one process: the others would only wait for it.
 const bursts = /200 outcomes at once|ids of a busy circuit/;
 const cases = storeContract(({ clock }) => libsql({ client, clock, busyTimeoutMs: 20_000 }))
   .filter(({ name }) => which === "bursts" || !bursts.test(name))

@@ -1,10 +1,10 @@
 /**
- * Lines of text out of a stream of bytes, as a process writes them.
+ * Lines of text from a stream of bytes, as a process writes them.
  *
  * @module
  */
 
-/** Each line as soon as it has ended; one that never ends is left out. */
+/** Yields each complete line; an unfinished one is left out. */
 export async function* lines(
   bytes: ReadableStream<Uint8Array<ArrayBuffer>>,
 ): AsyncGenerator<string> {

@@ -1,6 +1,6 @@
 /**
- * Stands in for the module scope of a Worker, where timers, randomness and I/O throw: takes them away,
- * then loads the library and makes all that an application makes at its top level.
+ * Simulates the module scope of a Worker, where timers, randomness and I/O throw: removes them,
+ * then loads the library and creates everything that an application creates at its top level.
  */
 type Forbidden = Record<string, (...args: never[]) => unknown>;
 

@@ -1,5 +1,5 @@
 /**
- * Circuits that move from one store to another, for `exportState` and `importState` of any two.
+ * Circuits that move between two stores, for `exportState` and `importState` of any pair.
  *
  * @module
  */
@@ -15,13 +15,13 @@ import {
 import { FakeClock } from "@fuse/edge/testing";
 import { fail, succeed } from "./setups.ts";
 
-/** Multiples of a window's segment, so that both stores cut their windows alike. */
+/** Multiples of a window's segment, so that both stores divide their windows alike. */
 const SKEWS = [3_600_000, -86_400_000] as const;
 
-/** Makes a store whose clock is off by so much. */
+/** Creates a store whose clock is off by a number of ms. */
 export type MakeStore = (clock: FakeClock, skewMs: number) => Store;
 
-/** Strong: what is under way to a real store must not find that the fake clock has jumped. */
+/** Strong: a pending request to a real store must not find that the fake clock has jumped. */
 export function fuseOf(clock: FakeClock, store: Store, options: CircuitDefaults = {}): Fuse {
   return createFuse({
     clock: clock.now,
@@ -31,12 +31,12 @@ export function fuseOf(clock: FakeClock, store: Store, options: CircuitDefaults 
   });
 }
 
-/** As it comes out of a file. */
+/** As read from a file. */
 export async function exported(fuse: Fuse): Promise<FuseExport> {
   return JSON.parse(JSON.stringify(await fuse.exportState()));
 }
 
-/** All that a Fuse shows of its circuits; times are relative to the store's clock. */
+/** Everything that a Fuse shows of its circuits; times are relative to the store's clock. */
 async function shown(fuse: Fuse, storeNow: number): Promise<unknown[]> {
   await fuse.flush();
   const relative = (at: Date | null) => at && at.getTime() - storeNow;
@@ -65,7 +65,7 @@ export interface Scenario {
   prepare(breaker: CircuitBreaker, clock: FakeClock): Promise<unknown>;
 }
 
-/** What a circuit may have behind it when it moves. */
+/** The histories of circuits that move. */
 export const SCENARIOS: Scenario[] = [
   {
     name: "a run of failures and totals",
@@ -162,7 +162,7 @@ export const SCENARIOS: Scenario[] = [
   },
 ];
 
-/** Prepares a circuit on one store, moves it to another, and has both live through the same from there. */
+/** Prepares a circuit on one store, moves it to another, and continues on both in the same way. */
 export async function goesOn(
   { options, prepare }: Scenario,
   from: MakeStore,
@@ -182,7 +182,7 @@ export async function goesOn(
       when,
     );
   await same("at once");
-  // From here on both live through the same.
+  // Both continue in the same way from here.
   for (const ms of [0, 1_000, 18_876, 20_000, 11_000, 60_000, 120_000]) {
     clock.advance(ms);
     await same(`${ms} ms later`);

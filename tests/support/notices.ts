@@ -1,5 +1,5 @@
 /**
- * Shared by tests of notices: a receiver over HTTP, and time that a test lets pass.
+ * Helpers of tests of notices: a receiver over HTTP, and a time that a test moves.
  *
  * @module
  */
@@ -17,7 +17,7 @@ export interface Received {
 export interface Receiver extends AsyncDisposable {
   readonly url: string;
   readonly requests: Received[];
-  /** Gives the notices of all requests that were answered with 200. */
+  /** Returns the notices of all requests that were answered with 200. */
   notices(): Notice[];
   /** Answers a request; with 200 by default. */
   answer: (request: Request) => Response | Promise<Response>;
@@ -63,7 +63,7 @@ export class FakeParts implements Parts {
     return () => this.#timers = this.#timers.filter((set) => set !== timer);
   }
 
-  /** Pauses take no time, but on the clock. */
+  /** Pauses advance the clock, and take no real time. */
   sleep(ms: number): Promise<void> {
     this.pauses.push(ms);
     this.time.advance(ms);
@@ -74,12 +74,12 @@ export class FakeParts implements Parts {
     return 0;
   }
 
-  /** How many timers are set. */
+  /** The number of timers. */
   get timers(): number {
     return this.#timers.length;
   }
 
-  /** Lets time pass, and calls the timers that are due. */
+  /** Advances time, and calls the timers that are due. */
   advance(ms: number): void {
     this.time.advance(ms);
     const due = this.#timers.filter(({ at }) => at <= this.clock());
@@ -88,7 +88,7 @@ export class FakeParts implements Parts {
   }
 }
 
-/** A channel that keeps what it is told. */
+/** A channel that keeps its notices. */
 export function channel() {
   const notices: Notice[] = [];
   const batches: number[] = [];

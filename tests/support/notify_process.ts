@@ -1,6 +1,6 @@
 /**
- * An isolate that trips a circuit, and tells of it over a webhook. Its arguments are the url of the
- * database, that of the webhook, and `dies`, if it dies before it can tell.
+ * An isolate that trips a circuit, and sends a notice over a webhook. Its arguments are the URL of
+ * the database, that of the webhook, and `dies` if it dies before it can send.
  *
  * @module
  */

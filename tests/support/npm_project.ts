@@ -1,6 +1,7 @@
 /**
- * A Node project that has this package from npm: packed as JSR packs it for npm clients (a .js file and a
- * .d.ts without slow types for each .ts), installed by npm, compiled by TypeScript's own compiler.
+ * A Node project that has this package from npm: packed as JSR packs it for npm clients (a .js file
+ * and a .d.ts without slow types for each .ts), installed by npm, compiled by TypeScript's own
+ * compiler.
  *
  * @module
  */
@@ -11,11 +12,11 @@ import { pack } from "../tools/npm/pack.ts";
 export interface NpmProject extends AsyncDisposable {
   /** Its folder, without a slash at the end. */
   readonly folder: string;
-  /** Puts a file into it. */
+  /** Writes a file into it. */
   write(name: string, content: string): Promise<void>;
-  /** Runs TypeScript's compiler; what it finds wrong, a line each. */
+  /** Runs TypeScript's compiler. Returns its errors, one on each line. */
   tsc(...args: string[]): Promise<string[]>;
-  /** Installs a package, by its name and version, beside those that are there. */
+  /** Installs a further package, by its name and version. */
   install(name: string): Promise<void>;
   /** Runs a program, by its path in the folder or by its name. */
   run(program: string, args: readonly string[], env?: Readonly<Record<string, string>>): Promise<
@@ -33,10 +34,10 @@ export interface Ended {
 }
 
 const OLDEST_NODE = 20;
-/** Beside what a test asks for, which comes in the versions of `deno.lock`. */
+/** Packages beside those of a test, which have the versions of `deno.lock`. */
 const TOOLS = { "@types/node": "^20.19.0", typescript: "7.0.2" };
 
-/** Makes a project in a temporary folder. Throws where there is no Node, with what is missing. */
+/** Creates a project in a temporary folder. Throws without Node, and names what is missing. */
 export async function npmProject(packages: readonly string[]): Promise<NpmProject> {
   await assertNode();
   const folder = await Deno.makeTempDir({ prefix: "fuse-npm-" });

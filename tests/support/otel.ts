@@ -11,17 +11,17 @@ import { BasicTracerProvider, type ReadableSpan } from "@opentelemetry/sdk-trace
 /** The values of a metric, by its attributes as `name=value` in order. */
 export type Points = Record<string, number>;
 
-/** An SDK. */
+/** The SDK. */
 export interface Sdk extends AsyncDisposable {
-  /** For `otel()`. */
+  /** The options for `otel()`. */
   readonly to: { readonly meter: Meter; readonly tracer: Tracer };
   /** Collects the metrics of the meter, by their names. A histogram's value is its count. */
   collect(): Promise<Record<string, Points>>;
-  /** The spans that have ended. */
+  /** Returns the spans that have ended. */
   readonly spans: readonly ReadableSpan[];
 }
 
-/** The text of attributes. */
+/** Returns attributes as text. */
 export function textOf(attributes: Attributes): string {
   return Object.entries(attributes).map(([name, value]) => `${name}=${value}`).sort().join(" ");
 }

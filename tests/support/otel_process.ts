@@ -1,5 +1,6 @@
 /**
- * A process with a Fuse, for Deno's own OpenTelemetry: under `OTEL_DENO=true` it exports what happens here.
+ * A process with a Fuse, for Deno's own OpenTelemetry: under `OTEL_DENO=true` Deno exports its
+ * telemetry.
  *
  * @module
  */

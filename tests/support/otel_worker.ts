@@ -1,5 +1,5 @@
 /**
- * A Worker with an SDK of OpenTelemetry of its own, for workerd: it answers with what was collected.
+ * A Worker with its own SDK of OpenTelemetry, for workerd: it answers with the collected telemetry.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * The traps of shared state between real processes, each an isolate, on the clock of the store itself.
+ * The traps of shared state between real processes, each an isolate, on the store's own clock.
  *
  * @module
  */
@@ -13,9 +13,9 @@ import { turn } from "./setups.ts";
 const PROCESSES = 4;
 const CALLS = scaled(20, 100);
 
-/** Where the store is: for the processes, and for the test itself. */
+/** The address of the store, for the processes and for the test itself. */
 export interface ProcessGround {
-  /** Names the store to a process: see `STORES` of `isolate_process.ts`. */
+  /** The name of the store for a process: see `STORES` of `isolate_process.ts`. */
   readonly store: string;
   readonly where: string;
   /** The same store. */
@@ -64,7 +64,7 @@ async function oneLife(
   const moves = async () => (await all("moves", {})).flat().toSorted();
   await all("make", { name, options });
 
-  // Each of them tells at once, and nothing is lost or doubled: a quarter fails.
+  // Each of them sends at once, and nothing is lost or counted twice: a quarter fails.
   const ended = await all("call", { calls: CALLS, failures: CALLS / 4 });
   assertEquals(ended, Array(PROCESSES).fill({ ran: CALLS, rejected: 0 }));
   await all("flush", {});
@@ -72,7 +72,8 @@ async function oneLife(
   assertEquals([totalSuccesses, totalFailures], [3 * CALLS, CALLS]);
   assertEquals([window.successes, window.failures], [3 * CALLS, CALLS]);
 
-  // All trip it: calls that were let through while it was closed, so that none of them is a trial.
+  // All of them trip it: their calls were admitted while it was closed, so that none of them is a
+  // trial.
   const running = await all("begin", { calls: CALLS });
   assertEquals(running, Array(PROCESSES).fill({ admitted: CALLS }));
   await all("end", { failed: true });
@@ -81,13 +82,15 @@ async function oneLife(
   const tripped = await stored();
   assertEquals([tripped.totalSuccesses, tripped.totalFailures], [3 * CALLS, 5 * CALLS]);
 
-  // Everybody knows: one that still takes it for closed would let calls run while it finds out.
+  // All isolates know: one that still takes it for closed would run calls until it learned
+  // otherwise.
   await all("look", {});
-  // Its cooldown passes on the store's clock. Reading moves nothing.
+  // The cooldown passes on the store's clock. Reading moves nothing.
   while (await breaker.getState() !== "HALF_OPEN") await turn();
   let tried = 0;
   let admitted = 0;
-  // An eventual isolate knows the store's clock by an answer that took a while, so that it may be late.
+  // An eventual isolate knows the store's clock by an answer that took a while, so that it may be
+  // late.
   while (admitted === 0) {
     const trials = await all("begin", { calls: CALLS });
     tried += PROCESSES * CALLS;

@@ -1,17 +1,17 @@
 /**
- * Reads Prometheus text (exposition format 0.0.4), as strictly as its grammar is written.
+ * Parses Prometheus text (exposition format 0.0.4), as strictly as its grammar.
  *
  * @module
  */
 
-/** One line of it. */
+/** One line of the text. */
 export interface Sample {
   readonly metric: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly value: number;
 }
 
-/** @throws {SyntaxError} If a line is none of the format's. */
+/** @throws {SyntaxError} If a line violates the format. */
 export function samplesOf(text: string): Sample[] {
   if (!text.endsWith("\n")) throw new SyntaxError("The last line has no end");
   return text.slice(0, -1).split("\n").filter((line) => !/^# (HELP|TYPE) /.test(line)).map(

@@ -1,33 +1,33 @@
 /**
- * What users were promised, as types: a call compiles, or the promise is broken. Types may gain
- * members; none goes, and no option takes less.
+ * The promised surface, as types: a use compiles, or the promise is broken. Types may gain members;
+ * none disappears, and no option accepts less.
  *
  * @module
  */
 import { assertEquals } from "@std/assert";
 
-/** What we hand out has all that was promised. */
+/** Asserts that a returned type has all promised members. */
 export function gives<Promised, _Ours extends Promised>(): void {}
 
-/** What was promised to be taken, is. */
+/** Asserts that a promised argument is accepted. */
 export function takes<Ours, _Promised extends Ours>(): void {}
 
-/** Neither more nor less. */
+/** Asserts that two types are equal. */
 export function same<A extends B, B extends C, C = A>(): void {}
 
-/** A function or class, and of the type that was promised. */
+/** Asserts a function or class of the promised type. */
 export function is<Promised>(value: Promised): void {
   assertEquals(typeof value, "function");
 }
 
-/** Options that may be left out or `undefined`. */
+/** Options that may be omitted or `undefined`. */
 export type Maybe<T> = { [K in keyof T]?: T[K] | undefined };
 
 /** One or a list. */
 export type Many<T> = T | readonly T[];
 
-/** Members that are texts. */
+/** Members of type string. */
 export type Texts<K extends string> = { readonly [_ in K]: string };
 
-/** Members that are numbers. */
+/** Members of type number. */
 export type Numbers<K extends string> = { readonly [_ in K]: number };

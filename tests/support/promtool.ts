@@ -1,5 +1,5 @@
 /**
- * `promtool`, which checks and tests rules of Prometheus: where it is on this machine, and how it is run.
+ * `promtool`, which checks and tests rules of Prometheus: where it is, and how to run it.
  *
  * @module
  */
@@ -13,9 +13,9 @@ export const PROMTOOL_MISSING =
 const FOLDER = `${Deno.env.get("TMPDIR") ?? "/tmp"}/fuse-edge-promtool`;
 
 /**
- * Finds `promtool` on the path. A run in full gets it out of Debian's package, which is unpacked rather
- * than installed: installed, it would start a Prometheus that nobody has asked for. Returns `undefined`
- * where it cannot be had.
+ * Finds `promtool` on the path. A full run takes it from Debian's package, which is unpacked rather
+ * than installed: installed, it would start an unwanted Prometheus. Returns `undefined` if it is
+ * not available.
  */
 export async function findPromtool(): Promise<string | undefined> {
   const path = Deno.env.get("PATH") ?? "";
@@ -39,7 +39,7 @@ export async function promtool(
     stdout: "piped",
     stderr: "piped",
   }).spawn();
-  const fed = new Blob([input]).stream().pipeTo(process.stdin).catch(() => {}); // not every command reads
+  const fed = new Blob([input]).stream().pipeTo(process.stdin).catch(() => {}); // some do not read
   const [stdout, stderr, { success }] = await Promise.all([
     new Response(process.stdout).text(),
     new Response(process.stderr).text(),
@@ -53,7 +53,7 @@ async function unpack(): Promise<boolean> {
   const folder = await Deno.makeTempDir({ prefix: "fuse-edge-promtool-" });
   try {
     const download = () => run(folder, "apt-get", "-qq", "download", "prometheus");
-    // A fresh machine has no list of packages, and only root may get it.
+    // A new machine has no list of packages, and only root may fetch it.
     if (!await download() && !(await run(folder, "apt-get", "-qq", "update") && await download())) {
       return false;
     }
@@ -61,7 +61,7 @@ async function unpack(): Promise<boolean> {
     if (file === undefined || !await run(folder, "dpkg-deb", "-x", file.name, "unpacked")) {
       return false;
     }
-    // Another run may have put it there in the meantime.
+    // Another run may have written it in the meantime.
     await Deno.rename(`${folder}/unpacked`, FOLDER).catch(() => {});
     return true;
   } finally {

@@ -1,5 +1,5 @@
 /**
- * Where this machine's `redis-server` is, and how it gets one.
+ * Finds this machine's `redis-server`, or installs it.
  *
  * @module
  */
@@ -11,8 +11,8 @@ export interface RedisBinary {
 }
 
 /**
- * Debian's one binary is all of Redis's programs, by the name it is run under, and lies in `redis-tools`.
- * `redis-server` would add a link to it and a daemon on port 6379, which nobody here asked for.
+ * Debian's one binary is all of Redis's programs, by the name under which it runs, and is in
+ * `redis-tools`. `redis-server` would add a link to it and an unwanted daemon on port 6379.
  */
 const REDIS: Program = {
   title: "Redis",
@@ -22,7 +22,10 @@ const REDIS: Program = {
     "with `brew install redis` on macOS",
 };
 
-/** Why no Redis can be had here, in a sentence; `null` where one can be. `path` is that of the shell. */
+/**
+ * Returns why no Redis is available here, in a sentence, or `null` if one is. `path` is the
+ * shell's.
+ */
 export async function redisMissing(path?: string): Promise<string | null> {
   try {
     await findRedis(path);
@@ -32,7 +35,7 @@ export async function redisMissing(path?: string): Promise<string | null> {
   }
 }
 
-/** Finds Redis; installs it where we may, on Debian and Ubuntu. Throws where it cannot be had. */
+/** Finds Redis; installs it if permitted, on Debian and Ubuntu. Throws if it is not available. */
 export async function findRedis(path?: string): Promise<RedisBinary> {
   return { path: await findOrInstall(REDIS, path) };
 }

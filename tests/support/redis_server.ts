@@ -1,6 +1,6 @@
 /**
- * A Redis of a test's own: a real `redis-server` on a free port, which keeps nothing and never outlives
- * the process that started it.
+ * A Redis for tests: a real `redis-server` on a free port, which persists nothing and never
+ * outlives the process that started it.
  *
  * Start it at a file's top level with `sharedRedis()`, or inside a test with
  * `await using redis = await startRedis()`.
@@ -11,7 +11,7 @@ import { createClient } from "@redis/client";
 import { findRedis } from "./redis_binary.ts";
 export { redisMissing } from "./redis_binary.ts";
 
-/** What kind of Redis. */
+/** The kind of Redis. */
 export interface RedisOptions {
   /** More configuration: `{ maxmemory: "2mb", "maxmemory-policy": "noeviction" }`. */
   readonly config?: Readonly<Record<string, string>>;
@@ -22,23 +22,24 @@ export interface RedisServer extends AsyncDisposable {
   readonly port: number;
   /** `redis://127.0.0.1:PORT` */
   readonly url: string;
-  /** Of the process that runs now. */
+  /** The id of the current process. */
   readonly pid: number;
   /**
-   * Sends a command over a connection of its own. The answer is raw: a string, a number, `null` or an
-   * array of those. Rejects with what Redis says, and where nobody listens.
+   * Sends a command over a connection of its own. The answer is raw: a string, a number, `null` or
+   * an array of those. Rejects with the error of Redis, and if the server is unreachable.
    */
   command(...args: string[]): Promise<unknown>;
   /**
-   * How many commands ran so far, those inside of scripts too: what Upstash bills. Those by which tests
-   * look at the server are left out: CLIENT, COMMAND, CONFIG, HELLO, INFO, PING, SCRIPT.
+   * Returns the number of commands so far, including those inside of scripts, which is what Upstash
+   * bills. Commands by which tests inspect the server are left out: CLIENT, COMMAND, CONFIG, HELLO,
+   * INFO, PING, SCRIPT.
    */
   commandCalls(): Promise<number>;
-  /** Makes it hang: connections stand, and nothing is answered. */
+  /** Makes it hang: connections stay open, and no request is answered. */
   pause(): void;
-  /** Lets it go on. */
+  /** Resumes it. */
   resume(): void;
-  /** Ends it at once, as a crash would; `restart()` brings it back. */
+  /** Ends it at once, as a crash does; `restart()` starts it again. */
   kill(): Promise<void>;
   /** Starts it again on the same port, empty. */
   restart(): Promise<void>;
@@ -46,19 +47,25 @@ export interface RedisServer extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
-/** What the tests of a file may do with a Redis that they share: not end it. */
+/** The methods of a shared Redis that the tests of a file may use: all but those that end it. */
 export type SharedRedis = Omit<RedisServer, "kill" | "restart" | "stop" | keyof AsyncDisposable>;
 
-/** A Redis for all tests of a file, to be called at its top level. Ends with the test process. */
+/**
+ * Returns a Redis for all tests of a file. Call this at the file's top level. The Redis ends with
+ * the test process.
+ */
 export function sharedRedis(options?: RedisOptions): Promise<SharedRedis> {
   return startRedis(options);
 }
 
-/** Starts a Redis, and answers once it does. Throws where none can be had, with what to install. */
+/**
+ * Starts a Redis, and resolves once it answers. Throws if none is available, and says what to
+ * install.
+ */
 export async function startRedis({ config = {} }: RedisOptions = {}): Promise<RedisServer> {
   const { path } = await findRedis();
   const folder = await Deno.makeTempDir({ prefix: "fuse-edge-redis-" });
-  // Its name tells the binary to be a server: see redis_binary.ts.
+  // The name under which it runs makes the binary a server: see redis_binary.ts.
   const program = `${folder}/redis-server`;
   await Deno.symlink(path, program);
 
@@ -101,7 +108,7 @@ export async function startRedis({ config = {} }: RedisOptions = {}): Promise<Re
   };
 }
 
-/** A port that was free a moment ago may be another's by now: tries some. */
+/** Another process may have taken a port that was free a moment ago: tries several. */
 async function onFreePort(
   start: (port: number) => Promise<RedisProcess>,
 ): Promise<[port: number, running: RedisProcess]> {
@@ -115,7 +122,7 @@ async function onFreePort(
   }
 }
 
-/** Starts Redis, and ends it again where it does not answer. */
+/** Starts Redis, and ends it again if it does not answer. */
 async function launch(...[program, folder, port, config]: Parameters<typeof spawn>) {
   const running = spawn(program, folder, port, config);
   if (await answers(running, port)) return running;
@@ -129,9 +136,9 @@ const RETRY_MS = 5;
 interface RedisProcess {
   readonly pid: number;
   readonly ended: boolean;
-  /** To the process, unless it has ended. */
+  /** Sends a signal to the process, unless it has ended. */
   signal(name: Deno.Signal): void;
-  /** Kills it, and waits until it is gone. Does nothing the second time. */
+  /** Kills it, and waits until it is gone. Does nothing when called again. */
   end(): Promise<void>;
 }
 
@@ -155,8 +162,8 @@ function spawn(
     stdout: "null",
     stderr: "null",
   }).spawn();
-  // When this process is killed, as a runner past its deadline is, the pipe to the watchdog breaks, and it
-  // cleans up.
+  // When this process is killed, for example by a runner past its deadline, the pipe to the
+  // watchdog breaks, and the watchdog cleans up.
   const watchdog = new Deno.Command("sh", {
     args: ["-c", `read -r _; kill -9 ${child.pid}; rm -rf -- "$1"`, "watchdog", folder],
     stdin: "piped",
@@ -167,12 +174,12 @@ function spawn(
   const exit = child.status.then(() => {
     ended = true;
   });
-  // The number of a process that is gone may become another's: no signals once it is known to be.
+  // The id of an ended process may be reused: sends no signals after its end is known.
   const signal = (name: Deno.Signal) => {
     try {
       if (!ended) child.kill(name);
     } catch (error) {
-      // Deno knew before us that it is gone.
+      // Deno already knew that it is gone.
       if (!(error instanceof TypeError)) throw error;
     }
   };
@@ -194,13 +201,13 @@ function spawn(
   };
 }
 
-/** Whether this very process answers on the port, once that is known. */
+/** Resolves, once known, to whether this process answers on the port. */
 async function answers(running: RedisProcess, port: number): Promise<boolean> {
   const deadline = Date.now() + START_DEADLINE_MS;
   while (!running.ended) {
     try {
       const info = await send(port, ["INFO", "server"]) as string;
-      // Another Redis may have been faster to take the port.
+      // Another Redis may have taken the port first.
       return Number(/^process_id:(\d+)/m.exec(info)?.[1]) === running.pid;
     } catch {
       if (Date.now() > deadline) return false;
@@ -210,13 +217,16 @@ async function answers(running: RedisProcess, port: number): Promise<boolean> {
   return false;
 }
 
-/** A connection for each command: none is left open in a test, whatever becomes of the server. */
+/**
+ * Opens a connection for each command: no connection stays open in a test, whatever happens to the
+ * server.
+ */
 async function send(port: number, args: string[]): Promise<unknown> {
   const client = createClient({
     RESP: 2,
     socket: { host: "127.0.0.1", port, reconnectStrategy: false },
   });
-  // What goes wrong rejects the call too; an event that nobody hears would throw.
+  // Errors also reject the call; an event without a listener would throw.
   client.on("error", () => {});
   try {
     await client.connect();
@@ -228,7 +238,7 @@ async function send(port: number, args: string[]): Promise<unknown> {
 
 const BOOKKEEPING = ["client", "command", "config", "hello", "info", "ping", "script"];
 
-/** Of lines like `cmdstat_config|get:calls=2,usec=…`. */
+/** Parses lines such as `cmdstat_config|get:calls=2,usec=…`. */
 function sumOfCalls(stats: string): number {
   let sum = 0;
   for (const [, name, calls] of stats.matchAll(/^cmdstat_([^|:]+)[^:]*:calls=(\d+)/gm)) {

@@ -3,7 +3,7 @@ import { redisMissing, type RedisServer, sharedRedis, startRedis } from "./redis
 
 const shared = await sharedRedis();
 
-Deno.test("redisMissing() is null when there is a Redis", async () => {
+Deno.test("redisMissing() returns null when there is a Redis", async () => {
   assertEquals(await redisMissing(), null);
 });
 
@@ -13,7 +13,7 @@ Deno.test("redisMissing() says what to install when there is none", async () => 
   assert(said?.includes("brew install redis"), said ?? "null");
 });
 
-Deno.test("command() answers as Redis does when it is asked", async () => {
+Deno.test("command() answers as Redis does", async () => {
   assertEquals(await shared.command("SET", "text", "ä"), "OK");
   assertEquals(await shared.command("GET", "text"), "ä");
   assertEquals(await shared.command("GET", "none"), null);
@@ -24,13 +24,13 @@ Deno.test("command() rejects when Redis refuses", async () => {
   await assertRejects(() => shared.command("INCR"), Error, "wrong number of arguments");
 });
 
-Deno.test("commandCalls() counts what a script calls when it runs", async () => {
+Deno.test("commandCalls() counts the commands that a script calls", async () => {
   const before = await shared.commandCalls();
   await shared.command("EVAL", "redis.call('SET', 'n', 1); return redis.call('INCR', 'n')", "0");
   assertEquals(await shared.commandCalls() - before, 3);
 });
 
-Deno.test("commandCalls() stands still when only bookkeeping goes on", async () => {
+Deno.test("commandCalls() does not count bookkeeping commands", async () => {
   const before = await shared.commandCalls();
   await shared.command("PING");
   await shared.command("CONFIG", "GET", "save");
@@ -38,7 +38,7 @@ Deno.test("commandCalls() stands still when only bookkeeping goes on", async () 
   assertEquals(await shared.commandCalls(), before);
 });
 
-Deno.test("startRedis() gives each a port and data of its own when several run", async () => {
+Deno.test("startRedis() gives each server its own port and data", async () => {
   await using one = await startRedis();
   await using two = await startRedis();
   await one.command("SET", "mine", "1");
@@ -46,21 +46,21 @@ Deno.test("startRedis() gives each a port and data of its own when several run",
   assertEquals(new Set([one.port, two.port, shared.port]).size, 3);
 });
 
-Deno.test("startRedis() keeps nothing when it is told nothing else", async () => {
+Deno.test("startRedis() persists nothing by default", async () => {
   assertEquals(await shared.command("CONFIG", "GET", "save"), ["save", ""]);
   assertEquals(await shared.command("CONFIG", "GET", "appendonly"), ["appendonly", "no"]);
 });
 
-Deno.test("startRedis() takes more configuration when given", async () => {
+Deno.test("startRedis() accepts further configuration", async () => {
   await using redis = await startRedis({ config: { maxmemory: "1" } });
   await assertRejects(() => redis.command("SET", "k", "v"), Error, "OOM");
 });
 
-Deno.test("startRedis() rejects when Redis does not take the configuration", async () => {
+Deno.test("startRedis() rejects when Redis does not accept the configuration", async () => {
   await assertRejects(() => startRedis({ config: { nonsense: "1" } }), Error, "Cannot start Redis");
 });
 
-Deno.test("stop() leaves nothing when it ran, however often it is called", async () => {
+Deno.test("stop() leaves nothing behind, however often it is called", async () => {
   const redis = await startRedis();
   const folder = await folderOf(redis);
   await redis.stop();
@@ -69,7 +69,7 @@ Deno.test("stop() leaves nothing when it ran, however often it is called", async
   await assertRejects(() => Deno.stat(folder), Deno.errors.NotFound);
 });
 
-Deno.test("restart() brings it back empty, on its port, when it was killed", async () => {
+Deno.test("restart() starts a killed server again, empty and on its port", async () => {
   await using redis = await startRedis();
   await redis.command("SET", "k", "v");
   const { pid, url } = redis;
@@ -81,7 +81,7 @@ Deno.test("restart() brings it back empty, on its port, when it was killed", asy
   assert(redis.pid !== pid);
 });
 
-Deno.test("pause() holds answers back when Redis is asked, until resume()", async () => {
+Deno.test("pause() holds answers back until resume()", async () => {
   await using redis = await startRedis();
   redis.pause();
   let answered = false;
@@ -89,14 +89,15 @@ Deno.test("pause() holds answers back when Redis is asked, until resume()", asyn
     answered = true;
     return text;
   });
-  // As long as some other round trips take: this one would have answered long ago.
+  // Waits for as long as several other round trips take: the paused request would have been
+  // answered.
   for (let i = 0; i < 10; i++) await shared.command("PING");
   assertEquals(answered, false);
   redis.resume();
   assertEquals(await answer, "PONG");
 });
 
-Deno.test("stop() ends it when it is paused", async () => {
+Deno.test("stop() ends a paused server", async () => {
   const redis = await startRedis();
   redis.pause();
   await redis.stop();
@@ -104,7 +105,7 @@ Deno.test("stop() ends it when it is paused", async () => {
 });
 
 for (const shape of ["startRedis", "sharedRedis"]) {
-  Deno.test(`${shape}() leaves no process when its own is killed`, async () => {
+  Deno.test(`${shape}() leaves no process behind when its own is killed`, async () => {
     const support = new URL("./redis_server.ts", import.meta.url).href;
     const code = `const { ${shape}: start } = await import(${JSON.stringify(support)});
       const { port } = await start();
@@ -129,21 +130,21 @@ for (const shape of ["startRedis", "sharedRedis"]) {
 }
 
 /**
- * Ends when this Redis no longer answers on the port; a test that waits for ever is ended by its runner. A
- * server that is going down resets connections, refuses them, or drops them before they are established, and
- * another server may take the port meanwhile.
+ * Resolves when this Redis no longer answers on the port; the runner ends a test that waits for
+ * ever. A server that shuts down resets connections, refuses them, or drops them before they are
+ * established, and another server may take the port meanwhile.
  */
 async function untilGone(port: number, id: string): Promise<void> {
   let told: string | null = id;
   while (told === id) told = await runIdOf(port).catch(isRefused);
 
-  /** Whether nobody listens; any other error may be one of a server that is going down. */
+  /** Returns whether no server listens; any other error may come from a server that shuts down. */
   function isRefused(error: unknown): string | null {
     return error instanceof Deno.errors.ConnectionRefused ? null : id;
   }
 }
 
-/** What the Redis on a port calls this run of it, or `null` if what answers is no Redis. */
+/** Returns the run id of the Redis on a port, or `null` if another program answers. */
 async function runIdOf(port: number): Promise<string | null> {
   using connection = await Deno.connect({ port });
   await connection.write(new TextEncoder().encode("INFO server\r\n"));

@@ -1,5 +1,5 @@
 /**
- * Three ways to keep a circuit, under one table: what the rules promise holds on each of them.
+ * Three ways to keep a circuit, with the same tests: the rules hold on each of them.
  *
  * @module
  */
@@ -18,7 +18,7 @@ import { FakeClock, type Faults } from "@fuse/edge/testing";
 import type { Driver, Snapshot } from "@fuse/edge/store";
 import { chaos, memory, type OpeningStore } from "./drivers.ts";
 
-/** `memory`: one store in this process; the others play a remote one. */
+/** `memory`: one store in this process; the others simulate a remote one. */
 export type Setup = "memory" | "strong" | "eventual";
 
 export const SETUPS: readonly Setup[] = ["memory", "strong", "eventual"];
@@ -26,7 +26,7 @@ export const SETUPS: readonly Setup[] = ["memory", "strong", "eventual"];
 /** Set-ups whose store is remote, and may fail. */
 export const REMOTE: readonly Setup[] = ["strong", "eventual"];
 
-/** A test for each set-up. */
+/** Registers a test for each set-up. */
 export function onEverySetup(
   name: string,
   run: (world: World) => Promise<void>,
@@ -35,19 +35,19 @@ export function onEverySetup(
   for (const setup of setups) Deno.test(`${name} (${setup})`, () => run(new World(setup)));
 }
 
-/** What an isolate has of its own. */
+/** The options of one isolate. */
 export interface IsolateOptions extends Omit<FuseOptions, "stores"> {
-  /** Of its way to the store. */
+  /** The isolate's connection to the store. */
   faults?: Faults;
-  /** Stands between it and the store. */
+  /** Wraps the store. */
   wrap?: (store: OpeningStore) => OpeningStore;
 }
 
-/** One Fuse, with all that it told. */
+/** One Fuse, with all its events. */
 export interface Isolate {
   readonly fuse: Fuse;
   readonly events: FuseEvent[];
-  /** A handle of circuit `a`, unless another is named. */
+  /** Returns a handle of circuit `a`, or of another name. */
   make<F = never>(options?: CircuitOptions<F>, name?: string): CircuitBreaker<F>;
 }
 
@@ -57,7 +57,7 @@ export class World {
   readonly clock = new FakeClock();
   readonly store: OpeningStore = memory({ clock: this.clock.now });
   readonly isolates: Isolate[] = [];
-  /** What all isolates told, in order. */
+  /** The events of all isolates, in order. */
   readonly events: FuseEvent[] = [];
   readonly #handles: CircuitBreaker<unknown>[] = [];
 
@@ -89,23 +89,23 @@ export class World {
     return isolate;
   }
 
-  /** A handle of circuit `a` on an isolate of its own. */
+  /** Returns a handle of circuit `a` on a new isolate. */
   breaker<F = never>(options?: CircuitOptions<F>): CircuitBreaker<F> {
     return this.isolate().make(options);
   }
 
-  /** Lets what goes on in the background come to its end, and everybody hear of it. */
+  /** Waits for the background work, and lets every isolate receive its results. */
   async sync(): Promise<void> {
     for (const { fuse } of this.isolates) await fuse.flush();
     for (const handle of this.#handles) await handle.snapshot();
   }
 
-  /** What the store holds, asked behind everybody's back. */
+  /** Reads the store's contents without any isolate. */
   stored(key = "a", shape = { windowMs: 120_000, windowSize: 0 }): Snapshot {
     return this.store.read(key, { at: this.clock.now(), shape }) as Snapshot;
   }
 
-  /** The types of the events so far, of some kinds only if any are named. */
+  /** The types of the events so far, optionally of some kinds only. */
   told(...kinds: FuseEvent["type"][]): FuseEvent["type"][] {
     return this.events.map(({ type }) => type)
       .filter((type) => kinds.length === 0 || kinds.includes(type));
@@ -122,39 +122,39 @@ export class World {
   }
 }
 
-/** What the calls of these tests fail with. */
+/** The error of failing calls in these tests. */
 export class Boom extends Error {
   override readonly name = "Boom";
 }
 
-/** Calls that fail, one after the other. */
+/** Makes failing calls, one after the other. */
 export async function fail(breaker: CircuitBreaker<unknown>, times = 1): Promise<void> {
   for (let i = 0; i < times; i++) await breaker.tryCall(() => Promise.reject(new Boom()));
 }
 
-/** Calls that succeed, one after the other. */
+/** Makes successful calls, one after the other. */
 export async function succeed(breaker: CircuitBreaker<unknown>, times = 1): Promise<void> {
   for (let i = 0; i < times; i++) await breaker.tryCall(() => Promise.resolve("ok"));
 }
 
-/** Whether a call, which succeeds, is let through. */
+/** Returns whether a call, which succeeds, is admitted. */
 export async function admits(breaker: CircuitBreaker<unknown>): Promise<boolean> {
   let ran = false;
   await breaker.tryCall(() => ran = true);
   return ran;
 }
 
-/** A call that goes on until the test ends it. */
+/** A call that runs until the test ends it. */
 export interface Held {
   readonly admitted: boolean;
   readonly result: Promise<CallResult<unknown, unknown>>;
-  /** Ends it well. */
+  /** Ends it with a success. */
   succeed(value?: unknown): Promise<CallResult<unknown, unknown>>;
-  /** Ends it badly. */
+  /** Ends it with a failure. */
   fail(error?: unknown): Promise<CallResult<unknown, unknown>>;
 }
 
-/** Begins a call, and answers once it runs or was rejected. */
+/** Begins a call, and resolves once it runs or was rejected. */
 export async function begin(
   breaker: CircuitBreaker<unknown>,
   options?: CallOptions<unknown>,
@@ -180,7 +180,7 @@ export async function begin(
   };
 }
 
-/** Asks before each operation on a store; a promise holds the operation up. */
+/** Runs a function before each operation on a store; its promise delays the operation. */
 export function intercept(
   store: OpeningStore,
   before: (operation: keyof Driver) => Promise<void> | void,
@@ -191,7 +191,7 @@ export function intercept(
   });
 }
 
-/** Applies each operation at once; a promise holds its answer up, or loses it. */
+/** Applies each operation at once; a promise delays its answer, or loses it. */
 export function interceptAnswers(
   store: OpeningStore,
   after: (operation: keyof Driver) => Promise<void> | void,
@@ -217,18 +217,18 @@ function around(
   });
 }
 
-/** An isolate whose way to the store breaks at will. */
+/** An isolate whose connection to the store can be broken. */
 export interface CutOff extends Isolate {
-  /** `asked`: operations that were sent since the store was lost. */
+  /** `asked`: the operations that were sent since the store was lost. */
   readonly line: { down: boolean; asked: number };
   readonly breaker: CircuitBreaker;
-  /** The store goes, and this isolate has noticed. */
+  /** Loses the store, and lets this isolate detect it. */
   lose(): Promise<void>;
-  /** The store is back, and the time for another try has come. */
+  /** Restores the store, and lets the back-off pass. */
   regain(): Promise<void>;
 }
 
-/** Makes one with a handle of circuit `a`. */
+/** Creates an isolate with a handle of circuit `a`. */
 export function cutOff(world: World, options: CircuitOptions): CutOff {
   const line = { down: false, asked: 0 };
   const isolate = world.isolate({
@@ -254,7 +254,7 @@ export function cutOff(world: World, options: CircuitOptions): CutOff {
   };
 }
 
-/** Some operations are applied, and their answers lost. */
+/** Loses the answers of some operations, which are applied. */
 export function losingAnswers(
   store: OpeningStore,
   operation: keyof Driver,
@@ -265,7 +265,7 @@ export function losingAnswers(
   });
 }
 
-/** Lets all that is ready to run do so. No time needs to pass for it. */
+/** Runs all jobs that are ready. No time passes. */
 export function turn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }

@@ -1,6 +1,6 @@
 /**
- * The traps of shared state, for any store that isolates share: at least eight isolates, hundreds of
- * callers at once, exact counts.
+ * The traps of shared state, for any store that isolates share: at least eight isolates, hundreds
+ * of concurrent callers, exact counts.
  *
  * ```ts ignore
  * sharedTraps("Redis", { ways, begin: () => ({ store: ({ clock, way }) => …, wipe }) });
@@ -20,18 +20,19 @@ const TRAPS: readonly Trap[] = [...LATE, ...TRIALS, ...COUNTING, ...STATE, ...OU
 
 const BOTH = ["strong", "eventual"] as const;
 
-/** Which traps a store has. */
+/** The traps that apply to a store. */
 export interface TrapOptions {
   /**
-   * Whether each trap is set once, for strong and eventual circuits in turns, because the same store has
-   * both by another way.
+   * Whether each trap runs once, alternating between strong and eventual circuits, because another
+   * connection to the same store runs both.
    *
    * @default {false}
    */
   readonly inTurns?: boolean;
   /**
-   * Which traps run when the scale is quick, where the same driver has the others elsewhere: the `nth`
-   * pair of every `of` pairs. By default each, for strong and eventual circuits in turns.
+   * The traps that run when the scale is quick, where the same driver has the others elsewhere: the
+   * `nth` pair of every `of` pairs. By default each, alternating between strong and eventual
+   * circuits.
    */
   readonly quick?: { readonly nth: number; readonly of: number };
 }
@@ -61,7 +62,7 @@ export function sharedTraps(
             });
           });
           for (const way of ground.ways) way.fault = undefined;
-          // What still goes on in the background is this test's.
+          // The remaining background work belongs to this test.
           await world.flush();
         } finally {
           for (const way of ground.ways) way.fault = undefined;

@@ -1,5 +1,5 @@
 /**
- * Traps 14, 15, 17 and 24 over isolates: nothing is lost, doubled, diluted or held up.
+ * Traps 14, 15, 17 and 24 over isolates: nothing is lost, counted twice, diluted or delayed.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { callers, type SharedWorld, type Trap, underWay } from "./shared_world.t
 import { newSeed, seeded } from "./virtual_time.ts";
 import type { WayFault } from "./ways.ts";
 
-/** Never opens by what these tests do. */
+/** A policy that never opens in these tests. */
 const NEVER: CircuitOptions = {
   strategy: ["consecutive_failures", "count_window"],
   failureThreshold: 10_000,
@@ -22,7 +22,7 @@ const SHAPE = { windowMs: 120_000, windowSize: 10_000 };
 
 export const COUNTING: readonly Trap[] = [
   {
-    name: "CircuitBreaker() counts 800 outcomes exactly when 8 isolates tell at once",
+    name: "CircuitBreaker() counts 800 outcomes exactly when 8 isolates report at once",
     async run(world) {
       // Trap 14: nothing is read, changed and written back.
       const isolates = world.join(NEVER);
@@ -37,7 +37,7 @@ export const COUNTING: readonly Trap[] = [
       assertEquals(window, counted);
       assertEquals(sinceClosed, counted);
       assertEquals(last, { size: 800, failures: 240 });
-      // One life, however many began it at once.
+      // One life, however many requests began it at once.
       assertEquals([epoch === "", generation], [false, 1]);
       assertEquals(world.heard("reborn"), []);
       for (const { breaker } of isolates) {
@@ -47,9 +47,10 @@ export const COUNTING: readonly Trap[] = [
     },
   },
   {
-    name: "CircuitBreaker() books 320 outcomes where they ended when they are told later",
+    name:
+      "CircuitBreaker() counts 320 outcomes at the times at which they ended when they are reported later",
     async run(world) {
-      // Traps 13 and 14: segments of 12 s, of which the first two pass out of the window.
+      // Traps 13 and 14: segments of 12 s, of which the first two leave the window.
       const watches: ReturnType<typeof busy>[] = [];
       const isolates = world.join(NEVER, () => ({
         wrap(store) {
@@ -60,7 +61,8 @@ export const COUNTING: readonly Trap[] = [
       await world.acquaint();
       for (let round = 0; round < 4; round++) {
         await callers(isolates, 10, (breaker, i) => breaker.tryCall(() => outcome(i)));
-        // A request that is under way bears the moment at which it was sent: a server's clock has no such.
+        // A pending request carries the moment at which it was sent: a server's clock does not have
+        // it.
         for (const { quiet } of watches) await quiet();
         world.clock.advance(30_000);
       }
@@ -69,7 +71,7 @@ export const COUNTING: readonly Trap[] = [
         const { window } = await world.stored("a", SHAPE);
         return [window.successes, window.failures];
       };
-      // It is 120 s later: the first round has just gone, and so has the first call.
+      // It is 120 s later: the first round has just left the window, and so has the first call.
       assertEquals(await kept(), [3 * 8 * 7, 3 * 8 * 3]);
       world.clock.advance(30_000);
       assertEquals(await kept(), [2 * 8 * 7, 2 * 8 * 3]);
@@ -95,7 +97,8 @@ export const COUNTING: readonly Trap[] = [
         world.clock.advance(1_000);
       }
       world.ways[0].fault = undefined;
-      // The longest that a store is left alone after failing for 7 s, and less than a tally is kept for.
+      // The longest back-off after failing for 7 s, and less than the time for which a tally is
+      // kept.
       world.clock.advance(8_000);
       await world.flush();
       // 12 of 15 succeed.
@@ -107,7 +110,7 @@ export const COUNTING: readonly Trap[] = [
   },
   ...(["lose", "refuse"] as const).map((fault): Trap => ({
     name:
-      `CircuitBreaker() reports what it cannot confirm when the way to the store is to ${fault}`,
+      `CircuitBreaker() reports unconfirmed outcomes when the network to the store has the fault ${fault}`,
     run: (world) => unconfirmed(world, fault),
   })),
   {
@@ -127,9 +130,9 @@ export const COUNTING: readonly Trap[] = [
     },
   },
   {
-    name: "CircuitBreaker() counts nothing when a breaker further in rejects 200 calls",
+    name: "CircuitBreaker() counts nothing when an inner breaker rejects 200 calls",
     async run(world) {
-      // Trap 17: the inner circuit's rejection says nothing of the outer one's upstream.
+      // Trap 17: the inner circuit's rejection is no evidence about the outer one's upstream.
       const isolates = world.join({ ...NEVER, failureThreshold: 1 });
       await world.acquaint();
       await isolates[7]!.fuse.make("inner").forceOpen();
@@ -148,9 +151,9 @@ export const COUNTING: readonly Trap[] = [
     },
   },
   {
-    name: "CircuitBreaker() has 400 calls of 8 isolates under way at once",
+    name: "CircuitBreaker() runs 400 calls of 8 isolates concurrently",
     async run(world) {
-      // Traps 24 and 25: nothing is locked while the user's call runs.
+      // Traps 24 and 25: no lock is held while the user's call runs.
       const isolates = world.join(NEVER);
       const calls = await underWay(isolates, 50);
       await Promise.all(calls.toReversed().map((call) => call.succeed()));
@@ -166,7 +169,7 @@ function outcome(i: number): Promise<string> {
 }
 
 async function unconfirmed(world: SharedWorld, fault: WayFault): Promise<void> {
-  // Section 2: what has no answer within 30 s is not sent again, and told with its counts.
+  // Section 2: a tally without an answer within 30 s is given up, and reported with its counts.
   const isolates = world.join(NEVER);
   await world.acquaint();
   const calls = await underWay(isolates, 20);
@@ -184,7 +187,8 @@ async function unconfirmed(world: SharedWorld, fault: WayFault): Promise<void> {
   assert(told.failures > 0);
   const { totals } = await world.stored();
   for (const [kind, made] of [["successes", 1 + 112], ["failures", 48]] as const) {
-    // Refused, none has counted. Lost, whether one has nobody knows: a server may have been too busy.
+    // Refused tallies have not counted. Whether a lost one has is unknown: a server may have been
+    // too busy.
     if (fault === "refuse") assertEquals(totals[kind] + told[kind], made);
     const counts = [totals[kind], told[kind], made];
     assert(totals[kind] <= made && totals[kind] + told[kind] >= made, `${kind}: ${counts}`);

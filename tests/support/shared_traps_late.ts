@@ -1,5 +1,5 @@
 /**
- * Traps 1 to 5 over isolates: results that come late.
+ * Traps 1 to 5 over isolates: late results.
  *
  * @module
  */
@@ -14,7 +14,7 @@ export const LATE: readonly Trap[] = [
   ...(["known", "new"] as const).flatMap((age) =>
     (["fail", "succeed"] as const).map((ending): Trap => ({
       // Traps 1 and 2: an old failure reopens nothing, an old success closes nothing.
-      name: `CircuitBreaker() goes by its trial when 200 calls of a ${age} circuit ${ending} late`,
+      name: `CircuitBreaker() follows its trial when 200 calls of a ${age} circuit ${ending} late`,
       run: (world) => lateCalls(world, age, ending),
     }))
   ),
@@ -33,7 +33,8 @@ export const LATE: readonly Trap[] = [
       await world.flush();
       const { state, generation, consecutiveFailures, totals } = await world.stored();
       assertEquals([state, generation, consecutiveFailures], ["CLOSED", 4, 0]);
-      // An eventual isolate may refuse until it has heard of the close: none runs and is not counted.
+      // An eventual isolate may refuse until it has learned of the close: no call may run
+      // uncounted.
       const ran = calls.filter(({ ok }) => ok).length;
       const rejected = calls.length - ran;
       assertEquals(totals, { successes: ran, failures: 2, rejected, slow: 0 });
@@ -42,14 +43,15 @@ export const LATE: readonly Trap[] = [
     },
   },
   {
-    name: "CircuitBreaker() frees no slot of this half-open when a trial of the last one ends",
+    name:
+      "CircuitBreaker() frees no slot of this half-open state when a trial of the previous one ends",
     async run(world) {
       // Trap 4: slots are tokens, not a counter.
       const isolates = world.join({
         ...TRIP,
         halfOpenMaxConcurrent: 2,
         successThreshold: 2,
-        // The old trial's lease would last: it is its generation that is over.
+        // The old trial's lease would last: its generation is over.
         halfOpenLeaseMs: 600_000,
       });
       await world.trip(isolates[0]!);
@@ -63,7 +65,7 @@ export const LATE: readonly Trap[] = [
       await old.succeed();
       await world.flush();
       assertEquals((await world.stored()).halfOpen.inFlight, 2);
-      // Whatever an isolate remembers of being refused is over.
+      // All refusals that an isolate remembers have expired.
       world.clock.advance(2_000);
       const calls = await callers(isolates, 25, (breaker) => begin(breaker));
       assertEquals(calls.filter(({ admitted }) => admitted).length, 0);
@@ -108,7 +110,7 @@ async function lateCalls(
   const late = await underWay(isolates, 25);
   const { openUntil } = await world.trip(isolates[0]!);
 
-  // While it is open, and while a trial of another isolate is out.
+  // While it is open, and while another isolate's trial runs.
   await Promise.all(late.splice(100).map((call) => call[ending]()));
   await world.flush();
   world.clock.advance(60_000);

@@ -1,5 +1,5 @@
 /**
- * Traps 34 to 36 over isolates: the store is gone for some of them.
+ * Traps 34 to 36 over isolates: the store is unreachable for some of them.
  *
  * @module
  */
@@ -8,7 +8,10 @@ import type { CircuitOptions } from "@fuse/edge";
 import { admits, Boom } from "./setups.ts";
 import { callers, ISOLATES, type SharedWorld, type Trap } from "./shared_world.ts";
 
-/** More in a row than those who see the store ever fail with together, whatever order it hears of them in. */
+/**
+ * More in a row than the isolates with a store ever have together, in whatever order the failures
+ * arrive.
+ */
 const FAILURES = 50;
 const TRIP: CircuitOptions = {
   failureThreshold: FAILURES,
@@ -18,7 +21,8 @@ const TRIP: CircuitOptions = {
 
 export const OUTAGES: readonly Trap[] = [
   {
-    name: "CircuitBreaker() goes on alone when the store is gone, and merges when it is back",
+    name:
+      "CircuitBreaker() protects on its own when the store is gone, and merges when the store is back",
     async run(world) {
       const isolates = world.join(TRIP, cutOff);
       const [failing, ...others] = isolates;
@@ -26,14 +30,14 @@ export const OUTAGES: readonly Trap[] = [
       const [, far] = world.ways;
       const asked = far.requests;
 
-      // Trap 35: protected by what it sees itself.
+      // Trap 35: protected by its own evidence.
       const refused = [];
       for (let i = 0; i < 2 * FAILURES; i++) {
         const result = await failing!.breaker.tryCall(() => Promise.reject(new Boom()));
         if (!result.ok && result.rejected) refused.push(i);
       }
       assertEquals(refused, Array.from({ length: FAILURES }, (_, i) => i + FAILURES));
-      // Trap 34: whoever calls gets the very result, and the very error, of the call.
+      // Trap 34: callers get the call's own result, and its own error.
       await callers(others, 25, async (breaker, i) => {
         const value = i % 2 === 0 ? { i } : new Boom();
         const work = async () => i % 2 === 0 ? await value : await Promise.reject(value);
@@ -41,13 +45,13 @@ export const OUTAGES: readonly Trap[] = [
         assertEquals(result.ok, i % 2 === 0);
         assertStrictEquals(result.ok ? result.value : result.error, value);
       });
-      // Trap 36: for none of all those calls was the store asked.
+      // Trap 36: none of all those calls sent a store request.
       assertEquals(far.requests, asked);
       const local = failing!.events.flatMap((e) => "from" in e ? [[e.type, e.local]] : []);
       assertEquals(local, [["opened", true]]);
       await world.assertMoves();
 
-      // What others still have under way does not come between.
+      // Pending requests of other isolates do not come between.
       await world.sync();
       world.ways[1].fault = undefined;
       world.clock.advance(1_000);
@@ -58,7 +62,7 @@ export const OUTAGES: readonly Trap[] = [
       // Of 25 calls 13 succeed, on 7 isolates; and one to begin with.
       const counted = { successes: 1 + 7 * 13, failures: FAILURES + 7 * 12, rejected: FAILURES };
       assertEquals(totals, { ...counted, slow: 0 });
-      // What it found out, the store has learnt: it is open for all, for one cooldown.
+      // The store has learned its findings: it is open for all, for one cooldown.
       assertEquals(state, "OPEN");
       assertEquals(await admits(failing!.breaker), false);
       assertEquals(await admits(others[0]!.breaker), false);
@@ -68,7 +72,7 @@ export const OUTAGES: readonly Trap[] = [
     },
   },
   {
-    name: "CircuitBreaker() opens for those who see the store when it is gone for others",
+    name: "CircuitBreaker() opens for isolates that reach the store when others do not",
     async run(world) {
       const isolates = world.join(TRIP, cutOff);
       await lose(world);
@@ -80,11 +84,11 @@ export const OUTAGES: readonly Trap[] = [
         await Promise.all(well.map(({ breaker }) => admits(breaker))),
         Array(4).fill(false),
       );
-      // They cannot know, and their upstream serves them.
+      // They cannot know, and their upstream works for them.
       const calls = await callers(gone, 25, (breaker) => breaker.tryCall(() => "ran"));
       assert(calls.every(({ ok }) => ok));
       await regain(world);
-      // What ended meanwhile feeds totals and nothing else, and all follow the store.
+      // Outcomes that ended meanwhile add to totals only, and all isolates follow the store.
       const { state, totals, consecutiveFailures } = await world.stored();
       assertEquals([state, totals.successes], ["OPEN", 1 + 100]);
       assert(consecutiveFailures >= FAILURES);
@@ -95,22 +99,22 @@ export const OUTAGES: readonly Trap[] = [
   },
 ];
 
-/** The first four go by the way that fails. */
+/** The first four use the failing connection. */
 function cutOff(i: number): { way: 0 | 1 } {
   return { way: i < 4 ? 1 : 0 };
 }
 
-/** All know the circuit; then the store is gone for some, and they have noticed. */
+/** All isolates know the circuit; then some lose the store, and detect it. */
 async function lose(world: SharedWorld): Promise<void> {
   await world.acquaint();
   world.ways[1].fault = () => "refuse";
   await world.sync();
 }
 
-/** It is back, and the time for another try has come. */
+/** Restores the store, and lets the back-off pass. */
 async function regain(world: SharedWorld): Promise<void> {
   world.ways[1].fault = undefined;
-  // The first interval; nobody has tried since.
+  // The first interval; no isolate has tried since.
   world.clock.advance(1_000);
   await world.sync();
 }

@@ -17,17 +17,18 @@ const boom = () => Promise.reject(new Boom());
 
 export const STATE: readonly Trap[] = [
   {
-    name: "CircuitBreaker() closes nothing when the verdict of a stale isolate comes too late",
+    name: "CircuitBreaker() closes nothing when the transition of a stale isolate comes too late",
     run: staleVerdict,
   },
   {
-    name: "CircuitBreaker() follows the store's clock when those of 8 isolates are hours apart",
+    name:
+      "CircuitBreaker() follows the store's clock when the clocks of 8 isolates are hours apart",
     run: clocksApart,
   },
   {
-    name: "CircuitBreaker() takes until as a duration when clocks are hours apart",
+    name: "CircuitBreaker() treats until as a duration when clocks are hours apart",
     async run(world) {
-      // Trap 26: an instant on one isolate's clock is none on another's.
+      // Trap 26: a moment on one isolate's clock means nothing on another's.
       const clocks = Array.from({ length: ISOLATES }, (_, i) => apart(world, i));
       const isolates = world.join(TRIP, (i) => ({ clock: clocks[i]! }));
       const until = new Date(clocks[2]!.now() + 30_000);
@@ -47,13 +48,13 @@ export const STATE: readonly Trap[] = [
   {
     name: "CircuitBreaker() is reborn closed when the store is flushed while it is open",
     async run(world) {
-      // Trap 27: a missing key is no state and no error.
+      // Trap 27: a missing key is neither a state nor an error.
       const isolates = world.join(TRIP);
       const { epoch } = await world.trip(isolates[0]!);
       await world.wipe();
-      // Nobody goes by what was learnt before for longer than maxStalenessMs.
+      // No isolate uses a snapshot for longer than maxStalenessMs.
       world.clock.advance(10_001);
-      // While the circuit is believed to be open, an isolate asks with one call at a time.
+      // While an isolate believes the circuit open, it asks with one call at a time.
       await callers(isolates, 1, (breaker) => breaker.tryCall(() => "ran"));
       const calls = await callers(isolates, 24, (breaker) => breaker.tryCall(() => "ran"));
       assertEquals(calls.filter(({ ok }) => ok).length, 192);
@@ -66,15 +67,15 @@ export const STATE: readonly Trap[] = [
     },
   },
   {
-    name: "CircuitBreaker() counts 160 calls of a forgotten life towards totals only",
+    name: "CircuitBreaker() adds 160 calls of a forgotten life to totals only",
     async run(world) {
-      // Trap 27, rule 5: the epoch tells lives apart though the generations agree.
+      // Trap 27, rule 5: the epoch separates lives though the generations agree.
       const isolates = world.join(TRIP);
       await world.acquaint();
       const { epoch } = await world.stored();
       const old = await underWay(isolates, 20);
       await world.wipe();
-      // Half of them are the first that the store hears of the new life.
+      // Half of the isolates write the first requests of the new life.
       await Promise.all(old.splice(80).map((call) => call.fail()));
       await world.sync();
       await callers(isolates, 10, (breaker) => breaker.tryCall(() => "ran"));
@@ -91,7 +92,7 @@ export const STATE: readonly Trap[] = [
     },
   },
   {
-    name: "opened, half_opened and closed are told once each when 200 callers race",
+    name: "opened, half_opened and closed are emitted once each when 200 callers race",
     async run(world) {
       // Trap 30: only the winner announces.
       const isolates = world.join({ ...TRIP, failureThreshold: 5 });
@@ -109,7 +110,7 @@ export const STATE: readonly Trap[] = [
       await world.assertMoves("opened", "half_opened", "closed");
       await race(boom);
       await cooldown();
-      // And reopened by the one trial there is.
+      // And reopened by its only trial.
       const results = await race(boom);
       assertEquals(results.filter((result) => !result.ok && !result.rejected).length, 1);
       await world.flush();
@@ -119,9 +120,10 @@ export const STATE: readonly Trap[] = [
     },
   },
   {
-    name: "opened, half_opened and closed are told at most once each when answers are lost",
+    name: "opened, half_opened and closed are emitted at most once each when answers are lost",
     async run(world) {
-      // Section 2: a winner that never hears of it tells nobody, and the trail has it all the same.
+      // Section 2: a winner that never receives its answer announces nothing, and the trail still
+      // has the transition.
       const isolates = world.join({ ...TRIP, failureThreshold: 5, cooldownMs: 1_000 });
       await world.acquaint();
       const random = seeded(newSeed());
@@ -144,7 +146,7 @@ export const STATE: readonly Trap[] = [
     },
   },
   {
-    name: "config_mismatch names the options once an isolate when isolates differ",
+    name: "config_mismatch names the options once per isolate when isolates differ",
     async run(world) {
       // Trap 32, rule 17.
       for (let i = 0; i < ISOLATES; i++) {
@@ -166,11 +168,11 @@ export const STATE: readonly Trap[] = [
     },
   },
   {
-    name: "for() and boundary() share nothing when 8 isolates use them all",
+    name: "for() and boundary() share nothing when 8 isolates use all scopes",
     run: scopes,
   },
   {
-    name: "forceOpen() of one isolate is obeyed by the others within maxStalenessMs, and sticks",
+    name: "forceOpen() of one isolate is obeyed by the others within maxStalenessMs, and persists",
     async run(world) {
       // Trap 39.
       const isolates = world.join({ ...TRIP, maxStalenessMs: 5_000 });
@@ -181,7 +183,7 @@ export const STATE: readonly Trap[] = [
       const attempt = (many: number) =>
         callers(isolates, many, (breaker) => breaker.tryCall(() => ran++));
       for (let round = 0; round < 2; round++) {
-        // While the first caller of an isolate asks, the others run by what is known.
+        // While the first caller of an isolate asks, the others use its snapshot.
         const results = [...await attempt(1), ...await attempt(25)];
         assert(results.every((result) => !result.ok && result.rejected));
         // Neither a cooldown nor traffic ends it.
@@ -206,7 +208,7 @@ export const STATE: readonly Trap[] = [
   },
 ];
 
-/** Each isolate that knew it says once that the circuit was forgotten. */
+/** Each isolate that knew it reports once that the circuit was forgotten. */
 function assertOnceEach(world: SharedWorld): void {
   for (const { events } of world.isolates) {
     assertEquals(events.filter(({ type }) => type === "reborn").length, 1);
@@ -219,7 +221,7 @@ async function staleVerdict(world: SharedWorld): Promise<void> {
   let slow = false;
   const held = (operation: string) => slow && operation === "transition" ? gate.promise : undefined;
   const policy = { ...TRIP, halfOpenMaxConcurrent: ISOLATES, successThreshold: ISOLATES - 1 };
-  // All but the last are slow to say what they conclude.
+  // All but the last send their transitions late.
   const isolates = world.join(
     policy,
     (i) => i < ISOLATES - 1 ? { wrap: (store) => intercept(store, held) } : {},
@@ -231,7 +233,7 @@ async function staleVerdict(world: SharedWorld): Promise<void> {
   assertEquals(trials.filter(({ admitted }) => admitted).length, ISOLATES);
   slow = true;
   const closing = Promise.all(trials.slice(0, -1).map((trial) => trial.succeed()));
-  // The last success is on record, and the verdict is due; then the eighth trial fails.
+  // The last success is recorded, and the transition is due; then the eighth trial fails.
   while ((await world.stored()).halfOpen.successes < ISOLATES - 1) await turn();
   await trials.at(-1)!.fail();
   gate.resolve();
@@ -241,13 +243,13 @@ async function staleVerdict(world: SharedWorld): Promise<void> {
   await world.assertMoves("opened", "half_opened", "opened");
 }
 
-/** A clock hours off the store's: behind it, the same, or ahead. */
+/** A clock hours off the store's: behind it, equal, or ahead. */
 function apart(world: SharedWorld, i: number): FakeClock {
   return new FakeClock(world.clock.now() + (i - 3) * HOUR);
 }
 
 async function clocksApart(world: SharedWorld): Promise<void> {
-  // Trap 26: hosts' wall clocks are never compared with each other.
+  // Trap 26: clocks of different hosts are never compared.
   const clocks = Array.from({ length: ISOLATES }, (_, i) => apart(world, i));
   const isolates = world.join({ ...TRIP, failureThreshold: 3 }, (i) => ({ clock: clocks[i]! }));
   const advance = (ms: number) => {
@@ -255,7 +257,7 @@ async function clocksApart(world: SharedWorld): Promise<void> {
   };
   await callers(isolates, 20, (breaker) => breaker.tryCall(() => "ok"));
   await world.sync();
-  // Not one of them booked in a window hours away, nor as older than another's success.
+  // No outcome is booked in a window hours away, or as older than another's success.
   assertEquals((await world.stored()).window.successes, 160);
   for (const i of [7, 0, 4]) {
     await isolates[i]!.breaker.tryCall(boom);
@@ -280,7 +282,7 @@ async function clocksApart(world: SharedWorld): Promise<void> {
 }
 
 async function scopes(world: SharedWorld): Promise<void> {
-  // Trap 33, rule 16: two dimensions, whatever characters names hold.
+  // Trap 33, rule 16: two dimensions, whatever characters names contain.
   const isolates = world.join(TRIP);
   const scope = (type: string, id: string) => ({ type, id });
   const circuits = isolates.map(({ fuse }) => [

@@ -12,7 +12,7 @@ const TRIP: CircuitOptions = { failureThreshold: 1, successThreshold: 1, cooldow
 
 export const TRIALS: readonly Trap[] = [
   {
-    name: "CircuitBreaker() gives one other trial the slot when an isolate dies with it",
+    name: "CircuitBreaker() gives the slot to one other trial when an isolate dies during its own",
     async run(world) {
       // Trap 7: a lease ends by itself.
       const [dying, ...others] = world.join({ ...TRIP, halfOpenLeaseMs: 5_000 });
@@ -27,7 +27,7 @@ export const TRIALS: readonly Trap[] = [
       const after = await callers(others, 25, (breaker) => begin(breaker));
       const trials = after.filter(({ admitted }) => admitted);
       assertEquals(trials.length, 1);
-      // What the dead one had to say comes after the verdict, and is nobody's.
+      // The dead isolate's outcome arrives after the transition, and belongs to no generation.
       await trials[0]!.succeed();
       await hung.fail();
       await world.flush();
@@ -37,20 +37,20 @@ export const TRIALS: readonly Trap[] = [
     },
   },
   {
-    name: "CircuitBreaker() rejects 400 callers at once when a trial runs, and none twice",
+    name: "CircuitBreaker() rejects 400 concurrent callers while a trial runs, each once",
     async run(world) {
-      // Trap 8: nobody waits for the verdict, and nobody is released by it.
+      // Trap 8: no call waits for the transition, and none is released by it.
       const isolates = world.join(TRIP);
       await world.trip(isolates[0]!);
       world.clock.advance(60_000);
       const trial = await begin(isolates[0]!.breaker);
       let ran = 0;
       const attempt = () => callers(isolates, 50, (breaker) => breaker.tryCall(() => void ran++));
-      // They are answered while the trial goes on, or this never ends.
+      // They are answered while the trial runs, or this never ends.
       const during = await attempt();
       assert(during.every((result) => !result.ok && result.rejected));
       assertEquals(ran, 0);
-      // Others come just when the verdict is made: each runs once, or is rejected.
+      // Other calls come just when the transition is made: each runs once, or is rejected.
       const [, racing] = await Promise.all([trial.succeed(), attempt()]);
       const rejected = racing.filter(({ ok }) => !ok).length;
       assertEquals(ran + rejected, 400);

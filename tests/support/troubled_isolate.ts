@@ -1,13 +1,13 @@
 /**
- * An isolate whose store is in trouble: its clock stands still until a test moves it, and its background work
- * is known.
+ * An isolate with a failing store: its clock stands still until a test moves it, and tests can wait
+ * for its background work.
  *
  * @module
  */
 import { type CircuitOptions, createFuse, type FuseEvent, type Store } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
 
-/** Makes an isolate on a store. No deadline passes unless `storeTimeoutMs` says so. */
+/** Creates an isolate on a store. No deadline passes unless `storeTimeoutMs` is given. */
 export function troubled(
   makeStore: (clock: FakeClock) => Store,
   options: { readonly storeTimeoutMs?: number; readonly defaults?: CircuitOptions } = {},
@@ -21,7 +21,7 @@ export function troubled(
   });
   const events: FuseEvent[] = [];
   fuse.on("*", (event) => events.push(event));
-  /** Waits for the background work so far, and sends nothing. */
+  /** Waits for the current background work, and sends nothing. */
   const settled = async () => {
     while (underWay.size > 0) {
       const work = [...underWay];
@@ -29,7 +29,7 @@ export function troubled(
       await Promise.all(work);
     }
   };
-  /** Calls a dead upstream so many times, once a second. Returns how many calls reached it. */
+  /** Calls a dead upstream a number of times, once a second. Returns how many calls reached it. */
   const callDead = async (name: string, times: number, circuit: CircuitOptions = {}) => {
     const breaker = fuse.make(name, circuit);
     let reached = 0;
@@ -47,7 +47,7 @@ export function troubled(
   return { clock, fuse, events, told, settled, callDead };
 }
 
-/** Counts how many run at once. */
+/** Counts concurrent calls. */
 export class AtOnce {
   #now = 0;
   most = 0;

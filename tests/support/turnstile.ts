@@ -1,6 +1,5 @@
 /**
- * Stands before a store's HTTP server: writes down what comes through, and holds answers back for as
- * long as a test wants.
+ * A proxy in front of a store's HTTP server: logs requests, and holds answers back on demand.
  *
  * @module
  */
@@ -8,9 +7,9 @@
 /** A request on its way. */
 export interface Passage {
   readonly body: string;
-  /** Whether the caller can have heard the answer. */
+  /** Whether the caller can have received the answer. */
   answered: boolean;
-  /** Lets the answer go. */
+  /** Releases the answer. */
   release(): void;
 }
 
@@ -18,22 +17,25 @@ export interface Passage {
 export interface Turnstile extends AsyncDisposable {
   /** `http://127.0.0.1:PORT` */
   readonly url: string;
-  /** In the order in which they came. */
+  /** The requests in order of arrival. */
   readonly log: Passage[];
-  /** From now on, answers are held until they are released one by one, or by `open`; `each` is told at once. */
+  /**
+   * Holds answers from now on until they are released one by one, or by `open`; `each` receives
+   * every request at once.
+   */
   hold(each?: (passage: Passage) => void): void;
-  /** Lets all go, those to come too. */
+  /** Releases all answers, also future ones. */
   open(): void;
-  /** The next request that is held and that nobody was told of yet. */
+  /** Returns the next held request that was not returned before. */
   next(): Promise<Passage>;
-  /** Waits until a request whose body says this was answered. */
+  /** Waits until a request whose body contains this was answered. */
   answered(saying: string): Promise<void>;
 }
 
-/** After which a test fails that waits for what does not come. */
+/** The limit of a wait in a test. */
 const DEADLINE_MS = 30_000;
 
-/** Starts one before a server. */
+/** Starts a turnstile in front of a server. */
 export function startTurnstile(target: string): Turnstile {
   const stop = new AbortController();
   const log: Passage[] = [];
@@ -66,7 +68,7 @@ export function startTurnstile(target: string): Turnstile {
     { port: 0, hostname: "127.0.0.1", onListen() {}, signal: stop.signal },
     async (request) => {
       const body = await request.text().catch(() => null);
-      // Whoever asked has died: nobody is left to be told.
+      // The sender has died: there is no recipient.
       if (body === null) return new Response(null, { status: 400 });
       const released = Promise.withResolvers<void>();
       const passage: Passage = { body, answered: false, release: released.resolve };
@@ -87,7 +89,7 @@ export function startTurnstile(target: string): Turnstile {
       passage.answered = true;
       wake();
       const headers = new Headers(response.headers);
-      // It has been unpacked on its way.
+      // `fetch` has decompressed it.
       headers.delete("content-encoding");
       headers.delete("content-length");
       return new Response(answer, { status: response.status, headers });
@@ -112,7 +114,7 @@ export function startTurnstile(target: string): Turnstile {
     },
     async [Symbol.asyncDispose]() {
       open();
-      // Not `shutdown`: it waits for answers that nobody is left to hear.
+      // Not `shutdown`, which waits for answers that no client reads.
       stop.abort();
       await server.finished;
     },

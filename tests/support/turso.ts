@@ -6,7 +6,7 @@
 import { connect } from "@tursodatabase/database";
 import type { LibsqlClient, SqlResult, SqlStatement } from "@fuse/edge/libsql";
 
-/** A client of a database in memory. Work is done in the order it comes: there is one connection. */
+/** Creates a client of a database in memory. It runs requests in order: there is one connection. */
 export async function tursoInMemory(): Promise<LibsqlClient & AsyncDisposable> {
   const db = await connect(":memory:");
   let turn: Promise<unknown> = Promise.resolve();

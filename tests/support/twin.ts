@@ -1,6 +1,7 @@
 /**
- * A store and the memory store, asked the same: their answers must be the same, to the letter.
- * `TWIN_SEED` (a number, or `random`) and `TWIN_RUNS` look further; a failure prints seed and path.
+ * Compares a store with the memory store: both receive the same requests, and their answers must be
+ * identical. `TWIN_SEED` (a number, or `random`) and `TWIN_RUNS` search further; a failure prints
+ * seed and path.
  *
  * @module
  */
@@ -32,9 +33,9 @@ const SHAPES: readonly Shape[] = [
 ];
 const KINDS: readonly Override[] = ["forced_open", "forced_closed", "disabled", "metrics_only"];
 
-/** Which life and generation a request names: what was heard last, nothing, or an older one. */
+/** The life and generation that a request names: the latest known, none, or an older one. */
 const under = fc.constantFrom("heard", "heard", "heard", "unknown", "older", "other life");
-/** Requests are told apart by number; a low one has most likely been there before. */
+/** Requests have numbers as ids; a low one is likely a repetition. */
 const id = fc.oneof({ weight: 6, arbitrary: fc.constant(-1) }, fc.nat({ max: 3 }));
 const shape = fc.constantFrom(0, 0, 0, 1, 2);
 
@@ -101,9 +102,9 @@ const step = fc.oneof(
 type Step = typeof step extends fc.Arbitrary<infer S> ? S : never;
 
 /**
- * Asks both the same, over and over. Each run begins with a circuit that the store does not hold.
- * `forgets`: the store lets go at once, as memory does, of what a narrower window has left behind; a
- * wider one may find it again elsewhere. That is no promise either way.
+ * Sends both the same random requests. Each run begins without a circuit. `forgets`: the store
+ * drops outcomes that a narrower window has left behind at once, as memory does; otherwise a wider
+ * window may find them again. Neither is promised.
  */
 export async function answersAsMemory(
   open: (clock: Clock) => OpeningStore,
@@ -125,7 +126,7 @@ async function play(
   const clock = new FakeClock(1_700_000_000_123);
   const twins: readonly OpeningStore[] = [memory({ clock: clock.now }), open(clock.now)];
   await twins[1]!.remove("a");
-  /** By each, for epochs may be their own. */
+  /** For each store, because epochs may differ. */
   const heard = twins.map((): Named => ({ epoch: "", generation: 0, began: 0 }));
   let listed: CircuitRecord | undefined;
   const sent = new Map<string, number>();
@@ -140,7 +141,8 @@ async function play(
     }
     const answers: unknown[] = [];
     let id = `${one.do}-${"id" in one && one.id >= 0 ? one.id : 100 + index}`;
-    // One that memory has let go, and that a clock gone back would have the other remember again.
+    // An id that memory has dropped, and that the other would remember again after its clock was
+    // set back.
     if (wentBack && latest - (sent.get(id) ?? latest) >= ID_MEMORY_MS) id += `-${index}`;
     for (const [i, twin] of twins.entries()) answers.push(await ask(twin, one, id, heard[i]!));
     const [answer] = answers as [Answer | Snapshot | CircuitRecord[] | boolean];
@@ -152,7 +154,7 @@ async function play(
       }
     }
     answers.forEach(shorten);
-    // Told again, whom it followed and what it released may be told again as well, or not.
+    // In a repeated answer, the previous writer and the released override may be repeated or not.
     if (sent.has(id)) answers.forEach(forget);
     sent.set(id, clock.now());
     assertEquals(answers[1], answers[0], `step ${index}: ${JSON.stringify(one)}`);
@@ -170,14 +172,14 @@ async function play(
       case "list": {
         const records: CircuitRecord[] = [];
         let cursor: string | null = null;
-        // A page may be empty while there are more.
+        // A page may be empty though more follow.
         do {
           const request = { cursor, limit: 10, at, shape: () => base.shape };
           const page: ListPage = await store.list(request);
           records.push(...page.records);
           cursor = page.cursor;
         } while (cursor !== null);
-        // Either may still keep segments that nobody counts.
+        // Either store may keep segments that no longer count.
         return records.map(plainRecord).map((record) => {
           const { segments } = record;
           const upTo = Math.max(clock.now(), segments.at(-1)?.start ?? 0);
@@ -241,7 +243,7 @@ function named(under: string, heard: Named): Named {
   return under === "heard" ? heard : { ...heard, epoch: "another" };
 }
 
-/** Behind the id that began a life stands the moment, by a clock of the store's choice. */
+/** The id that began a life is followed by the moment, by a clock of the store's choice. */
 function shorten(answer: unknown): void {
   const records = Array.isArray(answer) ? answer : [answer];
   for (const record of records) {
@@ -251,9 +253,9 @@ function shorten(answer: unknown): void {
 }
 
 function answered<A extends Answer>(answer: A): unknown {
-  // What only one of the two can say goes.
+  // Removes the parts that only one of the two returns.
   const { evicted: _, head: __, released, snapshot: s, ...rest } = plainAnswer(answer);
-  // An answer told again may show an override that a read no longer shows.
+  // A repeated answer may show an override that a read no longer shows.
   return { ...rest, released: released ?? null, snapshot: withoutExpiredOverride(s, s.now) };
 }
 

@@ -1,5 +1,5 @@
 /**
- * What the unit tests of single files have in common.
+ * Helpers of the unit tests of single files.
  *
  * @module
  */
@@ -8,22 +8,25 @@ import type { CircuitPolicy } from "@fuse/edge";
 import { type CircuitPolicyData, createPolicy } from "../../src/rules/policy.ts";
 import { absentSnapshot, type Snapshot } from "@fuse/edge/store";
 
-/** A policy with defaults filled in; strategies that throw fail the test. */
+/** Returns a policy with defaults; strategies that throw fail the test. */
 export function policyOf(options: CircuitPolicy = {}): CircuitPolicyData {
   return createPolicy(options, {}, unexpected);
 }
 
-/** For a place that nothing should reach. */
+/** Fails the test: for code that must not run. */
 export function unexpected(type: string, error: unknown): never {
   throw new Error(`Unexpected report of "${type}"`, { cause: error });
 }
 
-/** A Snapshot that differs from a fresh circuit's in a few fields. */
+/** Returns a Snapshot of a fresh circuit with some fields changed. */
 export function snapshotOf(fields: Partial<Snapshot> = {}): Snapshot {
   return { ...absentSnapshot(0), epoch: "e", generation: 1, began: 1, ...fields };
 }
 
-/** The seed of a property test: from `SEED`, else drawn. fast-check prints it with a counterexample. */
+/**
+ * Returns the seed of a property test: from `SEED`, or random. fast-check prints it with a
+ * counterexample.
+ */
 export function seeded(runs: number): { seed: number; numRuns: number } {
   const seed = Number(Deno.env.get("SEED") ?? crypto.getRandomValues(new Int32Array(1))[0]!);
   console.log(`seed ${seed}`);

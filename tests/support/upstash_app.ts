@@ -2,8 +2,8 @@
  * Upstash's REST API over any Redis, faithful to its documentation:
  * https://upstash.com/docs/redis/features/restapi
  *
- * Left out are RESP2 answers and the streaming endpoints. A command that belongs to a connection, which
- * a REST request does not have, is refused as Upstash refuses what it does not offer.
+ * RESP2 answers and the streaming endpoints are left out. A command that belongs to a connection,
+ * which a REST request does not have, is refused as Upstash refuses unsupported commands.
  *
  * @module
  */
@@ -11,10 +11,13 @@ import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { type Context, Hono } from "hono";
 
-/** What runs the commands. Rejects with a `RedisError` where Redis itself says no. */
+/** Runs commands. Rejects with a `RedisError` if Redis refuses them. */
 export interface Backend {
   run(command: Argument[]): Promise<Reply>;
-  /** All or none. Replies of commands that failed while it ran are `RedisError`s among the others. */
+  /**
+   * Runs all or none. Replies of commands that failed at run time are `RedisError`s among the
+   * others.
+   */
   transact(commands: Argument[][]): Promise<Reply[]>;
 }
 
@@ -23,46 +26,47 @@ export type Argument = string | Buffer;
 /** A status, a text or bytes, an integer, nothing, an error, or many of those. */
 export type Reply = string | Buffer | number | null | RedisError | Reply[];
 
-/** An error that is Redis's answer. */
+/** An error that Redis returned. */
 export class RedisError extends Error {}
 
-/** What a server of Upstash answers, where servers, plans and tokens differ. May be changed at any time. */
+/** The differences of servers, plans and tokens of Upstash. May be changed at any time. */
 export interface Manners {
-  /** The answer to a wrong token: that of today, or an older one. @default {"WRONGPASS"} */
+  /** The answer to a wrong token: the current text, or an older one. @default {"WRONGPASS"} */
   wrongToken?: "WRONGPASS" | "Unauthorized";
-  /** Another token, which may read only, and run no script and no SCAN. None by default. */
+  /** Another token, which may only read, and run no script and no SCAN. None by default. */
   readOnlyToken?: string;
-  /** How many more requests the plan allows. No limit by default. */
+  /** The number of further requests that the plan allows. No limit by default. */
   requestsLeft?: number;
-  /** Says `ERR DB capacity quota exceeded` where its Redis says OOM: give that a `maxmemory`. */
+  /** Answers `ERR DB capacity quota exceeded` if its Redis answers OOM: give that a `maxmemory`. */
   capacityQuota?: boolean;
-  /** How long a body may be. No limit by default. */
+  /** The longest body that is accepted. No limit by default. */
   maxRequestBytes?: number;
-  /** Cursors of SCAN are beyond 2^53. */
+  /** Whether cursors of SCAN are beyond 2^53. */
   hugeCursors?: boolean;
   /**
-   * What becomes of a script that begins with `#!lua flags=allow-key-locking`: as at Upstash, it may touch
-   * the keys that it declares and no others; or the flag is refused, as by a Redis 7 behind a proxy.
+   * The treatment of a script that begins with `#!lua flags=allow-key-locking`: as at Upstash, it
+   * may access the keys that it declares and no others; or the flag is refused, as by a Redis 7
+   * behind a proxy.
    *
    * @default {"held"}
    */
   keyLocking?: "held" | "refused";
-  /** Words that stand before NOSCRIPT, as some servers put there. None by default. */
+  /** A text before NOSCRIPT, as some servers put there. None by default. */
   beforeNoscript?: string;
 }
 
-/** What a token that may read only may send. */
+/** The commands that a read-only token may send. */
 const READS = new Set(
   "ECHO EXISTS GET HGET HGETALL HLEN HMGET MGET PING PTTL STRLEN TTL TYPE".split(" "),
 );
 
-/** By how much huge cursors exceed those of Redis. */
+/** The offset of huge cursors over those of Redis. */
 const HUGE = 1n << 62n;
 
-/** The line that Upstash understands, and Redis 7 refuses. */
+/** The line that Upstash accepts, and Redis 7 refuses. */
 const LOCKING = "#!lua flags=allow-key-locking\n";
 
-/** Goes before a script, and holds it to the keys that it declares. */
+/** Precedes a script, and restricts it to the keys that it declares. */
 const HOLD = `local redis = (function(real, declared)
   for _, key in ipairs(KEYS) do declared[key] = true end
   local refused = 'ERR Script attempted to access a key that it does not declare'
@@ -83,7 +87,7 @@ end)(redis, {})
 /** The hashes of scripts with {@linkcode HOLD}, by those without. */
 const held = new Map<string, string>();
 
-/** What Redis is to run for a script that locks its keys. */
+/** Returns the script that Redis runs for one that locks its keys. */
 function heldTo(command: Argument[]): Argument[] {
   const [name, script] = command.map(String);
   if (/^evalsha$/i.test(name!)) return [name!, held.get(script!) ?? script!, ...command.slice(2)];
@@ -97,7 +101,7 @@ function sha1(text: string): string {
   return createHash("sha1").update(text).digest("hex");
 }
 
-/** The app. Every route wants the token. */
+/** Creates the app. Every route requires the token. */
 export function upstashApp(
   { token, backend, manners = {} }: { token: string; backend: Backend; manners?: Manners },
 ): Hono {
@@ -139,7 +143,7 @@ export function upstashApp(
     await next();
   });
 
-  /** Checks what a token may send, and undoes what `told` did to a cursor. */
+  /** Checks the commands of a token, and reverses the change of `told` to a cursor. */
   function permitted(command: unknown[], c: Context): Argument[] {
     const args = sendable(command);
     const name = String(args[0]).toLowerCase();
@@ -152,7 +156,7 @@ export function upstashApp(
     return manners.keyLocking === "refused" ? args : heldTo(args);
   }
 
-  /** What this server tells of a reply. */
+  /** Changes a reply as this server does. */
   function told(reply: Reply, [name]: Argument[]): Reply {
     if (reply instanceof RedisError) return refusal(reply);
     if (!manners.hugeCursors || String(name).toLowerCase() !== "scan") return reply;
@@ -178,7 +182,7 @@ export function upstashApp(
 
   app.all("/pipeline", async (c) => {
     const answers = [];
-    // One after the other, as a pipeline is not atomic: others' commands may come in between.
+    // One after the other, because a pipeline is not atomic: other commands may run in between.
     for (const command of await commandsOf(c)) {
       try {
         answers.push({ result: await run(command, c) });
@@ -213,17 +217,17 @@ export function upstashApp(
   return app;
 }
 
-/** Which of the API's forms a request has. */
+/** The form of a request in the API. */
 export type Route = "command" | "pipeline" | "multi-exec" | "path";
 
-/** By the path of a request. */
+/** Returns the form that the path of a request selects. */
 export function routeOf(url: URL): Route {
   if (url.pathname === "/") return "command";
   if (url.pathname === "/pipeline") return "pipeline";
   return url.pathname === "/multi-exec" ? "multi-exec" : "path";
 }
 
-/** The commands that a request brings, as it brings them. Throws a `RedisError` where they make no sense. */
+/** Returns the commands of a request, as sent. Throws a `RedisError` if they are invalid. */
 export function parseCommands(url: URL, body: Buffer): unknown[][] {
   const route = routeOf(url);
   if (route === "path") return [pathCommand(url, body)];
@@ -253,7 +257,7 @@ async function commandsOf(c: Context): Promise<unknown[][]> {
   return parseCommands(new URL(c.req.url), Buffer.from(await c.req.arrayBuffer()));
 }
 
-/** Commands whose effect is on a connection, or which wait. */
+/** Commands that affect a connection, or that wait. */
 const NOT_OFFERED = new Set(
   ("AUTH BLMOVE BLMPOP BLPOP BRPOP BRPOPLPUSH BZMPOP BZPOPMAX BZPOPMIN CLIENT DISCARD EXEC HELLO MONITOR " +
     "MULTI PSUBSCRIBE QUIT RESET SELECT SHUTDOWN SSUBSCRIBE SUBSCRIBE UNWATCH WAIT WATCH").split(
@@ -274,7 +278,7 @@ function sendable(command: unknown[]): Argument[] {
   return args;
 }
 
-/** With `Upstash-Encoding: base64` all but the status "OK" is encoded, at every depth. */
+/** With `Upstash-Encoding: base64`, everything but the status "OK" is encoded, at every depth. */
 function resultOf(reply: Reply, c: Context): unknown {
   const encoding = c.req.header("upstash-encoding") === "base64" ? "base64" : "utf8";
   if (reply === "OK") return reply;

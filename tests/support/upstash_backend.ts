@@ -12,12 +12,12 @@ export async function connectBackend(url: string): Promise<Backend & { close(): 
   let client = connect(url);
   await client;
 
-  // Not by the client itself: its timers would run on under a test that never asked for them.
+  // Not left to the client: its timers would leak into a test that did not start them.
   async function ready(): Promise<Client> {
     const current = client;
     const connected = await current.catch(() => undefined);
     if (connected?.isReady) return connected;
-    // All who wait here meanwhile get the one that the first of them makes.
+    // All concurrent callers get the connection that the first of them makes.
     if (client === current) client = connect(url);
     return await client;
   }
@@ -32,7 +32,7 @@ export async function connectBackend(url: string): Promise<Backend & { close(): 
     },
     async transact(commands) {
       const on = await ready();
-      // Sent in one go, so that no other request's command gets in between on this one connection.
+      // Sent at once, so that no other request's command comes in between on this one connection.
       const sent = [["MULTI"], ...commands, ["EXEC"]].map((command) => on.sendCommand(command));
       const settled = await Promise.allSettled(sent);
       const refused = settled.find((answer) => answer.status === "rejected");
@@ -50,14 +50,15 @@ type Client = Awaited<ReturnType<typeof connect>>;
 async function connect(url: string) {
   const client = createClient({
     url,
-    // As Upstash's REST API is: statuses, bulk strings and integers, no maps and no doubles.
+    // The types of Upstash's REST API: statuses, bulk strings and integers, no maps and no doubles.
     RESP: 2,
-    // Bytes: text that is no UTF-8 survives base64, and the status "OK" is not the text "OK".
+    // Bytes: text that is not UTF-8 survives base64, and the status "OK" differs from the text
+    // "OK".
     commandOptions: { typeMapping: { [RESP_TYPES.BLOB_STRING]: Buffer } },
     disableOfflineQueue: true,
     socket: { reconnectStrategy: false },
   });
-  // What goes wrong rejects the commands too; an event that nobody hears would throw.
+  // Errors also reject the commands; an event without a listener would throw.
   client.on("error", () => {});
   await client.connect();
   return client;

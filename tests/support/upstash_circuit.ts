@@ -1,5 +1,5 @@
 /**
- * Stores in Redis, each with a circuit "a" of its own, and what Redis holds of it.
+ * Stores in Redis, each with its own circuit "a", and access to its keys.
  *
  * @module
  */
@@ -48,7 +48,7 @@ export function acquire(
   return Promise.resolve(store.acquire("a", { ...request(), at: clock.now(), token, ...limits }));
 }
 
-/** A circuit whose cooldown is over. */
+/** Creates a circuit whose cooldown is over. */
 export async function tripped(store: OpeningStore, clock: FakeClock): Promise<void> {
   const operator = { reason: "test", actor: null, expected: null };
   await store.transition("a", {
@@ -57,7 +57,7 @@ export async function tripped(store: OpeningStore, clock: FakeClock): Promise<vo
   clock.advance(1_000);
 }
 
-/** The record of the one circuit. A page may be empty, and be followed by another. */
+/** Returns the record of the one circuit. A page may be empty, and be followed by another. */
 export async function held(store: OpeningStore): Promise<CircuitRecord> {
   for (let cursor: string | null = null;;) {
     const page = await store.list({ cursor, limit: 100, at: Date.now(), shape: () => SHAPE });

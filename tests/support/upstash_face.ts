@@ -1,5 +1,5 @@
 /**
- * A Redis that speaks Upstash's REST API, on a port of 127.0.0.1, and fails in every way a test asks for.
+ * A Redis that speaks Upstash's REST API, on a port of 127.0.0.1, with all faults that tests need.
  *
  * ```ts ignore
  * const face = await startFace({ redis });
@@ -16,51 +16,59 @@ import type { Socket } from "node:net";
 import { type Manners, parseCommands, type Route, routeOf, upstashApp } from "./upstash_app.ts";
 import { connectBackend } from "./upstash_backend.ts";
 
-/** What goes wrong with a request. */
+/** A fault of a request. */
 export type Fault =
-  /** The connection is cut, and nothing was done. */
+  /** The connection is cut, and the request is not run. */
   | "refuse"
-  /** Done, then the connection is cut before an answer. */
+  /** The request is run, then the connection is cut before an answer. */
   | "lose"
-  /** Nothing is done and nothing answered, until the face stops. */
+  /** The request is neither run nor answered, until the face stops. */
   | "hang"
-  /** Done, and never answered. */
+  /** The request is run, and never answered. */
   | "hang_after"
-  /** Not done, and answered by this status; the body of a 502 is a page of HTML, as a proxy's. */
+  /**
+   * The request is not run, and answered with this status; the body of a 502 is a page of HTML, as
+   * a proxy's.
+   */
   | 401
   | 429
   | 500
   | 502
-  /** Done, and answered with 200 and no JSON. */
+  /** The request is run, and answered with 200 and no JSON. */
   | "garbage"
-  /** Done, and answered with 200 and the first half of the JSON. */
+  /** The request is run, and answered with 200 and the first half of the JSON. */
   | "truncated"
-  /** Done, and answered with 200 and `{"result":"nonsense"}`, encoded as asked for. */
+  /**
+   * The request is run, and answered with 200 and `{"result":"nonsense"}`, in the requested
+   * encoding.
+   */
   | "wrong_shape";
 
-/** A request, as far as a test cares. */
+/** A request, as far as tests need it. */
 export interface FaceRequest {
   readonly route: Route;
   readonly path: string;
-  /** As they came, before they are made strings; none where they make no sense. */
+  /**
+   * The commands as they arrived, before their arguments become strings; none if they are invalid.
+   */
   readonly commands: readonly (readonly unknown[])[];
 }
 
-/** What a test says of requests to come. */
+/** The settings of a test for later requests. */
 interface Behavior {
-  /** Decides on each request. None by default. */
+  /** Selects the fault of each request. None by default. */
   fault?: ((request: FaceRequest) => Fault | undefined) | undefined;
-  /** How long a request waits before anything is done with it. @default {0} */
+  /** How long a request waits before it is run. @default {0} */
   delayMs?: number | ((request: FaceRequest) => number);
 }
 
-/** What face. */
+/** The options of a face. */
 export interface FaceOptions extends Behavior {
-  /** Any Redis. Not owned: stop the face before it. */
+  /** Any Redis. The face does not stop it: stop the face first. */
   readonly redis: { readonly url: string };
   /** @default {"token"} */
   readonly token?: string;
-  /** Where servers, plans and tokens differ. */
+  /** The differences of servers, plans and tokens. */
   readonly manners?: Manners;
 }
 
@@ -69,25 +77,25 @@ export interface Face extends Required<Behavior>, AsyncDisposable {
   /** `http://127.0.0.1:PORT` */
   readonly url: string;
   readonly token: string;
-  /** May be changed. */
+  /** The differences of servers, plans and tokens. May be changed. */
   readonly manners: Manners;
-  /** HTTP requests so far, those of no effect too. */
+  /** The number of HTTP requests, including those without effect. */
   requests: number;
-  /** The same by form. */
+  /** The number of HTTP requests by form. */
   readonly routes: Record<Route, number>;
   /** The last 1 000 of them, oldest first. */
   readonly log: FaceRequest[];
   /** Forgets `requests`, `routes` and `log`. */
   reset(): void;
-  /** From now on nobody listens at `url`. Connections are cut. */
+  /** Stops listening at `url`, and cuts connections. */
   stopListening(): Promise<void>;
-  /** Ends it, whatever hangs. */
+  /** Ends the face, whatever hangs. */
   stop(): Promise<void>;
 }
 
 const LOG_LENGTH = 1_000;
 
-/** Starts a face. Throws where its Redis does not answer. */
+/** Starts a face. Throws if its Redis does not answer. */
 export async function startFace(options: FaceOptions): Promise<Face> {
   const { redis, token = "token", fault, delayMs = 0 } = options;
   const manners = { ...options.manners };
@@ -96,7 +104,7 @@ export async function startFace(options: FaceOptions): Promise<Face> {
   const sockets = new Set<Socket>();
 
   const server = createServer((incoming, outgoing) => {
-    // The client went away: nobody is left to be told.
+    // The client has disconnected: there is no recipient.
     exchange(incoming, outgoing).catch(() => incoming.socket.destroy());
   });
   server.on("connection", (socket: Socket) => {
@@ -223,7 +231,7 @@ function describe(url: URL, body: Buffer): FaceRequest {
   try {
     commands = parseCommands(url, body);
   } catch {
-    // The app will say so.
+    // The app reports the error.
   }
   return { route: routeOf(url), path: url.pathname, commands };
 }
@@ -234,7 +242,10 @@ async function bytesOf(incoming: IncomingMessage): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-/** Whether the time passes before the connection ends: no timer is left of a request that is gone. */
+/**
+ * Resolves to whether the time passes before the connection ends: no timer of an ended request is
+ * left.
+ */
 function passes(ms: number, socket: Socket): Promise<boolean> {
   return new Promise((resolve) => {
     const timer = setTimeout(end, ms, true);

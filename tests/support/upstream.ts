@@ -1,5 +1,5 @@
 /**
- * An upstream that answers over real HTTP, and what guards calls to it.
+ * An upstream that answers over real HTTP, and guards of calls to it.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import { FakeClock } from "@fuse/edge/testing";
 /** Answers a request. */
 export type Handler = (request: Request) => Response | Promise<Response>;
 
-/** Runs `body` with an upstream of its own, at an address such as `http://127.0.0.1:1234/`. */
+/** Runs `body` with an upstream, at an address such as `http://127.0.0.1:1234/`. */
 export async function upstream(
   handler: Handler,
   body: (url: string) => Promise<void>,
@@ -28,13 +28,13 @@ export async function upstream(
   try {
     await body(`http://127.0.0.1:${server.addr.port}/`);
   } finally {
-    // Not `shutdown`: it waits for answers that a failed test leaves behind.
+    // Not `shutdown`, which waits for answers that a failed test leaves behind.
     stop.abort();
     await server.finished;
   }
 }
 
-/** Answers with the status that the path names, and a body that has to be read or let go. */
+/** Answers with the status in the path, and a body that has to be read or canceled. */
 export const echoStatus: Handler = (request) => {
   const status = Number(new URL(request.url).pathname.slice(1));
   return new Response(status === 204 || status === 304 ? null : "text", { status });
@@ -50,15 +50,15 @@ export function breakerOf<F = never>(options?: CircuitOptions<F>): CircuitBreake
   return fuseOf().make("upstream", options);
 }
 
-/** What counted so far: successes and failures. */
+/** Returns the counted successes and failures. */
 export async function counted(breaker: CircuitBreaker<unknown>): Promise<[number, number]> {
   const { totalSuccesses, totalFailures } = await breaker.getMetrics();
   return [totalSuccesses, totalFailures];
 }
 
-/** Never passes: no test takes a minute. */
+/** A limit that never passes: no test takes a minute. */
 export const MINUTE_MS = 60_000;
-/** Both ways that a call takes through the library. */
+/** Both code paths of a call through the library. */
 export const LIMITS: [limited: string, CircuitOptions][] = [
   ["without callTimeoutMs", {}],
   ["with callTimeoutMs", { callTimeoutMs: MINUTE_MS / 2 }],

@@ -1,5 +1,5 @@
 /**
- * A discrete-event scheduler: hours of a fleet's traffic in seconds, and no real sleeping.
+ * A discrete-event scheduler: hours of a fleet's traffic in seconds, without real waiting.
  *
  * @module
  */
@@ -15,12 +15,12 @@ export class VirtualTime {
     this.#now = startMs;
   }
 
-  /** Hand this to whatever takes a `clock`. */
+  /** The clock, for code that takes a `clock`. */
   readonly now = (): number => this.#now;
 
   /**
-   * Runs a task so many ms from now. Tasks of one moment run in the order they were asked for.
-   * Answers how to call it off.
+   * Runs a task after a number of ms. Tasks of one moment run in the order in which they were
+   * scheduled. Returns a function that cancels it.
    */
   after(delayMs: number, task: () => void): () => void {
     const at = this.#now + Math.max(0, delayMs);
@@ -31,16 +31,16 @@ export class VirtualTime {
     };
   }
 
-  /** A promise for after so many ms. */
+  /** Returns a promise that resolves after a number of ms. */
   sleep(delayMs: number): Promise<void> {
     return new Promise((resolve) => this.after(delayMs, resolve));
   }
 
   /**
-   * Runs events until none is left. Between two of them everything that the first set going in
-   * promises is let come to rest, as it would between two packets of a real network.
+   * Runs events until none is left. Between two events, all promise jobs of the first run, as they
+   * would between two packets of a real network.
    *
-   * @param over Asked after each event: whether to stop there.
+   * @param over Called after each event. Returns whether to stop there.
    */
   async run(over: () => boolean = () => false): Promise<void> {
     await settled();
@@ -56,21 +56,24 @@ export class VirtualTime {
   }
 }
 
-/** Once every promise job that is due has run. */
+/** Resolves once every due promise job has run. */
 export function settled(): Promise<void> {
   return new Promise((resolve) => {
     setImmediate(resolve);
   });
 }
 
-/** A seed for {@linkcode seeded}: from `SEED`, else drawn. Printed, so that a failure can be had again. */
+/**
+ * A seed for {@linkcode seeded}: from `SEED`, or random. Printed, so that a failure can be
+ * repeated.
+ */
 export function newSeed(): number {
   const seed = Number(Deno.env.get("SEED") ?? crypto.getRandomValues(new Uint32Array(1))[0]!);
   console.log(`seed ${seed}`);
   return seed;
 }
 
-/** Numbers in [0, 1), the same for the same seed (mulberry32). */
+/** Returns numbers in [0, 1), the same for the same seed (mulberry32). */
 export function seeded(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
@@ -84,7 +87,7 @@ export function seeded(seed: number): () => number {
 interface Due {
   readonly at: number;
   readonly sequence: number;
-  /** `null`: called off. */
+  /** `null` if canceled. */
   task: (() => void) | null;
 }
 

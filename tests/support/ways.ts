@@ -1,5 +1,6 @@
 /**
- * Ways to a shared store that fail when a test says so: over HTTP, or in front of a store in this process.
+ * Connections to a shared store that fail on demand: over HTTP, or in front of a store in this
+ * process.
  *
  * @module
  */
@@ -10,24 +11,24 @@ import type { Socket } from "node:net";
 import type { Store } from "@fuse/edge";
 import type { Face } from "./upstash_face.ts";
 
-/** What goes wrong: nothing was done, or all of it and no answer comes. */
+/** A fault: the request was not run, or it was run and no answer comes. */
 export type WayFault = "refuse" | "lose";
 
-/** A way to a store. */
+/** A connection to a store. */
 export interface Way {
-  /** Decides on each request. None by default. */
+  /** Selects the fault of each request. None by default. */
   fault: (() => WayFault | undefined) | undefined;
-  /** How many requests went this way so far, or tried to. */
+  /** The number of requests over this connection, including failed ones. */
   readonly requests: number;
 }
 
-/** A way that is a server, in front of another one. */
+/** A connection through a server, in front of another one. */
 export interface HttpWay extends Way, AsyncDisposable {
   /** `http://127.0.0.1:PORT` */
   readonly url: string;
 }
 
-/** The way through a face, which has faults of its own. */
+/** A connection through a face, which has its own faults. */
 export function wayThrough(face: Face): Way & { readonly url: string } {
   let fault: Way["fault"];
   return {
@@ -44,7 +45,7 @@ export function wayThrough(face: Face): Way & { readonly url: string } {
   };
 }
 
-/** Listens, and hands everything on to another server. */
+/** Listens, and forwards everything to another server. */
 export async function wayTo(target: string): Promise<HttpWay> {
   const sockets = new Set<Socket>();
   const way = { fault: undefined as Way["fault"], requests: 0 };
@@ -91,7 +92,7 @@ export async function wayTo(target: string): Promise<HttpWay> {
 
 const OPERATIONS = ["read", "record", "acquire", "transition", "override", "restore", "list"];
 
-/** A way of function calls, for stores that no network leads to. */
+/** A connection of function calls, for stores without a network. */
 export function localWay(): Way & { readonly to: <S extends Store>(store: S) => S } {
   const way = {
     fault: undefined as Way["fault"],

@@ -1,5 +1,6 @@
 /**
- * What a Worker meets in a test: a real Redis and a real sqld, each behind a turnstile, and an origin.
+ * The surroundings of a Worker in a test: a real Redis and a real sqld, each behind a turnstile,
+ * and an origin.
  *
  * @module
  */
@@ -27,45 +28,50 @@ import {
 /** Answers the Worker's outgoing calls. */
 type Answer = (request: Request) => Response | Promise<Response>;
 
-/** What the Worker stands in front of. */
+/** The upstream of the Worker. */
 export interface Origin {
-  /** Paths that were asked for. */
+  /** The requested paths. */
   readonly calls: string[];
-  /** 200 and the path by default; a path such as `/status/500` is answered by that status. */
+  /**
+   * Answers 200 and the path by default; a path such as `/status/500` is answered with that status.
+   */
   answer: Answer;
 }
 
-/** A scene. All in it is a test's own, but for Redis and sqld, which are those of the file. */
+/** A scene. A test owns all parts except Redis and sqld, which the file shares. */
 export interface Scene extends AsyncDisposable {
   readonly workerd: Workerd;
   readonly isolates: readonly Isolate[];
-  /** Before Redis. */
+  /** The turnstile before Redis. */
   readonly cache: Turnstile;
-  /** Before sqld. */
+  /** The turnstile before sqld. */
   readonly trail: Turnstile;
   readonly origin: Origin;
-  /** What Redis holds, past the turnstile. */
+  /** Reads Redis directly, past the turnstile. */
   readonly redis: Fuse;
-  /** What sqld holds, past the turnstile. */
+  /** Reads sqld directly, past the turnstile. */
   readonly database: LibsqlStore;
-  /** Of sqld itself. */
+  /** The address of sqld itself. */
   readonly sqldUrl: string;
 }
 
 /** Starts scenes for a test file. */
 export interface Stage {
-  /** One isolate for each of these Workers, with bindings on top of those of wrangler.jsonc. */
+  /**
+   * Starts one isolate for each of these Workers, with bindings that replace those of
+   * wrangler.jsonc.
+   */
   scene(mains: readonly string[], bindings?: Record<string, string>): Promise<Scene>;
   readonly bundles: Readonly<Record<string, WorkerBundle>>;
   readonly host: WorkerdHost;
 }
 
-/** Where the fixtures are. In a project they are in `fixtures/`. */
+/** The folder of the fixtures. In a project it is `fixtures/`. */
 const FIXTURES = new URL("../system/workers/", import.meta.url);
 
 /**
- * For a whole test file, at its top level: bundles these Workers, starts Redis and sqld. `written` are
- * further files of the project, by path.
+ * For a whole test file, at its top level: bundles these Workers, starts Redis and sqld. `written`
+ * are further files of the project, by path.
  */
 export async function stageForFile(
   mains: readonly string[],
@@ -97,7 +103,7 @@ async function bundleAll(
   return await bundleWorkers(project, mains);
 }
 
-/** As the README of the example has it. */
+/** As the README of the example says. */
 async function migratedSqld(): Promise<Sqld> {
   const sqld = await sqldForFile();
   const { ok, stderr } = await deno(["run", "-A", new URL("migrate.ts", EXAMPLE).href], {
@@ -138,7 +144,7 @@ async function startScene(
     stores: { cache: upstash({ url: face.url, token: face.token }) },
     storeTimeoutMs: 30_000,
   });
-  // Redis knows the script from now on, as one does that is in use.
+  // Redis has the script from now on, as a Redis in use does.
   await redis.make("unknown").getState();
   const client = createClient({ url: sqld.url });
   stack.defer(() => client.close());
@@ -156,7 +162,7 @@ async function startScene(
         UPSTASH_REDIS_REST_TOKEN: face.token,
         TURSO_DATABASE_URL: trail.url,
         TURSO_AUTH_TOKEN: "token",
-        // A busy machine is not to be taken for a store that is away.
+        // A long limit: a busy machine must not be mistaken for an outage of the store.
         STORE_TIMEOUT_MS: "60000",
         AUDIT_TIMEOUT_MS: "30000",
         ...bindings,
@@ -177,7 +183,7 @@ async function startScene(
   };
 }
 
-/** Deletes all rows, those of the ledger of migrations apart. */
+/** Deletes all rows, except those of the ledger of migrations. */
 async function empty(client: Client): Promise<void> {
   const tables = await client.execute(
     "select name from sqlite_master where type = 'table' and name like 'circuit_breaker%'",

@@ -1,11 +1,12 @@
 /**
- * Real workerd: bundles a Worker as wrangler does, and runs it in as many isolates as a test wants.
+ * Real workerd: bundles a Worker as wrangler does, and runs it in any number of isolates.
  *
  * @module
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-// Deno's own connections end in good order only, which workerd takes for no more than the end of a request.
+// Deno's own connections always end in good order, which workerd takes for the mere end of a
+// request.
 import { connect } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -18,7 +19,7 @@ import { type CachedProject, cachedProject, copy } from "./cached_project.ts";
 /** `examples/cloudflare-worker/` */
 export const EXAMPLE = new URL("examples/cloudflare-worker/", root);
 
-/** What is read of a wrangler.jsonc. */
+/** The part of a wrangler.jsonc that this file reads. */
 export interface WranglerConfig {
   readonly name: string;
   readonly main: string;
@@ -28,18 +29,18 @@ export interface WranglerConfig {
   readonly triggers: { readonly crons: string[] };
 }
 
-/** Reads that of the example. */
+/** Reads the wrangler.jsonc of the example. */
 export async function readWrangler(): Promise<WranglerConfig> {
   return parse(await Deno.readTextFile(new URL("wrangler.jsonc", EXAMPLE))) as WranglerConfig;
 }
 
-/** Packages that the example and the library import. */
+/** The packages that the example and the library import. */
 const PACKAGES = ["@libsql/client", "@upstash/redis", "drizzle-orm", "hono"];
 
 /**
  * The example as an npm user has it, with fixtures of tests beside its own sources.
  *
- * @param more Packages that it needs beside those of the example.
+ * @param more Further packages, beside those of the example.
  */
 export async function workerProject(
   fixtures?: URL,
@@ -53,7 +54,7 @@ export async function workerProject(
   return project;
 }
 
-/** A bundle, with what it still imports. */
+/** A bundle, with its remaining imports. */
 export interface WorkerBundle {
   readonly code: string;
   readonly imports: readonly string[];
@@ -62,8 +63,8 @@ export interface WorkerBundle {
 const BUNDLER = fileURLToPath(new URL("bundle_process.ts", import.meta.url));
 
 /**
- * Bundles Workers by their entry points, with the settings of `wrangler deploy`; without `nodejs_compat`, so
- * no module of Node.
+ * Bundles Workers by their entry points, with the settings of `wrangler deploy`; without
+ * `nodejs_compat`, so no module of Node.
  */
 export async function bundleWorkers(
   { folder }: CachedProject,
@@ -79,7 +80,7 @@ export async function bundleWorkers(
   return Object.fromEntries(mains.map((main, i) => [main, bundles[i]!]));
 }
 
-/** What an isolate runs. */
+/** The Worker and the bindings of an isolate. */
 export interface IsolateOptions {
   readonly code: string;
   readonly bindings: Record<string, string>;
@@ -93,33 +94,33 @@ export interface IsolateOptions {
 export interface Isolate {
   /** `http://127.0.0.1:PORT/` */
   readonly url: string;
-  /** Asks it, over a socket of its own. The body is to be read or canceled. */
+  /** Sends a request over its own socket. The body must be read or canceled. */
   fetch(path: string, init?: RequestInit): Promise<Response>;
-  /** Asks it, and is a client that may go away. Answers once the request is sent. */
+  /** Sends a request as a client that can disconnect. Resolves once the request is sent. */
   client(path: string): Promise<Client>;
-  /** Fires a cron trigger, and waits until its work is done. Answers `ok`, or what else came of it. */
+  /** Fires a cron trigger, and waits until its work is done. Returns `ok`, or another outcome. */
   cron(pattern: string): Promise<string>;
 }
 
 /** A client that does not wait for its answer. */
 export interface Client {
-  /** Resets the connection: workerd notices, as it does when Cloudflare's edge loses a client. */
+  /** Resets the connection: workerd notices, as when Cloudflare's edge loses a client. */
   leave(): Promise<void>;
 }
 
 /** A workerd that is running. */
 export interface Workerd extends AsyncDisposable {
   readonly isolates: readonly Isolate[];
-  /** How long it took until its isolates listened, in ms. */
+  /** The time until its isolates listened, in ms. */
   readonly startMs: number;
 }
 
-/** What the process is asked that runs workerd. */
+/** A request to the process that runs workerd. */
 export type WorkerdRequest =
   | {
     readonly start: {
       readonly workers: readonly IsolateOptions[];
-      /** A folder for databases. Without it, they are gone with their workerd. */
+      /** A folder for databases. Without it, they disappear with their workerd. */
       readonly folder?: string;
       readonly compatibilityDate: string;
       readonly compatibilityFlags: string[];
@@ -128,13 +129,13 @@ export type WorkerdRequest =
   | { readonly id: number; readonly isolate: number; readonly cron: string }
   | { readonly id: number; readonly stop: true };
 
-/** Runs workerds, one after the other or at once. */
+/** Runs workerds, in sequence or concurrently. */
 export interface WorkerdHost {
-  /** Starts one isolate for each. Rejects, with what workerd says, where a Worker does not start. */
+  /** Starts one isolate for each. Rejects with workerd's message if a Worker does not start. */
   start(workers: readonly IsolateOptions[], folder?: string): Promise<Workerd>;
-  /** Ends all, with the process that runs them. */
+  /** Ends all of them, with the process that runs them. */
   end(): Promise<void>;
-  /** The same at once, for `unload`. */
+  /** Ends all of them synchronously, for `unload`. */
   abandon(): void;
 }
 

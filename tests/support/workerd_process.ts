@@ -1,7 +1,7 @@
 /**
- * Runs miniflare in a process of its own: it leaves ports and files to the end of its process, and
+ * Runs miniflare in a process of its own: it keeps ports and files until its process ends, and
  * takes a second to load. Each line of stdin is a request, and each line of stdout its answer. The
- * end of stdin ends it.
+ * process ends with stdin.
  */
 import process from "node:process";
 import { createInterface } from "node:readline";
@@ -11,7 +11,7 @@ import type { WorkerdRequest } from "./workerd.ts";
 const running = new Map<number, Miniflare>();
 let count = 0;
 
-// A Worker that does not start is told of by an answer, and by a rejection that nobody can hear.
+// A Worker that does not start is reported by an answer, and by a rejection that cannot be caught.
 addEventListener("unhandledrejection", (event) => {
   if (event.reason?.code === "ERR_RUNTIME_FAILURE") event.preventDefault();
 });
@@ -32,7 +32,7 @@ async function serve(request: WorkerdRequest): Promise<unknown> {
   if ("start" in request) return await start(request.start);
   const miniflare = running.get(request.id)!;
   if ("isolate" in request) {
-    // Its type is that of workers-types, which knows other global types than Deno.
+    // Its type is that of workers-types, whose global types differ from Deno's.
     const worker = await miniflare.getWorker(nameOf(request.isolate)) as unknown as {
       scheduled(options: { cron: string }): Promise<{ outcome: string }>;
     };
@@ -47,7 +47,7 @@ async function start(
 ) {
   let said = "";
   const miniflare = new Miniflare({
-    // Nothing is to be fetched from anywhere.
+    // Miniflare must not download anything.
     cf: false,
     ...folder === undefined ? {} : {
       d1Persist: `${folder}/d1`,
@@ -58,7 +58,7 @@ async function start(
     },
     workers: workers.map(({ code, bindings, d1 = [], objects = {} }, i) => ({
       name: nameOf(i),
-      // Told which modules there are, miniflare need not parse them to find out.
+      // With a list of modules, miniflare need not parse them.
       modules: [{ type: "ESModule", path: "worker.mjs", contents: code }],
       bindings,
       d1Databases: [...d1],

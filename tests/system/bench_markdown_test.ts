@@ -24,20 +24,20 @@ Deno.test("writeBlocks() replaces what is in the named block, and nothing else",
   );
 });
 
-Deno.test("writeBlocks() writes the same page the second time", () => {
+Deno.test("writeBlocks() writes the same page when it runs again", () => {
   const tables = new Map([["closed", "| a |"], ["size", "| b |"]]);
   const once = writeBlocks(two, tables);
   assertEquals(writeBlocks(once, tables), once);
   assert(once.includes("<!-- bench:size -->\n\n| b |\n\n<!-- /bench:size -->"), once);
 });
 
-Deno.test("writeBlocks() fills every block of a name", () => {
+Deno.test("writeBlocks() fills every block of the same name", () => {
   const block = "<!-- bench:size -->\n<!-- /bench:size -->\n";
   const written = writeBlocks(block + block, new Map([["size", "| b |"]]));
   assertEquals(written.split("| b |").length, 3);
 });
 
-Deno.test("writeBlocks() writes blocks of another kind when told to", () => {
+Deno.test("writeBlocks() writes blocks of another kind on request", () => {
   const written = writeBlocks(two, new Map([["fleet", "ours"], ["closed", "no"]]), {
     kind: "simulate",
     known: ["fleet"],
@@ -102,7 +102,7 @@ for (
   });
 }
 
-Deno.test("renderForReadme() shows the wanted columns, and spreads in their cells", () => {
+Deno.test("renderForReadme() shows the selected columns, and the range in their cells", () => {
   const table = {
     name: "a",
     title: "",
@@ -130,7 +130,7 @@ Deno.test("renderForReadme() shows the wanted columns, and spreads in their cell
   );
 });
 
-Deno.test("sideBySide() shows what differs in one column in one row, and no column of zeros", () => {
+Deno.test("sideBySide() merges rows that differ in one column, and drops columns of zeros", () => {
   const columns = ["call", "way", "a", "b"];
   const rows = [["x", "fast", "1", "0"], ["y", "fast", "2", "0"], ["y", "safe", "3", "4"]];
   assertEquals(sideBySide({ columns, rows }, "way", ["call"], ["a", "b"]), {
@@ -139,23 +139,23 @@ Deno.test("sideBySide() shows what differs in one column in one row, and no colu
   });
 });
 
-Deno.test("no two tables of the benchmark have one name", () => {
+Deno.test("the tables of the benchmark have different names", () => {
   assertEquals([...new Set(TABLES)], [...TABLES]);
 });
 
-Deno.test("the pages have blocks of tables that exist", () => {
+Deno.test("the blocks of the pages name existing tables", () => {
   checkTables({ known: TABLES });
   checkTables(BLOCKS);
   const names = readPages().flatMap(({ text }) => blockNames(text));
   assert(names.length > 0);
 });
 
-Deno.test("no page has a table of measurements outside of a block", () => {
+Deno.test("every table of measurements in a page stands in a block", () => {
   const empty = new Map(TABLES.map((name) => [name, ""]));
   const simulated = new Map(BLOCKS.known.map((name) => [name, ""]));
   for (const { path, text } of readPages()) {
     const rest = writeBlocks(writeBlocks(text, empty), simulated, BLOCKS);
-    // A heading that tells of something measured.
+    // A heading of measured figures.
     assertEquals(rest.match(/^\|.*\b(n|m)s\/call|^\|.*calls\/s\b.*/gm), null, path);
     if (path === "tests/tools/bench/README.md") assertEquals(rest.match(/^\|.*/gm), null, path);
   }

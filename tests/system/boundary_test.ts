@@ -2,10 +2,10 @@ import { assert, assertEquals } from "@std/assert";
 import { deno, filesBelow, readConfig, root } from "../tools/gate/project.ts";
 import { codeOf, readPages } from "../tools/pages/pages.ts";
 
-/** Entry points that run where Node's modules are, and never at the edge. */
+/** Entry points that run on Node-like runtimes, and never at the edge. */
 const ON_A_MACHINE: readonly string[] = ["./cli"];
 
-/** What each entry point may bring with it from npm, whole packages by name. */
+/** The npm packages that each entry point may import, by name. */
 const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   ".": [],
   "./d1": ["drizzle-orm"],
@@ -69,11 +69,11 @@ function namesIn(text: string): string[] {
   return [...text.matchAll(/`(.+?)`/g)].map(([, name]) => name!);
 }
 
-/** What is published although no entry point imports it. */
+/** Published files that no entry point imports. */
 const EXTRA =
   /^(deno\.json|[A-Z]+(\.md)?|[\w/-]+\/[\w-]+\.(md|png)|migrations\/(\d+_\w+\.sql|meta\/\w+\.json))$/;
 
-Deno.test("the published files are what the entry points import, migrations and pages", async () => {
+Deno.test("the published files are the files that entry points import, migrations and pages", async () => {
   const { ok, stderr } = await deno(["publish", "--dry-run", "--allow-dirty", "--no-check"]);
   assert(ok, stderr);
   const published = pathsWithin(stderr.match(/file:\S+/g) ?? []);
@@ -113,7 +113,7 @@ Deno.test("nothing is imported from JSR", () => {
   assertEquals(all.filter((specifier) => specifier.startsWith("jsr:")), []);
 });
 
-/** Everything that ends up in the module graph: files, packages, built-in modules. */
+/** The module graph: files, packages, built-in modules. */
 async function specifiersReachedFrom(path: string): Promise<string[]> {
   const { ok, stdout, stderr } = await deno(["info", "--json", path]);
   assert(ok, stderr);
@@ -122,7 +122,7 @@ async function specifiersReachedFrom(path: string): Promise<string[]> {
   };
   return modules.flatMap(({ specifier, error, dependencies = [] }) => {
     assertEquals(error, undefined, specifier);
-    // A type-only import of a built-in module shows among the dependencies alone.
+    // A type-only import of a built-in module appears only among the dependencies.
     return [
       specifier,
       ...dependencies.map((d) => d.specifier).filter((s) => s.startsWith("node:")),
@@ -141,7 +141,7 @@ function pathsWithin(specifiers: readonly string[]): string[] {
   return specifiers.filter((s) => s.startsWith(root.href)).map((s) => s.slice(root.href.length));
 }
 
-/** The specifiers of a file's import and re-export statements and of its `import()`s. */
+/** Returns the specifiers of a file's import and re-export statements and of its `import()`s. */
 function importsOf(path: string): string[] {
   return specifiersIn(Deno.readTextFileSync(new URL(path, root)));
 }

@@ -1,8 +1,8 @@
-// The English of comments, as far as it can be counted.
+// The English of comments, as far as a test can count it.
 import { assert, assertEquals } from "@std/assert";
 import { filesBelow, root } from "../tools/gate/project.ts";
 
-/** Openings that leave out the noun: "What the store gave", "Whether it is open". */
+/** Openings without a noun: "What the store gave", "Whether it is open". */
 const CLIPPED = /^(What|Whether|Who|Whose|One|None|It is)\b/;
 
 Deno.test("fewer than 2 in 100 comments of the package begin with a word that stands for the noun", () => {
@@ -18,7 +18,7 @@ Deno.test("fewer than 2 in 100 comments of the package begin with a word that st
   assert(clipped.length < comments.length / 50, clipped.join("\n"));
 });
 
-Deno.test("commentsIn() gives docstrings, blocks of lines and Lua's, without their marks", () => {
+Deno.test("commentsIn() returns docstrings, blocks of lines and Lua comments, without their marks", () => {
   const source = '/**\n * Returns a.\n *\n * @returns b\n */\nx("// no comment");\n' +
     "// One,\n// over two lines.\ny(); // beside code\n-- In Lua.\n/** Short. */\n";
   assertEquals(commentsIn(source), [
@@ -29,7 +29,7 @@ Deno.test("commentsIn() gives docstrings, blocks of lines and Lua's, without the
   ]);
 });
 
-/** The comments of a source, in order. Those that stand beside code are left out. */
+/** Returns the comments of a source, in order, without those beside code. */
 function commentsIn(source: string): string[] {
   return [...source.matchAll(/^[ \t]*(?:\/\*\*?.*?\*\/|(?:[ \t]*(?:\/\/|--).*?\n)+)/gms)]
     .map(([comment]) =>

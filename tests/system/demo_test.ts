@@ -6,10 +6,10 @@ import { lines } from "../../examples/demo/lines.ts";
 import type { Ending } from "../../examples/demo/load.ts";
 import { normalAfterMs, report } from "../../examples/demo/report.ts";
 
-/** For each of two passes, in real time; 8 is the least. */
+/** The duration of each of two passes, in real seconds; 8 is the least. */
 const SECONDS = scaled(8, 10);
 
-Deno.test("demo shows what the breaker changes, ends by itself and leaves nothing running", async () => {
+Deno.test("the demo shows the effect of the breaker, ends by itself and leaves nothing running", async () => {
   const { code, stdout, stderr } = await demo("--seconds", `${SECONDS}`).output();
   const output = text(stdout);
   assertEquals(text(stderr), "");
@@ -45,7 +45,7 @@ Deno.test("demo shows what the breaker changes, ends by itself and leaves nothin
   assertGone(output);
 });
 
-Deno.test("normalAfterMs() gives when a second began in which 95 % were answered fresh", () => {
+Deno.test("normalAfterMs() returns the first second in which 95 % were answered fresh", () => {
   const pass = (endings: Ending[]) => ({
     samples: endings.map((ending, i) => ({ ending, dueAt: i * 50, latencyMs: 0 })),
     traffic: { sentAt: [], doneForNobody: 0 },
@@ -54,7 +54,7 @@ Deno.test("normalAfterMs() gives when a second began in which 95 % were answered
   });
   const many = (count: number, ending: Ending) => Array<Ending>(count).fill(ending);
 
-  // Twenty requests a second, the fault ends with the fifth: of twenty, one may be stale.
+  // Twenty requests a second, the fault ends with the fifth: one of twenty may be stale.
   const recovered = [...many(10, "stale"), ...many(9, "fresh"), "stale", ...many(21, "fresh")];
   assertEquals(normalAfterMs(pass(recovered as Ending[])), 300);
   assertEquals(normalAfterMs(pass(many(41, "fresh"))), 0);
@@ -65,7 +65,7 @@ Deno.test("normalAfterMs() gives when a second began in which 95 % were answered
   assertEquals(normalAfterMs(pass(tooLate)), undefined);
 });
 
-Deno.test("the demo's page quotes the table that it prints", () => {
+Deno.test("the demo's page quotes the table that the demo prints", () => {
   const pass = {
     samples: [],
     traffic: { sentAt: [], doneForNobody: 0 },
@@ -79,8 +79,8 @@ Deno.test("the demo's page quotes the table that it prints", () => {
   assertEquals(quoted.filter((label) => /^-+$/.test(label)).length, 3); // the whole table
 });
 
-// Another two passes, in real time.
-Deno.test({ name: "demo --serve goes on until it is interrupted", ...IN_FULL }, async () => {
+// Two more passes, in real time.
+Deno.test({ name: "demo --serve runs until it is interrupted", ...IN_FULL }, async () => {
   await using process = demo("--serve", "--seconds", "8").spawn();
   let output = "";
   let circuit: { name: string } | undefined;
@@ -106,7 +106,7 @@ Deno.test({ name: "demo --serve goes on until it is interrupted", ...IN_FULL }, 
   assertGone(output);
 });
 
-Deno.test("demo refuses a command line that it does not understand", async () => {
+Deno.test("the demo refuses an invalid command line", async () => {
   for (const args of [["--sreve"], ["--seconds", "soon"], ["now"]]) {
     const { code, stderr } = await demo(...args).output();
     assertEquals(code, 2);

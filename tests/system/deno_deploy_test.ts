@@ -18,7 +18,7 @@ const client = createClient({ url: server.url });
 await migrate(client);
 const DAY_MS = 86_400_000;
 
-Deno.test("deno-deploy example guards its routes, and isolates share what they learn", async () => {
+Deno.test("the deno-deploy example guards its routes, and isolates share state", async () => {
   await redis.command("FLUSHALL");
   await using upstream = startUpstream(500);
   await using face = await startFace({ redis });
@@ -49,14 +49,14 @@ Deno.test("deno-deploy example guards its routes, and isolates share what they l
   const metrics = await (await fetch(`${other.url}/metrics`)).text();
   assertStringIncludes(metrics, 'fuse_circuits{store="cache",circuit="api",state="OPEN"} 1\n');
 
-  // Each tells what it knows, and whoever is first writes the row.
+  // Each isolate reports what it knows, and the first one writes the row.
   await Promise.all([one.end("SIGINT"), other.end("SIGINT")]);
   const fuse = createFuse({ stores: { database: libsql({ client }) }, storeTimeoutMs: 20_000 });
   const trail = await Array.fromAsync(fuse.history());
   assertEquals(trail.map(({ name, event }) => [name, event]), [["api", "opened"]]);
 });
 
-Deno.test("deno-deploy example tells upon SIGINT what it holds back, which is lost without", async () => {
+Deno.test("the deno-deploy example sends its pending outcomes upon SIGINT, which would be lost otherwise", async () => {
   await redis.command("FLUSHALL");
   await using upstream = startUpstream(200);
   await using face = await startFace({ redis });
@@ -76,7 +76,7 @@ Deno.test("deno-deploy example tells upon SIGINT what it holds back, which is lo
   assert(told < all, `all ${told} of ${all} were told without SIGINT`);
 });
 
-Deno.test("deno-deploy example prunes the trail, by Deno.cron where there is one", async () => {
+Deno.test("the deno-deploy example prunes the trail by Deno.cron where it exists", async () => {
   // A hundred days ago, and today.
   const past = new FakeClock(Date.now() - 100 * DAY_MS);
   const key = `pruned-${crypto.randomUUID()}`;
@@ -123,7 +123,7 @@ function environment(face: { url: string; token: string }, upstream: { url: stri
   };
 }
 
-/** Answers everything with one status. */
+/** Answers every request with one status. */
 function startUpstream(status: number) {
   let received = 0;
   const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, () => {
@@ -142,8 +142,8 @@ function get(url: string): Promise<Response> {
 }
 
 /**
- * Sends requests that succeed, until the isolate has some that Redis does not know of. It tells them
- * once a second: on a busy machine that may fall between the last of them and the look at Redis.
+ * Sends requests that succeed, until the isolate has some that Redis does not know. It sends them
+ * once a second: on a busy machine that may happen between the last request and the look at Redis.
  */
 async function holdBack(url: string, state: OpeningStore, before: number): Promise<number> {
   let sent = before;
@@ -152,7 +152,7 @@ async function holdBack(url: string, state: OpeningStore, before: number): Promi
       const response = await get(url);
       assertEquals([response.status, await response.text()], [200, "said the upstream"]);
     }
-    // Twice: what is on its way at the first look has arrived at the second.
+    // Twice: a request on its way at the first look has arrived at the second.
     if (await successes(state) < sent && await successes(state) < sent) return sent;
   }
   throw new Error(`All ${sent} successes are in Redis at once: nothing is held back`);
@@ -163,7 +163,7 @@ async function successes(state: OpeningStore): Promise<number> {
   return (await state.read("api", { shape, at: Date.now() })).totals.successes;
 }
 
-/** What comes of importing the example in a process of its own. */
+/** Returns the result of importing the example in a process of its own. */
 async function imported(env: Record<string, string>, ...flags: string[]) {
   const program = "tests/support/deno_deploy_cron.ts";
   const { stdout, stderr } = await exampleCommand(["run", ...flags], env, program).output();

@@ -1,4 +1,4 @@
-// An application that shares the database and has drizzle-kit, as the page on migrations shows it.
+// An application that shares the database and uses drizzle-kit, as the page on migrations shows.
 import { type Client, createClient } from "@libsql/client";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { createFuse } from "@fuse/edge";
@@ -13,7 +13,7 @@ const TAGS = migrations.map(({ tag }) => tag);
 const SCHEMA = "schema.ts";
 const CONFIG = "drizzle.config.ts";
 
-/** The files that the page shows, by the names in their first lines. */
+/** The files on the page, by the names in their first lines. */
 async function filesOfPage(): Promise<Record<string, string>> {
   const page = await Deno.readTextFile(new URL("migrations/README.md", root));
   const named = codeOf(page, "ts").flatMap((code) => {
@@ -28,7 +28,7 @@ async function drizzleKit(project: NpmProject, ...args: string[]): Promise<void>
   assert(ok, stdout + stderr);
 }
 
-/** The tables of the database, and its indexes and triggers. */
+/** Returns the tables of the database, and its indexes and triggers. */
 async function partsOf(client: Client): Promise<string[]> {
   const { rows } = await client.execute(
     "select name from sqlite_master where name not like 'sqlite_%' order by name",
@@ -52,7 +52,7 @@ async function shareDatabase(t: Deno.TestContext): Promise<void> {
   const ours = await partsOf(client);
   let all: string[] = [];
 
-  await t.step("generate makes its own table alone, with the foreign key", async () => {
+  await t.step("generate creates only the application's table, with the foreign key", async () => {
     await drizzleKit(project, "generate");
     const folder = `${project.folder}/drizzle`;
     const written = [...Deno.readDirSync(folder)].filter(({ name }) => name.endsWith(".sql"));
@@ -62,14 +62,14 @@ async function shareDatabase(t: Deno.TestContext): Promise<void> {
     assertMatch(sql, /REFERENCES `circuit_breakers`\(`key`\)/);
   });
 
-  await t.step("migrate adds that to ours, by a ledger of its own", async () => {
+  await t.step("migrate adds that table to ours, with a ledger of its own", async () => {
     await drizzleKit(project, "migrate");
     all = await partsOf(client);
     assertEquals(all, [...ours, "app_migrations", "upstreams"].sort());
     assertEquals(await migrate(client), { applied: [] });
   });
 
-  await t.step("push drops none of ours", async () => {
+  await t.step("push drops none of our tables", async () => {
     await drizzleKit(project, "push", "--force");
     assertEquals(await partsOf(client), all);
     const column = files[SCHEMA]!.replace(/^ {2}owner: .*\n/m, `$&  note: text("note"),\n`);
@@ -81,7 +81,7 @@ async function shareDatabase(t: Deno.TestContext): Promise<void> {
     assertEquals(await migrate(client), { applied: [] });
   });
 
-  await t.step("the foreign key follows a circuit that is removed", async () => {
+  await t.step("the foreign key follows the removal of a circuit", async () => {
     const stores = { database: libsql({ client }) };
     await using fuse = createFuse({ stores, storeTimeoutMs: 10_000 });
     const breaker = fuse.make("payments");
@@ -93,13 +93,16 @@ async function shareDatabase(t: Deno.TestContext): Promise<void> {
     assertEquals(rows.map((row) => [row.owner, row.circuit]), [["ada", null]]);
   });
 
-  await t.step("push without the filter drops ours, and migrate() makes them again", async () => {
-    await project.write(CONFIG, files[CONFIG]!.replace(/^ {2}tablesFilter: .*\n/m, ""));
-    await drizzleKit(project, "push", "--force");
-    const left = await partsOf(client);
-    assertEquals(left.filter((name) => name.startsWith("circuit_breaker")), []);
-    assertEquals(await migrate(client), { applied: TAGS });
-    assertEquals((await partsOf(client)).filter((name) => ours.includes(name)), ours);
-  });
+  await t.step(
+    "push without the filter drops our tables, and migrate() creates them again",
+    async () => {
+      await project.write(CONFIG, files[CONFIG]!.replace(/^ {2}tablesFilter: .*\n/m, ""));
+      await drizzleKit(project, "push", "--force");
+      const left = await partsOf(client);
+      assertEquals(left.filter((name) => name.startsWith("circuit_breaker")), []);
+      assertEquals(await migrate(client), { applied: TAGS });
+      assertEquals((await partsOf(client)).filter((name) => ours.includes(name)), ours);
+    },
+  );
   client.close();
 }

@@ -1,6 +1,5 @@
-// Each example is run as its reader would run it, with no more permissions than it needs, and says
-// what it is there to show. `deno-deploy.ts` is served by deno_deploy_test.ts, the demo run by
-// demo_test.ts.
+// Runs each example as its reader would, with no more permissions than it needs, and compares its
+// output. deno_deploy_test.ts serves `deno-deploy.ts`, demo_test.ts runs the demo.
 import { assertEquals, assertMatch } from "@std/assert";
 import { createClient } from "@libsql/client/web";
 import { memory } from "@fuse/edge";
@@ -209,7 +208,7 @@ forged: 401, who are you?
   },
 ];
 
-// All at once: most of the time each of them takes is Deno's own.
+// All at once: Deno's own start takes most of the time.
 const [outputs, hybrid, overTcp, contract] = await Promise.all([
   Promise.all(examples.map(({ path, flags }) => run(path, flags))),
   hybridOnServers(),
@@ -218,7 +217,7 @@ const [outputs, hybrid, overTcp, contract] = await Promise.all([
 ]);
 
 for (const [i, { path, output }] of examples.entries()) {
-  Deno.test(`example ${path} shows what it is there for`, () => {
+  Deno.test(`example ${path} shows what it promises`, () => {
     const shown = outputs[i]!.output.replaceAll(/"at":"[^"]+"/g, '"at":"…"');
     assertEquals({ ...outputs[i], output: shown }, { output, errors: "" });
   });
@@ -242,7 +241,7 @@ after a reset, in the office: CLOSED
   assertEquals(overTcp, { output, errors: "" });
 });
 
-Deno.test("example custom-driver keeps the whole contract of a store", () => {
+Deno.test("example custom-driver passes the whole contract suite of a store", () => {
   const all = storeContract(() => memory()).length + 1; // and that two connections share it
   assertMatch(contract.stdout, new RegExp(`ok \\| ${all} passed \\| 0 failed`), contract.stderr);
 });
@@ -282,7 +281,7 @@ async function run(path: string, flags: readonly string[], env: Record<string, s
     ["run", "--no-prompt", "--quiet", ...flags, `examples/${path}`],
     { env },
   );
-  // console.log() puts a space before what turns out to be empty; and moments are of the run.
+  // console.log() prints a space before an empty argument; and times differ in each run.
   const output = stdout.replaceAll(/ +$/gm, "").replaceAll(/"at":"[^"]+Z"/g, '"at":"…"');
   return { output, errors: stderr };
 }
@@ -293,7 +292,7 @@ async function redisOverTcp() {
   return await run("redis.ts", [NET, "--allow-env"], { REDIS_URL: redis.url });
 }
 
-/** `hybrid.ts` with the addresses of servers, and what these have afterwards. */
+/** Runs `hybrid.ts` with the addresses of servers, and returns their contents afterwards. */
 async function hybridOnServers() {
   const [redis, server] = await Promise.all([startRedis(), Sqld.start()]);
   try {

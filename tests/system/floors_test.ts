@@ -1,13 +1,13 @@
-// The house: imports go down only, those of types included, and never in a circle.
+// The floors of the project: imports go down only, including type imports, and never in a circle.
 import { assert, assertEquals } from "@std/assert";
 import { faultsOf, FLOORS, importsOf, readImports } from "../tools/floors/floors.ts";
 import { filesBelow, root } from "../tools/gate/project.ts";
 
-Deno.test("imports go down only, types included, and never in a circle", () => {
+Deno.test("imports go down only, type imports included, and never in a circle", () => {
   assertEquals(faultsOf(readImports()), []);
 });
 
-Deno.test("every floor has a file, and every file a floor", () => {
+Deno.test("every floor has a file, and every file has a floor", () => {
   const files = [...readImports().keys()];
   assert(files.length > 60);
   for (const { name, files: floor } of FLOORS) assert(files.some((file) => floor.test(file)), name);
@@ -31,16 +31,16 @@ for (
   });
 }
 
-Deno.test("importsOf() reads imports over several lines, and none in a comment", () => {
+Deno.test("importsOf() reads imports over several lines, and ignores comments", () => {
   const text = '/** import "./a.ts" */\nimport {\n  type B,\n  c,\n} from "./b/c.ts";\n' +
     'export * from "../d.ts";\nimport "npm:e";\n';
   assertEquals(importsOf("src/f.ts", text), ["src/b/c.ts", "d.ts"]);
 });
 
-/** Generated, and read by no one. */
+/** Generated files, which nobody reads. */
 const GENERATED = /^(migrations\/meta\/|deno\.lock$)/;
 
-Deno.test("no file has more than 450 lines, and no folder more files than a page can show", () => {
+Deno.test("no file has more than 450 lines, and no folder has too many files", () => {
   const files = ["src", "drivers", "migrations", "tests", "examples"].flatMap((folder) =>
     ["", ".ts", ".tsx", ".css", ".js", ".lua", ".sql"].flatMap((extension) =>
       filesBelow(folder, extension)

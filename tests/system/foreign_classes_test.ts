@@ -11,7 +11,7 @@ const { Response: Native, Request: NativeRequest } = globalThis;
 const busy = () => new Native("busy", { status: 503, headers: { "retry-after": "70" } });
 const clock = new FakeClock();
 
-/** What a circuit makes of two calls that an upstream answers with 503. */
+/** Returns the counts of two calls that an upstream answers with 503. */
 async function judged(get: () => Promise<unknown>, options: FuseOptions = {}) {
   const breaker = createFuse({ clock: clock.now, ...options }).make("api", { failureThreshold: 2 });
   for (let i = 0; i < 2; i++) await (await breaker.call(get) as Response).text();
@@ -19,12 +19,12 @@ async function judged(get: () => Promise<unknown>, options: FuseOptions = {}) {
   return [metrics.totalFailures, openUntil!.getTime() - openedAt!.getTime()];
 }
 
-/** They keep connections open, which end with their server. */
+/** Their open connections end with their server. */
 const keepsConnections = { sanitizeOps: false, sanitizeResources: false };
 
 for (const [name, send] of Object.entries({ undici: undici.fetch, "node-fetch": nodeFetch })) {
   Deno.test(
-    `a 503 of ${name} is a failure, and its Retry-After counts`,
+    `a 503 of ${name} is a failure, and its Retry-After is followed`,
     keepsConnections,
     async () => {
       await upstream(busy, async (url) => {
@@ -34,7 +34,7 @@ for (const [name, send] of Object.entries({ undici: undici.fetch, "node-fetch": 
   );
 
   Deno.test(
-    `a 503 of ${name} that a fallback replaces is let go of`,
+    `the body of a 503 of ${name} that a fallback replaces is canceled`,
     keepsConnections,
     async () => {
       await upstream(busy, async (url) => {

@@ -1,4 +1,5 @@
-// What examples/coming-from-another-breaker.md says of other breakers, asked of the packages themselves.
+// Tests of the statements of examples/coming-from-another-breaker.md about other breakers, on the
+// packages themselves.
 import { assertEquals, assertRejects } from "@std/assert";
 import { once } from "node:events";
 import {
@@ -17,7 +18,7 @@ import { createFuse } from "@fuse/edge";
 
 const fails = () => Promise.reject(new Error("no answer"));
 
-/** An action that works, fails or hangs as its steps say, in order. */
+/** Returns an action that works, fails or hangs as its steps say, in order. */
 function steps(...outcomes: (() => unknown)[]): () => unknown {
   return () => outcomes.shift()!();
 }
@@ -51,7 +52,7 @@ Deno.test("opossum opens at the first failure and gives up after 10 s by default
   breaker.shutdown();
 });
 
-Deno.test("opossum hands its fallback the arguments and the error, also on a failure", async () => {
+Deno.test("opossum passes the arguments and the error to its fallback, also on a failure", async () => {
   const breaker = new Opossum((_: string) => fails(), { volumeThreshold: 10, timeout: false });
   breaker.fallback((id: string, error: Error) => `${id}: ${error.message}`);
   assertEquals(await breaker.fire("EUR"), "EUR: no answer");
@@ -59,7 +60,7 @@ Deno.test("opossum hands its fallback the arguments and the error, also on a fai
   breaker.shutdown();
 });
 
-Deno.test("opossum closes by the success of a call that began before it opened", async () => {
+Deno.test("opossum closes at the success of a call that began before it opened", async () => {
   const slow = Promise.withResolvers<number>();
   const breaker = new Opossum(steps(() => slow.promise, fails), {
     timeout: false,
@@ -78,7 +79,7 @@ Deno.test("opossum closes by the success of a call that began before it opened",
   breaker.shutdown();
 });
 
-Deno.test("opossum counts as a success what its errorFilter takes, without a fallback", async () => {
+Deno.test("opossum counts an error that its errorFilter accepts as a success, without a fallback", async () => {
   const breaker = new Opossum(fails, { errorFilter: () => true, timeout: false });
   breaker.fallback(() => "fallback");
   await assertRejects(() => breaker.fire(), Error, "no answer");
@@ -106,7 +107,7 @@ Deno.test("cockatiel opens above the threshold of its window", async () => {
   await assertRejects(() => breaker.execute(() => 1), BrokenCircuitError);
 });
 
-Deno.test("cockatiel lets callers wait for a trial and then run", async () => {
+Deno.test("cockatiel makes callers wait for a trial and then run", async () => {
   const breaker = circuitBreaker(handleAll, {
     halfOpenAfter: 0,
     breaker: new ConsecutiveBreaker(1),
@@ -123,7 +124,7 @@ Deno.test("cockatiel lets callers wait for a trial and then run", async () => {
   assertEquals(ran, true);
 });
 
-Deno.test("cockatiel closes a half-open circuit by an error that it does not handle", async () => {
+Deno.test("cockatiel closes a half-open circuit at an error that it does not handle", async () => {
   const breaker = circuitBreaker(handleType(RangeError), {
     halfOpenAfter: 0,
     breaker: new ConsecutiveBreaker(1),
@@ -133,7 +134,7 @@ Deno.test("cockatiel closes a half-open circuit by an error that it does not han
   assertEquals(breaker.state, CircuitState.Closed);
 });
 
-Deno.test("a timeout of cockatiel around a call of Fuse counts as nothing", async () => {
+Deno.test("a timeout of cockatiel around a call of Fuse counts as neutral", async () => {
   const breaker = createFuse().make("api", { failureThreshold: 1 });
   const policy = timeout(1, TimeoutStrategy.Aggressive);
   const hangs = () => new Promise(() => {});

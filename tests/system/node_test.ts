@@ -8,7 +8,7 @@ import { startFace } from "../support/upstash_face.ts";
 
 const { compilerOptions, exports, imports } = readConfig();
 
-/** What a strict project of today has, in the types of Node alone. */
+/** The settings of a strict project, with the types of Node alone. */
 const TSCONFIG = {
   compilerOptions: {
     module: "nodenext",
@@ -24,7 +24,7 @@ const TSCONFIG = {
   files: ["main.ts", "all.ts"],
 };
 
-Deno.test("a Node project installs, compiles and runs it", async (t) => {
+Deno.test("a Node project installs, compiles and runs the package", async (t) => {
   await using project = await npmProject([
     ...[
       "@hono/node-server",
@@ -44,18 +44,21 @@ Deno.test("a Node project installs, compiles and runs it", async (t) => {
   );
   await project.write("all.ts", all.join(""));
 
-  await t.step("its program and the package's types compile, without DOM and Deno", async () => {
-    // Types of other packages are theirs: Drizzle's want databases that nobody here has.
-    const found = await project.tsc();
-    assertEquals(found.filter((line) => /^(main|all)\.ts|@fuse\/edge/.test(line)), []);
-  });
+  await t.step(
+    "the program and the package's types compile, without DOM and Deno types",
+    async () => {
+      // Types of other packages are not checked: Drizzle's need databases that are not installed.
+      const found = await project.tsc();
+      assertEquals(found.filter((line) => /^(main|all)\.ts|@fuse\/edge/.test(line)), []);
+    },
+  );
 
-  await t.step("the program compiles, by a bundler's resolution", async () => {
+  await t.step("the program compiles with a bundler's resolution", async () => {
     const bundler = ["--module", "esnext", "--moduleResolution", "bundler", "--lib", "es2023,dom"];
     assertEquals(await project.tsc("--noEmit", "--skipLibCheck", ...bundler), []);
   });
 
-  await t.step("CommonJS may require it", async () => {
+  await t.step("CommonJS can require the package", async () => {
     const program = 'const { createFuse } = require("@fuse/edge"); console.log(typeof createFuse);';
     await project.write("main.cjs", program);
     const { stdout, stderr } = await project.node(["main.cjs"]);
@@ -85,7 +88,7 @@ Deno.test("a Node project installs, compiles and runs it", async (t) => {
   });
 });
 
-/** The binary of Bun that runs on every processor of the kind. */
+/** The binary of Bun that runs on all processors of the architecture. */
 const BUN = "@oven/bun-linux-x64-baseline";
 
 async function runProgram(project: NpmProject, runtime: string): Promise<void> {
@@ -128,10 +131,10 @@ const ALONE = [
   "./testing",
 ];
 
-Deno.test("a Node project that wants the core alone installs no other package", async () => {
+Deno.test("a Node project that uses only the core installs no other package", async () => {
   await using project = await npmProject([]);
   const installed = [...Deno.readDirSync(`${project.folder}/node_modules`)].map(({ name }) => name);
-  // Of the test's own tools.
+  // Packages of the test's own tools.
   const own = /^(\..*|@types|@typescript|typescript|undici-types)$/;
   assertEquals(installed.filter((name) => !own.test(name)), ["@fuse"]);
   const load = (entries: readonly string[]) =>
@@ -146,7 +149,7 @@ Deno.test("a Node project that wants the core alone installs no other package", 
   assert(refused.stderr.includes("Cannot find package 'drizzle-orm'"), refused.stderr);
 });
 
-Deno.test("README.md says how to install it before it is published", async () => {
+Deno.test("README.md explains how to install the package before it is published", async () => {
   const readme = await Deno.readTextFile(new URL("README.md", root));
   const { tasks } = readConfig();
   assert(tasks.pack?.endsWith("tests/tools/npm/pack.ts"));
@@ -155,8 +158,8 @@ Deno.test("README.md says how to install it before it is published", async () =>
   }
 });
 
-Deno.test("the source uses nothing that Node 20 does not have", async () => {
-  // As many types as Node 20 has globals: `Map.groupBy`, of ES2024, is an error.
+Deno.test("the source uses no API that Node 20 lacks", async () => {
+  // Only the types of Node 20's globals: `Map.groupBy`, of ES2024, is an error.
   const lib = ["es2023", "es2024.string", "dom", "dom.iterable", "dom.asynciterable"];
   const folder = await Deno.makeTempDir({ prefix: "fuse-node20-" });
   try {

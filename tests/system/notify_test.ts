@@ -12,7 +12,7 @@ import { FakeParts, startReceiver } from "../support/notices.ts";
 
 const PROCESS = fileURLToPath(new URL("../support/notify_process.ts", import.meta.url));
 
-/** Runs an isolate to its end, or death. */
+/** Runs an isolate to its end, or its death. */
 async function isolate(database: string, url: string, fate: "lives" | "dies") {
   const { code, signal, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "--no-check", "--quiet", PROCESS, database, url, fate],
@@ -21,7 +21,7 @@ async function isolate(database: string, url: string, fate: "lives" | "dies") {
   assertEquals(new TextDecoder().decode(stderr), "");
 }
 
-Deno.test("of two isolates one tells, and drain() tells once what the other died with", async () => {
+Deno.test("one of two isolates sends a notice, and drain() sends once what a dead isolate left", async () => {
   const folder = await Deno.makeTempDir();
   await using receiver = startReceiver();
   const database = `file:${folder}/fuse.db`;
@@ -59,7 +59,7 @@ Deno.test("of two isolates one tells, and drain() tells once what the other died
   }
 });
 
-Deno.test("notify() tells a server that fails and then works, and gives up one that hangs", async () => {
+Deno.test("notify() retries a server that fails and then works, and gives up on one that hangs", async () => {
   await using receiver = startReceiver();
   const parts = new FakeParts();
   const fuse = createFuse({ clock: parts.clock });
@@ -73,7 +73,7 @@ Deno.test("notify() tells a server that fails and then works, and gives up one t
   assertEquals([receiver.requests.length, parts.pauses], [3, [1_000, 2_000]]);
   assertEquals([receiver.notices().length, errors], [1, []]);
 
-  // The receiver says when it wants to be asked again.
+  // The receiver names the time of the next attempt.
   const busy = [
     new Response(null, { status: 429, headers: { "retry-after": "7" } }),
     new Response(),
@@ -96,7 +96,7 @@ Deno.test("notify() tells a server that fails and then works, and gives up one t
   for (const answer of hanging) answer(new Response(null, { status: 500 }));
 });
 
-Deno.test("drain() rejects without an address while the server fails, and tells all once it works", async () => {
+Deno.test("drain() rejects without an address while the server fails, and sends all notices once it works", async () => {
   await using receiver = startReceiver();
   const client = createClient({ url: ":memory:" });
   try {

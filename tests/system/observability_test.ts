@@ -1,5 +1,6 @@
-// The dashboard and the alert rules of examples/observability/, held against what the code exports:
-// by names, and by promtool, which plays the rules on what two isolates told in a hundred minutes.
+// The dashboard and the alert rules of examples/observability/, compared with the exported metrics:
+// by names, and with promtool, which plays the rules on the samples of two isolates over a hundred
+// minutes.
 import { assert, assertEquals } from "@std/assert";
 import { parse } from "@std/yaml";
 import { createFuse } from "@fuse/edge";
@@ -28,12 +29,12 @@ const panels: string[] = dashboard.panels.flatMap(
 );
 const variables: { name: string; query: string | { query: string } }[] = dashboard.templating.list;
 
-/** A label that Prometheus adds to what it scrapes. */
+/** The labels that Prometheus adds to scraped samples. */
 const TARGET_LABELS = ["instance", "job"];
 
 const path = await findPromtool();
 
-Deno.test("the alerts and the dashboard ask for metrics, labels and values that are exported", async () => {
+Deno.test("the alerts and the dashboard use only exported metrics, labels and values", async () => {
   const exported = await exportedLabels();
   const queries = variables.flatMap(({ query }) => typeof query === "string" ? [] : [query.query]);
   for (const expr of [...alerts.map(({ expr }) => expr), ...panels, ...queries]) {
@@ -45,7 +46,7 @@ Deno.test("the alerts and the dashboard ask for metrics, labels and values that 
       for (const { label, values } of matchers) {
         const known = labels!.get(label);
         assert(known, `${metric} has no label ${label}: ${expr}`);
-        // Circuits and stores are named by users.
+        // Users name circuits and stores.
         if (["circuit", "store"].includes(label)) continue;
         assertEquals(values.filter((value) => !known!.has(value)), [], `${label} in ${expr}`);
       }
@@ -58,12 +59,12 @@ Deno.test("the alerts and the dashboard ask for metrics, labels and values that 
   }
 });
 
-Deno.test("the dashboard shows every metric that is exported", async () => {
+Deno.test("the dashboard shows every exported metric", async () => {
   const shown = new Set(panels.flatMap(selectorsOf).map(({ metric }) => metric));
   assertEquals([...shown].sort(), [...(await exportedLabels()).keys()].sort());
 });
 
-Deno.test("the alerts tell labels that their expressions leave", () => {
+Deno.test("the alerts use only labels that their expressions keep", () => {
   for (const { alert, expr, annotations } of alerts) {
     const told = Object.values(annotations).flatMap((text) =>
       [...text.matchAll(/\$labels\.(\w+)/g)].map(([, label = ""]) => label)
@@ -72,7 +73,7 @@ Deno.test("the alerts tell labels that their expressions leave", () => {
   }
 });
 
-Deno.test("the dashboard's variables are all that its panels use", () => {
+Deno.test("the dashboard's variables are exactly those that its panels use", () => {
   const known = [...variables.map(({ name }) => name), "__rate_interval"];
   const used = JSON.stringify(dashboard.panels).matchAll(/\$\{?(\w+)/g);
   assertEquals([...used].map(([, name = ""]) => name).filter((name) => !known.includes(name)), []);
@@ -123,13 +124,13 @@ promtoolTest("the alerts fire when they should, and every panel shows something"
   }
 });
 
-/** A test that is ignored, and says so by its name, where there is no promtool. */
+/** Registers a test that is ignored without promtool, and whose name says so. */
 function promtoolTest(name: string, check: (path: string) => Promise<void>): void {
   if (path === undefined) Deno.test({ name: name + PROMTOOL_MISSING, ignore: true, fn() {} });
   else Deno.test(name, () => check(path));
 }
 
-/** The alerts that fire at a minute of {@linkcode history}, by their labels. */
+/** Returns the alerts that fire at a minute of {@linkcode history}, by their labels. */
 const FIRING: readonly { minute: number; firing: readonly string[] }[] = [
   { minute: 9, firing: [] },
   {
@@ -168,9 +169,9 @@ const FIRING: readonly { minute: number; firing: readonly string[] }[] = [
 ];
 
 /**
- * Lets two isolates with one store live through a hundred minutes, and scrapes them once a minute.
+ * Simulates two isolates with one store for a hundred minutes, and scrapes them once a minute.
  * Payments are down from minute 10 to 25, the search is slow from 30 to 42, mail fails every other
- * minute from 40 to 55, the store is away from 70 on, and nobody is scraped from 80 on.
+ * minute from 40 to 55, the store is unreachable from 70 on, and no scrape happens from 80 on.
  */
 async function history() {
   const clock = new FakeClock();
@@ -202,7 +203,7 @@ async function history() {
       await call("search", during(30, 42) ? slow : fine);
       await call("mail", during(40, 55) && minute % 2 === 0 ? failing : fine);
       await call("legacy", fine);
-      await fuse.flush().catch(() => {}); // the store is away
+      await fuse.flush().catch(() => {}); // the store is unreachable
     }
     if (minute === 5) {
       await isolates[0]!.fuse.make("legacy").forceClose({ reason: "to be replaced" });
@@ -214,7 +215,7 @@ async function history() {
   return { text: texts[40]!.text, series: seriesOf(texts) };
 }
 
-/** The samples of all scrapes, as the input of `promtool test rules`. */
+/** Returns the samples of all scrapes, as the input of `promtool test rules`. */
 function seriesOf(scrapes: readonly { instance: string; minute: number; text: string }[]) {
   const series = new Map<string, string[]>();
   for (const { instance, minute, text } of scrapes) {
@@ -223,7 +224,7 @@ function seriesOf(scrapes: readonly { instance: string; minute: number; text: st
       const name = `${metric}{${all.map(([k, v]) => `${k}=${JSON.stringify(v)}`).join()}}`;
       let values = series.get(name);
       if (!values) series.set(name, values = []);
-      // As Prometheus marks a series that a scrape no longer has.
+      // Prometheus marks a series that way when a scrape lacks it.
       while (values.length < minute) values.push(values.length === 0 ? "_" : "stale");
       values.push(`${value}`);
     }
@@ -234,7 +235,7 @@ function seriesOf(scrapes: readonly { instance: string; minute: number; text: st
   }));
 }
 
-/** The labels of each metric that the code exports, each with its values. */
+/** Returns the labels of each exported metric, each with its values. */
 async function exportedLabels(): Promise<Map<string, Map<string, Set<string>>>> {
   const exported = new Map<string, Map<string, Set<string>>>();
   const fuse = createFuse();
@@ -252,7 +253,7 @@ async function exportedLabels(): Promise<Map<string, Map<string, Set<string>>>> 
   return exported;
 }
 
-/** The metrics that an expression selects, with the values that it wants of their labels. */
+/** Returns the metrics that an expression selects, with the label values that it requires. */
 function selectorsOf(expr: string) {
   return [...expr.matchAll(/\b(fuse_\w+)(?:\{([^}]*)\})?/g)].map(([, metric = "", inner = ""]) => ({
     metric,
@@ -262,12 +263,12 @@ function selectorsOf(expr: string) {
   }));
 }
 
-/** The labels that an expression groups by. */
+/** Returns the labels that an expression groups by. */
 function groupingsOf(expr: string): string[] {
   return [...expr.matchAll(/\bby \(([^)]*)\)/g)].flatMap(([, list = ""]) => list.split(/, */));
 }
 
-/** An expression of a panel with its variables filled in. */
+/** Returns an expression of a panel with its variables filled in. */
 function filledIn(expr: string): string {
   return expr.replaceAll("$__rate_interval", "5m").replaceAll(/\$(store|circuit)/g, ".*");
 }

@@ -1,10 +1,10 @@
-// Deno's own OpenTelemetry exports what otel() tells, to a real receiver of OTLP.
+// Deno's own OpenTelemetry exports the telemetry of otel() to a real OTLP receiver.
 import { assert, assertEquals } from "@std/assert";
 import { fileURLToPath } from "node:url";
 
 const PROCESS = fileURLToPath(new URL("../support/otel_process.ts", import.meta.url));
 
-/** The part of OTLP in JSON that is read. */
+/** The part of OTLP in JSON that this test reads. */
 interface Attribute {
   readonly key: string;
   readonly value: { readonly stringValue?: string; readonly intValue?: string | number };
@@ -29,7 +29,7 @@ interface Metric {
   readonly histogram?: { readonly dataPoints: readonly Point[] };
 }
 
-/** Runs the process under Deno's OpenTelemetry. Returns what it exported. */
+/** Runs the process under Deno's OpenTelemetry. Returns its exports. */
 async function exported() {
   const metrics = new Map<string, Metric>();
   const spans: Span[] = [];
@@ -77,7 +77,7 @@ const textOf = (attributes: readonly Attribute[]) =>
     value.stringValue ?? Number(value.intValue),
   ]));
 
-/** The values of a metric by the store and one more attribute. */
+/** Returns the values of a metric by the store and one more attribute. */
 function valuesOf(metric: Metric | undefined, attribute: string): Record<string, number> {
   const points = (metric?.sum ?? metric?.gauge ?? metric?.histogram)?.dataPoints ?? [];
   return Object.fromEntries(points.map(({ attributes, asInt, asDouble, count }) => {

@@ -59,14 +59,14 @@ Deno.test("the pages name every option, method, event and fault", async () => {
   assertEquals(unnamed.map(({ of, name }) => `${of}.${name}`), []);
 });
 
-Deno.test("the pages name every environment variable that is read", async () => {
+Deno.test("the pages name every environment variable that the package reads", async () => {
   const source = await Deno.readTextFile(new URL("src/env_settings.ts", root));
   const read = new Set(source.match(/\b(?:FUSE|CB_DB|TURSO|UPSTASH)_[A-Z_]+[A-Z]\b/g));
   assert(read.size >= 8);
   assertEquals([...read].filter((name) => !words.includes(name)), []);
 });
 
-Deno.test("the page of the options gives the defaults of the docstrings", async () => {
+Deno.test("the page of the options states the defaults of the docstrings", async () => {
   const { text } = guide.find(({ path }) => path === "src/rules/README.md")!;
   const options = (await membersOf("mod.ts", ["CircuitPolicy", "FuseOptions", "BackoffOptions"]))
     .filter(({ standard }) => /^[\d_]+$/.test(standard));
@@ -78,7 +78,7 @@ Deno.test("the page of the options gives the defaults of the docstrings", async 
   assertEquals(wrong, []);
 });
 
-Deno.test("every link from a page into the project leads somewhere", () => {
+Deno.test("every link from a page into the project leads to an existing place", () => {
   const broken = pages.flatMap(({ path, text }) =>
     linksOf(text).filter((link) => !leadsSomewhere(path, link)).map((link) => `${path}: ${link}`)
   );
@@ -138,7 +138,7 @@ Deno.test("every block of TypeScript in a page is run, by doc tests or as a Work
   }
 });
 
-Deno.test("the rules are numbered from 1 on, and the code cites only rules that there are", () => {
+Deno.test("the rules are numbered from 1 on, and the code cites only existing rules", () => {
   const { text } = sectionOf(guide, "The rules");
   const numbers = [...text.matchAll(/^(\d+)\. /gm)].map(([, number]) => Number(number));
   assert(numbers.length >= 18);
@@ -151,26 +151,26 @@ Deno.test("the rules are numbered from 1 on, and the code cites only rules that 
   assertEquals(unknown, []);
 });
 
-Deno.test("sectionsOf() gives headings with what is below them, and no comments in code", () => {
+Deno.test("sectionsOf() returns headings with their contents, and no comments in code", () => {
   const page = "# A\na\n## B\nb\n```sh\n# no heading\n```\n### C\nc\n## D\n";
   assertEquals(sectionsOf(page).map(({ title }) => title), ["A", "B", "C", "D"]);
   assertEquals(sectionsOf(page)[1]?.text, "b\n```sh\n# no heading\n```\n### C\nc");
   assertEquals(sectionsOf(page)[3]?.text, "");
 });
 
-Deno.test("sectionOf() throws when no page has the section, and when two have it", () => {
+Deno.test("sectionOf() throws when no page has the section, and when two pages have it", () => {
   const page = (path: string) => ({ path, text: "# A\n\na\n" });
   assertEquals(sectionOf([page("a.md")], "A"), { title: "A", text: "\na\n", path: "a.md" });
   assertThrows(() => sectionOf([page("a.md")], "B"), Error, "found it on no page");
   assertThrows(() => sectionOf([page("a.md"), page("b.md")], "A"), Error, "a.md, b.md");
 });
 
-Deno.test("linksOf() gives links into the project, and neither addresses nor code", () => {
+Deno.test("linksOf() returns links into the project, and neither addresses nor code", () => {
   const page = "[a](b.md#c) [d](#e) [f](https://example.com) `[g](h)`\n```ts\n[i](j)\n```\n";
   assertEquals(linksOf(page), ["b.md#c", "#e"]);
 });
 
-Deno.test("anchorsOf() makes an anchor of each heading, and numbers those that repeat", () => {
+Deno.test("anchorsOf() returns an anchor for each heading, and numbers repeated ones", () => {
   assertEquals(anchorsOf("# Has it been touched?\n## A\n## A\n"), [
     "has-it-been-touched",
     "a",
@@ -193,7 +193,7 @@ function leadsSomewhere(from: string, link: string): boolean {
   }
 }
 
-/** The numbers in `rule 7`, `Rules 6, 7 and 12` and `rules 16 to 18`. */
+/** Returns the numbers in `rule 7`, `Rules 6, 7 and 12` and `rules 16 to 18`. */
 function citedIn(source: string): number[] {
   return [...source.matchAll(/\brules? (\d+(?:(?:, | and | to )\d+)*)/gi)]
     .flatMap(([, numbers = ""]) => numbers.match(/\d+/g)!.map(Number));
@@ -202,7 +202,7 @@ function citedIn(source: string): number[] {
 interface Member {
   readonly of: string;
   readonly name: string;
-  /** What its docstring gives as `@default`. */
+  /** Returns the `@default` of its docstring. */
   readonly standard: string;
 }
 
@@ -211,7 +211,7 @@ interface DocProperty {
   readonly jsDoc?: { tags?: { kind: string; doc?: string; value?: string }[] };
 }
 
-/** The members of some exported interfaces and classes, as `deno doc` knows them. */
+/** Returns the members of some exported interfaces and classes, as `deno doc` lists them. */
 async function membersOf(path: string, wanted: readonly string[]): Promise<Member[]> {
   const { ok, stdout, stderr } = await deno(["doc", "--json", path]);
   assert(ok, stderr);

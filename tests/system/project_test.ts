@@ -1,9 +1,10 @@
-// What CONTRIBUTING, tests/README.md and the workflows say of the tree, held against the tree.
+// The statements of CONTRIBUTING, tests/README.md and the workflows about the tree, compared with
+// the tree.
 import { assert, assertEquals } from "@std/assert";
 import { parse } from "@std/yaml";
 import { readConfig, root } from "../tools/gate/project.ts";
 
-Deno.test("CONTRIBUTING maps what is there, and every folder that is there", () => {
+Deno.test("CONTRIBUTING lists only existing files, and every folder", () => {
   const named = mapOf(read("CONTRIBUTING.md"));
   assertEquals(named.filter((path) => !exists(path)), []);
   const there = [
@@ -30,7 +31,7 @@ Deno.test("every command in CONTRIBUTING is a task", () => {
   assertEquals(named.filter((task) => !(task in readConfig().tasks)), []);
 });
 
-Deno.test("the workflows run .ci/run, in the Deno that it pins", () => {
+Deno.test("the workflows run .ci/run with the Deno version that it pins", () => {
   const [, pinned] = /deno@(\d+\.\d+\.\d+) /.exec(read(".ci/run"))!;
   for (const name of ["ci.yml", "publish.yml"]) {
     const { jobs } = parse(read(`.github/workflows/${name}`)) as {
@@ -43,7 +44,7 @@ Deno.test("the workflows run .ci/run, in the Deno that it pins", () => {
   }
 });
 
-/** The paths in the first block of a page that is a tree: two spaces further in is one folder down. */
+/** Returns the paths in the first block of a page that is a tree: two spaces are one folder. */
 function mapOf(page: string): string[] {
   const [, tree = ""] = /^```text\n(.*?)^```$/ms.exec(page)!;
   let folder = "";
@@ -54,7 +55,10 @@ function mapOf(page: string): string[] {
   });
 }
 
-/** The names in a folder of the project that Git would show; those of folders end with a slash. */
+/**
+ * Returns the names in a folder of the project that Git tracks or would track; those of folders end
+ * with a slash.
+ */
 function entriesOf(folder: string): string[] {
   return [...Deno.readDirSync(new URL(folder, root))]
     .filter(({ name }) => !name.startsWith(".") && name !== "node_modules")

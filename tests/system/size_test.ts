@@ -1,4 +1,4 @@
-// Bytes do not depend on the machine: what is sent to the edge stays within its budget.
+// Bytes do not depend on the machine: the code for the edge stays within its budget.
 import { assert, assertEquals } from "@std/assert";
 import * as esbuild from "esbuild";
 import { type Bundle, bundle, CORE_PROGRAM, LIMITS } from "../tools/size/bundle.ts";
@@ -14,11 +14,11 @@ const [d1, durableObject] = await Promise.all(
 ) as [Bundle, Bundle];
 await esbuild.stop();
 
-Deno.test("a program that imports createFuse alone is within the budget", () => {
+Deno.test("a program that imports only createFuse is within the budget", () => {
   assert(core.gzip <= LIMITS.core, `${core.gzip} bytes, at most ${LIMITS.core} are allowed`);
 });
 
-Deno.test("a program that imports createFuse alone has none of the machinery of shared stores", () => {
+Deno.test("a program that imports only createFuse contains no code for shared stores", () => {
   const paths = core.files.map(({ path }) => path);
   assert(paths.includes("src/registry.ts"));
   assertEquals(paths.filter((path) => /^src\/shared\/|^drivers\/(?!memory)/.test(path)), []);
@@ -29,7 +29,7 @@ Deno.test("./upstash adds no more than its budget to the core", () => {
   assert(added <= LIMITS.upstash, `${added} bytes, at most ${LIMITS.upstash} are allowed`);
 });
 
-Deno.test("./redis adds no more than ./upstash to the core, and no client over REST", () => {
+Deno.test("./redis adds no more than ./upstash to the core, and no REST client", () => {
   assert(redis.gzip <= upstash.gzip, `${redis.gzip} bytes, ./upstash has ${upstash.gzip}`);
   const paths = redis.files.map(({ path }) => path);
   assertEquals(paths.filter((path) => path === "drivers/upstash/rest.ts"), []);
@@ -47,7 +47,7 @@ for (
     assert(added <= limit, `${added} bytes, at most ${limit} are allowed`);
   });
 
-  Deno.test(`${entry} has no client of libSQL or Redis`, () => {
+  Deno.test(`${entry} contains no client of libSQL or Redis`, () => {
     const paths = both.files.map(({ path }) => path);
     assertEquals(paths.filter((path) => /upstash|web_client|local_client|tiered/.test(path)), []);
   });

@@ -1,4 +1,4 @@
-// What users of the entry points beside the core were promised. Of the core: surface_test.ts.
+// The promised surface of the entry points beside the core, which surface_test.ts covers.
 import { assertEquals } from "@std/assert";
 import { createClient } from "@libsql/client";
 import type { Redis } from "@upstash/redis";
@@ -27,22 +27,22 @@ import * as T from "@fuse/edge/testing";
 import * as U from "@fuse/edge/upstash";
 import { gives, is, type Maybe, same, takes } from "../support/promised.ts";
 
-Deno.test("@fuse/edge/env gives what was promised", () => {
+Deno.test("@fuse/edge/env exports the promised surface", () => {
   is<(env: object, options?: Omit<M.FuseOptions, "stores" | "default">) => M.Fuse>(fuseFromEnv);
 });
 
-Deno.test("@fuse/edge/cli gives a function that returns an exit code", () => {
+Deno.test("@fuse/edge/cli exports a function that returns an exit code", () => {
   is<(args: readonly string[]) => Promise<number>>(runCli);
 });
 
-Deno.test("@fuse/edge/dashboard gives what was promised", () => {
+Deno.test("@fuse/edge/dashboard exports the promised surface", () => {
   type Options =
     & { fuse: M.Fuse | ((c: Context) => M.Fuse); auth: MiddlewareHandler }
     & Maybe<{ actor: (c: Context) => string; readOnly: boolean; title: string; pollMs: number }>;
   is<(options: Options) => Hono>(dashboard);
 });
 
-Deno.test("@fuse/edge/upstash gives what was promised", () => {
+Deno.test("@fuse/edge/upstash exports the promised surface", () => {
   is<(options: U.UpstashOptions) => M.Store>(U.upstash);
   type Sends<T> = (sha: string, keys: string[], args: (string | number)[]) => T;
   type Pipeline = {
@@ -66,7 +66,7 @@ Deno.test("@fuse/edge/upstash gives what was promised", () => {
   takes<U.UpstashOptions, { url: string; token: string } & Settings>();
 });
 
-Deno.test("@fuse/edge/redis gives what was promised", () => {
+Deno.test("@fuse/edge/redis exports the promised surface", () => {
   type Client = R.RedisClientLike;
   is<(client: Client | (() => Client), options?: R.RedisOptions) => M.Store>(R.redis);
   takes<Client, { call(command: string, ...args: string[]): Promise<unknown> }>();
@@ -75,7 +75,7 @@ Deno.test("@fuse/edge/redis gives what was promised", () => {
   takes<R.RedisOptions, Maybe<{ prefix: string; ttlMs: number; clock: M.Clock }>>();
 });
 
-Deno.test("@fuse/edge/libsql gives what was promised", () => {
+Deno.test("@fuse/edge/libsql exports the promised surface", () => {
   is<(options: L.LibsqlOptions) => L.LibsqlStore>(L.libsql);
   is<(options: { state: M.Store; audit: L.LibsqlStore }) => L.LibsqlStore>(L.tiered);
   is<(row: { state: string; failureCount: number }) => boolean>(L.isHealthy);
@@ -131,7 +131,7 @@ Deno.test("@fuse/edge/libsql gives what was promised", () => {
   assertEquals(relations.map((one) => typeof one), ["object", "object"]);
 });
 
-Deno.test("@fuse/edge/d1 and @fuse/edge/durable-object give what was promised", () => {
+Deno.test("@fuse/edge/d1 and @fuse/edge/durable-object export the promised surface", () => {
   type Rest = Maybe<
     & { audit: "transitions" | "calls"; trailKey: string; trailKeys: readonly string[] }
     & { redact: (error: unknown) => string | undefined; clock: M.Clock }
@@ -154,7 +154,7 @@ Deno.test("@fuse/edge/d1 and @fuse/edge/durable-object give what was promised", 
   is<ObjectClass>(O.FuseObject);
 });
 
-Deno.test("@fuse/edge/migrations gives what was promised", async () => {
+Deno.test("@fuse/edge/migrations exports the promised surface", async () => {
   const client = createClient({ url: ":memory:" });
   const { applied }: { applied: string[] } = await G.migrate(client);
   gives<readonly { tag: string; sql: string }[], typeof G.migrations>();
@@ -162,19 +162,19 @@ Deno.test("@fuse/edge/migrations gives what was promised", async () => {
   client.close();
 });
 
-Deno.test("@fuse/edge/store gives what was promised", () => {
+Deno.test("@fuse/edge/store exports the promised surface", () => {
   is<(driver: S.Driver) => M.Store>(S.shared);
   gives<{ name: string; traits: M.StoreTraits }, S.Driver>();
   gives<Error & { scope: "circuit" | "store" }, S.StoreAnswerError>();
   new S.StoreAnswerError("full", { scope: "store", cause: new Error("OOM") });
-  // The contract's types and constants, for whoever writes a driver.
+  // The contract's types and constants, for authors of drivers.
   type Contract = [S.Snapshot, S.Tally, S.AcquireRequest, S.TransitionRequest, S.OverrideRequest];
   takes<Contract["length"], 5>();
   assertEquals([S.ID_MEMORY_MS, S.OUTBOX_LENGTH, S.TOTALS_ONLY], [60_000, 64, -1]);
   assertEquals(S.absentSnapshot(7).now, 7);
 });
 
-Deno.test("@fuse/edge/testing gives what was promised", () => {
+Deno.test("@fuse/edge/testing exports the promised surface", () => {
   const clock: { now: M.Clock; advance: (ms: number) => void; set: (ms: number) => void } = new T
     .FakeClock(5);
   assertEquals([clock.now(), new T.FakeClock().now() >= 0], [5, true]);
@@ -190,7 +190,7 @@ Deno.test("@fuse/edge/testing gives what was promised", () => {
   gives<{ needs?: "shared" | "audited" | "persistent" }, T.ContractCase>();
 });
 
-Deno.test("@fuse/edge/hono gives what was promised", async () => {
+Deno.test("@fuse/edge/hono exports the promised surface", async () => {
   type Of<T> = T | ((c: Context) => T);
   same<H.FuseVariables, { fuse: M.Fuse }>();
   takes<
@@ -213,14 +213,14 @@ Deno.test("@fuse/edge/hono gives what was promised", async () => {
   const app = new Hono<{ Bindings: { REGION: string }; Variables: H.FuseVariables }>();
   app.use(H.circuitBreaker({ fuse: () => fuse, name: (c) => c.req.path, context: () => null }));
   app.get("/a", (c) => c.text(c.var.fuse.make("in the handler").name));
-  // The variable is there without being declared, too.
+  // The variable exists without a declaration, too.
   const bare = new Hono().use(H.circuitBreaker({ fuse }))
     .get("/a", (c) => c.text(c.var.fuse.make("in the handler").name));
   const texts = [await app.request("/a"), await bare.request("/a")].map((got) => got.text());
   assertEquals(await Promise.all(texts), ["in the handler", "in the handler"]);
 });
 
-Deno.test("@fuse/edge/notify gives what was promised", () => {
+Deno.test("@fuse/edge/notify exports the promised surface", () => {
   type Notice =
     & { readonly event: M.AuditEventName; readonly at: Date }
     & {
@@ -243,12 +243,12 @@ Deno.test("@fuse/edge/notify gives what was promised", () => {
   is<(fuse: M.Fuse, options: Options) => Notifier>(N.notify);
 });
 
-Deno.test("@fuse/edge/otel gives a function that stops", () => {
+Deno.test("@fuse/edge/otel exports a function that returns a stop function", () => {
   type Options = Maybe<{ meter: object; tracer: object; scopes: boolean; durations: boolean }>;
   is<(fuse: M.Fuse, options?: Options) => () => void>(otel);
 });
 
-Deno.test("@fuse/edge/log and @fuse/edge/prometheus export what was promised", () => {
+Deno.test("@fuse/edge/log and @fuse/edge/prometheus export the promised surface", () => {
   type To = { info(...data: unknown[]): void; warn(...data: unknown[]): void } & {
     error(...data: unknown[]): void;
   };

@@ -1,4 +1,4 @@
-// What users of the core were promised. Of the other entry points: surface_entries_test.ts.
+// The promised surface of the core. surface_entries_test.ts covers the other entry points.
 import { assertEquals } from "@std/assert";
 import { createClient } from "@libsql/client";
 import * as M from "@fuse/edge";
@@ -18,7 +18,7 @@ import {
 
 type Id = M.CircuitIdentity;
 
-Deno.test("@fuse/edge exports the functions and classes that were promised", () => {
+Deno.test("@fuse/edge exports the promised functions and classes", () => {
   is<(options?: M.FuseOptions) => M.Fuse>(M.createFuse);
   is<(options?: Maybe<{ maxCircuits: number; clock: M.Clock }>) => M.Store>(M.memory);
   is<(o: { baseMs: number; factor?: number; maxMs?: number; jitter?: number }) => M.Cooldown>(
@@ -46,7 +46,7 @@ Deno.test("@fuse/edge exports the functions and classes that were promised", () 
   gives<{ cause?: unknown }, M.StoreUnavailableError>();
 });
 
-Deno.test("@fuse/edge knows the words that were promised, and no others", () => {
+Deno.test("@fuse/edge accepts the promised words, and no others", () => {
   same<M.CircuitState, "CLOSED" | "OPEN" | "HALF_OPEN">();
   same<M.Override, "forced_open" | "forced_closed" | "disabled" | "metrics_only">();
   type Windows = "rolling_window" | "count_window" | "slow_calls";
@@ -66,7 +66,7 @@ Deno.test("@fuse/edge knows the words that were promised, and no others", () => 
   takes<M.ErrorMatcher, Class | typeof TypeError | ((error: unknown) => boolean)>();
 });
 
-Deno.test("@fuse/edge takes the options that were promised, undefined ones too", () => {
+Deno.test("@fuse/edge accepts the promised options, also undefined ones", () => {
   type Numeric =
     | ("failureThreshold" | "successThreshold" | "maxCooldownMs" | "windowMs" | "windowSize")
     | ("minimumThroughput" | "percentageThreshold" | "slowCallMs" | "callTimeoutMs")
@@ -114,7 +114,7 @@ Deno.test("@fuse/edge takes the options that were promised, undefined ones too",
   takes<M.EventQuery, Maybe<Page>>();
 });
 
-Deno.test("@fuse/edge gives the data that was promised", () => {
+Deno.test("@fuse/edge returns the promised data", () => {
   type Dates<K extends string> = { [_ in K]: Date | null };
   same<Id, Texts<"key" | "store" | "name"> & { context: string | null; boundary: string | null }>();
   gives<Numbers<"calls" | "successes" | "failures" | "slow">, M.Counts>();
@@ -153,7 +153,7 @@ Deno.test("@fuse/edge gives the data that was promised", () => {
   >();
 });
 
-Deno.test("@fuse/edge tells the events that were promised", () => {
+Deno.test("@fuse/edge emits the promised events", () => {
   type Moved = "opened" | "would_open" | "closed" | "half_opened";
   type Called = "success" | "failure" | "slow" | "ignored";
   type Acted = M.Override | "released" | "imported" | "removed" | "reset";
@@ -178,14 +178,14 @@ Deno.test("@fuse/edge tells the events that were promised", () => {
   gives<{ type: keyof M.FuseEvents }, M.FuseEvent>();
 });
 
-Deno.test("@fuse/edge leaves what only authors of drivers need to @fuse/edge/store", () => {
+Deno.test("@fuse/edge leaves symbols for authors of drivers to @fuse/edge/store", () => {
   const values = Object.keys(M).filter((name) => name in S);
   assertEquals(values, []);
-  // A store has a name and traits, and nothing that only a driver has.
+  // A store has a name and traits, and no members that only drivers have.
   same<keyof M.Store, "name" | "traits">();
 });
 
-/** Rows of the trail, with the circuit that each is of. */
+/** Returns rows of the trail, with the circuit of each. */
 async function namesOf(of: { history: M.Fuse["history"] }, query?: M.EventQuery) {
   const names: string[] = [];
   for await (const { store, name, context, boundary, event } of of.history(query)) {
@@ -194,7 +194,7 @@ async function namesOf(of: { history: M.Fuse["history"] }, query?: M.EventQuery)
   return names;
 }
 
-Deno.test("a Fuse, its breakers and its stores with a trail do what was promised", async () => {
+Deno.test("a Fuse, its breakers and its stores with a trail have the promised methods", async () => {
   const client = createClient({ url: ":memory:" });
   await migrate(client);
   const database = L.libsql({ client });

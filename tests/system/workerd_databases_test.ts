@@ -38,7 +38,7 @@ async function blocksOf(page: string): Promise<string[]> {
   return codeOf(await Deno.readTextFile(new URL(`drivers/${page}/README.md`, root)), "ts ignore");
 }
 
-/** What is read of a wrangler.jsonc. */
+/** The part of a wrangler.jsonc that this file reads. */
 interface Config {
   readonly vars: Record<string, string>;
   readonly d1_databases?: readonly { readonly binding: string }[];
@@ -70,7 +70,7 @@ Deno.test("the page's queries on D1 need no client of libSQL", () => {
 });
 
 for (const main of [D1, OBJECT]) {
-  Deno.test(`cloudflare-databases/${main} trips, rejects, and keeps its trail over a start`, async () => {
+  Deno.test(`cloudflare-databases/${main} trips, rejects, and keeps its trail over a restart`, async () => {
     const folder = await Deno.makeTempDir();
     await using stack = new AsyncDisposableStack();
     stack.defer(() => Deno.remove(folder, { recursive: true }));
@@ -113,12 +113,12 @@ for (const main of [D1, OBJECT]) {
     }
   });
 
-  Deno.test(`cloudflare-databases/${main} imports nothing of Node, and of the platform no class`, () => {
+  Deno.test(`cloudflare-databases/${main} imports no module of Node, and no class of the platform`, () => {
     assertEquals(bundles[main]!.imports, ["cloudflare:workers"]);
   });
 }
 
-Deno.test("the Durable Objects of the example have SQLite", async () => {
+Deno.test("the Durable Objects of the example use SQLite", async () => {
   const { migrations } = await configOf(OBJECT);
   assertEquals(migrations?.flatMap((one) => one.new_sqlite_classes), ["FuseObject"]);
 });

@@ -1,5 +1,6 @@
 /**
- * Two hundred requests at once to real workerd, some of them reset: what they ask of the store (trap 46).
+ * Two hundred concurrent requests to real workerd, some of them reset: their costs in store
+ * requests (trap 46).
  */
 import { assertEquals } from "@std/assert";
 import { type Scene, stageForFile } from "../support/worker_scene.ts";
@@ -8,12 +9,12 @@ import type { Isolate } from "../support/workerd.ts";
 const EXAMPLE = "src/index.ts";
 const SHORT_TEMPERED = "fixtures/short_tempered.ts";
 const CALLERS = 200;
-/** So many of them go away before they are answered. */
+/** The number of clients that disconnect before they are answered. */
 const RESET = 20;
 
 const stage = await stageForFile([EXAMPLE, SHORT_TEMPERED]);
 
-Deno.test("a cold start with 200 requests at once, some of them reset, costs two asks", async () => {
+Deno.test("a cold start with 200 concurrent requests, some of them reset, costs two store requests", async () => {
   await using scene = await stage.scene([EXAMPLE]);
   const [isolate] = scene.isolates as [Isolate];
   scene.cache.hold();
@@ -34,11 +35,12 @@ Deno.test("a cold start with 200 requests at once, some of them reset, costs two
   assertEquals(asks(scene), 2);
 });
 
-Deno.test("a cooldown's end with 200 requests at once, some of them reset, costs one ask and one trial", async () => {
+Deno.test("the end of a cooldown with 200 concurrent requests, some of them reset, costs one store request and one trial", async () => {
   await using scene = await stage.scene([SHORT_TEMPERED]);
   const [isolate] = scene.isolates as [Isolate];
   const { origin } = scene;
-  // A trial that fails is heard of before it is answered: from then on the isolate knows that it is open.
+  // The isolate learns of a failed trial before it is answered, and then knows that the circuit is
+  // open.
   const circuit = scene.redis.make("origin");
   do await statusOf(isolate.fetch("/status/500")); while (
     (await circuit.snapshot()).reopenCount === 0
@@ -51,7 +53,7 @@ Deno.test("a cooldown's end with 200 requests at once, some of them reset, costs
   };
   const asked = asks(scene);
   scene.cache.hold();
-  // Who calls before the cooldown has passed is rejected; who calls after it asks.
+  // Calls before the end of the cooldown are rejected; later ones ask.
   let first = 503;
   let trial: Promise<void>;
   do {
@@ -68,7 +70,8 @@ Deno.test("a cooldown's end with 200 requests at once, some of them reset, costs
     Array.from({ length: RESET }, (_, i) => isolate.client(`/reset/${i}`)),
   );
   for (const client of clients) await client.leave();
-  // They wait for nobody: neither the answer to who asks is there, nor has the trial run.
+  // They wait for nothing: neither the answer to the asking call has arrived, nor has the trial
+  // run.
   assertEquals(await Promise.all(rest), Array(rest.length).fill(503));
   assertEquals([asks(scene) - asked, origin.calls.length - before], [1, 0]);
   scene.cache.open();
@@ -78,12 +81,12 @@ Deno.test("a cooldown's end with 200 requests at once, some of them reset, costs
   assertEquals([asks(scene) - asked, origin.calls.length - before], [1, 1]);
 });
 
-/** How often the Worker asked to be let through. */
+/** The number of times that the Worker asked for admission. */
 function asks({ cache }: Scene): number {
   return cache.log.filter(({ body }) => body.includes('"acquire"')).length;
 }
 
-/** One turn of the event loop. */
+/** Waits for one turn of the event loop. */
 function turn(): Promise<false> {
   return new Promise((resolve) => setTimeout(resolve, 0, false));
 }

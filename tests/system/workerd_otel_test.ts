@@ -19,7 +19,7 @@ Deno.test("otel() reports a Worker to a provider that the Worker brings", async 
   await using workerd = await host.start([{ code, bindings: {} }]);
   const [isolate] = workerd.isolates;
   await (await isolate!.fetch("/fail")).body?.cancel();
-  // Another request: nothing is bound to the one before.
+  // Another request: nothing is bound to the previous one.
   const told = await (await isolate!.fetch("/")).json();
   const values = (name: string) =>
     told.metrics[name].map((
@@ -30,7 +30,7 @@ Deno.test("otel() reports a Worker to a provider that the Worker brings", async 
   assertEquals(values("fuse.circuits"), [["closed", 0], ["open", 1], ["half_open", 0]]);
   assertEquals(values("fuse.rejections"), [[undefined, 1]]);
   assertEquals(told.metrics["fuse.call.duration"][0].value.count, 1);
-  // Without `nodejs_als` no span is active: the change has its own.
+  // Without `nodejs_als` no span is active: the change has a span of its own.
   const [span] = told.spans;
   assertEquals([told.spans.length, span.name], [1, "circuitbreaker.state_change"]);
   assertEquals(span.attributes["fuse.last_failure.kind"], "TypeError");

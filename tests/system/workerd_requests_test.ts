@@ -1,5 +1,5 @@
 /**
- * Requests to real workerd that die early, and many at once.
+ * Requests to real workerd that end early, and many concurrent ones.
  */
 import { assert, assertEquals } from "@std/assert";
 import { type Scene, stageForFile } from "../support/worker_scene.ts";
@@ -14,7 +14,7 @@ const stage = await stageForFile([EXAMPLE, CLIENT_PER_REQUEST, SHORT_TEMPERED]);
 for (
   const [circuit, path] of [["origin", "/origin/reports/7"], ["reports", "/reports/7"]] as const
 ) {
-  Deno.test(`circuit "${circuit}": a client that goes away counts as nothing, and holds up nobody`, async () => {
+  Deno.test(`circuit "${circuit}": a client that disconnects counts as neutral, and delays no other`, async () => {
     await using scene = await stage.scene([EXAMPLE]);
     const [isolate] = scene.isolates as [Isolate];
     const { origin } = scene;
@@ -25,7 +25,7 @@ for (
 
     origin.answer = () => new Response("fine");
     for (let i = 0; i < 10; i++) assertEquals(await statusOf(isolate.fetch(path)), 200);
-    // A failure takes along all that is pending.
+    // A failure is sent at once, with all pending outcomes.
     origin.answer = () => new Response("down", { status: 500 });
     await statusOf(isolate.fetch(path));
     await totals(scene, circuit, { totalSuccesses: 10, totalFailures: 1 });
@@ -58,41 +58,42 @@ Deno.test("a path cannot lead away from the origin", async () => {
   ]);
 });
 
-Deno.test("a request that dies while it waits for the store holds up nobody", async () => {
+Deno.test("a request that is canceled while it waits for the store delays no other", async () => {
   await using scene = await stage.scene([EXAMPLE]);
   const [isolate] = scene.isolates as [Isolate];
   const { cache } = scene;
   cache.hold();
   const clients = await Promise.all([1, 2, 3].map((i) => isolate.client(`/origin/${i}`)));
-  // Nothing is known: two ask, and the third looks whether they have learnt something.
+  // A cold isolate: two calls ask, and the third checks whether they have learned the state.
   for (const _ of clients.slice(1)) await cache.next();
   for (const client of clients) await client.leave();
 
-  // Their answers stay held; later ones go through.
+  // Their answers stay held; later ones pass.
   cache.hold((passage) => passage.release());
   for (let i = 0; i < 5; i++) assertEquals(await statusOf(isolate.fetch("/origin/later")), 200);
   assertEquals(scene.origin.calls, Array(5).fill("/later"));
 });
 
-Deno.test("a handler that throws while its call is under way holds up nobody", async () => {
+Deno.test("a handler that throws while its call is running delays no other", async () => {
   await using scene = await stage.scene([SHORT_TEMPERED]);
   const [isolate] = scene.isolates as [Isolate];
   for (let i = 0; i < 3; i++) assertEquals(await statusOf(isolate.fetch("/dies?throw")), 500);
   for (let i = 0; i < 5; i++) assertEquals(await statusOf(isolate.fetch("/later")), 200);
 });
 
-Deno.test("a trial whose client goes away holds up nobody, and gives its slot back", async () => {
+Deno.test("a trial whose client disconnects delays no other call, and frees its slot", async () => {
   await using scene = await stage.scene([SHORT_TEMPERED]);
   const [isolate] = scene.isolates as [Isolate];
   const acquired = () => scene.cache.log.filter(({ body }) => body.includes('"acquire"')).length;
-  // The first is that of a cold isolate, the second a trial: it fails, and the circuit is open again.
+  // The first request is a cold isolate's, the second a trial: it fails, and the circuit is open
+  // again.
   await eventually(async () => {
     await statusOf(isolate.fetch("/status/500"));
     return acquired() >= 2;
   });
   await using hung = hang(scene);
   const clients: Client[] = [];
-  // Those before the cooldown has passed are rejected.
+  // Calls before the end of the cooldown are rejected.
   await eventually(async () => {
     clients.push(await isolate.client("/trial"));
     return hung.came() > 0;
@@ -108,10 +109,10 @@ Deno.test("a trial whose client goes away holds up nobody, and gives its slot ba
   });
 });
 
-Deno.test("1 000 requests at once over four isolates are answered, and counted to a one", async () => {
+Deno.test("1 000 concurrent requests over four isolates are answered and counted exactly", async () => {
   await using scene = await stage.scene(Array(4).fill(EXAMPLE));
   const { origin, isolates } = scene;
-  // Nobody is answered before all have come.
+  // No request is answered before all have arrived.
   await using hung = hang(scene);
   const responses = Promise.all(
     Array.from({ length: 1_000 }, async (_, i) => {
@@ -130,10 +131,10 @@ Deno.test("1 000 requests at once over four isolates are answered, and counted t
   await totals(scene, "origin", { totalSuccesses: 1_000, totalFailures: 4 });
 });
 
-Deno.test("a client for each unit of work: requests at once do not wait for one another's", async () => {
+Deno.test("concurrent requests do not wait for each other with a client for each unit of work", async () => {
   await using scene = await stage.scene([CLIENT_PER_REQUEST]);
   const [isolate] = scene.isolates as [Isolate];
-  // More than a client has under way at once. The isolate is cold: each asks the store first.
+  // More than a client sends concurrently. The isolate is cold: each call asks the store first.
   const statuses = await Promise.all(
     Array.from({ length: 60 }, (_, i) => statusOf(isolate.fetch(`/origin/${i}`))),
   );
@@ -141,7 +142,7 @@ Deno.test("a client for each unit of work: requests at once do not wait for one 
   assertEquals(await storeErrors(isolate), 0);
 });
 
-/** From now on, calls of the origin wait. */
+/** Makes calls of the origin wait from now on. */
 function hang({ origin }: Scene) {
   const { answer } = origin;
   const before = origin.calls.length;
@@ -154,15 +155,15 @@ function hang({ origin }: Scene) {
   return {
     answer,
     release: resolve,
-    /** How many have come. */
+    /** The number of calls that have arrived. */
     came,
-    /** Waits until so many have. */
+    /** Waits until a number of calls have arrived. */
     calls: (count: number) => eventually(() => came() >= count),
     [Symbol.asyncDispose]: () => Promise.resolve(resolve()),
   };
 }
 
-/** Waits until Redis has as many outcomes as these, and compares. */
+/** Waits until Redis has as many outcomes as these, and compares them. */
 async function totals(
   { redis }: Scene,
   circuit: string,
@@ -177,7 +178,7 @@ async function totals(
   assertEquals(await read(), expected);
 }
 
-/** Asks until it is so. */
+/** Polls until the condition holds. */
 async function eventually(isSo: () => boolean | Promise<boolean>): Promise<void> {
   const until = performance.now() + DEADLINE_MS;
   while (!await isSo()) {
@@ -186,10 +187,10 @@ async function eventually(isSo: () => boolean | Promise<boolean>): Promise<void>
   }
 }
 
-/** After which a test fails that waits for what does not come. */
+/** The limit of a wait in a test. */
 const DEADLINE_MS = 30_000;
 
-/** How often the store failed this isolate: its own breaker may have stood in unseen. */
+/** The number of failures of the store for this isolate: its stand-in may have acted unnoticed. */
 async function storeErrors(isolate: Isolate): Promise<number> {
   const metrics = await (await isolate.fetch("/metrics")).text();
   let sum = 0;

@@ -1,10 +1,11 @@
-// Rule 10, trap 58: rejections over Workers RPC, before and after errors cross it with their fields.
+// Rule 10, trap 58: rejections over Workers RPC, before and after errors cross it with their
+// fields.
 import { assertEquals } from "@std/assert";
 import { Miniflare, Response as MiniflareResponse } from "miniflare";
 import * as esbuild from "esbuild";
 import { root } from "../tools/gate/project.ts";
 
-/** Guards its database, and is called over RPC. */
+/** A Worker that guards its database, and is called over RPC. */
 const INNER = `
 import { WorkerEntrypoint } from "cloudflare:workers";
 import { createFuse } from "./core.mjs";
@@ -18,7 +19,7 @@ export default class extends WorkerEntrypoint {
   }
 }`;
 
-/** Guards its calls of the other one. */
+/** A Worker that guards its calls of the other one. */
 const OUTER = `
 import { createFuse, isCallTimeoutError, isCircuitBreakerOpenError, rejectionOf } from "./core.mjs";
 const inner = createFuse().make("inner", { failureThreshold: 6 });
@@ -44,7 +45,7 @@ export default { async fetch(_request, env) {
 for (const compatibilityDate of ["2025-09-01", "2026-05-01"]) {
   Deno.test({
     name: `a rejection crosses RPC with compatibility date ${compatibilityDate}`,
-    // Miniflare leaves ports and files to the end of its process.
+    // Miniflare keeps ports and files until its process ends.
     sanitizeOps: false,
     sanitizeResources: false,
     async fn() {

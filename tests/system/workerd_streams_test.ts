@@ -1,5 +1,6 @@
 /**
- * `settle: "body"` (rule 22) in real workerd: bodies that the Worker reads, and bodies that it hands on.
+ * `settle: "body"` (rule 22) in real workerd: bodies that the Worker reads, and bodies that it
+ * passes on.
  */
 import { assert, assertEquals } from "@std/assert";
 import { startStreams, STREAM_CASES, type StreamCase } from "../support/stream_server.ts";
@@ -9,12 +10,12 @@ import type { Client, Isolate } from "../support/workerd.ts";
 const MAIN = "fixtures/streams.ts";
 const stage = await stageForFile([MAIN]);
 
-/** Where to ask the Worker, which has a circuit for each case. */
+/** The address of the Worker, which has a circuit for each case. */
 function pathOf(mode: string, circuit: string, { path, limits = {} }: Partial<StreamCase>): string {
   return `/${mode}${path}?${new URLSearchParams({ circuit, ...limits as Record<string, string> })}`;
 }
 
-Deno.test("a Worker counts what becomes of the bodies that it reads", async () => {
+Deno.test("a Worker counts the outcomes of the bodies that it reads", async () => {
   await using server = await startStreams();
   await using scene = await stage.scene([MAIN], { ORIGIN: server.url });
   const [isolate] = scene.isolates as [Isolate];
@@ -28,7 +29,7 @@ Deno.test("a Worker counts what becomes of the bodies that it reads", async () =
   }
 });
 
-Deno.test("a Worker counts what becomes of the bodies that it hands on", async () => {
+Deno.test("a Worker counts the outcomes of the bodies that it passes on", async () => {
   await using server = await startStreams();
   await using scene = await stage.scene([MAIN], { ORIGIN: server.url });
   const [isolate] = scene.isolates as [Isolate];
@@ -39,7 +40,7 @@ Deno.test("a Worker counts what becomes of the bodies that it hands on", async (
     assertEquals([one.path, ...await totals(scene, `case-${i}`)], [one.path, ...one.counted]);
     if (one.text === null) continue;
     assertEquals([one.path, text], [one.path, one.text]);
-    // As without a circuit: not an encoding, nor a length, is lost.
+    // As without a circuit: the encoding and the length are kept.
     const bare = await isolate.fetch(`/bare${one.path}`, { method, headers });
     assertEquals(await bare.text().catch(() => null), text);
     for (const name of ["content-encoding", "content-range", "content-length"]) {
@@ -54,11 +55,11 @@ Deno.test("a Worker counts what becomes of the bodies that it hands on", async (
   }
 });
 
-Deno.test("a Worker's route counts when its body has ended", async () => {
+Deno.test("a Worker's route counts a call when its body has ended", async () => {
   await using server = await startStreams();
   await using scene = await stage.scene([MAIN], { ORIGIN: server.url });
   const [isolate] = scene.isolates as [Isolate];
-  // A chunked body that breaks off looks whole to clients of workerd, with or without a circuit.
+  // A truncated chunked body looks complete to clients of workerd, with or without a circuit.
   const cases: [path: string, text: string | null, counted: [number, number]][] = [
     ["/chunked", "0123456789", [1, 0]],
     ["/truncated-length", null, [0, 1]],
@@ -71,7 +72,7 @@ Deno.test("a Worker's route counts when its body has ended", async () => {
   }
 });
 
-Deno.test("a Worker hands on a body that it made, whatever the header says of its length", async () => {
+Deno.test("a Worker passes on a body that it created, whatever Content-Length says", async () => {
   await using scene = await stage.scene([MAIN], { ORIGIN: "http://localhost:1" });
   const [isolate] = scene.isolates as [Isolate];
   for (const [i, length] of ["10", "4", "20", "10, 10", "ten", ""].entries()) {
@@ -83,7 +84,7 @@ Deno.test("a Worker hands on a body that it made, whatever the header says of it
   }
 });
 
-Deno.test("a trial of a Worker whose client leaves during the body gives its slot back", async () => {
+Deno.test("a trial of a Worker whose client disconnects during the body frees its slot", async () => {
   await using server = await startStreams();
   await using scene = await stage.scene([MAIN], { ORIGIN: server.url });
   const [isolate] = scene.isolates as [Isolate];
@@ -94,13 +95,14 @@ Deno.test("a trial of a Worker whose client leaves during the body gives its slo
     return response.status;
   };
   const acquired = () => scene.cache.log.filter(({ body }) => body.includes('"acquire"')).length;
-  // The first is that of a cold isolate, the second a trial: it fails, and the circuit is open again.
+  // The first request is a cold isolate's, the second a trial: it fails, and the circuit is open
+  // again.
   await eventually(async () => {
     await ask("/500");
     return acquired() >= 2;
   });
   const clients: Client[] = [];
-  // Those before the cooldown has passed are rejected.
+  // Calls before the end of the cooldown are rejected.
   await eventually(async () => {
     clients.push(await isolate.client(pathOf("pass", "trial", { path: "/stall", limits })));
     return server.asked.includes("/stall");
@@ -110,7 +112,7 @@ Deno.test("a trial of a Worker whose client leaves during the body gives its slo
   await eventually(async () => await ask("/empty") === 200);
 });
 
-/** What Redis holds, once it holds something. */
+/** Returns the contents of Redis, once there are any. */
 async function totals({ redis }: Scene, circuit: string): Promise<[number, number]> {
   let counted: [number, number] = [0, 0];
   await eventually(async () => {
@@ -121,7 +123,7 @@ async function totals({ redis }: Scene, circuit: string): Promise<[number, numbe
   return counted;
 }
 
-/** Asks until it is so. */
+/** Polls until the condition holds. */
 async function eventually(isSo: () => boolean | Promise<boolean>): Promise<void> {
   const until = performance.now() + DEADLINE_MS;
   while (!await isSo()) {
@@ -130,5 +132,5 @@ async function eventually(isSo: () => boolean | Promise<boolean>): Promise<void>
   }
 }
 
-/** After which a test fails that waits for what does not come. */
+/** The limit of a wait in a test. */
 const DEADLINE_MS = 20_000;

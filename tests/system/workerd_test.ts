@@ -10,7 +10,7 @@ import type { Turnstile } from "../support/turnstile.ts";
 import { type Scene, stageForFile } from "../support/worker_scene.ts";
 import { EXAMPLE, type Isolate, readWrangler } from "../support/workerd.ts";
 
-/** The set-ups of the example's README, and the store that each decides by. */
+/** The set-ups of the example's README, and the store of each. */
 const SETUPS: readonly [main: string, store: (scene: Scene) => Turnstile][] = [
   ["src/index.ts", ({ cache }) => cache],
   ["src/fuse_from_context.ts", ({ cache }) => cache],
@@ -19,10 +19,10 @@ const SETUPS: readonly [main: string, store: (scene: Scene) => Turnstile][] = [
 const NO_WAIT_UNTIL = "fixtures/no_wait_until.ts";
 const BAD = "fixtures/timer_at_module_scope.ts";
 
-/** The blocks of the pages that are Workers: Deno's doc tests cannot run them. */
+/** The blocks of the pages that are Workers, which Deno's doc tests cannot run. */
 const WORKERS: Readonly<Record<string, string>> = Object.fromEntries(
   readPages()
-    // Those with databases of Cloudflare's own: workerd_databases_test.ts runs them.
+    // workerd_databases_test.ts runs those with Cloudflare's own databases.
     .filter(({ path }) => !/^drivers\/(d1|durable_object)\//.test(path))
     .flatMap(({ text }) => codeOf(text, "ts ignore"))
     .map((code, i) => [`page_${i}.ts`, code]),
@@ -33,7 +33,7 @@ const stage = await stageForFile(
   WORKERS,
 );
 
-Deno.test("a Worker needs no module of Node, and nothing that is forbidden at module scope", async () => {
+Deno.test("a Worker needs no module of Node, and runs no forbidden operation at module scope", async () => {
   for (const [main] of SETUPS) {
     assertEquals(stage.bundles[main]!.imports.filter((path) => path !== "cloudflare:workers"), []);
   }
@@ -44,7 +44,7 @@ Deno.test("a Worker needs no module of Node, and nothing that is forbidden at mo
   }
 });
 
-Deno.test("the example's README shows each set-up as it is tested", async () => {
+Deno.test("the example's README shows each set-up that is tested", async () => {
   const readme = await Deno.readTextFile(new URL("README.md", EXAMPLE));
   const blocks = codeOf(readme, "ts");
   const files = await Promise.all(
@@ -53,14 +53,14 @@ Deno.test("the example's README shows each set-up as it is tested", async () => 
   assertEquals(blocks, files);
 });
 
-Deno.test("the Workers of the pages guard what is behind them", async () => {
+Deno.test("the Workers of the pages guard their upstreams", async () => {
   const mains = Object.keys(WORKERS);
   assertEquals(mains.length, 3);
   await using scene = await stage.scene(mains);
   for (const isolate of scene.isolates) {
     assertEquals(await text(isolate.fetch("/orders/7")), [200, "/orders/7"]);
     scene.origin.answer = () => new Response("out of order", { status: 500 });
-    // Eventual: the trip is told in the background, and a call or two may come before it.
+    // Eventual: the trip is sent in the background, and a call or two may come before it.
     let called: number;
     let status: number;
     do {
@@ -68,7 +68,7 @@ Deno.test("the Workers of the pages guard what is behind them", async () => {
       [status] = await text(isolate.fetch("/orders/7"));
     } while (scene.origin.calls.length > called && called < 100);
     assert(called >= 5 && called < 100);
-    // Nothing catches the error of those without Hono.
+    // Without Hono, no handler catches the error.
     assert(status === 503 || status === 500);
     scene.origin.answer = (request) => new Response(new URL(request.url).pathname);
     scene.origin.calls.length = 0;
@@ -107,14 +107,14 @@ Deno.test("two Workers share a circuit: one trips it, the other rejects", async 
     'fuse_calls_total{store="cache",circuit="origin",outcome="failure"} 5\n',
   );
 
-  // The trail has it, told after the response.
+  // The trail has it, written after the response.
   await scene.cache.answered('"confirm"');
   const rows = await Array.fromAsync(scene.database.history());
   assertEquals(rows.map(({ event }) => event), ["opened"]);
 });
 
 for (const [main, storeOf] of SETUPS) {
-  Deno.test(`${main}: what is told in the background arrives through waitUntil`, async () => {
+  Deno.test(`${main}: outcomes sent in the background arrive through waitUntil`, async () => {
     await using scene = await stage.scene([main]);
     const [isolate] = scene.isolates as [Isolate];
     const store = storeOf(scene);
@@ -126,7 +126,7 @@ for (const [main, storeOf] of SETUPS) {
       assertEquals(await text(isolate.fetch("/origin/status/500")), [500, "/status/500"]);
       assertEquals((await store.next()).answered, false);
     }
-    // What the answers lead to has no request any more that would keep it alive.
+    // No request is left that would keep the effects of the answers alive.
     store.open();
     await store.answered('"opened"');
   });
@@ -144,7 +144,7 @@ for (const [main, storeOf] of SETUPS) {
   });
 }
 
-Deno.test("without waitUntil, what is told in the background is waited for", async () => {
+Deno.test("a call waits for its outcome to be sent when there is no waitUntil", async () => {
   await using scene = await stage.scene([NO_WAIT_UNTIL, "src/index.ts"]);
   const [isolate, other] = scene.isolates as [Isolate, Isolate];
   await text(isolate.fetch("/first"));
@@ -188,7 +188,7 @@ Deno.test("a cron trigger prunes the trail", async () => {
   client.close();
 });
 
-/** Status and body. */
+/** Returns status and body. */
 async function text(response: Promise<Response>): Promise<[number, string]> {
   const { status, body } = await response.then(async (r) => ({
     status: r.status,
@@ -205,9 +205,9 @@ async function json(
 }
 
 /**
- * How many store requests calls had to wait for, that came one after the other. All answers are held:
- * the first call's are let go that it asks for before the origin is called, and count. What else is
- * held goes on once the response is there, or counts as well, where it does not come without.
+ * Returns the number of store requests that consecutive calls had to wait for. All answers are
+ * held: those of the first call that precede its origin request are released, and count. The others
+ * are released after the response, or count as well if it does not come without them.
  */
 async function blockingRequests(
   { origin }: Scene,
@@ -233,5 +233,8 @@ async function blockingRequests(
   return blocking;
 }
 
-/** Without an answer for so long, a response waits for what is held. The store's deadline is later. */
+/**
+ * A response without an answer for this long waits for a held request. The store's deadline is
+ * later.
+ */
 const STUCK_MS = 20_000;

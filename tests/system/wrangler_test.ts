@@ -1,4 +1,4 @@
-// `wrangler d1 migrations` on the files that are published, in a local D1, beside our own migrate().
+// `wrangler d1 migrations` on the published files, in a local D1, beside our own migrate().
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { createClient } from "@libsql/client";
 import { createFuse } from "@fuse/edge";
@@ -8,12 +8,12 @@ import { copy } from "../support/cached_project.ts";
 import { IN_FULL } from "../support/scale.ts";
 import { filesBelow, root } from "../tools/gate/project.ts";
 
-/** Wrangler wants a newer Node than ours: npm brings both. */
+/** Wrangler needs a newer Node than ours: npm installs both. */
 const PACKAGES = ["node@22.23.3", "wrangler@4.164.0"];
 const DATABASE = "fuse";
 const DEADLINE_MS = 180_000;
 
-/** As the page on D1 says, of a package from npm. */
+/** As the page on D1 says of a package from npm. */
 const CONFIG = {
   name: "wrangler-test",
   compatibility_date: "2025-09-01",
@@ -32,7 +32,7 @@ async function wrangler(
   const { success, stdout, stderr } = await new Deno.Command("npx", {
     args: ["-y", ...packages, "wrangler", "d1", ...args, "--local"],
     cwd: folder,
-    // Without questions, reports and traces at home.
+    // Without questions, reports and traces.
     env: { CI: "1", NO_COLOR: "1", WRANGLER_SEND_METRICS: "false", XDG_CONFIG_HOME: folder },
     stdin: "null",
     signal: AbortSignal.timeout(DEADLINE_MS),
@@ -52,7 +52,7 @@ function databaseIn(folder: string): string {
 
 Deno.test({
   ...IN_FULL,
-  name: "wrangler d1 migrations works on the published files, and beside migrate()",
+  name: "wrangler d1 migrations applies the published files, also beside migrate()",
   async fn(t) {
     const folder = await Deno.makeTempDir({ prefix: "fuse-wrangler-" });
     try {
@@ -62,7 +62,7 @@ Deno.test({
       }
       const apply = () => wrangler(folder, "migrations", "apply", DATABASE);
 
-      await t.step("it applies them, once", async () => {
+      await t.step("wrangler applies them once", async () => {
         const first = await apply();
         assert(first.ok, first.printed);
         for (const { tag } of migrations) assertStringIncludes(first.printed, `${tag}.sql`);
@@ -87,7 +87,7 @@ Deno.test({
         },
       );
 
-      // As if migrate() had made the tables.
+      // As if migrate() had created the tables.
       await client.execute("delete from d1_migrations");
       client.close();
       await t.step("after migrate(), wrangler fails and changes nothing", async () => {
@@ -96,16 +96,19 @@ Deno.test({
         assertStringIncludes(printed, "already exists");
       });
 
-      await t.step("after migrate(), wrangler goes on once its ledger is told", async () => {
-        const page = await Deno.readTextFile(new URL("migrations/README.md", root));
-        const [, command = ""] = /--command "(insert into d1_migrations .*?)"/.exec(page) ?? [];
-        for (const { tag } of migrations) assertStringIncludes(command, `'${tag}.sql'`);
-        const told = await wrangler(folder, "execute", DATABASE, "--command", command);
-        assert(told.ok, told.printed);
-        const { ok, printed } = await apply();
-        assert(ok, printed);
-        assertStringIncludes(printed, "No migrations to apply");
-      });
+      await t.step(
+        "wrangler works again after migrate() once its ledger has an entry",
+        async () => {
+          const page = await Deno.readTextFile(new URL("migrations/README.md", root));
+          const [, command = ""] = /--command "(insert into d1_migrations .*?)"/.exec(page) ?? [];
+          for (const { tag } of migrations) assertStringIncludes(command, `'${tag}.sql'`);
+          const told = await wrangler(folder, "execute", DATABASE, "--command", command);
+          assert(told.ok, told.printed);
+          const { ok, printed } = await apply();
+          assert(ok, printed);
+          assertStringIncludes(printed, "No migrations to apply");
+        },
+      );
     } finally {
       await Deno.remove(folder, { recursive: true });
     }

@@ -1,4 +1,4 @@
-// Trap 42: what is kept for each key is bounded, and nothing that matters is lost by it.
+// Trap 42: the state for each key is bounded, and the bound loses nothing that matters.
 import { assert, assertEquals } from "@std/assert";
 import { type CircuitOptions, createFuse, memory } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
@@ -6,7 +6,7 @@ import { admits, begin, fail, onEverySetup, REMOTE, succeed } from "../support/s
 
 const TRIP: CircuitOptions = { failureThreshold: 1, successThreshold: 1, cooldownMs: 1_000 };
 
-Deno.test("memory() keeps at most maxCircuits and drops the least recently used closed one", async () => {
+Deno.test("memory() keeps at most maxCircuits and evicts the least recently used closed one", async () => {
   // Trap 42.
   const fuse = createFuse({ stores: { array: memory({ maxCircuits: 3 }) } });
   const evicted: string[] = [];
@@ -19,7 +19,7 @@ Deno.test("memory() keeps at most maxCircuits and drops the least recently used 
   assertEquals((await Array.fromAsync(fuse.list())).length, 3);
 });
 
-Deno.test("memory() never drops an open, overridden or busy circuit for a closed one", async () => {
+Deno.test("memory() never evicts an open, overridden or busy circuit while it can evict a closed one", async () => {
   // Trap 42.
   const clock = new FakeClock();
   const fuse = createFuse({ stores: { array: memory({ maxCircuits: 4 }) }, clock: clock.now });
@@ -37,8 +37,8 @@ Deno.test("memory() never drops an open, overridden or busy circuit for a closed
   assertEquals(await fuse.make("busy").getState(), "CLOSED");
 });
 
-Deno.test("memory() drops the one whose openUntil passed longest ago when only such are left", async () => {
-  // Section 3: with an event. Those still open stay, though that exceeds the cap.
+Deno.test("memory() evicts the circuit whose openUntil passed longest ago when no closed one is left", async () => {
+  // Section 3: with an event. Open circuits stay, though that exceeds the cap.
   const clock = new FakeClock();
   const fuse = createFuse({ stores: { array: memory({ maxCircuits: 2 }) }, clock: clock.now });
   const evicted: string[] = [];
@@ -53,8 +53,8 @@ Deno.test("memory() drops the one whose openUntil passed longest ago when only s
   assert(!evicted.includes("long") && !evicted.includes("new"));
 });
 
-Deno.test("a dropped circuit is new to the handles that hold it", async () => {
-  // Trap 42: the live record of one that was dropped reads as absent.
+Deno.test("an evicted circuit is new to its handles", async () => {
+  // Trap 42: the live record of an evicted circuit reads as absent.
   const fuse = createFuse({ stores: { array: memory({ maxCircuits: 1 }) } });
   const breaker = fuse.make("a", { ...TRIP, failureThreshold: 2 });
   await fail(breaker);
@@ -65,8 +65,8 @@ Deno.test("a dropped circuit is new to the handles that hold it", async () => {
   assertEquals(await breaker.getState(), "OPEN");
 });
 
-Deno.test("createFuse({ maxCircuits }) forgets circuits, and their state stays in the store", async () => {
-  // Trap 42: what an isolate keeps of them is bounded.
+Deno.test("createFuse({ maxCircuits }) forgets circuits, whose state stays in the store", async () => {
+  // Trap 42: an isolate bounds its own state about them.
   const store = memory();
   const fuse = createFuse({ stores: { a: store }, maxCircuits: 2 });
   const breaker = fuse.make("open", TRIP);
@@ -93,7 +93,7 @@ onEverySetup(
 onEverySetup("flush() sends what a handle gathered after its circuit was forgotten", async (
   world,
 ) => {
-  // Section 3: a handle at module scope outlives any number of circuits made per request.
+  // Section 3: a handle at module scope outlives any number of circuits created by requests.
   const { make, fuse } = world.isolate({ maxCircuits: 2 });
   const breaker = make({});
   await succeed(breaker);
@@ -109,7 +109,7 @@ onEverySetup("flush() sends what a handle gathered after its circuit was forgott
   assertEquals(world.stored().totals.rejected, 1);
 });
 
-onEverySetup("createFuse({ maxCircuits }) keeps a view whose tally the store did not take", async (
+onEverySetup("createFuse({ maxCircuits }) keeps a view whose tally was not accepted", async (
   world,
 ) => {
   // Section 3: evicted once its pending tally is flushed, and not before.

@@ -5,7 +5,7 @@ import type { StrategyName } from "@fuse/edge";
 import { admits, fail, onEverySetup, succeed } from "../support/setups.ts";
 
 onEverySetup("rolling_window ages while idle, on read and on write", async (world) => {
-  // Trap 13: failures of an hour ago trip no five-second window.
+  // Trap 13: failures of an hour ago do not trip a five-second window.
   const breaker = world.breaker({
     strategy: "rolling_window",
     windowMs: 5_000,
@@ -24,7 +24,7 @@ onEverySetup("rolling_window ages while idle, on read and on write", async (worl
   assertEquals(await breaker.getState(), "OPEN");
 });
 
-onEverySetup("CircuitBreaker() loses no outcome when many isolates tell at once", async (world) => {
+onEverySetup("CircuitBreaker() loses no outcome when many isolates send at once", async (world) => {
   // Trap 14: nothing is read, changed and written back.
   const breakers = Array.from({ length: 8 }, () => world.breaker({ failureThreshold: 1_000 }));
   await Promise.all(breakers.flatMap((breaker) => [fail(breaker, 5), succeed(breaker, 7)]));
@@ -63,7 +63,7 @@ const SHARES: StrategyName[] = [
 
 for (const strategy of SHARES) {
   onEverySetup(`${strategy} does not open below its minimum throughput`, async (world) => {
-    // Trap 19: 10 calls unless told otherwise.
+    // Trap 19: 10 calls by default.
     const breaker = world.breaker({ strategy, slowCallMs: 1 });
     for (let i = 0; i < 9; i++) {
       await breaker.tryCall(() => {
@@ -82,7 +82,7 @@ for (const strategy of SHARES) {
   });
 }
 
-onEverySetup("consecutive_failures is ended by every success", async (world) => {
+onEverySetup("every success ends the run of consecutive_failures", async (world) => {
   // Trap 20.
   const breaker = world.breaker({ failureThreshold: 2 });
   for (let i = 0; i < 20; i++) {

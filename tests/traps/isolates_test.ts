@@ -1,4 +1,4 @@
-// The traps themselves, on the store that has no network: what they ask for can be kept.
+// The traps on the store without a network: it can keep all their promises.
 import { FakeClock } from "@fuse/edge/testing";
 import { sharedTraps } from "../support/shared_traps.ts";
 import { localWay } from "../support/ways.ts";

@@ -1,11 +1,11 @@
-// Traps 1 to 6: results that come late. Rule 5: an outcome counts in the generation of its admission.
+// Traps 1 to 6: late results. Rule 5: an outcome counts in the generation of its admission.
 import { assert, assertEquals } from "@std/assert";
 import type { CircuitBreaker, CircuitOptions } from "@fuse/edge";
 import { begin, fail, onEverySetup, succeed, type World } from "../support/setups.ts";
 
 const TRIP: CircuitOptions = { failureThreshold: 1, successThreshold: 1, cooldownMs: 1_000 };
 
-/** Whether the store knew the circuit when the call that ends late was admitted. */
+/** Whether the store knew the circuit when the late call was admitted. */
 const AGES = ["known", "new"] as const;
 
 for (const age of AGES) {
@@ -63,7 +63,7 @@ for (const age of AGES) {
     async (
       world,
     ) => {
-      // Rule 5: after opening and closing, an old failure is nobody's.
+      // Rule 5: after opening and closing, an old failure belongs to no generation.
       const { late, here } = await lateCall(world, age);
       await trip(world, here);
       world.clock.advance(1_000);
@@ -78,7 +78,7 @@ for (const age of AGES) {
   );
 }
 
-onEverySetup("CircuitBreaker() counts a late outcome towards totals and says late", async (
+onEverySetup("CircuitBreaker() adds a late outcome to totals and marks its event as late", async (
   world,
 ) => {
   // Rule 5.
@@ -124,7 +124,7 @@ const ACTIONS: Record<string, (breaker: CircuitBreaker) => Promise<void>> = {
 
 for (const [name, act] of Object.entries(ACTIONS)) {
   for (const ending of ["succeed", "fail"] as const) {
-    onEverySetup(`CircuitBreaker() goes by ${name} when an old trial ends by ${ending}`, async (
+    onEverySetup(`CircuitBreaker() follows ${name} when an old trial ends by ${ending}`, async (
       world,
     ) => {
       // Trap 3: every manual action starts a generation.
@@ -144,7 +144,7 @@ for (const [name, act] of Object.entries(ACTIONS)) {
   }
 }
 
-onEverySetup("CircuitBreaker() frees no slot of this half-open for a trial of the last", async (
+onEverySetup("CircuitBreaker() frees no slot for a trial of the last half-open", async (
   world,
 ) => {
   // Trap 4: slots are tokens, not a counter.
@@ -179,7 +179,7 @@ onEverySetup("CircuitBreaker() counts a call once, in the segment in which it en
   assertEquals(failureRate, 100);
 });
 
-/** A call that goes on while its circuit moves, on one isolate; `here` is another's handle. */
+/** A call that runs while its circuit changes, on one isolate; `here` is another's handle. */
 async function lateCall(world: World, age: typeof AGES[number]) {
   const [here, there] = [world.breaker(TRIP), world.breaker(TRIP)];
   if (age === "known") await succeed(here);

@@ -22,7 +22,7 @@ import {
 
 const TRIP: CircuitOptions = { failureThreshold: 1, successThreshold: 1, cooldownMs: 1_000 };
 
-Deno.test("CircuitBreaker() on memory starts no timer, draws nothing, makes no controller", async () => {
+Deno.test("CircuitBreaker() on memory starts no timer, draws no random number, creates no controller", async () => {
   // Trap 40.
   const used: string[] = [];
   const spy = <T extends object>(name: string, original: T): T =>
@@ -56,7 +56,7 @@ Deno.test("CircuitBreaker() on memory starts no timer, draws nothing, makes no c
   assertEquals(used, []);
 });
 
-onEverySetup("CallContext.signal is made only when somebody reads it", async (world) => {
+onEverySetup("CallContext.signal is created only when it is read", async (world) => {
   // Trap 41: one for each call, none for calls that ignore it.
   const breaker = world.breaker(TRIP);
   await succeed(breaker);
@@ -83,14 +83,14 @@ onEverySetup("CallContext.signal is made only when somebody reads it", async (wo
   });
 });
 
-onEverySetup("CallContext.signal is the caller's where nothing else aborts", async (world) => {
+onEverySetup("CallContext.signal is the caller's when nothing else can abort", async (world) => {
   const breaker = world.breaker(TRIP);
   const { signal } = new AbortController();
   assertStrictEquals(await breaker.call((context) => context.signal, { signal }), signal);
 });
 
-onEverySetup("CallContext.signal is one and the same whenever it is read", async (world) => {
-  // Or a listener added to it could not be removed from it.
+onEverySetup("CallContext.signal is the same object whenever it is read", async (world) => {
+  // Otherwise a listener added to it could not be removed from it.
   const breaker = world.breaker(TRIP);
   const { signal } = new AbortController();
   for (const options of [{}, { signal }, { timeoutMs: 60_000 }, { signal, timeoutMs: 60_000 }]) {
@@ -99,9 +99,9 @@ onEverySetup("CallContext.signal is one and the same whenever it is read", async
 });
 
 onEverySetup(
-  "a caller that gives up while its call waits for the store is heard",
+  "a caller can give up while its call waits for the store",
   async (world) => {
-    // Rule 9: the call does not run, is neutral, and gives its slot back.
+    // Rule 9: the call does not run, is neutral, and returns its slot.
     const breaker = world.breaker({ ...TRIP, failureThreshold: 1 });
     await fail(breaker);
     await world.sync();
@@ -134,7 +134,7 @@ onEverySetup("CallContext.signal aborts when it is read after the timeout", asyn
   assertStrictEquals(signal.reason, error);
 });
 
-onEverySetup("one abort does not poison the other calls", async (world) => {
+onEverySetup("one abort does not affect other calls", async (world) => {
   // Trap 41.
   const breaker = world.breaker({ ...TRIP, failureThreshold: 9 });
   await succeed(breaker);
@@ -225,7 +225,7 @@ onEverySetup("CircuitBreaker.call() leaves no listener when it is rejected", asy
 });
 
 onEverySetup(
-  "a rejection that nobody listens to is an unhandled one, as of any promise",
+  "a rejection that nobody handles is an unhandled rejection, as of any promise",
   async (world) => {
     const breaker = world.breaker(TRIP);
     await fail(breaker);
@@ -253,7 +253,7 @@ onEverySetup(
 );
 
 for (const how of ["its timeout", "the caller's abort"]) {
-  onEverySetup(`a call that lost to ${how} rejects later in silence`, async (world) => {
+  onEverySetup(`a call that lost to ${how} rejects later silently`, async (world) => {
     // Rule 10: never an unhandled rejection, and it counts once.
     const unhandled: unknown[] = [];
     const listener = (event: PromiseRejectionEvent) => {
@@ -281,7 +281,7 @@ for (const how of ["its timeout", "the caller's abort"]) {
   });
 }
 
-onEverySetup("a response that comes after its call was given up is let go", async (world) => {
+onEverySetup("a body that arrives after its call was given up is canceled", async (world) => {
   const breaker = world.breaker({ ...TRIP, failureThreshold: 9 });
   let cancelled = false;
   const call = await begin(breaker, { timeoutMs: 1 });
@@ -322,7 +322,7 @@ Deno.test("a rejection constructs no native Error and captures no stack", async 
     assert(error instanceof Error);
     assertEquals(Object.hasOwn(error, "stack"), false);
     assertEquals(error.stack, `CircuitBreakerOpenError: ${error.message}`);
-    // Error itself made none of them.
+    // Error itself defines none of them.
     assertEquals(
       (Error as unknown as { isError?: (e: unknown) => boolean }).isError?.(error),
       false,

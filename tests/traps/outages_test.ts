@@ -1,5 +1,5 @@
-// Traps 45 to 50, 63 and 66: stores that half work, herds, hurried operators and silence. Real stores have
-// theirs in drivers/upstash/outages_test.ts and drivers/libsql/outages_test.ts.
+// Traps 45 to 50, 63 and 66: partial failures of stores, herds, hurried operators and silence.
+// drivers/upstash/outages_test.ts and drivers/libsql/outages_test.ts test real stores.
 import { assert, assertEquals, assertLessOrEqual, assertRejects } from "@std/assert";
 import { createFuse, isStoreUnavailableError, memory, type Store } from "@fuse/edge";
 import { type Driver, shared, StoreAnswerError } from "@fuse/edge/store";
@@ -9,7 +9,10 @@ import { AtOnce, troubled } from "../support/troubled_isolate.ts";
 
 const THRESHOLD = 3;
 const POLICY = { failureThreshold: THRESHOLD, cooldownMs: 60_000 };
-/** What a dead upstream may get in its first cooldown, whatever the store does. */
+/**
+ * The number of calls that a dead upstream may receive in its first cooldown, whatever the store
+ * does.
+ */
 const MOST = 2 * THRESHOLD + 2;
 const OUT_OF_MEMORY = new StoreAnswerError("OOM command not allowed", { scope: "store" });
 const WRONG_TYPE = new StoreAnswerError("WRONGTYPE", { scope: "circuit" });
@@ -18,7 +21,7 @@ const WRITES = ["record", "transition", "override", "restore"];
 
 type Fail = (operation: string, key: string | null, now: number) => Error | undefined;
 
-/** An isolate on a memory store that fails as it is told. */
+/** An isolate on a memory store that fails on demand. */
 function isolate(fail: Fail, options: Parameters<typeof troubled>[1] = {}) {
   const asked: string[] = [];
   const made = troubled((clock) =>
@@ -53,7 +56,7 @@ for (const consistency of ["eventual", "strong"] as const) {
   }
 }
 
-Deno.test("all that waits for a store goes in the trip that finds out whether it is back (trap 45)", async () => {
+Deno.test("all tallies that wait for a store go in the trip that detects its recovery (trap 45)", async () => {
   let gone = false;
   const trips: number[] = [];
   const here = troubled((clock) => {
@@ -92,7 +95,7 @@ Deno.test("all that waits for a store goes in the trip that finds out whether it
   assert(trips[0]! >= 5, `${trips}`);
 });
 
-Deno.test("CircuitBreaker() asks once for a herd at the cooldown's end (trap 46)", async () => {
+Deno.test("CircuitBreaker() asks once for a herd at the end of the cooldown (trap 46)", async () => {
   const here = isolate(() => undefined);
   const breaker = here.fuse.make("a", { failureThreshold: 1, cooldownMs: 5_000 });
   await breaker.tryCall(() => Promise.reject(new Error("It trips")));
@@ -110,7 +113,7 @@ Deno.test("CircuitBreaker() asks once for a herd at the cooldown's end (trap 46)
   assertEquals(here.asked, ["acquire", "record"]);
 });
 
-Deno.test("CircuitBreaker() asks twice for a herd that knows nothing (trap 46)", async () => {
+Deno.test("CircuitBreaker() asks twice for a herd without a snapshot (trap 46)", async () => {
   const clock = new FakeClock();
   const asked: string[] = [];
   const gate = Promise.withResolvers<void>();
@@ -128,7 +131,7 @@ Deno.test("CircuitBreaker() asks twice for a herd that knows nothing (trap 46)",
 });
 
 for (const onStoreError of ["local", "reject"] as const) {
-  Deno.test(`a circuit that the store refuses takes it from no other (trap 47, ${onStoreError})`, async () => {
+  Deno.test(`a refused circuit does not affect the store's other circuits (trap 47, ${onStoreError})`, async () => {
     const here = isolate((_, key) => key === "bad" ? WRONG_TYPE : undefined, {
       defaults: { onStoreError },
     });
@@ -144,7 +147,7 @@ for (const onStoreError of ["local", "reject"] as const) {
     assertEquals(good.peek().local, false);
   });
 
-  Deno.test(`a list that fails takes the store from no circuit (trap 47, ${onStoreError})`, async () => {
+  Deno.test(`a failed list does not affect the store's circuits (trap 47, ${onStoreError})`, async () => {
     const here = isolate((operation) => operation === "list" ? WRONG_TYPE : undefined, {
       defaults: { onStoreError },
     });
@@ -157,7 +160,7 @@ for (const onStoreError of ["local", "reject"] as const) {
   });
 }
 
-Deno.test("operators ask a store that is left alone (trap 49)", async () => {
+Deno.test("operators ask a store that is in back-off (trap 49)", async () => {
   let gone = false;
   const here = isolate(() => gone ? GONE : undefined);
   const breaker = here.fuse.make("a");
@@ -185,7 +188,7 @@ Deno.test("flush() sends many circuits in waves (trap 50)", async () => {
   let gate = Promise.withResolvers<void>();
   let gated = false;
   const inner = chaos(memory({ clock: clock.now, maxCircuits: 10_000 }), {});
-  // Each request waits until as many are under way as go at once.
+  // Each request waits until the maximum of concurrent ones is reached.
   const store = new Proxy(inner, {
     get(target, name) {
       const value = Reflect.get(target, name, target);
@@ -216,7 +219,7 @@ Deno.test("flush() sends many circuits in waves (trap 50)", async () => {
   assertLessOrEqual(underWay.most, 6);
 });
 
-Deno.test("flush() waits for what an async listener does (trap 63)", async () => {
+Deno.test("flush() waits for the work of an async listener (trap 63)", async () => {
   const fuse = createFuse({ defaults: { failureThreshold: 1 } });
   const told = Promise.withResolvers<void>();
   let sent = false;
@@ -231,7 +234,7 @@ Deno.test("flush() waits for what an async listener does (trap 63)", async () =>
   assertEquals(sent, true);
 });
 
-/** What `console.warn` was told while `body` ran. */
+/** Returns the output of `console.warn` while `body` ran. */
 async function warnings(body: () => Promise<void>): Promise<string[]> {
   const told: string[] = [];
   const fake = { ...console, warn: (...words: unknown[]) => void told.push(words.join(" ")) };
@@ -239,7 +242,7 @@ async function warnings(body: () => Promise<void>): Promise<string[]> {
   return told;
 }
 
-Deno.test("a store that is set up wrongly prints one line, and is not said to be silent (trap 66)", async () => {
+Deno.test("a wrongly configured store prints one line, which does not claim silence (trap 66)", async () => {
   const clock = new FakeClock();
   const fail = () => new StoreAnswerError("WRONGPASS invalid token", { scope: "store" });
   const store = chaos(memory({ clock: clock.now }), { fail });
@@ -261,7 +264,7 @@ Deno.test("a store that is set up wrongly prints one line, and is not said to be
   assertEquals((error.cause as Error).message, "WRONGPASS invalid token");
 });
 
-Deno.test("listings that fail print one line until one succeeds (trap 66)", async () => {
+Deno.test("failing lists print one line until one succeeds (trap 66)", async () => {
   let fails = true;
   const fail = (operation: string) => operation === "list" && fails ? WRONG_TYPE : undefined;
   const fuse = createFuse({ stores: { store: chaos(memory(), { fail }) } });

@@ -1,8 +1,10 @@
-// What only a process of its own can show: collected closures, Node's printing, a process that ends.
+// Tests that need a process of their own: collected closures, Node's printing, a process that ends.
 import { assert, assertEquals } from "@std/assert";
 import { deno, root } from "../tools/gate/project.ts";
 
-/** Runs a module of this project's in a Deno of its own, and reads the JSON that it prints. */
+/**
+ * Runs a module of this project in a Deno process of its own, and returns the JSON that it prints.
+ */
 async function run(code: string, ...flags: string[]): Promise<unknown> {
   const directory = await Deno.makeTempDir();
   try {
@@ -82,7 +84,8 @@ for (const setup of ["memory", "strong", "eventual"] as const) {
 }
 
 Deno.test("createFuse() keeps no process alive", async () => {
-  // Trap 40: the process ends by itself, with an open circuit, a permit out and a store down.
+  // Trap 40: the process ends by itself, with an open circuit, an unsettled permit and a failing
+  // store.
   const printed = await run(
     `${IMPORTS}
     const fuse = createFuse({
@@ -97,7 +100,7 @@ Deno.test("createFuse() keeps no process alive", async () => {
   assertEquals(printed, "OPEN");
 });
 
-/** What a rejection looks like, on any runtime. */
+/** Asserts the form of a rejection on any runtime. */
 const PRINT = `
 const fuse = createFuse();
 const breaker = fuse.make("payments", { failureThreshold: 1 });

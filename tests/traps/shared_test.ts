@@ -16,8 +16,8 @@ import {
 
 const TRIP: CircuitOptions = { failureThreshold: 1, successThreshold: 1, cooldownMs: 60_000 };
 
-onEverySetup("CircuitBreaker() closes nothing by a verdict that came too late", async (world) => {
-  // Trap 21: a stale process turns no red circuit green.
+onEverySetup("CircuitBreaker() closes nothing when a transition comes too late", async (world) => {
+  // Trap 21: a stale process closes no open circuit.
   const gate = Promise.withResolvers<void>();
   const held = (operation: string) => operation === "transition" ? gate.promise : undefined;
   const options = { ...TRIP, halfOpenMaxConcurrent: 2 };
@@ -44,7 +44,7 @@ onEverySetup("CircuitBreaker() closes nothing by a verdict that came too late", 
 onEverySetup("CircuitBreaker() closes nothing once a trial of the generation has failed", async (
   world,
 ) => {
-  // Rule 7: a failure reopens, whatever else is there, though its isolate is slow to say so.
+  // Rule 7: a failure reopens, whatever else happened, though its isolate sends it late.
   const gates = [Promise.withResolvers<void>(), Promise.withResolvers<void>()] as const;
   const options = { ...TRIP, halfOpenMaxConcurrent: 2 };
   let slow = false;
@@ -72,7 +72,7 @@ onEverySetup("CircuitBreaker() closes nothing once a trial of the generation has
 }, REMOTE);
 
 onEverySetup(
-  "CircuitBreaker() keeps an override however long there is no traffic",
+  "CircuitBreaker() keeps an override for any time without traffic",
   async (world) => {
     // Trap 23.
     const breaker = world.breaker(TRIP);
@@ -83,8 +83,8 @@ onEverySetup(
   },
 );
 
-onEverySetup("CircuitBreaker() runs calls of a closed circuit side by side", async (world) => {
-  // Trap 24: nothing is locked while the user's call runs.
+onEverySetup("CircuitBreaker() runs calls of a closed circuit concurrently", async (world) => {
+  // Trap 24: no lock is held while the user's call runs.
   const breakers = [world.breaker(TRIP), world.breaker(TRIP)];
   const calls = [];
   for (let i = 0; i < 6; i++) calls.push(await begin(breakers[i % 2]!));
@@ -94,8 +94,8 @@ onEverySetup("CircuitBreaker() runs calls of a closed circuit side by side", asy
   assertEquals(world.stored().totals.successes, 6);
 });
 
-onEverySetup("CircuitBreaker() is reborn closed when the store forgot it", async (world) => {
-  // Trap 27: and says so, once an isolate.
+onEverySetup("CircuitBreaker() is reborn closed when the store has lost it", async (world) => {
+  // Trap 27: and reports it, once for each isolate.
   const [here, there] = [world.isolate(), world.isolate()];
   const breakers = [here.make(TRIP), there.make(TRIP)] as const;
   await fail(breakers[0]);
@@ -114,10 +114,10 @@ onEverySetup("CircuitBreaker() is reborn closed when the store forgot it", async
   assertEquals(there.events.filter(({ type }) => type === "reborn").length, 1);
 }, REMOTE);
 
-onEverySetup("CircuitBreaker() counts an outcome of a forgotten life towards totals only", async (
+onEverySetup("CircuitBreaker() adds an outcome of a lost life to totals only", async (
   world,
 ) => {
-  // Trap 27, rule 5: the epoch tells lives apart though the generations agree.
+  // Trap 27, rule 5: the epoch separates lives though the generations agree.
   const [here, there] = [world.breaker(TRIP), world.breaker(TRIP)];
   await succeed(here);
   await world.sync();
@@ -133,9 +133,9 @@ onEverySetup("CircuitBreaker() counts an outcome of a forgotten life towards tot
 });
 
 onEverySetup(
-  "CircuitBreaker() counts what was admitted before its first outcome",
+  "CircuitBreaker() counts calls that were admitted before its first outcome",
   async (world) => {
-    // Section 2: epoch "" belongs to the first generation of the life it meets.
+    // Section 2: epoch "" belongs to the first generation of the life that it meets.
     const breakers = Array.from(
       { length: 3 },
       () => world.breaker({ ...TRIP, failureThreshold: 3 }),
@@ -148,7 +148,7 @@ onEverySetup(
   },
 );
 
-onEverySetup("half_opened and closed are told by one isolate", async (world) => {
+onEverySetup("half_opened and closed are emitted by one isolate", async (world) => {
   // Trap 30.
   const breakers = Array.from(
     { length: 6 },
@@ -164,7 +164,7 @@ onEverySetup("half_opened and closed are told by one isolate", async (world) => 
   assertEquals(world.stored().generation, 4);
 });
 
-onEverySetup("importState() of what exportState() gave leaves a tripped circuit tripped", async (
+onEverySetup("importState() of an export leaves a tripped circuit open", async (
   world,
 ) => {
   const { fuse, make, events } = world.isolate();

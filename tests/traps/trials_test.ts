@@ -18,10 +18,10 @@ async function halfOpen(world: World, options: CircuitOptions = TRIP) {
   return breaker;
 }
 
-onEverySetup("admit() gives the slot back after halfOpenLeaseMs when nobody settles", async (
+onEverySetup("admit() returns the slot after halfOpenLeaseMs without a settlement", async (
   world,
 ) => {
-  // Trap 7: a permit that is never settled wedges nothing.
+  // Trap 7: a permit that is never settled blocks nothing.
   const breaker = await halfOpen(world);
   const forgotten = await breaker.admit();
   await world.sync();
@@ -32,7 +32,7 @@ onEverySetup("admit() gives the slot back after halfOpenLeaseMs when nobody sett
   await permit.success();
   await world.sync();
   assertEquals(world.stored().state, "CLOSED");
-  // Whose generation is over by now.
+  // Its generation is over by now.
   await forgotten.failure();
   await world.sync();
   assertEquals([world.stored().state, world.stored().consecutiveFailures], ["CLOSED", 0]);
@@ -53,8 +53,8 @@ onEverySetup(
   },
 );
 
-onEverySetup("CircuitBreaker() rejects callers at once while a trial runs", async (world) => {
-  // Trap 8: none of them waits for its verdict.
+onEverySetup("CircuitBreaker() rejects callers immediately while a trial runs", async (world) => {
+  // Trap 8: none of them waits for its outcome.
   const breaker = await halfOpen(world);
   const trial = await begin(breaker);
   const results = await Promise.all(
@@ -67,10 +67,10 @@ onEverySetup("CircuitBreaker() rejects callers at once while a trial runs", asyn
   assertEquals(world.stored().totals, { successes: 1, failures: 1, rejected: 50, slow: 0 });
 });
 
-onEverySetup("CircuitBreaker() gives a trial's slot to nobody when an isolate dies with it", async (
+onEverySetup("CircuitBreaker() frees a trial's slot only by its lease when an isolate dies", async (
   world,
 ) => {
-  // Traps 7 and 9: another isolate takes over once the lease is over.
+  // Traps 7 and 9: another isolate takes over once the lease has expired.
   const dying = world.isolate().make(TRIP);
   const others = [world.breaker(TRIP), world.breaker(TRIP)] as const;
   await fail(dying);
@@ -129,10 +129,10 @@ onEverySetup("admit() returns the slot when its permit is disposed unsettled", a
   assertEquals(world.stored().state, "HALF_OPEN");
 });
 
-onEverySetup("CircuitBreaker() leaves half-open when success and failure take turns", async (
+onEverySetup("CircuitBreaker() leaves half-open when success and failure alternate", async (
   world,
 ) => {
-  // Trap 12: one failure is enough, the strategy of the closed state is not asked.
+  // Trap 12: one failure is enough, and the strategy of the closed state does not run.
   const breaker = world.breaker({
     strategy: "percentage_failures",
     percentageThreshold: 60,

@@ -53,10 +53,10 @@ Deno.test("Background.settled() waits for work that began while it waited", asyn
   await done;
 });
 
-Deno.test("Background.settled() comes to an end while work goes on and on", async () => {
+Deno.test("Background.settled() ends while work continues", async () => {
   const background = new Background(undefined);
   let left = 100;
-  // Each begins the next before it ends, as under traffic: something is always under way.
+  // Each operation begins the next before it ends, as under traffic: one is always pending.
   const work = async () => {
     await turn();
     if (left-- > 0) background.background(work());
@@ -69,11 +69,11 @@ Deno.test("Background.settled() comes to an end while work goes on and on", asyn
   await background.settled();
 });
 
-Deno.test("Background.settled() is there at once when nothing is under way", async () => {
+Deno.test("Background.settled() resolves at once when there is no work", async () => {
   await new Background(undefined).settled();
 });
 
-Deno.test("Background.background() hands work to waitUntil, without a this", async () => {
+Deno.test("Background.background() passes work to waitUntil, without a this", async () => {
   const given: unknown[] = [];
   let self: unknown = "not called";
   const background = new Background(function (this: unknown, work) {
@@ -87,7 +87,7 @@ Deno.test("Background.background() hands work to waitUntil, without a this", asy
   await background.settled();
 });
 
-Deno.test("Background.of() hands work to the request's waitUntil, as a method", async () => {
+Deno.test("Background.of() passes work to the request's waitUntil, as a method", async () => {
   const background = new Background(() => {
     throw new Error("not this one");
   });
@@ -114,16 +114,16 @@ Deno.test("Background.background() holds the work itself when waitUntil throws",
   await done;
 });
 
-Deno.test("Background.background() has a Worker without waitUntil wait, and holds nothing", () =>
+Deno.test("Background.background() makes a Worker without waitUntil wait, and holds nothing", () =>
   onWorker(async () => {
     const background = new Background(undefined);
     const never = new Promise<void>(() => {});
     assertStrictEquals(background.background(never), never);
-    // A promise of another request never settles there: this must not wait for it.
+    // A promise of another request never settles there: this call must not wait for it.
     await background.settled();
   }));
 
-Deno.test("Background.background() has a Worker wait when waitUntil throws", () =>
+Deno.test("Background.background() makes a Worker wait when waitUntil throws", () =>
   onWorker(async () => {
     const background = new Background(() => {
       throw new Error("outside of any request");
@@ -134,7 +134,7 @@ Deno.test("Background.background() has a Worker wait when waitUntil throws", () 
     await background.settled();
   }));
 
-Deno.test("Background.background() has nobody wait on a Worker with waitUntil, and holds nothing", () =>
+Deno.test("Background.background() makes no caller wait on a Worker with waitUntil, and holds nothing", () =>
   onWorker(async () => {
     const given: unknown[] = [];
     const background = new Background((work) => void given.push(work));
@@ -146,7 +146,7 @@ Deno.test("Background.background() has nobody wait on a Worker with waitUntil, a
     await background.settled();
   }));
 
-Deno.test("call() waits for what it tells the store when a Worker has no waitUntil", () =>
+Deno.test("call() waits for its outcome to be sent when a Worker has no waitUntil", () =>
   onWorker(async () => {
     const clock = new FakeClock();
     const store = memory({ clock: clock.now });
@@ -158,7 +158,7 @@ Deno.test("call() waits for what it tells the store when a Worker has no waitUnt
     assertEquals(stored.totals.failures, 1);
   }));
 
-/** Whether a call comes to its end by itself, while an operation is held up. */
+/** Returns whether a call ends by itself while an operation is held. */
 async function waits(call: () => Promise<unknown>, hold: Hold): Promise<boolean> {
   const gate = Promise.withResolvers<void>();
   hold.gate = gate.promise;
@@ -171,7 +171,7 @@ async function waits(call: () => Promise<unknown>, hold: Hold): Promise<boolean>
   return waited;
 }
 
-/** A gate before one operation of a store, where its request is meant. */
+/** A gate before one operation of a store. */
 interface Hold {
   gate: Promise<void> | null;
 }
@@ -211,7 +211,7 @@ Deno.test("call() waits for the read that its rejection led to when a Worker has
     assertEquals(results.map((result) => !result.ok && result.rejected), [true, true]);
   }));
 
-Deno.test("call() waits for the write that finds the store back when a Worker has no waitUntil, whoever decides", () =>
+Deno.test("call() waits for the write that finds the store back when a Worker has no waitUntil, whichever breaker decides", () =>
   onWorker(async () => {
     const clock = new FakeClock();
     let down = false;
@@ -228,7 +228,7 @@ Deno.test("call() waits for the write that finds the store back when a Worker ha
     await breaker.tryCall(() => Promise.reject(new Error("down")));
     down = false;
     clock.advance(1_000);
-    // The interval is over: this isolate's own breaker decides, and the store is tried out.
+    // The interval is over: this isolate's own breaker decides, and one call tries the store.
     const results: boolean[] = [];
     const call = async () =>
       void results.push((await breaker.tryCall(() => Promise.reject(new Error("down")))).ok);
@@ -236,7 +236,7 @@ Deno.test("call() waits for the write that finds the store back when a Worker ha
     assertEquals([results, breaker.peek().local], [[false], false]);
   }));
 
-Deno.test("call() hands nothing to waitUntil while the store is left alone", () =>
+Deno.test("call() passes nothing to waitUntil during a back-off of the store", () =>
   onWorker(async () => {
     const clock = new FakeClock();
     const remote = chaos(memory({ clock: clock.now }), { down: () => true });
@@ -249,7 +249,7 @@ Deno.test("call() hands nothing to waitUntil while the store is left alone", () 
     assertEquals(request.held.length, 0);
   }));
 
-Deno.test("call() waits for what an outage left when it ends a trial and a Worker has no waitUntil", () =>
+Deno.test("call() waits for the rest of an outage when it ends a trial and a Worker has no waitUntil", () =>
   onWorker(async () => {
     const clock = new FakeClock();
     let down = false;
@@ -299,7 +299,7 @@ Deno.test("call() waits for nothing when a Worker has a waitUntil", () =>
     assertEquals((await breaker.getMetrics()).totalFailures, 1);
   }));
 
-Deno.test("call() hands the end of a trial to waitUntil when on a Worker", () =>
+Deno.test("call() passes the end of a trial to waitUntil on a Worker", () =>
   onWorker(async () => {
     const clock = new FakeClock();
     const remote = chaos(memory({ clock: clock.now }), {});
@@ -311,7 +311,8 @@ Deno.test("call() hands the end of a trial to waitUntil when on a Worker", () =>
     await Promise.all(request.held.splice(0));
     clock.advance(1_000);
 
-    // A client that goes away takes its request along: only waitUntil keeps what gives the slot back.
+    // A client that disconnects ends its request: only waitUntil keeps the operation alive that
+    // returns the slot.
     const client = new AbortController();
     await breaker.tryCall(() => {
       client.abort();
@@ -322,7 +323,7 @@ Deno.test("call() hands the end of a trial to waitUntil when on a Worker", () =>
     assertEquals((await breaker.tryCall(() => "trial")).ok, true);
   }));
 
-Deno.test("Background() does without a navigator", () => {
+Deno.test("Background() works without a navigator", () => {
   const own = Object.getOwnPropertyDescriptor(globalThis, "navigator");
   Object.defineProperty(globalThis, "navigator", { value: undefined, configurable: true });
   try {
@@ -332,7 +333,7 @@ Deno.test("Background() does without a navigator", () => {
   }
 });
 
-Deno.test("Fuse.flush() waits for what listeners do (rule 14)", async () => {
+Deno.test("Fuse.flush() waits for the work of listeners (rule 14)", async () => {
   const fuse = createFuse();
   const work = Promise.withResolvers<void>();
   const told: string[] = [];

@@ -18,7 +18,7 @@ Deno.test("backoff() stays within maxMs after any number of reopenings", () => {
   assertEquals(backoff({ baseMs: 1000, factor: 1 })(1_000_000), 1000);
 });
 
-Deno.test("backoff() gives whole milliseconds from (1 - jitter) to 1 of the length", () => {
+Deno.test("backoff() returns whole milliseconds from (1 - jitter) to 1 of the length", () => {
   fc.assert(
     fc.property(
       fc.integer({ min: 1, max: 100_000 }),
@@ -43,7 +43,7 @@ const BAD: [string, unknown[]][] = [
   ["jitter", [-0.1, 1.1, NaN, "0.5", null]],
 ];
 for (const [option, values] of BAD) {
-  Deno.test(`backoff() refuses a bad ${option}`, () => {
+  Deno.test(`backoff() refuses an invalid ${option}`, () => {
     for (const value of values) {
       const options = { baseMs: 1000, [option]: value };
       const error = assertThrows(() => backoff(options), Error, `"${option}" must be a number`);
@@ -59,7 +59,7 @@ Deno.test("backoff() lasts its whole length when the draw is lowest, and (1 - ji
       Math.random = () => drawn;
       assertEquals(backoff({ baseMs: 1000, jitter: 0.25 })(0), ms);
     }
-    // Even if all is left to chance, an opening is one.
+    // Even with full jitter, an opening lasts at least 1 ms.
     Math.random = () => 1;
     assertEquals(backoff({ baseMs: 1000, jitter: 1 })(3), 1);
   } finally {
@@ -67,7 +67,7 @@ Deno.test("backoff() lasts its whole length when the draw is lowest, and (1 - ji
   }
 });
 
-Deno.test("backoff() draws nothing until an opening asks", () => {
+Deno.test("backoff() draws nothing before an opening", () => {
   // Section 3: no randomness at construction.
   const original = Math.random;
   let drawn = 0;
@@ -82,20 +82,20 @@ Deno.test("backoff() draws nothing until an opening asks", () => {
   }
 });
 
-Deno.test("backoff() takes undefined for not given", () => {
+Deno.test("backoff() treats undefined as not given", () => {
   const options = { baseMs: 1000, factor: undefined, maxMs: undefined, jitter: undefined };
   assertEquals([0, 1, 10].map(backoff(options as never)), [1000, 2000, 600_000]);
 });
 
-Deno.test("backoff() says what is missing when it gets no options", () => {
+Deno.test("backoff() names the missing option when it gets none", () => {
   for (const options of [undefined, null, 1000, {}]) {
     const error = assertThrows(() => backoff(options as never), Error);
     assert(error.message.startsWith("Cannot create backoff: "), error.message);
   }
 });
 
-Deno.test("backoff() refuses options that nobody reads", () => {
-  // Those of the design's first draft, and of other libraries.
+Deno.test("backoff() refuses unknown options", () => {
+  // The functions of the design's first draft, and of other libraries.
   for (const option of ["base", "max", "jitterMs"]) {
     assertThrows(
       () => backoff({ baseMs: 1000, [option]: 1 }),

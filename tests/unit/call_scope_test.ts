@@ -1,4 +1,4 @@
-// What limits a call, over real HTTP: the caller's abort, the timeout, and what becomes of bodies.
+// Limits of a call, over real HTTP: the caller's abort, the timeout, and the treatment of bodies.
 import { assertEquals, assertInstanceOf, assertRejects, assertStrictEquals } from "@std/assert";
 import { CallTimeoutError } from "@fuse/edge";
 import { intercept, replacing } from "../support/setups.ts";
@@ -17,7 +17,7 @@ import { chaos, memory } from "../support/drivers.ts";
 // Deno leaves them off.
 Deno.test.sanitizer({ ops: true, resources: true });
 
-/** How a caller may hand over its signal. */
+/** The ways in which a caller can pass its signal. */
 const SIGNALS: [through: string, (url: string, signal: AbortSignal) => Parameters<typeof fetch>][] =
   [
     ["init.signal", (url, signal) => [url, { signal }]],
@@ -33,7 +33,7 @@ const SIGNALS: [through: string, (url: string, signal: AbortSignal) => Parameter
   ];
 class GaveUp extends Error {}
 
-/** An upstream that answers when nobody waits for it any longer. */
+/** An upstream that answers after every caller has given up. */
 function hanging(): { handler: Handler; asked: Promise<void>; left: Promise<void> } {
   const asked = Promise.withResolvers<void>();
   const left = Promise.withResolvers<void>();
@@ -48,7 +48,7 @@ function hanging(): { handler: Handler; asked: Promise<void>; left: Promise<void
   return { handler, asked: asked.promise, left: left.promise };
 }
 
-/** An upstream that answers at once, and goes on with the body until nobody reads it. */
+/** An upstream that answers at once, and continues the body until nobody reads it. */
 function streaming(status: number): { handler: Handler; left: Promise<void> } {
   const left = Promise.withResolvers<void>();
   const handler: Handler = () => {
@@ -63,7 +63,7 @@ function streaming(status: number): { handler: Handler; left: Promise<void> } {
 
 for (const [through, argumentsOf] of SIGNALS) {
   for (const [limited, options] of LIMITS) {
-    Deno.test(`CircuitBreaker.fetch() asks nobody and counts nothing when the caller gave up before, through ${through}, ${limited}`, async () => {
+    Deno.test(`CircuitBreaker.fetch() sends and counts nothing when the caller gave up before, through ${through}, ${limited}`, async () => {
       let asked = 0;
       const handler = () => {
         asked++;
@@ -95,7 +95,7 @@ for (const [through, argumentsOf] of SIGNALS) {
       });
     });
 
-    Deno.test(`CircuitBreaker.fetch() gives a body that stops when the caller gives up, through ${through}, ${limited}`, async () => {
+    Deno.test(`CircuitBreaker.fetch() returns a body that stops when the caller gives up, through ${through}, ${limited}`, async () => {
       const { handler, left } = streaming(200);
       await upstream(handler, async (url) => {
         const breaker = breakerOf(options);
@@ -114,7 +114,7 @@ for (const [through, argumentsOf] of SIGNALS) {
 }
 
 for (const [limited, options] of LIMITS) {
-  Deno.test(`CircuitBreaker.fetch() goes on when the caller took the Request's signal away, ${limited}`, async () => {
+  Deno.test(`CircuitBreaker.fetch() continues when the caller removed the Request's signal, ${limited}`, async () => {
     await upstream(echoStatus, async (url) => {
       const request = new Request(url + 200, { signal: AbortSignal.abort() });
       const response = await breakerOf(options).fetch(request, { signal: null });
@@ -123,7 +123,7 @@ for (const [limited, options] of LIMITS) {
   });
 }
 
-/** Lets the test say when the timeout of a call has passed. */
+/** Lets the test decide when the timeout of a call has passed. */
 async function timed(body: (expire: () => void) => Promise<void>): Promise<void> {
   const { setTimeout: set } = globalThis;
   const due: (() => void)[] = [];
@@ -158,7 +158,7 @@ for (const [through, argumentsOf] of ABORTABLE) {
   });
 }
 
-Deno.test("CircuitBreaker.fetch() lets go of the body when a fallback takes the Response's place", async () => {
+Deno.test("CircuitBreaker.fetch() cancels the body when a fallback replaces the Response", async () => {
   const { handler, left } = streaming(500);
   await upstream(handler, async (url) => {
     const breaker = breakerOf({ fallbackOn: "failure", fallback: () => "stale" });
@@ -168,7 +168,7 @@ Deno.test("CircuitBreaker.fetch() lets go of the body when a fallback takes the 
   });
 });
 
-Deno.test("CircuitBreaker.fetch() lets go of the body when every fallback throws", async () => {
+Deno.test("CircuitBreaker.fetch() cancels the body when every fallback throws", async () => {
   const { handler, left } = streaming(500);
   await upstream(handler, async (url) => {
     const fallback = () => {
@@ -180,7 +180,7 @@ Deno.test("CircuitBreaker.fetch() lets go of the body when every fallback throws
   });
 });
 
-Deno.test("CircuitBreaker.fetch() lets the fallback read the body when it wants to", async () => {
+Deno.test("CircuitBreaker.fetch() lets the fallback read the body", async () => {
   await upstream(echoStatus, async (url) => {
     const breaker = breakerOf({
       fallbackOn: "failure",
@@ -190,7 +190,7 @@ Deno.test("CircuitBreaker.fetch() lets the fallback read the body when it wants 
   });
 });
 
-Deno.test("CircuitBreaker.call() lets go of a Response's body when it arrives after the timeout", async () => {
+Deno.test("CircuitBreaker.call() cancels a Response's body when it arrives after the timeout", async () => {
   const { handler, left } = streaming(200);
   await upstream(handler, (url) =>
     timed(async (expire) => {
@@ -205,7 +205,7 @@ Deno.test("CircuitBreaker.call() lets go of a Response's body when it arrives af
     }));
 });
 
-Deno.test("CircuitBreaker.call() lets go of a Response's body when the caller gave up before it arrived", async () => {
+Deno.test("CircuitBreaker.call() cancels a Response's body when the caller gave up before it arrived", async () => {
   const { handler, left } = streaming(200);
   await upstream(handler, async (url) => {
     const breaker = breakerOf();
@@ -220,7 +220,7 @@ Deno.test("CircuitBreaker.call() lets go of a Response's body when the caller ga
   });
 });
 
-Deno.test("CircuitBreaker.fetch() leaves the body alone when a fallback returns the Response itself", async () => {
+Deno.test("CircuitBreaker.fetch() keeps the body when a fallback returns the Response itself", async () => {
   await upstream(echoStatus, async (url) => {
     const breaker = breakerOf({
       fallbackOn: "failure",
@@ -230,7 +230,7 @@ Deno.test("CircuitBreaker.fetch() leaves the body alone when a fallback returns 
   });
 });
 
-Deno.test("CircuitBreaker.call() runs nothing when the caller gives up while the store is asked", async () => {
+Deno.test("CircuitBreaker.call() runs nothing when the caller gives up during the store request", async () => {
   const caller = new AbortController();
   const store = intercept(chaos(memory(), {}), () => caller.abort(new GaveUp()));
   const fuse = fuseOf({ stores: { store }, defaults: { consistency: "strong" } });

@@ -27,7 +27,7 @@ Deno.test("chaos({ fail }) rejects with the given error by operation and circuit
   assertEquals((await store.read("b", REQUEST)).totals.failures, 1);
 });
 
-Deno.test("chaos({ fail }) is asked once for each operation, without a key for list()", async () => {
+Deno.test("chaos({ fail }) is called once for each operation, without a key for list()", async () => {
   const asked: [operation: string, key: string | null][] = [];
   const store = chaos(memory(), {
     latencyMs: 1,
@@ -39,7 +39,7 @@ Deno.test("chaos({ fail }) is asked once for each operation, without a key for l
   assertEquals(asked, [["record", "a"], ["list", null], ["remove", "a"]]);
 });
 
-Deno.test("chaos() passes check() on where there is one, and the faults are the same", async () => {
+Deno.test("chaos() has check() if the store has it, with the same faults", async () => {
   const inner = memory();
   assertEquals(chaos(inner, {}).check, undefined);
   let checks = 0;

@@ -1,4 +1,4 @@
-// What the variables say, without a server: no store is asked for anything here.
+// The meaning of the variables, without a server: no test sends a store request.
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { fuseFromEnv } from "@fuse/edge/env";
 import { type Address, settingsOf } from "../../src/env_settings.ts";
@@ -18,14 +18,14 @@ const CRITICAL = {
   UPSTASH_REDIS_CRITICAL_REST_TOKEN: "critical",
 };
 
-/** The stores that there are, the default first. */
+/** The expected stores, the default first. */
 function storesOf(env: object): string[] {
   const { store, cache, database } = settingsOf(env);
   const made = ["array", ...cache ? ["cache"] : [], ...database ? ["database"] : []];
   return [store, ...made.filter((name) => name !== store)];
 }
 
-/** Why it is refused. Never with a secret. */
+/** The reason of a refusal, which never contains a secret. */
 function refusal(env: object): string {
   const error = assertThrows(() => fuseFromEnv(env), Error);
   assert(error instanceof RangeError || error instanceof TypeError, String(error));
@@ -42,7 +42,7 @@ function assertRefused(env: object, ...texts: string[]) {
 
 // Which store
 
-Deno.test("fuseFromEnv() makes every store that the variables configure, the best one the default", () => {
+Deno.test("fuseFromEnv() makes every store that the variables configure, with the best as default", () => {
   assertEquals(storesOf({}), ["array"]);
   assertEquals(storesOf(UPSTASH), ["cache", "array"]);
   assertEquals(storesOf(TURSO), ["database", "array"]);
@@ -50,7 +50,7 @@ Deno.test("fuseFromEnv() makes every store that the variables configure, the bes
   assertEquals(storesOf({ ...UPSTASH, ...TURSO }), ["cache", "array", "database"]);
 });
 
-Deno.test("fuseFromEnv() makes what FUSE_STORE says the default, and the others too", () => {
+Deno.test("fuseFromEnv() makes the store of FUSE_STORE the default, and the others too", () => {
   const all = { ...UPSTASH, ...TURSO };
   for (const store of ["array", "cache", "database"]) {
     const fuse = fuseFromEnv({ ...all, FUSE_STORE: store });
@@ -61,7 +61,7 @@ Deno.test("fuseFromEnv() makes what FUSE_STORE says the default, and the others 
   }
 });
 
-Deno.test("fuseFromEnv() takes an empty variable for one that is not set", () => {
+Deno.test("fuseFromEnv() treats an empty variable as not set", () => {
   const empty = Object.fromEntries(
     [...Object.keys({ ...UPSTASH, ...TURSO, ...OWN }), "FUSE_STORE", "FUSE_CACHE_PREFIX"]
       .concat("FUSE_CACHE_STORE", "FUSE_MISSPELLED", "CB_DB_HOST", "CACHE_DRIVER")
@@ -131,7 +131,7 @@ for (const name of ["-redis", "redis--x", "a b", "__proto__", "é", "a\0", "x".r
 
 for (const prefix of ["a b", "cb\n", "\ud800", "\x07", "x".repeat(201), 7, {}]) {
   Deno.test(`fuseFromEnv() refuses FUSE_CACHE_PREFIX when it is ${Deno.inspect(prefix).slice(0, 20)}`, () => {
-    // Whatever the default store is: the variable is nobody else's.
+    // Whatever the default store is: the variable has no other purpose.
     assertRefused(
       { FUSE_STORE: "array", FUSE_CACHE_PREFIX: prefix },
       '"FUSE_CACHE_PREFIX" must be a text of 1-200 characters without spaces',
@@ -174,7 +174,7 @@ for (
     [`https://x y/${SECRET}`, "another text of"],
     [`https://x:99999/${SECRET}`, "another text of"],
     ["https://", "another text of 8 characters"],
-    // What the client itself refuses, and repeats.
+    // Values that the client itself refuses, and repeats.
     ["https://b", "of a host of at least 2 characters, received another text of 9 characters"],
     [`https://$${SECRET}`, "of a host of at least 2 characters, received another text of"],
     [`HTTPS://${SECRET}.upstash.io`, "in lower case"],
@@ -206,7 +206,7 @@ for (
 ) {
   Deno.test(`fuseFromEnv() refuses ${url} as address of the database`, () => {
     assertRefused({ ...TURSO, TURSO_DATABASE_URL: url }, '"TURSO_DATABASE_URL" must be', why);
-    // A pair that is ours alone is refused whatever the default store is.
+    // A pair of our own variables is refused whatever the default store is.
     const own = { ...OWN, CB_DB_URL: url, FUSE_STORE: "array" };
     assertRefused(own, '"CB_DB_URL" must be', why);
   });
@@ -222,7 +222,7 @@ for (const token of [`${SECRET} `, `${SECRET}\n`, `"${SECRET}"`, `tökên-${SECR
 
 // The database
 
-Deno.test("fuseFromEnv() takes CB_DB_URL before TURSO_DATABASE_URL, and never mixes their tokens", () => {
+Deno.test("fuseFromEnv() prefers CB_DB_URL to TURSO_DATABASE_URL, and never mixes their tokens", () => {
   const databaseOf = (env: object) => {
     const { url, authToken } = settingsOf(env).database as Address;
     return { url, authToken };
@@ -230,7 +230,7 @@ Deno.test("fuseFromEnv() takes CB_DB_URL before TURSO_DATABASE_URL, and never mi
   const turso = { url: TURSO.TURSO_DATABASE_URL, authToken: TURSO.TURSO_AUTH_TOKEN };
   assertEquals(databaseOf(TURSO), turso);
   assertEquals(databaseOf({ ...TURSO, ...OWN }), { url: OWN.CB_DB_URL, authToken: "own-token" });
-  // A server of one's own may want no token, and is not to see another's.
+  // A custom server may need no token, and must not receive another's.
   assertEquals(databaseOf({ ...TURSO, CB_DB_URL: OWN.CB_DB_URL }), {
     url: OWN.CB_DB_URL,
     authToken: undefined,
@@ -251,7 +251,7 @@ for (const name of ["CB_DB_HOST", "CB_DB_DATABASE"]) {
     for (const more of [{}, { FUSE_STORE: "array" }, OWN]) {
       assertRefused({ ...more, [name]: SECRET }, `"${name}" is not read`, "CB_DB_URL");
     }
-    // A binding of that name is somebody else's.
+    // A binding of that name belongs to something else.
     assertEquals(storesOf({ [name]: { prepare: () => null } }), ["array"]);
   });
 }
@@ -269,7 +269,7 @@ Deno.test("fuseFromEnv() refuses a misspelled variable by its name", () => {
   assertRefused({ [`FUSE_${"X".repeat(100_000)}`]: 1 }, "there is no variable");
 });
 
-Deno.test("fuseFromEnv() leaves alone what is not ours in a Worker's env", () => {
+Deno.test("fuseFromEnv() ignores foreign variables in a Worker's env", () => {
   const hostile = {
     ...UPSTASH,
     FUSE_KV: { get: () => Promise.resolve(null) },
@@ -296,7 +296,7 @@ Deno.test("fuseFromEnv() leaves alone what is not ours in a Worker's env", () =>
   assertEquals(storesOf(Object.freeze({ ...UPSTASH })), ["cache", "array"]);
 });
 
-Deno.test("fuseFromEnv() reads an env that cannot be listed, and only names it knows", () => {
+Deno.test("fuseFromEnv() reads an env that cannot be listed, and only names that it knows", () => {
   const asked = new Set<PropertyKey>();
   const env = new Proxy({}, {
     ownKeys() {
@@ -312,7 +312,7 @@ Deno.test("fuseFromEnv() reads an env that cannot be listed, and only names it k
   assertEquals([...asked].filter((name) => !known.test(String(name))), []);
 });
 
-Deno.test("fuseFromEnv() says which variable it cannot read", () => {
+Deno.test("fuseFromEnv() names a variable that it cannot read", () => {
   for (const name of ["FUSE_STORE", "FUSE_CACHE_STORE", "FUSE_CACHE_PREFIX", "CB_DB_URL"]) {
     const env = Object.defineProperty({}, name, {
       get() {
@@ -342,7 +342,7 @@ for (const Entries of [Map, Headers, URLSearchParams]) {
   });
 }
 
-Deno.test("fuseFromEnv() takes what Deno.env and a Node process have", async () => {
+Deno.test("fuseFromEnv() accepts the values of Deno.env and of a Node process", async () => {
   assertEquals(typeof settingsOf(Deno.env.toObject()).store, "string");
   const { default: process } = await import("node:process");
   assertEquals(settingsOf(process.env), settingsOf(Deno.env.toObject()));
@@ -352,21 +352,21 @@ Deno.test("fuseFromEnv() takes what Deno.env and a Node process have", async () 
 
 const KV = { KV_REST_API_URL: "https://kv.example.com", KV_REST_API_TOKEN: `kv-${SECRET}` };
 
-Deno.test("fuseFromEnv() takes Vercel's names of a Redis, and those of Upstash before them", () => {
+Deno.test("fuseFromEnv() reads Vercel's names of a Redis, and prefers those of Upstash", () => {
   const cacheOf = (env: object) => settingsOf(env).cache;
   const prefix = "circuit_breaker";
   const kv = { url: KV.KV_REST_API_URL, token: KV.KV_REST_API_TOKEN, prefix };
   assertEquals(cacheOf(KV), kv);
   assertEquals(settingsOf(KV).store, "cache");
   assertEquals(cacheOf({ ...KV, ...UPSTASH })?.url, UPSTASH.UPSTASH_REDIS_REST_URL);
-  // Half of a pair is not filled up from the other.
+  // One half of a pair is not completed from the other pair.
   const half = { ...KV, UPSTASH_REDIS_REST_URL: UPSTASH.UPSTASH_REDIS_REST_URL };
   assertRefused(half, '"UPSTASH_REDIS_REST_TOKEN" must be set');
   assertRefused({ KV_REST_API_URL: KV.KV_REST_API_URL }, '"KV_REST_API_TOKEN" must be set');
   assertRefused({ ...KV, FUSE_CACHE_STORE: "redis-critical" }, '"UPSTASH_REDIS_CRITICAL_REST_URL"');
 });
 
-Deno.test("fuseFromEnv() reads what the trail holds, and its key", () => {
+Deno.test("fuseFromEnv() reads the contents of the trail, and its key", () => {
   const trailOf = (env: object) => {
     const { audit, trailKey } = settingsOf({ ...TURSO, ...env }).database!;
     return [audit, trailKey];
@@ -382,7 +382,7 @@ Deno.test("fuseFromEnv() reads what the trail holds, and its key", () => {
   assertEquals(settingsOf({ FUSE_STORE: "array", FUSE_AUDIT: "calls" }).notes, []);
 });
 
-Deno.test("fuseFromEnv() makes a store tiered of both, when FUSE_STORE says so", () => {
+Deno.test("fuseFromEnv() makes a tiered store of both, when FUSE_STORE says so", () => {
   const env = { ...UPSTASH, ...TURSO, FUSE_STORE: "tiered" };
   const fuse = fuseFromEnv(env);
   assertEquals(fuse.make("a").store, "tiered");
@@ -403,7 +403,7 @@ Deno.test("fuseFromEnv() reads the name of the instance", () => {
   }
 });
 
-Deno.test("fuseFromEnv() takes a file for the database", () => {
+Deno.test("fuseFromEnv() accepts a file for the database", () => {
   const url = "file:/var/lib/circuits.db";
   assertEquals((settingsOf({ CB_DB_URL: url }).database as Address).url, url);
   assertEquals(settingsOf({ TURSO_DATABASE_URL: url }).store, "database");

@@ -1,5 +1,5 @@
-// Each environment block of the seed, against what it is about: two real Redis servers behind Upstash's
-// interface, and a real sqld.
+// Each environment block of the seed, compared with its subject: two real Redis servers behind
+// Upstash's interface, and a real sqld.
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { createClient } from "@libsql/client/web";
 import type { CircuitBreaker, FuseOptions } from "@fuse/edge";
@@ -22,7 +22,7 @@ const [face, criticalFace] = await Promise.all([
 const client = createClient({ url: server.url });
 await migrate(client);
 
-/** As a deployment has them, whatever it chooses. */
+/** The variables of a deployment, whatever it selects. */
 const BOTH_REDIS = {
   UPSTASH_REDIS_REST_URL: face.url,
   UPSTASH_REDIS_REST_TOKEN: face.token,
@@ -32,11 +32,11 @@ const BOTH_REDIS = {
 const UPSTASH = { UPSTASH_REDIS_REST_URL: "https://x.upstash.io", UPSTASH_REDIS_REST_TOKEN: "x" };
 const TURSO = { TURSO_DATABASE_URL: "libsql://app.example.com", TURSO_AUTH_TOKEN: "token" };
 const SECRET = "s3cr3t";
-/** Nobody listens there. */
+/** No server listens there. */
 const NOWHERE = "http://127.0.0.1:1";
 let names = 0;
 
-/** A Fuse, as one isolate has it. A busy machine is no store that is away. */
+/** The Fuse of one isolate. A long limit: a busy machine is no outage of the store. */
 function isolate(env: object, options: Omit<FuseOptions, "stores" | "default"> = {}) {
   return fuseFromEnv(env, {
     storeTimeoutMs: 30_000,
@@ -45,7 +45,10 @@ function isolate(env: object, options: Omit<FuseOptions, "stores" | "default"> =
   });
 }
 
-/** The same circuit on two isolates: what one has tripped is open to the other, or not. */
+/**
+ * Asserts whether two isolates share the circuit: whether one finds it open after the other has
+ * tripped it.
+ */
 async function isShared(env: object, name = `external-api-${names++}`): Promise<boolean> {
   const [one, other] = [isolate(env), isolate(env)].map((fuse) => fuse.make(name)) as [
     CircuitBreaker,
@@ -61,7 +64,7 @@ async function keysOf(server: { command(...args: string[]): Promise<unknown> }, 
   return (await server.command("KEYS", `*${name}:*`) as string[]).sort();
 }
 
-/** What `console.warn` was told meanwhile. */
+/** Returns the output of `console.warn` meanwhile. */
 async function warnings(body: () => unknown, userAgent = navigator.userAgent): Promise<string[]> {
   const told: string[] = [];
   const { warn } = console;
@@ -74,7 +77,7 @@ async function warnings(body: () => unknown, userAgent = navigator.userAgent): P
   return told;
 }
 
-/** Runs `body` where the runtime calls itself so. */
+/** Runs `body` with another name of the runtime. */
 async function onPlatform(userAgent: string, body: () => unknown): Promise<void> {
   const own = Object.getOwnPropertyDescriptor(globalThis, "navigator")!;
   Object.defineProperty(globalThis, "navigator", { value: { userAgent }, configurable: true });
@@ -182,7 +185,7 @@ Deno.test("S63 both stores stand beside the default one, by name and by pattern"
   assertEquals(await keysOf(redis, "payment-processing"), []);
 });
 
-Deno.test("fuseFromEnv() works once a request, as on Workers, and what they do is one circuit", async () => {
+Deno.test("fuseFromEnv() works once for each request, as on Workers, with one circuit for all", async () => {
   const stores = ["cache", "database"];
   const env = { ...BOTH_REDIS, TURSO_DATABASE_URL: server.url };
   const work: Promise<unknown>[] = [];
@@ -198,7 +201,7 @@ Deno.test("fuseFromEnv() works once a request, as on Workers, and what they do i
   for (const store of stores) assert(await fuse.store(store).make("per-request").isOpen(), store);
 });
 
-Deno.test("fuseFromEnv() shows no token and no address when a store is away", async () => {
+Deno.test("fuseFromEnv() shows no token and no address when a store is unreachable", async () => {
   const env = {
     UPSTASH_REDIS_REST_URL: `${NOWHERE}/${SECRET}`,
     UPSTASH_REDIS_REST_TOKEN: SECRET,
@@ -220,7 +223,7 @@ Deno.test("fuseFromEnv() shows no token and no address when a store is away", as
 
 // Options
 
-Deno.test("fuseFromEnv() hands its options on to createFuse()", () => {
+Deno.test("fuseFromEnv() passes its options to createFuse()", () => {
   class Inherited {
     get strategies() {
       return { never: () => false };
@@ -271,14 +274,14 @@ Deno.test("S9-S10 fuseFromEnv() warns once when it keeps circuits in memory on W
   assert(deploy[0]!.includes("Deno Deploy runs many"), deploy[0]);
 });
 
-Deno.test("fuseFromEnv() warns of no memory where there is one process or a shared store", async () => {
+Deno.test("fuseFromEnv() does not warn of memory with one process or a shared store", async () => {
   assertEquals(settingsOf({}).notes, []);
   assertEquals(settingsOf({ FUSE_STORE: "array" }).notes, []);
   await onPlatform("Cloudflare-Workers", () => assertEquals(settingsOf(UPSTASH).notes, []));
   assertEquals(settingsOf({ ...TURSO, DENO_DEPLOYMENT_ID: "1" }).notes, []);
 });
 
-Deno.test("fuseFromEnv() notes CACHE_DRIVER and DB_CONNECTION where they could be thought to count", async () => {
+Deno.test("fuseFromEnv() notes CACHE_DRIVER and DB_CONNECTION where they could be mistaken for settings", async () => {
   const both = { CACHE_DRIVER: "redis", DB_CONNECTION: "mysql" };
   const noted = (env: object) =>
     settingsOf({ ...both, ...env }).notes.map((note) => /"(\w+)" is not read/.exec(note)?.[1]);
@@ -292,7 +295,7 @@ Deno.test("fuseFromEnv() notes CACHE_DRIVER and DB_CONNECTION where they could b
   assertEquals(told.length, 1);
 });
 
-Deno.test("fuseFromEnv() leaves out a store that others' variables spoil, and notes why", () => {
+Deno.test("fuseFromEnv() leaves out a store with invalid foreign variables, and notes why", () => {
   const turso = { ...TURSO, TURSO_AUTH_TOKEN: `${SECRET} ` };
   const { notes, database } = settingsOf({ ...UPSTASH, ...turso });
   assertEquals([database, notes.length], [null, 1]);
@@ -304,8 +307,8 @@ Deno.test("fuseFromEnv() leaves out a store that others' variables spoil, and no
   ]);
 });
 
-Deno.test("fuseFromEnv() says nothing of variables that are plainly for others", () => {
-  // An application's own file, and whatever there is while everything is to stay in memory.
+Deno.test("fuseFromEnv() says nothing about variables that are plainly for other programs", () => {
+  // An application's own file, and other variables while everything should stay in memory.
   const file = { TURSO_DATABASE_URL: ":memory:" };
   assertEquals(settingsOf({ ...UPSTASH, ...file }).notes, []);
   assertEquals(settingsOf({ ...UPSTASH, ...file }).database, null);
@@ -322,7 +325,7 @@ Deno.test("fuseFromEnv() says nothing of variables that are plainly for others",
 const D1 = { prepare: () => ({ bind: () => null }), batch: () => Promise.resolve([]) };
 const OBJECTS = { idFromName: () => null, get: () => null };
 
-Deno.test("fuseFromEnv() takes the bindings of Cloudflare's own databases", () => {
+Deno.test("fuseFromEnv() uses the bindings of Cloudflare's own databases", () => {
   const nameOf = (env: object) => settingsOf(env).database;
   assertEquals(fuseFromEnv({ FUSE_DB: D1 }).make("a").store, "database");
   assertEquals(fuseFromEnv({ FUSE: OBJECTS }).make("a").store, "database");
@@ -340,7 +343,7 @@ Deno.test("fuseFromEnv() prefers CB_DB_URL to bindings, and bindings to TURSO_DA
   assertEquals(keyOf({ FUSE_DB: D1, CB_DB_URL: "https://a.example" }), "url");
 });
 
-Deno.test("fuseFromEnv() takes nothing else for a binding", () => {
+Deno.test("fuseFromEnv() takes no other value for a binding", () => {
   const throwing = Object.defineProperty({}, "prepare", {
     get() {
       throw new Error("a proxy");

@@ -31,7 +31,7 @@ const ALL: [Error, string, string][] = [
 ];
 
 for (const [error, name, message] of ALL) {
-  Deno.test(`${name} is an Error like others to look at`, () => {
+  Deno.test(`${name} looks like any other Error`, () => {
     assert(error instanceof Error && error instanceof FuseError);
     assertEquals([error.name, error.message], [name, message]);
     assertEquals(String(error), `${name}: ${message}`);
@@ -42,8 +42,8 @@ for (const [error, name, message] of ALL) {
     assertMatch(Deno.inspect(error), new RegExp(`${name}: ${message}`));
     assertMatch(Deno.inspect({ nested: [error] }), new RegExp(name));
   });
-  Deno.test(`${name} may be decorated, as any Error`, () => {
-    // As frameworks and source-map tools do.
+  Deno.test(`${name} can be decorated, as any Error`, () => {
+    // Frameworks and source-map tools do this.
     const said = error.message;
     for (const field of ["message", "stack", "name"] as const) {
       error[field] = `other ${field}`;
@@ -82,7 +82,7 @@ Deno.test("toJSON() shows name, message and the public fields", () => {
   ]);
 });
 
-Deno.test("getResponse() is a 503 that no cache keeps, in problem+json", async () => {
+Deno.test("getResponse() returns a 503 that no cache keeps, in problem+json", async () => {
   const response = open().getResponse();
   assertEquals(response.status, 503);
   assertEquals(Object.fromEntries(response.headers), {
@@ -98,7 +98,7 @@ Deno.test("getResponse() is a 503 that no cache keeps, in problem+json", async (
   });
 });
 
-Deno.test("getResponse() tells whole seconds, at least 1, rounded up", () => {
+Deno.test("getResponse() has whole seconds, at least 1, rounded up", () => {
   const cases: [number, string][] = [[1, "1"], [999, "1"], [1000, "1"], [1001, "2"], [
     60_000,
     "60",
@@ -108,13 +108,13 @@ Deno.test("getResponse() tells whole seconds, at least 1, rounded up", () => {
   }
 });
 
-Deno.test("getResponse() makes a new Response each time", async () => {
+Deno.test("getResponse() creates a new Response each time", async () => {
   const error = open();
   await error.getResponse().text();
   assertEquals((await error.getResponse().json()).status, 503);
 });
 
-Deno.test("isCircuitBreakerOpenError() and the other guards tell the errors apart", () => {
+Deno.test("isCircuitBreakerOpenError() and the other guards distinguish the errors", () => {
   const guards = [isCircuitBreakerOpenError, isCallTimeoutError, isStoreUnavailableError];
   assertEquals(ALL.map(([error]) => guards.map((guard) => guard(error))), [
     [true, false, false],
@@ -145,7 +145,7 @@ Deno.test("isCircuitBreakerOpenError() and the other guards return false for eve
   }
 });
 
-Deno.test("isCircuitBreakerOpenError() and the other guards know errors of another copy of this package", async () => {
+Deno.test("isCircuitBreakerOpenError() and the other guards recognize errors of another copy of this package", async () => {
   const copy: typeof import("../../src/errors.ts") = await import(
     new URL("../../src/errors.ts?copy", import.meta.url).href
   );
@@ -186,7 +186,7 @@ Deno.test("errors print, serialize and throw in Node as they do in Deno", async 
     `;
     const entry = `${dir}/main.ts`;
     await Deno.writeTextFile(entry, script);
-    // A process of its own takes esbuild's service with it.
+    // A process of its own ends esbuild's service as well.
     const bundled = await deno(
       ["run", "-A", "npm:esbuild@^0.28.2", entry, "--bundle", "--format=esm", "--platform=neutral"]
         .concat("--external:node:util", `--outfile=${outfile}`, "--log-level=error"),
@@ -204,14 +204,14 @@ Deno.test("errors print, serialize and throw in Node as they do in Deno", async 
       503,
     ]);
     assertEquals(code, 1);
-    // Uncaught, it ends the process with its own words.
+    // Uncaught, it ends the process with its own message.
     assertMatch(new TextDecoder().decode(stderr), sentence);
   } finally {
     await Deno.remove(dir, { recursive: true });
   }
 });
 
-Deno.test("StoreAnswerError() has its scope, its name and the cause that it was given", () => {
+Deno.test("StoreAnswerError() has its scope, its name and the given cause", () => {
   const cause = new Error("the client's");
   const error = new StoreAnswerError("OOM", { scope: "store", cause });
   assert(error instanceof Error);
@@ -220,7 +220,7 @@ Deno.test("StoreAnswerError() has its scope, its name and the cause that it was 
   assert(!("cause" in new StoreAnswerError("OOM", { scope: "circuit" })));
 });
 
-Deno.test("isStoreAnswerError() knows errors of another copy by their shape, and nothing else", () => {
+Deno.test("isStoreAnswerError() recognizes errors of another copy by their shape, and nothing else", () => {
   assert(isStoreAnswerError(new StoreAnswerError("a", { scope: "circuit" })));
   assert(isStoreAnswerError({ name: "StoreAnswerError", scope: "store" }));
   const hostile = {
@@ -244,7 +244,7 @@ for (const [error, name] of ALL) {
   });
 }
 
-Deno.test("rejectionOf() finds a rejection in causes, and makes a real error of a clone", () => {
+Deno.test("rejectionOf() finds a rejection in causes, and converts a clone to a real error", () => {
   for (const error of [open(), unavailable]) {
     const wrapped = new Error("Connection error", { cause: new Error("failed", { cause: error }) });
     assertStrictEquals(rejectionOf(wrapped), error);
@@ -255,7 +255,7 @@ Deno.test("rejectionOf() finds a rejection in causes, and makes a real error of 
   assertEquals(open().getResponse().status, 503);
 });
 
-Deno.test("rejectionOf() reads what RPC of Workers left of a rejection before 2026", () => {
+Deno.test("rejectionOf() reads the rest of a rejection after RPC before 2026", () => {
   const until = new Date(Date.now() + 3_600_000).toISOString();
   const message =
     `Circuit "pay" is OPEN since x (y), 5 failures in a row, the next trial at ${until}`;
@@ -272,7 +272,7 @@ Deno.test("rejectionOf() reads what RPC of Workers left of a rejection before 20
   assertEquals(rejectionOf(left("StoreUnavailableError: x"))?.retryAfterMs, 1_000);
 });
 
-Deno.test("rejectionOf() finds none in other errors, in circles and in what throws", () => {
+Deno.test("rejectionOf() finds none in other errors, in circles and in values that throw", () => {
   const circle = new Error("a");
   circle.cause = new Error("b", { cause: circle });
   const thrower = {

@@ -6,7 +6,7 @@ import { replacing, turn } from "../support/setups.ts";
 const ROOT = { store: null, context: undefined, boundary: undefined };
 const A = { key: "a", store: "s", name: "a", context: null, boundary: null };
 
-/** Events with everything they told. */
+/** Events with all their fields. */
 function listening(filter = ROOT, type = "*") {
   const events = new Events();
   const heard: FuseEvent[] = [];
@@ -14,7 +14,7 @@ function listening(filter = ROOT, type = "*") {
   return { events, heard, off };
 }
 
-/** What went to the console while `body` ran. */
+/** Returns the console output while `body` ran. */
 async function complaints(body: () => Promise<void> | void): Promise<string[]> {
   const said: string[] = [];
   const fake = {
@@ -27,7 +27,7 @@ async function complaints(body: () => Promise<void> | void): Promise<string[]> {
   return said;
 }
 
-Deno.test("Events.emit() tells listeners of the type, then those of everything, in order of coming", () => {
+Deno.test("Events.emit() calls listeners of the type, then those of all events, in order of registration", () => {
   const events = new Events();
   const order: string[] = [];
   events.on("*", () => order.push("*"), ROOT, undefined);
@@ -38,13 +38,13 @@ Deno.test("Events.emit() tells listeners of the type, then those of everything, 
   assertEquals(order, ["first", "second", "*"]);
 });
 
-Deno.test("Events.emit() gives the type along with what happened", () => {
+Deno.test("Events.emit() adds the type to the event", () => {
   const { events, heard } = listening();
   events.emit("rejected", { ...A, retryAfterMs: 5 });
   assertEquals(heard, [{ ...A, retryAfterMs: 5, type: "rejected" }]);
 });
 
-Deno.test("Events.on() with one listener twice tells it twice, and each stops by itself", () => {
+Deno.test("Events.on() with one listener twice calls it twice, and each stops by itself", () => {
   const events = new Events();
   let count = 0;
   const listener = () => count++;
@@ -84,13 +84,13 @@ Deno.test("Events.on() stops when its signal aborts, and leaves nothing on it", 
   assert(!events.hears("reborn"));
 });
 
-Deno.test("Events.on() adds nothing for a signal that has aborted before", () => {
+Deno.test("Events.on() adds nothing for an aborted signal", () => {
   const events = new Events();
   events.on("reborn", () => {}, ROOT, AbortSignal.abort())();
   assert(!events.hears("reborn"));
 });
 
-Deno.test("Events.on() refuses the name of no event", () => {
+Deno.test("Events.on() refuses an unknown event", () => {
   for (const type of ["open", "", "constructor", "Opened", undefined, Symbol("x")]) {
     assertThrows(
       () => new Events().on(type as string, () => {}, ROOT, undefined),
@@ -100,7 +100,7 @@ Deno.test("Events.on() refuses the name of no event", () => {
   }
 });
 
-Deno.test("Events.on() refuses what is no function", () => {
+Deno.test("Events.on() refuses a listener that is no function", () => {
   for (const listener of [undefined, null, {}, "f"]) {
     assertThrows(
       () => new Events().on("opened", listener as never, ROOT, undefined),
@@ -110,7 +110,7 @@ Deno.test("Events.on() refuses what is no function", () => {
   }
 });
 
-Deno.test("Events.hears() says whether anybody would be told", () => {
+Deno.test("Events.hears() returns whether a listener would be called", () => {
   const { events, off } = listening(ROOT, "opened");
   assertEquals([events.hears("opened"), events.hears("closed")], [true, false]);
   const offAll = events.on("*", () => {}, ROOT, undefined);
@@ -121,7 +121,7 @@ Deno.test("Events.hears() says whether anybody would be told", () => {
 });
 
 for (const type of ["success", "failure", "slow", "ignored", "*"]) {
-  Deno.test(`Events() has hearsCalls true while somebody listens to "${type}"`, () => {
+  Deno.test(`Events() has hearsCalls true while there is a listener for "${type}"`, () => {
     const { events, off } = listening(ROOT, type);
     assert(events.hearsCalls);
     off();
@@ -129,12 +129,12 @@ for (const type of ["success", "failure", "slow", "ignored", "*"]) {
   });
 }
 
-Deno.test("Events() has hearsCalls false when only other events are listened to", () => {
+Deno.test("Events() has hearsCalls false when there are only listeners for other events", () => {
   assertEquals(listening(ROOT, "opened").events.hearsCalls, false);
   assertEquals(listening(ROOT, "rejected").events.hearsCalls, false);
 });
 
-Deno.test("Events.emit() tells all that listened when it began, even if one stops another", () => {
+Deno.test("Events.emit() calls all listeners of its beginning, even if one stops another", () => {
   const events = new Events();
   let count = 0;
   const offs: (() => void)[] = [];
@@ -149,7 +149,7 @@ Deno.test("Events.emit() tells all that listened when it began, even if one stop
   assertEquals(count, 2);
 });
 
-Deno.test("Events.emit() does not tell a listener that came in answer to the event", () => {
+Deno.test("Events.emit() does not call a listener that was added during the event", () => {
   const events = new Events();
   let late = 0;
   events.on(
@@ -164,7 +164,7 @@ Deno.test("Events.emit() does not tell a listener that came in answer to the eve
   assertEquals(late, 0);
 });
 
-Deno.test("Events.emit() reports a listener that throws or rejects, and tells the others", async () => {
+Deno.test("Events.emit() reports a listener that throws or rejects, and calls the others", async () => {
   const { events, heard } = listening(ROOT, "listener_error");
   let told = 0;
   events.on(
@@ -186,7 +186,7 @@ Deno.test("Events.emit() reports a listener that throws or rejects, and tells th
   );
 });
 
-Deno.test("Events.emit() goes to the console with what nobody listens for", async () => {
+Deno.test("Events.emit() prints errors of listeners without a listener_error listener", async () => {
   const said = await complaints(async () => {
     const events = new Events();
     events.on("reborn", () => Promise.reject(new Error("boom")), ROOT, undefined);
@@ -197,7 +197,7 @@ Deno.test("Events.emit() goes to the console with what nobody listens for", asyn
 });
 
 for (const type of ["listener_error", "*"]) {
-  Deno.test(`Events.emit() does not run in circles when a "${type}" listener throws`, async () => {
+  Deno.test(`Events.emit() does not loop when a "${type}" listener throws`, async () => {
     const said = await complaints(() => {
       const events = new Events();
       events.on(
@@ -214,7 +214,7 @@ for (const type of ["listener_error", "*"]) {
   });
 }
 
-Deno.test("Events.report() names what threw, and may be handed on alone", () => {
+Deno.test("Events.report() names the source, and can be passed on alone", () => {
   const { events, heard } = listening();
   const { report } = events;
   const error = new Error("boom");
@@ -222,7 +222,7 @@ Deno.test("Events.report() names what threw, and may be handed on alone", () => 
   assertEquals(heard, [{ type: "listener_error", source: "isFailure", error }]);
 });
 
-Deno.test("Events.emit() tells a scoped listener of its own circuits", () => {
+Deno.test("Events.emit() calls a scoped listener for its own circuits", () => {
   const T = "tenant:1";
   const circuits = [
     A,
@@ -250,7 +250,7 @@ Deno.test("Events.emit() tells a scoped listener of its own circuits", () => {
   assertEquals(heardBy({ store: "other", context: T }), [4]);
 });
 
-Deno.test("Events.emit() tells scoped listeners what concerns their store, or nobody's", () => {
+Deno.test("Events.emit() calls scoped listeners for events of their store, or of no store", () => {
   const { events, heard } = listening({ ...ROOT, store: "s", context: "t:1" } as never);
   events.emit("store_recovered", { store: "s" });
   events.emit("store_recovered", { store: "other" });
@@ -258,7 +258,7 @@ Deno.test("Events.emit() tells scoped listeners what concerns their store, or no
   assertEquals(heard.map(({ type }) => type), ["store_recovered", "listener_error"]);
 });
 
-Deno.test("inScope() takes undefined for any and null for none", () => {
+Deno.test("inScope() treats undefined as any and null as none", () => {
   const circuit = { context: "t:1", boundary: null };
   assert(inScope({ context: undefined, boundary: undefined }, circuit));
   assert(inScope({ context: "t:1", boundary: null }, circuit));
@@ -267,7 +267,7 @@ Deno.test("inScope() takes undefined for any and null for none", () => {
   assert(!inScope({ context: undefined, boundary: "t:1" }, circuit));
 });
 
-Deno.test("Events.emit() tells every view of a store's error, and the circuit those that have it", () => {
+Deno.test("Events.emit() sends a store's error to every view of it, and the circuit to views that have it", () => {
   const events = new Events();
   const error = { store: "s", operation: "read", error: null, retryAfterMs: 1 };
   const heardBy = (context: string | null | undefined) => {
@@ -283,7 +283,7 @@ Deno.test("Events.emit() tells every view of a store's error, and the circuit th
   assertEquals(other, [{ ...error, type: "store_error" }]);
 });
 
-Deno.test("Events.alarm() warns of the first event of a type when nobody listens", async () => {
+Deno.test("Events.alarm() warns of the first event of a type without a listener", async () => {
   const warnings: unknown[] = [];
   const silent = { ...console, warn: (text: unknown) => warnings.push(text) };
   const detail = { ...A, options: ["windowMs"] };

@@ -1,4 +1,4 @@
-// Guarded fetch over real HTTP: what counts, what is sent, and which circuit guards it.
+// Guarded fetch over real HTTP: outcomes, requests, and the circuit of a URL.
 import { assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
 import { CircuitBreakerOpenError } from "@fuse/edge";
 import { hostOf } from "../../src/fetch.ts";
@@ -39,7 +39,7 @@ for (const status of [200, 204, 304, 400, 401, 404, 408, 410, 428, 430, 499]) {
   });
 }
 
-Deno.test("CircuitBreaker.fetch() counts a failure when nobody listens", async () => {
+Deno.test("CircuitBreaker.fetch() counts a failure when no server listens", async () => {
   let url = "";
   await upstream(echoStatus, (address) => Promise.resolve(void (url = address)));
   const breaker = breakerOf();
@@ -47,7 +47,7 @@ Deno.test("CircuitBreaker.fetch() counts a failure when nobody listens", async (
   assertEquals(await counted(breaker), [0, 1]);
 });
 
-Deno.test("CircuitBreaker.fetch() goes by isFailure when there is one", async () => {
+Deno.test("CircuitBreaker.fetch() uses isFailure if it is given", async () => {
   await upstream(echoStatus, async (url) => {
     const breaker = breakerOf({
       isFailure: (outcome) => outcome.ok && (outcome.value as Response).status === 404,
@@ -68,14 +68,14 @@ for (
     ["Wed, 01 Jan 2025 00:05:00 GMT", 300_000],
     ["Wednesday, 01-Jan-25 00:05:00 GMT", 300_000],
     ["Wed Jan  1 00:05:00 2025", 300_000],
-    // No shorter than the circuit's own.
+    // No shorter than the circuit's own cooldown.
     ["0", COOLDOWN_MS],
     ["Tue, 31 Dec 2024 23:59:59 GMT", COOLDOWN_MS],
-    // No longer than it allows.
+    // No longer than the circuit allows.
     ["601", MAX_COOLDOWN_MS],
     ["9".repeat(400), MAX_COOLDOWN_MS],
     ["Wed, 01 Jan 2098 00:00:00 GMT", MAX_COOLDOWN_MS],
-    // Garbage.
+    // Invalid values.
     ...[
       "",
       "soon",
@@ -119,9 +119,9 @@ for (
 }
 
 onEverySetup(
-  "CircuitBreaker.fetch() heeds the Retry-After of a failed trial alone",
+  "CircuitBreaker.fetch() follows the Retry-After of a failed trial alone",
   async (world) => {
-    // Rule 6: of the Response whose record found the transition due, trials included.
+    // Rule 6: of the Response whose record found the transition due, also of a trial.
     const asked: [status: number, retryAfter: string][] = [[503, "400"], [503, "2"], [503, "300"]];
     const handler = () => {
       const [status, after] = asked.shift()!;
@@ -144,9 +144,9 @@ onEverySetup(
 );
 
 onEverySetup(
-  "CircuitBreaker.fetch() heeds no Retry-After when the Response is no failure",
+  "CircuitBreaker.fetch() ignores Retry-After when the Response is no failure",
   async (world) => {
-    // The failure that opens it asks for nothing; the success before it did.
+    // The failure that opens it asks for no delay; the success before it did.
     const answers = [
       new Response(null, { status: 200, headers: { "retry-after": "300" } }),
       new Response(null, { status: 500 }),
@@ -161,7 +161,7 @@ onEverySetup(
   },
 );
 
-Deno.test("CircuitBreaker.fetch() throws CircuitBreakerOpenError and asks nobody when the circuit is open", async () => {
+Deno.test("CircuitBreaker.fetch() throws CircuitBreakerOpenError and sends nothing when the circuit is open", async () => {
   let asked = 0;
   const handler = () => {
     asked++;
@@ -197,7 +197,10 @@ Deno.test("CircuitBreaker.fetch() returns the fallback's Response when the circu
   });
 });
 
-/** What may be fetched, and what the upstream then hears: method, path, header, body. */
+/**
+ * The arguments of fetch, and the request that the upstream then receives: method, path, header,
+ * body.
+ */
 const INPUTS: [
   what: string,
   argumentsOf: (url: string) => Parameters<typeof fetch>,
@@ -259,7 +262,7 @@ const INPUTS: [
   ],
 ];
 
-/** Answers with what it heard. */
+/** Answers with the request that it received. */
 const echo: Handler = async (request) => {
   const { pathname, search } = new URL(request.url);
   const mark = request.headers.get("x-mark") ?? "";
@@ -268,7 +271,7 @@ const echo: Handler = async (request) => {
 
 for (const [what, argumentsOf, heard] of INPUTS) {
   for (const [limited, options] of LIMITS) {
-    Deno.test(`CircuitBreaker.fetch() sends what fetch does when it gets ${what}, ${limited}`, async () => {
+    Deno.test(`CircuitBreaker.fetch() sends the same as fetch does for ${what}, ${limited}`, async () => {
       await upstream(echo, async (url) => {
         assertEquals(await (await fetch(...argumentsOf(url))).json(), heard);
         const breaker = breakerOf(options);
@@ -278,7 +281,7 @@ for (const [what, argumentsOf, heard] of INPUTS) {
     });
   }
 
-  Deno.test(`Fuse.fetch() sends what fetch does when it gets ${what}`, async () => {
+  Deno.test(`Fuse.fetch() sends the same as fetch does for ${what}`, async () => {
     await upstream(echo, async (url) => {
       const fuse = fuseOf();
       assertEquals(await (await fuse.fetch(...argumentsOf(url))).json(), heard);
@@ -287,7 +290,7 @@ for (const [what, argumentsOf, heard] of INPUTS) {
   });
 }
 
-Deno.test("CircuitBreaker.fetch() works when it is handed on as a bare function", async () => {
+Deno.test("CircuitBreaker.fetch() works as a bare function", async () => {
   await upstream(echoStatus, async (url) => {
     const breaker = breakerOf();
     const { fetch: bare } = breaker;
@@ -297,7 +300,7 @@ Deno.test("CircuitBreaker.fetch() works when it is handed on as a bare function"
   });
 });
 
-Deno.test("Fuse.fetch() works when it is handed on as a bare function", async () => {
+Deno.test("Fuse.fetch() works as a bare function", async () => {
   await upstream(echoStatus, async (url) => {
     const fuse = fuseOf();
     const { fetch: bare } = fuse.for({ type: "tenant", id: 7 });
@@ -310,7 +313,7 @@ Deno.test("Fuse.fetch() works when it is handed on as a bare function", async ()
   });
 });
 
-Deno.test("Fuse.fetch() keeps one circuit per host, port included", async () => {
+Deno.test("Fuse.fetch() keeps one circuit for each host, port included", async () => {
   await upstream(echoStatus, (ill) =>
     upstream(echoStatus, async (well) => {
       const fuse = fuseOf({ defaults: { failureThreshold: 2 } });
@@ -335,12 +338,12 @@ for (
     ["http://[::1]:8080/", "[::1]:8080"],
   ] as const
 ) {
-  Deno.test(`hostOf() gives ${host} when it gets ${url}`, () => {
+  Deno.test(`hostOf() returns ${host} for ${url}`, () => {
     assertEquals([url, new URL(url), new Request(url)].map(hostOf), [host, host, host]);
   });
 }
 
-Deno.test("Fuse.fetch() goes by `circuits` when one has the host's name", async () => {
+Deno.test("Fuse.fetch() uses `circuits` when one has the host's name", async () => {
   await upstream(echoStatus, (first) =>
     upstream(echoStatus, async (second) => {
       const fuse = fuseOf({
@@ -359,14 +362,14 @@ Deno.test("Fuse.fetch() goes by `circuits` when one has the host's name", async 
 });
 
 for (const invalid of ["", "no url", "http://", "/relative", "http://a b/"]) {
-  Deno.test(`Fuse.fetch() rejects and makes no circuit when it gets ${JSON.stringify(invalid)}`, async () => {
+  Deno.test(`Fuse.fetch() rejects and makes no circuit for ${JSON.stringify(invalid)}`, async () => {
     const fuse = fuseOf();
-    // A promise comes in every case: `assertRejects` tells a throw from a rejection.
+    // A promise in every case: `assertRejects` distinguishes a throw from a rejection.
     await assertRejects(() => fuse.fetch(invalid), TypeError);
     assertEquals(await Array.fromAsync(fuse.list()), []);
   });
 
-  Deno.test(`CircuitBreaker.fetch() rejects when it gets ${JSON.stringify(invalid)}`, async () => {
+  Deno.test(`CircuitBreaker.fetch() rejects for ${JSON.stringify(invalid)}`, async () => {
     await assertRejects(() => breakerOf().fetch(invalid), TypeError);
   });
 }

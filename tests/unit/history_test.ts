@@ -13,7 +13,7 @@ const ROW: StoredEvent = {
   cursor: "c7",
 };
 
-/** A store with a trail of two rows, that tells how far it was read. */
+/** A store with a trail of two rows, which notes how far it was read. */
 function audited(rows: readonly StoredEvent[]) {
   const read: string[] = [];
   const queries: EventQuery[] = [];
@@ -43,20 +43,20 @@ Deno.test("historyOf() puts the circuit's identity in place of its key", async (
   }]);
 });
 
-Deno.test("historyOf() takes a key that is none of ours for a name", async () => {
+Deno.test("historyOf() treats a foreign key as a name", async () => {
   const { store } = audited([{ ...ROW, key: "some one's" }]);
   const [event] = await Array.fromAsync(historyOf(store, "sql", {}));
   assertEquals([event?.name, event?.context], ["some one's", null]);
 });
 
-Deno.test("historyOf() hands the query on as it is", async () => {
+Deno.test("historyOf() passes the query on unchanged", async () => {
   const { store, queries } = audited([]);
   const query = { event: "reset", limit: 3, cursor: "c", key: "a" } as const;
   await Array.fromAsync(historyOf(store, "sql", query));
   assertEquals(queries, [query]);
 });
 
-Deno.test("historyOf() reads no further than it is asked to", async () => {
+Deno.test("historyOf() reads no further than requested", async () => {
   const { store, read } = audited([ROW, { ...ROW, id: "8" }]);
   for await (const { id } of historyOf(store, "sql", {})) {
     assertEquals(id, "7");
@@ -65,7 +65,7 @@ Deno.test("historyOf() reads no further than it is asked to", async () => {
   assertEquals(read, ["7"]);
 });
 
-Deno.test("historyOf() is a TypeError that names the store where it keeps no trail", async () => {
+Deno.test("historyOf() throws a TypeError that names the store if it keeps no trail", async () => {
   await assertRejects(
     async () => await Array.fromAsync(historyOf(memory(), "array", {})),
     TypeError,

@@ -13,7 +13,7 @@ import {
 } from "../../src/key.ts";
 import { seeded } from "../support/units.ts";
 
-/** Text made to collide: separators, escapes, whole keys, halves of surrogate pairs. */
+/** Text that is made to collide: separators, escapes, whole keys, halves of surrogate pairs. */
 const hostile = fc.oneof(
   fc.string({ unit: "binary", minLength: 1, maxLength: 12 }),
   fc.array(
@@ -68,7 +68,7 @@ const parts = ([name, context, boundary]: [string, Scope | null, Scope | null]):
   boundary: scopeText(boundary, "boundary"),
 });
 
-Deno.test("toKey() never gives two circuits one key", () => {
+Deno.test("toKey() never returns one key for two circuits", () => {
   fc.assert(
     fc.property(circuit, circuit, (a, b) => {
       const same = a[0] === b[0] && text(a[1]) === text(b[1]) && text(a[2]) === text(b[2]);
@@ -78,8 +78,8 @@ Deno.test("toKey() never gives two circuits one key", () => {
   );
 });
 
-Deno.test("toKey() keeps apart what is made of the same characters", () => {
-  // Every way to spread four characters over name and scopes.
+Deno.test("toKey() separates circuits made of the same characters", () => {
+  // Every way to divide four characters into name and scopes.
   const keys = new Set<string>();
   const seen = new Set<string>();
   for (const chars of [["a", ":", "b", ":"], ["%", "3", "A", ":"], [":", "i", "n", ":"]]) {
@@ -102,14 +102,14 @@ Deno.test("toKey() keeps apart what is made of the same characters", () => {
   assertEquals(keys.size, seen.size);
 });
 
-Deno.test("fromKey() gives the parts back", () => {
+Deno.test("fromKey() returns the parts", () => {
   fc.assert(
     fc.property(circuit, (a) => assertEquals(fromKey(toKey(parts(a))), parts(a))),
     seeded(2000),
   );
 });
 
-Deno.test("toKey() uses no character that a store, a pattern or a terminal would take amiss", () => {
+Deno.test("toKey() uses no character with a meaning for a store, a pattern or a terminal", () => {
   fc.assert(
     fc.property(circuit, (a) => {
       const key = toKey(parts(a));
@@ -122,7 +122,7 @@ Deno.test("toKey() uses no character that a store, a pattern or a terminal would
   );
 });
 
-Deno.test("toKey() leaves plain names as they are", () => {
+Deno.test("toKey() does not change plain names", () => {
   const context = scopeText({ type: "tenant", id: 42 }, "context");
   const boundary = scopeText({ type: "region", id: "eu-west.1" }, "boundary");
   const name = "payments-api/v2.é";
@@ -135,13 +135,13 @@ Deno.test("toKey() leaves plain names as they are", () => {
   );
 });
 
-Deno.test("toKey() tells halves of surrogate pairs apart", () => {
+Deno.test("toKey() separates halves of surrogate pairs", () => {
   const key = (name: string) => toKey({ name, context: null, boundary: null });
   assertNotEquals(key("\ud800"), key("\ud801"));
   assertEquals([key("\ud800"), key("%uD800"), key("😀")], ["%uD800", "%25uD800", "😀"]);
 });
 
-Deno.test("fromKey() refuses what toKey() never gives", () => {
+Deno.test("fromKey() refuses texts that toKey() never returns", () => {
   const foreign = [
     "",
     ":",
@@ -173,7 +173,7 @@ Deno.test("fromKey() refuses what toKey() never gives", () => {
   for (const key of foreign) assertEquals(fromKey(key), null, key);
 });
 
-Deno.test("identify() takes a foreign key for a name", () => {
+Deno.test("identify() treats a foreign key as a name", () => {
   assertEquals(identify("s", "a:for:t:1"), {
     key: "a:for:t:1",
     store: "s",
@@ -197,7 +197,7 @@ Deno.test("scopeText() compares ids as text", () => {
   assertEquals(scopeText(null, "context"), null);
 });
 
-Deno.test("scopeText() refuses what is no scope, and names the dimension", () => {
+Deno.test("scopeText() refuses an invalid scope, and names the dimension", () => {
   const bad: unknown[] = [
     undefined,
     "t:1",
@@ -227,7 +227,7 @@ Deno.test("scopeText() refuses what is no scope, and names the dimension", () =>
   scopeText({ type: "x".repeat(255), id: "x".repeat(255) }, "context");
 });
 
-Deno.test("isName() takes texts of 1 to 255 characters", () => {
+Deno.test("isName() accepts texts of 1 to 255 characters", () => {
   const names = ["a", "x".repeat(255), " ", "__proto__", "", "x".repeat(256), 1, null, undefined, [
     "a",
   ]];
@@ -245,7 +245,7 @@ Deno.test("isName() takes texts of 1 to 255 characters", () => {
   ]);
 });
 
-Deno.test("nameMatches() goes by the whole name, or by the prefix before a trailing *", () => {
+Deno.test("nameMatches() compares the whole name, or the prefix before a trailing *", () => {
   const cases: [string, string, boolean][] = [
     ["api", "api", true],
     ["api", "api-2", false],
@@ -264,8 +264,8 @@ Deno.test("nameMatches() goes by the whole name, or by the prefix before a trail
   }
 });
 
-Deno.test("fromKey() gives parts whose key is that key, or none, for any text", () => {
-  // Any code units, halves of pairs among them, and what looks like a key.
+Deno.test("fromKey() returns parts whose key is that key, or none, for any text", () => {
+  // Any code units, including halves of pairs, and texts that look like a key.
   const units = fc.array(fc.nat(0xffff), { maxLength: 8 }).map((codes) =>
     String.fromCharCode(...codes)
   );
@@ -281,7 +281,7 @@ Deno.test("fromKey() gives parts whose key is that key, or none, for any text", 
   );
 });
 
-Deno.test("scopeOf() gives the scope that scopeText() was given, its id as text", () => {
+Deno.test("scopeOf() returns the scope of scopeText(), its id as text", () => {
   for (const scope of [{ type: "tenant", id: 42 }, { type: "a:b %", id: "\ud83d*{}" }]) {
     assertEquals(scopeOf(scopeText(scope, "context")), { type: scope.type, id: String(scope.id) });
   }

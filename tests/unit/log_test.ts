@@ -3,14 +3,14 @@ import type { Fuse } from "@fuse/edge";
 import { type Logger, logTo } from "@fuse/edge/log";
 import { replacing, World } from "../support/setups.ts";
 
-/** A logger that keeps what it is told. */
+/** A logger that keeps its records. */
 function logger() {
   const lines: [string, unknown][] = [];
   const at = (level: string) => (line: unknown) => void lines.push([level, line]);
   return { lines, info: at("info"), warn: at("warn"), error: at("error") };
 }
 
-/** Plays an outage, an operator and a store that goes away. */
+/** Plays an outage, an operator's action and a failure of the store. */
 async function played(json: boolean, run?: (fuse: Fuse) => void) {
   const world = new World("eventual");
   let down = false;
@@ -34,9 +34,9 @@ async function played(json: boolean, run?: (fuse: Fuse) => void) {
   return log.lines;
 }
 
-Deno.test("logTo() logs transitions, actions and troubles in sentences, and no calls", async () => {
+Deno.test("logTo() logs transitions, actions and failures in sentences, and no calls", async () => {
   const lines = await played(false);
-  // Drawn at random.
+  // Its value is random.
   const told = lines.map(([level, line]) => [level, String(line).replace(/Ms \d+/, "Ms 0")]);
   assertEquals(told, [
     [
@@ -62,7 +62,7 @@ Deno.test("logTo() logs transitions, actions and troubles in sentences, and no c
   ]);
 });
 
-Deno.test("logTo() logs JSON, a text for each line, and no secret", async () => {
+Deno.test("logTo() logs JSON, one text for each line, and no secret", async () => {
   const lines = await played(true);
   assertEquals(lines.map(([level, line]) => [level, JSON.parse(line as string).event]), [
     ["warn", "opened"],
@@ -89,7 +89,7 @@ Deno.test("logTo() logs JSON, a text for each line, and no secret", async () => 
   assert(!lines.some(([, line]) => /s3cr3t|[\r\n]/.test(String(line))));
 });
 
-Deno.test("logTo() goes to the console by default, where a logged Fuse prints no warning of its own", async () => {
+Deno.test("logTo() logs to the console by default, and a logged Fuse prints no warning of its own", async () => {
   const log = logger();
   const warnings: unknown[] = [];
   const console_ = { ...console, ...log, warn: (line: unknown) => warnings.push(line) };
@@ -123,7 +123,7 @@ Deno.test("logTo() reports a logger that throws, and reads no error that throws"
   assertEquals(events.map(({ type }) => type).includes("listener_error"), true);
 });
 
-Deno.test("logTo() refuses what is no logger, and options that are none", () => {
+Deno.test("logTo() refuses an invalid logger and invalid options", () => {
   const { fuse } = new World("memory").isolate();
   const log = logger();
   for (
@@ -138,7 +138,7 @@ Deno.test("logTo() refuses what is no logger, and options that are none", () => 
 
 const CALLS: string[] = ["success", "failure", "slow", "ignored", "rejected"];
 
-Deno.test("logTo() hears every event but those of calls, which then need not be measured", () => {
+Deno.test("logTo() receives every event except those of calls, which then need not be measured", () => {
   const heard: string[] = [];
   const fuse = { on: (type: string) => void heard.push(type) } as unknown as Fuse;
   logTo(fuse, logger());

@@ -15,7 +15,7 @@ const forced = (until: number | null): OverrideRecord => ({
   actor: null,
 });
 
-Deno.test("verdict() opens a CLOSED circuit when a strategy says so, by its name", () => {
+Deno.test("verdict() opens a CLOSED circuit when a strategy does, with its name", () => {
   const policy = policyOf({
     failureThreshold: 2,
     strategy: ["rolling_window", "consecutive_failures"],
@@ -38,7 +38,7 @@ Deno.test("verdict() names the first strategy of those that would open", () => {
   assertEquals(tripping(s, policy), "rolling_window");
 });
 
-Deno.test("verdict() has nothing to say of an OPEN circuit", () => {
+Deno.test("verdict() returns nothing for an OPEN circuit", () => {
   const s = snapshotOf({ state: "OPEN", consecutiveFailures: 99, openUntil: 0, ...trials(9, 9) });
   assertEquals(verdict(s, policyOf()), null);
 });
@@ -62,7 +62,7 @@ Deno.test("verdict() reopens a HALF_OPEN circuit on one failure, whatever succee
   });
 });
 
-Deno.test("verdict() looks at nothing but the trials of a HALF_OPEN circuit", () => {
+Deno.test("verdict() uses only the trials of a HALF_OPEN circuit", () => {
   const s = snapshotOf({
     state: "HALF_OPEN",
     consecutiveFailures: 99,
@@ -87,7 +87,7 @@ for (const kind of ["forced_open", "forced_closed", "disabled", "metrics_only"] 
   });
 }
 
-Deno.test("verdict() goes along legal edges only", () => {
+Deno.test("verdict() follows legal transitions only", () => {
   const policies = [
     policyOf(),
     policyOf({ failureThreshold: 1, successThreshold: 1 }),
@@ -128,13 +128,13 @@ Deno.test("verdict() goes along legal edges only", () => {
   );
 });
 
-Deno.test("cooldownPassed() is true from openUntil on, and of what has none", () => {
+Deno.test("cooldownPassed() is true from openUntil on, and without one", () => {
   const s = snapshotOf({ state: "OPEN", openUntil: 1000 });
   assertEquals([999, 1000, 1001].map((now) => cooldownPassed(s, now)), [false, true, true]);
   assertEquals(cooldownPassed(snapshotOf({ state: "OPEN" }), 0), true);
 });
 
-Deno.test("cooldownPassed() does not believe an openUntil that no cooldown could have set", () => {
+Deno.test("cooldownPassed() ignores an openUntil that no cooldown could have set", () => {
   for (const [cooldownMs, farthest] of [[5_000, 65_000], [90_000, 180_000]] as const) {
     const s = snapshotOf({ state: "OPEN", openUntil: 1e6, cooldownMs });
     const at = [1e6 - farthest, 1e6 - farthest - 1];
@@ -142,12 +142,12 @@ Deno.test("cooldownPassed() does not believe an openUntil that no cooldown could
   }
 });
 
-Deno.test("cooldownPassed() believes an openUntil of which nobody knows how long it was to be", () => {
+Deno.test("cooldownPassed() accepts an openUntil of unknown length", () => {
   const s = snapshotOf({ state: "OPEN", openUntil: 1e12, cooldownMs: null });
   assertEquals(cooldownPassed(s, 0), false);
 });
 
-Deno.test("retryAfter() tells what is left, in whole ms, at least 1", () => {
+Deno.test("retryAfter() returns the remaining time, in whole ms, at least 1", () => {
   const policy = policyOf({ cooldownMs: 7000 });
   const cases: [Partial<Snapshot>, number][] = [
     [{ state: "OPEN", openUntil: 1500 }, 500],
@@ -166,7 +166,7 @@ Deno.test("retryAfter() tells what is left, in whole ms, at least 1", () => {
   for (const [fields, ms] of cases) assertEquals(retryAfter(snapshotOf(fields), 1000, policy), ms);
 });
 
-Deno.test("retryAfter() goes by 60 000 ms where cooldownMs is a function", () => {
+Deno.test("retryAfter() uses 60 000 ms if cooldownMs is a function", () => {
   const s = snapshotOf({ override: forced(null) });
   assertEquals(retryAfter(s, 0, policyOf({ cooldownMs: () => 5 })), 60_000);
 });

@@ -29,7 +29,7 @@ Deno.test("isFailedResponse() is true for 5xx and 429", () => {
   assertEquals(failed, [429, 500, 503, 599]);
 });
 
-Deno.test("judgeResult() takes every value as a success, but for failed Responses", () => {
+Deno.test("judgeResult() counts every value as a success, except for failed Responses", () => {
   for (const value of [undefined, null, 0, false, "", new Error("a value"), { status: 500 }]) {
     assertEquals(judgeResult(value, 0, {}, unexpected), "success");
   }
@@ -37,7 +37,7 @@ Deno.test("judgeResult() takes every value as a success, but for failed Response
   assertEquals(judgeResult(new Response(null, { status: 404 }), 0, {}, unexpected), "success");
 });
 
-Deno.test("judgeResult() asks isFailure instead, with value and duration", () => {
+Deno.test("judgeResult() calls isFailure instead, with value and duration", () => {
   const seen: Outcome[] = [];
   const isFailure = (outcome: Outcome) => seen.push(outcome) === 1;
   const response = new Response(null, { status: 500 });
@@ -50,7 +50,7 @@ Deno.test("judgeResult() asks isFailure instead, with value and duration", () =>
   }]);
 });
 
-Deno.test("judgeResult() reports an isFailure that throws, and judges as if there were none", () => {
+Deno.test("judgeResult() reports an isFailure that throws, and judges without it", () => {
   const reports: string[] = [];
   const isFailure = () => {
     throw new Error("boom");
@@ -62,7 +62,7 @@ Deno.test("judgeResult() reports an isFailure that throws, and judges as if ther
   assertEquals(reports, ["isFailure Error: boom", "isFailure Error: boom"]);
 });
 
-Deno.test("judgeResult() takes the response of a breaker further in as neutral, whatever is asked", () => {
+Deno.test("judgeResult() counts the response of an inner breaker as neutral, whatever the options", () => {
   for (const answer of [true, false]) {
     const isFailure = () => answer;
     assertEquals(judgeResult(rejected.getResponse(), 0, { isFailure }, unexpected), "neutral");
@@ -72,7 +72,7 @@ Deno.test("judgeResult() takes the response of a breaker further in as neutral, 
   assertEquals(judgeResult(new Response(response.body, response), 0, {}, unexpected), "failure");
 });
 
-Deno.test("judgeError() takes whatever was thrown as a failure", () => {
+Deno.test("judgeError() counts any thrown value as a failure", () => {
   for (
     const error of [new Error("x"), "text", undefined, null, 0, new CallTimeoutError(CIRCUIT, 1)]
   ) {
@@ -80,7 +80,7 @@ Deno.test("judgeError() takes whatever was thrown as a failure", () => {
   }
 });
 
-Deno.test("judgeError() takes the rejection of a breaker further in as neutral, whatever is asked", () => {
+Deno.test("judgeError() counts the rejection of an inner breaker as neutral, whatever the options", () => {
   const isFailure = () => true;
   assertEquals(judgeError(rejected, 0, { isFailure, record: [Error] }, unexpected), "neutral");
 });
@@ -93,7 +93,7 @@ Deno.test("judgeError() ignores by class, by its subclasses and by predicate", (
   assertEquals(kinds, ["neutral", "neutral", "neutral", "failure", "failure"]);
 });
 
-Deno.test("judgeError() takes Error itself as a class", () => {
+Deno.test("judgeError() accepts Error itself as a class", () => {
   assertEquals(judgeError(new Mine(), 0, { ignore: [Error] }, unexpected), "neutral");
   assertEquals(judgeError("no error", 0, { ignore: [Error] }, unexpected), "failure");
 });
@@ -105,7 +105,7 @@ Deno.test("judgeError() counts only recorded errors as failures, the rest as suc
   assertEquals(judgeError(new Mine(), 0, { record: [] }, unexpected), "success");
 });
 
-Deno.test("judgeError() lets ignore win over record, and both over isFailure", () => {
+Deno.test("judgeError() prefers ignore to record, and both to isFailure", () => {
   const isFailure = () => true;
   const error = new Mine();
   assertEquals(
@@ -115,7 +115,7 @@ Deno.test("judgeError() lets ignore win over record, and both over isFailure", (
   assertEquals(judgeError(error, 0, { record: [Yours], isFailure }, unexpected), "success");
 });
 
-Deno.test("judgeError() asks isFailure of what is left, with error and duration", () => {
+Deno.test("judgeError() calls isFailure for the rest, with error and duration", () => {
   const seen: Outcome[] = [];
   const isFailure = (outcome: Outcome) => seen.push(outcome) === 1;
   assertEquals(judgeError("a", 5, { isFailure }, unexpected), "failure");
@@ -129,7 +129,7 @@ Deno.test("judgeError() asks isFailure of what is left, with error and duration"
   ]);
 });
 
-Deno.test("judgeError() takes a timeout as a failure unless it is ignored", () => {
+Deno.test("judgeError() counts a timeout as a failure unless it is ignored", () => {
   const error = new CallTimeoutError(CIRCUIT, 1);
   const judge = (judgement: Judgement) => judgeError(error, 0, judgement, unexpected);
   assertEquals(judge({ record: [Mine], isFailure: () => false }), "failure");
@@ -137,7 +137,7 @@ Deno.test("judgeError() takes a timeout as a failure unless it is ignored", () =
 });
 
 for (const option of ["ignore", "record", "isFailure"] as const) {
-  Deno.test(`judgeError() takes a failure where ${option} throws, and reports it`, () => {
+  Deno.test(`judgeError() counts a failure if ${option} throws, and reports it`, () => {
     const reports: string[] = [];
     const boom = () => {
       throw new Error("boom");
@@ -151,18 +151,18 @@ for (const option of ["ignore", "record", "isFailure"] as const) {
   });
 }
 
-Deno.test("judgeResult() and judgeError() take no promise of isFailure's for an answer", () => {
-  // It would read as yes, and what it rejects with would end the process.
+Deno.test("judgeResult() and judgeError() accept no promise of isFailure", () => {
+  // It would read as true, and its rejection would end the process.
   const isFailure = (() => Promise.reject(new Error("late"))) as never;
   const reports: string[] = [];
   const report = (type: string, error: unknown) => void reports.push(`${type} ${error}`);
   assertEquals(judgeResult(1, 0, { isFailure }, report), "success");
   assertEquals(judgeError(1, 0, { isFailure }, report), "failure");
-  const sentence = `TypeError: "isFailure" must answer at once, it gave a promise`;
+  const sentence = `TypeError: "isFailure" must not return a promise`;
   assertEquals(reports, [`isFailure ${sentence}`, `isFailure ${sentence}`]);
 });
 
-Deno.test("judgeError() takes only true from a predicate", () => {
+Deno.test("judgeError() accepts only true from a predicate", () => {
   const ignore = [(() => 1) as never];
   assertEquals(judgeError("x", 0, { ignore }, unexpected), "failure");
 });
@@ -200,14 +200,14 @@ for (const [header, ms] of HEADERS) {
   });
 }
 
-Deno.test("retryAfterOf() reads nothing where there is nothing to read", () => {
+Deno.test("retryAfterOf() returns 0 without a readable header", () => {
   assertEquals(retryAfterOf(answer(), NOW), 0);
   for (const value of [undefined, null, "120", { headers: new Headers({ "retry-after": "1" }) }]) {
     assertEquals(retryAfterOf(value, NOW), 0);
   }
 });
 
-Deno.test("retryAfterOf() takes a monstrous number for a long time", () => {
+Deno.test("retryAfterOf() treats a huge number as a long time", () => {
   assert(retryAfterOf(answer("9".repeat(400)), NOW) > 8.64e15);
 });
 
@@ -217,7 +217,7 @@ Deno.test("discard() cancels the body of a Response", async () => {
   await canceled.promise;
 });
 
-Deno.test("discard() is silent about a body that does not let itself be canceled", async () => {
+Deno.test("discard() ignores a body that cannot be canceled", async () => {
   const canceled = Promise.withResolvers<void>();
   discard(
     new Response(
@@ -234,7 +234,7 @@ Deno.test("discard() is silent about a body that does not let itself be canceled
   await new Promise((resolve) => setTimeout(resolve, 0));
 });
 
-Deno.test("discard() leaves alone what somebody reads, and what is no Response", async () => {
+Deno.test("discard() ignores a body with a reader, and values that are no Response", async () => {
   const read = new Response("read");
   await read.text();
   discard(read);
@@ -248,7 +248,7 @@ Deno.test("discard() leaves alone what somebody reads, and what is no Response",
   }
 });
 
-Deno.test("CircuitBreaker() hands on what only looks like a Response, and a trial that gives it ends", async () => {
+Deno.test("CircuitBreaker() passes on a value that only looks like a Response, and a trial with it ends", async () => {
   const clock = new FakeClock();
   const breaker = createFuse({ clock: clock.now }).make("a", {
     failureThreshold: 1,

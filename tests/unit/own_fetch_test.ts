@@ -1,4 +1,5 @@
-// What a guarded fetch sends with (rule 20), and what the caller did wrong (rule 9, trap 60).
+// The function that a guarded fetch sends with (rule 20), and mistakes of the caller (rule 9, trap
+// 60).
 import { assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import { createFuse } from "@fuse/edge";
 import nodeFetch from "node-fetch";
@@ -55,7 +56,7 @@ for (const [name, args] of MISTAKES) {
   });
 }
 
-Deno.test("CircuitBreaker.fetch() sends a Request once, and its second attempt counts nothing", async () => {
+Deno.test("CircuitBreaker.fetch() sends a Request once, and a second attempt counts nothing", async () => {
   await upstream(async (request) => {
     await request.text();
     return new Response("", { status: 429 });
@@ -68,7 +69,7 @@ Deno.test("CircuitBreaker.fetch() sends a Request once, and its second attempt c
   });
 });
 
-Deno.test("createFuse({ fetch }) gets exactly the caller's arguments", async () => {
+Deno.test("createFuse({ fetch }) receives exactly the caller's arguments", async () => {
   const seen: unknown[][] = [];
   const own = ((...args: unknown[]) => {
     seen.push(args);
@@ -93,7 +94,7 @@ Deno.test("createFuse({ fetch }) gets exactly the caller's arguments", async () 
   });
 });
 
-Deno.test("createFuse({ fetch }) gets the signal of a timeout besides", async () => {
+Deno.test("createFuse({ fetch }) receives the signal of a timeout in addition", async () => {
   const own =
     ((_: unknown, init: RequestInit) =>
       new Promise((_, reject) =>
@@ -105,7 +106,7 @@ Deno.test("createFuse({ fetch }) gets the signal of a timeout besides", async ()
 
 for (const [name, own] of Object.entries({ undici: undici.fetch, "node-fetch": nodeFetch })) {
   Deno.test({
-    name: `createFuse({ fetch }) takes that of ${name}`,
+    name: `createFuse({ fetch }) accepts that of ${name}`,
     // It keeps connections open.
     sanitizeOps: false,
     sanitizeResources: false,

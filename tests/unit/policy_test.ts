@@ -1,4 +1,4 @@
-// Options of a circuit: bounds, defaults, what must agree, and how two policies are told apart.
+// Options of a circuit: bounds, defaults, conflicts, and the comparison of two policies.
 import {
   assert,
   assertEquals,
@@ -46,9 +46,9 @@ interface Bounds {
   readonly standard: number | undefined;
   readonly min: number;
   readonly max: number;
-  /** What the error says is allowed. */
+  /** The allowed values in the error. */
   readonly allowed: string;
-  /** Needed beside the greatest value for it to make sense. */
+  /** Another option that the greatest value needs. */
   readonly beside?: CircuitPolicy;
 }
 
@@ -100,7 +100,7 @@ const BOUNDS: Readonly<Record<NumberOption, Bounds>> = {
 
 const NUMBER_OPTIONS = Object.keys(BOUNDS) as NumberOption[];
 
-/** What could not be any number option, and how it is told. */
+/** Values that are no valid number, and their names in errors. */
 const NO_NUMBERS: readonly [unknown, ErrorConstructor, string][] = [
   [null, TypeError, "null"],
   [true, TypeError, "true"],
@@ -118,7 +118,10 @@ const NO_NUMBERS: readonly [unknown, ErrorConstructor, string][] = [
 
 function ignore(): void {}
 
-/** The error says which option, what is allowed and what came, whichever way the option is given. */
+/**
+ * Asserts that the error names the option, the allowed values and the received one, whichever way
+ * the option is given.
+ */
 function refused(
   options: Record<string, unknown>,
   kind: ErrorConstructor,
@@ -157,7 +160,7 @@ Deno.test("createPolicy() fills in the documented defaults when nothing is given
   assertEquals(rules.map(({ name }) => name), ["consecutive_failures"]);
 });
 
-Deno.test("createPolicy() takes undefined for not given when every option is", () => {
+Deno.test("createPolicy() treats undefined as not given for every option", () => {
   const options = Object.fromEntries(POLICY_OPTIONS.map((option) => [option, undefined]));
   assertEquals(samePolicy(policyOf(options), policyOf()), true);
   assertEquals(policyOf(options).hash, policyOf().hash);
@@ -166,7 +169,7 @@ Deno.test("createPolicy() takes undefined for not given when every option is", (
 for (const option of NUMBER_OPTIONS) {
   const { min, max, allowed, beside } = BOUNDS[option];
 
-  Deno.test(`createPolicy() takes ${option} when it is at its bounds`, () => {
+  Deno.test(`createPolicy() accepts ${option} at its bounds`, () => {
     for (const value of [min, max]) {
       const policy = policyOf({ ...beside, [option]: value });
       assertStrictEquals(policy[option], value);
@@ -176,7 +179,7 @@ for (const option of NUMBER_OPTIONS) {
   Deno.test(`make() and createFuse() refuse ${option} when it is out of bounds`, () => {
     const bad: [unknown, ErrorConstructor, string][] = [...NO_NUMBERS];
     bad.push([min - 1, RangeError, String(min - 1)]);
-    // Past the greatest, where a number past it can be told from it and no other option is ahead.
+    // Beyond the greatest value, where a larger number exists and no other option is checked first.
     if (max <= 2 ** 31) bad.push([max + 1, RangeError, String(max + 1)]);
     else bad.push([2 ** 60, RangeError, String(2 ** 60)]);
     if (!option.includes("ercentage")) bad.push([min + 0.5, RangeError, String(min + 0.5)]);
@@ -186,8 +189,8 @@ for (const option of NUMBER_OPTIONS) {
   });
 }
 
-Deno.test("createPolicy() takes percentageThreshold when it is no whole number", () => {
-  // Rule 2 bounds it and asks for no more.
+Deno.test("createPolicy() accepts a percentageThreshold that is no integer", () => {
+  // Rule 2 bounds it and requires no more.
   for (const value of [1, 12.5, 99.999]) {
     assertEquals(policyOf({ percentageThreshold: value }).percentageThreshold, value);
   }
@@ -202,7 +205,7 @@ Deno.test("createPolicy() takes percentageThreshold when it is no whole number",
   }
 });
 
-Deno.test("make() and createFuse() refuse consistency and onStoreError when they are no known word", () => {
+Deno.test("make() and createFuse() refuse an unknown consistency and an unknown onStoreError", () => {
   const bad: [unknown, ErrorConstructor, string][] = [
     ["EVENTUAL", RangeError, '"EVENTUAL"'],
     ["", RangeError, '""'],
@@ -219,7 +222,7 @@ Deno.test("make() and createFuse() refuse consistency and onStoreError when they
   }
 });
 
-Deno.test("make() and createFuse() refuse strategy when it names none", () => {
+Deno.test("make() and createFuse() refuse an unknown strategy", () => {
   const allowed = "a function or one of consecutive_failures, percentage_failures, " +
     "rolling_window, slow_calls, count_window";
   const bad: [unknown, ErrorConstructor, string][] = [
@@ -295,7 +298,7 @@ Deno.test("make() and createFuse() refuse a throughput that a count window never
   assertEquals(equal.shape, { windowMs: 120_000, windowSize: 10 });
 });
 
-Deno.test("make() and createFuse() refuse slow_calls when nothing says what is slow", () => {
+Deno.test("make() and createFuse() refuse slow_calls without slowCallMs", () => {
   // Rule 18.
   for (const strategy of ["slow_calls", ["rolling_window", "slow_calls"]]) {
     refused(
@@ -310,8 +313,8 @@ Deno.test("make() and createFuse() refuse slow_calls when nothing says what is s
   assertEquals(policyOf({ slowCallMs: 1 }).slowFails, false);
 });
 
-Deno.test("createFuse() refuses what only makes no sense with its defaults", () => {
-  // Rule 18: a pattern's options are judged together with those beneath them.
+Deno.test("createFuse() refuses options that conflict only with its defaults", () => {
+  // Rule 18: a pattern's options are validated together with the defaults beneath them.
   assertThrows(
     () =>
       createFuse({
@@ -344,20 +347,20 @@ Deno.test("make() changes nothing when it refuses a circuit's second handle", as
   assertEquals(await breaker.getState(), "OPEN");
 });
 
-Deno.test("make() takes undefined for not given when a default stands", async () => {
+Deno.test("make() treats undefined as not given when there is a default", async () => {
   const fuse = createFuse({ defaults: { failureThreshold: 1 } });
   const options = Object.fromEntries(POLICY_OPTIONS.map((option) => [option, undefined]));
   const breaker = fuse.make("a", options);
   await fail(breaker);
   assertEquals(await breaker.isOpen(), true);
-  // Nor does it fix the policy.
+  // It does not fix the policy either.
   const told: string[] = [];
   fuse.on("config_mismatch", ({ options }) => void told.push(...options));
   fuse.make("a", { failureThreshold: 2 });
   assertEquals(told, []);
 });
 
-/** Another value for each option, that is valid by itself. */
+/** Another valid value for each option. */
 const OTHER: Readonly<Record<NumberOption | "strategy" | "consistency" | "onStoreError", unknown>> =
   {
     ...Object.fromEntries(NUMBER_OPTIONS.map((option) => [option, 7])) as Record<
@@ -372,7 +375,7 @@ const OTHER: Readonly<Record<NumberOption | "strategy" | "consistency" | "onStor
     onStoreError: "allow",
   };
 
-/** What isolates may differ in without deciding differently. */
+/** Options that may differ between isolates without other decisions. */
 const LOCAL = ["consistency", "onStoreError", "revalidateMs", "maxStalenessMs", "flushSize"];
 LOCAL.push("flushIntervalMs");
 
@@ -406,7 +409,7 @@ Deno.test("createPolicy() fingerprints alike when only functions differ", () => 
   const other = policyOf({ cooldownMs: (n) => 2 * n, strategy: ["rolling_window", () => false] });
   assertEquals(one.hash, other.hash);
   assertEquals(differences(one, other), []);
-  // They decide differently all the same, and are not to be shared.
+  // They decide differently all the same, and must not be shared.
   assertEquals(samePolicy(one, other), false);
 });
 
@@ -417,7 +420,7 @@ Deno.test("createPolicy() fingerprints differently when a function stands for a 
 });
 
 Deno.test("createPolicy() fingerprints differently when a list is in another order", () => {
-  // The first of a list that says so names the trip.
+  // The first strategy of a list that opens names the trip.
   const one = policyOf({ strategy: ["rolling_window", "consecutive_failures"] });
   const other = policyOf({ strategy: ["consecutive_failures", "rolling_window"] });
   assertEquals(differingOptions(one.hash, other.hash), ["strategy"]);

@@ -5,7 +5,7 @@ import { prometheus, prometheusText } from "@fuse/edge/prometheus";
 import type { ListPage, ListRequest } from "@fuse/edge/store";
 import { chaos, memory, type OpeningStore } from "../support/drivers.ts";
 
-Deno.test("prometheus() tells circuits, calls, transitions and stores, in one order", async () => {
+Deno.test("prometheus() reports circuits, calls, transitions and stores, in a fixed order", async () => {
   const clock = new FakeClock();
   const fuse = createFuse({
     clock: clock.now,
@@ -21,7 +21,7 @@ Deno.test("prometheus() tells circuits, calls, transitions and stores, in one or
   assertEquals(
     await scrape(),
     `\
-# HELP fuse_circuits Circuits that the store holds, by the state beneath any override.
+# HELP fuse_circuits Circuits in the store, by the state beneath any override.
 # TYPE fuse_circuits gauge
 fuse_circuits{store="array",circuit="mail",state="CLOSED"} 1
 fuse_circuits{store="array",circuit="mail",state="OPEN"} 0
@@ -29,7 +29,7 @@ fuse_circuits{store="array",circuit="mail",state="HALF_OPEN"} 0
 fuse_circuits{store="array",circuit="payments",state="CLOSED"} 0
 fuse_circuits{store="array",circuit="payments",state="OPEN"} 1
 fuse_circuits{store="array",circuit="payments",state="HALF_OPEN"} 0
-# HELP fuse_circuits_overridden Circuits that an operator laid an override over, by its kind.
+# HELP fuse_circuits_overridden Circuits under an operator's override, by its kind.
 # TYPE fuse_circuits_overridden gauge
 fuse_circuits_overridden{store="array",circuit="mail",override="forced_open"} 0
 fuse_circuits_overridden{store="array",circuit="mail",override="forced_closed"} 0
@@ -39,7 +39,7 @@ fuse_circuits_overridden{store="array",circuit="payments",override="forced_open"
 fuse_circuits_overridden{store="array",circuit="payments",override="forced_closed"} 0
 fuse_circuits_overridden{store="array",circuit="payments",override="disabled"} 0
 fuse_circuits_overridden{store="array",circuit="payments",override="metrics_only"} 0
-# HELP fuse_opened_by_timestamp_seconds When the failure was that opened a circuit, by what it was.
+# HELP fuse_opened_by_timestamp_seconds The time of the failure that opened a circuit, by its kind.
 # TYPE fuse_opened_by_timestamp_seconds gauge
 fuse_opened_by_timestamp_seconds{store="array",circuit="payments",kind="Error",status=""} 1735689600
 # HELP fuse_calls_total Calls that ended and counted, over all isolates.
@@ -52,11 +52,11 @@ fuse_calls_total{store="array",circuit="payments",outcome="failure"} 2
 # TYPE fuse_slow_calls_total counter
 fuse_slow_calls_total{store="array",circuit="mail"} 0
 fuse_slow_calls_total{store="array",circuit="payments"} 1
-# HELP fuse_rejected_calls_total Calls that were not let through, over all isolates.
+# HELP fuse_rejected_calls_total Rejected calls, over all isolates.
 # TYPE fuse_rejected_calls_total counter
 fuse_rejected_calls_total{store="array",circuit="mail"} 0
 fuse_rejected_calls_total{store="array",circuit="payments"} 3
-# HELP fuse_transitions_total Changes of state that this isolate made, by the state after.
+# HELP fuse_transitions_total Changes of state that this isolate made, by the new state.
 # TYPE fuse_transitions_total counter
 fuse_transitions_total{store="array",circuit="mail",to="CLOSED"} 0
 fuse_transitions_total{store="array",circuit="mail",to="OPEN"} 0
@@ -64,13 +64,13 @@ fuse_transitions_total{store="array",circuit="mail",to="HALF_OPEN"} 0
 fuse_transitions_total{store="array",circuit="payments",to="CLOSED"} 0
 fuse_transitions_total{store="array",circuit="payments",to="OPEN"} 1
 fuse_transitions_total{store="array",circuit="payments",to="HALF_OPEN"} 0
-# HELP fuse_local_circuits Circuits that this isolate decides about alone, its store being away.
+# HELP fuse_local_circuits Circuits that this isolate decides alone, because their store cannot be used.
 # TYPE fuse_local_circuits gauge
 fuse_local_circuits{store="array"} 0
 # HELP fuse_store_up Whether the store answered this scrape, and this isolate's last requests.
 # TYPE fuse_store_up gauge
 fuse_store_up{store="array"} 1
-# HELP fuse_store_errors_total Failures of the store that this isolate met, by the circuit that did.
+# HELP fuse_store_errors_total Failures of the store in this isolate, by the circuit of the request.
 # TYPE fuse_store_errors_total counter
 fuse_store_errors_total{store="array",circuit="mail"} 0
 fuse_store_errors_total{store="array",circuit="payments"} 0
@@ -79,7 +79,7 @@ fuse_store_errors_total{store="array"} 0
   );
 });
 
-Deno.test("prometheus() tells of what is not closed which failure opened it last, by status or kind", async () => {
+Deno.test("prometheus() has the last failure of circuits that are not closed, by status or kind", async () => {
   const clock = new FakeClock();
   const fuse = createFuse({ clock: clock.now, defaults: { failureThreshold: 1 } });
   const refused = Object.assign(new Error("secret"), { code: "ECONNREFUSED" });
@@ -103,7 +103,7 @@ Deno.test("prometheus() tells of what is not closed which failure opened it last
   ]);
 });
 
-Deno.test("prometheus() counts each transition since it was made", async () => {
+Deno.test("prometheus() counts each transition since it was created", async () => {
   const clock = new FakeClock();
   const fuse = createFuse({
     clock: clock.now,
@@ -123,7 +123,7 @@ Deno.test("prometheus() counts each transition since it was made", async () => {
   ]);
 });
 
-Deno.test("prometheus() tells an override and the state beneath", async () => {
+Deno.test("prometheus() reports an override and the state beneath", async () => {
   const fuse = createFuse({ defaults: { failureThreshold: 1 } });
   await fail(fuse, "api");
   await fuse.make("api").forceClose();
@@ -157,7 +157,7 @@ Deno.test("prometheus() gives each scope its series with scopeLabels", async () 
   ]);
 });
 
-Deno.test("prometheus() keeps to the view that it was given", async () => {
+Deno.test("prometheus() reports only the given view", async () => {
   const fuse = await tenants();
   const scrape = prometheus(fuse.for({ type: "tenant", id: "acme" }));
   assertEquals(samples(await scrape(), "fuse_calls_total"), [
@@ -166,7 +166,7 @@ Deno.test("prometheus() keeps to the view that it was given", async () => {
   ]);
 });
 
-Deno.test("prometheus() escapes what a label may not hold", async () => {
+Deno.test("prometheus() escapes characters that a label must not contain", async () => {
   const fuse = createFuse();
   await fuse.make('a "b"\n\\c').call(() => 1);
   const lines = (await prometheus(fuse)()).split("\n");
@@ -176,7 +176,7 @@ Deno.test("prometheus() escapes what a label may not hold", async () => {
   );
 });
 
-Deno.test("prometheus() ends every line, and says what each metric is before its samples", async () => {
+Deno.test("prometheus() ends every line, and describes each metric before its samples", async () => {
   const text = await prometheus(await tenants())();
   assert(text.endsWith("\n"));
   const said = new Set<string>();
@@ -192,7 +192,7 @@ Deno.test("prometheus() ends every line, and says what each metric is before its
   }
 });
 
-Deno.test("prometheus() goes on without a store that does not answer, and says so", async () => {
+Deno.test("prometheus() reports a store that does not answer, and the others", async () => {
   let down = false;
   const { fuse, clock } = threeStores({ down: () => down });
   const scrape = prometheus(fuse);
@@ -239,11 +239,11 @@ for (
     [true, 'circuit="far",context="tenant:acme",boundary=""'],
   ] as const
 ) {
-  Deno.test(`prometheus({ scopeLabels: ${scopeLabels} }) says which circuit met an error of the store`, async () => {
+  Deno.test(`prometheus({ scopeLabels: ${scopeLabels} }) names the circuit of a store error`, async () => {
     const { fuse } = threeStores({ down: () => true });
     const scrape = prometheus(fuse, { scopeLabels });
     await fuse.for({ type: "tenant", id: "acme" }).store("remote").make("far").call(() => 1);
-    // The list that fails too is not told of: the store is being left alone.
+    // The list that fails too is not reported: the store is in back-off.
     assertEquals(
       samples(await scrape(), "fuse_store_errors_total").filter((line) => line.includes("remote")),
       [`{store="remote",${labels}} 1`, '{store="remote"} 0'],
@@ -251,7 +251,7 @@ for (
   });
 }
 
-Deno.test("prometheus() of a view counts a store's error, and tells no circuit of another", async () => {
+Deno.test("prometheus() of a view counts a store's error, and names no circuit of another view", async () => {
   const { fuse } = threeStores({ down: () => true });
   const scrape = prometheus(fuse.for({ type: "tenant", id: "acme" }).store("remote"));
   await fuse.store("remote").make("far").call(() => 1);
@@ -272,7 +272,7 @@ Deno.test("prometheus() keeps the store errors of a bounded number of circuits",
   assertEquals(counts.filter((line) => line.includes('"host 0"')), []);
 });
 
-Deno.test("prometheus() tells nothing of a store that fails halfway", async () => {
+Deno.test("prometheus() reports no circuits of a store that fails halfway", async () => {
   const inner = chaos(memory(), {});
   let answers = Infinity;
   const list = async ({ cursor, ...request }: ListRequest): Promise<ListPage> => {
@@ -315,7 +315,7 @@ Deno.test("prometheus() keeps the transitions of a bounded number of circuits", 
   assertEquals(opened("host 10000")?.at(-1), "1");
 });
 
-Deno.test("prometheus() does nothing until it is asked", () => {
+Deno.test("prometheus() does nothing until it is called", () => {
   const fuse = createFuse({ stores: { store: chaos(memory(), { down: refuse }) } });
   prometheus(fuse);
 });
@@ -324,7 +324,7 @@ function refuse(): never {
   throw new Error("refused");
 }
 
-/** Unscoped, of a tenant, and of the tenant in a region; the tenant's is open. */
+/** Unscoped, of a tenant, and of the tenant in a region; the tenant's circuit is open. */
 async function tenants(): Promise<Fuse> {
   const fuse = createFuse({ defaults: { failureThreshold: 1 } });
   const acme = fuse.for({ type: "tenant", id: "acme" });
@@ -354,7 +354,7 @@ function samples(text: string, metric: string): string[] {
     .map((line) => line.slice(metric.length));
 }
 
-Deno.test("prometheus() adds up what UTF-8 cannot tell apart", async () => {
+Deno.test("prometheus() merges texts that are equal in UTF-8", async () => {
   const fuse = createFuse();
   const scrape = prometheus(fuse);
   for (const name of ["\ud800", "\udfff", "\ufffd"]) await fuse.make(name).call(() => "fine");

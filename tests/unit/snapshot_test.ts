@@ -22,7 +22,7 @@ const under = (kind: Override, fields: Partial<OverrideRecord> = {}): OverrideRe
 });
 const window = (successes: number, failures: number, slow = 0) => ({ successes, failures, slow });
 
-Deno.test("overlay() adds what is pending to everything it touches", () => {
+Deno.test("overlay() adds pending outcomes to all counters", () => {
   const s = snapshotOf({
     consecutiveFailures: 1,
     totals: { successes: 10, failures: 20, rejected: 30, slow: 40 },
@@ -42,7 +42,7 @@ Deno.test("overlay() adds what is pending to everything it touches", () => {
   assertNotStrictEquals(laid, s);
 });
 
-Deno.test("overlay() takes successes to end a run before the failure that ends the tally", () => {
+Deno.test("overlay() lets successes end a run before the failure that ends the tally", () => {
   const s = snapshotOf({ consecutiveFailures: 4, consecutiveSuccesses: 0 });
   const lay = (successes: number, failures: number) => {
     const laid = overlay(s, { successes, failures, rejected: 0, slow: 0, current: true });
@@ -51,7 +51,7 @@ Deno.test("overlay() takes successes to end a run before the failure that ends t
   assertEquals([lay(0, 1), lay(3, 0), lay(3, 1), lay(0, 0)], [[5, 0], [0, 3], [1, 0], [4, 0]]);
 });
 
-Deno.test("overlay() leaves all but totals alone when it is not current", () => {
+Deno.test("overlay() adds only to totals when it is not current", () => {
   fc.assert(
     fc.property(
       fc.nat(9),
@@ -68,7 +68,7 @@ Deno.test("overlay() leaves all but totals alone when it is not current", () => 
   );
 });
 
-Deno.test("readState() reads an OPEN circuit past its cooldown as HALF_OPEN", () => {
+Deno.test("readState() returns HALF_OPEN for an OPEN circuit past its cooldown", () => {
   const s = snapshotOf({ state: "OPEN", openUntil: 1000 });
   assertEquals([999, 1000, 1001].map((now) => readState(s, now)), [
     "OPEN",
@@ -79,7 +79,7 @@ Deno.test("readState() reads an OPEN circuit past its cooldown as HALF_OPEN", ()
   assertEquals(readState(far, 0), "HALF_OPEN", "a clock that went back");
 });
 
-Deno.test("metState() reads what a call meets", () => {
+Deno.test("metState() returns the state that a call meets", () => {
   const kinds: Override[] = ["forced_open", "forced_closed", "disabled", "metrics_only"];
   for (const state of ["CLOSED", "OPEN", "HALF_OPEN"] as CircuitState[]) {
     const s = snapshotOf({ state, openUntil: 1000 });
@@ -120,13 +120,13 @@ Deno.test("toCircuitSnapshot() has the fields of the contract, times as Dates", 
   });
 });
 
-Deno.test("toMetrics() gives rates in percent, 0 without calls", () => {
+Deno.test("toMetrics() returns rates in percent, 0 without calls", () => {
   const rate = (successes: number, failures: number) =>
     toMetrics(snapshotOf({ window: window(successes, failures) })).failureRate;
   assertEquals([rate(0, 0), rate(3, 1), rate(0, 5), rate(5, 0)], [0, 25, 100, 0]);
 });
 
-Deno.test("toMetrics() gives every counter", () => {
+Deno.test("toMetrics() returns every counter", () => {
   const s = snapshotOf({
     consecutiveFailures: 1,
     consecutiveSuccesses: 2,
@@ -199,14 +199,14 @@ const SENTENCES: [string, Partial<Snapshot>, string][] = [
   ],
 ];
 for (const [what, fields, sentence] of SENTENCES) {
-  Deno.test(`explain() says of ${what} why it is so`, () => {
+  Deno.test(`explain() explains ${what}`, () => {
     const text = explain("a", snapshotOf(fields), T);
     assertEquals(text.includes(sentence), true, text);
     assertMatch(text, /^[^\n]+$/);
   });
 }
 
-Deno.test("explain() and toCircuitSnapshot() take times further off than a Date reaches", () => {
+Deno.test("explain() and toCircuitSnapshot() accept times beyond the range of a Date", () => {
   for (const ms of [Number.MAX_SAFE_INTEGER, 1e300, Infinity, -1e300]) {
     const s = snapshotOf({
       state: "OPEN",

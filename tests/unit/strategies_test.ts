@@ -49,7 +49,7 @@ for (const [name, fields] of SHARES) {
   });
 }
 
-Deno.test("opens() looks at a built-in strategy's own counters only", () => {
+Deno.test("opens() uses only a built-in strategy's own counters", () => {
   const all = policyOf({ failureThreshold: 1, minimumThroughput: 1, percentageThreshold: 1 });
   const fields: Record<keyof typeof BUILT_IN, Partial<Snapshot>> = {
     consecutive_failures: { consecutiveFailures: 1 },
@@ -65,7 +65,7 @@ Deno.test("opens() looks at a built-in strategy's own counters only", () => {
   }
 });
 
-Deno.test("customRule() opens when its strategy says true, and nothing else", () => {
+Deno.test("customRule() opens when its strategy returns true, and for no other value", () => {
   const says = (answer: unknown) =>
     customRule("mine", "custom", () => answer as boolean, unexpected).opens(
       snapshotOf(),
@@ -90,7 +90,7 @@ Deno.test("customRule() reports a strategy that throws, and opens nothing", () =
   assertEquals(reports, ["strategy", "Error: boom"]);
 });
 
-Deno.test("customRule() hands metrics and policy on", () => {
+Deno.test("customRule() passes metrics and policy on", () => {
   let seen: [StrategyMetrics, Policy] | undefined;
   const policy = policyOf({ failureThreshold: 9 });
   const rule = customRule("mine", "custom", (metrics, policy) => {
@@ -122,6 +122,6 @@ Deno.test("strategyMetrics() has exactly the fields of the contract", () => {
   });
 });
 
-Deno.test("counts() adds up the calls, slow ones being among them", () => {
+Deno.test("counts() adds up the calls, which include slow ones", () => {
   assertEquals(counts(window(2, 3, 4)), { calls: 5, successes: 2, failures: 3, slow: 4 });
 });

@@ -17,7 +17,7 @@ Deno.test("FakeClock() begins at the start of a second, a minute and a day", () 
   assertEquals(new Date(begun).toISOString(), "2025-01-01T00:00:00.000Z");
 });
 
-Deno.test("FakeClock() begins where it is told to, at 0 too", () => {
+Deno.test("FakeClock() begins at the given time, also at 0", () => {
   assertEquals(new FakeClock(0).now(), 0);
   assertEquals(new FakeClock(1_234).now(), 1_234);
 });
@@ -28,7 +28,7 @@ Deno.test("FakeClock() stands still until it is moved", () => {
   assertEquals([clock.now(), clock.now()], [1_000, 1_000]);
 });
 
-Deno.test("FakeClock() hands out a bound now", () => {
+Deno.test("FakeClock() has a bound now", () => {
   const clock = new FakeClock(1_000);
   const { now } = clock;
   clock.advance(250);
@@ -43,7 +43,7 @@ Deno.test("FakeClock.set() goes forward and back", () => {
   assertEquals(clock.now(), 400);
 });
 
-Deno.test("FakeClock() refuses what is not a time, and stays where it is", () => {
+Deno.test("FakeClock() refuses an invalid time, and does not move", () => {
   for (const ms of [-1, NaN, Infinity, -Infinity]) {
     assertThrows(() => new FakeClock(ms), RangeError, `"startMs" must be a finite number`);
     const clock = new FakeClock(1_000);
@@ -53,7 +53,7 @@ Deno.test("FakeClock() refuses what is not a time, and stays where it is", () =>
   }
 });
 
-Deno.test("chaos() plays a remote store: shared, asynchronous, never live", () => {
+Deno.test("chaos() simulates a remote store: shared, asynchronous, never live", () => {
   const inner = memory();
   const store = chaos(inner, {});
   assertEquals(store.traits, { ...inner.traits, shared: true });
@@ -97,7 +97,7 @@ Deno.test("chaos() without faults passes every operation on", async () => {
   assertEquals(inner.peek("b")?.override?.actor, "ada");
 });
 
-Deno.test("chaos() answers with data of its own, and nothing but the contract's", async () => {
+Deno.test("chaos() answers with copies, and only the contract's fields", async () => {
   const { store, inner } = wrap({});
   const first = await store.record("a", tally());
   const read = await store.read("a", { shape: SHAPE, at: 0 });
@@ -111,7 +111,7 @@ Deno.test("chaos() answers with data of its own, and nothing but the contract's"
   }
 });
 
-Deno.test("chaos() copies what it is sent", async () => {
+Deno.test("chaos() copies its arguments", async () => {
   const { store } = wrap({ latencyMs: 1 });
   const sent = { ...tally({ failures: 1 }) };
   const answer = store.record("a", sent);
@@ -157,14 +157,14 @@ Deno.test('chaos({ duplicateRate }) sends the id "" once', async () => {
   assertEquals(requests(), ["record"]);
 });
 
-Deno.test("chaos({ duplicateRate }) still says that a circuit was removed", async () => {
+Deno.test("chaos({ duplicateRate }) still answers that a circuit was removed", async () => {
   const { store } = wrap({ duplicateRate: 1 });
   await store.record("a", tally());
   assertEquals(await store.remove("a"), true);
   assertEquals(await store.remove("a"), false);
 });
 
-Deno.test("chaos({ staleReadRate }) answers a read with what was answered before", async () => {
+Deno.test("chaos({ staleReadRate }) answers a read with an earlier answer", async () => {
   const { store } = wrap({ staleReadRate: 1 });
   const unknown = await store.read("a", { shape: SHAPE, at: 0 });
   assertEquals(unknown.totals.failures, 0, "nothing was answered before: read as usual");
@@ -215,7 +215,7 @@ Deno.test("chaos({ down }) rejects every operation while the store is down", asy
   assertEquals(requests(), Object.keys(operations));
 });
 
-Deno.test("chaos({ down }) rejects what is under way when the store goes down", async () => {
+Deno.test("chaos({ down }) rejects pending operations when the store goes down", async () => {
   let down = false;
   const { store, failures } = wrap({ latencyMs: 2, down: () => down });
   const answer = record(store);
@@ -241,7 +241,7 @@ Deno.test("chaos() passes a trail on, as one operation that may fail", async () 
   assertEquals(chaos(memory(), {}).history, undefined);
 });
 
-Deno.test("chaos() lets a store deliver what it keeps for another", async () => {
+Deno.test("chaos() lets a store deliver rows for another", async () => {
   const flushed: unknown[] = [];
   const keeping = Object.assign(memory(), {
     flush(request: { at: number }) {
@@ -288,11 +288,11 @@ Deno.test("chaos({ errorRate }) fails that share of the operations", async () =>
   const { store } = wrap({ errorRate: 0.2 });
   let failed = 0;
   for (let i = 0; i < 5_000; i++) await record(store).catch(() => failed++);
-  // The seed is fixed: this is one number, and near 1000.
+  // The seed is fixed: the result is one number, near 1000.
   assert(failed > 900 && failed < 1_100, `${failed} of 5000 failed`);
 });
 
-Deno.test("chaos() refuses rates that are none, and a seed that is none", () => {
+Deno.test("chaos() refuses invalid rates, and an invalid seed", () => {
   const rates = ["errorRate", "timeoutRate", "lostAnswerRate", "duplicateRate", "staleReadRate"];
   for (const name of rates) {
     for (const rate of [-0.1, 1.1, NaN]) {
@@ -306,7 +306,7 @@ Deno.test("chaos() refuses rates that are none, and a seed that is none", () => 
   assertThrows(() => chaos(memory(), { seed: 0.5 }), RangeError, '"seed" must be an integer');
 });
 
-Deno.test("chaos({ latencyMs }) rejects when its function answers nonsense", async () => {
+Deno.test("chaos({ latencyMs }) rejects when its function returns an invalid value", async () => {
   const { store, failures } = wrap({ latencyMs: () => NaN });
   await assertRejects(() => record(store), RangeError, "received NaN");
   assertEquals(failures(), 0);
@@ -318,7 +318,7 @@ Deno.test("storeContract() names every case once", () => {
   assertEquals(new Set(names).size, names.length);
 });
 
-Deno.test("storeContract() makes a store for each case, with a clock of its own", async () => {
+Deno.test("storeContract() creates a store for each case, with a clock of its own", async () => {
   const clocks = new Set<unknown>();
   const cases = storeContract(({ clock }) => {
     clocks.add(clock);
@@ -328,20 +328,20 @@ Deno.test("storeContract() makes a store for each case, with a clock of its own"
   assertEquals(clocks.size, 3);
 });
 
-Deno.test("storeContract() removes the circuits that it made", async () => {
+Deno.test("storeContract() removes its circuits", async () => {
   const store = memory({ clock: new FakeClock().now });
   for (const { run } of storeContract(() => store)) await run().catch(() => {});
   const page = await store.list({ cursor: null, limit: 100, at: 0, shape: () => SHAPE });
   assertEquals(page.records.map(({ key }) => key), []);
 });
 
-Deno.test("storeContract() leaves out what needs a trait that the store lacks", async () => {
+Deno.test("storeContract() leaves out cases that need a trait that the store lacks", async () => {
   const needy = storeContract(() => memory()).filter(({ needs }) => needs === "shared");
   assert(needy.length > 0);
   for (const { run } of needy) await run();
 });
 
-Deno.test("storeContract() says what was expected and what came", async () => {
+Deno.test("storeContract() names the expected and the received value", async () => {
   const forgetful = ({ clock }: { clock: () => number }): OpeningStore => {
     const inner = memory({ clock });
     return Object.assign(Object.create(inner), {
@@ -370,12 +370,12 @@ function tally(parts: Partial<Tally> = {}): Tally {
   };
 }
 
-/** Always a promise, so that a test may chain. */
+/** Always a promise, so that a test can chain. */
 async function record(store: OpeningStore): Promise<unknown> {
   return await store.record("a", tally());
 }
 
-/** A memory store behind faults, and what reached it. */
+/** A memory store behind faults, and the requests that reached it. */
 function wrap(faults: Faults): {
   store: OpeningStore;
   inner: MemoryStore;

@@ -2,11 +2,11 @@
 import { assert, assertEquals } from "@std/assert";
 import { passAfter as realPassAfter } from "../../src/timeouts.ts";
 
-/** Alarms that ring when told to, and a clock, for a copy of the module that has set none yet. */
+/** Alarms that ring on demand, and a clock, for a copy of the module that has set none yet. */
 async function withAlarms(
   body: (world: {
     passAfter: typeof realPassAfter;
-    /** What alarms were set, in ms. */
+    /** The alarms that were set, in ms. */
     set: number[];
     advance(ms: number): void;
   }) => void,
@@ -43,7 +43,7 @@ async function withAlarms(
   }
 }
 
-Deno.test("passAfter() passes each call at its own moment when several wait", async () => {
+Deno.test("passAfter() calls back each call at its own moment when several wait", async () => {
   await withAlarms(({ passAfter, advance }) => {
     const passed: string[] = [];
     passAfter(100, () => passed.push("100"));
@@ -61,7 +61,7 @@ Deno.test("passAfter() passes each call at its own moment when several wait", as
   });
 });
 
-Deno.test("passAfter() does not pass a call that was called off", async () => {
+Deno.test("passAfter() does not call back a canceled call", async () => {
   await withAlarms(({ passAfter, advance }) => {
     const passed: string[] = [];
     passAfter(50, () => passed.push("kept"));
@@ -93,7 +93,7 @@ Deno.test("passAfter() sets another alarm when the last one rang while no call w
   });
 });
 
-Deno.test("passAfter() lets a call wait that was made by one that passes", async () => {
+Deno.test("passAfter() accepts a call from a callback", async () => {
   await withAlarms(({ passAfter, advance }) => {
     const passed: string[] = [];
     passAfter(10, () => {
@@ -116,8 +116,8 @@ Deno.test("passAfter() rounds up to whole milliseconds", async () => {
   });
 });
 
-Deno.test("passAfter() passes in real time, and leaves nothing behind", async () => {
-  // One that waits longer must not keep the process, or the sanitizers of this test.
+Deno.test("passAfter() calls back in real time, and leaves nothing behind", async () => {
+  // A longer wait must not keep the process, or the sanitizers of this test.
   const callOff = realPassAfter(600_000, () => {});
   const { promise, resolve } = Promise.withResolvers<void>();
   realPassAfter(1, resolve);

@@ -1,4 +1,4 @@
-// What an import refuses, and that it then changes nothing.
+// The imports that are refused, and that a refused one changes nothing.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import fc from "fast-check";
 import { type CircuitDefaults, createFuse, type Fuse, type FuseExport, memory } from "@fuse/edge";
@@ -9,7 +9,7 @@ import { scaled } from "../support/scale.ts";
 // Deno leaves them off.
 Deno.test.sanitizer({ ops: true, resources: true });
 
-/** The same alterations each time; `TRANSFER_SEED` and `TRANSFER_RUNS` look further. */
+/** The same alterations each time; `TRANSFER_SEED` and `TRANSFER_RUNS` search further. */
 const SEED = Number(Deno.env.get("TRANSFER_SEED") ?? 20_251_123);
 const RUNS = Number(Deno.env.get("TRANSFER_RUNS") ?? scaled(300, 1_000));
 
@@ -17,7 +17,7 @@ function fuseOf(clock: FakeClock, defaults: CircuitDefaults = {}): Fuse {
   return createFuse({ clock: clock.now, stores: { main: memory() }, defaults });
 }
 
-/** An export with something in every field: a plain circuit, and one in scopes with an override. */
+/** An export with a value in every field: a plain circuit, and one in scopes with an override. */
 async function rich(): Promise<FuseExport> {
   const clock = new FakeClock();
   const fuse = fuseOf(clock, {
@@ -42,7 +42,7 @@ async function rich(): Promise<FuseExport> {
   return JSON.parse(JSON.stringify(await fuse.exportState()));
 }
 
-/** Whom bad input must not reach: it holds one of the circuits already. */
+/** The target that invalid input must not reach: it has one of the circuits already. */
 async function target(): Promise<{ fuse: Fuse; state(): Promise<string>; told: string[] }> {
   const clock = new FakeClock();
   const fuse = fuseOf(clock);
@@ -52,7 +52,7 @@ async function target(): Promise<{ fuse: Fuse; state(): Promise<string>; told: s
   return { fuse, told, state: async () => JSON.stringify(await fuse.exportState()) };
 }
 
-/** The export with the value at a path such as `circuits[1].segments[0].start` set. */
+/** Returns the export with the value at a path such as `circuits[1].segments[0].start` set. */
 function altered(state: unknown, path: string, value: unknown): unknown {
   const copy = structuredClone(state);
   const steps = path.match(/\w+/g)!;
@@ -60,7 +60,7 @@ function altered(state: unknown, path: string, value: unknown): unknown {
   // deno-lint-ignore no-explicit-any
   const holder = steps.reduce((at: any, step) => at[step], copy);
   if (value === REMOVED) delete holder[last];
-  // Not assigned: `__proto__` is a field as any other in JSON.
+  // Not assigned: `__proto__` is an ordinary field in JSON.
   else Object.defineProperty(holder, last, { value, enumerable: true, configurable: true });
   return copy;
 }
@@ -110,7 +110,7 @@ const BAD: [path: string, values: unknown[]][] = [
 ];
 
 for (const [path, values] of BAD) {
-  Deno.test(`Fuse.importState() refuses the whole and names the place when ${path} is bad`, async () => {
+  Deno.test(`Fuse.importState() refuses the whole and names the place when ${path} is invalid`, async () => {
     const state = await rich();
     for (const value of values) {
       const { fuse, told, state: stateOf } = await target();
@@ -160,7 +160,7 @@ Deno.test("Fuse.importState() refuses the whole when an entry or a segment is a 
   assertEquals(await stateOf(), before);
 });
 
-Deno.test("Fuse.importState() takes no field from a prototype of the input's own when there is a __proto__", async () => {
+Deno.test("Fuse.importState() reads no field from a __proto__ in the input", async () => {
   const text = JSON.stringify(await rich());
   const { fuse, state: stateOf } = await target();
   const before = await stateOf();
@@ -178,7 +178,7 @@ Deno.test("Fuse.importState() takes no field from a prototype of the input's own
   assertEquals("polluted" in {}, false);
 });
 
-Deno.test("Fuse.importState() takes texts and times as every store can keep them", async () => {
+Deno.test("Fuse.importState() converts texts and times to the form that every store can keep", async () => {
   let state: unknown = await rich();
   state = altered(state, "circuits[1].openedAt", 1_700_000_000_000.4);
   state = altered(state, "circuits[1].reason", "cut off \ud83d");
@@ -189,7 +189,7 @@ Deno.test("Fuse.importState() takes texts and times as every store can keep them
   assertEquals([openedAt, reason], [1_700_000_000_000, "cut off \ufffd"]);
 });
 
-/** All paths into JSON: fields and places. */
+/** Returns all paths into JSON: fields and indexes. */
 function pathsOf(value: unknown): string[][] {
   if (typeof value !== "object" || value === null) return [];
   return Object.entries(value).flatMap(([step, inner]) => [
@@ -198,7 +198,7 @@ function pathsOf(value: unknown): string[][] {
   ]);
 }
 
-Deno.test("Fuse.importState() refuses and changes nothing, or takes over what can be exported again, when an export was altered anywhere", async () => {
+Deno.test("Fuse.importState() refuses and changes nothing, or accepts what can be exported again, for any altered export", async () => {
   const state = await rich();
   const paths = pathsOf(state).map((path) => path.join("."));
   const odd = fc.oneof(
@@ -254,7 +254,7 @@ function valueAt(value: unknown, path: string): unknown {
   return path.split(".").filter(Boolean).reduce((at: any, step) => at?.[step], value);
 }
 
-/** What is the same after another import: all but the generation, which is a new one. */
+/** The part that another import does not change: all but the generation, which is a new one. */
 function ungenerated({ circuits }: FuseExport): unknown[] {
   return circuits
     .map((entry) => ({ ...entry as { key?: never }, generation: 0 }))

@@ -1,4 +1,4 @@
-// Export and import: what is taken over, where it goes, and what it makes late.
+// Export and import: the transferred state, its target, and the outcomes that become late.
 import { assertEquals, assertRejects } from "@std/assert";
 import { createFuse, type Fuse, memory, type Store } from "@fuse/edge";
 import { chaos, FakeClock } from "@fuse/edge/testing";
@@ -8,7 +8,7 @@ import { begin, fail, succeed } from "../support/setups.ts";
 // Deno leaves them off.
 Deno.test.sanitizer({ ops: true, resources: true });
 
-/** A store of this process, or one that plays a remote one. */
+/** A store in this process, or one that simulates a remote one. */
 type Kind = "memory" | "shared";
 const KINDS: readonly Kind[] = ["memory", "shared"];
 function storeOf(kind: Kind, clock: FakeClock, skewMs = 0): Store {
@@ -19,7 +19,7 @@ function storeOf(kind: Kind, clock: FakeClock, skewMs = 0): Store {
 for (const from of KINDS) {
   for (const to of KINDS) {
     for (const scenario of SCENARIOS) {
-      Deno.test(`Fuse.importState() goes on where exportState() stopped when there is ${scenario.name} (${from} to ${to})`, async () => {
+      Deno.test(`Fuse.importState() continues where exportState() stopped with ${scenario.name} (${from} to ${to})`, async () => {
         await goesOn(
           scenario,
           (clock, skewMs) => storeOf(from, clock, skewMs),
@@ -31,7 +31,7 @@ for (const from of KINDS) {
 }
 
 for (const [kind, to] of [["memory", "shared"], ["shared", "memory"]] as const) {
-  Deno.test(`Fuse.importState() leaves a tripped circuit tripped for what is left of its time when clocks differ by any amount (${kind} to ${to})`, async () => {
+  Deno.test(`Fuse.importState() leaves a tripped circuit open for its remaining time when clocks differ by any amount (${kind} to ${to})`, async () => {
     const clock = new FakeClock();
     const one = fuseOf(clock, storeOf(kind, clock, 777_777_777), { cooldownMs: 60_000 });
     await fail(one.make("a"), 5);
@@ -51,7 +51,7 @@ for (const [kind, to] of [["memory", "shared"], ["shared", "memory"]] as const) 
   });
 }
 
-Deno.test("Fuse.exportState() gives version, time and plain JSON", async () => {
+Deno.test("Fuse.exportState() returns version, time and plain JSON", async () => {
   const fuse = fuseOf(new FakeClock(), memory());
   await fail(fuse.make("a"), 5);
   const state = await fuse.exportState();
@@ -59,7 +59,7 @@ Deno.test("Fuse.exportState() gives version, time and plain JSON", async () => {
   assertEquals(JSON.parse(JSON.stringify(state)), state);
 });
 
-Deno.test("Fuse.exportState() gives what is pending, too", async () => {
+Deno.test("Fuse.exportState() includes pending outcomes", async () => {
   const clock = new FakeClock();
   const fuse = fuseOf(clock, storeOf("shared", clock));
   const breaker = fuse.make("a");
@@ -71,7 +71,7 @@ Deno.test("Fuse.exportState() gives what is pending, too", async () => {
 });
 
 for (const name of ["__proto__", "constructor", "a:for:b:c", "%", "é\ud800*\n"]) {
-  Deno.test(`Fuse.importState() takes over a circuit when its name is ${JSON.stringify(name)}`, async () => {
+  Deno.test(`Fuse.importState() imports a circuit with the name ${JSON.stringify(name)}`, async () => {
     const clock = new FakeClock();
     const [one, other] = [fuseOf(clock, memory()), fuseOf(clock, memory())];
     const scope = { type: name, id: name };
@@ -116,7 +116,7 @@ for (const kind of KINDS) {
     assertEquals(await found(other), ["main a OPEN", "main b OPEN"]);
     assertEquals((await other.make("a").getMetrics()).totalSuccesses, 0);
     assertEquals(told.filter((line) => line === "imported a").length, 1);
-    // "replace" is what happens when nothing is said.
+    // "replace" is the default.
     await other.make("a").reset();
     assertEquals(await other.importState(state), { imported: 2, kept: 0 });
     assertEquals(await found(other), ["main a OPEN", "main b OPEN"]);
@@ -126,7 +126,7 @@ for (const kind of KINDS) {
     const clock = new FakeClock();
     const fuse = fuseOf(clock, storeOf(kind, clock), { failureThreshold: 1 });
     const [a, b] = [fuse.make("a"), fuse.make("b")];
-    // One circuit that the store knows, and one of which it has never heard.
+    // One circuit that the store knows, and one that it does not.
     await succeed(a);
     await fuse.flush();
     const held = [await begin(a), await begin(a), await begin(b), await begin(b)];
@@ -162,11 +162,11 @@ for (const kind of KINDS) {
     const { openUntil, metrics } = await breaker.snapshot();
     assertEquals(openUntil?.getTime(), clock.now());
     assertEquals([metrics.totalSuccesses, metrics.consecutiveFailures], [1, 5]);
-    // The trial's slot went with its generation.
+    // The trial's slot ended with its generation.
     assertEquals((await begin(breaker)).admitted, true);
   });
 
-  Deno.test(`Fuse.exportState() and importState() cover a view's scopes alone (${kind})`, async () => {
+  Deno.test(`Fuse.exportState() and importState() cover only a view's scopes (${kind})`, async () => {
     const clock = new FakeClock();
     const one = fuseOf(clock, storeOf(kind, clock));
     const [tenant, other] = [{ type: "tenant", id: 1 }, { type: "tenant", id: 11 }];
@@ -207,7 +207,7 @@ for (const kind of KINDS) {
     });
   });
 
-  Deno.test(`Fuse.exportState() covers what a filter lets through (${kind})`, async () => {
+  Deno.test(`Fuse.exportState() covers the circuits that match a filter (${kind})`, async () => {
     const clock = new FakeClock();
     const fuse = fuseOf(clock, storeOf(kind, clock));
     await fail(fuse.make("pay-a"), 5);
@@ -218,7 +218,7 @@ for (const kind of KINDS) {
     assertEquals(circuits.map((entry) => (entry as { name: string }).name), ["pay-a"]);
   });
 
-  Deno.test(`Fuse.resetAll() closes and clears a view's circuits alone, and leaves totals and overrides (${kind})`, async () => {
+  Deno.test(`Fuse.resetAll() closes and clears only a view's circuits, and keeps totals and overrides (${kind})`, async () => {
     const clock = new FakeClock();
     const fuse = fuseOf(clock, storeOf(kind, clock));
     const view = fuse.for({ type: "tenant", id: 1 });
@@ -245,7 +245,7 @@ for (const kind of KINDS) {
   });
 }
 
-Deno.test("Fuse.importState() goes into the store of the same name, else the default, and into a view's own", async () => {
+Deno.test("Fuse.importState() writes to the store of the same name, else the default, and to a view's own", async () => {
   const clock = new FakeClock();
   const fuseWith = (names: string[], standard: string) =>
     createFuse({
@@ -273,7 +273,7 @@ Deno.test("Fuse.importState() goes into the store of the same name, else the def
   assertEquals(circuits.map((entry) => (entry as { name: string }).name), ["of-two"]);
 });
 
-Deno.test("Fuse.importState() tells its progress, and imports nothing when nobody can hear it", async () => {
+Deno.test("Fuse.importState() reports its progress, and imports nothing when the report is invalid", async () => {
   const fuse = createFuse();
   for (const name of ["a", "b"]) await fuse.make(name).forceOpen();
   const state = await fuse.exportState();

@@ -106,7 +106,9 @@ function override(dialect: Dialect): Change {
   );
 }
 
-/** The generation of a restored record: later than that of the record, and than what was there. */
+/**
+ * The generation of a restored record: later than that of the record, and than the existing one.
+ */
 const RESTORED = sql`max(${GENERATION}, ${$("generation")}) + 1`;
 
 function restore(dialect: Dialect): Change {

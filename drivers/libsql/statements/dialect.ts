@@ -112,8 +112,8 @@ export const GENERATION: SQL = sql.raw("b.generation");
 const REVISION = sql.raw("b.revision");
 
 /**
- * True if the numbers of the circuit are numbers: somebody may have overwritten any of them. A request
- * that would count with nonsense does nothing, and its answer names the field.
+ * True if the numbers of the circuit are numbers: somebody may have overwritten any of them. A
+ * request that would count with an invalid number does nothing, and its answer names the field.
  */
 export const SOUND: SQL = sql.raw(`(
   min(${COUNTS.map((column) => `b.${column}`).join(", ")}) >= 0
@@ -157,7 +157,7 @@ export const UNTOUCHED: SQL = sql`${FRESH} and ${REVISION} = r.revision - 2`;
 export const END_TRIALS: SQL = sql`
   half_open_successes = 0, half_open_failures = 0, updated_at = r.at`;
 
-/** Begins the next generation, at the moment of which the row of the trail tells. */
+/** Begins the next generation, at the moment in the row of the trail. */
 export const BEGIN_GENERATION: SQL = sql`${END_TRIALS},
   revision = r.revision, generation = ${GENERATION} + 1, began = ${$("moment")}`;
 

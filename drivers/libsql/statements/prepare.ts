@@ -1,7 +1,7 @@
 /**
  * Building a statement once, and binding it for each request.
  *
- * @module
+ * The values of a statement's placeholders, by name. Numbers are rounded to whole ones.
  */
 
 import { is, Placeholder, type SQL, sql } from "drizzle-orm";
@@ -13,7 +13,7 @@ export type Values = Readonly<Record<string, string | number | null>>;
 /** Binds a statement to values. A placeholder without a value is bound to null. */
 export type Statement = (values: Values) => SqlStatement;
 
-/** How SQLite writes names and values. Drizzle's own class for that is called otherwise in its 1.0. */
+/** SQLite's form of names and values. Drizzle's own class for that has another name in its 1.0. */
 const SQLITE = {
   casing: { getColumnCasing: ({ name }: { name: string }) => name },
   escapeName: (name: string) => `"${name.replace(/"/g, '""')}"`,

@@ -1,5 +1,5 @@
 /**
- * The statements that answer what a circuit is.
+ * The statements that read circuits.
  *
  * @module
  */
@@ -25,7 +25,7 @@ export const EDITS = 100;
 export interface ReadStatements {
   /** The circuit of a key, and where its trail stands. */
   readonly read: Statement;
-  /** The same, and what came of this request. The last statement of every batch. */
+  /** The circuit, and the result of this request. The last statement of every batch. */
   readonly answer: Statement;
   /** The edits by hand that an answer counts. */
   readonly edits: Statement;
@@ -77,7 +77,7 @@ export function readStatements(dialect: Dialect): ReadStatements {
 /** Circuits that are not plainly CLOSED. */
 const OPEN: SQL = sql`b.state <> 'CLOSED' or b.override is not null`;
 
-/** The request and the key that an answer is about: a client or a proxy may hand it to another request. */
+/** The request and the key of an answer: a client or a proxy may deliver it to another request. */
 const NAMED: SQL = sql`'request', ${$("id")}, 'asked', ${$("key")}`;
 
 /** The columns that hold texts. A blob in place of one is read as one. */
@@ -93,8 +93,8 @@ const COLUMNS = 32;
  * A circuit as one JSON text: to the local client, a column costs as much as a statement. As bytes,
  * because the client ends the process at a text that is not UTF-8.
  *
- * @param beside The columns of a list. In a list, a number that is a blob, which JSON does not hold, is
- * not to hide the other circuits.
+ * @param beside The columns of a list. In a list, a number that is a blob, which JSON does not
+ * support, must not hide the other circuits.
  */
 function circuit(
   { leases, now, windows }: Dialect,

@@ -12,10 +12,10 @@ end
 
 if writes then
   m.epoch = s.epoch
-  -- A circuit that never opened is soon made again.
+  -- A circuit that never opened is cheap to create again.
   if not number('openedAt') and not overridden() then ttlMs = math.min(ttlMs, 864e5) end
   local target = math.max(now, number('openUntil') or 0, number('override.until') or 0) + ttlMs
-  -- A TTL is only ever extended, and by a little more than asked: each time is a command.
+  -- A TTL is only ever extended, and by slightly more than requested: each extension is a command.
   local extends = target > (number('expires') or 0)
   if extends then put('expires', target + math.floor(ttlMs / 8)) end
   if declared then put('indexed', now) end
@@ -58,7 +58,7 @@ if writes then
   end
 end
 
--- Fields and values.
+-- The fields and their values.
 local answer = reply(ok, moved)
 local function tell(found, before)
   for field, value in pairs(found) do
@@ -70,7 +70,7 @@ local function tell(found, before)
 end
 if s.epoch then
   tell(s)
-  -- After the state: what stands there under one of their names does not count.
+  -- After the state: fields of the state with the same names do not count.
   tell(m)
   tell(released)
   tell({ policyHash = policyHash or '', successes = good, failures = bad, slow = slow }, 'answer.')

@@ -1,10 +1,10 @@
--- The indexes of a prefix: sorted sets of one score, so that a page begins behind any key. The member ""
--- says that every circuit is in it. Where somebody looks for them, a mark behind byte 255, where no key
--- can be, says that nothing has been lost since.
+-- The indexes of a prefix: sorted sets of one score, so that a page can begin after any key. The
+-- member "" says that the index contains every circuit. While a list searches the database, a mark
+-- after byte 255, where no key can be, says that the index was not lost since.
 local circuits, open, declared = KEYS[#KEYS - 1], KEYS[#KEYS], #KEYS ~= 4
 local END = string.char(255)
 
--- Circuits go on where somebody has put something else in an index's place, which is not touched.
+-- Circuits continue to work when an index's key has another type; that key is not changed.
 local ours = {}
 local function file(list, belongs, key)
   local filed = redis.pcall(belongs and 'ZADD' or 'ZREM', list, unpack(belongs and { 0, key } or { key }))
@@ -12,7 +12,7 @@ local function file(list, belongs, key)
 end
 local function enter(key, there, plain)
   key = key:sub(#circuits - 7, -7)
-  -- A key of somebody else may end like ours; no circuit has the name of a mark.
+  -- A foreign key may end like ours; no circuit has the name of a mark.
   if key == '' or key >= END then return end
   file(circuits, there, key)
   file(open, there and not plain, key)
@@ -24,7 +24,8 @@ local function prolong(ms)
   end
 end
 
--- A page of an index; none where circuits may be missing from it, which are then to be looked for.
+-- Returns a page of an index, or none if circuits may be missing from it, which must then be
+-- searched for.
 if operation == 'page' then
   local list, mark = KEYS[tonumber(ARGV[9])], END .. ARGV[12]
   if ARGV[12] ~= '' and call('ZREM', circuits, mark) + call('ZREM', open, mark) == 2 then
@@ -45,7 +46,7 @@ if operation == 'page' then
   return page
 end
 
--- Brings the entries of circuits in line with the circuits themselves.
+-- Updates the index entries of circuits from the circuits themselves.
 if operation == 'index' then
   for i = 1, #KEYS - 2 do
     local held = redis.pcall('HMGET', KEYS[i], 'epoch', 'prefix', 'state', 'override', 'override.until')
@@ -62,8 +63,8 @@ if operation == 'remove' then
   return reply(call('DEL', S, M, F, W) > 0)
 end
 
--- The outbox: a field "row:<generation> <epoch>" of the state for each change that the trail has not
--- confirmed yet.
+-- The outbox: a field "row:<generation> <epoch>" of the state for each change that the trail has
+-- not confirmed.
 if operation == 'confirm' then
   call('HDEL', S, unpack(ARGV, 9))
   return reply(true)

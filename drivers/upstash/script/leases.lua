@@ -1,7 +1,7 @@
 -- Leases of trials.
 
--- A lease: when it ends and how long it was, 0 once its trial has ended. So long the token is
--- remembered, lest a request that arrives late takes the slot again; and so many of them at most.
+-- A lease: its end and its length, which is 0 once its trial has ended. The token is remembered for
+-- this long, so that a late request does not take the slot again; and at most this many tokens.
 local ENDED = 100
 local function leaseOf(field)
   local ends, length = (s[field] or ''):match('^(%S+) (%S+)$')
@@ -13,7 +13,7 @@ local function lease(token, max, leaseMs)
     if isLease(field) then
       local ends, length = leaseOf(field)
       if ends <= now or (length > 0 and ends - now > 2 * length) then
-        -- Over, or granted by a clock that has since gone back.
+        -- Expired, or granted before the clock was set back.
         drop(field)
       elseif length > 0 then
         out = out + 1

@@ -1,6 +1,6 @@
 -- Generations and lives of the circuit, and the override.
 
--- The next generation owns no lease, and no evidence where that is cleared.
+-- The next generation owns no lease, and no evidence if that is cleared.
 local function begin(generation, began, clears)
   put('generation', generation)
   put('began', began)
@@ -13,19 +13,19 @@ end
 local function advance(began, clears)
   begin(number('generation') + 1, began, clears)
 end
--- Numbers repeat when Redis is put back to an earlier state, moments do not.
+-- A Redis that is restored to an earlier state repeats numbers, but not moments.
 local function isCurrent(epoch, generation, began)
   return epoch == s.epoch and tonumber(generation) == number('generation')
     and tonumber(began) == number('began')
 end
--- True if the state may have lost its TTL, or has to lose it.
+-- True if the state may have lost its TTL, or must lose it.
 local renewed = false
--- A life has the id of the request that began it, and the moment: sent again after all was
--- forgotten, the request begins another one.
+-- The epoch of a life is the id of the request that began it, with the moment: if that request is
+-- repeated after the circuit was lost, it begins another life.
 local birth = id .. '.' .. text(now)
 local function create(generation)
   for field in pairs(s) do
-    -- An untold change is not forgotten with the record it was made in, and no TTL is shortened.
+    -- An unconfirmed change stays in a record that replaces its own, and no TTL is shortened.
     if field:sub(1, 4) ~= 'row:' and field ~= 'expires' then drop(field) end
   end
   m, renewed = {}, true
@@ -34,7 +34,7 @@ local function create(generation)
   put('prefix', ARGV[8])
   begin(generation, now, true)
 end
--- The policy: a field for each option, in place of those before.
+-- The policy: a field for each option, replacing the previous ones.
 local function follow(from)
   if not ARGV[from] then return end
   for field in pairs(s) do
@@ -51,7 +51,7 @@ local function lay(began, kind, ends, reason, actor)
   advance(began, true)
 end
 
--- An override past its end is released by the first operation that writes.
+-- The first operation that writes releases an expired override.
 local released = {}
 local function lapse()
   local ends = number('override.until')
@@ -61,7 +61,7 @@ local function lapse()
     for field, value in pairs(s) do
       if field:sub(1, 8) == 'override' then released['released' .. field:sub(9)] = value end
     end
-    -- Readers know that end already.
+    -- Readers have already seen that end.
     lay(ends)
   end
 end

@@ -1,8 +1,8 @@
--- The hash of metrics: what is counted, of which life and of which generation.
+-- The hash of metrics: the counts, with their life and their generation.
 
--- The metrics, as numbers but for the first four: a cursor may be larger than a number can be. The
--- last ones, from `sinceClosed` on, and the outcomes are evidence: what a closing, a reset and an
--- override clear.
+-- The metrics, as numbers except for the first four, because a cursor may exceed the range of
+-- numbers. The last ones, from `sinceClosed` on, and the outcomes are evidence: a closing, a reset
+-- and an override clear them.
 local NAMES, EVIDENCE = {
   'epoch', 'policyHash', 'outcomes', 'cursor', 'since', 'trial', 'halfOpen.successes', 'halfOpen.failures',
   'totals.successes', 'totals.failures', 'totals.rejected', 'totals.slow',
@@ -19,10 +19,10 @@ if not absent and held[1] == s.epoch then
   for i, name in ipairs(NAMES) do
     if i > 4 then m[name] = whole(name, held[i]) else m[name] = held[i] or nil end
   end
-  -- A request that was seen before: when, and in the last bit what it was told.
+  -- A request that was seen before: its time, and in the last bit its answer.
   if known and now - math.floor(known / 2) < 60000 then answered = known % 2 == 1 end
 else
-  -- Of another life of the circuit they count as absent.
+  -- Metrics of another life of the circuit count as absent.
   held, stale = {}, held[1]
 end
 local policyHash = m.policyHash
@@ -44,7 +44,7 @@ local function clear(...)
   for _, name in ipairs({ ... }) do m[name] = nil end
 end
 
--- Lets go of what an earlier generation counted.
+-- Drops the counts of an earlier generation.
 local function renew()
   if m.since ~= number('since') then
     clear('outcomes', unpack(NAMES, EVIDENCE))

@@ -1,7 +1,8 @@
 -- The operations. Each runs at most once for an id.
 
 local ok, moved = true, false
--- The common part of all changes: each is made at most once, and an override that has run out goes first.
+-- The common part of all changes: each is made at most once, and an expired override is released
+-- first.
 local function change(creates, apply)
   ok = s.epoch or creates
   if not ok then return end
@@ -18,7 +19,7 @@ if operation == 'record' then
   local successes, failures, slow = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[15])
   change(true, function()
     local current = isCurrent(epoch, generation, ARGV[11])
-    -- Admitted before anything was known of the circuit.
+    -- Admitted while the circuit was unknown.
     if epoch == '' then current = generation == 0 and number('generation') == 1 end
     addTo('totals', successes, failures, slow)
     add('totals.rejected', tonumber(ARGV[14]))
@@ -37,8 +38,8 @@ elseif operation == 'acquire' and s.epoch then
     ok = s.override ~= 'forced_open'
   elseif s.state ~= 'CLOSED' then
     local left, length = (number('openUntil') or now) - now, number('cooldownMs')
-    -- Further off than that, it was fixed by a clock that has since gone back. What moved it once does
-    -- not move it again.
+    -- Further ahead than that, it was written before the clock was set back. A request that has
+    -- moved it does not move it again.
     local back = length and left > length + math.max(length, 60000)
     if not moved and s.state == 'OPEN' and (left <= 0 or back) then
       keep('half_opened', 'HALF_OPEN')
@@ -91,7 +92,7 @@ elseif operation == 'restore' then
     -- The contents begin with the state.
     keep('imported', ARGV[13]:sub(2), nil, nil, nil, nil, generation, birth)
     create(generation)
-    -- Behind "=" is a text, and behind "@" a time on the caller's clock.
+    -- "=" precedes a text, and "@" a time on the caller's clock.
     local function shifted(value)
       local mark = value:sub(1, 1)
       if mark == '=' then return value:sub(2) end
@@ -107,7 +108,7 @@ elseif operation == 'restore' then
         put(field, value)
       end
     end
-    -- Oldest first: each in turn is the newest.
+    -- Oldest first: each in turn becomes the newest.
     for i = first, #ARGV, 4 do
       if m.start then gather(-1e15, m.start, counts('newest')) end
       m.start, m['newest.successes'] = tonumber(shifted(ARGV[i])), tonumber(ARGV[i + 1])

@@ -6,8 +6,8 @@ local COUNTED = {
   'totals.failures', 'totals.successes', 'totals.rejected', 'totals.slow',
   'halfOpen.successes', 'halfOpen.failures'
 }
--- Puts a change that is about to be made into the outbox: what it is, what was before, and the
--- caller's words. Where the outbox is full the oldest row goes, and the next one counts it.
+-- Adds a change to the outbox before it is made: its event, the state before, and the caller's
+-- words. A full outbox drops its oldest row, and the next one counts it.
 local function keep(event, to, began, said, kind, ends, generation, epoch)
   if words == '' then return end
   local rows, lives = {}, {}
@@ -21,7 +21,7 @@ local function keep(event, to, began, said, kind, ends, generation, epoch)
     end
   end
   if #rows >= 64 then
-    -- Life by life, as each began: after a removal generations start again.
+    -- Life by life, in the order in which they began: after a removal generations start again.
     for _, row in ipairs(rows) do
       local first = lives[row[3]]
       row[5] = ('%020.0f%020.0f%s %020.0f'):format(first[1], first[2], row[3], row[2])

@@ -1,4 +1,4 @@
--- The state, as text, and what changes in it.
+-- The state, as text, and its changes.
 local s, set, dropped, writes = fields(S), {}, {}, false
 local function put(field, value)
   s[field] = text(value)
@@ -19,14 +19,15 @@ local function isLease(field)
 end
 if s.epoch == '' then s.epoch = nil end
 local absent = not s.epoch
--- Prefix "a" with a scope and prefix "a:b" without can mean the same keys.
+-- Prefix "a" with a scope and prefix "a:b" without one can lead to the same keys.
 if s.prefix and s.prefix ~= ARGV[8] then
   return redis.error_reply('ERR the circuit belongs to a store with another prefix')
 end
 for _, field in ipairs(absent and {} or { 'generation', 'since', 'began' }) do
   whole(field, s[field] or '?')
 end
--- Indexed anew from time to time, for an index may be evicted. Then the caller has to declare the indexes.
+-- Filed again from time to time, because an index may be evicted. Then the caller has to declare
+-- the indexes.
 if operation == 'record' and not declared then
   local at = number('indexed')
   if absent or not at or at > now or now - at >= math.min(ttlMs, 864e5) / 8 then return reply(false, true) end

@@ -1,16 +1,16 @@
 -- The window: segments, the newest in the metrics and the older ones in hashes of their own.
 
--- Segments are tagged with where the evidence began.
+-- Segments have the begin of their evidence as a tag.
 local function tag()
   return s.epoch .. ':' .. s.since
 end
 
--- Adds to the older segments in one hash, and sums up those that began after a moment. Slow calls
--- stand beside failures, under the segment's start with an "s" before it.
+-- Adds to the older segments in one hash, and returns the sum of those that began after a moment.
+-- Slow calls are stored beside failures, under the segment's start with an "s" before it.
 local born = {}
 local function sum(key, after, start, n, slow, purges)
   local found, any = fields(key)
-  -- Of another evidence they count as absent.
+  -- Segments of other evidence count as absent.
   if found.of ~= tag() then
     if start and any then call('DEL', key) end
     found = {}
@@ -24,7 +24,7 @@ local function sum(key, after, start, n, slow, purges)
   end
   local fresh = start and { [text(start)] = n, ['s' .. text(start)] = slow } or {}
   for field, by in pairs(fresh) do
-    -- Outcomes that were let go do not count again with those that are added.
+    -- Dropped outcomes do not count again together with the added ones.
     if purges and found[field] then
       found[field], old[#old + 1] = nil, field
     end
@@ -41,16 +41,16 @@ local function sum(key, after, start, n, slow, purges)
       old[#old + 1] = field
     end
   end
-  -- Seldom: each time is one more command.
+  -- Rarely, because each time is one more command.
   if start and #old > (purges and 0 or 20) then remove(key, old) end
   if #args > 0 then call('HSET', key, 'of', tag(), unpack(args)) end
   return totals[1], totals[2], from
 end
 
--- Sums up the older segments, one of them having grown. A hash that holds nothing is not asked.
+-- Sums up the older segments after one of them has grown. A hash without content is not read.
 local function gather(after, start, successes, failures, slow)
   local good, bad, slowly = counts('older')
-  -- A segment that began so long ago still counts, but those beside it do not any more.
+  -- A segment that began this long ago still counts, but older ones in the same hash do not.
   local purges = start and start <= after
   local all, _, from, from2 = purges or (m.after and m.after > after), nil, nil, nil
   if all or good + successes > 0 then good, _, from = sum(W, after, start, successes, 0, purges) end
@@ -69,7 +69,7 @@ end
 local function book(successes, failures, slow, age)
   local length, moment, start = math.ceil(windowMs / 10), now, m.start
   if not start or age > 0 or now >= start + length then
-    -- A clock that went back counts as standing still.
+    -- A clock that was set back counts as standing still.
     moment = math.max(now, start or now)
     start = math.floor((moment - age) / length) * length
     if start <= moment - windowMs then return end
@@ -89,7 +89,8 @@ local function book(successes, failures, slow, age)
   addTo('newest', successes, failures, slow)
 end
 
--- The later of two moments, unless the one held was booked by a clock that has since gone back.
+-- Returns the later of two moments, unless the stored one was written before the clock was set
+-- back.
 local function latest(name, ended)
   local before = m[name]
   if not (before and before > ended and before <= now) then m[name] = ended end

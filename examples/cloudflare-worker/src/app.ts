@@ -17,11 +17,11 @@ export type Env = typeof env;
 /** Bindings and variables, for Hono. */
 export type App = { Bindings: Env; Variables: FuseVariables };
 
-/** The routes: the same however the Fuse is made. */
+/** The routes: the same however the Fuse is created. */
 export function createApp(fuse: FromContext<Fuse>): Hono<App> {
   const app = new Hono<App>();
   app.get("/health", health({ fuse }));
-  // Of all tenants: put your own guard in front of it.
+  // The metrics of all tenants: put your own guard in front of this route.
   app.get("/metrics", metrics({ fuse }));
 
   // Guards an outgoing call. `c.var.fuse` is bound to the request's waitUntil.
@@ -32,7 +32,7 @@ export function createApp(fuse: FromContext<Fuse>): Hono<App> {
       customFetch: (request) => c.var.fuse.make("origin").fetch(request),
     }));
 
-  // Guards the routes behind it, whatever they do.
+  // Guards all routes behind it.
   app.use("/reports/*", circuitBreaker({ fuse, name: "reports" }));
   app.get("/reports/:id", async (c) => {
     const report = `${c.env.ORIGIN}/reports/${encodeURIComponent(c.req.param("id"))}`;
@@ -47,13 +47,16 @@ export function createApp(fuse: FromContext<Fuse>): Hono<App> {
   return app;
 }
 
-/** What follows `/origin`, put behind the origin as text: resolved, a path could name another host. */
+/**
+ * Returns the URL of the path after `/origin`. The path is appended as text: resolved, a path could
+ * name another host.
+ */
 function behind(origin: string, url: string): string {
   const { pathname, search } = new URL(url);
   return origin + pathname.slice("/origin".length) + search;
 }
 
-/** Deletes what is too old, for a cron trigger: piece by piece, and what is left the next time. */
+/** Prunes the trail for a cron trigger, in steps. The next run deletes what this one leaves. */
 export async function prune(trail: LibsqlStore, { KEEP_DAYS }: Env): Promise<void> {
   const olderThanMs = Number(KEEP_DAYS) * 86_400_000;
   for (let piece = 0; piece < 10; piece++) {

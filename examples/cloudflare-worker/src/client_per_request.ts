@@ -4,7 +4,8 @@ import { createClient } from "@libsql/client/web";
 import { env, waitUntil } from "cloudflare:workers";
 import { createApp, prune } from "./app.ts";
 
-// Called for each unit of work: a client queues, and would wake one request from another's ending.
+// Called for each unit of work: a client that requests share queues their requests, and one request
+// would wait for another's.
 const client = () => createClient({ url: env.TURSO_DATABASE_URL, authToken: env.TURSO_AUTH_TOKEN });
 
 const database = libsql({ client });

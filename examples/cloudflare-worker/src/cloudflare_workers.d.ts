@@ -1,6 +1,6 @@
 /**
- * What this example uses of "cloudflare:workers". In a project of yours, `npx wrangler types` writes
- * it out of wrangler.jsonc.
+ * The types of "cloudflare:workers" that this example uses. In your project, `npx wrangler types`
+ * generates them from wrangler.jsonc.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import type { NamespaceLike } from "@fuse/edge/durable-object";
 
 /** The bindings of wrangler.jsonc, and two secrets. They can be read at module scope. */
 export const env: {
-  /** What the Worker stands in front of. */
+  /** The address of the upstream. */
   ORIGIN: string;
   UPSTASH_REDIS_REST_URL: string;
   /** A secret. */
@@ -18,17 +18,17 @@ export const env: {
   TURSO_DATABASE_URL: string;
   /** A secret. */
   TURSO_AUTH_TOKEN: string;
-  /** In ms, for both stores together. */
+  /** The limit for both stores together, in ms. */
   STORE_TIMEOUT_MS: string;
-  /** In ms, for the trail; below STORE_TIMEOUT_MS. */
+  /** The limit for the trail, in ms; lower than STORE_TIMEOUT_MS. */
   AUDIT_TIMEOUT_MS: string;
-  /** For how long the trail is kept. */
+  /** The age at which rows of the trail are deleted, in days. */
   KEEP_DAYS: string;
-  /** Of `examples/cloudflare-databases`: a D1 database. */
+  /** The D1 database of `examples/cloudflare-databases`. */
   DB: D1Like;
-  /** Of the same: the Durable Objects. */
+  /** The Durable Objects of `examples/cloudflare-databases`. */
   FUSE: NamespaceLike;
 };
 
-/** Keeps the runtime alive for this work; inside of a request only. */
+/** Keeps the runtime alive until the promise settles. Works only during a request. */
 export function waitUntil(work: Promise<unknown>): void;

@@ -1,5 +1,5 @@
 /**
- * A Worker whose calls of another Worker, over a service binding, are guarded. In wrangler.jsonc:
+ * A Worker that guards its calls of another Worker over a service binding. In wrangler.jsonc:
  * `"services": [{ "binding": "INVENTORY", "service": "inventory" }]`.
  *
  * @module
@@ -18,6 +18,6 @@ const inventory = fuse.make("inventory", {
 });
 
 export default {
-  // Any host will do: the binding decides where requests go.
+  // The host is arbitrary: the binding decides where requests go.
   fetch: (request: Request) => inventory.fetch(`http://inventory${new URL(request.url).pathname}`),
 };

@@ -1,5 +1,5 @@
-// The page in a browser: it refreshes itself, and has a dialog for actions. Without it, the page still shows
-// its list. `deno task dashboard:assets` puts it into assets.ts.
+// The script of the page: refreshes it, and opens a dialog for actions. Without the script, the page still
+// shows its list. `deno task dashboard:assets` puts it into assets.ts.
 
 const $ = (id) => document.getElementById(id);
 const view = $("view");
@@ -8,13 +8,13 @@ const said = $("said");
 const filters = $("filters");
 const dialog = $("dialog");
 const POLL_MS = Number(document.body.dataset.pollMs);
-/** Without the credentials that the page's address may have: fetch() refuses such. */
+/** Without the credentials of the page's address, which fetch() refuses. */
 const ADDRESS = location.origin + location.pathname;
-/** A dashboard that takes longer than this does not answer. */
+/** The time after which a dashboard counts as unreachable, in ms. */
 const TIMEOUT_MS = 15_000;
 
 document.documentElement.classList.add("js");
-// On a phone the circuits come first, unless somebody is looking for one.
+// On a phone the circuits come first, unless the user is searching.
 const looking = [...new FormData(filters)].some(([, value]) => value !== "");
 $("filtering").open = looking || !matchMedia("(max-width: 48rem)").matches;
 
@@ -22,12 +22,12 @@ $("filtering").open = looking || !matchMedia("(max-width: 48rem)").matches;
 
 let timer = 0;
 let freshAt = Date.now();
-/** The server's clock less this one, in ms. */
+/** The server's clock minus this one, in ms. */
 let offset = 0;
 /** Counts requests for the view: only the answer to the last one is shown. */
 let asked = 0;
 
-/** Asks for the view, and shows it. Says so where it cannot. */
+/** Requests the view, and shows it or an error. */
 async function refresh() {
   clearTimeout(timer);
   const number = ++asked;
@@ -61,7 +61,7 @@ const TROUBLES = {
   403: "it does not let you in any more",
 };
 
-/** Nobody looks at a hidden page: it refreshes when it is looked at again. */
+/** A hidden page does not refresh until it is visible again. */
 function poll() {
   if (!document.hidden) refresh();
 }
@@ -75,7 +75,7 @@ function show(fresh) {
   settle();
 }
 
-/** Takes over what the server says beside the text: its time, and how many circuits are open. */
+/** Reads the server's time and the number of open circuits. */
 function settle() {
   offset = Number(view.dataset.now) - Date.now();
   const open = Number($("summary")?.dataset.open ?? 0);
@@ -83,13 +83,13 @@ function settle() {
   tick();
 }
 
-/** Shows text, once: a screen reader reads it again whenever it changes. */
+/** Shows a text once, because a screen reader reads it whenever it changes. */
 function tell(element, text) {
   if (element.textContent !== text) element.textContent = text;
   element.hidden = text === "";
 }
 
-/** Makes an element like another, and keeps what is the same: focus, selection and scrolling with it. */
+/** Makes an element equal to another, and keeps equal parts with their focus, selection and scrolling. */
 function morph(old, fresh) {
   for (const { name, value } of fresh.attributes) {
     if (old.getAttribute(name) !== value) old.setAttribute(name, value);
@@ -123,7 +123,7 @@ function alike(a, b) {
 
 // Time ---------------------------------------------------------------------------------------------
 
-/** Puts instants in words, which change by themselves. */
+/** Shows instants as relative times, and updates them. */
 function tick() {
   const now = Date.now() + offset;
   for (const time of view.querySelectorAll("time")) {
@@ -149,7 +149,7 @@ function clock(at) {
 
 // Going elsewhere ----------------------------------------------------------------------------------
 
-/** Shows another part of the list, or another circuit, without loading the page anew. */
+/** Shows another part of the list, or another circuit, without reloading the page. */
 async function go(search, back = false) {
   if (!back) history.pushState(null, "", location.pathname + search);
   const parameters = new URLSearchParams(location.search);
@@ -185,7 +185,7 @@ addEventListener("online", poll);
 
 // Acting -------------------------------------------------------------------------------------------
 
-/** The circuit that the dialog is about. */
+/** The circuit of the dialog. */
 let target = { store: "", key: "" };
 
 function open({ dataset }) {
@@ -200,7 +200,7 @@ function open({ dataset }) {
   dialog.showModal();
 }
 
-/** Asks for an end where there is one. */
+/** Requires an end for actions that have one. */
 function adapt() {
   const { elements } = $("order");
   const chosen = dialog.querySelector("[name=action]:checked");

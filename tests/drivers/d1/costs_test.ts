@@ -6,7 +6,7 @@ import { cloudflareForFile } from "../../support/cloudflare/databases.ts";
 const cloudflare = await cloudflareForFile();
 
 for (const { name, options, audit, bill } of BILLS) {
-  Deno.test(`d1() is billed no more than its page says for ${name}`, async () => {
+  Deno.test(`d1() is billed no more than its page states for ${name}`, async () => {
     await cloudflare.ask("/migrate");
     const { db, costs } = meteredD1(cloudflare);
     assertBilled(await costsOfTenCalls(d1(db, { audit }), costs, options), bill);

@@ -10,7 +10,7 @@ import { changing, eventsOf, laying, request, tally } from "../libsql/store.ts";
 
 const cloudflare = await cloudflareForFile();
 
-/** A binding that hands statements to the real D1, in batches, and counts them. */
+/** A binding that passes statements to the real D1, in batches, and counts them. */
 function binding(): { db: D1Like; batches: number[] } {
   const batches: number[] = [];
   const db: D1Like = {
@@ -29,7 +29,7 @@ function storeOf(options: D1Options = {}): { store: DatabaseStore; batches: numb
   return { store: d1(db, options) as DatabaseStore, batches };
 }
 
-Deno.test("d1() says that its schema is missing, of its own tables alone", async () => {
+Deno.test("d1() reports a missing schema only when its own tables are missing", async () => {
   const { store } = storeOf();
   const error = await assertRejects(() => store.read("a", request())) as Error;
   assert(error.message.includes("its schema is missing"), error.message);
@@ -45,12 +45,12 @@ Deno.test("d1() says that its schema is missing, of its own tables alone", async
   assertEquals(yours.message, "Cannot use the database: it refused a statement (SQLITE_ERROR)");
 });
 
-/** `migrate()` in the Worker; again where it was run already. */
+/** Runs `migrate()` in the Worker, also when it was run already. */
 async function migrated(): Promise<string[]> {
   return (await cloudflare.ask<{ applied: string[] }>("/migrate")).applied;
 }
 
-Deno.test("migrate(d1Client()) makes the tables once, from a Worker and from elsewhere", async () => {
+Deno.test("migrate(d1Client()) creates the tables once, from a Worker and from elsewhere", async () => {
   await migrated();
   assertEquals(await migrated(), []);
   assertEquals((await migrate(d1Client(binding().db))).applied, []);
@@ -61,7 +61,7 @@ Deno.test("migrate(d1Client()) makes the tables once, from a Worker and from els
   assertEquals(rows, migrations.map(({ hash, when }) => ({ hash, created_at: when })));
 });
 
-Deno.test("d1() asks once for each primitive", async () => {
+Deno.test("d1() sends one request for each primitive", async () => {
   await migrated();
   const { store, batches } = storeOf();
   const key = crypto.randomUUID();
@@ -89,7 +89,7 @@ Deno.test("d1() asks once for each primitive", async () => {
   });
 });
 
-Deno.test("d1() keeps whole numbers whole, and times to the millisecond", async () => {
+Deno.test("d1() stores integers as integers, and times to the millisecond", async () => {
   await migrated();
   const clock = new FakeClock(1_763_890_000_123);
   const { store } = storeOf({ clock: clock.now });
@@ -128,7 +128,7 @@ Deno.test("d1() keeps a trail that can be read, verified and pruned", async () =
   assertEquals((await store.verifyTrail({ circuit: key })).ok, true);
 });
 
-Deno.test("d1() shares a circuit: one Fuse trips it, the other rejects", async () => {
+Deno.test("d1() shares a circuit: one Fuse trips the circuit, and the other rejects", async () => {
   await migrated();
   const name = crypto.randomUUID();
   const policy = { failureThreshold: 2, consistency: "strong" } as const;
@@ -141,7 +141,7 @@ Deno.test("d1() shares a circuit: one Fuse trips it, the other rejects", async (
   for (const fuse of fuses) await fuse[Symbol.asyncDispose]();
 });
 
-Deno.test("d1() says what D1's own errors mean, and repeats nothing of them", async () => {
+Deno.test("d1() explains D1's own errors, and repeats no text of them", async () => {
   const meanings: Readonly<Record<string, string>> = {
     "D1_ERROR: Network connection lost.": "it did not answer",
     "D1_ERROR: Exceeded maximum DB size: SQLITE_FULL": "its disk is full (SQLITE_FULL)",
@@ -163,7 +163,7 @@ Deno.test("d1() says what D1's own errors mean, and repeats nothing of them", as
   assertEquals(readCloudflareFailure("anything"), { code: "", status: undefined });
 });
 
-Deno.test("d1() refuses what it cannot use", () => {
+Deno.test("d1() refuses invalid options", () => {
   assertThrows(() => d1(null as unknown as D1Like), TypeError, '"binding" must be a D1 database');
   assertThrows(() => d1Client({} as D1Like), TypeError, '"binding" must be a D1 database');
   const options = { url: "https://a" } as D1Options;
@@ -171,7 +171,7 @@ Deno.test("d1() refuses what it cannot use", () => {
   assertThrows(() => d1(binding().db, { trailKey: "" }), RangeError, "Cannot create d1 store");
 });
 
-Deno.test("withIntegers() casts integers, and leaves texts, names and comments alone", () => {
+Deno.test("withIntegers() casts integers, and does not change strings, names and comments", () => {
   assertEquals(
     withIntegers({
       sql: `select '?', "?", \`?\`, 'it''s ?' -- ?\n, ?, ?, ?`,

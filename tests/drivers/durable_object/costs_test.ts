@@ -11,7 +11,7 @@ import { cloudflareForFile } from "../../support/cloudflare/databases.ts";
 const cloudflare = await cloudflareForFile();
 
 for (const { name, options, audit, bill } of BILLS) {
-  Deno.test(`durableObject() is billed no more than its page says for ${name}`, async () => {
+  Deno.test(`durableObject() is billed no more than its page states for ${name}`, async () => {
     const { namespace, costs } = meteredObjects(cloudflare);
     const store = durableObject(namespace, { audit });
     assertBilled(await costsOfTenCalls(store, costs, options), bill);

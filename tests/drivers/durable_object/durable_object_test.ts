@@ -13,7 +13,7 @@ import { changing, eventsOf, laying, request, tally } from "../libsql/store.ts";
 const start = await startForFile();
 const { cloudflare } = await start();
 
-/** Objects of a test's own. */
+/** Durable Objects that no other test uses. */
 function ownObjects(): { namespace: NamespaceLike; names: Set<string> } {
   const test = crypto.randomUUID();
   const names = new Set<string>();
@@ -33,7 +33,7 @@ function storeOf(namespace: NamespaceLike, options: DurableObjectOptions = {}): 
 
 const KEYS = Array.from({ length: 12 }, (_, i) => `circuit-${i}`);
 
-Deno.test("durableObject() makes its tables when it is first asked, and once", async () => {
+Deno.test("durableObject() creates its tables at the first request, once", async () => {
   const { namespace, names } = ownObjects();
   const store = storeOf(namespace);
   assertEquals(names.size, 0);
@@ -49,7 +49,7 @@ Deno.test("durableObject() makes its tables when it is first asked, and once", a
   assertEquals(await ask(), expected);
 });
 
-Deno.test("durableObject() counts 300 callers at once exactly", async () => {
+Deno.test("durableObject() counts 300 concurrent callers exactly", async () => {
   const { namespace } = ownObjects();
   const stores = Array.from({ length: 10 }, () => storeOf(namespace));
   await Promise.all(Array.from({ length: 300 }, (_, i) =>
@@ -74,7 +74,7 @@ Deno.test("durableObject() loses nothing when its object dies", async () => {
   assertEquals((await store.verifyTrail()).ok, true);
 });
 
-Deno.test("durableObject() loses nothing when workerd is started again", async () => {
+Deno.test("durableObject() loses nothing when workerd restarts", async () => {
   const folder = await Deno.makeTempDir();
   try {
     const shape = request();
@@ -98,7 +98,7 @@ Deno.test("durableObject() loses nothing when workerd is started again", async (
   }
 });
 
-Deno.test("durableObject() spreads circuits over its objects, and another number begins anew", async () => {
+Deno.test("durableObject() spreads circuits over its objects, and starts afresh with another number of shards", async () => {
   const { namespace, names } = ownObjects();
   const store = storeOf(namespace, { shards: 4 });
   for (const key of KEYS) await store.record(key, tally({ failures: 1 }));
@@ -107,7 +107,7 @@ Deno.test("durableObject() spreads circuits over its objects, and another number
   assertEquals(totals.failures, 0);
 });
 
-Deno.test("shardOf() gives each shard its share", () => {
+Deno.test("shardOf() assigns each shard an equal share", () => {
   for (const shards of [2, 3, 4, 8, 16]) {
     const counts = Array.from({ length: shards }, () => 0);
     for (let i = 0; i < 1_000 * shards; i++) counts[shardOf(`payments:tenant:${i}`, shards)]!++;
@@ -135,7 +135,7 @@ Deno.test("durableObject() lists the circuits of all objects, page by page", asy
   assertEquals(keys.toSorted(), KEYS.toSorted());
 });
 
-Deno.test("durableObject() reads the history of all objects, latest first, and goes on at a cursor", async () => {
+Deno.test("durableObject() reads the history of all objects, latest first, and continues at a cursor", async () => {
   const { namespace } = ownObjects();
   const clock = new FakeClock();
   const store = storeOf(namespace, { shards: 4, clock: clock.now });
@@ -183,7 +183,7 @@ Deno.test("durableObject() prunes all objects, up to a limit", async () => {
   await assertRejects(() => store.prune({ olderThanMs: 1, limit: 0 }), RangeError);
 });
 
-Deno.test("durableObject() verifies the trails of all objects, and finds what was changed in one", async () => {
+Deno.test("durableObject() verifies the trails of all objects, and finds an altered row in one of them", async () => {
   const { namespace, names } = ownObjects();
   const store = storeOf(namespace, { shards: 4, trailKey: "key" });
   for (const key of KEYS) await store.override(key, { ...laying(), kind: "disabled" });
@@ -216,7 +216,7 @@ Deno.test("durableObject() keeps the trail of tiered()", async () => {
   assertEquals((await audit.verifyTrail()).ok, true);
 });
 
-Deno.test("durableObject() shares a circuit: one Fuse trips it, the other rejects", async () => {
+Deno.test("durableObject() shares a circuit: one Fuse trips the circuit, and the other rejects", async () => {
   const { namespace } = ownObjects();
   const policy = { failureThreshold: 2, consistency: "strong" } as const;
   const fuses = [1, 2].map(() =>
@@ -232,7 +232,7 @@ Deno.test("durableObject() shares a circuit: one Fuse trips it, the other reject
   for (const fuse of fuses) await fuse[Symbol.asyncDispose]();
 });
 
-Deno.test("durableObject() reports an object that cannot be reached, and repeats nothing of the request", async () => {
+Deno.test("durableObject() reports an unreachable object, and repeats no part of the request", async () => {
   const namespace: NamespaceLike = {
     idFromName: (name) => name,
     get: () => ({ fetch: () => Promise.reject(new Error("Network connection lost: secret")) }),
@@ -243,7 +243,7 @@ Deno.test("durableObject() reports an object that cannot be reached, and repeats
   assertEquals(error.message, "Cannot use the database: it did not answer");
 });
 
-Deno.test("FuseObject answers a batch that fails with the error, and applies none of it", async () => {
+Deno.test("FuseObject answers a failed batch with the error, and applies no part of the batch", async () => {
   const { namespace, names } = ownObjects();
   const store = storeOf(namespace);
   await store.record("a", tally({ failures: 1 }));
@@ -257,7 +257,7 @@ Deno.test("FuseObject answers a batch that fails with the error, and applies non
   assertEquals((await store.read("a", request())).totals.failures, 1);
 });
 
-Deno.test("durableObject() refuses what it cannot use", () => {
+Deno.test("durableObject() refuses invalid options", () => {
   const { namespace } = ownObjects();
   assertThrows(
     () => durableObject({} as NamespaceLike),

@@ -1,4 +1,4 @@
-// Cursors on Cloudflare's own databases.
+// Cursors of drain() on Cloudflare's own databases.
 import { assertEquals } from "@std/assert";
 import { createFuse, type Store } from "@fuse/edge";
 import { d1 } from "@fuse/edge/d1";
@@ -27,7 +27,7 @@ const STORES: Record<string, Store> = {
 };
 
 for (const [name, store] of Object.entries(STORES)) {
-  Deno.test(`drain() tells what the trail of ${name} has, and what was told is not told again`, async () => {
+  Deno.test(`drain() sends the notices of the trail of ${name}, each of them once`, async () => {
     await cloudflare.ask("/migrate");
     const isolate = () => createFuse({ stores: { store }, storeTimeoutMs: 30_000 });
     const { tell, notices } = channel();

@@ -1,4 +1,4 @@
-// Rows of circuits that another store keeps.
+// [APPEND](): rows of circuits that another store keeps.
 import { assert, assertEquals } from "@std/assert";
 import { createFuse } from "@fuse/edge";
 import type { LibsqlClient } from "@fuse/edge/libsql";
@@ -30,7 +30,7 @@ function after(state: string) {
   return { state, openUntil: null, cooldownMs: null, reason: "test", override: null };
 }
 
-Deno.test("appended rows are in the trail and in the chain, in the order given", async () => {
+Deno.test("[APPEND]() adds rows to the trail and to the chain, in the given order", async () => {
   await inMemory(async (client) => {
     const store = storeOn(client);
     const { appended, heads } = await store[APPEND]([row(2), row(3), row(4, { key: "b" })]);
@@ -45,7 +45,7 @@ Deno.test("appended rows are in the trail and in the chain, in the order given",
     );
     const proof = await store.verifyTrail();
     assertEquals([proof.ok, proof.checked, proof.heads], [true, 3, heads]);
-    // Found by name, as the seed's queries look for them.
+    // The seed's queries find the rows by name.
     const { rows } = await client.execute(
       "select b.name, b.state, count(*) as n from circuit_breaker_events e " +
         "join circuit_breakers b on b.id = e.circuit_breaker_id group by 1 order by 1",
@@ -57,7 +57,7 @@ Deno.test("appended rows are in the trail and in the chain, in the order given",
   });
 });
 
-Deno.test("rows that are there already are passed over, alone or among others", async () => {
+Deno.test("[APPEND]() skips rows that are already in the trail, alone or among others", async () => {
   await inMemory(async (client) => {
     const store = storeOn(client);
     assertEquals((await store[APPEND]([row(2), row(2)])).appended, 1);
@@ -73,7 +73,7 @@ Deno.test("rows that are there already are passed over, alone or among others", 
   });
 });
 
-Deno.test("a request whose answer was lost appends its rows once", async () => {
+Deno.test("[APPEND]() adds rows once when an answer is lost and the request is repeated", async () => {
   await inMemory(async (client) => {
     let lose = false;
     const lossy: LibsqlClient = {
@@ -96,7 +96,7 @@ Deno.test("a request whose answer was lost appends its rows once", async () => {
 });
 
 for (const { name, connect } of databases) {
-  Deno.test(`writers that append the same rows at once append each once on ${name}`, async () => {
+  Deno.test(`[APPEND]() adds each row once when writers append the same rows concurrently on ${name}`, async () => {
     const clients = Array.from({ length: 8 }, connect);
     const key = `appended-${name}`;
     const counts = await Promise.all(clients.map(async (client, i) => {
@@ -116,7 +116,7 @@ for (const { name, connect } of databases) {
   });
 }
 
-Deno.test("a chain takes rows of its own store, of another one and of edits by hand", async () => {
+Deno.test("a chain accepts rows of its own store, of another store and of edits by hand", async () => {
   await inMemory(async (client) => {
     const store = storeOn(client);
     await store.override("a", { ...laying(), kind: "disabled" });
@@ -131,7 +131,7 @@ Deno.test("a chain takes rows of its own store, of another one and of edits by h
   });
 });
 
-Deno.test("rows of a circuit that was removed meanwhile go to the row that it gets anew", async () => {
+Deno.test("[APPEND]() adds rows of a circuit that was removed meanwhile to its new row", async () => {
   await inMemory(async (client) => {
     const store = storeOn(client);
     await store[APPEND]([row(2)]);
@@ -146,7 +146,7 @@ Deno.test("rows of a circuit that was removed meanwhile go to the row that it ge
   });
 });
 
-Deno.test("[APPEND]() takes no edit by hand for a row that it was given when both have one generation", async () => {
+Deno.test("[APPEND]() mistakes no given row for an edit by hand when both have the same generation", async () => {
   await inMemory(async (client) => {
     const store = storeOn(client);
     await store[APPEND]([row(2)]);
@@ -167,7 +167,7 @@ Deno.test("[APPEND]() takes no edit by hand for a row that it was given when bot
   });
 });
 
-Deno.test("[APPEND]() writes what the last row says to the circuit's row, which verifies", async () => {
+Deno.test("[APPEND]() writes the circuit's row from the last row of the trail, and the trail verifies", async () => {
   await inMemory(async (client) => {
     const store = storeOn(client);
     const circuits = async () => {
@@ -206,7 +206,7 @@ Deno.test("[APPEND]() writes what the last row says to the circuit's row, which 
     await store[APPEND]([removed]);
     assertEquals(await circuits(), []);
     assertEquals((await eventsOf(store, { key: "a" }))[0]?.metadata?.["after"], null);
-    // A life that ended and one that began, in one request.
+    // One request ends a life and begins another.
     await store[APPEND]([row(8), row(9, { event: "removed" }), row(2, { epoch: "life-2" })]);
     assertEquals(await circuits(), [
       ["a", "OPEN", null, null, "test", null, null, null, "life-2", 2, 2_000],

@@ -1,4 +1,4 @@
-// Rows of calls: as many as there were calls, and nothing in them that nobody let through.
+// Rows of calls: as many as there were calls, and no data without permission.
 import { assert, assertEquals } from "@std/assert";
 import { createClient } from "@libsql/client";
 import { type CircuitOptions, createFuse } from "@fuse/edge";
@@ -47,7 +47,7 @@ for (const { name, connect } of databases) {
   }
 }
 
-Deno.test("audit calls: rows equal the calls when answers are lost and requests arrive twice", async () => {
+Deno.test("audit calls writes one row for each call when answers are lost and requests arrive twice", async () => {
   await inMemory(async (client) => {
     const clock = new FakeClock();
     const store = libsql({ client, clock: clock.now, audit: "calls", redact: () => "why" });
@@ -82,7 +82,7 @@ Deno.test("audit calls: rows equal the calls when answers are lost and requests 
     );
     const { failures, successes, failed, succeeded } = rows[0]!;
     assertEquals([failed, succeeded], [failures, successes]);
-    // Of what was given up nobody knows whether it was counted.
+    // It is unknown whether a given-up tally was counted.
     const told = Number(failed) + Number(succeeded);
     assert(told <= 300 && told + unconfirmed >= 300, `${told} and ${unconfirmed}`);
     assert(told > 200);
@@ -90,7 +90,7 @@ Deno.test("audit calls: rows equal the calls when answers are lost and requests 
   });
 });
 
-Deno.test("with transitions alone, calls leave no row", async () => {
+Deno.test("audit transitions writes no row for a call", async () => {
   await inMemory(async (client) => {
     const store = libsql({ client });
     await store.record("a", tally({ successes: 3, failures: 1 }));
@@ -99,7 +99,7 @@ Deno.test("with transitions alone, calls leave no row", async () => {
   });
 });
 
-Deno.test("rows of calls say under which generation, whether late, whether slow", async () => {
+Deno.test("the row of a call has its generation, whether it was late and whether it was slow", async () => {
   await inMemory(async (client) => {
     const clock = new FakeClock();
     const store = libsql({ client, clock: clock.now, audit: "calls" });
@@ -160,14 +160,14 @@ async function secretCalls(fuse: ReturnType<typeof createFuse>): Promise<void> {
   await breaker.tryCall(() => Promise.reject(SECRET));
 }
 
-Deno.test("no payload, error message or secret is in any table unless it was let through", async () => {
+Deno.test("no table contains a payload, an error message or a secret unless redact() let it through", async () => {
   const { texts, dump } = await textsOf(undefined, secretCalls);
   assertEquals(texts.filter((text) => text !== null), []);
   assert(texts.length >= 3);
   assert(!dump.includes(SECRET));
 });
 
-Deno.test("redact() gives what a failure's row says of its error", async () => {
+Deno.test("redact() returns the text about an error that the failure's row contains", async () => {
   const { texts } = await textsOf((error) => {
     return (error as Error).name;
   }, async (fuse) => {
@@ -179,7 +179,7 @@ Deno.test("redact() gives what a failure's row says of its error", async () => {
   assertEquals(texts, ["RangeError", "TypeError"]);
 });
 
-Deno.test("a redact() that throws, or gives no text, costs the text and not the row", async () => {
+Deno.test("a redact() that throws, or returns no text, costs the text and not the row", async () => {
   for (
     const redact of [
       () => {
@@ -196,7 +196,7 @@ Deno.test("a redact() that throws, or gives no text, costs the text and not the 
   }
 });
 
-Deno.test("a text of redact() is cut, and quoted as JSON", async () => {
+Deno.test("the text of redact() is cut, and quoted as JSON", async () => {
   const { texts } = await textsOf(() => `"\\\n${"x".repeat(5_000)}`, async (fuse) => {
     await fuse.make("api").tryCall(() => Promise.reject(new Error("down")));
   });
@@ -204,7 +204,7 @@ Deno.test("a text of redact() is cut, and quoted as JSON", async () => {
   assert(String(texts[0]).startsWith('"\\\nxx'));
 });
 
-Deno.test("with strong consistency, an acknowledged call's row is there", async () => {
+Deno.test("the row of an acknowledged call is in the trail when consistency is strong", async () => {
   await inMemory(async (client) => {
     const store = libsql({ client, audit: "calls" });
     await using fuse = createFuse({ storeTimeoutMs: 30_000, stores: { database: store } });
@@ -217,7 +217,7 @@ Deno.test("with strong consistency, an acknowledged call's row is there", async 
   });
 });
 
-Deno.test("a call's row and its counter go together, or not at all", async () => {
+Deno.test("the row and the counter of a call are written together or not at all", async () => {
   await inMemory(async (client) => {
     const store = libsql({ client, audit: "calls" });
     await store.record("a", tally({ successes: 1 }));
@@ -236,7 +236,7 @@ Deno.test("a call's row and its counter go together, or not at all", async () =>
   });
 });
 
-Deno.test("a trail key shows nowhere: not in the store, not in errors, not in a table", async () => {
+Deno.test("a trail key appears in no store, no error and no table", async () => {
   const client = createClient({ url: ":memory:" });
   await migrate(client);
   const store = libsql({ client, trailKey: SECRET });

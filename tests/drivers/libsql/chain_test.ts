@@ -1,4 +1,4 @@
-// The hash chain: what it holds, and what it costs.
+// The hash chain: its contents and its costs.
 import type { FailureNote } from "@fuse/edge/store";
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { createFuse } from "@fuse/edge";
@@ -19,7 +19,7 @@ import {
 } from "../../support/trails.ts";
 import { libsql } from "../../support/drivers.ts";
 
-Deno.test("a transition event carries the head, which verifyTrail() then finds", async () => {
+Deno.test("a transition event carries the head, and verifyTrail() finds that head", async () => {
   await inMemory(async (client) => {
     const store = libsql({ client, trailKey: TRAIL_KEY });
     await using fuse = createFuse({ storeTimeoutMs: 30_000, stores: { database: store } });
@@ -52,7 +52,7 @@ function counting(client: LibsqlClient) {
   return { count, counted };
 }
 
-Deno.test("a transition after the record that found it due is one request, for a stranger two", async () => {
+Deno.test("a transition costs one request after the record that found it due, and two for another isolate", async () => {
   await inMemory(async (client) => {
     const { count, counted } = counting(client);
     const store = libsql({ client: counted });
@@ -66,12 +66,12 @@ Deno.test("a transition after the record that found it due is one request, for a
     assertEquals(await cost(() => store.override("a", { ...laying(), kind: "disabled" })), 1);
     const stranger = libsql({ client: counted });
     assertEquals(await cost(() => stranger.override("a", { ...laying(), kind: null })), 2);
-    // Overtaken once.
+    // Another writer was faster once.
     assertEquals(await cost(() => store.override("a", { ...laying(), kind: "disabled" })), 2);
   });
 });
 
-Deno.test("a database that goes back to a backup costs a request more, once", async () => {
+Deno.test("a database that is restored from a backup costs one more request, once", async () => {
   await inMemory(async (client) => {
     const { count, counted } = counting(client);
     const store = libsql({ client: counted });
@@ -97,7 +97,7 @@ Deno.test("a database that goes back to a backup costs a request more, once", as
 });
 
 for (const first of ["record", "transition", "override", "acquire", "append"] as const) {
-  Deno.test(`${first}() takes many edits by hand into the chain, and answers stay short`, async () => {
+  Deno.test(`${first}() adds many edits by hand to the chain, and answers stay short`, async () => {
     await inMemory(async (client) => {
       let longest = 0;
       const measured: LibsqlClient = {
@@ -150,7 +150,7 @@ for (const first of ["record", "transition", "override", "acquire", "append"] as
   });
 }
 
-Deno.test("an override that has run out is released by one row, whoever comes first", async () => {
+Deno.test("one row releases an expired override, whichever caller comes first", async () => {
   for (const first of ["record", "acquire", "transition", "override"] as const) {
     for (const knows of [true, false]) {
       await inMemory(async (client) => {
@@ -175,7 +175,7 @@ Deno.test("an override that has run out is released by one row, whoever comes fi
   }
 });
 
-Deno.test("metadata says what was counted, for how long, and which isolate decided", async () => {
+Deno.test("metadata contains the counts, their period and the isolate that decided", async () => {
   await inMemory(async (client) => {
     const store = libsql({ client });
     const stores = { database: store };
@@ -205,13 +205,13 @@ Deno.test("metadata says what was counted, for how long, and which isolate decid
   });
 });
 
-Deno.test("a row's time is the database's clock, however wrong the caller's is", async () => {
+Deno.test("a row has the time of the database's clock, however wrong the caller's clock is", async () => {
   await inMemory(async (client) => {
     const original = Date.now;
     const store = libsql({ client });
     await store.record("a", tally({ failures: 1 }));
     try {
-      // Two hours later by the caller's clock, within the same second by the database's.
+      // The caller's clock is two hours ahead, the database's is within the same second.
       Date.now = () => original() + 7_200_000;
       await store.transition("a", changing());
       Date.now = () => original() - 7_200_000;
@@ -227,7 +227,7 @@ Deno.test("a row's time is the database's clock, however wrong the caller's is",
   });
 });
 
-Deno.test("verifyTrail() refuses an option that is none", async () => {
+Deno.test("verifyTrail() refuses an invalid option", async () => {
   await inMemory(async (client) => {
     const store = libsql({ client });
     const error = await store.verifyTrail({ key: "a" } as never).catch((error: Error) => error);
@@ -237,7 +237,7 @@ Deno.test("verifyTrail() refuses an option that is none", async () => {
   });
 });
 
-Deno.test("verifyTrail() tells its progress after each circuit", async () => {
+Deno.test("verifyTrail() reports its progress after each circuit", async () => {
   await inMemory(async (client) => {
     const store = libsql({ client });
     await using fuse = createFuse({ storeTimeoutMs: 30_000, stores: { database: store } });

@@ -1,4 +1,4 @@
-// Options of the libSQL store, and what it asks of its client.
+// Options of the libSQL store, and its requests to the client.
 import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { createClient } from "@libsql/client";
 import { createClient as createWebClient } from "@libsql/client/web";
@@ -19,7 +19,7 @@ import {
 } from "./store.ts";
 import { libsql, memory, tiered, upstash } from "../../support/drivers.ts";
 
-/** What a client was asked. */
+/** The requests that a client received. */
 function spying(client: LibsqlClient) {
   const asked: { statements: number; mode: string | undefined }[] = [];
   const spy: LibsqlClient = {
@@ -35,7 +35,7 @@ function spying(client: LibsqlClient) {
   return { spy, asked };
 }
 
-Deno.test("libsql() makes nothing but a store: it asks no client and reads no clock", () => {
+Deno.test("libsql() creates only a store: it uses no client and reads no clock", () => {
   const refuse = (): never => {
     throw new Error("asked");
   };
@@ -91,13 +91,13 @@ const MISPLACED: Record<string, () => unknown> = {
 };
 
 for (const [what, make] of Object.entries(MISPLACED)) {
-  Deno.test(`${what} does not show a string when an object belongs there`, async () => {
+  Deno.test(`${what} does not show a string that was passed in place of an object`, async () => {
     const { message } = await assertRejects(async () => await make(), TypeError);
     assertMatch(message, /^Cannot create .*, received a string$/);
   });
 }
 
-Deno.test("libsql() says what came when a token is no string", () => {
+Deno.test("libsql() names the type of a token that is not a string", () => {
   for (const [token, came] of [[5, "5"], [null, "null"], [{ hunter2: 1 }, "an object"]] as const) {
     assertThrows(
       () => libsql({ url: "http://a", authToken: token as never }),
@@ -107,7 +107,7 @@ Deno.test("libsql() says what came when a token is no string", () => {
   }
 });
 
-Deno.test("acquire() of a known closed circuit reads, and asks again where another isolate has opened it", async () => {
+Deno.test("acquire() of a known closed circuit only reads, and writes when another isolate has opened it", async () => {
   await inMemory(async (client) => {
     const { spy, asked } = spying(client);
     const [store, other] = [libsql({ client: spy }), libsql({ client })];
@@ -232,13 +232,13 @@ Deno.test("each primitive is one HTTP request", async () => {
   client.close();
 });
 
-Deno.test("libsql() with url talks HTTP through a client of its own", async () => {
+Deno.test("libsql() with url sends HTTP requests through its own client", async () => {
   const store = libsql({ url: databases[1]!.url });
   await store.record("by-url", tally({ successes: 2 }));
   assertEquals((await store.read("by-url", request())).totals.successes, 2);
 });
 
-Deno.test("libsql() asks a client function for each unit of work", async () => {
+Deno.test("libsql() calls a client function for each unit of work", async () => {
   await inMemory(async (client) => {
     let asked = 0;
     const store = libsql({
@@ -253,7 +253,7 @@ Deno.test("libsql() asks a client function for each unit of work", async () => {
   });
 });
 
-Deno.test("history() reads from the replica, decisions never do", async () => {
+Deno.test("history() reads from the replica, and decisions never do", async () => {
   await inMemory(async (client) => {
     const main = spying(client);
     const replica = spying(client);
@@ -267,7 +267,7 @@ Deno.test("history() reads from the replica, decisions never do", async () => {
   });
 });
 
-Deno.test("history() goes on past a page, and ends at the limit", async () => {
+Deno.test("history() continues past a page, and stops at the limit", async () => {
   await withStore(async ({ store }) => {
     for (let i = 0; i < 250; i++) await store.override("a", { ...laying(), kind: "disabled" });
     const ids = (await eventsOf(store)).map(({ id }) => Number(id));
@@ -278,7 +278,7 @@ Deno.test("history() goes on past a page, and ends at the limit", async () => {
   });
 });
 
-Deno.test("history() refuses a limit and a cursor that are none", async () => {
+Deno.test("history() refuses an invalid limit and an invalid cursor", async () => {
   await withStore(async ({ store }) => {
     const first = (query: object) => store.history(query).next();
     await assertRejects(
@@ -296,7 +296,7 @@ Deno.test("history() refuses a limit and a cursor that are none", async () => {
 
 Deno.test({
   name: "libsql({ url: 'file:…' }) keeps circuits and their trail in a file",
-  // The native client holds its file to the end of the process.
+  // The native client keeps its file open until the process ends.
   sanitizeResources: false,
   async fn() {
     const folder = await Deno.makeTempDir();

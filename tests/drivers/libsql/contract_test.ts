@@ -5,9 +5,12 @@ import { chaos, type ContractCase, storeContract } from "@fuse/edge/testing";
 import { databasesForFile } from "../../support/databases.ts";
 import { scaled } from "../../support/scale.ts";
 
-/** What the second answer to a request that arrives twice cannot say: see `contract_test.ts`. */
+/**
+ * Cases that fail when a request arrives twice, because the second answer cannot tell: see
+ * `contract_test.ts`.
+ */
 const TOLD_ONCE: readonly string[] = [
-  "record() answers with the policy hash of the tally before",
+  "record() returns the policy hash of the previous tally",
 ];
 
 const IN_PART = scaled(4, 1);
@@ -39,7 +42,10 @@ test(
   IN_PART,
 );
 
-/** Registers the cases; of a store that differs little from another, quick runs have every `nth`. */
+/**
+ * Registers the cases. Quick runs have every `nth` case of a store that differs little from
+ * another.
+ */
 function test(store: string, cases: readonly ContractCase[], nth = 1): void {
   for (const [i, { name, run }] of cases.entries()) {
     Deno.test({ name: `storeContract(${store}) ${name}`, ignore: i % nth !== 0 }, run);

@@ -1,4 +1,5 @@
-// What all engines take: libSQL, sqld, Turso's new one, D1, and SQLite in Durable Objects.
+// The SQL that all engines accept: libSQL, sqld, Turso's new engine, D1, and SQLite in Durable
+// Objects.
 import { assert, assertEquals } from "@std/assert";
 import type { LibsqlClient, SqlStatement } from "@fuse/edge/libsql";
 import { FakeClock } from "@fuse/edge/testing";
@@ -57,7 +58,7 @@ async function allStatements(): Promise<SqlStatement[]> {
   return sent;
 }
 
-/** The number of arguments of each call of a function. */
+/** Returns the number of arguments of each call of a function. */
 function argumentsOf(sql: string): number[] {
   const counts: number[] = [];
   const open: number[] = [];
@@ -69,12 +70,12 @@ function argumentsOf(sql: string): number[] {
   return counts.filter((count) => !Number.isNaN(count));
 }
 
-Deno.test("statements of the libSQL store keep to the dialect that all engines take", async () => {
+Deno.test("statements of the libSQL store use only SQL that all engines accept", async () => {
   const sent = await allStatements();
   assert(sent.length > 100);
   for (const { sql, args } of sent) {
     assert(!/insert into \S+ as /i.test(sql), `An alias of an INSERT's target: ${sql}`);
-    // Its table has partial indexes, beside which Turso's engine panics on an alias.
+    // The table has partial indexes, and Turso's engine panics on an alias beside them.
     assert(!/update "circuit_breaker_events" as /i.test(sql), `An alias of the trail: ${sql}`);
     assert(!/recursive/i.test(sql), `A recursive CTE: ${sql}`);
     assert(args.length <= MOST_PARAMETERS, `${args.length} parameters: ${sql}`);

@@ -31,7 +31,7 @@ for (const { run } of storeContract(async ({ clock }) => {
 console.log(passed > 100);
 `;
 
-Deno.test("libsql() keeps the contract beside drizzle-orm 1.0", async () => {
+Deno.test("libsql() passes the contract suite with drizzle-orm 1.0 installed", async () => {
   const folder = await Deno.makeTempDir({ prefix: "fuse-edge-drizzle-" });
   try {
     const imports = Object.fromEntries(

@@ -1,4 +1,4 @@
-// Rows of the libSQL store that somebody else has edited, and what a Fuse sees of the trail.
+// Rows of the libSQL store that somebody has edited by hand, and the trail as a Fuse reads it.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { Client } from "@libsql/client";
 import {
@@ -39,7 +39,7 @@ async function withBreaker(
   });
 }
 
-Deno.test("the seed's bulk update closes circuits, raises their generation and is in the trail", async () => {
+Deno.test("the seed's bulk update closes circuits, raises their generation and appears in the trail", async () => {
   await withBreaker(async ({ client, store, fuse, breaker }) => {
     for (let i = 0; i < 2; i++) await breaker.tryCall(down);
     assertEquals(await breaker.getState(), "OPEN");
@@ -52,7 +52,7 @@ Deno.test("the seed's bulk update closes circuits, raises their generation and i
     const snapshot = await breaker.snapshot();
     assertEquals([snapshot.state, snapshot.generation], ["CLOSED", generation + 1]);
     assert(snapshot.closedAt !== null && snapshot.openUntil === null);
-    // What was counted before leads to nothing: it takes two failures again.
+    // The edit cleared earlier counts: opening takes two failures again.
     await breaker.tryCall(down);
     assertEquals(await breaker.getState(), "CLOSED");
     await breaker.tryCall(down);
@@ -70,7 +70,7 @@ Deno.test("the seed's bulk update closes circuits, raises their generation and i
   });
 });
 
-Deno.test("an update that changes nothing is no edit", async () => {
+Deno.test("an update that changes nothing writes no row", async () => {
   await withBreaker(async ({ client, store, breaker }) => {
     await breaker.reset();
     const { generation } = await breaker.snapshot();
@@ -83,7 +83,7 @@ Deno.test("an update that changes nothing is no edit", async () => {
   });
 });
 
-Deno.test("a circuit opened by hand lets nobody through for a minute", async () => {
+Deno.test("a circuit that was opened by hand rejects calls for a minute", async () => {
   await withBreaker(async ({ client, breaker }) => {
     await breaker.call(() => 1);
     await client.execute("UPDATE circuit_breakers SET state = 'OPEN'");
@@ -94,7 +94,7 @@ Deno.test("a circuit opened by hand lets nobody through for a minute", async () 
   });
 });
 
-Deno.test("an outcome admitted before an edit is late", async () => {
+Deno.test("an outcome that was admitted before an edit is late", async () => {
   await withBreaker(async ({ client, breaker, events }) => {
     await breaker.call(() => 1);
     await client.execute("UPDATE circuit_breakers SET failure_count = 1");
@@ -111,7 +111,7 @@ Deno.test("an outcome admitted before an edit is late", async () => {
   });
 });
 
-Deno.test("a state that is none cannot be put in by hand", async () => {
+Deno.test("the database refuses an invalid state that is set by hand", async () => {
   await withBreaker(async ({ client, breaker }) => {
     await breaker.call(() => 1);
     await assertRejects(
@@ -122,7 +122,7 @@ Deno.test("a state that is none cannot be put in by hand", async () => {
   });
 });
 
-Deno.test("a circuit put in and taken out by hand is a circuit like any other", async () => {
+Deno.test("a circuit that was inserted by hand works, and one that was deleted by hand is gone", async () => {
   await withBreaker(async ({ client, breaker, events }) => {
     await client.execute(
       "INSERT INTO circuit_breakers (key, name, state, open_until) " +
@@ -138,7 +138,7 @@ Deno.test("a circuit put in and taken out by hand is a circuit like any other", 
   });
 });
 
-Deno.test("history() of a Fuse tells the circuits of its scope apart", async () => {
+Deno.test("history() of a Fuse separates the circuits of its scope from others", async () => {
   await withBreaker(async ({ store }) => {
     const fuse = createFuse({ storeTimeoutMs: 30_000, stores: { database: store } });
     await fuse.make("a").forceOpen({ reason: "an outage", actor: "ada" });

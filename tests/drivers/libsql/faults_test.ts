@@ -1,4 +1,4 @@
-// What goes wrong between the store and its database: locks, a full disk, a server that dies.
+// Faults between the store and its database: locks, a full disk, a server that dies.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { type Client, createClient } from "@libsql/client";
 import { createClient as createWebClient } from "@libsql/client/web";
@@ -27,7 +27,7 @@ async function totals(store: DatabaseStore, key: string) {
   return (await store.read(key, { at: 0, shape: SHAPE })).totals;
 }
 
-/** A client that holds the write lock of a file until it is told to let go. */
+/** Holds the write lock of a file until released. */
 async function locking(url: string): Promise<() => Promise<void>> {
   const client = createClient({ url });
   const transaction = await client.transaction("write");
@@ -38,7 +38,7 @@ async function locking(url: string): Promise<() => Promise<void>> {
 }
 
 for (const { name, connect } of databases) {
-  Deno.test(`record() of 50 writers at once is exact on ${name}`, async () => {
+  Deno.test(`record() of 50 concurrent writers is exact on ${name}`, async () => {
     const clients = Array.from({ length: 50 }, connect);
     const answers = await Promise.all(clients.map(async (client) => {
       const store = libsql({ client });
@@ -60,7 +60,7 @@ for (const { name, connect } of databases) {
 /** In quick runs each process has a quarter of the contract. */
 const EVERY = scaled(4, 1);
 
-Deno.test("four processes on one file keep the contract, all at once", async () => {
+Deno.test("four concurrent processes on one file pass the contract suite", async () => {
   const { url, connect } = await fileForFile();
   const ended = await Promise.all(
     [["ours", "bursts"], ["ours", ""], ["theirs", ""], ["theirs", ""]].map((parts) => {
@@ -145,7 +145,7 @@ for (const [whose, connect] of Object.entries(CLIENTS)) {
   });
 }
 
-Deno.test("a full disk fails the request whole, and is no trouble once there is room", async () => {
+Deno.test("a full disk fails the whole request, and the next one succeeds when there is room again", async () => {
   const client = createClient({ url: ":memory:" });
   await migrate(client);
   const store = libsql({ client });
@@ -176,7 +176,7 @@ Deno.test("a full disk fails the request whole, and is no trouble once there is 
   client.close();
 });
 
-Deno.test("no acknowledged change is missing after sqld was killed and restarted under load", async () => {
+Deno.test("no acknowledged change is lost when sqld is killed and restarted under load", async () => {
   const server = await Sqld.start();
   try {
     const first = createWebClient({ url: server.url });
@@ -223,10 +223,10 @@ Deno.test("no acknowledged change is missing after sqld was killed and restarted
   }
 });
 
-Deno.test("an operator's change is never half made: state and trail go together", async () => {
+Deno.test("an operator's change writes state and trail together or not at all", async () => {
   const client = createClient({ url: ":memory:" });
   await migrate(client);
-  // Nothing can be appended to the trail, so nothing may change either.
+  // The trail cannot be appended to, so the state must not change either.
   await client.execute(
     "create trigger full before insert on circuit_breaker_events begin select raise(abort, 'no'); end",
   );
@@ -243,7 +243,7 @@ Deno.test("an operator's change is never half made: state and trail go together"
   client.close();
 });
 
-/** What a driver may say, with everything in it that must not get out. */
+/** An error of a driver, with everything in it that must not be shown. */
 const SECRETS = ["hunter2", "db.example.com", "payload", "insert into"];
 const LEAKS: Record<string, () => Error> = {
   "an HTTP error": () =>
@@ -263,7 +263,7 @@ const LEAKS: Record<string, () => Error> = {
 };
 
 for (const [what, make] of Object.entries(LEAKS)) {
-  Deno.test(`errors say in their own words what went wrong, and nothing of ${what}`, async () => {
+  Deno.test(`errors explain in our own words what went wrong, and show no part of ${what}`, async () => {
     const broken: LibsqlClient = {
       execute: () => Promise.reject(make()),
       batch: () => Promise.reject(make()),
@@ -275,7 +275,7 @@ for (const [what, make] of Object.entries(LEAKS)) {
   });
 }
 
-Deno.test("a client that was closed is not opened again", async () => {
+Deno.test("a closed client is not opened again", async () => {
   const client: Client = file.connect();
   client.close();
   await assertRejects(
@@ -285,13 +285,13 @@ Deno.test("a client that was closed is not opened again", async () => {
   );
 });
 
-Deno.test("a server that is not there fails the request, without its address", async () => {
+Deno.test("a request to an unreachable server fails without showing its address", async () => {
   const store = libsql({ url: "http://me:hunter2@127.0.0.1:9", authToken: "hunter2" });
   const error = await assertRejects(() => record(store, "a"), Error, "Cannot use the database: ");
   assert(!/hunter2|127/.test(Deno.inspect(error)), error.message);
 });
 
-Deno.test("the chain is intact after sqld was killed and restarted under load", async () => {
+Deno.test("the chain is intact after sqld is killed and restarted under load", async () => {
   const server = await Sqld.start();
   try {
     const first = createWebClient({ url: server.url });
@@ -315,7 +315,7 @@ Deno.test("the chain is intact after sqld was killed and restarted under load", 
         }
       };
       for (let i = 0; i < 25; i++) {
-        // Two circuits, which two writers each share.
+        // Two circuits, shared by two writers each.
         const key = `chained-${writer % 2}`;
         const id = crypto.randomUUID();
         await insist(() => record(store, key, id));
@@ -350,7 +350,7 @@ Deno.test("the chain is intact after sqld was killed and restarted under load", 
   }
 });
 
-Deno.test("no strong call's row is missing once sqld is back, whatever was lost while it was not", async () => {
+Deno.test("no row of a strong call is missing when sqld is back, whatever was lost meanwhile", async () => {
   const server = await Sqld.start();
   try {
     const client = createWebClient({ url: server.url });
@@ -376,7 +376,7 @@ Deno.test("no strong call's row is missing once sqld is back, whatever was lost 
     };
     await call(20);
     assertEquals(await rows(), 20);
-    // In the midst of a call: it was admitted, and its record meets nobody.
+    // The circuit is removed during a call: the call was admitted, and its record finds no circuit.
     await breaker.call(() => server.kill());
     await call(20);
     assert(failures > 0);

@@ -19,7 +19,7 @@ import { libsql } from "../../support/drivers.ts";
 const databases = await databasesForFile();
 
 for (const { name, connect } of databases) {
-  Deno.test(`history() filters and pages, per circuit and over all, on ${name}`, async () => {
+  Deno.test(`history() filters and pages, for one circuit and for all, on ${name}`, async () => {
     const client = connect();
     await client.execute(`delete from ${EVENTS}`);
     const clock = new FakeClock();
@@ -49,7 +49,7 @@ for (const { name, connect } of databases) {
         const asked = { ...query, ...key === undefined ? {} : { key } };
         const ids = (await eventsOf(store, asked)).map(({ id }) => id);
         assertEquals(ids, expected, JSON.stringify(asked));
-        // The same, three at a time, from cursor to cursor.
+        // Reads the same rows, three at a time, from cursor to cursor.
         const paged: string[] = [];
         let cursor: string | undefined;
         while (paged.length < Math.min(20, expected.length)) {
@@ -66,7 +66,7 @@ for (const { name, connect } of databases) {
     client.close();
   });
 
-  Deno.test(`history() reads what half a character was told of on ${name}`, async () => {
+  Deno.test(`history() returns a text that contains half a surrogate pair on ${name}`, async () => {
     const client = connect();
     const store = libsql({
       ...{ client, audit: "calls", trailKey: "a key" },
@@ -74,7 +74,7 @@ for (const { name, connect } of databases) {
     });
     const key = `halves-${crypto.randomUUID()}`;
     const whole = "x".repeat(999);
-    // Cut at 1000, and as a store is given them by somebody else.
+    // Cut at 1000, both by the store and by another writer.
     const errors = [store.describe!(`${whole}😀`)!, "lone \ud83d", "\ude00"];
     await store.record(key, tally({ failures: 3, errors }));
     await store.override(key, { ...laying(), kind: "disabled", reason: "\ud83d", actor: "\ude00" });
@@ -89,7 +89,7 @@ for (const { name, connect } of databases) {
     client.close();
   });
 
-  Deno.test(`prune() goes in steps, and what is left verifies at each, on ${name}`, async () => {
+  Deno.test(`prune() deletes in steps, and the remaining rows verify after each step, on ${name}`, async () => {
     const client = connect();
     for (const table of ["circuit_breakers", EVENTS, "circuit_breaker_trails"]) {
       await client.execute(`delete from ${table}`);
@@ -113,7 +113,7 @@ for (const { name, connect } of databases) {
       deleted += step.deleted;
       const proof = await store.verifyTrail();
       assertEquals([proof.ok, proof.brokenAt, proof.heads], [true, null, heads]);
-      // In the meantime the trail goes on.
+      // The trail grows in the meantime.
       if (steps % 5 === 0) {
         await store.override(keys[0]!, { ...laying(), kind: "disabled" });
         heads[keys[0]!] = (await store.verifyTrail()).heads[keys[0]!]!;
@@ -124,14 +124,14 @@ for (const { name, connect } of databases) {
     assertEquals(left.filter(({ at }) => clock.now() - at.getTime() > 2 * 3_600_000), []);
     assertEquals(deleted, 3 * 4 * 7);
     assert(left.length > 3 * 7);
-    // Whoever deletes a beginning without saying where it ended, is found.
+    // A deleted beginning is found when its end is not recorded.
     await client.execute({
       sql: `delete from ${EVENTS} where id = (select min(id) from ${EVENTS}
         where key = ? and sequence is not null)`,
       args: [keys[1]!],
     });
     assertEquals((await store.verifyTrail()).brokenAt?.problem, "removed");
-    // As is who says so without the key.
+    // So is one whose end was recorded without the key.
     await client.execute({
       sql: "update circuit_breaker_trails set anchor_sequence = anchor_sequence + 1, " +
         "anchor_hash = 'forged' where key = ?",
@@ -142,7 +142,7 @@ for (const { name, connect } of databases) {
     client.close();
   });
 
-  Deno.test(`prune() of several at once under traffic leaves a chain that verifies on ${name}`, async () => {
+  Deno.test(`prune() run concurrently under traffic leaves a chain that verifies on ${name}`, async () => {
     const clients = Array.from({ length: 4 }, connect);
     for (const table of ["circuit_breakers", EVENTS, "circuit_breaker_trails"]) {
       await clients[0]!.execute(`delete from ${table}`);
@@ -177,7 +177,7 @@ for (const { name, connect } of databases) {
   });
 }
 
-Deno.test("history() says of which circuit, under the store's own name or what a Fuse calls it", async () => {
+Deno.test("history() names the circuit of a row, under the store's name or the Fuse's", async () => {
   await inMemory(async (client) => {
     const database = libsql({ client });
     await using fuse = createFuse({ storeTimeoutMs: 30_000, stores: { ledger: database } });
@@ -205,7 +205,7 @@ Deno.test("history() says of which circuit, under the store's own name or what a
     assertEquals(own.identities, circuits.map((circuit) => ({ ...circuit, store: "libsql" })));
     assertEquals(told.identities, circuits.map((circuit) => ({ ...circuit, store: "ledger" })));
     assertEquals(told.cursors, own.cursors.map((cursor) => `fuse:ledger:${cursor}`));
-    // Each goes on from its own, and a Fuse of one store from the store's too.
+    // Each continues from its own cursor, and a Fuse of one store also from the store's.
     const left = [
       await read(database.history({ cursor: own.cursors[0] })),
       await read(fuse.history({ cursor: told.cursors[0] })),
@@ -219,7 +219,7 @@ Deno.test("history() says of which circuit, under the store's own name or what a
   });
 });
 
-Deno.test("history() has null for metadata that is no JSON object", async () => {
+Deno.test("history() returns null for metadata that is not a JSON object", async () => {
   await inMemory(async (client) => {
     const store = libsql({ client });
     await store.override("a", { ...laying(), kind: "disabled" });
@@ -231,7 +231,7 @@ Deno.test("history() has null for metadata that is no JSON object", async () => 
   });
 });
 
-Deno.test("history() refuses a time, a limit and a cursor that are none", async () => {
+Deno.test("history() refuses an invalid time, limit or cursor", async () => {
   await inMemory(async (client) => {
     const store = libsql({ client });
     for (
@@ -267,7 +267,7 @@ Deno.test("history() of a Fuse reads from the replica", async () => {
   });
 });
 
-/** What a query of `history()` is to go by. */
+/** The index that a query of `history()` should use. */
 const PLANS: [query: EventQuery & { key?: string }, index: string][] = [
   [{}, "circuit_breaker_events_created_at"],
   [{ cursor: "5.5" }, "circuit_breaker_events_created_at"],
@@ -282,7 +282,7 @@ const PLANS: [query: EventQuery & { key?: string }, index: string][] = [
 ];
 
 for (const [query, index] of PLANS) {
-  Deno.test(`history(${JSON.stringify(query)}) goes by an index and sorts nothing`, async () => {
+  Deno.test(`history(${JSON.stringify(query)}) uses an index and sorts nothing`, async () => {
     await inMemory(async (client) => {
       const [statement] = await spied(client, async (spy) => {
         await readTrail(connectionOf(() => spy, 0), circuitBreakerEvents, query).next();
@@ -296,7 +296,7 @@ for (const [query, index] of PLANS) {
   });
 }
 
-Deno.test("prune() and verifyTrail() go by indexes", async () => {
+Deno.test("prune() and verifyTrail() use indexes", async () => {
   await inMemory(async (client) => {
     const statements = await spied(client, async (spy) => {
       const store = libsql({ client: spy, audit: "calls" });
@@ -315,7 +315,7 @@ Deno.test("prune() and verifyTrail() go by indexes", async () => {
   });
 });
 
-/** What a client is asked. */
+/** The requests that a client received. */
 async function spied(
   client: Client,
   body: (spy: LibsqlClient) => Promise<void>,

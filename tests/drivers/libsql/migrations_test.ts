@@ -29,7 +29,7 @@ async function drizzleKit(url: string, ...args: string[]): Promise<string> {
   return printed;
 }
 
-/** The schema as the database has it. */
+/** The schema that the database has. */
 async function schemaOf(client: LibsqlClient): Promise<unknown[]> {
   const { rows } = await client.execute({
     sql: "select type, name, sql from sqlite_master where name not like 'sqlite_%' " +
@@ -39,7 +39,7 @@ async function schemaOf(client: LibsqlClient): Promise<unknown[]> {
   return Array.from(rows, ({ type, name, sql }) => [type, name, sql]);
 }
 
-Deno.test("the strings of ./migrations are the .sql files", async () => {
+Deno.test("the strings of ./migrations equal the .sql files", async () => {
   const written = await Deno.readTextFile(new URL("migrations/files.ts", root));
   assertEquals(written, await embedded(), "Run `deno task db:generate`");
   assertEquals(
@@ -48,7 +48,7 @@ Deno.test("the strings of ./migrations are the .sql files", async () => {
   );
 });
 
-Deno.test("drizzle-kit finds that the .sql files are what the schema asks for", async () => {
+Deno.test("drizzle-kit finds no difference between the .sql files and the schema", async () => {
   const folder = await Deno.makeTempDir({ dir: new URL("tests/", root).pathname, prefix: ".kit-" });
   try {
     for (
@@ -77,7 +77,7 @@ Deno.test("the tasks db:* run drizzle-kit", () => {
   assertEquals(tasks["db:studio"], `deno run -A ${DRIZZLE_KIT} studio`);
 });
 
-Deno.test("migrate() applies all steps once", async () => {
+Deno.test("migrate() applies all migrations once", async () => {
   const client = createClient({ url: ":memory:" });
   assertEquals(await migrate(client), { applied: TAGS });
   assertEquals(await migrate(() => client), { applied: [] });
@@ -85,7 +85,7 @@ Deno.test("migrate() applies all steps once", async () => {
 });
 
 for (const name of ["a file", "sqld"] as const) {
-  Deno.test(`migrate() and drizzle-kit on ${name} find what the other has done`, async () => {
+  Deno.test(`migrate() and drizzle-kit on ${name} recognize each other's migrations`, async () => {
     const ground = name === "sqld" ? await Sqld.start() : null;
     const folder = await Deno.makeTempDir();
     try {
@@ -96,7 +96,8 @@ for (const name of ["a file", "sqld"] as const) {
       assertEquals(await migrate(client), { applied: [] });
       client.close();
 
-      // The other way round. One server is enough: another database of it would be the same.
+      // In the opposite order. One server is enough: another of its databases would behave the
+      // same.
       const second = createClient({ url: `file:${folder}/second.db` });
       assertEquals(await migrate(second), { applied: TAGS });
       await drizzleKit(`file:${folder}/second.db`, "migrate");
@@ -112,7 +113,7 @@ for (const name of ["a file", "sqld"] as const) {
 }
 
 for (const { name, connect } of databases) {
-  Deno.test(`migrate() by eight isolates at once applies each step once on ${name}`, async () => {
+  Deno.test(`migrate() by eight concurrent isolates applies each migration once on ${name}`, async () => {
     const clients = Array.from({ length: 8 }, connect);
     const prefix = "eight_";
     const answers = await Promise.all(clients.map((client) => migrate(client, { prefix })));
@@ -143,7 +144,7 @@ async function dropAll(client: LibsqlClient, prefix = ""): Promise<void> {
 }
 
 for (const { name, connect } of databases) {
-  Deno.test(`migrate() by eight isolates at once makes dropped tables again on ${name}`, async () => {
+  Deno.test(`migrate() by eight concurrent isolates recreates dropped tables on ${name}`, async () => {
     const clients = Array.from({ length: 8 }, connect);
     const prefix = "again_";
     await migrate(clients[0]!, { prefix });
@@ -166,7 +167,7 @@ for (
     ["index circuit_breaker_events_key", "circuit_breaker_events_key"],
   ] as const
 ) {
-  Deno.test(`migrate() says that ${missing} is missing, and changes nothing`, async () => {
+  Deno.test(`migrate() reports that ${missing} is missing, and changes nothing`, async () => {
     await inMemory(async (client) => {
       await client.execute(`drop ${drop}`);
       const before = await schemaOf(client);
@@ -176,7 +177,7 @@ for (
   });
 }
 
-Deno.test("migrate() looks for every part that the migrations make", async () => {
+Deno.test("migrate() checks every part that the migrations create", async () => {
   let parts: [string, string][] = [];
   await inMemory(async (client) => {
     parts = await schemaOf(client) as [string, string][];
@@ -190,7 +191,7 @@ Deno.test("migrate() looks for every part that the migrations make", async () =>
   }
 });
 
-Deno.test("migrate() adds to a ledger that knows other steps", async () => {
+Deno.test("migrate() adds to a ledger that contains other migrations", async () => {
   const client = createClient({ url: ":memory:" });
   await client.execute(
     "create table __drizzle_migrations (id SERIAL PRIMARY KEY, hash text NOT NULL, created_at numeric)",
@@ -211,7 +212,7 @@ async function applyByWrangler(client: LibsqlClient): Promise<void> {
   }
 }
 
-Deno.test("migrate() finds nothing to do after wrangler, and makes dropped tables again", async () => {
+Deno.test("migrate() finds nothing to do after wrangler, and recreates dropped tables", async () => {
   const client = createClient({ url: ":memory:" });
   await applyByWrangler(client);
   const made = await schemaOf(client);
@@ -225,14 +226,14 @@ Deno.test("migrate() finds nothing to do after wrangler, and makes dropped table
   client.close();
 });
 
-Deno.test("migrate() with a prefix does not ask wrangler's ledger, which knows no prefixes", async () => {
+Deno.test("migrate() with a prefix does not read wrangler's ledger, which has no prefixes", async () => {
   const client = createClient({ url: ":memory:" });
   await applyByWrangler(client);
   assertEquals(await migrate(client, { prefix: "app_" }), { applied: TAGS });
   client.close();
 });
 
-Deno.test("migrate() makes its tables beside those of an application that uses wrangler", async () => {
+Deno.test("migrate() creates its tables beside the tables of an application that uses wrangler", async () => {
   const client = createClient({ url: ":memory:" });
   await client.execute("create table d1_migrations (id integer primary key, name text unique)");
   await client.execute("insert into d1_migrations (name) values ('0000_orders.sql')");
@@ -240,7 +241,7 @@ Deno.test("migrate() makes its tables beside those of an application that uses w
   client.close();
 });
 
-Deno.test("migrate() makes tables under a prefix, which a store with that schema uses", async () => {
+Deno.test("migrate() creates tables under a prefix, which a store with that schema uses", async () => {
   await inMemory(async (client) => {
     assertEquals(await migrate(client, { prefix: "app_" }), { applied: TAGS });
     const plain = libsql({ client });
@@ -255,7 +256,7 @@ Deno.test("migrate() makes tables under a prefix, which a store with that schema
   });
 });
 
-Deno.test("migrate() refuses what is no client, and a prefix that is no name", async () => {
+Deno.test("migrate() refuses an invalid client and an invalid prefix", async () => {
   await assertRejects(
     () => migrate({} as never),
     TypeError,
@@ -271,7 +272,7 @@ Deno.test("migrate() refuses what is no client, and a prefix that is no name", a
   });
 });
 
-Deno.test("a store says which command to run when its schema is missing or older", async () => {
+Deno.test("a store names the command to run when its schema is missing or older", async () => {
   const client = createClient({ url: ":memory:" });
   const store = libsql({ client });
   const read = () => store.read("a", { at: 0, shape: SHAPE });
@@ -291,7 +292,7 @@ Deno.test("a store says which command to run when its schema is missing or older
   client.close();
 });
 
-Deno.test("migrate() leaves an application's older migrations to drizzle when it has a ledger of its own", async () => {
+Deno.test("migrate() leaves an application's older migrations to drizzle when the application has a ledger of its own", async () => {
   const folder = await Deno.makeTempDir();
   await Deno.mkdir(`${folder}/meta`);
   const entry = { idx: 0, version: "6", when: 1, tag: "0000_app", breakpoints: true };

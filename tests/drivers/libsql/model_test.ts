@@ -1,4 +1,7 @@
-/** The sessions of `fleet/model/model_test.ts` on real databases: fewer of them, for each request is a real one. */
+/**
+ * The sessions of `fleet/model/model_test.ts` on real databases: fewer, because each request is
+ * real.
+ */
 import { assertEquals } from "@std/assert";
 import { check } from "../../fleet/model/verify.ts";
 import { busy } from "../../support/busy.ts";
@@ -11,7 +14,7 @@ for (const { name, connect } of await databasesForFile()) {
   const client = connect();
   addEventListener("unload", () => client.close());
   const share = name === "file" ? 1 / 25 : 1 / 75;
-  /** One circuit for all sessions, forgotten before each; its chain goes on. */
+  /** All sessions share one circuit, which is removed before each; its chain continues. */
   const forget = async () => {
     const store = libsql({ client });
     assertEquals((await store.verifyTrail()).brokenAt, null);

@@ -1,4 +1,4 @@
-// A real database that half works: what a dead upstream and the other circuits get from it.
+// A real database with partial failures: their effect on a dead upstream and on other circuits.
 import { assert, assertEquals, assertLessOrEqual, assertRejects } from "@std/assert";
 import { type Client, createClient } from "@libsql/client";
 import type { LibsqlClient } from "@fuse/edge/libsql";
@@ -10,14 +10,17 @@ import { request } from "./store.ts";
 
 const THRESHOLD = 3;
 const POLICY = { failureThreshold: THRESHOLD, cooldownMs: 60_000 };
-/** What a dead upstream may get in its first cooldown, whatever the store does. */
+/**
+ * The number of calls that a dead upstream may receive in its first cooldown, whatever the store
+ * does.
+ */
 const MOST = 2 * THRESHOLD + 2;
 
 function isolate(client: LibsqlClient, options: Parameters<typeof troubled>[1] = {}) {
   return troubled((clock) => libsql({ client, clock: clock.now }), options);
 }
 
-/** A client, and how many requests went through it. */
+/** A client, and the number of requests through it. */
 function counted(client: Client) {
   const counter = {
     requests: 0,
@@ -55,13 +58,13 @@ for (const consistency of ["eventual", "strong"] as const) {
   });
 }
 
-Deno.test("CircuitBreaker() shares all circuits but the one whose row is spoilt (trap 47)", async () => {
+Deno.test("CircuitBreaker() shares all circuits except the one whose row is invalid (trap 47)", async () => {
   await inMemory(async (client) => {
     const here = isolate(client, { defaults: { onStoreError: "reject" } });
     const [good, bad] = [here.fuse.make("good"), here.fuse.make("bad")];
     await bad.call(() => "ok");
     await here.fuse.flush();
-    // Refused by the row's own data, as by a constraint of yours.
+    // The row's own data causes the refusal, as a constraint of the user's does.
     await client.execute(
       "create trigger spoilt before update on circuit_breakers when old.key = 'bad' " +
         "begin select raise(abort, 'not this one'); end",
@@ -80,7 +83,7 @@ Deno.test("CircuitBreaker() shares all circuits but the one whose row is spoilt 
   });
 });
 
-Deno.test("a database without its tables is asked by one circuit at a time, and says what is wrong (trap 66)", async () => {
+Deno.test("one circuit at a time asks a database without tables, and the error names the cause (trap 66)", async () => {
   const client = createClient({ url: ":memory:" });
   const counter = counted(client);
   const here = isolate(counter);
@@ -93,7 +96,7 @@ Deno.test("a database without its tables is asked by one circuit at a time, and 
     await here.settled();
     here.clock.advance(1_000);
   }
-  // Of two kinds, each after 0.5, 1, 2, 4 and 8 s at the earliest.
+  // Requests of two kinds, each after 0.5, 1, 2, 4 and 8 s at the earliest.
   assertLessOrEqual(counter.requests, 2 * 6);
   const { cause } = await assertRejects(() => here.fuse.make("c0").forceOpen(), Error);
   assert(`${(cause as Error).message}`.includes("migrate"), `${cause}`);

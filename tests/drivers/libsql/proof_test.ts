@@ -1,4 +1,5 @@
-// verifyTrail() compares the circuits with their trail: what is found, and who is never accused.
+// verifyTrail() compares the circuits with their trail: the changes that it finds, and the writers
+// that it never accuses.
 import { assertEquals, assertThrows } from "@std/assert";
 import { FakeClock } from "@fuse/edge/testing";
 import type { LibsqlClient } from "@fuse/edge/libsql";
@@ -25,7 +26,7 @@ async function withScene(body: (scene: Scene) => Promise<void>): Promise<void> {
   });
 }
 
-/** Whoever raises the revision is taken for the store by the trigger. */
+/** The trigger takes a writer that raises the revision for the store. */
 const ATTACKS: readonly [set: string, field: string][] = [
   ["override = 'forced_closed'", "its override"],
   ["override = null", "its override"],
@@ -56,7 +57,7 @@ for (const [set, what] of ATTACKS) {
   });
 }
 
-Deno.test("verifyTrail() finds a text that is not UTF-8, in a row and in a key", async () => {
+Deno.test("verifyTrail() finds text that is not UTF-8, in a row and in a key", async () => {
   const bytes = "cast(x'61ff' as text)";
   for (const column of ["metadata", "event", "epoch", "hash"]) {
     await withScene(async ({ store, client }) => {
@@ -79,7 +80,7 @@ const FORCED = "(key, name, state, override, override_actor, epoch, generation, 
 const KNOWN = "insert into circuit_breaker_requests select id, 'x', 0, 1, revision + 9 " +
   "from circuit_breakers";
 
-/** By somebody who knows the triggers: what is found. */
+/** Edits by somebody who knows the triggers: verifyTrail() finds them. */
 const FOUND: Record<string, readonly [problem: string, ...sql: string[]]> = {
   "deleted as if the store had": ["circuit", KNOWN, "delete from circuit_breakers"],
   "deleted so and made again": [
@@ -158,7 +159,7 @@ Deno.test("verifyTrail() finds a row edited between a trigger's end and its retu
   });
 });
 
-Deno.test("verifyTrail() takes a trigger without its comments and in one line for the same", async () => {
+Deno.test("verifyTrail() accepts a trigger that has no comments and stands on one line", async () => {
   await withScene(async ({ store, client }) => {
     const { rows } = await client.execute(
       "select name, sql from sqlite_master where type = 'trigger'",
@@ -178,7 +179,7 @@ Deno.test("verifyTrail() takes a trigger without its comments and in one line fo
   });
 });
 
-/** By somebody who does not: rows `edited` tell them, and the trail verifies. */
+/** Edits by somebody who does not: rows `edited` record them, and the trail verifies. */
 const TOLD: Record<string, readonly [by: readonly string[], ...sql: string[]]> = {
   "changed": [["update"], "update circuit_breakers set override = null"],
   "given another reason": [["update"], "update circuit_breakers set reason = 'a drill'"],
@@ -199,7 +200,7 @@ const TOLD: Record<string, readonly [by: readonly string[], ...sql: string[]]> =
 };
 
 for (const [what, [by, ...edits]] of Object.entries(TOLD)) {
-  Deno.test(`a row "edited" tells of a circuit that was ${what}, with its whole state`, async () => {
+  Deno.test(`a row "edited" records that a circuit was ${what}, with its whole state`, async () => {
     await withScene(async ({ store, client }) => {
       for (const sql of edits) await client.execute(sql);
       const edited = (await eventsOf(store, { key: "a" })).filter(({ event }) =>
@@ -229,7 +230,7 @@ for (const [what, [by, ...edits]] of Object.entries(TOLD)) {
   });
 }
 
-Deno.test("circuits exchanged by hand are told by rows of both", async () => {
+Deno.test("rows of both circuits record that they were exchanged by hand", async () => {
   await withScene(async ({ store, client }) => {
     await store.record("b", tally({ failures: 1 }));
     await store.transition("b", changing());
@@ -244,7 +245,7 @@ Deno.test("circuits exchanged by hand are told by rows of both", async () => {
   });
 });
 
-Deno.test("a circuit that was deleted by hand right after a request that lost is told", async () => {
+Deno.test("a row records a circuit that was deleted by hand right after a lost request", async () => {
   await withScene(async ({ store, client }) => {
     const expected = { epoch: "another", generation: 7, began: 5 };
     assertEquals((await store.transition("a", changing({ expected }))).won, false);
@@ -253,7 +254,7 @@ Deno.test("a circuit that was deleted by hand right after a request that lost is
   });
 });
 
-Deno.test("a circuit put in by hand is told, and one that the store makes is not", async () => {
+Deno.test("a row records a circuit that was inserted by hand, and no row one that the store creates", async () => {
   await withScene(async ({ store, client }) => {
     await client.execute(
       "insert into circuit_breakers (key, name, state, override, override_actor) " +
@@ -268,7 +269,7 @@ Deno.test("a circuit put in by hand is told, and one that the store makes is not
   });
 });
 
-Deno.test("verifyTrail() accuses nobody while writers append and prune", async () => {
+Deno.test("verifyTrail() reports no break while writers append and prune", async () => {
   await withScene(async ({ store, client, clock }) => {
     const rows = async (n: number) => {
       for (let i = 0; i < n; i++) await store.override("a", { ...laying(), kind: "disabled" });
@@ -276,7 +277,7 @@ Deno.test("verifyTrail() accuses nobody while writers append and prune", async (
     await rows(1_100);
     clock.advance(10_000);
     await rows(10);
-    // Between the pages of the proof.
+    // Runs between the pages of the proof.
     let asked = 0;
     const between: LibsqlClient = {
       async execute(statement) {
@@ -294,7 +295,7 @@ Deno.test("verifyTrail() accuses nobody while writers append and prune", async (
   });
 });
 
-Deno.test("a circuit deleted by hand is told by a row of the trail, which verifies", async () => {
+Deno.test("a row of the trail records a circuit that was deleted by hand, and the trail verifies", async () => {
   await withScene(async ({ store, client }) => {
     await client.execute("delete from circuit_breakers");
     const [edited] = await eventsOf(store, { key: "a" });
@@ -303,13 +304,13 @@ Deno.test("a circuit deleted by hand is told by a row of the trail, which verifi
     await store.record("a", tally({ failures: 1 }));
     await store.transition("a", changing());
     assertEquals((await store.verifyTrail()).ok, true);
-    // By two clocks: the database's knows nothing of the test's.
+    // Two clocks: the database's does not follow the test's.
     const events = (await eventsOf(store, { key: "a" })).map(({ event }) => event);
     assertEquals(events.toSorted(), ["edited", "forced_open", "opened", "opened"]);
   });
 });
 
-Deno.test("trailKeys changes the key of a trail: the first one hashes, all of them verify", async () => {
+Deno.test("trailKeys changes the key of a trail: the first key hashes new rows, and all keys verify", async () => {
   await withScene(async ({ store: old, client, clock }) => {
     const open = (...trailKeys: string[]) => libsql({ client, clock: clock.now, trailKeys });
     await open("a key", "new").transition("a", changing({ to: "CLOSED", event: "reset" }));
@@ -325,7 +326,7 @@ Deno.test("trailKeys changes the key of a trail: the first one hashes, all of th
   });
 });
 
-Deno.test("libsql() refuses trailKeys that are none, and shows none of them", () => {
+Deno.test("libsql() refuses invalid trailKeys, and shows none of them", () => {
   const client = { execute: () => {}, batch: () => {} } as never;
   for (const trailKeys of [[], ["secret", ""], "secret", ["secret", 5]] as never[]) {
     const error = assertThrows(() => libsql({ client, trailKeys }), Error, '"trailKeys"');
@@ -410,7 +411,7 @@ const HONEST: Record<string, (scene: Scene) => Promise<unknown>> = {
 };
 
 for (const [what, act] of Object.entries(HONEST)) {
-  Deno.test(`verifyTrail() accuses nobody of ${what}`, async () => {
+  Deno.test(`verifyTrail() reports no break because of ${what}`, async () => {
     await withScene(async (scene) => {
       await act(scene);
       assertEquals((await scene.store.verifyTrail()).brokenAt, null);

@@ -5,7 +5,7 @@ import { inMemory } from "../../support/databases.ts";
 import { changing, EVENTS, eventsOf, laying, live, tally } from "../../support/trails.ts";
 import { libsql } from "../../support/drivers.ts";
 
-Deno.test("prune() keeps transitions if it is asked to, and what is not old", async () => {
+Deno.test("prune() keeps transitions when asked to, and keeps recent rows", async () => {
   await inMemory(async (client) => {
     const clock = new FakeClock();
     const store = libsql({ client, clock: clock.now, audit: "calls" });
@@ -32,7 +32,7 @@ Deno.test("prune() keeps transitions if it is asked to, and what is not old", as
 });
 
 for (const trailKey of ["a key", null]) {
-  Deno.test(`prune() keeps rows that were changed and backdated, ${trailKey ? "with a" : "without"} key`, async () => {
+  Deno.test(`prune() keeps rows that were altered and backdated, ${trailKey ? "with a" : "without"} key`, async () => {
     await inMemory(async (client) => {
       const clock = new FakeClock();
       const store = libsql({ client, clock: clock.now, trailKey: trailKey ?? undefined });
@@ -45,7 +45,7 @@ for (const trailKey of ["a key", null]) {
       assertEquals([changed.circuit, changed.problem], ["a", "changed"]);
       assertEquals(await store.prune({ olderThanMs: 3_600_000 }), { deleted: 0, more: false });
       assertEquals((await store.verifyTrail()).brokenAt, changed);
-      // Nor does time make it well, and what is elsewhere goes.
+      // Time does not repair the chain, and rows of other chains are deleted.
       clock.advance(3_600_001);
       assertEquals((await store.prune({ olderThanMs: 3_600_000 })).deleted, 5);
       assertEquals((await eventsOf(store, { key: "a" })).length, 6);
@@ -54,7 +54,7 @@ for (const trailKey of ["a key", null]) {
   });
 }
 
-Deno.test("prune() goes up to the row that is broken, and keeps one put in beside another", async () => {
+Deno.test("prune() stops at a broken row, and keeps a row that was inserted beside another", async () => {
   const broken: [sql: string, gone: number, problem: string][] = [
     ["update circuit_breaker_events set event = 'reset' where sequence = 4", 3, "changed"],
     ["delete from circuit_breaker_events where sequence = 4", 3, "removed"],
@@ -86,11 +86,11 @@ Deno.test("prune() goes up to the row that is broken, and keeps one put in besid
   }
 });
 
-Deno.test("prune() is not held up by a chain that cannot go, broken or of a clock gone back", async () => {
+Deno.test("prune() continues past a chain that cannot be pruned, broken or with a clock set back", async () => {
   await inMemory(async (client) => {
     const clock = new FakeClock();
     const store = libsql({ client, clock: clock.now });
-    // The oldest rows of all, and more of them than are asked for at once.
+    // The oldest rows of all, more than one step deletes.
     for (let i = 0; i < 3; i++) await live(store, "broken", clock.advance.bind(clock));
     await client.execute(`update ${EVENTS} set metadata = '{}' where sequence = 1`);
     const ahead = libsql({ client, clock: () => clock.now() + 7_200_000 });
@@ -110,7 +110,7 @@ Deno.test("prune() is not held up by a chain that cannot go, broken or of a cloc
   });
 });
 
-Deno.test("prune() takes a long chain and many circuits a page at a time", async () => {
+Deno.test("prune() deletes a long chain and many circuits one page at a time", async () => {
   await inMemory(async (client) => {
     const clock = new FakeClock();
     const store = libsql({ client, clock: clock.now });
@@ -129,7 +129,7 @@ Deno.test("prune() takes a long chain and many circuits a page at a time", async
   });
 });
 
-Deno.test("prune() goes by the database's clock where none is given", async () => {
+Deno.test("prune() uses the database's clock when no time is given", async () => {
   await inMemory(async (client) => {
     const store = libsql({ client });
     const late = libsql({ client, clock: () => Date.now() - 120_000 });
@@ -140,7 +140,7 @@ Deno.test("prune() goes by the database's clock where none is given", async () =
   });
 });
 
-Deno.test("prune() refuses options that are none", async () => {
+Deno.test("prune() refuses invalid options", async () => {
   await inMemory(async (client) => {
     const store = libsql({ client });
     for (

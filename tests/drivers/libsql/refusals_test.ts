@@ -1,4 +1,4 @@
-// What the database says no to, on real parts: whom it concerns, and what is told of it.
+// Refusals of real databases: which circuits they concern, and what the error says.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { type Client, createClient } from "@libsql/client";
 import { createClient as createWebClient } from "@libsql/client/web";
@@ -31,28 +31,28 @@ const OPERATIONS: Record<string, (store: DatabaseStore) => unknown> = {
   check: (store) => store.check!(),
 };
 
-/** Asserts that an operation is refused by an answer, and what the answer says. */
+/** Asserts that an answer refuses an operation, and checks its text. */
 async function refused(ask: () => unknown, scope: "circuit" | "store", message: string) {
   const error: Error = await assertRejects(async () => await ask(), Error);
   assert(isStoreAnswerError(error), Deno.inspect(error));
   assertEquals([(error as StoreAnswerError).scope, error.message], [scope, message]);
 }
 
-/** Asserts that an operation fails because the database was not reached. */
+/** Asserts that an operation fails because the database was unreachable. */
 async function unreached(ask: () => unknown, message: string) {
   const error: Error = await assertRejects(async () => await ask(), Error, message);
   assert(!isStoreAnswerError(error), Deno.inspect(error));
 }
 
 for (const [name, ask] of Object.entries(OPERATIONS)) {
-  Deno.test(`${name}() says that the tables are missing, of all circuits`, async () => {
+  Deno.test(`${name}() reports missing tables as a failure of all circuits`, async () => {
     const client = createClient({ url: ":memory:" });
     await refused(() => ask(libsql({ client })), "store", `${SCHEMA} (SQLITE_ERROR)`);
     client.close();
   });
 }
 
-Deno.test("read() says that the tables are missing on sqld, which has other codes", async () => {
+Deno.test("read() reports missing tables on sqld, which uses other codes", async () => {
   const empty = await Sqld.start();
   const client = createWebClient({ url: empty.url });
   await refused(() => OPERATIONS.read!(libsql({ client })), "store", `${SCHEMA} (SQLITE_UNKNOWN)`);
@@ -60,7 +60,7 @@ Deno.test("read() says that the tables are missing on sqld, which has other code
   await empty.stop();
 });
 
-Deno.test("read() says that a column of an older schema is missing", async () => {
+Deno.test("read() reports a missing column of an older schema", async () => {
   await inMemory(async (client) => {
     await client.execute("alter table circuit_breakers rename column outcomes to outcomes_of_old");
     await refused(
@@ -71,7 +71,7 @@ Deno.test("read() says that a column of an older schema is missing", async () =>
   });
 });
 
-Deno.test("record() does not ask for a migration because a trigger of yours lacks its table", async () => {
+Deno.test("record() does not ask for a migration when the table of a user's trigger is missing", async () => {
   await inMemory(async (client) => {
     await client.execute(
       "create trigger yours after update on circuit_breakers begin insert into gone values (1); end",
@@ -84,7 +84,7 @@ Deno.test("record() does not ask for a migration because a trigger of yours lack
   });
 });
 
-Deno.test("writes of a database that refuses them concern all circuits, and reads go on", async () => {
+Deno.test("refused writes of a database concern all circuits, and reads continue", async () => {
   await inMemory(async (client) => {
     const store = libsql({ client });
     await OPERATIONS.record!(store);
@@ -97,7 +97,7 @@ Deno.test("writes of a database that refuses them concern all circuits, and read
   });
 });
 
-Deno.test("a lock that is held for too long is an answer about all circuits", async () => {
+Deno.test("a lock that is held for too long concerns all circuits", async () => {
   const folder = await Deno.makeTempDir();
   const [ours, theirs] = [0, 1].map(() => createClient({ url: `file:${folder}/a.db` })) as [
     Client,
@@ -116,7 +116,7 @@ Deno.test("a lock that is held for too long is an answer about all circuits", as
   await Deno.remove(folder, { recursive: true });
 });
 
-Deno.test("a text that is no UTF-8 concerns its circuit: sqld answers 500 for its row alone", async () => {
+Deno.test("text that is not UTF-8 concerns its circuit alone, though sqld answers 500", async () => {
   const client = createWebClient({ url: server.url });
   const store = libsql({ client });
   await store.record("spoilt", tally({ successes: 1 }));
@@ -130,7 +130,7 @@ Deno.test("a text that is no UTF-8 concerns its circuit: sqld answers 500 for it
   client.close();
 });
 
-Deno.test("check() asks once, leaves nothing behind and goes by a table without triggers", async () => {
+Deno.test("check() sends one request, leaves nothing behind and uses a table without triggers", async () => {
   await inMemory(async (client) => {
     let requests = 0;
     const counted: LibsqlClient = {
@@ -197,13 +197,13 @@ for (const [answer, words, scope = "store"] of REFUSED) {
 }
 
 for (const status of [502, 503, 504]) {
-  Deno.test(`a database behind a proxy that answers ${status} was not reached`, async () => {
+  Deno.test(`a database behind a proxy that answers ${status} counts as unreachable`, async () => {
     await using faulty = proxy(text(status, "<html>"));
     await unreached(() => OPERATIONS.record!(faulty.store), `it did not answer`);
   });
 }
 
-Deno.test("an answer that is no JSON, and nobody that listens, are no answers of the database", async () => {
+Deno.test("an answer that is not JSON, and a port without a listener, count as unreachable", async () => {
   await using faulty = proxy(text(200, "<html>"));
   await unreached(() => OPERATIONS.record!(faulty.store), "it did not answer");
   const client = createWebClient({ url: "http://127.0.0.1:9" });
@@ -219,7 +219,7 @@ for (
       Object.assign(new Error("HTTP error! status: 429"), { code: "BATCH_ERROR" }),
   })
 ) {
-  Deno.test(`a request that ${what} says was throttled is sent at most three times`, async () => {
+  Deno.test(`a request that ${what} reports as throttled is sent at most three times`, async () => {
     const sent: number[] = [];
     const fail = () => (sent.push(performance.now()), Promise.reject(make()));
     const store = libsql({ client: { execute: fail, batch: fail } });
@@ -231,7 +231,7 @@ for (
   });
 }
 
-Deno.test("a request that was throttled succeeds once it is taken", async () => {
+Deno.test("a throttled request succeeds when the server accepts it again", async () => {
   let sent = 0;
   await inMemory(async (client) => {
     const store = libsql({
@@ -255,7 +255,7 @@ for (
     "SQLITE_ERROR: no such table: users",
   ]
 ) {
-  Deno.test(`a migration is not asked for because of ${message}`, async () => {
+  Deno.test(`no error asks for a migration because of ${message}`, async () => {
     const fail = () => Promise.reject(Object.assign(new Error(message), { code: "SQLITE_ERROR" }));
     await refused(
       () => libsql({ client: { execute: fail, batch: fail } }).read("a", request()),
@@ -265,7 +265,7 @@ for (
   });
 }
 
-Deno.test("a long text of an error is cut before it is looked at", async () => {
+Deno.test("a long error text is cut before it is examined", async () => {
   const message = `${"a.".repeat(1_000_000)} no such table: circuit_breakers`;
   const fail = () => Promise.reject(Object.assign(new Error(message), { code: "SQLITE_ERROR" }));
   await refused(

@@ -38,7 +38,7 @@ const relational = {
   circuitBreakerEventsRelations,
 };
 
-/** A few circuits with a past, seen through Drizzle. */
+/** Runs `body` with a few circuits that have a history, seen through Drizzle. */
 async function withPast(
   body: (parts: {
     client: Client;
@@ -75,7 +75,7 @@ async function withPast(
   });
 }
 
-/** How SQLite would go about a query. */
+/** Returns SQLite's plan of a query. */
 async function planOf(
   client: Client,
   query: { toSQL(): { sql: string; params: unknown[] } },
@@ -88,7 +88,7 @@ async function planOf(
   return rows.map(({ detail }) => detail).join("; ");
 }
 
-Deno.test("circuitBreakers has every column that the seed names, under its SQL name", () => {
+Deno.test("circuitBreakers has every column that the seed names, under the seed's SQL name", () => {
   const columns = Object.values(getTableColumns(circuitBreakers)).map(({ name }) => name);
   const seed = [
     ...["id", "name", "state", "failure_count", "success_count", "last_failure_at", "opened_at"],
@@ -120,7 +120,7 @@ Deno.test("$inferSelect gives exact row types", () => {
   sameType<CircuitBreakerEventRow["circuitBreakerId"], number>();
 });
 
-Deno.test("rows hold counts since the circuit last closed, and times as Date", async () => {
+Deno.test("rows contain counts since the circuit last closed, and times as Date", async () => {
   await withPast(async ({ db, clock }) => {
     const [row] = await db.select().from(circuitBreakers).where(
       eq(circuitBreakers.name, "external-api"),
@@ -136,13 +136,13 @@ Deno.test("rows hold counts since the circuit last closed, and times as Date", a
   });
 });
 
-Deno.test("isHealthy() is CLOSED and fewer than three failures", () => {
+Deno.test("isHealthy() is true when the circuit is CLOSED and has fewer than three failures", () => {
   assertEquals(isHealthy({ state: "CLOSED", failureCount: 2 }), true);
   assertEquals(isHealthy({ state: "CLOSED", failureCount: 3 }), false);
   assertEquals(isHealthy({ state: "OPEN", failureCount: 0 }), false);
 });
 
-Deno.test("scoped circuits share a name and are told apart by key", async () => {
+Deno.test("scoped circuits share a name and differ by key", async () => {
   await withPast(async ({ db }) => {
     const rows = await db.select().from(circuitBreakers).where(
       eq(circuitBreakers.name, "payments"),
@@ -154,7 +154,7 @@ Deno.test("scoped circuits share a name and are told apart by key", async () => 
   });
 });
 
-Deno.test("the seed's query for open circuits goes by an index", async () => {
+Deno.test("the seed's query for open circuits uses an index", async () => {
   await withPast(async ({ client, db }) => {
     const query = db.select().from(circuitBreakers).where(eq(circuitBreakers.state, "OPEN"));
     assertEquals((await query).map(({ key }) => key), ["payments"]);
@@ -162,7 +162,7 @@ Deno.test("the seed's query for open circuits goes by an index", async () => {
   });
 });
 
-Deno.test("the seed's query for failing circuits of the last hour goes by an index", async () => {
+Deno.test("the seed's query for failing circuits of the last hour uses an index", async () => {
   await withPast(async ({ client, db, clock }) => {
     const query = db.select().from(circuitBreakers).where(and(
       gt(circuitBreakers.failureCount, 10),
@@ -173,7 +173,7 @@ Deno.test("the seed's query for failing circuits of the last hour goes by an ind
   });
 });
 
-Deno.test("the seed's query for circuits opened today finds those that have recovered", async () => {
+Deno.test("the seed's query for circuits opened today finds circuits that have recovered", async () => {
   await withPast(async ({ client, db, clock }) => {
     const query = db.select().from(circuitBreakers).where(and(
       isNotNull(circuitBreakers.openedAt),
@@ -184,7 +184,7 @@ Deno.test("the seed's query for circuits opened today finds those that have reco
   });
 });
 
-Deno.test("the seed's query for the latest events of a circuit by name goes by indexes", async () => {
+Deno.test("the seed's query for the latest events of a circuit by name uses indexes", async () => {
   await withPast(async ({ client, db }) => {
     const query = db.select({ event: circuitBreakerEvents.event }).from(circuitBreakerEvents)
       .innerJoin(circuitBreakers, eq(circuitBreakers.id, circuitBreakerEvents.circuitBreakerId))
@@ -197,7 +197,7 @@ Deno.test("the seed's query for the latest events of a circuit by name goes by i
   });
 });
 
-Deno.test("the seed's count of today's transitions goes by an index", async () => {
+Deno.test("the seed's count of today's transitions uses an index", async () => {
   await withPast(async ({ client, db, clock }) => {
     const query = db.select({ n: count() }).from(circuitBreakerEvents).where(and(
       eq(circuitBreakerEvents.event, "opened"),
@@ -222,7 +222,7 @@ Deno.test("relations lead from a circuit to its events and back", async () => {
   });
 });
 
-Deno.test("createSchema() lets a table of the user's stand in, with columns and relations of its own", async () => {
+Deno.test("createSchema() accepts the user's table, with columns and relations of its own", async () => {
   const mine = sqliteTable("circuit_breakers", {
     ...circuitBreakerColumns(),
     team: text("team"),
@@ -258,12 +258,12 @@ Deno.test("createSchema() lets a table of the user's stand in, with columns and 
     assertEquals([row?.state, row?.team, row?.severity], ["OPEN", "billing", 3]);
     assertEquals(row?.alerts.map(({ text }) => text), ["called ada"]);
     assertEquals(isHealthy(row!), false);
-    // What is the user's does not concern the breaker.
+    // The breaker ignores the user's columns.
     assertEquals((await breaker.snapshot()).generation, 2);
   });
 });
 
-Deno.test("createSchema() and libsql() refuse a NOT NULL column that the store could not fill", () => {
+Deno.test("createSchema() and libsql() refuse a NOT NULL column that the store cannot fill", () => {
   const mine = sqliteTable("circuit_breakers", {
     ...circuitBreakerColumns(),
     team: text("team").notNull(),
@@ -278,7 +278,7 @@ Deno.test("createSchema() and libsql() refuse a NOT NULL column that the store c
     `Cannot create libsql store: ${message}`,
   );
   client.close();
-  // Filled by Drizzle alone, which the store's own statements do not pass through.
+  // Only Drizzle fills this column, and the store's own statements do not pass through Drizzle.
   const filled = sqliteTable("circuit_breaker_events", {
     ...circuitBreakerEventColumns(),
     team: text("team").notNull().$defaultFn(() => "billing"),
@@ -307,7 +307,7 @@ Deno.test("createSchema() refuses a table without one of our columns, or under a
   );
 });
 
-Deno.test("libsql() refuses a schema that createSchema() did not give", () => {
+Deno.test("libsql() refuses a schema that createSchema() did not return", () => {
   const client = createClient({ url: ":memory:" });
   for (const schema of [null, {}, { circuitBreakers }]) {
     assertThrows(

@@ -1,4 +1,4 @@
-// What the libSQL store keeps in its tables, and for how long.
+// The contents of the libSQL store's tables, and how long they stay.
 import { assert, assertEquals } from "@std/assert";
 import { type Client, createClient } from "@libsql/client";
 import { createFuse } from "@fuse/edge";
@@ -19,7 +19,7 @@ import {
 import { libsql } from "../../support/drivers.ts";
 
 for (const { name, connect } of databases) {
-  Deno.test(`the clock of the database decides on ${name}`, async () => {
+  Deno.test(`the database's clock decides on ${name}`, async () => {
     const client = connect();
     const store = libsql({ client });
     const { rows } = await client.execute("select unixepoch('subsec') * 1000 as now");
@@ -65,10 +65,10 @@ for (const { name, connect } of databases) {
 }
 
 for (const intMode of ["number", "bigint", "string"] as const) {
-  Deno.test(`a client with intMode "${intMode}" serves as well`, async () => {
+  Deno.test(`a client with intMode "${intMode}" works`, async () => {
     const client = createClient({ url: ":memory:", intMode });
     await migrate(client);
-    // The trigger goes by the database's clock.
+    // The trigger uses the database's clock.
     const clock = new FakeClock(Date.now() - 3_600_000);
     const store = libsql({ client, clock: clock.now, audit: "calls" });
     await store.record("a", tally({ successes: 3 }));
@@ -105,7 +105,7 @@ for (const intMode of ["number", "bigint", "string"] as const) {
   });
 }
 
-Deno.test("ids and segments are purged once they have had their time", async () => {
+Deno.test("record() deletes expired ids and segments", async () => {
   await withStore(async ({ client, store, clock }) => {
     for (let i = 0; i < 400; i++) {
       await store.record("a", tally({ successes: 1 }));
@@ -115,13 +115,13 @@ Deno.test("ids and segments are purged once they have had their time", async () 
       "select (select count(*) from circuit_breaker_requests) as requests, " +
         "(select count(*) from circuit_breaker_windows) as segments",
     );
-    // A minute's worth, ten segments, and what came since the last purge.
+    // The ids of a minute, ten segments, and the ids since the last purge.
     assert(Number(rows[0]!.requests) <= 60 + 16, `${rows[0]!.requests} requests`);
     assert(Number(rows[0]!.segments) <= 10 + 16, `${rows[0]!.segments} segments`);
   });
 });
 
-Deno.test("record() begins another life when it is sent again after a removal", async () => {
+Deno.test("record() begins another life when it is repeated after a removal", async () => {
   await withStore(async ({ store, clock }) => {
     const sent = tally({ successes: 1 });
     const { snapshot: { epoch, generation } } = await store.record("a", sent);
@@ -131,13 +131,13 @@ Deno.test("record() begins another life when it is sent again after a removal", 
     await store.remove("a");
     const again = await store.record("a", sent);
     assert(again.snapshot.epoch.startsWith(sent.id) && again.snapshot.epoch !== epoch);
-    // A permit of the life before.
+    // A permit of the previous life.
     const late = await store.record("a", tally({ failures: 1, epoch, generation }));
     assertEquals([late.current, late.snapshot.consecutiveFailures], [false, 0]);
   });
 });
 
-Deno.test("restore() begins another life when it is sent again after a removal", async () => {
+Deno.test("restore() begins another life when it is repeated after a removal", async () => {
   await withStore(async ({ store, clock }) => {
     await store.override("b", { ...laying(), kind: "disabled" });
     const { records: [record] } = await store.list({
@@ -162,7 +162,9 @@ Deno.test("restore() begins another life when it is sent again after a removal",
   });
 });
 
-/** Of the circuit that has most: rows that say which requests came, and segments of its window. */
+/**
+ * Counts the rows of the largest circuit: the ids of its requests, and the segments of its window.
+ */
 async function mostRows(client: Client): Promise<{ requests: number; segments: number }> {
   const most = (table: string) =>
     `(select max(n) from (select count(*) as n from ${table} group by circuit_breaker_id))`;
@@ -187,7 +189,7 @@ for (const circuits of [2, 4, 16]) {
   });
 }
 
-Deno.test("record() purges each circuit when two of a Fuse take turns in strong mode", async () => {
+Deno.test("record() purges each circuit when two circuits of a Fuse alternate in strong mode", async () => {
   await withStore(async ({ client, store, clock }) => {
     await using fuse = createFuse({
       ...{ stores: { database: store }, clock: clock.now, storeTimeoutMs: 30_000 },
@@ -204,7 +206,7 @@ Deno.test("record() purges each circuit when two of a Fuse take turns in strong 
   });
 });
 
-Deno.test("remove() leaves nothing of a circuit but its trail", async () => {
+Deno.test("remove() deletes everything of a circuit except its trail", async () => {
   await withStore(async ({ client, store, clock }) => {
     await store.record("a", tally({ failures: 1 }));
     await store.transition("a", changing());
@@ -221,7 +223,7 @@ Deno.test("remove() leaves nothing of a circuit but its trail", async () => {
   });
 });
 
-Deno.test("rows of the trail say what an operator wanted, and what ended by itself", async () => {
+Deno.test("rows of the trail separate an operator's actions from overrides that ended by themselves", async () => {
   await withStore(async ({ store, clock }) => {
     const { now } = (await store.record("a", tally({ successes: 1 }))).snapshot;
     const at = now;

@@ -1,4 +1,4 @@
-// The hash chain: what it finds.
+// The hash chain: the changes that it reveals.
 import { assert, assertEquals } from "@std/assert";
 import type { Client, InValue } from "@libsql/client";
 import type { TrailProof } from "@fuse/edge/libsql";
@@ -22,7 +22,7 @@ import { type DatabaseStore, libsql } from "../../support/drivers.ts";
 
 const databases = await databasesForFile();
 
-/** Runs `body` with a circuit that has six rows, and its neighbor. */
+/** Runs `body` with a circuit that has six rows, and with a neighbor. */
 async function withTrail(
   connect: () => Client,
   body: (parts: {
@@ -65,7 +65,7 @@ async function withTrail(
   }
 }
 
-/** Fails unless the trail is found to be broken at one of these rows. */
+/** Fails unless verifyTrail() reports a break at one of these rows. */
 async function assertBroken(
   store: DatabaseStore,
   circuit: string,
@@ -80,7 +80,7 @@ async function assertBroken(
   }
 }
 
-/** Each column of a chained row, and what it could be changed to. */
+/** Each column of a chained row, with another value for it. */
 const CHANGES: Record<string, string> = {
   id: "(select max(id) + 1000 from circuit_breaker_events)",
   circuit_breaker_id: "circuit_breaker_id + 1",
@@ -95,7 +95,7 @@ const CHANGES: Record<string, string> = {
 };
 
 for (const { name, connect } of databases) {
-  // Proofs are made in this process, wherever the rows are.
+  // This process verifies, wherever the rows are.
   const scale = name === "sqld" ? IN_FULL : {};
 
   for (const [column, value] of Object.entries(CHANGES)) {
@@ -110,7 +110,7 @@ for (const { name, connect } of databases) {
           await run(`update ${EVENTS} set ${column} = ${value} ${where}`, key);
           const proof = await store.verifyTrail();
           assertEquals(proof.ok, false, `row ${i + 1}`);
-          // A row that has left its place is missed at the next one, or at the one before.
+          // A removed row is missed at the next row, or at the previous one.
           const near = column === "key"
             ? [proof.brokenAt!.id]
             : [ids[i - 1], id, ids[i + 1], rows[0]!.id].map(String);
@@ -188,7 +188,8 @@ for (const { name, connect } of databases) {
   );
 
   Deno.test({
-    name: `a row hashed anew, and all after it, is found with a key and not without on ${name}`,
+    name:
+      `verifyTrail() finds a row hashed anew with all later rows if there is a key, and only then, on ${name}`,
     ...scale,
   }, async () => {
     for (const trailKey of [TRAIL_KEY, null]) {
@@ -203,7 +204,7 @@ for (const { name, connect } of databases) {
   });
 
   Deno.test({
-    name: `an end cut off whole is found by its head, and only by it, on ${name}`,
+    name: `verifyTrail() finds a truncated end by its head, and only by it, on ${name}`,
     ...scale,
   }, async () => {
     await withTrail(connect, async ({ store, key, ids, heads, run }) => {
@@ -213,7 +214,7 @@ for (const { name, connect } of databases) {
       ) as { rows: { hash: string }[] };
       for (const id of ids.slice(4)) await run(`delete from ${EVENTS} where id = ?`, id);
       await assertBroken(store, key, [ids[3]!], "removed");
-      // So thorough that nothing is left of it.
+      // The deletion is so thorough that no row is left.
       await run(
         "update circuit_breaker_trails set head = ?, sequence = 4, last_id = ? where key = ?",
         before.rows[0]!.hash,
@@ -226,7 +227,7 @@ for (const { name, connect } of databases) {
         const proof = await store.verifyTrail({ circuit, head: heads[key] });
         assertEquals([proof.ok, proof.brokenAt?.problem], [false, "removed"]);
       }
-      // Of any circuit, if none is named.
+      // Of any circuit, if none is given.
       assertEquals((await store.verifyTrail({ head: heads[`${key}-neighbor`] })).ok, true);
       assertEquals(
         (await store.verifyTrail({ circuit: key, head: heads[`${key}-neighbor`] })).ok,
@@ -236,12 +237,12 @@ for (const { name, connect } of databases) {
   });
 
   Deno.test({
-    name: `a chain goes on over a circuit's lives and edits by hand on ${name}`,
+    name: `a chain continues over a circuit's lives and edits by hand on ${name}`,
     ...scale,
   }, async () => {
     await withTrail(connect, async ({ store, key, run }) => {
       await run("update circuit_breakers set state = 'OPEN' where key = ?", key);
-      // Nobody has hashed that yet.
+      // No row is hashed yet.
       const unsealed = await store.verifyTrail({ circuit: key });
       assertEquals([unsealed.ok, unsealed.checked], [true, 6]);
       await run("update circuit_breakers set state = 'CLOSED' where key = ?", key);
@@ -257,7 +258,7 @@ for (const { name, connect } of databases) {
   });
 
   Deno.test({
-    name: `an edit by hand that was taken out again is found, sealed or not, on ${name}`,
+    name: `verifyTrail() finds an edit by hand that was removed again, sealed or not, on ${name}`,
     ...scale,
   }, async () => {
     await withTrail(connect, async ({ store, key, run }) => {
@@ -269,7 +270,7 @@ for (const { name, connect } of databases) {
         key,
       );
       assertEquals((await store.verifyTrail({ circuit: key })).brokenAt?.problem, "removed");
-      // The circuit works all the same, and the break does not heal.
+      // The circuit works all the same, and the break persists.
       const { won } = await store.override(key, { ...laying(), kind: "disabled" });
       assertEquals(won, true);
       assertEquals((await store.verifyTrail({ circuit: key })).brokenAt?.problem, "removed");
@@ -278,7 +279,7 @@ for (const { name, connect } of databases) {
 
   Deno.test({
     name:
-      `verifyTrail() finds an edit that says more than the trigger does, sealed or not, on ${name}`,
+      `verifyTrail() finds an edit that claims more than the trigger wrote, sealed or not, on ${name}`,
     ...scale,
   }, async () => {
     const proper = { from: "CLOSED", to: "OPEN", generation: 9, reason: null, actor: null };
@@ -304,7 +305,7 @@ for (const { name, connect } of databases) {
           rows: { id: number }[];
         };
         await assertBroken(store, key, [rows[0]!.id], "inserted");
-        // Nor does a change of the circuit make it a row of the chain.
+        // A change of the circuit does not add the row to the chain either.
         const { won } = await store.override(key, { ...laying(), kind: "disabled" });
         assertEquals(won, true);
         await assertBroken(store, key, [rows[0]!.id], "inserted");
@@ -313,14 +314,14 @@ for (const { name, connect } of databases) {
   });
 
   Deno.test({
-    name: `verifyTrail() finds an edit that says too much where it was sealed on ${name}`,
+    name: `verifyTrail() finds an edit that claims too much where it was sealed on ${name}`,
     ...scale,
   }, async () => {
     await withTrail(connect, async ({ store, key, run }) => {
       await run("update circuit_breakers set state = 'OPEN' where key = ?", key);
       await store.override(key, { ...laying(), kind: "disabled" });
       assertEquals((await store.verifyTrail({ circuit: key })).ok, true);
-      // As somebody who knows the trail key can hash it.
+      // Somebody who knows the trail key can hash it.
       const metadata = "json_set(metadata, '$.actor', 'ada')";
       const { rows } = await run(
         `update ${EVENTS} set metadata = ${metadata} where key = ? and event = 'edited' returning *`,
@@ -343,7 +344,8 @@ for (const { name, connect } of databases) {
   });
 
   Deno.test({
-    name: `50 writers that race for transitions make one chain, a row a generation, on ${name}`,
+    name:
+      `50 writers that race for transitions write one chain, one row for each generation, on ${name}`,
     ...scale,
   }, async () => {
     const clients = Array.from({ length: 50 }, connect);
@@ -377,7 +379,7 @@ for (const { name, connect } of databases) {
   });
 
   Deno.test({
-    name: `operators that act at once all win, one after the other, on ${name}`,
+    name: `operators that act concurrently all win, one after the other, on ${name}`,
     ...scale,
   }, async () => {
     const clients = Array.from({ length: 8 }, connect);
@@ -395,7 +397,7 @@ for (const { name, connect } of databases) {
   });
 }
 
-/** Hashes a chain anew, as somebody would who can write to the tables and has no key. */
+/** Hashes a chain anew, as an attacker can who may write to the tables and has no key. */
 async function forge(
   run: (sql: string, ...args: InValue[]) => Promise<unknown>,
   key: string,

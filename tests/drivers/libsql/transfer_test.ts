@@ -1,4 +1,4 @@
-// Moving between the memory store and libSQL. Pairs with other stores are theirs to add.
+// Moves circuits between the memory store and libSQL. The tests of other stores cover their pairs.
 import { assert, assertEquals } from "@std/assert";
 import { type Client, createClient } from "@libsql/client";
 import { createFuse } from "@fuse/edge";
@@ -15,7 +15,7 @@ const inProcess: MakeStore = (clock, skewMs) => memory({ clock: () => clock.now(
 const inProcessClient = () => createClient({ url: ":memory:" });
 const databases = await databasesForFile();
 
-/** Two empty databases, one to leave and one to come to. */
+/** Runs `body` with two empty databases, a source and a target. */
 async function withDatabases(
   connect: () => Client,
   body: (stores: [MakeStore, MakeStore], clients: [Client, Client]) => Promise<void>,
@@ -37,11 +37,11 @@ async function withDatabases(
 for (const { name, connect } of databases) {
   for (const [i, scenario] of SCENARIOS.entries()) {
     for (const way of ["memory to libsql", "libsql to memory", "libsql to libsql"]) {
-      // A database on a server and one in this process say it all.
+      // A database on a server and one in this process cover all cases.
       if (name === "sqld" && way === "libsql to libsql") continue;
       const title = `Fuse.importState() goes on where exportState() stopped when there is ` +
         `${scenario.name} (${way} on ${name})`;
-      // A file has them all; of a server, quick runs have some.
+      // A file runs all of them; on a server, quick runs have some.
       Deno.test({ name: title, ...name === "sqld" && i % 3 !== 0 ? IN_FULL : {} }, async () => {
         await withDatabases(connect, async ([here, there]) => {
           if (way === "memory to libsql") await goesOn(scenario, inProcess, here);
@@ -52,7 +52,7 @@ for (const { name, connect } of databases) {
   }
 }
 
-Deno.test("an import is in the trail, under the next generation of the life that it begins", async () => {
+Deno.test("an import is recorded in the trail, in the next generation of the life that it begins", async () => {
   await withDatabases(inProcessClient, async ([, make], [, client]) => {
     const clock = new FakeClock();
     const from = fuseOf(clock, memory({ clock: clock.now }));
@@ -69,25 +69,25 @@ Deno.test("an import is in the trail, under the next generation of the life that
   });
 });
 
-Deno.test("without an import, a circuit on a new driver starts fresh", async () => {
+Deno.test("a circuit on a new driver starts fresh without an import", async () => {
   await inMemory(async (client) => {
     const stores = { array: memory(), database: libsql({ client }) };
     const before = createFuse({ storeTimeoutMs: 30_000, stores });
     await fail(before.make("api"), 5);
     assertEquals(await before.make("api").getState(), "OPEN");
     await before[Symbol.asyncDispose]();
-    // Changing the default is all.
+    // Only the default changes.
     await using after = createFuse({ storeTimeoutMs: 30_000, stores, default: "database" });
     const { state, metrics, generation } = await after.make("api").snapshot();
     assertEquals([state, metrics.totalFailures, generation], ["CLOSED", 0, 0]);
     assertEquals(await after.make("api").call(() => "an answer"), "an answer");
-    // And back: what memory knew is where it was.
+    // And back: memory still has its circuits.
     await using back = createFuse({ storeTimeoutMs: 30_000, stores });
     assertEquals(await back.make("api").getState(), "OPEN");
   });
 });
 
-Deno.test("resetAll() is in the trail, a row a circuit, with reason and actor", async () => {
+Deno.test("resetAll() writes one row for each circuit, with reason and actor", async () => {
   await inMemory(async (client) => {
     const store = libsql({ client, trailKey: "a key" });
     await using fuse = createFuse({ storeTimeoutMs: 30_000, stores: { database: store } });

@@ -14,7 +14,7 @@ const TABLES = ["circuit_breakers", "circuit_breaker_events", "circuit_breaker_l
 );
 const [file, sqld] = await databasesForFile() as [TestDatabase, TestDatabase];
 
-/** The tables, empty: no test sees a row of another. */
+/** Empties the tables, so that no test sees rows of another. */
 async function site(
   client: LibsqlClient & { close(): void },
   store: Site["store"],
@@ -49,8 +49,8 @@ sharedTraps("libSQL on sqld", {
 }, { inTurns: true, quick: { nth: 1, of: 4 } });
 
 for (const { name, connect } of [file, sqld]) {
-  Deno.test(`circuits of one name are one row each, scope by scope (libSQL on ${name})`, async () => {
-    // Trap 31: a unique key over scopes that may be null would not tell them apart.
+  Deno.test(`circuits of one name in several scopes are one row each (libSQL on ${name})`, async () => {
+    // Trap 31: a unique key over nullable scopes would not separate them.
     const client = connect();
     const { store, wipe, end } = await site(connect(), () => libsql({ client }));
     const stores = { shared: store({ clock: Date.now, way: 0 }) };

@@ -1,4 +1,4 @@
-// The live record of the memory store, and what may be booked on it.
+// The live record of the memory store, and the outcomes that may be booked on it.
 import { admissionOf } from "../../../src/records.ts";
 import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import fc from "fast-check";
@@ -8,7 +8,7 @@ import { seeded } from "../../support/units.ts";
 import { AT, SHAPE, Subject } from "./subject.ts";
 import { memory } from "../../support/drivers.ts";
 
-Deno.test("peek() gives the live record, the same as long as it lives", () => {
+Deno.test("peek() returns the live record, the same object for its whole life", () => {
   const subject = new Subject(1);
   assertEquals(subject.peek("a"), undefined);
   subject.record("a", { failures: 1, successes: 0 });
@@ -22,7 +22,7 @@ Deno.test("peek() gives the live record, the same as long as it lives", () => {
 });
 
 for (const how of ["evicted", "removed"]) {
-  Deno.test(`peek()'s record reads as absent once it was ${how}`, () => {
+  Deno.test(`the record of peek() reads as absent after it was ${how}`, () => {
     const subject = new Subject(1);
     subject.record("a");
     subject.override("a", "forced_open");
@@ -43,7 +43,7 @@ for (const ownClock of [true, false]) {
     const outcome = fc.record({
       failed: fc.boolean(),
       slow: fc.boolean(),
-      // Clocks go back, too.
+      // Clocks can also be set back.
       afterMs: fc.oneof(fc.nat(4000), fc.integer({ min: -3000, max: 0 })),
       wide: fc.boolean(),
     });
@@ -82,7 +82,7 @@ for (const ownClock of [true, false]) {
   });
 }
 
-Deno.test("book() refuses another turn, and does nothing", () => {
+Deno.test("book() refuses another turn, and changes nothing", () => {
   const subject = new Subject();
   subject.record("a");
   const live = subject.peek("a")!;
@@ -94,7 +94,7 @@ Deno.test("book() refuses another turn, and does nothing", () => {
   assert(subject.book(live, live.turn));
 });
 
-Deno.test("book() refuses a record that was dropped", () => {
+Deno.test("book() refuses a dropped record", () => {
   const subject = new Subject();
   subject.record("a");
   const live = subject.peek("a")!;
@@ -103,7 +103,7 @@ Deno.test("book() refuses a record that was dropped", () => {
   assert(!subject.book(live, turn));
 });
 
-Deno.test("a live record's turn is another one after each change of generation or writer", () => {
+Deno.test("the turn of a live record changes with each change of generation or writer", () => {
   const subject = new Subject();
   subject.record("a");
   const live = subject.peek("a")!;
@@ -119,7 +119,7 @@ Deno.test("a live record's turn is another one after each change of generation o
     () => subject.override("a", "disabled", 1_000),
     () => {
       subject.clock.advance(1_000);
-      // An override that has run out ends with the next write.
+      // An expired override ends with the next write.
       subject.record("a", { policyHash: "other" });
     },
     () => subject.override("a", "forced_open"),
@@ -143,7 +143,7 @@ Deno.test("a live record's turn is another one after each change of generation o
   assert(!turns.includes(subject.peek("a")!.turn));
 });
 
-Deno.test("bars() answers as acquire() would while the cooldown lasts, and ages the record", () => {
+Deno.test("bars() answers as acquire() does during the cooldown, and ages the record", () => {
   for (const ownClock of [true, false]) {
     const subject = new Subject(9, ownClock);
     subject.record("a");
@@ -180,7 +180,7 @@ Deno.test("a call that began before its circuit was known counts after an evicti
   assertEquals(await breaker.getState(), "OPEN");
 });
 
-Deno.test("a call that is refused for the cooldown asks for no slot and draws no token", async () => {
+Deno.test("a call that the cooldown rejects asks for no slot and draws no token", async () => {
   const clock = new FakeClock();
   const array = memory();
   let acquired = 0;

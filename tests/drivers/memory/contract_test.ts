@@ -11,16 +11,16 @@ import {
 } from "../../support/drivers.ts";
 
 /**
- * What the second answer to a request that arrives twice cannot say: the first took it along.
- * Whom a writer follows is then the writer itself, and a release has been told.
+ * Cases that fail when a request arrives twice: the first answer is lost. The previous writer is
+ * then the writer itself, and the release has been reported.
  */
 const TOLD_ONCE: readonly string[] = [
-  "record() answers with the policy hash of the tally before",
-  "read() shows an override released once its until has come, and writes nothing",
-  "the first write after until releases the override, and one answer says so",
-  "acquire() goes by the state beneath once until has come, and the release is told once",
-  "acquire() moves an open circuit once the override over it has ended by itself",
-  "override() after until has come replaces nothing: the one before was released",
+  "record() returns the policy hash of the previous tally",
+  "read() shows an override as released when its until has passed, and writes nothing",
+  "the first write after until releases the override, and one answer reports the release",
+  "acquire() uses the state beneath when until has passed, and the release is reported once",
+  "acquire() moves an open circuit when the override over it has ended by itself",
+  "override() after until has passed replaces no override, because the previous one is released",
   "list() writes nothing",
 ];
 
@@ -44,7 +44,7 @@ function test(store: string, cases: readonly ContractCase[]): void {
   for (const { name, run } of cases) Deno.test(`storeContract(${store}) ${name}`, run);
 }
 
-/** The least that a store with a trail does, so that the cases about trails are run. */
+/** A minimal store with a trail, so that the cases about trails run. */
 function withTrail(inner: MemoryStore): OpeningStore {
   const trail: StoredEvent[] = [];
   const told = new Set<string>();

@@ -1,11 +1,11 @@
-// The bounds of the memory store: which circuits it lets go.
+// The bounds of the memory store: which circuits it evicts.
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { seeded } from "../../support/units.ts";
 import { Subject } from "./subject.ts";
 import type { Snapshot } from "@fuse/edge/store";
 
-Deno.test("memory() keeps 10 000 circuits when nothing else is said", () => {
+Deno.test("memory() keeps 10 000 circuits by default", () => {
   const subject = new Subject();
   for (let i = 0; i < 10_000; i++) subject.record(`k${i}`);
   assertEquals(subject.evicted, []);
@@ -13,7 +13,7 @@ Deno.test("memory() keeps 10 000 circuits when nothing else is said", () => {
   assertEquals(subject.evicted, ["k0"]);
 });
 
-Deno.test("memory() stays within its bounds over 100 000 circuits", () => {
+Deno.test("memory() stays within its bounds with 100 000 circuits", () => {
   const subject = new Subject(1000);
   for (let i = 0; i < 100_000; i++) subject.record(`k${i}`, { failures: i % 2 });
   assertEquals(subject.evicted.length, 99_000);
@@ -21,8 +21,8 @@ Deno.test("memory() stays within its bounds over 100 000 circuits", () => {
   assert(subject.keys.every((key) => Number(key.slice(1)) >= 99_000));
 });
 
-Deno.test("memory() drops the least recently used of its closed circuits, exactly", () => {
-  // Against a list kept by hand.
+Deno.test("memory() evicts exactly the least recently used closed circuits", () => {
+  // Compared with a list that the test maintains.
   const key = fc.integer({ min: 0, max: 9 }).map((i) => `k${i}`);
   const does = fc.constantFrom("record", "book", "read", "acquire", "remove");
   fc.assert(
@@ -61,8 +61,8 @@ Deno.test("memory() drops the least recently used of its closed circuits, exactl
   );
 });
 
-Deno.test("memory() drops closed circuits first, then the open ones by their cooldown, exactly", () => {
-  // Against a list and a table kept by hand.
+Deno.test("memory() evicts closed circuits first, then open ones in the order of their cooldowns, exactly", () => {
+  // Compared with a list and a table that the test maintains.
   const key = fc.integer({ min: 0, max: 11 }).map((i) => `k${i}`);
   const does = fc.constantFrom("record", "open", "open", "close", "advance", "remove");
   const cooldown = fc.integer({ min: 1, max: 5000 });
@@ -92,7 +92,7 @@ Deno.test("memory() drops closed circuits first, then the open ones by their coo
           }
         };
         for (const [i, [what, key, ms]] of steps.entries()) {
-          // Apart by its number, so that no two cooldowns end together.
+          // The number keeps cooldowns apart, so that no two end together.
           const cooldownMs = ms * 100 + i;
           const held = closed.includes(key) || openUntil.has(key);
           if (!held && what !== "advance" && what !== "remove") create(key);
@@ -121,7 +121,7 @@ Deno.test("memory() drops closed circuits first, then the open ones by their coo
   );
 });
 
-Deno.test("memory() counts a circuit as used when it closes or is released", () => {
+Deno.test("memory() treats a circuit as used when it closes or is released", () => {
   const subject = new Subject(3);
   subject.open("opened");
   subject.override("forced", "forced_open");
@@ -135,7 +135,7 @@ Deno.test("memory() counts a circuit as used when it closes or is released", () 
 });
 
 for (const kind of ["forced_open", "forced_closed", "disabled", "metrics_only"] as const) {
-  Deno.test(`memory() keeps a circuit under ${kind} while a closed one may go`, () => {
+  Deno.test(`memory() keeps a circuit under ${kind} while it can evict a closed one`, () => {
     const subject = new Subject(2);
     subject.override("kept", kind);
     for (let i = 0; i < 20; i++) subject.record(`k${i}`);
@@ -144,8 +144,8 @@ for (const kind of ["forced_open", "forced_closed", "disabled", "metrics_only"] 
   });
 }
 
-Deno.test("memory() drops a circuit whose override has run out", () => {
-  // Readers ignore it from then on, and nobody may ever write to it again.
+Deno.test("memory() evicts a circuit whose override has expired", () => {
+  // Readers ignore the override from then on, though no later write may come.
   const subject = new Subject(2);
   subject.override("a", "disabled", 1000);
   subject.override("b", "disabled", 1000);
@@ -159,7 +159,7 @@ Deno.test("memory() drops a circuit whose override has run out", () => {
   assert(!subject.keys.includes("a") && !subject.keys.includes("b"), subject.keys.join());
 });
 
-Deno.test("memory() keeps open and half-open circuits while a closed one may go", () => {
+Deno.test("memory() keeps open and half-open circuits while it can evict a closed one", () => {
   const subject = new Subject(3);
   subject.open("open", 60_000);
   subject.open("half", 1000);
@@ -169,7 +169,7 @@ Deno.test("memory() keeps open and half-open circuits while a closed one may go"
   assertEquals(subject.keys, ["half", "k19", "open"]);
 });
 
-Deno.test("memory() grows past its bounds rather than drop what is open, forced or busy", () => {
+Deno.test("memory() exceeds its bounds rather than evict an open, forced or busy circuit", () => {
   const subject = new Subject(1);
   subject.open("busy", 1000);
   subject.clock.advance(1000);
@@ -179,7 +179,7 @@ Deno.test("memory() grows past its bounds rather than drop what is open, forced 
   assertEquals([subject.keys, subject.evicted], [["busy", "forced", "open"], []]);
 });
 
-Deno.test("memory() drops the open circuit whose cooldown passed longest ago when no closed one is left", () => {
+Deno.test("memory() evicts the open circuit whose cooldown passed longest ago when no closed one is left", () => {
   const subject = new Subject(3);
   subject.open("last", 3000);
   subject.open("first", 1000);
@@ -189,7 +189,7 @@ Deno.test("memory() drops the open circuit whose cooldown passed longest ago whe
   assertEquals(subject.evicted, ["first", "second", "last"]);
 });
 
-Deno.test("memory() does not drop a circuit that has opened again since it might have gone", () => {
+Deno.test("memory() does not evict a circuit that has opened again after its cooldown", () => {
   const subject = new Subject(3);
   for (const [key, ms] of [["a", 1000], ["b", 2000], ["c", 3000]] as const) subject.open(key, ms);
   subject.clock.advance(3000);
@@ -199,7 +199,7 @@ Deno.test("memory() does not drop a circuit that has opened again since it might
   assertEquals(subject.evicted, ["a", "c"]);
 });
 
-Deno.test("memory() makes all the room there is when an override runs out among others that stay", () => {
+Deno.test("memory() evicts as much as it can when an override expires among others that stay", () => {
   const subject = new Subject(2);
   subject.override("a", "disabled", 1000);
   subject.override("b", "forced_open");
@@ -214,7 +214,7 @@ Deno.test("memory() makes all the room there is when an override runs out among 
   assertEquals(subject.keys, ["b", "e"]);
 });
 
-Deno.test("memory() drops an idle half-open circuit, and no busy one", () => {
+Deno.test("memory() evicts an idle half-open circuit, and no busy one", () => {
   const subject = new Subject(1);
   subject.open("half", 1000);
   subject.clock.advance(1000);
@@ -226,7 +226,7 @@ Deno.test("memory() drops an idle half-open circuit, and no busy one", () => {
   assertEquals(subject.evicted, ["half"]);
 });
 
-Deno.test("memory() comes back within its bounds when open circuits have closed", () => {
+Deno.test("memory() returns to its bounds when open circuits have closed", () => {
   const subject = new Subject(2);
   for (let i = 0; i < 10; i++) subject.open(`o${i}`, 60_000);
   assertEquals(subject.keys.length, 10);
@@ -235,7 +235,7 @@ Deno.test("memory() comes back within its bounds when open circuits have closed"
   assertEquals(subject.keys.length, 2);
 });
 
-Deno.test("memory() drops nothing that stays, in any order of events, while anything else may go", () => {
+Deno.test("memory() evicts only evictable circuits, in the right order, for any sequence of events", () => {
   const does = fc.constantFrom("record", "open", "close", "force", "release", "trial", "wait");
   const key = fc.integer({ min: 0, max: 7 }).map((i) => `k${i}`);
   fc.assert(

@@ -7,7 +7,7 @@ import { AT, SHAPE, Subject } from "./subject.ts";
 import type { Snapshot } from "@fuse/edge/store";
 import { memory } from "../../support/drivers.ts";
 
-Deno.test("memory() answers every operation at once", () => {
+Deno.test("memory() answers every operation synchronously", () => {
   const subject = new Subject();
   const { store } = subject;
   const answers = [
@@ -27,7 +27,7 @@ Deno.test("memory() answers every operation at once", () => {
   assertEquals(store.history, undefined);
 });
 
-Deno.test("memory() refuses bad options", () => {
+Deno.test("memory() refuses invalid options", () => {
   for (const maxCircuits of [0, -1, 1.5, NaN, Infinity, "5", null]) {
     assertThrows(
       () => memory({ maxCircuits: maxCircuits as number }),
@@ -44,13 +44,13 @@ Deno.test("memory() refuses bad options", () => {
   assertThrows(() => memory({ maxCircuit: 5 } as never), TypeError, `no option "maxCircuit"`);
 });
 
-Deno.test("memory() goes by its own clock, else by the caller's", () => {
+Deno.test("memory() uses its own clock, or the caller's if it has none", () => {
   const subject = new Subject();
   assertEquals(subject.read("a").now, 1_000_000);
   assertEquals((memory().read("a", { at: 77, shape: SHAPE }) as Snapshot).now, 77);
 });
 
-Deno.test("memory() creates nothing when it is read, asked for leave, or moved from what it is not", () => {
+Deno.test("memory() creates nothing for reads, acquires, releases, removals and transitions that lose", () => {
   const subject = new Subject();
   const expected = { epoch: "e", generation: 1, began: 1 };
   for (let i = 0; i < 100; i++) {
@@ -64,7 +64,7 @@ Deno.test("memory() creates nothing when it is read, asked for leave, or moved f
   assertEquals(subject.keys, []);
 });
 
-Deno.test("evicted is told with the identity of the circuit that went", async () => {
+Deno.test("the event evicted carries the identity of the evicted circuit", async () => {
   const fuse = createFuse({ stores: { array: memory({ maxCircuits: 1 }) } });
   const evicted: unknown[] = [];
   fuse.on("evicted", ({ type: _, ...identity }) => void evicted.push(identity));
@@ -76,7 +76,7 @@ Deno.test("evicted is told with the identity of the circuit that went", async ()
   ]);
 });
 
-Deno.test("list() gives copies, whole records and no leases", () => {
+Deno.test("list() returns copies, complete records and no leases", () => {
   const subject = new Subject();
   subject.record("a", { shape: { ...SHAPE, windowSize: 3 }, failures: 1 });
   const { records } = subject;
@@ -87,7 +87,7 @@ Deno.test("list() gives copies, whole records and no leases", () => {
   assertEquals(records[0]!.snapshot.totals.failures, 1);
 });
 
-Deno.test("list() gives no evidence of an override that has run out", () => {
+Deno.test("list() returns no evidence from under an expired override", () => {
   const subject = new Subject();
   subject.override("a", "metrics_only", 1000);
   const { epoch, generation } = subject.peek("a")!;
@@ -99,7 +99,7 @@ Deno.test("list() gives no evidence of an override that has run out", () => {
   assertEquals([record!.segments, record!.outcomes], [[], ""]);
 });
 
-Deno.test("memory() counts in the segment in which a call ended, and forgets what has left the window", () => {
+Deno.test("memory() counts a call in the segment in which it ended, and drops segments that left the window", () => {
   const subject = new Subject();
   const window = () => subject.read("a").window;
   subject.record("a");
@@ -128,7 +128,7 @@ Deno.test("memory() holds at most eleven segments however long it runs", () => {
   assert(record!.segments.length <= 11, `${record!.segments.length}`);
 });
 
-Deno.test("memory() takes another windowSize along with as many outcomes as it holds", () => {
+Deno.test("memory() adopts another windowSize with as many outcomes as it holds", () => {
   const subject = new Subject();
   const record = (windowSize: number, failures: number) => {
     const live = subject.peek("a");
@@ -149,7 +149,7 @@ Deno.test("memory() takes another windowSize along with as many outcomes as it h
   assertEquals(last(10), { size: 10, failures: 0 });
 });
 
-Deno.test("memory() remembers an id for 60 s, and forgets it then", () => {
+Deno.test("memory() remembers an id for 60 s, and then forgets it", () => {
   const subject = new Subject();
   subject.record("a", { id: "1" });
   subject.record("a", { id: "1" });
@@ -162,7 +162,7 @@ Deno.test("memory() remembers an id for 60 s, and forgets it then", () => {
   assertEquals(subject.read("a").totals.successes, 2);
 });
 
-Deno.test("memory() gives lives of one record different epochs, also without ids", () => {
+Deno.test("memory() gives each life of a record another epoch, also without ids", () => {
   const subject = new Subject();
   const epochs = new Set<string>();
   for (let i = 0; i < 50; i++) {
@@ -174,14 +174,14 @@ Deno.test("memory() gives lives of one record different epochs, also without ids
   assert(!epochs.has(""));
 });
 
-Deno.test("a policy's shape is what memory() measures by", () => {
+Deno.test("memory() measures by the shape of the policy", () => {
   const { shape, hash } = policyOf({ strategy: "count_window", windowSize: 10, windowMs: 500 });
   const subject = new Subject();
   const first = subject.record("a", { shape, policyHash: hash, failures: 1 });
   assertEquals(first.snapshot.policyHash, "");
   const s = subject.store.read("a", { at: 0, shape }) as Snapshot;
   assertEquals([s.last, s.window.failures], [{ size: 2, failures: 1 }, 1]);
-  // Who writes sees whom it follows.
+  // A writer sees the policy of the previous writer.
   const next = subject.record("a", { shape, policyHash: "next" });
   assertEquals(next.snapshot.policyHash, hash);
 });

@@ -17,20 +17,20 @@ import { memory, type MemoryStore } from "../../support/drivers.ts";
 export const SHAPE: Shape = { windowMs: 10_000, windowSize: 0 };
 export const AT = { at: 0, shape: SHAPE };
 
-/** A memory store with short names for what is done to it. */
+/** A memory store with short names for its operations. */
 export class Subject {
   readonly clock = new FakeClock(1_000_000);
   readonly store: MemoryStore;
   readonly evicted: string[] = [];
   readonly #ownClock: boolean;
 
-  /** @param ownClock `false` for a store that goes by the clock of who asks. */
+  /** @param ownClock `false` for a store that uses the caller's clock. */
   constructor(maxCircuits?: number, ownClock = true) {
     this.#ownClock = ownClock;
     this.store = memory(ownClock ? { maxCircuits, clock: this.clock.now } : { maxCircuits });
   }
 
-  /** What each request has: a moment that a store with a clock of its own does not go by. */
+  /** The fields of each request: a moment that a store with its own clock ignores. */
   get at(): number {
     return this.#ownClock ? AT.at : this.clock.now();
   }
@@ -68,7 +68,7 @@ export class Subject {
     return this.store.peek(key);
   }
 
-  /** Books a success of a call that was admitted in this turn. */
+  /** Books the success of a call that was admitted in this turn. */
   book(live: LiveRecord, turn = live.turn, shape = SHAPE): boolean {
     return this.store.book(live, turn, this.at, shape);
   }

@@ -1,4 +1,4 @@
-// Clients of users, as their libraries make them, connected when a test asks for them.
+// Redis clients of users, created by their libraries, and connected when a test asks for them.
 import { createClient } from "@redis/client";
 import { Redis } from "ioredis";
 import type { RedisClientLike } from "@fuse/edge/redis";
@@ -8,11 +8,11 @@ export interface Connected extends AsyncDisposable {
   readonly client: RedisClientLike;
 }
 
-/** Connects the client of a library. Reconnecting is off: its timers would outlive a test. */
+/** Connects the client of a library, without reconnecting: its timers would outlive a test. */
 export const CLIENTS: Readonly<Record<string, (url: string) => Promise<Connected>>> = {
   async ioredis(url) {
     const client = new Redis(url, { lazyConnect: true, retryStrategy: () => null });
-    // Failures reject commands, too.
+    // Commands also reject with these failures.
     client.on("error", () => {});
     await client.connect();
     return {

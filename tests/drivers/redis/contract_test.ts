@@ -7,7 +7,7 @@ import { CLIENTS } from "./clients.ts";
 const server = await sharedRedis();
 
 for (const [name, connect] of Object.entries(CLIENTS)) {
-  // Connected once: whoever uses a client keeps it for the life of a process.
+  // Connected once: an application keeps its client for the life of the process.
   const { client } = await connect(server.url);
   for (const { name: title, run } of storeContract(({ clock }) => redis(client, { clock }))) {
     Deno.test(`storeContract(redis, ${name}) ${title}`, run);

@@ -10,7 +10,7 @@ import { CLIENTS } from "./clients.ts";
 
 const NOTHING: RedisClientLike = { call: () => Promise.resolve(null) };
 
-Deno.test("redis() refuses options, naming the option, what came and what is allowed", () => {
+Deno.test("redis() refuses invalid options, naming the option, what came and what is allowed", () => {
   const refused: [unknown, unknown, string][] = [
     [NOTHING, { prefix: "" }, '"prefix" must be a text of 1-200 characters, received ""'],
     [NOTHING, { ttlMs: 0 }, '"ttlMs" must be a positive integer, received 0'],
@@ -32,12 +32,12 @@ Deno.test("redis() refuses options, naming the option, what came and what is all
   }
 });
 
-Deno.test("redis() refuses a client that renames keys", () => {
+Deno.test("redis() refuses a client that adds a prefix to keys", () => {
   const client = new Redis({ lazyConnect: true, keyPrefix: "app:" });
   assertThrows(() => redis(client), TypeError, '"client" must have no "keyPrefix"');
 });
 
-Deno.test("redis() sends nothing when it is made, and asks a function for a client at each request", async () => {
+Deno.test("redis() sends nothing when it is created, and calls a client function at each request", async () => {
   let asked = 0;
   await using connected = await CLIENTS.ioredis!(server.url);
   const store = redis(() => (asked++, connected.client), { prefix: freshPrefix() });
@@ -48,19 +48,19 @@ Deno.test("redis() sends nothing when it is made, and asks a function for a clie
 });
 
 for (const [name, connect] of Object.entries(CLIENTS)) {
-  Deno.test(`redis() on ${name} has all that starts together on its way before the first answer`, async () => {
+  Deno.test(`redis() on ${name} sends all operations that start together before the first answer`, async () => {
     await using connected = await connect(server.url);
     const { client, sent } = counting(connected.client);
     const store = redis(client, { prefix: freshPrefix() });
     const all = Array.from({ length: 20 }, (_, i) => `circuit-${i % 10}`);
-    // A circuit that was never read would ask for the indexes in a request of its own.
+    // A circuit that was never read would need the indexes in a separate request.
     for (const key of all) await read(store, key);
     sent.splice(0);
     await server.command("SCRIPT", "FLUSH");
     const write = () =>
       store.together!(() => Promise.all(all.map((key) => record(store, key, { failures: 1 }))));
     await write();
-    // All are refused at first. The first brings the script, and the rest follow.
+    // Redis refuses all of them at first. The first sends the script, and the rest follow.
     assertEquals(
       sent.splice(0),
       [...Array(20).fill("EVALSHA 20"), "EVALSHA 1", "EVAL 1"].concat(
@@ -88,13 +88,13 @@ for (const [name, connect] of Object.entries(CLIENTS)) {
     assertEquals(await here.make("api").getState(), "CLOSED");
   });
 
-  Deno.test(`record() over ${name} takes five commands of Redis, one of them sent`, async () => {
+  Deno.test(`record() over ${name} takes five Redis commands, and sends one of them`, async () => {
     await using connected = await connect(server.url);
     const { client, sent } = counting(connected.client);
     const store = redis(client, { prefix: freshPrefix() });
     await record(store, "a", { successes: 1 });
     sent.length = 0;
-    // The server's clock may just pass into the next segment: of three, two fall into one.
+    // The server's clock may pass into the next segment: of three, two fall into one.
     const counts = [];
     for (let i = 0; i < 3; i++) {
       const before = await server.commandCalls();
@@ -105,7 +105,7 @@ for (const [name, connect] of Object.entries(CLIENTS)) {
   });
 }
 
-/** A client that notes each command, with how many went out before one of them was answered. */
+/** A client that notes each command, and the number that were sent before the first answer. */
 function counting(client: RedisClientLike): { client: RedisClientLike; sent: string[] } {
   const sent: string[] = [];
   let flight: { command: string; at: number }[] = [];

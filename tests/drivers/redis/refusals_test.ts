@@ -1,4 +1,5 @@
-// What Redis says no to over TCP, by each client: whom it concerns, and what is told of it.
+// Refusals of Redis over TCP, with each client: which circuits they concern, and what the error
+// says.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { createFuse } from "@fuse/edge";
 import type { RedisClientLike } from "@fuse/edge/redis";
@@ -77,9 +78,10 @@ for (const [name, connect] of Object.entries(CLIENTS)) {
 
   refusal("is refused all circuits without a login", {}, async (_, store, client) => {
     await write(store);
-    // The connection forgets who it is.
+    // The connection loses its authentication.
     await ("call" in client ? client.call("RESET") : client.sendCommand(["RESET"]));
-    // Redis reads no command that long of a stranger, and says so in other words than NOAUTH.
+    // Redis accepts no command of that length without authentication, and its text differs from
+    // NOAUTH.
     await refused(() => write(store), "store", "ERR Protocol error: unauthenticated");
   }, "hunter2");
 
@@ -109,13 +111,13 @@ for (const [name, connect] of Object.entries(CLIENTS)) {
     assertEquals(await circuit.call(() => "runs all the same"), "runs all the same");
     assertEquals((await fuse.check()).cache?.ok, false);
     server.resume();
-    // Commands that were given up are answered before this one.
+    // Redis answers the abandoned commands before this one.
     await check(store);
     await fuse.flush();
   });
 }
 
-/** Errors of Redis that cannot be had here, as both libraries throw them. */
+/** Errors of Redis that cannot be provoked here, as both libraries throw them. */
 const SAID: readonly [message: string, scope: Scope, shown: string][] = [
   ["LOADING Redis is loading the dataset in memory", "store", "LOADING"],
   ["NOAUTH Authentication required.", "store", "NOAUTH"],
@@ -128,7 +130,7 @@ const SAID: readonly [message: string, scope: Scope, shown: string][] = [
 ];
 
 for (const [message, scope, shown] of SAID) {
-  Deno.test(`redis() takes "${shown}" for the refusal of a ${scope}, and shows no command`, async () => {
+  Deno.test(`redis() treats "${shown}" as the refusal of a ${scope}, and shows no command`, async () => {
     const fail = () =>
       Promise.reject(Object.assign(new Error(message), {
         name: "ReplyError",
@@ -145,7 +147,7 @@ for (const [message, scope, shown] of SAID) {
   });
 }
 
-Deno.test("redis() shows nothing of what a client throws but its kind", async () => {
+Deno.test("redis() shows only the kind of an error that a client throws", async () => {
   const errors = [
     Object.assign(new Error("connect redis://:hunter2@h:1"), { code: "ECONNREFUSED" }),
     Object.assign(new Error("hunter2"), { name: "MaxRetriesPerRequestError" }),

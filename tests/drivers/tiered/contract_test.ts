@@ -17,7 +17,7 @@ addEventListener("unload", () => client.close());
 
 type Make = (clock: Clock) => Store;
 
-/** What keeps the state: with an outbox, and without one. */
+/** The store of the state, with and without an outbox. */
 const STATES: Readonly<Record<string, Make>> = {
   "Redis and libsql": (clock) => upstash({ url: face.url, token: face.token, clock }),
   "memory and libsql": (clock) => memory({ clock }),
@@ -26,7 +26,7 @@ const STATES: Readonly<Record<string, Make>> = {
 
 for (const [name, state] of Object.entries(STATES)) {
   const cases = storeContract(({ clock }) =>
-    // A busy machine is no database that is away.
+    // A long limit, because a busy machine is no outage of the database.
     tiered({ state: state(clock), audit: libsql({ client, clock }), auditTimeoutMs: 60_000 })
   );
   for (const { name: promise, run } of cases) {

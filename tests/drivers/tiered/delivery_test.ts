@@ -1,4 +1,5 @@
-// Decisions in a real Redis, the trail on a real sqld: one row a change, whatever dies or is away.
+// Decisions in a real Redis, the trail on a real sqld: one row for each change, whatever dies or is
+// unreachable.
 import { assert, assertEquals } from "@std/assert";
 import { createClient } from "@libsql/client/web";
 import { migrate } from "@fuse/edge/migrations";
@@ -18,7 +19,7 @@ import { libsql, memory, type OpeningStore, tiered, upstash } from "../../suppor
 Deno.test.sanitizer({ ops: true, resources: true });
 
 for (const consistency of ["strong", "eventual"] as const) {
-  Deno.test(`tiered() has one row a transition when hundreds of callers race over 8 isolates (${consistency})`, async () => {
+  Deno.test(`tiered() writes one row for each transition when hundreds of callers race over 8 isolates (${consistency})`, async () => {
     const world = new Tiers(face, client);
     const isolates = Array.from({ length: 8 }, () => world.isolate());
     const name = unique();
@@ -53,7 +54,7 @@ for (const consistency of ["strong", "eventual"] as const) {
   });
 }
 
-Deno.test("tiered() misses nothing and writes nothing twice when the database is killed and comes back", async () => {
+Deno.test("tiered() writes each row once when the database is killed and comes back", async () => {
   const own = await Sqld.start();
   const ownClient = createClient({ url: own.url });
   try {
@@ -74,7 +75,7 @@ Deno.test("tiered() misses nothing and writes nothing twice when the database is
       results.push(await breaker.getState());
     };
     for (let i = 0; i < 3; i++) await round(i);
-    // In the middle of a storm.
+    // In the middle of a storm of calls.
     const storm = Promise.all(breakers.map((breaker) => breaker.forceOpen()));
     await own.kill();
     await storm;
@@ -106,7 +107,7 @@ Deno.test("tiered() misses nothing and writes nothing twice when the database is
   }
 });
 
-Deno.test("tiered() delivers what an isolate could not that died right after the change", async () => {
+Deno.test("tiered() delivers the rows of an isolate that died right after the change", async () => {
   for (const way of ["snapshot", "call", "list"] as const) {
     const world = new Tiers(face, client);
     const name = unique();
@@ -116,7 +117,7 @@ Deno.test("tiered() delivers what an isolate could not that died right after the
     assertEquals([await world.trail(name), await world.waiting(name)], [[], 1]);
     const other = world.isolate();
     const breaker = other.fuse.make(name, { consistency: "strong" });
-    // Its own isolate is left the time to do so.
+    // The change's own isolate gets time to deliver first.
     await breaker.snapshot();
     assertEquals(other.line.asked, 0);
     world.clock.advance(1_000);
@@ -133,8 +134,8 @@ Deno.test("tiered() delivers what an isolate could not that died right after the
   }
 });
 
-Deno.test("tiered() delivers what a process could not that was killed between the change and its row", async () => {
-  // A database that takes connections and never answers.
+Deno.test("tiered() delivers the rows of a process that was killed between the change and its row", async () => {
+  // A database that accepts connections and never answers.
   using silent = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = silent.addr as Deno.NetAddr;
   const name = unique();
@@ -144,7 +145,7 @@ Deno.test("tiered() delivers what a process could not that was killed between th
   await using doomed = startIsolate("tiered", where);
   await doomed.ask("make", { name, options: { failureThreshold: 1 } });
   await doomed.ask("call", { calls: 1, failures: 1 });
-  // It asks for the row to be written, so the change is made.
+  // The request asks for the row, so the change is made.
   using _connection = await silent.accept();
   await doomed.kill();
   const state = upstash({ ...at, clock: () => Date.now() + 60_000 });
@@ -153,7 +154,7 @@ Deno.test("tiered() delivers what a process could not that was killed between th
   assertEquals((await eventsOf(other, { key: name })).map(({ event }) => event), ["opened"]);
 });
 
-Deno.test("drain() has tiered() append what an isolate died with, and tells it once", async () => {
+Deno.test("drain() makes tiered() append a dead isolate's rows, and sends each notice once", async () => {
   const world = new Tiers(face, client);
   const name = unique();
   const dead = world.isolate();
@@ -164,13 +165,13 @@ Deno.test("drain() has tiered() append what an isolate died with, and tells it o
     ...{ name, events: ["opened"] },
     channels: [(notices) => Promise.resolve(void told.push(...notices.map((one) => one.circuit)))],
   });
-  // Its own isolate is left the time to do so.
+  // The change's own isolate gets time to deliver first.
   world.clock.advance(1_000);
   assertEquals([await drain() > 0, told.filter((one) => one === name)], [true, [name]]);
   assertEquals([await drain(), await world.waiting(name)], [0, 0]);
 });
 
-Deno.test("tiered() has one row a change when answers of both stores are lost", async () => {
+Deno.test("tiered() writes one row for each change when answers of both stores are lost", async () => {
   await using own = await startFace({ redis });
   const world = new Tiers(own, client);
   const name = unique();
@@ -202,7 +203,7 @@ Deno.test("tiered() has one row a change when answers of both stores are lost", 
   assertEquals([await world.holds(name), await world.waiting(name)], [true, 0]);
 });
 
-Deno.test("tiered() leaves a failing database alone for growing intervals, and says so once", async () => {
+Deno.test("tiered() leaves a failing database alone for growing intervals, and reports the failure once", async () => {
   const world = new Tiers(face, client);
   const { fuse, line, heard } = world.isolate();
   const breaker = fuse.make(unique(), { consistency: "strong" });
@@ -233,7 +234,7 @@ Deno.test("tiered() leaves a failing database alone for growing intervals, and s
 });
 
 for (const how of ["the client", "the database"] as const) {
-  Deno.test(`tiered() delivers the rows of other circuits while ${how} refuses those of one`, async () => {
+  Deno.test(`tiered() delivers the rows of other circuits while ${how} refuses the rows of one`, async () => {
     const world = new Tiers(face, client);
     const { fuse, line, heard } = world.isolate();
     const [spoilt, sound] = [unique(), unique()];
@@ -265,7 +266,7 @@ for (const how of ["the client", "the database"] as const) {
   });
 }
 
-Deno.test("tiered() takes three circuits that are refused in a row for an outage of the trail", async () => {
+Deno.test("tiered() treats three refused circuits in a row as an outage of the trail", async () => {
   const world = new Tiers(face, client);
   const { fuse, line } = world.isolate();
   const names = Array.from({ length: 6 }, unique);
@@ -280,7 +281,7 @@ Deno.test("tiered() takes three circuits that are refused in a row for an outage
 });
 
 for (const outbox of [true, false]) {
-  Deno.test(`tiered() makes no operation wait for a database that hangs longer than it may, ${outbox ? "with" : "without"} an outbox`, async () => {
+  Deno.test(`tiered() delays no operation beyond its limit when a database hangs, ${outbox ? "with" : "without"} an outbox`, async () => {
     const world = new Tiers(face, client);
     const state = outbox ? world.state() : memory({ clock: world.clock.now });
     const { fuse, line, heard } = world.isolate({ state, auditTimeoutMs: 1_000 });
@@ -296,7 +297,7 @@ for (const outbox of [true, false]) {
       "Error: The trail gave no answer within 1000 ms",
       [],
     ]);
-    // What waits in Redis, anybody delivers; what waits here, this isolate does.
+    // Any isolate delivers the rows in Redis; only this isolate delivers its own.
     const other = world.isolate(outbox ? {} : { state });
     world.clock.advance(1_000);
     line.way = "arrives";
@@ -306,7 +307,7 @@ for (const outbox of [true, false]) {
   });
 }
 
-/** A store of state that is slow to answer, by the clock on the wall. */
+/** A store of state that answers slowly, in real time. */
 function slow(state: OpeningStore, ms: number): OpeningStore {
   return Object.assign(Object.create(state) as OpeningStore, {
     async override(key: string, request: OverrideRequest) {
@@ -318,7 +319,7 @@ function slow(state: OpeningStore, ms: number): OpeningStore {
   });
 }
 
-Deno.test("tiered() makes no operation fail when state and trail together take longer than a store may", async () => {
+Deno.test("tiered() fails no operation when state and trail together take longer than storeTimeoutMs", async () => {
   const world = new Tiers(face, client);
   const state = memory({ clock: world.clock.now });
   const { fuse, line, heard } = world.isolate({
@@ -327,23 +328,23 @@ Deno.test("tiered() makes no operation fail when state and trail together take l
   line.way = "hangs";
   const name = unique();
   await fuse.make(name, { onStoreError: "reject" }).forceOpen();
-  // What little time was left says nothing of the database.
+  // A timeout this short says nothing about the database.
   assertEquals([line.asked, heard("store_error"), heard("forced_open").length], [1, [], 1]);
 });
 
-Deno.test("tiered() leaves a row for later when the state has taken all the time there is for the trail", async () => {
+Deno.test("tiered() delivers a row later when the state has used up the time for the trail", async () => {
   const world = new Tiers(face, client);
   const state = memory({ clock: world.clock.now });
   const { fuse, line, heard } = world.isolate({ state: slow(state, 1_000), auditTimeoutMs: 1_000 });
   const name = unique();
   await fuse.make(name).forceOpen();
   assertEquals([line.asked, heard("store_error"), heard("forced_open").length], [0, [], 1]);
-  // With nothing to wait for but the trail.
+  // Only the trail can delay it.
   await fuse.flush();
   assert(line.asked > 0);
 });
 
-Deno.test("list() and flush() deliver all that was left behind, whoever changed what", async () => {
+Deno.test("list() and flush() deliver all rows that were left behind, by any isolate", async () => {
   const world = new Tiers(face, client);
   const names = Array.from({ length: 20 }, unique);
   const dead = world.isolate();
@@ -359,7 +360,7 @@ Deno.test("list() and flush() deliver all that was left behind, whoever changed 
   }
 });
 
-Deno.test("tiered() lets the outbox grow no further than its bound, and the trail says what is missing", async () => {
+Deno.test("tiered() bounds the outbox, and the trail shows the number of missing rows", async () => {
   const world = new Tiers(face, client);
   const { fuse, line, heard } = world.isolate();
   const name = unique();
@@ -395,7 +396,7 @@ Deno.test("tiered() over a store without outbox keeps rows in the isolate, and d
   assertEquals(await world.trail(name), []);
   line.way = "arrives";
   world.clock.advance(31_000);
-  // With the next operation, on whatever circuit.
+  // The next operation delivers, on whatever circuit.
   await fuse.make(other).forceOpen();
   const trail = await world.trail(name);
   assertEquals(trail.slice(0, 3).map(({ event }) => event), [
@@ -406,13 +407,13 @@ Deno.test("tiered() over a store without outbox keeps rows in the isolate, and d
   assertEquals([trail.length, trail[0]?.metadata?.["missed"]], [OUTBOX_LENGTH, 2]);
   assertEquals(heard("store_error").map(({ error }) => String(error).slice(7, 30)), [
     "Cannot use the database",
-    "The trail is away for t",
+    "The trail was unreachab",
     "The trail lacks 2 chang",
   ]);
   assertEquals(await world.holds(name), true);
 });
 
-Deno.test("tiered() keeps lives apart when a circuit is removed while the database is away", async () => {
+Deno.test("tiered() separates the lives of a circuit that is removed while the database is away", async () => {
   const world = new Tiers(face, client);
   const { fuse, line, store } = world.isolate({ state: memory({ clock: world.clock.now }) });
   const lived = async (name: string, changes: number) => {

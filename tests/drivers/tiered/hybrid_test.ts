@@ -1,5 +1,5 @@
-// The seed's hybrid set-up: payments in the database, the user service in the cache, an internal tool
-// in memory. By name, and by hand.
+// The seed's hybrid set-up: payments in the database, the user service in the cache, an internal
+// tool in memory, by name and by hand.
 import { assert, assertEquals } from "@std/assert";
 import { createClient } from "@libsql/client/web";
 import { createFuse, memory } from "@fuse/edge";
@@ -22,7 +22,7 @@ const client = createClient({ url: server.url });
 await migrate(client);
 let setups = 0;
 
-/** The three stores, and a Fuse that sends circuits to them by their names. */
+/** The three stores, and a Fuse that assigns circuits to them by name. */
 function hybrid(isTiered = false) {
   const prefix = `hybrid-${setups++}`;
   const database = libsql({ client });
@@ -49,7 +49,7 @@ async function storesOf(name: string, prefix: string): Promise<string[]> {
   return [...rows[0]!["n"] === 1 ? ["database"] : [], ...keys === 1 ? ["cache"] : []];
 }
 
-Deno.test("createFuse() keeps each circuit where the pattern of its name says", async () => {
+Deno.test("createFuse() keeps each circuit in the store that the pattern of its name selects", async () => {
   const { fuse, prefix } = hybrid();
   const names = [`payment-${crypto.randomUUID()}`, "user-service", "internal-tool"] as const;
   const [payment, user, tool] = names.map((name) => fuse.make(name));
@@ -67,7 +67,7 @@ Deno.test("createFuse() keeps each circuit where the pattern of its name says", 
   assertEquals((await Array.fromAsync(payment!.history())).map(({ event }) => event), ["opened"]);
 });
 
-Deno.test("Fuse.store() keeps each circuit where the caller says, whatever its name", async () => {
+Deno.test("Fuse.store() keeps each circuit in the store that the caller names, whatever the patterns say", async () => {
   const { fuse, prefix } = hybrid();
   const name = `payment-${crypto.randomUUID()}`;
   const breakers = ["database", "cache", "array"].map((store) => fuse.store(store).make(name));
@@ -75,13 +75,13 @@ Deno.test("Fuse.store() keeps each circuit where the caller says, whatever its n
   await fail(breakers[1]!, 2);
   await fuse.flush();
   assertEquals(await storesOf(name, prefix), ["database", "cache"]);
-  // The options of the pattern go along, and the circuits are three.
+  // The options of the pattern apply, and there are three circuits.
   assertEquals(await Promise.all(breakers.map((breaker) => breaker.getState())), [
     ...["CLOSED", "OPEN", "CLOSED"],
   ]);
 });
 
-Deno.test("Fuse.store() and patterns mean the same circuit where they name the same store", async () => {
+Deno.test("Fuse.store() and a pattern refer to the same circuit when they name the same store", async () => {
   const { fuse } = hybrid();
   const name = `payment-${crypto.randomUUID()}`;
   await fuse.store("database").make(name).forceOpen();
@@ -91,7 +91,7 @@ Deno.test("Fuse.store() and patterns mean the same circuit where they name the s
   assertEquals(listed.map(({ store }) => store), ["database"]);
 });
 
-Deno.test("tiered() stands beside the database that keeps its trail, and both are in one history", async () => {
+Deno.test("tiered() and the database of its trail share one history", async () => {
   const { fuse, database } = hybrid(true);
   const name = `payment-${crypto.randomUUID()}`;
   const payment = fuse.make(name);
@@ -110,7 +110,7 @@ Deno.test("tiered() stands beside the database that keeps its trail, and both ar
   assert((await database.verifyTrail()).ok);
 });
 
-Deno.test("a store that is away does not touch the circuits of the others", async () => {
+Deno.test("an unreachable store does not affect circuits of other stores", async () => {
   await using own = await startFace({ redis });
   const fuse = createFuse({
     stores: {

@@ -11,7 +11,7 @@ const server = await sqldForFile();
 export const client = createClient({ url: server.url });
 await migrate(client);
 
-/** Tests share a database: a circuit of nobody else. */
+/** Returns a name that no other test uses: tests share a database. */
 export function unique(): string {
   return `circuit-${crypto.randomUUID()}`;
 }

@@ -1,4 +1,4 @@
-// What the trail of tiered() says, what it costs, and what it refuses.
+// The trail of tiered(), its costs, and the options that it refuses.
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { APPEND } from "../../../drivers/libsql/append.ts";
 import { fail, succeed } from "../../support/setups.ts";
@@ -10,7 +10,7 @@ import { libsql, memory, type OpeningStore, tiered, upstash } from "../../suppor
 // Deno leaves them off.
 Deno.test.sanitizer({ ops: true, resources: true });
 
-Deno.test("tiered() writes down operators' actions with reason, actor, end and what stood before", async () => {
+Deno.test("tiered() records operators' actions with reason, actor, end and previous override", async () => {
   const world = new Tiers(face, client);
   const { fuse } = world.isolate();
   const name = unique();
@@ -48,7 +48,7 @@ Deno.test("tiered() writes down operators' actions with reason, actor, end and w
   assertEquals((opened?.metadata?.["counters"] as { failures: number }).failures, 5);
 });
 
-Deno.test("tiered() lists by pages what is not plainly CLOSED first, and leaves a spoilt circuit out", async () => {
+Deno.test("tiered() lists circuits that are not plainly CLOSED first, in pages, without invalid ones", async () => {
   const world = new Tiers(face, client);
   const { fuse, store, heard } = world.isolate();
   const [plain, open, laid, spoilt] = [unique(), unique(), unique(), unique()];
@@ -80,7 +80,7 @@ Deno.test("tiered() lists by pages what is not plainly CLOSED first, and leaves 
   assertEquals((await store.verifyTrail()).ok, true);
 });
 
-Deno.test("tiered() gives an event the trail's head when that was confirmed in time", async () => {
+Deno.test("tiered() adds the trail's head to an event when it was confirmed in time", async () => {
   const world = new Tiers(face, client);
   const { fuse, store, heard, line } = world.isolate();
   const name = unique();
@@ -97,7 +97,7 @@ Deno.test("tiered() gives an event the trail's head when that was confirmed in t
   ]);
 });
 
-Deno.test("tiered() holds in its promise all that it does, so that waitUntil keeps it alive", async () => {
+Deno.test("the promise of a tiered() operation covers all its work, so that waitUntil() keeps it alive", async () => {
   const world = new Tiers(face, client);
   const held: Promise<unknown>[] = [];
   const { fuse } = world.isolate({ waitUntil: (work) => held.push(work) });
@@ -119,7 +119,7 @@ Deno.test("tiered() reads, prunes and verifies the trail of its database", async
   }
   const events = await Array.fromAsync(breaker.history({ event: "forced_open" }));
   assertEquals(events.map(({ store, name }) => [store, name]), Array(3).fill(["cache", name]));
-  // Of other tests too: they share the database.
+  // Includes rows of other tests, which share the database.
   const told = await Array.fromAsync(fuse.history({ limit: 2 }));
   const own = await Array.fromAsync(store.history({ limit: 2 }));
   assertEquals(
@@ -139,7 +139,7 @@ Deno.test("tiered() reads, prunes and verifies the trail of its database", async
   assertEquals([ok, checked], [true, 1]);
 });
 
-Deno.test("remove() delivers first what the record holds, and keeps it where the database is away", async () => {
+Deno.test("remove() delivers the rows of a record first, and keeps the record when the database is away", async () => {
   for (const away of [false, true]) {
     const world = new Tiers(face, client);
     const name = unique();
@@ -159,7 +159,7 @@ Deno.test("remove() delivers first what the record holds, and keeps it where the
   }
 });
 
-Deno.test("tiered() costs a steady record nothing, and a change a confirmation of two commands", async () => {
+Deno.test("tiered() costs nothing for an unchanged record, and two commands for the confirmation of a change", async () => {
   const commands = async (store: OpeningStore) => {
     const key = unique();
     const of = async (work: () => unknown) => {
@@ -168,7 +168,7 @@ Deno.test("tiered() costs a steady record nothing, and a change a confirmation o
       return await redis.commandCalls() - before;
     };
     await store.record(key, tally({ successes: 1 }));
-    // The segment of the window may just be over.
+    // The segment of the window may just end.
     const least = async (work: () => unknown) =>
       Math.min(await of(work), await of(work), await of(work));
     const steady = await least(() => store.record(key, tally({ successes: 1 })));
@@ -178,7 +178,7 @@ Deno.test("tiered() costs a steady record nothing, and a change a confirmation o
     return { record: steady, read, change };
   };
   const world = new Tiers(face, client);
-  // On the server's own clock, which is a command.
+  // Reading the server's own clock is a command.
   const { url, token } = face;
   const state = upstash({ url, token, prefix: unique() });
   const { store } = world.isolate({ state });
@@ -187,7 +187,7 @@ Deno.test("tiered() costs a steady record nothing, and a change a confirmation o
   assertEquals(await commands(store), { ...alone, change: alone.change + 2 });
 });
 
-Deno.test("tiered() asks the database once for a change that nobody disputes", async () => {
+Deno.test("tiered() sends the database one request for an undisputed change", async () => {
   const world = new Tiers(face, client);
   const { store, line } = world.isolate();
   const key = unique();
@@ -207,7 +207,7 @@ Deno.test("tiered() asks the database once for a change that nobody disputes", a
   assertEquals(line.asked, 5);
 });
 
-Deno.test("tiered() refuses options, naming the option, what came and what is allowed", () => {
+Deno.test("tiered() refuses invalid options, naming the option, what came and what is allowed", () => {
   const state = memory();
   const audit = libsql({ client });
   assert(APPEND in audit);
@@ -224,7 +224,7 @@ Deno.test("tiered() refuses options, naming the option, what came and what is al
   }
 });
 
-Deno.test("Fuse.check() of tiered() tells of a database that is away, and does not take Redis for it", async () => {
+Deno.test("Fuse.check() of tiered() reports an unreachable database, and does not blame Redis", async () => {
   const world = new Tiers(face, client);
   const { fuse, line } = world.isolate();
   const breaker = fuse.make(unique(), { consistency: "strong" });
@@ -238,7 +238,7 @@ Deno.test("Fuse.check() of tiered() tells of a database that is away, and does n
   assertEquals((await breaker.snapshot()).metrics.totalSuccesses, 2);
 });
 
-Deno.test("circuit_breakers of tiered() says what the circuits are, whoever delivers", async () => {
+Deno.test("tiered() updates circuit_breakers, whichever isolate delivers", async () => {
   const world = new Tiers(face, client);
   const name = unique();
   const row = async () => {
@@ -258,7 +258,8 @@ Deno.test("circuit_breakers of tiered() says what the circuits are, whoever deli
   await breaker.disable({ actor: "ada" });
   assertEquals(await row(), [["OPEN", openUntil, "disabled", "ada"]]);
   await breaker.release();
-  // The database is away for a recovery and an override, and another isolate delivers both.
+  // The database is unreachable during a recovery and an override, and another isolate delivers
+  // both.
   line.way = "is refused";
   world.clock.advance(60_000);
   await succeed(breaker);

@@ -1,4 +1,4 @@
-// Turso's new engine: the one dialect holds there, too.
+// Turso's new engine passes the contract, with the same statements.
 import { libsql } from "@fuse/edge/libsql";
 import { migrate } from "@fuse/edge/migrations";
 import { storeContract } from "@fuse/edge/testing";

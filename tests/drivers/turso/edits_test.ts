@@ -4,7 +4,7 @@ import { migrate } from "@fuse/edge/migrations";
 import { assertEquals } from "@std/assert";
 import { tursoInMemory } from "../../support/turso.ts";
 
-Deno.test("libsql() takes edits by hand into the trail on Turso's engine", async () => {
+Deno.test("libsql() adds edits by hand to the trail on Turso's engine", async () => {
   await using client = await tursoInMemory();
   await migrate(client);
   const store = libsql({ client });

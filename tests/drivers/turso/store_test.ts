@@ -1,4 +1,4 @@
-// Promises of a database with a trail that the contract does not ask for, on Turso's new engine.
+// Promises of a database with a trail beyond the contract, on Turso's new engine.
 import { createFuse, memory } from "@fuse/edge";
 import { createSchema, libsql } from "@fuse/edge/libsql";
 import { migrate, migrations } from "@fuse/edge/migrations";
@@ -41,7 +41,7 @@ Deno.test("libsql() prunes on Turso's engine, and keeps the newest row of a chai
   assertEquals((await store.verifyTrail()).ok, true);
 });
 
-Deno.test("libsql() notices rows that are put in and deleted by hand on Turso's engine", async () => {
+Deno.test("libsql() records rows that are inserted and deleted by hand on Turso's engine", async () => {
   await using client = await tursoInMemory();
   await migrate(client);
   const store = libsql({ client });
@@ -52,7 +52,7 @@ Deno.test("libsql() notices rows that are put in and deleted by hand on Turso's 
   assertEquals([last?.event, last?.metadata?.by], ["edited", "delete"]);
 });
 
-Deno.test("migrate() on Turso's engine takes a prefix, and makes dropped tables again", async () => {
+Deno.test("migrate() on Turso's engine accepts a prefix, and recreates dropped tables", async () => {
   await using client = await tursoInMemory();
   const prefix = "app_";
   const applied = migrations.map(({ tag }) => tag);
@@ -73,7 +73,10 @@ Deno.test("migrate() on Turso's engine takes a prefix, and makes dropped tables 
   assert(checked.store?.ok, String(checked.store?.error));
 });
 
-/** SQL that no statement of ours may use, for this engine's sake. If it has learned one, its test fails. */
+/**
+ * SQL that this engine does not support and our statements must avoid. If the engine learns it, its
+ * test fails.
+ */
 const UNKNOWN = {
   "an alias for the target of an INSERT":
     "insert into t as old (id) values (1) on conflict (id) do update set n = old.n + 1",
@@ -82,7 +85,7 @@ const UNKNOWN = {
 };
 
 for (const [what, sql] of Object.entries(UNKNOWN)) {
-  Deno.test(`Turso's engine does not know ${what} yet`, async () => {
+  Deno.test(`Turso's engine does not support ${what} yet`, async () => {
     await using client = await tursoInMemory();
     const table = "create table t (id integer primary key, n integer not null default 0)";
     await client.execute({ sql: table, args: [] });

@@ -1,4 +1,4 @@
-// The contract suite on Redis: by the client that the store makes, and by clients that users bring.
+// The contract suite on Redis, with the client that the store creates and with clients of users.
 import { assertEquals } from "@std/assert";
 import { Redis } from "@upstash/redis";
 import { Redis as CloudflareRedis } from "@upstash/redis/cloudflare";
@@ -17,13 +17,13 @@ const foreign = await startForeignFace({ redis });
 
 const at = { url: face.url, token: face.token };
 const atForeign = { url: foreign.url, token: foreign.token };
-// As the docs ask of users' clients; all else is left as it is.
+// The settings that the docs ask of users' clients; all others keep their defaults.
 const retry = { retries: 0 };
 
-/** Deserialization, base64 and auto-pipelining on: what a user has who reads no docs. */
+/** Deserialization, base64 and auto-pipelining are on: the client of a user who reads no docs. */
 const defaults = new Redis({ ...at, retry });
 
-/** What each may do to an answer differs; what they are asked is the same. */
+/** The clients may change answers in different ways; they receive the same requests. */
 const SOURCES: Readonly<Record<string, UpstashSource>> = {
   "default client": { redis: defaults },
   "foreign face": { redis: new Redis({ ...atForeign, retry, responseEncoding: false }) },
@@ -42,7 +42,10 @@ const SOURCES: Readonly<Record<string, UpstashSource>> = {
   "client per unit of work": { redis: () => new CloudflareRedis({ ...at, retry }) },
 };
 
-/** Where what a client does could show: texts, numbers, nothing, many at once, pipelines, NOSCRIPT. */
+/**
+ * Cases in which a client could change answers: texts, numbers, nothing, many at once, pipelines,
+ * NOSCRIPT.
+ */
 const SUBSET =
   /^(list\(\) (goes|hands)|restore\(\) keeps|keys that|.* at once|.* arrives twice|.* tells? again|.* callers with one)/;
 
@@ -52,7 +55,7 @@ for (const [name, source] of Object.entries(SOURCES)) {
   contract(`upstash, ${name}`, source, whole ? /^/ : SUBSET, whole ? scaled(SUBSET, /^/) : /^/);
 }
 
-/** Registers `which` cases; others than `now` are ignored in this run. */
+/** Registers `which` cases; all except `now` are ignored in this run. */
 function contract(title: string, source: UpstashSource, which: RegExp, now = /^/): void {
   for (const { name, run } of storeContract(({ clock }) => upstash({ ...source, clock }))) {
     const ignore = !now.test(name);
@@ -60,7 +63,7 @@ function contract(title: string, source: UpstashSource, which: RegExp, now = /^/
   }
 }
 
-/** What a client may take for something else, or cut, or decode twice. */
+/** Texts that a client may misread, cut, or decode twice. */
 const TEXTS = [
   ...["0", "123", "007", "-0", "1e3", "0x10", ".5", "12345678901234567890", "NaN", "Infinity"],
   ...["null", "true", "undefined", "[1]", '{"a":1}', '"quoted"', "=", "=x", "@1", "OK", " ", "\\"],
@@ -69,15 +72,15 @@ const TEXTS = [
 ];
 
 for (const [name, source] of Object.entries({ "its own client": at, ...SOURCES })) {
-  Deno.test(`upstash() hands texts back as they came (${name})`, async () => {
+  Deno.test(`upstash() returns texts unchanged (${name})`, async () => {
     const clock = new FakeClock();
     const store = upstash({ ...source, clock: clock.now, prefix: `texts of ${name}` });
     await Promise.all(TEXTS.map((text, i) => handsBack(store, clock, `circuit-${i}`, text)));
-    // And of a page, whose circuits came in one request.
+    // Also for a page, whose circuits came in one request.
     const { records } = await listed(store);
     assertEquals(
       records.map(({ snapshot: { epoch, reason, override } }) => [
-        // Behind the id is the moment of birth.
+        // The id is followed by the moment of birth.
         epoch.replace(/\.\d+$/, ""),
         ...[reason, override?.actor],
       ]).toSorted(),
@@ -146,7 +149,7 @@ async function handsBack(
   assertEquals(override, { kind: "disabled", until: null, reason: text, actor: text });
 }
 
-Deno.test("upstash() asks for a client once for each unit of work, and for none before", async () => {
+Deno.test("upstash() asks for a client once for each unit of work, and not before", async () => {
   let asked = 0;
   const store = upstash({
     redis(): RedisLike {
@@ -159,7 +162,7 @@ Deno.test("upstash() asks for a client once for each unit of work, and for none 
   await read();
   await read();
   assertEquals(asked, 2);
-  // One request is one unit of work, whatever it is made of.
+  // One request is one unit of work, whatever it consists of.
   await store.together!(() => Promise.all([read(), read(), read()]));
   assertEquals(asked, 3);
 });

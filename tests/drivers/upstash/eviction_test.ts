@@ -19,7 +19,7 @@ Deno.test("upstash() keeps an open circuit open when its metrics are evicted", a
   assert(await redis.command("PTTL", `${prefix}:a:metrics`) as number > 0);
 });
 
-Deno.test("upstash() begins another life when the state is evicted, and drops what it had counted", async () => {
+Deno.test("upstash() begins another life when the state is evicted, and drops earlier counts", async () => {
   const { store, prefix } = open();
   const { snapshot: before } = await record(store, "a", { failures: 1 });
   await redis.command("DEL", `${prefix}:a:state`);
@@ -33,7 +33,7 @@ Deno.test("upstash() begins another life when the state is evicted, and drops wh
   }
 });
 
-Deno.test("upstash() takes evicted or foreign segments as absent", async () => {
+Deno.test("upstash() treats evicted or foreign segments as absent", async () => {
   const clock = new FakeClock();
   const { store, prefix } = open({ clock: clock.now });
   for (let i = 0; i < 3; i++) {
@@ -44,7 +44,7 @@ Deno.test("upstash() takes evicted or foreign segments as absent", async () => {
   assertEquals(await window(), { successes: 3, failures: 3, slow: 0 });
   await redis.command("DEL", `${prefix}:a:failures`);
   await redis.command("HSET", `${prefix}:a:successes`, "of", "another:1");
-  // The sum that stands in the metrics is gone by until the next segment: of five, three are left.
+  // The sum in the metrics holds until the next segment: of five, three are left.
   await record(store, "a", { successes: 1, failures: 1 });
   clock.advance(12_000);
   const { snapshot } = await record(store, "a", { successes: 1, failures: 1 });

@@ -37,7 +37,7 @@ for (const responseEncoding of ["base64", false] as const) {
     const how = `${responseEncoding || "plain"}, ${automaticDeserialization ? "" : "not "}parsed`;
     const client = clientOf(shared, { responseEncoding, automaticDeserialization });
 
-    Deno.test(`Face serves strings and hashes when asked by the client (${how})`, async () => {
+    Deno.test(`Face serves strings and hashes to the client (${how})`, async () => {
       assertEquals(await client.set("text", "=ä OK"), "OK");
       assertEquals(await client.get("text"), "=ä OK");
       assertEquals(await client.get("none"), null);
@@ -48,7 +48,7 @@ for (const responseEncoding of ["base64", false] as const) {
       assertEquals(await client.ping(), "PONG");
     });
 
-    Deno.test(`Face serves nested arrays when a script returns them (${how})`, async () => {
+    Deno.test(`Face serves the nested arrays that a script returns (${how})`, async () => {
       const script = "return {1, 'OK', {2, 'b', {'OK', false, '=c'}}, redis.status_reply('OK')}";
       assertEquals(await client.eval(script, [], []), [
         1,
@@ -58,7 +58,7 @@ for (const responseEncoding of ["base64", false] as const) {
       ]);
     });
 
-    Deno.test(`Face serves pipelines with errors when they are kept (${how})`, async () => {
+    Deno.test(`Face serves pipelines, and keeps their errors when asked to (${how})`, async () => {
       await client.set("word", "w");
       const answers = await client.pipeline().incr("word").get("word").exec({ keepErrors: true });
       assertEquals(answers.map(({ error }) => error), [
@@ -68,12 +68,12 @@ for (const responseEncoding of ["base64", false] as const) {
       assertEquals(answers[1].result, "w");
     });
 
-    Deno.test(`Face serves transactions when they are complete (${how})`, async () => {
+    Deno.test(`Face serves transactions (${how})`, async () => {
       const answers = await client.multi().set("n", 1).incr("n").exec();
       assertEquals(answers, ["OK", 2]);
     });
 
-    Deno.test(`Face serves SCAN when asked by the client (${how})`, async () => {
+    Deno.test(`Face serves SCAN to the client (${how})`, async () => {
       await client.set("scan:1", "x");
       assertEquals(await client.scan("0", { match: "scan:*", count: 10_000 }), ["0", ["scan:1"]]);
     });
@@ -88,13 +88,13 @@ Deno.test("Face answers NOSCRIPT when a script is unknown", async () => {
   assert(error?.startsWith("NOSCRIPT"), error);
 });
 
-Deno.test("Face runs a script by its hash when that is loaded", async () => {
+Deno.test("Face runs a script by its hash when the script is loaded", async () => {
   const client = clientOf(shared);
   const hash = await client.scriptLoad("return ARGV[1] .. KEYS[1]");
   assertEquals(await client.evalsha(hash, ["k"], ["a"]), "ak");
 });
 
-Deno.test("Face runs a script that locks its keys, and holds it to those", async () => {
+Deno.test("Face runs a script that locks its keys, and refuses other keys to it", async () => {
   const client = clientOf(shared);
   const script = "#!lua flags=allow-key-locking\nreturn redis.call('SET', ARGV[1], 1)";
   const digest = await crypto.subtle.digest("SHA-1", new TextEncoder().encode(script));
@@ -106,7 +106,7 @@ Deno.test("Face runs a script that locks its keys, and holds it to those", async
   await assertRejects(() => client.evalsha(hash, [], ["k"]), Error, "does not declare");
 });
 
-Deno.test("Face refuses to lock keys as Redis 7 does where its manners say so", async () => {
+Deno.test("Face refuses to lock keys as Redis 7 does when configured to", async () => {
   await using face = await startFace({ redis, manners: { keyLocking: "refused" } });
   await assertRejects(
     () => clientOf(face).eval("#!lua flags=allow-key-locking\nreturn 1", [], []),
@@ -116,7 +116,7 @@ Deno.test("Face refuses to lock keys as Redis 7 does where its manners say so", 
 });
 
 for (const path of ["/", "/pipeline", "/multi-exec", "/get/k"]) {
-  Deno.test(`Face refuses ${path} when the token is not its own`, async () => {
+  Deno.test(`Face refuses ${path} when the token is wrong`, async () => {
     const body = path === "/" ? '["PING"]' : '[["PING"]]';
     for (const headers of [{}, { authorization: "Bearer other" }] as Record<string, string>[]) {
       assertEquals(await ask(path, { headers, body }), [401, {
@@ -133,7 +133,7 @@ for (const path of ["/", "/pipeline", "/multi-exec", "/get/k"]) {
   });
 }
 
-Deno.test("Face takes a command from the path when it is not in the body", async () => {
+Deno.test("Face takes a command from the path when the body has none", async () => {
   assertEquals(await ask("/SET/path%2F1/b%C3%A4r/EX/100", { method: "GET" }), [200, {
     result: "OK",
   }]);
@@ -144,7 +144,7 @@ Deno.test("Face takes a command from the path when it is not in the body", async
   assertEquals(await ask("/get/path2", { method: "PUT" }), [200, { result: "a/b" }]);
 });
 
-Deno.test("Face encodes all but the status OK when base64 is asked for", async () => {
+Deno.test("Face encodes everything but the status OK when base64 is requested", async () => {
   const bytes = new Uint8Array([0xff, 0x00, 0xfe]);
   await ask("/set/bytes", { body: bytes });
   const headers = { authorization: `Bearer ${shared.token}`, "upstash-encoding": "base64" };
@@ -154,7 +154,7 @@ Deno.test("Face encodes all but the status OK when base64 is asked for", async (
   assertEquals(await ask("/get/bytes", { headers }), [200, { result: btoa("OK") }]);
 });
 
-Deno.test("Face makes strings of arguments when they are numbers or booleans", async () => {
+Deno.test("Face converts arguments to strings when they are numbers or booleans", async () => {
   assertEquals(await ask("/", { body: '["RPUSH", "args", 1, 2.5, true, "x"]' }), [200, {
     result: 4,
   }]);
@@ -180,18 +180,18 @@ for (
   });
 }
 
-Deno.test("Face answers 405 when the method is none of the API", async () => {
+Deno.test("Face answers 405 when the API has no such method", async () => {
   assertEquals((await ask("/", { method: "DELETE" }))[0], 405);
 });
 
-Deno.test("Face does nothing of a transaction when a part is refused", async () => {
+Deno.test("Face runs no part of a transaction when it refuses one", async () => {
   await redis.command("SET", "whole", "before");
   const body = '[["SET", "whole", "after"], ["INCR"]]';
   const [status] = await ask("/multi-exec", { body });
   assertEquals([status, await redis.command("GET", "whole")], [400, "before"]);
 });
 
-Deno.test("Face does the rest of a transaction when a part fails while it runs", async () => {
+Deno.test("Face runs the rest of a transaction when a part fails at run time", async () => {
   const [status, answer] = await ask("/multi-exec", {
     body: '[["SET", "part", "w"], ["INCR", "part"], ["APPEND", "part", "x"]]',
   });
@@ -203,7 +203,7 @@ Deno.test("Face does the rest of a transaction when a part fails while it runs",
   ]);
 });
 
-Deno.test("Face counts requests by form when they come", async () => {
+Deno.test("Face counts requests by their form", async () => {
   await using face = await startFace({ redis });
   const client = clientOf(face);
   await client.ping();
@@ -217,7 +217,7 @@ Deno.test("Face counts requests by form when they come", async () => {
   assertEquals([face.requests, face.routes.path, face.log.length], [0, 0, 0]);
 });
 
-Deno.test("Face tells a later sync token when it has answered again", async () => {
+Deno.test("Face returns a later sync token with each answer", async () => {
   const tokenOf = async () => {
     const answer = await fetch(`${shared.url}/ping?_token=${shared.token}`);
     await answer.body?.cancel();
@@ -226,7 +226,7 @@ Deno.test("Face tells a later sync token when it has answered again", async () =
   assert(await tokenOf() < await tokenOf());
 });
 
-/** What the client sees of each fault, and whether its command was done. */
+/** The client's view of each fault, and whether its command was run. */
 const FAULTS: [fault: Fault, name: string, message: RegExp, done: boolean][] = [
   ["refuse", "TypeError", /^fetch failed$/, false],
   ["lose", "TypeError", /^fetch failed$/, true],
@@ -239,7 +239,7 @@ const FAULTS: [fault: Fault, name: string, message: RegExp, done: boolean][] = [
 ];
 
 for (const [fault, name, message, done] of FAULTS) {
-  Deno.test(`Face makes a ${name} when its fault is ${fault}`, async () => {
+  Deno.test(`Face causes a ${name} when its fault is ${fault}`, async () => {
     await using face = await startFace({ redis, fault: () => fault });
     await redis.command("SET", "n", "0");
     const error = await assertRejects(() => clientOf(face).incr("n")) as Error;
@@ -275,7 +275,7 @@ for (const [fault, done] of [["hang", "0"], ["hang_after", "1"]] as const) {
   });
 }
 
-Deno.test("Face decides on each request when it has a fault function", async () => {
+Deno.test("Face decides for each request when its fault is a function", async () => {
   await using face = await startFace({ redis });
   face.fault = ({ commands, route }) =>
     commands[0]?.[0] === "get" ? 500 : route === "pipeline" ? 429 : undefined;
@@ -287,7 +287,7 @@ Deno.test("Face decides on each request when it has a fault function", async () 
   assertEquals(await client.get("k"), "v");
 });
 
-Deno.test("Face does nothing before its delay is over when it has one", async () => {
+Deno.test("Face does nothing before its delay is over", async () => {
   const face = await startFace({ redis, delayMs: 60_000 });
   await redis.command("SET", "n", "0");
   const rejected = assertRejects(() => clientOf(face).incr("n"), TypeError);
@@ -298,7 +298,7 @@ Deno.test("Face does nothing before its delay is over when it has one", async ()
   await rejected;
 });
 
-Deno.test("Face cannot be reached when it has stopped listening", async () => {
+Deno.test("Face is unreachable when it has stopped listening", async () => {
   await using face = await startFace({ redis });
   await clientOf(face).ping();
   await face.stopListening();
@@ -306,7 +306,7 @@ Deno.test("Face cannot be reached when it has stopped listening", async () => {
   assertEquals(face.requests, 1);
 });
 
-Deno.test("Face answers 500 when its Redis is gone, and goes on when that is back", async () => {
+Deno.test("Face answers 500 when its Redis is gone, and works again when Redis is back", async () => {
   await using own = await startRedis();
   await using face = await startFace({ redis: own });
   await own.kill();
@@ -315,7 +315,7 @@ Deno.test("Face answers 500 when its Redis is gone, and goes on when that is bac
   assertEquals(await clientOf(face).ping(), "PONG");
 });
 
-Deno.test("Face lets others in between when a pipeline runs", async () => {
+Deno.test("Face runs other requests between the commands of a pipeline", async () => {
   const client = clientOf(shared);
   await client.set("between", 0);
   const long = client.pipeline();
@@ -328,7 +328,7 @@ Deno.test("Face lets others in between when a pipeline runs", async () => {
 });
 
 for (const start of [startFace, startForeignFace]) {
-  Deno.test(`${start.name}() leaves no connection to Redis when it has stopped`, async () => {
+  Deno.test(`${start.name}() leaves no connection to Redis after it has stopped`, async () => {
     await using own = await startRedis();
     const connections = async () =>
       `${await own.command("CLIENT", "LIST")}`.trim().split("\n").length;
@@ -339,7 +339,7 @@ for (const start of [startFace, startForeignFace]) {
   });
 }
 
-Deno.test("ForeignFace serves the client when that wants no base64", async () => {
+Deno.test("ForeignFace serves the client when base64 is off", async () => {
   await using face = await startForeignFace({ redis });
   const client = clientOf(face, { responseEncoding: false });
   assertEquals(await client.set("foreign", "f"), "OK");
@@ -348,7 +348,7 @@ Deno.test("ForeignFace serves the client when that wants no base64", async () =>
   await assertRejects(() => client.evalsha("0".repeat(40), [], []), Error, "NOSCRIPT");
 });
 
-Deno.test("Face answers a wrong token in the older way when it is told to", async () => {
+Deno.test("Face answers a wrong token in the older format when configured to", async () => {
   await using face = await startFace({ redis, manners: { wrongToken: "Unauthorized" } });
   const other = clientOf({ url: face.url, token: "other" });
   await assertRejects(() => other.ping(), Error, "Unauthorized, command was");
@@ -356,7 +356,7 @@ Deno.test("Face answers a wrong token in the older way when it is told to", asyn
   await assertRejects(() => other.ping(), Error, "WRONGPASS invalid or missing auth token");
 });
 
-Deno.test("Face lets a token read that may do nothing else", async () => {
+Deno.test("Face lets a read-only token read, and nothing else", async () => {
   await using face = await startFace({ redis, manners: { readOnlyToken: "reader" } });
   await clientOf(face).set("readable", "r");
   const reader = clientOf({ url: face.url, token: "reader" });
@@ -376,7 +376,7 @@ Deno.test("Face lets a token read that may do nothing else", async () => {
   await assertRejects(() => reader.multi().set("readable", "w").exec(), Error, "NOPERM");
 });
 
-Deno.test("Face refuses requests beyond the plan's, with 400", async () => {
+Deno.test("Face refuses requests beyond the plan's limit, with 400", async () => {
   await using face = await startFace({ redis, manners: { requestsLeft: 1 } });
   assertEquals(await clientOf(face).ping(), "PONG");
   const quota = "ERR max requests limit exceeded. Limit: 500000";
@@ -387,7 +387,7 @@ Deno.test("Face refuses requests beyond the plan's, with 400", async () => {
   await answer.body?.cancel();
 });
 
-Deno.test("Face refuses writes beyond the database's capacity, and reads on", async () => {
+Deno.test("Face refuses writes beyond the database's capacity, and continues to read", async () => {
   await using own = await startRedis();
   await using face = await startFace({ redis: own, manners: { capacityQuota: true } });
   const client = clientOf(face);
@@ -407,7 +407,7 @@ Deno.test("Face refuses a request that is too long, and no other", async () => {
   await assertRejects(long, Error, "ERR max request size exceeded. Limit: 100 bytes");
 });
 
-Deno.test("Face has cursors of SCAN beyond 2^53, which lead through all keys", async () => {
+Deno.test("Face returns SCAN cursors beyond 2^53, which lead through all keys", async () => {
   await using own = await startRedis();
   await using face = await startFace({ redis: own, manners: { hugeCursors: true } });
   const client = clientOf(face);
@@ -424,7 +424,7 @@ Deno.test("Face has cursors of SCAN beyond 2^53, which lead through all keys", a
   assertEquals(keys.size, 100);
 });
 
-Deno.test("Face puts words before NOSCRIPT when it is told to", async () => {
+Deno.test("Face puts words before NOSCRIPT when configured to", async () => {
   await using face = await startFace({ redis, manners: { beforeNoscript: "ERR upstream: " } });
   const hash = "0".repeat(40);
   await assertRejects(() => clientOf(face).evalsha(hash, [], []), Error, "ERR upstream: NOSCRIPT");

@@ -1,4 +1,4 @@
-// What can go wrong between an isolate and Redis, each over the wire, and what callers notice of it.
+// Faults between an isolate and Redis, each over the wire, and their effect on callers.
 import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import { createFuse, type FuseEvent, StoreUnavailableError } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
@@ -18,7 +18,7 @@ const NOT_ANSWERED: readonly Fault[] = ["hang", "hang_after"];
 
 let made = 0;
 
-/** An isolate, its clock, and all that it told. */
+/** An isolate with its clock and its events. */
 function isolate(face: Face, storeTimeoutMs: number) {
   const clock = new FakeClock();
   const prefix = `faults-${made++}`;
@@ -27,7 +27,7 @@ function isolate(face: Face, storeTimeoutMs: number) {
   const waitUntil = (work: Promise<unknown>) => void underWay.add(work);
   const stores = { cache: open() };
   const fuse = createFuse({ stores, clock: clock.now, storeTimeoutMs, waitUntil });
-  /** Waits for the background work so far, and sends nothing. */
+  /** Waits for the current background work, and sends nothing. */
   const settled = async () => {
     await Promise.all(underWay);
     underWay.clear();
@@ -35,7 +35,7 @@ function isolate(face: Face, storeTimeoutMs: number) {
   const events: FuseEvent[] = [];
   fuse.on("*", (event) => events.push(event));
   const told = (type: FuseEvent["type"]) => events.filter((event) => event.type === type);
-  /** As an isolate sees it that has taken part in nothing. */
+  /** Returns the circuit as a new isolate sees it. */
   const stored = () =>
     createFuse({ storeTimeoutMs: 30_000, stores: { cache: open() }, clock: clock.now }).make("a")
       .snapshot();
@@ -44,9 +44,9 @@ function isolate(face: Face, storeTimeoutMs: number) {
 
 for (const consistency of ["eventual", "strong"] as const) {
   for (const fault of FAULTS) {
-    Deno.test(`CircuitBreaker() protects by itself while Redis fails by ${fault}, and merges afterwards (${consistency})`, async () => {
+    Deno.test(`CircuitBreaker() protects on its own while Redis fails by ${fault}, and merges afterwards (${consistency})`, async () => {
       await using face = await startFace({ redis, token: TOKEN });
-      // Who is never answered waits for the deadline, all others for nothing.
+      // A request that is never answered waits for the deadline, all others fail at once.
       const { clock, fuse, told, events, stored } = isolate(
         face,
         NOT_ANSWERED.includes(fault) ? 1_000 : 30_000,
@@ -59,10 +59,10 @@ for (const consistency of ["eventual", "strong"] as const) {
       const value = { of: "the caller's" };
       assertStrictEquals(await breaker.call(() => value), value);
       await fuse.flush();
-      // An unknown answer concerns the circuit alone: its reads and its writes, each for itself.
+      // An unknown answer concerns the circuit alone: its reads and its writes, separately.
       assertEquals(told("store_error").length, fault === 500 && consistency === "strong" ? 2 : 1);
       face.reset();
-      // From now on nobody asks unasked: only flush() would, and an operator.
+      // From now on nothing asks the store by itself: only flush() and operators do.
       const error = new Error("the upstream's");
       for (let i = 0; i < 3; i++) {
         const thrown = await assertRejects(() => breaker.call(() => Promise.reject(error)));
@@ -80,7 +80,7 @@ for (const consistency of ["eventual", "strong"] as const) {
       assertEquals(told("unconfirmed"), []);
       const { state, metrics } = await stored();
       assertEquals([metrics.totalSuccesses, metrics.totalFailures], [5, 3]);
-      // What this isolate found out, the store has learnt.
+      // The store has learned this isolate's findings.
       assertEquals([metrics.totalRejected, state], [1, "OPEN"]);
       assert(!(await breaker.tryCall(() => 1)).ok);
       clock.advance(5_000);
@@ -98,7 +98,7 @@ for (
     "Redis hangs": (_: Face, own: Awaited<ReturnType<typeof startRedis>>) => own.pause(),
   })
 ) {
-  Deno.test(`CircuitBreaker() gives callers their own results when ${how}`, async () => {
+  Deno.test(`CircuitBreaker() returns the callers' own results when ${how}`, async () => {
     await using own = await startRedis();
     await using face = await startFace({ redis: own, token: TOKEN });
     const { fuse, told, events } = isolate(face, 1_000);
@@ -116,7 +116,7 @@ for (
   });
 }
 
-Deno.test("CircuitBreaker() asks a failing Redis again after growing intervals", async () => {
+Deno.test("CircuitBreaker() retries a failing Redis at growing intervals", async () => {
   await using face = await startFace({ redis, token: TOKEN });
   const { clock, fuse, told, settled } = isolate(face, 30_000);
   const breaker = fuse.make("a");
@@ -130,7 +130,7 @@ Deno.test("CircuitBreaker() asks a failing Redis again after growing intervals",
     if (face.requests > before) probes.push(clock.now() - begun);
     clock.advance(100);
   }
-  // 1 s, 2 s, 4 s, … and between half of it and all of it.
+  // 1 s, 2 s, 4 s and so on, each between half of it and all of it.
   const intervals = probes.map((at, i) => at - (probes[i - 1] ?? at)).slice(1);
   assert(intervals.length >= 4 && intervals.length <= 7, `${intervals}`);
   for (const [i, interval] of intervals.slice(0, 4).entries()) {
@@ -143,7 +143,7 @@ Deno.test("CircuitBreaker() asks a failing Redis again after growing intervals",
   assertEquals(failed.length, probes.length);
 });
 
-Deno.test("record() counts once when its answer is lost again and again", async () => {
+Deno.test("record() counts once when its answer is lost repeatedly", async () => {
   await using face = await startFace({ redis, token: TOKEN });
   const { clock, fuse, told, stored } = isolate(face, 30_000);
   const breaker = fuse.make("a", { failureThreshold: 100 });
@@ -166,7 +166,7 @@ Deno.test("record() counts once when its answer is lost again and again", async 
   assertEquals([metrics.totalSuccesses, metrics.totalFailures], [16, 5]);
 });
 
-Deno.test("flush() reports what stays unconfirmed, with its counts, and drops nothing silently", async () => {
+Deno.test("flush() reports the unconfirmed counts of each circuit, and drops nothing silently", async () => {
   await using face = await startFace({ redis, token: TOKEN });
   const { clock, fuse, told, stored } = isolate(face, 30_000);
   const breaker = fuse.make("a", { failureThreshold: 100 });
@@ -189,7 +189,7 @@ Deno.test("flush() reports what stays unconfirmed, with its counts, and drops no
   assertEquals(metrics.totalSuccesses + metrics.totalFailures + lost, 5);
 });
 
-Deno.test("forceOpen() is told that Redis fails, and no reason, actor or token is repeated", async () => {
+Deno.test("forceOpen() reports that Redis fails, and repeats no reason, actor or token", async () => {
   for (const source of ["url", "client"] as const) {
     await using face = await startFace({ redis, token: TOKEN });
     const client = new Redis({ url: face.url, token: TOKEN, retry: { retries: 0 } });
@@ -215,7 +215,9 @@ Deno.test("forceOpen() is told that Redis fails, and no reason, actor or token i
   }
 });
 
-/** No token, no operator's word, no circuit's key, no script: whatever was printed of them. */
+/**
+ * Asserts that nothing printed contains a token, an operator's text, a circuit's key or the script.
+ */
 function assertLeaksNothing(values: readonly unknown[]): void {
   for (const value of values) {
     const error = (value as { error?: unknown }).error;

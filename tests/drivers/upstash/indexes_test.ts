@@ -1,4 +1,4 @@
-// The indexes of a prefix in Redis: what a list costs, and what becomes of them.
+// The indexes of a prefix in Redis: the costs of a list, and the loss of an index.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { ListRequest } from "@fuse/edge/store";
 import { startRedis } from "../../support/redis_server.ts";
@@ -31,7 +31,7 @@ async function members(prefix: string, index: string): Promise<unknown[]> {
   return await redis.command("ZRANGE", `${prefix}:${index}`, "0", "-1") as unknown[];
 }
 
-/** A store whose indexes are whole. */
+/** A store with complete indexes. */
 async function whole(...keys: string[]) {
   const { store, prefix } = open();
   for (const key of keys) await record(store, key, { successes: 1 });
@@ -39,7 +39,7 @@ async function whole(...keys: string[]) {
   return { store, prefix };
 }
 
-Deno.test("list() takes at most 8 requests for 10 circuits among 20000 foreign keys, the first time and then", async () => {
+Deno.test("list() takes at most 8 requests for 10 circuits among 20000 foreign keys, the first time and later", async () => {
   await using redis = await startRedis();
   await using face = await startFace({ redis });
   const store = upstash({ url: face.url, token: face.token });
@@ -58,7 +58,7 @@ Deno.test("list() takes at most 8 requests for 10 circuits among 20000 foreign k
   assertEquals(costs.slice(1), [2, 2]);
 });
 
-Deno.test("list() goes through pages of an index by their last circuit, without a scan", async () => {
+Deno.test("list() pages through an index by the last circuit of a page, without a scan", async () => {
   const keys = Array.from({ length: 25 }, (_, i) => `k${String(i).padStart(2, "0")}`);
   const { store } = await whole(...keys);
   const asked = await requestsOf(async () => {
@@ -68,7 +68,7 @@ Deno.test("list() goes through pages of an index by their last circuit, without 
   assertEquals(asked.length, 6);
 });
 
-Deno.test("list() rebuilds indexes that were evicted, together or alone, and knows new circuits", async () => {
+Deno.test("list() rebuilds evicted indexes, together or alone, and finds new circuits", async () => {
   const { store, prefix } = await whole("a", "b");
   await trip(store, "b");
   for (const lost of [["circuits", "open"], ["open"], ["circuits"]]) {
@@ -82,7 +82,7 @@ Deno.test("list() rebuilds indexes that were evicted, together or alone, and kno
   assertEquals(await keysOf(store), ["a", "b", "c"]);
 });
 
-Deno.test("list() goes on behind the same circuit when the index is evicted between two pages", async () => {
+Deno.test("list() continues after the same circuit when the index is evicted between two pages", async () => {
   const { store, prefix } = await whole("a", "b", "c", "d");
   const request = { limit: 2, at: Date.now(), shape: () => SHAPE };
   const first = await store.list({ ...request, cursor: null });
@@ -96,7 +96,7 @@ Deno.test("list() goes on behind the same circuit when the index is evicted betw
   assertEquals([first.records.map(({ key }) => key), rest], [["a", "b"], ["c", "d"]]);
 });
 
-Deno.test("list() takes no index for whole that was evicted while circuits were looked for", async () => {
+Deno.test("list() does not trust an index that was evicted while it was rebuilt", async () => {
   const { store, prefix } = open();
   await record(store, "a", { successes: 1 });
   const request = { limit: 10, at: Date.now(), shape: () => SHAPE };
@@ -109,7 +109,7 @@ Deno.test("list() takes no index for whole that was evicted while circuits were 
   assertEquals(await keysOf(store), ["a"]);
 });
 
-Deno.test("list() leaves an index whole when somebody's key is named as a circuit without a name would be", async () => {
+Deno.test("list() keeps an index complete when a foreign key looks like a circuit without a name", async () => {
   const { store, prefix } = open();
   await record(store, "a", { successes: 1 });
   await redis.command("HSET", `${prefix}::state`, "theirs", "1");
@@ -120,7 +120,7 @@ Deno.test("list() leaves an index whole when somebody's key is named as a circui
   assertEquals(await members(prefix, "circuits"), ["", "a"]);
 });
 
-Deno.test("list() says so when the index is lost as soon as it is built", async () => {
+Deno.test("list() reports an index that is lost as soon as it is built", async () => {
   const { store, prefix } = await whole("a");
   let cursor: string | null = null;
   const list = async () => {
@@ -133,7 +133,7 @@ Deno.test("list() says so when the index is lost as soon as it is built", async 
   await assertRejects(list, Error, "its index of circuits is lost as soon as it is built");
 });
 
-Deno.test("list() drops entries whose circuit is gone, and those of the open that closed", async () => {
+Deno.test("list() drops entries of circuits that are gone, and of open ones that closed", async () => {
   const { store, prefix } = await whole("a", "b", "c");
   await trip(store, "b");
   await store.override("c", {
@@ -167,14 +167,14 @@ Deno.test("record() declares the keys of the indexes only when it writes them", 
   const acquire = { id: "x", at: Date.now(), shape: SHAPE, token: "t", max: 1, leaseMs: 1_000 };
   assertEquals(await keysIn(async () => await store.acquire("a", acquire)), [4]);
   assertEquals(await keysIn(() => trip(store, "a")), [6]);
-  // Long since, it is filed anew.
+  // After a long time the circuit is filed again.
   await redis.command("HSET", `${prefix}:a:state`, "indexed", String(Date.now() - 4 * 3_600_000));
   await redis.command("DEL", `${prefix}:circuits`);
   assertEquals(await keysIn(success), [4, 6]);
   assertEquals(await members(prefix, "circuits"), ["a"]);
 });
 
-Deno.test("indexes live as long as the circuits in them", async () => {
+Deno.test("indexes live as long as their circuits", async () => {
   const { store, prefix } = await whole("a");
   const ttl = async (key: string) => await redis.command("PTTL", `${prefix}:${key}`) as number;
   await trip(store, "a");
@@ -183,7 +183,7 @@ Deno.test("indexes live as long as the circuits in them", async () => {
   }
 });
 
-Deno.test("record() goes on, and list() says so, where an index is something else", async () => {
+Deno.test("record() continues when an index has another type, and list() reports the index", async () => {
   const { store, prefix } = open();
   await redis.command("SET", `${prefix}:circuits`, "not ours");
   await record(store, "a", { successes: 1 });

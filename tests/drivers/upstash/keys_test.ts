@@ -1,4 +1,4 @@
-// How long what is kept in Redis stays, how much it becomes, and what it costs.
+// The lifetime, the size and the costs of the data in Redis.
 import { assert, assertEquals } from "@std/assert";
 import { FakeClock } from "@fuse/edge/testing";
 import {
@@ -17,8 +17,8 @@ import {
   TTL_MS,
 } from "../../support/upstash_circuit.ts";
 
-Deno.test("upstash() keeps an endless override without a TTL, however much traffic there is, and gives one again when it is released", async () => {
-  // Trap 23: a lock that lives under the TTL of traffic silently vanishes after a week.
+Deno.test("upstash() keeps an endless override without a TTL under traffic, and sets a TTL again at its release", async () => {
+  // Trap 23: an override that has the TTL of traffic vanishes silently after a week.
   const clock = new FakeClock();
   const { store, prefix } = open(clock);
   const operator = { until: null, reason: "maintenance", actor: null };
@@ -27,7 +27,7 @@ Deno.test("upstash() keeps an endless override without a TTL, however much traff
 
   await store.override("a", { ...request(), ...operator, kind: "forced_open" });
   assertEquals(await ttl(prefix, "state"), -1);
-  // Long enough for the TTL of what traffic writes to be extended.
+  // Long enough for the TTL of traffic data to be extended.
   for (let i = 0; i < 3; i++) {
     clock.advance(TTL_MS / 2);
     await record(store, { rejected: 1 });
@@ -46,7 +46,7 @@ Deno.test("upstash() keeps an endless override without a TTL, however much traff
   ]);
 });
 
-Deno.test("upstash() keeps an override that has an end until that has come, and a circuit that is open until its cooldown has passed", async () => {
+Deno.test("upstash() keeps an override until its end, and an open circuit until its cooldown has passed", async () => {
   const clock = new FakeClock();
   const { store, prefix } = open(clock);
   const until = clock.now() + 10 * TTL_MS;
@@ -63,21 +63,22 @@ Deno.test("upstash() keeps an override that has an end until that has come, and 
   assert(await ttl(other.prefix, "state") > 5 * TTL_MS);
 });
 
-Deno.test("upstash() lets requests go that it remembered for a minute", async () => {
+Deno.test("upstash() forgets a request id after a minute", async () => {
   const clock = new FakeClock();
   const { store, prefix } = open(clock);
-  // Not a list, which HSCAN gives whole: a table, as it becomes with more traffic.
+  // Enough fields that Redis stores a table: HSCAN returns a short list whole.
   await redis.command("CONFIG", "SET", "hash-max-listpack-entries", "16");
   for (let i = 0; i < 1_200; i++) {
     await record(store, { successes: 1 });
     clock.advance(500);
   }
-  // 120 are younger than a minute. Every 16th request looks at some 64, so as many again may wait.
+  // 120 ids are younger than a minute. Every 16th request removes about 64 of them, so as many
+  // again may be left.
   const held = await size(prefix, "metrics");
   assert(held > 120 && held < 250, String(held));
 });
 
-Deno.test("upstash() goes by the server's clock, to the millisecond", async () => {
+Deno.test("upstash() uses the server's clock, to the millisecond", async () => {
   const { store } = open();
   const time = async () => {
     const [seconds, micros] = await redis.command("TIME") as [string, string];
@@ -90,7 +91,7 @@ Deno.test("upstash() goes by the server's clock, to the millisecond", async () =
   }
 });
 
-Deno.test("upstash() extends the TTL of every key as long as there is traffic, and by a little more than asked", async () => {
+Deno.test("upstash() extends the TTL of every key under traffic, by slightly more than requested", async () => {
   const clock = new FakeClock();
   const { store, prefix } = open(clock);
   for (let i = 0; i < 4; i++) {
@@ -98,7 +99,7 @@ Deno.test("upstash() extends the TTL of every key as long as there is traffic, a
     clock.advance(SEGMENT_MS);
   }
   clock.advance(TTL_MS / 2);
-  // As Redis has it by then.
+  // Redis has loaded it by then.
   for (const part of PARTS) {
     await redis.command("PEXPIRE", `${prefix}:a:${part}`, String(TTL_MS / 2));
   }
@@ -107,14 +108,14 @@ Deno.test("upstash() extends the TTL of every key as long as there is traffic, a
     const left = await ttl(prefix, part);
     assert(left > TTL_MS && left <= TTL_MS * 9 / 8, `${part}: ${left}`);
   }
-  // Enough is left: no command is spent on it.
+  // Enough of the TTL is left: no command is spent on it.
   await redis.command("PEXPIRE", `${prefix}:a:state`, "5000");
   clock.advance(TTL_MS / 16);
   await record(store, { rejected: 1 });
   assert(await ttl(prefix, "state") <= 5_000);
 });
 
-Deno.test("upstash() shortens no TTL, whoever writes, though the record is replaced", async () => {
+Deno.test("upstash() shortens no TTL, whichever isolate writes, even when the record is replaced", async () => {
   const clock = new FakeClock();
   const { store, prefix } = open(clock);
   await record(store, { successes: 1 });
@@ -131,7 +132,7 @@ Deno.test("upstash() shortens no TTL, whoever writes, though the record is repla
   }
 });
 
-Deno.test("upstash() keeps a circuit that has never opened for a day, and one that has for ttlMs", async () => {
+Deno.test("upstash() keeps a circuit for a day if it has never opened, and for ttlMs if it has", async () => {
   const clock = new FakeClock();
   const [dayMs, ttlMs] = [86_400_000, 30 * 86_400_000];
   const { store, prefix } = open(clock, ttlMs);
@@ -147,7 +148,7 @@ Deno.test("upstash() keeps a circuit that has never opened for a day, and one th
   }
 });
 
-Deno.test("upstash() keeps no field for what is not there", async () => {
+Deno.test("upstash() stores no field for an absent value", async () => {
   const clock = new FakeClock();
   const { store, prefix } = open(clock);
   const sent = crypto.randomUUID();
@@ -178,11 +179,11 @@ Deno.test("upstash() keeps no field for what is not there", async () => {
   ]);
 });
 
-Deno.test("record() costs what it says in commands, whatever the window holds", async () => {
+Deno.test("record() costs the stated number of commands, whatever the window holds", async () => {
   const clock = new FakeClock(Math.ceil(Date.now() / SEGMENT_MS) * SEGMENT_MS);
   const { store } = open(clock);
   const { store: failing } = open(clock);
-  // Redis knows the script from then on.
+  // Redis has the script from then on.
   await record(open(clock).store, {});
   const costs: Record<string, number> = {};
   const cost = async (of: string, act: () => unknown) => {
@@ -226,9 +227,9 @@ Deno.test("record() costs what it says in commands, whatever the window holds", 
   const operator = { until: null, reason: null, actor: null } as const;
   await pausing.override("a", { ...request(), ...operator, kind: "forced_open" });
   await cost("rejection under an endless override", () => record(pausing, { rejected: 1 }));
-  // EVALSHA, HGETALL state, HMGET metrics, and here no TIME. Whoever writes: HSET metrics. When a segment
-  // is over: HGETALL, HSET and PEXPIRE, the last once, of each of the two that has something to hold.
-  // A circuit that is not in the indexes yet is asked for them, and filed there.
+  // EVALSHA, HGETALL of the state, HMGET of the metrics, and no TIME here. A write adds HSET of the
+  // metrics. At the end of a segment: HGETALL, HSET and PEXPIRE, the last once for each of the two
+  // keys that has content. A circuit that is not in the indexes yet reads them, and is filed there.
   const filed = 2 + 5;
   assertEquals(costs, {
     first: filed + 3 + 2 + 2,
@@ -250,7 +251,7 @@ Deno.test("record() costs what it says in commands, whatever the window holds", 
     "failure in segment 1": 4 + 3,
     "read when a failure has left": 3 + 1,
     "read when a success has left": 3 + 1,
-    // Also when some have left: they are removed seldom.
+    // Also when some have left: removal is rare.
     "failure in a later segment": 4 + 2,
   });
 });

@@ -11,17 +11,17 @@ const face = await startFace({ redis });
 
 /** A session has hundreds of requests, each a real one. */
 const SHARE = 1 / 30;
-/** No real answer takes so long, however busy the machine. */
+/** No real answer takes that long, however busy the machine. */
 const storeTimeoutMs = 30_000;
 
 let sessions = 0;
-/** A store of its own for a session, on the server of all. */
+/** A separate store for a session, on the shared server. */
 function open(clock: Clock) {
   const prefix = `session-${sessions++}`;
   return upstash({ url: face.url, token: face.token, clock, prefix });
 }
 
-Deno.test("CircuitBreaker() agrees with the model when strong over Redis", async () => {
+Deno.test("CircuitBreaker() agrees with the model when consistency is strong over Redis", async () => {
   await check({ alone: false, clockGoesBack: true, share: SHARE }, (clock) => ({
     ...busy(open(clock.now)),
     options: { consistency: "strong" },
@@ -31,7 +31,7 @@ Deno.test("CircuitBreaker() agrees with the model when strong over Redis", async
   }));
 });
 
-Deno.test("CircuitBreaker() agrees with the model when eventual and alone on Redis", async () => {
+Deno.test("CircuitBreaker() agrees with the model when consistency is eventual and the isolate alone on Redis", async () => {
   await check({ alone: true, clockGoesBack: false, share: SHARE }, (clock) => ({
     ...busy(open(clock.now)),
     options: { consistency: "eventual", flushSize: 4 },
@@ -41,7 +41,7 @@ Deno.test("CircuitBreaker() agrees with the model when eventual and alone on Red
   }));
 });
 
-Deno.test("CircuitBreaker() accounts for every call when eventual over Redis", async () => {
+Deno.test("CircuitBreaker() accounts for every call when consistency is eventual over Redis", async () => {
   await check({ alone: false, clockGoesBack: false, share: SHARE }, (clock) => ({
     ...busy(open(clock.now)),
     options: { consistency: "eventual", flushSize: 4 },
@@ -50,7 +50,7 @@ Deno.test("CircuitBreaker() accounts for every call when eventual over Redis", a
   }));
 });
 
-Deno.test("CircuitBreaker() never does what it must not when the way to Redis fails", async () => {
+Deno.test("CircuitBreaker() never violates a promise when the network to Redis fails", async () => {
   const faults: readonly Fault[] = ["refuse", "lose", "lose", 500, "truncated"];
   await check({ alone: false, clockGoesBack: false, share: SHARE }, (clock, { faults: seed }) => {
     const random = seeded(seed);

@@ -10,7 +10,7 @@ import { startFace } from "../../support/upstash_face.ts";
 import { face, freshPrefix, keys, open, read, record, requestsOf } from "./store.ts";
 import { upstash } from "../../support/drivers.ts";
 
-Deno.test("upstash() refuses options, naming the option, what came and what is allowed", () => {
+Deno.test("upstash() refuses invalid options, naming the option, what came and what is allowed", () => {
   const at = { url: "https://eu1.upstash.io", token: "secret-token" };
   const refused: [unknown, string][] = [
     [{ ...at, prefix: "" }, '"prefix" must be a text of 1-200 characters, received ""'],
@@ -39,7 +39,7 @@ Deno.test("upstash() refuses options, naming the option, what came and what is a
   }
 });
 
-Deno.test("upstash() repeats no address with credentials and no token", () => {
+Deno.test("upstash() shows no address with credentials and no token", () => {
   for (
     const options of [
       { url: "https://user:hunter2@eu1.upstash.io", token: "t" },
@@ -56,7 +56,7 @@ Deno.test("upstash() repeats no address with credentials and no token", () => {
   }
 });
 
-Deno.test("upstash() refuses in its own words a host that the client does not take", () => {
+Deno.test("upstash() explains in its own words that the client refuses a host", () => {
   for (const url of ["https://b", "http://b/", "https://é", "https://[", "http://."]) {
     const { message } = assertThrows(() => upstash({ url, token: "t" }), TypeError);
     assertEquals(
@@ -76,7 +76,7 @@ Deno.test("upstash() makes no request before the first operation", async () => {
   assertEquals(asked, []);
 });
 
-Deno.test("createFuse() takes several stores, each with its prefix and server, as in the seed", async () => {
+Deno.test("createFuse() accepts several stores, each with its prefix and server, as in the seed", async () => {
   await using critical = await startRedis();
   await using criticalFace = await startFace({ redis: critical, token: "critical-token" });
   const fuse = createFuse({
@@ -98,7 +98,7 @@ Deno.test("createFuse() takes several stores, each with its prefix and server, a
   assertEquals(await keys("critical_cb:*"), []);
 });
 
-Deno.test("upstash() sees at once what another instance on the same server did", async () => {
+Deno.test("upstash() sees at once what another instance on the same server wrote", async () => {
   const { prefix } = open();
   const [here, there] = [open({ prefix }), open({ prefix })].map(({ store }) =>
     createFuse({
@@ -112,7 +112,7 @@ Deno.test("upstash() sees at once what another instance on the same server did",
   assertEquals(await there!.make("a").getState(), "OPEN");
 });
 
-Deno.test("upstash() takes a client of every platform", async () => {
+Deno.test("upstash() accepts the client of every platform", async () => {
   const at = { url: face.url, token: face.token };
   const clients: RedisLike[] = [
     new Redis(at),
@@ -130,7 +130,7 @@ Deno.test("upstash() takes a client of every platform", async () => {
   }
 });
 
-Deno.test("upstash() asks a function for a client for each request", async () => {
+Deno.test("upstash() calls a client function for each request", async () => {
   let asked = 0;
   const client = new Redis({ url: face.url, token: face.token });
   const store = upstash({
@@ -146,7 +146,7 @@ Deno.test("upstash() asks a function for a client for each request", async () =>
   assertEquals(asked, 2);
 });
 
-Deno.test("upstash() refuses an answer that is not the script's", async () => {
+Deno.test("upstash() refuses an answer that its script did not write", async () => {
   const client = {
     evalsha: () => Promise.resolve("nonsense"),
     eval: () => Promise.resolve("nonsense"),

@@ -1,4 +1,4 @@
-// A real Redis that half works: what callers, a dead upstream and the other circuits get from it.
+// A real Redis with partial failures: their effect on callers, a dead upstream and other circuits.
 import { assert, assertEquals, assertLess, assertLessOrEqual, assertRejects } from "@std/assert";
 import { isStoreAnswerError } from "../../../src/errors.ts";
 import { startRedis } from "../../support/redis_server.ts";
@@ -9,7 +9,10 @@ import { freshPrefix, open, redis } from "./store.ts";
 
 const THRESHOLD = 3;
 const POLICY = { failureThreshold: THRESHOLD, cooldownMs: 60_000 };
-/** What a dead upstream may get in its first cooldown, whatever the store does. */
+/**
+ * The number of calls that a dead upstream may receive in its first cooldown, whatever the store
+ * does.
+ */
 const MOST = 2 * THRESHOLD + 2;
 
 /** An isolate on a Redis behind a face. */
@@ -19,7 +22,7 @@ function isolate(face: Face, options: Parameters<typeof troubled>[1] = {}, prefi
   return { ...made, prefix };
 }
 
-/** The circuit as an isolate sees it that has taken part in nothing. */
+/** Returns the circuit as a new isolate sees it. */
 async function stored(face: Face, { prefix, clock }: ReturnType<typeof isolate>, name = "a") {
   const { store } = open({ url: face.url, token: face.token, prefix, clock: clock.now });
   return await store.read(name, {
@@ -45,7 +48,7 @@ for (const consistency of ["eventual", "strong"] as const) {
     );
     assert(isStoreAnswerError(cause) && cause.message.includes("OOM"), `${cause}`);
 
-    // It takes writes again: what the isolate found out becomes everybody's.
+    // Redis accepts writes again: all isolates learn this isolate's findings.
     await own.command("CONFIG", "SET", "maxmemory", "0");
     here.clock.advance(10_000);
     assertEquals(await here.callDead("a", 2, { ...POLICY, consistency }), 0);
@@ -59,7 +62,7 @@ for (const consistency of ["eventual", "strong"] as const) {
     const here = isolate(face);
     await here.fuse.make("a", { ...POLICY, consistency }).call(() => "ok");
     await here.fuse.flush();
-    // Of one that is gone: it keeps what it has.
+    // A replica of an unreachable primary: it keeps its data.
     await own.command("REPLICAOF", "127.0.0.1", "1");
     await own.command("CONFIG", "SET", "replica-serve-stale-data", "yes");
     assertLessOrEqual(await here.callDead("a", 40, { ...POLICY, consistency }), MOST);
@@ -70,12 +73,12 @@ for (const consistency of ["eventual", "strong"] as const) {
 }
 
 for (const part of ["state", "metrics", "successes", "failures"]) {
-  Deno.test(`CircuitBreaker() shares all circuits but the one whose ${part} are of a wrong type (trap 47)`, async () => {
+  Deno.test(`CircuitBreaker() shares all circuits except the one whose ${part} are of a wrong type (trap 47)`, async () => {
     await using face = await startFace({ redis });
     const here = isolate(face, { defaults: { onStoreError: "reject" } });
     await redis.command("SET", `${here.prefix}:bad:${part}`, "no hash");
     const good = here.fuse.make("good");
-    // Of many segments, so that each of its keys is used.
+    // Uses many segments, so that the circuit has all its keys.
     const bad = here.fuse.make("bad", { windowMs: 1_000, failureThreshold: 100 });
     const ran = new AtOnce();
     for (let i = 0; i < 50; i++) {
@@ -92,14 +95,14 @@ for (const part of ["state", "metrics", "successes", "failures"]) {
   });
 }
 
-Deno.test("CircuitBreaker() protects the upstream of a circuit of a wrong type by itself (trap 47)", async () => {
+Deno.test("CircuitBreaker() protects on its own the upstream of a circuit of a wrong type (trap 47)", async () => {
   await using face = await startFace({ redis });
   const here = isolate(face);
   await redis.command("SET", `${here.prefix}:a:metrics`, "no hash");
   assertLessOrEqual(await here.callDead("a", 40, POLICY), MOST);
 });
 
-Deno.test("a herd at the cooldown's end asks a slow Redis once, and runs one trial (trap 46)", async () => {
+Deno.test("a herd at the end of the cooldown asks a slow Redis once, and runs one trial (trap 46)", async () => {
   await using own = await startRedis({ config: { "enable-debug-command": "yes" } });
   await using face = await startFace({ redis: own });
   const prefix = freshPrefix();
@@ -109,27 +112,27 @@ Deno.test("a herd at the cooldown's end asks a slow Redis once, and runs one tri
   await here.fuse.flush();
   here.clock.advance(5_000);
   face.reset();
-  // Longer than all of them take to call.
+  // Longer than all calls take.
   const asleep = own.command("DEBUG", "SLEEP", "0.3");
   const trials = new AtOnce();
   const over = Promise.withResolvers<void>();
   const calls = Array.from({ length: 200 }, () => breaker.tryCall(() => trials.run(over.promise)));
-  // All but the trial are rejected: they wait for nobody.
+  // All but the trial are rejected without waiting.
   await Promise.race(calls);
   over.resolve();
   await Promise.all([...calls, asleep]);
   await here.settled();
   assertEquals([trials.ran, trials.most], [1, 1]);
-  // To ask, to record, and the verdict.
+  // One request to ask, one to record, and one for the transition.
   assertLessOrEqual(face.requests, 3);
   assertEquals(here.told("store_error"), []);
 });
 
-Deno.test("a thousand cold calls ask a slow Redis seldom, and all of them run (trap 46)", async () => {
+Deno.test("a thousand cold calls send a slow Redis few requests, and all of them run (trap 46)", async () => {
   await using own = await startRedis({ config: { "enable-debug-command": "yes" } });
   await using face = await startFace({ redis: own });
   const here = isolate(face);
-  // The script is known, as it is on a server that is in use.
+  // The server has the script, as a server in use does.
   await here.fuse.make("another").getState();
   face.reset();
   const asleep = own.command("DEBUG", "SLEEP", "0.3");
@@ -145,7 +148,7 @@ Deno.test("a thousand cold calls ask a slow Redis seldom, and all of them run (t
   assertEquals(here.told("store_error"), []);
 });
 
-Deno.test("operators and flush() ask a Redis that is left alone (trap 49)", async () => {
+Deno.test("operators and flush() ask a Redis that is in back-off (trap 49)", async () => {
   await using face = await startFace({ redis });
   const here = isolate(face);
   const breaker = here.fuse.make("a");
@@ -159,7 +162,7 @@ Deno.test("operators and flush() ask a Redis that is left alone (trap 49)", asyn
   }
   await assertRejects(() => breaker.forceOpen(), Error, "does not answer");
   face.fault = () => undefined;
-  // No time passes: it is to be left alone for seconds yet.
+  // No time passes: the back-off lasts for seconds still.
   await breaker.forceOpen({ reason: "a drill" });
   await here.fuse.flush();
   const { override, totals } = await stored(face, here);
@@ -188,7 +191,7 @@ Deno.test("flush() of many circuits sends them in waves, and all arrive (trap 50
   assertEquals(here.told("store_error"), []);
   face.reset();
   await here.fuse.flush();
-  // Nothing was left.
+  // Nothing is left pending.
   assertEquals(face.requests, 0);
   for (const name of ["c0", `c${circuits - 1}`]) {
     assertEquals((await stored(face, here, name)).totals.successes, 1);

@@ -1,4 +1,4 @@
-// The outbox: changes that the trail has not confirmed yet.
+// The outbox: changes that the trail has not confirmed.
 import { rowField } from "../../../drivers/upstash/fields.ts";
 import { assert, assertEquals } from "@std/assert";
 import type { UntoldRow } from "../../../src/contract.ts";
@@ -15,7 +15,7 @@ import {
   SHAPE,
 } from "./store.ts";
 
-Deno.test("read() goes by a circuit although somebody has spoilt a row in its outbox", async () => {
+Deno.test("read() returns a circuit although a row in its outbox is invalid", async () => {
   const { store, prefix } = open();
   await record(store, "a", { failures: 1 });
   await redis.command("HSET", `${prefix}:a:state`, "row:7 5 x", "0 opened CLOSED OPEN 1 - - 1 {");
@@ -33,7 +33,7 @@ Deno.test("the outbox drops rows of the older life first when it is full", async
       ...{ until: null, reason: null, actor: null },
     });
   await override(0);
-  // A removal had generations start again, while the life before was in the hundreds.
+  // A removal restarted the generations, while the previous life had reached the hundreds.
   for (const generation of [100, 101]) {
     const field = `row:${generation} 5 dead`;
     const value = `0 forced_open CLOSED CLOSED ${generation} - - ${"0 ".repeat(11)}{}`;
@@ -49,7 +49,7 @@ Deno.test("the outbox drops rows of the older life first when it is full", async
   assertEquals([rows.length, ...rows.slice(0, 2), rows.at(-1)], [64, [2, 2], [3, 0], [65, 0]]);
 });
 
-Deno.test("an answer holds what waits in the outbox only where it is asked for", async () => {
+Deno.test("an answer contains the outbox only when the request asks for it", async () => {
   const { store } = open();
   const request = { id: "x", at: Date.now(), shape: SHAPE, outbox: "keep" } as const;
   const forced = await store.override("a", {
@@ -67,7 +67,7 @@ Deno.test("an answer holds what waits in the outbox only where it is asked for",
   ]);
 });
 
-Deno.test("the outbox names an imported record's row by the life and the generation that it begins", async () => {
+Deno.test("the row of an imported record has the life and the generation that the import begins", async () => {
   const [one, other] = [open(), open()];
   const request = { at: Date.now(), shape: SHAPE, reason: "test", actor: null } as const;
   for (let i = 0; i < 5; i++) {
@@ -89,7 +89,7 @@ Deno.test("the outbox names an imported record's row by the life and the generat
   assert(snapshot.generation > 5);
 });
 
-Deno.test("the outbox tells which override was laid, and which was released", async () => {
+Deno.test("the outbox says which override was set, and which was released", async () => {
   const { store } = open();
   const request = { at: Date.now(), shape: SHAPE, outbox: "keep" } as const;
   for (const kind of ["forced_open", "disabled", null] as const) {
@@ -105,7 +105,7 @@ Deno.test("the outbox tells which override was laid, and which was released", as
   ]);
 });
 
-Deno.test("an answer holds the trials that are out, and not those that have ended", async () => {
+Deno.test("an answer contains the running trials, and no ended ones", async () => {
   const { store } = open();
   const request = (id: string) => ({ id, at: Date.now(), shape: SHAPE });
   await store.transition("a", {
@@ -123,7 +123,7 @@ Deno.test("an answer holds the trials that are out, and not those that have ende
   assertEquals(answer.filter((field) => String(field).startsWith("lease:")), ["lease:out"]);
 });
 
-Deno.test("the outbox lets rows go in the order in which they came about, life by life", async () => {
+Deno.test("the outbox drops rows in the order of their changes, life by life", async () => {
   const { store, prefix } = open();
   const request = { at: Date.now(), shape: SHAPE, outbox: "keep" } as const;
   const override = (i: number) =>
@@ -133,7 +133,8 @@ Deno.test("the outbox lets rows go in the order in which they came about, life b
     });
   await override(0);
   await redis.command("HDEL", `${prefix}:a:state`, rowField(await read(store, "a")));
-  // Lives that began in the same moment, with the same generation or both, and clocks that went back.
+  // Lives that began in the same moment, with the same generation or both, and clocks that were set
+  // back.
   let left: readonly UntoldRow[] = Array.from({ length: 64 }, (_, i) => {
     const [pair, nth] = [Math.floor(i % 8 / 2), Math.floor(i / 8)];
     return {
@@ -154,7 +155,7 @@ Deno.test("the outbox lets rows go in the order in which they came about, life b
       .filter((field) => field.includes(" life-"));
   for (let i = 1; i <= 64; i++) {
     await override(i);
-    // Of those that are left, the first: each life begins with what is left of it.
+    // The first of the remaining rows: each life begins with the oldest of them.
     left = inOrder(left).slice(1);
     assertEquals((await kept()).toSorted(), left.map(rowField).toSorted());
   }

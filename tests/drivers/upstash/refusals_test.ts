@@ -1,4 +1,4 @@
-// What Redis says no to, on real parts: whom it concerns, and what is told of it.
+// Refusals of real Redis servers: which circuits they concern, and what the error says.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { FakeClock } from "@fuse/edge/testing";
 import { type RedisLike, upstash } from "@fuse/edge/upstash";
@@ -12,7 +12,7 @@ import { keys, open, read, record, redis } from "./store.ts";
 
 type Scope = "circuit" | "store";
 
-/** Asserts that an operation is refused by an answer, and that it is told what the answer says. */
+/** Asserts that an answer refuses an operation, and that the error says so. */
 async function refused(ask: () => unknown, scope: Scope, said: string): Promise<void> {
   const error: Error = await assertRejects(async () => await ask(), Error);
   assert(isStoreAnswerError(error), Deno.inspect(error));
@@ -21,7 +21,7 @@ async function refused(ask: () => unknown, scope: Scope, said: string): Promise<
   assert(error.message.includes(said), error.message);
 }
 
-/** Asserts that an operation fails because Redis was not reached. */
+/** Asserts that an operation fails because Redis was unreachable. */
 async function unreached(ask: () => unknown): Promise<void> {
   const error: Error = await assertRejects(async () => await ask(), Error);
   assert(!isStoreAnswerError(error), Deno.inspect(error));
@@ -31,7 +31,7 @@ const openOn = ({ url, token }: Face) => open({ url, token });
 const check = (store: OpeningStore) => store.check!();
 const write = (store: OpeningStore) => record(store, "a", { failures: 1 });
 
-Deno.test("Redis without memory refuses writes of all circuits, and reads go on", async () => {
+Deno.test("Redis that is out of memory refuses writes of all circuits, and continues to read", async () => {
   await using own = await startRedis({ config: { "maxmemory-policy": "noeviction" } });
   await using face = await startFace({ redis: own });
   const { store } = openOn(face);
@@ -50,7 +50,7 @@ Deno.test("Redis without memory refuses writes of all circuits, and reads go on"
   await refused(() => check(store), "store", "ERR DB capacity quota exceeded");
 });
 
-Deno.test("Redis as a replica refuses writes of all circuits, and reads go on", async () => {
+Deno.test("Redis that is a replica refuses writes of all circuits, and continues to read", async () => {
   await using own = await startRedis();
   await using face = await startFace({ redis: own });
   const { store, prefix } = openOn(face);
@@ -80,7 +80,7 @@ Deno.test("Redis that cannot save refuses writes of all circuits", async () => {
   await refused(() => check(store), "store", "MISCONF");
 });
 
-Deno.test("Redis that is busy with a script refuses all circuits", async () => {
+Deno.test("Redis that is busy with a script refuses requests of all circuits", async () => {
   await using own = await startRedis({ config: { "busy-reply-threshold": "1" } });
   await using face = await startFace({ redis: own });
   const { store } = openOn(face);
@@ -98,7 +98,7 @@ for (
     "+@scripting +@read": "The user executing the script can't run this command",
   })
 ) {
-  Deno.test(`a user of Redis who may do ${may} is refused all circuits`, async () => {
+  Deno.test(`a Redis user with the permissions ${may} is refused all circuits`, async () => {
     await using own = await startRedis();
     const rights = ["on", ">pass", "~*", "-@all", "+@connection", ...may.split(" ")];
     await own.command("ACL", "SETUSER", "reader", ...rights);
@@ -131,7 +131,7 @@ for (
   });
 }
 
-Deno.test("quotas of Upstash concern all circuits", async () => {
+Deno.test("an exhausted quota of Upstash concerns all circuits", async () => {
   await using face = await startFace({ redis, manners: { requestsLeft: 0 } });
   const { store } = openOn(face);
   await refused(() => write(store), "store", "ERR max requests limit exceeded. Limit: 500000");
@@ -161,14 +161,14 @@ for (const part of ["state", "metrics", "failures", "successes"]) {
   });
 }
 
-Deno.test("a circuit of another prefix concerns itself alone", async () => {
+Deno.test("a circuit under another prefix concerns itself alone", async () => {
   const [outer, inner] = [open({ prefix: "outer" }), open({ prefix: "outer:in" })];
   await record(outer.store, "in:a");
   await refused(() => record(inner.store, "a"), "circuit", "another prefix");
   await record(inner.store, "b");
 });
 
-Deno.test("what makes no sense, or never came, is no answer of Redis", async () => {
+Deno.test("an invalid answer, or a missing one, is no answer of Redis", async () => {
   await using face = await startFace({ redis });
   const { store } = openOn(face);
   for (const fault of ["refuse", "lose", "garbage", "truncated", "wrong_shape", 502] as const) {
@@ -198,7 +198,7 @@ Deno.test("the script is sent to a server that puts words before NOSCRIPT", asyn
   assertEquals((await read(store, "a")).totals.failures, 3);
 });
 
-Deno.test("list() goes through cursors beyond 2^53", async () => {
+Deno.test("list() follows cursors beyond 2^53", async () => {
   await using own = await startRedis();
   await using face = await startFace({ redis: own, manners: { hugeCursors: true } });
   const { store } = openOn(face);
@@ -216,7 +216,7 @@ Deno.test("list() goes through cursors beyond 2^53", async () => {
   assertEquals([...new Set(found)].toSorted(), names.toSorted());
 });
 
-/** What a client throws, and whom it concerns; none: Redis was not reached. */
+/** The error that a client throws, and the circuits it concerns; none if Redis was unreachable. */
 const THROWN: readonly [name: string, message: string, scope: Scope | null][] = [
   [
     "Error",
@@ -255,7 +255,7 @@ for (const [name, message, scope] of THROWN) {
   });
 }
 
-Deno.test("a long text of an error is cut before it is looked at, and no part of a token is shown", async () => {
+Deno.test("a long error text is cut before it is examined, and no part of a token is shown", async () => {
   const token = "t0ken".repeat(20);
   const body = { error: "" };
   const server = Deno.serve(
@@ -265,7 +265,8 @@ Deno.test("a long text of an error is cut before it is looked at, and no part of
   const { store } = open({ url: `http://127.0.0.1:${server.addr.port}`, token });
   body.error = `ERR ${"a.".repeat(1_000_000)}`;
   await refused(() => write(store), "circuit", "ERR a.a.");
-  // Whatever stands before it vanishes, so that its beginning could move to where it is shown.
+  // The text before it is dropped, which could move a token's beginning into the part that is
+  // shown.
   body.error = `ERR ${`http://${"a".repeat(464)} `}${token}`;
   const error = await assertRejects(async () => await write(store), Error);
   assert(!error.message.includes("t0k"), error.message);

@@ -7,17 +7,17 @@ import { type FaceRequest, startFace } from "../../support/upstash_face.ts";
 import { face, open, read, record, redis, requestsOf, SHAPE } from "./store.ts";
 import { upstash } from "../../support/drivers.ts";
 
-/** How many commands Redis ran meanwhile. */
+/** Returns how many commands Redis ran meanwhile. */
 async function commandsOf(work: () => Promise<unknown>): Promise<number> {
   const before = await redis.commandCalls();
   await work();
   return await redis.commandCalls() - before;
 }
 
-Deno.test("record() takes one request and five commands in a segment that has begun", async () => {
+Deno.test("record() sends one request and five commands in a segment that has begun", async () => {
   const { store } = open();
   await record(store, "a", { successes: 1 });
-  // The server's clock may just pass into the next segment: of three, two fall into one.
+  // The server's clock may pass into the next segment: of three, two fall into one.
   const counts = [];
   for (let i = 0; i < 3; i++) {
     let requests: readonly FaceRequest[] = [];
@@ -31,7 +31,7 @@ Deno.test("record() takes one request and five commands in a segment that has be
   assertEquals(Math.min(...counts), 5);
 });
 
-Deno.test("read() and acquire() of a closed circuit take one request and four commands, and write nothing", async () => {
+Deno.test("read() and acquire() of a closed circuit send one request and four commands, and write nothing", async () => {
   const { store, prefix } = open();
   const { snapshot } = await record(store, "a", { failures: 1 });
   const dump = () =>
@@ -52,7 +52,7 @@ Deno.test("read() and acquire() of a closed circuit take one request and four co
   assertEquals((await read(store, "a")).epoch, snapshot.epoch);
 });
 
-Deno.test("record() sends the script once to a server that does not know it", async () => {
+Deno.test("record() sends the script once to a server that does not have it", async () => {
   const { store } = open();
   await redis.command("SCRIPT", "FLUSH");
   const [first, second, third] = await requestsOf(async () => {
@@ -65,7 +65,7 @@ Deno.test("record() sends the script once to a server that does not know it", as
   assertEquals((await read(store, "a")).totals.successes, 2);
 });
 
-/** The commands that came, as far as they tell which text was run. */
+/** Returns the commands that arrived, as far as they show which text was run. */
 function textsOf(log: readonly FaceRequest[]): unknown[][] {
   const names = new Map<unknown, string>([
     [LOCKING_SHA1, "locking"],
@@ -78,7 +78,7 @@ function textsOf(log: readonly FaceRequest[]): unknown[][] {
   );
 }
 
-Deno.test("read() goes on with the plain script when the server refuses to lock keys", async () => {
+Deno.test("read() continues with the plain script when the server refuses to lock keys", async () => {
   await using refusing = await startFace({ redis, manners: { keyLocking: "refused" } });
   await redis.command("SCRIPT", "FLUSH");
   const { store } = open({ url: refusing.url, token: refusing.token });
@@ -98,11 +98,11 @@ Deno.test("read() goes on with the plain script when the server refuses to lock 
 });
 
 for (const keyLocking of ["held", "refused"] as const) {
-  Deno.test(`a hundred operations at once send the script one at a time to a server that does not know it (locking ${keyLocking})`, async () => {
+  Deno.test(`a hundred concurrent operations do not each send the script to a server that does not have it (locking ${keyLocking})`, async () => {
     await using own = await startFace({ redis, manners: { keyLocking } });
     const { store } = open({ url: own.url, token: own.token });
     await redis.command("SCRIPT", "FLUSH");
-    // The longer the script takes to get there, the more would be under way.
+    // The longer the script takes to arrive, the more requests would be pending.
     own.delayMs = ({ commands }) => commands[0]?.[0] === "eval" ? 50 : 0;
     const keys = Array.from({ length: 100 }, (_, i) => `c${i}`);
     await Promise.all(keys.map((key) => record(store, key, { successes: 1 })));
@@ -112,7 +112,7 @@ for (const keyLocking of ["held", "refused"] as const) {
   });
 }
 
-Deno.test("record() sends the script itself when the run that was to bring it hangs", async () => {
+Deno.test("record() sends the script itself when the request that should load it hangs", async () => {
   await using own = await startFace({ redis });
   const { store } = open({ url: own.url, token: own.token });
   await redis.command("SCRIPT", "FLUSH");
@@ -131,12 +131,12 @@ Deno.test("record() sends the script itself when the run that was to bring it ha
   await hanging;
 });
 
-Deno.test("flush() sends what several circuits have pending as one pipeline", async () => {
+Deno.test("flush() sends the pending tallies of several circuits as one pipeline", async () => {
   const { store } = open();
   const fuse = createFuse({ stores: { cache: store }, storeTimeoutMs: 30_000 });
   const names = ["a", "b", "c", "d", "e"];
   for (const name of names) await fuse.make(name).call(() => 1);
-  // The first call of each made it known.
+  // The first call of each made the script known.
   for (const name of names) await fuse.make(name).call(() => 1);
   await fuse.flush();
   for (const name of names) await fuse.make(name).call(() => 1);
@@ -153,7 +153,7 @@ Deno.test("together() sends at most a hundred operations in one request", async 
   const asked = await requestsOf(() =>
     store.together!(() => Promise.all(circuits.map((key) => record(store, key, { successes: 1 }))))
   );
-  // Of those that are new, the keys of the indexes are asked for.
+  // New circuits also declare the keys of the indexes.
   const rest = asked.map(({ commands }) => commands.length).toSorted((a, b) => b - a);
   assertEquals(rest, [100, 100, 100, 99, 50, 50]);
   assertEquals((await read(store, "c249")).totals.successes, 1);
@@ -163,7 +163,7 @@ Deno.test("together() sends at most a hundred operations in one request", async 
   assertEquals(again.map(({ commands }) => commands.length), [100, 100, 50]);
 });
 
-Deno.test("together() lets one operation fail without the others", async () => {
+Deno.test("together() isolates the failure of one operation from the others", async () => {
   const { store, prefix } = open();
   await redis.command("SET", `${prefix}:b:state`, "not ours");
   const [a, b, c] = await store.together!(() =>
@@ -174,7 +174,7 @@ Deno.test("together() lets one operation fail without the others", async () => {
   assertEquals(await redis.command("GET", `${prefix}:b:state`), "not ours");
 });
 
-Deno.test("together() sends the script once to a server that does not know it", async () => {
+Deno.test("together() sends the script once to a server that does not have it", async () => {
   const { store } = open();
   for (const key of ["a", "b", "c"]) await read(store, key);
   await redis.command("SCRIPT", "FLUSH");
@@ -190,7 +190,7 @@ Deno.test("together() sends the script once to a server that does not know it", 
   for (const key of ["a", "b", "c"]) assertEquals((await read(store, key)).totals.successes, 1);
 });
 
-Deno.test("record() sends no script again because of what a circuit is called", async () => {
+Deno.test("record() does not resend the script because of a circuit's name", async () => {
   const { store, prefix } = open();
   await redis.command("SET", `${prefix}:NOSCRIPT:state`, "not ours");
   const client = new Redis({ url: face.url, token: face.token, enableAutoPipelining: false });

@@ -1,9 +1,9 @@
-// The script, and how it is made.
+// The script, and its generator.
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { SCRIPT, SCRIPT_SHA1 } from "../../../drivers/upstash/script.ts";
 import { generate, shorten, TARGET } from "../../tools/generate/lua.ts";
 
-Deno.test("SCRIPT_SHA1 is the hash of SCRIPT, which is what `deno task lua` makes", async () => {
+Deno.test("SCRIPT_SHA1 is the hash of SCRIPT, which `deno task lua` generates", async () => {
   const digest = await crypto.subtle.digest("SHA-1", new TextEncoder().encode(SCRIPT));
   assertEquals(
     Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join(""),
@@ -12,7 +12,7 @@ Deno.test("SCRIPT_SHA1 is the hash of SCRIPT, which is what `deno task lua` make
   assertEquals(await Deno.readTextFile(TARGET), await generate());
 });
 
-Deno.test("shorten() drops comments, white space and the names of locals, and refuses what does not fit", () => {
+Deno.test("shorten() drops comments, white space and names of locals, and refuses a script that is too long", () => {
   const lua = "-- why\nlocal sum = 1 - -2 -- one\n\n  return sum\n";
   assertEquals(shorten(lua), "local a=1- -2;return a");
   assertThrows(() => shorten("return '`'"), Error, "template literal");
@@ -23,6 +23,6 @@ Deno.test("shorten() breaks lines between tokens, and never before a parenthesis
   const lines = shorten(calls.join("\n")).split("\n");
   assert(lines.length > 10);
   assertEquals(lines.filter((line) => line.startsWith("(")), []);
-  // No text was cut: each quote that opens on a line closes on it.
+  // No string was cut: each quote that opens on a line closes on it.
   assertEquals(lines.filter((line) => line.split("'").length % 2 === 0), []);
 });

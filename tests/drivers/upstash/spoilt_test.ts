@@ -1,4 +1,4 @@
-// What the script makes of keys that were lost in part, or that somebody has written to.
+// The script's treatment of keys that were lost in part, or that somebody has written to.
 import { admissionOf } from "../../../src/records.ts";
 import { assert, assertEquals } from "@std/assert";
 import { FakeClock } from "@fuse/edge/testing";
@@ -13,7 +13,7 @@ import {
   ttl,
 } from "../../support/upstash_circuit.ts";
 
-Deno.test("upstash() lets a lease go that is over", async () => {
+Deno.test("upstash() frees an expired lease", async () => {
   const clock = new FakeClock();
   const { store, prefix } = open(clock);
   await tripped(store, clock);
@@ -21,7 +21,7 @@ Deno.test("upstash() lets a lease go that is over", async () => {
   const remembered = await fields(prefix, "metrics");
   clock.advance(500);
   assertEquals((await acquire(store, clock, "second", 2)).granted, true);
-  // What moved nothing may be asked again.
+  // A request that moved nothing may be repeated.
   assertEquals(await fields(prefix, "metrics"), remembered);
   clock.advance(500);
   assertEquals((await acquire(store, clock, "third", 1)).granted, false);
@@ -29,7 +29,7 @@ Deno.test("upstash() lets a lease go that is over", async () => {
   assertEquals(leases, ["lease:second"]);
 });
 
-Deno.test("upstash() leaves what was counted to be looked at after a trip, though the metrics had been lost", async () => {
+Deno.test("upstash() keeps the evidence for inspection after a trip, though the metrics were lost before", async () => {
   const clock = new FakeClock();
   const { store, prefix } = open(clock);
   const life = admissionOf((await record(store, { successes: 1 })).snapshot);
@@ -51,7 +51,7 @@ Deno.test("upstash() counts a request of an earlier life in the totals of the ne
   assert(await ttl(prefix, "metrics") > 0);
 });
 
-Deno.test("upstash() goes by the metrics, whatever stands in the state in their place", async () => {
+Deno.test("upstash() reads the metrics, and ignores fields of the same names in the state", async () => {
   const { store, prefix } = open();
   await record(store, { failures: 1 });
   await redis.command("HSET", `${prefix}:a:state`, "consecutiveFailures", "7");
@@ -59,7 +59,7 @@ Deno.test("upstash() goes by the metrics, whatever stands in the state in their 
   assertEquals(snapshot.consecutiveFailures, 2);
 });
 
-Deno.test("upstash() takes metrics of another life as absent", async () => {
+Deno.test("upstash() treats metrics of another life as absent", async () => {
   const { store, prefix } = open();
   await record(store, { failures: 1 });
   await redis.command("HSET", `${prefix}:a:metrics`, "epoch", "another");
@@ -67,7 +67,7 @@ Deno.test("upstash() takes metrics of another life as absent", async () => {
   assertEquals([snapshot.totals.failures, snapshot.consecutiveFailures], [1, 1]);
 });
 
-Deno.test("upstash() takes a record without an epoch as absent", async () => {
+Deno.test("upstash() treats a record without an epoch as absent", async () => {
   const { store, prefix } = open();
   await record(store, { failures: 1 });
   await redis.command("HSET", `${prefix}:a:state`, "epoch", "");
@@ -88,7 +88,7 @@ Deno.test("upstash() writes nothing when it reads segments of another life", asy
   assertEquals(await redis.command("HGET", key, "0"), "7");
 });
 
-Deno.test("upstash() lets rows go from a full outbox though all of them are spoilt", async () => {
+Deno.test("upstash() drops rows from a full outbox though all of them are invalid", async () => {
   const { store, prefix } = open();
   await record(store, { failures: 1 });
   const rows = Array.from({ length: 64 }, (_, i) => [`row:${i + 1} 5 life`, "oops"]).flat();
@@ -109,8 +109,8 @@ Deno.test("upstash() lets rows go from a full outbox though all of them are spoi
   assert(!left.includes("row:1 5 life"));
 });
 
-Deno.test("upstash() lets a lease go that ends further off than twice its length", async () => {
-  // It was granted by a clock that has since gone back.
+Deno.test("upstash() frees a lease that ends later than twice its length from now", async () => {
+  // It was granted before the clock was set back.
   const clock = new FakeClock(1_000_000);
   const { store } = open(clock);
   await tripped(store, clock);

@@ -12,7 +12,7 @@ export const SHAPE = { windowMs: 120_000, windowSize: 0 };
 export const HOUR_MS = 3_600_000;
 let made = 0;
 
-/** One that no other test has. */
+/** A prefix that no other test has. */
 export function freshPrefix(): string {
   return `test-${made++}`;
 }
@@ -58,14 +58,14 @@ export async function listed(store: OpeningStore): Promise<{ records: CircuitRec
   }
 }
 
-/** The requests that came meanwhile. */
+/** Returns the requests that arrived meanwhile. */
 export async function requestsOf(work: () => Promise<unknown>): Promise<readonly FaceRequest[]> {
   face.reset();
   await work();
   return [...face.log];
 }
 
-/** Sends a request of one command once more. Returns what Redis answers. */
+/** Repeats a request of one command. Returns the answer of Redis. */
 export async function sendAgain(request: FaceRequest | undefined): Promise<unknown[]> {
   const response = await fetch(face.url, {
     method: "POST",

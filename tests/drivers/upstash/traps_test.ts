@@ -1,4 +1,4 @@
-// The traps of shared state, on a real Redis behind Upstash's REST API: ours, and somebody else's.
+// The traps of shared state, on a real Redis behind Upstash's REST API: our face and a foreign one.
 import { assert, assertEquals } from "@std/assert";
 import { type CircuitOptions, createFuse } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
@@ -30,7 +30,7 @@ const foreignWays = [await wayTo(foreign.url), await wayTo(foreign.url)] as cons
 
 let sites = 0;
 
-/** A prefix that nobody has used, by two ways. */
+/** A prefix that no test has used, over two servers. */
 function site(
   to: readonly [{ readonly url: string }, { readonly url: string }],
   settings: UpstashSettings = {},
@@ -60,14 +60,14 @@ function open(settings: UpstashSettings = {}, consistency: Consistency = "eventu
   return { prefix: here.prefix, world: new SharedWorld(here, ways, consistency) };
 }
 
-/** When each key of circuit `a` expires: -1, never; `null`, there is none. */
+/** The expiry of each key of circuit `a`: -1 for never; `null` if there is no key. */
 async function expiries(prefix: string): Promise<(number | null)[]> {
   const times = PARTS.map((part) => redis.command("PEXPIRETIME", `${prefix}:a:${part}`));
   return (await Promise.all(times) as number[]).map((at) => at === -2 ? null : at);
 }
 
-Deno.test("upstash() shortens no TTL by any operation of an isolate with a smaller ttlMs", async () => {
-  // Trap 22. On the server's clock, so that no time need pass for a TTL to show.
+Deno.test("upstash() shortens no TTL in any operation of an isolate with a smaller ttlMs", async () => {
+  // Trap 22. Uses the server's clock, so that a TTL shows without waiting.
   const prefix = `site-${sites++}`;
   const [long, short] = [30 * 86_400_000, 60_000].map((ttlMs) =>
     upstash({ url: faces[0].url, token: faces[0].token, prefix, ttlMs })
@@ -97,10 +97,10 @@ Deno.test("upstash() shortens no TTL by any operation of an isolate with a small
     const after = await expiries(prefix);
     for (const [j, part] of PARTS.entries()) {
       const [was, is] = [before[j]!, after[j]!];
-      // A lasting override takes the TTL away, and its end gives one back.
+      // A lasting override removes the TTL, and its end sets one again.
       if (was === null || is === null || was === -1 || is === -1) continue;
       compared++;
-      // By a ms or two they differ: Redis takes its time when a command begins.
+      // They may differ by a ms or two: Redis takes its time when a command begins.
       assert(is >= was - 10, `seed ${seed}, step ${i}: ${name} shortens ${part} by ${was - is} ms`);
     }
     before = after;
@@ -144,7 +144,7 @@ Deno.test("upstash() shortens no TTL by any operation of an isolate with a small
   }
 });
 
-Deno.test("forceOpen() has no TTL, and outlives everything that has one", async () => {
+Deno.test("forceOpen() sets no TTL, and outlives every key that has one", async () => {
   // Trap 23.
   const { world, prefix } = open({ ttlMs: 60_000 });
   const isolates = world.join(POLICY);
@@ -157,7 +157,7 @@ Deno.test("forceOpen() has no TTL, and outlives everything that has one", async 
   await isolates[3]!.breaker.reset();
   await world.sync();
   assertEquals((await expiries(prefix))[0], -1);
-  // As after a week without traffic.
+  // The state after a week without traffic.
   await redis.command("DEL", ...PARTS.slice(1).map((part) => `${prefix}:a:${part}`));
   const fresh = world.join(POLICY);
   const calls = await callers(fresh, 25, (breaker) => breaker.tryCall(() => 1));
@@ -166,8 +166,8 @@ Deno.test("forceOpen() has no TTL, and outlives everything that has one", async 
   assert((await expiries(prefix))[0]! > Date.now());
 });
 
-Deno.test("upstash() calls neither KEYS nor SCAN in the life of a circuit", async () => {
-  // Trap 28: by Redis's own account.
+Deno.test("upstash() calls neither KEYS nor SCAN during the life of a circuit", async () => {
+  // Trap 28: counted by Redis itself.
   const { world } = open();
   const called = async (command: string) => {
     const stats = await redis.command("INFO", "commandstats") as string;
@@ -187,14 +187,14 @@ Deno.test("upstash() calls neither KEYS nor SCAN in the life of a circuit", asyn
   await world.sync();
   assert(await called("evalsha") > 50);
   assertEquals([await called("keys"), await called("scan")], [0, 0]);
-  // Where somebody asks for all circuits, there is no other way.
+  // Listing all circuits needs it.
   assertEquals((await Array.fromAsync(isolates[0]!.fuse.list())).length, 1);
   assertEquals([await called("keys"), await called("scan") > 0], [0, true]);
 });
 
 for (const consistency of ["strong", "eventual"] as const) {
   Deno.test(`upstash() counts each outcome once while scripts are flushed (${consistency})`, async () => {
-    // Trap 29: single requests; an eventual isolate's of several circuits are one pipeline.
+    // Trap 29: single requests; an eventual isolate sends several circuits as one pipeline.
     const { world } = open({}, consistency);
     const isolates = world.join({ ...POLICY, failureThreshold: 10_000 });
     const names = ["a", "b", "c", "d", "e"];
@@ -234,8 +234,8 @@ for (const consistency of ["strong", "eventual"] as const) {
   });
 }
 
-Deno.test("flush() sends in one request what an isolate has pending in 20 circuits", async () => {
-  // On Workers, requests are few: 50 for each that comes in.
+Deno.test("flush() sends the pending tallies of an isolate in 20 circuits in one request", async () => {
+  // Workers allow few requests: 50 for each incoming one.
   const { world } = open();
   const { fuse } = world.isolate(POLICY);
   const circuits = Array.from({ length: 20 }, (_, i) => fuse.make(`circuit-${i}`, POLICY));
@@ -249,8 +249,8 @@ Deno.test("flush() sends in one request what an isolate has pending in 20 circui
   for (const { key } of circuits) assertEquals((await world.stored(key)).totals.successes, 2);
 });
 
-Deno.test("upstash() is left alone when Redis hangs, by 8 isolates with 400 callers", async () => {
-  // Trap 36: whoever asks first finds out, and the others pay nothing.
+Deno.test("upstash() sends a hanging Redis few requests from 8 isolates with 400 callers", async () => {
+  // Trap 36: the first request detects the outage, and the others pay nothing.
   await using face = await startFace({ redis });
   face.fault = () => "hang";
   const clock = new FakeClock();
@@ -266,15 +266,15 @@ Deno.test("upstash() is left alone when Redis hangs, by 8 isolates with 400 call
       return Array.from({ length: 50 }, (_, i) => breaker.call(() => i));
     }));
   await Promise.all(fuses.map((fuse) => fuse.make("a").getState()));
-  // They have given up; what they sent may still be on its way.
+  // The isolates have given up; their requests may still be on the way.
   while (face.requests < 8) await turn();
   const values = Array.from({ length: 8 }, () => Array.from({ length: 50 }, (_, i) => i)).flat();
   assertEquals(await attempt(), values);
   assertEquals(face.requests, 8);
 });
 
-Deno.test("CircuitBreaker() goes on when Redis dies, and is reborn when it comes back empty", async () => {
-  // Traps 27, 34 and 36, with nothing played: the process is killed.
+Deno.test("CircuitBreaker() continues when Redis dies, and is reborn when Redis comes back empty", async () => {
+  // Traps 27, 34 and 36 without simulation: the process is killed.
   await using dying = await startRedis();
   await using face = await startFace({ redis: dying, token });
   const world = new SharedWorld(site([face, face]), ways, "eventual");

@@ -6,6 +6,6 @@ import { upstash } from "../../support/drivers.ts";
 const redis = await sharedRedis();
 const { url, token } = await startFace({ redis });
 
-Deno.test("upstash() answers as memory() does, whatever is asked", async () => {
+Deno.test("upstash() answers as memory() does to random requests", async () => {
   await answersAsMemory((clock) => upstash({ url, token, clock }));
 });

@@ -1,4 +1,4 @@
-// What a circuit is in Redis: its keys, its clock, its bounds.
+// A circuit in Redis: its keys, its clock, its bounds.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { createFuse } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
@@ -33,7 +33,7 @@ Deno.test("upstash() keeps a circuit in the seed's four keys, under the default 
   assertEquals(await keys("circuit_breaker:*"), []);
 });
 
-Deno.test("upstash() gives scoped and hostile names keys of their own", async () => {
+Deno.test("upstash() gives scoped and hostile names separate keys", async () => {
   const { store, prefix } = open();
   const fuse = createFuse({ stores: { cache: store }, storeTimeoutMs: 30_000 });
   const tenant = { type: "tenant", id: "a:b*{}" };
@@ -48,7 +48,7 @@ Deno.test("upstash() gives scoped and hostile names keys of their own", async ()
   ]);
 });
 
-Deno.test("upstash() goes by the server's clock, whatever its callers' clocks show", async () => {
+Deno.test("upstash() uses the server's clock, whatever its callers' clocks show", async () => {
   const { store } = open();
   const at = Date.now() - 5 * HOUR_MS;
   const { snapshot } = await record(store, "a", { at, failures: 1 });
@@ -56,7 +56,7 @@ Deno.test("upstash() goes by the server's clock, whatever its callers' clocks sh
   assertEquals(snapshot.lastFailureAt, snapshot.now);
 });
 
-Deno.test("upstash() goes by the caller's clock where the server refuses TIME", async () => {
+Deno.test("upstash() uses the caller's clock when the server refuses TIME", async () => {
   await using own = await startRedis();
   await using ownFace = await startFace({ redis: own });
   await own.command("ACL", "SETUSER", "default", "-time");
@@ -66,7 +66,7 @@ Deno.test("upstash() goes by the caller's clock where the server refuses TIME", 
   assertEquals([snapshot.now, snapshot.lastFailureAt], [at, at]);
 });
 
-Deno.test("upstash() remembers the ids of a minute, and lets older ones go", async () => {
+Deno.test("upstash() remembers the request ids of a minute, and forgets older ones", async () => {
   const clock = new FakeClock();
   const { store, prefix } = open({ clock: clock.now });
   for (let minute = 0; minute < 6; minute++) {
@@ -81,7 +81,7 @@ Deno.test("upstash() remembers the ids of a minute, and lets older ones go", asy
   assert(ids.length >= 200 && ids.length < 600, `${ids.length} ids`);
 });
 
-Deno.test("list() goes through the circuits of its own prefix, whatever else is there", async () => {
+Deno.test("list() returns the circuits of its own prefix, whatever other keys there are", async () => {
   const own = open({ prefix: "list[1]*" });
   const longer = open({ prefix: "list[1]*:more" });
   const other = open({ prefix: "list1" });
@@ -105,7 +105,7 @@ Deno.test("list() goes through the circuits of its own prefix, whatever else is 
   assertEquals((await read(other.store, "c0")).generation, 1);
 });
 
-Deno.test("remove() touches nothing of another circuit or prefix", async () => {
+Deno.test("remove() deletes nothing of another circuit or prefix", async () => {
   const { store, prefix } = open();
   const other = open();
   for (const key of ["a", "a:b", "ab"]) await record(store, key, { successes: 1 });
@@ -119,7 +119,7 @@ Deno.test("remove() touches nothing of another circuit or prefix", async () => {
   assertEquals(await redis.command("GET", `${prefix}:a`), "not ours");
 });
 
-Deno.test("upstash() begins another life when a forgotten circuit is created by the same request again", async () => {
+Deno.test("upstash() begins another life when the request that created a forgotten circuit is repeated", async () => {
   const clock = new FakeClock();
   const { store, prefix } = open({ clock: clock.now });
   const creator = { id: "creator", successes: 1 };
@@ -133,7 +133,7 @@ Deno.test("upstash() begins another life when a forgotten circuit is created by 
   assertEquals([old.current, old.snapshot.consecutiveFailures], [false, 0]);
 });
 
-Deno.test("upstash() bounds the trials that it remembers, and opens whatever there were", async () => {
+Deno.test("upstash() bounds the number of trials that it remembers, whatever number it granted", async () => {
   const clock = new FakeClock();
   const { store, prefix } = open({ clock: clock.now });
   const request = (id: string) => ({ id, at: clock.now(), shape: SHAPE });
@@ -152,7 +152,7 @@ Deno.test("upstash() bounds the trials that it remembers, and opens whatever the
       token,
     });
     assertEquals(granted, true);
-    // Neutral: nothing leads out of half-open.
+    // Neutral outcomes do not end half-open.
     const { epoch, generation } = snapshot;
     await record(store, "a", { epoch, generation, lease: token });
     clock.advance(1);
@@ -171,7 +171,7 @@ Deno.test("upstash() bounds the trials that it remembers, and opens whatever the
   assertEquals(await leases(), []);
 });
 
-Deno.test("upstash() refuses a circuit of a prefix that means the same keys, and lists none", async () => {
+Deno.test("upstash() refuses a circuit of a prefix that leads to the same keys, and lists none", async () => {
   const { store, prefix } = open();
   const scoped = createFuse({ stores: { cache: store }, storeTimeoutMs: 30_000 }).for({
     type: "tenant",
@@ -188,7 +188,7 @@ Deno.test("upstash() refuses a circuit of a prefix that means the same keys, and
   assertEquals(await scoped.make("pay").getState(), "OPEN");
 });
 
-Deno.test("upstash() creates no circuit in a Redis that has no memory left", async () => {
+Deno.test("upstash() creates no circuit in a Redis that is out of memory", async () => {
   await using full = await startRedis({
     config: { "maxmemory": "100kb", "maxmemory-policy": "noeviction" },
   });

@@ -1,4 +1,4 @@
-// The window that Redis keeps: when what is in it leaves, to the millisecond.
+// The window in Redis: when its contents leave, to the millisecond.
 import { assert, assertEquals } from "@std/assert";
 import { FakeClock } from "@fuse/edge/testing";
 import {
@@ -11,7 +11,7 @@ import {
   size,
 } from "../../support/upstash_circuit.ts";
 
-Deno.test("upstash() forgets each segment when it has left the window, also where nothing is written", async () => {
+Deno.test("upstash() drops each segment that has left the window, also without a write", async () => {
   const clock = new FakeClock();
   const { store } = open(clock);
   const began = Math.ceil(clock.now() / SEGMENT_MS) * SEGMENT_MS;
@@ -30,7 +30,7 @@ Deno.test("upstash() forgets each segment when it has left the window, also wher
   }
 });
 
-Deno.test("upstash() forgets failures in their time when no success is as old, and the other way around", async () => {
+Deno.test("upstash() drops old failures when no success is as old, and vice versa", async () => {
   const clock = new FakeClock();
   const { store } = open(clock);
   const kinds = ["failures", "successes"] as const;
@@ -47,7 +47,7 @@ Deno.test("upstash() forgets failures in their time when no success is as old, a
   }
 });
 
-Deno.test("upstash() has a window reach back again when the clock has gone back", async () => {
+Deno.test("upstash() extends a window back again when the clock was set back", async () => {
   const clock = new FakeClock();
   const { store } = open(clock);
   await record(store, { failures: 1 });
@@ -60,20 +60,20 @@ Deno.test("upstash() has a window reach back again when the clock has gone back"
   assertEquals((await store.read("a", request())).window.failures, 1);
 });
 
-Deno.test("upstash() lets segments go that have left the window", async () => {
+Deno.test("upstash() deletes segments that have left the window", async () => {
   const clock = new FakeClock();
   const { store, prefix } = open(clock);
   const sizes = () => Promise.all(["successes", "failures"].map((part) => size(prefix, part)));
   for (let i = 0; i < 60; i++) {
     await record(store, { successes: 1, failures: 1, slow: 1 });
-    // Who reads lets nothing go, however much has left.
+    // A read removes nothing, however much has left the window.
     const [began, before] = [clock.now(), await sizes()];
     clock.set(Math.floor(began / SEGMENT_MS) * SEGMENT_MS + SHAPE.windowMs - 1);
     assertEquals((await store.read("a", request())).window.failures, 1);
     assertEquals(await sizes(), before);
     clock.set(began + SEGMENT_MS);
   }
-  // Ten of each kind, an owner, and at most twenty that wait to be removed.
+  // Ten of each kind, an owner, and at most twenty that wait for removal.
   for (const part of ["successes", "failures"]) {
     assert(await size(prefix, part) <= 41, `${part}: ${await size(prefix, part)}`);
   }
@@ -82,7 +82,7 @@ Deno.test("upstash() lets segments go that have left the window", async () => {
 });
 
 for (const [narrowMs, slow] of [[4_000, 1], [4_005, 1], [4_005, 0]] as const) {
-  Deno.test(`upstash() counts an outcome that a window of ${narrowMs} ms has left behind, and nothing beside it, ${slow} slow`, async () => {
+  Deno.test(`upstash() counts an outcome that a window of ${narrowMs} ms has left behind, and no other, ${slow} slow`, async () => {
     const clock = new FakeClock(1_700_000_000_000);
     const { store, prefix } = open(clock);
     const wide = { windowMs: 10_000, windowSize: 0 };
@@ -100,7 +100,7 @@ for (const [narrowMs, slow] of [[4_000, 1], [4_005, 1], [4_005, 0]] as const) {
   });
 }
 
-Deno.test("upstash() keeps what ended before the clock's zero", async () => {
+Deno.test("upstash() keeps outcomes that ended before the clock's zero", async () => {
   const { store } = open(new FakeClock(1_000));
   await record(store, { failures: 1, ageMs: 6_000 });
   const { snapshot } = await record(store, { successes: 1 });
@@ -108,7 +108,7 @@ Deno.test("upstash() keeps what ended before the clock's zero", async () => {
   assertEquals(snapshot.window, { successes: 1, failures: 1, slow: 0 });
 });
 
-Deno.test("upstash() counts what ended within the window, by whole segments", async () => {
+Deno.test("upstash() counts outcomes that ended within the window, by whole segments", async () => {
   const clock = new FakeClock(1_700_000_000_000);
   const { store } = open(clock);
   const shape = { windowMs: 10_000, windowSize: 0 };
@@ -119,7 +119,7 @@ Deno.test("upstash() counts what ended within the window, by whole segments", as
   }
 });
 
-Deno.test("upstash() keeps the last outcomes, were it one", async () => {
+Deno.test("upstash() keeps the last outcomes, also a window of one", async () => {
   const { store } = open();
   for (const windowSize of [1, 2]) {
     const shape = { ...SHAPE, windowSize };

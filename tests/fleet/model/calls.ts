@@ -7,7 +7,7 @@ import { assert, assertEquals } from "@std/assert";
 import { type CallResult, type CircuitBreaker, CircuitBreakerOpenError } from "@fuse/edge";
 import type { Ending, Via } from "./commands.ts";
 
-/** What a breaker made of a call: it runs until it is ended, or it was refused. */
+/** The state of a call: it runs until it is ended, or it was refused. */
 export type Begun =
   | { readonly granted: true; readonly end: (ending: Ending) => Promise<void> }
   | { readonly granted: false; readonly error: unknown };
@@ -18,18 +18,18 @@ export class Ignored extends Error {}
 /** What the `Response` of `failed_response` asks for: more than some cooldowns and limits. */
 export const RETRY_AFTER_MS = 5_000;
 
-/** Begins a call, and answers once it runs or is refused. */
+/** Begins a call, and resolves once it runs or is refused. */
 export function begin(breaker: CircuitBreaker, via: Via): Promise<Begun> {
   return via === "admit" ? admit(breaker) : start(breaker, via);
 }
 
-/** What an ending counts as (rule 9). */
+/** The outcome of an ending (rule 9). */
 export function outcomeOf(ending: Ending): "success" | "failure" | "neutral" {
   if (ending === "ignored" || ending === "dropped") return "neutral";
   return ending === "success" || ending === "slow_success" ? "success" : "failure";
 }
 
-/** Whether time passes before it. */
+/** Whether time passes before the ending. */
 export function isSlow(ending: Ending): boolean {
   return ending === "slow_success" || ending === "slow_failure";
 }
@@ -91,7 +91,7 @@ async function admit(breaker: CircuitBreaker): Promise<Begun> {
   }
 }
 
-/** What the called function gives. */
+/** The value that the called function returns. */
 function valueOf(ending: Ending): { readonly ok: boolean; readonly value: unknown } {
   if (outcomeOf(ending) === "neutral") return { ok: false, value: new Ignored("Not now") };
   if (ending === "failed_response") {

@@ -1,6 +1,5 @@
 /**
- * The policies that sessions run under: each once as options of the breaker, once as numbers of
- * the model.
+ * The policies of sessions: each once as options of the breaker, once as numbers of the model.
  *
  * @module
  */
@@ -32,7 +31,7 @@ const DEFAULTS: ModelPolicy = {
   halfOpenLeaseMs: 30_000,
 };
 
-/** Numbers that mean the same on both sides, and what differs in form. */
+/** Numbers that mean the same on both sides, and options whose form differs. */
 function both(
   numbers: Partial<
     Omit<ModelPolicy, "strategies" | "slowTrialsFail" | "windowed" | "cooldownMs"> & {
@@ -55,11 +54,14 @@ function both(
   };
 }
 
-/** A strategy of the user's: half of five recent calls, or three failures since it last closed. */
+/**
+ * A strategy of the user's: opens at half of five recent calls, or at three failures since it last
+ * closed.
+ */
 const custom: ModelStrategy = ({ window, sinceClosed }) =>
   (window.calls >= 5 && window.failures * 2 >= window.calls) || sinceClosed.failures >= 3;
 
-/** Known to the Fuse by a name. */
+/** The strategies that the Fuse knows by name. */
 export const STRATEGY_OF_THE_USER: Record<string, Strategy> = {
   custom: ({ window }, policy) => window.failures > policy.failureThreshold,
 };

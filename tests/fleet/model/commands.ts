@@ -1,6 +1,6 @@
 /**
- * Random sessions: which policy, how many isolates, what happens in which order. Plain data, so
- * that fast-check can shrink a session and a reader can follow what is left of it.
+ * Random sessions: the policy, the number of isolates, and the order of events. Plain data, so that
+ * fast-check can shrink a session and a reader can follow the rest of it.
  *
  * @module
  */
@@ -15,13 +15,13 @@ export type Ending =
   | "success"
   | "failure"
   | "ignored"
-  /** A permit disposed of without a word; for a call the same as `ignored`. */
+  /** A permit that is disposed of without an outcome; for a call the same as `ignored`. */
   | "dropped"
   | "slow_success"
   | "slow_failure"
   | "failed_response";
 
-/** How far a clock goes: by a number of ms, or by a length that the policy knows. */
+/** The movement of a clock: a number of ms, or a length that the policy defines. */
 export type Step =
   | number
   | "segment"
@@ -30,7 +30,7 @@ export type Step =
   | "cooldown"
   | "almost_lease"
   | "lease"
-  /** To the end of the override that stands. */
+  /** To the end of the current override. */
   | "until";
 
 export type Lasts = { readonly until?: number; readonly forMs?: number };
@@ -51,10 +51,10 @@ export type Command =
   | { readonly do: "flush" | "restart"; readonly isolate: number };
 
 export interface Session {
-  /** Which of {@linkcode CASES}. */
+  /** The case, an index of {@linkcode CASES}. */
   readonly policy: keyof typeof CASES;
   readonly isolates: number;
-  /** Of the faults, where there are any. */
+  /** The fault, for sessions with faults. */
   readonly faults: number;
   readonly commands: readonly Command[];
 }
@@ -142,7 +142,7 @@ function command(step: fc.Arbitrary<Step>): fc.Arbitrary<Command> {
   );
 }
 
-/** Sessions of up to so many commands. */
+/** Generates sessions of up to a number of commands. */
 export function sessions(options: {
   maxCommands: number;
   /** Whether the clock may go back. */
@@ -151,7 +151,7 @@ export function sessions(options: {
   alone: boolean;
 }): fc.Arbitrary<Session> {
   const policies = (Object.keys(CASES) as (keyof typeof CASES)[])
-    // Outcomes that travel together are booked in one segment: no window is exact to the call.
+    // Outcomes that are sent together are booked in one segment: no window is exact to the call.
     .filter((name) => !(options.alone && CASES[name].model.windowed));
   return fc.record({
     policy: fc.constantFrom(...policies),
@@ -165,7 +165,7 @@ export function sessions(options: {
   });
 }
 
-/** A session as one reads it: a line a command. */
+/** Prints a session for readers: one line for each command. */
 export function print(session: Session): string {
   return [
     `policy "${session.policy}", ${session.isolates} isolates, faults ${session.faults}`,

@@ -1,5 +1,5 @@
 /**
- * Compares what readers and refused callers are told with what the model would tell them.
+ * Compares the answers of readers and rejections with the model's.
  *
  * @module
  */
@@ -7,20 +7,22 @@ import { assertEquals } from "@std/assert";
 import { type CircuitBreaker, CircuitBreakerOpenError, type CircuitMetrics } from "@fuse/edge";
 import type { Admission, Reading } from "./model.ts";
 
-/** How much of a reading is comparable. */
+/** The comparable part of a reading. */
 export interface Precision {
-  /** Said when it differs. */
+  /** The text of an error. */
   readonly where: string;
-  /** `"counted"`: rejections may wait for the next flush; `"none"`: calls under `disable` as well. */
+  /**
+   * `"counted"`: rejections may wait for the next flush; `"none"`: calls under `disable` as well.
+   */
   readonly totals: "all" | "counted" | "none";
   /**
-   * Whether a view stands between: what it has not sent yet is neither booked in a window nor, at
-   * first, the circuit's birth.
+   * Whether the isolate has a view: unsent outcomes are neither booked in a window nor, at first,
+   * the circuit's birth.
    */
   readonly view: boolean;
 }
 
-/** State, override, generation and every count. */
+/** Compares state, override, generation and every count. */
 export async function compareReading(
   breaker: CircuitBreaker,
   expected: Reading,
@@ -29,7 +31,8 @@ export async function compareReading(
   const snapshot = await breaker.snapshot();
   const metrics = await breaker.getMetrics();
   const { window } = expected;
-  // Beneath an override nothing moves on, so that OPEN may read as either once it has cooled down.
+  // Beneath an override no transition happens, so that OPEN may read as either state after its
+  // cooldown.
   const hidden = expected.override !== null && expected.state === "HALF_OPEN";
   assertEquals(
     {
@@ -70,7 +73,7 @@ export async function compareReading(
   );
 }
 
-/** The state that a refused caller is told, and how long to wait. */
+/** Compares the state of a rejection, and the time to wait. */
 export function compareRejection(error: unknown, expected: Admission, where: string): void {
   if (!(error instanceof CircuitBreakerOpenError) || expected.granted) throw error;
   const { state, retryAfterMs } = expected;

@@ -14,19 +14,22 @@ const LEGAL = [
   "closed HALF_OPEN>CLOSED",
 ];
 
-/** What was announced, by whichever isolate, and whether it could be true. */
+/** The events of all isolates, and whether each of them could be true. */
 export class Ear {
-  /** Transitions and operator actions. */
+  /** The number of transitions and operator actions. */
   changes = 0;
-  /** Overrides that ended by themselves. */
+  /** The number of overrides that ended by themselves. */
   expired = 0;
-  /** Tallies that were given up. */
+  /** The tallies that were given up. */
   unconfirmed = 0;
   readonly #faults: boolean;
   readonly #nonsense: boolean;
   readonly #guesses: boolean;
   #heard: string[] = [];
-  /** What no event may ever say. Kept, for a listener that throws only makes another event. */
+  /**
+   * Events that must never occur. Kept in a list, because a listener that throws only causes
+   * another event.
+   */
   readonly #wrong: string[] = [];
   readonly #generations = new Set<number>();
   /** By isolate and generation. */
@@ -35,9 +38,11 @@ export class Ear {
   constructor(may: {
     /** Whether the store fails now and then. */
     readonly faults: boolean;
-    /** Whether a cooldown function answers nonsense now and then. */
+    /** Whether a cooldown function returns nonsense now and then. */
     readonly nonsense: boolean;
-    /** Whether a success is told before its isolate knows from the store whether it came late. */
+    /**
+     * Whether a success is announced before its isolate knows from the store whether it was late.
+     */
     readonly guesses?: boolean;
   }) {
     this.#faults = may.faults;
@@ -45,7 +50,7 @@ export class Ear {
     this.#guesses = may.guesses ?? false;
   }
 
-  /** The name of an ending as it is compared. */
+  /** Returns the name under which an ending is compared. */
   nameOf(type: string, late: boolean): string {
     return late && !(this.#guesses && type === "success") ? `${type} late` : type;
   }
@@ -58,7 +63,7 @@ export class Ear {
       case "closed": {
         const edge = `${event.type} ${event.from}>${event.to}`;
         if (!LEGAL.includes(edge)) this.#wrong.push(`${edge} is no legal edge`);
-        // The stand-in of a store that does not answer counts its own generations.
+        // The stand-in of an unreachable store counts its own generations.
         if (event.local === true) return;
         this.#once(event.generation);
         this.#heard.push(`${edge} #${event.generation}`);
@@ -75,7 +80,7 @@ export class Ear {
       case "failure":
         this.#heard.push(this.nameOf(event.type, event.late === true));
         return;
-      // Whether a neutral ending came late changes nothing, and is not always known.
+      // Whether a neutral ending was late changes nothing, and is not always known.
       case "ignored":
       case "rejected":
         this.#heard.push(event.type);
@@ -95,7 +100,7 @@ export class Ear {
         if (!this.#nonsense) this.#wrong.push(`Nobody throws: ${event.error}`);
         return;
       case "reborn":
-        // A replica that lags may never have heard of the circuit.
+        // A lagging replica may not have the circuit.
         if (!this.#faults) this.#wrong.push("reborn, although nothing was lost");
         return;
       default:
@@ -109,7 +114,7 @@ export class Ear {
     }
   }
 
-  /** Call, transition and operator events since the last look, in order. */
+  /** Returns the call, transition and operator events since the last call, in order. */
   take(where: string): string[] {
     assertEquals(this.#wrong, [], where);
     const heard = this.#heard;
@@ -117,7 +122,7 @@ export class Ear {
     return heard;
   }
 
-  /** Whether any isolate warned in this generation that it would have opened. */
+  /** Returns whether any isolate warned in this generation that it would have opened. */
   hasWarned(generation: number): boolean {
     return [...this.#warnings].some((warning) => warning.endsWith(` #${generation}`));
   }

@@ -1,7 +1,7 @@
 /**
- * The circuit breaker as design.md tells it, in the most naive way: every ending is kept for ever
- * in one list, and whatever is asked is counted anew by filtering that list. Written from the
- * rules alone, without a look at the code it checks.
+ * The circuit breaker as design.md defines it, in the most naive way: every ending is kept for ever
+ * in one list, and every count is made anew by filtering that list. Written from the rules alone,
+ * without a look at the code that it checks.
  *
  * @module
  */
@@ -10,46 +10,46 @@ import { drawAt, type Evidence, type ModelPolicy, type Share } from "./strategie
 export type ModelState = "CLOSED" | "OPEN" | "HALF_OPEN";
 export type ModelOverride = "forced_open" | "forced_closed" | "disabled" | "metrics_only";
 
-/** The right to run one call. */
+/** The permission to run one call. */
 export interface ModelPermit {
-  /** Under which generation it was admitted; 0: before the circuit existed. */
+  /** The generation of its admission; 0 before the circuit existed. */
   readonly generation: number;
   readonly trial: boolean;
   readonly begunAt: number;
-  /** Under which override, for who judges its events. */
+  /** The override of its admission, for the judge of its events. */
   readonly override: ModelOverride | null;
 }
 
-/** What became of a request to run a call. */
+/** The answer to a request to run a call. */
 export type Admission =
   | { readonly granted: true; readonly permit: ModelPermit }
   | {
     readonly granted: false;
     readonly state: ModelState;
-    /** `null`: the design fixes no number here. */
+    /** `null` where the design fixes no number. */
     readonly retryAfterMs: number | null;
   };
 
-/** How a call ended. */
+/** The ending of a call. */
 export interface Ending {
   readonly outcome: "success" | "failure" | "neutral";
-  /** What the failing `Response` asked for; 0: nothing. */
+  /** The Retry-After of the failing `Response`; 0 if it had none. */
   readonly retryAfterMs: number;
 }
 
-/** What became of an ending. */
+/** The effect of an ending. */
 export interface Settled {
   readonly outcome: Ending["outcome"];
-  /** It came under another generation: it fed the totals and nothing else. */
+  /** The ending came under another generation: it added to the totals and nothing else. */
   readonly late: boolean;
-  /** A verdict was due that `metricsOnly` held back. */
+  /** `metricsOnly` held back a due transition. */
   readonly wouldOpen: boolean;
 }
 
-/** What readers see. */
+/** The circuit as readers see it. */
 export interface Reading {
   readonly state: ModelState;
-  /** What a call meets: an override makes it differ. */
+  /** The state that a call meets, which an override changes. */
   readonly met: ModelState;
   readonly override: ModelOverride | null;
   readonly until: number | null;
@@ -67,13 +67,15 @@ export interface Reading {
 
 interface Entry {
   readonly at: number;
-  /** When the segment of the window began that it was booked in. */
+  /** The beginning of the segment of the window in which it was booked. */
   readonly segment: number;
   readonly failed: boolean;
   readonly slow: boolean;
-  /** Under which generation it counted; `null`: towards the totals alone. */
+  /** The generation in which it counted; `null` if it added to the totals alone. */
   readonly countedIn: number | null;
-  /** It was out of the window when a later one came: a clock that goes back does not revive it. */
+  /**
+   * It had left the window when a later ending came: a clock that is set back does not return it.
+   */
   aged: boolean;
 }
 
@@ -100,17 +102,17 @@ export class Model {
     this.#policy = policy;
   }
 
-  /** Transition and operator events since the last look, in order. */
+  /** Returns transition and operator events since the last call, in order. */
   takeAnnounced(): string[] {
     return this.#announced.splice(0);
   }
 
-  /** How many overrides ended by themselves so far. */
+  /** The number of overrides that ended by themselves so far. */
   get expiries(): number {
     return this.#expiries;
   }
 
-  /** How many trials are out. */
+  /** The number of running trials. */
   inFlight(now: number): number {
     return this.#out(now).length;
   }
@@ -119,8 +121,8 @@ export class Model {
   admit(now: number): Admission {
     const override = this.#standing(now);
     const lapsed = this.#override !== null && override === null;
-    // Readers ignore an override from `until` on: what they admit belongs to the generation that
-    // the next write begins.
+    // Readers ignore an override from `until` on: calls that they admit belong to the generation
+    // that the next write begins.
     const generation = this.#generation + (lapsed ? 1 : 0);
     const permit = { generation, trial: false, begunAt: now, override };
     if (override === "forced_open") {
@@ -164,11 +166,11 @@ export class Model {
   end(permit: ModelPermit, ending: Ending, now: number): Settled {
     this.#leases = this.#leases.filter((lease) => lease.permit !== permit);
     if (ending.outcome === "neutral") {
-      // Without a slot to give back there is nothing to write.
+      // Without a slot to return, there is nothing to write.
       if (permit.trial) this.#lapse(now);
       return { outcome: "neutral", late: false, wouldOpen: false };
     }
-    // Feeds totals alone, which may wait for the next flush: nothing is written now.
+    // Adds to the totals alone, which may wait for the next flush: nothing is written now.
     const silent = permit.override === "disabled";
     if (!silent) this.#lapse(now);
     if (this.#generation === 0) this.#generation = 1;
@@ -260,8 +262,8 @@ export class Model {
   }
 
   /**
-   * Whether the rules say what stands once the clock goes back: not so if it would revive an
-   * override, a lease or what has left the window, and nothing was written in between.
+   * Returns whether the rules define the state after the clock was set back. They do not if an
+   * override, a lease or a part of the window would return, and nothing was written in between.
    */
   mayGoBack(from: number, to: number): boolean {
     const until = this.#override?.until ?? null;
@@ -270,7 +272,7 @@ export class Model {
       this.#leases.every((lease) => lease.endsAt > from);
   }
 
-  /** Answers whether it would have opened under `metricsOnly`. */
+  /** Returns whether it would have opened under `metricsOnly`. */
   #verdict(retryAfterMs: number, now: number): boolean {
     const override = this.#override?.kind ?? null;
     if (this.#state === "CLOSED") {
@@ -320,7 +322,7 @@ export class Model {
     this.#evidenceFrom = this.#entries.length;
   }
 
-  /** What the first write past an override's `until` does. */
+  /** The effect of the first write past an override's `until`. */
   #lapse(now: number): void {
     if (this.#override === null || this.#standing(now) !== null) return;
     this.#override = null;
@@ -329,7 +331,7 @@ export class Model {
     this.#clear();
   }
 
-  /** Rule 21: what is left of the ramp, if it turns away a call of this moment, else 0. */
+  /** Rule 21: returns the rest of the ramp in ms if it rejects a call at this moment, else 0. */
   #turnsAway(now: number): number {
     const { rampMs, rampFromPercentage } = this.#policy;
     const leftMs = this.#closedAt === null ? 0 : this.#closedAt + rampMs - now;
@@ -346,13 +348,13 @@ export class Model {
 
   #cooledDown(now: number): boolean {
     const left = (this.#openUntil ?? now) - now;
-    // Further off than the cooldown could set it: written by a clock that has gone back since.
+    // Further ahead than the cooldown can set it: the clock was set back since it was written.
     return left <= 0 || left > this.#cooldown + Math.max(this.#cooldown, 60_000);
   }
 
   #out(now: number): { readonly permit: ModelPermit; readonly endsAt: number }[] {
-    // One further off than any lease lasts was granted by a clock that has gone back since. That
-    // a clock may lag by one lease more is the stores' choice, on which the design is silent.
+    // A lease that ends later than any lease lasts was granted before the clock was set back. The
+    // stores choose to allow for a clock that lags by one more lease; the design does not say.
     const furthest = now + 2 * this.#policy.halfOpenLeaseMs;
     return this.#leases.filter(({ endsAt }) => endsAt > now && endsAt <= furthest);
   }
@@ -361,7 +363,7 @@ export class Model {
     return this.#entries.slice(this.#evidenceFrom).filter((entry) => entry.countedIn !== null);
   }
 
-  /** Time that went back counts as standing still: the window never moves back. */
+  /** A clock that was set back counts as standing still: the window never moves back. */
   #inWindow(entry: Entry, now: number): boolean {
     const windowNow = Math.max(now, this.#newestSegment());
     return !entry.aged && entry.segment > windowNow - this.#policy.windowMs;
@@ -374,7 +376,7 @@ export class Model {
     );
   }
 
-  /** What has left the window, and not been seen to by a later outcome yet. */
+  /** Outcomes that have left the window, and that no later outcome has removed yet. */
   #outside(now: number): Entry[] {
     return this.#counted().filter((entry) => !entry.aged && !this.#inWindow(entry, now));
   }

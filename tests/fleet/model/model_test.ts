@@ -11,7 +11,7 @@ Deno.test("CircuitBreaker() agrees with the model when isolates share a memory s
   }));
 });
 
-Deno.test("CircuitBreaker() agrees with the model when strong over a remote store", async () => {
+Deno.test("CircuitBreaker() agrees with the model when consistency is strong over a remote store", async () => {
   await check({ alone: false, clockGoesBack: true }, (clock) => ({
     store: chaos(watched(memory({ clock: clock.now })), {}),
     options: { consistency: "strong" },
@@ -21,7 +21,7 @@ Deno.test("CircuitBreaker() agrees with the model when strong over a remote stor
   }));
 });
 
-Deno.test("CircuitBreaker() agrees with the model when eventual and alone on its store", async () => {
+Deno.test("CircuitBreaker() agrees with the model when consistency is eventual and the isolate alone on its store", async () => {
   await check({ alone: true, clockGoesBack: false }, (clock) => ({
     store: chaos(watched(memory({ clock: clock.now })), {}),
     options: { consistency: "eventual", flushSize: 4 },
@@ -30,7 +30,7 @@ Deno.test("CircuitBreaker() agrees with the model when eventual and alone on its
   }));
 });
 
-Deno.test("CircuitBreaker() accounts for every call when eventual over a remote store", async () => {
+Deno.test("CircuitBreaker() accounts for every call when consistency is eventual over a remote store", async () => {
   await check({ alone: false, clockGoesBack: false }, (clock) => ({
     store: chaos(watched(memory({ clock: clock.now })), {}),
     options: { consistency: "eventual", flushSize: 4 },
@@ -38,7 +38,7 @@ Deno.test("CircuitBreaker() accounts for every call when eventual over a remote 
   }));
 });
 
-Deno.test("CircuitBreaker() never does what it must not when the store fails", async () => {
+Deno.test("CircuitBreaker() never violates a promise when the store fails", async () => {
   await check({ alone: false, clockGoesBack: false }, (clock, { faults: seed }) => {
     const record = watched(memory({ clock: clock.now }));
     const network = breakable(
@@ -61,13 +61,13 @@ Deno.test("CircuitBreaker() never does what it must not when the store fails", a
 });
 
 for (const consistency of ["eventual", "strong"] as const) {
-  Deno.test(`CircuitBreaker() adds up when everything overlaps and it is ${consistency}`, async () => {
+  Deno.test(`CircuitBreaker() adds up when everything overlaps and consistency is ${consistency}`, async () => {
     const shape = { alone: false, clockGoesBack: false };
     await verify(shape, (session) => race(session, consistency));
   });
 }
 
-/** One store that stands for another until it is healed. */
+/** A store that another one replaces until it is healed. */
 function breakable(
   broken: OpeningStore,
   whole: OpeningStore,

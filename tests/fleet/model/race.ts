@@ -1,7 +1,7 @@
 /**
  * Plays a session without waiting for anything: calls, operators and requests to the store overlap
- * and overtake one another in virtual time. No model can say what must come of it, but everything
- * must be accounted for, and nothing may be announced that cannot be.
+ * and overtake one another in virtual time. No model can predict the result, but everything must be
+ * accounted for, and no impossible event may be announced.
  *
  * @module
  */
@@ -17,7 +17,7 @@ import { Ear } from "./ear.ts";
 import { watched } from "./watched.ts";
 import { memory } from "../../support/drivers.ts";
 
-/** Plays a session to its end; throws if it does not add up. */
+/** Plays a session to its end. Throws if it does not add up. */
 export async function race(
   session: Session,
   consistency: "eventual" | "strong",
@@ -40,12 +40,12 @@ class Track {
   readonly #fuses: Fuse[] = [];
   readonly #retired: Fuse[] = [];
   readonly #breakers: CircuitBreaker[] = [];
-  /** Calls that have begun and wait for the command that ends them. */
+  /** Calls that wait for the command that ends them. */
   readonly #held: ((ending: Ending) => Promise<void>)[] = [];
   readonly #did = { ended: 0, rejected: 0 };
   readonly #broken: unknown[] = [];
   #booted = 0;
-  /** When the next command is due, in ms from the beginning. */
+  /** The time of the next command, in ms from the beginning. */
   #at = 0;
 
   constructor(session: Session, consistency: "eventual" | "strong", time: VirtualTime) {
@@ -61,7 +61,7 @@ class Track {
     for (let isolate = 0; isolate < session.isolates; isolate++) this.#boot(isolate);
   }
 
-  /** Commands follow one another as fast as packets do. */
+  /** Commands follow one another as fast as packets. */
   plan(command: Command): void {
     this.#at += command.do === "clock" ? this.#length(command.step) : this.#random() * 30;
     this.#time.after(this.#at, () => {
@@ -74,11 +74,11 @@ class Track {
     await this.#meanwhile(async () => {
       for (const end of this.#held.splice(0)) await end("success");
       for (const fuse of [...this.#retired, ...this.#fuses]) await fuse.flush();
-      // Once more: verdicts may have been due.
+      // Flushes again: transitions may have been due.
       for (const fuse of [...this.#retired, ...this.#fuses]) await fuse.flush();
       this.#boot(this.#fuses.length);
       const last = this.#breakers.at(-1) as CircuitBreaker;
-      // By then every `until` has passed, and a write releases what is left.
+      // Every `until` has passed by then, and a write releases the last overrides.
       await this.#time.sleep(10_000);
       await last.reset();
       const { generation, metrics } = await last.snapshot();
@@ -169,10 +169,10 @@ class Track {
     };
   }
 
-  /** Lets time pass while something is done that waits for answers. */
+  /** Lets time pass until an operation with requests is done. */
   async #meanwhile(work: () => Promise<void>): Promise<void> {
     const done = work();
-    // Handled here and now; whoever awaits it below is told all the same.
+    // Handled here; code that awaits it below still gets the error.
     done.catch(() => {});
     await this.#time.run();
     await done;

@@ -1,10 +1,10 @@
 /**
- * When to open, as rule 4 tells it.
+ * The strategies as rule 4 defines them.
  *
  * @module
  */
 
-/** What a strategy of the model may look at. */
+/** The evidence that a strategy of the model may use. */
 export interface Evidence {
   readonly run: number;
   readonly sinceClosed: Share;
@@ -12,16 +12,16 @@ export interface Evidence {
   readonly last: Share;
 }
 
-/** How many calls, and how many of them failed. */
+/** The number of calls, and of failures among them. */
 export interface Share {
   readonly calls: number;
   readonly failures: number;
 }
 
-/** Whether the evidence opens the circuit. */
+/** Returns whether the evidence opens the circuit. */
 export type ModelStrategy = (evidence: Evidence, policy: ModelPolicy) => boolean;
 
-/** The numbers of a circuit, all given. */
+/** The numbers of a circuit, all of them set. */
 export interface ModelPolicy {
   readonly strategies: readonly ModelStrategy[];
   /** Whether a slow trial fails: `slow_calls` is among the strategies. */
@@ -31,7 +31,7 @@ export interface ModelPolicy {
   readonly failureThreshold: number;
   readonly successThreshold: number;
   readonly halfOpenFailureThreshold: number;
-  /** 0: there is none. */
+  /** 0 if there is none. */
   readonly rampMs: number;
   readonly rampFromPercentage: number;
   readonly cooldownMs: (reopenCount: number) => number;
@@ -40,7 +40,7 @@ export interface ModelPolicy {
   readonly windowSize: number;
   readonly minimumThroughput: number;
   readonly percentageThreshold: number;
-  /** `Infinity`: no call is slow. */
+  /** `Infinity` if no call is slow. */
   readonly slowCallMs: number;
   readonly halfOpenMaxConcurrent: number;
   readonly halfOpenLeaseMs: number;
@@ -61,7 +61,7 @@ function reaches(share: Share, policy: ModelPolicy): boolean {
     share.failures * 100 >= policy.percentageThreshold * share.calls;
 }
 
-/** What is drawn at a moment, for the ramp: the same by the breaker and by the model. */
+/** Returns the ramp's random number for a moment, the same for the breaker and the model. */
 export function drawAt(now: number): number {
   return now * 7_919 % 1_000 / 1_000;
 }

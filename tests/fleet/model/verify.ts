@@ -1,5 +1,5 @@
 /**
- * Sessions by the hundred, and what to do with one that fails.
+ * Runs sessions by the hundred, and reports one that fails.
  *
  * @module
  */
@@ -10,24 +10,24 @@ import { scaled } from "../../support/scale.ts";
 import { type Ground, play } from "./world.ts";
 
 /**
- * The same sessions each time, so that a red gate is red for all. `MODEL_SEED=random` (or a number)
- * and `MODEL_RUNS=5000` look further; a failure prints seed and path, which replay it when given as
- * `MODEL_SEED` and `MODEL_PATH`.
+ * The same sessions each time, so that a red gate is red for everyone. `MODEL_SEED=random` (or a
+ * number) and `MODEL_RUNS=5000` search further; a failure prints seed and path, which replay it
+ * when given as `MODEL_SEED` and `MODEL_PATH`.
  */
 const SEED = seedOf(Deno.env.get("MODEL_SEED"));
 const RUNS = Number(Deno.env.get("MODEL_RUNS") ?? scaled(60, 300));
 const PATH = Deno.env.get("MODEL_PATH");
 
-/** Which sessions. */
+/** The kind of sessions. */
 export interface Shape {
-  /** One isolate only. */
+  /** Whether there is one isolate only. */
   readonly alone: boolean;
   readonly clockGoesBack: boolean;
-  /** How many of the usual runs: a real server takes longer. @default {1} */
+  /** The share of the usual runs: a real server takes longer. @default {1} */
   readonly share?: number;
 }
 
-/** Plays sessions on the real breaker, the model beside it. */
+/** Plays sessions on the real breaker, with the model beside it. */
 export function check(
   shape: Shape,
   ground: (clock: FakeClock, session: Session) => Ground | Promise<Ground>,
@@ -35,7 +35,7 @@ export function check(
   return verify(shape, (session) => play(session, ground));
 }
 
-/** Runs sessions; one that throws is shrunk and printed. */
+/** Runs sessions; a session that throws is shrunk and printed. */
 export function verify(
   { share = 1, ...shape }: Shape,
   run: (session: Session) => Promise<void>,

@@ -1,6 +1,6 @@
 /**
- * A store seen through glass: what the record itself may and may not do, whatever the isolates,
- * the network and the listeners believe.
+ * A store under observation: checks the record itself, whatever the isolates, the network and the
+ * listeners believe.
  *
  * @module
  */
@@ -15,7 +15,9 @@ const LEGAL: Record<string, readonly string[]> = {
   reset: ["OPEN>CLOSED", "HALF_OPEN>CLOSED"],
 };
 
-/** The same store; throws where a record takes an illegal edge or lets too many trials out. */
+/**
+ * Returns the same store; throws when a record takes an illegal transition or has too many trials.
+ */
 export function watched(inner: OpeningStore): OpeningStore {
   const leases = new Map<string, number>();
   let generation = 0;
@@ -41,7 +43,7 @@ export function watched(inner: OpeningStore): OpeningStore {
     const { state, override, now } = answer.snapshot;
     if (!answer.granted || state !== "HALF_OPEN" || override !== null) return;
     for (const [other, endsAt] of leases) {
-      // Over, or granted by a clock that has gone back since.
+      // Expired, or granted before the clock was set back.
       if (endsAt <= now || endsAt > now + 2 * leaseMs) leases.delete(other);
     }
     leases.set(token, now + leaseMs);
@@ -85,7 +87,7 @@ export function watched(inner: OpeningStore): OpeningStore {
   };
 }
 
-/** The memory store answers at once: between a look and an operation nothing can happen. */
+/** The memory store answers synchronously: nothing can happen between a look and an operation. */
 function here<T>(answer: Awaitable<T>): T {
   assert(!(answer instanceof Promise), "The watched store must answer at once");
   return answer as T;

@@ -1,5 +1,5 @@
 /**
- * Plays a session on the real breaker, and on the model beside it where the two must agree.
+ * Plays a session on the real breaker, and on the model beside it where both must agree.
  *
  * @module
  */
@@ -22,36 +22,38 @@ import { Ear } from "./ear.ts";
 import { drawAt } from "./strategies.ts";
 import { Model, type ModelOverride, type ModelPermit } from "./model.ts";
 
-/** What a session is played on. */
+/** The conditions of a session. */
 export interface Ground {
   /** The isolates' store. */
   readonly store: Store;
-  /** Laid over the policy of the session: `consistency`, say. */
+  /** Options that replace the session's policy, for example `consistency`. */
   readonly options: CircuitPolicy;
   /**
    * `"exact"`: the breaker agrees with the model after each command. `"settled"`: no fault occurs,
-   * so that everything is accounted for at the end. `"faulty"`: it only never does what it must not.
+   * so that everything is accounted for at the end. `"faulty"`: it only never does what it must
+   * not.
    */
   readonly agreement: "exact" | "settled" | "faulty";
   /**
-   * Let what goes on in the background come to rest after each call, so that a single isolate
-   * which goes by its view agrees as well.
+   * Lets the background work come to rest after each call, so that a single isolate that decides by
+   * its view agrees as well.
    */
   readonly settle?: boolean;
-  /** Resolves once nothing is under way to a real store. */
+  /** Resolves once no request to a real store is pending. */
   quiet?(): Promise<void>;
-  /** How long isolates wait for the store, in real ms. */
+  /** The time that isolates wait for the store, in real ms. */
   readonly storeTimeoutMs?: number;
   /** Ends all faults. */
   heal?(): void;
 }
 
-/** When sessions begin: not on a segment's edge. */
+/** The time when sessions begin: not on a segment's edge. */
 const START = 1_700_000_000_123;
 
 /**
- * No network holds a request for so long, in ms. An isolate sends a tally again for half the time that
- * stores remember its id: a request that arrived another half later would count a second time on any store.
+ * The longest delay of a request in the network, in ms. An isolate repeats a tally for half the
+ * time that stores remember its id: a request that arrived another half later would count twice on
+ * any store.
  */
 const UNDER_WAY_MS = ID_MEMORY_MS / 2;
 
@@ -62,14 +64,14 @@ const OPERATOR = {
   metricsOnly: "metrics_only",
 } as const satisfies Record<string, ModelOverride>;
 
-/** Plays a session to its end; throws at the first disagreement. */
+/** Plays a session to its end. Throws at the first disagreement. */
 export async function play(
   session: Session,
   ground: (clock: FakeClock, session: Session) => Ground | Promise<Ground>,
 ): Promise<void> {
   const clock = new FakeClock(START);
   const world = new World(session, await ground(clock, session), clock);
-  // The jitter of back-offs comes from here: the same session must go the same way again.
+  // The jitter of back-offs is drawn from here, so that a session repeats exactly.
   const { random } = Math;
   Math.random = seeded(session.faults);
   try {
@@ -88,13 +90,13 @@ export async function play(
 /** A call or a permit that has begun. */
 interface Held {
   readonly via: Via;
-  /** Lets it end; resolves once the breaker has told the caller. */
+  /** Lets it end. Resolves once the breaker has answered the caller. */
   end(ending: Ending): Promise<void>;
   readonly permit: ModelPermit | null;
   readonly isolate: number;
 }
 
-/** What an operator does. */
+/** An action of an operator. */
 type OperatorCommand = Extract<Command, { do: keyof typeof OPERATOR | "release" | "reset" }>;
 
 class World {
@@ -113,7 +115,7 @@ class World {
   #booted = 0;
   /** All requests that were sent before this moment have arrived. */
   #arrivedAt = START;
-  /** What the whole session did: calls that counted, calls that were refused. */
+  /** The totals of the whole session: calls that counted, calls that were refused. */
   readonly #did = { ended: 0, rejected: 0, disabled: false, died: false };
 
   constructor(session: Session, ground: Ground, clock: FakeClock) {
@@ -176,18 +178,18 @@ class World {
     if (this.#ground.agreement === "exact") await this.#compareReadings();
   }
 
-  /** Everything ends; what was admitted and what was refused must then be accounted for. */
+  /** Ends everything, and compares admitted and refused calls with the counts. */
   async finish(): Promise<void> {
     for (const held of this.#held.splice(0)) await this.#end(held, "success");
     this.#ground.heal?.();
     for (let round = 0; round < 12; round++) {
       for (const fuse of [...this.#retired, ...this.#fuses]) await fuse.flush();
       if (this.#ground.agreement === "exact") break;
-      // Past any back-off, within the time that undelivered tallies are kept.
+      // Longer than any back-off, within the time that unsent tallies are kept.
       await this.#step(2_000);
     }
     this.#compareEvents([]);
-    // A fresh isolate knows nothing but what the store holds.
+    // A fresh isolate knows only the contents of the store.
     this.#boot(this.#fuses.length);
     const last = this.#breaker(this.#fuses.length - 1);
     if (this.#ground.agreement === "exact") await this.#compareReadings(true);
@@ -227,7 +229,9 @@ class World {
     if (held !== undefined) await this.#end(held, ending);
   }
 
-  /** Asks to run a call, which then hangs until it is ended. `undefined`: it was refused. */
+  /**
+   * Asks to run a call, which then hangs until it is ended. Returns `undefined` if it was refused.
+   */
   async #begin(isolate: number, via: Via): Promise<Held | undefined> {
     const breaker = this.#breaker(isolate);
     const begun = await begin(breaker, via);
@@ -287,7 +291,7 @@ class World {
         this.#model.reset(now);
       }
     } catch (error) {
-      // An operator, unlike a caller, is told that the store did not answer.
+      // An operator, unlike a caller, receives the error that the store did not answer.
       if (this.#ground.agreement !== "faulty" || !isStoreUnavailableError(error)) throw error;
     }
   }
@@ -348,10 +352,10 @@ class World {
     });
   }
 
-  /** An isolate goes and another comes in its place. Where faults are allowed, it dies. */
+  /** Replaces an isolate. Where faults are allowed, the old one dies. */
   #restart(isolate: number): void {
     const old = this.#fuses[isolate];
-    // What an isolate has not flushed yet, the one that comes in its place cannot know.
+    // The new isolate cannot know outcomes that the old one has not flushed.
     if (old === undefined || this.#ground.settle === true) return;
     if (this.#ground.agreement === "faulty") {
       this.#did.died = true;
@@ -372,8 +376,8 @@ class World {
   }
 
   /**
-   * What was heard since the last look is what the model announces, and what the call itself
-   * lets expect, `"before"` or `"after"` it (rule 14). `null`: whatever the call lets hear.
+   * Compares the events since the last look with those of the model and those that the call allows,
+   * `"before"` or `"after"` it (rule 14). `null` allows any event of the call.
    */
   #compareEvents(
     ofCall: readonly string[] | null,
@@ -383,7 +387,7 @@ class World {
     const announced = this.#model.takeAnnounced();
     let heard = this.#ear.take(this.where);
     if (this.#ground.agreement !== "exact") return;
-    // The view does not flush successes early for the sake of a warning: it may come later.
+    // The view does not flush successes early for a warning: it may come later.
     if (wouldOpen && this.#ground.settle !== true) {
       const { generation } = this.#model.read(this.#clock.now());
       assert(this.#ear.hasWarned(generation), `${this.where}: no would_open`);
@@ -403,7 +407,7 @@ class World {
     for (const breaker of this.#breakers) {
       await compareReading(breaker, expected, { where: this.where, totals, view });
     }
-    // Reading moves nothing and tells nobody.
+    // Reading moves no circuit and emits no event.
     this.#compareEvents([]);
   }
 }

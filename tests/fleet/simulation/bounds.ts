@@ -1,6 +1,7 @@
 /**
- * What must have happened by when. A bound is stated for what an isolate could know, and judged only
- * where its premises hold: no store answers across a cut, no circuit closes without calls.
+ * Bounds in time: what must have happened by when. A bound follows from what an isolate can know,
+ * and is judged only where its premises hold: no store answers across a partition, no circuit
+ * closes without calls.
  *
  * @module
  */
@@ -10,20 +11,20 @@ import type { Row } from "./judges/trail_judge.ts";
 import type { Scenario, Step } from "./scenario.ts";
 import type { Verdicts } from "./violation.ts";
 
-/** What was written down. */
+/** The diary of a scenario. */
 export interface Log {
   readonly calls: readonly Call[];
   readonly trail: readonly Row[];
   readonly verdicts: Verdicts;
 }
 
-/** The longest that a call of these scenarios takes. */
+/** The longest duration of a call in these scenarios. */
 const LONGEST_CALL_MS = 60;
 const STORE_TIMEOUT_MS = 500;
-/** Clocks run at most half a percent too fast or too slow; a little more for what is rounded. */
+/** Clocks run at most half a percent too fast or too slow; the rest is for rounding. */
 const DRIFT = 1.01;
 
-/** Holds a scenario to the bounds of its kind. */
+/** Checks a scenario against the bounds of its kind. */
 export function judgeBounds(
   scenario: Scenario,
   policy: CircuitPolicyData,
@@ -42,7 +43,7 @@ class Bounds {
   readonly #log: Log;
   /** The longest round trip. */
   readonly #tripMs: number;
-  /** Until when the scenario goes on; what its end does is not judged here. */
+  /** The end of the judged part; the end of the scenario is not judged here. */
   readonly #until: number;
 
   constructor(scenario: Scenario, policy: CircuitPolicyData, began: number, log: Log) {
@@ -54,7 +55,7 @@ class Bounds {
     this.#until = began + (scenario.steps.at(-1)?.at ?? 0) + 1;
   }
 
-  /** The upstream was dead for a while, for all. */
+  /** The upstream was dead for a while, for all isolates. */
   outage(): void {
     const { steps } = this.#scenario;
     const dead = steps.find((step) => step.do === "upstream");
@@ -64,10 +65,10 @@ class Bounds {
     const cut = steps.find((step) => step.do === "network" && step.will === "lose");
     const cutOff = cut?.do === "network" ? cut.isolate : null;
     const opened = this.#log.trail.find(({ event, at }) => event === "opened" && at >= from);
-    // Who is cut off, and alone, can tell nobody.
+    // An isolate alone behind the partition can inform no other.
     if (cutOff === null || this.#scenario.clocks.length > 1) this.#opens(from, to, opened);
     if (opened !== undefined) this.#stops(opened.at, to, cutOff);
-    // Whoever takes the place of one that died begins anew.
+    // The replacement of a dead isolate begins anew.
     const cutOffs = this.#log.calls.filter(({ by }) => by.slot === cutOff).map(({ by }) =>
       by.number
     );
@@ -75,11 +76,11 @@ class Bounds {
     this.#returns(to, cutOff);
   }
 
-  /** A dead upstream is noticed. */
+  /** A dead upstream is detected. */
   #opens(from: number, to: number, opened: Row | undefined): void {
     if (!this.#isRegular()) return;
     const { failureThreshold } = this.#policy;
-    // Each isolate's first failure may bring successes along; those that follow are failures in a row.
+    // Each isolate's first failure may include successes; the following ones are failures in a row.
     const rounds = (1 + failureThreshold) * this.#scenario.gapMs!;
     const by = from + rounds + 2 * LONGEST_CALL_MS + 3 * this.#tripMs;
     this.#check(
@@ -90,7 +91,7 @@ class Bounds {
     );
   }
 
-  /** Who can hear of the opening sends nothing more than it takes to hear of it. */
+  /** An isolate that can learn of the opening sends calls only until it has. */
   #stops(opened: number, to: number, cutOff: number | null): void {
     const { consistency, maxStalenessMs } = this.#policy;
     const told = new Map<number, number>();
@@ -117,7 +118,10 @@ class Bounds {
     }
   }
 
-  /** Who cannot hear of it finds out for itself, and then tries no more than a cooldown allows. */
+  /**
+   * An isolate that cannot learn of it detects the outage itself, and then sends no more trials
+   * than a cooldown allows.
+   */
   #stopsAlone(number: number, from: number, to: number): void {
     const own = this.#log.calls.filter(({ by }) => by.number === number);
     const lastSuccess = own.reduce(
@@ -143,18 +147,19 @@ class Bounds {
     );
   }
 
-  /** The upstream is well: the circuit closes, and everybody hears of it. */
+  /** The upstream is well: the circuit closes, and every isolate learns of it. */
   #returns(from: number, cutOff: number | null): void {
     if (!this.#isRegular()) return;
     const gapMs = this.#scenario.gapMs!;
     const { baseCooldownMs, successThreshold, revalidateMs } = this.#policy;
     const trip = this.#tripMs;
     const trialMs = revalidateMs + gapMs + LONGEST_CALL_MS + 3 * trip;
-    // A last trial fails, the cooldown passes, a lost slot comes free, trials succeed.
+    // A last trial fails, the cooldown passes, a lost slot is freed, trials succeed.
     const closed = from + LONGEST_CALL_MS + 2 * trip + baseCooldownMs + this.#lostSlotMs() +
       successThreshold * trialMs;
     const heard = closed + revalidateMs + gapMs + 2 * trip;
-    // Who was cut off leaves the store alone for a while longer, and its own opening has to pass.
+    // An isolate behind the partition leaves the store alone for a while, and its own opening has
+    // to pass.
     const found = heard + 16_000 + STORE_TIMEOUT_MS + baseCooldownMs;
     for (const { at, by, ranAt } of this.#log.calls) {
       const by_ = by.slot === cutOff ? found : heard;
@@ -171,7 +176,10 @@ class Bounds {
     }
   }
 
-  /** For how long a slot may be out that nobody uses: none is, where all live and every request counts once. */
+  /**
+   * The time for which an unused slot may be taken: none, where all isolates live and every request
+   * counts once.
+   */
   #lostSlotMs(): number {
     const { steps } = this.#scenario;
     const loses = steps.some((step) => step.do === "die" || step.do === "network");
@@ -199,7 +207,7 @@ class Bounds {
     }
   }
 
-  /** Whether every isolate that calls at all goes on calling. */
+  /** Returns whether every isolate that calls at all continues to call. */
   #isRegular(): boolean {
     const { steps, gapMs } = this.#scenario;
     const last = new Map<number, number>();

@@ -1,6 +1,6 @@
 /**
- * Plays a scenario: isolates of the real core and view, the real memory store, and between them and
- * around them nothing that is real. The same scenario goes the same way each time.
+ * Plays a scenario with isolates of the real core and view and the real memory store; everything
+ * between and around them is simulated. The same scenario takes the same course each time.
  *
  * @module
  */
@@ -32,41 +32,44 @@ import { Verdicts, type Violation } from "./violation.ts";
 import { inVirtualTime } from "./virtual_globals.ts";
 import type { OpeningStore } from "../../support/drivers.ts";
 
-/** Mistakes, for trials of the trial; and what is written down. */
+/** Planted mistakes, which test the simulation itself, and the diary. */
 export interface PlayOptions {
   /** Laid over the memory store. */
   readonly store?: (store: OpeningStore) => OpeningStore;
   /** Laid over the store as an isolate sees it. */
   readonly wire?: (store: OpeningStore, isolate: number) => OpeningStore;
-  /** What every handle is made with; judged is what the scenario says. */
+  /** Options for every handle; the judges use the scenario's. */
   readonly policy?: (policy: CircuitPolicy) => CircuitPolicy;
   /** Laid over an isolate's handle. */
   readonly breaker?: (breaker: CircuitBreaker) => CircuitBreaker;
-  /** Write down what happens. */
+  /** Write a diary. */
   readonly trace?: boolean;
 }
 
-/** What came of it. */
+/** The result of a scenario. */
 export interface Played {
   readonly violation: Violation | null;
-  /** Line by line, if asked for. */
+  /** The diary in lines, on request. */
   readonly trace: readonly string[];
   readonly calls: readonly Call[];
   readonly trail: readonly Row[];
-  /** What came up, for whoever wants to know what was proven. */
+  /** The situations that occurred, which show what a run has proven. */
   readonly met: ReadonlySet<string>;
-  /** Openings from CLOSED, and how many somebody would have made who saw each outcome at once. */
+  /** Openings from CLOSED, and the number that an observer of each outcome would have made. */
   readonly opened: number;
   readonly exact: number;
-  /** What the isolates asked of the store. */
+  /** The isolates' requests to the store. */
   readonly requests: number;
-  /** When the world began, on its clock. */
+  /** The time when the world began, on its clock. */
   readonly beganAt: number;
 }
 
-/** The circuit that everybody calls. */
+/** The circuit that all isolates call. */
 export const KEY = "upstream";
-/** How long a fleet may take to get over a storm: a guard's longest interval, delayed packets, leases. */
+/**
+ * The time that a fleet may take to recover from a storm: a guard's longest interval, delayed
+ * packets, leases.
+ */
 const RETURN_MS = 90_000;
 
 /** Plays a scenario, to its end or to the first violation. */
@@ -271,7 +274,7 @@ class World {
     note(() => `call ${number}, by isolate ${isolate.number}`);
     const caller = ending === "abort" ? new AbortController() : null;
     const run = (_: CallContext): Promise<string> => {
-      // Deadlines pass in the dead as well; whatever they would do then does not happen.
+      // Deadlines pass in dead isolates as well; their effects must not happen.
       if (!isolate.alive) return new Promise(() => {});
       const { fails, lastsMs, dead } = this.#upstream.meet(isolate.slot, step, this.#time.now());
       call.dead = dead;
@@ -301,7 +304,7 @@ class World {
       });
     };
     const options = caller === null ? undefined : { signal: caller.signal };
-    // Both forms of a call, by turns.
+    // Both forms of a call, alternating.
     const result: Promise<CallResult<unknown, unknown>> = Math.floor(luck * 1e6) % 2 === 0
       ? isolate.breaker.tryCall(run, options)
       : isolate.breaker.call(run, options).then(
@@ -321,18 +324,18 @@ class World {
   #ended(call: Call, number: number, ok: boolean, value: unknown): void {
     this.#trace.note(() => `call ${number} ${ok ? "succeeds" : "fails"}`);
     this.#callers.ends(call, ok, value);
-    // Somebody who sees each outcome at once, in the order of completion.
+    // The observer of each outcome, in the order of completion.
     this.#run = ok ? 0 : this.#run + 1;
     if (this.#run < this.#policy.failureThreshold) return;
     this.#exact++;
     this.#run = 0;
   }
 
-  /** Everything is well again: traffic returns, and whatever is pending is sent. */
+  /** The faults are over: traffic returns, and pending outcomes are sent. */
   async #finish(): Promise<void> {
     this.#network.heal();
     this.#upstream.heal();
-    // By an isolate that knows of no trouble.
+    // Sent by an isolate that has seen no fault.
     this.#boot(this.#isolates.length);
     const operator = this.#isolates.at(-1)!;
     await operator.breaker.release();
@@ -341,7 +344,7 @@ class World {
       if (this.#verdicts.first !== null) return;
       this.#verdicts.check(this.#time.now() < until, "returns", () => this.#stuck());
     }
-    // Some may leave the store alone for a while yet.
+    // Some isolates may leave the store alone for a while.
     const sentBy = this.#time.now() + RETURN_MS;
     do {
       await this.#time.sleep(2 * STORE_TIMEOUT_MS);
@@ -349,7 +352,7 @@ class World {
     } while (!this.#callers.isCounted(this.#records.recorded) && this.#time.now() < sentBy);
   }
 
-  /** Whether everybody's next call runs, on a closed circuit. */
+  /** Returns whether every isolate's next call runs, on a closed circuit. */
   async #isWell(): Promise<boolean> {
     const { calls } = this.#callers;
     const from = calls.length;

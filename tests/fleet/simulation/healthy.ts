@@ -1,21 +1,22 @@
 /**
- * Whether a healthy upstream trips too often. One world says nothing: bad luck is rare.
+ * Judges whether a healthy upstream trips too often. A single world proves nothing: bad luck is
+ * rare.
  *
  * @module
  */
 import type { Played } from "./fleet.ts";
 import type { Scenario } from "./scenario.ts";
 
-/** A world in which nothing was wrong but bad luck. */
+/** A world whose only faults are bad luck. */
 export interface Healthy {
   readonly policy: string;
   readonly opened: number;
   readonly exact: number;
-  /** How often exact order opens in the mean, over many such worlds. */
+  /** The openings of exact order on average, over many such worlds. */
   readonly expected: number;
 }
 
-/** What counts of it. */
+/** The figures of a world. */
 export function healthOf(
   { policy, errorRate }: Scenario,
   { calls, opened, exact }: Played,
@@ -30,13 +31,14 @@ export function healthOf(
   };
 }
 
-/** How many times as often as exact order somebody may open, and where that comes from. */
+/** The factor by which openings may exceed those of exact order, and its source. */
 const BOUNDS = [{ times: 10, is: "stated" }, { times: 2, is: "what there was before" }] as const;
 
 /**
- * What is wrong with these worlds; `null`: nothing. Openings scatter like Poisson's, by about their
- * root: a breaker that opens exactly so many times as often as exact order may exceed so many times what
- * exact order HAPPENED to meet by three such deviations, and by one where hardly any opening is expected.
+ * Returns the fault of these worlds, or `null`. Openings scatter like Poisson's, by about their
+ * root: a breaker that opens exactly so many times as often as exact order may exceed that multiple
+ * of the openings that exact order HAPPENED to have by three such deviations, and by one where
+ * hardly any opening is expected.
  */
 export function judgeHealthy(worlds: readonly Healthy[]): string | null {
   for (const [policy, group] of Map.groupBy(worlds, ({ policy }) => policy)) {

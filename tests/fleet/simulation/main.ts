@@ -70,7 +70,7 @@ async function simulate(): Promise<number> {
   return await playUntil(end, seed, isolates);
 }
 
-/** Into its blocks, which are named as the tables are. */
+/** Writes tables into their blocks, which have the tables' names. */
 async function writePages(
   outages: readonly Outage[],
   recoveries: readonly Recovery[],
@@ -84,7 +84,7 @@ async function writePages(
   for (const path of written.keys()) console.error(`Written: ${path}`);
 }
 
-/** Each fleet at least once, and again while half of the time lasts: its share of it. */
+/** Plays each fleet at least once, and again for half of the time. */
 async function measureAll(
   sizes: readonly number[],
   seed: number,
@@ -107,7 +107,7 @@ async function measureAll(
   return outages;
 }
 
-/** The same recovery by each ramp. */
+/** Plays the same recovery with each ramp. */
 async function recoverAll(isolates: number, seed: number): Promise<Recovery[]> {
   const recoveries: Recovery[] = [];
   for (const rampMs of RAMPS) recoveries.push(await recover(isolates, rampMs, seed));
@@ -119,7 +119,7 @@ async function playUntil(end: number, first: number, isolates?: number): Promise
   const healthy: Healthy[] = [];
   let calls = 0;
   let seed = first;
-  // One in any case: whoever has no time left is told so by the count.
+  // At least one: when no time is left, the printed count shows it.
   for (; seed === first || performance.now() < end; seed++) {
     const scenario = scenarioOf(seed, isolates);
     const played = await play(scenario);

@@ -1,5 +1,6 @@
 /**
- * Measures an outage: how much a fleet sends to a dead upstream, how soon it opens, how soon it closes.
+ * Measures an outage: the calls that a fleet sends to a dead upstream, and the time until it opens
+ * and closes.
  *
  * @module
  */
@@ -10,7 +11,7 @@ import { play, type Played } from "./fleet.ts";
 import type { Scenario, Step } from "./scenario.ts";
 import { report } from "./shrink.ts";
 
-/** Which fleet. */
+/** The fleet. */
 export interface Fleet {
   readonly isolates: number;
   readonly consistency: Consistency;
@@ -18,7 +19,7 @@ export interface Fleet {
   readonly rate: number;
 }
 
-/** What became of its outage, in the mean over the runs. Times are ms. */
+/** The figures of its outage, averaged over the runs. Times are ms. */
 export interface Outage extends Fleet {
   readonly runs: number;
   /** Calls that ran while the upstream was dead. */
@@ -26,10 +27,10 @@ export interface Outage extends Fleet {
   /** From the upstream's death to the circuit's opening, and to the last call that was no trial. */
   readonly openMs: number;
   readonly stopMs: number;
-  /** From its recovery to the circuit's closing, and to the last call that did not run. */
+  /** From its recovery to the circuit's closing, and to the last rejected call. */
   readonly closeMs: number;
   readonly returnMs: number;
-  /** Openings, those out of HALF_OPEN included. */
+  /** Openings, also those from HALF_OPEN. */
   readonly openings: number;
   /** Requests to the store, for each call. */
   readonly requests: number;
@@ -38,7 +39,7 @@ export interface Outage extends Fleet {
   readonly mostLate: number;
 }
 
-/** The policy is the default but for this. */
+/** The policy: the default except for this. */
 export const COOLDOWN_MS = 10_000;
 const WELL_MS = 3_000;
 
@@ -71,7 +72,7 @@ export function outage({ isolates, consistency, rate }: Fleet, seed: number): Sc
   };
 }
 
-/** Runs an outage. Throws, with a trace, if anything is not as it must be. */
+/** Runs an outage. Throws, with a trace, if an invariant is violated. */
 export async function measure(fleet: Fleet, seed: number): Promise<Outage> {
   const scenario = outage(fleet, seed);
   const played = await play(scenario);

@@ -1,4 +1,4 @@
-// What `deno task simulate` prints and draws.
+// The output of `deno task simulate`.
 import { assert, assertAlmostEquals, assertEquals, assertGreater } from "@std/assert";
 import { type Fleet, mean, measure, type Outage } from "./measure.ts";
 import { draw } from "./plots.ts";
@@ -25,7 +25,7 @@ Deno.test("measure() finds when a fleet opens, stops, closes and sends again", a
   }
 });
 
-Deno.test("recover() finds that a ramp spares an upstream that recovers little by little", async () => {
+Deno.test("recover() finds that a ramp spares an upstream that recovers gradually", async () => {
   const [atOnce, byRamp] = [await recover(60, undefined, 1), await recover(60, 30_000, 1)];
   assertGreater(atOnce.reopenings, 0);
   assertEquals(byRamp.reopenings, 0);
@@ -36,7 +36,7 @@ Deno.test("recover() finds that a ramp spares an upstream that recovers little b
   for (const text of ["none", "30 s", "capacity"]) assert(svg.includes(text), text);
 });
 
-Deno.test("mean() is of all runs, but for the worst isolate", () => {
+Deno.test("mean() averages all runs, and takes the maximum of the worst isolate", () => {
   const runs = [outageOf({ sent: 10, mostLate: 3 }), outageOf({ sent: 20, mostLate: 1 })];
   const { sent, mostLate, runs: counted, isolates } = mean(runs);
   assertEquals([mostLate, counted, isolates], [3, 2, 10]);

@@ -1,5 +1,6 @@
 /**
- * Between the isolates and their store: takes its time, loses, repeats, delays and cuts off.
+ * The network between the isolates and their store: it delays, loses and repeats requests, and cuts
+ * isolates off.
  *
  * @module
  */
@@ -10,35 +11,35 @@ import type { Request, Said, Server } from "./server.ts";
 import { chance } from "./virtual_globals.ts";
 import { CIRCUITS, type OpeningStore, SHARED } from "../../support/drivers.ts";
 
-/** Whoever sends. */
+/** A sender. */
 export interface Sender {
-  /** No two have the same. */
+  /** A number that no two senders share. */
   readonly number: number;
-  /** In whose place it is. */
+  /** The place that it fills, also in succession. */
   readonly slot: number;
   readonly alive: boolean;
 }
 
-/** What the judge is told, and what is written down. */
+/** The listeners of the network: the judge, and the diary. */
 export interface Observer {
   /** An isolate sends a request. */
   sending(by: Sender, request: Request): void;
-  /** An answer reaches its isolate; what follows in this step follows from it. */
+  /** An answer reaches its isolate; the rest of this step follows from it. */
   delivering(to: Sender, request: Request, said: Said, arrival: Arrival): void;
   note(line: () => string): void;
 }
 
-/** How an answer arrives. */
+/** The arrival of an answer. */
 export interface Arrival {
-  /** In which life of the store it was given. */
+  /** The life of the store in which it was given. */
   readonly life: number;
-  /** When it was asked for. */
+  /** The time of its request. */
   readonly sentAt: number;
-  /** Whether it is waited for: it is the first one, and in time. */
+  /** Whether the isolate waits for it: it is the first one, and in time. */
   readonly awaited: boolean;
 }
 
-/** Bad weather while it lasts. */
+/** A period of faults. */
 interface Spell {
   readonly will: Weather;
   readonly isolate: number | null;
@@ -48,7 +49,7 @@ interface Spell {
 
 /** Milliseconds after which an isolate gives up on the store: the default. */
 export const STORE_TIMEOUT_MS = 500;
-/** How long a request may be on its way at most. Stores remember ids for longer. */
+/** The longest time of a request on its way. Stores remember ids for longer. */
 const LONGEST_DELAY_MS = 20_000;
 
 /** The network of one world. */
@@ -77,12 +78,12 @@ export class Network {
     this.#latencyMs = latencyMs;
   }
 
-  /** From now on, for so long. */
+  /** Begins faults, for a time. */
   worsen(will: Weather, isolate: number | null, share: number, forMs: number): void {
     this.#spells.push({ will, isolate, share, until: this.#time.now() + forMs });
   }
 
-  /** The weather is good again. */
+  /** Ends all faults. */
   heal(): void {
     this.#spells = [];
   }
@@ -139,7 +140,7 @@ export class Network {
         const { life } = this.#server;
         const answered = this.#strikes("lose_answer", by, dice);
         if (answered) note(() => `the answer to ${describe(request)} of ${by.number} is lost`);
-        // A broken connection is noticed, or it is not.
+        // The loss of a connection may be detected or not.
         if (answered && dice() < 0.5) return;
         this.#time.after(wayMs(), () => {
           if (!by.alive) return;
@@ -162,7 +163,10 @@ export class Network {
     });
   }
 
-  /** Numbers that depend on the sender and the moment alone, so that leaving things out changes little else. */
+  /**
+   * Returns numbers that depend on the sender and the moment alone, so that shrinking changes
+   * little else.
+   */
   #dice(by: Sender): () => number {
     const now = this.#time.now();
     if (now !== this.#now) this.#sent = 0;
@@ -172,7 +176,7 @@ export class Network {
     return () => chance(this.#seed, by.slot, now, sent, drawn++);
   }
 
-  /** Whether bad weather meets this request. */
+  /** Returns whether a fault meets this request. */
   #strikes(will: Weather, { slot }: Sender, dice: () => number): boolean {
     const now = this.#time.now();
     let strikes = false;
@@ -185,7 +189,7 @@ export class Network {
   }
 }
 
-/** A request in one line. */
+/** Prints a request in one line. */
 export function describe(request: Request): string {
   switch (request.do) {
     case "read":

@@ -1,6 +1,6 @@
 /**
- * Mistakes, planted one at a time: each breaks one invariant, and the simulation must find it. They are
- * the mistakes that other breakers make, and what a store or a view of ours could get wrong.
+ * Mistakes, planted one at a time: each breaks one invariant, and the simulation must find it.
+ * Other breakers make them, or a store or a view of ours could.
  *
  * @module
  */
@@ -14,12 +14,12 @@ import type { Invariant } from "./violation.ts";
 import { TOTALS_ONLY } from "@fuse/edge/store";
 import { CIRCUITS, type MemoryStore, type OpeningStore } from "../../support/drivers.ts";
 
-/** A mistake, and what it must be found out by. */
+/** A mistake, and the invariant that must reveal it. */
 export interface Planted {
-  /** As a test is named: "… when `mistake`". */
+  /** The end of the test's name: "… when `mistake`". */
   readonly mistake: string;
   readonly invariant: Invariant;
-  /** Scenarios in which it may show. */
+  /** Kinds of scenarios in which it can show. */
   readonly kinds: readonly Kind[];
   readonly options: PlayOptions;
 }
@@ -51,7 +51,7 @@ export const PLANTED: readonly Planted[] = [
     invariant: "trials",
     kinds: ["storm"],
     options: {
-      // One token for all, as where the owner of a lease is a process.
+      // One token for all, as if the owner of a lease were a process.
       wire: (store, isolate) =>
         but(store, {
           acquire: (key, request) =>
@@ -64,7 +64,7 @@ export const PLANTED: readonly Planted[] = [
     invariant: "trials",
     kinds: ["storm"],
     options: {
-      // Until its lease runs out.
+      // The slot stays taken until its lease ends.
       wire: (store) =>
         but(store, {
           record: (key, tally) => {
@@ -107,7 +107,7 @@ export const PLANTED: readonly Planted[] = [
       store: (store) =>
         but(store, {
           acquire: (key, request) => {
-            // So that any end is further off than this cooldown could have set it.
+            // Any end is then further ahead than this cooldown could have set it.
             const live = (store as unknown as LocalDriver).peek(key);
             if (live !== undefined) Object.assign(live, { cooldownMs: -1e9 });
             return store.acquire(key, request);
@@ -195,7 +195,7 @@ export const PLANTED: readonly Planted[] = [
     invariant: "late",
     kinds: ["storm", "dead"],
     options: {
-      // Under what they last heard, as where an outcome is booked when it ends.
+      // Recorded under the last known generation, as if an outcome were booked when it ends.
       wire: (store) => {
         let held: Snapshot | null = null;
         const labels = new Map<string, Pick<Tally, "epoch" | "generation" | "began">>();
@@ -250,7 +250,7 @@ export const PLANTED: readonly Planted[] = [
     options: {
       wire: (store) =>
         but(store, {
-          // A failed request looks like an answer, so that nothing is sent again.
+          // A failed request looks like an answer, so that no request is repeated.
           record: (key, tally) =>
             Promise.resolve(store.record(key, tally)).catch(async (): Promise<Recorded> => ({
               current: false,
@@ -295,7 +295,7 @@ export const PLANTED: readonly Planted[] = [
     invariant: "stops",
     kinds: ["dead"],
     options: {
-      // As from a replica that lags for ever.
+      // Answers as of a replica that lags for ever.
       wire: (store) => {
         let held: Snapshot | null = null;
         const old = (snapshot: Snapshot): Snapshot => {
@@ -359,7 +359,7 @@ export const PLANTED: readonly Planted[] = [
   },
 ];
 
-/** The same store, but for some methods. */
+/** Returns the same store, with some methods replaced. */
 export function but<S extends OpeningStore>(store: S, methods: Partial<Driver>): S {
   const driver: Driver = {
     name: store.name,
@@ -397,8 +397,8 @@ function closed(snapshot: Snapshot): Snapshot {
 }
 
 /**
- * The mistake that shows in the mean only: failures go out at once and without the successes that
- * ended before them, successes follow seconds later.
+ * The mistake that shows only on average: failures are sent at once and without the successes that
+ * ended before them, successes seconds later.
  */
 export const OVERTAKING: PlayOptions = {
   wire: (store) =>

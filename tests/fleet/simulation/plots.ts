@@ -52,9 +52,9 @@ const PLOTS: readonly {
   },
 ];
 
-/** All plots: by isolates, a line for each consistency and rate. */
+/** Returns all plots: by number of isolates, with a line for each consistency and rate. */
 export function draw(outages: readonly Outage[]): Promise<Plot[]> {
-  // A chart asks for a frame of an animation that it does not have: that timer is never to fire.
+  // A chart requests an animation frame that does not exist here: that timer must never fire.
   return inVirtualTime(new VirtualTime(), seeded(1), () => Promise.resolve(drawAll(outages)));
 }
 
@@ -69,11 +69,11 @@ function drawAll(outages: readonly Outage[]): Plot[] {
       animation: false,
       backgroundColor: "#ffffff",
       title: { text: title, left: "center" },
-      // Without a browser the widths of texts are guessed.
+      // The widths of texts are estimates without a browser.
       legend: { bottom: 0, itemGap: 36 },
       grid: { left: 70, right: 30, top: 50, bottom: 90 },
       xAxis: { type: "log", name: "isolates", nameLocation: "middle", nameGap: 28 },
-      // A logarithm has no place for nothing: what is 0 is left out.
+      // A logarithmic axis has no zero: values of 0 are left out.
       yAxis: { type: "log", name: unit },
       series: [...lines].map(([name, line]) => ({
         name,

@@ -1,5 +1,5 @@
 /**
- * Measures a recovery: an upstream that was dead comes back little by little, and a fleet of the real core
+ * Measures a recovery: an upstream that was dead recovers gradually, and a fleet of the real core
  * returns to it, at once or by a ramp.
  *
  * @module
@@ -12,7 +12,7 @@ import { seeded, VirtualTime } from "../../support/virtual_time.ts";
 import type { Plot } from "./plots.ts";
 import { inVirtualTime } from "./virtual_globals.ts";
 
-/** What a fleet did while its upstream recovered. */
+/** The figures of a fleet during the recovery of its upstream. */
 export interface Recovery {
   readonly isolates: number;
   /** `undefined`: without a ramp. */
@@ -21,7 +21,10 @@ export interface Recovery {
   readonly refused: number;
   /** Openings of a circuit that had closed since the upstream began to recover. */
   readonly reopenings: number;
-  /** From the beginning of the recovery until 95 % of each second's calls were answered for good, in s. */
+  /**
+   * From the beginning of the recovery until 95 % of each second's calls were answered for good, in
+   * s.
+   */
   readonly fullAfterS: number;
   /** Calls answered in each second of the recovery. */
   readonly answered: readonly number[];
@@ -34,7 +37,10 @@ export const RAMPS: readonly (number | undefined)[] = [undefined, 15_000, 30_000
 const RATE = 0.5;
 const DEAD_MS = 10_000;
 const WATCHED_S = 120;
-/** How long the upstream takes to recover, and how much more than the fleet's calls it can answer then. */
+/**
+ * The duration of the upstream's recovery, and the factor by which its capacity then exceeds the
+ * fleet's calls.
+ */
 const RECOVERY_MS = 30_000;
 const ROOM = 1.25;
 
@@ -64,7 +70,7 @@ class Recovering {
     return this.#full * Math.min(1, Math.max(0, now - this.#from) / RECOVERY_MS);
   }
 
-  /** Returns `true` if it answers a call of this moment. A second's calls may come at once. */
+  /** Returns `true` if it answers a call at this moment. A second's calls may come at once. */
   answers(now: number): boolean {
     const capacity = this.capacity(now);
     const more = capacity * Math.max(0, now - this.#asked) / 1_000;
@@ -122,14 +128,14 @@ export function recover(
       next(fuse.make("upstream", { ...POLICY, rampMs }));
     }
     await time.run(() => time.now() > until);
-    // Rejections are among those that failed.
+    // Rejections are among the failures.
     const lacks = (calls: number, second: number) => calls > 0.05 * (calls + answered[second]!);
     const fullAfterS = failed.findLastIndex(lacks) + 1;
     return { isolates, rampMs, refused, reopenings, fullAfterS, answered };
   });
 }
 
-/** What a fleet meets whose circuit lets it return at once, and by ramps. */
+/** Returns the figures of a fleet whose circuit lets it return at once, and by ramps. */
 export function rampTable(recoveries: readonly Recovery[]): Table {
   return {
     name: "ramp",
@@ -158,7 +164,7 @@ export function rampTable(recoveries: readonly Recovery[]): Table {
   };
 }
 
-/** Draws what was answered in each second. */
+/** Draws the answered calls of each second. */
 export function drawRamps(recoveries: readonly Recovery[]): Promise<Plot> {
   return inVirtualTime(new VirtualTime(), seeded(1), () => {
     const chart = init(null, null, { renderer: "svg", ssr: true, width: 760, height: 460 });

@@ -1,15 +1,15 @@
 /**
- * What happens in a simulated world, as data: drawn from a seed, printed when it fails, shrunk by
- * leaving things out, and played again as often as one likes.
+ * The events of a simulated world, as data: drawn from a seed, printed when it fails, shrunk by
+ * omission, and played again at will.
  *
  * @module
  */
 import type { CircuitPolicy } from "@fuse/edge";
 import { seeded } from "../../support/virtual_time.ts";
 
-/** What a world is about, and so what must be true of it beyond what always is. */
+/** The subject of a world, which decides what must be true beyond the general invariants. */
 export type Kind =
-  /** Anything may go wrong, all at once; afterwards traffic must come back. */
+  /** Anything may fail, all at once; afterwards traffic must come back. */
   | "storm"
   /** The upstream dies and comes back; the network is slow and repeats itself, but loses nothing. */
   | "dead"
@@ -17,14 +17,14 @@ export type Kind =
   | "cut"
   /** An operator forces the circuit open. */
   | "forced"
-  /** Nothing is wrong but bad luck. */
+  /** Bad luck is the only fault. */
   | "healthy";
 
-/** One thing that happens. Times are ms from the beginning, isolates count from 0. */
+/** One event. Times are ms from the beginning, isolates count from 0. */
 export type Step =
   & { readonly at: number }
   & (
-    /** Somebody calls. `luck`, in [0, 1), is what an unreliable upstream goes by. */
+    /** A call. `luck`, in [0, 1), decides what an unreliable upstream does. */
     | {
       readonly do: "call";
       readonly isolate: number;
@@ -47,9 +47,9 @@ export type Step =
       readonly forMs: number;
       readonly share: number;
     }
-    /** The store forgets everything. */
+    /** The store loses everything. */
     | { readonly do: "restart" }
-    /** An isolate is gone, whatever it was about to do, and a new one takes its place. */
+    /** An isolate dies, whatever it was about to do, and a new one takes its place. */
     | { readonly do: "die"; readonly isolate: number }
     /** An isolate's clock is set. */
     | { readonly do: "clock"; readonly isolate: number; readonly byMs: number }
@@ -62,11 +62,11 @@ export type Step =
     | { readonly do: "flush"; readonly isolate: number }
   );
 
-/** What happens to a request. */
+/** A fault of a request. */
 export type Weather =
-  /** It, or its answer, gets nowhere. */
+  /** It, or its answer, is lost. */
   | "lose"
-  /** It is applied, and its answer gets nowhere. */
+  /** It is applied, and its answer is lost. */
   | "lose_answer"
   /** It is applied again within a second, and then answered again. */
   | "duplicate"
@@ -74,36 +74,39 @@ export type Weather =
   | "echo"
   /** It arrives up to 20 s late. */
   | "delay"
-  /** It is not applied, and an error comes back. */
+  /** It is not applied, and is answered by an error. */
   | "refuse";
 
-/** What an operator does. */
+/** An action of an operator. */
 export type Act = "forceOpen" | "forceClose" | "disable" | "metricsOnly" | "release" | "reset";
 
-/** A world, and all that happens in it. */
+/** A world, and all its events. */
 export interface Scenario {
-  /** Latencies and ids follow from it, and nothing else does. */
+  /** The source of latencies and ids, and of nothing else. */
   readonly seed: number;
   readonly kind: Kind;
   readonly policy: CircuitPolicy;
-  /** How far each isolate's clock is off, in ms, and how much faster than the world's it runs. */
+  /** Each isolate's clock: its error in ms, and its speed relative to the world's. */
   readonly clocks: readonly { readonly offsetMs: number; readonly drift: number }[];
-  /** One way, in ms: least and most. */
+  /** The latency one way, in ms: least and most. */
   readonly latencyMs: readonly [number, number];
   /** Share of calls that fail while the upstream is well. */
   readonly errorRate: number;
-  /** No isolate that calls at all waits longer between two calls, in ms; `null`: nothing is promised. */
+  /**
+   * The longest time between two calls of an isolate that calls at all, in ms; `null` if there is
+   * no limit.
+   */
   readonly gapMs: number | null;
   readonly steps: readonly Step[];
 }
 
-/** A world drawn from a seed: small mostly, one in 250 large. */
+/** Returns a world drawn from a seed: usually small, one in 250 large. */
 export function scenarioOf(seed: number, isolates?: number): Scenario {
   return new Draw(seed, isolates).scenario();
 }
 
 const STORM_MS = 25_000;
-/** In `dead` and `cut`: how long the upstream is well before. */
+/** In `dead` and `cut`: the time before the upstream's death. */
 export const WELL_MS = 3_000;
 
 class Draw {
@@ -171,7 +174,7 @@ class Draw {
     };
   }
 
-  /** So much that exact order opens, too: where nothing ever does, no excess of it shows. */
+  /** So high that exact order opens, too: if it never opened, no excess could be seen. */
   #badLuck({ failureThreshold = 5 }: CircuitPolicy): number {
     return this.#one(failureThreshold < 5 ? [0.03, 0.05, 0.1] : [0.1, 0.2, 0.3]);
   }
@@ -196,7 +199,7 @@ class Draw {
       failureThreshold: kind === "healthy" ? this.#one([3, 5]) : this.#integer(2, 5),
       successThreshold: this.#integer(1, 3),
       cooldownMs: kind === "healthy" ? 1_000 : this.#integer(1_000, 5_000),
-      // As far as a clock that goes back can put a cooldown off.
+      // The most by which a clock that is set back can delay a cooldown.
       maxCooldownMs: 6_000,
       windowMs: this.#integer(5, 60) * 1_000,
       windowSize: 20,
@@ -270,27 +273,27 @@ class Draw {
         forMs: deadMs + 1_000,
       });
     }
-    // Not while it comes back: an `acquire` that arrives again may take a slot that nobody uses.
+    // Not during the recovery: a repeated `acquire` may take a slot that stays unused.
     if (this.#chance(0.5)) this.#weather("duplicate", null, 0, WELL_MS + deadMs - 1_000);
     if (this.#chance(0.3)) {
       const at = WELL_MS + this.#integer(0, deadMs);
       this.#steps.push({ at, do: "die", isolate: (isolate + 1) % this.#isolates });
     }
-    // Long enough for the longest that it may take to come back: see `bounds.ts`.
+    // Enough for the longest recovery: see `bounds.ts`.
     this.#regular(gapMs, WELL_MS + deadMs + (kind === "cut" ? 30_000 : 24_000));
   }
 
-  /** Calls at random, of any isolate. */
+  /** Returns random calls of all isolates. */
   #traffic(calls: number, withinMs: number): void {
-    // The more isolates, the less each of them calls.
+    // The more isolates, the fewer calls each of them makes.
     for (let left = Math.max(calls, this.#isolates); left > 0; left--) {
       this.#call(this.#random() * withinMs, this.#isolate(), this.#integer(2, 120));
     }
   }
 
-  /** Each isolate calls again and again. */
+  /** Returns calls of each isolate, repeated. */
   #regular(gapMs: number, untilMs: number): void {
-    // In a large fleet few isolates do: it is big enough for all else.
+    // In a large fleet few isolates call: it is large enough otherwise.
     const callers = Math.min(this.#isolates, 8);
     for (let isolate = 0; isolate < callers; isolate++) {
       for (

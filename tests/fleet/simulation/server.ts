@@ -1,6 +1,6 @@
 /**
- * The shared store at the far end of the simulated network: the real memory store, seen by all, which
- * may be restarted with nothing in it. Every request that reaches it is shown to the judge.
+ * The shared store at the far end of the simulated network: the real memory store, shared by all
+ * isolates, which may restart empty. It shows every request to the judge.
  *
  * @module
  */
@@ -32,29 +32,29 @@ interface ReadRequest {
   readonly at: number;
 }
 
-/** What a request is answered with; a read has the Snapshot only. */
+/** The answer to a request; a read has the Snapshot only. */
 export type Said =
   & Answer
   & Partial<Pick<Recorded, "current">>
   & Partial<Acquired>
   & Partial<Changed>;
 
-/** What a request did: the record before it and after it, at the same moment. */
+/** The effect of a request: the record before and after it, at the same moment. */
 export interface Deed {
   readonly request: Request;
   readonly said: Said;
-  /** `null`: there was none. An override that has run out is gone in it. */
+  /** `null` if there was none. An expired override is already gone. */
   readonly before: Snapshot | null;
   readonly after: Snapshot | null;
-  /** By how much the record's generation rose, that of a fresh record being 1. */
+  /** The increase of the record's generation; a fresh record has 1. */
   readonly risen: number;
-  /** How many lives the store has had before this one. */
+  /** The number of lives that the store had before this one. */
   readonly life: number;
   /** The store's clock. */
   readonly now: number;
 }
 
-/** The store, and how to make it forget. */
+/** The store, which can lose its contents. */
 export class Server {
   readonly #clock: () => number;
   readonly #make: (store: OpeningStore) => OpeningStore;
@@ -62,7 +62,7 @@ export class Server {
   #store: OpeningStore;
   #life = 0;
 
-  /** @param make Laid over the memory store: for stores with a mistake in them. */
+  /** @param make Wraps the memory store, for stores with a mistake. */
   constructor(
     clock: () => number,
     witness: (deed: Deed, by: number) => void,
@@ -74,23 +74,23 @@ export class Server {
     this.#store = make(memory({ clock }));
   }
 
-  /** How often it was restarted. */
+  /** The number of restarts. */
   get life(): number {
     return this.#life;
   }
 
-  /** Nothing is left of what it knew. */
+  /** Drops all contents. */
   restart(): void {
     this.#life++;
     this.#store = this.#make(memory({ clock: this.#clock }));
   }
 
-  /** The record as it is now. */
+  /** Returns the current record. */
   look(key: string, shape: Shape): Snapshot {
     return this.#out(this.#store.read(key, { at: this.#clock(), shape }) as Snapshot);
   }
 
-  /** A request arrives. The answer is what the store knew at this moment, whatever happens next. */
+  /** Receives a request. The answer is the state of the store at this moment. */
   apply(request: Request, by: number): Said {
     const { key, body: { shape } } = request;
     const generation = this.#generation(key);
@@ -129,12 +129,12 @@ export class Server {
     return seen.epoch === "" ? null : seen;
   }
 
-  /** As it is written down, an override that has run out included. */
+  /** Returns the stored record, including an expired override. */
   #generation(key: string): number {
     return (this.#store as MemoryStore).peek(key)?.generation ?? 0;
   }
 
-  // A shared store makes another life of what it has forgotten, even where the same request begins it.
+  // A shared store gives a lost circuit another life, even if the same request begins it.
 
   #out(snapshot: Snapshot): Snapshot {
     const { epoch } = snapshot;

@@ -1,6 +1,6 @@
 /**
- * Makes a failing scenario small: leaves out whatever it fails without (delta debugging, after Zeller
- * and Hildebrandt), and writes down what is left so that it can be played again.
+ * Shrinks a failing scenario: leaves out every part that the failure does not need (delta
+ * debugging, after Zeller and Hildebrandt), and prints the rest so that it can be played again.
  *
  * @module
  */
@@ -8,16 +8,16 @@ import { play, type Played, type PlayOptions } from "./fleet.ts";
 import type { Scenario, Step } from "./scenario.ts";
 import type { Violation } from "./violation.ts";
 
-/** A scenario that fails, and how. */
+/** A failing scenario, and its violation. */
 export interface Failure {
   readonly scenario: Scenario;
   readonly violation: Violation;
 }
 
-/** No more than so many plays are spent on one failure. */
+/** The largest number of plays for one failure. */
 const MOST_PLAYS = 1_500;
 
-/** The smallest scenario found that violates the same invariant. */
+/** Returns the smallest scenario found that violates the same invariant. */
 export async function shrink(failure: Failure, options: PlayOptions = {}): Promise<Failure> {
   const search = new Search(failure, options);
   await search.isolates();
@@ -27,7 +27,7 @@ export async function shrink(failure: Failure, options: PlayOptions = {}): Promi
   return search.best;
 }
 
-/** All that somebody needs who has to find out why: what failed, the minimal scenario, its trace. */
+/** Returns a report for debugging: the violation, the minimal scenario, its trace. */
 export async function report(failure: Failure, options: PlayOptions = {}): Promise<string> {
   const { scenario, violation } = await shrink(failure, options);
   const { trace } = await play(scenario, { ...options, trace: true });
@@ -41,12 +41,12 @@ export async function report(failure: Failure, options: PlayOptions = {}): Promi
   ].join("\n");
 }
 
-/** A scenario as text. */
+/** Returns a scenario as text. */
 export function write(scenario: Scenario): string {
   return JSON.stringify(scenario);
 }
 
-/** What {@linkcode write} wrote. */
+/** Parses the text of {@linkcode write}. */
 export function read(text: string): Scenario {
   return JSON.parse(text) as Scenario;
 }
@@ -61,7 +61,7 @@ class Search {
     this.#options = options;
   }
 
-  /** Without all that one isolate does. */
+  /** Removes all steps of one isolate. */
   async isolates(): Promise<void> {
     for (let slot = this.best.scenario.clocks.length - 1; slot >= 0; slot--) {
       await this.#try({
@@ -70,12 +70,12 @@ class Search {
     }
   }
 
-  /** Without halves, quarters, and so on to single steps, until no step can go. */
+  /** Removes halves, quarters, and so on to single steps, until no step can go. */
   async steps(): Promise<void> {
     let size = Math.ceil(this.best.scenario.steps.length / 2);
     while (size >= 1) {
       let went = false;
-      // From the end: what is late matters least.
+      // From the end: late steps matter least.
       for (let end = this.best.scenario.steps.length; end > 0; end -= size) {
         const { steps } = this.best.scenario;
         const rest = [...steps.slice(0, Math.max(0, end - size)), ...steps.slice(end)];
@@ -85,7 +85,7 @@ class Search {
     }
   }
 
-  /** With clocks that are right, isolates that are needed, a network that is even. */
+  /** Corrects clocks, removes isolates that are not needed, and evens the network. */
   async surroundings(): Promise<void> {
     const { scenario } = this.best;
     const { latencyMs: [least], clocks, steps } = scenario;

@@ -1,4 +1,4 @@
-// A simulated fleet: thousands of worlds in which things go wrong, each of them judged step by step.
+// A simulated fleet: thousands of worlds with faults, each of them judged step by step.
 import { assert, assertEquals, assertGreater } from "@std/assert";
 import { play, type Played } from "./fleet.ts";
 import { OVERTAKING, PLANTED } from "./planted.ts";
@@ -7,11 +7,14 @@ import { type Failure, read, report, shrink, write } from "./shrink.ts";
 import { healthOf, type Healthy, judgeHealthy } from "./healthy.ts";
 import { scaled } from "../../support/scale.ts";
 
-/** The same worlds each time, so that a red gate is red for all; `deno task simulate` looks further. */
+/**
+ * The same worlds each time, so that a red gate is red for everyone; `deno task simulate` searches
+ * further.
+ */
 const FIRST = Number(Deno.env.get("SIMULATION_SEED") ?? 0);
 const SEEDS = Number(Deno.env.get("SIMULATION_SEEDS") ?? scaled(200, 2_000));
 
-Deno.test(`play() finds nothing wrong when it is given ${SEEDS} seeds from ${FIRST}`, async () => {
+Deno.test(`play() finds nothing wrong with ${SEEDS} seeds from ${FIRST}`, async () => {
   const met: Record<string, number> = {};
   const healthy: Healthy[] = [];
   for (let seed = FIRST; seed < FIRST + SEEDS; seed++) {
@@ -26,14 +29,14 @@ Deno.test(`play() finds nothing wrong when it is given ${SEEDS} seeds from ${FIR
   if (SEEDS < 500) return;
   const problem = judgeHealthy(healthy);
   assert(problem === null, problem ?? "");
-  // Worlds in which nothing happens would prove nothing.
+  // Worlds without events would prove nothing.
   for (const [policy, worlds] of Map.groupBy(healthy, ({ policy }) => policy)) {
     assertGreater(worlds.reduce((sum, { exact }) => sum + exact, 0), SEEDS / 500, policy);
   }
   for (const what of SITUATIONS) assertGreater(met[what] ?? 0, SEEDS / 200, what);
 });
 
-Deno.test("play() goes the same way when a scenario is played again", async () => {
+Deno.test("play() takes the same course when it plays a scenario again", async () => {
   for (const kind of ["storm", "dead", "cut", "forced", "healthy"] as const) {
     const scenario = seedOf([kind], 0);
     const first = await play(scenario, { trace: true });
@@ -43,7 +46,7 @@ Deno.test("play() goes the same way when a scenario is played again", async () =
   }
 });
 
-Deno.test("play() finds nothing wrong when a clock goes back while an answer is missing", async () => {
+Deno.test("play() finds nothing wrong when a clock is set back while an answer is missing", async () => {
   const calls = [0, 1_150, ...Array.from({ length: 19 }, (_, i) => 3_500 + 4_000 * i)];
   const { violation, met } = await play({
     ...seedOf(["storm"], 0),
@@ -52,7 +55,7 @@ Deno.test("play() finds nothing wrong when a clock goes back while an answer is 
     steps: [
       { at: 1_000, do: "network", will: "lose_answer", isolate: null, forMs: 500, share: 1 },
       { at: 1_100, do: "upstream", is: "dead", isolate: null, forMs: 100 },
-      // For longer than stores remember ids, and on this clock for less than a tally is kept.
+      // Longer than stores remember ids, and on this clock shorter than a tally is kept.
       { at: 1_500, do: "network", will: "lose", isolate: 0, forMs: 70_000, share: 1 },
       { at: 3_000, do: "clock", isolate: 0, byMs: -60_000 },
       ...calls.map((at): Step => ({ at, do: "call", isolate: 0, lastsMs: 10, luck: 0.5 })),
@@ -78,7 +81,7 @@ for (const { mistake, invariant, kinds, options } of PLANTED) {
     }
     const replayed = await play(read(write(minimal.scenario)), options);
     assertEquals(replayed.violation, minimal.violation);
-    // The mistake, and nothing else, is what is found.
+    // The violation is that of the mistake, and no other.
     assertEquals((await play(minimal.scenario)).violation, null);
   });
 }
@@ -98,13 +101,13 @@ Deno.test("judgeHealthy() sees the openings when failures overtake pending succe
   for (let seed = 0; seed < 200; seed++) {
     const scenario = scenarioOf(seed, 12);
     if (scenario.kind !== "healthy") continue;
-    // Found out by how often it trips, whatever else is wrong with it.
+    // Revealed by the number of trips, whatever else is wrong with it.
     healthy.push(healthOf(scenario, await play(scenario, OVERTAKING)));
   }
   assert(judgeHealthy(healthy)?.includes("opened"));
 });
 
-Deno.test("judgeHealthy() tells what was promised from what was never seen", () => {
+Deno.test("judgeHealthy() separates broken promises from unobserved ones", () => {
   const of = (opened: number) =>
     judgeHealthy([{ policy: "strong, 3 in a row", opened, exact: 8, expected: 4.9 }]);
   assertEquals(of(26), null);
@@ -112,7 +115,7 @@ Deno.test("judgeHealthy() tells what was promised from what was never seen", () 
   assert(of(103)?.includes("stated"));
 });
 
-/** What must have come up, many times. */
+/** Situations that must have occurred many times. */
 const SITUATIONS = [
   ...["opened", "reopened", "closed", "reset", "override", "released", "opened alone"],
   ...["late tally", "request applied again", "lease ran out", "unconfirmed", "reborn", "ramp"],
@@ -140,7 +143,7 @@ async function find(
   throw new Error("Nothing is found in 40 worlds");
 }
 
-/** The nth small world of these kinds. */
+/** Returns the nth small world of these kinds. */
 function seedOf(kinds: readonly Kind[], nth: number): Scenario {
   for (let seed = 0;; seed++) {
     const scenario = scenarioOf(seed);

@@ -9,7 +9,7 @@ import { COOLDOWN_MS, type Outage } from "./measure.ts";
 /** The blocks of pages that these tables stand in: `<!-- simulate:late -->`. */
 export const BLOCKS = { kind: "simulate", known: ["outage", "late", "ramp"] } as const;
 
-/** What a fleet sends to a dead upstream, and how soon it opens and closes. */
+/** Returns the table of calls to a dead upstream, and of the times to open and close. */
 export function outageTable(outages: readonly Outage[]): Table {
   return {
     name: "outage",
@@ -39,7 +39,7 @@ export function outageTable(outages: readonly Outage[]): Table {
   };
 }
 
-/** What either consistency costs: for a page. */
+/** Returns the table of what each consistency costs: for a page. */
 export function costTable(outages: readonly Outage[]): Table {
   const fleets = Map.groupBy(outages, ({ isolates, rate }) => `${isolates} ${rate}`);
   return {
@@ -73,7 +73,7 @@ export function costTable(outages: readonly Outage[]): Table {
   };
 }
 
-/** What the figures are means of. */
+/** The sample sizes behind the figures. */
 export function stamp(outages: readonly Outage[]): string {
   const runs = outages.map(({ runs }) => runs);
   const [least, most] = [Math.min(...runs), Math.max(...runs)];

@@ -1,10 +1,10 @@
 /**
- * What happened, line by line, the same for the same scenario in whichever process.
+ * A diary of events, line by line, the same for the same scenario in any process.
  *
  * @module
  */
 
-/** Ids are numbered as they come up: a process goes on counting where the last world ended. */
+/** Numbers ids in order of appearance: a process continues to count where the last world ended. */
 const ID = /\b[0-9a-z]{8,14}-[0-9a-z]+/g;
 
 /** The diary of one world. */
@@ -19,14 +19,14 @@ export class Trace {
     this.#now = now;
   }
 
-  /** A line; the work of making it is done only where it is wanted. */
+  /** Adds a line. The function that makes it runs only where a diary is wanted. */
   readonly note = (line: () => string): void => {
     if (!this.#written) return;
     this.lines.push(`${this.#now().toFixed(1).padStart(9)} ${numbered(line(), this.#ids)}`);
   };
 }
 
-/** A text with its ids numbered. */
+/** Returns a text with numbered ids. */
 export function numbered(text: string, ids = new Map<string, string>()): string {
   return text.replaceAll(ID, (id) => {
     const known = ids.get(id) ?? `#${ids.size + 1}`;

@@ -1,5 +1,5 @@
 /**
- * What the isolates call, and the several ways in which it fails.
+ * The upstream of the isolates, and the ways in which it fails.
  *
  * @module
  */
@@ -7,11 +7,11 @@ import type { Step } from "./scenario.ts";
 
 type Change = Extract<Step, { do: "upstream" }>;
 
-/** What a call meets. */
+/** The condition that a call meets. */
 export interface Reply {
   readonly fails: boolean;
   readonly lastsMs: number;
-  /** Nobody who knew would have called. */
+  /** An observer would not have called. */
   readonly dead: boolean;
 }
 
@@ -26,17 +26,17 @@ export class Upstream {
     this.#errorRate = errorRate;
   }
 
-  /** From now on, for so long; a later change goes before an earlier one. */
+  /** Begins a condition, for a time; a later one takes precedence over an earlier one. */
   change(change: Change, now: number): void {
     this.#spells.unshift({ ...change, until: now + change.forMs });
   }
 
-  /** It is well again. */
+  /** Ends all conditions. */
   heal(): void {
     this.#spells = [];
   }
 
-  /** What becomes of a call of this isolate that begins now. */
+  /** Returns the result of a call of this isolate that begins now. */
   meet(slot: number, { luck, lastsMs }: Extract<Step, { do: "call" }>, now: number): Reply {
     const spell = this.#spells.find(({ isolate, until }) =>
       until > now && (isolate === null || isolate === slot)

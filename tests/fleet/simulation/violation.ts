@@ -1,22 +1,22 @@
 /**
- * What must be true, and what is said when it is not.
+ * Invariants, and the errors that report a violation.
  *
  * @module
  */
 
-/** Everything that the simulation holds the breaker to. */
+/** The invariants of the simulation. */
 export type Invariant =
-  /** Never more trials out than permitted in a generation, and none that has ended. */
+  /** Never more running trials than permitted in a generation, and none that has ended. */
   | "trials"
   /** Transitions only along legal edges, on evidence, and at once where there is evidence. */
   | "edges"
   /** Each change is audited once: one answer claims it, and one alone. */
   | "audit"
-  /** Each transition is announced at most once, and none that was not made. */
+  /** Each transition is announced at most once, and none that did not happen. */
   | "announcements"
-  /** Late results change nothing but totals, and go under the generation that admitted their calls. */
+  /** Late results change only totals, and belong to the generation that admitted their calls. */
   | "late"
-  /** What is sent again counts once, and what is acknowledged counts. */
+  /** A repeated request counts once, and an acknowledged one counts. */
   | "tallies"
   /** The caller always gets its own result or error. */
   | "callers"
@@ -32,28 +32,28 @@ export type Invariant =
   | "protects"
   /** A herd costs few requests, and no trial that the store did not grant. */
   | "herd"
-  /** A cold isolate asks seldom, and nobody waits longer than for one answer. */
+  /** A cold isolate asks seldom, and no caller waits longer than for one answer. */
   | "cold"
-  /** A store that refuses all is asked by one at a time. */
+  /** A store that refuses all requests gets one at a time. */
   | "probes"
-  /** Once the store is back, nobody rejects for longer than one back-off. */
+  /** Once the store is back, no isolate rejects for longer than one back-off. */
   | "recovers"
-  /** An operator's action is tried, and arrives. */
+  /** An operator's action is tried, and succeeds. */
   | "operators"
-  /** What concerns one circuit takes the store from no other. */
+  /** A failure of one circuit does not affect the store's other circuits. */
   | "scopes";
 
-/** The first thing that was not as it must be. */
+/** The first violation of an invariant. */
 export interface Violation {
   readonly invariant: Invariant;
   readonly message: string;
 }
 
-/** Keeps the first violation: what follows it proves nothing. */
+/** Keeps the first violation: later ones prove nothing. */
 export class Verdicts {
   first: Violation | null = null;
 
-  /** Tells of a violation unless this holds. */
+  /** Reports a violation unless the condition holds. */
   check(holds: boolean, invariant: Invariant, message: () => string): void {
     if (!holds) this.first ??= { invariant, message: message() };
   }

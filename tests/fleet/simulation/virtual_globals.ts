@@ -1,14 +1,14 @@
 /**
- * Time and chance as the code under test finds them, replaced: deadlines are events of the
- * simulation, and what is drawn follows from the seed.
+ * Replaces time and chance for the code under test: deadlines are events of the simulation, and
+ * random numbers follow from the seed.
  *
  * @module
  */
 import { seeded, type VirtualTime } from "../../support/virtual_time.ts";
 
 /**
- * Does work in a world whose timers, `Date.now`, `Math.random` and `crypto.getRandomValues` belong to
- * the simulation. One at a time: they are the globals of all.
+ * Runs work in a world whose timers, `Date.now`, `Math.random` and `crypto.getRandomValues` belong
+ * to the simulation. One at a time, because these globals are shared.
  */
 export async function inVirtualTime<T>(
   time: VirtualTime,
@@ -18,7 +18,7 @@ export async function inVirtualTime<T>(
   const { setTimeout, clearTimeout } = globalThis;
   const { random: mathRandom } = Math;
   const { now } = Date;
-  // Drawn once in a process, for the ids of all worlds: no number of theirs is spent on it.
+  // Drawn once in a process, for the ids of all worlds: it uses up no number of theirs.
   const ids = seeded(1);
   const cancels = new Map<number, () => void>();
   let timers = 0;
@@ -52,11 +52,14 @@ export async function inVirtualTime<T>(
   }
 }
 
-/** A number in [0, 1) that depends on these integers alone: what is drawn elsewhere does not move it. */
+/**
+ * Returns a number in [0, 1) that depends on these integers alone: numbers drawn elsewhere do not
+ * move it.
+ */
 export function chance(...from: readonly number[]): number {
   let hash = 0x811c9dc5;
   for (const part of from) {
-    // Both halves of what may be a time in ms.
+    // Both halves of a possible time in ms.
     for (const half of [part | 0, Math.floor(part / 2 ** 32) | 0]) {
       hash = Math.imul(hash ^ half, 0x01000193);
       hash ^= hash >>> 15;

@@ -14,15 +14,15 @@ import { type Ground, type GroundOptions, redisGround } from "./grounds.ts";
 import { failing, type Passage } from "./stores.ts";
 import { libsql, type OpeningStore, tiered } from "../../support/drivers.ts";
 
-/** A database and what goes wrong on the way to it. */
+/** A database, and its faults. */
 interface Base extends AsyncDisposable {
-  /** A client of its own, through all that goes wrong. */
+  /** A client of its own, with all faults. */
   connect(): Client;
-  /** Past it. */
+  /** A client without faults. */
   readonly direct: Client;
-  /** Makes it unusable, and answers how to bring it back. Left out: requests are to be refused. */
+  /** Makes it unusable, and returns a function that ends this. Without it, requests are refused. */
   cut?(): Promise<() => Promise<void>>;
-  /** Begins trouble of its own kind, and answers how to end it. */
+  /** Begins a fault of its own kind, and returns a function that ends it. */
   trouble(): () => Promise<void>;
 }
 
@@ -35,7 +35,7 @@ async function fileBase({ slow }: GroundOptions): Promise<Base> {
     return client;
   };
   const direct = connect();
-  // As one would in production: readers and the writer do not wait for each other.
+  // As in production: readers and the writer do not wait for each other.
   await direct.execute("pragma journal_mode = wal");
   const hold = async () => {
     const client = createClient({ url: `file:${folder}/fuse.db`, timeout: 2_000 });
@@ -48,14 +48,14 @@ async function fileBase({ slow }: GroundOptions): Promise<Base> {
   return {
     connect,
     direct,
-    // Somebody else has the lock, all the time.
+    // Another connection holds the lock, all the time.
     ...slow && { cut: hold },
     trouble: () => {
       let going = slow;
       const running = (async () => {
         while (going) {
           await pause(100);
-          // Nobody can be held up for longer than this in between.
+          // No request can be delayed for longer than this in between.
           const release = await hold().catch(() => null);
           await pause(30);
           await release?.();
@@ -100,7 +100,7 @@ async function serverBase({ random }: GroundOptions): Promise<Base> {
   };
 }
 
-/** How a request fares in bad weather. */
+/** The fate of a request during faults. */
 function drawn(random: () => number, slow: boolean): Passage {
   const at = random();
   if (at < 0.01) return "is refused";
@@ -177,8 +177,8 @@ export async function tieredGround(options: GroundOptions): Promise<Ground> {
     },
     size: async () => ({ bytes: await redis.used(), of: "Redis" }),
     async check(now, wait) {
-      // A row that nobody was told of waits in Redis until somebody comes by its circuit; and an override
-      // that has run out reads as ended, which is written, with its row, by whoever writes next.
+      // A row that no isolate knows of waits in Redis for the next operation on its circuit; and an
+      // expired override reads as ended, which the next writer writes, with its row.
       for (let left = 20;; left--) {
         const differing = await differingTrails(observer, base.direct, now());
         if (differing.size === 0 || left === 0) {
@@ -200,7 +200,10 @@ export async function tieredGround(options: GroundOptions): Promise<Ground> {
 
 const RELEASE = { kind: null, until: null, reason: null, actor: null };
 
-/** Circuits whose trail is not one row for each generation after the first, and what it is. */
+/**
+ * Returns the circuits whose trail is not one row for each generation after the first, with their
+ * rows.
+ */
 async function differingTrails(state: OpeningStore, client: Client, at: number) {
   const told = new Map<string, { rows: number; missed: number; seen: Set<number> }>();
   for (const { key, metadata } of await eventsOf(libsql({ client }))) {

@@ -1,5 +1,5 @@
 /**
- * What each driver is driven on: real servers, a store for each isolate, and faults on the wire.
+ * The grounds of the drivers: real servers, a store for each isolate, and faults on the wire.
  *
  * @module
  */
@@ -10,36 +10,36 @@ import { libsqlGround, tieredGround } from "./databases.ts";
 import { switching, telling } from "./stores.ts";
 import { chaos, memory, type OpeningStore, upstash } from "../../support/drivers.ts";
 
-/** What is wrong with the way to the store. `calm`: nothing. */
+/** The fault between isolates and the store. `calm` is none. */
 export type Weather = "calm" | "wire" | "dead" | "chaos";
 
-/** How a ground is to be laid out. */
+/** The options of a ground. */
 export interface GroundOptions {
-  /** For the stores; left out, each goes by its server's own. */
+  /** The stores' clock; without it, each uses its server's own. */
   readonly clock: Clock | undefined;
   /** 0 to 1. */
   readonly random: () => number;
-  /** Whether things go wrong that take real time, too: requests without an answer, locks. */
+  /** Whether faults that take real time occur, too: requests without an answer, locks. */
   readonly slow: boolean;
-  /** Hears of circuits that a full store let go. */
+  /** Receives circuits that a full store evicted. */
   readonly evicted: (key: string) => void;
 }
 
-/** Where a driver runs. */
+/** The ground of a driver. */
 export interface Ground extends AsyncDisposable {
-  /** The store as one isolate has it; the first isolate's may be another kind. */
+  /** The store of one isolate; the first isolate's may be of another kind. */
   isolate(index: number): OpeningStore;
-  /** As somebody sees it who has no part in any of it, and whom no fault meets. */
+  /** The store of an observer, without faults. */
   readonly observer: OpeningStore;
-  /** Begins it, and answers how to end it. */
+  /** Begins a fault, and returns a function that ends it. */
   weather(kind: "wire" | "dead"): Promise<() => Promise<void>>;
-  /** What the store itself takes, in bytes, and where; `null`: it is in this process. */
+  /** The size of the store, in bytes, and its place; `null` if it is in this process. */
   size(): Promise<{ readonly bytes: number; readonly of: string } | null>;
-  /** What is wrong in the store beside its totals, in words. */
+  /** Faults in the store beside its totals, in words. */
   check(now: Clock, wait: () => Promise<unknown>): Promise<string[]>;
 }
 
-/** By the names that `--driver` takes; a shorter one means all that begin with it. */
+/** By the names that `--driver` accepts; a prefix selects all drivers that begin with it. */
 export const GROUNDS: Readonly<Record<string, (options: GroundOptions) => Promise<Ground>>> = {
   memory: memoryGround,
   upstash: upstashGround,
@@ -48,10 +48,10 @@ export const GROUNDS: Readonly<Record<string, (options: GroundOptions) => Promis
   tiered: tieredGround,
 };
 
-/** Fewer than there are circuits, so that some have to go. */
+/** Fewer than there are circuits, so that some are evicted. */
 const MAX_CIRCUITS = 250;
 
-/** The first isolate has the store in its process; to the others it is remote. */
+/** The first isolate has the store in its process; it is remote to the others. */
 async function memoryGround({ clock, random, evicted, slow }: GroundOptions): Promise<Ground> {
   const store = telling(memory({ maxCircuits: MAX_CIRCUITS, ...clock && { clock } }), evicted);
   let kind: Weather = "calm";
@@ -78,7 +78,7 @@ async function memoryGround({ clock, random, evicted, slow }: GroundOptions): Pr
   });
 }
 
-/** Faults between an isolate and its store, for `chaos`. */
+/** The faults between an isolate and its store, for `chaos`. */
 export function roughly(random: () => number, slow: boolean) {
   return {
     latencyMs: () => random() < 0.5 ? 0 : random() * 12,
@@ -102,12 +102,12 @@ export async function redisGround({ clock, random, slow }: GroundOptions) {
   const weather = async (kind: "wire" | "dead") => {
     if (kind === "dead") {
       face.fault = () => "refuse";
-      // Requests that are out already hang, and are answered late.
+      // Pending requests already hang, and are answered late.
       redis.pause();
     } else {
       face.delayMs = () => random() < 0.5 ? 0 : random() * (slow && random() < 0.002 ? 800 : 10);
       face.fault = () => {
-        // Whoever comes next finds no script.
+        // The next request finds no script.
         if (random() < 0.01) redis.command("SCRIPT", "FLUSH").catch(() => amiss = true);
         return random() < 0.04 ? faults[Math.floor(random() * faults.length)] : undefined;
       };

@@ -1,30 +1,30 @@
 /**
- * What callers saw of each circuit, held against what the store has counted.
+ * The callers' view of each circuit, compared with the store's counts.
  *
  * @module
  */
 import type { CircuitSnapshot, UnconfirmedEvent } from "@fuse/edge";
 
-/** How a call ended, as far as totals are concerned. */
+/** The ending of a call, as far as totals are concerned. */
 export type Ended = "successes" | "failures" | "rejected";
 
 /** Calls by how they ended. */
 export type Tallied = Record<Ended, number>;
 
-/** What the store has of one circuit. */
+/** The store's counts of one circuit. */
 export type Stored = Pick<CircuitSnapshot, "key" | "metrics">;
 
-/** Where the store disagrees with the callers. */
+/** A difference between the store and the callers. */
 export interface Difference {
   readonly key: string;
   readonly ended: Ended | "calls";
-  /** The least and the most that the store may have counted. */
+  /** The least and the largest count that the store may have. */
   readonly least: number;
   readonly most: number;
   readonly stored: number;
 }
 
-/** The sum of it. */
+/** The sum of all differences. */
 export interface Balance {
   readonly circuits: number;
   /** Acknowledged and not counted. */
@@ -48,23 +48,25 @@ export class Ledger {
     this.#judgesTrials = judgesTrials;
   }
 
-  /** A call has ended, and its caller knows. */
+  /** Books a call that has ended, and whose caller knows. */
   count(key: string, ended: Ended): void {
     tallied(this.#called, key)[ended]++;
   }
 
-  /** An isolate does not know whether these counted. */
+  /** Books outcomes that an isolate does not know to be counted. */
   unconfirmed({ key, ...counts }: Omit<UnconfirmedEvent, "store" | "name">): void {
     const sum = tallied(this.#unconfirmed, key);
     for (const ended of ENDED) sum[ended] += counts[ended];
   }
 
-  /** A full store has let go of a circuit, with its totals: there is no least any more. */
+  /**
+   * Books a circuit that a full store evicted, with its totals: there is no least count any more.
+   */
   evicted(key: string): void {
     this.#evicted.add(key);
   }
 
-  /** How many circuits were let go. */
+  /** The number of evicted circuits. */
   get evictions(): number {
     return this.#evicted.size;
   }

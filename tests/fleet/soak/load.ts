@@ -1,5 +1,6 @@
 /**
- * The load: callers of many circuits over several isolates, an upstream that comes and goes, operators.
+ * The load: callers of many circuits over several isolates, an upstream that goes down and comes
+ * back, operators.
  *
  * @module
  */
@@ -15,7 +16,7 @@ import {
 } from "@fuse/edge";
 import type { Ended, Ledger } from "./ledger.ts";
 
-/** What happened so far, over all isolates. */
+/** The counts so far, over all isolates. */
 export interface Counters {
   calls: number;
   neutral: number;
@@ -29,7 +30,7 @@ export interface Counters {
   listenerErrors: number;
 }
 
-/** What a load needs. */
+/** The options of a load. */
 export interface LoadOptions {
   readonly stores: readonly Store[];
   readonly callers: number;
@@ -37,11 +38,11 @@ export interface LoadOptions {
   readonly random: () => number;
   readonly ledger: Ledger;
   readonly storeTimeoutMs: number;
-  /** Between two calls of a caller. */
+  /** The time between two calls of a caller. */
   readonly rest: () => Promise<unknown>;
 }
 
-/** Each has its own way to open; all but `slow` tell their callers what they count. */
+/** Each circuit has another strategy; all but `slow` count as their callers see it. */
 const HOT: Record<string, CircuitDefaults> = {
   consecutive: { failureThreshold: 4 },
   rolling: { strategy: "rolling_window", windowMs: 5_000, minimumThroughput: 8 },
@@ -56,12 +57,12 @@ const HOT: Record<string, CircuitDefaults> = {
   patient: { failureThreshold: 10_000, flushSize: 200 },
 };
 const NAMES = Object.keys(HOT);
-/** Called now and then: more than an isolate, or the memory store, keeps in mind. */
+/** Called now and then: more circuits than an isolate, or the memory store, remembers. */
 const CHURN = 400;
 const MAX_CIRCUITS = 150;
 const CALL_TIMEOUT_MS = 40;
 
-/** Whether a circuit counts slow trials as failed. */
+/** Returns whether a circuit counts slow trials as failed. */
 export function judgesTrials(key: string): boolean {
   return key.includes("slow");
 }
@@ -80,7 +81,7 @@ export class Load {
     this.fuses = options.stores.map((store) => this.#isolate(store));
   }
 
-  /** Calls until `going` says no; each caller asks before each call. */
+  /** Calls until `going` returns `false`; each caller asks before each call. */
   async run(going: () => boolean): Promise<void> {
     const { callers } = this.#options;
     await Promise.all([
@@ -137,7 +138,7 @@ export class Load {
     return scoped.make(`churn-${at}`);
   }
 
-  /** Up and down by turns, each name at its own times. */
+  /** Changes the upstream of each name between up and down, at its own times. */
   #fails({ name }: CircuitBreaker): boolean {
     const { clock, random } = this.#options;
     const turn = Math.floor(clock() / 4_000) + name.length * 7 + name.charCodeAt(0);
@@ -161,11 +162,11 @@ export class Load {
     }, controller === null ? {} : { signal: controller.signal });
     if (result.ok) return "successes";
     if (result.rejected) return "rejected";
-    // A call whose caller let go counts as nothing.
+    // A call whose caller gave up is neutral.
     return controller === null ? "failures" : null;
   }
 
-  /** In two steps, some of them taken twice: that counts once. */
+  /** Calls in two steps, some of them repeated: each counts once. */
   async #admit(breaker: CircuitBreaker): Promise<Ended | null> {
     const { random } = this.#options;
     try {
@@ -184,7 +185,7 @@ export class Load {
     }
   }
 
-  /** Somebody does something about a circuit, on some isolate. */
+  /** Runs an operator's action on a circuit, on some isolate. */
   async #operate(going: () => boolean): Promise<void> {
     const { clock, random, rest } = this.#options;
     let next = clock() + 1_000;
@@ -214,7 +215,7 @@ export class Load {
         await actions[Math.floor(random() * actions.length)]!();
         this.counters.operations++;
       } catch (error) {
-        // An operator is told that the store is away.
+        // An operator receives the error that the store is unreachable.
         if (!isStoreUnavailableError(error)) throw error;
       }
     }

@@ -1,10 +1,11 @@
 /**
  * `deno task soak [--seconds 60] [--driver memory|upstash|libsql|tiered …] [--seed N] [--pace 6]`:
- * each driver under load, faults on and off, its memory watched and its books made up.
+ * runs each driver under load, with faults on and off, observes its memory and closes its books.
  *
- * Time goes `--pace` times as fast as the machine's, so that a minute sees ids forgotten, tallies
- * given up and cooldowns grow; at 1 the stores go by their servers' own clocks. Each driver runs in a
- * process of its own. Ends with 1 if anything was lost or doubled, a trail disagrees, or memory grew.
+ * Time runs `--pace` times as fast as the machine's, so that a minute is enough for ids to be
+ * forgotten, tallies given up and cooldowns to grow; at 1 the stores use their servers' clocks.
+ * Each driver runs in a process of its own. Exits with 1 if anything was lost or counted twice, a
+ * trail disagrees, or memory grew.
  *
  * @module
  */
@@ -16,7 +17,7 @@ import { memory, soak, type Time } from "./soak.ts";
 
 const WEEK: readonly Weather[] = ["calm", "chaos", "wire", "dead", "calm", "wire", "chaos", "calm"];
 const LONGEST_PHASE_S = 15;
-/** Of memory, over a run. */
+/** Samples of memory over a run. */
 const SAMPLES = 48;
 
 const { values } = parseArgs({
@@ -50,7 +51,7 @@ async function here(driver: string): Promise<number> {
   const result = await soak({
     ...{ driver, seed, phases, time: fast(), isolates: 4, callers: 10, storeTimeoutMs: 1_500 },
     ...{ slow: true, attempts: 150 },
-    // Each has its full time, whatever the one before took to come to an end.
+    // Each driver has its full time, however long the previous one took to end.
     going: (phase) =>
       performance.now() - (starts[phase] ??= performance.now()) < seconds * 1000 / phases.length,
     watch: () => sampling(samples),
@@ -61,7 +62,7 @@ async function here(driver: string): Promise<number> {
   return stands(result, trend) ? 0 : 1;
 }
 
-/** One that fails does not keep the others from running. */
+/** Runs all drivers, also after a failure. */
 async function apart(drivers: readonly string[]): Promise<number> {
   let worst = 0;
   for (const driver of drivers) {
@@ -76,7 +77,7 @@ async function apart(drivers: readonly string[]): Promise<number> {
   return worst;
 }
 
-/** The same over and over, begun and ended calm. */
+/** The phases in turn, with a calm beginning and end. */
 function phasesOf(seconds: number): Weather[] {
   const weeks = Math.max(1, Math.round(seconds / (WEEK.length * LONGEST_PHASE_S)));
   return Array.from({ length: weeks }, () => WEEK).flat();
@@ -92,7 +93,7 @@ function fast(): Time {
   };
 }
 
-/** Looks at memory all along. Answers how to stop. */
+/** Samples memory. Returns a function that stops it. */
 function sampling(samples: number[]): () => void {
   const timer = setInterval(
     async () => samples.push((await memory()).held),

@@ -1,5 +1,5 @@
 /**
- * What a soak found, as tables, and whether it may stand.
+ * The results of a soak, as tables, and whether they pass.
  *
  * @module
  */
@@ -7,23 +7,23 @@ import { integer, type Table } from "../../tools/bench/table.ts";
 import type { SoakResult } from "./soak.ts";
 
 /**
- * How much what is held may grow over the last half of a run: a share of it, or so many bytes, which
- * a slow driver needs because its maps are still filling.
+ * The growth of the heap that is allowed over the last half of a run: a share, or a number of
+ * bytes, which a slow driver needs because its maps are still filling.
  */
 export const MAX_GROWTH = 0.2;
 export const LEAST_GROWTH_BYTES = 5e6;
 
 /** A line through samples. */
 export interface Trend {
-  /** Their mean, in bytes. */
+  /** The mean of the samples, in bytes. */
   readonly mean: number;
-  /** By how much the line rises from the first to the last of them, in bytes. */
+  /** The rise of the line from the first to the last sample, in bytes. */
   readonly rise: number;
-  /** How much it may. */
+  /** The rise that is allowed. */
   readonly limit: number;
 }
 
-/** Least squares over the last half: the first fills maps, windows and the ids of a minute. */
+/** Least squares over the last half: the first half fills maps, windows and the ids of a minute. */
 export function trendOf(samples: readonly number[]): Trend {
   const half = samples.slice(samples.length >> 1);
   const n = half.length;
@@ -64,7 +64,7 @@ export function phasesTable({ driver, phases, start }: SoakResult): Table {
   };
 }
 
-/** What it comes to. */
+/** Returns the summary. */
 export function verdictTable(
   { driver, phases, balance, evictions, start, problems }: SoakResult,
   { mean, rise, limit }: Trend,
@@ -105,7 +105,7 @@ export function verdictTable(
   };
 }
 
-/** Whether it may stand. */
+/** Returns whether the results pass. */
 export function stands({ balance, problems }: SoakResult, { rise, limit }: Trend): boolean {
   return balance.lost === 0 && balance.doubled === 0 && problems.length === 0 && rise <= limit;
 }

@@ -1,5 +1,5 @@
 /**
- * One driver under load: phases of good and bad weather, then quiet, then the books.
+ * Runs one driver under load: phases with and without faults, then quiet, then the books.
  *
  * @module
  */
@@ -11,18 +11,18 @@ import { type Counters, judgesTrials, Load } from "./load.ts";
 import { switching } from "./stores.ts";
 import { chaos, type OpeningStore } from "../../support/drivers.ts";
 
-/** The time of a run: real and perhaps faster, or one that a test moves. */
+/** The time of a run: real and perhaps faster, or moved by a test. */
 export interface Time {
   readonly clock: Clock;
-  /** Whether stores are told this clock, too. */
+  /** Whether stores use this clock, too. */
   readonly injected: boolean;
-  /** Between two calls of a caller. */
+  /** The pause between two calls of a caller. */
   rest(random: () => number): Promise<unknown>;
-  /** Between two attempts to deliver what is left. */
+  /** The pause between two attempts to deliver the rest. */
   wait(): Promise<unknown>;
 }
 
-/** What to run. */
+/** The options of a run. */
 export interface SoakOptions {
   readonly driver: string;
   readonly seed: number;
@@ -32,13 +32,13 @@ export interface SoakOptions {
   readonly storeTimeoutMs: number;
   readonly slow: boolean;
   readonly phases: readonly Weather[];
-  /** Whether a phase goes on, asked before each call. */
+  /** Whether a phase continues, asked before each call. */
   readonly going: (phase: number, calls: number) => boolean;
-  /** How often what is left is sent again before it counts as lost. */
+  /** How often the rest is sent again before it counts as lost. */
   readonly attempts: number;
-  /** Laid around the store of the last isolate, to see that it would be noticed. */
+  /** Wraps the store of the last isolate, to prove that the books notice a fault. */
   readonly spoil?: (store: OpeningStore) => OpeningStore;
-  /** Beside the load. Answers how to stop. */
+  /** Runs beside the load. Returns a function that stops it. */
   readonly watch?: () => () => void;
 }
 
@@ -50,25 +50,25 @@ export interface Phase extends Counters {
   readonly server: { readonly bytes: number; readonly of: string } | null;
 }
 
-/** Of this process, in bytes. */
+/** The memory of this process, in bytes. */
 export interface Memory {
   /** `heapUsed` and `external`. */
   readonly held: number;
   readonly rss: number;
 }
 
-/** What came of it. */
+/** The results of a run. */
 export interface SoakResult {
   readonly driver: string;
   readonly start: Memory;
   readonly phases: readonly Phase[];
   readonly balance: Balance;
-  /** Circuits that a full store let go. */
+  /** Circuits that a full store evicted. */
   readonly evictions: number;
   readonly problems: readonly string[];
 }
 
-/** Runs it. */
+/** Runs a driver. */
 export async function soak(options: SoakOptions): Promise<SoakResult> {
   const { driver, seed, time, isolates, callers, storeTimeoutMs, slow } = options;
   const random = seeded(seed);
@@ -86,7 +86,7 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
   const stores = Array.from({ length: isolates }, (_, i) => {
     const own = ground.isolate(i);
     const store = i === isolates - 1 && options.spoil ? options.spoil(own) : own;
-    // A store of this process has no network before it.
+    // A store in this process has no network before it.
     if (!store.traits.shared) return store;
     const rough = chaos(store, { ...roughly(random, slow), seed: Math.floor(random() * 2 ** 31) });
     return switching(() => weather === "chaos" ? rough : store);
@@ -107,9 +107,9 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
     await load.run(() => options.going(i, load.counters.calls));
     weather = "calm";
     await end?.();
-    // To an isolate, a lagging replica's answer, also one on its way still, is that of a store which was
-    // put back. So are answers that overtake each other where the isolate reads the store's clock. A
-    // circuit that is forgotten then is missing from the books.
+    // To an isolate, a late answer of a lagging replica looks like a store that was restored. So do
+    // answers that overtake each other where the isolate reads the store's clock. A circuit that is
+    // forgotten then is missing from the books.
     lags ||= kind === "chaos" || time.injected;
     if (lags) load.counters.reborn = before.reborn;
     phases.push(await phase(kind, began, before, load.counters, ground));
@@ -127,7 +127,7 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
   return { driver, start, phases, balance, evictions: ledger.evictions, problems };
 }
 
-/** Delivers what is left, for as long as it takes, and makes up the books. */
+/** Delivers the rest, for as long as it takes, and closes the books. */
 async function quiet(
   load: Load,
   ledger: Ledger,
@@ -143,7 +143,7 @@ async function quiet(
     });
     const stored = await Array.fromAsync(observer.list());
     const balance = ledger.balance(stored);
-    // More than was called stays more; what is missing may still be under way.
+    // An excess stays; a shortfall may still be on its way.
     if (balance.lost === 0 || left === 0) return balance;
     await time.wait();
   }
@@ -163,7 +163,7 @@ async function phase(
   return { ...since, weather, ms, memory: await memory(), server: await ground.size() };
 }
 
-/** After a collection, where `--expose-gc` allows one. */
+/** Returns the memory after a garbage collection, where `--expose-gc` allows one. */
 export async function memory(): Promise<Memory> {
   const { gc } = globalThis as { gc?: () => void };
   for (let i = 0; gc !== undefined && i < 2; i++) {

@@ -7,13 +7,16 @@ import { wrong } from "./stores.ts";
 import { scaled } from "../../support/scale.ts";
 import { newSeed } from "../../support/virtual_time.ts";
 
-/** The same runs each time, so that a red gate is red for all; `SOAK_SEED` (a number, or `random`) looks further. */
+/**
+ * The same runs each time, so that a red gate is red for everyone; `SOAK_SEED` (a number, or
+ * `random`) searches further.
+ */
 const given = Deno.env.get("SOAK_SEED");
 const SEED = given === "random" ? newSeed() : Number(given ?? 20_251_127);
 
 const PHASES: readonly Weather[] = ["calm", "wire", "dead", "chaos", "calm"];
 
-/** A clock that each call moves on: outages last for a minute and more of it. */
+/** A clock that each call advances: outages last for a minute and more of it. */
 function moved(): Time {
   const clock = new FakeClock();
   return {
@@ -37,7 +40,7 @@ function run(driver: string, callsAPhase: number, more: Partial<SoakOptions> = {
     time: moved(),
     isolates: 3,
     callers: 6,
-    // A busy machine is no store that is away, and nothing hangs here.
+    // A long limit: a busy machine is no outage of the store, and nothing hangs here.
     storeTimeoutMs: 30_000,
     slow: false,
     attempts: 60,
@@ -52,11 +55,11 @@ function sum(result: SoakResult, of: "storeErrors" | "operations") {
 }
 
 for (const driver of Object.keys(GROUNDS)) {
-  Deno.test(`soak() of ${driver} finds nothing lost and nothing doubled`, async () => {
+  Deno.test(`soak() of ${driver} finds nothing lost and nothing counted twice`, async () => {
     const result = await run(driver, scaled(20, 50));
     assertEquals(result.balance.differences, []);
     assertEquals(result.problems, []);
-    // It was no idle run.
+    // The run was not idle.
     assert(result.balance.circuits > 20);
     assert(sum(result, "storeErrors") > 0 && sum(result, "operations") > 0);
   });

@@ -1,5 +1,5 @@
 /**
- * Stores and clients whose faults come and go while isolates use them.
+ * Stores and clients with faults that begin and end during use.
  *
  * @module
  */
@@ -8,11 +8,11 @@ import type { LibsqlClient } from "@fuse/edge/libsql";
 import type { Answer, Tally } from "../../../src/contract.ts";
 import type { OpeningStore } from "../../support/drivers.ts";
 
-/** One store in front of several, between which it changes at any moment. */
+/** A store in front of several, which can switch between them at any moment. */
 export function switching(which: () => OpeningStore): OpeningStore {
   return new Proxy(which(), {
     get(first, property) {
-      // There or not as in the first one: nobody asks again.
+      // Present if the first store has it: the trait is read once.
       if (typeof Reflect.get(first, property, first) !== "function") {
         return Reflect.get(first, property, first);
       }
@@ -20,14 +20,14 @@ export function switching(which: () => OpeningStore): OpeningStore {
         const store = which();
         const method = Reflect.get(store, property, store);
         if (method !== undefined) return Reflect.apply(method, store, args);
-        // Sends one by one what the other sends together; has nothing to confirm or to flush.
+        // Sends separately what the other sends together; has nothing to confirm or to flush.
         return property === "together" ? (args[0] as () => unknown)() : undefined;
       };
     },
   });
 }
 
-/** Tells of circuits that the store had to let go, even where nobody hears its answer. */
+/** Reports circuits that the store evicted, even if its answer is lost. */
 export function telling(store: OpeningStore, evicted: (key: string) => void): OpeningStore {
   return answering(store, (answer) => {
     for (const key of (answer as Answer | undefined)?.evicted ?? []) evicted(key);
@@ -51,7 +51,7 @@ function answering(store: OpeningStore, hear: (answer: unknown) => void): Openin
   });
 }
 
-/** A store that is wrong: of one tally with successes it loses all, or counts it twice. */
+/** A faulty store: it loses one tally with successes, or counts it twice. */
 export function wrong(store: OpeningStore, how: "drops" | "doubles"): OpeningStore {
   let left = 1;
   const record = async (key: string, tally: Tally) => {
@@ -71,10 +71,10 @@ export function wrong(store: OpeningStore, how: "drops" | "doubles"): OpeningSto
   });
 }
 
-/** What happens to a request on its way to a database. */
+/** The fate of a request on its way to a database. */
 export type Passage = "arrives" | "is refused" | "hangs" | "loses the answer" | "arrives twice";
 
-/** A client whose requests fare as they are told to. */
+/** A client whose requests meet the given fates. */
 export function failing(client: Client, passage: () => Passage): LibsqlClient {
   const go = async <T>(send: () => Promise<T>): Promise<T> => {
     const how = passage();

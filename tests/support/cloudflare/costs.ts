@@ -1,5 +1,5 @@
 /**
- * The bill of Cloudflare for its databases, counted as requests pass, and measured call by call.
+ * Cloudflare's bill for its databases, counted by request, and measured call by call.
  *
  * @module
  */
@@ -17,7 +17,7 @@ export interface Costs {
   written: number;
 }
 
-/** Where counting begins. */
+/** The counts at the beginning. */
 export const NOTHING: Readonly<Costs> = { requests: 0, statements: 0, read: 0, written: 0 };
 
 /** The bill of a statement. */
@@ -47,7 +47,7 @@ export function meteredD1(
   return { db, costs };
 }
 
-/** Returns a binding to real Durable Objects that counts. They are nobody else's. */
+/** Returns a binding to real Durable Objects of its own that counts. */
 export function meteredObjects(
   cloudflare: Cloudflare,
   costs: Costs = { ...NOTHING },
@@ -71,7 +71,7 @@ export function meteredObjects(
   return { namespace, costs };
 }
 
-/** Returns the costs of ten calls, one after the other, of a circuit that is known. */
+/** Returns the costs of ten consecutive calls of a known circuit. */
 export async function costsOfTenCalls(
   store: Store,
   costs: Costs,
@@ -114,12 +114,12 @@ export const BILLS: readonly {
   },
 ];
 
-/** Asserts that no more was billed than a page says. */
+/** Asserts that the bill is no higher than a page says. */
 export function assertBilled(spent: Costs, bill: Costs): void {
-  // Fewer where successes gather behind one that is under way.
+  // Fewer where successes gather behind a pending request.
   for (const what of ["requests", "statements", "written"] as const) {
     assert(spent[what] <= bill[what], `${what}: ${spent[what]}, at most ${bill[what]}`);
   }
-  // They depend on what the tables hold already.
+  // They depend on the contents of the tables.
   assert(spent.read <= 1.1 * bill.read, `rows read: ${spent.read}, about ${bill.read}`);
 }

@@ -20,13 +20,13 @@ import { scaled } from "../scale.ts";
 
 /** A Worker with databases. */
 export interface Cloudflare {
-  /** Asks the Worker. Rejects with what it threw. */
+  /** Sends the Worker a request. Rejects with its error. */
   ask<T>(path: string, body?: unknown): Promise<T>;
-  /** The client that `d1Client()` makes there. */
+  /** The client that `d1Client()` creates there. */
   readonly d1: LibsqlClient;
   /** The binding of its Durable Objects. */
   readonly objects: NamespaceLike;
-  /** Makes an object die, as one does that is evicted. What it knew beside its storage is gone. */
+  /** Makes an object die, as if it were evicted. Everything but its storage is lost. */
   evict(name: string): Promise<void>;
 }
 
@@ -87,7 +87,7 @@ function cloudflareOf(isolate: Isolate): Cloudflare {
     async evict(name) {
       const response = await isolate.fetch(objectPath(name, "/abort"));
       await response.body?.cancel();
-      // Of the request that the object has died of.
+      // The failure of the request that killed the object.
       if (response.status !== 500) throw new Error(`Cannot evict ${name}: it lives on`);
     },
     d1: { batch, execute: async (statement) => (await batch([statement]))[0]! },

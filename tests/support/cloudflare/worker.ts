@@ -1,5 +1,5 @@
 /**
- * A Worker that runs the contract on the databases of its bindings, and gives tests a way to them.
+ * A Worker that runs the contract on the databases of its bindings, and gives tests access to them.
  *
  * @module
  */
@@ -13,7 +13,9 @@ interface Env {
   readonly FUSE: NamespaceLike;
 }
 
-/** An object that can be made to die, as one does that is evicted, and tells its bill in headers. */
+/**
+ * An object that can be made to die, as if it were evicted, and that returns its bill in headers.
+ */
 export class MortalObject extends FuseObject {
   readonly #ctx: Context;
   readonly #rows: Rows;
@@ -31,7 +33,7 @@ export class MortalObject extends FuseObject {
       return new Response();
     }
     const { body } = await super.fetch(request);
-    // Requests may overlap: each row is on the bill of the one that ends first.
+    // Requests may overlap: each row is billed to the one that ends first.
     const { read, written } = this.#rows;
     Object.assign(this.#rows, { read: 0, written: 0 });
     return new Response(body, {
@@ -40,7 +42,7 @@ export class MortalObject extends FuseObject {
   }
 }
 
-/** The state of an object, as far as it is used. */
+/** The state of an object, as far as this file uses it. */
 interface Context {
   readonly storage: Storage;
   abort(): void;
@@ -62,7 +64,7 @@ interface Rows {
   written: number;
 }
 
-/** Returns the storage, which counts the rows of statements whose rows are taken. */
+/** Returns the storage, which counts the rows that statements return. */
 function metered(storage: Storage, rows: Rows): object {
   return {
     transactionSync: <T>(work: () => T) => storage.transactionSync(work),
@@ -82,7 +84,7 @@ function metered(storage: Storage, rows: Rows): object {
   };
 }
 
-/** What the path of a request asks for; its body is JSON. */
+/** The operation that the path of a request selects; its body is JSON. */
 type Route = (env: Env, body: never) => unknown;
 
 /** The case of the contract to run. */

@@ -19,7 +19,7 @@ import { drizzle } from "drizzle-orm/libsql";
 import { migrate as drizzleMigrate } from "drizzle-orm/libsql/migrator";
 import { Hono } from "hono";
 
-/** What an upstream does to a body, and what it counts as. */
+/** The ending of an upstream's body, and how it counts. */
 interface StreamCase {
   path: string;
   method?: string;
@@ -83,7 +83,7 @@ const parts: Readonly<Record<string, () => Promise<void>>> = {
       assert.deepEqual([totalSuccesses, totalFailures], counted, path);
     }
 
-    // Whoever hands the body on, to a client that leaves.
+    // Passes the body on to a client that disconnects.
     const app = new Hono().use(circuitBreaker({ fuse, name: "route" }))
       .get("/", () => fetch(`${env.SHOP_STREAMS}/stall`));
     const ended = new Promise<string>((resolve) => fuse.on("ignored", ({ name }) => resolve(name)));
@@ -117,7 +117,8 @@ const parts: Readonly<Record<string, () => Promise<void>>> = {
   async libsql() {
     const client = createClient({ url: `file:${env.SHOP_DATABASE}` });
     try {
-      // What drizzle-kit reads is in the package as well, and both agree about what is done.
+      // The package contains the files that drizzle-kit reads, and both agree about the applied
+      // migrations.
       await drizzleMigrate(drizzle(client), {
         migrationsFolder: "node_modules/@fuse/edge/migrations",
       });
@@ -208,7 +209,7 @@ const parts: Readonly<Record<string, () => Promise<void>>> = {
   },
 };
 
-/** All of `exports`: also one that has no part of its own here must load. */
+/** All of `exports`: an entry point without a part of its own here must load as well. */
 const entryPoints = JSON.parse(env.SHOP_ENTRY_POINTS ?? "[]") as string[];
 
 /** A busy machine must not look like a store that does not answer. */

@@ -1,4 +1,4 @@
-/** A Worker whose Fuse is told of no `waitUntil`. */
+/** A Worker whose Fuse receives no `waitUntil`. */
 import { createFuse } from "@fuse/edge";
 import { upstash } from "@fuse/edge/upstash";
 import { env } from "cloudflare:workers";

@@ -7,7 +7,7 @@ const fuse = createFuse({
   stores: {
     cache: upstash({ url: env.UPSTASH_REDIS_REST_URL, token: env.UPSTASH_REDIS_REST_TOKEN }),
   },
-  // A slot that is not given back stays taken for longer than any test takes.
+  // A slot that is not returned stays taken for longer than any test takes.
   defaults: { failureThreshold: 1, cooldownMs: 1, halfOpenLeaseMs: 600_000 },
   storeTimeoutMs: Number(env.STORE_TIMEOUT_MS),
   waitUntil,
@@ -19,7 +19,7 @@ export default {
     const called = fuse.make("origin").fetch(new URL(pathname, env.ORIGIN), {
       signal: request.signal,
     });
-    // Whatever becomes of the call: nobody waits for it any more.
+    // Whatever its outcome: no code waits for the call any more.
     if (searchParams.has("throw")) throw new Error("A bug in a handler");
     try {
       return await called;

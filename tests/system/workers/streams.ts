@@ -1,4 +1,6 @@
-/** A Worker whose calls count when their bodies have ended: it hands them on, or reads them itself. */
+/**
+ * A Worker whose calls count when their bodies have ended: it passes them on, or reads them itself.
+ */
 import { createFuse } from "@fuse/edge";
 import { circuitBreaker } from "@fuse/edge/hono";
 import { upstash } from "@fuse/edge/upstash";
@@ -9,13 +11,13 @@ const fuse = createFuse({
   stores: {
     cache: upstash({ url: env.UPSTASH_REDIS_REST_URL, token: env.UPSTASH_REDIS_REST_TOKEN }),
   },
-  // A slot that is not given back stays taken for longer than any test takes.
+  // A slot that is not returned stays taken for longer than any test takes.
   defaults: { settle: "body", flushSize: 1, cooldownMs: 1, halfOpenLeaseMs: 600_000 },
   storeTimeoutMs: Number(env.STORE_TIMEOUT_MS),
   waitUntil,
 });
 
-/** The circuit, its limits, and where to fetch from. */
+/** The circuit, its limits, and the address to fetch from. */
 function asked(url: string) {
   const { pathname, searchParams } = new URL(url);
   const { circuit = "", ...limits } = Object.fromEntries(searchParams);

@@ -1,4 +1,4 @@
-/** A Worker that does at module scope what Workers forbid there. */
+/** A Worker with an operation at module scope that Workers forbid there. */
 import { createFuse } from "@fuse/edge";
 
 const fuse = createFuse();

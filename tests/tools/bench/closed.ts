@@ -1,5 +1,5 @@
 /**
- * What a call costs while all is well.
+ * The costs of a call while the circuit is closed.
  *
  * @module
  */
@@ -17,9 +17,9 @@ import { familiesTable, type Row } from "./family_table.ts";
 import { Programs } from "./programs.ts";
 import type { Section } from "./section.ts";
 
-/** Of the fastest of the peers. */
+/** A limit in terms of the fastest peer. */
 const FASTEST = { to: PEERS, limit: 0.95 };
-/** Of the peer's own window. */
+/** A limit in terms of the peer with the same window. */
 const ROLLING = [
   { to: [NAMES.std], limit: 0.95 },
   { to: [NAMES.cockatiel], limit: 0.75 },

@@ -12,13 +12,16 @@ import { opossum, type OpossumBreaker } from "./peer_opossum.ts";
 import { type StdBreaker, stdBreaker } from "./peer_std.ts";
 import { consecutive, counted, percentage, rolling, slow } from "./policies.ts";
 
-/** The kinds of results that users return; `mixed`: these three by turns. */
+/** The kinds of results that users return; `mixed` alternates between these three. */
 export const RESULTS = ["a number", "an object", "a Response", "mixed"] as const;
 
 /** A kind of result. */
 export type Result = typeof RESULTS[number];
 
-/** Ours, and what comes nearest to it in cockatiel. opossum and std have a rolling percentage alone. */
+/**
+ * Our strategies, and the nearest counterpart in cockatiel. opossum and std have a rolling
+ * percentage alone.
+ */
 export const STRATEGIES = {
   consecutive_failures: { policy: consecutive, cockatiel: cockatielConsecutive },
   rolling_window: { policy: rolling, cockatiel: cockatielSampling },
@@ -35,13 +38,13 @@ export function closedFamily(strategy: StrategyName, result: Result): string {
   return `closed: ${strategy}, ${result}`;
 }
 
-/** The peers are told to count Responses as ours does. */
+/** The peers are configured to count Responses as we do. */
 export const JUDGED = "closed: a Response, judged by its status by all";
 
-/** Looked up by tenant and name for each call, as a request handler does. */
+/** Looks up the circuit by tenant and name for each call, as a request handler does. */
 export const PER_REQUEST = "closed: a handle for each call";
 
-/** By name. */
+/** The families by name. */
 export const CLOSED_FAMILIES: Readonly<Record<string, Family>> = {
   ...Object.fromEntries(
     (Object.keys(STRATEGIES) as StrategyName[]).flatMap((strategy) =>
@@ -137,7 +140,7 @@ function candidates(fn: () => Promise<unknown>, breakers: Breakers): Candidate[]
   ];
 }
 
-/** A hundred tenants by turns. The peers have no scopes: a Map holds a breaker for each tenant. */
+/** A hundred tenants in turn. The peers have no scopes: a Map holds a breaker for each tenant. */
 function perRequest({ std }: Parameters<Family>[0]): Candidate[] {
   const fn = functionOf("an object");
   const ids = Array.from({ length: 100 }, (_, i) => `tenant-${i}`);

@@ -15,7 +15,7 @@ import { operationsTable } from "./operations.ts";
 import type { Section } from "./section.ts";
 import type { Table } from "./table.ts";
 
-/** Situations that are looked at, at most: each has tables to itself. */
+/** The largest number of measured situations: each has its own tables. */
 const SITUATIONS = 16;
 
 /** Section `cloudflare`. */

@@ -1,5 +1,5 @@
 /**
- * The contract, store by store: the suite that drivers are tested by, run once more and counted.
+ * The contract, store by store: runs the suite of the drivers' tests once more, and counts.
  *
  * @module
  */
@@ -24,7 +24,7 @@ import type { Section } from "./section.ts";
 /** Runs a case by its number. Rejects if the store breaks that promise. */
 type RunCase = (index: number) => Promise<unknown>;
 
-/** A store that is held to the contract. */
+/** A store that must pass the contract. */
 interface Contestant {
   readonly store: string;
   readonly where: string;

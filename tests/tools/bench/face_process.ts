@@ -1,14 +1,14 @@
 /**
- * The REST face of a Redis in a process of its own, so that its work is not done in the time of those
- * who ask it. The argument is the address of the Redis, the first line printed that of the face; each
- * line of stdin asks how many requests it has had so far.
+ * The REST face of a Redis in a process of its own, so that its work does not take the clients'
+ * time. The argument is the address of the Redis, the first line of output the address of the face;
+ * each line of stdin asks for the number of requests so far.
  *
  * @module
  */
 import { lines } from "../../support/lines.ts";
 import { startFace } from "../../support/upstash_face.ts";
 
-/** A face that listens elsewhere. */
+/** A face in another process. */
 export interface FaceApart extends AsyncDisposable {
   readonly url: string;
   readonly token: string;

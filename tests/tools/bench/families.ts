@@ -1,6 +1,6 @@
 /**
- * All families, and how to race one in a process of its own. Runs on Deno and on Node: `programs.ts`
- * bundles and starts it.
+ * All families, and the race of one in a process of its own. Runs on Deno and on Node:
+ * `programs.ts` bundles and starts it.
  *
  * @module
  */
@@ -11,14 +11,14 @@ import { type Effort, race } from "./harness.ts";
 import { REJECTION_FAMILIES } from "./rejection_families.ts";
 import { TIMEOUT_FAMILIES } from "./timeout_families.ts";
 
-/** By name. */
+/** The families by name. */
 export const FAMILIES: Readonly<Record<string, Family>> = {
   ...CLOSED_FAMILIES,
   ...REJECTION_FAMILIES,
   ...TIMEOUT_FAMILIES,
 };
 
-/** What to race: the process's argument, as JSON. */
+/** The race to run: the process's argument, as JSON. */
 export interface FamilyRequest {
   readonly family: string;
   readonly effort: Effort;
@@ -26,7 +26,7 @@ export interface FamilyRequest {
   readonly std: string | null;
 }
 
-/** Races what the process's argument says; its last line is the JSON of what was measured. */
+/** Runs the race in the process's argument; the last line of output is the JSON of the results. */
 export async function raceFamily(): Promise<never> {
   const { family, effort, std }: FamilyRequest = JSON.parse(process.argv[2]!);
   const candidates = await FAMILIES[family]!({ std: std === null ? null : await import(std) });

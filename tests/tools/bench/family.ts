@@ -1,19 +1,19 @@
 /**
  * Families of candidates that are timed against each other, each family in a process of its own, so
- * that what else has run there does not decide. They run on Deno and on Node.
+ * that earlier work has no influence. They run on Deno and on Node.
  *
  * @module
  */
 import type { Candidate } from "./harness.ts";
 import type { StdModule } from "./peer_std.ts";
 
-/** What a family may be made of, besides what npm has. */
+/** Further modules for a family, beside npm's. */
 export interface Peers {
-  /** `null` where nobody has said where it is. */
+  /** `null` if no path was given. */
   readonly std: StdModule | null;
 }
 
-/** Makes the candidates of a family, by the names of {@linkcode NAMES}. */
+/** Creates the candidates of a family, by the names of {@linkcode NAMES}. */
 export type Family = (peers: Peers) => Candidate[] | Promise<Candidate[]>;
 
 /** The names of candidates, the same in every family. */

@@ -1,5 +1,5 @@
 /**
- * A table of families: a row for each, and in it what ours costs in terms of each peer.
+ * A table of families: a row for each, with our costs in terms of each peer's.
  *
  * @module
  */
@@ -12,9 +12,9 @@ import { budget, nanoseconds, type Table, times } from "./table.ts";
 export interface Row {
   readonly label: string;
   readonly family: string;
-  /** At most so many times the fastest of these. */
+  /** The limit, as a multiple of the fastest of these. */
   readonly budgets: readonly Budget[];
-  /** The candidate that the row is about. @default {NAMES.call} */
+  /** The candidate of the row. @default {NAMES.call} */
   readonly of?: string;
 }
 
@@ -24,14 +24,14 @@ export interface Budget {
   readonly limit: number;
 }
 
-/** What the table is called, and what is in it. */
+/** The name of the table, and its contents. */
 export interface TableOptions extends Pick<Table, "name" | "title" | "notes"> {
   readonly rows: readonly Row[];
-  /** The candidates besides the peers that ours is set against. @default {[]} */
+  /** Candidates besides the peers to compare ours with. @default {[]} */
   readonly against?: readonly string[];
 }
 
-/** Races the families one after the other. Rows of the same family share one race. */
+/** Runs the families one after the other. Rows of the same family share one race. */
 export async function familiesTable(
   programs: Programs,
   runtime: Runtime,

@@ -1,5 +1,6 @@
 /**
- * The first call of a fresh isolate: what is loaded, made and compiled until it has ended.
+ * The first call of a fresh isolate: everything that is loaded, created and compiled until it has
+ * ended.
  *
  * @module
  */
@@ -9,7 +10,7 @@ import { installed, Programs, REQUIRE } from "./programs.ts";
 import type { Section } from "./section.ts";
 import { budget, type Table, times } from "./table.ts";
 
-/** Each an entry point, and how a program makes its first call by what that exports. */
+/** Entry points, each with the code of a first call. */
 const PROGRAMS = {
   "an empty module": ["export {};", "await fn();"],
   "fuse": [
@@ -31,7 +32,7 @@ const PROGRAMS = {
 
 type Name = keyof typeof PROGRAMS;
 
-/** In ms. */
+/** A time in ms. */
 interface Took {
   readonly load: number;
   readonly call: number;
@@ -54,7 +55,7 @@ export const section: Section = {
       });
       const contents = `
         const fn = () => Promise.resolve(42);
-        // What any program has done by then.
+        // The work that any program has done by then.
         await fn();
         await import(${JSON.stringify(empty)});
         const began = performance.now();

@@ -1,5 +1,5 @@
 /**
- * Whether a call costs more where there are many circuits.
+ * Measures whether the costs of a call grow with the number of circuits.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { budget, integer, nanoseconds, type Table, times } from "./table.ts";
 const SIZES = [1, 1_000, 100_000];
 const ORDERS = ["in order", "at random"] as const;
 
-/** Each of our forms, and what the machine alone takes to go about it. */
+/** Each of our forms, and the loop without it. */
 const FORMS = [
   { name: "handles", ours: "handle.call(fn)", machine: "array" },
   { name: "names", ours: "fuse.for(scope).make(name).call(fn)", machine: "Map by key" },
@@ -73,7 +73,7 @@ function table(
   };
 }
 
-/** `many` without what the machine alone needs more for many than for one. */
+/** The costs of `many` without those of the loop itself. */
 function without(plainOne: Measured, plainMany: Measured, many: Measured): Measured {
   const rounds = many.rounds.map((ns, i) => ns - (plainMany.rounds[i]! - plainOne.rounds[i]!));
   return { ...many, rounds };
@@ -94,7 +94,7 @@ async function candidatesOfSize(size: number): Promise<Candidate[]> {
   const handles = ids.map((id) => fuse.make(id));
   const records = ids.map(plainRecord);
   const byKey = new Map(ids.map((id) => [keyOf(id), plainRecord(id)]));
-  // A circuit's first call makes its record: not what is measured here.
+  // A circuit's first call creates its record, which is not measured here.
   for (const handle of handles) await handle.call(fn);
   for (const id of ids) await fuse.for({ type: "tenant", id }).make("api").call(fn);
   return ORDERS.flatMap((order) => {
@@ -129,7 +129,7 @@ function callHandles(handles: readonly CircuitBreaker[], order: Uint32Array, fn:
   };
 }
 
-/** The form a request handler uses. */
+/** The form that a request handler uses. */
 function callByName(fuse: Fuse, ids: readonly string[], order: Uint32Array, fn: Work): Run {
   let at = 0;
   return async (calls) => {

@@ -1,42 +1,42 @@
 /**
- * Times candidates against each other on a machine that others use too.
+ * Times candidates against each other on a shared machine.
  *
- * Own code, because mitata 1.0 and tinybench 6 run one task to its end before they begin the next: a
- * busy minute then falls on one candidate alone. Here a round runs each candidate once, for a few
- * milliseconds, and ratios are taken within a round, so that what disturbs one disturbs the other.
+ * Own code, because mitata 1.0 and tinybench 6 run one task to its end before they begin the next:
+ * a busy minute then affects one candidate alone. Here a round runs each candidate once, for a few
+ * milliseconds, and ratios are taken within a round, so that a disturbance affects both.
  *
  * @module
  */
 import { setImmediate } from "node:timers";
 
-/** What is timed. */
+/** A candidate. */
 export interface Candidate {
-  /** How tables call it. */
+  /** Its name in tables. */
   readonly name: string;
   /**
-   * Makes so many calls, one after the other. Write the loop out in each candidate: a shared one
-   * would see every breaker at one call site, and V8 would optimize it for none.
+   * Makes a number of calls in sequence. Write the loop in each candidate: a shared one would see
+   * every breaker at one call site, and V8 would optimize it for none.
    */
   readonly run: (calls: number) => Promise<unknown>;
 }
 
-/** A median, and how far the rounds lay apart. */
+/** A median, and the range of the rounds. */
 export interface Spread {
   readonly median: number;
   readonly min: number;
   readonly max: number;
 }
 
-/** What a race found out about one candidate. */
+/** The results of one candidate. */
 export interface Measured {
   readonly name: string;
-  /** Nanoseconds a call, round by round. */
+  /** Nanoseconds per call, round by round. */
   readonly rounds: readonly number[];
-  /** The same, over all rounds. */
+  /** Nanoseconds per call, over all rounds. */
   readonly ns: Spread;
 }
 
-/** How long to race. */
+/** The duration of a race. */
 export interface Effort {
   readonly rounds: number;
   readonly batchMs: number;
@@ -46,7 +46,7 @@ export interface Effort {
 const FULL: Effort = { rounds: 41, batchMs: 12, warmUpMs: 250 };
 const QUICK: Effort = { rounds: 9, batchMs: 5, warmUpMs: 80 };
 
-/** The usual effort, or little of it. */
+/** Returns the usual effort, or a small one. */
 export function effort(quick: boolean): Effort {
   return quick ? QUICK : FULL;
 }
@@ -77,7 +77,7 @@ export async function race(
   }));
 }
 
-/** Makes calls, so many of them at a time. */
+/** Makes calls in batches of this size. */
 export async function callAtOnce(
   calls: number,
   callers: number,
@@ -89,23 +89,23 @@ export async function callAtOnce(
   }));
 }
 
-/** `a` in terms of `b`, round by round. */
+/** Returns `a` in terms of `b`, round by round. */
 export function ratio(a: Measured, b: Measured): Spread {
   return spread(a.rounds.map((ns, round) => ns / b.rounds[round]!));
 }
 
-/** The one with the lowest median. */
+/** Returns the candidate with the lowest median. */
 export function fastest(measured: readonly Measured[]): Measured {
   return measured.reduce((best, one) => one.ns.median < best.ns.median ? one : best);
 }
 
-/** Median, least and greatest. */
+/** Returns median, least and greatest. */
 export function spread(values: readonly number[]): Spread {
   const sorted = values.toSorted((a, b) => a - b);
   return { median: sorted[sorted.length >> 1]!, min: sorted[0]!, max: sorted.at(-1)! };
 }
 
-/** A full collection and a turn for finalizers; twice, for what they let go. */
+/** Runs a full collection and a turn for finalizers; twice, for the objects that they release. */
 export async function collect(): Promise<void> {
   for (let i = 0; i < 2; i++) {
     gc();
@@ -113,7 +113,7 @@ export async function collect(): Promise<void> {
   }
 }
 
-/** One turn of the event loop, for timers and background work. */
+/** Waits for one turn of the event loop, for timers and background work. */
 export function turn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }
@@ -138,7 +138,7 @@ interface Runner {
   readonly rounds: number[];
 }
 
-/** Runs for a while and answers how many calls make up a batch. */
+/** Runs for a while, and returns the number of calls in a batch. */
 async function warmUp(candidate: Candidate, batchMs: number, warmUpMs: number): Promise<number> {
   let calls = 64;
   let ms = 0;
@@ -156,7 +156,7 @@ async function time(candidate: Candidate, calls: number): Promise<number> {
   return performance.now() - start;
 }
 
-/** Lets timers fire, and collects what the candidate before has left. */
+/** Lets timers fire, and collects the garbage of the previous candidate. */
 async function settle(): Promise<void> {
   await turn();
   gc({ type: "minor" });

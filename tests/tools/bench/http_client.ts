@@ -1,6 +1,6 @@
 /**
- * A process that fetches by turns, guarded and not, limited and not. Runs on Deno and on Node: `http.ts`
- * bundles and starts it.
+ * A process that fetches, alternating between guarded and bare, limited and unlimited. Runs on Deno
+ * and on Node: `http.ts` bundles and starts it.
  *
  * @module
  */
@@ -11,24 +11,24 @@ import { gc, turn } from "./harness.ts";
 import { cockatielConsecutive } from "./peer_cockatiel.ts";
 import { consecutive } from "./policies.ts";
 
-/** What to do: the process's argument, as JSON. */
+/** The work to do: the process's argument, as JSON. */
 export interface HttpRequest {
   readonly url: string;
   readonly rounds: number;
-  /** Requests of each candidate in a round. */
+  /** The number of requests of each candidate in a round. */
   readonly requests: number;
 }
 
-/** What was measured of a candidate, round by round: the process's last line has a list of them. */
+/** The results of a candidate, round by round: the process's last line has a list of them. */
 export interface HttpMeasured {
   readonly name: string;
   readonly p50Us: readonly number[];
   readonly cpuUs: readonly number[];
-  /** Over all rounds. */
+  /** The results over all rounds. */
   readonly p99Us: number;
 }
 
-/** Candidates, and what each is set against. */
+/** The candidates, each with the one to compare it with. */
 export const HTTP = {
   "fetch": null,
   "fuse, breaker.fetch": "fetch",
@@ -61,12 +61,12 @@ function candidates(url: string): Record<keyof typeof HTTP, Send> {
     "fuse, breaker.fetch, callTimeoutMs": () => text(limited.fetch(url)),
     "fuse, call(({ signal }) => …), callTimeoutMs": () =>
       text(limited.call(({ signal }) => fetch(url, { signal }))),
-    // Within the call, at whose end cockatiel aborts the signal.
+    // Within the call, at the end of which cockatiel aborts the signal.
     "cockatiel, timeout": () => both.execute(({ signal }) => text(fetch(url, { signal }))),
   };
 }
 
-/** Fetches as the process's argument says, and prints what was measured. */
+/** Fetches as the process's argument says, and prints the results. */
 export async function fetchByTurns(): Promise<never> {
   const { url, rounds, requests }: HttpRequest = JSON.parse(process.argv[2]!);
   const all = Object.entries(candidates(url)).map(([name, send]) => ({
@@ -98,7 +98,7 @@ export async function fetchByTurns(): Promise<never> {
   process.exit();
 }
 
-/** Answers with how long each took, in µs, the shortest first. */
+/** Returns the time of each, in µs, the shortest first. */
 async function batch(send: Send, requests: number): Promise<number[]> {
   const took: number[] = [];
   for (let i = 0; i < requests; i++) {

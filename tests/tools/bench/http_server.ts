@@ -1,6 +1,6 @@
 /**
- * An upstream in a process of its own: answers every request with a little JSON, after as many
- * milliseconds as its path says. Its first line is its address. Ends with its standard input.
+ * An upstream in a process of its own: answers every request with a short JSON, after as many
+ * milliseconds as its path says. Its first line is its address. It ends with its standard input.
  *
  * @module
  */
@@ -12,7 +12,7 @@ export interface Upstream extends AsyncDisposable {
   readonly url: string;
 }
 
-/** Starts one. */
+/** Starts an upstream. */
 export async function startUpstream(): Promise<Upstream> {
   const child = new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "--no-check", import.meta.filename!],

@@ -1,5 +1,5 @@
 /**
- * The libSQL store on a file and on a real sqld, beside the access pattern of the seed on the same
+ * The libSQL store on a file and on a real sqld, beside the seed's access pattern on the same
  * databases in the same run.
  *
  * @module
@@ -41,7 +41,7 @@ export const section: Section = {
 };
 
 async function requests(quick: boolean): Promise<Table> {
-  // Each situation has a database to itself.
+  // Each situation has its own database.
   const empty = await Promise.all(Array.from({ length: 16 }, async () => {
     const client = createClient({ url: ":memory:" });
     await migrate(client);
@@ -56,7 +56,7 @@ async function requests(quick: boolean): Promise<Table> {
   return table;
 }
 
-/** How many statements a request is, looked at as it passes. */
+/** Counts the statements of a request as it passes. */
 async function statements(): Promise<Table> {
   const client = createClient({ url: ":memory:" });
   await migrate(client);

@@ -1,10 +1,10 @@
 /**
- * `deno task bench [section …] [--quick] [--markdown] [--std PATH]`: how fast, how small, how many
- * round trips. `PATH` is a checkout of denoland/std, whose circuit breaker npm does not have.
+ * `deno task bench [section …] [--quick] [--markdown] [--std PATH]`: measures speed, size and round
+ * trips. `PATH` is a checkout of denoland/std, whose circuit breaker npm does not have.
  *
- * Figures belong to the machine; read the ratios. Each section runs in a process of its own, so
- * that what V8 has learnt and kept in one does not weigh on the next. `--markdown` also writes the
- * tables into the pages that have blocks for them.
+ * Figures depend on the machine; compare the ratios. Each section runs in a process of its own, so
+ * that the state of V8 after one does not affect the next. `--markdown` also writes the tables into
+ * the pages that have blocks for them.
  *
  * @module
  */
@@ -23,7 +23,7 @@ const { values, positionals } = parseArgs({
     quick: { type: "boolean", default: false },
     markdown: { type: "boolean", default: false },
     std: { type: "string" },
-    // Between this program and itself: tables as lines of JSON.
+    // Between this program and its child processes: tables as lines of JSON.
     json: { type: "boolean", default: false },
   },
 });
@@ -42,7 +42,7 @@ async function here(name: string): Promise<number> {
   return 0;
 }
 
-/** A section that fails does not keep the others from running. */
+/** Runs all sections, also after a failure. */
 async function apart(names: readonly string[]): Promise<number> {
   // Refused now rather than after minutes of measuring.
   if (values.markdown) checkTables({ known: TABLES });
@@ -72,7 +72,7 @@ async function apart(names: readonly string[]): Promise<number> {
   return worst;
 }
 
-/** Tables of a section that has failed since are as good as any. */
+/** Tables of a section that failed later are valid. */
 async function write(tables: readonly Table[]): Promise<void> {
   const rendered = new Map(
     tables.map((table) => [table.name, `${renderForReadme(table)}\n\n${stamp()}`]),
@@ -84,7 +84,7 @@ async function write(tables: readonly Table[]): Promise<void> {
   if (unplaced.length > 0) console.log(`No block for: ${unplaced.join(", ")}`);
 }
 
-/** When and on what; nothing that names the machine. */
+/** Returns the date and the environment, without the name of the machine. */
 function stamp(): string {
   const { length, 0: cpu } = cpus();
   const model = (cpu?.model ?? "").replace(/\((R|TM)\)/g, "").replace(/\s+/g, " ").trim();

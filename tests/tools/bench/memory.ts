@@ -1,5 +1,5 @@
 /**
- * What an idle circuit weighs.
+ * The memory of an idle circuit.
  *
  * @module
  */
@@ -39,7 +39,9 @@ export const section: Section = {
   },
 };
 
-/** A process for each, so that what V8 has kept of one is not counted with the next. */
+/**
+ * Runs a process for each, so that the memory that V8 keeps for one is not counted with the next.
+ */
 async function weighApart(index: number, circuits: number): Promise<number> {
   const { code, stdout } = await new Deno.Command(Deno.execPath(), {
     args: [
@@ -57,7 +59,7 @@ async function weighApart(index: number, circuits: number): Promise<number> {
   return Number(new TextDecoder().decode(stdout));
 }
 
-/** Makes circuits and answers with what must stay alive while they are weighed. */
+/** Creates circuits, and returns the objects that must stay alive during the measurement. */
 type Fill = (circuits: number) => Promise<unknown>;
 
 const fn = () => Promise.resolve(42);
@@ -106,7 +108,7 @@ const viewed: Fill = async (circuits) => {
   return fuse;
 };
 
-/** A shared store that keeps nothing: it finds each circuit closed, in its first generation. */
+/** A shared store that keeps nothing: each circuit is closed, in its first generation. */
 function forgetful(): OpeningStore {
   const known = (at: number): Snapshot => ({
     ...absentSnapshot(at),
@@ -200,11 +202,11 @@ const CASES: readonly { name: string; limit?: number; fill: Fill }[] = [
   },
 ];
 
-/** What is weighed. */
+/** The measured objects. */
 const held: { circuits?: unknown } = {};
 
 async function weigh(fill: Fill, circuits: number): Promise<number> {
-  // For what comes with the first circuits: code, hidden classes, caches.
+  // The first circuits also load code, hidden classes and caches.
   await hold(fill, 100);
   held.circuits = undefined;
   const before = await used();
@@ -212,7 +214,9 @@ async function weigh(fill: Fill, circuits: number): Promise<number> {
   return (await used() - before) / circuits;
 }
 
-/** A function of its own: one that goes on would keep the circuits alive in its frame. */
+/**
+ * A function of its own, because the frame of one that still runs would keep the circuits alive.
+ */
 async function hold(fill: Fill, circuits: number): Promise<void> {
   held.circuits = await fill(circuits);
 }

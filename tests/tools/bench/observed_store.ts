@@ -1,5 +1,5 @@
 /**
- * Looks at what the breaker asks of a store.
+ * Observes the breaker's requests to a store.
  *
  * @module
  */
@@ -10,21 +10,21 @@ import { CIRCUITS, type OpeningStore, SHARED } from "../../support/drivers.ts";
 /** One request to the store. */
 export interface Operation {
   readonly kind: "read" | "record" | "acquire" | "transition" | "other";
-  /** Whether the store's answer has been handed to the breaker. */
+  /** Whether the breaker has received the answer. */
   answered: boolean;
 }
 
-/** The store, and what it was asked so far: empty the list at will. */
+/** The store, and its requests so far: empty the list at will. */
 export interface Observed {
   readonly store: OpeningStore;
   readonly operations: Operation[];
-  /** Resolves once every request is answered, those too that answers gave rise to. */
+  /** Resolves once every request is answered, including those that answers led to. */
   quiet(): Promise<void>;
 }
 
 /**
- * Counts, and answers no sooner than the next turn of the event loop, as a network would: what a
- * call has not waited for is then still unanswered when it ends.
+ * Counts, and answers no sooner than the next turn of the event loop, as a network does: requests
+ * that a call has not waited for are then still unanswered when it ends.
  */
 export function observe(inner: OpeningStore): Observed {
   const operations: Operation[] = [];

@@ -1,7 +1,7 @@
 /**
- * What a shared store is asked for, call by call. Time is virtual, so that "100 calls/s" is exact;
- * answers take a turn of the event loop, so that what a call waits for can be told from what it
- * does not.
+ * The requests to a shared store, call by call. Time is virtual, so that "100 calls/s" is exact;
+ * answers take a turn of the event loop, which separates the requests that a call waits for from
+ * the others.
  *
  * @module
  */
@@ -18,13 +18,13 @@ import { consecutive } from "./policies.ts";
 import { budget, integer, sideBySide, type Table } from "./table.ts";
 import type { OpeningStore } from "../../support/drivers.ts";
 
-/** Makes a store that has seen nothing, on this clock. */
+/** Creates an empty store, on this clock. */
 export type MakeStore = (clock: Clock) => OpeningStore;
 
-/** Counts so far, where the store is a real server: what tables call them, and how many. */
+/** The counts so far of a real server: their names in tables, and their values. */
 export type Meter = () => Promise<Readonly<Record<string, number>>>;
 
-/** Callers that meet one trial under way. */
+/** Callers that meet a running trial. */
 const REFUSED = 10;
 
 /** Counts blocking and background requests in every situation of design section 3. */
@@ -74,13 +74,13 @@ export async function operationsTable(
     notes: ["Per call. Blocking: answered before the call ended. Each is one round trip."],
     readme: sideBySide({ columns, rows }, "consistency", ["call"], [
       ...["blocking", "background"],
-      // Where each round trip is a request, they are told already.
+      // If each round trip is a request, they are sent already.
       ...counted.filter((name) => name !== "requests"),
     ]),
   };
 }
 
-/** Round trips a call. */
+/** Round trips per call. */
 interface Limits {
   readonly blocking: readonly [eventual: number, strong: number];
   readonly background?: number;
@@ -96,7 +96,7 @@ interface Bench {
   readonly meter: Meter;
 }
 
-/** Round trips, and what they cost the server, of an isolate that makes so many calls a second. */
+/** Round trips, and their costs for the server, of an isolate with a number of calls a second. */
 export async function ratesTable(
   name: string,
   title: string,
@@ -172,7 +172,7 @@ function toRow(
 
 const KINDS = ["read", "record", "acquire", "transition"] as const;
 
-/** So many calls a second, after one that has made the circuit known. */
+/** Makes a number of calls a second, after one that has made the circuit known. */
 async function closed(
   bench: Bench,
   seconds: number,
@@ -192,7 +192,7 @@ async function closed(
   return tally;
 }
 
-/** A failure after every ten successes, by itself. */
+/** A single failure after every ten successes. */
 async function failures(bench: Bench, count: number): Promise<Tally> {
   const { clock, breaker, call } = setUp(bench);
   const tally = new Tally();
@@ -256,7 +256,7 @@ async function trips(bench: Bench, cycles: number): Promise<Record<Step, Tally>>
 
 type Step = "trip" | "trial" | "closing" | "reopening" | "refused";
 
-/** What calls of one kind asked for. */
+/** The requests of calls of one kind. */
 class Tally {
   calls = 0;
   blocking = 0;
@@ -279,7 +279,7 @@ function setUp({ makeStore, consistency, meter }: Bench, policy: CircuitOptions 
   const breaker = fuse.make("api", { ...consecutive, ...policy, consistency });
   let before: Readonly<Record<string, number>> | null = null;
   const call = async (fn: Work, tally: Tally) => {
-    // What others have asked since is not this call's.
+    // Requests of other calls since do not belong to this one.
     if (before === null || operations.length > 0) before = await meter();
     operations.length = 0;
     await breaker.tryCall(fn);

@@ -1,5 +1,6 @@
 /**
- * What a dying store costs callers: how long calls take that would take no time, in virtual time.
+ * The costs of a failing store for callers: the time of calls that would take none, in virtual
+ * time.
  *
  * @module
  */
@@ -9,7 +10,7 @@ import { chaos, memory } from "../../support/drivers.ts";
 import { seeded, VirtualTime } from "../../support/virtual_time.ts";
 import type { Section } from "./section.ts";
 
-/** What becomes of the store: how long its answers take, in ms, or why there is none. */
+/** The state of the store: the time of its answers, in ms, or why there is none. */
 const STATES: Readonly<Record<string, (random: () => number) => number | "refused">> = {
   "answers in 20 ms": () => 20,
   "hangs": () => NEVER_MS,
@@ -22,7 +23,7 @@ const STATES: Readonly<Record<string, (random: () => number) => number | "refuse
 const NEVER_MS = 1e9;
 const CONSISTENCIES = ["eventual", "strong"] as const;
 const CALLS_A_SECOND = 20;
-/** How long the store is well before. */
+/** The time for which the store works before. */
 const WELL_MS = 10_000;
 
 /** Section `outages`. */
@@ -56,7 +57,7 @@ export const section: Section = {
   },
 };
 
-/** Returns how long the calls took while the store was in a state, in ms, the shortest first. */
+/** Returns the times of the calls while the store was in a state, in ms, the shortest first. */
 async function waited(
   state: string,
   consistency: typeof CONSISTENCIES[number],
@@ -76,7 +77,7 @@ async function waited(
       down: () => reply() === "refused",
     });
     const fuse = createFuse({ stores: { store }, clock: time.now });
-    // Told to nobody, and printed by nobody.
+    // No listener, and no output.
     fuse.on("*", () => {});
     const breaker = fuse.make("api", { consistency });
     const waits: number[] = [];

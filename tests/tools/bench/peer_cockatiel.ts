@@ -1,5 +1,5 @@
 /**
- * Cockatiel, set up as ours is.
+ * Cockatiel, configured like ours.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import {
 } from "cockatiel";
 import { HOUR_MS, WINDOW_MS, WINDOW_SIZE } from "./policies.ts";
 
-/** Cockatiel, five in a row. `handles`: what is a failure, by default every error. */
+/** Cockatiel, five in a row. `handles`: the errors that are failures, by default all. */
 export function cockatielConsecutive(handles: Policy = handleAll): CircuitBreakerPolicy {
   return circuitBreaker(handles, {
     halfOpenAfter: HOUR_MS,

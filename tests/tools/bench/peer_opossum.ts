@@ -1,12 +1,12 @@
 /**
- * Opossum, set up as ours is.
+ * Opossum, configured like ours.
  *
  * @module
  */
 import Opossum from "opossum";
 import { HOUR_MS, WINDOW_MS } from "./policies.ts";
 
-/** What is used of opossum, which ships no types. */
+/** The part of opossum that is used; it ships no types. */
 export interface OpossumBreaker {
   fire(): Promise<unknown>;
   open(): void;
@@ -15,8 +15,8 @@ export interface OpossumBreaker {
 }
 
 /**
- * Opossum, half of the last ten seconds. It has no other strategy. `lean` switches off what ours
- * does not do either: latency percentiles, and a snapshot a second.
+ * Opossum, half of the last ten seconds. It has no other strategy. `lean` switches off features
+ * that ours lacks: latency percentiles, and a snapshot a second.
  */
 export function opossum(
   action: () => Promise<unknown>,

@@ -1,12 +1,12 @@
 /**
- * The circuit breaker of `@std/async`, set up as ours is. It cannot be installed from npm: a benchmark
- * has it where `--std` names a checkout of denoland/std.
+ * The circuit breaker of `@std/async`, configured like ours. It cannot be installed from npm: a
+ * benchmark has it if `--std` names a checkout of denoland/std.
  *
  * @module
  */
 import { HOUR_MS, WINDOW_MS } from "./policies.ts";
 
-/** The files of denoland/std that it consists of; the second by the name that the first imports. */
+/** Its files in denoland/std; the second by the name under which the first imports it. */
 export const STD_FILES = {
   main: "async/unstable_circuit_breaker.ts",
   imported: {
@@ -14,13 +14,13 @@ export const STD_FILES = {
   },
 } as const;
 
-/** What is used of a breaker of it. */
+/** The part of its breaker that is used. */
 export interface StdBreaker {
   execute<T>(fn: () => T | Promise<T>, options?: { signal: AbortSignal }): Promise<T>;
   forceOpen(): void;
 }
 
-/** What is used of its module. */
+/** The part of its module that is used. */
 export interface StdModule {
   readonly CircuitBreaker: new (options: object) => StdBreaker;
 }

@@ -1,7 +1,7 @@
 /**
  * The policies that are compared, like for like: no call timeout, half of at least ten calls opens,
- * over ten seconds in ten buckets, or five failures in a row; open for an hour. A file by themselves,
- * so that what a breaker weighs can be told without its peers.
+ * over ten seconds in ten buckets, or five failures in a row; open for an hour. In a file of their
+ * own, so that the memory of a breaker can be measured without its peers.
  *
  * @module
  */
@@ -10,7 +10,7 @@
 export const WINDOW_MS = 10_000;
 /** The window of {@linkcode counted}, in calls. */
 export const WINDOW_SIZE = 100;
-/** How long all stay open. */
+/** The time for which all stay open. */
 export const HOUR_MS = 3_600_000;
 
 /** Ours, five in a row. */

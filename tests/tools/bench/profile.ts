@@ -1,6 +1,7 @@
 /**
- * Where the time of one candidate goes: `deno run -A --v8-flags=--expose-gc tests/tools/bench/profile.ts
- * "closed: rolling_window, an object" fuse`. V8's own sampling profiler, self time by function.
+ * Shows where one candidate spends its time: `deno run -A --v8-flags=--expose-gc
+ * tests/tools/bench/profile.ts "closed: rolling_window, an object" fuse`. V8's own sampling
+ * profiler, self time by function.
  *
  * @module
  */

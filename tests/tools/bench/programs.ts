@@ -7,7 +7,7 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import * as esbuild from "esbuild";
-// So that Deno has them where esbuild looks.
+// Makes Deno install them where esbuild looks.
 import "cockatiel";
 import "opossum";
 import { root } from "../gate/project.ts";
@@ -16,16 +16,16 @@ import { effort, type Measured } from "./harness.ts";
 import { STD_FILES } from "./peer_std.ts";
 import type { SectionOptions } from "./section.ts";
 
-/** What runs a program. */
+/** The runtime of a program. */
 export type Runtime = "Deno" | "Node";
 
 const COMMANDS: Readonly<Record<Runtime, readonly string[]>> = {
-  // Without what V8 has kept of an earlier run: an isolate at the edge has nothing of that.
+  // Without the code cache of an earlier run: an isolate at the edge has none.
   Deno: [Deno.execPath(), "run", "-A", "--no-check", "--no-code-cache", "--v8-flags=--expose-gc"],
   Node: ["node", "--expose-gc"],
 };
 
-/** A place for bundled programs. It is removed in the end. */
+/** A folder for bundled programs, which is removed in the end. */
 export class Programs implements AsyncDisposable {
   readonly #folder: string;
   readonly #options: SectionOptions;
@@ -38,7 +38,7 @@ export class Programs implements AsyncDisposable {
     this.#std = std;
   }
 
-  /** Makes the place. Where a checkout of denoland/std was given, its breaker is in there. */
+  /** Creates the folder, with the breaker of a checkout of denoland/std if one was given. */
   static async open(options: SectionOptions): Promise<Programs> {
     const folder = await Deno.makeTempDir({ prefix: "fuse-bench-" });
     const bare = new Programs(folder, options, null);
@@ -51,7 +51,7 @@ export class Programs implements AsyncDisposable {
     return new Programs(folder, options, pathToFileURL(path).href);
   }
 
-  /** What tables say of std. */
+  /** The name of std in tables. */
   get note(): string[] {
     return this.#std === null ? ["std was absent: --std says where a checkout of it is."] : [];
   }
@@ -90,7 +90,7 @@ export class Programs implements AsyncDisposable {
     return JSON.parse(await this.run(runtime, path, JSON.stringify(request)));
   }
 
-  /** Runs a program and returns the last line that it wrote. */
+  /** Runs a program, and returns the last line of its output. */
   async run(runtime: Runtime, path: string, argument: string): Promise<string> {
     const [command, ...args] = COMMANDS[runtime];
     const { success, stdout } = await new Deno.Command(command!, {
@@ -110,7 +110,7 @@ export class Programs implements AsyncDisposable {
   }
 }
 
-/** Where an npm package's entry point is, that Deno has installed. */
+/** Returns the path of an npm package's entry point that Deno has installed. */
 export function installed(name: string): string {
   return createRequire(import.meta.url).resolve(name);
 }
@@ -121,7 +121,7 @@ const OWN_ALIASES: Readonly<Record<string, string>> = {
   opossum: installed("opossum"),
 };
 
-/** What CommonJS in a bundle requires of Node goes by. To load it costs 20 ms on Deno. */
+/** The `require` of CommonJS modules in a bundle. Loading it costs 20 ms on Deno. */
 export const REQUIRE =
   'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);';
 

@@ -1,6 +1,6 @@
 /**
- * What it costs to prove a long trail and to prune it: 100 000 rows of transitions, in chains of a
- * thousand.
+ * The costs of verifying a long trail and of pruning it: 100 000 rows of transitions, in chains of
+ * a thousand.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * What it costs to be turned away.
+ * The costs of a rejection.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * Calls that an open circuit turns away.
+ * Calls that an open circuit rejects.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import { consecutive } from "./policies.ts";
 /** The name of the family. */
 export const REJECTION = "rejection";
 
-/** By name. */
+/** The families by name. */
 export const REJECTION_FAMILIES: Readonly<Record<string, Family>> = { [REJECTION]: candidates };
 
 async function candidates({ std }: Peers): Promise<Candidate[]> {
@@ -38,7 +38,7 @@ async function candidates({ std }: Peers): Promise<Candidate[]> {
   if (!lean.opened) throw new Error("Opossum is not open");
   const stds = std && stdBreaker(std);
   stds?.forceOpen();
-  // What awaiting and catching costs by itself, the error made beforehand.
+  // The costs of awaiting and catching alone, with an error created beforehand.
   const made = new Error("made once");
   const bare = () => Promise.reject(made);
   return [

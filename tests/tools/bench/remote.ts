@@ -1,5 +1,5 @@
 /**
- * A store that many isolates share, simulated: what it is asked, and what our side of it costs.
+ * A simulated store that many isolates share: its requests, and our own costs.
  *
  * @module
  */
@@ -50,7 +50,7 @@ async function candidates(): Promise<Candidate[]> {
   ];
 }
 
-/** A circuit that has seen as many calls as open it, if they fail. */
+/** Creates a circuit with as many calls as open it, if they fail. */
 async function remote(
   consistency: NonNullable<CircuitPolicy["consistency"]>,
   fn: Work,

@@ -1,6 +1,6 @@
 /**
- * The sections of the benchmark, and the tables of each. To add one: a file with a `section`, and an
- * entry here.
+ * The sections of the benchmark, and the tables of each. To add one, write a file with a `section`,
+ * and an entry here.
  *
  * @module
  */
@@ -8,12 +8,12 @@ import type { Section, SectionOptions } from "./section.ts";
 import type { Table } from "./table.ts";
 
 interface Entry {
-  /** The `name` of each table it may yield: pages have blocks by these. */
+  /** The `name` of each table that it can yield: pages have blocks by these names. */
   readonly tables: readonly string[];
   load(): Promise<{ section: Section }>;
 }
 
-/** By name, in the order they run. */
+/** The sections by name, in the order in which they run. */
 export const SECTIONS: Readonly<Record<string, Entry>> = {
   seed: { tables: ["seed"], load: () => import("./seed.ts") },
   closed: { tables: ["closed", "closed-node"], load: () => import("./closed.ts") },
@@ -63,10 +63,10 @@ export const SECTIONS: Readonly<Record<string, Entry>> = {
   "workerd-cpu": { tables: ["workerd-cpu"], load: () => import("./workerd_cpu.ts") },
 };
 
-/** Every table's name. */
+/** The names of all tables. */
 export const TABLES: readonly string[] = Object.values(SECTIONS).flatMap(({ tables }) => tables);
 
-/** A section's tables, each as soon as it is known. */
+/** Yields a section's tables, each as soon as it is known. */
 export async function* runSection(name: string, options: SectionOptions): AsyncGenerator<Table> {
   const { tables, load } = SECTIONS[name]!;
   const { section } = await load();

@@ -1,6 +1,6 @@
 /**
- * The table of the seed's document, "based on 10 000 circuit breaker calls": our stores, the seed's own
- * access pattern on the same servers, and the peers, each in a process of its own.
+ * The table of the seed's document, "based on 10 000 circuit breaker calls": our stores, the seed's
+ * own access pattern on the same servers, and the peers, each in a process of its own.
  *
  * @module
  */
@@ -88,7 +88,7 @@ type Ground = "file" | "sqld";
 
 interface Contender extends Pick<SubjectOptions, "kind" | "consistency"> {
   readonly name: string;
-  /** It needs Redis. */
+  /** Whether it needs Redis. */
   readonly cache?: boolean;
   readonly database?: Ground;
 }
@@ -107,11 +107,13 @@ interface Result {
   readonly ms: Spread;
   readonly toSeed: Spread;
   readonly ended: Ended;
-  /** Bytes; `null`: nothing is stored outside of the process. */
+  /** A size in bytes; `null` if nothing is stored outside of the process. */
   readonly stored: number | null;
 }
 
-/** Runs contenders by turns. The first is the seed's, which the others are told in terms of. */
+/**
+ * Runs contenders in turn. The first is the seed's, and the others are given as multiples of it.
+ */
 async function compare(
   contenders: readonly Contender[],
   grounds: Grounds,
@@ -157,7 +159,7 @@ async function compare(
 
 type Place = Pick<SubjectOptions, "cache" | "database">;
 
-/** Servers and files; each contender has keys, or a database, to itself. */
+/** Servers and files; each contender has its own keys or database. */
 class Grounds implements AsyncDisposable {
   readonly #redis: RedisServer;
   readonly #face: FaceApart;
@@ -181,7 +183,7 @@ class Grounds implements AsyncDisposable {
     return { url, token, tcp: this.#redis.url, prefix: `place-${this.#count++}` };
   }
 
-  /** Makes one with the schema in it. */
+  /** Creates a database with the schema. */
   async database(ground: Ground): Promise<string> {
     let url = `file:${this.#folder}/${this.#count++}.db`;
     if (ground === "sqld") {
@@ -196,7 +198,7 @@ class Grounds implements AsyncDisposable {
     return url;
   }
 
-  /** Bytes in a place, `null` for none. */
+  /** Returns the bytes in a place, `null` for none. */
   async stored({ cache, database }: Place): Promise<number | null> {
     if (cache === undefined && database === undefined) return null;
     let bytes = 0;

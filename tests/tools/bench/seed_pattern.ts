@@ -1,7 +1,7 @@
 /**
- * How the seed goes about a call, store by store: it looks at the circuit, calls, and writes down what
- * came of it. Rewritten from its document, so that its work can be timed beside ours on the same servers
- * in the same run.
+ * The seed's implementation of a call, store by store: reads the circuit, calls, and writes the
+ * outcome. Rewritten from its document, so that its work can be timed beside ours on the same
+ * servers in the same run.
  *
  * @module
  */
@@ -9,11 +9,11 @@ import type { Client } from "@libsql/client";
 import type { Redis } from "@upstash/redis";
 import { callAtOnce, type Candidate } from "./harness.ts";
 
-/** One of its drivers at work on one circuit. */
+/** One of its drivers on one circuit. */
 export interface SeedPattern extends Candidate {
-  /** Calls made so far. */
+  /** The number of calls so far. */
   made(): number;
-  /** Calls it has counted, by what its store holds. */
+  /** The number of counted calls, read from its store. */
   counted(): Promise<number>;
 }
 
@@ -61,21 +61,21 @@ export function seedCache(
       return callAtOnce(calls, callers, call);
     },
     made: () => made,
-    // Its metrics, which it decides on: read, changed here and written back.
+    // Its metrics, on which it decides: read, changed here and written back.
     counted: async () => (await redis.get<{ calls: number }>(`${key}:metrics`))?.calls ?? 0,
   };
 }
 
 /** Its database driver. */
 export interface SeedDatabase extends SeedPattern {
-  /** Rows in its trail. */
+  /** The number of rows in its trail. */
   audited(): Promise<number>;
 }
 
 /**
- * Its database driver: six statements a call, each a round trip, four of them a transaction with its
- * BEGIN and COMMIT. Makes its tables. `audited`: a seventh writes a row for the call, as its source
- * does; leaving it out is in its favor.
+ * Its database driver: six statements a call, each a round trip, four of them a transaction with
+ * its BEGIN and COMMIT. Creates its tables. `audited`: a seventh statement writes a row for the
+ * call, as its source does; leaving it out is in its favor.
  */
 export async function seedDatabase(
   client: Client,

@@ -1,7 +1,7 @@
 /**
- * A process with one breaker in it, for the seed's table: the first line of its standard input says
- * which. It makes as many calls as each other line says, and answers with the time; `"end"` asks what
- * it weighs and what was counted.
+ * A process with one breaker, for the seed's table: the first line of its standard input selects
+ * it. It makes as many calls as each other line says, and answers with the time; `"end"` asks for
+ * its memory and its counts.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { lines } from "../../support/lines.ts";
 import { collect, gc, nextTurn, turn } from "./harness.ts";
 import { consecutive } from "./policies.ts";
 
-/** What breaker, and where it keeps its state. */
+/** The breaker, and the place of its state. */
 export interface SubjectOptions {
   readonly kind: keyof typeof SUBJECTS;
   readonly consistency?: NonNullable<CircuitPolicy["consistency"]>;
@@ -19,38 +19,38 @@ export interface SubjectOptions {
     readonly url: string;
     readonly token: string;
     readonly prefix: string;
-    /** Of the same Redis, over TCP. */
+    /** The same Redis, over TCP. */
     readonly tcp: string;
   };
   /** Url of a database with the schema in it. */
   readonly database?: string;
 }
 
-/** Milliseconds. */
+/** The time in ms. */
 export interface Ran {
   readonly ms: number;
 }
 
-/** What it comes to in the end. */
+/** The results at the end. */
 export interface Ended {
-  /** Heap and external memory more than before anything of the breaker was loaded. */
+  /** The growth of heap and external memory since before the breaker was loaded. */
   readonly bytes: number;
-  /** Calls made, and those the store has counted; `null`: it keeps no count. */
+  /** Calls made, and calls that the store has counted; `null` if it keeps no count. */
   readonly made: number;
   readonly counted: number | null;
 }
 
-/** A running one. */
+/** A running process. */
 export interface SubjectProcess extends AsyncDisposable {
   run(calls: number): Promise<Ran>;
   end(): Promise<Ended>;
 }
 
-/** Starts one, and answers once it has made its first call. */
+/** Starts a process, and resolves once it has made its first call. */
 export async function startSubject(options: SubjectOptions): Promise<SubjectProcess> {
   const child = new Deno.Command(Deno.execPath(), {
     args: [
-      // Code that V8 drops while it runs would count as memory gained.
+      // Code that V8 drops during the run would count as memory gained.
       ...["run", "-A", "--no-check", "--v8-flags=--expose-gc,--no-flush-bytecode"],
       import.meta.filename!,
     ],
@@ -86,7 +86,7 @@ interface Subject {
   counted(): Promise<number | null>;
 }
 
-// What is imported, is imported here: each process loads what its own breaker needs.
+// Imported here, so that each process loads only the code of its own breaker.
 const SUBJECTS = {
   async "seed array"(): Promise<Subject> {
     const { seedArray } = await import("./seed_pattern.ts");
@@ -182,7 +182,7 @@ async function shared(
       }
       await fuse.flush();
     },
-    // As somebody sees it who has made no call.
+    // Read by an observer that has made no call.
     counted: async () => (await createFuse(options).make("a").getMetrics()).totalSuccesses,
   };
 }

@@ -1,5 +1,5 @@
 /**
- * What is sent to the edge.
+ * The size of the code for the edge.
  *
  * @module
  */

@@ -5,15 +5,15 @@
  */
 import type { Spread } from "./harness.ts";
 
-/** Rows under headings, and what a reader must know to read them. */
+/** Rows under headings, and the notes that a reader needs. */
 export interface Table {
-  /** By which a page places it: the same in every run, and listed in `sections.ts`. */
+  /** The name by which a page places it: the same in every run, and listed in `sections.ts`. */
   readonly name: string;
   readonly title: string;
   readonly columns: readonly string[];
   readonly rows: readonly (readonly string[])[];
   readonly notes?: readonly string[];
-  /** What a page shows: some columns, or other ones. All but budgets by default. */
+  /** The columns that a page shows, or other ones. All but budgets by default. */
   readonly readme?: readonly string[] | Cells;
 }
 
@@ -22,7 +22,7 @@ export type Cells = Pick<Table, "columns" | "rows">;
 
 const SPREAD = "min–max";
 
-/** The table as text for a terminal: the first column to the left, figures to the right. */
+/** Returns the table as text for a terminal: the first column to the left, figures to the right. */
 export function render({ title, columns, rows, notes = [] }: Table): string {
   const [header, ...body] = aligned([columns, ...rows]);
   const ruler = header!.map((cell) => "-".repeat(cell.length));
@@ -34,7 +34,7 @@ export function render({ title, columns, rows, notes = [] }: Table): string {
   ].join("\n");
 }
 
-/** The same in Markdown and in few columns: a spread goes into the cell it belongs to. */
+/** Returns the table in Markdown with fewer columns: a range goes into the cell of its value. */
 export function renderForReadme(table: Table): string {
   const { columns, rows } = forReadme(table);
   const [header, ...lines] = aligned([columns, ...rows]);
@@ -62,8 +62,8 @@ function forReadme({ name, columns, rows, readme }: Table): Cells {
 }
 
 /**
- * Rows that differ in one column alone, side by side: `values` of each of its cells, those left out
- * that are 0 everywhere.
+ * Puts rows that differ in one column alone side by side: `values` of each of its cells, without
+ * those that are 0 everywhere.
  */
 export function sideBySide(
   { columns, rows }: Cells,
@@ -103,25 +103,25 @@ function aligned(lines: readonly (readonly string[])[]): string[][] {
   );
 }
 
-/** Nanoseconds a call. */
+/** Formats nanoseconds per call. */
 export function nanoseconds(ns: Spread): string[] {
   return [ns.median.toFixed(0), `${ns.min.toFixed(0)}–${ns.max.toFixed(0)}`];
 }
 
-/** A ratio with its spread, to three digits. */
+/** Formats a ratio with its range, to three digits. */
 export function times({ median, min, max }: Spread): string[] {
   const shown = (value: number) =>
     value < 99.95 ? value.toFixed(value < 9.995 ? 2 : 1) : integer(value);
   return [shown(median), `${shown(min)}–${shown(max)}`];
 }
 
-/** A budget, and whether it is kept. */
+/** Formats a budget, and whether it is met. */
 export function budget(value: number, limit: number, unit = ""): string {
   const shown = Number.isInteger(limit) && limit >= 100 ? integer(limit) : String(limit);
   return `≤ ${shown}${unit}: ${value <= limit ? "met" : "OVER"}`;
 }
 
-/** A whole number with thin groups of three. */
+/** Formats a whole number with thin groups of three. */
 export function integer(value: number): string {
   return Math.round(value).toString().replace(/\B(?=(\d{3})+$)/g, " ");
 }

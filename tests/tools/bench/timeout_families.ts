@@ -1,5 +1,5 @@
 /**
- * Calls that are limited to a second, and end at once or in the next turn of the event loop.
+ * Calls with a limit of a second, which end at once or in the next turn of the event loop.
  *
  * @module
  */
@@ -13,14 +13,14 @@ import { opossum } from "./peer_opossum.ts";
 import { stdBreaker } from "./peer_std.ts";
 import { consecutive } from "./policies.ts";
 
-/** How they are made. */
+/** The forms of the calls. */
 export const WAYS = {
   "one after the other, each ends at once": { callers: 1, fn: () => Promise.resolve(RESULT) },
   "one after the other, each ends in the next turn": { callers: 1, fn: inNextTurn },
   "64 at once, each ends in the next turn": { callers: 64, fn: inNextTurn },
 } as const;
 
-/** A way. */
+/** A form. */
 export type Way = keyof typeof WAYS;
 
 /** The name of a family. */
@@ -28,7 +28,7 @@ export function timeoutFamily(way: Way): string {
   return `timeout: ${way}`;
 }
 
-/** By name. */
+/** The families by name. */
 export const TIMEOUT_FAMILIES: Readonly<Record<string, Family>> = Object.fromEntries(
   (Object.keys(WAYS) as Way[]).map((way) => [
     timeoutFamily(way),
@@ -54,7 +54,7 @@ function candidates(
   const repeat = (call: () => unknown): Candidate["run"] => (calls) =>
     callAtOnce(calls, callers, call);
   return [
-    // What a user without a breaker writes, for a function that takes a signal.
+    // The code of a user without a breaker, for a function that takes a signal.
     {
       name: NAMES.bare,
       run: repeat(() => {
@@ -65,7 +65,7 @@ function candidates(
     { name: NAMES.call, run: repeat(() => fuse.call(fn)) },
     { name: NAMES.tryCall, run: repeat(() => fuse.tryCall(fn)) },
     { name: NAMES.cockatiel, run: repeat(() => limited.execute(fn)) },
-    // As its documentation has it. The function is to obey the signal: nothing else ends the call.
+    // As its documentation says. The function must obey the signal: nothing else ends the call.
     ...stds === null ? [] : [{
       name: NAMES.std,
       run: repeat(() => stds.execute(fn, { signal: AbortSignal.timeout(LIMIT_MS) })),

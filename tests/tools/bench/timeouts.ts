@@ -1,5 +1,5 @@
 /**
- * What it costs to limit a call.
+ * The costs of limiting a call.
  *
  * @module
  */

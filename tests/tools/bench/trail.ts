@@ -1,6 +1,7 @@
 /**
- * The audit trail: what a row a call costs, beside the seed's pattern with every call audited on the
- * same databases in the same run, and what a trail of a million rows costs to read and to prune.
+ * The audit trail: the costs of one row for each call, beside the seed's pattern with every call
+ * audited on the same databases in the same run, and the costs of reading and pruning a trail of a
+ * million rows.
  *
  * @module
  */
@@ -123,7 +124,7 @@ function ours(
 const CIRCUITS = 100;
 const DAY_MS = 86_400_000;
 
-/** A trail of so many rows, one in a hundred of them in a chain. */
+/** Creates a trail of a number of rows, one in a hundred of them in a chain. */
 async function* large(client: Client, size: number): AsyncGenerator<Table> {
   await client.execute("pragma journal_mode = wal");
   await migrate(client);

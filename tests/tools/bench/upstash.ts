@@ -1,5 +1,5 @@
 /**
- * The store in Redis: what it asks of the server, and how fast it is, beside the seed's own access
+ * The store in Redis: its requests to the server, and its speed, beside the seed's own access
  * pattern and a rate limiter on the same server in the same run.
  *
  * @module
@@ -26,7 +26,7 @@ export const section: Section = {
     await using redis = await startRedis();
     await using face = await startFaceApart(redis);
     const servers = { redis, face };
-    // On a virtual clock no script asks for the time: with the server's, each does, once.
+    // No script asks for the time on a virtual clock: with the server's, each does, once.
     const meter = async () => ({
       requests: await face.requests(),
       commands: await redis.commandCalls() + await face.requests(),
@@ -61,9 +61,9 @@ function connect({ url, token }: FaceApart): Redis {
   return new Redis({ url, token, enableAutoPipelining: false });
 }
 
-/** Something that guards calls. */
+/** A guard of calls. */
 interface Contender extends Candidate {
-  /** How many calls Redis has counted; `null`: it counts none. */
+  /** The number of calls that Redis has counted; `null` if it counts none. */
   counted(): Promise<number | null>;
 }
 
@@ -127,14 +127,16 @@ async function speeds(
       "The called function returns at once; the time includes sending what is pending at the end.",
       "Budget: eventual at least 50 times the seed's pattern, and what Redis has counted equal to the calls.",
       "Seed: read state and metrics, call, count, write the metrics back: 4 requests one after the other.",
-      // Later versions want a flag of Upstash's own that Redis 7 does not know.
+      // Later versions need a flag of Upstash's own that Redis 7 does not know.
       "@upstash/ratelimit 2.0: one sliding-window decision, without its cache of denials.",
     ],
     readme: ["call", "calls/s", "× seed", "requests/call", "calls made", "counted in Redis"],
   };
 }
 
-/** Longer batches than those of a call that takes 100 ns: here a single one may take a millisecond. */
+/**
+ * Longer batches than those of a call that takes 100 ns: here a single call may take a millisecond.
+ */
 function pace(quick: boolean): Effort {
   const { warmUpMs } = effort(quick);
   return { rounds: quick ? 5 : 15, batchMs: quick ? 40 : 120, warmUpMs };
@@ -187,10 +189,10 @@ async function ours(
   };
 }
 
-/** Nothing moves by itself meanwhile. */
+/** Nothing changes by itself meanwhile. */
 const LONG: CircuitPolicy = { cooldownMs: 86_400_000, maxCooldownMs: 86_400_000 };
 
-/** As somebody sees it who has made no call. */
+/** Read by an observer that has made no call. */
 async function countedIn(options: UpstashOptions): Promise<number> {
   const { totalSuccesses, totalFailures, totalRejected } = await createFuse({
     stores: { cache: upstash(options) },
@@ -198,7 +200,7 @@ async function countedIn(options: UpstashOptions): Promise<number> {
   return totalSuccesses + totalFailures + totalRejected;
 }
 
-/** What a circuit takes in Redis, and what flushing many costs. */
+/** The size of a circuit in Redis, and the costs of flushing many. */
 async function growth({ redis, face }: Servers, sizes: readonly number[]): Promise<Table> {
   const rows: string[][] = [];
   for (const size of sizes) {
@@ -224,7 +226,7 @@ async function growth({ redis, face }: Servers, sizes: readonly number[]): Promi
     const afterOne = (await used() - empty) / size;
     clock.advance(100);
     const [requests, commands] = await callEach(succeed);
-    // Of so many a mean can be told.
+    // This many give a mean.
     const some = circuits.slice(0, 200);
     const before = await used();
     for (let segment = 0; segment < 11; segment++) {

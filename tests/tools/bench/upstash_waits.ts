@@ -1,5 +1,5 @@
 /**
- * What callers wait for beside an upstream of 20 ms, and what Redis is asked meanwhile.
+ * The waits of callers beside an upstream of 20 ms, and the requests to Redis meanwhile.
  *
  * @module
  */
@@ -18,16 +18,16 @@ import type { Table } from "./table.ts";
 const UPSTREAM_MS = 20;
 const CALLERS = 16;
 
-/** Makes calls, {@linkcode CALLERS} at once. */
+/** Makes calls, {@linkcode CALLERS} at a time. */
 interface Contender {
   readonly name: string;
   /** Makes one call. */
   call(): Promise<unknown>;
-  /** Sends what is pending. */
+  /** Sends pending outcomes. */
   end?(): Promise<void>;
 }
 
-/** What was measured of one. */
+/** The results of a contender. */
 interface Waited {
   readonly ms: number[];
   readonly p50: number[];
@@ -36,7 +36,7 @@ interface Waited {
   commands: number;
 }
 
-/** Times each contender by turns. */
+/** Times the contenders in turn. */
 export async function waits(
   { redis, face }: { redis: RedisServer; face: FaceApart },
   quick: boolean,
@@ -146,7 +146,7 @@ async function contenders(
   ];
 }
 
-/** Answers with how long each call took, in ms, the shortest first. */
+/** Returns the time of each call, in ms, the shortest first. */
 async function batch({ call, end }: Contender, calls: number): Promise<number[]> {
   const took: number[] = [];
   await callAtOnce(calls, CALLERS, async () => {

@@ -1,5 +1,5 @@
 /**
- * What the Worker of the example weighs, and how long it takes to start.
+ * The size of the example's Worker, and the time that it takes to start.
  *
  * @module
  */
@@ -21,7 +21,7 @@ import { integer } from "./table.ts";
 /** The examples with databases of Cloudflare's own. */
 const DATABASES = new URL("examples/cloudflare-databases/", root);
 
-/** To compare with. */
+/** A Worker to compare with. */
 const YARDSTICKS: Readonly<Record<string, readonly [main: string, code: string]>> = {
   "an empty Worker": ["empty.ts", `export default { fetch: () => new Response("hi") };`],
   "Hono alone": [
@@ -42,7 +42,7 @@ const CODE = {
 /** A Worker with circuits. */
 interface SetUp {
   readonly main: string;
-  /** In place of a file of the example. */
+  /** Replaces a file of the example. */
   readonly code?: string;
   /** The bindings that it needs. */
   readonly bindings?: Pick<IsolateOptions, "d1" | "objects">;
@@ -61,7 +61,7 @@ const SET_UPS: Readonly<Record<string, SetUp>> = {
   "Hono, libsql alone": { main: "src/client_per_request.ts" },
 };
 
-/** So many isolates start at once: what is measured is one of them. */
+/** The number of isolates that start at once: one of them is measured. */
 const ISOLATES = 10;
 
 /** Section `workerd`. */

@@ -1,5 +1,5 @@
 /**
- * CPU that a request costs in workerd, guarded and not.
+ * The CPU time of a request in workerd, guarded and bare.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import { startUpstream } from "./http_server.ts";
 import type { Section } from "./section.ts";
 import { type Table, times } from "./table.ts";
 
-/** What is imported, what is made at module scope, and what answers a request. */
+/** The import, the code at module scope, and the code that answers a request. */
 const WORKERS = {
   "answers by itself": ["", "", `new Response("ok")`],
   "fetch": ["", "", "fetch(env.ORIGIN)"],
@@ -136,7 +136,10 @@ async function bundleAll(): Promise<string[]> {
   return mains.map((main) => bundles[main]!.code);
 }
 
-/** CPU so far of the processes of this name that a process has started, or those below it, in ms. */
+/**
+ * Returns the CPU time of the processes of this name that a process has started, or those below it,
+ * in ms.
+ */
 async function cpuMsBelow(pid: number, name: string): Promise<number> {
   const parents = new Map<number, { parent: number; name: string }>();
   for await (const entry of Deno.readDir("/proc")) {
@@ -156,7 +159,7 @@ async function cpuMsBelow(pid: number, name: string): Promise<number> {
   return ns / 1e6;
 }
 
-/** The text of a file of a process; empty if the process has ended. */
+/** Returns the text of a file of a process; empty if the process has ended. */
 async function read(path: string): Promise<string> {
   return await Deno.readTextFile(path).catch(() => "");
 }

@@ -1,17 +1,17 @@
 /**
- * The floors of the house: which file stands on which floor, and who imports whom.
+ * The floors of the project: the floor of each file, and its imports.
  *
  * @module
  */
 import { filesBelow, root } from "../gate/project.ts";
 
-/** A floor. Files import from their own floor and from those below it. */
+/** A floor. Files import from their own floor and from lower ones. */
 export interface Floor {
   readonly name: string;
   readonly files: RegExp;
 }
 
-/** From the ground up. */
+/** The floors, from the ground up. */
 export const FLOORS: readonly Floor[] = [
   {
     name: "ground",
@@ -38,7 +38,7 @@ export const FLOORS: readonly Floor[] = [
   { name: "tools of operators", files: /^src\/(cli|dashboard)(\/\w+)?\.tsx?$/ },
 ];
 
-/** Files of one floor that do not know each other: each group stands for itself. */
+/** Files of one floor that must not import each other, in groups. */
 export const APART: readonly RegExp[] = [
   /^drivers\/(upstash|redis)/,
   /^drivers\/(libsql|tiered|d1|durable_object)/,
@@ -53,7 +53,7 @@ export const APART: readonly RegExp[] = [
   /^src\/dashboard(\/|\.ts)/,
 ];
 
-/** Floors above their own that files must not import although they stand below them. */
+/** Files above the lowest permitted importer, which lower files must not import. */
 export const NOT_FROM_CORE = /^(src\/shared|drivers\/(?!memory))/;
 
 /** The imports of each file of the library, types included. */
@@ -79,7 +79,7 @@ export function importsOf(file: string, text: string): string[] {
   return [...statements].map(([, path]) => new URL(path!, `file:///${file}`).pathname.slice(1));
 }
 
-/** Returns what is wrong, a sentence each: a file on no floor, an import up or aside, a circle. */
+/** Returns the violations, a sentence each: a file on no floor, an import up or aside, a circle. */
 export function faultsOf(imports: Imports): string[] {
   const faults: string[] = [];
   for (const [file, targets] of imports) {

@@ -1,16 +1,16 @@
 /**
- * What users find documented: reads `deno doc --json` of the entry points.
+ * The documentation that users see: reads `deno doc --json` of the entry points.
  *
  * @module
  */
 import { deno, readConfig, root } from "./project.ts";
 
-/** An entry point, as `deno doc` knows it. */
+/** An entry point, as `deno doc` describes it. */
 export interface EntryDoc {
   /** Its name in `exports`. */
   readonly entry: string;
   readonly moduleDoc: JsDoc | undefined;
-  /** Without what it hands on from another entry point, which is documented there. */
+  /** Without re-exports from another entry point, which are documented there. */
   readonly symbols: readonly SymbolDoc[];
 }
 
@@ -20,20 +20,20 @@ export interface SymbolDoc {
   readonly kind: string;
   readonly jsDoc: JsDoc | undefined;
   readonly members: readonly MemberDoc[];
-  /** Where it is declared: a file's path in the project, and a line of it from 1 on. */
+  /** The declaration: a file's path in the project, and a line of it from 1 on. */
   readonly at: { readonly path: string; readonly line: number };
   readonly isAsync: boolean;
 }
 
 /** A property or method of an exported type. */
 export interface MemberDoc {
-  /** With that of its type: `Fuse.make`. */
+  /** The name with that of its type: `Fuse.make`. */
   readonly name: string;
   readonly jsDoc: JsDoc | undefined;
   readonly optional: boolean;
   readonly numeric: boolean;
   readonly isMethod: boolean;
-  /** Answers with a promise or an asynchronous iterator. */
+  /** Whether it returns a promise or an asynchronous iterator. */
   readonly isAsync: boolean;
 }
 
@@ -62,13 +62,13 @@ export async function documentation(): Promise<readonly EntryDoc[]> {
   });
 }
 
-/** Doc comment and tags as one text; `""` where there is none. */
+/** Doc comment and tags as one text; `""` without any. */
 export function textOf(jsDoc: JsDoc | undefined): string {
   return [jsDoc?.doc, ...(jsDoc?.tags ?? []).map(({ kind, doc }) => `@${kind} ${doc ?? ""}`)]
     .filter(Boolean).join("\n").trim();
 }
 
-/** Whether a doc comment has such a tag. */
+/** Returns whether a doc comment has such a tag. */
 export function hasTag(jsDoc: JsDoc | undefined, kind: string): boolean {
   return jsDoc?.tags?.some((tag) => tag.kind === kind) ?? false;
 }
@@ -99,9 +99,9 @@ interface RawMember {
   readonly optional?: boolean;
   readonly accessibility?: string;
   readonly tsType?: unknown;
-  /** Of a method of an interface. */
+  /** The type of an interface's method. */
   readonly returnType?: unknown;
-  /** Of a method of a class. */
+  /** The type of a class's method. */
   readonly functionDef?: { readonly returnType?: unknown };
 }
 
@@ -118,7 +118,7 @@ function symbolOf(name: string, { kind, jsDoc, location, def }: Raw): SymbolDoc 
     name,
     kind,
     jsDoc,
-    // Of a getter and its setter one is documented.
+    // Either a getter or its setter is documented.
     members: members.filter((one) =>
       textOf(one.jsDoc) !== "" ||
       !members.some((other) => other.name === one.name && textOf(other.jsDoc) !== "")
@@ -141,7 +141,7 @@ function memberOf(of: string, member: RawMember, isMethod: boolean): MemberDoc[]
   }];
 }
 
-/** Every object type written out in an alias. What an interface has of them, its member explains. */
+/** Every object type written out in an alias. In interfaces, the member explains it. */
 function* typesIn(node: unknown): Generator<RawType> {
   if (typeof node !== "object" || node === null) return;
   if ("properties" in node || "methods" in node || "constructors" in node) yield node as RawType;

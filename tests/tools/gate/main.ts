@@ -1,11 +1,11 @@
 /**
- * The whole gate: `deno task ok`. Every step runs, also after one has failed; a step's output is shown
- * when it fails. The last line counts the tests and the steps.
+ * The whole gate: `deno task ok`. Every step runs, also after a failure; the output of a failed
+ * step is shown. The last line counts the tests and the steps.
  *
- * CI runs the tests itself, by the README's command, and hands their exit code on:
- * `gate.ts --tests-exited=0` takes their report from `.coverage/` and runs the rest.
+ * CI runs the tests itself, by the README's command, and passes their exit code: `gate.ts
+ * --tests-exited=0` reads their report in `.coverage/` and runs the rest.
  *
- * What an entry point may import is among the tests: `tests/system/boundary_test.ts`.
+ * The allowed imports of entry points are among the tests: `tests/system/boundary_test.ts`.
  */
 import { deno, DRIZZLE_KIT, readConfig, root } from "./project.ts";
 import { docTestedPages } from "../pages/pages.ts";
@@ -20,7 +20,7 @@ interface Result {
   readonly ok: boolean;
   /** Shown when the step failed. */
   readonly output?: string;
-  /** The tests it ran; a step that ran none counts as one itself. */
+  /** The number of its tests; a step without tests counts as one. */
   readonly counted?: Counted;
 }
 
@@ -62,7 +62,7 @@ async function runAll(steps: readonly Step[]): Promise<boolean> {
     total.passed += counted?.passed ?? (ok ? 1 : 0);
     total.skipped += counted?.skipped ?? 0;
     total.failed += counted?.failed ?? 0;
-    // A step that failed without a failing test, a type error for one, counts itself.
+    // A step that failed without a failing test, for example with a type error, counts as one.
     if (!ok && !counted?.failed) total.failed += 1;
   }
   console.log(`\n${summary.join("\n")}\n`);
@@ -105,9 +105,9 @@ async function runTests(args: readonly string[]): Promise<Result> {
 
 async function runDocTests(): Promise<Result> {
   const report = `${REPORTS}/doc_tests.xml`;
-  // A path that is named twice, as a page in `src` is, runs once.
+  // A path that is named twice, for example a page in `src`, runs once.
   const documented = [...entryPoints, "src", "drivers", "migrations", ...docTestedPages()];
-  // What a reader has from Upstash, the blocks find here.
+  // The variables that a reader has from Upstash, for the blocks.
   await using redis = await startRedis();
   await using face = await startFace({ redis });
   const { ok, stdout, stderr } = await deno(
@@ -133,7 +133,7 @@ async function runDocTests(): Promise<Result> {
 }
 
 async function checkCoverage(): Promise<Result> {
-  // A process that a test has killed may leave half a report, at which `deno coverage` ends.
+  // A test that kills its process may leave half a report, at which `deno coverage` stops.
   for await (const { name } of Deno.readDir(REPORTS)) {
     const path = `${REPORTS}/${name}`;
     if (name.endsWith(".json") && !isJson(await Deno.readTextFile(path))) await Deno.remove(path);

@@ -1,9 +1,9 @@
-/** What the gate and the boundary test know of this project, read from its own files. */
+/** Facts about this project for the gate and the boundary test, read from its own files. */
 
-/** The top of the tree, with a slash at its end. */
+/** The root of the tree, with a slash at its end. */
 export const root = new URL("../../../", import.meta.url);
 
-/** `deno.json`, as far as the gate cares. */
+/** The part of `deno.json` that the gate uses. */
 export interface Config {
   readonly exports: Readonly<Record<string, string>>;
   readonly imports: Readonly<Record<string, string>>;
@@ -19,7 +19,10 @@ export function readConfig(): Config {
 /** drizzle-kit, in the version that `deno.json` names. */
 export const DRIZZLE_KIT: string = readConfig().imports["drizzle-kit"]!;
 
-/** Files below a folder of the project, as paths from its top. None where the folder does not exist. */
+/**
+ * Returns the files below a folder of the project, as paths from its root. Returns none if the
+ * folder does not exist.
+ */
 export function filesBelow(folder: string, extension: string): string[] {
   const found: string[] = [];
   const open = [folder === "" ? "" : `${folder}/`];
@@ -36,14 +39,14 @@ export function filesBelow(folder: string, extension: string): string[] {
 /** A finished command. */
 export interface Finished {
   readonly ok: boolean;
-  /** What it wrote, without colors; empty where it was shown as it came. */
+  /** Its output, without colors; empty if it was shown directly. */
   readonly stdout: string;
   readonly stderr: string;
 }
 
 /**
- * Runs Deno, this very one, at the top of the project or in `cwd`. `show` lets it write straight to the terminal. One
- * that takes longer than `deadlineMs` is ended and has failed.
+ * Runs this Deno at the root of the project or in `cwd`. `show` lets it write straight to the
+ * terminal. A run that exceeds `deadlineMs` is ended and has failed.
  */
 export async function deno(
   args: readonly string[],

@@ -1,14 +1,14 @@
-/** Reads what `deno test` and `deno coverage` report. */
+/** Parses the reports of `deno test` and `deno coverage`. */
 import { filesBelow, root } from "./project.ts";
 
-/** How many tests ended how. Steps of a test count as tests. */
+/** The numbers of tests by result. Steps of a test count as tests. */
 export interface Counted {
   readonly passed: number;
   readonly failed: number;
   readonly skipped: number;
 }
 
-/** Counts the tests of a JUnit file. None where the run did not get as far as writing it. */
+/** Counts the tests of a JUnit file. Returns zeros if the run did not write it. */
 export function countTests(path: string): Counted {
   const xml = readIfThere(path);
   const suites = xml.split("<testcase ").slice(1);
@@ -18,7 +18,7 @@ export function countTests(path: string): Counted {
   return { passed: suites.length - failed - skipped, failed, skipped };
 }
 
-/** What keeps the lines of each folder from being covered well enough, a sentence each. */
+/** Returns the shortfalls of line coverage by folder, a sentence each. */
 export function coverageProblems(
   lcov: string,
   folders: readonly string[],
@@ -45,8 +45,8 @@ export function coverageProblems(
 }
 
 /**
- * Types of Drizzle's that its tables are made of, by the file that names them: nobody can write these
- * down without.
+ * Types of Drizzle's tables, by the file that names them: these tables cannot be written without
+ * them.
  */
 const DRIZZLE_TYPES: Readonly<Record<string, readonly string[]>> = {
   "drivers/libsql/columns.ts": [
@@ -60,7 +60,9 @@ const DRIZZLE_TYPES: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
-/** What `deno doc --lint` finds wrong, but for the one exception: Drizzle's own types in the schema. */
+/**
+ * Returns the findings of `deno doc --lint`, with one exception: Drizzle's own types in the schema.
+ */
 export function docProblems(printed: string): string[] {
   const [before = "", ...problems] = printed.split(/^(?=error\[)/m);
   if (problems.length === 0) return [before];
@@ -100,7 +102,7 @@ function ranges(lines: readonly number[]): string {
   return firsts.map((first, i) => first === lasts[i] ? first : `${first}-${lasts[i]}`).join(" ");
 }
 
-/** A file of types alone is never loaded, and rightly so. */
+/** A file of types alone is never loaded, and need not be. */
 function hasCode(path: string): boolean {
   const code = /^(export )?(default )?(async )?(function|class|abstract class|const|let|enum)\b/m;
   return code.test(readIfThere(path));

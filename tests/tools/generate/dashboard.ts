@@ -1,6 +1,7 @@
 /**
- * `deno task dashboard:assets`: makes `src/dashboard/assets.ts` of the page's script and style sheets, minified.
- * Strings, because a registry ships no other files, and because the page asks for none.
+ * `deno task dashboard:assets`: generates `src/dashboard/assets.ts` from the page's script and
+ * style sheets, minified. Strings, because a registry ships no other files, and because the page
+ * loads none.
  *
  * @module
  */
@@ -9,10 +10,10 @@ import { root } from "../gate/project.ts";
 
 const FOLDER = new URL("src/dashboard/client/", root);
 export const TARGET = new URL("../assets.ts", FOLDER);
-/** In the order in which they apply. */
+/** The style sheets in the order in which they apply. */
 const STYLES = ["base.css", "controls.css", "list.css", "circuit.css"];
 
-/** The module, as it must stand in the tree. */
+/** Returns the module, as it must be in the tree. */
 export async function generate(): Promise<string> {
   const script = await minified(["main.js"], "js");
   const style = await minified(STYLES, "css");
@@ -32,14 +33,16 @@ async function minified(names: readonly string[], loader: "js" | "css"): Promise
     loader,
     minify: true,
     target: loader === "js" ? "es2022" : ["chrome111", "firefox113", "safari16.4"],
-    // No line of the module is longer than needs be.
+    // No line of the module is longer than necessary.
     lineLimit: 96,
     charset: "utf8",
   });
   return code.trim();
 }
 
-/** A template literal, which keeps its lines. It must not end the element that it stands in. */
+/**
+ * Returns a template literal, which keeps its lines. It must not end the element that contains it.
+ */
 function literal(text: string): string {
   if (/<\/(script|style)|<!--/i.test(text)) throw new Error("The text would end its element");
   return `\n  \`${text.replace(/[\\`]|\$\{/g, "\\$&")}\``;

@@ -1,6 +1,6 @@
 /**
- * `deno task lua`: makes `drivers/upstash/script.ts` of the Lua in `drivers/upstash/script/`, minified,
- * with its hash. A string, because a registry ships no other files.
+ * `deno task lua`: generates `drivers/upstash/script.ts` from the Lua in `drivers/upstash/script/`,
+ * minified, with its hash. A string, because a registry ships no other files.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import luamin from "luamin";
 import * as luaparse from "luaparse";
 import { root } from "../gate/project.ts";
 
-/** The script's parts, in the order in which Redis reads them: each uses what stands in those before. */
+/** The script's parts, in the order in which Redis reads them: each uses only earlier ones. */
 export const PARTS: readonly string[] = [
   "request",
   "index",
@@ -27,10 +27,10 @@ export const TARGET = new URL("drivers/upstash/script.ts", root);
 /** No line is longer, unless one token of the script is. */
 const WIDTH = 100;
 
-/** By which Upstash locks only the keys that a script declares. Redis 7 refuses it. */
+/** The line that makes Upstash lock only the keys that a script declares. Redis 7 refuses it. */
 const LOCKING = "#!lua flags=allow-key-locking";
 
-/** The module, as it must stand in the tree. */
+/** Returns the module, as it must be in the tree. */
 export async function generate(): Promise<string> {
   const parts = await Promise.all(PARTS.map((path) => Deno.readTextFile(new URL(path, root))));
   const script = shorten(parts.join("\n"));
@@ -58,7 +58,7 @@ export function shorten(lua: string): string {
   for (const token of tokensOf(luamin.minify(lua))) {
     const line = lines.at(-1)!;
     const together = line + (MERGE.test(`${line.at(-1)}${token[0]}`) ? " " : "") + token;
-    // Lua 5.1 takes a line that begins with a parenthesis for an ambiguous call.
+    // Lua 5.1 reads a line that begins with a parenthesis as an ambiguous call.
     const breaks = line !== "" && together.length > WIDTH && token !== "(";
     if (breaks) lines.push(token);
     else lines[lines.length - 1] = together;
@@ -68,10 +68,12 @@ export function shorten(lua: string): string {
   return script;
 }
 
-/** The end of a token and the beginning of another that would become one, or a comment. */
+/**
+ * The end of a token and the beginning of another that together would form one token, or a comment.
+ */
 const MERGE = /^(\w\w|\d\.|\.\d|\.\.|--|\[\[|==)$/;
 
-/** The tokens of a script, as they stand in it. */
+/** Returns the tokens of a script, unchanged. */
 function* tokensOf(lua: string): Generator<string> {
   const parser = luaparse.parse(lua, { wait: true, ranges: true, comments: false });
   for (;;) {
@@ -81,7 +83,7 @@ function* tokensOf(lua: string): Generator<string> {
   }
 }
 
-/** As luaparse has it. */
+/** A token of luaparse. */
 const END_OF_FILE = 1;
 
 if (import.meta.main) await Deno.writeTextFile(TARGET, await generate());

@@ -1,6 +1,6 @@
 /**
- * The SQL files of `migrations/` as a module, for where there are no files: part of
- * `deno task db:generate`.
+ * Generates a module of the SQL files of `migrations/`, for runtimes without files: part of `deno
+ * task db:generate`.
  *
  * @module
  */
@@ -12,7 +12,7 @@ interface Journal {
   readonly entries: readonly { readonly when: number; readonly tag: string }[];
 }
 
-/** The text of `migrations/files.ts`, as it has to be. */
+/** Returns the text of `migrations/files.ts`, as it must be. */
 export async function embedded(): Promise<string> {
   const journal: Journal = JSON.parse(
     await Deno.readTextFile(new URL("meta/_journal.json", FOLDER)),

@@ -1,5 +1,5 @@
 /**
- * `deno task dashboard:picture`: takes the picture of the dashboard that its page shows. With a folder as its
+ * `deno task dashboard:picture`: takes the dashboard's picture for its page. With a folder as its
  * argument, it takes further ones there: dark, on a phone, and with the dialog.
  *
  * @module

@@ -1,5 +1,5 @@
 /**
- * Mutants that may live, and why.
+ * Mutants that may survive, and why.
  *
  * @module
  */
@@ -52,7 +52,7 @@ const EXPLAINED: Readonly<Record<string, readonly Explained[]>> = {
   ...Object.fromEntries(PARTS.map((path) => [path, LUA])),
 };
 
-/** Why this mutant may live, where that is known. */
+/** Returns why this mutant may survive, or `undefined`. */
 export function explanation(mutant: Mutant): string | undefined {
   return EXPLAINED[mutant.file]?.find(({ code, original, replacement }) =>
     mutant.code.includes(code) && original === mutant.original &&

@@ -1,11 +1,11 @@
 /**
- * Mutants of the script that no test can notice, or that none should.
+ * Mutants of the script that no test can detect, or that none should.
  *
  * @module
  */
 import { because, type Explained } from "./mutant.ts";
 
-/** Those of the Lua in `drivers/upstash/script/`. */
+/** Mutants of the Lua in `drivers/upstash/script/`. */
 export const LUA: readonly Explained[] = [
   ...because("nobody reads what confirm() answers", [
     ["", "return { 1, 0, 0 }", "return { 2, 0, 0 }"],

@@ -1,6 +1,6 @@
 /**
- * Loaded before the tests of a mutant: the first counterexample kills it, and none is made smaller. That
- * takes longer than all the rest.
+ * Loaded before the tests of a mutant: the first counterexample kills it, and is not shrunk, which
+ * would take longer than the rest.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * Lua, mutated by us: nobody keeps a tool for it. The parser tells the places, and each mutant runs in a
- * copy of the tree of its own.
+ * Mutates Lua, for which no tool is maintained. The parser finds the places, and each mutant runs
+ * in its own copy of the tree.
  *
  * @module
  */
@@ -12,12 +12,12 @@ import { type Mutant, oneLine, placeOf } from "./mutant.ts";
 import type { Survey } from "./stryker.ts";
 import { type Target, testArgs } from "./targets.ts";
 
-/** A mutant, and the whole file with it. */
+/** A mutant, with the whole file. */
 interface Variant extends Mutant {
   readonly source: string;
 }
 
-/** What is used of a node of luaparse's tree. */
+/** The part of a node of luaparse's tree that is used. */
 interface Node {
   readonly type: string;
   readonly range: readonly [number, number];
@@ -30,15 +30,15 @@ interface Node {
   readonly value?: unknown;
 }
 
-/** So much of a line is shown on either side of a literal. */
+/** The number of characters shown on either side of a literal. */
 const BESIDE = 14;
 
-/** A test that runs for so long is one that a mutant hangs. */
+/** A test that runs for this long hangs because of a mutant. */
 const DEADLINE_MS = 300_000;
 
 /**
- * As Stryker's `survey`, for the script; of all mutants, `sample` at random. Those that are explained are
- * run where `all` says so: each costs the time of all tests.
+ * The counterpart of Stryker's `survey` for the script; tests `sample` mutants at random, or all.
+ * Explained ones run only with `all`: each costs the time of all tests.
  */
 export async function surveyLua(
   { files, stages }: Target,
@@ -86,13 +86,16 @@ export async function surveyLua(
   return { total: size + made.length - open.length, survivors };
 }
 
-/** One change a place: a comparison turned or shifted, a clause dropped, a number off by one, a statement left out. */
+/**
+ * Returns one change for each place: a comparison reversed or shifted, a clause dropped, a number
+ * off by one, a statement removed.
+ */
 export function mutate(file: string, lua: string): Variant[] {
   const variants: Variant[] = [];
   const lines = lua.split("\n");
   const change = ({ range: [from, to], loc, type }: Node, replacement: string) => {
     const source = lua.slice(0, from) + replacement + lua.slice(to);
-    // A number alone says nothing: what stands beside it is shown, too.
+    // A number alone is not enough: its surroundings are shown, too.
     const beside = type.endsWith("Literal") ? BESIDE : 0;
     const before = lua.slice(from - beside, from).replace(/^.*\n/s, "");
     const after = lua.slice(to, to + beside).replace(/\n.*$/s, "");
@@ -165,7 +168,7 @@ async function isDead(folder: string, stages: Target["stages"]): Promise<boolean
   return false;
 }
 
-/** What git knows of, as it stands here. */
+/** Returns the files that git tracks, as they are in the tree. */
 async function copyTree(): Promise<string> {
   const folder = await Deno.makeTempDir();
   const { stdout } = await new Deno.Command("git", { args: ["ls-files"], cwd: root }).output();

@@ -1,8 +1,9 @@
 /**
- * `deno task mutate [machine] [strategies] [view] [lua] [--jobs 2] [--file window] [--lines 10-40] [--sample 100]
- * [--seed 1] [--all]`: changes the code in small ways, and reports what no test noticed. It takes from
- * minutes (machine) to two hours (lua), of which a sample may do, or a file: `--file` takes part of a name. What is explained in the Lua is not run
- * again without `--all`.
+ * `deno task mutate [machine] [strategies] [view] [lua] [--jobs 2] [--file window] [--lines 10-40]
+ * [--sample 100] [--seed 1] [--all]`: changes the code in small ways, and reports changes that no
+ * test noticed. It takes from minutes (machine) to two hours (lua), for which a sample can be
+ * enough, or a file: `--file` takes part of a name. Explained mutants in the Lua do not run again
+ * without `--all`.
  *
  * @module
  */
@@ -44,7 +45,7 @@ if (values.lines !== undefined && !/^\d+-\d+$/.test(values.lines)) {
   fail(`"--lines" must be two line numbers such as 10-40, received ${values.lines}`);
 }
 
-// A mutant is not to live because tests do little.
+// A mutant must not survive because tests are reduced.
 Deno.env.set("TEST_SCALE", "full");
 
 let unexplained = 0;

@@ -1,5 +1,5 @@
 /**
- * A change that tests should notice, and how one is told that they cannot.
+ * A change that tests should notice, and the explanation of one that they cannot.
  *
  * @module
  */
@@ -9,20 +9,26 @@ export interface Mutant {
   readonly file: string;
   /** From 1. */
   readonly line: number;
-  /** The line as it stands. */
+  /** The original line. */
   readonly code: string;
-  /** What stands there, on one line. */
+  /** The original text, on one line. */
   readonly original: string;
-  /** What is put in its place. */
+  /** The replacement. */
   readonly replacement: string;
 }
 
-/** A mutant that no test can notice, or that none should. Told by its text: lines move. */
+/**
+ * A mutant that no test can notice, or that none should. Identified by its text, because lines
+ * move.
+ */
 export interface Explained extends Pick<Mutant, "code" | "original" | "replacement"> {
   readonly why: string;
 }
 
-/** Explains some alike: part of the line, where the text alone is found elsewhere; the text; the other. */
+/**
+ * Explains similar mutants: part of the line, if the text alone is found elsewhere; the text; the
+ * replacement.
+ */
 export function because(
   why: string,
   mutants: readonly (readonly [code: string, original: string, replacement: string])[],
@@ -30,12 +36,12 @@ export function because(
   return mutants.map(([code, original, replacement]) => ({ code, original, replacement, why }));
 }
 
-/** Where it is: the file's name and the line. */
+/** Returns its place: the file's name and the line. */
 export function placeOf({ file, line }: Mutant): string {
   return `${file.slice(file.lastIndexOf("/") + 1)}:${line}`;
 }
 
-/** Code on one line. */
+/** Returns code on one line. */
 export function oneLine(code: string): string {
   return code.replace(/\s+/g, " ").trim();
 }

@@ -1,6 +1,6 @@
 /**
- * TypeScript, mutated by Stryker. Its runner for commands knows nothing of the tests, and works under
- * Deno for that reason.
+ * Mutates TypeScript with Stryker, whose command runner knows nothing of the tests and therefore
+ * works with Deno.
  *
  * @module
  */
@@ -8,13 +8,13 @@ import { root } from "../gate/project.ts";
 import { type Mutant, oneLine } from "./mutant.ts";
 import { type Target, testArgs } from "./targets.ts";
 
-/** What came of a run. */
+/** The result of a run. */
 export interface Survey {
   readonly total: number;
   readonly survivors: readonly Mutant[];
 }
 
-/** Stryker's report, as far as we read it: schema 2 of mutation-testing-elements. */
+/** Stryker's report, as far as it is read: schema 2 of mutation-testing-elements. */
 interface Report {
   readonly files: Record<string, { source: string; mutants: readonly Reported[] }>;
 }
@@ -44,7 +44,7 @@ export async function survey(
     plugins: [],
     mutate: files.map((file) => lines === undefined ? file : `${file}:${lines}`),
     concurrency: jobs,
-    // A mutant that hangs is dead, but a slow machine is no mutant.
+    // A mutant that hangs is killed, but a slow machine must not count as one.
     timeoutMS: 60_000,
     reporters: ["progress-append-only", "json"],
     jsonReporter: { fileName: report },

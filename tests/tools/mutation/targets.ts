@@ -1,15 +1,15 @@
 /**
- * What is mutated, and the tests that are to notice: cheap ones first, and what they let pass goes on to
- * the dear ones.
+ * The mutated files, and the tests that should notice: cheap ones first, and expensive ones for the
+ * survivors.
  *
  * @module
  */
 import { PARTS } from "../generate/lua.ts";
 
-/** What to mutate: one file of TypeScript, or the parts of the Lua. */
+/** The code to mutate: one file of TypeScript, or the parts of the Lua. */
 export interface Target {
   readonly files: readonly string[];
-  /** A mutant that fails one stage is dead. */
+  /** A mutant that fails one stage is killed. */
   readonly stages: readonly Stage[];
 }
 
@@ -21,7 +21,7 @@ const FUSE = ["options", "views", "shared_views", "listing", "work", "history"].
   `unit/fuse/${name}`
 );
 
-/** By what the command line calls them. */
+/** The targets, by their names on the command line. */
 export const TARGETS: Readonly<Record<string, Target>> = {
   machine: {
     files: ["src/rules/machine.ts"],
@@ -69,7 +69,7 @@ export const TARGETS: Readonly<Record<string, Target>> = {
       ["drivers/upstash/keys", "drivers/upstash/window", "drivers/upstash/spoilt"],
       ["drivers/upstash/upstash", "drivers/upstash/outbox", "drivers/upstash/eviction"],
       ["drivers/upstash/requests", "drivers/upstash/options", "unit/shared/pending"],
-      // One client of nine: the others differ in what they do to an answer.
+      // One client of nine: the others differ in their treatment of answers.
       ["drivers/upstash/contract", "--filter=storeContract(upstash)"],
       ["drivers/spoilt", "--filter=upstash()"],
       ["drivers/tiered/contract"],

@@ -1,9 +1,9 @@
 /**
  * `deno task pack [path]`: the package as npm has it, in a file, `fuse-edge.tgz` by default.
  *
- * `deno pack` makes it, a .js and a .d.ts file of each module. It lists every package that some entry point
- * imports as a dependency, so that who wants the core alone gets all of them. Here they become optional
- * peers: npm installs none of them by itself, and refuses one of a version that does not fit.
+ * `deno pack` makes it, a .js and a .d.ts file of each module. It lists every package that any
+ * entry point imports as a dependency, so that a user of the core alone gets all of them. Here they
+ * become optional peers: npm installs none of them by itself, and refuses incompatible versions.
  *
  * @module
  */
@@ -23,7 +23,7 @@ if (import.meta.main) {
 }
 
 /**
- * Writes the package to a file, by its path from the top of the project.
+ * Writes the package to a file, by its path from the root of the project.
  *
  * @throws {Error} If it cannot be packed: the message says why.
  */
@@ -31,7 +31,7 @@ export async function pack(path: string): Promise<void> {
   const folder = await Deno.makeTempDir({ prefix: "fuse-pack-" });
   try {
     const packed = join(folder, "packed.tgz");
-    // It makes .js and .d.ts by what JSR makes them with.
+    // It makes .js and .d.ts files with the code that JSR uses.
     const { ok, stdout, stderr } = await deno(["pack", "--allow-dirty", "--output", packed]);
     if (!ok) throw new Error(`The package could not be packed\n${stdout}${stderr}`);
     await tar("-xzf", packed, "-C", folder);

@@ -1,22 +1,22 @@
 /**
- * Tables in a page that a program writes: what stands between `<!-- bench:NAME -->` and
- * `<!-- /bench:NAME -->` is replaced, and nothing else.
+ * Generated tables in a page: the text between `<!-- bench:NAME -->` and `<!-- /bench:NAME -->` is
+ * replaced, and nothing else.
  *
  * @module
  */
 
-/** Which blocks. */
+/** The blocks to write. */
 export interface BlockOptions {
-  /** What stands before the colon. Blocks of another kind are left alone. @default {"bench"} */
+  /** The kind, before the colon. Blocks of another kind are left alone. @default {"bench"} */
   readonly kind?: string;
   /**
-   * The names there are: a block by any other is refused. By default none is; a block that has no
-   * table is left alone.
+   * The known names: a block by any other name is an error. By default names are not checked; a
+   * block without a table is left alone.
    */
   readonly known?: Iterable<string>;
 }
 
-/** One that was found: where its content begins and ends. */
+/** A block that was found: where its content begins and ends. */
 interface Block {
   readonly name: string;
   readonly start: number;
@@ -24,10 +24,10 @@ interface Block {
 }
 
 /**
- * Returns the page with each table in its blocks. A table that has no block in it is left out.
+ * Returns the page with each table in its blocks. Tables without a block are ignored.
  *
  * @param tables Markdown by the block's name.
- * @throws {Error} If a block has no end, an end no beginning, or a block's name is not known.
+ * @throws {Error} If a block has no end, an end no beginning, or a block's name is unknown.
  */
 export function writeBlocks(
   page: string,
@@ -45,7 +45,7 @@ export function writeBlocks(
   return written + page.slice(at);
 }
 
-/** The names of a page's blocks, in order. Throws as {@linkcode writeBlocks} does. */
+/** Returns the names of a page's blocks, in order. Throws as {@linkcode writeBlocks} does. */
 export function blockNames(page: string, options: BlockOptions = {}): string[] {
   return find(page, options).map(({ name }) => name);
 }

@@ -45,7 +45,7 @@ export function docTestedPages(): string[] {
   return filesBelow("", ".md").filter((path) => !path.startsWith(WORKERS));
 }
 
-/** Finds a section by its title, on whichever page of the guide it stands. */
+/** Finds a section by its title, on any page of the guide. */
 export function sectionOf(guide: readonly Page[], title: string): Section & { path: string } {
   const found = guide.flatMap(({ path, text }) =>
     sectionsOf(text).filter((section) => section.title === title)
@@ -58,7 +58,7 @@ export function sectionOf(guide: readonly Page[], title: string): Section & { pa
   return found[0]!;
 }
 
-/** The sections of a page, in order. A line that looks like a heading in a block of code is not one. */
+/** Returns the sections of a page, in order. Ignores lines of code that look like headings. */
 export function sectionsOf(page: string): Section[] {
   const lines = page.split("\n");
   const inCode = linesInCode(lines);
@@ -72,13 +72,13 @@ export function sectionsOf(page: string): Section[] {
   });
 }
 
-/** The code of a page's blocks with exactly this info string: `ts`, or `ts ignore`. */
+/** Returns the code of a page's blocks with exactly this info string: `ts`, or `ts ignore`. */
 export function codeOf(page: string, info: string): string[] {
   return [...page.matchAll(new RegExp(`^\`\`\`${info}\\n(.*?)^\`\`\`$`, "gms"))]
     .map(([, code = ""]) => code);
 }
 
-/** The anchors of a page's headings, as GitHub makes them. */
+/** Returns the anchors of a page's headings, as GitHub makes them. */
 export function anchorsOf(page: string): string[] {
   const seen = new Map<string, number>();
   return sectionsOf(page).map(({ title }) => {
@@ -89,7 +89,10 @@ export function anchorsOf(page: string): string[] {
   });
 }
 
-/** The targets of a page's links into the project: paths relative to the page, anchors, or both. */
+/**
+ * Returns the targets of a page's links into the project: paths relative to the page, anchors, or
+ * both.
+ */
 export function linksOf(page: string): string[] {
   const lines = page.split("\n");
   const inCode = linesInCode(lines);
@@ -132,10 +135,10 @@ export function placeTables(
 }
 
 /**
- * Writes each table into its blocks, on whichever page they stand, and formats these pages.
+ * Writes each table into its blocks, on any page, and formats these pages.
  *
- * @returns The names of the tables written, by the path of the page. A table without a block is left
- * out.
+ * @returns The names of the tables written, by the path of the page. Tables without a block are
+ * left out.
  * @throws {Error} As {@linkcode placeTables} does; no page has been written then.
  */
 export async function writeTables(

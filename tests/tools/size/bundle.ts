@@ -1,5 +1,5 @@
 /**
- * Bundles what is sent to the edge, and measures it.
+ * Bundles code for the edge, and measures it.
  *
  * @module
  */
@@ -30,10 +30,10 @@ export const LIMITS = {
   durableObject: 37_888,
 } as const;
 
-/** The program that the limit of the core is for. */
+/** The program for the limit of the core. */
 export const CORE_PROGRAM = `export { createFuse } from "./mod.ts";`;
 
-/** Bundles a program of our own code alone: npm packages and the database's tables stay outside. */
+/** Bundles a program of our own code alone, without npm packages and the database's tables. */
 export async function bundle(contents: string): Promise<Bundle> {
   const { outputFiles, metafile } = await esbuild.build({
     stdin: { contents, resolveDir: root.pathname, loader: "ts" },
@@ -41,7 +41,7 @@ export async function bundle(contents: string): Promise<Bundle> {
     minify: true,
     format: "esm",
     target: "es2022",
-    // Node's own modules stay outside: only opossum asks for one.
+    // Node's own modules are external: only opossum imports one.
     platform: "node",
     plugins: [OWN_CODE_ONLY],
     write: false,

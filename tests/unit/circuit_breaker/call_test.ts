@@ -1,4 +1,4 @@
-// call(): what it counts, when, and its options.
+// call(): which outcomes it counts and when, and its options.
 import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import { CallTimeoutError, CircuitBreakerOpenError, createFuse } from "@fuse/edge";
 import { down, making, opened, totals } from "./making.ts";
@@ -18,7 +18,7 @@ Deno.test("CircuitBreaker() has the identity of its circuit", () => {
   });
 });
 
-// The first call under a grant, those after it, and measured ones take different ways through the code.
+// The first call under a grant, later ones, and measured ones use different code paths.
 const WAYS: [string, (breaker: ReturnType<typeof making>) => Promise<void> | void][] = [
   ["first", () => {}],
   ["plain", async ({ breaker }) => {
@@ -29,7 +29,7 @@ const WAYS: [string, (breaker: ReturnType<typeof making>) => Promise<void> | voi
   ["measured", ({ listen }) => void listen()],
 ];
 for (const [way, prepare] of WAYS) {
-  Deno.test(`call() gives what fn gives (${way} call)`, async () => {
+  Deno.test(`call() returns the result of fn (${way} call)`, async () => {
     const made = making();
     await prepare(made);
     const response = new Response("ok");
@@ -41,7 +41,7 @@ for (const [way, prepare] of WAYS) {
     assertEquals((await totals(made.breaker))[1], 0);
   });
 
-  Deno.test(`call() rejects with what fn throws, at once or later (${way} call)`, async () => {
+  Deno.test(`call() rejects with the error of fn, thrown at once or later (${way} call)`, async () => {
     const made = making({ failureThreshold: 100 });
     await prepare(made);
     const before = (await totals(made.breaker))[1]!;
@@ -86,7 +86,7 @@ for (const [way, prepare] of WAYS) {
     }
   });
 
-  Deno.test(`call() takes a thenable for a promise (${way} call)`, async () => {
+  Deno.test(`call() treats a thenable as a promise (${way} call)`, async () => {
     const made = making();
     await prepare(made);
     const good = { then: (resolve: (value: string) => void) => resolve("then") };
@@ -96,7 +96,7 @@ for (const [way, prepare] of WAYS) {
   });
 }
 
-Deno.test("call() runs fn in the caller's turn when no store needs to be asked", async () => {
+Deno.test("call() runs fn in the caller's turn when no store request is needed", async () => {
   const { breaker } = making();
   for (let i = 0; i < 3; i++) {
     let ran = false;
@@ -112,7 +112,7 @@ Deno.test("call() of a circuit within its own call runs both", async () => {
   assertEquals(await totals(breaker), [2, 0, 0, 0]);
 });
 
-Deno.test("call() takes another breaker's rejection within it as neutral", async () => {
+Deno.test("call() counts another breaker's rejection within it as neutral", async () => {
   const inner = await opened();
   const outer = making({ failureThreshold: 1 });
   await assertRejects(
@@ -132,7 +132,7 @@ Deno.test("call() counts each of many calls that overlap", async () => {
   assertEquals(await totals(breaker), [150, 50, 0, 0]);
 });
 
-Deno.test("call() ends a call by the generation it began in", async () => {
+Deno.test("call() books a call in the generation in which it began", async () => {
   const { breaker, clock, listen, events } = making({ failureThreshold: 1, cooldownMs: 1000 });
   await breaker.call(() => 1);
   listen();
@@ -147,7 +147,7 @@ Deno.test("call() ends a call by the generation it began in", async () => {
   assertEquals(await breaker.getState(), "HALF_OPEN");
 });
 
-Deno.test("call() takes options that are left undefined for not given", async () => {
+Deno.test("call() treats options that are undefined as not given", async () => {
   const { breaker } = making({ fallback: () => "handle's", failureThreshold: 1 });
   const options = {
     signal: undefined,
@@ -160,7 +160,7 @@ Deno.test("call() takes options that are left undefined for not given", async ()
   assertEquals(await breaker.call(() => "ok", options), "handle's");
 });
 
-Deno.test("call()'s own options stand in for the handle's", async () => {
+Deno.test("call()'s own options replace the handle's", async () => {
   const { breaker } = await opened({ fallback: () => "handle's" });
   assertEquals(await breaker.call(() => "ok", { fallback: () => "call's" }), "call's");
   const failing = making({ fallback: () => "handle's", fallbackOn: "failure" });
@@ -168,7 +168,7 @@ Deno.test("call()'s own options stand in for the handle's", async () => {
   assertEquals(await failing.breaker.call(down), "handle's");
 });
 
-Deno.test("call()'s timeoutMs stands in for callTimeoutMs, and may be longer than the lease", async () => {
+Deno.test("call()'s timeoutMs replaces callTimeoutMs, and may be longer than the lease", async () => {
   const { breaker } = making({ callTimeoutMs: 1, halfOpenLeaseMs: 1 });
   assertEquals(await breaker.call(() => "at once", { timeoutMs: 60_000 }), "at once");
   const error = await assertRejects(
@@ -206,7 +206,7 @@ for (const signal of [null, {}, "abort", new AbortController()]) {
   });
 }
 
-Deno.test("call() opens on a plain success when that makes it due", async () => {
+Deno.test("call() opens on a plain success that makes the transition due", async () => {
   const { breaker } = making({
     strategy: "percentage_failures",
     percentageThreshold: 20,

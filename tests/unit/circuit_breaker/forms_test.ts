@@ -8,7 +8,7 @@ import {
 } from "@fuse/edge";
 import { making, opened, totals } from "./making.ts";
 
-Deno.test("tryCall() tells a result, an error, a fallback and a rejection apart", async () => {
+Deno.test("tryCall() distinguishes a result, an error, a fallback and a rejection", async () => {
   const { breaker } = making({ failureThreshold: 1, cooldownMs: 5000 });
   assertEquals(await breaker.tryCall(() => "ok"), { ok: true, source: "call", value: "ok" });
   assertEquals(await breaker.tryCall(() => undefined), {
@@ -45,7 +45,7 @@ for (
     ]],
   ] as [string, CircuitOptions<never>["fallback"]][]
 ) {
-  Deno.test(`tryCall() tells a rejection as such when no fallback gives a value: ${what}`, async () => {
+  Deno.test(`tryCall() returns a rejection as such when no fallback returns a value: ${what}`, async () => {
     const { breaker } = await opened({ fallback });
     const result = await breaker.tryCall(() => "never");
     if (result.ok || !result.rejected) throw new Error("Not told as a rejection");
@@ -54,7 +54,7 @@ for (
   });
 }
 
-Deno.test("tryCall() tells what the last fallback threw, if it is something else", async () => {
+Deno.test("tryCall() returns the error of the last fallback, if it differs", async () => {
   const error = new Error("cache is down too");
   const { breaker } = await opened({
     fallback: [() => Promise.reject(new Error("x")), () => Promise.reject(error)],
@@ -62,7 +62,7 @@ Deno.test("tryCall() tells what the last fallback threw, if it is something else
   assertEquals(await breaker.tryCall(() => "never"), { ok: false, rejected: false, error });
 });
 
-Deno.test("fallback() may hand the failed Response on, whole or its body", async () => {
+Deno.test("fallback() may return the failed Response, whole or its body", async () => {
   const handOn: CircuitOptions<Response>["fallback"][] = [
     ({ error }) => error as Response,
     ({ error }) => new Response((error as Response).body, { status: 502 }),
@@ -76,7 +76,7 @@ Deno.test("fallback() may hand the failed Response on, whole or its body", async
   }
 });
 
-Deno.test("fallback() lets the failed Response's body go when it does not look at it", async () => {
+Deno.test("fallback() that does not read the failed Response has its body canceled", async () => {
   const { breaker } = making({ fallbackOn: "failure", fallback: () => "cached" });
   const canceled = Promise.withResolvers<void>();
   const body = new ReadableStream({ cancel: () => canceled.resolve() });
@@ -96,7 +96,7 @@ Deno.test("fallback() receives circuit, error and state", async () => {
   assertEquals(seen, ["a", "CircuitBreakerOpenError", "OPEN"]);
 });
 
-Deno.test("wrap() hands arguments and this on, and guards each call", async () => {
+Deno.test("wrap() passes arguments and this on, and guards each call", async () => {
   const { breaker } = making({ failureThreshold: 2 });
   const client = {
     base: "https://x",
@@ -113,7 +113,7 @@ Deno.test("wrap() hands arguments and this on, and guards each call", async () =
   await assertRejects(async () => await client.get("/a"), CircuitBreakerOpenError);
 });
 
-Deno.test("wrap() refuses what is no function, when it is called", () => {
+Deno.test("wrap() refuses a value that is no function, at once", () => {
   assertThrows(
     () => making().breaker.wrap("fn" as never),
     TypeError,
@@ -121,7 +121,7 @@ Deno.test("wrap() refuses what is no function, when it is called", () => {
   );
 });
 
-Deno.test("admit() gives a permit whose first ending counts", async () => {
+Deno.test("admit() returns a permit whose first ending counts", async () => {
   const { breaker } = making({ failureThreshold: 5 });
   const endings = [
     async () => await (await breaker.admit()).success(),
@@ -149,7 +149,7 @@ Deno.test("admit() runs no fallback, and rejects with the rejection", async () =
   assertEquals(await totals(breaker), [0, 1, 1, 0]);
 });
 
-Deno.test("Permit() tells how long it took, and counts what is slow", async () => {
+Deno.test("Permit() reports its duration, and counts slow work", async () => {
   const { breaker, clock, listen, events } = making({ slowCallMs: 300 });
   listen();
   const permit = await breaker.admit();
@@ -162,7 +162,7 @@ Deno.test("Permit() tells how long it took, and counts what is slow", async () =
   );
 });
 
-Deno.test("Permit.failure() goes by a Response's Retry-After", async () => {
+Deno.test("Permit.failure() follows a Response's Retry-After", async () => {
   const { breaker } = making({ failureThreshold: 1, cooldownMs: 5000 });
   const permit = await breaker.admit();
   await permit.failure(new Response(null, { status: 503, headers: { "retry-after": "9" } }));
@@ -179,7 +179,7 @@ for (
     ["gives it back", ({ error }) => error, false],
   ] as [string, Fallback<unknown>, boolean][]
 ) {
-  Deno.test(`call() ${cancels ? "lets go of" : "keeps"} a failed Response when the fallback ${what}`, async () => {
+  Deno.test(`call() ${cancels ? "cancels" : "keeps"} a failed Response when the fallback ${what}`, async () => {
     let canceled = false;
     const body = new ReadableStream({ cancel: () => void (canceled = true) });
     const breaker = createFuse().make("a", { fallback, fallbackOn: "failure" });

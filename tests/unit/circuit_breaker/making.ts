@@ -8,13 +8,13 @@ export function making<F = never>(options?: CircuitOptions<F>, name = "a") {
   const fuse = createFuse({ clock: clock.now });
   const events: FuseEvent[] = [];
   const breaker = fuse.make(name, options);
-  /** From now on all events are kept; who listens makes calls take the measured way. */
+  /** Keeps all events from now on; a listener makes calls use the measured path. */
   const listen = () => fuse.on("*", (event) => void events.push(event));
   const told = () => events.map(({ type }) => type);
   return { clock, fuse, breaker, events, listen, told };
 }
 
-/** One whose circuit is open. */
+/** A breaker whose circuit is open. */
 export async function opened<F = never>(options?: CircuitOptions<F>) {
   const made = making({ failureThreshold: 1, successThreshold: 1, cooldownMs: 5000, ...options });
   await made.breaker.tryCall(down, { fallback: [] });

@@ -1,11 +1,11 @@
-// Readers of a circuit, and its operators.
+// Readers of a circuit, and operators' actions.
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { CircuitBreakerOpenError, type OverrideOptions } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
 import { down, making, opened } from "./making.ts";
 
 const READERS = ["getState", "getMetrics", "snapshot", "explain", "isOpen"] as const;
-Deno.test("snapshot() is that of a fresh circuit when nobody used it", async () => {
+Deno.test("snapshot() is that of a fresh circuit before the first call", async () => {
   const { breaker, fuse } = making();
   assertEquals(await breaker.getState(), "CLOSED");
   assertEquals(await breaker.isOpen(), false);
@@ -16,7 +16,7 @@ Deno.test("snapshot() is that of a fresh circuit when nobody used it", async () 
   assertEquals(await Array.fromAsync(fuse.list()), []);
 });
 
-Deno.test("snapshot() gives a copy that does not change any more", async () => {
+Deno.test("snapshot() returns a copy that does not change any more", async () => {
   const { breaker } = making();
   await breaker.call(() => 1);
   const before = await breaker.snapshot();
@@ -34,7 +34,7 @@ Deno.test("explain() is the message of the rejection, and its problem detail", a
   assertMatch(error.message, /is OPEN since .* \(consecutive_failures\), 1 failures in a row/);
 });
 
-Deno.test("explain() in a rejection tells of this rejection, also after a reset", async () => {
+Deno.test("explain() in a rejection describes this rejection, also after a reset", async () => {
   const { breaker, clock } = await opened();
   const message = async () =>
     (await assertRejects(() => breaker.call(() => 1), CircuitBreakerOpenError)).message;
@@ -47,7 +47,7 @@ Deno.test("explain() in a rejection tells of this rejection, also after a reset"
   assertEquals(second, await breaker.explain());
 });
 
-Deno.test("forceOpen() lasts as long as a Date reaches when it is to last for ever", async () => {
+Deno.test("forceOpen() with an endless length lasts as long as a Date reaches", async () => {
   const { breaker, events, listen } = making();
   listen();
   await breaker.forceOpen({ forMs: Number.MAX_SAFE_INTEGER });
@@ -79,7 +79,7 @@ const BAD_OVERRIDES: [unknown, string][] = [
   [{ actor: {} }, `"actor" must be a text of at most 1000 characters`],
 ];
 for (const kind of ["forceOpen", "forceClose", "disable", "metricsOnly"] as const) {
-  Deno.test(`${kind}() refuses bad options by name, and changes nothing`, async () => {
+  Deno.test(`${kind}() refuses invalid options by name, and changes nothing`, async () => {
     const { breaker, events, listen } = making();
     listen();
     for (const [options, message] of BAD_OVERRIDES) {
@@ -94,7 +94,7 @@ for (const kind of ["forceOpen", "forceClose", "disable", "metricsOnly"] as cons
   });
 }
 
-Deno.test("release() and reset() refuse bad options by name, and change nothing", async () => {
+Deno.test("release() and reset() refuse invalid options by name, and change nothing", async () => {
   const { breaker } = await opened();
   await breaker.forceOpen();
   const before = await breaker.snapshot();
@@ -122,7 +122,7 @@ Deno.test("forceOpen() keeps until, reason and actor, and forMs counts from now"
   });
 });
 
-Deno.test("a rejection under forceOpen gives the operator's reason, and none when there is none", async () => {
+Deno.test("a rejection under forceOpen has the operator's reason, or none", async () => {
   const { breaker } = making();
   for (const [options, reason] of [[{ reason: "fire" }, "fire"], [{}, null]] as const) {
     await breaker.forceOpen(options);
@@ -131,7 +131,7 @@ Deno.test("a rejection under forceOpen gives the operator's reason, and none whe
   }
 });
 
-Deno.test("history() of a store without a trail is a TypeError that says what to do", async () => {
+Deno.test("history() of a store without a trail throws a TypeError that says what to do", async () => {
   const { breaker } = making();
   await assertRejects(
     async () => await Array.fromAsync(breaker.history()),

@@ -5,7 +5,7 @@ import { FakeClock } from "@fuse/edge/testing";
 import { chaos, memory } from "../../support/drivers.ts";
 import { succeed } from "../../support/setups.ts";
 
-Deno.test("Fuse.check() tells of each store whether it answers, and how long that took", async () => {
+Deno.test("Fuse.check() returns for each store whether it answers, and how long that took", async () => {
   const refused = new StoreAnswerError("READONLY", { scope: "store" });
   const fuse = createFuse({
     default: "array",
@@ -27,7 +27,7 @@ Deno.test("Fuse.check() tells of each store whether it answers, and how long tha
   }
 });
 
-Deno.test("Fuse.check() asks although the store is left alone, and ends that when it is answered", async () => {
+Deno.test("Fuse.check() asks during a back-off, and ends it when it is answered", async () => {
   const clock = new FakeClock();
   let down = true;
   const fuse = createFuse({

@@ -2,7 +2,7 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { createFuse, type FuseEvent, memory } from "@fuse/edge";
 import { onEverySetup } from "../../support/setups.ts";
 
-Deno.test("circuit() gives the handle of a circuit by the identity that a snapshot has", async () => {
+Deno.test("circuit() returns the handle of a circuit by the identity in a snapshot", async () => {
   const fuse = createFuse({ stores: { one: memory(), two: memory() } });
   const made = fuse.store("two").for({ type: "tenant", id: "a:b" }).make("api", {
     failureThreshold: 1,
@@ -17,7 +17,7 @@ Deno.test("circuit() gives the handle of a circuit by the identity that a snapsh
   assertEquals(await made.getState(), "CLOSED");
 });
 
-Deno.test("circuit() refuses what names no circuit", () => {
+Deno.test("circuit() refuses an invalid identity", () => {
   const fuse = createFuse();
   assertThrows(() => fuse.circuit({ store: "cache", key: "api" }), RangeError, "one of array");
   for (const key of ["", "a:b", "a:for:b", 5 as never]) {
@@ -25,13 +25,13 @@ Deno.test("circuit() refuses what names no circuit", () => {
   }
 });
 
-Deno.test("stores names the stores, the default one first", () => {
+Deno.test("stores has the names of the stores, the default one first", () => {
   const stores = { one: memory(), two: memory() };
   assertEquals(createFuse({ stores }).stores, ["one", "two"]);
   assertEquals(createFuse({ stores, default: "two" }).stores, ["two", "one"]);
 });
 
-onEverySetup("remove() deletes a circuit, tells of it, and nothing is reborn", async (world) => {
+onEverySetup("remove() deletes a circuit, emits an event, and nothing is reborn", async (world) => {
   const isolate = world.isolate();
   const breaker = isolate.make({ failureThreshold: 1 });
   await breaker.tryCall(() => Promise.reject(new Error("down")));
@@ -48,7 +48,7 @@ onEverySetup("remove() deletes a circuit, tells of it, and nothing is reborn", a
   const { key, store, name, context, boundary } = breaker;
   const identity = { key, store, name, context, boundary };
   const by = { reason: "left", actor: "ada", until: null };
-  // There is no generation after it.
+  // No generation comes after it.
   assertEquals(told, { ...identity, ...by, epoch: "", generation: 0 });
   assertEquals([await breaker.getState(), await breaker.call(() => 1)], ["CLOSED", 1]);
   await world.sync();

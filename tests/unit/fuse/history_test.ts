@@ -5,7 +5,7 @@ import { T1 } from "./scopes.ts";
 import type { StoredEvent } from "@fuse/edge/store";
 import { chaos, memory, type OpeningStore } from "../../support/drivers.ts";
 
-/** A store whose trail is these rows, with the queries that reached it. */
+/** A store with these rows as its trail, which notes the queries that reached it. */
 function trail(keys: string[], queries: unknown[] = []): OpeningStore {
   const rows = keys.map((key, i): StoredEvent => ({
     id: String(i),
@@ -42,18 +42,18 @@ Deno.test("history() covers the view's store and scopes, and names the circuits"
   assertEquals([event?.name, event?.context, event?.boundary], ["a", "tenant:1", null]);
 });
 
-Deno.test("history() gives at most as many as it was asked for", async () => {
+Deno.test("history() returns at most the requested number", async () => {
   const keys = ["a", "b", "a:for:tenant:1", "c", "b:for:tenant:1"];
   const fuse = createFuse({ stores: { one: trail(keys), two: trail(keys) } });
   assertEquals((await ids(fuse.history({ limit: 3 }))).length, 3);
-  // What lies outside of the view does not use up its share.
+  // Rows outside of the view do not use up its limit.
   assertEquals(await ids(fuse.for(T1).store("one").history({ limit: 2 })), [
     "one/a:for:tenant:1/2",
     "one/b:for:tenant:1/4",
   ]);
 });
 
-Deno.test("history() hands the query on, and a handle asks for its own circuit", async () => {
+Deno.test("history() passes the query on, and a handle asks for its own circuit", async () => {
   const queries: Record<string, unknown>[] = [];
   const fuse = createFuse({ stores: { one: trail(["a", "b"], queries) } });
   const query: EventQuery = { event: "opened", from: new Date(1), to: new Date(9), cursor: "0" };
@@ -61,7 +61,7 @@ Deno.test("history() hands the query on, and a handle asks for its own circuit",
   assertEquals(queries, [{ ...query, key: "b" }]);
 });
 
-/** A store whose trail is these rows, and whose cursors mean as much to any other one. */
+/** A store with these rows as its trail, whose cursors are valid in any other store. */
 function paged(keys: string[]): OpeningStore {
   const rows = keys.map((key, i): StoredEvent => ({
     ...{ id: String(i), key, event: "opened", at: new Date(i), metadata: null, cursor: `${i}:x` },
@@ -74,7 +74,7 @@ function paged(keys: string[]): OpeningStore {
   });
 }
 
-Deno.test("history() misses nothing and gives nothing twice when it is paged over several stores", async () => {
+Deno.test("history() misses and repeats nothing when it is paged over several stores", async () => {
   const stores = {
     one: paged(["a", "b", "a:for:tenant:1"]),
     "two: %": paged(["c", "d:for:tenant:1", "e", "f"]),
@@ -98,7 +98,7 @@ Deno.test("history() misses nothing and gives nothing twice when it is paged ove
   }
 });
 
-Deno.test("history() of one store takes that store's own cursor and the Fuse's when either is given", async () => {
+Deno.test("history() of one store accepts that store's own cursor and the Fuse's", async () => {
   const root = createFuse({ stores: { one: paged(["a", "a", "a"]), two: paged(["a", "a"]) } });
   const [, , , { cursor } = { cursor: "" }] = await Array.fromAsync(root.history());
   for (const view of [root.store("two"), root.store("two").make("a")]) {
@@ -107,12 +107,12 @@ Deno.test("history() of one store takes that store's own cursor and the Fuse's w
       assertEquals(left.map(({ store, id }) => [store, id]), [["two", "1"]], one);
     }
   }
-  // A single store needs no telling apart.
+  // A single store's cursors need no name.
   const fuse = createFuse({ stores: { only: paged(["a", "a"]) } });
   assertEquals(await ids(fuse.history({ cursor: "0:x" })), ["only/a/1"]);
 });
 
-Deno.test("history() refuses a limit and a cursor when they are none", async () => {
+Deno.test("history() refuses an invalid limit and an invalid cursor", async () => {
   const root = createFuse({ stores: { one: paged(["a"]), two: paged(["b"]) } });
   const [{ cursor } = { cursor: "" }] = await Array.fromAsync(root.history());
   for (const view of [root, root.store("one"), root.make("a")]) {
@@ -141,7 +141,7 @@ Deno.test("history() refuses a limit and a cursor when they are none", async () 
   }
 });
 
-Deno.test("history() is a TypeError where a store keeps no trail", async () => {
+Deno.test("history() throws a TypeError if a store keeps no trail", async () => {
   const fuse = createFuse({ stores: { one: trail([]), array: memory() } });
   await assertRejects(
     () => ids(fuse.history()),

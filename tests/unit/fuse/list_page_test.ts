@@ -10,7 +10,7 @@ import { chaos, FakeClock } from "@fuse/edge/testing";
 import { memory } from "../../support/drivers.ts";
 import { down } from "./scopes.ts";
 
-/** Two stores; of ten circuits each, two are open. */
+/** Creates two stores; of ten circuits each, two are open. */
 async function populated() {
   const clock = new FakeClock();
   let gone = false;
@@ -41,7 +41,7 @@ async function pagesOf(fuse: Fuse, options: CircuitPageOptions = {}) {
 const OPEN = ["a/c4", "a/c9", "b/c4", "b/c9"];
 const EACH = [0, 1, 2, 3, 5, 6, 7, 8];
 
-Deno.test("listPage() gives full pages, each circuit once, and first what is not plainly CLOSED", async () => {
+Deno.test("listPage() returns full pages, each circuit once, circuits that are not plainly CLOSED first", async () => {
   const { fuse } = await populated();
   const all = [...OPEN, ...EACH.map((i) => `a/c${i}`), ...EACH.map((i) => `b/c${i}`)];
   for (const limit of [1, 2, 3, 7, 20, 100, 1_000]) {
@@ -86,7 +86,7 @@ Deno.test("listPage() names a store that is down, and list() throws after the ci
   assertEquals(names, Array(10).fill("b"));
 });
 
-Deno.test("listPage() refuses limits, cursors and filters that are none", async () => {
+Deno.test("listPage() refuses invalid limits, cursors and filters", async () => {
   const { fuse } = await populated();
   const refused = (options: unknown, message: string) =>
     assertRejects(() => fuse.listPage(options as CircuitPageOptions), Error, message);

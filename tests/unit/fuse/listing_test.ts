@@ -1,4 +1,4 @@
-// What covers many circuits: lists, and resets.
+// Operations on many circuits: lists, and resets.
 import { assertEquals, assertRejects } from "@std/assert";
 import { type CircuitFilter, type CircuitSnapshot, createFuse } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
@@ -72,27 +72,27 @@ Deno.test("list() covers the view's store and scopes, and a filter narrows that"
   assertEquals(await names(fuse.for(T2), { state: "OPEN" }), [ALL[5]!]);
 });
 
-Deno.test("for(null) and boundary(null) cover the circuits of no context and no boundary", async () => {
+Deno.test("for(null) and boundary(null) cover the circuits without a context and without a boundary", async () => {
   const { fuse } = await populated();
   assertEquals(await names(fuse.for(null)), await names(fuse, { context: null }));
   assertEquals(await names(fuse.boundary(null)), await names(fuse, { boundary: null }));
 });
 
-Deno.test("list() shows what this isolate has not sent yet", async () => {
+Deno.test("list() shows this isolate's unsent outcomes", async () => {
   const { fuse } = await populated();
   await fuse.store("other").boundary(EU).make("closed").call(() => 1);
   const [snapshot] = await Array.fromAsync(fuse.store("other").list());
   assertEquals(snapshot!.metrics.totalSuccesses, 2);
 });
 
-Deno.test("list() gives snapshots as the handle does", async () => {
+Deno.test("list() returns snapshots as the handle does", async () => {
   const { fuse } = await populated();
   for await (const listed of fuse.store("array").list({ context: null })) {
     assertEquals(listed, await fuse.make(listed.name).snapshot());
   }
 });
 
-Deno.test("list() pages through a store that gives a few at a time", async () => {
+Deno.test("list() pages through a store that returns few circuits at a time", async () => {
   const cursors: (string | null)[] = [];
   const whole = memory();
   const paged: OpeningStore = Object.assign(chaos(whole, {}), {
@@ -113,7 +113,7 @@ Deno.test("list() pages through a store that gives a few at a time", async () =>
   assertEquals(cursors, [null, "1", "2", "3"]);
 });
 
-Deno.test("list(), exportState() and resetAll() refuse bad filters", async () => {
+Deno.test("list(), exportState() and resetAll() refuse invalid filters", async () => {
   const { fuse } = await populated();
   const bad: [unknown, string][] = [
     [{ states: "OPEN" }, `no option "states"`],
@@ -128,7 +128,7 @@ Deno.test("list(), exportState() and resetAll() refuse bad filters", async () =>
   }
 });
 
-Deno.test("resetAll() closes and clears the view's circuits, and answers how many", async () => {
+Deno.test("resetAll() closes and clears the view's circuits, and returns their number", async () => {
   const { fuse } = await populated();
   const resets: (string | null)[] = [];
   fuse.on("reset", ({ key, reason, actor }) => void resets.push(key, reason, actor));
@@ -140,7 +140,7 @@ Deno.test("resetAll() closes and clears the view's circuits, and answers how man
   assertEquals(await names(fuse, { overridden: true }), ["forced"]);
 });
 
-Deno.test("resetAll() refuses bad reasons, and resets nothing", async () => {
+Deno.test("resetAll() refuses invalid reasons, and resets nothing", async () => {
   const { fuse } = await populated();
   await assertRejects(() => fuse.resetAll({ actor: 5 as never }), TypeError, `"actor"`);
   assertEquals((await names(fuse, { state: "OPEN" })).length, 3);

@@ -42,7 +42,7 @@ const BAD_OPTIONS: [unknown, string][] = [
   [{ circuits: { "a*b": {} } }, `"circuits.a*b" must be a name, or a prefix`],
   [{ circuits: { "**": {} } }, `"circuits.**"`],
   [{ circuits: { a: { fallbackOn: "always" } } }, `"fallbackOn" must be one of`],
-  // Each is fine, together they are not.
+  // Each is valid, but not together.
   [{ defaults: { maxCooldownMs: 1000 }, circuits: { a: { cooldownMs: 2000 } } }, `"cooldownMs"`],
   [{ strategies: null }, `"strategies"`],
   [{ strategies: { mine: "rolling_window" } }, `"strategies.mine" must be a function`],
@@ -72,7 +72,7 @@ for (const [options, message] of BAD_OPTIONS) {
   });
 }
 
-Deno.test("createFuse() takes undefined for not given", async () => {
+Deno.test("createFuse() treats undefined as not given", async () => {
   const nothing = {
     stores: undefined,
     default: undefined,
@@ -92,13 +92,13 @@ Deno.test("createFuse() takes undefined for not given", async () => {
   assertEquals(await breaker.call(() => 1), 1);
 });
 
-Deno.test("createFuse() takes the first store for its default, or the one it is told", () => {
+Deno.test("createFuse() uses the first store as default, or the named one", () => {
   const stores = { one: memory(), two: memory() };
   assertEquals(createFuse({ stores }).make("a").store, "one");
   assertEquals(createFuse({ stores, default: "two" }).make("a").store, "two");
 });
 
-Deno.test("createFuse() does not go on to depend on the objects it was given", async () => {
+Deno.test("createFuse() copies the objects that it was given", async () => {
   const defaults: CircuitOptions = { failureThreshold: 1 };
   const circuits: Record<string, CircuitOptions> = { special: { failureThreshold: 2 } };
   const stores: Record<string, Store> = { array: memory() };
@@ -143,7 +143,7 @@ for (const [options, message] of BAD_HANDLES) {
     const fuse = createFuse();
     const error = assertThrows(() => fuse.make("a", options as CircuitOptions), Error, message);
     assert(error instanceof RangeError || error instanceof TypeError);
-    // What was refused fixed no policy.
+    // The refused options fixed no policy.
     let mismatches = 0;
     fuse.on("config_mismatch", () => mismatches++);
     const breaker = fuse.make("a", { failureThreshold: 2 });
@@ -153,7 +153,7 @@ for (const [options, message] of BAD_HANDLES) {
   });
 }
 
-Deno.test("make() refuses what is no name", () => {
+Deno.test("make() refuses an invalid name", () => {
   for (const name of ["", "x".repeat(256), undefined, null, 5, {}, ["a"]]) {
     assertThrows(
       () => createFuse().make(name as string),
@@ -163,13 +163,13 @@ Deno.test("make() refuses what is no name", () => {
   }
 });
 
-Deno.test("make() takes inherited options for what they say", async () => {
+Deno.test("make() reads inherited options", async () => {
   const breaker = createFuse().make("a", Object.create({ failureThreshold: 1 }));
   await breaker.tryCall(down);
   assertEquals(await breaker.isOpen(), true);
 });
 
-Deno.test("createFuse({ circuits }) matches by exact name, then by the longest prefix, on top of the defaults", async () => {
+Deno.test("createFuse({ circuits }) matches by exact name, then by the longest prefix, in addition to the defaults", async () => {
   const fuse = createFuse({
     defaults: { failureThreshold: 4, cooldownMs: 7000 },
     circuits: {
@@ -194,7 +194,7 @@ Deno.test("createFuse({ circuits }) matches by exact name, then by the longest p
   assertEquals(await trips("pay-eu-2", 1), [false, "OPEN", 7000]);
 });
 
-Deno.test("circuits may choose a store, which a handle's own option overrules", () => {
+Deno.test("circuits may select a store, which a handle's own option overrides", () => {
   const fuse = createFuse({
     stores: { one: memory(), two: memory(), three: memory() },
     defaults: { store: "two" },
@@ -210,7 +210,7 @@ Deno.test("circuits may choose a store, which a handle's own option overrules", 
   assertEquals(stores, ["two", "three", "one", "one", "two"]);
 });
 
-Deno.test("store() refuses a store that there is none of", () => {
+Deno.test("store() refuses an unknown store", () => {
   for (const name of ["nowhere", "", "toString", "__proto__", undefined]) {
     assertThrows(
       () => createFuse().store(name as string),

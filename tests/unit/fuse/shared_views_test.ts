@@ -1,4 +1,4 @@
-// Views and lists on a store that others share: empty pages, whose request gets the work, what room is made from.
+// Views and lists on a shared store: empty pages, the request that gets the work, and eviction.
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { createFuse, type Scope } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
@@ -7,7 +7,7 @@ import { chaos, memory, type OpeningStore } from "../../support/drivers.ts";
 
 const tenant = (id: Scope["id"]): Scope => ({ type: "tenant", id });
 
-Deno.test("Fuse.list() follows the pages of a store to their end, empty ones too", async () => {
+Deno.test("Fuse.list() follows the pages of a store to their end, also empty ones", async () => {
   const inner = memory();
   const cursors: (string | null)[] = [];
   const paged: OpeningStore = new Proxy(chaos(inner, {}), {
@@ -34,7 +34,7 @@ Deno.test("Fuse.list() follows the pages of a store to their end, empty ones too
   assertEquals(cursors, [null, "1", "2", "3", "4", "5"]);
 });
 
-Deno.test("with() hands background work to the request when it is given one, else as before", async () => {
+Deno.test("with() passes background work to the given request, else as before", async () => {
   const given: string[] = [];
   const request = (name: string) => ({ waitUntil: () => void given.push(name) });
   const clock = new FakeClock();
@@ -61,7 +61,7 @@ Deno.test("with() hands background work to the request when it is given one, els
   assertEquals(given, ["all", "all", "all", "first", "second", "first", "first"]);
 });
 
-Deno.test("flush() rejects for nobody when the store is away", async () => {
+Deno.test("flush() does not reject when the store is unreachable", async () => {
   const fuse = createFuse({ stores: { remote: chaos(memory(), { errorRate: 1 }) } });
   const told: string[] = [];
   fuse.on("store_error", ({ operation }) => void told.push(operation));
@@ -71,22 +71,23 @@ Deno.test("flush() rejects for nobody when the store is away", async () => {
   assertEquals(told.length, 1);
 });
 
-Deno.test("createFuse({ maxCircuits }) gives what was made again a second chance when room is needed", () => {
-  // A circuit that is remembered takes no other policy.
+Deno.test("createFuse({ maxCircuits }) gives a circuit that was made again a second chance", () => {
+  // A circuit that is remembered accepts no other policy.
   const fuse = createFuse({ maxCircuits: 3 });
   const remembered: string[] = [];
   fuse.on("config_mismatch", ({ name }) => void remembered.push(name));
   const make = (...names: string[]) => {
     for (const name of names) fuse.make(name, { failureThreshold: 7 });
   };
-  // All are as new when "d" needs room: the first goes. "b" is made again, so that "c" goes for "e".
+  // All are unused when "d" needs room: the first is evicted. "b" is made again, so that "c" is
+  // evicted for "e".
   make("a", "b", "c", "d", "b", "e");
   for (const name of ["b", "d", "e", "c"]) fuse.make(name, { failureThreshold: 8 });
   assertEquals(remembered, ["b", "d", "e"]);
 });
 
 for (const [name, store] of [["memory", memory()], ["remote", chaos(memory(), {})]] as const) {
-  Deno.test(`createFuse({ maxCircuits }) gives what was called a second chance when room is needed (${name})`, async () => {
+  Deno.test(`createFuse({ maxCircuits }) gives a circuit that was called a second chance (${name})`, async () => {
     const fuse = createFuse({ maxCircuits: 3, stores: { [name]: store } });
     const remembered: string[] = [];
     fuse.on("config_mismatch", ({ name }) => void remembered.push(name));
@@ -94,7 +95,7 @@ for (const [name, store] of [["memory", memory()], ["remote", chaos(memory(), {}
     const [, b] = ["a", "b", "c"].map(make);
     make("d");
     await succeed(b!);
-    // "a" went for "d", and "b", the next, is in use: "c" goes.
+    // "a" was evicted for "d", and "b", the next, is in use: "c" is evicted.
     make("e");
     for (const name of ["b", "d", "e", "c"]) fuse.make(name, { failureThreshold: 8 });
     assertEquals(remembered, ["b", "d", "e"]);
@@ -102,7 +103,7 @@ for (const [name, store] of [["memory", memory()], ["remote", chaos(memory(), {}
 }
 
 for (const [name, store] of [["memory", memory()], ["remote", chaos(memory(), {})]] as const) {
-  Deno.test(`make() reports no mismatch with what this isolate recorded before it had options (${name})`, async () => {
+  Deno.test(`make() reports no mismatch with this isolate's records from before it had options (${name})`, async () => {
     const fuse = createFuse({ stores: { [name]: store } });
     const told: string[] = [];
     fuse.on("config_mismatch", ({ name }) => void told.push(name));
@@ -116,7 +117,7 @@ for (const [name, store] of [["memory", memory()], ["remote", chaos(memory(), {}
   });
 }
 
-Deno.test("Fuse.list() and Fuse.importState() refuse options that are none", async () => {
+Deno.test("Fuse.list() and Fuse.importState() refuse invalid options", async () => {
   const fuse = createFuse();
   await succeed(fuse.make("a"));
   for (const filter of [{ name: 5 }, { state: "open" }, { overridden: "yes" }, null]) {

@@ -1,5 +1,5 @@
-// Nothing fails in silence (design, "The guard", point 5): what goes to the console when nobody listens, and
-// what says that this isolate decides alone.
+// No failure is silent (design, "The guard", point 5): the console output without a listener, and
+// the events of an isolate that decides alone.
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { createFuse, type FuseEvents } from "@fuse/edge";
 import { health } from "@fuse/edge/hono";
@@ -10,7 +10,7 @@ import { prometheus } from "../../../src/prometheus.ts";
 import { chaos, memory } from "../../support/drivers.ts";
 import { fail, replacing, succeed, turn } from "../../support/setups.ts";
 
-/** What went to the console as warnings while `body` ran. */
+/** Returns the console warnings while `body` ran. */
 async function warnings(body: () => Promise<void>): Promise<string[]> {
   const said: string[] = [];
   const warn = (...args: unknown[]) => void said.push(args.map(String).join(" "));
@@ -18,7 +18,7 @@ async function warnings(body: () => Promise<void>): Promise<string[]> {
   return said;
 }
 
-/** A Fuse on a store of which `fails` says what it answers to. */
+/** A Fuse on a store that fails the operations for which `fails` returns `true`. */
 function failing(fails: (operation: string, key: string | null) => Error | undefined) {
   const clock = new FakeClock();
   const store = memory({ clock: clock.now });
@@ -29,7 +29,7 @@ function failing(fails: (operation: string, key: string | null) => Error | undef
   return { clock, store, fuse };
 }
 
-Deno.test("createFuse() warns once, not once a call, when the token is wrong", async () => {
+Deno.test("createFuse() warns once, not once for each call, when the token is wrong", async () => {
   const said = await warnings(async () => {
     const { fuse, clock } = failing(() =>
       new StoreAnswerError("WRONGPASS invalid password", { scope: "store" })
@@ -41,7 +41,7 @@ Deno.test("createFuse() warns once, not once a call, when the token is wrong", a
       clock.advance(1_000);
     }
   });
-  // Reads and writes are refused, each for itself.
+  // Reads and writes are refused separately.
   const ours = said.filter((text) => text.includes("WRONGPASS"));
   assert(ours.length >= 1 && ours.length <= 2, said.join("\n"));
   assertStringIncludes(ours[0]!, 'Fuse: store "redis" fails at ');
@@ -65,7 +65,7 @@ Deno.test("createFuse() warns once of an outage, and again of the next", async (
   assertEquals(outages.length, 2, said.join("\n"));
 });
 
-Deno.test("list() warns once when it is refused, however often it is asked for", async () => {
+Deno.test("list() warns once when it is refused, however often it is called", async () => {
   const said = await warnings(async () => {
     const { fuse } = failing((operation) => operation === "list" ? new Error("SCAN") : undefined);
     for (let i = 0; i < 5; i++) await Array.fromAsync(fuse.list()).catch(() => {});
@@ -73,7 +73,7 @@ Deno.test("list() warns once when it is refused, however often it is asked for",
   assertEquals(said, ['Fuse: store "redis" fails at list, Error: SCAN']);
 });
 
-Deno.test("outcomes that may be lost, a policy of another's and a circuit that begins anew warn", async () => {
+Deno.test("lost outcomes, a foreign policy and a circuit that begins anew cause warnings", async () => {
   const said = await warnings(async () => {
     let down = false;
     const { fuse, clock, store } = failing(() => down ? new Error("gone") : undefined);
@@ -108,7 +108,7 @@ for (
     "config_mismatch",
   ] as const satisfies readonly (keyof FuseEvents)[]
 ) {
-  Deno.test(`on() takes the place of the warning when it is of ${type}`, async () => {
+  Deno.test(`on() replaces the warning when it is of ${type}`, async () => {
     const heard: unknown[] = [];
     const said = await warnings(async () => {
       let down = false;
@@ -141,7 +141,7 @@ for (
   });
 }
 
-Deno.test("snapshot() says that this isolate decides alone, and so do explain(), health() and metrics()", async () => {
+Deno.test("snapshot(), explain(), health() and metrics() say that this isolate decides alone", async () => {
   let refuses = false;
   const { fuse, clock } = failing((operation) =>
     refuses && operation !== "read" && operation !== "list"
@@ -166,7 +166,7 @@ Deno.test("snapshot() says that this isolate decides alone, and so do explain(),
   refuses = true;
   await fail(breaker, 2);
   await turn();
-  // Reads go on being answered: that is no recovery.
+  // Reads still succeed: that is no recovery.
   const snapshot = await breaker.snapshot();
   assertEquals([snapshot.local, snapshot.state], [true, "OPEN"]);
   assertStringIncludes(await breaker.explain(), "decides alone");

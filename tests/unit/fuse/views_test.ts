@@ -4,7 +4,7 @@ import { createFuse, memory } from "@fuse/edge";
 import { chaos } from "@fuse/edge/testing";
 import { down, EU, names, T1, T2 } from "./scopes.ts";
 
-Deno.test("for(), boundary(), store() and with() give new views and change none", async () => {
+Deno.test("for(), boundary(), store() and with() return new views and change none", async () => {
   const fuse = createFuse({ stores: { array: memory(), other: memory() } });
   const tenant = fuse.for(T1);
   const views = [
@@ -28,13 +28,13 @@ Deno.test("for(), boundary(), store() and with() give new views and change none"
   assertEquals(fuse.make("a").context, null);
 });
 
-Deno.test("with() gives the same view for no request", () => {
+Deno.test("with() returns the same view without a request", () => {
   const fuse = createFuse();
   assertStrictEquals(fuse.with(null), fuse);
   assertStrictEquals(fuse.with(undefined), fuse);
 });
 
-Deno.test("with() keeps a view's scopes, and hands its work to the request", async () => {
+Deno.test("with() keeps a view's scopes, and passes its work to the request", async () => {
   const fuse = createFuse({ stores: { remote: chaos(memory(), {}) } });
   const held: Promise<unknown>[] = [];
   const view = fuse.for(T1).with({ waitUntil: (work) => void held.push(work) }).boundary(EU);
@@ -46,7 +46,7 @@ Deno.test("with() keeps a view's scopes, and hands its work to the request", asy
   assertEquals((await fuse.for(T1).boundary(EU).make("a").getMetrics()).totalFailures, 1);
 });
 
-Deno.test("for() and boundary() refuse what is no scope", () => {
+Deno.test("for() and boundary() refuse an invalid scope", () => {
   for (const scope of [undefined, "tenant:1", {}, { type: "t" }, { type: "t", id: NaN }]) {
     assertThrows(() => createFuse().for(scope as never), TypeError, `"context" must be null or`);
     assertThrows(

@@ -1,4 +1,4 @@
-// Listeners of a Fuse, what it has under way, and how many circuits it keeps.
+// Listeners of a Fuse, its pending work, and the number of circuits it keeps.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { createFuse, type Fuse } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
@@ -7,7 +7,7 @@ import { down, EU, names, T1 } from "./scopes.ts";
 import type { Tally } from "@fuse/edge/store";
 import { chaos, memory, type OpeningStore } from "../../support/drivers.ts";
 
-Deno.test("on() of a view hears its circuits only, and stops as told", async () => {
+Deno.test("on() of a view receives events of its circuits only, and stops when asked to", async () => {
   const fuse = createFuse();
   const heard: string[] = [];
   const listen = (who: string, view: Fuse, signal?: AbortSignal) =>
@@ -35,7 +35,7 @@ Deno.test("on() of a view hears its circuits only, and stops as told", async () 
   assertEquals(heard, []);
 });
 
-Deno.test("on() hears what handles do that were made before it", async () => {
+Deno.test("on() receives events of handles that were made before it", async () => {
   const fuse = createFuse();
   const breaker = fuse.make("a");
   for (let i = 0; i < 3; i++) await breaker.call(() => 1);
@@ -72,7 +72,7 @@ Deno.test("flush() covers the view's store and scopes", async () => {
   assertEquals(records, ["a:for:tenant:1", "a"]);
 });
 
-Deno.test("asyncDispose() sends what is pending", async () => {
+Deno.test("asyncDispose() sends pending outcomes", async () => {
   const store = memory();
   {
     await using fuse = createFuse({ stores: { remote: chaos(store, {}) } });
@@ -82,7 +82,7 @@ Deno.test("asyncDispose() sends what is pending", async () => {
   assertEquals((await store.read("a", { at: Date.now(), shape })).totals.successes, 3);
 });
 
-Deno.test("flush() waits for what is under way", async () => {
+Deno.test("flush() waits for requests on their way", async () => {
   const gate = Promise.withResolvers<void>();
   const store = chaos(memory(), {});
   const slow: OpeningStore = new Proxy(store, {
@@ -103,8 +103,8 @@ Deno.test("flush() waits for what is under way", async () => {
   await done;
 });
 
-Deno.test("importState() is not taken for a store that forgot its circuits", async () => {
-  // It put the record there itself: `imported`, and no `reborn`.
+Deno.test("importState() is not mistaken for a store that lost its circuits", async () => {
+  // It wrote the record itself: `imported`, and no `reborn`.
   const fuse = createFuse({ stores: { remote: chaos(memory(), {}) } });
   await fuse.make("a").tryCall(down);
   const state = await fuse.exportState();
@@ -115,7 +115,7 @@ Deno.test("importState() is not taken for a store that forgot its circuits", asy
   assertEquals(told, ["imported"]);
 });
 
-Deno.test("importState() refuses what would put two circuits into one, and imports nothing", async () => {
+Deno.test("importState() refuses data that would merge two circuits, and imports nothing", async () => {
   const from = createFuse({ stores: { one: memory(), two: memory() } });
   await from.store("one").make("a").tryCall(down);
   await from.store("two").make("a").tryCall(down);
@@ -130,7 +130,7 @@ Deno.test("importState() refuses what would put two circuits into one, and impor
   });
 });
 
-Deno.test("createFuse({ maxCircuits }) bounds the outcomes that wait for a store that is away, and tells which it drops", async () => {
+Deno.test("createFuse({ maxCircuits }) bounds the outcomes that wait for an unreachable store, and reports dropped ones", async () => {
   const clock = new FakeClock();
   const stores = { remote: chaos(memory(), { down: () => true }) };
   const fuse = createFuse({ stores, clock: clock.now, maxCircuits: 5 });
@@ -161,7 +161,7 @@ Deno.test("createFuse({ maxCircuits }) loses no rejection of a memory store's ci
 });
 
 Deno.test("createFuse({ maxCircuits }) keeps the policy of a circuit that is in use", async () => {
-  // A handle at module scope is made once, and called for as long as the isolate lives.
+  // A handle at module scope is created once, and called as long as the isolate lives.
   const fuse = createFuse({ maxCircuits: 2 });
   const payments = fuse.make("payments", { failureThreshold: 1 });
   for (let i = 0; i < 8; i++) {
@@ -172,7 +172,7 @@ Deno.test("createFuse({ maxCircuits }) keeps the policy of a circuit that is in 
   assertEquals(await payments.getState(), "OPEN");
 });
 
-Deno.test("flush() has stores deliver what they keep for another, once all is sent, and tells of troubles", async () => {
+Deno.test("flush() makes stores deliver rows for another store, after sending, and reports troubles", async () => {
   const log: string[] = [];
   const inner = chaos(memory(), {});
   const records = inner.record.bind(inner);

@@ -1,4 +1,4 @@
-// What the middleware answers for a circuit that lets nothing through.
+// The middleware's answer when a circuit rejects.
 import { assert, assertEquals } from "@std/assert";
 import { createFuse, isCallTimeoutError, isStoreUnavailableError } from "@fuse/edge";
 import { circuitBreaker, type FuseVariables, health, metrics } from "@fuse/edge/hono";
@@ -31,7 +31,7 @@ Deno.test("circuitBreaker() answers 503 with Retry-After and problem+json while 
 
 // Rule 10, trap 52.
 for (const expose of [undefined, false, true]) {
-  Deno.test(`circuitBreaker() tells of its inside only with expose (${expose})`, async () => {
+  Deno.test(`circuitBreaker() reveals internals only with expose (${expose})`, async () => {
     const secret = "the contract with ACME ended";
     const fuse = createFuse({ storeTimeoutMs: 1 });
     const app = new Hono().onError(answerErrors);
@@ -76,7 +76,7 @@ Deno.test("circuitBreaker() keeps headers that middleware before it set", async 
   assertEquals(headers.get("content-type"), "application/problem+json");
 });
 
-Deno.test("circuitBreaker() answers by onOpen, which gets error and context", async () => {
+Deno.test("circuitBreaker() answers with onOpen, which receives error and context", async () => {
   const { app } = guarded({
     onOpen: async (error, c) => {
       await Promise.resolve();
@@ -100,7 +100,7 @@ Deno.test("circuitBreaker() closes the circuit again when trials succeed", async
   assertEquals(await fuse.make("api").getState(), "CLOSED");
 });
 
-Deno.test("circuitBreaker() heeds Retry-After of the response that opens the circuit", async () => {
+Deno.test("circuitBreaker() follows Retry-After of the response that opens the circuit", async () => {
   for (const thrown of [false, true]) {
     const res = () => new Response("busy", { status: 503, headers: { "retry-after": "120" } });
     const { app } = guarded({}, () => {
@@ -112,7 +112,7 @@ Deno.test("circuitBreaker() heeds Retry-After of the response that opens the cir
   }
 });
 
-Deno.test("circuitBreaker() answers 504 after callTimeoutMs, and lets go of what comes late", async () => {
+Deno.test("circuitBreaker() answers 504 after callTimeoutMs, and drops a late response", async () => {
   const late = Promise.withResolvers<Response>();
   const errors: unknown[] = [];
   const { app, fuse } = guarded({ options: { ...TRIP, callTimeoutMs: 1 } }, () => late.promise);
@@ -142,7 +142,7 @@ Deno.test("circuitBreaker() leaves a handler's own CallTimeoutError to the appli
   assertEquals(await fuse.make("api").getState(), "OPEN");
 });
 
-Deno.test("circuitBreaker() answers 503 when the store is down and that is to reject", async () => {
+Deno.test("circuitBreaker() answers 503 when the store is down and onStoreError is reject", async () => {
   const { fuse } = shared({ onStoreError: "reject" }, { down: () => true });
   const { app } = guarded({ fuse }, (c) => c.text("unreachable"));
   let cause: unknown;

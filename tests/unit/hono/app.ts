@@ -12,7 +12,7 @@ import { chaos, memory } from "../../support/drivers.ts";
 
 export const TRIP: CircuitOptions = { failureThreshold: 1, successThreshold: 1, cooldownMs: 5_000 };
 
-/** An application with one guarded route; the circuit is called "api" unless another is named. */
+/** An application with one guarded route; its circuit is "api" unless another is named. */
 export function guarded(
   options: Partial<CircuitBreakerMiddlewareOptions>,
   handler: (c: Context<{ Variables: FuseVariables }>) => Response | Promise<Response>,
@@ -25,7 +25,7 @@ export function guarded(
   return { app, fuse: typeof options.fuse === "object" ? options.fuse : fuse, clock };
 }
 
-/** A Fuse on a store that it shares. */
+/** Fuses on a shared store. */
 export function shared(options: FuseOptions = {}, faults: Parameters<typeof chaos>[1] = {}) {
   const clock = new FakeClock();
   const inner = memory({ clock: clock.now });
@@ -53,7 +53,7 @@ export function boom(): never {
   throw new Error("boom");
 }
 
-/** As Hono's own, without the noise. */
+/** The error handler of Hono, without its console output. */
 export function answerErrors(error: Error, c: Context): Response {
   return error instanceof HTTPException ? error.getResponse() : c.text("", 500);
 }

@@ -90,7 +90,7 @@ Deno.test("circuitBreaker() counts an answer without a body at once", async () =
   });
 });
 
-Deno.test("circuitBreaker() counts at once what answers HEAD, whose body nobody reads", async () => {
+Deno.test("circuitBreaker() counts an answer to HEAD at once, because its body is not read", async () => {
   await serving((c) => c.text("body"), async ({ url, told, counted }) => {
     const { headers } = await fetch(url, { method: "HEAD" });
     assertEquals([headers.get("x-after"), told, await counted()], ["set", ["success"], [1, 0]]);
@@ -137,7 +137,7 @@ for (
     [" and the route passes its signal on", (url: string, c: Context) => fetch(url, c.req.raw)],
   ] as const
 ) {
-  Deno.test(`circuitBreaker() counts nothing when the client leaves during a stream${what}`, async () => {
+  Deno.test(`circuitBreaker() counts neutral when the client leaves during a stream${what}`, async () => {
     await using upstream = await startStreams();
     const route = (c: Context) => send(`${upstream.url}/stall`, c);
     await serving(route, async ({ url, ended, counted }) => {

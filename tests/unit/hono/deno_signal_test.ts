@@ -1,4 +1,4 @@
-// What the middleware makes of Deno's request signal, which aborts after every response. Trap 55.
+// The middleware's treatment of Deno's request signal, which aborts after every response. Trap 55.
 import { assertEquals } from "@std/assert";
 import { createFuse } from "@fuse/edge";
 import { circuitBreaker } from "@fuse/edge/hono";
@@ -8,7 +8,10 @@ Deno.test.sanitizer({ ops: true, resources: true });
 
 type Env = { Bindings: Deno.ServeHandlerInfo };
 
-/** Plays one request; `leave` says whether its client leaves or waits for the answer of a timeout. */
+/**
+ * Plays one request; `leave` says whether its client disconnects or waits for the answer of a
+ * timeout.
+ */
 async function played(leave: boolean): Promise<[successes: number, failures: number]> {
   const fuse = createFuse();
   const app = new Hono<Env>();
@@ -55,6 +58,6 @@ Deno.test("circuitBreaker() counts a route whose request was answered by a timeo
   assertEquals(await played(false), [0, 1]);
 });
 
-Deno.test("circuitBreaker() counts nothing when the client left before any answer", async () => {
+Deno.test("circuitBreaker() counts neutral when the client left before any answer", async () => {
   assertEquals(await played(true), [0, 0]);
 });

@@ -8,7 +8,7 @@ import { Hono } from "hono";
 import { prometheus } from "../../../src/prometheus.ts";
 import { boom, shared, TRIP } from "./app.ts";
 
-Deno.test("health() is ok while nothing is open", async () => {
+Deno.test("health() is ok while no circuit is open", async () => {
   const fuse = createFuse();
   await fuse.make("api").call(() => 1);
   assertEquals(await healthOf(fuse, ["api", "never called"]), {
@@ -30,7 +30,7 @@ Deno.test("health() is degraded while a circuit is open, and down only for a cri
   const open = ["ads", "database", "newsletter"];
   assertEquals(await ask(app), { code: 503, status: "failing", open });
 
-  // An instance that gets no traffic would never see a trial succeed.
+  // An instance without traffic would never run a successful trial.
   clock.advance(5_000);
   assertEquals(await ask(app), { code: 200, status: "ok", open: [] });
 
@@ -40,8 +40,8 @@ Deno.test("health() is degraded while a circuit is open, and down only for a cri
   assertEquals((await ask(app)).code, 200);
 });
 
-Deno.test("health() says which stores are down, and drains no instance for it", async () => {
-  // Trap 66: nothing is open, and every write fails.
+Deno.test("health() names stores that are down, and drains no instance for it", async () => {
+  // Trap 66: no circuit is open, and every write fails.
   let refuses = false;
   const refusal = new StoreAnswerError("READONLY", { scope: "store" });
   const remote = chaos(memory(), {
@@ -73,7 +73,7 @@ Deno.test("health() says which stores are down, and drains no instance for it", 
   ]);
 });
 
-Deno.test("health() goes by what an override makes of a circuit", async () => {
+Deno.test("health() uses the state under an override", async () => {
   const fuse = createFuse({ defaults: TRIP });
   const app = new Hono().get("/", health({ fuse, critical: ["api"] }));
   const api = fuse.make("api");
@@ -88,7 +88,7 @@ Deno.test("health() goes by what an override makes of a circuit", async () => {
   assertEquals((await ask(app)).code, 503);
 });
 
-Deno.test("health() does not drain an instance for a tenant's circuit, and tells no tenant", async () => {
+Deno.test("health() does not drain an instance for a tenant's circuit, and names no tenant", async () => {
   const fuse = createFuse({ defaults: TRIP });
   const app = new Hono().get("/", health({ fuse, critical: ["mail"] }));
   const tenant = fuse.for({ type: "tenant", id: "acme: 50 % of 日本" });
@@ -103,7 +103,7 @@ Deno.test("health() knows a critical circuit of another store", async () => {
   assertEquals((await ask(app)).code, 503);
 });
 
-Deno.test("health() learns from rejections what another isolate opened, and asks no store", async () => {
+Deno.test("health() learns from rejections what another isolate opened, without a store request", async () => {
   const { fuse, store, asked, clock } = shared();
   const other = createFuse({ clock: clock.now, stores: { shared: store }, defaults: TRIP });
   const app = new Hono().get("/", health({ fuse, critical: ["api"] }));
@@ -117,7 +117,7 @@ Deno.test("health() learns from rejections what another isolate opened, and asks
   assertEquals(asked(), before);
 });
 
-Deno.test("health() stops believing an override that nobody here heard of for a minute", async () => {
+Deno.test("health() stops trusting an override that this isolate has not seen for a minute", async () => {
   const { fuse, store, clock } = shared();
   const other = createFuse({ clock: clock.now, stores: { shared: store } });
   const app = new Hono().get("/", health({ fuse, critical: ["api"] }));
@@ -129,14 +129,14 @@ Deno.test("health() stops believing an override that nobody here heard of for a 
   assertEquals((await ask(app)).code, 200);
 });
 
-Deno.test("health() knows what opened before it was made", async () => {
+Deno.test("health() knows circuits that opened before it was created", async () => {
   const fuse = createFuse({ defaults: TRIP });
   await fuse.make("mail").tryCall(() => boom());
   assertEquals(await healthOf(fuse, []), { code: 200, status: "degraded", open: ["mail"] });
   assertEquals((await healthOf(fuse, ["mail"])).code, 503);
 });
 
-Deno.test("health() knows what opened by way of another function that gives the same Fuse", async () => {
+Deno.test("health() knows circuits that opened through another function that returns the same Fuse", async () => {
   const fuse = createFuse({ defaults: TRIP });
   const app = new Hono();
   app.get("/", health({ fuse: () => fuse }));
@@ -145,7 +145,7 @@ Deno.test("health() knows what opened by way of another function that gives the 
   assertEquals(await ask(app), { code: 200, status: "degraded", open: ["shop"] });
 });
 
-Deno.test("health() knows what this isolate has read and never called", async () => {
+Deno.test("health() knows circuits that this isolate has read and never called", async () => {
   const { fuse, store, asked, clock } = shared();
   const other = createFuse({ clock: clock.now, stores: { shared: store }, defaults: TRIP });
   await other.make("api").tryCall(() => boom());
@@ -155,7 +155,7 @@ Deno.test("health() knows what this isolate has read and never called", async ()
   assertEquals(asked(), before);
 });
 
-Deno.test("health() keeps to the view that it was given", async () => {
+Deno.test("health() shows only the given view", async () => {
   const fuse = createFuse({ stores: { one: memory(), two: memory() }, defaults: TRIP });
   const acme = fuse.for({ type: "tenant", id: "acme" });
   await fuse.make("plain").tryCall(() => boom());
@@ -179,7 +179,7 @@ Deno.test("health() forgets what the Fuse forgets, but not what is critical", as
   assertEquals([code, open.length, open[0]], [503, 100, "first"]);
 });
 
-Deno.test("health() goes by the critical circuits of what is no Fuse of this package", async () => {
+Deno.test("health() uses the critical circuits of a foreign Fuse", async () => {
   const fuse = createFuse({ defaults: TRIP });
   const own = { make: (name: string) => fuse.make(name) } as unknown as Fuse;
   await fuse.make("mail").tryCall(() => boom());
@@ -187,7 +187,7 @@ Deno.test("health() goes by the critical circuits of what is no Fuse of this pac
   assertEquals((await healthOf(own, ["mail"])).code, 503);
 });
 
-Deno.test("health() says which failure opened a circuit, the last one of a name, and no message", async () => {
+Deno.test("health() has the failure that opened a circuit, the last one of a name, and no message", async () => {
   const clock = new FakeClock();
   const fuse = createFuse({ clock: clock.now, defaults: TRIP, instance: "fra1" });
   const app = new Hono().get("/", health({ fuse }));
@@ -207,7 +207,7 @@ Deno.test("health() says which failure opened a circuit, the last one of a name,
   assertEquals([kind, status], ["Response", 503]);
 });
 
-Deno.test("health() is not to be cached", async () => {
+Deno.test("health() forbids caching", async () => {
   const app = new Hono().get("/", health({ fuse: createFuse() }));
   const response = await app.request("/");
   assertEquals(response.headers.get("cache-control"), "no-store");

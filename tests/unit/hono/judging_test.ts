@@ -1,4 +1,4 @@
-// What the middleware counts.
+// The outcomes that the middleware counts.
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import { type CircuitBreakerOpenError, createFuse, isCircuitBreakerOpenError } from "@fuse/edge";
 import { circuitBreaker } from "@fuse/edge/hono";
@@ -28,7 +28,7 @@ for (
   });
 }
 
-Deno.test("circuitBreaker() counts an error even if onError makes something else of it", async () => {
+Deno.test("circuitBreaker() counts an error even if onError answers otherwise", async () => {
   for (const error of [new Error("hidden"), new HTTPException(503)]) {
     const { app, fuse } = guarded({}, () => {
       throw error;
@@ -46,7 +46,7 @@ Deno.test("circuitBreaker() counts a 5xx that onError makes of an HTTPException"
   assertEquals(await fuse.make("api").getState(), "OPEN");
 });
 
-Deno.test("circuitBreaker() lets through and counts what is thrown and no Error", async () => {
+Deno.test("circuitBreaker() passes on and counts thrown values that are no Error", async () => {
   const { app, fuse } = guarded({}, () => {
     throw "a string";
   });
@@ -66,7 +66,7 @@ Deno.test("circuitBreaker() judges by isFailure of the middleware", async () => 
   assertEquals(await fuse.make("api").getState(), "OPEN");
 });
 
-Deno.test("circuitBreaker() judges as the Fuse is configured to", async () => {
+Deno.test("circuitBreaker() judges with the Fuse's options", async () => {
   const fuse = createFuse({
     circuits: { api: { ...TRIP, ignore: [RangeError], isFailure: (outcome) => !outcome.ok } },
   });
@@ -84,7 +84,7 @@ Deno.test("circuitBreaker() judges as the Fuse is configured to", async () => {
   assertEquals(await fuse.make("api").getState(), "OPEN");
 });
 
-Deno.test("circuitBreaker() returns the response untouched, its stream unread", async () => {
+Deno.test("circuitBreaker() returns the response unchanged, its stream unread", async () => {
   let pulled = 0;
   const body = new ReadableStream({
     pull(controller) {
@@ -102,7 +102,7 @@ Deno.test("circuitBreaker() returns the response untouched, its stream unread", 
   assertEquals(await response.text(), "123");
 });
 
-Deno.test("circuitBreaker() counts nothing when the client went away", async () => {
+Deno.test("circuitBreaker() counts neutral when the client disconnected", async () => {
   const client = new AbortController();
   const { app, fuse } = guarded({}, (c) => {
     client.abort();
@@ -116,7 +116,7 @@ Deno.test("circuitBreaker() counts nothing when the client went away", async () 
   assertEquals([totalSuccesses, totalFailures], [0, 0]);
 });
 
-Deno.test("circuitBreaker() gives a trial's slot back when the client went away", async () => {
+Deno.test("circuitBreaker() returns a trial's slot when the client disconnected", async () => {
   let client = new AbortController();
   let leaves = false;
   const { app, fuse, clock } = guarded({}, (c) => {
@@ -135,7 +135,7 @@ Deno.test("circuitBreaker() gives a trial's slot back when the client went away"
   assertEquals(await fuse.make("api").getState(), "CLOSED");
 });
 
-Deno.test("circuitBreaker() runs the routes for a client that is gone already", async () => {
+Deno.test("circuitBreaker() runs the routes for a client that has already disconnected", async () => {
   let ran = false;
   const { app } = guarded({}, (c) => {
     ran = true;
@@ -148,7 +148,7 @@ Deno.test("circuitBreaker() runs the routes for a client that is gone already", 
   assert(ran);
 });
 
-Deno.test("circuitBreaker() does not count what a circuit further in rejected", async () => {
+Deno.test("circuitBreaker() does not count rejections of an inner circuit", async () => {
   for (const onOpen of [undefined, () => new Response("from the cache", { status: 502 })]) {
     const fuse = createFuse({ defaults: TRIP });
     await fuse.make("inner").forceOpen();
@@ -202,7 +202,7 @@ for (
   });
 }
 
-Deno.test("circuitBreaker() knows a rejection that is thrown behind cors(), which has Hono build it anew", async () => {
+Deno.test("circuitBreaker() recognizes a rejection that is thrown behind cors(), for which Hono builds it anew", async () => {
   const fuse = createFuse({ defaults: TRIP });
   await fuse.make("inner").forceOpen();
   const app = new Hono().use(cors()).use(circuitBreaker({ fuse, name: "outer" }));
@@ -224,7 +224,7 @@ for (
     ],
   ] as [string, (c: Context, upstream: string) => Promise<string>][]
 ) {
-  Deno.test(`circuitBreaker() counts nothing when the client leaves while a route ${what} its body`, async () => {
+  Deno.test(`circuitBreaker() counts neutral when the client leaves while a route ${what} its body`, async () => {
     await using upstream = Deno.serve({ port: 0, onListen() {} }, async (request) => {
       await request.text().catch(() => {});
       return new Response();

@@ -8,7 +8,7 @@ import { answerErrors, boom, guarded, shared, TRIP } from "./app.ts";
 Deno.test("circuitBreaker() without a name guards nothing and sets c.var.fuse", async () => {
   const fuse = createFuse({ defaults: TRIP });
   for (const name of [undefined, () => undefined]) {
-    // Typed by the middleware alone.
+    // The middleware alone provides the type.
     const app = new Hono().get("/", circuitBreaker({ fuse, name }), async (c) => {
       await c.var.fuse.make("upstream").tryCall(() => boom());
       return c.text("broken", 500);
@@ -20,7 +20,7 @@ Deno.test("circuitBreaker() without a name guards nothing and sets c.var.fuse", 
   assertEquals(circuits, ["upstream"]);
 });
 
-Deno.test("circuitBreaker() takes the name from the request", async () => {
+Deno.test("circuitBreaker() reads the name from the request", async () => {
   const { app, fuse } = guarded({ name: (c) => c.req.param("service") }, () => boom());
   app.onError(answerErrors);
   await app.request("/users");
@@ -66,7 +66,7 @@ Deno.test("circuitBreaker() binds c.var.fuse to the request's waitUntil, called 
   assertEquals([stored("api"), stored("upstream")], ["OPEN", "OPEN"]);
 });
 
-Deno.test("circuitBreaker() takes a context without waitUntil for none", async () => {
+Deno.test("circuitBreaker() treats a context without waitUntil as having none", async () => {
   const { app } = guarded({}, (c) => c.text("fine"));
   assertEquals((await app.request("/", undefined, {}, {} as ExecutionContext)).status, 200);
 });
@@ -86,13 +86,13 @@ Deno.test("circuitBreaker(), health() and metrics() call one function for a Fuse
   const get = (path: string) => app.request(path, undefined, { THRESHOLD: 1 });
 
   await get("/");
-  // Mounted before the Fuse was made, they have heard of what happened since.
+  // They were mounted before the Fuse was created, and received its events since.
   assertEquals((await (await get("/health")).json()).open, ["api"]);
   assert((await (await get("/metrics")).text()).includes('to="OPEN"} 1\n'));
   assertEquals(made, 1);
 });
 
-Deno.test("circuitBreaker() asks again for a Fuse that could not be made", async () => {
+Deno.test("circuitBreaker() calls the function again after it failed to return a Fuse", async () => {
   let asked = 0;
   const fuse = () => {
     if (++asked === 1) throw new Error("no binding yet");
@@ -117,7 +117,7 @@ Deno.test("circuitBreaker() refuses a promise of a Fuse", async () => {
   );
 });
 
-Deno.test("circuitBreaker(), health() and metrics() refuse bad options at once", () => {
+Deno.test("circuitBreaker(), health() and metrics() refuse invalid options at once", () => {
   const fuse = createFuse();
   assertThrows(
     () => circuitBreaker({ fuse, name: "api", options: { failureThreshold: 0 } }),
@@ -134,14 +134,14 @@ Deno.test("circuitBreaker(), health() and metrics() refuse bad options at once",
   }
 });
 
-Deno.test("circuitBreaker(), health() and metrics() return functions of their names", () => {
+Deno.test("circuitBreaker(), health() and metrics() return functions with their names", () => {
   const fuse = createFuse();
   for (const middleware of [circuitBreaker, health, metrics]) {
     assertEquals(middleware({ fuse }).name, middleware.name);
   }
 });
 
-/** As strict as that of Cloudflare Workers. */
+/** As strict as Cloudflare Workers. */
 class ExecutionContext {
   readonly #work: Promise<unknown>[] = [];
   readonly props = {};

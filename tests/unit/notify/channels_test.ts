@@ -19,7 +19,7 @@ Deno.test("webhook() POSTs the notices, signed as a receiver can verify", async 
   assertEquals(sent.get("authorization"), "Bearer s3cr3t");
   const [, seconds, signature] = /^t=(\d+),v1=([0-9a-f]{64})$/.exec(sent.get("fuse-signature")!)!;
   assert(Math.abs(Number(seconds) - Date.now() / 1_000) < 60);
-  // Node's own HMAC, as a receiver would.
+  // Node's own HMAC, as a receiver computes it.
   assertEquals(
     signature,
     createHmac("sha256", "key ü").update(`${seconds}.${body}`).digest("hex"),
@@ -32,7 +32,7 @@ Deno.test("webhook() signs nothing without a secret", async () => {
   assertEquals(receiver.requests[0]!.headers.get("fuse-signature"), null);
 });
 
-Deno.test("slack() writes texts that mention nobody, in as few messages as they fit into", async () => {
+Deno.test("slack() writes texts that mention nobody, in as few messages as possible", async () => {
   await using receiver = startReceiver();
   await slack({ url: receiver.url })([NOTICE, NOTICE]);
   const [{ body }] = receiver.requests as [typeof receiver.requests[0]];
@@ -76,7 +76,7 @@ for (
   });
 }
 
-Deno.test("webhook() gives up a server that hangs, and one that is not there", async () => {
+Deno.test("webhook() gives up on a server that hangs, and on an unreachable one", async () => {
   const gone = startReceiver();
   await gone[Symbol.asyncDispose]();
   const error = await assertRejects(() => webhook({ url: gone.url })([NOTICE]), Error);

@@ -1,4 +1,4 @@
-// drain() tells from the trail: at least once, and no more than it must.
+// drain() sends notices from the trail: at least once, and no more than necessary.
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import type { Client } from "@libsql/client";
 import { createFuse, type Fuse, memory } from "@fuse/edge";
@@ -27,7 +27,7 @@ class Fleet {
     return createFuse({ stores: { database }, clock: clock.now, instance });
   }
 
-  /** An isolate that tells what happens; by `drain()` alone if it is a cron. */
+  /** An isolate that sends notices of events; a cron sends them by `drain()` alone. */
   isolate(to: Channel | readonly Channel[], options: Partial<NotifyOptions> = {}) {
     const parts = new FakeParts();
     const fuse = this.fuse();
@@ -53,8 +53,8 @@ function test(name: string, run: (fleet: Fleet) => Promise<void>): void {
   Deno.test(name, () => inMemory((client) => run(new Fleet(client))));
 }
 
-test("drain() tells once what an isolate that died told nobody", async (fleet) => {
-  // It has no channel: it died between the transition and the delivery.
+test("drain() sends once the notices of an isolate that died", async (fleet) => {
+  // It has no channel, as if it had died between the transition and the delivery.
   await fleet.trip(fleet.fuse("fra1"));
   const { tell, notices } = channel();
   const cron = fleet.isolate(tell);
@@ -68,12 +68,12 @@ test("drain() tells once what an isolate that died told nobody", async (fleet) =
   );
   assert(notice!.text.endsWith("reset --store database --reason WHY pay"));
   for (let i = 0; i < 3; i++) assertEquals(await cron.drain(), 0);
-  // Another isolate goes on from the same cursor.
+  // Another isolate continues from the same cursor.
   assertEquals(await fleet.isolate(tell).drain(), 0);
   assertEquals(notices.length, 1);
 });
 
-test("drain() says the same as the isolate that made the change would have", async (fleet) => {
+test("drain() sends the same text as the isolate that made the change", async (fleet) => {
   const live = channel();
   const isolate = fleet.isolate(live.tell, { name: "live" });
   const pay = isolate.fuse.for({ type: "tenant", id: 7 }).make("pay", TRIP);
@@ -97,7 +97,7 @@ test("drain() says the same as the isolate that made the change would have", asy
   assertEquals(told(drained), told(live));
 });
 
-test("drain() leaves out what was told as it happened", async (fleet) => {
+test("drain() leaves out notices that were sent as they happened", async (fleet) => {
   const { tell, events } = channel();
   const { fuse, drain } = fleet.isolate(tell);
   await fleet.trip(fuse);
@@ -106,14 +106,14 @@ test("drain() leaves out what was told as it happened", async (fleet) => {
   await fuse.flush();
   assertEquals(events(), ["opened", "forced_open", "removed"]);
   assertEquals(await drain(), 0);
-  // Nothing is remembered any more.
+  // No notice is remembered any more.
   assertEquals((await fleet.cursors()).map(([, , told]) => told), [0]);
   await fleet.trip(fleet.fuse(), "other");
   assertEquals(await drain(), 1);
   assertEquals(events(), ["opened", "forced_open", "removed", "opened"]);
 });
 
-test("drain() tells what a channel could not be told as it happened", async (fleet) => {
+test("drain() sends notices that a channel refused as they happened", async (fleet) => {
   const { tell, events } = channel();
   let away = true;
   const { fuse, drain, parts } = fleet.isolate((notices) =>
@@ -121,14 +121,14 @@ test("drain() tells what a channel could not be told as it happened", async (fle
   );
   fuse.on("listener_error", () => {});
   await fleet.trip(fuse);
-  const error = await assertRejects(drain, Error, "Cannot tell 1 notices: channel 1");
+  const error = await assertRejects(drain, Error, "Cannot send 1 notices: channel 1");
   assert(!Deno.inspect(error).includes("s3cr3t"));
   away = false;
   parts.time.advance(60_000);
   assertEquals([await drain(), events()], [1, ["opened"]]);
 });
 
-test("drain() keeps a cursor for each channel: one that fails holds up no other", async (fleet) => {
+test("drain() keeps a cursor for each channel: a failing one delays no other", async (fleet) => {
   const [one, other] = [channel(), channel()];
   let away = true;
   const { drain, parts } = fleet.isolate([
@@ -144,7 +144,7 @@ test("drain() keeps a cursor for each channel: one that fails holds up no other"
   assertEquals([one.events(), other.events()], [["opened"], ["opened"]]);
 });
 
-test("two drain() at once lose nothing, and tell nothing twice", async (fleet) => {
+test("two concurrent drain() lose nothing, and send nothing twice", async (fleet) => {
   const fuse = fleet.fuse();
   for (let i = 0; i < 250; i++) await fuse.make(`c${i}`).forceOpen();
   const { tell, notices } = channel();
@@ -153,7 +153,7 @@ test("two drain() at once lose nothing, and tell nothing twice", async (fleet) =
   assertEquals(new Set(notices.map(({ circuit }) => circuit)).size, 250);
 });
 
-test("a drain() that died is gone on with once its hold has lapsed", async (fleet) => {
+test("a drain() that died is continued once its hold has expired", async (fleet) => {
   await fleet.trip(fleet.fuse());
   let dies = () => {};
   const dying = fleet.isolate(() =>
@@ -166,7 +166,7 @@ test("a drain() that died is gone on with once its hold has lapsed", async (flee
   assertEquals(await cron.drain(), 0);
   fleet.clock.advance(120_000);
   assertEquals([await cron.drain(), events()], [1, ["opened"]]);
-  // It was not dead: it has lost the cursor, and moves nothing.
+  // It was alive: it has lost the cursor, and does not move it.
   const [position] = await fleet.cursors();
   for (let i = 0; i < 3; i++) {
     dies();
@@ -188,7 +188,7 @@ test("drain() makes one notice of a circuit that flaps, with quietMs", async (fl
   assertEquals([notices[0]?.event, notices[0]?.data.changes], ["closed", 8]);
 });
 
-test("drain() tells what quietMs holds back, and then it is not told again", async (fleet) => {
+test("drain() sends the notices that quietMs holds back, once", async (fleet) => {
   const { tell, notices } = channel();
   const { fuse, drain, parts } = fleet.isolate(tell, { quietMs: 60_000 });
   await fleet.trip(fuse);
@@ -215,7 +215,7 @@ test("drain() begins an hour back, and never again", async (fleet) => {
   assertEquals([await drain(), notices[1]?.circuit], [1, "while the cron was away"]);
 });
 
-test("drain() of a view tells of its circuits, under its own name", async (fleet) => {
+test("drain() of a view sends notices of its circuits, under its own name", async (fleet) => {
   const [one, all] = [channel(), channel()];
   const fuse = fleet.fuse();
   const tenant = { type: "tenant", id: 1 };
@@ -227,20 +227,20 @@ test("drain() of a view tells of its circuits, under its own name", async (fleet
   assertEquals(one.notices.map(({ data }) => data.context), ["tenant:1"]);
 });
 
-test("drain() tells edits by hand, and calls where they are asked for", async (fleet) => {
+test("drain() sends edits by hand, and calls if they are requested", async (fleet) => {
   const fuse = fleet.fuse();
   await fuse.make("pay").call(() => 1);
   await fuse.flush();
   await fleet.client.execute("update circuit_breakers set state = 'OPEN'");
   const { tell, events } = channel();
-  // By the database's own clock, which the trigger goes by.
+  // By the database's own clock, which the trigger uses.
   assertEquals([await fleet.isolate(tell).drain(), events()], [1, ["edited"]]);
   const calls = channel();
   const { drain } = fleet.isolate(calls.tell, { events: ["success"], name: "calls" });
   assertEquals([await drain(), calls.events()], [1, ["success"]]);
 });
 
-test("drain() tells what a spoilt cursor and spoilt rows leave", async (fleet) => {
+test("drain() sends the rest of an invalid cursor and of invalid rows", async (fleet) => {
   const fuse = fleet.fuse();
   const { tell, events } = channel();
   const { drain } = fleet.isolate(tell);
@@ -255,7 +255,7 @@ test("drain() tells what a spoilt cursor and spoilt rows leave", async (fleet) =
   assertEquals([await drain(), events()], [1, ["opened"]]);
 });
 
-test("drain() tells a circuit of tiered() as one of it, also where its database is a store", async (fleet) => {
+test("drain() attributes a circuit of tiered() to it, also when its database is a store", async (fleet) => {
   const { clock, client } = fleet;
   let down = false;
   const state = chaos(memory({ clock: clock.now }), { down: () => down });
@@ -269,14 +269,14 @@ test("drain() tells a circuit of tiered() as one of it, also where its database 
   assertEquals(notices[0]!.store, "tiered");
   assertStringIncludes(String(notices[0]!.data.undo), " --store tiered ");
 
-  // The trail answers, and what it has is told, while the state does not.
+  // The trail answers, and its rows are sent, while the state does not.
   await fleet.trip(made(), "mail");
   down = true;
   await assertRejects(drain, Error, "down");
   assertEquals(notices.map(({ circuit }) => circuit), ["pay", "mail"]);
 });
 
-Deno.test("drain() rejects where no store keeps a trail", async () => {
+Deno.test("drain() rejects if no store keeps a trail", async () => {
   const { drain } = notify(createFuse({ stores: { array: memory() } }), {
     channels: [channel().tell],
   });

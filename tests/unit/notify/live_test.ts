@@ -1,4 +1,4 @@
-// notify() tells changes as they happen.
+// notify() sends notices of changes as they happen.
 import { assert, assertEquals } from "@std/assert";
 import { createFuse, type Fuse, type FuseEvent } from "@fuse/edge";
 import { type Notice, notify } from "@fuse/edge/notify";
@@ -8,7 +8,7 @@ import { World } from "../../support/setups.ts";
 
 const down = () => Promise.reject(new Error("down"));
 
-/** Hears what a Fuse reports of listeners. */
+/** Collects the listener errors of a Fuse. */
 function troubles(fuse: Fuse): string[] {
   const sentences: string[] = [];
   fuse.on("listener_error", ({ error }: Extract<FuseEvent, { type: "listener_error" }>) => {
@@ -18,7 +18,7 @@ function troubles(fuse: Fuse): string[] {
 }
 
 for (const setup of ["strong", "eventual"] as const) {
-  Deno.test(`notify() has the winner alone tell of a transition (${setup})`, async () => {
+  Deno.test(`notify() lets only the winner send a transition (${setup})`, async () => {
     const world = new World(setup);
     const { tell, notices, events } = channel();
     const breakers = Array.from({ length: 5 }, () => {
@@ -33,7 +33,7 @@ for (const setup of ["strong", "eventual"] as const) {
   });
 }
 
-Deno.test("notify() tells nothing of what it was not asked for, and nothing once it is stopped", async () => {
+Deno.test("notify() sends nothing that was not requested, and nothing once it is stopped", async () => {
   const world = new World("memory");
   const { fuse } = world.isolate();
   const { tell, events } = channel();
@@ -53,7 +53,7 @@ Deno.test("notify() tells nothing of what it was not asked for, and nothing once
   assertEquals(events().length, 2);
 });
 
-Deno.test("notify() costs calls nothing: nobody listens to them", async () => {
+Deno.test("notify() costs calls nothing: it adds no listener for them", async () => {
   const reads: number[] = [];
   const fuse = createFuse({ clock: () => reads.push(0) });
   notify(fuse, { channels: [channel().tell], events: ["opened", "success", "failure"] });
@@ -64,7 +64,7 @@ Deno.test("notify() costs calls nothing: nobody listens to them", async () => {
   assertEquals(reads.length, 1);
 });
 
-Deno.test("notify() says so where this isolate decides alone", async () => {
+Deno.test("notify() says so when this isolate decides alone", async () => {
   const world = new World("eventual");
   const { fuse } = world.isolate({ faults: { down: () => true } });
   const { tell, notices } = channel();
@@ -75,7 +75,7 @@ Deno.test("notify() says so where this isolate decides alone", async () => {
   assert(notices[0]!.text.includes("This isolate decides alone"));
 });
 
-Deno.test("notify() gathers what comes while a channel is busy, and sends one request at a time", async () => {
+Deno.test("notify() gathers notices while a channel is busy, and sends one request at a time", async () => {
   const fuse = createFuse();
   const batches: number[] = [];
   let most = 0;
@@ -102,7 +102,7 @@ Deno.test("notify() gathers what comes while a channel is busy, and sends one re
   assertEquals([batches, most], [[1, 50, 50, 19], 1]);
 });
 
-Deno.test("notify() tries a channel three times, leaves it alone, and reports it without what it threw", async () => {
+Deno.test("notify() tries a channel three times, opens its circuit, and reports it without the channel's error", async () => {
   const parts = new FakeParts();
   const fuse = createFuse({ clock: parts.clock });
   const heard = troubles(fuse);
@@ -126,9 +126,9 @@ Deno.test("notify() tries a channel three times, leaves it alone, and reports it
   // Five failures in a row open the channel's own circuit.
   assertEquals(tries, 5);
   assertEquals(heard, [
-    "Error: Cannot tell 1 notices: channel 1 threw",
-    "Error: Cannot tell 1 notices: channel 1 has failed, and is left alone",
-    "Error: Cannot tell 1 notices: channel 1 has failed, and is left alone",
+    "Error: Cannot send 1 notices: channel 1 threw",
+    "Error: Cannot send 1 notices: channel 1 has failed, and its circuit is open",
+    "Error: Cannot send 1 notices: channel 1 has failed, and its circuit is open",
   ]);
   assertEquals(other.notices.length, 3);
   works = true;
@@ -138,7 +138,7 @@ Deno.test("notify() tries a channel three times, leaves it alone, and reports it
   assertEquals(told.events(), ["released"]);
 });
 
-Deno.test("notify() tells a circuit that flaps once at its beginning, and once when it is quiet", async () => {
+Deno.test("notify() sends a notice for a circuit that flaps at its beginning, and one when it is quiet", async () => {
   const parts = new FakeParts();
   const fuse = createFuse({ clock: parts.clock });
   const { tell, notices } = channel();
@@ -149,7 +149,7 @@ Deno.test("notify() tells a circuit that flaps once at its beginning, and once w
     parts.time.advance(1_000);
     await pay.call(() => 1);
   }
-  // Another circuit is told at once.
+  // The notice of another circuit is sent at once.
   await fuse.make("other").forceOpen();
   await fuse.flush();
   assertEquals(notices.map(({ circuit, event }) => [circuit, event]), [
@@ -162,7 +162,7 @@ Deno.test("notify() tells a circuit that flaps once at its beginning, and once w
   assertEquals([notices.length, last.event, last.data.changes], [3, "closed", 9]);
   assert(last.text.endsWith("It is the last of 9 changes since 2025-01-01T00:00:01.000Z."));
 
-  // It is quiet again, and its next change is told at once.
+  // It is quiet again, and its next change is sent at once.
   parts.advance(60_000);
   await pay.forceOpen();
   await pay.release();
@@ -172,7 +172,7 @@ Deno.test("notify() tells a circuit that flaps once at its beginning, and once w
   assertEquals(parts.timers, 0);
 });
 
-Deno.test("notify() has waitUntil hold what is told later, on a Worker", async () => {
+Deno.test("notify() makes waitUntil hold later notices, on a Worker", async () => {
   const parts = new FakeParts(true);
   const held: Promise<unknown>[] = [];
   const context = {

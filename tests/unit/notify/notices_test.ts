@@ -1,4 +1,4 @@
-// The words of notices, and the command in them.
+// The texts of notices, and the command in them.
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { createFuse, type Fuse } from "@fuse/edge";
 import { notify, type NotifyOptions, slack, webhook } from "@fuse/edge/notify";
@@ -73,7 +73,7 @@ Deno.test("notify() says what opened, why, where, until when, and how to undo it
   for (const { text } of notices) assert(!/[\n\r]|s3cr3t/.test(text));
 });
 
-Deno.test("commandOf() gives words that a shell reads back, whatever the names hold", async () => {
+Deno.test("commandOf() returns words that a shell reads back, whatever the names contain", async () => {
   const names = [
     ...HOSTILE_TEXTS.filter((text) => text !== ""),
     "-rf",
@@ -110,7 +110,7 @@ Deno.test("commandOf() gives words that a shell reads back, whatever the names h
   assertEquals(new TextDecoder().decode(stdout).split("\0").slice(0, -1), expected);
 });
 
-Deno.test("notify() refuses options that are none, and shows no address", () => {
+Deno.test("notify() refuses invalid options, and shows no address", () => {
   const fuse: Fuse = createFuse();
   const { tell } = channel();
   const make = (options: unknown) => () => notify(fuse, options as NotifyOptions);

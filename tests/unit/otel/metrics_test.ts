@@ -1,4 +1,4 @@
-// The metrics that otel() has collected, by the SDK of OpenTelemetry in this process.
+// The metrics of otel(), collected by the SDK of OpenTelemetry in this process.
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { createFuse, type Fuse, memory } from "@fuse/edge";
 import { otel, type OtelOptions } from "@fuse/edge/otel";
@@ -41,7 +41,7 @@ Deno.test("otel() counts calls by outcome, slow calls and rejections from totals
   stop();
 });
 
-Deno.test("otel() has no call listened to, but with durations", async () => {
+Deno.test("otel() listens to no call, except with durations", async () => {
   await using sdk = startSdk();
   for (const [durations, expected] of [[false, undefined], [true, 3]] as const) {
     const reads: number[] = [];
@@ -51,7 +51,7 @@ Deno.test("otel() has no call listened to, but with durations", async () => {
     for (let i = 0; i < 2; i++) await pay.call(() => 1);
     reads.length = 0;
     await pay.call(() => 1);
-    // A call that somebody has measured reads the clock twice.
+    // A measured call reads the clock twice.
     assertEquals(reads.length, durations ? 2 : 1);
     const of = "circuitbreaker.name=pay true fuse.outcome=success fuse.store=array";
     assertEquals((await sdk.collect())["fuse.call.duration"]?.[of], expected);
@@ -79,7 +79,7 @@ Deno.test("otel() counts a slow trial that fails as events do", async () => {
   assertEquals([calls?.[of("success")], calls?.[of("failure")]], [1, 1]);
 });
 
-Deno.test("otel() adds up the scopes of a name, and tells them apart with scopes", async () => {
+Deno.test("otel() adds up the scopes of a name, and separates them with scopes", async () => {
   const collected = async (scopes: boolean) => {
     await using sdk = startSdk();
     const fuse = createFuse();
@@ -112,7 +112,7 @@ Deno.test("otel() adds up the scopes of a name, and tells them apart with scopes
   });
 });
 
-Deno.test("otel() of a view reports the circuits of the view alone", async () => {
+Deno.test("otel() of a view reports only the circuits of the view", async () => {
   await using sdk = startSdk();
   const fuse = createFuse({ stores: { one: memory(), two: memory() }, maxCircuits: 1 });
   otel(fuse.store("two").for({ type: "tenant", id: 1 }), sdk.to);
@@ -140,7 +140,7 @@ Deno.test("otel() loses no call of a circuit that the isolate forgets", async ()
   assertEquals((await sdk.collect())["fuse.calls"]?.[of], 100);
 });
 
-Deno.test("otel() tells overrides, store errors and circuits that are decided alone", async () => {
+Deno.test("otel() reports overrides, store errors and circuits that are decided alone", async () => {
   await using sdk = startSdk();
   const clock = new FakeClock();
   let away = false;
@@ -190,7 +190,7 @@ Deno.test("the function that otel() returns stops everything", async () => {
   assertEquals(sdk.spans, []);
 });
 
-Deno.test("otel() refuses options that are none, and shows none of a text", () => {
+Deno.test("otel() refuses invalid options, and shows no text of them", () => {
   const fuse = createFuse();
   const call = (options: unknown) => () => otel(fuse, options as OtelOptions);
   assertThrows(

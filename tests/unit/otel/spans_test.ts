@@ -1,4 +1,4 @@
-// Changes of state as otel() tells them, by the SDK of OpenTelemetry in this process.
+// The spans and events of otel() for changes of state, in the SDK of OpenTelemetry in this process.
 import { assertEquals } from "@std/assert";
 import { otel } from "@fuse/edge/otel";
 import { trace } from "@opentelemetry/api";
@@ -18,7 +18,7 @@ function within<T>(sdk: Sdk, name: string, work: () => Promise<T>): Promise<T> {
   });
 }
 
-/** The states that spans and their events told. */
+/** Returns the states in spans and their events. */
 function told({ spans }: Sdk): Record<string, unknown[]> {
   const stateOf = (attributes: Readonly<Record<string, unknown>> = {}) =>
     attributes["circuitbreaker.state"];
@@ -31,7 +31,7 @@ function told({ spans }: Sdk): Record<string, unknown[]> {
 }
 
 onEverySetup(
-  "otel() tells changes on the span of the caller that waits for them",
+  "otel() reports changes on the span of the caller that waits for them",
   async (world) => {
     await using sdk = startSdk();
     const { fuse } = world.isolate({ instance: "fra1" });
@@ -83,7 +83,7 @@ Deno.test("otel() puts a change in the background into the trace of the call tha
   assertEquals(change?.parentSpanContext?.spanId, call?.spanContext().spanId);
 });
 
-Deno.test("otel() tells a change in a span of its own where no span is active", async () => {
+Deno.test("otel() reports a change in a span of its own when no span is active", async () => {
   await using sdk = startSdk();
   const world = new World("memory");
   const { fuse } = world.isolate();
@@ -97,7 +97,7 @@ Deno.test("otel() tells a change in a span of its own where no span is active", 
   assertEquals(trace.getActiveSpan(), undefined);
 });
 
-Deno.test("otel() tells scopes in spans where it is asked to, and only there", async () => {
+Deno.test("otel() reports scopes in spans only when asked to", async () => {
   const contextOf = async (options: { scopes?: boolean }) => {
     await using sdk = startSdk();
     const { fuse } = new World("memory").isolate();
@@ -109,7 +109,7 @@ Deno.test("otel() tells scopes in spans where it is asked to, and only there", a
   assertEquals([await contextOf({}), await contextOf({ scopes: true })], [undefined, "tenant:7"]);
 });
 
-Deno.test("otel() tells what this isolate decides alone as such", async () => {
+Deno.test("otel() marks changes that this isolate decides alone", async () => {
   await using sdk = startSdk();
   const world = new World("eventual");
   const { fuse } = world.isolate({ faults: { down: () => true } });

@@ -3,7 +3,7 @@ import { Asks, turnToAsk } from "../../../src/shared/asks.ts";
 
 const TIMEOUT_MS = 400;
 
-Deno.test("Asks.begin() lets no more be under way than it is told", () => {
+Deno.test("Asks.begin() allows at most the given number of asks", () => {
   const asks = new Asks();
   const [one, two, three] = [1, 2, 3].map(() => asks.begin(1_000, TIMEOUT_MS, 2));
   assert(one && two && one.token !== two.token);
@@ -12,18 +12,18 @@ Deno.test("Asks.begin() lets no more be under way than it is told", () => {
   assertNotEquals(asks.begin(1_000, TIMEOUT_MS, 2), null);
 });
 
-Deno.test("Asks.begin() asks again for a token whose ask was never heard of again", () => {
+Deno.test("Asks.begin() repeats a token whose ask was lost", () => {
   const asks = new Asks();
   const first = asks.begin(1_000, TIMEOUT_MS, 1)!;
   assertEquals(asks.begin(1_399, TIMEOUT_MS, 1), null);
   const second = asks.begin(1_400, TIMEOUT_MS, 1)!;
   assertEquals(second.token, first.token);
   assertEquals(asks.begin(1_799, TIMEOUT_MS, 1), null);
-  // An answer to the first, after all: the token is the second's, and one of them runs.
+  // The first request is answered after all: the token is the second's, and one of them runs.
   assertEquals([asks.end(first), asks.end(second)], [false, true]);
 });
 
-Deno.test("Asks.lose() leaves a token alone that another ask has taken over, or a trial holds", () => {
+Deno.test("Asks.lose() ignores a token that another ask has taken over, or that a trial holds", () => {
   const asks = new Asks();
   const first = asks.begin(1_000, TIMEOUT_MS, 1)!;
   const second = asks.begin(1_400, TIMEOUT_MS, 1)!;
@@ -38,7 +38,7 @@ Deno.test("Asks.lose() leaves a token alone that another ask has taken over, or 
   assertNotEquals(fourth.token, lost.token);
 });
 
-Deno.test("Asks.begin() asks again for a token that may hold a slot, and not for one that was used", () => {
+Deno.test("Asks.begin() repeats a token that may hold a slot, and not one that was used", () => {
   const asks = new Asks();
   const lost = asks.begin(1_000, TIMEOUT_MS, 1)!;
   asks.lose(lost);
@@ -48,7 +48,7 @@ Deno.test("Asks.begin() asks again for a token that may hold a slot, and not for
   assertNotEquals(asks.begin(1_000, TIMEOUT_MS, 1)!.token, lost.token);
 });
 
-Deno.test("Asks.begin() believes no moment of a clock that went back", () => {
+Deno.test("Asks.begin() ignores moments of a clock that was set back", () => {
   const asks = new Asks();
   asks.begin(1_000_000, TIMEOUT_MS, 1);
   assertNotEquals(asks.begin(1_000, TIMEOUT_MS, 1), null);
@@ -79,14 +79,14 @@ Deno.test("Asks.mayAskBeside() spaces asks by a quarter of the timeout, six in e
   }
 });
 
-Deno.test("Asks.mayAskBeside() counts a burst of asks, too", () => {
+Deno.test("Asks.mayAskBeside() counts a burst of asks as well", () => {
   const asks = new Asks();
   for (let i = 0; i < 6; i++) asks.begin(1_000, TIMEOUT_MS, 100);
   assertEquals(asks.mayAskBeside(1_000 + TIMEOUT_MS - 1, TIMEOUT_MS), false);
   assertEquals(asks.mayAskBeside(1_000 + TIMEOUT_MS, TIMEOUT_MS), true);
 });
 
-Deno.test("turnToAsk() is over once something is known, and asks nobody", async () => {
+Deno.test("turnToAsk() ends once something is known, without an ask", async () => {
   const asks = new Asks();
   for (let i = 0; i < 2; i++) asks.begin(1_000, TIMEOUT_MS, 2);
   let looks = 0;
@@ -112,7 +112,7 @@ Deno.test("turnToAsk() gives up after the timeout, while others hang", async () 
   const asks = new Asks();
   for (let i = 0; i < 6; i++) asks.begin(1_000, 25, 100);
   let looks = 0;
-  // The clock stands still: those six are never over. 10 and 15 ms.
+  // The clock stands still: those six never end. 10 and 15 ms.
   const { turn, leftMs } = await turnToAsk(asks, () => 1_000, 25, () => (looks++, false));
   assertEquals([turn, leftMs], ["expired", 0]);
   assertEquals(looks, 2);

@@ -4,14 +4,14 @@ import { Backoff } from "../../../src/shared/backoff.ts";
 const TIMEOUT_MS = 500;
 const NOW = 1_000_000;
 
-/** A back-off after so many failures, each of a probe at `NOW`. */
+/** A back-off after a number of failures, each of a probe at `NOW`. */
 function failed(times: number): Backoff {
   const backoff = new Backoff(TIMEOUT_MS);
   for (let i = 0; i < times; i++) backoff.failed(NOW, { probing: i > 0 });
   return backoff;
 }
 
-/** How long the interval is at most that a failure begins now, in ms. */
+/** The longest interval after a failure now, in ms. */
 function nextInterval(backoff: Backoff, now: number): number {
   const { random } = Math;
   Math.random = () => 1;
@@ -59,7 +59,7 @@ Deno.test("Backoff.failed() counts requests that fail together once", () => {
   assertEquals(backoff.failed(NOW, { probing: true }), true);
 });
 
-Deno.test("Backoff.answered() ends the interval, and takes no step back yet", () => {
+Deno.test("Backoff.answered() ends the interval, and does not shorten the next one yet", () => {
   const backoff = failed(4);
   assertEquals(backoff.answered(NOW), true);
   assert(!backoff.failing);
@@ -69,7 +69,7 @@ Deno.test("Backoff.answered() ends the interval, and takes no step back yet", ()
   assertEquals(nextInterval(backoff, NOW + 7_999), 16_000);
 });
 
-Deno.test("Backoff.answered() takes a step back after answers for as long as the next interval is then", () => {
+Deno.test("Backoff.answered() shortens the interval after answers for as long as the next interval is", () => {
   for (
     const [answersForMs, next] of [
       [8_000, 8_000],
@@ -81,7 +81,7 @@ Deno.test("Backoff.answered() takes a step back after answers for as long as the
       [3_600_000, 1_000],
     ] as const
   ) {
-    // Many answers meanwhile count for no more than none.
+    // Any number of answers meanwhile has no effect.
     for (const everyMs of [1_000, Infinity]) {
       const backoff = failed(4);
       for (let ms = 0; ms < answersForMs; ms += everyMs) backoff.answered(NOW + ms);
@@ -104,7 +104,7 @@ Deno.test("Backoff.answered() begins anew with each failure, and when the clock 
   assertEquals(nextInterval(backoff, NOW + 7_999), 16_000);
 });
 
-Deno.test("Backoff() is not down when its end was set by a clock that has gone back", () => {
+Deno.test("Backoff() is not down when its end was set before the clock was set back", () => {
   const backoff = failed(1);
   assert(!backoff.down(NOW - 31_000));
 });

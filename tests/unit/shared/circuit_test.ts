@@ -1,4 +1,4 @@
-// What strong consistency, readers and operators cost, and what an isolate sends in one tally.
+// The costs of strong consistency, readers and operators, and the contents of one tally.
 import { assertEquals } from "@std/assert";
 import type { CircuitMetrics, CircuitOptions } from "@fuse/edge";
 import { background, blocking, NOTHING, opened, warm, World } from "./isolate.ts";
@@ -31,7 +31,7 @@ Deno.test("call() costs an acquire when strong and rejected: OPEN, forced or hal
   assertEquals(await isolate.costs(isolate.succeed), blocking("acquire"));
 });
 
-Deno.test("call() costs the same when a trial is strong as when it is eventual", async () => {
+Deno.test("call() costs the same for a strong trial as for an eventual one", async () => {
   const isolate = await strong({ failureThreshold: 1, cooldownMs: 5000 });
   await isolate.fail();
   isolate.clock.advance(5000);
@@ -68,8 +68,8 @@ Deno.test("peek() counts an outcome once at every moment of its way to the store
   assertEquals([...counted], [1]);
 });
 
-Deno.test("getMetrics() counts an outcome once while it is on its way", async () => {
-  // Applied already, and its answer under way: the read must not have it laid over once more.
+Deno.test("getMetrics() counts an outcome once while it is sent", async () => {
+  // Already applied, with its answer on the way: the read must not overlay it again.
   const isolate = await warm();
   let metrics: CircuitMetrics | undefined;
   await isolate.costs(async () => {
@@ -79,7 +79,7 @@ Deno.test("getMetrics() counts an outcome once while it is on its way", async ()
   assertEquals(metrics!.totalFailures, 1);
 });
 
-Deno.test("peek() knows nothing before the first answer, and how old it is after", async () => {
+Deno.test("peek() knows nothing before the first answer, and its age after", async () => {
   const isolate = new World().isolate();
   assertEquals(isolate.breaker.peek().ageMs, Infinity);
   await isolate.breaker.getState();
@@ -88,7 +88,7 @@ Deno.test("peek() knows nothing before the first answer, and how old it is after
   assertEquals(isolate.breaker.peek().ageMs, 300);
 });
 
-Deno.test("record() has two tallies when successes are of two window segments, each with its age", async () => {
+Deno.test("record() sends two tallies for successes of two window segments, each with its age", async () => {
   const isolate = await warm({ windowMs: 10_000, flushIntervalMs: 100_000, revalidateMs: 100_000 });
   await isolate.times(2, isolate.succeed);
   isolate.clock.advance(999);
@@ -111,7 +111,7 @@ Deno.test("record() ends a tally with a failure: later outcomes are in another",
   }
 });
 
-Deno.test("call() costs nothing when it is rejected, and is told with the next tally", async () => {
+Deno.test("call() costs nothing when it is rejected, and is sent with the next tally", async () => {
   const isolate = await opened({ cooldownMs: 5000, maxStalenessMs: 100_000 });
   await isolate.times(3, isolate.succeed);
   assertEquals(await isolate.sent(), []);
@@ -122,7 +122,7 @@ Deno.test("call() costs nothing when it is rejected, and is told with the next t
   assertEquals((await isolate.breaker.getMetrics()).totalRejected, 3);
 });
 
-Deno.test("flush() sends what is pending once, and nothing when nothing is", async () => {
+Deno.test("flush() sends pending outcomes once, and nothing when there are none", async () => {
   const isolate = await warm();
   await isolate.times(3, isolate.succeed);
   await isolate.fuse.flush();
@@ -131,7 +131,7 @@ Deno.test("flush() sends what is pending once, and nothing when nothing is", asy
   assertEquals(await isolate.sent(), []);
 });
 
-Deno.test("flush() does not send again what is under way, and waits for it", async () => {
+Deno.test("flush() does not repeat a tally on its way, and waits for it", async () => {
   const isolate = await warm();
   const cost = await isolate.costs(async () => {
     await isolate.fail();

@@ -1,4 +1,4 @@
-// What a call of a closed circuit costs in operations, and which of them it waits for.
+// The costs of a call of a closed circuit in operations, and those that it waits for.
 import { assertEquals } from "@std/assert";
 import { createFuse } from "@fuse/edge";
 import { intercept } from "../../support/setups.ts";
@@ -6,7 +6,7 @@ import { background, blocking, NOTHING, warm, World } from "./isolate.ts";
 import type { Tally } from "@fuse/edge/store";
 import { chaos, memory, type OpeningStore } from "../../support/drivers.ts";
 
-Deno.test("call() waits for one answer when the circuit was never asked for", async () => {
+Deno.test("call() waits for one answer when the circuit was never requested", async () => {
   const isolate = new World().isolate();
   assertEquals(await isolate.costs(isolate.succeed), blocking("acquire"));
   assertEquals(await isolate.costs(isolate.succeed), NOTHING);
@@ -37,7 +37,7 @@ Deno.test("call() sends successes when it ends flushIntervalMs after the first",
 });
 
 for (const option of ["flushSize", "flushIntervalMs"] as const) {
-  Deno.test(`call() sends every success at once when ${option} is the least`, async () => {
+  Deno.test(`call() sends every success at once when ${option} has its minimum`, async () => {
     const isolate = await warm({ [option]: option === "flushSize" ? 1 : 0 });
     assertEquals(await isolate.costs(isolate.succeed), background("record"));
   });
@@ -60,13 +60,13 @@ Deno.test("call() sends no second success when one that ends the run is on its w
   assertEquals(cost, background("record"));
 });
 
-Deno.test("call() sends successes at once when they make a verdict due", async () => {
+Deno.test("call() sends successes at once when they make a transition due", async () => {
   const isolate = await warm({
     strategy: "percentage_failures",
     percentageThreshold: 40,
     minimumThroughput: 10,
   });
-  // With the one that warmed it up: 4 failures of 9, and the run ended.
+  // With the call that created it: 4 failures of 9, and the run ended.
   await isolate.times(4, isolate.fail);
   await isolate.succeed();
   await isolate.sent();
@@ -90,7 +90,7 @@ Deno.test("call() sends a success at once when the clock goes back meanwhile", a
   assertEquals(await isolate.costs(call), background("record"));
 });
 
-/** What is asked about errors, and what the tally says of them, where calls are audited. */
+/** The checks of errors, and their description in the tally, when calls are audited. */
 async function described(
   answer: (error: unknown) => string | undefined,
   ...calls: (() => unknown)[]
@@ -126,7 +126,7 @@ const throwing = (error: unknown) => () => {
   throw error;
 };
 
-Deno.test("describe() is asked for failures that have an error", async () => {
+Deno.test("describe() is called for failures that have an error", async () => {
   const { asked, errors } = await described(
     String,
     () => "good",
@@ -137,13 +137,13 @@ Deno.test("describe() is asked for failures that have an error", async () => {
   assertEquals([asked, errors], [["broken"], [null, "broken"]]);
 });
 
-Deno.test("describe() tells nothing of an error when it throws or returns nothing", async () => {
+Deno.test("describe() has no effect when it throws or returns nothing", async () => {
   const { errors } = await described(throwing("no words"), throwing("broken"));
   assertEquals(errors, [null]);
   assertEquals((await described(() => undefined, throwing("broken"))).errors, [null]);
 });
 
-Deno.test("record() says nothing of single calls when the store has no describe()", async () => {
+Deno.test("record() has no data of single calls when the store has no describe()", async () => {
   const isolate = await warm();
   await isolate.fail();
   await isolate.sent();
@@ -158,7 +158,7 @@ Deno.test("call() costs two operations in the background when its failure trips"
   assertEquals(isolate.told("opened").length, 1);
 });
 
-Deno.test("call() costs nothing when it counts as nothing", async () => {
+Deno.test("call() costs nothing when it is neutral", async () => {
   const isolate = await warm({ ignore: [() => true] });
   assertEquals(await isolate.costs(isolate.ignore), NOTHING);
   isolate.clock.advance(1000);

@@ -1,4 +1,5 @@
-// What a view costs, by operations and by who waits for them: the table of section 3 of the design.
+// The costs of a view, by operations and by the callers that wait for them: the table of section 3
+// of the design.
 import { assert, assertEquals } from "@std/assert";
 import { type CircuitBreaker, type CircuitOptions, createFuse, type FuseEvent } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
@@ -11,7 +12,7 @@ interface Asked {
   readonly request: unknown;
 }
 
-/** A store, isolates on it, and every operation between them. */
+/** A store, isolates on it, and a log of every operation between them. */
 class Line {
   readonly clock = new FakeClock();
   readonly store = memory({ clock: this.clock.now });
@@ -20,7 +21,7 @@ class Line {
   /** While set, operations wait here for their turn. */
   #waiting: (() => void)[] | null = null;
 
-  /** A handle of `a` on an isolate whose operations are watched. */
+  /** A handle of `a` on an isolate whose operations are logged. */
   isolate(options: CircuitOptions = {}) {
     const watched = this.#watch(chaos(this.store, {}));
     const fuse = createFuse({ clock: this.clock.now, stores: { remote: watched } });
@@ -28,14 +29,14 @@ class Line {
     return { fuse, breaker: fuse.make("a", options) };
   }
 
-  /** A handle of `a` on another isolate, of which nobody hears. */
+  /** A handle of `a` on another isolate, which is not logged. */
   other(options: CircuitOptions = {}) {
     const stores = { remote: chaos(this.store, {}) };
     return createFuse({ clock: this.clock.now, stores })
       .make("a", { ...options, consistency: "strong" });
   }
 
-  /** The operations since the last time. */
+  /** The operations since the last call. */
   take(): string[] {
     return this.asked.splice(0).map(({ operation }) => operation);
   }
@@ -54,7 +55,10 @@ class Line {
     return this.events.filter((event) => event.type === type).length;
   }
 
-  /** What a call waits for, and what happens without it: no operation goes on before it is known. */
+  /**
+   * Separates the operations that a call waits for from those in the background: no operation
+   * continues before this is known.
+   */
   async measure(
     call: () => Promise<unknown>,
   ): Promise<{ blocking: string[]; background: string[] }> {
@@ -102,12 +106,12 @@ const TRIP: CircuitOptions = { failureThreshold: 2, successThreshold: 2, cooldow
 
 interface Row {
   readonly options?: CircuitOptions;
-  /** How it comes to be so, on the isolate that is measured. */
+  /** The preparation on the measured isolate. */
   readonly given: (line: Line, breaker: CircuitBreaker) => Promise<unknown>;
   readonly call: "succeeds" | "fails";
   readonly eventual: readonly [blocking: string[], background: string[]];
   readonly strong: readonly string[];
-  /** What `strong` sends in the background. */
+  /** The background operations of `strong`. */
   readonly behind?: readonly string[];
 }
 
@@ -314,7 +318,7 @@ for (
     [{ maxStalenessMs: 0 }, 0],
   ] as [CircuitOptions, number][]
 ) {
-  Deno.test(`View() is believed at ${limit} ms and not after when it is made with ${Deno.inspect(options)}`, async () => {
+  Deno.test(`View() is used at ${limit} ms and not after when it is made with ${Deno.inspect(options)}`, async () => {
     const line = new Line();
     const { fuse, breaker } = line.isolate({ ...options, revalidateMs: 60_000 });
     await breaker.getState();
@@ -329,7 +333,7 @@ for (
   });
 }
 
-Deno.test("View() does not send a tally a second time when its answer is still out", async () => {
+Deno.test("View() does not repeat a tally while its answer is missing", async () => {
   const line = new Line();
   const { fuse, breaker } = line.isolate({ ...TRIP, failureThreshold: 9 });
   await breaker.getState();
@@ -354,7 +358,7 @@ Deno.test("View() reads once in the background when many calls find it old", asy
   await fuse.flush();
 });
 
-Deno.test("View() tells reborn when another life has taken the place of the one it held", async () => {
+Deno.test("View() reports reborn when another life has replaced its own", async () => {
   const line = new Line();
   const { fuse, breaker } = line.isolate(TRIP);
   await succeed(breaker);
@@ -365,13 +369,13 @@ Deno.test("View() tells reborn when another life has taken the place of the one 
   await fail(breaker);
   await fuse.flush();
   assertEquals(line.told("reborn"), 1);
-  // What was admitted in the life that is over counts towards totals only.
+  // Outcomes that were admitted in the previous life add to totals only.
   const { consecutiveFailures, totals } = line.stored();
   assertEquals([consecutiveFailures, totals.failures], [0, 1]);
 });
 
 Deno.test("View() corrects for the store's clock when it is ahead", async () => {
-  // By less than the longest cooldown, or that would set it right.
+  // By less than the longest cooldown, which would correct it.
   const line = new Line();
   const clock = new FakeClock(line.clock.now() - 10_000);
   const stores = { remote: chaos(line.store, {}) };

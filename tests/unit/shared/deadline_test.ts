@@ -10,8 +10,8 @@ Deno.test("withDeadline() gives the store as long again as its timer was late", 
   const answer = Promise.withResolvers<string>();
   const waiting = withDeadline(() => answer.promise, 20);
   busy(200);
-  // It is overdue, and the answer is there as soon as this isolate has time to hear it: it comes by a
-  // timer of its own, which stands behind the deadline's.
+  // The deadline has passed, and the answer arrives as soon as this isolate is free: by a timer of
+  // its own, which comes after the deadline's.
   setTimeout(() => answer.resolve("in time"), 0);
   assertEquals(await waiting, "in time");
 });
@@ -22,6 +22,6 @@ Deno.test("withDeadline() gives it once, and no more than the timeout", async ()
   await assertRejects(() => waiting, Error, "No answer within 5 ms");
 });
 
-Deno.test("withDeadline() needs no timer for what is answered at once", async () => {
+Deno.test("withDeadline() needs no timer for an immediate answer", async () => {
   assertEquals(await withDeadline(() => 7, 5), 7);
 });

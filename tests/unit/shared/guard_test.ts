@@ -27,18 +27,18 @@ function guarding(timeoutMs = 60_000) {
     });
   const fail = () => run("read", () => Promise.reject(boom)).catch((error) => error);
   const told = () => heard.map(({ type }) => type);
-  /** How long the store is left alone from now on. */
+  /** The length of the back-off from now on. */
   const left = () => guard.unavailable(clock.now()).retryAfterMs;
   return { clock, guard, heard, boom, run, fail, told, left };
 }
 
-/** Runs with `Math.random` answering the same always: the shortest and the longest interval. */
+/** Runs with a constant `Math.random`: the shortest and the longest interval. */
 async function drawing(value: number, body: () => Promise<void>): Promise<void> {
   const fake = Object.create(Math, { random: { value: () => value } });
   await replacing("Math" as never, fake as never, body);
 }
 
-Deno.test("StoreGuard.run() gives the answer, sync or async, and tells nobody", async () => {
+Deno.test("StoreGuard.run() returns the answer, sync or async, and emits nothing", async () => {
   const { guard, heard, clock, run } = guarding();
   assertEquals(await run("read", () => 1), 1);
   assertEquals(await run("read", () => Promise.resolve(2)), 2);
@@ -49,7 +49,7 @@ Deno.test("StoreGuard.run() gives the answer, sync or async, and tells nobody", 
   ]);
 });
 
-Deno.test("StoreGuard.run() asks in this very turn", () => {
+Deno.test("StoreGuard.run() sends in this turn", () => {
   const { run } = guarding();
   let asked = false;
   run("read", () => asked = true);
@@ -88,7 +88,7 @@ for (
   });
 }
 
-Deno.test("StoreGuard.run() tells whose request failed, and of a request for many nobody's", async () => {
+Deno.test("StoreGuard.run() names the circuit of a failed request, and none for a request of many", async () => {
   const circuit = { key: "a", store: "redis", name: "a", context: null, boundary: null };
   for (const whose of [circuit, undefined]) {
     const { heard, boom, run } = guarding();
@@ -100,7 +100,7 @@ Deno.test("StoreGuard.run() tells whose request failed, and of a request for man
   }
 });
 
-Deno.test("StoreGuard.run() gives up a store that does not answer within timeoutMs", async () => {
+Deno.test("StoreGuard.run() gives up on a store that does not answer within timeoutMs", async () => {
   const { heard, run } = guarding(1);
   await assertRejects(
     () => run("read", () => new Promise<never>(() => {})),
@@ -111,7 +111,7 @@ Deno.test("StoreGuard.run() gives up a store that does not answer within timeout
   assertEquals(String(event.error), "Error: No answer within 1 ms");
 });
 
-Deno.test("StoreGuard.run() lets a store that rejects after its deadline do so in silence", async () => {
+Deno.test("StoreGuard.run() ignores a rejection after its deadline", async () => {
   const { run } = guarding(1);
   const late = Promise.withResolvers<never>();
   await run("read", () => late.promise).catch(() => {});
@@ -120,7 +120,7 @@ Deno.test("StoreGuard.run() lets a store that rejects after its deadline do so i
   await new Promise((resolve) => setTimeout(resolve, 0));
 });
 
-Deno.test("StoreGuard.run() asks nothing while the store is left alone", async () => {
+Deno.test("StoreGuard.run() sends nothing during a back-off", async () => {
   const { fail, told, run } = guarding();
   await fail();
   let asked = false;
@@ -129,7 +129,7 @@ Deno.test("StoreGuard.run() asks nothing while the store is left alone", async (
   assertEquals([asked, told()], [false, ["store_error"]]);
 });
 
-Deno.test("StoreGuard.run() asks again when the interval is over, and is well when it is answered", async () => {
+Deno.test("StoreGuard.run() sends again after the interval, and recovers when it is answered", async () => {
   const { guard, clock, fail, told, left, run } = guarding();
   await fail();
   clock.advance(left() - 1);
@@ -142,7 +142,7 @@ Deno.test("StoreGuard.run() asks again when the interval is over, and is well wh
 });
 
 for (const [draw, share] of [[0, 0.5], [1, 1]] as const) {
-  Deno.test(`StoreGuard.run() leaves the store alone longer each time, ${share} of it by the draw ${draw}`, () =>
+  Deno.test(`StoreGuard.run() lengthens the back-off each time, ${share} of it by the draw ${draw}`, () =>
     drawing(draw, async () => {
       const { clock, fail, left } = guarding();
       const intervals: number[] = [];
@@ -156,7 +156,7 @@ for (const [draw, share] of [[0, 0.5], [1, 1]] as const) {
     }));
 }
 
-Deno.test("StoreGuard.run() takes a step back once the store has answered for long, not with each success", () =>
+Deno.test("StoreGuard.run() shortens the back-off once the store has answered for long, not with each success", () =>
   drawing(1, async () => {
     const { clock, fail, left, run } = guarding();
     for (let i = 0; i < 3; i++) {
@@ -174,7 +174,7 @@ Deno.test("StoreGuard.run() takes a step back once the store has answered for lo
     assertEquals(left(), 4000);
   }));
 
-Deno.test("StoreGuard.run() takes requests that were out together as one failure", () =>
+Deno.test("StoreGuard.run() counts concurrent requests that fail together as one failure", () =>
   drawing(1, async () => {
     const { guard, fail, told, left } = guarding();
     const errors = await Promise.all([fail(), fail(), fail()]);
@@ -182,7 +182,7 @@ Deno.test("StoreGuard.run() takes requests that were out together as one failure
     assertEquals([told(), left(), guard.failing], [["store_error"], 1000, true]);
   }));
 
-Deno.test("StoreGuard.run() sends one at a time to find out whether the store is back", async () => {
+Deno.test("StoreGuard.run() sends one probe at a time", async () => {
   const { clock, fail, left, told, run } = guarding();
   await fail();
   clock.advance(left());
@@ -197,8 +197,8 @@ Deno.test("StoreGuard.run() sends one at a time to find out whether the store is
   assertEquals(told(), ["store_error", "store_recovered"]);
 });
 
-Deno.test("StoreGuard.run() lets the next one find out when the first is never heard of again", async () => {
-  // As on a Worker whose request is over: the marker lapses, no lock stays.
+Deno.test("StoreGuard.run() sends another probe when the first is lost", async () => {
+  // As on a Worker whose request is over: the marker expires, and no lock stays.
   const { guard, clock, fail, left, run } = guarding(500);
   await fail();
   clock.advance(left());
@@ -209,7 +209,7 @@ Deno.test("StoreGuard.run() lets the next one find out when the first is never h
   await lost;
 });
 
-Deno.test("StoreGuard.blocks() does not believe an interval set by a clock that went back", async () => {
+Deno.test("StoreGuard.blocks() ignores an interval that was set before the clock was set back", async () => {
   const { guard, clock, fail, run } = guarding(500);
   await fail();
   clock.set(clock.now() - 3_600_000 / 4);
@@ -217,7 +217,7 @@ Deno.test("StoreGuard.blocks() does not believe an interval set by a clock that 
   assertEquals(await run("read", () => "asked"), "asked");
 });
 
-Deno.test("StoreGuard.unavailable() tells when the store is asked again, at least 1 ms", () => {
+Deno.test("StoreGuard.unavailable() has the time until the next request, at least 1 ms", () => {
   const { guard, clock } = guarding();
   const error = guard.unavailable(clock.now());
   assertEquals([error.store, error.retryAfterMs], ["redis", 1]);

@@ -1,4 +1,4 @@
-// An isolate on a store that it shares with others, and what it sends there.
+// An isolate on a shared store, and the requests that it sends there.
 import {
   type CallResult,
   type CircuitBreaker,
@@ -27,7 +27,7 @@ export class World {
   }
 }
 
-/** An isolate, the circuit "a" in it, and what it sends. */
+/** An isolate, the circuit "a" in it, and its requests. */
 class Isolate {
   readonly breaker: CircuitBreaker;
   readonly fuse;
@@ -37,7 +37,7 @@ class Isolate {
   readonly acquired: AcquireRequest[] = [];
   #sent: string[] = [];
   #gate: Promise<void> | null = null;
-  /** What becomes of an answer; throws to lose it. */
+  /** Changes an answer; throws to lose it. */
   answering: (operation: string) => void = () => {};
 
   constructor(world: World, options: CircuitOptions, name: string) {
@@ -68,7 +68,7 @@ class Isolate {
     });
   }
 
-  /** What was sent since the last time, once all is answered. */
+  /** The requests since the last call, once all are answered. */
   async sent(): Promise<string[]> {
     await turn();
     const sent = this.#sent;
@@ -76,7 +76,10 @@ class Isolate {
     return sent;
   }
 
-  /** Does something while the store does not answer: what it sends, and whether it came to an end by itself. */
+  /**
+   * Runs work while the store does not answer: returns its requests, and whether it ended by
+   * itself.
+   */
   async costs(act: () => Promise<unknown>): Promise<{ blocking: string[]; all: string[] }> {
     await this.sent();
     const gate = Promise.withResolvers<void>();
@@ -91,7 +94,7 @@ class Isolate {
     await done.catch(() => {});
     const atEnd = [...this.#sent];
     const all = await this.sent();
-    // What it waited for was sent before it ended.
+    // The requests that it waited for were sent before it ended.
     return { blocking: waits ? atEnd : [], all: begun.length > all.length ? begun : all };
   }
 
@@ -111,7 +114,7 @@ class Isolate {
     return this.events.filter((event) => event.type === type);
   }
 
-  /** A view that has just been learnt, with nothing pending. */
+  /** A view with a fresh snapshot and nothing pending. */
   async warm(): Promise<this> {
     await this.succeed();
     await this.fuse.flush();
@@ -136,7 +139,7 @@ export async function opened(options: CircuitOptions = {}): Promise<Isolate> {
   return isolate;
 }
 
-/** A circuit with its one trial out, and another isolate that has just been refused. */
+/** A circuit with its one trial running, and another isolate that was just refused. */
 export async function refused(options: CircuitOptions = {}) {
   const world = new World();
   const policy = { failureThreshold: 1, cooldownMs: 5000, ...options };

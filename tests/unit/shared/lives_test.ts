@@ -1,4 +1,4 @@
-// Circuits that the store forgot, failures of the store, and isolates that share it.
+// Circuits that the store lost, failures of the store, and isolates that share it.
 import { assert, assertEquals } from "@std/assert";
 import { createFuse } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
@@ -6,7 +6,7 @@ import { interceptAnswers, turn } from "../../support/setups.ts";
 import { World } from "./isolate.ts";
 import { chaos, memory } from "../../support/drivers.ts";
 
-Deno.test("call() tells reborn once when the store has forgotten the circuit, and not for a new one", async () => {
+Deno.test("call() reports reborn once when the store has lost the circuit, and not for a new one", async () => {
   const world = new World();
   const isolate = await world.isolate().warm();
   assertEquals(isolate.told("reborn"), []);
@@ -27,7 +27,7 @@ Deno.test("call() tells reborn once when the store has forgotten the circuit, an
   assertEquals(isolate.told("reborn").length, 2);
 });
 
-Deno.test("forceOpen() tells reborn when an operator is the first to meet the new life", async () => {
+Deno.test("forceOpen() reports reborn when an operator is the first to meet the new life", async () => {
   const world = new World();
   const isolate = await world.isolate().warm();
   world.store.remove("a");
@@ -35,7 +35,7 @@ Deno.test("forceOpen() tells reborn when an operator is the first to meet the ne
   assertEquals(isolate.told("reborn").length, 1);
 });
 
-Deno.test("importState() is heard when what was asked for after it is answered before", async () => {
+Deno.test("importState() is announced when a later request is answered before", async () => {
   const clock = new FakeClock();
   const answer = Promise.withResolvers<void>();
   const remote = interceptAnswers(
@@ -71,7 +71,7 @@ for (const operation of ["read", "acquire", "record", "transition"]) {
   });
 }
 
-Deno.test("call() feeds totals of the next life when its own is forgotten, and goes on", async () => {
+Deno.test("call() adds to totals of the next life when its own is lost, and continues", async () => {
   const world = new World();
   const isolate = await world.isolate({ failureThreshold: 1 }).warm();
   await isolate.succeed();
@@ -102,7 +102,7 @@ Deno.test("call() is decided alike in two isolates when the store's clock is hou
   assertEquals((await two.tryCall(() => "ok")).ok, true);
 });
 
-Deno.test("call() counts nothing twice when an isolate is alone: the sum sent is the sum done", async () => {
+Deno.test("call() counts nothing twice when an isolate is alone: sent and made calls agree", async () => {
   const world = new World();
   const isolate = await world.isolate({ failureThreshold: 1_000_000, flushSize: 3 }).warm();
   let [successes, failures] = [1, 0];

@@ -1,4 +1,4 @@
-// Answers that come in another order than they were asked for, and what a late one may not do.
+// Answers in another order than their requests, and the limits of a late one's effect.
 import { assertEquals } from "@std/assert";
 import { type CircuitBreaker, createFuse } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
@@ -8,7 +8,10 @@ import { chaos, memory, type OpeningStore } from "../../support/drivers.ts";
 const SHAPE = { windowMs: 120_000, windowSize: 0 };
 const OPTIONS = { failureThreshold: 2, flushSize: 1, cooldownMs: 10_000 } as const;
 
-/** A view of a circuit whose next read can be held up, on its way there or back, and another isolate. */
+/**
+ * A view of a circuit whose next read can be delayed, on its way there or back, and another
+ * isolate.
+ */
 async function scene() {
   const clock = new FakeClock();
   const store = memory({ clock: clock.now });
@@ -37,7 +40,7 @@ async function scene() {
   await flush();
   return {
     ...{ clock, store, asked, breaker, other, flush, flushOther },
-    /** Asks now, and hears the answer after what is done meanwhile. */
+    /** Sends now, and receives the answer after the work meanwhile. */
     async late(meanwhile: () => Promise<void>, way: "there" | "back" = "back"): Promise<void> {
       const gate = Promise.withResolvers<void>();
       held = { way, gate: gate.promise };
@@ -59,7 +62,7 @@ Deno.test("View() ignores an older answer when it knows fewer calls", async () =
   assertEquals(breaker.peek().metrics.totalFailures, 1);
 });
 
-Deno.test("an older request's answer is taken when it knows more rejections", async () => {
+Deno.test("an older request's answer is accepted when it has more rejections", async () => {
   const { breaker, late, flush, other, flushOther } = await scene();
   await fail(breaker, 2);
   await flush();
@@ -95,7 +98,7 @@ Deno.test("View() ignores an older answer when it is of an earlier life", async 
 });
 
 Deno.test("View() ignores an older answer when it knows as many calls", async () => {
-  // That a slot is taken is no call yet.
+  // A taken slot is no call yet.
   const { breaker, late, flush, clock, asked } = await scene();
   await fail(breaker, 2);
   await flush();
@@ -110,8 +113,8 @@ Deno.test("View() ignores an older answer when it knows as many calls", async ()
   assertEquals(asked, []);
 });
 
-Deno.test("record() leads to no verdict when the outcome is late", async () => {
-  // Rule 5: whoever left the verdict due, this call has nothing to do with it.
+Deno.test("record() leads to no transition when the outcome is late", async () => {
+  // Rule 5: the transition became due by another call, and this call has nothing to do with it.
   const { breaker, flush, other, flushOther, store, clock, asked } = await scene();
   const permit = await breaker.admit();
   await fail(other, 2);

@@ -1,5 +1,5 @@
-// This isolate's own breaker beside the store (section 3): what it begins from, what it is fed, and who
-// decides when both have a word to say.
+// This isolate's own breaker beside the store (section 3): its initial state, its outcomes, and
+// which of the two decides.
 import { assertEquals } from "@std/assert";
 import { type CircuitOptions, createFuse } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
@@ -41,7 +41,7 @@ for (const onStoreError of ["local", "allow"] as const) {
 }
 
 onEverySetup(
-  "failures of two outages do not add up though the store has forgotten the circuit",
+  "failures of two outages do not add up though the store has lost the circuit",
   async (
     world,
   ) => {
@@ -61,7 +61,7 @@ onEverySetup(
 );
 
 onEverySetup("the last outcomes are those of the outage while it lasts", async (world) => {
-  // The run is taken over, what others counted is not.
+  // The run is taken over, the counts of others are not.
   const { breaker, lose } = cutOff(world, {
     ...{ strategy: "count_window", windowSize: 4, minimumThroughput: 2, percentageThreshold: 50 },
   });
@@ -76,7 +76,7 @@ onEverySetup("the last outcomes are those of the outage while it lasts", async (
 }, REMOTE);
 
 onEverySetup(
-  "a failure that the store does not take counts once in this isolate's own breaker",
+  "a failure that the store does not accept counts once in this isolate's own breaker",
   async (
     world,
   ) => {
@@ -98,7 +98,7 @@ onEverySetup(
   REMOTE,
 );
 
-Deno.test("call() feeds this isolate's own breaker when the store does not take its tally", async () => {
+Deno.test("call() counts in this isolate's own breaker when the store does not accept its tally", async () => {
   const clock = new FakeClock();
   let down = false;
   const stores = { remote: chaos(memory({ clock: clock.now }), { down: () => down }) };
@@ -131,8 +131,8 @@ for (const onStoreError of ["allow", "reject"] as const) {
   }, REMOTE);
 }
 
-onEverySetup("readers show this isolate's own breaker while the store is away", async (world) => {
-  // Rule 13: also while it lets calls through.
+onEverySetup("readers show this isolate's own breaker while the store is gone", async (world) => {
+  // Rule 13: also while it admits calls.
   const { breaker, lose } = cutOff(world, TRIP);
   await succeed(breaker);
   await world.sync();
@@ -141,7 +141,7 @@ onEverySetup("readers show this isolate's own breaker while the store is away", 
   assertEquals((await breaker.getMetrics()).consecutiveFailures, 1);
 }, REMOTE);
 
-onEverySetup("an override goes before what this isolate found out", async (world) => {
+onEverySetup("an override takes precedence over this isolate's findings", async (world) => {
   const { breaker, line, lose } = cutOff(world, TRIP);
   await succeed(breaker);
   await world.sync();
@@ -156,7 +156,7 @@ onEverySetup("an override goes before what this isolate found out", async (world
   assertEquals(breaker.peek().override?.kind, "forced_closed");
 }, REMOTE);
 
-onEverySetup("strong: the stand-in is obeyed until the store confirms a write", async (world) => {
+onEverySetup("strong: the stand-in decides until the store confirms a write", async (world) => {
   const { breaker, line, lose } = cutOff(world, TRIP);
   const other = world.breaker({ ...TRIP, cooldownMs: 600_000 });
   await succeed(breaker);
@@ -171,7 +171,7 @@ onEverySetup("strong: the stand-in is obeyed until the store confirms a write", 
   assertEquals(await admits(breaker), false);
 }, ["strong"]);
 
-onEverySetup("a call whose record fails is told once, and not as late", async (world) => {
+onEverySetup("a call whose record fails is announced once, and not as late", async (world) => {
   const { breaker, line } = cutOff(world, TRIP);
   await succeed(breaker);
   await world.sync();
@@ -184,7 +184,7 @@ onEverySetup("a call whose record fails is told once, and not as late", async (w
   assertEquals(world.heard("failure").at(-1)!.late, undefined);
 }, REMOTE);
 
-Deno.test("call() counts for flushSize when an outage let it through and it ends after it", async () => {
+Deno.test("call() counts for flushSize when it was admitted during an outage and ends after it", async () => {
   const { breaker, calls, sent } = await admittedInAnOutage(3);
   await calls[0]!.fail();
   await calls[1]!.fail();
@@ -196,14 +196,14 @@ Deno.test("call() counts for flushSize when an outage let it through and it ends
   assertEquals((await breaker.getMetrics()).totalFailures, 2);
 });
 
-Deno.test("call() is told at once when an outage let it through and nothing is known of the circuit", async () => {
+Deno.test("call() is sent at once when it was admitted during an outage and the circuit is unknown", async () => {
   const { calls, sent } = await admittedInAnOutage(3, "b");
   await calls[0]!.succeed();
   await turn();
   assertEquals(sent, ["record"]);
 });
 
-Deno.test("call() is told at once when an outage let it through and the clock has gone back since", async () => {
+Deno.test("call() is sent at once when it was admitted during an outage and the clock was set back since", async () => {
   const { breaker, calls, clock, sent } = await admittedInAnOutage(3);
   await calls[0]!.succeed();
   clock.set(clock.now() - 60_000);
@@ -213,7 +213,9 @@ Deno.test("call() is told at once when an outage let it through and the clock ha
   assertEquals(sent, ["read", "record"]);
 });
 
-/** Calls that run since an outage, under "allow"; `reads`: the circuit that found the store back. */
+/**
+ * Calls that run since an outage, under "allow"; `reads`: the circuit that found the store back.
+ */
 async function admittedInAnOutage(flushSize: number, reads = "a") {
   const clock = new FakeClock(1_000_000);
   let down = reads !== "a";

@@ -24,17 +24,17 @@ function filled(
   return pending;
 }
 
-/** With what is gathered sealed, so that it can be taken. */
+/** Seals the gathered outcomes, so that they can be sent. */
 function sealed(pending: PendingTallies): PendingTallies {
   pending.seal();
   return pending;
 }
 
-/** What would be sent, as successes, failures and rejections. */
+/** The outcomes to send, as successes, failures and rejections. */
 const counts = (tallies: readonly PendingTally[]) =>
   tallies.map(({ successes, failures, rejected }) => [successes, failures, rejected]);
 
-Deno.test("PendingTallies() is empty until something is put in, and after all was taken out", () => {
+Deno.test("PendingTallies() is empty until something is added, and after everything was removed", () => {
   const pending = new PendingTallies();
   assert(pending.empty && pending.gathering === null);
   assertEquals(sealed(pending).take(0), []);
@@ -48,7 +48,7 @@ Deno.test("PendingTallies() is empty until something is put in, and after all wa
   assert(pending.empty);
 });
 
-Deno.test("PendingTallies.gather() puts outcomes of one generation together", () => {
+Deno.test("PendingTallies.gather() joins outcomes of one generation", () => {
   const pending = filled([UNDER, success, 0], [UNDER, success, 10], [
     UNDER,
     { ...success, slow: 1 },
@@ -68,14 +68,14 @@ Deno.test("PendingTallies.gather() ends a tally with its failure", () => {
   assertEquals(counts(sealed(pending).take(0)), [[1, 1, 0], [0, 1, 0], [1, 0, 0]]);
 });
 
-Deno.test("PendingTallies.gather() keeps generations, epochs and window segments apart", () => {
+Deno.test("PendingTallies.gather() separates generations, epochs and window segments", () => {
   const pending = filled(
     [UNDER, success, 0],
     [{ ...UNDER, generation: 2 }, success, 0],
     [{ ...UNDER, epoch: "f" }, success, 0],
     [{ ...UNDER, epoch: "f" }, success, SEGMENT - 1],
     [{ ...UNDER, epoch: "f" }, success, SEGMENT],
-    // A clock that went back.
+    // A clock that was set back.
     [{ ...UNDER, epoch: "f" }, success, SEGMENT - 1],
   );
   assertEquals(counts(sealed(pending).take(0)), [[1, 0, 0], [1, 0, 0], [2, 0, 0], [1, 0, 0], [
@@ -85,7 +85,7 @@ Deno.test("PendingTallies.gather() keeps generations, epochs and window segments
   ]]);
 });
 
-Deno.test("PendingTallies.gather() puts what feeds totals only together, whatever it is and however old", () => {
+Deno.test("PendingTallies.gather() joins outcomes for totals only, whatever they are and however old", () => {
   const pending = filled(
     [UNCOUNTED, failure, 0],
     [UNCOUNTED, success, 10 * SEGMENT],
@@ -101,7 +101,7 @@ Deno.test("PendingTallies.gather() remembers the longest Retry-After of a tally"
   assertEquals(sealed(pending).take(0)[0]!.retryAfterMs, 9000);
 });
 
-Deno.test("PendingTallies.reject() lets rejections go along with the next outcome", () => {
+Deno.test("PendingTallies.reject() adds rejections to the next outcome", () => {
   const pending = new PendingTallies();
   pending.reject(0);
   pending.reject(5);
@@ -117,7 +117,7 @@ Deno.test("PendingTallies.reject() lets rejections go along with the next outcom
   ]);
 });
 
-Deno.test("PendingTallies.single() makes a tally of one outcome, and takes the rejections along", () => {
+Deno.test("PendingTallies.single() returns a tally of one outcome, with the rejections", () => {
   const pending = new PendingTallies();
   pending.reject(0);
   pending.gather(UNDER, success, 0, 0, SEGMENT);
@@ -133,14 +133,14 @@ Deno.test("PendingTallies.single() makes a tally of one outcome, and takes the r
   assertEquals(counts(sealed(pending).take(0)), [[1, 0, 0]]);
 });
 
-Deno.test("PendingTallies.single() leaves nothing behind where only rejections waited", () => {
+Deno.test("PendingTallies.single() leaves nothing behind if only rejections waited", () => {
   const pending = new PendingTallies();
   pending.reject(0);
   pending.single({ ...UNDER, lease: null }, success, 0, 0);
   assert(pending.empty);
 });
 
-/** One tally with a failure under way until 500, and a success that waits. */
+/** One tally with a pending failure until 500, and a success that waits. */
 function sending() {
   const pending = filled([UNDER, failure, 0]);
   const [tally] = sealed(pending).take(0);
@@ -149,14 +149,14 @@ function sending() {
   return { pending, tally: tally! };
 }
 
-Deno.test("PendingTallies.take() leaves alone what is under way", () => {
+Deno.test("PendingTallies.take() skips tallies on their way", () => {
   const { pending } = sending();
   assertEquals(counts(sealed(pending).take(499)), [[1, 0, 0]]);
   assertEquals(counts(sealed(pending).take(499)), []);
 });
 
-Deno.test("PendingTallies.take() hands over what was under way for too long", () => {
-  // Whoever sent it may be dead: the marker lapses.
+Deno.test("PendingTallies.take() returns tallies that were on their way for too long", () => {
+  // Its sender may be dead: the marker expires.
   const { pending, tally } = sending();
   const again = sealed(pending).take(500);
   assertEquals(counts(again), [[1, 0, 0], [0, 1, 0]]);
@@ -164,14 +164,14 @@ Deno.test("PendingTallies.take() hands over what was under way for too long", ()
 });
 
 for (const ms of [60_000, 3_600_000]) {
-  Deno.test(`PendingTallies.take() hands over what is under way when the clock went back ${ms} ms`, () => {
+  Deno.test(`PendingTallies.take() returns tallies on their way when the clock went back ${ms} ms`, () => {
     const pending = filled([UNDER, failure, 10_000_000]);
     pending.sending(sealed(pending).take(10_000_000)[0]!, 10_000_000, 500);
     assertEquals(counts(sealed(pending).take(10_000_000 - ms, 500)), [[0, 1, 0]]);
   });
 }
 
-Deno.test("PendingTallies.putBack() lets a tally wait again, the same one", () => {
+Deno.test("PendingTallies.putBack() makes the same tally wait again", () => {
   const { pending, tally } = sending();
   sealed(pending).take(0);
   pending.putBack(tally);
@@ -179,17 +179,17 @@ Deno.test("PendingTallies.putBack() lets a tally wait again, the same one", () =
   assertStrictEquals(sealed(pending).take(0)[0], tally);
 });
 
-Deno.test("PendingTallies.remove() forgets a tally wherever it is, and none twice", () => {
+Deno.test("PendingTallies.remove() removes a tally wherever it is, and none twice", () => {
   const { pending, tally } = sending();
   sealed(pending).take(0);
-  // It lapsed and waits, and then its answer comes.
+  // It expired and waits, and then its answer comes.
   pending.countWaiting(500);
   pending.remove(tally);
   pending.remove(tally);
   assert(pending.empty);
 });
 
-Deno.test("tallyOf() says the same however often, but for its age", () => {
+Deno.test("tallyOf() returns the same tally each time, except for its age", () => {
   const pending = filled([UNDER, success, 0]);
   const [tally] = sealed(pending).take(0);
   const tallies = [tallyOf(tally!, 0), tallyOf(tally!, 300), tallyOf(tally!, -5)];
@@ -210,7 +210,7 @@ Deno.test("tallyOf() says the same however often, but for its age", () => {
   assertNotEquals(sealed(pending).take(0)[0]!.id, tally!.id);
 });
 
-Deno.test("PendingTallies.countWaiting() counts what waits, and looks what is under way", () => {
+Deno.test("PendingTallies.countWaiting() counts waiting tallies, and checks those on their way", () => {
   const pending = filled([UNDER, success, 0]);
   assertEquals([pending.countWaiting(0), pending.successesUnderWay], [0, false]);
   const [tally] = sealed(pending).take(0);
@@ -223,7 +223,7 @@ Deno.test("PendingTallies.countWaiting() counts what waits, and looks what is un
   assert(!pending.successesUnderWay);
 });
 
-Deno.test("PendingTallies.lay() lays all over that is on its way, late outcomes over totals only", () => {
+Deno.test("PendingTallies.lay() adds all tallies on their way, late outcomes to totals only", () => {
   const pending = filled([UNDER, failure, 0], [UNDER, success, 0], [
     { ...UNDER, generation: 9 },
     failure,
@@ -282,7 +282,7 @@ Deno.test("PendingTallies() loses nothing and invents nothing", () => {
             now,
           );
           pending.sending(tally, now, 500);
-          // Not heard of: it comes again.
+          // Without an answer, it is sent again.
           pending.putBack(tally);
         }
         if (kind === "reject") put[2]!++;
@@ -295,7 +295,7 @@ Deno.test("PendingTallies() loses nothing and invents nothing", () => {
   );
 });
 
-Deno.test("isLate() goes by epoch, generation and its beginning, and lets the first generation take the unknown", () => {
+Deno.test("isLate() compares epoch, generation and its beginning, and accepts the unknown in the first generation", () => {
   const s = snapshotOf({ epoch: "e", generation: 1, began: 5 });
   const cases: [string, number, number, boolean][] = [
     ["e", 1, 5, false],
@@ -315,12 +315,12 @@ Deno.test("isLate() goes by epoch, generation and its beginning, and lets the fi
   assertEquals(isLate({ epoch: "e", generation: 1, began: 1 }, absent), true);
 });
 
-Deno.test("isUnderWay() holds until its moment, and not when a clock went back", () => {
+Deno.test("isUnderWay() holds until its moment, and not when a clock was set back", () => {
   assertEquals([499, 500, 501].map((now) => isUnderWay(500, now, 500)), [true, false, false]);
   assertEquals([isUnderWay(500, 0, 500), isUnderWay(501, 0, 500)], [true, false]);
 });
 
-Deno.test("tallyOf() says which calls were slow and what is told of failures, where that is asked for", () => {
+Deno.test("tallyOf() contains slow calls and the texts of failures if they are requested", () => {
   const pending = new PendingTallies();
   const call = (failures: number, slow: number, text: string | null) => ({
     ...{ successes: 1 - failures, failures, slow, text },
@@ -335,7 +335,7 @@ Deno.test("tallyOf() says which calls were slow and what is told of failures, wh
     gather(UNDER, call(0, 1, null), call(0, 0, null), call(0, 1, null), call(1, 1, "why")),
     { slowCalls: [0, 2, 3], errors: ["why"] },
   );
-  // Where failures do not end a tally, successes still come first.
+  // If failures do not end a tally, successes still come first.
   assertEquals(
     gather({ epoch: "", generation: TOTALS_ONLY, began: 0 }, ...[
       ...[call(1, 0, "a"), call(0, 1, null), call(1, 1, null), call(0, 0, null), call(1, 0, "b")],
@@ -344,7 +344,7 @@ Deno.test("tallyOf() says which calls were slow and what is told of failures, wh
   );
 });
 
-Deno.test("tallyOf() says nothing of single calls where that is not asked for", () => {
+Deno.test("tallyOf() contains no data of single calls unless requested", () => {
   const pending = new PendingTallies();
   pending.gather(UNDER, { successes: 0, failures: 1, slow: 1 }, 0, 0, SEGMENT);
   const tally = tallyOf(sealed(pending).take(0)[0]!, 0);

@@ -1,4 +1,4 @@
-// What a call of an open and of a half-open circuit costs in operations.
+// The costs of a call of an open and of a half-open circuit in operations.
 import { assertEquals } from "@std/assert";
 import { type CircuitOptions, createFuse, memory } from "@fuse/edge";
 import { chaos, FakeClock } from "@fuse/edge/testing";
@@ -28,7 +28,7 @@ Deno.test("call() waits for one answer when an OPEN view is older than maxStalen
   assertEquals(await isolate.costs(isolate.succeed), NOTHING);
 });
 
-Deno.test("call() refreshes the view when a CLOSED one is revalidateMs old's own record", async () => {
+Deno.test("call() refreshes a CLOSED view of age revalidateMs by its own record", async () => {
   const isolate = await warm({ revalidateMs: 700, flushIntervalMs: 5000 });
   isolate.clock.advance(699);
   assertEquals(await isolate.costs(isolate.succeed), NOTHING);
@@ -68,7 +68,7 @@ for (const kind of ["forceOpen", "forceClose", "disable", "metricsOnly"] as cons
   });
 }
 
-Deno.test("call() ignores an override that has run out, without asking", async () => {
+Deno.test("call() ignores an expired override, without a request", async () => {
   const isolate = await warm();
   await isolate.breaker.forceOpen({ forMs: 900 });
   isolate.clock.advance(899);
@@ -83,7 +83,7 @@ Deno.test("call() ignores an override that has run out, without asking", async (
   assertEquals((await isolate.breaker.getMetrics()).consecutiveSuccesses, 1);
 });
 
-Deno.test("call() costs an acquire and a record when it is a trial, and a transition at the verdict", async () => {
+Deno.test("call() costs an acquire and a record when it is a trial, and a transition at the end", async () => {
   const isolate = await opened({ cooldownMs: 5000 });
   isolate.clock.advance(5000);
   assertEquals(await isolate.costs(isolate.succeed), blocking("acquire", "record"));
@@ -97,7 +97,7 @@ Deno.test("call() costs an acquire, a record and a transition when it is a trial
   assertEquals(await isolate.costs(isolate.fail), blocking("acquire", "record", "transition"));
 });
 
-Deno.test("call() gives its slot back when it is a trial that counts as nothing", async () => {
+Deno.test("call() returns its slot when it is a neutral trial", async () => {
   const isolate = await opened({ cooldownMs: 5000, ignore: [(error) => error === undefined] });
   isolate.clock.advance(5000);
   assertEquals(await isolate.costs(isolate.ignore), blocking("acquire", "record"));
@@ -105,14 +105,14 @@ Deno.test("call() gives its slot back when it is a trial that counts as nothing"
   assertEquals([successes, failures, lease === null], [0, 0, false]);
 });
 
-Deno.test("call() costs one acquire when it is refused beside a trial, and the refusal holds without asking", async () => {
+Deno.test("call() costs one acquire when it is refused beside a trial, and the refusal lasts without a request", async () => {
   const { other, cost, permit } = await refused();
   assertEquals(cost, blocking("acquire"));
   assertEquals(await other.costs(() => other.times(20, other.succeed)), NOTHING);
   await permit.ignore();
 });
 
-Deno.test("call() asks for no other slot when this isolate took the last one", async () => {
+Deno.test("call() requests no other slot when this isolate took the last one", async () => {
   const { isolate, permit } = await refused();
   assertEquals(await isolate.costs(() => isolate.times(20, isolate.succeed)), NOTHING);
   await permit.ignore();
@@ -142,8 +142,8 @@ Deno.test("call() asks again when a Snapshot is newer than a refusal", async () 
   assertEquals(await other.costs(other.succeed), blocking("acquire", "record"));
 });
 
-Deno.test("call() asks for a trial though the store's clock went back", async () => {
-  // What ended the cooldown is past, and its end is to come once more.
+Deno.test("call() requests a trial though the store's clock went back", async () => {
+  // The end of the cooldown has passed, and lies ahead again.
   const [clock, storeClock] = [new FakeClock(), new FakeClock()];
   const fuse = createFuse({
     stores: { remote: chaos(memory({ clock: storeClock.now }), {}) },

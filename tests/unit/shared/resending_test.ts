@@ -1,11 +1,11 @@
-// Answers that were lost: what is sent again, and that it counts once.
+// Lost answers: the repeated requests, and that they count once.
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { createFuse } from "@fuse/edge";
 import { chaos } from "../../support/drivers.ts";
 import { refused, World } from "./isolate.ts";
 import { StoreAnswerError, type Tally } from "@fuse/edge/store";
 
-Deno.test("record() is sent again under its id when the answer was lost, and counts once", async () => {
+Deno.test("record() is repeated under its id when the answer was lost, and counts once", async () => {
   const world = new World();
   const isolate = await world.isolate().warm();
   isolate.answering = (operation) => {
@@ -26,7 +26,7 @@ Deno.test("record() is sent again under its id when the answer was lost, and cou
 });
 
 for (const [ms, again] of [[30_000, true], [30_001, false]] as const) {
-  Deno.test(`record() ${again ? "is" : "is not"} sent again ${ms} ms after it was first sent`, async () => {
+  Deno.test(`record() ${again ? "is" : "is not"} repeated ${ms} ms after it was first sent`, async () => {
     const world = new World();
     const isolate = await world.isolate().warm();
     isolate.answering = (operation) => {
@@ -49,14 +49,14 @@ for (const [ms, again] of [[30_000, true], [30_001, false]] as const) {
     const errors = isolate.told("store_error").map((event) =>
       event.type === "store_error" && [event.operation, event.circuit?.name]
     );
-    // The first is that of the answer that was lost.
+    // The first is that of the lost answer.
     assertEquals(errors, Array.from({ length: again ? 1 : 2 }, () => ["record", "a"]));
-    // It was applied, only its answer was lost: once either way.
+    // It was applied, and its answer was lost: it counts once either way.
     assertEquals(world.stored().totals.failures, 1);
   });
 }
 
-Deno.test("record() is not sent again when the clock has gone back meanwhile", async () => {
+Deno.test("record() is not repeated when the clock was set back meanwhile", async () => {
   const world = new World();
   const isolate = await world.isolate().warm();
   isolate.answering = (operation) => {
@@ -67,7 +67,7 @@ Deno.test("record() is not sent again when the clock has gone back meanwhile", a
   isolate.answering = () => {};
   const { id } = isolate.tallies.at(-1)!;
   isolate.tallies.length = 0;
-  // A minute passes, and the clock shows as much as before: the store has forgotten the id.
+  // A minute passes, and the clock shows the same time: the store has forgotten the id.
   isolate.clock.set(isolate.clock.now() - 50_000);
   await isolate.succeed();
   await isolate.sent();
@@ -78,7 +78,7 @@ Deno.test("record() is not sent again when the clock has gone back meanwhile", a
   assertEquals(world.stored().totals.failures, 1);
 });
 
-Deno.test("an opening is announced as the generation it began when a client sends it twice, and others move between", async () => {
+Deno.test("an opening is announced with the generation it began when a client repeats it, and others move between", async () => {
   const world = new World();
   const store = chaos(world.store, {});
   const transition = store.transition.bind(store);
@@ -101,7 +101,7 @@ Deno.test("an opening is announced as the generation it began when a client send
   assertEquals(told, [[2, "OPEN"]]);
 });
 
-Deno.test("an outcome is sent again by flush() after one before it was given up in the same turn", async () => {
+Deno.test("an outcome is repeated by flush() after an earlier one was given up in the same turn", async () => {
   const world = new World();
   const isolate = await world.isolate().warm();
   isolate.answering = (operation) => {
@@ -121,7 +121,7 @@ Deno.test("an outcome is sent again by flush() after one before it was given up 
   assertEquals(isolate.tallies.map((tally) => tally.id), [id]);
 });
 
-Deno.test("acquire() does not cost the slot when the grant of a trial was not heard", async () => {
+Deno.test("acquire() does not lose the slot when the grant of a trial was lost", async () => {
   const world = new World();
   const isolate = await world.isolate({
     failureThreshold: 1,
@@ -144,7 +144,7 @@ Deno.test("acquire() does not cost the slot when the grant of a trial was not he
   assertEquals(isolate.told("closed").length, 1);
 });
 
-Deno.test("acquire() does not cost the slot when a refused request is delivered once more", async () => {
+Deno.test("acquire() does not lose the slot when a refused request is delivered again", async () => {
   const { world, other, permit } = await refused({ revalidateMs: 300 });
   await permit.ignore();
   await world.store.acquire("a", other.acquired.at(-1)!);
@@ -154,7 +154,7 @@ Deno.test("acquire() does not cost the slot when a refused request is delivered 
   assertEquals(world.stored().halfOpen.inFlight, 0);
 });
 
-Deno.test("an outcome without an answer is not sent again when flush() comes to it too late", async () => {
+Deno.test("an outcome without an answer is not repeated when flush() comes too late", async () => {
   const world = new World();
   const isolate = world.isolate({ flushSize: 1_000 });
   const others = Array.from({ length: 239 }, (_, i) => isolate.fuse.make(`b${i}`));
@@ -181,7 +181,7 @@ Deno.test("an outcome without an answer is not sent again when flush() comes to 
   assertEquals(world.stored().totals.failures, 1);
 });
 
-Deno.test("record() is sent in order when a store did not take outcomes, the newest thousand as they are", async () => {
+Deno.test("record() is sent in order when a store did not accept outcomes, the newest thousand unchanged", async () => {
   const world = new World();
   const isolate = await world.isolate({
     ...{ consistency: "strong", onStoreError: "allow", failureThreshold: 10_000 },

@@ -1,4 +1,4 @@
-// What a failure concerns: the way to the store, a kind of requests, or a circuit (design, "The guard").
+// The scope of a failure: the whole store, a kind of requests, or a circuit (design, "The guard").
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import { type FuseEvent, isStoreUnavailableError } from "@fuse/edge";
 import { StoreAnswerError } from "@fuse/edge/store";
@@ -11,7 +11,7 @@ const spoilt = () => new StoreAnswerError("WRONGTYPE", { scope: "circuit" });
 const full = () => new StoreAnswerError("OOM", { scope: "store" });
 const cut = () => new Error("connection refused");
 
-/** A guard that has been told of so many circuits, and requests of theirs. */
+/** A guard with a number of circuits, and their requests. */
 function guarding(circuits = 10) {
   const clock = new FakeClock(1_000_000);
   const events = new Events();
@@ -42,7 +42,7 @@ function requester(key: string): Requester {
   };
 }
 
-Deno.test("StoreGuard() leaves everything alone when the store cannot be reached", async () => {
+Deno.test("StoreGuard() begins a back-off for everything when the store is unreachable", async () => {
   const { refuse, blocks, guard } = guarding();
   const [a, b] = [requester("a"), requester("b")];
   await refuse(a, "writes", cut());
@@ -52,17 +52,17 @@ Deno.test("StoreGuard() leaves everything alone when the store cannot be reached
   assert(guard.failing);
 });
 
-Deno.test("StoreGuard() goes on reading from a store that refuses to write, for all circuits", async () => {
+Deno.test("StoreGuard() continues to read from a store that refuses to write, for all circuits", async () => {
   const { refuse, blocks, send, guard } = guarding();
   const [a, b] = [requester("a"), requester("b")];
   await refuse(a, "writes", full());
   assertEquals([blocks(b, "writes"), blocks(b, "reads"), blocks(a, "reads")], [true, false, false]);
   assertEquals(await send(b, "reads", () => 1), "taken");
-  // That it reads proves nothing for writes.
+  // Successful reads prove nothing for writes.
   assert(blocks(b, "writes") && guard.failing);
 });
 
-Deno.test("StoreGuard() leaves a circuit alone that the store refuses, and no other", async () => {
+Deno.test("StoreGuard() begins a back-off for a circuit that the store refuses, and for no other", async () => {
   const { refuse, blocks, guard, heard, send, clock } = guarding();
   const [a, b] = [requester("a"), requester("b")];
   for (let i = 0; i < 5; i++) {
@@ -72,7 +72,7 @@ Deno.test("StoreGuard() leaves a circuit alone that the store refuses, and no ot
     clock.advance(30_000);
     assertEquals(await send(b, "reads", () => 1), "taken");
   }
-  // A kind for itself.
+  // Each kind separately.
   assertEquals(blocks(a, "writes"), false);
   await send(a, "reads", () => 1);
   const told = heard.map((event) => [event.type, "circuit" in event && event.circuit?.name]);
@@ -80,7 +80,7 @@ Deno.test("StoreGuard() leaves a circuit alone that the store refuses, and no ot
   assertEquals(told.filter(([type]) => type === "store_recovered").length, 1);
 });
 
-Deno.test("StoreGuard() takes three circuits refused in a row for all, and sends one probe at a time", async () => {
+Deno.test("StoreGuard() treats three circuits refused in a row as all, and sends one probe at a time", async () => {
   const { refuse, blocks, guard, clock, send } = guarding();
   const circuits = Array.from({ length: 10 }, (_, i) => requester(`c${i}`));
   for (const circuit of circuits.slice(0, 2)) await refuse(circuit, "writes", spoilt());
@@ -101,7 +101,7 @@ Deno.test("StoreGuard() takes three circuits refused in a row for all, and sends
   assertEquals([guard.failing, blocks(circuits[9]!, "writes")], [false, false]);
 });
 
-Deno.test("StoreGuard() counts circuits refused in a row only while no other is taken", async () => {
+Deno.test("StoreGuard() counts circuits refused in a row only while no other is accepted", async () => {
   const { refuse, guard, send } = guarding();
   for (let i = 0; i < 9; i++) {
     await refuse(requester(`spoilt${i}`), "writes", spoilt());
@@ -126,7 +126,7 @@ Deno.test("StoreGuard() lets a refused circuit probe when no other asks for a wh
   assertEquals(blocks(circuits[0]!, "writes"), false);
 });
 
-Deno.test("StoreGuard() takes a missed answer for its circuit's own when a later request was answered", async () => {
+Deno.test("StoreGuard() attributes a missed answer to its circuit when a later request was answered", async () => {
   const { send, blocks, guard } = guarding();
   const [slow, quick] = [requester("slow"), requester("quick")];
   const never = Promise.withResolvers<never>();
@@ -139,7 +139,7 @@ Deno.test("StoreGuard() takes a missed answer for its circuit's own when a later
   ]);
 });
 
-Deno.test("StoreGuard() takes a missed answer for an outage when only an earlier request was answered", async () => {
+Deno.test("StoreGuard() treats a missed answer as an outage when only an earlier request was answered", async () => {
   const { send, guard } = guarding();
   const first = Promise.withResolvers<void>();
   const early = send(requester("a"), "reads", () => first.promise);
@@ -152,12 +152,12 @@ Deno.test("StoreGuard() takes a missed answer for an outage when only an earlier
   assert(guard.failing);
 });
 
-Deno.test("StoreGuard() sends an operator's request though the store is left alone", async () => {
+Deno.test("StoreGuard() sends an operator's request during a back-off", async () => {
   const { refuse, send, guard, clock } = guarding();
   const a = requester("a");
   await refuse(a, "writes", cut());
   const until = guard.unavailable(clock.now()).retryAfterMs;
-  // A failure more is no news: the interval stays as it is.
+  // A further failure changes nothing: the interval stays.
   let asked = 0;
   const error = await send(a, "writes", () => (asked++, Promise.reject(cut())), true);
   assert(isStoreUnavailableError(error));
@@ -166,7 +166,7 @@ Deno.test("StoreGuard() sends an operator's request though the store is left alo
   assert(!guard.failing);
 });
 
-Deno.test("StoreUnavailableError() carries what the store said, also while it is left alone", async () => {
+Deno.test("StoreUnavailableError() has the store's error, also during a back-off", async () => {
   const { refuse, send } = guarding();
   const said = full();
   const first = await refuse(requester("a"), "writes", said);
@@ -180,7 +180,7 @@ Deno.test("StoreUnavailableError() carries what the store said, also while it is
   assert(/does not answer/.test(away.message), away.message);
 });
 
-Deno.test("StoreGuard.runAlone() keeps its failure from everybody else", async () => {
+Deno.test("StoreGuard.runAlone() applies its failure to nothing else", async () => {
   const { guard, heard, clock } = guarding();
   const alone = (send: () => unknown) => guard.runAlone({ operation: "list", kind: "reads", send });
   const error = await alone(() => Promise.reject(full())).catch((error) => error);
@@ -190,7 +190,7 @@ Deno.test("StoreGuard.runAlone() keeps its failure from everybody else", async (
   assertEquals(await alone(() => 1), 1);
 });
 
-Deno.test("StoreGuard() tells that a circuit recovered once it is taken in the kind that was refused", async () => {
+Deno.test("StoreGuard() reports that a circuit recovered once it is accepted in the refused kind", async () => {
   const { refuse, send, heard } = guarding();
   const a = requester("a");
   await refuse(a, "writes", spoilt());
@@ -200,7 +200,7 @@ Deno.test("StoreGuard() tells that a circuit recovered once it is taken in the k
   assertEquals(heard.map(({ type }) => type), ["store_error", "store_recovered"]);
 });
 
-Deno.test("StoreGuard() tells that the store is back, also when its first answer refuses a circuit", async () => {
+Deno.test("StoreGuard() reports that the store is back, also when its first answer refuses a circuit", async () => {
   const { refuse, heard, clock } = guarding();
   await refuse(requester("a"), "reads", cut());
   clock.advance(30_000);
@@ -209,7 +209,7 @@ Deno.test("StoreGuard() tells that the store is back, also when its first answer
   assertEquals(told, [["store_error", "a"], ["store_recovered", false], ["store_error", "b"]]);
 });
 
-Deno.test("StoreGuard() tells that a circuit recovered whose answers alone were missed", async () => {
+Deno.test("StoreGuard() reports that a circuit recovered whose answers alone were missed", async () => {
   const { send, heard, clock } = guarding();
   const [slow, quick] = [requester("slow"), requester("quick")];
   const never = Promise.withResolvers<never>();

@@ -1,4 +1,4 @@
-// When this isolate's own breaker begins and ends (design, "The guard", point 2).
+// The begin and the end of this isolate's own breaker (design, "The guard", point 2).
 import { assert, assertEquals } from "@std/assert";
 import {
   type CircuitOptions,
@@ -15,13 +15,13 @@ const TRIP: CircuitOptions = { failureThreshold: 2, successThreshold: 1, cooldow
 const SHAPE = { windowMs: 120_000, windowSize: 0 };
 const WRITES = ["record", "transition", "override", "restore", "remove"];
 
-/** Refuses to write: an `acquire` out of CLOSED writes nothing. */
+/** Refuses writes: an `acquire` at CLOSED writes nothing. */
 const refusesWrites = (operation: string) =>
   WRITES.includes(operation) || operation === "acquire"
     ? new StoreAnswerError("OOM command not allowed", { scope: "store" })
     : undefined;
 
-/** An isolate on a store that refuses what it is told to, and what is sent there. */
+/** An isolate on a store that refuses selected requests, and the requests to it. */
 function isolate(options: CircuitOptions = {}) {
   const clock = new FakeClock();
   const inner = memory({ clock: clock.now });
@@ -38,7 +38,7 @@ function isolate(options: CircuitOptions = {}) {
   const breaker = fuse.make("a", { ...TRIP, ...options });
   return {
     ...{ clock, fuse, breaker, way, inner },
-    /** What was sent since the last time, once all is answered. */
+    /** The requests since the last call, once all are answered. */
     async sent(): Promise<string[]> {
       for (let i = 0; i < 5; i++) await turn();
       return sent.splice(0);
@@ -59,13 +59,13 @@ for (const consistency of ["eventual", "strong"] as const) {
       await turn();
       clock.advance(1_000);
     }
-    // 60 s: two to open it, and a trial after each cooldown of 10 s.
+    // 60 s: two calls to open it, and a trial after each cooldown of 10 s.
     assert(called >= 2 && called <= 2 + 6, `${called} calls reached it`);
     const { local, state } = await breaker.snapshot();
     assertEquals([local, state === "CLOSED"], [true, false]);
   });
 
-  Deno.test(`StandIn() sends no acquire while it stands, and is obeyed (${consistency})`, async () => {
+  Deno.test(`StandIn() sends no acquire while it decides (${consistency})`, async () => {
     const { breaker, clock, fuse, way, sent } = isolate({ consistency });
     await succeed(breaker);
     await fuse.flush();
@@ -96,7 +96,7 @@ for (const consistency of ["eventual", "strong"] as const) {
       clock.advance(1_000);
     }
     way.fail = () => undefined;
-    // A call that is rejected finds out.
+    // A call that is rejected detects it.
     clock.advance(20_000);
     assertEquals(await admits(breaker), false);
     await sent();
@@ -107,13 +107,13 @@ for (const consistency of ["eventual", "strong"] as const) {
   });
 }
 
-Deno.test("StandIn() probes with an empty tally when it owes nothing, and a rejected call sends that", async () => {
+Deno.test("StandIn() probes with an empty tally when nothing is pending, and a rejected call sends that", async () => {
   const { breaker, clock, way, sent, stored, fuse } = isolate();
   await succeed(breaker);
   await fuse.flush();
   way.fail = () => new Error("connection refused");
   await fail(breaker, 2);
-  // What it owes is given up after 30 s: that is no reason to end.
+  // Its pending outcomes are given up after 30 s: that is no reason to end.
   for (let i = 0; i < 5; i++) {
     clock.advance(9_000);
     await fuse.flush();
@@ -147,7 +147,7 @@ Deno.test("StandIn() yields when an override is read from the store", async () =
   assertEquals((await breaker.snapshot()).local, false);
 });
 
-Deno.test("record() gives a tally up and reports it when the store refuses it three times while it takes others", async () => {
+Deno.test("record() gives a tally up and reports it when the store refuses it three times while it accepts others", async () => {
   const clock = new FakeClock();
   let refusals = 0;
   const remote = chaos(memory({ clock: clock.now }), {
@@ -170,14 +170,14 @@ Deno.test("record() gives a tally up and reports it when the store refuses it th
   }
   assertEquals(refusals, 3);
   assertEquals(events.map((event) => "name" in event && event.name), ["spoilt"]);
-  // What was given up is not taken: the isolate goes on protecting by itself.
+  // Given-up outcomes are not accepted: the isolate continues to protect on its own.
   assertEquals((await spoilt!.snapshot()).local, true);
   await fail(spoilt!);
   assertEquals(await admits(spoilt!), false);
   assertEquals(await admits(healthy!), true);
 });
 
-Deno.test("call() runs under reject when the store refuses another circuit alone", async () => {
+Deno.test("call() runs under reject when the store refuses only another circuit", async () => {
   const clock = new FakeClock();
   const remote = chaos(memory({ clock: clock.now }), {
     fail: (_, key) =>
@@ -241,7 +241,7 @@ Deno.test("call() ends no run of failures when its success came before the last 
   clock.advance(10);
   await breaker.snapshot();
   await fail(breaker, 2);
-  // Sent, and refused, only now: what succeeded before all that.
+  // Sent, and refused, only now: the successes before all that.
   clock.advance(2_000);
   await admits(fuse.make("another"));
   await fuse.flush();

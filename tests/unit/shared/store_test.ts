@@ -1,4 +1,4 @@
-// shared(): a store of a driver, and what becomes of a driver that is none yet.
+// shared(): a store of a driver, and the refusal of an invalid driver.
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { type Clock, createFuse, type Store } from "@fuse/edge";
 import { type Driver, shared } from "@fuse/edge/store";
@@ -6,7 +6,7 @@ import { chaos, storeContract } from "@fuse/edge/testing";
 import { tiered } from "@fuse/edge/libsql";
 import { CIRCUITS, memory } from "../../support/drivers.ts";
 
-/** A driver as a user writes it: plain methods that use `this`, and no way of opening circuits. */
+/** A driver as a user writes it: plain methods that use `this`, and no code that opens circuits. */
 class UserDriver implements Pick<Driver, "name" | "traits"> {
   readonly name = "kv";
   readonly traits = { persistent: false, shared: true, audited: false };
@@ -37,7 +37,7 @@ class UserDriver implements Pick<Driver, "name" | "traits"> {
   }
 }
 
-Deno.test("shared() makes a store whose circuits ask the driver", async () => {
+Deno.test("shared() returns a store whose circuits use the driver", async () => {
   const driver = UserDriver.make();
   const store: Store = shared(driver);
   assertEquals([store.name, store.traits], ["kv", driver.traits]);
@@ -47,13 +47,13 @@ Deno.test("shared() makes a store whose circuits ask the driver", async () => {
   assertEquals(driver.asked, ["acquire", "record"]);
 });
 
-Deno.test("shared() performs no I/O and asks the driver nothing", () => {
+Deno.test("shared() performs no I/O and does not call the driver", () => {
   const driver = UserDriver.make();
   createFuse({ stores: { store: shared(driver) } }).make("a");
   assertEquals(driver.asked, []);
 });
 
-Deno.test("shared() has just the optional methods that the driver has", () => {
+Deno.test("shared() has exactly the optional methods of the driver", () => {
   const plain = shared(UserDriver.make()) as Store & Partial<Driver>;
   assertEquals([plain.history, plain.confirm, plain.describe], [undefined, undefined, undefined]);
   const able = Object.assign(UserDriver.make(), { describe: () => "a text" });
@@ -76,7 +76,7 @@ Deno.test("createFuse() refuses a bare driver, and says what to write", () => {
   );
 });
 
-Deno.test("chaos() and tiered() take stores, and refuse a bare driver", () => {
+Deno.test("chaos() and tiered() accept stores, and refuse a bare driver", () => {
   const driver = UserDriver.make();
   assertThrows(() => chaos(driver, {}), TypeError, "must be a store such as memory() makes");
   assertEquals(chaos(shared(driver), {}).name, "chaos(kv)");
@@ -87,13 +87,13 @@ Deno.test("chaos() and tiered() take stores, and refuse a bare driver", () => {
   );
 });
 
-Deno.test("storeContract() takes a driver as well as a store", async () => {
+Deno.test("storeContract() accepts a driver as well as a store", async () => {
   const [first] = storeContract(({ clock }) => UserDriver.make(clock));
   await first!.run();
   const [same] = storeContract(({ clock }) => shared(UserDriver.make(clock)));
   await same!.run();
 });
 
-Deno.test("a store is known by another copy of this package", () => {
+Deno.test("another copy of this package recognizes a store", () => {
   assert(CIRCUITS === Symbol.for("@fuse/edge: circuits"));
 });

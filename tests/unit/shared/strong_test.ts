@@ -1,4 +1,4 @@
-// What `strong` sends behind a call, and in which order.
+// The requests of `strong` after a call, and their order.
 import { assertEquals } from "@std/assert";
 import { createFuse } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
@@ -6,15 +6,15 @@ import type { Driver, Tally } from "@fuse/edge/store";
 import { fail, succeed, turn } from "../../support/setups.ts";
 import { chaos, memory, type OpeningStore } from "../../support/drivers.ts";
 
-/** An isolate whose tallies arrive when the test lets them. */
+/** An isolate whose tallies arrive when the test releases them. */
 function isolate({ inOneTrip = true, describe }: {
-  /** `false` for a driver that sends each request by itself. */
+  /** `false` for a driver that sends each request separately. */
   inOneTrip?: boolean;
   describe?: Driver["describe"];
 } = {}) {
   const clock = new FakeClock();
   const store = memory({ clock: clock.now });
-  /** Tallies by trip: requests that were begun in one turn of `together` share one. */
+  /** Tallies by trip: requests of one turn of `together` share a trip. */
   const trips: Tally[][] = [];
   let trip: Tally[] | null = null;
   const held: (() => void)[] = [];
@@ -48,12 +48,12 @@ function isolate({ inOneTrip = true, describe }: {
   return {
     ...{ fuse, breaker, clock },
     hold: () => void (holding = true),
-    /** Lets what is under way arrive, oldest first, and holds nothing any more. */
+    /** Releases the requests on the way, oldest first, and holds no more. */
     release() {
       holding = false;
       for (const arrive of held.splice(0)) arrive();
     },
-    /** Successes and failures by trip, since the last time. */
+    /** Successes and failures by trip, since the last call. */
     taken: () =>
       trips.splice(0).filter((trip) => trip.length > 0)
         .map((trip) => trip.map(({ successes, failures }) => [successes, failures])),
@@ -62,7 +62,7 @@ function isolate({ inOneTrip = true, describe }: {
   };
 }
 
-Deno.test("a success in strong is recorded behind its call, and those after it gather meanwhile", async () => {
+Deno.test("a success in strong is recorded after its call, and later ones gather meanwhile", async () => {
   const { fuse, breaker, hold, release, taken } = isolate();
   await succeed(breaker);
   await turn();
@@ -79,7 +79,7 @@ Deno.test("a success in strong is recorded behind its call, and those after it g
 
 for (const inOneTrip of [true, false]) {
   const how = inOneTrip ? "in one trip" : "one after the other";
-  Deno.test(`a failure in strong goes behind the successes that the store has not confirmed, ${how}`, async () => {
+  Deno.test(`a failure in strong is sent after the successes that the store has not confirmed, ${how}`, async () => {
     const { fuse, breaker, hold, release, taken, ids, stored } = isolate({ inOneTrip });
     await succeed(breaker);
     await turn();
@@ -106,14 +106,14 @@ for (const inOneTrip of [true, false]) {
   });
 }
 
-Deno.test("a failure in strong is in the store before its caller hears of it", async () => {
+Deno.test("a failure in strong is in the store before its caller has the result", async () => {
   const { breaker, stored } = isolate();
   await succeed(breaker);
   await fail(breaker);
   assertEquals((await stored()).totals.failures, 1);
 });
 
-Deno.test("a success in strong is in the store before its caller hears of it where calls are audited", async () => {
+Deno.test("a success in strong is in the store before its caller has the result if calls are audited", async () => {
   const { breaker, stored } = isolate({ describe: () => "" });
   await succeed(breaker);
   assertEquals((await stored()).totals.successes, 1);

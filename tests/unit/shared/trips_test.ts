@@ -1,4 +1,5 @@
-// How tallies travel: few trips, many tallies in each, and waves (design, "The guard", point 3).
+// The transport of tallies: few trips, many tallies in each, and waves (design, "The guard", point
+// 3).
 import { assert, assertEquals } from "@std/assert";
 import { createFuse } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
@@ -6,7 +7,7 @@ import type { Awaitable } from "@fuse/edge/store";
 import { chaos, memory, type OpeningStore } from "../../support/drivers.ts";
 import { succeed, turn } from "../../support/setups.ts";
 
-/** A store that answers when it is let, and takes tallies together, as one over HTTP does. */
+/** A store that answers when released, and accepts tallies together, as one over HTTP does. */
 function batching() {
   const clock = new FakeClock();
   const inner = memory({ clock: clock.now });
@@ -84,7 +85,7 @@ Deno.test("Fuse.flush() sends many circuits' tallies in waves of few requests", 
   assertEquals(counted.filter(({ totals }) => totals.successes === 2).length, 1_000);
 });
 
-Deno.test("Fuse.flush() ends with the first wave that does not reach the store, and loses nothing", async () => {
+Deno.test("Fuse.flush() stops at the first wave that does not reach the store, and loses nothing", async () => {
   const { fuse, requests, circuits, clock, setDown, inner } = batching();
   const all = circuits(1_000);
   for (const breaker of all) await succeed(breaker);
@@ -104,7 +105,7 @@ Deno.test("Fuse.flush() ends with the first wave that does not reach the store, 
   }
 });
 
-Deno.test("Trips() sends six at once when an isolate is busy, and takes along what waits", async () => {
+Deno.test("Trips() sends six at once when an isolate is busy, and takes waiting tallies along", async () => {
   const world = batching();
   const { circuits, requests, hold, fuse } = world;
   const all = circuits(100);
@@ -112,7 +113,7 @@ Deno.test("Trips() sends six at once when an isolate is busy, and takes along wh
   await fuse.flush();
   requests.length = 0;
   const release = hold();
-  // Each wants to be sent at once: a failure is.
+  // Each must be sent at once: a failure is.
   for (const breaker of all) await breaker.tryCall(() => Promise.reject(new Error("down")));
   await turn();
   assertEquals([requests.length, world.most <= 6], [6, true]);
@@ -120,7 +121,7 @@ Deno.test("Trips() sends six at once when an isolate is busy, and takes along wh
   for (let i = 0; i < 20; i++) await turn();
   await fuse.flush();
   assertEquals(requests.reduce((sum, size) => sum + size, 0), 100);
-  // Six alone, and the others in few.
+  // Six alone, and the others in few trips.
   assert(requests.length <= 6 + 6, `${requests}`);
 });
 
@@ -143,7 +144,7 @@ Deno.test("Trips() frees a place when its request has died", async () => {
   await fuse.flush();
 });
 
-Deno.test("Fuse.flush() sends what an earlier flush() did not come to", async () => {
+Deno.test("Fuse.flush() sends the rest of an earlier flush()", async () => {
   const clock = new FakeClock();
   const inner = memory({ clock: clock.now });
   let cut: string | null = null;
@@ -175,7 +176,7 @@ Deno.test("Fuse.flush() sends what an earlier flush() did not come to", async ()
   assertEquals(await stored(), 10);
 });
 
-Deno.test("getMetrics() counts what flush() has not come to yet", async () => {
+Deno.test("getMetrics() counts outcomes that flush() has not sent yet", async () => {
   const { fuse, circuits, hold, setDown } = batching();
   const all = circuits(500);
   for (const breaker of all) await succeed(breaker);

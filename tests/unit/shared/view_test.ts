@@ -3,7 +3,9 @@ import type { Snapshot } from "@fuse/edge/store";
 import { View } from "../../../src/shared/view.ts";
 import { snapshotOf } from "../../support/units.ts";
 
-/** What becomes of an answer after another, asked for later (`after`) or at the same time (`beside`). */
+/**
+ * The effect of an answer after another, requested later (`after`) or at the same time (`beside`).
+ */
 function learns(held: Partial<Snapshot>, s: Partial<Snapshot>, order: "after" | "beside"): string {
   const view = new View();
   const [first, second] = [view.ask(), view.ask()];
@@ -15,29 +17,29 @@ const calls = (successes: number) => ({
   totals: { successes, failures: 0, rejected: 0, slow: 0 },
 });
 
-Deno.test("View.learn() takes an answer that was asked for after the last one", () => {
+Deno.test("View.learn() accepts an answer that was requested after the last one", () => {
   assertEquals(learns({ now: 9, generation: 3, began: 9 }, { now: 5 }, "after"), "reborn");
   assertEquals(learns({ now: 9, ...calls(5) }, { now: 9, ...calls(4) }, "after"), "learnt");
 });
 
-Deno.test("View.learn() takes, of answers that overlap, the later one by the store's clock", () => {
+Deno.test("View.learn() accepts, of answers that overlap, the later one by the store's clock", () => {
   assertEquals(learns({ now: 5, generation: 2 }, { now: 6 }, "beside"), "learnt");
   assertEquals(learns({ now: 6 }, { now: 5, generation: 2, ...calls(9) }, "beside"), "old");
 });
 
-Deno.test("View.learn() takes, of answers of one moment, the higher generation of a life", () => {
+Deno.test("View.learn() accepts, of answers of one moment, the higher generation of a life", () => {
   assertEquals(learns({}, { generation: 2, began: 2 }, "beside"), "learnt");
   assertEquals(learns({ generation: 2, began: 2 }, calls(9), "beside"), "old");
   assertEquals(learns({}, { epoch: "another", generation: 2 }, "beside"), "old");
 });
 
-Deno.test("View.learn() goes by totals within one generation only", () => {
+Deno.test("View.learn() compares totals within one generation only", () => {
   assertEquals(learns(calls(1), calls(2), "beside"), "learnt");
   assertEquals(learns(calls(2), calls(1), "beside"), "old");
   assertEquals(learns({ began: 5, ...calls(1) }, { began: 6, ...calls(2) }, "beside"), "old");
 });
 
-Deno.test("View.learn() tells of another life, and of a store that was put back", () => {
+Deno.test("View.learn() reports another life, and a store that was restored", () => {
   const held = { now: 100, generation: 3, began: 50 };
   const cases: [Partial<Snapshot>, string][] = [
     [{ now: 200, generation: 3, began: 50 }, "learnt"],
@@ -49,7 +51,7 @@ Deno.test("View.learn() tells of another life, and of a store that was put back"
   for (const [s, told] of cases) assertEquals(learns(held, s, "after"), told, JSON.stringify(s));
 });
 
-Deno.test("View.learn() takes a clock that went back over an override's end for no other life", () => {
+Deno.test("View.learn() does not mistake a clock set back over an override's end for another life", () => {
   const override = { kind: "disabled", until: 50, reason: null, actor: null } as const;
   const held = { now: 60, generation: 3, began: 50 };
   assertEquals(learns(held, { now: 40, generation: 2, began: 10, override }, "after"), "learnt");

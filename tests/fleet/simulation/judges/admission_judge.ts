@@ -1,6 +1,6 @@
 /**
- * Watches under what isolates record: an outcome belongs to the generation in which its call was
- * admitted, and a generation that its isolate had not heard of then it cannot belong to.
+ * Judges the generations of recorded outcomes: an outcome belongs to the generation in which its
+ * call was admitted, and never to a generation that its isolate did not know then.
  *
  * @module
  */
@@ -10,17 +10,17 @@ import type { Request, Said } from "../server.ts";
 import type { Verdicts } from "../violation.ts";
 import { TOTALS_ONLY } from "@fuse/edge/store";
 
-/** By epoch, the latest generation that was heard of. Replaced and never changed: calls keep it. */
+/** The latest known generation by epoch. Replaced and never changed, because calls keep it. */
 type Heard = ReadonlyMap<string, number>;
 
-/** What one isolate has heard, run and told. */
+/** The state of one isolate: known generations, calls and outcomes. */
 interface Books {
   heard: Heard;
-  /** When it last heard that there is no record. */
+  /** The last time at which it learned that there is no record. */
   absentAt: number;
-  /** Calls that ran and did not end neutrally, by what had been heard. */
+  /** Calls that ran and did not end neutrally, by the generation that was known. */
   readonly ran: Map<Heard, number>;
-  /** Outcomes by the epoch and the generation that they were recorded under. */
+  /** Outcomes by the epoch and the generation under which they were recorded. */
   readonly told: Map<string, Map<number, number>>;
   readonly tallies: Set<string>;
 }
@@ -35,17 +35,17 @@ export class AdmissionJudge {
     this.#verdicts = verdicts;
   }
 
-  /** An isolate is answered; `heard`: it still waits for this answer, and goes by it. */
+  /** An isolate receives an answer; `heard` if it still waits for this answer, and follows it. */
   hears(by: Sender, { snapshot: s }: Said, sentAt: number, now: number, heard: boolean): void {
     const books = this.#books(by);
-    // An override that has run out ends its generation, without a word from the store.
+    // An expired override ends its generation, without an answer from the store.
     const generation = s.generation + (s.override !== null && s.override.until !== null ? 1 : 0);
     if (s.epoch === "") books.absentAt = now;
     const forgets = s.epoch !== "" && books.heard.has("") && heard && sentAt > books.absentAt;
     if ((books.heard.get(s.epoch) ?? -1) >= generation && !forgets) return;
     const next = new Map(books.heard);
     next.set(s.epoch, Math.max(generation, next.get(s.epoch) ?? 0));
-    // Who knows a life admits under it, and no more under none.
+    // An isolate that knows a life admits under it, and under none no longer.
     if (forgets) next.delete("");
     books.heard = next;
   }
@@ -57,7 +57,7 @@ export class AdmissionJudge {
     ran.set(heard, (ran.get(heard) ?? 0) + 1);
   }
 
-  /** It ended, and counts for nothing. */
+  /** It ended as neutral. */
   ignores(call: Call): void {
     const heard = this.#admitted.get(call);
     if (heard === undefined) return;
@@ -79,7 +79,7 @@ export class AdmissionJudge {
     this.#judge(by, epoch, generation);
   }
 
-  /** All calls have ended, and all that was to be told is told. */
+  /** All calls have ended, and all outcomes are sent. */
   finish(isolates: Iterable<Sender>): void {
     for (const by of isolates) {
       for (const [epoch, told] of this.#books(by).told) {
@@ -88,7 +88,7 @@ export class AdmissionJudge {
     }
   }
 
-  /** No more outcomes are told of a generation and those after it than calls ran that knew of it. */
+  /** No generation has more outcomes, with those after it, than calls ran that knew of it. */
   #judge(by: Sender, epoch: string, generation: number): void {
     const { told, ran } = this.#books(by);
     let outcomes = 0;

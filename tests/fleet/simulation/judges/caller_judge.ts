@@ -1,5 +1,5 @@
 /**
- * Watches the callers: what they get, whose trials run, and that every call is counted.
+ * Judges the callers: their results, the owners of trials, and that every call is counted.
  *
  * @module
  */
@@ -19,30 +19,32 @@ import type { Verdicts } from "../violation.ts";
 /** One call, from the caller's side. */
 export interface Call {
   readonly by: Sender;
-  /** When it was made, and when its function began to run; `null`: it did not. */
+  /**
+   * The time of the call, and the time at which its function began to run; `null` if it did not.
+   */
   readonly at: number;
   ranAt: number | null;
   runs: number;
-  /** As a half-open trial, granted by the store. */
+  /** Whether it runs as a half-open trial that the store granted. */
   trial: string | null;
-  /** What the function gave, once it has. */
+  /** The function's result, once there is one. */
   own: { readonly ok: boolean; readonly value: unknown } | null;
   endedAt: number | null;
-  /** The caller gave up, for this reason. */
+  /** The reason for which the caller gave up. */
   aborted: unknown;
   settled: boolean;
-  /** The upstream was dead when it ran. */
+  /** Whether the upstream was dead when it ran. */
   dead: boolean;
 }
 
-/** What an isolate's calls came to. */
+/** The outcomes of an isolate's calls. */
 interface Sums {
   calls: number;
   failures: number;
   rejected: number;
 }
 
-/** What an isolate's tallies came to. */
+/** The outcomes in an isolate's tallies. */
 export type Recorded = ReadonlyMap<number, Sums>;
 
 /** The judge of callers. */
@@ -53,9 +55,9 @@ export class CallerJudge {
   readonly #now: () => number;
   /** The store's clock. */
   readonly #storeNow: () => number;
-  /** All calls, as they were made. */
+  /** All calls, in order. */
   readonly calls: Call[] = [];
-  /** Trials that run: by token, whose generation and until when they hold their slot. */
+  /** Running trials by token: the generation, and the end of the slot. */
   readonly #running = new Map<string, { readonly generation: string; readonly until: number }>();
   readonly #tried = new Set<string>();
   readonly #ended = new Map<number, Sums>();
@@ -75,7 +77,7 @@ export class CallerJudge {
     this.#storeNow = storeNow;
   }
 
-  /** Somebody calls. */
+  /** A caller calls. */
   call(by: Sender): Call {
     const call: Call = {
       ...{ by, at: this.#now(), ranAt: null, runs: 0, trial: null, own: null },
@@ -85,7 +87,7 @@ export class CallerJudge {
     return call;
   }
 
-  /** Its function runs, in the step in which this answer was delivered. */
+  /** The function runs, in the step in which this answer was delivered. */
   runs(call: Call, delivery: Delivery | null): void {
     call.ranAt = this.#now();
     call.runs++;
@@ -114,7 +116,7 @@ export class CallerJudge {
     );
   }
 
-  /** Its function gives something. */
+  /** The function returns or throws. */
   ends(call: Call, ok: boolean, value: unknown): void {
     call.own = { ok, value };
     call.endedAt ??= this.#now();
@@ -151,7 +153,7 @@ export class CallerJudge {
     );
   }
 
-  /** An isolate tells its listeners. */
+  /** An isolate emits an event. */
   hear(by: Sender, event: FuseEvent): void {
     if (event.type !== "unconfirmed") return;
     const sums = this.#sums(this.#unconfirmed, by.number);
@@ -160,12 +162,12 @@ export class CallerJudge {
     sums.rejected += event.rejected;
   }
 
-  /** Whether every call of those who live is recorded. */
+  /** Whether every call of living isolates is recorded. */
   isCounted(recorded: Recorded): boolean {
     return this.#miscounted(recorded) === null;
   }
 
-  /** All that lives has sent all that it had. */
+  /** All living isolates have sent all outcomes. */
   finish(recorded: Recorded): void {
     const open = this.calls.find((call) => !call.settled && call.by.alive);
     this.#check(
@@ -188,7 +190,7 @@ export class CallerJudge {
       const counted = recorded.get(number) ?? { calls: 0, failures: 0, rejected: 0 };
       const unsure = this.#sums(this.#unconfirmed, number);
       for (const field of fields) {
-        // Who dies takes along what was not sent yet, and who called is not told of what was.
+        // A dead isolate loses unsent outcomes, and its callers get no event of sent ones.
         const [least, most] = alive
           ? [ended[field] - unsure[field], ended[field]]
           : [0, this.calls.filter(({ by }) => by.number === number).length];
@@ -208,7 +210,7 @@ export class CallerJudge {
     return sums;
   }
 
-  /** What the answer says of the call; `null`: it is not this call's answer. */
+  /** The part of an answer about the call; `null` if it is not this call's answer. */
   #outcome(
     { runs, own, aborted, ranAt, endedAt }: Call,
     result: CallResult<unknown, unknown>,

@@ -1,6 +1,7 @@
 /**
- * Watches what isolates owe at once: whoever learns that a transition is due asks for it, and whoever
- * ends a trial gives its slot back. What comes later, a lease for one, only makes up for the dead.
+ * Judges the immediate duties of isolates: an isolate that learns of a due transition requests it,
+ * and one that ends a trial returns the slot. Later remedies, such as the end of a lease, are only
+ * for dead isolates.
  *
  * @module
  */
@@ -17,22 +18,22 @@ export type Due = "opened" | "closed";
 export class DutyJudge {
   readonly #verdicts: Verdicts;
   readonly #due = new WeakMap<Said, Due>();
-  /** What is owed in this step, and by whom. */
+  /** The duties of this step, and their isolates. */
   #owed: { readonly by: Sender; readonly event: Due } | null = null;
   readonly #returned = new Set<string>();
-  /** Isolates to which the store did not answer last. */
+  /** Isolates whose last request to the store was not answered. */
   readonly #troubled = new Set<number>();
 
   constructor(verdicts: Verdicts) {
     this.#verdicts = verdicts;
   }
 
-  /** By the store's books, whoever gets this answer has to ask for a transition. */
+  /** According to the judge's books, the receiver of this answer has to request a transition. */
   makesDue(said: Said, event: Due): void {
     this.#due.set(said, event);
   }
 
-  /** An isolate gets an answer that it waits for. */
+  /** An isolate receives an answer that it waits for. */
   hears(by: Sender, said: Said): void {
     const event = this.#due.get(said);
     if (event !== undefined) this.#owed = { by, event };
@@ -45,13 +46,13 @@ export class DutyJudge {
     if (body.event === this.#owed.event) this.#owed = null;
   }
 
-  /** An isolate tells its listeners. */
+  /** An isolate emits an event. */
   listens(by: Sender, { type }: FuseEvent): void {
     if (type === "store_error") this.#troubled.add(by.number);
     if (type === "store_recovered") this.#troubled.delete(by.number);
   }
 
-  /** Everything that follows from the last event has happened. */
+  /** All consequences of the last event have happened. */
   rests(): void {
     const owed = this.#owed;
     if (owed === null) return;
@@ -63,7 +64,9 @@ export class DutyJudge {
     );
   }
 
-  /** A caller has its answer. Who leaves the store alone leaves the slot to its lease. */
+  /**
+   * A caller has its answer. An isolate that leaves the store alone leaves the slot to its lease.
+   */
   settles({ by, trial }: Call): void {
     this.#verdicts.check(
       trial === null || this.#returned.has(trial) || this.#troubled.has(by.number),

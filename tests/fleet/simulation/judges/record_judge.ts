@@ -1,7 +1,7 @@
 /**
- * Watches the one record that all isolates share, request by request. It keeps books of its own and
- * believes no answer: what counts, what is current, which slots are out and which moves are due it
- * works out for itself.
+ * Judges the one record that all isolates share, request by request. It keeps its own books and
+ * trusts no answer: it computes which outcomes count, what is current, which slots are taken and
+ * which transitions are due.
  *
  * @module
  */
@@ -20,19 +20,19 @@ interface Generation {
   readonly counts: { successes: number; failures: number; slow: number };
   /** Failures in a row. */
   run: number;
-  /** Slots by token, with the end of their lease. */
+  /** The slots by token, with the end of their leases. */
   readonly leases: Map<string, number>;
-  /** Tokens given back, with the end their lease would have had. */
+  /** Returned tokens, with the end of their leases. */
   readonly ended: Map<string, number>;
 }
 
-/** One life's books: from one amnesia to the next. */
+/** One life's books: from one loss of the store to the next. */
 interface Life {
   generation: Generation;
   readonly totals: { successes: number; failures: number; rejected: number };
-  /** When the last success ended that counted. */
+  /** The end of the last success that counted. */
   succeededAt: number;
-  /** Requests that counted: when, and what was answered. */
+  /** Requests that counted: their time, and their answer. */
   readonly applied: Map<
     string,
     { readonly at: number; readonly told: boolean; readonly of: string }
@@ -48,7 +48,10 @@ export class RecordJudge {
   readonly #duties: DutyJudge;
   /** Situations that came up. */
   readonly #met: Set<string>;
-  /** By isolate: what its tallies came to, each once, however often and in how many lives it counted. */
+  /**
+   * The outcomes of each isolate's tallies, each once, however often and in how many lives it
+   * counted.
+   */
   readonly recorded = new Map<number, { calls: number; failures: number; rejected: number }>();
   readonly #tallies = new Set<string>();
 
@@ -112,14 +115,14 @@ export class RecordJudge {
         },
       );
     }
-    // An override ran out: who writes next finds another generation.
+    // An override expired: the next writer finds another generation.
     if (before !== null && before.generation > books.generation.number) {
       books.generation = openBooks(before.generation);
     }
     return books;
   }
 
-  /** What was answered before to a request that has counted already. */
+  /** The earlier answer to a request that has counted already. */
   #again({ request, now, said }: Deed, { applied }: Life): boolean | undefined {
     if (request.do === "read") return undefined;
     const { id } = request.body;
@@ -132,7 +135,7 @@ export class RecordJudge {
         "tallies",
         () => `Tally ${id} arrives again after ${now - before!.at} ms, when it is forgotten`,
       );
-      // What did not move anything leaves no trace.
+      // A request that moved nothing leaves no trace.
       if (request.do !== "acquire" || told) applied.set(id, { at: now, told, of });
       return undefined;
     }
@@ -210,7 +213,7 @@ export class RecordJudge {
       if (endedAt >= life.succeededAt) generation.run += failures;
     } else if (after !== null) {
       if (tally.generation !== TOTALS_ONLY) this.#met.add("late tally");
-      // After amnesia it may be the one that creates the record.
+      // After a loss of the store, it may be the request that creates the record.
       const { epoch, now: moment } = after;
       const none = { ...absentSnapshot(moment), epoch, generation: 1, began: moment };
       const which = tally.generation === TOTALS_ONLY
@@ -299,7 +302,7 @@ export class RecordJudge {
     );
   }
 
-  /** What any strategy needs at least; the order of calls and the window may ask for more. */
+  /** The minimum that any strategy needs; the order of calls and the window may ask for more. */
   #mayTrip({ failures, slow }: Generation["counts"]): boolean {
     const { rules, failureThreshold, minimumThroughput, percentageThreshold } = this.#policy;
     if (rules[0]!.name === "consecutive_failures") return failures >= failureThreshold;
@@ -307,7 +310,9 @@ export class RecordJudge {
     return (rules[0]!.name === "slow_calls" ? slow : failures) >= needed;
   }
 
-  /** Notes what whoever gets this answer has to do. Only what is known without looking at a window. */
+  /**
+   * Notes the duties of the receiver of this answer, as far as they are known without the window.
+   */
   #owe({ request, said, after }: Deed, { counts, run }: Generation): void {
     const { rules, failureThreshold, successThreshold, halfOpenFailureThreshold } = this.#policy;
     if (after === null || after.override !== null) return;
@@ -323,7 +328,7 @@ export class RecordJudge {
     }
   }
 
-  /** Slots that were given back are free, and no others. */
+  /** Returned slots are free, and no others. */
   #count({ request, after, now }: Deed, { leases }: Generation): void {
     if (after?.state !== "HALF_OPEN" || after.override !== null) return;
     let out = 0;
@@ -350,7 +355,7 @@ export class RecordJudge {
   }
 }
 
-/** What must be the same however often a tally is sent. */
+/** The part of a tally that repetition must not change. */
 function contentOf(
   { epoch, generation, successes, failures, rejected, slow, lease }: Tally,
 ): string {

@@ -1,5 +1,5 @@
 /**
- * Keeps the trail of the one record that all isolates share, and compares with it what they announce.
+ * Keeps the trail of the one record that all isolates share, and compares the events with it.
  *
  * @module
  */
@@ -19,14 +19,14 @@ export interface Row {
   readonly at: number;
 }
 
-/** What an answer says that is being delivered. */
+/** The part of an answer that is being delivered. */
 export interface Delivery {
   readonly request: Request;
   readonly said: Said;
   readonly life: number;
 }
 
-/** Where each move leads, by its name in the trail. */
+/** The target of each transition, by its name in the trail. */
 const EDGES: Readonly<Record<string, readonly string[]>> = {
   opened: ["CLOSED>OPEN", "HALF_OPEN>OPEN"],
   half_opened: ["OPEN>HALF_OPEN"],
@@ -34,7 +34,7 @@ const EDGES: Readonly<Record<string, readonly string[]>> = {
   reset: ["CLOSED>CLOSED", "OPEN>CLOSED", "HALF_OPEN>CLOSED"],
 };
 
-/** The judge of what is audited and announced. */
+/** The judge of the trail and of events. */
 export class TrailJudge {
   readonly #verdicts: Verdicts;
   /** Situations that came up. */
@@ -90,7 +90,7 @@ export class TrailJudge {
     this.#check(legal.includes(edge), "edges", () => `${event} takes the circuit along ${edge}`);
   }
 
-  /** An isolate tells its listeners. */
+  /** An isolate emits an event. */
   hear(event: FuseEvent, delivery: Delivery | null): void {
     if (!("from" in event) || event.type === "would_open") return;
     const { type, from, to, generation } = event;

@@ -1,6 +1,6 @@
 /**
- * A shared store that half works, in virtual time: takes its time, has a capacity, and refuses, hangs or is
- * gone as its world has it.
+ * A shared store with partial failures, in virtual time: it has a latency and a capacity, and
+ * refuses, hangs or is unreachable as its world says.
  *
  * @module
  */
@@ -17,17 +17,17 @@ import {
 import type { VirtualTime } from "../../../support/virtual_time.ts";
 import type { Fault, Outage } from "./outage.ts";
 
-/** A request that an isolate has sent; of a trip with several, the first. */
+/** A request that an isolate has sent, or the first of a trip with several. */
 export interface Asked {
   readonly isolate: number;
   readonly operation: string;
   readonly key: string;
   readonly at: number;
-  /** When the isolate was answered; `null`: not yet. */
+  /** The time at which the isolate was answered, or `null`. */
   answeredAt: number | null;
 }
 
-/** One of the things that a request asks for. */
+/** One operation of a request. */
 interface Job {
   readonly asked: Asked;
   readonly request: never;
@@ -35,7 +35,7 @@ interface Job {
   readonly reject: (error: Error) => void;
 }
 
-/** What comes of a request. */
+/** The result of a request. */
 type Fate = "answered" | "hangs" | "unreachable" | "refused" | "refused_here";
 
 const FLAP_MS = 2_000;
@@ -50,7 +50,7 @@ export class FailingStore {
   readonly #random: () => number;
   readonly #began: number;
   #healed = false;
-  /** When the store is through with what waits. */
+  /** The time at which the store has served all waiting requests. */
   #freeAt = 0;
   #arrived = 0;
 
@@ -62,7 +62,7 @@ export class FailingStore {
     this.memory = memory({ clock: time.now, maxCircuits: 100_000 });
   }
 
-  /** From now on, nothing is wrong with it. */
+  /** Ends its fault. */
   heal(): void {
     this.#healed = true;
   }
@@ -105,7 +105,7 @@ export class FailingStore {
     } as unknown as OpeningStore;
   }
 
-  /** Sends a request. What one trip carries arrives together, and is answered together. */
+  /** Sends a request. The operations of one trip arrive and are answered together. */
   #send(jobs: readonly Job[]): void {
     const [first] = jobs;
     if (first === undefined) return;
@@ -122,7 +122,7 @@ export class FailingStore {
       }));
   }
 
-  /** Applies what was asked. Returns how it is answered; `null` if nothing is. */
+  /** Applies the operations. Returns the answer, or `null` if there is none. */
   #apply({ asked: { operation, key }, request, resolve, reject }: Job): (() => void) | null {
     const fate = this.faulty ? this.#fateBy(this.#outage.fault, operation, key) : "answered";
     switch (fate) {
@@ -137,7 +137,7 @@ export class FailingStore {
       case "answered": {
         const method = this.memory[operation as "read"].bind(this.memory);
         const said = method(key, request) as Snapshot | Answer;
-        // As it is at this moment.
+        // A copy of the current state.
         const copy = "snapshot" in said
           ? { ...said, snapshot: copySnapshot(said.snapshot) }
           : copySnapshot(said);
@@ -146,7 +146,7 @@ export class FailingStore {
     }
   }
 
-  /** Does something once the store has come to it. */
+  /** Runs work once the store has reached it. */
   #served(serve: () => void): void {
     const { capacity } = this.#outage;
     if (capacity === null || this.#healed) return serve();
@@ -178,7 +178,7 @@ export class FailingStore {
     }
   }
 
-  /** An `acquire` writes once the cooldown is over, and while HALF_OPEN. */
+  /** Returns whether an `acquire` writes: once the cooldown is over, and while HALF_OPEN. */
   #writes(operation: string, key: string): boolean {
     if (operation === "read") return false;
     if (operation !== "acquire") return true;

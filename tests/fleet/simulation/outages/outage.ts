@@ -1,6 +1,6 @@
 /**
- * A world whose store half works, as data: drawn from a seed, printed when it fails, played again as often
- * as one likes.
+ * A world whose store partly fails, as data: drawn from a seed, printed when it fails, and played
+ * again at will.
  *
  * @module
  */
@@ -8,15 +8,15 @@ import type { CircuitPolicy } from "@fuse/edge";
 import { scaled } from "../../../support/scale.ts";
 import { seeded } from "../../../support/virtual_time.ts";
 
-/** What a world is about, and so what it is held to. */
+/** The subject of a world, which decides what it is checked for. */
 export type OutageKind =
   /** The upstream is dead, whatever the store does: each isolate protects it. */
   | "dead"
   /** A cooldown ends, and many callers of many isolates call at once. */
   | "herd"
-  /** An isolate that knows nothing is called a thousand times at once. */
+  /** A fresh isolate is called a thousand times at once. */
   | "cold"
-  /** The store answers errors to all of many circuits. */
+  /** The store answers errors for all of many circuits. */
   | "refused"
   /** The store comes back. */
   | "back"
@@ -25,12 +25,12 @@ export type OutageKind =
   /** The store refuses one circuit. */
   | "spoilt";
 
-/** What is wrong with the store. */
+/** The fault of the store. */
 export type Fault =
   | "none"
   /** Reads are answered, writes are not: out of memory, a read-only replica. */
   | "refuses_writes"
-  /** Up for two seconds, down for two. */
+  /** Two seconds up, two seconds down, alternating. */
   | "flaps"
   /** It refuses the first circuit. */
   | "spoils_one"
@@ -42,7 +42,7 @@ export type Fault =
   | "hangs"
   /** Every other request is not answered. */
   | "half_hangs"
-  /** Nobody listens. */
+  /** No server listens. */
   | "unreachable";
 
 /** A world. Times are ms from its beginning. */
@@ -52,24 +52,26 @@ export interface Outage {
   readonly policy: CircuitPolicy;
   readonly isolates: number;
   readonly circuits: number;
-  /** How many callers each isolate has at once, or how many of them come in a herd. */
+  /** The number of concurrent callers of each isolate, or of callers in a herd. */
   readonly callers: number;
-  /** Between two calls of one caller. */
+  /** The time between two calls of one caller. */
   readonly gapMs: number;
   /** One way, least and most. */
   readonly latencyMs: readonly [number, number];
-  /** How many requests a second the store answers; what is more waits. `null`: any number. */
+  /**
+   * The number of requests a second that the store answers; more have to wait. `null`: any number.
+   */
   readonly capacity: number | null;
   readonly fault: Fault;
   readonly faultFrom: number;
   readonly faultForMs: number;
-  /** When the upstream dies, for how long, and for which isolate; `null`: for all. */
+  /** The time of the upstream's death, its length, and its isolate; `null` for all. */
   readonly deadFrom: number;
   readonly deadForMs: number;
   readonly deadFor: number | null;
 }
 
-/** The kinds, by turns: each seed of one kind is followed by one of the next. */
+/** The kinds in turn: each seed of one kind is followed by a seed of the next. */
 export const OUTAGE_KINDS: readonly OutageKind[] = [
   ...["dead", "herd", "cold", "dead", "refused", "back", "operator", "spoilt"] as const,
 ];
@@ -103,7 +105,7 @@ export function outageOf(seed: number): Outage {
       onStoreError: "local",
       failureThreshold: integer(1, 6),
       successThreshold: 1,
-      // Longer than any of these worlds goes on with a dead upstream.
+      // Longer than any of these worlds continues with a dead upstream.
       cooldownMs: 60_000,
       halfOpenMaxConcurrent: 1,
     },
@@ -123,7 +125,7 @@ export function outageOf(seed: number): Outage {
       return {
         ...common,
         ...{ isolates, callers: integer(2, 50), fault: "none", latencyMs: [1, integer(2, 20)] },
-        // Enough for what each isolate may ask, and not for what its callers might.
+        // Enough for the requests of each isolate, and not for those of its callers.
         capacity: 10 * isolates * halfOpenMaxConcurrent,
         policy: {
           ...common.policy,

@@ -1,6 +1,6 @@
 /**
- * Mistakes that turn a store which half works into an outage, planted one at a time: the worlds must find
- * each.
+ * Mistakes that turn a partial failure of the store into an outage, planted one at a time: the
+ * worlds must find each.
  *
  * @module
  */
@@ -11,9 +11,9 @@ import type { Invariant } from "../violation.ts";
 import type { OutageKind } from "./outage.ts";
 import type { OutageOptions } from "./stage.ts";
 
-/** A mistake, and what it must be found out by. */
+/** A mistake, and the invariant that must reveal it. */
 export interface PlantedOutage {
-  /** As a test is named: "… when `mistake`" */
+  /** The end of the test's name: "… when `mistake`" */
   readonly mistake: string;
   readonly invariant: Invariant;
   readonly kind: OutageKind;
@@ -124,7 +124,7 @@ export const PLANTED_OUTAGES: readonly PlantedOutage[] = [
   },
 ];
 
-/** The same store, whose requests go through this. */
+/** Returns the same store, with this function around its requests. */
 function through(
   store: OpeningStore,
   go: (ask: () => Promise<never>) => Promise<never>,

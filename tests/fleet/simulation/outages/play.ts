@@ -1,5 +1,5 @@
 /**
- * Plays a world whose store half works, and holds it to what its kind promises.
+ * Plays a world whose store partly fails, and checks the promises of its kind.
  *
  * @module
  */
@@ -12,10 +12,10 @@ import { type Asked, keyOf } from "./failing_store.ts";
 import type { Outage, OutageKind } from "./outage.ts";
 import { type OutageCall, type OutageOptions, Stage } from "./stage.ts";
 
-/** What came of it, in figures. */
+/** The figures of a world. */
 export interface PlayedOutage {
   readonly violation: Violation | null;
-  /** Calls that reached the dead upstream, of the isolate that sent most. */
+  /** The calls to the dead upstream of the isolate that sent most. */
   readonly deadCalls: number;
   /** Requests to the store, of all isolates. */
   readonly requests: number;
@@ -24,11 +24,14 @@ export interface PlayedOutage {
 
 /** The longest interval of a back-off. */
 const LONGEST_INTERVAL_MS = 30_000;
-/** What a herd costs an isolate: to ask for the trial, to record it, and the verdict. */
+/** The costs of a herd for an isolate: to ask for the trial, to record it, and the transition. */
 const HERD_REQUESTS = 3;
-/** What a thousand cold calls of an isolate cost. */
+/** The costs of a thousand cold calls of an isolate. */
 const COLD_REQUESTS = 40;
-/** How long a store refuses all, and how often it is asked meanwhile: after 0.5, 1, 2, 4, 8, 15, 15 s at least. */
+/**
+ * For how long a store refuses all requests, and how often it is asked meanwhile: after 0.5, 1, 2,
+ * 4, 8, 15, 15 s at least.
+ */
 const REFUSED_MS = 45_000;
 const REFUSED_REQUESTS = 8;
 
@@ -68,11 +71,12 @@ const PLAYS: Readonly<Record<OutageKind, (stage: Stage) => Promise<void>>> = {
   spoilt: playSpoilt,
 };
 
-/** A dead upstream gets no more calls in its first cooldown than it takes to find out, once over. */
+/** A dead upstream gets no more calls in its first cooldown than detection takes, once over. */
 async function playDead(stage: Stage): Promise<void> {
   const { deadFrom, gapMs, policy: { failureThreshold, cooldownMs } } = stage.outage;
   await stage.everybody(deadFrom + (cooldownMs as number) - 5_000);
-  // And what is called before a deadline can pass: of a record, and of the transition after it.
+  // And the calls before a deadline can pass: that of a record, and that of the transition after
+  // it.
   const unawares = 2 * Math.floor(STORE_TIMEOUT_MS / gapMs);
   const most = 2 * failureThreshold! + 2 + unawares;
   deadCalls(stage).forEach((calls, isolate) =>
@@ -91,22 +95,22 @@ function deadCalls({ calls, outage }: Stage): number[] {
   );
 }
 
-/** A herd asks once an isolate, and nobody runs a trial that the store did not grant. */
+/** A herd asks once for each isolate, and no caller runs a trial that the store did not grant. */
 async function playHerd(stage: Stage): Promise<void> {
   const { isolates, callers, policy: { cooldownMs, halfOpenMaxConcurrent } } = stage.outage;
   const all = Array.from({ length: isolates }, (_, isolate) => isolate);
-  // Everybody knows that the circuit is open.
+  // All isolates know that the circuit is open.
   await stage.breaker(0, 0).tryCall(() => Promise.reject(new Error("It trips")));
   await stage.fuse(0).flush();
   for (const isolate of all) await stage.breaker(isolate, 0).getState();
   const { openUntil } = stage.store.memory.peek(keyOf(0))!;
   stage.verdicts.check(openUntil !== null, "herd", () => "The circuit does not open");
   if (openUntil === null) return;
-  // Those who look at it within the cooldown do not let their views become too old.
+  // Isolates that use the circuit within the cooldown keep their views fresh.
   const rest = (openUntil - stage.time.now()) - (cooldownMs as number) / 2;
   await stage.time.sleep(rest);
   await Promise.all(all.map((isolate) => stage.breaker(isolate, 0).getState()));
-  // As the clocks have it that are behind, by the way of an answer.
+  // By the clocks that lag, as far as an answer is on its way.
   await stage.time.sleep(openUntil - stage.time.now() + stage.outage.latencyMs[1] + 1);
   const from = stage.store.asked.length;
   await Promise.all(all.flatMap((isolate) =>
@@ -138,7 +142,7 @@ async function playHerd(stage: Stage): Promise<void> {
 async function playCold(stage: Stage): Promise<void> {
   const calls = Array.from({ length: stage.outage.callers }, async (_, i) => {
     await stage.time.sleep(i % 300);
-    // Longer than all of this takes: what calls cost that have ended is another matter.
+    // Longer than the world takes: the costs of ended calls are judged elsewhere.
     return await stage.call(0, 0, 10_000);
   });
   await stage.time.sleep(5_000);
@@ -159,11 +163,11 @@ async function playCold(stage: Stage): Promise<void> {
   await Promise.all(calls);
 }
 
-/** A store that refuses all, or all writes, is asked by one at a time, and seldom. */
+/** A store that refuses all requests, or all writes, gets one request at a time, and seldom. */
 async function playRefused(stage: Stage): Promise<void> {
   const { time, store, outage } = stage;
   const everybody = stage.everybody(REFUSED_MS);
-  // Reads find out with the first calls, writes with the second ones: successes gather before.
+  // The first calls detect refused reads, the second ones refused writes: successes gather before.
   const kinds = [
     ...outage.fault === "refuses_writes" ? [] : [{ isOf: isRead, from: 2_000 }],
     { isOf: isWrite, from: outage.gapMs + 2_000 },
@@ -202,7 +206,7 @@ async function playBack(stage: Stage): Promise<void> {
   await stage.everybody(back + 2 * LONGEST_INTERVAL_MS);
   const tripMs = 2 * latencyMs[1] + 1;
   for (let isolate = 0; isolate < isolates; isolate++) {
-    // One back-off, at its longest, and the answer to whoever asks after it.
+    // One back-off, at its longest, and the answer to the request after it.
     const allowed = back + STORE_TIMEOUT_MS + LONGEST_INTERVAL_MS + 2 * (gapMs + 10 + tripMs);
     const late = stage.calls.find((call) =>
       call.isolate === isolate && call.ranAt === null && !call.shut &&
@@ -220,7 +224,7 @@ async function playBack(stage: Stage): Promise<void> {
   }
 }
 
-/** An operator's action is tried in spite of an outage, and arrives once the store is back. */
+/** An operator's action is tried in spite of an outage, and succeeds once the store is back. */
 async function playOperator(stage: Stage): Promise<void> {
   const { faultFrom, faultForMs } = stage.outage;
   const everybody = stage.everybody(faultFrom + faultForMs + 5_000);
@@ -249,7 +253,7 @@ async function playOperator(stage: Stage): Promise<void> {
   await everybody;
 }
 
-/** One circuit that the store refuses takes the store from no other. */
+/** One refused circuit does not affect the store's other circuits. */
 async function playSpoilt(stage: Stage): Promise<void> {
   const { faultFrom, faultForMs, isolates, circuits } = stage.outage;
   await stage.everybody(Math.min(20_000, faultFrom + faultForMs));

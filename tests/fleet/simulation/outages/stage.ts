@@ -11,11 +11,11 @@ import { Verdicts } from "../violation.ts";
 import { FailingStore, keyOf } from "./failing_store.ts";
 import type { Outage } from "./outage.ts";
 
-/** Mistakes, for trials of the trial. */
+/** Planted mistakes, which test the worlds themselves. */
 export interface OutageOptions {
   /** Laid over the store as an isolate sees it. */
   readonly wire?: (store: OpeningStore, isolate: number) => OpeningStore;
-  /** What every handle is made with; judged is what the world says. */
+  /** Options for every handle; the judges use the world's. */
   readonly policy?: (policy: CircuitPolicy) => CircuitPolicy;
   /** Laid over a handle of an isolate. */
   readonly breaker?: (breaker: CircuitBreaker, fuse: Fuse) => CircuitBreaker;
@@ -30,25 +30,25 @@ export interface OutageCall {
   readonly isolate: number;
   readonly circuit: number;
   readonly at: number;
-  /** When its function began to run; `null`: it did not. */
+  /** The time at which its function began to run; `null` if it did not. */
   ranAt: number | null;
   endedAt: number | null;
   /** The upstream was dead when the function ran. */
   dead: boolean;
   /** The error of a call that did not run. */
   refusal: unknown;
-  /** The circuit was not closed, as the store had it, when the call began or ended, or a moment before. */
+  /** The store's circuit was not closed when the call began or ended, or a moment before. */
   shut: boolean;
 }
 
-/** A failure of the store, as an isolate was told of it. */
+/** A failure of the store, as an isolate received it. */
 export interface Told {
   readonly isolate: number;
   readonly at: number;
   readonly retryAfterMs: number;
 }
 
-/** How old a view may be by which calls go. */
+/** The age of a view by which calls may be decided. */
 const STALE_MS = 10_000;
 
 /** One world. */
@@ -59,7 +59,7 @@ export class Stage {
   readonly verdicts = new Verdicts();
   readonly calls: OutageCall[] = [];
   readonly told: Told[] = [];
-  /** The most trials that ran at once. */
+  /** The largest number of concurrent trials. */
   trialsAtOnce = 0;
   readonly began: number;
   readonly #options: OutageOptions;
@@ -155,16 +155,16 @@ export class Stage {
     return call;
   }
 
-  /** The circuit is not closed, as the store has it, or was not a moment ago: views may be as old. */
+  /** Whether the store's circuit is not closed, or was not a moment ago: views may be that old. */
   #isShut(circuit: number): boolean {
     const shut = (this.store.memory.peek(keyOf(circuit))?.state ?? "CLOSED") !== "CLOSED";
     if (shut) this.#shutAt.set(circuit, this.time.now());
     return this.time.now() - (this.#shutAt.get(circuit) ?? -Infinity) <= STALE_MS;
   }
 
-  /** A caller, who waits for each answer and then for a while, calls until then. */
+  /** A caller, who waits for each answer and then pauses, calls until then. */
   async calling(isolate: number, circuit: number, untilMs: number): Promise<void> {
-    // Not all at once.
+    // Callers start at different times.
     await this.time.sleep(this.outage.gapMs * ((0.618 * (isolate + 5 * circuit)) % 1));
     while (this.at < untilMs && this.verdicts.first === null) {
       await this.call(isolate, circuit);
