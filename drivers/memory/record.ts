@@ -333,14 +333,14 @@ export function remember(entry: Entry, id: string, now: number, won: boolean): v
   if (id === "") return;
   const applied = (entry.applied ??= new Map());
   applied.set(id, { at: now, won });
-  countRequest(entry, now);
   for (const [old, { at }] of applied) {
     if (now - at < ID_MEMORY_MS) break;
     applied.delete(old);
   }
 }
 
-function countRequest(entry: Entry, now: number): void {
+/** Counts a tally of another isolate. */
+export function countRequest(entry: Entry, now: number): void {
   const traffic = (entry.traffic ??= { second: -Infinity, count: 0, before: 0 });
   const second = Math.floor(now / 1000);
   const passed = second - traffic.second;
