@@ -105,13 +105,15 @@ then aZ()aq(bD())end;o=ab end;if e=='record'then local aA,az=ARGV[9],tonumber(AR
 am=tonumber(ARGV[12]),tonumber(ARGV[13]),tonumber(ARGV[15])bB(true,function()local bE=aP(aA,az,ARGV[
 11])if aA==''then bE=az==0 and a3('generation')==1 end;ai('totals',ak,al,am)ah('totals.rejected',
 tonumber(ARGV[14]))if ARGV[18]~=''then aa.policyHash=ARGV[18]end;if bE then aT(19)end;if bE and ak+
-al>0 then bc(ak,al,am,math.max(0,math.floor(ARGV[16])))end;bz(ARGV[17])return bE end)elseif e==
+al>0 then bc(ak,al,am,math.max(0,math.floor(ARGV[16])))end;bz(ARGV[17])local bF,a7,bc,bq=math.floor(
+m/1000),(aa.traffic or''):match('^(%d+) (%d+) (%d+)$')local bG=bF-(a7 or-9)bq,bc=bG==0 and bq or bG
+==1 and bc or 0,bG==0 and bc+1 or 1;aa.traffic=bF..' '..bc..' '..bq;return bE end)elseif e==
 'acquire'and Y.epoch then aZ()p=ab or false;if a4()then o=Y.override~='forced_open'elseif Y.state~=
-'CLOSED'then local P,bl=(a3('openUntil')or m)-m,a3('cooldownMs')local bF=bl and P>bl+math.max(bl,
-60000)if not p and Y.state=='OPEN'and(P<=0 or bF)then at('half_opened','HALF_OPEN')a1('state',
+'CLOSED'then local P,bl=(a3('openUntil')or m)-m,a3('cooldownMs')local bH=bl and P>bl+math.max(bl,
+60000)if not p and Y.state=='OPEN'and(P<=0 or bH)then at('half_opened','HALF_OPEN')a1('state',
 'HALF_OPEN')a1('reason','cooldown_passed')aO(m)p=true;aq(true)end;o=Y.state=='HALF_OPEN'and bu(ARGV[
-9],tonumber(ARGV[10]),tonumber(ARGV[11]))end elseif e=='transition'then local av,bG=ARGV[9],ARGV[14]
-~=''bB(not bG,function()if bG and not aP(ARGV[13],ARGV[14],ARGV[15])then return false end;if ARGV[10
+9],tonumber(ARGV[10]),tonumber(ARGV[11]))end elseif e=='transition'then local av,bI=ARGV[9],ARGV[14]
+~=''bB(not bI,function()if bI and not aP(ARGV[13],ARGV[14],ARGV[15])then return false end;if ARGV[10
 ]=='closed'and ag('halfOpen.failures')>=tonumber(ARGV[17])then return false end;at(ARGV[10],av)if av
 =='OPEN'then a1('reopenCount',Y.state=='HALF_OPEN'and(a3('reopenCount')or 0)+1 or 0)a1('openedAt',m)
 a1('openUntil',m+ARGV[11])a1('cooldownMs',ARGV[11])a1('lastFailure',ARGV[16])else if Y.state~=
@@ -121,19 +123,17 @@ V=ARGV[9],tonumber(ARGV[10])bB(ay~='',function()if ay==''and not a4()then return
 math.floor(V-ARGV[2]+m)at(ay==''and'released'or ay,nil,nil,nil,ay==''and Y.override or ay,V)aV(m,ay,
 V,ARGV[11],ARGV[12])return true end)elseif e=='restore'then local bq=Y.epoch;bB(true,function()if bq
 and ARGV[9]=='keep'then return false end;local az=math.max(a3('generation'),ARGV[10])+1;at(
-'imported',ARGV[13]:sub(2),nil,nil,nil,nil,az,aR)aS(az)local function bH(r)local Q=r:sub(1,1)if Q==
-'='then return r:sub(2)end;return Q=='@'and q(r:sub(2)-ARGV[2]+m)or r end;local aF,bI=12+2*ARGV[11],
-{}for R,ae in ipairs(a8)do bI[ae]=true end;for y=12,aF-1,2 do local t,r=ARGV[y],bH(ARGV[y+1])if bI[t
+'imported',ARGV[13]:sub(2),nil,nil,nil,nil,az,aR)aS(az)local function bJ(r)local Q=r:sub(1,1)if Q==
+'='then return r:sub(2)end;return Q=='@'and q(r:sub(2)-ARGV[2]+m)or r end;local aF,bK=12+2*ARGV[11],
+{}for R,ae in ipairs(a8)do bK[ae]=true end;for y=12,aF-1,2 do local t,r=ARGV[y],bJ(ARGV[y+1])if bK[t
 ]then aa[t]=t~='policyHash'and tonumber(r)or r else a1(t,r)end end;for y=aF,#ARGV,4 do if aa.start
-then bd(-1e15,aa.start,an('newest'))end;aa.start,aa['newest.successes']=tonumber(bH(ARGV[y])),
+then bd(-1e15,aa.start,an('newest'))end;aa.start,aa['newest.successes']=tonumber(bJ(ARGV[y])),
 tonumber(ARGV[y+1])aa['newest.failures'],aa['newest.slow']=tonumber(ARGV[y+2]),tonumber(ARGV[y+3])
 end;af=aa.policyHash;return true end)end;local be,bf,am=0,0,0;local aJ=math.max(m,aa.start or m)-h;
 aJ=math.max(aJ,aa.floor or aJ)if aa.start and aa.start>aJ then if(aa.after or aJ)>aJ or(aa.from or m
 )<=aJ then bd(aJ,nil,0,0,0)end;be,bf,am=an('newest')be,bf,am=be+ag('older.successes'),bf+ag(
-'older.failures'),am+ag('older.slow')end;if a0 then aa.epoch=Y.epoch;local bJ,a7,bc,bq=math.floor(m/
-1000),(aa.traffic or''):match('^(%d+) (%d+) (%d+)$')local bK=bJ-(a7 or-9)bq,bc=bK==0 and bq or bK==1
-and bc or 0,bK==0 and bc+1 or 1;aa.traffic=bJ..' '..bc..' '..bq;if not a3('openedAt')and not a4()
-then j=math.min(j,864e5)end;local bL=math.max(m,a3('openUntil')or 0,a3('override.until')or 0)+j;
+'older.failures'),am+ag('older.slow')end;if a0 then aa.epoch=Y.epoch;if not a3('openedAt')and not a4(
+)then j=math.min(j,864e5)end;local bL=math.max(m,a3('openUntil')or 0,a3('override.until')or 0)+j;
 local bM=bL>(a3('expires')or 0)if bM then a1('expires',bL+math.floor(j/8))end;if E then a1('indexed'
 ,m)end;v(a,_)local b6,b8={},{}for t,r in pairs(Z)do b6[#b6+1],b6[#b6+2]=t,r end;if#b6>0 then g(
 'HSET',a,unpack(b6))end;b6={}if ac then aa.ids=ag('ids')+1;if aa.ids%16==0 then local T=g('HSCAN',b,(
@@ -150,10 +150,10 @@ bN(aa)bN(aY)bN({policyHash=af or'',successes=be,failures=bf,slow=am},'answer.')i
 c),'failures:')bN(z(d),'successes:')end end;return ar`;
 
 /** Its SHA-1, by which Redis knows it. */
-export const SCRIPT_SHA1: string = "6ce2684b62d002d3ce37404c054fa0d50cd805d5";
+export const SCRIPT_SHA1: string = "410348669c9a1c418eb2008bec6043ccb0ad1d32";
 
 /** The line by which Upstash locks only the keys that a script declares. Redis 7 refuses it. */
 export const LOCKING = "#!lua flags=allow-key-locking\n";
 
 /** The SHA-1 of the script behind that line. */
-export const LOCKING_SHA1: string = "9a7ba9bffa9bb83b757c97b32fb085c45676c3bb";
+export const LOCKING_SHA1: string = "7b3c3265f417be01a112da33df0ce93246d73544";

@@ -104,7 +104,7 @@ export abstract class AskingCircuit extends Circuit {
     if (learnt !== "old") {
       this.pace = paceAfter(this.pace, s, this.policy, this.store.random);
       this.refusedUntil = this.pace !== null && s.state === "OPEN"
-        ? now + (s.openUntil ?? s.now) - s.now + this.pace.askMs
+        ? now + (s.openUntil ?? s.now) - s.now + this.pace.firstMs
         : 0;
       this.#follow(s);
     }

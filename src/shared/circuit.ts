@@ -166,7 +166,7 @@ export class SharedCircuit extends AskingCircuit {
     const { freeAt, inFlight } = s.halfOpen;
     const full = !granted || inFlight >= this.policy.halfOpenMaxConcurrent;
     if (!full || s.state !== "HALF_OPEN" || this.#strong) return;
-    const waitMs = Math.max(1, (freeAt ?? Infinity) - s.now) + (this.pace?.askMs ?? 0);
+    const waitMs = Math.max(1, (freeAt ?? Infinity) - s.now) + (this.pace?.firstMs ?? 0);
     this.refusedUntil = this.store.clock() + Math.min(this.intervals.revalidateMs, waitMs);
   }
 

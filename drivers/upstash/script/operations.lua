@@ -28,6 +28,11 @@ if operation == 'record' then
       count(successes, failures, slow, math.max(0, math.floor(ARGV[16])))
     end
     endLease(ARGV[17])
+    -- The second of this tally, how many came in it, and how many in the second before.
+    local second, at, count, before = math.floor(now / 1000), (m.traffic or ''):match('^(%d+) (%d+) (%d+)$')
+    local passed = second - (at or -9)
+    before, count = passed == 0 and before or passed == 1 and count or 0, passed == 0 and count + 1 or 1
+    m.traffic = second .. ' ' .. count .. ' ' .. before
     return current
   end)
 elseif operation == 'acquire' and s.epoch then
