@@ -79,6 +79,11 @@ export function paceAfter(
   };
 }
 
+/** Returns what `explain()` adds. */
+export function slowed({ ratio }: Pace): string {
+  return `this isolate asks the store ${ratio.toFixed(1)} times less often, its fleet is large`;
+}
+
 /** Returns how old a view may be that calls go by, in ms. */
 export function longestMs({ maxStalenessMs, cooldownMs }: CircuitPolicyData): number {
   return typeof cooldownMs === "number" ? Math.min(maxStalenessMs, cooldownMs) : maxStalenessMs;

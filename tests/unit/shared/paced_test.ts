@@ -1,7 +1,8 @@
 // An isolate of a large fleet: what it sends, and when. Other isolates are tallies in the store.
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { type CircuitOptions, createFuse } from "@fuse/edge";
 import { StoreAnswerError, type Tally } from "@fuse/edge/store";
+import { prometheusText } from "@fuse/edge/prometheus";
 import { FakeClock } from "@fuse/edge/testing";
 import { chaos, memory } from "../../support/drivers.ts";
 import { fail, intercept, succeed, turn } from "../../support/setups.ts";
@@ -207,4 +208,18 @@ Deno.test("a view of an open circuit that is refreshed by its rejections counts 
   await fleet.fuse.flush();
   const sent = fleet.tallies.reduce((sum, { rejected }) => sum + rejected, 0);
   assertEquals([sent, (await fleet.breaker.getMetrics()).totalRejected], [50, 50]);
+});
+
+Deno.test("explain() and the metrics say that an isolate is slowed down", async () => {
+  const fleet = new Fleet();
+  await succeed(fleet.breaker);
+  assertEquals((await fleet.breaker.explain()).includes("less often"), false);
+  assertStringIncludes(await prometheusText(fleet.fuse), 'fuse_pace_ratio{store="remote"} 1\n');
+  await fleet.slowed();
+  assertStringIncludes(
+    await fleet.breaker.explain(),
+    "; this isolate asks the store 4.0 times less often, its fleet is large",
+  );
+  assertStringIncludes(await prometheusText(fleet.fuse), 'fuse_pace_ratio{store="remote"} 4\n');
+  await fleet.fuse.flush();
 });
