@@ -161,6 +161,19 @@ for (const [drawn, waitMs] of [[0, 0], [0.25, 1_500], [0.5, 3_000]] as const) {
   });
 }
 
+Deno.test("an isolate of a large fleet asks less often whether a trial may run", async () => {
+  const fleet = await new Fleet({ failureThreshold: 1, cooldownMs: 9_000 }).slowed();
+  await fail(fleet.breaker);
+  await fleet.take();
+  fleet.clock.advance(9_001);
+  // The view is too old, so that it asks at once; and its trial takes its time.
+  const permit = await fleet.breaker.admit();
+  assertEquals(await fleet.take(), ["acquire"]);
+  assertEquals(await fleet.askedAfter(7_000), [4_000]);
+  await permit.success();
+  await fleet.fuse.flush();
+});
+
 Deno.test("an isolate that is slowed down waits for the store once its view is maxStalenessMs old", async () => {
   const fleet = await new Fleet({ failureThreshold: 1, maxStalenessMs: 5_000 }).slowed();
   await fail(fleet.breaker);
