@@ -106,9 +106,9 @@ am=tonumber(ARGV[12]),tonumber(ARGV[13]),tonumber(ARGV[15])bB(true,function()loc
 11])if aA==''then bE=az==0 and a3('generation')==1 end;ai('totals',ak,al,am)ah('totals.rejected',
 tonumber(ARGV[14]))if ARGV[18]~=''then aa.policyHash=ARGV[18]end;if bE then aT(19)end;if bE and ak+
 al>0 then bc(ak,al,am,math.max(0,math.floor(ARGV[16])))end;bz(ARGV[17])local bF=math.floor(m/1000)
-local bG=bF-math.floor(ag('traffic')/1e6)if bG~=0 then aa['traffic.before'],aa.traffic=bG==1 and aa.
-traffic%1e6 or nil,bF*1e6 end;ah('traffic',1)return bE end)elseif e=='acquire'and Y.epoch then aZ()p
-=ab or false;if a4()then o=Y.override~='forced_open'elseif Y.state~='CLOSED'then local P,bl=(a3(
+local bG=bF-math.floor(ag('traffic')/1e6)if bG~=0 then aa['traffic.before'],aa.traffic=bG==1 and ag(
+'traffic')%1e6 or nil,bF*1e6 end;ah('traffic',1)return bE end)elseif e=='acquire'and Y.epoch then aZ(
+)p=ab or false;if a4()then o=Y.override~='forced_open'elseif Y.state~='CLOSED'then local P,bl=(a3(
 'openUntil')or m)-m,a3('cooldownMs')local bH=bl and P>bl+math.max(bl,60000)if not p and Y.state==
 'OPEN'and(P<=0 or bH)then at('half_opened','HALF_OPEN')a1('state','HALF_OPEN')a1('reason',
 'cooldown_passed')aO(m)p=true;aq(true)end;o=Y.state=='HALF_OPEN'and bu(ARGV[9],tonumber(ARGV[10]),
@@ -150,10 +150,10 @@ policyHash=af or'',successes=be,failures=bf,slow=am},'answer.')if e=='dump'then 
 bN(z(d),'successes:')end end;return ar`;
 
 /** Its SHA-1, by which Redis knows it. */
-export const SCRIPT_SHA1: string = "bf0bbba02ab405c874a6130dbe3ee772c7367562";
+export const SCRIPT_SHA1: string = "649c1cd9a0bf34fca8fe436c5ff63386b7bcc25b";
 
 /** The line by which Upstash locks only the keys that a script declares. Redis 7 refuses it. */
 export const LOCKING = "#!lua flags=allow-key-locking\n";
 
 /** The SHA-1 of the script behind that line. */
-export const LOCKING_SHA1: string = "f6c16ce7e66972395e3b58cff8894cc07237cc4c";
+export const LOCKING_SHA1: string = "74600382467fab37e8a24b2b2ac972165c688ac3";

@@ -32,7 +32,7 @@ if operation == 'record' then
     local second = math.floor(now / 1000)
     local passed = second - math.floor(of('traffic') / 1e6)
     if passed ~= 0 then
-      m['traffic.before'], m.traffic = passed == 1 and m.traffic % 1e6 or nil, second * 1e6
+      m['traffic.before'], m.traffic = passed == 1 and of('traffic') % 1e6 or nil, second * 1e6
     end
     add('traffic', 1)
     return current

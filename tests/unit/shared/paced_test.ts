@@ -189,6 +189,7 @@ Deno.test("an isolate with strong consistency asks before each call, however lar
   await succeed(fleet.breaker, 3);
   const asked = await fleet.take();
   assertEquals(asked.filter((operation) => operation === "acquire").length, 3);
+  assertEquals(fleet.draws, 0);
   await fleet.fuse.flush();
 });
 
