@@ -329,7 +329,8 @@ export class SharedCircuit extends AskingCircuit {
 
   #sending(): Sending {
     const { timeoutMs } = this.guard;
-    const { policy, intervals, view } = this;
+    const { policy, view } = this;
+    const intervals = this.pace ?? policy;
     return { pending: this.#pending, view, policy, intervals, timeoutMs, prompt: this.#strong };
   }
 
