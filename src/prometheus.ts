@@ -245,8 +245,9 @@ function decidedAlone(fuse: Fuse, stores: Iterable<string>): ReadonlyMap<string,
 /** Returns, by store, how much less often than configured this isolate asks about a circuit, at most. */
 function paces(fuse: Fuse, stores: Iterable<string>): ReadonlyMap<string, number> {
   const ratios = new Map<string, number>(Array.from(stores, (store) => [store, 1]));
-  for (const { identity: { store }, paceRatio } of circuitsOf(fuse)) {
-    ratios.set(store, Math.max(ratios.get(store) ?? 1, paceRatio));
+  for (const circuit of circuitsOf(fuse)) {
+    const { store } = circuit.identity;
+    ratios.set(store, Math.max(ratios.get(store) ?? 1, circuit.peek().paceRatio ?? 1));
   }
   return ratios;
 }
