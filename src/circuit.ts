@@ -99,7 +99,7 @@ export interface NamedStore {
   readonly timeoutMs: number;
   /** The custom strategies of this isolate. */
   readonly strategies: Readonly<Record<string, Strategy>>;
-  /** Draws which calls a ramp admits: from 0, below 1. */
+  /** Draws which calls a ramp admits, and how long a slowed isolate waits: from 0, below 1. */
   readonly random: () => number;
   /** The `fetch` of guarded requests, in place of the global one. */
   readonly fetch?: typeof fetch | undefined;

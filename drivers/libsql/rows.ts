@@ -18,6 +18,8 @@ import {
   absentSnapshot,
   CIRCUIT_STATES,
   OVERRIDES,
+  requestsPerSecond,
+  SECOND,
   withoutExpiredOverride,
 } from "../../src/records.ts";
 import {
@@ -55,6 +57,7 @@ export const COUNTS: readonly string[] = [
   ...["consecutive_failures", "consecutive_successes"],
   ...["failure_count", "success_count", "slow_count", "half_open_successes", "half_open_failures"],
   ...["total_successes", "total_failures", "total_rejected", "total_slow"],
+  ...["request_second", "request_count", "requests_before"],
 ];
 
 /** The columns of a circuit that are times, or none. */
@@ -86,6 +89,7 @@ export const KEPT_TIMES: readonly string[] = [
 export const ANSWERED: readonly string[] = [
   ...["id", "key", "epoch", "generation", "began", "reason", "revision", "evidence_since"],
   ...["half_open_successes", "half_open_failures"],
+  ...["request_second", "request_count", "requests_before"],
   ...["previous_policy_hash", "released", "released_by", ...KEPT, ...KEPT_TIMES],
 ];
 
@@ -239,6 +243,11 @@ export function storedSnapshot(row: Row, shape: Shape): Snapshot {
     override: overrideOf(row),
     policy: policyOf(row),
     policyHash: text("policy_hash"),
+    requestsPerSecond: requestsPerSecond(
+      n("request_second") * SECOND + n("request_count"),
+      n("requests_before"),
+      now,
+    ),
     now,
   };
 }

@@ -14,7 +14,7 @@ import type {
   Shape,
   Snapshot,
 } from "../../src/contract.ts";
-import { ID_MEMORY_MS } from "../../src/records.ts";
+import { ID_MEMORY_MS, requestsPerSecond, SECOND } from "../../src/records.ts";
 import type { LiveRecord } from "../../src/local_circuit.ts";
 import { segmentMs } from "../../src/rules/window.ts";
 
@@ -82,6 +82,9 @@ export class Entry implements LiveRecord {
   ended: Map<string, number> | null = null;
   /** Applied requests: their time, and whether they won. */
   applied: Map<string, { at: number; won: boolean }> | null = null;
+  /** The tallies of other isolates: see `requestsPerSecond`. */
+  traffic = 0;
+  before = 0;
   /** When it was last written to, counted in writes to the store. */
   used = 0;
 
@@ -134,6 +137,10 @@ export class Entry implements LiveRecord {
     return { size: outcomes.length, failures: outcomes.split("F").length - 1 };
   }
 
+  get requestsPerSecond(): number {
+    return requestsPerSecond(this.traffic, this.before, this.now);
+  }
+
   get halfOpen(): Snapshot["halfOpen"] {
     let inFlight = 0;
     let freeAt: number | null = null;
@@ -167,7 +174,7 @@ interface Ring {
 /** Fields of a Snapshot that an Entry derives. */
 export const DERIVED = [
   ...["totals", "window", "sinceClosed", "last", "halfOpen"],
-  ...["lastSuccessAt", "lastFailureAt"],
+  ...["lastSuccessAt", "lastFailureAt", "requestsPerSecond"],
 ];
 
 /** The window of a record without counts. Never written to. */
@@ -342,4 +349,16 @@ export function remember(entry: Entry, id: string, now: number, won: boolean): v
     if (now - at < ID_MEMORY_MS) break;
     applied.delete(old);
   }
+}
+
+/** Counts a tally of another isolate. */
+export function countRequest(entry: Entry, now: number): void {
+  const { traffic } = entry;
+  const second = Math.floor(now / 1000);
+  const passed = second - Math.floor(traffic / SECOND);
+  if (passed !== 0) {
+    entry.before = passed === 1 ? traffic % SECOND : 0;
+    entry.traffic = second * SECOND;
+  }
+  entry.traffic++;
 }

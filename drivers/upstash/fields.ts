@@ -19,6 +19,7 @@ import {
   CIRCUIT_STATES,
   inOrder,
   OVERRIDES,
+  requestsPerSecond,
   SNAPSHOT_COUNTS,
   SNAPSHOT_TIMES,
   withoutExpiredOverride,
@@ -173,6 +174,7 @@ function storedOf({ now, fields: f }: Reply, { windowSize }: Shape): Snapshot {
       freeAt: leases.length > 0 ? Math.min(...leases) : null,
     },
     override: overrideOf(f, "override"),
+    requestsPerSecond: requestsPerSecond(count("traffic"), count("traffic.before"), now),
   };
 }
 

@@ -7,19 +7,18 @@
  * @module
  */
 
-import { announceHalfOpened, announceUnconfirmed } from "../announce.ts";
+import { announceUnconfirmed } from "../announce.ts";
 import type { Ending, Grant, Known, Refusal, Unit } from "../circuit.ts";
-import type { Acquired, Awaitable, Recorded, Snapshot } from "../contract.ts";
-import { absentSnapshot, type Admission, newId, TOTALS_ONLY } from "../records.ts";
+import type { Awaitable, Recorded, Snapshot } from "../contract.ts";
+import { absentSnapshot, type Admission, TOTALS_ONLY } from "../records.ts";
 import { isShut, verdict } from "../rules/machine.ts";
 import { segmentMs } from "../rules/window.ts";
 import { after, AskingCircuit } from "./asking.ts";
-import { Asks, mayMove, MOST_COLD, turnToAsk } from "./asks.ts";
+import { Asks, MOST_COLD, turnToAsk } from "./asks.ts";
 import { within } from "./deadline.ts";
 import { scopeOf } from "./guard.ts";
 import {
   GIVE_UP_MS,
-  isUnderWay,
   MOST_REFUSALS,
   outcomeOf,
   type Outcomes,
@@ -28,10 +27,14 @@ import {
   tallyOf,
 } from "./pending.ts";
 import { joinSuccess, type Sending, sendInOrder, wantsSending } from "./sending.ts";
-import type { Delivery } from "./trips.ts";
+import { slowed } from "./pace.ts";
+import type { Delivery, Place } from "./trips.ts";
 
 /** A call that waits until the store has its outcome. */
 type WaitingCall = { readonly grant: Grant; readonly ending: Ending };
+
+/** What `explain()` adds while the store cannot be used. */
+const ALONE = "this isolate decides alone, the store cannot be used";
 
 /** A circuit on a shared store. */
 export class SharedCircuit extends AskingCircuit {
@@ -62,8 +65,11 @@ export class SharedCircuit extends AskingCircuit {
     if (this.view.isFresh(this.policy, now)) {
       if (shut) return this.#reject(s, now, unit);
       if (plain) return this.open(s);
-      if (isUnderWay(this.refusedUntil, now, this.policy.revalidateMs)) {
-        return this.refuse(s, storeNow);
+      // No later than it was noted, or the view would not be fresh.
+      if (now < this.refusedUntil) {
+        return s.state === "OPEN"
+          ? this.#refuseHerd(s, now, this.refusedUntil - now)
+          : this.refuse(s, storeNow);
       }
     } else if (plain && this.#asks.underWay(now, this.guard.timeoutMs) > 0) {
       // A single call finds out, and the others go by what is known.
@@ -75,7 +81,10 @@ export class SharedCircuit extends AskingCircuit {
   /** Rejects by the view, and refreshes the view in the background once it is old. */
   #reject(s: Snapshot, now: number, unit: Unit): Awaitable<Refusal> {
     const refusal = this.refuse(s, this.view.storeNow(now));
-    return after(this.refresh(now, this.policy.revalidateMs, unit), refusal);
+    // The rejections before it go along: a store counts the requests that write.
+    const writes = this.#pending.gathering !== null && !this.guard.blocks("writes", this, now);
+    const send = writes ? (place: Place) => this.trips.send(this, now, place) : undefined;
+    return after(this.refresh(now, unit, send), refusal);
   }
 
   /** Nothing is known: a few ask, and the others look whether they have learnt something. */
@@ -115,8 +124,8 @@ export class SharedCircuit extends AskingCircuit {
     for (;;) {
       const now = this.store.clock();
       const ask = this.#asks.begin(now, this.guard.timeoutMs, most);
-      if (ask === null) return this.#refuseHerd(s!, now);
-      const asking = this.#askFor(ask.token, s);
+      if (ask === null) return this.#refuseHerd(s!, now, this.guard.timeoutMs);
+      const asking = this.askFor(ask.token, s);
       const answer = await within(asking, withinMs);
       if (answer === null) {
         asking.then(() => this.#asks.lose(ask));
@@ -148,30 +157,10 @@ export class SharedCircuit extends AskingCircuit {
       : this.standIn.admit(now);
   }
 
-  /** Asks for a slot. Returns `null` if the store could not be asked. */
-  async #askFor(token: string, s: Snapshot | null): Promise<Acquired | null> {
-    // A slot asked for again is the same slot, but another request: what the first request moved may have
-    // moved on since, and is not announced late.
-    const request = this.acquiring(newId(), token);
-    try {
-      const answer = await this.ask({
-        operation: "acquire",
-        kind: mayMove(s, this.view.storeNow(this.store.clock())) ? "writes" : "reads",
-        send: () => this.driver.acquire(this.identity.key, request),
-        proves: ({ moved, granted, snapshot: { state, override } }) =>
-          moved || (granted && state === "HALF_OPEN" && override === null) ? "writes" : "reads",
-      });
-      if (answer.moved) announceHalfOpened(this, answer);
-      return answer;
-    } catch {
-      return null;
-    }
-  }
-
-  /** Refuses a caller while others ask for the slots there are. */
-  #refuseHerd(s: Snapshot, now: number): Refusal {
+  /** Refuses a caller past the cooldown, while others ask for the slots there are. */
+  #refuseHerd(s: Snapshot, now: number, waitMs: number): Refusal {
     const storeNow = this.view.storeNow(now);
-    const freeAt = storeNow + this.guard.timeoutMs;
+    const freeAt = storeNow + waitMs;
     return this.refuse({ ...s, state: "HALF_OPEN", halfOpen: { ...s.halfOpen, freeAt } }, storeNow);
   }
 
@@ -180,8 +169,8 @@ export class SharedCircuit extends AskingCircuit {
     const { freeAt, inFlight } = s.halfOpen;
     const full = !granted || inFlight >= this.policy.halfOpenMaxConcurrent;
     if (!full || s.state !== "HALF_OPEN" || this.#strong) return;
-    const waitMs = Math.max(1, (freeAt ?? Infinity) - s.now);
-    this.refusedUntil = this.store.clock() + Math.min(this.policy.revalidateMs, waitMs);
+    const waitMs = Math.max(1, (freeAt ?? Infinity) - s.now) + (this.pace?.firstMs ?? 0);
+    this.refusedUntil = this.store.clock() + Math.min(this.intervals.revalidateMs, waitMs);
   }
 
   /** Decides while the store cannot be used, and finds out whether it can be used again. */
@@ -302,11 +291,13 @@ export class SharedCircuit extends AskingCircuit {
     const laid = this.lay(held ?? absentSnapshot(now));
     if (this.standIn.decides(now)) {
       const { snapshot, ...known } = this.standIn.peek();
-      return { snapshot: { ...snapshot, totals: laid.totals }, ...known };
+      return { snapshot: { ...snapshot, totals: laid.totals }, ...known, remark: ALONE };
     }
     const ageMs = held === null ? Infinity : Math.max(0, this.view.age(now));
     const local = this.guard.blocks("reads", this, now);
-    return { snapshot: laid, now: this.view.storeNow(now), ageMs, local };
+    const paceRatio = this.pace?.ratio;
+    const remark = local ? ALONE : slowed(paceRatio);
+    return { snapshot: laid, now: this.view.storeNow(now), ageMs, local, paceRatio, remark };
   }
 
   override lay(snapshot: Snapshot): Snapshot {
@@ -336,7 +327,8 @@ export class SharedCircuit extends AskingCircuit {
   #sending(): Sending {
     const { timeoutMs } = this.guard;
     const { policy, view } = this;
-    return { pending: this.#pending, view, policy, timeoutMs, prompt: this.#strong };
+    const intervals = this.pace ?? policy;
+    return { pending: this.#pending, view, policy, intervals, timeoutMs, prompt: this.#strong };
   }
 
   /** Seals what is gathered: it is to be sent as it is. Returns how many tallies wait. */

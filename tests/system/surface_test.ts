@@ -73,7 +73,7 @@ Deno.test("@fuse/edge accepts the promised options, also undefined ones", () => 
     | ("abandonedAfterMs" | "idleTimeoutMs" | "firstByteTimeoutMs")
     | ("halfOpenFailureThreshold" | "rampMs" | "rampFromPercentage")
     | ("halfOpenMaxConcurrent" | "halfOpenLeaseMs" | "revalidateMs" | "maxStalenessMs")
-    | ("flushSize" | "flushIntervalMs");
+    | ("flushSize" | "flushIntervalMs" | "maxRequestsPerSecond");
   type OnStoreError = "local" | "allow" | "reject";
   type Policy = Maybe<
     & { [_ in Numeric]: number }

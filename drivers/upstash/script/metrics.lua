@@ -6,12 +6,12 @@
 local NAMES, EVIDENCE = {
   'epoch', 'policyHash', 'outcomes', 'cursor', 'since', 'trial', 'halfOpen.successes', 'halfOpen.failures',
   'totals.successes', 'totals.failures', 'totals.rejected', 'totals.slow',
-  'lastFailureAt', 'lastSuccessAt', 'ids',
+  'lastFailureAt', 'lastSuccessAt', 'ids', 'traffic', 'traffic.before',
   'sinceClosed.successes', 'sinceClosed.failures', 'sinceClosed.slow',
   'consecutiveSuccesses', 'consecutiveFailures',
   'start', 'newest.successes', 'newest.failures', 'newest.slow',
   'floor', 'after', 'from', 'older.successes', 'older.failures', 'older.slow'
-}, 16
+}, 18
 local m, answered, remembers, stale = {}, nil, false, false
 local held = call('HMGET', M, 'id:' .. id, unpack(NAMES))
 local known = whole('id', table.remove(held, 1))

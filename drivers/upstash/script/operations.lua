@@ -29,6 +29,13 @@ if operation == 'record' then
       count(successes, failures, slow, math.max(0, math.floor(ARGV[16])))
     end
     endLease(ARGV[17])
+    -- The second, in millions, with how many tallies came in it; and how many in the second before.
+    local second = math.floor(now / 1000)
+    local passed = second - math.floor(of('traffic') / 1e6)
+    if passed ~= 0 then
+      m['traffic.before'], m.traffic = passed == 1 and of('traffic') % 1e6 or nil, second * 1e6
+    end
+    add('traffic', 1)
     return current
   end)
 elseif operation == 'acquire' and s.epoch then

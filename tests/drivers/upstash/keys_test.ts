@@ -175,6 +175,7 @@ Deno.test("upstash() stores no field for an absent value", async () => {
     "sinceClosed.successes",
     "start",
     "totals.successes",
+    "traffic",
     "trial",
   ]);
 });

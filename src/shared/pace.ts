@@ -1,0 +1,92 @@
+/**
+ * The pace of an isolate: how much less often than configured it asks the store about a circuit, where
+ * its fleet is so large that the store would have more to do than it should. Pure functions of data.
+ *
+ * @module
+ */
+
+import type { Snapshot } from "../contract.ts";
+import type { CircuitPolicyData } from "../rules/policy.ts";
+
+/** The options that a pace stretches. Where there is none, they are the policy's. */
+export type Intervals = Pick<
+  CircuitPolicyData,
+  "flushSize" | "flushIntervalMs" | "revalidateMs" | "windowMs"
+>;
+
+/** The intervals of an isolate that holds back, as drawn for the next request. */
+export interface Pace extends Intervals {
+  /** By how much the configured intervals are multiplied, before the draw. More than 1. */
+  readonly ratio: number;
+  /** Until when nothing is learnt that is the effect of this pace, on the store's clock in ms. */
+  readonly until: number;
+  /**
+   * How long waits what one isolate of many has to do, and any may: the first `acquire` after a cooldown.
+   * Drawn from 0 on, in ms: the earliest of many is early all the same.
+   */
+  readonly firstMs: number;
+}
+
+/** No wait is longer than this share of how old a view may be. */
+const LONGEST = 0.9;
+
+/** The ratio becomes no less than this share of itself at once: a store may have lost count. */
+const SLOWEST = 0.5;
+
+/**
+ * Returns the pace of an isolate that has heard how many requests a second the circuit takes; `null` if
+ * the configured intervals will do, as in all but large fleets. The ratio by which they are too many
+ * multiplies the isolate's own present pace, and each interval is drawn between half and one and a half
+ * of what that gives: without the draw, the fleet moves in step, and swings between all and nothing.
+ *
+ * @param pace The present pace.
+ * @param s The answer.
+ * @param random Returns a number from 0, below 1. Not called where the result is `null`.
+ */
+export function paceAfter(
+  pace: Pace | null,
+  s: Snapshot,
+  policy: CircuitPolicyData,
+  random: () => number,
+): Pace | null {
+  const { requestsPerSecond = 0, now, state, began } = s;
+  const busy = requestsPerSecond / policy.maxRequestsPerSecond;
+  // Where calls wait for the store, nothing is put off.
+  if (policy.consistency === "strong" || (pace === null && busy <= 1)) return null;
+  const staleMs = longestMs(policy);
+  // A moment further off was set by a clock that has since gone back.
+  if (pace !== null && now < pace.until && pace.until - now <= staleMs) return pace;
+  // Who asks for a slot is not counted: soon after a transition, few requests do not mean few isolates.
+  const settled = state !== "HALF_OPEN" && now - began >= staleMs;
+  const { flushSize, flushIntervalMs, revalidateMs, windowMs } = policy;
+  const most = staleMs / Math.max(1, Math.min(flushIntervalMs, revalidateMs));
+  const ratio = Math.min(most, (pace?.ratio ?? 1) * Math.max(settled ? SLOWEST : 1, busy));
+  if (!(ratio > 1)) return null;
+  const drawn = random();
+  const longest = (ms: number) => Math.min(1.5 * ratio * ms, LONGEST * staleMs);
+  const draw = (ms: number) => {
+    const least = Math.min(ratio * ms, staleMs) / 2;
+    return Math.max(ms, least + (longest(ms) - least) * drawn);
+  };
+  const refreshMs = draw(revalidateMs);
+  return {
+    ratio,
+    until: now + Math.min(refreshMs, staleMs),
+    firstMs: longest(revalidateMs) * drawn,
+    flushSize: Math.max(flushSize, ratio * flushSize * (0.5 + drawn)),
+    flushIntervalMs: draw(flushIntervalMs),
+    revalidateMs: refreshMs,
+    windowMs,
+  };
+}
+
+/** Returns what `explain()` adds of a pace. */
+export function slowed(ratio: number | undefined): string | undefined {
+  if (ratio === undefined) return undefined;
+  return `this isolate asks the store ${ratio.toFixed(1)} times less often, its fleet is large`;
+}
+
+/** Returns how old a view may be that calls go by, in ms. */
+export function longestMs({ maxStalenessMs, cooldownMs }: CircuitPolicyData): number {
+  return typeof cooldownMs === "number" ? Math.min(maxStalenessMs, cooldownMs) : maxStalenessMs;
+}
