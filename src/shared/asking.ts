@@ -34,7 +34,7 @@ const RECORD_EVERY_MS = 60_000;
 
 /** A circuit that asks a shared store, and keeps a view of the circuit from the answers. */
 export abstract class AskingCircuit extends Circuit {
-  readonly health: CircuitHealth = { reads: null, writes: null, refused: false };
+  health: CircuitHealth | null = null;
   protected readonly guard: StoreGuard;
   protected readonly trips: Trips;
   protected readonly view = new View();

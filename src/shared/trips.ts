@@ -112,14 +112,18 @@ export class Trips {
    * the first wave that does not reach the store.
    */
   async flush(senders: readonly Sender[]): Promise<void> {
-    let now = this.#clock();
-    // As many as there are now: what is refused waits again, and calls go on.
-    const owed: Owed = new Map(senders.map((sender) => [sender, sender.seal(now)]));
     const wave = MOST_TRIPS * this.#capacity;
-    while (owed.size > 0) {
+    const owed: Owed = new Map();
+    for (let next = 0; next < senders.length || owed.size > 0;) {
+      const now = this.#clock();
+      // Circuits have their turn wave by wave: to seal 100 000 at once would hold up every call. Each
+      // owes as many as it has then: what is refused waits again, and calls go on.
+      for (; next < senders.length && owed.size < wave; next++) {
+        const sender = senders[next]!;
+        owed.set(sender, sender.seal(now));
+      }
       const deliveries = await this.#deliver(loadFrom(owed, wave, now, true), now);
       if (deliveries.includes("unreached")) return;
-      now = this.#clock();
     }
   }
 
