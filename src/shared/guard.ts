@@ -203,7 +203,8 @@ export class StoreGuard {
       }
     });
     for (const { backoff, probing } of probes) if (probing) backoff.inconclusive(now);
-    const health = circuit?.health;
+    if (circuit === null) return;
+    const { health } = circuit;
     if (!health?.refused || health.reads?.failing || health.writes?.failing) return;
     health.refused = false;
     const store = this.#name;

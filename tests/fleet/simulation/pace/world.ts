@@ -40,7 +40,7 @@ export const PLAN = {
 export const COOLDOWN_MS = 20_000;
 
 /** A policy that slows no fleet. */
-export const UNPACED: CircuitPolicy = {};
+export const UNPACED: CircuitPolicy = { maxRequestsPerSecond: Number.MAX_SAFE_INTEGER };
 
 /** What a play came to. Moments are ms of the play; `NaN` for what did not happen. */
 export interface Played extends Crowd {
@@ -91,8 +91,9 @@ interface Isolate {
   readonly breaker: CircuitBreaker;
   /** When it was last granted a half-open slot, in ms of the play: the call that asked runs in this moment. */
   grantedAt: number;
-  /** Acquires under way. */
+  /** Acquires under way, and when the last one was answered, in ms of the play. */
   asks: number;
+  answeredAt: number;
   alone: boolean;
   late: number;
   readonly call: () => void;
@@ -185,6 +186,7 @@ class World implements Witness {
       breaker,
       grantedAt: NaN,
       asks: 0,
+      answeredAt: NaN,
       alone: false,
       late: 0,
       call,
@@ -214,7 +216,9 @@ class World implements Witness {
       else if (!result.rejected) this.#made.failure++;
       else {
         this.#made.rejected++;
-        if (this.#now >= this.#closedAt && isolate.asks === 0) this.#lastRejectedAt = this.#now;
+        if (this.#now >= this.#closedAt && !this.#isAsking(isolate)) {
+          this.#lastRejectedAt = this.#now;
+        }
       }
     });
   }
@@ -234,7 +238,7 @@ class World implements Witness {
       this.#late++;
       isolate.late++;
       // While a single call finds out, others go by what is known.
-      if (isolate.asks === 0) this.#lastLateAt = now;
+      if (!this.#isAsking(isolate)) this.#lastLateAt = now;
     }
     return new Promise((resolve, reject) => {
       this.#time.after(lastsMs, () => {
@@ -243,6 +247,11 @@ class World implements Witness {
         else resolve();
       });
     });
+  }
+
+  /** Returns `true` while a call finds out how things are, and in the moment in which it hears. */
+  #isAsking({ asks, answeredAt }: Isolate): boolean {
+    return asks > 0 || answeredAt === this.#now;
   }
 
   sends(isolate: number, operation: Operation, at: number): void {
@@ -270,6 +279,7 @@ class World implements Witness {
     if (operation !== "acquire") return;
     const isolate = this.#isolates[number]!;
     isolate.asks--;
+    isolate.answeredAt = this.#now;
     if (granted === true && snapshot.state === "HALF_OPEN") isolate.grantedAt = this.#now;
   }
 
