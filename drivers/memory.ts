@@ -38,6 +38,7 @@ import {
   asked,
   clearEvidence,
   count,
+  countRequest,
   DERIVED,
   endLease,
   Entry,
@@ -181,6 +182,7 @@ class MemoryStore implements LocalDriver, OpeningStore {
       this.#eviction.freed();
     }
     remember(entry, tally.id, now, current);
+    if (tally.id !== "") countRequest(entry, now);
     return { current, snapshot: entry, released, evicted };
   }
 

@@ -115,6 +115,9 @@ CREATE TABLE `circuit_breakers` (
 	`revision` integer DEFAULT 0 NOT NULL,
 	`evidence_since` integer DEFAULT 1 NOT NULL,
 	`outcomes` text DEFAULT '' NOT NULL,
+	`request_second` integer DEFAULT 0 NOT NULL,
+	`request_count` integer DEFAULT 0 NOT NULL,
+	`requests_before` integer DEFAULT 0 NOT NULL,
 	`released` text,
 	`released_by` text,
 	CONSTRAINT "circuit_breakers_states" CHECK("circuit_breakers"."state" in ('CLOSED', 'OPEN', 'HALF_OPEN'))

@@ -18,7 +18,7 @@ export const migrations: readonly Migration[] = [
   {
     tag: "0000_circuit_breakers",
     when: 1795948680284,
-    hash: "e31143e2f9f193a939be780303818357031b8c591706f5475531f56de6c9c703",
+    hash: "266d26b484771579c4e8ad476ad3db4cf306432d6de49c1203534cc8c858db5c",
     sql: `CREATE TABLE \`circuit_breaker_cursors\` (
 	\`name\` text NOT NULL,
 	\`channel\` integer NOT NULL,
@@ -136,6 +136,9 @@ CREATE TABLE \`circuit_breakers\` (
 	\`revision\` integer DEFAULT 0 NOT NULL,
 	\`evidence_since\` integer DEFAULT 1 NOT NULL,
 	\`outcomes\` text DEFAULT '' NOT NULL,
+	\`request_second\` integer DEFAULT 0 NOT NULL,
+	\`request_count\` integer DEFAULT 0 NOT NULL,
+	\`requests_before\` integer DEFAULT 0 NOT NULL,
 	\`released\` text,
 	\`released_by\` text,
 	CONSTRAINT "circuit_breakers_states" CHECK("circuit_breakers"."state" in ('CLOSED', 'OPEN', 'HALF_OPEN'))

@@ -62,8 +62,31 @@ export function absentSnapshot(now: number): Snapshot {
     override: null,
     policy: null,
     policyHash: "",
+    requestsPerSecond: 0,
     now,
   };
+}
+
+/** The requests about a circuit that its store has counted. */
+export interface Traffic {
+  /** The second of the last of them, in s since the epoch. */
+  readonly second: number;
+  /** How many came in that second. */
+  readonly count: number;
+  /** How many came in the second before it. */
+  readonly before: number;
+}
+
+/**
+ * Returns how many requests a second a circuit takes: those of the last full second or, if they are more
+ * already, those of the present one. 0 if the numbers make no sense, for it is advice.
+ *
+ * @param now The store's clock, in ms.
+ */
+export function requestsPerSecond({ second, count, before }: Traffic, now: number): number {
+  const passed = Math.floor(now / 1000) - second;
+  const most = passed === 0 ? Math.max(count, before) : passed === 1 ? count : 0;
+  return most > 0 ? most : 0;
 }
 
 /** Returns `true` for a circuit that is CLOSED, without an override: most are, most of the time. */

@@ -130,6 +130,12 @@ export type CircuitBreakerColumns = {
   evidenceSince: CountBuilder<"evidence_since">;
   /** The last outcomes, oldest first: `S` and `F`. */
   outcomes: HasDefault<NotNull<TextBuilder<"outcomes">>>;
+  /** The second of the last tally, in s since the epoch. */
+  requestSecond: CountBuilder<"request_second">;
+  /** How many tallies came in that second. */
+  requestCount: CountBuilder<"request_count">;
+  /** How many came in the second before it. */
+  requestsBefore: CountBuilder<"requests_before">;
   /** The override that last ended by itself, as JSON. */
   released: TextBuilder<"released">;
   /** The id of the request that found the override ended. */
@@ -329,6 +335,9 @@ export function circuitBreakerColumns(): CircuitBreakerColumns {
     revision: count("revision"),
     evidenceSince: count("evidence_since", 1),
     outcomes: word("outcomes"),
+    requestSecond: count("request_second"),
+    requestCount: count("request_count"),
+    requestsBefore: count("requests_before"),
     released: text("released"),
     releasedBy: text("released_by"),
   };

@@ -14,7 +14,7 @@ import type {
   Shape,
   Snapshot,
 } from "../../src/contract.ts";
-import { ID_MEMORY_MS } from "../../src/records.ts";
+import { ID_MEMORY_MS, requestsPerSecond, type Traffic } from "../../src/records.ts";
 import type { LiveRecord } from "../../src/local_circuit.ts";
 import { segmentMs } from "../../src/rules/window.ts";
 
@@ -76,6 +76,8 @@ export class Entry implements LiveRecord {
   ended: Map<string, number> | null = null;
   /** Requests already applied: when, and whether they won. */
   applied: Map<string, { at: number; won: boolean }> | null = null;
+  /** The requests of other isolates; `null`: none came. */
+  traffic: Mutable<Traffic> | null = null;
   /** When it was last written to, counted in writes to the store. */
   used = 0;
 
@@ -128,6 +130,10 @@ export class Entry implements LiveRecord {
     return { size: outcomes.length, failures: outcomes.split("F").length - 1 };
   }
 
+  get requestsPerSecond(): number {
+    return this.traffic === null ? 0 : requestsPerSecond(this.traffic, this.now);
+  }
+
   get halfOpen(): Snapshot["halfOpen"] {
     let inFlight = 0;
     let freeAt: number | null = null;
@@ -161,7 +167,7 @@ interface Ring {
 /** Fields of a Snapshot that an Entry derives. */
 export const DERIVED = [
   ...["totals", "window", "sinceClosed", "last", "halfOpen"],
-  ...["lastSuccessAt", "lastFailureAt"],
+  ...["lastSuccessAt", "lastFailureAt", "requestsPerSecond"],
 ];
 
 /** Of a record that nothing was counted in. Never written to. */
@@ -331,4 +337,17 @@ export function remember(entry: Entry, id: string, now: number, won: boolean): v
     if (now - at < ID_MEMORY_MS) break;
     applied.delete(old);
   }
+}
+
+/** Counts a tally of another isolate. */
+export function countRequest(entry: Entry, now: number): void {
+  const traffic = (entry.traffic ??= { second: -Infinity, count: 0, before: 0 });
+  const second = Math.floor(now / 1000);
+  const passed = second - traffic.second;
+  if (passed !== 0) {
+    traffic.before = passed === 1 ? traffic.count : 0;
+    traffic.count = 0;
+    traffic.second = second;
+  }
+  traffic.count++;
 }

@@ -19,6 +19,7 @@ import {
   CIRCUIT_STATES,
   inOrder,
   OVERRIDES,
+  requestsPerSecond,
   SNAPSHOT_COUNTS,
   SNAPSHOT_TIMES,
   withoutExpiredOverride,
@@ -164,7 +165,14 @@ function storedOf({ now, fields: f }: Reply, { windowSize }: Shape): Snapshot {
       freeAt: leases.length > 0 ? Math.min(...leases) : null,
     },
     override: overrideOf(f, "override"),
+    requestsPerSecond: trafficOf(f, now),
   };
+}
+
+/** Nonsense reads as none: see `answer.lua`. */
+function trafficOf({ traffic = "" }: Fields, now: number): number {
+  const [second, count, before] = traffic.split(" ").map(Number) as [number, number, number];
+  return requestsPerSecond({ second, count, before }, now);
 }
 
 /** The policy, of a field for each option and one that says that there is a policy. */

@@ -31,13 +31,13 @@ local function a4()return(Y.override or'')~=''end;local function a5(t)return t:s
 return redis.error_reply('ERR the circuit belongs to a store with another prefix')end;for R,t in
 ipairs(a6 and{}or{'generation','since','began'})do s(t,Y[t]or'?')end;if e=='record'and not E then
 local a7=a3('indexed')if a6 or not a7 or a7>m or m-a7>=math.min(j,864e5)/8 then return n(false,true)
-end end;local a8,a9={'epoch','policyHash','outcomes','cursor','since','trial','halfOpen.successes',
-'halfOpen.failures','totals.successes','totals.failures','totals.rejected','totals.slow',
-'lastFailureAt','lastSuccessAt','ids','sinceClosed.successes','sinceClosed.failures',
+end end;local a8,a9={'epoch','policyHash','outcomes','cursor','traffic','since','trial',
+'halfOpen.successes','halfOpen.failures','totals.successes','totals.failures','totals.rejected',
+'totals.slow','lastFailureAt','lastSuccessAt','ids','sinceClosed.successes','sinceClosed.failures',
 'sinceClosed.slow','consecutiveSuccesses','consecutiveFailures','start','newest.successes',
 'newest.failures','newest.slow','floor','after','from','older.successes','older.failures',
-'older.slow'},16;local aa,ab,ac,ad={},nil,false,false;local U=g('HMGET',b,'id:'..f,unpack(a8))local
-W=s('id',table.remove(U,1))if not a6 and U[1]==Y.epoch then for y,ae in ipairs(a8)do if y>4 then aa[
+'older.slow'},17;local aa,ab,ac,ad={},nil,false,false;local U=g('HMGET',b,'id:'..f,unpack(a8))local
+W=s('id',table.remove(U,1))if not a6 and U[1]==Y.epoch then for y,ae in ipairs(a8)do if y>5 then aa[
 ae]=s(ae,U[y])else aa[ae]=U[y]or nil end end;if W and m-math.floor(W/2)<60000 then ab=W%2==1 end
 else U,ad={},U[1]end;local af=aa.policyHash;local function ag(ae)return aa[ae]or 0 end;local
 function ah(ae,u)if u~=0 then aa[ae]=ag(ae)+u end end;local function ai(aj,ak,al,am)ah(aj..
@@ -130,9 +130,11 @@ tonumber(ARGV[y+1])aa['newest.failures'],aa['newest.slow']=tonumber(ARGV[y+2]),t
 end;af=aa.policyHash;return true end)end;local be,bf,am=0,0,0;local aJ=math.max(m,aa.start or m)-h;
 aJ=math.max(aJ,aa.floor or aJ)if aa.start and aa.start>aJ then if(aa.after or aJ)>aJ or(aa.from or m
 )<=aJ then bd(aJ,nil,0,0,0)end;be,bf,am=an('newest')be,bf,am=be+ag('older.successes'),bf+ag(
-'older.failures'),am+ag('older.slow')end;if a0 then aa.epoch=Y.epoch;if not a3('openedAt')and not a4(
-)then j=math.min(j,864e5)end;local bJ=math.max(m,a3('openUntil')or 0,a3('override.until')or 0)+j;
-local bK=bJ>(a3('expires')or 0)if bK then a1('expires',bJ+math.floor(j/8))end;if E then a1('indexed'
+'older.failures'),am+ag('older.slow')end;if a0 then aa.epoch=Y.epoch;local bJ,a7,bc,bq=math.floor(m/
+1000),(aa.traffic or''):match('^(%d+) (%d+) (%d+)$')local bK=bJ-(a7 or-9)bq,bc=bK==0 and bq or bK==1
+and bc or 0,bK==0 and bc+1 or 1;aa.traffic=bJ..' '..bc..' '..bq;if not a3('openedAt')and not a4()
+then j=math.min(j,864e5)end;local bL=math.max(m,a3('openUntil')or 0,a3('override.until')or 0)+j;
+local bM=bL>(a3('expires')or 0)if bM then a1('expires',bL+math.floor(j/8))end;if E then a1('indexed'
 ,m)end;v(a,_)local b6,b8={},{}for t,r in pairs(Z)do b6[#b6+1],b6[#b6+2]=t,r end;if#b6>0 then g(
 'HSET',a,unpack(b6))end;b6={}if ac then aa.ids=ag('ids')+1;if aa.ids%16==0 then local T=g('HSCAN',b,(
 aa.cursor or''):match('^%d+$')or 0,'MATCH','id:*','COUNT',64)aa.cursor=T[1]for y=1,#T[2],2 do if m-
@@ -141,17 +143,17 @@ ab and 1 or 0))}end;for y,ae in ipairs(a8)do local r=q(aa[ae])if r~=(U[y]or'')th
 2]=ae,r end end;b1[a],b1[b]=aQ,not U[1]if ad then g('DEL',b)end;v(b,b8)if#b6>0 then g('HSET',b,
 unpack(b6))end;if E then K(a,true,Y.state=='CLOSED'and not a4())N(a3('expires')-m)end;for R,w in
 ipairs({a,b,c,d})do if w==a and a4()and not a3('override.until')then if aQ then g('PERSIST',a)end
-elseif b1[w]or bK and not a6 then g('PEXPIRE',w,q(a3('expires')-m))end end end;local ar=n(o,p)local
-function bL(A,bq)for t,r in pairs(A)do local bM=t:sub(1,4)=='row:'and not k;if not bM and not(a5(t)
-and r:sub(-2)==' 0')then ar[#ar+1],ar[#ar+2]=(bq or'')..t,'='..q(r)end end end;if Y.epoch then bL(Y)
-bL(aa)bL(aY)bL({policyHash=af or'',successes=be,failures=bf,slow=am},'answer.')if e=='dump'then bL(z(
-c),'failures:')bL(z(d),'successes:')end end;return ar`;
+elseif b1[w]or bM and not a6 then g('PEXPIRE',w,q(a3('expires')-m))end end end;local ar=n(o,p)local
+function bN(A,bq)for t,r in pairs(A)do local bO=t:sub(1,4)=='row:'and not k;if not bO and not(a5(t)
+and r:sub(-2)==' 0')then ar[#ar+1],ar[#ar+2]=(bq or'')..t,'='..q(r)end end end;if Y.epoch then bN(Y)
+bN(aa)bN(aY)bN({policyHash=af or'',successes=be,failures=bf,slow=am},'answer.')if e=='dump'then bN(z(
+c),'failures:')bN(z(d),'successes:')end end;return ar`;
 
 /** Its SHA-1, by which Redis knows it. */
-export const SCRIPT_SHA1: string = "2f1d1044a0dc42a6df6b0f4a54e3e0a5ed7c15bc";
+export const SCRIPT_SHA1: string = "6ce2684b62d002d3ce37404c054fa0d50cd805d5";
 
 /** The line by which Upstash locks only the keys that a script declares. Redis 7 refuses it. */
 export const LOCKING = "#!lua flags=allow-key-locking\n";
 
 /** The SHA-1 of the script behind that line. */
-export const LOCKING_SHA1: string = "e8581cdd68030d90677bbdf6ac74ccabec6bd44c";
+export const LOCKING_SHA1: string = "9a7ba9bffa9bb83b757c97b32fb085c45676c3bb";

@@ -213,6 +213,13 @@ export interface CircuitPolicy {
    * @default {1000}
    */
   flushIntervalMs?: number | undefined;
+  /**
+   * Requests a second about this circuit, over all isolates, above which each isolate flushes and
+   * refreshes less often. A positive integer.
+   *
+   * @default {1000}
+   */
+  maxRequestsPerSecond?: number | undefined;
 }
 
 /** A validated policy: every option filled in. */
@@ -241,6 +248,7 @@ export interface CircuitPolicyData extends Policy {
   readonly maxStalenessMs: number;
   readonly flushSize: number;
   readonly flushIntervalMs: number;
+  readonly maxRequestsPerSecond: number;
   readonly rules: readonly Rule[];
   /** `true` if a success can complete what a rule waits for. */
   readonly judgesSuccesses: boolean;
@@ -291,6 +299,7 @@ const NUMBERS: Readonly<
   maxStalenessMs: [10_000, 0],
   flushSize: [50],
   flushIntervalMs: [1000, 0],
+  maxRequestsPerSecond: [1000],
 };
 
 /** The option names that are data. */

@@ -4,19 +4,21 @@
  * @module
  */
 
-import { announceTransition } from "../announce.ts";
+import { announceHalfOpened, announceTransition } from "../announce.ts";
 import { quote } from "../checks.ts";
 import { Circuit, type NamedStore, type Unit } from "../circuit.ts";
-import type { Answer, Awaitable, Changed, Driver, Snapshot, Tally } from "../contract.ts";
+import type { Acquired, Answer, Awaitable, Changed, Driver, Snapshot, Tally } from "../contract.ts";
 import type { CircuitIdentity } from "../key.ts";
 import { newId } from "../records.ts";
 import type { Verdict } from "../rules/machine.ts";
 import { followed } from "../rules/followed.ts";
 import type { CircuitPolicyData } from "../rules/policy.ts";
+import { mayMove } from "./asks.ts";
 import type { Asking, CircuitHealth, RequestKind, StoreGuard } from "./guard.ts";
 import { isUnderWay } from "./pending.ts";
 import { type LocalStates, StandIn } from "./stand_in.ts";
-import type { Trips } from "./trips.ts";
+import { type Intervals, type Pace, paceAfter } from "./pace.ts";
+import type { Place, Trips } from "./trips.ts";
 import { View } from "./view.ts";
 
 /** A record that nobody has touched for so long may have run out: that it is gone is no news. */
@@ -39,7 +41,9 @@ export abstract class AskingCircuit extends Circuit {
   protected readonly trips: Trips;
   protected readonly view = new View();
   protected readonly standIn: StandIn;
-  /** Until when a refusal in HALF_OPEN holds, in ms. */
+  /** How this isolate holds back; `null` while it does not. */
+  protected pace: Pace | null = null;
+  /** Until when a refusal past the cooldown holds, in ms. */
   protected refusedUntil = 0;
   /** Until when a background read may be under way, in ms. */
   #refreshingUntil = 0;
@@ -69,6 +73,26 @@ export abstract class AskingCircuit extends Circuit {
     return answer;
   }
 
+  /** Asks for a slot. Returns `null` if the store could not be asked. */
+  protected async askFor(token: string, s: Snapshot | null): Promise<Acquired | null> {
+    // A slot asked for again is the same slot, but another request: what the first request moved may have
+    // moved on since, and is not announced late.
+    const request = this.acquiring(newId(), token);
+    try {
+      const answer = await this.ask({
+        operation: "acquire",
+        kind: mayMove(s, this.view.storeNow(this.store.clock())) ? "writes" : "reads",
+        send: () => this.driver.acquire(this.identity.key, request),
+        proves: ({ moved, granted, snapshot: { state, override } }) =>
+          moved || (granted && state === "HALF_OPEN" && override === null) ? "writes" : "reads",
+      });
+      if (answer.moved) announceHalfOpened(this, answer);
+      return answer;
+    } catch {
+      return null;
+    }
+  }
+
   protected override storeNow(): number {
     return this.view.storeNow(this.store.clock());
   }
@@ -78,7 +102,10 @@ export abstract class AskingCircuit extends Circuit {
     const age = this.view.age(now);
     const learnt = this.view.learn(s, asked, now);
     if (learnt !== "old") {
-      this.refusedUntil = 0;
+      this.pace = paceAfter(this.pace, s, this.policy, this.store.random);
+      this.refusedUntil = this.pace !== null && s.state === "OPEN"
+        ? now + (s.openUntil ?? s.now) - s.now + this.pace.askMs
+        : 0;
       this.#follow(s);
     }
     if (learnt !== "reborn") return;
@@ -93,6 +120,7 @@ export abstract class AskingCircuit extends Circuit {
 
   override configure(policy: CircuitPolicyData): void {
     super.configure(policy);
+    this.pace = null;
     this.#followed = null;
     const held = this.view.current(this.store.clock());
     if (held !== null) this.#follow(held);
@@ -119,14 +147,28 @@ export abstract class AskingCircuit extends Circuit {
     return { shape, policyHash, policy: this.recording() };
   }
 
-  /** Reads in the background if the view is so old. Returns what must be waited for. */
-  protected refresh(now: number, olderThanMs: number, unit: Unit): Promise<unknown> | undefined {
-    if (!this.view.isOlderThan(olderThanMs, now)) return undefined;
+  /** The options that a pace stretches. */
+  protected get intervals(): Intervals {
+    return this.pace ?? this.policy;
+  }
+
+  /**
+   * Asks in the background if the view is old. Returns what must be waited for.
+   *
+   * @param send Asks, and leaves the place. Left out: reads.
+   */
+  protected refresh(
+    now: number,
+    unit: Unit,
+    send: (place: Place) => Promise<void> = (place) =>
+      this.read().finally(() => this.trips.leave(place)),
+  ): Promise<unknown> | undefined {
+    if (!this.view.isOlderThan(this.intervals.revalidateMs, now)) return undefined;
     if (isUnderWay(this.#refreshingUntil, now, this.guard.timeoutMs)) return undefined;
     const place = this.trips.takePlace(now);
     if (place === null) return undefined;
     this.#refreshingUntil = now + this.guard.timeoutMs;
-    return unit.background(this.read().finally(() => this.trips.leave(place)));
+    return unit.background(send(place).finally(() => this.#refreshingUntil = 0));
   }
 
   /** Never rejects: a reader uses the cached Snapshot when the store does not answer. */
@@ -141,7 +183,6 @@ export abstract class AskingCircuit extends Circuit {
     } catch {
       // The guard has told the listeners.
     }
-    this.#refreshingUntil = 0;
   }
 
   protected override async operate(

@@ -7,14 +7,14 @@
  * @module
  */
 
-import { announceHalfOpened, announceUnconfirmed } from "../announce.ts";
+import { announceUnconfirmed } from "../announce.ts";
 import type { Ending, Grant, Known, Refusal, Unit } from "../circuit.ts";
-import type { Acquired, Awaitable, Recorded, Snapshot } from "../contract.ts";
-import { absentSnapshot, type Admission, newId, TOTALS_ONLY } from "../records.ts";
+import type { Awaitable, Recorded, Snapshot } from "../contract.ts";
+import { absentSnapshot, type Admission, TOTALS_ONLY } from "../records.ts";
 import { isShut, verdict } from "../rules/machine.ts";
 import { segmentMs } from "../rules/window.ts";
 import { after, AskingCircuit } from "./asking.ts";
-import { Asks, mayMove, MOST_COLD, turnToAsk } from "./asks.ts";
+import { Asks, MOST_COLD, turnToAsk } from "./asks.ts";
 import { within } from "./deadline.ts";
 import { scopeOf } from "./guard.ts";
 import {
@@ -28,7 +28,8 @@ import {
   tallyOf,
 } from "./pending.ts";
 import { joinSuccess, type Sending, sendInOrder, wantsSending } from "./sending.ts";
-import type { Delivery } from "./trips.ts";
+import { longestMs } from "./pace.ts";
+import type { Delivery, Place } from "./trips.ts";
 
 /** A call that waits until the store has its outcome. */
 type WaitingCall = { readonly grant: Grant; readonly ending: Ending };
@@ -62,8 +63,10 @@ export class SharedCircuit extends AskingCircuit {
     if (this.view.isFresh(this.policy, now)) {
       if (shut) return this.#reject(s, now, unit);
       if (plain) return this.open(s);
-      if (isUnderWay(this.refusedUntil, now, this.policy.revalidateMs)) {
-        return this.refuse(s, storeNow);
+      if (isUnderWay(this.refusedUntil, now, this.#longestRefusalMs)) {
+        return s.state === "OPEN"
+          ? this.#refuseHerd(s, now, this.refusedUntil - now)
+          : this.refuse(s, storeNow);
       }
     } else if (plain && this.#asks.underWay(now, this.guard.timeoutMs) > 0) {
       // A single call finds out, and the others go by what is known.
@@ -75,7 +78,10 @@ export class SharedCircuit extends AskingCircuit {
   /** Rejects by the view, and refreshes the view in the background once it is old. */
   #reject(s: Snapshot, now: number, unit: Unit): Awaitable<Refusal> {
     const refusal = this.refuse(s, this.view.storeNow(now));
-    return after(this.refresh(now, this.policy.revalidateMs, unit), refusal);
+    // The rejections before it go along: a store counts the requests that write.
+    const writes = this.#pending.gathering !== null && !this.guard.blocks("writes", this, now);
+    const send = writes ? (place: Place) => this.trips.send(this, now, place) : undefined;
+    return after(this.refresh(now, unit, send), refusal);
   }
 
   /** Nothing is known: a few ask, and the others look whether they have learnt something. */
@@ -115,8 +121,8 @@ export class SharedCircuit extends AskingCircuit {
     for (;;) {
       const now = this.store.clock();
       const ask = this.#asks.begin(now, this.guard.timeoutMs, most);
-      if (ask === null) return this.#refuseHerd(s!, now);
-      const asking = this.#askFor(ask.token, s);
+      if (ask === null) return this.#refuseHerd(s!, now, this.guard.timeoutMs);
+      const asking = this.askFor(ask.token, s);
       const answer = await within(asking, withinMs);
       if (answer === null) {
         asking.then(() => this.#asks.lose(ask));
@@ -148,30 +154,10 @@ export class SharedCircuit extends AskingCircuit {
       : this.standIn.admit(now);
   }
 
-  /** Asks for a slot. Returns `null` if the store could not be asked. */
-  async #askFor(token: string, s: Snapshot | null): Promise<Acquired | null> {
-    // A slot asked for again is the same slot, but another request: what the first request moved may have
-    // moved on since, and is not announced late.
-    const request = this.acquiring(newId(), token);
-    try {
-      const answer = await this.ask({
-        operation: "acquire",
-        kind: mayMove(s, this.view.storeNow(this.store.clock())) ? "writes" : "reads",
-        send: () => this.driver.acquire(this.identity.key, request),
-        proves: ({ moved, granted, snapshot: { state, override } }) =>
-          moved || (granted && state === "HALF_OPEN" && override === null) ? "writes" : "reads",
-      });
-      if (answer.moved) announceHalfOpened(this, answer);
-      return answer;
-    } catch {
-      return null;
-    }
-  }
-
-  /** Refuses a caller while others ask for the slots there are. */
-  #refuseHerd(s: Snapshot, now: number): Refusal {
+  /** Refuses a caller past the cooldown, while others ask for the slots there are. */
+  #refuseHerd(s: Snapshot, now: number, waitMs: number): Refusal {
     const storeNow = this.view.storeNow(now);
-    const freeAt = storeNow + this.guard.timeoutMs;
+    const freeAt = storeNow + waitMs;
     return this.refuse({ ...s, state: "HALF_OPEN", halfOpen: { ...s.halfOpen, freeAt } }, storeNow);
   }
 
@@ -180,8 +166,12 @@ export class SharedCircuit extends AskingCircuit {
     const { freeAt, inFlight } = s.halfOpen;
     const full = !granted || inFlight >= this.policy.halfOpenMaxConcurrent;
     if (!full || s.state !== "HALF_OPEN" || this.#strong) return;
-    const waitMs = Math.max(1, (freeAt ?? Infinity) - s.now);
-    this.refusedUntil = this.store.clock() + Math.min(this.policy.revalidateMs, waitMs);
+    const waitMs = Math.max(1, (freeAt ?? Infinity) - s.now) + (this.pace?.askMs ?? 0);
+    this.refusedUntil = this.store.clock() + Math.min(this.intervals.revalidateMs, waitMs);
+  }
+
+  get #longestRefusalMs(): number {
+    return this.pace === null ? this.policy.revalidateMs : longestMs(this.policy);
   }
 
   /** Decides while the store cannot be used, and finds out whether it can be used again. */
@@ -335,8 +325,8 @@ export class SharedCircuit extends AskingCircuit {
 
   #sending(): Sending {
     const { timeoutMs } = this.guard;
-    const { policy, view } = this;
-    return { pending: this.#pending, view, policy, timeoutMs, prompt: this.#strong };
+    const { policy, intervals, view } = this;
+    return { pending: this.#pending, view, policy, intervals, timeoutMs, prompt: this.#strong };
   }
 
   /** Seals what is gathered: it is to be sent as it is. Returns how many tallies wait. */

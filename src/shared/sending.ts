@@ -10,6 +10,7 @@ import { verdict } from "../rules/machine.ts";
 import type { CircuitPolicyData } from "../rules/policy.ts";
 import { overlay } from "../rules/snapshot.ts";
 import { segmentMs } from "../rules/window.ts";
+import type { Intervals } from "./pace.ts";
 import type { PendingTallies, PendingTally } from "./pending.ts";
 import type { View } from "./view.ts";
 
@@ -18,6 +19,8 @@ export interface Sending {
   readonly pending: PendingTallies;
   readonly view: View;
   readonly policy: CircuitPolicyData;
+  /** The policy, or the intervals of an isolate that holds back. */
+  readonly intervals: Intervals;
   /** How long a request may be under way, in ms. */
   readonly timeoutMs: number;
   /** `true` if successes are sent as soon as none is under way. Meanwhile they gather. */
@@ -26,7 +29,7 @@ export interface Sending {
 
 /** Returns `true` if the end of a call is the moment to send. */
 export function wantsSending(
-  { pending, view, policy, timeoutMs, prompt }: Sending,
+  { pending, view, policy, intervals, timeoutMs, prompt }: Sending,
   now: number,
 ): boolean {
   if (pending.countWaiting(now, timeoutMs) > 0) return true;
@@ -34,12 +37,12 @@ export function wantsSending(
   if (tally === null) return false;
   if (prompt) return !pending.successesUnderWay;
   const { successes, failures, firstAt } = tally;
-  if (isDue(successes + failures, now - firstAt, policy)) return true;
+  if (isDue(successes + failures, now - firstAt, intervals)) return true;
   const s = view.current(now);
   if (s === null) return true;
   // A success under way resets the run of failures, and its answer renews the view.
   if (pending.successesUnderWay) return false;
-  return isWorthAsking(s, view, policy, now) || completesVerdict(tally, s, policy);
+  return isWorthAsking(s, view, intervals, now) || completesVerdict(tally, s, policy);
 }
 
 /**
@@ -47,7 +50,7 @@ export function wantsSending(
  * Returns `false`, having done nothing, where `wantsSending` may be `true` afterwards.
  */
 export function joinSuccess(
-  { pending, view, policy, timeoutMs }: Sending,
+  { pending, view, policy, intervals, timeoutMs }: Sending,
   under: Admission,
   now: number,
 ): boolean {
@@ -55,25 +58,25 @@ export function joinSuccess(
   const tally = pending.joinable(under, now, segmentMs(policy.windowMs), timeoutMs);
   const s = view.current(now);
   if (tally === null || s === null) return false;
-  if (isDue(tally.successes + 1, now - tally.firstAt, policy)) return false;
-  if (!pending.successesUnderWay && isWorthAsking(s, view, policy, now)) return false;
+  if (isDue(tally.successes + 1, now - tally.firstAt, intervals)) return false;
+  if (!pending.successesUnderWay && isWorthAsking(s, view, intervals, now)) return false;
   tally.successes++;
   tally.lastAt = now;
   return true;
 }
 
 /** Returns `true` if a tally is large or old enough to be sent. */
-function isDue(outcomes: number, waitedMs: number, policy: CircuitPolicyData): boolean {
-  const { flushSize, flushIntervalMs } = policy;
+function isDue(outcomes: number, waitedMs: number, intervals: Intervals): boolean {
+  const { flushSize, flushIntervalMs, windowMs } = intervals;
   return outcomes >= flushSize || waitedMs < 0 ||
-    waitedMs >= Math.min(flushIntervalMs, segmentMs(policy.windowMs));
+    waitedMs >= Math.min(flushIntervalMs, segmentMs(windowMs));
 }
 
 /** Returns `true` if the answer is wanted: it ends a run of failures, or renews the view. */
 function isWorthAsking(
   s: Snapshot,
   view: View,
-  { revalidateMs }: CircuitPolicyData,
+  { revalidateMs }: Intervals,
   now: number,
 ): boolean {
   return s.consecutiveFailures > 0 || view.isOlderThan(revalidateMs, now);

@@ -43,7 +43,7 @@ type Load = readonly [sender: Sender, tally: PendingTally];
 type Owed = Map<Sender, number>;
 
 /** A place, until when it may be taken, in ms. */
-interface Place {
+export interface Place {
   until: number;
 }
 
@@ -88,10 +88,9 @@ export class Trips {
   }
 
   /** Sends what a circuit has pending, or has it taken along by a trip that is under way. */
-  async send(sender: Sender, now: number): Promise<void> {
+  async send(sender: Sender, now: number, place = this.takePlace(now)): Promise<void> {
     sender.seal(now);
     this.await(sender);
-    const place = this.takePlace(now);
     if (place === null) return;
     try {
       for (let round = 0; round < MOST_ROUNDS; round++) {

@@ -14,6 +14,7 @@ import {
   withoutExpiredOverride,
 } from "../records.ts";
 import type { CircuitPolicyData } from "../rules/policy.ts";
+import { longestMs } from "./pace.ts";
 
 /** The cached Snapshot of one circuit. Moments are this isolate's clock, in ms, unless said otherwise. */
 export class View {
@@ -85,12 +86,9 @@ export class View {
   }
 
   /** Returns `true` if calls may go by the Snapshot, as far as its age tells. */
-  isFresh({ maxStalenessMs, cooldownMs }: CircuitPolicyData, now: number): boolean {
-    const limit = typeof cooldownMs === "number"
-      ? Math.min(maxStalenessMs, cooldownMs)
-      : maxStalenessMs;
+  isFresh(policy: CircuitPolicyData, now: number): boolean {
     const age = this.age(now);
-    return age >= 0 && age <= limit;
+    return age >= 0 && age <= longestMs(policy);
   }
 
   /** Returns the Snapshot, without an override that has run out. */

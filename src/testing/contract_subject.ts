@@ -47,6 +47,8 @@ export class Subject {
   readonly key: string;
   /** The Snapshot heard last. */
   seen: Pick<Snapshot, "epoch" | "generation" | "began"> = { epoch: "", generation: 0, began: 0 };
+  /** The requests a second of that Snapshot, which the cases that compare whole Snapshots leave out. */
+  requestsPerSecond = 0;
   readonly #touched: Set<string>;
 
   constructor(store: Driver, clock: FakeClock, key = unique(), touched = new Set<string>()) {
@@ -63,9 +65,7 @@ export class Subject {
 
   async read(shape: Shape = SHAPE): Promise<Snapshot> {
     const said = this.store.read(this.key, { shape, at: this.clock.now() });
-    const snapshot = said instanceof Promise ? plainSnapshot(await said) : plainSnapshot(said);
-    this.seen = snapshot;
-    return snapshot;
+    return this.#see(said instanceof Promise ? plainSnapshot(await said) : plainSnapshot(said));
   }
 
   record(parts: Partial<Tally> = {}): Promise<Recorded> {
@@ -152,7 +152,9 @@ export class Subject {
       });
       const page = said instanceof Promise ? await said : said;
       for (const record of page.records) {
-        if (wanted.has(record.key)) records.push(plainRecord(record));
+        if (!wanted.has(record.key)) continue;
+        const { snapshot: { requestsPerSecond: _, ...snapshot }, ...rest } = plainRecord(record);
+        records.push({ ...rest, snapshot });
       }
       cursor = page.cursor;
       if (cursor === null) return records;
@@ -201,8 +203,14 @@ export class Subject {
   /** A live answer is copied before anybody else has a turn. */
   async #hear<A extends Answer>(said: Awaitable<A>): Promise<A> {
     const answer = said instanceof Promise ? plainAnswer(await said) : plainAnswer(said);
-    this.seen = answer.snapshot;
-    return answer;
+    return { ...answer, snapshot: this.#see(answer.snapshot) };
+  }
+
+  #see(snapshot: Snapshot): Snapshot {
+    const { requestsPerSecond = 0, ...seen } = snapshot;
+    this.requestsPerSecond = requestsPerSecond;
+    this.seen = seen;
+    return seen;
   }
 }
 

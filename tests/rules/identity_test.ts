@@ -297,6 +297,7 @@ const BAD: readonly Bad[] = [
   [{ maxStalenessMs: -1 }, RangeError, '"maxStalenessMs"'],
   [{ flushSize: 0 }, RangeError, '"flushSize"'],
   [{ flushIntervalMs: -1 }, RangeError, '"flushIntervalMs"'],
+  [{ maxRequestsPerSecond: 0 }, RangeError, '"maxRequestsPerSecond"'],
   [{ strategy: "sometimes" }, RangeError, '"strategy"', "rolling_window", 'received "sometimes"'],
   [{ strategy: [] }, TypeError, '"strategy"'],
   [{ strategy: "toString" }, RangeError, '"strategy"'],

@@ -101,7 +101,7 @@ onEverySetup("a view learns nothing from an answer that is older than what it ho
 }, ["eventual"]);
 
 onEverySetup("a view of an open circuit hears of a reset within revalidateMs", async (world) => {
-  // Section 3: one read in the background.
+  // Section 3: one request in the background, with what was rejected.
   const { breaker, asked } = counted(world);
   const other = world.breaker(TRIP);
   await fail(breaker);
@@ -114,7 +114,7 @@ onEverySetup("a view of an open circuit hears of a reset within revalidateMs", a
   world.clock.advance(1);
   await Promise.all([admits(breaker), admits(breaker)]);
   await turn();
-  assertEquals(asked, ["read"]);
+  assertEquals(asked, ["record"]);
   assertEquals(await admits(breaker), true);
 }, ["eventual"]);
 

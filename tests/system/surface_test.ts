@@ -73,7 +73,7 @@ Deno.test("@fuse/edge takes the options that were promised, undefined ones too",
     | ("abandonedAfterMs" | "idleTimeoutMs" | "firstByteTimeoutMs")
     | ("halfOpenFailureThreshold" | "rampMs" | "rampFromPercentage")
     | ("halfOpenMaxConcurrent" | "halfOpenLeaseMs" | "revalidateMs" | "maxStalenessMs")
-    | ("flushSize" | "flushIntervalMs");
+    | ("flushSize" | "flushIntervalMs" | "maxRequestsPerSecond");
   type OnStoreError = "local" | "allow" | "reject";
   type Policy = Maybe<
     & { [_ in Numeric]: number }

@@ -40,7 +40,8 @@ type NumberOption =
   | "revalidateMs"
   | "maxStalenessMs"
   | "flushSize"
-  | "flushIntervalMs";
+  | "flushIntervalMs"
+  | "maxRequestsPerSecond";
 
 interface Bounds {
   readonly standard: number | undefined;
@@ -96,6 +97,7 @@ const BOUNDS: Readonly<Record<NumberOption, Bounds>> = {
   maxStalenessMs: { standard: 10_000, ...NOT_NEGATIVE },
   flushSize: { standard: 50, ...POSITIVE },
   flushIntervalMs: { standard: 1_000, ...NOT_NEGATIVE },
+  maxRequestsPerSecond: { standard: 1_000, ...POSITIVE },
 };
 
 const NUMBER_OPTIONS = Object.keys(BOUNDS) as NumberOption[];
@@ -374,7 +376,7 @@ const OTHER: Readonly<Record<NumberOption | "strategy" | "consistency" | "onStor
 
 /** What isolates may differ in without deciding differently. */
 const LOCAL = ["consistency", "onStoreError", "revalidateMs", "maxStalenessMs", "flushSize"];
-LOCAL.push("flushIntervalMs");
+LOCAL.push("flushIntervalMs", "maxRequestsPerSecond");
 
 /** Without any option there is no fingerprint. */
 const GIVEN = { failureThreshold: 5 };

@@ -115,6 +115,10 @@ function count(tables: Tables): Statement {
         substr(outcomes || ${$("marks")}, -${$("windowSize")}),
         outcomes
       ),
+      request_second = c.at / 1000,
+      request_count = iif(request_second = c.at / 1000, request_count, 0) + 1,
+      requests_before = case c.at / 1000 - request_second
+        when 0 then requests_before when 1 then request_count else 0 end,
       updated_at = c.at,
       revision = c.revision
     from c where b.id = c.id`);

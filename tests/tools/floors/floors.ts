@@ -15,7 +15,8 @@ export interface Floor {
 export const FLOORS: readonly Floor[] = [
   {
     name: "ground",
-    files: /^(src\/(contract|trail|cursors|records|checks|key|errors)|migrations\/files)\.ts$/,
+    files:
+      /^(src\/(contract|stored_circuit|trail|cursors|records|checks|key|errors)|migrations\/files)\.ts$/,
   },
   { name: "rules", files: /^src\/(rules\/\w+|history|transfer)\.ts$/ },
   {

@@ -9,14 +9,24 @@ Deno.test("call() costs nothing when it is rejected by a fresh view", async () =
   assertEquals(await isolate.costs(isolate.succeed), NOTHING);
 });
 
-Deno.test("call() refreshes by one background read when an OPEN view is revalidateMs old", async () => {
+Deno.test("call() refreshes by one background read when an OPEN view is revalidateMs old and nothing was rejected", async () => {
   const isolate = await opened({ revalidateMs: 700 });
-  isolate.clock.advance(699);
-  assertEquals(await isolate.costs(isolate.succeed), NOTHING);
-  isolate.clock.advance(1);
+  isolate.clock.advance(700);
   const cost = await isolate.costs(() => isolate.times(5, isolate.succeed));
   assertEquals(cost, background("read"));
   assertEquals(await isolate.costs(isolate.succeed), NOTHING);
+});
+
+Deno.test("call() refreshes by one record of the rejections when an OPEN view is revalidateMs old", async () => {
+  const isolate = await opened({ revalidateMs: 700 });
+  isolate.clock.advance(699);
+  assertEquals(await isolate.costs(() => isolate.times(3, isolate.succeed)), NOTHING);
+  isolate.clock.advance(1);
+  const cost = await isolate.costs(() => isolate.times(5, isolate.succeed));
+  assertEquals(cost, background("record"));
+  assertEquals(isolate.tallies.at(-1)!.rejected, 3);
+  assertEquals(await isolate.costs(isolate.succeed), NOTHING);
+  assertEquals(isolate.events.filter(({ type }) => type === "unconfirmed"), []);
 });
 
 Deno.test("call() waits for one answer when an OPEN view is older than maxStalenessMs", async () => {
