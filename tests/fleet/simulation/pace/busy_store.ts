@@ -15,8 +15,9 @@ import {
 } from "../../../support/drivers.ts";
 import type { VirtualTime } from "../../../support/virtual_time.ts";
 
-/** Requests that it answers in a second, and how long each is on its way, there and back, in ms. */
+/** Requests that it answers in a second, unless said otherwise. */
 export const CAPACITY = 5_000;
+/** How long a request is on its way, there and back, in ms. */
 export const LATENCY_MS = 20;
 
 /** Who hears of requests and answers. */
@@ -43,11 +44,14 @@ export class BusyStore {
   readonly #time: VirtualTime;
   readonly #witness: Witness;
   readonly #store: MemoryStore;
+  readonly #serviceMs: number;
   /** When it will have done all that has been sent to it, in ms. */
   #free = 0;
 
-  constructor(time: VirtualTime, witness: Witness) {
+  /** @param capacity Requests that it answers in a second. */
+  constructor(time: VirtualTime, witness: Witness, capacity: number) {
     this.#time = time;
+    this.#serviceMs = 1_000 / capacity;
     this.#witness = witness;
     this.#store = memory({ clock: time.now });
   }
@@ -88,7 +92,7 @@ export class BusyStore {
   async #send(isolate: number, operation: Operation, ask: () => Awaitable<Said>): Promise<Said> {
     const arrivesAt = this.#time.now() + LATENCY_MS / 2;
     this.#witness.sends(isolate, operation, arrivesAt);
-    this.#free = Math.max(this.#free, arrivesAt) + 1_000 / CAPACITY;
+    this.#free = Math.max(this.#free, arrivesAt) + this.#serviceMs;
     await this.#time.sleep(Math.ceil(this.#free) - this.#time.now());
     // In one turn: the memory store answers with its live record.
     const said = ask() as Said;

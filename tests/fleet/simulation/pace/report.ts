@@ -48,7 +48,7 @@ export function paceTable(pairs: readonly Pair[]): Table {
     title: "Most requests a second at the store, by scene: without a limit / with it",
     columns: [
       ...["isolates", "calls/s each", ...scenes, "stand-ins", "trials at once"],
-      ...["late calls an isolate", "of the worst", "all know of the opening, ms", "closing, ms"],
+      ...["late calls an isolate", "of the worst", "opening, ms", "closing, ms"],
     ],
     rows: pairs.map(({ before, after }) => {
       const both = (show: (played: Played) => string) => `${show(before)} / ${show(after)}`;
@@ -65,6 +65,10 @@ export function paceTable(pairs: readonly Pair[]): Table {
         both((played) => integer(heard(played).closingMs)),
       ];
     }),
+    readme: [
+      ...["isolates", "calls/s each", ...scenes.filter((scene) => scene !== "start")],
+      ...["stand-ins", "late calls an isolate", "closing, ms"],
+    ],
     notes: [
       `In virtual time. The store answers ${
         integer(CAPACITY)
@@ -73,8 +77,9 @@ export function paceTable(pairs: readonly Pair[]): Table {
       `${COOLDOWN_MS / 1_000} s; calls at random moments. Isolates start over ` +
       `${PLAN.startMs / 1_000} s; 1 % of the calls fail from ${PLAN.failingAt / 1_000} s on, all ` +
       `from ${PLAN.deadAt / 1_000} s to ${PLAN.wellAt / 1_000} s. Stand-ins are isolates that ` +
-      "turned to a breaker of their own because the store was late. Late calls ran after the opening, trials " +
-      "apart; who makes the last of them, or is rejected last after the closing, has heard of it last.",
+      "turned to a breaker of their own because the store was late. Late calls ran after the opening, " +
+      "trials apart. The last columns: how long after the opening the last of these ran, and how long " +
+      "after the closing the last call was rejected.",
     ],
   };
 }

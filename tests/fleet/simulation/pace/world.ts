@@ -8,7 +8,7 @@
 import { type CircuitBreaker, type CircuitPolicy, createFuse, type Fuse } from "@fuse/edge";
 import { seeded, VirtualTime } from "../../../support/virtual_time.ts";
 import { inVirtualTime } from "../virtual_globals.ts";
-import { BusyStore, type Operation, type Said, type Witness } from "./busy_store.ts";
+import { BusyStore, CAPACITY, type Operation, type Said, type Witness } from "./busy_store.ts";
 import { Ticks } from "./ticks.ts";
 
 /** A fleet. */
@@ -18,6 +18,8 @@ export interface Crowd {
   readonly rate: number;
   /** The policy where it differs from the default and from {@linkcode COOLDOWN_MS}. */
   readonly policy?: CircuitPolicy;
+  /** Requests that the store answers in a second. @default {CAPACITY} */
+  readonly capacity?: number;
 }
 
 /** The scenes of a play, in the order in which they begin. */
@@ -137,7 +139,7 @@ class World implements Witness {
     this.#time = time;
     this.#began = time.now();
     this.#random = seeded(seed);
-    this.#store = new BusyStore(time, this);
+    this.#store = new BusyStore(time, this, crowd.capacity ?? CAPACITY);
   }
 
   get #now(): number {
