@@ -6,7 +6,7 @@
 
 import { announceTransition } from "../announce.ts";
 import { quote } from "../checks.ts";
-import { Circuit, type NamedStore, type Unit } from "../circuit.ts";
+import { Circuit, type NamedStore, type Refusal, type Unit } from "../circuit.ts";
 import type { Answer, Awaitable, Changed, Driver, Snapshot, Tally } from "../contract.ts";
 import type { CircuitIdentity } from "../key.ts";
 import { newId } from "../records.ts";
@@ -159,6 +159,13 @@ export abstract class AskingCircuit extends Circuit {
     this.learn(answer.snapshot, asked);
     this.note(answer);
     return answer;
+  }
+
+  /** Refuses a caller while others ask for the slots there are. */
+  protected refuseHerd(s: Snapshot, now: number): Refusal {
+    const storeNow = this.view.storeNow(now);
+    const freeAt = storeNow + this.guard.timeoutMs;
+    return this.refuse({ ...s, state: "HALF_OPEN", halfOpen: { ...s.halfOpen, freeAt } }, storeNow);
   }
 
   /** Makes the transition that is due. Returns `false` if the store could not be asked. */

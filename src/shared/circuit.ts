@@ -10,19 +10,18 @@
 import { announceHalfOpened, announceUnconfirmed } from "../announce.ts";
 import type { Ending, Grant, Known, Refusal, Unit } from "../circuit.ts";
 import type { Acquired, Awaitable, Recorded, Snapshot } from "../contract.ts";
-import { absentSnapshot, type Admission, newId, TOTALS_ONLY } from "../records.ts";
+import { absentSnapshot, newId, TOTALS_ONLY } from "../records.ts";
 import { isShut, verdict } from "../rules/machine.ts";
 import { segmentMs } from "../rules/window.ts";
 import { after, AskingCircuit } from "./asking.ts";
 import { Asks, mayMove, MOST_COLD, turnToAsk } from "./asks.ts";
 import { within } from "./deadline.ts";
 import { scopeOf } from "./guard.ts";
+import { outcomeOf, type Outcomes } from "./outcomes.ts";
 import {
   GIVE_UP_MS,
   isUnderWay,
   MOST_REFUSALS,
-  outcomeOf,
-  type Outcomes,
   PendingTallies,
   type PendingTally,
   tallyOf,
@@ -115,7 +114,7 @@ export class SharedCircuit extends AskingCircuit {
     for (;;) {
       const now = this.store.clock();
       const ask = this.#asks.begin(now, this.guard.timeoutMs, most);
-      if (ask === null) return this.#refuseHerd(s!, now);
+      if (ask === null) return this.refuseHerd(s!, now);
       const asking = this.#askFor(ask.token, s);
       const answer = await within(asking, withinMs);
       if (answer === null) {
@@ -168,13 +167,6 @@ export class SharedCircuit extends AskingCircuit {
     }
   }
 
-  /** Refuses a caller while others ask for the slots there are. */
-  #refuseHerd(s: Snapshot, now: number): Refusal {
-    const storeNow = this.view.storeNow(now);
-    const freeAt = storeNow + this.guard.timeoutMs;
-    return this.refuse({ ...s, state: "HALF_OPEN", halfOpen: { ...s.halfOpen, freeAt } }, storeNow);
-  }
-
   /** Notes until when nobody need ask, because no half-open slot can be free before. */
   #noteFullHouse(s: Snapshot, granted: boolean): void {
     const { freeAt, inFlight } = s.halfOpen;
@@ -208,7 +200,7 @@ export class SharedCircuit extends AskingCircuit {
       grant !== this.opened || this.standIn.begun || this.#strong ||
       this.driver.describe !== undefined || this.guard.blocks("writes", this, at)
     ) return false;
-    return joinSuccess(this.#sending(), grant, at);
+    return joinSuccess(this.sending(), grant, at);
   }
 
   override settle(grant: Grant, ending: Ending, unit: Unit): Promise<void> | void {
@@ -224,12 +216,23 @@ export class SharedCircuit extends AskingCircuit {
     if (!counts) return;
     const outcomes = this.#outcomesOf(grant, ending);
     if (held && !absorbed) this.standIn.absorb(grant, outcomes, at);
-    this.#gather(grant, outcomes, ending, absorbed || held);
+    const segment = segmentMs(this.policy.windowMs);
+    const { retryAfterMs } = ending;
+    const tally = this.#pending.gather(
+      grant,
+      outcomes,
+      retryAfterMs,
+      at,
+      segment,
+      absorbed || held,
+    );
+    this.store.unsent.add(this);
     if (held) return;
-    if (!wantsSending(this.#sending(), at)) {
-      return this.#strong ? this.trips.await(this) : undefined;
-    }
-    return unit.background(this.trips.send(this, at)) as Promise<void> | undefined;
+    const fails = outcomes.failures > 0 && grant.generation !== TOTALS_ONLY;
+    const now = wantsSending(this.sending(), at);
+    if (fails && unit.holder !== "process") return this.trips.seeOff(this, tally, unit, at, now);
+    if (now) return this.trips.dispatch(this, unit, at);
+    if (this.#strong) this.trips.await(this);
   }
 
   /** Returns `true` for outcomes that the store has before the caller hears of them. */
@@ -261,27 +264,14 @@ export class SharedCircuit extends AskingCircuit {
       ...earlier.map((each) => () => this.deliver(each, at)),
       () => this.#send(tally, at, false, { grant, ending }),
     ]);
+    // What an outage left behind, and what comes to wait meanwhile, follows.
+    const followed = this.#strong ? sent : sent.then(() => this.trips.goOn(this));
     // The call waits for it; a request that dies before that takes no slot with it.
-    unit.background(sent);
-    // Tallies that an outage left behind go along.
-    if (this.#strong || !wantsSending(this.#sending(), at)) return sent;
-    const rest = unit.background(this.trips.send(this, at));
-    return rest === undefined ? sent : Promise.all([sent, rest]).then(() => {});
+    return (unit.background(followed) ?? sent) as Promise<void>;
   }
 
   #outcomesOf(grant: Grant, ending: Ending): Outcomes {
     return outcomeOf(ending, this.noteFailure(grant, ending), this.driver.describe);
-  }
-
-  #gather(
-    under: Admission,
-    outcomes: Outcomes,
-    { at, retryAfterMs }: Ending,
-    absorbed: boolean,
-  ): void {
-    const segment = segmentMs(this.policy.windowMs);
-    this.#pending.gather(under, outcomes, retryAfterMs, at, segment, absorbed);
-    this.store.unsent.add(this);
   }
 
   #tell(grant: Grant, ending: Ending): void {
@@ -324,8 +314,8 @@ export class SharedCircuit extends AskingCircuit {
 
   // Sending tallies
 
-  override flush(): Promise<void> {
-    return this.trips.send(this, this.store.clock());
+  override async flush(): Promise<void> {
+    await this.trips.send(this, this.store.clock());
   }
 
   override abandon(): void {
@@ -333,7 +323,8 @@ export class SharedCircuit extends AskingCircuit {
     for (const tally of this.#pending.take(Infinity)) this.#giveUp(tally);
   }
 
-  #sending(): Sending {
+  /** Returns what sending depends on. */
+  sending(): Sending {
     const { timeoutMs } = this.guard;
     const { policy, view } = this;
     return { pending: this.#pending, view, policy, timeoutMs, prompt: this.#strong };
@@ -352,7 +343,7 @@ export class SharedCircuit extends AskingCircuit {
   /** Hands over sealed tallies, at most so many; none while the store is left alone. */
   take(now: number, most: number, always: boolean): readonly PendingTally[] {
     if (!always && this.guard.blocks("writes", this, now)) return [];
-    if (this.#strong) this.#pending.seal();
+    if (this.#strong || wantsSending(this.sending(), now)) this.#pending.seal();
     return this.#pending.take(now, this.guard.timeoutMs, most);
   }
 
@@ -425,6 +416,10 @@ export class SharedCircuit extends AskingCircuit {
     }
     if (!tally.absorbed) this.standIn.absorb(tally, tally, tally.lastAt);
     tally.absorbed = true;
+    // What waited for it is not sent either.
+    if (this.guard.blocks("writes", this, this.store.clock())) {
+      for (const each of this.#pending.absorb()) this.standIn.absorb(each, each, each.lastAt);
+    }
     if (scopeOf(cause) === null) return "unreached";
     const { taken } = this.guard;
     if (tally.refusals++ === 0) tally.refusedAt = taken;
