@@ -12,6 +12,9 @@ import { segmentMs } from "../rules/window.ts";
 import type { PendingTallies } from "./pending.ts";
 import type { View } from "./view.ts";
 
+/** How many tallies wait for a request at most: where each is a request of its own, further ones help. */
+const MANY = 16;
+
 /** The facts that the decision depends on. */
 export interface Sending {
   readonly pending: PendingTallies;
@@ -26,12 +29,12 @@ export interface Sending {
 /** Returns `true` if this is the moment to send: the end of a call, or of a request. */
 export function wantsSending(sending: Sending, now: number): boolean {
   const { pending, view, policy, timeoutMs, prompt } = sending;
-  const waits = pending.countWaiting(now, timeoutMs) > 0;
+  const waiting = pending.countWaiting(now, timeoutMs);
   const tally = pending.gathering;
-  if (prompt) return waits || (tally !== null && !pending.successesUnderWay);
+  if (prompt) return waiting > 0 || (tally !== null && !pending.successesUnderWay);
   // The request that is under way takes along what has come to wait until it is answered.
-  if (pending.underWay) return completesVerdict(sending, now);
-  if (waits || pending.gathersFailure) return true;
+  if (pending.underWay) return waiting >= MANY || completesVerdict(sending, now);
+  if (waiting > 0 || pending.gathersFailure) return true;
   if (tally === null) return false;
   if (isDue(tally.successes + tally.failures, now - tally.firstAt, policy)) return true;
   const s = view.current(now);
