@@ -104,9 +104,9 @@ export interface Snapshot {
   /** Of the last tally BEFORE this request, so that a writer sees whom it follows; `""`: none yet. */
   readonly policyHash: string;
   /**
-   * How many requests a second the circuit takes, as the store has counted them in steps that it makes
-   * anyway, tallies at least: those of its last full second or, if they are more already, those of the
-   * present one. Left out, or 0: it does not count them. Records that are restored begin at 0.
+   * How many tallies a second the circuit takes: those of the store's last full second or, if they are
+   * more already, those of the present one. A tally counts in a step that the store makes anyway: nothing
+   * else is asked of it. Left out: the store does not count them. Records that are restored begin at 0.
    */
   readonly requestsPerSecond?: number | undefined;
   /** The store's clock at the answer. */

@@ -169,7 +169,7 @@ function storedOf({ now, fields: f }: Reply, { windowSize }: Shape): Snapshot {
   };
 }
 
-/** Nonsense reads as none: see `answer.lua`. */
+/** Nonsense reads as none. */
 function trafficOf({ traffic = "" }: Fields, now: number): number {
   const [second, count, before] = traffic.split(" ").map(Number) as [number, number, number];
   return requestsPerSecond({ second, count, before }, now);

@@ -6,7 +6,7 @@
 
 import { announceHalfOpened, announceTransition } from "../announce.ts";
 import { quote } from "../checks.ts";
-import { Circuit, type NamedStore, type Unit } from "../circuit.ts";
+import { Circuit, type NamedStore, type Refusal, type Unit } from "../circuit.ts";
 import type { Acquired, Answer, Awaitable, Changed, Driver, Snapshot, Tally } from "../contract.ts";
 import type { CircuitIdentity } from "../key.ts";
 import { newId } from "../records.ts";
@@ -104,7 +104,7 @@ export abstract class AskingCircuit extends Circuit {
     if (learnt !== "old") {
       this.pace = paceAfter(this.pace, s, this.policy, this.store.random);
       this.refusedUntil = this.pace !== null && s.state === "OPEN"
-        ? now + (s.openUntil ?? s.now) - s.now + this.pace.askMs
+        ? now + (s.openUntil ?? s.now) - s.now + this.pace.firstMs
         : 0;
       this.#follow(s);
     }
@@ -160,7 +160,7 @@ export abstract class AskingCircuit extends Circuit {
   protected refresh(
     now: number,
     unit: Unit,
-    send: (place: Place) => Promise<void> = (place) =>
+    send: (place: Place) => Promise<unknown> = (place) =>
       this.read().finally(() => this.trips.leave(place)),
   ): Promise<unknown> | undefined {
     if (!this.view.isOlderThan(this.intervals.revalidateMs, now)) return undefined;
@@ -200,6 +200,13 @@ export abstract class AskingCircuit extends Circuit {
     this.learn(answer.snapshot, asked);
     this.note(answer);
     return answer;
+  }
+
+  /** Refuses a caller while others ask for the slots there are. */
+  protected refuseHerd(s: Snapshot, now: number, waitMs: number): Refusal {
+    const storeNow = this.view.storeNow(now);
+    const freeAt = storeNow + waitMs;
+    return this.refuse({ ...s, state: "HALF_OPEN", halfOpen: { ...s.halfOpen, freeAt } }, storeNow);
   }
 
   /** Makes the transition that is due. Returns `false` if the store could not be asked. */

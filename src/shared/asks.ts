@@ -117,11 +117,7 @@ export async function turnToAsk(
   timeoutMs: number,
   isKnown: () => boolean,
 ): Promise<{ readonly turn: "ask" | "known" | "expired"; readonly leftMs: number }> {
-  for (let waitedMs = 0, delayMs = 10; waitedMs < timeoutMs; delayMs = Math.min(80, 2 * delayMs)) {
-    const ms = Math.min(delayMs, timeoutMs - waitedMs);
-    await new Promise<void>((resolve) => void setTimeout(resolve, ms));
-    waitedMs += ms;
-    const leftMs = timeoutMs - waitedMs;
+  for await (const leftMs of looks(timeoutMs)) {
     if (isKnown()) return { turn: "known", leftMs };
     if (leftMs === 0) break;
     const now = clock();
@@ -130,6 +126,19 @@ export async function turnToAsk(
     }
   }
   return { turn: "expired", leftMs: 0 };
+}
+
+/**
+ * Waits for 10, 20, 40, 80, 80 … ms, by timers of its own, until `timeoutMs` are over. Yields how many
+ * ms are left each time.
+ */
+export async function* looks(timeoutMs: number): AsyncGenerator<number> {
+  for (let waitedMs = 0, delayMs = 10; waitedMs < timeoutMs; delayMs = Math.min(80, 2 * delayMs)) {
+    const ms = Math.min(delayMs, timeoutMs - waitedMs);
+    await new Promise<void>((resolve) => void setTimeout(resolve, ms));
+    waitedMs += ms;
+    yield timeoutMs - waitedMs;
+  }
 }
 
 /** Returns `true` if an `acquire` may write: not out of CLOSED, nor within a cooldown. */

@@ -10,19 +10,18 @@
 import { announceUnconfirmed } from "../announce.ts";
 import type { Ending, Grant, Known, Refusal, Unit } from "../circuit.ts";
 import type { Awaitable, Recorded, Snapshot } from "../contract.ts";
-import { absentSnapshot, type Admission, TOTALS_ONLY } from "../records.ts";
+import { absentSnapshot, TOTALS_ONLY } from "../records.ts";
 import { isShut, verdict } from "../rules/machine.ts";
 import { segmentMs } from "../rules/window.ts";
 import { after, AskingCircuit } from "./asking.ts";
 import { Asks, MOST_COLD, turnToAsk } from "./asks.ts";
 import { within } from "./deadline.ts";
 import { scopeOf } from "./guard.ts";
+import { outcomeOf, type Outcomes } from "./outcomes.ts";
 import {
   GIVE_UP_MS,
   isUnderWay,
   MOST_REFUSALS,
-  outcomeOf,
-  type Outcomes,
   PendingTallies,
   type PendingTally,
   tallyOf,
@@ -65,7 +64,7 @@ export class SharedCircuit extends AskingCircuit {
       if (plain) return this.open(s);
       if (isUnderWay(this.refusedUntil, now, this.#longestRefusalMs)) {
         return s.state === "OPEN"
-          ? this.#refuseHerd(s, now, this.refusedUntil - now)
+          ? this.refuseHerd(s, now, this.refusedUntil - now)
           : this.refuse(s, storeNow);
       }
     } else if (plain && this.#asks.underWay(now, this.guard.timeoutMs) > 0) {
@@ -121,7 +120,7 @@ export class SharedCircuit extends AskingCircuit {
     for (;;) {
       const now = this.store.clock();
       const ask = this.#asks.begin(now, this.guard.timeoutMs, most);
-      if (ask === null) return this.#refuseHerd(s!, now, this.guard.timeoutMs);
+      if (ask === null) return this.refuseHerd(s!, now, this.guard.timeoutMs);
       const asking = this.askFor(ask.token, s);
       const answer = await within(asking, withinMs);
       if (answer === null) {
@@ -154,19 +153,12 @@ export class SharedCircuit extends AskingCircuit {
       : this.standIn.admit(now);
   }
 
-  /** Refuses a caller past the cooldown, while others ask for the slots there are. */
-  #refuseHerd(s: Snapshot, now: number, waitMs: number): Refusal {
-    const storeNow = this.view.storeNow(now);
-    const freeAt = storeNow + waitMs;
-    return this.refuse({ ...s, state: "HALF_OPEN", halfOpen: { ...s.halfOpen, freeAt } }, storeNow);
-  }
-
   /** Notes until when nobody need ask, because no half-open slot can be free before. */
   #noteFullHouse(s: Snapshot, granted: boolean): void {
     const { freeAt, inFlight } = s.halfOpen;
     const full = !granted || inFlight >= this.policy.halfOpenMaxConcurrent;
     if (!full || s.state !== "HALF_OPEN" || this.#strong) return;
-    const waitMs = Math.max(1, (freeAt ?? Infinity) - s.now) + (this.pace?.askMs ?? 0);
+    const waitMs = Math.max(1, (freeAt ?? Infinity) - s.now) + (this.pace?.firstMs ?? 0);
     this.refusedUntil = this.store.clock() + Math.min(this.intervals.revalidateMs, waitMs);
   }
 
@@ -198,7 +190,7 @@ export class SharedCircuit extends AskingCircuit {
       grant !== this.opened || this.standIn.begun || this.#strong ||
       this.driver.describe !== undefined || this.guard.blocks("writes", this, at)
     ) return false;
-    return joinSuccess(this.#sending(), grant, at);
+    return joinSuccess(this.sending(), grant, at);
   }
 
   override settle(grant: Grant, ending: Ending, unit: Unit): Promise<void> | void {
@@ -214,12 +206,23 @@ export class SharedCircuit extends AskingCircuit {
     if (!counts) return;
     const outcomes = this.#outcomesOf(grant, ending);
     if (held && !absorbed) this.standIn.absorb(grant, outcomes, at);
-    this.#gather(grant, outcomes, ending, absorbed || held);
+    const segment = segmentMs(this.policy.windowMs);
+    const { retryAfterMs } = ending;
+    const tally = this.#pending.gather(
+      grant,
+      outcomes,
+      retryAfterMs,
+      at,
+      segment,
+      absorbed || held,
+    );
+    this.store.unsent.add(this);
     if (held) return;
-    if (!wantsSending(this.#sending(), at)) {
-      return this.#strong ? this.trips.await(this) : undefined;
-    }
-    return unit.background(this.trips.send(this, at)) as Promise<void> | undefined;
+    const fails = outcomes.failures > 0 && grant.generation !== TOTALS_ONLY;
+    const now = wantsSending(this.sending(), at);
+    if (fails && unit.holder !== "process") return this.trips.seeOff(this, tally, unit, at, now);
+    if (now) return this.trips.dispatch(this, unit, at);
+    if (this.#strong) this.trips.await(this);
   }
 
   /** Returns `true` for outcomes that the store has before the caller hears of them. */
@@ -251,27 +254,14 @@ export class SharedCircuit extends AskingCircuit {
       ...earlier.map((each) => () => this.deliver(each, at)),
       () => this.#send(tally, at, false, { grant, ending }),
     ]);
+    // What an outage left behind, and what comes to wait meanwhile, follows.
+    const followed = this.#strong ? sent : sent.then(() => this.trips.goOn(this));
     // The call waits for it; a request that dies before that takes no slot with it.
-    unit.background(sent);
-    // Tallies that an outage left behind go along.
-    if (this.#strong || !wantsSending(this.#sending(), at)) return sent;
-    const rest = unit.background(this.trips.send(this, at));
-    return rest === undefined ? sent : Promise.all([sent, rest]).then(() => {});
+    return (unit.background(followed) ?? sent) as Promise<void>;
   }
 
   #outcomesOf(grant: Grant, ending: Ending): Outcomes {
     return outcomeOf(ending, this.noteFailure(grant, ending), this.driver.describe);
-  }
-
-  #gather(
-    under: Admission,
-    outcomes: Outcomes,
-    { at, retryAfterMs }: Ending,
-    absorbed: boolean,
-  ): void {
-    const segment = segmentMs(this.policy.windowMs);
-    this.#pending.gather(under, outcomes, retryAfterMs, at, segment, absorbed);
-    this.store.unsent.add(this);
   }
 
   #tell(grant: Grant, ending: Ending): void {
@@ -314,8 +304,8 @@ export class SharedCircuit extends AskingCircuit {
 
   // Sending tallies
 
-  override flush(): Promise<void> {
-    return this.trips.send(this, this.store.clock());
+  override async flush(): Promise<void> {
+    await this.trips.send(this, this.store.clock());
   }
 
   override abandon(): void {
@@ -323,10 +313,18 @@ export class SharedCircuit extends AskingCircuit {
     for (const tally of this.#pending.take(Infinity)) this.#giveUp(tally);
   }
 
-  #sending(): Sending {
+  /** Returns what sending depends on. */
+  sending(): Sending {
     const { timeoutMs } = this.guard;
     const { policy, intervals, view } = this;
-    return { pending: this.#pending, view, policy, intervals, timeoutMs, prompt: this.#strong };
+    return {
+      pending: this.#pending,
+      view,
+      policy,
+      intervals,
+      timeoutMs,
+      prompt: this.#strong,
+    };
   }
 
   /** Seals what is gathered: it is to be sent as it is. Returns how many tallies wait. */
@@ -342,7 +340,7 @@ export class SharedCircuit extends AskingCircuit {
   /** Hands over sealed tallies, at most so many; none while the store is left alone. */
   take(now: number, most: number, always: boolean): readonly PendingTally[] {
     if (!always && this.guard.blocks("writes", this, now)) return [];
-    if (this.#strong) this.#pending.seal();
+    if (this.#strong || wantsSending(this.sending(), now)) this.#pending.seal();
     return this.#pending.take(now, this.guard.timeoutMs, most);
   }
 
@@ -415,6 +413,10 @@ export class SharedCircuit extends AskingCircuit {
     }
     if (!tally.absorbed) this.standIn.absorb(tally, tally, tally.lastAt);
     tally.absorbed = true;
+    // What waited for it is not sent either.
+    if (this.guard.blocks("writes", this, this.store.clock())) {
+      for (const each of this.#pending.absorb()) this.standIn.absorb(each, each, each.lastAt);
+    }
     if (scopeOf(cause) === null) return "unreached";
     const { taken } = this.guard;
     if (tally.refusals++ === 0) tally.refusedAt = taken;

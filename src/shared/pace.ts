@@ -20,15 +20,15 @@ export interface Pace extends Intervals {
   readonly ratio: number;
   /** Until when nothing is learnt that is the effect of this pace, on the store's clock in ms. */
   readonly until: number;
-  /** How long after a cooldown the first `acquire` waits, in ms. */
-  readonly askMs: number;
+  /**
+   * How long waits what one isolate of many has to do, and any may: the first `acquire` after a cooldown.
+   * Drawn from 0 on, in ms: the earliest of many is early all the same.
+   */
+  readonly firstMs: number;
 }
 
-/** The longest an interval gets, before the draw, as a share of how old a view may be. */
-const LONGEST = 0.6;
-
-/** A draw multiplies by this at least, and by one more at most. */
-const LEAST_DRAWN = 0.5;
+/** No wait is longer than this share of how old a view may be. */
+const LONGEST = 0.9;
 
 /** The ratio becomes no less than this share of itself at once: a store may have lost count. */
 const SLOWEST = 0.5;
@@ -49,29 +49,31 @@ export function paceAfter(
   policy: CircuitPolicyData,
   random: () => number,
 ): Pace | null {
-  const { requestsPerSecond = 0, now, state } = s;
+  const { requestsPerSecond = 0, now, state, began } = s;
   const busy = requestsPerSecond / policy.maxRequestsPerSecond;
   if (pace === null && busy <= 1) return null;
   const staleMs = longestMs(policy);
   // A moment further off was set by a clock that has since gone back.
   if (pace !== null && now < pace.until && pace.until - now <= staleMs) return pace;
-  // Isolates that ask for a slot are not counted: that few are heard of does not mean that few are there.
-  const least = state === "HALF_OPEN" ? 1 : SLOWEST;
+  // Who asks for a slot is not counted: soon after a transition, few requests do not mean few isolates.
+  const settled = state !== "HALF_OPEN" && now - began >= staleMs;
   const { flushSize, flushIntervalMs, revalidateMs, windowMs } = policy;
-  const most = LONGEST * staleMs / Math.max(1, Math.min(flushIntervalMs, revalidateMs));
-  const ratio = Math.min(most, (pace?.ratio ?? 1) * Math.max(least, busy));
+  const most = staleMs / Math.max(1, Math.min(flushIntervalMs, revalidateMs));
+  const ratio = Math.min(most, (pace?.ratio ?? 1) * Math.max(settled ? SLOWEST : 1, busy));
   if (!(ratio > 1)) return null;
   const drawn = random();
-  const stretch = (ms: number) =>
-    Math.max(ms, Math.min(ratio * ms, LONGEST * staleMs) * (LEAST_DRAWN + drawn));
-  const refreshMs = stretch(revalidateMs);
+  const longest = (ms: number) => Math.min(1.5 * ratio * ms, LONGEST * staleMs);
+  const draw = (ms: number) => {
+    const least = Math.min(ratio * ms, staleMs) / 2;
+    return Math.max(ms, least + (longest(ms) - least) * drawn);
+  };
+  const refreshMs = draw(revalidateMs);
   return {
     ratio,
     until: now + Math.min(refreshMs, staleMs),
-    // From the beginning on: the earliest of many is early all the same.
-    askMs: Math.min(ratio * revalidateMs, LONGEST * staleMs) * drawn,
-    flushSize: Math.max(flushSize, flushSize * ratio * (LEAST_DRAWN + drawn)),
-    flushIntervalMs: stretch(flushIntervalMs),
+    firstMs: longest(revalidateMs) * drawn,
+    flushSize: Math.max(flushSize, ratio * flushSize * (0.5 + drawn)),
+    flushIntervalMs: draw(flushIntervalMs),
     revalidateMs: refreshMs,
     windowMs,
   };

@@ -5,14 +5,16 @@
  */
 
 import type { Driver, Snapshot } from "../contract.ts";
-import { type Admission, isLate, together } from "../records.ts";
+import { type Admission, together } from "../records.ts";
 import { verdict } from "../rules/machine.ts";
 import type { CircuitPolicyData } from "../rules/policy.ts";
-import { overlay } from "../rules/snapshot.ts";
 import { segmentMs } from "../rules/window.ts";
 import type { Intervals } from "./pace.ts";
-import type { PendingTallies, PendingTally } from "./pending.ts";
+import type { PendingTallies } from "./pending.ts";
 import type { View } from "./view.ts";
+
+/** How many tallies wait for a request at most: where each is a request of its own, further ones help. */
+const MANY = 16;
 
 /** The facts that the decision depends on. */
 export interface Sending {
@@ -27,22 +29,20 @@ export interface Sending {
   readonly prompt: boolean;
 }
 
-/** Returns `true` if the end of a call is the moment to send. */
-export function wantsSending(
-  { pending, view, policy, intervals, timeoutMs, prompt }: Sending,
-  now: number,
-): boolean {
-  if (pending.countWaiting(now, timeoutMs) > 0) return true;
+/** Returns `true` if this is the moment to send: the end of a call, or of a request. */
+export function wantsSending(sending: Sending, now: number): boolean {
+  const { pending, view, policy, intervals, timeoutMs, prompt } = sending;
+  const waiting = pending.countWaiting(now, timeoutMs);
   const tally = pending.gathering;
+  if (prompt) return waiting > 0 || (tally !== null && !pending.successesUnderWay);
+  // The request that is under way takes along what has come to wait until it is answered.
+  if (pending.underWay) return waiting >= MANY || completesVerdict(sending, now);
+  if (waiting > 0 || pending.gathersFailure) return true;
   if (tally === null) return false;
-  if (prompt) return !pending.successesUnderWay;
-  const { successes, failures, firstAt } = tally;
-  if (isDue(successes + failures, now - firstAt, intervals)) return true;
+  if (isDue(tally.successes + tally.failures, now - tally.firstAt, intervals)) return true;
   const s = view.current(now);
-  if (s === null) return true;
-  // A success under way resets the run of failures, and its answer renews the view.
-  if (pending.successesUnderWay) return false;
-  return isWorthAsking(s, view, intervals, now) || completesVerdict(tally, s, policy);
+  return s === null || isWorthAsking(s, view, intervals, now) ||
+    (policy.judgesSuccesses && completesVerdict(sending, now));
 }
 
 /**
@@ -58,8 +58,10 @@ export function joinSuccess(
   const tally = pending.joinable(under, now, segmentMs(policy.windowMs), timeoutMs);
   const s = view.current(now);
   if (tally === null || s === null) return false;
-  if (isDue(tally.successes + 1, now - tally.firstAt, intervals)) return false;
-  if (!pending.successesUnderWay && isWorthAsking(s, view, intervals, now)) return false;
+  if (!pending.underWay) {
+    if (isDue(tally.successes + 1, now - tally.firstAt, intervals)) return false;
+    if (isWorthAsking(s, view, intervals, now)) return false;
+  }
   tally.successes++;
   tally.lastAt = now;
   return true;
@@ -82,10 +84,17 @@ function isWorthAsking(
   return s.consecutiveFailures > 0 || view.isOlderThan(revalidateMs, now);
 }
 
-/** Returns `true` if the gathered outcomes, all of them successes, make a verdict due. */
-function completesVerdict(tally: PendingTally, s: Snapshot, policy: CircuitPolicyData): boolean {
-  return policy.judgesSuccesses && !isLate(tally, s) &&
-    verdict(overlay(s, { ...tally, current: true }), policy) !== null;
+/** Returns `true` if what waits makes a verdict due, and what is under way does not by itself. */
+function completesVerdict({ pending, view, policy }: Sending, now: number): boolean {
+  const s = view.current(now);
+  const isDue = (laid: Snapshot) => {
+    // A full window may lose successes only, for all that is known here: rather ask once too often.
+    const size = Math.min(laid.last.size, policy.shape.windowSize);
+    const last = { size, failures: Math.min(laid.last.failures, size) };
+    return verdict({ ...laid, last }, policy) !== null;
+  };
+  return s !== null && isDue(pending.lay(s)) &&
+    !(pending.underWay && isDue(pending.lay(s, "under way")));
 }
 
 /** Sends one after the other: in one trip, where the driver can, and by turns elsewhere. */

@@ -22,7 +22,7 @@ import { type Admission, admissionOf, TOTALS_ONLY } from "../records.ts";
 import { isShut } from "../rules/machine.ts";
 import type { CircuitPolicyData } from "../rules/policy.ts";
 import type { Requester, StoreGuard } from "./guard.ts";
-import type { Outcomes } from "./pending.ts";
+import type { Outcomes } from "./outcomes.ts";
 import type { View } from "./view.ts";
 
 /** The part of a circuit that its stand-in uses. */

@@ -9,8 +9,11 @@
 
 import type { Clock, Driver } from "../contract.ts";
 import { together } from "../records.ts";
-import type { StoreGuard } from "./guard.ts";
+import type { Unit } from "../admission.ts";
+import { looks } from "./asks.ts";
+import type { Requester, StoreGuard } from "./guard.ts";
 import type { PendingTally } from "./pending.ts";
+import { type Sending, wantsSending } from "./sending.ts";
 
 /** How many trips carry tallies and refreshes at once. */
 const MOST_TRIPS = 6;
@@ -23,7 +26,9 @@ const MOST_ROUNDS = 16;
 export type Delivery = "taken" | "refused" | "unreached" | "given up";
 
 /** A circuit that has tallies to send. */
-export interface Sender {
+export interface Sender extends Requester {
+  /** Returns what sending depends on. */
+  sending(): Sending;
   /** Seals what is gathered: it is to be sent as it is. Returns how many tallies wait. */
   seal(now: number): number;
   /**
@@ -87,20 +92,70 @@ export class Trips {
     this.#waiting.set(sender, Infinity);
   }
 
-  /** Sends what a circuit has pending, or has it taken along by a trip that is under way. */
-  async send(sender: Sender, now: number, place = this.takePlace(now)): Promise<void> {
+  /**
+   * Sends what a circuit has pending, in trips that follow each other while there is something to take
+   * along. Returns what must be waited for.
+   */
+  dispatch(sender: Sender, unit: Unit, now: number): Promise<void> | undefined {
+    const sent = this.send(sender, now).then((isLeft) => {
+      if (isLeft && unit.holder === "process") this.dispatch(sender, unit, this.#clock());
+    });
+    return unit.background(sent) as Promise<void> | undefined;
+  }
+
+  /**
+   * Sends a failure on a Worker, where the request that is to take it along may die before: its own looks
+   * until it is sent. Where the caller waits for that, nothing gathers.
+   *
+   * @param wants `true` if it is to be sent at once.
+   */
+  seeOff(
+    sender: Sender,
+    tally: PendingTally,
+    unit: Unit,
+    now: number,
+    wants: boolean,
+  ): Promise<void> | undefined {
+    const see = async () => {
+      if (wants || unit.holder === "caller") await this.send(sender, now);
+      if (!sender.sending().pending.isUnsent(tally)) return;
+      for await (const _ of looks(this.#guard.timeoutMs)) {
+        now = this.#clock();
+        if (
+          !sender.sending().pending.isUnsent(tally) || this.#guard.blocks("writes", sender, now)
+        ) return;
+        await this.goOn(sender, now);
+      }
+    };
+    return unit.background(see()) as Promise<void> | undefined;
+  }
+
+  /** Sends what a circuit has pending, if this is the moment. */
+  async goOn(sender: Sender, now = this.#clock()): Promise<void> {
+    if (wantsSending(sender.sending(), now)) await this.send(sender, now);
+  }
+
+  /**
+   * Sends what a circuit has pending, or has it taken along by a trip that is under way. Returns `true`
+   * if things wait that the trip may not take along any more.
+   */
+  async send(sender: Sender, now: number, place = this.takePlace(now)): Promise<boolean> {
     sender.seal(now);
     this.await(sender);
-    if (place === null) return;
+    if (place === null) return false;
     try {
       for (let round = 0; round < MOST_ROUNDS; round++) {
         const load = loadFrom(this.#waiting, this.#capacity, now, false);
-        if (load.length === 0) break;
-        await this.#deliver(load, now);
+        if (load.length === 0) return false;
+        const deliveries = await this.#deliver(load, now);
         now = this.#clock();
-        if (this.#guard.blocks("writes", null, now)) break;
+        if (this.#guard.blocks("writes", null, now)) return false;
+        for (const [i, [sender]] of load.entries()) {
+          if (deliveries[i] === "taken" && wantsSending(sender.sending(), now)) this.await(sender);
+        }
         place.until = now + this.#guard.timeoutMs;
       }
+      return this.#waiting.size > 0;
     } finally {
       this.leave(place);
     }

@@ -12,11 +12,6 @@ end
 
 if writes then
   m.epoch = s.epoch
-  -- The requests: the second of this one, how many came in it, and how many in the second before.
-  local second, at, count, before = math.floor(now / 1000), (m.traffic or ''):match('^(%d+) (%d+) (%d+)$')
-  local passed = second - (at or -9)
-  before, count = passed == 0 and before or passed == 1 and count or 0, passed == 0 and count + 1 or 1
-  m.traffic = second .. ' ' .. count .. ' ' .. before
   -- A circuit that never opened is soon made again.
   if not number('openedAt') and not overridden() then ttlMs = math.min(ttlMs, 864e5) end
   local target = math.max(now, number('openUntil') or 0, number('override.until') or 0) + ttlMs

@@ -174,6 +174,7 @@ Deno.test("upstash() keeps no field for what is not there", async () => {
     "sinceClosed.successes",
     "start",
     "totals.successes",
+    "traffic",
     "trial",
   ]);
 });

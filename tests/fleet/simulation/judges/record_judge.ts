@@ -367,10 +367,10 @@ function openBooks(number: number): Generation {
   };
 }
 
-/** What may not change by itself. The moment, and who wrote last, are no part of it. */
+/** What may not change by itself. The moment, who wrote last, and how often, are no part of it. */
 function essence(s: Snapshot | null, totals: boolean): Record<string, unknown> {
   if (s === null) return {};
-  const { now: _, policyHash: __, halfOpen, ...rest } = s;
+  const { now: _, policyHash: __, requestsPerSecond: ___, halfOpen, ...rest } = s;
   const { successes, failures } = halfOpen;
   return { ...rest, halfOpen: { successes, failures }, totals: totals ? s.totals : null };
 }
