@@ -324,6 +324,7 @@ export class SharedCircuit extends AskingCircuit {
       intervals,
       timeoutMs,
       prompt: this.#strong,
+      holdMs: this.pace?.firstMs ?? 0,
     };
   }
 

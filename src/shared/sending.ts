@@ -27,6 +27,8 @@ export interface Sending {
   readonly timeoutMs: number;
   /** `true` if successes are sent as soon as none is under way. Meanwhile they gather. */
   readonly prompt: boolean;
+  /** How long a failure waits, in ms: 0, unless this isolate holds back. */
+  readonly holdMs: number;
 }
 
 /** Returns `true` if this is the moment to send: the end of a call, or of a request. */
@@ -37,8 +39,10 @@ export function wantsSending(sending: Sending, now: number): boolean {
   if (prompt) return waiting > 0 || (tally !== null && !pending.successesUnderWay);
   // The request that is under way takes along what has come to wait until it is answered.
   if (pending.underWay) return waiting >= MANY || completesVerdict(sending, now);
-  if (waiting > 0 || pending.gathersFailure) return true;
-  if (tally === null) return false;
+  if (waiting > 0) return true;
+  if (pending.gathersFailure && now - tally!.failedAt >= sending.holdMs) return true;
+  // Rejections alone go along with the next tally, or with a refresh.
+  if (tally === null || tally.successes + tally.failures === 0) return false;
   if (isDue(tally.successes + tally.failures, now - tally.firstAt, intervals)) return true;
   const s = view.current(now);
   return s === null || isWorthAsking(s, view, intervals, now) ||
