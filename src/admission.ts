@@ -41,6 +41,8 @@ export interface Known {
   readonly ageMs: number;
   /** `true` if this isolate decides alone, because the store cannot be used. */
   readonly local: boolean;
+  /** What else there is to explain. */
+  readonly remark?: string | undefined;
 }
 
 /** Admits a call before anything is known of the circuit. */

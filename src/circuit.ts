@@ -96,7 +96,7 @@ export interface NamedStore {
   readonly timeoutMs: number;
   /** The strategies that this isolate knows beside the built-in ones. */
   readonly strategies: Readonly<Record<string, Strategy>>;
-  /** Draws which calls a ramp admits: from 0, below 1. */
+  /** Draws which calls a ramp admits, and how long a slowed isolate waits: from 0, below 1. */
   readonly random: () => number;
   /** The `fetch` of guarded requests, in place of the global one. */
   readonly fetch?: typeof fetch | undefined;
@@ -154,6 +154,11 @@ export abstract class Circuit {
   /** `true` for this isolate's stand-in, which decides in place of a store that does not answer. */
   get local(): boolean {
     return false;
+  }
+
+  /** How much less often than it is configured to this isolate asks the store; 1 in all but large fleets. */
+  get paceRatio(): number {
+    return 1;
   }
 
   /** Decides whether a call may run. */

@@ -58,9 +58,9 @@ export class Handle<F> extends Calls<F> implements CircuitBreaker<F> {
   }
 
   async explain(): Promise<string> {
-    const { snapshot, now, local } = await this.#circuit.look();
+    const { snapshot, now, remark } = await this.#circuit.look();
     const sentence = explain(this.name, snapshot, now);
-    return local ? `${sentence}; this isolate decides alone, the store cannot be used` : sentence;
+    return remark === undefined ? sentence : `${sentence}; ${remark}`;
   }
 
   async isOpen(): Promise<boolean> {

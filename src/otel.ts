@@ -167,6 +167,11 @@ function instrumentsOf(meter: Meter) {
     circuits: gauge("circuits", "{circuit}", "Circuits, by the state beneath any override."),
     overridden: gauge("overridden_circuits", "{circuit}", "Circuits under an override."),
     local: gauge("local_circuits", "{circuit}", "Circuits that this isolate decides about alone."),
+    pace: gauge(
+      "pace_ratio",
+      "1",
+      "How much less often this isolate asks about a circuit, at most.",
+    ),
     up: gauge("store.up", "1", "1 if the last requests to the store did not fail."),
   };
 }
@@ -175,11 +180,12 @@ function instrumentsOf(meter: Meter) {
 function stateObserver(
   fuse: Fuse,
   scopes: boolean,
-  { circuits, overridden, local, up }: ReturnType<typeof instrumentsOf>,
+  { circuits, overridden, local, pace, up }: ReturnType<typeof instrumentsOf>,
 ): (result: BatchObservableResult) => void {
   const [states, overrides, alone] = [new Sums(), new Sums(), new Sums()];
   return (result) => {
     for (const sums of [states, overrides, alone]) sums.clear();
+    const ratios = new Map<string, number>();
     for (const circuit of circuitsOf(fuse)) {
       const { snapshot, now, local } = circuit.peek();
       const attributes = attributesOf(circuit.identity, scopes);
@@ -190,11 +196,14 @@ function stateObserver(
       }
       const { override } = snapshot;
       if (override !== null) overrides.add({ ...attributes, "fuse.override": override.kind });
-      alone.add({ "fuse.store": attributes["fuse.store"] }, local ? 1 : 0);
+      const store = attributes["fuse.store"] as string;
+      alone.add({ "fuse.store": store }, local ? 1 : 0);
+      ratios.set(store, Math.max(ratios.get(store) ?? 1, circuit.paceRatio));
     }
     states.observe(result, circuits);
     overrides.observe(result, overridden);
     alone.observe(result, local);
+    for (const [store, ratio] of ratios) result.observe(pace, ratio, { "fuse.store": store });
     for (const { name, down } of knownStores(fuse)) {
       result.observe(up, down ? 0 : 1, { "fuse.store": name.toWellFormed() });
     }

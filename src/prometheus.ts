@@ -24,7 +24,7 @@
  * @module
  */
 
-import { type Fuse, knownCircuits, knownStores } from "./fuse.ts";
+import { circuitsOf, type Fuse, knownCircuits, knownStores } from "./fuse.ts";
 import type { CircuitPage } from "./inventory.ts";
 import type { CircuitIdentity } from "./key.ts";
 import type { CircuitSnapshot } from "./rules/snapshot.ts";
@@ -71,6 +71,8 @@ export const PROMETHEUS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8
  * @returns A scrape: reads all circuits of the view, in pages, and gives the text. `fuse_store_up` is 0 for
  * a store that does not answer the scrape, which then has no circuits in it, and for one whose last requests
  * from this isolate failed. `fuse_local_circuits` counts the circuits that this isolate decides about alone.
+ * `fuse_pace_ratio` says how much less often than configured it asks a store about a circuit, at most: 1
+ * in all but large fleets.
  *
  * @example
  * ```ts
@@ -116,7 +118,8 @@ export function prometheus(fuse: Fuse, options: PrometheusOptions = {}): () => P
     // A counter that is there before it first counts is one whose first step can be seen.
     const failures = begun(failed, held, noFailures);
     for (const store of stores) groupOf(failures, { store }, scoped, noFailures);
-    return render(held, begun(moved, held, noMoves), up, failures, decidedAlone(fuse, stores));
+    const alone = decidedAlone(fuse, stores);
+    return render(held, begun(moved, held, noMoves), up, failures, alone, paces(fuse, stores));
   };
 }
 
@@ -239,6 +242,15 @@ function decidedAlone(fuse: Fuse, stores: Iterable<string>): ReadonlyMap<string,
   return alone;
 }
 
+/** Returns, by store, how much less often than configured this isolate asks about a circuit, at most. */
+function paces(fuse: Fuse, stores: Iterable<string>): ReadonlyMap<string, number> {
+  const ratios = new Map<string, number>(Array.from(stores, (store) => [store, 1]));
+  for (const { identity: { store }, paceRatio } of circuitsOf(fuse)) {
+    ratios.set(store, Math.max(ratios.get(store) ?? 1, paceRatio));
+  }
+  return ratios;
+}
+
 function add(held: Held, { state, override, metrics, lastFailure }: CircuitSnapshot): void {
   held.states[state]++;
   const isLatest = lastFailure !== null && !(held.failure && held.failure.at > lastFailure.at);
@@ -256,6 +268,7 @@ function render(
   up: ReadonlyMap<string, boolean>,
   failures: Groups<Failures>,
   alone: ReadonlyMap<string, number>,
+  ratios: ReadonlyMap<string, number>,
 ): string {
   return [
     "# HELP fuse_circuits Circuits that the store holds, by the state beneath any override.\n",
@@ -285,6 +298,9 @@ function render(
     "# HELP fuse_local_circuits Circuits that this isolate decides about alone, its store being away.\n",
     "# TYPE fuse_local_circuits gauge\n",
     ...sorted(alone).map(([store, n]) => sample("fuse_local_circuits", { store }, n)),
+    "# HELP fuse_pace_ratio How much less often than configured this isolate asks about a circuit, at most.\n",
+    "# TYPE fuse_pace_ratio gauge\n",
+    ...sorted(ratios).map(([store, ratio]) => sample("fuse_pace_ratio", { store }, ratio)),
     "# HELP fuse_store_up Whether the store answered this scrape, and this isolate's last requests.\n",
     "# TYPE fuse_store_up gauge\n",
     ...sorted(up).map(([store, up]) => sample("fuse_store_up", { store }, up ? 1 : 0)),

@@ -67,26 +67,23 @@ export function absentSnapshot(now: number): Snapshot {
   };
 }
 
-/** The requests about a circuit that its store has counted. */
-export interface Traffic {
-  /** The second of the last of them, in s since the epoch. */
-  readonly second: number;
-  /** How many came in that second. */
-  readonly count: number;
-  /** How many came in the second before it. */
-  readonly before: number;
-}
-
 /**
- * Returns how many requests a second a circuit takes: those of the last full second or, if they are more
- * already, those of the present one. 0 if the numbers make no sense, for it is advice.
+ * Returns how many tallies a second a circuit takes: those of the last full second or, if they are more
+ * already, those of the present one.
  *
+ * @param second The second in which the last one came, in s since the epoch.
+ * @param count How many came in that second.
+ * @param before How many came in the second before it.
  * @param now The store's clock, in ms.
  */
-export function requestsPerSecond({ second, count, before }: Traffic, now: number): number {
+export function requestsPerSecond(
+  second: number,
+  count: number,
+  before: number,
+  now: number,
+): number {
   const passed = Math.floor(now / 1000) - second;
-  const most = passed === 0 ? Math.max(count, before) : passed === 1 ? count : 0;
-  return most > 0 ? most : 0;
+  return passed === 0 ? Math.max(count, before) : passed === 1 ? count : 0;
 }
 
 /** Returns `true` for a circuit that is CLOSED, without an override: most are, most of the time. */

@@ -120,7 +120,8 @@ export interface FuseOptions {
    */
   instance?: string | undefined;
   /**
-   * Draws which calls a ramp (`rampMs`) admits: from 0, below 1. A test gives its own.
+   * Draws which calls a ramp (`rampMs`) admits, and how long isolates of a large fleet wait before they
+   * ask a store (`maxRequestsPerSecond`): from 0, below 1. A test gives its own.
    *
    * @default {Math.random}
    */

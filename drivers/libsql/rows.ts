@@ -19,7 +19,6 @@ import {
   CIRCUIT_STATES,
   OVERRIDES,
   requestsPerSecond,
-  type Traffic,
   withoutExpiredOverride,
 } from "../../src/records.ts";
 import {
@@ -57,10 +56,8 @@ export const COUNTS: readonly string[] = [
   ...["consecutive_failures", "consecutive_successes"],
   ...["failure_count", "success_count", "slow_count", "half_open_successes", "half_open_failures"],
   ...["total_successes", "total_failures", "total_rejected", "total_slow"],
+  ...["request_second", "request_count", "requests_before"],
 ];
-
-/** The columns that count requests. They are advice: nonsense in them is no error. */
-export const TRAFFIC: readonly string[] = ["request_second", "request_count", "requests_before"];
 
 /** The columns of a circuit that are times, or none. */
 export const TIMES: readonly string[] = [
@@ -222,14 +219,14 @@ export function storedSnapshot(row: Row, shape: Shape): Snapshot {
     override: overrideOf(row),
     policy: policyOf(row),
     policyHash: text("policy_hash"),
-    requestsPerSecond: requestsPerSecond(trafficOf(row), now),
+    requestsPerSecond: requestsPerSecond(
+      n("request_second"),
+      n("request_count"),
+      n("requests_before"),
+      now,
+    ),
     now,
   };
-}
-
-function trafficOf(row: Row): Traffic {
-  const [second, count, before] = TRAFFIC.map((column) => row[column] as number);
-  return { second: second!, count: count!, before: before! };
 }
 
 /** Returns the counts of the time window. A clock that goes back counts as standing still. */

@@ -14,7 +14,7 @@ import type {
   Shape,
   Snapshot,
 } from "../../src/contract.ts";
-import { ID_MEMORY_MS, requestsPerSecond, type Traffic } from "../../src/records.ts";
+import { ID_MEMORY_MS, requestsPerSecond } from "../../src/records.ts";
 import type { LiveRecord } from "../../src/local_circuit.ts";
 import { segmentMs } from "../../src/rules/window.ts";
 
@@ -76,8 +76,8 @@ export class Entry implements LiveRecord {
   ended: Map<string, number> | null = null;
   /** Requests already applied: when, and whether they won. */
   applied: Map<string, { at: number; won: boolean }> | null = null;
-  /** The requests of other isolates; `null`: none came. */
-  traffic: Mutable<Traffic> | null = null;
+  /** The tallies of other isolates: how many came in the second of the last one, and in that before. */
+  traffic: { second: number; count: number; before: number } | null = null;
   /** When it was last written to, counted in writes to the store. */
   used = 0;
 
@@ -131,7 +131,9 @@ export class Entry implements LiveRecord {
   }
 
   get requestsPerSecond(): number {
-    return this.traffic === null ? 0 : requestsPerSecond(this.traffic, this.now);
+    if (this.traffic === null) return 0;
+    const { second, count, before } = this.traffic;
+    return requestsPerSecond(second, count, before, this.now);
   }
 
   get halfOpen(): Snapshot["halfOpen"] {

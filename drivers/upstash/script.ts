@@ -31,16 +31,16 @@ local function a4()return(Y.override or'')~=''end;local function a5(t)return t:s
 return redis.error_reply('ERR the circuit belongs to a store with another prefix')end;for R,t in
 ipairs(a6 and{}or{'generation','since','began'})do s(t,Y[t]or'?')end;if e=='record'and not E then
 local a7=a3('indexed')if a6 or not a7 or a7>m or m-a7>=math.min(j,864e5)/8 then return n(false,true)
-end end;local a8,a9={'epoch','policyHash','outcomes','cursor','traffic','since','trial',
-'halfOpen.successes','halfOpen.failures','totals.successes','totals.failures','totals.rejected',
-'totals.slow','lastFailureAt','lastSuccessAt','ids','sinceClosed.successes','sinceClosed.failures',
-'sinceClosed.slow','consecutiveSuccesses','consecutiveFailures','start','newest.successes',
-'newest.failures','newest.slow','floor','after','from','older.successes','older.failures',
-'older.slow'},17;local aa,ab,ac,ad={},nil,false,false;local U=g('HMGET',b,'id:'..f,unpack(a8))local
-W=s('id',table.remove(U,1))if not a6 and U[1]==Y.epoch then for y,ae in ipairs(a8)do if y>5 then aa[
-ae]=s(ae,U[y])else aa[ae]=U[y]or nil end end;if W and m-math.floor(W/2)<60000 then ab=W%2==1 end
-else U,ad={},U[1]end;local af=aa.policyHash;local function ag(ae)return aa[ae]or 0 end;local
-function ah(ae,u)if u~=0 then aa[ae]=ag(ae)+u end end;local function ai(aj,ak,al,am)ah(aj..
+end end;local a8,a9={'epoch','policyHash','outcomes','cursor','since','trial','halfOpen.successes',
+'halfOpen.failures','totals.successes','totals.failures','totals.rejected','totals.slow',
+'lastFailureAt','lastSuccessAt','ids','traffic','traffic.before','sinceClosed.successes',
+'sinceClosed.failures','sinceClosed.slow','consecutiveSuccesses','consecutiveFailures','start',
+'newest.successes','newest.failures','newest.slow','floor','after','from','older.successes',
+'older.failures','older.slow'},18;local aa,ab,ac,ad={},nil,false,false;local U=g('HMGET',b,'id:'..f,
+unpack(a8))local W=s('id',table.remove(U,1))if not a6 and U[1]==Y.epoch then for y,ae in ipairs(a8)
+do if y>4 then aa[ae]=s(ae,U[y])else aa[ae]=U[y]or nil end end;if W and m-math.floor(W/2)<60000 then
+ab=W%2==1 end else U,ad={},U[1]end;local af=aa.policyHash;local function ag(ae)return aa[ae]or 0 end
+;local function ah(ae,u)if u~=0 then aa[ae]=ag(ae)+u end end;local function ai(aj,ak,al,am)ah(aj..
 '.successes',ak)ah(aj..'.failures',al)ah(aj..'.slow',am)end;local function an(aj)return ag(aj..
 '.successes'),ag(aj..'.failures'),ag(aj..'.slow')end;local function ao(...)for R,ae in ipairs({...})
 do aa[ae]=nil end end;local function ap()if aa.since~=a3('since')then ao('outcomes',unpack(a8,a9))aa
@@ -106,34 +106,34 @@ ak,al,am=tonumber(ARGV[12]),tonumber(ARGV[13]),tonumber(ARGV[15])bB(true,functio
 ,ARGV[11])if aA==''then bE=az==0 and a3('generation')==1 end;ai('totals',ak,al,am)ah(
 'totals.rejected',tonumber(ARGV[14]))if ARGV[19]~=''then aa.policyHash=ARGV[19]end;if bE then aT(20)
 end;if bE and ak+al>0 then local bk=math.max(0,math.floor(ARGV[16]))bc(ak,al,am,bk,math.max(bk,math.
-floor(ARGV[17])))end;bz(ARGV[18])local bF,a7,bc,bq=math.floor(m/1000),(aa.traffic or''):match(
-'^(%d+) (%d+) (%d+)$')local bG=bF-(a7 or-9)bq,bc=bG==0 and bq or bG==1 and bc or 0,bG==0 and bc+1 or
-1;aa.traffic=bF..' '..bc..' '..bq;return bE end)elseif e=='acquire'and Y.epoch then aZ()p=ab or
-false;if a4()then o=Y.override~='forced_open'elseif Y.state~='CLOSED'then local P,bl=(a3('openUntil'
-)or m)-m,a3('cooldownMs')local bH=bl and P>bl+math.max(bl,60000)if not p and Y.state=='OPEN'and(P<=0
-or bH)then at('half_opened','HALF_OPEN')a1('state','HALF_OPEN')a1('reason','cooldown_passed')aO(m)p=
-true;aq(true)end;o=Y.state=='HALF_OPEN'and bu(ARGV[9],tonumber(ARGV[10]),tonumber(ARGV[11]))end
-elseif e=='transition'then local av,bI=ARGV[9],ARGV[14]~=''bB(not bI,function()if bI and not aP(ARGV
-[13],ARGV[14],ARGV[15])then return false end;if ARGV[10]=='closed'and ag('halfOpen.failures')>=
-tonumber(ARGV[17])then return false end;at(ARGV[10],av)if av=='OPEN'then a1('reopenCount',Y.state==
-'HALF_OPEN'and(a3('reopenCount')or 0)+1 or 0)a1('openedAt',m)a1('openUntil',m+ARGV[11])a1(
-'cooldownMs',ARGV[11])a1('lastFailure',ARGV[16])else if Y.state~='CLOSED'then a1('closedAt',m)end;a1(
-'reopenCount',0)a1('openUntil')a1('cooldownMs')end;aT(18)a1('state',av)a1('reason',ARGV[12])aO(m,av
-=='CLOSED')return true end)elseif e=='override'then local ay,V=ARGV[9],tonumber(ARGV[10])bB(ay~='',
-function()if ay==''and not a4()then return false end;V=V and math.floor(V-ARGV[2]+m)at(ay==''and
-'released'or ay,nil,nil,nil,ay==''and Y.override or ay,V)aV(m,ay,V,ARGV[11],ARGV[12])return true end
-)elseif e=='restore'then local bq=Y.epoch;bB(true,function()if bq and ARGV[9]=='keep'then return
-false end;local az=math.max(a3('generation'),ARGV[10])+1;at('imported',ARGV[13]:sub(2),nil,nil,nil,
-nil,az,aR)aS(az)local function bJ(r)local Q=r:sub(1,1)if Q=='='then return r:sub(2)end;return Q=='@'
-and q(r:sub(2)-ARGV[2]+m)or r end;local aF,bK=12+2*ARGV[11],{}for R,ae in ipairs(a8)do bK[ae]=true
-end;for y=12,aF-1,2 do local t,r=ARGV[y],bJ(ARGV[y+1])if bK[t]then aa[t]=t~='policyHash'and tonumber(
-r)or r else a1(t,r)end end;for y=aF,#ARGV,4 do if aa.start then bd(-1e15,aa.start,an('newest'))end;
-aa.start,aa['newest.successes']=tonumber(bJ(ARGV[y])),tonumber(ARGV[y+1])aa['newest.failures'],aa[
-'newest.slow']=tonumber(ARGV[y+2]),tonumber(ARGV[y+3])end;af=aa.policyHash;return true end)end;local
-be,bf,am=0,0,0;local aJ=math.max(m,aa.start or m)-h;aJ=math.max(aJ,aa.floor or aJ)if aa.start and aa
-.start>aJ then if(aa.after or aJ)>aJ or(aa.from or m)<=aJ then bd(aJ,nil,0,0,0)end;be,bf,am=an(
-'newest')be,bf,am=be+ag('older.successes'),bf+ag('older.failures'),am+ag('older.slow')end;if a0 then
-aa.epoch=Y.epoch;if not a3('openedAt')and not a4()then j=math.min(j,864e5)end;local bL=math.max(m,a3(
+floor(ARGV[17])))end;bz(ARGV[18])local bF=math.floor(m/1000)local bG=bF-math.floor(ag('traffic')/1e6
+)if bG~=0 then aa['traffic.before'],aa.traffic=bG==1 and ag('traffic')%1e6 or nil,bF*1e6 end;ah(
+'traffic',1)return bE end)elseif e=='acquire'and Y.epoch then aZ()p=ab or false;if a4()then o=Y.
+override~='forced_open'elseif Y.state~='CLOSED'then local P,bl=(a3('openUntil')or m)-m,a3(
+'cooldownMs')local bH=bl and P>bl+math.max(bl,60000)if not p and Y.state=='OPEN'and(P<=0 or bH)then
+at('half_opened','HALF_OPEN')a1('state','HALF_OPEN')a1('reason','cooldown_passed')aO(m)p=true;aq(
+true)end;o=Y.state=='HALF_OPEN'and bu(ARGV[9],tonumber(ARGV[10]),tonumber(ARGV[11]))end elseif e==
+'transition'then local av,bI=ARGV[9],ARGV[14]~=''bB(not bI,function()if bI and not aP(ARGV[13],ARGV[
+14],ARGV[15])then return false end;if ARGV[10]=='closed'and ag('halfOpen.failures')>=tonumber(ARGV[
+17])then return false end;at(ARGV[10],av)if av=='OPEN'then a1('reopenCount',Y.state=='HALF_OPEN'and(
+a3('reopenCount')or 0)+1 or 0)a1('openedAt',m)a1('openUntil',m+ARGV[11])a1('cooldownMs',ARGV[11])a1(
+'lastFailure',ARGV[16])else if Y.state~='CLOSED'then a1('closedAt',m)end;a1('reopenCount',0)a1(
+'openUntil')a1('cooldownMs')end;aT(18)a1('state',av)a1('reason',ARGV[12])aO(m,av=='CLOSED')return
+true end)elseif e=='override'then local ay,V=ARGV[9],tonumber(ARGV[10])bB(ay~='',function()if ay==''
+and not a4()then return false end;V=V and math.floor(V-ARGV[2]+m)at(ay==''and'released'or ay,nil,nil
+,nil,ay==''and Y.override or ay,V)aV(m,ay,V,ARGV[11],ARGV[12])return true end)elseif e=='restore'
+then local bq=Y.epoch;bB(true,function()if bq and ARGV[9]=='keep'then return false end;local az=math
+.max(a3('generation'),ARGV[10])+1;at('imported',ARGV[13]:sub(2),nil,nil,nil,nil,az,aR)aS(az)local
+function bJ(r)local Q=r:sub(1,1)if Q=='='then return r:sub(2)end;return Q=='@'and q(r:sub(2)-ARGV[2]
++m)or r end;local aF,bK=12+2*ARGV[11],{}for R,ae in ipairs(a8)do bK[ae]=true end;for y=12,aF-1,2 do
+local t,r=ARGV[y],bJ(ARGV[y+1])if bK[t]then aa[t]=t~='policyHash'and tonumber(r)or r else a1(t,r)end
+end;for y=aF,#ARGV,4 do if aa.start then bd(-1e15,aa.start,an('newest'))end;aa.start,aa[
+'newest.successes']=tonumber(bJ(ARGV[y])),tonumber(ARGV[y+1])aa['newest.failures'],aa['newest.slow']
+=tonumber(ARGV[y+2]),tonumber(ARGV[y+3])end;af=aa.policyHash;return true end)end;local be,bf,am=0,0,
+0;local aJ=math.max(m,aa.start or m)-h;aJ=math.max(aJ,aa.floor or aJ)if aa.start and aa.start>aJ
+then if(aa.after or aJ)>aJ or(aa.from or m)<=aJ then bd(aJ,nil,0,0,0)end;be,bf,am=an('newest')be,bf,
+am=be+ag('older.successes'),bf+ag('older.failures'),am+ag('older.slow')end;if a0 then aa.epoch=Y.
+epoch;if not a3('openedAt')and not a4()then j=math.min(j,864e5)end;local bL=math.max(m,a3(
 'openUntil')or 0,a3('override.until')or 0)+j;local bM=bL>(a3('expires')or 0)if bM then a1('expires',
 bL+math.floor(j/8))end;if E then a1('indexed',m)end;v(a,_)local b6,b8={},{}for t,r in pairs(Z)do b6[
 #b6+1],b6[#b6+2]=t,r end;if#b6>0 then g('HSET',a,unpack(b6))end;b6={}if ac then aa.ids=ag('ids')+1;
@@ -150,10 +150,10 @@ end end end;if Y.epoch then bN(Y)bN(aa)bN(aY)bN({policyHash=af or'',successes=be
 },'answer.')if e=='dump'then bN(z(c),'failures:')bN(z(d),'successes:')end end;return ar`;
 
 /** Its SHA-1, by which Redis knows it. */
-export const SCRIPT_SHA1: string = "9f0955b2a25656cbfc14e93a214402346d464604";
+export const SCRIPT_SHA1: string = "e753511f4952a73a300ac5e07d44947f9726081e";
 
 /** The line by which Upstash locks only the keys that a script declares. Redis 7 refuses it. */
 export const LOCKING = "#!lua flags=allow-key-locking\n";
 
 /** The SHA-1 of the script behind that line. */
-export const LOCKING_SHA1: string = "5c82d7f9276b31f4a24cd1eab0de4fb0c6231b28";
+export const LOCKING_SHA1: string = "364bff89f01b43ac4914e7960ba91a309a689cac";

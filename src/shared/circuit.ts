@@ -27,11 +27,14 @@ import {
   tallyOf,
 } from "./pending.ts";
 import { joinSuccess, type Sending, sendInOrder, wantsSending } from "./sending.ts";
-import { longestMs } from "./pace.ts";
+import { longestMs, slowed } from "./pace.ts";
 import type { Delivery, Place } from "./trips.ts";
 
 /** A call that waits until the store has its outcome. */
 type WaitingCall = { readonly grant: Grant; readonly ending: Ending };
+
+/** What `explain()` adds while the store cannot be used. */
+const ALONE = "this isolate decides alone, the store cannot be used";
 
 /** A circuit on a shared store. */
 export class SharedCircuit extends AskingCircuit {
@@ -282,11 +285,12 @@ export class SharedCircuit extends AskingCircuit {
     const laid = this.lay(held ?? absentSnapshot(now));
     if (this.standIn.decides(now)) {
       const { snapshot, ...known } = this.standIn.peek();
-      return { snapshot: { ...snapshot, totals: laid.totals }, ...known };
+      return { snapshot: { ...snapshot, totals: laid.totals }, ...known, remark: ALONE };
     }
     const ageMs = held === null ? Infinity : Math.max(0, this.view.age(now));
     const local = this.guard.blocks("reads", this, now);
-    return { snapshot: laid, now: this.view.storeNow(now), ageMs, local };
+    const remark = local ? ALONE : this.pace === null ? undefined : slowed(this.pace);
+    return { snapshot: laid, now: this.view.storeNow(now), ageMs, local, remark };
   }
 
   override lay(snapshot: Snapshot): Snapshot {
@@ -316,15 +320,15 @@ export class SharedCircuit extends AskingCircuit {
   /** Returns what sending depends on. */
   sending(): Sending {
     const { timeoutMs } = this.guard;
-    const { policy, intervals, view } = this;
+    const { policy, view, pace } = this;
     return {
       pending: this.#pending,
       view,
       policy,
-      intervals,
+      intervals: pace ?? policy,
       timeoutMs,
       prompt: this.#strong,
-      holdMs: this.pace?.firstMs ?? 0,
+      holdMs: pace?.firstMs ?? 0,
     };
   }
 

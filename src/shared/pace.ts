@@ -51,7 +51,8 @@ export function paceAfter(
 ): Pace | null {
   const { requestsPerSecond = 0, now, state, began } = s;
   const busy = requestsPerSecond / policy.maxRequestsPerSecond;
-  if (pace === null && busy <= 1) return null;
+  // Where calls wait for the store, nothing is put off.
+  if (policy.consistency === "strong" || (pace === null && busy <= 1)) return null;
   const staleMs = longestMs(policy);
   // A moment further off was set by a clock that has since gone back.
   if (pace !== null && now < pace.until && pace.until - now <= staleMs) return pace;
@@ -77,6 +78,11 @@ export function paceAfter(
     revalidateMs: refreshMs,
     windowMs,
   };
+}
+
+/** Returns what `explain()` adds. */
+export function slowed({ ratio }: Pace): string {
+  return `this isolate asks the store ${ratio.toFixed(1)} times less often, its fleet is large`;
 }
 
 /** Returns how old a view may be that calls go by, in ms. */

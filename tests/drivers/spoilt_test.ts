@@ -133,7 +133,7 @@ const FIELDS: readonly (readonly [part: "state" | "metrics", ...fields: string[]
     ...["consecutiveFailures", "consecutiveSuccesses", "totals.failures", "totals.successes"],
     ...["sinceClosed.failures", "newest.failures", "newest.successes", "older.failures", "start"],
     ...["halfOpen.failures", "lastSuccessAt", "floor", "after", "from", "since", "trial", "ids"],
-    "lastFailureAt",
+    ...["lastFailureAt", "traffic", "traffic.before"],
   ].map((field) => ["metrics", field, "inf"] as const),
   ["metrics", "consecutiveFailures", "oops"],
   ["metrics", "consecutiveFailures", "-5"],
@@ -220,6 +220,9 @@ const EDITS: readonly (readonly [sql: string, field: string | null])[] = [
   ["override = 'disabled', override_actor = cast(x'ff' as text)", "override_actor"],
   ["epoch = cast(x'61fe' as text)", "epoch"],
   ["total_slow = x'ff'", "total_slow"],
+  ["request_second = 'oops'", "request_second"],
+  ["request_count = -5", "request_count"],
+  ["requests_before = 1.5", "requests_before"],
   // What makes sense.
   ["failure_count = failure_count + 5", null],
   ["state = 'CLOSED', failure_count = 0, success_count = 0", null],

@@ -67,6 +67,9 @@ fuse_transitions_total{store="array",circuit="payments",to="HALF_OPEN"} 0
 # HELP fuse_local_circuits Circuits that this isolate decides about alone, its store being away.
 # TYPE fuse_local_circuits gauge
 fuse_local_circuits{store="array"} 0
+# HELP fuse_pace_ratio How much less often than configured this isolate asks about a circuit, at most.
+# TYPE fuse_pace_ratio gauge
+fuse_pace_ratio{store="array"} 1
 # HELP fuse_store_up Whether the store answered this scrape, and this isolate's last requests.
 # TYPE fuse_store_up gauge
 fuse_store_up{store="array"} 1

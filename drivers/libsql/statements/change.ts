@@ -128,6 +128,7 @@ function restore(dialect: Dialect): Change {
         generation = ${RESTORED},
         evidence_since = ${RESTORED},
         reason = ${$("restoredReason")},
+        request_second = 0,
         ${sql.join(columns, sql.raw(", "))}`,
     ),
   );

@@ -5,7 +5,7 @@
  */
 
 import { type SQL, sql } from "drizzle-orm";
-import { TEXTS, TRAFFIC } from "../rows.ts";
+import { TEXTS } from "../rows.ts";
 import {
   CHAINED,
   DECIDED,
@@ -44,7 +44,8 @@ export const KEPT_TIMES: readonly string[] = [
 /** The columns of a circuit that an answer has. */
 const ANSWERED = [
   ...["id", "key", "epoch", "generation", "began", "reason", "revision", "evidence_since"],
-  ...["half_open_successes", "half_open_failures", ...TRAFFIC],
+  ...["half_open_successes", "half_open_failures"],
+  ...["request_second", "request_count", "requests_before"],
   ...["previous_policy_hash", "released", "released_by", ...KEPT, ...KEPT_TIMES],
 ];
 
@@ -131,9 +132,7 @@ function circuit(
 ): SQL {
   const number = (name: string) => beside === undefined ? name : inJson(name);
   const valueOf = (column: string) =>
-    TEXTUAL.includes(column)
-      ? `cast(b.${column} as text)`
-      : number(TRAFFIC.includes(column) ? `cast(b.${column} as integer)` : `b.${column}`);
+    TEXTUAL.includes(column) ? `cast(b.${column} as text)` : number(`b.${column}`);
   const groups: string[] = [];
   for (let i = 0; i < ANSWERED.length; i += COLUMNS) {
     const group = ANSWERED.slice(i, i + COLUMNS).map((column) => `'${column}', ${valueOf(column)}`);

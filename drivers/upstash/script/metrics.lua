@@ -1,24 +1,23 @@
 -- The hash of metrics: what is counted, of which life and of which generation.
 
--- The metrics, as numbers but for the first five: a cursor may be larger than a number can be, and
--- `traffic` is three of them. The last ones, from `sinceClosed` on, and the outcomes are evidence: what
--- a closing, a reset and an override clear.
+-- The metrics, as numbers but for the first four: a cursor may be larger than a number can be. The
+-- last ones, from `sinceClosed` on, and the outcomes are evidence: what a closing, a reset and an
+-- override clear.
 local NAMES, EVIDENCE = {
-  'epoch', 'policyHash', 'outcomes', 'cursor', 'traffic',
-  'since', 'trial', 'halfOpen.successes', 'halfOpen.failures',
+  'epoch', 'policyHash', 'outcomes', 'cursor', 'since', 'trial', 'halfOpen.successes', 'halfOpen.failures',
   'totals.successes', 'totals.failures', 'totals.rejected', 'totals.slow',
-  'lastFailureAt', 'lastSuccessAt', 'ids',
+  'lastFailureAt', 'lastSuccessAt', 'ids', 'traffic', 'traffic.before',
   'sinceClosed.successes', 'sinceClosed.failures', 'sinceClosed.slow',
   'consecutiveSuccesses', 'consecutiveFailures',
   'start', 'newest.successes', 'newest.failures', 'newest.slow',
   'floor', 'after', 'from', 'older.successes', 'older.failures', 'older.slow'
-}, 17
+}, 18
 local m, answered, remembers, stale = {}, nil, false, false
 local held = call('HMGET', M, 'id:' .. id, unpack(NAMES))
 local known = whole('id', table.remove(held, 1))
 if not absent and held[1] == s.epoch then
   for i, name in ipairs(NAMES) do
-    if i > 5 then m[name] = whole(name, held[i]) else m[name] = held[i] or nil end
+    if i > 4 then m[name] = whole(name, held[i]) else m[name] = held[i] or nil end
   end
   -- A request that was seen before: when, and in the last bit what it was told.
   if known and now - math.floor(known / 2) < 60000 then answered = known % 2 == 1 end

@@ -29,11 +29,13 @@ if operation == 'record' then
       count(successes, failures, slow, age, math.max(age, math.floor(ARGV[17])))
     end
     endLease(ARGV[18])
-    -- The second of this tally, how many came in it, and how many in the second before.
-    local second, at, count, before = math.floor(now / 1000), (m.traffic or ''):match('^(%d+) (%d+) (%d+)$')
-    local passed = second - (at or -9)
-    before, count = passed == 0 and before or passed == 1 and count or 0, passed == 0 and count + 1 or 1
-    m.traffic = second .. ' ' .. count .. ' ' .. before
+    -- The second, in millions, with how many tallies came in it; and how many in the second before.
+    local second = math.floor(now / 1000)
+    local passed = second - math.floor(of('traffic') / 1e6)
+    if passed ~= 0 then
+      m['traffic.before'], m.traffic = passed == 1 and of('traffic') % 1e6 or nil, second * 1e6
+    end
+    add('traffic', 1)
     return current
   end)
 elseif operation == 'acquire' and s.epoch then

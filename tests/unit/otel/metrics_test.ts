@@ -155,6 +155,7 @@ Deno.test("otel() tells overrides, store errors and circuits that are decided al
   });
   assertEquals(metrics["fuse.store.up"], { "fuse.store=shared": 1 });
   assertEquals(metrics["fuse.local_circuits"], { "fuse.store=shared": 0 });
+  assertEquals(metrics["fuse.pace_ratio"], { "fuse.store=shared": 1 });
 
   await pay.release();
   away = true;

@@ -158,7 +158,11 @@ function requestsOf(isolates: number, seconds: number, draw: () => number, sprea
     }
     for (const i of turns[now] ?? []) {
       requests[second] = ++traffic.count;
-      const told = { now, began: -3_600_000, requestsPerSecond: requestsPerSecond(traffic, now) };
+      const told = {
+        now,
+        began: -3_600_000,
+        requestsPerSecond: requestsPerSecond(traffic.second, traffic.count, traffic.before, now),
+      };
       const s = snapshotOf(told);
       paces[i] = paceAfter(paces[i]!, s, POLICY, draw);
       ask(i, now + (paces[i] ?? POLICY).revalidateMs);
