@@ -343,7 +343,9 @@ export class SharedCircuit extends AskingCircuit {
   /** Hands over sealed tallies, at most so many; none while the store is left alone. */
   take(now: number, most: number, always: boolean): readonly PendingTally[] {
     if (!always && this.guard.blocks("writes", this, now)) return [];
-    if (this.#strong || wantsSending(this.sending(), now)) this.#pending.seal();
+    // What would not go along gathers on.
+    const goesAlong = this.#countWaiting(now) < most;
+    if (goesAlong && (this.#strong || wantsSending(this.sending(), now))) this.#pending.seal();
     return this.#pending.take(now, this.guard.timeoutMs, most);
   }
 

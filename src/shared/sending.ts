@@ -71,14 +71,18 @@ function isDue(outcomes: number, waitedMs: number, policy: CircuitPolicyData): b
     waitedMs >= Math.min(flushIntervalMs, segmentMs(policy.windowMs));
 }
 
-/** Returns `true` if the answer is wanted: it ends a run of failures, or renews the view. */
+/**
+ * Returns `true` if the answer is wanted: it renews the view, or ends a run of failures that those of other
+ * isolates might soon make long enough.
+ */
 function isWorthAsking(
-  s: Snapshot,
+  { consecutiveFailures }: Snapshot,
   view: View,
-  { revalidateMs }: CircuitPolicyData,
+  { revalidateMs, failureThreshold, opensOnAnything }: CircuitPolicyData,
   now: number,
 ): boolean {
-  return s.consecutiveFailures > 0 || view.isOlderThan(revalidateMs, now);
+  const halfway = opensOnAnything ? 1 : failureThreshold / 2;
+  return consecutiveFailures >= halfway || view.isOlderThan(revalidateMs, now);
 }
 
 /** Returns `true` if what waits makes a verdict due, and what is under way does not by itself. */

@@ -156,7 +156,7 @@ export class Trips {
         }
         place.until = now + this.#guard.timeoutMs;
       }
-      return this.#waiting.size > 0;
+      return [...this.#waiting.keys()].some((waiting) => wantsSending(waiting.sending(), now));
     } finally {
       this.leave(place);
     }
