@@ -63,8 +63,9 @@ export type StrategyName =
   | "count_window";
 
 /**
- * Returns `true` if a CLOSED circuit should open. Called after every recorded outcome; must be pure. If
- * it throws, the circuit stays closed, and `listener_error` reports it.
+ * Returns `true` if a CLOSED circuit should open. Called after everything that is recorded, which may be
+ * several outcomes: counters jump. Must be pure and monotone: if it opens at some number of failures, it
+ * opens at each larger one. If it throws, the circuit stays closed, and `listener_error` reports it.
  */
 export type Strategy = (metrics: StrategyMetrics, policy: Policy) => boolean;
 

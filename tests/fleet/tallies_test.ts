@@ -4,9 +4,12 @@
  * together with the successes before it.
  *
  * Where the two may differ: a store may learn of single failures in any order that keeps each isolate's own,
- * except of requests that are under way at once. The tallies open only where the single failures, in the
- * order of the tallies, have opened. They stay closed only where the single failures stay closed in one of
- * these orders at least.
+ * except of requests that are under way at once, and of each sooner than of its tally. The tallies open only
+ * where the single failures, in the order of the tallies, have opened. They stay closed only where the single
+ * failures stay closed in one of these orders at least.
+ *
+ * `slow_calls` differs in one more way: fast failures lower its share again. What only the middle of a tally
+ * reaches is not seen, if its isolate has not heard of what others recorded.
  *
  * `TALLIES_RUNS` plays more or fewer cases, and `SEED` others.
  */
@@ -27,6 +30,8 @@ const RUNS = Number(Deno.env.get("TALLIES_RUNS") ?? scaled(400, 14_000));
 interface Outcome {
   readonly isolate: number;
   readonly at: number;
+  /** When it seems to have ended to the store: later, by as long as its tally was on its way. */
+  readonly seenAt: number;
   readonly failed: boolean;
   readonly slow: boolean;
 }
@@ -75,7 +80,7 @@ const STRATEGIES: Record<string, (draw: () => number) => CircuitOptions> = {
 for (const [strategy, optionsOf] of Object.entries(STRATEGIES)) {
   Deno.test(`tallies open as single outcomes do, in ${RUNS} cases of ${strategy}`, async () => {
     const first = newSeed();
-    const met = { opened: 0, several: 0, later: 0, closed: 0 };
+    const met = { opened: 0, several: 0, later: 0, closed: 0, unseen: 0 };
     for (let i = 0; i < RUNS; i++) {
       const seed = (first + i) >>> 0;
       const drawn = drawCase(seed, optionsOf);
@@ -91,11 +96,14 @@ for (const [strategy, optionsOf] of Object.entries(STRATEGIES)) {
         if (opening! < upto) met.later++;
       } else if (opening !== null) {
         met.closed++;
-        assert(staysClosed(taken, policy), `seed ${seed}: stays closed, all others open`);
+        if (staysClosed(taken, policy)) continue;
+        assert(strategy === "slow_calls", `seed ${seed}: stays closed, all others open`);
+        met.unseen++;
       }
     }
     console.log(strategy, met);
     assert(met.opened > RUNS / 20 && met.several > RUNS / 20, Deno.inspect(met));
+    assert(met.unseen <= RUNS / 100, Deno.inspect(met));
   });
 }
 
@@ -107,7 +115,8 @@ function drawCase(seed: number, optionsOf: (draw: () => number) => CircuitOption
     let at = 400;
     return Array.from({ length: 3 + Math.floor(6 * draw()) }, () => {
       at += 1 + Math.floor(draw() * 30);
-      return { isolate, at, failed: draw() < errorRate, slow: draw() < errorRate };
+      const failed = draw() < errorRate;
+      return { isolate, at, seenAt: at, failed, slow: draw() < errorRate };
     });
   });
   return { options: optionsOf(draw), outcomes };
@@ -146,9 +155,8 @@ async function play({ options, outcomes }: Case, seed: number): Promise<Played> 
           if (property === "record" && played.openedAfter === null) {
             const { snapshot, current } = answer as Recorded;
             const { sentAt, ...tally } = known.get(request.id)!;
-            // To the store they seem to have ended later, by as long as they were on their way.
             const lateMs = time.now() - sentAt;
-            const late = (outcome: Outcome) => ({ ...outcome, at: outcome.at + lateMs });
+            const late = (outcome: Outcome) => ({ ...outcome, seenAt: outcome.at + lateMs });
             played.taken.push({ ...tally, steps: tally.steps.map((step) => step.map(late)) });
             if (current && verdict(snapshot, policy) !== null) {
               played.openedAfter = played.taken.length;
@@ -199,15 +207,24 @@ const NOTHING: Evidence = {
   ...{ run: 0, succeededAt: -Infinity, calls: 0, failures: 0, slow: 0, last: "" },
 };
 
-/** The circuit learns of some successes, and a failure after them, or of successes alone. */
-function learn(e: Evidence, step: readonly Outcome[], policy: CircuitPolicyData): Evidence {
-  const { at, failed } = step.at(-1)!;
+/**
+ * The circuit learns of some successes, and a failure after them, or of successes alone.
+ *
+ * @param isFast `true` if the store learns of the failure the moment it ends.
+ */
+function learn(
+  e: Evidence,
+  step: readonly Outcome[],
+  policy: CircuitPolicyData,
+  isFast: boolean,
+): Evidence {
+  const { at, seenAt, failed } = step.at(-1)!;
   const successes = step.length - (failed ? 1 : 0);
-  const succeededAt = successes > 0 ? Math.max(at, e.succeededAt) : e.succeededAt;
+  const lengthens = failed && (isFast ? at : seenAt) >= e.succeededAt;
   const marks = step.map((outcome) => outcome.failed ? "F" : "S").join("");
   return {
-    run: (successes > 0 ? 0 : e.run) + (failed && at >= succeededAt ? 1 : 0),
-    succeededAt,
+    run: (successes > 0 ? 0 : e.run) + (lengthens ? 1 : 0),
+    succeededAt: successes > 0 ? Math.max(seenAt, e.succeededAt) : e.succeededAt,
     calls: e.calls + step.length,
     failures: e.failures + (failed ? 1 : 0),
     slow: e.slow + step.filter(({ slow }) => slow).length,
@@ -239,7 +256,7 @@ function single(
 ): number | null {
   let evidence = NOTHING;
   for (const [i, step] of steps.entries()) {
-    evidence = learn(evidence, step, policy);
+    evidence = learn(evidence, step, policy, false);
     if (opens(evidence, policy)) return i + 1;
   }
   return null;
@@ -256,7 +273,7 @@ function staysClosed(tallies: readonly Taken[], policy: CircuitPolicyData): bool
     seen.add(state);
     return tallies.some(({ steps, after }, i) => {
       if (isDone(i) || tallies.some((tally, j) => after.has(tally) && !isDone(j))) return false;
-      const next = learn(evidence, steps[learnt[i]!]!, policy);
+      const next = learn(evidence, steps[learnt[i]!]!, policy, true);
       return !opens(next, policy) && go(learnt.with(i, learnt[i]! + 1), next);
     });
   };
