@@ -73,6 +73,22 @@ Deno.test("PendingTallies.gather() ends a tally when a success follows a failure
   assertEquals(ages, [[3, 5], [1, undefined]]);
 });
 
+Deno.test("tallyOf() says which calls were slow, and what each failure was, where calls are audited", () => {
+  const pending = filled(
+    [UNDER, { ...success, text: null } as typeof success, 0],
+    [UNDER, { ...success, slow: 1, text: null } as typeof success, 0],
+    [UNDER, { ...failure, text: "one" } as typeof success, 0],
+    [UNDER, { ...failure, slow: 1, text: "two" } as typeof success, 0],
+    [UNDER, { ...failure, text: null } as typeof success, 0],
+  );
+  const { successes, failures, slow, slowCalls, errors } = tallyOf(
+    sealed(pending).take(0)[0]!,
+    0,
+  );
+  assertEquals([successes, failures, slow], [2, 3, 2]);
+  assertEquals([slowCalls, errors], [[1, 3], ["one", "two", null]]);
+});
+
 Deno.test("PendingTallies.gather() keeps generations, epochs and window segments apart", () => {
   const pending = filled(
     [UNDER, success, 0],
