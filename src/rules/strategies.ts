@@ -97,7 +97,9 @@ export const BUILT_IN: Readonly<Record<StrategyName, Rule["opens"]>> = {
     reaches(failures, successes + failures, policy),
   slow_calls: ({ window: { successes, failures, slow } }, policy) =>
     reaches(slow, successes + failures, policy),
-  count_window: ({ last: { size, failures } }, policy) => reaches(failures, size, policy),
+  // Where pending outcomes are laid over, a full window is longer than it can be.
+  count_window: ({ last: { size, failures } }, policy) =>
+    reaches(failures, Math.min(size, policy.windowSize), policy),
 };
 
 /** A user's strategy as a rule; one that throws is reported and opens nothing. */

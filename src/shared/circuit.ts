@@ -228,10 +228,11 @@ export class SharedCircuit extends AskingCircuit {
     );
     this.store.unsent.add(this);
     if (held) return;
-    const fails = outcomes.failures > 0 && grant.generation !== TOTALS_ONLY;
-    const now = wantsSending(this.sending(), at);
-    if (fails && unit.holder !== "process") return this.trips.seeOff(this, tally, unit, at, now);
-    if (now) return this.trips.dispatch(this, unit, at);
+    const { holder } = unit;
+    const fails = holder !== "process" && outcomes.failures > 0 && grant.generation !== TOTALS_ONLY;
+    // Where nobody would hold what waits, nothing gathers.
+    const wants = wantsSending(this.sending(), at) || (fails && holder === "caller");
+    if (wants || fails) return this.trips.dispatch(this, unit, at, wants, fails ? tally : null);
     if (this.#strong) this.trips.await(this);
   }
 
@@ -416,11 +417,11 @@ export class SharedCircuit extends AskingCircuit {
     if (call !== null && this.store.events.hearsCalls) {
       this.tellCall(call.grant, call.ending, false);
     }
-    if (!tally.absorbed) this.standIn.absorb(tally, tally, tally.lastAt);
-    tally.absorbed = true;
     // What waited for it is not sent either.
-    if (this.guard.blocks("writes", this, this.store.clock())) {
-      for (const each of this.#pending.absorb()) this.standIn.absorb(each, each, each.lastAt);
+    const held = this.guard.blocks("writes", this, this.store.clock());
+    for (const each of [tally, ...held ? this.#pending.unsent : []]) {
+      if (!each.absorbed) this.standIn.absorb(each, each, each.lastAt);
+      each.absorbed = true;
     }
     if (scopeOf(cause) === null) return "unreached";
     const { taken } = this.guard;

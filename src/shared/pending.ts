@@ -262,25 +262,14 @@ export class PendingTallies {
     if (this.#busy === null && this.#waiting.length === 0) this.#seenAt = null;
   }
 
-  /** Returns `true` while a tally is neither under way nor done with. */
-  isUnsent(tally: PendingTally): boolean {
-    return tally === this.#gathering || this.#waiting.includes(tally);
-  }
-
-  /** Seals what is gathered, and marks all that waits as counted by the stand-in. Returns the marked. */
-  absorb(): PendingTally[] {
-    this.seal();
-    const tallies = this.#waiting.filter(({ absorbed }) => !absorbed);
-    for (const tally of tallies) tally.absorbed = true;
-    return tallies;
+  /** The tallies that are neither under way nor done with, oldest first. */
+  get unsent(): readonly PendingTally[] {
+    return this.#gathering === null ? this.#waiting : [...this.#waiting, this.#gathering];
   }
 
   /** Returns the Snapshot with all pending tallies added, or those under way. */
   lay(snapshot: Snapshot, which: "all" | "under way" = "all"): Snapshot {
-    const tallies = [...this.#busy ?? []];
-    if (which === "all") tallies.push(...this.#waiting);
-    if (which === "all" && this.#gathering !== null) tallies.push(this.#gathering);
-    for (const tally of tallies) {
+    for (const tally of [...this.#busy ?? [], ...which === "all" ? this.unsent : NONE]) {
       snapshot = overlay(snapshot, { ...tally, current: !isLate(tally, snapshot) });
     }
     return snapshot;

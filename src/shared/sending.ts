@@ -88,14 +88,8 @@ function isWorthAsking(
 /** Returns `true` if what waits makes a verdict due, and what is under way does not by itself. */
 function completesVerdict({ pending, view, policy }: Sending, now: number): boolean {
   const s = view.current(now);
-  const isDue = (laid: Snapshot) => {
-    // A full window may lose successes only, for all that is known here: rather ask once too often.
-    const size = Math.min(laid.last.size, policy.shape.windowSize);
-    const last = { size, failures: Math.min(laid.last.failures, size) };
-    return verdict({ ...laid, last }, policy) !== null;
-  };
-  return s !== null && isDue(pending.lay(s)) &&
-    !(pending.underWay && isDue(pending.lay(s, "under way")));
+  return s !== null && verdict(pending.lay(s), policy) !== null &&
+    !(pending.underWay && verdict(pending.lay(s, "under way"), policy) !== null);
 }
 
 /** Sends one after the other: in one trip, where the driver can, and by turns elsewhere. */
