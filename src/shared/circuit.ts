@@ -266,7 +266,7 @@ export class SharedCircuit extends AskingCircuit {
       () => this.#send(tally, at, false, { grant, ending }),
     ]);
     // What an outage left behind, and what comes to wait meanwhile, follows.
-    const followed = this.#strong ? sent : sent.then(() => this.trips.goOn(this));
+    const followed = sent.then(() => this.trips.goOn(this));
     // The call waits for it; a request that dies before that takes no slot with it.
     return (unit.background(followed) ?? sent) as Promise<void>;
   }

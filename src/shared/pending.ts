@@ -71,7 +71,6 @@ export class PendingTallies {
   #waiting: readonly PendingTally[] = NONE;
   /** Under way; `null` while there is none. */
   #busy: Set<PendingTally> | null = null;
-  #successesBusy = 0;
   /** The earliest moment at which something under way lapses; `null` while nothing is under way. */
   #lapseAt: number | null = null;
   /** The clock when it was last read; `null` while nothing that was sent is left. */
@@ -194,11 +193,6 @@ export class PendingTallies {
     return this.#gathering !== null && hasFailed(this.#gathering);
   }
 
-  /** `true` while successes are under way, as far as `countWaiting` has looked. */
-  get successesUnderWay(): boolean {
-    return this.#successesBusy > 0;
-  }
-
   /** Seals the gathered tally: it waits to be sent as it is. */
   seal(): void {
     if (this.#gathering !== null) this.#wait(this.#gathering);
@@ -241,7 +235,6 @@ export class PendingTallies {
   sending(tally: PendingTally, now: number, timeoutMs: number): void {
     tally.busyUntil = now + timeoutMs;
     this.#busy ??= new Set();
-    if (!this.#busy.has(tally) && tally.successes > 0) this.#successesBusy++;
     this.#busy.add(tally);
     this.#lapseAt = Math.min(this.#lapseAt ?? Infinity, tally.busyUntil);
     this.#see(now);
@@ -316,7 +309,6 @@ export class PendingTallies {
 
   #land(tally: PendingTally): boolean {
     if (!this.#busy?.delete(tally)) return false;
-    if (tally.successes > 0) this.#successesBusy--;
     if (this.#busy.size === 0) this.#busy = this.#lapseAt = null;
     return true;
   }

@@ -22,7 +22,7 @@ export interface Sending {
   readonly policy: CircuitPolicyData;
   /** How long a request may be under way, in ms. */
   readonly timeoutMs: number;
-  /** `true` if successes are sent as soon as none is under way. Meanwhile they gather. */
+  /** `true` if successes are sent as soon as nothing is under way. Meanwhile they gather. */
   readonly prompt: boolean;
 }
 
@@ -31,7 +31,7 @@ export function wantsSending(sending: Sending, now: number): boolean {
   const { pending, view, policy, timeoutMs, prompt } = sending;
   const waiting = pending.countWaiting(now, timeoutMs);
   const tally = pending.gathering;
-  if (prompt) return waiting > 0 || (tally !== null && !pending.successesUnderWay);
+  if (prompt) return waiting > 0 || (tally !== null && !pending.underWay);
   // The request that is under way takes along what has come to wait until it is answered.
   if (pending.underWay) return waiting >= MANY || completesVerdict(sending, now);
   if (waiting > 0 || pending.gathersFailure) return true;

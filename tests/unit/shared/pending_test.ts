@@ -233,15 +233,15 @@ Deno.test("tallyOf() says the same however often, but for its age", () => {
 
 Deno.test("PendingTallies.countWaiting() counts what waits, and looks what is under way", () => {
   const pending = filled([UNDER, success, 0]);
-  assertEquals([pending.countWaiting(0), pending.successesUnderWay], [0, false]);
+  assertEquals([pending.countWaiting(0), pending.underWay], [0, false]);
   const [tally] = sealed(pending).take(0);
   pending.sending(tally!, 0, 500);
   pending.sending(tally!, 100, 500);
-  assertEquals([pending.countWaiting(0), pending.successesUnderWay], [0, true]);
-  assertEquals([pending.countWaiting(600), pending.successesUnderWay], [1, false]);
+  assertEquals([pending.countWaiting(0), pending.underWay], [0, true]);
+  assertEquals([pending.countWaiting(600), pending.underWay], [1, false]);
   pending.sending(tally!, 600, 500);
   pending.remove(tally!);
-  assert(!pending.successesUnderWay);
+  assert(!pending.underWay);
 });
 
 Deno.test("PendingTallies.lay() lays all over that is on its way, late outcomes over totals only", () => {
