@@ -75,7 +75,7 @@ export interface Tally extends StoreRequest {
   readonly slow: number;
   /** How long ago the last of them ended, in ms. They span at most one window segment. */
   readonly ageMs: number;
-  /** The same of the first of several failures. Left out: `ageMs`. Rule 4 says how long a run it makes. */
+  /** How long ago the first of several failures ended, in ms. Left out: as `ageMs`. See rule 4. */
   readonly firstFailureAgeMs?: number | undefined;
   /** Token of the half-open lease that ends with this; `null`: none. */
   readonly lease: string | null;

@@ -221,10 +221,11 @@ export class SharedCircuit extends AskingCircuit {
     );
     this.store.unsent.add(this);
     if (held) return;
-    const fails = outcomes.failures > 0 && grant.generation !== TOTALS_ONLY;
-    const now = wantsSending(this.sending(), at);
-    if (fails && unit.holder !== "process") return this.trips.seeOff(this, tally, unit, at, now);
-    if (now) return this.trips.dispatch(this, unit, at);
+    const { holder } = unit;
+    const fails = holder !== "process" && outcomes.failures > 0 && grant.generation !== TOTALS_ONLY;
+    // Where nobody would hold what waits, nothing gathers.
+    const wants = wantsSending(this.sending(), at) || (fails && holder === "caller");
+    if (wants || fails) return this.trips.dispatch(this, unit, at, wants, fails ? tally : null);
     if (this.#strong) this.trips.await(this);
   }
 
@@ -258,7 +259,7 @@ export class SharedCircuit extends AskingCircuit {
       () => this.#send(tally, at, false, { grant, ending }),
     ]);
     // What an outage left behind, and what comes to wait meanwhile, follows.
-    const followed = this.#strong ? sent : sent.then(() => this.trips.goOn(this));
+    const followed = sent.then(() => this.trips.goOn(this));
     // The call waits for it; a request that dies before that takes no slot with it.
     return (unit.background(followed) ?? sent) as Promise<void>;
   }
@@ -345,7 +346,9 @@ export class SharedCircuit extends AskingCircuit {
   /** Hands over sealed tallies, at most so many; none while the store is left alone. */
   take(now: number, most: number, always: boolean): readonly PendingTally[] {
     if (!always && this.guard.blocks("writes", this, now)) return [];
-    if (this.#strong || wantsSending(this.sending(), now)) this.#pending.seal();
+    // What would not go along gathers on.
+    const goesAlong = this.#countWaiting(now) < most;
+    if (goesAlong && (this.#strong || wantsSending(this.sending(), now))) this.#pending.seal();
     return this.#pending.take(now, this.guard.timeoutMs, most);
   }
 
@@ -416,11 +419,11 @@ export class SharedCircuit extends AskingCircuit {
     if (call !== null && this.store.events.hearsCalls) {
       this.tellCall(call.grant, call.ending, false);
     }
-    if (!tally.absorbed) this.standIn.absorb(tally, tally, tally.lastAt);
-    tally.absorbed = true;
     // What waited for it is not sent either.
-    if (this.guard.blocks("writes", this, this.store.clock())) {
-      for (const each of this.#pending.absorb()) this.standIn.absorb(each, each, each.lastAt);
+    const held = this.guard.blocks("writes", this, this.store.clock());
+    for (const each of [tally, ...held ? this.#pending.unsent : []]) {
+      if (!each.absorbed) this.standIn.absorb(each, each, each.lastAt);
+      each.absorbed = true;
     }
     if (scopeOf(cause) === null) return "unreached";
     const { taken } = this.guard;

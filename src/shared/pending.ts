@@ -71,7 +71,6 @@ export class PendingTallies {
   #waiting: readonly PendingTally[] = NONE;
   /** Under way; `null` while there is none. */
   #busy: Set<PendingTally> | null = null;
-  #successesBusy = 0;
   /** The earliest moment at which something under way lapses; `null` while nothing is under way. */
   #lapseAt: number | null = null;
   /** The clock when it was last read; `null` while nothing that was sent is left. */
@@ -194,11 +193,6 @@ export class PendingTallies {
     return this.#gathering !== null && hasFailed(this.#gathering);
   }
 
-  /** `true` while successes are under way, as far as `countWaiting` has looked. */
-  get successesUnderWay(): boolean {
-    return this.#successesBusy > 0;
-  }
-
   /** Seals the gathered tally: it waits to be sent as it is. */
   seal(): void {
     if (this.#gathering !== null) this.#wait(this.#gathering);
@@ -241,7 +235,6 @@ export class PendingTallies {
   sending(tally: PendingTally, now: number, timeoutMs: number): void {
     tally.busyUntil = now + timeoutMs;
     this.#busy ??= new Set();
-    if (!this.#busy.has(tally) && tally.successes > 0) this.#successesBusy++;
     this.#busy.add(tally);
     this.#lapseAt = Math.min(this.#lapseAt ?? Infinity, tally.busyUntil);
     this.#see(now);
@@ -262,25 +255,14 @@ export class PendingTallies {
     if (this.#busy === null && this.#waiting.length === 0) this.#seenAt = null;
   }
 
-  /** Returns `true` while a tally is neither under way nor done with. */
-  isUnsent(tally: PendingTally): boolean {
-    return tally === this.#gathering || this.#waiting.includes(tally);
-  }
-
-  /** Seals what is gathered, and marks all that waits as counted by the stand-in. Returns the marked. */
-  absorb(): PendingTally[] {
-    this.seal();
-    const tallies = this.#waiting.filter(({ absorbed }) => !absorbed);
-    for (const tally of tallies) tally.absorbed = true;
-    return tallies;
+  /** The tallies that are neither under way nor done with, oldest first. */
+  get unsent(): readonly PendingTally[] {
+    return this.#gathering === null ? this.#waiting : [...this.#waiting, this.#gathering];
   }
 
   /** Returns the Snapshot with all pending tallies added, or those under way. */
   lay(snapshot: Snapshot, which: "all" | "under way" = "all"): Snapshot {
-    const tallies = [...this.#busy ?? []];
-    if (which === "all") tallies.push(...this.#waiting);
-    if (which === "all" && this.#gathering !== null) tallies.push(this.#gathering);
-    for (const tally of tallies) {
+    for (const tally of [...this.#busy ?? [], ...which === "all" ? this.unsent : NONE]) {
       snapshot = overlay(snapshot, { ...tally, current: !isLate(tally, snapshot) });
     }
     return snapshot;
@@ -327,7 +309,6 @@ export class PendingTallies {
 
   #land(tally: PendingTally): boolean {
     if (!this.#busy?.delete(tally)) return false;
-    if (tally.successes > 0) this.#successesBusy--;
     if (this.#busy.size === 0) this.#busy = this.#lapseAt = null;
     return true;
   }

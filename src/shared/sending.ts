@@ -25,7 +25,7 @@ export interface Sending {
   readonly intervals: Intervals;
   /** How long a request may be under way, in ms. */
   readonly timeoutMs: number;
-  /** `true` if successes are sent as soon as none is under way. Meanwhile they gather. */
+  /** `true` if successes are sent as soon as nothing is under way. Meanwhile they gather. */
   readonly prompt: boolean;
   /** How long a failure waits, in ms: 0, unless this isolate holds back. */
   readonly holdMs: number;
@@ -36,7 +36,7 @@ export function wantsSending(sending: Sending, now: number): boolean {
   const { pending, view, policy, intervals, timeoutMs, prompt } = sending;
   const waiting = pending.countWaiting(now, timeoutMs);
   const tally = pending.gathering;
-  if (prompt) return waiting > 0 || (tally !== null && !pending.successesUnderWay);
+  if (prompt) return waiting > 0 || (tally !== null && !pending.underWay);
   // The request that is under way takes along what has come to wait until it is answered.
   if (pending.underWay) return waiting >= MANY || completesVerdict(sending, now);
   if (waiting > 0) return true;
@@ -45,7 +45,7 @@ export function wantsSending(sending: Sending, now: number): boolean {
   if (tally === null || tally.successes + tally.failures === 0) return false;
   if (isDue(tally.successes + tally.failures, now - tally.firstAt, intervals)) return true;
   const s = view.current(now);
-  return s === null || isWorthAsking(s, view, intervals, now) ||
+  return s === null || isWorthAsking(s, sending, now) ||
     (policy.judgesSuccesses && completesVerdict(sending, now));
 }
 
@@ -53,18 +53,15 @@ export function wantsSending(sending: Sending, now: number): boolean {
  * Adds a success to the gathered tally where that is all there is to do, as after nearly every call.
  * Returns `false`, having done nothing, where `wantsSending` may be `true` afterwards.
  */
-export function joinSuccess(
-  { pending, view, policy, intervals, timeoutMs }: Sending,
-  under: Admission,
-  now: number,
-): boolean {
+export function joinSuccess(sending: Sending, under: Admission, now: number): boolean {
+  const { pending, view, policy, intervals, timeoutMs } = sending;
   if (policy.judgesSuccesses) return false;
   const tally = pending.joinable(under, now, segmentMs(policy.windowMs), timeoutMs);
   const s = view.current(now);
   if (tally === null || s === null) return false;
   if (!pending.underWay) {
     if (isDue(tally.successes + 1, now - tally.firstAt, intervals)) return false;
-    if (isWorthAsking(s, view, intervals, now)) return false;
+    if (isWorthAsking(s, sending, now)) return false;
   }
   tally.successes++;
   tally.lastAt = now;
@@ -78,27 +75,24 @@ function isDue(outcomes: number, waitedMs: number, intervals: Intervals): boolea
     waitedMs >= Math.min(flushIntervalMs, segmentMs(windowMs));
 }
 
-/** Returns `true` if the answer is wanted: it ends a run of failures, or renews the view. */
+/**
+ * Returns `true` if the answer is wanted: it renews the view, or ends a run of failures that those of other
+ * isolates might soon make long enough.
+ */
 function isWorthAsking(
-  s: Snapshot,
-  view: View,
-  { revalidateMs }: Intervals,
+  { consecutiveFailures }: Snapshot,
+  { view, policy: { failureThreshold, opensOnAnything }, intervals }: Sending,
   now: number,
 ): boolean {
-  return s.consecutiveFailures > 0 || view.isOlderThan(revalidateMs, now);
+  const halfway = opensOnAnything ? 1 : failureThreshold / 2;
+  return consecutiveFailures >= halfway || view.isOlderThan(intervals.revalidateMs, now);
 }
 
 /** Returns `true` if what waits makes a verdict due, and what is under way does not by itself. */
 function completesVerdict({ pending, view, policy }: Sending, now: number): boolean {
   const s = view.current(now);
-  const isDue = (laid: Snapshot) => {
-    // A full window may lose successes only, for all that is known here: rather ask once too often.
-    const size = Math.min(laid.last.size, policy.shape.windowSize);
-    const last = { size, failures: Math.min(laid.last.failures, size) };
-    return verdict({ ...laid, last }, policy) !== null;
-  };
-  return s !== null && isDue(pending.lay(s)) &&
-    !(pending.underWay && isDue(pending.lay(s, "under way")));
+  return s !== null && verdict(pending.lay(s), policy) !== null &&
+    !(pending.underWay && verdict(pending.lay(s, "under way"), policy) !== null);
 }
 
 /** Sends one after the other: in one trip, where the driver can, and by turns elsewhere. */

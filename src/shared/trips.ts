@@ -93,41 +93,34 @@ export class Trips {
   }
 
   /**
-   * Sends what a circuit has pending, in trips that follow each other while there is something to take
-   * along. Returns what must be waited for.
-   */
-  dispatch(sender: Sender, unit: Unit, now: number): Promise<void> | undefined {
-    const sent = this.send(sender, now).then((isLeft) => {
-      if (isLeft && unit.holder === "process") this.dispatch(sender, unit, this.#clock());
-    });
-    return unit.background(sent) as Promise<void> | undefined;
-  }
-
-  /**
-   * Sends a failure on a Worker, where the request that is to take it along may die before: its own looks
-   * until it is sent. Where the caller waits for that, nothing gathers.
+   * Sends what a circuit has pending in the background, in trips that follow each other while there is
+   * something to take along. Returns what must be waited for.
    *
-   * @param wants `true` if it is to be sent at once.
+   * @param wants `false` to leave it to a trip that is under way.
+   * @param failure On a Worker, whose requests may die: a failure that this request looks after until it
+   * is sent.
    */
-  seeOff(
+  dispatch(
     sender: Sender,
-    tally: PendingTally,
     unit: Unit,
     now: number,
     wants: boolean,
+    failure: PendingTally | null,
   ): Promise<void> | undefined {
-    const see = async () => {
-      if (wants || unit.holder === "caller") await this.send(sender, now);
-      if (!sender.sending().pending.isUnsent(tally)) return;
+    const work = async () => {
+      const isLeft = wants && await this.send(sender, now);
+      if (isLeft && unit.holder === "process") {
+        this.dispatch(sender, unit, this.#clock(), true, null);
+      }
+      const waits = () => failure !== null && sender.sending().pending.unsent.includes(failure);
+      if (!waits()) return;
       for await (const _ of looks(this.#guard.timeoutMs)) {
         now = this.#clock();
-        if (
-          !sender.sending().pending.isUnsent(tally) || this.#guard.blocks("writes", sender, now)
-        ) return;
+        if (!waits() || this.#guard.blocks("writes", sender, now)) return;
         await this.goOn(sender, now);
       }
     };
-    return unit.background(see()) as Promise<void> | undefined;
+    return unit.background(work()) as Promise<void> | undefined;
   }
 
   /** Sends what a circuit has pending, if this is the moment. */
@@ -147,15 +140,13 @@ export class Trips {
       for (let round = 0; round < MOST_ROUNDS; round++) {
         const load = loadFrom(this.#waiting, this.#capacity, now, false);
         if (load.length === 0) return false;
-        const deliveries = await this.#deliver(load, now);
+        await this.#deliver(load, now);
         now = this.#clock();
         if (this.#guard.blocks("writes", null, now)) return false;
-        for (const [i, [sender]] of load.entries()) {
-          if (deliveries[i] === "taken" && wantsSending(sender.sending(), now)) this.await(sender);
-        }
+        for (const [sender] of load) if (wantsSending(sender.sending(), now)) this.await(sender);
         place.until = now + this.#guard.timeoutMs;
       }
-      return this.#waiting.size > 0;
+      return [...this.#waiting.keys()].some((waiting) => wantsSending(waiting.sending(), now));
     } finally {
       this.leave(place);
     }

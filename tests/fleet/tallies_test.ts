@@ -4,9 +4,12 @@
  * together with the successes before it.
  *
  * Where the two may differ: a store may learn of single failures in any order that keeps each isolate's own,
- * except of requests that are under way at once. The tallies open only where the single failures, in the
- * order of the tallies, have opened. They stay closed only where the single failures stay closed in one of
- * these orders at least.
+ * except of requests that are under way at once, and of each sooner or later than of its tally, up to the
+ * answer. The tallies open only where the single failures, in the order and at the times of the tallies, have
+ * opened. They stay closed only where the single failures stay closed in one such order at least.
+ *
+ * `slow_calls` differs in one more way: fast failures lower its share again. What only the middle of a tally
+ * reaches is not seen, if its isolate has not heard of what others recorded.
  *
  * `TALLIES_RUNS` plays more or fewer cases, and `SEED` others.
  */
@@ -27,6 +30,10 @@ const RUNS = Number(Deno.env.get("TALLIES_RUNS") ?? scaled(400, 14_000));
 interface Outcome {
   readonly isolate: number;
   readonly at: number;
+  /** When it seems to have ended to the store: later, by as long as its tally was on its way. */
+  seenAt: number;
+  /** When it may seem to have ended at the latest: later by as long as its tally took to be answered. */
+  latestAt: number;
   readonly failed: boolean;
   readonly slow: boolean;
 }
@@ -75,7 +82,7 @@ const STRATEGIES: Record<string, (draw: () => number) => CircuitOptions> = {
 for (const [strategy, optionsOf] of Object.entries(STRATEGIES)) {
   Deno.test(`tallies open as single outcomes do, in ${RUNS} cases of ${strategy}`, async () => {
     const first = newSeed();
-    const met = { opened: 0, several: 0, later: 0, closed: 0 };
+    const met = { opened: 0, several: 0, later: 0, closed: 0, unseen: 0 };
     for (let i = 0; i < RUNS; i++) {
       const seed = (first + i) >>> 0;
       const drawn = drawCase(seed, optionsOf);
@@ -91,11 +98,14 @@ for (const [strategy, optionsOf] of Object.entries(STRATEGIES)) {
         if (opening! < upto) met.later++;
       } else if (opening !== null) {
         met.closed++;
-        assert(staysClosed(taken, policy), `seed ${seed}: stays closed, all others open`);
+        if (staysClosed(taken, policy)) continue;
+        assert(strategy === "slow_calls", `seed ${seed}: stays closed, all others open`);
+        met.unseen++;
       }
     }
     console.log(strategy, met);
     assert(met.opened > RUNS / 20 && met.several > RUNS / 20, Deno.inspect(met));
+    assert(met.unseen <= RUNS / 100, Deno.inspect(met));
   });
 }
 
@@ -107,7 +117,8 @@ function drawCase(seed: number, optionsOf: (draw: () => number) => CircuitOption
     let at = 400;
     return Array.from({ length: 3 + Math.floor(6 * draw()) }, () => {
       at += 1 + Math.floor(draw() * 30);
-      return { isolate, at, failed: draw() < errorRate, slow: draw() < errorRate };
+      const failed = draw() < errorRate;
+      return { isolate, at, seenAt: at, latestAt: at, failed, slow: draw() < errorRate };
     });
   });
   return { options: optionsOf(draw), outcomes };
@@ -143,19 +154,19 @@ async function play({ options, outcomes }: Case, seed: number): Promise<Played> 
           }
           await time.sleep(draw() * 60);
           const answer = await Reflect.apply(value, target, args);
-          if (property === "record" && played.openedAfter === null) {
+          const tally = known.get(request.id);
+          if (tally !== undefined && played.openedAfter === null) {
             const { snapshot, current } = answer as Recorded;
-            const { sentAt, ...tally } = known.get(request.id)!;
-            // To the store they seem to have ended later, by as long as they were on their way.
-            const lateMs = time.now() - sentAt;
-            const late = (outcome: Outcome) => ({ ...outcome, at: outcome.at + lateMs });
-            played.taken.push({ ...tally, steps: tally.steps.map((step) => step.map(late)) });
+            for (const outcome of tally.steps.flat()) outcome.seenAt += time.now() - tally.sentAt;
+            played.taken.push(tally);
             if (current && verdict(snapshot, policy) !== null) {
               played.openedAfter = played.taken.length;
             }
           }
           const copy = structuredClone(answer);
           await time.sleep(draw() * 60);
+          const tookMs = time.now() - (tally?.sentAt ?? 0);
+          for (const outcome of tally?.steps.flat() ?? []) outcome.latestAt += tookMs;
           return copy;
         };
       },
@@ -199,15 +210,29 @@ const NOTHING: Evidence = {
   ...{ run: 0, succeededAt: -Infinity, calls: 0, failures: 0, slow: 0, last: "" },
 };
 
-/** The circuit learns of some successes, and a failure after them, or of successes alone. */
-function learn(e: Evidence, step: readonly Outcome[], policy: CircuitPolicyData): Evidence {
-  const { at, failed } = step.at(-1)!;
+/**
+ * The circuit learns of some successes, and a failure after them, or of successes alone.
+ *
+ * @param at When the store learns of them: with their tally, or of failures as soon and of successes as late
+ * as it may, so that the run is as short as can be.
+ */
+function learn(
+  e: Evidence,
+  step: readonly Outcome[],
+  policy: CircuitPolicyData,
+  at: "with its tally" | "at best",
+): Evidence {
+  const last = step.at(-1)!;
+  const { failed } = last;
+  const [failedAt, succeededAt] = at === "at best"
+    ? [last.at, last.latestAt]
+    : [last.seenAt, last.seenAt];
   const successes = step.length - (failed ? 1 : 0);
-  const succeededAt = successes > 0 ? Math.max(at, e.succeededAt) : e.succeededAt;
+  const lengthens = failed && failedAt >= e.succeededAt;
   const marks = step.map((outcome) => outcome.failed ? "F" : "S").join("");
   return {
-    run: (successes > 0 ? 0 : e.run) + (failed && at >= succeededAt ? 1 : 0),
-    succeededAt,
+    run: (successes > 0 ? 0 : e.run) + (lengthens ? 1 : 0),
+    succeededAt: successes > 0 ? Math.max(succeededAt, e.succeededAt) : e.succeededAt,
     calls: e.calls + step.length,
     failures: e.failures + (failed ? 1 : 0),
     slow: e.slow + step.filter(({ slow }) => slow).length,
@@ -239,7 +264,7 @@ function single(
 ): number | null {
   let evidence = NOTHING;
   for (const [i, step] of steps.entries()) {
-    evidence = learn(evidence, step, policy);
+    evidence = learn(evidence, step, policy, "with its tally");
     if (opens(evidence, policy)) return i + 1;
   }
   return null;
@@ -256,7 +281,7 @@ function staysClosed(tallies: readonly Taken[], policy: CircuitPolicyData): bool
     seen.add(state);
     return tallies.some(({ steps, after }, i) => {
       if (isDone(i) || tallies.some((tally, j) => after.has(tally) && !isDone(j))) return false;
-      const next = learn(evidence, steps[learnt[i]!]!, policy);
+      const next = learn(evidence, steps[learnt[i]!]!, policy, "at best");
       return !opens(next, policy) && go(learnt.with(i, learnt[i]! + 1), next);
     });
   };

@@ -116,6 +116,7 @@ Deno.test("judgeHealthy() tells what was promised from what was never seen", () 
 const SITUATIONS = [
   ...["opened", "reopened", "closed", "reset", "override", "released", "opened alone"],
   ...["late tally", "request applied again", "lease ran out", "unconfirmed", "reborn"],
+  "several failures in a tally",
 ];
 
 function happened({ steps }: Scenario, { trail, calls, met }: Played): Set<string> {

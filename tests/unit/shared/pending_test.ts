@@ -73,6 +73,22 @@ Deno.test("PendingTallies.gather() ends a tally when a success follows a failure
   assertEquals(ages, [[3, 5], [1, undefined]]);
 });
 
+Deno.test("tallyOf() says which calls were slow, and what each failure was, where calls are audited", () => {
+  const pending = filled(
+    [UNDER, { ...success, text: null } as typeof success, 0],
+    [UNDER, { ...success, slow: 1, text: null } as typeof success, 0],
+    [UNDER, { ...failure, text: "one" } as typeof success, 0],
+    [UNDER, { ...failure, slow: 1, text: "two" } as typeof success, 0],
+    [UNDER, { ...failure, text: null } as typeof success, 0],
+  );
+  const { successes, failures, slow, slowCalls, errors } = tallyOf(
+    sealed(pending).take(0)[0]!,
+    0,
+  );
+  assertEquals([successes, failures, slow], [2, 3, 2]);
+  assertEquals([slowCalls, errors], [[1, 3], ["one", "two", null]]);
+});
+
 Deno.test("PendingTallies.gather() keeps generations, epochs and window segments apart", () => {
   const pending = filled(
     [UNDER, success, 0],
@@ -217,15 +233,15 @@ Deno.test("tallyOf() says the same however often, but for its age", () => {
 
 Deno.test("PendingTallies.countWaiting() counts what waits, and looks what is under way", () => {
   const pending = filled([UNDER, success, 0]);
-  assertEquals([pending.countWaiting(0), pending.successesUnderWay], [0, false]);
+  assertEquals([pending.countWaiting(0), pending.underWay], [0, false]);
   const [tally] = sealed(pending).take(0);
   pending.sending(tally!, 0, 500);
   pending.sending(tally!, 100, 500);
-  assertEquals([pending.countWaiting(0), pending.successesUnderWay], [0, true]);
-  assertEquals([pending.countWaiting(600), pending.successesUnderWay], [1, false]);
+  assertEquals([pending.countWaiting(0), pending.underWay], [0, true]);
+  assertEquals([pending.countWaiting(600), pending.underWay], [1, false]);
   pending.sending(tally!, 600, 500);
   pending.remove(tally!);
-  assert(!pending.successesUnderWay);
+  assert(!pending.underWay);
 });
 
 Deno.test("PendingTallies.lay() lays all over that is on its way, late outcomes over totals only", () => {
