@@ -64,24 +64,28 @@ async function measure(circuits: number, seconds: number): Promise<string[][]> {
     rows.push([name, "", "", "", "", `${integer(bytes)}, ${budget(bytes, BYTES, " B")}`]);
   };
   const empty = await used();
-  await step("first call of each", () => inTurns(circuits, call));
+  await step("first call of each", () => inTurns(circuits, 250, call));
   await step("flush of all", () => fuse.flush());
   await weigh("bytes a circuit", empty);
   await step(`${integer(BUSY)} a second`, () => steady(circuits, seconds, call));
   await step("flush of the rest", () => fuse.flush());
   await step("one circuit more", () => call(circuits));
   tenants.down = true;
-  await step("the store goes", () => inTurns(circuits, call));
+  await step("the store goes", () => inTurns(circuits, 50, call));
   await weigh("bytes a circuit, with its stand-in", empty);
   tenants.down = false;
   await step("flush once it is back", () => fuse.flush());
   return rows;
 }
 
-/** So many at once that the store's answers take no time to speak of. */
-async function inTurns(circuits: number, call: (tenant: number) => Promise<unknown>) {
-  for (let from = 0; from < circuits; from += 250) {
-    await Promise.all(Array.from({ length: 250 }, (_, i) => call(from + i)));
+/** Calls all circuits, so many at once. */
+async function inTurns(
+  circuits: number,
+  atOnce: number,
+  call: (tenant: number) => Promise<unknown>,
+): Promise<void> {
+  for (let from = 0; from < circuits; from += atOnce) {
+    await Promise.all(Array.from({ length: atOnce }, (_, i) => call(from + i)));
     await nextTurn();
   }
 }
