@@ -48,7 +48,8 @@ export function paceTable(pairs: readonly Pair[]): Table {
     title: "Most requests a second at the store, by scene: without a limit / with it",
     columns: [
       ...["isolates", "calls/s each", ...scenes, "stand-ins", "trials at once"],
-      ...["late calls an isolate", "of the worst", "opening, ms", "closing, ms"],
+      ...["late calls an isolate", "of the worst", "opens after, ms"],
+      ...["opening known after, ms", "closing known after, ms"],
     ],
     rows: pairs.map(({ before, after }) => {
       const both = (show: (played: Played) => string) => `${show(before)} / ${show(after)}`;
@@ -61,13 +62,14 @@ export function paceTable(pairs: readonly Pair[]): Table {
         both(({ trialsAtOnce }) => integer(trialsAtOnce)),
         both(({ late, isolates }) => (late / isolates).toFixed(2)),
         both(({ mostLate }) => integer(mostLate)),
+        both(({ openedAt }) => integer(openedAt - PLAN.deadAt)),
         both((played) => integer(heard(played).openingMs)),
         both((played) => integer(heard(played).closingMs)),
       ];
     }),
     readme: [
       ...["isolates", "calls/s each", ...scenes.filter((scene) => scene !== "start")],
-      ...["stand-ins", "late calls an isolate", "closing, ms"],
+      ...["stand-ins", "late calls an isolate", "opens after, ms", "closing known after, ms"],
     ],
     notes: [
       `In virtual time. The store answers ${
@@ -78,8 +80,7 @@ export function paceTable(pairs: readonly Pair[]): Table {
       `${PLAN.startMs / 1_000} s; 1 % of the calls fail from ${PLAN.failingAt / 1_000} s on, all ` +
       `from ${PLAN.deadAt / 1_000} s to ${PLAN.wellAt / 1_000} s. Stand-ins are isolates that ` +
       "turned to a breaker of their own because the store was late. Late calls ran after the opening, " +
-      "trials apart. The last columns: how long after the opening the last of these ran, and how long " +
-      "after the closing the last call was rejected.",
+      'trials apart; "known": until the last of these, and until the last rejection after the closing.',
     ],
   };
 }
