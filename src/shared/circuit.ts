@@ -182,7 +182,7 @@ export class SharedCircuit extends AskingCircuit {
   /** Sends the write that may end the stand-in, unless the store is left alone. */
   #probe(now: number, unit: Unit): Promise<unknown> | undefined {
     if (!this.standIn.begun || this.guard.blocks("writes", this, now)) return undefined;
-    if (this.#countWaiting(now) === 0) this.#pending.addProbe(now);
+    if (this.seal(now) === 0) this.#pending.addProbe(now);
     return unit.background(this.trips.send(this, now));
   }
 
@@ -197,8 +197,7 @@ export class SharedCircuit extends AskingCircuit {
   }
 
   override settle(grant: Grant, ending: Ending, unit: Unit): Promise<void> | void {
-    const { at, kind } = ending;
-    const counts = kind !== "neutral";
+    const { at, kind, retryAfterMs } = ending;
     // The stand-in counts and announces the calls that it admitted; the store learns of them later.
     const absorbed = this.standIn.settle(grant, ending);
     const held = this.guard.blocks("writes", this, at);
@@ -206,25 +205,20 @@ export class SharedCircuit extends AskingCircuit {
       return held ? this.#keepForLater(grant, ending) : this.#sendAtOnce(grant, ending, unit);
     }
     if (!absorbed) this.#tell(grant, ending);
-    if (!counts) return;
+    if (kind === "neutral") return;
     const outcomes = this.#outcomesOf(grant, ending);
     if (held && !absorbed) this.standIn.absorb(grant, outcomes, at);
     const segment = segmentMs(this.policy.windowMs);
-    const { retryAfterMs } = ending;
-    const tally = this.#pending.gather(
-      grant,
-      outcomes,
-      retryAfterMs,
-      at,
-      segment,
-      absorbed || held,
-    );
+    const own = absorbed || held;
+    const tally = this.#pending.gather(grant, outcomes, retryAfterMs, at, segment, own);
     this.store.unsent.add(this);
     if (held) return;
     const { holder } = unit;
     const fails = holder !== "process" && outcomes.failures > 0 && grant.generation !== TOTALS_ONLY;
     // Where nobody would hold what waits, nothing gathers.
-    const wants = wantsSending(this.sending(), at) || (fails && holder === "caller");
+    const alone = fails && holder === "caller";
+    if (alone) this.#pending.seal();
+    const wants = alone || wantsSending(this.sending(), at);
     if (wants || fails) return this.trips.dispatch(this, unit, at, wants, fails ? tally : null);
     if (this.#strong) this.trips.await(this);
   }
@@ -310,6 +304,7 @@ export class SharedCircuit extends AskingCircuit {
   // Sending tallies
 
   override async flush(): Promise<void> {
+    this.#pending.seal();
     await this.trips.send(this, this.store.clock());
   }
 

@@ -14,7 +14,7 @@ import type { PendingTallies } from "./pending.ts";
 import type { View } from "./view.ts";
 
 /** How many tallies wait for a request at most: where each is a request of its own, further ones help. */
-const MANY = 16;
+export const MANY = 16;
 
 /** The facts that the decision depends on. */
 export interface Sending {

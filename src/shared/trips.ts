@@ -13,7 +13,7 @@ import type { Unit } from "../admission.ts";
 import { looks } from "./asks.ts";
 import type { Requester, StoreGuard } from "./guard.ts";
 import type { PendingTally } from "./pending.ts";
-import { type Sending, wantsSending } from "./sending.ts";
+import { MANY, type Sending, wantsSending } from "./sending.ts";
 
 /** How many trips carry tallies and refreshes at once. */
 const MOST_TRIPS = 6;
@@ -133,7 +133,8 @@ export class Trips {
    * if things wait that the trip may not take along any more.
    */
   async send(sender: Sender, now: number, place = this.takePlace(now)): Promise<boolean> {
-    sender.seal(now);
+    // Where many wait, what is gathered could not go along, and gathers on.
+    if (sender.sending().pending.unsent.length <= MANY) sender.seal(now);
     this.await(sender);
     if (place === null) return false;
     try {
@@ -146,7 +147,10 @@ export class Trips {
         for (const [sender] of load) if (wantsSending(sender.sending(), now)) this.await(sender);
         place.until = now + this.#guard.timeoutMs;
       }
-      return [...this.#waiting.keys()].some((waiting) => wantsSending(waiting.sending(), now));
+      for (const waiting of this.#waiting.keys()) {
+        if (wantsSending(waiting.sending(), now)) return true;
+      }
+      return false;
     } finally {
       this.leave(place);
     }
