@@ -271,7 +271,7 @@ class MemoryStore implements LocalDriver, OpeningStore {
         segments: segments.map((one) => ({ ...one, start: shift(one.start)! })),
         segmentEnds: -Infinity,
         ring: null,
-        traffic: null,
+        traffic: 0,
         now,
       });
       for (const outcome of outcomes) push(entry, outcomes.length, outcome === "F");

@@ -41,6 +41,8 @@ export interface Known {
   readonly ageMs: number;
   /** `true` if this isolate decides alone, because the store cannot be used. */
   readonly local: boolean;
+  /** How much less often than it is configured to this isolate asks the store. Left out: it does not. */
+  readonly paceRatio?: number | undefined;
   /** What else there is to explain. */
   readonly remark?: string | undefined;
 }

@@ -156,11 +156,6 @@ export abstract class Circuit {
     return false;
   }
 
-  /** How much less often than it is configured to this isolate asks the store; 1 in all but large fleets. */
-  get paceRatio(): number {
-    return 1;
-  }
-
   /** Decides whether a call may run. */
   abstract admit(unit: Unit): Awaitable<Grant | Refusal>;
   /** Records how an admitted call ended, and announces it. Never throws. */

@@ -187,7 +187,7 @@ function stateObserver(
     for (const sums of [states, overrides, alone]) sums.clear();
     const ratios = new Map<string, number>();
     for (const circuit of circuitsOf(fuse)) {
-      const { snapshot, now, local } = circuit.peek();
+      const { snapshot, now, local, paceRatio = 1 } = circuit.peek();
       const attributes = attributesOf(circuit.identity, scopes);
       const current = readState(snapshot, now);
       // A state that no circuit is in is 0, rather than a series that ends.
@@ -198,7 +198,7 @@ function stateObserver(
       if (override !== null) overrides.add({ ...attributes, "fuse.override": override.kind });
       const store = attributes["fuse.store"] as string;
       alone.add({ "fuse.store": store }, local ? 1 : 0);
-      ratios.set(store, Math.max(ratios.get(store) ?? 1, circuit.paceRatio));
+      ratios.set(store, Math.max(ratios.get(store) ?? 1, paceRatio));
     }
     states.observe(result, circuits);
     overrides.observe(result, overridden);

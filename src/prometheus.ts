@@ -247,8 +247,9 @@ function ownOf(fuse: Fuse, stores: Iterable<string>): Own {
   const alone = new Map(names.map((store) => [store, 0]));
   const paces = new Map(names.map((store) => [store, 1]));
   for (const circuit of circuitsOf(fuse)) {
-    const { identity: { store }, paceRatio } = circuit;
-    if (circuit.peek().local) alone.set(store, (alone.get(store) ?? 0) + 1);
+    const { store } = circuit.identity;
+    const { local, paceRatio = 1 } = circuit.peek();
+    if (local) alone.set(store, (alone.get(store) ?? 0) + 1);
     if (paceRatio > 1) paces.set(store, Math.max(paces.get(store) ?? 1, paceRatio));
   }
   return { alone, paces };

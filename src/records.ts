@@ -67,22 +67,20 @@ export function absentSnapshot(now: number): Snapshot {
   };
 }
 
+/** One number has a second and a count: the second so many times, and fewer tallies than that in it. */
+export const SECOND = 1e6;
+
 /**
  * Returns how many tallies a second a circuit takes: those of the last full second or, if they are more
  * already, those of the present one.
  *
- * @param second The second in which the last one came, in s since the epoch.
- * @param count How many came in that second.
+ * @param traffic The second of the last one since the epoch, in millions, and how many came in it.
  * @param before How many came in the second before it.
  * @param now The store's clock, in ms.
  */
-export function requestsPerSecond(
-  second: number,
-  count: number,
-  before: number,
-  now: number,
-): number {
-  const passed = Math.floor(now / 1000) - second;
+export function requestsPerSecond(traffic: number, before: number, now: number): number {
+  const passed = Math.floor(now / 1000) - Math.floor(traffic / SECOND);
+  const count = traffic % SECOND;
   return passed === 0 ? Math.max(count, before) : passed === 1 ? count : 0;
 }
 

@@ -19,6 +19,7 @@ import {
   CIRCUIT_STATES,
   OVERRIDES,
   requestsPerSecond,
+  SECOND,
   withoutExpiredOverride,
 } from "../../src/records.ts";
 import {
@@ -220,8 +221,7 @@ export function storedSnapshot(row: Row, shape: Shape): Snapshot {
     policy: policyOf(row),
     policyHash: text("policy_hash"),
     requestsPerSecond: requestsPerSecond(
-      n("request_second"),
-      n("request_count"),
+      n("request_second") * SECOND + n("request_count"),
       n("requests_before"),
       now,
     ),

@@ -14,7 +14,7 @@ import type {
   Shape,
   Snapshot,
 } from "../../src/contract.ts";
-import { ID_MEMORY_MS, requestsPerSecond } from "../../src/records.ts";
+import { ID_MEMORY_MS, requestsPerSecond, SECOND } from "../../src/records.ts";
 import type { LiveRecord } from "../../src/local_circuit.ts";
 import { segmentMs } from "../../src/rules/window.ts";
 
@@ -76,8 +76,9 @@ export class Entry implements LiveRecord {
   ended: Map<string, number> | null = null;
   /** Requests already applied: when, and whether they won. */
   applied: Map<string, { at: number; won: boolean }> | null = null;
-  /** The tallies of other isolates: how many came in the second of the last one, and in that before. */
-  traffic: { second: number; count: number; before: number } | null = null;
+  /** The tallies of other isolates: see `requestsPerSecond`. */
+  traffic = 0;
+  before = 0;
   /** When it was last written to, counted in writes to the store. */
   used = 0;
 
@@ -131,9 +132,7 @@ export class Entry implements LiveRecord {
   }
 
   get requestsPerSecond(): number {
-    if (this.traffic === null) return 0;
-    const { second, count, before } = this.traffic;
-    return requestsPerSecond(second, count, before, this.now);
+    return requestsPerSecond(this.traffic, this.before, this.now);
   }
 
   get halfOpen(): Snapshot["halfOpen"] {
@@ -350,13 +349,12 @@ export function remember(entry: Entry, id: string, now: number, won: boolean): v
 
 /** Counts a tally of another isolate. */
 export function countRequest(entry: Entry, now: number): void {
-  const traffic = (entry.traffic ??= { second: -Infinity, count: 0, before: 0 });
+  const { traffic } = entry;
   const second = Math.floor(now / 1000);
-  const passed = second - traffic.second;
+  const passed = second - Math.floor(traffic / SECOND);
   if (passed !== 0) {
-    traffic.before = passed === 1 ? traffic.count : 0;
-    traffic.count = 0;
-    traffic.second = second;
+    entry.before = passed === 1 ? traffic % SECOND : 0;
+    entry.traffic = second * SECOND;
   }
-  traffic.count++;
+  entry.traffic++;
 }

@@ -134,7 +134,6 @@ function storedOf({ now, fields: f }: Reply, { windowSize }: Shape): Snapshot {
     assemble(Object.keys(like), (name) => count(`${group}.${name}`)) as T;
   for (const field of ["state", "generation", "began"]) checked(field, f[field], Boolean);
   time("expires");
-  const traffic = count("traffic");
   const outcomes: string = checked("outcomes", f.outcomes ?? "", isOutcomes);
   const last = windowSize > 0 ? outcomes.slice(-windowSize) : "";
   const leases = Object.keys(f).filter((field) => field.startsWith("lease:"))
@@ -166,17 +165,9 @@ function storedOf({ now, fields: f }: Reply, { windowSize }: Shape): Snapshot {
       freeAt: leases.length > 0 ? Math.min(...leases) : null,
     },
     override: overrideOf(f, "override"),
-    requestsPerSecond: requestsPerSecond(
-      Math.floor(traffic / SECOND),
-      traffic % SECOND,
-      count("traffic.before"),
-      now,
-    ),
+    requestsPerSecond: requestsPerSecond(count("traffic"), count("traffic.before"), now),
   };
 }
-
-/** See `operations.lua`: the second, in millions, and how many tallies came in it. */
-const SECOND = 1e6;
 
 /** The policy, of a field for each option and one that says that there is a policy. */
 function policyOf(f: Fields): PolicyRecord | null {

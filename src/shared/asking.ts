@@ -147,10 +147,6 @@ export abstract class AskingCircuit extends Circuit {
     return { shape, policyHash, policy: this.recording() };
   }
 
-  override get paceRatio(): number {
-    return this.pace?.ratio ?? 1;
-  }
-
   /** The options that a pace stretches. */
   protected get intervals(): Intervals {
     return this.pace ?? this.policy;

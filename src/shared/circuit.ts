@@ -20,14 +20,13 @@ import { scopeOf } from "./guard.ts";
 import { outcomeOf, type Outcomes } from "./outcomes.ts";
 import {
   GIVE_UP_MS,
-  isUnderWay,
   MOST_REFUSALS,
   PendingTallies,
   type PendingTally,
   tallyOf,
 } from "./pending.ts";
 import { joinSuccess, type Sending, sendInOrder, wantsSending } from "./sending.ts";
-import { longestMs, slowed } from "./pace.ts";
+import { slowed } from "./pace.ts";
 import type { Delivery, Place } from "./trips.ts";
 
 /** A call that waits until the store has its outcome. */
@@ -65,7 +64,8 @@ export class SharedCircuit extends AskingCircuit {
     if (this.view.isFresh(this.policy, now)) {
       if (shut) return this.#reject(s, now, unit);
       if (plain) return this.open(s);
-      if (isUnderWay(this.refusedUntil, now, this.#longestRefusalMs)) {
+      // No later than it was noted, or the view would not be fresh.
+      if (now < this.refusedUntil) {
         return s.state === "OPEN"
           ? this.refuseHerd(s, now, this.refusedUntil - now)
           : this.refuse(s, storeNow);
@@ -163,10 +163,6 @@ export class SharedCircuit extends AskingCircuit {
     if (!full || s.state !== "HALF_OPEN" || this.#strong) return;
     const waitMs = Math.max(1, (freeAt ?? Infinity) - s.now) + (this.pace?.firstMs ?? 0);
     this.refusedUntil = this.store.clock() + Math.min(this.intervals.revalidateMs, waitMs);
-  }
-
-  get #longestRefusalMs(): number {
-    return this.pace === null ? this.policy.revalidateMs : longestMs(this.policy);
   }
 
   /** Decides while the store cannot be used, and finds out whether it can be used again. */
@@ -284,8 +280,9 @@ export class SharedCircuit extends AskingCircuit {
     }
     const ageMs = held === null ? Infinity : Math.max(0, this.view.age(now));
     const local = this.guard.blocks("reads", this, now);
-    const remark = local ? ALONE : this.pace === null ? undefined : slowed(this.pace);
-    return { snapshot: laid, now: this.view.storeNow(now), ageMs, local, remark };
+    const paceRatio = this.pace?.ratio;
+    const remark = local ? ALONE : slowed(paceRatio);
+    return { snapshot: laid, now: this.view.storeNow(now), ageMs, local, paceRatio, remark };
   }
 
   override lay(snapshot: Snapshot): Snapshot {

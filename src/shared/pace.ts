@@ -80,8 +80,9 @@ export function paceAfter(
   };
 }
 
-/** Returns what `explain()` adds. */
-export function slowed({ ratio }: Pace): string {
+/** Returns what `explain()` adds of a pace. */
+export function slowed(ratio: number | undefined): string | undefined {
+  if (ratio === undefined) return undefined;
   return `this isolate asks the store ${ratio.toFixed(1)} times less often, its fleet is large`;
 }
 

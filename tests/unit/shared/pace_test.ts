@@ -161,7 +161,7 @@ function requestsOf(isolates: number, seconds: number, draw: () => number, sprea
       const told = {
         now,
         began: -3_600_000,
-        requestsPerSecond: requestsPerSecond(traffic.second, traffic.count, traffic.before, now),
+        requestsPerSecond: requestsPerSecond(1e6 * second + traffic.count, traffic.before, now),
       };
       const s = snapshotOf(told);
       paces[i] = paceAfter(paces[i]!, s, POLICY, draw);
