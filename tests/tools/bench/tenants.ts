@@ -27,7 +27,10 @@ export const section: Section = {
     yield {
       name: "tenants",
       title: `${integer(circuits)} circuits in use, on a store ${LATENCY_MS} ms away`,
-      columns: ["step", "ms", "longest pause, ms", "requests", "tallies in each", "budget"],
+      columns: [
+        ...["step", "ms", "longest pause, ms", "requests", "tallies in each", "bytes a circuit"],
+        "budget",
+      ],
       rows: await measure(circuits, seconds),
       notes: [
         "A pause is the time between two turns of the event loop, collections of garbage included.",
@@ -56,23 +59,24 @@ async function measure(circuits: number, seconds: number): Promise<string[][]> {
       integer(pauseMs),
       integer(trips.length),
       trips.length === 0 ? "" : (tallies / trips.length).toFixed(1),
+      "",
       budget(Math.round(pauseMs), LONGEST_PAUSE_MS, " ms"),
     ]);
   };
   const weigh = async (name: string, before: number) => {
     const bytes = (await used() - before) / circuits;
-    rows.push([name, "", "", "", "", `${integer(bytes)}, ${budget(bytes, BYTES, " B")}`]);
+    rows.push([name, "", "", "", "", integer(bytes), budget(bytes, BYTES, " B")]);
   };
   const empty = await used();
   await step("first call of each", () => inTurns(circuits, 250, call));
   await step("flush of all", () => fuse.flush());
-  await weigh("bytes a circuit", empty);
+  await weigh("at rest", empty);
   await step(`${integer(BUSY)} a second`, () => steady(circuits, seconds, call));
   await step("flush of the rest", () => fuse.flush());
   await step("one circuit more", () => call(circuits));
   tenants.down = true;
   await step("the store goes", () => inTurns(circuits, 50, call));
-  await weigh("bytes a circuit, with its stand-in", empty);
+  await weigh("at rest, with stand-ins", empty);
   tenants.down = false;
   await step("flush once it is back", () => fuse.flush());
   return rows;
