@@ -248,7 +248,7 @@ export class SharedCircuit extends AskingCircuit {
       ...earlier.map((each) => () => this.deliver(each, at)),
       () => this.#send(tally, at, false, { grant, ending }),
     ]);
-    // What an outage left behind, and what comes to wait meanwhile, follows.
+    // Outcomes that an outage left behind, or that come to wait meanwhile, follow.
     const followed = sent.then(() => this.trips.goOn(this));
     // The call waits for it; a request that dies before that takes no slot with it.
     return (unit.background(followed) ?? sent) as Promise<void>;
@@ -338,7 +338,7 @@ export class SharedCircuit extends AskingCircuit {
   /** Hands over sealed tallies, at most so many; none while the store is left alone. */
   take(now: number, most: number, always: boolean): readonly PendingTally[] {
     if (!always && this.guard.blocks("writes", this, now)) return [];
-    // What would not go along gathers on.
+    // Outcomes that would not go along gather on.
     const goesAlong = this.#countWaiting(now) < most;
     if (goesAlong && (this.#strong || wantsSending(this.sending(), now))) this.#pending.seal();
     return this.#pending.take(now, this.guard.timeoutMs, most);
@@ -411,7 +411,7 @@ export class SharedCircuit extends AskingCircuit {
     if (call !== null && this.store.events.hearsCalls) {
       this.tellCall(call.grant, call.ending, false);
     }
-    // What waited for it is not sent either.
+    // The tallies that waited for it are not sent either.
     const held = this.guard.blocks("writes", this, this.store.clock());
     for (const each of [tally, ...held ? this.#pending.unsent : []]) {
       if (!each.absorbed) this.standIn.absorb(each, each, each.lastAt);

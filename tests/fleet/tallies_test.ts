@@ -54,7 +54,7 @@ interface Taken {
   readonly after: ReadonlySet<Taken>;
 }
 
-/** What the tallies came to, in the order in which the store took them. */
+/** The tallies, in the order in which the store took them, and the opening that they led to. */
 interface Played {
   readonly taken: readonly Taken[];
   /** After how many of them the circuit was to open; `null` if it was not. */
