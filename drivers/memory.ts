@@ -129,7 +129,7 @@ class MemoryStore implements LocalDriver, OpeningStore {
     entry.successes++;
     if (at >= entry.segmentEnds || entry.shape !== shape || this.#clock !== undefined) {
       const now = this.#now({ at });
-      count(asked(entry, now, shape), 1, 0, 0, 0, now);
+      count(asked(entry, now, shape), 1, 0, 0, 0, 0, now);
       return true;
     }
     // Nearly every call: one more success in the newest segment.
@@ -174,8 +174,10 @@ class MemoryStore implements LocalDriver, OpeningStore {
     entry.rejected += tally.rejected;
     entry.slow += tally.slow;
     if (current && tally.successes + tally.failures > 0) {
-      const { successes, failures, slow, ageMs } = tally;
-      count(entry, successes, failures, slow, Math.max(0, ageMs), now);
+      const { successes, failures, slow } = tally;
+      const ageMs = Math.max(0, tally.ageMs);
+      const firstAgeMs = Math.max(ageMs, tally.firstFailureAgeMs ?? 0);
+      count(entry, successes, failures, slow, ageMs, firstAgeMs, now);
     }
     if (tally.lease !== null) {
       endLease(entry, tally.lease);

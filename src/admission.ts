@@ -28,6 +28,8 @@ export interface Refusal {
 
 /** Takes the background work of one request. */
 export interface Unit {
+  /** Holds background work to its end: this process, a request that may die, or the caller, who waits. */
+  readonly holder: "process" | "request" | "caller";
   /** Returns the work again if the caller has to wait for it, because nobody else would hold it. */
   background(work: Promise<unknown>): Promise<unknown> | undefined;
 }

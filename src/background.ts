@@ -29,6 +29,11 @@ export class Background implements Unit {
     this.#waitUntil = waitUntil;
   }
 
+  get holder(): Unit["holder"] {
+    if (!this.#isWorker) return "process";
+    return this.#waitUntil === undefined ? "caller" : "request";
+  }
+
   background(work: Promise<unknown>, request?: RequestScope): Promise<unknown> | undefined {
     if (!this.#isWorker) {
       this.#underWay.add(work);
@@ -49,7 +54,8 @@ export class Background implements Unit {
 
   /** The background of one request. */
   of(request: RequestScope): Unit {
-    return { background: (work) => this.background(work, request) };
+    const holder = this.#isWorker ? "request" : "process";
+    return { holder, background: (work) => this.background(work, request) };
   }
 
   /**

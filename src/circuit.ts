@@ -141,7 +141,7 @@ export abstract class Circuit {
   /** The grant of a CLOSED or overridden circuit: the same object while the generation lasts. */
   protected opened: Grant = UNKNOWN;
   /** The sentence of the last rejection. */
-  #sentence = { epoch: "", generation: -1, began: 0, text: "" };
+  #sentence: (Admission & { readonly text: string }) | null = null;
   /** The override's generation in which `would_open` was announced. */
   #warned = -1;
   /** Fingerprints of foreign policies that were reported. */
@@ -420,7 +420,7 @@ export abstract class Circuit {
    * rest.
    */
   #explain(s: Snapshot, now: number): string {
-    if (isSame(this.#sentence, s)) return this.#sentence.text;
+    if (this.#sentence !== null && isSame(this.#sentence, s)) return this.#sentence.text;
     const text = explainRefusal(this.identity.name, s, now, this.policy.halfOpenMaxConcurrent);
     this.#sentence = { ...admissionOf(s), text };
     return text;

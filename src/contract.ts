@@ -57,10 +57,7 @@ export interface StoreRequest extends OutboxRequest {
   readonly instance?: string | undefined;
 }
 
-/**
- * Outcomes of calls that were admitted under one generation: some successes, then at
- * most one failure, so that the order inside is known.
- */
+/** Outcomes of calls that were admitted under one generation: some successes, then some failures. */
 export interface Tally extends StoreRequest {
   /** The life of the circuit in which the calls were admitted; `""` if the circuit was unknown. */
   readonly epoch: string;
@@ -68,16 +65,18 @@ export interface Tally extends StoreRequest {
   readonly generation: number;
   /** When that generation began, on the store's clock in ms; 0 if the circuit was unknown. */
   readonly began: number;
-  /** How many succeeded, before the failure. */
+  /** How many succeeded, before the failures. */
   readonly successes: number;
   /** The number of failures, after the successes. */
   readonly failures: number;
   /** The number of rejected calls. They add to lifetime totals only. */
   readonly rejected: number;
-  /** How many of the successes and the failure were slow. */
+  /** How many of them were slow. */
   readonly slow: number;
   /** How long ago the last of them ended, in ms. They span at most one window segment. */
   readonly ageMs: number;
+  /** How long ago the first of several failures ended, in ms. Left out: as `ageMs`. See rule 4. */
+  readonly firstFailureAgeMs?: number | undefined;
   /** Token of the half-open lease that ends with this; `null`: none. */
   readonly lease: string | null;
   /** Fingerprint of the caller's policy; `""` if it has none, and the recorded one stays. */

@@ -36,7 +36,7 @@ import {
   isCircuitBreakerOpenError,
 } from "./errors.ts";
 import { type FromContext, type HonoContext, requestScope, source } from "./hono/source.ts";
-import { type Fuse, knownCircuits, knownStores } from "./fuse.ts";
+import { type Fuse, knownOpenCircuits, knownStores } from "./fuse.ts";
 import { type CircuitIdentity, isName, type Scope } from "./key.ts";
 import { known, refuse } from "./checks.ts";
 import type { CircuitPolicy } from "./rules/policy.ts";
@@ -306,7 +306,7 @@ export function health(options: HealthOptions): FuseHandler {
     let down = false;
     // Made here, so that it stays known.
     const named = critical.map((name) => fuse.make(name).peek());
-    for (const circuit of [...named, ...knownCircuits(fuse)]) {
+    for (const circuit of [...named, ...knownOpenCircuits(fuse)]) {
       if (!isOpen(circuit)) continue;
       open.add(circuit.name);
       const { lastFailure } = circuit;

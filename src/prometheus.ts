@@ -24,7 +24,7 @@
  * @module
  */
 
-import { circuitsOf, type Fuse, knownCircuits, knownStores } from "./fuse.ts";
+import { circuitsOf, type Fuse, knownStores } from "./fuse.ts";
 import type { CircuitPage } from "./inventory.ts";
 import type { CircuitIdentity } from "./key.ts";
 import type { CircuitSnapshot } from "./rules/snapshot.ts";
@@ -118,8 +118,8 @@ export function prometheus(fuse: Fuse, options: PrometheusOptions = {}): () => P
     // A counter that exists before it first counts shows its first step.
     const failures = begun(failed, held, noFailures);
     for (const store of stores) groupOf(failures, { store }, scoped, noFailures);
-    const alone = decidedAlone(fuse, stores);
-    return render(held, begun(moved, held, noMoves), up, failures, alone, paces(fuse, stores));
+    const { alone, paces } = ownOf(fuse, stores);
+    return render(held, begun(moved, held, noMoves), up, failures, alone, paces);
   };
 }
 
@@ -237,23 +237,26 @@ async function survey(fuse: Fuse, known: readonly string[], scoped: boolean): Pr
   return { held, up };
 }
 
-/** Counts, by store, the circuits of this isolate that it decides about alone. */
-function decidedAlone(fuse: Fuse, stores: Iterable<string>): ReadonlyMap<string, number> {
-  const alone = new Map<string, number>(Array.from(stores, (store) => [store, 0]));
-  for (const { store, local } of knownCircuits(fuse)) {
-    if (local) alone.set(store, (alone.get(store) ?? 0) + 1);
-  }
-  return alone;
+/** This isolate's side of a store. */
+interface Own {
+  /** The circuits that it decides about alone. */
+  readonly alone: Map<string, number>;
+  /** How much less often than configured it asks about a circuit, at most. */
+  readonly paces: Map<string, number>;
 }
 
-/** Returns, by store, how much less often than configured this isolate asks about a circuit, at most. */
-function paces(fuse: Fuse, stores: Iterable<string>): ReadonlyMap<string, number> {
-  const ratios = new Map<string, number>(Array.from(stores, (store) => [store, 1]));
+/** Returns, by store, what no store knows. */
+function ownOf(fuse: Fuse, stores: Iterable<string>): Own {
+  const names = [...stores];
+  const alone = new Map(names.map((store) => [store, 0]));
+  const paces = new Map(names.map((store) => [store, 1]));
   for (const circuit of circuitsOf(fuse)) {
     const { store } = circuit.identity;
-    ratios.set(store, Math.max(ratios.get(store) ?? 1, circuit.peek().paceRatio ?? 1));
+    const { local, paceRatio = 1 } = circuit.peek();
+    if (local) alone.set(store, (alone.get(store) ?? 0) + 1);
+    if (paceRatio > 1) paces.set(store, Math.max(paces.get(store) ?? 1, paceRatio));
   }
-  return ratios;
+  return { alone, paces };
 }
 
 function add(held: Held, { state, override, metrics, lastFailure }: CircuitSnapshot): void {

@@ -54,6 +54,9 @@ import { BUILT_IN, type Strategy } from "./rules/strategies.ts";
 
 const SUBJECT = "fuse";
 
+/** How many circuits are passed over at once to find one to drop: 100 000 would take 100 ms. */
+const MOST_PASSED = 1_000;
+
 /** Options of {@linkcode createFuse}. */
 export interface FuseOptions {
   /**
@@ -327,9 +330,10 @@ export class Registry {
 
   /** Drops a circuit that was not used for long. Circuits used since the last round are skipped. */
   #forget({ circuits, unsent }: RegisteredStore): void {
+    let left = MOST_PASSED;
     for (const [key, circuit] of circuits) {
       circuits.delete(key);
-      if (circuit.used) {
+      if (circuit.used && left-- > 0) {
         circuit.used = false;
         circuits.set(key, circuit);
         continue;

@@ -387,10 +387,12 @@ function translated(time: number | null, moment: number, at: number): number | n
 /** Returns the values of a tally. */
 function tallyValues(tally: Tally): Values {
   const { successes, failures, shape: { windowMs, windowSize } } = tally;
+  const ageMs = Math.max(0, tally.ageMs);
   return {
     ...{ epoch: tally.epoch, generation: tally.generation, began: tally.began },
     ...{ successes, failures, lease: tally.lease },
-    ...{ rejected: tally.rejected, slow: tally.slow, ageMs: Math.max(0, tally.ageMs) },
+    ...{ rejected: tally.rejected, slow: tally.slow },
+    ...{ ageMs, firstAgeMs: Math.max(ageMs, tally.firstFailureAgeMs ?? 0) },
     ...{ windowMs, windowSize, segmentMs: segmentMs(windowMs) },
     ...{ slowCalls: slowCallsOf(tally), errors: jsonOf(tally.errors ?? []) },
     marks: "S".repeat(Math.min(successes, windowSize)) + "F".repeat(Math.min(failures, windowSize)),

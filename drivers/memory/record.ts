@@ -194,13 +194,18 @@ export function asked(entry: Entry, now: number, shape: Shape): Entry {
   return entry;
 }
 
-/** Counts outcomes that are current. */
+/**
+ * Counts outcomes that are current.
+ *
+ * @param firstAgeMs How long ago the first failure ended, in ms; the age of all where none failed.
+ */
 export function count(
   entry: Entry,
   successes: number,
   failures: number,
   slow: number,
   ageMs: number,
+  firstAgeMs: number,
   now: number,
 ): void {
   entry.successesSince += successes;
@@ -209,14 +214,16 @@ export function count(
   if (successes > 0) {
     entry.consecutiveSuccesses += successes;
     entry.consecutiveFailures = 0;
-    entry.succeededAt = latest(entry.succeededAt, now - ageMs, now);
+    entry.succeededAt = latest(entry.succeededAt, now - firstAgeMs, now);
   }
   if (failures > 0) {
-    // A failure that ended before the last success does not lengthen the run. A last success that lies
-    // in the future was booked by a clock that has since gone back: measured from there.
+    // Failures that ended before the last success do not lengthen the run. A last success that lies in
+    // the future was booked by a clock that has since gone back: measured from there.
     const last = entry.succeededAt;
-    if (!(Math.max(now, last) - ageMs < last)) {
-      entry.consecutiveFailures += failures;
+    const upto = Math.max(now, last);
+    if (!(upto - ageMs < last)) {
+      // Of those between the first and the last it is not known.
+      entry.consecutiveFailures += upto - firstAgeMs < last ? 1 : failures;
       entry.consecutiveSuccesses = 0;
     }
     entry.failedAt = latest(entry.failedAt, now - ageMs, now);

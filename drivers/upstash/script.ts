@@ -87,73 +87,73 @@ if b3~=aa.start then local bn=math.max(aa.floor or bm-h,bm-h)aa.floor=bn;if aa.s
 then return bd(bn,b3,ak,al,am)end;if aa.start and aa.start>bn then bd(bn,aa.start,an('newest'))else
 ao('after','from','older.successes','older.failures','older.slow')end;ao('newest.successes',
 'newest.failures','newest.slow')aa.start=b3 end;ai('newest',ak,al,am)end;local function bo(ae,bp)
-local bq=aa[ae]if not(bq and bq>bp and bq<=m)then aa[ae]=bp end end;local function bc(ak,al,am,bk)ai(
-'sinceClosed',ak,al,am)if ak>0 then ah('consecutiveSuccesses',ak)ao('consecutiveFailures')bo(
-'lastSuccessAt',m-bk)end;if al>0 then local br=aa.lastSuccessAt;if not br or math.max(m,br)-bk>=br
-then ah('consecutiveFailures',al)ao('consecutiveSuccesses')end;bo('lastFailureAt',m-bk)end;if Y.
-state=='HALF_OPEN'then ai('halfOpen',ak,al,0)end;bj(ak,al,am,bk)if i>0 then local bp=('S'):rep(math.
-min(ak,i))..('F'):rep(al)aa.outcomes=((aa.outcomes or'')..bp):sub(-i)end end;local bs=100;local
-function bt(t)local V,bl=(Y[t]or''):match('^(%S+) (%S+)$')return s(t,V or Y[t]),s(t,bl)end;local
-function bu(bv,bw,bx)local by=0;for t in pairs(Y)do if a5(t)then local V,bl=bt(t)if V<=m or bl>0 and
-V-m>2*bl then a2(t)elseif bl>0 then by=by+1 end end end;local t='lease:'..bv;local V,bl=bt(t)if V
-then return bl>0 end;if by>=bw then return false end;a1(t,q(m+bx)..' '..q(bx))return true end;local
-function bz(bv)local V,bl=bt('lease:'..bv)if not V or bl==0 then return end;a1('lease:'..bv,q(V)..
-' 0')local bc,aF,bA=0,nil,nil;for t in pairs(Y)do if a5(t)then V,bl=bt(t)if bl==0 then bc=bc+1;if
-not aF or V<bA then aF,bA=t,V end end end end;if bc>bs then a2(aF)end end;local o,p=true,false;local
-function bB(bC,bD)o=Y.epoch or bC;if not o then return end;if not Y.epoch then aS(1)end;if ab==nil
-then aZ()aq(bD())end;o=ab end;if e=='record'then local aA,az=ARGV[9],tonumber(ARGV[10])local ak,al,
-am=tonumber(ARGV[12]),tonumber(ARGV[13]),tonumber(ARGV[15])bB(true,function()local bE=aP(aA,az,ARGV[
-11])if aA==''then bE=az==0 and a3('generation')==1 end;ai('totals',ak,al,am)ah('totals.rejected',
-tonumber(ARGV[14]))if ARGV[18]~=''then aa.policyHash=ARGV[18]end;if bE then aT(19)end;if bE and ak+
-al>0 then bc(ak,al,am,math.max(0,math.floor(ARGV[16])))end;bz(ARGV[17])local bF=math.floor(m/1000)
-local bG=bF-math.floor(ag('traffic')/1e6)if bG~=0 then aa['traffic.before'],aa.traffic=bG==1 and ag(
-'traffic')%1e6 or nil,bF*1e6 end;ah('traffic',1)return bE end)elseif e=='acquire'and Y.epoch then aZ(
-)p=ab or false;if a4()then o=Y.override~='forced_open'elseif Y.state~='CLOSED'then local P,bl=(a3(
-'openUntil')or m)-m,a3('cooldownMs')local bH=bl and P>bl+math.max(bl,60000)if not p and Y.state==
-'OPEN'and(P<=0 or bH)then at('half_opened','HALF_OPEN')a1('state','HALF_OPEN')a1('reason',
-'cooldown_passed')aO(m)p=true;aq(true)end;o=Y.state=='HALF_OPEN'and bu(ARGV[9],tonumber(ARGV[10]),
-tonumber(ARGV[11]))end elseif e=='transition'then local av,bI=ARGV[9],ARGV[14]~=''bB(not bI,function(
-)if bI and not aP(ARGV[13],ARGV[14],ARGV[15])then return false end;if ARGV[10]=='closed'and ag(
-'halfOpen.failures')>=tonumber(ARGV[17])then return false end;at(ARGV[10],av)if av=='OPEN'then a1(
-'reopenCount',Y.state=='HALF_OPEN'and(a3('reopenCount')or 0)+1 or 0)a1('openedAt',m)a1('openUntil',m
-+ARGV[11])a1('cooldownMs',ARGV[11])a1('lastFailure',ARGV[16])else if Y.state~='CLOSED'then a1(
-'closedAt',m)end;a1('reopenCount',0)a1('openUntil')a1('cooldownMs')end;aT(18)a1('state',av)a1(
-'reason',ARGV[12])aO(m,av=='CLOSED')return true end)elseif e=='override'then local ay,V=ARGV[9],
-tonumber(ARGV[10])bB(ay~='',function()if ay==''and not a4()then return false end;V=V and math.floor(
-V-ARGV[2]+m)at(ay==''and'released'or ay,nil,nil,nil,ay==''and Y.override or ay,V)aV(m,ay,V,ARGV[11],
-ARGV[12])return true end)elseif e=='restore'then local bq=Y.epoch;bB(true,function()if bq and ARGV[9
-]=='keep'then return false end;local az=math.max(a3('generation'),ARGV[10])+1;at('imported',ARGV[13]
-:sub(2),nil,nil,nil,nil,az,aR)aS(az)local function bJ(r)local Q=r:sub(1,1)if Q=='='then return r:sub(
-2)end;return Q=='@'and q(r:sub(2)-ARGV[2]+m)or r end;local aF,bK=12+2*ARGV[11],{}for R,ae in ipairs(
-a8)do bK[ae]=true end;for y=12,aF-1,2 do local t,r=ARGV[y],bJ(ARGV[y+1])if bK[t]then aa[t]=t~=
-'policyHash'and tonumber(r)or r else a1(t,r)end end;for y=aF,#ARGV,4 do if aa.start then bd(-1e15,aa
-.start,an('newest'))end;aa.start,aa['newest.successes']=tonumber(bJ(ARGV[y])),tonumber(ARGV[y+1])aa[
-'newest.failures'],aa['newest.slow']=tonumber(ARGV[y+2]),tonumber(ARGV[y+3])end;af=aa.policyHash;
-return true end)end;local be,bf,am=0,0,0;local aJ=math.max(m,aa.start or m)-h;aJ=math.max(aJ,aa.
-floor or aJ)if aa.start and aa.start>aJ then if(aa.after or aJ)>aJ or(aa.from or m)<=aJ then bd(aJ,
-nil,0,0,0)end;be,bf,am=an('newest')be,bf,am=be+ag('older.successes'),bf+ag('older.failures'),am+ag(
-'older.slow')end;if a0 then aa.epoch=Y.epoch;if not a3('openedAt')and not a4()then j=math.min(j,
-864e5)end;local bL=math.max(m,a3('openUntil')or 0,a3('override.until')or 0)+j;local bM=bL>(a3(
-'expires')or 0)if bM then a1('expires',bL+math.floor(j/8))end;if E then a1('indexed',m)end;v(a,_)
-local b6,b8={},{}for t,r in pairs(Z)do b6[#b6+1],b6[#b6+2]=t,r end;if#b6>0 then g('HSET',a,unpack(b6
-))end;b6={}if ac then aa.ids=ag('ids')+1;if aa.ids%16==0 then local T=g('HSCAN',b,(aa.cursor or''):
-match('^%d+$')or 0,'MATCH','id:*','COUNT',64)aa.cursor=T[1]for y=1,#T[2],2 do if m-math.floor((
-tonumber(T[2][y+1])or 0)/2)>=60000 then b8[#b8+1]=T[2][y]end end end;b6={'id:'..f,q(m*2+(ab and 1 or
-0))}end;for y,ae in ipairs(a8)do local r=q(aa[ae])if r~=(U[y]or'')then b6[#b6+1],b6[#b6+2]=ae,r end
-end;b1[a],b1[b]=aQ,not U[1]if ad then g('DEL',b)end;v(b,b8)if#b6>0 then g('HSET',b,unpack(b6))end;if
-E then K(a,true,Y.state=='CLOSED'and not a4())N(a3('expires')-m)end;for R,w in ipairs({a,b,c,d})do
-if w==a and a4()and not a3('override.until')then if aQ then g('PERSIST',a)end elseif b1[w]or bM and
-not a6 then g('PEXPIRE',w,q(a3('expires')-m))end end end;local ar=n(o,p)local function bN(A,bq)for t
-,r in pairs(A)do local bO=t:sub(1,4)=='row:'and not k;if not bO and not(a5(t)and r:sub(-2)==' 0')
-then ar[#ar+1],ar[#ar+2]=(bq or'')..t,'='..q(r)end end end;if Y.epoch then bN(Y)bN(aa)bN(aY)bN({
-policyHash=af or'',successes=be,failures=bf,slow=am},'answer.')if e=='dump'then bN(z(c),'failures:')
-bN(z(d),'successes:')end end;return ar`;
+local bq=aa[ae]if not(bq and bq>bp and bq<=m)then aa[ae]=bp end end;local function bc(ak,al,am,bk,aF
+)ai('sinceClosed',ak,al,am)if ak>0 then ah('consecutiveSuccesses',ak)ao('consecutiveFailures')bo(
+'lastSuccessAt',m-aF)end;if al>0 then local br=math.max(0,m-(aa.lastSuccessAt or-1e15))if bk<=br
+then ah('consecutiveFailures',aF>br and 1 or al)ao('consecutiveSuccesses')end;bo('lastFailureAt',m-
+bk)end;if Y.state=='HALF_OPEN'then ai('halfOpen',ak,al,0)end;bj(ak,al,am,bk)if i>0 then local bp=(
+'S'):rep(math.min(ak,i))..('F'):rep(al)aa.outcomes=((aa.outcomes or'')..bp):sub(-i)end end;local bs=
+100;local function bt(t)local V,bl=(Y[t]or''):match('^(%S+) (%S+)$')return s(t,V or Y[t]),s(t,bl)end
+;local function bu(bv,bw,bx)local by=0;for t in pairs(Y)do if a5(t)then local V,bl=bt(t)if V<=m or
+bl>0 and V-m>2*bl then a2(t)elseif bl>0 then by=by+1 end end end;local t='lease:'..bv;local V,bl=bt(
+t)if V then return bl>0 end;if by>=bw then return false end;a1(t,q(m+bx)..' '..q(bx))return true end
+;local function bz(bv)local V,bl=bt('lease:'..bv)if not V or bl==0 then return end;a1('lease:'..bv,q(
+V)..' 0')local bc,aF,bA=0,nil,nil;for t in pairs(Y)do if a5(t)then V,bl=bt(t)if bl==0 then bc=bc+1;
+if not aF or V<bA then aF,bA=t,V end end end end;if bc>bs then a2(aF)end end;local o,p=true,false;
+local function bB(bC,bD)o=Y.epoch or bC;if not o then return end;if not Y.epoch then aS(1)end;if ab
+==nil then aZ()aq(bD())end;o=ab end;if e=='record'then local aA,az=ARGV[9],tonumber(ARGV[10])local
+ak,al,am=tonumber(ARGV[12]),tonumber(ARGV[13]),tonumber(ARGV[15])bB(true,function()local bE=aP(aA,az
+,ARGV[11])if aA==''then bE=az==0 and a3('generation')==1 end;ai('totals',ak,al,am)ah(
+'totals.rejected',tonumber(ARGV[14]))if ARGV[19]~=''then aa.policyHash=ARGV[19]end;if bE then aT(20)
+end;if bE and ak+al>0 then local bk=math.max(0,math.floor(ARGV[16]))bc(ak,al,am,bk,math.max(bk,math.
+floor(ARGV[17])))end;bz(ARGV[18])local bF=math.floor(m/1000)local bG=bF-math.floor(ag('traffic')/1e6
+)if bG~=0 then aa['traffic.before'],aa.traffic=bG==1 and ag('traffic')%1e6 or nil,bF*1e6 end;ah(
+'traffic',1)return bE end)elseif e=='acquire'and Y.epoch then aZ()p=ab or false;if a4()then o=Y.
+override~='forced_open'elseif Y.state~='CLOSED'then local P,bl=(a3('openUntil')or m)-m,a3(
+'cooldownMs')local bH=bl and P>bl+math.max(bl,60000)if not p and Y.state=='OPEN'and(P<=0 or bH)then
+at('half_opened','HALF_OPEN')a1('state','HALF_OPEN')a1('reason','cooldown_passed')aO(m)p=true;aq(
+true)end;o=Y.state=='HALF_OPEN'and bu(ARGV[9],tonumber(ARGV[10]),tonumber(ARGV[11]))end elseif e==
+'transition'then local av,bI=ARGV[9],ARGV[14]~=''bB(not bI,function()if bI and not aP(ARGV[13],ARGV[
+14],ARGV[15])then return false end;if ARGV[10]=='closed'and ag('halfOpen.failures')>=tonumber(ARGV[
+17])then return false end;at(ARGV[10],av)if av=='OPEN'then a1('reopenCount',Y.state=='HALF_OPEN'and(
+a3('reopenCount')or 0)+1 or 0)a1('openedAt',m)a1('openUntil',m+ARGV[11])a1('cooldownMs',ARGV[11])a1(
+'lastFailure',ARGV[16])else if Y.state~='CLOSED'then a1('closedAt',m)end;a1('reopenCount',0)a1(
+'openUntil')a1('cooldownMs')end;aT(18)a1('state',av)a1('reason',ARGV[12])aO(m,av=='CLOSED')return
+true end)elseif e=='override'then local ay,V=ARGV[9],tonumber(ARGV[10])bB(ay~='',function()if ay==''
+and not a4()then return false end;V=V and math.floor(V-ARGV[2]+m)at(ay==''and'released'or ay,nil,nil
+,nil,ay==''and Y.override or ay,V)aV(m,ay,V,ARGV[11],ARGV[12])return true end)elseif e=='restore'
+then local bq=Y.epoch;bB(true,function()if bq and ARGV[9]=='keep'then return false end;local az=math
+.max(a3('generation'),ARGV[10])+1;at('imported',ARGV[13]:sub(2),nil,nil,nil,nil,az,aR)aS(az)local
+function bJ(r)local Q=r:sub(1,1)if Q=='='then return r:sub(2)end;return Q=='@'and q(r:sub(2)-ARGV[2]
++m)or r end;local aF,bK=12+2*ARGV[11],{}for R,ae in ipairs(a8)do bK[ae]=true end;for y=12,aF-1,2 do
+local t,r=ARGV[y],bJ(ARGV[y+1])if bK[t]then aa[t]=t~='policyHash'and tonumber(r)or r else a1(t,r)end
+end;for y=aF,#ARGV,4 do if aa.start then bd(-1e15,aa.start,an('newest'))end;aa.start,aa[
+'newest.successes']=tonumber(bJ(ARGV[y])),tonumber(ARGV[y+1])aa['newest.failures'],aa['newest.slow']
+=tonumber(ARGV[y+2]),tonumber(ARGV[y+3])end;af=aa.policyHash;return true end)end;local be,bf,am=0,0,
+0;local aJ=math.max(m,aa.start or m)-h;aJ=math.max(aJ,aa.floor or aJ)if aa.start and aa.start>aJ
+then if(aa.after or aJ)>aJ or(aa.from or m)<=aJ then bd(aJ,nil,0,0,0)end;be,bf,am=an('newest')be,bf,
+am=be+ag('older.successes'),bf+ag('older.failures'),am+ag('older.slow')end;if a0 then aa.epoch=Y.
+epoch;if not a3('openedAt')and not a4()then j=math.min(j,864e5)end;local bL=math.max(m,a3(
+'openUntil')or 0,a3('override.until')or 0)+j;local bM=bL>(a3('expires')or 0)if bM then a1('expires',
+bL+math.floor(j/8))end;if E then a1('indexed',m)end;v(a,_)local b6,b8={},{}for t,r in pairs(Z)do b6[
+#b6+1],b6[#b6+2]=t,r end;if#b6>0 then g('HSET',a,unpack(b6))end;b6={}if ac then aa.ids=ag('ids')+1;
+if aa.ids%16==0 then local T=g('HSCAN',b,(aa.cursor or''):match('^%d+$')or 0,'MATCH','id:*','COUNT',
+64)aa.cursor=T[1]for y=1,#T[2],2 do if m-math.floor((tonumber(T[2][y+1])or 0)/2)>=60000 then b8[#b8+
+1]=T[2][y]end end end;b6={'id:'..f,q(m*2+(ab and 1 or 0))}end;for y,ae in ipairs(a8)do local r=q(aa[
+ae])if r~=(U[y]or'')then b6[#b6+1],b6[#b6+2]=ae,r end end;b1[a],b1[b]=aQ,not U[1]if ad then g('DEL',
+b)end;v(b,b8)if#b6>0 then g('HSET',b,unpack(b6))end;if E then K(a,true,Y.state=='CLOSED'and not a4()
+)N(a3('expires')-m)end;for R,w in ipairs({a,b,c,d})do if w==a and a4()and not a3('override.until')
+then if aQ then g('PERSIST',a)end elseif b1[w]or bM and not a6 then g('PEXPIRE',w,q(a3('expires')-m)
+)end end end;local ar=n(o,p)local function bN(A,bq)for t,r in pairs(A)do local bO=t:sub(1,4)=='row:'
+and not k;if not bO and not(a5(t)and r:sub(-2)==' 0')then ar[#ar+1],ar[#ar+2]=(bq or'')..t,'='..q(r)
+end end end;if Y.epoch then bN(Y)bN(aa)bN(aY)bN({policyHash=af or'',successes=be,failures=bf,slow=am
+},'answer.')if e=='dump'then bN(z(c),'failures:')bN(z(d),'successes:')end end;return ar`;
 
 /** Its SHA-1, by which Redis knows it. */
-export const SCRIPT_SHA1: string = "649c1cd9a0bf34fca8fe436c5ff63386b7bcc25b";
+export const SCRIPT_SHA1: string = "e753511f4952a73a300ac5e07d44947f9726081e";
 
 /** The line by which Upstash locks only the keys that a script declares. Redis 7 refuses it. */
 export const LOCKING = "#!lua flags=allow-key-locking\n";
 
 /** The SHA-1 of the script behind that line. */
-export const LOCKING_SHA1: string = "74600382467fab37e8a24b2b2ac972165c688ac3";
+export const LOCKING_SHA1: string = "364bff89f01b43ac4914e7960ba91a309a689cac";

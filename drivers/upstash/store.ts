@@ -139,7 +139,12 @@ export class RedisStore implements OpeningStore {
     const { epoch, generation, began, successes, failures, rejected, slow, ageMs } = tally;
     const { ok: current, moved: _, ...answer } = await this.#change("record", key, tally, [
       ...[epoch, generation, began, successes, failures, rejected, slow, ageMs],
-      ...[tally.lease ?? "", tally.policyHash, ...policyFields(tally.policy)],
+      ...[
+        tally.firstFailureAgeMs ?? ageMs,
+        tally.lease ?? "",
+        tally.policyHash,
+        ...policyFields(tally.policy),
+      ],
     ]);
     return { current, ...answer };
   }

@@ -140,16 +140,19 @@ export function count(circuit: StoredCircuit, tally: Tally, now: number): boolea
 function countCurrent(circuit: StoredCircuit, tally: Tally, now: number): void {
   const { successes, failures, shape } = tally;
   const ageMs = Math.max(0, tally.ageMs);
+  const firstAgeMs = Math.max(ageMs, tally.firstFailureAgeMs ?? 0);
   if (successes > 0) {
     circuit.consecutiveSuccesses += successes;
     circuit.consecutiveFailures = 0;
-    circuit.lastSuccessAt = later(circuit.lastSuccessAt, now - ageMs, now);
+    circuit.lastSuccessAt = later(circuit.lastSuccessAt, now - firstAgeMs, now);
   }
   if (failures > 0) {
-    // One that ended before the last success does not lengthen the run.
+    // Failures that ended before the last success do not lengthen the run. If the first did, it is not
+    // known of those before the last.
     const lastSuccess = circuit.lastSuccessAt ?? -Infinity;
-    if (Math.max(now, lastSuccess) - ageMs >= lastSuccess) {
-      circuit.consecutiveFailures += failures;
+    const upto = Math.max(now, lastSuccess);
+    if (upto - ageMs >= lastSuccess) {
+      circuit.consecutiveFailures += upto - firstAgeMs >= lastSuccess ? failures : 1;
       circuit.consecutiveSuccesses = 0;
     }
     circuit.lastFailureAt = later(circuit.lastFailureAt, now - ageMs, now);

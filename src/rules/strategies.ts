@@ -64,8 +64,9 @@ export type StrategyName =
   | "count_window";
 
 /**
- * Returns `true` if a CLOSED circuit should open. Called after every recorded outcome; must be pure. If
- * it throws, the circuit stays closed, and `listener_error` reports it.
+ * Returns `true` if a CLOSED circuit should open. Called after everything that is recorded, which may be
+ * several outcomes: counters jump. Must be pure and monotone: if it opens at some number of failures, it
+ * opens at each larger one. If it throws, the circuit stays closed, and `listener_error` reports it.
  */
 export type Strategy = (metrics: StrategyMetrics, policy: Policy) => boolean;
 
@@ -97,7 +98,9 @@ export const BUILT_IN: Readonly<Record<StrategyName, Rule["opens"]>> = {
     reaches(failures, successes + failures, policy),
   slow_calls: ({ window: { successes, failures, slow } }, policy) =>
     reaches(slow, successes + failures, policy),
-  count_window: ({ last: { size, failures } }, policy) => reaches(failures, size, policy),
+  // Where pending outcomes are laid over, a full window is longer than it can be.
+  count_window: ({ last: { size, failures } }, policy) =>
+    reaches(failures, Math.min(size, policy.windowSize), policy),
 };
 
 /** Returns a user's strategy as a rule; one that throws is reported and opens nothing. */

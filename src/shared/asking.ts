@@ -6,7 +6,7 @@
 
 import { announceHalfOpened, announceTransition } from "../announce.ts";
 import { quote } from "../checks.ts";
-import { Circuit, type NamedStore, type Unit } from "../circuit.ts";
+import { Circuit, type NamedStore, type Refusal, type Unit } from "../circuit.ts";
 import type { Acquired, Answer, Awaitable, Changed, Driver, Snapshot, Tally } from "../contract.ts";
 import type { CircuitIdentity } from "../key.ts";
 import { newId } from "../records.ts";
@@ -36,7 +36,7 @@ const RECORD_EVERY_MS = 60_000;
 
 /** A circuit that asks a shared store, and keeps a view of the circuit from the answers. */
 export abstract class AskingCircuit extends Circuit {
-  readonly health: CircuitHealth = { reads: null, writes: null, refused: false };
+  health: CircuitHealth | null = null;
   protected readonly guard: StoreGuard;
   protected readonly trips: Trips;
   protected readonly view = new View();
@@ -160,7 +160,7 @@ export abstract class AskingCircuit extends Circuit {
   protected refresh(
     now: number,
     unit: Unit,
-    send: (place: Place) => Promise<void> = (place) =>
+    send: (place: Place) => Promise<unknown> = (place) =>
       this.read().finally(() => this.trips.leave(place)),
   ): Promise<unknown> | undefined {
     if (!this.view.isOlderThan(this.intervals.revalidateMs, now)) return undefined;
@@ -200,6 +200,13 @@ export abstract class AskingCircuit extends Circuit {
     this.learn(answer.snapshot, asked);
     this.note(answer);
     return answer;
+  }
+
+  /** Refuses a caller while others ask for the slots there are. */
+  protected refuseHerd(s: Snapshot, now: number, waitMs: number): Refusal {
+    const storeNow = this.view.storeNow(now);
+    const freeAt = storeNow + waitMs;
+    return this.refuse({ ...s, state: "HALF_OPEN", halfOpen: { ...s.halfOpen, freeAt } }, storeNow);
   }
 
   /** Makes the transition that is due. Returns `false` if the store could not be asked. */

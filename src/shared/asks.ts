@@ -31,11 +31,14 @@ const MOST_LOST = 8;
 /** `until` of an ask that is not noted. */
 const UNNOTED = -1;
 
+/** Of a circuit that asks nothing, as nearly all do nearly always. */
+const NONE: readonly never[] = [];
+
 /** The asks of one circuit. All moments are in ms on this isolate's clock. */
 export class Asks {
-  #asks: Ask[] = [];
-  /** When the last asks began, the newest last. */
-  #began: number[] = [];
+  #asks: readonly Ask[] = NONE;
+  /** When the last asks began, the newest last. Forgotten once no ask is left. */
+  #began: readonly number[] = NONE;
 
   /** Returns how many asks may be under way. */
   underWay(now: number, timeoutMs: number): number {
@@ -52,10 +55,10 @@ export class Asks {
   begin(now: number, timeoutMs: number, most: number): Ask | null {
     if (most === Infinity) return this.#beginUnnoted();
     if (this.underWay(now, timeoutMs) >= most) return null;
-    if (this.#began.push(now) > MOST_IN_TIMEOUT) this.#began.shift();
+    this.#began = [...this.#began, now].slice(-MOST_IN_TIMEOUT);
     const lost = this.#asks.find(({ until }) => !isUnderWay(until, now, timeoutMs));
     const ask = { token: this.#takeOver(lost), until: now + timeoutMs };
-    this.#asks.push(ask);
+    this.#asks = [...this.#asks, ask];
     return ask;
   }
 
@@ -88,13 +91,17 @@ export class Asks {
 
   /** Ends an ask whose token may hold a slot for nobody: it is to be asked for again. */
   lose(ask: Ask): void {
-    if (this.end(ask) && this.#asks.length < MOST_LOST) this.#asks.push({ ...ask, until: 0 });
+    const began = this.#began;
+    if (!this.end(ask) || this.#asks.length >= MOST_LOST) return;
+    this.#asks = [...this.#asks, { ...ask, until: 0 }];
+    this.#began = began;
   }
 
   #remove(ask: Ask): boolean {
-    const i = this.#asks.indexOf(ask);
-    if (i >= 0) this.#asks.splice(i, 1);
-    return i >= 0;
+    const held = this.#asks.includes(ask);
+    if (held) this.#asks = this.#asks.filter((other) => other !== ask);
+    if (this.#asks.length === 0) this.#asks = this.#began = NONE;
+    return held;
   }
 }
 
@@ -110,11 +117,7 @@ export async function turnToAsk(
   timeoutMs: number,
   isKnown: () => boolean,
 ): Promise<{ readonly turn: "ask" | "known" | "expired"; readonly leftMs: number }> {
-  for (let waitedMs = 0, delayMs = 10; waitedMs < timeoutMs; delayMs = Math.min(80, 2 * delayMs)) {
-    const ms = Math.min(delayMs, timeoutMs - waitedMs);
-    await new Promise<void>((resolve) => void setTimeout(resolve, ms));
-    waitedMs += ms;
-    const leftMs = timeoutMs - waitedMs;
+  for await (const leftMs of looks(timeoutMs)) {
     if (isKnown()) return { turn: "known", leftMs };
     if (leftMs === 0) break;
     const now = clock();
@@ -123,6 +126,19 @@ export async function turnToAsk(
     }
   }
   return { turn: "expired", leftMs: 0 };
+}
+
+/**
+ * Waits for 10, 20, 40, 80, 80 … ms, by timers of its own, until `timeoutMs` are over. Yields how many
+ * ms are left each time.
+ */
+export async function* looks(timeoutMs: number): AsyncGenerator<number> {
+  for (let waitedMs = 0, delayMs = 10; waitedMs < timeoutMs; delayMs = Math.min(80, 2 * delayMs)) {
+    const ms = Math.min(delayMs, timeoutMs - waitedMs);
+    await new Promise<void>((resolve) => void setTimeout(resolve, ms));
+    waitedMs += ms;
+    yield timeoutMs - waitedMs;
+  }
 }
 
 /** Returns `true` if an `acquire` may write: not out of CLOSED, nor within a cooldown. */

@@ -10,18 +10,17 @@
 import { announceUnconfirmed } from "../announce.ts";
 import type { Ending, Grant, Known, Refusal, Unit } from "../circuit.ts";
 import type { Awaitable, Recorded, Snapshot } from "../contract.ts";
-import { absentSnapshot, type Admission, TOTALS_ONLY } from "../records.ts";
+import { absentSnapshot, TOTALS_ONLY } from "../records.ts";
 import { isShut, verdict } from "../rules/machine.ts";
 import { segmentMs } from "../rules/window.ts";
 import { after, AskingCircuit } from "./asking.ts";
 import { Asks, MOST_COLD, turnToAsk } from "./asks.ts";
 import { within } from "./deadline.ts";
 import { scopeOf } from "./guard.ts";
+import { outcomeOf, type Outcomes } from "./outcomes.ts";
 import {
   GIVE_UP_MS,
   MOST_REFUSALS,
-  outcomeOf,
-  type Outcomes,
   PendingTallies,
   type PendingTally,
   tallyOf,
@@ -68,7 +67,7 @@ export class SharedCircuit extends AskingCircuit {
       // No later than it was noted, or the view would not be fresh.
       if (now < this.refusedUntil) {
         return s.state === "OPEN"
-          ? this.#refuseHerd(s, now, this.refusedUntil - now)
+          ? this.refuseHerd(s, now, this.refusedUntil - now)
           : this.refuse(s, storeNow);
       }
     } else if (plain && this.#asks.underWay(now, this.guard.timeoutMs) > 0) {
@@ -124,7 +123,7 @@ export class SharedCircuit extends AskingCircuit {
     for (;;) {
       const now = this.store.clock();
       const ask = this.#asks.begin(now, this.guard.timeoutMs, most);
-      if (ask === null) return this.#refuseHerd(s!, now, this.guard.timeoutMs);
+      if (ask === null) return this.refuseHerd(s!, now, this.guard.timeoutMs);
       const asking = this.askFor(ask.token, s);
       const answer = await within(asking, withinMs);
       if (answer === null) {
@@ -157,13 +156,6 @@ export class SharedCircuit extends AskingCircuit {
       : this.standIn.admit(now);
   }
 
-  /** Refuses a caller past the cooldown, while others ask for the slots there are. */
-  #refuseHerd(s: Snapshot, now: number, waitMs: number): Refusal {
-    const storeNow = this.view.storeNow(now);
-    const freeAt = storeNow + waitMs;
-    return this.refuse({ ...s, state: "HALF_OPEN", halfOpen: { ...s.halfOpen, freeAt } }, storeNow);
-  }
-
   /** Notes until when nobody need ask, because no half-open slot can be free before. */
   #noteFullHouse(s: Snapshot, granted: boolean): void {
     const { freeAt, inFlight } = s.halfOpen;
@@ -186,7 +178,7 @@ export class SharedCircuit extends AskingCircuit {
   /** Sends the write that may end the stand-in, unless the store is left alone. */
   #probe(now: number, unit: Unit): Promise<unknown> | undefined {
     if (!this.standIn.begun || this.guard.blocks("writes", this, now)) return undefined;
-    if (this.#countWaiting(now) === 0) this.#pending.addProbe(now);
+    if (this.seal(now) === 0) this.#pending.addProbe(now);
     return unit.background(this.trips.send(this, now));
   }
 
@@ -197,12 +189,11 @@ export class SharedCircuit extends AskingCircuit {
       grant !== this.opened || this.standIn.begun || this.#strong ||
       this.driver.describe !== undefined || this.guard.blocks("writes", this, at)
     ) return false;
-    return joinSuccess(this.#sending(), grant, at);
+    return joinSuccess(this.sending(), grant, at);
   }
 
   override settle(grant: Grant, ending: Ending, unit: Unit): Promise<void> | void {
-    const { at, kind } = ending;
-    const counts = kind !== "neutral";
+    const { at, kind, retryAfterMs } = ending;
     // The stand-in counts and announces the calls that it admitted; the store learns of them later.
     const absorbed = this.standIn.settle(grant, ending);
     const held = this.guard.blocks("writes", this, at);
@@ -210,15 +201,22 @@ export class SharedCircuit extends AskingCircuit {
       return held ? this.#keepForLater(grant, ending) : this.#sendAtOnce(grant, ending, unit);
     }
     if (!absorbed) this.#tell(grant, ending);
-    if (!counts) return;
+    if (kind === "neutral") return;
     const outcomes = this.#outcomesOf(grant, ending);
     if (held && !absorbed) this.standIn.absorb(grant, outcomes, at);
-    this.#gather(grant, outcomes, ending, absorbed || held);
+    const segment = segmentMs(this.policy.windowMs);
+    const own = absorbed || held;
+    const tally = this.#pending.gather(grant, outcomes, retryAfterMs, at, segment, own);
+    this.store.unsent.add(this);
     if (held) return;
-    if (!wantsSending(this.#sending(), at)) {
-      return this.#strong ? this.trips.await(this) : undefined;
-    }
-    return unit.background(this.trips.send(this, at)) as Promise<void> | undefined;
+    const { holder } = unit;
+    const fails = holder !== "process" && outcomes.failures > 0 && grant.generation !== TOTALS_ONLY;
+    // Where nobody would hold what waits, nothing gathers.
+    const alone = fails && holder === "caller";
+    if (alone) this.#pending.seal();
+    const wants = alone || wantsSending(this.sending(), at);
+    if (wants || fails) return this.trips.dispatch(this, unit, at, wants, fails ? tally : null);
+    if (this.#strong) this.trips.await(this);
   }
 
   /** Returns `true` for outcomes that the store has before the caller hears of them. */
@@ -250,27 +248,14 @@ export class SharedCircuit extends AskingCircuit {
       ...earlier.map((each) => () => this.deliver(each, at)),
       () => this.#send(tally, at, false, { grant, ending }),
     ]);
+    // Outcomes that an outage left behind, or that come to wait meanwhile, follow.
+    const followed = sent.then(() => this.trips.goOn(this));
     // The call waits for it; a request that dies before that takes no slot with it.
-    unit.background(sent);
-    // Tallies that an outage left behind go along.
-    if (this.#strong || !wantsSending(this.#sending(), at)) return sent;
-    const rest = unit.background(this.trips.send(this, at));
-    return rest === undefined ? sent : Promise.all([sent, rest]).then(() => {});
+    return (unit.background(followed) ?? sent) as Promise<void>;
   }
 
   #outcomesOf(grant: Grant, ending: Ending): Outcomes {
     return outcomeOf(ending, this.noteFailure(grant, ending), this.driver.describe);
-  }
-
-  #gather(
-    under: Admission,
-    outcomes: Outcomes,
-    { at, retryAfterMs }: Ending,
-    absorbed: boolean,
-  ): void {
-    const segment = segmentMs(this.policy.windowMs);
-    this.#pending.gather(under, outcomes, retryAfterMs, at, segment, absorbed);
-    this.store.unsent.add(this);
   }
 
   #tell(grant: Grant, ending: Ending): void {
@@ -315,8 +300,9 @@ export class SharedCircuit extends AskingCircuit {
 
   // Sending tallies
 
-  override flush(): Promise<void> {
-    return this.trips.send(this, this.store.clock());
+  override async flush(): Promise<void> {
+    this.#pending.seal();
+    await this.trips.send(this, this.store.clock());
   }
 
   override abandon(): void {
@@ -324,11 +310,19 @@ export class SharedCircuit extends AskingCircuit {
     for (const tally of this.#pending.take(Infinity)) this.#giveUp(tally);
   }
 
-  #sending(): Sending {
+  /** Returns what sending depends on. */
+  sending(): Sending {
     const { timeoutMs } = this.guard;
-    const { policy, view } = this;
-    const intervals = this.pace ?? policy;
-    return { pending: this.#pending, view, policy, intervals, timeoutMs, prompt: this.#strong };
+    const { policy, view, pace } = this;
+    return {
+      pending: this.#pending,
+      view,
+      policy,
+      intervals: pace ?? policy,
+      timeoutMs,
+      prompt: this.#strong,
+      holdMs: pace?.firstMs ?? 0,
+    };
   }
 
   /** Seals what is gathered: it is to be sent as it is. Returns how many tallies wait. */
@@ -344,7 +338,9 @@ export class SharedCircuit extends AskingCircuit {
   /** Hands over sealed tallies, at most so many; none while the store is left alone. */
   take(now: number, most: number, always: boolean): readonly PendingTally[] {
     if (!always && this.guard.blocks("writes", this, now)) return [];
-    if (this.#strong) this.#pending.seal();
+    // Outcomes that would not go along gather on.
+    const goesAlong = this.#countWaiting(now) < most;
+    if (goesAlong && (this.#strong || wantsSending(this.sending(), now))) this.#pending.seal();
     return this.#pending.take(now, this.guard.timeoutMs, most);
   }
 
@@ -415,8 +411,12 @@ export class SharedCircuit extends AskingCircuit {
     if (call !== null && this.store.events.hearsCalls) {
       this.tellCall(call.grant, call.ending, false);
     }
-    if (!tally.absorbed) this.standIn.absorb(tally, tally, tally.lastAt);
-    tally.absorbed = true;
+    // The tallies that waited for it are not sent either.
+    const held = this.guard.blocks("writes", this, this.store.clock());
+    for (const each of [tally, ...held ? this.#pending.unsent : []]) {
+      if (!each.absorbed) this.standIn.absorb(each, each, each.lastAt);
+      each.absorbed = true;
+    }
     if (scopeOf(cause) === null) return "unreached";
     const { taken } = this.guard;
     if (tally.refusals++ === 0) tally.refusedAt = taken;

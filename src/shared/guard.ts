@@ -17,7 +17,7 @@ import { withDeadline } from "./deadline.ts";
 /** The kind of a request. A store may answer reads and refuse writes. */
 export type RequestKind = "reads" | "writes";
 
-/** The back-offs of one circuit. Made when its first request is refused. */
+/** The back-offs of one circuit. */
 export interface CircuitHealth {
   reads: Backoff | null;
   writes: Backoff | null;
@@ -28,7 +28,8 @@ export interface CircuitHealth {
 /** The circuit whose request it is. */
 export interface Requester {
   readonly identity: CircuitIdentity;
-  readonly health: CircuitHealth;
+  /** `null` until the store has failed it. */
+  health: CircuitHealth | null;
 }
 
 /** A request to a store. */
@@ -111,7 +112,7 @@ export class StoreGuard {
   blocks(kind: RequestKind, circuit: Requester | null, now: number): boolean {
     if (this.#transport.down(now)) return true;
     const { backoff, refused } = this.#kinds[kind];
-    const own = circuit?.health[kind] ?? null;
+    const own = circuit?.health?.[kind] ?? null;
     if (own !== null && own.down(now)) return true;
     if (!backoff.failing) return false;
     if (backoff.down(now)) return true;
@@ -126,7 +127,7 @@ export class StoreGuard {
     kind: RequestKind = "reads",
     circuit: Requester | null = null,
   ): StoreUnavailableError {
-    const scopes = [this.#transport, this.#kinds[kind].backoff, circuit?.health[kind] ?? null];
+    const scopes = [this.#transport, this.#kinds[kind].backoff, circuit?.health?.[kind] ?? null];
     const left = scopes.map((scope) => scope?.failing ? scope.leftMs(now) : 0);
     const retryAfterMs = Math.max(1, ...left.map(Math.ceil));
     return new StoreUnavailableError(this.#name, retryAfterMs, this.#cause ?? undefined);
@@ -180,7 +181,7 @@ export class StoreGuard {
   }
 
   #begin(kind: RequestKind, circuit: Requester | null, now: number): Attempt {
-    const scopes = [this.#transport, this.#kinds[kind].backoff, circuit?.health[kind] ?? null];
+    const scopes = [this.#transport, this.#kinds[kind].backoff, circuit?.health?.[kind] ?? null];
     return {
       number: ++this.#sent,
       probes: scopes.flatMap((backoff) =>
@@ -198,14 +199,14 @@ export class StoreGuard {
       for (const kind of proved === "writes" ? ["reads", "writes"] as const : [proved]) {
         this.#kinds[kind].backoff.answered(now);
         this.#kinds[kind].refused.clear();
-        circuit?.health[kind]?.answered(now);
+        circuit?.health?.[kind]?.answered(now);
       }
     });
     for (const { backoff, probing } of probes) if (probing) backoff.inconclusive(now);
-    if (circuit === null || !circuit.health.refused) return;
-    const { reads, writes } = circuit.health;
-    if (reads?.failing || writes?.failing) return;
-    circuit.health.refused = false;
+    if (circuit === null) return;
+    const { health } = circuit;
+    if (!health?.refused || health.reads?.failing || health.writes?.failing) return;
+    health.refused = false;
     const store = this.#name;
     this.#events.emit("store_recovered", { store, circuit: { ...circuit.identity } });
   }
@@ -265,8 +266,9 @@ export class StoreGuard {
     if (scope === null) {
       const answeredMeanwhile = this.#lastAnswered > attempt.number;
       if (circuit === undefined || !answeredMeanwhile) return [this.#transport];
-      circuit.health.refused = true;
-      return [this.#own(circuit, asked)];
+      const own = this.#own(circuit, asked);
+      circuit.health!.refused = true;
+      return [own];
     }
     this.#reached(attempt.number, this.#clock());
     // A refused `acquire` is a refused write: it only reads before.
@@ -277,7 +279,7 @@ export class StoreGuard {
     // Unless nobody is answered who looks in this way.
     const looking = kind === asked ? [] : this.#ofAll(asked, circuit);
     if (scope === "store") return [this.#kinds[kind].backoff, own, ...looking];
-    circuit.health.refused = true;
+    circuit.health!.refused = true;
     const [widest = own, ...others] = [...this.#ofAll(kind, circuit), ...looking];
     return widest === own ? [own] : [widest, ...others, own];
   }
@@ -292,7 +294,8 @@ export class StoreGuard {
     return refused.size >= MANY ? [backoff] : [];
   }
 
-  #own({ health }: Requester, kind: RequestKind): Backoff {
+  #own(circuit: Requester, kind: RequestKind): Backoff {
+    const health = circuit.health ??= { reads: null, writes: null, refused: false };
     return health[kind] ??= new Backoff(this.timeoutMs);
   }
 }

@@ -6,18 +6,9 @@
  */
 
 import { overlay } from "../rules/snapshot.ts";
-import type { Ending } from "../circuit.ts";
-import type { Driver, Snapshot, Tally } from "../contract.ts";
+import type { Snapshot, Tally } from "../contract.ts";
 import { type Admission, isLate, isSame, newId, TOTALS_ONLY } from "../records.ts";
-
-/** How one or more calls ended. */
-export interface Outcomes {
-  readonly successes: number;
-  readonly failures: number;
-  readonly slow: number;
-  /** Where calls are audited, the text that may be kept of the failure's error. Left out elsewhere. */
-  readonly text?: string | null;
-}
+import type { Outcomes } from "./outcomes.ts";
 
 /** Where calls are audited: the places of slow calls in the tally, and the texts of errors. */
 interface Details {
@@ -40,9 +31,10 @@ export interface PendingTally extends Outcomes {
   details: Details | null;
   /** The longest `Retry-After` of its failures, in ms; 0 without one. */
   retryAfterMs: number;
-  /** When the first and the last of its outcomes ended, in ms. */
+  /** When the first and the last of its outcomes ended, in ms, and when the first failure did. */
   firstAt: number;
   lastAt: number;
+  failedAt: number;
   /** When it was first sent, in ms; `null` before that; `-Infinity` if the clock has gone back since. */
   sentAt: number | null;
   /** Until when an answer may come, in ms. */
@@ -79,7 +71,6 @@ export class PendingTallies {
   #waiting: readonly PendingTally[] = NONE;
   /** Under way; `null` while there is none. */
   #busy: Set<PendingTally> | null = null;
-  #successesBusy = 0;
   /** The earliest moment at which something under way lapses; `null` while nothing is under way. */
   #lapseAt: number | null = null;
   /** The clock when it was last read; `null` while nothing that was sent is left. */
@@ -102,7 +93,10 @@ export class PendingTallies {
     this.#gathering.rejected++;
   }
 
-  /** Gathers outcomes with those before them, as long as they belong together. */
+  /**
+   * Gathers outcomes with those before them, as long as they belong together: successes, then failures.
+   * Returns the tally that they are part of.
+   */
   gather(
     under: Admission,
     outcomes: Outcomes,
@@ -110,7 +104,7 @@ export class PendingTallies {
     now: number,
     segmentMs: number,
     absorbed = false,
-  ): void {
+  ): PendingTally {
     this.#see(now);
     let tally = this.#gathering;
     if (tally !== null && tally.successes + tally.failures === 0) {
@@ -121,15 +115,17 @@ export class PendingTallies {
       tally.firstAt = now;
       tally.absorbed = absorbed;
     } else if (
-      tally !== null && (tally.absorbed !== absorbed || !belongs(tally, under, now, segmentMs))
+      tally !== null &&
+      (tally.absorbed !== absorbed || !belongs(tally, under, now, segmentMs) ||
+        // So that the order inside is known.
+        outcomes.successes > 0 && hasFailed(tally))
     ) {
       this.seal();
       tally = null;
     }
     this.#gathering = tally ??= this.#tally(under, null, now, absorbed);
     add(tally, outcomes, retryAfterMs, now);
-    // A failure ends its tally, so that the order inside is known.
-    if (outcomes.failures > 0 && under.generation !== TOTALS_ONLY) this.seal();
+    return tally;
   }
 
   /** Adds a tally of nothing: to send it shows whether the store takes writes. */
@@ -160,8 +156,8 @@ export class PendingTallies {
   }
 
   /**
-   * Returns the tally that one more success may simply be added to: nothing waits and nothing lapses,
-   * so that there is nothing to send. Returns `null` otherwise.
+   * Returns the tally that one more success may simply be added to: nothing lapses, and nothing waits
+   * but for what is under way. Returns `null` otherwise.
    */
   joinable(
     under: Admission,
@@ -170,8 +166,8 @@ export class PendingTallies {
     timeoutMs: number,
   ): PendingTally | null {
     const tally = this.#gathering;
-    if (tally === null || tally.details !== null || tally.absorbed) return null;
-    if (this.#waiting.length > 0) return null;
+    if (tally === null || tally.details !== null || tally.absorbed || hasFailed(tally)) return null;
+    if (this.#waiting.length > 0 && this.#busy === null) return null;
     if (this.#seenAt !== null) {
       if (now < this.#seenAt) return null;
       this.#seenAt = now;
@@ -187,9 +183,14 @@ export class PendingTallies {
     return this.#waiting.length;
   }
 
-  /** `true` while successes are under way, as far as `countWaiting` has looked. */
-  get successesUnderWay(): boolean {
-    return this.#successesBusy > 0;
+  /** `true` while a tally is under way, as far as `countWaiting` has looked. */
+  get underWay(): boolean {
+    return this.#busy !== null;
+  }
+
+  /** `true` if a failure that counts is being gathered. */
+  get gathersFailure(): boolean {
+    return this.#gathering !== null && hasFailed(this.#gathering);
   }
 
   /** Seals the gathered tally: it waits to be sent as it is. */
@@ -234,7 +235,6 @@ export class PendingTallies {
   sending(tally: PendingTally, now: number, timeoutMs: number): void {
     tally.busyUntil = now + timeoutMs;
     this.#busy ??= new Set();
-    if (!this.#busy.has(tally) && tally.successes > 0) this.#successesBusy++;
     this.#busy.add(tally);
     this.#lapseAt = Math.min(this.#lapseAt ?? Infinity, tally.busyUntil);
     this.#see(now);
@@ -255,10 +255,14 @@ export class PendingTallies {
     if (this.#busy === null && this.#waiting.length === 0) this.#seenAt = null;
   }
 
-  /** Returns the Snapshot with all pending tallies added. */
-  lay(snapshot: Snapshot): Snapshot {
-    for (const tally of [...this.#waiting, ...this.#busy ?? [], this.#gathering]) {
-      if (tally === null) continue;
+  /** The tallies that are neither under way nor done with, oldest first. */
+  get unsent(): readonly PendingTally[] {
+    return this.#gathering === null ? this.#waiting : [...this.#waiting, this.#gathering];
+  }
+
+  /** Returns the Snapshot with all pending tallies added, or those under way. */
+  lay(snapshot: Snapshot, which: "all" | "under way" = "all"): Snapshot {
+    for (const tally of [...this.#busy ?? [], ...which === "all" ? this.unsent : NONE]) {
       snapshot = overlay(snapshot, { ...tally, current: !isLate(tally, snapshot) });
     }
     return snapshot;
@@ -305,7 +309,6 @@ export class PendingTallies {
 
   #land(tally: PendingTally): boolean {
     if (!this.#busy?.delete(tally)) return false;
-    if (tally.successes > 0) this.#successesBusy--;
     if (this.#busy.size === 0) this.#busy = this.#lapseAt = null;
     return true;
   }
@@ -342,6 +345,7 @@ export class PendingTallies {
       retryAfterMs: 0,
       firstAt: now,
       lastAt: now,
+      failedAt: now,
       sentAt: null,
       busyUntil: 0,
       absorbed,
@@ -358,11 +362,17 @@ function belongs(tally: PendingTally, under: Admission, now: number, segmentMs: 
   return under.generation === TOTALS_ONLY || (span >= 0 && span < segmentMs);
 }
 
+/** Returns `true` if a tally has failures, and they count in a generation. */
+function hasFailed({ failures, generation }: PendingTally): boolean {
+  return failures > 0 && generation !== TOTALS_ONLY;
+}
+
 /** An outage gathers calls without end; the details of this many are kept. */
 const MAX_DETAILS = 1_000;
 
 function add(tally: PendingTally, outcomes: Outcomes, retryAfterMs: number, now: number): void {
   if (outcomes.text !== undefined) detail(tally, outcomes);
+  if (tally.failures === 0) tally.failedAt = now;
   tally.successes += outcomes.successes;
   tally.failures += outcomes.failures;
   tally.slow += outcomes.slow;
@@ -383,43 +393,13 @@ function detail(tally: PendingTally, { failures, slow, text = null }: Outcomes):
   if (failures > 0 && place === errors.length && place < MAX_DETAILS) errors.push(text);
 }
 
-/**
- * Returns how one call ended, as tallies count it.
- *
- * @param describe Where calls are audited: returns the text that may be kept of an error.
- */
-export function outcomeOf(
-  { kind, slow, error }: Pick<Ending, "kind" | "slow" | "error">,
-  failed: boolean,
-  describe: Driver["describe"],
-): Outcomes {
-  const counts = kind !== "neutral";
-  const outcome = {
-    successes: counts && !failed ? 1 : 0,
-    failures: failed ? 1 : 0,
-    slow: counts && slow ? 1 : 0,
-  };
-  if (describe === undefined) return outcome;
-  return {
-    ...outcome,
-    text: kind === "failure" && error !== undefined ? textOf(describe, error) : null,
-  };
-}
-
-function textOf(describe: NonNullable<Driver["describe"]>, error: unknown): string | null {
-  try {
-    return describe(error) ?? null;
-  } catch {
-    return null;
-  }
-}
-
 /** Returns a pending tally as it is sent. */
 export function tallyOf(pending: PendingTally, at: number): Omit<Tally, "shape" | "policyHash"> {
   const { id, epoch, generation, began, lastAt } = pending;
   const { successes, failures, rejected, slow, lease } = pending;
   const ageMs = Math.max(0, at - lastAt);
-  const counts = { successes, failures, rejected, slow, ageMs, lease };
+  const first = failures > 1 ? { firstFailureAgeMs: Math.max(0, at - pending.failedAt) } : null;
+  const counts = { successes, failures, rejected, slow, ageMs, ...first, lease };
   const tally = { id, at, epoch, generation, began, ...counts };
   if (pending.details === null) return tally;
   const { slowSuccesses, slowFailures, errors } = pending.details;

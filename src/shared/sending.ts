@@ -5,14 +5,16 @@
  */
 
 import type { Driver, Snapshot } from "../contract.ts";
-import { type Admission, isLate, together } from "../records.ts";
+import { type Admission, together } from "../records.ts";
 import { verdict } from "../rules/machine.ts";
 import type { CircuitPolicyData } from "../rules/policy.ts";
-import { overlay } from "../rules/snapshot.ts";
 import { segmentMs } from "../rules/window.ts";
 import type { Intervals } from "./pace.ts";
-import type { PendingTallies, PendingTally } from "./pending.ts";
+import type { PendingTallies } from "./pending.ts";
 import type { View } from "./view.ts";
+
+/** How many tallies wait for a request at most: where each is a request of its own, further ones help. */
+export const MANY = 16;
 
 /** The facts that the decision depends on. */
 export interface Sending {
@@ -23,43 +25,44 @@ export interface Sending {
   readonly intervals: Intervals;
   /** How long a request may be under way, in ms. */
   readonly timeoutMs: number;
-  /** `true` if successes are sent as soon as none is under way. Meanwhile they gather. */
+  /** `true` if successes are sent as soon as nothing is under way. Meanwhile they gather. */
   readonly prompt: boolean;
+  /** How long a failure waits, in ms: 0, unless this isolate holds back. */
+  readonly holdMs: number;
 }
 
-/** Returns `true` if the end of a call is the moment to send. */
-export function wantsSending(
-  { pending, view, policy, intervals, timeoutMs, prompt }: Sending,
-  now: number,
-): boolean {
-  if (pending.countWaiting(now, timeoutMs) > 0) return true;
+/** Returns `true` if this is the moment to send: the end of a call, or of a request. */
+export function wantsSending(sending: Sending, now: number): boolean {
+  const { pending, view, policy, intervals, timeoutMs, prompt } = sending;
+  const waiting = pending.countWaiting(now, timeoutMs);
   const tally = pending.gathering;
-  if (tally === null) return false;
-  if (prompt) return !pending.successesUnderWay;
-  const { successes, failures, firstAt } = tally;
-  if (isDue(successes + failures, now - firstAt, intervals)) return true;
+  if (prompt) return waiting > 0 || (tally !== null && !pending.underWay);
+  // The request that is under way takes along what has come to wait until it is answered.
+  if (pending.underWay) return waiting >= MANY || completesVerdict(sending, now);
+  if (waiting > 0) return true;
+  if (pending.gathersFailure && now - tally!.failedAt >= sending.holdMs) return true;
+  // Rejections alone go along with the next tally, or with a refresh.
+  if (tally === null || tally.successes + tally.failures === 0) return false;
+  if (isDue(tally.successes + tally.failures, now - tally.firstAt, intervals)) return true;
   const s = view.current(now);
-  if (s === null) return true;
-  // A success under way resets the run of failures, and its answer renews the view.
-  if (pending.successesUnderWay) return false;
-  return isWorthAsking(s, view, intervals, now) || completesVerdict(tally, s, policy);
+  return s === null || isWorthAsking(s, sending, now) ||
+    (policy.judgesSuccesses && completesVerdict(sending, now));
 }
 
 /**
  * Adds a success to the gathered tally where that is all there is to do, as after nearly every call.
  * Returns `false`, having done nothing, where `wantsSending` may be `true` afterwards.
  */
-export function joinSuccess(
-  { pending, view, policy, intervals, timeoutMs }: Sending,
-  under: Admission,
-  now: number,
-): boolean {
+export function joinSuccess(sending: Sending, under: Admission, now: number): boolean {
+  const { pending, view, policy, intervals, timeoutMs } = sending;
   if (policy.judgesSuccesses) return false;
   const tally = pending.joinable(under, now, segmentMs(policy.windowMs), timeoutMs);
   const s = view.current(now);
   if (tally === null || s === null) return false;
-  if (isDue(tally.successes + 1, now - tally.firstAt, intervals)) return false;
-  if (!pending.successesUnderWay && isWorthAsking(s, view, intervals, now)) return false;
+  if (!pending.underWay) {
+    if (isDue(tally.successes + 1, now - tally.firstAt, intervals)) return false;
+    if (isWorthAsking(s, sending, now)) return false;
+  }
   tally.successes++;
   tally.lastAt = now;
   return true;
@@ -72,20 +75,24 @@ function isDue(outcomes: number, waitedMs: number, intervals: Intervals): boolea
     waitedMs >= Math.min(flushIntervalMs, segmentMs(windowMs));
 }
 
-/** Returns `true` if the answer is wanted: it ends a run of failures, or renews the view. */
+/**
+ * Returns `true` if the answer is wanted: it renews the view, or ends a run of failures that those of other
+ * isolates might soon make long enough.
+ */
 function isWorthAsking(
-  s: Snapshot,
-  view: View,
-  { revalidateMs }: Intervals,
+  { consecutiveFailures }: Snapshot,
+  { view, policy: { failureThreshold, opensOnAnything }, intervals }: Sending,
   now: number,
 ): boolean {
-  return s.consecutiveFailures > 0 || view.isOlderThan(revalidateMs, now);
+  const halfway = opensOnAnything ? 1 : failureThreshold / 2;
+  return consecutiveFailures >= halfway || view.isOlderThan(intervals.revalidateMs, now);
 }
 
-/** Returns `true` if the gathered outcomes, all of them successes, make a verdict due. */
-function completesVerdict(tally: PendingTally, s: Snapshot, policy: CircuitPolicyData): boolean {
-  return policy.judgesSuccesses && !isLate(tally, s) &&
-    verdict(overlay(s, { ...tally, current: true }), policy) !== null;
+/** Returns `true` if what waits makes a verdict due, and what is under way does not by itself. */
+function completesVerdict({ pending, view, policy }: Sending, now: number): boolean {
+  const s = view.current(now);
+  return s !== null && verdict(pending.lay(s), policy) !== null &&
+    !(pending.underWay && verdict(pending.lay(s, "under way"), policy) !== null);
 }
 
 /** Sends one after the other: in one trip, where the driver can, and by turns elsewhere. */

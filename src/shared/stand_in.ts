@@ -22,7 +22,7 @@ import { type Admission, admissionOf, TOTALS_ONLY } from "../records.ts";
 import { isShut } from "../rules/machine.ts";
 import type { CircuitPolicyData } from "../rules/policy.ts";
 import type { Requester, StoreGuard } from "./guard.ts";
-import type { Outcomes } from "./pending.ts";
+import type { Outcomes } from "./outcomes.ts";
 import type { View } from "./view.ts";
 
 /** The part of a circuit that its stand-in uses. */
@@ -33,20 +33,26 @@ export interface Principal extends Requester {
   refuse(s: Snapshot, now: number): Refusal;
 }
 
+/** A stand-in that has begun. */
+interface Begun {
+  /** This isolate's own breaker. */
+  readonly circuit: LocalCircuit;
+  /** The grant under which it counts calls that the store had admitted. */
+  readonly base: Grant;
+  /** The number that the next request had when it began. */
+  readonly asked: number;
+  /** When the last failure was that it counted, in ms. */
+  failedAt: number;
+}
+
 /** Decides for one circuit while the store cannot be used, as `onStoreError` has it. */
 export class StandIn {
   readonly #principal: Principal;
   readonly #view: View;
   readonly #guard: StoreGuard;
   readonly #states: LocalStates;
-  /** This isolate's own breaker; `null` while the store decides. */
-  #circuit: LocalCircuit | null = null;
-  /** The grant under which it counts calls that the store had admitted. */
-  #base: Grant = UNKNOWN;
-  /** When the last failure was that it counted, in ms. */
-  #failedAt = -Infinity;
-  /** The number that the next request had when it began. */
-  #beganAs = 0;
+  /** `null` while the store decides, as nearly always. */
+  #begun: Begun | null = null;
 
   constructor(principal: Principal, view: View, guard: StoreGuard, states: LocalStates) {
     this.#principal = principal;
@@ -57,7 +63,7 @@ export class StandIn {
 
   /** `true` once it has begun, until the store has confirmed a write. */
   get begun(): boolean {
-    return this.#circuit !== null;
+    return this.#begun !== null;
   }
 
   /**
@@ -66,12 +72,12 @@ export class StandIn {
    * @param asked The number of the request, from the view.
    */
   confirmed(asked: number): void {
-    if (asked > this.#beganAs) this.#circuit = null;
+    if (this.#begun !== null && asked > this.#begun.asked) this.#begun = null;
   }
 
   /** Returns `true` while it decides. */
   decides(now: number): boolean {
-    return this.#circuit !== null && this.override(now) === null;
+    return this.#begun !== null && this.override(now) === null;
   }
 
   /**
@@ -91,7 +97,7 @@ export class StandIn {
       case "allow":
         return this.#forbidden(now) ?? UNCOUNTED;
       case "local": {
-        const decided = this.#begin().admit();
+        const decided = this.#begin().circuit.admit();
         if (decided.refused !== null) return decided;
         const under = underClosed(this.#view.current(now));
         return { ...UNCOUNTED, ...under, silent: decided.silent, alone: decided };
@@ -104,9 +110,10 @@ export class StandIn {
    * for other calls, and once it has ended.
    */
   settle({ alone }: Grant, ending: Ending): boolean {
-    if (alone === null || this.#circuit === null) return false;
-    if (ending.kind === "failure") this.#failedAt = ending.at;
-    this.#circuit.settle(alone, ending);
+    const begun = this.#begun;
+    if (alone === null || begun === null) return false;
+    if (ending.kind === "failure") begun.failedAt = ending.at;
+    begun.circuit.settle(alone, ending);
     return true;
   }
 
@@ -115,21 +122,22 @@ export class StandIn {
     if (this.#principal.policy.onStoreError !== "local" || under.generation === TOTALS_ONLY) return;
     if (outcomes.successes + outcomes.failures === 0) return;
     const late = this.#view.isLate(under, at);
-    const circuit = this.#begin();
-    const counted = at < this.#failedAt ? failuresOf(outcomes) : outcomes;
-    if (outcomes.failures > 0) this.#failedAt = Math.max(this.#failedAt, at);
-    circuit.absorb(late ? UNCOUNTED : this.#base, counted, at);
+    const begun = this.#begin();
+    const counted = at < begun.failedAt ? failuresOf(outcomes) : outcomes;
+    if (outcomes.failures > 0) begun.failedAt = Math.max(begun.failedAt, at);
+    begun.circuit.absorb(late ? UNCOUNTED : begun.base, counted, at);
   }
 
   /** Opens because the store has enough failures for it and could not make the transition. */
   takeOver(at: number): void {
     if (this.#principal.policy.onStoreError !== "local") return;
-    this.#begin().absorb(this.#base, NO_OUTCOMES, at);
+    const { circuit, base } = this.#begin();
+    circuit.absorb(base, NO_OUTCOMES, at);
   }
 
   /** Returns its snapshot. Only while it has begun. */
   peek(): Known {
-    return { ...this.#circuit!.peek(), local: true };
+    return { ...this.#begun!.circuit.peek(), local: true };
   }
 
   /** Returns a refusal if the cached Snapshot still forbids calls. */
@@ -140,17 +148,17 @@ export class StandIn {
   }
 
   /** Begins from the cached Snapshot, unless it has begun. */
-  #begin(): LocalCircuit {
-    if (this.#circuit !== null) return this.#circuit;
+  #begin(): Begun {
+    if (this.#begun !== null) return this.#begun;
     const { identity, policy } = this.#principal;
     const now = this.#principal.store.clock();
     const last = this.#view.current(now);
     const local = this.#states.of(this.#principal.store);
-    this.#base = beginAnew(local.driver, identity.key, policy, last, this.#view.storeNow(now));
-    this.#beganAs = this.#view.ask();
-    this.#failedAt = -Infinity;
+    const base = beginAnew(local.driver, identity.key, policy, last, this.#view.storeNow(now));
+    const asked = this.#view.ask();
     this.#view.distrust();
-    return this.#circuit = new LocalCircuit(identity, policy, local, true);
+    const circuit = new LocalCircuit(identity, policy, local, true);
+    return this.#begun = { circuit, base, asked, failedAt: -Infinity };
   }
 }
 

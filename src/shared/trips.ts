@@ -9,8 +9,11 @@
 
 import type { Clock, Driver } from "../contract.ts";
 import { together } from "../records.ts";
-import type { StoreGuard } from "./guard.ts";
+import type { Unit } from "../admission.ts";
+import { looks } from "./asks.ts";
+import type { Requester, StoreGuard } from "./guard.ts";
 import type { PendingTally } from "./pending.ts";
+import { MANY, type Sending, wantsSending } from "./sending.ts";
 
 /** The number of concurrent trips with tallies and refreshes. */
 const MOST_TRIPS = 6;
@@ -23,7 +26,9 @@ const MOST_ROUNDS = 16;
 export type Delivery = "taken" | "refused" | "unreached" | "given up";
 
 /** A circuit that has tallies to send. */
-export interface Sender {
+export interface Sender extends Requester {
+  /** Returns what sending depends on. */
+  sending(): Sending;
   /** Seals what is gathered: it is to be sent as it is. Returns how many tallies wait. */
   seal(now: number): number;
   /**
@@ -87,20 +92,65 @@ export class Trips {
     this.#waiting.set(sender, Infinity);
   }
 
-  /** Sends what a circuit has pending, or has it taken along by a trip that is under way. */
-  async send(sender: Sender, now: number, place = this.takePlace(now)): Promise<void> {
-    sender.seal(now);
+  /**
+   * Sends what a circuit has pending in the background, in trips that follow each other while there is
+   * something to take along. Returns what must be waited for.
+   *
+   * @param wants `false` to leave it to a trip that is under way.
+   * @param failure On a Worker, whose requests may die: a failure that this request looks after until it
+   * is sent.
+   */
+  dispatch(
+    sender: Sender,
+    unit: Unit,
+    now: number,
+    wants: boolean,
+    failure: PendingTally | null,
+  ): Promise<void> | undefined {
+    const work = async () => {
+      const isLeft = wants && await this.send(sender, now);
+      if (isLeft && unit.holder === "process") {
+        this.dispatch(sender, unit, this.#clock(), true, null);
+      }
+      const waits = () => failure !== null && sender.sending().pending.unsent.includes(failure);
+      if (!waits()) return;
+      for await (const _ of looks(this.#guard.timeoutMs)) {
+        now = this.#clock();
+        if (!waits() || this.#guard.blocks("writes", sender, now)) return;
+        await this.goOn(sender, now);
+      }
+    };
+    return unit.background(work()) as Promise<void> | undefined;
+  }
+
+  /** Sends what a circuit has pending, if this is the moment. */
+  async goOn(sender: Sender, now = this.#clock()): Promise<void> {
+    if (wantsSending(sender.sending(), now)) await this.send(sender, now);
+  }
+
+  /**
+   * Sends what a circuit has pending, or has it taken along by a trip that is under way. Returns `true`
+   * if things wait that the trip may not take along any more.
+   */
+  async send(sender: Sender, now: number, place = this.takePlace(now)): Promise<boolean> {
+    // Where many wait, what is gathered could not go along, and gathers on.
+    if (sender.sending().pending.unsent.length <= MANY) sender.seal(now);
     this.await(sender);
-    if (place === null) return;
+    if (place === null) return false;
     try {
       for (let round = 0; round < MOST_ROUNDS; round++) {
         const load = loadFrom(this.#waiting, this.#capacity, now, false);
-        if (load.length === 0) break;
+        if (load.length === 0) return false;
         await this.#deliver(load, now);
         now = this.#clock();
-        if (this.#guard.blocks("writes", null, now)) break;
+        if (this.#guard.blocks("writes", null, now)) return false;
+        for (const [sender] of load) if (wantsSending(sender.sending(), now)) this.await(sender);
         place.until = now + this.#guard.timeoutMs;
       }
+      for (const waiting of this.#waiting.keys()) {
+        if (wantsSending(waiting.sending(), now)) return true;
+      }
+      return false;
     } finally {
       this.leave(place);
     }
@@ -111,14 +161,18 @@ export class Trips {
    * first wave that does not reach the store.
    */
   async flush(senders: readonly Sender[]): Promise<void> {
-    let now = this.#clock();
-    // As many as there are now: what is refused waits again, and calls go on.
-    const owed: Owed = new Map(senders.map((sender) => [sender, sender.seal(now)]));
     const wave = MOST_TRIPS * this.#capacity;
-    while (owed.size > 0) {
+    const owed: Owed = new Map();
+    for (let next = 0; next < senders.length || owed.size > 0;) {
+      const now = this.#clock();
+      // Circuits have their turn wave by wave: to seal 100 000 at once would hold up every call. Each
+      // owes as many as it has then: what is refused waits again, and calls go on.
+      for (; next < senders.length && owed.size < wave; next++) {
+        const sender = senders[next]!;
+        owed.set(sender, sender.seal(now));
+      }
       const deliveries = await this.#deliver(loadFrom(owed, wave, now, true), now);
       if (deliveries.includes("unreached")) return;
-      now = this.#clock();
     }
   }
 

@@ -67,6 +67,54 @@ export const COUNTING: readonly Scenario[] = [
     },
   },
   {
+    name: "record() counts several failures of a tally after its successes",
+    async run(subject) {
+      const now = subject.clock.now();
+      await subject.record({ failures: 1, ageMs: 300 });
+      const ages = { ageMs: 0, firstFailureAgeMs: 200 };
+      const three = (await subject.record({ successes: 2, failures: 3, ...ages })).snapshot;
+      includes(three, { consecutiveFailures: 3, consecutiveSuccesses: 0 }, "the run");
+      includes(three, { lastSuccessAt: now - 200, lastFailureAt: now }, "their times");
+      equal(three.totals, { successes: 2, failures: 4, rejected: 0, slow: 0 }, "totals");
+      equal(three.window, { successes: 2, failures: 4, slow: 0 }, "the window");
+      equal(three.sinceClosed, { successes: 2, failures: 4, slow: 0 }, "since it closed");
+      equal(three.last, { size: 6, failures: 4 }, "the count window");
+      // As old as the success that came before them.
+      const five = (await subject.record({ failures: 2, ...ages })).snapshot;
+      equal(five.consecutiveFailures, 5, "the run after two more");
+    },
+  },
+  {
+    name:
+      "record() lengthens the run by the last failure alone when a success ended after the first",
+    async run(subject) {
+      const record = async (parts: Parameters<typeof subject.record>[0]) =>
+        (await subject.record(parts)).snapshot;
+      await record({ successes: 1, ageMs: 50 });
+      const one = await record({ failures: 3, ageMs: 0, firstFailureAgeMs: 100 });
+      includes(one, { consecutiveFailures: 1, consecutiveSuccesses: 0 }, "the run after three");
+      equal(one.last, { size: 4, failures: 3 }, "the count window, where all count");
+      equal(one.window, { successes: 1, failures: 3, slow: 0 }, "the window, where all count");
+      const two = await record({ failures: 2, ageMs: 50, firstFailureAgeMs: 51 });
+      equal(two.consecutiveFailures, 2, "the run after two, the last as old as the success");
+      const none = await record({ failures: 2, ageMs: 51, firstFailureAgeMs: 90 });
+      equal(none.consecutiveFailures, 2, "the run after two that ended before the success");
+      const own = await record({ successes: 1, failures: 2, ageMs: 20, firstFailureAgeMs: 60 });
+      equal(own.consecutiveFailures, 1, "the run after a tally with a success of its own");
+      includes(own, { lastSuccessAt: subject.clock.now() - 50 }, "when the last success ended");
+    },
+  },
+  {
+    name: "record() keeps the last of many failures in the count window",
+    async run(subject) {
+      const first = { ageMs: 0, firstFailureAgeMs: 10 };
+      const { snapshot } = await subject.record({ successes: 30, failures: 7, ...first });
+      equal(snapshot.last, { size: 10, failures: 7 }, "the count window of ten");
+      const full = (await subject.record({ successes: 2, failures: 12, ...first })).snapshot;
+      equal(full.last, { size: 10, failures: 10 }, "the count window after twelve more");
+    },
+  },
+  {
     name: "record() lengthens the run again when its clock has gone back",
     async run(subject) {
       await subject.record({ successes: 1 });

@@ -20,6 +20,19 @@ export interface Work {
   begin: [{ calls: number }, { admitted: number }];
   /** Ends the running calls, all at once. */
   end: [{ failed: boolean }, null];
+  /**
+   * Calls several circuits in turn, over and over, from now on for so long: each fails while `failing` of
+   * these ms pass. Answers how many calls ran.
+   */
+  drive: [
+    {
+      circuits: readonly { readonly name: string; readonly options: CircuitOptions }[];
+      everyMs: number;
+      forMs: number;
+      failing: readonly [fromMs: number, toMs: number];
+    },
+    { ran: number; rejected: number },
+  ];
   /** Reads the state. */
   look: [Record<string, never>, string];
   /** Sends all pending outcomes. */
@@ -125,6 +138,26 @@ function isolate(store: Store): Worker {
     async end({ failed }) {
       await Promise.all(held.map((call) => failed ? call.fail() : call.succeed()));
       return null;
+    },
+    async drive({ circuits, everyMs, forMs, failing: [fromMs, toMs] }) {
+      const breakers = circuits.map(({ name, options }) => fuse.make(name, options));
+      const begun = performance.now();
+      const passedMs = () => performance.now() - begun;
+      const made = { ran: 0, rejected: 0 };
+      while (passedMs() < forMs) {
+        const failed = passedMs() >= fromMs && passedMs() < toMs;
+        const results = breakers.map((breaker) =>
+          breaker.tryCall(() => {
+            if (failed) throw new Boom();
+          })
+        );
+        for (const result of await Promise.all(results)) {
+          made[!result.ok && result.rejected ? "rejected" : "ran"]++;
+        }
+        await new Promise((resolve) => setTimeout(resolve, everyMs));
+      }
+      await fuse.flush();
+      return made;
     },
     look: () => breaker.getState(),
     async flush() {

@@ -45,14 +45,36 @@ export class VirtualTime {
   async run(over: () => boolean = () => false): Promise<void> {
     await settled();
     while (!over()) {
-      const event = pop(this.#heap);
-      if (event === undefined) return;
+      if (!this.#runNext()) return;
+      await settled();
+    }
+  }
+
+  /**
+   * Runs events like `run`, but lets promises come to rest between moments only: for fleets in which
+   * many events fall on each ms.
+   *
+   * @param untilMs The moment after which no event is run.
+   */
+  async runByMoments(untilMs: number): Promise<void> {
+    await settled();
+    while ((this.#heap[0]?.at ?? Infinity) <= untilMs) {
+      const { at } = this.#heap[0]!;
+      while (this.#heap[0]?.at === at) this.#runNext();
+      await settled();
+    }
+  }
+
+  /** Runs the next event that was not called off. Returns `false` if there is none. */
+  #runNext(): boolean {
+    for (let event = pop(this.#heap); event !== undefined; event = pop(this.#heap)) {
       // Nobody waits for what was called off, and no time passes for it.
       if (event.task === null) continue;
       this.#now = event.at;
       event.task();
-      await settled();
+      return true;
     }
+    return false;
   }
 }
 

@@ -121,10 +121,11 @@ for (const [main, storeOf] of SETUPS) {
     await text(isolate.fetch("/origin/first"));
 
     store.hold();
-    // Each failure is told at once. Its answer is held, and the response does not wait for it.
+    // The first failure is told at once, and the one that opens the circuit, with those before it.
+    // Their answers are held, and no response waits for them.
     for (let i = 0; i < 5; i++) {
       assertEquals(await text(isolate.fetch("/origin/status/500")), [500, "/status/500"]);
-      assertEquals((await store.next()).answered, false);
+      if (i === 0 || i === 4) assertEquals((await store.next()).answered, false);
     }
     // No request is left that would keep the effects of the answers alive.
     store.open();

@@ -58,16 +58,17 @@ for (const consistency of ["eventual", "strong"] as const) {
 
 Deno.test("all tallies that wait for a store go in the trip that detects its recovery (trap 45)", async () => {
   let gone = false;
+  /** How many failures each trip carried. */
   const trips: number[] = [];
   const here = troubled((clock) => {
     const inner = memory({ clock: clock.now }) as Driver;
-    let records = 0;
+    let failures = 0;
     return shared({
       ...{ name: inner.name, traits: { ...inner.traits, shared: true } },
       read: (...asked) => gone ? Promise.reject(GONE) : inner.read(...asked),
       acquire: (...asked) => gone ? Promise.reject(GONE) : inner.acquire(...asked),
       record: (...asked) => {
-        records++;
+        failures += asked[1].failures;
         return gone ? Promise.reject(GONE) : inner.record(...asked);
       },
       transition: inner.transition.bind(inner),
@@ -76,9 +77,9 @@ Deno.test("all tallies that wait for a store go in the trip that detects its rec
       list: inner.list.bind(inner),
       remove: inner.remove.bind(inner),
       together(work) {
-        records = 0;
+        failures = 0;
         const answers = work();
-        trips.push(records);
+        trips.push(failures);
         return answers;
       },
     });

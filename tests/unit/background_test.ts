@@ -2,31 +2,9 @@ import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import { type CallResult, createFuse } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
 import { Background } from "../../src/background.ts";
+import { onWorker, WorkerRequest as Request } from "../support/on_worker.ts";
 import { turn } from "../support/setups.ts";
 import { chaos, memory, type OpeningStore } from "../support/drivers.ts";
-
-/** As a Worker calls itself; the kind of runtime is looked at when a Background is made. */
-const WORKER = { userAgent: "Cloudflare-Workers" } as Navigator;
-
-async function onWorker(body: () => Promise<void>): Promise<void> {
-  const own = Object.getOwnPropertyDescriptor(globalThis, "navigator");
-  Object.defineProperty(globalThis, "navigator", { value: WORKER, configurable: true });
-  try {
-    await body();
-  } finally {
-    if (own === undefined) Reflect.deleteProperty(globalThis, "navigator");
-    else Object.defineProperty(globalThis, "navigator", own);
-  }
-}
-
-/** A request whose `waitUntil` works as a method only, as a Worker's does. */
-class Request {
-  readonly held: Promise<unknown>[] = [];
-  waitUntil(this: Request, work: Promise<unknown>): void {
-    if (!(this instanceof Request)) throw new TypeError("Illegal invocation");
-    this.held.push(work);
-  }
-}
 
 Deno.test("Background.background() holds work until it ends, and has nobody wait for it", async () => {
   const background = new Background(undefined);

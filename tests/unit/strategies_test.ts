@@ -39,10 +39,11 @@ for (const [name, fields] of SHARES) {
   });
   Deno.test(`${name}() compares fractions exactly`, () => {
     // 33.3 % of 1000 is 333, and 0.1 + 0.2 is no reason to miss it.
-    const policy = policyOf({ percentageThreshold: 33.3, minimumThroughput: 1 });
+    const numbers = { minimumThroughput: 1, windowSize: 10_000 };
+    const policy = policyOf({ percentageThreshold: 33.3, ...numbers });
     assertEquals([opens(667, 333, policy), opens(668, 332, policy)], [true, false]);
-    const all = policyOf({ percentageThreshold: 100, minimumThroughput: 1 });
-    assertEquals([opens(0, 7, all), opens(1, 999_999, all)], [true, false]);
+    const all = policyOf({ percentageThreshold: 100, ...numbers });
+    assertEquals([opens(0, 7, all), opens(1, 9_999, all)], [true, false]);
   });
   Deno.test(`${name}() does not open without calls`, () => {
     assertEquals(opens(0, 0, policyOf({ percentageThreshold: 1, minimumThroughput: 1 })), false);

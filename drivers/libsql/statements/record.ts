@@ -110,9 +110,9 @@ function count(tables: Tables): Statement {
       failure_count = failure_count + c.failures,
       slow_count = slow_count + c.slow,
       consecutive_failures =
-        iif(c.successes > 0, 0, consecutive_failures) + c.lengthens * c.failures,
+        iif(c.successes > 0, 0, consecutive_failures) + c.lengthens,
       consecutive_successes =
-        iif(c.lengthens, 0, consecutive_successes + c.successes),
+        iif(c.lengthens > 0, 0, consecutive_successes + c.successes),
       last_success_at = c.succeeded,
       last_failure_at = c.failed,
       half_open_successes = half_open_successes + (state = 'HALF_OPEN') * c.successes,
@@ -133,34 +133,41 @@ function count(tables: Tables): Statement {
 
 /**
  * The effect of the tally: its counts, or zeros if it is late; the times of the last success and the
- * last failure; and whether its failures lengthen the run.
+ * last failure; and by how many of its failures the run is longer.
  */
 function effect({ circuits, requests }: Tables): SQL {
   const counts = sql`
-    select b.id, r.at, r.won, r.revision, r.at - ${$("ageMs")} as ended,
+    select b.id, r.at, r.won, r.revision,
       r.won * ${$("successes")} as successes,
       r.won * ${$("failures")} as failures,
       r.won * ${$("slow")} as slow
     from ${circuits} b, ${requests} r where ${FRESH}`;
-  // A failure that ended before the last success does not lengthen the run.
+  // Failures that ended before the last success do not lengthen the run. Of those between the first and
+  // the last it is not known. A success in the future was booked by a clock that has gone back.
   return sql`
     select c.*,
-      c.failures > 0
-        and coalesce(max(c.at, c.succeeded) - ${$("ageMs")} >= c.succeeded, 1) as lengthens
+      case
+        when ${$("ageMs")} > c.since then 0
+        when ${$("firstAgeMs")} > c.since then min(c.failures, 1)
+        else c.failures end as lengthens
     from (
-      select c.*,
-        ${latest("last_success_at", "successes")} as succeeded,
-        ${latest("last_failure_at", "failures")} as failed
-      from (${counts}) c join ${circuits} b on b.id = c.id
+      select c.*, max(0, c.at - coalesce(c.succeeded, -1e15)) as since
+      from (
+        select c.*,
+          ${latest("last_success_at", "successes", "firstAgeMs")} as succeeded,
+          ${latest("last_failure_at", "failures", "ageMs")} as failed
+        from (${counts}) c join ${circuits} b on b.id = c.id
+      ) c
     ) c`;
 }
 
 /** The later of the recorded time and the tally's, unless a clock that went back recorded it. */
-function latest(recorded: string, counted: string): SQL {
+function latest(recorded: string, counted: string, ageMs: string): SQL {
   const [held, count] = [sql.raw(`b.${recorded}`), sql.raw(`c.${counted}`)];
+  const ended = sql`c.at - ${$(ageMs)}`;
   return sql`iif(
     ${count} > 0,
-    iif(${held} > c.ended and ${held} <= c.at, ${held}, c.ended),
+    iif(${held} > ${ended} and ${held} <= c.at, ${held}, ${ended}),
     ${held}
   )`;
 }

@@ -23,12 +23,13 @@ if operation == 'record' then
     if epoch == '' then current = generation == 0 and number('generation') == 1 end
     addTo('totals', successes, failures, slow)
     add('totals.rejected', tonumber(ARGV[14]))
-    if ARGV[18] ~= '' then m.policyHash = ARGV[18] end
-    if current then follow(19) end
+    if ARGV[19] ~= '' then m.policyHash = ARGV[19] end
+    if current then follow(20) end
     if current and successes + failures > 0 then
-      count(successes, failures, slow, math.max(0, math.floor(ARGV[16])))
+      local age = math.max(0, math.floor(ARGV[16]))
+      count(successes, failures, slow, age, math.max(age, math.floor(ARGV[17])))
     end
-    endLease(ARGV[17])
+    endLease(ARGV[18])
     -- The second, in millions, with how many tallies came in it; and how many in the second before.
     local second = math.floor(now / 1000)
     local passed = second - math.floor(of('traffic') / 1e6)

@@ -96,19 +96,21 @@ local function latest(name, ended)
   if not (before and before > ended and before <= now) then m[name] = ended end
 end
 
--- Counts outcomes that are current: the successes first, then the failure.
-local function count(successes, failures, slow, age)
+-- Counts outcomes that are current: the successes first, then the failures, the first of which is as old
+-- as `first`.
+local function count(successes, failures, slow, age, first)
   addTo('sinceClosed', successes, failures, slow)
   if successes > 0 then
     add('consecutiveSuccesses', successes)
     clear('consecutiveFailures')
-    latest('lastSuccessAt', now - age)
+    latest('lastSuccessAt', now - first)
   end
   if failures > 0 then
-    -- A failure that ended before the last success does not lengthen the run.
-    local last = m.lastSuccessAt
-    if not last or math.max(now, last) - age >= last then
-      add('consecutiveFailures', failures)
+    -- Failures that ended before the last success do not lengthen the run. Of those between the first
+    -- and the last it is not known. The future is where a clock that has gone back booked.
+    local since = math.max(0, now - (m.lastSuccessAt or -1e15))
+    if age <= since then
+      add('consecutiveFailures', first > since and 1 or failures)
       clear('consecutiveSuccesses')
     end
     latest('lastFailureAt', now - age)

@@ -122,6 +122,22 @@ Deno.test("the row of a call has its generation, whether it was late and whether
   });
 });
 
+Deno.test("rows of calls are one for each failure of a tally, with its text", async () => {
+  await inMemory(async (client) => {
+    const store = libsql({ client, clock: new FakeClock().now, audit: "calls" });
+    const calls = { successes: 1, failures: 3, slow: 2, slowCalls: [0, 3] };
+    const errors = ["one", null, "three"];
+    await store.record("a", tally({ ...calls, errors, ageMs: 5, firstFailureAgeMs: 20 }));
+    const rows = (await eventsOf(store)).reverse();
+    assertEquals(rows.map(({ event, metadata }) => [event, metadata]), [
+      ["success", { generation: 1, slow: true }],
+      ["failure", { generation: 1, error: "one" }],
+      ["failure", { generation: 1 }],
+      ["failure", { generation: 1, slow: true, error: "three" }],
+    ]);
+  });
+});
+
 /** Runs calls through a Fuse that audits them, and answers with the texts of failures. */
 async function textsOf(
   redact: LibsqlOptions["redact"],

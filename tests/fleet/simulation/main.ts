@@ -1,6 +1,7 @@
 /**
  * `deno task simulate [--seconds N] [--seed N] [--isolates N] [--out DIR] [--markdown]`: measures
- * outages over fleets, then plays random worlds for as long as it is told.
+ * outages over fleets, then plays random worlds for as long as it is told. With `--pace`, it measures
+ * how fleets pace themselves on a store of limited capacity, and does nothing else.
  * `deno task simulate --replay SCENARIO` plays one again, a failing test's for one.
  *
  * @module
@@ -12,14 +13,18 @@ import { newSeed } from "../../support/virtual_time.ts";
 import { play } from "./fleet.ts";
 import { healthOf, type Healthy, judgeHealthy } from "./healthy.ts";
 import { type Fleet, mean, measure, type Outage } from "./measure.ts";
-import { draw } from "./plots.ts";
+import { draw, type Plot } from "./plots.ts";
 import { drawRamps, RAMPS, rampTable, recover, type Recovery } from "./ramp.ts";
+import { drawPace, paceTable, type Pair } from "./pace/report.ts";
+import { playCrowd, UNPACED } from "./pace/world.ts";
 import { scenarioOf } from "./scenario.ts";
 import { read, report } from "./shrink.ts";
 import { BLOCKS, costTable, outageTable, stamp } from "./tables.ts";
 
 const ISOLATES = [1, 10, 100, 1_000];
 const RATES = [0.1, 1, 10];
+/** Of fleets that pace themselves. 100 000 take minutes and 8 GB, with `--isolates 100000`. */
+const CROWDS = [100, 1_000, 10_000];
 
 const USAGE = `Usage: deno task simulate [options]
 
@@ -30,6 +35,8 @@ Measures outages over simulated fleets, then plays random worlds until the time 
   --isolates N   Only fleets of this size (default: 1, 10, 100 and 1 000; worlds of any)
   --out DIR      Where plots go, as SVG (default: simulation)
   --markdown     Write the tables of the pages
+  --pace         Only measure fleets of 100, 1 000 and 10 000 on a store of limited capacity
+  --rate N       With --pace: only this many calls a second of each (default: 0.1, 1 and 10)
   --replay TEXT  Only play this scenario, as a failure prints it, and print its trace
   -h, --help     Show this`;
 
@@ -40,13 +47,16 @@ const { values } = parseArgs({
     isolates: { type: "string" },
     out: { type: "string", default: "simulation" },
     markdown: { type: "boolean", default: false },
+    pace: { type: "boolean", default: false },
+    rate: { type: "string" },
     replay: { type: "string" },
     help: { type: "boolean", short: "h", default: false },
   },
 });
 
 if (values.help) console.log(USAGE);
-else Deno.exit(values.replay === undefined ? await simulate() : await replay(values.replay));
+else if (values.replay !== undefined) Deno.exit(await replay(values.replay));
+else Deno.exit(values.pace ? await pace() : await simulate());
 
 async function simulate(): Promise<number> {
   const seconds = number("seconds", values.seconds, 0);
@@ -62,12 +72,38 @@ async function simulate(): Promise<number> {
     console.log(render(table));
   }
   if (values.markdown) await writePages(outages, recoveries);
+  await writePlots([...await draw(outages), await drawRamps(recoveries)]);
+  return await playUntil(end, seed, isolates);
+}
+
+/** The same fleets without a limit of requests and with it. */
+async function pace(): Promise<number> {
+  const sizes = values.isolates === undefined ? CROWDS : [number("isolates", values.isolates, 1)];
+  const rates = values.rate === undefined ? RATES : [Number(values.rate)];
+  const seed = values.seed === undefined ? newSeed() : number("seed", values.seed, 0);
+  const pairs: Pair[] = [];
+  for (const isolates of sizes) {
+    for (const rate of rates) {
+      const before = await playCrowd({ isolates, rate, policy: UNPACED }, seed);
+      pairs.push({ before, after: await playCrowd({ isolates, rate }, seed) });
+      console.error(`Measured: ${isolates} isolates, ${rate} calls/s each`);
+    }
+  }
+  const table = paceTable(pairs);
+  console.log(render(table));
+  if (values.markdown) {
+    await writeInto(new Map([[table.name, `${renderForReadme(table)}\n\n_Seed ${seed}._`]]));
+  }
+  await writePlots(await drawPace(pairs));
+  return 0;
+}
+
+async function writePlots(plots: readonly Plot[]): Promise<void> {
   await Deno.mkdir(values.out, { recursive: true });
-  for (const { file, svg } of [...await draw(outages), await drawRamps(recoveries)]) {
+  for (const { file, svg } of plots) {
     await Deno.writeTextFile(`${values.out}/${file}`, svg);
     console.error(`Written: ${values.out}/${file}`);
   }
-  return await playUntil(end, seed, isolates);
 }
 
 /** Writes tables into their blocks, which have the tables' names. */
@@ -80,6 +116,10 @@ async function writePages(
   for (const table of [outageTable(outages), costTable(outages)]) {
     tables.set(table.name, `${renderForReadme(table)}\n\n_${stamp(outages)}_`);
   }
+  await writeInto(tables);
+}
+
+async function writeInto(tables: ReadonlyMap<string, string>): Promise<void> {
   const written = await writeTables(tables, BLOCKS);
   for (const path of written.keys()) console.error(`Written: ${path}`);
 }

@@ -119,6 +119,7 @@ Deno.test("judgeHealthy() separates broken promises from unobserved ones", () =>
 const SITUATIONS = [
   ...["opened", "reopened", "closed", "reset", "override", "released", "opened alone"],
   ...["late tally", "request applied again", "lease ran out", "unconfirmed", "reborn", "ramp"],
+  "several failures in a tally",
 ];
 
 function happened({ steps }: Scenario, { trail, calls, met }: Played): Set<string> {

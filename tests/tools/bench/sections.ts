@@ -30,6 +30,7 @@ export const SECTIONS: Readonly<Record<string, Entry>> = {
     ],
     load: () => import("./growth.ts"),
   },
+  tenants: { tables: ["tenants"], load: () => import("./tenants.ts") },
   memory: { tables: ["memory"], load: () => import("./memory.ts") },
   size: { tables: ["size", "size-files"], load: () => import("./size.ts") },
   remote: { tables: ["remote-calls", "remote-share"], load: () => import("./remote.ts") },

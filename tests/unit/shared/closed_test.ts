@@ -43,9 +43,12 @@ for (const option of ["flushSize", "flushIntervalMs"] as const) {
   });
 }
 
-Deno.test("call() sends a success at once when the view shows failures in a row", async () => {
-  const isolate = await warm();
+Deno.test("call() sends a success at once when the view shows half of the failures in a row", async () => {
+  const isolate = await warm({ failureThreshold: 4 });
   await isolate.fail();
+  await isolate.sent();
+  assertEquals(await isolate.costs(isolate.succeed), NOTHING);
+  await isolate.times(2, isolate.fail);
   await isolate.sent();
   assertEquals(await isolate.costs(isolate.succeed), background("record"));
   assertEquals(isolate.breaker.peek().metrics.consecutiveFailures, 0);
@@ -53,7 +56,7 @@ Deno.test("call() sends a success at once when the view shows failures in a row"
 });
 
 Deno.test("call() sends no second success when one that ends the run is on its way", async () => {
-  const isolate = await warm();
+  const isolate = await warm({ failureThreshold: 2 });
   await isolate.fail();
   await isolate.sent();
   const cost = await isolate.costs(() => isolate.times(5, isolate.succeed));

@@ -296,7 +296,7 @@ for (const [what, row] of Object.entries(COSTS)) {
 }
 
 Deno.test("View() keeps the order inside when failures and successes take turns", async () => {
-  // A failure ends its tally.
+  // A success that follows a failure begins another tally.
   const line = new Line();
   const { fuse, breaker } = line.isolate({ ...TRIP, failureThreshold: 9 });
   await breaker.getState();

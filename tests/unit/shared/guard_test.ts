@@ -23,7 +23,7 @@ function guarding(timeoutMs = 60_000) {
     guard.run<T>({
       ...{ operation, kind: operation === "read" ? "reads" : "writes", send },
       ...identity &&
-        { circuit: { identity, health: { reads: null, writes: null, refused: false } } },
+        { circuit: { identity, health: null } },
     });
   const fail = () => run("read", () => Promise.reject(boom)).catch((error) => error);
   const told = () => heard.map(({ type }) => type);

@@ -44,7 +44,9 @@ class Isolate {
     this.clock = world.clock;
     const remote = this.#line(chaos(world.store, {}));
     // Long enough for a slow machine: no test here waits for it.
-    this.fuse = createFuse({ stores: { remote }, clock: world.clock.now, storeTimeoutMs: 10_000 });
+    const random = () => 0.5;
+    const { now: clock } = world.clock;
+    this.fuse = createFuse({ stores: { remote }, clock, random, storeTimeoutMs: 10_000 });
     this.fuse.on("*", (event) => void this.events.push(event));
     this.breaker = this.fuse.make(name, options);
   }

@@ -77,6 +77,12 @@ class Fleet {
     return moments;
   }
 
+  /** Fails, and sends the failure, which an isolate that holds back keeps for a while. */
+  async fails(): Promise<void> {
+    await fail(this.breaker);
+    await this.fuse.flush();
+  }
+
   /** An isolate that has heard of four times as many requests as may be. */
   async slowed(): Promise<this> {
     await succeed(this.breaker);
@@ -130,7 +136,7 @@ Deno.test("an isolate gathers more than flushSize successes when its fleet is la
 
 Deno.test("an isolate refreshes an OPEN view less often when its fleet is large", async () => {
   const fleet = await new Fleet({ failureThreshold: 1 }).slowed();
-  await fail(fleet.breaker);
+  await fleet.fails();
   const moments = await fleet.askedAfter(9_000);
   // Whoever has just opened hears of few: the interval stays as it is.
   assertEquals(moments, [4_000, 8_000]);
@@ -142,7 +148,7 @@ for (const [drawn, waitMs] of [[0, 0], [0.25, 1_500], [0.5, 3_000]] as const) {
   Deno.test(`an isolate of a large fleet asks ${waitMs} ms after the cooldown when it draws ${drawn}`, async () => {
     const fleet = await new Fleet({ failureThreshold: 1, cooldownMs: 9_000 }).slowed();
     fleet.drawn = drawn;
-    await fail(fleet.breaker);
+    await fleet.fails();
     await fleet.take();
     // The view is renewed shortly before the cooldown is over.
     fleet.clock.advance(8_900);
@@ -163,7 +169,7 @@ for (const [drawn, waitMs] of [[0, 0], [0.25, 1_500], [0.5, 3_000]] as const) {
 
 Deno.test("an isolate of a large fleet asks less often whether a trial may run", async () => {
   const fleet = await new Fleet({ failureThreshold: 1, cooldownMs: 9_000 }).slowed();
-  await fail(fleet.breaker);
+  await fleet.fails();
   await fleet.take();
   fleet.clock.advance(9_001);
   // The view is too old, so that it asks at once; and its trial takes its time.
@@ -176,7 +182,7 @@ Deno.test("an isolate of a large fleet asks less often whether a trial may run",
 
 Deno.test("an isolate that is slowed down waits for the store once its view is maxStalenessMs old", async () => {
   const fleet = await new Fleet({ failureThreshold: 1, maxStalenessMs: 5_000 }).slowed();
-  await fail(fleet.breaker);
+  await fleet.fails();
   await fleet.take();
   fleet.clock.advance(5_001);
   await fleet.breaker.tryCall(() => 1);

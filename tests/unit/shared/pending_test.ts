@@ -58,14 +58,35 @@ Deno.test("PendingTallies.gather() joins outcomes of one generation", () => {
   assertEquals([tally!.successes, tally!.slow, tally!.firstAt, tally!.lastAt], [3, 1, 0, 20]);
 });
 
-Deno.test("PendingTallies.gather() ends a tally with its failure", () => {
+Deno.test("PendingTallies.gather() ends a tally when a success follows a failure", () => {
   const pending = filled(
     [UNDER, success, 0],
-    [UNDER, failure, 0],
-    [UNDER, failure, 0],
-    [UNDER, success, 0],
+    [UNDER, failure, 5],
+    [UNDER, failure, 7],
+    [UNDER, success, 8],
+    [UNDER, failure, 9],
   );
-  assertEquals(counts(sealed(pending).take(0)), [[1, 1, 0], [0, 1, 0], [1, 0, 0]]);
+  const tallies = sealed(pending).take(9);
+  assertEquals(counts(tallies), [[1, 2, 0], [1, 1, 0]]);
+  const ages = tallies.map((tally) => tallyOf(tally, 10))
+    .map(({ ageMs, firstFailureAgeMs }) => [ageMs, firstFailureAgeMs]);
+  assertEquals(ages, [[3, 5], [1, undefined]]);
+});
+
+Deno.test("tallyOf() says which calls were slow, and what each failure was, where calls are audited", () => {
+  const pending = filled(
+    [UNDER, { ...success, text: null } as typeof success, 0],
+    [UNDER, { ...success, slow: 1, text: null } as typeof success, 0],
+    [UNDER, { ...failure, text: "one" } as typeof success, 0],
+    [UNDER, { ...failure, slow: 1, text: "two" } as typeof success, 0],
+    [UNDER, { ...failure, text: null } as typeof success, 0],
+  );
+  const { successes, failures, slow, slowCalls, errors } = tallyOf(
+    sealed(pending).take(0)[0]!,
+    0,
+  );
+  assertEquals([successes, failures, slow], [2, 3, 2]);
+  assertEquals([slowCalls, errors], [[1, 3], ["one", "two", null]]);
 });
 
 Deno.test("PendingTallies.gather() separates generations, epochs and window segments", () => {
@@ -212,15 +233,15 @@ Deno.test("tallyOf() returns the same tally each time, except for its age", () =
 
 Deno.test("PendingTallies.countWaiting() counts waiting tallies, and checks those on their way", () => {
   const pending = filled([UNDER, success, 0]);
-  assertEquals([pending.countWaiting(0), pending.successesUnderWay], [0, false]);
+  assertEquals([pending.countWaiting(0), pending.underWay], [0, false]);
   const [tally] = sealed(pending).take(0);
   pending.sending(tally!, 0, 500);
   pending.sending(tally!, 100, 500);
-  assertEquals([pending.countWaiting(0), pending.successesUnderWay], [0, true]);
-  assertEquals([pending.countWaiting(600), pending.successesUnderWay], [1, false]);
+  assertEquals([pending.countWaiting(0), pending.underWay], [0, true]);
+  assertEquals([pending.countWaiting(600), pending.underWay], [1, false]);
   pending.sending(tally!, 600, 500);
   pending.remove(tally!);
-  assert(!pending.successesUnderWay);
+  assert(!pending.underWay);
 });
 
 Deno.test("PendingTallies.lay() adds all tallies on their way, late outcomes to totals only", () => {
@@ -258,7 +279,6 @@ Deno.test("PendingTallies() loses nothing and invents nothing", () => {
       let now = 0;
       const send = () => {
         for (const tally of sealed(pending).take(now, 500)) {
-          if (tally.generation !== TOTALS_ONLY) assert(tally.failures <= 1);
           assert(tally.generation === TOTALS_ONLY || tally.lastAt - tally.firstAt < SEGMENT);
           got[0]! += tally.successes;
           got[1]! += tally.failures;

@@ -38,7 +38,7 @@ function guarding(circuits = 10) {
 function requester(key: string): Requester {
   return {
     identity: { key, store: "redis", name: key, context: null, boundary: null },
-    health: { reads: null, writes: null, refused: false },
+    health: null,
   };
 }
 

@@ -205,12 +205,16 @@ export class RecordJudge {
       generation.counts.failures += failures;
       generation.counts.slow += tally.slow;
       const endedAt = at - tally.ageMs;
+      const firstAt = at - (tally.firstFailureAgeMs ?? tally.ageMs);
       if (successes > 0) {
         generation.run = 0;
-        life.succeededAt = Math.max(life.succeededAt, endedAt);
+        life.succeededAt = Math.max(life.succeededAt, failures > 0 ? firstAt : endedAt);
       }
-      // One that ended before the last success does not lengthen the run.
-      if (endedAt >= life.succeededAt) generation.run += failures;
+      // Those that ended before the last success do not lengthen the run; some of them may have.
+      if (endedAt >= life.succeededAt) {
+        generation.run += firstAt >= life.succeededAt ? failures : Math.min(1, failures);
+      }
+      if (failures > 1) this.#met.add("several failures in a tally");
     } else if (after !== null) {
       if (tally.generation !== TOTALS_ONLY) this.#met.add("late tally");
       // After a loss of the store, it may be the request that creates the record.
