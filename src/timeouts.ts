@@ -8,6 +8,8 @@
 interface Wait {
   readonly at: number;
   readonly pass: () => void;
+  /** Its index in `waits`. */
+  place: number;
 }
 
 const isDeno = "Deno" in globalThis;
@@ -15,8 +17,8 @@ const isDeno = "Deno" in globalThis;
 /** Tests that fake the time replace it, and want timers of theirs. */
 const platformTimeout = globalThis.setTimeout;
 
-/** The calls that wait for {@linkcode alarm}. */
-const waits = new Set<Wait>();
+/** The calls that wait for {@linkcode alarm}, in no order. An array: a Set would hash each of them. */
+const waits: Wait[] = [];
 
 /** It may go on when nobody waits any more: as long as nobody listens, it keeps no process alive. */
 let alarm: AbortSignal | undefined;
@@ -36,35 +38,40 @@ export function passAfter(ms: number, pass: () => void): () => void {
     return () => clearTimeout(timer);
   }
   const now = performance.now();
-  const wait = { at: now + ms, pass };
-  waits.add(wait);
-  ringBy(wait.at, now);
-  return () => {
-    if (waits.delete(wait) && waits.size === 0) alarm?.removeEventListener("abort", ring);
-  };
+  const wait = { at: now + ms, pass, place: waits.length };
+  waits.push(wait);
+  if (alarm?.aborted !== false || wait.at < ringsAt) setAlarm(wait.at, now);
+  else if (wait.place === 0) alarm.addEventListener("abort", ring);
+  return () => remove(wait);
 }
 
-/** Sets the alarm, unless it rings early enough. */
-function ringBy(at: number, now: number): void {
-  if (alarm?.aborted !== false || at < ringsAt) {
-    alarm?.removeEventListener("abort", ring);
-    // Whole milliseconds, and never too early.
-    const ms = Math.ceil(at - now);
-    ringsAt = now + ms;
-    alarm = AbortSignal.timeout(ms);
-  }
-  // Again, it costs little and changes nothing.
+/** Returns `false` if it is not among those that wait. */
+function remove(wait: Wait): boolean {
+  const { place } = wait;
+  if (waits[place] !== wait) return false;
+  const last = waits.pop()!;
+  if (last !== wait) waits[last.place = place] = last;
+  else if (place === 0) alarm?.removeEventListener("abort", ring);
+  return true;
+}
+
+function setAlarm(at: number, now: number): void {
+  alarm?.removeEventListener("abort", ring);
+  // Whole milliseconds, and never too early.
+  const ms = Math.ceil(at - now);
+  ringsAt = now + ms;
+  alarm = AbortSignal.timeout(ms);
   alarm.addEventListener("abort", ring);
 }
 
 function ring(): void {
   // A platform's timers may be early by a fraction of a millisecond.
   const now = Math.max(ringsAt, performance.now());
-  for (const wait of waits) {
-    if (wait.at > now) ringBy(wait.at, now);
-    else {
-      waits.delete(wait);
-      wait.pass();
-    }
+  const due = waits.filter(({ at }) => at <= now);
+  const next = waits.reduce((next, { at }) => at > now && at < next ? at : next, Infinity);
+  if (next < Infinity) setAlarm(next, now);
+  for (const wait of due) {
+    // An earlier one may have called it off.
+    if (remove(wait)) wait.pass();
   }
 }

@@ -71,6 +71,37 @@ Deno.test("passAfter() does not pass a call that was called off", async () => {
   });
 });
 
+Deno.test("passAfter() does not pass a call that one that passes called off", async () => {
+  await withAlarms(({ passAfter, advance }) => {
+    const passed: string[] = [];
+    let callOff = () => {};
+    passAfter(10, () => {
+      passed.push("first");
+      callOff();
+    });
+    callOff = passAfter(10, () => passed.push("second"));
+    advance(10);
+    assertEquals(passed, ["first"]);
+  });
+});
+
+Deno.test("passAfter() keeps those that wait when others are called off in any order", async () => {
+  await withAlarms(({ passAfter, set, advance }) => {
+    const passed: number[] = [];
+    const callOffs = Array.from({ length: 9 }, (_, i) => passAfter(10 + i, () => passed.push(i)));
+    for (const i of [8, 0, 3, 3, 7]) callOffs[i]!();
+    advance(20);
+    assertEquals(passed.toSorted(), [1, 2, 4, 5, 6]);
+    callOffs.forEach((callOff) => callOff());
+    passAfter(10, () => passed.push(9));
+    advance(10);
+    assertEquals(passed.at(-1), 9);
+    // An alarm for each moment at which the next one passes, and none when nobody waits.
+    advance(100);
+    assertEquals(set.length, 7);
+  });
+});
+
 Deno.test("passAfter() sets one alarm when a thousand calls wait one after the other", async () => {
   await withAlarms(({ passAfter, set, advance }) => {
     for (let i = 0; i < 1_000; i++) {
