@@ -14,8 +14,11 @@ interface Wait {
 
 const isDeno = "Deno" in globalThis;
 
+/** As it was found. Deno loads its timers when they are first touched, which takes longer than all of this. */
+const found = Object.getOwnPropertyDescriptor(globalThis, "setTimeout");
+
 /** Tests that fake the time replace it, and want timers of theirs. */
-const platformTimeout = globalThis.setTimeout;
+let platformTimeout: unknown;
 
 /** The calls that wait for {@linkcode alarm}, in no order. An array: a Set would hash each of them. */
 const waits: Wait[] = [];
@@ -33,6 +36,7 @@ let ringsAt = 0;
  * alarm there. Elsewhere timers are cheap, and on Workers no request may wait for another's.
  */
 export function passAfter(ms: number, pass: () => void): () => void {
+  platformTimeout ??= found?.get?.call(globalThis) ?? found?.value;
   if (!isDeno || setTimeout !== platformTimeout) {
     const timer = setTimeout(pass, ms);
     return () => clearTimeout(timer);

@@ -156,16 +156,40 @@ Deno.test("passAfter() passes in real time, and leaves nothing behind", async ()
   callOff();
 });
 
-Deno.test("a call with callTimeoutMs that has ended keeps no process alive", async () => {
-  const program = `
-    import { createFuse } from "@fuse/edge";
-    const breaker = createFuse().make("api", { callTimeoutMs: 30_000 });
-    for (let i = 0; i < 3; i++) await breaker.call(() => new Promise((go) => setTimeout(go, 1)));
-    addEventListener("unload", () => console.log(performance.now() < 20_000));
-  `;
+/** What a program prints in a process of its own. */
+async function printed(program: string): Promise<string> {
   const { stdout, stderr, success } = await new Deno.Command(Deno.execPath(), {
     args: ["eval", `--config=${new URL("../../deno.json", import.meta.url).pathname}`, program],
   }).output();
   assert(success, new TextDecoder().decode(stderr));
-  assertEquals(new TextDecoder().decode(stdout), "true\n");
+  return new TextDecoder().decode(stdout);
+}
+
+Deno.test("a call with callTimeoutMs that has ended keeps no process alive", async () => {
+  const output = await printed(`
+    import { createFuse } from "@fuse/edge";
+    const breaker = createFuse().make("api", { callTimeoutMs: 30_000 });
+    for (let i = 0; i < 3; i++) await breaker.call(() => new Promise((go) => setTimeout(go, 1)));
+    addEventListener("unload", () => console.log(performance.now() < 20_000));
+  `);
+  assertEquals(output, "true\n");
+});
+
+Deno.test("createFuse() and a call load nothing that Deno loads when it is first touched", async () => {
+  const output = await printed(`
+    const touched = [];
+    for (const [name, found] of Object.entries(Object.getOwnPropertyDescriptors(globalThis))) {
+      if (found.get === undefined || !found.configurable) continue;
+      const get = () => {
+        touched.push(name);
+        return found.get.call(globalThis);
+      };
+      Object.defineProperty(globalThis, name, { ...found, get });
+    }
+    const { createFuse } = await import("@fuse/edge");
+    await createFuse().make("api").call(() => 42);
+    const slow = touched.filter((name) => name !== "navigator");
+    console.log(slow.join());
+  `);
+  assertEquals(output, "\n");
 });
