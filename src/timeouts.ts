@@ -44,38 +44,40 @@ export function passAfter(ms: number, pass: () => void): () => void {
   const now = performance.now();
   const wait = { at: now + ms, pass, place: waits.length };
   waits.push(wait);
-  if (alarm?.aborted !== false || wait.at < ringsAt) setAlarm(wait.at, now);
-  else if (wait.place === 0) alarm.addEventListener("abort", ring);
+  ringBy(wait.at, now);
   return () => remove(wait);
 }
 
-/** Returns `false` if it is not among those that wait. */
-function remove(wait: Wait): boolean {
+function remove(wait: Wait): void {
   const { place } = wait;
-  if (waits[place] !== wait) return false;
+  if (waits[place] !== wait) return;
   const last = waits.pop()!;
   if (last !== wait) waits[last.place = place] = last;
   else if (place === 0) alarm?.removeEventListener("abort", ring);
-  return true;
 }
 
-function setAlarm(at: number, now: number): void {
-  alarm?.removeEventListener("abort", ring);
-  // Whole milliseconds, and never too early.
-  const ms = Math.ceil(at - now);
-  ringsAt = now + ms;
-  alarm = AbortSignal.timeout(ms);
+/** Sets the alarm, unless it rings early enough, and listens to it. */
+function ringBy(at: number, now: number): void {
+  if (alarm?.aborted !== false || at < ringsAt) {
+    alarm?.removeEventListener("abort", ring);
+    // Whole milliseconds, and never too early.
+    const ms = Math.ceil(at - now);
+    ringsAt = now + ms;
+    alarm = AbortSignal.timeout(ms);
+  } else if (waits.length > 1) return;
   alarm.addEventListener("abort", ring);
 }
 
 function ring(): void {
   // A platform's timers may be early by a fraction of a millisecond.
   const now = Math.max(ringsAt, performance.now());
-  const due = waits.filter(({ at }) => at <= now);
-  const next = waits.reduce((next, { at }) => at > now && at < next ? at : next, Infinity);
-  if (next < Infinity) setAlarm(next, now);
-  for (const wait of due) {
-    // An earlier one may have called it off.
-    if (remove(wait)) wait.pass();
+  for (const wait of [...waits]) {
+    // One that passed before may have called it off.
+    if (waits[wait.place] !== wait) continue;
+    if (wait.at > now) ringBy(wait.at, now);
+    else {
+      remove(wait);
+      wait.pass();
+    }
   }
 }
