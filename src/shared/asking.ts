@@ -6,7 +6,7 @@
 
 import { announceTransition } from "../announce.ts";
 import { quote } from "../checks.ts";
-import { Circuit, type NamedStore, type Unit } from "../circuit.ts";
+import { Circuit, type NamedStore, type Unit, UNKNOWN } from "../circuit.ts";
 import type { Answer, Awaitable, Changed, Driver, Snapshot, Tally } from "../contract.ts";
 import type { CircuitIdentity } from "../key.ts";
 import { newId } from "../records.ts";
@@ -107,6 +107,8 @@ export abstract class AskingCircuit extends Circuit {
     this.policy = policy === null
       ? this.given
       : followed(policy, this.given, strategies, events.report);
+    // As in `configure()`.
+    this.opened = UNKNOWN;
   }
 
   /** Returns what a tally says of the policy, and the whole policy if the record has another one. */
