@@ -103,12 +103,12 @@ export abstract class AskingCircuit extends Circuit {
     const text = policy && JSON.stringify(policy);
     if (this.given.hash !== "" || text === this.#followed) return;
     this.#followed = text;
+    // As in `configure()`.
+    this.opened = UNKNOWN;
     const { strategies, events } = this.store;
     this.policy = policy === null
       ? this.given
       : followed(policy, this.given, strategies, events.report);
-    // As in `configure()`.
-    this.opened = UNKNOWN;
   }
 
   /** Returns what a tally says of the policy, and the whole policy if the record has another one. */
