@@ -150,7 +150,7 @@ export class Calls<F> {
     if (
       plain !== null && decision === plain.grant && form === plain.form && options === undefined &&
       !this.#events.hearsCalls
-    ) return this.#runPlain(plain, fn);
+    ) return this.#runPlain(plain, fn, timeoutMs);
     const call = { fn, options, timeoutMs, form, within };
     return decision instanceof Promise
       ? decision.then((decided) => this.#decided(decided, call))
@@ -171,9 +171,10 @@ export class Calls<F> {
   /** Lets the calls that follow this one be plain ones, if there is nothing more to them. */
   #pave(grant: Grant, { options, form }: Planned): void {
     const [circuit, functions] = [this.#circuit, this.#functions];
+    const { slowCallMs, settle } = circuit.policy;
     if (
       grant.epoch === "" || grant.lease !== null || options !== undefined ||
-      functions.isFailure !== undefined || circuit.policy.slowCallMs !== undefined
+      functions.isFailure !== undefined || slowCallMs !== undefined || settle === "body"
     ) return;
     const call = { options, form };
     this.#plain = circuit.plain = {
@@ -181,7 +182,12 @@ export class Calls<F> {
       functions,
       unit: this.#unit,
       form,
-      returned: (value) => this.#given(grant, value, UNTIMED, this.#clock(), call),
+      returned: (value) => {
+        const at = this.#clock();
+        return this.#pass(grant, value, at)
+          ? give(form, value)
+          : this.#given(grant, value, UNTIMED, at, call);
+      },
       threw: (error) => this.#threw(grant, error, UNTIMED, call),
     };
   }
@@ -190,14 +196,15 @@ export class Calls<F> {
    * Runs a call that nothing limits, that no listener hears of, and that is not the first under its
    * grant, as most calls are. `then` costs less than an async function, because its reactions are kept.
    */
-  #runPlain(plain: Plain, fn: Planned["fn"]): Promise<unknown> {
+  #runPlain(
+    plain: Plain,
+    fn: Planned["fn"],
+    timeoutMs: number | undefined,
+  ): Promise<unknown> {
     // Taken before the call, which may call this very handle, under another grant.
     const { returned, threw } = plain;
     try {
-      return Promise.resolve(this.#start(fn, this.#circuit.policy.callTimeoutMs)).then(
-        returned,
-        threw,
-      );
+      return Promise.resolve(this.#start(fn, timeoutMs)).then(returned, threw);
     } catch (error) {
       return threw(error);
     }
@@ -206,8 +213,13 @@ export class Calls<F> {
   #start(fn: Planned["fn"], timeoutMs: number | undefined, signal?: AbortSignal): unknown {
     return timeoutMs === undefined && signal === undefined
       ? fn(new CallScope(undefined, false))
-      : outrun(fn, signal, timeoutMs, () =>
-        new CallTimeoutError(this.#circuit.identity, timeoutMs!));
+      : this.#startLimited(fn, timeoutMs, signal);
+  }
+
+  /** Apart, because what a closure holds is allocated when the function that makes it begins. */
+  #startLimited(fn: Planned["fn"], timeoutMs: number | undefined, signal?: AbortSignal): unknown {
+    const late = () => new CallTimeoutError(this.#circuit.identity, timeoutMs!);
+    return outrun(fn, signal, timeoutMs, late);
   }
 
   async #attempt(grant: Grant, call: Planned, borrowed = false): Promise<unknown> {
@@ -235,21 +247,24 @@ export class Calls<F> {
     return this.#given(grant, value, startedAt, this.#clock(), call);
   }
 
+  /** Settles a call that ended well, if nobody hears of it and it changes no state: nearly every one. */
+  #pass(grant: Grant, value: unknown, at: number): boolean {
+    const circuit = this.#circuit;
+    if (!isFine(value) || this.#events.hearsCalls || !circuit.pass(grant, at)) return false;
+    circuit.counts.success++;
+    return true;
+  }
+
   /** Judges and settles a result. Returns what the caller is given, or a promise of it. */
   #given(grant: Grant, value: unknown, startedAt: number, at: number, call: Call): unknown {
     const { form } = call;
     const functions = this.#functions;
-    const circuit = this.#circuit;
-    const { slowCallMs = Infinity, settle } = circuit.policy;
+    const { slowCallMs = Infinity, settle } = this.#circuit.policy;
     const durationMs = elapsed(startedAt, at);
-    // Nearly every call: nobody hears of it, and it changes no state.
     if (
-      isFine(value) && durationMs < slowCallMs && functions.isFailure === undefined &&
-      settle !== "body" && !this.#events.hearsCalls && circuit.pass(grant, at)
-    ) {
-      circuit.counts.success++;
-      return give(form, value);
-    }
+      durationMs < slowCallMs && functions.isFailure === undefined && settle !== "body" &&
+      this.#pass(grant, value, at)
+    ) return give(form, value);
     const kind = judgeResult(value, durationMs, functions, this.#events.report);
     if (kind === "success" && settle === "body") {
       const watched = watchBody(value, this.#bodyOf(grant, startedAt, at, call.options?.signal));

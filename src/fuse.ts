@@ -331,15 +331,15 @@ class ScopedFuse implements Fuse {
   }
 
   store(name: string): Fuse {
-    return this.#narrow({ store: this.#registry.store(name).name });
+    return this.#narrow({ ...this.#to, store: this.#registry.store(name).name });
   }
 
   for(context: Scope | null): Fuse {
-    return this.#narrow({ context: scopeText(context, "context") });
+    return this.#narrow({ ...this.#to, context: scopeText(context, "context") });
   }
 
   boundary(boundary: Scope | null): Fuse {
-    return this.#narrow({ boundary: scopeText(boundary, "boundary") });
+    return this.#narrow({ ...this.#to, boundary: scopeText(boundary, "boundary") });
   }
 
   with(request: RequestScope | null | undefined): Fuse {
@@ -440,7 +440,7 @@ class ScopedFuse implements Fuse {
     return new Inventory(this.#registry, this.#to);
   }
 
-  #narrow(to: Partial<Narrowing>): Fuse {
-    return new ScopedFuse(this.#registry, { ...this.#to, ...to }, this.#unit);
+  #narrow(to: Narrowing): Fuse {
+    return new ScopedFuse(this.#registry, to, this.#unit);
   }
 }

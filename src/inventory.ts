@@ -230,7 +230,7 @@ export class Inventory {
   async resetAll(reason: string | null, actor: string | null): Promise<number> {
     let count = 0;
     const reset = async (store: RegisteredStore, key: string) => {
-      await this.#registry.circuit(store, key, null).reset(reason, actor);
+      await this.#registry.circuit(store, key).reset(reason, actor);
       count++;
     };
     const spoilt: [RegisteredStore, string][] = [];
@@ -271,7 +271,7 @@ export class Inventory {
       if (!inScope(this.#to, identity)) continue;
       const name = this.#to.store ??
         (registry.stores.has(identity.store) ? identity.store : registry.standard);
-      const circuit = registry.circuit(registry.store(name), record.key, null);
+      const circuit = registry.circuit(registry.store(name), record.key);
       if (circuits.has(circuit)) {
         throw new TypeError(
           `Cannot import state: ${

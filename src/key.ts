@@ -90,8 +90,12 @@ function isScope(text: string): boolean {
 }
 
 /** Which circuit a key of a store names. */
-export function identify(store: string, key: string): CircuitIdentity {
-  const { name, context, boundary } = fromKey(key) ?? { name: key, context: null, boundary: null };
+export function identify(
+  store: string,
+  key: string,
+  parts: KeyParts = fromKey(key) ?? { name: key, context: null, boundary: null },
+): CircuitIdentity {
+  const { name, context, boundary } = parts;
   return { key, store, name, context, boundary };
 }
 

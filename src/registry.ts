@@ -33,10 +33,10 @@ import { Handle } from "./handle.ts";
 import { functionsOf, HANDLE_OPTIONS, type HandleFunctions } from "./handle_options.ts";
 import {
   checkPattern,
-  type CircuitIdentity,
   fromKey,
   identify,
   isName,
+  type KeyParts,
   nameMatches,
   toKey,
 } from "./key.ts";
@@ -278,14 +278,14 @@ export class Registry {
     const named = this.store(
       options?.store !== undefined ? options.store : store ?? config.options.store ?? this.standard,
     );
-    const key = toKey({ name, context, boundary });
-    const identity = { key, store: named.name, name, context, boundary };
+    const parts = { name, context, boundary };
+    const key = toKey(parts);
     const merged = options && merge(config.options, options);
     const functions = merged !== undefined && has(options!, HANDLE_OPTIONS)
       ? functionsOf<F>(merged)
       : config.functions;
     const policy = options !== undefined && has(options, FIXING) ? this.policy(merged!) : null;
-    const circuit = this.circuit(named, key, identity);
+    const circuit = this.circuit(named, key, parts);
     if (policy !== null) fix(circuit, policy);
     return new Handle<F>(circuit, functions, unit);
   }
@@ -298,7 +298,7 @@ export class Registry {
     const named = this.store(store);
     const parts = typeof key === "string" ? fromKey(key) : null;
     if (parts === null) refuse(SUBJECT, "key", "the key of a circuit, as snapshots show it", key);
-    const circuit = this.circuit(named, key, { key, store, ...parts! });
+    const circuit = this.circuit(named, key);
     return new Handle<never>(circuit, this.config(parts!.name).functions, unit);
   }
 
@@ -316,11 +316,11 @@ export class Registry {
   }
 
   /** Returns the circuit of a key as this isolate knows it, opened if it is not known. */
-  circuit(named: RegisteredStore, key: string, identity: CircuitIdentity | null): Circuit {
+  circuit(named: RegisteredStore, key: string, parts?: KeyParts): Circuit {
     const { circuits } = named;
     let circuit = circuits.get(key);
     if (circuit === undefined) {
-      identity ??= identify(named.name, key);
+      const identity = identify(named.name, key, parts);
       circuit = named.opener.open(identity, this.config(identity.name).policy);
       if (circuits.size >= this.#maxCircuits) this.#forget(named);
       circuits.set(key, circuit);

@@ -8,15 +8,20 @@
 interface Wait {
   readonly at: number;
   readonly pass: () => void;
+  /** Its index in `waits`. */
+  place: number;
 }
 
 const isDeno = "Deno" in globalThis;
 
-/** Tests that fake the time replace it, and want timers of theirs. */
-const platformTimeout = globalThis.setTimeout;
+/** As it was found. Deno loads its timers when they are first touched, which takes longer than all of this. */
+const found = Object.getOwnPropertyDescriptor(globalThis, "setTimeout");
 
-/** The calls that wait for {@linkcode alarm}. */
-const waits = new Set<Wait>();
+/** Tests that fake the time replace it, and want timers of theirs. */
+let platformTimeout: unknown;
+
+/** The calls that wait for {@linkcode alarm}, in no order. An array: a Set would hash each of them. */
+const waits: Wait[] = [];
 
 /** It may go on when nobody waits any more: as long as nobody listens, it keeps no process alive. */
 let alarm: AbortSignal | undefined;
@@ -31,20 +36,27 @@ let ringsAt = 0;
  * alarm there. Elsewhere timers are cheap, and on Workers no request may wait for another's.
  */
 export function passAfter(ms: number, pass: () => void): () => void {
+  platformTimeout ??= found?.get?.call(globalThis) ?? found?.value;
   if (!isDeno || setTimeout !== platformTimeout) {
     const timer = setTimeout(pass, ms);
     return () => clearTimeout(timer);
   }
   const now = performance.now();
-  const wait = { at: now + ms, pass };
-  waits.add(wait);
+  const wait = { at: now + ms, pass, place: waits.length };
+  waits.push(wait);
   ringBy(wait.at, now);
-  return () => {
-    if (waits.delete(wait) && waits.size === 0) alarm?.removeEventListener("abort", ring);
-  };
+  return () => remove(wait);
 }
 
-/** Sets the alarm, unless it rings early enough. */
+function remove(wait: Wait): void {
+  const { place } = wait;
+  if (waits[place] !== wait) return;
+  const last = waits.pop()!;
+  if (last !== wait) waits[last.place = place] = last;
+  else if (place === 0) alarm?.removeEventListener("abort", ring);
+}
+
+/** Sets the alarm, unless it rings early enough, and listens to it. */
 function ringBy(at: number, now: number): void {
   if (alarm?.aborted !== false || at < ringsAt) {
     alarm?.removeEventListener("abort", ring);
@@ -52,18 +64,19 @@ function ringBy(at: number, now: number): void {
     const ms = Math.ceil(at - now);
     ringsAt = now + ms;
     alarm = AbortSignal.timeout(ms);
-  }
-  // Again, it costs little and changes nothing.
+  } else if (waits.length > 1) return;
   alarm.addEventListener("abort", ring);
 }
 
 function ring(): void {
   // A platform's timers may be early by a fraction of a millisecond.
   const now = Math.max(ringsAt, performance.now());
-  for (const wait of waits) {
+  for (const wait of [...waits]) {
+    // One that passed before may have called it off.
+    if (waits[wait.place] !== wait) continue;
     if (wait.at > now) ringBy(wait.at, now);
     else {
-      waits.delete(wait);
+      remove(wait);
       wait.pass();
     }
   }

@@ -20,6 +20,7 @@ import {
   SNAPSHOT_COUNTS,
   SNAPSHOT_TIMES,
 } from "./records.ts";
+import { MAX_DATE_MS } from "./rules/snapshot.ts";
 
 /** The result of `exportState`: plain JSON. */
 export interface FuseExport {
@@ -37,6 +38,7 @@ export interface Imported {
   readonly record: CircuitRecord;
 }
 
+const COUNTED = ["successes", "failures", "slow"] as const;
 const IDENTITY = ["store", "name", "context", "boundary"] as const;
 
 /** Returns an entry for a record; `offset` is the store's clock minus the Fuse's. */
@@ -76,14 +78,14 @@ function shift(at: number | null, by: number): number | null {
  * allowed.
  */
 export function readExport(data: unknown): Imported[] {
-  const { version, circuits } = object(data, "data");
+  const { version, circuits } = new Part(data, "data").fields;
   if (version !== 1) refuse("version", "1", version);
   if (!Array.isArray(circuits)) refuse("circuits", "an array", circuits);
   const seen = new Set<string>();
   // Not `map`, which skips holes.
   return Array.from(circuits, (entry, i) => {
     const path = `circuits[${i}]`;
-    const read = readEntry(object(entry, path), path);
+    const read = readEntry(new Part(entry, path));
     const id = JSON.stringify([read.identity.store, read.identity.key]);
     if (seen.has(id)) refuse(path, "another circuit than those before", read.identity.name);
     seen.add(id);
@@ -91,69 +93,56 @@ export function readExport(data: unknown): Imported[] {
   });
 }
 
-function readEntry(entry: Record<string, unknown>, path: string): Imported {
-  const { store, name, context, boundary, segments, outcomes, override } = entry;
+function readEntry(entry: Part): Imported {
+  const { store, name, context, boundary, segments, outcomes } = entry.fields;
   for (const [field, of] of [["store", "store"], ["name", "circuit"]] as const) {
-    if (text(entry, field, 255, path) === "") {
-      refuse(`${path}.${field}`, `the name of a ${of}`, "");
-    }
+    if (entry.text(field, 255) === "") entry.refuse(field, `the name of a ${of}`);
   }
   for (const dimension of ["context", "boundary"]) {
-    const scope = entry[dimension];
-    if (scope !== null && !isScopeText(text(entry, dimension, 10_000, path))) {
-      refuse(`${path}.${dimension}`, "null or a scope as snapshots show it", scope);
+    if (entry.fields[dimension] !== null && !isScopeText(entry.text(dimension, 10_000))) {
+      entry.refuse(dimension, "null or a scope as snapshots show it");
     }
   }
   const key = toKey({ name, context, boundary } as CircuitIdentity);
   const snapshot: Record<string, unknown> = {
     ...absentSnapshot(0),
-    state: word(entry.state, CIRCUIT_STATES, `${path}.state`),
-    reason: text(entry, "reason", 1000, path),
-    policyHash: text(entry, "policyHash", 64, path),
-    totals: counts(entry, "totals", ["successes", "failures", "rejected", "slow"], path),
-    sinceClosed: counts(entry, "sinceClosed", ["successes", "failures", "slow"], path),
-    override: override === null ? null : readOverride(object(override, `${path}.override`), path),
+    state: entry.word("state", CIRCUIT_STATES),
+    reason: entry.text("reason", 1000),
+    policyHash: entry.text("policyHash", 64),
+    totals: entry.part("totals").counts([...COUNTED, "rejected"]),
+    sinceClosed: entry.part("sinceClosed").counts(COUNTED),
+    override: entry.fields.override === null ? null : readOverride(entry.part("override")),
+    // An export of before has neither.
+    lastFailure: entry.fields.lastFailure == null ? null : readFailure(entry.part("lastFailure")),
+    policy: entry.fields.policy == null ? null : readPolicy(entry.part("policy")),
+    ...entry.counts(SNAPSHOT_COUNTS),
   };
-  // An export of before has none.
-  if (entry.lastFailure != null) {
-    snapshot.lastFailure = readFailure(object(entry.lastFailure, `${path}.lastFailure`), path);
-  }
-  if (entry.policy != null) snapshot.policy = readPolicy(entry.policy, `${path}.policy`);
-  for (const field of SNAPSHOT_TIMES) snapshot[field] = time(entry[field], `${path}.${field}`);
-  for (const field of SNAPSHOT_COUNTS) snapshot[field] = count(entry[field], `${path}.${field}`);
+  for (const field of SNAPSHOT_TIMES) snapshot[field] = entry.time(field);
   const { state, openedAt, openUntil } = snapshot as unknown as Snapshot;
   if (state === "OPEN") {
-    if (openUntil === null) refuse(`${path}.openUntil`, "a time while OPEN", null);
+    if (openUntil === null) entry.refuse("openUntil", "a time while OPEN");
     // How long it was to last, by its own two times.
     if (openedAt !== null) snapshot.cooldownMs = Math.max(0, openUntil - openedAt);
   }
   if (!Array.isArray(segments) || segments.length > 100) {
-    refuse(`${path}.segments`, "an array of at most 100", segments);
+    entry.refuse("segments", "an array of at most 100");
   }
   let after = -Infinity;
   const window = Array.from(segments, (value, i) => {
-    const at = `${path}.segments[${i}]`;
-    const segment = object(value, at);
-    const start = time(segment.start, `${at}.start`);
+    const segment = new Part(value, `${entry.path}.segments[${i}]`);
+    const start = segment.time("start");
     if (start === null || start <= after) {
-      refuse(`${at}.start`, "later than the one before", segment.start);
+      return segment.refuse("start", "later than the one before");
     }
     after = start;
-    const counted = ["successes", "failures", "slow"] as const;
-    const tally = counted.map((field) => [field, count(segment[field], `${at}.${field}`)]);
-    return { start, ...Object.fromEntries(tally) };
+    return { start, ...segment.counts(COUNTED) };
   });
   if (typeof outcomes !== "string" || !/^[SF]{0,10000}$/.test(outcomes)) {
-    refuse(`${path}.outcomes`, `a text of at most 10000 "S" and "F"`, outcomes);
+    entry.refuse("outcomes", `a text of at most 10000 "S" and "F"`);
   }
   return {
     identity: identify(store as string, key),
-    record: {
-      key,
-      snapshot: snapshot as unknown as Snapshot,
-      segments: window as CircuitRecord["segments"],
-      outcomes,
-    },
+    record: { key, snapshot: snapshot as unknown as Snapshot, segments: window, outcomes },
   };
 }
 
@@ -163,25 +152,23 @@ function isScopeText(text: string): boolean {
   return parts.length === 2 && parts.every((part) => isName(fromKey(part)?.name));
 }
 
-function readOverride(override: Record<string, unknown>, path: string): OverrideRecord {
-  const at = `${path}.override`;
-  const words = (field: "reason" | "actor") => {
-    const value = override[field];
+function readOverride(override: Part): OverrideRecord {
+  const words = (field: string) => {
+    const value = override.fields[field];
     const fits = value === null || (typeof value === "string" && value.length <= 1000);
-    return fits
-      ? value && value.toWellFormed()
-      : refuse(`${at}.${field}`, "null or a text of at most 1000 characters", value);
+    if (!fits) override.refuse(field, "null or a text of at most 1000 characters");
+    return value && value.toWellFormed();
   };
   return {
-    kind: word(override.kind, OVERRIDES, `${at}.kind`) as OverrideRecord["kind"],
-    until: time(override.until, `${at}.until`),
+    kind: override.word("kind", OVERRIDES) as OverrideRecord["kind"],
+    until: override.time("until"),
     reason: words("reason"),
     actor: words("actor"),
   };
 }
 
-function readPolicy(value: unknown, path: string): PolicyRecord {
-  const policy = { ...object(value, path) };
+function readPolicy({ fields, path }: Part): PolicyRecord {
+  const policy = { ...fields };
   for (const option in policy) {
     const told = policy[option];
     const isNumber = typeof told === "number" && Number.isFinite(told);
@@ -193,66 +180,72 @@ function readPolicy(value: unknown, path: string): PolicyRecord {
   return policy as PolicyRecord;
 }
 
-function readFailure(failure: Record<string, unknown>, path: string): FailureNote {
-  const at = `${path}.lastFailure`;
-  const { status, instance } = failure;
+function readFailure(failure: Part): FailureNote {
+  const { status, instance } = failure.fields;
   return {
-    at: time(failure.at, `${at}.at`) ?? refuse(`${at}.at`, "a time in ms", null),
-    kind: text(failure, "kind", 64, at),
-    status: status === null ? null : count(status, `${at}.status`),
-    instance: instance === null ? null : text(failure, "instance", 100, at),
+    at: failure.time("at") ?? failure.refuse("at", "a time in ms"),
+    kind: failure.text("kind", 64),
+    status: status === null ? null : failure.count("status"),
+    instance: instance === null ? null : failure.text("instance", 100),
   };
-}
-
-function text(
-  entry: Record<string, unknown>,
-  field: string,
-  most: number,
-  path: string,
-): string {
-  const value = entry[field];
-  return typeof value === "string" && value.length <= most
-    ? value.toWellFormed()
-    : refuse(`${path}.${field}`, `a text of at most ${most} characters`, value);
-}
-
-function counts(
-  entry: Record<string, unknown>,
-  field: string,
-  fields: readonly string[],
-  path: string,
-): Record<string, number> {
-  const value = object(entry[field], `${path}.${field}`);
-  return Object.fromEntries(fields.map((f) => [f, count(value[f], `${path}.${field}.${f}`)]));
-}
-
-function object(value: unknown, path: string): Record<string, unknown> {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    refuse(path, "an object", value);
-  }
-  return value as Record<string, unknown>;
-}
-
-function word(value: unknown, words: readonly string[], path: string): string {
-  return words.includes(value as string)
-    ? value as string
-    : refuse(path, `one of ${words.join(", ")}`, value);
 }
 
 /** Leaves room: what is imported goes on counting. */
 const MAX_COUNT = 1e15;
 
-function count(value: unknown, path: string): number {
-  return Number.isSafeInteger(value) && value as number >= 0 && value as number <= MAX_COUNT
-    ? value as number
-    : refuse(path, `a count of at most ${MAX_COUNT}`, value);
-}
+/** An object of an export, whose fields are refused by the path at which they stand there. */
+class Part {
+  readonly fields: Readonly<Record<string, unknown>>;
+  readonly path: string;
 
-function time(value: unknown, path: string): number | null {
-  const fits = value === null || (Number.isFinite(value) && Math.abs(value as number) <= 8.64e15);
-  // Whole, as Redis and SQL keep them.
-  if (!fits) refuse(path, "null or a time in ms", value);
-  return value === null ? null : Math.round(value as number);
+  constructor(value: unknown, path: string) {
+    if (typeof value !== "object" || value === null || Array.isArray(value)) {
+      refuse(path, "an object", value);
+    }
+    this.fields = value as Record<string, unknown>;
+    this.path = path;
+  }
+
+  refuse(field: string, allowed: string): never {
+    return refuse(`${this.path}.${field}`, allowed, this.fields[field]);
+  }
+
+  part(field: string): Part {
+    return new Part(this.fields[field], `${this.path}.${field}`);
+  }
+
+  text(field: string, most: number): string {
+    const value = this.fields[field];
+    return typeof value === "string" && value.length <= most
+      ? value.toWellFormed()
+      : this.refuse(field, `a text of at most ${most} characters`);
+  }
+
+  word(field: string, words: readonly string[]): string {
+    const value = this.fields[field] as string;
+    return words.includes(value) ? value : this.refuse(field, `one of ${words.join(", ")}`);
+  }
+
+  count(field: string): number {
+    const value = this.fields[field] as number;
+    return Number.isSafeInteger(value) && value >= 0 && value <= MAX_COUNT
+      ? value
+      : this.refuse(field, `a count of at most ${MAX_COUNT}`);
+  }
+
+  counts<F extends string>(fields: readonly F[]): Record<F, number> {
+    const counted = fields.map((field) => [field, this.count(field)]);
+    return Object.fromEntries(counted) as Record<F, number>;
+  }
+
+  time(field: string): number | null {
+    const value = this.fields[field] as number | null;
+    if (value === null) return value;
+    // Whole, as Redis and SQL keep them.
+    return Number.isFinite(value) && Math.abs(value) <= MAX_DATE_MS
+      ? Math.round(value)
+      : this.refuse(field, "null or a time in ms");
+  }
 }
 
 function refuse(path: string, allowed: string, value: unknown): never {

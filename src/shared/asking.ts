@@ -6,7 +6,7 @@
 
 import { announceHalfOpened, announceTransition } from "../announce.ts";
 import { quote } from "../checks.ts";
-import { Circuit, type NamedStore, type Refusal, type Unit } from "../circuit.ts";
+import { Circuit, type NamedStore, type Refusal, type Unit, UNKNOWN } from "../circuit.ts";
 import type { Acquired, Answer, Awaitable, Changed, Driver, Snapshot, Tally } from "../contract.ts";
 import type { CircuitIdentity } from "../key.ts";
 import { newId } from "../records.ts";
@@ -131,6 +131,8 @@ export abstract class AskingCircuit extends Circuit {
     const text = policy && JSON.stringify(policy);
     if (this.given.hash !== "" || text === this.#followed) return;
     this.#followed = text;
+    // As in `configure()`.
+    this.opened = UNKNOWN;
     const { strategies, events } = this.store;
     this.policy = policy === null
       ? this.given

@@ -155,6 +155,31 @@ for (const driver of DRIVERS.slice(1)) {
     assertEquals(await named.getState(), "OPEN");
   });
 
+  Deno.test(`CircuitBreaker.call() measures calls as soon as it knows of a recorded policy that wants it (${driver.name})`, async () => {
+    const clock = new FakeClock();
+    await using world = await driver.open({ clock: clock.now });
+    // No listener: calls that somebody hears of are measured anyhow.
+    const fuseWith = (defaults: FuseOptions["defaults"]) =>
+      createFuse({
+        clock: clock.now,
+        stores: { s: world.store },
+        storeTimeoutMs: 30_000,
+        defaults,
+      });
+    const fuse = fuseWith({});
+    const breaker = fuse.make("pay");
+    for (let i = 0; i < 3; i++) {
+      await breaker.call(() => 1);
+      await fuse.flush();
+    }
+    const app = fuseWith({ slowCallMs: 100 });
+    await app.make("pay").call(() => 1);
+    await app.flush();
+    await breaker.snapshot();
+    await breaker.call(() => clock.advance(200));
+    assertEquals((await breaker.getMetrics()).totalSlow, 1);
+  });
+
   Deno.test(`CircuitBreaker.call() issues no verdict where the recorded strategy is a function (${driver.name})`, async () => {
     const clock = new FakeClock();
     await using world = await driver.open({ clock: clock.now });

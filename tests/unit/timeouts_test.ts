@@ -71,6 +71,38 @@ Deno.test("passAfter() does not call back a canceled call", async () => {
   });
 });
 
+Deno.test("passAfter() does not pass a call that one that passes called off", async () => {
+  await withAlarms(({ passAfter, advance }) => {
+    const passed: string[] = [];
+    let callOff = () => {};
+    passAfter(10, () => {
+      passed.push("first");
+      callOff();
+    });
+    callOff = passAfter(10, () => passed.push("second"));
+    advance(10);
+    assertEquals(passed, ["first"]);
+  });
+});
+
+Deno.test("passAfter() keeps those that wait when others are called off in any order", async () => {
+  await withAlarms(({ passAfter, set, advance }) => {
+    const passed: number[] = [];
+    const callOffs = Array.from({ length: 9 }, (_, i) => passAfter(10 + i, () => passed.push(i)));
+    for (const i of [8, 0, 3, 3, 7]) callOffs[i]!();
+    advance(20);
+    assertEquals(passed.toSorted(), [1, 2, 4, 5, 6]);
+    callOffs.forEach((callOff) => callOff());
+    passAfter(10, () => passed.push(9));
+    advance(10);
+    assertEquals(passed.at(-1), 9);
+    // No alarm is set when nobody waits.
+    const before = set.length;
+    advance(100);
+    assertEquals(set.length, before);
+  });
+});
+
 Deno.test("passAfter() sets one alarm when a thousand calls wait one after the other", async () => {
   await withAlarms(({ passAfter, set, advance }) => {
     for (let i = 0; i < 1_000; i++) {
@@ -125,16 +157,40 @@ Deno.test("passAfter() calls back in real time, and leaves nothing behind", asyn
   callOff();
 });
 
-Deno.test("a call with callTimeoutMs that has ended keeps no process alive", async () => {
-  const program = `
-    import { createFuse } from "@fuse/edge";
-    const breaker = createFuse().make("api", { callTimeoutMs: 30_000 });
-    for (let i = 0; i < 3; i++) await breaker.call(() => new Promise((go) => setTimeout(go, 1)));
-    addEventListener("unload", () => console.log(performance.now() < 20_000));
-  `;
+/** What a program prints in a process of its own. */
+async function printed(program: string): Promise<string> {
   const { stdout, stderr, success } = await new Deno.Command(Deno.execPath(), {
     args: ["eval", `--config=${new URL("../../deno.json", import.meta.url).pathname}`, program],
   }).output();
   assert(success, new TextDecoder().decode(stderr));
-  assertEquals(new TextDecoder().decode(stdout), "true\n");
+  return new TextDecoder().decode(stdout);
+}
+
+Deno.test("a call with callTimeoutMs that has ended keeps no process alive", async () => {
+  const output = await printed(`
+    import { createFuse } from "@fuse/edge";
+    const breaker = createFuse().make("api", { callTimeoutMs: 30_000 });
+    for (let i = 0; i < 3; i++) await breaker.call(() => new Promise((go) => setTimeout(go, 1)));
+    addEventListener("unload", () => console.log(performance.now() < 20_000));
+  `);
+  assertEquals(output, "true\n");
+});
+
+Deno.test("createFuse() and a call load nothing that Deno loads when it is first touched", async () => {
+  const output = await printed(`
+    const touched = [];
+    for (const [name, found] of Object.entries(Object.getOwnPropertyDescriptors(globalThis))) {
+      if (found.get === undefined || !found.configurable) continue;
+      const get = () => {
+        touched.push(name);
+        return found.get.call(globalThis);
+      };
+      Object.defineProperty(globalThis, name, { ...found, get });
+    }
+    const { createFuse } = await import("@fuse/edge");
+    await createFuse().make("api").call(() => 42);
+    const slow = touched.filter((name) => name !== "navigator");
+    console.log(slow.join());
+  `);
+  assertEquals(output, "\n");
 });
