@@ -3,8 +3,8 @@ import { assertEquals } from "@std/assert";
 import { warm } from "./isolate.ts";
 
 /** Five requests within a second, where one would be enough: all that follows is slower. */
-async function paced() {
-  const isolate = await warm({ maxRequestsPerSecond: 1, failureThreshold: 100 });
+async function paced(failureThreshold = 100) {
+  const isolate = await warm({ maxRequestsPerSecond: 1, failureThreshold });
   isolate.clock.advance(10_000);
   for (let i = 0; i < 5; i++) {
     await isolate.fail();
@@ -28,6 +28,14 @@ Deno.test("a paced isolate holds a failure back, and then sends it with those th
   await isolate.fail();
   assertEquals(await isolate.sent(), ["record"]);
   assertEquals(isolate.tallies.at(-1)!.failures, 4);
+});
+
+Deno.test("a paced isolate holds nothing back once its own failures open the circuit", async () => {
+  const isolate = await paced(20);
+  for (let i = 0; i < 19; i++) await isolate.fail();
+  assertEquals(await isolate.sent(), []);
+  await isolate.fail();
+  assertEquals(await isolate.sent(), ["record", "transition"]);
 });
 
 Deno.test("an isolate that is not paced sends each failure at once", async () => {
