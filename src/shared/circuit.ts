@@ -379,7 +379,7 @@ export class SharedCircuit extends AskingCircuit {
           const at = this.store.clock();
           tally.sentAt ??= at;
           this.wrote = true;
-          const told = { ...tallyOf(tally, at), ...this.measured(at) };
+          const told = { ...tallyOf(tally, at), ...this.measured(tally, at) };
           return this.driver.record(this.identity.key, told);
         },
       });
