@@ -38,6 +38,31 @@ Deno.test("a paced isolate holds nothing back once its own failures open the cir
   assertEquals(await isolate.sent(), ["record", "transition"]);
 });
 
+for (const admitted of ["before", "after"]) {
+  Deno.test(`a paced isolate's own breaker counts the failures that it held back when a call admitted ${admitted} the store was lost fails`, async () => {
+    const isolate = await paced(20);
+    const late = Promise.withResolvers<never>();
+    const under = admitted === "before" ? isolate.breaker.tryCall(() => late.promise) : undefined;
+    for (let i = 0; i < 18; i++) await isolate.fail();
+    assertEquals(await isolate.sent(), []);
+    isolate.answering = () => {
+      throw new Error("connection reset");
+    };
+    await isolate.fuse.make("b").tryCall(() => Promise.reject(new Error("down")));
+    await isolate.sent();
+    late.promise.catch(() => {});
+    late.reject(new Error("down"));
+    await (under ?? isolate.fail());
+    const { local, state, metrics } = isolate.breaker.peek();
+    assertEquals([local, state, metrics.consecutiveFailures], [true, "CLOSED", 19]);
+    await isolate.fail();
+    assertEquals(isolate.breaker.peek().state, "OPEN");
+    isolate.answering = () => {};
+    isolate.clock.advance(60_000);
+    await isolate.fuse.flush();
+  });
+}
+
 Deno.test("an isolate that is not paced sends each failure at once", async () => {
   const isolate = await warm({ failureThreshold: 100 });
   for (let i = 0; i < 3; i++) {
