@@ -46,7 +46,7 @@ export function wantsSending(sending: Sending, now: number): boolean {
   if (isDue(tally.successes + tally.failures, now - tally.firstAt, intervals)) return true;
   const s = view.current(now);
   return s === null || isWorthAsking(s, sending, now) ||
-    ((policy.judgesSuccesses || pending.gathersFailure) && completesVerdict(sending, now));
+    (policy.judgesSuccesses && completesVerdict(sending, now));
 }
 
 /**
