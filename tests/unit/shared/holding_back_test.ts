@@ -55,6 +55,29 @@ for (const admitted of ["before", "after"]) {
   });
 }
 
+Deno.test("a paced isolate holds a failure back when a success follows it, too", async () => {
+  const isolate = await paced();
+  await isolate.fail();
+  isolate.clock.advance(100);
+  await isolate.times(3, isolate.succeed);
+  assertEquals(await isolate.sent(), []);
+  isolate.clock.advance(5_000);
+  await isolate.succeed();
+  assertEquals(await isolate.sent(), ["record", "record"]);
+  assertEquals(isolate.tallies.at(-2)!.failures, 1);
+});
+
+for (const strategy of ["percentage_failures", "rolling_window", "count_window"] as const) {
+  Deno.test(`an isolate tells nobody at once that a run of failures has ended where ${strategy} decides`, async () => {
+    const isolate = await warm({ strategy, minimumThroughput: 100 });
+    await isolate.times(10, isolate.fail);
+    await isolate.sent();
+    await isolate.succeed();
+    assertEquals(await isolate.sent(), []);
+    await isolate.fuse.flush();
+  });
+}
+
 Deno.test("an isolate that is not paced sends each failure at once", async () => {
   const isolate = await warm({ failureThreshold: 100 });
   for (let i = 0; i < 3; i++) {
