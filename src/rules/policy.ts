@@ -255,8 +255,6 @@ export interface CircuitPolicyData extends Policy {
   readonly judgesSuccesses: boolean;
   /** `true` if a rule may open without any call that failed or was slow. */
   readonly opensOnAnything: boolean;
-  /** How long a run of failures must be for isolates to hear at once that a success has ended it. */
-  readonly longRun: number;
   /** `true` if a slow trial counts as failed. */
   readonly slowFails: boolean;
   readonly shape: Shape;
@@ -372,18 +370,18 @@ export function createPolicy(
     refuse(SUBJECT, "slowCallMs", `a positive integer for slow_calls`, undefined);
   }
   const settle = oneOf(SUBJECT, "settle", options.settle, ["headers", "body"]);
-  const onErrors = ["local", "allow", "reject"] as const;
-  const opensOnAnything = rules.some(({ of }) => !Object.values<unknown>(BUILT_IN).includes(of));
-  const judgesRuns = rules.some(({ of }) => of === BUILT_IN.consecutive_failures);
   const data = { ...numbers, strategy: rules.map((rule) => rule.id).join(), cooldownMs, settle };
   return {
     ...data,
     baseCooldownMs: typeof cooldownMs === "number" ? cooldownMs : Math.min(60_000, maxCooldownMs),
     consistency: oneOf(SUBJECT, "consistency", options.consistency, ["eventual", "strong"]),
-    onStoreError: oneOf(SUBJECT, "onStoreError", options.onStoreError, onErrors),
+    onStoreError: oneOf(SUBJECT, "onStoreError", options.onStoreError, [
+      "local",
+      "allow",
+      "reject",
+    ]),
     rules,
-    opensOnAnything,
-    longRun: opensOnAnything ? 1 : judgesRuns ? numbers.failureThreshold / 2 : Infinity,
+    opensOnAnything: rules.some(({ of }) => !Object.values<unknown>(BUILT_IN).includes(of)),
     // A success ends every run of failures.
     judgesSuccesses: rules.some(({ of }) => of !== BUILT_IN.consecutive_failures),
     slowFails,

@@ -39,8 +39,11 @@ export function wantsSending(sending: Sending, now: number): boolean {
   if (prompt) return waiting > 0 || (tally !== null && !pending.underWay);
   // The request that is under way takes along what has come to wait until it is answered.
   if (pending.underWay) return waiting >= MANY || completesVerdict(sending, now);
-  if ((waiting > 0 || pending.gathersFailure) && !isHeld(sending, now)) return true;
-  if (waiting >= MANY) return true;
+  if (waiting > 0 || pending.gathersFailure) {
+    const { failedAt, sentAt } = pending.unsent[0]!;
+    const isHeld = sentAt === null && Math.abs(now - failedAt) < sending.holdMs;
+    if (!isHeld || waiting >= MANY) return true;
+  }
   // Rejections alone go along with the next tally, or with a refresh.
   if (tally === null || tally.successes + tally.failures === 0) return false;
   if (isDue(tally.successes + tally.failures, now - tally.firstAt, intervals)) return true;
@@ -68,12 +71,6 @@ export function joinSuccess(sending: Sending, under: Admission, now: number): bo
   return true;
 }
 
-/** Returns `true` while this isolate holds the oldest outcomes back. They were not sent yet. */
-function isHeld({ pending, holdMs }: Sending, now: number): boolean {
-  const { failedAt, sentAt } = pending.unsent[0]!;
-  return sentAt === null && now >= failedAt && now - failedAt < holdMs;
-}
-
 /** Returns `true` if a tally is large or old enough to be sent. */
 function isDue(outcomes: number, waitedMs: number, intervals: Intervals): boolean {
   const { flushSize, flushIntervalMs, windowMs } = intervals;
@@ -87,10 +84,12 @@ function isDue(outcomes: number, waitedMs: number, intervals: Intervals): boolea
  */
 function isWorthAsking(
   { consecutiveFailures }: Snapshot,
-  { view, policy: { longRun }, intervals }: Sending,
+  { view, policy: { failureThreshold, opensOnAnything, rules }, intervals }: Sending,
   now: number,
 ): boolean {
-  return consecutiveFailures >= longRun || view.isOlderThan(intervals.revalidateMs, now);
+  return view.isOlderThan(intervals.revalidateMs, now) ||
+    (opensOnAnything ? consecutiveFailures > 0 : consecutiveFailures >= failureThreshold / 2 &&
+      rules.some(({ name }) => name === "consecutive_failures"));
 }
 
 /** Returns `true` if what waits makes a verdict due, and what is under way does not by itself. */
