@@ -22,7 +22,8 @@ export interface Pace extends Intervals {
   readonly until: number;
   /**
    * How long waits what one isolate of many has to do, and any may: the first `acquire` after a cooldown,
-   * and a failure. Drawn from 0 on with each answer, in ms: the earliest of many is early all the same.
+   * and a failure. Drawn from 0 on, in ms: the earliest of many is early all the same. With each further
+   * answer before `until`, it is drawn from half of the longest wait on.
    */
   readonly firstMs: number;
 }
@@ -58,8 +59,8 @@ export function paceAfter(
   const longest = (ms: number, ratio: number) => Math.min(1.5 * ratio * ms, LONGEST * staleMs);
   // A moment further off was set by a clock that has since gone back.
   if (pace !== null && now < pace.until && pace.until - now <= staleMs) {
-    // Drawn anew: an isolate that drew next to nothing would send each failure at once until then.
-    return { ...pace, firstMs: longest(revalidateMs, pace.ratio) * random() };
+    // An isolate that drew next to nothing would send each failure at once until then.
+    return { ...pace, firstMs: longest(revalidateMs, pace.ratio) * (0.5 + random() / 2) };
   }
   // Who asks for a slot is not counted: soon after a transition, few requests do not mean few isolates.
   const settled = state !== "HALF_OPEN" && now - began >= staleMs;
