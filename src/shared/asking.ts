@@ -9,7 +9,7 @@ import { quote } from "../checks.ts";
 import { Circuit, type NamedStore, type Refusal, type Unit, UNKNOWN } from "../circuit.ts";
 import type { Acquired, Answer, Awaitable, Changed, Driver, Snapshot, Tally } from "../contract.ts";
 import type { CircuitIdentity } from "../key.ts";
-import { newId } from "../records.ts";
+import { type Admission, newId } from "../records.ts";
 import type { Verdict } from "../rules/machine.ts";
 import { followed } from "../rules/followed.ts";
 import type { CircuitPolicyData } from "../rules/policy.ts";
@@ -139,9 +139,16 @@ export abstract class AskingCircuit extends Circuit {
       : followed(policy, this.given, strategies, events.report);
   }
 
-  /** Returns the policy hash of a tally, with the whole policy if the record has another one. */
-  protected measured(now: number): Pick<Tally, "shape" | "policyHash" | "policy"> {
+  /**
+   * Returns the policy hash of a tally, with the whole policy if the record has another one. A tally that
+   * is not current has neither: stores would keep the hash without the policy, which seemed known then.
+   */
+  protected measured(
+    under: Admission,
+    now: number,
+  ): Pick<Tally, "shape" | "policyHash" | "policy"> {
     const { shape, hash: policyHash } = this.policy;
+    if (this.view.isLate(under, now)) return { shape, policyHash: "" };
     const known = this.view.current(now)?.policyHash === policyHash;
     const since = now - this.#recordedAt;
     if (known || (since >= 0 && since < RECORD_EVERY_MS)) return { shape, policyHash };

@@ -171,6 +171,7 @@ export class SharedCircuit extends AskingCircuit {
     if (s !== null) {
       return s.override!.kind === "forced_open" ? this.#reject(s, now, unit) : this.open(s);
     }
+    if (!this.standIn.begun) this.#absorb(this.#pending.unsent);
     const decided = this.standIn.admit(now);
     return after(this.#probe(now, unit), decided);
   }
@@ -197,6 +198,7 @@ export class SharedCircuit extends AskingCircuit {
     // The stand-in counts and announces the calls that it admitted; the store learns of them later.
     const absorbed = this.standIn.settle(grant, ending);
     const held = this.guard.blocks("writes", this, at);
+    if (held && !this.standIn.begun) this.#absorb(this.#pending.unsent);
     if (this.#waitsFor(grant, ending)) {
       return held ? this.#keepForLater(grant, ending) : this.#sendAtOnce(grant, ending, unit);
     }
@@ -379,7 +381,7 @@ export class SharedCircuit extends AskingCircuit {
           const at = this.store.clock();
           tally.sentAt ??= at;
           this.wrote = true;
-          const told = { ...tallyOf(tally, at), ...this.measured(at) };
+          const told = { ...tallyOf(tally, at), ...this.measured(tally, at) };
           return this.driver.record(this.identity.key, told);
         },
       });
@@ -413,10 +415,7 @@ export class SharedCircuit extends AskingCircuit {
     }
     // The tallies that waited for it are not sent either.
     const held = this.guard.blocks("writes", this, this.store.clock());
-    for (const each of [tally, ...held ? this.#pending.unsent : []]) {
-      if (!each.absorbed) this.standIn.absorb(each, each, each.lastAt);
-      each.absorbed = true;
-    }
+    this.#absorb([tally, ...held ? this.#pending.unsent : []]);
     if (scopeOf(cause) === null) return "unreached";
     const { taken } = this.guard;
     if (tally.refusals++ === 0) tally.refusedAt = taken;
@@ -425,6 +424,14 @@ export class SharedCircuit extends AskingCircuit {
       this.#giveUp(tally, `The store refused ${tally.refusals} times`);
     }
     return "refused";
+  }
+
+  /** Lets the stand-in count tallies that the store has not taken. */
+  #absorb(tallies: readonly PendingTally[]): void {
+    for (const tally of tallies) {
+      if (!tally.absorbed) this.standIn.absorb(tally, tally, tally.lastAt);
+      tally.absorbed = true;
+    }
   }
 
   #drop(tally: PendingTally): void {

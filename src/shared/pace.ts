@@ -21,8 +21,8 @@ export interface Pace extends Intervals {
   /** Until when nothing is learnt that is the effect of this pace, on the store's clock in ms. */
   readonly until: number;
   /**
-   * How long waits what one isolate of many has to do, and any may: the first `acquire` after a cooldown.
-   * Drawn from 0 on, in ms: the earliest of many is early all the same.
+   * How long waits what one isolate of many has to do, and any may: the first `acquire` after a cooldown,
+   * and a failure. Drawn from 0 on with each answer, in ms: the earliest of many is early all the same.
    */
   readonly firstMs: number;
 }
@@ -54,25 +54,28 @@ export function paceAfter(
   // Where calls wait for the store, nothing is put off.
   if (policy.consistency === "strong" || (pace === null && busy <= 1)) return null;
   const staleMs = longestMs(policy);
+  const { flushSize, flushIntervalMs, revalidateMs, windowMs } = policy;
+  const longest = (ms: number, ratio: number) => Math.min(1.5 * ratio * ms, LONGEST * staleMs);
   // A moment further off was set by a clock that has since gone back.
-  if (pace !== null && now < pace.until && pace.until - now <= staleMs) return pace;
+  if (pace !== null && now < pace.until && pace.until - now <= staleMs) {
+    // Drawn anew: an isolate that drew next to nothing would send each failure at once until then.
+    return { ...pace, firstMs: longest(revalidateMs, pace.ratio) * random() };
+  }
   // Who asks for a slot is not counted: soon after a transition, few requests do not mean few isolates.
   const settled = state !== "HALF_OPEN" && now - began >= staleMs;
-  const { flushSize, flushIntervalMs, revalidateMs, windowMs } = policy;
   const most = staleMs / Math.max(1, Math.min(flushIntervalMs, revalidateMs));
   const ratio = Math.min(most, (pace?.ratio ?? 1) * Math.max(settled ? SLOWEST : 1, busy));
   if (!(ratio > 1)) return null;
   const drawn = random();
-  const longest = (ms: number) => Math.min(1.5 * ratio * ms, LONGEST * staleMs);
   const draw = (ms: number) => {
     const least = Math.min(ratio * ms, staleMs) / 2;
-    return Math.max(ms, least + (longest(ms) - least) * drawn);
+    return Math.max(ms, least + (longest(ms, ratio) - least) * drawn);
   };
   const refreshMs = draw(revalidateMs);
   return {
     ratio,
     until: now + Math.min(refreshMs, staleMs),
-    firstMs: longest(revalidateMs) * drawn,
+    firstMs: longest(revalidateMs, ratio) * drawn,
     flushSize: Math.max(flushSize, ratio * flushSize * (0.5 + drawn)),
     flushIntervalMs: draw(flushIntervalMs),
     revalidateMs: refreshMs,

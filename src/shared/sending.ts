@@ -39,11 +39,12 @@ export function wantsSending(sending: Sending, now: number): boolean {
   if (prompt) return waiting > 0 || (tally !== null && !pending.underWay);
   // The request that is under way takes along what has come to wait until it is answered.
   if (pending.underWay) return waiting >= MANY || completesVerdict(sending, now);
-  if (waiting > 0) return true;
-  if (pending.gathersFailure) {
+  if (waiting > 0 || pending.gathersFailure) {
+    const { failedAt, sentAt } = pending.unsent[0]!;
+    const isHeld = sentAt === null && Math.abs(now - failedAt) < sending.holdMs;
     // Where others fail, too, the store must see soon whether it is all of them.
     const others = (view.current(now)?.consecutiveFailures ?? 0) > 0;
-    if (others || now - tally!.failedAt >= sending.holdMs) return true;
+    if (others || !isHeld || waiting >= MANY) return true;
   }
   // Rejections alone go along with the next tally, or with a refresh.
   if (tally === null || tally.successes + tally.failures === 0) return false;
@@ -85,11 +86,12 @@ function isDue(outcomes: number, waitedMs: number, intervals: Intervals): boolea
  */
 function isWorthAsking(
   { consecutiveFailures }: Snapshot,
-  { view, policy: { failureThreshold, opensOnAnything }, intervals }: Sending,
+  { view, policy: { failureThreshold, opensOnAnything, rules }, intervals }: Sending,
   now: number,
 ): boolean {
-  const halfway = opensOnAnything ? 1 : failureThreshold / 2;
-  return consecutiveFailures >= halfway || view.isOlderThan(intervals.revalidateMs, now);
+  return view.isOlderThan(intervals.revalidateMs, now) ||
+    (opensOnAnything ? consecutiveFailures > 0 : consecutiveFailures >= failureThreshold / 2 &&
+      rules.some(({ name }) => name === "consecutive_failures"));
 }
 
 /** Returns `true` if what waits makes a verdict due, and what is under way does not by itself. */

@@ -171,8 +171,11 @@ export class Trips {
         const sender = senders[next]!;
         owed.set(sender, sender.seal(now));
       }
-      const deliveries = await this.#deliver(loadFrom(owed, wave, now, true), now);
+      const load = loadFrom(owed, wave, now, true);
+      const deliveries = await this.#deliver(load, now);
       if (deliveries.includes("unreached")) return;
+      // Failures that gathered while these were under way would otherwise wait for the next call.
+      await Promise.all(load.map(([sender]) => this.goOn(sender)));
     }
   }
 

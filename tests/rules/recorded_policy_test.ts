@@ -241,3 +241,26 @@ Deno.test("CircuitBreaker.snapshot() has the policy of a circuit in memory()", a
     cooldownMs: "cooldownMs",
   });
 });
+
+Deno.test("CircuitBreaker.call() has its policy recorded with the first outcome that counts, whatever it was refused before", async () => {
+  const clock = new FakeClock();
+  await using world = await DRIVERS[1]!.open({ clock: clock.now });
+  const open = (failureThreshold: number) =>
+    fuseOf(world.store, clock, { consistency: "eventual", failureThreshold });
+  const [before, after] = [open(1), open(7)];
+  await before.fuse.make("pay").tryCall(boom);
+  await before.fuse.flush();
+  const breaker = after.fuse.make("pay");
+  await breaker.snapshot();
+  for (let second = 0; second < 3; second++) {
+    const result = await breaker.tryCall(() => 1);
+    assertEquals(!result.ok && result.rejected, true);
+    await after.fuse.flush();
+    clock.advance(1_000);
+  }
+  assertEquals((await breaker.snapshot()).policy, { failureThreshold: 1 });
+  await breaker.reset();
+  await breaker.call(() => 1);
+  await after.fuse.flush();
+  assertEquals((await breaker.snapshot()).policy, { failureThreshold: 7 });
+});

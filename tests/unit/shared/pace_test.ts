@@ -57,6 +57,12 @@ Deno.test("paceAfter() draws the first acquire after a cooldown from 0 to the lo
   assertEquals(hear(null, 4_000, { drawn: 0.25 })!.firstMs, 1_500);
 });
 
+Deno.test("paceAfter() draws with each answer how long a failure is held", () => {
+  const pace = hear(null, 4_000, { drawn: 0 })!;
+  const again = hear(pace, 4_000, { now: 1, drawn: 0.25 });
+  assertEquals(again, { ...pace, firstMs: 1_500 });
+});
+
 Deno.test("paceAfter() makes no interval shorter than it is configured", () => {
   const pace = hear(null, 1_200, { drawn: 0 })!;
   const { flushSize, flushIntervalMs, revalidateMs } = POLICY;

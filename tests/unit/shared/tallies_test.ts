@@ -102,6 +102,19 @@ Deno.test("call() gathers while a request is under way, and has its trip take al
   assertEquals(store.stored().consecutiveFailures, 1);
 });
 
+Deno.test("flush() takes along what gathers while its own requests are under way", async () => {
+  const { breaker, store, fuse } = await isolate();
+  await succeed(breaker);
+  const flushed = fuse.flush();
+  await turn();
+  await fail(breaker);
+  assertEquals([store.underWay, store.counts()], [1, [[1, 0]]]);
+  store.hold(false);
+  await store.answer();
+  await flushed;
+  assertEquals(store.counts(), [[0, 1]]);
+});
+
 Deno.test("call() starts further requests when many tallies wait for one", async () => {
   const { breaker, store, fuse } = await isolate();
   await fail(breaker);

@@ -61,6 +61,17 @@ Deno.test("a herd of isolates makes a healthy store look dead when nothing limit
   assertGreater(standIns.sum(0, PLAN.endAt), crowd.isolates / 2);
 });
 
+for (const rate of [1, 10]) {
+  Deno.test(`1000 isolates at ${rate} calls a second spare the store when an outage does not open their circuit`, async () => {
+    // A tenth of everything. Most calls since it closed have succeeded, also at the outage's end.
+    const policy = { maxRequestsPerSecond: 100, strategy: "percentage_failures" } as const;
+    const crowd: Crowd = { isolates: 1_000, rate, capacity: CAPACITY / 10, policy };
+    const { standIns, trips, requests } = await playCrowd(crowd, SEED);
+    assertEquals([trips, standIns.sum(0, PLAN.endAt)], [0, 0], "trips and stand-ins");
+    assertLess(requests.most(0, PLAN.endAt), CAPACITY / 10);
+  });
+}
+
 Deno.test("playCrowd() goes the same way when it plays a fleet again", async () => {
   const crowd: Crowd = { isolates: 50, rate: 1 };
   const first = await playCrowd(crowd, SEED);
