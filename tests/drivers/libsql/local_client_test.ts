@@ -51,7 +51,8 @@ function fakeConnection(failing: Record<string, unknown> = {}) {
     exec,
     prepare(text) {
       log.push(`prepare ${text}`);
-      return { reader: false, safeIntegers: () => {}, all: () => [], run: () => exec(text) };
+      const run = () => exec(text);
+      return { reader: /^select/.test(text), safeIntegers() {}, all: () => (run(), []), run };
     },
     close() {
       log.push("close");
@@ -338,15 +339,64 @@ Deno.test("StatementClient() keeps its statements when its transaction meets a l
   assertEquals(log, ["prepare select 1", "select 1", "begin immediate", "select 1"]);
 });
 
-Deno.test("StatementClient() takes another connection once a statement has met a lock", async () => {
-  const met = fakeConnection({ "select 1": busy() });
+Deno.test("StatementClient() first runs again a read that has met a lock", async () => {
+  const failing: Record<string, unknown> = { "select 1": busy() };
+  const { connection, log } = fakeConnection(failing);
+  const client = new StatementClient(() => connection);
+  await assertRejects(() => client.execute(sql("select 1")), Error, "database is locked");
+  const reading = () => client.execute(sql("select 2"));
+  await assertRejects(reading, Error, "database is locked");
+  await assertRejects(() => client.batch([sql("a write")], "write"), Error, "database is locked");
+  delete failing["select 1"];
+  await reading();
+  await reading();
+  assertEquals(log.slice(1), [
+    ...["select 1", "select 1", "select 1", "select 1"],
+    ...["prepare select 2", "select 2", "select 2"],
+  ]);
+});
+
+Deno.test("StatementClient() reads on after a read that met a lock, and then fails", async () => {
+  const failing: Record<string, unknown> = { "select 1": busy() };
+  const { connection } = fakeConnection(failing);
+  const client = new StatementClient(() => connection);
+  await assertRejects(() => client.execute(sql("select 1")), Error, "database is locked");
+  failing["select 1"] = new Error("no such table: a");
+  await client.execute(sql("select 2"));
+});
+
+Deno.test("StatementClient() keeps its connection when reads meet locks", async () => {
+  await inFolder(async (folder) => {
+    const open = () => new ConnectionPool(`${folder}/a.db`, {}, 1).acquireSync();
+    let opened = 0;
+    const client = new StatementClient(() => (opened++, open() as unknown as NativeConnection));
+    await client.execute(sql("create table a (n)"));
+    const select = () => client.execute(sql("select * from a"));
+    await select();
+    const writer = open();
+    for (let i = 0; i < 10; i++) {
+      writer.exec("begin exclusive");
+      await assertRejects(select, Error, "database is locked");
+      writer.exec("commit");
+      await client.batch([sql("insert into a values (1)")], "write");
+    }
+    assertEquals((await select()).rows.length, 10);
+    assertEquals(opened, 1);
+    client.close();
+    writer.close();
+  });
+});
+
+Deno.test("StatementClient() takes another connection once a write has met a lock", async () => {
+  const met = fakeConnection({ "a write": busy() });
   const fresh = fakeConnection();
   const connections = [met.connection, fresh.connection];
   const client = new StatementClient(() => connections.shift()!);
-  await assertRejects(() => client.execute(sql("select 1")), Error, "database is locked");
-  assertEquals(met.log.at(-1), "close");
-  await client.execute(sql("select 1"));
-  assertEquals(fresh.log, ["prepare select 1", "select 1"]);
+  const writing = () => client.batch([sql("a write")], "write");
+  await assertRejects(writing, Error, "database is locked");
+  assertEquals(met.log.slice(-2), ["rollback", "close"]);
+  await writing();
+  assertEquals(fresh.log, ["begin immediate", "prepare a write", "a write", "commit"]);
 });
 
 Deno.test("StatementClient() leaves a transaction whose end meets a lock", async () => {
