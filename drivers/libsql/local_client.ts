@@ -43,8 +43,14 @@ export interface LocalClient extends LibsqlClient {
  * ```
  */
 export function localClient(url: string): LocalClient {
-  if (typeof url !== "string" || !/^(file:|:memory:$)/i.test(url)) {
-    refuseUnseen("local client", "url", "an address that begins with file:, or :memory:", url);
+  // The native part ends the process at a path with a NUL.
+  if (typeof url !== "string" || !/^(file:|:memory:$)/i.test(url) || /\0|%00/.test(url)) {
+    refuseUnseen(
+      "local client",
+      "url",
+      "an address that begins with file: and has no NUL, or :memory:",
+      url,
+    );
   }
   let client: OpenClient | undefined;
   let closed = false;
@@ -82,7 +88,11 @@ async function opener(url: string): Promise<() => OpenClient> {
     return () => new StatementClient(() => new ConnectionPool(path, {}, 1).acquireSync());
   }
   // Bundles for Workers hold the client for the web in its place, which refuses files.
-  const { createClient } = await import("@libsql/client");
+  const { createClient } = await import("@libsql/client").catch((cause) => {
+    throw Object.assign(new Error("@libsql/client cannot be loaded", { cause }), {
+      code: "CLIENT_NOT_LOADED",
+    });
+  });
   return () => createClient({ url });
 }
 

@@ -12,7 +12,7 @@ import {
   StatementClient,
 } from "../../../drivers/libsql/local_client.ts";
 import { libsql } from "../../support/drivers.ts";
-import { readConfig } from "../../tools/gate/project.ts";
+import { deno, readConfig, root } from "../../tools/gate/project.ts";
 import { startIsolate } from "../../support/isolate_process.ts";
 import { tally } from "./store.ts";
 
@@ -64,7 +64,8 @@ function fakeConnection(failing: Record<string, unknown> = {}) {
 const busy = () => Object.assign(new Error("database is locked"), { code: "SQLITE_BUSY" });
 
 Deno.test("localClient() refuses what is no address of a file, and does not show it", () => {
-  for (const url of ["libsql://a.turso.io?authToken=hunter2", "", undefined]) {
+  const nuls = ["file:hunter2%00.db", "file:hunter2\n\0"];
+  for (const url of ["libsql://a.turso.io?authToken=hunter2", "", undefined, ...nuls]) {
     const { message } = assertThrows(() => localClient(url as string), TypeError);
     assertMatch(message, /^Cannot create local client: "url" must be an address that begins with/);
     assert(!message.includes("hunter2"), message);
@@ -120,6 +121,29 @@ Deno.test("localClient() says that a file cannot be used, and uses it once it ca
     await migrate(client);
     await libsql({ client }).record("a", tally({ successes: 1 }));
     client.close();
+  });
+});
+
+Deno.test("localClient() says that @libsql/client cannot be loaded", async () => {
+  const program = `
+    import { libsql } from "@fuse/edge/libsql";
+    const store = libsql({ url: "file:a.db" });
+    const message = await store.check().catch((error) => error.message);
+    console.log(message);`;
+  await inFolder(async (folder) => {
+    const path = `${folder}/main.ts`;
+    await Deno.writeTextFile(path, program);
+    const config = new URL("deno.json", root).pathname;
+    // Without the permission for native code.
+    const { stdout, stderr } = await deno([
+      ...["run", "--no-prompt", "--allow-read", "--allow-env", "--config", config, path],
+    ]);
+    assertEquals(
+      stdout.trim(),
+      "Cannot use the database: @libsql/client cannot be loaded: is it installed, and permitted to " +
+        "run native code? (CLIENT_NOT_LOADED)",
+      stderr,
+    );
   });
 });
 
