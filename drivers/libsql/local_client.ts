@@ -300,11 +300,14 @@ export class StatementClient implements LibsqlClient {
   }
 }
 
+/** As it was found: tests that fake the time replace it. Deno loads its timers when they are touched. */
+const found = Object.getOwnPropertyDescriptor(globalThis, "setImmediate");
+
 /** Waits until all that is due has run. */
 function nextTurn(): Promise<void> {
   // Deno, Node and Bun have it. A timer would wait for a millisecond.
-  const { setImmediate } = globalThis as { setImmediate?: (run: () => void) => unknown };
-  return new Promise((resolve) => setImmediate ? setImmediate(resolve) : setTimeout(resolve));
+  const later = found?.get?.call(globalThis) ?? found?.value ?? setTimeout;
+  return new Promise((resolve) => void later(resolve));
 }
 
 /** The native part ends the process at a boolean. */

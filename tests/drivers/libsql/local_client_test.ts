@@ -353,6 +353,21 @@ Deno.test("StatementClient() begins to write in a turn of its own, and reads at 
   ]);
 });
 
+Deno.test("StatementClient() writes while a test fakes the time", async () => {
+  const { connection, log } = fakeConnection();
+  const client = new StatementClient(() => connection);
+  const world = globalThis as unknown as { setImmediate: (run: () => void) => unknown };
+  const { setImmediate } = world;
+  world.setImmediate = () => {};
+  try {
+    client.batch([sql("a write")], "write");
+    for (let i = 0; i < 3; i++) await new Promise<void>((resolve) => void setImmediate(resolve));
+    assertEquals(log.at(-1), "commit");
+  } finally {
+    world.setImmediate = setImmediate;
+  }
+});
+
 Deno.test("StatementClient() keeps its statements when its transaction meets a lock", async () => {
   const failing: Record<string, unknown> = { "begin immediate": busy() };
   const { connection, log } = fakeConnection(failing);
