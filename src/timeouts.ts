@@ -71,13 +71,16 @@ function ringBy(at: number, now: number): void {
 function ring(): void {
   // A platform's timers may be early by a fraction of a millisecond.
   const now = Math.max(ringsAt, performance.now());
+  let next = Infinity;
   for (const wait of [...waits]) {
     // One that passed before may have called it off.
     if (waits[wait.place] !== wait) continue;
-    if (wait.at > now) ringBy(wait.at, now);
+    if (wait.at > now) next = Math.min(next, wait.at);
     else {
       remove(wait);
       wait.pass();
     }
   }
+  // Once: an alarm for each that is earlier than those before it could block for a second.
+  if (waits.length > 0) ringBy(next, now);
 }

@@ -246,9 +246,10 @@ export class SharedCircuit extends AskingCircuit {
     // A store that saw a failure before the successes that came first would open wrongly.
     const earlier = this.#strong ? this.#pending.takeAll(at, this.guard.timeoutMs) : [];
     this.#pending.sending(tally, at, this.guard.timeoutMs);
+    // Where one waits for the other, its turn comes later: by then, `at` would say that the clock went back.
     const sent = sendInOrder(this.driver, [
-      ...earlier.map((each) => () => this.deliver(each, at)),
-      () => this.#send(tally, at, false, { grant, ending }),
+      ...earlier.map((each) => () => this.deliver(each, this.store.clock())),
+      () => this.#send(tally, this.store.clock(), false, { grant, ending }),
     ]);
     // Outcomes that an outage left behind, or that come to wait meanwhile, follow.
     const followed = sent.then(() => this.trips.goOn(this));
