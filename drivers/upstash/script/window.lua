@@ -1,6 +1,6 @@
 -- The window: segments, the newest in the metrics and the older ones in hashes of their own.
 
--- Segments have the begin of their evidence as a tag.
+-- Segments are tagged with the beginning of their evidence.
 local function tag()
   return s.epoch .. ':' .. s.since
 end
