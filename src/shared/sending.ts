@@ -40,7 +40,11 @@ export function wantsSending(sending: Sending, now: number): boolean {
   // The request that is under way takes along what has come to wait until it is answered.
   if (pending.underWay) return waiting >= MANY || completesVerdict(sending, now);
   if (waiting > 0) return true;
-  if (pending.gathersFailure && now - tally!.failedAt >= sending.holdMs) return true;
+  if (pending.gathersFailure) {
+    // Where others fail, too, the store must see soon whether it is all of them.
+    const others = (view.current(now)?.consecutiveFailures ?? 0) > 0;
+    if (others || now - tally!.failedAt >= sending.holdMs) return true;
+  }
   // Rejections alone go along with the next tally, or with a refresh.
   if (tally === null || tally.successes + tally.failures === 0) return false;
   if (isDue(tally.successes + tally.failures, now - tally.firstAt, intervals)) return true;

@@ -30,6 +30,15 @@ Deno.test("a paced isolate holds a failure back, and then sends it with those th
   assertEquals(isolate.tallies.at(-1)!.failures, 4);
 });
 
+Deno.test("a paced isolate sends a failure at once when it knows that calls have failed last", async () => {
+  const isolate = await paced();
+  await isolate.fail();
+  await isolate.fuse.flush();
+  await isolate.sent();
+  await isolate.fail();
+  assertEquals(await isolate.sent(), ["record"]);
+});
+
 Deno.test("an isolate that is not paced sends each failure at once", async () => {
   const isolate = await warm({ failureThreshold: 100 });
   for (let i = 0; i < 3; i++) {

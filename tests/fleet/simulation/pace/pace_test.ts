@@ -23,6 +23,8 @@ Deno.test("10 000 isolates at 1 call a second leave a store of 5 000 requests a 
   }
   // 500 isolates begin in each second of the start, and know nothing of each other.
   assertLess(start!, CAPACITY / 2);
+  // Ten thousand calls a second fail until then.
+  assertLess(played.openedAt - PLAN.deadAt, 1_000);
   judge(played);
 });
 
