@@ -58,7 +58,7 @@ export function recordStatements(dialect: Dialect): RecordStatements {
 }
 
 /**
- * True if a tally counts. A call admitted when nothing was known counts if the circuit is in its first
+ * True if a tally counts. A call admitted while the circuit was unknown counts in the first
  * generation.
  */
 function counts(generation: SQL, current: SQL): SQL {
@@ -66,8 +66,8 @@ function counts(generation: SQL, current: SQL): SQL {
 }
 
 /**
- * Where the newest segment covers this moment, it takes the outcomes, wherever it began. A clock that
- * goes back counts as standing still.
+ * If the newest segment covers this moment, the outcomes are added to it, wherever it began. A clock
+ * that was set back counts as standing still.
  */
 function addToWindow({ circuits, newestSegment, requests, windows }: Dialect): Statement {
   return prepare(sql`
