@@ -153,9 +153,9 @@ export interface Fuse extends AsyncDisposable {
   /**
    * Sends each store of this view a read and a write that leave nothing behind, also during a
    * back-off: for the start of a program, and for a health check that may send requests. One round
-   * trip for each store, of at most `storeTimeoutMs`, all at once; none to a memory store. It
-   * counts like any other request: `store_error` reports a failure, which begins a back-off, and a
-   * success ends it. Never throws.
+   * trip for each store, of at most `storeTimeoutMs`, all at once; none to a memory
+   * store. `store_error` reports a failed check, which begins no back-off; a successful check ends
+   * one. Never throws.
    *
    * @returns A {@linkcode StoreCheck} by the store's name. A store whose driver has no `check()` is
    * only read.
