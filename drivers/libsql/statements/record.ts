@@ -142,8 +142,9 @@ function effect({ circuits, requests }: Tables): SQL {
       r.won * ${$("failures")} as failures,
       r.won * ${$("slow")} as slow
     from ${circuits} b, ${requests} r where ${FRESH}`;
-  // Failures that ended before the last success do not lengthen the run. Of those between the first and
-  // the last it is not known. A success in the future was booked by a clock that has gone back.
+  // Failures that ended before the last success do not lengthen the run. If it ended after the first
+  // one, only the last one surely followed it. A success in the future was written before the clock
+  // was set back.
   return sql`
     select c.*,
       case
