@@ -28,7 +28,7 @@ export interface Refusal {
 
 /** Takes the background work of one request. */
 export interface Unit {
-  /** Holds background work to its end: this process, a request that may die, or the caller, who waits. */
+  /** Keeps background work alive: the process, a request, which may die, or the caller, who waits. */
   readonly holder: "process" | "request" | "caller";
   /** Returns the work again if the caller has to wait for it, because nobody else would hold it. */
   background(work: Promise<unknown>): Promise<unknown> | undefined;
@@ -43,9 +43,9 @@ export interface Known {
   readonly ageMs: number;
   /** `true` if this isolate decides alone, because the store cannot be used. */
   readonly local: boolean;
-  /** How much less often than it is configured to this isolate asks the store. Left out: it does not. */
+  /** The factor by which this isolate asks the store less often than configured. Absent for 1. */
   readonly paceRatio?: number | undefined;
-  /** What else there is to explain. */
+  /** A further sentence for `explain()`. */
   readonly remark?: string | undefined;
 }
 

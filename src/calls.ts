@@ -1,6 +1,5 @@
 /**
- * Calls through a circuit: how they are admitted, what their ending counts as, and what the caller is
- * given.
+ * Calls through a circuit: their admission, the outcome of their ending, and the caller's result.
  *
  * @module
  */
@@ -41,14 +40,14 @@ import {
 } from "./rules/outcome.ts";
 import { metState } from "./rules/snapshot.ts";
 
-/** The part of a handle that calls go through. */
+/** The part of a handle that makes calls. */
 export class Calls<F> {
   readonly #circuit: Circuit;
   readonly #functions: HandleFunctions<F>;
   readonly #unit: Unit;
   readonly #clock: Clock;
   readonly #events: Events;
-  /** How plain calls go. A handle made for each request goes on with that of the one before. */
+  /** The form of plain calls. A handle made for each request reuses its predecessor's. */
   #plain: Plain | null = null;
 
   constructor(circuit: Circuit, functions: HandleFunctions<F>, unit: Unit) {
@@ -112,8 +111,7 @@ export class Calls<F> {
     };
   }
 
-  // Running a call. In several steps, because what an async function holds across an `await` is saved
-  // at each of them.
+  // Running a call. In several steps, because an async function saves its variables at each `await`.
 
   #run(
     fn: Planned["fn"],
@@ -168,7 +166,7 @@ export class Calls<F> {
     return this.#attempt(decision, call);
   }
 
-  /** Lets the calls that follow this one be plain ones, if there is nothing more to them. */
+  /** Prepares the form for later calls under this grant, if they can be plain. */
   #pave(grant: Grant, { options, form }: Planned): void {
     const [circuit, functions] = [this.#circuit, this.#functions];
     const { slowCallMs, settle } = circuit.policy;
@@ -193,15 +191,15 @@ export class Calls<F> {
   }
 
   /**
-   * Runs a call that nothing limits, that no listener hears of, and that is not the first under its
-   * grant, as most calls are. `then` costs less than an async function, because its reactions are kept.
+   * Runs a call that has no limits and no listener, and is not the first under its grant, as most
+   * calls are. `then` costs less than an async function, because its reactions are kept.
    */
   #runPlain(
     plain: Plain,
     fn: Planned["fn"],
     timeoutMs: number | undefined,
   ): Promise<unknown> {
-    // Taken before the call, which may call this very handle, under another grant.
+    // Read before the function runs, because it may call this handle under another grant.
     const { returned, threw } = plain;
     try {
       return Promise.resolve(this.#start(fn, timeoutMs)).then(returned, threw);
@@ -216,7 +214,7 @@ export class Calls<F> {
       : this.#startLimited(fn, timeoutMs, signal);
   }
 
-  /** Apart, because what a closure holds is allocated when the function that makes it begins. */
+  /** Separate, because a closure's variables are allocated when the enclosing function begins. */
   #startLimited(fn: Planned["fn"], timeoutMs: number | undefined, signal?: AbortSignal): unknown {
     const late = () => new CallTimeoutError(this.#circuit.identity, timeoutMs!);
     return outrun(fn, signal, timeoutMs, late);
@@ -247,7 +245,7 @@ export class Calls<F> {
     return this.#given(grant, value, startedAt, this.#clock(), call);
   }
 
-  /** Settles a call that ended well, if nobody hears of it and it changes no state: nearly every one. */
+  /** Settles a success without a listener or a change of state, as nearly all calls are. */
   #pass(grant: Grant, value: unknown, at: number): boolean {
     const circuit = this.#circuit;
     if (!isFine(value) || this.#events.hearsCalls || !circuit.pass(grant, at)) return false;
@@ -255,7 +253,7 @@ export class Calls<F> {
     return true;
   }
 
-  /** Judges and settles a result. Returns what the caller is given, or a promise of it. */
+  /** Judges and settles a result. Returns the caller's result, or a promise of it. */
   #given(grant: Grant, value: unknown, startedAt: number, at: number, call: Call): unknown {
     const { form } = call;
     const functions = this.#functions;
@@ -277,7 +275,7 @@ export class Calls<F> {
     return settling === undefined ? give(form, value) : settling.then(() => give(form, value));
   }
 
-  /** Judges and settles what was thrown. */
+  /** Judges and settles an error. */
   #threw(grant: Grant, error: unknown, startedAt: number, call: Call): Promise<unknown> {
     const at = this.#clock();
     const kind = this.#judge(error, elapsed(startedAt, at), call.options?.signal);
@@ -295,7 +293,7 @@ export class Calls<F> {
     return judgeThrown(error, durationMs, signal, isAbandoned, this.#functions, report);
   }
 
-  /** Returns the call that a body ends, without its function. It took until its headers, at `answeredAt`. */
+  /** Returns the call that the end of a body settles. Its duration ends at the headers (`answeredAt`). */
   #bodyOf(
     grant: Grant,
     startedAt: number,
@@ -328,7 +326,7 @@ export class Calls<F> {
     const { startedAt, at, error, result } = end;
     let { kind } = end;
     if (kind === "neutral") noteRejection(this.#circuit, error ?? result);
-    // The call within it, which took over its slot, counts (rule 19).
+    // The inner call, which took over the slot, counts instead (rule 19).
     if ((grant.lease !== null || grant.alone !== null) && hasLent(this.#circuit, grant)) {
       grant = { ...grant, lease: null, alone: null };
       kind = "neutral";
@@ -372,7 +370,7 @@ export class Calls<F> {
     return this.#fallBack(error, "state" in error ? error.state : this.#state, call);
   }
 
-  /** The state that a call meets, as far as this isolate knows. */
+  /** The state that a call meets, in this isolate's view. */
   get #state(): CircuitState {
     const { snapshot, now } = this.#circuit.peek();
     return metState(snapshot, now);

@@ -120,7 +120,7 @@ export function openingStore(store: unknown): OpeningStore | null {
  */
 const MAX_REPORTED = 16;
 
-/** A circuit of this isolate. Handles come and go; the circuit holds none of their functions. */
+/** A circuit of this isolate. Handles come and go; the circuit holds at most those of the last plain call. */
 export abstract class Circuit {
   readonly identity: CircuitIdentity;
   readonly store: NamedStore;

@@ -53,9 +53,9 @@ export interface CircuitOptions<F = never> extends CircuitPolicy {
    */
   record?: readonly ErrorMatcher[] | undefined;
   /**
-   * Decides whether a result or an error is a failure. By default, thrown errors are, and Responses
-   * of 5xx and
-   * 429. If it throws, `listener_error` reports that, and the default decides.
+   * Decides whether a result or an error is a failure. By default, thrown errors are failures, and so
+   * are Responses with a status of 5xx or 429. If it throws, `listener_error` reports that, and the
+   * default decides.
    */
   isFailure?: ((outcome: Outcome) => boolean) | undefined;
   /**

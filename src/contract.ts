@@ -75,9 +75,9 @@ export interface Tally extends StoreRequest {
   readonly slow: number;
   /** How long ago the last of them ended, in ms. They span at most one window segment. */
   readonly ageMs: number;
-  /** How long ago the first of several failures ended, in ms. Left out: as `ageMs`. See rule 4. */
+  /** How long ago the first of several failures ended, in ms. By default, `ageMs`. See rule 4. */
   readonly firstFailureAgeMs?: number | undefined;
-  /** Token of the half-open lease that ends with this; `null`: none. */
+  /** Token of the half-open lease that ends with this tally; `null` for none. */
   readonly lease: string | null;
   /** Fingerprint of the caller's policy; `""` if it has none, and the recorded one stays. */
   readonly policyHash: string;
@@ -125,7 +125,7 @@ export interface TransitionRequest extends StoreRequest {
 export interface OverrideRequest extends StoreRequest {
   /** `null` releases. */
   readonly kind: Override | null;
-  /** Ends by itself at this moment, in ms on the caller's clock (`at`); the store translates. `null`: never. */
+  /** Its end, in ms on the caller's clock (`at`), which the store translates; `null` for none. */
   readonly until: number | null;
   /** The reason. */
   readonly reason: string | null;

@@ -38,7 +38,7 @@ export interface Settings {
   readonly notes: readonly string[];
 }
 
-/** Where a database is. */
+/** The place of a database. */
 export interface Address {
   readonly url: string;
   readonly authToken: string | undefined;

@@ -204,16 +204,16 @@ export function isCircuitBreakerOpenError(e: unknown): e is CircuitBreakerOpenEr
 }
 
 /**
- * Returns `true` if a call ran into its timeout. Judged by its shape, like {@linkcode
- * isCircuitBreakerOpenError}.
+ * Returns `true` if a call ran into its timeout. Judged by its shape, like
+ * {@linkcode isCircuitBreakerOpenError}.
  */
 export function isCallTimeoutError(e: unknown): e is CallTimeoutError {
   return isShaped(e, "CallTimeoutError", "timeoutMs");
 }
 
 /**
- * Returns `true` if a body did not begin in time, or stalled. Judged by its shape, like {@linkcode
- * isCircuitBreakerOpenError}.
+ * Returns `true` if a body did not begin in time, or stalled. Judged by its shape, like
+ * {@linkcode isCircuitBreakerOpenError}.
  */
 export function isBodyTimeoutError(e: unknown): e is BodyTimeoutError {
   return isShaped(e, "BodyTimeoutError", "timeoutMs");
@@ -232,7 +232,7 @@ export function isStoreUnavailableError(e: unknown): e is StoreUnavailableError 
   return isShaped(e, "StoreUnavailableError", "retryAfterMs");
 }
 
-/** Returns the circuit whose rejection a result or an error of a call is, as an object identity. */
+/** Returns the circuit of a rejection, which may be an error or a Response, else `undefined`. */
 export function rejectedBy(cause: unknown): CircuitIdentity | undefined {
   return findRejection(cause)?.circuit ?? rejections.get(cause as object);
 }

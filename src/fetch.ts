@@ -1,5 +1,5 @@
 /**
- * Guarded fetch: takes and gives what `fetch` does.
+ * Guarded fetch: the arguments and the result are those of `fetch`.
  *
  * @module
  */
@@ -11,10 +11,10 @@ import type { CircuitBreaker, GuardedFetch } from "./circuit_breaker.ts";
 /** Sends a request: the global `fetch`, or the one that a Fuse was given. */
 export type Fetch = typeof globalThis.fetch;
 
-/** The guarded fetches, any of which may have been put in place of the global one. */
+/** The guarded fetches, any of which may have replaced the global one. */
 const guarded = new WeakSet<object>();
 
-/** The global `fetch` as it was seen last, when it was none of those. */
+/** The last global `fetch` that was not one of those. */
 let platform: Fetch | undefined;
 
 /** Returns the global `fetch`, or the function before a guarded one replaced it (rule 20). */
@@ -24,7 +24,7 @@ function globalFetch(): Fetch {
   return platform ?? fetch;
 }
 
-/** Positive while a circuit asks its store, in this very turn. */
+/** Positive while a circuit asks its store, in this turn. */
 let asking = 0;
 
 /**
@@ -63,10 +63,10 @@ export function installable<F>(fetch: GuardedFetch<F>): GuardedFetch<F> {
 }
 
 /**
- * Fetches through a breaker. The Response is returned whatever it counts as. What the caller did wrong
- * rejects, and counts nothing (rule 9).
+ * Fetches through a breaker. The Response is returned whether it counts as a success or as a failure.
+ * Invalid arguments reject, and count nothing (rule 9).
  *
- * @param own In place of the global `fetch`. It gets exactly the caller's arguments, except that a
+ * @param own Replaces the global `fetch`. It gets exactly the caller's arguments, except that a
  * circuit with a timeout adds its signal.
  */
 export function guardedFetch<F>(
@@ -78,7 +78,7 @@ export function guardedFetch<F>(
   const send = own ?? globalFetch();
   try {
     mustBeUnused(input, init);
-    // A fetch of the caller's may understand more than the platform does.
+    // A custom fetch may accept more than the platform's does.
     if (own === undefined) mustBeSendable(input, init);
   } catch (error) {
     return Promise.reject(error);
@@ -101,7 +101,7 @@ export function guardedFetch<F>(
   }
 }
 
-/** The circuit that guards a URL: one for each host, port included. */
+/** Returns the name of the circuit that guards a URL: its host, with the port. */
 export function hostOf(input: string | URL | Request): string {
   return new URL(isRequest(input) ? input.url : input).host;
 }
@@ -118,10 +118,10 @@ const USUAL_METHOD = /^(get|head|post|put|patch|delete|options)$/i;
 const BODILESS = /^(get|head)$/i;
 
 /**
- * Looks at the arguments as the platform's Request does, which costs microseconds and is made only
- * where they look unusual.
+ * Checks the arguments as the platform's Request does, which costs microseconds and is created only
+ * for unusual ones.
  *
- * @throws {TypeError} The platform's, if it cannot make a Request of the arguments.
+ * @throws {TypeError} The platform's, if it refuses the arguments.
  */
 function mustBeSendable(input: string | URL | Request, init: RequestInit | undefined): void {
   if (init === undefined && typeof input === "string" && URL.canParse(input)) return;
@@ -130,7 +130,7 @@ function mustBeSendable(input: string | URL | Request, init: RequestInit | undef
   if (headers !== undefined && !hasBrand(headers, "Headers")) new Headers(headers);
   const isUsual = (url !== input || URL.canParse(url)) && USUAL_METHOD.test(method) &&
     (body == null || !(BODILESS.test(method) || hasBrand(body, "ReadableStream")));
-  // Without the signal, which would keep the Request alive.
+  // Without the signal, which would keep this Request alive.
   if (!isUsual) new Request(url, isRequest(init) ? init : { ...init, signal: null });
 }
 

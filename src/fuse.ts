@@ -76,7 +76,7 @@ export interface Fuse extends AsyncDisposable {
   boundary(boundary: Scope | null): Fuse;
   /** Returns a view whose background work goes to a request's `waitUntil`, called as a method. */
   with(request: RequestScope | null | undefined): Fuse;
-  /** A `fetch` with a guard for each host. Bound: pass it on, or replace the global one by it. */
+  /** A `fetch` guarded by a circuit for each host. Bound: pass it on, or replace the global one. */
   readonly fetch: GuardedFetch;
   /**
    * Adds a listener. A scoped view's listener receives events of the view's circuits only. An error
@@ -153,9 +153,9 @@ export interface Fuse extends AsyncDisposable {
   /**
    * Sends each store of this view a read and a write that leave nothing behind, also during a
    * back-off: for the start of a program, and for a health check that may send requests. One round
-   * trip for each store, of at most `storeTimeoutMs`, all at once; none to a memory store. It
-   * counts like any other request: `store_error` reports a failure, which begins a back-off, and a
-   * success ends it. Never throws.
+   * trip for each store, of at most `storeTimeoutMs`, all at once; none to a memory
+   * store. `store_error` reports a failed check, which begins no back-off; a successful check ends
+   * one. Never throws.
    *
    * @returns A {@linkcode StoreCheck} by the store's name. A store whose driver has no `check()` is
    * only read.
@@ -207,7 +207,7 @@ export function createFuse(options: FuseOptions = {}): Fuse {
 export function* knownOpenCircuits(fuse: Fuse): Generator<CircuitSnapshot, void, undefined> {
   for (const circuit of circuitsOf(fuse)) {
     const { snapshot, now, ageMs, local } = circuit.peek();
-    // Nearly all of what may be 100 000.
+    // Before the snapshot is built: nearly all circuits are plain, and there may be 100 000.
     if (isPlain(snapshot)) continue;
     yield toCircuitSnapshot(circuit.identity, snapshot, now, ageMs, local);
   }

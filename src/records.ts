@@ -67,14 +67,14 @@ export function absentSnapshot(now: number): Snapshot {
   };
 }
 
-/** One number has a second and a count: the second so many times, and fewer tallies than that in it. */
+/** A number holds a second and the tallies in it: the second times this factor, plus their count. */
 export const SECOND = 1e6;
 
 /**
- * Returns how many tallies a second a circuit takes: those of the last full second or, if they are more
- * already, those of the present one.
+ * Returns how many tallies a second a circuit gets: those of the last full second or, if there are more
+ * already, those of the current one.
  *
- * @param traffic The second of the last one since the epoch, in millions, and how many came in it.
+ * @param traffic The second of the last tally since the epoch, times `SECOND`, plus the count in it.
  * @param before How many came in the second before it.
  * @param now The store's clock, in ms.
  */
@@ -134,7 +134,7 @@ export function withoutExpiredOverride(s: Snapshot, now: number): Snapshot {
 }
 
 /**
- * Sorts rows in the order of their changes: by the begin of each life, and by generation within a
+ * Sorts rows in the order of their changes: by the beginning of each life, and by generation within a
  * life. After a removal generations start again, and do not order lives; within a life they do,
  * whatever the clock did.
  */

@@ -9,23 +9,23 @@ import type { FailureNote, Override, PolicyRecord, UntoldRow } from "./trail.ts"
 /** The states of a circuit, spelled alike in the API, in Redis, in SQL and in events. */
 export type CircuitState = "CLOSED" | "OPEN" | "HALF_OPEN";
 
-/** How a request wants its {@linkcode Snapshot} measured. */
+/** The windows over which a request wants its {@linkcode Snapshot} counted. */
 export interface Shape {
   /** Length of the time window in ms. It is kept in ten segments. */
   readonly windowMs: number;
-  /** Length of the count window in calls; 0 when no strategy asks for it. */
+  /** Length of the count window in calls; 0 if no strategy uses it. */
   readonly windowSize: number;
 }
 
 /** An override as the store keeps it. */
 export interface OverrideRecord {
-  /** Which override. */
+  /** The kind of override. */
   readonly kind: Override;
-  /** When it ends by itself, on the store's clock in ms; `null`: when released. */
+  /** Its end, on the store's clock in ms; `null` if it lasts until it is released. */
   readonly until: number | null;
-  /** Why, in the operator's words. */
+  /** The reason, in the operator's words; `null` if there is none. */
   readonly reason: string | null;
-  /** The person or program that acted. */
+  /** The person or program that acted; `null` if unknown. */
   readonly actor: string | null;
 }
 
@@ -37,23 +37,26 @@ export interface OverrideRecord {
 export interface Snapshot {
   /** The state as recorded: OPEN stays OPEN until an `acquire` moves it. */
   readonly state: CircuitState;
-  /** A random id of this life of the record; `""` when the store holds none. */
+  /** A random id of this life of the record; `""` if the store has no record. */
   readonly epoch: string;
-  /** Counts transitions and operator actions of this life from 1; 0 when the store holds none. */
+  /** The number of transitions and operator actions of this life, from 1; 0 without a record. */
   readonly generation: number;
   /**
-   * When this generation began; 0 when the store holds none. Together with epoch and generation it
-   * identifies the generation: numbers repeat when a store is put back to an earlier state, moments do
-   * not. A generation that an override's end begins has that end as its moment.
+   * When this generation began; 0 without a record. Together with epoch and generation it
+   * identifies the generation: numbers repeat after a store was restored to an earlier state, and
+   * moments do not. A generation that an override's end begins has that end as its moment.
    */
   readonly began: number;
-  /** Why the last transition happened: a strategy's name, `trial_failed`, `reset`, …; `""` before the first. */
+  /**
+   * The reason of the last transition: a strategy's name, `trial_failed`, `reset`, …; `""` before the
+   * first.
+   */
   readonly reason: string;
   /** When it last opened. Stays after closing. */
   readonly openedAt: number | null;
-  /** Until when an OPEN circuit lets nobody through. Fixed at the trip. */
+  /** Until when an OPEN circuit rejects all calls. Fixed when it opens. */
   readonly openUntil: number | null;
-  /** How long the opening lasts, in ms, after `Retry-After` and the cap; `null` once it closed. */
+  /** The length of the opening, in ms, after `Retry-After` and the cap; `null` once it has closed. */
   readonly cooldownMs: number | null;
   /** The failure that opened it last. Stays after closing. */
   readonly lastFailure: FailureNote | null;
@@ -65,28 +68,28 @@ export interface Snapshot {
   readonly consecutiveFailures: number;
   /** Successes since the last failure. */
   readonly consecutiveSuccesses: number;
-  /** Over the whole life of the record, late and uncounted calls included. */
+  /** Counts over the whole life of the record, including late and uncounted calls. */
   readonly totals: {
     readonly successes: number;
     readonly failures: number;
     readonly rejected: number;
     readonly slow: number;
   };
-  /** Over the last `shape.windowMs`. */
+  /** Counts over the last `shape.windowMs`. */
   readonly window: {
     readonly successes: number;
     readonly failures: number;
     readonly slow: number;
   };
-  /** Since the circuit last closed, or was reset or overridden. */
+  /** Counts since the circuit last closed, or was reset or overridden. */
   readonly sinceClosed: {
     readonly successes: number;
     readonly failures: number;
     readonly slow: number;
   };
-  /** Over the last `shape.windowSize` calls; `size` is how many of them there have been. */
+  /** Counts over the last `shape.windowSize` calls; `size` is the number of calls so far. */
   readonly last: { readonly size: number; readonly failures: number };
-  /** Of this HALF_OPEN generation. `freeAt`: when the earliest lease ends. */
+  /** The trials of this HALF_OPEN generation. `freeAt`: when the earliest lease ends. */
   readonly halfOpen: {
     readonly inFlight: number;
     readonly successes: number;
@@ -99,14 +102,14 @@ export interface Snapshot {
   readonly lastSuccessAt: number | null;
   /** The operator's override; `null` if there is none, or once its `until` has passed. */
   readonly override: OverrideRecord | null;
-  /** The policy of the last outcome that counted, as its isolate recorded it; `null`: none was. */
+  /** The policy of the last outcome that counted, as its isolate recorded it, or `null`. */
   readonly policy: PolicyRecord | null;
-  /** Of the last tally BEFORE this request, so that a writer sees whom it follows; `""`: none yet. */
+  /** The policy hash of the tally before this request, or `""` if there is none. */
   readonly policyHash: string;
   /**
-   * How many tallies a second the circuit takes: those of the store's last full second or, if they are
-   * more already, those of the present one. A tally counts in a step that the store makes anyway: nothing
-   * else is asked of it. Left out: the store does not count them. Records that are restored begin at 0.
+   * How many tallies a second the circuit gets: those of the store's last full second or, if there are
+   * more already, those of the current one. A tally is counted in the step that records it, without a
+   * further request. Absent if the store does not count them. A restored record begins at 0.
    */
   readonly requestsPerSecond?: number | undefined;
   /** The store's clock at the answer. */
@@ -117,7 +120,7 @@ export interface Snapshot {
 
 /** A tenth of the time window, keyed by its start in ms on the store's clock. */
 export interface Segment {
-  /** When it began, in ms. */
+  /** Its start, in ms. */
   readonly start: number;
   /** Successes that ended in it. */
   readonly successes: number;
@@ -127,11 +130,11 @@ export interface Segment {
   readonly slow: number;
 }
 
-/** A whole record: what `list` hands out and `restore` takes. Leases are not part of it. */
+/** A whole record, as `list` returns it and `restore` accepts it. It has no leases. */
 export interface CircuitRecord {
-  /** Which circuit: see `key.ts`. */
+  /** The key of the circuit: see `key.ts`. */
   readonly key: string;
-  /** The circuit's record. */
+  /** The circuit's Snapshot. */
   readonly snapshot: Snapshot;
   /** Its time window, oldest first. */
   readonly segments: readonly Segment[];

@@ -1,10 +1,10 @@
 /**
- * The timeouts of calls, which nearly all end long before.
+ * The timeouts of calls. Nearly all calls end long before theirs.
  *
  * @module
  */
 
-/** A call that waits, and the moment at which it is given up, by `performance.now()`. */
+/** A call on its way, and the time at which it is given up, by `performance.now()`. */
 interface Wait {
   readonly at: number;
   readonly pass: () => void;
@@ -17,23 +17,23 @@ const isDeno = "Deno" in globalThis;
 /** As it was found. Deno loads its timers when they are first touched, which takes longer than all of this. */
 const found = Object.getOwnPropertyDescriptor(globalThis, "setTimeout");
 
-/** Tests that fake the time replace it, and want timers of theirs. */
+/** The platform's own. Tests that fake the time replace it, and must get their timers. */
 let platformTimeout: unknown;
 
 /** The calls that wait for {@linkcode alarm}, in no order. An array: a Set would hash each of them. */
 const waits: Wait[] = [];
 
-/** It may go on when nobody waits any more: as long as nobody listens, it keeps no process alive. */
+/** It may run on after the last wait: without a listener it keeps no process alive. */
 let alarm: AbortSignal | undefined;
 
 /** When the alarm rings. */
 let ringsAt = 0;
 
 /**
- * Calls `pass` after so many ms. Returns how to call that off.
+ * Calls `pass` after a number of ms. Returns a function that prevents it.
  *
- * On Deno, to set a timer and to clear it costs more than all the rest of a call, so that calls share an
- * alarm there. Elsewhere timers are cheap, and on Workers no request may wait for another's.
+ * On Deno, setting and clearing a timer costs more than the rest of a call, so calls share an alarm
+ * there. Elsewhere timers are cheap, and on Workers no request may wait for another's.
  */
 export function passAfter(ms: number, pass: () => void): () => void {
   platformTimeout ??= found?.get?.call(globalThis) ?? found?.value;
@@ -71,13 +71,16 @@ function ringBy(at: number, now: number): void {
 function ring(): void {
   // A platform's timers may be early by a fraction of a millisecond.
   const now = Math.max(ringsAt, performance.now());
+  let next = Infinity;
   for (const wait of [...waits]) {
-    // One that passed before may have called it off.
+    // An earlier one in this loop may have removed it.
     if (waits[wait.place] !== wait) continue;
-    if (wait.at > now) ringBy(wait.at, now);
+    if (wait.at > now) next = Math.min(next, wait.at);
     else {
       remove(wait);
       wait.pass();
     }
   }
+  // Once: an alarm for each that is earlier than those before it could block for a second.
+  if (waits.length > 0) ringBy(next, now);
 }

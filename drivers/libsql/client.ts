@@ -171,7 +171,7 @@ function areResults(results: unknown, count: number): boolean {
 /** The beginning of error messages. */
 export const DATABASE = "Cannot use the database: ";
 
-const NO_SENSE = `${DATABASE}its answer makes no sense`;
+const NO_SENSE = `${DATABASE}its answer is invalid`;
 
 /** Returns the error for invalid rows, such as those of tables that were overwritten. */
 export function unreadable(): StoreAnswerError {

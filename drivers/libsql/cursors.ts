@@ -103,7 +103,7 @@ function textsOf(json: unknown): string[] {
 function makeStatements({ cursors, events }: Tables, now: SQL) {
   const own = sql`name = ${$("name")} and channel = ${$("channel")}`;
   const held = sql`${own} and holder = ${$("holder")}`;
-  // Where a cursor begins: after the last row that is older than that.
+  // A cursor begins after the last row that is older than that.
   const start = sql`coalesce(
     (select max(e.id) from ${events} e where e.created_at < ${now} - ${$("lookBackMs")}), 0
   )`;

@@ -100,6 +100,9 @@ const SQLITE_MEANINGS: readonly (readonly [codes: RegExp, words: string])[] = [
   [/^AUTH_/, "it does not accept the credentials"],
 ];
 
+const NOT_LOADED =
+  "@libsql/client cannot be loaded: is it installed, and permitted to run native code?";
+
 const HTTP_MEANINGS: Readonly<Record<number, Meaning>> = {
   401: ["store", "it does not accept the credentials"],
   402: ["store", "it is blocked, as it is when a quota is used up"],
@@ -116,6 +119,7 @@ function meaningOf({ code, status, answered }: Failure): Meaning {
   const known = SQLITE_MEANINGS.find(([codes]) => codes.test(code));
   if (known !== undefined) return ["store", known[1]];
   if (code === "CLIENT_CLOSED") return [null, "its client is closed"];
+  if (code === "CLIENT_NOT_LOADED") return [null, NOT_LOADED];
   const http = HTTP_MEANINGS[status ?? 0];
   if (http !== undefined) return http;
   // Any other answer may be about the values or the row of one circuit: sqld answers 500 for a text

@@ -43,8 +43,14 @@ export interface LocalClient extends LibsqlClient {
  * ```
  */
 export function localClient(url: string): LocalClient {
-  if (typeof url !== "string" || !/^(file:|:memory:$)/i.test(url)) {
-    refuseUnseen("local client", "url", "an address that begins with file:, or :memory:", url);
+  // The native part ends the process at a path with a NUL.
+  if (typeof url !== "string" || !/^(file:|:memory:$)/i.test(url) || /\0|%00/.test(url)) {
+    refuseUnseen(
+      "local client",
+      "url",
+      "an address that begins with file: and has no NUL, or :memory:",
+      url,
+    );
   }
   let client: OpenClient | undefined;
   let closed = false;
@@ -82,7 +88,11 @@ async function opener(url: string): Promise<() => OpenClient> {
     return () => new StatementClient(() => new ConnectionPool(path, {}, 1).acquireSync());
   }
   // Bundles for Workers hold the client for the web in its place, which refuses files.
-  const { createClient } = await import("@libsql/client");
+  const { createClient } = await import("@libsql/client").catch((cause) => {
+    throw Object.assign(new Error("@libsql/client cannot be loaded", { cause }), {
+      code: "CLIENT_NOT_LOADED",
+    });
+  });
   return () => createClient({ url });
 }
 
@@ -157,6 +167,8 @@ const BEGIN = {
   deferred: "begin deferred",
 } as const;
 
+const READS = /^\s*select\b/i;
+
 /** Statements that need no transaction, or take none. */
 const ALONE = /^\s*(select|pragma|explain|vacuum|attach|detach)\b/i;
 
@@ -167,8 +179,10 @@ export class StatementClient implements LibsqlClient {
   #closed = false;
   /** The statements that are kept, the one used last at the end. */
   readonly #statements = new Map<string, NativeStatement>();
-  /** `true` once a statement that is kept has met a lock. */
-  #held = false;
+  /** A read that has met a lock: until it runs again, no other statement gives back what it takes. */
+  #held: SqlStatement | null = null;
+  /** `true` once something else has met a lock, which only a new connection gives back. */
+  #stuck = false;
 
   /** @param open Opens a connection. */
   constructor(open: () => NativeConnection) {
@@ -178,6 +192,7 @@ export class StatementClient implements LibsqlClient {
   async execute(statement: SqlStatement): Promise<SqlResult> {
     if (!ALONE.test(statement.sql)) return (await this.batch([statement], "write"))[0]!;
     try {
+      this.#runHeld();
       return this.#run(statement);
     } catch (error) {
       throw this.#failed(error);
@@ -190,6 +205,7 @@ export class StatementClient implements LibsqlClient {
   ): Promise<SqlResult[]> {
     if (mode === "write") await nextTurn();
     try {
+      this.#runHeld();
       // Not kept: one that meets the lock of another writer would hold a lock itself.
       this.#connected().exec(BEGIN[mode]);
       const results = statements.map((statement) => this.#run(statement));
@@ -205,6 +221,17 @@ export class StatementClient implements LibsqlClient {
     this.#leave();
   }
 
+  #runHeld(): void {
+    const held = this.#held;
+    this.#held = null;
+    try {
+      if (held !== null) this.#run(held);
+    } catch (error) {
+      // Any other error resets it, and is of no concern to the statement that comes now.
+      if (this.#held !== null) throw error;
+    }
+  }
+
   #run({ sql, args }: SqlStatement): SqlResult {
     const values = args.map(valueToBind);
     const statement = this.#prepared(sql);
@@ -213,7 +240,11 @@ export class StatementClient implements LibsqlClient {
       statement.run(values);
       return { rows: [] };
     } catch (error) {
-      this.#held ||= /^SQLITE_(BUSY|LOCKED)/.test(String(Object(error).code));
+      if (/^SQLITE_(BUSY|LOCKED)/.test(String(Object(error).code))) {
+        // A connection left with statements in memory keeps its file open until they are collected.
+        if (READS.test(sql)) this.#held = { sql, args };
+        else this.#stuck = true;
+      }
       throw error;
     }
   }
@@ -238,10 +269,9 @@ export class StatementClient implements LibsqlClient {
       if (this.#connection?.inTransaction === true) this.#connection.exec("rollback");
     } catch {
       // The transaction would hold its lock for ever.
-      this.#held = true;
+      this.#stuck = true;
     }
-    // Until a statement that has met a lock runs again, no other gives back what it takes.
-    if (this.#held) this.#leave();
+    if (this.#stuck) this.#leave();
     return failureOf(error);
   }
 
@@ -250,7 +280,8 @@ export class StatementClient implements LibsqlClient {
     this.#statements.clear();
     this.#connection?.close();
     this.#connection = null;
-    this.#held = false;
+    this.#held = null;
+    this.#stuck = false;
   }
 
   #connected(): NativeConnection {
@@ -269,11 +300,14 @@ export class StatementClient implements LibsqlClient {
   }
 }
 
+/** As it was found: tests that fake the time replace it. Deno loads its timers when they are touched. */
+const found = Object.getOwnPropertyDescriptor(globalThis, "setImmediate");
+
 /** Waits until all that is due has run. */
 function nextTurn(): Promise<void> {
   // Deno, Node and Bun have it. A timer would wait for a millisecond.
-  const { setImmediate } = globalThis as { setImmediate?: (run: () => void) => unknown };
-  return new Promise((resolve) => setImmediate ? setImmediate(resolve) : setTimeout(resolve));
+  const later = found?.get?.call(globalThis) ?? found?.value ?? setTimeout;
+  return new Promise((resolve) => void later(resolve));
 }
 
 /** The native part ends the process at a boolean. */

@@ -70,8 +70,9 @@ export type LibsqlOptions = LibsqlSource & {
    */
   trailKey?: string | undefined;
   /**
-   * Several such secrets, to change the secret: the first one hashes, and all of them verify. Give
-   * `[old, new]` to all writers first, and `[new, old]` once they have it. In place of `trailKey`. Left out: that one.
+   * Several such secrets in place of `trailKey`, to change the secret: the first one hashes, and all
+   * of them verify. Give `[old, new]` to all writers first, and `[new, old]` once they have it. By
+   * default, `trailKey` applies.
    */
   trailKeys?: readonly string[] | undefined;
   /**
@@ -144,7 +145,7 @@ export const TABLE_OPTIONS: readonly string[] = [
   ...["schema", "audit", "trailKey", "trailKeys", "redact", "busyTimeoutMs", "clock"],
 ];
 
-/** Where a database is, and what its store is called. */
+/** The place of a database, and the name of its store. */
 export interface Source {
   /** The name of the store. Errors say "Cannot create NAME store". */
   readonly name: string;

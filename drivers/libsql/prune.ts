@@ -55,10 +55,10 @@ const PAGE = 500;
 const SUBJECT = "pruning";
 
 /**
- * Deletes old rows. Rows of calls are in no chain and are simply deleted. Of a hash chain the beginning
- * is deleted, as far as it verifies, but for its newest row. Where it ended is recorded in the same transaction, and
- * authenticated: the rest is verified from there. Each circuit is pruned by itself, so that a broken
- * chain does not hold up the others.
+ * Deletes old rows. Rows of calls are in no chain and are simply deleted. The beginning of a hash chain
+ * is deleted as far as it verifies, except for the newest row. The same transaction records its end,
+ * authenticated, and the rest is verified from there. Each circuit is pruned separately, so that a
+ * broken chain does not block the others.
  *
  * @param now The time on the store's clock, if the store was given one.
  * @param digest Makes the digest, if there are chains to prune.

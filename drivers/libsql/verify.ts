@@ -201,7 +201,7 @@ class Walk {
       const isTwin = next !== undefined && Number(next.sequence) === sequence;
       return broken(id, isTwin && await this.#follows(next) ? "inserted" : "changed");
     }
-    // Whoever can hash a row can also take an edit into the chain that the trigger did not write.
+    // A writer who can hash rows could add an edit to the chain that the trigger did not write.
     if (!isTriggered(row)) return broken(id, "inserted");
     this.before = { hash: String(row.hash), sequence, id };
     this.hasHead ||= this.before.hash === this.#wanted;

@@ -222,7 +222,7 @@ export function count(
     const last = entry.succeededAt;
     const upto = Math.max(now, last);
     if (!(upto - ageMs < last)) {
-      // Of those between the first and the last it is not known.
+      // If the success ended after the first failure, only the last one surely followed it.
       entry.consecutiveFailures += upto - firstAgeMs < last ? 1 : failures;
       entry.consecutiveSuccesses = 0;
     }

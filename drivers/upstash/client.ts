@@ -284,7 +284,7 @@ export const REDIS = "Redis: ";
 
 /** Returns the error for an invalid answer, such as a proxy's. */
 export function nonsense(): Error {
-  return new Error(`${REDIS}its answer makes no sense`);
+  return new Error(`${REDIS}its answer is invalid`);
 }
 
 /** Answers of Redis and Upstash that refuse every circuit. A proxy may put words before them. */

@@ -8,30 +8,30 @@ remove(ARGV)local m=math.floor(ARGV[3]~=''and ARGV[3]or ARGV[2])local function n
 or 0,p and 1 or 0,m,'='..f,'='..a}end;local function q(r)return type(r)=='number'and string.format(
 '%.0f',r)or r or''end;local function s(t,r)local u=tonumber(r)if u and u%1==0 and math.abs(u)<=
 9007199254740991 then return u end;if r and r~=''then error('the field "'..t..
-'" of the circuit makes no sense',0)end end;local function v(w,x)for y=1,#x,1000 do g('HDEL',w,
-unpack(x,y,math.min(y+999,#x)))end end;local function z(w)local A,B={},g('HGETALL',w)for y=1,#B,2 do
-A[B[y]]=B[y+1]end;return A,#B>0 end;local C,D,E=KEYS[#KEYS-1],KEYS[#KEYS],#KEYS~=4;local F=string.
-char(255)local G={}local function H(x,I,w)local J=redis.pcall(I and'ZADD'or'ZREM',x,unpack(I and{0,w
-}or{w}))G[x]=type(J)=='number'end;local function K(w,L,M)w=w:sub(#C-7,-7)if w==''or w>=F then return
-end;H(C,L,w)H(D,L and not M,w)end;local function N(O)for x in pairs(G)do local P=G[x]and g('PTTL',x)
-or-2;if P~=-2 and P<O then g('PEXPIRE',x,q(O))end end end;if e=='page'then local x,Q=KEYS[tonumber(
-ARGV[9])],F..ARGV[12]if ARGV[12]~=''and g('ZREM',C,Q)+g('ZREM',D,Q)==2 then for R,A in ipairs(KEYS)
-do g('ZREMRANGEBYLEX',A,'['..F,'+')H(A,true,'')end end;if not g('ZSCORE',x,'')then for R,S in ipairs(
-KEYS)do H(S,true,F..f)end;N(j)return n(false)end;local T=n(true)for R,w in ipairs(g('ZRANGEBYLEX',x,
-'('..ARGV[10],'('..F,'LIMIT',0,ARGV[11]))do T[#T+1]='='..w end;return T end;if e=='index'then for y=
-1,#KEYS-2 do local U=redis.pcall('HMGET',KEYS[y],'epoch','prefix','state','override',
-'override.until')local L=not U.err and(U[1]or'')~=''and(U[2]or ARGV[8])==ARGV[8]local V=tonumber(U[5
-])K(KEYS[y],L,U[3]=='CLOSED'and((U[4]or'')==''or V and V<=m))end;N(j)return n(true)end;if e==
-'remove'then K(a)return n(g('DEL',a,b,c,d)>0)end;if e=='confirm'then g('HDEL',a,unpack(ARGV,9))
-return n(true)end;if ARGV[3]==''then local W,X=pcall(g,'TIME')if W then m=X[1]*1000+math.floor(X[2]/
-1000)end end;local Y,Z,_,a0=z(a),{},{},false;local function a1(t,r)Y[t]=q(r)Z[t],a0=Y[t],true end;
-local function a2(t)Y[t],Z[t],a0=nil,nil,true;_[#_+1]=t end;local function a3(t)return s(t,Y[t])end;
-local function a4()return(Y.override or'')~=''end;local function a5(t)return t:sub(1,6)=='lease:'end
-;if Y.epoch==''then Y.epoch=nil end;local a6=not Y.epoch;if Y.prefix and Y.prefix~=ARGV[8]then
-return redis.error_reply('ERR the circuit belongs to a store with another prefix')end;for R,t in
-ipairs(a6 and{}or{'generation','since','began'})do s(t,Y[t]or'?')end;if e=='record'and not E then
-local a7=a3('indexed')if a6 or not a7 or a7>m or m-a7>=math.min(j,864e5)/8 then return n(false,true)
-end end;local a8,a9={'epoch','policyHash','outcomes','cursor','since','trial','halfOpen.successes',
+'" of the circuit is invalid',0)end end;local function v(w,x)for y=1,#x,1000 do g('HDEL',w,unpack(x,
+y,math.min(y+999,#x)))end end;local function z(w)local A,B={},g('HGETALL',w)for y=1,#B,2 do A[B[y]]=
+B[y+1]end;return A,#B>0 end;local C,D,E=KEYS[#KEYS-1],KEYS[#KEYS],#KEYS~=4;local F=string.char(255)
+local G={}local function H(x,I,w)local J=redis.pcall(I and'ZADD'or'ZREM',x,unpack(I and{0,w}or{w}))G
+[x]=type(J)=='number'end;local function K(w,L,M)w=w:sub(#C-7,-7)if w==''or w>=F then return end;H(C,
+L,w)H(D,L and not M,w)end;local function N(O)for x in pairs(G)do local P=G[x]and g('PTTL',x)or-2;if
+P~=-2 and P<O then g('PEXPIRE',x,q(O))end end end;if e=='page'then local x,Q=KEYS[tonumber(ARGV[9])]
+,F..ARGV[12]if ARGV[12]~=''and g('ZREM',C,Q)+g('ZREM',D,Q)==2 then for R,A in ipairs(KEYS)do g(
+'ZREMRANGEBYLEX',A,'['..F,'+')H(A,true,'')end end;if not g('ZSCORE',x,'')then for R,S in ipairs(KEYS
+)do H(S,true,F..f)end;N(j)return n(false)end;local T=n(true)for R,w in ipairs(g('ZRANGEBYLEX',x,'('
+..ARGV[10],'('..F,'LIMIT',0,ARGV[11]))do T[#T+1]='='..w end;return T end;if e=='index'then for y=1,#
+KEYS-2 do local U=redis.pcall('HMGET',KEYS[y],'epoch','prefix','state','override','override.until')
+local L=not U.err and(U[1]or'')~=''and(U[2]or ARGV[8])==ARGV[8]local V=tonumber(U[5])K(KEYS[y],L,U[3
+]=='CLOSED'and((U[4]or'')==''or V and V<=m))end;N(j)return n(true)end;if e=='remove'then K(a)return
+n(g('DEL',a,b,c,d)>0)end;if e=='confirm'then g('HDEL',a,unpack(ARGV,9))return n(true)end;if ARGV[3]
+==''then local W,X=pcall(g,'TIME')if W then m=X[1]*1000+math.floor(X[2]/1000)end end;local Y,Z,_,a0=
+z(a),{},{},false;local function a1(t,r)Y[t]=q(r)Z[t],a0=Y[t],true end;local function a2(t)Y[t],Z[t],
+a0=nil,nil,true;_[#_+1]=t end;local function a3(t)return s(t,Y[t])end;local function a4()return(Y.
+override or'')~=''end;local function a5(t)return t:sub(1,6)=='lease:'end;if Y.epoch==''then Y.epoch=
+nil end;local a6=not Y.epoch;if Y.prefix and Y.prefix~=ARGV[8]then return redis.error_reply(
+'ERR the circuit belongs to a store with another prefix')end;for R,t in ipairs(a6 and{}or{
+'generation','since','began'})do s(t,Y[t]or'?')end;if e=='record'and not E then local a7=a3(
+'indexed')if a6 or not a7 or a7>m or m-a7>=math.min(j,864e5)/8 then return n(false,true)end end;
+local a8,a9={'epoch','policyHash','outcomes','cursor','since','trial','halfOpen.successes',
 'halfOpen.failures','totals.successes','totals.failures','totals.rejected','totals.slow',
 'lastFailureAt','lastSuccessAt','ids','traffic','traffic.before','sinceClosed.successes',
 'sinceClosed.failures','sinceClosed.slow','consecutiveSuccesses','consecutiveFailures','start',
@@ -150,10 +150,10 @@ end end end;if Y.epoch then bN(Y)bN(aa)bN(aY)bN({policyHash=af or'',successes=be
 },'answer.')if e=='dump'then bN(z(c),'failures:')bN(z(d),'successes:')end end;return ar`;
 
 /** Its SHA-1, by which Redis knows it. */
-export const SCRIPT_SHA1: string = "e753511f4952a73a300ac5e07d44947f9726081e";
+export const SCRIPT_SHA1: string = "68c300d2d574262cb0cc82963d6109beac64f2e0";
 
 /** The line by which Upstash locks only the keys that a script declares. Redis 7 refuses it. */
 export const LOCKING = "#!lua flags=allow-key-locking\n";
 
 /** The SHA-1 of the script behind that line. */
-export const LOCKING_SHA1: string = "364bff89f01b43ac4914e7960ba91a309a689cac";
+export const LOCKING_SHA1: string = "a50e0dc67eecadd515de31860df288ebc5c4abe3";

@@ -81,8 +81,8 @@ export async function importState(
 }
 
 /**
- * Returns an export whose circuits are all of these stores: of the first one, where their own is none of
- * them. The memory of this process would take them, and end.
+ * Returns an export whose circuits are all in these stores: in the first one, if their own is not among
+ * them. They must not go to the memory of this process, which ends.
  */
 function placed(data: unknown, stores: readonly string[]): unknown {
   const { circuits } = Object(data) as { circuits?: unknown };

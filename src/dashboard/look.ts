@@ -32,7 +32,7 @@ export interface Shown {
   readonly explanation: string;
 }
 
-/** The trail of a circuit, or the reason why there is none: the store keeps none, or does not answer. */
+/** The trail of a circuit, or the reason why it is missing: the store keeps none, or does not answer. */
 export type Trail =
   | { readonly kind: "kept"; readonly events: readonly CircuitEvent[] }
   | { readonly kind: "none" | "unanswered"; readonly events: readonly [] };

@@ -78,9 +78,9 @@ export interface CircuitPolicy {
    */
   successThreshold?: number | undefined;
   /**
-   * The length of an opening, in ms, or a function of the number of reopenings, as of `backoff()`.
-   * A number is an integer from 0, an immediate trial, to `maxCooldownMs`. By default, 60 000, or
-   * `maxCooldownMs` if that is less.
+   * The length of an opening, in ms, or a function of the number of reopenings, such as
+   * `backoff()` returns. A number is an integer from 0, an immediate trial, to `maxCooldownMs`. By
+   * default, 60 000, or `maxCooldownMs` if that is less.
    *
    * @default {60_000}
    */

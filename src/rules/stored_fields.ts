@@ -25,13 +25,13 @@ import { StoreAnswerError } from "../errors.ts";
  * @param field The name of the field in the store.
  */
 export function nonsenseIn(store: string, field: string): StoreAnswerError {
-  const message = `${store}the field "${field}" of the circuit makes no sense`;
+  const message = `${store}the field "${field}" of the circuit is invalid`;
   return new StoreAnswerError(message, { scope: "circuit" });
 }
 
 /** Returns `true` for the error of an invalid circuit, found by Redis or by this isolate. */
 export function isNonsense(error: unknown): error is Error {
-  return / of the circuit makes no sense/.test(String(error));
+  return / of the circuit is invalid/.test(String(error));
 }
 
 /** Returns a valid field, as `fits` decides; throws for any other. */

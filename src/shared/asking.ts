@@ -164,7 +164,7 @@ export abstract class AskingCircuit extends Circuit {
   /**
    * Asks in the background if the view is old. Returns what must be waited for.
    *
-   * @param send Asks, and leaves the place. Left out: reads.
+   * @param send Asks, and leaves the place. By default, it reads.
    */
   protected refresh(
     now: number,

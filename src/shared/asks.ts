@@ -1,6 +1,6 @@
 /**
- * The requests to be let through, of one circuit, that are under way: so that a herd of callers asks the
- * store no more often than it has to.
+ * The requests for admission to one circuit that are on their way, so that many callers at once send
+ * the store few requests.
  *
  * Moments and tokens, no promises: a request of a Worker may die before any `finally`, and nobody is
  * woken by another request. A moment lapses.
@@ -12,17 +12,17 @@ import type { Clock, Snapshot } from "../contract.ts";
 import { newId } from "../records.ts";
 import { isShut } from "../rules/machine.ts";
 
-/** A request that may be under way, and the half-open slot that it may hold. Each request has its own. */
+/** A request that may be on its way, with the token of the half-open slot that it may hold. */
 export interface Ask {
   readonly token: string;
   /** Until when it may be under way, in ms; 0 for one that is over and may have left its slot taken. */
   until: number;
 }
 
-/** How often those that know nothing may ask within one timeout. */
+/** How often callers may ask within one timeout while the circuit is unknown. */
 const MOST_IN_TIMEOUT = 6;
 
-/** How many of those that know nothing ask at once. */
+/** How many callers ask at once while the circuit is unknown. */
 export const MOST_COLD = 2;
 
 /** How many lost tokens are remembered. */
@@ -31,7 +31,7 @@ const MOST_LOST = 8;
 /** `until` of an ask that is not noted. */
 const UNNOTED = -1;
 
-/** Of a circuit that asks nothing, as nearly all do nearly always. */
+/** Shared by all circuits without asks, as nearly all are. */
 const NONE: readonly never[] = [];
 
 /** The asks of one circuit. All moments are in ms on this isolate's clock. */
@@ -48,7 +48,7 @@ export class Asks {
   /**
    * Notes an ask that is about to be sent.
    *
-   * @param most How many may be under way at once. `Infinity`: any number, and this one is not noted.
+   * @param most How many may be under way at once. With `Infinity`, this one is not noted.
    * @returns The ask, with the token to ask for; `null` if so many are under way. A token whose ask
    * lapsed or failed is asked for again: it may hold a slot although no answer said so.
    */
@@ -66,14 +66,14 @@ export class Asks {
     return { token: this.#takeOver(this.#asks.find(({ until }) => until === 0)), until: UNNOTED };
   }
 
-  /** Takes a token from an ask that may come to nothing, which owns it no longer. */
+  /** Takes the token of a lost ask, which no longer owns it; a new token without one. */
   #takeOver(lost: Ask | undefined): string {
     if (lost === undefined) return newId();
     this.#remove(lost);
     return lost.token;
   }
 
-  /** Returns `true` if a caller that knows nothing may ask, although others do. */
+  /** Returns `true` if a caller may ask about an unknown circuit although others do. */
   mayAskBeside(now: number, timeoutMs: number): boolean {
     const last = this.#began.at(-1) ?? -Infinity;
     const recent = this.#began.filter((at) => at <= now && now - at < timeoutMs).length;
@@ -89,7 +89,7 @@ export class Asks {
     return this.#remove(ask) || ask.until === UNNOTED;
   }
 
-  /** Ends an ask whose token may hold a slot for nobody: it is to be asked for again. */
+  /** Ends an ask whose token may hold an unused slot: the next ask uses the token again. */
   lose(ask: Ask): void {
     const began = this.#began;
     if (!this.end(ask) || this.#asks.length >= MOST_LOST) return;
@@ -106,10 +106,10 @@ export class Asks {
 }
 
 /**
- * Waits, by timers of its own, until a caller that knows nothing may ask, or something is known.
+ * Waits, by timers of its own, until the caller may ask about an unknown circuit, or it is known.
  *
  * @param isKnown Returns `true` once the caller need not ask.
- * @returns `expired` if neither came about within `timeoutMs`; and what is left of them, in ms.
+ * @returns `expired` if neither happened within `timeoutMs`; and the rest of that time, in ms.
  */
 export async function turnToAsk(
   asks: Asks,
@@ -129,8 +129,8 @@ export async function turnToAsk(
 }
 
 /**
- * Waits for 10, 20, 40, 80, 80 … ms, by timers of its own, until `timeoutMs` are over. Yields how many
- * ms are left each time.
+ * Waits for 10, 20, 40, 80, 80 … ms, by timers of its own, until `timeoutMs` have passed. Yields the
+ * remaining ms each time.
  */
 export async function* looks(timeoutMs: number): AsyncGenerator<number> {
   for (let waitedMs = 0, delayMs = 10; waitedMs < timeoutMs; delayMs = Math.min(80, 2 * delayMs)) {
@@ -141,7 +141,7 @@ export async function* looks(timeoutMs: number): AsyncGenerator<number> {
   }
 }
 
-/** Returns `true` if an `acquire` may write: not out of CLOSED, nor within a cooldown. */
+/** Returns `true` if an `acquire` may write: not while CLOSED, nor during a cooldown. */
 export function mayMove(s: Snapshot | null, storeNow: number): boolean {
   return s !== null && s.state !== "CLOSED" && s.override === null && !isShut(s, storeNow);
 }

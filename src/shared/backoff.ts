@@ -41,7 +41,7 @@ export class Backoff {
   down(now: number): boolean {
     if (!this.#failing) return false;
     const left = this.leftMs(now);
-    // A moment further off was set by a clock that has since gone back.
+    // A moment further ahead was set before the clock was set back.
     return left > 0 && left <= LONGEST_INTERVAL_MS + this.#timeoutMs;
   }
 

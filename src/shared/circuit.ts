@@ -1,6 +1,6 @@
 /**
  * A circuit on a shared store: this isolate's view of it, which is the last Snapshot and the outcomes
- * that the store has not confirmed. Calls go by the view, and the store is told in the background.
+ * that the store has not confirmed. Calls use the view, and outcomes are sent to the store in the background.
  *
  * Plain data only, and no promise is kept: on a Worker, a promise of another request never settles.
  *
@@ -71,7 +71,7 @@ export class SharedCircuit extends AskingCircuit {
           : this.refuse(s, storeNow);
       }
     } else if (plain && this.#asks.underWay(now, this.guard.timeoutMs) > 0) {
-      // A single call finds out, and the others go by what is known.
+      // A single call asks, and the others use the view.
       return shut ? this.refuse(s, storeNow) : this.open(s);
     }
     return this.#acquire(s, plain ? 1 : this.policy.halfOpenMaxConcurrent, withinMs);
@@ -139,7 +139,7 @@ export class SharedCircuit extends AskingCircuit {
         this.#noteFullHouse(s, granted);
         return this.grant(s, ask.token);
       }
-      // Its token may hold a slot for nobody, now or once the request is delivered again.
+      // Its token may hold an unused slot, now or once the request is delivered again.
       this.#asks.lose(ask);
       if (due !== null && await this.move(due, s, 0)) continue;
       this.#noteFullHouse(s, granted);
@@ -147,7 +147,7 @@ export class SharedCircuit extends AskingCircuit {
     }
   }
 
-  /** The store has not answered in time: goes by what others have learnt meanwhile, if that is enough. */
+  /** Decides without an answer in time: by the view, if another call has renewed it meanwhile. */
   #admitUnasked(): Grant | Refusal {
     const now = this.store.clock();
     const s = this.view.believed && !this.#strong ? this.view.current(now) : null;
@@ -156,7 +156,7 @@ export class SharedCircuit extends AskingCircuit {
       : this.standIn.admit(now);
   }
 
-  /** Notes until when nobody need ask, because no half-open slot can be free before. */
+  /** Notes until when no call need ask, because no half-open slot can be free before. */
   #noteFullHouse(s: Snapshot, granted: boolean): void {
     const { freeAt, inFlight } = s.halfOpen;
     const full = !granted || inFlight >= this.policy.halfOpenMaxConcurrent;
@@ -221,7 +221,7 @@ export class SharedCircuit extends AskingCircuit {
     if (this.#strong) this.trips.await(this);
   }
 
-  /** Returns `true` for outcomes that the store has before the caller hears of them. */
+  /** Returns `true` for outcomes that are stored before the caller gets its result. */
   #waitsFor(grant: Grant, ending: Ending): boolean {
     if (grant.generation === TOTALS_ONLY) return false;
     return grant.lease !== null || this.#strong && grant.alone === null &&
@@ -246,9 +246,10 @@ export class SharedCircuit extends AskingCircuit {
     // A store that saw a failure before the successes that came first would open wrongly.
     const earlier = this.#strong ? this.#pending.takeAll(at, this.guard.timeoutMs) : [];
     this.#pending.sending(tally, at, this.guard.timeoutMs);
+    // Where one waits for the other, its turn comes later: by then, `at` would say that the clock went back.
     const sent = sendInOrder(this.driver, [
-      ...earlier.map((each) => () => this.deliver(each, at)),
-      () => this.#send(tally, at, false, { grant, ending }),
+      ...earlier.map((each) => () => this.deliver(each, this.store.clock())),
+      () => this.#send(tally, this.store.clock(), false, { grant, ending }),
     ]);
     // Outcomes that an outage left behind, or that come to wait meanwhile, follow.
     const followed = sent.then(() => this.trips.goOn(this));
@@ -327,7 +328,7 @@ export class SharedCircuit extends AskingCircuit {
     };
   }
 
-  /** Seals what is gathered: it is to be sent as it is. Returns how many tallies wait. */
+  /** Seals the gathered outcomes as a tally. Returns how many tallies wait. */
   seal(now: number): number {
     this.#pending.seal();
     return this.#countWaiting(now);
@@ -337,7 +338,7 @@ export class SharedCircuit extends AskingCircuit {
     return this.#pending.countWaiting(now, this.guard.timeoutMs);
   }
 
-  /** Hands over sealed tallies, at most so many; none while the store is left alone. */
+  /** Hands over sealed tallies, at most this many; none during a back-off. */
   take(now: number, most: number, always: boolean): readonly PendingTally[] {
     if (!always && this.guard.blocks("writes", this, now)) return [];
     // Outcomes that would not go along gather on.
@@ -439,7 +440,7 @@ export class SharedCircuit extends AskingCircuit {
     if (this.#pending.empty) this.store.unsent.delete(this);
   }
 
-  /** By default because nobody knows whether it counted, and the store will soon have forgotten its id. */
+  /** Drops and reports a tally, by default because the store will soon have forgotten its id. */
   #giveUp(tally: PendingTally, why = `No answer within ${GIVE_UP_MS} ms to`): void {
     this.#drop(tally);
     const { retryAfterMs } = this.guard.unavailable(this.store.clock(), "writes", this);

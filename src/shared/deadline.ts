@@ -19,7 +19,7 @@ export async function withDeadline<T>(send: () => Awaitable<T>, timeoutMs: numbe
   let timer: ReturnType<typeof setTimeout> | undefined;
   const deadline = new Promise<never>((_, reject) => {
     const miss = () => reject(new Error(`No answer within ${timeoutMs} ms`));
-    // Real time, not the Fuse's clock: the timer goes by it.
+    // Real time, not the Fuse's clock, because the timer uses it.
     const sentAt = Date.now();
     timer = setTimeout(() => {
       const lateMs = Date.now() - sentAt - timeoutMs;
@@ -34,7 +34,7 @@ export async function withDeadline<T>(send: () => Awaitable<T>, timeoutMs: numbe
   }
 }
 
-/** Waits for a promise for at most so many ms. Returns `null` after that; the promise goes on. */
+/** Waits for a promise for a number of ms. Returns `null` after that; the promise is not canceled. */
 export async function within<T>(promise: Promise<T>, ms: number): Promise<T | null> {
   if (ms === Infinity) return await promise;
   let timer: ReturnType<typeof setTimeout> | undefined;

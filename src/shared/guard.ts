@@ -39,7 +39,7 @@ export interface Asking<T> {
   readonly kind: RequestKind;
   /** Left out for a request that concerns many circuits. */
   readonly circuit?: Requester;
-  /** `true` for an operator's request, which is sent even while the store is left alone. */
+  /** `true` for an operator's request, which is sent even during a back-off. */
   readonly always?: boolean;
   readonly send: () => Awaitable<T>;
   /** Returns the proof in an answer. By default, that requests of this kind work. */
@@ -77,7 +77,7 @@ export class StoreGuard {
   /** The store's last failure: its answer, or the error that kept it from answering. */
   #cause: { readonly error: unknown; readonly answered: boolean } | null = null;
   #taken = 0;
-  /** `true` if the last request that concerns nobody else failed. */
+  /** `true` if the last request that concerns no circuit, such as `list`, failed. */
   #aloneFailed = false;
   /** The number of circuits that the guard knows. */
   #circuits = 0;
@@ -156,8 +156,8 @@ export class StoreGuard {
   }
 
   /**
-   * Sends a request whose failure concerns nobody else, such as `list`. Without `proves`, neither does
-   * its success.
+   * Sends a request whose failure affects no other request, such as `list`. Without `proves`, neither
+   * does its success.
    *
    * @throws {StoreUnavailableError} If the request failed, was not answered in time, or is held back.
    */
@@ -271,12 +271,12 @@ export class StoreGuard {
       return [own];
     }
     this.#reached(attempt.number, this.#clock());
-    // A refused `acquire` is a refused write: it only reads before.
+    // A refused `acquire` is a refused write, even if it was sent as a read.
     const kind = operation === "acquire" ? "writes" : asked;
     if (circuit === undefined) return [this.#kinds[kind].backoff];
     // This circuit must not ask again at once, whatever others may do.
     const own = this.#own(circuit, asked);
-    // Unless nobody is answered who looks in this way.
+    // Many such refusals hold back the kind as which they were sent, too.
     const looking = kind === asked ? [] : this.#ofAll(asked, circuit);
     if (scope === "store") return [this.#kinds[kind].backoff, own, ...looking];
     circuit.health!.refused = true;
@@ -300,7 +300,7 @@ export class StoreGuard {
   }
 }
 
-/** Returns what an error that the server answered concerns; `null` if the server was not reached. */
+/** Returns the scope of an error from the server; `null` if the server was not reached. */
 export function scopeOf(error: unknown): AnswerScope | null {
   return isStoreAnswerError(error) ? error.scope : null;
 }

@@ -1,5 +1,5 @@
 /**
- * How calls ended, as tallies count it.
+ * The outcomes of calls, in the form of tallies.
  *
  * @module
  */
@@ -7,19 +7,19 @@
 import type { Ending } from "../circuit.ts";
 import type { Driver } from "../contract.ts";
 
-/** How one or more calls ended. */
+/** The outcomes of one or more calls. */
 export interface Outcomes {
   readonly successes: number;
   readonly failures: number;
   readonly slow: number;
-  /** Where calls are audited, the text that may be kept of the failure's error. Left out elsewhere. */
+  /** The text that may be kept of the failure's error. Present only if calls are audited. */
   readonly text?: string | null;
 }
 
 /**
- * Returns how one call ended, as tallies count it.
+ * Returns the outcome of one call.
  *
- * @param describe Where calls are audited: returns the text that may be kept of an error.
+ * @param describe Returns the text that may be kept of an error. Present only if calls are audited.
  */
 export function outcomeOf(
   { kind, slow, error }: Pick<Ending, "kind" | "slow" | "error">,

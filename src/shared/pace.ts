@@ -1,6 +1,6 @@
 /**
- * The pace of an isolate: how much less often than configured it asks the store about a circuit, where
- * its fleet is so large that the store would have more to do than it should. Pure functions of data.
+ * The pace of an isolate: how much less often than configured it asks the store about a circuit, if its
+ * fleet is so large that the store would get too many requests. Pure functions of data.
  *
  * @module
  */
@@ -8,7 +8,7 @@
 import type { Snapshot } from "../contract.ts";
 import type { CircuitPolicyData } from "../rules/policy.ts";
 
-/** The options that a pace stretches. Where there is none, they are the policy's. */
+/** The options that a pace stretches. Without a pace, the policy's apply. */
 export type Intervals = Pick<
   CircuitPolicyData,
   "flushSize" | "flushIntervalMs" | "revalidateMs" | "windowMs"
@@ -16,33 +16,33 @@ export type Intervals = Pick<
 
 /** The intervals of an isolate that holds back, as drawn for the next request. */
 export interface Pace extends Intervals {
-  /** By how much the configured intervals are multiplied, before the draw. More than 1. */
+  /** The factor of the configured intervals, before the draw. More than 1. */
   readonly ratio: number;
-  /** Until when nothing is learnt that is the effect of this pace, on the store's clock in ms. */
+  /** Until when answers do not show the effect of this pace yet, on the store's clock in ms. */
   readonly until: number;
   /**
-   * How long waits what one isolate of many has to do, and any may: the first `acquire` after a cooldown,
-   * and a failure. Drawn from 0 on, in ms: the earliest of many is early all the same. With each further
-   * answer before `until`, it is drawn from half of the longest wait on.
+   * The wait before what any one isolate of the fleet may send for all: the first `acquire` after a
+   * cooldown, and a failure. Drawn from 0 on, in ms, so that the first of many isolates is still early;
+   * with each further answer before `until`, it is drawn from half of the longest wait on.
    */
   readonly firstMs: number;
 }
 
-/** No wait is longer than this share of how old a view may be. */
+/** The longest wait, as a share of the greatest age of a view. */
 const LONGEST = 0.9;
 
-/** The ratio becomes no less than this share of itself at once: a store may have lost count. */
+/** The ratio shrinks to this share of itself at most, since a store may have lost its counts. */
 const SLOWEST = 0.5;
 
 /**
- * Returns the pace of an isolate that has heard how many requests a second the circuit takes; `null` if
- * the configured intervals will do, as in all but large fleets. The ratio by which they are too many
+ * Returns the pace of an isolate that knows how many requests a second the circuit gets; `null` if the
+ * configured intervals suffice, as in all but large fleets. The ratio by which they are too many
  * multiplies the isolate's own present pace, and each interval is drawn between half and one and a half
  * of what that gives: without the draw, the fleet moves in step, and swings between all and nothing.
  *
  * @param pace The present pace.
  * @param s The answer.
- * @param random Returns a number from 0, below 1. Not called where the result is `null`.
+ * @param random Returns a number from 0, below 1. Not called if the result is `null`.
  */
 export function paceAfter(
   pace: Pace | null,
@@ -52,17 +52,17 @@ export function paceAfter(
 ): Pace | null {
   const { requestsPerSecond = 0, now, state, began } = s;
   const busy = requestsPerSecond / policy.maxRequestsPerSecond;
-  // Where calls wait for the store, nothing is put off.
+  // Calls that wait for the store are not delayed further.
   if (policy.consistency === "strong" || (pace === null && busy <= 1)) return null;
   const staleMs = longestMs(policy);
   const { flushSize, flushIntervalMs, revalidateMs, windowMs } = policy;
   const longest = (ms: number, ratio: number) => Math.min(1.5 * ratio * ms, LONGEST * staleMs);
-  // A moment further off was set by a clock that has since gone back.
+  // A moment further ahead was set before the clock was set back.
   if (pace !== null && now < pace.until && pace.until - now <= staleMs) {
     // An isolate that drew next to nothing would send each failure at once until then.
     return { ...pace, firstMs: longest(revalidateMs, pace.ratio) * (0.5 + random() / 2) };
   }
-  // Who asks for a slot is not counted: soon after a transition, few requests do not mean few isolates.
+  // Requests for slots are not counted, so soon after a transition few requests do not mean few isolates.
   const settled = state !== "HALF_OPEN" && now - began >= staleMs;
   const most = staleMs / Math.max(1, Math.min(flushIntervalMs, revalidateMs));
   const ratio = Math.min(most, (pace?.ratio ?? 1) * Math.max(settled ? SLOWEST : 1, busy));
@@ -84,13 +84,13 @@ export function paceAfter(
   };
 }
 
-/** Returns what `explain()` adds of a pace. */
+/** Returns the sentence that `explain()` adds about a pace. */
 export function slowed(ratio: number | undefined): string | undefined {
   if (ratio === undefined) return undefined;
   return `this isolate asks the store ${ratio.toFixed(1)} times less often, its fleet is large`;
 }
 
-/** Returns how old a view may be that calls go by, in ms. */
+/** Returns the greatest age of a view that calls may use, in ms. */
 export function longestMs({ maxStalenessMs, cooldownMs }: CircuitPolicyData): number {
   return typeof cooldownMs === "number" ? Math.min(maxStalenessMs, cooldownMs) : maxStalenessMs;
 }

@@ -10,7 +10,7 @@ import type { Snapshot, Tally } from "../contract.ts";
 import { type Admission, isLate, isSame, newId, TOTALS_ONLY } from "../records.ts";
 import type { Outcomes } from "./outcomes.ts";
 
-/** Where calls are audited: the places of slow calls in the tally, and the texts of errors. */
+/** The indexes of slow calls in the tally, and the texts of errors, for stores that audit calls. */
 interface Details {
   readonly slowSuccesses: number[];
   readonly slowFailures: number[];
@@ -47,7 +47,7 @@ export interface PendingTally extends Outcomes {
   refusedAt: number;
 }
 
-/** After how many ms a tally without answer is given up: stores forget its id after twice as long. */
+/** The time after which a tally without an answer is given up, in ms: stores forget its id after twice as long. */
 export const GIVE_UP_MS = 30_000;
 
 /** After how many refusals a tally is given up, if the store takes others. */
@@ -128,7 +128,7 @@ export class PendingTallies {
     return tally;
   }
 
-  /** Adds a tally of nothing: to send it shows whether the store takes writes. */
+  /** Adds an empty tally, which shows whether the store accepts writes. */
   addProbe(now: number): void {
     if (this.#gathering === null && this.#waiting.length === 0) {
       this.#wait(this.#tally({ epoch: "", generation: TOTALS_ONLY, began: 0 }, null, now, true));
@@ -200,8 +200,8 @@ export class PendingTallies {
   }
 
   /**
-   * Hands over sealed tallies that are not under way, oldest first. They are to be sent in this turn:
-   * nothing here knows of them until they are under way.
+   * Hands over sealed tallies that are not under way, oldest first. The caller must send them in this
+   * turn, because they are not tracked until they are under way.
    *
    * @param most How many at most.
    */
@@ -217,8 +217,8 @@ export class PendingTallies {
   }
 
   /**
-   * Hands over all that the store has not confirmed, oldest first, and marks it as under way: to be sent
-   * under the ids it has. What was under way goes along once more, since it may get there later.
+   * Hands over all tallies that the store has not confirmed, oldest first, and marks them as under way.
+   * They keep their ids. Those already under way are sent once more, since they may arrive later.
    */
   takeAll(now: number, timeoutMs: number): readonly PendingTally[] {
     this.seal();
@@ -288,7 +288,7 @@ export class PendingTallies {
     if (this.#waiting.length > MOST_WAITING) this.#fold();
   }
 
-  /** Adds the oldest tally that was never sent to the totals of the next one: an outage has no end. */
+  /** Adds the oldest tally that was never sent to the totals of the next one: an outage may be long. */
   #fold(): void {
     const tallies = this.#waiting as PendingTally[];
     const foldable = (tally: PendingTally) => tally.sentAt === null && tally.lease === null;
@@ -297,7 +297,7 @@ export class PendingTallies {
     if (from < 0 || into < 0) return;
     const [old] = tallies.splice(from, 1) as [PendingTally];
     const next = tallies[into - 1]!;
-    // Two generations, or two segments of the window, have nothing in common but the totals.
+    // Across generations, or segments of the window, only totals can be added.
     next.epoch = "";
     next.generation = TOTALS_ONLY;
     next.details = null;
@@ -367,7 +367,7 @@ function hasFailed({ failures, generation }: PendingTally): boolean {
   return failures > 0 && generation !== TOTALS_ONLY;
 }
 
-/** An outage gathers calls without end; the details of this many are kept. */
+/** The number of calls whose details are kept: an outage may be long. */
 const MAX_DETAILS = 1_000;
 
 function add(tally: PendingTally, outcomes: Outcomes, retryAfterMs: number, now: number): void {

@@ -13,7 +13,7 @@ import type { Intervals } from "./pace.ts";
 import type { PendingTallies } from "./pending.ts";
 import type { View } from "./view.ts";
 
-/** How many tallies wait for a request at most: where each is a request of its own, further ones help. */
+/** The number of waiting tallies from which each further request helps. */
 export const MANY = 16;
 
 /** The facts that the decision depends on. */
@@ -54,8 +54,8 @@ export function wantsSending(sending: Sending, now: number): boolean {
 }
 
 /**
- * Adds a success to the gathered tally where that is all there is to do, as after nearly every call.
- * Returns `false`, having done nothing, where `wantsSending` may be `true` afterwards.
+ * Adds a success to the gathered tally if nothing else is to be done, as after nearly every call.
+ * Returns `false`, having done nothing, if `wantsSending` may be `true` afterwards.
  */
 export function joinSuccess(sending: Sending, under: Admission, now: number): boolean {
   const { pending, view, policy, intervals, timeoutMs } = sending;
@@ -114,7 +114,7 @@ function completesVerdict({ pending, view, policy }: Sending, now: number): bool
     !(pending.underWay && verdict(pending.lay(s, "under way"), policy) !== null);
 }
 
-/** Sends one after the other: in one trip, where the driver can, and by turns elsewhere. */
+/** Sends requests in order: in one trip if the driver can, otherwise one after the other. */
 export async function sendInOrder(
   driver: Driver,
   sends: readonly (() => Promise<unknown>)[],

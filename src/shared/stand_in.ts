@@ -41,11 +41,11 @@ interface Begun {
   readonly base: Grant;
   /** The number that the next request had when it began. */
   readonly asked: number;
-  /** When the last failure was that it counted, in ms. */
+  /** The time of the last failure that it counted, in ms. */
   failedAt: number;
 }
 
-/** Decides for one circuit while the store cannot be used, as `onStoreError` has it. */
+/** Decides for one circuit while the store cannot be used, according to `onStoreError`. */
 export class StandIn {
   readonly #principal: Principal;
   readonly #view: View;
@@ -162,7 +162,7 @@ export class StandIn {
   }
 }
 
-/** Keeps the state of the stand-ins of one store, in a memory store that is made when it is needed. */
+/** Keeps the state of the stand-ins of one store, in a memory store that is created on first use. */
 export class LocalStates {
   #local: LocalStore | null = null;
 
@@ -186,7 +186,7 @@ function failuresOf({ failures, slow }: Outcomes): Outcomes {
   return { successes: 0, failures, slow: Math.min(slow, failures) };
 }
 
-/** Returns the generation under which the store is to count calls that a stand-in admits: a CLOSED one. */
+/** Returns the generation under which the store counts calls that a stand-in admits: a CLOSED one. */
 function underClosed(last: Snapshot | null): Admission {
   if (last === null || last.epoch === "") return admissionOf(UNKNOWN);
   return admissionOf(last.state === "CLOSED" && last.override === null ? last : UNCOUNTED);

@@ -19,7 +19,7 @@ import { MANY, type Sending, wantsSending } from "./sending.ts";
 const MOST_TRIPS = 6;
 /** The number of tallies that a trip takes along, of several circuits. */
 const MOST_TALLIES = 64;
-/** How often a trip continues with waiting tallies: its request has to end some time. */
+/** The number of rounds in which a trip sends waiting tallies: its request has to end some time. */
 const MOST_ROUNDS = 16;
 
 /** The fate of a tally that was sent. */
@@ -27,9 +27,9 @@ export type Delivery = "taken" | "refused" | "unreached" | "given up";
 
 /** A circuit that has tallies to send. */
 export interface Sender extends Requester {
-  /** Returns what sending depends on. */
+  /** Returns the facts that decide whether to send. */
   sending(): Sending;
-  /** Seals what is gathered: it is to be sent as it is. Returns how many tallies wait. */
+  /** Seals the gathered outcomes as a tally. Returns how many tallies wait. */
   seal(now: number): number;
   /**
    * Hands over sealed tallies, at most this many, to be delivered in this turn.

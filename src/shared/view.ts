@@ -90,7 +90,7 @@ export class View {
     return age < 0 || age >= ms;
   }
 
-  /** Returns `true` if calls may go by the Snapshot, as far as its age tells. */
+  /** Returns `true` if the Snapshot is young enough for calls. */
   isFresh(policy: CircuitPolicyData, now: number): boolean {
     const age = this.age(now);
     return age >= 0 && age <= longestMs(policy);

@@ -2,7 +2,7 @@
 
 import { equal, ok, opened, type Scenario, type Subject, unique } from "./contract_subject.ts";
 
-/** Sends so many tallies, of which each is one request. */
+/** Sends a number of tallies, each as one request. */
 async function record(subject: Subject, tallies: number): Promise<void> {
   for (let i = 0; i < tallies; i++) await subject.record({ successes: 1 });
 }
@@ -12,7 +12,7 @@ function nextSecond({ clock }: Subject): void {
   clock.advance(1_000 - clock.now() % 1_000);
 }
 
-/** Throws unless a read says so many requests a second. */
+/** Throws unless a read returns this number of requests a second. */
 async function reads(subject: Subject, requests: number, when: string): Promise<void> {
   await subject.read();
   equal(subject.requestsPerSecond, requests, `the requests a second ${when}`);

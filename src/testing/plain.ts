@@ -11,7 +11,7 @@ export function plainSnapshot(s: Snapshot): Snapshot {
   return { ...copySnapshot(s), override: plainOverride(s.override) };
 }
 
-/** The verdict that came with an answer is kept as it is. */
+/** Copies an answer. The fields beside the Snapshot and the override are values already. */
 export function plainAnswer<A extends Answer>(answer: A): A {
   const { snapshot, released } = answer;
   const copy: A = { ...answer, snapshot: plainSnapshot(snapshot) };

@@ -108,7 +108,7 @@ for (const { name, make } of STORES) {
       await fuse.flush();
       assertEquals(payments.peek().override, null);
       const errors = told.flatMap((event) => event.type === "store_error" ? [event.error] : []);
-      assertMatch(String(errors[0]), /its answer (is to another request|makes no sense)/);
+      assertMatch(String(errors[0]), /its answer (is to another request|is invalid)/);
       slipping.slips = false;
       await payments.forceClose();
       assertEquals((await payments.snapshot()).override?.kind, "forced_closed");

@@ -59,7 +59,7 @@ async function check({ store, a, b, spoil, field, open = false, cure }: Scene): 
   const names = (error: unknown) =>
     assertMatch(
       String(error),
-      new RegExp(`"(${field}|\\(a number that is a blob\\))" of the circuit makes no sense`),
+      new RegExp(`"(${field}|\\(a number that is a blob\\))" of the circuit is invalid`),
     );
   // Each isolate protects on its own, and calls of other circuits continue.
   for (const { a, b } of [theirs!, ours!]) {
@@ -290,7 +290,7 @@ Deno.test("CircuitBreaker.forceOpen() names the invalid field in the cause of it
   await breaker.call(() => 1);
   await redis.command("HSET", "force:a:state", "generation", "oops");
   const { cause } = await assertRejects(() => breaker.forceOpen(), StoreUnavailableError);
-  assertMatch(String(cause), /the field "generation" of the circuit makes no sense/);
+  assertMatch(String(cause), /the field "generation" of the circuit is invalid/);
 });
 
 Deno.test("Fuse.resetAll() rewrites circuits that are invalid", async () => {

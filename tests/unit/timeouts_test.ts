@@ -114,6 +114,19 @@ Deno.test("passAfter() sets one alarm when a thousand calls wait one after the o
   });
 });
 
+Deno.test("passAfter() sets one alarm for each moment at which calls pass, in whatever order they wait", async () => {
+  for (const order of [(i: number) => i, (i: number) => 99 - i]) {
+    await withAlarms(({ passAfter, set, advance }) => {
+      let passed = 0;
+      for (let i = 0; i < 100; i++) passAfter(1_000 + order(i), () => passed++);
+      const before = set.length;
+      advance(1_099);
+      assertEquals(passed, 100);
+      assert(set.length - before < 100, `${set.length - before} alarms`);
+    });
+  }
+});
+
 Deno.test("passAfter() sets another alarm when the last one rang while no call waited", async () => {
   await withAlarms(({ passAfter, set, advance }) => {
     passAfter(10, () => {})();

@@ -40,7 +40,7 @@ export function prepare(query: SQL): Statement {
 /** Integers are bound as bigints: clients bind a JavaScript number as REAL. */
 function bound(value: Values[string]): SqlValue {
   if (typeof value === "number") {
-    // What is none is refused by the client, as it is.
+    // The client refuses NaN and Infinity.
     return Number.isFinite(value) ? BigInt(Math.round(value)) : value;
   }
   // A server does not accept a lone surrogate.

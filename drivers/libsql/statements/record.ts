@@ -58,7 +58,7 @@ export function recordStatements(dialect: Dialect): RecordStatements {
 }
 
 /**
- * True if a tally counts. A call admitted when nothing was known counts if the circuit is in its first
+ * True if a tally counts. A call admitted while the circuit was unknown counts in the first
  * generation.
  */
 function counts(generation: SQL, current: SQL): SQL {
@@ -66,8 +66,8 @@ function counts(generation: SQL, current: SQL): SQL {
 }
 
 /**
- * Where the newest segment covers this moment, it takes the outcomes, wherever it began. A clock that
- * goes back counts as standing still.
+ * If the newest segment covers this moment, the outcomes are added to it, wherever it began. A clock
+ * that was set back counts as standing still.
  */
 function addToWindow({ circuits, newestSegment, requests, windows }: Dialect): Statement {
   return prepare(sql`
@@ -142,8 +142,9 @@ function effect({ circuits, requests }: Tables): SQL {
       r.won * ${$("failures")} as failures,
       r.won * ${$("slow")} as slow
     from ${circuits} b, ${requests} r where ${FRESH}`;
-  // Failures that ended before the last success do not lengthen the run. Of those between the first and
-  // the last it is not known. A success in the future was booked by a clock that has gone back.
+  // Failures that ended before the last success do not lengthen the run. If it ended after the first
+  // one, only the last one surely followed it. A success in the future was written before the clock
+  // was set back.
   return sql`
     select c.*,
       case

@@ -37,7 +37,7 @@ end
 local function whole(field, value)
   local n = tonumber(value)
   if n and n % 1 == 0 and math.abs(n) <= 9007199254740991 then return n end
-  if value and value ~= '' then error('the field "' .. field .. '" of the circuit makes no sense', 0) end
+  if value and value ~= '' then error('the field "' .. field .. '" of the circuit is invalid', 0) end
 end
 
 -- In parts: unpack() accepts some thousand values at most.

@@ -1,6 +1,6 @@
 -- The window: segments, the newest in the metrics and the older ones in hashes of their own.
 
--- Segments have the begin of their evidence as a tag.
+-- Segments are tagged with the beginning of their evidence.
 local function tag()
   return s.epoch .. ':' .. s.since
 end
@@ -106,8 +106,9 @@ local function count(successes, failures, slow, age, first)
     latest('lastSuccessAt', now - first)
   end
   if failures > 0 then
-    -- Failures that ended before the last success do not lengthen the run. Of those between the first
-    -- and the last it is not known. The future is where a clock that has gone back booked.
+    -- Failures that ended before the last success do not lengthen the run. If it ended after the
+    -- first one, only the last one surely followed it. A success in the future was written before
+    -- the clock was set back.
     local since = math.max(0, now - (m.lastSuccessAt or -1e15))
     if age <= since then
       add('consecutiveFailures', first > since and 1 or failures)

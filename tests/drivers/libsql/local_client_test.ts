@@ -12,7 +12,7 @@ import {
   StatementClient,
 } from "../../../drivers/libsql/local_client.ts";
 import { libsql } from "../../support/drivers.ts";
-import { readConfig } from "../../tools/gate/project.ts";
+import { deno, readConfig, root } from "../../tools/gate/project.ts";
 import { startIsolate } from "../../support/isolate_process.ts";
 import { tally } from "./store.ts";
 
@@ -51,7 +51,8 @@ function fakeConnection(failing: Record<string, unknown> = {}) {
     exec,
     prepare(text) {
       log.push(`prepare ${text}`);
-      return { reader: false, safeIntegers: () => {}, all: () => [], run: () => exec(text) };
+      const run = () => exec(text);
+      return { reader: /^select/.test(text), safeIntegers() {}, all: () => (run(), []), run };
     },
     close() {
       log.push("close");
@@ -63,7 +64,8 @@ function fakeConnection(failing: Record<string, unknown> = {}) {
 const busy = () => Object.assign(new Error("database is locked"), { code: "SQLITE_BUSY" });
 
 Deno.test("localClient() refuses what is no address of a file, and does not show it", () => {
-  for (const url of ["libsql://a.turso.io?authToken=hunter2", "", undefined]) {
+  const nuls = ["file:hunter2%00.db", "file:hunter2\n\0"];
+  for (const url of ["libsql://a.turso.io?authToken=hunter2", "", undefined, ...nuls]) {
     const { message } = assertThrows(() => localClient(url as string), TypeError);
     assertMatch(message, /^Cannot create local client: "url" must be an address that begins with/);
     assert(!message.includes("hunter2"), message);
@@ -119,6 +121,29 @@ Deno.test("localClient() says that a file cannot be used, and uses it once it ca
     await migrate(client);
     await libsql({ client }).record("a", tally({ successes: 1 }));
     client.close();
+  });
+});
+
+Deno.test("localClient() says that @libsql/client cannot be loaded", async () => {
+  const program = `
+    import { libsql } from "@fuse/edge/libsql";
+    const store = libsql({ url: "file:a.db" });
+    const message = await store.check().catch((error) => error.message);
+    console.log(message);`;
+  await inFolder(async (folder) => {
+    const path = `${folder}/main.ts`;
+    await Deno.writeTextFile(path, program);
+    const config = new URL("deno.json", root).pathname;
+    // Without the permission for native code.
+    const { stdout, stderr } = await deno([
+      ...["run", "--no-prompt", "--allow-read", "--allow-env", "--config", config, path],
+    ]);
+    assertEquals(
+      stdout.trim(),
+      "Cannot use the database: @libsql/client cannot be loaded: is it installed, and permitted to " +
+        "run native code? (CLIENT_NOT_LOADED)",
+      stderr,
+    );
   });
 });
 
@@ -328,6 +353,21 @@ Deno.test("StatementClient() begins to write in a turn of its own, and reads at 
   ]);
 });
 
+Deno.test("StatementClient() writes while a test fakes the time", async () => {
+  const { connection, log } = fakeConnection();
+  const client = new StatementClient(() => connection);
+  const world = globalThis as unknown as { setImmediate: (run: () => void) => unknown };
+  const { setImmediate } = world;
+  world.setImmediate = () => {};
+  try {
+    client.batch([sql("a write")], "write");
+    for (let i = 0; i < 3; i++) await new Promise<void>((resolve) => void setImmediate(resolve));
+    assertEquals(log.at(-1), "commit");
+  } finally {
+    world.setImmediate = setImmediate;
+  }
+});
+
 Deno.test("StatementClient() keeps its statements when its transaction meets a lock", async () => {
   const failing: Record<string, unknown> = { "begin immediate": busy() };
   const { connection, log } = fakeConnection(failing);
@@ -338,15 +378,64 @@ Deno.test("StatementClient() keeps its statements when its transaction meets a l
   assertEquals(log, ["prepare select 1", "select 1", "begin immediate", "select 1"]);
 });
 
-Deno.test("StatementClient() takes another connection once a statement has met a lock", async () => {
-  const met = fakeConnection({ "select 1": busy() });
+Deno.test("StatementClient() first runs again a read that has met a lock", async () => {
+  const failing: Record<string, unknown> = { "select 1": busy() };
+  const { connection, log } = fakeConnection(failing);
+  const client = new StatementClient(() => connection);
+  await assertRejects(() => client.execute(sql("select 1")), Error, "database is locked");
+  const reading = () => client.execute(sql("select 2"));
+  await assertRejects(reading, Error, "database is locked");
+  await assertRejects(() => client.batch([sql("a write")], "write"), Error, "database is locked");
+  delete failing["select 1"];
+  await reading();
+  await reading();
+  assertEquals(log.slice(1), [
+    ...["select 1", "select 1", "select 1", "select 1"],
+    ...["prepare select 2", "select 2", "select 2"],
+  ]);
+});
+
+Deno.test("StatementClient() reads on after a read that met a lock, and then fails", async () => {
+  const failing: Record<string, unknown> = { "select 1": busy() };
+  const { connection } = fakeConnection(failing);
+  const client = new StatementClient(() => connection);
+  await assertRejects(() => client.execute(sql("select 1")), Error, "database is locked");
+  failing["select 1"] = new Error("no such table: a");
+  await client.execute(sql("select 2"));
+});
+
+Deno.test("StatementClient() keeps its connection when reads meet locks", async () => {
+  await inFolder(async (folder) => {
+    const open = () => new ConnectionPool(`${folder}/a.db`, {}, 1).acquireSync();
+    let opened = 0;
+    const client = new StatementClient(() => (opened++, open() as unknown as NativeConnection));
+    await client.execute(sql("create table a (n)"));
+    const select = () => client.execute(sql("select * from a"));
+    await select();
+    const writer = open();
+    for (let i = 0; i < 10; i++) {
+      writer.exec("begin exclusive");
+      await assertRejects(select, Error, "database is locked");
+      writer.exec("commit");
+      await client.batch([sql("insert into a values (1)")], "write");
+    }
+    assertEquals((await select()).rows.length, 10);
+    assertEquals(opened, 1);
+    client.close();
+    writer.close();
+  });
+});
+
+Deno.test("StatementClient() takes another connection once a write has met a lock", async () => {
+  const met = fakeConnection({ "a write": busy() });
   const fresh = fakeConnection();
   const connections = [met.connection, fresh.connection];
   const client = new StatementClient(() => connections.shift()!);
-  await assertRejects(() => client.execute(sql("select 1")), Error, "database is locked");
-  assertEquals(met.log.at(-1), "close");
-  await client.execute(sql("select 1"));
-  assertEquals(fresh.log, ["prepare select 1", "select 1"]);
+  const writing = () => client.batch([sql("a write")], "write");
+  await assertRejects(writing, Error, "database is locked");
+  assertEquals(met.log.slice(-2), ["rollback", "close"]);
+  await writing();
+  assertEquals(fresh.log, ["begin immediate", "prepare a write", "a write", "commit"]);
 });
 
 Deno.test("StatementClient() leaves a transaction whose end meets a lock", async () => {

@@ -138,7 +138,7 @@ Deno.test("CircuitBreaker() retries a failing Redis at growing intervals", async
     assert(interval >= longest / 2 && interval <= longest + 200, `${intervals}`);
   }
   const failed = told("store_error").filter((event) =>
-    "error" in event && /makes no sense/.test(String(event.error))
+    "error" in event && /is invalid/.test(String(event.error))
   );
   assertEquals(failed.length, probes.length);
 });

@@ -155,7 +155,7 @@ Deno.test("upstash() refuses an answer that its script did not write", async () 
     del: () => Promise.resolve(0),
   };
   const store = upstash({ redis: client });
-  await assertRejects(() => read(store, "a"), Error, "its answer makes no sense");
+  await assertRejects(() => read(store, "a"), Error, "its answer is invalid");
   const both = () => store.together!(() => Promise.all([read(store, "a"), read(store, "b")]));
-  await assertRejects(both, Error, "its answer makes no sense");
+  await assertRejects(both, Error, "its answer is invalid");
 });

@@ -106,6 +106,26 @@ for (const inOneTrip of [true, false]) {
   });
 }
 
+Deno.test("overlapping failures in strong are confirmed when a slow store takes one after the other", async () => {
+  const { fuse, breaker, clock, hold, release, stored } = isolate({ inOneTrip: false });
+  const lost: unknown[] = [];
+  fuse.on("unconfirmed", (event) => void lost.push(event));
+  await succeed(breaker);
+  await turn();
+  hold();
+  const failing = [];
+  for (let i = 0; i < 5; i++) {
+    failing.push(fail(breaker));
+    await turn();
+    clock.advance(1_500);
+  }
+  release();
+  await Promise.all(failing);
+  await fuse.flush();
+  assertEquals(lost, []);
+  assertEquals((await stored()).totals.failures, 5);
+});
+
 Deno.test("a failure in strong is in the store before its caller has the result", async () => {
   const { breaker, stored } = isolate();
   await succeed(breaker);
