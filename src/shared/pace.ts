@@ -22,8 +22,8 @@ export interface Pace extends Intervals {
   readonly until: number;
   /**
    * The wait before what any one isolate of the fleet may send for all: the first `acquire` after a
-   * cooldown, and a failure. Drawn from 0 on with each answer, in ms, so that the first of many isolates
-   * is still early.
+   * cooldown, and a failure. Drawn from 0 on, in ms, so that the first of many isolates is still early.
+   * With each further answer before `until`, it is drawn from half of the longest wait on.
    */
   readonly firstMs: number;
 }
@@ -59,8 +59,8 @@ export function paceAfter(
   const longest = (ms: number, ratio: number) => Math.min(1.5 * ratio * ms, LONGEST * staleMs);
   // A moment further ahead was set before the clock was set back.
   if (pace !== null && now < pace.until && pace.until - now <= staleMs) {
-    // Drawn anew: an isolate that drew next to nothing would send each failure at once until then.
-    return { ...pace, firstMs: longest(revalidateMs, pace.ratio) * random() };
+    // An isolate that drew next to nothing would send each failure at once until then.
+    return { ...pace, firstMs: longest(revalidateMs, pace.ratio) * (0.5 + random() / 2) };
   }
   // Requests for slots are not counted, so soon after a transition few requests do not mean few isolates.
   const settled = state !== "HALF_OPEN" && now - began >= staleMs;

@@ -39,17 +39,16 @@ export function wantsSending(sending: Sending, now: number): boolean {
   if (prompt) return waiting > 0 || (tally !== null && !pending.underWay);
   // The request that is under way takes along what has come to wait until it is answered.
   if (pending.underWay) return waiting >= MANY || completesVerdict(sending, now);
+  const s = view.current(now);
   if (waiting > 0 || pending.gathersFailure) {
     const { failedAt, sentAt } = pending.unsent[0]!;
     const isHeld = sentAt === null && Math.abs(now - failedAt) < sending.holdMs;
     // Where others fail, too, the store must see soon whether it is all of them.
-    const others = (view.current(now)?.consecutiveFailures ?? 0) > 0;
-    if (others || !isHeld || waiting >= MANY) return true;
+    if (!isHeld || waiting >= MANY || isRun(s, 1, policy)) return true;
   }
   // Rejections alone go along with the next tally, or with a refresh.
   if (tally === null || tally.successes + tally.failures === 0) return false;
   if (isDue(tally.successes + tally.failures, now - tally.firstAt, intervals)) return true;
-  const s = view.current(now);
   return s === null || isWorthAsking(s, sending, now) ||
     (policy.judgesSuccesses && completesVerdict(sending, now));
 }
@@ -85,13 +84,27 @@ function isDue(outcomes: number, waitedMs: number, intervals: Intervals): boolea
  * isolates might soon make long enough.
  */
 function isWorthAsking(
-  { consecutiveFailures }: Snapshot,
-  { view, policy: { failureThreshold, opensOnAnything, rules }, intervals }: Sending,
+  s: Snapshot,
+  { view, policy, intervals }: Sending,
   now: number,
 ): boolean {
   return view.isOlderThan(intervals.revalidateMs, now) ||
-    (opensOnAnything ? consecutiveFailures > 0 : consecutiveFailures >= failureThreshold / 2 &&
-      rules.some(({ name }) => name === "consecutive_failures"));
+    isRun(s, policy.failureThreshold / 2, policy) ||
+    (policy.opensOnAnything && s.consecutiveFailures > 0);
+}
+
+/**
+ * Returns `true` if a run of failures is so long that a few more open the circuit. Where it is longer than
+ * that, an override keeps the circuit closed, and nothing is urgent.
+ */
+function isRun(
+  s: Snapshot | null,
+  least: number,
+  { failureThreshold, rules }: CircuitPolicyData,
+): boolean {
+  const run = s?.consecutiveFailures ?? 0;
+  return run >= least && run < failureThreshold &&
+    rules.some(({ name }) => name === "consecutive_failures");
 }
 
 /** Returns `true` if what waits makes a verdict due, and what is under way does not by itself. */

@@ -3,8 +3,9 @@ import { assertEquals } from "@std/assert";
 import { warm } from "./isolate.ts";
 
 /** Five requests within a second, where one would be enough: all that follows is slower. */
-async function paced(failureThreshold = 100) {
+async function paced(failureThreshold = 100, override?: "metricsOnly") {
   const isolate = await warm({ maxRequestsPerSecond: 1, failureThreshold });
+  if (override !== undefined) await isolate.breaker[override]();
   isolate.clock.advance(10_000);
   for (let i = 0; i < 5; i++) {
     await isolate.fail();
@@ -37,6 +38,16 @@ Deno.test("a paced isolate sends a failure at once when it knows that calls have
   await isolate.sent();
   await isolate.fail();
   assertEquals(await isolate.sent(), ["record"]);
+});
+
+Deno.test("a paced isolate holds failures back that cannot open the circuit, because of an override", async () => {
+  const isolate = await paced(3, "metricsOnly");
+  await isolate.times(3, isolate.fail);
+  await isolate.fuse.flush();
+  await isolate.sent();
+  await isolate.times(3, isolate.fail);
+  assertEquals(await isolate.sent(), []);
+  await isolate.fuse.flush();
 });
 
 for (const admitted of ["before", "after"]) {

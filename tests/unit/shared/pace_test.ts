@@ -57,10 +57,10 @@ Deno.test("paceAfter() draws the first acquire after a cooldown from 0 to the lo
   assertEquals(hear(null, 4_000, { drawn: 0.25 })!.firstMs, 1_500);
 });
 
-Deno.test("paceAfter() draws with each answer how long a failure is held", () => {
+Deno.test("paceAfter() draws how long a failure is held anew with each answer, from half of the longest wait on", () => {
   const pace = hear(null, 4_000, { drawn: 0 })!;
-  const again = hear(pace, 4_000, { now: 1, drawn: 0.25 });
-  assertEquals(again, { ...pace, firstMs: 1_500 });
+  const again = hear(pace, 4_000, { now: 1, drawn: 0.5 });
+  assertEquals(again, { ...pace, firstMs: 4_500 });
 });
 
 Deno.test("paceAfter() makes no interval shorter than it is configured", () => {
@@ -73,7 +73,8 @@ Deno.test("paceAfter() makes no interval shorter than it is configured", () => {
 
 Deno.test("paceAfter() multiplies its own present ratio once the effect of that can be heard", () => {
   const pace = hear(null, 2_000)!;
-  assertEquals(hear(pace, 1_500, { now: pace.until - 1 }), pace);
+  const { firstMs } = pace;
+  assertEquals({ ...hear(pace, 1_500, { now: pace.until - 1 }), firstMs }, pace);
   assertEquals(hear(pace, 1_500, { now: pace.until })!.ratio, 3);
   assertEquals(hear(pace, 1_000, { now: pace.until })!.ratio, 2);
 });
