@@ -26,6 +26,7 @@
  * @module
  */
 
+import { getTableName } from "drizzle-orm";
 import { known, refuse } from "../src/checks.ts";
 import { type Connect, connector } from "./libsql/client.ts";
 import {
@@ -34,7 +35,9 @@ import {
   type LibsqlStore,
   TABLE_OPTIONS,
 } from "./libsql/options.ts";
+import { checkSchema } from "./libsql/schema.ts";
 import { LibsqlDatabase } from "./libsql/store.ts";
+import { prefixOf } from "./libsql/triggers.ts";
 import { connectorTo } from "./libsql/web_client.ts";
 
 export { type LocalClient, localClient } from "./libsql/local_client.ts";
@@ -93,7 +96,12 @@ const SOURCE_OPTIONS = ["client", "url", "authToken"];
 
 function connectTo(options: LibsqlOptions): Connect {
   const { client, url, authToken } = options as Record<"client" | "url" | "authToken", unknown>;
-  if (client === undefined) return connectorTo(url, authToken);
+  if (client === undefined) {
+    const { schema } = options;
+    if (schema === undefined) return connectorTo(url, authToken, "");
+    checkSchema(SUBJECT, schema);
+    return connectorTo(url, authToken, prefixOf(getTableName(schema.circuitBreakers)));
+  }
   for (const [option, value] of Object.entries({ url, authToken })) {
     // An address or a token is not shown.
     if (value !== undefined) refuse(SUBJECT, option, 'left out beside "client"', {});

@@ -26,6 +26,7 @@ import {
   type SqlStatement,
   type SqlValue,
 } from "../drivers/libsql/client.ts";
+import { prefixed, statementsOf as sqlOf } from "../drivers/libsql/migration_sql.ts";
 import { known, refuse } from "../src/checks.ts";
 import { type Migration, migrations } from "./files.ts";
 
@@ -45,7 +46,6 @@ export interface MigrateOptions {
 const SUBJECT = "schema";
 /** The time to wait for the lock of another isolate, in ms. */
 const BUSY_TIMEOUT_MS = 5_000;
-const BREAKPOINT = "--> statement-breakpoint";
 /** Wrangler's ledger. It names the files that were applied. */
 const WRANGLER_LEDGER = "d1_migrations";
 
@@ -166,15 +166,10 @@ function statementsOf(
       cast(?2 as integer)`;
   return [
     statement(enter, hash, when),
-    ...prefixed(sql, prefix).split(BREAKPOINT).map((text) => statement(text)),
+    ...sqlOf({ sql }, prefix).map((text) => statement(text)),
   ];
 }
 
 function statement(sql: string, ...args: (string | number)[]): SqlStatement {
   return { sql, args };
-}
-
-/** Puts a prefix before the names of tables, indexes and triggers. Columns keep their names. */
-function prefixed(sql: string, prefix: string): string {
-  return sql.replace(/([`"])(circuit_breakers?(_(?!id\b)\w+)?)\1/g, `$1${prefix}$2$1`);
 }

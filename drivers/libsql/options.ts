@@ -33,7 +33,8 @@ export type LibsqlSource =
   | {
     /**
      * A `libsql:`, `https:` or `http:` address, for `@libsql/client/web`, or the `file:` address of a
-     * file, for `localClient()`.
+     * file, for `localClient()`. `:memory:` is a new database in memory, for this store alone: its tables
+     * are created with the first request.
      */
     url: string;
     /**

@@ -8,6 +8,7 @@
 import { getTableName, sql } from "drizzle-orm";
 import { migrations } from "../../migrations/files.ts";
 import { type Connection, send } from "./client.ts";
+import { statementsOf } from "./migration_sql.ts";
 import type { FuseSchema } from "./schema.ts";
 import { $, prepare } from "./statements/prepare.ts";
 
@@ -22,16 +23,15 @@ export async function brokenTrigger(
   { circuitBreakers }: FuseSchema,
 ): Promise<string | null> {
   const table = getTableName(circuitBreakers) as string;
-  if (!table.endsWith(TABLE)) return null;
-  const prefix = table.slice(0, -TABLE.length);
+  const prefix = prefixOf(table);
+  if (prefix === null) return null;
   const [result] = await send(connection, statement({ table }));
   const found = new Map(
     Array.from(result!.rows, ({ name, sql }) => [String(name), bare(String(sql))]),
   );
-  for (const text of ours()) {
-    const name = prefix + /`(\w+)`/.exec(text)![1];
-    const expected = text.replace(/`(circuit_breakers?(_(?!id\b)\w+)?)`/g, `\`${prefix}$1\``);
-    if (found.get(name) !== bare(expected)) return name;
+  for (const text of triggersOf(prefix)) {
+    const name = /`(\w+)`/.exec(text)![1]!;
+    if (found.get(name) !== bare(text)) return name;
   }
   return null;
 }
@@ -39,9 +39,14 @@ export async function brokenTrigger(
 const statement = prepare(sql`
   select name, sql from sqlite_master where type = 'trigger' and tbl_name = ${$("table")}`);
 
-/** Returns the statements of the migrations that make triggers. */
-function ours(): string[] {
-  return migrations.flatMap(({ sql }) => sql.split("--> statement-breakpoint"))
+/** Returns the prefix of a table's name, or `null` if that is a name of the application's own. */
+export function prefixOf(table: string): string | null {
+  return table.endsWith(TABLE) ? table.slice(0, -TABLE.length) : null;
+}
+
+/** Returns the statements of the migrations that create triggers. */
+function triggersOf(prefix: string): string[] {
+  return migrations.flatMap((migration) => statementsOf(migration, prefix))
     .filter((text) => /^\s*(--.*\s*)*create trigger/i.test(text));
 }
 

@@ -44,7 +44,7 @@ export async function migrate(terminal: Terminal, options: GlobalOptions): Promi
   if (database === null || !("url" in database)) {
     throw new CliError("No database to migrate: set TURSO_DATABASE_URL and TURSO_AUTH_TOKEN");
   }
-  const { applied } = await migrateSchema(connectorTo(database.url, database.authToken));
+  const { applied } = await migrateSchema(connectorTo(database.url, database.authToken, null));
   if (terminal.json) return terminal.document({ applied });
   terminal.line(applied.length === 0 ? "Up to date" : `Applied ${applied.join(", ")}`);
 }

@@ -22,8 +22,8 @@ export interface Pace extends Intervals {
   readonly until: number;
   /**
    * The wait before what any one isolate of the fleet may send for all: the first `acquire` after a
-   * cooldown, and a failure. Drawn from 0 on, in ms, so that the first of many isolates is still early;
-   * with each further answer before `until`, it is drawn from half of the longest wait on.
+   * cooldown, and a failure. Drawn from 0 on, in ms, so that the first of many isolates is still early.
+   * With each further answer before `until`, it is drawn from half of the longest wait on.
    */
   readonly firstMs: number;
 }

@@ -45,8 +45,8 @@ Deno.test("libsql() creates only a store: it uses no client and reads no clock",
 
 const REFUSED: Record<string, [options: unknown, message: string]> = {
   "no options": [undefined, '"options" must be an object'],
-  "neither client nor url": [{}, '"url" must begin with libsql:, https:, http: or file:'],
-  "memory as url": [{ url: ":memory:" }, 'received "no scheme"'],
+  "neither client nor url": [{}, '"url" must be :memory: or begin with libsql:, https:,'],
+  "a url without a scheme": [{ url: "fuse.db" }, 'received "no scheme"'],
   "a url with a password": [{ url: "postgres://me:hunter2@db" }, 'received "postgres:"'],
   "a url that is no text": [{ url: new URL("http://a") }, "received an object"],
   "client and url": [{ client: () => {}, url: "http://a" }, '"url" must be left out'],

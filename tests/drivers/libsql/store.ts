@@ -51,3 +51,18 @@ export async function eventsOf(store: DatabaseStore, key?: string) {
   for await (const event of store.history(key === undefined ? {} : { key })) events.push(event);
   return events;
 }
+
+/** Runs `body` in a folder of its own. */
+export async function inFolder(body: (folder: string) => Promise<void>): Promise<void> {
+  const folder = await Deno.makeTempDir({ prefix: "fuse-local-client-" });
+  try {
+    await body(folder);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+/** Returns a statement with its values. */
+export const sql = (text: string, ...args: (string | number | bigint | null | ArrayBuffer)[]) => ({
+  ...{ sql: text, args },
+});
