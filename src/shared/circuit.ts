@@ -437,10 +437,8 @@ export class SharedCircuit extends AskingCircuit {
 
   #drop(tally: PendingTally): void {
     this.#pending.remove(tally);
-    if (!this.#pending.empty) return;
-    this.store.unsent.delete(this);
-    // Of very many circuits most are idle. The next call makes it again.
-    this.plain = null;
+    // Of very many circuits most are idle. The next call makes the form of plain calls again.
+    if (this.#pending.empty && this.store.unsent.delete(this)) this.plain = null;
   }
 
   /** Drops and reports a tally, by default because the store will soon have forgotten its id. */
