@@ -137,7 +137,7 @@ export interface OverrideRequest extends StoreRequest {
 export interface RestoreRequest extends StoreRequest {
   /** Its times are on the caller's clock (`at`); the store translates them to its own. */
   readonly record: CircuitRecord;
-  /** Whether a circuit that the store has already is replaced or kept. */
+  /** Replaces or keeps a circuit that the store has already. */
   readonly existing: "replace" | "keep";
   /** The reason. */
   readonly reason: string | null;

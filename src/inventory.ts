@@ -41,7 +41,7 @@ export interface CircuitFilter {
 /** Options of `importState()`. */
 export interface ImportOptions {
   /**
-   * Whether a circuit that the store has already is replaced or kept.
+   * Replaces or keeps a circuit that the store has already.
    *
    * @default {"replace"}
    */

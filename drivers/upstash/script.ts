@@ -1,6 +1,6 @@
 // Made of script/*.lua by `deno task lua`: change those, and run it.
 
-/** What a store runs in Redis, for any operation. */
+/** The program that a store runs in Redis, for any operation. */
 export const SCRIPT: string =
   `local a,b,c,d=KEYS[1],KEYS[2],KEYS[3],KEYS[4]local e,f,g=ARGV[1],ARGV[4],redis.call;local h,i,j=
 tonumber(ARGV[5]),tonumber(ARGV[6]),tonumber(ARGV[7])local k=table.remove(ARGV)~=''local l=table.

@@ -398,7 +398,7 @@ function placeOf(cursor: string | null): Cursor {
     const areTexts = [after, scan, mark].every((text) => typeof text === "string");
     if (areTexts && /^\d*$/.test(scan) && Number.isSafeInteger(looks)) return place;
   } catch {
-    // It is not JSON, or not a list.
+    // The text is not JSON, or not a list.
   }
   return ["", "", ""];
 }

@@ -32,7 +32,7 @@ import type { Delivery, Place } from "./trips.ts";
 /** A call that waits until the store has its outcome. */
 type WaitingCall = { readonly grant: Grant; readonly ending: Ending };
 
-/** What `explain()` adds while the store cannot be used. */
+/** The addition of `explain()` while the store cannot be used. */
 const ALONE = "this isolate decides alone, the store cannot be used";
 
 /** A circuit on a shared store. */

@@ -31,7 +31,7 @@ interface Scene {
   spoil(): Promise<unknown>;
   /** The name of the field in the error; `null` if the written value is valid or is overwritten. */
   readonly field: string | null;
-  /** Whether the circuit is OPEN before. */
+  /** `true` if the circuit is OPEN before. */
   readonly open?: boolean;
   /** The operation that rewrites the circuit. */
   readonly cure: "reset" | "remove";
@@ -223,7 +223,7 @@ const EDITS: readonly (readonly [sql: string, field: string | null])[] = [
   ["request_second = 'oops'", "request_second"],
   ["request_count = -5", "request_count"],
   ["requests_before = 1.5", "requests_before"],
-  // What makes sense.
+  // These values are valid.
   ["failure_count = failure_count + 5", null],
   ["state = 'CLOSED', failure_count = 0, success_count = 0", null],
   ["policy_hash = 5", null],

@@ -74,7 +74,7 @@ seed("S9–S10", "array logs a warning where many isolates run, once", () => {
   assertEquals(said.length, 1);
   assertStringIncludes(said[0]!, "Deno Deploy");
   assertStringIncludes(said[0]!, "FUSE_STORE=cache");
-  // It is right for development and tests.
+  // This is right for development and tests.
   assertEquals(warnings(() => void fuseFromEnv({ FUSE_STORE: "array" })), []);
 });
 

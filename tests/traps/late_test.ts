@@ -5,7 +5,7 @@ import { begin, fail, onEverySetup, succeed, type World } from "../support/setup
 
 const TRIP: CircuitOptions = { failureThreshold: 1, successThreshold: 1, cooldownMs: 1_000 };
 
-/** Whether the store knew the circuit when the late call was admitted. */
+/** `true` if the store knew the circuit when the late call was admitted. */
 const AGES = ["known", "new"] as const;
 
 for (const age of AGES) {

@@ -131,7 +131,7 @@ for (const name of ["-redis", "redis--x", "a b", "__proto__", "é", "a\0", "x".r
 
 for (const prefix of ["a b", "cb\n", "\ud800", "\x07", "x".repeat(201), 7, {}]) {
   Deno.test(`fuseFromEnv() refuses FUSE_CACHE_PREFIX when it is ${Deno.inspect(prefix).slice(0, 20)}`, () => {
-    // Whatever the default store is: the variable has no other purpose.
+    // The variable has no other purpose, so the default store does not matter.
     assertRefused(
       { FUSE_STORE: "array", FUSE_CACHE_PREFIX: prefix },
       '"FUSE_CACHE_PREFIX" must be a text of 1-200 characters without spaces',
@@ -359,7 +359,7 @@ Deno.test("fuseFromEnv() reads Vercel's names of a Redis, and prefers those of U
   assertEquals(cacheOf(KV), kv);
   assertEquals(settingsOf(KV).store, "cache");
   assertEquals(cacheOf({ ...KV, ...UPSTASH })?.url, UPSTASH.UPSTASH_REDIS_REST_URL);
-  // One half of a pair is not completed from the other pair.
+  // Half of a pair is not completed from the other pair.
   const half = { ...KV, UPSTASH_REDIS_REST_URL: UPSTASH.UPSTASH_REDIS_REST_URL };
   assertRefused(half, '"UPSTASH_REDIS_REST_TOKEN" must be set');
   assertRefused({ KV_REST_API_URL: KV.KV_REST_API_URL }, '"KV_REST_API_TOKEN" must be set');

@@ -170,7 +170,7 @@ Deno.test("passAfter() calls back in real time, and leaves nothing behind", asyn
   callOff();
 });
 
-/** What a program prints in a process of its own. */
+/** Returns the output of a program in a process of its own. */
 async function printed(program: string): Promise<string> {
   const { stdout, stderr, success } = await new Deno.Command(Deno.execPath(), {
     args: ["eval", `--config=${new URL("../../deno.json", import.meta.url).pathname}`, program],

@@ -126,7 +126,7 @@ for (const kind of KINDS) {
     const clock = new FakeClock();
     const fuse = fuseOf(clock, storeOf(kind, clock), { failureThreshold: 1 });
     const [a, b] = [fuse.make("a"), fuse.make("b")];
-    // One circuit that the store knows, and one that it does not.
+    // The store knows the first circuit, and not the second.
     await succeed(a);
     await fuse.flush();
     const held = [await begin(a), await begin(a), await begin(b), await begin(b)];

@@ -206,7 +206,7 @@ Deno.test("[APPEND]() writes the circuit's row from the last row of the trail, a
     await store[APPEND]([removed]);
     assertEquals(await circuits(), []);
     assertEquals((await eventsOf(store, { key: "a" }))[0]?.metadata?.["after"], null);
-    // One request ends a life and begins another.
+    // The same request ends a life and begins another.
     await store[APPEND]([row(8), row(9, { event: "removed" }), row(2, { epoch: "life-2" })]);
     assertEquals(await circuits(), [
       ["a", "OPEN", null, null, "test", null, null, null, "life-2", 2, 2_000],

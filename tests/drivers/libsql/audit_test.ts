@@ -82,7 +82,7 @@ Deno.test("audit calls writes one row for each call when answers are lost and re
     );
     const { failures, successes, failed, succeeded } = rows[0]!;
     assertEquals([failed, succeeded], [failures, successes]);
-    // It is unknown whether a given-up tally was counted.
+    // Nobody knows whether a given-up tally was counted.
     const told = Number(failed) + Number(succeeded);
     assert(told <= 300 && told + unconfirmed >= 300, `${told} and ${unconfirmed}`);
     assert(told > 200);

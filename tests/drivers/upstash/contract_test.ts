@@ -162,7 +162,7 @@ Deno.test("upstash() asks for a client once for each unit of work, and not befor
   await read();
   await read();
   assertEquals(asked, 2);
-  // One request is one unit of work, whatever it consists of.
+  // A request is a unit of work, whatever it consists of.
   await store.together!(() => Promise.all([read(), read(), read()]));
   assertEquals(asked, 3);
 });

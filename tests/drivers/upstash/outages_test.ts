@@ -123,7 +123,7 @@ Deno.test("a herd at the end of the cooldown asks a slow Redis once, and runs on
   await Promise.all([...calls, asleep]);
   await here.settled();
   assertEquals([trials.ran, trials.most], [1, 1]);
-  // One request to ask, one to record, and one for the transition.
+  // Three requests: to ask, to record, and for the transition.
   assertLessOrEqual(face.requests, 3);
   assertEquals(here.told("store_error"), []);
 });

@@ -1,4 +1,4 @@
-// What operations cost in requests and commands.
+// The cost of operations in requests and commands.
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { createFuse } from "@fuse/edge";
 import { Redis } from "@upstash/redis";

@@ -37,7 +37,7 @@ export async function generate(): Promise<string> {
   const sha1 = (text: string) => createHash("sha1").update(text).digest("hex");
   return `// Made of script/*.lua by \`deno task lua\`: change those, and run it.
 
-/** What a store runs in Redis, for any operation. */
+/** The program that a store runs in Redis, for any operation. */
 export const SCRIPT: string =
   \`${script}\`;
 

@@ -162,7 +162,7 @@ Deno.test("notify() sends a notice for a circuit that flaps at its beginning, an
   assertEquals([notices.length, last.event, last.data.changes], [3, "closed", 9]);
   assert(last.text.endsWith("It is the last of 9 changes since 2025-01-01T00:00:01.000Z."));
 
-  // It is quiet again, and its next change is sent at once.
+  // The circuit is quiet again, so its next change is sent at once.
   parts.advance(60_000);
   await pay.forceOpen();
   await pay.release();

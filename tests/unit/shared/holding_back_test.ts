@@ -1,4 +1,4 @@
-// What an isolate sends that holds back, because its store tells of too many requests.
+// The requests of an isolate that holds back because its store reports too many of them.
 import { assertEquals } from "@std/assert";
 import { warm } from "./isolate.ts";
 

@@ -13,7 +13,7 @@ import { chaos, memory, type OpeningStore } from "../../support/drivers.ts";
 
 const SHAPE = { windowMs: 120_000, windowSize: 0 };
 
-/** One store that isolates share, and the clock of all. */
+/** A store that isolates share, and the clock of all. */
 export class World {
   readonly clock = new FakeClock();
   readonly store = memory({ clock: this.clock.now });

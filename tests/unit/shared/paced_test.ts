@@ -18,7 +18,7 @@ class Fleet {
   readonly clock = new FakeClock(1_700_000_000_000);
   readonly asked: string[] = [];
   readonly tallies: Tally[] = [];
-  /** What the isolate draws. */
+  /** The number that the isolate draws. */
   drawn = 0.5;
   draws = 0;
   refusesWrites = false;
@@ -138,7 +138,7 @@ Deno.test("an isolate refreshes an OPEN view less often when its fleet is large"
   const fleet = await new Fleet({ failureThreshold: 1 }).slowed();
   await fleet.fails();
   const moments = await fleet.askedAfter(9_000);
-  // Whoever has just opened hears of few: the interval stays as it is.
+  // Soon after an opening few requests are counted: the interval stays as it is.
   assertEquals(moments, [4_000, 8_000]);
   assertEquals(fleet.tallies.at(-1)!.rejected, 40);
   await fleet.fuse.flush();

@@ -161,7 +161,7 @@ Deno.test("PendingTallies.single() leaves nothing behind if only rejections wait
   assert(pending.empty);
 });
 
-/** One tally with a pending failure until 500, and a success that waits. */
+/** Returns a tally with a pending failure until 500, and a success that waits. */
 function sending() {
   const pending = filled([UNDER, failure, 0]);
   const [tally] = sealed(pending).take(0);
