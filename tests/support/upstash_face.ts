@@ -9,6 +9,7 @@
  *
  * @module
  */
+import { setImmediate } from "node:timers";
 import { Buffer } from "node:buffer";
 // Deno.serve cannot cut a connection before it answers; a socket of Node's can be destroyed.
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
@@ -173,6 +174,8 @@ export async function startFace(options: FaceOptions): Promise<Face> {
   const stop = async () => {
     await stopListening();
     await backend.close();
+    // Clients of this process hear that their connections are closed before the test ends.
+    for (let turn = 0; turn < 20; turn++) await new Promise<void>((pass) => setImmediate(pass));
   };
   const face: Face = {
     url: `http://127.0.0.1:${port}`,
