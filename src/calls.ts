@@ -171,7 +171,7 @@ export class Calls<F> {
     const [circuit, functions] = [this.#circuit, this.#functions];
     const { slowCallMs, settle } = circuit.policy;
     if (
-      grant.epoch === "" || grant.lease !== null || options !== undefined ||
+      grant.epoch === "" || (grant.lease ?? grant.alone) !== null || options !== undefined ||
       functions.isFailure !== undefined || slowCallMs !== undefined || settle === "body"
     ) return;
     const call = { options, form };

@@ -259,7 +259,7 @@ export abstract class Circuit {
     this.policy = this.given = policy;
     this.configured = true;
     // Plain calls use the policy of the time when their grant was made.
-    this.opened = UNKNOWN;
+    this.rest();
   }
 
   /** Reports another policy for this circuit, once for each `id`. */
@@ -274,6 +274,12 @@ export abstract class Circuit {
           options.join(", ")
         }`,
     );
+  }
+
+  /** Drops what the next call makes again: of very many circuits, most are idle. */
+  rest(): void {
+    this.plain = null;
+    this.opened = UNKNOWN;
   }
 
   /** Returns the fields that every request has. */

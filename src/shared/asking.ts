@@ -6,17 +6,17 @@
 
 import { announceHalfOpened, announceTransition } from "../announce.ts";
 import { quote } from "../checks.ts";
-import { Circuit, type NamedStore, type Refusal, type Unit, UNKNOWN } from "../circuit.ts";
+import { Circuit, type NamedStore, type Refusal, type Unit } from "../circuit.ts";
 import type { Acquired, Answer, Awaitable, Changed, Driver, Snapshot, Tally } from "../contract.ts";
 import type { CircuitIdentity } from "../key.ts";
 import { type Admission, newId } from "../records.ts";
 import type { Verdict } from "../rules/machine.ts";
 import { followed } from "../rules/followed.ts";
 import type { CircuitPolicyData } from "../rules/policy.ts";
-import { mayMove } from "./asks.ts";
+import { type Ask, Asks, mayMove } from "./asks.ts";
 import type { Asking, CircuitHealth, RequestKind, StoreGuard } from "./guard.ts";
 import { isUnderWay } from "./pending.ts";
-import { type LocalStates, StandIn } from "./stand_in.ts";
+import type { StandIn, StandIns } from "./stand_in.ts";
 import { type Intervals, type Pace, paceAfter } from "./pace.ts";
 import type { Place, Trips } from "./trips.ts";
 import { View } from "./view.ts";
@@ -28,7 +28,7 @@ const RUNS_OUT_MS = 86_400_000;
 export interface Shared {
   readonly guard: StoreGuard;
   readonly trips: Trips;
-  readonly states: LocalStates;
+  readonly standIns: StandIns;
 }
 
 /** The shortest time between two tallies that carry the policy, in ms. */
@@ -37,16 +37,19 @@ const RECORD_EVERY_MS = 60_000;
 /** A circuit that asks a shared store, and keeps a view of the circuit from the answers. */
 export abstract class AskingCircuit extends Circuit {
   health: CircuitHealth | null = null;
+  readonly view = new View();
+  standIn: StandIn | null = null;
   protected readonly guard: StoreGuard;
   protected readonly trips: Trips;
-  protected readonly view = new View();
-  protected readonly standIn: StandIn;
+  protected readonly standIns: StandIns;
   /** How this isolate holds back; `null` while it does not. */
   protected pace: Pace | null = null;
   /** Until when a refusal past the cooldown holds, in ms. */
   protected refusedUntil = 0;
   /** Until when a background read may be under way, in ms. */
   #refreshingUntil = 0;
+  /** `null` while no ask is under way. */
+  #asks: Asks | null = null;
   /** The recorded policy that this isolate uses, as JSON. */
   #followed: string | null = null;
   /** When a tally last carried the policy. */
@@ -56,12 +59,12 @@ export abstract class AskingCircuit extends Circuit {
     identity: CircuitIdentity,
     policy: CircuitPolicyData,
     store: NamedStore,
-    { guard, trips, states }: Shared,
+    { guard, trips, standIns }: Shared,
   ) {
     super(identity, policy, store);
     this.guard = guard;
     this.trips = trips;
-    this.standIn = new StandIn(this, this.view, guard, states);
+    this.standIns = standIns;
   }
 
   /** Sends a request, and learns from the answer. */
@@ -71,6 +74,18 @@ export abstract class AskingCircuit extends Circuit {
     this.learn(answer.snapshot, asked);
     this.note(answer);
     return answer;
+  }
+
+  /** The asks of callers that wait for the store's decision. */
+  protected get asks(): Asks {
+    return this.#asks ??= new Asks();
+  }
+
+  /** Ends an ask, or loses it. Returns `false` if the token is no longer its own. */
+  protected endAsk(ask: Ask, how: "end" | "lose" = "end"): boolean {
+    const own = this.asks[how](ask);
+    if (this.asks.empty) this.#asks = null;
+    return own;
   }
 
   /** Asks for a slot. Returns `null` if the store could not be asked. */
@@ -132,7 +147,7 @@ export abstract class AskingCircuit extends Circuit {
     if (this.given.hash !== "" || text === this.#followed) return;
     this.#followed = text;
     // As in `configure()`.
-    this.opened = UNKNOWN;
+    this.rest();
     const { strategies, events } = this.store;
     this.policy = policy === null
       ? this.given
@@ -203,7 +218,7 @@ export abstract class AskingCircuit extends Circuit {
       ...{ operation, kind: "writes", circuit: this, always: true, proves: whatWon },
       send: () => ask(this.driver),
     });
-    if (answer.won) this.standIn.confirmed(asked);
+    if (answer.won) this.standIns.confirmed(this, asked);
     // A record that this isolate wrote or removed itself is not reborn.
     if (answer.won && /^re(store|move)$/.test(operation)) this.view.forget();
     this.learn(answer.snapshot, asked);

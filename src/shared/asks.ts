@@ -31,14 +31,16 @@ const MOST_LOST = 8;
 /** `until` of an ask that is not noted. */
 const UNNOTED = -1;
 
-/** Shared by all circuits without asks, as nearly all are. */
-const NONE: readonly never[] = [];
-
 /** The asks of one circuit. All moments are in ms on this isolate's clock. */
 export class Asks {
-  #asks: readonly Ask[] = NONE;
-  /** When the last asks began, the newest last. Forgotten once no ask is left. */
-  #began: readonly number[] = NONE;
+  #asks: readonly Ask[] = [];
+  /** When the last asks began, the newest last. */
+  #began: readonly number[] = [];
+
+  /** `true` if nothing need be remembered. */
+  get empty(): boolean {
+    return this.#asks.length === 0;
+  }
 
   /** Returns how many asks may be under way. */
   underWay(now: number, timeoutMs: number): number {
@@ -89,18 +91,16 @@ export class Asks {
     return this.#remove(ask) || ask.until === UNNOTED;
   }
 
-  /** Ends an ask whose token may hold an unused slot: the next ask uses the token again. */
-  lose(ask: Ask): void {
-    const began = this.#began;
-    if (!this.end(ask) || this.#asks.length >= MOST_LOST) return;
-    this.#asks = [...this.#asks, { ...ask, until: 0 }];
-    this.#began = began;
+  /** Like `end`, of an ask whose token may hold an unused slot: the next ask uses the token again. */
+  lose(ask: Ask): boolean {
+    const own = this.end(ask);
+    if (own && this.#asks.length < MOST_LOST) this.#asks = [...this.#asks, { ...ask, until: 0 }];
+    return own;
   }
 
   #remove(ask: Ask): boolean {
     const held = this.#asks.includes(ask);
     if (held) this.#asks = this.#asks.filter((other) => other !== ask);
-    if (this.#asks.length === 0) this.#asks = this.#began = NONE;
     return held;
   }
 }
@@ -108,11 +108,12 @@ export class Asks {
 /**
  * Waits, by timers of its own, until the caller may ask about an unknown circuit, or it is known.
  *
+ * @param asksOf Returns the asks of the circuit, whose object may change.
  * @param isKnown Returns `true` once the caller need not ask.
  * @returns `expired` if neither happened within `timeoutMs`; and the rest of that time, in ms.
  */
 export async function turnToAsk(
-  asks: Asks,
+  asksOf: () => Asks,
   clock: Clock,
   timeoutMs: number,
   isKnown: () => boolean,
@@ -120,7 +121,7 @@ export async function turnToAsk(
   for await (const leftMs of looks(timeoutMs)) {
     if (isKnown()) return { turn: "known", leftMs };
     if (leftMs === 0) break;
-    const now = clock();
+    const [now, asks] = [clock(), asksOf()];
     if (asks.underWay(now, timeoutMs) < MOST_COLD || asks.mayAskBeside(now, timeoutMs)) {
       return { turn: "ask", leftMs };
     }

@@ -14,19 +14,22 @@ import { absentSnapshot, TOTALS_ONLY } from "../records.ts";
 import { isShut, verdict } from "../rules/machine.ts";
 import { segmentMs } from "../rules/window.ts";
 import { after, AskingCircuit } from "./asking.ts";
-import { Asks, MOST_COLD, turnToAsk } from "./asks.ts";
+import { MOST_COLD, turnToAsk } from "./asks.ts";
 import { within } from "./deadline.ts";
 import { scopeOf } from "./guard.ts";
 import { outcomeOf, type Outcomes } from "./outcomes.ts";
 import {
   GIVE_UP_MS,
   MOST_REFUSALS,
+  NOTHING,
   PendingTallies,
   type PendingTally,
   tallyOf,
+  type Unconfirmed,
 } from "./pending.ts";
 import { joinSuccess, type Sending, sendInOrder, wantsSending } from "./sending.ts";
 import { slowed } from "./pace.ts";
+import { settleAlone } from "./stand_in.ts";
 import type { Delivery, Place } from "./trips.ts";
 
 /** A call that waits until the store has its outcome. */
@@ -37,8 +40,8 @@ const ALONE = "this isolate decides alone, the store cannot be used";
 
 /** A circuit on a shared store. */
 export class SharedCircuit extends AskingCircuit {
-  readonly #pending = new PendingTallies();
-  readonly #asks = new Asks();
+  /** `null` while nothing is unconfirmed. */
+  #tallies: PendingTallies | null = null;
 
   // Admitting
 
@@ -50,7 +53,7 @@ export class SharedCircuit extends AskingCircuit {
   #admit(unit: Unit, withinMs: number): Awaitable<Grant | Refusal> {
     this.used = true;
     const now = this.store.clock();
-    if (this.standIn.begun || this.guard.blocks("reads", this, now)) {
+    if (this.standIn !== null || this.guard.blocks("reads", this, now)) {
       return this.#admitInOutage(now, unit);
     }
     const s = this.view.believed ? this.view.current(now) : null;
@@ -70,7 +73,7 @@ export class SharedCircuit extends AskingCircuit {
           ? this.refuseHerd(s, now, this.refusedUntil - now)
           : this.refuse(s, storeNow);
       }
-    } else if (plain && this.#asks.underWay(now, this.guard.timeoutMs) > 0) {
+    } else if (plain && this.asks.underWay(now, this.guard.timeoutMs) > 0) {
       // A single call asks, and the others use the view.
       return shut ? this.refuse(s, storeNow) : this.open(s);
     }
@@ -92,19 +95,19 @@ export class SharedCircuit extends AskingCircuit {
     const { timeoutMs } = this.guard;
     const isKnown = () => {
       const now = clock();
-      return this.view.believed || this.standIn.begun || this.guard.blocks("reads", this, now);
+      return this.view.believed || this.standIn !== null || this.guard.blocks("reads", this, now);
     };
-    if (this.#asks.underWay(clock(), timeoutMs) < MOST_COLD) {
+    if (this.asks.underWay(clock(), timeoutMs) < MOST_COLD) {
       return await this.#acquire(null, MOST_COLD, Infinity);
     }
-    const { turn, leftMs } = await turnToAsk(this.#asks, clock, timeoutMs, isKnown);
+    const { turn, leftMs } = await turnToAsk(() => this.asks, clock, timeoutMs, isKnown);
     switch (turn) {
       case "known":
         return await this.#admit(unit, leftMs);
       case "ask":
         return await this.#acquire(null, Number.MAX_SAFE_INTEGER, leftMs);
       case "expired":
-        return this.standIn.admit(clock());
+        return this.standIns.admit(this, clock());
     }
   }
 
@@ -122,12 +125,12 @@ export class SharedCircuit extends AskingCircuit {
   ): Promise<Grant | Refusal> {
     for (;;) {
       const now = this.store.clock();
-      const ask = this.#asks.begin(now, this.guard.timeoutMs, most);
+      const ask = this.asks.begin(now, this.guard.timeoutMs, most);
       if (ask === null) return this.refuseHerd(s!, now, this.guard.timeoutMs);
       const asking = this.askFor(ask.token, s);
       const answer = await within(asking, withinMs);
       if (answer === null) {
-        asking.then(() => this.#asks.lose(ask));
+        asking.then(() => this.endAsk(ask, "lose"));
         return this.#admitUnasked();
       }
       const { granted } = answer;
@@ -135,12 +138,12 @@ export class SharedCircuit extends AskingCircuit {
       const takesSlot = s.state === "HALF_OPEN" && s.override === null;
       // A verdict that its isolate did not live to issue comes before the next trial.
       const due = granted && s.state === "HALF_OPEN" ? verdict(s, this.policy) : null;
-      if (granted && due === null && (this.#asks.end(ask) || !takesSlot)) {
+      if (granted && due === null && (this.endAsk(ask) || !takesSlot)) {
         this.#noteFullHouse(s, granted);
         return this.grant(s, ask.token);
       }
       // Its token may hold an unused slot, now or once the request is delivered again.
-      this.#asks.lose(ask);
+      this.endAsk(ask, "lose");
       if (due !== null && await this.move(due, s, 0)) continue;
       this.#noteFullHouse(s, granted);
       return this.refuse(s, s.now);
@@ -153,7 +156,7 @@ export class SharedCircuit extends AskingCircuit {
     const s = this.view.believed && !this.#strong ? this.view.current(now) : null;
     return s?.state === "CLOSED" && s.override === null && !this.guard.blocks("reads", this, now)
       ? this.open(s)
-      : this.standIn.admit(now);
+      : this.standIns.admit(this, now);
   }
 
   /** Notes until when no call need ask, because no half-open slot can be free before. */
@@ -167,19 +170,19 @@ export class SharedCircuit extends AskingCircuit {
 
   /** Decides while the store cannot be used, and finds out whether it can be used again. */
   #admitInOutage(now: number, unit: Unit): Awaitable<Grant | Refusal> {
-    const s = this.standIn.override(now);
+    const s = this.view.overridden(now);
     if (s !== null) {
       return s.override!.kind === "forced_open" ? this.#reject(s, now, unit) : this.open(s);
     }
-    if (!this.standIn.begun) this.#absorb(this.#pending.unsent);
-    const decided = this.standIn.admit(now);
+    if (this.standIn === null) this.#absorb(this.#pending.unsent);
+    const decided = this.standIns.admit(this, now);
     return after(this.#probe(now, unit), decided);
   }
 
   /** Sends the write that may end the stand-in, unless the store is left alone. */
   #probe(now: number, unit: Unit): Promise<unknown> | undefined {
-    if (!this.standIn.begun || this.guard.blocks("writes", this, now)) return undefined;
-    if (this.seal(now) === 0) this.#pending.addProbe(now);
+    if (this.standIn === null || this.guard.blocks("writes", this, now)) return undefined;
+    if (this.seal(now) === 0) this.#adding.addProbe(now);
     return unit.background(this.trips.send(this, now));
   }
 
@@ -187,7 +190,7 @@ export class SharedCircuit extends AskingCircuit {
 
   override pass(grant: Grant, at: number): boolean {
     if (
-      grant !== this.opened || this.standIn.begun || this.#strong ||
+      grant !== this.opened || this.standIn !== null || this.#strong ||
       this.driver.describe !== undefined || this.guard.blocks("writes", this, at)
     ) return false;
     return joinSuccess(this.sending(), grant, at);
@@ -196,19 +199,19 @@ export class SharedCircuit extends AskingCircuit {
   override settle(grant: Grant, ending: Ending, unit: Unit): Promise<void> | void {
     const { at, kind, retryAfterMs } = ending;
     // The stand-in counts and announces the calls that it admitted; the store learns of them later.
-    const absorbed = this.standIn.settle(grant, ending);
+    const absorbed = settleAlone(this.standIn, grant, ending);
     const held = this.guard.blocks("writes", this, at);
-    if (held && !this.standIn.begun) this.#absorb(this.#pending.unsent);
+    if (held && this.standIn === null) this.#absorb(this.#pending.unsent);
     if (this.#waitsFor(grant, ending)) {
       return held ? this.#keepForLater(grant, ending) : this.#sendAtOnce(grant, ending, unit);
     }
     if (!absorbed) this.#tell(grant, ending);
     if (kind === "neutral") return;
     const outcomes = this.#outcomesOf(grant, ending);
-    if (held && !absorbed) this.standIn.absorb(grant, outcomes, at);
+    if (held && !absorbed) this.standIns.absorb(this, grant, outcomes, at);
     const segment = segmentMs(this.policy.windowMs);
     const own = absorbed || held;
-    const tally = this.#pending.gather(grant, outcomes, retryAfterMs, at, segment, own);
+    const tally = this.#adding.gather(grant, outcomes, retryAfterMs, at, segment, own);
     this.store.unsent.add(this);
     if (held) return;
     const { holder } = unit;
@@ -234,8 +237,8 @@ export class SharedCircuit extends AskingCircuit {
     const { at, retryAfterMs } = ending;
     this.#tell(grant, ending);
     const outcomes = this.#outcomesOf(grant, ending);
-    this.standIn.absorb(grant, outcomes, at);
-    this.#pending.keep(this.#pending.single(grant, outcomes, retryAfterMs, at, true));
+    this.standIns.absorb(this, grant, outcomes, at);
+    this.#adding.keep(this.#pending.single(grant, outcomes, retryAfterMs, at, true));
     this.store.unsent.add(this);
   }
 
@@ -245,7 +248,7 @@ export class SharedCircuit extends AskingCircuit {
     const tally = this.#pending.single(grant, this.#outcomesOf(grant, ending), retryAfterMs, at);
     // A store that saw a failure before the successes that came first would open wrongly.
     const earlier = this.#strong ? this.#pending.takeAll(at, this.guard.timeoutMs) : [];
-    this.#pending.sending(tally, at, this.guard.timeoutMs);
+    this.#adding.sending(tally, at, this.guard.timeoutMs);
     // Where one waits for the other, its turn comes later: by then, `at` would say that the clock went back.
     const sent = sendInOrder(this.driver, [
       ...earlier.map((each) => () => this.deliver(each, this.store.clock())),
@@ -267,7 +270,7 @@ export class SharedCircuit extends AskingCircuit {
   }
 
   override countRejected(): void {
-    this.#pending.reject(this.store.clock());
+    this.#adding.reject(this.store.clock());
     this.store.unsent.add(this);
   }
 
@@ -277,9 +280,9 @@ export class SharedCircuit extends AskingCircuit {
     const now = this.store.clock();
     const held = this.view.current(now);
     const laid = this.lay(held ?? absentSnapshot(now));
-    if (this.standIn.decides(now)) {
-      const { snapshot, ...known } = this.standIn.peek();
-      return { snapshot: { ...snapshot, totals: laid.totals }, ...known, remark: ALONE };
+    if (this.standIn !== null && this.view.overridden(now) === null) {
+      const { snapshot, ...known } = this.standIn.circuit.peek();
+      return { ...known, snapshot: { ...snapshot, totals: laid.totals }, remark: ALONE };
     }
     const ageMs = held === null ? Infinity : Math.max(0, this.view.age(now));
     const local = this.guard.blocks("reads", this, now);
@@ -295,6 +298,14 @@ export class SharedCircuit extends AskingCircuit {
   override async look(): Promise<Known> {
     await this.read();
     return this.peek();
+  }
+
+  get #pending(): Unconfirmed {
+    return this.#tallies ?? NOTHING;
+  }
+
+  get #adding(): PendingTallies {
+    return this.#tallies ??= new PendingTallies();
   }
 
   get #strong(): boolean {
@@ -371,7 +382,7 @@ export class SharedCircuit extends AskingCircuit {
     call: WaitingCall | null,
   ): Promise<Delivery> {
     const asked = this.view.ask();
-    this.#pending.sending(tally, now, this.guard.timeoutMs);
+    this.#adding.sending(tally, now, this.guard.timeoutMs);
     // An earlier tally may have been the last that was pending, and have been given up.
     this.store.unsent.add(this);
     let answer: Recorded;
@@ -393,9 +404,9 @@ export class SharedCircuit extends AskingCircuit {
     this.#drop(tally);
     const { current, snapshot: s } = answer;
     // A late outcome makes no verdict due; but a stand-in does not end while there is one.
-    const due = current || this.standIn.begun ? verdict(s, this.policy) : null;
+    const due = current || this.standIn !== null ? verdict(s, this.policy) : null;
     const trips = due !== null && s.state === "CLOSED";
-    if (!trips) this.standIn.confirmed(asked);
+    if (!trips) this.standIns.confirmed(this, asked);
     this.learn(s, asked);
     this.note(answer);
     if (call !== null && this.store.events.hearsCalls) {
@@ -404,8 +415,8 @@ export class SharedCircuit extends AskingCircuit {
     if (due === null && current) this.warn(s);
     if (due === null) return "taken";
     const moved = await this.move(due, s, tally.retryAfterMs, call === null);
-    if (trips && moved) this.standIn.confirmed(asked);
-    else if (trips) this.standIn.takeOver(this.store.clock());
+    if (trips && moved) this.standIns.confirmed(this, asked);
+    else if (trips) this.standIns.takeOver(this, this.store.clock());
     return "taken";
   }
 
@@ -430,15 +441,16 @@ export class SharedCircuit extends AskingCircuit {
   /** Lets the stand-in count tallies that the store has not taken. */
   #absorb(tallies: readonly PendingTally[]): void {
     for (const tally of tallies) {
-      if (!tally.absorbed) this.standIn.absorb(tally, tally, tally.lastAt);
+      if (!tally.absorbed) this.standIns.absorb(this, tally, tally, tally.lastAt);
       tally.absorbed = true;
     }
   }
 
   #drop(tally: PendingTally): void {
     this.#pending.remove(tally);
-    // Of very many circuits most are idle. The next call makes the form of plain calls again.
-    if (this.#pending.empty && this.store.unsent.delete(this)) this.plain = null;
+    if (!this.#pending.empty) return;
+    this.#tallies = null;
+    if (this.store.unsent.delete(this)) this.rest();
   }
 
   /** Drops and reports a tally, by default because the store will soon have forgotten its id. */

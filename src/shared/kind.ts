@@ -6,7 +6,7 @@ import type { CircuitKind, NamedStore, Opener } from "../circuit.ts";
 import { identify } from "../key.ts";
 import { SharedCircuit } from "./circuit.ts";
 import { StoreGuard } from "./guard.ts";
-import { LocalStates } from "./stand_in.ts";
+import { StandIns } from "./stand_in.ts";
 import { Trips } from "./trips.ts";
 
 /** Opens circuits on a store that isolates share. */
@@ -15,14 +15,14 @@ export const SHARED: CircuitKind = {
     const { name, timeoutMs, clock, events, driver } = store;
     const guard = new StoreGuard(name, timeoutMs, clock, events);
     const trips = new Trips(driver, guard, clock);
-    const states = new LocalStates();
+    const standIns = new StandIns(guard);
     return {
       get failing() {
         return guard.failing;
       },
       open(identity, policy) {
         guard.register();
-        return new SharedCircuit(identity, policy, store, { guard, trips, states });
+        return new SharedCircuit(identity, policy, store, { guard, trips, standIns });
       },
       async list(ask, always) {
         const operation = "list";

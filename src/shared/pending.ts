@@ -355,6 +355,15 @@ export class PendingTallies {
   }
 }
 
+/** The tallies of a circuit, to do all but add to them. */
+export type Unconfirmed = Omit<
+  PendingTallies,
+  "reject" | "gather" | "addProbe" | "keep" | "sending"
+>;
+
+/** No tallies. Most of very many circuits are idle, and share it: no other method may change it. */
+export const NOTHING: Unconfirmed = new PendingTallies();
+
 /** Returns `true` if an outcome may join a tally: same generation, same segment of the window. */
 function belongs(tally: PendingTally, under: Admission, now: number, segmentMs: number): boolean {
   if (!isSame(tally, under)) return false;

@@ -10,7 +10,7 @@ import { verdict } from "../rules/machine.ts";
 import type { CircuitPolicyData } from "../rules/policy.ts";
 import { segmentMs } from "../rules/window.ts";
 import type { Intervals } from "./pace.ts";
-import type { PendingTallies } from "./pending.ts";
+import type { Unconfirmed } from "./pending.ts";
 import type { View } from "./view.ts";
 
 /** The number of waiting tallies from which each further request helps. */
@@ -18,7 +18,7 @@ export const MANY = 16;
 
 /** The facts that the decision depends on. */
 export interface Sending {
-  readonly pending: PendingTallies;
+  readonly pending: Unconfirmed;
   readonly view: View;
   readonly policy: CircuitPolicyData;
   /** The policy, or the intervals of an isolate that holds back. */

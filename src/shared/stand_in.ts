@@ -8,7 +8,6 @@ import { memory } from "../../drivers/memory.ts";
 import {
   type Ending,
   type Grant,
-  type Known,
   type NamedStore,
   type OpeningStore,
   type Refusal,
@@ -16,7 +15,6 @@ import {
   UNKNOWN,
 } from "../circuit.ts";
 import type { Snapshot } from "../contract.ts";
-import type { CircuitIdentity } from "../key.ts";
 import { LocalCircuit, type LocalDriver, NO_OUTCOMES } from "../local_circuit.ts";
 import { type Admission, admissionOf, TOTALS_ONLY } from "../records.ts";
 import { isShut } from "../rules/machine.ts";
@@ -27,14 +25,17 @@ import type { View } from "./view.ts";
 
 /** The part of a circuit that its stand-in uses. */
 export interface Principal extends Requester {
-  readonly identity: CircuitIdentity;
   readonly policy: CircuitPolicyData;
   readonly store: NamedStore;
+  readonly view: View;
+  /** `null` while the store decides, as nearly always. */
+  standIn: StandIn | null;
   refuse(s: Snapshot, now: number): Refusal;
+  rest(): void;
 }
 
-/** A stand-in that has begun. */
-interface Begun {
+/** The stand-in of a circuit, from its beginning until the store has confirmed a write. */
+export interface StandIn {
   /** This isolate's own breaker. */
   readonly circuit: LocalCircuit;
   /** The grant under which it counts calls that the store had admitted. */
@@ -45,135 +46,104 @@ interface Begun {
   failedAt: number;
 }
 
-/** Decides for one circuit while the store cannot be used, according to `onStoreError`. */
-export class StandIn {
-  readonly #principal: Principal;
-  readonly #view: View;
+/** How many stand-ins there may be: more than circuits, because an evicted one would begin anew. */
+const MOST = 1_000_000;
+
+/** The stand-ins of one store. They decide while the store cannot be used, according to `onStoreError`. */
+export class StandIns {
   readonly #guard: StoreGuard;
-  readonly #states: LocalStates;
-  /** `null` while the store decides, as nearly always. */
-  #begun: Begun | null = null;
+  /** Keeps their state. Created on first use. */
+  #local: LocalStore | null = null;
 
-  constructor(principal: Principal, view: View, guard: StoreGuard, states: LocalStates) {
-    this.#principal = principal;
-    this.#view = view;
+  constructor(guard: StoreGuard) {
     this.#guard = guard;
-    this.#states = states;
-  }
-
-  /** `true` once it has begun, until the store has confirmed a write. */
-  get begun(): boolean {
-    return this.#begun !== null;
   }
 
   /**
-   * Ends it if the store has confirmed a write that was sent after it began.
+   * Ends a stand-in if the store has confirmed a write that was sent after it began.
    *
    * @param asked The number of the request, from the view.
    */
-  confirmed(asked: number): void {
-    if (this.#begun !== null && asked > this.#begun.asked) this.#begun = null;
-  }
-
-  /** Returns `true` while it decides. */
-  decides(now: number): boolean {
-    return this.#begun !== null && this.override(now) === null;
-  }
-
-  /**
-   * Returns the Snapshot if the store has an operator's override: it takes precedence over the
-   * stand-in.
-   */
-  override(now: number): Snapshot | null {
-    const s = this.#view.believed ? this.#view.current(now) : null;
-    return s?.override ? s : null;
+  confirmed(principal: Principal, asked: number): void {
+    const { standIn, identity } = principal;
+    if (standIn === null || asked <= standIn.asked) return;
+    principal.standIn = null;
+    this.#local!.driver.remove(identity.key);
   }
 
   /** Admits or refuses a call in place of the store. */
-  admit(now: number): Grant | Refusal {
-    switch (this.#principal.policy.onStoreError) {
+  admit(principal: Principal, now: number): Grant | Refusal {
+    const { policy, view } = principal;
+    switch (policy.onStoreError) {
       case "reject":
-        return { refused: this.#guard.unavailable(now, "reads", this.#principal) };
+        return { refused: this.#guard.unavailable(now, "reads", principal) };
       case "allow":
-        return this.#forbidden(now) ?? UNCOUNTED;
+        return forbidden(principal, now) ?? UNCOUNTED;
       case "local": {
-        const decided = this.#begin().circuit.admit();
+        const decided = this.#begin(principal).circuit.admit();
         if (decided.refused !== null) return decided;
-        const under = underClosed(this.#view.current(now));
+        const under = underClosed(view.current(now));
         return { ...UNCOUNTED, ...under, silent: decided.silent, alone: decided };
       }
     }
   }
 
-  /**
-   * Records and announces the end of a call that it admitted. Returns `false`, having done nothing,
-   * for other calls, and once it has ended.
-   */
-  settle({ alone }: Grant, ending: Ending): boolean {
-    const begun = this.#begun;
-    if (alone === null || begun === null) return false;
-    if (ending.kind === "failure") begun.failedAt = ending.at;
-    begun.circuit.settle(alone, ending);
-    return true;
-  }
-
   /** Counts outcomes that the store did not accept, of calls that the store had admitted. */
-  absorb(under: Admission, outcomes: Outcomes, at: number): void {
-    if (this.#principal.policy.onStoreError !== "local" || under.generation === TOTALS_ONLY) return;
+  absorb(principal: Principal, under: Admission, outcomes: Outcomes, at: number): void {
+    const { policy, view } = principal;
+    if (policy.onStoreError !== "local" || under.generation === TOTALS_ONLY) return;
     if (outcomes.successes + outcomes.failures === 0) return;
-    const late = this.#view.isLate(under, at);
-    const begun = this.#begin();
+    const late = view.isLate(under, at);
+    const begun = this.#begin(principal);
     const counted = at < begun.failedAt ? failuresOf(outcomes) : outcomes;
     if (outcomes.failures > 0) begun.failedAt = Math.max(begun.failedAt, at);
     begun.circuit.absorb(late ? UNCOUNTED : begun.base, counted, at);
   }
 
   /** Opens because the store has enough failures for it and could not make the transition. */
-  takeOver(at: number): void {
-    if (this.#principal.policy.onStoreError !== "local") return;
-    const { circuit, base } = this.#begin();
+  takeOver(principal: Principal, at: number): void {
+    if (principal.policy.onStoreError !== "local") return;
+    const { circuit, base } = this.#begin(principal);
     circuit.absorb(base, NO_OUTCOMES, at);
   }
 
-  /** Returns its snapshot. Only while it has begun. */
-  peek(): Known {
-    return { ...this.#begun!.circuit.peek(), local: true };
-  }
-
-  /** Returns a refusal if the cached Snapshot still forbids calls. */
-  #forbidden(now: number): Refusal | null {
-    const s = this.#view.current(now);
-    const storeNow = this.#view.storeNow(now);
-    return s !== null && isShut(s, storeNow) ? this.#principal.refuse(s, storeNow) : null;
-  }
-
   /** Begins from the cached Snapshot, unless it has begun. */
-  #begin(): Begun {
-    if (this.#begun !== null) return this.#begun;
-    const { identity, policy } = this.#principal;
-    const now = this.#principal.store.clock();
-    const last = this.#view.current(now);
-    const local = this.#states.of(this.#principal.store);
-    const base = beginAnew(local.driver, identity.key, policy, last, this.#view.storeNow(now));
-    const asked = this.#view.ask();
-    this.#view.distrust();
+  #begin(principal: Principal): StandIn {
+    if (principal.standIn !== null) return principal.standIn;
+    const { identity, policy, store, view } = principal;
+    const now = store.clock();
+    const last = view.current(now);
+    const local = this.#local ??= {
+      ...store,
+      unsent: new Set(),
+      driver: memory({ clock: store.clock, maxCircuits: MOST }) as OpeningStore & LocalDriver,
+    };
+    const base = beginAnew(local.driver, identity.key, policy, last, view.storeNow(now));
+    const asked = view.ask();
+    view.distrust();
+    principal.rest();
     const circuit = new LocalCircuit(identity, policy, local, true);
-    return this.#begun = { circuit, base, asked, failedAt: -Infinity };
+    return principal.standIn = { circuit, base, asked, failedAt: -Infinity };
   }
 }
 
-/** Keeps the state of the stand-ins of one store, in a memory store that is created on first use. */
-export class LocalStates {
-  #local: LocalStore | null = null;
+/**
+ * Records and announces the end of a call that a stand-in admitted. Returns `false`, having done
+ * nothing, for other calls, and once the stand-in has ended.
+ */
+export function settleAlone(standIn: StandIn | null, { alone }: Grant, ending: Ending): boolean {
+  if (alone === null || standIn === null) return false;
+  if (ending.kind === "failure") standIn.failedAt = ending.at;
+  standIn.circuit.settle(alone, ending);
+  return true;
+}
 
-  /** Returns the local counterpart of a shared store. */
-  of(store: NamedStore): LocalStore {
-    return this.#local ??= {
-      ...store,
-      unsent: new Set(),
-      driver: memory({ clock: store.clock }) as OpeningStore & LocalDriver,
-    };
-  }
+/** Returns a refusal if the cached Snapshot still forbids calls. */
+function forbidden(principal: Principal, now: number): Refusal | null {
+  const { view } = principal;
+  const s = view.current(now);
+  const storeNow = view.storeNow(now);
+  return s !== null && isShut(s, storeNow) ? principal.refuse(s, storeNow) : null;
 }
 
 /** A store of this process. */

@@ -101,6 +101,12 @@ export class View {
     return this.#held && withoutExpiredOverride(this.#held, now + this.#offset);
   }
 
+  /** Returns the Snapshot if calls may use it, and it has an operator's override. */
+  overridden(now: number): Snapshot | null {
+    const s = this.#believed ? this.current(now) : null;
+    return s?.override ? s : null;
+  }
+
   /** Returns the Snapshot if calls may use it, and it is no older than `maxAgeMs`. */
   fresh(now: number, maxAgeMs: number): Snapshot | null {
     const age = this.age(now);
