@@ -249,7 +249,7 @@ export class Calls<F> {
   #pass(grant: Grant, value: unknown, at: number): boolean {
     const circuit = this.#circuit;
     if (!isFine(value) || this.#events.hearsCalls || !circuit.pass(grant, at)) return false;
-    circuit.counts.success++;
+    circuit.successes++;
     return true;
   }
 
@@ -343,8 +343,8 @@ export class Calls<F> {
       at,
     };
     const circuit = this.#circuit;
-    circuit.counts[circuit.outcome(grant, ending)]++;
-    if (ending.slow && kind !== "neutral") circuit.counts.slow++;
+    circuit.count(circuit.outcome(grant, ending));
+    if (ending.slow && kind !== "neutral") circuit.count("slow");
     beginAsking();
     try {
       return circuit.settle(grant, ending, this.#unit);
@@ -357,7 +357,7 @@ export class Calls<F> {
 
   #rejected({ refused }: Refusal): Refusal["refused"] {
     this.#circuit.countRejected();
-    this.#circuit.counts.rejected++;
+    this.#circuit.count("rejected");
     if (this.#events.hears("rejected")) {
       const { retryAfterMs } = refused;
       this.#events.emit("rejected", { ...this.#circuit.identity, retryAfterMs });

@@ -43,7 +43,7 @@ import {
 } from "./records.ts";
 import { differingOptions } from "./rules/fingerprint.ts";
 import { cooldownOf, ramp, reasonOf, retryAfter, tripping, type Verdict } from "./rules/machine.ts";
-import { type CallCounts, type Ending, SLOW_TRIAL } from "./rules/outcome.ts";
+import { type Ending, type OtherCounts, SLOW_TRIAL } from "./rules/outcome.ts";
 import type { CircuitPolicyData } from "./rules/policy.ts";
 import type { Strategy } from "./rules/strategies.ts";
 import { explainRefusal } from "./rules/snapshot.ts";
@@ -132,10 +132,11 @@ export abstract class Circuit {
   /** `true` if a handle was made or called since the registry last evicted circuits. */
   used = false;
   /** Totals for collectors of metrics: listening to each call costs more than the call. */
-  readonly counts: CallCounts = { success: 0, failure: 0, ignored: 0, slow: 0, rejected: 0 };
+  successes = 0;
+  /** The other totals, from the first call on that did not simply succeed. */
+  others: OtherCounts | null = null;
   /** The last form of plain calls. */
   plain: Plain | null = null;
-  protected readonly driver: Driver;
   /** `true` once this isolate has recorded something. */
   protected wrote = false;
   /** The grant of a CLOSED or overridden circuit: the same object while the generation lasts. */
@@ -154,12 +155,15 @@ export abstract class Circuit {
     this.identity = Object.freeze(identity);
     this.policy = this.given = policy;
     this.store = store;
-    this.driver = store.driver;
   }
 
   /** `true` for this isolate's stand-in, which decides in place of a store that does not answer. */
-  get local(): boolean {
-    return false;
+  abstract get local(): boolean;
+
+  /** Adds a call to the totals. */
+  count(outcome: "success" | keyof OtherCounts): void {
+    if (outcome === "success") this.successes++;
+    else (this.others ??= { failure: 0, ignored: 0, slow: 0, rejected: 0 })[outcome]++;
   }
 
   /** Decides whether a call may run. */
@@ -190,9 +194,7 @@ export abstract class Circuit {
    * Settles a success without a listener or a change of state, as nearly all calls are. Returns
    * `false`, having done nothing, if the call may need more: then call `settle`.
    */
-  pass(_grant: Grant, _at: number): boolean {
-    return false;
-  }
+  abstract pass(grant: Grant, at: number): boolean;
 
   /** Sets an override over the state, or releases it (`null`). */
   async override(
@@ -259,7 +261,7 @@ export abstract class Circuit {
     this.policy = this.given = policy;
     this.configured = true;
     // Plain calls use the policy of the time when their grant was made.
-    this.rest();
+    this.opened = UNKNOWN;
   }
 
   /** Reports another policy for this circuit, once for each `id`. */
@@ -274,12 +276,6 @@ export abstract class Circuit {
           options.join(", ")
         }`,
     );
-  }
-
-  /** Drops what the next call makes again: of very many circuits, most are idle. */
-  rest(): void {
-    this.plain = null;
-    this.opened = UNKNOWN;
   }
 
   /** Returns the fields that every request has. */

@@ -46,6 +46,11 @@ export interface LocalDriver extends Driver {
   book(live: LiveRecord, turn: number, at: number, shape: Shape): boolean;
 }
 
+/** A store of this process. */
+export interface LocalStore extends NamedStore {
+  readonly driver: LocalDriver;
+}
+
 /** A record that changes with each write. */
 export interface LiveRecord extends Snapshot {
   /** The fingerprint of the policy of the last tally. */
@@ -61,7 +66,7 @@ export interface LiveRecord extends Snapshot {
 export const LOCAL: CircuitKind = {
   openerFor: (store) => ({
     failing: false,
-    open: (identity, policy) => new LocalCircuit(identity, policy, store),
+    open: (identity, policy) => new LocalCircuit(identity, policy, store as LocalStore),
     // deno-lint-ignore require-await
     list: async (ask) => ask(),
     check: () => Promise.resolve(),
@@ -83,7 +88,7 @@ export const NO_OUTCOMES: Outcomes = { successes: 0, failures: 0, slow: 0 };
 
 /** A circuit on a store of this process: synchronous, always strong, nothing cached. */
 export class LocalCircuit extends Circuit {
-  declare protected readonly driver: LocalDriver;
+  declare readonly store: LocalStore;
   readonly #local: boolean;
   #rejected = 0;
   /** The live record. A record that was dropped reads as absent. */
@@ -95,7 +100,7 @@ export class LocalCircuit extends Circuit {
   constructor(
     identity: CircuitIdentity,
     policy: CircuitPolicyData,
-    store: NamedStore,
+    store: LocalStore,
     local = false,
   ) {
     super(identity, policy, store);
@@ -122,7 +127,7 @@ export class LocalCircuit extends Circuit {
     const { policy } = this;
     if (
       grant !== this.opened || seen === undefined || this.#rejected > 0 ||
-      !this.driver.book(seen, this.#turn, at, policy.shape)
+      !this.store.driver.book(seen, this.#turn, at, policy.shape)
     ) return false;
     if (policy.judgesSuccesses && this.#mayTrip(seen) && tripping(seen, policy) !== null) {
       this.#judge(seen, grant, true, null);
@@ -161,7 +166,7 @@ export class LocalCircuit extends Circuit {
   override peek(): Known {
     const { shape } = this.policy;
     const at = this.store.clock();
-    const s = this.driver.read(this.identity.key, { at, shape }) as Snapshot;
+    const s = this.store.driver.read(this.identity.key, { at, shape }) as Snapshot;
     return { snapshot: this.lay(s), now: s.now, ageMs: 0, local: this.#local };
   }
 
@@ -191,7 +196,7 @@ export class LocalCircuit extends Circuit {
     _operation: string,
     ask: (driver: Driver) => Awaitable<Changed>,
   ): Awaitable<Changed> {
-    const answer = ask(this.driver);
+    const answer = ask(this.store.driver);
     if (!(answer instanceof Promise)) this.note(answer);
     return answer;
   }
@@ -200,7 +205,7 @@ export class LocalCircuit extends Circuit {
     const { shape, hash, rampMs } = this.policy;
     let seen = this.#seen;
     if (seen === undefined || seen.generation === 0) {
-      this.#seen = seen = this.driver.peek(this.identity.key);
+      this.#seen = seen = this.store.driver.peek(this.identity.key);
       if (seen === undefined) return UNKNOWN;
     }
     if (seen.state === "CLOSED" && seen.override === null) {
@@ -208,14 +213,14 @@ export class LocalCircuit extends Circuit {
       if (seen.writtenBy === hash && rampMs === undefined) this.#turn = seen.turn;
       return this.open(seen);
     }
-    return this.driver.bars(seen, this.store.clock(), shape) && seen.policyHash === hash
+    return this.store.driver.bars(seen, this.store.clock(), shape) && seen.policyHash === hash
       ? this.refuse(seen, seen.now)
       : this.#acquire();
   }
 
   #acquire(): Grant | Refusal {
     const token = newId();
-    const answer = this.driver.acquire(this.identity.key, this.acquiring("", token)) as Acquired;
+    const answer = this.store.driver.acquire(this.identity.key, this.acquiring("", token)) as Acquired;
     if (!answer.granted) {
       const refusal = this.refuse(answer.snapshot, answer.snapshot.now);
       this.note(answer);
@@ -234,7 +239,7 @@ export class LocalCircuit extends Circuit {
 
   #record(grant: Grant, outcomes: Outcomes, at: number, ending: Ending | null): void {
     const { policy } = this;
-    const answer = this.driver.record(this.identity.key, {
+    const answer = this.store.driver.record(this.identity.key, {
       // First, because a tally that the shared store did not accept names one of its generations.
       ...outcomes,
       ...admissionOf(grant),
@@ -275,7 +280,7 @@ export class LocalCircuit extends Circuit {
 
   #move(due: Verdict, s: Snapshot, expected: Admission, retryAfterMs: number): Changed {
     const request = this.transition(due, s, expected, retryAfterMs, "");
-    return this.driver.transition(this.identity.key, request) as Changed;
+    return this.store.driver.transition(this.identity.key, request) as Changed;
   }
 
   #tell(grant: Grant, ending: Ending, late: boolean): void {

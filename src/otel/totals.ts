@@ -6,8 +6,13 @@
 
 import type { Attributes, BatchObservableResult, Observable } from "@opentelemetry/api";
 import type { Circuit } from "../circuit.ts";
-import type { CallCounts } from "../rules/outcome.ts";
+import type { OtherCounts } from "../rules/outcome.ts";
 import { attributesOf } from "./attributes.ts";
+
+/** Calls of this isolate by their outcome, and rejections. */
+interface CallCounts extends OtherCounts {
+  success: number;
+}
 
 /** The number of series that are kept; beyond it, the least recently added to are forgotten. */
 const MAX_SERIES = 20_000;
@@ -64,11 +69,12 @@ export class Totals {
 
   /** Adds the counts of a circuit since they were last taken. */
   take(circuit: Circuit): void {
-    const { identity, counts } = circuit;
+    const { identity, successes, others } = circuit;
+    const counts = { ...none(), success: successes, ...others };
     const total = this.#totals.of(attributesOf(identity, this.#scopes), none);
     const taken = this.#taken.get(circuit) ?? none();
     for (const count of COUNTS) total[count] += counts[count] - taken[count];
-    this.#taken.set(circuit, { ...counts });
+    this.#taken.set(circuit, counts);
   }
 
   observe(

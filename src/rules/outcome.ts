@@ -50,9 +50,8 @@ export interface Judgement {
   isFailure?: ((outcome: Outcome) => boolean) | undefined;
 }
 
-/** Calls of this isolate by their outcome, and rejections. */
-export interface CallCounts {
-  success: number;
+/** Calls of this isolate that did not simply succeed, and rejections. */
+export interface OtherCounts {
   failure: number;
   /** Neutral outcomes: the caller gave up, an ignored error, a rejection by another circuit. */
   ignored: number;

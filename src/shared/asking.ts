@@ -6,9 +6,8 @@
 
 import { announceHalfOpened, announceTransition } from "../announce.ts";
 import { quote } from "../checks.ts";
-import { Circuit, type NamedStore, type Refusal, type Unit } from "../circuit.ts";
+import { Circuit, type NamedStore, type Refusal, type Unit, UNKNOWN } from "../circuit.ts";
 import type { Acquired, Answer, Awaitable, Changed, Driver, Snapshot, Tally } from "../contract.ts";
-import type { CircuitIdentity } from "../key.ts";
 import { type Admission, newId } from "../records.ts";
 import type { Verdict } from "../rules/machine.ts";
 import { followed } from "../rules/followed.ts";
@@ -24,8 +23,8 @@ import { View } from "./view.ts";
 /** A record that was not used for this long may have expired: its loss is not reported. */
 const RUNS_OUT_MS = 86_400_000;
 
-/** The state that the circuits of one store share in an isolate. */
-export interface Shared {
+/** A shared store, with the state that its circuits share in an isolate. */
+export interface SharedStore extends NamedStore {
   readonly guard: StoreGuard;
   readonly trips: Trips;
   readonly standIns: StandIns;
@@ -36,12 +35,10 @@ const RECORD_EVERY_MS = 60_000;
 
 /** A circuit that asks a shared store, and keeps a view of the circuit from the answers. */
 export abstract class AskingCircuit extends Circuit {
+  declare readonly store: SharedStore;
   health: CircuitHealth | null = null;
   readonly view = new View();
   standIn: StandIn | null = null;
-  protected readonly guard: StoreGuard;
-  protected readonly trips: Trips;
-  protected readonly standIns: StandIns;
   /** How this isolate holds back; `null` while it does not. */
   protected pace: Pace | null = null;
   /** Until when a refusal past the cooldown holds, in ms. */
@@ -55,16 +52,8 @@ export abstract class AskingCircuit extends Circuit {
   /** When a tally last carried the policy. */
   #recordedAt = -Infinity;
 
-  constructor(
-    identity: CircuitIdentity,
-    policy: CircuitPolicyData,
-    store: NamedStore,
-    { guard, trips, standIns }: Shared,
-  ) {
-    super(identity, policy, store);
-    this.guard = guard;
-    this.trips = trips;
-    this.standIns = standIns;
+  protected get guard(): StoreGuard {
+    return this.store.guard;
   }
 
   /** Sends a request, and learns from the answer. */
@@ -74,6 +63,16 @@ export abstract class AskingCircuit extends Circuit {
     this.learn(answer.snapshot, asked);
     this.note(answer);
     return answer;
+  }
+
+  override get local(): boolean {
+    return false;
+  }
+
+  /** Drops what the next call makes again: of very many circuits, most are idle. */
+  rest(): void {
+    this.plain = null;
+    this.opened = UNKNOWN;
   }
 
   /** The asks of callers that wait for the store's decision. */
@@ -97,7 +96,7 @@ export abstract class AskingCircuit extends Circuit {
       const answer = await this.ask({
         operation: "acquire",
         kind: mayMove(s, this.view.storeNow(this.store.clock())) ? "writes" : "reads",
-        send: () => this.driver.acquire(this.identity.key, request),
+        send: () => this.store.driver.acquire(this.identity.key, request),
         proves: ({ moved, granted, snapshot: { state, override } }) =>
           moved || (granted && state === "HALF_OPEN" && override === null) ? "writes" : "reads",
       });
@@ -185,11 +184,11 @@ export abstract class AskingCircuit extends Circuit {
     now: number,
     unit: Unit,
     send: (place: Place) => Promise<unknown> = (place) =>
-      this.read().finally(() => this.trips.leave(place)),
+      this.read().finally(() => this.store.trips.leave(place)),
   ): Promise<unknown> | undefined {
     if (!this.view.isOlderThan(this.intervals.revalidateMs, now)) return undefined;
     if (isUnderWay(this.#refreshingUntil, now, this.guard.timeoutMs)) return undefined;
-    const place = this.trips.takePlace(now);
+    const place = this.store.trips.takePlace(now);
     if (place === null) return undefined;
     this.#refreshingUntil = now + this.guard.timeoutMs;
     return unit.background(send(place).finally(() => this.#refreshingUntil = 0));
@@ -200,7 +199,7 @@ export abstract class AskingCircuit extends Circuit {
     const asked = this.view.ask();
     const { key } = this.identity;
     const request = { at: this.store.clock(), shape: this.policy.shape };
-    const send = () => this.driver.read(key, request);
+    const send = () => this.store.driver.read(key, request);
     try {
       const asking = { operation: "read", kind: "reads", circuit: this, send } as const;
       this.learn(await this.guard.run<Snapshot>(asking), asked);
@@ -216,9 +215,9 @@ export abstract class AskingCircuit extends Circuit {
     const asked = this.view.ask();
     const answer = await this.guard.run({
       ...{ operation, kind: "writes", circuit: this, always: true, proves: whatWon },
-      send: () => ask(this.driver),
+      send: () => ask(this.store.driver),
     });
-    if (answer.won) this.standIns.confirmed(this, asked);
+    if (answer.won) this.store.standIns.confirmed(this, asked);
     // A record that this isolate wrote or removed itself is not reborn.
     if (answer.won && /^re(store|move)$/.test(operation)) this.view.forget();
     this.learn(answer.snapshot, asked);
@@ -246,7 +245,7 @@ export abstract class AskingCircuit extends Circuit {
     try {
       const answer = await this.ask<Changed>({
         ...{ operation: "transition", kind: "writes", proves: whatWon },
-        send: () => this.driver.transition(this.identity.key, request),
+        send: () => this.store.driver.transition(this.identity.key, request),
       });
       const { event, to, reason } = due;
       if (answer.won) {

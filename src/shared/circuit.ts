@@ -85,7 +85,7 @@ export class SharedCircuit extends AskingCircuit {
     const refusal = this.refuse(s, this.view.storeNow(now));
     // The rejections before it go along: a store counts the requests that write.
     const writes = this.#pending.gathering !== null && !this.guard.blocks("writes", this, now);
-    const send = writes ? (place: Place) => this.trips.send(this, now, place) : undefined;
+    const send = writes ? (place: Place) => this.store.trips.send(this, now, place) : undefined;
     return after(this.refresh(now, unit, send), refusal);
   }
 
@@ -107,7 +107,7 @@ export class SharedCircuit extends AskingCircuit {
       case "ask":
         return await this.#acquire(null, Number.MAX_SAFE_INTEGER, leftMs);
       case "expired":
-        return this.standIns.admit(this, clock());
+        return this.store.standIns.admit(this, clock());
     }
   }
 
@@ -156,7 +156,7 @@ export class SharedCircuit extends AskingCircuit {
     const s = this.view.believed && !this.#strong ? this.view.current(now) : null;
     return s?.state === "CLOSED" && s.override === null && !this.guard.blocks("reads", this, now)
       ? this.open(s)
-      : this.standIns.admit(this, now);
+      : this.store.standIns.admit(this, now);
   }
 
   /** Notes until when no call need ask, because no half-open slot can be free before. */
@@ -175,7 +175,7 @@ export class SharedCircuit extends AskingCircuit {
       return s.override!.kind === "forced_open" ? this.#reject(s, now, unit) : this.open(s);
     }
     if (this.standIn === null) this.#absorb(this.#pending.unsent);
-    const decided = this.standIns.admit(this, now);
+    const decided = this.store.standIns.admit(this, now);
     return after(this.#probe(now, unit), decided);
   }
 
@@ -183,7 +183,7 @@ export class SharedCircuit extends AskingCircuit {
   #probe(now: number, unit: Unit): Promise<unknown> | undefined {
     if (this.standIn === null || this.guard.blocks("writes", this, now)) return undefined;
     if (this.seal(now) === 0) this.#adding.addProbe(now);
-    return unit.background(this.trips.send(this, now));
+    return unit.background(this.store.trips.send(this, now));
   }
 
   // Settling
@@ -191,7 +191,7 @@ export class SharedCircuit extends AskingCircuit {
   override pass(grant: Grant, at: number): boolean {
     if (
       grant !== this.opened || this.standIn !== null || this.#strong ||
-      this.driver.describe !== undefined || this.guard.blocks("writes", this, at)
+      this.store.driver.describe !== undefined || this.guard.blocks("writes", this, at)
     ) return false;
     return joinSuccess(this.sending(), grant, at);
   }
@@ -208,7 +208,7 @@ export class SharedCircuit extends AskingCircuit {
     if (!absorbed) this.#tell(grant, ending);
     if (kind === "neutral") return;
     const outcomes = this.#outcomesOf(grant, ending);
-    if (held && !absorbed) this.standIns.absorb(this, grant, outcomes, at);
+    if (held && !absorbed) this.store.standIns.absorb(this, grant, outcomes, at);
     const segment = segmentMs(this.policy.windowMs);
     const own = absorbed || held;
     const tally = this.#adding.gather(grant, outcomes, retryAfterMs, at, segment, own);
@@ -220,8 +220,8 @@ export class SharedCircuit extends AskingCircuit {
     const alone = fails && holder === "caller";
     if (alone) this.#pending.seal();
     const wants = alone || wantsSending(this.sending(), at);
-    if (wants || fails) return this.trips.dispatch(this, unit, at, wants, fails ? tally : null);
-    if (this.#strong) this.trips.await(this);
+    if (wants || fails) return this.store.trips.dispatch(this, unit, at, wants, fails ? tally : null);
+    if (this.#strong) this.store.trips.await(this);
   }
 
   /** Returns `true` for outcomes that are stored before the caller gets its result. */
@@ -229,7 +229,7 @@ export class SharedCircuit extends AskingCircuit {
     if (grant.generation === TOTALS_ONLY) return false;
     return grant.lease !== null || this.#strong && grant.alone === null &&
         ending.kind !== "neutral" &&
-        (this.failed(grant, ending) || this.driver.describe !== undefined);
+        (this.failed(grant, ending) || this.store.driver.describe !== undefined);
   }
 
   /** The store is left alone: the stand-in counts the outcome, and the store learns of it later. */
@@ -237,7 +237,7 @@ export class SharedCircuit extends AskingCircuit {
     const { at, retryAfterMs } = ending;
     this.#tell(grant, ending);
     const outcomes = this.#outcomesOf(grant, ending);
-    this.standIns.absorb(this, grant, outcomes, at);
+    this.store.standIns.absorb(this, grant, outcomes, at);
     this.#adding.keep(this.#pending.single(grant, outcomes, retryAfterMs, at, true));
     this.store.unsent.add(this);
   }
@@ -250,18 +250,18 @@ export class SharedCircuit extends AskingCircuit {
     const earlier = this.#strong ? this.#pending.takeAll(at, this.guard.timeoutMs) : [];
     this.#adding.sending(tally, at, this.guard.timeoutMs);
     // Where one waits for the other, its turn comes later: by then, `at` would say that the clock went back.
-    const sent = sendInOrder(this.driver, [
+    const sent = sendInOrder(this.store.driver, [
       ...earlier.map((each) => () => this.deliver(each, this.store.clock())),
       () => this.#send(tally, this.store.clock(), false, { grant, ending }),
     ]);
     // Outcomes that an outage left behind, or that come to wait meanwhile, follow.
-    const followed = sent.then(() => this.trips.goOn(this));
+    const followed = sent.then(() => this.store.trips.goOn(this));
     // The call waits for it; a request that dies before that takes no slot with it.
     return (unit.background(followed) ?? sent) as Promise<void>;
   }
 
   #outcomesOf(grant: Grant, ending: Ending): Outcomes {
-    return outcomeOf(ending, this.noteFailure(grant, ending), this.driver.describe);
+    return outcomeOf(ending, this.noteFailure(grant, ending), this.store.driver.describe);
   }
 
   #tell(grant: Grant, ending: Ending): void {
@@ -309,14 +309,14 @@ export class SharedCircuit extends AskingCircuit {
   }
 
   get #strong(): boolean {
-    return this.policy.consistency === "strong" || !this.driver.traits.shared;
+    return this.policy.consistency === "strong" || !this.store.driver.traits.shared;
   }
 
   // Sending tallies
 
   override async flush(): Promise<void> {
     this.#pending.seal();
-    await this.trips.send(this, this.store.clock());
+    await this.store.trips.send(this, this.store.clock());
   }
 
   override abandon(): void {
@@ -394,7 +394,7 @@ export class SharedCircuit extends AskingCircuit {
           tally.sentAt ??= at;
           this.wrote = true;
           const told = { ...tallyOf(tally, at), ...this.measured(tally, at) };
-          return this.driver.record(this.identity.key, told);
+          return this.store.driver.record(this.identity.key, told);
         },
       });
     } catch (error) {
@@ -406,7 +406,7 @@ export class SharedCircuit extends AskingCircuit {
     // A late outcome makes no verdict due; but a stand-in does not end while there is one.
     const due = current || this.standIn !== null ? verdict(s, this.policy) : null;
     const trips = due !== null && s.state === "CLOSED";
-    if (!trips) this.standIns.confirmed(this, asked);
+    if (!trips) this.store.standIns.confirmed(this, asked);
     this.learn(s, asked);
     this.note(answer);
     if (call !== null && this.store.events.hearsCalls) {
@@ -415,8 +415,8 @@ export class SharedCircuit extends AskingCircuit {
     if (due === null && current) this.warn(s);
     if (due === null) return "taken";
     const moved = await this.move(due, s, tally.retryAfterMs, call === null);
-    if (trips && moved) this.standIns.confirmed(this, asked);
-    else if (trips) this.standIns.takeOver(this, this.store.clock());
+    if (trips && moved) this.store.standIns.confirmed(this, asked);
+    else if (trips) this.store.standIns.takeOver(this, this.store.clock());
     return "taken";
   }
 
@@ -441,7 +441,7 @@ export class SharedCircuit extends AskingCircuit {
   /** Lets the stand-in count tallies that the store has not taken. */
   #absorb(tallies: readonly PendingTally[]): void {
     for (const tally of tallies) {
-      if (!tally.absorbed) this.standIns.absorb(this, tally, tally, tally.lastAt);
+      if (!tally.absorbed) this.store.standIns.absorb(this, tally, tally, tally.lastAt);
       tally.absorbed = true;
     }
   }

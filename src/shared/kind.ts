@@ -15,14 +15,14 @@ export const SHARED: CircuitKind = {
     const { name, timeoutMs, clock, events, driver } = store;
     const guard = new StoreGuard(name, timeoutMs, clock, events);
     const trips = new Trips(driver, guard, clock);
-    const standIns = new StandIns(guard);
+    const shared = { ...store, guard, trips, standIns: new StandIns(guard) };
     return {
       get failing() {
         return guard.failing;
       },
       open(identity, policy) {
         guard.register();
-        return new SharedCircuit(identity, policy, store, { guard, trips, standIns });
+        return new SharedCircuit(identity, policy, shared);
       },
       async list(ask, always) {
         const operation = "list";

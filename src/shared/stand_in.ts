@@ -15,7 +15,7 @@ import {
   UNKNOWN,
 } from "../circuit.ts";
 import type { Snapshot } from "../contract.ts";
-import { LocalCircuit, type LocalDriver, NO_OUTCOMES } from "../local_circuit.ts";
+import { LocalCircuit, type LocalDriver, type LocalStore, NO_OUTCOMES } from "../local_circuit.ts";
 import { type Admission, admissionOf, TOTALS_ONLY } from "../records.ts";
 import { isShut } from "../rules/machine.ts";
 import type { CircuitPolicyData } from "../rules/policy.ts";
@@ -144,11 +144,6 @@ function forbidden(principal: Principal, now: number): Refusal | null {
   const s = view.current(now);
   const storeNow = view.storeNow(now);
   return s !== null && isShut(s, storeNow) ? principal.refuse(s, storeNow) : null;
-}
-
-/** A store of this process. */
-interface LocalStore extends NamedStore {
-  readonly driver: LocalDriver;
 }
 
 /** Leaves out late successes: they would end a run of failures that began after them. */
