@@ -346,6 +346,11 @@ export abstract class Circuit {
 
   /** Returns the refusal of a call. `now` is the store's clock, in ms. */
   refuse(s: Snapshot, now: number): Refusal {
+    // Built once for each generation, because that costs more than the rest.
+    if (this.#sentence === null || !isSame(this.#sentence, s)) {
+      const text = explainRefusal(this.identity.name, s, now, this.policy.halfOpenMaxConcurrent);
+      this.#sentence = { ...admissionOf(s), text };
+    }
     return {
       refused: new CircuitBreakerOpenError(
         this.identity,
@@ -353,7 +358,7 @@ export abstract class Circuit {
         s.override?.kind ?? null,
         reasonOf(s) || null,
         retryAfter(s, now, this.policy),
-        this.#explain(s, now),
+        this.#sentence.text,
       ),
     };
   }
@@ -415,16 +420,5 @@ export abstract class Circuit {
     if (reason === null) return;
     this.#warned = s.generation;
     announceTransition(this, "would_open", s.state, "OPEN", reason, { snapshot: s });
-  }
-
-  /**
-   * Returns the sentence of a rejection, built once for each generation: that costs more than the
-   * rest.
-   */
-  #explain(s: Snapshot, now: number): string {
-    if (this.#sentence !== null && isSame(this.#sentence, s)) return this.#sentence.text;
-    const text = explainRefusal(this.identity.name, s, now, this.policy.halfOpenMaxConcurrent);
-    this.#sentence = { ...admissionOf(s), text };
-    return text;
   }
 }

@@ -18,7 +18,7 @@ import { isUnderWay } from "./pending.ts";
 import type { StandIn, StandIns } from "./stand_in.ts";
 import { type Intervals, type Pace, paceAfter } from "./pace.ts";
 import type { Place, Trips } from "./trips.ts";
-import { View } from "./view.ts";
+import { compacted, View } from "./view.ts";
 
 /** A record that was not used for this long may have expired: its loss is not reported. */
 const RUNS_OUT_MS = 86_400_000;
@@ -114,7 +114,7 @@ export abstract class AskingCircuit extends Circuit {
   protected learn(s: Snapshot, asked: number): void {
     const now = this.store.clock();
     const age = this.view.age(now);
-    const learnt = this.view.learn(s, asked, now);
+    const learnt = this.view.learn(compacted(s, this.policy), asked, now);
     if (learnt !== "old") {
       this.pace = paceAfter(this.pace, s, this.policy, this.store.random);
       this.refusedUntil = this.pace !== null && s.state === "OPEN"

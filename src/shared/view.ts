@@ -28,8 +28,6 @@ export class View {
   /** Numbers requests and answers, so that an answer knows which requests were sent after it. */
   #sequence = 0;
   #learntAs = 0;
-  /** The store's clock minus this isolate's, in ms. */
-  #offset = 0;
 
   /** `true` if calls may use the Snapshot. */
   get believed(): boolean {
@@ -57,7 +55,6 @@ export class View {
     this.#believed = true;
     this.#learntAt = now;
     this.#learntAs = ++this.#sequence;
-    this.#offset = s.now - now;
     if (held === null || held.epoch === "") return "learnt";
     return held.epoch !== s.epoch || (!overlaps && isBack(s, held)) ? "reborn" : "learnt";
   }
@@ -76,7 +73,7 @@ export class View {
 
   /** Returns the store's clock, in ms, as far as it is known. */
   storeNow(now: number): number {
-    return now + this.#offset;
+    return this.#held === null ? now : this.#held.now + this.age(now);
   }
 
   /** Returns the age of the Snapshot in ms; negative if the clock has gone back. */
@@ -98,7 +95,7 @@ export class View {
 
   /** Returns the Snapshot, without an override that has run out. */
   current(now: number): Snapshot | null {
-    return this.#held && withoutExpiredOverride(this.#held, now + this.#offset);
+    return this.#held && withoutExpiredOverride(this.#held, this.storeNow(now));
   }
 
   /** Returns the Snapshot if calls may use it, and it has an operator's override. */
@@ -117,6 +114,25 @@ export class View {
   isLate(under: Admission, now: number): boolean {
     return isLate(under, this.current(now) ?? absentSnapshot(now));
   }
+}
+
+const NONE = absentSnapshot(0);
+
+/** Returns a copy of a Snapshot that shares what is alike in most of very many circuits. */
+export function compacted(s: Snapshot, { hash, recorded }: CircuitPolicyData): Snapshot {
+  return {
+    ...s,
+    last: alike(s.last, NONE.last),
+    halfOpen: alike(s.halfOpen, NONE.halfOpen),
+    policy: s.policy && alike(s.policy, recorded),
+    policyHash: s.policyHash === hash ? hash : s.policyHash,
+  };
+}
+
+/** Returns the shared object if the other one has the same fields. */
+function alike<T extends object>(own: T, shared: T): T {
+  const fields = Object.keys({ ...own, ...shared }) as (keyof T)[];
+  return fields.every((field) => own[field] === shared[field]) ? shared : own;
 }
 
 /**
