@@ -220,7 +220,10 @@ export class LocalCircuit extends Circuit {
 
   #acquire(): Grant | Refusal {
     const token = newId();
-    const answer = this.store.driver.acquire(this.identity.key, this.acquiring("", token)) as Acquired;
+    const answer = this.store.driver.acquire(
+      this.identity.key,
+      this.acquiring("", token),
+    ) as Acquired;
     if (!answer.granted) {
       const refusal = this.refuse(answer.snapshot, answer.snapshot.now);
       this.note(answer);

@@ -14,7 +14,7 @@ import { followed } from "../rules/followed.ts";
 import type { CircuitPolicyData } from "../rules/policy.ts";
 import { type Ask, Asks, mayMove } from "./asks.ts";
 import type { Asking, CircuitHealth, RequestKind, StoreGuard } from "./guard.ts";
-import { isUnderWay } from "./pending.ts";
+import { isUnderWay, NOTHING, PendingTallies, type Unconfirmed } from "./pending.ts";
 import type { StandIn, StandIns } from "./stand_in.ts";
 import { type Intervals, type Pace, paceAfter } from "./pace.ts";
 import type { Place, Trips } from "./trips.ts";
@@ -47,6 +47,8 @@ export abstract class AskingCircuit extends Circuit {
   #refreshingUntil = 0;
   /** `null` while no ask is under way. */
   #asks: Asks | null = null;
+  /** `null` while nothing is unconfirmed. */
+  #tallies: PendingTallies | null = null;
   /** The recorded policy that this isolate uses, as JSON. */
   #followed: string | null = null;
   /** When a tally last carried the policy. */
@@ -73,6 +75,17 @@ export abstract class AskingCircuit extends Circuit {
   rest(): void {
     this.plain = null;
     this.opened = UNKNOWN;
+    if (this.pending.empty) this.#tallies = null;
+  }
+
+  /** The outcomes that the store has not confirmed. */
+  protected get pending(): Unconfirmed {
+    return this.#tallies ?? NOTHING;
+  }
+
+  /** The same, to add to. */
+  protected get adding(): PendingTallies {
+    return this.#tallies ??= new PendingTallies();
   }
 
   /** The asks of callers that wait for the store's decision. */

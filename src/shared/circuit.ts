@@ -18,15 +18,7 @@ import { MOST_COLD, turnToAsk } from "./asks.ts";
 import { within } from "./deadline.ts";
 import { scopeOf } from "./guard.ts";
 import { outcomeOf, type Outcomes } from "./outcomes.ts";
-import {
-  GIVE_UP_MS,
-  MOST_REFUSALS,
-  NOTHING,
-  PendingTallies,
-  type PendingTally,
-  tallyOf,
-  type Unconfirmed,
-} from "./pending.ts";
+import { GIVE_UP_MS, MOST_REFUSALS, type PendingTally, tallyOf } from "./pending.ts";
 import { joinSuccess, type Sending, sendInOrder, wantsSending } from "./sending.ts";
 import { slowed } from "./pace.ts";
 import { settleAlone } from "./stand_in.ts";
@@ -40,9 +32,6 @@ const ALONE = "this isolate decides alone, the store cannot be used";
 
 /** A circuit on a shared store. */
 export class SharedCircuit extends AskingCircuit {
-  /** `null` while nothing is unconfirmed. */
-  #tallies: PendingTallies | null = null;
-
   // Admitting
 
   override admit(unit: Unit): Awaitable<Grant | Refusal> {
@@ -84,7 +73,7 @@ export class SharedCircuit extends AskingCircuit {
   #reject(s: Snapshot, now: number, unit: Unit): Awaitable<Refusal> {
     const refusal = this.refuse(s, this.view.storeNow(now));
     // The rejections before it go along: a store counts the requests that write.
-    const writes = this.#pending.gathering !== null && !this.guard.blocks("writes", this, now);
+    const writes = this.pending.gathering !== null && !this.guard.blocks("writes", this, now);
     const send = writes ? (place: Place) => this.store.trips.send(this, now, place) : undefined;
     return after(this.refresh(now, unit, send), refusal);
   }
@@ -174,7 +163,7 @@ export class SharedCircuit extends AskingCircuit {
     if (s !== null) {
       return s.override!.kind === "forced_open" ? this.#reject(s, now, unit) : this.open(s);
     }
-    if (this.standIn === null) this.#absorb(this.#pending.unsent);
+    if (this.standIn === null) this.#absorb(this.pending.unsent);
     const decided = this.store.standIns.admit(this, now);
     return after(this.#probe(now, unit), decided);
   }
@@ -182,7 +171,7 @@ export class SharedCircuit extends AskingCircuit {
   /** Sends the write that may end the stand-in, unless the store is left alone. */
   #probe(now: number, unit: Unit): Promise<unknown> | undefined {
     if (this.standIn === null || this.guard.blocks("writes", this, now)) return undefined;
-    if (this.seal(now) === 0) this.#adding.addProbe(now);
+    if (this.seal(now) === 0) this.adding.addProbe(now);
     return unit.background(this.store.trips.send(this, now));
   }
 
@@ -201,7 +190,7 @@ export class SharedCircuit extends AskingCircuit {
     // The stand-in counts and announces the calls that it admitted; the store learns of them later.
     const absorbed = settleAlone(this.standIn, grant, ending);
     const held = this.guard.blocks("writes", this, at);
-    if (held && this.standIn === null) this.#absorb(this.#pending.unsent);
+    if (held && this.standIn === null) this.#absorb(this.pending.unsent);
     if (this.#waitsFor(grant, ending)) {
       return held ? this.#keepForLater(grant, ending) : this.#sendAtOnce(grant, ending, unit);
     }
@@ -211,16 +200,18 @@ export class SharedCircuit extends AskingCircuit {
     if (held && !absorbed) this.store.standIns.absorb(this, grant, outcomes, at);
     const segment = segmentMs(this.policy.windowMs);
     const own = absorbed || held;
-    const tally = this.#adding.gather(grant, outcomes, retryAfterMs, at, segment, own);
+    const tally = this.adding.gather(grant, outcomes, retryAfterMs, at, segment, own);
     this.store.unsent.add(this);
     if (held) return;
     const { holder } = unit;
     const fails = holder !== "process" && outcomes.failures > 0 && grant.generation !== TOTALS_ONLY;
     // Where nobody would hold what waits, nothing gathers.
     const alone = fails && holder === "caller";
-    if (alone) this.#pending.seal();
+    if (alone) this.pending.seal();
     const wants = alone || wantsSending(this.sending(), at);
-    if (wants || fails) return this.store.trips.dispatch(this, unit, at, wants, fails ? tally : null);
+    if (wants || fails) {
+      return this.store.trips.dispatch(this, unit, at, wants, fails ? tally : null);
+    }
     if (this.#strong) this.store.trips.await(this);
   }
 
@@ -238,17 +229,17 @@ export class SharedCircuit extends AskingCircuit {
     this.#tell(grant, ending);
     const outcomes = this.#outcomesOf(grant, ending);
     this.store.standIns.absorb(this, grant, outcomes, at);
-    this.#adding.keep(this.#pending.single(grant, outcomes, retryAfterMs, at, true));
+    this.adding.keep(this.pending.single(grant, outcomes, retryAfterMs, at, true));
     this.store.unsent.add(this);
   }
 
   /** A trial, a failure in `strong`, or a call that is audited there. */
   #sendAtOnce(grant: Grant, ending: Ending, unit: Unit): Promise<void> {
     const { at, retryAfterMs } = ending;
-    const tally = this.#pending.single(grant, this.#outcomesOf(grant, ending), retryAfterMs, at);
+    const tally = this.pending.single(grant, this.#outcomesOf(grant, ending), retryAfterMs, at);
     // A store that saw a failure before the successes that came first would open wrongly.
-    const earlier = this.#strong ? this.#pending.takeAll(at, this.guard.timeoutMs) : [];
-    this.#adding.sending(tally, at, this.guard.timeoutMs);
+    const earlier = this.#strong ? this.pending.takeAll(at, this.guard.timeoutMs) : [];
+    this.adding.sending(tally, at, this.guard.timeoutMs);
     // Where one waits for the other, its turn comes later: by then, `at` would say that the clock went back.
     const sent = sendInOrder(this.store.driver, [
       ...earlier.map((each) => () => this.deliver(each, this.store.clock())),
@@ -270,7 +261,7 @@ export class SharedCircuit extends AskingCircuit {
   }
 
   override countRejected(): void {
-    this.#adding.reject(this.store.clock());
+    this.adding.reject(this.store.clock());
     this.store.unsent.add(this);
   }
 
@@ -292,20 +283,12 @@ export class SharedCircuit extends AskingCircuit {
   }
 
   override lay(snapshot: Snapshot): Snapshot {
-    return this.#pending.lay(snapshot);
+    return this.pending.lay(snapshot);
   }
 
   override async look(): Promise<Known> {
     await this.read();
     return this.peek();
-  }
-
-  get #pending(): Unconfirmed {
-    return this.#tallies ?? NOTHING;
-  }
-
-  get #adding(): PendingTallies {
-    return this.#tallies ??= new PendingTallies();
   }
 
   get #strong(): boolean {
@@ -315,13 +298,13 @@ export class SharedCircuit extends AskingCircuit {
   // Sending tallies
 
   override async flush(): Promise<void> {
-    this.#pending.seal();
+    this.pending.seal();
     await this.store.trips.send(this, this.store.clock());
   }
 
   override abandon(): void {
-    this.#pending.seal();
-    for (const tally of this.#pending.take(Infinity)) this.#giveUp(tally);
+    this.pending.seal();
+    for (const tally of this.pending.take(Infinity)) this.#giveUp(tally);
   }
 
   /** Returns what sending depends on. */
@@ -329,7 +312,7 @@ export class SharedCircuit extends AskingCircuit {
     const { timeoutMs } = this.guard;
     const { policy, view, pace } = this;
     return {
-      pending: this.#pending,
+      pending: this.pending,
       view,
       policy,
       intervals: pace ?? policy,
@@ -341,12 +324,12 @@ export class SharedCircuit extends AskingCircuit {
 
   /** Seals the gathered outcomes as a tally. Returns how many tallies wait. */
   seal(now: number): number {
-    this.#pending.seal();
+    this.pending.seal();
     return this.#countWaiting(now);
   }
 
   #countWaiting(now: number): number {
-    return this.#pending.countWaiting(now, this.guard.timeoutMs);
+    return this.pending.countWaiting(now, this.guard.timeoutMs);
   }
 
   /** Hands over sealed tallies, at most this many; none during a back-off. */
@@ -354,8 +337,8 @@ export class SharedCircuit extends AskingCircuit {
     if (!always && this.guard.blocks("writes", this, now)) return [];
     // Outcomes that would not go along gather on.
     const goesAlong = this.#countWaiting(now) < most;
-    if (goesAlong && (this.#strong || wantsSending(this.sending(), now))) this.#pending.seal();
-    return this.#pending.take(now, this.guard.timeoutMs, most);
+    if (goesAlong && (this.#strong || wantsSending(this.sending(), now))) this.pending.seal();
+    return this.pending.take(now, this.guard.timeoutMs, most);
   }
 
   /** Sends a tally that was handed over, unless it has waited too long. Never rejects. */
@@ -382,7 +365,7 @@ export class SharedCircuit extends AskingCircuit {
     call: WaitingCall | null,
   ): Promise<Delivery> {
     const asked = this.view.ask();
-    this.#adding.sending(tally, now, this.guard.timeoutMs);
+    this.adding.sending(tally, now, this.guard.timeoutMs);
     // An earlier tally may have been the last that was pending, and have been given up.
     this.store.unsent.add(this);
     let answer: Recorded;
@@ -421,13 +404,13 @@ export class SharedCircuit extends AskingCircuit {
   }
 
   #notTaken(tally: PendingTally, call: WaitingCall | null, cause: unknown): Delivery {
-    this.#pending.putBack(tally);
+    this.pending.putBack(tally);
     if (call !== null && this.store.events.hearsCalls) {
       this.tellCall(call.grant, call.ending, false);
     }
     // The tallies that waited for it are not sent either.
     const held = this.guard.blocks("writes", this, this.store.clock());
-    this.#absorb([tally, ...held ? this.#pending.unsent : []]);
+    this.#absorb([tally, ...held ? this.pending.unsent : []]);
     if (scopeOf(cause) === null) return "unreached";
     const { taken } = this.guard;
     if (tally.refusals++ === 0) tally.refusedAt = taken;
@@ -447,10 +430,8 @@ export class SharedCircuit extends AskingCircuit {
   }
 
   #drop(tally: PendingTally): void {
-    this.#pending.remove(tally);
-    if (!this.#pending.empty) return;
-    this.#tallies = null;
-    if (this.store.unsent.delete(this)) this.rest();
+    this.pending.remove(tally);
+    if (this.pending.empty && this.store.unsent.delete(this)) this.rest();
   }
 
   /** Drops and reports a tally, by default because the store will soon have forgotten its id. */
