@@ -140,7 +140,7 @@ export abstract class Circuit {
   /** `true` once this isolate has recorded something. */
   protected wrote = false;
   /** The grant of a CLOSED or overridden circuit: the same object while the generation lasts. */
-  protected opened: Grant = UNKNOWN;
+  opened: Grant = UNKNOWN;
   /** The sentence of the last rejection. */
   #sentence: (Admission & { readonly text: string }) | null = null;
   /** The override's generation in which `would_open` was announced. */

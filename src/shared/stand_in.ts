@@ -123,6 +123,7 @@ export class StandIns {
     view.distrust();
     principal.rest();
     const circuit = new LocalCircuit(identity, policy, local, true);
+    circuit.opened = base;
     return principal.standIn = { circuit, base, asked, failedAt: -Infinity };
   }
 }
