@@ -343,8 +343,10 @@ export class Calls<F> {
       at,
     };
     const circuit = this.#circuit;
-    circuit.count(circuit.outcome(grant, ending));
-    if (ending.slow && kind !== "neutral") circuit.count("slow");
+    const outcome = circuit.outcome(grant, ending);
+    if (outcome === "success") circuit.successes++;
+    else circuit.counts[outcome]++;
+    if (ending.slow && kind !== "neutral") circuit.counts.slow++;
     beginAsking();
     try {
       return circuit.settle(grant, ending, this.#unit);
@@ -357,7 +359,7 @@ export class Calls<F> {
 
   #rejected({ refused }: Refusal): Refusal["refused"] {
     this.#circuit.countRejected();
-    this.#circuit.count("rejected");
+    this.#circuit.counts.rejected++;
     if (this.#events.hears("rejected")) {
       const { retryAfterMs } = refused;
       this.#events.emit("rejected", { ...this.#circuit.identity, retryAfterMs });

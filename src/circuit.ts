@@ -160,10 +160,9 @@ export abstract class Circuit {
   /** `true` for this isolate's stand-in, which decides in place of a store that does not answer. */
   abstract get local(): boolean;
 
-  /** Adds a call to the totals. */
-  count(outcome: "success" | keyof OtherCounts): void {
-    if (outcome === "success") this.successes++;
-    else (this.others ??= { failure: 0, ignored: 0, slow: 0, rejected: 0 })[outcome]++;
+  /** The other totals, to add to. */
+  get counts(): OtherCounts {
+    return this.others ??= { failure: 0, ignored: 0, slow: 0, rejected: 0 };
   }
 
   /** Decides whether a call may run. */

@@ -10,7 +10,7 @@ import { Circuit, type NamedStore, type Refusal, type Unit, UNKNOWN } from "../c
 import type { Acquired, Answer, Awaitable, Changed, Driver, Snapshot, Tally } from "../contract.ts";
 import { type Admission, newId } from "../records.ts";
 import type { Verdict } from "../rules/machine.ts";
-import { followed } from "../rules/followed.ts";
+import { followed as followedPolicy } from "../rules/followed.ts";
 import type { CircuitPolicyData } from "../rules/policy.ts";
 import { type Ask, Asks, mayMove } from "./asks.ts";
 import type { Asking, CircuitHealth, RequestKind, StoreGuard } from "./guard.ts";
@@ -28,7 +28,12 @@ export interface SharedStore extends NamedStore {
   readonly guard: StoreGuard;
   readonly trips: Trips;
   readonly standIns: StandIns;
+  /** The policies of records that isolates without their own use. */
+  readonly followed: Map<string, CircuitPolicyData>;
 }
+
+/** How many policies of records are kept at most. */
+const MOST_FOLLOWED = 100;
 
 /** The shortest time between two tallies that carry the policy, in ms. */
 const RECORD_EVERY_MS = 60_000;
@@ -49,10 +54,8 @@ export abstract class AskingCircuit extends Circuit {
   #asks: Asks | null = null;
   /** `null` while nothing is unconfirmed. */
   #tallies: PendingTallies | null = null;
-  /** The recorded policy that this isolate uses, as JSON. */
-  #followed: string | null = null;
   /** When a tally last carried the policy. */
-  #recordedAt = -Infinity;
+  #recordedAt: number | null = null;
 
   protected get guard(): StoreGuard {
     return this.store.guard;
@@ -133,7 +136,7 @@ export abstract class AskingCircuit extends Circuit {
       this.refusedUntil = this.pace !== null && s.state === "OPEN"
         ? now + (s.openUntil ?? s.now) - s.now + this.pace.firstMs
         : 0;
-      this.#follow(s);
+      this.follow(s);
     }
     if (learnt !== "reborn") return;
     const { events } = this.store;
@@ -148,22 +151,26 @@ export abstract class AskingCircuit extends Circuit {
   override configure(policy: CircuitPolicyData): void {
     super.configure(policy);
     this.pace = null;
-    this.#followed = null;
     const held = this.view.current(this.store.clock());
-    if (held !== null) this.#follow(held);
+    if (held !== null) this.follow(held);
   }
 
   /** Makes an isolate without its own policy use the record's. */
-  #follow({ policy }: Snapshot): void {
-    const text = policy && JSON.stringify(policy);
-    if (this.given.hash !== "" || text === this.#followed) return;
-    this.#followed = text;
+  protected follow({ policy }: Snapshot): void {
+    const { given, store: { followed, strategies, events } } = this;
+    if (given.hash !== "") return;
+    let next = given;
+    if (policy !== null) {
+      // Equal policies are one object, as in the registry.
+      const key = JSON.stringify({ ...given, ...policy });
+      if (followed.size > MOST_FOLLOWED) followed.clear();
+      next = followed.get(key) ?? followedPolicy(policy, given, strategies, events.report);
+      followed.set(key, next);
+    }
+    if (next === this.policy) return;
+    this.policy = next;
     // As in `configure()`.
     this.rest();
-    const { strategies, events } = this.store;
-    this.policy = policy === null
-      ? this.given
-      : followed(policy, this.given, strategies, events.report);
   }
 
   /**
@@ -177,7 +184,7 @@ export abstract class AskingCircuit extends Circuit {
     const { shape, hash: policyHash } = this.policy;
     if (this.view.isLate(under, now)) return { shape, policyHash: "" };
     const known = this.view.current(now)?.policyHash === policyHash;
-    const since = now - this.#recordedAt;
+    const since = now - (this.#recordedAt ?? -Infinity);
     if (known || (since >= 0 && since < RECORD_EVERY_MS)) return { shape, policyHash };
     this.#recordedAt = now;
     return { shape, policyHash, policy: this.recording() };

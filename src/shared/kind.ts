@@ -15,7 +15,8 @@ export const SHARED: CircuitKind = {
     const { name, timeoutMs, clock, events, driver } = store;
     const guard = new StoreGuard(name, timeoutMs, clock, events);
     const trips = new Trips(driver, guard, clock);
-    const shared = { ...store, guard, trips, standIns: new StandIns(guard) };
+    const standIns = new StandIns(guard);
+    const shared = { ...store, guard, trips, standIns, followed: new Map() };
     return {
       get failing() {
         return guard.failing;

@@ -1,6 +1,7 @@
 /**
  * A shared store for very many circuits: it keeps nothing, finds each circuit closed, takes requests
- * together as one over HTTP does, and counts them.
+ * together as one over HTTP does, and counts them. Each answer has objects and texts of its own, like one
+ * that was read from a response.
  *
  * @module
  */
@@ -30,11 +31,20 @@ export function tenantStore(passes: () => Promise<unknown>): TenantStore {
     if (seen.down) throw new Error("The store is down");
     return answered();
   };
-  const known = (at: number): Snapshot => ({
-    ...absentSnapshot(at),
-    ...{ epoch: "first", generation: 1, began: 1 },
-  });
-  const changed = (at: number) => answer(() => ({ snapshot: known(at), won: true }));
+  /** All isolates of a fleet have one policy. */
+  let written = {};
+  const known = (key: string, at: number): Snapshot =>
+    JSON.parse(JSON.stringify({
+      ...absentSnapshot(at),
+      ...{ epoch: `life-of-${key}`, generation: 1, began: 1_700_000_000_000 },
+      ...{ consecutiveSuccesses: 24, lastSuccessAt: at },
+      totals: { successes: 117, failures: 2, rejected: 0, slow: 1 },
+      sinceClosed: { successes: 90, failures: 1, slow: 0 },
+      window: { successes: 3, failures: 0, slow: 0 },
+      ...written,
+    }));
+  const changed = (key: string, { at }: { readonly at: number }) =>
+    answer(() => ({ snapshot: known(key, at), won: true }));
   const store: OpeningStore = {
     [CIRCUITS]: SHARED,
     name: "tenants",
@@ -49,22 +59,23 @@ export function tenantStore(passes: () => Promise<unknown>): TenantStore {
         if (seen.trips.at(-1) === 0) seen.trips.pop();
       }
     },
-    read: (_key, { at }) => answer(() => known(at)),
-    record: (_key, { at, successes, failures }) => {
+    read: (key, { at }) => answer(() => known(key, at)),
+    record: (key, { at, successes, failures, policyHash, policy }) => {
+      if (policy != null) written = { policyHash, policy };
       if (joined === null) seen.trips.push(1);
       else seen.trips[seen.trips.length - 1]!++;
       return answer(() => {
         seen.outcomes += successes + failures;
-        return { snapshot: known(at), current: true };
+        return { snapshot: known(key, at), current: true };
       });
     },
-    acquire: (_key, { at }) => {
+    acquire: (key, { at }) => {
       seen.acquires++;
-      return answer(() => ({ snapshot: known(at), granted: true, moved: false }));
+      return answer(() => ({ snapshot: known(key, at), granted: true, moved: false }));
     },
-    transition: (_key, { at }) => changed(at),
-    override: (_key, { at }) => changed(at),
-    restore: (_key, { at }) => changed(at),
+    transition: changed,
+    override: changed,
+    restore: changed,
     list: () => ({ records: [], cursor: null }),
     remove: () => false,
   };

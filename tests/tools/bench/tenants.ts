@@ -43,7 +43,11 @@ export const section: Section = {
 
 async function measure(circuits: number, seconds: number): Promise<string[][]> {
   const tenants = tenantStore(() => new Promise((resolve) => setTimeout(resolve, LATENCY_MS)));
-  const fuse = createFuse({ stores: { tenants: tenants.store }, maxCircuits: circuits });
+  const fuse = createFuse({
+    stores: { tenants: tenants.store },
+    maxCircuits: circuits,
+    defaults: { failureThreshold: 4 },
+  });
   fuse.on("store_error", () => {});
   const call = (tenant: number) => fuse.make(`tenant-${tenant}`).call(served);
   const rows: string[][] = [];
