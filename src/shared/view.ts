@@ -104,12 +104,6 @@ export class View {
     return s?.override ? s : null;
   }
 
-  /** Returns the Snapshot if calls may use it, and it is no older than `maxAgeMs`. */
-  fresh(now: number, maxAgeMs: number): Snapshot | null {
-    const age = this.age(now);
-    return this.#believed && age >= 0 && age <= maxAgeMs ? this.current(now) : null;
-  }
-
   /** Returns `true` if outcomes of this admission add to totals only, as far as is known here. */
   isLate(under: Admission, now: number): boolean {
     return isLate(under, this.current(now) ?? absentSnapshot(now));
