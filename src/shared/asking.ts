@@ -12,7 +12,7 @@ import { type Admission, newId } from "../records.ts";
 import type { Verdict } from "../rules/machine.ts";
 import { followed as followedPolicy } from "../rules/followed.ts";
 import type { CircuitPolicyData } from "../rules/policy.ts";
-import { type Ask, Asks, mayMove } from "./asks.ts";
+import { Asks, mayMove } from "./asks.ts";
 import type { Asking, CircuitHealth, RequestKind, StoreGuard } from "./guard.ts";
 import { isUnderWay, NOTHING, PendingTallies, type Unconfirmed } from "./pending.ts";
 import type { StandIn, StandIns } from "./stand_in.ts";
@@ -50,7 +50,7 @@ export abstract class AskingCircuit extends Circuit {
   protected refusedUntil = 0;
   /** Until when a background read may be under way, in ms. */
   #refreshingUntil = 0;
-  /** `null` while no ask is under way. */
+  /** `null` if no ask is under way. */
   #asks: Asks | null = null;
   /** `null` while nothing is unconfirmed. */
   #tallies: PendingTallies | null = null;
@@ -79,6 +79,7 @@ export abstract class AskingCircuit extends Circuit {
     this.plain = null;
     this.opened = UNKNOWN;
     if (this.pending.empty) this.#tallies = null;
+    if (this.#asks?.empty) this.#asks = null;
   }
 
   /** The outcomes that the store has not confirmed. */
@@ -94,13 +95,6 @@ export abstract class AskingCircuit extends Circuit {
   /** The asks of callers that wait for the store's decision. */
   protected get asks(): Asks {
     return this.#asks ??= new Asks();
-  }
-
-  /** Ends an ask, or loses it. Returns `false` if the token is no longer its own. */
-  protected endAsk(ask: Ask, how: "end" | "lose" = "end"): boolean {
-    const own = this.asks[how](ask);
-    if (this.asks.empty) this.#asks = null;
-    return own;
   }
 
   /** Asks for a slot. Returns `null` if the store could not be asked. */

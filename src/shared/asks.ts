@@ -91,11 +91,10 @@ export class Asks {
     return this.#remove(ask) || ask.until === UNNOTED;
   }
 
-  /** Like `end`, of an ask whose token may hold an unused slot: the next ask uses the token again. */
-  lose(ask: Ask): boolean {
-    const own = this.end(ask);
-    if (own && this.#asks.length < MOST_LOST) this.#asks = [...this.#asks, { ...ask, until: 0 }];
-    return own;
+  /** Ends an ask whose token may hold an unused slot: the next ask uses the token again. */
+  lose(ask: Ask): void {
+    if (!this.end(ask) || this.#asks.length >= MOST_LOST) return;
+    this.#asks = [...this.#asks, { ...ask, until: 0 }];
   }
 
   #remove(ask: Ask): boolean {
@@ -108,12 +107,11 @@ export class Asks {
 /**
  * Waits, by timers of its own, until the caller may ask about an unknown circuit, or it is known.
  *
- * @param asksOf Returns the asks of the circuit, whose object may change.
  * @param isKnown Returns `true` once the caller need not ask.
  * @returns `expired` if neither happened within `timeoutMs`; and the rest of that time, in ms.
  */
 export async function turnToAsk(
-  asksOf: () => Asks,
+  asks: Asks,
   clock: Clock,
   timeoutMs: number,
   isKnown: () => boolean,
@@ -121,7 +119,7 @@ export async function turnToAsk(
   for await (const leftMs of looks(timeoutMs)) {
     if (isKnown()) return { turn: "known", leftMs };
     if (leftMs === 0) break;
-    const [now, asks] = [clock(), asksOf()];
+    const now = clock();
     if (asks.underWay(now, timeoutMs) < MOST_COLD || asks.mayAskBeside(now, timeoutMs)) {
       return { turn: "ask", leftMs };
     }

@@ -89,7 +89,7 @@ export class SharedCircuit extends AskingCircuit {
     if (this.asks.underWay(clock(), timeoutMs) < MOST_COLD) {
       return await this.#acquire(null, MOST_COLD, Infinity);
     }
-    const { turn, leftMs } = await turnToAsk(() => this.asks, clock, timeoutMs, isKnown);
+    const { turn, leftMs } = await turnToAsk(this.asks, clock, timeoutMs, isKnown);
     switch (turn) {
       case "known":
         return await this.#admit(unit, leftMs);
@@ -119,7 +119,7 @@ export class SharedCircuit extends AskingCircuit {
       const asking = this.askFor(ask.token, s);
       const answer = await within(asking, withinMs);
       if (answer === null) {
-        asking.then(() => this.endAsk(ask, "lose"));
+        asking.then(() => this.asks.lose(ask));
         return this.#admitUnasked();
       }
       const { granted } = answer;
@@ -127,12 +127,12 @@ export class SharedCircuit extends AskingCircuit {
       const takesSlot = s.state === "HALF_OPEN" && s.override === null;
       // A verdict that its isolate did not live to issue comes before the next trial.
       const due = granted && s.state === "HALF_OPEN" ? verdict(s, this.policy) : null;
-      if (granted && due === null && (this.endAsk(ask) || !takesSlot)) {
+      if (granted && due === null && (this.asks.end(ask) || !takesSlot)) {
         this.#noteFullHouse(s, granted);
         return this.grant(s, ask.token);
       }
       // Its token may hold an unused slot, now or once the request is delivered again.
-      this.endAsk(ask, "lose");
+      this.asks.lose(ask);
       if (due !== null && await this.move(due, s, 0)) continue;
       this.#noteFullHouse(s, granted);
       return this.refuse(s, s.now);

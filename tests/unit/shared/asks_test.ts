@@ -91,7 +91,7 @@ Deno.test("turnToAsk() ends once something is known, without an ask", async () =
   for (let i = 0; i < 2; i++) asks.begin(1_000, TIMEOUT_MS, 2);
   let looks = 0;
   const isKnown = () => ++looks === 2;
-  assertEquals(await turnToAsk(() => asks, () => 1_000, TIMEOUT_MS, isKnown), {
+  assertEquals(await turnToAsk(asks, () => 1_000, TIMEOUT_MS, isKnown), {
     ...{ turn: "known", leftMs: TIMEOUT_MS - 10 - 20 },
   });
   assertEquals(looks, 2);
@@ -101,7 +101,7 @@ Deno.test("turnToAsk() asks when an ask is over without an answer", async () => 
   const asks = new Asks();
   const [one] = [1, 2].map(() => asks.begin(1_000, TIMEOUT_MS, 2)!);
   let looks = 0;
-  const turn = turnToAsk(() => asks, () => 1_000, TIMEOUT_MS, () => {
+  const turn = turnToAsk(asks, () => 1_000, TIMEOUT_MS, () => {
     if (++looks === 2) asks.end(one!);
     return false;
   });
@@ -113,7 +113,7 @@ Deno.test("turnToAsk() gives up after the timeout, while others hang", async () 
   for (let i = 0; i < 6; i++) asks.begin(1_000, 25, 100);
   let looks = 0;
   // The clock stands still: those six never end. 10 and 15 ms.
-  const { turn, leftMs } = await turnToAsk(() => asks, () => 1_000, 25, () => (looks++, false));
+  const { turn, leftMs } = await turnToAsk(asks, () => 1_000, 25, () => (looks++, false));
   assertEquals([turn, leftMs], ["expired", 0]);
   assertEquals(looks, 2);
 });
