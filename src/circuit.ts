@@ -140,7 +140,7 @@ export abstract class Circuit {
   /** `true` once this isolate has recorded something. */
   protected wrote = false;
   /** The grant of a CLOSED or overridden circuit: the same object while the generation lasts. */
-  opened: Grant = UNKNOWN;
+  protected opened: Grant = UNKNOWN;
   /** The sentence of the last rejection. */
   #sentence: (Admission & { readonly text: string }) | null = null;
   /** The override's generation in which `would_open` was announced. */
@@ -158,7 +158,9 @@ export abstract class Circuit {
   }
 
   /** `true` for this isolate's stand-in, which decides in place of a store that does not answer. */
-  abstract get local(): boolean;
+  get local(): boolean {
+    return false;
+  }
 
   /** The other totals, to add to. */
   get counts(): OtherCounts {

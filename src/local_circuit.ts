@@ -89,27 +89,11 @@ export const NO_OUTCOMES: Outcomes = { successes: 0, failures: 0, slow: 0 };
 /** A circuit on a store of this process: synchronous, always strong, nothing cached. */
 export class LocalCircuit extends Circuit {
   declare readonly store: LocalStore;
-  readonly #local: boolean;
   #rejected = 0;
   /** The live record. A record that was dropped reads as absent. */
   #seen: LiveRecord | undefined;
   /** The turn of the record in which calls run under `opened`, and this policy was the last to write. */
   #turn = -1;
-
-  /** @param local `true` for a stand-in, which decides in place of a store that does not answer. */
-  constructor(
-    identity: CircuitIdentity,
-    policy: CircuitPolicyData,
-    store: LocalStore,
-    local = false,
-  ) {
-    super(identity, policy, store);
-    this.#local = local;
-  }
-
-  override get local(): boolean {
-    return this.#local;
-  }
 
   override configure(policy: CircuitPolicyData): void {
     super.configure(policy);
@@ -167,7 +151,7 @@ export class LocalCircuit extends Circuit {
     const { shape } = this.policy;
     const at = this.store.clock();
     const s = this.store.driver.read(this.identity.key, { at, shape }) as Snapshot;
-    return { snapshot: this.lay(s), now: s.now, ageMs: 0, local: this.#local };
+    return { snapshot: this.lay(s), now: s.now, ageMs: 0, local: this.local };
   }
 
   override lay(snapshot: Snapshot): Snapshot {

@@ -70,10 +70,6 @@ export abstract class AskingCircuit extends Circuit {
     return answer;
   }
 
-  override get local(): boolean {
-    return false;
-  }
-
   /** Drops what the next call makes again: of very many circuits, most are idle. */
   rest(): void {
     this.plain = null;

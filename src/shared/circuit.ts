@@ -272,7 +272,7 @@ export class SharedCircuit extends AskingCircuit {
     const held = this.view.current(now);
     const laid = this.lay(held ?? absentSnapshot(now));
     if (this.standIn !== null && this.view.overridden(now) === null) {
-      const { snapshot, ...known } = this.standIn.circuit.peek();
+      const { snapshot, ...known } = this.standIn.peek();
       return { ...known, snapshot: { ...snapshot, totals: laid.totals }, remark: ALONE };
     }
     const ageMs = held === null ? Infinity : Math.max(0, this.view.age(now));

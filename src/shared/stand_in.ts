@@ -15,6 +15,7 @@ import {
   UNKNOWN,
 } from "../circuit.ts";
 import type { Snapshot } from "../contract.ts";
+import type { CircuitIdentity } from "../key.ts";
 import { LocalCircuit, type LocalDriver, type LocalStore, NO_OUTCOMES } from "../local_circuit.ts";
 import { type Admission, admissionOf, TOTALS_ONLY } from "../records.ts";
 import { isShut } from "../rules/machine.ts";
@@ -34,16 +35,30 @@ export interface Principal extends Requester {
   rest(): void;
 }
 
-/** The stand-in of a circuit, from its beginning until the store has confirmed a write. */
-export interface StandIn {
-  /** This isolate's own breaker. */
-  readonly circuit: LocalCircuit;
+/** This isolate's own breaker for a circuit, until the store has confirmed a write. */
+export class StandIn extends LocalCircuit {
   /** The grant under which it counts calls that the store had admitted. */
   readonly base: Grant;
   /** The number that the next request had when it began. */
   readonly asked: number;
   /** The time of the last failure that it counted, in ms. */
-  failedAt: number;
+  failedAt = -Infinity;
+
+  constructor(
+    identity: CircuitIdentity,
+    policy: CircuitPolicyData,
+    store: LocalStore,
+    base: Grant,
+    asked: number,
+  ) {
+    super(identity, policy, store);
+    this.opened = this.base = base;
+    this.asked = asked;
+  }
+
+  override get local(): boolean {
+    return true;
+  }
 }
 
 /** How many stand-ins there may be: more than circuits, because an evicted one would begin anew. */
@@ -80,7 +95,7 @@ export class StandIns {
       case "allow":
         return forbidden(principal, now) ?? UNCOUNTED;
       case "local": {
-        const decided = this.#begin(principal).circuit.admit();
+        const decided = this.#begin(principal).admit();
         if (decided.refused !== null) return decided;
         const under = underClosed(view.current(now));
         return { ...UNCOUNTED, ...under, silent: decided.silent, alone: decided };
@@ -97,14 +112,14 @@ export class StandIns {
     const begun = this.#begin(principal);
     const counted = at < begun.failedAt ? failuresOf(outcomes) : outcomes;
     if (outcomes.failures > 0) begun.failedAt = Math.max(begun.failedAt, at);
-    begun.circuit.absorb(late ? UNCOUNTED : begun.base, counted, at);
+    begun.absorb(late ? UNCOUNTED : begun.base, counted, at);
   }
 
   /** Opens because the store has enough failures for it and could not make the transition. */
   takeOver(principal: Principal, at: number): void {
     if (principal.policy.onStoreError !== "local") return;
-    const { circuit, base } = this.#begin(principal);
-    circuit.absorb(base, NO_OUTCOMES, at);
+    const begun = this.#begin(principal);
+    begun.absorb(begun.base, NO_OUTCOMES, at);
   }
 
   /** Begins from the cached Snapshot, unless it has begun. */
@@ -122,9 +137,7 @@ export class StandIns {
     const asked = view.ask();
     view.distrust();
     principal.rest();
-    const circuit = new LocalCircuit(identity, policy, local, true);
-    circuit.opened = base;
-    return principal.standIn = { circuit, base, asked, failedAt: -Infinity };
+    return principal.standIn = new StandIn(identity, policy, local, base, asked);
   }
 }
 
@@ -135,7 +148,7 @@ export class StandIns {
 export function settleAlone(standIn: StandIn | null, { alone }: Grant, ending: Ending): boolean {
   if (alone === null || standIn === null) return false;
   if (ending.kind === "failure") standIn.failedAt = ending.at;
-  standIn.circuit.settle(alone, ending);
+  standIn.settle(alone, ending);
   return true;
 }
 
