@@ -17,7 +17,6 @@ import type {
   Shape,
   Snapshot,
 } from "./contract.ts";
-import type { CircuitIdentity } from "./key.ts";
 import { type Admission, admissionOf, copySnapshot, isLate, newId } from "./records.ts";
 import { tripping, type Verdict, verdict } from "./rules/machine.ts";
 import type { Ending } from "./rules/outcome.ts";
