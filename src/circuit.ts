@@ -95,6 +95,8 @@ export interface NamedStore {
   readonly events: Events;
   /** Names this isolate, in `lastFailure` and in the trail. */
   readonly instance: string | null;
+  /** The number of its circuits that the Fuse remembers. */
+  readonly maxCircuits: number;
   /** The time to wait for an answer, in ms. */
   readonly timeoutMs: number;
   /** The custom strategies of this isolate. */

@@ -233,6 +233,7 @@ export class Registry {
       clock,
       events,
       instance,
+      maxCircuits: this.#maxCircuits,
       timeoutMs,
       strategies: this.#strategies,
       random,

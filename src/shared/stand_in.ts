@@ -61,9 +61,6 @@ export class StandIn extends LocalCircuit {
   }
 }
 
-/** How many stand-ins there may be: more than circuits, because an evicted one would begin anew. */
-const MOST = 1_000_000;
-
 /** The stand-ins of one store. They decide while the store cannot be used, according to `onStoreError`. */
 export class StandIns {
   readonly #guard: StoreGuard;
@@ -126,13 +123,15 @@ export class StandIns {
   #begin(principal: Principal): StandIn {
     if (principal.standIn !== null) return principal.standIn;
     const { identity, policy, store, view } = principal;
-    const now = store.clock();
-    const last = view.current(now);
+    const { clock, maxCircuits } = store;
     const local = this.#local ??= {
       ...store,
       unsent: new Set(),
-      driver: memory({ clock: store.clock, maxCircuits: MOST }) as OpeningStore & LocalDriver,
+      // For all circuits: an evicted record would begin anew.
+      driver: memory({ clock, maxCircuits }) as OpeningStore & LocalDriver,
     };
+    const now = clock();
+    const last = view.current(now);
     const base = beginAnew(local.driver, identity.key, policy, last, view.storeNow(now));
     const asked = view.ask();
     view.distrust();

@@ -9,6 +9,7 @@ import type { Snapshot } from "../contract.ts";
 import {
   absentSnapshot,
   type Admission,
+  copySnapshot,
   isLate,
   isSame,
   withoutExpiredOverride,
@@ -112,8 +113,12 @@ export class View {
 
 const NONE = absentSnapshot(0);
 
-/** Returns a copy of a Snapshot that shares what is alike in most of very many circuits. */
-export function compacted(s: Snapshot, { hash, recorded }: CircuitPolicyData): Snapshot {
+/**
+ * Returns a copy of a Snapshot without further fields, which shares what is alike in most of very many
+ * circuits.
+ */
+export function compacted(live: Snapshot, { hash, recorded }: CircuitPolicyData): Snapshot {
+  const s = copySnapshot(live);
   return {
     ...s,
     last: alike(s.last, NONE.last),

@@ -1,6 +1,6 @@
 // The memory of a circuit per tenant (design, "Budgets": growth).
 import { assert, assertEquals, assertLess } from "@std/assert";
-import { createFuse } from "@fuse/edge";
+import { type CircuitDefaults, createFuse } from "@fuse/edge";
 import { circuitsOf } from "../../../src/fuse.ts";
 import { tenantStore } from "../../support/tenant_store.ts";
 import type { Weights } from "../../support/weigh_tenants.ts";
@@ -21,6 +21,18 @@ Deno.test(`call() leaves a shared circuit at rest that takes less than ${AT_REST
   assertLess(withStandIns, 2.5 * AT_REST);
   // Nothing of an outage stays.
   assertLess(afterwards, 1.05 * AT_REST);
+});
+
+Deno.test("call() shares the policy of records among circuits when an isolate has none of its own", async () => {
+  const { store } = tenantStore(() => Promise.resolve());
+  const make = (defaults: CircuitDefaults) => createFuse({ stores: { tenants: store }, defaults });
+  const [writer, reader] = [make({ failureThreshold: 4 }), make({})];
+  await writer.make("t0").call(() => Promise.resolve());
+  await writer.flush();
+  for (const name of ["t0", "t1", "t2"]) await reader.make(name).call(() => Promise.resolve());
+  const policies = new Set([...circuitsOf(reader)].map(({ policy }) => policy));
+  assertEquals([...policies].map(({ failureThreshold }) => failureThreshold), [4]);
+  await reader.flush();
 });
 
 Deno.test("call() goes on counting in each of very many stand-ins", async () => {

@@ -1,6 +1,9 @@
-import { assertEquals } from "@std/assert";
-import type { Snapshot } from "@fuse/edge/store";
-import { View } from "../../../src/shared/view.ts";
+import { assertEquals, assertStrictEquals } from "@std/assert";
+import type { Recorded, Snapshot } from "@fuse/edge/store";
+import { copySnapshot } from "../../../src/records.ts";
+import { createPolicy } from "../../../src/rules/policy.ts";
+import { compacted, View } from "../../../src/shared/view.ts";
+import { memory } from "../../support/drivers.ts";
 import { snapshotOf } from "../../support/units.ts";
 
 /**
@@ -55,4 +58,35 @@ Deno.test("View.learn() does not mistake a clock set back over an override's end
   const override = { kind: "disabled", until: 50, reason: null, actor: null } as const;
   const held = { now: 60, generation: 3, began: 50 };
   assertEquals(learns(held, { now: 40, generation: 2, began: 10, override }, "after"), "learnt");
+});
+
+const policy = createPolicy({ failureThreshold: 4 }, {}, () => {});
+
+Deno.test("compacted() copies all of a live record", () => {
+  const tally = {
+    epoch: "",
+    generation: 0,
+    began: 0,
+    successes: 2,
+    failures: 1,
+    rejected: 3,
+    slow: 1,
+  };
+  const { snapshot } = memory().record("a", {
+    ...{ id: "", at: 1_000, shape: { windowMs: 10_000, windowSize: 5 }, ...tally },
+    ...{ ageMs: 0, lease: null, policyHash: policy.hash, policy: policy.recorded },
+  }) as Recorded;
+  assertEquals(compacted(snapshot, policy), copySnapshot(snapshot));
+});
+
+Deno.test("compacted() shares what is alike in answers that were read apart", () => {
+  const { hash: policyHash, recorded } = policy;
+  const [one, other] = [1, 2].map((successes) =>
+    compacted(snapshotOf({ ...calls(successes), policyHash, policy: { ...recorded } }), policy)
+  );
+  assertStrictEquals(one!.halfOpen, other!.halfOpen);
+  assertStrictEquals(one!.policy, recorded);
+  assertEquals([one!.totals.successes, other!.totals.successes], [1, 2]);
+  const trial = { inFlight: 1, successes: 0, failures: 0, freeAt: 5 };
+  assertEquals(compacted(snapshotOf({ halfOpen: trial }), policy).halfOpen, trial);
 });
