@@ -17,6 +17,9 @@ import {
 import type { CircuitPolicyData } from "../rules/policy.ts";
 import { longestMs } from "./pace.ts";
 
+/** Numbers requests and answers, so that an answer knows which requests were sent after it. */
+let sequence = 0;
+
 /**
  * The cached Snapshot of one circuit. Moments are this isolate's clock, in ms, unless stated
  * otherwise.
@@ -26,8 +29,6 @@ export class View {
   /** `true` if calls may use the Snapshot: not before the first answer, nor after an outage. */
   #believed = false;
   #learntAt = 0;
-  /** Numbers requests and answers, so that an answer knows which requests were sent after it. */
-  #sequence = 0;
   #learntAs = 0;
 
   /** `true` if calls may use the Snapshot. */
@@ -37,7 +38,7 @@ export class View {
 
   /** Returns the number of a request that is about to be sent. */
   ask(): number {
-    return ++this.#sequence;
+    return ++sequence;
   }
 
   /**
@@ -55,7 +56,7 @@ export class View {
     this.#held = s;
     this.#believed = true;
     this.#learntAt = now;
-    this.#learntAs = ++this.#sequence;
+    this.#learntAs = ++sequence;
     if (held === null || held.epoch === "") return "learnt";
     return held.epoch !== s.epoch || (!overlaps && isBack(s, held)) ? "reborn" : "learnt";
   }

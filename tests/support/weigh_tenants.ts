@@ -70,6 +70,6 @@ async function weigh(circuits: number): Promise<Weights> {
 if (import.meta.main) {
   // The first circuits also load code, hidden classes and caches.
   await weigh(200);
-  console.log(JSON.stringify(await weigh(5_000)));
+  console.log(JSON.stringify(await weigh(10_000)));
   Deno.exit();
 }
