@@ -81,6 +81,8 @@ interface Outcomes {
 /** The counts of a neutral call. */
 export const NO_OUTCOMES: Outcomes = { successes: 0, failures: 0, slow: 0 };
 
+const ONE_SUCCESS: Outcomes = { ...NO_OUTCOMES, successes: 1 };
+
 /** A circuit on a store of this process: synchronous, always strong, nothing cached. */
 export class LocalCircuit extends Circuit {
   declare protected readonly driver: LocalDriver;
@@ -120,10 +122,13 @@ export class LocalCircuit extends Circuit {
   override pass(grant: Grant, at: number): boolean {
     const seen = this.#seen;
     const { policy } = this;
-    if (
-      grant !== this.opened || seen === undefined || this.#rejected > 0 ||
-      !this.driver.book(seen, this.#turn, at, policy.shape)
-    ) return false;
+    if (grant !== this.opened || this.#rejected > 0) return false;
+    if (seen === undefined) {
+      // The first outcome of a circuit makes its record.
+      this.#record(grant, ONE_SUCCESS, at, null);
+      return true;
+    }
+    if (!this.driver.book(seen, this.#turn, at, policy.shape)) return false;
     if (policy.judgesSuccesses && this.#mayTrip(seen) && tripping(seen, policy) !== null) {
       this.#judge(seen, grant, true, null);
     }

@@ -46,7 +46,9 @@ import {
   type CircuitPolicyData,
   createPolicy,
   differences,
+  isAnyGiven,
   type OnStoreError,
+  OWN_OPTIONS,
   POLICY_OPTIONS,
   samePolicy,
 } from "./rules/policy.ts";
@@ -245,7 +247,8 @@ export class Registry {
   #configure(options: CircuitDefaults, option: string): Config {
     known("circuit breaker", options, CIRCUIT_OPTIONS);
     if (options.store !== undefined) this.store(options.store, `, in ${received(option)}`);
-    return { options, policy: this.policy(options), functions: functionsOf(options) };
+    const functions = isAnyGiven(options, HANDLE_OPTIONS) ? functionsOf<never>(options) : {};
+    return { options, policy: this.policy(options), functions };
   }
 
   /** Returns a policy. Equal policies are one object: there may be as many circuits as tenants. */
@@ -281,10 +284,12 @@ export class Registry {
     const parts = { name, context, boundary };
     const key = toKey(parts);
     const merged = options && merge(config.options, options);
-    const functions = merged !== undefined && has(options!, HANDLE_OPTIONS)
+    const functions = merged !== undefined && isAnyGiven(options!, HANDLE_OPTIONS)
       ? functionsOf<F>(merged)
       : config.functions;
-    const policy = options !== undefined && has(options, FIXING) ? this.policy(merged!) : null;
+    const policy = options !== undefined && isAnyGiven(options, OWN_OPTIONS)
+      ? this.policy(merged!)
+      : null;
     const circuit = this.circuit(named, key, parts);
     if (policy !== null) fix(circuit, policy);
     return new Handle<F>(circuit, functions, unit);
@@ -385,8 +390,6 @@ const FUSE_OPTIONS = [
   "random",
   "fetch",
 ];
-/** The options about the circuit itself, rather than about its store. */
-const FIXING = POLICY_OPTIONS.filter((option) => option !== "store");
 const CIRCUIT_OPTIONS = [...POLICY_OPTIONS, ...HANDLE_OPTIONS];
 
 /** Merges options; later sources take precedence, and `undefined` means "not given". */
@@ -418,9 +421,4 @@ function optional<T>(option: string, value: T, type: "function"): T {
 function record<T>(option: string, value: T): T {
   const fits = value === undefined || (typeof value === "object" && value !== null);
   return fits ? value : refuseUnseen(SUBJECT, option, "an object", value);
-}
-
-/** Returns `true` if any of these options is given. */
-function has(options: object, names: readonly string[]): boolean {
-  return names.some((name) => options[name as keyof typeof options] !== undefined);
 }
