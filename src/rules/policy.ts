@@ -344,7 +344,13 @@ export function createPolicy(
 ): CircuitPolicyData {
   // A copy of all of them, because adding one after another takes longer than all the rest.
   const data = { ...STANDARD };
-  for (const option in STANDARD) take(data, option as keyof Given, options);
+  let decides = false;
+  for (const option in options) {
+    const value = options[option as keyof Given];
+    if (value === undefined || !Object.hasOwn(STANDARD, option)) continue;
+    decides ||= (FINGERPRINTED as readonly string[]).includes(option);
+    take(data, option as keyof Given, value);
+  }
   const { maxCooldownMs, windowMs, windowSize } = data;
   if (options.cooldownMs === undefined) data.cooldownMs = Math.min(60_000, maxCooldownMs);
   const { cooldownMs } = data;
@@ -369,7 +375,6 @@ export function createPolicy(
   if (slowFails && data.slowCallMs === undefined) {
     refuse(SUBJECT, "slowCallMs", `a positive integer for slow_calls`, undefined);
   }
-  const decides = isAnyGiven(options, FINGERPRINTED);
   return {
     ...data,
     baseCooldownMs: typeof cooldownMs === "number" ? cooldownMs : Math.min(60_000, maxCooldownMs),
@@ -383,14 +388,10 @@ export function createPolicy(
   };
 }
 
-/** Takes over an option that is given. */
-function take(
-  data: Record<keyof Given, unknown>,
-  option: keyof Given,
-  { [option]: value }: CircuitPolicy,
-): void {
+/** Checks an option that is given, and takes it over. */
+function take(data: Record<keyof Given, unknown>, option: keyof Given, value: unknown): void {
   // Which strategies there are is decided elsewhere.
-  if (value === undefined || option === "strategy") return;
+  if (option === "strategy") return;
   const allowed: readonly unknown[] = ALLOWED[option] ?? [];
   if (typeof allowed[0] === "string") {
     data[option] = oneOf(SUBJECT, option, value, allowed as string[]);
