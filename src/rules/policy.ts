@@ -16,7 +16,7 @@ import {
 } from "./strategies.ts";
 import { check, MAX_TIMER_MS, oneOf, refuse } from "../checks.ts";
 import type { PolicyRecord, Shape } from "../contract.ts";
-import { FINGERPRINTED, fingerprintOf } from "./fingerprint.ts";
+import { DECIDING, fingerprintOf } from "./fingerprint.ts";
 
 /**
  * Returns how long a circuit stays open, in ms, by how often it went HALF_OPEN → OPEN since it last
@@ -259,7 +259,7 @@ export interface CircuitPolicyData extends Policy {
   readonly slowFails: boolean;
   readonly shape: Shape;
   /**
-   * Two characters for each of {@linkcode FINGERPRINTED}, so that a difference can be named; `""`
+   * Two characters for each of {@linkcode DECIDING}, so that a difference can be named; `""`
    * if none of them was given: the policy is then that of the circuit's record.
    */
   readonly hash: string;
@@ -274,28 +274,9 @@ type Given = Pick<CircuitPolicyData, Exclude<keyof CircuitPolicy, "store">>;
 
 /** The options about the circuit itself, rather than about its store, with their defaults. */
 const STANDARD: Given = {
+  ...DECIDING,
   onStoreError: "local",
-  strategy: "consecutive_failures",
-  cooldownMs: 60_000,
   consistency: "eventual",
-  settle: "headers",
-  failureThreshold: 5,
-  successThreshold: 2,
-  maxCooldownMs: 600_000,
-  windowMs: 120_000,
-  windowSize: 100,
-  minimumThroughput: 10,
-  percentageThreshold: 50,
-  slowCallMs: undefined,
-  callTimeoutMs: undefined,
-  abandonedAfterMs: undefined,
-  idleTimeoutMs: undefined,
-  firstByteTimeoutMs: undefined,
-  rampMs: undefined,
-  rampFromPercentage: 10,
-  halfOpenFailureThreshold: 1,
-  halfOpenMaxConcurrent: 1,
-  halfOpenLeaseMs: 30_000,
   revalidateMs: 1000,
   maxStalenessMs: 10_000,
   flushSize: 50,
@@ -348,7 +329,7 @@ export function createPolicy(
   for (const option in options) {
     const value = options[option as keyof Given];
     if (value === undefined || !Object.hasOwn(STANDARD, option)) continue;
-    decides ||= (FINGERPRINTED as readonly string[]).includes(option);
+    decides ||= Object.hasOwn(DECIDING, option);
     take(data, option as keyof Given, value);
   }
   const { maxCooldownMs, windowMs, windowSize } = data;
@@ -421,10 +402,11 @@ export function isAnyGiven(options: object, names: readonly string[]): boolean {
 
 function recordedOf(data: Given): PolicyRecord {
   const recorded: Record<string, number | string | null> = {};
-  for (const option of FINGERPRINTED) {
+  for (const name in DECIDING) {
+    const option = name as keyof typeof DECIDING;
     const value = data[option];
-    if (value === STANDARD[option]) continue;
-    recorded[option] = typeof value === "function" ? value.name || null : value!;
+    if (value === DECIDING[option]) continue;
+    recorded[option] = typeof value === "function" ? value.name || null : value as string | number;
   }
   return recorded;
 }
