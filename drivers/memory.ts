@@ -183,8 +183,10 @@ class MemoryStore implements LocalDriver, OpeningStore {
       endLease(entry, tally.lease);
       this.#eviction.freed();
     }
-    remember(entry, tally.id, now, current);
-    if (tally.id !== "") countRequest(entry, now);
+    if (tally.id !== "") {
+      remember(entry, tally.id, now, current);
+      countRequest(entry, now);
+    }
     return { current, snapshot: entry, released, evicted };
   }
 

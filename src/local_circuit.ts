@@ -6,13 +6,14 @@
 
 import { type Grant, type Known, type Refusal, UNCOUNTED, UNKNOWN } from "./admission.ts";
 import { announceHalfOpened, announceTransition } from "./announce.ts";
-import { Circuit, type CircuitKind, type NamedStore } from "./circuit.ts";
+import { Circuit, type CircuitKind, type NamedStore, type Opener } from "./circuit.ts";
 import type {
   Acquired,
   Awaitable,
   Changed,
   CircuitState,
   Driver,
+  ListPage,
   Recorded,
   Shape,
   Snapshot,
@@ -58,18 +59,33 @@ export interface LiveRecord extends Snapshot {
 }
 
 /** Opens circuits on a store of this process, which always answers. */
-export const LOCAL: CircuitKind = {
-  openerFor: (store) => ({
-    failing: false,
-    open: (identity, policy) => new LocalCircuit(identity, policy, store),
-    // deno-lint-ignore require-await
-    list: async (ask) => ask(),
-    check: () => Promise.resolve(),
-    flush: async (circuits) => {
-      for (const circuit of circuits) await circuit.flush();
-    },
-  }),
-};
+export const LOCAL: CircuitKind = { openerFor: (store) => new LocalOpener(store) };
+
+class LocalOpener implements Opener {
+  readonly failing = false;
+  readonly #store: NamedStore;
+
+  constructor(store: NamedStore) {
+    this.#store = store;
+  }
+
+  open(identity: CircuitIdentity, policy: CircuitPolicyData): Circuit {
+    return new LocalCircuit(identity, policy, this.#store);
+  }
+
+  // deno-lint-ignore require-await
+  async list(ask: () => Awaitable<ListPage>): Promise<ListPage> {
+    return ask();
+  }
+
+  async flush(circuits: readonly Circuit[]): Promise<void> {
+    for (const circuit of circuits) await circuit.flush();
+  }
+
+  check(): Promise<void> {
+    return Promise.resolve();
+  }
+}
 
 /** The result of a run of calls. */
 interface Outcomes {

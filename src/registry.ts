@@ -182,14 +182,14 @@ export class Registry {
   constructor(options: FuseOptions) {
     known(SUBJECT, options, FUSE_OPTIONS);
     const stores = record("stores", options.stores) ?? { array: memory() };
-    const circuits = record("circuits", options.circuits) ?? {};
-    const strategies = record("strategies", options.strategies) ?? {};
+    const circuits = record("circuits", options.circuits);
+    const strategies = record("strategies", options.strategies);
     this.clock = optional("clock", options.clock, "function") ?? Date.now;
     this.background = new Background(optional("waitUntil", options.waitUntil, "function"));
     this.events = new Events((work) => void this.background.background(work));
     this.instance = instanceOf(options.instance);
     this.#fetch = optional("fetch", options.fetch, "function");
-    this.#random = optional("random", options.random, "function") ?? (() => Math.random());
+    this.#random = optional("random", options.random, "function") ?? random;
     this.#strategies = { ...strategies };
     this.#maxCircuits = check(SUBJECT, "maxCircuits", options.maxCircuits, 10_000);
     const { storeTimeoutMs } = options;
@@ -204,25 +204,24 @@ export class Registry {
       );
     }
     this.standard = oneOf(SUBJECT, "default", options.default, names);
-    for (const [name, strategy] of Object.entries(strategies)) {
-      if (typeof strategy !== "function" || Object.hasOwn(BUILT_IN, name) || !isName(name)) {
-        const allowed = "a function under a name of its own, of 1-255 characters";
-        refuse(SUBJECT, `strategies.${name}`, allowed, strategy);
-      }
-    }
+    if (strategies !== undefined) mustBeStrategies(strategies);
     const { onStoreError } = options;
     this.#common = this.#configure(
       merge({ onStoreError }, record("defaults", options.defaults)),
       "defaults",
     );
-    this.#configs = Object.entries(circuits).map(([pattern, own]): [string, Config] => {
+    this.#configs = circuits === undefined ? [] : this.#configureAll(circuits);
+  }
+
+  /** Returns the configurations by pattern: an exact name before any prefix, a longer prefix first. */
+  #configureAll(circuits: Record<string, CircuitDefaults>): [pattern: string, Config][] {
+    const configs = Object.entries(circuits).map(([pattern, own]): [string, Config] => {
       const option = `circuits.${pattern}`;
       checkPattern(SUBJECT, option, pattern);
       return [pattern, this.#configure(merge(this.#common.options, record(option, own)), option)];
     });
-    // An exact name before any prefix, a longer prefix before a shorter one.
     const rank = (pattern: string) => pattern.endsWith("*") ? pattern.length : Infinity;
-    this.#configs.sort(([a], [b]) => rank(b) === rank(a) ? 0 : rank(b) - rank(a));
+    return configs.sort(([a], [b]) => rank(b) === rank(a) ? 0 : rank(b) - rank(a));
   }
 
   #register(name: string, driver: OpeningStore, timeoutMs: number): RegisteredStore {
@@ -402,6 +401,20 @@ function merge<T extends object>(...sources: (T | undefined)[]): T {
     }
   }
   return merged as T;
+}
+
+/** Looked up for each number: a test may replace it. */
+function random(): number {
+  return Math.random();
+}
+
+function mustBeStrategies(strategies: Record<string, Strategy>): void {
+  for (const [name, strategy] of Object.entries(strategies)) {
+    if (typeof strategy !== "function" || Object.hasOwn(BUILT_IN, name) || !isName(name)) {
+      const allowed = "a function under a name of its own, of 1-255 characters";
+      refuse(SUBJECT, `strategies.${name}`, allowed, strategy);
+    }
+  }
 }
 
 function instanceOf(instance: string | undefined): string | null {
