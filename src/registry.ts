@@ -160,20 +160,20 @@ export interface Narrowing {
 
 /** The state that a Fuse shares with all views made of it. */
 export class Registry {
-  readonly clock: Clock;
-  readonly events: Events;
-  readonly background: Background;
+  declare readonly clock: Clock;
+  declare readonly events: Events;
+  declare readonly background: Background;
   readonly stores = new Map<string, RegisteredStore>();
   /** Functions that receive each dropped circuit, whose counts go with it. */
   readonly forgetting = new Set<(circuit: Circuit) => void>();
   /** The name of the default store. */
-  readonly standard: string;
+  declare readonly standard: string;
   readonly #strategies: Record<string, Strategy>;
   readonly #configs: [pattern: string, Config][];
   readonly #common: Config;
   readonly #maxCircuits: number;
   /** The name of this isolate, or `null`. */
-  readonly instance: string | null;
+  declare readonly instance: string | null;
   readonly #fetch: typeof fetch | undefined;
   readonly #random: () => number;
   /** The policies that were made last. */
