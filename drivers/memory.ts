@@ -387,7 +387,7 @@ class MemoryStore implements LocalDriver, OpeningStore {
   #evict(fresh: Entry, now: number): string[] {
     const evicted: string[] = [];
     while (this.#entries.size > this.#max) {
-      const victim = this.#eviction.victim(fresh, now);
+      const victim = this.#eviction.victim(this.#entries, fresh, now);
       if (victim === null) break;
       this.#drop(victim);
       evicted.push(victim.key);

@@ -107,8 +107,7 @@ export function quote(text: string): string {
 // Controls, line separators, characters that change the direction of writing, and halves of
 // surrogate pairs. In numbers: an engine looks classes such as \p{Cc} up when it loads this module.
 // deno-lint-ignore no-control-regex
-const UNFIT =
-  /[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]|[\ud800-\udfff]/gu;
+const UNFIT = /[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]/gu;
 
 /** Returns a text on one line, without characters that affect a terminal or a log. */
 export function inLine(text: string): string {

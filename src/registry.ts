@@ -174,8 +174,6 @@ export class Registry {
   readonly #maxCircuits: number;
   /** The name of this isolate, or `null`. */
   declare readonly instance: string | null;
-  readonly #fetch: typeof fetch | undefined;
-  readonly #random: () => number;
   /** The policies that were made last. */
   readonly #policies: CircuitPolicyData[] = [];
 
@@ -188,14 +186,23 @@ export class Registry {
     this.background = new Background(optional("waitUntil", options.waitUntil, "function"));
     this.events = new Events((work) => void this.background.background(work));
     this.instance = instanceOf(options.instance);
-    this.#fetch = optional("fetch", options.fetch, "function");
-    this.#random = optional("random", options.random, "function") ?? random;
     this.#strategies = { ...strategies };
     this.#maxCircuits = check(SUBJECT, "maxCircuits", options.maxCircuits, 10_000);
     const { storeTimeoutMs } = options;
-    const timeoutMs = check(SUBJECT, "storeTimeoutMs", storeTimeoutMs, 500, 1, MAX_TIMER_MS);
+    const shared = {
+      clock: this.clock,
+      events: this.events,
+      instance: this.instance,
+      timeoutMs: check(SUBJECT, "storeTimeoutMs", storeTimeoutMs, 500, 1, MAX_TIMER_MS),
+      strategies: this.#strategies,
+      random: optional("random", options.random, "function") ?? random,
+      fetch: optional("fetch", options.fetch, "function"),
+    };
     for (const [name, store] of Object.entries(stores)) {
-      this.stores.set(name, this.#register(name, checkedStore(name, store), timeoutMs));
+      const driver = checkedStore(name, store);
+      const named = { ...shared, name, driver, unsent: new Set<Circuit>() };
+      const opener = driver[CIRCUITS].openerFor(named);
+      this.stores.set(name, { ...named, opener, circuits: new Map() });
     }
     const names = [...this.stores.keys()];
     if (names.length === 0) {
@@ -220,27 +227,8 @@ export class Registry {
       checkPattern(SUBJECT, option, pattern);
       return [pattern, this.#configure(merge(this.#common.options, record(option, own)), option)];
     });
-    const rank = (pattern: string) => pattern.endsWith("*") ? pattern.length : Infinity;
-    return configs.sort(([a], [b]) => rank(b) === rank(a) ? 0 : rank(b) - rank(a));
-  }
-
-  #register(name: string, driver: OpeningStore, timeoutMs: number): RegisteredStore {
-    const { clock, events, instance } = this;
-    const [fetch, random] = [this.#fetch, this.#random];
-    const unsent = new Set<Circuit>();
-    const named = {
-      name,
-      driver,
-      clock,
-      events,
-      instance,
-      timeoutMs,
-      strategies: this.#strategies,
-      random,
-      fetch,
-      unsent,
-    };
-    return { ...named, opener: driver[CIRCUITS].openerFor(named), circuits: new Map() };
+    const rank = (pattern: string) => pattern.endsWith("*") ? pattern.length : 1e9;
+    return configs.sort(([a], [b]) => rank(b) - rank(a));
   }
 
   #configure(options: CircuitDefaults, option: string): Config {
