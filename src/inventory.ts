@@ -273,11 +273,9 @@ export class Inventory {
         (registry.stores.has(identity.store) ? identity.store : registry.standard);
       const circuit = registry.circuit(registry.store(name), record.key);
       if (circuits.has(circuit)) {
+        const twice = quote(identity.name);
         throw new TypeError(
-          `Cannot import state: ${
-            quote(identity.name)
-          } stands in it twice, from several stores, and would ` +
-            `come into one; import into a view of one store what was exported from one`,
+          `Cannot import state: ${twice} is in it twice, from several stores; import one at a time`,
         );
       }
       circuits.set(circuit, record);
@@ -347,8 +345,7 @@ function placeIn(cursor: string | null, stores: number): Place {
     // Refused below.
   }
   const { turn, own, skip, since, missing } = place;
-  const fits = Number.isSafeInteger(turn) && turn! >= 0 && Number.isSafeInteger(skip) &&
-    skip! >= 0 &&
+  const fits = [turn, skip].every((count) => Number.isSafeInteger(count) && count! >= 0) &&
     (own === null || typeof own === "string") && Array.isArray(since) && since.length === stores &&
     Array.isArray(missing);
   return fits

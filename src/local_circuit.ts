@@ -13,7 +13,6 @@ import type {
   Changed,
   CircuitState,
   Driver,
-  ListPage,
   Recorded,
   Shape,
   Snapshot,
@@ -58,34 +57,24 @@ export interface LiveRecord extends Snapshot {
   readonly turn: number;
 }
 
-/** Opens circuits on a store of this process, which always answers. */
-export const LOCAL: CircuitKind = { openerFor: (store) => new LocalOpener(store) };
-
-class LocalOpener implements Opener {
-  readonly failing = false;
-  readonly #store: NamedStore;
-
-  constructor(store: NamedStore) {
-    this.#store = store;
-  }
-
-  open(identity: CircuitIdentity, policy: CircuitPolicyData): Circuit {
-    return new LocalCircuit(identity, policy, this.#store);
-  }
-
+/** The part of an opener that is the same for every store of this process, which always answers. */
+const ANSWERING: Omit<Opener, "open"> = {
+  failing: false,
   // deno-lint-ignore require-await
-  async list(ask: () => Awaitable<ListPage>): Promise<ListPage> {
-    return ask();
-  }
-
-  async flush(circuits: readonly Circuit[]): Promise<void> {
+  list: async (ask) => ask(),
+  check: () => Promise.resolve(),
+  flush: async (circuits) => {
     for (const circuit of circuits) await circuit.flush();
-  }
+  },
+};
 
-  check(): Promise<void> {
-    return Promise.resolve();
-  }
-}
+/** Opens circuits on a store of this process. */
+export const LOCAL: CircuitKind = {
+  openerFor: (store) => ({
+    ...ANSWERING,
+    open: (identity, policy) => new LocalCircuit(identity, policy, store),
+  }),
+};
 
 /** The result of a run of calls. */
 interface Outcomes {
