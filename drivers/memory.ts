@@ -33,7 +33,7 @@ import {
 import { CIRCUITS, type OpeningStore } from "../src/circuit.ts";
 import { type LiveRecord, LOCAL, type LocalDriver } from "../src/local_circuit.ts";
 import { cooldownPassed } from "../src/rules/machine.ts";
-import { check, known, refuse } from "../src/checks.ts";
+import { check, known, mayBeFunction } from "../src/checks.ts";
 import {
   asked,
   clearEvidence,
@@ -96,10 +96,7 @@ class MemoryStore implements LocalDriver, OpeningStore {
     const subject = "memory store";
     known(subject, options, ["maxCircuits", "clock"]);
     this.#max = check(subject, "maxCircuits", options.maxCircuits, 10_000);
-    if (options.clock !== undefined && typeof options.clock !== "function") {
-      refuse(subject, "clock", "a function", options.clock);
-    }
-    this.#clock = options.clock;
+    this.#clock = mayBeFunction(subject, "clock", options.clock);
   }
 
   peek(key: string): LiveRecord | undefined {

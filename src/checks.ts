@@ -50,6 +50,14 @@ export function oneOf<T extends string>(
   return value as T;
 }
 
+/** Returns the value if it is a function, or not given. */
+export function mayBeFunction<T>(subject: string, option: string, value: T): T {
+  if (value !== undefined && typeof value !== "function") {
+    refuse(subject, option, "a function", value);
+  }
+  return value;
+}
+
 /** @throws {RangeError} Always; a TypeError if the value has a type that can never be valid. */
 export function refuse(subject: string, option: string, allowed: string, value: unknown): never {
   const Refusal = typeof value === "number" || typeof value === "string" ? RangeError : TypeError;

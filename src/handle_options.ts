@@ -8,6 +8,7 @@ import {
   check,
   hasBrand,
   MAX_TIMER_MS,
+  mayBeFunction,
   mustBeObject,
   oneOf,
   received,
@@ -40,9 +41,7 @@ export function functionsOf<F>(options: CircuitOptions<F>): HandleFunctions<F> {
       refuse(subject, option, "a list of error classes and predicates", list);
     }
   }
-  if (isFailure !== undefined && !isFunction(isFailure)) {
-    refuse(subject, "isFailure", "a function", isFailure);
-  }
+  mayBeFunction(subject, "isFailure", isFailure);
   checkFallback(subject, options);
   return { ignore, record, isFailure, fallback, fallbackOn };
 }

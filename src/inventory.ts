@@ -5,7 +5,7 @@
  * @module
  */
 
-import { check, known, oneOf, quote, refuse } from "./checks.ts";
+import { check, known, mayBeFunction, oneOf, quote, refuse } from "./checks.ts";
 import type { Circuit } from "./circuit.ts";
 import type {
   CircuitEvent,
@@ -213,10 +213,7 @@ export class Inventory {
   ): Promise<{ imported: number; kept: number }> {
     known("import", options, ["existing", "onProgress"]);
     const existing = oneOf("import", "existing", options.existing, ["replace", "keep"]);
-    const { onProgress } = options;
-    if (onProgress !== undefined && typeof onProgress !== "function") {
-      refuse("import", "onProgress", "a function", onProgress);
-    }
+    const onProgress = mayBeFunction("import", "onProgress", options.onProgress);
     let imported = 0;
     let kept = 0;
     for (const [circuit, record] of this.#destinations(data)) {

@@ -12,6 +12,7 @@ import {
   inLine,
   known,
   MAX_TIMER_MS,
+  mayBeFunction,
   oneOf,
   received,
   refuse,
@@ -182,8 +183,8 @@ export class Registry {
     const stores = record("stores", options.stores) ?? { array: memory() };
     const circuits = record("circuits", options.circuits);
     const strategies = record("strategies", options.strategies);
-    this.clock = optional("clock", options.clock, "function") ?? Date.now;
-    this.background = new Background(optional("waitUntil", options.waitUntil, "function"));
+    this.clock = mayBeFunction(SUBJECT, "clock", options.clock) ?? Date.now;
+    this.background = new Background(mayBeFunction(SUBJECT, "waitUntil", options.waitUntil));
     this.events = new Events((work) => void this.background.background(work));
     this.instance = instanceOf(options.instance);
     this.#strategies = { ...strategies };
@@ -195,8 +196,8 @@ export class Registry {
       instance: this.instance,
       timeoutMs: check(SUBJECT, "storeTimeoutMs", storeTimeoutMs, 500, 1, MAX_TIMER_MS),
       strategies: this.#strategies,
-      random: optional("random", options.random, "function") ?? random,
-      fetch: optional("fetch", options.fetch, "function"),
+      random: mayBeFunction(SUBJECT, "random", options.random) ?? random,
+      fetch: mayBeFunction(SUBJECT, "fetch", options.fetch),
     };
     for (const [name, store] of Object.entries(stores)) {
       const driver = checkedStore(name, store);
@@ -344,12 +345,8 @@ function checkedStore(name: string, store: unknown): OpeningStore {
   const opening = isName(name) ? openingStore(store) : null;
   if (opening !== null) return opening;
   if (isName(name) && isDriver(store)) {
-    throw new TypeError(
-      `Cannot create ${SUBJECT}: ${
-        received(`stores.${name}`)
-      } must be a store, received a driver; ` +
-        `make a store of it with shared(driver) of "@fuse/edge/store"`,
-    );
+    const came = 'a driver; make a store of it with shared(driver) of "@fuse/edge/store"';
+    throw new TypeError(wrong(`create ${SUBJECT}`, `stores.${name}`, "a store", store, came));
   }
   return refuseUnseen(SUBJECT, `stores.${name}`, "a store such as memory() makes", store);
 }
@@ -412,11 +409,6 @@ function instanceOf(instance: string | undefined): string | null {
   return isFit
     ? instance
     : refuse(SUBJECT, "instance", "a text of 1-100 characters on one line", instance);
-}
-
-function optional<T>(option: string, value: T, type: "function"): T {
-  if (value !== undefined && typeof value !== type) refuse(SUBJECT, option, `a ${type}`, value);
-  return value;
 }
 
 function record<T>(option: string, value: T): T {
