@@ -33,7 +33,7 @@ import {
 import { CIRCUITS, type OpeningStore } from "../src/circuit.ts";
 import { type LiveRecord, LOCAL, type LocalDriver } from "../src/local_circuit.ts";
 import { cooldownPassed } from "../src/rules/machine.ts";
-import { check, known, refuse } from "../src/checks.ts";
+import { check, known, mayBeFunction } from "../src/checks.ts";
 import {
   asked,
   clearEvidence,
@@ -96,10 +96,7 @@ class MemoryStore implements LocalDriver, OpeningStore {
     const subject = "memory store";
     known(subject, options, ["maxCircuits", "clock"]);
     this.#max = check(subject, "maxCircuits", options.maxCircuits, 10_000);
-    if (options.clock !== undefined && typeof options.clock !== "function") {
-      refuse(subject, "clock", "a function", options.clock);
-    }
-    this.#clock = options.clock;
+    this.#clock = mayBeFunction(subject, "clock", options.clock);
   }
 
   peek(key: string): LiveRecord | undefined {
@@ -183,8 +180,10 @@ class MemoryStore implements LocalDriver, OpeningStore {
       endLease(entry, tally.lease);
       this.#eviction.freed();
     }
-    remember(entry, tally.id, now, current);
-    if (tally.id !== "") countRequest(entry, now);
+    if (tally.id !== "") {
+      remember(entry, tally.id, now, current);
+      countRequest(entry, now);
+    }
     return { current, snapshot: entry, released, evicted };
   }
 
@@ -385,7 +384,7 @@ class MemoryStore implements LocalDriver, OpeningStore {
   #evict(fresh: Entry, now: number): string[] {
     const evicted: string[] = [];
     while (this.#entries.size > this.#max) {
-      const victim = this.#eviction.victim(fresh, now);
+      const victim = this.#eviction.victim(this.#entries, fresh, now);
       if (victim === null) break;
       this.#drop(victim);
       evicted.push(victim.key);

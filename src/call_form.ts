@@ -122,7 +122,7 @@ function rejecting(error: unknown): Promise<unknown> {
 /** A thenable that rejects. */
 class Rejection {
   // TypeScript's `private`: one of these is made for every rejection.
-  private error: unknown;
+  declare private error: unknown;
   constructor(error: unknown) {
     this.error = error;
   }

@@ -13,8 +13,8 @@ import { passAfter } from "./timeouts.ts";
  */
 export class CallScope {
   // TypeScript's `private`: one of these is made for every call, and `#private` fields cost more.
-  private caller: AbortSignal | undefined;
-  private limited: boolean;
+  declare private caller: AbortSignal | undefined;
+  declare private limited: boolean;
   private controller: AbortController | undefined = undefined;
   private lost: Error | undefined = undefined;
 

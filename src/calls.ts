@@ -162,7 +162,7 @@ export class Calls<F> {
         ? this.#reject(this.#rejected(decision), call)
         : this.#attempt(slot, call, true);
     }
-    this.#pave(decision, call);
+    if (decision.epoch !== "") this.#pave(decision, call);
     return this.#attempt(decision, call);
   }
 
@@ -171,7 +171,7 @@ export class Calls<F> {
     const [circuit, functions] = [this.#circuit, this.#functions];
     const { slowCallMs, settle } = circuit.policy;
     if (
-      grant.epoch === "" || (grant.lease ?? grant.alone) !== null || options !== undefined ||
+      (grant.lease ?? grant.alone) !== null || options !== undefined ||
       functions.isFailure !== undefined || slowCallMs !== undefined || settle === "body"
     ) return;
     const call = { options, form };

@@ -21,7 +21,7 @@ export function check<D extends number | undefined>(
   max: number = Number.MAX_SAFE_INTEGER,
 ): number | D {
   if (value === undefined) return standard;
-  const whole = !/percentage/i.test(option);
+  const whole = !option.toLowerCase().includes("percentage");
   if (
     typeof value !== "number" || !(value >= min && value <= max) ||
     (whole && !Number.isInteger(value))
@@ -48,6 +48,14 @@ export function oneOf<T extends string>(
     refuse(subject, option, `one of ${words.map(quote).join(", ")}`, value);
   }
   return value as T;
+}
+
+/** Returns the value if it is a function, or not given. */
+export function mayBeFunction<T>(subject: string, option: string, value: T): T {
+  if (value !== undefined && typeof value !== "function") {
+    refuse(subject, option, "a function", value);
+  }
+  return value;
 }
 
 /** @throws {RangeError} Always; a TypeError if the value has a type that can never be valid. */
@@ -105,8 +113,9 @@ export function quote(text: string): string {
 }
 
 // Controls, line separators, characters that change the direction of writing, and halves of
-// surrogate pairs.
-const UNFIT = /[\p{Cc}\p{Zl}\p{Zp}\u200e\u200f\u202a-\u202e\u2066-\u2069]|[\ud800-\udfff]/gu;
+// surrogate pairs. In numbers: an engine looks classes such as \p{Cc} up when it loads this module.
+// deno-lint-ignore no-control-regex
+const UNFIT = /[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]/gu;
 
 /** Returns a text on one line, without characters that affect a terminal or a log. */
 export function inLine(text: string): string {

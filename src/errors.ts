@@ -57,18 +57,18 @@ export function isRejection(value: unknown): boolean {
 /** A call was rejected: the circuit is open, half-open with no slot free, forced open, or ramps up. */
 export class CircuitBreakerOpenError extends FuseError {
   /** The identity of the circuit. */
-  readonly circuit: CircuitIdentity;
+  declare readonly circuit: CircuitIdentity;
   /** `OPEN`, or `HALF_OPEN` if all trial slots are taken, or `CLOSED` during a ramp (`rampMs`). */
-  readonly state: CircuitState;
+  declare readonly state: CircuitState;
   /** `forced_open` if an operator rejects all calls. */
-  readonly override: Override | null;
+  declare readonly override: Override | null;
   /**
    * The reason: the strategy that opened it, `trial_failed`, `trials_in_flight` in HALF_OPEN,
    * `ramp` in CLOSED, or the operator's words.
    */
-  readonly reason: string | null;
+  declare readonly reason: string | null;
   /** How long to wait, in ms; at least 1. */
-  readonly retryAfterMs: number;
+  declare readonly retryAfterMs: number;
 
   /** Creates the error. The breaker calls this. `why` is the sentence of `explain()`. */
   constructor(
@@ -119,9 +119,9 @@ export class CircuitBreakerOpenError extends FuseError {
 /** A call took longer than its timeout. It counts as a failure. */
 export class CallTimeoutError extends FuseError {
   /** The identity of the circuit. */
-  readonly circuit: CircuitIdentity;
+  declare readonly circuit: CircuitIdentity;
   /** The limit that the call exceeded, in ms. */
-  readonly timeoutMs: number;
+  declare readonly timeoutMs: number;
 
   /** Creates the error. The breaker calls this. */
   constructor(circuit: CircuitIdentity, timeoutMs: number) {
@@ -140,9 +140,9 @@ export class CallTimeoutError extends FuseError {
  */
 export class BodyTimeoutError extends FuseError {
   /** The identity of the circuit. */
-  readonly circuit: CircuitIdentity;
+  declare readonly circuit: CircuitIdentity;
   /** How long a read waited, in ms: `firstByteTimeoutMs` or `idleTimeoutMs`. */
-  readonly timeoutMs: number;
+  declare readonly timeoutMs: number;
 
   /** Creates the error. The breaker calls this. */
   constructor(circuit: CircuitIdentity, timeoutMs: number, isFirst: boolean) {
@@ -163,9 +163,9 @@ export class BodyTimeoutError extends FuseError {
  */
 export class StoreUnavailableError extends FuseError {
   /** The store's name in `createFuse({ stores })`. */
-  readonly store: string;
+  declare readonly store: string;
   /** The length of the back-off, in ms; at least 1. Operators may ask the store at once. */
-  readonly retryAfterMs: number;
+  declare readonly retryAfterMs: number;
 
   /**
    * Creates the error. The breaker calls this.

@@ -295,7 +295,10 @@ export class Events {
         if (!concerns(filter, event)) continue;
         try {
           const result = listener(seenFrom(filter, event));
-          if (isThenable(result)) this.#hold(this.#settled(type, result));
+          if (isThenable(result)) {
+            const failed = (error: unknown) => this.#failed(type, error);
+            this.#hold(Promise.resolve(result).then(undefined, failed));
+          }
         } catch (error) {
           this.#failed(type, error);
         }
@@ -325,14 +328,6 @@ export class Events {
     // `reportError` would end a Deno process.
     else console.error(`Fuse: "${type}" threw`, error);
   };
-
-  async #settled(type: string, work: PromiseLike<unknown>): Promise<void> {
-    try {
-      await work;
-    } catch (error) {
-      this.#failed(type, error);
-    }
-  }
 
   #failed(type: string, error: unknown): void {
     // A listener for errors that throws does not receive its own error.

@@ -6,7 +6,7 @@
 
 import type { CallScope } from "./call_scope.ts";
 import { hasBrand } from "./checks.ts";
-import type { CircuitBreaker, GuardedFetch } from "./circuit_breaker.ts";
+import type { CallContext, CircuitBreaker, GuardedFetch } from "./circuit_breaker.ts";
 
 /** Sends a request: the global `fetch`, or the one that a Fuse was given. */
 export type Fetch = typeof globalThis.fetch;
@@ -17,10 +17,16 @@ const guarded = new WeakSet<object>();
 /** The last global `fetch` that was not one of those. */
 let platform: Fetch | undefined;
 
+/** The global `fetch` of the last request: looking in `guarded` costs more than comparing. */
+let latest: Fetch | undefined;
+
 /** Returns the global `fetch`, or the function before a guarded one replaced it (rule 20). */
 function globalFetch(): Fetch {
   const { fetch } = globalThis;
-  if (!guarded.has(fetch)) platform = fetch;
+  if (fetch !== latest) {
+    latest = fetch;
+    if (!guarded.has(fetch)) platform = fetch;
+  }
   return platform ?? fetch;
 }
 
@@ -38,17 +44,6 @@ export function beginAsking(): void {
 /** Notes that the store has been asked. */
 export function endAsking(): void {
   asking--;
-}
-
-/** Runs a user's function, whose requests are guarded again. */
-function unlessAsking<T>(send: () => T): T {
-  const outer = asking;
-  asking = 0;
-  try {
-    return send();
-  } finally {
-    asking = outer;
-  }
 }
 
 /** Returns a guarded fetch that may take the place of the global one. */
@@ -86,16 +81,24 @@ export function guardedFetch<F>(
   // As in `fetch` itself, an `init.signal` that is given, even as `null`, replaces the Request's.
   const given = init?.signal === undefined && isRequest(input) ? input : init;
   const caller = given?.signal ?? undefined;
-  const sent = ({ limit: signal }: CallScope) => {
-    if (signal === caller) return init === undefined ? send(input) : send(input, init);
-    // A Request in place of `init` has nothing to spread.
-    if (isRequest(init)) return send(new Request(input, init), { signal: signal! });
-    return send(input, { ...init, signal: signal! });
+  const sent = (context: CallContext) => {
+    const signal = (context as CallScope).limit;
+    // Requests of the user's function are guarded again.
+    const outer = asking;
+    asking = 0;
+    try {
+      if (signal === caller) return init === undefined ? send(input) : send(input, init);
+      if (init === undefined) return send(input, { signal: signal! });
+      // A Request in place of `init` has nothing to spread.
+      if (isRequest(init)) return send(new Request(input, init), { signal: signal! });
+      return send(input, { ...init, signal: signal! });
+    } finally {
+      asking = outer;
+    }
   };
   beginAsking();
   try {
-    const options = caller && { signal: caller };
-    return breaker.call((context) => unlessAsking(() => sent(context as CallScope)), options);
+    return breaker.call(sent, caller && { signal: caller });
   } finally {
     endAsking();
   }
@@ -114,6 +117,19 @@ function mustBeUnused(input: string | URL | Request, init: RequestInit | undefin
   }
 }
 
+/** The scheme and the host of a URL, with the slash after them: whatever follows it is valid. */
+const ORIGIN = /^https?:\/\/[^/?#@\\\s]+\//i;
+
+/** That of the last request, or `""`: parsing a URL takes longer than comparing its beginning. */
+let origin = "";
+
+function canParse(url: string): boolean {
+  if (origin !== "" && url.startsWith(origin)) return true;
+  if (!URL.canParse(url)) return false;
+  origin = ORIGIN.exec(url)?.[0] ?? "";
+  return true;
+}
+
 const USUAL_METHOD = /^(get|head|post|put|patch|delete|options)$/i;
 const BODILESS = /^(get|head)$/i;
 
@@ -124,11 +140,11 @@ const BODILESS = /^(get|head)$/i;
  * @throws {TypeError} The platform's, if it refuses the arguments.
  */
 function mustBeSendable(input: string | URL | Request, init: RequestInit | undefined): void {
-  if (init === undefined && typeof input === "string" && URL.canParse(input)) return;
+  if (init === undefined && typeof input === "string" && canParse(input)) return;
   const { url, method: standard } = isRequest(input) ? input : { url: input, method: "GET" };
   const { method = standard, headers, body } = init ?? {};
   if (headers !== undefined && !hasBrand(headers, "Headers")) new Headers(headers);
-  const isUsual = (url !== input || URL.canParse(url)) && USUAL_METHOD.test(method) &&
+  const isUsual = (url !== input || canParse(String(url))) && USUAL_METHOD.test(method) &&
     (body == null || !(BODILESS.test(method) || hasBrand(body, "ReadableStream")));
   // Without the signal, which would keep this Request alive.
   if (!isUsual) new Request(url, isRequest(init) ? init : { ...init, signal: null });

@@ -406,13 +406,11 @@ class ScopedFuse implements Fuse {
   async check(): Promise<Record<string, StoreCheck>> {
     const checks = this.#inventory.stores().map(async ({ name, opener }) => {
       const begun = performance.now();
-      const since = () => performance.now() - begun;
-      try {
-        await opener.check();
-        return [name, { ok: true, latencyMs: since() }] as const;
-      } catch (error) {
-        return [name, { ok: false, latencyMs: since(), error }] as const;
-      }
+      const result = await opener.check().then(
+        () => ({ ok: true }),
+        (error: unknown) => ({ ok: false, error }),
+      );
+      return [name, { ...result, latencyMs: performance.now() - begun }] as const;
     });
     return Object.fromEntries(await Promise.all(checks));
   }

@@ -8,6 +8,7 @@ import {
   check,
   hasBrand,
   MAX_TIMER_MS,
+  mayBeFunction,
   mustBeObject,
   oneOf,
   received,
@@ -40,9 +41,7 @@ export function functionsOf<F>(options: CircuitOptions<F>): HandleFunctions<F> {
       refuse(subject, option, "a list of error classes and predicates", list);
     }
   }
-  if (isFailure !== undefined && !isFunction(isFailure)) {
-    refuse(subject, "isFailure", "a function", isFailure);
-  }
+  mayBeFunction(subject, "isFailure", isFailure);
   checkFallback(subject, options);
   return { ignore, record, isFailure, fallback, fallbackOn };
 }
@@ -78,11 +77,12 @@ export function endOf(options: OverrideOptions, now: number): number | null {
   if (until !== undefined && forMs !== undefined) {
     throw new TypeError(`Cannot create ${subject}: "until" and "forMs" exclude each other`);
   }
-  if (until !== undefined && !(until instanceof Date && until.getTime() > now)) {
-    const came = until instanceof Date ? String(until) : received(until);
+  if (until !== undefined) {
+    const isDate = until instanceof Date;
+    if (isDate && until.getTime() > now) return until.getTime();
+    const came = isDate ? String(until) : received(until);
     throw new RangeError(wrong(`create ${subject}`, "until", "a Date in the future", until, came));
   }
-  if (until !== undefined) return until.getTime();
   const duration = check(subject, "forMs", forMs, undefined);
   return duration === undefined ? null : Math.min(now + duration, MAX_DATE_MS);
 }
@@ -94,18 +94,18 @@ export function endOf(options: OverrideOptions, now: number): number | null {
  */
 export function actorOf(options: Actor = {}): { reason: string | null; actor: string | null } {
   mustBeObject("action", options);
-  for (const option of ["reason", "actor"] as const) {
-    const value = options[option];
-    if (value !== undefined && (typeof value !== "string" || value.length > 1000)) {
-      const allowed = "a text of at most 1000 characters";
-      throw new TypeError(wrong("act on a circuit", option, allowed, value));
-    }
+  return { reason: wordsOf(options, "reason"), actor: wordsOf(options, "actor") };
+}
+
+function wordsOf(options: Actor, option: keyof Actor): string | null {
+  const words = options[option];
+  if (words === undefined) return null;
+  if (typeof words !== "string" || words.length > 1000) {
+    const allowed = "a text of at most 1000 characters";
+    throw new TypeError(wrong("act on a circuit", option, allowed, words));
   }
   // No store keeps half a surrogate pair, which may stand at the end of a text that was cut.
-  const [reason = null, actor = null] = [options.reason, options.actor].map((words) =>
-    words?.toWellFormed()
-  );
-  return { reason, actor };
+  return words.toWellFormed();
 }
 
 /** @throws {TypeError} If the value is not a function. */

@@ -38,7 +38,7 @@ import {
 import { type FromContext, type HonoContext, requestScope, source } from "./hono/source.ts";
 import { type Fuse, knownOpenCircuits, knownStores } from "./fuse.ts";
 import { type CircuitIdentity, isName, type Scope } from "./key.ts";
-import { known, refuse } from "./checks.ts";
+import { known, mayBeFunction, refuse } from "./checks.ts";
 import type { CircuitPolicy } from "./rules/policy.ts";
 import { prometheus, PROMETHEUS_CONTENT_TYPE } from "./prometheus.ts";
 import type { CircuitSnapshot } from "./rules/snapshot.ts";
@@ -180,11 +180,8 @@ export function circuitBreaker(options: CircuitBreakerMiddlewareOptions): FuseMi
   if (typeof expose !== "boolean") {
     refuse("circuitBreaker()", "expose", "true or false", expose);
   }
-  for (const [option, value] of Object.entries({ isFailure, onOpen })) {
-    if (value !== undefined && typeof value !== "function") {
-      refuse("circuitBreaker()", option, "a function", value);
-    }
-  }
+  mayBeFunction("circuitBreaker()", "isFailure", isFailure);
+  mayBeFunction("circuitBreaker()", "onOpen", onOpen);
   const fuseOf = source("circuitBreaker()", options.fuse);
   // Invalid options are refused here if everything is known.
   if (typeof options.fuse !== "function" && typeof name === "string") {

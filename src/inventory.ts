@@ -5,7 +5,7 @@
  * @module
  */
 
-import { check, known, oneOf, quote, refuse } from "./checks.ts";
+import { check, known, mayBeFunction, oneOf, quote, refuse } from "./checks.ts";
 import type { Circuit } from "./circuit.ts";
 import type {
   CircuitEvent,
@@ -213,10 +213,7 @@ export class Inventory {
   ): Promise<{ imported: number; kept: number }> {
     known("import", options, ["existing", "onProgress"]);
     const existing = oneOf("import", "existing", options.existing, ["replace", "keep"]);
-    const { onProgress } = options;
-    if (onProgress !== undefined && typeof onProgress !== "function") {
-      refuse("import", "onProgress", "a function", onProgress);
-    }
+    const onProgress = mayBeFunction("import", "onProgress", options.onProgress);
     let imported = 0;
     let kept = 0;
     for (const [circuit, record] of this.#destinations(data)) {
@@ -273,11 +270,9 @@ export class Inventory {
         (registry.stores.has(identity.store) ? identity.store : registry.standard);
       const circuit = registry.circuit(registry.store(name), record.key);
       if (circuits.has(circuit)) {
+        const twice = quote(identity.name);
         throw new TypeError(
-          `Cannot import state: ${
-            quote(identity.name)
-          } stands in it twice, from several stores, and would ` +
-            `come into one; import into a view of one store what was exported from one`,
+          `Cannot import state: ${twice} is in it twice, from several stores; import one at a time`,
         );
       }
       circuits.set(circuit, record);
@@ -347,8 +342,7 @@ function placeIn(cursor: string | null, stores: number): Place {
     // Refused below.
   }
   const { turn, own, skip, since, missing } = place;
-  const fits = Number.isSafeInteger(turn) && turn! >= 0 && Number.isSafeInteger(skip) &&
-    skip! >= 0 &&
+  const fits = [turn, skip].every((count) => Number.isSafeInteger(count) && count! >= 0) &&
     (own === null || typeof own === "string") && Array.isArray(since) && since.length === stores &&
     Array.isArray(missing);
   return fits

@@ -6,7 +6,7 @@
 
 import { type Grant, type Known, type Refusal, UNCOUNTED, UNKNOWN } from "./admission.ts";
 import { announceHalfOpened, announceTransition } from "./announce.ts";
-import { Circuit, type CircuitKind, type NamedStore } from "./circuit.ts";
+import { Circuit, type CircuitKind, type NamedStore, type Opener } from "./circuit.ts";
 import type {
   Acquired,
   Awaitable,
@@ -61,17 +61,22 @@ export interface LiveRecord extends Snapshot {
   readonly turn: number;
 }
 
-/** Opens circuits on a store of this process, which always answers. */
+/** The part of an opener that is the same for every store of this process, which always answers. */
+const ANSWERING: Omit<Opener, "open"> = {
+  failing: false,
+  // deno-lint-ignore require-await
+  list: async (ask) => ask(),
+  check: () => Promise.resolve(),
+  flush: async (circuits) => {
+    for (const circuit of circuits) await circuit.flush();
+  },
+};
+
+/** Opens circuits on a store of this process. */
 export const LOCAL: CircuitKind = {
   openerFor: (store) => ({
-    failing: false,
+    ...ANSWERING,
     open: (identity, policy) => new LocalCircuit(identity, policy, store as LocalStore),
-    // deno-lint-ignore require-await
-    list: async (ask) => ask(),
-    check: () => Promise.resolve(),
-    flush: async (circuits) => {
-      for (const circuit of circuits) await circuit.flush();
-    },
   }),
 };
 
@@ -84,6 +89,8 @@ interface Outcomes {
 
 /** The counts of a neutral call. */
 export const NO_OUTCOMES: Outcomes = { successes: 0, failures: 0, slow: 0 };
+
+const ONE_SUCCESS: Outcomes = { ...NO_OUTCOMES, successes: 1 };
 
 /** A circuit on a store of this process: synchronous, always strong, nothing cached. */
 export class LocalCircuit extends Circuit {
@@ -108,10 +115,13 @@ export class LocalCircuit extends Circuit {
   override pass(grant: Grant, at: number): boolean {
     const seen = this.#seen;
     const { policy } = this;
-    if (
-      grant !== this.opened || seen === undefined || this.#rejected > 0 ||
-      !this.store.driver.book(seen, this.#turn, at, policy.shape)
-    ) return false;
+    if (grant !== this.opened || this.#rejected > 0) return false;
+    if (seen === undefined) {
+      // The first outcome of a circuit makes its record.
+      this.#record(grant, ONE_SUCCESS, at, null);
+      return true;
+    }
+    if (!this.store.driver.book(seen, this.#turn, at, policy.shape)) return false;
     if (policy.judgesSuccesses && this.#mayTrip(seen) && tripping(seen, policy) !== null) {
       this.#judge(seen, grant, true, null);
     }

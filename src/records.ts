@@ -203,7 +203,8 @@ export function isolateOf(id: string): string {
 /** Returns `true` for an object with the primitives of a {@linkcode Driver}. */
 export function isDriver(value: unknown): value is Driver {
   const driver = value as Partial<Driver> | null | undefined;
-  return ["read", "record", "acquire", "transition"].every((primitive) =>
-    typeof driver?.[primitive as keyof Driver] === "function"
-  );
+  for (const primitive of ["read", "record", "acquire", "transition"] as const) {
+    if (typeof driver?.[primitive] !== "function") return false;
+  }
+  return true;
 }

@@ -12,6 +12,7 @@ import {
   inLine,
   known,
   MAX_TIMER_MS,
+  mayBeFunction,
   oneOf,
   received,
   refuse,
@@ -46,7 +47,9 @@ import {
   type CircuitPolicyData,
   createPolicy,
   differences,
+  isAnyGiven,
   type OnStoreError,
+  OWN_OPTIONS,
   POLICY_OPTIONS,
   samePolicy,
 } from "./rules/policy.ts";
@@ -158,42 +161,50 @@ export interface Narrowing {
 
 /** The state that a Fuse shares with all views made of it. */
 export class Registry {
-  readonly clock: Clock;
-  readonly events: Events;
-  readonly background: Background;
+  declare readonly clock: Clock;
+  declare readonly events: Events;
+  declare readonly background: Background;
   readonly stores = new Map<string, RegisteredStore>();
   /** Functions that receive each dropped circuit, whose counts go with it. */
   readonly forgetting = new Set<(circuit: Circuit) => void>();
   /** The name of the default store. */
-  readonly standard: string;
+  declare readonly standard: string;
   readonly #strategies: Record<string, Strategy>;
   readonly #configs: [pattern: string, Config][];
   readonly #common: Config;
   readonly #maxCircuits: number;
   /** The name of this isolate, or `null`. */
-  readonly instance: string | null;
-  readonly #fetch: typeof fetch | undefined;
-  readonly #random: () => number;
+  declare readonly instance: string | null;
   /** The policies that were made last. */
   readonly #policies: CircuitPolicyData[] = [];
 
   constructor(options: FuseOptions) {
     known(SUBJECT, options, FUSE_OPTIONS);
     const stores = record("stores", options.stores) ?? { array: memory() };
-    const circuits = record("circuits", options.circuits) ?? {};
-    const strategies = record("strategies", options.strategies) ?? {};
-    this.clock = optional("clock", options.clock, "function") ?? Date.now;
-    this.background = new Background(optional("waitUntil", options.waitUntil, "function"));
+    const circuits = record("circuits", options.circuits);
+    const strategies = record("strategies", options.strategies);
+    this.clock = mayBeFunction(SUBJECT, "clock", options.clock) ?? Date.now;
+    this.background = new Background(mayBeFunction(SUBJECT, "waitUntil", options.waitUntil));
     this.events = new Events((work) => void this.background.background(work));
     this.instance = instanceOf(options.instance);
-    this.#fetch = optional("fetch", options.fetch, "function");
-    this.#random = optional("random", options.random, "function") ?? (() => Math.random());
     this.#strategies = { ...strategies };
     this.#maxCircuits = check(SUBJECT, "maxCircuits", options.maxCircuits, 10_000);
     const { storeTimeoutMs } = options;
-    const timeoutMs = check(SUBJECT, "storeTimeoutMs", storeTimeoutMs, 500, 1, MAX_TIMER_MS);
+    const shared = {
+      clock: this.clock,
+      events: this.events,
+      instance: this.instance,
+      maxCircuits: this.#maxCircuits,
+      timeoutMs: check(SUBJECT, "storeTimeoutMs", storeTimeoutMs, 500, 1, MAX_TIMER_MS),
+      strategies: this.#strategies,
+      random: mayBeFunction(SUBJECT, "random", options.random) ?? random,
+      fetch: mayBeFunction(SUBJECT, "fetch", options.fetch),
+    };
     for (const [name, store] of Object.entries(stores)) {
-      this.stores.set(name, this.#register(name, checkedStore(name, store), timeoutMs));
+      const driver = checkedStore(name, store);
+      const named = { ...shared, name, driver, unsent: new Set<Circuit>() };
+      const opener = driver[CIRCUITS].openerFor(named);
+      this.stores.set(name, { ...named, opener, circuits: new Map() });
     }
     const names = [...this.stores.keys()];
     if (names.length === 0) {
@@ -202,51 +213,31 @@ export class Registry {
       );
     }
     this.standard = oneOf(SUBJECT, "default", options.default, names);
-    for (const [name, strategy] of Object.entries(strategies)) {
-      if (typeof strategy !== "function" || Object.hasOwn(BUILT_IN, name) || !isName(name)) {
-        const allowed = "a function under a name of its own, of 1-255 characters";
-        refuse(SUBJECT, `strategies.${name}`, allowed, strategy);
-      }
-    }
+    if (strategies !== undefined) mustBeStrategies(strategies);
     const { onStoreError } = options;
     this.#common = this.#configure(
       merge({ onStoreError }, record("defaults", options.defaults)),
       "defaults",
     );
-    this.#configs = Object.entries(circuits).map(([pattern, own]): [string, Config] => {
+    this.#configs = circuits === undefined ? [] : this.#configureAll(circuits);
+  }
+
+  /** Returns the configurations by pattern: an exact name before any prefix, a longer prefix first. */
+  #configureAll(circuits: Record<string, CircuitDefaults>): [pattern: string, Config][] {
+    const configs = Object.entries(circuits).map(([pattern, own]): [string, Config] => {
       const option = `circuits.${pattern}`;
       checkPattern(SUBJECT, option, pattern);
       return [pattern, this.#configure(merge(this.#common.options, record(option, own)), option)];
     });
-    // An exact name before any prefix, a longer prefix before a shorter one.
-    const rank = (pattern: string) => pattern.endsWith("*") ? pattern.length : Infinity;
-    this.#configs.sort(([a], [b]) => rank(b) === rank(a) ? 0 : rank(b) - rank(a));
-  }
-
-  #register(name: string, driver: OpeningStore, timeoutMs: number): RegisteredStore {
-    const { clock, events, instance } = this;
-    const [fetch, random] = [this.#fetch, this.#random];
-    const unsent = new Set<Circuit>();
-    const named = {
-      name,
-      driver,
-      clock,
-      events,
-      instance,
-      maxCircuits: this.#maxCircuits,
-      timeoutMs,
-      strategies: this.#strategies,
-      random,
-      fetch,
-      unsent,
-    };
-    return { ...named, opener: driver[CIRCUITS].openerFor(named), circuits: new Map() };
+    const rank = (pattern: string) => pattern.endsWith("*") ? pattern.length : 1e9;
+    return configs.sort(([a], [b]) => rank(b) - rank(a));
   }
 
   #configure(options: CircuitDefaults, option: string): Config {
     known("circuit breaker", options, CIRCUIT_OPTIONS);
     if (options.store !== undefined) this.store(options.store, `, in ${received(option)}`);
-    return { options, policy: this.policy(options), functions: functionsOf(options) };
+    const functions = isAnyGiven(options, HANDLE_OPTIONS) ? functionsOf<never>(options) : {};
+    return { options, policy: this.policy(options), functions };
   }
 
   /** Returns a policy. Equal policies are one object: there may be as many circuits as tenants. */
@@ -282,10 +273,12 @@ export class Registry {
     const parts = { name, context, boundary };
     const key = toKey(parts);
     const merged = options && merge(config.options, options);
-    const functions = merged !== undefined && has(options!, HANDLE_OPTIONS)
+    const functions = merged !== undefined && isAnyGiven(options!, HANDLE_OPTIONS)
       ? functionsOf<F>(merged)
       : config.functions;
-    const policy = options !== undefined && has(options, FIXING) ? this.policy(merged!) : null;
+    const policy = options !== undefined && isAnyGiven(options, OWN_OPTIONS)
+      ? this.policy(merged!)
+      : null;
     const circuit = this.circuit(named, key, parts);
     if (policy !== null) fix(circuit, policy);
     return new Handle<F>(circuit, functions, unit);
@@ -353,12 +346,8 @@ function checkedStore(name: string, store: unknown): OpeningStore {
   const opening = isName(name) ? openingStore(store) : null;
   if (opening !== null) return opening;
   if (isName(name) && isDriver(store)) {
-    throw new TypeError(
-      `Cannot create ${SUBJECT}: ${
-        received(`stores.${name}`)
-      } must be a store, received a driver; ` +
-        `make a store of it with shared(driver) of "@fuse/edge/store"`,
-    );
+    const came = 'a driver; make a store of it with shared(driver) of "@fuse/edge/store"';
+    throw new TypeError(wrong(`create ${SUBJECT}`, `stores.${name}`, "a store", store, came));
   }
   return refuseUnseen(SUBJECT, `stores.${name}`, "a store such as memory() makes", store);
 }
@@ -386,8 +375,6 @@ const FUSE_OPTIONS = [
   "random",
   "fetch",
 ];
-/** The options about the circuit itself, rather than about its store. */
-const FIXING = POLICY_OPTIONS.filter((option) => option !== "store");
 const CIRCUIT_OPTIONS = [...POLICY_OPTIONS, ...HANDLE_OPTIONS];
 
 /** Merges options; later sources take precedence, and `undefined` means "not given". */
@@ -402,6 +389,20 @@ function merge<T extends object>(...sources: (T | undefined)[]): T {
   return merged as T;
 }
 
+/** Looked up for each number: a test may replace it. */
+function random(): number {
+  return Math.random();
+}
+
+function mustBeStrategies(strategies: Record<string, Strategy>): void {
+  for (const [name, strategy] of Object.entries(strategies)) {
+    if (typeof strategy !== "function" || Object.hasOwn(BUILT_IN, name) || !isName(name)) {
+      const allowed = "a function under a name of its own, of 1-255 characters";
+      refuse(SUBJECT, `strategies.${name}`, allowed, strategy);
+    }
+  }
+}
+
 function instanceOf(instance: string | undefined): string | null {
   if (instance === undefined) return null;
   const isFit = typeof instance === "string" && instance !== "" && instance.length <= 100 &&
@@ -411,17 +412,7 @@ function instanceOf(instance: string | undefined): string | null {
     : refuse(SUBJECT, "instance", "a text of 1-100 characters on one line", instance);
 }
 
-function optional<T>(option: string, value: T, type: "function"): T {
-  if (value !== undefined && typeof value !== type) refuse(SUBJECT, option, `a ${type}`, value);
-  return value;
-}
-
 function record<T>(option: string, value: T): T {
   const fits = value === undefined || (typeof value === "object" && value !== null);
   return fits ? value : refuseUnseen(SUBJECT, option, "an object", value);
-}
-
-/** Returns `true` if any of these options is given. */
-function has(options: object, names: readonly string[]): boolean {
-  return names.some((name) => options[name as keyof typeof options] !== undefined);
 }

@@ -195,8 +195,8 @@ const MAX_COUNT = 1e15;
 
 /** An object of an export, whose fields are refused by the path at which they stand there. */
 class Part {
-  readonly fields: Readonly<Record<string, unknown>>;
-  readonly path: string;
+  declare readonly fields: Readonly<Record<string, unknown>>;
+  declare readonly path: string;
 
   constructor(value: unknown, path: string) {
     if (typeof value !== "object" || value === null || Array.isArray(value)) {

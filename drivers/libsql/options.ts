@@ -5,7 +5,7 @@
  */
 
 import { getTableColumns, getTableName } from "drizzle-orm";
-import { check, oneOf, refuse } from "../../src/checks.ts";
+import { check, mayBeFunction, oneOf, refuse } from "../../src/checks.ts";
 import type { CircuitEvent, Clock, EventQuery, Store } from "../../src/contract.ts";
 import {
   type Connect,
@@ -183,9 +183,9 @@ export function configure({ name, connect }: Source, options: TableOptions): Con
   const replica = options.replica === undefined
     ? connection
     : connectionOf(connector(subject, "replica", options.replica), busyTimeoutMs, isOurs);
-  checkFunction(subject, "clock", clock);
+  mayBeFunction(subject, "clock", clock);
   const audits = oneOf(subject, "audit", audit, ["transitions", "calls"]) === "calls";
-  checkFunction(subject, "redact", redact);
+  mayBeFunction(subject, "redact", redact);
   const describe = audits ? (error: unknown) => redacted(redact, error) : undefined;
   return {
     name,
@@ -221,10 +221,4 @@ function namesOf(schema: standard.FuseSchema): ReadonlySet<string> {
       ...Object.values<{ name: string }>(getTableColumns(table)).map(({ name }) => name),
     ]),
   );
-}
-
-function checkFunction(subject: string, option: string, value: unknown): void {
-  if (value !== undefined && typeof value !== "function") {
-    refuse(subject, option, "a function", value);
-  }
 }

@@ -5,7 +5,7 @@
  */
 
 import { type SQL, sql } from "drizzle-orm";
-import { known, refuse } from "../../src/checks.ts";
+import { known, mayBeFunction, refuse } from "../../src/checks.ts";
 import {
   anchorSeal,
   type Digest,
@@ -89,9 +89,7 @@ export async function verifyTrail(
       refuse("verification", option, "a text", value);
     }
   }
-  if (onProgress !== undefined && typeof onProgress !== "function") {
-    refuse("verification", "onProgress", "a function", onProgress);
-  }
+  mayBeFunction("verification", "onProgress", onProgress);
   const reader = new Reader(connection, schema);
   const proof: TrailProof = { ok: true, checked: 0, brokenAt: null, heads: {} };
   const trigger = await brokenTrigger(connection, schema);

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isPlain } from "../../src/records.ts";
 import { asked, type Entry } from "./record.ts";
 
 /**
@@ -17,9 +18,7 @@ export class Eviction {
   readonly #closed = new Set<Entry>();
   /** The least recently used of them at the last search, the least last. */
   #unused: { readonly entry: Entry; readonly used: number }[] = [];
-  /** Circuits that are kept while any other can be evicted. */
-  readonly #kept = new Set<Entry>();
-  /** Those of them whose cooldown had passed at the last search; the longest ago last. */
+  /** The others whose cooldown had passed at the last search; the longest ago last. */
   #passed: Entry[] = [];
   /** The earliest end of a cooldown among the others. */
   #nextPassed = -Infinity;
@@ -40,7 +39,8 @@ export class Eviction {
   /** Its state or its override has changed. */
   moved(entry: Entry): void {
     this.use(entry);
-    this.#rank(entry, entry.state === "CLOSED" && entry.override === null);
+    if (isPlain(entry)) this.#closed.add(entry);
+    else this.#closed.delete(entry);
     this.#expect(entry);
   }
 
@@ -52,13 +52,12 @@ export class Eviction {
   /** A record is gone. */
   delete(entry: Entry): void {
     this.#closed.delete(entry);
-    this.#kept.delete(entry);
   }
 
-  /** The circuit to evict to make room, or `null` if none can be evicted. */
-  victim(fresh: Entry, now: number): Entry | null {
-    this.#relist(now);
-    return this.#leastUsed(fresh) ?? this.#longestPassed(now);
+  /** The circuit among `all` to evict to make room, or `null` if none can be evicted. */
+  victim(all: ReadonlyMap<string, Entry>, fresh: Entry, now: number): Entry | null {
+    this.#relist(all, now);
+    return this.#leastUsed(fresh) ?? this.#longestPassed(all, now);
   }
 
   /**
@@ -81,15 +80,16 @@ export class Eviction {
   }
 
   /** Returns the open circuit whose cooldown passed longest ago. */
-  #longestPassed(now: number): Entry | null {
+  #longestPassed(all: ReadonlyMap<string, Entry>, now: number): Entry | null {
     let entry = this.#passed.pop();
-    while (entry !== undefined && !(this.#kept.has(entry) && mayGoAt(entry, now) <= now)) {
+    while (entry !== undefined && (isPlain(entry) || mayGoAt(entry, now) > now)) {
       entry = this.#passed.pop();
     }
     if (entry === undefined && now >= this.#nextPassed) {
       // Searched for all at once: cooldowns that pass later come after these.
       this.#nextPassed = Infinity;
-      for (const entry of this.#kept) {
+      for (const entry of all.values()) {
+        if (this.#closed.has(entry)) continue;
         const at = mayGoAt(entry, now);
         if (at <= now) this.#passed.push(entry);
         else this.#nextPassed = Math.min(this.#nextPassed, at);
@@ -101,24 +101,18 @@ export class Eviction {
   }
 
   /** An expired override keeps no closed circuit, though no write has followed. */
-  #relist(now: number): void {
+  #relist(all: ReadonlyMap<string, Entry>, now: number): void {
     if (now < this.#overrideEnds) return;
     this.#overrideEnds = Infinity;
-    for (const entry of this.#kept) {
-      if (entry.state === "CLOSED" && !isOverridden(entry, now)) {
-        this.#rank(entry, true);
-      } else this.#expect(entry);
+    for (const entry of all.values()) {
+      if (entry.state === "CLOSED" && !isOverridden(entry, now)) this.#closed.add(entry);
+      else this.#expect(entry);
     }
   }
 
   #expect({ override, openUntil }: Entry): void {
     this.#overrideEnds = Math.min(this.#overrideEnds, override?.until ?? Infinity);
     this.#nextPassed = Math.min(this.#nextPassed, openUntil ?? Infinity);
-  }
-
-  #rank(entry: Entry, evictable: boolean): void {
-    (evictable ? this.#kept : this.#closed).delete(entry);
-    (evictable ? this.#closed : this.#kept).add(entry);
   }
 }
 

@@ -24,11 +24,11 @@ import { segmentMs } from "../../src/rules/window.ts";
  */
 export class Entry implements LiveRecord {
   state: CircuitState = "CLOSED";
-  epoch: string;
+  declare epoch: string;
   generation = 1;
   /** See `LiveRecord`. */
   turn = 0;
-  began: number;
+  declare began: number;
   reason = "";
   openedAt: number | null = null;
   openUntil: number | null = null;
@@ -45,11 +45,11 @@ export class Entry implements LiveRecord {
   // allocation.
   now = NaN;
 
-  readonly key: string;
+  declare readonly key: string;
   /** Counts the records of the store: cursors of lists. */
   number = 0;
   /** The windows of the last request. */
-  shape: Shape;
+  declare shape: Shape;
   /**
    * When the last success and failure ended, or `NaN`. Only numbers, because they change with every
    * call.

@@ -5,6 +5,7 @@
  */
 
 import { inLine } from "../checks.ts";
+import { DECIDING } from "../rules/fingerprint.ts";
 import type { CircuitSnapshot } from "../rules/snapshot.ts";
 import { many, spanText } from "./words.ts";
 
@@ -14,20 +15,10 @@ export interface Gauge {
   readonly limit: string;
 }
 
-/** The defaults of the options that decide when a circuit opens. */
-const DEFAULTS = {
-  strategy: "consecutive_failures",
-  failureThreshold: 5,
-  minimumThroughput: 10,
-  percentageThreshold: 50,
-  windowMs: 120_000,
-  windowSize: 100,
-};
-
 /** Returns the counts that decide, each with its limit. */
 export function gaugesOf(circuit: CircuitSnapshot): Gauge[] {
   const recorded = circuit.policy;
-  const policy = { ...DEFAULTS, ...recorded };
+  const policy = { ...DECIDING, ...recorded };
   const { consecutiveFailures, window, failureRate } = circuit.metrics;
   const strategies = String(policy.strategy).split(",");
   const known = recorded !== null;
@@ -53,7 +44,7 @@ export function gaugesOf(circuit: CircuitSnapshot): Gauge[] {
 }
 
 /** The calls that a share refers to, by strategy. */
-const SHARES: Readonly<Record<string, (policy: typeof DEFAULTS) => string>> = {
+const SHARES: Readonly<Record<string, (policy: typeof DECIDING) => string>> = {
   percentage_failures: () => "since it closed",
   rolling_window: ({ windowMs }) => `in ${spanText(windowMs)}`,
   slow_calls: ({ windowMs }) => `slow in ${spanText(windowMs)}`,

@@ -6,12 +6,12 @@
  */
 
 import type { PolicyRecord } from "../contract.ts";
-import { FINGERPRINTED } from "./fingerprint.ts";
+import { DECIDING } from "./fingerprint.ts";
 import { type CircuitPolicyData, createPolicy, POLICY_OPTIONS } from "./policy.ts";
 import { BUILT_IN, type Strategy } from "./strategies.ts";
 
 /** The options that decide nothing: an isolate keeps its own, whatever a record says. */
-const OWN = POLICY_OPTIONS.filter((option) => !FINGERPRINTED.some((decides) => decides === option));
+const OWN = POLICY_OPTIONS.filter((option) => !Object.hasOwn(DECIDING, option));
 
 /**
  * Returns the policy of a record. A policy with a function, or with a strategy that is not

@@ -16,7 +16,7 @@ import {
 } from "./strategies.ts";
 import { check, MAX_TIMER_MS, oneOf, refuse } from "../checks.ts";
 import type { PolicyRecord, Shape } from "../contract.ts";
-import { FINGERPRINTED, fingerprintOf } from "./fingerprint.ts";
+import { DECIDING, fingerprintOf } from "./fingerprint.ts";
 
 /**
  * Returns how long a circuit stays open, in ms, by how often it went HALF_OPEN → OPEN since it last
@@ -259,7 +259,7 @@ export interface CircuitPolicyData extends Policy {
   readonly slowFails: boolean;
   readonly shape: Shape;
   /**
-   * Two characters for each of {@linkcode FINGERPRINTED}, so that a difference can be named; `""`
+   * Two characters for each of {@linkcode DECIDING}, so that a difference can be named; `""`
    * if none of them was given: the policy is then that of the circuit's record.
    */
   readonly hash: string;
@@ -269,57 +269,47 @@ export interface CircuitPolicyData extends Policy {
   readonly silent?: boolean;
 }
 
-type NumberOption = Exclude<
-  keyof CircuitPolicy,
-  "store" | "onStoreError" | "strategy" | "cooldownMs" | "consistency" | "settle"
->;
+/** The options that are numbers, or words. */
+type Given = Pick<CircuitPolicyData, Exclude<keyof CircuitPolicy, "store">>;
 
-/** Default, least, greatest (or the greatest safe integer). Percentages need not be whole. */
-const NUMBERS: Readonly<
-  Record<NumberOption, readonly [standard: number | undefined, min?: number, max?: number]>
-> = {
-  failureThreshold: [5],
-  successThreshold: [2],
-  // Beyond the range of a Date, times are no longer exact.
-  maxCooldownMs: [600_000, 1, 8.64e15],
-  windowMs: [120_000],
-  windowSize: [100, 1, 10_000],
-  minimumThroughput: [10],
-  percentageThreshold: [50, 1, 100],
-  slowCallMs: [undefined],
-  callTimeoutMs: [undefined, 1, MAX_TIMER_MS],
-  abandonedAfterMs: [undefined],
-  idleTimeoutMs: [undefined, 1, MAX_TIMER_MS],
-  firstByteTimeoutMs: [undefined, 1, MAX_TIMER_MS],
-  rampMs: [undefined],
-  rampFromPercentage: [10, 1, 100],
-  halfOpenFailureThreshold: [1],
-  halfOpenMaxConcurrent: [1],
-  halfOpenLeaseMs: [30_000],
-  revalidateMs: [1000, 0],
-  maxStalenessMs: [10_000, 0],
-  flushSize: [50],
-  flushIntervalMs: [1000, 0],
-  maxRequestsPerSecond: [1000],
+/** The options about the circuit itself, rather than about its store, with their defaults. */
+const STANDARD: Given = {
+  ...DECIDING,
+  onStoreError: "local",
+  consistency: "eventual",
+  revalidateMs: 1000,
+  maxStalenessMs: 10_000,
+  flushSize: 50,
+  flushIntervalMs: 1000,
+  maxRequestsPerSecond: 1000,
 };
 
-/** The option names that are data. */
-export const POLICY_OPTIONS: readonly string[] = [
-  "store",
-  "onStoreError",
-  "strategy",
-  "cooldownMs",
-  "consistency",
-  "settle",
-  ...Object.keys(NUMBERS),
-];
+/** The words of an option, or the bounds of a number that may not be just any positive integer. */
+const ALLOWED: Readonly<
+  Partial<Record<keyof Given, readonly string[] | readonly [min: number, max?: number]>>
+> = {
+  onStoreError: ["local", "allow", "reject"],
+  consistency: ["eventual", "strong"],
+  settle: ["headers", "body"],
+  cooldownMs: [0],
+  // Beyond the range of a Date, times are no longer exact.
+  maxCooldownMs: [1, 8.64e15],
+  windowSize: [1, 10_000],
+  percentageThreshold: [1, 100],
+  callTimeoutMs: [1, MAX_TIMER_MS],
+  idleTimeoutMs: [1, MAX_TIMER_MS],
+  firstByteTimeoutMs: [1, MAX_TIMER_MS],
+  rampFromPercentage: [1, 100],
+  revalidateMs: [0],
+  maxStalenessMs: [0],
+  flushIntervalMs: [0],
+};
 
-/** The defaults of the other data options. */
-const STANDARD = {
-  strategy: ["consecutive_failures"],
-  cooldownMs: [60_000],
-  settle: ["headers"],
-} as const;
+/** The names of the options about the circuit itself. */
+export const OWN_OPTIONS: readonly string[] = Object.keys(STANDARD);
+
+/** The option names that are data. */
+export const POLICY_OPTIONS: readonly string[] = ["store", ...OWN_OPTIONS];
 
 const SUBJECT = "circuit breaker";
 
@@ -333,97 +323,117 @@ export function createPolicy(
   strategies: Readonly<Record<string, Strategy>>,
   report: (type: string, error: unknown) => void,
 ): CircuitPolicyData {
-  const numbers = {} as { -readonly [K in NumberOption]: CircuitPolicyData[K] };
-  for (const option in NUMBERS) {
-    const name = option as NumberOption;
-    const [standard, min, max] = NUMBERS[name];
-    numbers[name] = check(SUBJECT, name, options[name], standard, min, max) as number;
+  // A copy of all of them, because adding one after another takes longer than all the rest.
+  const data = { ...STANDARD };
+  let decides = false;
+  for (const option in options) {
+    const value = options[option as keyof Given];
+    if (value === undefined || !Object.hasOwn(STANDARD, option)) continue;
+    decides ||= Object.hasOwn(DECIDING, option);
+    take(data, option as keyof Given, value);
   }
-  const { maxCooldownMs } = numbers;
-  const cooldownMs = typeof options.cooldownMs === "function"
-    ? options.cooldownMs
-    : check(SUBJECT, "cooldownMs", options.cooldownMs, Math.min(60_000, maxCooldownMs), 0);
-  if (typeof cooldownMs === "number" && cooldownMs > maxCooldownMs) {
-    refuse(SUBJECT, "cooldownMs", `at most "maxCooldownMs", ${maxCooldownMs}`, cooldownMs);
-  }
-  if (numbers.callTimeoutMs! > numbers.halfOpenLeaseMs) {
-    refuse(
-      SUBJECT,
-      "callTimeoutMs",
-      `at most "halfOpenLeaseMs", ${numbers.halfOpenLeaseMs}`,
-      numbers.callTimeoutMs,
-    );
-  }
+  const { maxCooldownMs, windowMs, windowSize } = data;
+  if (options.cooldownMs === undefined) data.cooldownMs = Math.min(60_000, maxCooldownMs);
+  const { cooldownMs } = data;
   const rules = resolve(options.strategy, strategies, report);
-  const names = rules.map((rule) => rule.name);
+  const names: string[] = [];
+  const ids: string[] = [];
+  let judgesSuccesses = false;
+  let opensOnAnything = false;
+  for (const { name, id, of } of rules) {
+    names.push(name);
+    ids.push(id);
+    // A success ends every run of failures.
+    judgesSuccesses ||= of !== BUILT_IN.consecutive_failures;
+    opensOnAnything ||= of !== BUILT_IN[id as StrategyName];
+  }
+  data.strategy = ids.join();
   const countWindow = names.includes("count_window");
   const slowFails = names.includes("slow_calls");
-  if (countWindow && numbers.minimumThroughput > numbers.windowSize) {
-    refuse(
-      SUBJECT,
-      "minimumThroughput",
-      `at most "windowSize", ${numbers.windowSize}, for count_window`,
-      numbers.minimumThroughput,
-    );
-  }
-  if (slowFails && numbers.slowCallMs === undefined) {
+  mustNotExceed(data, "cooldownMs", "maxCooldownMs");
+  mustNotExceed(data, "callTimeoutMs", "halfOpenLeaseMs");
+  if (countWindow) mustNotExceed(data, "minimumThroughput", "windowSize", ", for count_window");
+  if (slowFails && data.slowCallMs === undefined) {
     refuse(SUBJECT, "slowCallMs", `a positive integer for slow_calls`, undefined);
   }
-  const settle = oneOf(SUBJECT, "settle", options.settle, ["headers", "body"]);
-  const data = { ...numbers, strategy: rules.map((rule) => rule.id).join(), cooldownMs, settle };
   return {
     ...data,
     baseCooldownMs: typeof cooldownMs === "number" ? cooldownMs : Math.min(60_000, maxCooldownMs),
-    consistency: oneOf(SUBJECT, "consistency", options.consistency, ["eventual", "strong"]),
-    onStoreError: oneOf(SUBJECT, "onStoreError", options.onStoreError, [
-      "local",
-      "allow",
-      "reject",
-    ]),
     rules,
-    opensOnAnything: rules.some(({ of }) => !Object.values<unknown>(BUILT_IN).includes(of)),
-    // A success ends every run of failures.
-    judgesSuccesses: rules.some(({ of }) => of !== BUILT_IN.consecutive_failures),
+    opensOnAnything,
+    judgesSuccesses,
     slowFails,
-    shape: { windowMs: numbers.windowMs, windowSize: countWindow ? numbers.windowSize : 0 },
-    hash: FINGERPRINTED.some((option) => options[option] !== undefined) ? fingerprintOf(data) : "",
-    recorded: recordedOf({ ...data, strategy: names.join() }),
+    shape: { windowMs, windowSize: countWindow ? windowSize : 0 },
+    hash: decides ? fingerprintOf(data) : "",
+    recorded: decides ? recordedOf({ ...data, strategy: names.join() }) : {},
   };
 }
 
-function recordedOf(data: Readonly<Record<string, unknown>>): PolicyRecord {
+/** Checks an option that is given, and takes it over. */
+function take(data: Record<keyof Given, unknown>, option: keyof Given, value: unknown): void {
+  // Which strategies there are is decided elsewhere.
+  if (option === "strategy") return;
+  const allowed: readonly unknown[] = ALLOWED[option] ?? [];
+  if (typeof allowed[0] === "string") {
+    data[option] = oneOf(SUBJECT, option, value, allowed as string[]);
+  } else if (option === "cooldownMs" && typeof value === "function") data[option] = value;
+  else data[option] = check(SUBJECT, option, value, undefined, ...allowed as [number?, number?]);
+}
+
+function mustNotExceed(
+  data: Given,
+  option: keyof Given,
+  limit: keyof Given,
+  condition = "",
+): void {
+  const [value, most] = [data[option], data[limit]];
+  if (value! > most!) {
+    refuse(SUBJECT, option, `at most "${limit}", ${most}${condition}`, value);
+  }
+}
+
+/** Returns `true` if any of these options is given. */
+export function isAnyGiven(options: object, names: readonly string[]): boolean {
+  for (const name of names) {
+    if (options[name as keyof typeof options] !== undefined) return true;
+  }
+  return false;
+}
+
+function recordedOf(data: Given): PolicyRecord {
   const recorded: Record<string, number | string | null> = {};
-  for (const option of FINGERPRINTED) {
+  for (const name in DECIDING) {
+    const option = name as keyof typeof DECIDING;
     const value = data[option];
-    const [standard] = NUMBERS[option as NumberOption] ?? STANDARD[option as keyof typeof STANDARD];
-    if (value === standard) continue;
-    recorded[option] = typeof value === "function" ? value.name || null : value as number;
+    if (value === DECIDING[option]) continue;
+    recorded[option] = typeof value === "function" ? value.name || null : value as string | number;
   }
   return recorded;
 }
 
 function resolve(
-  option: CircuitPolicy["strategy"],
+  option: CircuitPolicy["strategy"] = "consecutive_failures",
   strategies: Readonly<Record<string, Strategy>>,
   report: (type: string, error: unknown) => void,
 ): Rule[] {
-  const list = Array.isArray(option)
-    ? option
-    : [option === undefined ? "consecutive_failures" : option];
+  const list = Array.isArray(option) ? option : [option];
   if (list.length === 0) refuse(SUBJECT, "strategy", "a strategy or a list of them", list);
-  return list.map((one: StrategyOption): Rule => {
-    if (typeof one === "function") return customRule(nameOf(one), "custom", one, report);
+  const rules: Rule[] = [];
+  for (const one of list as readonly StrategyOption[]) {
     // Not a value that merely converts to a name, such as a list of one.
-    if (typeof one === "string") {
-      if (Object.hasOwn(strategies, one)) return customRule(one, one, strategies[one]!, report);
-      if (Object.hasOwn(BUILT_IN, one)) {
-        const opens = BUILT_IN[one as StrategyName];
-        return { name: one, id: one, of: opens, opens };
-      }
+    const name = typeof one === "string" ? one : "";
+    if (typeof one === "function") rules.push(customRule(nameOf(one), "custom", one, report));
+    else if (Object.hasOwn(strategies, name)) {
+      rules.push(customRule(name, name, strategies[name]!, report));
+    } else if (Object.hasOwn(BUILT_IN, name)) {
+      const opens = BUILT_IN[name as StrategyName];
+      rules.push({ name, id: name, of: opens, opens });
+    } else {
+      const known = [...Object.keys(BUILT_IN), ...Object.keys(strategies)].join(", ");
+      refuse(SUBJECT, "strategy", `a function or one of ${known}`, one);
     }
-    const known = [...Object.keys(BUILT_IN), ...Object.keys(strategies)].join(", ");
-    return refuse(SUBJECT, "strategy", `a function or one of ${known}`, one);
-  });
+  }
+  return rules;
 }
 
 /** Returns a function's name if that is a text: code may have set it to anything. */

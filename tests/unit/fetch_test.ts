@@ -373,3 +373,49 @@ for (const invalid of ["", "no url", "http://", "/relative", "http://a b/"]) {
     await assertRejects(() => breakerOf().fetch(invalid), TypeError);
   });
 }
+
+const HOSTS = [
+  "http://h",
+  "https://h",
+  "HTTP://h",
+  "http://h:80",
+  "http://a@h",
+  "http:///h",
+  " http://h",
+];
+const ENDS = [
+  ...[
+    "",
+    "/",
+    "/x",
+    "?q",
+    "#f",
+    ":99999/",
+    ":80:80/",
+    "%/",
+    " /",
+    "^/",
+    "\\@a b/",
+    "/\ud800 ^|\t%",
+    "//a b",
+  ],
+  ...["/http://a b/", ".x/", "@a b/", "\t/x"],
+];
+
+Deno.test("CircuitBreaker.fetch() refuses the same URLs as fetch does, whichever it sent before", async () => {
+  const { fetch } = globalThis;
+  globalThis.fetch = () => Promise.resolve(new Response());
+  try {
+    const breaker = breakerOf();
+    const urls = HOSTS.flatMap((host) => ENDS.map((end) => host + end));
+    for (const before of urls.filter((url) => URL.canParse(url))) {
+      for (const url of urls) {
+        await breaker.fetch(before);
+        const sent = await breaker.fetch(url).then(() => true, () => false);
+        assertEquals(sent, URL.canParse(url), `${JSON.stringify(url)} after ${before}`);
+      }
+    }
+  } finally {
+    globalThis.fetch = fetch;
+  }
+});

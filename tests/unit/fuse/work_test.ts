@@ -122,7 +122,7 @@ Deno.test("importState() refuses data that would merge two circuits, and imports
   await from.make("b").tryCall(down);
   const state = await from.exportState();
   const fuse = createFuse();
-  await assertRejects(() => fuse.importState(state), TypeError, `"a" stands in it twice`);
+  await assertRejects(() => fuse.importState(state), TypeError, `"a" is in it twice`);
   assertEquals(await names(fuse), []);
   assertEquals(await createFuse({ stores: { one: memory(), two: memory() } }).importState(state), {
     imported: 3,
