@@ -40,6 +40,19 @@ export interface OutboxRequest {
   readonly outbox?: "keep" | "hand" | undefined;
 }
 
+/** Asks for the Snapshot of a circuit. */
+export interface ReadRequest extends OutboxRequest {
+  /** How to measure the Snapshot. */
+  readonly shape: Shape;
+  /** The caller's clock, in ms, for a store without a clock of its own. */
+  readonly at: number;
+  /**
+   * The ids of tallies that the caller has sent and whose answers it does not have, at most 64. The
+   * Snapshot names those that it contains, so that the caller does not add them again. By default, none.
+   */
+  readonly unconfirmed?: readonly string[] | undefined;
+}
+
 /** The fields of every request that changes something. */
 export interface StoreRequest extends OutboxRequest {
   /**
@@ -249,10 +262,7 @@ export interface Driver {
   /** The store's traits. */
   readonly traits: StoreTraits;
   /** Returns the Snapshot, aged to the store's clock. Writes nothing, creates nothing. */
-  read(
-    key: string,
-    request: OutboxRequest & { readonly shape: Shape; readonly at: number },
-  ): Awaitable<Snapshot>;
+  read(key: string, request: ReadRequest): Awaitable<Snapshot>;
   /**
    * Adds a tally to lifetime totals and, if its generation is current, to run, windows
    * and half-open counts (booked at `now - ageMs`), and ends the lease it names. A generation is

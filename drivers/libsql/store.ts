@@ -15,10 +15,10 @@ import type {
   ListPage,
   ListRequest,
   OverrideRequest,
+  ReadRequest,
   Recorded,
   RemoveRequest,
   RestoreRequest,
-  Shape,
   Snapshot,
   SpoiltCircuit,
   StoreRequest,
@@ -29,7 +29,7 @@ import { CIRCUITS, type OpeningStore } from "../../src/circuit.ts";
 import { type KeepsTrails, TRAILS, type Trails } from "../../src/cursors.ts";
 import { SHARED } from "../../src/shared/kind.ts";
 import { eventsOf } from "../../src/history.ts";
-import { absentSnapshot, admissionOf } from "../../src/records.ts";
+import { absentSnapshot, admissionOf, withHeld } from "../../src/records.ts";
 import { isNonsense } from "../../src/rules/stored_fields.ts";
 import { segmentMs } from "../../src/rules/window.ts";
 import { hasExpired, heard, isDue, type Known, timeOf } from "./answers.ts";
@@ -82,11 +82,10 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender,
     if (configuration.describe !== undefined) this.describe = configuration.describe;
   }
 
-  async read(
-    key: string,
-    { shape }: { readonly shape: Shape; readonly at: number },
-  ): Promise<Snapshot> {
-    return snapshotOf(await this.#requests.read(key), shape);
+  async read(key: string, request: ReadRequest): Promise<Snapshot> {
+    const row = await this.#requests.read(key, request.unconfirmed);
+    const held = new Set(row.held as string[] | undefined);
+    return withHeld(snapshotOf(row, request.shape), request, (id) => held.has(id));
   }
 
   async record(key: string, tally: Tally): Promise<Recorded> {

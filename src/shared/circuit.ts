@@ -18,13 +18,8 @@ import { Asks, MOST_COLD, turnToAsk } from "./asks.ts";
 import { within } from "./deadline.ts";
 import { scopeOf } from "./guard.ts";
 import { outcomeOf, type Outcomes } from "./outcomes.ts";
-import {
-  GIVE_UP_MS,
-  MOST_REFUSALS,
-  PendingTallies,
-  type PendingTally,
-  tallyOf,
-} from "./pending.ts";
+import { GIVE_UP_MS, MOST_REFUSALS, PendingTallies, type PendingTally } from "./pending.ts";
+import { noteSent, tallyOf } from "./sent.ts";
 import { joinSuccess, type Sending, sendInOrder, wantsSending } from "./sending.ts";
 import { slowed } from "./pace.ts";
 import type { Delivery, Place } from "./trips.ts";
@@ -276,7 +271,7 @@ export class SharedCircuit extends AskingCircuit {
   override peek(): Known {
     const now = this.store.clock();
     const held = this.view.current(now);
-    const laid = this.lay(held ?? absentSnapshot(now));
+    const laid = this.#pending.lay(held ?? absentSnapshot(now), this.view.learntAs);
     if (this.standIn.decides(now)) {
       const { snapshot, ...known } = this.standIn.peek();
       return { snapshot: { ...snapshot, totals: laid.totals }, ...known, remark: ALONE };
@@ -289,11 +284,11 @@ export class SharedCircuit extends AskingCircuit {
   }
 
   override lay(snapshot: Snapshot): Snapshot {
-    return this.#pending.lay(snapshot);
+    return this.#pending.lay(snapshot, Infinity);
   }
 
   override async look(): Promise<Known> {
-    await this.read();
+    await this.read(this.#pending.unconfirmed(this.store.clock()));
     return this.peek();
   }
 
@@ -380,7 +375,7 @@ export class SharedCircuit extends AskingCircuit {
         ...{ operation: "record", kind: "writes", circuit: this, always },
         send: () => {
           const at = this.store.clock();
-          tally.sentAt ??= at;
+          noteSent(tally, at, asked);
           this.wrote = true;
           const told = { ...tallyOf(tally, at), ...this.measured(tally, at) };
           return this.driver.record(this.identity.key, told);

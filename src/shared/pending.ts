@@ -6,7 +6,7 @@
  */
 
 import { overlay } from "../rules/snapshot.ts";
-import type { Snapshot, Tally } from "../contract.ts";
+import type { Snapshot } from "../contract.ts";
 import { type Admission, isLate, isSame, newId, TOTALS_ONLY } from "../records.ts";
 import type { Outcomes } from "./outcomes.ts";
 
@@ -37,6 +37,11 @@ export interface PendingTally extends Outcomes {
   failedAt: number;
   /** When it was first sent, in ms; `null` before that; `-Infinity` if the clock has gone back since. */
   sentAt: number | null;
+  /**
+   * Snapshots from this number on may contain it: when it was first sent or, if one named later did not
+   * contain it, the number of that. `Infinity` before it is sent; negative once one contained it.
+   */
+  from: number;
   /** Until when an answer may come, in ms. */
   busyUntil: number;
   /** `true` once this isolate's stand-in has counted it. */
@@ -49,6 +54,9 @@ export interface PendingTally extends Outcomes {
 
 /** The time after which a tally without an answer is given up, in ms: stores forget its id after twice as long. */
 export const GIVE_UP_MS = 30_000;
+
+/** How many tallies a read names at most. */
+const MOST_NAMED = 64;
 
 /** After how many refusals a tally is given up, if the store takes others. */
 export const MOST_REFUSALS = 3;
@@ -260,12 +268,25 @@ export class PendingTallies {
     return this.#gathering === null ? this.#waiting : [...this.#waiting, this.#gathering];
   }
 
-  /** Returns the Snapshot with all pending tallies added, or those under way. */
-  lay(snapshot: Snapshot, which: "all" | "under way" = "all"): Snapshot {
+  /**
+   * Returns the Snapshot with the pending tallies added that it does not contain.
+   *
+   * @param learntAs The number of the Snapshot: tallies that it may contain are left out. 0 for all
+   * that are not known to be in the store.
+   */
+  lay(snapshot: Snapshot, learntAs: number, which: "all" | "under way" = "all"): Snapshot {
     for (const tally of [...this.#busy ?? [], ...which === "all" ? this.unsent : NONE]) {
+      if (tally.from < learntAs) continue;
       snapshot = overlay(snapshot, { ...tally, current: !isLate(tally, snapshot) });
     }
     return snapshot;
+  }
+
+  /** Returns the tallies that the store may have, and remembers if it has. */
+  unconfirmed(now: number): readonly PendingTally[] {
+    return [...this.#busy ?? [], ...this.#waiting].filter(({ from, sentAt }) =>
+      from >= 0 && sentAt !== null && now - sentAt <= GIVE_UP_MS
+    ).slice(0, MOST_NAMED);
   }
 
   /**
@@ -347,6 +368,7 @@ export class PendingTallies {
       lastAt: now,
       failedAt: now,
       sentAt: null,
+      from: Infinity,
       busyUntil: 0,
       absorbed,
       refusals: 0,
@@ -391,20 +413,6 @@ function detail(tally: PendingTally, { failures, slow, text = null }: Outcomes):
   const place = failures > 0 ? tally.failures : tally.successes;
   if (slow > 0 && places.length < MAX_DETAILS) places.push(place);
   if (failures > 0 && place === errors.length && place < MAX_DETAILS) errors.push(text);
-}
-
-/** Returns a pending tally as it is sent. */
-export function tallyOf(pending: PendingTally, at: number): Omit<Tally, "shape" | "policyHash"> {
-  const { id, epoch, generation, began, lastAt } = pending;
-  const { successes, failures, rejected, slow, lease } = pending;
-  const ageMs = Math.max(0, at - lastAt);
-  const first = failures > 1 ? { firstFailureAgeMs: Math.max(0, at - pending.failedAt) } : null;
-  const counts = { successes, failures, rejected, slow, ageMs, ...first, lease };
-  const tally = { id, at, epoch, generation, began, ...counts };
-  if (pending.details === null) return tally;
-  const { slowSuccesses, slowFailures, errors } = pending.details;
-  const slowCalls = [...slowSuccesses, ...slowFailures.map((place) => successes + place)];
-  return { ...tally, slowCalls, errors };
 }
 
 /**

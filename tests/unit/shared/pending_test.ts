@@ -1,12 +1,8 @@
 import { assert, assertEquals, assertNotEquals, assertStrictEquals } from "@std/assert";
 import fc from "fast-check";
 import { isLate } from "../../../src/records.ts";
-import {
-  isUnderWay,
-  PendingTallies,
-  type PendingTally,
-  tallyOf,
-} from "../../../src/shared/pending.ts";
+import { isUnderWay, PendingTallies, type PendingTally } from "../../../src/shared/pending.ts";
+import { tallyOf } from "../../../src/shared/sent.ts";
 import { seeded, snapshotOf } from "../../support/units.ts";
 import { TOTALS_ONLY } from "@fuse/edge/store";
 
@@ -251,7 +247,7 @@ Deno.test("PendingTallies.lay() adds all tallies on their way, late outcomes to 
     0,
   ]);
   pending.reject(0);
-  const laid = pending.lay(snapshotOf({ consecutiveFailures: 3 }));
+  const laid = pending.lay(snapshotOf({ consecutiveFailures: 3 }), 0);
   assertEquals(laid.totals, { successes: 1, failures: 2, rejected: 1, slow: 0 });
   assertEquals([laid.consecutiveFailures, laid.consecutiveSuccesses], [0, 1]);
   assertEquals(laid.window, { successes: 1, failures: 1, slow: 0 });
