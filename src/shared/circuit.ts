@@ -439,6 +439,8 @@ export class SharedCircuit extends AskingCircuit {
   /** Drops and reports a tally, by default because the store will soon have forgotten its id. */
   #giveUp(tally: PendingTally, why = `No answer within ${GIVE_UP_MS} ms to`): void {
     this.#drop(tally);
+    // A read has told that the store has it.
+    if (tally.from < 0) return;
     const { retryAfterMs } = this.guard.unavailable(this.store.clock(), "writes", this);
     announceUnconfirmed(this, tally, why, retryAfterMs);
   }

@@ -198,6 +198,23 @@ Deno.test("read() names no tally whose id the store may have forgotten, and getM
   assertEquals(line.named, [undefined]);
 });
 
+for (const known of [true, false]) {
+  Deno.test(`"unconfirmed" is ${known ? "not " : ""}emitted for a tally without an answer that the store ${known ? "is known to have" : "may have"}`, async () => {
+    const line = await new Line({ failureThreshold: 5 }).warm();
+    let told = 0;
+    line.fuse.on("unconfirmed", () => void told++);
+    await line.fail();
+    await line.pass(line.coming, "record");
+    await line.pass(line.going, "record", LOST);
+    line.clock.advance(1_000);
+    if (known) await line.settle(line.breaker.getMetrics());
+    line.clock.advance(30_000);
+    await line.settle(line.fuse.flush());
+    assertEquals(told, known ? 0 : 1);
+    assertEquals((await line.settle(line.breaker.getMetrics())).totalFailures, 1);
+  });
+}
+
 for (const consistency of ["eventual", "strong"] as const) {
   Deno.test(`getMetrics() never counts more calls than were made, and at last all of them, whatever is late or lost (${consistency})`, async () => {
     for (let run = 0; run < scaled(40, 1_000); run++) {
