@@ -96,10 +96,20 @@ export interface Tally extends StoreRequest {
   readonly policyHash: string;
   /** The caller's policy, recorded if the tally is current. By default, the recorded one stays. */
   readonly policy?: PolicyRecord | undefined;
-  /** The slow calls by index, from 0, successes first. By default, they are not known. */
-  readonly slowCalls?: readonly number[];
-  /** The results of the store's `describe` for the errors of the failures, in order. */
-  readonly errors?: readonly (string | null)[];
+  /** Its calls, in the order in which they ended, for a store that audits calls. Some may be missing. */
+  readonly calls?: readonly AuditedCall[];
+}
+
+/** A call of a tally, for the trail. */
+export interface AuditedCall {
+  /** `true` for a failure, `false` for a success. */
+  readonly failed: boolean;
+  /** `true` if it was slow. */
+  readonly slow: boolean;
+  /** The store's `describe` of the error of a failure; `null` if there is none. */
+  readonly text: string | null;
+  /** How long ago it ended, in ms. */
+  readonly ageMs: number;
 }
 
 /** Asks to admit one call. */
@@ -304,7 +314,7 @@ export interface Driver {
   history?(query: EventQuery & { readonly key?: string }): AsyncIterable<StoredEvent>;
   /**
    * Returns what may be kept of a failed call's error, for its tally. Never throws. A store that
-   * audits calls has it; without it no tally says which calls were slow.
+   * audits calls has it; without it no tally has `calls`.
    */
   describe?(error: unknown): string | undefined;
   /**

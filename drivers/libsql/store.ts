@@ -43,7 +43,7 @@ import {
 import { untilApplied } from "./client.ts";
 import { DatabaseTrail } from "./cursors.ts";
 import { readTrail } from "./history.ts";
-import { jsonOf, slowCallsOf, textOf } from "./metadata.ts";
+import { callsOf, jsonOf, textOf } from "./metadata.ts";
 import type { Configuration, LibsqlStore } from "./options.ts";
 import { type PruneOptions, type PruneResult, pruneTrail } from "./prune.ts";
 import { ANONYMOUS, answerOf, Requests } from "./requests.ts";
@@ -99,10 +99,8 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender,
       const expired = known !== undefined && hasExpired(known.row, timeOf(known, requests.time()));
       const sealed = expired ? await requests.seal(key, known!, tally, null) : UNSEALED;
       const statements = this.#recording(tally, { known, sealed, purges });
-      const each = this.describe === undefined
-        ? []
-        : Array(tally.successes + tally.failures).fill(0);
-      const values = { ...tallyValues(tally), ...sealed.values, each: JSON.stringify(each) };
+      const calls = this.describe === undefined ? null : callsOf(tally);
+      const values = { ...tallyValues(tally), ...sealed.values, calls };
       const row = await requests.write(key, tally, statements, values);
       if (row.won !== null) return recordedBy(row, tally);
       known = heard(row);
@@ -393,7 +391,6 @@ function tallyValues(tally: Tally): Values {
     ...{ rejected: tally.rejected, slow: tally.slow },
     ...{ ageMs, firstAgeMs: Math.max(ageMs, tally.firstFailureAgeMs ?? 0) },
     ...{ windowMs, windowSize, segmentMs: segmentMs(windowMs) },
-    ...{ slowCalls: slowCallsOf(tally), errors: jsonOf(tally.errors ?? []) },
     marks: "S".repeat(Math.min(successes, windowSize)) + "F".repeat(Math.min(failures, windowSize)),
     policyHash: tally.policyHash,
     policy: tally.policy === undefined ? null : jsonOf(tally.policy),

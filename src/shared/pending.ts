@@ -6,16 +6,12 @@
  */
 
 import { overlay } from "../rules/snapshot.ts";
-import type { Snapshot } from "../contract.ts";
+import type { AuditedCall, Snapshot } from "../contract.ts";
 import { type Admission, isLate, isSame, newId, TOTALS_ONLY } from "../records.ts";
 import type { Outcomes } from "./outcomes.ts";
 
-/** The indexes of slow calls in the tally, and the texts of errors, for stores that audit calls. */
-interface Details {
-  readonly slowSuccesses: number[];
-  readonly slowFailures: number[];
-  readonly errors: (string | null)[];
-}
+/** A call of a tally, for stores that audit calls. `at`: when it ended, in ms. */
+type PendingCall = Omit<AuditedCall, "ageMs"> & { readonly at: number };
 
 /** A tally that is being gathered, waits, or is under way. */
 export interface PendingTally extends Outcomes {
@@ -28,7 +24,7 @@ export interface PendingTally extends Outcomes {
   rejected: number;
   slow: number;
   readonly lease: string | null;
-  details: Details | null;
+  calls: PendingCall[] | null;
   /** The longest `Retry-After` of its failures, in ms; 0 without one. */
   retryAfterMs: number;
   /** When the first and the last of its outcomes ended, in ms, and when the first failure did. */
@@ -174,7 +170,7 @@ export class PendingTallies {
     timeoutMs: number,
   ): PendingTally | null {
     const tally = this.#gathering;
-    if (tally === null || tally.details !== null || tally.absorbed || hasFailed(tally)) return null;
+    if (tally === null || tally.calls !== null || tally.absorbed || hasFailed(tally)) return null;
     if (this.#waiting.length > 0 && this.#busy === null) return null;
     if (this.#seenAt !== null) {
       if (now < this.#seenAt) return null;
@@ -321,7 +317,7 @@ export class PendingTallies {
     // Across generations, or segments of the window, only totals can be added.
     next.epoch = "";
     next.generation = TOTALS_ONLY;
-    next.details = null;
+    next.calls = null;
     next.successes += old.successes;
     next.failures += old.failures;
     next.rejected += old.rejected;
@@ -362,7 +358,7 @@ export class PendingTallies {
       rejected: 0,
       slow: 0,
       lease,
-      details: null,
+      calls: null,
       retryAfterMs: 0,
       firstAt: now,
       lastAt: now,
@@ -389,30 +385,20 @@ function hasFailed({ failures, generation }: PendingTally): boolean {
   return failures > 0 && generation !== TOTALS_ONLY;
 }
 
-/** The number of calls whose details are kept: an outage may be long. */
-const MAX_DETAILS = 1_000;
+/** The number of calls of a tally that are kept one by one: an outage may be long. */
+const MOST_CALLS = 1_000;
 
 function add(tally: PendingTally, outcomes: Outcomes, retryAfterMs: number, now: number): void {
-  if (outcomes.text !== undefined) detail(tally, outcomes);
+  const { failures, slow, text } = outcomes;
+  if (text !== undefined && (tally.calls ??= []).length < MOST_CALLS) {
+    tally.calls.push({ failed: failures > 0, slow: slow > 0, text, at: now });
+  }
   if (tally.failures === 0) tally.failedAt = now;
   tally.successes += outcomes.successes;
   tally.failures += outcomes.failures;
   tally.slow += outcomes.slow;
   tally.retryAfterMs = Math.max(tally.retryAfterMs, retryAfterMs);
   tally.lastAt = now;
-}
-
-/** Adds the details of one call. */
-function detail(tally: PendingTally, { failures, slow, text = null }: Outcomes): void {
-  const { slowSuccesses, slowFailures, errors } = tally.details ??= {
-    slowSuccesses: [],
-    slowFailures: [],
-    errors: [],
-  };
-  const places = failures > 0 ? slowFailures : slowSuccesses;
-  const place = failures > 0 ? tally.failures : tally.successes;
-  if (slow > 0 && places.length < MAX_DETAILS) places.push(place);
-  if (failures > 0 && place === errors.length && place < MAX_DETAILS) errors.push(text);
 }
 
 /**

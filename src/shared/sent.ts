@@ -15,10 +15,11 @@ export function tallyOf(pending: PendingTally, at: number): Omit<Tally, "shape" 
   const first = failures > 1 ? { firstFailureAgeMs: Math.max(0, at - pending.failedAt) } : null;
   const counts = { successes, failures, rejected, slow, ageMs, ...first, lease };
   const tally = { id, at, epoch, generation, began, ...counts };
-  if (pending.details === null) return tally;
-  const { slowSuccesses, slowFailures, errors } = pending.details;
-  const slowCalls = [...slowSuccesses, ...slowFailures.map((place) => successes + place)];
-  return { ...tally, slowCalls, errors };
+  if (pending.calls === null) return tally;
+  const calls = pending.calls.map(({ at: ended, ...call }) => ({
+    ...{ ...call, ageMs: Math.max(0, at - ended) },
+  }));
+  return { ...tally, calls };
 }
 
 /** Notes that a tally is sent, as a request of this number. */
