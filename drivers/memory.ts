@@ -14,6 +14,7 @@ import type {
   ListRequest,
   OverrideRecord,
   OverrideRequest,
+  ReadRequest,
   Recorded,
   RestoreRequest,
   Shape,
@@ -28,6 +29,7 @@ import {
   copySnapshot,
   isPlain,
   isSame,
+  withHeld,
   withoutExpiredOverride,
 } from "../src/records.ts";
 import { CIRCUITS, type OpeningStore } from "../src/circuit.ts";
@@ -112,11 +114,13 @@ class MemoryStore implements LocalDriver, OpeningStore {
     return true;
   }
 
-  read(key: string, request: { shape: Shape; at: number }): Snapshot {
+  read(key: string, request: ReadRequest): Snapshot {
     const now = this.#now(request);
     const entry = this.#entries.get(key);
-    if (entry === undefined) return absentSnapshot(now);
-    return withoutExpiredOverride(copySnapshot(asked(entry, now, request.shape)), now);
+    const s = entry === undefined
+      ? absentSnapshot(now)
+      : withoutExpiredOverride(copySnapshot(asked(entry, now, request.shape)), now);
+    return withHeld(s, request, (id) => recall(entry, id, now) !== undefined);
   }
 
   book(live: LiveRecord, turn: number, at: number, shape: Shape): boolean {

@@ -18,6 +18,7 @@ import type {
   ListRequest,
   OutboxRequest,
   OverrideRequest,
+  ReadRequest,
   Recorded,
   RemoveRequest,
   RestoreRequest,
@@ -126,13 +127,10 @@ class Tiered implements LibsqlStore, OpeningStore, Partial<KeepsTrails> {
     return together(this.#state, work);
   }
 
-  async read(
-    key: string,
-    request: OutboxRequest & { readonly shape: Shape; readonly at: number },
-  ): Promise<Snapshot> {
+  async read(key: string, request: ReadRequest): Promise<Snapshot> {
     const began = performance.now();
     const said = this.#state.read(key, this.#asking(request, key));
-    const snapshot = said instanceof Promise ? await said : copySnapshot(said);
+    const snapshot = said instanceof Promise ? await said : plainRead(said);
     return (await this.#tell(key, request.at, began, { snapshot }, [])).snapshot;
   }
 
@@ -336,6 +334,10 @@ const NOBODY: RemoveRequest = { id: "", at: 0, shape: SHAPE, reason: null, actor
 /** Returns `true` if rows wait that their own isolate has left undelivered. */
 function isLeft(rows: readonly UntoldRow[], now: number): boolean {
   return rows.some(({ at }) => now - at >= GRACE_MS || at > now);
+}
+
+function plainRead(said: Snapshot): Snapshot {
+  return { ...copySnapshot(said), ...said.holds && { holds: said.holds } };
 }
 
 /** Copies the answer of a store of this process, before other code runs. */

@@ -308,14 +308,15 @@ export abstract class Circuit {
   ): TransitionRequest {
     const seen = this.#failure;
     const opens = due.to === "OPEN";
-    const report = (error: unknown) => this.store.events.report("cooldownMs", error);
+    const { events, random } = this.store;
+    const report = (error: unknown) => events.report("cooldownMs", error);
     return {
       ...this.request(id),
       to: due.to,
       event: due.event,
       reason: due.reason,
       actor: null,
-      cooldownMs: opens ? cooldownOf(s, this.policy, retryAfterMs, report) : 0,
+      cooldownMs: opens ? cooldownOf(s, this.policy, retryAfterMs, report, random) : 0,
       failuresBelow: this.policy.halfOpenFailureThreshold,
       lastFailure: opens && seen !== null && !isLate(seen.under, s) ? seen.note : null,
       policy: this.recording(),

@@ -40,6 +40,19 @@ export interface OutboxRequest {
   readonly outbox?: "keep" | "hand" | undefined;
 }
 
+/** Asks for the Snapshot of a circuit. */
+export interface ReadRequest extends OutboxRequest {
+  /** How to measure the Snapshot. */
+  readonly shape: Shape;
+  /** The caller's clock, in ms, for a store without a clock of its own. */
+  readonly at: number;
+  /**
+   * The ids of tallies that the caller has sent and whose answers it does not have, at most 64. The
+   * Snapshot names those that it contains, so that the caller does not add them again. By default, none.
+   */
+  readonly unconfirmed?: readonly string[] | undefined;
+}
+
 /** The fields of every request that changes something. */
 export interface StoreRequest extends OutboxRequest {
   /**
@@ -83,10 +96,20 @@ export interface Tally extends StoreRequest {
   readonly policyHash: string;
   /** The caller's policy, recorded if the tally is current. By default, the recorded one stays. */
   readonly policy?: PolicyRecord | undefined;
-  /** The slow calls by index, from 0, successes first. By default, they are not known. */
-  readonly slowCalls?: readonly number[];
-  /** The results of the store's `describe` for the errors of the failures, in order. */
-  readonly errors?: readonly (string | null)[];
+  /** Its calls, in the order in which they ended, for a store that audits calls. Some may be missing. */
+  readonly calls?: readonly AuditedCall[];
+}
+
+/** A call of a tally, for the trail. */
+export interface AuditedCall {
+  /** `true` for a failure, `false` for a success. */
+  readonly failed: boolean;
+  /** `true` if it was slow. */
+  readonly slow: boolean;
+  /** The store's `describe` of the error of a failure; `null` if there is none. */
+  readonly text: string | null;
+  /** How long ago it ended, in ms. */
+  readonly ageMs: number;
 }
 
 /** Asks to admit one call. */
@@ -249,10 +272,7 @@ export interface Driver {
   /** The store's traits. */
   readonly traits: StoreTraits;
   /** Returns the Snapshot, aged to the store's clock. Writes nothing, creates nothing. */
-  read(
-    key: string,
-    request: OutboxRequest & { readonly shape: Shape; readonly at: number },
-  ): Awaitable<Snapshot>;
+  read(key: string, request: ReadRequest): Awaitable<Snapshot>;
   /**
    * Adds a tally to lifetime totals and, if its generation is current, to run, windows
    * and half-open counts (booked at `now - ageMs`), and ends the lease it names. A generation is
@@ -294,7 +314,7 @@ export interface Driver {
   history?(query: EventQuery & { readonly key?: string }): AsyncIterable<StoredEvent>;
   /**
    * Returns what may be kept of a failed call's error, for its tally. Never throws. A store that
-   * audits calls has it; without it no tally says which calls were slow.
+   * audits calls has it; without it no tally has `calls`.
    */
   describe?(error: unknown): string | undefined;
   /**

@@ -9,6 +9,7 @@ import type {
   CircuitState,
   Driver,
   Override,
+  ReadRequest,
   Snapshot,
   StoreRequest,
   UntoldRow,
@@ -65,6 +66,15 @@ export function absentSnapshot(now: number): Snapshot {
     requestsPerSecond: 0,
     now,
   };
+}
+
+/** Returns the answer to a `read`: it names the tallies that the Snapshot contains, if the request did. */
+export function withHeld(
+  s: Snapshot,
+  { unconfirmed }: ReadRequest,
+  isHeld: (id: string) => boolean,
+): Snapshot {
+  return unconfirmed === undefined ? s : { ...s, holds: unconfirmed.filter(isHeld) };
 }
 
 /** A number holds a second and the tallies in it: the second times this factor, plus their count. */

@@ -124,8 +124,9 @@ export interface FuseOptions {
    */
   instance?: string | undefined;
   /**
-   * Draws which calls a ramp (`rampMs`) admits, and how long isolates of a large fleet wait before they
-   * ask a store (`maxRequestsPerSecond`): from 0, below 1. A test gives its own.
+   * Draws which calls a ramp (`rampMs`) admits, the jitter of `backoff()`, and how long isolates wait
+   * before they ask a store that fails, or in a large fleet (`maxRequestsPerSecond`): from 0, below 1.
+   * A test gives its own.
    *
    * @default {Math.random}
    */

@@ -116,6 +116,8 @@ export interface Snapshot {
   readonly now: number;
   /** The rows that wait in the circuit's outbox, oldest first. Present if the request asked for them. */
   readonly untold?: readonly UntoldRow[];
+  /** Those of the tallies named by a `read` that it contains. Present if the `read` named some. */
+  readonly holds?: readonly string[];
 }
 
 /** A tenth of the time window, keyed by its start in ms on the store's clock. */

@@ -15,10 +15,10 @@ import type {
   ListPage,
   ListRequest,
   OverrideRequest,
+  ReadRequest,
   Recorded,
   RemoveRequest,
   RestoreRequest,
-  Shape,
   Snapshot,
   Tally,
   TransitionRequest,
@@ -52,7 +52,7 @@ export class Shards implements LibsqlStore, OpeningStore, TrailAppender, KeepsTr
     if (describe !== undefined) this.describe = describe;
   }
 
-  read(key: string, request: { readonly shape: Shape; readonly at: number }): Promise<Snapshot> {
+  read(key: string, request: ReadRequest): Promise<Snapshot> {
     return this.#of(key).read(key, request);
   }
 

@@ -55,12 +55,20 @@ export function countersOf(s: Snapshot): Record<string, number> {
 }
 
 /**
- * Returns which calls of a tally were slow, as a JSON array of their indexes. If the caller does
- * not say which, they are known only if all calls were slow.
+ * Returns the calls of a tally as a JSON array, each with 1 for a failure, its age in ms, 1 if it was slow,
+ * and the text of its error. Calls that the caller does not list follow, as old as the tally. They were
+ * slow if all calls were.
  */
-export function slowCallsOf({ slowCalls, slow, successes, failures }: Tally): string {
-  const all = slow > 0 && slow === successes + failures;
-  return JSON.stringify(slowCalls ?? (all ? Array.from({ length: slow }, (_, i) => i) : []));
+export function callsOf({ calls = [], successes, failures, slow, ageMs }: Tally): string {
+  const each = calls.map((call) => [
+    ...[Number(call.failed), Math.round(Math.max(0, call.ageMs)), Number(call.slow), call.text],
+  ]);
+  const rest = [0, Math.round(Math.max(0, ageMs)), Number(slow === successes + failures), null];
+  for (const [failed, count] of [successes, failures].entries()) {
+    const missing = count - calls.filter((call) => Number(call.failed) === failed).length;
+    each.push(...Array(Math.max(0, missing)).fill(rest.with(0, failed)));
+  }
+  return jsonOf(each);
 }
 
 /** The longest text of an error, in characters. */

@@ -63,10 +63,14 @@ export class Requests {
     }
   }
 
-  /** Reads a circuit. */
-  async read(key: string): Promise<Row> {
+  /** Reads a circuit, and which of the named tallies it contains, if there are any. */
+  async read(key: string, named?: readonly string[]): Promise<Row> {
     const id = newId();
-    const [result] = await this.send(this.statements.read({ ...this.#now(), key, id }));
+    const { read, readNaming } = this.statements;
+    const values = { ...this.#now(), key, id };
+    const [result] = await this.send(
+      named === undefined ? read(values) : readNaming({ ...values, named: JSON.stringify(named) }),
+    );
     const row = this.#named(result!.rows[0], id, key);
     this.answers.learn(key, row);
     return row;

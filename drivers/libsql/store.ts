@@ -15,10 +15,10 @@ import type {
   ListPage,
   ListRequest,
   OverrideRequest,
+  ReadRequest,
   Recorded,
   RemoveRequest,
   RestoreRequest,
-  Shape,
   Snapshot,
   SpoiltCircuit,
   StoreRequest,
@@ -29,7 +29,7 @@ import { CIRCUITS, type OpeningStore } from "../../src/circuit.ts";
 import { type KeepsTrails, TRAILS, type Trails } from "../../src/cursors.ts";
 import { SHARED } from "../../src/shared/kind.ts";
 import { eventsOf } from "../../src/history.ts";
-import { absentSnapshot, admissionOf } from "../../src/records.ts";
+import { absentSnapshot, admissionOf, withHeld } from "../../src/records.ts";
 import { isNonsense } from "../../src/rules/stored_fields.ts";
 import { segmentMs } from "../../src/rules/window.ts";
 import { hasExpired, heard, isDue, type Known, timeOf } from "./answers.ts";
@@ -43,7 +43,7 @@ import {
 import { untilApplied } from "./client.ts";
 import { DatabaseTrail } from "./cursors.ts";
 import { readTrail } from "./history.ts";
-import { jsonOf, slowCallsOf, textOf } from "./metadata.ts";
+import { callsOf, jsonOf, textOf } from "./metadata.ts";
 import type { Configuration, LibsqlStore } from "./options.ts";
 import { type PruneOptions, type PruneResult, pruneTrail } from "./prune.ts";
 import { ANONYMOUS, answerOf, Requests } from "./requests.ts";
@@ -82,11 +82,10 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender,
     if (configuration.describe !== undefined) this.describe = configuration.describe;
   }
 
-  async read(
-    key: string,
-    { shape }: { readonly shape: Shape; readonly at: number },
-  ): Promise<Snapshot> {
-    return snapshotOf(await this.#requests.read(key), shape);
+  async read(key: string, request: ReadRequest): Promise<Snapshot> {
+    const row = await this.#requests.read(key, request.unconfirmed);
+    const held = new Set(row.held as string[] | undefined);
+    return withHeld(snapshotOf(row, request.shape), request, (id) => held.has(id));
   }
 
   async record(key: string, tally: Tally): Promise<Recorded> {
@@ -100,10 +99,8 @@ export class LibsqlDatabase implements LibsqlStore, OpeningStore, TrailAppender,
       const expired = known !== undefined && hasExpired(known.row, timeOf(known, requests.time()));
       const sealed = expired ? await requests.seal(key, known!, tally, null) : UNSEALED;
       const statements = this.#recording(tally, { known, sealed, purges });
-      const each = this.describe === undefined
-        ? []
-        : Array(tally.successes + tally.failures).fill(0);
-      const values = { ...tallyValues(tally), ...sealed.values, each: JSON.stringify(each) };
+      const calls = this.describe === undefined ? null : callsOf(tally);
+      const values = { ...tallyValues(tally), ...sealed.values, calls };
       const row = await requests.write(key, tally, statements, values);
       if (row.won !== null) return recordedBy(row, tally);
       known = heard(row);
@@ -394,7 +391,6 @@ function tallyValues(tally: Tally): Values {
     ...{ rejected: tally.rejected, slow: tally.slow },
     ...{ ageMs, firstAgeMs: Math.max(ageMs, tally.firstFailureAgeMs ?? 0) },
     ...{ windowMs, windowSize, segmentMs: segmentMs(windowMs) },
-    ...{ slowCalls: slowCallsOf(tally), errors: jsonOf(tally.errors ?? []) },
     marks: "S".repeat(Math.min(successes, windowSize)) + "F".repeat(Math.min(failures, windowSize)),
     policyHash: tally.policyHash,
     policy: tally.policy === undefined ? null : jsonOf(tally.policy),

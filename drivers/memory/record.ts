@@ -343,8 +343,8 @@ export function clearEvidence(entry: Entry): void {
   entry.ring = null;
 }
 
-export function recall({ applied }: Entry, id: string, now: number): boolean | undefined {
-  const before = applied?.get(id);
+export function recall(entry: Entry | undefined, id: string, now: number): boolean | undefined {
+  const before = entry?.applied?.get(id);
   return before !== undefined && now - before.at < ID_MEMORY_MS ? before.won : undefined;
 }
 

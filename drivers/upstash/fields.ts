@@ -17,6 +17,7 @@ import type {
 import {
   absentSnapshot,
   CIRCUIT_STATES,
+  ID_MEMORY_MS,
   inOrder,
   OVERRIDES,
   requestsPerSecond,
@@ -176,6 +177,12 @@ function storedOf({ now, fields: f }: Reply, { windowSize }: Shape): Snapshot {
     override: overrideOf(f, "override"),
     requestsPerSecond: requestsPerSecond(count("traffic"), count("traffic.before"), now),
   };
+}
+
+/** Returns `true` if the circuit was changed by the request of this id, and the script knows it. */
+export function isRemembered({ now, fields }: Reply, id: string): boolean {
+  // The time, and in the last bit the answer.
+  return now - Math.floor(Number(fields?.[`id:${id}`] || NaN) / 2) < ID_MEMORY_MS;
 }
 
 /** Returns the policy from a field for each option and a field that says that there is a policy. */

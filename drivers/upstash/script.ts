@@ -147,13 +147,14 @@ then if aQ then g('PERSIST',a)end elseif b1[w]or bM and not a6 then g('PEXPIRE',
 )end end end;local ar=n(o,p)local function bN(A,bq)for t,r in pairs(A)do local bO=t:sub(1,4)=='row:'
 and not k;if not bO and not(a5(t)and r:sub(-2)==' 0')then ar[#ar+1],ar[#ar+2]=(bq or'')..t,'='..q(r)
 end end end;if Y.epoch then bN(Y)bN(aa)bN(aY)bN({policyHash=af or'',successes=be,failures=bf,slow=am
-},'answer.')if e=='dump'then bN(z(c),'failures:')bN(z(d),'successes:')end end;return ar`;
+},'answer.')if e=='read'and ARGV[9]then for y,W in ipairs(g('HMGET',b,unpack(ARGV,9)))do bN({[ARGV[y
++8]]=W})end end;if e=='dump'then bN(z(c),'failures:')bN(z(d),'successes:')end end;return ar`;
 
 /** Its SHA-1, by which Redis knows it. */
-export const SCRIPT_SHA1: string = "68c300d2d574262cb0cc82963d6109beac64f2e0";
+export const SCRIPT_SHA1: string = "7db30b0c3c19f643d52c70bb06a0dba2a083d238";
 
 /** The line by which Upstash locks only the keys that a script declares. Redis 7 refuses it. */
 export const LOCKING = "#!lua flags=allow-key-locking\n";
 
 /** The SHA-1 of the script behind that line. */
-export const LOCKING_SHA1: string = "a50e0dc67eecadd515de31860df288ebc5c4abe3";
+export const LOCKING_SHA1: string = "e580a8ce3b8d072e483c0b385d117ef49ce14224";

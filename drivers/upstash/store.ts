@@ -6,7 +6,7 @@
  */
 
 import { CIRCUITS, type OpeningStore } from "../../src/circuit.ts";
-import { isPlain, newId, originOf } from "../../src/records.ts";
+import { isPlain, newId, originOf, withHeld } from "../../src/records.ts";
 import { SHARED } from "../../src/shared/kind.ts";
 import { check, refuse } from "../../src/checks.ts";
 import type {
@@ -19,11 +19,10 @@ import type {
   Clock,
   ListPage,
   ListRequest,
-  OutboxRequest,
   OverrideRequest,
+  ReadRequest,
   Recorded,
   RestoreRequest,
-  Shape,
   Snapshot,
   SpoiltCircuit,
   StoreRequest,
@@ -34,6 +33,7 @@ import { isNonsense } from "../../src/rules/stored_fields.ts";
 import { nonsense, REDIS, type Scripts } from "./client.ts";
 import {
   contentsOf,
+  isRemembered,
   overrideOf,
   parseReply,
   policyFields,
@@ -127,12 +127,11 @@ export class RedisStore implements OpeningStore {
     return this.#scripts.together(work);
   }
 
-  async read(
-    key: string,
-    request: OutboxRequest & { readonly shape: Shape; readonly at: number },
-  ): Promise<Snapshot> {
-    const reply = await this.#run("read", key, { ...request, id: "" }, []);
-    return snapshotOf(reply, request.shape, request.outbox === "hand");
+  async read(key: string, request: ReadRequest): Promise<Snapshot> {
+    const named = request.unconfirmed?.map((id) => `id:${id}`) ?? [];
+    const reply = await this.#run("read", key, { ...request, id: "" }, named);
+    const snapshot = snapshotOf(reply, request.shape, request.outbox === "hand");
+    return withHeld(snapshot, request, (id) => isRemembered(reply, id));
   }
 
   async record(key: string, tally: Tally): Promise<Recorded> {

@@ -18,6 +18,7 @@ import {
   type ListRequest,
   type OverrideRecord,
   type OverrideRequest,
+  type ReadRequest,
   type Recorded,
   type RestoreRequest,
   type Shape,
@@ -53,7 +54,8 @@ export interface KvStoreOptions {
 }
 
 /**
- * Keeps circuits in Deno KV. A `read` costs one round trip. A change costs two, one to read and one
+ * Keeps circuits in Deno KV. A `read` costs one round trip, and another one for each ten
+ * tallies that it names. A change costs two, one to read and one
  * to write, and two more for each writer that was faster. A value of Deno KV holds 64 KiB, so keep
  * `windowSize` below 50 000.
  */
@@ -94,9 +96,21 @@ class KvDriver implements Driver {
     this.#clock = clock;
   }
 
-  async read(key: string, { shape }: { shape: Shape }): Promise<Snapshot> {
-    const { value } = await this.#kv.get<StoredCircuit>(this.#circuitKey(key));
-    return this.#shown(value, shape, this.#clock());
+  async read(key: string, { shape, unconfirmed = [] }: ReadRequest): Promise<Snapshot> {
+    const keys = [this.#circuitKey(key), ...unconfirmed.map((id) => this.#toldKey(key, id))];
+    const entries: Deno.KvEntryMaybe<unknown>[] = [];
+    // Deno KV reads ten keys at once. The circuit is in the first ten: what it contains cannot be
+    // missing from a later answer.
+    for (let i = 0; i < keys.length; i += 10) {
+      entries.push(...await this.#kv.getMany<unknown[]>(keys.slice(i, i + 10)));
+    }
+    const [held, ...told] = entries.map(({ value }) => value);
+    const [circuit, now] = [held as StoredCircuit | null, this.#clock()];
+    const snapshot = this.#shown(circuit, shape, now);
+    if (unconfirmed.length === 0) return snapshot;
+    const isHeld = (i: number) =>
+      circuit !== null && wasTold(told[i] as Told | null, circuit, now) !== undefined;
+    return { ...snapshot, holds: unconfirmed.filter((_, i) => isHeld(i)) };
   }
 
   async record(key: string, tally: Tally): Promise<Recorded> {
@@ -201,7 +215,7 @@ class KvDriver implements Driver {
       isNew: boolean,
     ) => { won: boolean; changed: boolean },
   ): Promise<Step> {
-    const toldKey = [this.#prefix, "told", key, id];
+    const toldKey = this.#toldKey(key, id);
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
       const [held, heard] = await this.#kv.getMany<[StoredCircuit, Told]>([
         this.#circuitKey(key),
@@ -234,6 +248,10 @@ class KvDriver implements Driver {
     if (circuit === null) return absentSnapshot(now);
     expire(circuit, now);
     return snapshotOf(circuit, shape, now);
+  }
+
+  #toldKey(key: string, id: string): Deno.KvKey {
+    return [this.#prefix, "told", key, id];
   }
 
   #circuitKey(...key: string[]): Deno.KvKey {

@@ -25,7 +25,7 @@ export interface BackoffOptions {
   maxMs?: number;
   /**
    * The random share of an opening, from 0 (none) to 1 (all): it lasts between `(1 - jitter)` and 1
-   * times its length. Drawn once for each opening.
+   * times its length. `random` of the Fuse draws it, once for each opening.
    *
    * @default {0}
    */
@@ -63,8 +63,10 @@ export function backoff(options: BackoffOptions): Cooldown {
       refuse("backoff", option, `a number from ${min} to ${max}`, value);
     }
   }
-  return (reopenCount) => {
+  return (reopenCount: number, random?: unknown) => {
     const ms = Math.min(maxMs, baseMs * factor ** reopenCount);
-    return Math.max(1, Math.round(ms * (1 - jitter * Math.random())));
+    // A program may call it itself, also with something else after the count, as `map` does.
+    const drawn: number = typeof random === "function" ? random() : Math.random();
+    return Math.max(1, Math.round(ms * (1 - jitter * drawn)));
   };
 }

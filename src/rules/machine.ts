@@ -73,17 +73,20 @@ function farthest(cooldownMs: number): number {
  * @param retryAfterMs The delay that the upstream asks for, in ms; 0 if it does not.
  * @param report Receives the error of a user's `cooldownMs` that throws or returns no positive
  * number: it is then 60 000.
+ * @param random Draws the jitter of `backoff()`.
  */
 export function cooldownOf(
   s: Snapshot,
   { cooldownMs, maxCooldownMs }: CircuitPolicyData,
   retryAfterMs: number,
   report: (error: unknown) => void,
+  random: () => number,
 ): number {
   let ms = cooldownMs;
   if (typeof ms === "function") {
     try {
-      ms = ms(s.state === "HALF_OPEN" ? s.reopenCount + 1 : 0);
+      const of: (reopenCount: number, random: () => number) => number = ms;
+      ms = of(s.state === "HALF_OPEN" ? s.reopenCount + 1 : 0, random);
       if (!(Number.isFinite(ms) && ms > 0)) {
         throw new RangeError(
           `"cooldownMs" must return a positive number, it returned ${received(ms)}`,

@@ -14,7 +14,8 @@ import { followed as followedPolicy } from "../rules/followed.ts";
 import type { CircuitPolicyData } from "../rules/policy.ts";
 import { Asks, mayMove } from "./asks.ts";
 import type { Asking, CircuitHealth, RequestKind, StoreGuard } from "./guard.ts";
-import { isUnderWay, NOTHING, PendingTallies, type Unconfirmed } from "./pending.ts";
+import { isUnderWay, NOTHING, PendingTallies, type PendingTally, type Unconfirmed } from "./pending.ts";
+import { noteHeld } from "./sent.ts";
 import type { StandIn, StandIns } from "./stand_in.ts";
 import { type Intervals, type Pace, paceAfter } from "./pace.ts";
 import type { Place, Trips } from "./trips.ts";
@@ -117,10 +118,11 @@ export abstract class AskingCircuit extends Circuit {
     return this.view.storeNow(this.store.clock());
   }
 
-  protected learn(s: Snapshot, asked: number): void {
+  protected learn(s: Snapshot, asked: number, named: readonly PendingTally[] = []): void {
     const now = this.store.clock();
     const age = this.view.age(now);
     const learnt = this.view.learn(compacted(s, this.policy), asked, now);
+    noteHeld(named, s, learnt === "old" ? null : this.view.learntAs);
     if (learnt !== "old") {
       this.pace = paceAfter(this.pace, s, this.policy, this.store.random);
       this.refusedUntil = this.pace !== null && s.state === "OPEN"
@@ -204,15 +206,20 @@ export abstract class AskingCircuit extends Circuit {
     return unit.background(send(place).finally(() => this.#refreshingUntil = 0));
   }
 
-  /** Never rejects: a reader uses the cached Snapshot when the store does not answer. */
-  protected async read(): Promise<void> {
+  /**
+   * Never rejects: a reader uses the cached Snapshot when the store does not answer.
+   *
+   * @param named The tallies that the answer may contain.
+   */
+  protected async read(named: readonly PendingTally[] = []): Promise<void> {
     const asked = this.view.ask();
     const { key } = this.identity;
-    const request = { at: this.store.clock(), shape: this.policy.shape };
+    const unconfirmed = named.length > 0 ? named.map(({ id }) => id) : undefined;
+    const request = { at: this.store.clock(), shape: this.policy.shape, unconfirmed };
     const send = () => this.store.driver.read(key, request);
     try {
       const asking = { operation: "read", kind: "reads", circuit: this, send } as const;
-      this.learn(await this.guard.run<Snapshot>(asking), asked);
+      this.learn(await this.guard.run<Snapshot>(asking), asked, named);
     } catch {
       // The guard has told the listeners.
     }

@@ -20,6 +20,7 @@ const LONGEST_INTERVAL_MS = 30_000;
  */
 export class Backoff {
   readonly #timeoutMs: number;
+  readonly #random: () => number;
   /** How often the first interval is doubled. */
   #level = 0;
   #failing = false;
@@ -27,9 +28,13 @@ export class Backoff {
   /** Since when it has answered at the present level, in ms. */
   #answeringSince = 0;
 
-  /** @param timeoutMs The deadline of a request, in ms: a probe keeps others off for as long. */
-  constructor(timeoutMs: number) {
+  /**
+   * @param timeoutMs The deadline of a request, in ms: a probe keeps others off for as long.
+   * @param random Draws the random half of an interval. By default, `Math.random`.
+   */
+  constructor(timeoutMs: number, random: () => number = () => Math.random()) {
     this.#timeoutMs = timeoutMs;
+    this.#random = random;
   }
 
   /** `true` if the last answer was a failure. */
@@ -93,7 +98,7 @@ export class Backoff {
     const longest = intervalMs(this.#level);
     if (longest < LONGEST_INTERVAL_MS) this.#level++;
     this.#failing = true;
-    this.#until = now + Math.ceil(longest * (1 + Math.random()) / 2);
+    this.#until = now + Math.ceil(longest * (1 + this.#random()) / 2);
     return true;
   }
 }

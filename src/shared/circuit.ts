@@ -18,7 +18,8 @@ import { MOST_COLD, turnToAsk } from "./asks.ts";
 import { within } from "./deadline.ts";
 import { scopeOf } from "./guard.ts";
 import { outcomeOf, type Outcomes } from "./outcomes.ts";
-import { GIVE_UP_MS, MOST_REFUSALS, type PendingTally, tallyOf } from "./pending.ts";
+import { GIVE_UP_MS, MOST_REFUSALS, type PendingTally } from "./pending.ts";
+import { noteSent, tallyOf } from "./sent.ts";
 import { joinSuccess, type Sending, sendInOrder, wantsSending } from "./sending.ts";
 import { slowed } from "./pace.ts";
 import { settleAlone } from "./stand_in.ts";
@@ -270,7 +271,7 @@ export class SharedCircuit extends AskingCircuit {
   override peek(): Known {
     const now = this.store.clock();
     const held = this.view.current(now);
-    const laid = this.lay(held ?? absentSnapshot(now));
+    const laid = this.pending.lay(held ?? absentSnapshot(now), this.view.learntAs);
     if (this.standIn !== null && this.view.overridden(now) === null) {
       const { snapshot, ...known } = this.standIn.peek();
       return { ...known, snapshot: { ...snapshot, totals: laid.totals }, remark: ALONE };
@@ -283,11 +284,11 @@ export class SharedCircuit extends AskingCircuit {
   }
 
   override lay(snapshot: Snapshot): Snapshot {
-    return this.pending.lay(snapshot);
+    return this.pending.lay(snapshot, Infinity);
   }
 
   override async look(): Promise<Known> {
-    await this.read();
+    await this.read(this.pending.unconfirmed(this.store.clock()));
     return this.peek();
   }
 
@@ -374,7 +375,7 @@ export class SharedCircuit extends AskingCircuit {
         ...{ operation: "record", kind: "writes", circuit: this, always },
         send: () => {
           const at = this.store.clock();
-          tally.sentAt ??= at;
+          noteSent(tally, at, asked);
           this.wrote = true;
           const told = { ...tallyOf(tally, at), ...this.measured(tally, at) };
           return this.store.driver.record(this.identity.key, told);
@@ -437,6 +438,8 @@ export class SharedCircuit extends AskingCircuit {
   /** Drops and reports a tally, by default because the store will soon have forgotten its id. */
   #giveUp(tally: PendingTally, why = `No answer within ${GIVE_UP_MS} ms to`): void {
     this.#drop(tally);
+    // A read has told that the store has it.
+    if (tally.from < 0) return;
     const { retryAfterMs } = this.guard.unavailable(this.store.clock(), "writes", this);
     announceUnconfirmed(this, tally, why, retryAfterMs);
   }

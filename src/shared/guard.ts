@@ -68,6 +68,7 @@ export class StoreGuard {
   readonly #name: string;
   readonly #clock: Clock;
   readonly #events: Events;
+  readonly #random: (() => number) | undefined;
   /** The whole store. */
   readonly #transport: Backoff;
   readonly #kinds: Readonly<Record<RequestKind, Kind>>;
@@ -82,13 +83,20 @@ export class StoreGuard {
   /** The number of circuits that the guard knows. */
   #circuits = 0;
 
-  constructor(name: string, timeoutMs: number, clock: Clock, events: Events) {
+  constructor(
+    name: string,
+    timeoutMs: number,
+    clock: Clock,
+    events: Events,
+    random?: () => number,
+  ) {
     this.#name = name;
     this.timeoutMs = timeoutMs;
     this.#clock = clock;
     this.#events = events;
-    const kind = () => ({ backoff: new Backoff(timeoutMs), refused: new Set<string>() });
-    this.#transport = new Backoff(timeoutMs);
+    this.#random = random;
+    const kind = () => ({ backoff: new Backoff(timeoutMs, random), refused: new Set<string>() });
+    this.#transport = new Backoff(timeoutMs, random);
     this.#kinds = { reads: kind(), writes: kind() };
   }
 
@@ -296,7 +304,7 @@ export class StoreGuard {
 
   #own(circuit: Requester, kind: RequestKind): Backoff {
     const health = circuit.health ??= { reads: null, writes: null, refused: false };
-    return health[kind] ??= new Backoff(this.timeoutMs);
+    return health[kind] ??= new Backoff(this.timeoutMs, this.#random);
   }
 }
 

@@ -12,8 +12,8 @@ import { Trips } from "./trips.ts";
 /** Opens circuits on a store that isolates share. */
 export const SHARED: CircuitKind = {
   openerFor(store: NamedStore): Opener {
-    const { name, timeoutMs, clock, events, driver } = store;
-    const guard = new StoreGuard(name, timeoutMs, clock, events);
+    const { name, timeoutMs, clock, events, driver, random } = store;
+    const guard = new StoreGuard(name, timeoutMs, clock, events, random);
     const trips = new Trips(driver, guard, clock);
     const standIns = new StandIns(guard);
     const shared = { ...store, guard, trips, standIns, followed: new Map() };

@@ -6,16 +6,12 @@
  */
 
 import { overlay } from "../rules/snapshot.ts";
-import type { Snapshot, Tally } from "../contract.ts";
+import type { AuditedCall, Snapshot } from "../contract.ts";
 import { type Admission, isLate, isSame, newId, TOTALS_ONLY } from "../records.ts";
 import type { Outcomes } from "./outcomes.ts";
 
-/** The indexes of slow calls in the tally, and the texts of errors, for stores that audit calls. */
-interface Details {
-  readonly slowSuccesses: number[];
-  readonly slowFailures: number[];
-  readonly errors: (string | null)[];
-}
+/** A call of a tally, for stores that audit calls. `at`: when it ended, in ms. */
+type PendingCall = Omit<AuditedCall, "ageMs"> & { readonly at: number };
 
 /** A tally that is being gathered, waits, or is under way. */
 export interface PendingTally extends Outcomes {
@@ -28,7 +24,7 @@ export interface PendingTally extends Outcomes {
   rejected: number;
   slow: number;
   readonly lease: string | null;
-  details: Details | null;
+  calls: PendingCall[] | null;
   /** The longest `Retry-After` of its failures, in ms; 0 without one. */
   retryAfterMs: number;
   /** When the first and the last of its outcomes ended, in ms, and when the first failure did. */
@@ -37,6 +33,11 @@ export interface PendingTally extends Outcomes {
   failedAt: number;
   /** When it was first sent, in ms; `null` before that; `-Infinity` if the clock has gone back since. */
   sentAt: number | null;
+  /**
+   * Snapshots from this number on may contain it: when it was first sent or, if one named later did not
+   * contain it, the number of that. `Infinity` before it is sent; negative once one contained it.
+   */
+  from: number;
   /** Until when an answer may come, in ms. */
   busyUntil: number;
   /** `true` once this isolate's stand-in has counted it. */
@@ -49,6 +50,9 @@ export interface PendingTally extends Outcomes {
 
 /** The time after which a tally without an answer is given up, in ms: stores forget its id after twice as long. */
 export const GIVE_UP_MS = 30_000;
+
+/** How many tallies a read names at most. */
+const MOST_NAMED = 64;
 
 /** After how many refusals a tally is given up, if the store takes others. */
 export const MOST_REFUSALS = 3;
@@ -166,7 +170,7 @@ export class PendingTallies {
     timeoutMs: number,
   ): PendingTally | null {
     const tally = this.#gathering;
-    if (tally === null || tally.details !== null || tally.absorbed || hasFailed(tally)) return null;
+    if (tally === null || tally.calls !== null || tally.absorbed || hasFailed(tally)) return null;
     if (this.#waiting.length > 0 && this.#busy === null) return null;
     if (this.#seenAt !== null) {
       if (now < this.#seenAt) return null;
@@ -260,12 +264,25 @@ export class PendingTallies {
     return this.#gathering === null ? this.#waiting : [...this.#waiting, this.#gathering];
   }
 
-  /** Returns the Snapshot with all pending tallies added, or those under way. */
-  lay(snapshot: Snapshot, which: "all" | "under way" = "all"): Snapshot {
+  /**
+   * Returns the Snapshot with the pending tallies added that it does not contain.
+   *
+   * @param learntAs The number of the Snapshot: tallies that it may contain are left out. 0 for all
+   * that are not known to be in the store.
+   */
+  lay(snapshot: Snapshot, learntAs: number, which: "all" | "under way" = "all"): Snapshot {
     for (const tally of [...this.#busy ?? [], ...which === "all" ? this.unsent : NONE]) {
+      if (tally.from < learntAs) continue;
       snapshot = overlay(snapshot, { ...tally, current: !isLate(tally, snapshot) });
     }
     return snapshot;
+  }
+
+  /** Returns the tallies that the store may have, and remembers if it has. */
+  unconfirmed(now: number): readonly PendingTally[] {
+    return [...this.#busy ?? [], ...this.#waiting].filter(({ from, sentAt }) =>
+      from >= 0 && sentAt !== null && now - sentAt <= GIVE_UP_MS
+    ).slice(0, MOST_NAMED);
   }
 
   /**
@@ -300,7 +317,7 @@ export class PendingTallies {
     // Across generations, or segments of the window, only totals can be added.
     next.epoch = "";
     next.generation = TOTALS_ONLY;
-    next.details = null;
+    next.calls = null;
     next.successes += old.successes;
     next.failures += old.failures;
     next.rejected += old.rejected;
@@ -341,12 +358,13 @@ export class PendingTallies {
       rejected: 0,
       slow: 0,
       lease,
-      details: null,
+      calls: null,
       retryAfterMs: 0,
       firstAt: now,
       lastAt: now,
       failedAt: now,
       sentAt: null,
+      from: Infinity,
       busyUntil: 0,
       absorbed,
       refusals: 0,
@@ -376,44 +394,20 @@ function hasFailed({ failures, generation }: PendingTally): boolean {
   return failures > 0 && generation !== TOTALS_ONLY;
 }
 
-/** The number of calls whose details are kept: an outage may be long. */
-const MAX_DETAILS = 1_000;
+/** The number of calls of a tally that are kept one by one: an outage may be long. */
+const MOST_CALLS = 1_000;
 
 function add(tally: PendingTally, outcomes: Outcomes, retryAfterMs: number, now: number): void {
-  if (outcomes.text !== undefined) detail(tally, outcomes);
+  const { failures, slow, text } = outcomes;
+  if (text !== undefined && (tally.calls ??= []).length < MOST_CALLS) {
+    tally.calls.push({ failed: failures > 0, slow: slow > 0, text, at: now });
+  }
   if (tally.failures === 0) tally.failedAt = now;
   tally.successes += outcomes.successes;
   tally.failures += outcomes.failures;
   tally.slow += outcomes.slow;
   tally.retryAfterMs = Math.max(tally.retryAfterMs, retryAfterMs);
   tally.lastAt = now;
-}
-
-/** Adds the details of one call. */
-function detail(tally: PendingTally, { failures, slow, text = null }: Outcomes): void {
-  const { slowSuccesses, slowFailures, errors } = tally.details ??= {
-    slowSuccesses: [],
-    slowFailures: [],
-    errors: [],
-  };
-  const places = failures > 0 ? slowFailures : slowSuccesses;
-  const place = failures > 0 ? tally.failures : tally.successes;
-  if (slow > 0 && places.length < MAX_DETAILS) places.push(place);
-  if (failures > 0 && place === errors.length && place < MAX_DETAILS) errors.push(text);
-}
-
-/** Returns a pending tally as it is sent. */
-export function tallyOf(pending: PendingTally, at: number): Omit<Tally, "shape" | "policyHash"> {
-  const { id, epoch, generation, began, lastAt } = pending;
-  const { successes, failures, rejected, slow, lease } = pending;
-  const ageMs = Math.max(0, at - lastAt);
-  const first = failures > 1 ? { firstFailureAgeMs: Math.max(0, at - pending.failedAt) } : null;
-  const counts = { successes, failures, rejected, slow, ageMs, ...first, lease };
-  const tally = { id, at, epoch, generation, began, ...counts };
-  if (pending.details === null) return tally;
-  const { slowSuccesses, slowFailures, errors } = pending.details;
-  const slowCalls = [...slowSuccesses, ...slowFailures.map((place) => successes + place)];
-  return { ...tally, slowCalls, errors };
 }
 
 /**

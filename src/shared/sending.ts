@@ -110,8 +110,8 @@ function isRun(
 /** Returns `true` if what waits makes a verdict due, and what is under way does not by itself. */
 function completesVerdict({ pending, view, policy }: Sending, now: number): boolean {
   const s = view.current(now);
-  return s !== null && verdict(pending.lay(s), policy) !== null &&
-    !(pending.underWay && verdict(pending.lay(s, "under way"), policy) !== null);
+  return s !== null && verdict(pending.lay(s, 0), policy) !== null &&
+    !(pending.underWay && verdict(pending.lay(s, 0, "under way"), policy) !== null);
 }
 
 /** Sends requests in order: in one trip if the driver can, otherwise one after the other. */

@@ -36,6 +36,11 @@ export class View {
     return this.#believed;
   }
 
+  /** The number of the Snapshot; 0 before the first. */
+  get learntAs(): number {
+    return this.#learntAs;
+  }
+
   /** Returns the number of a request that is about to be sent. */
   ask(): number {
     return ++sequence;

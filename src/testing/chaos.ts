@@ -9,10 +9,10 @@ import type {
   ListPage,
   ListRequest,
   OverrideRequest,
+  ReadRequest,
   Recorded,
   RemoveRequest,
   RestoreRequest,
-  Shape,
   Snapshot,
   Store,
   StoredEvent,
@@ -191,7 +191,7 @@ class ChaosStore implements OpeningStore {
     this.#random = mulberry32(seed);
   }
 
-  read(key: string, request: { readonly shape: Shape; readonly at: number }): Promise<Snapshot> {
+  read(key: string, request: ReadRequest): Promise<Snapshot> {
     const sent = { ...request, shape: { ...request.shape } };
     const lags = this.#draw(this.#rates.staleReadRate);
     return this.#send("read", key, true, async () => {

@@ -8,6 +8,7 @@ import { OUTBOX } from "./contract_outbox.ts";
 import { OVERRIDES } from "./contract_overrides.ts";
 import { RECORDS } from "./contract_records.ts";
 import { type ContractNeed, type Scenario, Subject } from "./contract_subject.ts";
+import { READS } from "./contract_reads.ts";
 import { TRAFFIC } from "./contract_traffic.ts";
 import { TRANSITIONS } from "./contract_transitions.ts";
 import { TRIALS } from "./contract_trials.ts";
@@ -69,6 +70,7 @@ export function storeContract(
 
 const SCENARIOS: readonly Scenario[] = [
   ...IDENTITY,
+  ...READS,
   ...COUNTING,
   ...WINDOWS,
   ...TRIALS,

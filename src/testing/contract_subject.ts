@@ -9,6 +9,7 @@ import type {
   ListRequest,
   Override,
   OverrideRequest,
+  ReadRequest,
   Recorded,
   RemoveRequest,
   RestoreRequest,
@@ -66,8 +67,8 @@ export class Subject {
     return new Subject(this.store, this.clock, key, this.#touched);
   }
 
-  async read(shape: Shape = SHAPE): Promise<Snapshot> {
-    const said = this.store.read(this.key, { shape, at: this.clock.now() });
+  async read(shape: Shape = SHAPE, parts: Partial<ReadRequest> = {}): Promise<Snapshot> {
+    const said = this.store.read(this.key, { shape, at: this.clock.now(), ...parts });
     return this.#see(said instanceof Promise ? plainSnapshot(await said) : plainSnapshot(said));
   }
 

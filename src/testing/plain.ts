@@ -8,7 +8,12 @@ import { copySnapshot } from "../records.ts";
 
 /** Copies exactly the fields of the contract, and no others. */
 export function plainSnapshot(s: Snapshot): Snapshot {
-  return { ...copySnapshot(s), override: plainOverride(s.override) };
+  const { override, holds } = s;
+  return {
+    ...copySnapshot(s),
+    override: plainOverride(override),
+    ...holds && { holds: [...holds] },
+  };
 }
 
 /** Copies an answer. The fields beside the Snapshot and the override are values already. */

@@ -1,6 +1,8 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { backoff } from "@fuse/edge";
+import { backoff, createFuse } from "@fuse/edge";
+import { chaos, FakeClock } from "@fuse/edge/testing";
+import { memory } from "../support/drivers.ts";
 import { seeded } from "../support/units.ts";
 
 Deno.test("backoff() multiplies with every reopening, up to maxMs", () => {
@@ -80,6 +82,30 @@ Deno.test("backoff() draws nothing before an opening", () => {
   } finally {
     Math.random = original;
   }
+});
+
+Deno.test("createFuse({ random }) draws the jitter of backoff(), once for each opening", async () => {
+  let drawn = 0;
+  const fuse = createFuse({ clock: new FakeClock().now, random: () => (drawn++, 0.5) });
+  const cooldownMs = backoff({ baseMs: 1_000_000, maxMs: 1_000_000, jitter: 0.5 });
+  const breaker = fuse.make("a", { cooldownMs, maxCooldownMs: 1_000_000, failureThreshold: 1 });
+  assertEquals(drawn, 0);
+  await breaker.tryCall(() => Promise.reject(new Error("no answer")));
+  const { openedAt, openUntil } = await breaker.snapshot();
+  assertEquals([openUntil!.getTime() - openedAt!.getTime(), drawn], [750_000, 1]);
+});
+
+Deno.test("createFuse({ random }) draws how long a store that fails is left alone", async () => {
+  const told: number[] = [];
+  for (const drawn of [0, 0.5]) {
+    const store = chaos(memory(), { down: () => true });
+    const fuse = createFuse({
+      ...{ stores: { store }, clock: new FakeClock().now, random: () => drawn },
+    });
+    fuse.on("store_error", ({ retryAfterMs }) => void told.push(retryAfterMs));
+    await fuse.make("a").call(() => "fine");
+  }
+  assertEquals(told, [500, 750]);
 });
 
 Deno.test("backoff() treats undefined as not given", () => {

@@ -25,6 +25,8 @@ export const EDITS = 100;
 export interface ReadStatements {
   /** The circuit of a key, and where its trail stands. */
   readonly read: Statement;
+  /** The same, and which of the tallies in `named` it contains. */
+  readonly readNaming: Statement;
   /** The circuit, and the result of this request. The last statement of every batch. */
   readonly answer: Statement;
   /** The edits by hand that an answer counts. */
@@ -42,12 +44,19 @@ export function readStatements(dialect: Dialect): ReadStatements {
     where l.circuit_breaker_id = b.id and l.token = ${$("token")}
       and ${VALID} and not l.ended
   )`;
-  return {
-    read: prepare(circuit(
+  const read = (more: SQL) =>
+    prepare(circuit(
       dialect,
       sql`left join ${circuits} b on ${OWN} ${trail}`,
-      sql`${NAMED}, ${TRAIL}`,
-    )),
+      sql`${NAMED}, ${TRAIL} ${more}`,
+    ));
+  return {
+    read: read(sql``),
+    readNaming: read(sql`'held', (
+      select json_group_array(r.id) from ${requests} r
+      where r.circuit_breaker_id = b.id and r.id in (select value from json_each(${$("named")}))
+        and +r.at > c.now - ${MEMORY_MS}
+    ),`),
     answer: prepare(circuit(
       dialect,
       // The plus keeps SQLite from the index on the time: the request is found by its id.

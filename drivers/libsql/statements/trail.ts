@@ -148,19 +148,15 @@ export function mark({ events, trails }: Tables): Statement {
 export function appendCalls({ circuits, events, requests }: Tables): Statement {
   return prepare(sql`
     insert into ${events} (circuit_breaker_id, event, metadata, created_at, key)
-    with n (i) as (select key from json_each(${$("each")})),
-    x (i, text) as materialized (
-      select key + ${$("successes")}, value from json_each(${$("errors")})
-    )
     select b.id,
-      iif(n.i < ${$("successes")}, 'success', 'failure'),
+      iif(n.value ->> '$[0]', 'failure', 'success'),
       case
         when r.won then '{"generation":' || ${GENERATION}
         when ${$("generation")} < 0 then '{"uncounted":true'
         else '{"generation":' || ${$("generation")} || ',"late":true' end
-        || iif(n.i in (select value from json_each(${$("slowCalls")})), ',"slow":true', '')
-        || iif(x.text is null, '', ',"error":' || json_quote(x.text)) || '}',
-      r.at - ${$("ageMs")},
+        || iif(n.value ->> '$[2]', ',"slow":true', '')
+        || iif(n.value ->> '$[3]' is null, '', ',"error":' || json_quote(n.value ->> '$[3]')) || '}',
+      r.at - (n.value ->> '$[1]'),
       b.key
-    from ${circuits} b join ${requests} r join n left join x on x.i = n.i where ${FRESH}`);
+    from ${circuits} b join ${requests} r join json_each(${$("calls")}) n where ${FRESH}`);
 }

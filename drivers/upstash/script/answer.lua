@@ -74,6 +74,10 @@ if s.epoch then
   tell(m)
   tell(released)
   tell({ policyHash = policyHash or '', successes = good, failures = bad, slow = slow }, 'answer.')
+  -- The tallies that the caller asks for, with their times.
+  if operation == 'read' and ARGV[9] then
+    for i, known in ipairs(call('HMGET', M, unpack(ARGV, 9))) do tell({ [ARGV[i + 8]] = known }) end
+  end
   if operation == 'dump' then
     tell(fields(F), 'failures:')
     tell(fields(W), 'successes:')

@@ -4,7 +4,7 @@
 --       prefix: its circuits, and those that are not plainly CLOSED.
 -- ARGV  operation, caller's clock, a clock that replaces the server's if there is one, id of the
 --       request, windowMs, windowSize, ttlMs, length of the keys' prefix, then the operation's
---       arguments; last the caller's words for the outbox, if it keeps this change, and whether to
+--       arguments (of a read, the fields of tallies that it may contain); last the caller's words for the outbox, if it keeps this change, and whether to
 --       return the outbox.
 --
 -- Fields have the names of a Snapshot. A steady record is five billed commands: EVALSHA, TIME,

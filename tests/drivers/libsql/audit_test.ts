@@ -104,7 +104,12 @@ Deno.test("the row of a call has its generation, whether it was late and whether
     const clock = new FakeClock();
     const store = libsql({ client, clock: clock.now, audit: "calls" });
     const now = clock.now();
-    await store.record("a", tally({ successes: 2, failures: 1, slow: 2, slowCalls: [1, 2] }));
+    const calls = [
+      { failed: false, slow: false, text: null, ageMs: 30 },
+      { failed: false, slow: true, text: null, ageMs: 20 },
+    ];
+    // The failure is not listed.
+    await store.record("a", tally({ successes: 2, failures: 1, slow: 2, calls, ageMs: 10 }));
     await store.transition("a", changing());
     await store.record("a", tally({ successes: 1, generation: 1, epoch: "old", ageMs: 40 }));
     await store.record("a", tally({ failures: 1, generation: TOTALS_ONLY }));
@@ -113,21 +118,57 @@ Deno.test("the row of a call has its generation, whether it was late and whether
       rows.map(({ event, metadata, at }) => [event, metadata, now - at.getTime()]),
       [
         ["failure", { uncounted: true }, 0],
-        ["failure", { generation: 1, slow: true }, 0],
-        ["success", { generation: 1, slow: true }, 0],
-        ["success", { generation: 1 }, 0],
+        ["failure", { generation: 1 }, 10],
+        ["success", { generation: 1, slow: true }, 20],
+        ["success", { generation: 1 }, 30],
         ["success", { generation: 1, late: true }, 40],
       ],
     );
   });
 });
 
+for (const consistency of ["eventual", "strong"] as const) {
+  Deno.test(`the row of a call has the time at which the call ended, also of a call that waited (${consistency})`, async () => {
+    await inMemory(async (client) => {
+      const clock = new FakeClock();
+      const { now } = clock;
+      const store = libsql({ client, clock: now, audit: "calls" });
+      const fuse = createFuse({
+        ...{ stores: { database: store }, clock: now, storeTimeoutMs: 30_000 },
+        defaults: { consistency, flushIntervalMs: 10_000, revalidateMs: 10_000 },
+      });
+      const breaker = fuse.make("a");
+      await breaker.call(() => "a view");
+      await fuse.flush();
+      const ends: [string, number][] = [["success", now()]];
+      for (const succeeds of [true, true, false, false, true]) {
+        clock.advance(100);
+        ends.unshift([succeeds ? "success" : "failure", now()]);
+        await breaker.tryCall(() => {
+          if (!succeeds) throw new Error("no answer");
+        });
+      }
+      clock.advance(100);
+      await fuse.flush();
+      const rows = await eventsOf(store);
+      assertEquals(rows.map(({ event, at }) => [event, at.getTime()]), ends);
+      await fuse[Symbol.asyncDispose]();
+    });
+  });
+}
+
 Deno.test("rows of calls are one for each failure of a tally, with its text", async () => {
   await inMemory(async (client) => {
     const store = libsql({ client, clock: new FakeClock().now, audit: "calls" });
-    const calls = { successes: 1, failures: 3, slow: 2, slowCalls: [0, 3] };
-    const errors = ["one", null, "three"];
-    await store.record("a", tally({ ...calls, errors, ageMs: 5, firstFailureAgeMs: 20 }));
+    const call = (failed: boolean, slow: boolean, text: string | null, ageMs: number) => ({
+      ...{ failed, slow, text, ageMs },
+    });
+    const calls = [
+      ...[call(false, true, null, 40), call(true, false, "one", 20)],
+      ...[call(true, false, null, 20), call(true, true, "three", 5)],
+    ];
+    const counts = { successes: 1, failures: 3, slow: 2, ageMs: 5, firstFailureAgeMs: 20 };
+    await store.record("a", tally({ ...counts, calls }));
     const rows = (await eventsOf(store)).reverse();
     assertEquals(rows.map(({ event, metadata }) => [event, metadata]), [
       ["success", { generation: 1, slow: true }],

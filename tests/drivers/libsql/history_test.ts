@@ -75,8 +75,9 @@ for (const { name, connect } of databases) {
     const key = `halves-${crypto.randomUUID()}`;
     const whole = "x".repeat(999);
     // Cut at 1000, both by the store and by another writer.
-    const errors = [store.describe!(`${whole}😀`)!, "lone \ud83d", "\ude00"];
-    await store.record(key, tally({ failures: 3, errors }));
+    const texts = [store.describe!(`${whole}😀`)!, "lone \ud83d", "\ude00"];
+    const calls = texts.map((text) => ({ failed: true, slow: false, text, ageMs: 0 }));
+    await store.record(key, tally({ failures: 3, calls }));
     await store.override(key, { ...laying(), kind: "disabled", reason: "\ud83d", actor: "\ude00" });
     await store.transition(key, changing({ reason: "why \ud83d" }));
     const events = await eventsOf(store, { key });

@@ -1,12 +1,8 @@
 import { assert, assertEquals, assertNotEquals, assertStrictEquals } from "@std/assert";
 import fc from "fast-check";
 import { isLate } from "../../../src/records.ts";
-import {
-  isUnderWay,
-  PendingTallies,
-  type PendingTally,
-  tallyOf,
-} from "../../../src/shared/pending.ts";
+import { isUnderWay, PendingTallies, type PendingTally } from "../../../src/shared/pending.ts";
+import { tallyOf } from "../../../src/shared/sent.ts";
 import { seeded, snapshotOf } from "../../support/units.ts";
 import { TOTALS_ONLY } from "@fuse/edge/store";
 
@@ -81,12 +77,12 @@ Deno.test("tallyOf() says which calls were slow, and what each failure was, wher
     [UNDER, { ...failure, slow: 1, text: "two" } as typeof success, 0],
     [UNDER, { ...failure, text: null } as typeof success, 0],
   );
-  const { successes, failures, slow, slowCalls, errors } = tallyOf(
-    sealed(pending).take(0)[0]!,
-    0,
-  );
+  const { successes, failures, slow, calls = [] } = tallyOf(sealed(pending).take(0)[0]!, 0);
   assertEquals([successes, failures, slow], [2, 3, 2]);
-  assertEquals([slowCalls, errors], [[1, 3], ["one", "two", null]]);
+  assertEquals(calls.map(({ failed, slow, text }) => [failed, slow, text]), [
+    ...[[false, false, null], [false, true, null]],
+    ...[[true, false, "one"], [true, true, "two"], [true, false, null]],
+  ]);
 });
 
 Deno.test("PendingTallies.gather() separates generations, epochs and window segments", () => {
@@ -251,7 +247,7 @@ Deno.test("PendingTallies.lay() adds all tallies on their way, late outcomes to 
     0,
   ]);
   pending.reject(0);
-  const laid = pending.lay(snapshotOf({ consecutiveFailures: 3 }));
+  const laid = pending.lay(snapshotOf({ consecutiveFailures: 3 }), 0);
   assertEquals(laid.totals, { successes: 1, failures: 2, rejected: 1, slow: 0 });
   assertEquals([laid.consecutiveFailures, laid.consecutiveSuccesses], [0, 1]);
   assertEquals(laid.window, { successes: 1, failures: 1, slow: 0 });
@@ -340,27 +336,27 @@ Deno.test("isUnderWay() holds until its moment, and not when a clock was set bac
   assertEquals([isUnderWay(500, 0, 500), isUnderWay(501, 0, 500)], [true, false]);
 });
 
-Deno.test("tallyOf() contains slow calls and the texts of failures if they are requested", () => {
+Deno.test("tallyOf() contains the calls in their order, with their ages, if they are requested", () => {
   const pending = new PendingTallies();
   const call = (failures: number, slow: number, text: string | null) => ({
     ...{ successes: 1 - failures, failures, slow, text },
   });
   const gather = (under: typeof UNDER, ...calls: ReturnType<typeof call>[]) => {
-    for (const one of calls) pending.gather(under, one, 0, 0, SEGMENT);
+    for (const [i, one] of calls.entries()) pending.gather(under, one, 0, 10 * i, SEGMENT);
     const [tally] = sealed(pending).take(0);
-    const { slowCalls, errors } = tallyOf(tally!, 0);
-    return { slowCalls, errors };
+    return tallyOf(tally!, 100).calls?.map(({ failed, slow, text, ageMs }) => {
+      return [failed ? "failure" : "success", slow ? "slow" : "", text, ageMs];
+    });
   };
-  assertEquals(
-    gather(UNDER, call(0, 1, null), call(0, 0, null), call(0, 1, null), call(1, 1, "why")),
-    { slowCalls: [0, 2, 3], errors: ["why"] },
-  );
-  // If failures do not end a tally, successes still come first.
+  assertEquals(gather(UNDER, call(0, 1, null), call(0, 0, null), call(1, 1, "why")), [
+    ...[["success", "slow", null, 100], ["success", "", null, 90], ["failure", "slow", "why", 80]],
+  ]);
+  // Of these, failures do not end a tally.
   assertEquals(
     gather({ epoch: "", generation: TOTALS_ONLY, began: 0 }, ...[
-      ...[call(1, 0, "a"), call(0, 1, null), call(1, 1, null), call(0, 0, null), call(1, 0, "b")],
+      ...[call(1, 0, "a"), call(0, 1, null), call(1, 1, null)],
     ]),
-    { slowCalls: [0, 3], errors: ["a", null, "b"] },
+    [["failure", "", "a", 100], ["success", "slow", null, 90], ["failure", "slow", null, 80]],
   );
 });
 
@@ -368,7 +364,7 @@ Deno.test("tallyOf() contains no data of single calls unless requested", () => {
   const pending = new PendingTallies();
   pending.gather(UNDER, { successes: 0, failures: 1, slow: 1 }, 0, 0, SEGMENT);
   const tally = tallyOf(sealed(pending).take(0)[0]!, 0);
-  assertEquals(["slowCalls" in tally, "errors" in tally], [false, false]);
+  assertEquals("calls" in tally, false);
 });
 
 Deno.test("PendingTallies() keeps details of a thousand calls that wait, and counts all of them", () => {
@@ -377,6 +373,6 @@ Deno.test("PendingTallies() keeps details of a thousand calls that wait, and cou
   for (let i = 0; i < 1_500; i++) {
     pending.gather(under, { successes: 0, failures: 1, slow: 1, text: "why" }, 0, 0, SEGMENT);
   }
-  const { failures, slowCalls, errors } = tallyOf(sealed(pending).take(0)[0]!, 0);
-  assertEquals([failures, slowCalls?.length, errors?.length], [1_500, 1_000, 1_000]);
+  const { failures, calls } = tallyOf(sealed(pending).take(0)[0]!, 0);
+  assertEquals([failures, calls?.length], [1_500, 1_000]);
 });
