@@ -57,21 +57,27 @@ const MOST_AT_ONCE = 100;
  */
 const LONGEST_BRINGING_MS = 1_000;
 
-/** The index of the request's id among the arguments. */
-const ID = 3;
+/** The index of the number of tallies among the arguments of `record`. */
+const TALLIES = 8;
+/** The numbers of arguments: those before the tallies, of each of them, and after them. */
+const [BEFORE, TALLY, AFTER] = [TALLIES + 1, 11, 2];
+/** The index of the lease among the arguments of a tally. */
+const LEASE = 9;
 
 /** The arguments of a run of the script. */
 export interface Run {
+  /** The request's id. */
+  readonly id: string;
   readonly keys: string[];
   readonly args: string[];
   /** Keys to add if the script answers that it needs them. It has changed nothing then. */
   readonly more?: string[] | undefined;
 }
 
-/** A run that waits to be sent with others. */
+/** A run that waits to be sent with others, with a caller for each tally. */
 interface Gathered extends Run {
-  resolve(answer: unknown): void;
-  reject(error: unknown): void;
+  id: string;
+  readonly callers: PromiseWithResolvers<unknown>[];
 }
 
 /** Runs the script. */
@@ -83,7 +89,7 @@ export class Scripts {
   /** Until when another run sends the script to the server, by `performance.now()`. */
   #bringing = 0;
   /** Set while `together` runs, which awaits nothing. */
-  #gathered: Gathered[] | null = null;
+  #gathered: Map<string, Gathered[]> | null = null;
   /** `true` from an answer to another request on, until an answer is to its own again. */
   #slipped = false;
 
@@ -103,11 +109,12 @@ export class Scripts {
   /** Sends the runs of `work` as few requests. */
   together<T>(work: () => T): T {
     if (this.#gathered !== null) return work();
-    const gathered: Gathered[] = this.#gathered = [];
+    const byCircuit = this.#gathered = new Map<string, Gathered[]>();
     try {
       return work();
     } finally {
       this.#gathered = null;
+      const gathered = [...byCircuit.values()].flat();
       for (let i = 0; i < gathered.length; i += MOST_AT_ONCE) {
         this.#sendAll(gathered.slice(i, i + MOST_AT_ONCE));
       }
@@ -119,9 +126,13 @@ export class Scripts {
    * first text.
    */
   run(run: Run): Promise<unknown> {
-    const gathered = this.#gathered;
-    if (gathered === null) return this.#send(run);
-    return new Promise((resolve, reject) => gathered.push({ ...run, resolve, reject }));
+    if (this.#gathered === null) return this.#send(run);
+    const caller = Promise.withResolvers<unknown>();
+    const [circuit = ""] = run.keys;
+    const earlier = this.#gathered.get(circuit) ?? [];
+    this.#gathered.set(circuit, earlier);
+    if (!joins(run, earlier.at(-1), caller)) earlier.push({ ...run, callers: [caller] });
+    return caller.promise;
   }
 
   /** Calls the client, and reports a failure in few words. */
@@ -160,7 +171,7 @@ export class Scripts {
     return this.#locks ? LOCKING_SHA1 : SCRIPT_SHA1;
   }
 
-  async #send(run: Run): Promise<unknown> {
+  async #send(run: Run): Promise<unknown[]> {
     const { keys, args } = run;
     const answer = await this.ask(async (redis) => {
       for (;;) {
@@ -193,10 +204,10 @@ export class Scripts {
   /**
    * Returns the answer. @throws {Error} If it names another request, so that it was misdelivered.
    */
-  #own(answer: unknown, { keys, args }: Run): unknown[] {
+  #own(answer: unknown, { keys, id }: Run): unknown[] {
     if (!Array.isArray(answer)) throw nonsense();
     const names = (text: unknown, own = "") => text === `=${own.toWellFormed()}`;
-    this.#slipped = !(names(answer[3], args[ID]) && names(answer[4], keys[0]));
+    this.#slipped = !(names(answer[3], id) && names(answer[4], keys[0]));
     if (this.#slipped) throw new Error(`${REDIS}its answer is to another request`);
     return answer;
   }
@@ -204,7 +215,12 @@ export class Scripts {
   /** Never rejects: each result is reported separately. */
   async #sendAll(gathered: readonly Gathered[]): Promise<void> {
     if (gathered.length < 2) {
-      for (const run of gathered) await this.#send(run).then(run.resolve, run.reject);
+      for (const run of gathered) {
+        await this.#send(run).then(
+          (answer) => resolve(run, answer),
+          (error) => reject(run, error),
+        );
+      }
       return;
     }
     try {
@@ -222,14 +238,14 @@ export class Scripts {
         const { result, error: message } = Object(answers[i]) as Record<string, unknown>;
         const error = { message };
         if (isUnknownScript(error)) unknown.push(run);
-        else if (message) run.reject(this.#failure(error));
+        else if (message) reject(run, this.#failure(error));
         else {
           try {
             const own = this.#own(result, run);
             if (needsMore(own, run)) short.push({ ...run, ...withMore(run) });
-            else run.resolve(own);
+            else resolve(run, own);
           } catch (error) {
-            run.reject(error);
+            reject(run, error);
           }
         }
       }
@@ -237,7 +253,7 @@ export class Scripts {
       await this.#sendAll(unknown.splice(0, 1));
       await this.#sendAll([...unknown, ...short]);
     } catch (error) {
-      for (const { reject } of gathered) reject(error);
+      for (const run of gathered) reject(run, error);
     }
   }
 
@@ -275,8 +291,53 @@ function needsMore(answer: unknown[], { more }: Run): boolean {
   return more !== undefined && answer[1] === 1;
 }
 
-function withMore({ keys, more = [], args }: Run): Run {
-  return { keys: [...keys, ...more], args, more: undefined };
+function withMore({ keys, more = [], ...run }: Run): Run {
+  return { ...run, keys: [...keys, ...more], more: undefined };
+}
+
+/**
+ * Adds a tally to the run of the tally before it, which takes both in order. Returns `false` if it
+ * must go by itself: because it has a policy or a lease, or the run is of another kind or full.
+ */
+function joins(
+  { id, keys, args }: Run,
+  run: Gathered | undefined,
+  caller: PromiseWithResolvers<unknown>,
+): boolean {
+  // The rest must be equal, except for the clock of the caller.
+  const rest = (
+    args: string[],
+  ) => [args[0], args[2], ...args.slice(4, TALLIES), ...args.slice(-AFTER)];
+  const alone = (args: string[], tallies = 1) =>
+    args[0] !== "record" || args.length !== BEFORE + (TALLY + 1) * tallies - 1 + AFTER ||
+    args[BEFORE + LEASE] !== "";
+  if (
+    run === undefined || run.callers.length === MOST_AT_ONCE || run.keys.length !== keys.length ||
+    alone(args) || alone(run.args, run.callers.length) || `${rest(args)}` !== `${rest(run.args)}`
+  ) return false;
+  run.id += ` ${id}`;
+  run.args.splice(-AFTER, 0, id, ...args.slice(BEFORE, BEFORE + TALLY));
+  run.args[TALLIES] = String(run.callers.push(caller));
+  return true;
+}
+
+/** Gives each caller the answer to its tally. */
+function resolve({ callers }: Gathered, answer: unknown[]): void {
+  const [, moved, now, id, key, metrics, ...fields] = answer;
+  const each = String(metrics).slice(1).split(";");
+  // Changes are told to one caller only.
+  const once = fields.findIndex((field) => /^(row:|released)/.test(String(field)));
+  for (const [i, caller] of callers.entries()) {
+    const counts = each[i] ?? "";
+    const told = i === callers.length - 1 || once < 0 ? fields : fields.slice(0, once);
+    caller.resolve(
+      callers.length < 2 ? answer : [Number(counts[0]), moved, now, id, key, `=${counts}`, ...told],
+    );
+  }
+}
+
+function reject({ callers }: Gathered, error: unknown): void {
+  for (const caller of callers) caller.reject(error);
 }
 
 /** The beginning of every error. */

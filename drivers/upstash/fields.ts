@@ -49,6 +49,14 @@ export interface Reply {
 
 const checked = checkFields(REDIS);
 
+/** The counts of a circuit in an answer, in the order of the script: after each tally, these. */
+const METRICS = [
+  "ok answer.successes answer.failures answer.slow outcomes halfOpen.successes halfOpen.failures",
+  "totals.successes totals.failures totals.rejected totals.slow lastFailureAt lastSuccessAt",
+  "traffic traffic.before sinceClosed.successes sinceClosed.failures sinceClosed.slow",
+  "consecutiveSuccesses consecutiveFailures start newest.successes newest.failures newest.slow floor",
+].join(" ").split(" ");
+
 /** A circuit, field by field. */
 export type Fields = Readonly<Record<string, string | undefined>>;
 
@@ -57,12 +65,17 @@ export type Fields = Readonly<Record<string, string | undefined>>;
  * invalid.
  */
 export function parseReply(reply: unknown): Reply {
-  const [ok, moved, now, , , ...flat] = Array.isArray(reply) ? reply as unknown[] : [];
+  const [ok, moved, now, , , metrics = "", ...flat] = Array.isArray(reply)
+    ? reply as unknown[]
+    : [];
+  const counts = String(metrics).slice(1).split(" ");
   const fits = typeof ok === "number" && Number.isFinite(now) && flat.length % 2 === 0 &&
+    (flat.length === 0 || counts.length === METRICS.length) &&
     flat.every((one) => typeof one === "string" || typeof one === "number");
   if (!fits) throw nonsense();
   const fields: Record<string, string> = {};
   for (let i = 0; i < flat.length; i += 2) fields[String(flat[i])] = String(flat[i + 1]).slice(1);
+  METRICS.forEach((field, i) => fields[field] = counts[i]!);
   if (flat.length > 0) checked("epoch", fields.epoch, Boolean);
   return {
     ok: ok === 1,

@@ -138,7 +138,7 @@ export class RedisStore implements OpeningStore {
   async record(key: string, tally: Tally): Promise<Recorded> {
     const { epoch, generation, began, successes, failures, rejected, slow, ageMs } = tally;
     const { ok: current, moved: _, ...answer } = await this.#change("record", key, tally, [
-      ...[epoch, generation, began, successes, failures, rejected, slow, ageMs],
+      ...[1, epoch, generation, began, successes, failures, rejected, slow, ageMs],
       ...[
         tally.firstFailureAgeMs ?? ageMs,
         tally.lease ?? "",
@@ -361,19 +361,20 @@ export class RedisStore implements OpeningStore {
   #ask(
     operation: string,
     keys: string[],
-    { id, at, shape, outbox, instance }: StoreRequest,
+    { id: given, at, shape, outbox, instance }: StoreRequest,
     args: readonly (string | number)[],
     why: Record<string, unknown> = {},
     more?: string[],
   ): Promise<unknown> {
+    const id = given || newId();
     // The caller's words for the trail, with the name of the isolate.
     const words = outbox === undefined
       ? ""
-      : JSON.stringify({ ...why, ...originOf({ id, instance }) });
+      : JSON.stringify({ ...why, ...originOf({ id: given, instance }) });
     return this.#scripts.run({
-      ...{ keys, more },
+      ...{ id, keys, more },
       args: [
-        ...[operation, at, this.#clock?.() ?? "", id || newId()],
+        ...[operation, at, this.#clock?.() ?? "", id],
         ...[shape.windowMs, shape.windowSize, this.#ttlMs, this.#prefix.length, ...args],
         ...[words, outbox === "hand" ? 1 : ""],
       ].map(String),

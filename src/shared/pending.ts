@@ -5,7 +5,7 @@
  * @module
  */
 
-import { overlay } from "../rules/snapshot.ts";
+import { type Overlay, overlay } from "../rules/snapshot.ts";
 import type { Snapshot, Tally } from "../contract.ts";
 import { type Admission, isLate, isSame, newId, TOTALS_ONLY } from "../records.ts";
 import type { Outcomes } from "./outcomes.ts";
@@ -262,10 +262,8 @@ export class PendingTallies {
 
   /** Returns the Snapshot with all pending tallies added, or those under way. */
   lay(snapshot: Snapshot, which: "all" | "under way" = "all"): Snapshot {
-    for (const tally of [...this.#busy ?? [], ...which === "all" ? this.unsent : NONE]) {
-      snapshot = overlay(snapshot, { ...tally, current: !isLate(tally, snapshot) });
-    }
-    return snapshot;
+    const tallies = [...this.#busy ?? [], ...which === "all" ? this.unsent : NONE];
+    return overlay(snapshot, ...tallies.map((tally) => laid(tally, !isLate(tally, snapshot))));
   }
 
   /**
@@ -353,6 +351,10 @@ export class PendingTallies {
       refusedAt: 0,
     };
   }
+}
+
+function laid({ successes, failures, rejected, slow }: PendingTally, current: boolean): Overlay {
+  return { successes, failures, rejected, slow, current };
 }
 
 /** Returns `true` if an outcome may join a tally: same generation, same segment of the window. */

@@ -5,7 +5,8 @@
 -- ARGV  operation, caller's clock, a clock that replaces the server's if there is one, id of the
 --       request, windowMs, windowSize, ttlMs, length of the keys' prefix, then the operation's
 --       arguments; last the caller's words for the outbox, if it keeps this change, and whether to
---       return the outbox.
+--       return the outbox. A run of `record` takes several tallies in order: their number, and the 11
+--       arguments of each, with its own id before those of all but the first.
 --
 -- Fields have the names of a Snapshot. A steady record is five billed commands: EVALSHA, TIME,
 -- HGETALL state, HMGET metrics, HSET metrics. For that reason `metrics` contains the newest segment
@@ -14,18 +15,20 @@
 --
 -- The script only counts, compares and sets. The library decides what follows.
 local S, M, F, W = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local operation, id, call = ARGV[1], ARGV[4], redis.call
+local operation, id, call, tonumber = ARGV[1], ARGV[4], redis.call, tonumber
 local windowMs, windowSize, ttlMs = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local hands = table.remove(ARGV) ~= ''
 local words = table.remove(ARGV)
+local tallies = operation == 'record' and tonumber(ARGV[9]) or 1
 
 -- Read once: TIME advances within a script. If it is refused, the caller's clock is used.
 local now = math.floor(ARGV[3] ~= '' and ARGV[3] or ARGV[2])
 
 -- Every answer names its request and key, because a client or a proxy may deliver it to another
 -- request. Texts follow "=", so that no client converts "123" to a number or "" to nothing.
+local ids = { id }
 local function reply(ok, moved)
-  return { ok and 1 or 0, moved and 1 or 0, now, '=' .. id, '=' .. S }
+  return { ok and 1 or 0, moved and 1 or 0, now, '=' .. table.concat(ids, ' '), '=' .. S }
 end
 
 -- The form for Redis: tostring() returns 1e+15, and nil is the empty string.
@@ -36,7 +39,7 @@ end
 -- Somebody may have overwritten any field. An invalid one ends the script before it has written.
 local function whole(field, value)
   local n = tonumber(value)
-  if n and n % 1 == 0 and math.abs(n) <= 9007199254740991 then return n end
+  if n and n % 1 == 0 and n < 9007199254740992 and n > -9007199254740992 then return n end
   if value and value ~= '' then error('the field "' .. field .. '" of the circuit is invalid', 0) end
 end
 
