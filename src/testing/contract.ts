@@ -8,6 +8,7 @@ import { OUTBOX } from "./contract_outbox.ts";
 import { OVERRIDES } from "./contract_overrides.ts";
 import { RECORDS } from "./contract_records.ts";
 import { type ContractNeed, type Scenario, Subject } from "./contract_subject.ts";
+import { TOGETHER } from "./contract_together.ts";
 import { TRAFFIC } from "./contract_traffic.ts";
 import { TRANSITIONS } from "./contract_transitions.ts";
 import { TRIALS } from "./contract_trials.ts";
@@ -75,6 +76,7 @@ const SCENARIOS: readonly Scenario[] = [
   ...TRANSITIONS,
   ...OVERRIDES,
   ...RECORDS,
+  ...TOGETHER,
   ...HISTORY,
   ...OUTBOX,
   ...TRAFFIC,

@@ -19,10 +19,10 @@ if writes then
   if notes[1] then
     local count = of('ids')
     m.ids = count + #notes / 2
-    -- Every two minutes, page by page, all fields are searched for ids that have expired: each page is
+    -- Once a minute, page by page, all fields are searched for ids that have expired: each page is
     -- one more command, and takes as long as some tallies.
     local sweeps = (m.cursor or '0') ~= '0'
-    if math.floor(m.ids / 16) ~= math.floor(count / 16) and (sweeps or math.abs(now - of('swept')) >= 120000) then
+    if math.floor(m.ids / 16) ~= math.floor(count / 16) and (sweeps or math.abs(now - of('swept')) >= 60000) then
       if not sweeps then m.swept = now end
       local cursor = (m.cursor or ''):match('^%d+$') or 0
       local page = call('HSCAN', M, cursor, 'COUNT', 56 + 4 * #notes)

@@ -13,10 +13,7 @@ local NAMES, FIRST, EVIDENCE, LAST, COUNT = {
   'start', 'newest.successes', 'newest.failures', 'newest.slow', 'floor',
   'after', 'from', 'older.successes', 'older.failures', 'older.slow'
 }, 9, 19, 28, 33
-for i = 1, tallies do
-  ids[i] = i == 1 and id or ARGV[12 * i - 3]
-  NAMES[COUNT + i] = 'id:' .. ids[i]
-end
+for i, each in ipairs(ids) do NAMES[COUNT + i] = 'id:' .. each end
 -- `before`: as they were, so that those without a change are neither formatted nor written.
 -- `answers`: those to requests that were seen before.
 local m, before, answers, notes, stale = {}, {}, {}, {}, false

@@ -15,18 +15,18 @@
 --
 -- The script only counts, compares and sets. The library decides what follows.
 local S, M, F, W = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local operation, id, call, tonumber = ARGV[1], ARGV[4], redis.call, tonumber
+local operation, id, call = ARGV[1], ARGV[4], redis.call
 local windowMs, windowSize, ttlMs = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local hands = table.remove(ARGV) ~= ''
 local words = table.remove(ARGV)
-local tallies = operation == 'record' and tonumber(ARGV[9]) or 1
+local tallies, ids = operation == 'record' and tonumber(ARGV[9]) or 1, { id }
+for i = 2, tallies do ids[i] = ARGV[12 * i - 3] end
 
 -- Read once: TIME advances within a script. If it is refused, the caller's clock is used.
 local now = math.floor(ARGV[3] ~= '' and ARGV[3] or ARGV[2])
 
 -- Every answer names its request and key, because a client or a proxy may deliver it to another
 -- request. Texts follow "=", so that no client converts "123" to a number or "" to nothing.
-local ids = { id }
 local function reply(ok, moved)
   return { ok and 1 or 0, moved and 1 or 0, now, '=' .. table.concat(ids, ' '), '=' .. S }
 end
