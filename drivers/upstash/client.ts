@@ -57,19 +57,18 @@ const MOST_AT_ONCE = 100;
  */
 const LONGEST_BRINGING_MS = 1_000;
 
-/** The index of the number of tallies among the arguments of `record`. */
-const TALLIES = 8;
-/** The numbers of arguments: those before the tallies, of each of them, and after them. */
-const [BEFORE, TALLY, AFTER] = [TALLIES + 1, 11, 2];
-/** The index of the lease among the arguments of a tally. */
-const LEASE = 9;
+/** The number of arguments of a tally without a policy, and the index of its lease. */
+const [TALLY, LEASE] = [12, 10];
 
-/** The arguments of a run of the script. */
+/** A run of the script. Its arguments are those of any run, those of tallies, and the last ones. */
 export interface Run {
-  /** The request's id. */
+  /** The request's id, or those of all tallies. */
   readonly id: string;
   readonly keys: string[];
-  readonly args: string[];
+  readonly args: readonly string[];
+  /** Empty unless it records. */
+  readonly tallies: readonly (readonly string[])[];
+  readonly last: readonly string[];
   /** Keys to add if the script answers that it needs them. It has changed nothing then. */
   readonly more?: string[] | undefined;
 }
@@ -77,7 +76,10 @@ export interface Run {
 /** A run that waits to be sent with others, with a caller for each tally. */
 interface Gathered extends Run {
   id: string;
+  readonly tallies: (readonly string[])[];
   readonly callers: PromiseWithResolvers<unknown>[];
+  /** Equal for runs whose tallies one run may record, in order. */
+  readonly kind: string | null;
 }
 
 /** Runs the script. */
@@ -129,9 +131,15 @@ export class Scripts {
     if (this.#gathered === null) return this.#send(run);
     const caller = Promise.withResolvers<unknown>();
     const [circuit = ""] = run.keys;
-    const earlier = this.#gathered.get(circuit) ?? [];
-    this.#gathered.set(circuit, earlier);
-    if (!joins(run, earlier.at(-1), caller)) earlier.push({ ...run, callers: [caller] });
+    const runs = this.#gathered.get(circuit) ?? [];
+    this.#gathered.set(circuit, runs);
+    const before = runs.at(-1);
+    const kind = kindOf(run);
+    if (kind !== null && kind === before?.kind && before.callers.length < MOST_AT_ONCE) {
+      before.id += ` ${run.id}`;
+      before.tallies.push(...run.tallies);
+      before.callers.push(caller);
+    } else runs.push({ ...run, tallies: [...run.tallies], callers: [caller], kind });
     return caller.promise;
   }
 
@@ -172,7 +180,7 @@ export class Scripts {
   }
 
   async #send(run: Run): Promise<unknown[]> {
-    const { keys, args } = run;
+    const [keys, args] = [run.keys, argsOf(run)];
     const answer = await this.ask(async (redis) => {
       for (;;) {
         try {
@@ -192,10 +200,10 @@ export class Scripts {
   }
 
   /** Sends the script. It is long, so only one run at a time does. */
-  async #bring(redis: RedisLike, { keys, args }: Run): Promise<unknown> {
+  async #bring(redis: RedisLike, run: Run): Promise<unknown> {
     this.#bringing = performance.now() + LONGEST_BRINGING_MS;
     try {
-      return await this.#evaluate(redis, SCRIPT, keys, args);
+      return await this.#evaluate(redis, SCRIPT, run.keys, argsOf(run));
     } finally {
       this.#bringing = 0;
     }
@@ -228,7 +236,7 @@ export class Scripts {
         const pipeline = redis.pipeline();
         // An invalid client may return a promise here, whose rejection would be unhandled.
         if (pipeline instanceof Promise) pipeline.catch(() => {});
-        for (const { keys, args } of gathered) pipeline.evalsha(this.#sha1, keys, args);
+        for (const run of gathered) pipeline.evalsha(this.#sha1, run.keys, argsOf(run));
         return pipeline.exec({ keepErrors: true });
       });
       if (!Array.isArray(answers)) throw nonsense();
@@ -242,7 +250,7 @@ export class Scripts {
         else {
           try {
             const own = this.#own(result, run);
-            if (needsMore(own, run)) short.push({ ...run, ...withMore(run) });
+            if (needsMore(own, run)) short.push(withMore(run));
             else resolve(run, own);
           } catch (error) {
             reject(run, error);
@@ -291,34 +299,22 @@ function needsMore(answer: unknown[], { more }: Run): boolean {
   return more !== undefined && answer[1] === 1;
 }
 
-function withMore({ keys, more = [], ...run }: Run): Run {
-  return { ...run, keys: [...keys, ...more], more: undefined };
+function withMore<R extends Run>(run: R): R {
+  return { ...run, keys: [...run.keys, ...run.more ?? []], more: undefined };
 }
 
-/**
- * Adds a tally to the run of the tally before it, which takes both in order. Returns `false` if it
- * must go by itself: because it has a policy or a lease, or the run is of another kind or full.
- */
-function joins(
-  { id, keys, args }: Run,
-  run: Gathered | undefined,
-  caller: PromiseWithResolvers<unknown>,
-): boolean {
-  // The rest must be equal, except for the clock of the caller.
-  const rest = (
-    args: string[],
-  ) => [args[0], args[2], ...args.slice(4, TALLIES), ...args.slice(-AFTER)];
-  const alone = (args: string[], tallies = 1) =>
-    args[0] !== "record" || args.length !== BEFORE + (TALLY + 1) * tallies - 1 + AFTER ||
-    args[BEFORE + LEASE] !== "";
-  if (
-    run === undefined || run.callers.length === MOST_AT_ONCE || run.keys.length !== keys.length ||
-    alone(args) || alone(run.args, run.callers.length) || `${rest(args)}` !== `${rest(run.args)}`
-  ) return false;
-  run.id += ` ${id}`;
-  run.args.splice(-AFTER, 0, id, ...args.slice(BEFORE, BEFORE + TALLY));
-  run.args[TALLIES] = String(run.callers.push(caller));
-  return true;
+/** Returns all arguments of a run. */
+function argsOf({ args, tallies, last }: Run): string[] {
+  const count = tallies.length > 0 ? [String(tallies.length)] : [];
+  return [...args, ...count, ...tallies.flat(), ...last];
+}
+
+/** Returns the kind of a run; `null` for one that must be alone: a policy or a lease would be the last's. */
+function kindOf({ keys, args, tallies: [tally], last }: Run): string | null {
+  // All but the caller's clock and the id must be equal.
+  return tally?.length === TALLY && tally[LEASE] === ""
+    ? String([keys, args[2], args.slice(4), last])
+    : null;
 }
 
 /** Gives each caller the answer to its tally. */

@@ -4,17 +4,17 @@
 export const SCRIPT: string =
   `local a,b,c,d=KEYS[1],KEYS[2],KEYS[3],KEYS[4]local e,f,g=ARGV[1],ARGV[4],redis.call;local h,i,j=
 tonumber(ARGV[5]),tonumber(ARGV[6]),tonumber(ARGV[7])local k=table.remove(ARGV)~=''local l=table.
-remove(ARGV)local m,n=e=='record'and tonumber(ARGV[9])or 1,{f}for o=2,m do n[o]=ARGV[12*o-3]end;
-local p=math.floor(ARGV[3]~=''and ARGV[3]or ARGV[2])local function q(r,s)return{r and 1 or 0,s and 1
-or 0,p,'='..table.concat(n,' '),'='..a}end;local function t(u)return type(u)=='number'and string.
-format('%.0f',u)or u or''end;local function v(w,u)local x=tonumber(u)if x and x%1==0 and x<
-9007199254740992 and x>-9007199254740992 then return x end;if u and u~=''then error('the field "'..w
-..'" of the circuit is invalid',0)end end;local function y(z,A)for o=1,#A,1000 do g('HDEL',z,unpack(
-A,o,math.min(o+999,#A)))end end;local function B(z)local C,D={},g('HGETALL',z)for o=1,#D,2 do C[D[o]
-]=D[o+1]end;return C,#D>0 end;local E,F,G=KEYS[#KEYS-1],KEYS[#KEYS],#KEYS~=4;local H=string.char(255
-)local I={}local function J(A,K,z)local L=redis.pcall(K and'ZADD'or'ZREM',A,unpack(K and{0,z}or{z}))
-I[A]=type(L)=='number'end;local function M(z,N,O)z=z:sub(#E-7,-7)if z==''or z>=H then return end;J(E
-,N,z)J(F,N and not O,z)end;local function P(Q)for A in pairs(I)do local R=I[A]and g('PTTL',A)or-2;if
+remove(ARGV)local m,n={f},e=='record'and ARGV[9]+0 or 0;for o=1,n do m[o]=ARGV[12*o-2]end;local p=
+math.floor(ARGV[3]~=''and ARGV[3]or ARGV[2])local function q(r,s)return{r and 1 or 0,s and 1 or 0,p,
+'='..table.concat(m,' '),'='..a}end;local function t(u)return type(u)=='number'and string.format(
+'%.0f',u)or u or''end;local function v(w,u)local x=tonumber(u)if x and x%1==0 and x<9007199254740992
+and x>-9007199254740992 then return x end;if u and u~=''then error('the field "'..w..
+'" of the circuit is invalid',0)end end;local function y(z,A)for o=1,#A,1000 do g('HDEL',z,unpack(A,
+o,math.min(o+999,#A)))end end;local function B(z)local C,D={},g('HGETALL',z)for o=1,#D,2 do C[D[o]]=
+D[o+1]end;return C,#D>0 end;local E,F,G=KEYS[#KEYS-1],KEYS[#KEYS],#KEYS~=4;local H=string.char(255)
+local I={}local function J(A,K,z)local L=redis.pcall(K and'ZADD'or'ZREM',A,unpack(K and{0,z}or{z}))I
+[A]=type(L)=='number'end;local function M(z,N,O)z=z:sub(#E-7,-7)if z==''or z>=H then return end;J(E,
+N,z)J(F,N and not O,z)end;local function P(Q)for A in pairs(I)do local R=I[A]and g('PTTL',A)or-2;if
 R~=-2 and R<Q then g('PEXPIRE',A,t(Q))end end end;if e=='page'then local A,S=KEYS[tonumber(ARGV[9])]
 ,H..ARGV[12]if ARGV[12]~=''and g('ZREM',E,S)+g('ZREM',F,S)==2 then for T,C in ipairs(KEYS)do g(
 'ZREMRANGEBYLEX',C,'['..H,'+')J(C,true,'')end end;if not g('ZSCORE',A,'')then for T,U in ipairs(KEYS
@@ -37,10 +37,10 @@ local aa,ab,ac,ad,ae={'epoch','policyHash','cursor','outcomes','since','trial','
 'totals.slow','lastFailureAt','lastSuccessAt','traffic','traffic.before','sinceClosed.successes',
 'sinceClosed.failures','sinceClosed.slow','consecutiveSuccesses','consecutiveFailures','start',
 'newest.successes','newest.failures','newest.slow','floor','after','from','older.successes',
-'older.failures','older.slow'},9,19,28,33;for o,af in ipairs(n)do aa[ae+o]='id:'..af end;local ag,ah
+'older.failures','older.slow'},9,19,28,33;for o,af in ipairs(m)do aa[ae+o]='id:'..af end;local ag,ah
 ,ai,aj,ak={},{},{},{},false;local W=g('HMGET',b,unpack(aa))if not a8 and W[1]==_.epoch then for o=1,
 ae do local u=W[o]or nil;if u and o>4 then u=v(aa[o],u)end;ah[o],ag[aa[o]]=u,u end;for o,af in
-ipairs(n)do local Y=v('id',W[ae+o])if Y and p-math.floor(Y/2)<60000 then ai[af]=Y%2==1 end end else
+ipairs(m)do local Y=v('id',W[ae+o])if Y and p-math.floor(Y/2)<60000 then ai[af]=Y%2==1 end end else
 W,ak={},W[1]end;local al=ag.policyHash;local function am(an)return ag[an]or 0 end;local function ao(
 an,x)if x~=0 then ag[an]=am(an)+x end end;local function ap(aq,ar,as,at)ao(aq..'.successes',ar)ao(aq
 ..'.failures',as)ao(aq..'.slow',at)end;local function au(aq)return am(aq..'.successes'),am(aq..
@@ -109,11 +109,11 @@ end end end end;if bj>bz then a4(aM)end end;local r,s=true,false;local function 
 or bJ;if not r then return end;if not _.epoch then aZ(1)end;if ai[f]==nil then b5()ax(bK())end;r=ai[
 f]end;local bL={}local function bM()local bl,bm,at=bv()local A={r and 1 or 0,bl,bm,at,ag.outcomes or
 ''}for o=ab,ad do local u=ag[aa[o]]A[#A+1]=u==ah[o]and W[o]or t(u)end;bL[#bL+1]=table.concat(A,' ')
-end;if e=='record'then for o=1,m do local aN=12*o-3;local aH,aG=ARGV[aN+1],tonumber(ARGV[aN+2])local
-ar,as,at=tonumber(ARGV[aN+4]),tonumber(ARGV[aN+5]),tonumber(ARGV[aN+7])f=n[o]bI(true,function()local
+end;if e=='record'then for o=1,n do local aN=12*o-2;local aH,aG=ARGV[aN+1],tonumber(ARGV[aN+2])local
+ar,as,at=tonumber(ARGV[aN+4]),tonumber(ARGV[aN+5]),tonumber(ARGV[aN+7])f=m[o]bI(true,function()local
 bN=aW(aH,aG,ARGV[aN+3])if aH==''then bN=aG==0 and a5('generation')==1 end;ap('totals',ar,as,at)ao(
 'totals.rejected',tonumber(ARGV[aN+6]))if ARGV[aN+11]~=''then ag.policyHash=ARGV[aN+11]end;if bN and
-m==1 then a_(21)end;if bN and ar+as>0 then local br=math.max(0,math.floor(ARGV[aN+8]))bj(ar,as,at,br
+n==1 then a_(22)end;if bN and ar+as>0 then local br=math.max(0,math.floor(ARGV[aN+8]))bj(ar,as,at,br
 ,math.max(br,math.floor(ARGV[aN+9])))end;bG(ARGV[aN+10])local bO=math.floor(p/1000)local bP=bO-math.
 floor(am('traffic')/1e6)if bP~=0 then ag['traffic.before'],ag.traffic=bP==1 and am('traffic')%1e6 or
 nil,bO*1e6 end;ao('traffic',1)return bN end)bM()end elseif e=='acquire'and _.epoch then b5()s=ai[f]
@@ -142,26 +142,25 @@ return true end)end;if _.epoch and not bL[1]then bM()end;if a2 then ag.epoch=_.e
 'openedAt')and not a6()then j=math.min(j,864e5)end;local bU=math.max(p,a5('openUntil')or 0,a5(
 'override.until')or 0)+j;local bV=bU>(a5('expires')or 0)if bV then a3('expires',bU+math.floor(j/8))
 end;if G then a3('indexed',p)end;y(a,a1)local bd,bf={},{}for w,u in pairs(a0)do bd[#bd+1],bd[#bd+2]=
-w,u end;if#bd>0 then g('HSET',a,unpack(bd))end;if aj[1]then local bj=am('ids')ag.ids=bj+#aj/2;local
-bW=(ag.cursor or'0')~='0'if math.floor(ag.ids/16)~=math.floor(bj/16)and(bW or math.abs(p-am('swept')
-)>=60000)then if not bW then ag.swept=p end;local bX=(ag.cursor or''):match('^%d+$')or 0;local V=g(
-'HSCAN',b,bX,'COUNT',56+4*#aj)ag.cursor=V[1]for o=1,#V[2],2 do local w,bY=V[2][o],tonumber(V[2][o+1]
-)or 0;if p-math.floor(bY/2)>=60000 and w:sub(1,3)=='id:'then bf[#bf+1]=w end end end end;for o=1,ae
-do local an=aa[o]if ag[an]~=ah[o]then aj[#aj+1],aj[#aj+2]=an,t(ag[an])end end;b8[a],b8[b]=aX,not W[1
-]if ak then g('DEL',b)end;y(b,bf)if aj[1]then g('HSET',b,unpack(aj))end;if G then M(a,true,_.state==
-'CLOSED'and not a6())P(a5('expires')-p)end;for T,z in ipairs({a,b,c,d})do if z==a and a6()and not a5(
-'override.until')then if aX then g('PERSIST',a)end elseif b8[z]or bV and not a8 then g('PEXPIRE',z,t(
-a5('expires')-p))end end end;local ay=q(r,s)local function bZ(C,ah,aI)for w,u in pairs(C)do local S=
-w:sub(1,4)if S=='row:'==(aI or false)and not(S=='leas'and u:sub(-2)==' 0')then ay[#ay+1],ay[#ay+2]=(
-ah or'')..w,'='..t(u)end end end;if _.epoch then ay[#ay+1]='='..table.concat(bL,';')bZ(_)bZ({
-policyHash=al or''},'answer.')if e=='dump'then bZ(B(c),'failures:')bZ(B(d),'successes:')end;bZ(b4)if
-k then bZ(_,'',true)end end;return ay`;
+w,u end;if#bd>0 then g('HSET',a,unpack(bd))end;ao('ids',#aj/2)local bW=(ag.cursor or'0')~='0'if aj[1
+]and(bW or am('ids')>64 and math.abs(p-am('swept'))>=60000)then if not bW then ag.swept,ag.ids=p,nil
+end;local V=g('HSCAN',b,(ag.cursor or''):match('^%d+$')or 0,'COUNT',64+2*#aj)ag.cursor=V[1]for o=1,#
+V[2],2 do local w,bX=V[2][o],tonumber(V[2][o+1])or 0;if p-math.floor(bX/2)>=60000 and w:sub(1,3)==
+'id:'then bf[#bf+1]=w end end end;for o=1,ae do local an=aa[o]if ag[an]~=ah[o]then aj[#aj+1],aj[#aj+
+2]=an,t(ag[an])end end;b8[a],b8[b]=aX,not W[1]if ak then g('DEL',b)end;y(b,bf)if aj[1]then g('HSET',
+b,unpack(aj))end;if G then M(a,true,_.state=='CLOSED'and not a6())P(a5('expires')-p)end;for T,z in
+ipairs({a,b,c,d})do if z==a and a6()and not a5('override.until')then if aX then g('PERSIST',a)end
+elseif b8[z]or bV and not a8 then g('PEXPIRE',z,t(a5('expires')-p))end end end;local ay=q(r,s)local
+function bY(C,ah,aI)for w,u in pairs(C)do local S=w:sub(1,4)if S=='row:'==(aI or false)and not(S==
+'leas'and u:sub(-2)==' 0')then ay[#ay+1],ay[#ay+2]=(ah or'')..w,'='..t(u)end end end;if _.epoch then
+ay[#ay+1]='='..table.concat(bL,';')bY(_)bY({policyHash=al or''})if e=='dump'then bY(B(c),'failures:'
+)bY(B(d),'successes:')end;bY(b4)if k then bY(_,'',true)end end;return ay`;
 
 /** Its SHA-1, by which Redis knows it. */
-export const SCRIPT_SHA1: string = "05a6e1080c944d9beff968f4bb47f958eeb2609a";
+export const SCRIPT_SHA1: string = "4608578e6d098088890c617300027dc7a4d54141";
 
 /** The line by which Upstash locks only the keys that a script declares. Redis 7 refuses it. */
 export const LOCKING = "#!lua flags=allow-key-locking\n";
 
 /** The SHA-1 of the script behind that line. */
-export const LOCKING_SHA1: string = "ca776af412722d861e4d6ccf785aaa25d06c8b51";
+export const LOCKING_SHA1: string = "cb0cb31d5374b1b8676f3f735ce8b94d3e946513";

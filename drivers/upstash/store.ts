@@ -138,7 +138,7 @@ export class RedisStore implements OpeningStore {
   async record(key: string, tally: Tally): Promise<Recorded> {
     const { epoch, generation, began, successes, failures, rejected, slow, ageMs } = tally;
     const { ok: current, moved: _, ...answer } = await this.#change("record", key, tally, [
-      ...[1, epoch, generation, began, successes, failures, rejected, slow, ageMs],
+      ...[epoch, generation, began, successes, failures, rejected, slow, ageMs],
       ...[
         tally.firstFailureAgeMs ?? ageMs,
         tally.lease ?? "",
@@ -371,13 +371,16 @@ export class RedisStore implements OpeningStore {
     const words = outbox === undefined
       ? ""
       : JSON.stringify({ ...why, ...originOf({ id: given, instance }) });
+    const records = operation === "record";
     return this.#scripts.run({
       ...{ id, keys, more },
       args: [
         ...[operation, at, this.#clock?.() ?? "", id],
-        ...[shape.windowMs, shape.windowSize, this.#ttlMs, this.#prefix.length, ...args],
-        ...[words, outbox === "hand" ? 1 : ""],
+        ...[shape.windowMs, shape.windowSize, this.#ttlMs, this.#prefix.length],
+        ...records ? [] : args,
       ].map(String),
+      tallies: records ? [[id, ...args].map(String)] : [],
+      last: [words, outbox === "hand" ? "1" : ""],
     });
   }
 

@@ -16,21 +16,17 @@ if writes then
   for field, value in pairs(set) do args[#args + 1], args[#args + 2] = field, value end
   if #args > 0 then call('HSET', S, unpack(args)) end
 
-  if notes[1] then
-    local count = of('ids')
-    m.ids = count + #notes / 2
-    -- Once a minute, page by page, all fields are searched for ids that have expired: each page is
-    -- one more command, and takes as long as some tallies.
-    local sweeps = (m.cursor or '0') ~= '0'
-    if math.floor(m.ids / 16) ~= math.floor(count / 16) and (sweeps or math.abs(now - of('swept')) >= 60000) then
-      if not sweeps then m.swept = now end
-      local cursor = (m.cursor or ''):match('^%d+$') or 0
-      local page = call('HSCAN', M, cursor, 'COUNT', 56 + 4 * #notes)
-      m.cursor = page[1]
-      for i = 1, #page[2], 2 do
-        local field, noted = page[2][i], tonumber(page[2][i + 1]) or 0
-        if now - math.floor(noted / 2) >= 60000 and field:sub(1, 3) == 'id:' then old[#old + 1] = field end
-      end
+  -- Once there are many, and no more than once a minute, all fields are searched for ids that have
+  -- expired, a page with each request.
+  add('ids', #notes / 2)
+  local sweeps = (m.cursor or '0') ~= '0'
+  if notes[1] and (sweeps or of('ids') > 64 and math.abs(now - of('swept')) >= 60000) then
+    if not sweeps then m.swept, m.ids = now, nil end
+    local page = call('HSCAN', M, (m.cursor or ''):match('^%d+$') or 0, 'COUNT', 64 + 2 * #notes)
+    m.cursor = page[1]
+    for i = 1, #page[2], 2 do
+      local field, noted = page[2][i], tonumber(page[2][i + 1]) or 0
+      if now - math.floor(noted / 2) >= 60000 and field:sub(1, 3) == 'id:' then old[#old + 1] = field end
     end
   end
   for i = 1, COUNT do
@@ -68,7 +64,7 @@ end
 if s.epoch then
   answer[#answer + 1] = '=' .. table.concat(pieces, ';')
   tell(s)
-  tell({ policyHash = policyHash or '' }, 'answer.')
+  tell({ policyHash = policyHash or '' })
   if operation == 'dump' then
     tell(fields(F), 'failures:')
     tell(fields(W), 'successes:')

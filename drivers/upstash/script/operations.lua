@@ -28,8 +28,8 @@ end
 
 if operation == 'record' then
   for i = 1, tallies do
-    -- Before its arguments.
-    local a = 12 * i - 3
+    -- The index of its id.
+    local a = 12 * i - 2
     local epoch, generation = ARGV[a + 1], tonumber(ARGV[a + 2])
     local successes, failures, slow = tonumber(ARGV[a + 4]), tonumber(ARGV[a + 5]), tonumber(ARGV[a + 7])
     id = ids[i]
@@ -41,7 +41,7 @@ if operation == 'record' then
       add('totals.rejected', tonumber(ARGV[a + 6]))
       if ARGV[a + 11] ~= '' then m.policyHash = ARGV[a + 11] end
       -- A tally with a policy is alone.
-      if current and tallies == 1 then follow(21) end
+      if current and tallies == 1 then follow(22) end
       if current and successes + failures > 0 then
         local age = math.max(0, math.floor(ARGV[a + 8]))
         count(successes, failures, slow, age, math.max(age, math.floor(ARGV[a + 9])))

@@ -5,8 +5,8 @@
 -- ARGV  operation, caller's clock, a clock that replaces the server's if there is one, id of the
 --       request, windowMs, windowSize, ttlMs, length of the keys' prefix, then the operation's
 --       arguments; last the caller's words for the outbox, if it keeps this change, and whether to
---       return the outbox. A run of `record` takes several tallies in order: their number, and the 11
---       arguments of each, with its own id before those of all but the first.
+--       return the outbox. Those of `record` are the number of tallies, which count in order, and 12 of
+--       each tally: its id first.
 --
 -- Fields have the names of a Snapshot. A steady record is five billed commands: EVALSHA, TIME,
 -- HGETALL state, HMGET metrics, HSET metrics. For that reason `metrics` contains the newest segment
@@ -19,8 +19,8 @@ local operation, id, call = ARGV[1], ARGV[4], redis.call
 local windowMs, windowSize, ttlMs = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local hands = table.remove(ARGV) ~= ''
 local words = table.remove(ARGV)
-local tallies, ids = operation == 'record' and tonumber(ARGV[9]) or 1, { id }
-for i = 2, tallies do ids[i] = ARGV[12 * i - 3] end
+local ids, tallies = { id }, operation == 'record' and ARGV[9] + 0 or 0
+for i = 1, tallies do ids[i] = ARGV[12 * i - 2] end
 
 -- Read once: TIME advances within a script. If it is refused, the caller's clock is used.
 local now = math.floor(ARGV[3] ~= '' and ARGV[3] or ARGV[2])
