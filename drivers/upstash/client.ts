@@ -57,21 +57,29 @@ const MOST_AT_ONCE = 100;
  */
 const LONGEST_BRINGING_MS = 1_000;
 
-/** The index of the request's id among the arguments. */
-const ID = 3;
+/** The number of arguments of a tally without a policy, and the index of its lease. */
+const [TALLY, LEASE] = [12, 10];
 
-/** The arguments of a run of the script. */
+/** A run of the script. Its arguments are those of any run, those of tallies, and the last ones. */
 export interface Run {
+  /** The request's id, or those of all tallies. */
+  readonly id: string;
   readonly keys: string[];
-  readonly args: string[];
+  readonly args: readonly string[];
+  /** Empty unless it records. */
+  readonly tallies: readonly (readonly string[])[];
+  readonly last: readonly string[];
   /** Keys to add if the script answers that it needs them. It has changed nothing then. */
   readonly more?: string[] | undefined;
 }
 
-/** A run that waits to be sent with others. */
+/** A run that waits to be sent with others, with a caller for each tally. */
 interface Gathered extends Run {
-  resolve(answer: unknown): void;
-  reject(error: unknown): void;
+  id: string;
+  readonly tallies: (readonly string[])[];
+  readonly callers: PromiseWithResolvers<unknown>[];
+  /** Equal for runs whose tallies one run may record, in order. */
+  readonly kind: string | null;
 }
 
 /** Runs the script. */
@@ -83,7 +91,7 @@ export class Scripts {
   /** Until when another run sends the script to the server, by `performance.now()`. */
   #bringing = 0;
   /** Set while `together` runs, which awaits nothing. */
-  #gathered: Gathered[] | null = null;
+  #gathered: Map<string, Gathered[]> | null = null;
   /** `true` from an answer to another request on, until an answer is to its own again. */
   #slipped = false;
 
@@ -103,11 +111,12 @@ export class Scripts {
   /** Sends the runs of `work` as few requests. */
   together<T>(work: () => T): T {
     if (this.#gathered !== null) return work();
-    const gathered: Gathered[] = this.#gathered = [];
+    const byCircuit = this.#gathered = new Map<string, Gathered[]>();
     try {
       return work();
     } finally {
       this.#gathered = null;
+      const gathered = [...byCircuit.values()].flat();
       for (let i = 0; i < gathered.length; i += MOST_AT_ONCE) {
         this.#sendAll(gathered.slice(i, i + MOST_AT_ONCE));
       }
@@ -119,9 +128,19 @@ export class Scripts {
    * first text.
    */
   run(run: Run): Promise<unknown> {
-    const gathered = this.#gathered;
-    if (gathered === null) return this.#send(run);
-    return new Promise((resolve, reject) => gathered.push({ ...run, resolve, reject }));
+    if (this.#gathered === null) return this.#send(run);
+    const caller = Promise.withResolvers<unknown>();
+    const [circuit = ""] = run.keys;
+    const runs = this.#gathered.get(circuit) ?? [];
+    this.#gathered.set(circuit, runs);
+    const before = runs.at(-1);
+    const kind = kindOf(run);
+    if (kind !== null && kind === before?.kind && before.callers.length < MOST_AT_ONCE) {
+      before.id += ` ${run.id}`;
+      before.tallies.push(...run.tallies);
+      before.callers.push(caller);
+    } else runs.push({ ...run, tallies: [...run.tallies], callers: [caller], kind });
+    return caller.promise;
   }
 
   /** Calls the client, and reports a failure in few words. */
@@ -160,8 +179,8 @@ export class Scripts {
     return this.#locks ? LOCKING_SHA1 : SCRIPT_SHA1;
   }
 
-  async #send(run: Run): Promise<unknown> {
-    const { keys, args } = run;
+  async #send(run: Run): Promise<unknown[]> {
+    const [keys, args] = [run.keys, argsOf(run)];
     const answer = await this.ask(async (redis) => {
       for (;;) {
         try {
@@ -181,10 +200,10 @@ export class Scripts {
   }
 
   /** Sends the script. It is long, so only one run at a time does. */
-  async #bring(redis: RedisLike, { keys, args }: Run): Promise<unknown> {
+  async #bring(redis: RedisLike, run: Run): Promise<unknown> {
     this.#bringing = performance.now() + LONGEST_BRINGING_MS;
     try {
-      return await this.#evaluate(redis, SCRIPT, keys, args);
+      return await this.#evaluate(redis, SCRIPT, run.keys, argsOf(run));
     } finally {
       this.#bringing = 0;
     }
@@ -193,10 +212,10 @@ export class Scripts {
   /**
    * Returns the answer. @throws {Error} If it names another request, so that it was misdelivered.
    */
-  #own(answer: unknown, { keys, args }: Run): unknown[] {
+  #own(answer: unknown, { keys, id }: Run): unknown[] {
     if (!Array.isArray(answer)) throw nonsense();
     const names = (text: unknown, own = "") => text === `=${own.toWellFormed()}`;
-    this.#slipped = !(names(answer[3], args[ID]) && names(answer[4], keys[0]));
+    this.#slipped = !(names(answer[3], id) && names(answer[4], keys[0]));
     if (this.#slipped) throw new Error(`${REDIS}its answer is to another request`);
     return answer;
   }
@@ -204,7 +223,12 @@ export class Scripts {
   /** Never rejects: each result is reported separately. */
   async #sendAll(gathered: readonly Gathered[]): Promise<void> {
     if (gathered.length < 2) {
-      for (const run of gathered) await this.#send(run).then(run.resolve, run.reject);
+      for (const run of gathered) {
+        await this.#send(run).then(
+          (answer) => resolve(run, answer),
+          (error) => reject(run, error),
+        );
+      }
       return;
     }
     try {
@@ -212,7 +236,7 @@ export class Scripts {
         const pipeline = redis.pipeline();
         // An invalid client may return a promise here, whose rejection would be unhandled.
         if (pipeline instanceof Promise) pipeline.catch(() => {});
-        for (const { keys, args } of gathered) pipeline.evalsha(this.#sha1, keys, args);
+        for (const run of gathered) pipeline.evalsha(this.#sha1, run.keys, argsOf(run));
         return pipeline.exec({ keepErrors: true });
       });
       if (!Array.isArray(answers)) throw nonsense();
@@ -222,14 +246,14 @@ export class Scripts {
         const { result, error: message } = Object(answers[i]) as Record<string, unknown>;
         const error = { message };
         if (isUnknownScript(error)) unknown.push(run);
-        else if (message) run.reject(this.#failure(error));
+        else if (message) reject(run, this.#failure(error));
         else {
           try {
             const own = this.#own(result, run);
-            if (needsMore(own, run)) short.push({ ...run, ...withMore(run) });
-            else run.resolve(own);
+            if (needsMore(own, run)) short.push(withMore(run));
+            else resolve(run, own);
           } catch (error) {
-            run.reject(error);
+            reject(run, error);
           }
         }
       }
@@ -237,7 +261,7 @@ export class Scripts {
       await this.#sendAll(unknown.splice(0, 1));
       await this.#sendAll([...unknown, ...short]);
     } catch (error) {
-      for (const { reject } of gathered) reject(error);
+      for (const run of gathered) reject(run, error);
     }
   }
 
@@ -275,8 +299,41 @@ function needsMore(answer: unknown[], { more }: Run): boolean {
   return more !== undefined && answer[1] === 1;
 }
 
-function withMore({ keys, more = [], args }: Run): Run {
-  return { keys: [...keys, ...more], args, more: undefined };
+function withMore<R extends Run>(run: R): R {
+  return { ...run, keys: [...run.keys, ...run.more ?? []], more: undefined };
+}
+
+/** Returns all arguments of a run. */
+function argsOf({ args, tallies, last }: Run): string[] {
+  const count = tallies.length > 0 ? [String(tallies.length)] : [];
+  return [...args, ...count, ...tallies.flat(), ...last];
+}
+
+/** Returns the kind of a run; `null` for one that must be alone: a policy or a lease would be the last's. */
+function kindOf({ keys, args, tallies: [tally], last }: Run): string | null {
+  // All but the caller's clock and the id must be equal.
+  return tally?.length === TALLY && tally[LEASE] === ""
+    ? String([keys, args[2], args.slice(4), last])
+    : null;
+}
+
+/** Gives each caller the answer to its tally. */
+function resolve({ callers }: Gathered, answer: unknown[]): void {
+  const [, moved, now, id, key, metrics, ...fields] = answer;
+  const each = String(metrics).slice(1).split(";");
+  // Changes are told to one caller only.
+  const once = fields.findIndex((field) => /^(row:|released)/.test(String(field)));
+  for (const [i, caller] of callers.entries()) {
+    const counts = each[i] ?? "";
+    const told = i === callers.length - 1 || once < 0 ? fields : fields.slice(0, once);
+    caller.resolve(
+      callers.length < 2 ? answer : [Number(counts[0]), moved, now, id, key, `=${counts}`, ...told],
+    );
+  }
+}
+
+function reject({ callers }: Gathered, error: unknown): void {
+  for (const caller of callers) caller.reject(error);
 }
 
 /** The beginning of every error. */

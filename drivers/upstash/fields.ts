@@ -36,6 +36,7 @@ import {
   isTime,
 } from "../../src/rules/stored_fields.ts";
 import { nonsense, REDIS } from "./client.ts";
+import { SCRIPT } from "./script.ts";
 
 /**
  * An answer of the script: `ok` if it did as requested, the moment, and the circuit if there is
@@ -50,6 +51,12 @@ export interface Reply {
 
 const checked = checkFields(REDIS);
 
+/** The counts in an answer: those of the window, and those that the script keeps, by its own names. */
+const COUNTS = [
+  ...["ok", "window.successes", "window.failures", "window.slow", "outcomes"],
+  ...SCRIPT.match(/halfOpen[^}]*?floor/)![0].split(/['\n,]+/),
+];
+
 /** A circuit, field by field. */
 export type Fields = Readonly<Record<string, string | undefined>>;
 
@@ -58,12 +65,17 @@ export type Fields = Readonly<Record<string, string | undefined>>;
  * invalid.
  */
 export function parseReply(reply: unknown): Reply {
-  const [ok, moved, now, , , ...flat] = Array.isArray(reply) ? reply as unknown[] : [];
+  const [ok, moved, now, , , metrics = "", ...flat] = Array.isArray(reply)
+    ? reply as unknown[]
+    : [];
+  const told = String(metrics).slice(1).split(" ");
   const fits = typeof ok === "number" && Number.isFinite(now) && flat.length % 2 === 0 &&
+    (flat.length === 0 || told.length === COUNTS.length) &&
     flat.every((one) => typeof one === "string" || typeof one === "number");
   if (!fits) throw nonsense();
   const fields: Record<string, string> = {};
   for (let i = 0; i < flat.length; i += 2) fields[String(flat[i])] = String(flat[i + 1]).slice(1);
+  COUNTS.forEach((field, i) => fields[field] = told[i]!);
   if (flat.length > 0) checked("epoch", fields.epoch, Boolean);
   return {
     ok: ok === 1,
@@ -164,9 +176,9 @@ function storedOf({ now, fields: f }: Reply, { windowSize }: Shape): Snapshot {
     cooldownMs: f.cooldownMs ? count("cooldownMs") : null,
     lastFailure: failureNoteOf(f.lastFailure),
     policy: policyOf(f),
-    policyHash: f["answer.policyHash"] ?? "",
+    policyHash: f.policyHash ?? "",
     totals: counts(absent.totals, "totals"),
-    window: counts(absent.window, "answer"),
+    window: counts(absent.window, "window"),
     sinceClosed: counts(absent.sinceClosed, "sinceClosed"),
     last: { size: last.length, failures: last.split("F").length - 1 },
     halfOpen: {

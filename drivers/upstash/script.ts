@@ -4,157 +4,164 @@
 export const SCRIPT: string =
   `local a,b,c,d=KEYS[1],KEYS[2],KEYS[3],KEYS[4]local e,f,g=ARGV[1],ARGV[4],redis.call;local h,i,j=
 tonumber(ARGV[5]),tonumber(ARGV[6]),tonumber(ARGV[7])local k=table.remove(ARGV)~=''local l=table.
-remove(ARGV)local m=math.floor(ARGV[3]~=''and ARGV[3]or ARGV[2])local function n(o,p)return{o and 1
-or 0,p and 1 or 0,m,'='..f,'='..a}end;local function q(r)return type(r)=='number'and string.format(
-'%.0f',r)or r or''end;local function s(t,r)local u=tonumber(r)if u and u%1==0 and math.abs(u)<=
-9007199254740991 then return u end;if r and r~=''then error('the field "'..t..
-'" of the circuit is invalid',0)end end;local function v(w,x)for y=1,#x,1000 do g('HDEL',w,unpack(x,
-y,math.min(y+999,#x)))end end;local function z(w)local A,B={},g('HGETALL',w)for y=1,#B,2 do A[B[y]]=
-B[y+1]end;return A,#B>0 end;local C,D,E=KEYS[#KEYS-1],KEYS[#KEYS],#KEYS~=4;local F=string.char(255)
-local G={}local function H(x,I,w)local J=redis.pcall(I and'ZADD'or'ZREM',x,unpack(I and{0,w}or{w}))G
-[x]=type(J)=='number'end;local function K(w,L,M)w=w:sub(#C-7,-7)if w==''or w>=F then return end;H(C,
-L,w)H(D,L and not M,w)end;local function N(O)for x in pairs(G)do local P=G[x]and g('PTTL',x)or-2;if
-P~=-2 and P<O then g('PEXPIRE',x,q(O))end end end;if e=='page'then local x,Q=KEYS[tonumber(ARGV[9])]
-,F..ARGV[12]if ARGV[12]~=''and g('ZREM',C,Q)+g('ZREM',D,Q)==2 then for R,A in ipairs(KEYS)do g(
-'ZREMRANGEBYLEX',A,'['..F,'+')H(A,true,'')end end;if not g('ZSCORE',x,'')then for R,S in ipairs(KEYS
-)do H(S,true,F..f)end;N(j)return n(false)end;local T=n(true)for R,w in ipairs(g('ZRANGEBYLEX',x,'('
-..ARGV[10],'('..F,'LIMIT',0,ARGV[11]))do T[#T+1]='='..w end;return T end;if e=='index'then for y=1,#
-KEYS-2 do local U=redis.pcall('HMGET',KEYS[y],'epoch','prefix','state','override','override.until')
-local L=not U.err and(U[1]or'')~=''and(U[2]or ARGV[8])==ARGV[8]local V=tonumber(U[5])K(KEYS[y],L,U[3
-]=='CLOSED'and((U[4]or'')==''or V and V<=m))end;N(j)return n(true)end;if e=='remove'then K(a)return
-n(g('DEL',a,b,c,d)>0)end;if e=='confirm'then g('HDEL',a,unpack(ARGV,9))return n(true)end;if ARGV[3]
-==''then local W,X=pcall(g,'TIME')if W then m=X[1]*1000+math.floor(X[2]/1000)end end;local Y,Z,_,a0=
-z(a),{},{},false;local function a1(t,r)Y[t]=q(r)Z[t],a0=Y[t],true end;local function a2(t)Y[t],Z[t],
-a0=nil,nil,true;_[#_+1]=t end;local function a3(t)return s(t,Y[t])end;local function a4()return(Y.
-override or'')~=''end;local function a5(t)return t:sub(1,6)=='lease:'end;if Y.epoch==''then Y.epoch=
-nil end;local a6=not Y.epoch;if Y.prefix and Y.prefix~=ARGV[8]then return redis.error_reply(
-'ERR the circuit belongs to a store with another prefix')end;for R,t in ipairs(a6 and{}or{
-'generation','since','began'})do s(t,Y[t]or'?')end;if e=='record'and not E then local a7=a3(
-'indexed')if a6 or not a7 or a7>m or m-a7>=math.min(j,864e5)/8 then return n(false,true)end end;
-local a8,a9={'epoch','policyHash','outcomes','cursor','since','trial','halfOpen.successes',
-'halfOpen.failures','totals.successes','totals.failures','totals.rejected','totals.slow',
-'lastFailureAt','lastSuccessAt','ids','traffic','traffic.before','sinceClosed.successes',
+remove(ARGV)local m,n={f},e=='record'and ARGV[9]+0 or 0;for o=1,n do m[o]=ARGV[12*o-2]end;local p=
+math.floor(ARGV[3]~=''and ARGV[3]or ARGV[2])local function q(r,s)return{r and 1 or 0,s and 1 or 0,p,
+'='..table.concat(m,' '),'='..a}end;local function t(u)return type(u)=='number'and string.format(
+'%.0f',u)or u or''end;local function v(w,u)local x=tonumber(u)if x and x%1==0 and x<9007199254740992
+and x>-9007199254740992 then return x end;if u and u~=''then error('the field "'..w..
+'" of the circuit is invalid',0)end end;local function y(z,A)for o=1,#A,1000 do g('HDEL',z,unpack(A,
+o,math.min(o+999,#A)))end end;local function B(z)local C,D={},g('HGETALL',z)for o=1,#D,2 do C[D[o]]=
+D[o+1]end;return C,#D>0 end;local E,F,G=KEYS[#KEYS-1],KEYS[#KEYS],#KEYS~=4;local H=string.char(255)
+local I={}local function J(A,K,z)local L=redis.pcall(K and'ZADD'or'ZREM',A,unpack(K and{0,z}or{z}))I
+[A]=type(L)=='number'end;local function M(z,N,O)z=z:sub(#E-7,-7)if z==''or z>=H then return end;J(E,
+N,z)J(F,N and not O,z)end;local function P(Q)for A in pairs(I)do local R=I[A]and g('PTTL',A)or-2;if
+R~=-2 and R<Q then g('PEXPIRE',A,t(Q))end end end;if e=='page'then local A,S=KEYS[tonumber(ARGV[9])]
+,H..ARGV[12]if ARGV[12]~=''and g('ZREM',E,S)+g('ZREM',F,S)==2 then for T,C in ipairs(KEYS)do g(
+'ZREMRANGEBYLEX',C,'['..H,'+')J(C,true,'')end end;if not g('ZSCORE',A,'')then for T,U in ipairs(KEYS
+)do J(U,true,H..f)end;P(j)return q(false)end;local V=q(true)for T,z in ipairs(g('ZRANGEBYLEX',A,'('
+..ARGV[10],'('..H,'LIMIT',0,ARGV[11]))do V[#V+1]='='..z end;return V end;if e=='index'then for o=1,#
+KEYS-2 do local W=redis.pcall('HMGET',KEYS[o],'epoch','prefix','state','override','override.until')
+local N=not W.err and(W[1]or'')~=''and(W[2]or ARGV[8])==ARGV[8]local X=tonumber(W[5])M(KEYS[o],N,W[3
+]=='CLOSED'and((W[4]or'')==''or X and X<=p))end;P(j)return q(true)end;if e=='remove'then M(a)return
+q(g('DEL',a,b,c,d)>0)end;if e=='confirm'then g('HDEL',a,unpack(ARGV,9))return q(true)end;if ARGV[3]
+==''then local Y,Z=pcall(g,'TIME')if Y then p=Z[1]*1000+math.floor(Z[2]/1000)end end;local _,a0,a1,
+a2=B(a),{},{},false;local function a3(w,u)_[w]=t(u)a0[w],a2=_[w],true end;local function a4(w)_[w],
+a0[w],a2=nil,nil,true;a1[#a1+1]=w end;local function a5(w)return v(w,_[w])end;local function a6()
+return(_.override or'')~=''end;local function a7(w)return w:sub(1,6)=='lease:'end;if _.epoch==''then
+_.epoch=nil end;local a8=not _.epoch;if _.prefix and _.prefix~=ARGV[8]then return redis.error_reply(
+'ERR the circuit belongs to a store with another prefix')end;for T,w in ipairs(a8 and{}or{
+'generation','since','began'})do v(w,_[w]or'?')end;if e=='record'and not G then local a9=a5(
+'indexed')if a8 or not a9 or a9>p or p-a9>=math.min(j,864e5)/8 then return q(false,true)end end;
+local aa,ab,ac,ad,ae={'epoch','policyHash','cursor','outcomes','since','trial','ids','swept',
+'halfOpen.successes','halfOpen.failures','totals.successes','totals.failures','totals.rejected',
+'totals.slow','lastFailureAt','lastSuccessAt','traffic','traffic.before','sinceClosed.successes',
 'sinceClosed.failures','sinceClosed.slow','consecutiveSuccesses','consecutiveFailures','start',
 'newest.successes','newest.failures','newest.slow','floor','after','from','older.successes',
-'older.failures','older.slow'},18;local aa,ab,ac,ad={},nil,false,false;local U=g('HMGET',b,'id:'..f,
-unpack(a8))local W=s('id',table.remove(U,1))if not a6 and U[1]==Y.epoch then for y,ae in ipairs(a8)
-do if y>4 then aa[ae]=s(ae,U[y])else aa[ae]=U[y]or nil end end;if W and m-math.floor(W/2)<60000 then
-ab=W%2==1 end else U,ad={},U[1]end;local af=aa.policyHash;local function ag(ae)return aa[ae]or 0 end
-;local function ah(ae,u)if u~=0 then aa[ae]=ag(ae)+u end end;local function ai(aj,ak,al,am)ah(aj..
-'.successes',ak)ah(aj..'.failures',al)ah(aj..'.slow',am)end;local function an(aj)return ag(aj..
-'.successes'),ag(aj..'.failures'),ag(aj..'.slow')end;local function ao(...)for R,ae in ipairs({...})
-do aa[ae]=nil end end;local function ap()if aa.since~=a3('since')then ao('outcomes',unpack(a8,a9))aa
-.since=a3('since')end;if aa.trial~=a3('generation')then ao('halfOpen.successes','halfOpen.failures')
-aa.trial=a3('generation')end end;ap()local function aq(ar)ab,ac,a0=ar,true,true end;local as={
-'consecutiveFailures','consecutiveSuccesses','sinceClosed.failures','sinceClosed.successes',
-'sinceClosed.slow','totals.failures','totals.successes','totals.rejected','totals.slow',
-'halfOpen.successes','halfOpen.failures'}local function at(au,av,aw,ax,ay,V,az,aA)if l==''then
-return end;local aB,aC={},{}for t,r in pairs(Y)do local ag,aD=t:match('^row:(%d+) %-?%d+ (.*)$')if
-ag then local a7=tonumber(r:match('^%S+ %S+ %S+ %S+ (%S+)'))or 0;local aE,aF={a7,tonumber(ag),aD,t},
-aC[aD]aB[#aB+1]=aE;if not aF or a7<aF[1]or a7==aF[1]and aE[2]<aF[2]then aC[aD]=aE end end end;if#aB
->=64 then for R,aE in ipairs(aB)do local aF=aC[aE[3]]aE[5]=('%020.0f%020.0f%s %020.0f'):format(aF[1]
-,aF[2],aE[3],aE[2])end;table.sort(aB,function(aG,aH)return aG[5]<aH[5]end)local aI,aJ=aB[1][4],aB[2]
-[4]local aK,aL=Y[aJ]:match('^(%d+)(.*)$')a1(aJ,q((aK or 0)+1+(Y[aI]:match('^%d+')or 0))..(aL or''))
-a2(aI)end;local aE={0,au,Y.state,av or Y.state,q(m),ay or'-',q(V or'-')}for R,ae in ipairs(as)do aE[
-#aE+1]=q(ag(ae))end;aE[#aE+1]=ax or l;az=q(az or a3('generation')+1)aw=q(aw or m)a1('row:'..az..' '
-..aw..' '..(aA or Y.epoch),table.concat(aE,' '))end;local function aM(az,aw,aN)a1('generation',az)a1(
-'began',aw)if aN then a1('since',az)end;for t in pairs(Y)do if a5(t)then a2(t)end end;ap()end;local
-function aO(aw,aN)aM(a3('generation')+1,aw,aN)end;local function aP(aA,az,aw)return aA==Y.epoch and
-tonumber(az)==a3('generation')and tonumber(aw)==a3('began')end;local aQ=false;local aR=f..'.'..q(m)
-local function aS(az)for t in pairs(Y)do if t:sub(1,4)~='row:'and t~='expires'then a2(t)end end;aa,
-aQ={},true;a1('epoch',aR)a1('state','CLOSED')a1('prefix',ARGV[8])aM(az,m,true)end;local function aT(
-aU)if not ARGV[aU]then return end;for t in pairs(Y)do if t:sub(1,7)=='policy.'then a2(t)end end;for
-y=aU,#ARGV,2 do a1(ARGV[y],ARGV[y+1])end end;local function aV(aw,ay,V,aW,aX)a1('override',ay)a1(
-'override.until',V)a1('override.reason',aW)a1('override.actor',aX)aQ=true;aO(aw,true)end;local aY={}
-local function aZ()local V=a3('override.until')if a4()and V and V<=m then local a_=
-'{"reason":"expired","actor":null,'..(l:match('"isolate":.*')or'}')at('released',nil,V,a_,Y.override
-)for t,r in pairs(Y)do if t:sub(1,8)=='override'then aY['released'..t:sub(9)]=r end end;aV(V)end end
-;local function b0()return Y.epoch..':'..Y.since end;local b1={}local function b2(w,aJ,b3,u,am,b4)
-local A,b5=z(w)if A.of~=b0()then if b3 and b5 then g('DEL',w)end;A={}b1[w]=b3 end;local b6,b7,aU,b8=
-{},{0,0},nil,{}local function b9(t,ba)if ba==0 then return end;A[t]=q((s(t,A[t])or 0)+ba)b6[#b6+1],
-b6[#b6+2]=t,A[t]end;local bb=b3 and{[q(b3)]=u,['s'..q(b3)]=am}or{}for t,ba in pairs(bb)do if b4 and
-A[t]then A[t],b8[#b8+1]=nil,t end;b9(t,ba)end;for t,bc in pairs(A)do local Q,aw=t:match(
-'^(s?)(%-?%d+)$')aw=tonumber(aw)if aw and(aw>aJ or aw==b3)then local y=#Q+1;b7[y]=b7[y]+s(t,bc)aU=
-math.min(aU or aw,aw)elseif aw then b8[#b8+1]=t end end;if b3 and#b8>(b4 and 0 or 20)then v(w,b8)end
-;if#b6>0 then g('HSET',w,'of',b0(),unpack(b6))end;return b7[1],b7[2],aU end;local function bd(aJ,b3,
-ak,al,am)local be,bf,bg=an('older')local b4=b3 and b3<=aJ;local bh,R,aU,bi=b4 or aa.after and aa.
-after>aJ,nil,nil,nil;if bh or be+ak>0 then be,R,aU=b2(d,aJ,b3,ak,0,b4)end;if bh or bf+bg+al+am>0
-then bf,bg,bi=b2(c,aJ,b3,al,am,b4)end;if b4 then aJ=b3-1;aa.floor=aJ end;aa['older.successes'],aa[
-'older.failures'],aa['older.slow']=be,bf,bg;aa.after,aa.from=aJ,aU and bi and math.min(aU,bi)or aU
-or bi end;local function bj(ak,al,am,bk)local bl,bm,b3=math.ceil(h/10),m,aa.start;if not b3 or bk>0
-or m>=b3+bl then bm=math.max(m,b3 or m)b3=math.floor((bm-bk)/bl)*bl;if b3<=bm-h then return end end;
-if b3~=aa.start then local bn=math.max(aa.floor or bm-h,bm-h)aa.floor=bn;if aa.start and b3<aa.start
-then return bd(bn,b3,ak,al,am)end;if aa.start and aa.start>bn then bd(bn,aa.start,an('newest'))else
-ao('after','from','older.successes','older.failures','older.slow')end;ao('newest.successes',
-'newest.failures','newest.slow')aa.start=b3 end;ai('newest',ak,al,am)end;local function bo(ae,bp)
-local bq=aa[ae]if not(bq and bq>bp and bq<=m)then aa[ae]=bp end end;local function bc(ak,al,am,bk,aF
-)ai('sinceClosed',ak,al,am)if ak>0 then ah('consecutiveSuccesses',ak)ao('consecutiveFailures')bo(
-'lastSuccessAt',m-aF)end;if al>0 then local br=math.max(0,m-(aa.lastSuccessAt or-1e15))if bk<=br
-then ah('consecutiveFailures',aF>br and 1 or al)ao('consecutiveSuccesses')end;bo('lastFailureAt',m-
-bk)end;if Y.state=='HALF_OPEN'then ai('halfOpen',ak,al,0)end;bj(ak,al,am,bk)if i>0 then local bp=(
-'S'):rep(math.min(ak,i))..('F'):rep(al)aa.outcomes=((aa.outcomes or'')..bp):sub(-i)end end;local bs=
-100;local function bt(t)local V,bl=(Y[t]or''):match('^(%S+) (%S+)$')return s(t,V or Y[t]),s(t,bl)end
-;local function bu(bv,bw,bx)local by=0;for t in pairs(Y)do if a5(t)then local V,bl=bt(t)if V<=m or
-bl>0 and V-m>2*bl then a2(t)elseif bl>0 then by=by+1 end end end;local t='lease:'..bv;local V,bl=bt(
-t)if V then return bl>0 end;if by>=bw then return false end;a1(t,q(m+bx)..' '..q(bx))return true end
-;local function bz(bv)local V,bl=bt('lease:'..bv)if not V or bl==0 then return end;a1('lease:'..bv,q(
-V)..' 0')local bc,aF,bA=0,nil,nil;for t in pairs(Y)do if a5(t)then V,bl=bt(t)if bl==0 then bc=bc+1;
-if not aF or V<bA then aF,bA=t,V end end end end;if bc>bs then a2(aF)end end;local o,p=true,false;
-local function bB(bC,bD)o=Y.epoch or bC;if not o then return end;if not Y.epoch then aS(1)end;if ab
-==nil then aZ()aq(bD())end;o=ab end;if e=='record'then local aA,az=ARGV[9],tonumber(ARGV[10])local
-ak,al,am=tonumber(ARGV[12]),tonumber(ARGV[13]),tonumber(ARGV[15])bB(true,function()local bE=aP(aA,az
-,ARGV[11])if aA==''then bE=az==0 and a3('generation')==1 end;ai('totals',ak,al,am)ah(
-'totals.rejected',tonumber(ARGV[14]))if ARGV[19]~=''then aa.policyHash=ARGV[19]end;if bE then aT(20)
-end;if bE and ak+al>0 then local bk=math.max(0,math.floor(ARGV[16]))bc(ak,al,am,bk,math.max(bk,math.
-floor(ARGV[17])))end;bz(ARGV[18])local bF=math.floor(m/1000)local bG=bF-math.floor(ag('traffic')/1e6
-)if bG~=0 then aa['traffic.before'],aa.traffic=bG==1 and ag('traffic')%1e6 or nil,bF*1e6 end;ah(
-'traffic',1)return bE end)elseif e=='acquire'and Y.epoch then aZ()p=ab or false;if a4()then o=Y.
-override~='forced_open'elseif Y.state~='CLOSED'then local P,bl=(a3('openUntil')or m)-m,a3(
-'cooldownMs')local bH=bl and P>bl+math.max(bl,60000)if not p and Y.state=='OPEN'and(P<=0 or bH)then
-at('half_opened','HALF_OPEN')a1('state','HALF_OPEN')a1('reason','cooldown_passed')aO(m)p=true;aq(
-true)end;o=Y.state=='HALF_OPEN'and bu(ARGV[9],tonumber(ARGV[10]),tonumber(ARGV[11]))end elseif e==
-'transition'then local av,bI=ARGV[9],ARGV[14]~=''bB(not bI,function()if bI and not aP(ARGV[13],ARGV[
-14],ARGV[15])then return false end;if ARGV[10]=='closed'and ag('halfOpen.failures')>=tonumber(ARGV[
-17])then return false end;at(ARGV[10],av)if av=='OPEN'then a1('reopenCount',Y.state=='HALF_OPEN'and(
-a3('reopenCount')or 0)+1 or 0)a1('openedAt',m)a1('openUntil',m+ARGV[11])a1('cooldownMs',ARGV[11])a1(
-'lastFailure',ARGV[16])else if Y.state~='CLOSED'then a1('closedAt',m)end;a1('reopenCount',0)a1(
-'openUntil')a1('cooldownMs')end;aT(18)a1('state',av)a1('reason',ARGV[12])aO(m,av=='CLOSED')return
-true end)elseif e=='override'then local ay,V=ARGV[9],tonumber(ARGV[10])bB(ay~='',function()if ay==''
-and not a4()then return false end;V=V and math.floor(V-ARGV[2]+m)at(ay==''and'released'or ay,nil,nil
-,nil,ay==''and Y.override or ay,V)aV(m,ay,V,ARGV[11],ARGV[12])return true end)elseif e=='restore'
-then local bq=Y.epoch;bB(true,function()if bq and ARGV[9]=='keep'then return false end;local az=math
-.max(a3('generation'),ARGV[10])+1;at('imported',ARGV[13]:sub(2),nil,nil,nil,nil,az,aR)aS(az)local
-function bJ(r)local Q=r:sub(1,1)if Q=='='then return r:sub(2)end;return Q=='@'and q(r:sub(2)-ARGV[2]
-+m)or r end;local aF,bK=12+2*ARGV[11],{}for R,ae in ipairs(a8)do bK[ae]=true end;for y=12,aF-1,2 do
-local t,r=ARGV[y],bJ(ARGV[y+1])if bK[t]then aa[t]=t~='policyHash'and tonumber(r)or r else a1(t,r)end
-end;for y=aF,#ARGV,4 do if aa.start then bd(-1e15,aa.start,an('newest'))end;aa.start,aa[
-'newest.successes']=tonumber(bJ(ARGV[y])),tonumber(ARGV[y+1])aa['newest.failures'],aa['newest.slow']
-=tonumber(ARGV[y+2]),tonumber(ARGV[y+3])end;af=aa.policyHash;return true end)end;local be,bf,am=0,0,
-0;local aJ=math.max(m,aa.start or m)-h;aJ=math.max(aJ,aa.floor or aJ)if aa.start and aa.start>aJ
-then if(aa.after or aJ)>aJ or(aa.from or m)<=aJ then bd(aJ,nil,0,0,0)end;be,bf,am=an('newest')be,bf,
-am=be+ag('older.successes'),bf+ag('older.failures'),am+ag('older.slow')end;if a0 then aa.epoch=Y.
-epoch;if not a3('openedAt')and not a4()then j=math.min(j,864e5)end;local bL=math.max(m,a3(
-'openUntil')or 0,a3('override.until')or 0)+j;local bM=bL>(a3('expires')or 0)if bM then a1('expires',
-bL+math.floor(j/8))end;if E then a1('indexed',m)end;v(a,_)local b6,b8={},{}for t,r in pairs(Z)do b6[
-#b6+1],b6[#b6+2]=t,r end;if#b6>0 then g('HSET',a,unpack(b6))end;b6={}if ac then aa.ids=ag('ids')+1;
-if aa.ids%16==0 then local T=g('HSCAN',b,(aa.cursor or''):match('^%d+$')or 0,'MATCH','id:*','COUNT',
-64)aa.cursor=T[1]for y=1,#T[2],2 do if m-math.floor((tonumber(T[2][y+1])or 0)/2)>=60000 then b8[#b8+
-1]=T[2][y]end end end;b6={'id:'..f,q(m*2+(ab and 1 or 0))}end;for y,ae in ipairs(a8)do local r=q(aa[
-ae])if r~=(U[y]or'')then b6[#b6+1],b6[#b6+2]=ae,r end end;b1[a],b1[b]=aQ,not U[1]if ad then g('DEL',
-b)end;v(b,b8)if#b6>0 then g('HSET',b,unpack(b6))end;if E then K(a,true,Y.state=='CLOSED'and not a4()
-)N(a3('expires')-m)end;for R,w in ipairs({a,b,c,d})do if w==a and a4()and not a3('override.until')
-then if aQ then g('PERSIST',a)end elseif b1[w]or bM and not a6 then g('PEXPIRE',w,q(a3('expires')-m)
-)end end end;local ar=n(o,p)local function bN(A,bq)for t,r in pairs(A)do local bO=t:sub(1,4)=='row:'
-and not k;if not bO and not(a5(t)and r:sub(-2)==' 0')then ar[#ar+1],ar[#ar+2]=(bq or'')..t,'='..q(r)
-end end end;if Y.epoch then bN(Y)bN(aa)bN(aY)bN({policyHash=af or'',successes=be,failures=bf,slow=am
-},'answer.')if e=='read'and ARGV[9]then for y,W in ipairs(g('HMGET',b,unpack(ARGV,9)))do bN({[ARGV[y
-+8]]=W})end end;if e=='dump'then bN(z(c),'failures:')bN(z(d),'successes:')end end;return ar`;
+'older.failures','older.slow'},9,19,28,33;for o,af in ipairs(m)do aa[ae+o]='id:'..af end;local ag,ah
+,ai,aj,ak={},{},{},{},false;local W=g('HMGET',b,unpack(aa))if not a8 and W[1]==_.epoch then for o=1,
+ae do local u=W[o]or nil;if u and o>4 then u=v(aa[o],u)end;ah[o],ag[aa[o]]=u,u end;for o,af in
+ipairs(m)do local Y=v('id',W[ae+o])if Y and p-math.floor(Y/2)<60000 then ai[af]=Y%2==1 end end else
+W,ak={},W[1]end;local al=ag.policyHash;local function am(an)return ag[an]or 0 end;local function ao(
+an,x)if x~=0 then ag[an]=am(an)+x end end;local function ap(aq,ar,as,at)ao(aq..'.successes',ar)ao(aq
+..'.failures',as)ao(aq..'.slow',at)end;local function au(aq)return am(aq..'.successes'),am(aq..
+'.failures'),am(aq..'.slow')end;local function av(...)for T,an in ipairs({...})do ag[an]=nil end end
+;local function aw()if ag.since~=a5('since')then av('outcomes',unpack(aa,ac,ae))ag.since=a5('since')
+end;if ag.trial~=a5('generation')then av('halfOpen.successes','halfOpen.failures')ag.trial=a5(
+'generation')end end;aw()local function ax(ay)ai[f],a2=ay,true;aj[#aj+1],aj[#aj+2]='id:'..f,t(p*2+(
+ay and 1 or 0))end;local az={'consecutiveFailures','consecutiveSuccesses','sinceClosed.failures',
+'sinceClosed.successes','sinceClosed.slow','totals.failures','totals.successes','totals.rejected',
+'totals.slow','halfOpen.successes','halfOpen.failures'}local function aA(aB,aC,aD,aE,aF,X,aG,aH)if l
+==''then return end;local aI,aJ={},{}for w,u in pairs(_)do local am,aK=w:match(
+'^row:(%d+) %-?%d+ (.*)$')if am then local a9=tonumber(u:match('^%S+ %S+ %S+ %S+ (%S+)'))or 0;local
+aL,aM={a9,tonumber(am),aK,w},aJ[aK]aI[#aI+1]=aL;if not aM or a9<aM[1]or a9==aM[1]and aL[2]<aM[2]then
+aJ[aK]=aL end end end;if#aI>=64 then for T,aL in ipairs(aI)do local aM=aJ[aL[3]]aL[5]=(
+'%020.0f%020.0f%s %020.0f'):format(aM[1],aM[2],aL[3],aL[2])end;table.sort(aI,function(aN,aO)return
+aN[5]<aO[5]end)local aP,aQ=aI[1][4],aI[2][4]local aR,aS=_[aQ]:match('^(%d+)(.*)$')a3(aQ,t((aR or 0)+
+1+(_[aP]:match('^%d+')or 0))..(aS or''))a4(aP)end;local aL={0,aB,_.state,aC or _.state,t(p),aF or'-'
+,t(X or'-')}for T,an in ipairs(az)do aL[#aL+1]=t(am(an))end;aL[#aL+1]=aE or l;aG=t(aG or a5(
+'generation')+1)aD=t(aD or p)a3('row:'..aG..' '..aD..' '..(aH or _.epoch),table.concat(aL,' '))end;
+local function aT(aG,aD,aU)a3('generation',aG)a3('began',aD)if aU then a3('since',aG)end;for w in
+pairs(_)do if a7(w)then a4(w)end end;aw()end;local function aV(aD,aU)aT(a5('generation')+1,aD,aU)end
+;local function aW(aH,aG,aD)return aH==_.epoch and tonumber(aG)==a5('generation')and tonumber(aD)==
+a5('began')end;local aX=false;local aY=f..'.'..t(p)local function aZ(aG)for w in pairs(_)do if w:sub(
+1,4)~='row:'and w~='expires'then a4(w)end end;ag,aX={},true;a3('epoch',aY)a3('state','CLOSED')a3(
+'prefix',ARGV[8])aT(aG,p,true)end;local function a_(b0)if not ARGV[b0]then return end;for w in pairs(
+_)do if w:sub(1,7)=='policy.'then a4(w)end end;for o=b0,#ARGV,2 do a3(ARGV[o],ARGV[o+1])end end;
+local function b1(aD,aF,X,b2,b3)a3('override',aF)a3('override.until',X)a3('override.reason',b2)a3(
+'override.actor',b3)aX=true;aV(aD,true)end;local b4={}local function b5()local X=a5('override.until'
+)if a6()and X and X<=p then local b6='{"reason":"expired","actor":null,'..(l:match('"isolate":.*')or
+'}')aA('released',nil,X,b6,_.override)for w,u in pairs(_)do if w:sub(1,8)=='override'then b4[
+'released'..w:sub(9)]=u end end;b1(X)end end;local function b7()return _.epoch..':'.._.since end;
+local b8={}local function b9(z,aQ,ba,x,at,bb)local C,bc=B(z)if C.of~=b7()then if ba and bc then g(
+'DEL',z)end;C={}b8[z]=ba end;local bd,be,b0,bf={},{0,0},nil,{}local function bg(w,bh)if bh==0 then
+return end;C[w]=t((v(w,C[w])or 0)+bh)bd[#bd+1],bd[#bd+2]=w,C[w]end;local bi=ba and{[t(ba)]=x,['s'..t(
+ba)]=at}or{}for w,bh in pairs(bi)do if bb and C[w]then C[w],bf[#bf+1]=nil,w end;bg(w,bh)end;for w,bj
+in pairs(C)do local S,aD=w:match('^(s?)(%-?%d+)$')aD=tonumber(aD)if aD and(aD>aQ or aD==ba)then
+local o=#S+1;be[o]=be[o]+v(w,bj)b0=math.min(b0 or aD,aD)elseif aD then bf[#bf+1]=w end end;if ba and
+#bf>(bb and 0 or 20)then y(z,bf)end;if#bd>0 then g('HSET',z,'of',b7(),unpack(bd))end;return be[1],be
+[2],b0 end;local function bk(aQ,ba,ar,as,at)local bl,bm,bn=au('older')local bb=ba and ba<=aQ;local
+bo,T,b0,bp=bb or ag.after and ag.after>aQ,nil,nil,nil;if bo or bl+ar>0 then bl,T,b0=b9(d,aQ,ba,ar,0,
+bb)end;if bo or bm+bn+as+at>0 then bm,bn,bp=b9(c,aQ,ba,as,at,bb)end;if bb then aQ=ba-1;ag.floor=aQ
+end;ag['older.successes'],ag['older.failures'],ag['older.slow']=bl,bm,bn;ag.after,ag.from=aQ,b0 and
+bp and math.min(b0,bp)or b0 or bp end;local function bq(ar,as,at,br)local bs,bt,ba=math.ceil(h/10),p
+,ag.start;if not ba or br>0 or p>=ba+bs then bt=math.max(p,ba or p)ba=math.floor((bt-br)/bs)*bs;if
+ba<=bt-h then return end end;if ba~=ag.start then local bu=math.max(ag.floor or bt-h,bt-h)ag.floor=
+bu;if ag.start and ba<ag.start then return bk(bu,ba,ar,as,at)end;if ag.start and ag.start>bu then bk(
+bu,ag.start,au('newest'))else av('after','from','older.successes','older.failures','older.slow')end;
+av('newest.successes','newest.failures','newest.slow')ag.start=ba end;ap('newest',ar,as,at)end;local
+function bv()local ba=ag.start;local aQ=math.max(p,ba or p)-h;aQ=math.max(aQ,ag.floor or aQ)if not
+ba or ba<=aQ then return 0,0,0 end;if(ag.after or aQ)>aQ or(ag.from or p)<=aQ then bk(aQ,nil,0,0,0)
+end;local bl,bm,at=au('newest')return bl+am('older.successes'),bm+am('older.failures'),at+am(
+'older.slow')end;local function bw(an,bx)local ah=ag[an]if not(ah and ah>bx and ah<=p)then ag[an]=bx
+end end;local function bj(ar,as,at,br,aM)ap('sinceClosed',ar,as,at)if ar>0 then ao(
+'consecutiveSuccesses',ar)av('consecutiveFailures')bw('lastSuccessAt',p-aM)end;if as>0 then local by
+=math.max(0,p-(ag.lastSuccessAt or-1e15))if br<=by then ao('consecutiveFailures',aM>by and 1 or as)
+av('consecutiveSuccesses')end;bw('lastFailureAt',p-br)end;if _.state=='HALF_OPEN'then ap('halfOpen',
+ar,as,0)end;bq(ar,as,at,br)if i>0 then local bx=('S'):rep(math.min(ar,i))..('F'):rep(as)ag.outcomes=((
+ag.outcomes or'')..bx):sub(-i)end end;local bz=100;local function bA(w)local X,bs=(_[w]or''):match(
+'^(%S+) (%S+)$')return v(w,X or _[w]),v(w,bs)end;local function bB(bC,bD,bE)local bF=0;for w in
+pairs(_)do if a7(w)then local X,bs=bA(w)if X<=p or bs>0 and X-p>2*bs then a4(w)elseif bs>0 then bF=
+bF+1 end end end;local w='lease:'..bC;local X,bs=bA(w)if X then return bs>0 end;if bF>=bD then
+return false end;a3(w,t(p+bE)..' '..t(bE))return true end;local function bG(bC)local X,bs=bA(
+'lease:'..bC)if not X or bs==0 then return end;a3('lease:'..bC,t(X)..' 0')local bj,aM,bH=0,nil,nil;
+for w in pairs(_)do if a7(w)then X,bs=bA(w)if bs==0 then bj=bj+1;if not aM or X<bH then aM,bH=w,X
+end end end end;if bj>bz then a4(aM)end end;local r,s=true,false;local function bI(bJ,bK)r=_.epoch
+or bJ;if not r then return end;if not _.epoch then aZ(1)end;if ai[f]==nil then b5()ax(bK())end;r=ai[
+f]end;local bL={}local function bM()local bl,bm,at=bv()local A={r and 1 or 0,bl,bm,at,ag.outcomes or
+''}for o=ab,ad do local u=ag[aa[o]]A[#A+1]=u==ah[o]and W[o]or t(u)end;bL[#bL+1]=table.concat(A,' ')
+end;if e=='record'then for o=1,n do local aN=12*o-2;local aH,aG=ARGV[aN+1],tonumber(ARGV[aN+2])local
+ar,as,at=tonumber(ARGV[aN+4]),tonumber(ARGV[aN+5]),tonumber(ARGV[aN+7])f=m[o]bI(true,function()local
+bN=aW(aH,aG,ARGV[aN+3])if aH==''then bN=aG==0 and a5('generation')==1 end;ap('totals',ar,as,at)ao(
+'totals.rejected',tonumber(ARGV[aN+6]))if ARGV[aN+11]~=''then ag.policyHash=ARGV[aN+11]end;if bN and
+n==1 then a_(22)end;if bN and ar+as>0 then local br=math.max(0,math.floor(ARGV[aN+8]))bj(ar,as,at,br
+,math.max(br,math.floor(ARGV[aN+9])))end;bG(ARGV[aN+10])local bO=math.floor(p/1000)local bP=bO-math.
+floor(am('traffic')/1e6)if bP~=0 then ag['traffic.before'],ag.traffic=bP==1 and am('traffic')%1e6 or
+nil,bO*1e6 end;ao('traffic',1)return bN end)bM()end elseif e=='acquire'and _.epoch then b5()s=ai[f]
+or false;if a6()then r=_.override~='forced_open'elseif _.state~='CLOSED'then local R,bs=(a5(
+'openUntil')or p)-p,a5('cooldownMs')local bQ=bs and R>bs+math.max(bs,60000)if not s and _.state==
+'OPEN'and(R<=0 or bQ)then aA('half_opened','HALF_OPEN')a3('state','HALF_OPEN')a3('reason',
+'cooldown_passed')aV(p)s=true;ax(true)end;r=_.state=='HALF_OPEN'and bB(ARGV[9],tonumber(ARGV[10]),
+tonumber(ARGV[11]))end elseif e=='transition'then local aC,bR=ARGV[9],ARGV[14]~=''bI(not bR,function(
+)if bR and not aW(ARGV[13],ARGV[14],ARGV[15])then return false end;if ARGV[10]=='closed'and am(
+'halfOpen.failures')>=tonumber(ARGV[17])then return false end;aA(ARGV[10],aC)if aC=='OPEN'then a3(
+'reopenCount',_.state=='HALF_OPEN'and(a5('reopenCount')or 0)+1 or 0)a3('openedAt',p)a3('openUntil',p
++ARGV[11])a3('cooldownMs',ARGV[11])a3('lastFailure',ARGV[16])else if _.state~='CLOSED'then a3(
+'closedAt',p)end;a3('reopenCount',0)a3('openUntil')a3('cooldownMs')end;a_(18)a3('state',aC)a3(
+'reason',ARGV[12])aV(p,aC=='CLOSED')return true end)elseif e=='override'then local aF,X=ARGV[9],
+tonumber(ARGV[10])bI(aF~='',function()if aF==''and not a6()then return false end;X=X and math.floor(
+X-ARGV[2]+p)aA(aF==''and'released'or aF,nil,nil,nil,aF==''and _.override or aF,X)b1(p,aF,X,ARGV[11],
+ARGV[12])return true end)elseif e=='restore'then local ah=_.epoch;bI(true,function()if ah and ARGV[9
+]=='keep'then return false end;local aG=math.max(a5('generation'),ARGV[10])+1;aA('imported',ARGV[13]
+:sub(2),nil,nil,nil,nil,aG,aY)aZ(aG)local function bS(u)local S=u:sub(1,1)if S=='='then return u:sub(
+2)end;return S=='@'and t(u:sub(2)-ARGV[2]+p)or u end;local aM,bT=12+2*ARGV[11],{}for T,an in ipairs(
+aa)do bT[an]=true end;for o=12,aM-1,2 do local w,u=ARGV[o],bS(ARGV[o+1])if bT[w]then ag[w]=w~=
+'policyHash'and tonumber(u)or u else a3(w,u)end end;for o=aM,#ARGV,4 do if ag.start then bk(-1e15,ag
+.start,au('newest'))end;ag.start,ag['newest.successes']=tonumber(bS(ARGV[o])),tonumber(ARGV[o+1])ag[
+'newest.failures'],ag['newest.slow']=tonumber(ARGV[o+2]),tonumber(ARGV[o+3])end;al=ag.policyHash;
+return true end)end;if _.epoch and not bL[1]then bM()end;if a2 then ag.epoch=_.epoch;if not a5(
+'openedAt')and not a6()then j=math.min(j,864e5)end;local bU=math.max(p,a5('openUntil')or 0,a5(
+'override.until')or 0)+j;local bV=bU>(a5('expires')or 0)if bV then a3('expires',bU+math.floor(j/8))
+end;if G then a3('indexed',p)end;y(a,a1)local bd,bf={},{}for w,u in pairs(a0)do bd[#bd+1],bd[#bd+2]=
+w,u end;if#bd>0 then g('HSET',a,unpack(bd))end;ao('ids',#aj/2)local bW=(ag.cursor or'0')~='0'if aj[1
+]and(bW or am('ids')>64 and math.abs(p-am('swept'))>=60000)then if not bW then ag.swept,ag.ids=p,nil
+end;local V=g('HSCAN',b,(ag.cursor or''):match('^%d+$')or 0,'COUNT',64+2*#aj)ag.cursor=V[1]for o=1,#
+V[2],2 do local w,bX=V[2][o],tonumber(V[2][o+1])or 0;if p-math.floor(bX/2)>=60000 and w:sub(1,3)==
+'id:'then bf[#bf+1]=w end end end;for o=1,ae do local an=aa[o]if ag[an]~=ah[o]then aj[#aj+1],aj[#aj+
+2]=an,t(ag[an])end end;b8[a],b8[b]=aX,not W[1]if ak then g('DEL',b)end;y(b,bf)if aj[1]then g('HSET',
+b,unpack(aj))end;if G then M(a,true,_.state=='CLOSED'and not a6())P(a5('expires')-p)end;for T,z in
+ipairs({a,b,c,d})do if z==a and a6()and not a5('override.until')then if aX then g('PERSIST',a)end
+elseif b8[z]or bV and not a8 then g('PEXPIRE',z,t(a5('expires')-p))end end end;local ay=q(r,s)local
+function bY(C,ah,aI)for w,u in pairs(C)do local S=w:sub(1,4)if S=='row:'==(aI or false)and not(S==
+'leas'and u:sub(-2)==' 0')then ay[#ay+1],ay[#ay+2]=(ah or'')..w,'='..t(u)end end end;if _.epoch then
+ay[#ay+1]='='..table.concat(bL,';')bY(_)bY({policyHash=al or''})if e=='read'and ARGV[9]then for o,Y
+in ipairs(g('HMGET',b,unpack(ARGV,9)))do bY({[ARGV[o+8]]=Y})end end;if e=='dump'then bY(B(c),
+'failures:')bY(B(d),'successes:')end;bY(b4)if k then bY(_,'',true)end end;return ay`;
 
 /** Its SHA-1, by which Redis knows it. */
-export const SCRIPT_SHA1: string = "7db30b0c3c19f643d52c70bb06a0dba2a083d238";
+export const SCRIPT_SHA1: string = "f9d23e1566d4d9a6d9fe2fe3ddd0146b237a39c6";
 
 /** The line by which Upstash locks only the keys that a script declares. Redis 7 refuses it. */
 export const LOCKING = "#!lua flags=allow-key-locking\n";
 
 /** The SHA-1 of the script behind that line. */
-export const LOCKING_SHA1: string = "e580a8ce3b8d072e483c0b385d117ef49ce14224";
+export const LOCKING_SHA1: string = "26d91ddcb445bdc87ad57ed802d25df52f6a423c";

@@ -360,22 +360,26 @@ export class RedisStore implements OpeningStore {
   #ask(
     operation: string,
     keys: string[],
-    { id, at, shape, outbox, instance }: StoreRequest,
+    { id: given, at, shape, outbox, instance }: StoreRequest,
     args: readonly (string | number)[],
     why: Record<string, unknown> = {},
     more?: string[],
   ): Promise<unknown> {
+    const id = given || newId();
     // The caller's words for the trail, with the name of the isolate.
     const words = outbox === undefined
       ? ""
-      : JSON.stringify({ ...why, ...originOf({ id, instance }) });
+      : JSON.stringify({ ...why, ...originOf({ id: given, instance }) });
+    const records = operation === "record";
     return this.#scripts.run({
-      ...{ keys, more },
+      ...{ id, keys, more },
       args: [
-        ...[operation, at, this.#clock?.() ?? "", id || newId()],
-        ...[shape.windowMs, shape.windowSize, this.#ttlMs, this.#prefix.length, ...args],
-        ...[words, outbox === "hand" ? 1 : ""],
+        ...[operation, at, this.#clock?.() ?? "", id],
+        ...[shape.windowMs, shape.windowSize, this.#ttlMs, this.#prefix.length],
+        ...records ? [] : args,
       ].map(String),
+      tallies: records ? [[id, ...args].map(String)] : [],
+      last: [words, outbox === "hand" ? "1" : ""],
     });
   }
 

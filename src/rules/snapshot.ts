@@ -92,25 +92,34 @@ export interface Overlay {
   readonly current: boolean;
 }
 
-/** Returns the Snapshot with counts added: successes first, then failures, as in a tally. */
-export function overlay(s: Snapshot, o: Overlay): Snapshot {
-  const { successes, failures, rejected, slow } = o;
-  const add = (counts: Snapshot["window"]) => ({
-    successes: counts.successes + successes,
-    failures: counts.failures + failures,
-    slow: counts.slow + slow,
-  });
-  const totals = { ...add(s.totals), rejected: s.totals.rejected + rejected };
-  if (!o.current) return { ...s, totals };
-  return {
-    ...s,
-    totals,
-    consecutiveFailures: (successes > 0 ? 0 : s.consecutiveFailures) + failures,
-    consecutiveSuccesses: failures > 0 ? 0 : s.consecutiveSuccesses + successes,
-    window: add(s.window),
-    sinceClosed: add(s.sinceClosed),
-    last: { size: s.last.size + successes + failures, failures: s.last.failures + failures },
-  };
+/**
+ * Returns the Snapshot with counts added, one after the other: of each, successes first, then failures,
+ * as in a tally.
+ */
+export function overlay(s: Snapshot, ...overlays: readonly Overlay[]): Snapshot {
+  if (overlays.length === 0) return s;
+  // Copied once: many tallies may wait.
+  const [totals, window, sinceClosed, last] = [
+    { ...s.totals },
+    { ...s.window },
+    { ...s.sinceClosed },
+    { ...s.last },
+  ];
+  let { consecutiveFailures, consecutiveSuccesses } = s;
+  for (const { successes, failures, rejected, slow, current } of overlays) {
+    totals.rejected += rejected;
+    for (const counts of current ? [totals, window, sinceClosed] : [totals]) {
+      counts.successes += successes;
+      counts.failures += failures;
+      counts.slow += slow;
+    }
+    if (!current) continue;
+    consecutiveFailures = (successes > 0 ? 0 : consecutiveFailures) + failures;
+    consecutiveSuccesses = failures > 0 ? 0 : consecutiveSuccesses + successes;
+    last.size += successes + failures;
+    last.failures += failures;
+  }
+  return { ...s, totals, window, sinceClosed, last, consecutiveFailures, consecutiveSuccesses };
 }
 
 /**

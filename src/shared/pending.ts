@@ -5,7 +5,7 @@
  * @module
  */
 
-import { overlay } from "../rules/snapshot.ts";
+import { type Overlay, overlay } from "../rules/snapshot.ts";
 import type { AuditedCall, Snapshot } from "../contract.ts";
 import { type Admission, isLate, isSame, newId, TOTALS_ONLY } from "../records.ts";
 import type { Outcomes } from "./outcomes.ts";
@@ -271,11 +271,9 @@ export class PendingTallies {
    * that are not known to be in the store.
    */
   lay(snapshot: Snapshot, learntAs: number, which: "all" | "under way" = "all"): Snapshot {
-    for (const tally of [...this.#busy ?? [], ...which === "all" ? this.unsent : NONE]) {
-      if (tally.from < learntAs) continue;
-      snapshot = overlay(snapshot, { ...tally, current: !isLate(tally, snapshot) });
-    }
-    return snapshot;
+    const tallies = [...this.#busy ?? [], ...which === "all" ? this.unsent : NONE]
+      .filter(({ from }) => from >= learntAs);
+    return overlay(snapshot, ...tallies.map((tally) => laid(tally, !isLate(tally, snapshot))));
   }
 
   /** Returns the tallies that the store may have, and remembers if it has. */
@@ -371,6 +369,10 @@ export class PendingTallies {
       refusedAt: 0,
     };
   }
+}
+
+function laid({ successes, failures, rejected, slow }: PendingTally, current: boolean): Overlay {
+  return { successes, failures, rejected, slow, current };
 }
 
 /** The tallies of a circuit, to do all but add to them. */

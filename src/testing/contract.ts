@@ -9,6 +9,7 @@ import { OVERRIDES } from "./contract_overrides.ts";
 import { RECORDS } from "./contract_records.ts";
 import { type ContractNeed, type Scenario, Subject } from "./contract_subject.ts";
 import { READS } from "./contract_reads.ts";
+import { TOGETHER } from "./contract_together.ts";
 import { TRAFFIC } from "./contract_traffic.ts";
 import { TRANSITIONS } from "./contract_transitions.ts";
 import { TRIALS } from "./contract_trials.ts";
@@ -77,6 +78,7 @@ const SCENARIOS: readonly Scenario[] = [
   ...TRANSITIONS,
   ...OVERRIDES,
   ...RECORDS,
+  ...TOGETHER,
   ...HISTORY,
   ...OUTBOX,
   ...TRAFFIC,

@@ -1,14 +1,6 @@
 -- Writes what has changed, and answers with the circuit.
 
--- The window: the newest segment, and the sum of the older ones unless time has passed since.
-local good, bad, slow = 0, 0, 0
-local after = math.max(now, m.start or now) - windowMs
-after = math.max(after, m.floor or after)
-if m.start and m.start > after then
-  if (m.after or after) > after or (m.from or now) <= after then gather(after, nil, 0, 0, 0) end
-  good, bad, slow = counts('newest')
-  good, bad, slow = good + of('older.successes'), bad + of('older.failures'), slow + of('older.slow')
-end
+if s.epoch and not pieces[1] then piece() end
 
 if writes then
   m.epoch = s.epoch
@@ -24,26 +16,27 @@ if writes then
   for field, value in pairs(set) do args[#args + 1], args[#args + 2] = field, value end
   if #args > 0 then call('HSET', S, unpack(args)) end
 
-  args = {}
-  if remembers then
-    m.ids = of('ids') + 1
-    if m.ids % 16 == 0 then
-      local page = call('HSCAN', M, (m.cursor or ''):match('^%d+$') or 0, 'MATCH', 'id:*', 'COUNT', 64)
-      m.cursor = page[1]
-      for i = 1, #page[2], 2 do
-        if now - math.floor((tonumber(page[2][i + 1]) or 0) / 2) >= 60000 then old[#old + 1] = page[2][i] end
-      end
+  -- Once there are many, and no more than once a minute, all fields are searched for ids that have
+  -- expired, a page with each request.
+  add('ids', #notes / 2)
+  local sweeps = (m.cursor or '0') ~= '0'
+  if notes[1] and (sweeps or of('ids') > 64 and math.abs(now - of('swept')) >= 60000) then
+    if not sweeps then m.swept, m.ids = now, nil end
+    local page = call('HSCAN', M, (m.cursor or ''):match('^%d+$') or 0, 'COUNT', 64 + 2 * #notes)
+    m.cursor = page[1]
+    for i = 1, #page[2], 2 do
+      local field, noted = page[2][i], tonumber(page[2][i + 1]) or 0
+      if now - math.floor(noted / 2) >= 60000 and field:sub(1, 3) == 'id:' then old[#old + 1] = field end
     end
-    args = { 'id:' .. id, text(now * 2 + (answered and 1 or 0)) }
   end
-  for i, name in ipairs(NAMES) do
-    local value = text(m[name])
-    if value ~= (held[i] or '') then args[#args + 1], args[#args + 2] = name, value end
+  for i = 1, COUNT do
+    local name = NAMES[i]
+    if m[name] ~= before[i] then notes[#notes + 1], notes[#notes + 2] = name, text(m[name]) end
   end
   born[S], born[M] = renewed, not held[1]
   if stale then call('DEL', M) end
   remove(M, old)
-  if #args > 0 then call('HSET', M, unpack(args)) end
+  if notes[1] then call('HSET', M, unpack(notes)) end
 
   if declared then
     enter(S, true, s.state == 'CLOSED' and not overridden())
@@ -58,22 +51,20 @@ if writes then
   end
 end
 
--- The fields and their values.
+-- The metrics, then the fields and their values. What is to be told once comes last.
 local answer = reply(ok, moved)
-local function tell(found, before)
+local function tell(found, before, rows)
   for field, value in pairs(found) do
-    local silent = field:sub(1, 4) == 'row:' and not hands
-    if not silent and not (isLease(field) and value:sub(-2) == ' 0') then
+    local mark = field:sub(1, 4)
+    if (mark == 'row:') == (rows or false) and not (mark == 'leas' and value:sub(-2) == ' 0') then
       answer[#answer + 1], answer[#answer + 2] = (before or '') .. field, '=' .. text(value)
     end
   end
 end
 if s.epoch then
+  answer[#answer + 1] = '=' .. table.concat(pieces, ';')
   tell(s)
-  -- After the state: fields of the state with the same names do not count.
-  tell(m)
-  tell(released)
-  tell({ policyHash = policyHash or '', successes = good, failures = bad, slow = slow }, 'answer.')
+  tell({ policyHash = policyHash or '' })
   -- The tallies that the caller asks for, with their times.
   if operation == 'read' and ARGV[9] then
     for i, known in ipairs(call('HMGET', M, unpack(ARGV, 9))) do tell({ [ARGV[i + 8]] = known }) end
@@ -82,5 +73,7 @@ if s.epoch then
     tell(fields(F), 'failures:')
     tell(fields(W), 'successes:')
   end
+  tell(released)
+  if hands then tell(s, '', true) end
 end
 return answer

@@ -7,41 +7,60 @@ local function change(creates, apply)
   ok = s.epoch or creates
   if not ok then return end
   if not s.epoch then create(1) end
-  if answered == nil then
+  if answers[id] == nil then
     lapse()
     remember(apply())
   end
-  ok = answered
+  ok = answers[id]
+end
+
+-- The counts after each tally: a verdict may be due by one, and no more by the next.
+local pieces = {}
+local function piece()
+  local good, bad, slow = windowed()
+  local list = { ok and 1 or 0, good, bad, slow, m.outcomes or '' }
+  for i = FIRST, LAST do
+    local value = m[NAMES[i]]
+    list[#list + 1] = value == before[i] and held[i] or text(value)
+  end
+  pieces[#pieces + 1] = table.concat(list, ' ')
 end
 
 if operation == 'record' then
-  local epoch, generation = ARGV[9], tonumber(ARGV[10])
-  local successes, failures, slow = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[15])
-  change(true, function()
-    local current = isCurrent(epoch, generation, ARGV[11])
-    -- Admitted while the circuit was unknown.
-    if epoch == '' then current = generation == 0 and number('generation') == 1 end
-    addTo('totals', successes, failures, slow)
-    add('totals.rejected', tonumber(ARGV[14]))
-    if ARGV[19] ~= '' then m.policyHash = ARGV[19] end
-    if current then follow(20) end
-    if current and successes + failures > 0 then
-      local age = math.max(0, math.floor(ARGV[16]))
-      count(successes, failures, slow, age, math.max(age, math.floor(ARGV[17])))
-    end
-    endLease(ARGV[18])
-    -- The second, in millions, with how many tallies came in it; and how many in the second before.
-    local second = math.floor(now / 1000)
-    local passed = second - math.floor(of('traffic') / 1e6)
-    if passed ~= 0 then
-      m['traffic.before'], m.traffic = passed == 1 and of('traffic') % 1e6 or nil, second * 1e6
-    end
-    add('traffic', 1)
-    return current
-  end)
+  for i = 1, tallies do
+    -- The index of its id.
+    local a = 12 * i - 2
+    local epoch, generation = ARGV[a + 1], tonumber(ARGV[a + 2])
+    local successes, failures, slow = tonumber(ARGV[a + 4]), tonumber(ARGV[a + 5]), tonumber(ARGV[a + 7])
+    id = ids[i]
+    change(true, function()
+      local current = isCurrent(epoch, generation, ARGV[a + 3])
+      -- Admitted while the circuit was unknown.
+      if epoch == '' then current = generation == 0 and number('generation') == 1 end
+      addTo('totals', successes, failures, slow)
+      add('totals.rejected', tonumber(ARGV[a + 6]))
+      if ARGV[a + 11] ~= '' then m.policyHash = ARGV[a + 11] end
+      -- A tally with a policy is alone.
+      if current and tallies == 1 then follow(22) end
+      if current and successes + failures > 0 then
+        local age = math.max(0, math.floor(ARGV[a + 8]))
+        count(successes, failures, slow, age, math.max(age, math.floor(ARGV[a + 9])))
+      end
+      endLease(ARGV[a + 10])
+      -- The second, in millions, with how many tallies came in it; and how many in the second before.
+      local second = math.floor(now / 1000)
+      local passed = second - math.floor(of('traffic') / 1e6)
+      if passed ~= 0 then
+        m['traffic.before'], m.traffic = passed == 1 and of('traffic') % 1e6 or nil, second * 1e6
+      end
+      add('traffic', 1)
+      return current
+    end)
+    piece()
+  end
 elseif operation == 'acquire' and s.epoch then
   lapse()
-  moved = answered or false
+  moved = answers[id] or false
   if overridden() then
     ok = s.override ~= 'forced_open'
   elseif s.state ~= 'CLOSED' then

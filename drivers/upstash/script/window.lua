@@ -89,6 +89,17 @@ local function book(successes, failures, slow, age)
   addTo('newest', successes, failures, slow)
 end
 
+-- The window: the newest segment, and the sum of the older ones unless time has passed since.
+local function windowed()
+  local start = m.start
+  local after = math.max(now, start or now) - windowMs
+  after = math.max(after, m.floor or after)
+  if not start or start <= after then return 0, 0, 0 end
+  if (m.after or after) > after or (m.from or now) <= after then gather(after, nil, 0, 0, 0) end
+  local good, bad, slow = counts('newest')
+  return good + of('older.successes'), bad + of('older.failures'), slow + of('older.slow')
+end
+
 -- Returns the later of two moments, unless the stored one was written before the clock was set
 -- back.
 local function latest(name, ended)

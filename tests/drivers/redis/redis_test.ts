@@ -52,7 +52,7 @@ for (const [name, connect] of Object.entries(CLIENTS)) {
     await using connected = await connect(server.url);
     const { client, sent } = counting(connected.client);
     const store = redis(client, { prefix: freshPrefix() });
-    const all = Array.from({ length: 20 }, (_, i) => `circuit-${i % 10}`);
+    const all = Array.from({ length: 20 }, (_, i) => `circuit-${i}`);
     // A circuit that was never read would need the indexes in a separate request.
     for (const key of all) await read(store, key);
     sent.splice(0);
@@ -69,7 +69,7 @@ for (const [name, connect] of Object.entries(CLIENTS)) {
     );
     await write();
     assertEquals(sent, Array(20).fill("EVALSHA 20"));
-    assertEquals((await read(store, "circuit-3")).totals.failures, 4);
+    assertEquals((await read(store, "circuit-3")).totals.failures, 2);
   });
 
   Deno.test(`redis() on ${name} shares circuits with upstash() on the same database`, async () => {

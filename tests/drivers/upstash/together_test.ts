@@ -1,0 +1,102 @@
+// Several tallies of a circuit, which are one run of the script.
+import { assert, assertEquals } from "@std/assert";
+import { FakeClock } from "@fuse/edge/testing";
+import { Redis } from "@upstash/redis";
+import { face, open, read, record, redis, requestsOf, SHAPE } from "./store.ts";
+import { upstash } from "../../support/drivers.ts";
+
+Deno.test("together() sends the tallies of a circuit as one command, and others beside it", async () => {
+  const { store } = open();
+  for (const key of ["a", "b"]) await record(store, key);
+  const all = (work: () => Promise<unknown>[]) =>
+    requestsOf(() => store.together!(() => Promise.all(work())));
+  const tallies = await all(() => [1, 2, 3].map((n) => record(store, "a", { successes: n })));
+  assertEquals(tallies.map(({ commands }) => commands.length), [1]);
+  const mixed = await all(() => [
+    ...["a", "b", "a", "b"].map((key) => record(store, key, { failures: 1 })),
+    // A policy, and the lease of a trial, go by themselves.
+    record(store, "b", { failures: 1, policyHash: "x", policy: { windowMs: 7 } }),
+    record(store, "b", { failures: 1 }),
+    record(store, "a", { failures: 1, lease: "token" }),
+    record(store, "a", { failures: 1 }),
+  ]);
+  assertEquals(mixed.map(({ commands }) => commands.length), [6]);
+  for (const key of ["a", "b"]) assertEquals((await read(store, key)).totals.failures, 4, key);
+  const many = await all(() => Array.from({ length: 250 }, () => record(store, "a")));
+  assertEquals(many.map(({ commands }) => commands.length), [3]);
+});
+
+Deno.test("together() tells the end of an override and the outbox to one of several tallies", async () => {
+  const clock = new FakeClock();
+  const { store } = open({ clock: clock.now });
+  const request = { at: clock.now(), shape: SHAPE, outbox: "hand" } as const;
+  const until = clock.now() + 1_000;
+  const operator = { reason: "drill", actor: null };
+  await store.override("a", { ...request, id: "x", kind: "disabled", until, ...operator });
+  clock.advance(2_000);
+  const answers = await store.together!(() =>
+    Promise.all(
+      [1, 2, 3].map((n) => record(store, "a", { ...request, id: `isolate-${n}`, successes: n })),
+    )
+  );
+  assertEquals(answers.map(({ released }) => released?.kind), [undefined, undefined, "disabled"]);
+  assertEquals(
+    answers.map(({ snapshot }) => snapshot.untold?.map(({ event }) => event)),
+    [[], [], ["disabled", "released"]],
+  );
+});
+
+Deno.test("together() keeps the order of tallies and of what comes between them", async () => {
+  const { store } = open();
+  const { snapshot: { epoch, generation, began } } = await record(store, "a", { failures: 1 });
+  const admission = { epoch, generation, began };
+  const operation = { id: "x", at: Date.now(), shape: SHAPE, reason: "test", actor: null };
+  const [first, tripped, second] = await store.together!(() =>
+    Promise.all([
+      record(store, "a", { ...admission, failures: 1 }),
+      store.transition("a", {
+        ...operation,
+        ...{ to: "OPEN", event: "opened", cooldownMs: 1_000, expected: admission },
+      }),
+      record(store, "a", { ...admission, failures: 1 }),
+    ])
+  );
+  assertEquals([first.current, tripped.won, second.current], [true, true, false]);
+  assertEquals([first.snapshot.state, second.snapshot.state], ["CLOSED", "OPEN"]);
+});
+
+Deno.test("together() counts none of several tallies if a field of the circuit is invalid", async () => {
+  const { store, prefix } = open();
+  await record(store, "a", { failures: 1 });
+  await redis.command("HSET", `${prefix}:a:metrics`, "older.slow", "x");
+  const dump = () => redis.command("HGETALL", `${prefix}:a:metrics`);
+  const before = await dump();
+  const answers = await store.together!(() =>
+    Promise.allSettled([1, 2, 3].map((n) => record(store, "a", { failures: n })))
+  );
+  for (const answer of answers) {
+    assert(answer.status === "rejected" && /"older.slow".*invalid/.test(String(answer.reason)));
+  }
+  assertEquals(await dump(), before);
+});
+
+Deno.test("together() refuses an answer that has not each tally in it", async () => {
+  const { store, prefix } = open();
+  await record(store, "a");
+  for (const spoil of [(text: string) => text.replace(/;.*/, ""), () => "=", () => "=1;1"]) {
+    const client = new Redis({ url: face.url, token: face.token, enableAutoPipelining: false });
+    const spoilt = upstash({
+      prefix,
+      redis: Object.assign(Object.create(client), {
+        async evalsha(...args: [string, string[], string[]]) {
+          const answer = await client.evalsha(...args) as unknown[];
+          return answer.map((part, i) => i === 5 ? spoil(String(part)) : part);
+        },
+      }),
+    });
+    const answers = await spoilt.together!(() =>
+      Promise.allSettled([1, 2].map((n) => record(spoilt, "a", { failures: n })))
+    );
+    assertEquals(answers.at(-1)!.status, "rejected", String(spoil));
+  }
+});
