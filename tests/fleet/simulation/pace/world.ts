@@ -149,7 +149,7 @@ class World implements Witness {
   async play(): Promise<Played> {
     const { isolates } = this.#crowd;
     for (let number = 0; number < isolates; number++) {
-      this.#time.after(Math.ceil(PLAN.startMs * number / isolates), () => this.#boot(number));
+      this.#time.plan(Math.ceil(PLAN.startMs * number / isolates), () => this.#boot(number));
     }
     await this.#time.runByMoments(this.#began + PLAN.endAt);
     const miscounted = await this.#settle();
@@ -205,7 +205,7 @@ class World implements Witness {
 
   #next({ call }: Isolate): void {
     const gapMs = Math.ceil(-Math.log(1 - this.#random()) * 1_000 / this.#crowd.rate);
-    if (this.#now + gapMs < PLAN.endAt) this.#time.after(gapMs, call);
+    if (this.#now + gapMs < PLAN.endAt) this.#time.plan(gapMs, call);
   }
 
   #call(isolate: Isolate): void {
@@ -243,7 +243,7 @@ class World implements Witness {
       if (!this.#isAsking(isolate)) this.#lastLateAt = now;
     }
     return new Promise((resolve, reject) => {
-      this.#time.after(lastsMs, () => {
+      this.#time.plan(lastsMs, () => {
         if (isTrial) this.#trials--;
         if (fails) reject(new Error("The upstream fails"));
         else resolve();
@@ -293,7 +293,7 @@ class World implements Witness {
       const lastsMs = 3_000 + 1_000 * isolates / FLUSHES_PER_S;
       const until = this.#time.now() + lastsMs;
       this.#isolates.forEach(({ fuse }, i) => {
-        this.#time.after(2_000 + Math.ceil(1_000 * i / FLUSHES_PER_S), () => void fuse.flush());
+        this.#time.plan(2_000 + Math.ceil(1_000 * i / FLUSHES_PER_S), () => void fuse.flush());
       });
       await this.#time.runByMoments(until);
     }
