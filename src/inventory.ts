@@ -23,6 +23,7 @@ import { CIRCUIT_STATES, isPlain } from "./records.ts";
 import type { Narrowing, RegisteredStore, Registry } from "./registry.ts";
 import { type CircuitSnapshot, toCircuitSnapshot } from "./rules/snapshot.ts";
 import { type FuseExport, readExport, toEntry } from "./transfer.ts";
+import { MOST_IN_TURN, nextTurn } from "./turns.ts";
 
 /** A filter of circuits. A circuit must match all of its fields. */
 export interface CircuitFilter {
@@ -99,6 +100,8 @@ const PAGE = 100;
 export class Inventory {
   readonly #registry: Registry;
   readonly #to: Narrowing;
+  /** How many circuits were asked for since other work could run. */
+  #asked = 0;
 
   constructor(registry: Registry, to: Narrowing) {
     this.#registry = registry;
@@ -292,6 +295,11 @@ export class Inventory {
     always: boolean,
     failed: (error: unknown) => void,
   ): Promise<ListPage | null> {
+    // A store of this process answers within the turn.
+    if ((this.#asked += asked.limit) > MOST_IN_TURN) {
+      this.#asked = 0;
+      await nextTurn();
+    }
     const shape = (key: string) => this.#policyOf(store, key).shape;
     const request = { ...asked, at: store.clock(), shape };
     try {
