@@ -206,7 +206,7 @@ export class SharedCircuit extends AskingCircuit {
     if (kind === "neutral") return;
     const outcomes = this.#outcomesOf(grant, ending);
     if (held && !absorbed) this.standIn.absorb(grant, outcomes, at);
-    const segment = segmentMs(this.policy.windowMs);
+    const segment = segmentMs(this.intervals.windowMs);
     const own = absorbed || held;
     const tally = this.#pending.gather(grant, outcomes, retryAfterMs, at, segment, own);
     this.store.unsent.add(this);
