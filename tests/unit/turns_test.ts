@@ -10,6 +10,7 @@ import { startSdk } from "../support/otel.ts";
 
 const MANY = 5 * MOST_IN_TURN;
 const [many, few] = await Promise.all([fuseOf(MANY), fuseOf(10)]);
+const states = new Map([[many, await many.exportState()], [few, await few.exportState()]]);
 
 /** Operations over all circuits of a Fuse. */
 const OPERATIONS: Record<string, (fuse: Fuse) => Promise<unknown>> = {
@@ -28,6 +29,7 @@ const OPERATIONS: Record<string, (fuse: Fuse) => Promise<unknown>> = {
   "list()": (fuse) => Array.fromAsync(fuse.list()),
   "listPage()": (fuse) => fuse.listPage({ limit: 1, name: "none of them" }),
   "exportState()": (fuse) => fuse.exportState(),
+  "importState()": (fuse) => fuse.importState(states.get(fuse)),
   "resetAll()": (fuse) => fuse.resetAll(),
 };
 
