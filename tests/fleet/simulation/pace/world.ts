@@ -69,6 +69,8 @@ export function playCrowd(crowd: Crowd, seed: number): Promise<Played> {
 
 const KEY = "upstream";
 const FAILING = 0.01;
+/** The same each time: to make an error takes longer than a call. */
+const FAILS = new Error("The upstream fails");
 interface Isolate {
   readonly number: number;
   readonly fuse: Fuse;
@@ -230,7 +232,7 @@ class World implements Witness {
     return new Promise((resolve, reject) => {
       this.#time.plan(lastsMs, () => {
         if (isTrial) this.#trials--;
-        if (fails) reject(new Error("The upstream fails"));
+        if (fails) reject(FAILS);
         else resolve();
       });
     });
