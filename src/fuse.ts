@@ -7,9 +7,8 @@
 import type { Unit } from "./admission.ts";
 import { announceTroubles } from "./announce.ts";
 import type { RequestScope } from "./background.ts";
-import type { Circuit } from "./circuit.ts";
 import type { Actor, CircuitBreaker, CircuitOptions, GuardedFetch } from "./circuit_breaker.ts";
-import type { CircuitEvent, EventQuery, Store } from "./contract.ts";
+import type { CircuitEvent, EventQuery } from "./contract.ts";
 import { type FuseEvent, type FuseEvents, inScope } from "./events.ts";
 import { hostOf, installable } from "./fetch.ts";
 import { actorOf } from "./handle_options.ts";
@@ -20,10 +19,9 @@ import {
   type ImportOptions,
   Inventory,
 } from "./inventory.ts";
-import { type CircuitIdentity, type Scope, scopeText } from "./key.ts";
-import { isPlain } from "./records.ts";
-import { type FuseOptions, type Narrowing, type RegisteredStore, Registry } from "./registry.ts";
-import { type CircuitSnapshot, toCircuitSnapshot } from "./rules/snapshot.ts";
+import { type Scope, scopeText } from "./key.ts";
+import { type FuseOptions, type Narrowing, Registry } from "./registry.ts";
+import type { CircuitSnapshot } from "./rules/snapshot.ts";
 import type { FuseExport } from "./transfer.ts";
 
 /** The result of `fuse.check()` for one store. */
@@ -199,80 +197,6 @@ export function createFuse(options: FuseOptions = {}): Fuse {
 }
 
 /**
- * Returns the circuits of a Fuse that this isolate knows and that are not plainly CLOSED, without asking a
- * store. Nothing if it is no Fuse of this package.
- *
- * @internal
- */
-export function* knownOpenCircuits(fuse: Fuse): Generator<CircuitSnapshot, void, undefined> {
-  for (const circuit of circuitsOf(fuse)) {
-    const { snapshot, now, ageMs, local } = circuit.peek();
-    // Before the snapshot is built: nearly all circuits are plain, and there may be 100 000.
-    if (isPlain(snapshot)) continue;
-    yield toCircuitSnapshot(circuit.identity, snapshot, now, ageMs, local);
-  }
-}
-
-/**
- * Returns the circuits of a Fuse that this isolate knows, as it has them, without asking a store: those
- * that it made, called or imported and has not forgotten (`maxCircuits`). Nothing if it is no Fuse of this
- * package.
- *
- * @internal
- */
-export function* circuitsOf(fuse: Fuse): Generator<Circuit, void, undefined> {
-  const inside = ScopedFuse.inside(fuse);
-  for (const { circuits } of storesIn(inside)) {
-    for (const circuit of circuits.values()) {
-      if (inScope(inside!.to, circuit.identity)) yield circuit;
-    }
-  }
-}
-
-/**
- * Calls `hear` with each circuit of the view that this isolate is about to forget.
- *
- * @returns Stops it.
- * @internal
- */
-export function onForgotten(fuse: Fuse, hear: (circuit: Circuit) => void): () => void {
-  const inside = ScopedFuse.inside(fuse);
-  if (inside === null) return () => {};
-  const { registry: { forgetting }, to } = inside;
-  const own = (circuit: Circuit) => {
-    const { identity } = circuit;
-    if ((to.store ?? identity.store) === identity.store && inScope(to, identity)) hear(circuit);
-  };
-  forgetting.add(own);
-  return () => forgetting.delete(own);
-}
-
-/**
- * Returns the stores of a Fuse, and whether the last news about each is a failure. Returns none for
- * a Fuse of another package. Performs no I/O.
- *
- * @internal
- */
-export function knownStores(
-  fuse: Fuse,
-): readonly { readonly name: string; readonly down: boolean }[] {
-  return storesIn(ScopedFuse.inside(fuse)).map(({ name, opener }) => ({
-    name,
-    down: opener.failing,
-  }));
-}
-
-/**
- * Returns the stores of a Fuse by name, as passed to `createFuse`. Returns none for a Fuse of
- * another copy of the package. Performs no I/O.
- *
- * @internal
- */
-export function storesOf(fuse: Fuse): ReadonlyMap<string, Store> {
-  return new Map(storesIn(ScopedFuse.inside(fuse)).map(({ name, driver }) => [name, driver]));
-}
-
-/**
  * The parts of a view.
  *
  * @internal
@@ -289,21 +213,6 @@ export interface Inside {
  */
 export function insideOf(fuse: Fuse): Inside | null {
   return ScopedFuse.inside(fuse);
-}
-
-/** Returns the stores of a view; none for a Fuse of another package. */
-function storesIn(inside: Inside | null): readonly RegisteredStore[] {
-  return inside === null ? [] : new Inventory(inside.registry, inside.to).stores();
-}
-
-/**
- * Returns `true` if a circuit is within a view of a Fuse, or for a Fuse of another copy of the
- * package. Performs no I/O.
- *
- * @internal
- */
-export function covers(fuse: Fuse, circuit: CircuitIdentity): boolean {
-  return ScopedFuse.covers(fuse, circuit);
 }
 
 class ScopedFuse implements Fuse {
@@ -426,12 +335,6 @@ class ScopedFuse implements Fuse {
   /** Returns the parts of a view, or `null` for a Fuse of another package. */
   static inside(fuse: Fuse): Inside | null {
     return #registry in fuse ? { registry: fuse.#registry, to: fuse.#to } : null;
-  }
-
-  static covers(fuse: Fuse, circuit: CircuitIdentity): boolean {
-    if (!(#registry in fuse)) return true;
-    const { store } = fuse.#to;
-    return (store === null || store === circuit.store) && inScope(fuse.#to, circuit);
   }
 
   get #inventory(): Inventory {

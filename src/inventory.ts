@@ -23,6 +23,7 @@ import { CIRCUIT_STATES, isPlain } from "./records.ts";
 import type { Narrowing, RegisteredStore, Registry } from "./registry.ts";
 import { type CircuitSnapshot, toCircuitSnapshot } from "./rules/snapshot.ts";
 import { type FuseExport, readExport, toEntry } from "./transfer.ts";
+import { MOST_IN_TURN, nextTurn } from "./turns.ts";
 
 /** A filter of circuits. A circuit must match all of its fields. */
 export interface CircuitFilter {
@@ -99,6 +100,8 @@ const PAGE = 100;
 export class Inventory {
   readonly #registry: Registry;
   readonly #to: Narrowing;
+  /** How many circuits were handled since other work could run. */
+  #handled = 0;
 
   constructor(registry: Registry, to: Narrowing) {
     this.#registry = registry;
@@ -216,7 +219,8 @@ export class Inventory {
     const onProgress = mayBeFunction("import", "onProgress", options.onProgress);
     let imported = 0;
     let kept = 0;
-    for (const [circuit, record] of this.#destinations(data)) {
+    for (const [circuit, record] of await this.#destinations(data)) {
+      await this.#handle(1);
       if (await circuit.restore(record, existing, this.#registry.clock())) imported++;
       else kept++;
       onProgress?.(imported + kept);
@@ -261,10 +265,11 @@ export class Inventory {
   }
 
   /** Returns the circuits for the records of an export. */
-  #destinations(data: unknown): Map<Circuit, CircuitRecord> {
+  async #destinations(data: unknown): Promise<Map<Circuit, CircuitRecord>> {
     const registry = this.#registry;
     const circuits = new Map<Circuit, CircuitRecord>();
     for (const { identity, record } of readExport(data)) {
+      await this.#handle(1);
       if (!inScope(this.#to, identity)) continue;
       const name = this.#to.store ??
         (registry.stores.has(identity.store) ? identity.store : registry.standard);
@@ -287,6 +292,8 @@ export class Inventory {
     always: boolean,
     failed: (error: unknown) => void,
   ): Promise<ListPage | null> {
+    // A store of this process answers within the turn.
+    await this.#handle(asked.limit);
     const shape = (key: string) => this.#policyOf(store, key).shape;
     const request = { ...asked, at: store.clock(), shape };
     try {
@@ -296,6 +303,13 @@ export class Inventory {
       failed(error);
       return null;
     }
+  }
+
+  /** Counts circuits, and lets other work run after very many. */
+  async #handle(circuits: number): Promise<void> {
+    if ((this.#handled += circuits) <= MOST_IN_TURN) return;
+    this.#handled = 0;
+    await nextTurn();
   }
 
   #listed(store: RegisteredStore, record: CircuitRecord): Listed {

@@ -30,10 +30,12 @@ import {
 } from "@opentelemetry/api";
 import { known, refuse, refuseUnseen } from "./checks.ts";
 import type { TransitionEvent } from "./events.ts";
-import { circuitsOf, type Fuse, knownStores, onForgotten } from "./fuse.ts";
+import type { Fuse } from "./fuse.ts";
+import { circuitsOf, knownStores, onForgotten } from "./known.ts";
 import { attributesOf, errorTypeOf, failureAttributes, STATES } from "./otel/attributes.ts";
 import { Sums, Totals } from "./otel/totals.ts";
 import { readState } from "./rules/snapshot.ts";
+import { inTurns } from "./turns.ts";
 
 /** Options of {@linkcode otel}. */
 export interface OtelOptions {
@@ -74,7 +76,8 @@ const CHANGE = "circuitbreaker.state_change";
  * with `durations`. A change of state becomes an event of the active span if the caller waits for it, and
  * otherwise a span of its own. The page lists the names.
  *
- * Cost: at each collection, a `peek()` of each circuit that this isolate knows; no I/O.
+ * Cost: at each collection, a `peek()` of each circuit that this isolate knows, between which calls go on;
+ * no I/O.
  *
  * @param fuse The Fuse, or a view of it.
  * @param options See {@linkcode OtelOptions}.
@@ -140,12 +143,14 @@ function observe(fuse: Fuse, meter: Meter, scopes: boolean): () => void {
   const instruments = instrumentsOf(meter);
   const observeStates = stateObserver(fuse, scopes, instruments);
   const all = Object.values(instruments);
-  const callback = (result: BatchObservableResult) => {
-    for (const circuit of circuitsOf(fuse)) calls.take(circuit);
-    calls.observe(result, instruments);
-    changes.observe(result, instruments.transitions);
-    errors.observe(result, instruments.storeErrors);
-    observeStates(result);
+  const callback = async (result: BatchObservableResult) => {
+    for await (const circuits of inTurns(circuitsOf(fuse))) {
+      for (const circuit of circuits) calls.take(circuit);
+    }
+    await calls.observe(result, instruments);
+    await changes.observe(result, instruments.transitions);
+    await errors.observe(result, instruments.storeErrors);
+    await observeStates(result);
   };
   meter.addBatchObservableCallback(callback, all);
   return () => {
@@ -182,28 +187,32 @@ function stateObserver(
   fuse: Fuse,
   scopes: boolean,
   { circuits, overridden, local, pace, up }: ReturnType<typeof instrumentsOf>,
-): (result: BatchObservableResult) => void {
-  const [states, overrides, alone] = [new Sums(), new Sums(), new Sums()];
-  return (result) => {
-    for (const sums of [states, overrides, alone]) sums.clear();
+): (result: BatchObservableResult) => Promise<void> {
+  const kept = [new Sums(), new Sums(), new Sums()] as const;
+  return async (result) => {
+    // Two readers may collect at once.
+    const [states, overrides, alone] = [new Sums(), new Sums(), new Sums()] as const;
     const ratios = new Map<string, number>();
-    for (const circuit of circuitsOf(fuse)) {
-      const { snapshot, now, local, paceRatio = 1 } = circuit.peek();
-      const attributes = attributesOf(circuit.identity, scopes);
-      const current = readState(snapshot, now);
-      // A state without circuits is 0, so that its series does not end.
-      for (const { of, state } of STATES) {
-        states.add({ ...attributes, "circuitbreaker.state": state }, of === current ? 1 : 0);
+    for await (const known of inTurns(circuitsOf(fuse))) {
+      for (const circuit of known) {
+        const { snapshot, now, local, paceRatio = 1 } = circuit.peek();
+        const attributes = attributesOf(circuit.identity, scopes);
+        const current = readState(snapshot, now);
+        // A state without circuits is 0, so that its series does not end.
+        for (const { of, state } of STATES) {
+          states.add({ ...attributes, "circuitbreaker.state": state }, of === current ? 1 : 0);
+        }
+        const { override } = snapshot;
+        if (override !== null) overrides.add({ ...attributes, "fuse.override": override.kind });
+        const store = attributes["fuse.store"] as string;
+        alone.add({ "fuse.store": store }, local ? 1 : 0);
+        ratios.set(store, Math.max(ratios.get(store) ?? 1, paceRatio));
       }
-      const { override } = snapshot;
-      if (override !== null) overrides.add({ ...attributes, "fuse.override": override.kind });
-      const store = attributes["fuse.store"] as string;
-      alone.add({ "fuse.store": store }, local ? 1 : 0);
-      ratios.set(store, Math.max(ratios.get(store) ?? 1, paceRatio));
     }
-    states.observe(result, circuits);
-    overrides.observe(result, overridden);
-    alone.observe(result, local);
+    for (const [i, sums] of [states, overrides, alone].entries()) {
+      kept[i]!.replace(sums);
+      await kept[i]!.observe(result, [circuits, overridden, local][i]!);
+    }
     for (const [store, ratio] of ratios) result.observe(pace, ratio, { "fuse.store": store });
     for (const { name, down } of knownStores(fuse)) {
       result.observe(up, down ? 0 : 1, { "fuse.store": name.toWellFormed() });

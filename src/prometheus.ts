@@ -24,11 +24,13 @@
  * @module
  */
 
-import { circuitsOf, type Fuse, knownStores } from "./fuse.ts";
+import type { Fuse } from "./fuse.ts";
+import { circuitsOf, knownStores } from "./known.ts";
 import type { CircuitPage } from "./inventory.ts";
 import type { CircuitIdentity } from "./key.ts";
 import type { CircuitSnapshot } from "./rules/snapshot.ts";
 import type { CircuitState, Override } from "./contract.ts";
+import { inTurns, MOST_IN_TURN, nextTurn } from "./turns.ts";
 
 /** Options of {@linkcode prometheus}. */
 export interface PrometheusOptions {
@@ -118,8 +120,17 @@ export function prometheus(fuse: Fuse, options: PrometheusOptions = {}): () => P
     // A counter that exists before it first counts shows its first step.
     const failures = begun(failed, held, noFailures);
     for (const store of stores) groupOf(failures, { store }, scoped, noFailures);
-    const { alone, paces } = ownOf(fuse, stores);
-    return render(held, begun(moved, held, noMoves), up, failures, alone, paces);
+    const { alone, paces } = await ownOf(fuse, stores);
+    const moves = begun(moved, held, noMoves);
+    const samples = samplesOf(
+      await sorted(held),
+      await sorted(moves),
+      up,
+      await sorted(failures),
+      alone,
+      paces,
+    );
+    return await joined(samples);
   };
 }
 
@@ -136,13 +147,17 @@ function bound(groups: Groups<unknown>): void {
 /** The groups, with one for each circuit that is held. */
 function begun<T>(groups: Groups<T>, held: Groups<Held>, none: () => T): Groups<T> {
   const all: Groups<T> = new Map(groups);
-  for (const [key, { labels }] of held) if (!all.has(key)) all.set(key, { labels, value: none() });
+  for (const [key, { store, labels }] of held) {
+    if (!all.has(key)) all.set(key, { store, labels, value: none() });
+  }
   return all;
 }
 
 /** Circuits that share their series: those of one name, or one circuit if scopes are labels. */
 interface Group<T> {
-  readonly labels: Labels;
+  readonly store: string;
+  /** Its labels as they stand in the text, which name the group. */
+  readonly labels: string;
   readonly value: T;
 }
 
@@ -169,10 +184,11 @@ function groupOf<T>(
   scoped: boolean,
   none: () => T,
 ): Group<T> {
-  const labels = labelsOf(of, scoped);
-  const key = JSON.stringify(Object.values(labels));
+  const labels = textOf(labelsOf(of, scoped));
+  // With the brace, the groups of circuits come before that of their store.
+  const key = `${labels}}`;
   let group = groups.get(key);
-  if (group === undefined) groups.set(key, group = { labels, value: none() });
+  if (group === undefined) groups.set(key, group = { store: of.store, labels, value: none() });
   return group;
 }
 
@@ -215,25 +231,27 @@ const PAGE = 250;
 async function survey(fuse: Fuse, known: readonly string[], scoped: boolean): Promise<Survey> {
   const held: Groups<Held> = new Map();
   const up = new Map(known.map((store) => [store, true]));
-  const seen = new Set<string>();
+  const seen = new Map<string, Set<string>>();
   let cursor: string | null = null;
-  do {
+  for (let read = 0; read === 0 || cursor !== null; read += PAGE) {
+    // A store of this process answers within the turn.
+    if (read > 0 && read % MOST_IN_TURN === 0) await nextTurn();
     const page: CircuitPage = await fuse.listPage({ limit: PAGE, cursor });
     for (const circuit of page.circuits) {
       up.set(circuit.store, true);
       // A circuit that changes meanwhile comes again.
-      const id = JSON.stringify([circuit.store, circuit.key]);
-      if (seen.has(id)) continue;
-      seen.add(id);
+      const keys = seen.get(circuit.store) ?? new Set();
+      if (keys.has(circuit.key)) continue;
+      seen.set(circuit.store, keys.add(circuit.key));
       add(groupOf(held, circuit, scoped, nothingHeld).value, circuit);
     }
     for (const store of page.missing) {
       up.set(store, false);
       // Half of its circuits would look like all of them.
-      for (const [key, { labels }] of held) if (labels.store === store) held.delete(key);
+      for (const [key, group] of held) if (group.store === store) held.delete(key);
     }
     cursor = page.cursor;
-  } while (cursor !== null);
+  }
   return { held, up };
 }
 
@@ -246,15 +264,17 @@ interface Own {
 }
 
 /** Returns, by store, what no store knows. */
-function ownOf(fuse: Fuse, stores: Iterable<string>): Own {
+async function ownOf(fuse: Fuse, stores: Iterable<string>): Promise<Own> {
   const names = [...stores];
   const alone = new Map(names.map((store) => [store, 0]));
   const paces = new Map(names.map((store) => [store, 1]));
-  for (const circuit of circuitsOf(fuse)) {
-    const { store } = circuit.identity;
-    const { local, paceRatio = 1 } = circuit.peek();
-    if (local) alone.set(store, (alone.get(store) ?? 0) + 1);
-    if (paceRatio > 1) paces.set(store, Math.max(paces.get(store) ?? 1, paceRatio));
+  for await (const circuits of inTurns(circuitsOf(fuse))) {
+    for (const circuit of circuits) {
+      const { store } = circuit.identity;
+      const { local, paceRatio = 1 } = circuit.peek();
+      if (local) alone.set(store, (alone.get(store) ?? 0) + 1);
+      if (paceRatio > 1) paces.set(store, Math.max(paces.get(store) ?? 1, paceRatio));
+    }
   }
   return { alone, paces };
 }
@@ -270,91 +290,136 @@ function add(held: Held, { state, override, metrics, lastFailure }: CircuitSnaps
   held.rejected += metrics.totalRejected;
 }
 
-function render(
-  held: Groups<Held>,
-  moves: Groups<Moves>,
+function* samplesOf(
+  circuits: readonly Group<Held>[],
+  moves: readonly Group<Moves>[],
   up: ReadonlyMap<string, boolean>,
-  failures: Groups<Failures>,
+  failures: readonly Group<Failures>[],
   alone: ReadonlyMap<string, number>,
   ratios: ReadonlyMap<string, number>,
-): string {
-  return [
-    "# HELP fuse_circuits Circuits in the store, by the state beneath any override.\n",
-    "# TYPE fuse_circuits gauge\n",
-    ...byLabel("fuse_circuits", held, "state", ({ states }) => states),
-    "# HELP fuse_circuits_overridden Circuits under an operator's override, by its kind.\n",
-    "# TYPE fuse_circuits_overridden gauge\n",
-    ...byLabel("fuse_circuits_overridden", held, "override", ({ overrides }) => overrides),
-    "# HELP fuse_opened_by_timestamp_seconds The time of the failure that opened a circuit, by its kind.\n",
-    "# TYPE fuse_opened_by_timestamp_seconds gauge\n",
-    ...openedBy(held),
-    "# HELP fuse_calls_total Calls that ended and counted, over all isolates.\n",
-    "# TYPE fuse_calls_total counter\n",
-    ...byLabel("fuse_calls_total", held, "outcome", ({ successes, failures }) => ({
-      success: successes,
-      failure: failures,
-    })),
-    "# HELP fuse_slow_calls_total Calls that took slowCallMs or longer, over all isolates.\n",
-    "# TYPE fuse_slow_calls_total counter\n",
-    ...each("fuse_slow_calls_total", held, ({ slow }) => slow),
-    "# HELP fuse_rejected_calls_total Rejected calls, over all isolates.\n",
-    "# TYPE fuse_rejected_calls_total counter\n",
-    ...each("fuse_rejected_calls_total", held, ({ rejected }) => rejected),
-    "# HELP fuse_transitions_total Changes of state that this isolate made, by the new state.\n",
-    "# TYPE fuse_transitions_total counter\n",
-    ...byLabel("fuse_transitions_total", moves, "to", (moves) => moves),
-    "# HELP fuse_local_circuits Circuits that this isolate decides alone, because their store cannot be used.\n",
-    "# TYPE fuse_local_circuits gauge\n",
-    ...sorted(alone).map(([store, n]) => sample("fuse_local_circuits", { store }, n)),
-    "# HELP fuse_pace_ratio How much less often than configured this isolate asks about a circuit, at most.\n",
-    "# TYPE fuse_pace_ratio gauge\n",
-    ...sorted(ratios).map(([store, ratio]) => sample("fuse_pace_ratio", { store }, ratio)),
-    "# HELP fuse_store_up Whether the store answered this scrape, and this isolate's last requests.\n",
-    "# TYPE fuse_store_up gauge\n",
-    ...sorted(up).map(([store, up]) => sample("fuse_store_up", { store }, up ? 1 : 0)),
-    "# HELP fuse_store_errors_total Failures of the store in this isolate, by the circuit of the request.\n",
-    "# TYPE fuse_store_errors_total counter\n",
-    ...each("fuse_store_errors_total", failures, ({ count }) => count),
-  ].join("");
+): Generator<string, void, void> {
+  yield "# HELP fuse_circuits Circuits in the store, by the state beneath any override.\n";
+  yield "# TYPE fuse_circuits gauge\n";
+  yield* byLabel("fuse_circuits", circuits, "state", ({ states }) => states);
+  yield "# HELP fuse_circuits_overridden Circuits under an operator's override, by its kind.\n";
+  yield "# TYPE fuse_circuits_overridden gauge\n";
+  yield* byLabel("fuse_circuits_overridden", circuits, "override", ({ overrides }) => overrides);
+  yield "# HELP fuse_opened_by_timestamp_seconds The time of the failure that opened a circuit, by its kind.\n";
+  yield "# TYPE fuse_opened_by_timestamp_seconds gauge\n";
+  yield* openedBy(circuits);
+  yield "# HELP fuse_calls_total Calls that ended and counted, over all isolates.\n";
+  yield "# TYPE fuse_calls_total counter\n";
+  yield* byLabel("fuse_calls_total", circuits, "outcome", ({ successes, failures }) => ({
+    success: successes,
+    failure: failures,
+  }));
+  yield "# HELP fuse_slow_calls_total Calls that took slowCallMs or longer, over all isolates.\n";
+  yield "# TYPE fuse_slow_calls_total counter\n";
+  yield* each("fuse_slow_calls_total", circuits, ({ slow }) => slow);
+  yield "# HELP fuse_rejected_calls_total Rejected calls, over all isolates.\n";
+  yield "# TYPE fuse_rejected_calls_total counter\n";
+  yield* each("fuse_rejected_calls_total", circuits, ({ rejected }) => rejected);
+  yield "# HELP fuse_transitions_total Changes of state that this isolate made, by the new state.\n";
+  yield "# TYPE fuse_transitions_total counter\n";
+  yield* byLabel("fuse_transitions_total", moves, "to", (moves) => moves);
+  yield "# HELP fuse_local_circuits Circuits that this isolate decides alone, because their store cannot be used.\n";
+  yield "# TYPE fuse_local_circuits gauge\n";
+  yield* byStore("fuse_local_circuits", alone);
+  yield "# HELP fuse_pace_ratio How much less often than configured this isolate asks about a circuit, at most.\n";
+  yield "# TYPE fuse_pace_ratio gauge\n";
+  yield* byStore("fuse_pace_ratio", ratios);
+  yield "# HELP fuse_store_up Whether the store answered this scrape, and this isolate's last requests.\n";
+  yield "# TYPE fuse_store_up gauge\n";
+  yield* byStore("fuse_store_up", up);
+  yield "# HELP fuse_store_errors_total Failures of the store in this isolate, by the circuit of the request.\n";
+  yield "# TYPE fuse_store_errors_total counter\n";
+  yield* each("fuse_store_errors_total", failures, ({ count }) => count);
+}
+
+/** The number of lines that are written in one turn of the event loop. */
+const MOST_LINES = 10_000;
+
+/** Returns the samples as one text, and lets other work run while it writes them. */
+async function joined(samples: Iterable<string>): Promise<string> {
+  const texts: string[] = [];
+  let lines: string[] = [];
+  for (const line of samples) {
+    if (lines.push(line) < MOST_LINES) continue;
+    texts.push(lines.join(""));
+    lines = [];
+    await nextTurn();
+  }
+  return texts.join("") + lines.join("");
 }
 
 /**
- * Returns a sample for each group with a circuit that is not closed, if the failure that opened it
+ * Yields a sample for each group with a circuit that is not closed, if the failure that opened it
  * is known.
  */
-function openedBy(held: Groups<Held>): string[] {
-  return sorted(held).flatMap(([, { labels, value: { failure } }]) => {
-    if (failure === null) return [];
+function* openedBy(held: Iterable<Group<Held>>): Generator<string, void, void> {
+  for (const { labels, value: { failure } } of held) {
+    if (failure === null) continue;
     const kind = failure.kind.toWellFormed();
     const status = failure.status === null ? "" : String(failure.status);
     const seconds = Math.round(failure.at.getTime() / 1_000);
-    return [sample("fuse_opened_by_timestamp_seconds", { ...labels, kind, status }, seconds)];
-  });
+    const more = textOf({ kind, status });
+    yield sample("fuse_opened_by_timestamp_seconds", `${labels},${more}`, seconds);
+  }
 }
 
-function each<T>(metric: string, groups: Groups<T>, count: (value: T) => number): string[] {
-  return sorted(groups).map(([, { labels, value }]) => sample(metric, labels, count(value)));
-}
-
-/** Returns a sample for each value of one more label. */
-function byLabel<T>(
+function* each<T>(
   metric: string,
-  groups: Groups<T>,
+  groups: Iterable<Group<T>>,
+  count: (value: T) => number,
+): Generator<string, void, void> {
+  for (const { labels, value } of groups) yield sample(metric, labels, count(value));
+}
+
+/** Yields a sample for each value of one more label. */
+function* byLabel<T>(
+  metric: string,
+  groups: Iterable<Group<T>>,
   label: string,
   counts: (value: T) => Record<string, number>,
-): string[] {
-  return sorted(groups).flatMap(([, { labels, value }]) =>
-    Object.entries(counts(value)).map(([is, n]) => sample(metric, { ...labels, [label]: is }, n))
-  );
+): Generator<string, void, void> {
+  for (const { labels, value } of groups) {
+    for (const [is, n] of Object.entries(counts(value))) {
+      yield sample(metric, `${labels},${label}="${is}"`, n);
+    }
+  }
 }
 
-function sorted<T>(map: ReadonlyMap<string, T>): [string, T][] {
-  return [...map].sort(([a], [b]) => a < b ? -1 : 1);
+function* byStore(
+  metric: string,
+  values: ReadonlyMap<string, number | boolean>,
+): Generator<string, void, void> {
+  for (const store of [...values.keys()].sort()) {
+    yield sample(metric, textOf({ store }), Number(values.get(store)));
+  }
 }
 
-function sample(metric: string, labels: Labels, value: number): string {
-  const texts = Object.entries(labels).map(([label, text]) => `${label}="${escape(text)}"`);
-  return `${metric}{${texts.join()}} ${value}\n`;
+/** Returns the groups by their labels. Sorting all of very many at once would hold up calls. */
+async function sorted<T>(groups: Groups<T>): Promise<Group<T>[]> {
+  let runs: string[][] = [];
+  for await (const keys of inTurns(groups.keys())) runs.push([...keys].sort());
+  while (runs.length > 1) {
+    const merged: string[][] = [];
+    for (let i = 0; i < runs.length; i += 2) {
+      await nextTurn();
+      // Of two runs that are in order, this is a merge.
+      merged.push(runs.slice(i, i + 2).flat().sort());
+    }
+    runs = merged;
+  }
+  return runs.flat().map((key) => groups.get(key)!);
+}
+
+function sample(metric: string, labels: string, value: number): string {
+  return `${metric}{${labels}} ${value}\n`;
+}
+
+function textOf(labels: Labels): string {
+  return Object.entries(labels).map(([label, text]) => `${label}="${escape(text)}"`).join();
 }
 
 function escape(text: string): string {

@@ -72,25 +72,24 @@ function shift(at: number | null, by: number): number | null {
 }
 
 /**
- * Reads an export.
+ * Reads an export, circuit by circuit.
  *
  * @throws {TypeError} If any part of it is invalid: the part, its place, what came, what is
  * allowed.
  */
-export function readExport(data: unknown): Imported[] {
+export function* readExport(data: unknown): Generator<Imported, void, void> {
   const { version, circuits } = new Part(data, "data").fields;
   if (version !== 1) refuse("version", "1", version);
   if (!Array.isArray(circuits)) refuse("circuits", "an array", circuits);
   const seen = new Set<string>();
-  // Not `map`, which skips holes.
-  return Array.from(circuits, (entry, i) => {
+  for (const [i, entry] of circuits.entries()) {
     const path = `circuits[${i}]`;
     const read = readEntry(new Part(entry, path));
     const id = JSON.stringify([read.identity.store, read.identity.key]);
     if (seen.has(id)) refuse(path, "another circuit than those before", read.identity.name);
     seen.add(id);
-    return read;
-  });
+    yield read;
+  }
 }
 
 function readEntry(entry: Part): Imported {

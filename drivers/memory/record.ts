@@ -80,8 +80,7 @@ export class Entry implements LiveRecord {
   leases: Map<string, Lease> | null = null;
   /** Tokens that were returned before their lease ended, with that end; the earliest first. */
   ended: Map<string, number> | null = null;
-  /** Applied requests: their time, and whether they won. */
-  applied: Map<string, { at: number; won: boolean }> | null = null;
+  applied: Applied | null = null;
   /** The tallies of other isolates: see `requestsPerSecond`. */
   traffic = 0;
   before = 0;
@@ -154,6 +153,23 @@ export class Entry implements LiveRecord {
 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+/**
+ * Applied requests, by their ids. They are forgotten by maps, and not one by one: a map whose oldest entry is
+ * deleted over and over takes ever longer to find the next.
+ */
+interface Applied {
+  /** When the newer map was begun. */
+  readonly since: number;
+  readonly ids: Map<string, Outcome>;
+  readonly older: ReadonlyMap<string, Outcome>;
+}
+
+/** When a request was applied, and whether it won. */
+interface Outcome {
+  readonly at: number;
+  readonly won: boolean;
+}
 
 /** A half-open slot. */
 interface Lease {
@@ -344,18 +360,18 @@ export function clearEvidence(entry: Entry): void {
 }
 
 export function recall(entry: Entry | undefined, id: string, now: number): boolean | undefined {
-  const before = entry?.applied?.get(id);
+  const applied = entry?.applied;
+  const before = applied?.ids.get(id) ?? applied?.older.get(id);
   return before !== undefined && now - before.at < ID_MEMORY_MS ? before.won : undefined;
 }
 
 export function remember(entry: Entry, id: string, now: number, won: boolean): void {
   if (id === "") return;
-  const applied = (entry.applied ??= new Map());
-  applied.set(id, { at: now, won });
-  for (const [old, { at }] of applied) {
-    if (now - at < ID_MEMORY_MS) break;
-    applied.delete(old);
+  const { applied } = entry;
+  if (applied === null || Math.abs(now - applied.since) >= ID_MEMORY_MS) {
+    entry.applied = { since: now, ids: new Map(), older: applied?.ids ?? new Map() };
   }
+  entry.applied!.ids.set(id, { at: now, won });
 }
 
 /** Counts a tally of another isolate. */

@@ -7,7 +7,8 @@
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { fuseFromEnv } from "../env.ts";
-import { type Fuse, storesOf } from "../fuse.ts";
+import type { Fuse } from "../fuse.ts";
+import { storesOf } from "../known.ts";
 import { ApiFleet } from "./api.ts";
 import { type Fleet, OwnFleet } from "./fleet.ts";
 import { CliError, type Terminal } from "./terminal.ts";

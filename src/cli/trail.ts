@@ -8,7 +8,7 @@ import { setTimeout } from "node:timers/promises";
 import type { LibsqlStore } from "../../drivers/libsql/options.ts";
 import { inLine, quote } from "../checks.ts";
 import type { CircuitEvent, EventQuery } from "../contract.ts";
-import { storesOf } from "../fuse.ts";
+import { storesOf } from "../known.ts";
 import { lineOf, namedBy, type NamedOptions } from "./circuits.ts";
 import { chosen, connectOwn, type GlobalOptions } from "./connect.ts";
 import { find, keyOf, type OwnFleet } from "./fleet.ts";

@@ -6,7 +6,8 @@
 
 import { inLine } from "../checks.ts";
 import type { CircuitState } from "../contract.ts";
-import { type Fuse, knownStores } from "../fuse.ts";
+import type { Fuse } from "../fuse.ts";
+import { knownStores } from "../known.ts";
 import type { CircuitFilter, CircuitPage } from "../inventory.ts";
 import { readScope, type Scope, scopeOf } from "../key.ts";
 import { CIRCUIT_STATES } from "../records.ts";

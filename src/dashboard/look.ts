@@ -6,7 +6,8 @@
 
 import type { CircuitBreaker } from "../circuit_breaker.ts";
 import type { AuditEventName, CircuitEvent, StoreTraits } from "../contract.ts";
-import { covers, type Fuse, storesOf } from "../fuse.ts";
+import type { Fuse } from "../fuse.ts";
+import { covers, storesOf } from "../known.ts";
 import type { CircuitSnapshot } from "../rules/snapshot.ts";
 import { storesOfView } from "./find.ts";
 

@@ -12,7 +12,8 @@ import {
   TRAILS,
   type Trails,
 } from "../cursors.ts";
-import { type Fuse, storesOf } from "../fuse.ts";
+import type { Fuse } from "../fuse.ts";
+import { storesOf } from "../known.ts";
 import type { Telling } from "./notices.ts";
 
 /** The age of the rows with which a new cursor begins, in ms. */

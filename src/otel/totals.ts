@@ -7,6 +7,7 @@
 import type { Attributes, BatchObservableResult, Observable } from "@opentelemetry/api";
 import type { Circuit } from "../circuit.ts";
 import type { OtherCounts } from "../rules/outcome.ts";
+import { inTurns } from "../turns.ts";
 import { attributesOf } from "./attributes.ts";
 
 /** Calls of this isolate by their outcome, and rejections. */
@@ -22,8 +23,7 @@ class Series<T> {
   readonly #series = new Map<string, { readonly attributes: Attributes; readonly value: T }>();
 
   /** Returns the value under these attributes, created if there is none. */
-  of(attributes: Attributes, none: () => T): T {
-    const key = JSON.stringify(attributes);
+  of(attributes: Attributes, none: () => T, key = JSON.stringify(attributes)): T {
     const series = this.#series.get(key) ?? { attributes, value: none() };
     this.#series.delete(key);
     this.#series.set(key, series);
@@ -34,24 +34,33 @@ class Series<T> {
   [Symbol.iterator]() {
     return this.#series.values();
   }
+
+  entries() {
+    return this.#series.entries();
+  }
 }
 
 /** Sums by their attributes. */
 export class Sums {
   readonly #sums = new Series<{ sum: number }>();
 
-  /** Sets all sums to 0. An SDK would continue to export the last value of a sum that is gone. */
-  clear(): void {
+  /** Takes over other sums. One that is gone becomes 0: an SDK would continue to export its last value. */
+  replace(by: Sums): void {
     for (const { value } of this.#sums) value.sum = 0;
+    for (const [key, { attributes, value }] of by.#sums.entries()) {
+      this.#sums.of(attributes, zero, key).sum = value.sum;
+    }
   }
 
   add(attributes: Attributes, value = 1): void {
-    this.#sums.of(attributes, () => ({ sum: 0 })).sum += value;
+    this.#sums.of(attributes, zero).sum += value;
   }
 
-  observe(result: BatchObservableResult, instrument: Observable): void {
-    for (const { attributes, value } of this.#sums) {
-      result.observe(instrument, value.sum, attributes);
+  async observe(result: BatchObservableResult, instrument: Observable): Promise<void> {
+    for await (const series of inTurns(this.#sums)) {
+      for (const { attributes, value } of series) {
+        result.observe(instrument, value.sum, attributes);
+      }
     }
   }
 }
@@ -77,21 +86,27 @@ export class Totals {
     this.#taken.set(circuit, counts);
   }
 
-  observe(
+  async observe(
     result: BatchObservableResult,
     to: Record<"calls" | "slowCalls" | "rejections", Observable>,
-  ): void {
-    for (const { attributes, value } of this.#totals) {
-      for (const outcome of ["success", "failure", "ignored"] as const) {
-        result.observe(to.calls, value[outcome], { ...attributes, "fuse.outcome": outcome });
+  ): Promise<void> {
+    for await (const series of inTurns(this.#totals)) {
+      for (const { attributes, value } of series) {
+        for (const outcome of ["success", "failure", "ignored"] as const) {
+          result.observe(to.calls, value[outcome], { ...attributes, "fuse.outcome": outcome });
+        }
+        result.observe(to.slowCalls, value.slow, attributes);
+        result.observe(to.rejections, value.rejected, attributes);
       }
-      result.observe(to.slowCalls, value.slow, attributes);
-      result.observe(to.rejections, value.rejected, attributes);
     }
   }
 }
 
 const COUNTS = ["success", "failure", "ignored", "slow", "rejected"] as const;
+
+function zero(): { sum: number } {
+  return { sum: 0 };
+}
 
 function none(): CallCounts {
   return { success: 0, failure: 0, ignored: 0, slow: 0, rejected: 0 };

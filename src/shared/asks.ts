@@ -130,9 +130,11 @@ export async function turnToAsk(
 /**
  * Waits for 10, 20, 40, 80, 80 … ms, by timers of its own, until `timeoutMs` have passed. Yields the
  * remaining ms each time.
+ *
+ * @param delayMs The first wait.
  */
-export async function* looks(timeoutMs: number): AsyncGenerator<number> {
-  for (let waitedMs = 0, delayMs = 10; waitedMs < timeoutMs; delayMs = Math.min(80, 2 * delayMs)) {
+export async function* looks(timeoutMs: number, delayMs = 10): AsyncGenerator<number> {
+  for (let waitedMs = 0; waitedMs < timeoutMs; delayMs = Math.min(80, 2 * delayMs)) {
     const ms = Math.min(delayMs, timeoutMs - waitedMs);
     await new Promise<void>((resolve) => void setTimeout(resolve, ms));
     waitedMs += ms;

@@ -199,7 +199,7 @@ export class SharedCircuit extends AskingCircuit {
     if (kind === "neutral") return;
     const outcomes = this.#outcomesOf(grant, ending);
     if (held && !absorbed) this.store.standIns.absorb(this, grant, outcomes, at);
-    const segment = segmentMs(this.policy.windowMs);
+    const segment = segmentMs(this.intervals.windowMs);
     const own = absorbed || held;
     const tally = this.adding.gather(grant, outcomes, retryAfterMs, at, segment, own);
     this.store.unsent.add(this);

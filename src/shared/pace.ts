@@ -56,6 +56,7 @@ export function paceAfter(
   if (policy.consistency === "strong" || (pace === null && busy <= 1)) return null;
   const staleMs = longestMs(policy);
   const { flushSize, flushIntervalMs, revalidateMs, windowMs } = policy;
+  const { opensOnAnything, strategy } = policy;
   const longest = (ms: number, ratio: number) => Math.min(1.5 * ratio * ms, LONGEST * staleMs);
   // A moment further ahead was set before the clock was set back.
   if (pace !== null && now < pace.until && pace.until - now <= staleMs) {
@@ -80,7 +81,8 @@ export function paceAfter(
     flushSize: Math.max(flushSize, ratio * flushSize * (0.5 + drawn)),
     flushIntervalMs: draw(flushIntervalMs),
     revalidateMs: refreshMs,
-    windowMs,
+    // Where no strategy decides by time, outcomes that are far apart may go in one tally.
+    windowMs: opensOnAnything || /rolling_window|slow_calls/.test(strategy) ? windowMs : Infinity,
   };
 }
 

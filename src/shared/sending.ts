@@ -60,7 +60,7 @@ export function wantsSending(sending: Sending, now: number): boolean {
 export function joinSuccess(sending: Sending, under: Admission, now: number): boolean {
   const { pending, view, policy, intervals, timeoutMs } = sending;
   if (policy.judgesSuccesses) return false;
-  const tally = pending.joinable(under, now, segmentMs(policy.windowMs), timeoutMs);
+  const tally = pending.joinable(under, now, segmentMs(intervals.windowMs), timeoutMs);
   const s = view.current(now);
   if (tally === null || s === null) return false;
   if (!pending.underWay) {

@@ -114,7 +114,9 @@ export class Trips {
       }
       const waits = () => failure !== null && sender.sending().pending.unsent.includes(failure);
       if (!waits()) return;
-      for await (const _ of looks(this.#guard.timeoutMs)) {
+      // An isolate that holds back sends it after that time, also if there is no other call.
+      const { holdMs } = sender.sending();
+      for await (const _ of looks(holdMs + this.#guard.timeoutMs, holdMs || 10)) {
         now = this.#clock();
         if (!waits() || this.#guard.blocks("writes", sender, now)) return;
         await this.goOn(sender, now);

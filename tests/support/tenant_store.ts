@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { toKey } from "../../src/key.ts";
 import { absentSnapshot } from "../../src/records.ts";
 import type { Snapshot } from "@fuse/edge/store";
 import { CIRCUITS, type OpeningStore, SHARED } from "./drivers.ts";
@@ -18,6 +19,8 @@ export interface TenantStore {
   acquires: number;
   /** Outcomes in the tallies that it has answered. */
   outcomes: number;
+  /** How many circuits it lists: `tenant-0` and so on. 0 at first. */
+  listed: number;
   /** While `true`, each request fails once it should have been answered. */
   down: boolean;
 }
@@ -76,9 +79,18 @@ export function tenantStore(passes: () => Promise<unknown>): TenantStore {
     transition: changed,
     override: changed,
     restore: changed,
-    list: () => ({ records: [], cursor: null }),
+    list: ({ at, cursor, limit, open }) =>
+      answer(() => {
+        const from = Number(cursor ?? 0);
+        const until = open === true ? from : Math.min(from + limit, seen.listed);
+        const records = Array.from({ length: until - from }, (_, i) => {
+          const key = toKey({ name: `tenant-${from + i}`, context: null, boundary: null });
+          return { key, snapshot: known(key, at), segments: [], outcomes: "" };
+        });
+        return { records, cursor: until < seen.listed && !open ? String(until) : null };
+      }),
     remove: () => false,
   };
-  const seen: TenantStore = { store, trips: [], acquires: 0, outcomes: 0, down: false };
+  const seen: TenantStore = { store, trips: [], acquires: 0, outcomes: 0, listed: 0, down: false };
   return seen;
 }

@@ -8,8 +8,10 @@ import { setImmediate } from "node:timers";
 /** A clock that jumps from event to event. */
 export class VirtualTime {
   #now: number;
-  #sequence = 0;
-  readonly #heap: Due[] = [];
+  /** Moments with tasks, as a heap. */
+  readonly #heap: number[] = [];
+  /** The tasks of each moment in the order in which they were scheduled. */
+  readonly #moments = new Map<number, Moment>();
 
   constructor(startMs = 1_700_000_000_000) {
     this.#now = startMs;
@@ -23,17 +25,31 @@ export class VirtualTime {
    * scheduled. Returns a function that cancels it.
    */
   after(delayMs: number, task: () => void): () => void {
-    const at = this.#now + Math.max(0, delayMs);
-    const due: Due = { at, sequence: this.#sequence++, task };
-    push(this.#heap, due);
+    const due: Cancelable = { task };
+    this.#add(delayMs, due);
     return () => {
       due.task = null;
     };
   }
 
+  /** Runs a task after a number of ms, like `after`. It cannot be canceled, which costs less. */
+  plan(delayMs: number, task: () => void): void {
+    this.#add(delayMs, task);
+  }
+
+  #add(delayMs: number, due: Due): void {
+    const at = this.#now + Math.max(0, delayMs);
+    const moment = this.#moments.get(at);
+    if (moment !== undefined) moment.tasks.push(due);
+    else {
+      this.#moments.set(at, { tasks: [due], next: 0 });
+      push(this.#heap, at);
+    }
+  }
+
   /** Returns a promise that resolves after a number of ms. */
   sleep(delayMs: number): Promise<void> {
-    return new Promise((resolve) => this.after(delayMs, resolve));
+    return new Promise((resolve) => this.plan(delayMs, resolve));
   }
 
   /**
@@ -58,21 +74,29 @@ export class VirtualTime {
    */
   async runByMoments(untilMs: number): Promise<void> {
     await settled();
-    while ((this.#heap[0]?.at ?? Infinity) <= untilMs) {
-      const { at } = this.#heap[0]!;
-      while (this.#heap[0]?.at === at) this.#runNext();
+    while ((this.#heap[0] ?? Infinity) <= untilMs) {
+      const at = this.#heap[0]!;
+      if (!this.#runNext(at)) continue;
+      while (this.#runNext(at));
       await settled();
     }
   }
 
-  /** Runs the next event that was not called off. Returns `false` if there is none. */
-  #runNext(): boolean {
-    for (let event = pop(this.#heap); event !== undefined; event = pop(this.#heap)) {
-      // Nobody waits for what was called off, and no time passes for it.
-      if (event.task === null) continue;
-      this.#now = event.at;
-      event.task();
-      return true;
+  /** Runs the next event that was not called off, up to a moment. Returns `false` if there is none. */
+  #runNext(until = Infinity): boolean {
+    for (let at = this.#heap[0]; at !== undefined && at <= until; at = this.#heap[0]) {
+      const moment = this.#moments.get(at)!;
+      while (moment.next < moment.tasks.length) {
+        const due = moment.tasks[moment.next++]!;
+        const task = typeof due === "function" ? due : due.task;
+        // Nobody waits for what was called off, and no time passes for it.
+        if (task === null) continue;
+        this.#now = at;
+        task();
+        return true;
+      }
+      pop(this.#heap);
+      this.#moments.delete(at);
     }
     return false;
   }
@@ -106,44 +130,44 @@ export function seeded(seed: number): () => number {
   };
 }
 
-interface Due {
-  readonly at: number;
-  readonly sequence: number;
+type Due = (() => void) | Cancelable;
+
+interface Cancelable {
   /** `null` if canceled. */
   task: (() => void) | null;
 }
 
-function before(a: Due, b: Due): boolean {
-  return a.at < b.at || (a.at === b.at && a.sequence < b.sequence);
+interface Moment {
+  readonly tasks: Due[];
+  /** The index of the task that is run next. */
+  next: number;
 }
 
-function push(heap: Due[], event: Due): void {
+function push(heap: number[], at: number): void {
   let child = heap.length;
-  heap.push(event);
+  heap.push(at);
   while (child > 0) {
     const parent = (child - 1) >> 1;
-    const above = heap[parent] as Due;
-    if (!before(event, above)) break;
+    const above = heap[parent]!;
+    if (at >= above) break;
     heap[child] = above;
     child = parent;
   }
-  heap[child] = event;
+  heap[child] = at;
 }
 
-function pop(heap: Due[]): Due | undefined {
-  const first = heap[0];
+function pop(heap: number[]): void {
   const last = heap.pop();
-  if (first === undefined || last === undefined || heap.length === 0) return first;
+  if (last === undefined || heap.length === 0) return;
   let parent = 0;
   while (true) {
     let child = 2 * parent + 1;
     if (child >= heap.length) break;
-    if (child + 1 < heap.length && before(heap[child + 1] as Due, heap[child] as Due)) child++;
-    const below = heap[child] as Due;
-    if (!before(below, last)) break;
+    if (child + 1 < heap.length && heap[child + 1]! < heap[child]!) child++;
+    const below = heap[child]!;
+    if (last <= below) break;
     heap[parent] = below;
     parent = child;
   }
   heap[parent] = last;
-  return first;
 }

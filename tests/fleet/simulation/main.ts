@@ -15,16 +15,20 @@ import { healthOf, type Healthy, judgeHealthy } from "./healthy.ts";
 import { type Fleet, mean, measure, type Outage } from "./measure.ts";
 import { draw, type Plot } from "./plots.ts";
 import { drawRamps, RAMPS, rampTable, recover, type Recovery } from "./ramp.ts";
-import { drawPace, paceTable, type Pair } from "./pace/report.ts";
-import { playCrowd, UNPACED } from "./pace/world.ts";
+import { CAPACITY } from "./pace/busy_store.ts";
+import { LARGE, largePlan, MOST_BY_DEFAULT } from "./pace/plan.ts";
+import { drawPace, largeTable, paceTable, type Pair } from "./pace/report.ts";
+import { playCrowd, type Played, UNPACED } from "./pace/world.ts";
 import { scenarioOf } from "./scenario.ts";
 import { read, report } from "./shrink.ts";
 import { BLOCKS, costTable, outageTable, stamp } from "./tables.ts";
 
 const ISOLATES = [1, 10, 100, 1_000];
 const RATES = [0.1, 1, 10];
-/** Of fleets that pace themselves. 100 000 take minutes and 8 GB, with `--isolates 100000`. */
+/** Of fleets that pace themselves. */
 const CROWDS = [100, 1_000, 10_000];
+/** Of larger fleets, which take ten minutes and 8 GB with 100 000 isolates at 1 call a second. */
+const RATES_OF_LARGE = [0.1, 1];
 
 const USAGE = `Usage: deno task simulate [options]
 
@@ -35,7 +39,8 @@ Measures outages over simulated fleets, then plays random worlds until the time 
   --isolates N   Only fleets of this size (default: 1, 10, 100 and 1 000; worlds of any)
   --out DIR      Where plots go, as SVG (default: simulation)
   --markdown     Write the tables of the pages
-  --pace         Only measure fleets of 100, 1 000 and 10 000 on a store of limited capacity
+  --pace         Only measure fleets of 100, 1 000 and 10 000 on a store of limited capacity; a
+                 larger one, with --isolates, has a policy for it and 0.1 and 1 calls a second
   --rate N       With --pace: only this many calls a second of each (default: 0.1, 1 and 10)
   --replay TEXT  Only play this scenario, as a failure prints it, and print its trace
   -h, --help     Show this`;
@@ -81,6 +86,7 @@ async function pace(): Promise<number> {
   const sizes = values.isolates === undefined ? CROWDS : [number("isolates", values.isolates, 1)];
   const rates = values.rate === undefined ? RATES : [Number(values.rate)];
   const seed = values.seed === undefined ? newSeed() : number("seed", values.seed, 0);
+  if (sizes[0]! > MOST_BY_DEFAULT) return await paceLarge(sizes[0]!, seed);
   const pairs: Pair[] = [];
   for (const isolates of sizes) {
     for (const rate of rates) {
@@ -95,6 +101,23 @@ async function pace(): Promise<number> {
     await writeInto(new Map([[table.name, `${renderForReadme(table)}\n\n_Seed ${seed}._`]]));
   }
   await writePlots(await drawPace(pairs));
+  return 0;
+}
+
+/** A fleet that is too large for the default policy. Without a limit, none of its requests is answered in time. */
+async function paceLarge(isolates: number, seed: number): Promise<number> {
+  const rates = values.rate === undefined ? RATES_OF_LARGE : [Number(values.rate)];
+  const plays: Played[] = [];
+  for (const rate of rates) {
+    const plan = largePlan(isolates, CAPACITY);
+    plays.push(await playCrowd({ isolates, rate, plan, policy: LARGE }, seed));
+    console.error(`Measured: ${isolates} isolates, ${rate} calls/s each`);
+  }
+  const table = largeTable(plays);
+  console.log(render(table));
+  if (values.markdown) {
+    await writeInto(new Map([[table.name, `${renderForReadme(table)}\n\n_Seed ${seed}._`]]));
+  }
   return 0;
 }
 

@@ -7,7 +7,10 @@ import { integer, type Table } from "../../tools/bench/table.ts";
 import { COOLDOWN_MS, type Outage } from "./measure.ts";
 
 /** The blocks of pages that these tables stand in: `<!-- simulate:late -->`. */
-export const BLOCKS = { kind: "simulate", known: ["outage", "late", "ramp", "pace"] } as const;
+export const BLOCKS = {
+  kind: "simulate",
+  known: ["outage", "late", "ramp", "pace", "pace-large"],
+} as const;
 
 /** Returns the table of calls to a dead upstream, and of the times to open and close. */
 export function outageTable(outages: readonly Outage[]): Table {

@@ -6,6 +6,9 @@
  */
 import { setImmediate } from "node:timers";
 import { createFuse } from "@fuse/edge";
+import { health } from "@fuse/edge/hono";
+import { prometheusText } from "@fuse/edge/prometheus";
+import { Hono } from "hono";
 import { tenantStore } from "../../support/tenant_store.ts";
 import { collect } from "./harness.ts";
 import type { Section } from "./section.ts";
@@ -78,6 +81,11 @@ async function measure(circuits: number, seconds: number): Promise<string[][]> {
   await step(`${integer(BUSY)} a second`, () => steady(circuits, seconds, call));
   await step("flush of the rest", () => fuse.flush());
   await step("one circuit more", () => call(circuits));
+  const app = new Hono().get("/", health({ fuse }));
+  await step("health()", async () => (await app.request("/")).body?.cancel());
+  tenants.listed = circuits;
+  await step("prometheusText()", () => prometheusText(fuse));
+  await step("exportState()", () => fuse.exportState());
   tenants.down = true;
   await step("the store goes", () => inTurns(circuits, 50, call));
   await weigh("at rest, with stand-ins", empty);

@@ -16,7 +16,7 @@ export const FLOORS: readonly Floor[] = [
   {
     name: "ground",
     files:
-      /^(src\/(contract|stored_circuit|trail|cursors|records|checks|key|errors)|migrations\/files)\.ts$/,
+      /^(src\/(contract|stored_circuit|trail|cursors|records|checks|key|errors|turns)|migrations\/files)\.ts$/,
   },
   { name: "rules", files: /^src\/(rules\/\w+|history|transfer)\.ts$/ },
   {
@@ -30,7 +30,7 @@ export const FLOORS: readonly Floor[] = [
     name: "drivers",
     files: /^drivers\/(upstash|redis|libsql|tiered|d1|durable_object)(\/[\w/]+)?\.ts$/,
   },
-  { name: "core", files: /^(mod|src\/(fuse|registry|inventory))\.ts$/ },
+  { name: "core", files: /^(mod|src\/(fuse|registry|inventory|known))\.ts$/ },
   {
     name: "entry points",
     files:

@@ -1,7 +1,7 @@
 // The memory of a circuit per tenant (design, "Budgets": growth).
 import { assert, assertEquals, assertLess } from "@std/assert";
 import { type CircuitDefaults, createFuse } from "@fuse/edge";
-import { circuitsOf } from "../../../src/fuse.ts";
+import { circuitsOf } from "../../../src/known.ts";
 import { tenantStore } from "../../support/tenant_store.ts";
 import type { Weights } from "../../support/weigh_tenants.ts";
 

@@ -1,5 +1,6 @@
 // How isolates of a large fleet slow down: the arithmetic, and a small model of ten thousand.
 import { assert, assertEquals } from "@std/assert";
+import type { CircuitPolicy } from "@fuse/edge";
 import { requestsPerSecond } from "../../../src/records.ts";
 import type { CircuitPolicyData } from "../../../src/rules/policy.ts";
 import { longestMs, type Pace, paceAfter } from "../../../src/shared/pace.ts";
@@ -44,6 +45,17 @@ Deno.test("paceAfter() goes by maxRequestsPerSecond", () => {
   const policy = policyOf({ maxRequestsPerSecond: 100 });
   assertEquals(hear(null, 100, { policy }), null);
   assertEquals(hear(null, 200, { policy })!.ratio, 2);
+});
+
+Deno.test("paceAfter() lets outcomes of any time go in one tally, unless a strategy decides by time", () => {
+  const windowOf = (options: CircuitPolicy) =>
+    hear(null, 3_000, { policy: policyOf(options) })!.windowMs;
+  const timeless = ["consecutive_failures", "percentage_failures", "count_window"] as const;
+  for (const strategy of timeless) assertEquals(windowOf({ strategy }), Infinity);
+  const slow = { strategy: "slow_calls", slowCallMs: 1 } as const;
+  const own = { strategy: () => false };
+  const both = { strategy: ["consecutive_failures", "rolling_window"] };
+  for (const options of [slow, own, both]) assertEquals(windowOf(options), POLICY.windowMs);
 });
 
 Deno.test("paceAfter() draws from half to one and a half of an interval", () => {

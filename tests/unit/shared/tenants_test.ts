@@ -1,7 +1,7 @@
 // A circuit for each tenant: steps that take as long for 100 000 circuits as for a few.
 import { assert, assertEquals, assertLess } from "@std/assert";
 import { createFuse } from "@fuse/edge";
-import { circuitsOf } from "../../../src/fuse.ts";
+import { circuitsOf } from "../../../src/known.ts";
 import { inVirtualTime } from "../../fleet/simulation/virtual_globals.ts";
 import { scaled } from "../../support/scale.ts";
 import { tenantStore } from "../../support/tenant_store.ts";

@@ -9,7 +9,8 @@ import { seeded, VirtualTime } from "../../../support/virtual_time.ts";
 import type { Plot } from "../plots.ts";
 import { inVirtualTime } from "../virtual_globals.ts";
 import { CAPACITY, LATENCY_MS } from "./busy_store.ts";
-import { COOLDOWN_MS, PLAN, type Played } from "./world.ts";
+import { PLAN, type Plan } from "./plan.ts";
+import type { Played } from "./world.ts";
 
 /** The same fleet, with and without a limit of requests. */
 export interface Pair {
@@ -18,8 +19,8 @@ export interface Pair {
 }
 
 /** Returns the most requests that reached the store in a second of each scene. */
-export function busiest({ requests, cooledAt }: Played): Record<string, number> {
-  const { healthyAt, failingAt, deadAt, wellAt, endAt } = PLAN;
+export function busiest({ requests, cooledAt, plan }: Played): Record<string, number> {
+  const { healthyAt, failingAt, deadAt, wellAt, endAt } = plan;
   return {
     start: requests.most(0, healthyAt),
     healthy: requests.most(healthyAt, failingAt),
@@ -40,48 +41,89 @@ export function heard(played: Played): { readonly openingMs: number; readonly cl
   };
 }
 
+/** The scenes of a play. */
+const SCENES = [
+  ...["start", "healthy", "1 % fail", "outage's first second", "outage", "cooldown's end"],
+  "recovery",
+];
+
+/** The columns about a play, and what stands in them. */
+const COLUMNS: readonly (readonly [column: string, show: (played: Played) => string])[] = [
+  ...SCENES.map((scene) => [scene, (played: Played) => integer(busiest(played)[scene]!)] as const),
+  ["stand-ins", ({ standIns, plan }) => integer(standIns.sum(0, plan.endAt))],
+  ["trials at once", ({ trialsAtOnce }) => integer(trialsAtOnce)],
+  ["late calls an isolate", ({ late, isolates }) => (late / isolates).toFixed(2)],
+  ["of the worst", ({ mostLate }) => integer(mostLate)],
+  ["opens after, ms", ({ openedAt, plan }) => integer(openedAt - plan.deadAt)],
+  ["opening known after, ms", (played) => integer(heard(played).openingMs)],
+  ["closing known after, ms", (played) => integer(heard(played).closingMs)],
+];
+
+const FLEET = ["isolates", "calls/s each"];
+
+/** The columns that a page shows. */
+const README = [
+  ...FLEET,
+  ...SCENES.filter((scene) => scene !== "start"),
+  ...["stand-ins", "late calls an isolate", "opens after, ms", "closing known after, ms"],
+];
+
+function fleetOf({ isolates, rate }: Played): string[] {
+  return [integer(isolates), String(rate)];
+}
+
+const TERMS =
+  "Stand-ins are isolates that turned to a breaker of their own because the store was " +
+  'late. Late calls ran after the opening, trials apart; "known": until the last of these, and until ' +
+  "the last rejection after the closing.";
+
+/** Returns when things happen in a play, as a sentence. */
+function sentence({ startMs, failingAt, deadAt, wellAt, cooldownMs }: Plan): string {
+  const s = (ms: number) => `${ms / 1_000} s`;
+  return `Isolates start over ${s(startMs)}; 1 % of the calls fail from ${
+    s(failingAt)
+  } on, all from ` +
+    `${s(deadAt)} to ${s(wellAt)}; a cooldown of ${s(cooldownMs)}; calls at random moments.`;
+}
+
 /** Requests at the store, and what came of them: without and with a limit. */
 export function paceTable(pairs: readonly Pair[]): Table {
-  const scenes = pairs.length === 0 ? [] : Object.keys(busiest(pairs[0]!.before));
   return {
     name: "pace",
     title: "Most requests a second at the store, by scene: without a limit / with it",
-    columns: [
-      ...["isolates", "calls/s each", ...scenes, "stand-ins", "trials at once"],
-      ...["late calls an isolate", "of the worst", "opens after, ms"],
-      ...["opening known after, ms", "closing known after, ms"],
-    ],
-    rows: pairs.map(({ before, after }) => {
-      const both = (show: (played: Played) => string) => `${show(before)} / ${show(after)}`;
-      const { isolates, rate } = before;
-      return [
-        integer(isolates),
-        String(rate),
-        ...scenes.map((scene) => both((played) => integer(busiest(played)[scene]!))),
-        both(({ standIns }) => integer(standIns.sum(0, PLAN.endAt))),
-        both(({ trialsAtOnce }) => integer(trialsAtOnce)),
-        both(({ late, isolates }) => (late / isolates).toFixed(2)),
-        both(({ mostLate }) => integer(mostLate)),
-        both(({ openedAt }) => integer(openedAt - PLAN.deadAt)),
-        both((played) => integer(heard(played).openingMs)),
-        both((played) => integer(heard(played).closingMs)),
-      ];
-    }),
-    readme: [
-      ...["isolates", "calls/s each", ...scenes.filter((scene) => scene !== "start")],
-      ...["stand-ins", "late calls an isolate", "opens after, ms", "closing known after, ms"],
-    ],
+    columns: [...FLEET, ...COLUMNS.map(([column]) => column)],
+    rows: pairs.map(({ before, after }) => [
+      ...fleetOf(before),
+      ...COLUMNS.map(([, show]) => `${show(before)} / ${show(after)}`),
+    ]),
+    readme: README,
     notes: [
       `In virtual time. The store answers ${
         integer(CAPACITY)
       } requests a second, ${LATENCY_MS} ms ` +
-      `after they were sent, and later what comes beyond; default policy and deadlines, a cooldown of ` +
-      `${COOLDOWN_MS / 1_000} s; calls at random moments. Isolates start over ` +
-      `${PLAN.startMs / 1_000} s; 1 % of the calls fail from ${PLAN.failingAt / 1_000} s on, all ` +
-      `from ${PLAN.deadAt / 1_000} s to ${PLAN.wellAt / 1_000} s. Stand-ins are isolates that ` +
-      "turned to a breaker of their own because the store was late. Late calls ran after the opening, " +
-      'trials apart; "known": until the last of these, and until the last rejection after the closing.',
+      `after they were sent, and later what comes beyond; default policy and deadlines. ` +
+      `${sentence(PLAN)} ${TERMS}`,
     ],
+  };
+}
+
+/** The same of fleets that are too large for the default policy, with a limit alone. */
+export function largeTable(plays: readonly Played[]): Table {
+  return {
+    name: "pace-large",
+    title: "Most requests a second at the store, by scene, of a fleet whose views may be older",
+    columns: [...FLEET, ...COLUMNS.map(([column]) => column)],
+    rows: plays.map((played) => [
+      ...fleetOf(played),
+      ...COLUMNS.map(([, show]) => show(played)),
+    ]),
+    readme: README,
+    notes: plays.slice(0, 1).map(({ plan, policy }) =>
+      `As above, with ${
+        Object.entries(policy!).map(([option, value]) => `${option} ${integer(Number(value))}`)
+          .join(", ")
+      }. ${sentence(plan)}`
+    ),
   };
 }
 

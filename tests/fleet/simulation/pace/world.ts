@@ -9,6 +9,7 @@ import { type CircuitBreaker, type CircuitPolicy, createFuse, type Fuse } from "
 import { seeded, VirtualTime } from "../../../support/virtual_time.ts";
 import { inVirtualTime } from "../virtual_globals.ts";
 import { BusyStore, CAPACITY, type Operation, type Said, type Witness } from "./busy_store.ts";
+import { PLAN, type Plan } from "./plan.ts";
 import { Ticks } from "./ticks.ts";
 
 /** A fleet. */
@@ -16,30 +17,13 @@ export interface Crowd {
   readonly isolates: number;
   /** Calls per second of each isolate. */
   readonly rate: number;
-  /** The policy where it differs from the default and from {@linkcode COOLDOWN_MS}. */
+  /** The policy where it differs from the default, and from the plan's cooldown. */
   readonly policy?: CircuitPolicy;
+  /** @default {PLAN} */
+  readonly plan?: Plan;
   /** Requests that the store answers in a second. @default {CAPACITY} */
   readonly capacity?: number;
 }
-
-/** The scenes of a play, in the order in which they begin. */
-export type Scene = "start" | "healthy" | "failing" | "dead" | "cooldown" | "recovery";
-
-/** When scenes begin, in ms of the play. A cooldown's end and a recovery begin when the circuit has them do so. */
-export const PLAN = {
-  /** Isolates begin one after the other, over so long. */
-  startMs: 20_000,
-  healthyAt: 30_000,
-  /** 1 % of the calls fail. */
-  failingAt: 45_000,
-  deadAt: 60_000,
-  /** After the first cooldown's end, so that its trial fails. */
-  wellAt: 90_000,
-  endAt: 120_000,
-} as const;
-
-/** The only option that differs from the default: two cooldowns are watched. */
-export const COOLDOWN_MS = 20_000;
 
 /** A policy that slows no fleet. */
 export const UNPACED: CircuitPolicy = { maxRequestsPerSecond: Number.MAX_SAFE_INTEGER };
@@ -47,6 +31,7 @@ export const UNPACED: CircuitPolicy = { maxRequestsPerSecond: Number.MAX_SAFE_IN
 /** What a play came to. Moments are ms of the play; `NaN` for what did not happen. */
 export interface Played extends Crowd {
   readonly seed: number;
+  readonly plan: Plan;
   /** Requests that reached the store. */
   readonly requests: Ticks;
   readonly byOperation: Readonly<Record<Operation, Ticks>>;
@@ -84,9 +69,8 @@ export function playCrowd(crowd: Crowd, seed: number): Promise<Played> {
 
 const KEY = "upstream";
 const FAILING = 0.01;
-/** Over how long the fleet sends what is left in the end: slowly enough for the store. */
-const FLUSHES_PER_S = 2_500;
-
+/** The same each time: to make an error takes longer than a call. */
+const FAILS = new Error("The upstream fails");
 interface Isolate {
   readonly number: number;
   readonly fuse: Fuse;
@@ -103,6 +87,7 @@ interface Isolate {
 
 class World implements Witness {
   readonly #crowd: Crowd;
+  readonly #plan: Plan;
   readonly #seed: number;
   readonly #time: VirtualTime;
   readonly #began: number;
@@ -135,6 +120,7 @@ class World implements Witness {
 
   constructor(crowd: Crowd, seed: number, time: VirtualTime) {
     this.#crowd = crowd;
+    this.#plan = crowd.plan ?? PLAN;
     this.#seed = seed;
     this.#time = time;
     this.#began = time.now();
@@ -149,13 +135,14 @@ class World implements Witness {
   async play(): Promise<Played> {
     const { isolates } = this.#crowd;
     for (let number = 0; number < isolates; number++) {
-      this.#time.after(Math.ceil(PLAN.startMs * number / isolates), () => this.#boot(number));
+      this.#time.plan(Math.ceil(this.#plan.startMs * number / isolates), () => this.#boot(number));
     }
-    await this.#time.runByMoments(this.#began + PLAN.endAt);
+    await this.#time.runByMoments(this.#began + this.#plan.endAt);
     const miscounted = await this.#settle();
     return {
       ...this.#crowd,
       seed: this.#seed,
+      plan: this.#plan,
       requests: this.#requests,
       byOperation: this.#byOperation,
       standIns: this.#standIns,
@@ -180,7 +167,7 @@ class World implements Witness {
       stores: { busy: this.#store.wire(number) },
       clock: this.#time.now,
     });
-    const breaker = fuse.make(KEY, { cooldownMs: COOLDOWN_MS, ...this.#crowd.policy });
+    const breaker = fuse.make(KEY, { cooldownMs: this.#plan.cooldownMs, ...this.#crowd.policy });
     const call = () => this.#call(isolate);
     const isolate: Isolate = {
       number,
@@ -205,7 +192,7 @@ class World implements Witness {
 
   #next({ call }: Isolate): void {
     const gapMs = Math.ceil(-Math.log(1 - this.#random()) * 1_000 / this.#crowd.rate);
-    if (this.#now + gapMs < PLAN.endAt) this.#time.after(gapMs, call);
+    if (this.#now + gapMs < this.#plan.endAt) this.#time.plan(gapMs, call);
   }
 
   #call(isolate: Isolate): void {
@@ -227,8 +214,8 @@ class World implements Witness {
 
   #fails(): boolean {
     const now = this.#now;
-    if (now >= PLAN.wellAt || now < PLAN.failingAt) return false;
-    return now >= PLAN.deadAt || this.#random() < FAILING;
+    if (now >= this.#plan.wellAt || now < this.#plan.failingAt) return false;
+    return now >= this.#plan.deadAt || this.#random() < FAILING;
   }
 
   #run(isolate: Isolate, fails: boolean, lastsMs: number): Promise<void> {
@@ -236,16 +223,16 @@ class World implements Witness {
     const isTrial = isolate.grantedAt === now;
     isolate.grantedAt = NaN;
     if (isTrial) this.#trialsAtOnce = Math.max(this.#trialsAtOnce, ++this.#trials);
-    else if (now > this.#openedAt && now < PLAN.wellAt) {
+    else if (now > this.#openedAt && now < this.#plan.wellAt) {
       this.#late++;
       isolate.late++;
       // While a single call finds out, others go by what is known.
       if (!this.#isAsking(isolate)) this.#lastLateAt = now;
     }
     return new Promise((resolve, reject) => {
-      this.#time.after(lastsMs, () => {
+      this.#time.plan(lastsMs, () => {
         if (isTrial) this.#trials--;
-        if (fails) reject(new Error("The upstream fails"));
+        if (fails) reject(FAILS);
         else resolve();
       });
     });
@@ -274,7 +261,7 @@ class World implements Witness {
         this.#openedAt = now;
         this.#cooledAt = openUntil! - this.#began;
       }
-    } else if (state === "CLOSED" && now >= PLAN.wellAt) this.#closedAt = now;
+    } else if (state === "CLOSED" && now >= this.#plan.wellAt) this.#closedAt = now;
   }
 
   answered(number: number, operation: Operation, { granted, snapshot }: Said): void {
@@ -285,15 +272,16 @@ class World implements Witness {
     if (granted === true && snapshot.state === "HALF_OPEN") isolate.grantedAt = this.#now;
   }
 
-  /** Sends all that is pending, and compares. */
+  /** Sends all that is pending, slowly enough for the store, and compares. */
   async #settle(): Promise<number | null> {
-    const { isolates } = this.#crowd;
+    const { isolates, capacity = CAPACITY } = this.#crowd;
+    const flushesPerS = capacity / 2;
     // Those that leave the store alone, or whose request was late, once more.
     for (let round = 0; round < 2; round++) {
-      const lastsMs = 3_000 + 1_000 * isolates / FLUSHES_PER_S;
+      const lastsMs = 3_000 + 1_000 * isolates / flushesPerS;
       const until = this.#time.now() + lastsMs;
       this.#isolates.forEach(({ fuse }, i) => {
-        this.#time.after(2_000 + Math.ceil(1_000 * i / FLUSHES_PER_S), () => void fuse.flush());
+        this.#time.plan(2_000 + Math.ceil(1_000 * i / flushesPerS), () => void fuse.flush());
       });
       await this.#time.runByMoments(until);
     }
