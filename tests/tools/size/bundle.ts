@@ -23,7 +23,7 @@ export const LIMITS = {
   /** What `./upstash` adds to the core: its driver, and the machinery of shared stores. */
   upstash: 22_784,
   /** What `./d1` adds to the core: the statements of `./libsql`, and the machinery of shared stores. */
-  d1: 37_312,
+  d1: 37_376,
   /** What `./dashboard` adds to the core: the page, its script and its looks. */
   dashboard: 15_360,
   /** What `./durable-object` adds to the core: the same, and the SQL of the tables. */
