@@ -127,8 +127,10 @@ export abstract class AskingCircuit extends Circuit {
   protected learn(s: Snapshot, asked: number, named: readonly PendingTally[] = []): void {
     const now = this.store.clock();
     const age = this.view.age(now);
-    const learnt = this.view.learn(compacted(s, this.policy), asked, now);
-    noteHeld(named, s, learnt === "old" ? null : this.view.learntAs);
+    const { holds } = s;
+    s = compacted(s, this.policy);
+    const learnt = this.view.learn(s, asked, now);
+    noteHeld(named, holds, learnt === "old" ? null : this.view.learntAs);
     if (learnt !== "old") {
       this.pace = paceAfter(this.pace, s, this.policy, this.store.random);
       this.refusedUntil = this.pace !== null && s.state === "OPEN"
@@ -156,7 +158,8 @@ export abstract class AskingCircuit extends Circuit {
   /** Makes an isolate without its own policy use the record's. */
   protected follow({ policy }: Snapshot): void {
     const { given, store: { followed, strategies, events } } = this;
-    if (given.hash !== "") return;
+    // Answers share the record of a policy that they follow already.
+    if (given.hash !== "" || policy === this.policy.recorded) return;
     let next = given;
     if (policy !== null) {
       // Equal policies are one object, as in the registry.

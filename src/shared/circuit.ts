@@ -22,7 +22,6 @@ import { GIVE_UP_MS, MOST_REFUSALS, type PendingTally } from "./pending.ts";
 import { noteSent, tallyOf } from "./sent.ts";
 import { joinSuccess, type Sending, sendInOrder, wantsSending } from "./sending.ts";
 import { slowed } from "./pace.ts";
-import { settleAlone } from "./stand_in.ts";
 import type { Delivery, Place } from "./trips.ts";
 
 /** A call that waits until the store has its outcome. */
@@ -189,7 +188,7 @@ export class SharedCircuit extends AskingCircuit {
   override settle(grant: Grant, ending: Ending, unit: Unit): Promise<void> | void {
     const { at, kind, retryAfterMs } = ending;
     // The stand-in counts and announces the calls that it admitted; the store learns of them later.
-    const absorbed = settleAlone(this.standIn, grant, ending);
+    const absorbed = this.standIn?.end(grant, ending) ?? false;
     const held = this.guard.blocks("writes", this, at);
     if (held && this.standIn === null) this.#absorb(this.pending.unsent);
     if (this.#waitsFor(grant, ending)) {

@@ -36,7 +36,7 @@ export function noteSent(tally: PendingTally, at: number, asked: number): void {
  */
 export function noteHeld(
   named: readonly PendingTally[],
-  { holds }: Snapshot,
+  holds: Snapshot["holds"],
   learntAs: number | null,
 ): void {
   // Not all drivers tell.

@@ -59,6 +59,17 @@ export class StandIn extends LocalCircuit {
   override get local(): boolean {
     return true;
   }
+
+  /**
+   * Records and announces the end of a call that it admitted. Returns `false`, having done nothing, for
+   * other calls.
+   */
+  end({ alone }: Grant, ending: Ending): boolean {
+    if (alone === null) return false;
+    if (ending.kind === "failure") this.failedAt = ending.at;
+    this.settle(alone, ending);
+    return true;
+  }
 }
 
 /** The stand-ins of one store. They decide while the store cannot be used, according to `onStoreError`. */
@@ -138,17 +149,6 @@ export class StandIns {
     principal.rest();
     return principal.standIn = new StandIn(identity, policy, local, base, asked);
   }
-}
-
-/**
- * Records and announces the end of a call that a stand-in admitted. Returns `false`, having done
- * nothing, for other calls, and once the stand-in has ended.
- */
-export function settleAlone(standIn: StandIn | null, { alone }: Grant, ending: Ending): boolean {
-  if (alone === null || standIn === null) return false;
-  if (ending.kind === "failure") standIn.failedAt = ending.at;
-  standIn.settle(alone, ending);
-  return true;
 }
 
 /** Returns a refusal if the cached Snapshot still forbids calls. */

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Snapshot } from "../contract.ts";
+import type { PolicyRecord, Snapshot } from "../contract.ts";
 import {
   absentSnapshot,
   type Admission,
@@ -120,24 +120,24 @@ export class View {
 const NONE = absentSnapshot(0);
 
 /**
- * Returns a copy of a Snapshot without further fields, which shares what is alike in most of very many
- * circuits.
+ * Returns a copy of a Snapshot that shares what is alike in most of very many circuits. Made of each
+ * answer.
  */
-export function compacted(live: Snapshot, { hash, recorded }: CircuitPolicyData): Snapshot {
-  const s = copySnapshot(live);
+export function compacted(s: Snapshot, { hash, recorded }: CircuitPolicyData): Snapshot {
+  const { last, policy, policyHash } = s;
   return {
-    ...s,
-    last: alike(s.last, NONE.last),
-    halfOpen: alike(s.halfOpen, NONE.halfOpen),
-    policy: s.policy && alike(s.policy, recorded),
-    policyHash: s.policyHash === hash ? hash : s.policyHash,
+    // A spread would lose the getters of a live record.
+    ...Object.hasOwn(s, "totals") ? s : copySnapshot(s),
+    last: last.size === 0 ? NONE.last : last,
+    halfOpen: s.state === "HALF_OPEN" ? s.halfOpen : NONE.halfOpen,
+    policy: policy !== null && isAlike(policy, recorded) ? recorded : policy,
+    policyHash: policyHash === hash ? hash : policyHash,
   };
 }
 
-/** Returns the shared object if the other one has the same fields. */
-function alike<T extends object>(own: T, shared: T): T {
-  const fields = Object.keys({ ...own, ...shared }) as (keyof T)[];
-  return fields.every((field) => own[field] === shared[field]) ? shared : own;
+function isAlike(a: PolicyRecord, b: PolicyRecord): boolean {
+  for (const option in { ...a, ...b }) if (a[option] !== b[option]) return false;
+  return true;
 }
 
 /**

@@ -88,5 +88,8 @@ Deno.test("compacted() shares what is alike in answers that were read apart", ()
   assertStrictEquals(one!.policy, recorded);
   assertEquals([one!.totals.successes, other!.totals.successes], [1, 2]);
   const trial = { inFlight: 1, successes: 0, failures: 0, freeAt: 5 };
-  assertEquals(compacted(snapshotOf({ halfOpen: trial }), policy).halfOpen, trial);
+  assertEquals(
+    compacted(snapshotOf({ state: "HALF_OPEN", halfOpen: trial }), policy).halfOpen,
+    trial,
+  );
 });
