@@ -21,7 +21,8 @@ export function check<D extends number | undefined>(
   max: number = Number.MAX_SAFE_INTEGER,
 ): number | D {
   if (value === undefined) return standard;
-  const whole = !option.toLowerCase().includes("percentage");
+  // Options are named "percentage…" or "…Percentage".
+  const whole = !option.includes("ercentage");
   if (
     typeof value !== "number" || !(value >= min && value <= max) ||
     (whole && !Number.isInteger(value))
