@@ -158,3 +158,11 @@ export function known(subject: string, options: object, allowed: readonly string
     }
   }
 }
+
+/** Returns `true` if any of these options is given. */
+export function isAnyGiven(options: object, names: readonly string[]): boolean {
+  for (const name of names) {
+    if (options[name as keyof typeof options] !== undefined) return true;
+  }
+  return false;
+}

@@ -392,14 +392,6 @@ function mustNotExceed(
   }
 }
 
-/** Returns `true` if any of these options is given. */
-export function isAnyGiven(options: object, names: readonly string[]): boolean {
-  for (const name of names) {
-    if (options[name as keyof typeof options] !== undefined) return true;
-  }
-  return false;
-}
-
 function recordedOf(data: Given): PolicyRecord {
   const recorded: Record<string, number | string | null> = {};
   for (const name in DECIDING) {
