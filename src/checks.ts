@@ -145,6 +145,14 @@ export function mustBeObject(subject: string, options: unknown): void {
   }
 }
 
+/** Returns `true` if any of these options is given. */
+export function isAnyGiven(options: object, names: readonly string[]): boolean {
+  for (const name of names) {
+    if (options[name as keyof typeof options] !== undefined) return true;
+  }
+  return false;
+}
+
 /** Refuses unknown options: most are misspelled. */
 export function known(subject: string, options: object, allowed: readonly string[]): void {
   mustBeObject(subject, options);
@@ -157,12 +165,4 @@ export function known(subject: string, options: object, allowed: readonly string
       );
     }
   }
-}
-
-/** Returns `true` if any of these options is given. */
-export function isAnyGiven(options: object, names: readonly string[]): boolean {
-  for (const name of names) {
-    if (options[name as keyof typeof options] !== undefined) return true;
-  }
-  return false;
 }

@@ -333,7 +333,8 @@ export function createPolicy(
     take(data, option as keyof Given, value);
   }
   const { maxCooldownMs, windowMs, windowSize } = data;
-  if (options.cooldownMs === undefined) data.cooldownMs = Math.min(60_000, maxCooldownMs);
+  const standardMs = Math.min(60_000, maxCooldownMs);
+  if (options.cooldownMs === undefined) data.cooldownMs = standardMs;
   const { cooldownMs } = data;
   const rules = resolve(options.strategy, strategies, report);
   const names: string[] = [];
@@ -358,7 +359,7 @@ export function createPolicy(
   }
   return {
     ...data,
-    baseCooldownMs: typeof cooldownMs === "number" ? cooldownMs : Math.min(60_000, maxCooldownMs),
+    baseCooldownMs: typeof cooldownMs === "number" ? cooldownMs : standardMs,
     rules,
     opensOnAnything,
     judgesSuccesses,
