@@ -21,7 +21,8 @@ export function check<D extends number | undefined>(
   max: number = Number.MAX_SAFE_INTEGER,
 ): number | D {
   if (value === undefined) return standard;
-  const whole = !option.toLowerCase().includes("percentage");
+  // Options are named "percentage…" or "…Percentage".
+  const whole = !option.includes("ercentage");
   if (
     typeof value !== "number" || !(value >= min && value <= max) ||
     (whole && !Number.isInteger(value))
@@ -142,6 +143,14 @@ export function mustBeObject(subject: string, options: unknown): void {
     // If one option matters most, people pass its value alone: an address, a token.
     refuseUnseen(subject, "options", "an object", options);
   }
+}
+
+/** Returns `true` if any of these options is given. */
+export function isAnyGiven(options: object, names: readonly string[]): boolean {
+  for (const name of names) {
+    if (options[name as keyof typeof options] !== undefined) return true;
+  }
+  return false;
 }
 
 /** Refuses unknown options: most are misspelled. */

@@ -10,6 +10,7 @@ import { Background, type WaitUntil } from "./background.ts";
 import {
   check,
   inLine,
+  isAnyGiven,
   known,
   MAX_TIMER_MS,
   mayBeFunction,
@@ -47,7 +48,6 @@ import {
   type CircuitPolicyData,
   createPolicy,
   differences,
-  isAnyGiven,
   type OnStoreError,
   OWN_OPTIONS,
   POLICY_OPTIONS,

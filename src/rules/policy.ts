@@ -333,7 +333,8 @@ export function createPolicy(
     take(data, option as keyof Given, value);
   }
   const { maxCooldownMs, windowMs, windowSize } = data;
-  if (options.cooldownMs === undefined) data.cooldownMs = Math.min(60_000, maxCooldownMs);
+  const standardMs = Math.min(60_000, maxCooldownMs);
+  if (options.cooldownMs === undefined) data.cooldownMs = standardMs;
   const { cooldownMs } = data;
   const rules = resolve(options.strategy, strategies, report);
   const names: string[] = [];
@@ -358,7 +359,7 @@ export function createPolicy(
   }
   return {
     ...data,
-    baseCooldownMs: typeof cooldownMs === "number" ? cooldownMs : Math.min(60_000, maxCooldownMs),
+    baseCooldownMs: typeof cooldownMs === "number" ? cooldownMs : standardMs,
     rules,
     opensOnAnything,
     judgesSuccesses,
@@ -390,14 +391,6 @@ function mustNotExceed(
   if (value! > most!) {
     refuse(SUBJECT, option, `at most "${limit}", ${most}${condition}`, value);
   }
-}
-
-/** Returns `true` if any of these options is given. */
-export function isAnyGiven(options: object, names: readonly string[]): boolean {
-  for (const name of names) {
-    if (options[name as keyof typeof options] !== undefined) return true;
-  }
-  return false;
 }
 
 function recordedOf(data: Given): PolicyRecord {

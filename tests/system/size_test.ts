@@ -1,6 +1,7 @@
 // Bytes do not depend on the machine: the code for the edge stays within its budget.
 import { assert, assertEquals } from "@std/assert";
 import * as esbuild from "esbuild";
+import { root } from "../tools/gate/project.ts";
 import { type Bundle, bundle, CORE_PROGRAM, LIMITS } from "../tools/size/bundle.ts";
 
 const core = await bundle(CORE_PROGRAM);
@@ -22,6 +23,14 @@ Deno.test("a program that imports only createFuse contains no code for shared st
   const paths = core.files.map(({ path }) => path);
   assert(paths.includes("src/registry.ts"));
   assertEquals(paths.filter((path) => /^src\/shared\/|^drivers\/(?!memory)/.test(path)), []);
+});
+
+Deno.test("a program that imports only createFuse has no pattern with a class of Unicode, which takes long to load", () => {
+  for (const { path } of core.files) {
+    const lines = Deno.readTextFileSync(new URL(path, root)).split("\n");
+    const code = lines.filter((line) => !/^\s*(\/\/|\/?\*)/.test(line));
+    assertEquals(code.filter((line) => /\\p\{/i.test(line)), [], path);
+  }
 });
 
 Deno.test("./upstash adds no more than its budget to the core", () => {
