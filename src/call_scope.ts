@@ -7,6 +7,9 @@
 import { discard } from "./rules/outcome.ts";
 import { passAfter } from "./timeouts.ts";
 
+/** As `await` does, it takes no notice of a `then` that a native promise has of its own. */
+export const { then } = Promise.prototype as Promise<unknown>;
+
 /**
  * The context of the called function. Its signal is created when it is first read, for this call
  * alone.
@@ -83,10 +86,10 @@ export function outrun<T>(
     caller?.addEventListener("abort", abort, { once: true });
     if (caller?.aborted) return abort();
     try {
-      Promise.resolve(fn(scope)).then((value) => {
+      then.call(Promise.resolve(fn(scope)), (value) => {
         if (over) return discard(value);
         end();
-        resolve(value);
+        resolve(value as T);
       }, fail);
     } catch (error) {
       fail(error);

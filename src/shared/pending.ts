@@ -237,6 +237,8 @@ export class PendingTallies {
 
   /** Marks a tally as under way. The mark lapses, because its sender may die. */
   sending(tally: PendingTally, now: number, timeoutMs: number): void {
+    // Of several requests that take it along, one may have given it back before the next is sent.
+    if (tally.busyUntil > 0) this.#unwait(tally);
     tally.busyUntil = now + timeoutMs;
     this.#busy ??= new Set();
     this.#busy.add(tally);
@@ -252,10 +254,7 @@ export class PendingTallies {
 
   /** Drops a tally that was confirmed, or given up. */
   remove(tally: PendingTally): void {
-    // Sent again meanwhile, or waiting to be.
-    if (!this.#land(tally) && this.#waiting.includes(tally)) {
-      this.#waiting = this.#waiting.filter((held) => held !== tally);
-    }
+    if (!this.#land(tally)) this.#unwait(tally);
     if (this.#busy === null && this.#waiting.length === 0) this.#seenAt = null;
   }
 
@@ -301,6 +300,11 @@ export class PendingTallies {
     if (this.#waiting === NONE) this.#waiting = [tally];
     else (this.#waiting as PendingTally[]).push(tally);
     if (this.#waiting.length > MOST_WAITING) this.#fold();
+  }
+
+  #unwait(tally: PendingTally): void {
+    if (!this.#waiting.includes(tally)) return;
+    this.#waiting = this.#waiting.filter((held) => held !== tally);
   }
 
   /** Adds the oldest tally that was never sent to the totals of the next one: an outage may be long. */

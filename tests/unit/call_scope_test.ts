@@ -114,6 +114,14 @@ for (const [through, argumentsOf] of SIGNALS) {
 }
 
 for (const [limited, options] of LIMITS) {
+  Deno.test(`call() waits for a native promise as await does, whatever its own then is, ${limited}`, async () => {
+    const own = () => Object.assign(Promise.resolve("a value"), { then: () => {} });
+    const breaker = breakerOf(options);
+    assertEquals(await breaker.call(own), "a value");
+    assertEquals(await breaker.call(own), "a value");
+    assertEquals(await counted(breaker), [2, 0]);
+  });
+
   Deno.test(`CircuitBreaker.fetch() continues when the caller removed the Request's signal, ${limited}`, async () => {
     await upstream(echoStatus, async (url) => {
       const request = new Request(url + 200, { signal: AbortSignal.abort() });

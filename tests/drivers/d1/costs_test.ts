@@ -1,4 +1,6 @@
 // The bill of D1: requests, statements, and rows read and written.
+import { assertEquals } from "@std/assert";
+import type { Clock } from "@fuse/edge";
 import { d1 } from "@fuse/edge/d1";
 import { assertBilled, BILLS, costsOfTenCalls, meteredD1 } from "../../support/cloudflare/costs.ts";
 import { cloudflareForFile } from "../../support/cloudflare/databases.ts";
@@ -9,6 +11,17 @@ for (const { name, options, audit, bill } of BILLS) {
   Deno.test(`d1() is billed no more than its page states for ${name}`, async () => {
     await cloudflare.ask("/migrate");
     const { db, costs } = meteredD1(cloudflare);
-    assertBilled(await costsOfTenCalls(d1(db, { audit }), costs, options), bill);
+    const storeOf = (clock: Clock) => d1(db, { audit, clock });
+    assertBilled(await costsOfTenCalls(storeOf, costs, options), bill);
   });
 }
+
+Deno.test("d1() is billed one row more where a segment of the time window begins", async () => {
+  await cloudflare.ask("/migrate");
+  const { db, costs } = meteredD1(cloudflare);
+  const storeOf = (clock: Clock) => d1(db, { clock });
+  const options = { consistency: "strong", windowMs: 120_000 } as const;
+  const { written: still } = await costsOfTenCalls(storeOf, costs, options);
+  const { written: passing } = await costsOfTenCalls(storeOf, costs, options, 12_000);
+  assertEquals(passing - still, 1);
+});

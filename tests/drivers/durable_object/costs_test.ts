@@ -1,4 +1,5 @@
 // The bill of Durable Objects: requests, statements, and rows read and written.
+import type { Clock } from "@fuse/edge";
 import { durableObject } from "@fuse/edge/durable-object";
 import {
   assertBilled,
@@ -13,7 +14,7 @@ const cloudflare = await cloudflareForFile();
 for (const { name, options, audit, bill } of BILLS) {
   Deno.test(`durableObject() is billed no more than its page states for ${name}`, async () => {
     const { namespace, costs } = meteredObjects(cloudflare);
-    const store = durableObject(namespace, { audit });
-    assertBilled(await costsOfTenCalls(store, costs, options), bill);
+    const storeOf = (clock: Clock) => durableObject(namespace, { audit, clock });
+    assertBilled(await costsOfTenCalls(storeOf, costs, options), bill);
   });
 }

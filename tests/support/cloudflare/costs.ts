@@ -4,9 +4,10 @@
  * @module
  */
 import { assert } from "@std/assert";
-import { type CircuitOptions, createFuse, type Store } from "@fuse/edge";
+import { type CircuitOptions, type Clock, createFuse, type Store } from "@fuse/edge";
 import type { D1Like } from "@fuse/edge/d1";
 import type { NamespaceLike } from "@fuse/edge/durable-object";
+import { FakeClock } from "@fuse/edge/testing";
 import type { Cloudflare } from "./databases.ts";
 
 /** Counts so far. */
@@ -71,18 +72,29 @@ export function meteredObjects(
   return { namespace, costs };
 }
 
-/** Returns the costs of ten consecutive calls of a known circuit. */
+/**
+ * Returns the costs of ten consecutive calls of a known circuit.
+ *
+ * @param storeOf Returns the store on a clock that stands still: where a segment of the time window
+ * begins, one row more is written.
+ * @param passesMs How much time passes before the last call.
+ */
 export async function costsOfTenCalls(
-  store: Store,
+  storeOf: (clock: Clock) => Store,
   costs: Costs,
   options: CircuitOptions,
+  passesMs = 0,
 ): Promise<Costs> {
-  await using fuse = createFuse({ stores: { store }, storeTimeoutMs: 30_000 });
+  const clock = new FakeClock();
+  const store = storeOf(clock.now);
+  await using fuse = createFuse({ stores: { store }, clock: clock.now, storeTimeoutMs: 30_000 });
   const breaker = fuse.make(crypto.randomUUID(), options);
   for (let i = 0; i < 2; i++) await breaker.call(() => Promise.resolve());
   await fuse.flush();
   Object.assign(costs, NOTHING);
-  for (let i = 0; i < 10; i++) await breaker.call(() => Promise.resolve());
+  for (let i = 0; i < 9; i++) await breaker.call(() => Promise.resolve());
+  clock.advance(passesMs);
+  await breaker.call(() => Promise.resolve());
   await fuse.flush();
   return { ...costs };
 }

@@ -28,6 +28,16 @@ const WAYS: [string, (breaker: ReturnType<typeof making>) => Promise<void> | voi
   }],
   ["measured", ({ listen }) => void listen()],
 ];
+/** Own methods of promises, of which `await` takes no notice. */
+const OWN_THENS: readonly (readonly [does: string, then: unknown])[] = [
+  ["returns nothing", () => {}],
+  ["throws", () => {
+    throw new Error("own");
+  }],
+  ["resolves to another value", (resolve: (value: string) => void) => resolve("another")],
+  ["is no function", 7],
+];
+
 for (const [way, prepare] of WAYS) {
   Deno.test(`call() returns the result of fn (${way} call)`, async () => {
     const made = making();
@@ -85,6 +95,20 @@ for (const [way, prepare] of WAYS) {
       assertEquals(await breaker.getState(), "CLOSED");
     }
   });
+
+  for (const [does, then] of OWN_THENS) {
+    Deno.test(`call() waits for a native promise as await does when its own then ${does} (${way} call)`, async () => {
+      const made = making();
+      await prepare(made);
+      const before = await totals(made.breaker);
+      const own = (promise: Promise<unknown>) => Object.assign(promise, { then });
+      const fails = () => own(Promise.reject(new Error("down")));
+      assertEquals(await made.breaker.call(() => own(Promise.resolve("a value"))), "a value");
+      await assertRejects(() => made.breaker.call(fails), Error, "down");
+      const after = await totals(made.breaker);
+      assertEquals([after[0]! - before[0]!, after[1]! - before[1]!], [1, 1]);
+    });
+  }
 
   Deno.test(`call() treats a thenable as a promise (${way} call)`, async () => {
     const made = making();

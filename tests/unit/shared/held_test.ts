@@ -4,6 +4,7 @@ import { type CircuitBreaker, type CircuitOptions, createFuse, type Fuse } from 
 import { FakeClock } from "@fuse/edge/testing";
 import { chaos, memory, type OpeningStore } from "../../support/drivers.ts";
 import { turn } from "../../support/setups.ts";
+import { seeded } from "../../support/virtual_time.ts";
 import { scaled } from "../../support/scale.ts";
 
 /** A request that waits: to be applied, then for its answer. */
@@ -25,11 +26,12 @@ class Line {
   readonly going: Step[] = [];
   readonly named: (readonly string[] | undefined)[] = [];
 
-  constructor(options: CircuitOptions = {}) {
+  /** @param random Draws what the Fuse draws, such as back-offs. */
+  constructor(options: CircuitOptions = {}, random: () => number = () => 0.5) {
     const remote = this.#wrap(chaos(this.store, {}));
     const { now: clock } = this.clock;
     // No test here waits for the timeout, except those that advance the clock.
-    this.fuse = createFuse({ stores: { remote }, clock, storeTimeoutMs: 10_000 });
+    this.fuse = createFuse({ stores: { remote }, clock, random, storeTimeoutMs: 10_000 });
     // Else the first of each outage is printed.
     this.fuse.on("store_error", () => {});
     this.breaker = this.fuse.make("a", options);
@@ -74,7 +76,8 @@ class Line {
     let done = false;
     work.finally(() => done = true).catch(() => {});
     do {
-      await turn();
+      await ticks();
+      if (this.coming.length + this.going.length === 0) await turn();
       for (const { go } of [...this.coming.splice(0), ...this.going.splice(0)]) go();
     } while (!done || this.coming.length + this.going.length > 0);
     return await work;
@@ -218,7 +221,7 @@ for (const known of [true, false]) {
 for (const consistency of ["eventual", "strong"] as const) {
   Deno.test(`getMetrics() never counts more calls than were made, and at last all of them, whatever is late or lost (${consistency})`, async () => {
     for (let run = 0; run < scaled(40, 1_000); run++) {
-      const seed = Math.floor(Math.random() * 2 ** 31);
+      const seed = SEEDS[run] ?? Math.floor(Math.random() * 2 ** 31);
       try {
         await play(seed, consistency);
       } catch (error) {
@@ -228,47 +231,55 @@ for (const consistency of ["eventual", "strong"] as const) {
   });
 }
 
+/** Seeds that found a fault. */
+const SEEDS: readonly number[] = [613, 684, 859];
+
+/** Lets all that is ready happen. Nothing of a session waits for a timer, and a turn of the loop is slow. */
+async function ticks(): Promise<void> {
+  for (let i = 0; i < 50; i++) await Promise.resolve();
+}
+
 /** Plays calls, reads, and requests and answers that are late or lost, in a random order. */
 async function play(seed: number, consistency: "eventual" | "strong"): Promise<void> {
-  let state = seed;
-  const random = (n: number) => {
-    state = Math.imul(state ^ (state >>> 15), 0x2c1b3c6d) + 0x9e3779b9 | 0;
-    return ((state ^ (state >>> 13)) >>> 0) % n;
-  };
-  const line = await new Line({ consistency, failureThreshold: 1_000, flushSize: 3 }).warm();
+  const random = seeded(seed);
+  const below = (n: number) => Math.floor(random() * n);
+  const options = { consistency, failureThreshold: 1_000, flushSize: 3 };
+  const line = await new Line(options, seeded(seed + 1)).warm();
   let made = 1;
-  const reads: Promise<void>[] = [];
+  const reads: Promise<unknown>[] = [];
   const check = (metrics: { totalSuccesses: number; totalFailures: number }) => {
     const counted = metrics.totalSuccesses + metrics.totalFailures;
     assert(counted <= made, `${counted} calls are counted, and ${made} were made`);
   };
-  for (let i = 0; i < 40; i++) {
-    switch (random(8)) {
+  for (let i = 0; i < 60; i++) {
+    const succeeds = below(2) === 0;
+    switch (below(8)) {
       case 0:
       case 1:
         // The call counts as made once its function has run: before its outcome can be counted.
         line.breaker.tryCall(() => {
           made++;
-          if (random(2) === 0) throw new Error("down");
+          if (!succeeds) throw new Error("down");
         });
         break;
       case 2:
-        reads.push(line.breaker.getMetrics().then(check));
+        // An error is told at the end.
+        reads.push(line.breaker.getMetrics().then(check).catch((error) => error));
         break;
       case 3:
-        line.clock.advance(random(700));
+        line.clock.advance(below(1_200));
         break;
       default: {
-        const steps = random(2) === 0 ? line.coming : line.going;
-        const [step] = steps.splice(random(Math.max(1, steps.length)), 1);
+        const steps = below(2) === 0 ? line.coming : line.going;
+        const [step] = steps.splice(below(Math.max(1, steps.length)), 1);
         // A store that fails too often is left alone, and nothing would be under way.
-        step?.go(random(6) === 0 ? LOST : undefined);
+        step?.go(below(8) === 0 ? LOST : undefined);
       }
     }
-    await turn();
+    await ticks();
     check(line.breaker.peek().metrics);
   }
-  await line.settle(Promise.all(reads));
+  for (const error of await line.settle(Promise.all(reads))) if (error !== undefined) throw error;
   for (let i = 0; i < 3; i++) {
     line.clock.advance(2_000);
     await line.settle(line.fuse.flush());

@@ -196,6 +196,18 @@ Deno.test("PendingTallies.putBack() makes the same tally wait again", () => {
   assertStrictEquals(sealed(pending).take(0)[0], tally);
 });
 
+Deno.test("PendingTallies.sending() lets a tally wait no longer that was put back meanwhile", () => {
+  // Two failures in `strong` each take along what is not confirmed. The first gives it back.
+  const pending = filled([UNDER, failure, 0]);
+  const [tally] = pending.takeAll(0, 500);
+  pending.putBack(tally!);
+  pending.sending(tally!, 1, 500);
+  assertEquals([pending.countWaiting(1, 500), pending.underWay], [0, true]);
+  assertEquals(pending.lay(snapshotOf({}), 0).totals.failures, 1);
+  pending.remove(tally!);
+  assert(pending.empty);
+});
+
 Deno.test("PendingTallies.remove() removes a tally wherever it is, and none twice", () => {
   const { pending, tally } = sending();
   sealed(pending).take(0);
