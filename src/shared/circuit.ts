@@ -59,7 +59,8 @@ export class SharedCircuit extends AskingCircuit {
     const shut = isShut(s, storeNow);
     const plain = s.override !== null || s.state === "CLOSED";
     if (this.#strong) {
-      return this.#acquire(s, plain ? Infinity : this.policy.halfOpenMaxConcurrent, withinMs);
+      const most = plain ? Infinity : this.policy.halfOpenMaxConcurrent;
+      return this.trips.along(this, unit, now, () => this.#acquire(s, most, withinMs));
     }
     if (this.view.isFresh(this.policy, now)) {
       if (shut) return this.#reject(s, now, unit);
