@@ -23,11 +23,11 @@ export const LIMITS = {
   /** What `./upstash` adds to the core: its driver, and the machinery of shared stores. */
   upstash: 23_424,
   /** What `./d1` adds to the core: the statements of `./libsql`, and the machinery of shared stores. */
-  d1: 37_376,
+  d1: 37_440,
   /** What `./dashboard` adds to the core: the page, its script and its looks. */
   dashboard: 15_360,
   /** What `./durable-object` adds to the core: the same, and the SQL of the tables. */
-  durableObject: 38_464,
+  durableObject: 38_528,
 } as const;
 
 /** The program for the limit of the core. */
