@@ -317,7 +317,7 @@ function argsOf({ args, tallies, last }: Run): string[] {
   return [...args, ...count, ...tallies.flat(), ...last];
 }
 
-/** Returns the kind of a run; `null` for one that must be alone: a policy or a lease would be the last's. */
+/** Returns the kind of a run; `null` for one that must be alone, because it has a policy or a lease. */
 function kindOf({ keys, args, tallies: [tally], last }: Run): string | null {
   // All but the caller's clock and the id must be equal.
   return tally?.length === TALLY && tally[LEASE] === ""

@@ -97,6 +97,7 @@ export interface Overlay {
  * as in a tally.
  */
 export function overlay(s: Snapshot, ...overlays: readonly Overlay[]): Snapshot {
+  if (overlays.length === 0) return s;
   // Copied once: many tallies may wait.
   const { totals, window, sinceClosed, last } = s;
   const laid = {

@@ -81,6 +81,28 @@ Deno.test("together() counts none of several tallies if a field of the circuit i
   assertEquals(await dump(), before);
 });
 
+Deno.test("record() says that a circuit is invalid if somebody has written spaces into its metrics", async () => {
+  const { store, prefix } = open();
+  const count = { shape: { windowMs: 1_000, windowSize: 3 } };
+  for (
+    const [field, text, named] of [["outcomes", "S ;F", "metrics"], ["outcomes", "x", "outcomes"]]
+  ) {
+    await record(store, "a", { failures: 1, ...count });
+    await redis.command("HSET", `${prefix}:a:metrics`, field!, text!);
+    for (const tallies of [1, 2]) {
+      const answers = await store.together!(() =>
+        Promise.allSettled(Array.from({ length: tallies }, () => record(store, "a", count)))
+      );
+      for (const answer of answers) {
+        assert(answer.status === "rejected");
+        assert(String(answer.reason).includes(`"${named}"`));
+        assertEquals(answer.reason.scope, "circuit");
+      }
+    }
+    await store.remove("a");
+  }
+});
+
 Deno.test("together() refuses an answer that has not each tally in it", async () => {
   const { store, prefix } = open();
   await record(store, "a");
