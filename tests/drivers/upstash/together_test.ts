@@ -66,6 +66,47 @@ Deno.test("together() keeps the order of tallies and of what comes between them"
   assertEquals([first.snapshot.state, second.snapshot.state], ["CLOSED", "OPEN"]);
 });
 
+Deno.test("together() counts tallies once whose answer was lost, in whatever groups they are sent again", async () => {
+  const { store } = open();
+  await record(store, "a");
+  const tallies = [1, 2, 3, 4].map((n) => ({ id: `isolate-${n}`, failures: n }));
+  const send = (...some: typeof tallies) =>
+    store.together!(() => Promise.allSettled(some.map((tally) => record(store, "a", tally))));
+  const [a, b, c, d] = tallies as [typeof tallies[0], ...typeof tallies];
+  face.fault = () => "lose";
+  try {
+    const lost = await send(a, b!, c!);
+    assertEquals(lost.map(({ status }) => status), Array(3).fill("rejected"));
+  } finally {
+    face.fault = undefined;
+  }
+  assertEquals((await read(store, "a")).totals.failures, 6);
+  await send(c!);
+  await send(b!, d!, a);
+  const { totals, consecutiveFailures } = await read(store, "a");
+  assertEquals([totals.failures, consecutiveFailures], [10, 10]);
+});
+
+Deno.test("CircuitBreaker() counts every call once when answers to its tallies are lost", async () => {
+  const { store } = open();
+  await using fuse = createFuse({ stores: { cache: store }, storeTimeoutMs: 30_000 });
+  const breaker = fuse.make("a", { failureThreshold: 1_000 });
+  fuse.on("store_error", () => {});
+  let requests = 0;
+  face.fault = () => requests++ % 3 === 1 ? "lose" : undefined;
+  try {
+    for (let i = 0; i < 300; i++) {
+      await breaker.tryCall(() => i % 3 === 0 ? Promise.reject(new Error("down")) : 1);
+      if (i % 40 === 0) await fuse.flush();
+    }
+    for (let i = 0; i < 10; i++) await fuse.flush();
+  } finally {
+    face.fault = undefined;
+  }
+  const { totals } = await read(store, "a");
+  assertEquals([totals.successes, totals.failures], [200, 100]);
+});
+
 Deno.test("together() counts none of several tallies if a field of the circuit is invalid", async () => {
   const { store, prefix } = open();
   await record(store, "a", { failures: 1 });
