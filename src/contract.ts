@@ -306,8 +306,9 @@ export interface Driver {
   list(request: ListRequest): Awaitable<ListPage>;
   /**
    * Runs `work`, which awaits nothing, and may send its requests as one trip. Each request is
-   * answered, and may fail, separately. No request waits for later ones: on a Worker they may
-   * belong to another request, which must not be waited for.
+   * answered, and may fail, separately. Tallies of a circuit count in order, and each is answered with
+   * the Snapshot after it, although others follow. No request waits for later ones: on a Worker they
+   * may belong to another request, which must not be waited for.
    */
   together?<T>(work: () => T): T;
   /** Returns the trail, latest first. A store with `traits.audited` has it. */

@@ -70,13 +70,16 @@ export function parseReply(reply: unknown): Reply {
     : [];
   const told = String(metrics).slice(1).split(" ");
   const fits = typeof ok === "number" && Number.isFinite(now) && flat.length % 2 === 0 &&
-    (flat.length === 0 || told.length === COUNTS.length) &&
     flat.every((one) => typeof one === "string" || typeof one === "number");
   if (!fits) throw nonsense();
   const fields: Record<string, string> = {};
   for (let i = 0; i < flat.length; i += 2) fields[String(flat[i])] = String(flat[i + 1]).slice(1);
   COUNTS.forEach((field, i) => fields[field] = told[i]!);
-  if (flat.length > 0) checked("epoch", fields.epoch, Boolean);
+  if (flat.length > 0) {
+    checked("epoch", fields.epoch, Boolean);
+    // Somebody has written a space into one of them.
+    checked("metrics", told, () => told.length === COUNTS.length);
+  }
   return {
     ok: ok === 1,
     moved: moved === 1,

@@ -51,7 +51,8 @@ export class SharedCircuit extends AskingCircuit {
     const shut = isShut(s, storeNow);
     const plain = s.override !== null || s.state === "CLOSED";
     if (this.#strong) {
-      return this.#acquire(s, plain ? Infinity : this.policy.halfOpenMaxConcurrent, withinMs);
+      const most = plain ? Infinity : this.policy.halfOpenMaxConcurrent;
+      return this.trips.along(this, unit, now, () => this.#acquire(s, most, withinMs));
     }
     if (this.view.isFresh(this.policy, now)) {
       if (shut) return this.#reject(s, now, unit);
@@ -309,14 +310,13 @@ export class SharedCircuit extends AskingCircuit {
 
   /** Returns what sending depends on. */
   sending(): Sending {
-    const { timeoutMs } = this.guard;
     const { policy, view, pace } = this;
     return {
       pending: this.pending,
       view,
       policy,
       intervals: pace ?? policy,
-      timeoutMs,
+      timeoutMs: this.guard.timeoutMs,
       prompt: this.#strong,
       holdMs: pace?.firstMs ?? 0,
     };

@@ -22,6 +22,9 @@ const MOST_TALLIES = 64;
 /** The number of rounds in which a trip sends waiting tallies: its request has to end some time. */
 const MOST_ROUNDS = 16;
 
+/** The number of microtasks after which a call of the same turn has begun. */
+const SOON = 20;
+
 /** The fate of a tally that was sent. */
 export type Delivery = "taken" | "refused" | "unreached" | "given up";
 
@@ -67,9 +70,14 @@ export class Trips {
     this.#clock = clock;
   }
 
-  /** How many tallies go in one trip. Without `together`, each is a trip of its own. */
+  /** `true` if several requests can be one trip. */
+  get #joins(): boolean {
+    return this.#driver.together !== undefined;
+  }
+
+  /** How many tallies go in one trip. */
   get #capacity(): number {
-    return this.#driver.together === undefined ? 1 : MOST_TALLIES;
+    return this.#joins ? MOST_TALLIES : 1;
   }
 
   /** Takes a place for a trip, or returns `null` if there is none. */
@@ -93,6 +101,26 @@ export class Trips {
   }
 
   /**
+   * Sends a request, with the tallies of its circuit before it in the same trip if the driver can send
+   * them together and they would be sent now anyway.
+   */
+  along<T>(sender: Sender, unit: Unit, now: number, ask: () => Promise<T>): Promise<T> {
+    const can = this.#joins && wantsSending(sender.sending(), now);
+    if (!can || this.#guard.blocks("writes", sender, now)) return ask();
+    return together(this.#driver, () => {
+      const load = sender.take(now, MANY, false).map((tally): Load => [sender, tally]);
+      const followed = async () => {
+        await this.#deliver(load, now);
+        await nextCall();
+        await this.goOn(sender);
+      };
+      const wait = unit.background(followed()) as Promise<void> | undefined;
+      const asked = ask();
+      return wait === undefined ? asked : wait.then(() => asked);
+    });
+  }
+
+  /**
    * Sends what a circuit has pending in the background, in trips that follow each other while there is
    * something to take along. Returns what must be waited for.
    *
@@ -108,6 +136,11 @@ export class Trips {
     failure: PendingTally | null,
   ): Promise<void> | undefined {
     const work = async () => {
+      if (this.#joins && sender.sending().prompt) {
+        await nextCall();
+        now = this.#clock();
+        wants = wantsSending(sender.sending(), now);
+      }
       const isLeft = wants && await this.send(sender, now);
       if (isLeft && unit.holder === "process") {
         this.dispatch(sender, unit, this.#clock(), true, null);
@@ -189,6 +222,11 @@ export class Trips {
       ),
     );
   }
+}
+
+/** Waits for as long as the next call of this turn takes to begin: it asks the store anyway. */
+async function nextCall(): Promise<void> {
+  for (let i = 0; i < SOON; i++) await null;
 }
 
 /** Takes tallies of the circuits, at most `capacity`. A circuit with more remains. */

@@ -1,6 +1,6 @@
 -- Writes what has changed, and answers with the circuit.
 
-if s.epoch and not pieces[1] then piece() end
+if s.epoch and not pieces[due] then piece() end
 
 if writes then
   m.epoch = s.epoch
@@ -51,7 +51,7 @@ if writes then
   end
 end
 
--- The metrics, then the fields and their values. What is to be told once comes last.
+-- The counts, then the fields and their values. Those that are for one caller come last.
 local answer = reply(ok, moved)
 local function tell(found, before, rows)
   for field, value in pairs(found) do

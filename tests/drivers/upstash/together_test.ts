@@ -1,5 +1,6 @@
 // Several tallies of a circuit, which are one run of the script.
 import { assert, assertEquals } from "@std/assert";
+import { createFuse } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
 import { Redis } from "@upstash/redis";
 import { face, open, read, record, redis, requestsOf, SHAPE } from "./store.ts";
@@ -65,6 +66,47 @@ Deno.test("together() keeps the order of tallies and of what comes between them"
   assertEquals([first.snapshot.state, second.snapshot.state], ["CLOSED", "OPEN"]);
 });
 
+Deno.test("together() counts tallies once whose answer was lost, in whatever groups they are sent again", async () => {
+  const { store } = open();
+  await record(store, "a");
+  const tallies = [1, 2, 3, 4].map((n) => ({ id: `isolate-${n}`, failures: n }));
+  const send = (...some: typeof tallies) =>
+    store.together!(() => Promise.allSettled(some.map((tally) => record(store, "a", tally))));
+  const [a, b, c, d] = tallies as [typeof tallies[0], ...typeof tallies];
+  face.fault = () => "lose";
+  try {
+    const lost = await send(a, b!, c!);
+    assertEquals(lost.map(({ status }) => status), Array(3).fill("rejected"));
+  } finally {
+    face.fault = undefined;
+  }
+  assertEquals((await read(store, "a")).totals.failures, 6);
+  await send(c!);
+  await send(b!, d!, a);
+  const { totals, consecutiveFailures } = await read(store, "a");
+  assertEquals([totals.failures, consecutiveFailures], [10, 10]);
+});
+
+Deno.test("CircuitBreaker() counts every call once when answers to its tallies are lost", async () => {
+  const { store } = open();
+  await using fuse = createFuse({ stores: { cache: store }, storeTimeoutMs: 30_000 });
+  const breaker = fuse.make("a", { failureThreshold: 1_000 });
+  fuse.on("store_error", () => {});
+  let requests = 0;
+  face.fault = () => requests++ % 3 === 1 ? "lose" : undefined;
+  try {
+    for (let i = 0; i < 300; i++) {
+      await breaker.tryCall(() => i % 3 === 0 ? Promise.reject(new Error("down")) : 1);
+      if (i % 40 === 0) await fuse.flush();
+    }
+    for (let i = 0; i < 10; i++) await fuse.flush();
+  } finally {
+    face.fault = undefined;
+  }
+  const { totals } = await read(store, "a");
+  assertEquals([totals.successes, totals.failures], [200, 100]);
+});
+
 Deno.test("together() counts none of several tallies if a field of the circuit is invalid", async () => {
   const { store, prefix } = open();
   await record(store, "a", { failures: 1 });
@@ -78,6 +120,28 @@ Deno.test("together() counts none of several tallies if a field of the circuit i
     assert(answer.status === "rejected" && /"older.slow".*invalid/.test(String(answer.reason)));
   }
   assertEquals(await dump(), before);
+});
+
+Deno.test("record() says that a circuit is invalid if somebody has written spaces into its metrics", async () => {
+  const { store, prefix } = open();
+  const count = { shape: { windowMs: 1_000, windowSize: 3 } };
+  for (
+    const [field, text, named] of [["outcomes", "S ;F", "metrics"], ["outcomes", "x", "outcomes"]]
+  ) {
+    await record(store, "a", { failures: 1, ...count });
+    await redis.command("HSET", `${prefix}:a:metrics`, field!, text!);
+    for (const tallies of [1, 2]) {
+      const answers = await store.together!(() =>
+        Promise.allSettled(Array.from({ length: tallies }, () => record(store, "a", count)))
+      );
+      for (const answer of answers) {
+        const { reason } = answer as PromiseRejectedResult;
+        assert(String(reason).includes(`"${named}"`));
+        assertEquals(reason.scope, "circuit");
+      }
+    }
+    await store.remove("a");
+  }
 });
 
 Deno.test("together() refuses an answer that has not each tally in it", async () => {
@@ -99,4 +163,118 @@ Deno.test("together() refuses an answer that has not each tally in it", async ()
     );
     assertEquals(answers.at(-1)!.status, "rejected", String(spoil));
   }
+});
+
+Deno.test("CircuitBreaker() sends a success in strong along with the request of the next call", async () => {
+  const { store } = open();
+  const work: Promise<unknown>[] = [];
+  const fuse = createFuse({
+    stores: { cache: store },
+    storeTimeoutMs: 30_000,
+    waitUntil: (promise) => void work.push(promise),
+  });
+  const breaker = fuse.make("a", { consistency: "strong" });
+  const succeed = () => breaker.call(() => 1);
+  await succeed();
+  await Promise.all(work);
+  const asked = await requestsOf(async () => {
+    for (let i = 0; i < 4; i++) await succeed();
+    // No call follows: it goes by itself.
+    await Promise.all(work);
+  });
+  const operationsOf = (commands: readonly (readonly unknown[])[]) =>
+    commands.map((command) => command[3 + Number(command[2])]);
+  assertEquals(asked.map(({ commands }) => operationsOf(commands)), [
+    ...Array(4).fill(["acquire"]),
+    ["record"],
+  ]);
+  assertEquals((await read(store, "a")).totals.successes, 5);
+});
+
+Deno.test("together() counts tallies before an acquire in one command, and moves nothing beside them", async () => {
+  const clock = new FakeClock();
+  const { store } = open({ clock: clock.now });
+  const request = { at: clock.now(), shape: SHAPE };
+  const operator = { reason: "test", actor: null, expected: null };
+  let made = 0;
+  const acquire = (token: string) =>
+    store.acquire("a", { ...request, id: `isolate-${made++}`, token, max: 1, leaseMs: 1_000 });
+  const beside = async (token: string) => {
+    const asked = { failures: 1, ...request };
+    let answers;
+    const requests = await requestsOf(async () => {
+      answers = await store.together!(() =>
+        Promise.all([
+          record(store, "a", { ...asked, id: `isolate-${made++}` }),
+          record(store, "a", { ...asked, id: `isolate-${made++}` }),
+          acquire(token),
+        ])
+      );
+    });
+    const [first, second, { granted, moved, snapshot }] = answers!;
+    return {
+      requests: requests.map(({ commands }) => commands.length),
+      states: [first, second].map(({ current, snapshot: { state } }) => [current, state]),
+      failures: [first, second, { snapshot }].map(({ snapshot }) => snapshot.totals.failures),
+      acquired: { granted, moved, state: snapshot.state, inFlight: snapshot.halfOpen.inFlight },
+    };
+  };
+  await record(store, "a", request);
+  assertEquals(await beside("one"), {
+    requests: [1],
+    states: [[true, "CLOSED"], [true, "CLOSED"]],
+    failures: [1, 2, 2],
+    acquired: { granted: true, moved: false, state: "CLOSED", inFlight: 0 },
+  });
+  await store.transition("a", {
+    ...{ ...request, ...operator, id: "x", to: "OPEN", event: "opened", cooldownMs: 1_000 },
+  });
+  const late = [[false, "OPEN"], [false, "OPEN"]];
+  assertEquals(await beside("two"), {
+    requests: [1, 1],
+    states: late,
+    failures: [3, 4, 4],
+    acquired: { granted: false, moved: false, state: "OPEN", inFlight: 0 },
+  });
+  clock.advance(1_000);
+  assertEquals(await beside("three"), {
+    requests: [1, 1],
+    states: late,
+    failures: [5, 6, 6],
+    acquired: { granted: true, moved: true, state: "HALF_OPEN", inFlight: 1 },
+  });
+  assertEquals((await beside("three")).acquired.granted, true, "the slot that it has");
+  assertEquals((await beside("four")).acquired.granted, false);
+  await store.override("a", {
+    ...{ ...request, id: "y", kind: "forced_open", until: null, reason: null, actor: null },
+  });
+  const forced = await beside("five");
+  assertEquals([forced.requests, forced.acquired.granted], [[1], false]);
+});
+
+Deno.test("CircuitBreaker() sends no rejection in strong along with the request of the next call", async () => {
+  const { store } = open();
+  await using fuse = createFuse({ stores: { cache: store }, storeTimeoutMs: 30_000 });
+  const breaker = fuse.make("a", { consistency: "strong" });
+  await breaker.forceOpen();
+  const asked = await requestsOf(async () => {
+    for (let i = 0; i < 3; i++) await breaker.tryCall(() => 1);
+  });
+  assertEquals(asked.map(({ route }) => route), ["command", "command", "command"]);
+  await fuse.flush();
+  assertEquals((await read(store, "a")).totals.rejected, 3);
+});
+
+Deno.test("CircuitBreaker() runs a strong call by the answer to its acquire if the record beside it is refused", async () => {
+  const { store, prefix } = open();
+  const fuse = createFuse({ stores: { cache: store }, storeTimeoutMs: 30_000 });
+  const breaker = fuse.make("a", { consistency: "strong" });
+  await breaker.call(() => 1);
+  await fuse.flush();
+  await breaker.call(() => 2);
+  // A record must declare the indexes again; until it has, it is not counted.
+  await redis.command("HSET", `${prefix}:a:state`, "indexed", "0");
+  assertEquals(await breaker.call(() => 3), 3);
+  await fuse.flush();
+  assertEquals((await read(store, "a")).totals.successes, 3);
 });
