@@ -341,15 +341,15 @@ const MOST_LINES = 10_000;
 
 /** Returns the samples as one text, and lets other work run while it writes them. */
 async function joined(samples: Iterable<string>): Promise<string> {
-  const texts: string[] = [];
+  let text = "";
   let lines: string[] = [];
   for (const line of samples) {
     if (lines.push(line) < MOST_LINES) continue;
-    texts.push(lines.join(""));
+    text += lines.join("");
     lines = [];
     await nextTurn();
   }
-  return texts.join("") + lines.join("");
+  return text + lines.join("");
 }
 
 /**

@@ -368,7 +368,7 @@ export function recall(entry: Entry | undefined, id: string, now: number): boole
 export function remember(entry: Entry, id: string, now: number, won: boolean): void {
   if (id === "") return;
   const { applied } = entry;
-  if (applied === null || Math.abs(now - applied.since) >= ID_MEMORY_MS) {
+  if (applied === null || now - applied.since >= ID_MEMORY_MS) {
     entry.applied = { since: now, ids: new Map(), older: applied?.ids ?? new Map() };
   }
   entry.applied!.ids.set(id, { at: now, won });

@@ -52,7 +52,7 @@ export class SharedCircuit extends AskingCircuit {
     const plain = s.override !== null || s.state === "CLOSED";
     if (this.#strong) {
       const most = plain ? Infinity : this.policy.halfOpenMaxConcurrent;
-      return this.trips.along(this, unit, now, () => this.#acquire(s, most, withinMs));
+      return this.store.trips.along(this, unit, now, () => this.#acquire(s, most, withinMs));
     }
     if (this.view.isFresh(this.policy, now)) {
       if (shut) return this.#reject(s, now, unit);

@@ -1,7 +1,7 @@
 // The output of `deno task simulate`.
 import { assert, assertAlmostEquals, assertEquals, assertGreater } from "@std/assert";
 import { type Fleet, mean, measure, type Outage } from "./measure.ts";
-import { paceTable } from "./pace/report.ts";
+import { largeTable, paceTable } from "./pace/report.ts";
 import { draw } from "./plots.ts";
 import { drawRamps, rampTable, recover } from "./ramp.ts";
 import { BLOCKS, costTable, outageTable } from "./tables.ts";
@@ -54,7 +54,8 @@ Deno.test("outageTable() and costTable() have a row for each fleet", () => {
   assertEquals(second!.slice(0, 4), ["10", "strong", "1", "7"]);
   const { rows } = costTable(outages);
   assertEquals(rows, [["10", "1", "2.0 / 2.0", "0.50 / 0.50", "0.50 / 0.00", "1 / 1"]]);
-  const tables = [outageTable(outages), costTable(outages), rampTable([]), paceTable([])];
+  const paces = [paceTable([]), largeTable([])];
+  const tables = [outageTable(outages), costTable(outages), rampTable([]), ...paces];
   assertEquals(tables.map(({ name }) => name), BLOCKS.known);
 });
 

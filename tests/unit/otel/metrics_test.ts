@@ -4,6 +4,8 @@ import { createFuse, type Fuse, memory } from "@fuse/edge";
 import { otel, type OtelOptions } from "@fuse/edge/otel";
 import { FakeClock } from "@fuse/edge/testing";
 import { chaos } from "../../support/drivers.ts";
+import type { Attributes, BatchObservableResult, Observable } from "@opentelemetry/api";
+import { Sums } from "../../../src/otel/totals.ts";
 import { startSdk } from "../../support/otel.ts";
 
 const down = () => Promise.reject(new Error("token=s3cr3t"));
@@ -204,4 +206,18 @@ Deno.test("otel() refuses invalid options, and shows no text of them", () => {
   assertThrows(call({ duration: true }), TypeError, 'there is no option "duration"');
   // Without an SDK nothing happens.
   otel(fuse)();
+});
+
+Deno.test("Sums() forgets the half that was least recently added to when there are more than 20 000", async () => {
+  const sums = new Sums();
+  for (let i = 0; i <= 20_000; i++) {
+    sums.add({ name: "used" });
+    if (i < 20_000) sums.add({ name: String(i) });
+  }
+  const kept: unknown[] = [];
+  const observe = (_: unknown, value: number, attributes?: Attributes) =>
+    void kept.push(attributes!.name === "used" ? value : attributes!.name);
+  await sums.observe({ observe } as BatchObservableResult, {} as Observable);
+  const newest = Array.from({ length: 10_000 }, (_, i) => String(10_000 + i));
+  assertEquals(new Set(kept), new Set<unknown>([...newest, 20_001]));
 });

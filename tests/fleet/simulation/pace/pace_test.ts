@@ -1,11 +1,11 @@
 // Large fleets on a store that answers 5 000 requests a second: they leave it room.
-import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
+import { assert, assertEquals, assertGreater, assertLess, assertStringIncludes } from "@std/assert";
 import { policyOf } from "../../../support/units.ts";
 import { IN_FULL } from "../../../support/scale.ts";
 import { newSeed } from "../../../support/virtual_time.ts";
 import { CAPACITY, LATENCY_MS } from "./busy_store.ts";
 import { LARGE, largePlan, PLAN } from "./plan.ts";
-import { busiest, drawPace, heard, paceTable } from "./report.ts";
+import { busiest, drawPace, heard, largeTable, paceTable } from "./report.ts";
 import { Ticks } from "./ticks.ts";
 import { type Crowd, playCrowd, type Played, UNPACED } from "./world.ts";
 
@@ -103,7 +103,7 @@ Deno.test("Ticks counts in any second, also in one that begins between two secon
   assertEquals(ticks.sum(900, 2_000), 6);
 });
 
-Deno.test("paceTable() and drawPace() set both beside each other", async () => {
+Deno.test("paceTable(), largeTable() and drawPace() show what was played", async () => {
   const crowd: Crowd = { isolates: 5, rate: 1 };
   const played = await playCrowd(crowd, SEED);
   const pairs = [{ before: played, after: played }];
@@ -111,6 +111,9 @@ Deno.test("paceTable() and drawPace() set both beside each other", async () => {
   assertEquals(rows.length, 1);
   assertEquals(rows[0]!.length, columns.length);
   assertEquals(rows[0]!.slice(0, 2), ["5", "1"]);
+  const large = largeTable([{ ...played, policy: LARGE }]);
+  assertEquals(large.rows[0]!.length, large.columns.length);
+  assertStringIncludes(large.notes!.join(), "maxStalenessMs 60 000, cooldownMs 60 000");
   const [{ file, svg }] = await drawPace(pairs) as [{ file: string; svg: string }];
   assertEquals(file, "pace_5.svg");
   for (const text of ["1 calls/s, paced", "capacity"]) assert(svg.includes(text), text);
