@@ -8,7 +8,7 @@ import { discard } from "./rules/outcome.ts";
 import { passAfter } from "./timeouts.ts";
 
 /** As `await` does, it takes no notice of a `then` that a native promise has of its own. */
-export const { then } = Promise.prototype as Promise<unknown>;
+export const { then: whenSettled } = Promise.prototype as Promise<unknown>;
 
 /**
  * The context of the called function. Its signal is created when it is first read, for this call
@@ -86,7 +86,7 @@ export function outrun<T>(
     caller?.addEventListener("abort", abort, { once: true });
     if (caller?.aborted) return abort();
     try {
-      then.call(Promise.resolve(fn(scope)), (value) => {
+      whenSettled.call(Promise.resolve(fn(scope)), (value) => {
         if (over) return discard(value);
         end();
         resolve(value as T);

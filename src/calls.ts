@@ -18,7 +18,7 @@ import {
   THROWING,
   UNTIMED,
 } from "./call_form.ts";
-import { CallScope, outrun, then } from "./call_scope.ts";
+import { CallScope, outrun, whenSettled } from "./call_scope.ts";
 import type { Circuit } from "./circuit.ts";
 import type { CallContext, CallOptions, CallResult, Permit } from "./circuit_breaker.ts";
 import type { CircuitState, Clock } from "./contract.ts";
@@ -202,7 +202,7 @@ export class Calls<F> {
     // Read before the function runs, because it may call this handle under another grant.
     const { returned, threw } = plain;
     try {
-      return then.call(Promise.resolve(this.#start(fn, timeoutMs)), returned, threw);
+      return whenSettled.call(Promise.resolve(this.#start(fn, timeoutMs)), returned, threw);
     } catch (error) {
       return threw(error);
     }
