@@ -42,11 +42,12 @@ seed(
       upstash({ url, token, prefix }),
       upstash({ redis: () => client, prefix }),
     ];
-    const breakers = stores.map((cache) =>
+    const fuses = stores.map((cache) =>
       createFuse({ stores: { cache }, storeTimeoutMs, defaults: { consistency: "strong" } })
-        .make("external-api")
     );
+    const breakers = fuses.map((fuse) => fuse.make("external-api"));
     for (const breaker of breakers) await breaker.call(callable);
+    for (const fuse of fuses) await fuse.flush();
     for (const breaker of breakers) assertEquals((await breaker.getMetrics()).totalSuccesses, 3);
   },
 );
