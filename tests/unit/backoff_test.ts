@@ -95,6 +95,18 @@ Deno.test("createFuse({ random }) draws the jitter of backoff(), once for each o
   assertEquals([openUntil!.getTime() - openedAt!.getTime(), drawn], [750_000, 1]);
 });
 
+Deno.test("createFuse({ random }) draws the jitter of backoff() inside another function, which receives the count alone", async () => {
+  const jittered = backoff({ baseMs: 1000, jitter: 0.5 });
+  const cooldownMs = (reopenCount: number, least = 600) => Math.max(least, jittered(reopenCount));
+  for (const [drawn, ms] of [[0, 1000], [0.5, 750], [1, 600]] as const) {
+    const fuse = createFuse({ clock: new FakeClock().now, random: () => drawn });
+    const breaker = fuse.make("a", { cooldownMs, failureThreshold: 1 });
+    await breaker.tryCall(() => Promise.reject(new Error("no answer")));
+    const { openedAt, openUntil } = await breaker.snapshot();
+    assertEquals(openUntil!.getTime() - openedAt!.getTime(), ms);
+  }
+});
+
 Deno.test("createFuse({ random }) draws how long a store that fails is left alone", async () => {
   const told: number[] = [];
   for (const drawn of [0, 0.5]) {
