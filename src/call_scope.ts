@@ -7,8 +7,17 @@
 import { discard } from "./rules/outcome.ts";
 import { passAfter } from "./timeouts.ts";
 
-/** As `await` does, it takes no notice of a `then` that a native promise has of its own. */
-export const { then: whenSettled } = Promise.prototype as Promise<unknown>;
+/**
+ * Continues when a value is settled. As `await` does, takes no notice of a `then` that a native promise
+ * has of its own. Looks `then` up each time, because a program may replace `Promise`.
+ */
+export function whenSettled(
+  value: unknown,
+  returned: ((value: unknown) => unknown) | undefined,
+  threw: (error: unknown) => unknown,
+): Promise<unknown> {
+  return Promise.prototype.then.call(Promise.resolve(value), returned, threw);
+}
 
 /**
  * The context of the called function. Its signal is created when it is first read, for this call
@@ -86,7 +95,7 @@ export function outrun<T>(
     caller?.addEventListener("abort", abort, { once: true });
     if (caller?.aborted) return abort();
     try {
-      whenSettled.call(Promise.resolve(fn(scope)), (value) => {
+      whenSettled(fn(scope), (value) => {
         if (over) return discard(value);
         end();
         resolve(value as T);

@@ -202,7 +202,7 @@ export class Calls<F> {
     // Read before the function runs, because it may call this handle under another grant.
     const { returned, threw } = plain;
     try {
-      return whenSettled.call(Promise.resolve(this.#start(fn, timeoutMs)), returned, threw);
+      return whenSettled(this.#start(fn, timeoutMs), returned, threw);
     } catch (error) {
       return threw(error);
     }

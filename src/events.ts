@@ -5,6 +5,7 @@
  * @module
  */
 
+import { whenSettled } from "./call_scope.ts";
 import type { CircuitIdentity } from "./key.ts";
 import { hasBrand, received, wrong } from "./checks.ts";
 import type { CircuitSnapshot } from "./rules/snapshot.ts";
@@ -297,7 +298,7 @@ export class Events {
           const result = listener(seenFrom(filter, event));
           if (isThenable(result)) {
             const failed = (error: unknown) => this.#failed(type, error);
-            this.#hold(Promise.resolve(result).then(undefined, failed));
+            this.#hold(whenSettled(result, undefined, failed));
           }
         } catch (error) {
           this.#failed(type, error);

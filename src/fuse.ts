@@ -122,7 +122,7 @@ export interface Fuse extends AsyncDisposable {
    * Imports an export: into this view's store or, from the root, into the store of the same name,
    * else the default. Leaves out circuits outside the view's scopes. One round trip a circuit.
    *
-   * @param data The result of `exportState`.
+   * @param data The result of `exportState`, read in short steps: do not change it meanwhile.
    * @param options See {@linkcode ImportOptions}.
    * @returns The number of imported circuits, and of circuits that stayed as they were.
    * @throws {TypeError} If any part of it is invalid; then nothing is imported.

@@ -22,7 +22,7 @@ import { checkPattern, identify, nameMatches, type Scope, scopeText } from "./ke
 import { CIRCUIT_STATES, isPlain } from "./records.ts";
 import type { Narrowing, RegisteredStore, Registry } from "./registry.ts";
 import { type CircuitSnapshot, toCircuitSnapshot } from "./rules/snapshot.ts";
-import { type FuseExport, readExport, toEntry } from "./transfer.ts";
+import { type FuseExport, type Imported, readExport, toEntry } from "./transfer.ts";
 import { MOST_IN_TURN, nextTurn } from "./turns.ts";
 
 /** A filter of circuits. A circuit must match all of its fields. */
@@ -268,7 +268,13 @@ export class Inventory {
   async #destinations(data: unknown): Promise<Map<Circuit, CircuitRecord>> {
     const registry = this.#registry;
     const circuits = new Map<Circuit, CircuitRecord>();
-    for (const { identity, record } of readExport(data)) {
+    const entries: Imported[] = [];
+    for (const entry of readExport(data)) {
+      await this.#handle(1);
+      entries.push(entry);
+    }
+    // After all are known to be valid: making circuits may drop others.
+    for (const { identity, record } of entries) {
       await this.#handle(1);
       if (!inScope(this.#to, identity)) continue;
       const name = this.#to.store ??

@@ -126,7 +126,8 @@ export interface FuseOptions {
   /**
    * Draws which calls a ramp (`rampMs`) admits, the jitter of `backoff()`, and how long isolates wait
    * before they ask a store that fails, or in a large fleet (`maxRequestsPerSecond`): from 0, below 1.
-   * A test gives its own.
+   * A test gives its own. If it throws or returns anything else, `listener_error` reports that, and
+   * `Math.random` draws.
    *
    * @default {Math.random}
    */
@@ -198,7 +199,7 @@ export class Registry {
       maxCircuits: this.#maxCircuits,
       timeoutMs: check(SUBJECT, "storeTimeoutMs", storeTimeoutMs, 500, 1, MAX_TIMER_MS),
       strategies: this.#strategies,
-      random: mayBeFunction(SUBJECT, "random", options.random) ?? random,
+      random: drawing(mayBeFunction(SUBJECT, "random", options.random), this.events.report),
       fetch: mayBeFunction(SUBJECT, "fetch", options.fetch),
     };
     for (const [name, store] of Object.entries(stores)) {
@@ -393,6 +394,25 @@ function merge<T extends object>(...sources: (T | undefined)[]): T {
 /** Looked up for each number: a test may replace it. */
 function random(): number {
   return Math.random();
+}
+
+/** Returns a function that never throws, because stores that fail are left alone for a drawn time. */
+function drawing(
+  given: (() => number) | undefined,
+  report: (type: string, error: unknown) => void,
+): () => number {
+  if (given === undefined) return random;
+  return () => {
+    try {
+      const drawn = given();
+      if (typeof drawn === "number" && drawn >= 0 && drawn < 1) return drawn;
+      const came = received(drawn);
+      throw new RangeError(`"random" must return a number from 0, below 1, it returned ${came}`);
+    } catch (error) {
+      report("random", error);
+      return random();
+    }
+  };
 }
 
 function mustBeStrategies(strategies: Record<string, Strategy>): void {

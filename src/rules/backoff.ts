@@ -63,10 +63,22 @@ export function backoff(options: BackoffOptions): Cooldown {
       refuse("backoff", option, `a number from ${min} to ${max}`, value);
     }
   }
-  return (reopenCount: number, random?: unknown) => {
+  return (reopenCount) => {
     const ms = Math.min(maxMs, baseMs * factor ** reopenCount);
-    // A program may call it itself, also with something else after the count, as `map` does.
-    const drawn: number = typeof random === "function" ? random() : Math.random();
-    return Math.max(1, Math.round(ms * (1 - jitter * drawn)));
+    return Math.max(1, Math.round(ms * (1 - jitter * (draw ?? Math.random)())));
   };
+}
+
+/** Draws the jitter while a circuit asks for a cooldown. */
+let draw: (() => number) | undefined;
+
+/** Returns what a cooldown function returns. `random` draws the jitter of `backoff()`, also inside it. */
+export function cooldownBy(random: () => number, cooldown: Cooldown, reopenCount: number): number {
+  const outer = draw;
+  draw = random;
+  try {
+    return cooldown(reopenCount);
+  } finally {
+    draw = outer;
+  }
 }

@@ -6,6 +6,7 @@
  */
 
 import { received } from "../checks.ts";
+import { cooldownBy } from "./backoff.ts";
 import type { CircuitPolicyData } from "./policy.ts";
 import type { Snapshot } from "../contract.ts";
 
@@ -85,8 +86,7 @@ export function cooldownOf(
   let ms = cooldownMs;
   if (typeof ms === "function") {
     try {
-      const of: (reopenCount: number, random: () => number) => number = ms;
-      ms = of(s.state === "HALF_OPEN" ? s.reopenCount + 1 : 0, random);
+      ms = cooldownBy(random, ms, s.state === "HALF_OPEN" ? s.reopenCount + 1 : 0);
       if (!(Number.isFinite(ms) && ms > 0)) {
         throw new RangeError(
           `"cooldownMs" must return a positive number, it returned ${received(ms)}`,

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { backoff, createFuse } from "@fuse/edge";
 import { chaos, FakeClock } from "@fuse/edge/testing";
@@ -94,6 +94,48 @@ Deno.test("createFuse({ random }) draws the jitter of backoff(), once for each o
   const { openedAt, openUntil } = await breaker.snapshot();
   assertEquals([openUntil!.getTime() - openedAt!.getTime(), drawn], [750_000, 1]);
 });
+
+Deno.test("createFuse({ random }) draws the jitter of backoff() inside another function, which receives the count alone", async () => {
+  const jittered = backoff({ baseMs: 1000, jitter: 0.5 });
+  const cooldownMs = (reopenCount: number, least = 600) => Math.max(least, jittered(reopenCount));
+  for (const [drawn, ms] of [[0, 1000], [0.5, 750], [0.9, 600]] as const) {
+    const fuse = createFuse({ clock: new FakeClock().now, random: () => drawn });
+    const breaker = fuse.make("a", { cooldownMs, failureThreshold: 1 });
+    await breaker.tryCall(() => Promise.reject(new Error("no answer")));
+    const { openedAt, openUntil } = await breaker.snapshot();
+    assertEquals(openUntil!.getTime() - openedAt!.getTime(), ms);
+  }
+});
+
+const WRONG: readonly (readonly [does: string, random: () => number, says: string])[] = [
+  ["throws", () => {
+    throw new Error("no source");
+  }, "no source"],
+  ...[NaN, -1, 1, "0.5" as unknown as number, undefined as unknown as number].map((drawn) =>
+    [
+      `returns ${Deno.inspect(drawn)}`,
+      () => drawn,
+      `"random" must return a number from 0, below 1, it returned ${
+        typeof drawn === "string" ? `"${drawn}"` : drawn
+      }`,
+    ] as const
+  ),
+];
+for (const [does, random, says] of WRONG) {
+  Deno.test(`createFuse({ random }) reports a function that ${does}, and leaves a store that fails alone all the same`, async () => {
+    const store = chaos(memory(), { down: () => true });
+    const fuse = createFuse({ stores: { store }, clock: new FakeClock().now, random });
+    const waits: number[] = [];
+    const errors: string[] = [];
+    fuse.on("store_error", ({ retryAfterMs }) => void waits.push(retryAfterMs));
+    fuse.on("listener_error", ({ source, error }) => void errors.push(`${source}: ${error}`));
+    for (let i = 0; i < 3; i++) assertEquals(await fuse.make("a").call(() => i), i);
+    assertEquals(waits.length, 1);
+    assert(waits[0]! >= 500 && waits[0]! <= 1_000, String(waits));
+    assertEquals(errors.length, 1);
+    assertStringIncludes(errors[0]!, says);
+  });
+}
 
 Deno.test("createFuse({ random }) draws how long a store that fails is left alone", async () => {
   const told: number[] = [];

@@ -186,6 +186,19 @@ Deno.test("Events.emit() reports a listener that throws or rejects, and calls th
   );
 });
 
+Deno.test("Events.emit() waits for a listener's promise as await does, whatever its own then is", async () => {
+  const held: unknown[] = [];
+  const events = new Events((work) => void held.push(work));
+  const errors: unknown[] = [];
+  events.on("listener_error", ({ error }) => void errors.push(error), ROOT, undefined);
+  const own = (promise: Promise<unknown>) => Object.assign(promise, { then: () => {} });
+  events.on("reborn", () => own(Promise.resolve("written")), ROOT, undefined);
+  events.on("reborn", () => own(Promise.reject("rejected")), ROOT, undefined);
+  events.emit("reborn", A);
+  assertEquals(await Promise.all(held), ["written", undefined]);
+  assertEquals(errors, ["rejected"]);
+});
+
 Deno.test("Events.emit() prints errors of listeners without a listener_error listener", async () => {
   const said = await complaints(async () => {
     const events = new Events();

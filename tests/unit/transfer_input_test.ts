@@ -3,6 +3,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import fc from "fast-check";
 import { type CircuitDefaults, createFuse, type Fuse, type FuseExport, memory } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
+import { circuitsOf } from "../../src/known.ts";
 import { fail, succeed } from "../support/setups.ts";
 import { scaled } from "../support/scale.ts";
 
@@ -134,6 +135,20 @@ for (const data of [undefined, null, 1, "{}", [], true, () => {}]) {
     await assertRejects(() => fuse.importState(data), TypeError, `"data" must be an object`);
   });
 }
+
+Deno.test("Fuse.importState() makes this isolate forget no circuit when a part of the data is invalid", async () => {
+  const source = createFuse();
+  for (const name of ["a", "b", "c"]) await source.make(name).call(() => 1);
+  const { circuits, ...rest } = await source.exportState();
+  const fuse = createFuse({ maxCircuits: 2 });
+  for (const name of ["x", "y"]) await fuse.make(name).call(() => 1);
+  const known = () => [...circuitsOf(fuse)].map(({ identity }) => identity.name);
+  await assertRejects(
+    () => fuse.importState({ ...rest, circuits: [...circuits, null] }),
+    TypeError,
+  );
+  assertEquals(known(), ["x", "y"]);
+});
 
 Deno.test("Fuse.importState() refuses the whole when a circuit comes twice", async () => {
   const state = await rich();

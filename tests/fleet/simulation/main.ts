@@ -27,7 +27,7 @@ const ISOLATES = [1, 10, 100, 1_000];
 const RATES = [0.1, 1, 10];
 /** Of fleets that pace themselves. */
 const CROWDS = [100, 1_000, 10_000];
-/** Of larger fleets, which take ten minutes and 8 GB with 100 000 isolates at 1 call a second. */
+/** Of larger fleets, which take ten minutes and 5 GB with 100 000 isolates at 1 call a second. */
 const RATES_OF_LARGE = [0.1, 1];
 
 const USAGE = `Usage: deno task simulate [options]

@@ -38,6 +38,20 @@ const OWN_THENS: readonly (readonly [does: string, then: unknown])[] = [
   ["is no function", 7],
 ];
 
+/** Not a subclass, as of a library that brings promises of its own. */
+class Replaced {
+  readonly #native: Promise<unknown>;
+  constructor(native: Promise<unknown>) {
+    this.#native = native;
+  }
+  then(...reactions: Parameters<Promise<unknown>["then"]>): Replaced {
+    return new Replaced(this.#native.then(...reactions));
+  }
+  static resolve(value: unknown): Replaced {
+    return value instanceof Replaced ? value : new Replaced((async () => await value)());
+  }
+}
+
 for (const [way, prepare] of WAYS) {
   Deno.test(`call() returns the result of fn (${way} call)`, async () => {
     const made = making();
@@ -109,6 +123,25 @@ for (const [way, prepare] of WAYS) {
       assertEquals([after[0]! - before[0]!, after[1]! - before[1]!], [1, 1]);
     });
   }
+
+  Deno.test(`call() counts as before when a program has replaced Promise (${way} call)`, async () => {
+    const made = making({ failureThreshold: 1 });
+    await prepare(made);
+    const [before] = await totals(made.breaker);
+    const native = globalThis.Promise;
+    globalThis.Promise = Replaced as unknown as PromiseConstructor;
+    let results: unknown[];
+    try {
+      results = [
+        await made.breaker.call(() => 1),
+        await made.breaker.call(() => native.resolve(2)),
+      ];
+    } finally {
+      globalThis.Promise = native;
+    }
+    assertEquals(results, [1, 2]);
+    assertEquals((await totals(made.breaker)).slice(0, 2), [before! + 2, 0]);
+  });
 
   Deno.test(`call() treats a thenable as a promise (${way} call)`, async () => {
     const made = making();

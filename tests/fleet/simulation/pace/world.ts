@@ -71,6 +71,7 @@ const KEY = "upstream";
 const FAILING = 0.01;
 /** The same each time: to make an error takes longer than a call. */
 const FAILS = new Error("The upstream fails");
+
 interface Isolate {
   readonly number: number;
   readonly fuse: Fuse;
