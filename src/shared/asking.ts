@@ -136,7 +136,7 @@ export abstract class AskingCircuit extends Circuit {
       this.refusedUntil = this.pace !== null && s.state === "OPEN"
         ? now + (s.openUntil ?? s.now) - s.now + this.pace.firstMs
         : 0;
-      this.follow(s);
+      this.#follow(s);
     }
     if (learnt !== "reborn") return;
     const { events } = this.store;
@@ -152,11 +152,11 @@ export abstract class AskingCircuit extends Circuit {
     super.configure(policy);
     this.pace = null;
     const held = this.view.current(this.store.clock());
-    if (held !== null) this.follow(held);
+    if (held !== null) this.#follow(held);
   }
 
   /** Makes an isolate without its own policy use the record's. */
-  protected follow({ policy }: Snapshot): void {
+  #follow({ policy }: Snapshot): void {
     const { given, store: { followed, strategies, events } } = this;
     // Answers share the record of a policy that they follow already.
     if (given.hash !== "" || policy === this.policy.recorded) return;

@@ -75,6 +75,11 @@ export class Trips {
     return this.#driver.together !== undefined;
   }
 
+  /** Returns `true` if a call may take outcomes along. Callers that hold background work would wait for them. */
+  #takesAlong({ holder }: Unit): boolean {
+    return this.#joins && holder !== "caller";
+  }
+
   /** How many tallies go in one trip. */
   get #capacity(): number {
     return this.#joins ? MOST_TALLIES : 1;
@@ -105,14 +110,15 @@ export class Trips {
    * them together and they would be sent now anyway.
    */
   along<T>(sender: Sender, unit: Unit, now: number, ask: () => Promise<T>): Promise<T> {
-    const can = this.#joins && wantsSending(sender.sending(), now);
-    if (!can || this.#guard.blocks("writes", sender, now)) return ask();
+    const can = this.#takesAlong(unit) && wantsSending(sender.sending(), now);
+    // Of a store that fails, one request at a time finds out whether it works again.
+    const fails = this.#guard.failing || this.#guard.blocks("writes", sender, now);
+    if (!can || fails) return ask();
     return together(this.#driver, () => {
-      const load = sender.take(now, MANY, false).map((tally): Load => [sender, tally]);
+      const tallies = sender.take(now, MANY, false);
       const followed = async () => {
-        await this.#deliver(load, now);
-        await nextCall();
-        await this.goOn(sender);
+        await Promise.all(tallies.map((tally) => sender.deliver(tally, now)));
+        await this.dispatch(sender, unit, this.#clock(), true, null);
       };
       const wait = unit.background(followed()) as Promise<void> | undefined;
       const asked = ask();
@@ -136,15 +142,12 @@ export class Trips {
     failure: PendingTally | null,
   ): Promise<void> | undefined {
     const work = async () => {
-      if (this.#joins && sender.sending().prompt) {
+      if (this.#takesAlong(unit) && sender.sending().prompt) {
         await nextCall();
         now = this.#clock();
         wants = wantsSending(sender.sending(), now);
       }
-      const isLeft = wants && await this.send(sender, now);
-      if (isLeft && unit.holder === "process") {
-        this.dispatch(sender, unit, this.#clock(), true, null);
-      }
+      if (wants) await this.#sendOn(sender, unit, now);
       const waits = () => failure !== null && sender.sending().pending.unsent.includes(failure);
       if (!waits()) return;
       // An isolate that holds back sends it after that time, also if there is no other call.
@@ -156,6 +159,14 @@ export class Trips {
       }
     };
     return unit.background(work()) as Promise<void> | undefined;
+  }
+
+  /** Sends what a circuit has pending, and then what that trip may not take along any more. */
+  async #sendOn(sender: Sender, unit: Unit, now: number): Promise<void> {
+    const isLeft = await this.send(sender, now);
+    if (isLeft && unit.holder === "process") {
+      unit.background(this.#sendOn(sender, unit, this.#clock()));
+    }
   }
 
   /** Sends what a circuit has pending, if this is the moment. */

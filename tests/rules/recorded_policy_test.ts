@@ -124,6 +124,19 @@ for (const driver of DRIVERS.slice(1)) {
     }
   });
 
+  Deno.test(`CircuitBreaker.call() opens by the recorded policy once it names no strategy that is unknown here (${driver.name})`, async () => {
+    const clock = new FakeClock();
+    await using world = await driver.open({ clock: clock.now });
+    const reader = fuseOf(world.store, clock).fuse.make("pay");
+    for (const strategy of [() => false, undefined]) {
+      const app = fuseOf(world.store, clock, { failureThreshold: 2, strategy });
+      await app.fuse.make("pay").call(() => 1);
+      await app.fuse.flush();
+      for (let i = 0; i < 2; i++) await reader.tryCall(boom);
+      assertEquals(await reader.getState(), strategy === undefined ? "OPEN" : "CLOSED");
+    }
+  });
+
   Deno.test(`CircuitBreaker.call() uses only the deciding options of the recorded policy (${driver.name})`, async () => {
     const clock = new FakeClock();
     await using world = await driver.open({ clock: clock.now });

@@ -1,17 +1,20 @@
 // The requests of `strong` after a call, and their order.
 import { assertEquals } from "@std/assert";
-import { createFuse } from "@fuse/edge";
+import { type CircuitOptions, createFuse } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
 import type { Driver, Tally } from "@fuse/edge/store";
 import { fail, succeed, turn } from "../../support/setups.ts";
+import { onWorker } from "../../support/on_worker.ts";
 import { chaos, memory, type OpeningStore } from "../../support/drivers.ts";
 
 /** An isolate whose tallies arrive when the test releases them. */
-function isolate({ inOneTrip = true, describe }: {
+function isolate({ inOneTrip = true, describe, onStoreError = "local" }: {
+  onStoreError?: CircuitOptions["onStoreError"];
   /** `false` for a driver that sends each request separately. */
   inOneTrip?: boolean;
   describe?: Driver["describe"];
 } = {}) {
+  let down = false;
   const clock = new FakeClock();
   const store = memory({ clock: clock.now });
   /** Tallies by trip: requests of one turn of `together` share a trip. */
@@ -19,7 +22,7 @@ function isolate({ inOneTrip = true, describe }: {
   let trip: Tally[] | null = null;
   const held: (() => void)[] = [];
   let holding = false;
-  const remote = new Proxy(chaos(store, {}), {
+  const remote = new Proxy(chaos(store, { down: () => down }), {
     get(target, property) {
       if (property === "describe") return describe;
       if (property === "together") {
@@ -44,9 +47,10 @@ function isolate({ inOneTrip = true, describe }: {
     },
   }) as OpeningStore;
   const fuse = createFuse({ clock: clock.now, stores: { remote } });
-  const breaker = fuse.make("a", { consistency: "strong", failureThreshold: 3 });
+  const breaker = fuse.make("a", { consistency: "strong", failureThreshold: 3, onStoreError });
   return {
     ...{ fuse, breaker, clock },
+    setDown: (value: boolean) => void (down = value),
     hold: () => void (holding = true),
     /** Releases the requests on the way, oldest first, and holds no more. */
     release() {
@@ -58,7 +62,8 @@ function isolate({ inOneTrip = true, describe }: {
       trips.splice(0).filter((trip) => trip.length > 0)
         .map((trip) => trip.map(({ successes, failures }) => [successes, failures])),
     ids: () => trips.flat().map(({ id }) => id),
-    stored: () => store.read("a", { at: clock.now(), shape: { windowMs: 1_000, windowSize: 0 } }),
+    stored: (key = "a") =>
+      store.read(key, { at: clock.now(), shape: { windowMs: 1_000, windowSize: 0 } }),
   };
 }
 
@@ -138,3 +143,101 @@ Deno.test("a success in strong is in the store before its caller has the result 
   await succeed(breaker);
   assertEquals((await stored()).totals.successes, 1);
 });
+
+Deno.test("successes in strong that a long trip leaves behind are sent, also those of another circuit", async () => {
+  const { fuse, breaker, hold, release, stored } = isolate();
+  const other = fuse.make("b", { consistency: "strong" });
+  for (const circuit of [breaker, other]) await succeed(circuit);
+  await turn();
+  hold();
+  let made = 1;
+  for (const circuit of [breaker, other]) {
+    await succeed(circuit);
+    await turn();
+  }
+  // The trip of the first circuit takes along what the other one gathers, in as many rounds as it has.
+  for (made++; made < 18; made++) {
+    await succeed(other);
+    release();
+    hold();
+    await turn();
+  }
+  release();
+  await turn();
+  assertEquals((await stored("b")).totals.successes, made);
+});
+
+Deno.test("a success in strong shares the trip of the next call, also with a driver whose trips contain no others", async () => {
+  const trips: string[][] = [[]];
+  const remote = new Proxy(chaos(memory(), {}), {
+    get(target, property) {
+      if (property === "together") {
+        return <T>(work: () => T): T => {
+          trips.push([]);
+          try {
+            return work();
+          } finally {
+            trips.push([]);
+          }
+        };
+      }
+      const value = Reflect.get(target, property, target);
+      if (typeof value !== "function") return value;
+      return (...args: unknown[]) => {
+        trips.at(-1)!.push(String(property));
+        return Reflect.apply(value, target, args);
+      };
+    },
+  }) as OpeningStore;
+  const breaker = createFuse({ stores: { remote } }).make("a", { consistency: "strong" });
+  await succeed(breaker);
+  await turn();
+  await succeed(breaker, 3);
+  await turn();
+  assertEquals(trips.filter((trip) => trip.length > 0), [
+    ...[["acquire"], ["record"], ["acquire"]],
+    ...[["record", "acquire"], ["record", "acquire"], ["record"]],
+  ]);
+});
+for (const inOneTrip of [true, false]) {
+  Deno.test(`a call in strong asks a store that has recovered, although outcomes wait (${inOneTrip ? "together" : "one by one"})`, async () => {
+    const { fuse, breaker, clock, setDown } = isolate({ inOneTrip, onStoreError: "reject" });
+    fuse.on("store_error", () => {});
+    await succeed(breaker);
+    await turn();
+    await breaker.call(() => setDown(true));
+    await turn();
+    setDown(false);
+    clock.advance(2_000);
+    assertEquals(await breaker.call(() => 1), 1);
+  });
+}
+
+Deno.test("a call in strong on a Worker without waitUntil waits for no outcome of other calls before it runs", () =>
+  onWorker(async () => {
+    const { breaker, hold, release } = isolate();
+    await succeed(breaker);
+    hold();
+    let ran = false;
+    let next: Promise<unknown> = Promise.resolve();
+    const first = breaker.call(async () => {
+      // The next call begins just after this one has ended.
+      queueMicrotask(() => setTicks(8, () => next = breaker.call(() => ran = true)));
+      await null;
+    });
+    await turn();
+    const third = breaker.call(() => 1);
+    await turn();
+    release();
+    hold();
+    await turn();
+    assertEquals(ran, true);
+    release();
+    await Promise.all([first, next, third]);
+  }));
+
+/** Runs a function after some microtasks. */
+async function setTicks(count: number, run: () => void): Promise<void> {
+  for (let i = 0; i < count; i++) await null;
+  run();
+}
