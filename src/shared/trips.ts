@@ -115,9 +115,9 @@ export class Trips {
     const fails = this.#guard.failing || this.#guard.blocks("writes", sender, now);
     if (!can || fails) return ask();
     return together(this.#driver, () => {
-      const tallies = sender.take(now, MANY, false);
+      const load = sender.take(now, MANY, false).map((tally): Load => [sender, tally]);
       const followed = async () => {
-        await Promise.all(tallies.map((tally) => sender.deliver(tally, now)));
+        await this.#deliver(load, now);
         await this.dispatch(sender, unit, this.#clock(), true, null);
       };
       const wait = unit.background(followed()) as Promise<void> | undefined;

@@ -167,38 +167,6 @@ Deno.test("successes in strong that a long trip leaves behind are sent, also tho
   assertEquals((await stored("b")).totals.successes, made);
 });
 
-Deno.test("a success in strong shares the trip of the next call, also with a driver whose trips contain no others", async () => {
-  const trips: string[][] = [[]];
-  const remote = new Proxy(chaos(memory(), {}), {
-    get(target, property) {
-      if (property === "together") {
-        return <T>(work: () => T): T => {
-          trips.push([]);
-          try {
-            return work();
-          } finally {
-            trips.push([]);
-          }
-        };
-      }
-      const value = Reflect.get(target, property, target);
-      if (typeof value !== "function") return value;
-      return (...args: unknown[]) => {
-        trips.at(-1)!.push(String(property));
-        return Reflect.apply(value, target, args);
-      };
-    },
-  }) as OpeningStore;
-  const breaker = createFuse({ stores: { remote } }).make("a", { consistency: "strong" });
-  await succeed(breaker);
-  await turn();
-  await succeed(breaker, 3);
-  await turn();
-  assertEquals(trips.filter((trip) => trip.length > 0), [
-    ...[["acquire"], ["record"], ["acquire"]],
-    ...[["record", "acquire"], ["record", "acquire"], ["record"]],
-  ]);
-});
 for (const inOneTrip of [true, false]) {
   Deno.test(`a call in strong asks a store that has recovered, although outcomes wait (${inOneTrip ? "together" : "one by one"})`, async () => {
     const { fuse, breaker, clock, setDown } = isolate({ inOneTrip, onStoreError: "reject" });
