@@ -111,9 +111,7 @@ export class Trips {
    */
   along<T>(sender: Sender, unit: Unit, now: number, ask: () => Promise<T>): Promise<T> {
     const can = this.#takesAlong(unit) && wantsSending(sender.sending(), now);
-    // Of a store that fails, one request at a time finds out whether it works again.
-    const fails = this.#guard.failing || this.#guard.blocks("writes", sender, now);
-    if (!can || fails) return ask();
+    if (!can || this.#guard.blocks("writes", sender, now)) return ask();
     return together(this.#driver, () => {
       const load = sender.take(now, MANY, false).map((tally): Load => [sender, tally]);
       const followed = async () => {
