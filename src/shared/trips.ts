@@ -75,11 +75,6 @@ export class Trips {
     return this.#driver.together !== undefined;
   }
 
-  /** Returns `true` if a call may take outcomes along. Callers that hold background work would wait for them. */
-  #takesAlong({ holder }: Unit): boolean {
-    return this.#joins && holder !== "caller";
-  }
-
   /** How many tallies go in one trip. */
   get #capacity(): number {
     return this.#joins ? MOST_TALLIES : 1;
@@ -110,7 +105,7 @@ export class Trips {
    * them together and they would be sent now anyway.
    */
   along<T>(sender: Sender, unit: Unit, now: number, ask: () => Promise<T>): Promise<T> {
-    const can = this.#takesAlong(unit) && wantsSending(sender.sending(), now);
+    const can = this.#joins && wantsSending(sender.sending(), now);
     if (!can || this.#guard.blocks("writes", sender, now)) return ask();
     return together(this.#driver, () => {
       const load = sender.take(now, MANY, false).map((tally): Load => [sender, tally]);
@@ -140,7 +135,7 @@ export class Trips {
     failure: PendingTally | null,
   ): Promise<void> | undefined {
     const work = async () => {
-      if (this.#takesAlong(unit) && sender.sending().prompt) {
+      if (this.#joins && sender.sending().prompt) {
         await nextCall();
         now = this.#clock();
         wants = wantsSending(sender.sending(), now);

@@ -4,7 +4,6 @@ import { createFuse } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
 import type { Driver, Snapshot, Tally } from "@fuse/edge/store";
 import { fail, succeed, turn } from "../../support/setups.ts";
-import { onWorker } from "../../support/on_worker.ts";
 import { chaos, memory, type OpeningStore } from "../../support/drivers.ts";
 
 /** An isolate whose tallies arrive when the test releases them. */
@@ -161,38 +160,5 @@ Deno.test("successes in strong that a long trip leaves behind are sent, also tho
   }
   release();
   await turn();
-  assertEquals(
-    (store.read("b", { at: 0, shape: { windowMs: 1_000, windowSize: 0 } }) as Snapshot).totals
-      .successes,
-    made,
-  );
+  assertEquals((store.read("b", { at: 0, shape: { windowMs: 1_000, windowSize: 0 } }) as Snapshot).totals.successes, made);
 });
-
-Deno.test("a call in strong on a Worker without waitUntil waits for no outcome of other calls before it runs", () =>
-  onWorker(async () => {
-    const { breaker, hold, release } = isolate();
-    await succeed(breaker);
-    hold();
-    let ran = false;
-    let next: Promise<unknown> = Promise.resolve();
-    const first = breaker.call(async () => {
-      // The next call begins just after this one has ended.
-      queueMicrotask(() => setTicks(8, () => next = breaker.call(() => ran = true)));
-      await null;
-    });
-    await turn();
-    const third = breaker.call(() => 1);
-    await turn();
-    release();
-    hold();
-    await turn();
-    assertEquals(ran, true);
-    release();
-    await Promise.all([first, next, third]);
-  }));
-
-/** Runs a function after some microtasks. */
-async function setTicks(count: number, run: () => void): Promise<void> {
-  for (let i = 0; i < count; i++) await null;
-  run();
-}
