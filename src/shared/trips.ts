@@ -111,7 +111,8 @@ export class Trips {
       const load = sender.take(now, MANY, false).map((tally): Load => [sender, tally]);
       const followed = async () => {
         await this.#deliver(load, now);
-        await this.dispatch(sender, unit, this.#clock(), true, null);
+        await nextCall();
+        await this.goOn(sender);
       };
       const wait = unit.background(followed()) as Promise<void> | undefined;
       const asked = ask();
@@ -140,7 +141,10 @@ export class Trips {
         now = this.#clock();
         wants = wantsSending(sender.sending(), now);
       }
-      if (wants) await this.#sendOn(sender, unit, now);
+      const isLeft = wants && await this.send(sender, now);
+      if (isLeft && unit.holder === "process") {
+        this.dispatch(sender, unit, this.#clock(), true, null);
+      }
       const waits = () => failure !== null && sender.sending().pending.unsent.includes(failure);
       if (!waits()) return;
       // An isolate that holds back sends it after that time, also if there is no other call.
@@ -152,14 +156,6 @@ export class Trips {
       }
     };
     return unit.background(work()) as Promise<void> | undefined;
-  }
-
-  /** Sends what a circuit has pending, and then what that trip may not take along any more. */
-  async #sendOn(sender: Sender, unit: Unit, now: number): Promise<void> {
-    const isLeft = await this.send(sender, now);
-    if (isLeft && unit.holder === "process") {
-      unit.background(this.#sendOn(sender, unit, this.#clock()));
-    }
   }
 
   /** Sends what a circuit has pending, if this is the moment. */

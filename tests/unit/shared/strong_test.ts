@@ -2,7 +2,7 @@
 import { assertEquals } from "@std/assert";
 import { createFuse } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
-import type { Driver, Snapshot, Tally } from "@fuse/edge/store";
+import type { Driver, Tally } from "@fuse/edge/store";
 import { fail, succeed, turn } from "../../support/setups.ts";
 import { chaos, memory, type OpeningStore } from "../../support/drivers.ts";
 
@@ -59,7 +59,6 @@ function isolate({ inOneTrip = true, describe }: {
         .map((trip) => trip.map(({ successes, failures }) => [successes, failures])),
     ids: () => trips.flat().map(({ id }) => id),
     stored: () => store.read("a", { at: clock.now(), shape: { windowMs: 1_000, windowSize: 0 } }),
-    store,
   };
 }
 
@@ -138,27 +137,4 @@ Deno.test("a success in strong is in the store before its caller has the result 
   const { breaker, stored } = isolate({ describe: () => "" });
   await succeed(breaker);
   assertEquals((await stored()).totals.successes, 1);
-});
-
-Deno.test("successes in strong that a long trip leaves behind are sent, also those of another circuit", async () => {
-  const { fuse, breaker, hold, release, store } = isolate();
-  const other = fuse.make("b", { consistency: "strong" });
-  for (const circuit of [breaker, other]) await succeed(circuit);
-  await turn();
-  hold();
-  let made = 1;
-  for (const circuit of [breaker, other]) {
-    await succeed(circuit);
-    await turn();
-  }
-  // The trip of the first circuit takes along what the other one gathers, in as many rounds as it has.
-  for (made++; made < 18; made++) {
-    await succeed(other);
-    release();
-    hold();
-    await turn();
-  }
-  release();
-  await turn();
-  assertEquals((store.read("b", { at: 0, shape: { windowMs: 1_000, windowSize: 0 } }) as Snapshot).totals.successes, made);
 });
