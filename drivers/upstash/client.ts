@@ -142,14 +142,9 @@ export class Scripts {
         before.id += ` ${run.id}`;
         before.tallies.push(...run.tallies);
         if (!records) Object.assign(before, { args: run.args, kind: null });
-        const alone = () => resolve(this.#send(run));
-        before.callers.push(
-          records ? { resolve, reject } : {
-            resolve: (answer: unknown[]) => answer[5] === UNDONE ? alone() : resolve(answer),
-            // A server that refuses the tallies, as one that is full, may still answer an acquire.
-            reject: (error) => error instanceof StoreAnswerError ? alone() : reject(error),
-          },
-        );
+        const asked = (answer: unknown[]) =>
+          answer[5] === UNDONE ? resolve(this.#send(run)) : resolve(answer);
+        before.callers.push({ resolve: records ? resolve : asked, reject });
         return;
       }
       const own = { tallies: [...run.tallies], callers: [{ resolve, reject }] };
