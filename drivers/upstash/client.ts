@@ -57,8 +57,6 @@ const MOST_AT_ONCE = 100;
  */
 const LONGEST_BRINGING_MS = 1_000;
 
-/** The counts in an answer to an acquire that the script left undone, beside tallies. */
-const UNDONE = "=";
 /** The number of arguments of a tally without a policy, and the index of its lease. */
 const [TALLY, LEASE] = [12, 10];
 
@@ -75,12 +73,12 @@ export interface Run {
   readonly more?: string[] | undefined;
 }
 
-/** A run that waits to be sent with others, with a caller for each tally, and one for an acquire. */
+/** A run that waits to be sent with others, with a caller for each tally. */
 interface Gathered extends Run {
   id: string;
   readonly tallies: (readonly string[])[];
   readonly callers: { resolve(answer: unknown): void; reject(error: unknown): void }[];
-  /** Equal for runs that one run may take the place of: tallies, in order, and an acquire after them. */
+  /** Equal for runs whose tallies one run may record, in order. */
   readonly kind: string | null;
 }
 
@@ -133,22 +131,23 @@ export class Scripts {
     const gathered = this.#gathered;
     if (gathered === null) return this.#send(run);
     return new Promise((resolve, reject) => {
+      const caller = { resolve, reject };
+      const kind = kindOf(run);
       const [circuit = ""] = run.keys;
       const runs = gathered.get(circuit) ?? [];
       const before = runs.at(-1);
-      const kind = kindOf(run);
-      const records = run.tallies.length > 0;
       if (kind !== null && kind === before?.kind && before.callers.length < MOST_AT_ONCE) {
         before.id += ` ${run.id}`;
         before.tallies.push(...run.tallies);
-        if (!records) Object.assign(before, { args: run.args, kind: null });
-        const asked = (answer: unknown[]) =>
-          answer[5] === UNDONE ? resolve(this.#send(run)) : resolve(answer);
-        before.callers.push({ resolve: records ? resolve : asked, reject });
-        return;
+        before.callers.push(caller);
+      } else {
+        gathered.set(circuit, [...runs, {
+          ...run,
+          tallies: [...run.tallies],
+          callers: [caller],
+          kind,
+        }]);
       }
-      const own = { tallies: [...run.tallies], callers: [{ resolve, reject }] };
-      gathered.set(circuit, [...runs, { ...run, ...own, kind: records ? kind : null }]);
     });
   }
 
@@ -318,16 +317,15 @@ function argsOf({ args, tallies, last }: Run): string[] {
   return [...args, ...count, ...tallies.flat(), ...last];
 }
 
-/** Returns the kind of a run; `null` for one that must be alone, as with a policy or a lease. */
+/** Returns the kind of a run; `null` for one that must be alone, because it has a policy or a lease. */
 function kindOf({ keys, args, tallies: [tally], last }: Run): string | null {
-  const joins = tally === undefined
-    ? args[0] === "acquire"
-    : tally.length === TALLY && tally[LEASE] === "";
-  // All but the caller's clock, the id and what the operation is about must be equal.
-  return joins ? String([keys, args[2], args.slice(4, 8), last]) : null;
+  // All but the caller's clock and the id must be equal.
+  return tally?.length === TALLY && tally[LEASE] === ""
+    ? String([keys, args[2], args.slice(4), last])
+    : null;
 }
 
-/** Gives each caller its answer. */
+/** Gives each caller the answer to its tally. */
 function resolve({ callers }: Gathered, answer: unknown[]): void {
   const [, moved, now, id, key, metrics, ...fields] = answer;
   const each = String(metrics).slice(1).split(";");

@@ -1,6 +1,6 @@
 -- Writes what has changed, and answers with the circuit.
 
-if s.epoch and not pieces[due] then piece() end
+if s.epoch and not pieces[1] then piece() end
 
 if writes then
   m.epoch = s.epoch

@@ -26,44 +26,39 @@ local function piece()
   pieces[#pieces + 1] = table.concat(list, ' ')
 end
 
-for i = 1, tallies do
-  -- The index of its id.
-  local a = first + 12 * i - 11
-  local epoch, generation = ARGV[a + 1], tonumber(ARGV[a + 2])
-  local successes, failures, slow = tonumber(ARGV[a + 4]), tonumber(ARGV[a + 5]), tonumber(ARGV[a + 7])
-  id = ids[i]
-  change(true, function()
-    local current = isCurrent(epoch, generation, ARGV[a + 3])
-    -- Admitted while the circuit was unknown.
-    if epoch == '' then current = generation == 0 and number('generation') == 1 end
-    addTo('totals', successes, failures, slow)
-    add('totals.rejected', tonumber(ARGV[a + 6]))
-    if ARGV[a + 11] ~= '' then m.policyHash = ARGV[a + 11] end
-    -- A tally with a policy is alone.
-    if current and tallies == 1 then follow(first + 13) end
-    if current and successes + failures > 0 then
-      local age = math.max(0, math.floor(ARGV[a + 8]))
-      count(successes, failures, slow, age, math.max(age, math.floor(ARGV[a + 9])))
-    end
-    endLease(ARGV[a + 10])
-    -- The second, in millions, with how many tallies came in it; and how many in the second before.
-    local second = math.floor(now / 1000)
-    local passed = second - math.floor(of('traffic') / 1e6)
-    if passed ~= 0 then
-      m['traffic.before'], m.traffic = passed == 1 and of('traffic') % 1e6 or nil, second * 1e6
-    end
-    add('traffic', 1)
-    return current
-  end)
-  piece()
-end
-
-local due = #ids
-if tallies > 0 and s.state ~= 'CLOSED' and not overridden() then
-  -- Beside tallies, whose answers have the state before it, nothing moves: the caller asks again.
-  due = tallies
+if operation == 'record' then
+  for i = 1, tallies do
+    -- The index of its id.
+    local a = 12 * i - 2
+    local epoch, generation = ARGV[a + 1], tonumber(ARGV[a + 2])
+    local successes, failures, slow = tonumber(ARGV[a + 4]), tonumber(ARGV[a + 5]), tonumber(ARGV[a + 7])
+    id = ids[i]
+    change(true, function()
+      local current = isCurrent(epoch, generation, ARGV[a + 3])
+      -- Admitted while the circuit was unknown.
+      if epoch == '' then current = generation == 0 and number('generation') == 1 end
+      addTo('totals', successes, failures, slow)
+      add('totals.rejected', tonumber(ARGV[a + 6]))
+      if ARGV[a + 11] ~= '' then m.policyHash = ARGV[a + 11] end
+      -- A tally with a policy is alone.
+      if current and tallies == 1 then follow(22) end
+      if current and successes + failures > 0 then
+        local age = math.max(0, math.floor(ARGV[a + 8]))
+        count(successes, failures, slow, age, math.max(age, math.floor(ARGV[a + 9])))
+      end
+      endLease(ARGV[a + 10])
+      -- The second, in millions, with how many tallies came in it; and how many in the second before.
+      local second = math.floor(now / 1000)
+      local passed = second - math.floor(of('traffic') / 1e6)
+      if passed ~= 0 then
+        m['traffic.before'], m.traffic = passed == 1 and of('traffic') % 1e6 or nil, second * 1e6
+      end
+      add('traffic', 1)
+      return current
+    end)
+    piece()
+  end
 elseif operation == 'acquire' and s.epoch then
-  id, ok = ARGV[4], true
   lapse()
   moved = answers[id] or false
   if overridden() then

@@ -6,8 +6,7 @@
 --       request, windowMs, windowSize, ttlMs, length of the keys' prefix, then the operation's
 --       arguments; last the caller's words for the outbox, if it keeps this change, and whether to
 --       return the outbox. Those of `record` are the number of tallies, which count in order, and 12 of
---       each tally: its id first. Those of `acquire` may end with tallies in the same form, which count
---       before it; those of `read` are the fields of tallies that it may contain.
+--       each tally: its id first; those of `read` are the fields of tallies that it may contain.
 --
 -- Fields have the names of a Snapshot. A steady record is five billed commands: EVALSHA, TIME,
 -- HGETALL state, HMGET metrics, HSET metrics. For that reason `metrics` contains the newest segment
@@ -20,10 +19,8 @@ local operation, id, call = ARGV[1], ARGV[4], redis.call
 local windowMs, windowSize, ttlMs = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local hands = table.remove(ARGV) ~= ''
 local words = table.remove(ARGV)
-local first = operation == 'record' and 9 or 12
-local ids, tallies = {}, (first == 9 or operation == 'acquire') and tonumber(ARGV[first] or 0) or 0
-for i = 1, tallies do ids[i] = ARGV[first + 12 * i - 11] end
-if first > 9 then ids[tallies + 1] = id end
+local ids, tallies = { id }, operation == 'record' and ARGV[9] + 0 or 0
+for i = 1, tallies do ids[i] = ARGV[12 * i - 2] end
 
 -- Read once: TIME advances within a script. If it is refused, the caller's clock is used.
 local now = math.floor(ARGV[3] ~= '' and ARGV[3] or ARGV[2])

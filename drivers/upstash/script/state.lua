@@ -28,7 +28,7 @@ for _, field in ipairs(absent and {} or { 'generation', 'since', 'began' }) do
 end
 -- Filed again from time to time, because an index may be evicted. Then the caller has to declare
 -- the indexes.
-if tallies > 0 and not declared then
+if operation == 'record' and not declared then
   local at = number('indexed')
   if absent or not at or at > now or now - at >= math.min(ttlMs, 864e5) / 8 then return reply(false, true) end
 end

@@ -185,71 +185,11 @@ Deno.test("CircuitBreaker() sends a success in strong along with the request of 
   const operationsOf = (commands: readonly (readonly unknown[])[]) =>
     commands.map((command) => command[3 + Number(command[2])]);
   assertEquals(asked.map(({ commands }) => operationsOf(commands)), [
-    ...Array(4).fill(["acquire"]),
+    ["acquire"],
+    ...Array(3).fill(["record", "acquire"]),
     ["record"],
   ]);
   assertEquals((await read(store, "a")).totals.successes, 5);
-});
-
-Deno.test("together() counts tallies before an acquire in one command, and moves nothing beside them", async () => {
-  const clock = new FakeClock();
-  const { store } = open({ clock: clock.now });
-  const request = { at: clock.now(), shape: SHAPE };
-  const operator = { reason: "test", actor: null, expected: null };
-  let made = 0;
-  const acquire = (token: string) =>
-    store.acquire("a", { ...request, id: `isolate-${made++}`, token, max: 1, leaseMs: 1_000 });
-  const beside = async (token: string) => {
-    const asked = { failures: 1, ...request };
-    let answers;
-    const requests = await requestsOf(async () => {
-      answers = await store.together!(() =>
-        Promise.all([
-          record(store, "a", { ...asked, id: `isolate-${made++}` }),
-          record(store, "a", { ...asked, id: `isolate-${made++}` }),
-          acquire(token),
-        ])
-      );
-    });
-    const [first, second, { granted, moved, snapshot }] = answers!;
-    return {
-      requests: requests.map(({ commands }) => commands.length),
-      states: [first, second].map(({ current, snapshot: { state } }) => [current, state]),
-      failures: [first, second, { snapshot }].map(({ snapshot }) => snapshot.totals.failures),
-      acquired: { granted, moved, state: snapshot.state, inFlight: snapshot.halfOpen.inFlight },
-    };
-  };
-  await record(store, "a", request);
-  assertEquals(await beside("one"), {
-    requests: [1],
-    states: [[true, "CLOSED"], [true, "CLOSED"]],
-    failures: [1, 2, 2],
-    acquired: { granted: true, moved: false, state: "CLOSED", inFlight: 0 },
-  });
-  await store.transition("a", {
-    ...{ ...request, ...operator, id: "x", to: "OPEN", event: "opened", cooldownMs: 1_000 },
-  });
-  const late = [[false, "OPEN"], [false, "OPEN"]];
-  assertEquals(await beside("two"), {
-    requests: [1, 1],
-    states: late,
-    failures: [3, 4, 4],
-    acquired: { granted: false, moved: false, state: "OPEN", inFlight: 0 },
-  });
-  clock.advance(1_000);
-  assertEquals(await beside("three"), {
-    requests: [1, 1],
-    states: late,
-    failures: [5, 6, 6],
-    acquired: { granted: true, moved: true, state: "HALF_OPEN", inFlight: 1 },
-  });
-  assertEquals((await beside("three")).acquired.granted, true, "the slot that it has");
-  assertEquals((await beside("four")).acquired.granted, false);
-  await store.override("a", {
-    ...{ ...request, id: "y", kind: "forced_open", until: null, reason: null, actor: null },
-  });
-  const forced = await beside("five");
-  assertEquals([forced.requests, forced.acquired.granted], [[1], false]);
 });
 
 Deno.test("CircuitBreaker() sends no rejection in strong along with the request of the next call", async () => {
