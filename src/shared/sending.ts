@@ -36,8 +36,7 @@ export function wantsSending(sending: Sending, now: number): boolean {
   const { pending, view, policy, intervals, timeoutMs, prompt } = sending;
   const waiting = pending.countWaiting(now, timeoutMs);
   const tally = pending.gathering;
-  const gathered = tally === null ? 0 : tally.successes + tally.failures;
-  if (prompt) return waiting > 0 || (gathered > 0 && !pending.underWay);
+  if (prompt) return waiting > 0 || (tally !== null && !pending.underWay);
   // The request that is under way takes along what has come to wait until it is answered.
   if (pending.underWay) return waiting >= MANY || completesVerdict(sending, now);
   const s = view.current(now);
@@ -48,8 +47,8 @@ export function wantsSending(sending: Sending, now: number): boolean {
     if (!isHeld || waiting >= MANY || isRun(s, 1, policy)) return true;
   }
   // Rejections alone go along with the next tally, or with a refresh.
-  if (tally === null || gathered === 0) return false;
-  if (isDue(gathered, now - tally.firstAt, intervals)) return true;
+  if (tally === null || tally.successes + tally.failures === 0) return false;
+  if (isDue(tally.successes + tally.failures, now - tally.firstAt, intervals)) return true;
   return s === null || isWorthAsking(s, sending, now) ||
     (policy.judgesSuccesses && completesVerdict(sending, now));
 }

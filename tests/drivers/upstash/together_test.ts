@@ -192,19 +192,6 @@ Deno.test("CircuitBreaker() sends a success in strong along with the request of 
   assertEquals((await read(store, "a")).totals.successes, 5);
 });
 
-Deno.test("CircuitBreaker() sends no rejection in strong along with the request of the next call", async () => {
-  const { store } = open();
-  await using fuse = createFuse({ stores: { cache: store }, storeTimeoutMs: 30_000 });
-  const breaker = fuse.make("a", { consistency: "strong" });
-  await breaker.forceOpen();
-  const asked = await requestsOf(async () => {
-    for (let i = 0; i < 3; i++) await breaker.tryCall(() => 1);
-  });
-  assertEquals(asked.map(({ route }) => route), ["command", "command", "command"]);
-  await fuse.flush();
-  assertEquals((await read(store, "a")).totals.rejected, 3);
-});
-
 Deno.test("CircuitBreaker() runs a strong call by the answer to its acquire if the record beside it is refused", async () => {
   const { store, prefix } = open();
   const fuse = createFuse({ stores: { cache: store }, storeTimeoutMs: 30_000 });
