@@ -310,13 +310,14 @@ export class SharedCircuit extends AskingCircuit {
 
   /** Returns what sending depends on. */
   sending(): Sending {
+    const { timeoutMs } = this.guard;
     const { policy, view, pace } = this;
     return {
       pending: this.pending,
       view,
       policy,
       intervals: pace ?? policy,
-      timeoutMs: this.guard.timeoutMs,
+      timeoutMs,
       prompt: this.#strong,
       holdMs: pace?.firstMs ?? 0,
     };

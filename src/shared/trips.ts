@@ -139,7 +139,6 @@ export class Trips {
       if (this.#joins && sender.sending().prompt) {
         await nextCall();
         now = this.#clock();
-        wants = wantsSending(sender.sending(), now);
       }
       const isLeft = wants && await this.send(sender, now);
       if (isLeft && unit.holder === "process") {
