@@ -22,8 +22,8 @@ const MOST_TALLIES = 64;
 /** The number of rounds in which a trip sends waiting tallies: its request has to end some time. */
 const MOST_ROUNDS = 16;
 
-/** The number of microtasks after which a call of the same turn has begun. */
-const SOON = 20;
+/** For how many turns of the queue of microtasks outcomes wait whose next call asks the store anyway. */
+const SOON = 10;
 
 /** The fate of a tally that was sent. */
 export type Delivery = "taken" | "refused" | "unreached" | "given up";
@@ -109,12 +109,8 @@ export class Trips {
     if (!can || this.#guard.blocks("writes", sender, now)) return ask();
     return together(this.#driver, () => {
       const load = sender.take(now, MANY, false).map((tally): Load => [sender, tally]);
-      const followed = async () => {
-        await this.#deliver(load, now);
-        await nextCall();
-        await this.goOn(sender);
-      };
-      const wait = unit.background(followed()) as Promise<void> | undefined;
+      const sent = this.#deliver(load, now).then(() => this.goOn(sender));
+      const wait = unit.background(sent) as Promise<void> | undefined;
       const asked = ask();
       return wait === undefined ? asked : wait.then(() => asked);
     });
@@ -136,10 +132,9 @@ export class Trips {
     failure: PendingTally | null,
   ): Promise<void> | undefined {
     const work = async () => {
-      if (this.#joins && sender.sending().prompt) {
-        await nextCall();
-        now = this.#clock();
-      }
+      // The next call of this turn may take it along.
+      const soon = this.#joins && sender.sending().prompt ? SOON : 0;
+      for (let i = 0; i < soon; i++) await null;
       const isLeft = wants && await this.send(sender, now);
       if (isLeft && unit.holder === "process") {
         this.dispatch(sender, unit, this.#clock(), true, null);
@@ -221,11 +216,6 @@ export class Trips {
       ),
     );
   }
-}
-
-/** Waits for as long as the next call of this turn takes to begin: it asks the store anyway. */
-async function nextCall(): Promise<void> {
-  for (let i = 0; i < SOON; i++) await null;
 }
 
 /** Takes tallies of the circuits, at most `capacity`. A circuit with more remains. */
