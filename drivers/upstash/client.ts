@@ -77,7 +77,7 @@ export interface Run {
 interface Gathered extends Run {
   id: string;
   readonly tallies: (readonly string[])[];
-  readonly callers: { resolve(answer: unknown): void; reject(error: unknown): void }[];
+  readonly callers: PromiseWithResolvers<unknown>[];
   /** Equal for runs whose tallies one run may record, in order. */
   readonly kind: string | null;
 }
@@ -128,27 +128,19 @@ export class Scripts {
    * first text.
    */
   run(run: Run): Promise<unknown> {
-    const gathered = this.#gathered;
-    if (gathered === null) return this.#send(run);
-    return new Promise((resolve, reject) => {
-      const caller = { resolve, reject };
-      const kind = kindOf(run);
-      const [circuit = ""] = run.keys;
-      const runs = gathered.get(circuit) ?? [];
-      const before = runs.at(-1);
-      if (kind !== null && kind === before?.kind && before.callers.length < MOST_AT_ONCE) {
-        before.id += ` ${run.id}`;
-        before.tallies.push(...run.tallies);
-        before.callers.push(caller);
-      } else {
-        gathered.set(circuit, [...runs, {
-          ...run,
-          tallies: [...run.tallies],
-          callers: [caller],
-          kind,
-        }]);
-      }
-    });
+    if (this.#gathered === null) return this.#send(run);
+    const caller = Promise.withResolvers<unknown>();
+    const [circuit = ""] = run.keys;
+    const runs = this.#gathered.get(circuit) ?? [];
+    this.#gathered.set(circuit, runs);
+    const before = runs.at(-1);
+    const kind = kindOf(run);
+    if (kind !== null && kind === before?.kind && before.callers.length < MOST_AT_ONCE) {
+      before.id += ` ${run.id}`;
+      before.tallies.push(...run.tallies);
+      before.callers.push(caller);
+    } else runs.push({ ...run, tallies: [...run.tallies], callers: [caller], kind });
+    return caller.promise;
   }
 
   /** Calls the client, and reports a failure in few words. */

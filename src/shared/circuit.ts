@@ -51,8 +51,7 @@ export class SharedCircuit extends AskingCircuit {
     const shut = isShut(s, storeNow);
     const plain = s.override !== null || s.state === "CLOSED";
     if (this.#strong) {
-      const most = plain ? Infinity : this.policy.halfOpenMaxConcurrent;
-      return this.store.trips.along(this, unit, now, () => this.#acquire(s, most, withinMs));
+      return this.#acquire(s, plain ? Infinity : this.policy.halfOpenMaxConcurrent, withinMs);
     }
     if (this.view.isFresh(this.policy, now)) {
       if (shut) return this.#reject(s, now, unit);

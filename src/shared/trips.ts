@@ -22,9 +22,6 @@ const MOST_TALLIES = 64;
 /** The number of rounds in which a trip sends waiting tallies: its request has to end some time. */
 const MOST_ROUNDS = 16;
 
-/** For how many turns of the queue of microtasks outcomes wait whose next call asks the store anyway. */
-const SOON = 10;
-
 /** The fate of a tally that was sent. */
 export type Delivery = "taken" | "refused" | "unreached" | "given up";
 
@@ -70,14 +67,9 @@ export class Trips {
     this.#clock = clock;
   }
 
-  /** `true` if several requests can be one trip. */
-  get #joins(): boolean {
-    return this.#driver.together !== undefined;
-  }
-
-  /** How many tallies go in one trip. */
+  /** How many tallies go in one trip. Without `together`, each is a trip of its own. */
   get #capacity(): number {
-    return this.#joins ? MOST_TALLIES : 1;
+    return this.#driver.together === undefined ? 1 : MOST_TALLIES;
   }
 
   /** Takes a place for a trip, or returns `null` if there is none. */
@@ -101,22 +93,6 @@ export class Trips {
   }
 
   /**
-   * Sends a request, with the tallies of its circuit before it in the same trip if the driver can send
-   * them together and they would be sent now anyway.
-   */
-  along<T>(sender: Sender, unit: Unit, now: number, ask: () => Promise<T>): Promise<T> {
-    const can = this.#joins && wantsSending(sender.sending(), now);
-    if (!can || this.#guard.blocks("writes", sender, now)) return ask();
-    return together(this.#driver, () => {
-      const load = sender.take(now, MANY, false).map((tally): Load => [sender, tally]);
-      const sent = this.#deliver(load, now).then(() => this.goOn(sender));
-      const wait = unit.background(sent) as Promise<void> | undefined;
-      const asked = ask();
-      return wait === undefined ? asked : wait.then(() => asked);
-    });
-  }
-
-  /**
    * Sends what a circuit has pending in the background, in trips that follow each other while there is
    * something to take along. Returns what must be waited for.
    *
@@ -132,9 +108,6 @@ export class Trips {
     failure: PendingTally | null,
   ): Promise<void> | undefined {
     const work = async () => {
-      // The next call of this turn may take it along.
-      const soon = this.#joins && sender.sending().prompt ? SOON : 0;
-      for (let i = 0; i < soon; i++) await null;
       const isLeft = wants && await this.send(sender, now);
       if (isLeft && unit.holder === "process") {
         this.dispatch(sender, unit, this.#clock(), true, null);

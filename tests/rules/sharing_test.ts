@@ -211,8 +211,6 @@ onEverySetup("a strong circuit asks before and after each call, and once more to
 ) => {
   const { breaker, asked } = counted(world);
   await succeed(breaker);
-  // Soon, unless the next call takes it along.
-  await turn();
   assertEquals(asked, ["acquire", "record"]);
   asked.length = 0;
   await fail(breaker);

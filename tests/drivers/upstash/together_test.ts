@@ -1,6 +1,5 @@
 // Several tallies of a circuit, which are one run of the script.
 import { assert, assertEquals } from "@std/assert";
-import { createFuse } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
 import { Redis } from "@upstash/redis";
 import { face, open, read, record, redis, requestsOf, SHAPE } from "./store.ts";
@@ -163,45 +162,4 @@ Deno.test("together() refuses an answer that has not each tally in it", async ()
     );
     assertEquals(answers.at(-1)!.status, "rejected", String(spoil));
   }
-});
-
-Deno.test("CircuitBreaker() sends a success in strong along with the request of the next call", async () => {
-  const { store } = open();
-  const work: Promise<unknown>[] = [];
-  const fuse = createFuse({
-    stores: { cache: store },
-    storeTimeoutMs: 30_000,
-    waitUntil: (promise) => void work.push(promise),
-  });
-  const breaker = fuse.make("a", { consistency: "strong" });
-  const succeed = () => breaker.call(() => 1);
-  await succeed();
-  await Promise.all(work);
-  const asked = await requestsOf(async () => {
-    for (let i = 0; i < 4; i++) await succeed();
-    // No call follows: it goes by itself.
-    await Promise.all(work);
-  });
-  const operationsOf = (commands: readonly (readonly unknown[])[]) =>
-    commands.map((command) => command[3 + Number(command[2])]);
-  assertEquals(asked.map(({ commands }) => operationsOf(commands)), [
-    ["acquire"],
-    ...Array(3).fill(["record", "acquire"]),
-    ["record"],
-  ]);
-  assertEquals((await read(store, "a")).totals.successes, 5);
-});
-
-Deno.test("CircuitBreaker() runs a strong call by the answer to its acquire if the record beside it is refused", async () => {
-  const { store, prefix } = open();
-  const fuse = createFuse({ stores: { cache: store }, storeTimeoutMs: 30_000 });
-  const breaker = fuse.make("a", { consistency: "strong" });
-  await breaker.call(() => 1);
-  await fuse.flush();
-  await breaker.call(() => 2);
-  // A record must declare the indexes again; until it has, it is not counted.
-  await redis.command("HSET", `${prefix}:a:state`, "indexed", "0");
-  assertEquals(await breaker.call(() => 3), 3);
-  await fuse.flush();
-  assertEquals((await read(store, "a")).totals.successes, 3);
 });
