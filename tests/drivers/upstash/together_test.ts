@@ -1,5 +1,6 @@
 // Several tallies of a circuit, which are one run of the script.
 import { assert, assertEquals } from "@std/assert";
+import { createFuse } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
 import { Redis } from "@upstash/redis";
 import { face, open, read, record, redis, requestsOf, SHAPE } from "./store.ts";
