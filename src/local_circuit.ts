@@ -21,7 +21,6 @@ import { type Admission, admissionOf, copySnapshot, isLate, newId } from "./reco
 import { tripping, type Verdict, verdict } from "./rules/machine.ts";
 import type { Ending } from "./rules/outcome.ts";
 import type { CircuitPolicyData } from "./rules/policy.ts";
-import { overlay } from "./rules/snapshot.ts";
 
 /** A driver whose every method answers synchronously, with records that stay live. */
 export interface LocalDriver extends Driver {
@@ -164,7 +163,8 @@ export class LocalCircuit extends Circuit {
   }
 
   override lay(snapshot: Snapshot): Snapshot {
-    return overlay(snapshot, { ...NO_OUTCOMES, rejected: this.#rejected, current: false });
+    const { totals } = snapshot;
+    return { ...snapshot, totals: { ...totals, rejected: totals.rejected + this.#rejected } };
   }
 
   override look(): Known {

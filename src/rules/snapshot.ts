@@ -99,27 +99,29 @@ export interface Overlay {
 export function overlay(s: Snapshot, ...overlays: readonly Overlay[]): Snapshot {
   if (overlays.length === 0) return s;
   // Copied once: many tallies may wait.
-  const [totals, window, sinceClosed, last] = [
-    { ...s.totals },
-    { ...s.window },
-    { ...s.sinceClosed },
-    { ...s.last },
-  ];
-  let { consecutiveFailures, consecutiveSuccesses } = s;
+  const { totals, window, sinceClosed, last } = s;
+  const laid = {
+    ...s,
+    totals: { ...totals },
+    window: { ...window },
+    sinceClosed: { ...sinceClosed },
+    last: { ...last },
+  };
   for (const { successes, failures, rejected, slow, current } of overlays) {
-    totals.rejected += rejected;
-    for (const counts of current ? [totals, window, sinceClosed] : [totals]) {
+    laid.totals.rejected += rejected;
+    const all = [laid.totals, laid.window, laid.sinceClosed];
+    for (const counts of current ? all : [laid.totals]) {
       counts.successes += successes;
       counts.failures += failures;
       counts.slow += slow;
     }
     if (!current) continue;
-    consecutiveFailures = (successes > 0 ? 0 : consecutiveFailures) + failures;
-    consecutiveSuccesses = failures > 0 ? 0 : consecutiveSuccesses + successes;
-    last.size += successes + failures;
-    last.failures += failures;
+    laid.consecutiveFailures = (successes > 0 ? 0 : laid.consecutiveFailures) + failures;
+    laid.consecutiveSuccesses = failures > 0 ? 0 : laid.consecutiveSuccesses + successes;
+    laid.last.size += successes + failures;
+    laid.last.failures += failures;
   }
-  return { ...s, totals, window, sinceClosed, last, consecutiveFailures, consecutiveSuccesses };
+  return laid;
 }
 
 /**
