@@ -196,7 +196,11 @@ class ChaosStore implements OpeningStore {
     const lags = this.#draw(this.#rates.staleReadRate);
     return this.#send("read", key, true, async () => {
       const earlier = lags ? this.#earlier(key) : undefined;
-      if (earlier !== undefined) return plainSnapshot(earlier);
+      if (earlier !== undefined) {
+        // That answer was about other tallies.
+        const { holds: _, ...stale } = plainSnapshot(earlier);
+        return stale;
+      }
       const said = this.#inner.read(key, sent);
       // A live answer is copied in the same turn: the next operation may change it.
       const snapshot = plainSnapshot(said instanceof Promise ? await said : said);

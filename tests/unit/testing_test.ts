@@ -177,6 +177,14 @@ Deno.test("chaos({ staleReadRate }) answers a read with an earlier answer", asyn
   assertEquals((await store.read("b", { shape: SHAPE, at: 0 })).totals.failures, 0);
 });
 
+Deno.test("chaos({ staleReadRate }) does not say which tallies an earlier answer contains", async () => {
+  const { store } = wrap({ staleReadRate: 1 });
+  const read = (id: string) => store.read("a", { shape: SHAPE, at: 0, unconfirmed: [id] });
+  assertEquals((await read("a tally")).holds, [], "nothing was answered before: read as usual");
+  const { holds, totals } = await read("another");
+  assertEquals([holds, totals.failures], [undefined, 0]);
+});
+
 Deno.test("chaos({ staleReadRate }) never shows the record's own answer stale", async () => {
   const { store } = wrap({ staleReadRate: 1 });
   for (let i = 1; i <= 10; i++) {

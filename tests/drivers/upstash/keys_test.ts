@@ -72,8 +72,8 @@ Deno.test("upstash() forgets a request id after a minute", async () => {
     await record(store, { successes: 1 });
     clock.advance(500);
   }
-  // 120 ids are younger than a minute, and as many are up to a minute older. Every 16th request then
-  // looks at about 64 of them, until all have been looked at.
+  // 120 ids are younger than a minute, and as many are up to a minute older. Each request then looks
+  // at about 64 fields, until all have been looked at.
   const held = await size(prefix, "metrics");
   assert(held > 120 && held < 330, String(held));
 });
