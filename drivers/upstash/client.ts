@@ -49,7 +49,10 @@ export type UpstashSource =
     token: string;
   };
 
-/** The number of runs in one request: about 50 KB, and some ms of the server's time. */
+/**
+ * The number of runs in one request, and of callers of a run: about 50 KB, and some ms of the server's
+ * time.
+ */
 const MOST_AT_ONCE = 100;
 
 /**
