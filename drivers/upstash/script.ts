@@ -105,63 +105,65 @@ bF+1 end end end;local w='lease:'..bC;local X,bs=bA(w)if X then return bs>0 end;
 return false end;a3(w,t(p+bE)..' '..t(bE))return true end;local function bG(bC)local X,bs=bA(
 'lease:'..bC)if not X or bs==0 then return end;a3('lease:'..bC,t(X)..' 0')local bj,aM,bH=0,nil,nil;
 for w in pairs(_)do if a7(w)then X,bs=bA(w)if bs==0 then bj=bj+1;if not aM or X<bH then aM,bH=w,X
-end end end end;if bj>bz then a4(aM)end end;local r,s=true,false;local function bI(bJ,bK)r=_.epoch
-or bJ;if not r then return end;if not _.epoch then aZ(1)end;if ai[f]==nil then b5()ax(bK())end;r=ai[
-f]end;local bL={}local function bM()local bl,bm,at=bv()local A={r and 1 or 0,bl,bm,at,ag.outcomes or
-''}for o=ab,ad do local u=ag[aa[o]]A[#A+1]=u==ah[o]and W[o]or t(u)end;bL[#bL+1]=table.concat(A,' ')
-end;if e=='record'then for o=1,n do local aN=12*o-2;local aH,aG=ARGV[aN+1],tonumber(ARGV[aN+2])local
-ar,as,at=tonumber(ARGV[aN+4]),tonumber(ARGV[aN+5]),tonumber(ARGV[aN+7])f=m[o]bI(true,function()local
-bN=aW(aH,aG,ARGV[aN+3])if aH==''then bN=aG==0 and a5('generation')==1 end;ap('totals',ar,as,at)ao(
-'totals.rejected',tonumber(ARGV[aN+6]))if ARGV[aN+11]~=''then ag.policyHash=ARGV[aN+11]end;if bN and
-n==1 then a_(22)end;if bN and ar+as>0 then local br=math.max(0,math.floor(ARGV[aN+8]))bj(ar,as,at,br
-,math.max(br,math.floor(ARGV[aN+9])))end;bG(ARGV[aN+10])local bO=math.floor(p/1000)local bP=bO-math.
-floor(am('traffic')/1e6)if bP~=0 then ag['traffic.before'],ag.traffic=bP==1 and am('traffic')%1e6 or
-nil,bO*1e6 end;ao('traffic',1)return bN end)bM()end elseif e=='acquire'and _.epoch then b5()s=ai[f]
-or false;if a6()then r=_.override~='forced_open'elseif _.state~='CLOSED'then local R,bs=(a5(
-'openUntil')or p)-p,a5('cooldownMs')local bQ=bs and R>bs+math.max(bs,60000)if not s and _.state==
-'OPEN'and(R<=0 or bQ)then aA('half_opened','HALF_OPEN')a3('state','HALF_OPEN')a3('reason',
-'cooldown_passed')aV(p)s=true;ax(true)end;r=_.state=='HALF_OPEN'and bB(ARGV[9],tonumber(ARGV[10]),
-tonumber(ARGV[11]))end elseif e=='transition'then local aC,bR=ARGV[9],ARGV[14]~=''bI(not bR,function(
-)if bR and not aW(ARGV[13],ARGV[14],ARGV[15])then return false end;if ARGV[10]=='closed'and am(
-'halfOpen.failures')>=tonumber(ARGV[17])then return false end;aA(ARGV[10],aC)if aC=='OPEN'then a3(
-'reopenCount',_.state=='HALF_OPEN'and(a5('reopenCount')or 0)+1 or 0)a3('openedAt',p)a3('openUntil',p
-+ARGV[11])a3('cooldownMs',ARGV[11])a3('lastFailure',ARGV[16])else if _.state~='CLOSED'then a3(
-'closedAt',p)end;a3('reopenCount',0)a3('openUntil')a3('cooldownMs')end;a_(18)a3('state',aC)a3(
-'reason',ARGV[12])aV(p,aC=='CLOSED')return true end)elseif e=='override'then local aF,X=ARGV[9],
-tonumber(ARGV[10])bI(aF~='',function()if aF==''and not a6()then return false end;X=X and math.floor(
-X-ARGV[2]+p)aA(aF==''and'released'or aF,nil,nil,nil,aF==''and _.override or aF,X)b1(p,aF,X,ARGV[11],
-ARGV[12])return true end)elseif e=='restore'then local ah=_.epoch;bI(true,function()if ah and ARGV[9
-]=='keep'then return false end;local aG=math.max(a5('generation'),ARGV[10])+1;aA('imported',ARGV[13]
-:sub(2),nil,nil,nil,nil,aG,aY)aZ(aG)local function bS(u)local S=u:sub(1,1)if S=='='then return u:sub(
-2)end;return S=='@'and t(u:sub(2)-ARGV[2]+p)or u end;local aM,bT=12+2*ARGV[11],{}for T,an in ipairs(
-aa)do bT[an]=true end;for o=12,aM-1,2 do local w,u=ARGV[o],bS(ARGV[o+1])if bT[w]then ag[w]=w~=
-'policyHash'and tonumber(u)or u else a3(w,u)end end;for o=aM,#ARGV,4 do if ag.start then bk(-1e15,ag
-.start,au('newest'))end;ag.start,ag['newest.successes']=tonumber(bS(ARGV[o])),tonumber(ARGV[o+1])ag[
-'newest.failures'],ag['newest.slow']=tonumber(ARGV[o+2]),tonumber(ARGV[o+3])end;al=ag.policyHash;
-return true end)end;if _.epoch and not bL[1]then bM()end;if a2 then ag.epoch=_.epoch;if not a5(
-'openedAt')and not a6()then j=math.min(j,864e5)end;local bU=math.max(p,a5('openUntil')or 0,a5(
-'override.until')or 0)+j;local bV=bU>(a5('expires')or 0)if bV then a3('expires',bU+math.floor(j/8))
-end;if G then a3('indexed',p)end;y(a,a1)local bd,bf={},{}for w,u in pairs(a0)do bd[#bd+1],bd[#bd+2]=
-w,u end;if#bd>0 then g('HSET',a,unpack(bd))end;ao('ids',#aj/2)local bW=(ag.cursor or'0')~='0'if aj[1
-]and(bW or am('ids')>64 and math.abs(p-am('swept'))>=60000)then if not bW then ag.swept,ag.ids=p,nil
-end;local V=g('HSCAN',b,(ag.cursor or''):match('^%d+$')or 0,'COUNT',64+2*#aj)ag.cursor=V[1]for o=1,#
-V[2],2 do local w,bX=V[2][o],tonumber(V[2][o+1])or 0;if p-math.floor(bX/2)>=60000 and w:sub(1,3)==
-'id:'then bf[#bf+1]=w end end end;for o=1,ae do local an=aa[o]if ag[an]~=ah[o]then aj[#aj+1],aj[#aj+
-2]=an,t(ag[an])end end;b8[a],b8[b]=aX,not W[1]if ak then g('DEL',b)end;y(b,bf)if aj[1]then g('HSET',
-b,unpack(aj))end;if G then M(a,true,_.state=='CLOSED'and not a6())P(a5('expires')-p)end;for T,z in
-ipairs({a,b,c,d})do if z==a and a6()and not a5('override.until')then if aX then g('PERSIST',a)end
-elseif b8[z]or bV and not a8 then g('PEXPIRE',z,t(a5('expires')-p))end end end;local ay=q(r,s)local
-function bY(C,ah,aI)for w,u in pairs(C)do local S=w:sub(1,4)if S=='row:'==(aI or false)and not(S==
-'leas'and u:sub(-2)==' 0')then ay[#ay+1],ay[#ay+2]=(ah or'')..w,'='..t(u)end end end;if _.epoch then
-ay[#ay+1]='='..table.concat(bL,';')bY(_)bY({policyHash=al or''})if e=='read'and ARGV[9]then for o,Y
-in ipairs(g('HMGET',b,unpack(ARGV,9)))do bY({[ARGV[o+8]]=Y})end end;if e=='dump'then bY(B(c),
-'failures:')bY(B(d),'successes:')end;bY(b4)if k then bY(_,'',true)end end;return ay`;
+end end end end;if bj>bz then a4(aM)end end;local bI=e=='acquire'for T,af in ipairs(m)do bI=bI or ai
+[af]==nil end;if bI and e~='read'and e~='dump'then b5()end;local r,s=true,false;local function bJ(bK
+,bL)r=_.epoch or bK;if not r then return end;if not _.epoch then aZ(1)end;if ai[f]==nil then ax(bL()
+)end;r=ai[f]end;local bM={}local function bN()local bl,bm,at=bv()local A={r and 1 or 0,bl,bm,at,ag.
+outcomes or''}for o=ab,ad do local u=ag[aa[o]]A[#A+1]=u==ah[o]and W[o]or t(u)end;bM[#bM+1]=table.
+concat(A,' ')end;if e=='record'then for o=1,n do local aN=12*o-2;local aH,aG=ARGV[aN+1],tonumber(
+ARGV[aN+2])local ar,as,at=tonumber(ARGV[aN+4]),tonumber(ARGV[aN+5]),tonumber(ARGV[aN+7])f=m[o]bJ(
+true,function()local bO=aW(aH,aG,ARGV[aN+3])if aH==''then bO=aG==0 and a5('generation')==1 end;ap(
+'totals',ar,as,at)ao('totals.rejected',tonumber(ARGV[aN+6]))if ARGV[aN+11]~=''then ag.policyHash=
+ARGV[aN+11]end;if bO and n==1 then a_(22)end;if bO and ar+as>0 then local br=math.max(0,math.floor(
+ARGV[aN+8]))bj(ar,as,at,br,math.max(br,math.floor(ARGV[aN+9])))end;bG(ARGV[aN+10])local bP=math.
+floor(p/1000)local bQ=bP-math.floor(am('traffic')/1e6)if bQ~=0 then ag['traffic.before'],ag.traffic=
+bQ==1 and am('traffic')%1e6 or nil,bP*1e6 end;ao('traffic',1)return bO end)bN()end elseif e==
+'acquire'and _.epoch then s=ai[f]or false;if a6()then r=_.override~='forced_open'elseif _.state~=
+'CLOSED'then local R,bs=(a5('openUntil')or p)-p,a5('cooldownMs')local bR=bs and R>bs+math.max(bs,
+60000)if not s and _.state=='OPEN'and(R<=0 or bR)then aA('half_opened','HALF_OPEN')a3('state',
+'HALF_OPEN')a3('reason','cooldown_passed')aV(p)s=true;ax(true)end;r=_.state=='HALF_OPEN'and bB(ARGV[
+9],tonumber(ARGV[10]),tonumber(ARGV[11]))end elseif e=='transition'then local aC,bS=ARGV[9],ARGV[14]
+~=''bJ(not bS,function()if bS and not aW(ARGV[13],ARGV[14],ARGV[15])then return false end;if ARGV[10
+]=='closed'and am('halfOpen.failures')>=tonumber(ARGV[17])then return false end;aA(ARGV[10],aC)if aC
+=='OPEN'then a3('reopenCount',_.state=='HALF_OPEN'and(a5('reopenCount')or 0)+1 or 0)a3('openedAt',p)
+a3('openUntil',p+ARGV[11])a3('cooldownMs',ARGV[11])a3('lastFailure',ARGV[16])else if _.state~=
+'CLOSED'then a3('closedAt',p)end;a3('reopenCount',0)a3('openUntil')a3('cooldownMs')end;a_(18)a3(
+'state',aC)a3('reason',ARGV[12])aV(p,aC=='CLOSED')return true end)elseif e=='override'then local aF,
+X=ARGV[9],tonumber(ARGV[10])bJ(aF~='',function()if aF==''and not a6()then return false end;X=X and
+math.floor(X-ARGV[2]+p)aA(aF==''and'released'or aF,nil,nil,nil,aF==''and _.override or aF,X)b1(p,aF,
+X,ARGV[11],ARGV[12])return true end)elseif e=='restore'then local ah=_.epoch;bJ(true,function()if ah
+and ARGV[9]=='keep'then return false end;local aG=math.max(a5('generation'),ARGV[10])+1;aA(
+'imported',ARGV[13]:sub(2),nil,nil,nil,nil,aG,aY)aZ(aG)local function bT(u)local S=u:sub(1,1)if S==
+'='then return u:sub(2)end;return S=='@'and t(u:sub(2)-ARGV[2]+p)or u end;local aM,bU=12+2*ARGV[11],
+{}for T,an in ipairs(aa)do bU[an]=true end;for o=12,aM-1,2 do local w,u=ARGV[o],bT(ARGV[o+1])if bU[w
+]then ag[w]=w~='policyHash'and tonumber(u)or u else a3(w,u)end end;for o=aM,#ARGV,4 do if ag.start
+then bk(-1e15,ag.start,au('newest'))end;ag.start,ag['newest.successes']=tonumber(bT(ARGV[o])),
+tonumber(ARGV[o+1])ag['newest.failures'],ag['newest.slow']=tonumber(ARGV[o+2]),tonumber(ARGV[o+3])
+end;al=ag.policyHash;return true end)end;if _.epoch and not bM[1]then bN()end;if a2 then ag.epoch=_.
+epoch;if not a5('openedAt')and not a6()then j=math.min(j,864e5)end;local bV=math.max(p,a5(
+'openUntil')or 0,a5('override.until')or 0)+j;local bW=bV>(a5('expires')or 0)if bW then a3('expires',
+bV+math.floor(j/8))end;if G then a3('indexed',p)end;y(a,a1)local bd,bf={},{}for w,u in pairs(a0)do
+bd[#bd+1],bd[#bd+2]=w,u end;if#bd>0 then g('HSET',a,unpack(bd))end;ao('ids',#aj/2)local bX=(ag.
+cursor or'0')~='0'if aj[1]and(bX or am('ids')>64 and math.abs(p-am('swept'))>=60000)then if not bX
+then ag.swept,ag.ids=p,nil end;local V=g('HSCAN',b,(ag.cursor or''):match('^%d+$')or 0,'COUNT',64+2*
+#aj)ag.cursor=V[1]for o=1,#V[2],2 do local w,bY=V[2][o],tonumber(V[2][o+1])or 0;if p-math.floor(bY/2
+)>=60000 and w:sub(1,3)=='id:'then bf[#bf+1]=w end end end;for o=1,ae do local an=aa[o]if ag[an]~=ah
+[o]then aj[#aj+1],aj[#aj+2]=an,t(ag[an])end end;b8[a],b8[b]=aX,not W[1]if ak then g('DEL',b)end;y(b,
+bf)if aj[1]then g('HSET',b,unpack(aj))end;if G then M(a,true,_.state=='CLOSED'and not a6())P(a5(
+'expires')-p)end;for T,z in ipairs({a,b,c,d})do if z==a and a6()and not a5('override.until')then if
+aX then g('PERSIST',a)end elseif b8[z]or bW and not a8 then g('PEXPIRE',z,t(a5('expires')-p))end end
+end;local ay=q(r,s)local function bZ(C,ah,aI)for w,u in pairs(C)do local S=w:sub(1,4)if S=='row:'==(
+aI or false)and not(S=='leas'and u:sub(-2)==' 0')then ay[#ay+1],ay[#ay+2]=(ah or'')..w,'='..t(u)end
+end end;if _.epoch then ay[#ay+1]='='..table.concat(bM,';')bZ(_)bZ({policyHash=al or''})if e=='read'
+and ARGV[9]then for o,Y in ipairs(g('HMGET',b,unpack(ARGV,9)))do bZ({[ARGV[o+8]]=Y})end end;if e==
+'dump'then bZ(B(c),'failures:')bZ(B(d),'successes:')end;bZ(b4)if k then bZ(_,'',true)end end;return
+ay`;
 
 /** Its SHA-1, by which Redis knows it. */
-export const SCRIPT_SHA1: string = "f9d23e1566d4d9a6d9fe2fe3ddd0146b237a39c6";
+export const SCRIPT_SHA1: string = "4fadfa6f9ca77277d716ccfe2aa21057d98eaaab";
 
 /** The line by which Upstash locks only the keys that a script declares. Redis 7 refuses it. */
 export const LOCKING = "#!lua flags=allow-key-locking\n";
 
 /** The SHA-1 of the script behind that line. */
-export const LOCKING_SHA1: string = "26d91ddcb445bdc87ad57ed802d25df52f6a423c";
+export const LOCKING_SHA1: string = "e7a06d7cd413273079d33467a2657c85bf568575";

@@ -1,16 +1,18 @@
 -- The operations. Each runs at most once for an id.
 
+-- An expired override is released before anything else, because the answers to several tallies have one
+-- state. A repeated change releases none.
+local lapses = operation == 'acquire'
+for _, each in ipairs(ids) do lapses = lapses or answers[each] == nil end
+if lapses and operation ~= 'read' and operation ~= 'dump' then lapse() end
+
 local ok, moved = true, false
--- The common part of all changes: each is made at most once, and an expired override is released
--- first.
+-- The common part of all changes: each is made at most once.
 local function change(creates, apply)
   ok = s.epoch or creates
   if not ok then return end
   if not s.epoch then create(1) end
-  if answers[id] == nil then
-    lapse()
-    remember(apply())
-  end
+  if answers[id] == nil then remember(apply()) end
   ok = answers[id]
 end
 
@@ -59,7 +61,6 @@ if operation == 'record' then
     piece()
   end
 elseif operation == 'acquire' and s.epoch then
-  lapse()
   moved = answers[id] or false
   if overridden() then
     ok = s.override ~= 'forced_open'

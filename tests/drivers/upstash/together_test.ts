@@ -164,3 +164,27 @@ Deno.test("together() refuses an answer that has not each tally in it", async ()
     assertEquals(answers.at(-1)!.status, "rejected", String(spoil));
   }
 });
+
+Deno.test("together() shows counts of no earlier generation after a tally that is sent again", async () => {
+  const clock = new FakeClock();
+  const { store } = open({ clock: clock.now });
+  await record(store, "a");
+  const until = clock.now() + 1_000;
+  const { snapshot } = await store.override("a", {
+    ...{ id: "override", at: clock.now(), shape: SHAPE },
+    ...{ kind: "metrics_only", until, reason: "drill", actor: null },
+  });
+  const { epoch, generation, began } = snapshot;
+  const first = { id: "isolate-1", failures: 5, epoch, generation, began };
+  await record(store, "a", first);
+  clock.advance(2_000);
+  const answers = await store.together!(() =>
+    Promise.all([first, { ...first, id: "isolate-2" }].map((tally) => record(store, "a", tally)))
+  );
+  assertEquals(
+    answers.map(({ current, snapshot }) => [
+      ...[current, snapshot.generation, snapshot.consecutiveFailures, snapshot.window.failures],
+    ]),
+    [[true, generation + 1, 0, 0], [false, generation + 1, 0, 0]],
+  );
+});

@@ -1,17 +1,19 @@
 // The requests of `strong` after a call, and their order.
 import { assertEquals } from "@std/assert";
-import { createFuse } from "@fuse/edge";
+import { type CircuitOptions, createFuse } from "@fuse/edge";
 import { FakeClock } from "@fuse/edge/testing";
 import type { Driver, Tally } from "@fuse/edge/store";
 import { fail, succeed, turn } from "../../support/setups.ts";
 import { chaos, memory, type OpeningStore } from "../../support/drivers.ts";
 
 /** An isolate whose tallies arrive when the test releases them. */
-function isolate({ inOneTrip = true, describe }: {
+function isolate({ inOneTrip = true, describe, onStoreError = "local" }: {
+  onStoreError?: CircuitOptions["onStoreError"];
   /** `false` for a driver that sends each request separately. */
   inOneTrip?: boolean;
   describe?: Driver["describe"];
 } = {}) {
+  let down = false;
   const clock = new FakeClock();
   const store = memory({ clock: clock.now });
   /** Tallies by trip: requests of one turn of `together` share a trip. */
@@ -19,7 +21,7 @@ function isolate({ inOneTrip = true, describe }: {
   let trip: Tally[] | null = null;
   const held: (() => void)[] = [];
   let holding = false;
-  const remote = new Proxy(chaos(store, {}), {
+  const remote = new Proxy(chaos(store, { down: () => down }), {
     get(target, property) {
       if (property === "describe") return describe;
       if (property === "together") {
@@ -44,9 +46,10 @@ function isolate({ inOneTrip = true, describe }: {
     },
   }) as OpeningStore;
   const fuse = createFuse({ clock: clock.now, stores: { remote } });
-  const breaker = fuse.make("a", { consistency: "strong", failureThreshold: 3 });
+  const breaker = fuse.make("a", { consistency: "strong", failureThreshold: 3, onStoreError });
   return {
     ...{ fuse, breaker, clock },
+    setDown: (value: boolean) => void (down = value),
     hold: () => void (holding = true),
     /** Releases the requests on the way, oldest first, and holds no more. */
     release() {
@@ -58,7 +61,8 @@ function isolate({ inOneTrip = true, describe }: {
       trips.splice(0).filter((trip) => trip.length > 0)
         .map((trip) => trip.map(({ successes, failures }) => [successes, failures])),
     ids: () => trips.flat().map(({ id }) => id),
-    stored: () => store.read("a", { at: clock.now(), shape: { windowMs: 1_000, windowSize: 0 } }),
+    stored: (key = "a") =>
+      store.read(key, { at: clock.now(), shape: { windowMs: 1_000, windowSize: 0 } }),
   };
 }
 
@@ -138,3 +142,40 @@ Deno.test("a success in strong is in the store before its caller has the result 
   await succeed(breaker);
   assertEquals((await stored()).totals.successes, 1);
 });
+
+Deno.test("successes in strong that a long trip leaves behind are sent, also those of another circuit", async () => {
+  const { fuse, breaker, hold, release, stored } = isolate();
+  const other = fuse.make("b", { consistency: "strong" });
+  for (const circuit of [breaker, other]) await succeed(circuit);
+  await turn();
+  hold();
+  let made = 1;
+  for (const circuit of [breaker, other]) {
+    await succeed(circuit);
+    await turn();
+  }
+  // The trip of the first circuit takes along what the other one gathers, in as many rounds as it has.
+  for (made++; made < 18; made++) {
+    await succeed(other);
+    release();
+    hold();
+    await turn();
+  }
+  release();
+  await turn();
+  assertEquals((await stored("b")).totals.successes, made);
+});
+
+for (const inOneTrip of [true, false]) {
+  Deno.test(`a call in strong asks a store that has recovered, although outcomes wait (${inOneTrip ? "together" : "one by one"})`, async () => {
+    const { fuse, breaker, clock, setDown } = isolate({ inOneTrip, onStoreError: "reject" });
+    fuse.on("store_error", () => {});
+    await succeed(breaker);
+    await turn();
+    await breaker.call(() => setDown(true));
+    await turn();
+    setDown(false);
+    clock.advance(2_000);
+    assertEquals(await breaker.call(() => 1), 1);
+  });
+}
