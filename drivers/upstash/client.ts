@@ -76,11 +76,17 @@ export interface Run {
   readonly more?: string[] | undefined;
 }
 
+/** Takes the answer to a run. */
+interface Caller {
+  resolve(answer: unknown): void;
+  reject(error: unknown): void;
+}
+
 /** A run that waits to be sent with others, with a caller for each tally. */
 interface Gathered extends Run {
   id: string;
   readonly tallies: (readonly string[])[];
-  readonly callers: PromiseWithResolvers<unknown>[];
+  readonly callers: Caller[];
   /** Equal for runs whose tallies one run may record, in order. */
   readonly kind: string | null;
 }
@@ -132,18 +138,19 @@ export class Scripts {
    */
   run(run: Run): Promise<unknown> {
     if (this.#gathered === null) return this.#send(run);
-    const caller = Promise.withResolvers<unknown>();
     const [circuit = ""] = run.keys;
     const runs = this.#gathered.get(circuit) ?? [];
     this.#gathered.set(circuit, runs);
     const before = runs.at(-1);
     const kind = kindOf(run);
-    if (kind !== null && kind === before?.kind && before.callers.length < MOST_AT_ONCE) {
-      before.id += ` ${run.id}`;
-      before.tallies.push(...run.tallies);
-      before.callers.push(caller);
-    } else runs.push({ ...run, tallies: [...run.tallies], callers: [caller], kind });
-    return caller.promise;
+    return new Promise((resolve, reject) => {
+      const caller = { resolve, reject };
+      if (kind !== null && kind === before?.kind && before.callers.length < MOST_AT_ONCE) {
+        before.id += ` ${run.id}`;
+        before.tallies.push(...run.tallies);
+        before.callers.push(caller);
+      } else runs.push({ ...run, tallies: [...run.tallies], callers: [caller], kind });
+    });
   }
 
   /** Calls the client, and reports a failure in few words. */
