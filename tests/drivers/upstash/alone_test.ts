@@ -119,7 +119,7 @@ Deno.test("together() answers random requests as if each were alone", async () =
   });
 });
 
-/** What an answer shows: without the name of the life, and what one of several answers tells. */
+/** The visible part of an answer: without the name of the life, and what one of several answers tells. */
 function shown(answer: Recorded | Acquired): unknown {
   const { released: _, snapshot, ...rest } = plainAnswer(answer);
   return { ...rest, snapshot: { ...snapshot, epoch: "", policyHash: "", requestsPerSecond: 0 } };

@@ -5,7 +5,7 @@ import { circuitsOf } from "../../../src/known.ts";
 import { tenantStore } from "../../support/tenant_store.ts";
 import type { Weights } from "../../support/weigh_tenants.ts";
 
-/** What each of very many circuits may take at rest. */
+/** The most that each of very many circuits may take at rest. */
 const AT_REST = 1_024;
 
 Deno.test(`call() leaves a shared circuit at rest that takes less than ${AT_REST} bytes`, async () => {
