@@ -51,7 +51,10 @@ export interface Reply {
 
 const checked = checkFields(REDIS);
 
-/** The counts in an answer: those of the window, and those that the script keeps, by its own names. */
+/**
+ * The counts in an answer: those of the window, and those that the script keeps. Their names are read from its
+ * text, so that the two cannot differ; if the text had no such list, this module could not be imported.
+ */
 const COUNTS = [
   ...["ok", "window.successes", "window.failures", "window.slow", "outcomes"],
   ...SCRIPT.match(/halfOpen[^}]*?floor/)![0].split(/['\n,]+/),

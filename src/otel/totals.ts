@@ -31,7 +31,7 @@ class Series<T> {
     return series.value;
   }
 
-  /** One by one would take ever longer: a map looks for its first key behind all that were deleted. */
+  /** Forgets many at once: a map finds its first key only behind all that were deleted before. */
   #forgetHalf(): void {
     let left = MAX_SERIES / 2;
     for (const key of this.#series.keys()) {
