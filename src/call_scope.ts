@@ -66,19 +66,27 @@ export class CallScope {
   }
 }
 
+/** The limits of a call. */
+export interface Limits {
+  readonly signal: AbortSignal | undefined;
+  /** In ms; `undefined` for no timeout. */
+  readonly timeoutMs: number | undefined;
+  /** Creates the error of the timeout. */
+  readonly late: () => Error;
+}
+
 /**
  * Runs `fn` until it ends, the caller aborts, or the timeout passes, whichever is first. A later
- * result is dropped silently.
- *
- * @param late Creates the error of the timeout.
+ * result is dropped silently. The promise resolves with what `returned` makes of the result, or
+ * `threw` of the error: a promise of its own would cost each call as much as its timeout.
  */
-export function outrun<T>(
-  fn: (context: CallScope) => T | PromiseLike<T>,
-  caller: AbortSignal | undefined,
-  timeoutMs: number | undefined,
-  late: () => Error,
-): Promise<T> {
-  return new Promise<T>((resolve, reject) => {
+export function outrun(
+  fn: (context: CallScope) => unknown,
+  { signal: caller, timeoutMs, late }: Limits,
+  returned: (value: unknown) => unknown = unchanged,
+  threw: (error: unknown) => unknown = rejecting,
+): Promise<unknown> {
+  return new Promise((resolve) => {
     const scope = new CallScope(caller, timeoutMs !== undefined);
     let over = false;
     const end = () => {
@@ -89,13 +97,14 @@ export function outrun<T>(
     const fail = (error: unknown) => {
       if (over) return;
       end();
-      reject(error);
+      resolve(threw(error));
     };
     const abort = () => fail(caller!.reason);
     const callOff = timeoutMs === undefined ? undefined : passAfter(timeoutMs, () => {
       const error = late();
-      fail(error);
+      end();
       scope.lose(error);
+      resolve(threw(error));
     });
     caller?.addEventListener("abort", abort, { once: true });
     if (caller?.aborted) return abort();
@@ -103,10 +112,18 @@ export function outrun<T>(
       whenSettled(fn(scope), (value) => {
         if (over) return discard(value);
         end();
-        resolve(value as T);
+        resolve(returned(value));
       }, fail);
     } catch (error) {
       fail(error);
     }
   });
+}
+
+function unchanged(value: unknown): unknown {
+  return value;
+}
+
+function rejecting(error: unknown): Promise<never> {
+  return Promise.reject(error);
 }

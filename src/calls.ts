@@ -18,7 +18,7 @@ import {
   THROWING,
   UNTIMED,
 } from "./call_form.ts";
-import { CallScope, outrun, whenSettled } from "./call_scope.ts";
+import { CallScope, type Limits, outrun, whenSettled } from "./call_scope.ts";
 import type { Circuit } from "./circuit.ts";
 import type { CallContext, CallOptions, CallResult, Permit } from "./circuit_breaker.ts";
 import type { CircuitState, Clock } from "./contract.ts";
@@ -201,23 +201,20 @@ export class Calls<F> {
   ): Promise<unknown> {
     // Read before the function runs, because it may call this handle under another grant.
     const { returned, threw } = plain;
+    if (timeoutMs !== undefined) {
+      return outrun(fn, this.#limits(timeoutMs, undefined), returned, threw);
+    }
     try {
-      return whenSettled(this.#start(fn, timeoutMs), returned, threw);
+      return whenSettled(fn(new CallScope(undefined, false)), returned, threw);
     } catch (error) {
       return threw(error);
     }
   }
 
-  #start(fn: Planned["fn"], timeoutMs: number | undefined, signal?: AbortSignal): unknown {
-    return timeoutMs === undefined && signal === undefined
-      ? fn(new CallScope(undefined, false))
-      : this.#startLimited(fn, timeoutMs, signal);
-  }
-
   /** Separate, because a closure's variables are allocated when the enclosing function begins. */
-  #startLimited(fn: Planned["fn"], timeoutMs: number | undefined, signal?: AbortSignal): unknown {
+  #limits(timeoutMs: number | undefined, signal: AbortSignal | undefined): Limits {
     const late = () => new CallTimeoutError(this.#circuit.identity, timeoutMs!);
-    return outrun(fn, signal, timeoutMs, late);
+    return { signal, timeoutMs, late };
   }
 
   async #attempt(grant: Grant, call: Planned, borrowed = false): Promise<unknown> {
@@ -234,7 +231,9 @@ export class Calls<F> {
       enter(this.#circuit, grant, borrowed);
       let result: unknown;
       try {
-        result = this.#start(fn, timeoutMs, signal);
+        result = timeoutMs === undefined && signal === undefined
+          ? fn(new CallScope(undefined, false))
+          : outrun(fn, this.#limits(timeoutMs, signal));
       } finally {
         leave();
       }
