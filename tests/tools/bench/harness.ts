@@ -7,6 +7,7 @@
  *
  * @module
  */
+import process from "node:process";
 import { setImmediate } from "node:timers";
 
 /** A candidate. */
@@ -18,6 +19,11 @@ export interface Candidate {
    * every breaker at one call site, and V8 would optimize it for none.
    */
   readonly run: (calls: number) => Promise<unknown>;
+  /**
+   * How long after a call its last timer fires, in ms. Each batch is followed by that pause, and the
+   * CPU time of the pause counts: otherwise the timers would fire during the batches of others.
+   */
+  readonly leavesMs?: number;
 }
 
 /** A median, and the range of the rounds. */
@@ -60,13 +66,15 @@ export async function race(
   for (const candidate of candidates) {
     const calls = await warmUp(candidate, batchMs, warmUpMs);
     runners.push({ candidate, calls, rounds: [] });
+    await rest(candidate.leavesMs);
   }
   for (let round = 0; round < rounds; round++) {
     // Each round begins with another candidate, so that none always follows the same neighbor.
     for (let i = 0; i < runners.length; i++) {
       const runner = runners[(round + i) % runners.length]!;
       await settle();
-      const ms = await time(runner.candidate, runner.calls);
+      const ms = await time(runner.candidate, runner.calls) +
+        await rest(runner.candidate.leavesMs);
       runner.rounds.push((ms * 1e6) / runner.calls);
     }
   }
@@ -154,6 +162,16 @@ async function time(candidate: Candidate, calls: number): Promise<number> {
   const start = performance.now();
   await candidate.run(calls);
   return performance.now() - start;
+}
+
+/** Waits until timers that were left behind have fired. Returns the CPU time that they took, in ms. */
+export async function rest(leavesMs: number | undefined): Promise<number> {
+  if (leavesMs === undefined) return 0;
+  const before = process.cpuUsage();
+  // The last of them are set as late as this one.
+  await new Promise((resolve) => setTimeout(resolve, 1.1 * leavesMs + 10));
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / 1_000;
 }
 
 /** Lets timers fire, and collects the garbage of the previous candidate. */

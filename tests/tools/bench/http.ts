@@ -67,7 +67,8 @@ function table(
     notes: [
       "The whole body is read. × bare: to fetch, or with a timeout to fetch with AbortSignal.timeout,",
       `median of ${rounds} rounds of ${requests} requests each; p99 over all of them.`,
-      "CPU: user and system, of the whole process that fetches.",
+      "CPU: user and system, of the whole process that fetches, with what an AbortSignal.timeout takes",
+      "when it fires, after the request.",
     ],
     readme: columns.filter((column) => column !== SPREAD),
   };

@@ -7,7 +7,7 @@
 import process from "node:process";
 import { createFuse } from "@fuse/edge";
 import { timeout, TimeoutStrategy, wrap } from "cockatiel";
-import { gc, turn } from "./harness.ts";
+import { gc, rest, turn } from "./harness.ts";
 import { cockatielConsecutive } from "./peer_cockatiel.ts";
 import { consecutive } from "./policies.ts";
 
@@ -40,7 +40,10 @@ export const HTTP = {
   "cockatiel, timeout": "fetch, AbortSignal.timeout",
 } as const;
 
-const LIMIT_MS = 5_000;
+const LIMIT_MS = 500;
+
+/** Its timers fire long after the calls: their CPU time counts as its own, and not as that of others. */
+const LEAVES_TIMERS: keyof typeof HTTP = "fetch, AbortSignal.timeout";
 
 /** Fetches and reads the body. */
 type Send = () => Promise<unknown>;
@@ -72,20 +75,24 @@ export async function fetchByTurns(): Promise<never> {
   const all = Object.entries(candidates(url)).map(([name, send]) => ({
     name,
     send,
+    leavesMs: name === LEAVES_TIMERS ? LIMIT_MS : undefined,
     took: [] as number[],
     p50Us: [] as number[],
     cpuUs: [] as number[],
   }));
-  for (const { send } of all) await batch(send, 3 * requests);
+  for (const { send, leavesMs } of all) {
+    await batch(send, 3 * requests);
+    await rest(leavesMs);
+  }
   for (let round = 0; round < rounds; round++) {
     for (let i = 0; i < all.length; i++) {
-      const { send, took, p50Us, cpuUs } = all[(round + i) % all.length]!;
+      const { send, leavesMs, took, p50Us, cpuUs } = all[(round + i) % all.length]!;
       await turn();
       gc({ type: "minor" });
       const before = process.cpuUsage();
       const sorted = await batch(send, requests);
       const { user, system } = process.cpuUsage(before);
-      cpuUs.push((user + system) / requests);
+      cpuUs.push((user + system) / requests + await rest(leavesMs) * 1_000 / requests);
       p50Us.push(sorted[requests >> 1]!);
       took.push(...sorted);
     }

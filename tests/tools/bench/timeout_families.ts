@@ -1,5 +1,5 @@
 /**
- * Calls with a limit of a second, which end at once or in the next turn of the event loop.
+ * Calls with a limit of a fifth of a second, which end at once or in the next turn of the event loop.
  *
  * @module
  */
@@ -37,7 +37,7 @@ export const TIMEOUT_FAMILIES: Readonly<Record<string, Family>> = Object.fromEnt
 );
 
 const RESULT = { id: 42, name: "an order" };
-const LIMIT_MS = 1_000;
+const LIMIT_MS = 200;
 
 function inNextTurn(): Promise<unknown> {
   return new Promise((resolve) => setImmediate(() => resolve(RESULT)));
@@ -57,6 +57,7 @@ function candidates(
     // The code of a user without a breaker, for a function that takes a signal.
     {
       name: NAMES.bare,
+      leavesMs: LIMIT_MS,
       run: repeat(() => {
         AbortSignal.timeout(LIMIT_MS);
         return fn();
@@ -68,6 +69,7 @@ function candidates(
     // As its documentation says. The function must obey the signal: nothing else ends the call.
     ...stds === null ? [] : [{
       name: NAMES.std,
+      leavesMs: LIMIT_MS,
       run: repeat(() => stds.execute(fn, { signal: AbortSignal.timeout(LIMIT_MS) })),
     }],
     { name: NAMES.opossum, run: repeat(() => lean.fire()) },

@@ -16,7 +16,7 @@ export const section: Section = {
     for (const runtime of ["Deno", "Node"] as const) {
       yield await familiesTable(programs, runtime, {
         name: runtime === "Deno" ? "timeouts" : "timeouts-node",
-        title: `callTimeoutMs on ${runtime}: a call that may take a second, and ends well`,
+        title: `callTimeoutMs on ${runtime}: a call that may take 200 ms, and ends well`,
         rows: (Object.keys(WAYS) as Way[]).map((way) => ({
           label: way,
           family: timeoutFamily(way),
@@ -24,7 +24,8 @@ export const section: Section = {
         })),
         against: [NAMES.bare],
         notes: [
-          "bare: the function alone, beside an AbortSignal.timeout made for it.",
+          "bare: the function alone, beside an AbortSignal.timeout made for it, which fires after the call:",
+          "so each batch is followed by a pause, and the CPU time of the pause counts. So with std.",
           "cockatiel: wrap(circuitBreaker, timeout), aggressive. opossum: its option `timeout`.",
           "std has no timeout: an AbortSignal.timeout made for each call, which the function is to obey.",
         ],
