@@ -40,6 +40,7 @@ import {
   asked,
   clearEvidence,
   count,
+  countBooked,
   countRequest,
   DERIVED,
   endLease,
@@ -102,7 +103,7 @@ class MemoryStore implements LocalDriver, OpeningStore {
   }
 
   peek(key: string): LiveRecord | undefined {
-    return this.#entries.get(key);
+    return this.#find(key);
   }
 
   bars(live: LiveRecord, at: number, shape: Shape): boolean {
@@ -116,7 +117,7 @@ class MemoryStore implements LocalDriver, OpeningStore {
 
   read(key: string, request: ReadRequest): Snapshot {
     const now = this.#now(request);
-    const entry = this.#entries.get(key);
+    const entry = this.#find(key);
     const s = entry === undefined
       ? absentSnapshot(now)
       : withoutExpiredOverride(copySnapshot(asked(entry, now, request.shape)), now);
@@ -127,26 +128,23 @@ class MemoryStore implements LocalDriver, OpeningStore {
     const entry = live as Entry;
     if (entry.turn !== turn) return false;
     this.#eviction.use(entry);
-    entry.successes++;
     if (at >= entry.segmentEnds || entry.shape !== shape || this.#clock !== undefined) {
       const now = this.#now({ at });
+      countBooked(entry);
+      entry.successes++;
       count(asked(entry, now, shape), 1, 0, 0, 0, 0, now);
       return true;
     }
     // Nearly every call: one more success in the newest segment.
-    entry.now = at;
-    entry.successesSince++;
-    entry.consecutiveSuccesses++;
-    entry.consecutiveFailures = 0;
+    entry.booked++;
     entry.succeededAt = at;
-    entry.newest!.successes++;
     if (shape.windowSize > 0) push(entry, shape.windowSize, false);
     return true;
   }
 
   record(key: string, tally: Tally): Recorded {
     const now = this.#now(tally);
-    let entry = this.#entries.get(key);
+    let entry = this.#find(key);
     let evicted: readonly string[] = NOBODY;
     let released: OverrideRecord | null = null;
     if (entry === undefined) {
@@ -193,7 +191,7 @@ class MemoryStore implements LocalDriver, OpeningStore {
 
   acquire(key: string, request: AcquireRequest): Acquired {
     const now = this.#now(request);
-    const entry = this.#entries.get(key);
+    const entry = this.#find(key);
     if (entry === undefined) return { granted: true, moved: false, snapshot: absentSnapshot(now) };
     const released = this.#expire(entry, now);
     let moved = recall(entry, request.id, now) ?? false;
@@ -312,9 +310,16 @@ class MemoryStore implements LocalDriver, OpeningStore {
   }
 
   remove(key: string): boolean {
-    const entry = this.#entries.get(key);
+    const entry = this.#find(key);
     if (entry !== undefined) this.#drop(entry);
     return entry !== undefined;
+  }
+
+  /** Returns a record with all that was booked, to be read or changed. */
+  #find(key: string): Entry | undefined {
+    const entry = this.#entries.get(key);
+    if (entry !== undefined) countBooked(entry);
+    return entry;
   }
 
   #now(request: { at: number }): number {
@@ -329,7 +334,7 @@ class MemoryStore implements LocalDriver, OpeningStore {
     apply: (entry: Entry, now: number) => boolean,
   ): Changed {
     const now = this.#now(request);
-    let entry = this.#entries.get(key);
+    let entry = this.#find(key);
     let evicted: readonly string[] = NOBODY;
     if (entry === undefined) {
       if (!create) return { won: false, snapshot: absentSnapshot(now) };

@@ -26,7 +26,7 @@ import type { CircuitPolicyData } from "./rules/policy.ts";
 export interface LocalDriver extends Driver {
   /**
    * Returns the live record of a circuit: the same object as long as the record lives. A record that
-   * was dropped reads as absent (generation 0). Performs no I/O.
+   * was dropped reads as absent (generation 0). Its counts are those of this moment. Performs no I/O.
    */
   peek(key: string): LiveRecord | undefined;
   /**
@@ -37,7 +37,7 @@ export interface LocalDriver extends Driver {
   /**
    * Does what `record` does with one success that was not slow, of a call that was admitted in this
    * turn while the circuit was CLOSED, as nearly every call is. Returns `false`, having done
-   * nothing, in another turn.
+   * nothing, in another turn. The record shows the success when it is next read.
    *
    * @param at When the call ended, on the caller's clock, in ms.
    */
@@ -121,8 +121,9 @@ export class LocalCircuit extends Circuit {
       return true;
     }
     if (!this.store.driver.book(seen, this.#turn, at, policy.shape)) return false;
-    if (policy.judgesSuccesses && this.#mayTrip(seen) && tripping(seen, policy) !== null) {
-      this.#judge(seen, grant, true, null);
+    if (policy.judgesSuccesses && this.#mayTrip(seen)) {
+      const booked = this.store.driver.peek(this.identity.key)!;
+      if (tripping(booked, policy) !== null) this.#judge(booked, grant, true, null);
     }
     return true;
   }
