@@ -40,7 +40,6 @@ import {
   asked,
   clearEvidence,
   count,
-  countBooked,
   countRequest,
   DERIVED,
   endLease,
@@ -126,16 +125,11 @@ class MemoryStore implements LocalDriver, OpeningStore {
 
   book(live: LiveRecord, turn: number, at: number, shape: Shape): boolean {
     const entry = live as Entry;
-    if (entry.turn !== turn) return false;
+    if (
+      entry.turn !== turn || at >= entry.segmentEnds || entry.shape !== shape ||
+      this.#clock !== undefined
+    ) return false;
     this.#eviction.use(entry);
-    if (at >= entry.segmentEnds || entry.shape !== shape || this.#clock !== undefined) {
-      const now = this.#now({ at });
-      countBooked(entry);
-      entry.successes++;
-      count(asked(entry, now, shape), 1, 0, 0, 0, 0, now);
-      return true;
-    }
-    // Nearly every call: one more success in the newest segment.
     entry.booked++;
     entry.succeededAt = at;
     if (shape.windowSize > 0) push(entry, shape.windowSize, false);
@@ -315,10 +309,21 @@ class MemoryStore implements LocalDriver, OpeningStore {
     return entry !== undefined;
   }
 
-  /** Returns a record with all that was booked, to be read or changed. */
+  /**
+   * Returns a record to read or to change, and counts the successes that were only booked: a call writes
+   * to as few fields as it can.
+   */
   #find(key: string): Entry | undefined {
     const entry = this.#entries.get(key);
-    if (entry !== undefined) countBooked(entry);
+    const booked = entry?.booked;
+    if (!booked) return entry;
+    entry.booked = 0;
+    entry.now = entry.succeededAt;
+    entry.successes += booked;
+    entry.successesSince += booked;
+    entry.consecutiveSuccesses += booked;
+    entry.consecutiveFailures = 0;
+    entry.newest!.successes += booked;
     return entry;
   }
 

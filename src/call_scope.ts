@@ -83,8 +83,8 @@ export interface Limits {
 export function outrun(
   fn: (context: CallScope) => unknown,
   { signal: caller, timeoutMs, late }: Limits,
-  returned: (value: unknown) => unknown = unchanged,
-  threw: (error: unknown) => unknown = rejecting,
+  returned: (value: unknown) => unknown = (value) => value,
+  threw: (error: unknown) => unknown = (error) => Promise.reject(error),
 ): Promise<unknown> {
   return new Promise((resolve) => {
     const scope = new CallScope(caller, timeoutMs !== undefined);
@@ -118,12 +118,4 @@ export function outrun(
       fail(error);
     }
   });
-}
-
-function unchanged(value: unknown): unknown {
-  return value;
-}
-
-function rejecting(error: unknown): Promise<never> {
-  return Promise.reject(error);
 }

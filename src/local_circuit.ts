@@ -18,7 +18,7 @@ import type {
   Snapshot,
 } from "./contract.ts";
 import { type Admission, admissionOf, copySnapshot, isLate, newId } from "./records.ts";
-import { tripping, type Verdict, verdict } from "./rules/machine.ts";
+import { type Verdict, verdict } from "./rules/machine.ts";
 import type { Ending } from "./rules/outcome.ts";
 import type { CircuitPolicyData } from "./rules/policy.ts";
 
@@ -36,8 +36,8 @@ export interface LocalDriver extends Driver {
   bars(live: LiveRecord, at: number, shape: Shape): boolean;
   /**
    * Does what `record` does with one success that was not slow, of a call that was admitted in this
-   * turn while the circuit was CLOSED, as nearly every call is. Returns `false`, having done
-   * nothing, in another turn. The record shows the success when it is next read.
+   * turn while the circuit was CLOSED, as nearly every call is. The record shows the success when it is
+   * next read. Returns `false`, having done nothing, if the driver must do more for it: then record it.
    *
    * @param at When the call ended, on the caller's clock, in ms.
    */
@@ -114,16 +114,14 @@ export class LocalCircuit extends Circuit {
   override pass(grant: Grant, at: number): boolean {
     const seen = this.#seen;
     const { policy } = this;
-    if (grant !== this.opened || this.#rejected > 0) return false;
-    if (seen === undefined) {
-      // The first outcome of a circuit makes its record.
+    const { driver } = this.store;
+    if (grant !== this.opened) return false;
+    if (
+      seen === undefined || this.#rejected > 0 || !driver.book(seen, this.#turn, at, policy.shape)
+    ) {
       this.#record(grant, ONE_SUCCESS, at, null);
-      return true;
-    }
-    if (!this.store.driver.book(seen, this.#turn, at, policy.shape)) return false;
-    if (policy.judgesSuccesses && this.#mayTrip(seen)) {
-      const booked = this.store.driver.peek(this.identity.key)!;
-      if (tripping(booked, policy) !== null) this.#judge(booked, grant, true, null);
+    } else if (policy.judgesSuccesses && this.#mayTrip(seen)) {
+      this.#judge(driver.peek(this.identity.key)!, grant, true, null);
     }
     return true;
   }

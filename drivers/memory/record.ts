@@ -73,7 +73,7 @@ export class Entry implements LiveRecord {
   /** The newest segment, and until when it accepts outcomes, in ms; `-Infinity`: search for it. */
   newest: Mutable<Segment> | null = null;
   segmentEnds = -Infinity;
-  /** Successes of the newest segment that no other field has yet: see {@linkcode countBooked}. */
+  /** Successes of the newest segment that no other field has yet, except for `succeededAt`. */
   booked = 0;
   ring: Ring | null = null;
   /** Outcomes of this HALF_OPEN generation. */
@@ -263,22 +263,6 @@ export function count(
   if (size === 0) return;
   for (let i = 0; i < successes; i++) push(entry, size, false);
   for (let i = 0; i < failures; i++) push(entry, size, true);
-}
-
-/**
- * Counts the successes that were only booked: a call writes to as few fields as it can. Needed before
- * anything else reads or changes the record.
- */
-export function countBooked(entry: Entry): void {
-  const { booked } = entry;
-  if (booked === 0) return;
-  entry.booked = 0;
-  entry.now = entry.succeededAt;
-  entry.successes += booked;
-  entry.successesSince += booked;
-  entry.consecutiveSuccesses += booked;
-  entry.consecutiveFailures = 0;
-  entry.newest!.successes += booked;
 }
 
 /**
