@@ -182,7 +182,7 @@ export class Calls<F> {
       form,
       returned: (value) => {
         const at = this.#clock();
-        return this.#pass(grant, value, at)
+        return isFine(value) && this.#pass(grant, at)
           ? give(form, value)
           : this.#given(grant, value, UNTIMED, at, call);
       },
@@ -245,9 +245,9 @@ export class Calls<F> {
   }
 
   /** Settles a success without a listener or a change of state, as nearly all calls are. */
-  #pass(grant: Grant, value: unknown, at: number): boolean {
+  #pass(grant: Grant, at: number): boolean {
     const circuit = this.#circuit;
-    if (!isFine(value) || this.#events.hearsCalls || !circuit.pass(grant, at)) return false;
+    if (this.#events.hearsCalls || !circuit.pass(grant, at)) return false;
     circuit.successes++;
     return true;
   }
@@ -255,17 +255,15 @@ export class Calls<F> {
   /** Judges and settles a result. Returns the caller's result, or a promise of it. */
   #given(grant: Grant, value: unknown, startedAt: number, at: number, call: Call): unknown {
     const { form } = call;
-    const functions = this.#functions;
     const { slowCallMs = Infinity, settle } = this.#circuit.policy;
     const durationMs = elapsed(startedAt, at);
-    if (
-      durationMs < slowCallMs && functions.isFailure === undefined && settle !== "body" &&
-      this.#pass(grant, value, at)
-    ) return give(form, value);
-    const kind = judgeResult(value, durationMs, functions, this.#events.report);
-    if (kind === "success" && settle === "body") {
-      const watched = watchBody(value, this.#bodyOf(grant, startedAt, at, call.options?.signal));
-      if (watched !== null) return give(form, watched);
+    const kind = judgeResult(value, durationMs, this.#functions, this.#events.report);
+    if (kind === "success") {
+      if (settle === "body") {
+        const watched = watchBody(value, this.#bodyOf(grant, startedAt, at, call.options?.signal));
+        if (watched !== null) return give(form, watched);
+      }
+      if (durationMs < slowCallMs && this.#pass(grant, at)) return give(form, value);
     }
     const settling = this.#settle(grant, { kind, startedAt, at, error: undefined, result: value });
     if (kind === "failure" && this.#fallsBack(call)) {
