@@ -39,7 +39,7 @@ export const section: Section = {
           "consecutive_failures against its SamplingBreaker. std and opossum (without latency",
           "percentiles and snapshots) have a rolling percentage alone.",
           "A handle for each call: for({ tenant }).make(name), a hundred tenants by turns; the",
-          "peers' breakers are looked up in a Map.",
+          "peers' breakers are looked up in a Map. tryCall is timed afterwards, alone.",
         ],
       });
     }

@@ -115,6 +115,7 @@ function candidates(fn: () => Promise<unknown>, breakers: Breakers): Candidate[]
     },
     {
       name: NAMES.tryCall,
+      afterwards: true,
       run: async (calls) => {
         for (let i = 0; i < calls; i++) await fuse.tryCall(fn);
       },
@@ -165,6 +166,7 @@ function perRequest({ std }: Parameters<Family>[0]): Candidate[] {
     },
     {
       name: NAMES.tryCall,
+      afterwards: true,
       run: async (calls) => {
         for (let i = 0; i < calls; i++) {
           await fuse.for({ type: "tenant", id: ids[i % 100]! }).make("api").tryCall(fn);

@@ -24,6 +24,11 @@ export interface Candidate {
    * CPU time of the pause counts: otherwise the timers would fire during the batches of others.
    */
   readonly leavesMs?: number;
+  /**
+   * Timed once all others are done, because most programs do not use it beside them: what V8 learns from
+   * it would slow them down.
+   */
+  readonly afterwards?: boolean;
 }
 
 /** A median, and the range of the rounds. */
@@ -59,6 +64,15 @@ export function effort(quick: boolean): Effort {
 
 /** Times all candidates, interleaved. */
 export async function race(
+  candidates: readonly Candidate[],
+  effort: Effort,
+): Promise<Measured[]> {
+  const first = candidates.filter(({ afterwards }) => !afterwards);
+  const then = candidates.filter(({ afterwards }) => afterwards);
+  return [...await raceTogether(first, effort), ...await raceTogether(then, effort)];
+}
+
+async function raceTogether(
   candidates: readonly Candidate[],
   { rounds, batchMs, warmUpMs }: Effort,
 ): Promise<Measured[]> {
