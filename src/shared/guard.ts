@@ -59,7 +59,8 @@ interface Kind {
 /** A request on its way. */
 interface Attempt {
   readonly number: number;
-  readonly probes: readonly { readonly backoff: Backoff; readonly probing: boolean }[];
+  /** The back-offs that it probes. */
+  readonly probes: readonly Backoff[];
 }
 
 /** Guards one named store of a Fuse. */
@@ -135,9 +136,8 @@ export class StoreGuard {
     kind: RequestKind = "reads",
     circuit: Requester | null = null,
   ): StoreUnavailableError {
-    const scopes = [this.#transport, this.#kinds[kind].backoff, circuit?.health?.[kind] ?? null];
-    const left = scopes.map((scope) => scope?.failing ? scope.leftMs(now) : 0);
-    const retryAfterMs = Math.max(1, ...left.map(Math.ceil));
+    const failing = this.#scopes(kind, circuit).filter((scope) => scope.failing);
+    const retryAfterMs = Math.max(1, ...failing.map((scope) => Math.ceil(scope.leftMs(now))));
     return new StoreUnavailableError(this.#name, retryAfterMs, this.#cause ?? undefined);
   }
 
@@ -188,15 +188,18 @@ export class StoreGuard {
     }
   }
 
+  /** Returns the back-offs that there are for a request. */
+  #scopes(kind: RequestKind, circuit: Requester | null): Backoff[] {
+    const own = circuit?.health?.[kind] ?? [];
+    return [this.#transport, this.#kinds[kind].backoff].concat(own);
+  }
+
   #begin(kind: RequestKind, circuit: Requester | null, now: number): Attempt {
-    const scopes = [this.#transport, this.#kinds[kind].backoff, circuit?.health?.[kind] ?? null];
-    return {
-      number: ++this.#sent,
-      probes: scopes.flatMap((backoff) =>
-        // An operator's request, which is sent anyway, is no probe.
-        backoff === null ? [] : [{ backoff, probing: !backoff.down(now) && backoff.probe(now) }]
-      ),
-    };
+    // An operator's request, which is sent anyway, is no probe.
+    const probes = this.#scopes(kind, circuit).filter((backoff) =>
+      !backoff.down(now) && backoff.probe(now)
+    );
+    return { number: ++this.#sent, probes };
   }
 
   #answered({ number, probes }: Attempt, proved: RequestKind, circuit: Requester | null): void {
@@ -210,7 +213,7 @@ export class StoreGuard {
         circuit?.health?.[kind]?.answered(now);
       }
     });
-    for (const { backoff, probing } of probes) if (probing) backoff.inconclusive(now);
+    for (const backoff of probes) backoff.inconclusive(now);
     if (circuit === null) return;
     const { health } = circuit;
     if (!health?.refused || health.reads?.failing || health.writes?.failing) return;
@@ -237,10 +240,8 @@ export class StoreGuard {
     this.#cause = { error, answered: scope !== null };
     const [widest, ...others] = this.#concerned(asking, attempt, scope);
     const first = !widest.failing;
-    const failed = (backoff: Backoff) => {
-      const probe = attempt.probes.find((one) => one.backoff === backoff);
-      return backoff.failed(now, { probing: probe?.probing === true });
-    };
+    const failed = (backoff: Backoff) =>
+      backoff.failed(now, { probing: attempt.probes.includes(backoff) });
     const began = failed(widest);
     others.forEach(failed);
     const unavailable = this.unavailable(now, asking.kind, circuit);

@@ -16,9 +16,9 @@ export function tallyOf(pending: PendingTally, at: number): Omit<Tally, "shape" 
   const counts = { successes, failures, rejected, slow, ageMs, ...first, lease };
   const tally = { id, at, epoch, generation, began, ...counts };
   if (pending.calls === null) return tally;
-  const calls = pending.calls.map(({ at: ended, ...call }) => ({
-    ...{ ...call, ageMs: Math.max(0, at - ended) },
-  }));
+  const calls = pending.calls.map(({ at: ended, ...call }) => (
+    { ...call, ageMs: Math.max(0, at - ended) }
+  ));
   return { ...tally, calls };
 }
 
