@@ -9,7 +9,7 @@
 import type { Driver, Trouble, UntoldRow } from "../../src/contract.ts";
 import { isStoreAnswerError } from "../../src/errors.ts";
 import { inOrder, OUTBOX_LENGTH } from "../../src/records.ts";
-import { isUnderWay } from "../../src/shared/pending.ts";
+import { isUnderWay } from "../../src/shared/deadline.ts";
 import { APPEND, type TrailAppender } from "../libsql/append.ts";
 import { Backoffs } from "./backoffs.ts";
 import { withAfter } from "./rows.ts";

@@ -13,14 +13,9 @@ import type { Verdict } from "../rules/machine.ts";
 import { followed as followedPolicy } from "../rules/followed.ts";
 import type { CircuitPolicyData } from "../rules/policy.ts";
 import { Asks, mayMove } from "./asks.ts";
+import { isUnderWay } from "./deadline.ts";
 import type { Asking, CircuitHealth, RequestKind, StoreGuard } from "./guard.ts";
-import {
-  isUnderWay,
-  NOTHING,
-  PendingTallies,
-  type PendingTally,
-  type Unconfirmed,
-} from "./pending.ts";
+import { NOTHING, PendingTallies, type PendingTally, type Unconfirmed } from "./pending.ts";
 import { noteHeld } from "./sent.ts";
 import type { StandIn, StandIns } from "./stand_in.ts";
 import { type Intervals, type Pace, paceAfter } from "./pace.ts";

@@ -11,6 +11,7 @@
 import type { Clock, Snapshot } from "../contract.ts";
 import { newId } from "../records.ts";
 import { isShut } from "../rules/machine.ts";
+import { isUnderWay } from "./deadline.ts";
 
 /** A request that may be on its way, with the token of the half-open slot that it may hold. */
 export interface Ask {
@@ -145,8 +146,4 @@ export async function* looks(timeoutMs: number, delayMs = 10): AsyncGenerator<nu
 /** Returns `true` if an `acquire` may write: not while CLOSED, nor during a cooldown. */
 export function mayMove(s: Snapshot | null, storeNow: number): boolean {
   return s !== null && s.state !== "CLOSED" && s.override === null && !isShut(s, storeNow);
-}
-
-function isUnderWay(until: number, now: number, timeoutMs: number): boolean {
-  return now < until && until - now <= timeoutMs;
 }

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { isUnderWay } from "./deadline.ts";
+
 /** The interval after the first failure, in ms. Each further failure doubles it. */
 const FIRST_INTERVAL_MS = 1_000;
 const LONGEST_INTERVAL_MS = 30_000;
@@ -44,10 +46,7 @@ export class Backoff {
 
   /** Returns `true` while requests are to be held back. */
   down(now: number): boolean {
-    if (!this.#failing) return false;
-    const left = this.leftMs(now);
-    // A moment further ahead was set before the clock was set back.
-    return left > 0 && left <= LONGEST_INTERVAL_MS + this.#timeoutMs;
+    return this.#failing && isUnderWay(this.#until, now, LONGEST_INTERVAL_MS + this.#timeoutMs);
   }
 
   /** Returns how long requests are still to be held back, in ms. Negative once the interval has passed. */

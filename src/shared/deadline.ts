@@ -1,5 +1,5 @@
 /**
- * The deadline of a request to a store.
+ * The deadline of a request to a store, and moments that lapse.
  *
  * @module
  */
@@ -44,4 +44,12 @@ export async function within<T>(promise: Promise<T>, ms: number): Promise<T | nu
   } finally {
     clearTimeout(timer);
   }
+}
+
+/**
+ * Returns `true` while a marker holds: a moment in ms, at most `atMost` ahead. A marker further ahead
+ * was set by a clock that has since gone back.
+ */
+export function isUnderWay(until: number, now: number, atMost: number): boolean {
+  return now < until && until - now <= atMost;
 }

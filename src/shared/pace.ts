@@ -7,6 +7,7 @@
 
 import type { Snapshot } from "../contract.ts";
 import type { CircuitPolicyData } from "../rules/policy.ts";
+import { isUnderWay } from "./deadline.ts";
 
 /** The options that a pace stretches. Without a pace, the policy's apply. */
 export type Intervals = Pick<
@@ -58,8 +59,7 @@ export function paceAfter(
   const { flushSize, flushIntervalMs, revalidateMs, windowMs } = policy;
   const { opensOnAnything, strategy } = policy;
   const longest = (ms: number, ratio: number) => Math.min(1.5 * ratio * ms, LONGEST * staleMs);
-  // A moment further ahead was set before the clock was set back.
-  if (pace !== null && now < pace.until && pace.until - now <= staleMs) {
+  if (pace !== null && isUnderWay(pace.until, now, staleMs)) {
     // An isolate that drew next to nothing would send each failure at once until then.
     return { ...pace, firstMs: longest(revalidateMs, pace.ratio) * (0.5 + random() / 2) };
   }

@@ -8,6 +8,7 @@
 import { type Overlay, overlay } from "../rules/snapshot.ts";
 import type { AuditedCall, Snapshot } from "../contract.ts";
 import { type Admission, isLate, isSame, newId, TOTALS_ONLY } from "../records.ts";
+import { isUnderWay } from "./deadline.ts";
 import type { Outcomes } from "./outcomes.ts";
 
 /** A call of a tally, for stores that audit calls. `at`: when it ended, in ms. */
@@ -414,12 +415,4 @@ function add(tally: PendingTally, outcomes: Outcomes, retryAfterMs: number, now:
   tally.slow += outcomes.slow;
   tally.retryAfterMs = Math.max(tally.retryAfterMs, retryAfterMs);
   tally.lastAt = now;
-}
-
-/**
- * Returns `true` while a marker holds: a moment in ms, at most `atMost` ahead. A marker further ahead
- * was set by a clock that has since gone back.
- */
-export function isUnderWay(until: number, now: number, atMost: number): boolean {
-  return now < until && until - now <= atMost;
 }

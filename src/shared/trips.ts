@@ -11,6 +11,7 @@ import type { Clock, Driver } from "../contract.ts";
 import { together } from "../records.ts";
 import type { Unit } from "../admission.ts";
 import { looks } from "./asks.ts";
+import { isUnderWay } from "./deadline.ts";
 import type { Requester, StoreGuard } from "./guard.ts";
 import type { PendingTally } from "./pending.ts";
 import { MANY, type Sending, wantsSending } from "./sending.ts";
@@ -75,7 +76,7 @@ export class Trips {
   /** Takes a place for a trip, or returns `null` if there is none. */
   takePlace(now: number): Place | null {
     const { timeoutMs } = this.#guard;
-    this.#places = this.#places.filter(({ until }) => now < until && until - now <= 2 * timeoutMs);
+    this.#places = this.#places.filter(({ until }) => isUnderWay(until, now, 2 * timeoutMs));
     if (this.#places.length >= MOST_TRIPS) return null;
     const place = { until: now + timeoutMs };
     this.#places.push(place);

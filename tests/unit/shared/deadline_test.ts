@@ -1,5 +1,5 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import { withDeadline } from "../../../src/shared/deadline.ts";
+import { isUnderWay, withDeadline } from "../../../src/shared/deadline.ts";
 
 /** Keeps this isolate busy: no timer fires meanwhile. */
 function busy(ms: number): void {
@@ -24,4 +24,9 @@ Deno.test("withDeadline() gives it once, and no more than the timeout", async ()
 
 Deno.test("withDeadline() needs no timer for an immediate answer", async () => {
   assertEquals(await withDeadline(() => 7, 5), 7);
+});
+
+Deno.test("isUnderWay() holds until its moment, and not when a clock was set back", () => {
+  assertEquals([499, 500, 501].map((now) => isUnderWay(500, now, 500)), [true, false, false]);
+  assertEquals([isUnderWay(500, 0, 500), isUnderWay(501, 0, 500)], [true, false]);
 });

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertNotEquals, assertStrictEquals } from "@std/assert";
 import fc from "fast-check";
 import { isLate } from "../../../src/records.ts";
-import { isUnderWay, PendingTallies, type PendingTally } from "../../../src/shared/pending.ts";
+import { PendingTallies, type PendingTally } from "../../../src/shared/pending.ts";
 import { tallyOf } from "../../../src/shared/sent.ts";
 import { seeded, snapshotOf } from "../../support/units.ts";
 import { TOTALS_ONLY } from "@fuse/edge/store";
@@ -341,11 +341,6 @@ Deno.test("isLate() compares epoch, generation and its beginning, and accepts th
   const absent = snapshotOf({ epoch: "", generation: 0, began: 0 });
   assertEquals(isLate({ epoch: "", generation: 0, began: 0 }, absent), false);
   assertEquals(isLate({ epoch: "e", generation: 1, began: 1 }, absent), true);
-});
-
-Deno.test("isUnderWay() holds until its moment, and not when a clock was set back", () => {
-  assertEquals([499, 500, 501].map((now) => isUnderWay(500, now, 500)), [true, false, false]);
-  assertEquals([isUnderWay(500, 0, 500), isUnderWay(501, 0, 500)], [true, false]);
 });
 
 Deno.test("tallyOf() contains the calls in their order, with their ages, if they are requested", () => {
