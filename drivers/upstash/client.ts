@@ -6,6 +6,7 @@
 
 import { inLine } from "../../src/checks.ts";
 import { StoreAnswerError } from "../../src/errors.ts";
+import { looks } from "../../src/shared/asks.ts";
 import { LOCKING, LOCKING_SHA1, SCRIPT, SCRIPT_SHA1 } from "./script.ts";
 
 /** The part of a Redis client that is used. Every platform's class of `@upstash/redis` has it. */
@@ -199,9 +200,8 @@ export class Scripts {
           if (!isUnknownScript(error)) throw error;
         }
         if (performance.now() >= this.#bringing) return await this.#bring(redis, run);
-        // By timers of its own: on Workers no request may be woken by another.
-        for (let ms = 10; performance.now() < this.#bringing; ms = Math.min(80, 2 * ms)) {
-          await new Promise<void>((resolve) => void setTimeout(resolve, ms));
+        for await (const _ of looks(LONGEST_BRINGING_MS)) {
+          if (performance.now() >= this.#bringing) break;
         }
       }
     });
