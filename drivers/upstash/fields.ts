@@ -12,6 +12,7 @@ import type {
   Segment,
   Shape,
   Snapshot,
+  StoreRequest,
   UntoldRow,
 } from "../../src/contract.ts";
 import {
@@ -48,6 +49,9 @@ export interface Reply {
   readonly now: number;
   readonly fields: Fields | null;
 }
+
+/** The part of a request that decides how its answer is read. */
+type Asked = Pick<StoreRequest, "shape" | "outbox">;
 
 const checked = checkFields(REDIS);
 
@@ -92,9 +96,9 @@ export function parseReply(reply: unknown): Reply {
 }
 
 /** The circuit as a reader sees it at this moment. */
-export function snapshotOf(reply: Reply, shape: Shape, hands: boolean): Snapshot {
+export function snapshotOf(reply: Reply, { shape, outbox }: Asked): Snapshot {
   const snapshot = withoutExpiredOverride(storedOf(reply, shape), reply.now);
-  return hands ? { ...snapshot, untold: untoldOf(reply.fields ?? {}) } : snapshot;
+  return outbox === "hand" ? { ...snapshot, untold: untoldOf(reply.fields ?? {}) } : snapshot;
 }
 
 /**
@@ -256,13 +260,8 @@ export function overrideOf(f: Fields, at: "override" | "released"): OverrideReco
 }
 
 /** Returns a whole record from the answer of `dump`. */
-export function recordOf(
-  key: string,
-  reply: Reply,
-  shape: Shape,
-  hands: boolean,
-): CircuitRecord {
-  const snapshot = snapshotOf(reply, shape, hands);
+export function recordOf(key: string, reply: Reply, asked: Asked): CircuitRecord {
+  const snapshot = snapshotOf(reply, asked);
   const f = reply.fields;
   // The counts of an expired override are dropped with it.
   if (f === null || snapshot.generation !== Number(f.generation)) {

@@ -130,13 +130,12 @@ export class RedisStore implements OpeningStore {
   async read(key: string, request: ReadRequest): Promise<Snapshot> {
     const named = request.unconfirmed?.map((id) => `id:${id}`) ?? [];
     const reply = await this.#run("read", key, { ...request, id: "" }, named);
-    const snapshot = snapshotOf(reply, request.shape, request.outbox === "hand");
-    return withHeld(snapshot, request, (id) => isRemembered(reply, id));
+    return withHeld(snapshotOf(reply, request), request, (id) => isRemembered(reply, id));
   }
 
   async record(key: string, tally: Tally): Promise<Recorded> {
     const { epoch, generation, began, successes, failures, rejected, slow, ageMs } = tally;
-    const { ok: current, moved: _, ...answer } = await this.#change("record", key, tally, [
+    const { ok: current, answer } = await this.#change("record", key, tally, [
       ...[epoch, generation, began, successes, failures, rejected, slow, ageMs],
       ...[
         tally.firstFailureAgeMs ?? ageMs,
@@ -152,8 +151,8 @@ export class RedisStore implements OpeningStore {
     const { token, max, leaseMs } = request;
     const args = [token, max, leaseMs];
     const why = { reason: "cooldown_passed", actor: null };
-    const { ok: granted, ...answer } = await this.#change("acquire", key, request, args, why);
-    return { granted, ...answer };
+    const { ok: granted, moved, answer } = await this.#change("acquire", key, request, args, why);
+    return { granted, moved, ...answer };
   }
 
   transition(key: string, request: TransitionRequest): Promise<Changed> {
@@ -273,7 +272,7 @@ export class RedisStore implements OpeningStore {
     try {
       const request = { id: "", at, shape: shape(key), outbox };
       const reply = await this.#run(brief ? "read" : "dump", key, request, []);
-      return reply.fields && recordOf(key, reply, request.shape, outbox === "hand");
+      return reply.fields && recordOf(key, reply, request);
     } catch (error) {
       if (isNonsense(error)) spoilt.push({ key, error });
       else if (!/WRONGTYPE|another prefix/.test(String(error))) throw error;
@@ -282,12 +281,8 @@ export class RedisStore implements OpeningStore {
   }
 
   /** Confirms rows: one request, and two commands. */
-  async confirm(
-    key: string,
-    rows: readonly Admission[],
-  ): Promise<void> {
-    if (rows.length === 0) return;
-    await this.#run("confirm", key, BARE, rows.map(rowField));
+  async confirm(key: string, rows: readonly Admission[]): Promise<void> {
+    if (rows.length > 0) await this.#run("confirm", key, BARE, rows.map(rowField));
   }
 
   /** Checks reads and writes: one request. */
@@ -311,7 +306,7 @@ export class RedisStore implements OpeningStore {
   ): Promise<Changed> {
     const { reason, actor } = request;
     const why = { reason, actor, ...more };
-    const { ok: won, moved: _, ...answer } = await this.#change(operation, key, request, args, why);
+    const { ok: won, answer } = await this.#change(operation, key, request, args, why);
     return { won, ...answer };
   }
 
@@ -321,12 +316,11 @@ export class RedisStore implements OpeningStore {
     request: StoreRequest,
     args: readonly (string | number)[],
     why: Record<string, unknown> = {},
-  ): Promise<Answer & { readonly ok: boolean; readonly moved: boolean }> {
+  ): Promise<Pick<Reply, "ok" | "moved"> & { readonly answer: Answer }> {
     const reply = await this.#run(operation, key, request, args, why);
     const { ok, moved, fields } = reply;
-    const released = fields === null ? null : overrideOf(fields, "released");
-    const snapshot = snapshotOf(reply, request.shape, request.outbox === "hand");
-    return { ok, moved, snapshot, released };
+    const released = fields && overrideOf(fields, "released");
+    return { ok, moved, answer: { snapshot: snapshotOf(reply, request), released } };
   }
 
   async #run(
