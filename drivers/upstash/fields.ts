@@ -223,20 +223,20 @@ function optionOf(value: string): number | string | null {
   return value === "-" ? null : value[0] === "=" ? value.slice(1) : Number(value);
 }
 
-/** Returns the fields of a policy and their values, or none without a policy. */
-export function policyFields(policy: PolicyRecord | null | undefined): (string | number)[] {
-  const options = Object.entries(policy ?? {}).map(([option, value]) => [
-    `policy.${option}`,
-    value === null ? "-" : typeof value === "string" ? `=${value}` : value,
-  ]);
-  return policy == null ? [] : ["policy", 1, ...options.flat()];
+/** The same, the other way round. */
+function textOf(option: number | string | null): number | string {
+  return option === null ? "-" : typeof option === "string" ? `=${option}` : option;
 }
 
-/** Returns the fields of a policy in the form of `restore`. */
-function contentOf(flat: readonly (string | number)[]): Record<string, string> {
-  const content: Record<string, string> = {};
-  for (let i = 0; i < flat.length; i += 2) content[flat[i]!] = `=${flat[i + 1]}`;
-  return content;
+/** Returns the fields of a policy and their values, or none without a policy. */
+export function policyFields(
+  policy: PolicyRecord | null | undefined,
+): (readonly [string, string | number])[] {
+  if (policy == null) return [];
+  const options = Object.entries(policy).map(([option, value]) =>
+    [`policy.${option}`, textOf(value)] as const
+  );
+  return [["policy", 1], ...options];
 }
 
 /** Returns an object of some fields. */
@@ -307,17 +307,18 @@ export function contentsOf(
     ...assemble(counted, (field) => s[field]),
     cooldownMs: cooldownMs === null ? "" : Math.round(cooldownMs),
     lastFailure: s.lastFailure === null ? "" : text(JSON.stringify(s.lastFailure)),
-    ...contentOf(policyFields(s.policy)),
-    ...Object.fromEntries([...group("totals", totals), ...group("sinceClosed", sinceClosed)]),
+    ...Object.fromEntries([
+      ...policyFields(s.policy).map(([field, value]) => [field, `=${value}`]),
+      ...group("totals", totals),
+      ...group("sinceClosed", sinceClosed),
+    ]),
     "override": text(override?.kind),
     "override.until": time(override?.until ?? null),
     "override.reason": text(quoted(override?.reason ?? null)),
     "override.actor": text(quoted(override?.actor ?? null)),
   }).filter(([, value]) => value) as [string, string | number][];
-  const rows = segments.map(({ start, successes, failures, slow }) =>
-    [time(start), successes, failures, slow] as const
-  );
-  return [contents.length, ...contents.flat(), ...rows.flat()];
+  const rows = segments.flatMap((one) => [time(one.start), one.successes, one.failures, one.slow]);
+  return [contents.length, ...contents.flat(), ...rows];
 }
 
 /** Returns optional words: nothing is the empty string, and the empty string is not nothing. */

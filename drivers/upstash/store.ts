@@ -141,7 +141,7 @@ export class RedisStore implements OpeningStore {
         tally.firstFailureAgeMs ?? ageMs,
         tally.lease ?? "",
         tally.policyHash,
-        ...policyFields(tally.policy),
+        ...policyFields(tally.policy).flat(),
       ],
     ]);
     return { current, ...answer };
@@ -164,7 +164,7 @@ export class RedisStore implements OpeningStore {
         ...[to, event, cooldownMs, reason, epoch, generation, began],
         lastFailure === null ? "" : JSON.stringify(lastFailure),
         failuresBelow,
-        ...policyFields(request.policy),
+        ...policyFields(request.policy).flat(),
       ], to === "OPEN" ? { cooldownMs, lastFailure } : {});
     return expected === null ? this.#anew(key, ask) : ask();
   }
