@@ -297,11 +297,11 @@ export class Events {
         try {
           const result = listener(seenFrom(filter, event));
           if (isThenable(result)) {
-            const failed = (error: unknown) => this.#failed(type, error);
+            const failed = (error: unknown) => this.report(type, error);
             this.#hold(whenSettled(result, undefined, failed));
           }
         } catch (error) {
-          this.#failed(type, error);
+          this.report(type, error);
         }
       }
     }
@@ -325,16 +325,12 @@ export class Events {
 
   /** Reports an error of a user's function: `type` names the event or the option it came from. */
   report = (type: string, error: unknown): void => {
-    if (this.hears("listener_error")) this.emit("listener_error", { type, source: type, error });
-    // `reportError` would end a Deno process.
-    else console.error(`Fuse: "${type}" threw`, error);
-  };
-
-  #failed(type: string, error: unknown): void {
     // A listener for errors that throws does not receive its own error.
-    if (type === "listener_error") console.error(`Fuse: "${type}" threw`, error);
-    else this.report(type, error);
-  }
+    if (type !== "listener_error" && this.hears("listener_error")) {
+      this.emit("listener_error", { type, source: type, error });
+      // `reportError` would end a Deno process.
+    } else console.error(`Fuse: "${type}" threw`, error);
+  };
 }
 
 function concerns(filter: EventFilter, event: FuseEvent): boolean {
