@@ -7,7 +7,13 @@
  */
 
 import { type Grant, type Known, type Refusal, SILENT, type Unit, UNKNOWN } from "./admission.ts";
-import { announceAction, announceAnswer, announceCall, announceTransition } from "./announce.ts";
+import {
+  announceAction,
+  announceAnswer,
+  announceCall,
+  announceTransition,
+  type Signature,
+} from "./announce.ts";
 import type { Plain } from "./call_form.ts";
 import { quote } from "./checks.ts";
 import type {
@@ -214,7 +220,7 @@ export abstract class Circuit {
   }
 
   /** Closes the circuit, and clears its evidence. */
-  async reset(reason: string | null, actor: string | null): Promise<void> {
+  async reset({ reason, actor }: Signature): Promise<void> {
     const answer = await this.operate(
       "transition",
       (driver) =>
@@ -248,13 +254,13 @@ export abstract class Circuit {
   }
 
   /** Deletes the circuit from its store. */
-  async remove(reason: string | null, actor: string | null): Promise<void> {
+  async remove(by: Signature): Promise<void> {
     const answer = await this.operate("remove", async (driver): Promise<Changed> => {
-      const request = { ...this.request(newId()), reason, actor };
+      const request = { ...this.request(newId()), ...by };
       const won = await driver.remove(this.identity.key, request);
       return { won, snapshot: absentSnapshot(request.at) };
     });
-    if (answer.won) announceAction(this, "removed", { reason, actor }, null, answer);
+    if (answer.won) announceAction(this, "removed", by, null, answer);
   }
 
   /** Takes over the policy of the first handle that has one. */

@@ -293,8 +293,7 @@ class ScopedFuse implements Fuse {
   }
 
   async resetAll(options?: Actor): Promise<number> {
-    const { reason, actor } = actorOf(options);
-    return await this.#inventory.resetAll(reason, actor);
+    return await this.#inventory.resetAll(actorOf(options));
   }
 
   async flush(): Promise<void> {

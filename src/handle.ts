@@ -101,13 +101,11 @@ export class Handle<F> extends Calls<F> implements CircuitBreaker<F> {
   }
 
   async reset(options?: Actor): Promise<void> {
-    const { reason, actor } = actorOf(options);
-    await this.#circuit.reset(reason, actor);
+    await this.#circuit.reset(actorOf(options));
   }
 
   async remove(options?: Actor): Promise<void> {
-    const { reason, actor } = actorOf(options);
-    await this.#circuit.remove(reason, actor);
+    await this.#circuit.remove(actorOf(options));
   }
 
   history(query?: EventQuery): AsyncIterableIterator<CircuitEvent> {

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { Signature } from "./announce.ts";
 import {
   check,
   hasBrand,
@@ -92,7 +93,7 @@ export function endOf(options: OverrideOptions, now: number): number | null {
  *
  * @throws {TypeError} If either is not a text of at most 1000 characters.
  */
-export function actorOf(options: Actor = {}): { reason: string | null; actor: string | null } {
+export function actorOf(options: Actor = {}): Signature {
   mustBeObject("action", options);
   return { reason: wordsOf(options, "reason"), actor: wordsOf(options, "actor") };
 }

@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { Signature } from "./announce.ts";
 import { check, known, mayBeFunction, oneOf, quote, refuse } from "./checks.ts";
 import type { Circuit } from "./circuit.ts";
 import type {
@@ -228,10 +229,10 @@ export class Inventory {
     return { imported, kept };
   }
 
-  async resetAll(reason: string | null, actor: string | null): Promise<number> {
+  async resetAll(by: Signature): Promise<number> {
     let count = 0;
     const reset = async (store: RegisteredStore, key: string) => {
-      await this.#registry.circuit(store, key).reset(reason, actor);
+      await this.#registry.circuit(store, key).reset(by);
       count++;
     };
     const spoilt: [RegisteredStore, string][] = [];
