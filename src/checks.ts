@@ -7,6 +7,9 @@
 /** Longest delay that a timer takes, in ms. */
 export const MAX_TIMER_MS = 2 ** 31 - 1;
 
+/** Last moment of a Date, in ms. Beyond it, times are no longer exact. */
+export const MAX_DATE_MS = 8.64e15;
+
 /**
  * Checks a number option: returns an integer within bounds, or the default if it is not given.
  *

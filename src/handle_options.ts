@@ -8,6 +8,7 @@ import type { Signature } from "./announce.ts";
 import {
   check,
   hasBrand,
+  MAX_DATE_MS,
   MAX_TIMER_MS,
   mayBeFunction,
   mustBeObject,
@@ -18,7 +19,6 @@ import {
 } from "./checks.ts";
 import type { Actor, CallOptions, CircuitOptions, OverrideOptions } from "./circuit_breaker.ts";
 import type { Judgement } from "./rules/outcome.ts";
-import { MAX_DATE_MS } from "./rules/snapshot.ts";
 
 /** The functions of a handle. */
 export interface HandleFunctions<F> extends Judgement {

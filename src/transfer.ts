@@ -5,7 +5,7 @@
  */
 
 import { type CircuitIdentity, fromKey, identify, isName, toKey } from "./key.ts";
-import { wrong } from "./checks.ts";
+import { MAX_DATE_MS, wrong } from "./checks.ts";
 import type {
   CircuitRecord,
   FailureNote,
@@ -20,7 +20,6 @@ import {
   SNAPSHOT_COUNTS,
   SNAPSHOT_TIMES,
 } from "./records.ts";
-import { MAX_DATE_MS } from "./rules/snapshot.ts";
 
 /** The result of `exportState`: plain JSON. */
 export interface FuseExport {

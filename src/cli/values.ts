@@ -5,7 +5,7 @@
  */
 
 import { InvalidArgumentError } from "commander";
-import { inLine, quote } from "../checks.ts";
+import { inLine, MAX_DATE_MS, quote } from "../checks.ts";
 import { readScope, type Scope } from "../key.ts";
 import { dateOf } from "../rules/snapshot.ts";
 import { CliError } from "./terminal.ts";
@@ -23,7 +23,7 @@ const UNITS: Readonly<Record<string, number>> = {
 export function duration(text: string): number {
   const parts = [...text.matchAll(/(\d+(?:\.\d+)?)(ms|[smhdw])/g)];
   const ms = parts.reduce((sum, [, n, unit]) => sum + Number(n) * UNITS[unit!]!, 0);
-  if (parts.map(([part]) => part).join("") !== text || !(ms >= 1 && ms <= 8.64e15)) {
+  if (parts.map(([part]) => part).join("") !== text || !(ms >= 1 && ms <= MAX_DATE_MS)) {
     throw new InvalidArgumentError("Give a duration such as 90s, 10m, 1h30m or 30d.");
   }
   return Math.round(ms);

@@ -14,7 +14,7 @@ import {
   type StrategyName,
   type StrategyOption,
 } from "./strategies.ts";
-import { check, MAX_TIMER_MS, oneOf, refuse } from "../checks.ts";
+import { check, MAX_DATE_MS, MAX_TIMER_MS, oneOf, refuse } from "../checks.ts";
 import type { PolicyRecord, Shape } from "../contract.ts";
 import { DECIDING, fingerprintOf } from "./fingerprint.ts";
 
@@ -292,8 +292,7 @@ const ALLOWED: Readonly<
   consistency: ["eventual", "strong"],
   settle: ["headers", "body"],
   cooldownMs: [0],
-  // Beyond the range of a Date, times are no longer exact.
-  maxCooldownMs: [1, 8.64e15],
+  maxCooldownMs: [1, MAX_DATE_MS],
   windowSize: [1, 10_000],
   percentageThreshold: [1, 100],
   callTimeoutMs: [1, MAX_TIMER_MS],

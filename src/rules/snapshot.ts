@@ -6,7 +6,7 @@
 
 import type { CircuitIdentity } from "../key.ts";
 import { cooldownPassed } from "./machine.ts";
-import { inLine, quote } from "../checks.ts";
+import { inLine, MAX_DATE_MS, quote } from "../checks.ts";
 import { type Counts, counts } from "./strategies.ts";
 import type { CircuitState, FailureNote, Override, Snapshot } from "../contract.ts";
 
@@ -200,8 +200,6 @@ function date(ms: number | null): Date | null {
 export function dateOf(ms: number): Date {
   return new Date(Math.min(MAX_DATE_MS, Math.max(-MAX_DATE_MS, ms)));
 }
-
-export const MAX_DATE_MS = 8.64e15;
 
 /** Explains a circuit's state, in one sentence, on one line. */
 export function explain(name: string, s: Snapshot, now: number): string {

@@ -15,6 +15,7 @@
  * @module
  */
 
+import { MAX_DATE_MS } from "../checks.ts";
 import type { FailureNote } from "../contract.ts";
 import { StoreAnswerError } from "../errors.ts";
 
@@ -85,9 +86,6 @@ export function isOutcomes(value: unknown): boolean {
   return isText(value) && !/[^SF]/.test(value as string);
 }
 
-/** The last moment of a Date, in ms. */
-const LAST_DATE = 8.64e15;
-
 /**
  * Returns the failure that opened a circuit, from its JSON, or `null` if that is invalid. No
  * decision depends on it, so the circuit stays usable.
@@ -96,7 +94,7 @@ export function failureNoteOf(json: unknown): FailureNote | null {
   // Most circuits have none, and an error of the parser takes longer than all else.
   if (!json) return null;
   const { at, kind, status = null, instance = null } = Object(fromJson(json));
-  const fits = typeof at === "number" && Math.abs(at) <= LAST_DATE && isText(kind) &&
+  const fits = typeof at === "number" && Math.abs(at) <= MAX_DATE_MS && isText(kind) &&
     (status === null || Number.isFinite(status)) && isWords(instance);
   return fits ? { at, kind, status, instance } : null;
 }
