@@ -4,6 +4,7 @@
  * @module
  */
 
+import { type Admission, isLate } from "../records.ts";
 import type { CircuitIdentity } from "../key.ts";
 import { cooldownPassed } from "./machine.ts";
 import { inLine, MAX_DATE_MS, quote } from "../checks.ts";
@@ -82,21 +83,19 @@ export interface CircuitSnapshot extends CircuitIdentity {
   ageMs: number;
 }
 
-/** Counts of this isolate that the store has not confirmed yet. */
-export interface Overlay {
+/** Counts of this isolate that the store has not confirmed yet, and their generation. */
+export interface Overlay extends Admission {
   readonly successes: number;
   readonly failures: number;
   readonly rejected: number;
   readonly slow: number;
-  /** `true` if they are of the Snapshot's generation; else they add to totals only. */
-  readonly current: boolean;
 }
 
 /**
  * Returns the Snapshot with counts added, one after the other: of each, successes first, then failures,
- * as in a tally.
+ * as in a tally. Counts of another generation add to totals only.
  */
-export function overlay(s: Snapshot, ...overlays: readonly Overlay[]): Snapshot {
+export function overlay(s: Snapshot, overlays: readonly Overlay[]): Snapshot {
   if (overlays.length === 0) return s;
   // Copied once: many tallies may wait.
   const { totals, window, sinceClosed, last } = s;
@@ -107,15 +106,17 @@ export function overlay(s: Snapshot, ...overlays: readonly Overlay[]): Snapshot 
     sinceClosed: { ...sinceClosed },
     last: { ...last },
   };
-  for (const { successes, failures, rejected, slow, current } of overlays) {
+  const all = [laid.totals, laid.window, laid.sinceClosed];
+  for (const pending of overlays) {
+    const { successes, failures, rejected, slow } = pending;
+    const late = isLate(pending, s);
     laid.totals.rejected += rejected;
-    const all = [laid.totals, laid.window, laid.sinceClosed];
-    for (const counts of current ? all : [laid.totals]) {
+    for (const counts of late ? [laid.totals] : all) {
       counts.successes += successes;
       counts.failures += failures;
       counts.slow += slow;
     }
-    if (!current) continue;
+    if (late) continue;
     laid.consecutiveFailures = (successes > 0 ? 0 : laid.consecutiveFailures) + failures;
     laid.consecutiveSuccesses = failures > 0 ? 0 : laid.consecutiveSuccesses + successes;
     laid.last.size += successes + failures;

@@ -255,9 +255,9 @@ export class SharedCircuit extends AskingCircuit {
     return outcomeOf(ending, this.noteFailure(grant, ending), this.store.driver.describe);
   }
 
-  #tell(grant: Grant, ending: Ending): void {
+  #tell(grant: Grant, ending: Ending, late?: boolean): void {
     if (!this.store.events.hearsCalls) return;
-    this.tellCall(grant, ending, this.view.isLate(grant, ending.at));
+    this.tellCall(grant, ending, late ?? this.view.isLate(grant, ending.at));
   }
 
   override countRejected(): void {
@@ -392,9 +392,7 @@ export class SharedCircuit extends AskingCircuit {
     if (!trips) this.store.standIns.confirmed(this, asked);
     this.learn(s, asked);
     this.note(answer);
-    if (call !== null && this.store.events.hearsCalls) {
-      this.tellCall(call.grant, call.ending, !current);
-    }
+    if (call !== null) this.#tell(call.grant, call.ending, !current);
     if (due === null && current) this.warn(s);
     if (due === null) return "taken";
     const moved = await this.move(due, s, tally.retryAfterMs, call === null);
@@ -405,9 +403,7 @@ export class SharedCircuit extends AskingCircuit {
 
   #notTaken(tally: PendingTally, call: WaitingCall | null, cause: unknown): Delivery {
     this.pending.putBack(tally);
-    if (call !== null && this.store.events.hearsCalls) {
-      this.tellCall(call.grant, call.ending, false);
-    }
+    if (call !== null) this.#tell(call.grant, call.ending, false);
     // The tallies that waited for it are not sent either.
     const held = this.guard.blocks("writes", this, this.store.clock());
     this.#absorb([tally, ...held ? this.pending.unsent : []]);

@@ -5,9 +5,10 @@
  * @module
  */
 
-import { type Overlay, overlay } from "../rules/snapshot.ts";
+import { UNCOUNTED } from "../admission.ts";
+import { overlay } from "../rules/snapshot.ts";
 import type { AuditedCall, Snapshot } from "../contract.ts";
-import { type Admission, isLate, isSame, newId, TOTALS_ONLY } from "../records.ts";
+import { type Admission, isSame, newId, TOTALS_ONLY } from "../records.ts";
 import { isUnderWay } from "./deadline.ts";
 import type { Outcomes } from "./outcomes.ts";
 
@@ -94,7 +95,7 @@ export class PendingTallies {
   /** Counts a rejected call, which is sent with the next tally. */
   reject(now: number): void {
     this.#see(now);
-    this.#gathering ??= this.#tally({ epoch: "", generation: TOTALS_ONLY, began: 0 }, null, now);
+    this.#gathering ??= this.#tally(UNCOUNTED, null, now);
     this.#gathering.rejected++;
   }
 
@@ -136,7 +137,7 @@ export class PendingTallies {
   /** Adds an empty tally, which shows whether the store accepts writes. */
   addProbe(now: number): void {
     if (this.#gathering === null && this.#waiting.length === 0) {
-      this.#wait(this.#tally({ epoch: "", generation: TOTALS_ONLY, began: 0 }, null, now, true));
+      this.keep(this.#tally(UNCOUNTED, null, now, true));
     }
   }
 
@@ -200,7 +201,7 @@ export class PendingTallies {
 
   /** Seals the gathered tally: it waits to be sent as it is. */
   seal(): void {
-    if (this.#gathering !== null) this.#wait(this.#gathering);
+    if (this.#gathering !== null) this.keep(this.#gathering);
     this.#gathering = null;
   }
 
@@ -231,11 +232,6 @@ export class PendingTallies {
     return [...this.#busy ?? []].sort((a, b) => a.firstAt - b.firstAt);
   }
 
-  /** Lets a tally wait that was not sent. */
-  keep(tally: PendingTally): void {
-    this.#wait(tally);
-  }
-
   /** Marks a tally as under way. The mark lapses, because its sender may die. */
   sending(tally: PendingTally, now: number, timeoutMs: number): void {
     // Of several requests that take it along, one may have given it back before the next is sent.
@@ -250,7 +246,7 @@ export class PendingTallies {
 
   /** Lets a tally wait that was not confirmed. */
   putBack(tally: PendingTally): void {
-    if (this.#land(tally)) this.#wait(tally);
+    if (this.#land(tally)) this.keep(tally);
   }
 
   /** Drops a tally that was confirmed, or given up. */
@@ -273,7 +269,7 @@ export class PendingTallies {
   lay(snapshot: Snapshot, learntAs: number, which: "all" | "under way" = "all"): Snapshot {
     const tallies = [...this.#busy ?? [], ...which === "all" ? this.unsent : NONE]
       .filter(({ from }) => from >= learntAs);
-    return overlay(snapshot, ...tallies.map((tally) => laid(tally, !isLate(tally, snapshot))));
+    return overlay(snapshot, tallies);
   }
 
   /** Returns the tallies that the store may have, and remembers if it has. */
@@ -297,7 +293,8 @@ export class PendingTallies {
     this.#seenAt = now;
   }
 
-  #wait(tally: PendingTally): void {
+  /** Lets a tally wait to be sent. */
+  keep(tally: PendingTally): void {
     if (this.#waiting === NONE) this.#waiting = [tally];
     else (this.#waiting as PendingTally[]).push(tally);
     if (this.#waiting.length > MOST_WAITING) this.#fold();
@@ -374,10 +371,6 @@ export class PendingTallies {
       refusedAt: 0,
     };
   }
-}
-
-function laid({ successes, failures, rejected, slow }: PendingTally, current: boolean): Overlay {
-  return { successes, failures, rejected, slow, current };
 }
 
 /** The tallies of a circuit, to do all but add to them. */

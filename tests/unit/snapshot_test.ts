@@ -9,6 +9,8 @@ import {
   toCircuitSnapshot,
   toMetrics,
 } from "../../src/rules/snapshot.ts";
+import { UNCOUNTED } from "../../src/admission.ts";
+import { admissionOf } from "../../src/records.ts";
 import { seeded, snapshotOf } from "../support/units.ts";
 import type { OverrideRecord, Snapshot } from "@fuse/edge/store";
 
@@ -30,7 +32,7 @@ Deno.test("overlay() adds pending outcomes to all counters", () => {
     sinceClosed: window(4, 5, 6),
     last: { size: 7, failures: 3 },
   });
-  const laid = overlay(s, { successes: 0, failures: 1, rejected: 2, slow: 1, current: true });
+  const laid = overlay(s, [{ ...admissionOf(s), successes: 0, failures: 1, rejected: 2, slow: 1 }]);
   assertEquals(laid, {
     ...s,
     consecutiveFailures: 2,
@@ -45,13 +47,13 @@ Deno.test("overlay() adds pending outcomes to all counters", () => {
 Deno.test("overlay() lets successes end a run before the failure that ends the tally", () => {
   const s = snapshotOf({ consecutiveFailures: 4, consecutiveSuccesses: 0 });
   const lay = (successes: number, failures: number) => {
-    const laid = overlay(s, { successes, failures, rejected: 0, slow: 0, current: true });
+    const laid = overlay(s, [{ ...admissionOf(s), successes, failures, rejected: 0, slow: 0 }]);
     return [laid.consecutiveFailures, laid.consecutiveSuccesses];
   };
   assertEquals([lay(0, 1), lay(3, 0), lay(3, 1), lay(0, 0)], [[5, 0], [0, 3], [1, 0], [4, 0]]);
 });
 
-Deno.test("overlay() adds only to totals when it is not current", () => {
+Deno.test("overlay() adds only to totals when it is of another generation", () => {
   fc.assert(
     fc.property(
       fc.nat(9),
@@ -60,7 +62,7 @@ Deno.test("overlay() adds only to totals when it is not current", () => {
       fc.nat(9),
       (successes, failures, rejected, slow) => {
         const s = snapshotOf({ consecutiveFailures: 3, window: window(1, 1) });
-        const laid = overlay(s, { successes, failures, rejected, slow, current: false });
+        const laid = overlay(s, [{ ...UNCOUNTED, successes, failures, rejected, slow }]);
         assertEquals(laid, { ...s, totals: { successes, failures, rejected, slow } });
       },
     ),
