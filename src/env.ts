@@ -41,7 +41,7 @@ import { upstash } from "../drivers/upstash.ts";
 import { type Settings, settingsOf } from "./env_settings.ts";
 import { createFuse, type Fuse } from "./fuse.ts";
 import type { FuseOptions } from "./registry.ts";
-import { received } from "./checks.ts";
+import { mustBeObject } from "./checks.ts";
 import type { Store } from "./contract.ts";
 
 /** The notes that this isolate has printed. Their number is bounded. */
@@ -115,13 +115,7 @@ function databaseOf(database: NonNullable<Settings["database"]>): LibsqlStore {
 
 /** A copy, inherited options too, as `createFuse` reads them. */
 function checked(options: FuseOptions): FuseOptions {
-  if (typeof options !== "object" || options === null) {
-    throw new TypeError(
-      `Cannot create fuse from environment: "options" must be an object, received ${
-        received(options)
-      }`,
-    );
-  }
+  mustBeObject("fuse from environment", options);
   const copy: Record<string, unknown> = {};
   for (const name in options) {
     const value = options[name as keyof FuseOptions];

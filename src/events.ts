@@ -247,19 +247,15 @@ export class Events {
     filter: EventFilter,
     signal: AbortSignal | undefined,
   ): () => void {
+    const action = `listen to ${received(type)}`;
     if (!Object.hasOwn(EVENT_NAMES, type)) {
       const names = Object.keys(EVENT_NAMES).join(", ");
-      throw new RangeError(`Cannot listen to ${received(type)}: there are only ${names}`);
+      throw new RangeError(`Cannot ${action}: there are only ${names}`);
     }
     if (typeof listener !== "function") {
-      throw new TypeError(
-        `Cannot listen to ${received(type)}: the listener must be a function, received ${
-          received(listener)
-        }`,
-      );
+      throw new TypeError(wrong(action, "listener", "a function", listener));
     }
     if (signal !== undefined && !hasBrand(signal, "AbortSignal")) {
-      const action = `listen to ${received(type)}`;
       throw new TypeError(wrong(action, "signal", "an AbortSignal", signal));
     }
     if (signal?.aborted) return () => {};

@@ -135,6 +135,12 @@ export function isName(name: unknown): name is string {
   return typeof name === "string" && name.length > 0 && name.length <= 255;
 }
 
+/** @throws {RangeError} If this can name nothing. */
+export function mustBeName(subject: string, name: unknown): void {
+  if (isName(name)) return;
+  throw new RangeError(wrong(`create ${subject}`, "name", "a text of 1-255 characters", name));
+}
+
 /** Returns `true` if the pattern matches a name: exactly, or by the prefix before a trailing `*`. */
 export function nameMatches(pattern: string, name: string): boolean {
   return pattern === name || (pattern.endsWith("*") && name.startsWith(pattern.slice(0, -1)));

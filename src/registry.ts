@@ -39,6 +39,7 @@ import {
   identify,
   isName,
   type KeyParts,
+  mustBeName,
   nameMatches,
   toKey,
 } from "./key.ts";
@@ -259,13 +260,7 @@ export class Registry {
     to: Narrowing,
     unit: Unit,
   ): CircuitBreaker<F> {
-    if (!isName(name)) {
-      throw new RangeError(
-        `Cannot create circuit breaker: "name" must have 1-255 characters, received ${
-          received(name)
-        }`,
-      );
-    }
+    mustBeName("circuit breaker", name);
     const { store, context = null, boundary = null } = to;
     const config = this.config(name);
     if (options !== undefined) known("circuit breaker", options, CIRCUIT_OPTIONS);

@@ -23,7 +23,7 @@ import type {
   Tally,
   TransitionRequest,
 } from "../../src/contract.ts";
-import { received } from "../../src/checks.ts";
+import { wrong } from "../../src/checks.ts";
 import { type KeepsTrails, TRAILS, type Trails } from "../../src/cursors.ts";
 import { limitOf } from "../../src/history.ts";
 import { SHARED } from "../../src/shared/kind.ts";
@@ -203,11 +203,8 @@ function cursorsOf(cursor: string | undefined, shards: number): string[] {
   if (cursor === undefined) return Array.from({ length: shards }, () => "");
   const ends = typeof cursor === "string" ? cursor.split(",") : [];
   if (ends.length !== shards) {
-    throw new RangeError(
-      `Cannot read history: "cursor" must be the cursor of an event of this store, received ${
-        received(cursor)
-      }`,
-    );
+    const allowed = "the cursor of an event of this store";
+    throw new RangeError(wrong("read history", "cursor", allowed, cursor));
   }
   return ends;
 }

@@ -7,7 +7,7 @@
 
 import { refuseUnseen } from "../../src/checks.ts";
 import { StoreAnswerError } from "../../src/errors.ts";
-import { errorOf, type IsOurs, readFailure } from "./failures.ts";
+import { DATABASE, errorOf, type IsOurs, readFailure } from "./failures.ts";
 
 /** A value of a statement. */
 export type SqlValue = null | string | number | bigint | ArrayBuffer;
@@ -150,7 +150,7 @@ export async function untilApplied<T>(attempt: () => Promise<T | undefined>): Pr
     if (answer !== undefined) return answer;
   }
   throw new StoreAnswerError(
-    `Cannot use the database: other writers changed the circuit first, ${MAX_TRIES} times in a row`,
+    `${DATABASE}other writers changed the circuit first, ${MAX_TRIES} times in a row`,
     { scope: "circuit" },
   );
 }
@@ -167,9 +167,6 @@ function areResults(results: unknown, count: number): boolean {
         Array.from(rows!).every((row) => typeof row === "object" && row !== null);
     });
 }
-
-/** The beginning of error messages. */
-export const DATABASE = "Cannot use the database: ";
 
 const NO_SENSE = `${DATABASE}its answer is invalid`;
 

@@ -8,6 +8,9 @@
 import { type AnswerScope, StoreAnswerError } from "../../src/errors.ts";
 import { nonsenseIn } from "../../src/rules/stored_fields.ts";
 
+/** The beginning of error messages. */
+export const DATABASE = "Cannot use the database: ";
+
 /** Returns `true` for the name of a table or column of the store. */
 export type IsOurs = (name: string) => boolean;
 
@@ -60,15 +63,13 @@ function fieldOf(error: unknown, field: string): unknown {
 export function errorOf(failure: Failure, isOurs: IsOurs): Error {
   const { code, status } = failure;
   if (failure.message.includes("JSON cannot hold BLOB")) {
-    return nonsenseIn("Cannot use the database: ", "(a number that is a blob)");
+    return nonsenseIn(DATABASE, "(a number that is a blob)");
   }
   const [scope, words] = lacksSchema(failure.message, isOurs)
     ? ["store", LACKS_SCHEMA] as const
     : meaningOf(failure);
   const detail = [code, status === undefined ? "" : `HTTP ${status}`].filter(Boolean);
-  const message = `Cannot use the database: ${words}${
-    detail.length > 0 ? ` (${detail.join(", ")})` : ""
-  }`;
+  const message = `${DATABASE}${words}${detail.length > 0 ? ` (${detail.join(", ")})` : ""}`;
   return scope === null ? new Error(message) : new StoreAnswerError(message, { scope });
 }
 

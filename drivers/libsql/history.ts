@@ -7,7 +7,7 @@
 import { and, eq, gte, lt, lte, or, type SQL, sql } from "drizzle-orm";
 import type { AuditEventName, EventQuery, StoredEvent } from "../../src/contract.ts";
 import { limitOf } from "../../src/history.ts";
-import { received } from "../../src/checks.ts";
+import { wrong } from "../../src/checks.ts";
 import { type Connection, send, type SqlStatement, unreadable } from "./client.ts";
 import { textOf } from "./metadata.ts";
 import { chained, type CircuitBreakerEventsTable } from "./schema.ts";
@@ -121,11 +121,8 @@ function placeOf(cursor: string | undefined): Place | null {
   const [, at, id] = /^(-?\d{1,15})\.(\d{1,15})$/.exec(typeof cursor === "string" ? cursor : "") ??
     [];
   if (at === undefined) {
-    throw new RangeError(
-      `Cannot read history: "cursor" must be the cursor of an event of this store, received ${
-        received(cursor)
-      }`,
-    );
+    const allowed = "the cursor of an event of this store";
+    throw new RangeError(wrong("read history", "cursor", allowed, cursor));
   }
   return { at: Number(at), id: Number(id) };
 }

@@ -12,6 +12,7 @@ import { newId, originOf } from "../../src/records.ts";
 import { Answers, heard, type Known } from "./answers.ts";
 import { type Digest, makeDigests } from "./chain.ts";
 import { send, type SqlResult, type SqlStatement, untilApplied } from "./client.ts";
+import { DATABASE } from "./failures.ts";
 import type { Configuration } from "./options.ts";
 import { checkRow, parseRow, releasedBy, type Row, snapshotOf } from "./rows.ts";
 import { type ChangeRow, editsOf, seal, type Sealed, sealEdits } from "./seal.ts";
@@ -94,7 +95,7 @@ export class Requests {
     const row = parseRow(result);
     this.#slipped =
       !(row.request === id.toWellFormed() && row.asked === (key?.toWellFormed() ?? null));
-    if (this.#slipped) throw new Error("Cannot use the database: its answer is to another request");
+    if (this.#slipped) throw new Error(`${DATABASE}its answer is to another request`);
     return checkRow(row);
   }
 

@@ -36,7 +36,8 @@ import {
   isWords,
 } from "../../src/rules/stored_fields.ts";
 import { isUtf8, jsonOf, textOf } from "./metadata.ts";
-import { DATABASE, unreadable } from "./client.ts";
+import { unreadable } from "./client.ts";
+import { DATABASE } from "./failures.ts";
 import type { Values } from "./statements/prepare.ts";
 
 /** A circuit, as a statement answers it. */

@@ -5,10 +5,10 @@
  */
 
 import type { AuditEventName } from "../contract.ts";
-import { check, known, MAX_TIMER_MS, received, refuse } from "../checks.ts";
+import { check, known, MAX_TIMER_MS, refuse } from "../checks.ts";
 import { type Fuse, insideOf } from "../fuse.ts";
 import { EVENTS } from "../history.ts";
-import { isName } from "../key.ts";
+import { mustBeName } from "../key.ts";
 import type { Channel } from "./channels.ts";
 import { drainTrails } from "./drain.ts";
 import { makeSenders } from "./senders.ts";
@@ -117,11 +117,7 @@ function checked(options: NotifyOptions) {
       refuse(SUBJECT, "events", `names of ${EVENTS.join(", ")}`, event);
     }
   }
-  if (!isName(name)) {
-    throw new RangeError(
-      `Cannot create ${SUBJECT}: "name" must have 1-255 characters, received ${received(name)}`,
-    );
-  }
+  mustBeName(SUBJECT, name);
   const quietMs = check(SUBJECT, "quietMs", options.quietMs, 0, 0, MAX_TIMER_MS);
   return { channels: [...channels], events: [...new Set(events)], quietMs, name };
 }

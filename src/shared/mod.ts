@@ -18,7 +18,7 @@
  * @module
  */
 
-import { received } from "../checks.ts";
+import { wrong } from "../checks.ts";
 import { CIRCUITS, type OpeningStore } from "../circuit.ts";
 import type { Driver, Store } from "../contract.ts";
 import { isDriver } from "../records.ts";
@@ -45,11 +45,8 @@ const METHODS: readonly Exclude<keyof Driver, "name" | "traits">[] = [
  */
 export function shared(driver: Driver): Store {
   if (!isDriver(driver)) {
-    throw new TypeError(
-      `Cannot make a store: "driver" must be an object with the methods of Driver, received ${
-        received(driver)
-      }`,
-    );
+    const allowed = "an object with the methods of Driver";
+    throw new TypeError(wrong("make a store", "driver", allowed, driver));
   }
   const { name, traits } = driver;
   const store: Record<PropertyKey, unknown> = { name, traits, [CIRCUITS]: SHARED };

@@ -341,7 +341,7 @@ Deno.test("make() accepts names of 1 to 255 characters", () => {
   const fuse = createFuse();
   for (const name of ["a", "x".repeat(255), " "]) assertEquals(fuse.make(name).name, name);
   for (const name of ["", "x".repeat(256), undefined, null, 5, {}] as string[]) {
-    assertThrows(() => fuse.make(name), RangeError, '"name" must have 1-255 characters');
+    assertThrows(() => fuse.make(name), RangeError, '"name" must be a text of 1-255 characters');
   }
 });
 

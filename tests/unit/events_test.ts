@@ -105,7 +105,7 @@ Deno.test("Events.on() refuses a listener that is no function", () => {
     assertThrows(
       () => new Events().on("opened", listener as never, ROOT, undefined),
       TypeError,
-      `Cannot listen to "opened": the listener must be a function`,
+      `Cannot listen to "opened": "listener" must be a function`,
     );
   }
 });

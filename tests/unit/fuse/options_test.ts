@@ -158,7 +158,7 @@ Deno.test("make() refuses an invalid name", () => {
     assertThrows(
       () => createFuse().make(name as string),
       RangeError,
-      `Cannot create circuit breaker: "name" must have 1-255 characters, received`,
+      `Cannot create circuit breaker: "name" must be a text of 1-255 characters, received`,
     );
   }
 });

@@ -123,7 +123,11 @@ Deno.test("notify() refuses invalid options, and shows no address", () => {
     RangeError,
     '"events" must be names of opened',
   );
-  assertThrows(make({ channels, name: "" }), RangeError, '"name" must have 1-255 characters');
+  assertThrows(
+    make({ channels, name: "" }),
+    RangeError,
+    '"name" must be a text of 1-255 characters',
+  );
   assertThrows(make({ channels, quiet: 1 }), TypeError, 'there is no option "quiet"');
   for (const one of [webhook, slack]) {
     for (const url of ["s3cr3t", "ftp://s3cr3t", "", undefined]) {
