@@ -379,8 +379,7 @@ function placeIn(cursor: string | null, stores: number): Place {
 function matcherOf(filter: CircuitFilter): (snapshot: CircuitSnapshot) => boolean {
   known("filter", filter, FILTERS);
   const { state, name, overridden } = filter;
-  if (state !== undefined) oneOf("filter", "state", state, CIRCUIT_STATES);
-  if (name !== undefined && typeof name !== "string") refuse("filter", "name", "a text", name);
+  oneOf("filter", "state", state, CIRCUIT_STATES);
   if (name !== undefined) checkPattern("filter", "name", name);
   if (overridden !== undefined && typeof overridden !== "boolean") {
     refuse("filter", "overridden", "true or false", overridden);

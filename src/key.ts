@@ -146,9 +146,9 @@ export function nameMatches(pattern: string, name: string): boolean {
   return pattern === name || (pattern.endsWith("*") && name.startsWith(pattern.slice(0, -1)));
 }
 
-/** @throws {RangeError} If a `*` is anywhere but at the end, where it would match nothing. */
-export function checkPattern(subject: string, option: string, pattern: string): void {
-  if (/\*./s.test(pattern)) {
+/** @throws {RangeError | TypeError} If a `*` is anywhere but at the end, where it would match nothing. */
+export function checkPattern(subject: string, option: string, pattern: unknown): void {
+  if (typeof pattern !== "string" || /\*./s.test(pattern)) {
     refuse(subject, option, `a name, or a prefix with "*" at its end alone`, pattern);
   }
 }

@@ -97,7 +97,8 @@ function readEntry(entry: Part): Imported {
     if (entry.text(field, 255) === "") entry.refuse(field, `the name of a ${of}`);
   }
   for (const dimension of ["context", "boundary"]) {
-    if (entry.fields[dimension] !== null && !isScopeText(entry.text(dimension, 10_000))) {
+    const scope = entry.words(dimension, 10_000);
+    if (scope !== null && !isScopeText(scope)) {
       entry.refuse(dimension, "null or a scope as snapshots show it");
     }
   }
@@ -151,17 +152,11 @@ function isScopeText(text: string): boolean {
 }
 
 function readOverride(override: Part): OverrideRecord {
-  const words = (field: string) => {
-    const value = override.fields[field];
-    const fits = value === null || (typeof value === "string" && value.length <= 1000);
-    if (!fits) override.refuse(field, "null or a text of at most 1000 characters");
-    return value && value.toWellFormed();
-  };
   return {
     kind: override.word("kind", OVERRIDES) as OverrideRecord["kind"],
     until: override.time("until"),
-    reason: words("reason"),
-    actor: words("actor"),
+    reason: override.words("reason", 1000),
+    actor: override.words("actor", 1000),
   };
 }
 
@@ -179,12 +174,11 @@ function readPolicy({ fields, path }: Part): PolicyRecord {
 }
 
 function readFailure(failure: Part): FailureNote {
-  const { status, instance } = failure.fields;
   return {
     at: failure.time("at") ?? failure.refuse("at", "a time in ms"),
     kind: failure.text("kind", 64),
-    status: status === null ? null : failure.count("status"),
-    instance: instance === null ? null : failure.text("instance", 100),
+    status: failure.fields.status === null ? null : failure.count("status"),
+    instance: failure.words("instance", 100),
   };
 }
 
@@ -212,11 +206,15 @@ class Part {
     return new Part(this.fields[field], `${this.path}.${field}`);
   }
 
-  text(field: string, most: number): string {
+  text(field: string, most: number, otherwise = ""): string {
     const value = this.fields[field];
     return typeof value === "string" && value.length <= most
       ? value.toWellFormed()
-      : this.refuse(field, `a text of at most ${most} characters`);
+      : this.refuse(field, `${otherwise}a text of at most ${most} characters`);
+  }
+
+  words(field: string, most: number): string | null {
+    return this.fields[field] === null ? null : this.text(field, most, "null or ");
   }
 
   word(field: string, words: readonly string[]): string {
