@@ -177,8 +177,8 @@ export type FuseEvent = {
   } & FuseEvents[K];
 }[keyof FuseEvents];
 
-/** The scopes of a listener. */
-export interface EventFilter {
+/** The store and the scopes of a view; `undefined` for a scope means any. */
+export interface Narrowing {
   readonly store: string | null;
   readonly context: string | null | undefined;
   readonly boundary: string | null | undefined;
@@ -186,7 +186,7 @@ export interface EventFilter {
 
 interface Registration {
   readonly listener: (event: FuseEvent) => unknown;
-  readonly filter: EventFilter;
+  readonly filter: Narrowing;
 }
 
 /** The names of all events: a misspelled one would never be heard. */
@@ -244,7 +244,7 @@ export class Events {
   on(
     type: string,
     listener: (event: never) => unknown,
-    filter: EventFilter,
+    filter: Narrowing,
     signal: AbortSignal | undefined,
   ): () => void {
     const action = `listen to ${received(type)}`;
@@ -329,7 +329,7 @@ export class Events {
   };
 }
 
-function concerns(filter: EventFilter, event: FuseEvent): boolean {
+function concerns(filter: Narrowing, event: FuseEvent): boolean {
   const { store, context, boundary } = event as Partial<CircuitIdentity>;
   if (filter.store !== null && store !== undefined && store !== filter.store) return false;
   if (context === undefined) return true;
@@ -340,7 +340,7 @@ function concerns(filter: EventFilter, event: FuseEvent): boolean {
  * Every view of a store receives its failure; only views that have the circuit learn which one met
  * it.
  */
-function seenFrom(filter: EventFilter, event: FuseEvent): FuseEvent {
+function seenFrom(filter: Narrowing, event: FuseEvent): FuseEvent {
   if (event.type !== "store_error" && event.type !== "store_recovered") return event;
   if (event.circuit === undefined) return event;
   if (inScope(filter, event.circuit)) return event;
@@ -350,7 +350,7 @@ function seenFrom(filter: EventFilter, event: FuseEvent): FuseEvent {
 
 /** Returns `true` if a circuit lies in a view's scopes; `undefined` matches any scope. */
 export function inScope(
-  filter: Pick<EventFilter, "context" | "boundary">,
+  filter: Pick<Narrowing, "context" | "boundary">,
   circuit: { readonly context: string | null; readonly boundary: string | null },
 ): boolean {
   return (filter.context === undefined || filter.context === circuit.context) &&

@@ -9,7 +9,7 @@ import { announceTroubles } from "./announce.ts";
 import type { RequestScope } from "./background.ts";
 import type { Actor, CircuitBreaker, CircuitOptions, GuardedFetch } from "./circuit_breaker.ts";
 import type { CircuitEvent, EventQuery } from "./contract.ts";
-import { type FuseEvent, type FuseEvents, inScope } from "./events.ts";
+import { type FuseEvent, type FuseEvents, inScope, type Narrowing } from "./events.ts";
 import { hostOf, installable } from "./fetch.ts";
 import { actorOf } from "./handle_options.ts";
 import {
@@ -20,7 +20,7 @@ import {
   Inventory,
 } from "./inventory.ts";
 import { type Scope, scopeText } from "./key.ts";
-import { type FuseOptions, type Narrowing, Registry } from "./registry.ts";
+import { type FuseOptions, Registry } from "./registry.ts";
 import type { CircuitSnapshot } from "./rules/snapshot.ts";
 import type { FuseExport } from "./transfer.ts";
 

@@ -17,11 +17,11 @@ import type {
   ListRequest,
 } from "./contract.ts";
 import { isStoreUnavailableError } from "./errors.ts";
-import { inScope } from "./events.ts";
+import { inScope, type Narrowing } from "./events.ts";
 import { cursorOf, historyOf, limitOf, placeOf } from "./history.ts";
 import { checkPattern, identify, nameMatches, type Scope, scopeText } from "./key.ts";
 import { CIRCUIT_STATES, isPlain } from "./records.ts";
-import type { Narrowing, RegisteredStore, Registry } from "./registry.ts";
+import type { RegisteredStore, Registry } from "./registry.ts";
 import { type CircuitSnapshot, toCircuitSnapshot } from "./rules/snapshot.ts";
 import { type FuseExport, type Imported, readExport, toEntry } from "./transfer.ts";
 import { MOST_IN_TURN, nextTurn } from "./turns.ts";

@@ -30,7 +30,7 @@ import {
 } from "./circuit.ts";
 import type { CircuitBreaker, CircuitDefaults, CircuitOptions } from "./circuit_breaker.ts";
 import type { Clock, Store } from "./contract.ts";
-import { Events } from "./events.ts";
+import { Events, type Narrowing } from "./events.ts";
 import { Handle } from "./handle.ts";
 import { functionsOf, HANDLE_OPTIONS, type HandleFunctions } from "./handle_options.ts";
 import {
@@ -153,13 +153,6 @@ export interface RegisteredStore extends NamedStore {
   readonly opener: Opener;
   /** Oldest first, except for those that an eviction skipped. */
   readonly circuits: Map<string, Circuit>;
-}
-
-/** The store and the scopes of a view; `undefined` for a scope means any. */
-export interface Narrowing {
-  readonly store: string | null;
-  readonly context: string | null | undefined;
-  readonly boundary: string | null | undefined;
 }
 
 /** The state that a Fuse shares with all views made of it. */
