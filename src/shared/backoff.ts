@@ -70,20 +70,14 @@ export class Backoff {
     this.#until = Math.min(this.#until, now);
   }
 
-  /**
-   * Notes an answer.
-   *
-   * @returns `true` if the answer ends a row of failures.
-   */
-  answered(now: number): boolean {
-    const recovered = this.#failing;
-    this.#failing = false;
+  /** Notes an answer, which ends a row of failures. */
+  answered(now: number): void {
     // A clock that went back does not tell for how long.
-    if (recovered || now < this.#answeringSince) this.#answeringSince = now;
+    if (this.#failing || now < this.#answeringSince) this.#answeringSince = now;
+    this.#failing = false;
     while (this.#level > 0 && now - this.#answeringSince >= intervalMs(this.#level - 1)) {
       this.#answeringSince += intervalMs(--this.#level);
     }
-    return recovered;
   }
 
   /**
