@@ -94,6 +94,19 @@ export function requestsPerSecond(traffic: number, before: number, now: number):
   return passed === 0 ? Math.max(count, before) : passed === 1 ? count : 0;
 }
 
+/** Returns the counts over the last `windowSize` of some outcomes, oldest first: `S` and `F`. */
+export function lastOf(outcomes: string, windowSize: number): Snapshot["last"] {
+  const last = windowSize > 0 ? outcomes.slice(-windowSize) : "";
+  return { size: last.length, failures: last.split("F").length - 1 };
+}
+
+/** Returns how many half-open slots are taken whose leases have these ends, and when the next is free. */
+export function slotsOf(
+  ends: readonly number[],
+): Pick<Snapshot["halfOpen"], "inFlight" | "freeAt"> {
+  return { inFlight: ends.length, freeAt: ends.length > 0 ? Math.min(...ends) : null };
+}
+
 /** Returns `true` for a circuit that is CLOSED, without an override: most are, most of the time. */
 export function isPlain({ state, override }: Pick<Snapshot, "state" | "override">): boolean {
   return state === "CLOSED" && override === null;

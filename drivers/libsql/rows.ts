@@ -17,9 +17,11 @@ import type {
 import {
   absentSnapshot,
   CIRCUIT_STATES,
+  lastOf,
   OVERRIDES,
   requestsPerSecond,
   SECOND,
+  slotsOf,
   withoutExpiredOverride,
 } from "../../src/records.ts";
 import {
@@ -237,8 +239,12 @@ export function storedSnapshot(row: Row, shape: Shape): Snapshot {
       failures: n("failure_count"),
       slow: n("slow_count"),
     },
-    last: lastOf(row, shape),
-    halfOpen: halfOpenOf(row),
+    last: lastOf(text("outcomes"), shape.windowSize),
+    halfOpen: {
+      ...slotsOf(row.leases.filter((end) => end > now)),
+      successes: n("half_open_successes"),
+      failures: n("half_open_failures"),
+    },
     lastFailureAt: at("last_failure_at"),
     lastSuccessAt: at("last_success_at"),
     override: overrideOf(row),
@@ -265,22 +271,6 @@ function windowOf(row: Row, { windowMs }: Shape): Snapshot["window"] {
     window.slow += slow;
   }
   return window;
-}
-
-/** Returns the counts of the last outcomes: none for a caller without a count window. */
-function lastOf(row: Row, { windowSize }: Shape): Snapshot["last"] {
-  const last = windowSize === 0 ? "" : String(row.outcomes).slice(-windowSize);
-  return { size: last.length, failures: last.split("F").length - 1 };
-}
-
-function halfOpenOf(row: Row): Snapshot["halfOpen"] {
-  const leases = row.leases.filter((end) => end > row.now);
-  return {
-    inFlight: leases.length,
-    successes: row.half_open_successes as number,
-    failures: row.half_open_failures as number,
-    freeAt: leases.length === 0 ? null : Math.min(...leases),
-  };
 }
 
 /** Returns the record of a row. */

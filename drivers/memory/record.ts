@@ -14,7 +14,7 @@ import type {
   Shape,
   Snapshot,
 } from "../../src/contract.ts";
-import { ID_MEMORY_MS, requestsPerSecond, SECOND } from "../../src/records.ts";
+import { ID_MEMORY_MS, lastOf, requestsPerSecond, SECOND } from "../../src/records.ts";
 import type { LiveRecord } from "../../src/local_circuit.ts";
 import { segmentMs } from "../../src/rules/window.ts";
 
@@ -134,8 +134,7 @@ export class Entry implements LiveRecord {
     // A request without a window is shown none, though others may use it.
     if (ring === null || shape.windowSize === 0) return { size: 0, failures: 0 };
     if (shape.windowSize >= ring.size) return { size: ring.size, failures: ring.failures };
-    const outcomes = outcomesOf(ring).slice(-shape.windowSize);
-    return { size: outcomes.length, failures: outcomes.split("F").length - 1 };
+    return lastOf(outcomesOf(ring), shape.windowSize);
   }
 
   get requestsPerSecond(): number {

@@ -20,8 +20,10 @@ import {
   CIRCUIT_STATES,
   ID_MEMORY_MS,
   inOrder,
+  lastOf,
   OVERRIDES,
   requestsPerSecond,
+  slotsOf,
   SNAPSHOT_COUNTS,
   SNAPSHOT_TIMES,
   withoutExpiredOverride,
@@ -167,7 +169,6 @@ function storedOf({ now, fields: f }: Reply, { windowSize }: Shape): Snapshot {
   for (const field of ["state", "generation", "began"]) checked(field, f[field], Boolean);
   time("expires");
   const outcomes: string = checked("outcomes", f.outcomes ?? "", isOutcomes);
-  const last = windowSize > 0 ? outcomes.slice(-windowSize) : "";
   const leases = Object.keys(f).filter((field) => field.startsWith("lease:"))
     .map((field) =>
       f[field]!.split(" ").map((part): number => checked(field, Number(part), isMoment))
@@ -190,12 +191,8 @@ function storedOf({ now, fields: f }: Reply, { windowSize }: Shape): Snapshot {
     totals: counts(absent.totals, "totals"),
     window: counts(absent.window, "window"),
     sinceClosed: counts(absent.sinceClosed, "sinceClosed"),
-    last: { size: last.length, failures: last.split("F").length - 1 },
-    halfOpen: {
-      ...counts(absent.halfOpen, "halfOpen"),
-      inFlight: leases.length,
-      freeAt: leases.length > 0 ? Math.min(...leases) : null,
-    },
+    last: lastOf(outcomes, windowSize),
+    halfOpen: { ...counts(absent.halfOpen, "halfOpen"), ...slotsOf(leases) },
     override: overrideOf(f, "override"),
     requestsPerSecond: requestsPerSecond(count("traffic"), count("traffic.before"), now),
   };
