@@ -6,7 +6,6 @@
  */
 import { createHash } from "node:crypto";
 import luamin from "luamin";
-import * as luaparse from "luaparse";
 import { root } from "../gate/project.ts";
 
 /** The script's parts, in the order in which Redis reads them: each uses only earlier ones. */
@@ -23,9 +22,6 @@ export const PARTS: readonly string[] = [
   "answer",
 ].map((name) => `drivers/upstash/script/${name}.lua`);
 export const TARGET = new URL("drivers/upstash/script.ts", root);
-
-/** No line is longer, unless one token of the script is. */
-const WIDTH = 100;
 
 /** The line that makes Upstash lock only the keys that a script declares. Redis 7 refuses it. */
 const LOCKING = "#!lua flags=allow-key-locking";
@@ -52,38 +48,17 @@ export const LOCKING_SHA1: string = "${sha1(`${LOCKING}\n${script}`)}";
 `;
 }
 
-/** Returns Lua without comments and white space, with short names for its locals, in lines. */
+/**
+ * Returns Lua without comments and white space, with short names for its locals: a line for most
+ * statements, because a line break takes no more room than the semicolon that it replaces.
+ */
 export function shorten(lua: string): string {
-  const lines = [""];
-  for (const token of tokensOf(luamin.minify(lua))) {
-    const line = lines.at(-1)!;
-    const together = line + (MERGE.test(`${line.at(-1)}${token[0]}`) ? " " : "") + token;
-    // Lua 5.1 reads a line that begins with a parenthesis as an ambiguous call.
-    const breaks = line !== "" && together.length > WIDTH && token !== "(";
-    if (breaks) lines.push(token);
-    else lines[lines.length - 1] = together;
-  }
-  const script = lines.join("\n");
+  const script = luamin.minify(lua).replace(
+    /'[^']*'|"[^"]*"|;/g,
+    (found: string) => found === ";" ? "\n" : found,
+  );
   if (/`|\\|\$\{/.test(script)) throw new Error("The script does not fit a template literal");
   return script;
 }
-
-/**
- * The end of a token and the beginning of another that together would form one token, or a comment.
- */
-const MERGE = /^(\w\w|\d\.|\.\d|\.\.|--|\[\[|==)$/;
-
-/** Returns the tokens of a script, unchanged. */
-function* tokensOf(lua: string): Generator<string> {
-  const parser = luaparse.parse(lua, { wait: true, ranges: true, comments: false });
-  for (;;) {
-    const { type, range } = parser.lex() as unknown as { type: number; range: [number, number] };
-    if (type === END_OF_FILE) return;
-    yield lua.slice(...range);
-  }
-}
-
-/** A token of luaparse. */
-const END_OF_FILE = 1;
 
 if (import.meta.main) await Deno.writeTextFile(TARGET, await generate());
