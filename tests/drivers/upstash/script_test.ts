@@ -1,5 +1,5 @@
 // The script, and its generator.
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertThrows } from "@std/assert";
 import { SCRIPT, SCRIPT_SHA1 } from "../../../drivers/upstash/script.ts";
 import { generate, shorten, TARGET } from "../../tools/generate/lua.ts";
 
