@@ -86,7 +86,7 @@ function sourceOf(response: Response, call: BodyCall): UnderlyingDefaultSource<U
         // When a client disconnects, a Worker runs the listeners of the signal, and nothing else.
         chunk = await (ms === undefined && signal === undefined
           ? read()
-          : outrun(read, { signal, timeoutMs: ms, late }) as ReturnType<typeof read>);
+          : outrun(read, signal, ms, late));
       } catch (error) {
         await ending.end(call.judge(error, clock() - since), error);
         reader.cancel(error).catch(() => {});

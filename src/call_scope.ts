@@ -66,27 +66,20 @@ export class CallScope {
   }
 }
 
-/** The limits of a call. */
-export interface Limits {
-  readonly signal: AbortSignal | undefined;
-  /** In ms; `undefined` for no timeout. */
-  readonly timeoutMs: number | undefined;
-  /** Creates the error of the timeout. */
-  readonly late: () => Error;
-}
-
 /**
  * Runs `fn` until it ends, the caller aborts, or the timeout passes, whichever is first. A later
- * result is dropped silently. The promise resolves with what `returned` makes of the result, or
- * `threw` of the error: a promise of its own would cost each call as much as its timeout.
+ * result is dropped silently. Run the user's functions in reactions to the promise, not in `resolve`:
+ * an alarm or an event does not have the asynchronous context of the call.
+ *
+ * @param late Creates the error of the timeout.
  */
-export function outrun(
-  fn: (context: CallScope) => unknown,
-  { signal: caller, timeoutMs, late }: Limits,
-  returned: (value: unknown) => unknown = (value) => value,
-  threw: (error: unknown) => unknown = (error) => Promise.reject(error),
-): Promise<unknown> {
-  return new Promise((resolve) => {
+export function outrun<T>(
+  fn: (context: CallScope) => T | PromiseLike<T>,
+  caller: AbortSignal | undefined,
+  timeoutMs: number | undefined,
+  late: () => Error,
+): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
     const scope = new CallScope(caller, timeoutMs !== undefined);
     let over = false;
     const end = () => {
@@ -97,14 +90,13 @@ export function outrun(
     const fail = (error: unknown) => {
       if (over) return;
       end();
-      resolve(threw(error));
+      reject(error);
     };
     const abort = () => fail(caller!.reason);
     const callOff = timeoutMs === undefined ? undefined : passAfter(timeoutMs, () => {
       const error = late();
-      end();
+      fail(error);
       scope.lose(error);
-      resolve(threw(error));
     });
     caller?.addEventListener("abort", abort, { once: true });
     if (caller?.aborted) return abort();
@@ -112,7 +104,7 @@ export function outrun(
       whenSettled(fn(scope), (value) => {
         if (over) return discard(value);
         end();
-        resolve(returned(value));
+        resolve(value as T);
       }, fail);
     } catch (error) {
       fail(error);

@@ -18,7 +18,7 @@ import {
   THROWING,
   UNTIMED,
 } from "./call_form.ts";
-import { CallScope, type Limits, outrun, whenSettled } from "./call_scope.ts";
+import { CallScope, outrun, whenSettled } from "./call_scope.ts";
 import type { Circuit } from "./circuit.ts";
 import type { CallContext, CallOptions, CallResult, Permit } from "./circuit_breaker.ts";
 import type { CircuitState, Clock } from "./contract.ts";
@@ -201,20 +201,23 @@ export class Calls<F> {
   ): Promise<unknown> {
     // Read before the function runs, because it may call this handle under another grant.
     const { returned, threw } = plain;
-    if (timeoutMs !== undefined) {
-      return outrun(fn, this.#limits(timeoutMs, undefined), returned, threw);
-    }
     try {
-      return whenSettled(fn(new CallScope(undefined, false)), returned, threw);
+      return whenSettled(this.#start(fn, timeoutMs), returned, threw);
     } catch (error) {
       return threw(error);
     }
   }
 
+  #start(fn: Planned["fn"], timeoutMs: number | undefined, signal?: AbortSignal): unknown {
+    return timeoutMs === undefined && signal === undefined
+      ? fn(new CallScope(undefined, false))
+      : this.#startLimited(fn, timeoutMs, signal);
+  }
+
   /** Separate, because a closure's variables are allocated when the enclosing function begins. */
-  #limits(timeoutMs: number | undefined, signal: AbortSignal | undefined): Limits {
+  #startLimited(fn: Planned["fn"], timeoutMs: number | undefined, signal?: AbortSignal): unknown {
     const late = () => new CallTimeoutError(this.#circuit.identity, timeoutMs!);
-    return { signal, timeoutMs, late };
+    return outrun(fn, signal, timeoutMs, late);
   }
 
   async #attempt(grant: Grant, call: Planned, borrowed = false): Promise<unknown> {
@@ -231,9 +234,7 @@ export class Calls<F> {
       enter(this.#circuit, grant, borrowed);
       let result: unknown;
       try {
-        result = timeoutMs === undefined && signal === undefined
-          ? fn(new CallScope(undefined, false))
-          : outrun(fn, this.#limits(timeoutMs, signal));
+        result = this.#start(fn, timeoutMs, signal);
       } finally {
         leave();
       }

@@ -73,7 +73,7 @@ export class Entry implements LiveRecord {
   /** The newest segment, and until when it accepts outcomes, in ms; `-Infinity`: search for it. */
   newest: Mutable<Segment> | null = null;
   segmentEnds = -Infinity;
-  /** Successes of the newest segment that no other field has yet, except for `succeededAt`. */
+  /** Successes of the newest segment that no other field has yet, except for `succeededAt` and `ring`. */
   booked = 0;
   ring: Ring | null = null;
   /** Outcomes of this HALF_OPEN generation. */

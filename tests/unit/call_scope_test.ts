@@ -1,4 +1,5 @@
 // Limits of a call, over real HTTP: the caller's abort, the timeout, and the treatment of bodies.
+import { AsyncLocalStorage } from "node:async_hooks";
 import { assertEquals, assertInstanceOf, assertRejects, assertStrictEquals } from "@std/assert";
 import { CallTimeoutError } from "@fuse/edge";
 import { intercept, replacing } from "../support/setups.ts";
@@ -246,4 +247,36 @@ Deno.test("CircuitBreaker.call() runs nothing when the caller gives up during th
   const call = () => fuse.make("a").call(() => ran = true, { signal: caller.signal });
   await assertRejects(call, GaveUp);
   assertEquals(ran, false);
+});
+
+Deno.test("CircuitBreaker.call() runs the fallback in its caller's asynchronous context when callTimeoutMs has passed", async () => {
+  const tenant = new AsyncLocalStorage<string>();
+  const breaker = breakerOf({
+    callTimeoutMs: 1,
+    fallbackOn: "failure",
+    fallback: () => tenant.getStore(),
+  });
+  const call = (name: string) => tenant.run(name, () => breaker.call(() => new Promise(() => {})));
+  // The first calls take another path.
+  for (let i = 0; i < 3; i++) {
+    assertEquals(await Promise.all([call("acme"), call("umbrella")]), ["acme", "umbrella"]);
+  }
+});
+
+Deno.test("CircuitBreaker.call() counts once when its timer fires after its end", async () => {
+  const breaker = breakerOf({ callTimeoutMs: 10 });
+  for (let i = 0; i < 3; i++) await breaker.call(() => 1);
+  let fire = () => {};
+  const reply = Promise.withResolvers<number>();
+  let call: Promise<number>;
+  // As on Node when a test begins to fake the time while a call runs: no `clearTimeout` finds the timer.
+  const fake = ((pass: () => void) => (fire = pass, -1)) as unknown as typeof setTimeout;
+  await replacing("setTimeout", fake, async () => {
+    call = breaker.call(() => reply.promise);
+    await Promise.resolve();
+  });
+  reply.resolve(2);
+  assertEquals(await call!, 2);
+  fire();
+  assertEquals(await counted(breaker), [4, 0]);
 });

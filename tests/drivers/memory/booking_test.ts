@@ -39,7 +39,8 @@ for (const how of ["evicted", "removed"]) {
 
 for (const ownClock of [true, false]) {
   const whose = ownClock ? "a clock of its own" : "the caller's clock";
-  Deno.test(`book() counts as record() does, in a store with ${whose}`, () => {
+  Deno.test(`book() counts as record() does, or changes nothing, in a store with ${whose}`, () => {
+    let bookings = 0;
     const outcome = fc.record({
       failed: fc.boolean(),
       slow: fc.boolean(),
@@ -58,8 +59,11 @@ for (const ownClock of [true, false]) {
             for (const subject of [booked, recorded]) {
               subject.clock.set(subject.clock.now() + afterMs);
               const live = subject.peek("a");
-              if (subject === booked && live !== undefined && !failed && !slow) {
-                assert(subject.book(live, live.turn, shape));
+              if (
+                subject === booked && live !== undefined && !failed && !slow &&
+                subject.book(live, live.turn, shape)
+              ) {
+                bookings++;
                 continue;
               }
               subject.record("a", {
@@ -70,6 +74,7 @@ for (const ownClock of [true, false]) {
                 slow: slow ? 1 : 0,
               });
             }
+            assertEquals(booked.peek("a")!.totals, recorded.peek("a")!.totals);
           }
           for (const shape of [narrow, wide]) {
             const read = ({ store, at }: Subject) => store.read("a", { at, shape });
@@ -79,11 +84,13 @@ for (const ownClock of [true, false]) {
         seeded(150),
       );
     }
+    // A moment of the caller's says nothing about a store with a clock of its own.
+    assertEquals(bookings > 0, !ownClock);
   });
 }
 
 Deno.test("book() refuses another turn, and changes nothing", () => {
-  const subject = new Subject();
+  const subject = new Subject(9, false);
   subject.record("a");
   const live = subject.peek("a")!;
   const { turn } = live;
@@ -95,10 +102,12 @@ Deno.test("book() refuses another turn, and changes nothing", () => {
 });
 
 Deno.test("book() refuses a dropped record", () => {
-  const subject = new Subject();
+  const subject = new Subject(9, false);
+  subject.record("a");
   subject.record("a");
   const live = subject.peek("a")!;
   const { turn } = live;
+  assert(subject.book(live, turn));
   subject.store.remove("a");
   assert(!subject.book(live, turn));
 });
