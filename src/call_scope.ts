@@ -77,16 +77,13 @@ export interface Limits {
 
 /**
  * Runs `fn` until it ends, the caller aborts, or the timeout passes, whichever is first. A later
- * result is dropped silently. The promise resolves with what `returned` makes of the result, or
- * `threw` of the error: a promise of its own would cost each call as much as its timeout.
+ * result is dropped silently.
  */
 export function outrun(
   fn: (context: CallScope) => unknown,
   { signal: caller, timeoutMs, late }: Limits,
-  returned: (value: unknown) => unknown = (value) => value,
-  threw: (error: unknown) => unknown = (error) => Promise.reject(error),
 ): Promise<unknown> {
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
     const scope = new CallScope(caller, timeoutMs !== undefined);
     let over = false;
     const end = () => {
@@ -97,14 +94,14 @@ export function outrun(
     const fail = (error: unknown) => {
       if (over) return;
       end();
-      resolve(threw(error));
+      reject(error);
     };
     const abort = () => fail(caller!.reason);
     const callOff = timeoutMs === undefined ? undefined : passAfter(timeoutMs, () => {
       const error = late();
       end();
       scope.lose(error);
-      resolve(threw(error));
+      reject(error);
     });
     caller?.addEventListener("abort", abort, { once: true });
     if (caller?.aborted) return abort();
@@ -112,7 +109,7 @@ export function outrun(
       whenSettled(fn(scope), (value) => {
         if (over) return discard(value);
         end();
-        resolve(returned(value));
+        resolve(value);
       }, fail);
     } catch (error) {
       fail(error);

@@ -202,7 +202,8 @@ export class Calls<F> {
     // Read before the function runs, because it may call this handle under another grant.
     const { returned, threw } = plain;
     if (timeoutMs !== undefined) {
-      return outrun(fn, this.#limits(timeoutMs, undefined), returned, threw);
+      // Continues in this call's asynchronous context, which a timer that calls share does not have.
+      return whenSettled(outrun(fn, this.#limits(timeoutMs, undefined)), returned, threw);
     }
     try {
       return whenSettled(fn(new CallScope(undefined, false)), returned, threw);
