@@ -4,7 +4,7 @@
  * @module
  */
 
-import { inLine } from "../checks.ts";
+import { answerOf, inLine } from "../checks.ts";
 import type { FailureNote } from "../contract.ts";
 import {
   findRejection,
@@ -103,7 +103,7 @@ export function judgeResult(
     // Not called: the user's function judges errors, and such a Response replaces one.
     if (isRejection(value)) return "neutral";
     try {
-      const failed = answer("isFailure", isFailure({ ok: true, value, durationMs }));
+      const failed = answerOf("isFailure", isFailure({ ok: true, value, durationMs }));
       return failed ? "failure" : "success";
     } catch (error) {
       report("isFailure", error);
@@ -153,7 +153,7 @@ export function judgeError(
   if (isCircuitRejection(error)) return "neutral";
   let option = "ignore";
   const matches = (matcher: ErrorMatcher) =>
-    isErrorClass(matcher) ? error instanceof matcher : answer(option, matcher(error)) === true;
+    isErrorClass(matcher) ? error instanceof matcher : answerOf(option, matcher(error)) === true;
   try {
     if (ignore?.some(matches)) return "neutral";
     // A list of the upstream's errors does not mean that its silence is a success.
@@ -161,20 +161,13 @@ export function judgeError(
     option = "record";
     if (record?.some(matches) === false) return "success";
     option = "isFailure";
-    return !isFailure || answer(option, isFailure({ ok: false, error, durationMs }))
+    return !isFailure || answerOf(option, isFailure({ ok: false, error, durationMs }))
       ? "failure"
       : "success";
   } catch (thrown) {
     report(option, thrown);
     return "failure";
   }
-}
-
-/** Refuses a promise, which is no answer: it reads as true, and its rejection can end the process. */
-function answer(option: string, answered: unknown): unknown {
-  if (!(answered instanceof Promise)) return answered;
-  answered.catch(() => {});
-  throw new TypeError(`"${option}" must not return a promise`);
 }
 
 function isErrorClass(matcher: ErrorMatcher): matcher is abstract new (...args: never[]) => Error {

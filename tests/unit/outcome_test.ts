@@ -158,7 +158,7 @@ for (const option of ["ignore", "record", "isFailure"] as const) {
     const report = (type: string, error: unknown) => void reports.push(`${type} ${error}`);
     assertEquals(judgeError(new Mine(), 0, judgement, report), "failure");
     assertEquals(reports, [`${option} TypeError: "${option}" must not return a promise`]);
-    // An unhandled rejection would fail the test by then.
+    // By then, an unhandled rejection fails the test.
     await new Promise((resolve) => setTimeout(resolve));
   });
 }
