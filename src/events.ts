@@ -326,14 +326,23 @@ export class Events {
   /** Reports an error of a user's function: `type` names the event or the option it came from. */
   report = (type: string, error: unknown): void => {
     if (this.hears("listener_error")) this.emit("listener_error", { type, source: type, error });
-    // `reportError` would end a Deno process.
-    else console.error(`Fuse: "${type}" threw`, error);
+    else print(type, error);
   };
 
   #failed(type: string, error: unknown): void {
     // A listener for errors that throws does not receive its own error.
-    if (type === "listener_error") console.error(`Fuse: "${type}" threw`, error);
+    if (type === "listener_error") print(type, error);
     else this.report(type, error);
+  }
+}
+
+/** Prints an error, whose inspection may throw. `reportError` would end a Deno process. */
+function print(type: string, error: unknown): void {
+  const sentence = `Fuse: "${type}" threw`;
+  try {
+    console.error(sentence, error);
+  } catch {
+    console.error(sentence);
   }
 }
 
