@@ -85,6 +85,13 @@ Deno.test("judgeError() counts the rejection of an inner breaker as neutral, wha
   assertEquals(judgeError(rejected, 0, { isFailure, record: [Error] }, unexpected), "neutral");
 });
 
+Deno.test("judgeError() counts the end of Promise.any as neutral if circuits rejected all of its calls", () => {
+  const judge = (...errors: unknown[]) => judgeError(new AggregateError(errors), 0, {}, unexpected);
+  assertEquals(judge(rejected, rejected), "neutral");
+  assertEquals(judge(rejected, new Mine()), "failure");
+  assertEquals(judge(), "failure");
+});
+
 Deno.test("judgeError() ignores by class, by its subclasses and by predicate", () => {
   class Child extends Mine {}
   const ignore = [Mine, (error: unknown) => error === "benign"];
