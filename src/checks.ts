@@ -140,6 +140,18 @@ export function hasBrand(value: unknown, brand: string): boolean {
   }
 }
 
+/**
+ * Returns what a user's function returned.
+ *
+ * @throws {TypeError} If that is a promise, which reads as true, and whose rejection can end the
+ * process.
+ */
+export function answerOf<T>(option: string, answer: T): T {
+  if (!(answer instanceof Promise)) return answer;
+  answer.catch(() => {});
+  throw new TypeError(`"${option}" must not return a promise`);
+}
+
 /** @throws {TypeError} If the value is not an options object. */
 export function mustBeObject(subject: string, options: unknown): void {
   if (typeof options !== "object" || options === null) {

@@ -242,7 +242,8 @@ const MAX_CAUSES = 16;
 
 /**
  * Returns the rejection inside of an error that an SDK has wrapped, following `cause`; `undefined`
- * if there is none. Converts a clone to a real error with `getResponse()`.
+ * if there is none. Of an error of `Promise.any`, returns the first one if all of its errors are
+ * rejections. Converts a clone to a real error with `getResponse()`.
  *
  * @example
  * ```ts
@@ -276,12 +277,15 @@ export function rejectionOf(
 type Found = Partial<CircuitBreakerOpenError & StoreUnavailableError>;
 
 /** Returns the rejection within an error unchanged, perhaps a clone. */
-export function findRejection(e: unknown): Found | undefined {
-  for (let depth = 0; depth < MAX_CAUSES; depth++) {
+export function findRejection(e: unknown, depth = 0): Found | undefined {
+  for (; depth < MAX_CAUSES; depth++) {
     if (typeof e !== "object" || e === null) return undefined;
     if (isCircuitBreakerOpenError(e) || isStoreUnavailableError(e)) return e as Found;
     try {
-      e = (e as Error).cause;
+      const { cause, errors } = e as Partial<AggregateError>;
+      // `Promise.any` fails by rejections alone if circuits rejected every one of its calls.
+      e = cause ??
+        (errors?.every?.((one) => findRejection(one, depth + 1)) ? errors[0] : undefined);
     } catch {
       return undefined;
     }

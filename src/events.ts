@@ -324,9 +324,18 @@ export class Events {
     // A listener for errors that throws does not receive its own error.
     if (type !== "listener_error" && this.hears("listener_error")) {
       this.emit("listener_error", { type, source: type, error });
-      // `reportError` would end a Deno process.
-    } else console.error(`Fuse: "${type}" threw`, error);
+    } else print(type, error);
   };
+}
+
+/** Prints an error, whose inspection may throw. `reportError` would end a Deno process. */
+function print(type: string, error: unknown): void {
+  const sentence = `Fuse: "${type}" threw`;
+  try {
+    console.error(sentence, error);
+  } catch {
+    console.error(sentence);
+  }
 }
 
 function concerns(filter: Narrowing, event: FuseEvent): boolean {

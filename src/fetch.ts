@@ -21,7 +21,7 @@ let platform: Fetch | undefined;
 let latest: Fetch | undefined;
 
 /** Returns the global `fetch`, or the function before a guarded one replaced it (rule 20). */
-function globalFetch(): Fetch {
+export function globalFetch(): Fetch {
   const { fetch } = globalThis;
   if (fetch !== latest) {
     latest = fetch;
@@ -104,7 +104,7 @@ export function guardedFetch<F>(
   }
 }
 
-/** Returns the name of the circuit that guards a URL: its host, with the port. */
+/** Returns the name of the circuit that guards a URL: its host, with the port; `""` if it has none. */
 export function hostOf(input: string | URL | Request): string {
   return new URL(isRequest(input) ? input.url : input).host;
 }

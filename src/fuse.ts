@@ -10,7 +10,7 @@ import type { RequestScope } from "./background.ts";
 import type { Actor, CircuitBreaker, CircuitOptions, GuardedFetch } from "./circuit_breaker.ts";
 import type { CircuitEvent, EventQuery } from "./contract.ts";
 import { type FuseEvent, type FuseEvents, inScope, type Narrowing } from "./events.ts";
-import { hostOf, installable } from "./fetch.ts";
+import { globalFetch, hostOf, installable } from "./fetch.ts";
 import { actorOf } from "./handle_options.ts";
 import {
   type CircuitFilter,
@@ -74,7 +74,10 @@ export interface Fuse extends AsyncDisposable {
   boundary(boundary: Scope | null): Fuse;
   /** Returns a view whose background work goes to a request's `waitUntil`, called as a method. */
   with(request: RequestScope | null | undefined): Fuse;
-  /** A `fetch` guarded by a circuit for each host. Bound: pass it on, or replace the global one. */
+  /**
+   * A `fetch` guarded by a circuit for each host. A URL without a host, such as `data:` and `blob:`,
+   * is sent unguarded. Bound: pass it on, or replace the global one.
+   */
   readonly fetch: GuardedFetch;
   /**
    * Adds a listener. A scoped view's listener receives events of the view's circuits only. An error
@@ -89,13 +92,13 @@ export interface Fuse extends AsyncDisposable {
   on<K extends keyof FuseEvents>(
     type: K,
     listener: (event: { type: K } & FuseEvents[K]) => void,
-    options?: { signal?: AbortSignal },
+    options?: { signal?: AbortSignal | undefined },
   ): () => void;
   /** Adds a listener for all events. */
   on(
     type: "*",
     listener: (event: FuseEvent) => void,
-    options?: { signal?: AbortSignal },
+    options?: { signal?: AbortSignal | undefined },
   ): () => void;
   /**
    * Lists all circuits of this view in the stores, read on demand: one round trip for each hundred,
@@ -259,15 +262,19 @@ class ScopedFuse implements Fuse {
 
   get fetch(): GuardedFetch {
     // Async, so that an invalid URL rejects.
-    return installable<never>(async (input, init) =>
-      await this.make(hostOf(input)).fetch(input, init)
-    );
+    return installable<never>(async (input, init) => {
+      const host = hostOf(input);
+      return await (host === "" ? this.#registry.fetch ?? globalFetch() : this.make(host).fetch)(
+        input,
+        init,
+      );
+    });
   }
 
   on(
     type: string,
     listener: (event: never) => void,
-    options?: { signal?: AbortSignal },
+    options?: { signal?: AbortSignal | undefined },
   ): () => void {
     return this.#registry.events.on(type, listener, this.#to, options?.signal);
   }

@@ -171,6 +171,8 @@ export class Registry {
   readonly #maxCircuits: number;
   /** The name of this isolate, or `null`. */
   declare readonly instance: string | null;
+  /** Sends guarded fetches in place of the global one. */
+  declare readonly fetch: typeof fetch | undefined;
   /** The policies that were made last. */
   readonly #policies: CircuitPolicyData[] = [];
 
@@ -185,6 +187,7 @@ export class Registry {
     this.instance = instanceOf(options.instance);
     this.#strategies = { ...strategies };
     this.#maxCircuits = check(SUBJECT, "maxCircuits", options.maxCircuits, 10_000);
+    this.fetch = mayBeFunction(SUBJECT, "fetch", options.fetch);
     const { storeTimeoutMs } = options;
     const shared = {
       clock: this.clock,
@@ -194,7 +197,7 @@ export class Registry {
       timeoutMs: check(SUBJECT, "storeTimeoutMs", storeTimeoutMs, 500, 1, MAX_TIMER_MS),
       strategies: this.#strategies,
       random: drawing(mayBeFunction(SUBJECT, "random", options.random), this.events.report),
-      fetch: mayBeFunction(SUBJECT, "fetch", options.fetch),
+      fetch: this.fetch,
     };
     for (const [name, store] of Object.entries(stores)) {
       const driver = checkedStore(name, store);

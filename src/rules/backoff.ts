@@ -16,20 +16,20 @@ export interface BackoffOptions {
    *
    * @default {2}
    */
-  factor?: number;
+  factor?: number | undefined;
   /**
    * The longest opening, in ms. At least 1. The circuit's own `maxCooldownMs` applies as well.
    *
    * @default {600_000}
    */
-  maxMs?: number;
+  maxMs?: number | undefined;
   /**
    * The random share of an opening, from 0 (none) to 1 (all): it lasts between `(1 - jitter)` and 1
    * times its length. `random` of the Fuse draws it, once for each opening.
    *
    * @default {0}
    */
-  jitter?: number;
+  jitter?: number | undefined;
 }
 
 /**

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { received } from "../checks.ts";
+import { answerOf, received } from "../checks.ts";
 import { cooldownBy } from "./backoff.ts";
 import type { CircuitPolicyData } from "./policy.ts";
 import type { Snapshot } from "../contract.ts";
@@ -86,7 +86,8 @@ export function cooldownOf(
   let ms = cooldownMs;
   if (typeof ms === "function") {
     try {
-      ms = cooldownBy(random, ms, s.state === "HALF_OPEN" ? s.reopenCount + 1 : 0);
+      const reopened = s.state === "HALF_OPEN" ? s.reopenCount + 1 : 0;
+      ms = answerOf("cooldownMs", cooldownBy(random, ms, reopened));
       if (!(Number.isFinite(ms) && ms > 0)) {
         throw new RangeError(
           `"cooldownMs" must return a positive number, it returned ${received(ms)}`,

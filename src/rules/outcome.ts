@@ -4,7 +4,7 @@
  * @module
  */
 
-import { inLine } from "../checks.ts";
+import { answerOf, inLine } from "../checks.ts";
 import type { FailureNote } from "../contract.ts";
 import {
   findRejection,
@@ -103,7 +103,8 @@ export function judgeResult(
     // Not called: the user's function judges errors, and such a Response replaces one.
     if (isRejection(value)) return "neutral";
     try {
-      return decides(isFailure, { ok: true, value, durationMs }) ? "failure" : "success";
+      const failed = answerOf("isFailure", isFailure({ ok: true, value, durationMs }));
+      return failed ? "failure" : "success";
     } catch (error) {
       report("isFailure", error);
     }
@@ -150,32 +151,23 @@ export function judgeError(
   report: (type: string, error: unknown) => void,
 ): Kind {
   if (isCircuitRejection(error)) return "neutral";
+  let option = "ignore";
+  const matches = (matcher: ErrorMatcher) =>
+    isErrorClass(matcher) ? error instanceof matcher : answerOf(option, matcher(error)) === true;
   try {
-    if (ignore !== undefined && matches(ignore, error)) return "neutral";
+    if (ignore?.some(matches)) return "neutral";
     // A list of the upstream's errors does not mean that its silence is a success.
     if (isTimeout(error)) return "failure";
-    if (record !== undefined && !matches(record, error)) return "success";
-    return isFailure === undefined || decides(isFailure, { ok: false, error, durationMs })
+    option = "record";
+    if (record?.some(matches) === false) return "success";
+    option = "isFailure";
+    return !isFailure || answerOf(option, isFailure({ ok: false, error, durationMs }))
       ? "failure"
       : "success";
   } catch (thrown) {
-    report("isFailure", thrown);
+    report(option, thrown);
     return "failure";
   }
-}
-
-/** A promise is no answer, and would read as true. */
-function decides(isFailure: (outcome: Outcome) => boolean, outcome: Outcome): boolean {
-  const answer: unknown = isFailure(outcome);
-  if (!(answer instanceof Promise)) return !!answer;
-  answer.catch(() => {});
-  throw new TypeError(`"isFailure" must not return a promise`);
-}
-
-function matches(matchers: readonly ErrorMatcher[], error: unknown): boolean {
-  return matchers.some((matcher) =>
-    isErrorClass(matcher) ? error instanceof matcher : matcher(error) === true
-  );
 }
 
 function isErrorClass(matcher: ErrorMatcher): matcher is abstract new (...args: never[]) => Error {

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { answerOf } from "../checks.ts";
 import type { Snapshot } from "../contract.ts";
 
 /** Calls by their outcome. */
@@ -117,7 +118,7 @@ export function customRule(
     of: strategy,
     opens(snapshot, policy) {
       try {
-        return strategy(strategyMetrics(snapshot), policy) === true;
+        return answerOf("strategy", strategy(strategyMetrics(snapshot), policy)) === true;
       } catch (error) {
         report("strategy", error);
         return false;

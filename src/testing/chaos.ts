@@ -38,26 +38,26 @@ export interface Faults {
    *
    * @default {0}
    */
-  latencyMs?: number | (() => number);
+  latencyMs?: number | (() => number) | undefined;
   /**
    * Share of operations that reject and are not applied.
    *
    * @default {0}
    */
-  errorRate?: number;
+  errorRate?: number | undefined;
   /**
    * Share of operations that are not applied and never answered.
    *
    * @default {0}
    */
-  timeoutRate?: number;
+  timeoutRate?: number | undefined;
   /**
    * Share of operations that ARE applied and then reject, as when the connection breaks before the
    * answer arrives.
    *
    * @default {0}
    */
-  lostAnswerRate?: number;
+  lostAnswerRate?: number | undefined;
   /**
    * Share of operations that reach the store twice, under the same id; the second answer is
    * returned, as after a retry by the transport. A request whose id is `""`, which is never sent
@@ -65,7 +65,7 @@ export interface Faults {
    *
    * @default {0}
    */
-  duplicateRate?: number;
+  duplicateRate?: number | undefined;
   /**
    * Share of reads that are answered, as by a replica that lags, with a Snapshot of that circuit
    * from an earlier answer (one of the last four; its `now` is as old as itself). A circuit without
@@ -73,26 +73,26 @@ export interface Faults {
    *
    * @default {0}
    */
-  staleReadRate?: number;
+  staleReadRate?: number | undefined;
   /**
    * Seed of the random generator for all rates, an integer: the same seed, the same faults for the
    * same sequence of operations.
    *
    * @default {1}
    */
-  seed?: number;
+  seed?: number | undefined;
   /**
    * Returns `true` while the store is unreachable. Every operation is then rejected, and none is
    * applied. By default, the store is always reachable.
    */
-  down?: () => boolean;
+  down?: (() => boolean) | undefined;
   /**
    * Returns the error of an operation, or `undefined` if the operation proceeds. The operation
    * rejects with that error and is not applied. Called once for each operation, with the name of
    * the method and the circuit's key: `null` for `list`, `check`, and a `history` of all circuits.
    * By default, none fails.
    */
-  fail?: (operation: string, key: string | null) => Error | undefined;
+  fail?: ((operation: string, key: string | null) => Error | undefined) | undefined;
 }
 
 /**
@@ -153,7 +153,7 @@ class ChaosStore implements OpeningStore {
   /** Present if the inner store keeps rows for another one. They are not sent over this network. */
   readonly flush?: NonNullable<Driver["flush"]>;
   readonly #inner: Driver;
-  readonly #rates: Required<Omit<Faults, "latencyMs" | "seed" | "down" | "fail">>;
+  readonly #rates: Record<Exclude<keyof Faults, "latencyMs" | "seed" | "down" | "fail">, number>;
   readonly #latency: () => number;
   readonly #down: () => boolean;
   readonly #fail: NonNullable<Faults["fail"]>;

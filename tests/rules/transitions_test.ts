@@ -92,6 +92,7 @@ const NONSENSE: Record<string, () => number> = {
   "answers 0": () => 0,
   "answers less": () => -5,
   "answers a text": () => "1000" as unknown as number,
+  rejects: () => Promise.reject(new Error("no idea")) as never,
 };
 
 for (const [what, cooldownMs] of Object.entries(NONSENSE)) {

@@ -179,9 +179,9 @@ Deno.test("@fuse/edge/testing exports the promised surface", () => {
     .FakeClock(5);
   assertEquals([clock.now(), new T.FakeClock().now() >= 0], [5, true]);
   type Rates = "errorRate" | "timeoutRate" | "lostAnswerRate" | "duplicateRate" | "staleReadRate";
-  type Faults = { [_ in Rates | "seed"]?: number } & { latencyMs?: number | (() => number) };
-  takes<T.Faults, Faults & { down?: () => boolean }>();
-  takes<T.Faults, { fail?: (operation: string, key: string | null) => Error | undefined }>();
+  type Faults = { [_ in Rates | "seed"]: number } & { latencyMs: number | (() => number) };
+  takes<T.Faults, Maybe<Faults & { down: () => boolean }>>();
+  takes<T.Faults, Maybe<{ fail: (operation: string, key: string | null) => Error | undefined }>>();
   is<(store: M.Store, faults: T.Faults) => M.Store>(T.chaos);
   type Either = M.Store | S.Driver;
   type Make = (options: { clock: M.Clock }) => Either | Promise<Either>;

@@ -21,9 +21,8 @@ type Id = M.CircuitIdentity;
 Deno.test("@fuse/edge exports the promised functions and classes", () => {
   is<(options?: M.FuseOptions) => M.Fuse>(M.createFuse);
   is<(options?: Maybe<{ maxCircuits: number; clock: M.Clock }>) => M.Store>(M.memory);
-  is<(o: { baseMs: number; factor?: number; maxMs?: number; jitter?: number }) => M.Cooldown>(
-    M.backoff,
-  );
+  type Growth = Maybe<{ factor: number; maxMs: number; jitter: number }>;
+  is<(options: { baseMs: number } & Growth) => M.Cooldown>(M.backoff);
   is<(e: unknown) => e is M.CircuitBreakerOpenError>(M.isCircuitBreakerOpenError);
   is<(response: Response) => boolean>(M.isFailedResponse);
   for (
@@ -208,6 +207,7 @@ Deno.test("a Fuse, its breakers and its stores with a trail have the promised me
     signal: new AbortController().signal,
   });
   off();
+  takes<NonNullable<Parameters<M.Fuse["on"]>[2]>, Maybe<{ signal: AbortSignal }>>();
   fuse.on("*", (event: M.FuseEvent) => void event.type);
   const breaker: M.CircuitBreaker<string> & Id = view.make("a", { fallback: () => "no" });
   gives<(input: RequestInfo | URL, init?: RequestInit) => Promise<Response>, M.GuardedFetch>();

@@ -255,6 +255,23 @@ Deno.test("rejectionOf() finds a rejection in causes, and converts a clone to a 
   assertEquals(open().getResponse().status, 503);
 });
 
+Deno.test("rejectionOf() finds the first of the rejections that Promise.any fails with, if there is nothing else", async () => {
+  const any = (...errors: unknown[]) =>
+    Promise.any(errors.map((error) => Promise.reject(error))).catch((error) => error);
+  const [first, second] = [open(), structuredClone(open())];
+  const wrapped = new Error("Connection error", { cause: second });
+  assertStrictEquals(rejectionOf(await any(first, wrapped)), first);
+  assertEquals({ ...rejectionOf(await any(wrapped, first)) }, { ...first });
+  assertEquals(rejectionOf(await any(first, new Error("down"))), undefined);
+  assertEquals(rejectionOf(await any()), undefined);
+  // The errors of other classes are something else.
+  const invalid = new Error("Invalid", { cause: first });
+  assertStrictEquals(rejectionOf(Object.assign(invalid, { errors: { name: "short" } })), first);
+  const circle = await any(first);
+  circle.errors = [circle, circle];
+  assertEquals(rejectionOf(circle), undefined);
+});
+
 Deno.test("rejectionOf() reads the rest of a rejection after RPC before 2026", () => {
   const until = new Date(Date.now() + 3_600_000).toISOString();
   const message =

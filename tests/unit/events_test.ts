@@ -27,6 +27,29 @@ async function complaints(body: () => Promise<void> | void): Promise<string[]> {
   return said;
 }
 
+Deno.test("Events.emit() prints that a listener threw when its error cannot be inspected", async () => {
+  class Broken extends Error {
+    [Symbol.for("Deno.customInspect")](): never {
+      throw new Error("broken, too");
+    }
+  }
+  const events = new Events();
+  const fail = () => {
+    throw new Broken();
+  };
+  events.on("success", fail, ROOT, undefined);
+  const printed: unknown[][] = [];
+  const error = (...args: unknown[]) => {
+    printed.push(args);
+    Deno.inspect(args[1]);
+  };
+  await replacing("console", { ...console, error }, () => {
+    events.emit("success", { ...A, durationMs: 1 });
+    return Promise.resolve();
+  });
+  assertEquals(printed.at(-1), ['Fuse: "success" threw']);
+});
+
 Deno.test("Events.emit() calls listeners of the type, then those of all events, in order of registration", () => {
   const events = new Events();
   const order: string[] = [];

@@ -85,6 +85,13 @@ Deno.test("judgeError() counts the rejection of an inner breaker as neutral, wha
   assertEquals(judgeError(rejected, 0, { isFailure, record: [Error] }, unexpected), "neutral");
 });
 
+Deno.test("judgeError() counts the end of Promise.any as neutral if circuits rejected all of its calls", () => {
+  const judge = (...errors: unknown[]) => judgeError(new AggregateError(errors), 0, {}, unexpected);
+  assertEquals(judge(rejected, rejected), "neutral");
+  assertEquals(judge(rejected, new Mine()), "failure");
+  assertEquals(judge(), "failure");
+});
+
 Deno.test("judgeError() ignores by class, by its subclasses and by predicate", () => {
   class Child extends Mine {}
   const ignore = [Mine, (error: unknown) => error === "benign"];
@@ -147,19 +154,28 @@ for (const option of ["ignore", "record", "isFailure"] as const) {
       reports.push(type, String(error));
     });
     assertEquals(kind, "failure");
-    assertEquals(reports.at(-1), "Error: boom");
+    assertEquals(reports, [option, "Error: boom"]);
+  });
+
+  Deno.test(`judgeError() accepts no promise of ${option}`, async () => {
+    // It would read as true or be overlooked, and its rejection would end the process.
+    const late = (() => Promise.reject(new Error("late"))) as never;
+    const reports: string[] = [];
+    const judgement = { [option]: option === "isFailure" ? late : [late] };
+    const report = (type: string, error: unknown) => void reports.push(`${type} ${error}`);
+    assertEquals(judgeError(new Mine(), 0, judgement, report), "failure");
+    assertEquals(reports, [`${option} TypeError: "${option}" must not return a promise`]);
+    // By then, an unhandled rejection fails the test.
+    await new Promise((resolve) => setTimeout(resolve));
   });
 }
 
-Deno.test("judgeResult() and judgeError() accept no promise of isFailure", () => {
-  // It would read as true, and its rejection would end the process.
+Deno.test("judgeResult() accepts no promise of isFailure", () => {
   const isFailure = (() => Promise.reject(new Error("late"))) as never;
   const reports: string[] = [];
   const report = (type: string, error: unknown) => void reports.push(`${type} ${error}`);
   assertEquals(judgeResult(1, 0, { isFailure }, report), "success");
-  assertEquals(judgeError(1, 0, { isFailure }, report), "failure");
-  const sentence = `TypeError: "isFailure" must not return a promise`;
-  assertEquals(reports, [`isFailure ${sentence}`, `isFailure ${sentence}`]);
+  assertEquals(reports, [`isFailure TypeError: "isFailure" must not return a promise`]);
 });
 
 Deno.test("judgeError() accepts only true from a predicate", () => {

@@ -174,3 +174,32 @@ onEverySetup("globalThis.fetch = fuse.fetch does not guard a store by itself", a
     assertEquals(asked < 30, true);
   });
 }, REMOTE);
+
+Deno.test("Fuse.fetch() sends a URL without a host, which no upstream answers, unguarded", async () => {
+  const blob = URL.createObjectURL(new Blob(["text"]));
+  try {
+    const fuse = fuseOf();
+    for (const url of ["data:,text", blob, new URL(blob)]) {
+      assertEquals(await (await fuse.fetch(url)).text(), "text");
+    }
+    assertEquals(await (await fuse.fetch(new Request("data:,text"))).text(), "text");
+    await (await fuse.fetch(import.meta.url)).body?.cancel();
+    assertEquals(await Array.fromAsync(fuse.list()), []);
+  } finally {
+    URL.revokeObjectURL(blob);
+  }
+});
+
+Deno.test("Fuse.fetch() sends a URL without a host through the Fuse's own fetch", async () => {
+  const sent: unknown[] = [];
+  const own = (...args: unknown[]) => (sent.push(args), Promise.resolve(new Response("own")));
+  const fuse = fuseOf({ fetch: own as typeof fetch });
+  assertEquals(await (await fuse.fetch("data:,text")).text(), "own");
+  assertEquals(sent, [["data:,text", undefined]]);
+});
+
+Deno.test("Fuse.fetch() sends a URL without a host in place of the global fetch", async () => {
+  await replacing("fetch", fuseOf().fetch as typeof fetch, async () => {
+    assertEquals(await (await fetch("data:,text")).text(), "text");
+  });
+});
