@@ -279,3 +279,39 @@ Deno.test("failing lists print one line until one succeeds (trap 66)", async () 
   });
   assertEquals(printed.length, 2, `${printed}`);
 });
+
+Deno.test("a list that leaves out circuits with invalid records prints one line (trap 66)", async () => {
+  const error = new StoreAnswerError('KV: the field "state" is invalid', { scope: "circuit" });
+  const inner = memory() as Driver;
+  const driver = new Proxy(inner, {
+    get: (_, name) =>
+      name === "list"
+        ? () => ({ records: [], cursor: null, spoilt: [{ key: "bad", error }] })
+        : Reflect.get(inner, name, inner),
+  });
+  const fuse = createFuse({ stores: { kv: shared(driver) } });
+  const printed = await warnings(async () => {
+    for (let i = 0; i < 5; i++) await Array.fromAsync(fuse.list());
+  });
+  assertEquals(printed, [
+    'Fuse: store "kv" fails at list, "bad", StoreAnswerError: KV: the field "state" is invalid',
+  ]);
+});
+
+Deno.test("an error that has no text is reported like any other (trap 66)", async () => {
+  const inner = memory() as Driver;
+  const driver = new Proxy(inner, {
+    get: (_, name) =>
+      name === "name" || name === "traits"
+        ? inner[name]
+        : () => Promise.reject(Object.create(null)),
+  });
+  const fuse = () => createFuse({ stores: { kv: shared(driver) } });
+  await warnings(async () => {
+    const { error } = (await fuse().check())["kv"]!;
+    assert(isStoreUnavailableError(error), `${(error as Error).name}`);
+    for (const ask of [() => Array.fromAsync(fuse().list()), () => fuse().make("a").forceOpen()]) {
+      assert(isStoreUnavailableError(await assertRejects(ask)));
+    }
+  });
+});
