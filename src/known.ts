@@ -7,7 +7,7 @@
 import type { Circuit } from "./circuit.ts";
 import type { Store } from "./contract.ts";
 import { isStoreAnswerError, type StoreAnswerError } from "./errors.ts";
-import { inScope } from "./events.ts";
+import { counted, inScope } from "./events.ts";
 import { type Fuse, type Inside, insideOf } from "./fuse.ts";
 import { Inventory } from "./inventory.ts";
 import type { CircuitIdentity } from "./key.ts";
@@ -112,10 +112,13 @@ export async function withRefused<T>(
   work: () => Promise<T>,
 ): Promise<readonly [T, readonly RefusedCircuit[]]> {
   const refused = new Map<string, RefusedCircuit>();
-  const stop = fuse.on("store_error", ({ operation, circuit, error }) => {
-    if (circuit === undefined || !isStoreAnswerError(error) || error.scope === "store") return;
-    refused.set(JSON.stringify([circuit.store, circuit.key]), { ...circuit, operation, error });
-  });
+  const stop = fuse.on(
+    "store_error",
+    counted(({ operation, circuit, error }) => {
+      if (circuit === undefined || !isStoreAnswerError(error) || error.scope === "store") return;
+      refused.set(JSON.stringify([circuit.store, circuit.key]), { ...circuit, operation, error });
+    }),
+  );
   try {
     return [await work(), [...refused.values()]];
   } finally {

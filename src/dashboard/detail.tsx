@@ -45,9 +45,8 @@ export function Detail(props: DetailProps): Html {
       {circuit.local && (
         <p class="notice bad">
           {answers
-            ? "The store answers, and refuses this circuit: reset or remove cures an invalid record. " +
-              "This is what this isolate knows."
-            : "The store does not answer: this is what this isolate knows."}
+            ? "The store refuses this circuit until it is reset or removed"
+            : "The store does not answer"}: this is what this isolate knows.
         </p>
       )}
       <p id="explanation">{inLine(explanation)}</p>

@@ -132,7 +132,7 @@ Deno.test("the page names a circuit whose record is invalid, and shows and cures
     const detail = textOf(
       await (await ask(`?in=database&key=${encodeURIComponent(bad.key)}`)).text(),
     );
-    assertStringIncludes(detail, "The store answers, and refuses this circuit");
+    assertStringIncludes(detail, "The store refuses this circuit until it is reset or removed");
     assert(!detail.includes("The store does not answer"));
   }
   const path = `database/${encodeURIComponent(bad.key)}/reset`;

@@ -3,6 +3,8 @@
 import { assert, assertEquals, assertLessOrEqual, assertRejects } from "@std/assert";
 import { createFuse, isStoreUnavailableError, memory, type Store } from "@fuse/edge";
 import { type Driver, shared, StoreAnswerError } from "@fuse/edge/store";
+import { prometheusText } from "@fuse/edge/prometheus";
+import { otel } from "@fuse/edge/otel";
 import { chaos, FakeClock } from "@fuse/edge/testing";
 import { replacing, turn } from "../support/setups.ts";
 import { AtOnce, troubled } from "../support/troubled_isolate.ts";
@@ -314,4 +316,19 @@ Deno.test("an error that has no text is reported like any other (trap 66)", asyn
       assert(isStoreUnavailableError(await assertRejects(ask)));
     }
   });
+});
+
+Deno.test("a wrongly configured store prints one line when only metrics count its errors (trap 66)", async () => {
+  const fail = () => new StoreAnswerError("WRONGPASS invalid token", { scope: "store" });
+  const fuse = createFuse({ stores: { store: chaos(memory(), { fail }) } });
+  const stop = otel(fuse);
+  const printed = await warnings(async () => {
+    await prometheusText(fuse);
+    await fuse.make("a").call(() => "ok");
+    await fuse.flush();
+  });
+  assert(printed.some((text) => text.includes("WRONGPASS invalid token")), `${printed}`);
+  fuse.on("store_error", () => {});
+  assertEquals(await warnings(() => fuse.make("b").forceOpen().catch(() => {})), []);
+  stop();
 });
