@@ -196,7 +196,8 @@ class Tiered implements LibsqlStore, OpeningStore, Partial<KeepsTrails> {
   /** Delivers the circuit's outbox first, which is removed with the record. */
   async remove(key: string, request: RemoveRequest = NOBODY): Promise<boolean> {
     const began = performance.now();
-    const before = await this.#beforeRemoval(key, request);
+    await this.#delivery.rescue(key).catch(mustBeNonsense);
+    const before = await this.#before(key, request);
     const removed = await this.#state.remove(key, request);
     if (removed) {
       this.#delivery.owe(key, [removedRow(before, request)]);
@@ -205,17 +206,18 @@ class Tiered implements LibsqlStore, OpeningStore, Partial<KeepsTrails> {
     return removed;
   }
 
-  /**
-   * Delivers the circuit's outbox, and returns the circuit: a new one in place of an invalid one.
-   */
-  async #beforeRemoval(key: string, request: RemoveRequest): Promise<Snapshot> {
-    try {
-      await this.#delivery.rescue(key);
-      const said = this.#state.read(key, request);
-      return copySnapshot(said instanceof Promise ? await said : said);
-    } catch (error) {
-      if (!isNonsense(error)) throw error;
+  /** Reads the circuit before a change: a new one in place of an invalid one, which the change may rewrite. */
+  #before(key: string, request: StoreRequest): Awaitable<Snapshot> {
+    const anew = (error: unknown): Snapshot => {
+      mustBeNonsense(error);
       return { ...absentSnapshot(request.at || Date.now()), epoch: newId() };
+    };
+    try {
+      const said = this.#state.read(key, request);
+      // A store of this process answers in the same turn.
+      return said instanceof Promise ? said.then(copySnapshot, anew) : copySnapshot(said);
+    } catch (error) {
+      return anew(error);
     }
   }
 
@@ -268,12 +270,8 @@ class Tiered implements LibsqlStore, OpeningStore, Partial<KeepsTrails> {
     more: Record<string, unknown>,
   ): Promise<Changed> {
     const began = performance.now();
-    let before: Snapshot | null = null;
-    if (!this.#hasOutbox) {
-      const said = this.#state.read(key, request);
-      // A store of this process answers in the same turn.
-      before = copySnapshot(said instanceof Promise ? await said : said);
-    }
+    const said = this.#hasOutbox ? null : this.#before(key, request);
+    const before = said instanceof Promise ? await said : said;
     const answer = await heard(change(this.#asking(request, key)));
     const rows: UntoldRow[] = [];
     if (before !== null) {
@@ -334,6 +332,11 @@ const NOBODY: RemoveRequest = { id: "", at: 0, shape: SHAPE, reason: null, actor
 /** Returns `true` if rows wait that their own isolate has left undelivered. */
 function isLeft(rows: readonly UntoldRow[], now: number): boolean {
   return rows.some(({ at }) => now - at >= GRACE_MS || at > now);
+}
+
+/** @throws The error, unless it says that a record is invalid. */
+function mustBeNonsense(error: unknown): void {
+  if (!isNonsense(error)) throw error;
 }
 
 function plainRead(said: Snapshot): Snapshot {

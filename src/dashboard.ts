@@ -102,7 +102,7 @@ const SUBJECT = "dashboard()";
  * | --- | --- |
  * | `GET /` | the page |
  * | `GET /api/stores` | `[{ name, ok, latencyMs, traits }]` |
- * | `GET /api/circuits` | `{ circuits, cursor, missing }`; takes `state`, `store`, `name`, `context`, `boundary`, `overridden`, `cursor`, `limit` |
+ * | `GET /api/circuits` | `{ circuits, cursor, missing, refused }`; takes `state`, `store`, `name`, `context`, `boundary`, `overridden`, `cursor`, `limit` |
  * | `GET /api/circuits/:store/:key` | `{ circuit, explanation, events }` |
  * | `POST /api/circuits/:store/:key/:action` | acts; takes `{ reason, forMs? }`, answers `{ circuit, explanation }` |
  *

@@ -206,7 +206,7 @@ function refuseHosts(read: Read): void {
     if (typeof read(name)?.value === "string") {
       throw new TypeError(
         `${CANNOT}: "${name}" is not read, as the database is reached by one address; set ` +
-          `CB_DB_URL (libsql:, https: or http:) and CB_DB_AUTH_TOKEN`,
+          `CB_DB_URL (libsql:, https:, http: or file:) and CB_DB_AUTH_TOKEN`,
       );
     }
   }
@@ -280,7 +280,7 @@ function cacheVariablesOf(read: Read): Names {
   const vercel = { url: "KV_REST_API_URL", token: "KV_REST_API_TOKEN" };
   const names = { url: `UPSTASH_${middle}_REST_URL`, token: `UPSTASH_${middle}_REST_TOKEN` };
   // As a pair: no token of one is ever sent to the other.
-  const isVercel = said === null && ![names.url, names.token].some(read) &&
+  const isVercel = middle === "REDIS" && ![names.url, names.token].some(read) &&
     [vercel.url, vercel.token].some(read);
   return isVercel ? vercel : names;
 }

@@ -219,6 +219,15 @@ const EVENT_NAMES: Readonly<Record<keyof FuseEvents | "*", 1>> = {
   "*": 1,
 };
 
+/** Listeners of tools, such as metrics, that count events and tell nobody what happened. */
+const counting = new WeakSet<object>();
+
+/** Returns the listener, which does not keep a warning from being printed. */
+export function counted<L extends object>(listener: L): L {
+  counting.add(listener);
+  return listener;
+}
+
 const CALL_EVENTS = ["success", "failure", "slow", "ignored", "*"];
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
@@ -308,15 +317,22 @@ export class Events {
    * a warning.
    */
   alarm<K extends keyof FuseEvents>(type: K, detail: FuseEvents[K], warning: () => string): void {
-    if (this.hears(type)) return this.emit(type, detail);
-    if (this.#warned.has(type)) return;
+    this.emit(type, detail);
+    if (this.#warned.has(type) || this.#tells(type)) return;
     this.#warned.add(type);
-    this.warnUnheard(type, warning());
+    console.warn(`Fuse: ${warning()}`);
   }
 
   /** Prints a `console.warn` if no listener receives events of this type. */
   warnUnheard(type: keyof FuseEvents, sentence: string): void {
-    if (!this.hears(type)) console.warn(`Fuse: ${sentence}`);
+    if (!this.#tells(type)) console.warn(`Fuse: ${sentence}`);
+  }
+
+  /** Returns `true` if a listener receives events of this type, and does not just count them. */
+  #tells(type: string): boolean {
+    return [type, "*"].some((key) =>
+      [...this.#listeners.get(key) ?? []].some(({ listener }) => !counting.has(listener))
+    );
   }
 
   /** Reports an error of a user's function: `type` names the event or the option it came from. */

@@ -117,21 +117,25 @@ function mustBeUnused(input: string | URL | Request, init: RequestInit | undefin
   }
 }
 
-/** The scheme and the host of a URL, with the slash after them: whatever follows it is valid. */
+/**
+ * The scheme and the host of a URL, with the slash after them: whatever follows it is valid. There are no
+ * credentials, which Node refuses.
+ */
 const ORIGIN = /^https?:\/\/[^/?#@\\\s]+\//i;
 
 /** That of the last request, or `""`: parsing a URL takes longer than comparing its beginning. */
 let origin = "";
 
-function canParse(url: string): boolean {
-  if (origin !== "" && url.startsWith(origin)) return true;
-  if (!URL.canParse(url)) return false;
-  origin = ORIGIN.exec(url)?.[0] ?? "";
-  return true;
+function isUsualUrl(url: string): boolean {
+  if (origin && url.startsWith(origin)) return true;
+  origin = URL.canParse(url) && ORIGIN.exec(url)?.[0] || "";
+  return !!origin;
 }
 
 const USUAL_METHOD = /^(get|head|post|put|patch|delete|options)$/i;
 const BODILESS = /^(get|head)$/i;
+/** The options that are checked here. Platforms refuse values of others, and whole options. */
+const USUAL_OPTIONS = "method headers body signal";
 
 /**
  * Checks the arguments as the platform's Request does, which costs microseconds and is created only
@@ -140,12 +144,13 @@ const BODILESS = /^(get|head)$/i;
  * @throws {TypeError} The platform's, if it refuses the arguments.
  */
 function mustBeSendable(input: string | URL | Request, init: RequestInit | undefined): void {
-  if (init === undefined && typeof input === "string" && canParse(input)) return;
+  if (init === undefined && typeof input === "string" && isUsualUrl(input)) return;
   const { url, method: standard } = isRequest(input) ? input : { url: input, method: "GET" };
   const { method = standard, headers, body } = init ?? {};
   if (headers !== undefined && !hasBrand(headers, "Headers")) new Headers(headers);
-  const isUsual = (url !== input || canParse(String(url))) && USUAL_METHOD.test(method) &&
-    (body == null || !(BODILESS.test(method) || hasBrand(body, "ReadableStream")));
+  const isUsual = (url !== input || isUsualUrl(String(url))) && USUAL_METHOD.test(method) &&
+    (body == null || !(BODILESS.test(method) || hasBrand(body, "ReadableStream"))) &&
+    Object.keys(init ?? {}).every((option) => USUAL_OPTIONS.includes(option));
   // Without the signal, which would keep this Request alive.
   if (!isUsual) new Request(url, isRequest(init) ? init : { ...init, signal: null });
 }

@@ -102,7 +102,8 @@ export interface Fuse extends AsyncDisposable {
   ): () => void;
   /**
    * Lists all circuits of this view in the stores, read on demand: one round trip for each hundred,
-   * two on Redis. Never on the call path.
+   * two on Redis. Never on the call path. Leaves out circuits whose records are invalid, and reports
+   * each by `store_error`, as do all operations that list circuits.
    *
    * @throws {StoreUnavailableError} If a store does not answer or refuses, or is in back-off: after
    * the circuits of the others.

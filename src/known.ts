@@ -6,7 +6,8 @@
 
 import type { Circuit } from "./circuit.ts";
 import type { Store } from "./contract.ts";
-import { inScope } from "./events.ts";
+import { isStoreAnswerError, type StoreAnswerError } from "./errors.ts";
+import { counted, inScope } from "./events.ts";
 import { type Fuse, type Inside, insideOf } from "./fuse.ts";
 import { Inventory } from "./inventory.ts";
 import type { CircuitIdentity } from "./key.ts";
@@ -90,6 +91,39 @@ export function knownStores(
  */
 export function storesOf(fuse: Fuse): ReadonlyMap<string, Store> {
   return new Map(storesIn(insideOf(fuse)).map(({ name, driver }) => [name, driver]));
+}
+
+/** A circuit that its store refuses, although it answers others: its record may be invalid. */
+export interface RefusedCircuit extends CircuitIdentity {
+  /** The request that was refused, such as `read` or `list`. */
+  readonly operation: string;
+  /** The store's answer. It names the invalid field. */
+  readonly error: StoreAnswerError;
+}
+
+/**
+ * Does `work`, and returns its result and the circuits that stores refused meanwhile. Lists leave out
+ * circuits whose records are invalid.
+ *
+ * @internal
+ */
+export async function withRefused<T>(
+  fuse: Fuse,
+  work: () => Promise<T>,
+): Promise<readonly [T, readonly RefusedCircuit[]]> {
+  const refused = new Map<string, RefusedCircuit>();
+  const stop = fuse.on(
+    "store_error",
+    counted(({ operation, circuit, error }) => {
+      if (circuit === undefined || !isStoreAnswerError(error) || error.scope === "store") return;
+      refused.set(JSON.stringify([circuit.store, circuit.key]), { ...circuit, operation, error });
+    }),
+  );
+  try {
+    return [await work(), [...refused.values()]];
+  } finally {
+    stop();
+  }
 }
 
 /**

@@ -29,7 +29,7 @@ import {
   type Tracer,
 } from "@opentelemetry/api";
 import { known, refuse, refuseUnseen } from "./checks.ts";
-import type { TransitionEvent } from "./events.ts";
+import { counted, type TransitionEvent } from "./events.ts";
 import type { Fuse } from "./fuse.ts";
 import { circuitsOf, knownStores, onForgotten } from "./known.ts";
 import { attributesOf, errorTypeOf, failureAttributes, STATES } from "./otel/attributes.ts";
@@ -133,12 +133,15 @@ function observe(fuse: Fuse, meter: Meter, scopes: boolean): () => void {
         changes.add({ ...attributesOf(change, scopes), "circuitbreaker.state": state });
       })
     ),
-    fuse.on("store_error", ({ store, circuit, operation, error }) => {
-      errors.add({
-        ...(circuit === undefined ? { "fuse.store": store } : attributesOf(circuit, scopes)),
-        ...{ "fuse.operation": operation, "error.type": errorTypeOf(error) },
-      });
-    }),
+    fuse.on(
+      "store_error",
+      counted(({ store, circuit, operation, error }) => {
+        errors.add({
+          ...(circuit === undefined ? { "fuse.store": store } : attributesOf(circuit, scopes)),
+          ...{ "fuse.operation": operation, "error.type": errorTypeOf(error) },
+        });
+      }),
+    ),
   ];
   const instruments = instrumentsOf(meter);
   const observeStates = stateObserver(fuse, scopes, instruments);

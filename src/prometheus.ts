@@ -24,6 +24,7 @@
  * @module
  */
 
+import { counted } from "./events.ts";
 import type { Fuse } from "./fuse.ts";
 import { circuitsOf, knownStores } from "./known.ts";
 import type { CircuitPage } from "./inventory.ts";
@@ -98,11 +99,14 @@ export function prometheus(fuse: Fuse, options: PrometheusOptions = {}): () => P
   const moved: Groups<Moves> = new Map();
   const failed: Groups<Failures> = new Map();
 
-  fuse.on("store_error", ({ store, circuit }) => {
-    stores.add(store);
-    groupOf(failed, circuit ?? { store }, scoped, noFailures).value.count++;
-    bound(failed);
-  });
+  fuse.on(
+    "store_error",
+    counted(({ store, circuit }) => {
+      stores.add(store);
+      groupOf(failed, circuit ?? { store }, scoped, noFailures).value.count++;
+      bound(failed);
+    }),
+  );
   for (const type of ["opened", "half_opened", "closed"] as const) {
     fuse.on(type, (event) => {
       stores.add(event.store);

@@ -7,7 +7,15 @@
 import { inLine } from "../checks.ts";
 import { type Action, type Order, segmentOf } from "../operator.ts";
 import type { CircuitSnapshot } from "../rules/snapshot.ts";
-import type { Fleet, Listed, Place, Shown, StatusFilter } from "./fleet.ts";
+import {
+  CircuitRefused,
+  type Fleet,
+  type LeftOut,
+  type Listed,
+  type Place,
+  type Shown,
+  type StatusFilter,
+} from "./fleet.ts";
 import { CliError } from "./terminal.ts";
 
 /** The time in which a dashboard must answer, in ms. */
@@ -31,12 +39,12 @@ export class ApiFleet implements Fleet {
   }
 
   async stores(): Promise<readonly string[]> {
-    const stores = await this.#get<readonly { name: string }[]>("stores");
-    return stores!.map(({ name }) => name);
+    return (await this.#stores()).map(({ name }) => name);
   }
 
   async list(stores: readonly string[], { state }: StatusFilter): Promise<Listed> {
     const circuits: CircuitSnapshot[] = [];
+    const refused = new Map<string, LeftOut>();
     const unanswered = new Set<string>();
     for (const store of stores) {
       let cursor: string | null = null;
@@ -47,11 +55,15 @@ export class ApiFleet implements Fleet {
         const page: Page | null = await this.#get<Page>(`circuits?${query}`);
         circuits.push(...page!.circuits.map(revived));
         for (const name of page!.missing) unanswered.add(name);
+        for (const one of page!.refused) {
+          refused.set(JSON.stringify([store, one.key]), { ...one, error: new CliError(one.error) });
+        }
         cursor = page!.cursor;
       } while (cursor !== null);
     }
     const error = new CliError("it did not answer the dashboard");
-    return { circuits, missing: [...unanswered].map((store) => ({ store, error })) };
+    const missing = [...unanswered].map((store) => ({ store, error }));
+    return { circuits, refused: [...refused.values()], missing };
   }
 
   async show(place: Place): Promise<Shown | null> {
@@ -59,6 +71,8 @@ export class ApiFleet implements Fleet {
     if (shown === null) return null;
     const { circuit, events } = shown;
     if (circuit.local) {
+      const store = (await this.#stores()).find(({ name }) => name === place.store);
+      if (store?.ok) throw new CircuitRefused(place);
       throw new CliError(`Store ${inLine(place.store)} does not answer the dashboard`);
     }
     if (circuit.generation === 0) return null;
@@ -82,6 +96,10 @@ export class ApiFleet implements Fleet {
 
   close(): Promise<void> {
     return Promise.resolve();
+  }
+
+  async #stores(): Promise<readonly { readonly name: string; readonly ok: boolean }[]> {
+    return (await this.#get<readonly { name: string; ok: boolean }[]>("stores"))!;
   }
 
   /** Returns the answer of a path, or `null` for 404. */
@@ -121,6 +139,10 @@ interface Page {
   readonly circuits: readonly CircuitSnapshot[];
   readonly cursor: string | null;
   readonly missing: readonly string[];
+  readonly refused: readonly (Omit<LeftOut, "error"> & {
+    readonly key: string;
+    readonly error: string;
+  })[];
 }
 
 function pathOf({ store, key }: Place): string {

@@ -10,7 +10,7 @@ import type { CircuitEvent, CircuitState } from "../contract.ts";
 import { type Action, byUrgency, isShut, NEEDS_END } from "../operator.ts";
 import { type CircuitSnapshot, dateOf } from "../rules/snapshot.ts";
 import { chosen, connect, type GlobalOptions } from "./connect.ts";
-import { find, type Named, type Shown } from "./fleet.ts";
+import { find, type LeftOut, locate, type Named, type Shown } from "./fleet.ts";
 import { CliError, type Terminal } from "./terminal.ts";
 import { titleOf } from "./values.ts";
 
@@ -38,16 +38,25 @@ export async function status(
 ): Promise<number> {
   const fleet = await connect(terminal, options);
   const stores = await chosen(fleet, options);
-  const { circuits, missing } = await fleet.list(stores, { state: options.state });
+  const { circuits, refused, missing } = await fleet.list(stores, { state: options.state });
   const sorted = circuits.toSorted(byUrgency);
   if (terminal.json) terminal.document(sorted);
   else tell(terminal, sorted);
   for (const { store, error } of missing) {
     terminal.note(`error: store ${inLine(store)} is missing: ${terminal.reasonOf(error)}`);
   }
+  noteRefused(terminal, refused);
   await fleet.close();
-  if (missing.length > 0) return 1;
+  if (missing.length > 0 || refused.length > 0) return 1;
   return options.fail && sorted.some(isShut) ? 2 : 0;
+}
+
+/** Reports circuits that a list has left out. */
+export function noteRefused(terminal: Terminal, refused: readonly LeftOut[]): void {
+  for (const { error, ...one } of refused) {
+    const title = `circuit ${titleOf(one)} of store ${inLine(one.store)}`;
+    terminal.note(`error: ${title} is missing: ${terminal.reasonOf(error)}`);
+  }
 }
 
 function tell(terminal: Terminal, circuits: readonly CircuitSnapshot[]): void {
@@ -75,7 +84,7 @@ export async function show(
   const fleet = await connect(terminal, options);
   const { shown, place } = await find(fleet, await chosen(fleet, options), named(name, options));
   await fleet.close();
-  const { trouble, ...answered } = shown!;
+  const { trouble, ...answered } = shown;
   if (terminal.json) terminal.document(answered);
   else describe(terminal, answered);
   if (trouble === undefined) return 0;
@@ -125,7 +134,7 @@ export async function act(
   const fleet = await connect(terminal, options);
   const stores = await chosen(fleet, options);
   const create = options.create ? stores[0]! : null;
-  const { place } = await find(fleet, stores, named(name, options), create);
+  const { place } = await locate(fleet, stores, named(name, options), create);
   await fleet.act(place, action, { reason, actor, forMs });
   const shown = action === "remove" ? null : await fleet.show(place);
   await fleet.close();

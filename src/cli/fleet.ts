@@ -7,6 +7,7 @@
 import type { CircuitEvent, CircuitState } from "../contract.ts";
 import type { Fuse } from "../fuse.ts";
 import { fromKey, type Scope, scopeText, toKey } from "../key.ts";
+import { type RefusedCircuit, withRefused } from "../known.ts";
 import { act, type Action, type Order } from "../operator.ts";
 import type { CircuitSnapshot } from "../rules/snapshot.ts";
 import { CliError } from "./terminal.ts";
@@ -27,9 +28,28 @@ export interface Shown {
   readonly trouble?: unknown;
 }
 
-/** Circuits, and the stores that did not answer. */
+/** A circuit that its store refuses, although it answers others: its record may be invalid. */
+export class CircuitRefused extends CliError {
+  /** @param cause The store's answer, if it is known. */
+  constructor({ store }: Place, cause?: unknown) {
+    super(
+      `Store ${
+        JSON.stringify(store)
+      } answers, and refuses this circuit: reset or remove cures an invalid record`,
+      { cause },
+    );
+  }
+}
+
+/** A circuit that a list leaves out, because its store refuses it. */
+export type LeftOut = Pick<RefusedCircuit, "store" | "name" | "context" | "boundary"> & {
+  readonly error: Error;
+};
+
+/** Circuits, those that are left out, and the stores that did not answer. */
 export interface Listed {
   readonly circuits: readonly CircuitSnapshot[];
+  readonly refused: readonly LeftOut[];
   readonly missing: readonly { readonly store: string; readonly error: unknown }[];
 }
 
@@ -44,7 +64,11 @@ export interface Fleet {
   stores(): Promise<readonly string[]>;
   /** Lists the circuits of stores. */
   list(stores: readonly string[], filter: StatusFilter): Promise<Listed>;
-  /** Returns a circuit, or `null` if the store has no circuit of that key. */
+  /**
+   * Returns a circuit, or `null` if the store has no circuit of that key.
+   *
+   * @throws {CircuitRefused} If the store refuses this circuit alone.
+   */
   show(place: Place): Promise<Shown | null>;
   /** Acts on a circuit. */
   act(place: Place, action: Action, order: Order): Promise<void>;
@@ -74,7 +98,15 @@ export class OwnFleet implements Fleet {
     return Promise.resolve(this.#stores);
   }
 
-  async list(stores: readonly string[], { state }: StatusFilter): Promise<Listed> {
+  async list(stores: readonly string[], filter: StatusFilter): Promise<Listed> {
+    const [listed, refused] = await withRefused(this.fuse, () => this.#list(stores, filter));
+    return { ...listed, refused: refused.filter(({ operation }) => operation === "list") };
+  }
+
+  async #list(
+    stores: readonly string[],
+    { state }: StatusFilter,
+  ): Promise<Pick<Listed, "circuits" | "missing">> {
     const circuits: CircuitSnapshot[] = [];
     const missing: { store: string; error: unknown }[] = [];
     for (const store of stores) {
@@ -99,8 +131,12 @@ export class OwnFleet implements Fleet {
 
   async show(place: Place): Promise<Shown | null> {
     const breaker = this.fuse.circuit(place);
-    const circuit = await breaker.snapshot();
-    if (circuit.local) await this.#unavailable(place.store);
+    const [circuit, refused] = await withRefused(this.fuse, () => breaker.snapshot());
+    if (circuit.local) {
+      const own = refused.find(({ store, key }) => store === place.store && key === place.key);
+      if (own !== undefined) throw new CircuitRefused(place, own.error);
+      await this.#unavailable(place.store);
+    }
     if (circuit.generation === 0) return null;
     const shown = { circuit, explanation: await breaker.explain() };
     const events: CircuitEvent[] = [];
@@ -146,22 +182,41 @@ export function keyOf({ name, context, boundary }: Named): string {
 }
 
 /**
- * Finds a circuit in the stores.
+ * Finds a circuit in the stores, to show it.
  *
- * @param create The store for a circuit that is in no store, or `null` to refuse such a circuit.
- * @throws {CliError} If it is in no store, or in several.
+ * @throws {CliError} If it is in no store, or in several, or its store refuses it.
  */
 export async function find(
   fleet: Fleet,
   stores: readonly string[],
   named: Named,
+): Promise<{ place: Place; shown: Shown }> {
+  const { place, shown } = await locate(fleet, stores, named);
+  if (shown instanceof CircuitRefused) throw shown;
+  return { place, shown: shown! };
+}
+
+/**
+ * Finds a circuit in the stores, to act on it: an action may cure a circuit that its store refuses.
+ *
+ * @param create The store for a circuit that is in no store, or `null` to refuse such a circuit.
+ * @throws {CliError} If it is in no store, or in several.
+ */
+export async function locate(
+  fleet: Fleet,
+  stores: readonly string[],
+  named: Named,
   create: string | null = null,
-): Promise<{ place: Place; shown: Shown | null }> {
+): Promise<{ place: Place; shown: Shown | CircuitRefused | null }> {
   const key = keyOf(named);
-  const found: { place: Place; shown: Shown }[] = [];
+  const found: { place: Place; shown: Shown | CircuitRefused }[] = [];
   for (const store of stores) {
-    const shown = await fleet.show({ store, key });
-    if (shown !== null) found.push({ place: { store, key }, shown });
+    const place = { store, key };
+    const shown = await fleet.show(place).catch((error: unknown) => {
+      if (error instanceof CircuitRefused) return error;
+      throw error;
+    });
+    if (shown !== null) found.push({ place, shown });
   }
   if (found.length > 1) {
     const names = found.map(({ place }) => place.store).join(", ");

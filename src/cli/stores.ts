@@ -9,6 +9,8 @@ import { connectorTo } from "../../drivers/libsql/web_client.ts";
 import { migrate as migrateSchema } from "../../migrations/mod.ts";
 import { inLine } from "../checks.ts";
 import { settingsOf } from "../env_settings.ts";
+import { withRefused } from "../known.ts";
+import { noteRefused } from "./circuits.ts";
 import { chosen, connectOwn, type GlobalOptions } from "./connect.ts";
 import { CliError, type Terminal } from "./terminal.ts";
 
@@ -49,14 +51,18 @@ export async function migrate(terminal: Terminal, options: GlobalOptions): Promi
   terminal.line(applied.length === 0 ? "Up to date" : `Applied ${applied.join(", ")}`);
 }
 
-/** Prints the state of all circuits as JSON. */
-export async function exportState(terminal: Terminal, options: GlobalOptions): Promise<void> {
+/** Prints the state of all circuits as JSON. Returns the exit code. */
+export async function exportState(terminal: Terminal, options: GlobalOptions): Promise<number> {
   const fleet = await connectOwn(terminal, options);
-  const exports = [];
-  for (const store of await chosen(fleet, options)) {
-    exports.push(await fleet.fuse.store(store).exportState());
-  }
+  const stores = await chosen(fleet, options);
+  const [exports, refused] = await withRefused(fleet.fuse, async () => {
+    const exports = [];
+    for (const store of stores) exports.push(await fleet.fuse.store(store).exportState());
+    return exports;
+  });
   terminal.document({ ...exports[0], circuits: exports.flatMap(({ circuits }) => circuits) });
+  noteRefused(terminal, refused);
+  return refused.length > 0 ? 1 : 0;
 }
 
 /** Imports an export. */

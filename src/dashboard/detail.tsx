@@ -19,6 +19,8 @@ import { failureOf, many, spanText, standing } from "./words.ts";
 /** The parts of a circuit that are shown. */
 export interface DetailProps extends Shown {
   readonly past: Past;
+  /** `true` if the store answers, though perhaps not about this circuit. */
+  readonly answers: boolean;
   readonly readOnly: boolean;
   readonly now: number;
   /** The address of the page without it. */
@@ -27,7 +29,7 @@ export interface DetailProps extends Shown {
 
 /** A circuit in full. */
 export function Detail(props: DetailProps): Html {
-  const { circuit, explanation, readOnly, back } = props;
+  const { circuit, explanation, answers, readOnly, back } = props;
   const { word, tone } = standing(circuit);
   return (
     <section id="detail" aria-labelledby="detail-name" class={tone}>
@@ -41,7 +43,11 @@ export function Detail(props: DetailProps): Html {
         <span>in {inLine(circuit.store)}</span>
       </p>
       {circuit.local && (
-        <p class="notice bad">The store does not answer: this is what this isolate knows.</p>
+        <p class="notice bad">
+          {answers
+            ? "The store refuses this circuit until it is reset or removed"
+            : "The store does not answer"}: this is what this isolate knows.
+        </p>
       )}
       <p id="explanation">{inLine(explanation)}</p>
       {!readOnly && <ActButton circuit={circuit} id="act" />}

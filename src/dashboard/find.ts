@@ -7,9 +7,9 @@
 import { inLine } from "../checks.ts";
 import type { CircuitState } from "../contract.ts";
 import type { Fuse } from "../fuse.ts";
-import { knownStores } from "../known.ts";
+import { knownStores, withRefused } from "../known.ts";
 import type { CircuitFilter, CircuitPage } from "../inventory.ts";
-import { readScope, type Scope, scopeOf } from "../key.ts";
+import { type CircuitIdentity, readScope, type Scope, scopeOf } from "../key.ts";
 import { CIRCUIT_STATES } from "../records.ts";
 import type { CircuitSnapshot } from "../rules/snapshot.ts";
 
@@ -25,6 +25,12 @@ export interface Search {
   readonly text: string;
   readonly cursor: string | null;
   readonly limit: number;
+}
+
+/** A page of circuits, and the circuits that it leaves out. */
+export interface Found extends CircuitPage {
+  /** Circuits whose records are invalid, whatever the filter, each with the store's answer. */
+  readonly refused: readonly (CircuitIdentity & { readonly error: string })[];
 }
 
 /** The parameters of a query, by name. An empty parameter counts as missing, because forms send it. */
@@ -82,12 +88,22 @@ export function readSearch(fuse: Fuse, query: Query, standard: number): Search {
  *
  * @throws {BadRequest} If the cursor is not of such a search.
  */
-export async function find(fuse: Fuse, search: Search): Promise<CircuitPage> {
+export async function find(fuse: Fuse, search: Search): Promise<Found> {
   const view = search.store === undefined ? fuse : fuse.store(search.store);
+  const { text, filter, cursor, limit } = search;
   try {
-    if (search.text !== "") return await scan(view, search);
-    const { filter, cursor, limit } = search;
-    return await view.listPage({ ...filter, cursor, limit });
+    const [page, refused] = await withRefused(
+      view,
+      () => text === "" ? view.listPage({ ...filter, cursor, limit }) : scan(view, search),
+    );
+    const left = refused.filter(({ operation }) => operation === "list");
+    return {
+      ...page,
+      refused: left.map(({ operation: _, error, ...circuit }) => ({
+        ...circuit,
+        error: error.message,
+      })),
+    };
   } catch (error) {
     // Everything else has been checked.
     if (error instanceof RangeError) {

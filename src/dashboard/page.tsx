@@ -10,15 +10,22 @@ import type { Context } from "hono";
 import { raw } from "hono/html";
 import { inLine } from "../checks.ts";
 import type { Fuse } from "../fuse.ts";
-import type { CircuitPage } from "../inventory.ts";
 import { SCRIPT, STYLE } from "./assets.ts";
 import { Detail } from "./detail.tsx";
 import { ActionDialog } from "./dialog.tsx";
-import { BadRequest, find, type Query, readSearch, type Search, storesOfView } from "./find.ts";
+import {
+  BadRequest,
+  find,
+  type Found,
+  type Query,
+  readSearch,
+  type Search,
+  storesOfView,
+} from "./find.ts";
 import { Filters } from "./filters.tsx";
 import { idOf, List } from "./list.tsx";
 import { breakerOf, checkStores, isAbsent, lookAt, type Shown, type StoreStatus } from "./look.ts";
-import type { Html } from "./parts.tsx";
+import { type Html, Scopes } from "./parts.tsx";
 import type { Settings } from "./settings.ts";
 import { type Past, pastOf } from "./timeline.ts";
 
@@ -60,7 +67,7 @@ interface Answered {
   readonly problem: string | null;
 }
 
-const NOTHING: CircuitPage = { circuits: [], cursor: null, missing: [] };
+const NOTHING: Found = { circuits: [], cursor: null, missing: [], refused: [] };
 
 function read(fuse: Fuse, query: Query): Answered & { search: Search | null } {
   try {
@@ -73,7 +80,7 @@ function read(fuse: Fuse, query: Query): Answered & { search: Search | null } {
 async function circuitsOf(
   fuse: Fuse,
   { search }: { search: Search | null },
-): Promise<Answered & CircuitPage> {
+): Promise<Answered & Found> {
   if (search === null) return { ...NOTHING, problem: null };
   try {
     return { ...await find(fuse, search), problem: null };
@@ -105,7 +112,7 @@ interface ViewProps {
   readonly settings: Settings;
   readonly query: Query;
   readonly stores: readonly StoreStatus[];
-  readonly page: CircuitPage;
+  readonly page: Found;
   readonly detail: Detailed;
   readonly problem: string | null;
 }
@@ -162,7 +169,22 @@ function View(props: ViewProps): Html {
     <main id="view" tabindex={-1} data-now={String(now)} class={detail === null ? "" : "split"}>
       <Stores stores={stores} missing={page.missing} />
       {problem !== null && <p class="notice bad" id="problem">{inLine(problem)}</p>}
-      {shown && <Detail {...detail} readOnly={readOnly} now={now} back={back} />}
+      {page.refused.map((circuit) => (
+        <p class="notice bad">
+          <a href={href({ in: circuit.store, key: circuit.key })}>{inLine(circuit.name)}</a>{" "}
+          <Scopes circuit={circuit} /> in {inLine(circuit.store)} cannot be shown:{" "}
+          {inLine(circuit.error)}
+        </p>
+      ))}
+      {shown && (
+        <Detail
+          {...detail}
+          answers={stores.some(({ name, ok }) => ok && name === detail.circuit.store)}
+          readOnly={readOnly}
+          now={now}
+          back={back}
+        />
+      )}
       {detail === "absent" && (
         <section id="detail">
           <p class="notice">There is no such circuit any more.</p>
@@ -176,7 +198,7 @@ function View(props: ViewProps): Html {
         current={shown ? idOf(detail.circuit) : null}
         href={href}
       />
-      {page.circuits.length === 0 && problem === null && (
+      {page.circuits.length + page.refused.length === 0 && problem === null && (
         <p class="hint" id="empty">
           {page.missing.length > 0
             ? "No store has answered with a circuit."

@@ -8,6 +8,7 @@
 
 import type { HtmlEscapedString } from "hono/utils/html";
 import { inLine } from "../checks.ts";
+import type { CircuitIdentity } from "../key.ts";
 import { type CircuitSnapshot, dateOf } from "../rules/snapshot.ts";
 import { scopeTitle } from "./find.ts";
 import type { Tone } from "./words.ts";
@@ -30,7 +31,7 @@ export function Time({ at }: { at: Date }): Html {
 }
 
 /** The scopes of a circuit. */
-export function Scopes({ circuit }: { circuit: CircuitSnapshot }): Html {
+export function Scopes({ circuit }: { circuit: CircuitIdentity }): Html {
   return (
     <>
       {circuit.context !== null && (

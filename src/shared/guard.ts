@@ -6,7 +6,7 @@
  * @module
  */
 
-import { quote } from "../checks.ts";
+import { quote, received } from "../checks.ts";
 import type { Awaitable, Clock } from "../contract.ts";
 import { type AnswerScope, isStoreAnswerError, StoreUnavailableError } from "../errors.ts";
 import type { Events } from "../events.ts";
@@ -259,11 +259,7 @@ export class StoreGuard {
    * Once for each outage, without a listener: a wrongly configured store must not fail silently.
    */
   #warn(operation: string, error: unknown): void {
-    const said = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-    this.#events.warnUnheard(
-      "store_error",
-      `store ${quote(this.#name)} fails at ${operation}, ${said}`,
-    );
+    this.#events.warnUnheard("store_error", failedAt(this.#name, operation, error));
   }
 
   /** Returns the back-offs that a failure concerns, that of the widest scope first. */
@@ -307,6 +303,13 @@ export class StoreGuard {
     const health = circuit.health ??= { reads: null, writes: null, refused: false };
     return health[kind] ??= new Backoff(this.timeoutMs, this.#random);
   }
+}
+
+/** Returns the sentence about a failure of a store. */
+export function failedAt(store: string, operation: string, error: unknown): string {
+  // Anything may be thrown, also an object that cannot be converted to a text.
+  const said = error instanceof Error ? error : received(error);
+  return `store ${quote(store)} fails at ${operation}, ${said}`;
 }
 
 /** Returns the scope of an error from the server; `null` if the server was not reached. */

@@ -3,9 +3,10 @@
  * export it.
  */
 import type { CircuitKind, NamedStore, Opener } from "../circuit.ts";
+import { quote } from "../checks.ts";
 import { identify } from "../key.ts";
 import { SharedCircuit } from "./circuit.ts";
-import { StoreGuard } from "./guard.ts";
+import { failedAt, StoreGuard } from "./guard.ts";
 import { StandIns } from "./stand_in.ts";
 import { Trips } from "./trips.ts";
 
@@ -30,7 +31,8 @@ export const SHARED: CircuitKind = {
         const page = await guard.runAlone({ operation, kind: "reads", always, send: ask });
         for (const { key, error } of page.spoilt ?? []) {
           const circuit = identify(name, key);
-          events.emit("store_error", { store: name, operation, error, retryAfterMs: 1, circuit });
+          const detail = { store: name, operation, error, retryAfterMs: 1, circuit };
+          events.alarm("store_error", detail, () => failedAt(name, `list, ${quote(key)}`, error));
         }
         return page;
       },

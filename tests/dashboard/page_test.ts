@@ -112,6 +112,36 @@ Deno.test("the page says that a circuit is gone, and still shows the list", asyn
   }
 });
 
+Deno.test("the page names a circuit whose record is invalid, and shows and cures it", async () => {
+  const client = createClient({ url: ":memory:" });
+  await migrate(client);
+  const { fuse, ask, json, act } = mount({}, { stores: { database: libsql({ client }) } });
+  fuse.on("store_error", () => {});
+  const bad = fuse.for({ type: "tenant", id: "42" }).make("bad <b>");
+  await bad.forceOpen({ reason: "drill" });
+  await client.execute("update circuit_breakers set total_successes = 'oops'");
+  for (const _ of [1, 2]) {
+    const text = textOf(await (await ask("")).text());
+    assertStringIncludes(text, "bad &lt;b&gt; tenant:42 in database cannot be shown: ");
+    assertStringIncludes(text, "the field &quot;total_successes&quot; of the circuit is invalid");
+    assert(!text.includes("There are no circuits yet"));
+    const { refused } = await json("/api/circuits");
+    assertEquals(refused.map((one: { key: string; context: string }) => [one.key, one.context]), [
+      [bad.key, "tenant:42"],
+    ]);
+    const detail = textOf(
+      await (await ask(`?in=database&key=${encodeURIComponent(bad.key)}`)).text(),
+    );
+    assertStringIncludes(detail, "The store refuses this circuit until it is reset or removed");
+    assert(!detail.includes("The store does not answer"));
+  }
+  const path = `database/${encodeURIComponent(bad.key)}/reset`;
+  assertEquals((await act(path, { reason: "cure" })).status, 200);
+  assertEquals((await json("/api/circuits")).refused, []);
+  assertEquals((await json("/api/circuits")).circuits.length, 1);
+  client.close();
+});
+
 Deno.test("hostile names, scopes, reasons and actors are shown as text", async () => {
   const evil = [`<img src=x onerror="alert(1)">`, `"><script>alert(1)</script>`, "</title></main>"];
   const texts = [...new Set([...HOSTILE_TEXTS, ...evil])].filter((text) => text.length < 256);

@@ -3,6 +3,8 @@
 import { assert, assertEquals, assertLessOrEqual, assertRejects } from "@std/assert";
 import { createFuse, isStoreUnavailableError, memory, type Store } from "@fuse/edge";
 import { type Driver, shared, StoreAnswerError } from "@fuse/edge/store";
+import { prometheusText } from "@fuse/edge/prometheus";
+import { otel } from "@fuse/edge/otel";
 import { chaos, FakeClock } from "@fuse/edge/testing";
 import { replacing, turn } from "../support/setups.ts";
 import { AtOnce, troubled } from "../support/troubled_isolate.ts";
@@ -278,4 +280,55 @@ Deno.test("failing lists print one line until one succeeds (trap 66)", async () 
     await list();
   });
   assertEquals(printed.length, 2, `${printed}`);
+});
+
+Deno.test("a list that leaves out circuits with invalid records prints one line (trap 66)", async () => {
+  const error = new StoreAnswerError('KV: the field "state" is invalid', { scope: "circuit" });
+  const inner = memory() as Driver;
+  const driver = new Proxy(inner, {
+    get: (_, name) =>
+      name === "list"
+        ? () => ({ records: [], cursor: null, spoilt: [{ key: "bad", error }] })
+        : Reflect.get(inner, name, inner),
+  });
+  const fuse = createFuse({ stores: { kv: shared(driver) } });
+  const printed = await warnings(async () => {
+    for (let i = 0; i < 5; i++) await Array.fromAsync(fuse.list());
+  });
+  assertEquals(printed, [
+    'Fuse: store "kv" fails at list, "bad", StoreAnswerError: KV: the field "state" is invalid',
+  ]);
+});
+
+Deno.test("an error that has no text is reported like any other (trap 66)", async () => {
+  const inner = memory() as Driver;
+  const driver = new Proxy(inner, {
+    get: (_, name) =>
+      name === "name" || name === "traits"
+        ? inner[name]
+        : () => Promise.reject(Object.create(null)),
+  });
+  const fuse = () => createFuse({ stores: { kv: shared(driver) } });
+  await warnings(async () => {
+    const { error } = (await fuse().check())["kv"]!;
+    assert(isStoreUnavailableError(error), `${(error as Error).name}`);
+    for (const ask of [() => Array.fromAsync(fuse().list()), () => fuse().make("a").forceOpen()]) {
+      assert(isStoreUnavailableError(await assertRejects(ask)));
+    }
+  });
+});
+
+Deno.test("a wrongly configured store prints one line when only metrics count its errors (trap 66)", async () => {
+  const fail = () => new StoreAnswerError("WRONGPASS invalid token", { scope: "store" });
+  const fuse = createFuse({ stores: { store: chaos(memory(), { fail }) } });
+  const stop = otel(fuse);
+  const printed = await warnings(async () => {
+    await prometheusText(fuse);
+    await fuse.make("a").call(() => "ok");
+    await fuse.flush();
+  });
+  assert(printed.some((text) => text.includes("WRONGPASS invalid token")), `${printed}`);
+  fuse.on("store_error", () => {});
+  assertEquals(await warnings(() => fuse.make("b").forceOpen().catch(() => {})), []);
+  stop();
 });

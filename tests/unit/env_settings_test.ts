@@ -357,6 +357,7 @@ Deno.test("fuseFromEnv() reads Vercel's names of a Redis, and prefers those of U
   const prefix = "circuit_breaker";
   const kv = { url: KV.KV_REST_API_URL, token: KV.KV_REST_API_TOKEN, prefix };
   assertEquals(cacheOf(KV), kv);
+  assertEquals(cacheOf({ ...KV, FUSE_STORE: "cache", FUSE_CACHE_STORE: "redis" }), kv);
   assertEquals(settingsOf(KV).store, "cache");
   assertEquals(cacheOf({ ...KV, ...UPSTASH })?.url, UPSTASH.UPSTASH_REDIS_REST_URL);
   // Half of a pair is not completed from the other pair.

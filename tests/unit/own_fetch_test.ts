@@ -33,6 +33,7 @@ const MISTAKES: [name: string, args: () => Promise<[string | Request, RequestIni
   ["a body on HEAD", () => Promise.resolve([new Request(URL_, { method: "HEAD" }), { body: "x" }])],
   ["a bad method", () => Promise.resolve([URL_, { method: "a b" }])],
   ["a forbidden method", () => Promise.resolve([URL_, { method: "TRACE" }])],
+  ["a bad redirect", () => Promise.resolve([URL_, { redirect: "no" as RequestRedirect }])],
   ["a locked stream", () => Promise.resolve([URL_, { method: "POST", body: lockedStream() }])],
 ];
 
@@ -55,6 +56,28 @@ for (const [name, args] of MISTAKES) {
     assertEquals([failures, successes, rejected], [1, 0, 0]);
   });
 }
+
+Deno.test("CircuitBreaker.fetch() throws what a platform's Request refuses, and counts nothing", async () => {
+  // As on Workers, which refuse whole options, and on Node, which refuses credentials in a URL.
+  class Refusing extends Request {
+    constructor(input: RequestInfo | URL, init: RequestInit = {}) {
+      const { username } = new URL(input as string);
+      if ("credentials" in init || username !== "") throw new TypeError("refused");
+      super(input, init);
+    }
+  }
+  const breaker = breakerOf();
+  await replacing("Request", Refusing, async () => {
+    const refused = (url: string | URL, init?: RequestInit) =>
+      assertRejects(() => breaker.fetch(url, init), TypeError, "refused");
+    await refused(URL_, { credentials: "include" });
+    for (const init of [undefined, { method: "POST", body: "x" }]) {
+      await refused("http://user:pass@upstream.test/", init);
+      await refused(new URL("http://user:pass@upstream.test/"), init);
+    }
+  });
+  assertEquals(await counted(breaker), [0, 0]);
+});
 
 Deno.test("CircuitBreaker.fetch() sends a Request once, and a second attempt counts nothing", async () => {
   await upstream(async (request) => {

@@ -1,5 +1,8 @@
 // The trail of tiered(), its costs, and the options that it refuses.
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { createClient } from "@libsql/client";
+import { createFuse } from "@fuse/edge";
+import { migrate } from "@fuse/edge/migrations";
 import { APPEND } from "../../../drivers/libsql/append.ts";
 import { fail, succeed } from "../../support/setups.ts";
 import { Tiers } from "../../support/tiers.ts";
@@ -158,6 +161,32 @@ Deno.test("remove() delivers the rows of a record first, and keeps the record wh
     ]);
   }
 });
+
+for (const cure of ["reset", "import", "remove"] as const) {
+  Deno.test(`${cure} rewrites an invalid circuit of a store without an outbox`, async () => {
+    const clients = [":memory:", ":memory:"].map((url) => createClient({ url }));
+    for (const client of clients) await migrate(client);
+    const [state, audit] = clients.map((client) => libsql({ client }));
+    const store = tiered({ state: state!, audit: audit! });
+    await using fuse = createFuse({ stores: { store } });
+    for (const event of ["store_error", "reborn"] as const) fuse.on(event, () => {});
+    const breaker = fuse.make("a");
+    await breaker.forceOpen();
+    const saved = await fuse.exportState();
+    await clients[0]!.execute("update circuit_breakers set total_successes = 'oops'");
+    await assertRejects(() => breaker.disable());
+    if (cure === "import") await fuse.importState(saved);
+    else await breaker[cure]();
+    assertEquals((await breaker.snapshot()).local, false);
+    await breaker.disable();
+    await fuse.flush();
+    const events = await Array.fromAsync(store.history(), ({ event }) => event);
+    const row = { reset: "reset", import: "imported", remove: "removed" }[cure];
+    assertEquals(events.slice(0, 2), ["disabled", row as "reset"]);
+    assertEquals((await store.verifyTrail()).ok, true);
+    clients.forEach((client) => client.close());
+  });
+}
 
 Deno.test("tiered() costs nothing for an unchanged record, and two commands for the confirmation of a change", async () => {
   const commands = async (store: OpeningStore) => {
