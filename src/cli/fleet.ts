@@ -160,7 +160,11 @@ export async function find(
   const key = keyOf(named);
   const found: { place: Place; shown: Shown }[] = [];
   for (const store of stores) {
-    const shown = await fleet.show({ store, key });
+    const shown = await fleet.show({ store, key }).catch((cause) => {
+      // The circuit may be in the store that does not answer, so an action on another one needs a word.
+      if (stores.length === 1) throw cause;
+      throw new CliError("Say with --store which store to use, because one is missing", { cause });
+    });
     if (shown !== null) found.push({ place: { store, key }, shown });
   }
   if (found.length > 1) {
