@@ -243,6 +243,20 @@ Deno.test("--config uses the Fuse that a module exports", () =>
     assertStringIncludes(stderr, "exports breaker");
   }));
 
+Deno.test("trail commands name the stores of --config that keep a trail", () =>
+  withFile(async ({ env, folder }) => {
+    const module = `${folder}/stores.ts`;
+    await Deno.writeTextFile(
+      module,
+      `import { createFuse, memory } from "@fuse/edge";
+       import { libsql } from "@fuse/edge/libsql";
+       const books = libsql({ url: ${JSON.stringify(env["TURSO_DATABASE_URL"])} });
+       export const fuse = createFuse({ stores: { books, sketches: memory() } });`,
+    );
+    const { code, stderr } = await cli({}, "history", "--config", module, "--store", "sketches");
+    assertEquals([code, stderr], [1, 'error: Store "sketches" keeps no trail, only "books"\n']);
+  }));
+
 Deno.test("runCli() refuses trail commands when the store keeps no trail", async () => {
   const env = {
     UPSTASH_REDIS_REST_URL: "http://127.0.0.1:1",
