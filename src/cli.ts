@@ -47,7 +47,7 @@ export interface CliOptions {
 
 /**
  * Runs a command. Costs the round trips that the command needs: one for each hundred circuits to list,
- * three or four to act on one.
+ * three or four to act on one. Returns once all output is written, so that `process.exit()` may follow.
  *
  * @param args Arguments, without the program's name.
  * @param options See {@linkcode CliOptions}.
@@ -55,7 +55,19 @@ export interface CliOptions {
  * `status --fail` while a circuit is open.
  */
 export async function runCli(args: readonly string[], options: CliOptions = {}): Promise<number> {
-  const process = processOf(options);
+  const output = options.stdout === undefined ? standardOutput() : null;
+  const process = processOf(options, output);
+  const code = await run(args, process);
+  if (output === null) return code;
+  const failure = await output.end();
+  if (failure === null) return code;
+  // The reader may leave before the end, as `head` does. A full disk has lost output.
+  if (failure === "EPIPE") return 0;
+  process.stderr(`error: the output cannot be written: ${failure}\n`);
+  return 1;
+}
+
+async function run(args: readonly string[], process: CliProcess): Promise<number> {
   const { command, exitCode } = makeProgram(process);
   try {
     await command.parseAsync([...args], { from: "user" });
@@ -69,13 +81,60 @@ export async function runCli(args: readonly string[], options: CliOptions = {}):
   }
 }
 
-function processOf(options: CliOptions): CliProcess {
+/** The standard output of this process. */
+interface Output {
+  write(text: string): void;
+  /** Aborts when a write has failed. */
+  readonly failed: AbortSignal;
+  /**
+   * Waits until everything is written: Node writes to pipes in the background, and `process.exit()` drops
+   * the rest. Returns the code of the failure, or `null`.
+   */
+  end(): Promise<string | null>;
+}
+
+function standardOutput(): Output {
+  const { stdout } = nodeProcess;
+  const failed = new AbortController();
+  const fail = ({ code = "unknown" }: { readonly code?: string }) => failed.abort(code);
+  stdout.on("error", fail);
+  return {
+    failed: failed.signal,
+    write(text) {
+      if (failed.signal.aborted) return;
+      try {
+        stdout.write(text);
+      } catch (error) {
+        // Deno throws what Node emits.
+        fail(Object(error));
+      }
+    },
+    async end() {
+      if (!failed.signal.aborted) {
+        await new Promise<void>((resolve) => {
+          // Deno calls back no more once a write has failed.
+          failed.signal.addEventListener("abort", () => resolve(), { once: true });
+          stdout.write("", () => resolve());
+        });
+      }
+      stdout.off("error", fail);
+      return failed.signal.aborted ? String(failed.signal.reason) : null;
+    },
+  };
+}
+
+function processOf(options: CliOptions, output: Output | null): CliProcess {
   const {
     env = nodeProcess.env,
-    stdout = (text: string) => void nodeProcess.stdout.write(text),
+    stdout = output!.write,
     stderr = (text: string) => void nodeProcess.stderr.write(text),
+    signal,
   } = options;
-  return { env, stdout, stderr, stdin, interrupted: () => options.signal ?? interruption() };
+  const interrupted = () => {
+    const asked = signal ?? interruption();
+    return output === null ? asked : AbortSignal.any([asked, output.failed]);
+  };
+  return { env, stdout, stderr, stdin, interrupted };
 }
 
 async function stdin(): Promise<string> {
@@ -95,13 +154,6 @@ function interruption(): AbortSignal {
 
 // Node 20 has no `import.meta.main`; there, `runCli` is called.
 if ((import.meta as { readonly main?: boolean }).main) {
-  // The reader of the output may leave before its end, as `head` does. A full disk has lost output.
-  nodeProcess.stdout.on("error", ({ code }: { readonly code?: string }) => {
-    nodeProcess.exit(code === "EPIPE" ? 0 : 1);
-  });
-  const code = await runCli(nodeProcess.argv.slice(2));
-  // Deno calls back no more once a write has failed.
-  nodeProcess.exitCode = code;
   // Clients of stores may hold connections: the process must not wait for them.
-  nodeProcess.stdout.write("", () => nodeProcess.exit(code));
+  nodeProcess.exit(await runCli(nodeProcess.argv.slice(2)));
 }

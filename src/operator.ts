@@ -1,11 +1,12 @@
 /**
  * Operators' actions on a circuit under their names in tools, the order in which tools show
- * circuits, and the name of a circuit in a path.
+ * circuits, and the names of circuits in paths and of scopes for people.
  *
  * @module
  */
 
 import type { CircuitBreaker } from "./circuit_breaker.ts";
+import { scopeOf } from "./key.ts";
 import type { CircuitSnapshot } from "./rules/snapshot.ts";
 
 /** The actions of an operator on a circuit. */
@@ -90,4 +91,10 @@ export function segmentOf(text: string): string {
 /** Returns the text of a segment that {@linkcode segmentOf} gave, as a router decodes it. */
 export function fromSegment(segment: string): string {
   return /^(%2E){1,2}$/i.test(segment) ? ".".repeat(segment.length / 3) : segment;
+}
+
+/** Returns a scope of a snapshot as people write it, `type:id`; `""` for none. */
+export function scopeTitle(scope: string | null): string {
+  const { type, id } = scopeOf(scope) ?? {};
+  return type === undefined ? "" : `${type}:${id}`;
 }

@@ -107,7 +107,10 @@ function describe(terminal: Terminal, { circuit, explanation, events }: Shown): 
     ["generation", `${circuit.generation}, reopened ${circuit.reopenCount} times`],
     ["window", `${metrics.window.calls} calls, ${metrics.window.failures} failed`],
     ["in a row", `${metrics.consecutiveFailures} failures`],
-    ["trials", `${trials.inFlight} in flight, ${trials.successes} succeeded`],
+    [
+      "trials",
+      `${trials.inFlight} in flight, ${trials.successes} succeeded, ${trials.failures} failed`,
+    ],
     [
       "lifetime",
       `${metrics.totalSuccesses} succeeded, ${metrics.totalFailures} failed, ` +

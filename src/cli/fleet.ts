@@ -212,9 +212,11 @@ export async function locate(
   const found: { place: Place; shown: Shown | CircuitRefused }[] = [];
   for (const store of stores) {
     const place = { store, key };
-    const shown = await fleet.show(place).catch((error: unknown) => {
-      if (error instanceof CircuitRefused) return error;
-      throw error;
+    const shown = await fleet.show(place).catch((cause: unknown) => {
+      if (cause instanceof CircuitRefused) return cause;
+      // The circuit may be in the store that does not answer, so an action on another one needs a word.
+      if (stores.length === 1) throw cause;
+      throw new CliError("Say with --store which store to use, because one is missing", { cause });
     });
     if (shown !== null) found.push({ place, shown });
   }

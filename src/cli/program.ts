@@ -197,6 +197,7 @@ function policyOptions(command: Command): Command {
   );
   option("failure-threshold", "failures in a row that open it", integer);
   option("success-threshold", "successful trials that close it", integer);
+  option("half-open-failure-threshold", "failed trials that reopen it", integer);
   option("half-open-max-concurrent", "concurrent trials", integer);
   option("minimum-throughput", "calls below which no share opens it", integer);
   option("percentage-threshold", "share that opens it, in percent", number);

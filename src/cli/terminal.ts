@@ -29,6 +29,14 @@ export class CliError extends Error {
 /** The shortest time between two lines of progress, in ms. */
 const PROGRESS_MS = 1_000;
 
+/** The widest column, in cells of a terminal. */
+const MAX_COLUMN = 40;
+
+/** Characters that terminals show in two cells, and in none. */
+const WIDE =
+  /[\p{Emoji_Presentation}\p{sc=Han}\p{sc=Hangul}\p{sc=Hiragana}\p{sc=Katakana}\u3000-\u303e\uff01-\uff60]/gu;
+const UNSEEN = /[\p{Mn}\p{Me}\u200d]/gu;
+
 /** Names of variables and headers whose values are secrets. */
 const SECRET = /TOKEN|SECRET|KEY|PASSWORD|PASSWD|AUTH|COOKIE|CREDENTIAL|DSN|URL$/i;
 
@@ -60,11 +68,23 @@ export class Terminal {
     this.process.stdout(`${JSON.stringify(value, null, indent)}\n`);
   }
 
-  /** Writes columns, each as wide as its widest text. The last one is not padded. */
+  /**
+   * Writes columns, each as wide as its widest text. A text beyond `MAX_COLUMN` is printed in full and
+   * moves its own line alone: it would push the columns of all others off the screen.
+   */
   table(rows: readonly (readonly string[])[]): void {
-    const widths = rows[0]?.map((_, i) => Math.max(...rows.map((row) => row[i]!.length))) ?? [];
+    const widths: number[] = [];
     for (const row of rows) {
-      this.line(row.map((text, i) => text.padEnd(widths[i]!)).join("  ").trimEnd());
+      for (const [i, text] of row.entries()) {
+        const cells = cellsOf(text);
+        if (cells <= MAX_COLUMN) widths[i] = Math.max(widths[i] ?? 0, cells);
+      }
+    }
+    for (const row of rows) {
+      const padded = row.map((text, i) =>
+        text + " ".repeat(Math.max(0, (widths[i] ?? 0) - cellsOf(text)))
+      );
+      this.line(padded.join("  ").trimEnd());
     }
   }
 
@@ -101,4 +121,10 @@ function secretsOf(env: object): string[] {
   return Object.entries(env).flatMap(([name, value]) =>
     SECRET.test(name) && typeof value === "string" ? [value] : []
   );
+}
+
+/** Returns the number of cells that a terminal needs for a text. */
+function cellsOf(text: string): number {
+  const count = (pattern: RegExp) => text.match(pattern)?.length ?? 0;
+  return [...text].length + count(WIDE) - count(UNSEEN);
 }

@@ -30,9 +30,13 @@ export async function connectTrail(
     const store = stores.get(name)!;
     if (isTrail(store)) return { fleet, name, trail: store };
   }
-  const of = options.store === undefined ? "No store" : `Store ${quote(options.store)}`;
+  if (options.store === undefined) {
+    throw new CliError("No store keeps a trail: a database does, alone or in a tiered store");
+  }
+  const keepers = [...stores].filter(([, store]) => isTrail(store)).map(([name]) => quote(name));
   throw new CliError(
-    `${of} keeps ${options.store === undefined ? "a" : "no"} trail: "database" and "tiered" do`,
+    `Store ${quote(options.store)} keeps no trail` +
+      (keepers.length === 0 ? "" : `, only ${keepers.join(", ")}`),
   );
 }
 

@@ -7,6 +7,7 @@
 import { InvalidArgumentError } from "commander";
 import { inLine, MAX_DATE_MS, quote } from "../checks.ts";
 import { readScope, type Scope } from "../key.ts";
+import { scopeTitle } from "../operator.ts";
 import { dateOf } from "../rules/snapshot.ts";
 import { CliError } from "./terminal.ts";
 
@@ -119,24 +120,27 @@ export function similar(text: string, candidates: Iterable<string>): string[] {
     .map(({ candidate }) => candidate);
 }
 
-/** The number of characters to insert, delete or replace. */
+/** The number of characters to insert, delete, replace, or exchange with their neighbors. */
 function distance(from: string, to: string): number {
+  let before: number[] = [];
   let row = Array.from({ length: to.length + 1 }, (_, i) => i);
   for (let i = 1; i <= from.length; i++) {
     const next = [i];
     for (let j = 1; j <= to.length; j++) {
       const replaced = row[j - 1]! + (from[i - 1] === to[j - 1] ? 0 : 1);
-      next.push(Math.min(replaced, row[j]! + 1, next[j - 1]! + 1));
+      const isExchanged = i > 1 && j > 1 && from[i - 1] === to[j - 2] && from[i - 2] === to[j - 1];
+      const exchanged = isExchanged ? before[j - 2]! + 1 : Infinity;
+      next.push(Math.min(replaced, exchanged, row[j]! + 1, next[j - 1]! + 1));
     }
-    row = next;
+    [before, row] = [row, next];
   }
   return row[to.length]!;
 }
 
-/** Returns the name of a circuit in quotes with its scopes, for people. */
+/** Returns the name of a circuit in quotes with its scopes as options read them, for people. */
 export function titleOf(
   { name, context, boundary }: { name: string; context: string | null; boundary: string | null },
 ): string {
-  return quote(name) + (context === null ? "" : ` for ${inLine(context)}`) +
-    (boundary === null ? "" : ` in ${inLine(boundary)}`);
+  return quote(name) + (context === null ? "" : ` for ${inLine(scopeTitle(context))}`) +
+    (boundary === null ? "" : ` in ${inLine(scopeTitle(boundary))}`);
 }

@@ -17,7 +17,7 @@ import { connectTrail, reader } from "./trail.ts";
 const POLICY = [
   ...["strategy", "failureThreshold", "successThreshold", "halfOpenMaxConcurrent"] as const,
   ...["minimumThroughput", "percentageThreshold", "windowSize", "windowMs"] as const,
-  ...["cooldownMs", "maxCooldownMs"] as const,
+  ...["cooldownMs", "maxCooldownMs", "halfOpenFailureThreshold"] as const,
 ];
 
 /** Options of `what-if`. */

@@ -5,6 +5,7 @@
  */
 
 import type { Context, Hono } from "hono";
+import { quote } from "../checks.ts";
 import { isStoreUnavailableError } from "../errors.ts";
 import { act, type Action, ACTIONS, fromSegment, OVERRIDING } from "../operator.ts";
 import { BadRequest, find, readSearch } from "./find.ts";
@@ -37,15 +38,21 @@ export function addApi(app: Hono, { fuseOf, actorOf }: Settings): void {
       return { ...shown, events };
     }));
 
-  app.post("/api/circuits/:store/:key/:action", (c) =>
-    answer(c, async () => {
+  app.post("/api/circuits/:store/:key/:action", (c) => {
+    const asked = c.req.param("action");
+    const action = ACTIONS.find((action) => action === asked);
+    if (action === undefined) {
+      const error = `There is no action ${quote(asked)}, only ${ACTIONS.join(", ")}`;
+      return c.json({ error }, 404);
+    }
+    return answer(c, async () => {
       const breaker = breakerOf(fuseOf(c), placeOf(c));
-      const action = ACTIONS.find((action) => action === c.req.param("action"));
-      if (breaker === null || action === undefined) return null;
+      if (breaker === null) return null;
       const { reason, forMs } = readOrder(action, await c.req.json().catch(() => null));
       await act(breaker, action, { reason, forMs, actor: actorOf(c) });
       return action === "remove" ? { circuit: null, explanation: null } : await lookAt(breaker);
-    }));
+    });
+  });
 }
 
 function placeOf({ req }: Context): Place {

@@ -9,7 +9,8 @@ import type { CircuitState } from "../contract.ts";
 import type { Fuse } from "../fuse.ts";
 import { knownStores, withRefused } from "../known.ts";
 import type { CircuitFilter, CircuitPage } from "../inventory.ts";
-import { type CircuitIdentity, readScope, type Scope, scopeOf } from "../key.ts";
+import { type CircuitIdentity, readScope, type Scope } from "../key.ts";
+import { scopeTitle } from "../operator.ts";
 import { CIRCUIT_STATES } from "../records.ts";
 import type { CircuitSnapshot } from "../rules/snapshot.ts";
 
@@ -160,12 +161,6 @@ function placeOf(cursor: string | null): { from: string | null; shown: number } 
 
 function textOf({ name, context, boundary }: CircuitSnapshot): string {
   return [name, scopeTitle(context), scopeTitle(boundary)].join("\n").toLowerCase();
-}
-
-/** Returns a scope of a snapshot as people write it, `type:id`; `""` for none. */
-export function scopeTitle(scope: string | null): string {
-  const { type, id } = scopeOf(scope) ?? {};
-  return type === undefined ? "" : `${type}:${id}`;
 }
 
 /** `none` has no colon, so that no scope is written like this. */

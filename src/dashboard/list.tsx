@@ -19,6 +19,8 @@ export interface ListProps {
   readonly page: CircuitPage;
   /** `true` if this is the first page. */
   readonly first: boolean;
+  /** `true` if circuits may be missing: a store has not answered, or the search cannot be read. */
+  readonly partial: boolean;
   readonly readOnly: boolean;
   /** The circuit that is shown beside, by its id. */
   readonly current: string | null;
@@ -33,13 +35,19 @@ export function idOf({ store, key }: { store: string; key: string }): string {
 
 /** Circuits in a table, those that need attention first. */
 export function List(props: ListProps): Html {
-  const { page, first, href } = props;
+  const { page, first, partial, href } = props;
   const circuits = page.circuits.toSorted(byUrgency);
   const plain = circuits.filter(isPlain);
   const urgent = circuits.filter((circuit) => !isPlain(circuit));
   return (
     <section id="list" aria-label="Circuits">
-      {first && <Summary urgent={urgent} more={plain.length === 0 && page.cursor !== null} />}
+      {first && (circuits.length > 0 || !partial) && (
+        <Summary
+          urgent={urgent}
+          more={plain.length === 0 && page.cursor !== null}
+          partial={partial}
+        />
+      )}
       {urgent.length > 0 && (
         <Table id="urgent" title="Not plainly closed" circuits={urgent} {...props} />
       )}
@@ -56,7 +64,13 @@ function isPlain({ state, override }: CircuitSnapshot): boolean {
   return state === "CLOSED" && override === null;
 }
 
-function Summary({ urgent, more }: { urgent: readonly CircuitSnapshot[]; more: boolean }): Html {
+function Summary(
+  { urgent, more, partial }: {
+    urgent: readonly CircuitSnapshot[];
+    more: boolean;
+    partial: boolean;
+  },
+): Html {
   const open = urgent.filter(isShut).length;
   const halfOpen = urgent.filter(({ state, override }) =>
     state === "HALF_OPEN" && override === null
@@ -69,12 +83,14 @@ function Summary({ urgent, more }: { urgent: readonly CircuitSnapshot[]; more: b
   ] as const;
   if (urgent.length === 0) {
     return (
-      <p id="summary" class="calm" data-open="0">Nothing here is open, half-open or overridden.</p>
+      <p id="summary" class={partial ? "" : "calm"} data-open="0">
+        Nothing {partial ? "that has answered" : "here"} is open, half-open or overridden.
+      </p>
     );
   }
   return (
     <p id="summary" data-open={String(open)}>
-      {more && <span>At least</span>}
+      {(more || partial) && <span>At least</span>}
       {parts.filter(([, count]) => count > 0).map(([word, count, tone]) => (
         <span class={`count ${tone}`}>
           <b>{count}</b> {word}

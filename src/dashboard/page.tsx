@@ -194,6 +194,7 @@ function View(props: ViewProps): Html {
       <List
         page={page}
         first={!query.cursor}
+        partial={problem !== null || page.missing.length > 0}
         readOnly={readOnly}
         current={shown ? idOf(detail.circuit) : null}
         href={href}

@@ -10,7 +10,7 @@ import type { HtmlEscapedString } from "hono/utils/html";
 import { inLine } from "../checks.ts";
 import type { CircuitIdentity } from "../key.ts";
 import { type CircuitSnapshot, dateOf } from "../rules/snapshot.ts";
-import { scopeTitle } from "./find.ts";
+import { scopeTitle } from "../operator.ts";
 import type { Tone } from "./words.ts";
 
 /** The value of a piece of JSX. */

@@ -7,6 +7,7 @@
 import { inLine } from "../checks.ts";
 import type { AuditEventName } from "../contract.ts";
 import { type CircuitIdentity, scopeOf } from "../key.ts";
+import { scopeTitle } from "../operator.ts";
 
 const ACTIONS: Readonly<Partial<Record<AuditEventName, string>>> = {
   opened: "reset",
@@ -29,7 +30,7 @@ export function commandOf(
   const scopes = [["--context", context], ["--boundary", boundary]] as const;
   const words = [
     ...["deno", "run", "-A", "jsr:@fuse/edge/cli", action, "--store", store],
-    ...scopes.flatMap(([option, scope]) => scope === null ? [] : [option, textOf(scope)]),
+    ...scopes.flatMap(([option, scope]) => scope === null ? [] : [option, scopeTitle(scope)]),
     ...["--reason", "WHY"],
     // A name that begins with a dash would be an option.
     ...name.startsWith("-") ? ["--", name] : [name],
@@ -37,12 +38,6 @@ export function commandOf(
   const isFit = words.every((word) => word.isWellFormed() && !word.includes("\0")) &&
     ![context, boundary].some((scope) => scopeOf(scope)?.type.includes(":"));
   return isFit ? words.map(quoted).join(" ") : undefined;
-}
-
-/** Returns a scope as the command line reads it. */
-function textOf(scope: string): string {
-  const { type, id } = scopeOf(scope)!;
-  return `${type}:${id}`;
 }
 
 /** Returns a word as a shell reads it back, without anything that acts on a terminal when it is pasted. */

@@ -9,6 +9,7 @@ import type { Admission, AuditEventName } from "../contract.ts";
 import type { DeliveredRow } from "../cursors.ts";
 import type { FuseEvent } from "../events.ts";
 import { type CircuitIdentity, identify } from "../key.ts";
+import { scopeTitle } from "../operator.ts";
 import { dateOf } from "../rules/snapshot.ts";
 import { commandOf } from "./command.ts";
 
@@ -118,7 +119,9 @@ function tellingOf(change: Change): Telling {
     ...{ lastFailure, instance, undo, local: local || undefined },
   };
   const known = Object.entries(data).filter(([, value]) => value !== undefined && value !== null);
-  const scopes = [context, boundary].filter((scope) => scope !== null).map(quote);
+  const scopes = [context, boundary].flatMap((scope) =>
+    scope === null ? [] : [quote(scopeTitle(scope))]
+  );
   const words = [
     `Circuit ${quote(name)}${scopes.length === 0 ? "" : ` (${scopes.join(", ")})`}`,
     `of store ${quote(store)} ${WORDS[event]}`,

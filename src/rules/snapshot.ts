@@ -220,7 +220,8 @@ export function explain(name: string, s: Snapshot, now: number): string {
   }
   if (state === "OPEN") why += `, the next trial at ${iso(s.openUntil)}`;
   if (state === "HALF_OPEN") {
-    why += `, ${s.halfOpen.inFlight} trials in flight, ${s.halfOpen.successes} succeeded`;
+    const { inFlight, successes, failures } = s.halfOpen;
+    why += `, ${inFlight} trials in flight, ${successes} succeeded, ${failures} failed`;
   }
   if (override === null) return `Circuit ${quote(name)} ${why}`;
   const until = override.until === null ? "until it is released" : `until ${iso(override.until)}`;

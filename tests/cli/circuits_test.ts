@@ -144,6 +144,44 @@ Deno.test("status and show print names in full, and escape control characters in
     }
   }));
 
+Deno.test("scopes are printed as --context and --boundary read them", () =>
+  withStores("database", async (env, fuse) => {
+    const context = { type: "tenant", id: "eu/7:50%" };
+    const boundary = { type: "region", id: "a:b" };
+    await fuse.for(context).boundary(boundary).make("scoped-shop").forceOpen({ reason: "drill" });
+    const title = `"scoped-shop" for tenant:eu/7:50% in region:a:b`;
+    const unknown = await cli(env, "show", "scoped-shop");
+    assertStringIncludes(unknown.stderr, `did you mean ${title}?`);
+    const scopes = ["--context", "tenant:eu/7:50%", "--boundary", "region:a:b"];
+    for (const args of [["status"], ["show", "scoped-shop", ...scopes], ["history"]]) {
+      const { code, stdout, stderr } = await cli(env, ...args);
+      assertEquals(code, 0, stderr);
+      assertStringIncludes(stdout, title);
+    }
+  }));
+
+Deno.test("exchanged letters in the name of a circuit are a slip", () =>
+  withStores("database", async (env, fuse) => {
+    await fuse.make("shop").forceOpen({ reason: "drill" });
+    const { stderr } = await cli(env, "show", "shpo");
+    assertStringIncludes(stderr, `did you mean "shop"?`);
+  }));
+
+Deno.test("a store that does not answer can be left out with --store", async () => {
+  const env = {
+    UPSTASH_REDIS_REST_URL: "http://127.0.0.1:1",
+    UPSTASH_REDIS_REST_TOKEN: TOKEN,
+    TURSO_DATABASE_URL: database.url,
+  };
+  const order = ["open", "beside-a-store-that-is-down", "--reason", "down", "--create"];
+  const refused = await cli(env, ...order);
+  assertEquals(refused.code, 1);
+  assertMatch(refused.stderr, /error: Say with --store .*Store "cache" does not answer/);
+  const { code, stdout, stderr } = await cli(env, ...order, "--store", "database");
+  assertEquals(code, 0, stderr);
+  assertMatch(stdout, /is forced_open/);
+});
+
 Deno.test("an action succeeds when the trail does not answer", () =>
   withStores("cache", async (cache) => {
     const env = {

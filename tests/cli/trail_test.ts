@@ -204,6 +204,26 @@ Deno.test("what-if replays the recorded calls under another policy", () =>
     assertStringIncludes(uncalled.stderr, 'audit: "calls"');
   }));
 
+Deno.test("what-if lets as many trials fail as the record or the option says", () =>
+  withFile(async ({ env, fuse }) => {
+    const policy = { failureThreshold: 100, halfOpenMaxConcurrent: 2, halfOpenFailureThreshold: 2 };
+    const payments = fuse.make("flaky", policy);
+    for (const outcome of "xxx" + "x.") {
+      await payments.tryCall(() => outcome === "x" ? Promise.reject(new Error()) : 1);
+    }
+    const whatIf = async (...args: string[]) => {
+      const { openings, policy } = await json<
+        { openings: { reopened: number }[]; policy: Record<string, unknown> }
+      >(
+        ...[env, "what-if", "flaky", "--failure-threshold", "3", "--cooldown-ms", "0"] as const,
+        ...["--success-threshold", "1", ...args],
+      );
+      return [policy["halfOpenFailureThreshold"], openings.map(({ reopened }) => reopened)];
+    };
+    assertEquals(await whatIf(), [2, [0]]);
+    assertEquals(await whatIf("--half-open-failure-threshold", "1"), [1, [1]]);
+  }));
+
 Deno.test("--config uses the Fuse that a module exports", () =>
   withFile(async ({ env, fuse, folder }) => {
     await fuse.make("payments").forceOpen({ reason: "drill", actor: "ada" });
@@ -221,6 +241,20 @@ Deno.test("--config uses the Fuse that a module exports", () =>
     const { code, stderr } = await cli({}, "status", "--config", module);
     assertEquals(code, 1);
     assertStringIncludes(stderr, "exports breaker");
+  }));
+
+Deno.test("trail commands name the stores of --config that keep a trail", () =>
+  withFile(async ({ env, folder }) => {
+    const module = `${folder}/stores.ts`;
+    await Deno.writeTextFile(
+      module,
+      `import { createFuse, memory } from "@fuse/edge";
+       import { libsql } from "@fuse/edge/libsql";
+       const books = libsql({ url: ${JSON.stringify(env["TURSO_DATABASE_URL"])} });
+       export const fuse = createFuse({ stores: { books, sketches: memory() } });`,
+    );
+    const { code, stderr } = await cli({}, "history", "--config", module, "--store", "sketches");
+    assertEquals([code, stderr], [1, 'error: Store "sketches" keeps no trail, only "books"\n']);
   }));
 
 Deno.test("runCli() refuses trail commands when the store keeps no trail", async () => {

@@ -265,7 +265,28 @@ Deno.test("an invalid filter answers 400 with a page that explains why", async (
   const { ask } = mount();
   const response = await ask("?context=acme");
   assertEquals(response.status, 400);
-  assertStringIncludes(textOf(await response.text()), "&quot;context&quot; must be");
+  const text = textOf(await response.text());
+  assertStringIncludes(text, "&quot;context&quot; must be");
+  assert(!text.includes("Nothing here is open"), text);
+});
+
+Deno.test("the page does not say that nothing is open when a store is missing", async () => {
+  let down = false;
+  const stores = { array: memory(), other: chaos(memory(), { down: () => down }) };
+  const { fuse, ask } = mount({}, { stores, default: "other" });
+  await trip(fuse, "payments");
+  await fuse.store("array").make("calm").call(() => 1);
+  await fuse.flush();
+  const text = async (query: string) => textOf(await (await ask(query)).text());
+  const calm = "Nothing here is open, half-open or overridden.";
+  assertStringIncludes(await text("?store=array"), calm);
+  down = true;
+  const partly = await text("");
+  assert(!partly.includes(calm), partly);
+  assertStringIncludes(partly, "Nothing that has answered is open, half-open or overridden.");
+  const missing = await text("?store=other");
+  assert(!missing.includes("Nothing"), missing);
+  assertStringIncludes(missing, "No store has answered with a circuit.");
 });
 
 Deno.test("the page says so when a store or a trail does not answer", async () => {

@@ -1,4 +1,7 @@
-import { assert, assertEquals } from "@std/assert";
+import { createFuse } from "@fuse/edge";
+import { libsql } from "@fuse/edge/libsql";
+import { createClient } from "@libsql/client";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { deno, readConfig, root } from "../tools/gate/project.ts";
 import { type NpmProject, npmProject } from "../support/npm_project.ts";
 import { startStreams, STREAM_CASES } from "../support/stream_server.ts";
@@ -74,6 +77,28 @@ Deno.test("a Node project installs, compiles and runs the package", async (t) =>
       const { ok, stdout, stderr } = await project.node(["fuse.mjs", command], database);
       assert(ok, stdout + stderr);
     }
+    // A pipe of Node takes 64 KB at once, and `process.exit()` drops the rest.
+    await fillDatabase(database.CB_DB_URL, 300);
+    const { stdout } = await project.node(["fuse.mjs", "status", "--json"], database);
+    assertEquals(JSON.parse(stdout).length, 300);
+  });
+
+  await t.step({
+    name: "the command line survives a reader that leaves, and tells of output that is lost",
+    ignore: Deno.build.os !== "linux",
+    async fn() {
+      const database = { CB_DB_URL: `file:${project.folder}/circuits.db` };
+      const shell = (command: string) => project.run("sh", ["-c", command], database);
+      const tail = "node fuse.mjs tail --since 1h --interval 100ms";
+      const left = await shell(`(${tail}; echo "ended with $?" >&2) | head -n 1`);
+      assertMatch(left.stdout, /^\S+ {2}forced_open {2}"[^\n]+\n$/);
+      assertEquals(left.stderr, "ended with 0\n");
+      const full = await shell("node fuse.mjs export > /dev/full");
+      assertEquals([full.ok, full.stderr], [
+        false,
+        "error: the output cannot be written: ENOSPC\n",
+      ]);
+    },
   });
 
   await t.step("the program runs", () => runProgram(project, "node"));
@@ -87,6 +112,16 @@ Deno.test("a Node project installs, compiles and runs the package", async (t) =>
     },
   });
 });
+
+/** Forces circuits open, for reasons of 1 000 characters. */
+async function fillDatabase(url: string, circuits: number): Promise<void> {
+  const client = createClient({ url });
+  await using fuse = createFuse({ stores: { database: libsql({ client }) } });
+  for (let i = 0; i < circuits; i++) {
+    await fuse.make(`circuit ${i}`).forceOpen({ reason: "drill ".repeat(166) });
+  }
+  client.close();
+}
 
 /** The binary of Bun that runs on all processors of the architecture. */
 const BUN = "@oven/bun-linux-x64-baseline";

@@ -183,10 +183,10 @@ const SENTENCES: [string, Partial<Snapshot>, string][] = [
       state: "HALF_OPEN",
       openedAt: T,
       reason: "cooldown_passed",
-      halfOpen: { inFlight: 1, successes: 2, failures: 0, freeAt: null },
+      halfOpen: { inFlight: 1, successes: 2, failures: 1, freeAt: null },
     },
     `Circuit "a" is HALF_OPEN, opened at ${ISO} (cooldown_passed), 0 failures in a row, 0 of 0 ` +
-    `calls failed in the window, 1 trials in flight, 2 succeeded`,
+    `calls failed in the window, 1 trials in flight, 2 succeeded, 1 failed`,
   ],
   ["one whose times nobody knows", { state: "HALF_OPEN" }, `opened at an unknown time`],
   [

@@ -24,8 +24,7 @@ Deno.test("notify() says what opened, why, where, until when, and how to undo it
     circuit: "pay",
     store: "shared",
     at: new Date("2025-01-01T00:00:00.000Z"),
-    text:
-      'Circuit "pay" ("tenant:a%20b") of store "shared" opened at 2025-01-01T00:00:00.000Z in ' +
+    text: 'Circuit "pay" ("tenant:a b") of store "shared" opened at 2025-01-01T00:00:00.000Z in ' +
       '"fra1" until 2025-01-01T00:01:00.000Z: consecutive_failures, last failure ECONNRESET at ' +
       '2025-01-01T00:00:00.000Z in "fra1". To undo it: deno run -A jsr:@fuse/edge/cli reset ' +
       "--store shared --context 'tenant:a b' --reason WHY pay",
