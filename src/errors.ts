@@ -179,10 +179,9 @@ export class StoreUnavailableError extends FuseError {
     failure?: { readonly error: unknown; readonly answered: boolean },
   ) {
     const failed = failure?.answered ? "refuses" : "does not answer";
-    super(
-      "StoreUnavailableError",
-      `Store ${quote(store)} ${failed}; it is asked again in ${retryAfterMs} ms`,
-    );
+    // Without a back-off, as after a list that failed, there is nothing to wait for.
+    const until = retryAfterMs > 1 ? `; it is asked again in ${retryAfterMs} ms` : "";
+    super("StoreUnavailableError", `Store ${quote(store)} ${failed}${until}`);
     this.store = store;
     this.retryAfterMs = retryAfterMs;
     if (failure === undefined) return;

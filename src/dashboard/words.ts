@@ -40,7 +40,7 @@ export function stateWord(state: CircuitSnapshot["state"]): string {
 export const ACTION_WORDS: Readonly<Record<Action, readonly [title: string, effect: string]>> = {
   "force-open": ["Force open", "rejects every call"],
   "force-close": ["Force closed", "lets every call through: protection is off"],
-  "disable": ["Disable", "lets every call through, counts nothing: protection is off"],
+  "disable": ["Disable", "lets every call through, counts only totals: protection is off"],
   "metrics-only": ["Metrics only", "lets every call through and counts, to try a policy"],
   "release": ["Release", "ends the override; the state beneath stands"],
   "reset": ["Reset", "closes the circuit and clears its counters"],

@@ -154,7 +154,7 @@ seed(
       const store = libsql({ client: empty });
       const request = { at: 0, shape: { windowMs: 1_000, windowSize: 0 } };
       const read = async () => await store.read("external-api", request);
-      await assertRejects(read, Error, "run `deno task db:migrate`");
+      await assertRejects(read, Error, "run `migrate` of the command line");
       await migrate(empty);
       assertEquals((await read()).state, "CLOSED");
     });

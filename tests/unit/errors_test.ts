@@ -30,6 +30,10 @@ const ALL: [Error, string, string][] = [
   ],
 ];
 
+Deno.test("StoreUnavailableError() names no time to wait when there is no back-off", () => {
+  assertEquals(new StoreUnavailableError("redis", 1).message, `Store "redis" does not answer`);
+});
+
 for (const [error, name, message] of ALL) {
   Deno.test(`${name} looks like any other Error`, () => {
     assert(error instanceof Error && error instanceof FuseError);

@@ -6,6 +6,7 @@ import {
   assertRejects,
   assertThrows,
 } from "@std/assert";
+import { createFuse } from "../../mod.ts";
 import type { Shape, Tally } from "../../src/shared/mod.ts";
 import { FakeClock, type Faults, storeContract } from "../../src/testing/mod.ts";
 import { chaos, memory, type MemoryStore, type OpeningStore } from "../support/drivers.ts";
@@ -409,3 +410,16 @@ function wrap(faults: Faults): {
     requests: () => reached,
   };
 }
+
+Deno.test("createFuse() uses the Date.now of the moment when timers are faked after it", async () => {
+  const fuse = createFuse();
+  const api = fuse.make("api", { failureThreshold: 1, cooldownMs: 30_000 });
+  await api.tryCall(() => Promise.reject(new Error("no answer")));
+  const real = Date.now;
+  try {
+    Date.now = () => real() + 30_000; // as vitest's and Jest's fake timers do
+    assertEquals(await api.getState(), "HALF_OPEN");
+  } finally {
+    Date.now = real;
+  }
+});
