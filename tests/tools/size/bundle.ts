@@ -23,11 +23,11 @@ export const LIMITS = {
   /** What `./upstash` adds to the core: its driver, and the machinery of shared stores. */
   upstash: 24_128,
   /** What `./d1` adds to the core: the statements of `./libsql`, and the machinery of shared stores. */
-  d1: 37_888,
+  d1: 37_760,
   /** What `./dashboard` adds to the core: the page, its script and its looks. */
   dashboard: 15_360,
   /** What `./durable-object` adds to the core: the same, and the SQL of the tables. */
-  durableObject: 38_912,
+  durableObject: 38_848,
 } as const;
 
 /** The program for the limit of the core. */
