@@ -52,6 +52,14 @@ export function withoutHarm(client: LibsqlClient): LibsqlClient {
   return guest;
 }
 
+/**
+ * After how long a lock counts as the leftover of a connection that the application's own statements have
+ * left with it, in ms: no transaction should block all writers for so long.
+ */
+const LONGEST_LOCK_MS = 5_000;
+/** The longest time between two requests that meet the same lock, in ms: that of a back-off. */
+const LONGEST_PAUSE_MS = 30_000;
+
 /** How often a batch waits for another one to begin, which takes no longer than a turn. */
 const MOST_WAITS = 100;
 
@@ -66,6 +74,8 @@ class Guest implements LibsqlClient {
   /** `true` if it has connections for several transactions: not in memory, nor on an embedded replica. */
   #isPool: boolean | undefined;
   #begins = false;
+  /** When the first and the last of the locks were met that no success came between, in ms. */
+  #locked: { readonly since: number; readonly at: number } | null = null;
 
   constructor(client: FileClient) {
     this.#client = client;
@@ -101,11 +111,11 @@ class Guest implements LibsqlClient {
     try {
       const transaction = await this.#client.transaction!("deferred");
       // All of it runs before the application can begin a transaction, which would meet our lock.
-      const begun = transaction.executeMultiple("rollback; begin immediate");
+      const begun = transaction.executeMultiple("commit; begin immediate");
       const ended = transaction.batch([...statements, { sql: "commit", args: [] }]);
-      transaction.close();
-      begun.catch(onWhole);
-      const [, results] = await Promise.all([begun, ended]);
+      begun.catch((error) => isLeftover(error) || onWhole());
+      const [, results] = await Promise.all([begun, ended]).finally(() => transaction.close());
+      this.#locked = null;
       return results.slice(0, -1);
     } finally {
       this.#begins = false;
@@ -128,8 +138,15 @@ class Guest implements LibsqlClient {
     const failure = readFailure(error);
     const { code } = failure;
     // An open transaction of the application, on an only connection, leaves nothing either.
-    if (stuck && isLocked(failure) && code !== "TRANSACTION_ACTIVE") {
-      await this.#client.reconnect?.();
+    if (isLocked(failure) && code !== "TRANSACTION_ACTIVE") {
+      const at = Date.now();
+      const { since, at: before } = this.#locked ?? { since: at, at };
+      // After a pause, it may be another lock.
+      this.#locked = { since: Math.abs(at - before) < LONGEST_PAUSE_MS ? since : at, at };
+      if (stuck || Math.abs(at - this.#locked.since) >= LONGEST_LOCK_MS) {
+        this.#locked = null;
+        await this.#client.reconnect?.();
+      }
     }
     // Another request has reconnected the client, and so closed the connection of this one.
     return /^(CLIENT|TRANSACTION)_CLOSED$/.test(code) && this.#client.closed === false
@@ -138,6 +155,11 @@ class Guest implements LibsqlClient {
       })
       : error;
   }
+}
+
+/** Returns `true` if the connection itself was left with a lock: a plain "commit" did not end. */
+function isLeftover(error: unknown): boolean {
+  return readFailure(error).message.includes("in progress");
 }
 
 function nextTurn(): Promise<void> {

@@ -4,6 +4,7 @@ import { createClient } from "@libsql/client";
 import { createFuse } from "@fuse/edge";
 import { migrate } from "@fuse/edge/migrations";
 import { StoreAnswerError } from "@fuse/edge/store";
+import { connector } from "../../../drivers/libsql/connector.ts";
 import { type DatabaseStore, libsql } from "../../support/drivers.ts";
 import { fileForFile } from "../../support/databases.ts";
 
@@ -103,6 +104,35 @@ Deno.test("a client that the application has left with a lock is whole after a r
   assertEquals((await totals(libsql({ client: other }), "left with a lock")).successes, 1);
   other.close();
   client.close();
+});
+
+Deno.test("connector() reconnects a client that meets one lock for several seconds", async () => {
+  const { now } = Date;
+  let [at, reconnected] = [now(), 0];
+  const locked = () => Promise.reject(Object.assign(new Error(), { code: "SQLITE_BUSY" }));
+  const client = connector("test", "client", {
+    ...{ protocol: "file", closed: false, execute: locked, batch: locked },
+    reconnect: () => reconnected++,
+    transaction: () => Promise.resolve({ executeMultiple: locked, batch: locked, close: () => {} }),
+  })();
+  const after = async (ms: number) => {
+    at += ms;
+    await assertRejects(() => client.batch([], "write"));
+    return reconnected;
+  };
+  Date.now = () => at;
+  try {
+    assertEquals([await after(0), await after(4_999), await after(1), await after(1)], [
+      0,
+      0,
+      1,
+      1,
+    ]);
+    // After a pause, it is another lock.
+    assertEquals([await after(60_000), await after(4_999), await after(1)], [1, 1, 2]);
+  } finally {
+    Date.now = now;
+  }
 });
 
 Deno.test("a transaction of the application on an only connection is waited for, as any lock is", async () => {
