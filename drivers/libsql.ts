@@ -28,13 +28,14 @@
 
 import { getTableName } from "drizzle-orm";
 import { known, refuse } from "../src/checks.ts";
-import { type Connect, connector } from "./libsql/client.ts";
+import type { Connect } from "./libsql/client.ts";
 import {
   configure,
   type LibsqlOptions,
   type LibsqlStore,
   TABLE_OPTIONS,
 } from "./libsql/options.ts";
+import { connector } from "./libsql/connector.ts";
 import { checkSchema } from "./libsql/schema.ts";
 import { LibsqlDatabase } from "./libsql/store.ts";
 import { prefixOf } from "./libsql/triggers.ts";
@@ -88,7 +89,12 @@ export {
  */
 export function libsql(options: LibsqlOptions): LibsqlStore {
   known(SUBJECT, options, [...SOURCE_OPTIONS, "replica", ...TABLE_OPTIONS]);
-  return new LibsqlDatabase(configure({ name: "libsql", connect: connectTo(options) }, options));
+  const { replica } = options;
+  const source = {
+    ...{ name: "libsql", connect: connectTo(options) },
+    ...replica === undefined ? null : { replica: connector(SUBJECT, "replica", replica) },
+  };
+  return new LibsqlDatabase(configure(source, options));
 }
 
 const SUBJECT = "libsql store";

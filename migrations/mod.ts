@@ -19,13 +19,13 @@
 import {
   type Connection,
   connectionOf,
-  connector,
   type LibsqlClient,
   send,
   type SqlResult,
   type SqlStatement,
   type SqlValue,
 } from "../drivers/libsql/client.ts";
+import { connector } from "../drivers/libsql/connector.ts";
 import { prefixed, statementsOf as sqlOf } from "../drivers/libsql/migration_sql.ts";
 import { known, refuse } from "../src/checks.ts";
 import { type Migration, migrations } from "./files.ts";

@@ -5,9 +5,8 @@
  * @module
  */
 
-import { refuseUnseen } from "../../src/checks.ts";
 import { StoreAnswerError } from "../../src/errors.ts";
-import { DATABASE, errorOf, type IsOurs, readFailure } from "./failures.ts";
+import { DATABASE, errorOf, isLocked, type IsOurs, readFailure } from "./failures.ts";
 
 /** A value of a statement. */
 export type SqlValue = null | string | number | bigint | ArrayBuffer;
@@ -74,25 +73,6 @@ export function connectionOf(
 }
 
 /**
- * Checks an option that is a client, or a function that returns one.
- *
- * @throws {TypeError} If the option is neither.
- */
-export function connector(subject: string, option: string, client: unknown): Connect {
-  if (typeof client === "function") return client as Connect;
-  const { execute, batch } = Object(client) as Partial<LibsqlClient>;
-  if (typeof execute !== "function" || typeof batch !== "function") {
-    refuseUnseen(
-      subject,
-      option,
-      "a client of @libsql/client or a function that gives one",
-      client,
-    );
-  }
-  return () => client as LibsqlClient;
-}
-
-/**
  * Runs a batch in one transaction, or a single statement. Sends it again while another writer holds the
  * lock, and up to twice if the server takes no more requests.
  *
@@ -108,27 +88,21 @@ export async function send(
   for (let throttled = 0;;) {
     const hold = Math.min(connection.heldUntil - Date.now(), LONGEST_PAUSE_MS);
     if (hold > 0) await pause(hold);
-    let client: LocalClient | undefined;
     try {
-      client = connection.connect();
+      const client = connection.connect();
       const results = Array.isArray(work)
         ? await client.batch(work, "write")
         : [await client.execute(work)];
       if (areResults(results, Array.isArray(work) ? work.length : 1)) return results;
     } catch (error) {
       const failure = readFailure(error);
-      const busy = /^SQLITE_(BUSY|LOCKED)/.test(failure.code);
-      // A local client that met a lock holds one itself, and would lose its next statements.
-      if (busy && client?.protocol === "file") await client.reconnect?.();
-      // Another request has reconnected the client, and so closed the connection of this one.
-      const cut = failure.code === "CLIENT_CLOSED" && client?.closed === false;
       const now = Date.now();
       const ms = THROTTLED_PAUSE_MS * 2 ** throttled;
       if (failure.status === 429 && ++throttled < THROTTLED_TRIES) {
         await pause(ms);
         continue;
       }
-      if (!(busy || cut) || now >= until) throw errorOf(failure, connection.isOurs);
+      if (!isLocked(failure) || now >= until) throw errorOf(failure, connection.isOurs);
       connection.heldUntil = now + Math.ceil(Math.random() * LONGEST_PAUSE_MS);
       continue;
     }
@@ -174,13 +148,6 @@ const NO_SENSE = `${DATABASE}its answer is invalid`;
 export function unreadable(): StoreAnswerError {
   return new StoreAnswerError(NO_SENSE, { scope: "circuit" });
 }
-
-/** A client of `@libsql/client` for files. */
-type LocalClient = LibsqlClient & {
-  protocol?: string;
-  closed?: boolean;
-  reconnect?: () => unknown;
-};
 
 /** Waits, for a random time: of requests that wake up together, all but one would meet the lock. */
 function pause(ms: number): Promise<void> {

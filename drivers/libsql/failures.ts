@@ -59,6 +59,14 @@ function fieldOf(error: unknown, field: string): unknown {
   }
 }
 
+/** The codes of a lock. In memory, a client has one connection, which an open transaction holds. */
+const LOCKED = /^(SQLITE_(BUSY|LOCKED)|TRANSACTION_ACTIVE)/;
+
+/** Returns `true` if another writer holds the lock that a request needs. */
+export function isLocked({ code }: Failure): boolean {
+  return LOCKED.test(code);
+}
+
 /** Returns the error for a failed request. It shows nothing of a caller's values, an address or a row. */
 export function errorOf(failure: Failure, isOurs: IsOurs): Error {
   const { code, status } = failure;
@@ -92,7 +100,7 @@ function lacksSchema(message: string, isOurs: IsOurs): boolean {
 type Meaning = readonly [scope: AnswerScope | null, words: string];
 
 const SQLITE_MEANINGS: readonly (readonly [codes: RegExp, words: string])[] = [
-  [/^SQLITE_(BUSY|LOCKED)/, "another writer holds its lock"],
+  [LOCKED, "another writer holds its lock"],
   [/^SQLITE_FULL/, "its disk is full"],
   [/^SQLITE_READONLY/, "it refuses writes"],
   [/^SQLITE_(AUTH|PERM)/, "it does not permit this"],

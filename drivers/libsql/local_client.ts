@@ -6,6 +6,7 @@
 
 import { refuseUnseen } from "../../src/checks.ts";
 import type { LibsqlClient, SqlResult, SqlStatement, SqlValue } from "./client.ts";
+import { withoutHarm } from "./connector.ts";
 
 /** A client for a database in this process. */
 export interface LocalClient extends LibsqlClient {
@@ -63,8 +64,8 @@ export function localClient(url: string): LocalClient {
     return client ??= opening();
   };
   return {
-    execute: async (statement) => await (await opened()).execute(statement),
-    batch: async (statements, mode) => await (await opened()).batch(statements, mode),
+    execute: async (statement) => await withoutHarm(await opened()).execute(statement),
+    batch: async (statements, mode) => await withoutHarm(await opened()).batch(statements, mode),
     get closed() {
       return closed;
     },
@@ -72,20 +73,18 @@ export function localClient(url: string): LocalClient {
       closed = true;
       client?.close();
     },
-    // After a lock, the store reads these of a client of `@libsql/client`.
-    protocol: "file",
-    reconnect: () => client?.reconnect?.(),
-  } as LocalClient;
+  };
 }
 
-type OpenClient = LibsqlClient & { close(): void; reconnect?(): unknown };
+type OpenClient = LibsqlClient & { close(): void };
 
 /** Returns a function that opens the database at once. */
 async function opener(url: string): Promise<() => OpenClient> {
   const path = pathOf(url);
   const ConnectionPool = path === null ? undefined : await nativePool();
   if (path !== null && ConnectionPool !== undefined) {
-    return () => new StatementClient(() => new ConnectionPool(path, {}, 1).acquireSync());
+    const open = () => new ConnectionPool(path, {}, 1).acquireSync();
+    return () => new StatementClient(open, { inMemory: path === IN_MEMORY });
   }
   // Bundles for Workers hold the client for the web in its place, which refuses files.
   const { createClient } = await import("@libsql/client").catch((cause) => {
@@ -96,12 +95,14 @@ async function opener(url: string): Promise<() => OpenClient> {
   return () => createClient({ url });
 }
 
+const IN_MEMORY = "file::memory:";
+
 /**
  * Returns the path of a plain URL as SQLite wants it, or `null` for any other URL, which may have a host or
  * a query: `@libsql/client` knows what to do with it.
  */
 function pathOf(url: string): string | null {
-  if (/^(file:)?:memory:$/.test(url)) return "file::memory:";
+  if (/^(file:)?:memory:$/.test(url)) return IN_MEMORY;
   const path = /^file:(?:\/\/(?:localhost)?(?=\/))?((?!\/\/)[^?#]+)$/i.exec(url)?.[1];
   try {
     return path === undefined ? null : decodeURIComponent(path);
@@ -175,6 +176,7 @@ const ALONE = /^\s*(select|pragma|explain|vacuum|attach|detach)\b/i;
 /** A client on one connection. */
 export class StatementClient implements LibsqlClient {
   readonly #open: () => NativeConnection;
+  readonly #inMemory: boolean;
   #connection: NativeConnection | null = null;
   #closed = false;
   /** The statements that are kept, the one used last at the end. */
@@ -184,9 +186,13 @@ export class StatementClient implements LibsqlClient {
   /** `true` once something else has met a lock, which only a new connection gives back. */
   #stuck = false;
 
-  /** @param open Opens a connection. */
-  constructor(open: () => NativeConnection) {
+  /**
+   * @param open Opens a connection.
+   * @param options `inMemory`: the database is gone with its connection. By default, it is in a file.
+   */
+  constructor(open: () => NativeConnection, { inMemory = false } = {}) {
     this.#open = open;
+    this.#inMemory = inMemory;
   }
 
   async execute(statement: SqlStatement): Promise<SqlResult> {
@@ -271,8 +277,11 @@ export class StatementClient implements LibsqlClient {
       // The transaction would hold its lock for ever.
       this.#stuck = true;
     }
-    if (this.#stuck) this.#leave();
-    return failureOf(error);
+    const failure = failureOf(error);
+    // A connection that was opened while its file could not be written refuses writes for ever.
+    const refuses = Object(failure).code === "SQLITE_READONLY" && !this.#inMemory;
+    if (this.#stuck || refuses) this.#leave();
+    return failure;
   }
 
   /** Leaves the connection, if any. The next request takes another one. */

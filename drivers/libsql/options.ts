@@ -7,13 +7,7 @@
 import { getTableColumns, getTableName } from "drizzle-orm";
 import { check, mayBeFunction, oneOf, refuse } from "../../src/checks.ts";
 import type { CircuitEvent, Clock, EventQuery, Store } from "../../src/contract.ts";
-import {
-  type Connect,
-  type Connection,
-  connectionOf,
-  connector,
-  type LibsqlClient,
-} from "./client.ts";
+import { type Connect, type Connection, connectionOf, type LibsqlClient } from "./client.ts";
 import { redacted } from "./metadata.ts";
 import type { PruneOptions, PruneResult } from "./prune.ts";
 import * as standard from "./schema.ts";
@@ -151,6 +145,8 @@ export interface Source {
   /** The name of the store. Errors say "Cannot create NAME store". */
   readonly name: string;
   readonly connect: Connect;
+  /** Where `history()` reads. By default, the same place. */
+  readonly replica?: Connect;
 }
 
 /** Checked options. */
@@ -173,16 +169,17 @@ export interface Configuration {
  *
  * @throws {TypeError | RangeError} Naming the option, what came and what is allowed.
  */
-export function configure({ name, connect }: Source, options: TableOptions): Configuration {
+export function configure(source: Source, options: TableOptions): Configuration {
+  const { name, connect } = source;
   const subject = `${name} store`;
   const { schema = standard, clock, audit, redact } = options;
   standard.checkSchema(subject, schema);
   const isOurs = (word: string) => namesOf(schema).has(word);
   const busyTimeoutMs = check(subject, "busyTimeoutMs", options.busyTimeoutMs, 450, 0);
   const connection = connectionOf(connect, busyTimeoutMs, isOurs);
-  const replica = options.replica === undefined
+  const replica = source.replica === undefined
     ? connection
-    : connectionOf(connector(subject, "replica", options.replica), busyTimeoutMs, isOurs);
+    : connectionOf(source.replica, busyTimeoutMs, isOurs);
   mayBeFunction(subject, "clock", clock);
   const audits = oneOf(subject, "audit", audit, ["transitions", "calls"]) === "calls";
   mayBeFunction(subject, "redact", redact);

@@ -155,6 +155,21 @@ Deno.test("StatementClient() takes another connection once a write has met a loc
   assertEquals(fresh.log, ["begin immediate", "prepare a write", "a write", "commit"]);
 });
 
+Deno.test("StatementClient() takes another connection once a write was refused, except in memory", async () => {
+  const refused = () => Object.assign(new Error("readonly"), { code: "SQLITE_READONLY_DBMOVED" });
+  for (const inMemory of [false, true]) {
+    const first = fakeConnection({ "a write": refused() });
+    const fresh = fakeConnection();
+    const connections = [first.connection, fresh.connection];
+    const client = new StatementClient(() => connections.shift()!, { inMemory });
+    const writing = () => client.batch([sql("a write")], "write");
+    await assertRejects(writing, Error, "readonly");
+    assertEquals(first.log.at(-1), inMemory ? "rollback" : "close");
+    await client.batch([sql("another")], "write");
+    assertEquals(fresh.log.length > 0, !inMemory);
+  }
+});
+
 Deno.test("StatementClient() leaves a transaction whose end meets a lock", async () => {
   const { connection, log } = fakeConnection({ commit: busy() });
   const client = new StatementClient(() => connection);

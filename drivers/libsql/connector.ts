@@ -1,0 +1,167 @@
+/**
+ * The clients that an application gives, and goes on using.
+ *
+ * @module
+ */
+
+import { refuseUnseen } from "../../src/checks.ts";
+import type { Connect, LibsqlClient, SqlResult, SqlStatement } from "./client.ts";
+import { isLocked, readFailure } from "./failures.ts";
+
+/**
+ * Checks an option that is a client, or a function that returns one.
+ *
+ * @throws {TypeError} If the option is neither.
+ */
+export function connector(subject: string, option: string, client: unknown): Connect {
+  if (typeof client === "function") return () => withoutHarm(client());
+  const { execute, batch } = Object(client) as Partial<LibsqlClient>;
+  if (typeof execute !== "function" || typeof batch !== "function") {
+    refuseUnseen(
+      subject,
+      option,
+      "a client of @libsql/client or a function that gives one",
+      client,
+    );
+  }
+  return () => withoutHarm(client as LibsqlClient);
+}
+
+/** A client of `@libsql/client` for files. */
+type FileClient = LibsqlClient & {
+  readonly protocol?: string;
+  readonly closed?: boolean;
+  reconnect?(): unknown;
+  transaction?(mode: "deferred"): Promise<FileTransaction>;
+};
+
+/** A transaction, which has a connection of its own. Its methods run at once, and return promises. */
+interface FileTransaction {
+  executeMultiple(sql: string): Promise<unknown>;
+  batch(statements: SqlStatement[]): Promise<SqlResult[]>;
+  close(): void;
+}
+
+const guests = new WeakMap<LibsqlClient, Guest>();
+
+/** Returns a client that does no harm to the application's own work, if the client is for a file. */
+export function withoutHarm(client: LibsqlClient): LibsqlClient {
+  if ((Object(client) as FileClient).protocol !== "file") return client;
+  const guest = guests.get(client) ?? new Guest(client);
+  guests.set(client, guest);
+  return guest;
+}
+
+/**
+ * After how long a lock counts as the leftover of a connection that the application's own statements have
+ * left with it, in ms: no transaction should block all writers for so long.
+ */
+const LONGEST_LOCK_MS = 5_000;
+/** The longest time between two requests that meet the same lock, in ms: that of a back-off. */
+const LONGEST_PAUSE_MS = 30_000;
+
+/** How often a batch waits for another one to begin, which takes no longer than a turn. */
+const MOST_WAITS = 100;
+
+/**
+ * Uses the connections of an application's client for a file. A connection on which a statement has met a
+ * lock keeps a part of it, and would lose its next statements. Only `reconnect()` heals it, which also ends
+ * all transactions that the application has open, such as the one around a guarded call. For that reason
+ * a batch asks for its lock in a way that leaves nothing.
+ */
+class Guest implements LibsqlClient {
+  readonly #client: FileClient;
+  /** `true` if it has connections for several transactions: not in memory, nor on an embedded replica. */
+  #isPool: boolean | undefined;
+  #begins = false;
+  /** When the first and the last of the locks were met that no success came between, in ms. */
+  #locked: { readonly since: number; readonly at: number } | null = null;
+
+  constructor(client: FileClient) {
+    this.#client = client;
+  }
+
+  async execute(statement: SqlStatement): Promise<SqlResult> {
+    try {
+      return await this.#client.execute(statement);
+    } catch (error) {
+      throw await this.#heal(error);
+    }
+  }
+
+  async batch(
+    statements: SqlStatement[],
+    mode?: "write" | "read" | "deferred",
+  ): Promise<SqlResult[]> {
+    let stuck = true;
+    try {
+      return mode === "write" && await this.#takesTransaction()
+        ? await this.#transact(statements, () => stuck = false)
+        : await this.#client.batch(statements, mode);
+    } catch (error) {
+      throw await this.#heal(error, stuck);
+    }
+  }
+
+  /** @param onWhole Called if the transaction did not begin, which leaves nothing. */
+  async #transact(statements: SqlStatement[], onWhole: () => void): Promise<SqlResult[]> {
+    // Holds one connection at a time: all others are the application's.
+    for (let waits = 0; this.#begins && waits < MOST_WAITS; waits++) await nextTurn();
+    this.#begins = true;
+    try {
+      const transaction = await this.#client.transaction!("deferred");
+      // All of it runs before the application can begin a transaction, which would meet our lock.
+      const begun = transaction.executeMultiple("commit; begin immediate");
+      const ended = transaction.batch([...statements, { sql: "commit", args: [] }]);
+      begun.catch((error) => isLeftover(error) || onWhole());
+      const [, results] = await Promise.all([begun, ended]).finally(() => transaction.close());
+      this.#locked = null;
+      return results.slice(0, -1);
+    } finally {
+      this.#begins = false;
+    }
+  }
+
+  async #takesTransaction(): Promise<boolean> {
+    const client = this.#client;
+    if (client.transaction === undefined) return false;
+    if (this.#isPool === undefined) {
+      const opened = await Promise.allSettled([0, 1].map(() => client.transaction!("deferred")));
+      for (const each of opened) if (each.status === "fulfilled") each.value.close();
+      this.#isPool = opened.every(({ status }) => status === "fulfilled");
+    }
+    return this.#isPool;
+  }
+
+  /** Reconnects the client if it has met a lock. Returns the error to throw. */
+  async #heal(error: unknown, stuck = true): Promise<unknown> {
+    const failure = readFailure(error);
+    const { code } = failure;
+    // An open transaction of the application, on an only connection, leaves nothing either.
+    if (isLocked(failure) && code !== "TRANSACTION_ACTIVE") {
+      const at = Date.now();
+      const { since, at: before } = this.#locked ?? { since: at, at };
+      // After a pause, it may be another lock.
+      this.#locked = { since: Math.abs(at - before) < LONGEST_PAUSE_MS ? since : at, at };
+      if (stuck || Math.abs(at - this.#locked.since) >= LONGEST_LOCK_MS) {
+        this.#locked = null;
+        await this.#client.reconnect?.();
+      }
+    }
+    // Another request has reconnected the client, and so closed the connection of this one.
+    return /^(CLIENT|TRANSACTION)_CLOSED$/.test(code) && this.#client.closed === false
+      ? Object.assign(new Error("The client was reconnected", { cause: error }), {
+        code: "SQLITE_BUSY",
+      })
+      : error;
+  }
+}
+
+/** Returns `true` if the connection itself was left with a lock: a plain "commit" did not end. */
+function isLeftover(error: unknown): boolean {
+  return readFailure(error).message.includes("in progress");
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => void setTimeout(resolve));
+}

@@ -1,0 +1,151 @@
+// A client for a file that the application uses for its own work, too.
+import { assertEquals, assertRejects } from "@std/assert";
+import { createClient } from "@libsql/client";
+import { createFuse } from "@fuse/edge";
+import { migrate } from "@fuse/edge/migrations";
+import { StoreAnswerError } from "@fuse/edge/store";
+import { connector } from "../../../drivers/libsql/connector.ts";
+import { type DatabaseStore, libsql } from "../../support/drivers.ts";
+import { fileForFile } from "../../support/databases.ts";
+
+const SHAPE = { windowMs: 120_000, windowSize: 0 };
+
+function record(store: DatabaseStore, key: string) {
+  return Promise.resolve(store.record(key, {
+    ...{ id: crypto.randomUUID(), at: 0, shape: SHAPE, epoch: "", generation: 0, began: 0 },
+    ...{ successes: 1, failures: 0, rejected: 0, slow: 0, ageMs: 0, lease: null, policyHash: "" },
+  }));
+}
+
+async function totals(store: DatabaseStore, key: string) {
+  return (await store.read(key, { at: 0, shape: SHAPE })).totals;
+}
+
+for (const mode of ["delete", "wal"]) {
+  Deno.test(`a transaction of the application outlives calls inside of it, with journal_mode = ${mode}`, async () => {
+    const folder = await Deno.makeTempDir({ prefix: "fuse-libsql-" });
+    const client = createClient({ url: `file:${folder}/app.db` });
+    await client.execute(`pragma journal_mode = ${mode}`);
+    await migrate(client);
+    await client.execute("create table orders (id integer primary key)");
+    let now = Date.now();
+    await using fuse = createFuse({
+      storeTimeoutMs: 30_000,
+      stores: { database: libsql({ client, busyTimeoutMs: 0 }) },
+      clock: () => now,
+    });
+    fuse.on("store_error", () => {});
+    // Its last success is under way when the transaction begins.
+    const breaker = fuse.make("inside", { consistency: "strong" });
+    await breaker.call(() => "fine");
+    const transaction = await client.transaction("write");
+    await transaction.execute("insert into orders values (1)");
+    await breaker.tryCall(() => Promise.reject(new Error("down")));
+    await breaker.forceOpen().catch(() => {});
+    await transaction.execute("insert into orders values (2)");
+    await transaction.commit();
+    const { rows } = await client.execute("select count(*) as n from orders");
+    assertEquals(rows[0]?.n, 2);
+    now += 5_000;
+    await fuse.flush();
+    const { totalFailures, totalSuccesses } = await breaker.getMetrics();
+    assertEquals([totalFailures, totalSuccesses], [1, 1]);
+    client.close();
+    await Deno.remove(folder, { recursive: true });
+  });
+}
+
+Deno.test("calls and transactions of the application do not fail each other on one client", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "fuse-libsql-" });
+  const client = createClient({ url: `file:${folder}/app.db` });
+  await client.execute("pragma journal_mode = wal");
+  await migrate(client);
+  await client.execute("create table orders (id integer primary key)");
+  await using fuse = createFuse({
+    storeTimeoutMs: 30_000,
+    stores: { database: libsql({ client, busyTimeoutMs: 20_000 }) },
+  });
+  const breaker = fuse.make("beside", { consistency: "strong", failureThreshold: 1_000 });
+  const calls = Array.from({ length: 40 }, async (_, i) => {
+    for (let n = 0; n < 4; n++) {
+      await breaker.tryCall(() => i % 2 ? Promise.reject(new Error("down")) : "fine");
+    }
+  });
+  // Its own transactions follow each other, and some call within.
+  for (let id = 1; id <= 40; id++) {
+    await client.execute("select 1");
+    const transaction = await client.transaction("write");
+    await transaction.execute({ sql: "insert into orders values (?)", args: [id] });
+    if (id % 2) await new Promise((resolve) => setTimeout(resolve, 1));
+    await client.execute("select count(*) from orders");
+    await transaction.commit();
+  }
+  await Promise.all(calls);
+  await fuse.flush();
+  const { rows } = await client.execute("select count(*) as n from orders");
+  assertEquals(rows[0]?.n, 40);
+  const { totalFailures, totalSuccesses } = await breaker.getMetrics();
+  assertEquals([totalFailures, totalSuccesses], [80, 80]);
+  client.close();
+  await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("a client that the application has left with a lock is whole after a record", async () => {
+  const file = await fileForFile();
+  const client = file.connect();
+  const locking = file.connect();
+  const transaction = await locking.transaction("write");
+  await assertRejects(() => client.batch(["delete from circuit_breaker_events"], "write"));
+  await transaction.rollback();
+  locking.close();
+  const store = libsql({ client, busyTimeoutMs: 1_000 });
+  await record(store, "left with a lock");
+  const other = file.connect();
+  assertEquals((await totals(libsql({ client: other }), "left with a lock")).successes, 1);
+  other.close();
+  client.close();
+});
+
+Deno.test("connector() reconnects a client that meets one lock for several seconds", async () => {
+  const { now } = Date;
+  let [at, reconnected] = [now(), 0];
+  const locked = () => Promise.reject(Object.assign(new Error(), { code: "SQLITE_BUSY" }));
+  const client = connector("test", "client", {
+    ...{ protocol: "file", closed: false, execute: locked, batch: locked },
+    reconnect: () => reconnected++,
+    transaction: () => Promise.resolve({ executeMultiple: locked, batch: locked, close: () => {} }),
+  })();
+  const after = async (ms: number) => {
+    at += ms;
+    await assertRejects(() => client.batch([], "write"));
+    return reconnected;
+  };
+  Date.now = () => at;
+  try {
+    assertEquals([await after(0), await after(4_999), await after(1), await after(1)], [
+      0,
+      0,
+      1,
+      1,
+    ]);
+    // After a pause, it is another lock.
+    assertEquals([await after(60_000), await after(4_999), await after(1)], [1, 1, 2]);
+  } finally {
+    Date.now = now;
+  }
+});
+
+Deno.test("a transaction of the application on an only connection is waited for, as any lock is", async () => {
+  const client = createClient({ url: ":memory:" });
+  await migrate(client);
+  const transaction = await client.transaction("write");
+  const store = (busyTimeoutMs: number) => libsql({ client, busyTimeoutMs });
+  const refused = await assertRejects(() => record(store(0), "alone"), StoreAnswerError);
+  assertEquals(refused.scope, "store");
+  const waiting = record(store(10_000), "alone");
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  await transaction.commit();
+  await waiting;
+  assertEquals((await totals(store(0), "alone")).successes, 1);
+  client.close();
+});
