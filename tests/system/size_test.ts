@@ -58,6 +58,9 @@ for (
 
   Deno.test(`${entry} contains no client of libSQL or Redis`, () => {
     const paths = both.files.map(({ path }) => path);
-    assertEquals(paths.filter((path) => /upstash|web_client|local_client|connector|tiered/.test(path)), []);
+    assertEquals(
+      paths.filter((path) => /upstash|web_client|local_client|connector|tiered/.test(path)),
+      [],
+    );
   });
 }
