@@ -54,9 +54,10 @@ export function withoutHarm(client: LibsqlClient): LibsqlClient {
 
 /**
  * After how long a lock counts as the leftover of a connection that the application's own statements have
- * left with it, in ms: no transaction should block all writers for so long.
+ * left with it, in ms: no transaction should block all writers for so long. Longer, and circuits take long
+ * to recover from such a lock.
  */
-const LONGEST_LOCK_MS = 5_000;
+const LONGEST_LOCK_MS = 2_000;
 /** The longest time between two requests that meet the same lock, in ms: that of a back-off. */
 const LONGEST_PAUSE_MS = 30_000;
 
