@@ -7,6 +7,7 @@
 import {
   check,
   hasBrand,
+  known,
   MAX_TIMER_MS,
   mayBeFunction,
   mustBeObject,
@@ -72,7 +73,7 @@ export function timeoutOf(
  */
 export function endOf(options: OverrideOptions, now: number): number | null {
   const subject = "override";
-  mustBeObject(subject, options);
+  known(subject, options, ["until", "forMs", "reason", "actor"]);
   const { until, forMs } = options;
   if (until !== undefined && forMs !== undefined) {
     throw new TypeError(`Cannot create ${subject}: "until" and "forMs" exclude each other`);
