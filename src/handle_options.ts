@@ -8,6 +8,7 @@ import type { Signature } from "./announce.ts";
 import {
   check,
   hasBrand,
+  known,
   MAX_DATE_MS,
   MAX_TIMER_MS,
   mayBeFunction,
@@ -73,7 +74,7 @@ export function timeoutOf(
  */
 export function endOf(options: OverrideOptions, now: number): number | null {
   const subject = "override";
-  mustBeObject(subject, options);
+  known(subject, options, ["until", "forMs", "reason", "actor"]);
   const { until, forMs } = options;
   if (until !== undefined && forMs !== undefined) {
     throw new TypeError(`Cannot create ${subject}: "until" and "forMs" exclude each other`);

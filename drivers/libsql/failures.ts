@@ -82,7 +82,7 @@ export function errorOf(failure: Failure, isOurs: IsOurs): Error {
 }
 
 const LACKS_SCHEMA = "its schema is missing or older than this version of @fuse/edge; run " +
-  "`migrate` of the command line, or migrate(client) of @fuse/edge/migrations";
+  "`migrate` of @fuse/edge/cli, or migrate(client) of @fuse/edge/migrations";
 
 /** Returns `true` if a table or column of the store is missing, and not one of a user's trigger. */
 function lacksSchema(message: string, isOurs: IsOurs): boolean {

@@ -107,7 +107,7 @@ function checked(options: NotifyOptions) {
   const areChannels = Array.isArray(channels) && channels.length > 0 &&
     channels.every((channel) => typeof channel === "function");
   if (!areChannels) {
-    refuse(SUBJECT, "channels", "a list of channels, such as webhook() and slack() make", channels);
+    refuse(SUBJECT, "channels", "a non-empty list of channels, such as slack() makes", channels);
   }
   const standard = EVENTS.filter((event) => !UNTOLD.includes(event));
   const { events = standard } = options;

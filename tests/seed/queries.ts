@@ -154,7 +154,7 @@ seed(
       const store = libsql({ client: empty });
       const request = { at: 0, shape: { windowMs: 1_000, windowSize: 0 } };
       const read = async () => await store.read("external-api", request);
-      await assertRejects(read, Error, "run `migrate` of the command line");
+      await assertRejects(read, Error, "run `migrate` of @fuse/edge/cli");
       await migrate(empty);
       assertEquals((await read()).state, "CLOSED");
     });

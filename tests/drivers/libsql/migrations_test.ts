@@ -277,7 +277,7 @@ Deno.test("a store names the command to run when its schema is missing or older"
   const store = libsql({ client });
   const read = () => store.read("a", { at: 0, shape: SHAPE });
   const message = "its schema is missing or older than this version of @fuse/edge; run " +
-    "`migrate` of the command line, or migrate(client) of @fuse/edge/migrations";
+    "`migrate` of @fuse/edge/cli, or migrate(client) of @fuse/edge/migrations";
   await assertRejects(read, Error, message);
   await migrate(client);
   await read();

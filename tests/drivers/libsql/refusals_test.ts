@@ -19,7 +19,7 @@ const server = await sqldForFile();
 }
 
 const SCHEMA = "Cannot use the database: its schema is missing or older than this version of " +
-  "@fuse/edge; run `migrate` of the command line, or migrate(client) of @fuse/edge/migrations";
+  "@fuse/edge; run `migrate` of @fuse/edge/cli, or migrate(client) of @fuse/edge/migrations";
 
 /** Every operation of a circuit, and check(). */
 const OPERATIONS: Record<string, (store: DatabaseStore) => unknown> = {

@@ -73,6 +73,7 @@ const BAD_OVERRIDES: [unknown, string][] = [
   [{ forMs: 1.5 }, `"forMs" must be a positive integer`],
   [{ forMs: "1000" }, `"forMs" must be a positive integer`],
   [{ until: new Date(NOW + 1), forMs: 1 }, `"until" and "forMs" exclude each other`],
+  [{ forMS: 1_000 }, `there is no option "forMS", only until, forMs, reason, actor`],
   [{ reason: 5 }, `"reason" must be a text of at most 1000 characters`],
   [{ reason: null }, `"reason" must be a text`],
   [{ reason: "x".repeat(1001) }, `"reason" must be a text`],

@@ -114,8 +114,16 @@ Deno.test("notify() refuses invalid options, and shows no address", () => {
   const { tell } = channel();
   const make = (options: unknown) => () => notify(fuse, options as NotifyOptions);
   const channels = [tell];
-  assertThrows(make({ channels: [] }), TypeError, '"channels" must be a list of channels');
-  assertThrows(make({ channels: ["https://s3cr3t"] }), TypeError, '"channels" must be a list');
+  assertThrows(
+    make({ channels: [] }),
+    TypeError,
+    '"channels" must be a non-empty list of channels',
+  );
+  assertThrows(
+    make({ channels: ["https://s3cr3t"] }),
+    TypeError,
+    '"channels" must be a non-empty list',
+  );
   assertThrows(make({ channels, quietMs: -1 }), RangeError, '"quietMs" must be');
   assertThrows(
     make({ channels, events: ["open"] }),
