@@ -181,7 +181,8 @@ export class Registry {
     const stores = record("stores", options.stores) ?? { array: memory() };
     const circuits = record("circuits", options.circuits);
     const strategies = record("strategies", options.strategies);
-    this.clock = mayBeFunction(SUBJECT, "clock", options.clock) ?? (() => Date.now()); // looked up each time, so that faked timers move it
+    // Looked up for each call, because tests that fake the time replace it.
+    this.clock = mayBeFunction(SUBJECT, "clock", options.clock) ?? (() => Date.now());
     this.background = new Background(mayBeFunction(SUBJECT, "waitUntil", options.waitUntil));
     this.events = new Events((work) => void this.background.background(work));
     this.instance = instanceOf(options.instance);

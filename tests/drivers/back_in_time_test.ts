@@ -89,6 +89,8 @@ async function scene({ store, save, putBack }: Place, clock: FakeClock) {
   fuse.on("*", (event) => void events.push(event));
   const breaker = fuse.make("payments", OPTIONS);
   await breaker.call(() => 1);
+  // Successes are recorded in the background.
+  await fuse.flush();
   await save();
   clock.advance(10);
   await breaker.reset();
