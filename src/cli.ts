@@ -60,9 +60,8 @@ export async function runCli(args: readonly string[], options: CliOptions = {}):
   const code = await run(args, process);
   if (output === null) return code;
   const failure = await output.end();
-  if (failure === null) return code;
   // The reader may leave before the end, as `head` does. A full disk has lost output.
-  if (failure === "EPIPE") return 0;
+  if (failure === null || failure === "EPIPE") return code;
   process.stderr(`error: the output cannot be written: ${failure}\n`);
   return 1;
 }

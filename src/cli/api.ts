@@ -52,10 +52,11 @@ export class ApiFleet implements Fleet {
         const query: URLSearchParams = new URLSearchParams({ store, limit: "1000" });
         if (state !== undefined) query.set("state", state);
         if (cursor !== null) query.set("cursor", cursor);
-        const page: Page | null = await this.#get<Page>(`circuits?${query}`);
+        const page: Page | null = await this.#get(`circuits?${query}`, isPage);
         circuits.push(...page!.circuits.map(revived));
         for (const name of page!.missing) unanswered.add(name);
-        for (const one of page!.refused) {
+        // An older dashboard does not report them.
+        for (const one of page!.refused ?? []) {
           refused.set(JSON.stringify([store, one.key]), { ...one, error: new CliError(one.error) });
         }
         cursor = page!.cursor;
@@ -67,14 +68,10 @@ export class ApiFleet implements Fleet {
   }
 
   async show(place: Place): Promise<Shown | null> {
-    const shown = await this.#get<Shown>(pathOf(place));
+    const shown = await this.#shown(place);
     if (shown === null) return null;
     const { circuit, events } = shown;
-    if (circuit.local) {
-      const store = (await this.#stores()).find(({ name }) => name === place.store);
-      if (store?.ok) throw new CircuitRefused(place);
-      throw new CliError(`Store ${inLine(place.store)} does not answer the dashboard`);
-    }
+    if (circuit.local) throw new CircuitRefused(place);
     if (circuit.generation === 0) return null;
     return {
       ...shown,
@@ -98,12 +95,24 @@ export class ApiFleet implements Fleet {
     return Promise.resolve();
   }
 
-  async #stores(): Promise<readonly { readonly name: string; readonly ok: boolean }[]> {
-    return (await this.#get<readonly { name: string; ok: boolean }[]>("stores"))!;
+  async #stores(): Promise<readonly Checked[]> {
+    return (await this.#get("stores", areStores))!;
+  }
+
+  /** Returns a circuit, which is `local` only if its store answers and refuses it; `null` for none. */
+  async #shown(place: Place): Promise<Shown | null> {
+    const shown = await this.#get(pathOf(place), isShown);
+    if (!shown?.circuit.local) return shown;
+    const store = (await this.#stores()).find(({ name }) => name === place.store);
+    if (!store?.ok) {
+      throw new CliError(`Store ${inLine(place.store)} does not answer the dashboard`);
+    }
+    // The dashboard may have held back its requests to the store, which the answer has ended.
+    return await this.#get(pathOf(place), isShown);
   }
 
   /** Returns the answer of a path, or `null` for 404. */
-  async #get<T>(path: string): Promise<T | null> {
+  async #get<T>(path: string, isAnswer: (json: unknown) => json is T): Promise<T | null> {
     const response = await this.#send(path, {});
     if (response.status === 404) {
       await response.body?.cancel();
@@ -113,13 +122,9 @@ export class ApiFleet implements Fleet {
       );
     }
     if (!response.ok) throw await refused(response);
-    try {
-      return await response.json() as T;
-    } catch {
-      throw new CliError(
-        "The dashboard did not answer with JSON: is --api its path?",
-      );
-    }
+    const json: unknown = await response.json().catch(() => undefined);
+    if (isAnswer(json)) return json;
+    throw new CliError("The dashboard did not answer with JSON of its API: is --api its path?");
   }
 
   async #send(path: string, init: RequestInit): Promise<Response> {
@@ -135,14 +140,34 @@ export class ApiFleet implements Fleet {
   }
 }
 
+/** A store that the dashboard has checked. */
+interface Checked {
+  readonly name: string;
+  readonly ok: boolean;
+}
+
 interface Page {
   readonly circuits: readonly CircuitSnapshot[];
   readonly cursor: string | null;
   readonly missing: readonly string[];
-  readonly refused: readonly (Omit<LeftOut, "error"> & {
+  readonly refused?: readonly (Omit<LeftOut, "error"> & {
     readonly key: string;
     readonly error: string;
   })[];
+}
+
+function areStores(json: unknown): json is readonly Checked[] {
+  return Array.isArray(json) && json.every((store) => typeof Object(store).name === "string");
+}
+
+function isPage(json: unknown): json is Page {
+  const { circuits, missing } = Object(json) as Partial<Page>;
+  return Array.isArray(circuits) && Array.isArray(missing);
+}
+
+function isShown(json: unknown): json is Shown {
+  const { circuit, events } = Object(json) as Partial<Shown>;
+  return typeof circuit === "object" && Array.isArray(events);
 }
 
 function pathOf({ store, key }: Place): string {

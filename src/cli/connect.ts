@@ -52,6 +52,8 @@ export async function connectOwn(
   const fuse = config === undefined
     ? fuseFromEnv(process.env, { storeTimeoutMs: STORE_TIMEOUT_MS })
     : await load(config);
+  // Commands report failures themselves, without secrets, and the Fuse would do so a second time.
+  fuse.on("store_error", () => {});
   const audited = (store: string) => storesOf(fuse).get(store)?.traits.audited ?? false;
   return new OwnFleet(fuse, config === undefined ? reachable(fuse) : fuse.stores, audited);
 }

@@ -55,8 +55,9 @@ export async function whatIf(
     );
   }
   const key = keyOf(namedBy(name, options));
-  const { policy: recorded } = await fleet.fuse.circuit({ store, key }).snapshot();
-  const policy = { ...recordedPolicy(recorded, given), ...given };
+  // `null` once it is removed, which leaves its trail.
+  const shown = await fleet.show({ store, key });
+  const policy = { ...recordedPolicy(shown?.circuit.policy ?? null, given), ...given };
   // A trail returns the latest row first.
   const openings = await replay(calls.reverse(), policy);
   if (terminal.json) {

@@ -6,10 +6,11 @@
 
 import { inLine } from "../checks.ts";
 import type { CircuitState } from "../contract.ts";
+import { inScope } from "../events.ts";
 import type { Fuse } from "../fuse.ts";
 import { knownStores, withRefused } from "../known.ts";
 import type { CircuitFilter, CircuitPage } from "../inventory.ts";
-import { type CircuitIdentity, readScope, type Scope } from "../key.ts";
+import { type CircuitIdentity, nameMatches, readScope, type Scope, scopeText } from "../key.ts";
 import { scopeTitle } from "../operator.ts";
 import { CIRCUIT_STATES } from "../records.ts";
 import type { CircuitSnapshot } from "../rules/snapshot.ts";
@@ -30,7 +31,10 @@ export interface Search {
 
 /** A page of circuits, and the circuits that it leaves out. */
 export interface Found extends CircuitPage {
-  /** Circuits whose records are invalid, whatever the filter, each with the store's answer. */
+  /**
+   * Circuits whose records are invalid, each with the store's answer. They match the filter by name,
+   * scopes and text; their state and override are unknown.
+   */
   readonly refused: readonly (CircuitIdentity & { readonly error: string })[];
 }
 
@@ -97,7 +101,7 @@ export async function find(fuse: Fuse, search: Search): Promise<Found> {
       view,
       () => text === "" ? view.listPage({ ...filter, cursor, limit }) : scan(view, search),
     );
-    const left = refused.filter(({ operation }) => operation === "list");
+    const left = refused.filter((one) => one.operation === "list" && concerns(search, one));
     return {
       ...page,
       refused: left.map(({ operation: _, error, ...circuit }) => ({
@@ -159,8 +163,19 @@ function placeOf(cursor: string | null): { from: string | null; shown: number } 
   throw new BadRequest(`"cursor" must be a cursor of this search`);
 }
 
-function textOf({ name, context, boundary }: CircuitSnapshot): string {
+function textOf({ name, context, boundary }: CircuitIdentity): string {
   return [name, scopeTitle(context), scopeTitle(boundary)].join("\n").toLowerCase();
+}
+
+/** Returns `true` if a circuit matches by what stands in its key. */
+function concerns({ filter, text }: Search, circuit: CircuitIdentity): boolean {
+  const { name, context, boundary } = filter;
+  const scopes = {
+    context: context && scopeText(context, "context"),
+    boundary: boundary && scopeText(boundary, "boundary"),
+  };
+  return inScope(scopes, circuit) && textOf(circuit).includes(text.toLowerCase()) &&
+    (name === undefined || nameMatches(name, circuit.name));
 }
 
 /** `none` has no colon, so that no scope is written like this. */

@@ -28,9 +28,13 @@ import { breakerOf, checkStores, isAbsent, lookAt, type Shown, type StoreStatus 
 import { type Html, Scopes } from "./parts.tsx";
 import type { Settings } from "./settings.ts";
 import { type Past, pastOf } from "./timeline.ts";
+import { many } from "./words.ts";
 
 /** How many circuits the page shows at once. */
 const LIMIT = 50;
+
+/** How many circuits that cannot be shown the page names. */
+const NAMED = 10;
 
 /** The header by which the script asks for the part that a refresh replaces. */
 export const FRAGMENT_HEADER = "fuse-fragment";
@@ -45,8 +49,16 @@ export async function showPage(c: Context, settings: Settings): Promise<Response
     circuitsOf(fuse, asked),
     detailOf(fuse, query),
   ]);
+  const settled = await settledOf(fuse, query, stores, detail);
   const status = asked.problem === null && page.problem === null ? 200 : 400;
-  const props = { settings, query, stores, page, detail, problem: asked.problem ?? page.problem };
+  const props = {
+    settings,
+    query,
+    stores,
+    page,
+    detail: settled,
+    problem: asked.problem ?? page.problem,
+  };
   c.status(status);
   if (c.req.header(FRAGMENT_HEADER) !== undefined) return await c.html(<View {...props} />);
   return await c.html(
@@ -106,6 +118,24 @@ async function detailOf(fuse: Fuse, { in: store, key }: Query): Promise<Detailed
   if (breaker === null) return "absent";
   const [shown, past] = await Promise.all([lookAt(breaker), pastOf(fuse, breaker)]);
   return isAbsent(shown.circuit) ? "absent" : { ...shown, past };
+}
+
+/**
+ * Reads a circuit again of which this isolate alone has spoken although its store answers: the store may
+ * have been held back, which its answer ends.
+ */
+async function settledOf(
+  fuse: Fuse,
+  query: Query,
+  stores: readonly StoreStatus[],
+  detail: Detailed,
+): Promise<Detailed> {
+  if (detail === null || detail === "absent" || !detail.circuit.local) return detail;
+  return answers(stores, detail) ? await detailOf(fuse, query) : detail;
+}
+
+function answers(stores: readonly StoreStatus[], { circuit }: Shown): boolean {
+  return stores.some(({ name, ok }) => ok && name === circuit.store);
 }
 
 interface ViewProps {
@@ -169,17 +199,22 @@ function View(props: ViewProps): Html {
     <main id="view" tabindex={-1} data-now={String(now)} class={detail === null ? "" : "split"}>
       <Stores stores={stores} missing={page.missing} />
       {problem !== null && <p class="notice bad" id="problem">{inLine(problem)}</p>}
-      {page.refused.map((circuit) => (
+      {page.refused.slice(0, NAMED).map((circuit) => (
         <p class="notice bad">
           <a href={href({ in: circuit.store, key: circuit.key })}>{inLine(circuit.name)}</a>{" "}
           <Scopes circuit={circuit} /> in {inLine(circuit.store)} cannot be shown:{" "}
           {inLine(circuit.error)}
         </p>
       ))}
+      {page.refused.length > NAMED && (
+        <p class="notice bad">
+          {many(page.refused.length - NAMED, "more circuit", "more circuits")} cannot be shown.
+        </p>
+      )}
       {shown && (
         <Detail
           {...detail}
-          answers={stores.some(({ name, ok }) => ok && name === detail.circuit.store)}
+          answers={answers(stores, detail)}
           readOnly={readOnly}
           now={now}
           back={back}

@@ -1,5 +1,10 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { createFuse, memory } from "@fuse/edge";
+import { runCli } from "@fuse/edge/cli";
+import { libsql } from "@fuse/edge/libsql";
+import { migrate } from "@fuse/edge/migrations";
+import { chaos, FakeClock } from "@fuse/edge/testing";
+import { createClient } from "@libsql/client";
 import { serveDashboard } from "./dashboard_api.ts";
 import { cli, json } from "./process.ts";
 
@@ -91,4 +96,58 @@ Deno.test("--api reads circuits and acts on them through a dashboard", async (t)
       assert(!stderr.includes("AX"), stderr);
     }
   });
+});
+
+/** Runs a command in this process against a server that answers paths of the API with JSON. */
+async function against(answers: (path: string) => unknown, ...args: string[]) {
+  await using server = Deno.serve(
+    { port: 0, hostname: "127.0.0.1", onListen: () => {} },
+    (request) => Response.json(answers(new URL(request.url).pathname.replace(/^.*\/api\//, ""))),
+  );
+  let [stdout, stderr] = ["", ""];
+  const api = ["--api", `http://127.0.0.1:${server.addr.port}/ops`];
+  const code = await runCli([...args, ...api], {
+    env: {},
+    stdout: (text) => stdout += text,
+    stderr: (text) => stderr += text,
+  });
+  return { code, stdout, stderr };
+}
+
+Deno.test("--api says so when JSON is not that of a dashboard", async () => {
+  for (const answer of [{}, null, "ok", [1, null], [{ name: 1 }]]) {
+    const { code, stderr } = await against(() => answer, "status");
+    assertEquals(code, 1);
+    assertStringIncludes(stderr, "The dashboard did not answer with JSON of its API");
+  }
+  const stores = [{ name: "database", ok: true }];
+  const { stderr } = await against((path) => path === "stores" ? stores : {}, "status");
+  assertStringIncludes(stderr, "The dashboard did not answer with JSON of its API");
+});
+
+Deno.test("--api reads a dashboard that does not report refused circuits", async () => {
+  const stores = [{ name: "database", ok: true }];
+  const page = { circuits: [], cursor: null, missing: [] };
+  const { code, stderr } = await against((path) => path === "stores" ? stores : page, "status");
+  assertEquals([code, stderr], [0, ""]);
+});
+
+Deno.test("--api takes no circuit for refused because its store was held back a moment ago", async () => {
+  let down = false;
+  const clock = new FakeClock();
+  const client = createClient({ url: ":memory:" });
+  await migrate(client);
+  const database = chaos(libsql({ client, clock: clock.now }), { down: () => down });
+  const fuse = createFuse({ stores: { database }, clock: clock.now });
+  fuse.on("store_error", () => {});
+  await using dashboard = serveDashboard(fuse, TOKEN);
+  const api = ["--api", dashboard.url, "--header", `authorization: Bearer ${TOKEN}`];
+  await fuse.make("payments").forceOpen({ reason: "drill" });
+  down = true;
+  await fuse.make("payments").snapshot();
+  down = false;
+  const { code, stdout, stderr } = await cli({}, "show", "payments", ...api);
+  assertEquals([code, stderr], [0, ""]);
+  assertStringIncludes(stdout, "FORCED_OPEN");
+  client.close();
 });

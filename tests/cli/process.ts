@@ -33,6 +33,15 @@ export async function cliInto(file: string, env: Environment, ...args: string[])
   return { code, stdout: "", stderr: new TextDecoder().decode(stderr) };
 }
 
+/** Runs a command whose reader leaves before the first output. */
+export async function cliLeft(env: Environment, ...args: string[]): Promise<Ended> {
+  const { args: own, ...options } = optionsOf(env, args);
+  const script = '{ { "$@"; echo "$?" >&3; } | :; } 3>&1';
+  const command = ["-c", script, "sh", Deno.execPath(), ...own];
+  const { stdout } = await new Deno.Command("sh", { ...options, args: command }).output();
+  return { code: Number(new TextDecoder().decode(stdout)), stdout: "", stderr: "" };
+}
+
 /** Runs a command that must succeed, and returns its JSON. */
 export async function json<T>(env: Environment, ...args: string[]): Promise<T> {
   const { code, stdout, stderr } = await cli(env, ...args, "--json");

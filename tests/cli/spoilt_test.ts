@@ -5,6 +5,7 @@ import { dashboard } from "@fuse/edge/dashboard";
 import { libsql } from "@fuse/edge/libsql";
 import { Hono } from "hono";
 import { fileForFile } from "../support/databases.ts";
+import { cli, cliLeft } from "./process.ts";
 
 const database = await fileForFile();
 const INVALID = 'the field "total_successes" of the circuit is invalid';
@@ -88,4 +89,36 @@ Deno.test("--api cures a circuit whose record is invalid", () =>
     assertEquals([reset.code, reset.stderr], [0, ""]);
     const { local, generation } = await fuse.make("remote").snapshot();
     assertEquals([local, generation > 0], [false, true]);
+  }));
+
+Deno.test("a command reports a circuit that its store refuses once", () =>
+  withSpoilt("once", async () => {
+    const { stderr } = await cli({ TURSO_DATABASE_URL: database.url }, "status");
+    assertEquals(stderr.trimEnd().split("\n").length, 1, stderr);
+  }));
+
+Deno.test("status keeps its exit code when the reader leaves early", () =>
+  withSpoilt("unread", async () => {
+    const { code } = await cliLeft({ TURSO_DATABASE_URL: database.url }, "status");
+    assertEquals(code, 1);
+  }));
+
+Deno.test("what-if refuses a circuit whose record is invalid", () =>
+  withSpoilt("replayed", async (run) => {
+    const client = database.connect();
+    const stores = { database: libsql({ client, audit: "calls" }) };
+    try {
+      await using fuse = createFuse({ stores });
+      const breaker = fuse.make("replayed-other", { failureThreshold: 2 });
+      await breaker.release({ reason: "drill" });
+      await breaker.call(() => 1);
+      await fuse.flush();
+      const sql = "update circuit_breakers set total_successes = 'oops' where key = ?";
+      await client.execute({ sql, args: ["replayed-other"] });
+    } finally {
+      client.close();
+    }
+    const { code, stdout, stderr } = await run("what-if", "replayed-other");
+    assertEquals([code, stdout], [1, ""]);
+    assertStringIncludes(stderr, INVALID);
   }));

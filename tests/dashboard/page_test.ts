@@ -142,6 +142,59 @@ Deno.test("the page names a circuit whose record is invalid, and shows and cures
   client.close();
 });
 
+Deno.test("circuits that are refused match the filter by name, scope and text", async () => {
+  const client = createClient({ url: ":memory:" });
+  await migrate(client);
+  const { fuse, json } = mount({}, { stores: { database: libsql({ client }) } });
+  fuse.on("store_error", () => {});
+  await fuse.make("plain").forceOpen({ reason: "drill" });
+  await fuse.for({ type: "tenant", id: "a:b" }).make("scoped").forceOpen({ reason: "drill" });
+  await client.execute("update circuit_breakers set total_successes = 'oops'");
+  const found = [
+    ...[["", "plain,scoped"], ["name=pl*", "plain"], ["name=p", ""], ["text=PLA", "plain"]],
+    ...[["text=t:a:b", "scoped"], ["context=none", "plain"], ["context=tenant:a:b", "scoped"]],
+    ...[["context=tenant:c", ""], ["boundary=none", "plain,scoped"], ["boundary=a:b", ""]],
+    ...[["state=closed", "plain,scoped"], ["overridden=true&name=plain", "plain"]],
+  ] as const;
+  for (const [query, names] of found) {
+    const { refused } = await json(`/api/circuits?${query}`);
+    assertEquals(refused.map(({ name }: { name: string }) => name).join(), names, query);
+  }
+  client.close();
+});
+
+Deno.test("the page names some circuits of very many that are refused, and counts the others", async () => {
+  const client = createClient({ url: ":memory:" });
+  await migrate(client);
+  const { fuse, ask, json } = mount({}, { stores: { database: libsql({ client }) } });
+  fuse.on("store_error", () => {});
+  for (let i = 0; i < 25; i++) await fuse.make(`bad-${i}`).forceOpen({ reason: "drill" });
+  await client.execute("update circuit_breakers set total_successes = 'oops'");
+  const text = textOf(await (await ask("")).text());
+  assertEquals(text.split("cannot be shown: ").length - 1, 10);
+  assertStringIncludes(text, "15 more circuits cannot be shown");
+  assertEquals((await json("/api/circuits")).refused.length, 25);
+  client.close();
+});
+
+Deno.test("the page takes no circuit for refused because its store was held back a moment ago", async () => {
+  const client = createClient({ url: ":memory:" });
+  await migrate(client);
+  const clock = new FakeClock();
+  let down = false;
+  const database = chaos(libsql({ client, clock: clock.now }), { down: () => down });
+  const { fuse, ask } = mount({}, { stores: { database }, clock: clock.now });
+  fuse.on("store_error", () => {});
+  await fuse.make("payments").forceOpen({ reason: "drill" });
+  down = true;
+  await fuse.make("payments").snapshot();
+  down = false;
+  const text = textOf(await (await ask("?in=database&key=payments")).text());
+  assert(!text.includes("what this isolate knows"), text);
+  assertStringIncludes(text, "is forced_open until it is released: drill");
+  client.close();
+});
+
 Deno.test("hostile names, scopes, reasons and actors are shown as text", async () => {
   const evil = [`<img src=x onerror="alert(1)">`, `"><script>alert(1)</script>`, "</title></main>"];
   const texts = [...new Set([...HOSTILE_TEXTS, ...evil])].filter((text) => text.length < 256);
