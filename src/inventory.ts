@@ -166,7 +166,7 @@ export class Inventory {
     const { since, missing } = place;
     const turns = excludesPlain(filter) ? stores.length : 2 * stores.length;
     const circuits: CircuitSnapshot[] = [];
-    let rejects = false;
+    let rejects: unknown;
     for (; place.turn < turns; place.turn++, place.own = null) {
       const nth = place.turn % stores.length;
       const store = stores[nth]!;
@@ -177,11 +177,13 @@ export class Inventory {
         if (left === 0) return { circuits, cursor: JSON.stringify(place), missing };
         const request = {
           ...{ cursor: place.own, open, brief: true },
-          limit: Math.max(place.skip + left, rejects ? most : 0),
+          // At least as many as before, so that `skip` means the same records.
+          limit: place.skip || rejects ? Math.max(place.skip + left, most, PAGE) : left,
         };
         const page = await this.#page(store, request, false, () => missing.push(store.name));
-        const records = page?.records ?? [];
-        if (open) since[nth] ??= page?.now ?? records[0]?.snapshot.now ?? null;
+        const { records = [], spoilt, now }: Partial<ListPage> = page ?? {};
+        rejects ||= spoilt?.length;
+        if (open) since[nth] ??= now ?? records[0]?.snapshot.now ?? null;
         for (const record of records.slice(place.skip)) {
           if (circuits.length === most) return { circuits, cursor: JSON.stringify(place), missing };
           const { snapshot } = this.#listed(store, record);

@@ -68,10 +68,14 @@ export class ApiFleet implements Fleet {
   }
 
   async show(place: Place): Promise<Shown | null> {
-    const shown = await this.#shown(place);
+    const shown = await this.#get(pathOf(place), isShown);
     if (shown === null) return null;
     const { circuit, events } = shown;
-    if (circuit.local) throw new CircuitRefused(place);
+    if (circuit.local) {
+      const store = (await this.#stores()).find(({ name }) => name === place.store);
+      if (store?.ok) throw new CircuitRefused(place);
+      throw new CliError(`Store ${inLine(place.store)} does not answer the dashboard`);
+    }
     if (circuit.generation === 0) return null;
     return {
       ...shown,
@@ -97,18 +101,6 @@ export class ApiFleet implements Fleet {
 
   async #stores(): Promise<readonly Checked[]> {
     return (await this.#get("stores", areStores))!;
-  }
-
-  /** Returns a circuit, which is `local` only if its store answers and refuses it; `null` for none. */
-  async #shown(place: Place): Promise<Shown | null> {
-    const shown = await this.#get(pathOf(place), isShown);
-    if (!shown?.circuit.local) return shown;
-    const store = (await this.#stores()).find(({ name }) => name === place.store);
-    if (!store?.ok) {
-      throw new CliError(`Store ${inLine(place.store)} does not answer the dashboard`);
-    }
-    // The dashboard may have held back its requests to the store, which the answer has ended.
-    return await this.#get(pathOf(place), isShown);
   }
 
   /** Returns the answer of a path, or `null` for 404. */

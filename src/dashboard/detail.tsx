@@ -19,8 +19,8 @@ import { failureOf, many, spanText, standing } from "./words.ts";
 /** The parts of a circuit that are shown. */
 export interface DetailProps extends Shown {
   readonly past: Past;
-  /** `true` if the store answers, though perhaps not about this circuit. */
-  readonly answers: boolean;
+  /** `true` if the store answers, though not about this circuit. */
+  readonly isRefused: boolean;
   readonly readOnly: boolean;
   readonly now: number;
   /** The address of the page without it. */
@@ -29,7 +29,7 @@ export interface DetailProps extends Shown {
 
 /** A circuit in full. */
 export function Detail(props: DetailProps): Html {
-  const { circuit, explanation, answers, readOnly, back } = props;
+  const { circuit, explanation, isRefused, readOnly, back } = props;
   const { word, tone } = standing(circuit);
   return (
     <section id="detail" aria-labelledby="detail-name" class={tone}>
@@ -44,7 +44,7 @@ export function Detail(props: DetailProps): Html {
       </p>
       {circuit.local && (
         <p class="notice bad">
-          {answers
+          {isRefused
             ? "The store refuses this circuit until it is reset or removed"
             : "The store does not answer"}: this is what this isolate knows.
         </p>

@@ -28,7 +28,6 @@ import { breakerOf, checkStores, isAbsent, lookAt, type Shown, type StoreStatus 
 import { type Html, Scopes } from "./parts.tsx";
 import type { Settings } from "./settings.ts";
 import { type Past, pastOf } from "./timeline.ts";
-import { many } from "./words.ts";
 
 /** How many circuits the page shows at once. */
 const LIMIT = 50;
@@ -44,21 +43,15 @@ export async function showPage(c: Context, settings: Settings): Promise<Response
   const fuse = settings.fuseOf(c);
   const query = c.req.query();
   const asked = read(fuse, query);
-  const [stores, page, detail] = await Promise.all([
+  const [stores, page, shown] = await Promise.all([
     checkStores(fuse),
     circuitsOf(fuse, asked),
     detailOf(fuse, query),
   ]);
-  const settled = await settledOf(fuse, query, stores, detail);
+  // The store may have been held back, which its answer has ended.
+  const detail = isRefused(stores, shown) ? await detailOf(fuse, query) : shown;
   const status = asked.problem === null && page.problem === null ? 200 : 400;
-  const props = {
-    settings,
-    query,
-    stores,
-    page,
-    detail: settled,
-    problem: asked.problem ?? page.problem,
-  };
+  const props = { settings, query, stores, page, detail, problem: asked.problem ?? page.problem };
   c.status(status);
   if (c.req.header(FRAGMENT_HEADER) !== undefined) return await c.html(<View {...props} />);
   return await c.html(
@@ -120,22 +113,10 @@ async function detailOf(fuse: Fuse, { in: store, key }: Query): Promise<Detailed
   return isAbsent(shown.circuit) ? "absent" : { ...shown, past };
 }
 
-/**
- * Reads a circuit again of which this isolate alone has spoken although its store answers: the store may
- * have been held back, which its answer ends.
- */
-async function settledOf(
-  fuse: Fuse,
-  query: Query,
-  stores: readonly StoreStatus[],
-  detail: Detailed,
-): Promise<Detailed> {
-  if (detail === null || detail === "absent" || !detail.circuit.local) return detail;
-  return answers(stores, detail) ? await detailOf(fuse, query) : detail;
-}
-
-function answers(stores: readonly StoreStatus[], { circuit }: Shown): boolean {
-  return stores.some(({ name, ok }) => ok && name === circuit.store);
+/** Returns `true` if a store answers, though not about this circuit. */
+function isRefused(stores: readonly StoreStatus[], detail: Detailed): boolean {
+  if (detail === null || detail === "absent" || !detail.circuit.local) return false;
+  return stores.some(({ name, ok }) => ok && name === detail.circuit.store);
 }
 
 interface ViewProps {
@@ -208,13 +189,13 @@ function View(props: ViewProps): Html {
       ))}
       {page.refused.length > NAMED && (
         <p class="notice bad">
-          {many(page.refused.length - NAMED, "more circuit", "more circuits")} cannot be shown.
+          {page.refused.length - NAMED} more cannot be shown.
         </p>
       )}
       {shown && (
         <Detail
           {...detail}
-          answers={answers(stores, detail)}
+          isRefused={isRefused(stores, detail)}
           readOnly={readOnly}
           now={now}
           back={back}

@@ -1,10 +1,6 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { createFuse, memory } from "@fuse/edge";
 import { runCli } from "@fuse/edge/cli";
-import { libsql } from "@fuse/edge/libsql";
-import { migrate } from "@fuse/edge/migrations";
-import { chaos, FakeClock } from "@fuse/edge/testing";
-import { createClient } from "@libsql/client";
 import { serveDashboard } from "./dashboard_api.ts";
 import { cli, json } from "./process.ts";
 
@@ -130,24 +126,4 @@ Deno.test("--api reads a dashboard that does not report refused circuits", async
   const page = { circuits: [], cursor: null, missing: [] };
   const { code, stderr } = await against((path) => path === "stores" ? stores : page, "status");
   assertEquals([code, stderr], [0, ""]);
-});
-
-Deno.test("--api takes no circuit for refused because its store was held back a moment ago", async () => {
-  let down = false;
-  const clock = new FakeClock();
-  const client = createClient({ url: ":memory:" });
-  await migrate(client);
-  const database = chaos(libsql({ client, clock: clock.now }), { down: () => down });
-  const fuse = createFuse({ stores: { database }, clock: clock.now });
-  fuse.on("store_error", () => {});
-  await using dashboard = serveDashboard(fuse, TOKEN);
-  const api = ["--api", dashboard.url, "--header", `authorization: Bearer ${TOKEN}`];
-  await fuse.make("payments").forceOpen({ reason: "drill" });
-  down = true;
-  await fuse.make("payments").snapshot();
-  down = false;
-  const { code, stdout, stderr } = await cli({}, "show", "payments", ...api);
-  assertEquals([code, stderr], [0, ""]);
-  assertStringIncludes(stdout, "FORCED_OPEN");
-  client.close();
 });

@@ -172,7 +172,7 @@ Deno.test("the page names some circuits of very many that are refused, and count
   await client.execute("update circuit_breakers set total_successes = 'oops'");
   const text = textOf(await (await ask("")).text());
   assertEquals(text.split("cannot be shown: ").length - 1, 10);
-  assertStringIncludes(text, "15 more circuits cannot be shown");
+  assertStringIncludes(text, "15 more cannot be shown");
   assertEquals((await json("/api/circuits")).refused.length, 25);
   client.close();
 });

@@ -25,7 +25,7 @@ export const LIMITS = {
   /** What `./d1` adds to the core: the statements of `./libsql`, and the machinery of shared stores. */
   d1: 37_568,
   /** What `./dashboard` adds to the core: the page, its script and its looks. */
-  dashboard: 15_488,
+  dashboard: 15_680,
   /** What `./durable-object` adds to the core: the same, and the SQL of the tables. */
   durableObject: 38_656,
 } as const;

@@ -6,7 +6,10 @@ import {
   type Fuse,
   isStoreUnavailableError,
 } from "@fuse/edge";
+import { libsql } from "@fuse/edge/libsql";
+import { migrate } from "@fuse/edge/migrations";
 import { chaos, FakeClock } from "@fuse/edge/testing";
+import { createClient } from "@libsql/client";
 import { memory } from "../../support/drivers.ts";
 import { down } from "./scopes.ts";
 
@@ -96,3 +99,47 @@ Deno.test("listPage() refuses invalid limits, cursors and filters", async () => 
   await refused({ name: 5 }, '"name"');
   await refused({ pages: 5 }, '"pages"');
 });
+
+/** Runs `body` with 260 circuits, of which those of invalid records are left out. */
+async function withSpoilt(
+  isValid: (i: number) => boolean,
+  body: (fuse: Fuse, lists: () => number) => Promise<void>,
+): Promise<void> {
+  const client = createClient({ url: ":memory:" });
+  await migrate(client);
+  let lists = 0;
+  const database = chaos(libsql({ client }), {
+    fail: (operation) => void (operation === "list" && lists++),
+  });
+  const fuse = createFuse({ stores: { database } });
+  fuse.on("store_error", () => {});
+  for (let i = 0; i < 260; i++) {
+    const breaker = fuse.make(`c${i}`);
+    await (i % 3 === 0 ? breaker.call(() => 1) : breaker.forceOpen());
+  }
+  await fuse.flush();
+  const sql = "update circuit_breakers set total_successes = 'oops' where key = ?";
+  for (let i = 0; i < 260; i++) if (!isValid(i)) await client.execute({ sql, args: [`c${i}`] });
+  await body(fuse, () => lists);
+  client.close();
+}
+
+Deno.test("listPage() sends few requests over many invalid records, whatever its limit", () =>
+  withSpoilt((i) => i === 0 || i === 259, async (fuse, lists) => {
+    const { circuits } = await fuse.listPage({ limit: 2 });
+    assertEquals(circuits.map(({ name }) => name), ["c259", "c0"]);
+    assert(lists() < 10, String(lists()));
+  }));
+
+Deno.test("listPage() returns each circuit once among invalid records, also when the limit changes", () =>
+  withSpoilt((i) => (i <= 20 || i >= 150 || i % 7 === 0) && i % 11 > 0, async (fuse) => {
+    const names: string[] = [];
+    let cursor: string | null = null;
+    for (let n = 0; n === 0 || cursor !== null; n++) {
+      const page = await fuse.listPage({ cursor, limit: [100, 1, 30, 3][n % 4] });
+      names.push(...page.circuits.map(({ name }) => name));
+      cursor = page.cursor;
+    }
+    assertEquals(names.length, new Set(names).size);
+    assertEquals(names.length, 137);
+  }));
