@@ -55,15 +55,17 @@ export interface CliOptions {
  * `status --fail` while a circuit is open.
  */
 export async function runCli(args: readonly string[], options: CliOptions = {}): Promise<number> {
-  const output = options.stdout === undefined ? standardOutput() : null;
-  const process = processOf(options, output);
+  const output = options.stdout === undefined ? outputTo(nodeProcess.stdout) : null;
+  const errors = options.stderr === undefined ? outputTo(nodeProcess.stderr) : null;
+  const process = processOf(options, output, errors);
   const code = await run(args, process);
-  if (output === null) return code;
-  const failure = await output.end();
+  const failure = await output?.end() ?? null;
   // The reader may leave before the end, as `head` does. A full disk has lost output.
-  if (failure === null || failure === "EPIPE") return code;
-  process.stderr(`error: the output cannot be written: ${failure}\n`);
-  return 1;
+  const isLost = failure !== null && failure !== "EPIPE";
+  if (isLost) process.stderr(`error: the output cannot be written: ${failure}\n`);
+  // Nobody can be told of errors that cannot be written.
+  await errors?.end();
+  return isLost ? 1 : code;
 }
 
 async function run(args: readonly string[], process: CliProcess): Promise<number> {
@@ -80,9 +82,9 @@ async function run(args: readonly string[], process: CliProcess): Promise<number
   }
 }
 
-/** The standard output of this process. */
+/** The standard output of this process, or its standard error. */
 interface Output {
-  write(text: string): void;
+  readonly write: (text: string) => void;
   /** Aborts when a write has failed. */
   readonly failed: AbortSignal;
   /**
@@ -92,17 +94,16 @@ interface Output {
   end(): Promise<string | null>;
 }
 
-function standardOutput(): Output {
-  const { stdout } = nodeProcess;
+function outputTo(stream: typeof nodeProcess["stdout" | "stderr"]): Output {
   const failed = new AbortController();
   const fail = ({ code = "unknown" }: { readonly code?: string }) => failed.abort(code);
-  stdout.on("error", fail);
+  stream.on("error", fail);
   return {
     failed: failed.signal,
     write(text) {
       if (failed.signal.aborted) return;
       try {
-        stdout.write(text);
+        stream.write(text);
       } catch (error) {
         // Deno throws what Node emits.
         fail(Object(error));
@@ -113,20 +114,24 @@ function standardOutput(): Output {
         await new Promise<void>((resolve) => {
           // Deno calls back no more once a write has failed.
           failed.signal.addEventListener("abort", () => resolve(), { once: true });
-          stdout.write("", () => resolve());
+          stream.write("", () => resolve());
         });
       }
-      stdout.off("error", fail);
+      stream.off("error", fail);
       return failed.signal.aborted ? String(failed.signal.reason) : null;
     },
   };
 }
 
-function processOf(options: CliOptions, output: Output | null): CliProcess {
+function processOf(
+  options: CliOptions,
+  output: Output | null,
+  errors: Output | null,
+): CliProcess {
   const {
     env = nodeProcess.env,
     stdout = output!.write,
-    stderr = (text: string) => void nodeProcess.stderr.write(text),
+    stderr = errors!.write,
     signal,
   } = options;
   const interrupted = () => {

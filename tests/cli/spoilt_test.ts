@@ -65,8 +65,8 @@ for (const cure of ["reset", "remove"]) {
       }
       const { code, stderr } = await run(cure, `spoilt-${cure}`, "--reason", "drill");
       assertEquals([code, stderr], [0, ""]);
-      const { generation } = await fuse.make(`spoilt-${cure}`).snapshot();
-      assertEquals(generation > 0, cure === "reset");
+      const { generation, override } = await fuse.make(`spoilt-${cure}`).snapshot();
+      assertEquals([generation > 0, override], [cure === "reset", null]);
     }));
 }
 

@@ -101,6 +101,17 @@ Deno.test("a Node project installs, compiles and runs the package", async (t) =>
     },
   });
 
+  await t.step("the command line writes all errors before it ends", async () => {
+    const database = { CB_DB_URL: `file:${project.folder}/circuits.db` };
+    const client = createClient({ url: database.CB_DB_URL });
+    await client.execute("update circuit_breakers set total_successes = 'oops'");
+    client.close();
+    // A pipe between processes that the reader empties no faster than it counts.
+    const count = "node fuse.mjs status 2>&1 >/dev/null | grep -c '^error: circuit '";
+    const { stdout } = await project.run("sh", ["-c", count], database);
+    assertEquals(stdout, "300\n");
+  });
+
   await t.step("the program runs", () => runProgram(project, "node"));
 
   await t.step({
@@ -113,12 +124,15 @@ Deno.test("a Node project installs, compiles and runs the package", async (t) =>
   });
 });
 
-/** Forces circuits open, for reasons of 1 000 characters. */
+/** Forces circuits open, with long names and scopes, and reasons of 1 000 characters. */
 async function fillDatabase(url: string, circuits: number): Promise<void> {
   const client = createClient({ url });
   await using fuse = createFuse({ stores: { database: libsql({ client }) } });
+  const tenant = fuse.for({ type: "tenant", id: "名".repeat(255) });
   for (let i = 0; i < circuits; i++) {
-    await fuse.make(`circuit ${i}`).forceOpen({ reason: "drill ".repeat(166) });
+    await tenant.make(`circuit ${i} ${"of many ".repeat(25)}`).forceOpen({
+      reason: "drill ".repeat(166),
+    });
   }
   client.close();
 }
