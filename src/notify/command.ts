@@ -18,8 +18,8 @@ const ACTIONS: Readonly<Partial<Record<AuditEventName, string>>> = {
 };
 
 /**
- * Returns a command line of `@fuse/edge/cli`, for a POSIX shell. `undefined` where there is nothing to undo,
- * or no command line can name the circuit.
+ * Returns a command line of `@fuse/edge/cli`, for shells such as bash and zsh, which know `$'…'`.
+ * `undefined` where there is nothing to undo, or no command line can name the circuit.
  */
 export function commandOf(
   event: AuditEventName,
