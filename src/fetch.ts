@@ -118,18 +118,20 @@ function mustBeUnused(input: string | URL | Request, init: RequestInit | undefin
 }
 
 /**
- * The scheme and the host of a URL, with the slash after them: whatever follows it is valid. There are no
- * credentials, which Node refuses.
+ * The scheme and the host of a URL, with the character after them: whatever follows it is valid. There are
+ * no credentials, which Node refuses.
  */
-const ORIGIN = /^https?:\/\/[^/?#@\\\s]+\//i;
+const ORIGIN = /^https?:\/\/[^/?#@\\\s]+([/?#]|$)/i;
 
 /** That of the last request, or `""`: parsing a URL takes longer than comparing its beginning. */
 let origin = "";
 
 function isUsualUrl(url: string): boolean {
   if (origin && url.startsWith(origin)) return true;
-  origin = URL.canParse(url) && ORIGIN.exec(url)?.[0] || "";
-  return !!origin;
+  const found = URL.canParse(url) && ORIGIN.exec(url);
+  // A host at the end of its URL may be the beginning of another.
+  origin = found && found[1] ? found[0] : "";
+  return !!found;
 }
 
 const USUAL_METHOD = /^(get|head|post|put|patch|delete|options)$/i;
@@ -148,11 +150,15 @@ function mustBeSendable(input: string | URL | Request, init: RequestInit | undef
   const { url, method: standard } = isRequest(input) ? input : { url: input, method: "GET" };
   const { method = standard, headers, body } = init ?? {};
   if (headers !== undefined && !hasBrand(headers, "Headers")) new Headers(headers);
+  const isBodyChecked = body != null &&
+    (BODILESS.test(method) || hasBrand(body, "ReadableStream"));
   const isUsual = (url !== input || isUsualUrl(String(url))) && USUAL_METHOD.test(method) &&
-    (body == null || !(BODILESS.test(method) || hasBrand(body, "ReadableStream"))) &&
-    Object.keys(init ?? {}).every((option) => USUAL_OPTIONS.includes(option));
-  // Without the signal, which would keep this Request alive.
-  if (!isUsual) new Request(url, isRequest(init) ? init : { ...init, signal: null });
+    !isBodyChecked && Object.keys(init ?? {}).every((option) => USUAL_OPTIONS.includes(option));
+  if (isUsual) return;
+  // Without the signal, which would keep this Request alive, and a body that is valid, which it would
+  // copy or begin to read.
+  const checked = { ...init, method, body: isBodyChecked ? body : null, signal: null };
+  new Request(url, isRequest(init) ? init : checked);
 }
 
 function isRequest(value: unknown): value is Request {
