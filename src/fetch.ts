@@ -128,10 +128,10 @@ let origin = "";
 
 function isUsualUrl(url: string): boolean {
   if (origin && url.startsWith(origin)) return true;
-  const found = URL.canParse(url) && ORIGIN.exec(url);
+  const found = URL.canParse(url) ? ORIGIN.exec(url) : null;
   // A host at the end of its URL may be the beginning of another.
-  origin = found && found[1] ? found[0] : "";
-  return !!found;
+  origin = found?.[1] ? found[0] : "";
+  return found !== null;
 }
 
 const USUAL_METHOD = /^(get|head|post|put|patch|delete|options)$/i;
@@ -148,17 +148,14 @@ const USUAL_OPTIONS = "method headers body signal";
 function mustBeSendable(input: string | URL | Request, init: RequestInit | undefined): void {
   if (init === undefined && typeof input === "string" && isUsualUrl(input)) return;
   const { url, method: standard } = isRequest(input) ? input : { url: input, method: "GET" };
-  const { method = standard, headers, body } = init ?? {};
+  const { method = standard, headers, body: sent = null } = init ?? {};
   if (headers !== undefined && !hasBrand(headers, "Headers")) new Headers(headers);
-  const isBodyChecked = body != null &&
-    (BODILESS.test(method) || hasBrand(body, "ReadableStream"));
+  // Any other body is valid, and a Request would copy it or begin to read it.
+  const body = BODILESS.test(method) || hasBrand(sent, "ReadableStream") ? sent : null;
   const isUsual = (url !== input || isUsualUrl(String(url))) && USUAL_METHOD.test(method) &&
-    !isBodyChecked && Object.keys(init ?? {}).every((option) => USUAL_OPTIONS.includes(option));
-  if (isUsual) return;
-  // Without the signal, which would keep this Request alive, and a body that is valid, which it would
-  // copy or begin to read.
-  const checked = { ...init, method, body: isBodyChecked ? body : null, signal: null };
-  new Request(url, isRequest(init) ? init : checked);
+    body === null && Object.keys(init ?? {}).every((option) => USUAL_OPTIONS.includes(option));
+  // Without the signal, which would keep this Request alive.
+  if (!isUsual) new Request(url, isRequest(init) ? init : { ...init, method, body, signal: null });
 }
 
 function isRequest(value: unknown): value is Request {
