@@ -317,8 +317,10 @@ export class Events {
    * a warning.
    */
   alarm<K extends keyof FuseEvents>(type: K, detail: FuseEvents[K], warning: () => string): void {
+    const isTold = this.#warned.has(type) || this.#tells(type);
+    // A listener may remove itself.
     this.emit(type, detail);
-    if (this.#warned.has(type) || this.#tells(type)) return;
+    if (isTold) return;
     this.#warned.add(type);
     console.warn(`Fuse: ${warning()}`);
   }
