@@ -325,7 +325,7 @@ export class Events {
     console.warn(`Fuse: ${warning()}`);
   }
 
-  /** Prints a `console.warn` if no listener receives events of this type. */
+  /** Prints a `console.warn` if no listener tells of events of this type; metrics only count them. */
   warnUnheard(type: keyof FuseEvents, sentence: string): void {
     if (!this.#tells(type)) console.warn(`Fuse: ${sentence}`);
   }

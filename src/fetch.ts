@@ -136,7 +136,7 @@ function isUsualUrl(url: string): boolean {
 
 const USUAL_METHOD = /^(get|head|post|put|patch|delete|options)$/i;
 const BODILESS = /^(get|head)$/i;
-/** The options that are checked here. Platforms refuse values of others, and whole options. */
+/** The options that are checked here. Platforms refuse some values of others, or the whole option. */
 const USUAL_OPTIONS = "method headers body signal";
 
 /**
