@@ -236,7 +236,7 @@ export function rejectedBy(cause: unknown): CircuitIdentity | undefined {
   return findRejection(cause)?.circuit ?? rejections.get(cause as object);
 }
 
-/** The number of errors that `rejectionOf` examines: causes may form a circle. */
+/** The depth to which `rejectionOf` examines an error: causes may form a circle. */
 const MAX_CAUSES = 16;
 
 /**
@@ -282,9 +282,9 @@ export function findRejection(e: unknown, depth = 0): Found | undefined {
     if (isCircuitBreakerOpenError(e) || isStoreUnavailableError(e)) return e as Found;
     try {
       const { cause, errors } = e as Partial<AggregateError>;
-      // `Promise.any` fails by rejections alone if circuits rejected every one of its calls.
-      e = cause ??
-        (errors?.every?.((one) => findRejection(one, depth + 1)) ? errors[0] : undefined);
+      // `Promise.any` fails by rejections alone if circuits rejected every one of its calls. A list
+      // counts as four causes: its first error is examined twice, and an upstream may have nested it.
+      e = cause ?? (errors?.every?.((one) => findRejection(one, depth + 4)) && errors[0]);
     } catch {
       return undefined;
     }

@@ -289,7 +289,7 @@ export class Events {
 
   /** Returns `true` if an event of this type would reach a listener. */
   hears(type: keyof FuseEvents): boolean {
-    return this.#listeners.size > 0 && (this.#listeners.has(type) || this.#listeners.has("*"));
+    return this.#listeners.has(type) || this.#listeners.has("*");
   }
 
   /** Calls every listener whose scopes match. Never throws. */
@@ -317,13 +317,15 @@ export class Events {
    * a warning.
    */
   alarm<K extends keyof FuseEvents>(type: K, detail: FuseEvents[K], warning: () => string): void {
+    const isTold = this.#warned.has(type) || this.#tells(type);
+    // A listener may remove itself.
     this.emit(type, detail);
-    if (this.#warned.has(type) || this.#tells(type)) return;
+    if (isTold) return;
     this.#warned.add(type);
     console.warn(`Fuse: ${warning()}`);
   }
 
-  /** Prints a `console.warn` if no listener receives events of this type. */
+  /** Prints a `console.warn` if no listener tells of events of this type; metrics only count them. */
   warnUnheard(type: keyof FuseEvents, sentence: string): void {
     if (!this.#tells(type)) console.warn(`Fuse: ${sentence}`);
   }

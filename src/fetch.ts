@@ -118,23 +118,25 @@ function mustBeUnused(input: string | URL | Request, init: RequestInit | undefin
 }
 
 /**
- * The scheme and the host of a URL, with the slash after them: whatever follows it is valid. There are no
- * credentials, which Node refuses.
+ * The scheme and the host of a URL, with the character after them: whatever follows it is valid. There are
+ * no credentials, which Node refuses.
  */
-const ORIGIN = /^https?:\/\/[^/?#@\\\s]+\//i;
+const ORIGIN = /^https?:\/\/[^/?#@\\\s]+([/?#]|$)/i;
 
 /** That of the last request, or `""`: parsing a URL takes longer than comparing its beginning. */
 let origin = "";
 
 function isUsualUrl(url: string): boolean {
   if (origin && url.startsWith(origin)) return true;
-  origin = URL.canParse(url) && ORIGIN.exec(url)?.[0] || "";
-  return !!origin;
+  const found = URL.canParse(url) ? ORIGIN.exec(url) : null;
+  // A host at the end of its URL may be the beginning of another.
+  origin = found?.[1] ? found[0] : "";
+  return found !== null;
 }
 
 const USUAL_METHOD = /^(get|head|post|put|patch|delete|options)$/i;
 const BODILESS = /^(get|head)$/i;
-/** The options that are checked here. Platforms refuse values of others, and whole options. */
+/** The options that are checked here. Platforms refuse some values of others, or the whole option. */
 const USUAL_OPTIONS = "method headers body signal";
 
 /**
@@ -146,13 +148,14 @@ const USUAL_OPTIONS = "method headers body signal";
 function mustBeSendable(input: string | URL | Request, init: RequestInit | undefined): void {
   if (init === undefined && typeof input === "string" && isUsualUrl(input)) return;
   const { url, method: standard } = isRequest(input) ? input : { url: input, method: "GET" };
-  const { method = standard, headers, body } = init ?? {};
+  const { method = standard, headers, body: sent = null } = init ?? {};
   if (headers !== undefined && !hasBrand(headers, "Headers")) new Headers(headers);
+  // Any other body is valid, and a Request would copy it or begin to read it.
+  const body = BODILESS.test(method) || hasBrand(sent, "ReadableStream") ? sent : null;
   const isUsual = (url !== input || isUsualUrl(String(url))) && USUAL_METHOD.test(method) &&
-    (body == null || !(BODILESS.test(method) || hasBrand(body, "ReadableStream"))) &&
-    Object.keys(init ?? {}).every((option) => USUAL_OPTIONS.includes(option));
+    body === null && Object.keys(init ?? {}).every((option) => USUAL_OPTIONS.includes(option));
   // Without the signal, which would keep this Request alive.
-  if (!isUsual) new Request(url, isRequest(init) ? init : { ...init, signal: null });
+  if (!isUsual) new Request(url, isRequest(init) ? init : { ...init, method, body, signal: null });
 }
 
 function isRequest(value: unknown): value is Request {

@@ -135,7 +135,7 @@ export function isName(name: unknown): name is string {
   return typeof name === "string" && name.length > 0 && name.length <= 255;
 }
 
-/** @throws {RangeError} If this can name nothing. */
+/** @throws {RangeError} If the name is not a text of 1-255 characters. */
 export function mustBeName(subject: string, name: unknown): void {
   if (isName(name)) return;
   throw new RangeError(wrong(`create ${subject}`, "name", "a text of 1-255 characters", name));

@@ -94,13 +94,17 @@ export function requestsPerSecond(traffic: number, before: number, now: number):
   return passed === 0 ? Math.max(count, before) : passed === 1 ? count : 0;
 }
 
-/** Returns the counts over the last `windowSize` of some outcomes, oldest first: `S` and `F`. */
+/** Counts the last `windowSize` of some outcomes: `S` and `F` for each success and failure, oldest first. */
 export function lastOf(outcomes: string, windowSize: number): Snapshot["last"] {
   const last = windowSize > 0 ? outcomes.slice(-windowSize) : "";
   return { size: last.length, failures: last.split("F").length - 1 };
 }
 
-/** Returns how many half-open slots are taken whose leases have these ends, and when the next is free. */
+/**
+ * Returns the number of half-open slots that are taken, and when the next one is free.
+ *
+ * @param ends The ends of their leases, in ms.
+ */
 export function slotsOf(
   ends: readonly number[],
 ): Pick<Snapshot["halfOpen"], "inFlight" | "freeAt"> {

@@ -220,7 +220,7 @@ function optionOf(value: string): number | string | null {
   return value === "-" ? null : value[0] === "=" ? value.slice(1) : Number(value);
 }
 
-/** The same, the other way round. */
+/** Returns an option of a policy as {@linkcode optionOf} reads it. */
 function textOf(option: number | string | null): number | string {
   return option === null ? "-" : typeof option === "string" ? `=${option}` : option;
 }

@@ -276,6 +276,22 @@ Deno.test("rejectionOf() finds the first of the rejections that Promise.any fail
   assertEquals(rejectionOf(circle), undefined);
 });
 
+Deno.test("rejectionOf() examines few errors of a list in lists, which an upstream may have sent", () => {
+  let looks = 0;
+  let error: unknown = {
+    retryAfterMs: 1,
+    get name() {
+      looks++;
+      return "CircuitBreakerOpenError";
+    },
+  };
+  for (let i = 0; i < 15; i++) {
+    error = { errors: [error] };
+    rejectionOf(error);
+  }
+  assert(looks < 100, `examined ${looks} times`);
+});
+
 Deno.test("rejectionOf() reads the rest of a rejection after RPC before 2026", () => {
   const until = new Date(Date.now() + 3_600_000).toISOString();
   const message =

@@ -319,6 +319,18 @@ Deno.test("Events.emit() sends a store's error to every view of it, and the circ
   assertEquals(other, [{ ...error, type: "store_error" }]);
 });
 
+Deno.test("Events.alarm() warns of nothing that a listener has received, which then removes itself", async () => {
+  const warnings: unknown[] = [];
+  const events = new Events();
+  const off = events.on("nested", () => off(), ROOT, undefined);
+  const silent = { ...console, warn: (text: unknown) => warnings.push(text) };
+  await replacing("console", silent, () => {
+    events.alarm("nested", A, () => "one");
+    return Promise.resolve();
+  });
+  assertEquals(warnings, []);
+});
+
 Deno.test("Events.alarm() warns of the first event of a type without a listener", async () => {
   const warnings: unknown[] = [];
   const silent = { ...console, warn: (text: unknown) => warnings.push(text) };

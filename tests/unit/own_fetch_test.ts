@@ -79,6 +79,59 @@ Deno.test("CircuitBreaker.fetch() throws what a platform's Request refuses, and 
   assertEquals(await counted(breaker), [0, 0]);
 });
 
+Deno.test("CircuitBreaker.fetch() sends a body and an unusual option with a Request's method", async () => {
+  const echo = async (request: Request) =>
+    new Response(`${request.method} ${await request.text()}`);
+  await upstream(echo, async (url) => {
+    const { fetch } = breakerOf();
+    const stream = new Blob(["told"]).stream();
+    const inits: RequestInit[] = [{ body: "told", redirect: "manual" }, { body: stream }];
+    for (const init of inits) {
+      const response = await fetch(new Request(url, { method: "PUT" }), init);
+      assertEquals(await response.text(), "PUT told");
+    }
+  });
+});
+
+/** Runs `work`, and returns the arguments of each Request that it makes. */
+async function requestsOf(work: () => Promise<void>) {
+  const made: { input: RequestInfo | URL; init: RequestInit | undefined }[] = [];
+  class Noted extends Request {
+    constructor(input: RequestInfo | URL, init?: RequestInit) {
+      super(input, init);
+      made.push({ input, init });
+    }
+  }
+  await replacing(
+    "fetch",
+    () => Promise.resolve(new Response()),
+    () => replacing("Request", Noted, work),
+  );
+  return made;
+}
+
+Deno.test("CircuitBreaker.fetch() copies and reads no body when it checks an option", async () => {
+  const iterable = (async function* () {})() as unknown as BodyInit;
+  const bodies = [new Uint8Array(1), "text", iterable];
+  const { fetch } = breakerOf();
+  const made = await requestsOf(async () => {
+    for (const body of bodies) await fetch(URL_, { method: "POST", body, redirect: "manual" });
+  });
+  assertEquals(made.map(({ init }) => init?.body ?? null), bodies.map(() => null));
+});
+
+Deno.test("CircuitBreaker.fetch() makes no Request of usual arguments, also without a path", async () => {
+  const { fetch } = breakerOf();
+  const made = await requestsOf(async () => {
+    for (const end of ["", "", "?a", "#a", "/a", ":80"]) {
+      await fetch(`http://upstream.test${end}`);
+      await fetch(`http://upstream.test${end}`, { method: "POST", body: "x" });
+    }
+    await assertRejects(() => fetch("http://upstream.test:bad"), TypeError);
+  });
+  assertEquals(made, []);
+});
+
 Deno.test("CircuitBreaker.fetch() sends a Request once, and a second attempt counts nothing", async () => {
   await upstream(async (request) => {
     await request.text();
