@@ -289,7 +289,7 @@ export class Events {
 
   /** Returns `true` if an event of this type would reach a listener. */
   hears(type: keyof FuseEvents): boolean {
-    return this.#listeners.has(type) || this.#listeners.has("*");
+    return this.#listeners.size > 0 && (this.#listeners.has(type) || this.#listeners.has("*"));
   }
 
   /** Calls every listener whose scopes match. Never throws. */
