@@ -61,9 +61,6 @@ const LONGEST_LOCK_MS = 2_000;
 /** The longest time between two requests that meet the same lock, in ms: that of a back-off. */
 const LONGEST_PAUSE_MS = 30_000;
 
-/** How often a batch waits for another one to begin, which takes no longer than a turn. */
-const MOST_WAITS = 100;
-
 /**
  * Uses the connections of an application's client for a file. A connection on which a statement has met a
  * lock keeps a part of it, and would lose its next statements. Only `reconnect()` heals it, which also ends
@@ -74,7 +71,9 @@ class Guest implements LibsqlClient {
   readonly #client: FileClient;
   /** `true` if it has connections for several transactions: not in memory, nor on an embedded replica. */
   #isPool: boolean | undefined;
-  #begins = false;
+  #runs = false;
+  /** Start the batches that wait for the one that runs. Timers may be faked, and would wait longer. */
+  readonly #waiting: (() => void)[] = [];
   /** When the first and the last of the locks were met that no success came between, in ms. */
   #locked: { readonly since: number; readonly at: number } | null = null;
 
@@ -104,22 +103,28 @@ class Guest implements LibsqlClient {
     }
   }
 
-  /** @param onWhole Called if the transaction did not begin, which leaves nothing. */
+  /** @param onWhole Called if the transaction could not begin or end, which leaves nothing. */
   async #transact(statements: SqlStatement[], onWhole: () => void): Promise<SqlResult[]> {
     // Holds one connection at a time: all others are the application's.
-    for (let waits = 0; this.#begins && waits < MOST_WAITS; waits++) await nextTurn();
-    this.#begins = true;
+    if (this.#runs) await new Promise<void>((start) => this.#waiting.push(start));
+    this.#runs = true;
     try {
       const transaction = await this.#client.transaction!("deferred");
       // All of it runs before the application can begin a transaction, which would meet our lock.
       const begun = transaction.executeMultiple("commit; begin immediate");
-      const ended = transaction.batch([...statements, { sql: "commit", args: [] }]);
+      const ran = transaction.batch([...statements, { sql: "savepoint ran", args: [] }]);
+      // Fails at the savepoint if a statement has failed, so that nothing is committed.
+      const ended = transaction.executeMultiple("release ran; commit");
       begun.catch((error) => isLeftover(error) || onWhole());
-      const [, results] = await Promise.all([begun, ended]).finally(() => transaction.close());
+      ended.catch((error) => isLocked(readFailure(error)) && onWhole());
+      const [, results] = await Promise.all([begun, ran, ended])
+        .finally(() => transaction.close());
       this.#locked = null;
       return results.slice(0, -1);
     } finally {
-      this.#begins = false;
+      const start = this.#waiting.shift();
+      this.#runs = start !== undefined;
+      start?.();
     }
   }
 
@@ -161,8 +166,4 @@ class Guest implements LibsqlClient {
 /** Returns `true` if the connection itself was left with a lock: a plain "commit" did not end. */
 function isLeftover(error: unknown): boolean {
   return readFailure(error).message.includes("in progress");
-}
-
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => void setTimeout(resolve));
 }

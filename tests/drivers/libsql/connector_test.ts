@@ -106,6 +106,91 @@ Deno.test("a client that the application has left with a lock is whole after a r
   client.close();
 });
 
+for (const mode of ["delete", "wal"]) {
+  Deno.test(`a transaction of the application that reads outlives a record, with journal_mode = ${mode}`, async () => {
+    const folder = await Deno.makeTempDir({ prefix: "fuse-libsql-" });
+    const client = createClient({ url: `file:${folder}/app.db` });
+    await client.execute(`pragma journal_mode = ${mode}`);
+    await migrate(client);
+    const count = "select count(*) from circuit_breakers";
+    const transaction = await client.transaction("read");
+    await transaction.execute(count);
+    // In mode "delete", nothing can be committed while somebody reads.
+    const recorded = record(libsql({ client, busyTimeoutMs: 0 }), "read");
+    assertEquals(await recorded.then(() => "wal", () => "delete"), mode);
+    await transaction.execute(count);
+    await transaction.commit();
+    const store = libsql({ client, busyTimeoutMs: 0 });
+    await record(store, "read");
+    assertEquals((await totals(store, "read")).successes, mode === "wal" ? 2 : 1);
+    client.close();
+    await Deno.remove(folder, { recursive: true });
+  });
+}
+
+Deno.test("connector() applies all statements of a batch or none", async () => {
+  const file = await fileForFile();
+  const client = file.connect();
+  await client.execute("create table parents (id integer primary key)");
+  await client.execute(
+    "create table orders (id integer primary key, parent integer references parents deferrable initially deferred)",
+  );
+  await client.execute("create table doomed (id integer)");
+  await client.execute(
+    "create trigger dooms before insert on doomed begin select raise(rollback, 'doomed'); end",
+  );
+  const guest = connector("test", "client", client)();
+  const insert = (table: string, ...args: number[]) => ({
+    ...{ sql: `insert into ${table} values (${args.map(() => "?")})`, args },
+  });
+  const batches = Array.from({ length: 40 }, (_, n) => [
+    insert("orders", n + 1, n),
+    insert("parents", n),
+    // The same key, a foreign key that is missing at the end, and one whose transaction is gone.
+    ...n % 4 === 1 ? [insert("parents", n)] : [],
+    ...n % 4 === 2 ? [insert("orders", n + 1_001, 1_000)] : [],
+    ...n % 4 === 3 ? [insert("doomed", n), insert("orders", n + 2_001, null!)] : [],
+  ]);
+  const settled = await Promise.allSettled(batches.map((batch) => guest.batch(batch, "write")));
+  assertEquals(
+    settled.map(({ status }) => status === "fulfilled"),
+    batches.map((_, n) => n % 4 === 0),
+  );
+  const { rows } = await client.execute(
+    "select (select count(*) from orders) as orders, (select count(*) from parents) as parents",
+  );
+  assertEquals([rows[0]?.orders, rows[0]?.parents], [10, 10]);
+  client.close();
+});
+
+Deno.test("connector() runs many batches at once while the timers stand still", async () => {
+  const file = await fileForFile();
+  const client = file.connect();
+  await client.execute("create table numbers (n integer)");
+  const guest = connector("test", "client", client)();
+  const { setTimeout } = globalThis;
+  globalThis.setTimeout = (() => 0) as unknown as typeof setTimeout;
+  try {
+    const ran = Promise.all(
+      Array.from(
+        { length: 200 },
+        (_, n) => guest.batch([{ sql: "insert into numbers values (?)", args: [n] }], "write"),
+      ),
+    );
+    let timer = 0;
+    const late = new Promise((resolve) => timer = setTimeout(() => resolve("late"), 5_000));
+    assertEquals(await Promise.race([ran.then(() => "done"), late]), "done");
+    clearTimeout(timer);
+  } finally {
+    globalThis.setTimeout = setTimeout;
+  }
+  const { rows } = await client.execute(
+    "select count(*) as n, count(distinct n) as each from numbers",
+  );
+  assertEquals([rows[0]?.n, rows[0]?.each], [200, 200]);
+  client.close();
+});
+
 Deno.test("connector() reconnects a client that meets one lock for several seconds", async () => {
   const { now } = Date;
   let [at, reconnected] = [now(), 0];
