@@ -178,7 +178,7 @@ Deno.test("connector() runs many batches at once while the timers stand still", 
       ),
     );
     let timer = 0;
-    const late = new Promise((resolve) => timer = setTimeout(() => resolve("late"), 5_000));
+    const late = new Promise((resolve) => timer = Number(setTimeout(() => resolve("late"), 5_000)));
     assertEquals(await Promise.race([ran.then(() => "done"), late]), "done");
     clearTimeout(timer);
   } finally {
