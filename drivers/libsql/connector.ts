@@ -103,28 +103,47 @@ class Guest implements LibsqlClient {
     }
   }
 
-  /** @param onWhole Called if the transaction could not begin or end, which leaves nothing. */
+  /** @param onWhole Called if the failure leaves nothing. */
   async #transact(statements: SqlStatement[], onWhole: () => void): Promise<SqlResult[]> {
-    // Holds one connection at a time: all others are the application's.
+    // Holds as few connections as possible: all others are the application's.
     if (this.#runs) await new Promise<void>((start) => this.#waiting.push(start));
     this.#runs = true;
     try {
-      const transaction = await this.#client.transaction!("deferred");
+      return await this.#run(statements, onWhole);
+    } finally {
+      const start = this.#waiting.shift();
+      this.#runs = start !== undefined;
+      start?.();
+    }
+  }
+
+  /** @param beside `true` while a connection that was left with a lock is held. */
+  async #run(
+    statements: SqlStatement[],
+    onWhole: () => void,
+    beside = false,
+  ): Promise<SqlResult[]> {
+    const transaction = await this.#client.transaction!("deferred");
+    let left = false;
+    try {
       // All of it runs before the application can begin a transaction, which would meet our lock.
       const begun = transaction.executeMultiple("commit; begin immediate");
       const ran = transaction.batch([...statements, { sql: "savepoint ran", args: [] }]);
       // Fails at the savepoint if a statement has failed, so that nothing is committed.
       const ended = transaction.executeMultiple("release ran; commit");
-      begun.catch((error) => isLeftover(error) || onWhole());
-      ended.catch((error) => isLocked(readFailure(error)) && onWhole());
-      const [, results] = await Promise.all([begun, ran, ended])
-        .finally(() => transaction.close());
+      begun.catch((error) => (left = isLeftover(error)) || onWhole());
+      ended.catch((error) => !beside && isLocked(readFailure(error)) && onWhole());
+      const [, results] = await Promise.all([begun, ran, ended]);
       this.#locked = null;
       return results.slice(0, -1);
+    } catch (error) {
+      if (!left) throw error;
+      // A transaction of the application may hold the lock. If another connection gets it, none does.
+      const results = await this.#run(statements, onWhole, true);
+      if (!beside) await this.#client.reconnect?.();
+      return results;
     } finally {
-      const start = this.#waiting.shift();
-      this.#runs = start !== undefined;
-      start?.();
+      transaction.close();
     }
   }
 

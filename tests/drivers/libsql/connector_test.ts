@@ -128,6 +128,45 @@ for (const mode of ["delete", "wal"]) {
   });
 }
 
+Deno.test("a transaction of the application outlives a record after another statement met its lock", async () => {
+  const file = await fileForFile();
+  const client = file.connect();
+  const store = libsql({ client, busyTimeoutMs: 0 });
+  await record(store, "beside");
+  const transaction = await client.transaction("write");
+  await transaction.execute("create table orders (id integer primary key)");
+  // It leaves its connection with a lock.
+  await assertRejects(() => client.execute("delete from circuit_breaker_events"));
+  await assertRejects(() => record(store, "beside"), StoreAnswerError);
+  await transaction.execute("insert into orders values (1)");
+  await transaction.commit();
+  await record(store, "beside");
+  const other = file.connect();
+  assertEquals((await totals(libsql({ client: other }), "beside")).successes, 2);
+  assertEquals((await other.execute("select id from orders")).rows.length, 1);
+  other.close();
+  client.close();
+});
+
+Deno.test("a transaction of the application outlives a record that found one connection free", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "fuse-libsql-" });
+  const client = createClient({ url: `file:${folder}/app.db`, concurrency: 2 });
+  await migrate(client);
+  await client.execute("create table orders (id integer primary key)");
+  const store = libsql({ client, busyTimeoutMs: 0 });
+  for (let id = 1; id <= 3; id++) {
+    const transaction = await client.transaction("write");
+    await transaction.execute({ sql: "insert into orders values (?)", args: [id] });
+    await assertRejects(() => record(store, "free"), StoreAnswerError);
+    await transaction.commit();
+    await record(store, "free");
+  }
+  assertEquals((await totals(store, "free")).successes, 3);
+  assertEquals((await client.execute("select id from orders")).rows.length, 3);
+  client.close();
+  await Deno.remove(folder, { recursive: true });
+});
+
 Deno.test("connector() applies all statements of a batch or none", async () => {
   const file = await fileForFile();
   const client = file.connect();
