@@ -95,7 +95,7 @@ class Guest implements LibsqlClient {
   ): Promise<SqlResult[]> {
     let stuck = true;
     try {
-      return mode === "write" && await this.#takesTransaction()
+      return mode === "write" && this.#isPool !== false
         ? await this.#transact(statements, () => stuck = false)
         : await this.#client.batch(statements, mode);
     } catch (error) {
@@ -109,7 +109,10 @@ class Guest implements LibsqlClient {
     if (this.#runs) await new Promise<void>((start) => this.#waiting.push(start));
     this.#runs = true;
     try {
-      return await this.#run(statements, onWhole);
+      this.#isPool ??= await this.#tryPool();
+      return this.#isPool
+        ? await this.#run(statements, onWhole)
+        : await this.#client.batch(statements, "write");
     } finally {
       const start = this.#waiting.shift();
       this.#runs = start !== undefined;
@@ -147,15 +150,16 @@ class Guest implements LibsqlClient {
     }
   }
 
-  async #takesTransaction(): Promise<boolean> {
+  async #tryPool(): Promise<boolean> {
     const client = this.#client;
     if (client.transaction === undefined) return false;
-    if (this.#isPool === undefined) {
-      const opened = await Promise.allSettled([0, 1].map(() => client.transaction!("deferred")));
-      for (const each of opened) if (each.status === "fulfilled") each.value.close();
-      this.#isPool = opened.every(({ status }) => status === "fulfilled");
-    }
-    return this.#isPool;
+    const opened = await Promise.allSettled([0, 1].map(() => client.transaction!("deferred")));
+    for (const each of opened) if (each.status === "fulfilled") each.value.close();
+    const refused = opened.flatMap((each) => each.status === "rejected" ? [each.reason] : []);
+    if (refused.some(isOnlyConnection)) return false;
+    // Nothing is learned of a client that is closed, or whose connections are all held.
+    if (refused.length === opened.length) throw refused[0];
+    return true;
   }
 
   /** Reconnects the client if it has met a lock. Returns the error to throw. */
@@ -180,6 +184,11 @@ class Guest implements LibsqlClient {
       })
       : error;
   }
+}
+
+/** Returns `true` if a transaction was refused because the client can have no second connection. */
+function isOnlyConnection(error: unknown): boolean {
+  return readFailure(error).message.includes("single connection");
 }
 
 /** Returns `true` if the connection itself was left with a lock: a plain "commit" did not end. */

@@ -150,8 +150,10 @@ Deno.test("a transaction of the application outlives a record after another stat
 
 Deno.test("a transaction of the application outlives a record that found one connection free", async () => {
   const folder = await Deno.makeTempDir({ prefix: "fuse-libsql-" });
-  const client = createClient({ url: `file:${folder}/app.db`, concurrency: 2 });
-  await migrate(client);
+  const open = (concurrency: number) => createClient({ url: `file:${folder}/app.db`, concurrency });
+  const [migrating, client] = [open(1), open(2)];
+  await migrate(migrating);
+  migrating.close();
   await client.execute("create table orders (id integer primary key)");
   const store = libsql({ client, busyTimeoutMs: 0 });
   for (let id = 1; id <= 3; id++) {
@@ -165,6 +167,19 @@ Deno.test("a transaction of the application outlives a record that found one con
   assertEquals((await client.execute("select id from orders")).rows.length, 3);
   client.close();
   await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("a transaction of the application outlives a record after many first ones at once", async () => {
+  const file = await fileForFile();
+  const client = file.connect();
+  const store = libsql({ client, busyTimeoutMs: 0 });
+  await Promise.all(Array.from({ length: 40 }, (_, n) => record(store, `first ${n}`)));
+  const transaction = await client.transaction("write");
+  await transaction.execute("create table orders (id integer primary key)");
+  await assertRejects(() => record(store, "inside"), StoreAnswerError);
+  await transaction.commit();
+  await client.execute("select id from orders");
+  client.close();
 });
 
 Deno.test("connector() applies all statements of a batch or none", async () => {
